@@ -1,7 +1,6 @@
-"""Long run of tiny networks under observation: `python -m tests.runs.long_run KIND STEPS FOLDER` prints the results as JSON."""
+"""Long run of tiny networks under observation."""
 
 import json
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,10 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from reviver.gan import networks
 from reviver.settings.gan import GANConfig
 from reviver.settings.lstm_presets import PRESETS
 from reviver.train.gan import training as gan
 from reviver.train.lstm import training as lstm
+from tests.golden.make import NARROW
+from tests.runs.small import train
 
 NUM_SAMPLES = 40
 """Number of memory measurements."""
@@ -59,14 +61,15 @@ class ProcessObserver:
         return sorted(path.name for path, content in self._contents.items() if content)
 
 
-def main() -> None:
-    """Train, and print the observations."""
-    kind, steps, folder = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
+def run(kind: str, steps: int, folder: Path) -> None:
+    """Train, and write the observations to FOLDER/observed.json."""
     observer = ProcessObserver(folder / "run", steps)
     if kind == "gan":
         images = np.random.default_rng(0).integers(0, 256, (16 * GAN_BATCHES, 8, 8), dtype=np.uint8)
         np.savez(folder / "images.npz", images=images)
         gan.gan_step = observer.wrap(gan.gan_step)
+        for name, widths in NARROW.items():
+            setattr(networks, name, widths)
         config = GANConfig(
             data=str(folder / "images.npz"),
             image_size=8,
@@ -78,27 +81,19 @@ def main() -> None:
             sample_every=steps // GAN_BATCHES // 4,
             checkpoint_every=5,
         )
-        run = gan.train(config, folder / "run", device="cpu")
+        records = train(config, folder / "run").read_metrics()
     else:
         lstm.train_step = observer.wrap(lstm.train_step)
         settings = {"hidden_size": 8, "batch_size": 16, "epochs": steps // LSTM_BATCHES, "checkpoint_every": 2}
-        run = lstm.train(replace(PRESETS["original"], **settings), folder / "run", device="cpu")
-    records = run.read_metrics()
+        records = train(replace(PRESETS["original"], **settings), folder / "run").read_metrics()
     observer.observe()
-    print(
-        json.dumps(
-            {
-                "steps": records[-1]["step"],
-                "resident": observer.resident[:-1],  # without the one after training
-                "rewritten": observer.rewritten,
-                "grew": observer.grew(),
-                "checkpoints": observer.checkpoints,
-                "full": len(list((folder / "run" / "checkpoints").glob("step-*/state.json"))),
-                "left": len(list((folder / "run" / "checkpoints").glob("step-*"))),
-            }
-        )
-    )
-
-
-if __name__ == "__main__":
-    main()
+    observed = {
+        "steps": records[-1]["step"],
+        "resident": observer.resident[:-1],  # without the one after training
+        "rewritten": observer.rewritten,
+        "grew": observer.grew(),
+        "checkpoints": observer.checkpoints,
+        "full": len(list((folder / "run" / "checkpoints").glob("step-*/state.json"))),
+        "left": len(list((folder / "run" / "checkpoints").glob("step-*"))),
+    }
+    (folder / "observed.json").write_text(json.dumps(observed))

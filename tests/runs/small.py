@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from reviver.errors import ReviverError
 from reviver.runs.checkpoint import TrainingState
 from reviver.runs.folder import RunFolder
 from reviver.runs.rng import make_rng
@@ -42,6 +43,17 @@ def at_step(
         lstm_runs.at_step(patch, number, action)
     else:
         lstm_runs.at_step(patch, number, action, "gan_step", gan_training)
+
+
+def disturb(
+    config: LSTMConfig | GANConfig, out: Path | str, number: int, action: Callable[[Any], None]
+) -> ReviverError:
+    """Start or resume a run, call `action` just before an update as `at_step` does, and return the error that ends it."""
+    with pytest.MonkeyPatch.context() as patch:
+        at_step(patch, config, number, action)
+        with pytest.raises(ReviverError) as caught:
+            train(config, out)
+    return caught.value
 
 
 def small_state(seed: int = 0) -> TrainingState:
