@@ -13,10 +13,9 @@ import torch
 from reviver.errors import ConfigError, DeviceError, DivergenceError, Interrupted, ReviverError, RunFolderError
 from reviver.runs import session as session_module
 from reviver.runs.checkpoint import TrainingState, find_checkpoint, restore_checkpoint
-from reviver.runs.devices import choose_device
+from reviver.runs.devices import choose_device, describe_changes, find_changes
 from reviver.runs.distributed.launch import job_id
 from reviver.runs.distributed.world import ALONE, World
-from reviver.runs.environment import describe_changes, find_changes
 from reviver.runs.folder import RunFolder, refuse_existing
 from reviver.runs.rng import make_rng
 from reviver.runs.session import Session, open_run, training_session

@@ -11,10 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reviver.errors import ConfigError
-from reviver.settings.fields import choose_preset, from_mapping
+from reviver.settings.fields import choose_preset, from_mapping, lr_scale
 from reviver.settings.gan import GANConfig
 from reviver.settings.gan_presets import PRESETS as GAN_PRESETS
-from reviver.settings.lr_schedule import lr_scale
 from reviver.settings.lstm import MIN_BATCH_SIZE, LSTMConfig
 from reviver.settings.lstm_presets import PRESETS as LSTM_PRESETS
 from reviver.train.gan.training import learning_rate

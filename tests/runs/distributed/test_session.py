@@ -17,7 +17,7 @@ import pytest
 
 from reviver.errors import ProcessLost
 from reviver.runs.checkpoint import find_checkpoint
-from reviver.runs.distributed.failure import describe_loss, explaining_losses
+from reviver.runs.distributed.launch import describe_loss, explaining_losses
 from reviver.runs.folder import JOB_FILE, RunFolder
 from reviver.train.lstm.training import train
 from tests.runs.children import run_group
