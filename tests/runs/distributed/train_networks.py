@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import MappingProxyType, SimpleNamespace
 from typing import Any, cast
-from unittest.mock import patch
+from unittest.mock import Mock, patch
 
 import torch
 from torch import Tensor, nn
@@ -92,18 +92,9 @@ def loop_session(state: TrainingState, world: World) -> Any:
     def agree(stop_flags: float) -> None:
         assert stop_flags == 0.0
 
-    return SimpleNamespace(
-        state=state,
-        world=world,
-        lr_scale=1.0,
-        stop_flag=0.0,
-        stop_requested=False,
-        progress=SimpleNamespace(due=False, update=lambda *_: None),
-        agree=agree,
-        check_finite=check_finite,
-        log=lambda **_: None,
-        call_on_main=lambda function: None,
-    )
+    session = Mock(state=state, world=world, lr_scale=1.0, stop_flag=0.0, stop_requested=False)
+    session.configure_mock(**{"progress.due": False, "check_finite": check_finite, "agree": agree})
+    return session
 
 
 def small_images() -> ImageSet:
