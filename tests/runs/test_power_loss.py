@@ -10,6 +10,7 @@ from contextlib import chdir, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import onnx
 import pytest
@@ -25,7 +26,7 @@ from reviver.gan import networks
 from reviver.runs.checkpoint import TrainingState, checkpoint_step, find_checkpoint, load_networks
 from reviver.runs.folder import RunFolder
 from reviver.runs.rng import make_rng
-from reviver.runs.session import open_run, training_session
+from reviver.runs.session import Session, open_run, training_session
 from reviver.runs.snapshots import find_snapshots, read_snapshot, remove_later_snapshots, write_snapshot
 from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
@@ -112,9 +113,14 @@ def finish_small(path: Path, mark: int | None, **options: int) -> dict[str, Any]
 
 
 def run_real(config: LSTMConfig | GANConfig, path: Path, mark: Callable[[int], None] = lambda step: None) -> None:
-    with chdir(path.parent):
+    save = Session.save
+
+    def save_and_mark(session: Session) -> None:
+        save(session)
+        mark(session.state.step)
+
+    with chdir(path.parent), patch.object(Session, "save", save_and_mark):
         train(config, path)
-    mark(checkpoint_step(find_checkpoint(path / "checkpoints", "last")))
 
 
 def finish_real(config: LSTMConfig | GANConfig, path: Path, mark: int | None) -> dict[str, Any]:
