@@ -87,22 +87,3 @@ def update(state: TrainingState) -> None:
     state.step += 1
     state.batch += 1
     state.extra["best"] = {"step": state.step}
-
-
-def assert_same_state(first: TrainingState, second: TrainingState) -> None:
-    for name, network in first.networks.items():
-        for key, value in network.state_dict().items():
-            assert torch.equal(second.networks[name].state_dict()[key], value), f"{name}/{key}"
-    for name, optimizer in first.optimizers.items():
-        first_state, second_state = (opt.state_dict()["state"] for opt in (optimizer, second.optimizers[name]))
-        assert first_state.keys() == second_state.keys()
-        for index, slots in first_state.items():
-            assert slots.keys() == second_state[index].keys()
-            for slot, value in slots.items():
-                assert torch.equal(second_state[index][slot], value), f"{name}/{index}/{slot}"
-    for name, rng in first.rngs.items():
-        assert torch.equal(second.rngs[name].get_state(), rng.get_state())
-    for name, tensor in first.tensors.items():
-        assert torch.equal(second.tensors[name], tensor)
-    assert (first.epoch, first.batch, first.step) == (second.epoch, second.batch, second.step)
-    assert (first.seconds, first.extra) == (second.seconds, second.extra)

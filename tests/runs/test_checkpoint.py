@@ -19,7 +19,22 @@ from reviver.runs.checkpoint import (
     save_best,
     save_checkpoint,
 )
-from tests.runs.small import assert_same_state, small_state, update
+from tests.runs.small import small_state, update
+
+
+def assert_same_state(first: TrainingState, second: TrainingState) -> None:
+    states = [
+        {
+            "networks": {name: network.state_dict() for name, network in state.networks.items()},
+            "optimizers": {name: each.state_dict()["state"] for name, each in state.optimizers.items()},
+            "rngs": {name: rng.get_state() for name, rng in state.rngs.items()},
+            "tensors": dict(state.tensors),
+        }
+        for state in (first, second)
+    ]
+    torch.testing.assert_close(*states, rtol=0, atol=0)
+    assert (first.epoch, first.batch, first.step) == (second.epoch, second.batch, second.step)
+    assert (first.seconds, first.extra) == (second.seconds, second.extra)
 
 
 @pytest.fixture
