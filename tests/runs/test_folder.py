@@ -291,7 +291,7 @@ def hold(path: Path, is_locked: Event) -> None:
 def test_lock_excludes_other_processes_until_the_holder_dies(folder: RunFolder, server: ForkServerContext) -> None:
     assert not folder.is_training
     is_locked = server.Event()
-    holder = server.Process(target=hold, args=(folder.path, is_locked))
+    holder = server.Process(target=hold, args=(folder.path, is_locked), daemon=True)
     holder.start()
     assert is_locked.wait(100)
     assert folder.is_training
