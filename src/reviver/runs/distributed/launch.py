@@ -32,14 +32,9 @@ def launched_size() -> int:
     return _read_count("WORLD_SIZE", 1) if is_launched() else 1
 
 
-def launched_rank() -> int:
-    """Return the rank of this process among them."""
-    return _read_count("RANK", 0)
-
-
 def local_rank() -> int:
     """Return the index of this process among those on its machine."""
-    return _read_count("LOCAL_RANK", launched_rank())
+    return _read_count("LOCAL_RANK", _read_count("RANK", 0))
 
 
 def restart_count() -> int:
