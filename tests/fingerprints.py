@@ -1,7 +1,7 @@
-"""Results of one process for bit-for-bit comparison: `python -m tests.fingerprints FILE [runs]` writes them as tensors.
+"""Results of one process for bit-for-bit comparison: `python -m tests.fingerprints FOLDER NAME` writes them as tensors.
 
-`OMP_NUM_THREADS` sets the number of threads. The networks are wide enough that torch and the native kernel divide their
-work between threads.
+`OMP_NUM_THREADS` sets the number of threads; with several, the results with one thread follow, and those of training.
+The networks are wide enough that torch and the native kernel divide their work between threads.
 """
 
 import hashlib
@@ -44,12 +44,21 @@ GAN = replace(GAN_PRESETS["original"], epochs=2, batch_size=32, log_every=2)
 
 def main() -> None:
     """Compute all results and write them by name; the tensor of a run contains the bytes of a SHA-256."""
-    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))  # also if there are fewer cores
-    tensors = {**random_numbers(), **forward_passes(), **scores()}
-    if sys.argv[2:] == ["runs"]:
-        tensors |= runs()
+    folder, name, num_threads = Path(sys.argv[1]), sys.argv[2], int(os.environ["OMP_NUM_THREADS"])
+    torch.set_num_threads(num_threads)  # also if there are fewer cores
+    if num_threads == 1:
+        save(folder / name, random_numbers() | scores())
+        return
+    save(folder / name, random_numbers() | forward_passes() | scores() | runs())
+    if not (folder / "one thread").exists():
+        torch.set_num_threads(1)
+        save(folder / "one thread", random_numbers() | forward_passes() | scores())
+
+
+def save(path: Path, tensors: dict[str, Tensor]) -> None:
+    """Write the results, and the number of threads."""
     tensors["threads"] = torch.tensor(torch.get_num_threads())
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, sys.argv[1])
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
 
 
 def runs() -> dict[str, Tensor]:

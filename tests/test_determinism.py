@@ -24,24 +24,22 @@ from reviver.train.lstm.training import train
 ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.timeout(4000)  # seconds on a busy machine
 Fingerprints = dict[str, Tensor]
+ENVIRONMENTS = {
+    "two threads": {"OMP_NUM_THREADS": "2"},
+    "two threads again": {"OMP_NUM_THREADS": "2"},
+    "no vectors": {"OMP_NUM_THREADS": "1", "ATEN_CPU_CAPABILITY": "default"},
+}
 
 
 @pytest.fixture(scope="module")
 def computed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Fingerprints]:
     """Return the results of processes with different environments, see tests/fingerprints.py."""
     folder = tmp_path_factory.mktemp("fingerprints")
-    environments = {
-        "one thread": {"OMP_NUM_THREADS": "1"},
-        "two threads": {"OMP_NUM_THREADS": "2"},
-        "two threads again": {"OMP_NUM_THREADS": "2"},
-        "no vectors": {"OMP_NUM_THREADS": "1", "ATEN_CPU_CAPABILITY": "default"},
-    }
-    for name, settings in environments.items():
-        runs = ["runs"] if name.startswith("two threads") else []
-        command = [sys.executable, "-m", "tests.fingerprints", str(folder / name), *runs]
+    for name, settings in ENVIRONMENTS.items():
+        command = [sys.executable, "-m", "tests.fingerprints", str(folder), name]
         environment = {**os.environ, "OMP_DYNAMIC": "false", "GOMP_SPINCOUNT": "1000", **settings}
         subprocess.run(command, cwd=ROOT, env=environment, check=True)
-    return {name: load_file(folder / name) for name in environments}
+    return {path.name: load_file(path) for path in folder.iterdir()}
 
 
 def names(computed: dict[str, Fingerprints], *kinds: str) -> list[str]:

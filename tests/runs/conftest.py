@@ -1,5 +1,10 @@
 """Fixtures of the tests of runs."""
 
+import multiprocessing
+import os
+import sys
+from multiprocessing import forkserver
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
@@ -34,3 +39,14 @@ def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_images()
     for name, widths in NARROW.items():
         monkeypatch.setattr(networks, name, widths)
+
+
+@pytest.fixture(scope="session")
+def server() -> ForkServerContext:
+    """Return a server that forks children with one thread, which has completed a run of each kind already."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.runs.warm"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))  # else it silently imports nothing from another folder
+        forkserver.ensure_running()
+    return context

@@ -1,6 +1,7 @@
 """Small runs and states for the tests of this folder."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,11 +9,14 @@ import pytest
 import torch
 from torch import nn
 
+from reviver.errors import ReviverError
 from reviver.runs.checkpoint import TrainingState
+from reviver.runs.folder import RunFolder
 from reviver.runs.rng import make_rng
 from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
 from reviver.train.gan import training as gan_training
+from reviver.train.lstm.training import train as train_lstm
 from tests import lstm_runs
 
 CPU = torch.device("cpu")
@@ -25,6 +29,12 @@ def write_images() -> None:
     np.save("images.npy", np.random.default_rng(0).integers(0, 256, (41, 8, 8), dtype=np.uint8))
 
 
+def train(config: LSTMConfig | GANConfig, out: Path | str) -> RunFolder:
+    """Start a run, or resume it if there is one."""
+    trainer: Any = train_lstm if isinstance(config, LSTMConfig) else gan_training.train
+    return trainer(config, out, device="cpu", resume=(Path(out) / "run.json").exists())
+
+
 def at_step(
     patch: pytest.MonkeyPatch, config: LSTMConfig | GANConfig, number: int, action: Callable[[Any], None]
 ) -> None:
@@ -33,6 +43,17 @@ def at_step(
         lstm_runs.at_step(patch, number, action)
     else:
         lstm_runs.at_step(patch, number, action, "gan_step", gan_training)
+
+
+def disturb(
+    config: LSTMConfig | GANConfig, out: Path | str, number: int, action: Callable[[Any], None]
+) -> ReviverError:
+    """Start or resume a run, call `action` just before an update as `at_step` does, and return the error that ends it."""
+    with pytest.MonkeyPatch.context() as patch:
+        at_step(patch, config, number, action)
+        with pytest.raises(ReviverError) as caught:
+            train(config, out)
+    return caught.value
 
 
 def small_state(seed: int = 0) -> TrainingState:
@@ -66,22 +87,3 @@ def update(state: TrainingState) -> None:
     state.step += 1
     state.batch += 1
     state.extra["best"] = {"step": state.step}
-
-
-def assert_same_state(first: TrainingState, second: TrainingState) -> None:
-    for name, network in first.networks.items():
-        for key, value in network.state_dict().items():
-            assert torch.equal(second.networks[name].state_dict()[key], value), f"{name}/{key}"
-    for name, optimizer in first.optimizers.items():
-        first_state, second_state = (opt.state_dict()["state"] for opt in (optimizer, second.optimizers[name]))
-        assert first_state.keys() == second_state.keys()
-        for index, slots in first_state.items():
-            assert slots.keys() == second_state[index].keys()
-            for slot, value in slots.items():
-                assert torch.equal(second_state[index][slot], value), f"{name}/{index}/{slot}"
-    for name, rng in first.rngs.items():
-        assert torch.equal(second.rngs[name].get_state(), rng.get_state())
-    for name, tensor in first.tensors.items():
-        assert torch.equal(second.tensors[name], tensor)
-    assert (first.epoch, first.batch, first.step) == (second.epoch, second.batch, second.step)
-    assert (first.seconds, first.extra) == (second.seconds, second.extra)

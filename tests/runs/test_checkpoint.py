@@ -1,7 +1,6 @@
 """Checkpoints: the whole state comes back, damage is noticed, old ones are removed."""
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from torch import nn
 
 from reviver.errors import RunFolderError
 from reviver.runs.checkpoint import (
+    TrainingState,
     find_checkpoint,
     load_networks,
     prune_checkpoints,
@@ -19,7 +19,35 @@ from reviver.runs.checkpoint import (
     save_best,
     save_checkpoint,
 )
-from tests.runs.small import assert_same_state, small_state, update
+from tests.runs.small import small_state, update
+
+
+def assert_same_state(first: TrainingState, second: TrainingState) -> None:
+    states = [
+        {
+            "networks": {name: network.state_dict() for name, network in state.networks.items()},
+            "optimizers": {name: each.state_dict()["state"] for name, each in state.optimizers.items()},
+            "rngs": {name: rng.get_state() for name, rng in state.rngs.items()},
+            "tensors": dict(state.tensors),
+        }
+        for state in (first, second)
+    ]
+    torch.testing.assert_close(*states, rtol=0, atol=0)
+    assert (first.epoch, first.batch, first.step) == (second.epoch, second.batch, second.step)
+    assert (first.seconds, first.extra) == (second.seconds, second.extra)
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    """A folder with a checkpoint of `small_state`."""
+    save_checkpoint(tmp_path, small_state(), {"metrics": 0}, 2)
+    return tmp_path
+
+
+def check_restore_raises(path: Path, match: str) -> None:
+    with pytest.raises(RunFolderError, match=match) as caught:
+        restore_checkpoint(path, small_state())
+    assert "\n" not in str(caught.value)
 
 
 def test_checkpoint_restores_the_whole_state(tmp_path: Path) -> None:
@@ -58,33 +86,26 @@ DAMAGES: dict[str, Callable[[bytes], bytes | None]] = {
 
 @pytest.mark.parametrize("name", CHECKPOINT_FILES)
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_damaged_checkpoint_raises(name: str, damage: str, tmp_path: Path) -> None:
-    save_checkpoint(tmp_path, small_state(), {"metrics": 0}, 2)
-    content = DAMAGES[damage]((tmp_path / name).read_bytes())
-    if content is not None:
-        (tmp_path / name).write_bytes(content)
-    elif name != "last.json":  # without a pointer there is no checkpoint
-        (tmp_path / name).unlink()
+def test_damaged_checkpoint_raises(name: str, damage: str, saved: Path) -> None:
+    content = DAMAGES[damage]((saved / name).read_bytes())
+    if content is None and name != "last.json":  # without a pointer there is no checkpoint
+        (saved / name).unlink()
     else:
-        (tmp_path / name).write_bytes(b"{}")
-    with pytest.raises(RunFolderError, match=f"{Path(name).name}: .* damaged, restore it or train again") as caught:
-        restore_checkpoint(tmp_path, small_state())
-    assert "\n" not in str(caught.value)
+        (saved / name).write_bytes(content or b"{}")
+    check_restore_raises(saved, rf"{Path(name).name}: .* damaged, restore it or train again")
 
 
 @pytest.mark.parametrize("name", [*CHECKPOINT_FILES[:3], "step-000002/checksums.json"])
-def test_any_flipped_bit_is_detected(name: str, tmp_path: Path) -> None:
-    save_checkpoint(tmp_path, small_state(), {"metrics": 0}, 2)
-    path = tmp_path / name
+def test_any_flipped_bit_is_detected(name: str, saved: Path) -> None:
+    path = saved / name
     content = path.read_bytes()
     for bit in range(0, 8 * len(content), max(1, 8 * len(content) // 50)):
         damaged = bytearray(content)
         damaged[bit // 8] ^= 1 << bit % 8
         path.write_bytes(damaged)
-        with pytest.raises(RunFolderError, match=r"damaged, restore it or train again"):
-            restore_checkpoint(tmp_path, small_state())
+        check_restore_raises(saved, "damaged, restore it or train again")
     path.write_bytes(content)
-    assert restore_checkpoint(tmp_path, small_state()) == {"metrics": 0}
+    assert restore_checkpoint(saved, small_state()) == {"metrics": 0}
 
 
 def test_flipped_bit_in_the_best_weights_is_detected(tmp_path: Path) -> None:
@@ -98,18 +119,9 @@ def test_flipped_bit_in_the_best_weights_is_detected(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("pointer", ['{"step": "2"}', '{"step": true}', '{"step": -1}', '{"step": null}', "{}"])
-def test_invalid_pointer_raises(pointer: str, tmp_path: Path) -> None:
-    save_checkpoint(tmp_path, small_state(), {"metrics": 0}, 2)
-    (tmp_path / "last.json").write_text(pointer)
-    with pytest.raises(RunFolderError, match=r"last\.json: step (must be|is missing).*; the file is damaged"):
-        restore_checkpoint(tmp_path, small_state())
-
-
-def test_pointer_to_a_missing_checkpoint_raises(tmp_path: Path) -> None:
-    save_checkpoint(tmp_path, small_state(), {"metrics": 0}, 2)
-    shutil.rmtree(tmp_path / "step-000002")
-    with pytest.raises(RunFolderError, match=r"networks\.safetensors: cannot be read"):
-        restore_checkpoint(tmp_path, small_state())
+def test_invalid_pointer_raises(pointer: str, saved: Path) -> None:
+    (saved / "last.json").write_text(pointer)
+    check_restore_raises(saved, r"last\.json: step (must be|is missing).*; the file is damaged")
 
 
 @pytest.mark.parametrize(
@@ -132,41 +144,52 @@ def test_pointer_to_a_missing_checkpoint_raises(tmp_path: Path) -> None:
         *({key: REMOVED} for key in ("epoch", "batch", "step", "seconds", "metrics_count", "extra")),
     ],
 )
-def test_invalid_state_json_raises(change: dict[str, Any], tmp_path: Path) -> None:
-    save_checkpoint(tmp_path, small_state(), {"metrics": 0}, 2)
-    path = tmp_path / "step-000002" / "state.json"
+def test_invalid_state_json_raises(change: dict[str, Any], saved: Path) -> None:
+    path = saved / STEP / "state.json"
     content = {**json.loads(path.read_text()), **change}
     path.write_text(json.dumps({key: value for key, value in content.items() if value is not REMOVED}))
     path.with_name("checksums.json").unlink()
-    with pytest.raises(
-        RunFolderError, match=rf"state\.json: {next(iter(change))}.*; the file is damaged, restore it or"
-    ):
-        restore_checkpoint(tmp_path, small_state())
+    check_restore_raises(saved, rf"state\.json: {next(iter(change))}.*; the file is damaged, restore it or")
 
 
-def test_state_of_another_training_loop_raises(tmp_path: Path) -> None:
-    save_checkpoint(tmp_path, small_state(), {"metrics": 0}, 2)
+def change_extra(state: TrainingState) -> None:
+    state.extra["stage"] = 0
+
+
+def change_history(state: TrainingState) -> None:
+    state.tensors = {"history": torch.zeros(4)}
+
+
+def change_optimizer(state: TrainingState) -> None:
+    state.optimizers = {"network": torch.optim.Adam(state.networks["other"].parameters())}
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (change_extra, "'stage'"),
+        (change_history, r"the shape of history must be \[4\], got \[3\]"),
+        (change_optimizer, "the optimizer's square_avg of parameter 0 has the shape .*"),
+    ],
+)
+def test_state_of_another_training_loop_raises(
+    change: Callable[[TrainingState], None], problem: str, saved: Path
+) -> None:
     other = small_state()
-    other.extra["stage"] = 0  # which the checkpoint lacks
-    with pytest.raises(RunFolderError, match=r"step-000002: does not fit this run \('stage'\)"):
-        restore_checkpoint(tmp_path, other)
+    change(other)
+    with pytest.raises(RunFolderError, match=rf"step-000002: does not fit this run \({problem}\)"):
+        restore_checkpoint(saved, other)
 
 
-def test_weights_of_another_network_raise(tmp_path: Path) -> None:
-    save_checkpoint(tmp_path, small_state(), {"metrics": 0}, 2)
-    with pytest.raises(RunFolderError, match=r"step-000002: its weights do not fit the network of run\.json") as caught:
-        load_networks(tmp_path / "step-000002", {"network": nn.Linear(3, 5)})
-    assert "\n" not in str(caught.value)
-    with pytest.raises(RunFolderError, match=r"its weights do not fit the critic of run\.json"):
-        load_networks(tmp_path / "step-000002", {"critic": nn.Linear(3, 2)})
-
-
-def test_pickle_is_never_loaded(tmp_path: Path) -> None:
-    save_checkpoint(tmp_path, small_state(), {"metrics": 0}, 2)
-    torch.save({"network/weight": torch.zeros(2, 3)}, tmp_path / "step-000002" / "networks.safetensors")
-    (tmp_path / "step-000002" / "checksums.json").unlink()
-    with pytest.raises(RunFolderError, match=r"networks\.safetensors: cannot be read"):
-        restore_checkpoint(tmp_path, small_state())
+def test_weights_of_another_network_raise(saved: Path) -> None:
+    for name, network in (("network", nn.Linear(3, 5)), ("critic", nn.Linear(3, 2))):
+        message = rf"step-000002: its weights do not fit the {name} of run\.json"
+        with pytest.raises(RunFolderError, match=message) as caught:
+            load_networks(saved / STEP, {name: network})
+        assert "\n" not in str(caught.value)
+    (saved / STEP / "checksums.json").unlink()
+    torch.save({"network/weight": torch.zeros(2, 3)}, saved / STEP / "networks.safetensors")
+    check_restore_raises(saved, r"networks\.safetensors: cannot be read")  # a pickle is never loaded
 
 
 def steps_on_disk(path: Path) -> list[int]:
@@ -194,18 +217,10 @@ def test_old_checkpoints_are_removed_except_the_best(tmp_path: Path) -> None:
     assert steps_on_disk(tmp_path) == [40, 60, 70]
 
 
-def test_newest_checkpoints_are_kept_when_steps_gain_a_digit(tmp_path: Path) -> None:
-    state = small_state()
-    for step in (999_998, 999_999, 1_000_000, 1_000_001):
-        state.step = step
-        save_checkpoint(tmp_path, state, {"metrics": 0}, 2)
-    assert steps_on_disk(tmp_path) == [1_000_000, 1_000_001]
-
-
-@pytest.mark.parametrize("keep", [1, 3])
-def test_keep_checkpoints_sets_the_number_of_checkpoints(keep: int, tmp_path: Path) -> None:
-    state = small_state()
-    for step in (10, 20, 30, 40):
-        state.step = step
+@pytest.mark.parametrize("keep", [1, 2, 3])
+def test_the_newest_checkpoints_are_kept(keep: int, tmp_path: Path) -> None:
+    """Also where the steps gain a digit."""
+    state, steps = small_state(), [999_998, 999_999, 1_000_000, 1_000_001]
+    for state.step in steps:
         save_checkpoint(tmp_path, state, {"metrics": 0}, keep)
-    assert steps_on_disk(tmp_path) == [10, 20, 30, 40][-keep:]
+    assert steps_on_disk(tmp_path) == steps[-keep:]

@@ -1,8 +1,8 @@
 """TensorBoard shows each metric, grid and hyperparameter of a run exactly once."""
 
-import dataclasses
 import io
 import math
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +11,15 @@ import pytest
 import torch
 from PIL import Image
 
-from reviver.errors import Interrupted, OutOfMemory, RunFolderError
+from reviver.errors import RunFolderError
+from reviver.gan import networks
 from reviver.runs import events as events_module
 from reviver.runs.events import MAX_PIXELS, EventFile
 from reviver.runs.folder import MetricsWriter, RunFolder
-from reviver.settings.fields import override
-from reviver.train.gan.training import train as train_gan
-from reviver.train.lstm.training import train as train_lstm
 from tests.contents import events, records, tensorboard_hparams, tensorboard_values
+from tests.golden.make import NARROW
 from tests.lstm_runs import TINY, crash, interrupt
-from tests.runs.small import CPU, GAN, at_step, write_images
+from tests.runs.small import CPU, GAN, at_step, disturb, train, write_images
 
 
 @pytest.fixture(scope="module")
@@ -29,13 +28,9 @@ def gan(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("undisturbed"))
         write_images()
-        return RunFolder.open(train_gan(GAN, "run", device="cpu").path.absolute())
-
-
-@pytest.fixture
-def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    write_images()
+        for name, widths in NARROW.items():
+            patch.setattr(networks, name, widths)
+        return RunFolder.open(train(GAN, "run").path.absolute())
 
 
 def decode(value: Any) -> Image.Image:
@@ -43,7 +38,7 @@ def decode(value: Any) -> Image.Image:
 
 
 def test_scalars_equal_the_metrics(tmp_path: Path) -> None:
-    folder = train_lstm(TINY, tmp_path / "run")
+    folder = train(TINY, tmp_path / "run")
     expected = [
         (record["step"], name, pytest.approx(value))  # float32
         for record in folder.read_metrics()
@@ -86,16 +81,12 @@ def test_image_is_unchanged_or_subsampled(shape: tuple[int, ...], tmp_path: Path
 
 @pytest.mark.parametrize("is_finished", [False, True])
 def test_hyperparameters_equal_the_settings(is_finished: bool, tmp_path: Path) -> None:
-    config = override(TINY, {"seed": 2**63 - 1})
-    with pytest.MonkeyPatch.context() as patch:
-        if is_finished:
-            train_lstm(config, tmp_path / "run")
-        else:
-            at_step(patch, config, 13, crash)
-            with pytest.raises(OutOfMemory):
-                train_lstm(config, tmp_path / "run")
+    config = replace(TINY, seed=2**63 - 1)
+    disturb(config, tmp_path / "run", 13, crash)
+    if is_finished:
+        train(config, tmp_path / "run")
     shown = tensorboard_hparams(tmp_path / "run" / "tensorboard")
-    expected = {name: value for name, value in dataclasses.asdict(config).items() if value is not None}
+    expected = {name: value for name, value in asdict(config).items() if value is not None}
     assert shown["config"] == expected | {"seed": str(2**63 - 1)}, "float64 would round the seed"
     assert type(shown["config"]["bidirectional"]) is bool
     assert {*shown["names"]} == {*expected}
@@ -120,40 +111,27 @@ def test_hyperparameters_of_an_evaluated_gan_include_its_scores(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("action", "steps", "rolls_back"),
-    [
-        (interrupt, (4,), False),
-        (interrupt, (7,), False),
-        (crash, (2, 1), False),
-        (crash, (5, 1), False),
-        (crash, (2, 1), True),
-    ],
+    ("action", "steps", "on_nan"), [(interrupt, (4, 3), "stop"), (crash, (5, 1), "stop"), (crash, (2, 1), "rollback")]
 )
-@pytest.mark.usefixtures("data")
-def test_disturbed_gan_shows_every_grid_once(
-    action: Any, steps: tuple[int, ...], rolls_back: bool, gan: RunFolder
-) -> None:
+@pytest.mark.usefixtures("images")
+def test_disturbed_gan_shows_every_grid_once(action: Any, steps: tuple[int, ...], on_nan: Any, gan: RunFolder) -> None:
     """With rollbacks there is a checkpoint at step 0, to which a run may return more than once."""
-    config = override(GAN, {"on_nan": "rollback"}) if rolls_back else GAN
+    config = replace(GAN, on_nan=on_nan)
     for step in steps:
-        with pytest.MonkeyPatch.context() as patch:
-            at_step(patch, config, step, action)
-            with pytest.raises((Interrupted, OutOfMemory)):
-                train_gan(config, "run", device="cpu", resume=Path("run").exists())
-    folder = train_gan(config, "run", device="cpu", resume=True)
+        disturb(config, "run", step, action)
+    folder = train(config, "run")
     assert tensorboard_values(folder.path / "tensorboard") == tensorboard_values(gan.path / "tensorboard")
     assert tensorboard_hparams(folder.path / "tensorboard")["finished"]
 
 
-@pytest.mark.usefixtures("data")
-def test_rollback_to_step_0_shows_the_first_grid_once() -> None:
+@pytest.mark.usefixtures("images")
+def test_rollback_to_step_0_shows_the_first_grid_once(monkeypatch: pytest.MonkeyPatch) -> None:
     def spoil(network: Any) -> None:
         with torch.no_grad():
             network.layers[-2].bias[0] = torch.nan
 
-    with pytest.MonkeyPatch.context() as patch:
-        at_step(patch, GAN, 2, spoil)
-        folder = train_gan(override(GAN, {"on_nan": "rollback"}), "run", device="cpu")
+    at_step(monkeypatch, GAN, 2, spoil)
+    folder = train(replace(GAN, on_nan="rollback"), "run")
     assert folder.rollbacks[0]["back_to"] == 0
     values = tensorboard_values(folder.path / "tensorboard")
     assert [step for step, tag, _ in values if tag == "generator_loss"] == [2, 4, 6, 8, 10, 12]

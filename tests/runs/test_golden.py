@@ -10,10 +10,9 @@ import pytest
 from reviver.errors import ReviverError, RunFolderError
 from reviver.gan import networks
 from reviver.runs.checkpoint import find_checkpoint
-from reviver.train.gan.training import train as train_gan
 from reviver.train.loading import load
-from reviver.train.lstm.training import train as train_lstm
 from tests.golden.make import FOLDER, GAN, LSTM, NARROW
+from tests.runs.small import train
 
 CONFIGS = {"lstm": LSTM, "gan": GAN}
 REMEDY = "if a run folder differs on purpose, make the golden ones again with `python -m tests.golden.make`"
@@ -51,8 +50,7 @@ def test_golden_folder_loads_and_stays_unchanged(run: Path) -> None:
 def test_golden_folder_resumes_with_the_same_metrics(run: Path) -> None:
     """The metrics are equal up to the rounding of another processor."""
     config = load_golden(run).config
-    train: Any = train_lstm if run.name == "lstm" else train_gan
-    folder = train(config, run, device="cpu", resume=True)
+    folder = train(config, run)
     assert folder.status == "finished"
     assert find_checkpoint(folder.checkpoints, "last").name == "step-000012"
     expected = [json.loads(line) for line in (FOLDER / f"{run.name}-metrics.jsonl").read_text().splitlines()]
@@ -63,18 +61,9 @@ def test_golden_folder_resumes_with_the_same_metrics(run: Path) -> None:
     load(run)
 
 
-@pytest.mark.parametrize(
-    ("key", "value", "problem"),
-    [
-        ("warmup", 3, r"warmup is unknown; .* the run folder was damaged"),
-        ("epochs", None, "epochs is missing; the run folder was damaged"),
-    ],
-)
-def test_unknown_or_missing_setting_is_refused(key: str, value: int | None, problem: str, run: Path) -> None:
+def test_unknown_setting_is_refused(run: Path) -> None:
     record = json.loads((run / "run.json").read_text())
-    record["config"] = {**record["config"], key: value}
-    if value is None:
-        del record["config"][key]
+    record["config"]["warmup"] = 3
     (run / "run.json").write_text(json.dumps(record))
-    with pytest.raises(RunFolderError, match=problem):
+    with pytest.raises(RunFolderError, match=r"warmup is unknown; .* the run folder was damaged"):
         load(run)

@@ -7,12 +7,11 @@ import math
 import shutil
 from collections.abc import Callable
 from contextlib import chdir, suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from unittest.mock import patch
 
-import numpy as np
 import onnx
 import pytest
 import torch
@@ -27,17 +26,17 @@ from reviver.gan import networks
 from reviver.runs.checkpoint import TrainingState, checkpoint_step, find_checkpoint, load_networks
 from reviver.runs.folder import RunFolder
 from reviver.runs.rng import make_rng
-from reviver.runs.session import open_run, training_session
+from reviver.runs.session import Session, open_run, training_session
 from reviver.runs.snapshots import find_snapshots, read_snapshot, remove_later_snapshots, write_snapshot
 from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
 from reviver.show.export import to_onnx
 from reviver.sweep.cell import Cell, Outcome, execute
-from reviver.train.gan.training import train as train_gan
 from reviver.train.loading import load
-from reviver.train.lstm.training import train as train_lstm
 from tests.contents import contents
+from tests.golden.make import NARROW
 from tests.runs.power_loss import PowerLoss
+from tests.runs.small import CPU, train, write_images
 
 EPOCHS = 3
 CONFIG = LSTMConfig(keep_checkpoints=1, on_nan="rollback")
@@ -61,7 +60,7 @@ def small_state() -> TrainingState:
 
 def run_small(path: Path, mark: Callable[[int], None] = lambda step: None, diverges_at: int = 0) -> None:
     """Start or resume a run that writes records, samples, snapshots, checkpoints, and best weights before the last epoch."""
-    folder = open_run(path, "lstm", CONFIG, torch.device("cpu"), resume=(path / "run.json").exists())
+    folder = open_run(path, "lstm", CONFIG, CPU, resume=(path / "run.json").exists())
     state = small_state()
     network = state.networks["network"]
     files = ("metrics", "scores")
@@ -90,52 +89,49 @@ def run_small(path: Path, mark: Callable[[int], None] = lambda step: None, diver
                 mark(state.step)
 
 
-def check_saved(path: Path, mark: int | None) -> None:
-    """Check that an unfinished run has all that was saved by update `mark`, and loads."""
+def check_saved(path: Path, mark: int | None) -> RunFolder | None:
+    """Check that an unfinished run has all that was saved by update `mark`; return it, if it has begun."""
     if mark is None and not (path / "run.json").exists():
-        return
+        return None
     folder = RunFolder.open(path)
-    assert (checkpoint_step(find_checkpoint(folder.checkpoints, "last")) if folder.last_checkpoint.exists() else 0) >= (
-        mark or 0
-    )
+    last = checkpoint_step(find_checkpoint(folder.checkpoints, "last")) if folder.last_checkpoint.exists() else 0
+    assert last >= (mark or 0)
     with suppress(RunFolderError):  # names a line after the last checkpoint; a resume removes it
         folder.read_records("metrics")
-
-
-def check_small(path: Path, mark: int | None) -> None:
-    check_saved(path, mark)
-    if not (path / "run.json").exists():
-        return
-    folder = RunFolder.open(path)
-    for snapshot in find_snapshots(folder):
-        read_snapshot(snapshot.path, {"loss": torch.empty((), device="meta")})
-    for which in ("last", "best"):
-        if (folder.checkpoints / f"{which}.json").exists():
-            load_networks(find_checkpoint(folder.checkpoints, which), small_state().networks)
+    return folder
 
 
 def finish_small(path: Path, mark: int | None, **options: int) -> dict[str, Any]:
-    check_small(path, mark)
+    if folder := check_saved(path, mark):
+        for snapshot in find_snapshots(folder):
+            read_snapshot(snapshot.path, {"loss": torch.empty((), device="meta")})
+        for which in ("last", "best"):
+            if (folder.checkpoints / f"{which}.json").exists():
+                load_networks(find_checkpoint(folder.checkpoints, which), small_state().networks)
     run_small(path, **options)
     return contents(path)
 
 
 def run_real(config: LSTMConfig | GANConfig, path: Path, mark: Callable[[int], None] = lambda step: None) -> None:
-    train: Any = train_lstm if isinstance(config, LSTMConfig) else train_gan
-    with chdir(path.parent):
-        train(config, path, device="cpu", resume=(path / "run.json").exists())
-    mark(checkpoint_step(find_checkpoint(path / "checkpoints", "last")))
+    save = Session.save
+
+    def save_and_mark(session: Session) -> None:
+        save(session)
+        mark(session.state.step)
+
+    with chdir(path.parent), patch.object(Session, "save", save_and_mark):
+        train(config, path)
 
 
 def finish_real(config: LSTMConfig | GANConfig, path: Path, mark: int | None) -> dict[str, Any]:
-    check_saved(path, mark)
-    if (path / "checkpoints" / "last.json").exists():
+    folder = check_saved(path, mark)
+    if folder and folder.last_checkpoint.exists():
         load(path)  # has all its weights
     run_real(config, path)
     return contents(path)
 
 
-def begin_interrupted(path: Path, number: int = 0) -> None:
+def begin_interrupted(path: Path) -> None:
     """Write a state of the first scenario: one of those in which the second of three checkpoints is there."""
     with PowerLoss(path.parent) as power:
         run_small(path, power.mark)
@@ -168,7 +164,8 @@ def finish_cell(folder: Path, mark: Outcome | None) -> Any:
 
 
 def begin_images(path: Path) -> None:
-    np.save(path.with_name("images.npy"), np.random.default_rng(0).integers(0, 256, (41, 8, 8), dtype=np.uint8))
+    with chdir(path.parent):
+        write_images()
 
 
 def pack(out: Path, mark: Callable[[Any], None] = lambda _: None) -> None:
@@ -212,75 +209,57 @@ def finish_export(folder: Path, mark: str | None) -> Any:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-@dataclass(frozen=True)
-class Scenario:
-    """A program that writes into a folder, and how it goes on after a loss of power.
+class Scenario(NamedTuple):
+    """A program that writes into a folder, and how it goes on after a loss of power."""
 
-    Attributes:
-        program: calls its second argument with a mark when it has saved something.
-        go_on: checks what is there, given the last mark, goes on, and returns the result.
-        begin: writes what is there before.
-    """
-
+    states: int
+    """Minimum number of states."""
     program: Callable[[Path, Callable[[Any], None]], object]
+    """Calls its second argument with a mark when it has saved something."""
     go_on: Callable[[Path, Any], Any]
+    """Checks what is there, given the last mark, goes on, and returns the result."""
     begin: Callable[[Path], object] = lambda path: None
+    """Writes what is there before."""
+    tried: int = 20
+    """Number of states that `make test` tries."""
 
 
 SCENARIOS = {
-    "saving": Scenario(run_small, finish_small),
-    "rollback": Scenario(partial(run_small, diverges_at=2), partial(finish_small, diverges_at=2)),
-    "resuming": Scenario(run_small, finish_small, begin_interrupted),
-    "LSTM": Scenario(partial(run_real, LSTM), partial(finish_real, LSTM)),
-    "GAN": Scenario(partial(run_real, GAN), partial(finish_real, GAN), begin_images),
-    "cell": Scenario(run_cell, finish_cell),
-    "packing": Scenario(pack, finish_packing, begin_images),
-    "exporting": Scenario(export, finish_export, begin_pretrained),
+    "saving": Scenario(1200, run_small, finish_small),
+    "rollback": Scenario(2000, partial(run_small, diverges_at=2), partial(finish_small, diverges_at=2)),
+    "resuming": Scenario(400, run_small, finish_small, begin_interrupted),
+    "LSTM": Scenario(500, partial(run_real, LSTM), partial(finish_real, LSTM), tried=10),
+    "GAN": Scenario(800, partial(run_real, GAN), partial(finish_real, GAN), begin_images, tried=10),
+    "cell": Scenario(1200, run_cell, finish_cell),
+    "packing": Scenario(40, pack, finish_packing, begin_images),
+    "exporting": Scenario(20, export, finish_export, begin_pretrained),
 }
-STATES = {
-    "saving": 1200,
-    "rollback": 2000,
-    "resuming": 400,
-    "LSTM": 500,
-    "GAN": 800,
-    "cell": 1200,
-    "packing": 40,
-    "exporting": 20,
-}
-"""Each scenario has at least so many states; `make test` tries about 20 of them."""
 
 
 @pytest.fixture(autouse=True)
 def _narrow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(networks, "GENERATOR_WIDTHS", (4, 6, 5, 7))
-    monkeypatch.setattr(networks, "DISCRIMINATOR_WIDTHS", (6, 5))
+    for name, widths in NARROW.items():
+        monkeypatch.setattr(networks, name, widths)
 
 
-def replay(name: str, folder: Path, stride: int) -> int:
-    """Go on from every `stride`-th state of a scenario, and return the number of its states."""
-    scenario, root = SCENARIOS[name], folder / "root"
+@pytest.mark.parametrize("tries_all", [False, pytest.param(True, marks=pytest.mark.long)])
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_nothing_saved_is_lost_with_the_power(name: str, tries_all: bool, memory_path: Path) -> None:
+    """Go on from some states of a scenario, or all: after each mark from the first, which has only what was synced."""
+    scenario, root = SCENARIOS[name], memory_path / "root"
     root.mkdir()
     scenario.begin(root / name)
     with PowerLoss(root) as power:
         scenario.program(root / name, power.mark)
     expected = scenario.go_on(root / name, None)
-    number = -1
+    stride = 1 if tries_all else scenario.states // scenario.tried
+    number, mark = -1, None
     for number, state in enumerate(power.states()):
-        if number % stride == stride // 2:
-            state.write(folder / str(number))
-            found = scenario.go_on(folder / str(number) / name, state.mark)
-            assert found == expected, (number, state.mark, list(state.files))
-            shutil.rmtree(folder / str(number))
-    return number + 1
-
-
-@pytest.mark.parametrize("name", SCENARIOS)
-def test_nothing_saved_is_lost_with_the_power(name: str, memory_path: Path) -> None:
-    assert replay(name, memory_path, STATES[name] // 20) >= STATES[name]
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("name", SCENARIOS)
-def test_nothing_saved_is_lost_with_the_power_in_any_state(name: str, memory_path: Path) -> None:
-    assert replay(name, memory_path, 1) >= STATES[name]
-    assert sum(STATES.values()) >= 5000
+        if number % stride == stride // 2 or state.mark != mark:
+            mark = state.mark
+            folder = memory_path / str(number)
+            state.write(folder)
+            assert scenario.go_on(folder / name, state.mark) == expected, (number, state.mark, list(state.files))
+            shutil.rmtree(folder)
+    assert number + 1 >= scenario.states
+    assert sum(scenario.states for scenario in SCENARIOS.values()) >= 5000

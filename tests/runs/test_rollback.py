@@ -3,6 +3,7 @@
 import logging
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,12 @@ from reviver.cli import main
 from reviver.errors import ConfigError, DivergenceError, Interrupted, OutOfMemory
 from reviver.runs.checkpoint import find_checkpoint
 from reviver.runs.folder import RunFolder
-from reviver.settings.fields import override
-from reviver.train.gan.training import train as train_gan
 from reviver.train.lstm import training as lstm_training
-from reviver.train.lstm.training import train as train_lstm
 from tests.contents import contents
 from tests.lstm_runs import TINY, crash, interrupt
-from tests.runs.small import GAN
+from tests.runs.small import GAN, train
 
-ROLLBACK = override(TINY, {"on_nan": "rollback", "max_rollbacks": 2})
+ROLLBACK = replace(TINY, on_nan="rollback", max_rollbacks=2)
 """20 updates, 5 an epoch, with a learning rate of 0.001; checkpoints after 10 and 20."""
 ONE_ROLLBACK = [{"step": 14, "quantity": "train loss", "back_to": 10}]
 
@@ -58,14 +56,14 @@ def diverge_at(
 def rolled_back(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     with pytest.MonkeyPatch.context() as patch:
         diverge_at(patch, 13, 6e-4)
-        return train_lstm(ROLLBACK, tmp_path_factory.mktemp("rolled_back") / "run")
+        return train(ROLLBACK, tmp_path_factory.mktemp("rolled_back") / "run")
 
 
 def test_rollback_restores_the_last_checkpoint_and_halves_the_learning_rate(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, rolled_back: RunFolder
 ) -> None:
     rates = diverge_at(monkeypatch, 13, 6e-4)
-    folder = train_lstm(ROLLBACK, tmp_path / "run")
+    folder = train(ROLLBACK, tmp_path / "run")
     assert (folder.status, RunFolder.open(folder.path).record["rollbacks"]) == ("finished", ONE_ROLLBACK)
     assert rates == [1e-3] * 15 + [5e-4] * 10, "the epoch that diverged must be repeated"
     assert [record["step"] for record in folder.read_metrics()] == [5, 10, 15, 20]
@@ -81,7 +79,7 @@ def test_divergence_before_the_first_checkpoint_restarts_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rates = diverge_at(monkeypatch, 3, 3e-4)
-    folder = train_lstm(ROLLBACK, tmp_path / "run")
+    folder = train(ROLLBACK, tmp_path / "run")
     assert [rollback["back_to"] for rollback in folder.record["rollbacks"]] == [0, 0]
     assert rates == [1e-3] * 5 + [5e-4] * 5 + [2.5e-4] * 20
     assert [record["step"] for record in folder.read_metrics()] == [5, 10, 15, 20]
@@ -91,7 +89,7 @@ def test_max_rollbacks_limits_the_rollbacks(tmp_path: Path, monkeypatch: pytest.
     diverge_at(monkeypatch, 13, 0.0)
     message = r"^step 14: train loss is nan; 2 rollbacks did not help; the last good checkpoint is kept; try a --learn"
     with pytest.raises(DivergenceError, match=message):
-        train_lstm(ROLLBACK, tmp_path / "run")
+        train(ROLLBACK, tmp_path / "run")
     folder = RunFolder.open(tmp_path / "run")
     assert (folder.status, folder.record["rollbacks"]) == ("failed", ONE_ROLLBACK * 2)
     assert find_checkpoint(folder.checkpoints, "last").name == "step-000010"
@@ -104,10 +102,10 @@ def test_crash_before_or_after_a_rollback_resumes_bit_for_bit(
     with pytest.MonkeyPatch.context() as patch:
         diverge_at(patch, 13, 6e-4, lambda number, _: crash(None) if number == call else None)
         with pytest.raises(OutOfMemory):
-            train_lstm(ROLLBACK, tmp_path / "run")
+            train(ROLLBACK, tmp_path / "run")
     with pytest.MonkeyPatch.context() as patch:
         diverge_at(patch, 13, 6e-4)
-        folder = train_lstm(ROLLBACK, tmp_path / "run", resume=True)
+        folder = train(ROLLBACK, tmp_path / "run")
     assert contents(folder.path) == contents(rolled_back.path)
 
 
@@ -116,10 +114,10 @@ def test_lower_learning_rate_is_part_of_the_state(tmp_path: Path, rolled_back: R
     with pytest.MonkeyPatch.context() as patch:
         diverge_at(patch, 13, 6e-4, lambda _, rate: interrupt(None) if rate < 1e-3 else None)
         with pytest.raises(Interrupted, match="stopped at step 11 "):
-            train_lstm(ROLLBACK, tmp_path / "run")
+            train(ROLLBACK, tmp_path / "run")
     with pytest.MonkeyPatch.context() as patch:
         rates = diverge_at(patch, 99, 0.0)
-        folder = train_lstm(ROLLBACK, tmp_path / "run", resume=True)
+        folder = train(ROLLBACK, tmp_path / "run")
     assert rates == [5e-4] * 9
     assert folder.record["rollbacks"] == ONE_ROLLBACK
     last = "checkpoints/step-000020/networks.safetensors"
@@ -129,16 +127,16 @@ def test_lower_learning_rate_is_part_of_the_state(tmp_path: Path, rolled_back: R
 def test_stopped_run_can_be_resumed_with_rollbacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     diverge_at(monkeypatch, 13, 6e-4)
     with pytest.raises(DivergenceError, match="step 14: train loss is nan; the last good checkpoint is kept"):
-        train_lstm(TINY, tmp_path / "run")
-    folder = train_lstm(ROLLBACK, tmp_path / "run", resume=True)
+        train(TINY, tmp_path / "run")
+    folder = train(ROLLBACK, tmp_path / "run")
     assert (folder.status, folder.record["rollbacks"]) == ("finished", ONE_ROLLBACK)
     assert folder.record["config"]["on_nan"] == "rollback"
     with pytest.raises(ConfigError, match="seed is 0 in this run, got 5"):
-        train_lstm(override(ROLLBACK, {"seed": 5}), tmp_path / "run", resume=True)
+        train(replace(ROLLBACK, seed=5), tmp_path / "run")
 
 
 def test_rollback_setting_changes_nothing_without_divergence(undisturbed: dict[str, Any], tmp_path: Path) -> None:
-    rolling = contents(train_lstm(ROLLBACK, tmp_path / "rolling").path)
+    rolling = contents(train(ROLLBACK, tmp_path / "rolling").path)
     assert undisturbed.keys() == rolling.keys()
     assert {name for name in rolling if undisturbed[name] != rolling[name]} == {"run.json"}
 
@@ -161,7 +159,7 @@ def test_gan_rolls_back_after_a_non_finite_loss_or_weight(
 
     hook = register_optimizer_step_post_hook(spoil)
     request.addfinalizer(hook.remove)
-    folder = train_gan(override(GAN, {"ema": 0.9, "on_nan": "rollback"}), "run", device="cpu")
+    folder = train(replace(GAN, ema=0.9, on_nan="rollback"), "run")
     last_good = (at - 1) // 3 * 3
     (rollback,) = folder.record["rollbacks"]
     assert (rollback["quantity"], rollback["back_to"]) == (quantity, last_good)

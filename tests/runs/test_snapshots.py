@@ -1,8 +1,10 @@
 """Snapshots while training: when, what is in them, the same after a resume or a rollback, and damaged ones."""
 
+import copy
 import math
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +17,15 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from reviver.data.images.image_set import from_pixels, load_images, to_pixels
-from reviver.errors import Interrupted, OutOfMemory, RunFolderError
+from reviver.errors import RunFolderError
 from reviver.gan import networks
 from reviver.gan.networks import Discriminator, one_hot
 from reviver.gan.sampling import generate
+from reviver.lstm.classifier import LSTMClassifier
 from reviver.runs import snapshots
 from reviver.runs.folder import RunFolder
 from reviver.runs.rng import make_rng
 from reviver.runs.snapshots import find_snapshots
-from reviver.settings.fields import override
 from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
 from reviver.train.gan import training as gan_training
@@ -39,25 +41,20 @@ from reviver.train.gan.snapshots import (
     read_snapshots,
     snapshot_steps,
 )
-from reviver.train.gan.training import train as train_gan
 from reviver.train.loading import load
 from reviver.train.lstm import snapshots as lstm_snapshots
 from reviver.train.lstm.run import LSTMRun
-from reviver.train.lstm.training import train as train_lstm
 from tests.contents import contents
 from tests.golden.make import NARROW
 from tests.lstm_runs import TINY, crash, interrupt
-from tests.runs.small import at_step
+from tests.runs.small import disturb, train
 
-GANS: dict[str, dict[str, Any]] = {
-    "plain": {},
-    "ema": {"ema": 0.9, "precision": "bf16"},
-    "dropout": {"discriminator_dropout": 0.3},
-    "packing": {"packing": 3, "batch_size": 12},
-    "conditional": {"conditional": True},
-    "color": {"data": "color.npz"},
-}
 GAN = GANConfig(data="gray.npz", image_size=8, latent_size=8, epochs=3, batch_size=16, log_every=2, sample_every=3)
+GANS = {
+    "plain": GAN,
+    "conditional": replace(GAN, conditional=True, ema=0.9, precision="bf16", discriminator_dropout=0.3),
+    "color": replace(GAN, data="color.npz", packing=3, batch_size=12),
+}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -75,30 +72,32 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield path
 
 
-@pytest.fixture(scope="module", params=GANS)
-def gan(request: pytest.FixtureRequest, data: Path) -> GANRun:
-    """A run of each kind of GAN."""
-    folder = train_gan(override(GAN, GANS[request.param]), data / request.param)
-    run = load(folder.path)
-    assert isinstance(run, GANRun)
-    return run
-
-
 @pytest.fixture(scope="module")
-def plain(data: Path) -> RunFolder:
-    return train_gan(override(GAN, {"epochs": 20}), data / "many updates")
+def gans(data: Path) -> dict[str, GANRun]:
+    """A run of each kind of GAN."""
+    runs = {name: load(train(config, data / name).path) for name, config in GANS.items()}
+    return {name: run for name, run in runs.items() if isinstance(run, GANRun)}
 
 
-@pytest.fixture
-def copied(plain: RunFolder, tmp_path: Path) -> RunFolder:
-    return RunFolder.open(shutil.copytree(plain.path, tmp_path / "run"))
+@pytest.fixture(params=GANS)
+def gan(request: pytest.FixtureRequest, gans: dict[str, GANRun]) -> GANRun:
+    return gans[request.param]
 
 
 @pytest.fixture(scope="module")
 def lstm(data: Path) -> LSTMRun:
-    run = load(train_lstm(override(TINY, {"epochs": 6}), data / "lstm").path)
+    run = load(train(replace(TINY, epochs=6), data / "lstm").path)
     assert isinstance(run, LSTMRun)
     return run
+
+
+@pytest.fixture
+def copied(gans: dict[str, GANRun], lstm: LSTMRun, tmp_path: Path) -> dict[str, Any]:
+    """Copies of a run of each network."""
+    return {
+        name: load(shutil.copytree(run.folder.path, tmp_path / name))
+        for name, run in (("gan", gans["plain"]), ("lstm", lstm))
+    }
 
 
 # When
@@ -189,74 +188,63 @@ def test_logits_restore_the_mode() -> None:
     assert not discriminator.training
 
 
-def test_an_lstm_saves_its_weights(lstm: LSTMRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_lstm_saves_its_weights(lstm: LSTMRun, tmp_path: Path) -> None:
     saved = lstm_snapshots.read_snapshots(lstm)
     accuracies = {row["step"]: row["validation_accuracy"] for row in lstm.metrics}
     assert [(row.epoch, row.step, row.validation_accuracy) for row in saved] == [
         (epoch, 5 * epoch, accuracies[5 * epoch]) for epoch in (1, 3, 4)
     ]
     assert not any(row.network.training for row in saved)
-    at_step(monkeypatch, lstm.config, 16, interrupt)
-    with pytest.raises(Interrupted):
-        train_lstm(lstm.config, tmp_path / "run")
-    expected: dict[str, Tensor] = load_file(tmp_path / "run" / "snapshots" / "step-000015.safetensors")
+    weights = {}
+
+    def keep(network: LSTMClassifier) -> None:
+        weights.update(copy.deepcopy(network.state_dict()))
+        crash(None)
+
+    disturb(lstm.config, tmp_path / "run", 16, keep)
     for name, tensor in saved[1].network.state_dict().items():
-        assert torch.equal(tensor, expected[f"network/{name}"])
+        assert torch.equal(tensor, weights[name])
     assert not torch.equal(saved[0].network.b_out, saved[2].network.b_out)
 
 
 # They change nothing, and are the same after an interruption
 
 
-def without_snapshots(folder: Path) -> dict[str, Any]:
-    found = contents(folder)
-    found["folders"] = [name for name in found["folders"] if name != "snapshots"]
-    return {name: value for name, value in found.items() if not name.startswith("snapshots/")}
-
-
-def test_a_gan_learns_the_same_without(gan: GANRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gan_learns_the_same_without(
+    gans: dict[str, GANRun], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(SnapshotWriter, "write", lambda self, step, epoch: None)
-    folder = train_gan(gan.config, tmp_path / "run")
+    folder = train(GANS["conditional"], tmp_path / "run")
     assert not folder.snapshots.exists()
-    assert contents(folder.path) == without_snapshots(gan.folder.path)
+    expected = contents(gans["conditional"].folder.path)
+    expected["folders"].remove("snapshots")
+    assert contents(folder.path) == {name: value for name, value in expected.items() if "snapshots/" not in name}
 
 
-@pytest.mark.parametrize("action", [interrupt, crash])
-def test_a_resumed_gan_has_the_same_snapshots(gan: GANRun, action: Callable[[object], None], tmp_path: Path) -> None:
+def test_a_resumed_gan_has_the_same_snapshots(gan: GANRun, tmp_path: Path) -> None:
     """It is stopped before its first checkpoint, which is after an epoch, and again later."""
-    for number in (2, 4):
-        with pytest.MonkeyPatch.context() as patch:
-            at_step(patch, gan.config, number, action)
-            with pytest.raises((Interrupted, OutOfMemory)):
-                train_gan(gan.config, tmp_path / "run", resume=(tmp_path / "run").exists())
-    leave_traces(RunFolder.open(tmp_path / "run"))
-    train_gan(gan.config, tmp_path / "run", resume=True)
+    for number, action in ((2, interrupt), (4, crash)):
+        disturb(gan.config, tmp_path / "run", number, action)
+    # What a crash can leave: an unfinished file, and snapshots of updates that were taken back.
+    folder = RunFolder.open(tmp_path / "run").snapshots
+    (folder / ".step-000003.safetensors.part").write_bytes(b"unfinished")
+    shutil.copyfile(folder / "step-000001.safetensors", folder / "step-000008.safetensors")
+    (folder / "step-12345678.safetensors").write_bytes(b"beyond six digits")
+    train(gan.config, tmp_path / "run")
     assert contents(tmp_path / "run") == contents(gan.folder.path)
 
 
-def leave_traces(folder: RunFolder) -> None:
-    """Leave what a crash can leave: an unfinished file, and a snapshot of an update that was taken back."""
-    (folder.snapshots / ".step-000003.safetensors.part").write_bytes(b"unfinished")
-    shutil.copyfile(folder.snapshots / "step-000001.safetensors", folder.snapshots / "step-000008.safetensors")
-    (folder.snapshots / "step-12345678.safetensors").write_bytes(b"beyond six digits")
-
-
-@pytest.mark.parametrize("number", [3, 18])
-def test_a_resumed_lstm_has_the_same_snapshots(lstm: LSTMRun, number: int, tmp_path: Path) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        at_step(patch, lstm.config, number, interrupt)
-        with pytest.raises(Interrupted):
-            train_lstm(lstm.config, tmp_path / "run")
+def test_a_resumed_lstm_has_the_same_snapshots(lstm: LSTMRun, tmp_path: Path) -> None:
+    disturb(lstm.config, tmp_path / "run", 18, interrupt)
     folder = RunFolder.open(tmp_path / "run")
-    if folder.snapshots.exists():
-        shutil.copyfile(find_snapshots(folder)[0].path, folder.snapshots / "step-000040.safetensors")
-    train_lstm(lstm.config, tmp_path / "run", resume=True)
+    shutil.copyfile(find_snapshots(folder)[0].path, folder.snapshots / "step-000040.safetensors")
+    train(lstm.config, tmp_path / "run")
     assert contents(tmp_path / "run") == contents(lstm.folder.path)
 
 
 def test_a_rollback_removes_later_snapshots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A weight becomes NaN in the second epoch; the snapshots of the second attempt are of a lower learning rate."""
-    config = override(GAN, {"on_nan": "rollback", "data": "gray.npz"})
+    config = replace(GAN, on_nan="rollback")
     step, seen = gan_training.gan_step, []
 
     def diverging(generator: Any, *arguments: Any, **keywords: Any) -> Any:
@@ -268,7 +256,7 @@ def test_a_rollback_removes_later_snapshots(tmp_path: Path, monkeypatch: pytest.
         return result
 
     monkeypatch.setattr(gan_training, "gan_step", diverging)
-    folder = train_gan(config, tmp_path / "run")
+    folder = train(config, tmp_path / "run")
     assert folder.rollbacks[0]["back_to"] == 3
     assert seen[4:8] == [[0, 1, 2, 3, 4], [0, 1, 2, 3, 4], [0, 1, 2, 3], [0, 1, 2, 3, 4]], "none of NaN"
     assert [snapshot.step for snapshot in read_snapshots(folder)] == list(range(10))
@@ -293,83 +281,66 @@ def change(**changes: Tensor | None) -> Callable[[Path], None]:
     return act
 
 
-def cut(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-3])
-
-
 def replace_by_folder(path: Path) -> None:
     path.unlink()
     path.mkdir()
 
 
-DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
-    "cut": (cut, "cannot be read"),
-    "empty": (lambda path: path.write_bytes(b"") and None, "cannot be read"),
-    "a folder": (replace_by_folder, "cannot be read"),
-    "no images": (change(images=None), "must have 1 to 25 images, got 0"),
-    "too many images": (change(images=torch.zeros(26, 1, 8, 8, dtype=torch.uint8)), "1 to 25 images, got 26"),
-    "other images": (change(images=torch.zeros(25, 3, 8, 8, dtype=torch.uint8)), r"images has the shape \[25, 3"),
-    "no logits": (change(fake_logits=None), "'fake_logits' is missing"),
-    "another tensor": (change(more=torch.zeros(2)), "'more' is not expected"),
-    "other dtype": (change(epoch=torch.tensor(3)), "epoch must be torch.float64, got torch.int64"),
-    "not finite": (change(real_logits=torch.full((25,), math.nan)), "real_logits has numbers that are not finite"),
-    "negative epoch": (change(epoch=torch.tensor(-1.0, dtype=torch.float64)), "epoch must be at least 0, got -1"),
+READERS: dict[str, Callable[[Any], Any]] = {
+    "gan": lambda run: read_snapshots(run.folder),
+    "real": lambda run: read_real_images(run.folder),
+    "lstm": lstm_snapshots.read_snapshots,
 }
+DAMAGE: list[tuple[str, Callable[[Path], object], str]] = [
+    ("gan", lambda path: path.write_bytes(path.read_bytes()[:-3]), "cannot be read"),
+    ("gan", lambda path: path.write_bytes(b""), "cannot be read"),
+    ("gan", replace_by_folder, "cannot be read"),
+    ("gan", change(images=None), "must have 1 to 25 images, got 0"),
+    ("gan", change(images=torch.zeros(26, 1, 8, 8, dtype=torch.uint8)), "1 to 25 images, got 26"),
+    ("gan", change(images=torch.zeros(25, 3, 8, 8, dtype=torch.uint8)), r"images has the shape \[25, 3"),
+    ("gan", change(fake_logits=None), "'fake_logits' is missing"),
+    ("gan", change(more=torch.zeros(2)), "'more' is not expected"),
+    ("gan", change(epoch=torch.tensor(3)), "epoch must be torch.float64, got torch.int64"),
+    ("gan", change(real_logits=torch.full((25,), math.nan)), "real_logits has numbers that are not finite"),
+    ("gan", change(epoch=torch.tensor(-1.0, dtype=torch.float64)), "epoch must be at least 0, got -1"),
+    ("real", change(real=None), "'real' is missing"),
+    ("lstm", change(epoch=torch.tensor(0)), "epoch must be at least 1"),
+    ("lstm", change(validation_accuracy=torch.tensor(1.5, dtype=torch.float64)), "from 0 to 1, got 1 and 1.5"),
+    ("lstm", change(**{"network/b_out": torch.zeros(3)}), r"network/b_out has the shape \[3\], not \[10\]"),
+    ("lstm", change(**{"network/b_out": None}), "'network/b_out' is missing"),
+]
 
 
-@pytest.mark.parametrize("case", DAMAGE)
-def test_damaged_snapshots_of_a_gan(case: str, copied: RunFolder) -> None:
-    damage, problem = DAMAGE[case]
-    damage(copied.snapshots / "step-000010.safetensors")
-    with pytest.raises(RunFolderError, match=f"step-000010.safetensors: .*{problem}.*; the file is damaged") as caught:
-        read_snapshots(copied)
+@pytest.mark.parametrize(("reader", "damage", "problem"), DAMAGE)
+def test_damaged_snapshots(reader: str, damage: Callable[[Path], object], problem: str, copied: dict[str, Any]) -> None:
+    run = copied["lstm" if reader == "lstm" else "gan"]
+    path = find_snapshots(run.folder)[0].path
+    damage(path)
+    with pytest.raises(RunFolderError, match=f"{path.name}: .*{problem}.*; the file is damaged") as caught:
+        READERS[reader](run)
     assert "\n" not in str(caught.value)
-
-
-def test_real_images_that_are_missing(copied: RunFolder) -> None:
-    change(real=None)(copied.snapshots / "step-000000.safetensors")
-    assert read_snapshots(copied)
-    with pytest.raises(RunFolderError, match="'real' is missing; the file is damaged"):
-        read_real_images(copied)
+    if reader == "real":
+        assert read_snapshots(run.folder)
 
 
 @pytest.mark.parametrize(
-    ("changes", "problem"),
+    ("limit", "value", "problem"),
     [
-        ({"epoch": torch.tensor(0)}, "epoch must be at least 1"),
-        ({"validation_accuracy": torch.tensor(1.5, dtype=torch.float64)}, "from 0 to 1, got 1 and 1.5"),
-        ({"network/b_out": torch.zeros(3)}, r"network/b_out has the shape \[3\], not \[10\]"),
-        ({"network/b_out": None}, "'network/b_out' is missing"),
+        ("MAX_SNAPSHOTS", 1, "at most 1 snapshots and 1073741824 bytes, got"),
+        ("MAX_TOTAL_BYTES", 1000, "and 1000 bytes"),
     ],
 )
-def test_damaged_snapshots_of_an_lstm(
-    changes: dict[str, Tensor | None], problem: str, lstm: LSTMRun, tmp_path: Path
-) -> None:
-    run = load(shutil.copytree(lstm.folder.path, tmp_path / "run"))
-    assert isinstance(run, LSTMRun)
-    change(**changes)(run.folder.snapshots / "step-000005.safetensors")
-    with pytest.raises(RunFolderError, match=problem):
-        lstm_snapshots.read_snapshots(run)
-
-
-def test_limits(copied: RunFolder, lstm: LSTMRun, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_limits(limit: str, value: int, problem: str, copied: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     assert MAX_IMAGES == gan_training.GRID_SIZE
-    monkeypatch.setattr(snapshots, "MAX_SNAPSHOTS", 1)
-    for read in (lambda: read_snapshots(copied), lambda: read_real_images(copied)):
-        with pytest.raises(
-            RunFolderError, match="snapshots: must have at most 1 snapshots and 1073741824 bytes, got 60"
-        ):
-            read()
-    with pytest.raises(RunFolderError, match="snapshots: must have at most"):
-        lstm_snapshots.read_snapshots(lstm)
-    monkeypatch.setattr(snapshots, "MAX_SNAPSHOTS", 100)
-    monkeypatch.setattr(snapshots, "MAX_TOTAL_BYTES", 1000)
-    with pytest.raises(RunFolderError, match="and 1000 bytes"):
-        read_snapshots(copied)
+    monkeypatch.setattr(snapshots, limit, value)
+    for reader, read in READERS.items():
+        with pytest.raises(RunFolderError, match=f"snapshots: must have .*{problem}"):
+            read(copied["lstm" if reader == "lstm" else "gan"])
 
 
-def test_other_files_are_skipped(copied: RunFolder) -> None:
-    expected = find_snapshots(copied)
+def test_other_files_are_skipped(copied: dict[str, Any]) -> None:
+    folder = copied["gan"].folder
+    expected = find_snapshots(folder)
     for name in ("notes.txt", "step-1.safetensors", "step-abcdef.safetensors", ".step-000001.safetensors.part"):
-        (copied.snapshots / name).write_bytes(b"")
-    assert find_snapshots(copied) == expected
+        (folder.snapshots / name).write_bytes(b"")
+    assert find_snapshots(folder) == expected

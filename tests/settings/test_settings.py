@@ -11,10 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reviver.errors import ConfigError
-from reviver.settings.fields import choose_preset, from_mapping, override
+from reviver.settings.fields import choose_preset, from_mapping, lr_scale
 from reviver.settings.gan import GANConfig
 from reviver.settings.gan_presets import PRESETS as GAN_PRESETS
-from reviver.settings.lr_schedule import lr_scale
 from reviver.settings.lstm import MIN_BATCH_SIZE, LSTMConfig
 from reviver.settings.lstm_presets import PRESETS as LSTM_PRESETS
 from reviver.train.gan.training import learning_rate
@@ -107,8 +106,6 @@ def test_bad_values_are_rejected_in_one_line(cls: Any, field: str, values: tuple
             cls(**{field: value})
         assert "\n" not in str(caught.value)
         assert (caught.value.exit_code, caught.value.field) == (2, field)
-        with pytest.raises(ConfigError, match=message):
-            override(cls(), {field: value})
 
 
 @pytest.mark.parametrize("cls", PRESETS)
@@ -121,11 +118,10 @@ def test_a_config_is_validated_frozen_and_survives_a_run_folder(cls: Any) -> Non
         cls().seed = 3
     with pytest.raises(TypeError, match="positional"):
         cls(3)
-    after = override(cls(), {"epochs": 3, "seed": 9})
+    after = dataclasses.replace(cls(), epochs=3, seed=9)
     assert (after.epochs, after.seed) == (3, 9)
-    assert override(after, {"epochs": cls().epochs, "seed": cls().seed}) == cls()
     with pytest.raises(ConfigError, match=r"^epoch is unknown; did you mean epochs\?$"):
-        override(cls(), {"epoch": 3})
+        dataclasses.replace(cls(), epoch=3)
     saved = dataclasses.asdict(cls())
     for name in names:
         with pytest.raises(ConfigError, match=f"^{name} is missing; the run folder was damaged"):
@@ -164,35 +160,20 @@ PIXELS: dict[str, Any] = {"task": "pixel-mnist", "length": 784}
 TRUNCATED: dict[str, Any] = {"curriculum": True, "bptt_steps": 8}
 RNN: dict[str, Any] = {"cell": "rnn"}
 COPY: dict[str, Any] = {"task": "copy", "encoding": "onehot"}
+ORDER: dict[str, Any] = {"task": "temporal-order"}
+ROWS: dict[str, Any] = {"task": "row-mnist", "length": 28}
+SLOW: dict[str, Any] = {"curriculum": True, "length": 10**7, "length_factor": 1.0001}
 INVALID_COMBINATIONS: list[tuple[dict[str, Any], str]] = [
-    ({"task": "temporal-order", "length": 9}, "length must be at least 10, got 9"),
-    ({"task": "row-mnist", "length": 27}, "length must be 28 for the task row-mnist, got 27"),
+    (ORDER | {"length": 9}, "length must be at least 10, got 9"),
+    (ROWS | {"length": 27}, "length must be 28 for the task row-mnist, got 27"),
     (PIXELS | {"length": 28}, "length must be 49 or 98 or 196 or 392 or 784 for the task pixel-mnist"),
-    (
-        {"task": "adding", "encoding": "onehot"},
-        "encoding must be scalar for the task adding, whose input is real-valued",
-    ),
-    ({"task": "row-mnist", "length": 28, "encoding": "onehot"}, "encoding must be scalar for the task row-mnist"),
-    (
-        {"task": "row-mnist", "length": 28, "curriculum": True},
-        "curriculum must be false for the task row-mnist, .* got True",
-    ),
-    (
-        {"task": "temporal-order", "length": 50, "curriculum": True, "start_length": 9},
-        "start_length must be at least 10, got 9",
-    ),
-    (
-        PIXELS | {"curriculum": True},
-        "start_length 10 with length_factor 2.0 gives length 10, which the task pixel-mnist .*; give start_length 49",
-    ),
-    (
-        PIXELS | {"curriculum": True, "start_length": 49, "length_factor": 3.0},
-        "start_length 49 with .* gives length 147",
-    ),
-    (
-        {"curriculum": True, "length": 10**7, "length_factor": 1.0001},
-        "length_factor must give at most 10000 lengths from start_length 10 to length 10000000, got 1.0001; give a larger one",
-    ),
+    ({"task": "adding", "encoding": "onehot"}, "encoding must be scalar for the task adding, whose input is real-valued"),
+    (ROWS | {"encoding": "onehot"}, "encoding must be scalar for the task row-mnist"),
+    (ROWS | {"curriculum": True}, "curriculum must be false for the task row-mnist, .* got True"),
+    (ORDER | {"length": 50, "curriculum": True, "start_length": 9}, "start_length must be at least 10, got 9"),
+    (PIXELS | {"curriculum": True}, "start_length 10 with length_factor 2.0 gives length 10, .*; give start_length 49"),
+    (PIXELS | {"curriculum": True, "start_length": 49, "length_factor": 3.0}, "start_length 49 .* gives length 147"),
+    (SLOW, "length_factor must give at most 10000 lengths from start_length 10 to length 10000000, got 1.0001; give a"),
     ({"curriculum": True, "patience": 5}, "patience must be none with curriculum"),
     (RNN | {"num_layers": 2}, "cell rnn supports one layer and one direction; leave out num_layers"),
     (RNN | {"bidirectional": True}, "cell rnn supports one layer and one direction"),
@@ -206,11 +187,9 @@ INVALID_COMBINATIONS: list[tuple[dict[str, Any], str]] = [
     ({"task": "custom"}, "data must be a file for the task custom, got None; give one with --data"),
     ({"bptt_steps": 8}, "bptt_steps must be none except for the task palindrome with curriculum, got 8"),
     (TRUNCATED | COPY, "bptt_steps must be none except for the task palindrome"),
-    (TRUNCATED | RNN, "bptt_steps must be none with cell rnn"),
-    (TRUNCATED | {"bidirectional": True}, "bptt_steps must be none with cell rnn, bidirectional"),
-    (TRUNCATED | {"pooling": "mean"}, "bptt_steps must be none with"),
-    (TRUNCATED | {"patch_size": 2}, "bptt_steps must be none with"),
-]
+    *((TRUNCATED | other, "bptt_steps must be none with cell rnn, bidirectional, pooling or patch_size")
+      for other in (RNN, {"bidirectional": True}, {"pooling": "mean"}, {"patch_size": 2})),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("values", "message"), INVALID_COMBINATIONS)
@@ -223,9 +202,9 @@ def test_invalid_combinations_are_rejected(values: dict[str, Any], message: str)
 @pytest.mark.parametrize(
     "values",
     [
-        {"task": "temporal-order", "length": 10, "curriculum": True},
-        {"task": "row-mnist", "length": 28},
-        {"task": "pixel-mnist", "length": 49},
+        ORDER | {"length": 10, "curriculum": True},
+        ROWS,
+        PIXELS | {"length": 49},
         PIXELS | {"curriculum": True, "start_length": 49, "length_factor": 4.0},
         PIXELS | {"start_length": 10},
         {"task": "copy", "length": 2, "encoding": "scalar"},
@@ -305,12 +284,12 @@ def test_learning_rates_at_the_start_a_quarter_the_middle_and_the_end(
         lstm = LSTMConfig(learning_rate=0.3, lr_schedule=schedule)
         rates = [lstm.learning_rate_at(time, 5) for time in times]
         assert rates == pytest.approx([0.3 * rate for rate in expected], abs=1e-15)
-        longer = override(lstm, {"curriculum": True, "length": 40, "lr_length_exponent": 0.5})
+        longer = dataclasses.replace(lstm, curriculum=True, length=40, lr_length_exponent=0.5)
         assert longer.learning_rate_at(0.5, 40) == pytest.approx(0.3 * expected[2] / 2)  # (10 / 40)^0.5
 
 
-@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(GANConfig)])
-def test_the_docs_say_when_to_change_a_setting_of_the_gan(name: str) -> None:
+def test_the_docs_say_when_to_change_a_setting_of_the_gan() -> None:
     page = (Path(__file__).parents[2] / "docs" / "reference" / "gan-training.md").read_text(encoding="utf-8")
-    rows = [row for row in page.splitlines() if row.startswith("| `--") and f"`--{name.replace('_', '-')}" in row]
-    assert rows
+    rows = [row for row in page.splitlines() if row.startswith("| `--")]
+    for field in dataclasses.fields(GANConfig):
+        assert any(f"`--{field.name.replace('_', '-')}" in row for row in rows), field.name

@@ -25,8 +25,7 @@ from reviver.cli.options import DEFAULTS, FigureCommon
 from reviver.cli.settings import PRESETS, fill_settings
 from reviver.cli.sweep import sweep
 from reviver.errors import ConfigError
-from reviver.runs.distributed.failure import record_failure
-from reviver.runs.distributed.launch import is_launched
+from reviver.runs.distributed.launch import is_launched, record_failure
 from reviver.version import __version__
 
 COMMANDS: dict[tuple[str, ...], Callable[..., None]] = {

@@ -37,12 +37,9 @@ class ParallelStep:
 
     def finish(self, result: StepResult) -> StepResult:
         """Add all gradients over the processes, and turn means over the rows of this process to those of the batch."""
-        means = torch.stack(result)
-        # The mean of no row is NaN.
-        weighted = self.rows.fraction * means if len(self.rows) else torch.zeros_like(means)
         chosen = self._networks if self._updates_generator else self._networks[1:]
         parameters = [parameter for network in chosen for parameter in network.parameters()]
-        totals = self._world.sum_gradients(parameters, torch.cat([weighted, weighted.new_tensor([self.stop_flags])]))
-        *values, flags = totals
+        flags = torch.tensor([self.stop_flags], device=result[0].device)
+        means, flags = self._world.sum_gradients(parameters, self.rows, torch.stack(result), flags)
         self.stop_flags = flags.item()
-        return StepResult(*values)
+        return StepResult(*means)

@@ -94,8 +94,8 @@ def save_checkpoint(folder: Path, state: TrainingState, counts: Mapping[str, int
         "tensor": state.tensors,
     }
     content = {
-        "networks.safetensors": _to_bytes({name: network.state_dict() for name, network in state.networks.items()}),
-        "training.safetensors": _to_bytes(training),
+        "networks.safetensors": to_bytes(_flatten({name: each.state_dict() for name, each in state.networks.items()})),
+        "training.safetensors": to_bytes(_flatten(training)),
         "state.json": json.dumps(position, allow_nan=False).encode(),
     }
     _write_files(_step_folder(folder, state.step), content)
@@ -153,7 +153,7 @@ def restore_checkpoint(folder: Path, state: TrainingState, names: Sequence[str] 
 def save_best(folder: Path, step: int, networks: Mapping[str, Mapping[str, Tensor]]) -> None:
     """Save the best weights, those of `step`, and point `best.json` to them; `networks` are state dicts by name."""
     if not _step_folder(folder, step).exists():
-        _write_files(_step_folder(folder, step), {"networks.safetensors": _to_bytes(networks)})
+        _write_files(_step_folder(folder, step), {"networks.safetensors": to_bytes(_flatten(networks))})
     write_json(folder / "best.json", {"step": step}, create_parent=False)
 
 
@@ -328,10 +328,6 @@ def _write_files(path: Path, content: Mapping[str, bytes]) -> None:
             (temporary / name).write_bytes(data)
         sums = {name: hashlib.sha256(data).hexdigest() for name, data in content.items()}
         (temporary / "checksums.json").write_text(json.dumps(sums, indent=2) + "\n")
-
-
-def _to_bytes(tree: Mapping[Any, Any]) -> bytes:
-    return to_bytes(_flatten(tree))
 
 
 def _flatten(tree: Mapping[Any, Any], prefix: str = "") -> dict[str, Tensor]:

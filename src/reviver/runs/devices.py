@@ -1,8 +1,13 @@
-"""Devices: choosing one, and describing the machine."""
+"""Devices: choosing one, and describing the machine and what has changed since a run began.
+
+A resumed run is bit-for-bit reproducible only in the same environment: floating-point sums depend on the order of their
+terms, which the processor, the number of threads and of processes, the version of torch and the native code determine.
+"""
 
 import os
 import platform
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -12,6 +17,7 @@ import torch
 from reviver.errors import DeviceError
 from reviver.runs.distributed.launch import launched_size, local_rank
 from reviver.runs.distributed.world import ALONE, World
+from reviver.runs.schema import Change
 from reviver.system import memory_gb
 
 
@@ -69,6 +75,29 @@ def describe_machine(device: torch.device, native: str | None = None, world: Wor
         "backend": world.backend,
     }
     return {name: value for name, value in machine.items() if value is not None or name == "cores"}
+
+
+def find_changes(record: Mapping[str, Any], current: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Return the differences between the environments in two records of the form of run.json.
+
+    Returns:
+        By key, the value in `record` and the value in `current`.
+    """
+    changes: dict[str, list[Any]] = {}
+    before, after = (
+        {"processes": 1, **each.get("hardware", {}), **each.get("versions", {})} for each in (record, current)
+    )
+    for name in Change.model_fields:
+        pair = [before.get(name), after.get(name)]
+        is_unknown = name in ("native", "backend") and None in pair  # not every run records them
+        if pair[0] != pair[1] and not is_unknown:
+            changes[name] = pair
+    return changes
+
+
+def describe_changes(changes: Mapping[str, Any]) -> str:
+    """Describe changes in words, such as "threads was 2 and is 1"."""
+    return ", ".join(f"{name} was {pair[0]} and is {pair[1]}" for name, pair in changes.items() if name != "at")
 
 
 def _processor_name() -> str:

@@ -37,10 +37,9 @@ from reviver.files.atomic import make_folder, temporary_path, write_json, write_
 from reviver.files.errors import damaged_run_file, explain_read_errors, explain_write_errors
 from reviver.files.json import parse_json, read_json
 from reviver.files.read import read_file, read_lines, reject_external_links
-from reviver.runs.devices import describe_machine
+from reviver.runs.devices import describe_changes, describe_machine, find_changes
 from reviver.runs.distributed.launch import job_id
 from reviver.runs.distributed.world import ALONE, World
-from reviver.runs.environment import describe_changes, find_changes
 from reviver.runs.events import EventFile
 from reviver.runs.schema import MAX_TEXT, SCHEMA, Line, find_kind, validate
 from reviver.settings.fields import from_mapping
@@ -166,15 +165,11 @@ class RunFolder:
         path = self.path / "run.lock"
         if not path.exists():
             return False
-        lock = FileLock(path)
         try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            return True
-        except OSError:  # nobody can train in a folder that cannot be written
-            return False
-        lock.release()
-        return False
+            with FileLock(path, timeout=0):
+                return False
+        except (Timeout, OSError) as error:  # nobody can train in a folder that cannot be written
+            return isinstance(error, Timeout)
 
     @property
     def rollbacks(self) -> list[dict[str, Any]]:
@@ -219,10 +214,9 @@ class RunFolder:
 
     def remove_job(self) -> None:
         """Remove what `record_job` has written."""
-        if not self.world.is_main:
-            return
-        with explain_write_errors(self.path / JOB_FILE):
-            (self.path / JOB_FILE).unlink(missing_ok=True)
+        if self.world.is_main:
+            with explain_write_errors(self.path / JOB_FILE):
+                (self.path / JOB_FILE).unlink(missing_ok=True)
 
     def record_data(self, key: str, value: Any, setting: str, description: str) -> None:
         """Record as `key` of run.json what the data of a `setting` is, with a hash; a resumed run must have the same.
@@ -315,9 +309,8 @@ class RunFolder:
             try:
                 lock.acquire(timeout=0)
             except Timeout as error:
-                raise RunFolderError(
-                    f"{self.path}: another process is training in this folder; wait for it or choose another --out"
-                ) from error
+                problem = "another process is training in this folder; wait for it or choose another --out"
+                raise RunFolderError(f"{self.path}: {problem}") from error
         try:
             yield
         finally:
@@ -385,19 +378,17 @@ def refuse_existing(path: str | Path, world: World = ALONE) -> None:
     A folder that contains only run.job or unfinished files, left by a killed process, counts as empty. The run that a restart
     by torchrun goes on with is accepted. Of several processes, rank 0 looks; the error is raised by all.
     """
-    world.call_on_main(lambda: _refuse_existing(Path(path), world))
+    path = Path(path)
 
+    def refuse() -> None:
+        job = path / JOB_FILE
+        leftovers = {job, temporary_path(job), temporary_path(path / "run.json")}
+        is_empty = path.is_dir() and not path.is_symlink() and {*path.iterdir()} <= leftovers
+        if (path.exists() or path.is_symlink()) and not is_empty and not is_restarted(path, world):
+            problem = "exists already and is never overwritten; choose another --out, or go on with --resume"
+            raise RunFolderError(f"{path}: {problem}")
 
-def _refuse_existing(path: Path, world: World) -> None:
-    if is_restarted(path, world):
-        return
-    job = path / JOB_FILE
-    leftovers = {job, temporary_path(job), temporary_path(path / "run.json")}
-    is_empty = path.is_dir() and not path.is_symlink() and {*path.iterdir()} <= leftovers
-    if not is_empty and (path.exists() or path.is_symlink()):
-        raise RunFolderError(
-            f"{path}: exists already and is never overwritten; choose another --out, or go on with --resume"
-        )
+    world.call_on_main(refuse)
 
 
 def versions() -> dict[str, str]:

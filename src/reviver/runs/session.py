@@ -23,7 +23,7 @@ from torch import Tensor
 from reviver.errors import ConfigError, DivergenceError, Interrupted, OutOfMemory, ProcessLost, ReviverError
 from reviver.files.atomic import recover_interrupted_writes
 from reviver.runs.checkpoint import TrainingState, recover_checkpoints, restore_checkpoint, save_checkpoint
-from reviver.runs.distributed.failure import explaining_losses
+from reviver.runs.distributed.launch import explaining_losses
 from reviver.runs.distributed.world import ALONE, World
 from reviver.runs.folder import MetricsWriter, RunFolder, is_restarted, versions
 from reviver.runs.progress import ProgressBar
@@ -118,13 +118,9 @@ class Session:
         before = self.folder.record.get("eval_seconds", 0.0)
         self.folder.save_record(eval_seconds=round(before + seconds, 3))
 
-    def call_on_main(self, function: Callable[[], object]) -> None:
-        """Call `function` on rank 0, while the others wait, see `World.call_on_main`; its result stays there."""
-
-        def call() -> None:
-            function()
-
-        self.world.call_on_main(call)
+    def call_on_main(self, function: Callable[[], None]) -> None:
+        """Call `function` on rank 0, while the others wait, see `World.call_on_main`."""
+        self.world.call_on_main(function)
 
     def save(self) -> None:
         """Save the current state as a checkpoint. All processes wait until it is written.
@@ -216,21 +212,22 @@ class Session:
     def _restore(self) -> None:
         """Restore the state and the files to the last checkpoint, if there is one: first rank 0, which writes."""
         self.close()
-        self.world.main_first(self._restore_one)
-
-    def _restore_one(self) -> None:
         folder, state = self.folder, self.state
-        counts = restore_checkpoint(folder.checkpoints, state, self._files)
-        if not self.world.is_main:
-            return
-        for path in (folder.path, folder.samples, folder.snapshots):
-            recover_interrupted_writes(path)
-        best_step = state.extra.get("best", {}).get("step")
-        recover_checkpoints(folder.checkpoints, best_step, folder.record["config"]["keep_checkpoints"])
-        for name, count in counts.items():
-            folder.truncate_records(name, count)
-        # At step 0 a GAN writes its first grid again. At a later step, everything was logged before the checkpoint.
-        self._metrics = MetricsWriter(folder, self._files, state.step + 1 if state.step else 0)
+
+        def restore() -> None:
+            counts = restore_checkpoint(folder.checkpoints, state, self._files)
+            if not self.world.is_main:
+                return
+            for path in (folder.path, folder.samples, folder.snapshots):
+                recover_interrupted_writes(path)
+            best_step = state.extra.get("best", {}).get("step")
+            recover_checkpoints(folder.checkpoints, best_step, folder.record["config"]["keep_checkpoints"])
+            for name, count in counts.items():
+                folder.truncate_records(name, count)
+            # At step 0 a GAN writes its first grid again. At a later step, everything was logged before the checkpoint.
+            self._metrics = MetricsWriter(folder, self._files, state.step + 1 if state.step else 0)
+
+        self.world.main_first(restore)
 
 
 @contextmanager

@@ -1,10 +1,11 @@
-"""Common parts of the settings of all runs: types, presets, and loading.
+"""Common parts of the settings of all runs: types, presets, loading, and learning-rate schedules.
 
 The settings of each kind of run are one frozen dataclass, made by `validation.settings`. A field declares type, bounds,
 choices, group and default of a setting, and its docstring is the help, for command line, files and Python alike.
 """
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -76,3 +77,18 @@ def from_mapping(cls: type[Config], values: Mapping[str, Any]) -> Config:
         return cls(**values)
     except ConfigError as error:
         raise ConfigError(f"{error}; {damaged}", field=error.field) from None
+
+
+def lr_scale(schedule: str, progress: float, final_ratio: float = 0.0) -> float:
+    """Return the factor of the learning rate at a point of the run: from 1 at the start to `final_ratio` at the end.
+
+        constant   1
+        linear     r + (1 - r) (1 - t)
+        cosine     r + (1 - r) (1 + cos π t) / 2    (Loshchilov & Hutter 2017, without restarts)
+
+    t is `progress`, the fraction of the run that is done, in [0, 1], and r is `final_ratio`.
+    """
+    if schedule == "constant":
+        return 1.0
+    decay = 1 - progress if schedule == "linear" else (1 + math.cos(math.pi * progress)) / 2
+    return final_ratio + (1 - final_ratio) * decay

@@ -17,9 +17,9 @@ from reviver.settings.fields import (
     Probability,
     Seed,
     Text,
+    lr_scale,
 )
 from reviver.settings.groups import CHECKPOINTS, CURRICULUM, DATA, MODEL, OPTIMIZATION, REGULARIZATION
-from reviver.settings.lr_schedule import lr_scale
 from reviver.settings.lstm_network import DropoutKind, PatchSize, Pooling
 from reviver.settings.validation import MAX_INTEGER, MAX_VALUE, check, refuse, settings
 from reviver.text import short_repr

@@ -17,6 +17,16 @@ _RECALL = LSTMConfig(
     epochs=400,
 )
 _JUMPING = replace(_RECALL, jump_factor=10.0, threshold=0.998, last_threshold=0.997)
+_LONG = replace(
+    _JUMPING,
+    length=100_000,
+    threshold=0.995,
+    threshold_max_length=10_000,
+    last_threshold=0.99,
+    data_size=2500,
+    activation_checkpoint_steps=500,
+)
+_SCALAR = replace(_RECALL, encoding="scalar", threshold=0.99, last_threshold=0.995)
 _MEMORY = LSTMConfig(
     curriculum=True, data_size=4000, train_fraction=0.9, epochs=400, hidden_dropout=0.0, optimizer="adam", max_norm=1.0
 )
@@ -47,41 +57,13 @@ PRESETS = MappingProxyType(
         "original": LSTMConfig(),
         "onehot": LSTMConfig(encoding="onehot", epochs=20),
         "recall": _JUMPING,
-        "recall-scalar": replace(
-            _RECALL, encoding="scalar", threshold=0.99, last_threshold=0.995, length_factor=1.5, lr_length_exponent=0.0
-        ),
+        "recall-scalar": replace(_SCALAR, length_factor=1.5, lr_length_exponent=0.0),
         "recall-scalar-10000": replace(
-            _RECALL,
-            encoding="scalar",
-            length=10_000,
-            bptt_steps=200,
-            hidden_dropout=0.2,
-            threshold=0.99,
-            last_threshold=0.995,
-            lr_length_exponent=0.3,
-            data_size=8000,
-            train_fraction=0.975,
+            _SCALAR, length=10_000, bptt_steps=200, hidden_dropout=0.2, data_size=8000, train_fraction=0.975
         ),
         "recall-10000": replace(_JUMPING, length=10_000, threshold_max_length=1000, last_threshold=0.99),
-        "recall-100000": replace(
-            _JUMPING,
-            length=100_000,
-            threshold=0.995,
-            threshold_max_length=10_000,
-            last_threshold=0.99,
-            data_size=2500,
-            activation_checkpoint_steps=500,
-        ),
-        "recall-1000000": replace(
-            _JUMPING,
-            length=1_000_000,
-            threshold=0.995,
-            threshold_max_length=10_000,
-            last_threshold=0.99,
-            data_size=2000,
-            train_fraction=0.9,
-            activation_checkpoint_steps=500,
-        ),
+        "recall-100000": _LONG,
+        "recall-1000000": replace(_LONG, length=1_000_000, data_size=2000, train_fraction=0.9),
         "copy": replace(
             _MEMORY,
             task="copy",

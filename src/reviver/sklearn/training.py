@@ -18,8 +18,7 @@ from reviver.lstm.classifier import LSTMClassifier
 from reviver.runs.devices import choose_device
 from reviver.runs.rng import make_rng
 from reviver.runs.session import permutation
-from reviver.settings.fields import Count, CountOrZero, Positive, Probability
-from reviver.settings.lr_schedule import lr_scale
+from reviver.settings.fields import Count, CountOrZero, Positive, Probability, lr_scale
 from reviver.settings.lstm_network import DropoutKind, LSTMClassifierSpec, PatchSize, Pooling
 from reviver.train.lstm.evaluation import compute_logits
 from reviver.train.lstm.training import train_step

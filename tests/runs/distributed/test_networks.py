@@ -1,11 +1,9 @@
 """Training by several processes equals training by one process at the same batch size."""
 
 import copy
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
@@ -30,70 +28,47 @@ from reviver.runs.distributed.world import ALONE, World
 from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.lstm_network import DropoutKind
+from reviver.train.gan import training as gan_training
 from reviver.train.gan.training import build_models, check_world
 from reviver.train.lstm import training
 from reviver.train.lstm.parallel import check_batch_sizes
-from reviver.train.lstm.training import train
-from tests.runs.distributed.train_networks import CASES, EPOCHS, INEXACT, NUM_BATCHES, result_name, run_case
+from tests.runs.children import run_group, train_all_networks
+from tests.runs.distributed.train_networks import CASES, CONFIGS, EPOCHS, NUM_BATCHES, run_case
 
-Results = list[dict[str, dict[str, Tensor]]]
-
-# Equality
+Results = list[dict[tuple[str, torch.dtype], dict[str, Tensor]]]
+ROWS, NO_ROWS = BatchRows(2, 5, 7), BatchRows(2, 2, 7)
 
 
 @pytest.fixture(scope="module", params=[2, pytest.param(4, marks=pytest.mark.long)])
-def results(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Results:
+def results(
+    request: pytest.FixtureRequest, server: ForkServerContext, tmp_path_factory: pytest.TempPathFactory
+) -> Results:
     """Train all cases by several processes, and return the results of each by its rank."""
     folder = tmp_path_factory.mktemp("results")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(request.param)]
-    command += ["-m", "tests.runs.distributed.train_networks", str(folder)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    assert run_group(server, train_all_networks, folder, request.param) == [0] * request.param
     return [torch.load(folder / f"rank-{rank}.pt") for rank in range(request.param)]
 
 
-def compare(together: dict[str, Tensor], alone: dict[str, Tensor], history: float, others: float) -> None:
-    """Check that losses agree within `history`, random number generators exactly, and the rest within `others`."""
-    assert together.keys() == alone.keys()
-    for name, value in alone.items():
-        atol = {"rng": 0.0, "history": history}.get(name, others)
-        torch.testing.assert_close(
-            together[name], value, rtol=0, atol=atol, msg=lambda text, name=name: f"{name}: {text}"
-        )
-
-
-@pytest.mark.parametrize("dtype", EPOCHS, ids=str)
-@pytest.mark.parametrize("name", CASES)
-def test_several_processes_train_as_one(name: str, dtype: torch.dtype, results: Results) -> None:
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_several_processes_train_as_one(case: tuple[str, torch.dtype], results: Results) -> None:
     """A bias before BatchNorm has no gradient but rounding errors, which Adam amplifies."""
-    alone = run_case(CASES[name], dtype, ALONE)
-    assert len(alone["history"]) == EPOCHS[dtype] * NUM_BATCHES
-    if isinstance(CASES[name], LSTMConfig):
+    name, dtype = case
+    alone = run_case(name, dtype, ALONE)
+    assert len(alone["history"]) == EPOCHS * NUM_BATCHES
+    if isinstance(CONFIGS[name], LSTMConfig):
         assert alone["history"][NUM_BATCHES - 1, 2] == 1, "a batch with rows for one process only"
-    tolerances = (1e-12, 1e-11) if dtype == torch.float64 else (1e-5, 1e-5)
-    compare(results[0][result_name(name, dtype)], alone, *tolerances)
-
-
-def test_bf16_agrees_within_its_rounding(results: Results) -> None:
-    alone = run_case(INEXACT["bf16"], torch.float32, ALONE)
-    compare(results[0][result_name("bf16", torch.float32)], alone, 0.02, 0.1)
-
-
-def test_all_processes_have_the_same_bits(results: Results) -> None:
-    for result in results[1:]:
-        for name, values in result.items():
-            for quantity, value in values.items():
-                assert value.equal(results[0][name][quantity]), (name, quantity)
+    history, others = (1e-12, 1e-11) if dtype == torch.float64 else (0.02, 0.1) if name == "bf16" else (1e-5, 1e-5)
+    for together in (result[case] for result in results):
+        assert together.keys() == alone.keys()
+        for key, value in alone.items():
+            assert together[key].equal(results[0][case][key]), f"{key} has the same bits in all processes"
+            atol = {"rng": 0.0, "history": history}.get(key, others)
+            torch.testing.assert_close(
+                together[key], value, rtol=0, atol=atol, msg=lambda text, key=key: f"{key}: {text}"
+            )
 
 
 # Rows of a batch of an LSTM
-
-
-ROWS = BatchRows(2, 5, 7)
-
-
-NO_ROWS = BatchRows(2, 2, 7)
 
 
 @pytest.mark.parametrize("kind", ["step", "variational", "zoneout"])
@@ -103,12 +78,7 @@ def test_the_masks_of_rows_are_those_of_the_whole_batch(kind: DropoutKind, seed:
     whole, rows = (dropout_masks(seed, 4, batch, 5, 0.5, kind) for seed, batch in zip(seeds, (8, 5), strict=True))
     assert rows.equal(whole[:, 3:])
     assert not rows.equal(whole[:, :5])
-
-
-def test_skipping_rows_twice_skips_their_sum() -> None:
-    seed = torch.tensor(2**62 + 5)
-    assert skip_rows(seed, 0) == seed
-    assert skip_rows(skip_rows(seed, 1000), 24) == skip_rows(seed, 1024)
+    assert skip_rows(skip_rows(seeds[0], 1000), 24) == skip_rows(seeds[0], 1024)
 
 
 NETWORKS: dict[str, Any] = {
@@ -120,34 +90,21 @@ NETWORKS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize("uses_kernel", [True, False])
+@pytest.mark.parametrize("context", [nullcontext, kernel.reference])
 @pytest.mark.parametrize("rows", [ROWS, NO_ROWS], ids=["rows", "no rows"])
-def test_rows_have_the_outputs_of_the_whole_batch(name: str, uses_kernel: bool, rows: BatchRows) -> None:
+def test_rows_have_the_outputs_of_the_whole_batch(name: str, context: Any, rows: BatchRows) -> None:
     network, x, lengths = NETWORKS[name](), torch.randn(7, 5, 3), torch.tensor([5, 1, 2, 5, 3, 4, 5])
     rngs = torch.Generator().manual_seed(1), torch.Generator().manual_seed(1)
-    with kernel_or_reference(uses_kernel):
+    with context():
         whole = network(x, lengths, rng=rngs[0])
         outputs = network(rows.take(x), rows.take(lengths), rng=rngs[1], rows=rows)
     torch.testing.assert_close(outputs, rows.take(whole))
     assert rngs[0].get_state().equal(rngs[1].get_state())
 
 
-@contextmanager
-def kernel_or_reference(uses_kernel: bool) -> Iterator[None]:
-    """Compute inside with the kernel where it is built, or step by step."""
-    if uses_kernel:
-        yield
-    else:
-        with kernel.reference():
-            yield
-
-
 def test_nothing_is_computed_without_rows() -> None:
     output, state = LSTM(3, 6)(torch.randn(5, 0, 3), rows=NO_ROWS)
     assert (output.shape, state[0].shape, output.requires_grad) == ((5, 0, 6), (1, 0, 6), False)
-
-
-def test_an_rnn_without_rows_has_outputs_at_every_step() -> None:
     network = RNNClassifier(3, 6, 2)
     assert network(torch.randn(0, 5, 3), every_step=True, rows=NO_ROWS).shape == (0, 5, 2)
     with pytest.raises(DataError, match="x must be"):
@@ -156,11 +113,10 @@ def test_an_rnn_without_rows_has_outputs_at_every_step() -> None:
 
 @pytest.mark.parametrize("rows", [BatchRows(0, 3, 7), BatchRows(0, 2, 7, blocks=2)])
 def test_other_rows_than_those_of_x_are_refused(rows: BatchRows) -> None:
-    problem = rf"rows must be the 4 rows of x in one block, got {len(rows)} in {rows.blocks}"
-    with pytest.raises(DataError, match=problem):
-        LSTM(3, 6)(torch.randn(5, 4, 3), rows=rows)
-    with pytest.raises(DataError, match=problem):
-        RNNClassifier(3, 6, 2)(torch.randn(4, 5, 3), rows=rows)
+    for network, x in ((LSTM(3, 6), torch.randn(5, 4, 3)), (RNNClassifier(3, 6, 2), torch.randn(4, 5, 3))):
+        problem = rf"rows must be the 4 rows of x in one block, got {len(rows)} in {rows.blocks}"
+        with pytest.raises(DataError, match=problem):
+            network(x, rows=rows)
 
 
 def test_rows_of_custom_data_are_padded_as_the_whole_batch_is() -> None:
@@ -171,27 +127,27 @@ def test_rows_of_custom_data_are_padded_as_the_whole_batch_is() -> None:
     assert rows.targets.tolist() == [2, 3, 4]
 
 
-@pytest.mark.parametrize(
-    ("settings", "size", "problem"),
-    [
-        ({"batch_size": 3}, 4, "batch_size must be at least 4, the number of processes, got 3; give a larger one or"),
-        (
-            {"curriculum": True, "length": 40, "batch_size": 20, "batch_steps": 1},
-            18,
-            "batch_size must be at least 18, the number of processes, got 16 at length 10; ",
-        ),
-    ],
-)
+CURRICULUM: dict[str, Any] = {"curriculum": True, "length": 40, "batch_size": 20, "batch_steps": 1}
+TOO_SMALL = [
+    (LSTMConfig(batch_size=3), 4, "must be at least 4, the number of processes, got 3; give a larger one or"),
+    (LSTMConfig(**CURRICULUM), 18, "must be at least 18, the number of processes, got 16 at length 10; "),
+    (GANConfig(batch_size=3), 4, "3 is too small for 4 processes; give at least 4"),
+    (GANConfig(batch_size=8, packing=4), 4, "8 with packing 4 is too small for 4 processes; give at least 16"),
+]
+
+
+@pytest.mark.parametrize(("config", "size", "problem"), TOO_SMALL)
 def test_a_batch_smaller_than_the_number_of_processes_is_refused(
-    settings: dict[str, Any], size: int, problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    config: LSTMConfig | GANConfig, size: int, problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     @contextmanager
     def join(*_: Any) -> Iterator[World]:
         yield World(0, size)
 
-    monkeypatch.setattr(training, "join_world", join)
-    with pytest.raises(ConfigError, match=problem) as caught:
-        train(LSTMConfig(**settings), tmp_path / "run")
+    module = training if isinstance(config, LSTMConfig) else gan_training
+    monkeypatch.setattr(module, "join_world", join)
+    with pytest.raises(ConfigError, match=f"batch_size {problem}") as caught:
+        module.train(config, tmp_path / "run")
     assert caught.value.field == "batch_size"
     assert not (tmp_path / "run").exists()
 
@@ -199,6 +155,8 @@ def test_a_batch_smaller_than_the_number_of_processes_is_refused(
 def test_a_batch_with_a_row_for_each_process_is_accepted() -> None:
     check_batch_sizes(LSTMConfig(batch_size=4), World(0, 4))
     check_batch_sizes(LSTMConfig(batch_size=1), ALONE)
+    check_world(GANConfig(batch_size=4), World(0, 4))
+    check_world(GANConfig(batch_size=8, packing=2), World(0, 4))
 
 
 # BatchNorm, and the parts of a step of a GAN
@@ -246,21 +204,15 @@ def test_batch_norm_keeps_the_parameters_and_the_state_of_a_network() -> None:
     assert sum(isinstance(layer, ParallelBatchNorm1d) for layer in copy.deepcopy(network).modules()) == 3
 
 
-def test_a_process_without_rows_contributes_nothing() -> None:
+def test_a_process_without_rows_contributes_nothing_and_losses_that_are_not_finite_stay_so() -> None:
     models = build_models(GANConfig(), (1, 4, 4), 0, torch.device("cpu"), World(0, 2))
     step = ParallelStep(*models[:2], ALONE).begin(4, 1.0)
-    step.rows = BatchRows(2, 2, 4)
-    mean_of_nothing = torch.zeros(0).mean()
-    result = step.finish(StepResult(*[mean_of_nothing] * 4))
-    assert [value.item() for value in result] == [0.0] * 4
-    assert step.stop_flags == 1.0
-
-
-def test_not_finite_losses_stay_not_finite() -> None:
-    models = build_models(GANConfig(), (1, 4, 4), 0, torch.device("cpu"))
-    step = ParallelStep(*models[:2], ALONE).begin(4, 0.0)
     result = step.finish(StepResult(*torch.tensor([1.0, float("nan"), 0.5, float("inf")])))
     assert [value.isfinite().item() for value in result] == [True, False, True, False]
+    step.rows = BatchRows(2, 2, 4)
+    mean_of_nothing = torch.zeros(0).mean()
+    assert [value.item() for value in step.finish(StepResult(*[mean_of_nothing] * 4))] == [0.0] * 4
+    assert step.stop_flags == 1.0
 
 
 @pytest.mark.parametrize("packing", [1, 2])
@@ -282,21 +234,3 @@ def test_rows_of_masks_and_penalties_are_those_of_the_batch(packing: int) -> Non
         compute(BatchRows(2, 2, inputs)), list(network.parameters()), materialize_grads=True
     )
     assert all(gradient.eq(0).all() for gradient in gradients)
-
-
-@pytest.mark.parametrize(
-    ("settings", "match"),
-    [
-        ({"batch_size": 3}, "batch_size 3 is too small for 4 processes; give at least 4"),
-        ({"batch_size": 8, "packing": 4}, "batch_size 8 with packing 4 is too small for 4 processes; give at least 16"),
-    ],
-)
-def test_a_batch_too_small_for_the_processes_is_refused(settings: dict[str, Any], match: str) -> None:
-    with pytest.raises(ConfigError, match=match) as caught:
-        check_world(GANConfig(**settings), World(1, 4))
-    assert caught.value.field == "batch_size"
-
-
-def test_a_batch_of_one_input_for_each_process_is_enough() -> None:
-    check_world(GANConfig(batch_size=4), World(0, 4))
-    check_world(GANConfig(batch_size=8, packing=2), World(0, 4))

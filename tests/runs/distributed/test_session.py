@@ -9,29 +9,22 @@ import socket
 import subprocess
 import sys
 import time
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
 import pytest
-from filelock import FileLock
 
 from reviver.errors import ProcessLost
 from reviver.runs.checkpoint import find_checkpoint
-from reviver.runs.distributed.failure import describe_loss, explaining_losses
+from reviver.runs.distributed.launch import describe_loss, explaining_losses
 from reviver.runs.folder import JOB_FILE, RunFolder
 from reviver.train.lstm.training import train
-from tests.runs.distributed.train_session import CONFIG, CURRICULUM, OPTIONS, STEP
+from tests.runs.children import run_group
+from tests.runs.distributed.train_session import CONFIG, CURRICULUM, OPTIONS, STEP, resume, scenario, undisturbed
 
 LOST = "another process was lost or does not answer"
-MODULE = "tests.runs.distributed.train_session"
 TWO = ["--standalone", "--nproc-per-node", "2"]
-
-
-def start(launch: list[str], *arguments: object, **variables: str) -> subprocess.Popen[str]:
-    """Start torchrun with `MODULE`."""
-    command = [sys.executable, "-m", "torch.distributed.run", *launch, "-m", MODULE, *map(str, arguments)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"} | variables
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def results(folder: Path) -> dict[str, Any]:
@@ -47,43 +40,30 @@ def results(folder: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def folder(shared_folder: Path) -> Path:
-    """Return the folder of the runs of `train_session.scenario` by two processes; the first test process trains them."""
-    folder, done = shared_folder / "distributed-session", shared_folder / "distributed-session.done"
-    with FileLock(shared_folder / "distributed-session.lock"):
-        if not done.exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir()
-            job = start(TWO, "scenario", folder)
-            _, stderr = job.communicate()
-            assert job.returncode == 0, stderr
-            done.touch()
+def folder(server: ForkServerContext, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of the runs of `scenario` by two processes."""
+    folder = tmp_path_factory.mktemp("runs")
+    assert run_group(server, scenario, folder, 2) == [0, 0]
     return folder
 
 
-@pytest.fixture
-def errors(folder: Path) -> list[dict[str, str]]:
-    """Return the errors of the runs by rank."""
-    return [json.loads((folder / f"errors-{rank}.json").read_text()) for rank in range(2)]
-
-
-def test_all_processes_raise_the_same_errors(errors: list[dict[str, str]], folder: Path) -> None:
-    assert errors[0] == errors[1]
-    assert errors[0]["undisturbed"] == errors[0]["resumed"] == ""
-    assert errors[0]["existing"].endswith(
+def test_processes_share_a_run_its_errors_and_its_stop(folder: Path) -> None:
+    errors, others = (json.loads((folder / f"errors-{rank}.json").read_text()) for rank in range(2))
+    assert errors == others
+    assert errors["undisturbed"] == errors["resumed"] == errors["curriculum"] == errors["half"] == ""
+    assert errors["existing"].endswith(
         "undisturbed: exists already and is never overwritten; choose another --out, or go on with --resume"
     )
-    assert errors[0]["settings"] == (
+    assert errors["settings"] == (
         "ConfigError: learning_rate must be the same on all processes, got 0.001 on rank 0 and 0.002 on rank 1; start all "
         "with the same command, data and versions"
     )
     assert not (folder / "settings").exists()
-
-
-def test_a_signal_to_one_process_stops_all_and_the_run_resumes(folder: Path, errors: list[dict[str, str]]) -> None:
-    """The update after the signal carries the flag."""
-    assert f"stopped at step {STEP + 1} by SIGTERM and saved" in errors[0]["stopped"]
+    assert f"stopped at step {STEP + 1} by SIGTERM and saved" in errors["stopped"], "the next update carries the flag"
     assert results(folder / "stopped") == results(folder / "undisturbed")
+    record = RunFolder.open(folder / "undisturbed").record
+    assert record["status"] == "finished"
+    assert (record["hardware"]["processes"], record["hardware"]["backend"]) == (2, "gloo")
 
 
 def test_several_processes_validate_before_they_train_as_one_does(folder: Path, tmp_path: Path) -> None:
@@ -94,13 +74,6 @@ def test_several_processes_validate_before_they_train_as_one_does(folder: Path, 
     for together, alone in zip(*runs, strict=True):
         for name in alone.keys() - {"seconds"}:
             assert together[name] == (alone[name] if alone[name] is None else pytest.approx(alone[name], rel=1e-5))
-
-
-def test_run_json_records_the_processes(folder: Path) -> None:
-    record = RunFolder.open(folder / "undisturbed").record
-    assert record["status"] == "finished"
-    assert (record["hardware"]["processes"], record["hardware"]["backend"]) == (2, "gloo")
-    assert not (folder / "undisturbed" / JOB_FILE).exists()
 
 
 def test_a_run_of_two_processes_resumes_with_one(
@@ -114,50 +87,50 @@ def test_a_run_of_two_processes_resumes_with_one(
     assert [row["train_loss"] for row in run.read_metrics()] == pytest.approx(expected, rel=1e-5)
 
 
+# torchrun
+
+
+def start(launch: list[str], out: Path, *options: str, epochs: int = 8, **variables: str) -> subprocess.Popen[str]:
+    """Start torchrun with the command line of `train_session`."""
+    command = [sys.executable, "-m", "torch.distributed.run", *launch, "-m", "tests.runs.distributed.train_session"]
+    command += ["train", *OPTIONS, "--epochs", str(epochs), "--out", str(out), *options]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"} | variables
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_torchrun_restarts_what_died_and_reports_one_line(
+    server: ForkServerContext, folder: Path, tmp_path: Path
+) -> None:
+    """Rank 0 is killed; after the restart, rank 1 is killed in the same update."""
+    job = start([*TWO, "--max-restarts", "1"], tmp_path / "run", KILL_RANKS="0 1")
+    _, stderr = job.communicate()
+    assert job.returncode == 1
+    (line,) = [line for line in stderr.splitlines() if line.startswith("error: ")]
+    run = RunFolder.open(tmp_path / "run")
+    error = run.record["error"]
+    assert line.startswith(f"error: {error}")  # what torchrun logs may follow, in the same pipe
+    assert error.startswith((f"step {STEP}: {LOST} (", f"step {STEP + 1}: {LOST} ("))
+    assert error.endswith(
+        "; the last checkpoint is kept; go on with the same command and --resume, or let torchrun do so with --max-restarts"
+    )
+    assert run.status == "failed"
+    assert (run.path / JOB_FILE).exists()
+    assert run_group(server, resume, tmp_path, 2) == [0, 0]
+    assert results(run.path) == results(folder / "undisturbed")
+    assert not (run.path / JOB_FILE).exists()
+
+
 @pytest.mark.long
 def test_two_machines_equal_two_processes_of_one(folder: Path, tmp_path: Path) -> None:
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         endpoint = f"127.0.0.1:{server.getsockname()[1]}"
     launch = ["--nnodes", "2", "--nproc-per-node", "1", "--rdzv-backend", "static", "--rdzv-endpoint", endpoint]
-    options = ("train", *OPTIONS, "--epochs", 8, "--out", tmp_path / "run")
-    agents = [start([*launch, "--node-rank", str(rank)], *options) for rank in range(2)]
+    agents = [start([*launch, "--node-rank", str(rank)], tmp_path / "run") for rank in range(2)]
     outputs = [agent.communicate() for agent in agents]
     assert [agent.returncode for agent in agents] == [0, 0], outputs
     assert [bool(stdout) for stdout, _ in outputs] == [True, False], "rank 0 alone prints the result"
     assert "LSTM T=5, 2 processes (gloo)" in outputs[0][1]
-    assert results(tmp_path / "run") == results(folder / "undisturbed")
-
-
-# A process that dies
-
-
-def start_training(
-    out: Path, *options: str, epochs: int = 8, restarts: int = 0, **variables: str
-) -> subprocess.Popen[str]:
-    launch = [*TWO, "--max-restarts", str(restarts)]
-    return start(launch, "train", *OPTIONS, "--epochs", epochs, "--out", out, *options, **variables)
-
-
-def test_a_killed_process_ends_the_training_with_one_line(tmp_path: Path) -> None:
-    job = start_training(tmp_path / "run", KILL_RANK="1")
-    _, stderr = job.communicate()
-    assert job.returncode == 1
-    (line,) = [line for line in stderr.splitlines() if line.startswith("error: ")]
-    assert line.startswith((f"error: step {STEP}: {LOST} (", f"error: step {STEP + 1}: {LOST} ("))
-    assert line.endswith(
-        "; the last checkpoint is kept; go on with the same command and --resume, or let torchrun do so with --max-restarts"
-    )
-    run = RunFolder.open(tmp_path / "run")
-    assert run.status == "failed"
-    assert LOST in run.record["error"]
-
-
-def test_torchrun_goes_on_after_rank_0_is_killed(tmp_path: Path, folder: Path) -> None:
-    job = start_training(tmp_path / "run", restarts=1, KILL_RANK="0")
-    stdout, stderr = job.communicate()
-    assert job.returncode == 0, stderr
-    assert stdout.startswith(f"{tmp_path / 'run'}: 8 epochs")
     assert results(tmp_path / "run") == results(folder / "undisturbed")
 
 
@@ -198,21 +171,15 @@ def wait_for_checkpoint(job: subprocess.Popen[str], out: Path) -> None:
         time.sleep(0.05)
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of a run of 300 epochs that nobody disturbs."""
-    out = tmp_path_factory.mktemp("undisturbed") / "run"
-    job = start_training(out, epochs=300)
-    _, stderr = job.communicate()
-    assert job.returncode == 0, stderr
-    return out
-
-
 @pytest.mark.long
 @pytest.mark.parametrize("trial", range(10))
-def test_a_process_killed_at_a_random_moment(trial: int, tmp_path: Path, undisturbed: Path) -> None:
+def test_a_process_killed_at_a_random_moment(
+    trial: int, server: ForkServerContext, tmp_path: Path, folder: Path
+) -> None:
     rng, out = random.Random(trial), tmp_path / "run"
-    job = start_training(out, "--timeout", "30", epochs=300, restarts=1)
+    if not (folder / "run").exists():
+        assert run_group(server, undisturbed, folder, 2) == [0, 0]
+    job = start([*TWO, "--max-restarts", "1"], out, "--timeout", "30", epochs=300)
     if trial % 5:  # every fifth: at any moment, also before the first checkpoint
         wait_for_checkpoint(job, out)
         time.sleep(rng.uniform(0, 1))
@@ -221,13 +188,13 @@ def test_a_process_killed_at_a_random_moment(trial: int, tmp_path: Path, undistu
     os.kill(find_workers(job)[trial % 2], signal.SIGKILL)
     _, stderr = job.communicate()
     assert job.returncode == 0, stderr
-    assert results(out) == results(undisturbed)
+    assert results(out) == results(folder / "run")
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_process_that_hangs_fails_the_others_after_the_timeout(rank: int, tmp_path: Path) -> None:
-    job = start_training(tmp_path / "run", "--timeout", "4", epochs=100_000)
+    job = start(TWO, tmp_path / "run", "--timeout", "4", epochs=100_000)
     wait_for_checkpoint(job, tmp_path / "run")
     os.kill(find_workers(job)[rank], signal.SIGSTOP)  # torchrun kills it, once the other has failed
     _, stderr = job.communicate()

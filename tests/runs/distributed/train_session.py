@@ -1,7 +1,6 @@
-"""Runs of `test_session.py` and `test_failure.py` that torchrun starts.
+"""Runs of several processes, which fail in several ways.
 
-python -m tests.runs.distributed.train_session train ...        `reviver lstm train ...` with a failure that KILL_AT describes
-python -m tests.runs.distributed.train_session scenario FOLDER  runs by a process group of the caller, one after another
+`python -m tests.runs.distributed.train_session train ...` is `reviver lstm train ...` in which processes are killed.
 """
 
 import json
@@ -54,7 +53,6 @@ def attempt(folder: Path, config: LSTMConfig = CONFIG, *, resume: bool = False) 
 
 def scenario(folder: Path) -> None:
     """Train and fail in several ways, and write the errors of each rank to FOLDER/errors-RANK.json."""
-    dist.init_process_group("gloo")
     rank = dist.get_rank()
     errors = {
         "undisturbed": attempt(folder / "undisturbed"),
@@ -69,17 +67,22 @@ def scenario(folder: Path) -> None:
     errors["resumed"] = attempt(folder / "stopped", resume=True)
     errors["curriculum"] = attempt(folder / "curriculum", CURRICULUM)
     errors["half"] = attempt(folder / "half", replace(CONFIG, epochs=4))
-    assert dist.is_initialized(), "the group of the caller stays"
     (folder / f"errors-{rank}.json").write_text(json.dumps(errors))
-    dist.destroy_process_group()
+
+
+def resume(folder: Path) -> None:
+    """Complete FOLDER/run."""
+    assert attempt(folder / "run", resume=True) == ""
+
+
+def undisturbed(folder: Path) -> None:
+    """Train FOLDER/run for 300 epochs."""
+    assert attempt(folder / "run", replace(CONFIG, epochs=300)) == ""
 
 
 if __name__ == "__main__":
-    action, *arguments = sys.argv[1:]
-    if action == "scenario":
-        scenario(Path(arguments[0]))
-    else:
-        if "KILL_RANK" in os.environ and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
-            signal_at(STEP, int(os.environ["KILL_RANK"]), signal.SIGKILL)
-        sys.argv = ["reviver", "lstm", *sys.argv[1:]]
-        reviver()
+    ranks = dict(enumerate(os.environ.get("KILL_RANKS", "").split()))  # by the number of restarts
+    if (killed := ranks.get(int(os.environ["TORCHELASTIC_RESTART_COUNT"]))) is not None:
+        signal_at(STEP, int(killed), signal.SIGKILL)
+    sys.argv[1:1] = ["lstm"]
+    reviver()

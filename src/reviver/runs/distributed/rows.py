@@ -6,6 +6,7 @@ checkpoint holds one state of each random number generator, and a run resumes wi
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -46,19 +47,14 @@ class BatchRows:
         parts = [part.narrow(dim, self.begin, self.end - self.begin) for part in tensor.chunk(self.blocks, dim)]
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim)
 
-    def rand(
-        self,
-        shape: Sequence[int],
-        *,
-        dim: int = 0,
-        rng: torch.Generator | None = None,
-        device: torch.device | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> Tensor:
-        """Return uniform random numbers in [0, 1) of `shape`, with the rows of this process along `dim`; see `torch.rand`."""
+    def rand(self, shape: Sequence[int], *, dim: int = 0, rng: torch.Generator | None = None, **options: Any) -> Tensor:
+        """Return uniform random numbers in [0, 1) of `shape`, with the rows of this process along `dim`.
+
+        `options` are those of `torch.rand`, such as the device.
+        """
         sizes = list(shape)
         sizes[dim] = self.blocks * self.total
-        return self.take(torch.rand(sizes, generator=rng, device=device, dtype=dtype), dim)
+        return self.take(torch.rand(sizes, generator=rng, **options), dim)
 
 
 def all_rows(count: int) -> BatchRows:

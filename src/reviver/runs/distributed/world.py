@@ -16,8 +16,13 @@ from torch import Tensor, nn
 from torch.distributed.rendezvous import rendezvous
 
 from reviver.errors import ConfigError, ProcessLost, ReviverError
-from reviver.runs.distributed.failure import describe_loss, explaining_losses
-from reviver.runs.distributed.launch import DEFAULT_TIMEOUT, launched_size, restart_count
+from reviver.runs.distributed.launch import (
+    DEFAULT_TIMEOUT,
+    describe_loss,
+    explaining_losses,
+    launched_size,
+    restart_count,
+)
 from reviver.runs.distributed.rows import BatchRows
 from reviver.text import one_line, short_repr
 
@@ -61,21 +66,32 @@ class World:
             dist.all_reduce(total)
         return total
 
-    def sum_gradients(self, parameters: Iterable[nn.Parameter], numbers: Tensor) -> Tensor:
-        """Add the gradients of `parameters` over the processes, and return the sums of some numbers, by one all-reduce.
+    def sum_gradients(
+        self, parameters: Iterable[nn.Parameter], rows: BatchRows, means: Tensor, sums: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Add the gradients of `parameters` over the processes; by the same all-reduce, add and average other quantities.
 
         The gradient of each process is that of its share of the global loss: its local mean times `BatchRows.fraction`. A
         missing gradient counts as 0. `DistributedDataParallel` does not fit: a step of the GAN has several backward passes.
+
+        Args:
+            parameters: their gradients become those of the whole batch.
+            rows: rows of this process, perhaps none.
+            means: means over these rows, [m].
+            sums: values to add over the processes, [s].
+
+        Returns:
+            The means over the whole batch, [m], and the sums, [s].
         """
         chosen = list(parameters)
+        weighted = rows.fraction * means if len(rows) else torch.zeros_like(means)  # the mean of no row is NaN
         parts = [torch.zeros_like(each) if each.grad is None else each.grad for each in chosen]
-        total = self.sum(
-            torch.cat([numbers, *(part.flatten() for part in parts)])
-        )  # in float32 at least, as the numbers
-        numbers, *sums = total.split([len(numbers), *(part.numel() for part in parts)])
-        for each, part in zip(chosen, sums, strict=True):
-            each.grad = part.view_as(each).to(each.dtype)
-        return numbers
+        local = [weighted, sums.to(means.dtype), *(part.flatten() for part in parts)]
+        total = self.sum(torch.cat(local))  # in float32 at least, as the means
+        means, sums, *gradients = total.split([len(part) for part in local])
+        for each, gradient in zip(chosen, gradients, strict=True):
+            each.grad = gradient.view_as(each).to(each.dtype)
+        return means, sums
 
     def gather(self, value: Any) -> list[Any]:
         """Return the values of all processes, by rank; they are Python objects of this program, never of a file."""

@@ -36,8 +36,8 @@ from reviver.runs.folder import RunFolder, refuse_existing
 from reviver.runs.rng import make_rng
 from reviver.runs.session import Session, open_run, training_session
 from reviver.runs.snapshots import remove_later_snapshots
+from reviver.settings.fields import lr_scale
 from reviver.settings.gan import GANConfig, count_batches
-from reviver.settings.lr_schedule import lr_scale
 from reviver.settings.validation import refuse
 from reviver.train.gan.grids import grid_path, remove_later_grids, save_animation, save_grid, tile
 from reviver.train.gan.snapshots import SnapshotWriter

@@ -27,12 +27,11 @@ class ParallelUpdate(NamedTuple):
         Returns:
             Mean loss and number of correct sequences of the batch, and the sum of the stop flags; scalars.
         """
-        loss = self.rows.fraction * loss if len(self.rows) else torch.zeros_like(loss)
         if len(self.rows):
-            loss.backward()  # backpropagation through time
-        numbers = torch.stack([loss.detach(), num_correct.to(loss.dtype), loss.new_tensor(self.stop_flag)])
-        loss, num_correct, stop_flags = self.world.sum_gradients(self.network.parameters(), numbers).unbind()
-        return loss, num_correct, stop_flags
+            (self.rows.fraction * loss).backward()  # backpropagation through time
+        sums = torch.stack([num_correct, num_correct.new_tensor(self.stop_flag)])
+        means, sums = self.world.sum_gradients(self.network.parameters(), self.rows, loss.detach()[None], sums)
+        return means[0], sums[0], sums[1]
 
 
 def check_batch_sizes(config: LSTMConfig, world: World) -> None:
