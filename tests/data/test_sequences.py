@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from reviver.data.sequences import limits, table
 from reviver.data.sequences.labels import class_indices, class_names, stratified_split
 from reviver.data.sequences.predictions import write_predictions
-from reviver.data.sequences.reader import read_if_labelled, read_sequences
+from reviver.data.sequences.reader import read_if_labeled, read_sequences
 from reviver.data.sequences.standardization import Standardization
 from reviver.data.sequences.table import SequenceTable
 from reviver.errors import ConfigError, DataError, RunFolderError
@@ -182,10 +182,10 @@ def test_labels_are_not_needed_for_prediction(kind: str, content: Any, labeled: 
     columns = {"sequence_column": "sequence", "label_column": "label"}
     path = file_of(tmp_path, kind, content)
     assert_is(read_sequences(path, labeled=False), [[1, 2]], None)
-    found, problem = read_if_labelled(path, **columns)
+    found, problem = read_if_labeled(path, **columns)
     assert_is(found, [[1, 2]], None)
     assert problem == ""
-    found, problem = read_if_labelled(file_of(tmp_path, kind, labeled), **columns)
+    found, problem = read_if_labeled(file_of(tmp_path, kind, labeled), **columns)
     assert_is(found, [[1, 2]], None)
     assert str(path) in problem, "a file with bad labels says so"
 

@@ -137,7 +137,7 @@ def read_images(path: Path) -> None:
         assert data.labels.min() >= 0
 
 
-def read_labelled_arrays(path: Path) -> None:
+def read_labeled_arrays(path: Path) -> None:
     read_images(path)
     load_test_images(str(path), SIZE)
 
@@ -423,7 +423,7 @@ READERS: Mapping[str, Reader] = MappingProxyType(
             (mutations.inside_gzip(mutations.idx), mutations.inside_gzip(mutated)),
         ),
         "npy": Reader(write_npy, read_images, (mutations.npy,)),
-        "images-npz": Reader(write_image_npz, read_labelled_arrays, (mutations.archive,)),
+        "images-npz": Reader(write_image_npz, read_labeled_arrays, (mutations.archive,)),
         "png": pictures("png", mutations.png),
         "jpeg": pictures("jpeg"),
         "gif": pictures("gif"),

@@ -19,7 +19,7 @@ from reviver.lstm.cell import LSTMState, lstm_step
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.settings.lstm import LSTMConfig
 from reviver.show.trace import MAX_STEPS, PREFIX_CHUNK, ClassifierTrace, find_layer, trace, trace_digits
-from reviver.show.trace_figures import MAX_LABELLED_STEPS, PANELS, trace_figure
+from reviver.show.trace_figures import MAX_LABELED_STEPS, PANELS, trace_figure
 
 KINDS = pytest.mark.parametrize(
     ("num_layers", "bidirectional"), [(1, False), (2, False), (1, True), (2, True)], ids=["one", "two", "bi", "two-bi"]
@@ -217,8 +217,8 @@ def plot(steps: int, num_layers: int, bidirectional: bool, index: int) -> tuple[
 
 FIGURES = [
     (1, 1, False, 0, ""),
-    (MAX_LABELLED_STEPS, 2, True, 2, "Layer 2 of 2, forward"),
-    (MAX_LABELLED_STEPS + 1, 2, False, 1, "Layer 2 of 2"),
+    (MAX_LABELED_STEPS, 2, True, 2, "Layer 2 of 2, forward"),
+    (MAX_LABELED_STEPS + 1, 2, False, 1, "Layer 2 of 2"),
     (300, 1, True, 1, "Backward (from right to left)"),
 ]
 """Steps, layers, whether bidirectional, index of the cell, and title."""
@@ -233,7 +233,7 @@ def test_what_the_figure_shows(steps: int, num_layers: int, bidirectional: bool,
     expected = [panel for _, panel in PANELS]
     assert list(panels) == [*expected, f"Next digit: prediction {predicted[-1]}, target 1", "Gradient of the loss"]
     *maps, probabilities, gradients = panels.values()
-    is_short = steps <= MAX_LABELLED_STEPS
+    is_short = steps <= MAX_LABELED_STEPS
     order = traced.layers[index].f[:, 0].mean(0).argsort(descending=True)
     for axes, (name, label) in zip(maps, PANELS, strict=True):
         values = getattr(traced.layers[index], name)[:, 0, order].T.numpy()

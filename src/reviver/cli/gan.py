@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 DEFAULT_PAIRS = 100
 """Pairs of random latents that path metrics are averaged over."""
+DEFAULT_SAMPLES = 10_000
+"""Samples that are evaluated, if there are as many training images."""
 DEFAULT_STEPS = 7
 """Images between the two ends of an interpolation."""
 
@@ -244,7 +246,7 @@ def evaluate(
     run: options.GANRunPath,
     /,
     *,
-    num_samples: Count = 10_000,
+    num_samples: Count | None = None,
     extractor: options.FeatureExtractor = None,
     seed: options.LatentSeed = None,
     out: Text | None = None,
@@ -259,7 +261,8 @@ def evaluate(
       reviver gan evaluate runs/fashion --extractor fashion.safetensors
 
     Args:
-        num_samples: Number of samples; compare only scores of the same number.
+        num_samples: Number of samples; compare only scores of the same number. By default 10,000, or as many as there are
+            training images.
         out: Grid of 25 samples above their nearest training images by pixels and by features: .png, .pdf or .svg.
     """
     from reviver.figures import check_figure_path
@@ -276,6 +279,7 @@ def evaluate(
     feature_extractor = reference_stats.load_extractor(config.data, image_shape, file, sha256)
     data_sha256 = loaded.folder.record.get("data", {}).get("sha256")
     train, test = reference_stats.load_reference_images(feature_extractor, config.data, image_shape[1], data_sha256)
+    num_samples = num_samples or min(DEFAULT_SAMPLES, len(train.images))
     reference = reference_stats.load_reference(num_samples, feature_extractor, train, test)
     images, z = sampling.generate_samples(generator, num_samples, seed)
     result = scores.score_images(images, reference, generator.class_labels(z))

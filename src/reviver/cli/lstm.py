@@ -25,6 +25,8 @@ LabelColumn = Annotated[Text | None, Parameter(help="Column of the classes; by d
 DEFAULT_SEEDS, DEFAULT_SEQUENCES = 5, 64_000
 CURVE_SECONDS = 1800
 """Seconds of the recall curve with default settings, on two cores of an AMD EPYC server."""
+MAX_SUGGESTED_LENGTH = 20
+"""Maximum length of a palindrome for which the end of a training suggests a prediction."""
 DIP = 0.02
 """Validation accuracy below that of the best epoch by which the last epoch is reported as a dip."""
 
@@ -69,7 +71,11 @@ def train(
         lines.append("  these are the settings of the original; --preset series is made for series of measurements")
     common.show({"run": str(folder.path), **result}, *lines)
     path = options.path_word(folder.path)
-    uses = {"palindrome": [f'lstm predict {path} "1 2 3 2"', f"lstm evaluate {path} --length {2 * settings.length}"]}
+    uses = {"palindrome": [f"lstm evaluate {path} --length {2 * settings.length}"]}
+    if settings.length <= MAX_SUGGESTED_LENGTH:
+        half = [str(digit % 10) for digit in range(1, (settings.length + 1) // 2 + 1)]
+        digits = (half + half[: settings.length // 2][::-1])[:-1]
+        uses["palindrome"].insert(0, f'lstm predict {path} "{" ".join(digits)}"')
     uses["custom"] = [f"lstm predict {path} new.csv", f"lstm evaluate {path} --data test.csv"]
     common.suggest(
         *(f"reviver {use}" for use in (*uses.get(settings.task, [f"lstm evaluate {path}"]), f"explore {path}"))

@@ -23,7 +23,7 @@ MAX_SAMPLE_BYTES = 8 << 30
 
 @torch.no_grad()
 def generate(generator: Generator, z: Tensor) -> Tensor:
-    """Return the images [N, C, H, W] in [-1, 1] of latents [N, Z], in eval mode; restore the generator's mode afterwards."""
+    """Return the images [N, C, H, W] in [-1, 1] of latents [N, Z], in eval mode; restore the generator's mode afterward."""
     was_training = generator.training
     try:
         images: Tensor = generator.eval()(z)

@@ -30,7 +30,7 @@ PANELS = (
 """Field of `LSTMTrace` and title of each heat map. Left column: gates, from 0 to 1. Right column: the signed values that
 they scale."""
 SEQUENTIAL, DIVERGING = "viridis", "RdBu_r"
-MAX_LABELLED_STEPS = 20
+MAX_LABELED_STEPS = 20
 """Maximum number of steps for which each step is labeled with its digit."""
 MIN_PIXELS = 1000
 """Minimum width and height of the image of a heat map, more than a print resolves."""
@@ -66,7 +66,7 @@ def trace_figure(trace: ClassifierTrace, digits: Sequence[int], index: int) -> F
     _plot_probabilities(grid[3, 0], _array(trace.probabilities[:, 0]), digits[0])
     norms = {"h": _array(trace.gradient_h[index, :, 0]), "c": _array(trace.gradient_c[index, :, 0])}
     _plot_gradients(grid[3, 1], norms, reverse=direction == "backward")
-    is_short = len(digits) <= MAX_LABELLED_STEPS
+    is_short = len(digits) <= MAX_LABELED_STEPS
     for axes in (*grid[:3].flat, grid[3, 0]):
         if is_short:
             axes.set_xticks(range(1, len(digits) + 1), map(str, digits))
@@ -101,7 +101,7 @@ def _plot_probabilities(axes: Axes, probabilities: Values, target: int) -> None:
     _heat_map(axes, probabilities, SEQUENTIAL, 0.0, 1.0, first_row=0)
     frame: dict[str, Any] = {"fill": False, "edgecolor": VALIDATION_COLOR, "linewidth": 1.3, "clip_on": False}
     axes.add_patch(Rectangle((0.5, target - 0.5), steps, 1, **frame))
-    first = 0 if steps <= MAX_LABELLED_STEPS else steps - 1  # of many steps only the prediction has a dot
+    first = 0 if steps <= MAX_LABELED_STEPS else steps - 1  # of many steps only the prediction has a dot
     dot: dict[str, Any] = {"color": "white", "markeredgecolor": "black", "markeredgewidth": 0.6, "markersize": 3.2}
     axes.plot(range(first + 1, steps + 1), predicted[first:], "o", clip_on=False, **dot)
     axes.set_yticks(range(classes))
@@ -115,7 +115,7 @@ def _plot_gradients(axes: Axes, norms: dict[str, Values], *, reverse: bool) -> N
     steps = len(norms["h"])
     # Aligned with the heat maps: the last step is on the right, or on the left with `reverse`.
     distance = np.arange(steps) if reverse else np.arange(steps)[::-1]
-    style = {"marker": "o", "markersize": 3} if steps <= MAX_LABELLED_STEPS else {"linewidth": 0.9}
+    style = {"marker": "o", "markersize": 3} if steps <= MAX_LABELED_STEPS else {"linewidth": 0.9}
     for (name, values), color in zip(norms.items(), (TRAIN_COLOR, VALIDATION_COLOR), strict=True):
         positive_or_nan = np.where(values > 0, values, np.nan)  # a log axis has no 0
         axes.plot(distance, positive_or_nan, color=color, label=f"‖∂loss/∂{name}‖", clip_on=False, **style)

@@ -164,7 +164,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_csv(folder / "test.csv", ramps(41, 1))
     write_csv(folder / "new.csv", ramps(41, 1), labeled=False)
     write_csv(folder / "unknown.csv", [*ramps(4, 1), ([1.0, 2.0], "level")])
-    write_csv(folder / "unlabelled.csv", [*ramps(4, 1), ([1.0, 2.0], "")])
+    write_csv(folder / "unlabeled.csv", [*ramps(4, 1), ([1.0, 2.0], "")])
     renamed = (folder / "test.csv").read_text().replace("sequence,label", "series,kind")
     (folder / "renamed.csv").write_text(renamed)
     return folder
@@ -191,7 +191,7 @@ def predictions(run: RunFolder, path: Path) -> Tensor:
         )
 
 
-def test_evaluate_scores_a_labelled_file(
+def test_evaluate_scores_a_labeled_file(
     run: RunFolder, files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     figure = tmp_path / "confusion.png"
@@ -239,7 +239,7 @@ def test_predict_counts_the_correct_predictions(
     assert labeled.read_bytes() == plain.read_bytes(), "labels do not change the predictions"
     for name, problem in (
         ("unknown.csv", "labels that were not there in training (row 6: 'level')"),
-        ("unlabelled.csv", "row 6: the label is missing"),
+        ("unlabeled.csv", "row 6: the label is missing"),
     ):
         status, text, _ = command(capsys, "predict", run.path, files / name, "--out", plain)
         assert status == 0
@@ -258,7 +258,7 @@ def test_predict_counts_the_correct_predictions(
             "evaluate run --data unknown.csv",
             "unknown.csv: labels that were not there in training (row 6: 'level'); known are",
         ),
-        ("evaluate run --data unlabelled.csv", "unlabelled.csv: row 6: the label is missing"),
+        ("evaluate run --data unlabeled.csv", "unlabeled.csv: row 6: the label is missing"),
         ("evaluate run --data new.csv", "there is no column 'label' among 'sequence'"),
         ("evaluate run --data nan.csv", "nan.csv: row 2: step 2 is not a number (NaN)"),
         ("evaluate run --data channels.npz", "--data has 2 channels a step and the training data had 1"),

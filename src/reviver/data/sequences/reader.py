@@ -73,7 +73,7 @@ def read_sequences(
         raise DataError(f"{path}: {error}") from error.__cause__
 
 
-def read_if_labelled(path: Path, *, sequence_column: str, label_column: str) -> tuple[SequenceTable, str]:
+def read_if_labeled(path: Path, *, sequence_column: str, label_column: str) -> tuple[SequenceTable, str]:
     """Read sequences and, if the file has them, their labels.
 
     Returns:
@@ -132,7 +132,7 @@ def _read_csv(path: Path, columns: Sequence[str]) -> SequenceTable:
 
     try:
         with ExitStack() as stack:
-            # The limit is global in Python: restore it afterwards.
+            # The limit is global in Python: restore it afterward.
             stack.callback(csv.field_size_limit, csv.field_size_limit(limits.MAX_FIELD))
             file = stack.enter_context(TextIOWrapper(open_file(path), encoding="utf-8-sig", newline=""))
             for record in csv.reader(lines(), strict=True):

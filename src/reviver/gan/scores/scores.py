@@ -205,15 +205,17 @@ def describe(scores: Scores) -> list[str]:
         lines.append(f"class accuracy {_percentages(scores.class_accuracy)}")
     lines += [
         f"classes {_percentages([count / scores.num_samples for count in scores.samples.class_counts])}",
-        f"distance to the nearest training image: 10 %, median, 90 % of {scores.num_searched} samples and of test images",
+        "distance to the nearest training image: 10 %, median and 90 %",
+        f"of {scores.num_searched} samples and of test images:",
     ]
     for label, nearest in (("by pixels", scores.nearest_pixels), ("by features", scores.nearest_features)):
         sample_text = "".join(f" {value:7.2f}" for value in nearest.sample_quantiles)
         test_text = "".join(f" {value:7.2f}" for value in nearest.test_quantiles)
-        lines.append(f"  {label:<11} samples{sample_text}   test images{test_text}")
+        lines.append(f"  {label:<11} samples{sample_text}   test{test_text}")
     fids = scores.real_baseline_fids
     lines += [
-        f"real baseline: mean of {len(fids)} x {scores.num_samples} training images (FID {min(fids):.2f} to {max(fids):.2f})",
+        f"real baseline: mean of {len(fids)} x {scores.num_samples} training images,",
+        f"with FID from {min(fids):.2f} to {max(fids):.2f}",
         f"noise baseline: {scores.num_samples} images of uniform noise",
         f"k = {scores.k}. This FID and KID cannot be compared with those of Inception.",
     ]

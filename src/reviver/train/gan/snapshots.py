@@ -129,7 +129,7 @@ def choose_real_images(num_images: int, count: int, seed: int) -> Tensor:
 
 @torch.no_grad()
 def image_logits(discriminator: Discriminator, images: Tensor, labels: Tensor | None = None) -> Tensor:
-    """Return the log-odds of D for each image [N, C, H, W], [N], in eval mode; restore D's mode afterwards.
+    """Return the log-odds of D for each image [N, C, H, W], [N], in eval mode; restore D's mode afterward.
 
     A D that sees m images at once sees each image together with the m - 1 images that follow it, the first again after
     the last. `labels` are one-hot, [N, K].

@@ -29,7 +29,7 @@ def scores_of(run: GANRun) -> Scores:
     """Return the last scores beside those of real images and, if they were recorded, of noise."""
     scores = find_scores(run)
     if scores is None:
-        return Scores([], "The run was not evaluated while it trained. `reviver gan evaluate` does it afterwards.")
+        return Scores([], "The run was not evaluated while it trained. `reviver gan evaluate` does it afterward.")
     real, noise = scores["real_baseline"], scores.get("noise_baseline")
     items = [
         ScoreItem(label, scores[key], f"{scores[key]:.4g}", f"{real[key]:.4g}", f"{noise[key]:.4g}" if noise else None)

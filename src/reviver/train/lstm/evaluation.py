@@ -100,7 +100,7 @@ def evaluate_table(network: Network, task: CustomTask, table: SequenceTable) -> 
 def compute_logits(network: Network, data: Sequences) -> Tensor:
     """Return the outputs of a network in eval mode for N sequences, [N, C] on the CPU, computed in batches.
 
-    The network is in its former mode again afterwards.
+    The network is in its former mode again afterward.
     """
     was_training, batch_size, outputs = network.training, evaluation_batch_size(data), []
     network.eval()
