@@ -4,13 +4,16 @@ import html
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
 
+from reviver.explorer.build import link_tutorials
 from tests.explorer.browser import PHONE, Show, check_accessible, check_fits, current, wait_for_panel, wait_for_start
 from tests.explorer.edits import block_names, edit_manifest, read_block, write_block
+from tools.site import rewrite_links
 
 WEB = Path(__file__).parents[2] / "web"
 PANELS = ("latent", "map", "training", "draw", "discriminator", "lstm", "facts", "lesson")
@@ -206,6 +209,32 @@ def test_the_page_works_in_a_sandboxed_iframe(show: Show, explorer_page: Path, t
     expect(frame.locator(".lesson-form")).to_be_visible()
     frame.locator("nav >> text=Draw a digit").click()
     expect(frame.locator(".draw-target")).to_be_visible()
+
+
+def test_panels_link_to_the_tutorials_and_back(show: Show, explorer_page: Path, tmp_path: Path) -> None:
+    (tmp_path / "tutorials").mkdir()
+    for name in ("gan", "lstm"):
+        text = (WEB.parent / "docs" / "tutorials" / f"{name}.md").read_text(encoding="utf-8")
+        for explorer, links in (("", 0), ("explorer.html", len(re.findall('id="panel-', text)))):
+            source = [text]
+            config = SimpleNamespace(explorer=explorer)
+            rewrite_links(SimpleNamespace(config=config), f"tutorials/{name}", source)  # type: ignore[arg-type]
+            assert source[0].count("explorer.html#") == links  # none where the explorer does not stand beside the site
+        (tmp_path / "tutorials" / f"{name}.html").write_text(f"<!doctype html><title>x</title>{source[0]}", "utf-8")
+    page_file = tmp_path / "explorer.html"
+    page_file.write_text(link_tutorials(explorer_page.read_text(encoding="utf-8"), "tutorials/"), encoding="utf-8")
+    page = show("#lesson", page_file)
+    lesson = save_lesson(page, tmp_path, "Elsewhere", "")
+    for panel in PANELS[:-1]:
+        go(page, panel)
+        title = page.locator(".panel-title").inner_text()
+        page.get_by_role("link", name="How it works: the tutorial").click()
+        page.wait_for_url(f"**/tutorials/*.html#panel-{panel}")
+        expect(page.locator(f"#panel-{panel}")).to_be_attached()
+        page.get_by_role("link", name=title).click()
+        wait_for_panel(page, panel)
+    for alone in (lesson, explorer_page):
+        expect(show(file=alone).locator(".guide a")).to_have_count(0)
 
 
 # Lessons

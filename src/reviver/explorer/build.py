@@ -118,6 +118,13 @@ def render_page(manifest: Manifest, blocks: Blocks) -> str:
     return page
 
 
+def link_tutorials(page: str, folder: str) -> str:
+    """Return a page whose panels link to what explains them in the tutorials, which stand in `folder` beside it."""
+    before, found, after = page.partition('<meta name="tutorials" content="')
+    assert found, "the page has no place for the folder of the tutorials"
+    return before + found + html.escape(folder) + after
+
+
 def _distinct(runs: Sequence[Run]) -> list[Run]:
     """Return the runs without those whose folder came before."""
     found: dict[Path, Run] = {}
