@@ -54,14 +54,9 @@ def read_tensors(blocks: Mapping[str, bytes], block: Mapping[str, Any]) -> dict[
     return tensors
 
 
-def read_block(page: Path, name: str) -> bytes:
-    """Return the inflated bytes of a data block."""
-    return read_page(page.read_text(encoding="utf-8")).blocks[name]
-
-
-def block_names(page: Path) -> set[str]:
-    """Return the ids of the data blocks."""
-    return set(read_page(page.read_text(encoding="utf-8")).blocks)
+def read_blocks(page: Path) -> dict[str, bytes]:
+    """Return the inflated data blocks of a file by their ids."""
+    return read_page(page.read_text(encoding="utf-8")).blocks
 
 
 def write_block(page: Path, out: Path, name: str, data: bytes) -> Path:
@@ -76,7 +71,7 @@ def write_block(page: Path, out: Path, name: str, data: bytes) -> Path:
 
 def edit_manifest(page: Path, out: Path, edit: Callable[[dict[str, Any]], None]) -> Path:
     """Write a copy of a page with another manifest."""
-    manifest = json.loads(read_block(page, "manifest"))
+    manifest = json.loads(read_blocks(page)["manifest"])
     edit(manifest)
     return write_block(page, out, "manifest", json.dumps(manifest).encode())
 

@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 
 from reviver.explorer.build import link_tutorials
 from tests.explorer.browser import PHONE, Show, check_accessible, check_fits, current, wait_for_panel, wait_for_start
-from tests.explorer.edits import block_names, edit_manifest, read_block, write_block
+from tests.explorer.edits import edit_manifest, read_blocks, write_block
 from tools.site import rewrite_links
 
 WEB = Path(__file__).parents[2] / "web"
@@ -261,11 +261,11 @@ def test_a_lesson_has_chosen_panels_start_view_and_question(show: Show, explorer
     page.get_by_label("Start view").select_option("draw")
     lesson = save_lesson(page, tmp_path, "Was kann G?", "What can G make?\nAnd why?", without=others)
     assert lesson.name == "was-kann-g.html"
-    names = block_names(lesson)
-    assert names < block_names(explorer_page) | {"lesson"}
+    names = set(read_blocks(lesson))
+    assert names < set(read_blocks(explorer_page)) | {"lesson"}
     assert {"lesson", "manifest", "gan-0-generator", "gan-0-training"} <= names
     assert not any(name.startswith("lstm") for name in names)
-    assert json.loads(read_block(lesson, "lesson"))["start"].startswith("draw?")
+    assert json.loads(read_blocks(lesson)["lesson"])["start"].startswith("draw?")
     page = show(file=lesson)
     assert page.locator("nav a").all_inner_texts() == ["Latent interpolation", "Draw a digit"]
     expect(page.locator("header h1")).to_have_text("Was kann G?")
@@ -276,7 +276,7 @@ def test_a_lesson_has_chosen_panels_start_view_and_question(show: Show, explorer
     wait_for_panel(page, "lesson")
     expect(page.get_by_label("Title")).to_have_value("Was kann G?")
     second = save_lesson(page, tmp_path, "Part 2", "And now?", without=("Draw a digit",))
-    assert "gan-0-training" not in block_names(second)
+    assert "gan-0-training" not in read_blocks(second)
     page = show(file=second)
     assert page.locator("nav a").all_inner_texts() == ["Latent interpolation"]
     expect(page.locator("#app > .lesson-question p")).to_have_text("And now?")
@@ -288,7 +288,7 @@ def test_a_lesson_changes_nothing_else_and_its_texts_are_text(show: Show, explor
     before, after = (path.read_text(encoding="utf-8") for path in (explorer_page, lesson))
     for part in (r"<style>.*?</style>", r"<script>.*?</script>", r'<meta http-equiv="Content-Security-Policy"[^>]*>'):
         assert re.findall(part, before, re.DOTALL) == re.findall(part, after, re.DOTALL)
-    assert block_names(lesson) == block_names(explorer_page) | {"lesson"}
+    assert set(read_blocks(lesson)) == set(read_blocks(explorer_page)) | {"lesson"}
     assert abs(len(after) - len(before)) < 0.01 * len(before)
     boxes = page.locator(".choices input")
     for index in range(boxes.count()):
@@ -297,7 +297,7 @@ def test_a_lesson_changes_nothing_else_and_its_texts_are_text(show: Show, explor
     boxes.last.press("Space")
     assert page.get_by_label("Start view").locator("option").count() == 1
     assert save_lesson(page, tmp_path, "By keyboard", "").name == "by-keyboard.html"
-    shown = json.loads(read_block(lesson, "lesson"))
+    shown = json.loads(read_blocks(lesson)["lesson"])
     page = show(file=lesson)
     section = page.locator("#app > .lesson-question")
     assert section.locator("*").count() == 2  # heading and text, no markup of the texts

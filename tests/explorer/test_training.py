@@ -90,17 +90,6 @@ def test_slider_and_player_move_pictures_and_cursor(show: Show, pages: dict[str,
     wait_view(page, moment=stopped)
 
 
-def test_playing_is_slow_with_reduced_motion_and_ends_with_the_panel(show: Show, pages: dict[str, Path]) -> None:
-    page = show("#training", pages["all"], reduced_motion="reduce")
-    page.get_by_role("button", name="Play").click()
-    page.wait_for_timeout(700)
-    assert moment(page).input_value() == "0"
-    page.locator("nav [data-panel='facts']").click()
-    page.wait_for_selector(".facts-body")
-    page.wait_for_timeout(1500)
-    assert page.evaluate("location.hash").startswith("#facts")
-
-
 def test_an_image_is_followed_by_mouse_and_keyboard(show: Show, pages: dict[str, Path]) -> None:
     page = show("#training", pages["all"])
     image = page.get_by_role("button", name="image 4", exact=True)
