@@ -13,6 +13,7 @@ import tempfile
 import venv
 from pathlib import Path
 
+from reviver.explorer.build import link_tutorials
 from reviver.version import __version__
 from tools.teaching import write_kit
 from tools.wheel import build
@@ -47,9 +48,12 @@ def check_distributions(folder: Path) -> None:
 
 def write_site(report: Path, kit: Path, site: Path) -> None:
     """Write the documentation, with the report, the explorer and the kit beside it."""
-    subprocess.run([sys.executable, "-m", "sphinx", "--quiet", "--fail-on-warning", ROOT / "docs", site], check=True)
+    site.mkdir(parents=True, exist_ok=True)
+    page = (report / "explorer.html").read_text(encoding="utf-8")
+    (site / "explorer.html").write_text(link_tutorials(page, "tutorials/"), encoding="utf-8", newline="")
+    sphinx = [sys.executable, "-m", "sphinx", "--quiet", "--fail-on-warning", "-D", "explorer=explorer.html"]
+    subprocess.run([*sphinx, ROOT / "docs", site], check=True)
     shutil.copytree(kit, site / "kit", dirs_exist_ok=True)
-    shutil.copyfile(report / "explorer.html", site / "explorer.html")
     (site / "report").mkdir(exist_ok=True)
     for name in ("report.html", "report.pdf", "explorer.html"):  # the report links the explorer beside it
         shutil.copyfile(report / name, site / "report" / name)

@@ -36,6 +36,8 @@ COPIES = {"CHANGELOG.md": "reference/changelog.md", "SECURITY.md": "reference/se
 GENERATED = {"reference/source-tree.md": source_tree.page, "reference/report-json.md": report_json.page}
 """Pages below docs/ that git ignores, and the functions that return their text."""
 
+PANEL = re.compile(r'(<a id="panel-(?P<id>\w+)"></a>[^*]*)\*(?P<title>[^*]+)\*')
+"""A sentence about a panel of the explorer. Its title becomes a link where the site has the explorer."""
 LINK = re.compile(r"(?<!!)\[(?P<text>[^\]]+)\]\((?P<target>[^)#\s]+)(?P<anchor>#[^)\s]*)?\)")
 SECTION = re.compile(r"(Args|Attributes|Parameters|Returns|Raises|Yields|Examples?|Notes?):")
 NAME = re.compile(r"reviver(\.\w+)+|[A-Z]+[a-z]\w+(\.\w+)*")
@@ -52,6 +54,7 @@ WITHOUT_SOURCE = ("triton_kernels.py",)
 
 def setup(app: "Sphinx") -> dict[str, Any]:
     """Register the extension."""
+    app.add_config_value("explorer", "", "html")  # address of the explorer from the root of the site, if it has one
     app.add_html_math_renderer("mathml", (inline_math, None), (display_math, None))
     app.connect("builder-inited", lambda _: write_pages())
     app.connect("source-read", rewrite_links)
@@ -104,10 +107,13 @@ def _moved_link(match: re.Match[str], *, page: str) -> str:
     return f"[{match['text']}]({relative}{match['anchor'] or ''})"
 
 
-def rewrite_links(_app: "Sphinx", docname: str, source: list[str]) -> None:
-    """Point the links of a Markdown page that leave docs/ to what the site has in their place."""
+def rewrite_links(app: "Sphinx", docname: str, source: list[str]) -> None:
+    """Point the links of a Markdown page that leave docs/ to what the site has in their place, and panels to theirs."""
     if (ROOT / "docs" / f"{docname}.md").exists():
         source[0] = LINK.sub(lambda match: _site_link(match, docname), source[0])
+        if app.config.explorer:
+            explorer = "../" * docname.count("/") + app.config.explorer
+            source[0] = PANEL.sub(rf'\g<1><a href="{explorer}#\g<id>">\g<title></a>', source[0])
 
 
 def _site_link(match: re.Match[str], docname: str) -> str:
@@ -222,7 +228,7 @@ class References(HTMLParser):
 
     def __init__(self, html: str) -> None:
         super().__init__()
-        self.anchors: set[str] = set()
+        self.anchors = set(re.findall(r'\bid:"(\w+)"', html))  # panels of the explorer
         self.targets: list[str] = []
         self.loaded: list[str] = []
         """What the browser loads by itself: scripts, styles, images."""

@@ -67,9 +67,10 @@ class Show:
         page = context.new_page()
         self.pages.append(page)
         page.set_default_timeout(60_000)
-        page.on("console", lambda message: self._note(message.type in ("error", "warning"), message.text))
-        page.on("pageerror", lambda error: self._note(True, str(error)))
-        page.on("request", lambda request: self._note(not request.url.startswith(OFFLINE), request.url))
+        note = self.problems.append
+        page.on("console", lambda message: note(message.text) if message.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: note(str(error)))
+        page.on("request", lambda request: None if request.url.startswith(OFFLINE) else note(request.url))
         page.goto((file or self.file).as_uri() + fragment)
         if wait:
             wait_for_start(page)
@@ -80,10 +81,6 @@ class Show:
         for page in self.pages:
             page.close()
         assert self.problems == []
-
-    def _note(self, is_problem: bool, text: str) -> None:
-        if is_problem:
-            self.problems.append(text)
 
     def _context(self, **options: Any) -> BrowserContext:
         """Return the context of the browser with these options.

@@ -1,4 +1,4 @@
-"""What is in a page of the explorer, and changes of it, to test what is rare: other manifests, and damage."""
+"""What is in a page of the explorer, changes of it to test what is rare, and fewer images to train on."""
 
 import base64
 import json
@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+
+from reviver.data.images.image_set import ImageSet, load_images
 
 BLOCK = r'<script type="text/plain" id="([\w-]+)">([A-Za-z0-9+/=]*)</script>'
 
@@ -52,14 +54,9 @@ def read_tensors(blocks: Mapping[str, bytes], block: Mapping[str, Any]) -> dict[
     return tensors
 
 
-def read_block(page: Path, name: str) -> bytes:
-    """Return the inflated bytes of a data block."""
-    return read_page(page.read_text(encoding="utf-8")).blocks[name]
-
-
-def block_names(page: Path) -> set[str]:
-    """Return the ids of the data blocks."""
-    return set(read_page(page.read_text(encoding="utf-8")).blocks)
+def read_blocks(page: Path) -> dict[str, bytes]:
+    """Return the inflated data blocks of a file by their ids."""
+    return read_page(page.read_text(encoding="utf-8")).blocks
 
 
 def write_block(page: Path, out: Path, name: str, data: bytes) -> Path:
@@ -74,6 +71,14 @@ def write_block(page: Path, out: Path, name: str, data: bytes) -> Path:
 
 def edit_manifest(page: Path, out: Path, edit: Callable[[dict[str, Any]], None]) -> Path:
     """Write a copy of a page with another manifest."""
-    manifest = json.loads(read_block(page, "manifest"))
+    manifest = json.loads(read_blocks(page)["manifest"])
     edit(manifest)
     return write_block(page, out, "manifest", json.dumps(manifest).encode())
+
+
+def load_some_images(source: str, image_size: int = 28, count: int = 12_000) -> ImageSet:
+    """Load `count` images in place of the 60 000 of MNIST, so that training takes seconds, and other images as they are."""
+    found = load_images(source, image_size)
+    if source != "mnist" or found.labels is None:
+        return found
+    return ImageSet(found.images[:count], found.labels[:count], source)

@@ -1,10 +1,7 @@
 """The panels of the latent space in a real browser: every control by mouse and by keyboard, files, and Python's images."""
 
-import base64
 import io
 import re
-import struct
-import zlib
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -18,11 +15,12 @@ from playwright.sync_api import Locator, Page, expect
 from reviver.explorer.build import write_explorer
 from reviver.gan.interpolation import interpolate
 from reviver.gan.sampling import generate
+from reviver.gan.view import parse_view
 from reviver.settings.gan import GANConfig
 from reviver.train.gan.run import GANRun
 from reviver.train.gan.training import train
 from reviver.train.loading import load
-from tests.explorer.browser import PHONE, Show, check_fits, pixels, poll, text, view_of, wait_view
+from tests.explorer.browser import PHONE, Show, check_fits, pixels, poll, text, view_of, wait_for_start, wait_view
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -49,16 +47,6 @@ def end_image(page: Page, index: int) -> np.ndarray:
     return pixels(page.locator(".end > canvas").nth(index))
 
 
-def decode(code: str) -> tuple[str, int, torch.Tensor, torch.Tensor]:
-    """Return path, steps and both ends of a view code."""
-    raw = base64.urlsafe_b64decode(code + "=" * (-len(code) % 4))
-    assert zlib.crc32(raw[:-4]) == struct.unpack("<I", raw[-4:])[0]
-    version, path, steps, zero, size = struct.unpack("<BBBBH", raw[:6])
-    assert (version, zero) == (1, 0)
-    latents = torch.tensor(np.frombuffer(raw[6:-4], "<f2").astype(np.float32)).reshape(2, size)
-    return ("linear", "spherical")[path], steps, latents[0], latents[1]
-
-
 def command(page: Page) -> str:
     return page.get_by_label("Command that makes this strip as a PDF").input_value()
 
@@ -72,9 +60,9 @@ def view_code(page: Page) -> str:
 # Latent interpolation
 
 
-def test_the_slider_moves_with_keys_and_shows_what_it_says(show: Show) -> None:
+def test_slider_strip_and_player_show_what_they_say(show: Show) -> None:
     page = show("#latent")
-    control = slider(page)
+    control, frames = slider(page), page.locator(".strip .frame")
     control.focus()
     middle = current(page)
     page.keyboard.press("ArrowRight")
@@ -94,11 +82,53 @@ def test_the_slider_moves_with_keys_and_shows_what_it_says(show: Show) -> None:
         r"Log-odds -?\d\.\d\d\. Higher than for .+ % of real \(test images\) and .+ % of samples of G\.",
         text(page.locator(".distribution .rank")),
     )
+    assert frames.count() == 9
+    frames.nth(2).click()
+    assert control.input_value() == "0.25"
+    image, end = current(page), end_image(page, 1)
+    assert np.array_equal(image, pixels(frames.nth(2).locator("canvas")))
+    page.get_by_role("button", name="Swap start and end").click()
+    wait_view(page, t="0.75")  # the path backwards
+    assert is_near(current(page), image)
+    assert np.array_equal(end_image(page, 0), end)
+    frames.nth(2).press("ArrowRight")
+    assert control.input_value() == "0.375"
+    page.keyboard.press("End")
+    assert frames.nth(8).get_attribute("aria-current") == "true"
+    assert frames.evaluate_all("all => all.filter((one) => one.tabIndex === 0).length") == 1
+    linear = pixels(frames.nth(4).locator("canvas"))
+    page.get_by_role("combobox", name="Path").select_option("spherical")
+    wait_view(page, path="spherical")
+    assert not np.array_equal(pixels(frames.nth(4).locator("canvas")), linear)
+    slider(page, "Images between the ends").press("ArrowRight")
+    wait_view(page, steps="8")
+    for key, count in (("Home", 2), ("End", 50)):
+        page.keyboard.press(key)
+        expect(frames).to_have_count(count)
 
 
-def test_ends_by_class(show: Show) -> None:
+def test_play_goes_forth_and_back_until_paused(show: Show) -> None:
+    page = show("#latent?t=0.97")
+    page.get_by_role("button", name="Play").click()
+    poll(lambda: float(slider(page).input_value()) > 0.98)
+    poll(lambda: float(slider(page).input_value()) < 0.9)
+    page.get_by_role("button", name="Pause").press("Space")
+    stopped = slider(page).input_value()
+    page.wait_for_timeout(300)
+    assert slider(page).input_value() == stopped
+    page = show("#latent?t=0", reduced_motion="reduce")
+    page.get_by_role("button", name="Play").click()
+    poll(lambda: slider(page).input_value() != "0")
+    assert slider(page).input_value() == "0.125"  # it jumps from image to image
+    page.locator("nav [data-panel='facts']").click()  # ends it
+    page.wait_for_selector(".facts-body")
+    page.wait_for_timeout(700)
+    assert page.evaluate("location.hash").startswith("#facts")
+
+
+def test_ends_by_class_at_random_and_from_the_grid(show: Show) -> None:
     page = show("#latent")
-    start = page.locator(".end").nth(0)
+    start, end = page.locator(".end").nth(0), page.locator(".end").nth(1)
     before = end_image(page, 0)
     start.get_by_role("button", name="Next example").click()
     second = end_image(page, 0)
@@ -107,14 +137,9 @@ def test_ends_by_class(show: Show) -> None:
     start.get_by_role("button", name="Previous example").press("Space")
     assert np.array_equal(end_image(page, 0), second)
     classes = start.get_by_label("Class")
-    classes.press("Home")
+    classes.press("End")
     wait_view(page, start=f"class-{classes.input_value()}-0")
     expect(announced(page)).to_contain_text(f"Start: class {classes.input_value()}, example 1")
-
-
-def test_ends_at_random_and_from_the_grid(show: Show) -> None:
-    page = show("#latent")
-    end = page.locator(".end").nth(1)
     end.get_by_label("Choose").select_option("random")
     seed = end.get_by_label("Seed")
     seed.fill("17")
@@ -139,61 +164,13 @@ def test_ends_at_random_and_from_the_grid(show: Show) -> None:
     wait_view(page, end="grid-0")
 
 
-def test_swapping_shows_the_path_backwards(show: Show) -> None:
-    page = show("#latent?t=0.25")
-    image, end = current(page), end_image(page, 1)
-    page.get_by_role("button", name="Swap start and end").click()
-    wait_view(page, t="0.75")
-    assert is_near(current(page), image)
-    assert np.array_equal(end_image(page, 0), end)
-
-
-def test_play_goes_forth_and_back_until_paused(show: Show) -> None:
-    page = show("#latent?t=0.97")
-    page.get_by_role("button", name="Play").click()
-    poll(lambda: float(slider(page).input_value()) > 0.98)
-    poll(lambda: float(slider(page).input_value()) < 0.9)
-    page.get_by_role("button", name="Pause").press("Space")
-    stopped = slider(page).input_value()
-    page.wait_for_timeout(300)
-    assert slider(page).input_value() == stopped
-    page = show("#latent?t=0", reduced_motion="reduce")
-    page.get_by_role("button", name="Play").click()
-    poll(lambda: slider(page).input_value() != "0")
-    assert slider(page).input_value() == "0.125"  # it jumps from image to image
-    page.get_by_role("button", name="Pause").click()
-
-
-def test_the_strip(show: Show) -> None:
-    page = show("#latent")
-    frames = page.locator(".strip .frame")
-    assert frames.count() == 9
-    frames.nth(2).click()
-    assert slider(page).input_value() == "0.25"
-    assert np.array_equal(current(page), pixels(frames.nth(2).locator("canvas")))
-    page.keyboard.press("ArrowRight")
-    assert slider(page).input_value() == "0.375"
-    page.keyboard.press("End")
-    assert frames.nth(8).get_attribute("aria-current") == "true"
-    assert frames.evaluate_all("all => all.filter((one) => one.tabIndex === 0).length") == 1
-    linear = pixels(frames.nth(4).locator("canvas"))
-    page.get_by_role("combobox", name="Path").select_option("spherical")
-    wait_view(page, path="spherical")
-    assert not np.array_equal(pixels(frames.nth(4).locator("canvas")), linear)
-    slider(page, "Images between the ends").press("ArrowRight")
-    wait_view(page, steps="8")
-    for key, count in (("Home", 2), ("End", 50)):
-        page.keyboard.press(key)
-        expect(frames).to_have_count(count)
-
-
 @pytest.mark.parametrize("path", ["linear", "spherical"])
 def test_python_makes_the_same_strip_of_the_code(path: str, show: Show, explorer_page: Path) -> None:
     run = load(explorer_page.parent / "gan")
     assert isinstance(run, GANRun)
     page = show(f"#latent?start=random-5&end=grid-3&path={path}&steps=4")
     assert command(page).startswith(f"reviver gan interpolate {run.folder.path.name} --view ")
-    code_path, steps, start, end = decode(view_code(page))
+    start, end, code_path, steps = parse_view(view_code(page), 100)
     assert (code_path, steps) == (path, 4)
     expected = ((generate(run.generator, interpolate(start, end, steps, path))[:, 0] + 1) * 127.5).numpy()
     shown = np.stack([pixels(page.locator(".strip canvas").nth(n)) for n in range(6)])
@@ -201,8 +178,8 @@ def test_python_makes_the_same_strip_of_the_code(path: str, show: Show, explorer
     assert np.abs(shown - expected).mean() < 0.55
 
 
-def test_the_command_is_copied_or_selected(show: Show) -> None:
-    page = show("#latent", permissions=["clipboard-read", "clipboard-write"])
+def test_the_command_is_copied_or_selected_and_images_are_saved(show: Show) -> None:
+    page = show("#latent?t=0.5&steps=5", permissions=["clipboard-read", "clipboard-write"])
     page.get_by_role("button", name="Copy command").click()
     expect(page.locator(".copied")).to_have_text("Copied.")
     assert page.evaluate("navigator.clipboard.readText()") == command(page)
@@ -210,10 +187,6 @@ def test_the_command_is_copied_or_selected(show: Show) -> None:
     page.get_by_role("button", name="Copy command").press("Enter")
     expect(announced(page)).to_have_text("The command is selected. Press Ctrl+C to copy it.")
     assert page.evaluate("String(getSelection()) || document.activeElement.value") == command(page)
-
-
-def test_files(show: Show) -> None:
-    page = show("#latent?t=0.5&steps=5")
     content = {}
     for name in ("Save image as PNG", "Save strip as PNG", "Save strip as SVG"):
         with page.expect_download() as waiting:
@@ -234,25 +207,32 @@ def test_files(show: Show) -> None:
     expect(announced(page)).to_have_text("Saved gan-interpolation.svg")
 
 
-def test_a_code_in_the_address_gives_both_ends(show: Show) -> None:
-    code = view_code(show("#latent?start=grid-1&end=grid-2&path=spherical&steps=3"))
-    page = show(f"#latent?code={code}")
+def test_the_address_gives_ends_or_the_default(show: Show) -> None:
+    page = show("#latent?start=grid-1&end=grid-2&path=spherical&steps=3")
+    code = view_code(page)
+
+    def reopen(view: str) -> None:
+        page.evaluate("view => { location.hash = `#latent?${view}`; location.reload(); }", view)
+        page.wait_for_load_state()
+        wait_for_start(page)
+
+    reopen(f"code={code}")
     assert view_code(page) == code
     wait_view(page, start="code", end="code", path="spherical", steps="3", code=code)
     page.locator(".end").nth(0).get_by_label("Choose").select_option("grid")
     view = wait_view(page, start="grid-0", end="code")
-    assert torch.equal(decode(view["code"])[3], decode(code)[3])
-    assert "code" not in wait_view(show(f"#latent?code={code[:-1]}"), steps="7")
-
-
-def test_a_wrong_choice_in_the_address_is_the_default(show: Show) -> None:
-    default = wait_view(show("#latent"), t="0.5")
+    assert torch.equal(parse_view(view["code"], 100).end, parse_view(code, 100).end)
+    reopen("")
+    default = wait_view(page, t="0.5", steps="7")
+    assert "code" not in default
     for wrong in (
+        f"code={code[:-1]}",
         "start=class-3-99&end=random-9999999",
         "start=grid-25&t=2&steps=1.5",
         "start=code&end=grid--1&path=x",
     ):
-        assert wait_view(show(f"#latent?{wrong}"), t="0.5", steps="7") == default
+        reopen(wrong)
+        assert wait_view(page, t="0.5", steps="7") == default
 
 
 # Map
@@ -286,6 +266,13 @@ def test_the_map_moves_and_zooms_with_keys_and_buttons(show: Show) -> None:
     wait_view(page, extent="1.875")
     page.get_by_role("button", name="Reset").press("Enter")
     poll(lambda: view_of(page) == start)
+    map_view(page).press("ArrowRight")
+    expect(page.locator(".map-detail .note").first).to_contain_text("x = 0.67, y = 0.50.")
+    image, first = current(page), end_image(page, 0)
+    page.get_by_role("link", name="Interpolate from A to this image").click()
+    page.wait_for_selector(".strip .frame")
+    assert is_near(end_image(page, 0), first)
+    assert is_near(end_image(page, 1), image)
 
 
 def test_the_map_follows_the_pointer(show: Show) -> None:
@@ -348,17 +335,6 @@ def test_what_the_map_shows(show: Show) -> None:
         assert saved.width == saved.height
 
 
-def test_the_map_leads_to_the_interpolation(show: Show) -> None:
-    page = show("#map")
-    map_view(page).press("ArrowRight")
-    expect(page.locator(".map-detail .note").first).to_contain_text("x = 0.67, y = 0.50.")
-    image, first = current(page), end_image(page, 0)
-    page.get_by_role("link", name="Interpolate from A to this image").click()
-    page.wait_for_selector(".strip .frame")
-    assert is_near(end_image(page, 0), first)
-    assert is_near(end_image(page, 1), image)
-
-
 # Other runs
 
 
@@ -392,7 +368,7 @@ def test_a_conditional_run_with_a_packed_discriminator(show: Show, other_page: P
     for index in range(3):
         start.get_by_label("Class given to G").select_option(str(index))
         wait_view(page, start=f"random-0-as-{index}")
-        assert decode(view_code(page))[2][8:].tolist() == [float(k == index) for k in range(3)]
+        assert parse_view(view_code(page), 11).start[8:].tolist() == [float(k == index) for k in range(3)]
         images.append(end_image(page, 0))
     assert not np.array_equal(images[0], images[1])
     assert command(page).startswith("reviver gan interpolate 'bars of '\\''three'\\''' ")

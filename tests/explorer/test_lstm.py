@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pydantic.alias_generators import to_camel
 from torch import Tensor
 from torch.nn import functional
 
@@ -72,21 +73,13 @@ class Case:
 
     def network(self) -> LSTMClassifier | RNNClassifier:
         size, rng = 1 if self.target == "number" else 4, torch.Generator().manual_seed(0)
+        sizes, dropout = (self.input_size, self.hidden_size, size), {"hidden_dropout": self.p}
+        network: LSTMClassifier | RNNClassifier
         if self.cell == "rnn":
-            rnn = RNNClassifier(self.input_size, self.hidden_size, size, hidden_dropout=self.p)
-            rnn.reset_parameters(rng)
-            return rnn.double().eval()
-        network = LSTMClassifier(
-            self.input_size,
-            self.hidden_size,
-            size,
-            self.num_layers,
-            bidirectional=self.bidirectional,
-            pooling=self.pooling,
-            patch_size=self.patch_size,
-            hidden_dropout=self.p,
-            hidden_dropout_kind=self.kind,
-        )
+            network = RNNClassifier(*sizes, **dropout)
+        else:
+            options = {name: getattr(self, name) for name in ("bidirectional", "pooling", "patch_size")}
+            network = LSTMClassifier(*sizes, self.num_layers, **options, **dropout, hidden_dropout_kind=self.kind)
         for parameter in network.parameters():  # also those that begin as 0, exact in float32
             torch.nn.init.uniform_(parameter, -0.8, 0.8, generator=rng)
         return network.double().eval()
@@ -100,22 +93,11 @@ class Case:
         return x, torch.randint(4, size, generator=rng)
 
     def content(self) -> dict[str, Any]:
-        return {
-            "cell": self.cell,
-            "target": self.target,
-            "inputKind": "numbers",
-            "encoding": "scalar",
-            "inputSize": self.input_size,
-            "outputSize": 1 if self.target == "number" else 4,
-            "hiddenSize": self.hidden_size,
-            "numLayers": self.num_layers,
-            "bidirectional": self.bidirectional,
-            "pooling": self.pooling,
-            "patchSize": self.patch_size,
-            "hiddenDropout": self.p,
-            "hiddenDropoutKind": self.kind,
-            "standardization": None,
-        }
+        names = ("cell", "target", "input_size", "hidden_size", "num_layers", "bidirectional", "pooling", "patch_size")
+        content = {to_camel(name): getattr(self, name) for name in names}
+        content |= {"inputKind": "numbers", "encoding": "scalar", "standardization": None}
+        content["outputSize"] = 1 if self.target == "number" else 4
+        return content | {"hiddenDropout": self.p, "hiddenDropoutKind": self.kind}
 
     def to_json(self, gate: tuple[int, int, int] | None = None) -> dict[str, Any]:
         x, target = self.sequence()
@@ -273,27 +255,24 @@ def test_the_page_traces_what_python_computes(name: str, page: dict[str, Any]) -
         close([found["loss"]], expected.loss)
     else:
         assert found["loss"] is None
+    outputs, network, (x, target) = found["outputs"], case.network(), case.sequence()
     if case.target == "class at every step":
-        close(found["outputs"], output)
-
-
-@needs_node
-@pytest.mark.parametrize("name", CASES)
-def test_the_page_has_the_output_after_each_step(name: str, page: dict[str, Any]) -> None:
-    case, found = CASES[name], page[name]["trace"]["outputs"]
-    if case.pooling != "last" or case.patch_size != 1:
-        assert found is None
-        return
-    if case.target == "class at every step" or case.seed is not None:
-        assert len(found) == case.steps * 4 or case.target == "number"
-        return
-    network, (x, target) = case.network(), case.sequence()
-    if isinstance(network, LSTMClassifier) and case.target == "class":
-        close(found, trace(network, x, target).probabilities)
+        close(outputs, output)
+    elif case.pooling != "last" or case.patch_size != 1:
+        assert outputs is None
+    elif case.seed is not None:
+        assert len(outputs) == case.steps * output.shape[-1]
+    elif isinstance(network, LSTMClassifier) and case.target == "class":
+        close(outputs, trace(network, x, target).probabilities)
     else:
         with torch.no_grad():
-            outputs = torch.cat([network(x[:, : t + 1]) for t in range(case.steps)])
-        close(found, outputs if case.target == "number" else outputs.softmax(-1))
+            after = torch.cat([network(x[:, : t + 1]) for t in range(case.steps)])
+        close(outputs, after if case.target == "number" else after.softmax(-1))
+    if case.pooling == "attention":
+        assert sum(found["attention"]) == pytest.approx(1)
+        assert len(found["attention"]) == case.steps
+    else:
+        assert found["attention"] is None
 
 
 @needs_node
@@ -304,14 +283,6 @@ def test_the_prefixes_of_a_bidirectional_network_have_the_masks_of_their_steps(t
     *prefixes, whole = run_page(inputs, tmp_path)
     ends = [prefix["trace"]["output"] for prefix in prefixes]
     close(whole["trace"]["outputs"][:12], torch.tensor(ends, dtype=torch.float64))
-
-
-@needs_node
-def test_attention_weights_sum_to_one(page: dict[str, Any]) -> None:
-    weights = page["attention"]["trace"]["attention"]
-    assert sum(weights) == pytest.approx(1)
-    assert len(weights) == 7
-    assert page["mean"]["trace"]["attention"] is None
 
 
 @needs_node
@@ -326,14 +297,9 @@ def test_masks_have_the_bits_of_python(kind: Any, tmp_path: Path) -> None:
     for case, cells in zip(cases, run_page(inputs, tmp_path), strict=True):
         assert case.seed is not None
         for cell, found in enumerate(cells):
-            expected = dropout_masks(cell_seed(case.seed, cell), 40, 1, 33, case.p, kind)
-            assert found == expected.flatten().tolist()
-
-
-def test_the_seeds_of_the_cells_are_consecutive() -> None:
-    assert [cell_seed(5, cell).item() for cell in range(3)] == [5, 6, 7]
-    assert cell_seed(2**63 - 1, 1).item() == -(2**63)  # modulo 2⁶⁴
-    assert cell_seed(2**64 - 1, 1).item() == 0
+            seed = (case.seed + cell + 2**63) % 2**64 - 2**63  # consecutive, modulo 2⁶⁴
+            assert found == dropout_masks(torch.tensor(seed), 40, 1, 33, case.p, kind).flatten().tolist()
+            assert cell_seed(case.seed, cell).item() == seed
 
 
 @needs_node
@@ -408,6 +374,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "rnn": {"cell": "rnn"},
     "bf16": {"precision": "bf16"},
     "best": {"patience": 2},
+    "long": {"epochs": 20},
 }
 
 
@@ -429,10 +396,14 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, LSTMRun]:
     loaded = {}
     for name, settings in RUNS.items():
         train(LSTMConfig(**(SMALL | settings)), folder / name, device="cpu")
-        run = load(folder / name)
-        assert isinstance(run, LSTMRun)
-        loaded[name] = run
+        loaded[name] = load_lstm(folder / name)
     return loaded
+
+
+def load_lstm(path: Path) -> LSTMRun:
+    run = load(path)
+    assert isinstance(run, LSTMRun)
+    return run
 
 
 def collect(run: LSTMRun) -> tuple[LstmContent, Blocks]:
@@ -446,12 +417,9 @@ def read_block(block: TensorBlock, blocks: Blocks) -> dict[str, list[float]]:
     return {name: tensor.flatten().float().double().tolist() for name, tensor in tensors.items()}
 
 
-def test_there_is_a_run_of_every_task() -> None:
-    assert {settings.get("task", "palindrome") for settings in RUNS.values()} == set(TASKS)
-
-
 @needs_node
 def test_the_page_computes_every_kind_of_run(runs: dict[str, LSTMRun], tmp_path: Path) -> None:
+    assert {run.config.task for run in runs.values()} == set(TASKS)
     cases, expected = [], []
     for run in runs.values():
         content, blocks = collect(run)
@@ -487,8 +455,12 @@ def test_the_manifest_describes_the_run(name: str, runs: dict[str, LSTMRun]) -> 
     assert content.class_names is None or len(content.class_names) == content.output_size
     assert (content.symbol_names is None) == (not symbols)
     assert len(content.channel_names) == (0 if symbols else content.input_size)
+    assert list((content.symbol_names if symbols else content.channel_names) or []) == NAMES[config.task]
     if symbols:
         assert content.symbol_names is not None
+        assert {value for example in content.examples for value in example.values} <= set(
+            range(len(NAMES[config.task]))
+        )
         assert content.input_size == (1 if content.encoding == "scalar" else len(content.symbol_names))
     else:
         assert content.encoding == "scalar"
@@ -510,56 +482,40 @@ def test_the_manifest_describes_the_run(name: str, runs: dict[str, LSTMRun]) -> 
     assert loss.noise == f"{run.task.baseline(config.length):.4g}"
 
 
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("palindrome", list("0123456789")),
-        ("copy", ["blank", *"12345678", "delimiter"]),
-        ("temporal-order", ["start", "end", "X", "Y", "a", "b", "c", "d"]),
-        ("parity", ["0", "1"]),
-    ],
-)
-def test_symbols_have_the_names_of_the_task(name: str, expected: list[str], runs: dict[str, LSTMRun]) -> None:
-    content, _ = collect(runs[name])
-    assert content.symbol_names == tuple(expected)
-    assert {int(value) for example in content.examples for value in example.values} <= set(range(len(expected)))
+NAMES: dict[str, list[str]] = {
+    "palindrome": list("0123456789"),
+    "copy": ["blank", *"12345678", "delimiter"],
+    "temporal-order": ["start", "end", "X", "Y", "a", "b", "c", "d"],
+    "parity": ["0", "1"],
+    "adding": ["number", "marker"],
+    "row-mnist": [f"column {index}" for index in range(1, 29)],
+    "pixel-mnist": ["pixel"],
+    "custom": ["channel 1", "channel 2"],
+}
+"""Of the symbols or the channels of each task."""
 
 
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("adding", ["number", "marker"]),
-        ("row-mnist", [f"column {index}" for index in range(1, 29)]),
-        ("pixel-mnist", ["pixel"]),
-        ("custom", ["channel 1", "channel 2"]),
-        ("copy", []),
-    ],
-)
-def test_numbers_have_names(name: str, expected: list[str], runs: dict[str, LSTMRun]) -> None:
-    assert collect(runs[name])[0].channel_names == expected
-
-
-def test_the_examples_are_those_of_the_validation_set(runs: dict[str, LSTMRun]) -> None:
+def test_the_examples_are_those_of_the_task(runs: dict[str, LSTMRun]) -> None:
     content, _ = collect(runs["palindrome"])
     validation = runs["palindrome"].task.validation(6)
     inputs = {tuple(row) for row in validation.digits(0, 5).tolist()}  # type: ignore[attr-defined]
     assert {tuple(example.values) for example in content.examples} <= inputs
     assert all(example.target == example.values[0] for example in content.examples)
     assert content.examples_text == "validation set of the run"
-
-
-def test_the_target_of_the_adding_problem_is_the_sum_of_the_marked_numbers(runs: dict[str, LSTMRun]) -> None:
     for example in collect(runs["adding"])[0].examples:
         pairs = torch.tensor(example.values).view(-1, 2)
         assert pairs[:, 1].sum() == 2
         assert example.target == pytest.approx(pairs.prod(1).sum().item(), abs=2e-6)
-
-
-def test_images_are_test_images_with_their_license(runs: dict[str, LSTMRun]) -> None:
     content, _ = collect(runs["row-mnist"])
     assert [example.target for example in content.examples[:5]] == [7, 2, 1, 0, 4]
     assert content.examples_text == "the first 20 MNIST test images"
     assert {"images: mnist", "code of this page"} <= {fact.label for fact in content.facts.licenses}
+    arithmetic = [name for name, run in runs.items() if "arithmetic of the run" in labels(collect(run)[0])]
+    assert arithmetic == ["bf16"]  # the page does not round as this run does
+
+
+def labels(content: LstmContent) -> set[str]:
+    return {fact.label for fact in content.facts.run}
 
 
 def test_custom_numbers_are_as_in_the_file(runs: dict[str, LSTMRun]) -> None:
@@ -577,18 +533,19 @@ def test_custom_numbers_are_as_in_the_file(runs: dict[str, LSTMRun]) -> None:
     assert next(fact for fact in content.facts.run if fact.label == "data").value == "table.npz"
 
 
-def test_a_missing_file_leaves_a_run_without_examples(tmp_path: Path) -> None:
-    table = write_table(tmp_path / "table.npz")
-    train(LSTMConfig(**(SMALL | RUNS["custom"] | {"data": str(table)})), tmp_path / "run", device="cpu")
-    table.unlink()
-    run = load(tmp_path / "run")
-    assert isinstance(run, LSTMRun)
-    content, _ = collect(run)
+def test_a_missing_file_leaves_a_run_without_examples(runs: dict[str, LSTMRun]) -> None:
+    run = runs["custom"]
+    table = Path(str(run.config.data))
+    table.rename(table.with_suffix(".moved"))
+    try:
+        content, _ = collect(load_lstm(run.folder.path))
+    finally:
+        table.with_suffix(".moved").rename(table)
     assert content.examples == []
     assert content.examples_text == "none: table.npz is missing, or has changed since the training"
     assert content.standardization is not None
     assert content.facts.rounding[0].unit == "class probability, of random numbers"
-    assert str(tmp_path) not in content.model_dump_json(exclude={"run_argument"})
+    assert str(table.parent) not in content.model_dump_json(exclude={"run_argument"})
 
 
 def test_long_runs_have_shorter_examples(runs: dict[str, LSTMRun], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -603,7 +560,7 @@ def test_a_page_has_a_bounded_number_of_numbers() -> None:
     assert len(choose(torch.full((500,), 784), 1)) == 20
     assert len(choose(torch.full((500,), 1000), 2)) == 10
     assert choose(torch.tensor([5000, 30, 6000, 40]), 1).tolist() == [1, 3]
-    assert choose(torch.tensor([5000]), 1).tolist() == []
+    assert choose(torch.tensor([1021, 1020]), 1).tolist() == [1]  # the limit itself fits
     assert choose(torch.tensor([2, 2]), 50_000).tolist() == []
     assert choose(torch.arange(1, 101), 1).tolist()[::19] == [0, 99]
 
@@ -611,10 +568,8 @@ def test_a_page_has_a_bounded_number_of_numbers() -> None:
 # Stages
 
 
-def test_the_stages_are_the_first_the_middle_and_the_last(tmp_path: Path) -> None:
-    folder = train(LSTMConfig(**(SMALL | {"epochs": 20})), tmp_path / "run", device="cpu")
-    run = load(folder.path)
-    assert isinstance(run, LSTMRun)
+def test_the_stages_are_the_first_the_middle_and_the_last(runs: dict[str, LSTMRun], tmp_path: Path) -> None:
+    run = runs["long"]
     content, blocks = collect(run)
     assert [stage.label for stage in content.stages] == ["epoch 1", "epoch 10", "epoch 20"]
     assert [stage.step for stage in content.stages] == [3, 30, 60]
@@ -623,14 +578,19 @@ def test_the_stages_are_the_first_the_middle_and_the_last(tmp_path: Path) -> Non
     first, _, last = (read_block(stage.weights, blocks) for stage in content.stages)
     assert first["lstm.layers.0.b_f"] != last["lstm.layers.0.b_f"]
     assert last["b_out"] == run.network.b_out.tolist()
-
-
-def test_a_run_without_snapshots_has_the_trained_network_alone(tmp_path: Path) -> None:
-    folder = train(LSTMConfig(**SMALL), tmp_path / "run", device="cpu")
-    shutil.rmtree(folder.path / "snapshots")
-    run = load(folder.path)
-    assert isinstance(run, LSTMRun)
-    assert [stage.label for stage in collect(run)[0].stages] == ["epoch 2"]
+    folder = shutil.copytree(run.folder.path, tmp_path / "run")
+    snapshot = min((folder / "snapshots").iterdir())
+    snapshot.write_bytes(snapshot.read_bytes()[:100])
+    with pytest.raises(RunFolderError, match=snapshot.name):
+        collect(load_lstm(folder))
+    shutil.rmtree(folder / "snapshots")
+    assert [stage.label for stage in collect(load_lstm(folder))[0].stages] == ["epoch 20"]  # the trained network alone
+    (folder / "metrics.jsonl").write_text("", encoding="utf-8")  # as if stopped within the first epoch
+    content, _ = collect(load_lstm(folder))
+    last_stage = content.stages[-1]
+    assert (last_stage.label, last_stage.epoch, last_stage.validation_accuracy) == ("update 60", 0, None)
+    assert content.facts.scores == []
+    assert "no complete epoch" in content.facts.scores_note
 
 
 def test_a_run_with_early_stopping_ends_with_its_best_weights(runs: dict[str, LSTMRun]) -> None:
@@ -640,31 +600,3 @@ def test_a_run_with_early_stopping_ends_with_its_best_weights(runs: dict[str, LS
     assert content.stages[-1].label == f"epoch {best['epoch']}, the best"
     assert content.stages[-1].validation_accuracy == best["validation_accuracy"]
     assert all(stage.step < run.step for stage in content.stages[:-1])
-
-
-def test_a_run_that_was_stopped_within_an_epoch_opens(tmp_path: Path) -> None:
-    folder = train(LSTMConfig(**SMALL), tmp_path / "run", device="cpu")
-    (folder.path / "metrics.jsonl").write_text("", encoding="utf-8")  # as if within the first epoch
-    run = load(folder.path)
-    assert isinstance(run, LSTMRun)
-    content, _ = collect(run)
-    last = content.stages[-1]
-    assert (last.label, last.epoch, last.validation_accuracy) == ("update 6", 0, None)
-    assert content.facts.scores == []
-    assert "no complete epoch" in content.facts.scores_note
-
-
-def test_a_damaged_snapshot_is_an_error(tmp_path: Path) -> None:
-    folder = train(LSTMConfig(**SMALL), tmp_path / "run", device="cpu")
-    snapshot = min((folder.path / "snapshots").iterdir())
-    snapshot.write_bytes(snapshot.read_bytes()[:100])
-    run = load(folder.path)
-    assert isinstance(run, LSTMRun)
-    with pytest.raises(RunFolderError, match=snapshot.name):
-        collect(run)
-
-
-def test_a_bf16_run_says_that_the_page_does_not_round(runs: dict[str, LSTMRun]) -> None:
-    labels = {fact.label for fact in collect(runs["bf16"])[0].facts.run}
-    assert "arithmetic of the run" in labels
-    assert "arithmetic of the run" not in {fact.label for fact in collect(runs["palindrome"])[0].facts.run}

@@ -31,7 +31,6 @@ CONFIGS: Mapping[str, LSTMConfig] = {
     "series": replace(SHORT, task="custom", data="series.npz", pooling="attention"),
     "patches": replace(SHORT, task="custom", data="series.npz", patch_size=4, bidirectional=True),
 }
-KINDS = tuple(CONFIGS)
 
 
 @pytest.fixture(scope="module")
@@ -62,12 +61,24 @@ def test_typed_digits_give_the_probabilities_of_python(show: Show, runs_page: Pa
     assert isinstance(run, LSTMRun)
     expected = trace_digits(run.network, run.config, [4, 7, 1, 7]).probabilities[-1, 0].tolist()  # type: ignore[arg-type]
     page = show("#lstm", runs_page)
-    page.get_by_label("Digits that the network reads").fill("4717")
+    digits = page.get_by_label("Digits that the network reads")
+    digits.fill("4717")
     table = page.get_by_role("table", name="Class probabilities after step 4")
     shown = [float(cell.rstrip(" %")) / 100 for cell in table.get_by_role("cell").all_inner_texts()]
     assert shown == pytest.approx(expected, abs=0.01)
-    page.get_by_label("Digits that the network reads").fill("47x7")
+    stages = page.get_by_role("group", name="Stage of training").get_by_role("radio")
+    results = set()
+    for index in range(stages.count()):
+        stages.nth(index).check()
+        results.add(page.locator(".lstm-result").inner_text())
+    assert len(results) == stages.count() > 1
+    digits.fill("47x7")
     expect(page.get_by_role("alert")).to_have_text(re.compile("“x” is not one of 0 1 2"))
+    digits.fill("0123456789" * 1200)
+    expect(page.get_by_text("There are more steps than pixels.")).to_be_visible()
+    expect(page.get_by_role("slider", name="Step")).to_have_attribute("max", "10000")
+    page.get_by_label("A column of pixels shows").select_option("mean")
+    wait_view(page, columns="mean")
 
 
 def test_a_changed_digit_shows_the_difference(show: Show, runs_page: Path) -> None:
@@ -79,14 +90,14 @@ def test_a_changed_digit_shows_the_difference(show: Show, runs_page: Path) -> No
     expect(page.get_by_role("img", name=re.compile("^Difference of the cell state c"))).to_be_visible()
     expect(page.get_by_text("differs most after the last step")).to_be_visible()
     view = wait_view(page, sequence="4717", compare="9717", show="difference", units="forget")
-    again = show(page.evaluate("location.hash"), runs_page)
-    expect(again.get_by_role("textbox", name="Second sequence")).to_have_value("9717")
-    wait_view(again, **view)
-    again.get_by_label("Compare with a second sequence").uncheck()
-    expect(again.get_by_role("img", name=re.compile("^Cell state c"))).to_be_visible()
+    page.reload()
+    expect(page.get_by_role("textbox", name="Second sequence")).to_have_value("9717")
+    wait_view(page, **view)
+    page.get_by_label("Compare with a second sequence").uncheck()
+    expect(page.get_by_role("img", name=re.compile("^Cell state c"))).to_be_visible()
 
 
-def test_mouse_and_keyboard_select_a_cell_and_show_its_equation(show: Show, runs_page: Path) -> None:
+def test_a_cell_shows_its_equation_and_dropout_follows_its_seed(show: Show, runs_page: Path) -> None:
     page = show("#lstm?sequence=4717&units=trained", runs_page)
     heat_map = map_of(page, "forget gate f")
     heat_map.scroll_into_view_if_needed()
@@ -106,10 +117,6 @@ def test_mouse_and_keyboard_select_a_cell_and_show_its_equation(show: Show, runs
     page.locator("summary", has_text="Numbers of all units").click()
     row = page.get_by_role("row").filter(has=page.get_by_role("rowheader", name="4", exact=True)).last
     assert equation(page, "c").split("=")[-1].strip() in text(row)
-
-
-def test_dropout_follows_its_seed(show: Show, runs_page: Path) -> None:
-    page = show("#lstm?sequence=4717", runs_page)
     result = page.locator(".lstm-result")
     plain = result.inner_text()
     page.get_by_label("Drop units, as in training").check()
@@ -123,50 +130,19 @@ def test_dropout_follows_its_seed(show: Show, runs_page: Path) -> None:
     expect(page.locator(".lstm-spread-summary")).to_have_text(re.compile(r"of 100 masks predict \d, as the network"))
 
 
-def test_stages_differ(show: Show, runs_page: Path) -> None:
-    page = show("#lstm?sequence=4717", runs_page)
-    stages = page.get_by_role("group", name="Stage of training").get_by_role("radio")
-    results = set()
-    for index in range(stages.count()):
-        stages.nth(index).check()
-        results.add(page.locator(".lstm-result").inner_text())
-    assert len(results) == stages.count() > 1
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_of_run_fits_a_phone(kind: str, show: Show, runs_page: Path) -> None:
-    page = show(f"#lstm?run=lstm-{KINDS.index(kind)}", runs_page, width=PHONE)
-    expect(page.get_by_role("img", name=re.compile("^Hidden state h"))).to_be_visible()
-    expect(map_of(page, "forget gate f")).to_have_count(0 if kind == "rnn" else 1)
-    page.get_by_label("Compare with a second sequence").check()
-    expect(page.get_by_text("Second sequence: ")).to_be_visible()
-    layers = page.get_by_label(re.compile("^(Layer|Direction)"))
-    for index in range(layers.locator("option").count()):
-        layers.select_option(index=index)
-    check_fits(page)
-
-
-def test_long_sequences_are_decimated_and_clamped(show: Show, runs_page: Path) -> None:
-    page = show(f"#lstm?run=lstm-0&sequence={'0123456789' * 1200}&cell=f.5000.1", runs_page)
-    expect(page.get_by_text("There are more steps than pixels.")).to_be_visible()
-    expect(page.get_by_role("slider", name="Step")).to_have_attribute("max", "10000")
-    expect(page.get_by_role("heading", name="Unit 1 at step 5000 (digit 9)")).to_be_visible()
-    page.get_by_label("A column of pixels shows").select_option("mean")
-    wait_view(page, columns="mean")
-
-
-@pytest.mark.parametrize(
-    "fragment",
-    [
-        "run=x&sequence=<script>&stage=99&layer=-1&example=1e9&seed=-3&cell=z.0.0&compare=%00&units=__proto__&show=all",
-        "run=lstm-3&sequence=nan;1&cell=h.99999999999.7&target=5&columns=1&seed=1",
-        "run=lstm-1&layer=7&direction=up&stage=0&compare=12x",
-    ],
-)
-def test_a_foreign_fragment_is_ignored(fragment: str, show: Show, runs_page: Path) -> None:
-    page = show(f"#lstm?{fragment}", runs_page)
-    expect(page.locator(".lstm-result")).to_contain_text("rediction")
-    wait_view(page, example="1")
+def test_every_kind_of_run_fits_a_phone(show: Show, runs_page: Path) -> None:
+    page = show("#lstm", runs_page, width=PHONE)
+    for index, kind in enumerate(CONFIGS):
+        page.get_by_label("Run", exact=True).select_option(f"lstm-{index}")
+        wait_view(page, run=f"lstm-{index}")
+        expect(page.get_by_role("img", name=re.compile("^Hidden state h"))).to_be_visible()
+        expect(map_of(page, "forget gate f")).to_have_count(0 if kind == "rnn" else 1)
+        page.get_by_label("Compare with a second sequence").check()
+        expect(page.get_by_text("Second sequence: ")).to_be_visible()
+        layers = page.get_by_label(re.compile("^(Layer|Direction)"))
+        for layer in range(layers.locator("option").count()):
+            layers.select_option(index=layer)
+        check_fits(page)
 
 
 @pytest.mark.parametrize(("width", "dark"), [(1280, False), (PHONE, True)], ids=["desktop", "phone, dark"])

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import typing
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from torch import Tensor, nn
 import reviver
 from reviver import load
 from reviver.cli import main
-from reviver.data.images.image_set import ImageSet, from_pixels, load_images, load_mnist
+from reviver.data.images.image_set import from_pixels, load_mnist
 from reviver.data.images.named import DATA_SETS
 from reviver.errors import ConfigError, RunFolderError
 from reviver.explorer import build, gan_images, manifest
@@ -49,9 +50,10 @@ from reviver.settings.lstm import LSTMConfig
 from reviver.train.gan import training
 from reviver.train.gan.run import GANRun
 from reviver.train.lstm.training import train as train_lstm
-from tests.explorer.edits import Content, inflate, read_page, read_tensors
+from tests.explorer.edits import Content, inflate, load_some_images, read_page, read_tensors
 
 TYPES = (Path(__file__).parents[2] / "web" / "src" / "types.js").read_text(encoding="utf-8")
+few_images = partial(load_some_images, count=200)
 HOSTILE = "<script>alert(1)</script> & \"double\" 'single' \n <!--data--> ☃ x".replace("/", "∕")
 """Name of a folder that would break a page which does not escape it."""
 
@@ -90,22 +92,14 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.chdir(folder)
         patch.setenv("REVIVER_CACHE", str(folder / "cache"))
         for module in (training, gan_images):
-            patch.setattr(module, "load_images", few_digits_or_load)
+            patch.setattr(module, "load_images", few_images)
         training.train(override(GANConfig(), {**small, "batch_size": 50}), "digits")
         training.train(override(GANConfig(), small | gray), "plain")
         training.train(override(GANConfig(), small | options), "shapes")
         train_lstm(override(LSTMConfig(), {"length": 3, "data_size": 60, "epochs": 1, "hidden_size": 4}), "lstm")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gan_images, "load_images", few_digits_or_load)
+        patch.setattr(gan_images, "load_images", few_images)
         yield folder
-
-
-def few_digits_or_load(source: str, image_size: int = 28) -> ImageSet:
-    """200 images in place of the 60 000 of MNIST, so that training takes a second, and other images as they are."""
-    if source != "mnist":
-        return load_images(source, image_size)
-    digits = load_mnist("train")
-    return ImageSet(digits.images[:200], digits.labels[:200] if digits.labels is not None else None, source)
 
 
 @pytest.fixture(scope="module")
@@ -165,19 +159,8 @@ def test_the_types_of_the_scripts_have_the_keys_of_the_manifest() -> None:
     assert set(types) - {part.__name__ for part in parts} == {"Lesson"}
 
 
-def test_a_real_file_has_the_keys_of_the_types(home: Path) -> None:
+def test_every_block_of_a_file_is_used(home: Path) -> None:
     content = read_page(explorer_page([load(home / "shapes"), load(home / "lstm")]))
-    types = typedefs()
-
-    def check(value: dict[str, Any], name: str) -> None:
-        assert list(value) == list(types[name]), name
-        for key, entry in value.items():
-            inner = re.match(r"(\w+)(\[\])?", types[name][key])
-            if inner and inner[1] in types and entry is not None:
-                for item in entry if inner[2] else [entry]:
-                    check(item, inner[1])
-
-    check(content.manifest, "Manifest")
     used = {"manifest"} | {stage["weights"]["block"] for lstm in content.manifest["lstms"] for stage in lstm["stages"]}
     for gan in content.manifest["gans"]:
         blocks = [gan[network]["weights"] for network in ("generator", "discriminator", "classifier")]
@@ -344,21 +327,9 @@ def test_scores_stand_beside_their_baselines(home: Path, tmp_path: Path) -> None
     run = shutil.copytree(home / "plain", tmp_path / "plain")
     names = ("fid", "kid", "precision", "recall", "density", "coverage", "class_kl", "spacing")
     scores: dict[str, Any] = dict.fromkeys(names, 0.5)
-    record = {
-        **scores,
-        "step": 10,
-        "epoch": 2,
-        "class_fractions": [0.1] * 10,
-        "fid_ratio": 2.0,
-        "warning": None,
-        "real_baseline": scores | {"fid": 0.25},
-        "noise_baseline": scores | {"fid": 1234.5678},
-        "num_samples": 2000,
-        "k": 5,
-        "data": "mnist",
-        "extractor": "reviver digit classifier",
-        "extractor_sha256": "0" * 64,
-    }
+    record = {**scores, "step": 10, "epoch": 2, "class_fractions": [0.1] * 10, "fid_ratio": 2.0, "warning": None}
+    record |= {"real_baseline": scores | {"fid": 0.25}, "noise_baseline": scores | {"fid": 1234.5678}}
+    record |= {"num_samples": 2000, "k": 5, "data": "mnist", "extractor": "digits", "extractor_sha256": "0" * 64}
     later = record | {"step": 11, "epoch": 3, "fid": 0.1}
     (run / "scores.jsonl").write_text(f"{json.dumps(record)}\n{json.dumps(later)}\n")
     gan = only_gan(explorer_page([load(run)], num_training=0))
@@ -429,24 +400,21 @@ def test_images_that_are_missing_or_changed(home: Path, tmp_path: Path, monkeypa
     assert shown["note"] == "they have changed since the training"
 
 
-def test_a_named_data_set_is_not_downloaded(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_run_names_is_neither_downloaded_nor_guessed(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("REVIVER_DATA", str(tmp_path / "none"))
     monkeypatch.setattr("reviver.data.images.named._download", lambda *arguments: pytest.fail("it downloads"))
-    run = shutil.copytree(home / "digits", tmp_path / "run")
+    run = shutil.copytree(home / "digits", tmp_path / "digits")
     edit_record(run, config={"data": "fashion-mnist"}, data={"name": "fashion-mnist"})
     gan = only_gan(explorer_page([load(run)]))
-    assert gan["training"] is None
-    assert gan["classifier"] is None  # that of digits does not know shoes
+    assert gan["training"] is gan["classifier"] is None  # that of digits does not know shoes
     assert fact(gan["facts"]["licenses"], "images: fashion-mnist")["value"] == "MIT"
-
-
-def test_an_extractor_that_is_missing_or_changed(home: Path, tmp_path: Path) -> None:
-    run = shutil.copytree(home / "shapes", tmp_path / "run")
-    other = tmp_path / "other.safetensors"
+    run = shutil.copytree(home / "shapes", tmp_path / "shapes")
     torch.manual_seed(1)
-    save_classifier(DigitClassifier(2, (3, 8, 8)), other)
-    for path in (other, tmp_path / "missing"):
-        edit_record(run, config={"extractor": str(path)})
+    save_classifier(DigitClassifier(2, (3, 8, 8)), tmp_path / "other.safetensors")
+    for name in ("other.safetensors", "missing"):
+        edit_record(run, config={"extractor": str(tmp_path / name)})
         gan = only_gan(explorer_page([load(run)]))
         assert gan["classifier"] is None
         assert gan["endpointClasses"] == [0] * 6 + [1] * 6  # by condition
@@ -487,26 +455,19 @@ def test_commands_name_no_folders(home: Path, tmp_path: Path, command: str, show
 
 
 class Elements(HTMLParser):
-    """All start tags of a page with their attributes, and the text of each script and style."""
+    """All start tags of a page with their attributes, and the text of each element."""
 
     def __init__(self, page: str) -> None:
         super().__init__(convert_charrefs=True)
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.texts: list[str] = []
-        self.is_open = False
+        self.found: list[tuple[str, dict[str, str], list[str]]] = []
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        self.texts.append("")
-        self.is_open = True
+        self.found.append((tag, {name: value or "" for name, value in attrs}, []))
 
     def handle_data(self, data: str) -> None:
-        if self.is_open:
-            self.texts[-1] += data
-
-    def handle_endtag(self, tag: str) -> None:
-        self.is_open = False
+        if self.found:
+            self.found[-1][2].append(data)
 
 
 @pytest.fixture(scope="module")
@@ -517,42 +478,34 @@ def hostile_page(home: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     return explorer_page([load(run), load(home / "lstm")])
 
 
-def test_the_policy_allows_only_the_script_and_the_style_of_the_page(hostile_page: str) -> None:
-    elements = Elements(hostile_page)
-    executable, styles, policy = [], [], ""
-    for (tag, attributes), text in zip(elements.tags, elements.texts, strict=True):
-        if tag == "script" and attributes.get("type") != "text/plain":
-            executable.append(text)
-        if tag == "style":
-            styles.append(text)
-        if attributes.get("http-equiv") == "Content-Security-Policy":
-            policy = attributes["content"] or ""
-        assert not [name for name in attributes if name == "style" or name.startswith("on")]
-        for name in ("src", "href", "action", "srcset", "data", "poster"):
-            assert re.match(r"#|data:|blob:", attributes.get(name) or "#"), (tag, attributes)
-
-    def digest(text: str) -> str:
-        return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
-
-    (script,), (style,) = executable, styles
-    assert policy.split("; ") == [
-        "default-src 'none'",
-        f"script-src {digest(script)} 'wasm-unsafe-eval'",
-        f"style-src {digest(style)}",
-        "img-src data: blob:",
-        "base-uri 'none'",
-        "form-action 'none'",
-    ]
-
-
-def test_hostile_names_are_text(hostile_page: str) -> None:
+def test_hostile_names_are_text_and_the_policy_allows_only_the_scripts_of_the_page(hostile_page: str) -> None:
     gan = only_gan(hostile_page)
     assert gan["name"] == gan["dataName"] == gan["runArgument"] == HOSTILE
     without_title = re.sub(r"<title>.*?</title>", "", hostile_page, flags=re.DOTALL)
     assert "alert(1)" not in without_title.replace(html.escape("<script>alert(1)<"), "")
-    elements = Elements(hostile_page)
-    (title,) = [text for (tag, _), text in zip(elements.tags, elements.texts, strict=True) if tag == "title"]
-    assert title == f"Explorer of {HOSTILE}, lstm"
+    texts: dict[str, list[str]] = {"script": [], "style": [], "title": []}
+    policy = ""
+    for tag, attributes, text in Elements(hostile_page).found:
+        if tag in texts and attributes.get("type") != "text/plain":
+            texts[tag].append(text[0])
+        if attributes.get("http-equiv") == "Content-Security-Policy":
+            policy = attributes["content"]
+        assert not [name for name in attributes if name == "style" or name.startswith("on")]
+        for name in ("src", "href", "action", "srcset", "data", "poster"):
+            assert re.match(r"#|data:|blob:", attributes.get(name, "#")), (tag, attributes)
+    assert texts["title"] == [f"Explorer of {HOSTILE}, lstm"]
+    (script,), (style,) = (
+        [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in texts[tag]]
+        for tag in ("script", "style")
+    )
+    assert policy.split("; ") == [
+        "default-src 'none'",
+        f"script-src 'sha256-{script}' 'wasm-unsafe-eval'",
+        f"style-src 'sha256-{style}'",
+        "img-src data: blob:",
+        "base-uri 'none'",
+        "form-action 'none'",
+    ]
 
 
 def test_the_same_runs_give_the_same_page(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -594,13 +547,6 @@ def test_a_run_that_is_still_training(home: Path, tmp_path: Path, caplog: pytest
     facts = only_gan(explorer_page([load(run)]))["facts"]["run"]
     assert (fact(facts, "status")["value"], fact(facts, "epochs")["value"]) == ("killed while it trained", "2")
     assert "was killed while it trained; the page shows update 10" in caplog.text
-
-
-def test_a_page_without_data(home: Path) -> None:
-    whole, without = (only_gan(explorer_page([load(home / "plain")], with_data=value)) for value in (True, False))
-    assert "real" in whole["snapshots"]["data"]["tensors"]
-    assert "real" not in without["snapshots"]["data"]["tensors"]
-    assert without["training"] is without["test"] is None
 
 
 def test_pages_that_cannot_be_made(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -677,9 +623,9 @@ def test_wrong_use_is_one_line(home: Path, call: Call, arguments: str, problem: 
 def test_a_notebook_shows_the_page_in_a_sandboxed_frame(home: Path, tmp_path: Path) -> None:
     run = shutil.copytree(home / "lstm", tmp_path / 'a "quoted" <run>')
     page = reviver.explore(run, height=500)
-    (tag, frame), *others = Elements(page._repr_html_()).tags
-    assert (tag, others) == ("iframe", [])
-    assert frame["srcdoc"] == page.html == explorer_page([load(run)])
+    ((tag, frame, _),) = Elements(page._repr_html_()).found
+    assert (tag, frame["srcdoc"]) == ("iframe", page.html)
+    assert page.html == explorer_page([load(run)])
     assert frame["sandbox"] == "allow-scripts allow-downloads"
     assert frame["title"] == 'Explorer of a "quoted" <run>'
     assert (frame["width"], frame["height"]) == ("100%", "500")
@@ -694,12 +640,16 @@ def test_options_of_a_notebook(home: Path, tmp_path: Path) -> None:
     run = load(home / "plain")
     page = reviver.explore([str(home / "plain"), load(home / "lstm")], training_images=0)
     assert page.html == explorer_page([run, load(home / "lstm")], num_training=0)
-    assert reviver.explore(run, with_data=False).html == explorer_page([run], with_data=False)
-    with pytest.raises(ConfigError, match=r"^runs must hold at least one run, got none$"):
-        reviver.explore([])
-    with pytest.raises(ConfigError, match=r"^height must be at least 100, got 3$"):
-        reviver.explore(run, height=3)
-    with pytest.raises(ConfigError, match=r"^training_images must be at least 0, got -1$"):
-        reviver.explore(run, training_images=-1)
-    with pytest.raises(RunFolderError, match="does not exist"):
-        reviver.explore(tmp_path / "nothing")
+    private = reviver.explore(run, with_data=False).html
+    whole, without = only_gan(explorer_page([run])), only_gan(private)
+    assert "real" in whole["snapshots"]["data"]["tensors"]
+    assert "real" not in without["snapshots"]["data"]["tensors"]
+    assert without["training"] is without["test"] is None
+    for runs, options, problem in (
+        ([], {}, "^runs must hold at least one run, got none$"),
+        (run, {"height": 3}, "^height must be at least 100, got 3$"),
+        (run, {"training_images": -1}, "^training_images must be at least 0, got -1$"),
+        (tmp_path / "nothing", {}, "does not exist"),
+    ):
+        with pytest.raises((ConfigError, RunFolderError), match=problem):
+            reviver.explore(runs, **options)

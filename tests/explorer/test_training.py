@@ -16,7 +16,7 @@ from reviver.settings.lstm import LSTMConfig
 from reviver.train.gan.training import train as train_gan
 from reviver.train.loading import load
 from reviver.train.lstm.training import train as train_lstm
-from tests.explorer.browser import Show, check_accessible, pictures, wait_view
+from tests.explorer.browser import Show, check_accessible, pictures, wait_for_panel, wait_view
 
 UPDATES = 12
 """Of each GAN; each has a snapshot, and the start has one."""
@@ -35,11 +35,8 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     tiny = GANConfig(
         data=str(path / "tiny.npz"), image_size=8, latent_size=16, epochs=4, batch_size=16, sample_every=3, log_every=2
     )
-    changes: dict[str, dict[str, Any]] = {
-        "gan-a": {},
-        "gan-b": {"seed": 1, "r1": 0.1},
-        "gan-bare": {"loss": "wasserstein", "gradient_penalty": 1.0},
-    }
+    wasserstein = {"loss": "wasserstein", "gradient_penalty": 1.0}
+    changes: dict[str, dict[str, Any]] = {"gan-a": {}, "gan-b": {"seed": 1, "r1": 0.1}, "gan-bare": wasserstein}
     for name, change in changes.items():
         train_gan(replace(tiny, **change), path / name, device="cpu")
     for seed in range(2):
@@ -59,7 +56,7 @@ def moment(page: Page) -> Locator:
 # Training time
 
 
-def test_the_slider_moves_pictures_and_cursor(show: Show, pages: dict[str, Path]) -> None:
+def test_slider_and_player_move_pictures_and_cursor(show: Show, pages: dict[str, Path]) -> None:
     page = show("#training", pages["all"])
     slider = moment(page)
     assert slider.get_attribute("max") == str(UPDATES)
@@ -82,34 +79,18 @@ def test_the_slider_moves_pictures_and_cursor(show: Show, pages: dict[str, Path]
     expect(slider).to_have_value("1")
     slider.press("End")
     assert pictures(page, ".training-grid canvas") == last
-
-
-@pytest.mark.parametrize("key", [None, "Enter"], ids=["mouse", "keyboard"])
-def test_playing_starts_again_and_stops(key: str | None, show: Show, pages: dict[str, Path]) -> None:
-    page = show("#training", pages["all"])
     play, pause = (page.get_by_role("button", name=name) for name in ("Play", "Pause"))
-    play.press(key) if key else play.click()
+    play.press("Enter")  # from the start again
     page.wait_for_function("() => document.querySelector('.training-time input').valueAsNumber === 2")
-    pause.press(key) if key else pause.click()
-    stopped = moment(page).input_value()
-    page.wait_for_timeout(1000)
-    assert moment(page).input_value() == stopped
+    pause.click()
+    stopped = slider.input_value()
+    page.wait_for_timeout(700)
+    assert slider.input_value() == stopped
     expect(page.locator("[role='status'].visually-hidden")).to_contain_text("Stopped at")
     wait_view(page, moment=stopped)
 
 
-def test_playing_is_slow_with_reduced_motion_and_ends_with_the_panel(show: Show, pages: dict[str, Path]) -> None:
-    page = show("#training", pages["all"], reduced_motion="reduce")
-    page.get_by_role("button", name="Play").click()
-    page.wait_for_timeout(700)
-    assert moment(page).input_value() == "0"
-    page.locator("nav [data-panel='facts']").click()
-    page.wait_for_selector(".facts-body")
-    page.wait_for_timeout(1500)
-    assert page.evaluate("location.hash").startswith("#facts")
-
-
-def test_an_image_is_followed_by_mouse(show: Show, pages: dict[str, Path]) -> None:
+def test_an_image_is_followed_by_mouse_and_keyboard(show: Show, pages: dict[str, Path]) -> None:
     page = show("#training", pages["all"])
     image = page.get_by_role("button", name="image 4", exact=True)
     image.click()
@@ -125,14 +106,10 @@ def test_an_image_is_followed_by_mouse(show: Show, pages: dict[str, Path]) -> No
     assert pictures(page, ".training-grid canvas")[3] == strip[5]
     image.click()
     expect(page.locator(".filmstrip")).to_be_hidden()
-
-
-def test_an_image_is_followed_by_keyboard(show: Show, pages: dict[str, Path]) -> None:
-    page = show("#training", pages["all"])
     stops = page.locator(".training-grid button[tabindex='0']")
     expect(stops).to_have_count(1)
     stops.focus()
-    for key in ("ArrowRight", "ArrowDown", "ArrowLeft", "End", "Home", "ArrowDown", "ArrowRight", "Enter"):
+    for key in ("Home", "ArrowRight", "ArrowDown", "ArrowLeft", "End", "Home", "ArrowDown", "ArrowRight", "Enter"):
         page.keyboard.press(key)
     expect(page.get_by_role("heading", name="Image 7 through training")).to_be_visible()
     wait_view(page, image="6")
@@ -142,14 +119,19 @@ def test_an_image_is_followed_by_keyboard(show: Show, pages: dict[str, Path]) ->
     expect(moment(page)).to_have_value("1")
 
 
-def test_curves_and_axis_are_choices(show: Show, pages: dict[str, Path]) -> None:
-    page = show("#training?moment=3", pages["all"])
+def test_curves_axis_and_run_are_choices_that_the_address_keeps(show: Show, pages: dict[str, Path]) -> None:
+    page = show("#training?run=gan-1&moment=5&image=2&axis=step&first=probability", pages["all"])
     chart = page.locator(".training-curves .chart").first
-    page.get_by_label("First curves").select_option(label="Mean probability by D that an image is real")
+    expect(page.get_by_label("Run", exact=True)).to_have_value("gan-1")
+    expect(moment(page)).to_have_value("5")
+    expect(page.get_by_role("heading", name="Image 3 through training")).to_be_visible()
+    expect(page.get_by_label("First curves")).to_have_value("probability")
     expect(chart.locator("svg[role=img]").first).to_have_attribute("aria-label", re.compile("^Mean probability"))
-    wait_view(page, first="probability")
-    page.get_by_label("Second curves").select_option("gan-loss")
-    wait_view(page, second="gan-loss")
+    page.get_by_label("Run", exact=True).select_option("gan-0")
+    wait_view(page, run="gan-0")
+    page.get_by_label("First curves").select_option("gan-loss")
+    page.get_by_label("Second curves").select_option(label="Mean probability by D that an image is real")
+    wait_view(page, first="gan-loss", second="probability")
     for axis, label in (("step", "update"), ("step-log", "update"), ("epoch", "epoch"), ("moment", "update")):
         page.get_by_label("Horizontal axis").select_option(axis)
         expect(chart.locator(".chart-x-label")).to_have_text(label)
@@ -163,20 +145,12 @@ def test_curves_and_axis_are_choices(show: Show, pages: dict[str, Path]) -> None
     expect(moment(page)).to_have_value("6")
 
 
-def test_the_address_restores_the_training(show: Show, pages: dict[str, Path]) -> None:
-    page = show("#training?run=gan-1&moment=5&image=2&axis=step&first=probability", pages["all"])
-    expect(page.get_by_label("Run", exact=True)).to_have_value("gan-1")
-    expect(moment(page)).to_have_value("5")
-    expect(page.get_by_role("heading", name="Image 3 through training")).to_be_visible()
-    expect(page.get_by_label("First curves")).to_have_value("probability")
-    page.get_by_label("Run", exact=True).select_option("gan-0")
-    wait_view(page, run="gan-0")
-
-
 def test_runs_that_lack_something(show: Show, pages: dict[str, Path]) -> None:
-    page = show("#facts", pages["bare"])
+    page = show("#discriminator", pages["bare"])  # a loss without probabilities can play, too
     assert page.locator("nav [data-panel='training']").count() == 0
-    assert page.locator("nav [data-panel='discriminator']").count() == 1
+    expect(page.get_by_label("Images from").locator("option")).to_have_count(1)
+    play_round(page)
+    expect(page.get_by_text("a number without a unit")).to_be_visible()
     page = show("#facts", pages["lstm"])
     assert page.locator("nav [data-panel='training'], nav [data-panel='discriminator']").count() == 0
     expect(page.get_by_text("with dropout on", exact=False).first).to_be_visible()
@@ -217,16 +191,36 @@ def test_a_round_by_keys_counts_both_scores(show: Show, pages: dict[str, Path]) 
     expect(page.locator("[role='status'].visually-hidden")).to_contain_text(f"You: {you} of {ROUND}")
 
 
-def test_a_seed_gives_the_same_round(show: Show, pages: dict[str, Path]) -> None:
-    rounds = []
-    for seed in (3, 3, 4):
-        page = show(f"#discriminator?at=late&seed={seed}", pages["all"])
+def test_rounds_moments_and_runs_are_choices(show: Show, pages: dict[str, Path]) -> None:
+    page = show("#discriminator?at=late", pages["all"])
+    seed, rounds = page.get_by_label("Seed of the round"), {}
+    expect(seed).to_have_value("0")
+    for number in (0, 1, 2):
         play_round(page, "r")
-        rounds.append(pictures(page, ".game-grid canvas"))
-    assert rounds[0] == rounds[1] != rounds[2]
+        rounds[number] = pictures(page, ".game-grid canvas")
+        page.get_by_role("button", name="Play another round").press("Enter")
+        wait_view(page, seed=str(number + 1))
+        expect_image(page, 1)
+        expect(page.get_by_role("button", name="Real (R)")).to_be_focused()
+    assert rounds[0] != rounds[1]
+    page.get_by_role("button", name="New round").click()
+    wait_view(page, seed="4")
+    for typed in ("1", "-3"):  # the second is no seed
+        seed.fill(typed)
+        seed.press("Enter")
+        wait_view(page, seed="1")
+    expect(seed).to_have_value("1")
+    page.locator("#app h2").click()
+    play_round(page, "r")
+    assert pictures(page, ".game-grid canvas") == rounds[1]  # a seed gives the same round
+    for at in ("early", "end"):
+        page.get_by_label("Images from").select_option(at)
+        wait_view(page, at=at)
+    page.get_by_label("Run", exact=True).select_option("gan-1")
+    wait_view(page, run="gan-1")
 
 
-def test_buttons_answer_and_take_back(show: Show, pages: dict[str, Path]) -> None:
+def test_buttons_answer_and_take_back_and_keys_can_be_turned_off(show: Show, pages: dict[str, Path]) -> None:
     page = show("#discriminator", pages["all"])
     expect_image(page, 1)
     first = pictures(page, ".game-table canvas")
@@ -239,6 +233,13 @@ def test_buttons_answer_and_take_back(show: Show, pages: dict[str, Path]) -> Non
     back.press("Enter")
     expect_image(page, 1)
     assert pictures(page, ".game-table canvas") == first
+    page.get_by_label("Answer with the keys R and G").click()
+    page.keyboard.press("r")
+    page.get_by_label("Answer with the keys R and G").press("Space")
+    page.get_by_label("Seed of the round").press("r")
+    page.get_by_label("Images from").press("Control+g")
+    expect_image(page, 1)
+    page.locator("#app h2").click()
     page.keyboard.press("r")
     expect(feedback).to_be_empty()
     page.get_by_label("Tell me after each image").press("Space")
@@ -247,49 +248,11 @@ def test_buttons_answer_and_take_back(show: Show, pages: dict[str, Path]) -> Non
     expect(back).to_be_disabled()
 
 
-def test_keys_can_be_turned_off(show: Show, pages: dict[str, Path]) -> None:
-    page = show("#discriminator", pages["all"])
-    page.get_by_label("Answer with the keys R and G").click()
-    page.keyboard.press("r")
-    page.get_by_label("Answer with the keys R and G").press("Space")
-    page.get_by_label("Seed of the round").press("r")
-    page.get_by_label("Images from").press("Control+g")
-    expect_image(page, 1)
-
-
-def test_rounds_moments_and_runs_are_choices(show: Show, pages: dict[str, Path]) -> None:
-    page = show("#discriminator", pages["all"])
-    seed = page.get_by_label("Seed of the round")
-    expect(seed).to_have_value("0")
-    page.get_by_role("button", name="New round").click()
-    wait_view(page, seed="1")
-    for typed in ("7", "-3"):  # the second is no seed
-        seed.fill(typed)
-        seed.press("Enter")
-        wait_view(page, seed="7")
-    expect(seed).to_have_value("7")
-    for at in ("early", "end"):
-        page.get_by_label("Images from").select_option(at)
-        wait_view(page, at=at)
-    page.get_by_label("Run", exact=True).select_option("gan-1")
-    wait_view(page, run="gan-1")
-    page.locator("#app h2").click()
-    play_round(page)
-    page.get_by_role("button", name="Play another round").press("Enter")
-    wait_view(page, seed="8")
-    expect_image(page, 1)
-    expect(page.get_by_role("button", name="Real (R)")).to_be_focused()
-    page = show("#discriminator", pages["bare"])  # a loss without probabilities can play, too
-    expect(page.get_by_label("Images from").locator("option")).to_have_count(1)
-    play_round(page)
-    expect(page.get_by_text("a number without a unit")).to_be_visible()
-
-
 # Curves and facts
 
 
 def test_a_chart_tells_its_values(show: Show, pages: dict[str, Path]) -> None:
-    page = show("#facts", pages["all"])
+    page = show("#facts?run=gan-1", pages["all"])
     chart = page.locator(".chart").first
     reader, tooltip = chart.get_by_label("Move to read values"), chart.locator(".chart-tooltip")
     for key, value in (
@@ -314,10 +277,30 @@ def test_a_chart_tells_its_values(show: Show, pages: dict[str, Path]) -> None:
     expect(chart.locator("thead")).to_contain_text("generator G")
     chart.get_by_text("Values as a table").click()
     expect(chart.locator("tbody")).to_have_count(0)
+    rows = page.get_by_role("region", name="Settings").locator("tbody tr")
+    changed = rows.all_inner_texts()
+    assert changed
+    assert all("changed" in row for row in changed)
+    page.get_by_label("Only changed settings").press("Space")
+    assert rows.count() > len(changed)
 
 
-def test_two_runs_stand_side_by_side(show: Show, pages: dict[str, Path]) -> None:
+def test_two_runs_and_two_generators_stand_side_by_side(show: Show, pages: dict[str, Path]) -> None:
     page = show("#facts", pages["all"])
+    expect(page.locator(".pair-grid canvas")).to_have_count(50)
+    page.get_by_label("Left").select_option("gan-0.12")
+    page.get_by_label("Right").select_option("gan-0")
+    wait_view(page, left="gan-0.12", right="gan-0")
+    # The pictures that training saved are those of the embedded network, up to its rounding.
+    page.wait_for_timeout(200)
+    difference = page.evaluate("""() => {
+        const all = [...document.querySelectorAll(".pair-grid canvas")].map((canvas) =>
+            canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data);
+        return Math.max(...all.slice(0, 25).flatMap((data, n) => [...data].map((v, i) => Math.abs(v - all[n + 25][i]))));
+    }""")
+    assert difference <= 2
+    page.get_by_label("Right").select_option("gan-1")
+    wait_view(page, right="gan-1")
     page.get_by_label("Compare with").select_option("gan-1")
     wait_view(page, **{"with": "gan-1"})
     label = page.locator(".chart svg[role=img]").first.get_attribute("aria-label") or ""
@@ -335,42 +318,16 @@ def test_two_runs_stand_side_by_side(show: Show, pages: dict[str, Path]) -> None
     expect(page.locator(".chart-x-label").first).to_have_text("update")
 
 
-def test_only_changed_settings(show: Show, pages: dict[str, Path]) -> None:
-    page = show("#facts?run=gan-1", pages["all"])
-    rows = page.get_by_role("region", name="Settings").locator("tbody tr")
-    changed = rows.all_inner_texts()
-    assert changed
-    assert all("changed" in row for row in changed)
-    page.get_by_label("Only changed settings").press("Space")
-    assert rows.count() > len(changed)
-
-
-def test_two_generators_on_the_same_latents(show: Show, pages: dict[str, Path]) -> None:
-    page = show("#facts", pages["all"])
-    expect(page.locator(".pair-grid canvas")).to_have_count(50)
-    page.get_by_label("Left").select_option("gan-0.12")
-    page.get_by_label("Right").select_option("gan-0")
-    wait_view(page, left="gan-0.12", right="gan-0")
-    # The pictures that training saved are those of the embedded network, up to its rounding.
-    page.wait_for_timeout(200)
-    difference = page.evaluate("""() => {
-        const all = [...document.querySelectorAll(".pair-grid canvas")].map((canvas) =>
-            canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data);
-        return Math.max(...all.slice(0, 25).flatMap((data, n) => [...data].map((v, i) => Math.abs(v - all[n + 25][i]))));
-    }""")
-    assert difference <= 2
-    page.get_by_label("Right").select_option("gan-1")
-    wait_view(page, right="gan-1")
-
-
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_results_and_comparisons_are_accessible(dark: bool, show: Show, pages: dict[str, Path]) -> None:
     page = show("#training?image=2", pages["all"], dark=dark)
     page.locator("summary", has_text="Values as a table").first.click()
     check_accessible(page)
-    page = show("#discriminator", pages["all"], dark=dark)
+    page.evaluate("location.hash = '#discriminator'")
+    wait_for_panel(page, "discriminator")
     play_round(page)
     check_accessible(page)
-    page = show("#facts?run=gan-0&with=gan-1", pages["all"], dark=dark)
+    page.evaluate("location.hash = '#facts?run=gan-0&with=gan-1'")
+    wait_for_panel(page, "facts")
     page.locator(".chart").first.get_by_label("Move to read values").focus()
     check_accessible(page)

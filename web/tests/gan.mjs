@@ -1,5 +1,5 @@
 /**
- * Computes what Python asks for, with the modules of the page, for tests/test_explorer_networks.py:
+ * Computes what Python asks for, with the modules of the page, for tests/explorer/test_networks.py:
  *
  *     node gan.mjs FILE
  *

@@ -1,5 +1,5 @@
 /**
- * Traces networks that Python describes, for tests/test_explorer_lstm.py:
+ * Traces networks that Python describes, for tests/explorer/test_lstm.py:
  *
  *     node lstm.mjs FILE
  *

@@ -58,7 +58,11 @@ def build_page(runs: Sequence[Run], *, num_training: int | None = None, with_dat
         RunFolderError: if a file of a run is damaged, its weights are not finite, or it is still training.
         DataError: if an image of a run is damaged.
     """
-    runs = _distinct(runs)
+    distinct: dict[Path, Run] = {}
+    for run in runs:
+        if distinct.setdefault(run.folder.path.resolve(), run) is not run:
+            _log.warning("%s: was given twice; the page has it once", run.folder.path)
+    runs = list(distinct.values())
     for run in runs:
         if run.folder.is_training:
             raise RunFolderError(
@@ -80,8 +84,7 @@ def build_page(runs: Sequence[Run], *, num_training: int | None = None, with_dat
     names = ", ".join([*(gan.name for gan in gans), *(lstm.name for lstm in lstms)])
     manifest = Manifest(version=__version__, title=f"Explorer of {names}", gans=gans, lstms=lstms)
     page = Page(render_page(manifest, blocks), blocks.sizes)
-    if len(page.html) > MAX_BYTES:
-        raise _too_large(len(page.html))
+    _check_size(len(page.html), "the page", "give fewer runs, or --training-images 0")
     return page
 
 
@@ -118,15 +121,11 @@ def render_page(manifest: Manifest, blocks: Blocks) -> str:
     return page
 
 
-def _distinct(runs: Sequence[Run]) -> list[Run]:
-    """Return the runs without those whose folder came before."""
-    found: dict[Path, Run] = {}
-    for run in runs:
-        path = run.folder.path.resolve()
-        if path in found:
-            _log.warning("%s: was given twice; the page has it once", run.folder.path)
-        found.setdefault(path, run)
-    return list(found.values())
+def link_tutorials(page: str, folder: str) -> str:
+    """Return a page whose panels link to what explains them in the tutorials, which stand in `folder` beside it."""
+    before, found, after = page.partition('<meta name="tutorials" content="')
+    assert found, "the page has no place for the folder of the tutorials"
+    return before + found + html.escape(folder) + after
 
 
 def _check_weights(run: Run) -> None:
@@ -134,17 +133,15 @@ def _check_weights(run: Run) -> None:
     networks = (run.generator, run.discriminator) if isinstance(run, GANRun) else (run.network,)
     tensors = [tensor for network in networks for tensor in network.state_dict().values()]
     size = round(BYTES_PER_WEIGHT * sum(math.prod(tensor.shape) for tensor in tensors))
-    if size > MAX_BYTES:
-        raise _too_large(size, path=run.folder.path)
+    subject = f"{run.folder.path}: its networks are so large that the page"
+    _check_size(size, subject, "train with a smaller --image-size")
     if not all(bool((tensor.abs() <= MAX_WEIGHT).all()) for tensor in tensors):  # also if one is NaN
         raise RunFolderError(
             f"{run.folder.path}: has weights that are not finite, so there is nothing to show; train it again"
         )
 
 
-def _too_large(size: int, *, path: Path | None = None) -> ConfigError:
-    begin = "the page" if path is None else f"{path}: its networks are so large that the page"
-    remedy = "give fewer runs, or --training-images 0" if path is None else "train with a smaller --image-size"
-    return ConfigError(
-        f"{begin} would have about {size / 1e6:.0f} MB, and the limit is {MAX_BYTES / 1e6:.0f} MB; {remedy}"
-    )
+def _check_size(size: int, subject: str, remedy: str) -> None:
+    if size > MAX_BYTES:
+        sizes = f"about {size / 1e6:.0f} MB, and the limit is {MAX_BYTES / 1e6:.0f} MB"
+        raise ConfigError(f"{subject} would have {sizes}; {remedy}")

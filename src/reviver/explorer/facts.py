@@ -24,7 +24,7 @@ PAGE_LICENSES = (
 )
 """Licenses of every page."""
 MAX_ROWS = 1000
-"""Maximum rows of a chart; of more, every k-th and the last are kept."""
+"""Maximum rows of a chart."""
 SIGNIFICANT = 6
 """Digits of a number in a chart."""
 
@@ -71,13 +71,6 @@ def gan_facts(run: GANRun, rounding: Sequence[Rounding], images: RealImages, tra
     return _facts(run, [*items, *run_items(run, epochs)], gan_summary.scores_of(run), rounding, licenses)
 
 
-def stage_name(run: LSTMRun, epoch: int, *, is_measured: bool) -> str:
-    """Return the name of the trained network, such as "epoch 100" if its weights are those at the end of this epoch."""
-    if not is_measured:
-        return f"update {run.step:,}"
-    return f"epoch {epoch}, the best" if run.checkpoint == "best" else f"epoch {epoch}"
-
-
 def _facts(run: Run, items: list[Item], scores: Scores, rounding: Sequence[Rounding], licenses: list[Item]) -> Facts:
     return Facts(
         run=_as_facts(items),
@@ -106,11 +99,17 @@ def _data_license(label: str, source: str, name: str) -> Item:
 
 
 def to_columns(records: Sequence[Mapping[str, Any]]) -> dict[str, list[float | None]]:
-    """Return the numbers of records by name, thinned to at most about MAX_ROWS rows; other values are left out."""
-    stride = -(-len(records) // MAX_ROWS) or 1
-    kept = [record for index, record in enumerate(records) if index % stride == 0 or index == len(records) - 1]
+    """Return the numbers of records by name, thinned to at most MAX_ROWS rows; other values are left out."""
+    kept = thin(records, MAX_ROWS)
     names = dict.fromkeys(name for record in kept for name, value in record.items() if isinstance(value, int | float))
     return {name: [_number(record.get(name)) for record in kept] for name in names}
+
+
+def thin(items: Sequence[Any], count: int) -> list[Any]:
+    """Return at most `count` (at least 2) of some items, evenly spaced, with the first and the last."""
+    if len(items) <= count:
+        return list(items)
+    return [items[round(index * (len(items) - 1) / (count - 1))] for index in range(count)]
 
 
 def _number(value: object) -> float | None:

@@ -24,6 +24,7 @@ from reviver.explorer.gan_outputs import (
     context_logits,
     discriminator_rounding,
     generator_rounding,
+    sample,
 )
 from reviver.explorer.gan_snapshots import embed_snapshots
 from reviver.explorer.manifest import ClassifierSpec, GanContent, MlpSpec
@@ -50,12 +51,13 @@ def collect_gan(
     layers = fold(list(generator.layers))
     weights, rounded = embed_mlp(blocks, f"{id_}-generator", layers)
     d_weights, d_rounded = embed_mlp(blocks, f"{id_}-discriminator", fold(list(discriminator.layers)))
-    rounding = [generator_rounding(run, rounded), discriminator_rounding(run, d_rounded)]
+    samples = sample(run)
+    rounding = [generator_rounding(samples, rounded), discriminator_rounding(run, samples, d_rounded)]
     classifier_spec = None
     if classifier is not None:
         names = images.label_names or class_names(run.config.data, classifier.head.out_features)
         classifier_spec, classifier_rounded = embed_classifier(classifier, names, blocks, f"{id_}-classifier")
-        rounding.append(classifier_rounding(run, classifier, classifier_rounded))
+        rounding.append(classifier_rounding(classifier, samples, classifier_rounded))
     endpoints = choose_endpoints(run, classifier)
     count = default_num_training(run) if num_training is None else num_training
     training = choose_images(images.train, count if with_data else 0, run, "training")
@@ -77,7 +79,7 @@ def collect_gan(
         classifier=classifier_spec,
         latents=embed_latents(run, layers, endpoints, f"{id_}-latents", blocks),
         endpoint_classes=endpoints.classes,
-        logits=context_logits(run, images),
+        logits=context_logits(run, samples, images),
         snapshots=embed_snapshots(run, f"{id_}-snapshots", blocks, with_real=with_data),
         training=embed_images(training, f"{id_}-training", blocks),
         test=embed_images(test, f"{id_}-test", blocks),

@@ -27,32 +27,12 @@ MAX_TRAINING_BYTES = 8 << 20
 NUM_TEST = 20
 
 DIGITS = tuple("0123456789")
+FASHION = ("T-shirt", "trousers", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
+KANA = ("o (お)", "ki (き)", "su (す)", "tsu (つ)", "na (な)", "ha (は)", "ma (ま)", "ya (や)", "re (れ)", "wo (を)")
 CLASS_NAMES = {
     "mnist": DIGITS,
-    "fashion-mnist": (
-        "T-shirt",
-        "trousers",
-        "pullover",
-        "dress",
-        "coat",
-        "sandal",
-        "shirt",
-        "sneaker",
-        "bag",
-        "ankle boot",
-    ),
-    "kmnist": (
-        "o (お)",
-        "ki (き)",
-        "su (す)",
-        "tsu (つ)",
-        "na (な)",
-        "ha (は)",
-        "ma (ま)",
-        "ya (や)",
-        "re (れ)",
-        "wo (を)",
-    ),
+    "fashion-mnist": FASHION,
+    "kmnist": KANA,
     "emnist-digits": DIGITS,
     "emnist-letters": tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ"),
     "emnist-balanced": (*DIGITS, *"ABCDEFGHIJKLMNOPQRSTUVWXYZ", *"abdefghnqrt"),
@@ -83,9 +63,8 @@ def load_real_images(run: GANRun) -> RealImages:
         return RealImages(None, None, None, "they have changed since the training")
     try:
         test: ImageSet | None = load_test_images(source, run.config.image_size)
+        test = test if test and test.image_shape == train.image_shape else None
     except DataError:
-        test = None
-    if test is not None and test.image_shape != train.image_shape:
         test = None
     names = label_names(source, train.labels)
     return RealImages(_with_labels(train, names), None if test is None else _with_labels(test, names), names, None)

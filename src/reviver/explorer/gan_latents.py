@@ -23,7 +23,7 @@ from reviver.train.gan.training import GRID_SIZE
 
 NUM_CANDIDATES = 1024
 """Random latents that end points are chosen from."""
-MAX_CANDIDATES_PER_CLASS = 24
+MAX_CANDIDATES = 24
 """Of a class, these many are tested for robustness."""
 PER_CLASS = 6
 """End points of each class, or in all for images without classes."""
@@ -57,12 +57,34 @@ def embed_latents(
 
 
 def choose_endpoints(run: GANRun, classifier: DigitClassifier | None) -> Endpoints:
-    """Choose end points: the most robust of each class, or latents whose images differ much where no class is known."""
-    generator, seed = run.generator, run.config.seed
+    """Choose end points: the most robust of each class, or latents whose images differ much where no class is known.
+
+    A conditional generator whose classes the classifier does not know gets random latents of each class.
+    """
+    generator, rng = run.generator, make_rng(run.config.seed, "endpoints")
     if generator.num_classes:
-        return _of_condition(generator, classifier, seed)
-    found = None if classifier is None else _of_classifier(generator, classifier, seed)
-    return found or _distant(generator, seed)
+        labels = torch.arange(generator.num_classes).repeat_interleave(MAX_CANDIDATES)
+        z = generator.sample_latents(len(labels), rng, labels)
+        groups = torch.arange(len(z)).view(generator.num_classes, -1).tolist()
+        is_known = classifier is not None and classifier.head.out_features == generator.num_classes
+        classifier = classifier if is_known else None
+        images = generate_chunked(generator, z) if is_known else z  # nobody looks at them
+    elif classifier is not None:
+        z = generator.sample_latents(NUM_CANDIDATES, rng)
+        images = generate_chunked(generator, z)
+        confidences, predicted = classifier.probabilities(images).max(1)
+        predicted[confidences < CONFIDENCE] = -1
+        groups = [(predicted == c).nonzero().flatten().tolist() for c in range(classifier.head.out_features)]
+    else:
+        return _distant(generator, rng)
+    per_class = max(1, min(PER_CLASS, MAX_ENDPOINTS // len(groups)))
+    chosen: list[int] = []
+    classes: list[int | None] = []
+    for index, group in enumerate(groups):
+        best = most_robust(classifier, images, group[:MAX_CANDIDATES], index) if classifier and group else group
+        chosen += best[:per_class]
+        classes += [index] * len(best[:per_class])
+    return Endpoints(z[chosen], classes) if chosen else _distant(generator, make_rng(run.config.seed, "endpoints"))
 
 
 def principal_directions(generator: Generator, layers: Sequence[FoldedLayer], seed: int) -> Tensor:
@@ -105,49 +127,12 @@ def _squared_jacobian(layers: Sequence[FoldedLayer], z: Tensor, size: int) -> Te
     return tangent @ tangent.T
 
 
-def _of_classifier(generator: Generator, classifier: DigitClassifier, seed: int) -> Endpoints | None:
-    """Choose the most robust of each class that the generator generates with confidence; None if there is none."""
-    z = generator.sample_latents(NUM_CANDIDATES, make_rng(seed, "endpoints"))
-    images = generate_chunked(generator, z)
-    confidences, predicted = classifier.probabilities(images).max(1)
-    num_classes = classifier.head.out_features
-    chosen: list[int] = []
-    classes: list[int | None] = []
-    for class_index in range(num_classes):
-        found = ((predicted == class_index) & (confidences >= CONFIDENCE)).nonzero().flatten().tolist()
-        if found:
-            best = most_robust(classifier, images, found[:MAX_CANDIDATES_PER_CLASS], class_index)
-            chosen += best[: _per_class(num_classes)]
-            classes += [class_index] * len(best[: _per_class(num_classes)])
-    return Endpoints(z[chosen], classes) if chosen else None
-
-
-def _of_condition(generator: Generator, classifier: DigitClassifier | None, seed: int) -> Endpoints:
-    """Choose latents of each class that the generator is conditioned on: the most robust, or else random ones."""
-    num_classes = generator.num_classes
-    per_class = _per_class(num_classes)
-    is_known = classifier is not None and classifier.head.out_features == num_classes
-    count = MAX_CANDIDATES_PER_CLASS if is_known else per_class
-    labels = torch.arange(num_classes).repeat_interleave(count)
-    z = generator.sample_latents(len(labels), make_rng(seed, "endpoints"), labels)
-    chosen = list(range(len(z)))
-    if classifier is not None and is_known:
-        images = generate_chunked(generator, z)
-        groups = [range(c * count, (c + 1) * count) for c in range(num_classes)]
-        chosen = [k for c, group in enumerate(groups) for k in most_robust(classifier, images, group, c)[:per_class]]
-    return Endpoints(z[chosen], labels[chosen].tolist())
-
-
-def _distant(generator: Generator, seed: int) -> Endpoints:
+def _distant(generator: Generator, rng: torch.Generator) -> Endpoints:
     """Choose latents whose images differ much: first the two of `choose_distant_endpoints`, then the farthest from these."""
-    z = generator.sample_latents(NUM_DISTANT_CANDIDATES, make_rng(seed, "endpoints"))
+    z = generator.sample_latents(NUM_DISTANT_CANDIDATES, rng)
     images = generate_chunked(generator, z).flatten(1)
     distances = torch.cdist(images, images)
     chosen = [*divmod(int(distances.argmax()), len(z))]
     while len(chosen) < PER_CLASS:
         chosen.append(int(distances[chosen].amin(0).argmax()))
     return Endpoints(z[chosen], [None] * len(chosen))
-
-
-def _per_class(num_classes: int) -> int:
-    return max(1, min(PER_CLASS, MAX_ENDPOINTS // num_classes))

@@ -4,6 +4,7 @@ Shapes: N samples, K classes, m images per input of D, G inputs of D: groups of 
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,29 +20,37 @@ from reviver.runs.rng import make_rng
 from reviver.train.gan.run import GANRun
 
 NUM_CONTEXT = 500
-"""G of real images, and of samples."""
-NUM_LATENTS = 500
-"""N of the samples that measure the rounding."""
+"""G of real images, and of samples, which measure the rounding, too."""
 DIGITS = 4
 """Decimal places of the log-odds."""
 
 
-def context_logits(run: GANRun, images: RealImages) -> LogitContext:
-    """Return the log-odds of D for real images and for samples; of a D with packing, for groups of m."""
-    fake, classes = sample_inputs(run, NUM_CONTEXT)
-    real: list[float] = []
-    source = ""
-    for candidate, name in ((images.test, "test images"), (images.train, "training images")):
-        if candidate is not None and not real and _has_classes(candidate, run.generator.num_classes):
-            real, source = _real_logits(run, candidate), name
-    return LogitContext(real=real, fake=_logits(run, fake, classes), real_source=source)
+class Samples(NamedTuple):
+    """Samples of a generator for G inputs of D."""
+
+    latents: Tensor
+    """[G m, Z]"""
+    images: Tensor
+    """[G m, C, H, W]"""
+    classes: Tensor | None
+    """One-hot, [G m, K]."""
 
 
-def sample_inputs(run: GANRun, count: int) -> tuple[Tensor, Tensor | None]:
-    """Return samples, [count m, C, H, W], and their one-hot classes [count m, K], or None."""
+def sample(run: GANRun) -> Samples:
+    """Return the samples that stand for all of a run."""
     generator = run.generator
-    z = generator.sample_latents(count * run.discriminator.packing, make_rng(run.config.seed, "explorer/context"))
-    return generate_chunked(generator, z), generator.class_labels(z)
+    rng = make_rng(run.config.seed, "explorer/context")
+    z = generator.sample_latents(NUM_CONTEXT * run.discriminator.packing, rng)
+    return Samples(z, generate_chunked(generator, z), generator.class_labels(z))
+
+
+def context_logits(run: GANRun, samples: Samples, images: RealImages) -> LogitContext:
+    """Return the log-odds of D for real images and for samples; of a D with packing, for groups of m."""
+    fake = _logits(run, samples.images, samples.classes)
+    for candidate, name in ((images.test, "test images"), (images.train, "training images")):
+        if candidate is not None and _has_classes(candidate, run.generator.num_classes):
+            return LogitContext(real=_real_logits(run, candidate), fake=fake, real_source=name)
+    return LogitContext(real=[], fake=fake, real_source="")
 
 
 def _has_classes(images: ImageSet, num_classes: int) -> bool:
@@ -70,27 +79,25 @@ def _logits(run: GANRun, images: Tensor, classes: Tensor | None) -> list[float]:
 
 
 @torch.no_grad()
-def generator_rounding(run: GANRun, rounded: Sequence[FoldedLayer]) -> Rounding:
-    """Compare the pixels of random images with those of the trained generator in single precision."""
-    z = run.generator.sample_latents(NUM_LATENTS, make_rng(run.config.seed, "explorer/rounding"))
-    exact = generate_chunked(run.generator, z).flatten(1)
-    return _compare("generator", "pixel, from -1 to 1", evaluate(rounded, z, NEGATIVE_SLOPE), exact)
+def generator_rounding(samples: Samples, rounded: Sequence[FoldedLayer]) -> Rounding:
+    """Compare the pixels of samples with those of the trained generator in single precision."""
+    found = evaluate(rounded, samples.latents[:NUM_CONTEXT], NEGATIVE_SLOPE)
+    return _compare("generator", "pixel, from -1 to 1", found, samples.images[:NUM_CONTEXT].flatten(1))
 
 
 @torch.no_grad()
-def discriminator_rounding(run: GANRun, rounded: Sequence[FoldedLayer]) -> Rounding:
+def discriminator_rounding(run: GANRun, samples: Samples, rounded: Sequence[FoldedLayer]) -> Rounding:
     """Compare the probabilities that D gives to samples."""
-    images, classes = sample_inputs(run, NUM_LATENTS)
-    exact = run.discriminator(images, classes)
-    inputs = run.discriminator.pack(images, classes)
+    inputs = run.discriminator.pack(samples.images, samples.classes)
     found = evaluate(rounded, inputs, NEGATIVE_SLOPE).sigmoid()
+    exact = run.discriminator(samples.images, samples.classes)
     return _compare("discriminator", "probability that an image is real", found, exact)
 
 
 @torch.no_grad()
-def classifier_rounding(run: GANRun, classifier: DigitClassifier, rounded: Sequence[FoldedLayer]) -> Rounding:
+def classifier_rounding(classifier: DigitClassifier, samples: Samples, rounded: Sequence[FoldedLayer]) -> Rounding:
     """Compare the class probabilities of samples."""
-    images = sample_inputs(run, 1 + (NUM_LATENTS - 1) // run.discriminator.packing)[0][:NUM_LATENTS]
+    images = samples.images[:NUM_CONTEXT]
     found = evaluate(rounded, images).softmax(1)
     return _compare("classifier", "class probability", found, classifier.probabilities(images))
 

@@ -6,11 +6,11 @@ Shapes: S moments, N images, C channels, H height, W width.
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import TypeVar
 
 import torch
 
 from reviver.explorer.blocks import Blocks, encode_u8
+from reviver.explorer.facts import thin
 from reviver.explorer.gan_outputs import DIGITS
 from reviver.explorer.manifest import SnapshotSpec, SnapshotsSpec
 from reviver.train.gan.run import GANRun
@@ -23,8 +23,6 @@ MAX_BYTES = 8 << 20
 MIN_MOMENTS = 4
 TOLERANCE = 1e-6
 """Epochs. Nearer than this to the end of one, a moment is called by it."""
-
-Item = TypeVar("Item")
 
 
 def embed_snapshots(run: GANRun, name: str, blocks: Blocks, *, with_real: bool = True) -> SnapshotsSpec | None:
@@ -39,7 +37,17 @@ def embed_snapshots(run: GANRun, name: str, blocks: Blocks, *, with_real: bool =
     real = read_real_images(run.folder) if with_real else None
     if real is not None:
         tensors["real"] = encode_u8(real)
-    return SnapshotsSpec(data=blocks.add_tensors(name, tensors), moments=[_describe(snapshot) for snapshot in chosen])
+    moments = [
+        SnapshotSpec(
+            step=step,
+            epoch=round(epoch, DIGITS),
+            label=moment_label(step, epoch),
+            real_logits=[round(value, DIGITS) for value in real_logits.tolist()],
+            fake_logits=[round(value, DIGITS) for value in fake_logits.tolist()],
+        )
+        for step, epoch, _, fake_logits, real_logits in chosen
+    ]
+    return SnapshotsSpec(data=blocks.add_tensors(name, tensors), moments=moments)
 
 
 def drop_repeated(snapshots: Sequence[GANSnapshot]) -> list[GANSnapshot]:
@@ -52,25 +60,8 @@ def drop_repeated(snapshots: Sequence[GANSnapshot]) -> list[GANSnapshot]:
     return [snapshot for snapshot, after in pairwise(whole) if not torch.equal(snapshot.images, after.images)] + [last]
 
 
-def thin(items: Sequence[Item], count: int) -> list[Item]:
-    """Return at most `count` (at least 2) of some items, evenly spaced, with the first and the last."""
-    if len(items) <= count:
-        return list(items)
-    return [items[round(index * (len(items) - 1) / (count - 1))] for index in range(count)]
-
-
 def moment_label(step: int, epoch: float) -> str:
     """Return the name of a moment: "start", "update 200" or, at the end of one, "epoch 5"."""
     if step == 0:
         return "start"
     return f"epoch {round(epoch)}" if round(epoch) and abs(epoch - round(epoch)) < TOLERANCE else f"update {step}"
-
-
-def _describe(snapshot: GANSnapshot) -> SnapshotSpec:
-    return SnapshotSpec(
-        step=snapshot.step,
-        epoch=round(snapshot.epoch, DIGITS),
-        label=moment_label(snapshot.step, snapshot.epoch),
-        real_logits=[round(value, DIGITS) for value in snapshot.real_logits.tolist()],
-        fake_logits=[round(value, DIGITS) for value in snapshot.fake_logits.tolist()],
-    )

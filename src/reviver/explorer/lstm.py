@@ -6,7 +6,6 @@ Shapes: T time, I input size, C classes.
 import copy
 import dataclasses
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,7 +13,7 @@ from torch import Tensor
 from reviver.data.describe import SequenceData
 from reviver.data.tasks.task import TargetKind
 from reviver.explorer.blocks import Blocks, Encoded, encode_f16, encode_f32
-from reviver.explorer.facts import lstm_facts, stage_name, to_columns
+from reviver.explorer.facts import lstm_facts, to_columns
 from reviver.explorer.lstm_examples import SYMBOLS, Examples, channel_names, collect_examples
 from reviver.explorer.manifest import ChannelScale, LstmContent, LstmStage, Rounding
 from reviver.explorer.naming import RunName
@@ -25,18 +24,13 @@ from reviver.train.lstm.snapshots import read_snapshots
 from reviver.train.lstm.summary import find_metrics
 from reviver.train.lstm.training import Network
 
+SETTINGS = (
+    *("cell", "task", "encoding", "hidden_size", "num_layers"),
+    *("bidirectional", "pooling", "hidden_dropout", "hidden_dropout_kind"),
+)
+"""Settings that the page shows as they are."""
 NUM_RANDOM, RANDOM_STEPS = 20, 100
 """Number and steps of the random sequences that measure the rounding where there are no examples."""
-
-
-class Stage(NamedTuple):
-    """A network in eval mode at one moment of the training, see `LstmStage`."""
-
-    label: str
-    epoch: int
-    step: int
-    validation_accuracy: float | None
-    network: Network
 
 
 def collect_lstm(run: LSTMRun, blocks: Blocks, id_: str, *, name: RunName, with_data: bool = True) -> LstmContent:
@@ -55,36 +49,27 @@ def collect_lstm(run: LSTMRun, blocks: Blocks, id_: str, *, name: RunName, with_
     output = "predicted number" if task.target == "number" else "class probability"
     unit = f"{output}, of {'the examples' if examples.x else 'random numbers'}"
     stages, rounding = [], []
-    for index, stage in enumerate(choose_stages(run)):
-        tensors, rounded = round_weights(stage.network)
+    for index, (label, (epoch, step, accuracy, stage)) in enumerate(choose_stages(run).items()):
+        tensors, rounded = round_weights(stage)
         weights = blocks.add_tensors(f"{id_}-stage-{index}", tensors)
-        moment = {key: value for key, value in stage._asdict().items() if key != "network"}
-        stages.append(LstmStage(**moment, weights=weights))
-        errors = output_errors(stage.network, rounded, x, task.target)
-        rounding.append(Rounding(network=stage.label, unit=unit, max=float(errors.max()), mean=float(errors.mean())))
+        stages.append(LstmStage(label=label, epoch=epoch, step=step, validation_accuracy=accuracy, weights=weights))
+        errors = output_errors(stage, rounded, x, task.target)
+        rounding.append(Rounding(network=label, unit=unit, max=float(errors.max()), mean=float(errors.mean())))
     scale = data.standardization
     return LstmContent(
         id=id_,
         name=name.name,
         run_argument=name.argument,
-        cell=config.cell,
-        task=config.task,
+        **{setting: getattr(config, setting) for setting in SETTINGS},
         target=task.target,
         input_text=data.input_text,
         input_kind="symbols" if config.task in SYMBOLS else "numbers",
-        encoding=config.encoding,
         symbol_names=SYMBOLS.get(config.task),
         input_size=task.input_size,
         channel_names=channel_names(run),
         class_names=data.classes,
         output_size=task.output_size,
-        hidden_size=config.hidden_size,
-        num_layers=config.num_layers,
-        bidirectional=config.bidirectional,
-        pooling=config.pooling,
         patch_size=network.patch_size if isinstance(network, LSTMClassifier) else 1,
-        hidden_dropout=config.hidden_dropout,
-        hidden_dropout_kind=config.hidden_dropout_kind,
         length=data.length,
         standardization=None if scale is None else ChannelScale(mean=scale.mean, scale=scale.scale),
         stages=stages,
@@ -95,18 +80,22 @@ def collect_lstm(run: LSTMRun, blocks: Blocks, id_: str, *, name: RunName, with_
     )
 
 
-def choose_stages(run: LSTMRun) -> list[Stage]:
-    """Return the first and the middle snapshot of a run, as far as it has any, and the trained network."""
+def choose_stages(run: LSTMRun) -> dict[str, tuple[int, int, float | None, Network]]:
+    """Return the first and the middle snapshot of a run, as far as it has any, and the trained network, by their names.
+
+    Of each its epoch, its update, its validation accuracy, and the network in eval mode.
+    """
     metrics = find_metrics(run)
     is_measured = metrics is not None and metrics["step"] == run.step
     epoch = metrics["epoch"] if metrics else 0
     accuracy = metrics["validation_accuracy"] if metrics and is_measured else None
-    last = Stage(stage_name(run, epoch, is_measured=is_measured), epoch, run.step, accuracy, run.network)
     earlier = [snapshot for snapshot in read_snapshots(run) if snapshot.step < run.step]
-    chosen = earlier[:1]
-    if len(earlier) > 1:
-        chosen.append(min(earlier[1:], key=lambda snapshot: abs(snapshot.epoch - epoch / 2)))
-    return [*(Stage(f"epoch {s.epoch}", s.epoch, s.step, s.validation_accuracy, s.network) for s in chosen), last]
+    middle = min(earlier[1:], key=lambda snapshot: abs(snapshot.epoch - epoch / 2), default=None)
+    chosen = [snapshot for snapshot in (*earlier[:1], middle) if snapshot]
+    last = f"update {run.step:,}" if not is_measured else f"epoch {epoch}" + ", the best" * (run.checkpoint == "best")
+    return {f"epoch {snapshot.epoch}": snapshot for snapshot in chosen} | {
+        last: (epoch, run.step, accuracy, run.network)
+    }
 
 
 def random_sequences(run: LSTMRun) -> list[Tensor]:

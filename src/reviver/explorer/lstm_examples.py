@@ -4,8 +4,6 @@ Shapes: N sequences, T time, I input size.
 """
 
 import math
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
@@ -28,16 +26,14 @@ DIGITS = 6
 """Digits of a number after the first one of the standard deviation of its channel."""
 MAX_DECIMALS = 40
 """Maximum decimals of a number, which keeps it finite."""
-CHANNELS: Mapping[str, tuple[str, ...]] = MappingProxyType({"adding": ("number", "marker"), "pixel-mnist": ("pixel",)})
+CHANNELS = {"adding": ("number", "marker"), "pixel-mnist": ("pixel",)}
 """Names of the numbers of a step, of the tasks that have names for them."""
-SYMBOLS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {
-        "palindrome": tuple(map(str, range(NUM_DIGITS))),
-        "copy": ("blank", *map(str, range(1, COPY_SYMBOLS + 1)), "delimiter"),
-        "temporal-order": ("start", "end", "X", "Y", *"abcd"[:ORDER_DISTRACTORS]),
-        "parity": ("0", "1"),
-    }
-)
+SYMBOLS: dict[str, tuple[str, ...]] = {
+    "palindrome": tuple(map(str, range(NUM_DIGITS))),
+    "copy": ("blank", *map(str, range(1, COPY_SYMBOLS + 1)), "delimiter"),
+    "temporal-order": ("start", "end", "X", "Y", *"abcd"[:ORDER_DISTRACTORS]),
+    "parity": ("0", "1"),
+}
 """Names of the symbols of each task that reads symbols, in the order of their numbers."""
 
 

@@ -16,24 +16,19 @@ class RunName(NamedTuple):
 
 
 def name_runs(paths: Sequence[Path]) -> list[RunName]:
-    """Return the names of runs in the folders `paths`."""
-    names: list[str] = []
+    """Return the names of runs in the folders `paths`; in commands, a name like an option begins with ./."""
+    found: dict[str, RunName] = {}
     for path in paths:
-        name = printable(path.resolve().name) or "run"
-        count, unique = 1, name
-        while unique in names:
+        name = unique = printable(path.resolve().name)
+        count = 1
+        while unique in found:
             count += 1
             unique = f"{name} ({count})"
-        names.append(unique)
-    return [RunName(name, argument_of(path)) for name, path in zip(names, paths, strict=True)]
-
-
-def argument_of(path: Path) -> str:
-    """Return the path of a run as commands name it; a name like an option begins with ./."""
-    text = printable(path.resolve().name if path.is_absolute() else str(path)) or "run"
-    return f"./{text}" if text.startswith("-") else text
+        argument = name if path.is_absolute() else printable(str(path))
+        found[unique] = RunName(unique, f"./{argument}" if argument.startswith("-") else argument)
+    return list(found.values())
 
 
 def printable(text: str) -> str:
     """Return a file name as UTF-8 can hold it: bytes of a name that are no UTF-8 become question marks."""
-    return text.encode("utf-8", "replace").decode("utf-8")
+    return text.encode("utf-8", "replace").decode("utf-8") or "run"

@@ -52,6 +52,18 @@ async function encodeBlock(text) {
 }
 
 /**
+ * Keeps the links to the tutorials in a copy that will stand elsewhere, or drops them where they have no address on the
+ * web.
+ * @param {Element} page
+ */
+function moveLinks(page) {
+  const tutorials = page.querySelector('meta[name="tutorials"]');
+  const folder = tutorials?.getAttribute("content");
+  const isPublished = folder && location.protocol.startsWith("http");
+  tutorials?.setAttribute("content", isPublished ? new URL(folder, location.href).href : "");
+}
+
+/**
  * Returns the HTML of a page with a lesson.
  * @param {HTMLElement} source a copy of the page as it was read; stays as it is
  * @param {Manifest} manifest
@@ -63,6 +75,7 @@ export async function renderLesson(source, manifest, lesson, panels) {
   const reduced = reduceManifest(manifest, panels);
   const blocks = [...page.querySelectorAll('script[type="text/plain"]')];
   for (const block of blocks) if (block.id !== "manifest" && !reduced.blocks.has(block.id)) removeLine(block);
+  moveLinks(page);
   const manifestBlock = /** @type {Element} */ (page.querySelector("script#manifest"));
   manifestBlock.textContent = await encodeBlock(JSON.stringify(reduced.manifest));
   const lessonBlock = document.createElement("script");

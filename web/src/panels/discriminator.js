@@ -28,6 +28,7 @@ function readSeed(text) {
 /** @type {import("./panel.js").Panel} */
 export const discriminatorPanel = {
   id: "discriminator",
+  tutorial: "gan",
   needs: ["snapshots", "generator", "discriminator", "test", "training"],
   title: "Be the discriminator",
   question: "Can you tell real images from generated ones better than D can?",

@@ -32,6 +32,7 @@ const MAX_SEED = 999;
 /** @type {import("./panel.js").Panel} */
 export const drawPanel = {
   id: "draw",
+  tutorial: "gan",
   needs: ["generator", "discriminator", "classifier", "training", "test"],
   title: "Draw a digit",
   question: "Can the generator make what you draw?",

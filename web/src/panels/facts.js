@@ -36,6 +36,7 @@ const sameKind = (a, b) => a !== b && "generator" in a === "generator" in b;
 /** @type {import("./panel.js").Panel} */
 export const factsPanel = {
   id: "facts",
+  tutorial: "gan",
   title: "Curves and facts",
   question: "How did this run go, and can somebody repeat it?",
   observe: "Compare the last values of a curve with its baseline: how much better could it still become?",

@@ -34,6 +34,7 @@ const SAVED_WIDTH = 560;
 /** @type {import("./panel.js").Panel} */
 export const latentPanel = {
   id: "latent",
+  tutorial: "gan",
   needs: ["generator", "discriminator", "classifier"],
   title: "Latent interpolation",
   question: "What lies between two generated images?",

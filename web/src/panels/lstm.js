@@ -9,6 +9,7 @@ import { LstmView } from "./lstm/view.js";
 /** @type {import("./panel.js").Panel} */
 export const lstmPanel = {
   id: "lstm",
+  tutorial: "lstm",
   needs: ["lstm"],
   title: "The LSTM at work",
   question: "How does the network carry what it reads to the step that needs it?",

@@ -44,6 +44,7 @@ const HELP =
 /** @type {import("./panel.js").Panel} */
 export const mapPanel = {
   id: "map",
+  tutorial: "gan",
   needs: ["generator", "discriminator", "classifier"],
   title: "Map",
   question: "How is the latent space ordered?",

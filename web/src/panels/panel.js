@@ -23,6 +23,7 @@
  * @property {string} question the one question that it answers
  * @property {string} observe one thing to observe
  * @property {string} limit one limit of what it shows
+ * @property {"gan" | "lstm"} [tutorial] whose paragraph `panel-ID` explains what the panel shows
  * @property {(explorer: Explorer) => string | null} unavailable why these runs do not have it; null if they do
  * @property {(root: HTMLElement, explorer: Explorer, view: URLSearchParams) => Promise<PanelHandle>} mount fills `root`
  *   and restores the state from `view`, which is untrusted

@@ -59,6 +59,7 @@ const hasAverage = ({ facts }) => Number(facts.config.find(({ label }) => label 
 /** @type {import("./panel.js").Panel} */
 export const trainingPanel = {
   id: "training",
+  tutorial: "gan",
   needs: ["generator", "snapshots"],
   title: "Training time",
   question: "What does the generator learn first, and what last?",

@@ -67,6 +67,16 @@ export const lessonQuestion = (lesson) =>
   );
 
 /**
+ * The link to the paragraph of a tutorial that explains a panel, where the tutorials stand beside the page.
+ * @param {Panel} panel
+ */
+function tutorialLink({ id, tutorial }) {
+  const folder = document.querySelector('meta[name="tutorials"]')?.getAttribute("content");
+  const href = `${folder}${tutorial}.html#panel-${id}`;
+  return folder && tutorial && h("dd", { class: "tutorial" }, h("a", { href }, "How it works: the tutorial"));
+}
+
+/**
  * Question, observation and limit of a panel.
  * @param {Panel} panel
  */
@@ -77,7 +87,9 @@ export function guide(panel) {
     ["limit", "Limit", panel.limit],
   ].filter(([, , text]) => text);
   if (!entries.length) return null;
-  const items = entries.map(([kind, name, text]) => h("div", { class: kind }, h("dt", {}, name), h("dd", {}, text)));
+  const items = entries.map(([kind, name, text]) =>
+    h("div", { class: kind }, h("dt", {}, name), h("dd", {}, text), kind === "question" && tutorialLink(panel)),
+  );
   return h("dl", { class: "guide" }, items);
 }
 
