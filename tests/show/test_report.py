@@ -294,7 +294,7 @@ def test_what_happened_to_the_runs_is_reported(built: Built, monkeypatch: pytest
     assert "Resumed in another environment" not in text
     assert "returned to the checkpoint" not in text
     first, second = (run.folder.record for run in built.lstm.runs)
-    changes = [{"at": "2026-11-25", "threads": [4, 2], "torch": ["2.10", "`2.11` {x}"]}, {"threads": 2}, {}]
+    changes = [{"at": "2026-11-25", "threads": [4, 2], "torch": ["2.10", "`2.11` {x}"]}, {}]
     monkeypatch.setitem(first, "changes", changes)
     monkeypatch.setitem(second, "rollbacks", [{"step": 1234, "quantity": "train loss", "back_to": 1000}])
     text = page_of(built, json_of(built.lstm, built.gan), tmp_path).text

@@ -39,13 +39,13 @@ def embed_snapshots(run: GANRun, name: str, blocks: Blocks, *, with_real: bool =
         tensors["real"] = encode_u8(real)
     moments = [
         SnapshotSpec(
-            step=step,
-            epoch=round(epoch, DIGITS),
-            label=moment_label(step, epoch),
-            real_logits=[round(value, DIGITS) for value in real_logits.tolist()],
-            fake_logits=[round(value, DIGITS) for value in fake_logits.tolist()],
+            step=snapshot.step,
+            epoch=round(snapshot.epoch, DIGITS),
+            label=moment_label(snapshot.step, snapshot.epoch),
+            real_logits=[round(value, DIGITS) for value in snapshot.real_logits.tolist()],
+            fake_logits=[round(value, DIGITS) for value in snapshot.fake_logits.tolist()],
         )
-        for step, epoch, _, fake_logits, real_logits in chosen
+        for snapshot in chosen
     ]
     return SnapshotsSpec(data=blocks.add_tensors(name, tensors), moments=moments)
 
