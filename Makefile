@@ -68,11 +68,11 @@ lock: $(BIN)/python  ## choose the newest releases for requirements.lock (on Lin
 report: $(READY)  ## train both networks and write report/report.html and report/report.pdf
 	$(BIN)/reviver report --out report
 
-test: setup  ## run the tests, on a process per core, at most four
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
+test: setup  ## run the tests on a process more than there are cores, at most four
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 test-long: setup  ## run the tests that take minutes each: every loss of power, kills, long runs, four processes
-	$(BIN)/python -m pytest -m long --dist worksteal -n auto --maxprocesses 4 --timeout 1800
+	$(BIN)/python -m pytest -m long --dist worksteal -n auto --timeout 1800
 
 # An environment of its own: these libraries bring a hundred others, of which the project needs none.
 THIRD := build/third-party
@@ -86,7 +86,7 @@ $(THIRD)/.installed: tests/third_party/requirements.txt requirements-torch.lock 
 	touch $@
 
 random: setup  ## run the tests in random order
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal -p randomly
+	$(BIN)/python -m pytest -n auto --dist worksteal -p randomly
 
 explorer: setup  ## build src/reviver/explorer/template.html from web/
 	npm run --silent --prefix web build

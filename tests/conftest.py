@@ -36,6 +36,11 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Return one process more than cores, since some tests wait for browsers and other processes; at most four."""
+    return min(4, (os.cpu_count() or 1) + 1)
+
+
 def can_use_memory() -> bool:
     """Return whether the temporary folders of the tests can be in memory: a training run waits for the disk dozens of times.
 

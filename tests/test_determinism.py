@@ -52,37 +52,26 @@ def differing(first: Fingerprints, second: Fingerprints, among: list[str]) -> li
     return [name for name in among if not torch.equal(first[name], second[name])]
 
 
-def test_processes_with_equal_threads_agree_bit_for_bit(computed: dict[str, Fingerprints]) -> None:
-    assert computed["two threads"]["threads"] == 2
-    everything = list(computed["two threads"])
-    assert len(names(computed, "run")) == 5
-    assert not differing(computed["two threads"], computed["two threads again"], everything)
-
-
-def test_random_numbers_and_forward_passes_do_not_depend_on_the_number_of_threads(
-    computed: dict[str, Fingerprints],
-) -> None:
-    assert (computed["one thread"]["threads"], computed["two threads"]["threads"]) == (1, 2)
-    among = names(computed, "integers", "floats", "forward", "score")
-    among.remove("floats: fid")
-    assert not differing(computed["one thread"], computed["two threads"], among)
-    torch.testing.assert_close(
-        *(computed[name]["floats: fid"] for name in ("one thread", "two threads")), rtol=1e-10, atol=0
-    )
-
-
-def test_integers_do_not_depend_on_the_instruction_set(computed: dict[str, Fingerprints]) -> None:
-    assert not differing(computed["one thread"], computed["no vectors"], names(computed, "integers"))
-    for name in names(computed, "floats"):
-        pair = (computed["one thread"][name], computed["no vectors"][name])
-        torch.testing.assert_close(*pair, rtol=1e-5, atol=1e-5, msg=lambda text, n=name: f"{n}: {text}")
-
-
-def test_integers_equal_the_golden_ones_on_every_machine(
+def test_results_agree_across_processes_threads_and_instruction_sets(
     computed: dict[str, Fingerprints], golden: Callable[..., None]
 ) -> None:
-    integers = {name: computed["one thread"][name] for name in names(computed, "integers")}
-    golden("integers", {name: hashlib.sha256(value.numpy().tobytes()).hexdigest() for name, value in integers.items()})
+    """One test, so that one process computes what it compares."""
+    one, two, again, scalar = (computed[name] for name in ("one thread", *ENVIRONMENTS))
+    assert (one["threads"], two["threads"], len(names(computed, "run"))) == (1, 2, 5)
+    assert not differing(two, again, list(two)), "processes with equal threads agree bit for bit"
+
+    among = names(computed, "integers", "floats", "forward", "score")
+    among.remove("floats: fid")
+    assert not differing(one, two, among), "random numbers and forward passes do not depend on the number of threads"
+    torch.testing.assert_close(one["floats: fid"], two["floats: fid"], rtol=1e-10, atol=0)
+
+    integers = names(computed, "integers")
+    assert not differing(one, scalar, integers), "integers do not depend on the instruction set"
+    for name in names(computed, "floats"):
+        torch.testing.assert_close(
+            one[name], scalar[name], rtol=1e-5, atol=1e-5, msg=lambda text, n=name: f"{n}: {text}"
+        )
+    golden("integers", {name: hashlib.sha256(one[name].numpy().tobytes()).hexdigest() for name in integers})
 
 
 # Resuming in another environment
