@@ -69,7 +69,7 @@ def test_slider_strip_and_player_show_what_they_say(show: Show) -> None:
     assert control.input_value() == "0.505"
     page.keyboard.press("End")
     expect(announced(page)).to_contain_text("t = 1. Class")
-    assert not np.array_equal(current(page), middle)
+    poll(lambda: not np.array_equal(current(page), middle))
     assert np.array_equal(current(page), end_image(page, 1))
     page.keyboard.press("Home")
     assert np.array_equal(current(page), end_image(page, 0))
