@@ -4,7 +4,7 @@ import copy
 import io
 import subprocess
 import sys
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 
 import pytest
 import torch
@@ -265,14 +265,11 @@ def test_autocast_gives_the_dtypes_and_values_of_torch(kernel_calls):
             output, state = lstm(x, None, lengths)
             assert LSTM(3, 5, hidden_dropout=0.5, dtype=torch.float64)(x.double())[0].dtype == torch.float64
             if lengths is None and dtype == torch.bfloat16:  # many processors have no float16
-                try:
+                with suppress(RuntimeError):  # without AVX-512 torch's layer has no bfloat16
                     expected, hc = reference(x)
-                except RuntimeError as error:  # without AVX-512 torch's layer has no bfloat16 either
-                    assert "could not create a primitive descriptor" in str(error)
-                    expected, hc = output, state
-                for ours, theirs in zip((output, *state), (expected, *hc), strict=True):
-                    assert ours.dtype == theirs.dtype
-                    close(ours, theirs, 2e-2)
+                    for ours, theirs in zip((output, *state), (expected, *hc), strict=True):
+                        assert ours.dtype == theirs.dtype
+                        close(ours, theirs, 2e-2)
         assert output.dtype == state[0].dtype == state[1].dtype == dtype
         exact_output, exact_state = exact(x.double(), None, lengths)
         close(output, exact_output, 1e-2)

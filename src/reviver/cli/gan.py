@@ -48,7 +48,7 @@ def train(
       reviver gan train --epochs 5 --eval-every 1 --eval-samples 10000
       reviver gan train --data photos/ --image-size 32 --epochs 50 --out runs/photos
       reviver gan train --out runs/photos --resume       continue after Ctrl-C
-      reviver gan train --preset original                as the original, 200 epochs
+      reviver gan train --preset original                as the original, 50 minutes
     """
     if run.print_config:
         print_settings(settings)

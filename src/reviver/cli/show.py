@@ -24,7 +24,7 @@ def report(
 
     Examples:
       reviver report --out report  about 6 minutes on two cores
-      reviver report --full        train the GAN as in the original, half an hour
+      reviver report --full        train the GAN as in the original, 50 minutes
 
     Args:
         out: Folder for the report and its runs.
