@@ -25,6 +25,7 @@ from reviver.data.tasks.palindromes import (
 )
 from reviver.data.tasks.task import ACCURACY_NAMES, LOSS_NAMES, correct, mean_loss
 from reviver.errors import ConfigError
+from reviver.runs.rng import make_rng
 from reviver.settings.fields import override
 from reviver.settings.lstm import CONTINUOUS_TASKS, IMAGE_LENGTHS, TASKS, LSTMConfig, min_length
 from reviver.settings.lstm_presets import PRESETS
@@ -97,6 +98,11 @@ def test_training_sequences_are_fresh_and_validation_sequences_fixed(name: str) 
     assert torch.equal(validation.encode(), again.validation(50).encode())
     evaluation, origin = task.evaluation(50, 70)
     assert (len(evaluation), origin) == (70, "fresh palindromes" if name == "palindrome" else "fresh sequences")
+    if name != "palindrome":  # saved results depend on the streams
+        for data, purpose in ((validation, "validation/50"), (evaluation, "evaluation/50")):
+            rng = make_rng(config.seed, purpose)
+            expected = task.problem.generate(torch.full((len(data),), 50), rng, config.encoding)
+            assert torch.equal(data.encode(), expected.encode())
     sets = [first, task.training(1, 50), validation, evaluation, other.training(0, 50), other.validation(50)]
     rows = [set(map(bytes, data.encode().flatten(1).numpy())) for data in sets]
     for (one, data), (two, _) in itertools.combinations(zip(rows, sets, strict=True), 2):

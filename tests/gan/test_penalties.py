@@ -48,6 +48,8 @@ def test_penalties_computed_by_hand() -> None:
     assert gradient_penalty(half_norm_sq, real, fake, alpha).item() == pytest.approx(0.0625)
     # x̂ = ¼ (0, 0) + ¾ (3, 4) = (2.25, 3), ‖x̂‖ = 3.75, 2.75² = 7.5625
     assert gradient_penalty(half_norm_sq, fake, real, alpha).item() == pytest.approx(7.5625)
+    # x̂ = ¼ (3, 4) + ¾ (1, 0) = (1.5, 1), ‖x̂‖² = 3.25
+    assert gradient_penalty(half_norm_sq, real, images((1.0, 0.0)), alpha).item() == pytest.approx((3.25**0.5 - 1) ** 2)
 
 
 def test_settings_weigh_the_penalties_alpha_is_uniform_for_each_image_and_labels_are_those_of_the_real_images() -> None:

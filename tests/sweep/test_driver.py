@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -41,7 +42,9 @@ def test_the_key_of_a_cell_depends_on_its_settings_alone() -> None:
     ],
 )
 def test_an_error_of_the_function_is_an_outcome(cell: Cell, error: str, tmp_path: Path) -> None:
+    started = time.perf_counter()
     outcome = run(tmp_path, cell)
+    assert outcome.seconds <= time.perf_counter() - started + 0.001  # rounded
     assert outcome.status == "failed"
     assert outcome.error is not None
     assert outcome.error.startswith(error)

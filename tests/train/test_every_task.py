@@ -4,10 +4,12 @@ import math
 import os
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from reviver.data.tasks.build import BUILDERS, build_task
 from reviver.errors import ConfigError, DataError, Interrupted
@@ -67,6 +69,19 @@ def test_every_task_trains_evaluates_and_resumes_bit_for_bit(
     if name != "palindrome":
         with pytest.raises(ConfigError, match=f"^task must be palindrome to read digits, got {name}; measure this run"):
             predict(build_network(config, task), config, [1])
+
+
+@pytest.mark.parametrize(("length", "size"), [(5, 10_000), (10_000, 10_000), (20_000, 5_000), (10_000_000, 100)])
+def test_by_default_evaluation_reads_100_million_steps(length: int, size: int) -> None:
+    class Asked(Exception):
+        pass
+
+    def evaluation(length: int, size: int) -> None:
+        raise Asked(length, size)
+
+    with pytest.raises(Asked) as asked:
+        evaluate(nn.Linear(1, 1), SimpleNamespace(evaluation=evaluation), length)  # type: ignore[arg-type]
+    assert asked.value.args == (length, size)
 
 
 @pytest.mark.parametrize("name", ["copy", "adding", "temporal-order", "parity"])
