@@ -112,7 +112,7 @@ def main() -> None:
             os.environ.pop(variable, None)
         for what, seconds in users[options.user](Path(name), options.given):
             print(f"{seconds:8.1f} s  {what}", flush=True)
-            steps[what.replace(f"{name}/", "")] = seconds
+            steps[what.replace(f"{name}/", "").replace(str(ROOT), "URL")] = seconds
     print(f"{sum(steps.values()):8.1f} s  in all")
     before = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     write_json(RESULTS, before | {"machine": machine(), options.user: steps})

@@ -20,7 +20,7 @@ from reviver.explorer.naming import RunName
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.runs.rng import make_rng
 from reviver.train.lstm.run import LSTMRun
-from reviver.train.lstm.snapshots import read_snapshots
+from reviver.train.lstm.snapshots import LSTMSnapshot, read_snapshots
 from reviver.train.lstm.summary import find_metrics
 from reviver.train.lstm.training import Network
 
@@ -49,11 +49,12 @@ def collect_lstm(run: LSTMRun, blocks: Blocks, id_: str, *, name: RunName, with_
     output = "predicted number" if task.target == "number" else "class probability"
     unit = f"{output}, of {'the examples' if examples.x else 'random numbers'}"
     stages, rounding = [], []
-    for index, (label, (epoch, step, accuracy, stage)) in enumerate(choose_stages(run).items()):
-        tensors, rounded = round_weights(stage)
+    for index, (label, moment) in enumerate(choose_stages(run).items()):
+        tensors, rounded = round_weights(moment.network)
         weights = blocks.add_tensors(f"{id_}-stage-{index}", tensors)
-        stages.append(LstmStage(label=label, epoch=epoch, step=step, validation_accuracy=accuracy, weights=weights))
-        errors = output_errors(stage, rounded, x, task.target)
+        facts = {key: value for key, value in moment._asdict().items() if key != "network"}
+        stages.append(LstmStage(label=label, **facts, weights=weights))
+        errors = output_errors(moment.network, rounded, x, task.target)
         rounding.append(Rounding(network=label, unit=unit, max=float(errors.max()), mean=float(errors.mean())))
     scale = data.standardization
     return LstmContent(
@@ -80,22 +81,19 @@ def collect_lstm(run: LSTMRun, blocks: Blocks, id_: str, *, name: RunName, with_
     )
 
 
-def choose_stages(run: LSTMRun) -> dict[str, tuple[int, int, float | None, Network]]:
-    """Return the first and the middle snapshot of a run, as far as it has any, and the trained network, by their names.
-
-    Of each its epoch, its update, its validation accuracy, and the network in eval mode.
-    """
+def choose_stages(run: LSTMRun) -> dict[str, LSTMSnapshot]:
+    """Return the first and the middle snapshot of a run, as far as it has any, and the trained network, by their names."""
     metrics = find_metrics(run)
     is_measured = metrics is not None and metrics["step"] == run.step
     epoch = metrics["epoch"] if metrics else 0
     accuracy = metrics["validation_accuracy"] if metrics and is_measured else None
     earlier = [snapshot for snapshot in read_snapshots(run) if snapshot.step < run.step]
     middle = min(earlier[1:], key=lambda snapshot: abs(snapshot.epoch - epoch / 2), default=None)
-    chosen = [snapshot for snapshot in (*earlier[:1], middle) if snapshot]
-    last = f"update {run.step:,}" if not is_measured else f"epoch {epoch}" + ", the best" * (run.checkpoint == "best")
-    return {f"epoch {snapshot.epoch}": snapshot for snapshot in chosen} | {
-        last: (epoch, run.step, accuracy, run.network)
-    }
+    stages = {f"epoch {snapshot.epoch}": snapshot for snapshot in (*earlier[:1], middle) if snapshot}
+    name = f"epoch {epoch}" if is_measured else f"update {run.step:,}"
+    if is_measured and run.checkpoint == "best":
+        name += ", the best"
+    return {**stages, name: LSTMSnapshot(epoch, run.step, accuracy, run.network)}
 
 
 def random_sequences(run: LSTMRun) -> list[Tensor]:

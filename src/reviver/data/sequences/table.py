@@ -201,15 +201,19 @@ def parse_numbers(text: str) -> NDArray[np.float64]:
             raise ValueError
         return np.fromiter(map(float, _split(text)), np.float64)
     except ValueError as error:
-        for step, part in enumerate(_split(text), 1):
-            if not part.strip():
-                raise ValueError(f"there is nothing at step {step}, between two commas") from error
-            with suppress(ValueError):
-                if "_" not in part:
-                    float(part)
-                    continue
-            raise ValueError(f"{short_repr(part.strip())} at step {step} is no number") from error
-        raise
+        raise ValueError(_find_error(text)) from error
+
+
+def _find_error(text: str) -> str:
+    for step, part in enumerate(_split(text), 1):
+        if not part.strip():
+            return f"there is nothing at step {step}, between two commas"
+        with suppress(ValueError):
+            if "_" not in part:
+                float(part)
+                continue
+        return f"{short_repr(part.strip())} at step {step} is no number"
+    return "the numbers cannot be read"
 
 
 def _split(text: str) -> Iterable[str]:

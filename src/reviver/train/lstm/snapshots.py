@@ -31,8 +31,8 @@ class LSTMSnapshot(NamedTuple):
     """Epochs so far."""
     step: int
     """Updates so far."""
-    validation_accuracy: float
-    """Accuracy on the validation data, see `reviver.lstm.scoring.Score`."""
+    validation_accuracy: float | None
+    """Accuracy on the validation data, see `reviver.lstm.scoring.Score`; None if it was not measured then."""
     network: LSTMClassifier | RNNClassifier
     """Network of that moment, in eval mode."""
 
