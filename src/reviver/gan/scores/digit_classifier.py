@@ -21,8 +21,8 @@ NUM_FEATURES = 128
 CHANNELS = (32, 64, 128)
 MIN_SIZE = 2 ** len(CHANNELS)
 """Minimum height and width, pixels: each pooling halves them."""
-PREDICT_CHUNK = 512
-"""Images that are classified at a time, which bounds the memory."""
+PREDICT_CHUNK = 128
+"""Images that are classified at a time: the activations between two layers then fit the processor's cache."""
 
 
 class DigitClassifier(nn.Module):
