@@ -4,6 +4,7 @@ import io
 import json
 import platform
 import re
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -46,6 +47,15 @@ def test_the_report_installs_only_what_it_needs() -> None:
     }
     assert len(names) < 45
     assert not names & {"pytest", "ray", "playwright", "sphinx", "onnx", "onnxruntime", "scikit-learn", "pyarrow"}
+
+
+def test_wheels_have_every_file_of_the_package() -> None:
+    package = lock.ROOT / "src" / "reviver"
+    command = ["git", "ls-files", "src/reviver"]
+    tracked = subprocess.run(command, cwd=lock.ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    patterns = PROJECT["tool"]["setuptools"]["package-data"]["reviver"]
+    included = {path for pattern in patterns for path in package.glob(pattern)}
+    assert {lock.ROOT / name for name in tracked if not name.endswith(".py")} <= included
 
 
 @pytest.mark.parametrize(
