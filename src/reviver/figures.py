@@ -15,7 +15,6 @@ from typing import Annotated, Any
 
 import matplotlib as mpl
 import numpy as np
-from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
@@ -32,28 +31,6 @@ FORMATS = ("pdf", "svg", "png")
 TRAIN_COLOR, VALIDATION_COLOR, THIRD_COLOR, CHANCE_COLOR, INK, SHADE = "C0", "C1", "C2", "C3", "C8", "C9"
 """Entries of the color cycle, which are other colors on a dark background; the first four differ in grayscale and with
 color blindness."""
-DARK = {
-    **dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor"), "#15181b"),
-    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), "#e4e7ea"),
-    "grid.color": "#343b42",
-    "axes.prop_cycle": cycler(
-        color=[
-            "#62b5e2",
-            "#f29a4a",
-            "#c39bdf",
-            "#9aa4ad",
-            "#7cc576",
-            "#ee8bb8",
-            "#d1b356",
-            "#5fd0cc",
-            "#e4e7ea",
-            "#2b3238",
-        ]
-    ),
-}
-"""Settings of matplotlib for figures on a dark background."""
-
-
 _style: ContextVar[tuple[float | None, float | None, bool]] = ContextVar("_style", default=(None, None, False))
 """Width, font size and whether the background is dark, see `figure_style`."""
 
@@ -78,7 +55,8 @@ def figure_style(*, width: float | None = None, font_size: float | None = None, 
 def styled() -> Iterator[None]:
     """Use the style of Reviver, and what `figure_style` changes of it, for figures created inside."""
     _, font_size, dark = _style.get()
-    changes: Any = (DARK if dark else {}) | ({} if font_size is None else {"font.size": font_size})
+    style = mpl.rc_params_from_file(files("reviver") / "dark.mplstyle", use_default_template=False) if dark else {}
+    changes: Any = style | ({} if font_size is None else {"font.size": font_size})
     with mpl.rc_context(changes, str(files("reviver") / "reviver.mplstyle")):
         yield
 
@@ -144,9 +122,9 @@ def _format_of(path: Path) -> str:
 
 
 @styled()
-def grid_figure(grid: NDArray[np.uint8], width: float = 4.0) -> Figure:
-    """Return a figure, `width` inches wide, with the pixels of a grid (see `train.gan.grids.tile`) and nothing else."""
-    figure = Figure(figsize=(width, width * grid.shape[0] / grid.shape[1]))
+def grid_figure(grid: NDArray[np.uint8]) -> Figure:
+    """Return a figure, four inches wide, with the pixels of a grid (see `train.gan.grids.tile`) and nothing else."""
+    figure = Figure(figsize=(4, 4 * grid.shape[0] / grid.shape[1]))
     figure.set_layout_engine("none")
     show_pixels(figure.add_axes((0, 0, 1, 1)), grid)
     return figure
