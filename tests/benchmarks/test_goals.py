@@ -1,12 +1,8 @@
 """Measurements of goals over seeds: sweeps whose results become rows of docs/measurements."""
 
 import json
-import os
 import resource
-import signal
 import sys
-import threading
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +10,6 @@ from typing import Any
 import pytest
 
 from benchmarks import gan_quality, measure, recall, series
-from reviver.errors import Interrupted
 from reviver.sweep.cell import Cell
 
 
@@ -80,34 +75,6 @@ def test_cells_name_functions_that_take_their_arguments(module: Any) -> None:
         assert cell.function == f"{module.__name__}:measure"
         assert {*cell.arguments, "folder", "return"} == {*module.measure.__annotations__}
         assert cell.key != module.make_cell(goal, 1).key
-
-
-def test_signal_is_passed_on_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A training saves at the first signal, and would end without saving at the second."""
-    (tmp_path / "wait_for_signal.py").write_text(
-        "import pathlib, signal, sys, time\n"
-        "signals = []\n"
-        "signal.signal(signal.SIGTERM, lambda number, _: signals.append(number))\n"
-        "folder = pathlib.Path(__file__).parent\n"
-        "(folder / 'ready').touch()\n"
-        "while not signals: time.sleep(0.01)\n"
-        "(folder / 'signals').write_text(str(signals))\n"
-        "sys.exit(143)\n"
-    )
-
-    def stop() -> None:
-        while not (tmp_path / "ready").exists():
-            time.sleep(0.01)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    sender = threading.Thread(target=stop)
-    sender.start()
-    with pytest.raises(Interrupted) as caught:
-        measure.run_measured(["wait_for_signal"])
-    sender.join()
-    assert caught.value.exit_code == 143
-    assert (tmp_path / "signals").read_text() == f"[{int(signal.SIGTERM)}]"
 
 
 def test_status_and_peak_memory_of_a_process() -> None:
