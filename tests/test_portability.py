@@ -19,25 +19,19 @@ from reviver.system import memory_gb, usable_cores
 
 ROOT = Path(__file__).parents[1]
 
-MODULES = {
-    "Windows": ("fcntl", "resource", "pwd", "grp", "termios", "tty", "pty", "readline", "syslog"),
-    "macOS": (),
-}
-"""Modules of the standard library that a system lacks."""
+MODULES = ("fcntl", "resource", "pwd", "grp", "termios", "tty", "pty", "readline", "syslog")
+"""Modules of the standard library that Windows lacks."""
 
 ATTRIBUTES = {
-    "Windows": {
-        "os": (
-            *("O_CLOEXEC", "O_DIRECTORY", "O_NOFOLLOW", "O_NONBLOCK", "O_SYNC", "chown", "fchmod", "fchown", "fork"),
-            *("geteuid", "getpgid", "getuid", "killpg", "mkfifo", "process_cpu_count", "sched_getaffinity", "setpgrp"),
-            *("setsid", "statvfs", "sysconf"),
-        ),
-        "signal": ("SIGALRM", "SIGHUP", "SIGKILL", "SIGUSR1", "alarm", "pthread_sigmask", "setitimer", "sigwait"),
-        "time": ("tzset",),
-    },
-    "macOS": {"os": ("O_TMPFILE", "process_cpu_count", "sched_getaffinity", "sched_setaffinity")},
+    "os": (
+        *("O_CLOEXEC", "O_DIRECTORY", "O_NOFOLLOW", "O_NONBLOCK", "O_SYNC", "O_TMPFILE", "chown", "fchmod", "fchown"),
+        *("fork", "geteuid", "getpgid", "getuid", "killpg", "mkfifo", "process_cpu_count", "sched_getaffinity"),
+        *("sched_setaffinity", "setpgrp", "setsid", "statvfs", "sysconf"),
+    ),
+    "signal": ("SIGALRM", "SIGHUP", "SIGKILL", "SIGUSR1", "alarm", "pthread_sigmask", "setitimer", "sigwait"),
+    "time": ("tzset",),
 }
-"""Attributes of modules that a system lacks; `os.process_cpu_count` is newer than Python 3.12."""
+"""Attributes of modules that Windows or macOS lacks; `os.process_cpu_count` is newer than Python 3.12."""
 
 HIDE = """
 import importlib, json, sys
@@ -84,73 +78,48 @@ NOT_IMPORTED = re.compile(r"reviver\.(__main__|sklearn)")
 """Modules that end the process, or need a library that is not a dependency."""
 
 
-def run(lacking: str, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run `script` in a new process on a system that lacks what `lacking` does."""
-    hidden = json.dumps([MODULES[lacking], ATTRIBUTES[lacking]])
+def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run `script` in a new process on a system that lacks all these parts."""
+    hidden = json.dumps([MODULES, ATTRIBUTES])
     environment = {**os.environ, "PYTHONWARNINGS": "ignore:only soft file lock is available"}
     command = [sys.executable, "-c", HIDE + script, hidden, *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=250, env=environment)
 
 
-@pytest.mark.parametrize("lacking", MODULES)
-def test_every_module_imports_both_networks_train_and_a_second_process_is_refused(lacking: str, tmp_path: Path) -> None:
+def test_every_module_imports_both_networks_train_and_a_second_process_is_refused(tmp_path: Path) -> None:
     found = [module.name for module in pkgutil.walk_packages(reviver.__path__, "reviver.")]
     names = [name for name in found if not NOT_IMPORTED.match(name)]
     assert len(names) > 80
-    result = run(lacking, TRAIN, str(tmp_path), json.dumps(names))
+    result = run(TRAIN, str(tmp_path), json.dumps(names))
     assert result.stderr.startswith("imported\n"), result.stderr
     assert result.returncode == 0, result.stderr
     refusal, statuses = result.stdout.splitlines()
     assert refusal.startswith(f"{tmp_path / 'lstm'}: another process is training in this folder")
     assert statuses == "finished finished"
     record = json.loads((tmp_path / "lstm" / "run.json").read_text())
-    assert ("memory_gb" in record["hardware"]) == (lacking == "macOS")
+    assert "memory_gb" not in record["hardware"]
 
 
-def test_the_workers_of_a_sweep_start_without_posix() -> None:
-    script = (
-        "from reviver.sweep.engines import _prepare_process, blocking_interrupt\n"
-        "with blocking_interrupt(): _prepare_process(); print('started')"
-    )
-    result = run("Windows", script)
-    assert (result.stdout, result.stderr) == ("started\n", "")
-
-
-def test_cores_are_those_that_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
-    counts = {"process_cpu_count": 3, "sched_getaffinity": {1, 2}, "cpu_count": 5}
-    monkeypatch.setattr(os, "process_cpu_count", lambda: counts["process_cpu_count"], raising=False)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: counts["sched_getaffinity"], raising=False)
-    monkeypatch.setattr(os, "cpu_count", lambda: counts["cpu_count"])
-    assert usable_cores() == 3
-    monkeypatch.delattr(os, "process_cpu_count")
-    assert usable_cores() == 2
+def test_cores_and_memory_are_those_of_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "process_cpu_count", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 5)
+    assert usable_cores() == len(os.sched_getaffinity(0))
     monkeypatch.delattr(os, "sched_getaffinity")
     assert usable_cores() == 5
-    monkeypatch.setattr(os, "cpu_count", lambda: None)
-    assert usable_cores() == 1
-
-
-def test_memory_is_unknown_without_sysconf(monkeypatch: pytest.MonkeyPatch) -> None:
     total = re.search(r"^MemTotal: +(\d+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE)
     assert memory_gb() == pytest.approx(int(total[1]) / 2**20, abs=0.06)
-    monkeypatch.delattr(os, "sysconf")
-    assert memory_gb() is None
 
 
-def test_a_folder_is_not_flushed_where_it_cannot_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_flushed_where_folders_cannot_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("content")
-    opened: list[int] = []
-    flushed: list[int] = []
-    open_, fsync = os.open, os.fsync
-    monkeypatch.setattr(os, "open", lambda path, flags: opened.append(flags) or open_(path, flags))
-    monkeypatch.setattr(os, "fsync", lambda descriptor: flushed.append(descriptor) or fsync(descriptor))
-    system.sync(tmp_path / "file")
-    system.sync(tmp_path)
-    assert (opened, len(flushed)) == ([os.O_RDONLY, os.O_RDONLY], 2)
+    flushed: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda number: flushed.append(str(Path(f"/proc/self/fd/{number}").resolve())))
+    for path in (tmp_path / "file", tmp_path):
+        system.sync(path)
     monkeypatch.delattr(os, "O_DIRECTORY")
-    system.sync(tmp_path / "file")
-    system.sync(tmp_path)
-    assert (opened[2:], len(flushed)) == ([os.O_RDWR], 3)
+    for path in (tmp_path / "file", tmp_path):
+        system.sync(path)
+    assert flushed == [str(tmp_path / "file"), str(tmp_path), str(tmp_path / "file")]
 
 
 def test_nothing_is_told_to_install_the_package_of_that_name_on_the_index() -> None:
