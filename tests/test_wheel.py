@@ -18,7 +18,6 @@ from zipfile import ZipFile
 import pytest
 
 from reviver import __version__
-from reviver.lstm.native import prebuilt
 from tools import wheel
 
 pytestmark = [
@@ -36,25 +35,19 @@ SDIST = f"reviver_nn-{__version__}.tar.gz"
 TRAIN = """
 import json, sys
 from pathlib import Path
-import numpy as np
 import torch
 import reviver
-from reviver.settings.gan import GANConfig
-from reviver.train.gan.training import train as train_gan
 from reviver.settings.lstm import LSTMConfig
 from reviver.train.lstm.training import train as train_lstm
 
 torch.set_num_threads(2)
 out = Path(sys.argv[1])
 config = LSTMConfig(length=20, encoding="onehot", hidden_size=128, epochs=1, data_size=400, batch_size=100)
-lstm = train_lstm(config, out / "lstm", device="cpu")
-np.save(out / "images.npy", np.random.default_rng(0).integers(0, 256, (64, 28, 28), dtype=np.uint8))
-config = GANConfig(data=str(out / "images.npy"), epochs=1, batch_size=16, precision="bf16")
-gan = train_gan(config, out / "gan", device="cpu")
+run = train_lstm(config, out / "lstm", device="cpu")
 maps = Path("/proc/self/maps").read_text().splitlines()
 print(json.dumps({
     "package": reviver.__file__,
-    "native": [run.record["hardware"]["native"] for run in (lstm, gan)],
+    "native": run.record["hardware"]["native"],
     "mapped": sorted({line.split(maxsplit=5)[5] for line in maps if line.count("/")}),
 }))
 """
@@ -88,6 +81,8 @@ for name, variant in prebuilt.VARIANTS.items():
 print(json.dumps(errors))
 """
 
+OPENMP = re.compile(r"/lib(?:gomp|iomp5|omp)\b[^/]*$", re.MULTILINE)
+"""Runtimes of OpenMP among the files of a process, which needs one."""
 Environment = Callable[[str], Path]
 
 
@@ -110,9 +105,9 @@ def environment(dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Environ
         site = sysconfig.get_path("purelib", "venv", {"base": str(folder), "platbase": str(folder)})
         # Editable installs in a folder that is added this way are ignored.
         (Path(site) / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
-        pip = [sys.executable, "-m", "pip", "--python", str(folder / "bin" / "python")]
-        options = ["--quiet", "--no-index", "--no-deps", "--no-build-isolation", "--ignore-installed"]
-        subprocess.run([*pip, "install", *options, str(dist / name)], check=True)
+        pip = [sys.executable, "-m", "pip", "--python", str(folder / "bin" / "python"), "install", "--quiet"]
+        options = ["--no-index", "--no-deps", "--no-build-isolation", "--ignore-installed"]
+        subprocess.run([*pip, *options, str(dist / name)], check=True)
         return folder
 
     return make
@@ -127,10 +122,6 @@ def python(folder: Path, script: str, *arguments: str, path: str = "", flags: st
     result = subprocess.run(command, capture_output=True, text=True, check=False, env=settings, cwd=folder)
     assert (result.returncode, result.stderr) == (0, "")
     return result.stdout
-
-
-def openmp_runtimes(mapped: list[str]) -> list[str]:
-    return [path for path in mapped if re.match(r"lib(gomp|iomp5|omp)\b", Path(path).name)]
 
 
 def expected_variant() -> str:
@@ -149,8 +140,8 @@ def test_platform_wheel_trains_without_a_compiler(environment: Environment) -> N
     assert shutil.which("c++", path=str(folder / "bin")) is None
     result = json.loads(python(folder, TRAIN, str(folder)))
     assert Path(result["package"]).is_relative_to(folder)
-    assert result["native"] == [f"prebuilt {expected_variant()}", "none"]
-    assert len(openmp_runtimes(result["mapped"])) == 1
+    assert result["native"] == f"prebuilt {expected_variant()}"
+    assert len(OPENMP.findall("\n".join(result["mapped"]))) == 1
     loaded = [Path(path).name for path in result["mapped"] if "/prebuilt/" in path]
     assert [name.split("-")[0] for name in loaded] == ["cpu", "lstm"]
     assert not (folder / ".cache").exists()
@@ -159,8 +150,6 @@ def test_platform_wheel_trains_without_a_compiler(environment: Environment) -> N
     assert expected_variant() in errors
     assert "x86-64" in errors
     assert max(errors.values()) < 1e-4, errors
-    version = subprocess.run([folder / "bin" / "reviver", "--version"], capture_output=True, text=True, check=True)
-    assert __version__ in version.stdout
 
 
 @pytest.mark.long
@@ -170,10 +159,8 @@ def test_source_distribution_compiles_at_first_use(environment: Environment) -> 
     assert "Tag: py3-none-any" in metadata.read_text()
     result = json.loads(python(folder, TRAIN, str(folder), path=os.environ["PATH"], flags="-O1"))
     assert Path(result["package"]).is_relative_to(folder)
-    lstm, gan = result["native"]
-    assert re.match(r"compiled -m(arch|cpu)=native -O1 by c\+\+ \d", lstm)
-    assert gan == "none"
-    assert len(openmp_runtimes(result["mapped"])) == 1
+    assert re.match(r"compiled -m(arch|cpu)=native -O1 by c\+\+ \d", result["native"])
+    assert len(OPENMP.findall("\n".join(result["mapped"]))) == 1
     compiled = [path for path in result["mapped"] if path.startswith(str(folder / ".cache" / "reviver"))]
     assert len(compiled) == 1
 
@@ -196,16 +183,10 @@ def test_record_lists_every_file(name: str, dist: Path) -> None:
     tag = "py3-none-any" if name == PURE else "py3-none-manylinux_2_17_x86_64"
     text = contents[record.replace("RECORD", "WHEEL")].decode()
     assert f"Tag: {tag}\n" in text
-    assert f"Root-Is-Purelib: {'true' if name == PURE else 'false'}\n" in text
     libraries = [entry for entry in contents if entry.endswith(".so")]
     assert len(libraries) == (0 if name == PURE else 5)
     sources = {"lstm/kernel/lstm.cpp", "lstm/kernel/call.h", "lstm/native/cpu.cpp"}
     assert {f"reviver/{source}" for source in sources} <= set(contents), "the sources are there to compile and to read"
-
-
-def test_prebuilt_libraries_are_never_committed() -> None:
-    tracked = subprocess.run(["git", "ls-files"], cwd=wheel.ROOT, capture_output=True, text=True, check=True).stdout
-    assert not [name for name in tracked.splitlines() if name.endswith((".so", ".o", ".whl"))]
 
 
 @pytest.mark.long
@@ -220,28 +201,3 @@ def test_the_same_sources_give_the_same_bytes(dist: Path, tmp_path: Path) -> Non
     assert not [name for name in names if name.endswith((".so", ".pyc"))]
     pure = wheel.read_wheel(wheel.build_with_setuptools("wheel", tmp_path))
     assert wheel.write_wheel(pure, tmp_path / "out" / PURE).read_bytes() == (dist / PURE).read_bytes()
-    name = prebuilt.library_name(wheel.KERNEL.name, "x86-64-v3", wheel.KERNEL.source)
-    compiler, flags = wheel.find_compiler("x86_64"), prebuilt.VARIANTS["x86-64-v3"].flags
-    assert compiler is not None
-    again = wheel.compile_library(compiler, tmp_path / name, wheel.KERNEL.source, (*wheel.LIBRARY_FLAGS, *flags))
-    with ZipFile(dist / PLATFORM) as archive:
-        assert archive.read(f"reviver/lstm/native/prebuilt/{name}") == again
-
-
-@pytest.mark.parametrize(
-    ("flags", "source", "message"),
-    [
-        (["-fopenmp"], "#include <omp.h>\nint f() { return omp_get_max_threads(); }", r"needs libgomp\.so\.1"),
-        ([], "int g();\nint f() { return g(); }", "has undefined symbols: _Z1gv"),
-    ],
-)
-def test_library_that_would_not_load_elsewhere_is_refused(
-    flags: list[str], source: str, message: str, tmp_path: Path
-) -> None:
-    (tmp_path / "one.cpp").write_text(source)
-    compiler = wheel.find_compiler("x86_64")
-    assert compiler is not None
-    library = tmp_path / "one.so"
-    subprocess.run([compiler, *flags, "-fPIC", "-shared", tmp_path / "one.cpp", "-o", library], check=True)
-    with pytest.raises(SystemExit, match=message):
-        wheel.check_library(library)
