@@ -9,28 +9,11 @@ from fastai.data.core import DataLoaders
 from fastai.learner import Learner
 from fastai.text.models.awdlstm import AWD_LSTM, WeightDropout
 from fastai.text.models.core import LinearDecoder, SequentialRNN
-from scripts import Build, compare, with_weights_of_torch
+from scripts import Build, compare
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from reviver import LSTM
-
 WORDS = 20
-
-
-def test_dropped_weights() -> None:
-    def script(build: Build) -> dict[str, Any]:
-        module = WeightDropout(build(5, 7, batch_first=True), 0.5)
-        x = torch.randn(4, 6, 5)
-        output, state = module(x)
-        output.sum().backward()
-        gradients = {
-            name: parameter.grad for name, parameter in module.named_parameters() if parameter.grad is not None
-        }
-        module.reset()
-        return {"output": output, "state": state, "gradients": gradients, "eval": module.eval()(x)[0]}
-
-    compare(script)
 
 
 def make_language_model(build: Build) -> SequentialRNN:
@@ -56,29 +39,14 @@ def loss_of(predictions: Any, targets: Tensor) -> Tensor:
     return nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
 
 
-def train(build: Build, folder: Path, epochs: int, count: int = 64) -> tuple[SequentialRNN, list[float]]:
-    """Train a language model with fastai's Learner."""
-    text = make_text(count)
-    loaders = DataLoaders(DataLoader(text, 16, shuffle=True), DataLoader(text, 16), device="cpu")
-    learner = Learner(loaders, make_language_model(build), loss_func=loss_of, path=folder)
-    with learner.no_bar(), learner.no_logging():
-        learner.fit_one_cycle(epochs, 0.02)
-    return learner.model, [float(values[0]) for values in learner.recorder.values]
-
-
 def test_language_model(tmp_path: Path) -> None:
     def script(build: Build) -> dict[str, Any]:
-        model, losses = train(build, tmp_path, 2)
-        return {"losses": losses, "state": {name: value.detach() for name, value in model.state_dict().items()}}
+        text = make_text(64)
+        loaders = DataLoaders(DataLoader(text, 16, shuffle=True), DataLoader(text, 16), device="cpu")
+        learner = Learner(loaders, make_language_model(build), loss_func=loss_of, path=tmp_path)
+        with learner.no_bar(), learner.no_logging():
+            learner.fit_one_cycle(2, 0.02)
+        losses = [float(values[0]) for values in learner.recorder.values]
+        return {"losses": losses, "state": {name: value.detach() for name, value in learner.model.state_dict().items()}}
 
     compare(script)
-
-
-def test_language_model_learns_with_hidden_dropout(tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    model, losses = train(with_weights_of_torch(LSTM, hidden_dropout=0.1), tmp_path, 10, 512)
-    assert losses[-1] < 0.5 * losses[0]
-    x = torch.stack([words for words, _ in make_text(8)])
-    model.eval()
-    model.reset()
-    assert (model(x)[0].argmax(2) == (x + 3) % WORDS).float().mean() > 0.9

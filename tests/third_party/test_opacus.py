@@ -5,18 +5,14 @@ It needs a layer that returns one tensor, and then computes the gradients by tor
 
 import pytest
 import torch
-from opacus import PrivacyEngine
 from opacus.grad_sample.utils import wrap_model
 from opacus.layers import DPLSTM
 from opacus.validators import ModuleValidator
 from scripts import Build, Classifier, compare, make_data, with_weights_of_torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.data import DataLoader, TensorDataset
 
 from reviver import LSTM
-
-modes = pytest.mark.parametrize("mode", ["hooks", "functorch"])
 
 
 class OutputClassifier(nn.Module):
@@ -33,7 +29,7 @@ class OutputClassifier(nn.Module):
         return self.linear(self.lstm(x)[:, -1])
 
 
-@modes
+@pytest.mark.parametrize("mode", ["hooks", "functorch"])
 def test_gradients_of_each_sample(mode: str) -> None:
     def script(build: Build) -> dict[str, Tensor]:
         model = wrap_model(OutputClassifier(build), mode)
@@ -42,33 +38,6 @@ def test_gradients_of_each_sample(mode: str) -> None:
         return {name: parameter.grad_sample for name, parameter in model.named_parameters()}
 
     compare(script)
-
-
-def train_privately(model: nn.Module, mode: str = "hooks") -> list[float]:
-    """The losses of a few updates with clipped gradients of each sample and noise."""
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    loader = DataLoader(TensorDataset(*make_data()), batch_size=16)
-    privacy = {"noise_multiplier": 0.5, "max_grad_norm": 1.0, "poisson_sampling": False, "grad_sample_mode": mode}
-    model, optimizer, loader = PrivacyEngine().make_private(
-        module=model,
-        optimizer=optimizer,
-        data_loader=loader,
-        noise_generator=torch.Generator().manual_seed(0),
-        **privacy,
-    )
-    losses = []
-    for x, y in loader:
-        optimizer.zero_grad()
-        loss = functional.cross_entropy(model(x), y)
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-    return losses
-
-
-@modes
-def test_private_training(mode: str) -> None:
-    compare(lambda build: train_privately(OutputClassifier(build), mode))
 
 
 def test_the_fixer_replaces_the_layer_after_to_torch() -> None:
