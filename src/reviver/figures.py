@@ -55,9 +55,9 @@ def figure_style(*, width: float | None = None, font_size: float | None = None, 
 def styled() -> Iterator[None]:
     """Use the style of Reviver, and what `figure_style` changes of it, for figures created inside."""
     _, font_size, dark = _style.get()
-    style = mpl.rc_params_from_file(files("reviver") / "dark.mplstyle", use_default_template=False) if dark else {}
-    changes: Any = style | ({} if font_size is None else {"font.size": font_size})
-    with mpl.rc_context(changes, str(files("reviver") / "reviver.mplstyle")):
+    light_file, dark_file = (str(files("reviver") / f"{name}.mplstyle") for name in ("reviver", "dark"))
+    changes: Any = mpl.rc_params_from_file(dark_file, use_default_template=False) if dark else {}
+    with mpl.rc_context(changes | ({} if font_size is None else {"font.size": font_size}), light_file):
         yield
 
 
