@@ -181,12 +181,8 @@ def test_record_lists_every_file(name: str, dist: Path) -> None:
             digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
             assert rows[entry] == f"sha256={digest},{len(content)}"
     tag = "py3-none-any" if name == PURE else "py3-none-manylinux_2_17_x86_64"
-    text = contents[record.replace("RECORD", "WHEEL")].decode()
-    assert f"Tag: {tag}\n" in text
-    libraries = [entry for entry in contents if entry.endswith(".so")]
-    assert len(libraries) == (0 if name == PURE else 5)
-    sources = {"lstm/kernel/lstm.cpp", "lstm/kernel/call.h", "lstm/native/cpu.cpp"}
-    assert {f"reviver/{source}" for source in sources} <= set(contents), "the sources are there to compile and to read"
+    assert f"Tag: {tag}\n" in contents[record.replace("RECORD", "WHEEL")].decode()
+    assert sum(entry.endswith(".so") for entry in contents) == (0 if name == PURE else 5)
 
 
 @pytest.mark.long

@@ -33,7 +33,6 @@ MADE = {DOCS / page for page in (*COPIES.values(), *GENERATED)}
 WRITTEN = sorted(set(DOCS.rglob("*.md")) - MADE)
 PAGES = [*(ROOT / name for name in ("README.md", "SECURITY.md", "CHANGELOG.md")), *WRITTEN]
 INLINE_CODE = re.compile(r"`([^`\n]+)`")
-SOURCES = [path for suffix in ("py", "cpp", "typ") for path in sorted((ROOT / "src").rglob(f"*.{suffix}"))]
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
 
@@ -217,22 +216,11 @@ def problem_of(words: list[str]) -> str | None:
     return None
 
 
-def test_tests_and_pages_that_the_text_names_exist() -> None:
-    tests = {path.name for path in (ROOT / "tests").rglob("test_*.py")}
-    pages = {str(path.relative_to(ROOT)) for path in (*DOCS.rglob("*.md"), *MADE)}
-    assert len(SOURCES) > 50
-    for path in {*PAGES, *SOURCES} - {ROOT / "CHANGELOG.md"}:  # which names what is gone
-        text = path.read_text(encoding="utf-8")
-        assert set(re.findall(r"\bdocs/[\w/-]+\.md\b", text)) <= pages, path
-        assert set(re.findall(r"\btest_\w+\.py\b", text)) <= tests, path
-
-
 def test_generated_pages_are_current() -> None:
     assert settings_page.PAGE.read_text(encoding="utf-8") == settings_page.page(), "run python -m tools.settings_page"
-    assert set(settings_page.PURPOSES) == {*settings_page.LSTM_PRESETS, *settings_page.GAN_PRESETS}
     tree = source_tree.page()
     for module in (ROOT / "src" / "reviver").rglob("*.py"):
-        assert module.name == "__init__.py" or f"src/reviver/{module.relative_to(ROOT / 'src' / 'reviver')})" in tree
+        assert module.name == "__init__.py" or f"{module.relative_to(ROOT)})" in tree
 
 
 @pytest.mark.parametrize("is_whole", [False, pytest.param(True, marks=pytest.mark.long)])

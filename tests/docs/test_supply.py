@@ -58,22 +58,22 @@ def test_wheels_have_every_file_of_the_package() -> None:
     assert {lock.ROOT / name for name in tracked if not name.endswith(".py")} <= included
 
 
-@pytest.mark.parametrize(
-    ("change", "is_locked"),
-    [({}, True), ({"version": "3.12"}, False), ({"system": "Darwin"}, False), ({"processor": "aarch64"}, False)],
-)
-def test_makefile_uses_the_lock_only_in_its_environment(
-    change: dict[str, str], is_locked: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    found = dict(zip(("version", "system", "processor"), lock.ENVIRONMENT, strict=True)) | change
-    monkeypatch.setattr(sys, "version_info", (*map(int, found["version"].split(".")), 0))
-    monkeypatch.setattr(platform, "system", lambda: found["system"])
-    monkeypatch.setattr(platform, "machine", lambda: found["processor"])
+def test_makefile_uses_the_lock_only_in_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    version, system, processor = lock.ENVIRONMENT
     condition = re.search(r"^IS_LOCKED := (.*)$", (lock.ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     assert condition is not None
-    with pytest.raises(SystemExit) as caught:
-        exec(condition[1])
-    assert (not caught.value.code) == is_locked
+    for found in (
+        lock.ENVIRONMENT,
+        ("3.12", system, processor),
+        (version, "Darwin", processor),
+        (version, system, "arm64"),
+    ):
+        monkeypatch.setattr(sys, "version_info", (*map(int, found[0].split(".")), 0))
+        monkeypatch.setattr(platform, "system", lambda name=found[1]: name)
+        monkeypatch.setattr(platform, "machine", lambda name=found[2]: name)
+        with pytest.raises(SystemExit) as caught:
+            exec(condition[1])
+        assert (not caught.value.code) == (found == lock.ENVIRONMENT)
 
 
 def audit_of(packages: list[dict[str, Any]], answer: bytes, monkeypatch: pytest.MonkeyPatch) -> object:
