@@ -144,8 +144,9 @@ def read_gan(path: Path) -> GANResults:
         DataError: if a sample grid is missing or damaged.
     """
     run = load_gan(_open_finished(path, "gan"), device="cpu")
-    recognition = _recognize_digits(run) if run.is_digits else None
-    return GANResults(run, _choose_grids(run), _interpolate(run), recognition, run.scores)
+    classifier = DigitClassifier.pinned() if run.is_digits else None
+    recognition = _recognize_digits(run, classifier) if classifier else None
+    return GANResults(run, _choose_grids(run, classifier), _interpolate(run, classifier), recognition, run.scores)
 
 
 def _open_finished(path: Path, kind: str) -> RunFolder:
@@ -158,15 +159,14 @@ def _open_finished(path: Path, kind: str) -> RunFolder:
     return folder
 
 
-def _choose_grids(run: GANRun) -> dict[str, Grid]:
+def _choose_grids(run: GANRun, classifier: DigitClassifier | None) -> dict[str, Grid]:
     """Choose the first grid, the last grid, and the one whose progress is closest to halfway between both."""
     grids = find_grids(run.folder.samples)
     if not grids:
         raise DataError(f"{run.folder.samples}: has no sample grids; train again to save them")
     images = [read_images(grid.path, run.generator.image_shape) for grid in grids]
     # Progress is not time, since images change fastest at the start: recognized digits, or distances to both ends.
-    if run.is_digits:
-        classifier = DigitClassifier.pinned()
+    if classifier is not None:
         progress = [_count_digits(classifier.probabilities(batch)).balanced_fraction for batch in images]
     else:
         progress = [float((batch - images[0]).abs().mean() - (batch - images[-1]).abs().mean()) for batch in images]
@@ -176,9 +176,8 @@ def _choose_grids(run: GANRun) -> dict[str, Grid]:
     return {"start": grids[0], "middle": grids[middle], "end": grids[-1]}
 
 
-def _interpolate(run: GANRun) -> Interpolation:
+def _interpolate(run: GANRun, classifier: DigitClassifier | None) -> Interpolation:
     """Interpolate linearly between samples of two digits, or if no two are recognized between two distant samples."""
-    classifier = DigitClassifier.pinned() if run.is_digits else None
     arguments = (None, None, INTERPOLATION_STEPS, "linear", run.config.seed)
     try:
         return generate_interpolation(run.generator, classifier, *arguments)
@@ -186,20 +185,21 @@ def _interpolate(run: GANRun) -> Interpolation:
         return generate_interpolation(run.generator, None, *arguments)
 
 
-def _recognize_digits(run: GANRun) -> Recognition:
+def _recognize_digits(run: GANRun, classifier: DigitClassifier) -> Recognition:
     """Classify samples of the untrained and of the trained generator, and real test images."""
-    classifier = DigitClassifier.pinned()
     untrained_generator, _ = build_networks(run.config, (1, 28, 28))
-    untrained, _ = generate_samples(untrained_generator, NUM_CLASSIFIED, run.config.seed)
-    trained, _ = generate_samples(run.generator, NUM_CLASSIFIED, run.config.seed)
+    untrained, trained = (
+        classifier.probabilities(generate_samples(generator, NUM_CLASSIFIED, run.config.seed)[0])
+        for generator in (untrained_generator, run.generator)
+    )
     test = load_mnist("test")
     assert test.labels is not None
     indices = torch.randperm(len(test.images), generator=make_rng(run.config.seed, "judged"))[:NUM_CLASSIFIED]
     real = classifier.probabilities(from_pixels(test.images[indices]))
     return Recognition(
         min_confidence=CONFIDENCE,
-        untrained=_count_digits(classifier.probabilities(untrained)),
-        trained=_count_digits(classifier.probabilities(trained)),
+        untrained=_count_digits(untrained),
+        trained=_count_digits(trained),
         real=_count_digits(real),
         real_accuracy=float((real.argmax(1) == test.labels[indices]).float().mean()),
     )
