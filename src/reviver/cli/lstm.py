@@ -294,12 +294,11 @@ def curve(
     for cell in cells:
         if cell.key in found and (error := found[cell.key].error) is not None:
             raise ReviverError(f"{out}: the run {curve.run_name(**cell.axes)} failed: {error}")
-    outcomes = curve.results(cells, found)
-    rows = curve.summarize(outcomes)
+    rows = curve.summarize(cells, found)
     machine = {**describe_machine(torch.device("cpu")), "torch": torch.__version__}
     write_json(folder / "curve.json", {"sequences": sequences, "machine": machine, "rows": rows})
     for suffix in ("pdf", "png"):
-        save_figure(figures.recall_curve(outcomes), folder / f"curve.{suffix}")
+        save_figure(figures.recall_curve(rows), folder / f"curve.{suffix}")
     lines = [f"{'network':<10} {'length':>7} {'accuracy':>17} {'99 % reached':>13} {'after sequences':>16}"]
     for row in rows:
         accuracy = f"{row['accuracy_mean']:.2%} ± {row['accuracy_std']:.2%}"
