@@ -21,7 +21,7 @@ class InlineEngine:
 
     slots, poll = 1, 0.0
     threads: Any = None  # as they are
-    died = (EOFError,)
+    died: tuple[type[Exception], ...] = (EOFError,)
 
     def __init__(self, *_: Any, **__: Any) -> None:
         self.cells: list[Cell] = []

@@ -1,6 +1,7 @@
 """Engines of a sweep: processes of this machine, Ray Core (https://arxiv.org/abs/1712.05889), and Slurm by submitit.
 
-An engine starts calls elsewhere, each of which runs a cell. Machines of a cluster need Reviver, and the sweep folder at the same path.
+An engine starts calls elsewhere, each of which runs a cell. Machines of a cluster need Reviver, and the sweep folder at
+the same path.
 """
 
 import importlib
