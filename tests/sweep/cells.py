@@ -9,10 +9,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from reviver.errors import DataError, Interrupted
-from reviver.sweep import engines
 from reviver.sweep.cell import Cell, Ended
 
 
@@ -21,7 +18,7 @@ class InlineEngine:
 
     slots, poll = 1, 0.0
     threads: Any = None  # as they are
-    died: tuple[type[Exception], ...] = (EOFError,)
+    died: Any = SystemExit
 
     def __init__(self, *_: Any, **__: Any) -> None:
         self.cells: list[Cell] = []
@@ -31,18 +28,12 @@ class InlineEngine:
         future: Future[Ended] = Future()
         try:
             future.set_result(call())
-        except EOFError as error:
+        except SystemExit as error:
             future.set_exception(error)
         return future
 
     def close(self, running: Any) -> None:
         assert not running
-
-
-def run_inline(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    """Let the cells of a command run in this process, in a folder."""
-    monkeypatch.setattr(engines, "Pool", InlineEngine)
-    monkeypatch.chdir(folder)
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
@@ -65,6 +56,15 @@ def square(folder: Path, x: float) -> dict[str, Any]:
 
 def refuse(folder: Path, value: int) -> dict[str, Any]:
     raise DataError(f"value must be 1,\ngot {value}")
+
+
+def stop(folder: Path) -> dict[str, Any]:
+    signal.raise_signal(signal.SIGINT)
+    return {}
+
+
+def leave(folder: Path) -> dict[str, Any]:
+    sys.exit()
 
 
 def die(folder: Path) -> dict[str, Any]:

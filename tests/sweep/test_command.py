@@ -17,7 +17,7 @@ from reviver.cli.sweep import sweep, to_words
 from reviver.errors import ConfigError
 from reviver.runs.folder import RunFolder
 from reviver.sweep.spec import SweepFile, points_of
-from tests.sweep.cells import run_inline, wait_until
+from tests.sweep.cells import InlineEngine, wait_until
 
 TINY = 'command = "lstm train"\n[settings]\nlength = 3\nepochs = 2\nhidden_size = 4\ndata_size = 200\n'
 
@@ -95,7 +95,8 @@ def test_a_wrong_file_is_refused_in_one_line(text: str, tmp_path: Path, monkeypa
 def test_a_sweep_writes_its_results_also_if_a_cell_fails(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run_inline(monkeypatch, tmp_path)
+    monkeypatch.setattr("reviver.sweep.engines.Pool", InlineEngine)
+    monkeypatch.chdir(tmp_path)
     text = TINY + 'cell = "rnn"\n[grid]\nnum_layers = [1, 2]\n[evaluate]\ncommand = "lstm evaluate"\n'
     Path("layers.toml").write_text(text + "settings = {length = [3, 4], size = 50}\n")
     outputs = []

@@ -11,7 +11,7 @@ from reviver.show.lstm_figures import recall_curve
 from reviver.sweep import curve
 from reviver.sweep.cell import Cell, Outcome
 from reviver.sweep.curve import NETWORKS, make_cells, make_config, pending, run_cell, summarize
-from tests.sweep.cells import run_inline
+from tests.sweep.cells import InlineEngine
 
 SEQUENCES = 3200
 
@@ -35,7 +35,8 @@ def test_a_curve_skips_finished_runs_and_longer_lengths_of_a_network_at_chance(
         return {"accuracy": 0.1, "sequences": sequences, "reached": False, "seconds": 1.0}
 
     monkeypatch.setattr(curve, "run_cell", run_cell)
-    run_inline(monkeypatch, tmp_path)
+    monkeypatch.setattr("reviver.sweep.engines.Pool", InlineEngine)
+    monkeypatch.chdir(tmp_path)
     options = "--length 80 --length 40 --length 60 --seeds 1 --network fixed --out curve --json --quiet"
     for _ in range(2):
         assert main(["lstm", "curve", *options.split()]) == 0

@@ -85,19 +85,12 @@ def test_a_cell_of_another_machine_runs_once_its_lock_is_free(tmp_path: Path, mo
 
 
 @pytest.mark.parametrize(
-    ("ended", "error", "runs"), [("stopped", "its job was stopped 100 times", 100), ("died", "its worker died 5 ", 5)]
+    ("function", "error", "runs"),
+    [("stop", "its job was stopped 100 times", 100), ("leave", "its worker died 5 times", 5)],
 )
-def test_a_cell_without_an_outcome_is_run_again_but_not_forever(
-    ended: str, error: str, runs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def end(*_: Any) -> str:
-        if ended == "died":
-            raise EOFError
-        return ended
-
-    monkeypatch.setattr(driver, "execute", end)
-    engine = InlineEngine()
-    (outcome,) = run_cells(tmp_path, [NINE], engine).values()
-    assert (outcome.status, outcome.attempts, len(engine.cells)) == ("failed", 5 if ended == "died" else 1, runs)
+def test_a_cell_without_an_outcome_does_not_run_forever(function: str, error: str, runs: int, tmp_path: Path) -> None:
+    engine, cell = InlineEngine(), cell_of(function)
+    (outcome,) = run_cells(tmp_path, [cell], engine).values()
+    assert (outcome.status, outcome.attempts, len(engine.cells)) == ("failed", 5 if function == "leave" else 1, runs)
     assert str(outcome.error).startswith(error)
-    assert read_outcome(cell_folder(tmp_path, NINE), NINE) == outcome
+    assert read_outcome(cell_folder(tmp_path, cell), cell) == outcome
