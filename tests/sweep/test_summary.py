@@ -46,7 +46,7 @@ def test_rows_have_axes_outcomes_and_numbers(tmp_path: Path) -> None:
     assert list(first) == list(last)
     table = pyarrow.parquet.read_table(write_table(rows, tmp_path / "table.parquet"))
     assert table.to_pylist() == rows
-    cells = make_cells({"patch": 4, "sizes": [1, 2]}, {"patch": "4", "sizes": [3]}, {"rate": 1.0})
+    cells = make_cells({"patch": 4, "sizes": [1, 2]}, {"patch": "4", "sizes": [3]}, {"patch": None, "sizes": None})
     outcomes = finish(cells, 0.1, 0.2, 0.3)
     path = write_table(table_rows(cells, outcomes), tmp_path / "table.parquet")
     columns = pyarrow.parquet.read_table(path, columns=["patch", "sizes"]).to_pydict()

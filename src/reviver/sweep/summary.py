@@ -27,12 +27,12 @@ _log = logging.getLogger(__name__)
 def table_rows(cells: Sequence[Cell], outcomes: Mapping[str, Outcome]) -> list[Row]:
     """Return a row for each cell: axes, `FIXED_COLUMNS`, and the numbers of the result by their paths.
 
-    A result with the name of another column has `result.` before its name. What a cell does not have is None.
+    All cells have the same axes. A result with the name of another column has `result.` before its name, and one that a
+    cell does not have is None.
     """
-    axes = {name: None for cell in cells for name in cell.axes}
     rows = []
     for cell in cells:
-        row = axes | dict(cell.axes) | {name: getattr(outcomes[cell.key], name) for name in FIXED_COLUMNS}
+        row = {**cell.axes, **{name: getattr(outcomes[cell.key], name) for name in FIXED_COLUMNS}}
         numbers = numbers_in(outcomes[cell.key].result or {})
         rows.append(row | {f"result.{name}" if name in row else name: number for name, number in numbers})
     columns = dict.fromkeys(name for row in rows for name in row)
@@ -92,7 +92,6 @@ def summarize(cells: Sequence[Cell], outcomes: Mapping[str, Outcome], measure: s
     Raises:
         ConfigError: if cells are finished, but none has the measure.
     """
-    axes = {name: None for cell in cells for name in cell.axes if name != SEED}
     groups: dict[str, tuple[Row, list[float | None]]] = {}
     known: dict[str, float] = {}
     failures = []
@@ -100,7 +99,7 @@ def summarize(cells: Sequence[Cell], outcomes: Mapping[str, Outcome], measure: s
         outcome = outcomes[cell.key]
         numbers = dict(numbers_in(outcome.result or {}))
         known |= numbers
-        values = axes | {name: value for name, value in cell.axes.items() if name != SEED}
+        values = {name: value for name, value in cell.axes.items() if name != SEED}
         groups.setdefault(json.dumps(values), (values, []))[1].append(numbers.get(measure))
         if measure not in numbers:
             error = outcome.error or f"its result has no {measure}"
