@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 import reviver.train  # noqa: F401  so that RunFolder knows the kinds of runs
 
@@ -25,6 +25,8 @@ torch.set_num_threads(1)
 # No deadline: single examples are slow on a busy machine. Derandomized: every run tests the same examples.
 settings.register_profile("reviver", deadline=None, derandomize=True, max_examples=50)
 settings.load_profile("reviver")
+# For mutants: a failure need not become small.
+settings.register_profile("mutants", settings.get_profile("reviver"), phases=[Phase.explicit, Phase.generate])
 
 MEMORY = Path("/dev/shm")
 MIN_MEMORY = 4 << 30

@@ -112,22 +112,11 @@ def notices(mutant: Mutant | None, folder: Path) -> bool:
 def run_tests(source: Path) -> None:
     """Run the kernel's tests with another source, and exit with pytest's code."""
     KERNEL.source = source
-    options = ["-x", "--tb=no", "-p", "no:cacheprovider", "-k", TESTS, str(ROOT / "tests/lstm/test_kernel.py")]
+    options = ["-x", "--tb=no", "-p", "no:cacheprovider", "--hypothesis-profile=mutants", "-k", TESTS]
     with Path(os.devnull).open("w", encoding="utf-8") as nothing:
         sys.stdout = sys.stderr = nothing
-        code = pytest.main(options, plugins=[WithoutShrinking()])
+        code = pytest.main([*options, str(ROOT / "tests/lstm/test_kernel.py")])
     os._exit(int(code))
-
-
-class WithoutShrinking:
-    """Plugin of pytest: a failure need not become small."""
-
-    def pytest_configure(self) -> None:
-        from hypothesis import Phase, settings  # pytest wants to import it first
-
-        phases = [Phase.explicit, Phase.generate]
-        settings.register_profile("mutants", deadline=None, derandomize=True, phases=phases)
-        settings.load_profile("mutants")
 
 
 def has_bf16() -> bool:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -9,23 +10,26 @@ from pathlib import Path
 from typing import Any
 
 from reviver.errors import DataError, Interrupted
-from reviver.runs.signals import handling_signals
-from reviver.sweep.cell import Cell, Ended, execute
+from reviver.sweep.cell import Cell, Ended
 
 
 class InlineEngine:
     """Engine that runs each cell in this process at once."""
 
     slots, poll = 1, 0.0
-    died: tuple[type[Exception], ...] = ()
+    threads: Any = None  # as they are
+    died: Any = SystemExit
 
     def __init__(self, *_: Any, **__: Any) -> None:
         self.cells: list[Cell] = []
 
-    def submit(self, sweep_folder: Path, cell: Cell, attempts: int) -> Future[Ended]:
-        self.cells.append(cell)
+    def submit(self, call: Any) -> Future[Ended]:
+        self.cells.append(call.args[1])
         future: Future[Ended] = Future()
-        future.set_result(execute(sweep_folder, cell, attempts=attempts))
+        try:
+            future.set_result(call())
+        except SystemExit as error:
+            future.set_exception(error)
         return future
 
     def close(self, running: Any) -> None:
@@ -46,25 +50,21 @@ def cell_of(function: str, **arguments: Any) -> Cell:
 def square(folder: Path, x: float) -> dict[str, Any]:
     with (folder / "calls").open("a") as file:
         file.write("x")
-    return {"square": x * x, "pid": os.getpid(), "directory": str(Path.cwd())}
-
-
-def count_threads(folder: Path) -> dict[str, Any]:
-    import torch
-
-    return {"threads": [torch.get_num_threads(), os.environ.get("OMP_NUM_THREADS")]}
+    threads = None if "torch" in sys.modules else os.environ.get("OMP_NUM_THREADS")  # torch reads it at its import
+    return {"square": x * x, "pid": os.getpid(), "directory": str(Path.cwd()), "threads": threads}
 
 
 def refuse(folder: Path, value: int) -> dict[str, Any]:
     raise DataError(f"value must be 1,\ngot {value}")
 
 
-def crash(folder: Path) -> dict[str, Any]:
-    raise ZeroDivisionError("by zero")
+def stop(folder: Path) -> dict[str, Any]:
+    signal.raise_signal(signal.SIGINT)
+    return {}
 
 
-def return_nan(folder: Path) -> dict[str, Any]:
-    return {"loss": float("nan")}
+def leave(folder: Path) -> dict[str, Any]:
+    sys.exit()
 
 
 def die(folder: Path) -> dict[str, Any]:
@@ -75,20 +75,13 @@ def die(folder: Path) -> dict[str, Any]:
     return {}
 
 
-def wait_for_signal(folder: Path) -> dict[str, Any]:
-    """Wait for a signal, save, and stop, as training does."""
-    received: list[int] = []
-    with handling_signals(lambda number, _: received.append(number)):
-        (folder / "begun").touch()
-        while not received:
-            time.sleep(0.01)
-    (folder / "saved").touch()
-    raise Interrupted("stopped", received[0])
-
-
 def wait_for(folder: Path, path: str) -> dict[str, Any]:
-    """Wait until the file at `path` exists."""
+    """Wait until the file at `path` exists, and save after a signal."""
     (folder / "begun").touch()
-    while not Path(path).exists():
-        time.sleep(0.01)
+    try:
+        while not Path(path).exists():
+            time.sleep(0.01)
+    except Interrupted:
+        (folder / "saved").touch()
+        raise
     return {}

@@ -10,7 +10,7 @@ from reviver.cli import lstm_data, options
 from reviver.cli.help import list_times
 from reviver.cli.options import RUN, with_groups
 from reviver.cli.settings import print_settings
-from reviver.errors import ConfigError, ReviverError, RunFolderError
+from reviver.errors import ConfigError, ReviverError
 from reviver.settings.fields import Count, Text
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.lstm_presets import PRESETS, SECONDS
@@ -274,15 +274,14 @@ def curve(
     from reviver.runs.devices import describe_machine
     from reviver.show import lstm_figures as figures
     from reviver.sweep import curve
-    from reviver.sweep.driver import run_cells
+    from reviver.sweep.driver import open_sweep, run_cells
     from reviver.sweep.engines import Pool
 
     for name in network or ():
         check("network", name, Literal[tuple(curve.NETWORKS)])
     cells = curve.make_cells(length or curve.LENGTHS, network or curve.NETWORKS, seeds, sequences)
     folder = Path(out)
-    if folder.exists() and not (folder / "runs").is_dir():
-        raise RunFolderError(f"{out}: exists and is not the folder of a curve; choose another --out")
+    open_sweep(folder)
 
     usual = DEFAULT_SEQUENCES * DEFAULT_SEEDS * len(curve.NETWORKS) * sum(curve.LENGTHS)
     seconds = CURVE_SECONDS * sequences * sum(cell.axes["length"] for cell in cells) / usual
@@ -294,12 +293,11 @@ def curve(
     for cell in cells:
         if cell.key in found and (error := found[cell.key].error) is not None:
             raise ReviverError(f"{out}: the run {curve.run_name(**cell.axes)} failed: {error}")
-    outcomes = curve.results(cells, found)
-    rows = curve.summarize(outcomes)
+    rows = curve.summarize(cells, found)
     machine = {**describe_machine(torch.device("cpu")), "torch": torch.__version__}
     write_json(folder / "curve.json", {"sequences": sequences, "machine": machine, "rows": rows})
     for suffix in ("pdf", "png"):
-        save_figure(figures.recall_curve(outcomes), folder / f"curve.{suffix}")
+        save_figure(figures.recall_curve(rows), folder / f"curve.{suffix}")
     lines = [f"{'network':<10} {'length':>7} {'accuracy':>17} {'99 % reached':>13} {'after sequences':>16}"]
     for row in rows:
         accuracy = f"{row['accuracy_mean']:.2%} ± {row['accuracy_std']:.2%}"

@@ -19,7 +19,7 @@ from reviver.figures import (
     plain_log_ticks,
     styled,
 )
-from reviver.sweep.curve import NETWORKS, Outcome, summarize
+from reviver.sweep.curve import NETWORKS
 from reviver.train.lstm.classification import ClassificationReport
 from reviver.train.lstm.evaluation import Evaluation
 
@@ -73,8 +73,8 @@ def learning_curves(
 
 
 @styled()
-def recall_curve(outcomes: Sequence[Outcome], chance: float = 0.1) -> Figure:
-    """Plot accuracy and number of training sequences to 99 % accuracy over the length, for several networks.
+def recall_curve(summary: Sequence[Mapping[str, Any]], chance: float = 0.1) -> Figure:
+    """Plot accuracy and number of training sequences to 99 % accuracy over the length, for several networks, from the rows of a curve.
 
     Lines are means over the seeds, bands standard deviations. If only some of the seeds reach 99 %, the panel on the
     right gives their number. Gray bands on the left are results of public solutions.
@@ -84,7 +84,7 @@ def recall_curve(outcomes: Sequence[Outcome], chance: float = 0.1) -> Figure:
     for first, last in PUBLIC_RESULTS:
         span = accuracy.axvspan(first * 0.97, last * 1.03, color=SHADE, zorder=0, linewidth=0)
     span.set_label("maximum reliable length of public solutions")
-    results = sorted(summarize(outcomes), key=lambda row: row["length"])
+    results = sorted(summary, key=lambda row: row["length"])
     for network, (color, marker) in NETWORK_STYLES.items():
         rows = [row for row in results if row["network"] == network]
         if not rows:
@@ -104,9 +104,8 @@ def recall_curve(outcomes: Sequence[Outcome], chance: float = 0.1) -> Figure:
     accuracy.set(title="Accuracy", xlabel="sequence length T", ylabel="fraction correct", xscale="log", ylim=(0, 1.04))
     needed.set(title="Training sequences to 99 %", xlabel="sequence length T", ylabel="sequences", yscale="log")
     needed.set(xscale="log", xlim=accuracy.get_xlim())
-    if not any(outcome.reached for outcome in outcomes):
-        used = [outcome.sequences for outcome in outcomes]
-        needed.set_ylim(min(used), 10 * max(used))
+    if not any(row["reached"] for row in summary):
+        needed.set_ylim(1e3, 1e6)
         needed.text(0.5, 0.5, "none reached 99 %", transform=needed.transAxes, ha="center", color=CHANCE_COLOR)
     for axis in (accuracy.xaxis, needed.xaxis, needed.yaxis):
         plain_log_ticks(axis)

@@ -9,14 +9,13 @@ from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.lstm_presets import PRESETS
-from reviver.sweep import cell as sweep_cell
-from reviver.sweep.cell import Cell
+from reviver.sweep.cell import Cell, Outcome
 from reviver.train.lstm.evaluation import evaluate
 from reviver.train.lstm.run import load_lstm
 from reviver.train.lstm.stopping import completes_curriculum
@@ -36,24 +35,6 @@ NETWORKS: Mapping[str, tuple[str, dict[str, Any]]] = {
 }
 """Networks to compare: the label in the figure, and the settings that differ from those of the preset `recall`, without its
 jumps."""
-
-
-class Outcome(NamedTuple):
-    """Results of a finished run of the curve."""
-
-    network: str
-    """Key of `NETWORKS`."""
-    length: int
-    """T of the palindromes."""
-    seed: int
-    accuracy: float
-    """Accuracy on fresh sequences of this length."""
-    sequences: int
-    """Number of training sequences."""
-    reached: bool
-    """Whether the validation accuracy at this length reached 99 %, which ends the training."""
-    seconds: float
-    """Training time."""
 
 
 def make_cells(lengths: Iterable[int], networks: Iterable[str], num_seeds: int, sequences: int) -> list[Cell]:
@@ -90,7 +71,10 @@ def run_name(network: str, length: int, seed: int) -> str:
 
 
 def run_cell(folder: Path, *, network: str, length: int, seed: int, sequences: int) -> dict[str, Any]:
-    """Train a run of the curve, or continue it, and return its `Outcome`: the function of its cell.
+    """Train a run of the curve, or continue it, and return its results: the function of its cell.
+
+    These are the `accuracy` on fresh sequences, the number of training `sequences`, whether the validation accuracy
+    `reached` 99 %, which ends the training, and the `seconds` of training.
 
     Raises:
         Interrupted: after a signal, once the run is saved.
@@ -107,58 +91,66 @@ def run_cell(folder: Path, *, network: str, length: int, seed: int, sequences: i
         torch.set_flush_denormal(False)
     trained.save_record(measured={"sequences": EVALUATION_SIZE, "accuracy": accuracy})
     last = trained.read_metrics()[-1]
-    reached, seconds = completes_curriculum(config, last), trained.record["seconds"]
-    return Outcome(network, length, seed, accuracy, last["sequences"], reached, seconds)._asdict()
+    return {
+        "accuracy": accuracy,
+        "sequences": last["sequences"],
+        "reached": completes_curriculum(config, last),
+        "seconds": trained.record["seconds"],
+    }
 
 
-def results(cells: Sequence[Cell], found: Mapping[str, sweep_cell.Outcome]) -> list[Outcome]:
-    """Return the outcomes of the cells that are done."""
-    done = [found[cell.key].result for cell in cells if cell.key in found]
-    return [Outcome(**result) for result in done if result is not None]
-
-
-def pending(cells: Sequence[Cell], found: Mapping[str, sweep_cell.Outcome]) -> list[Cell]:
+def pending(cells: Sequence[Cell], found: Mapping[str, Outcome]) -> list[Cell]:
     """Return the cells that may start now, given the outcomes of the finished ones by key.
 
     A run does not start if its network was at chance level at two consecutive shorter lengths, or may prove to be.
     """
-    accuracies = {outcome[:3]: outcome.accuracy for outcome in results(cells, found)}
-    at_chance: dict[str, list[bool | None]] = {}  # of each length of a network; None if it is not finished
+    at_chance: dict[str, list[bool | None]] = {}  # at each length of a network; None if it is not finished
     ready = set()
-    runs = sorted((*cell.axes.values(),) for cell in cells)
-    for network, length in dict.fromkeys(run[:2] for run in runs):
-        same = [run for run in runs if run[:2] == (network, length)]
+    for (network, length), results in _group(cells, found).items():
         before = at_chance.setdefault(network, [])
         if before[-2:] == [True, True]:
             continue
         if len(before) < 2 or False in before[-2:]:
-            ready.update(same)
-        measured = [accuracies[run] for run in same if run in accuracies]
-        before.append(mean(measured) <= MAX_CHANCE_ACCURACY if len(measured) == len(same) else None)
-    return [cell for cell in cells if (*cell.axes.values(),) in ready and cell.key not in found]
+            ready.add((network, length))
+        accuracies = [result["accuracy"] for result in results if result is not None]
+        before.append(mean(accuracies) <= MAX_CHANCE_ACCURACY if len(accuracies) == len(results) else None)
+    return [cell for cell in cells if _place(cell) in ready and cell.key not in found]
 
 
-def summarize(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
+def summarize(cells: Sequence[Cell], found: Mapping[str, Outcome]) -> list[dict[str, Any]]:
     """Return mean and standard deviation over the seeds for each network and length.
 
     A row has the accuracy, the training sequences to 99 % of the seeds that reached it, their number, and the training
     time. The standard deviations are those of a sample (n - 1).
     """
     rows = []
-    for network, length in dict.fromkeys(outcome[:2] for outcome in outcomes):
-        seeds = [outcome for outcome in outcomes if outcome[:2] == (network, length)]
-        accuracies = [outcome.accuracy for outcome in seeds]
-        needed = [outcome.sequences for outcome in seeds if outcome.reached]
+    for (network, length), results in _group(cells, found).items():
+        if not (done := [result for result in results if result is not None]):
+            continue
+        accuracies = [result["accuracy"] for result in done]
+        needed = [result["sequences"] for result in done if result["reached"]]
         row = {
             "network": network,
             "length": length,
-            "seeds": len(seeds),
+            "seeds": len(done),
             "accuracy_mean": mean(accuracies),
-            "accuracy_std": stdev(accuracies) if len(seeds) > 1 else 0.0,
+            "accuracy_std": stdev(accuracies) if len(done) > 1 else 0.0,
             "reached": len(needed),
             "sequences_mean": mean(needed) if needed else None,
             "sequences_std": stdev(needed) if len(needed) > 1 else None,
-            "seconds_mean": mean(outcome.seconds for outcome in seeds),
+            "seconds_mean": mean(result["seconds"] for result in done),
         }
         rows.append(row)
     return rows
+
+
+def _group(cells: Iterable[Cell], found: Mapping[str, Outcome]) -> dict[tuple[str, int], list[dict[str, Any] | None]]:
+    """Return the results of each network and length, the shortest first; None for a cell without a result."""
+    groups: dict[tuple[str, int], list[dict[str, Any] | None]] = {}
+    for cell in sorted(cells, key=lambda cell: cell.axes["length"]):
+        groups.setdefault(_place(cell), []).append(found[cell.key].result if cell.key in found else None)
+    return groups
+
+
+def _place(cell: Cell) -> tuple[str, int]:
+    return cell.axes["network"], cell.axes["length"]

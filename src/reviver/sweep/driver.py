@@ -1,10 +1,11 @@
 """Driver of a sweep: submits cells to an engine while it has room, until all have an outcome."""
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -13,7 +14,7 @@ from reviver.files.atomic import make_folder
 from reviver.files.errors import explain_write_errors
 from reviver.runs.progress import ProgressBar
 from reviver.runs.signals import handling_signals
-from reviver.sweep.cell import Cell, Ended, Outcome, cell_folder, read_outcome, record_outcome
+from reviver.sweep.cell import Cell, Ended, Outcome, cell_folder, execute, read_outcome, record_outcome
 from reviver.sweep.engines import Engine
 
 LIMITS = {
@@ -65,12 +66,8 @@ def run_cells(
         ProgressBar(title, len(cells), "cells", visible=progress) as bar,
     ):
         try:
-            for cell in cells:
-                if driver.is_done(cell) and retry_failed and outcomes[cell.key].status == "failed":
-                    path = cell_folder(driver.folder, cell) / "outcome.json"
-                    with explain_write_errors(path.parent):
-                        path.unlink()
-                    del outcomes[cell.key]
+            for cell in cells if retry_failed else ():
+                driver.forget_failure(cell)
             while not signals and driver.submit(cells if select is None else select(outcomes)):
                 time.sleep(engine.poll)
                 for cell, future in [pair for pair in running.values() if pair[1].done()]:
@@ -94,29 +91,37 @@ class _Driver:
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     running: dict[str, tuple[Cell, Future[Ended]]] = field(default_factory=dict)
     lost: Counter[tuple[str, str]] = field(default_factory=Counter)  # workers without an outcome, also by the reason
-    waits_until: dict[str, float] = field(default_factory=dict)  # when a cell of another machine is submitted again
+    waits_until: defaultdict[str, float] = field(
+        default_factory=partial(defaultdict, float)
+    )  # when a cell of another machine is submitted again
 
     def is_done(self, cell: Cell) -> bool:
         """Return whether a cell has an outcome, which may be that of another machine."""
-        if (
-            cell.key not in self.outcomes
-            and (outcome := read_outcome(cell_folder(self.folder, cell), cell)) is not None
-        ):
+        if outcome := self.outcomes.get(cell.key) or read_outcome(cell_folder(self.folder, cell), cell):
             self.outcomes[cell.key] = outcome
-        return cell.key in self.outcomes
+        return outcome is not None
+
+    def forget_failure(self, cell: Cell) -> None:
+        """Remove the outcome of a cell if it has failed."""
+        if self.is_done(cell) and self.outcomes[cell.key].status == "failed":
+            folder = cell_folder(self.folder, cell)
+            with explain_write_errors(folder):
+                (folder / "outcome.json").unlink()
+            del self.outcomes[cell.key]
 
     def submit(self, cells: Sequence[Cell]) -> bool:
         """Submit cells while the engine has room, last those of other machines; return whether cells run or remain."""
         remains = bool(self.running)
-        for cell in sorted(cells, key=lambda cell: self.waits_until.get(cell.key, 0.0)):
+        for cell in sorted(cells, key=lambda cell: self.waits_until[cell.key]):
             if len(self.running) == self.engine.slots:
                 break
             if cell.key in self.running or self.is_done(cell):
                 continue
             remains = True
-            if time.monotonic() >= self.waits_until.get(cell.key, 0.0):
-                future = self.engine.submit(self.folder, cell, 1 + self.lost[cell.key, "died"])
-                self.running[cell.key] = cell, future
+            if time.monotonic() >= self.waits_until[cell.key]:
+                attempts = 1 + self.lost[cell.key, "died"]
+                call = partial(execute, self.folder, cell, self.engine.threads, attempts)
+                self.running[cell.key] = cell, self.engine.submit(call)
         return remains
 
     def settle(self, cell: Cell, future: Future[Ended]) -> None:

@@ -1,6 +1,7 @@
 """Engines of a sweep: processes of this machine, Ray Core (https://arxiv.org/abs/1712.05889), and Slurm by submitit.
 
-An engine starts calls of `execute` elsewhere. Machines of a cluster need Reviver, and the sweep folder at the same path.
+An engine starts calls elsewhere, each of which runs a cell. Machines of a cluster need Reviver, and the sweep folder at
+the same path.
 """
 
 import importlib
@@ -11,7 +12,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
@@ -21,26 +22,30 @@ from typing import Any, Protocol, cast
 from reviver.errors import ConfigError, ReviverError
 from reviver.files.atomic import make_folder
 from reviver.files.errors import explain_write_errors
-from reviver.sweep.cell import Cell, Ended, execute
+from reviver.sweep.cell import Ended
 from reviver.system import blocking_interrupt, usable_cores
 from reviver.text import one_line, short_repr
 
+Call = Callable[[], Ended]
+
 
 class Engine(Protocol):
-    """Executor of cells: `submit` returns a future, or what has `done` and `result` too; `close` ends what still runs."""
+    """Executor of calls: `submit` returns a future, or what has `done` and `result` too; `close` ends what still runs."""
 
     slots: int
-    """Number of cells that run at the same time."""
+    """Number of calls that run at the same time."""
+    threads: int
+    """Number of threads of each."""
     poll: float
-    """Seconds between two looks at the running cells."""
+    """Seconds between two looks at the running calls."""
     died: tuple[type[Exception], ...]
     """Errors of a future whose worker died."""
 
-    def submit(self, sweep_folder: Path, cell: Cell, attempts: int) -> Future[Ended]:
-        """Start `execute`."""
+    def submit(self, call: Call) -> Future[Ended]:
+        """Start a call."""
 
     def close(self, running: Sequence[Any]) -> None:
-        """Let these cells save and stop, and release all workers."""
+        """Let these calls save and stop, and release all workers."""
 
 
 class Pool:
@@ -55,25 +60,24 @@ class Pool:
 
     def __init__(self, jobs: int | None = None, threads: int | None = None) -> None:
         self.slots = jobs or usable_cores()
-        self._threads = threads or max(1, usable_cores() // self.slots)
+        self.threads = threads or max(1, usable_cores() // self.slots)
         self._last: dict[ProcessPoolExecutor, Future[Ended]] = {}
 
-    def submit(self, sweep_folder: Path, cell: Cell, attempts: int) -> Future[Ended]:
-        """Start a cell in an idle process, or a new one."""
-        call = sweep_folder, cell, self._threads, attempts
+    def submit(self, call: Call) -> Future[Ended]:
+        """Start a call in an idle process, or a new one."""
         for executor in [executor for executor, last in self._last.items() if last.done()]:
             with suppress(BrokenProcessPool):  # it has died
-                return self._start(executor, *call)
+                return self._start(executor, call)
             del self._last[executor]
-        return self._start(ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _prepare_process), *call)
+        return self._start(ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _prepare_process), call)
 
-    def _start(self, executor: ProcessPoolExecutor, *call: Any) -> Future[Ended]:
+    def _start(self, executor: ProcessPoolExecutor, call: Call) -> Future[Ended]:
         with blocking_interrupt():  # in the process, too
-            self._last[executor] = executor.submit(_execute_for_parent, *call)
+            self._last[executor] = executor.submit(_call_for_parent, call)
         return self._last[executor]
 
     def close(self, running: Sequence[Future[Ended]]) -> None:
-        """Let these cells save and stop, and end all processes."""
+        """Let these calls save and stop, and end all processes."""
         for process in multiprocessing.active_children() if running else ():
             process.terminate()
         for executor in self._last:
@@ -92,8 +96,8 @@ def _follow_parent() -> None:
         os.kill(os.getpid(), signal.SIGTERM)  # lets a run save, and ends an idle process
 
 
-def _execute_for_parent(*arguments: Any) -> Ended:
-    ended = execute(*arguments)
+def _call_for_parent(call: Call) -> Ended:
+    ended = call()
     if (parent := multiprocessing.parent_process()) is not None and not parent.is_alive():
         os._exit(0)
     return ended
@@ -124,7 +128,7 @@ class RayEngine:
             # Cells and outcomes are small. Ray would take 30 % of the memory for them; it asks for at least 75 MB.
             memory = 80 << 20
             options |= {"num_cpus": threads * jobs, "include_dashboard": False, "object_store_memory": memory}
-        self._threads = threads = threads or 1
+        self.threads = threads = threads or 1
         try:
             if address is not None and address != "auto":
                 host, _, port = address.rpartition(":")
@@ -145,12 +149,11 @@ class RayEngine:
             ray.shutdown()
             place = "this machine" if address is None else f"a machine of the cluster at {address}"
             raise ConfigError(f"threads must be at most {max(cpus)}, the CPUs of {place}, got {threads}", "threads")
-        self._task = ray.remote(num_cpus=threads, max_retries=0)(_execute_in)  # the driver counts the attempts
+        self._task = ray.remote(num_cpus=threads, max_retries=0)(_call_in)  # the driver counts the attempts
 
-    def submit(self, sweep_folder: Path, cell: Cell, attempts: int) -> Future[Ended]:
-        """Submit the task of a cell."""
-        future = self._task.remote(Path.cwd(), sweep_folder, cell, self._threads, attempts).future()
-        return cast("Future[Ended]", future)
+    def submit(self, call: Call) -> Future[Ended]:
+        """Submit the task of a call."""
+        return cast("Future[Ended]", self._task.remote(Path.cwd(), call).future())
 
     def close(self, running: Sequence[Any]) -> None:
         """Let these tasks save and stop, and leave Ray."""
@@ -160,11 +163,11 @@ class RayEngine:
         self._ray.shutdown()
 
 
-def _execute_in(directory: Path, *arguments: Any) -> Ended:
-    """Run a cell in the working directory of the sweep, which relative paths in its settings start from."""
+def _call_in(directory: Path, call: Call) -> Ended:
+    """Call in the working directory of the sweep, which relative paths in the settings of a cell start from."""
     with suppress(OSError):  # the paths of a cell may all be absolute
         os.chdir(directory)
-    return execute(*arguments)
+    return call()
 
 
 class SlurmEngine:
@@ -198,7 +201,7 @@ class SlurmEngine:
             make_folder(folder)
             folder.chmod(0o700)
         self._is_local = cluster == "local"
-        self.slots, self.poll, self._threads = jobs or 100, 0.05 if self._is_local else 1.0, threads or 1
+        self.slots, self.poll, self.threads = jobs or 100, 0.05 if self._is_local else 1.0, threads or 1
         self._executor = submitit.AutoExecutor(folder, cluster=cluster)
         for name, value in options.items():
             # submitit names these alike for all its executors.
@@ -208,13 +211,13 @@ class SlurmEngine:
             except (AssertionError, NameError, TypeError, ValueError) as error:  # as submitit raises them
                 problem = f"slurm.{short_repr(name)[1:-1]} is unknown or invalid, got {short_repr(value)}"
                 raise ConfigError(f"{problem}: {one_line(error)}", "slurm") from error
-        self._executor.update_parameters(cpus_per_task=self._threads, nodes=1, tasks_per_node=1)
+        self._executor.update_parameters(cpus_per_task=self.threads, nodes=1, tasks_per_node=1)
 
-    def submit(self, sweep_folder: Path, cell: Cell, attempts: int) -> Any:
-        """Submit the job of a cell."""
+    def submit(self, call: Call) -> Any:
+        """Submit the job of a call."""
         try:
             with blocking_interrupt():
-                job = self._executor.submit(_execute_in_job, sweep_folder, cell, self._threads, attempts)
+                job = self._executor.submit(_call_in_job, call)
         except self._refused as error:
             raise ReviverError(f"Slurm did not take the job: {one_line(error)}") from error
         if self._is_local:
@@ -233,11 +236,11 @@ class SlurmEngine:
             time.sleep(self.poll)  # one forced look asks Slurm for all jobs
 
 
-def _execute_in_job(*arguments: Any) -> Ended:
-    """Run a cell in a job. The signal that Slurm sends before the time of a job is over lets the cell save and stop."""
+def _call_in_job(call: Call) -> Ended:
+    """Call in a job. The signal that Slurm sends before the time of a job is over lets the cell save and stop."""
     number = signal.Signals[f"SIG{import_library('submitit', 'slurm').JobEnvironment.USR_SIG}"]
     signal.signal(number, lambda *_: signal.raise_signal(signal.SIGTERM))  # submitit would end the process
-    return execute(*arguments)
+    return call()
 
 
 def import_library(name: str, extra: str) -> Any:

@@ -24,24 +24,19 @@ Row = dict[str, Any]
 _log = logging.getLogger(__name__)
 
 
-def axes_of(cells: Sequence[Cell]) -> list[str]:
-    """Return the names of the axes of some cells."""
-    return list(dict.fromkeys(name for cell in cells for name in cell.axes))
-
-
 def table_rows(cells: Sequence[Cell], outcomes: Mapping[str, Outcome]) -> list[Row]:
     """Return a row for each cell: axes, `FIXED_COLUMNS`, and the numbers of the result by their paths.
 
-    A result with the name of another column has `result.` before its name. What a cell does not have is None.
+    All cells have the same axes. A result with the name of another column has `result.` before its name, and one that a
+    cell does not have is None.
     """
-    axes, rows = axes_of(cells), []
+    rows = []
     for cell in cells:
-        outcome = outcomes[cell.key]
-        row = {name: cell.axes.get(name) for name in axes} | {name: getattr(outcome, name) for name in FIXED_COLUMNS}
-        numbers = numbers_in(outcome.result or {})
+        row = {**cell.axes, **{name: getattr(outcomes[cell.key], name) for name in FIXED_COLUMNS}}
+        numbers = numbers_in(outcomes[cell.key].result or {})
         rows.append(row | {f"result.{name}" if name in row else name: number for name, number in numbers})
     columns = dict.fromkeys(name for row in rows for name in row)
-    return [{name: row.get(name) for name in columns} for row in rows]
+    return [columns | row for row in rows]
 
 
 def numbers_in(result: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
@@ -97,7 +92,6 @@ def summarize(cells: Sequence[Cell], outcomes: Mapping[str, Outcome], measure: s
     Raises:
         ConfigError: if cells are finished, but none has the measure.
     """
-    axes = [name for name in axes_of(cells) if name != SEED]
     groups: dict[str, tuple[Row, list[float | None]]] = {}
     known: dict[str, float] = {}
     failures = []
@@ -105,7 +99,7 @@ def summarize(cells: Sequence[Cell], outcomes: Mapping[str, Outcome], measure: s
         outcome = outcomes[cell.key]
         numbers = dict(numbers_in(outcome.result or {}))
         known |= numbers
-        values = {name: cell.axes.get(name) for name in axes}
+        values = {name: value for name, value in cell.axes.items() if name != SEED}
         groups.setdefault(json.dumps(values), (values, []))[1].append(numbers.get(measure))
         if measure not in numbers:
             error = outcome.error or f"its result has no {measure}"
