@@ -8,7 +8,6 @@ problem in runs/fuzz.
 
 import json
 import os
-import sys
 from argparse import ArgumentParser
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -27,16 +26,12 @@ from tests.fuzz.supervisor import COUNTS, new_tally, supervise
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "docs" / "measurements" / "fuzz.json"
-KEPT = ROOT / "runs" / "fuzz"
 ROUND = 5000
 """Inputs of a reader per round, after which its counts are saved."""
-HANG_SECONDS = 20.0
 MAX_INPUTS = {"parquet": 1000}
 """Most inputs of readers that start a process for each, which takes half a second of processor time."""
-VERSIONS = {module.__name__: module.__version__ for module in (torch, safetensors)} | {
-    "pillow": PIL.__version__,
-    "pyarrow": pa.__version__,
-}
+VERSIONS = {module.__name__: module.__version__ for module in (torch, safetensors)}
+VERSIONS |= {"pillow": PIL.__version__, "pyarrow": pa.__version__}
 
 
 def main() -> int:
@@ -58,17 +53,15 @@ def main() -> int:
         end = min(options.inputs, MAX_INPUTS.get(name, options.inputs))
         while (start := results[name]["inputs"]) < end:
             tally = {**results[name], "problems": [*results[name]["problems"]]}
-            supervise({name: tally}, {name: min(start + ROUND, end)}, KEPT, hang_seconds=HANG_SECONDS)
+            supervise({name: tally}, {name: min(start + ROUND, end)}, ROOT / "runs" / "fuzz", hang_seconds=20.0)
             with lock:
                 results[name] = tally
                 save(results)
-                print(row(name, tally), *tally["problems"][:10], sep="\n  ", file=sys.stderr, flush=True)
+                counts = (f"{key} {value}" for key, value in tally.items() if key != "problems")
+                print(f"{name}: {', '.join(counts)}", *tally["problems"][:10], sep="\n  ", flush=True)
 
     with ThreadPoolExecutor(options.workers) as pool:
         list(pool.map(run, names))
-    print(row("reader", dict(zip(COUNTS, COUNTS, strict=True)) | {"slowest": "s", "growth": "MB"}))
-    for name, result in results.items():
-        print(row(name, result))
     return int(any(result[count] for result in results.values() for count in COUNTS[3:]))
 
 
@@ -78,11 +71,6 @@ def save(results: dict[str, Any]) -> None:
     readers = {name: results[name] for name in READERS if name in results}
     content = {"title": title, "machine": machine() | VERSIONS, "readers": readers}
     write_text(RESULTS, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-
-
-def row(name: str, result: dict[str, Any]) -> str:
-    """Return a row of the table of counts."""
-    return f"{name:<15}" + "".join(f"{result[count]:>9}" for count in (*COUNTS, "slowest", "growth"))
 
 
 if __name__ == "__main__":

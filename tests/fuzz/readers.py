@@ -5,9 +5,7 @@ import functools
 import gzip
 import json
 import os
-import signal
 import struct
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -55,9 +53,7 @@ from reviver.train.lstm import stopping as lstm_stopping
 from reviver.train.lstm import training as lstm_training
 from reviver.train.lstm.snapshots import read_snapshots as read_lstm_snapshots
 from tests.fuzz import mutations
-from tests.fuzz.mutations import mutated
-
-Files = Mapping[str, bytes]
+from tests.fuzz.mutations import json_text, mutated, safetensors
 
 MAX_MESSAGE = 3000
 """Maximum length of an error in characters."""
@@ -76,20 +72,21 @@ class Reader:
     pattern: str = "*"
     """Glob pattern of the files to damage."""
 
-    def prepare(self, folder: Path) -> Files:
-        """Write the valid files, and return the content of those to damage by their names.
+    def prepare(self, folder: Path) -> Mapping[str, bytes]:
+        """Write the valid files unless another reader did, and return the content of those to damage by their names.
 
         Checksums are removed: an attacker could correct them, so a mutation must not stop there.
         """
-        folder.mkdir(parents=True)
-        self.write(folder)
-        for path in folder.rglob("checksums.json"):
-            path.unlink()
+        if not folder.exists():
+            folder.mkdir(parents=True)
+            self.write(folder)
+            for path in folder.rglob("checksums.json"):
+                path.unlink()
         found = {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.glob(self.pattern))}
         assert found, f"no {self.pattern}"
         return found
 
-    def damaged(self, files: Files, random: Random) -> tuple[str, bytes]:
+    def damaged(self, files: Mapping[str, bytes], random: Random) -> tuple[str, bytes]:
         """Return the name of one of the files, and a damaged version of it; half of the mutations know the format."""
         name = random.choice(sorted(files))
         original = content = files[name]
@@ -101,7 +98,7 @@ class Reader:
         return name, content if content != original else content[:-1]
 
     def outcome(self, path: Path) -> str:
-        """Return `value` if a file can be read, or `error` if it raises `ReviverError`.
+        """Return `values` if a file can be read, or `errors` if it raises `ReviverError`.
 
         Raises:
             AssertionError: if the result or the message of the error is wrong.
@@ -112,8 +109,8 @@ class Reader:
             message = str(error)
             assert "\n" not in message, f"more than one line: {message[:200]!r}"
             assert len(message) < MAX_MESSAGE, f"{len(message)} characters: {message[:200]!r}"
-            return "error"
-        return "value"
+            return "errors"
+        return "values"
 
 
 # Images
@@ -127,19 +124,12 @@ def read_images(path: Path) -> None:
     """Read images from a file, or from its folder."""
     source = path if path.suffix in (".npy", ".npz") else path.parent
     data = load_images(str(source), SIZE)
-    assert data.images.dtype == torch.uint8
+    assert (data.images.dtype, data.images.shape[2:]) == (torch.uint8, (SIZE, SIZE))
     assert data.images.shape[1] in (1, 3)
-    assert data.images.shape[2:] == (SIZE, SIZE)
     assert len(data.images) >= 2
-    if data.labels is not None:
-        assert data.labels.shape == (len(data.images),)
-        assert data.labels.dtype == torch.int64
-        assert data.labels.min() >= 0
-
-
-def read_labeled_arrays(path: Path) -> None:
-    read_images(path)
-    load_test_images(str(path), SIZE)
+    assert data.labels is None or (len(data.labels) == len(data.images) and data.labels.min() >= 0)
+    if path.suffix == ".npz":
+        load_test_images(str(path), SIZE)
 
 
 def write_idx(folder: Path, pack: Callable[[bytes], bytes] = bytes, ending: str = "") -> None:
@@ -170,17 +160,7 @@ def pictures(kind: str, *damage: mutations.Damage, read: Callable[[Path], object
     return Reader(write, read, damage, "[RL]*")
 
 
-def read_samples(path: Path) -> None:
-    """Read a grid of samples."""
-    pixels = read_pixels(path)
-    assert pixels.dtype == np.uint8
-    assert pixels.ndim == 2 or pixels.shape[2] == 3
-
-
 # Sequences
-
-SEQUENCES = ["1 2 3", "0.5 -1e-3", "7", "1, 2, 3, 4"]
-LABELS = ["a", "b", "a", "ü c"]
 
 
 def read_table(path: Path) -> None:
@@ -197,12 +177,12 @@ def read_table(path: Path) -> None:
 
 
 def write_csv(folder: Path) -> None:
-    rows = [f'"{text}",{label}\r\n' for text, label in zip(SEQUENCES, LABELS, strict=True)]
-    (folder / "set.csv").write_bytes("".join(["sequence,label\r\n", *rows]).encode())
+    text = 'sequence,label\r\n"1 2 3",a\r\n"0.5 -1e-3",b\r\n7,a\r\n"1, 2, 3, 4",ü c\r\n'
+    (folder / "set.csv").write_bytes(text.encode())
 
 
 def write_parquet(folder: Path) -> None:
-    texts = pa.table({"sequence": SEQUENCES, "label": LABELS})
+    texts = pa.table({"sequence": ["1 2 3", "0.5 -1e-3", "7", "1, 2, 3, 4"], "label": ["a", "b", "a", "ü c"]})
     lists = pa.table({"sequence": [[1.0, 2.0], [0.5], [3.0], [7.0, 8.0, 9.0]], "label": [1, 2, 1, 3]})
     pq.write_table(texts, folder / "text.parquet", use_dictionary=False, compression="none")
     pq.write_table(lists, folder / "packed.parquet", compression="zstd", data_page_version="2.0")
@@ -219,8 +199,6 @@ def write_sequence_npz(folder: Path) -> None:
 LSTM = LSTMConfig(hidden_size=3, epochs=1, data_size=20)
 GAN = GANConfig(image_size=SIZE, latent_size=4, epochs=1, batch_size=2, eval_every=0, ema=0.9)
 CUSTOM = LSTMConfig(task="custom", data="own.csv", hidden_size=2, num_layers=2, epochs=1)
-RUNS = ("lstm", "gan", "custom")
-"""Folders of the runs."""
 
 
 def narrow() -> None:
@@ -242,13 +220,9 @@ def write_runs(folder: Path) -> None:
     (folder / "gan" / "scores.jsonl").write_text("".join(lines))
 
 
-def runs(pattern: str, read: Callable[[Path], object], *damage: mutations.Damage) -> Reader:
-    return Reader(write_runs, read, damage, f"*/{pattern}")
-
-
 def read_run(path: Path) -> None:
     """Load the run that a file belongs to, and run its network."""
-    home = next(parent for parent in path.parents if parent.name in RUNS)
+    home = next(parent for parent in path.parents if parent.name in ("lstm", "gan", "custom"))
     for which in ("last", "best") if path.name == "best.json" else ("last",):
         run = load(home, checkpoint=which)
         with torch.no_grad():
@@ -330,19 +304,16 @@ def read_state(path: Path) -> None:
 
 def damage_checkpoint(content: bytes, random: Random) -> bytes:
     """Damage a file of a checkpoint according to its format."""
-    return (mutations.json_text if content[:1] == b"{" else mutations.safetensors)(content, random)
+    return (json_text if content[:1] == b"{" else safetensors)(content, random)
 
 
-# Settings
+# Settings and networks
 
-SETTINGS = (
-    'length = 5\nencoding = "onehot"\nlearning_rate = 1e-3\ncurriculum = false\nepochs = 3\nhidden_dropout = 0.5\n'
-)
 OPTIONS = options_of(build_app()["lstm"]["train"].assemble_argument_collection())
 
 
 def write_settings(folder: Path) -> None:
-    (folder / "lstm.toml").write_text(SETTINGS)
+    (folder / "lstm.toml").write_text('length = 5\nencoding = "onehot"\nlearning_rate = 1e-3\ncurriculum = false\n')
     (folder / "lstm.json").write_text('{"length": 5, "encoding": "onehot", "data": null}')
 
 
@@ -353,9 +324,6 @@ def read_config(path: Path) -> None:
     override(LSTMConfig(), {name: value for name, value in settings.items() if name in names})
 
 
-# Tensors
-
-
 def write_extractor(folder: Path) -> None:
     torch.manual_seed(0)
     save_classifier(DigitClassifier(3, (1, 8, 8)), folder / "extractor.safetensors")
@@ -364,8 +332,7 @@ def write_extractor(folder: Path) -> None:
 def read_extractor(path: Path) -> None:
     """Read a feature extractor, and apply it."""
     extractor = FeatureExtractor.read(path)
-    shape = extractor.classifier.image_shape
-    output = extractor.forward(torch.zeros(1, *shape))
+    output = extractor.forward(torch.zeros(1, *extractor.classifier.image_shape))
     assert output.logits.shape == (1, extractor.classifier.head.out_features)
 
 
@@ -413,7 +380,6 @@ def read_cache(path: Path) -> None:
     assert all(torch.equal(found[name], tensor) for name, tensor in CACHED.items())
 
 
-JSON, TENSORS = mutations.json_text, mutations.safetensors
 READERS: Mapping[str, Reader] = MappingProxyType(
     {
         "idx": Reader(write_idx, read_images, (mutations.idx,)),
@@ -423,54 +389,23 @@ READERS: Mapping[str, Reader] = MappingProxyType(
             (mutations.inside_gzip(mutations.idx), mutations.inside_gzip(mutated)),
         ),
         "npy": Reader(write_npy, read_images, (mutations.npy,)),
-        "images-npz": Reader(write_image_npz, read_labeled_arrays, (mutations.archive,)),
+        "images-npz": Reader(write_image_npz, read_images, (mutations.archive,)),
         "png": pictures("png", mutations.png),
-        "jpeg": pictures("jpeg"),
-        "gif": pictures("gif"),
-        "bmp": pictures("bmp"),
-        "tiff": pictures("tiff", mutations.tiff),
-        "webp": pictures("webp"),
-        "grids": pictures("png", mutations.png, read=read_samples),
+        **{kind: pictures(kind) for kind in ("jpeg", "gif", "bmp", "tiff", "webp")},
+        "grids": pictures("png", mutations.png, read=read_pixels),
         "csv": Reader(write_csv, read_table, (mutations.csv_rows,)),
         "parquet": Reader(write_parquet, read_table, (mutations.parquet,)),
         "sequences-npz": Reader(write_sequence_npz, read_table, (mutations.archive,)),
-        "run.json": runs("run.json", read_run, JSON),
-        "pointers": runs("checkpoints/*.json", read_run, JSON),
-        "weights": runs("checkpoints/*/networks.safetensors", read_run, TENSORS),
-        "snapshots": runs("snapshots/*.safetensors", read_snapshots, TENSORS),
-        "points": runs("*.jsonl", read_records, JSON),
+        "run.json": Reader(write_runs, read_run, (json_text,), "*/run.json"),
+        "pointers": Reader(write_runs, read_run, (json_text,), "*/checkpoints/*.json"),
+        "weights": Reader(write_runs, read_run, (safetensors,), "*/checkpoints/*/networks.safetensors"),
+        "snapshots": Reader(write_runs, read_snapshots, (safetensors,), "*/snapshots/*.safetensors"),
+        "points": Reader(write_runs, read_records, (json_text,), "*/*.jsonl"),
         "checkpoint": Reader(write_checkpoint, read_state, (damage_checkpoint,), "*/[st][tr]a*"),
-        "settings": Reader(write_settings, read_config, (mutations.toml, JSON)),
-        "extractor": Reader(write_extractor, read_extractor, (TENSORS,)),
-        "pretrained-config": Reader(write_pretrained, read_pretrained, (JSON,), "*/config.json"),
-        "pretrained-weights": Reader(write_pretrained, read_pretrained, (TENSORS,), "*/model.safetensors"),
-        "cache": Reader(write_cache, read_cache, (TENSORS,)),
-    }
-)
-
-
-# Faulty readers that test the supervisor
-
-
-def faulty(act: Callable[[Path], object]) -> Reader:
-    """Return a reader that does something if its file is damaged."""
-    numbers = bytes(range(10))
-    return Reader(
-        lambda folder: (folder / "numbers").write_bytes(numbers), lambda path: path.read_bytes() == numbers or act(path)
-    )
-
-
-def spin(path: Path) -> None:
-    while path.exists():
-        pass
-
-
-FAULTY: Mapping[str, Reader] = MappingProxyType(
-    {
-        "grows": faulty(lambda _: np.ones(400 << 17)),  # 400 MiB
-        "fails": faulty(lambda _: {}["name"]),
-        "crashes": faulty(lambda _: os.kill(os.getpid(), signal.SIGSEGV)),
-        "hangs": faulty(lambda _: time.sleep(3600)),
-        "spins": faulty(spin),
+        "settings": Reader(write_settings, read_config, (mutations.toml, json_text)),
+        "extractor": Reader(write_extractor, read_extractor, (safetensors,)),
+        "pretrained-config": Reader(write_pretrained, read_pretrained, (json_text,), "*/config.json"),
+        "pretrained-weights": Reader(write_pretrained, read_pretrained, (safetensors,), "*/model.safetensors"),
+        "cache": Reader(write_cache, read_cache, (safetensors,)),
     }
 )
