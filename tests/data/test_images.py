@@ -69,23 +69,17 @@ def tensor(array: np.ndarray) -> torch.Tensor:
 # MNIST, bytes and floats
 
 
-@pytest.mark.parametrize(
-    ("split", "count", "labels", "images_md5", "labels_md5"),
-    [
-        ("train", 60_000, [5, 0, 4], "6bbc9ace898e44ae57da46a324031adb", "a25bea736e30d166cdddb491f175f624"),
-        ("test", 10_000, [7, 2, 1], "2646ac647ad5339dbf082846283269ea", "27ae3e4e09519cfbb04c329615203637"),
-    ],
-)
-def test_mnist_has_the_published_checksums(
-    split: str, count: int, labels: list[int], images_md5: str, labels_md5: str
-) -> None:
-    data = load_mnist(split)
-    assert hashlib.md5(idx_bytes(data.images[:, 0].numpy())).hexdigest() == images_md5
-    assert hashlib.md5(idx_bytes(data.labels.numpy().astype(np.uint8))).hexdigest() == labels_md5
-    assert (data.images.shape, data.images.dtype) == ((count, 1, 28, 28), torch.uint8)
-    assert (data.labels[:3].tolist(), data.labels.dtype) == (labels, torch.int64)
-    assert data.sha256 == hashlib.sha256(data.images.numpy().tobytes()).hexdigest()
-    assert torch.equal((load_images if split == "train" else load_test_images)("mnist").images, data.images)
+def test_mnist_has_the_published_checksums() -> None:
+    for split, count, images_md5, labels_md5 in (
+        ("train", 60_000, "6bbc9ace898e44ae57da46a324031adb", "a25bea736e30d166cdddb491f175f624"),
+        ("test", 10_000, "2646ac647ad5339dbf082846283269ea", "27ae3e4e09519cfbb04c329615203637"),
+    ):
+        data = load_mnist(split)
+        assert hashlib.md5(idx_bytes(data.images[:, 0].numpy())).hexdigest() == images_md5
+        assert hashlib.md5(idx_bytes(data.labels.numpy().astype(np.uint8))).hexdigest() == labels_md5
+        assert (data.images.shape, data.labels.dtype) == ((count, 1, 28, 28), torch.int64)
+        assert data.sha256 == hashlib.sha256(data.images.numpy().tobytes()).hexdigest()
+        assert torch.equal((load_images if split == "train" else load_test_images)("mnist").images, data.images)
 
 
 def test_every_byte_survives_the_round_trip_and_values_are_clipped() -> None:
@@ -156,9 +150,7 @@ def test_images_are_upright_and_cropped_to_the_middle_square(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("suffix", ["npy", "npz"])
 @pytest.mark.parametrize("shape", [(4, 8, 8), (4, 1, 8, 8), (4, 3, 8, 8), (4, 8, 8, 1), (4, 8, 8, 3)])
-def test_arrays_of_every_layout(
-    shape: tuple[int, ...], suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_arrays(shape: tuple[int, ...], suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for version, chunk, order in (((1, 0), 1 << 25, "C"), ((2, 0), 200, "F"), ((3, 0), 200, "C")):
         monkeypatch.setattr(image_set, "CHUNK_BYTES", chunk)
         array = noise(*shape).copy(order)
@@ -261,7 +253,6 @@ DAMAGED = [
     (IDX, HEADER + bytes(49), "its header claims 48 bytes and it holds more"),
     (IDX, idx_bytes(np.arange(20, dtype=np.uint8)), "its magic number is 0x801 instead of 0x803"),
     (IDX, HUGE, "claims 1000000000000 bytes, more than"),
-    (IDX, struct.pack(">4I", 0x803, 1, 4, 4) + bytes(16), "give at least 2"),
     (IDX, gzip.compress(HEADER + bytes(48))[:-8] + bytes(8), "it cannot be read"),
     (PNG, b"", UNKNOWN),
     (PNG, b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n", UNKNOWN),
@@ -274,10 +265,8 @@ DAMAGED = [
     ("set.npy", npy_bytes(np.zeros((4, 8, 8), dtype=np.int64)), "256 int64 is not images; give bytes"),
     ("set.npy", npy_bytes(IMAGES.astype(np.float32)), "its numbers go from .* to .*; give bytes"),
     ("set.npy", npy_bytes(np.full((4, 8, 8), np.nan)), "its numbers go from nan to nan"),
-    ("set.npy", npy_bytes(np.zeros((0, 8, 8), dtype=np.uint8)), r"holds 0 images|without numbers"),
     ("set.npy", npy_bytes(noise(1, 8, 8)), "give at least 2"),
     ("set.npz", NPZ[:60] + bytes(100) + NPZ[160:], "it cannot be read"),
-    ("set.npz", npz_bytes(), "it has the arrays none; call the one to use images"),
     ("set.npz", npz_bytes(a=IMAGES, b=np.zeros(3)), "it has the arrays a, b; call the one to use images"),
     ("set.npz", NPZ[:CLAIM] + struct.pack("<I", 2**31) + NPZ[CLAIM + 4 :], "claims 2147483648 bytes, more than"),
     ("set.npz", npz_bytes(images=IMAGES, labels=np.zeros(3, int)), LABELS),
@@ -349,7 +338,6 @@ def test_an_unknown_source_is_refused(tmp_path: Path) -> None:
         ("Mnist", "^data: Mnist does not exist; give mnist, fashion-mnist, kmnist, .*, an IDX fold"),
         (str(tmp_path / "images.zip"), "images.zip is of an unknown kind; give mnist, .*, an IDX folder"),
         (str(tmp_path / "empty"), r"^data: .* holds no IDX files and no images; put some into it \(\.png"),
-        (write_images(tmp_path / "one", noise(9, 9)), r"holds 1 images of .*; give at least 2"),
     ):
         with pytest.raises(DataError, match=problem):
             load_images(source, 16)
@@ -357,7 +345,6 @@ def test_an_unknown_source_is_refused(tmp_path: Path) -> None:
 
 # Data sets by name
 
-SIZES = {"train": 40, "test": 20}
 PREFIXES = {
     "fashion-mnist": ("FashionMNIST", "train", "t10k"),
     "kmnist": ("KMNIST", "train", "t10k"),
@@ -369,19 +356,12 @@ PREFIXES = {
 """Folders and names of files as torchvision has them."""
 
 
-@pytest.fixture
-def no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the tests away from the user's data sets, and hide torchvision."""
-    monkeypatch.setenv("REVIVER_DATA", str(tmp_path / "data"))
-    monkeypatch.setitem(sys.modules, "torchvision.datasets", None)
-
-
 def write_named(name: str) -> Path:
-    """Write the four files of a data set in the original format, with the labels 0 to 4 in turn."""
+    """Write 40 and 20 images of a data set in the original format, with the labels 0 to 4 in turn."""
     torchvision, *prefixes = PREFIXES[name]
     folder = data_folder() / torchvision / "raw"
     folder.mkdir(parents=True, exist_ok=True)
-    for count, prefix in zip(SIZES.values(), prefixes, strict=True):
+    for count, prefix in zip((40, 20), prefixes, strict=True):
         images = noise(count, 28, 28).swapaxes(1, 2) if "emnist" in name else noise(count, 28, 28)
         labels = (np.arange(count) % 5 + (name == "emnist-letters")).astype(np.uint8)
         for kind, array in (("images-idx3", images), ("labels-idx1", labels)):
@@ -389,12 +369,12 @@ def write_named(name: str) -> Path:
     return folder
 
 
-@pytest.mark.usefixtures("no_network")
 @pytest.mark.parametrize("name", PREFIXES)
 def test_every_data_set_is_downloaded_once_and_read_upright_with_classes_from_0(
-    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert PREFIXES.keys() == DATA_SETS.keys()
+    monkeypatch.setenv("REVIVER_DATA", str(tmp_path / "data"))
     calls = []
 
     def download_data_set(root: Path, download: bool, **arguments: str) -> None:
@@ -405,26 +385,26 @@ def test_every_data_set_is_downloaded_once_and_read_upright_with_classes_from_0(
     module = ModuleType("torchvision.datasets")
     setattr(module, PREFIXES[name][0], download_data_set)
     monkeypatch.setitem(sys.modules, "torchvision.datasets", module)
-    for split, load in (("train", load_images), ("test", load_test_images)):
+    for count, load in ((40, load_images), (20, load_test_images)):
         data = load(name)
-        assert torch.equal(data.images[:, 0], tensor(noise(SIZES[split], 28, 28)))
-        assert data.labels.tolist() == [index % 5 for index in range(SIZES[split])]
-        assert data.name == name
+        assert torch.equal(data.images[:, 0], tensor(noise(count, 28, 28)))
+        assert (data.labels.tolist(), data.name) == ([index % 5 for index in range(count)], name)
     assert load_images(name, 14).image_shape == (1, 14, 14)
-    assert calls == [(data_folder(), True, {"split": name.partition("-")[2]} if "emnist" in name else {})]
+    assert calls == [(tmp_path / "data", True, {"split": name.partition("-")[2]} if "emnist" in name else {})]
     assert capsys.readouterr().out == "", "stdout is for results"
 
 
-@pytest.mark.usefixtures("no_network")
 @pytest.mark.parametrize("problem", ["absent", "offline"])
-def test_a_failed_download_is_one_line_with_a_remedy(problem: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_download_is_one_line_with_a_remedy(
+    problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*_: object, **__: object) -> None:
         raise OSError("no route\nto host")
 
-    if problem != "absent":
-        module = ModuleType("torchvision.datasets")
-        module.KMNIST = fail
-        monkeypatch.setitem(sys.modules, "torchvision.datasets", module)
+    module = ModuleType("torchvision.datasets")
+    module.KMNIST = fail
+    monkeypatch.setitem(sys.modules, "torchvision.datasets", None if problem == "absent" else module)
+    monkeypatch.setenv("REVIVER_DATA", str(tmp_path / "data"))
     (write_named("kmnist") / "train-labels-idx1-ubyte.gz").unlink()  # images without labels count as missing
     with pytest.raises(DataError, match=r"^data: kmnist is not in .*KMNIST/raw and cannot be downloaded") as caught:
         load_images("kmnist")

@@ -12,7 +12,6 @@ from reviver.errors import RunFolderError
 from reviver.files.atomic import (
     atomic_folder,
     atomic_write,
-    make_folder,
     previous_path,
     recover_interrupted_writes,
     temporary_path,
@@ -87,32 +86,6 @@ def test_recovery_moves_a_replaced_folder_back_and_removes_the_rest(tmp_path: Pa
     temporary_path(tmp_path / "e").symlink_to(tmp_path / "d")
     recover_interrupted_writes(tmp_path)
     assert contents(tmp_path) == {"b": {"x": "old"}, "c": {"x": "new"}, "d": {}}
-
-
-def test_everything_is_on_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Record the names that are flushed and renamed: data before the rename, the folder of a name after it."""
-    events: list[str] = []
-    rename = Path.replace
-
-    def recording(self: Path, target: Path) -> Path:
-        events.append(f"{self.name} -> {target.name}")
-        return rename(self, target)
-
-    monkeypatch.setattr("reviver.files.atomic.sync", lambda path: events.append(path.name))
-    monkeypatch.setattr(Path, "replace", recording)
-    root = tmp_path / "new"
-    write_text(root / "a", "text")
-    assert events == [tmp_path.name, ".a.part", ".a.part -> a", "new"]
-    events.clear()
-    write(root / "b", x="old")
-    assert events == ["x", ".b.part", ".b.part -> b", "new"]
-    events.clear()
-    write(root / "b", x="new")
-    assert events == ["x", ".b.part", "b -> .b.old", ".b.part -> b", "new"]
-    events.clear()
-    make_folder(root / "c" / "d")
-    make_folder(root / "c" / "d")
-    assert events == ["new", "c"]
 
 
 def test_json_is_finite(tmp_path: Path) -> None:

@@ -226,11 +226,10 @@ def test_every_tensor_reader_refuses_an_invalid_header(
     assert torch.equal(cached("networks", dict)["a"], built["a"]), "the damaged file must be replaced"
 
 
-@pytest.mark.parametrize("length", [0, 15, 17, (1 << 24) + 1, 2**63])
+@pytest.mark.parametrize("length", [0, (1 << 24) + 1, 2**63])
 def test_a_wrong_header_length_is_refused(length: int, tmp_path: Path) -> None:
     path = tensors_file(tmp_path / "a.safetensors", f'{{"a": {entry()}}}', length)
-    problem = "claims a length" if length > 1 << 24 else "invalid header length|invalid JSON in header"
-    with memory_limit(5), pytest.raises(ValueError, match=problem):
+    with memory_limit(5), pytest.raises(ValueError, match="claims a length" if length else "invalid JSON in header"):
         read_header(path)
 
 
@@ -300,16 +299,20 @@ def test_a_link_out_of_a_run_folder_is_refused_and_not_followed(
     assert {file: file.read_bytes() for file in folder.parent.rglob("*") if file.is_file()} == before
 
 
-def test_internal_links_are_followed_and_circular_ones_refused(
-    run: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_internal_links_are_followed_and_circular_ones_refused(run: Callable[[str], Path]) -> None:
     folder = run("lstm")
     (folder / "newest").symlink_to("checkpoints/last.json")
     shutil.move(folder / "checkpoints", folder / "kept")
     (folder / "checkpoints").symlink_to("kept")
     (folder.parent / "newest").symlink_to("lstm")
     load(folder.parent / "newest")
-    vanishing, scandir = folder / "kept" / ".step-000009.part", os.scandir
+    (folder / "circle").symlink_to("circle")
+    with pytest.raises(RunFolderError, match="circle is a link that leads out"):
+        load(folder)
+
+
+def test_a_folder_that_disappears_during_the_scan_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    vanishing, scandir = tmp_path / "vanishing", os.scandir
     vanishing.mkdir()
 
     def pruning(path: str | Path) -> Any:
@@ -317,13 +320,9 @@ def test_internal_links_are_followed_and_circular_ones_refused(
             vanishing.rmdir()
         return scandir(path)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "scandir", pruning)
-        reject_external_links(folder)
-    assert not vanishing.exists(), "an entry that disappears during the scan is skipped"
-    (folder / "circle").symlink_to("circle")
-    with pytest.raises(RunFolderError, match="circle is a link that leads out"):
-        load(folder)
+    monkeypatch.setattr(os, "scandir", pruning)
+    reject_external_links(tmp_path)
+    assert not vanishing.exists()
 
 
 @pytest.mark.timeout(60)
