@@ -11,12 +11,11 @@ import torch
 from PIL import Image, ImageDraw
 
 from reviver.cli import main
-from reviver.data.images.image_set import ImageSet, load_images
 from reviver.errors import DataError
 from reviver.gan import inversion
 from reviver.gan.scores.digit_classifier import DigitClassifier
 from reviver.gan.scores.feature_extractor import FeatureExtractor
-from reviver.gan.scores.train_classifier import accuracy, save_classifier, train_classifier
+from reviver.gan.scores.train_classifier import save_classifier
 from reviver.show.report.results import read_gan
 
 SIZE = 16
@@ -92,12 +91,3 @@ def test_an_extractor_file_has_the_shape_of_its_images(image_shape: tuple[int, i
         save_classifier(classifier, path)
         with pytest.raises(DataError, match=r"^extractor: .* is not the weights of an extractor .*give a file"):
             FeatureExtractor.read(path)
-
-
-def test_a_classifier_learns_colors(tmp_path: Path) -> None:
-    write_shapes(tmp_path, 40, np.random.default_rng(0))
-    data = load_images(str(tmp_path), SIZE)
-    images = data.images.clone()
-    images[data.labels == 1, 0], images[data.labels == 0, 2] = 255, 255
-    colored = ImageSet(images, data.labels, "colored")
-    assert accuracy(train_classifier(colored, epochs=8), colored) == 1

@@ -93,15 +93,6 @@ def test_a_run_predicts_without_its_file_and_each_row_by_itself(run: RunFolder, 
     torch.testing.assert_close(together, torch.tensor(written))
 
 
-def test_evaluate_uses_the_validation_set(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["lstm", "evaluate", str(run.path), "--json"]) == 0
-    (result,) = json.loads(capsys.readouterr().out)["results"]
-    last = run.read_metrics()[-1]
-    assert (result["accuracy"], result["size"]) == (last["validation_accuracy"], 40)
-    assert result["loss"] == pytest.approx(last["validation_loss"])
-    assert (result["chance"], result["baseline"]) == (0.5, pytest.approx(np.log(2)))
-
-
 def test_a_resumed_run_refuses_other_data(tmp_path: Path) -> None:
     path = save(tmp_path / "data.csv", 40, 0)
     config = override(CONFIG, {"data": str(path), "epochs": 1})

@@ -25,7 +25,7 @@ from reviver.data.images.pack import pack_images
 from reviver.data.packed import order as packed_order
 from reviver.data.packed.folder import checksum_of
 from reviver.data.packed.order import WINDOW_BLOCKS, epoch_order, equal_blocks, unequal_blocks
-from reviver.data.sequences.packed import PackedExamples, PackedTable, pack_sequences
+from reviver.data.sequences.examples import PackedExamples, PackedTable, pack_sequences
 from reviver.data.sequences.task import CustomTask
 from reviver.errors import ConfigError, DataError, Interrupted, RunFolderError
 from reviver.files.tensors import read_tensors

@@ -155,22 +155,18 @@ def test_npz_padding_may_be_anything_and_labels_bytes(tmp_path: Path) -> None:
     assert read_sequences(file_of(tmp_path, "npz", {"x": np.ones((3, 2)), "y": [1, 2, 3]})).lengths.tolist() == [2] * 3
 
 
-@pytest.mark.parametrize(
-    ("kind", "content", "labeled"),
-    [
-        ("csv", "sequence\n1 2\n", "sequence,label\n1 2,\n"),
-        ("parquet", {"sequence": ["1 2"]}, {"sequence": ["1 2"], "label": [None]}),
-        ("npz", {"x": [[1, 2]]}, {"x": [[1, 2]], "y": [0.5]}),
-    ],
-)
-def test_labels_are_not_needed_for_prediction(kind: str, content: Any, labeled: Any, tmp_path: Path) -> None:
+def test_labels_are_not_needed_for_prediction(tmp_path: Path) -> None:
     columns = {"sequence_column": "sequence", "label_column": "label"}
-    path = file_of(tmp_path, kind, content)
-    assert_is(read_sequences(path, labeled=False), [[1, 2]], None)
-    for file_content in (content, labeled):
-        found, problem = read_if_labeled(file_of(tmp_path, kind, file_content), **columns)
-        assert_is(found, [[1, 2]], None)
-        assert (str(path) in problem) == (file_content is labeled), "a file with bad labels says so"
+    for kind, content, labeled in (
+        ("csv", "sequence\n1 2\n", "sequence,label\n1 2,\n"),
+        ("npz", {"x": [[1, 2]]}, {"x": [[1, 2]], "y": [0.5]}),
+    ):
+        for file_content in (content, labeled):
+            path = file_of(tmp_path, kind, file_content)
+            found, problem = read_if_labeled(path, **columns)
+            assert_is(found, [[1, 2]], None)
+            assert_is(read_sequences(path, labeled=False), [[1, 2]], None)
+            assert (str(path) in problem) == (file_content is labeled), "a file with bad labels says so"
 
 
 # Files with errors
@@ -251,27 +247,24 @@ def test_paths_and_columns_that_cannot_be_read_are_refused(tmp_path: Path, monke
             read_sequences(file_of(tmp_path, kind, b""))
 
 
-@pytest.mark.parametrize(
-    ("kind", "content"),
-    [
+def test_rows_and_bytes_are_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for kind, content in (
         ("csv", HEADER + "1,a\n2,b\n3 4,c\n"),
         ("parquet", {"sequence": [[1], [2], [3, 4]], "label": [1, 2, 3]}),
-        ("npz", {"x": X[:, :2], "y": Y}),
         ("npz", {"x": X[:, :4].reshape(3, 1, 4).astype("u1"), "y": Y}),
-    ],
-)
-def test_rows_and_bytes_are_limited(kind: str, content: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = file_of(tmp_path, kind, content)
-    monkeypatch.setattr(limits, "MAX_ROWS", 3)
-    monkeypatch.setattr(limits, "MAX_BYTES", 48)
-    read_sequences(path)
-    monkeypatch.setattr(limits, "MAX_BYTES", 23)
-    with pytest.raises(DataError, match=r"would take .* GiB, more than .* GiB; |it has 48 bytes, the limit is 23"):
-        read_sequences(path)
-    monkeypatch.setattr(limits, "MAX_BYTES", 48)
-    monkeypatch.setattr(limits, "MAX_ROWS", 2)
-    with pytest.raises(DataError, match="it has more than 2 rows; give fewer"):
-        read_sequences(path)
+    ):
+        path = file_of(tmp_path, kind, content)
+        for rows, size, problem in (
+            (3, 23, r"would take .* GiB, more than .* GiB; "),
+            (2, 48, "it has more than 2 rows; give fewer"),
+        ):
+            monkeypatch.setattr(limits, "MAX_ROWS", 3)
+            monkeypatch.setattr(limits, "MAX_BYTES", 48)
+            read_sequences(path)
+            monkeypatch.setattr(limits, "MAX_ROWS", rows)
+            monkeypatch.setattr(limits, "MAX_BYTES", size)
+            with pytest.raises(DataError, match=problem):
+                read_sequences(path)
 
 
 # Classes

@@ -132,6 +132,13 @@ json_text = tokens(
 safetensors = after_length(
     "<Q", 0, tokens(rb"\[[^][]*\]", rb'(?<=:)"\w+"', rb"\d+", rb'"[^"]*"(?=:\{)', rb'"[^"]*":\{[^{}]*\},?')
 )
+
+
+def json_or_safetensors(content: bytes, random: Random) -> bytes:
+    """Damage a file of a checkpoint according to its format."""
+    return (json_text if content[:1] == b"{" else safetensors)(content, random)
+
+
 toml = tokens(rb"[^\n]*\n", rb"(?<== ).*", rb"\w+(?= =)")
 csv_rows = tokens(rb"[^\n]*\n", rb"[^,\r\n]+", rb".")
 npy = after_length("<H", 8, tokens(rb"\(.*?\)", rb"'[^' ]*'", rb"True|False", rb"\d+"))
@@ -171,7 +178,7 @@ def archive(content: bytes, random: Random) -> bytes:
 
 
 def png(content: bytes, random: Random) -> bytes:
-    """Change, remove or add a chunk of a PNG, with correct checksums."""
+    """Change, remove or double a chunk of a PNG, with correct checksums."""
     chunks, offset = [], 8
     while offset < len(content):
         (length,) = struct.unpack_from(">I", content, offset)
@@ -179,18 +186,10 @@ def png(content: bytes, random: Random) -> bytes:
         offset += 12 + length
     index = random.randrange(len(chunks))
     kind, data = chunks[index]
-    match random.randrange(5):
-        case 0:
-            chunks[0] = (b"IHDR", field(chunks[0][1], random.choice((0, 4)), ">I", random, 4000, 20_000))
-        case 1 if kind == b"IDAT":
-            chunks[index] = (kind, zlib.compress(mutated(zlib.decompress(data), random)))
-        case 2:
-            del chunks[index]
-        case 3:
-            text = random.choice((random.randbytes(30), b"x\0\0" + zlib.compress(bytes(10**6)), b""))
-            chunks.insert(index, (random.choice((b"zTXt", b"iCCP", b"tRNS", b"PLTE", b"eXIf", b"acTL", b"gAMA")), text))
-        case _:
-            chunks[index] = (kind, mutated(data, random))
+    is_unpacked = kind == b"IDAT" and random.random() < 0.5
+    data = zlib.compress(mutated(zlib.decompress(data), random)) if is_unpacked else mutated(data, random)
+    kind = random.choice((kind, kind, kind, b"zTXt", b"iCCP", b"tRNS", b"PLTE", b"eXIf", b"acTL", b"gAMA"))
+    chunks[index : index + random.choice((0, 1, 1, 1))] = [(kind, data)]
     parts = (struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in chunks)
     return content[:8] + b"".join(parts)
 

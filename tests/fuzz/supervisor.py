@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from tests.fuzz.readers import READERS, Reader, narrow
+from tests.fuzz.readers import READERS, Reader, write_files
 
 SLOW_SECONDS = 1.0
 """Maximum processor time of an input in seconds."""
@@ -91,15 +91,15 @@ def work(jobs: Mapping[str, range], home: Path, kept: Path, hang_seconds: float,
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     logging.disable()
-    narrow()
     limit = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() + MAX_ADDRESS_GROWTH
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    write_files(home)
     for name, numbers in jobs.items():
         reader = READERS[name]
-        folder = home / str(id(reader.write))
-        files = reader.prepare(folder)
+        files = {str(path.relative_to(home)): path.read_bytes() for path in home.glob(reader.pattern)}
+        assert files, f"no {reader.pattern}"
         for file_name, content in files.items():  # allocate what stays allocated before the first damaged file
-            outcome, problem = try_one(reader, folder / file_name, content, content)
+            outcome, problem = try_one(reader, home / file_name, content, content)
             assert outcome == "values", f"a valid file is not read: {name}/{file_name}: {problem}"
         gc.collect()
         for number in numbers:
@@ -110,7 +110,7 @@ def work(jobs: Mapping[str, range], home: Path, kept: Path, hang_seconds: float,
             signal.setitimer(signal.ITIMER_PROF, hang_seconds)  # its signal ends the process
             signal.setitimer(signal.ITIMER_REAL, 10 * hang_seconds)
             before, started = memory("VmRSS"), time.process_time()
-            outcome, problem = try_one(reader, folder / file_name, content, files[file_name])
+            outcome, problem = try_one(reader, home / file_name, content, files[file_name])
             seconds, growth = time.process_time() - started, (memory("VmHWM") - before) // 1024
             signal.setitimer(signal.ITIMER_PROF, 0)
             signal.setitimer(signal.ITIMER_REAL, 0)

@@ -98,11 +98,7 @@ def split_classes(classes: Tensor, train_fraction: float, seed: int) -> RowSplit
 
 
 def _train_sizes(counts: Sequence[int], fraction: float) -> list[int]:
-    """Return the number of training rows of each class, by the largest remainder method.
-
-    Each class has its `fraction` rounded down; the classes with the largest remainders have one row more, until the
-    total is right.
-    """
+    """Return the number of training rows of each class, by the largest remainder method."""
     limits = [max(1, count - 1) for count in counts]
     sizes = [min(max(math.floor(fraction * count), 1), limit) for count, limit in zip(counts, limits, strict=True)]
     missing = round(fraction * sum(counts)) - sum(sizes)

@@ -15,9 +15,8 @@ import torch
 from pydantic import Field, ValidationError, model_validator
 
 from reviver.data.packed.folder import is_packed
-from reviver.data.sequences.examples import Examples
+from reviver.data.sequences.examples import Examples, PackedExamples, PackedTable
 from reviver.data.sequences.labels import class_indices, class_names, split_classes
-from reviver.data.sequences.packed import PackedExamples, PackedTable
 from reviver.data.sequences.reader import read_sequences
 from reviver.data.sequences.standardization import Standardization
 from reviver.data.sequences.table import SequenceTable
