@@ -96,7 +96,7 @@ def test_json_is_finite(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["value.json"]
 
 
-def test_a_write_error_names_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_write_error_names_the_remedy(tmp_path: Path) -> None:
     remedies = {
         errno.ENOSPC: "No space left on device.*free some space .* --resume",
         errno.EDQUOT: "quota .* --resume",
@@ -106,9 +106,9 @@ def test_a_write_error_names_the_remedy(tmp_path: Path, monkeypatch: pytest.Monk
         errno.EIO: "Input/output error.*choose another folder",
     }
     for number, remedy in remedies.items():
-        with pytest.raises(RunFolderError, match=f"file: cannot be written .*{remedy}$"):  # noqa: SIM117
-            with atomic_write(tmp_path / "file"):
-                raise OSError(number, os.strerror(number))
+        match = f"file: cannot be written .*{remedy}"
+        with pytest.raises(RunFolderError, match=match), atomic_write(tmp_path / "file"):
+            raise OSError(number, os.strerror(number))
     with pytest.raises(RunFolderError, match="cannot be written"):
         write_text(tmp_path / "gone" / "file", "text", create_parent=False)
     assert not list(tmp_path.iterdir())

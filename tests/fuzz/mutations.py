@@ -68,11 +68,6 @@ def packed(layout: str, random: Random, *more: int) -> bytes:
     return struct.pack(layout, random.choice((*EXTREMES, *more)) % 256 ** struct.calcsize(layout))
 
 
-def field(content: bytes, offset: int, layout: str, random: Random, *more: int) -> bytes:
-    """Replace the integer at an offset."""
-    return content[:offset] + packed(layout, random, *more) + content[offset + struct.calcsize(layout) :]
-
-
 # Text: JSON, TOML, CSV, and the headers of binary formats
 
 TOKENS = (
@@ -132,13 +127,6 @@ json_text = tokens(
 safetensors = after_length(
     "<Q", 0, tokens(rb"\[[^][]*\]", rb'(?<=:)"\w+"', rb"\d+", rb'"[^"]*"(?=:\{)', rb'"[^"]*":\{[^{}]*\},?')
 )
-
-
-def json_or_safetensors(content: bytes, random: Random) -> bytes:
-    """Damage a file of a checkpoint according to its format."""
-    return (json_text if content[:1] == b"{" else safetensors)(content, random)
-
-
 toml = tokens(rb"[^\n]*\n", rb"(?<== ).*", rb"\w+(?= =)")
 csv_rows = tokens(rb"[^\n]*\n", rb"[^,\r\n]+", rb".")
 npy = after_length("<H", 8, tokens(rb"\(.*?\)", rb"'[^' ]*'", rb"True|False", rb"\d+"))
@@ -149,7 +137,8 @@ npy = after_length("<H", 8, tokens(rb"\(.*?\)", rb"'[^' ]*'", rb"True|False", rb
 
 def idx(content: bytes, random: Random) -> bytes:
     """Change the magic number or a dimension."""
-    return field(content, 4 * random.randrange(1 + content[3]), ">I", random)
+    offset = 4 * random.randrange(1 + content[3])
+    return content[:offset] + packed(">I", random) + content[offset + 4 :]
 
 
 def inside_gzip(damage: Damage) -> Damage:

@@ -339,7 +339,7 @@ READERS: Mapping[str, Reader] = MappingProxyType(
         "weights": Reader(read_run, "*/checkpoints/*/networks.safetensors", (safetensors,)),
         "snapshots": Reader(read_snapshots, "*/snapshots/*.safetensors", (safetensors,)),
         "points": Reader(read_records, "*/*.jsonl", (json_text,)),
-        "checkpoint": Reader(read_state, "state/*/[st][tr]a*", (mutations.json_or_safetensors,)),
+        "checkpoint": Reader(read_state, "state/*/[st][tr]a*", (json_text, safetensors)),
         "settings": Reader(read_config, "settings/*", (mutations.toml, json_text)),
         "extractor": Reader(read_extractor, "extractor/*", (safetensors,)),
         "pretrained-config": Reader(read_pretrained, "*/config.json", (json_text,)),

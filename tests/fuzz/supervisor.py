@@ -58,8 +58,7 @@ def supervise(
             worker.start()
             sender.close()
             while True:
-                line = receiver.recv()
-                add(tallies[line["name"]], line)
+                add(tallies, *receiver.recv())
         worker.join()
         if worker.exitcode == -signal.SIGINT:
             raise KeyboardInterrupt
@@ -67,21 +66,20 @@ def supervise(
             raise RuntimeError("the worker has an error of its own, or a valid file is not read correctly")
         if worker.exitcode:
             name = next(name for name in jobs if tallies[name]["inputs"] < ends[name])
-            problem = "hangs" if -worker.exitcode in (signal.SIGPROF, signal.SIGALRM) else "crashes"
-            tallies[name]["problems"].append(f"{name}/{tallies[name]['inputs']}: {problem} (status {worker.exitcode})")
-            tallies[name][problem] += 1
-            tallies[name]["inputs"] += 1
+            outcome = "hangs" if -worker.exitcode in (signal.SIGPROF, signal.SIGALRM) else "crashes"
+            add(tallies, name, outcome, f"{outcome} (status {worker.exitcode})", 0.0, 0)
 
 
-def add(tally: dict[str, Any], line: Mapping[str, Any]) -> None:
-    """Count the input that a line of a worker describes."""
-    is_slow, is_large = line["seconds"] > SLOW_SECONDS, line["growth"] > MAX_GROWTH
-    for count, value in (("inputs", 1), (line["outcome"], 1), ("slow", is_slow), ("large", is_large)):
-        tally[count] += value
-    for most, value in (("slowest", line["seconds"]), ("growth", line["growth"])):
-        tally[most] = max(tally[most], value)
-    if line["is_kept"]:
-        tally["problems"].append("{name}/{number}: {problem} ({seconds} s, {growth} MB)".format(**line))
+def add(
+    tallies: Mapping[str, dict[str, Any]], name: str, outcome: str, problem: str, seconds: float, growth: int
+) -> None:
+    """Count the next input of a reader."""
+    tally = tallies[name]
+    if problem or seconds > SLOW_SECONDS or growth > MAX_GROWTH:
+        tally["problems"].append(f"{name}/{tally['inputs']}: {problem or outcome} ({seconds} s, {growth} MB)")
+    for count in ("inputs", outcome, *["slow"] * (seconds > SLOW_SECONDS), *["large"] * (growth > MAX_GROWTH)):
+        tally[count] += 1
+    tally["slowest"], tally["growth"] = max(tally["slowest"], seconds), max(tally["growth"], growth)
 
 
 def work(jobs: Mapping[str, range], home: Path, kept: Path, hang_seconds: float, connection: Connection) -> None:
@@ -114,11 +112,9 @@ def work(jobs: Mapping[str, range], home: Path, kept: Path, hang_seconds: float,
             seconds, growth = time.process_time() - started, (memory("VmHWM") - before) // 1024
             signal.setitimer(signal.ITIMER_PROF, 0)
             signal.setitimer(signal.ITIMER_REAL, 0)
-            is_kept = outcome == "wrong" or seconds > SLOW_SECONDS or growth > MAX_GROWTH
-            if not is_kept:
+            if not problem and seconds <= SLOW_SECONDS and growth <= MAX_GROWTH:
                 copy.unlink()
-            line = {"name": name, "number": number, "outcome": outcome, "problem": problem or outcome}
-            connection.send({**line, "is_kept": is_kept, "seconds": round(seconds, 4), "growth": growth})
+            connection.send((name, outcome, problem, round(seconds, 4), growth))
 
 
 def try_one(reader: Reader, path: Path, content: bytes, original: bytes) -> tuple[str, str]:
