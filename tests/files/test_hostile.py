@@ -166,20 +166,18 @@ def test_an_archive_with_too_many_or_equal_names_is_refused(tmp_path: Path) -> N
 # JSON and tensors
 
 
-@pytest.mark.parametrize(
-    ("text", "problem"),
-    [
+def test_json_is_strict() -> None:
+    for text, problem in (
         ('{"a": 1, "b": {"c": 2, "c": 3}}', "it has the key 'c' twice"),
         ('{"a": {"b": NaN}}', "it has a number that is not finite, NaN, in b"),
         (f'{{"a": {2**63}}}', "it has an integer of more than 64 bits, 9223372036854775808, in a"),
         (f'{{"a": {"9" * 5000}}}', "it has an integer of more than 64 bits, 99999999999999999999, in a"),
         ('{"a": ' + "[" * 20 + "]" * 20 + "}", "it is deeper than 20 levels"),
+        ("[1]", "it is not a JSON object"),
         ("", "Expecting value"),
-    ],
-)
-def test_json_is_strict(text: str, problem: str) -> None:
-    with pytest.raises(ValueError, match=re.escape(problem)):
-        parse_json(text.encode())
+    ):
+        with pytest.raises(ValueError, match=re.escape(problem)):
+            parse_json(text.encode())
     whole = {"a": [2**63 - 1, -(2**63) + 1, None, "ü"], "b": {"c": 1.5}}
     assert parse_json(json.dumps(whole).encode()) == whole
     deep = '{"a": ' + "[" * 19 + "]" * 19 + "}"
@@ -226,11 +224,15 @@ def test_every_tensor_reader_refuses_an_invalid_header(
     assert torch.equal(cached("networks", dict)["a"], built["a"]), "the damaged file must be replaced"
 
 
-@pytest.mark.parametrize("length", [0, (1 << 24) + 1, 2**63])
-def test_a_wrong_header_length_is_refused(length: int, tmp_path: Path) -> None:
-    path = tensors_file(tmp_path / "a.safetensors", f'{{"a": {entry()}}}', length)
-    with memory_limit(5), pytest.raises(ValueError, match="claims a length" if length else "invalid JSON in header"):
-        read_header(path)
+def test_a_wrong_header_length_is_refused(tmp_path: Path) -> None:
+    for length, problem in (
+        (0, "invalid JSON in header"),
+        ((1 << 24) + 1, "claims a length"),
+        (2**63, "claims a length"),
+    ):
+        path = tensors_file(tmp_path / "a.safetensors", f'{{"a": {entry()}}}', length)
+        with memory_limit(5), pytest.raises(ValueError, match=problem):
+            read_header(path)
 
 
 def test_tensors_round_trip(tmp_path: Path) -> None:
@@ -271,12 +273,12 @@ def test_sizes_in_run_json_are_checked_before_memory_is_allocated(case: str, run
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("step", ["../../outside", -1, True, 10**30])
-def test_a_pointer_cannot_be_a_path(step: Any, run: Callable[[str], Path]) -> None:
+def test_a_pointer_cannot_be_a_path(run: Callable[[str], Path]) -> None:
     folder = run("lstm")
-    (folder / "checkpoints" / "last.json").write_text(json.dumps({"step": step}))
-    with pytest.raises(RunFolderError, match=r"last\.json: (step must be .+|cannot be read .+); .* damaged"):
-        load(folder)
+    for step in ("../../outside", -1, True, 10**30):
+        (folder / "checkpoints" / "last.json").write_text(json.dumps({"step": step}))
+        with pytest.raises(RunFolderError, match=r"last\.json: (step must be .+|cannot be read .+); .* damaged"):
+            load(folder)
 
 
 @pytest.mark.parametrize("name", ["run.json", "checkpoints", "checkpoints/*/net*"])
