@@ -123,6 +123,10 @@ def test_packed_sequences_are_those_of_the_file(packed_series: Path, tmp_path: P
         for index in (slice(1, 3), torch.tensor([4, 0, 2]), torch.arange(len(one)).flip(0)):
             for key in ("x", "lengths", "targets"):
                 assert torch.equal(getattr(one[index], key), getattr(other[index], key))
+    path, out = tmp_path / "table.csv", tmp_path / "table"
+    path.write_text("digits,kind\n1 2,a\n3,b\n")
+    assert main(f"data pack {path} --out {out} --sequence-column digits --label-column kind --quiet".split()) == 0
+    assert np.load(out / "sequences.npy").tolist() == [[1], [2], [3]]
 
 
 # Order

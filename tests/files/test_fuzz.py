@@ -12,7 +12,7 @@ pytestmark = pytest.mark.timeout(900)  # all readers are slow on a busy machine
 
 @pytest.mark.parametrize("inputs", [50, pytest.param(500, marks=pytest.mark.long)])
 def test_damaged_files_give_a_correct_result_or_a_reviver_error(inputs: int, tmp_path: Path) -> None:
-    ends = {name: inputs // 5 if name == "parquet" else inputs for name in READERS}  # it starts a process for each
+    ends = {name: inputs // 10 if name == "parquet" else inputs for name in READERS}  # it starts a process for each
     tallies = {name: new_tally() for name in READERS}
     supervise(tallies, ends, tmp_path, hang_seconds=60)
     for name, tally in tallies.items():
