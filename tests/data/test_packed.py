@@ -6,14 +6,11 @@ import json
 import os
 import shutil
 import signal
-import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import torch
 from hypothesis import given, settings
@@ -28,7 +25,7 @@ from reviver.data.images.pack import pack_images
 from reviver.data.packed import order as packed_order
 from reviver.data.packed.folder import checksum_of
 from reviver.data.packed.order import WINDOW_BLOCKS, epoch_order, equal_blocks, unequal_blocks
-from reviver.data.sequences.packed import PackedExamples, PackedTable, pack_sequences
+from reviver.data.sequences.examples import PackedExamples, PackedTable, pack_sequences
 from reviver.data.sequences.task import CustomTask
 from reviver.errors import ConfigError, DataError, Interrupted, RunFolderError
 from reviver.files.tensors import read_tensors
@@ -42,8 +39,7 @@ from reviver.train.gan import training as gan
 from reviver.train.lstm import training as lstm
 
 SIZE = 6
-RNG = np.random.default_rng(0)
-PIXELS = RNG.integers(0, 256, (40, 9, SIZE, 3), dtype=np.uint8)
+PIXELS = np.random.default_rng(0).integers(0, 256, (40, 9, SIZE, 3), dtype=np.uint8)
 LABELS = np.arange(40) % 3
 
 
@@ -56,7 +52,7 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def packed(tmp_path: Path) -> Path:
-    """Return a packed folder of 40 gray images with labels."""
+    """Return a packed folder of 40 gray images with labels; its source lies beside it."""
     np.savez(tmp_path / "gray.npz", images=PIXELS[..., 0], labels=LABELS)
     pack_images(str(tmp_path / "gray.npz"), tmp_path / "packed", SIZE)
     return tmp_path / "packed"
@@ -65,14 +61,11 @@ def packed(tmp_path: Path) -> Path:
 @pytest.fixture
 def packed_series(tmp_path: Path) -> Path:
     """Return a packed folder of 60 sequences of two channels; its source lies beside it."""
-    save_series(tmp_path / "series.npz")
+    rng = np.random.default_rng(1)
+    x, lengths = rng.normal(3, 2, (60, 12, 2)), rng.integers(1, 10, 60)
+    np.savez(tmp_path / "series.npz", x=x, y=["a", "b", "c"] * 20, lengths=lengths)
     pack_sequences(tmp_path / "series.npz", tmp_path / "packed-series")
     return tmp_path / "packed-series"
-
-
-def save_series(path: Path) -> None:
-    x = RNG.normal(3, 2, (60, 12, 2)).astype(np.float32)
-    np.savez(path, x=x, y=np.array(["a", "b", "c"])[LABELS[:20]].tolist() * 3, lengths=RNG.integers(1, 10, 60))
 
 
 def save_folder(path: Path) -> None:
@@ -83,34 +76,21 @@ def save_folder(path: Path) -> None:
             Image.fromarray(image).save(folder / f"{index}.png")
 
 
-def save_idx(path: Path) -> None:
-    path.mkdir()
-    for prefix in ("train", "t10k"):
-        for kind, array in (("images-idx3", PIXELS[..., 0]), ("labels-idx1", LABELS.astype(np.uint8))):
-            header = struct.pack(f">{1 + array.ndim}I", 0x800 | array.ndim, *array.shape)
-            (path / f"{prefix}-{kind}-ubyte").write_bytes(header + array.tobytes())
-
-
 SOURCES: dict[str, Callable[[Path], None]] = {
     "folder": save_folder,
-    "idx": save_idx,
     "fortran.npy": lambda path: np.save(path, np.asfortranarray(PIXELS)),
-    "floats.npy": lambda path: np.save(path, PIXELS.astype(np.float64) / 255),
     "centered.npy": lambda path: np.save(path, PIXELS[..., 0].astype(np.float32) / 127.5 - 1),
     "set.npz": lambda path: np.savez(path, images=PIXELS, labels=LABELS, test_images=PIXELS, test_labels=LABELS),
 }
 
 
 @pytest.mark.parametrize("name", SOURCES)
-@pytest.mark.parametrize("chunk_bytes", [1 << 25, 500])
-def test_packed_images_are_those_of_the_source(
-    name: str, chunk_bytes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_packed_images_are_those_of_the_source(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     SOURCES[name](tmp_path / name)
     source, out, again = str(tmp_path / name), tmp_path / "packed", tmp_path / "again"
     loads = [load_images] if "npy" in name else [load_images, load_test_images]
     expected = [load(source, SIZE) for load in loads]
-    monkeypatch.setattr(image_set, "CHUNK_BYTES", chunk_bytes)
+    monkeypatch.setattr(image_set, "CHUNK_BYTES", 500)
     assert main(["data", "pack", source, "--image-size", str(SIZE), "--out", str(out), "--quiet"]) == 0
     pack_images(str(out), again, SIZE)  # a packed folder is a source, too
     for folder in (out, again):
@@ -128,24 +108,14 @@ def test_packed_images_are_those_of_the_source(
             load_test_images(str(out), SIZE)
 
 
-@pytest.mark.parametrize("suffix", ["csv", "parquet", "npz"])
-def test_packed_sequences_are_those_of_the_file(suffix: str, tmp_path: Path) -> None:
-    path, out = tmp_path / f"series.{suffix}", tmp_path / "packed"
-    texts = [" ".join(map(str, range(1, 2 + index % 7))) for index in range(30)]
-    labels = [f"k{index % 3}" for index in range(30)]
-    if suffix == "csv":
-        path.write_text("digits,kind\n" + "".join(f"{x},{y}\n" for x, y in zip(texts, labels, strict=True)))
-    elif suffix == "parquet":
-        pq.write_table(pa.table({"digits": texts, "kind": labels}), path)
-    else:
-        save_series(path)
-    columns = [] if suffix == "npz" else ["--sequence-column", "digits", "--label-column", "kind"]
-    assert main(["data", "pack", str(path), "--out", str(out), "--quiet", *columns]) == 0
-    config = LSTMConfig(task="custom", data=str(path), sequence_column="digits", label_column="kind")
-    expected, found = CustomTask(config), CustomTask(LSTMConfig(task="custom", data=str(out)))
+def test_packed_sequences_are_those_of_the_file(packed_series: Path, tmp_path: Path) -> None:
+    assert main(["data", "pack", str(tmp_path / "series.npz"), "--out", str(tmp_path / "out"), "--quiet"]) == 0
+    for name in ("sequences", "offsets", "labels"):
+        assert np.array_equal(np.load(tmp_path / "out" / f"{name}.npy"), np.load(packed_series / f"{name}.npy"))
+    expected, found = CustomTask(lstm_config(tmp_path / "series.npz")), CustomTask(lstm_config(packed_series))
     assert found.data.model_dump(exclude={"sha256"}) == expected.data.model_dump(exclude={"sha256"})
-    for name in ("train", "validation"):
-        one, other = expected.fixed_split(name, 2), found.fixed_split(name, 2)
+    for split in ("train", "validation"):
+        one, other = expected.fixed_split(split, 2), found.fixed_split(split, 2)
         assert isinstance(other, PackedExamples)
         assert (len(one), one.steps) == (len(other), other.steps)
         assert torch.equal(one.block_edges, other.block_edges)
@@ -153,14 +123,16 @@ def test_packed_sequences_are_those_of_the_file(suffix: str, tmp_path: Path) -> 
         for index in (slice(1, 3), torch.tensor([4, 0, 2]), torch.arange(len(one)).flip(0)):
             for key in ("x", "lengths", "targets"):
                 assert torch.equal(getattr(one[index], key), getattr(other[index], key))
-    offsets = np.load(out / "offsets.npy")
-    assert len(np.load(out / "sequences.npy")) == offsets[-1]
+    path, out = tmp_path / "table.csv", tmp_path / "table"
+    path.write_text("digits,kind\n1 2,a\n3,b\n")
+    assert main(f"data pack {path} --out {out} --sequence-column digits --label-column kind --quiet".split()) == 0
+    assert np.load(out / "sequences.npy").tolist() == [[1], [2], [3]]
 
 
 # Order
 
 
-@pytest.mark.parametrize("count", [1, 5, 16, 17, 192, 1000])
+@pytest.mark.parametrize("count", [1, 16, 17, 192, 1000])
 @pytest.mark.parametrize("rows", [1, 3, 64])
 def test_an_epoch_has_every_index_once_and_mixes_neighbors_only_within_a_window(count: int, rows: int) -> None:
     edges = equal_blocks(count, 1, rows)
@@ -185,9 +157,8 @@ def test_blocks_hold_all_rows_and_about_the_block_size(sizes: list[int], block: 
     for begin, end in itertools.pairwise(edges):
         assert len({start // block for start in starts[begin:end]}) == 1
         assert end == len(sizes) or starts[end] // block > starts[begin] // block
-    equal = equal_blocks(len(sizes), sizes[0], block).tolist()
     rows = max(1, block // sizes[0])
-    assert equal == [*range(0, len(sizes), rows), len(sizes)]
+    assert equal_blocks(len(sizes), sizes[0], block).tolist() == [*range(0, len(sizes), rows), len(sizes)]
 
 
 # Training
@@ -208,7 +179,7 @@ def gan_config(data: Path, **changes: Any) -> GANConfig:
 
 
 def lstm_config(data: Path, **changes: Any) -> LSTMConfig:
-    return LSTMConfig(task="custom", data=str(data), **{"epochs": 2, "hidden_size": 4, "batch_size": 8, **changes})
+    return LSTMConfig(task="custom", data=str(data), epochs=2, hidden_size=4, batch_size=8, **changes)
 
 
 @pytest.mark.parametrize("order", ["full", "blocks"])
@@ -247,65 +218,41 @@ def test_a_resumed_run_goes_on_in_the_middle_of_the_order(
 # Damage
 
 
-def flip_byte(path: Path, position: int) -> None:
+def flip_byte(path: Path) -> None:
     content = bytearray(path.read_bytes())
-    content[position] ^= 1
+    content[-3] ^= 1
     path.write_bytes(content)
-
-
-def save_array(folder: Path, name: str, array: np.ndarray) -> None:
-    """Replace an array, with a valid checksum."""
-    np.save(folder / f"{name}.npy", array)
-    arrays = json.loads((folder / "packed.json").read_text())["arrays"]
-    described = {"shape": list(array.shape), "sha256": hashlib.sha256(array.tobytes()).hexdigest()}
-    edit_record(folder, arrays={**arrays, name: described})
 
 
 def edit_record(folder: Path, **changes: Any) -> None:
     """Change packed.json, with a valid checksum."""
-    record = json.loads((folder / "packed.json").read_text())
-    record.update(changes)
+    record = json.loads((folder / "packed.json").read_text()) | changes
     (folder / "packed.json").write_text(json.dumps({**record, "checksum": checksum_of(record)}))
 
 
-def replace_text(path: Path, old: str, new: str) -> None:
-    text = path.read_text()
-    assert old in text
-    path.write_text(text.replace(old, new))
-
-
 def link_away(path: Path) -> None:
-    target = path.parents[1] / "elsewhere.npy"
-    shutil.move(path, target)
-    path.symlink_to(target)
+    shutil.move(path, path.parents[1] / "elsewhere.npy")
+    path.symlink_to(path.parents[1] / "elsewhere.npy")
 
 
-@pytest.mark.parametrize("name", ["images.npy", "labels.npy", "sequences.npy", "offsets.npy"])
-def test_a_changed_byte_is_found(name: str, packed: Path, packed_series: Path) -> None:
-    folder = packed if (packed / name).exists() else packed_series
-    flip_byte(folder / name, -3)
-    with pytest.raises(DataError, match=rf"{name}: it has another checksum than when packed; restore the folder, or"):
-        load_images(str(folder), SIZE) if folder == packed else CustomTask(lstm_config(folder))
+def rename_data(path: Path) -> None:
+    path.write_text(path.read_text().replace('"gray"', '"grax"'))
 
 
+CHANGED = "it has another checksum than when packed; restore the folder, or"
 DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
+    "image": (lambda p: flip_byte(p / "images.npy"), f"images.npy: {CHANGED}"),
+    "label": (lambda p: flip_byte(p / "labels.npy"), f"labels.npy: {CHANGED}"),
     "truncated": (lambda p: os.truncate(p / "images.npy", 500), "images.npy: its header claims 1440 bytes and it holds"),
     "longer": (lambda p: os.truncate(p / "images.npy", 5000), "images.npy: it has 5000 bytes instead of 1568"),
     "no file": (lambda p: (p / "labels.npy").unlink(), "labels.npy: it cannot be read .*No such file"),
     "dtype": (lambda p: np.save(p / "images.npy", PIXELS[..., :1].astype(np.int8)), "images.npy: it holds int8 of shape"),
-    "checksum": (
-        lambda p: replace_text(p / "packed.json", '"gray"', '"grax"'),
-        "packed.json: its checksum differs; restore the folder, or pack the data again",
-    ),
+    "checksum": (lambda p: rename_data(p / "packed.json"), "packed.json: its checksum differs; restore the folder, or"),
     "format": (lambda p: edit_record(p, format=2), "packed.json: its format is not 1, which this version reads; rest"),
     "unknown key": (lambda p: edit_record(p, extra=1), "packed.json: extra is unknown"),
     "kind": (lambda p: edit_record(p, kind="sequences"), "holds sequences; give it to reviver lstm train"),
     "no array": (lambda p: edit_record(p, arrays={}), "packed.json: must have the array images"),
     "shape": (lambda p: np.save(p / "images.npy", PIXELS), "images.npy: it holds uint8 of shape .*, not what packed.js"),
-    "order": (
-        lambda p: np.save(p / "images.npy", np.asfortranarray(load_images(str(p), SIZE).images.numpy())),
-        "images.npy: it holds uint8 of shape .*, not what packed.json describes",
-    ),
     "pickle": (lambda p: np.save(p / "labels.npy", np.array([print])), "labels.npy: it holds Python objects"),
     "link": (lambda p: link_away(p / "labels.npy"), "packed: it cannot be read .labels.npy is a link that leads out"),
 }  # fmt: skip
@@ -324,29 +271,34 @@ def test_a_damaged_folder_is_one_clear_line(name: str, packed: Path, capsys: pyt
     assert not out.exists()
 
 
-@pytest.mark.parametrize(
-    ("name", "values", "message"),
-    [
-        ("offsets", [1, 3, 6], "offsets must increase from 0 to 6, 2 times"),
-        ("offsets", [0, 7, 6], "offsets must increase from 0 to 6"),
-        ("offsets", [0, 0, 6], "offsets must increase from 0 to 6"),
-        ("offsets", [0, 1, 3, 6], "offsets must increase from 0 to 6"),
-        ("offsets", [0, 1, 6], "a sequence is longer than 3 steps"),
-        ("labels", [0, 0], "labels must be the indices of the 2 distinct classes"),
-        ("labels", [0, 2], "labels must be the indices of the 2 distinct classes"),
-    ],
-)
-def test_wrong_offsets_and_labels_are_refused(name: str, values: list[int], message: str, tmp_path: Path) -> None:
+def test_wrong_offsets_and_labels_are_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "two.npz", x=np.zeros((2, 3)), y=[0, 1])
     pack_sequences(tmp_path / "two.npz", tmp_path / "packed")
-    save_array(tmp_path / "packed", name, np.array(values))
-    with pytest.raises(DataError, match=message):
-        PackedTable.open(tmp_path / "packed")
+    for number, (name, values, message) in enumerate(
+        (
+            *(
+                ("offsets", values, "offsets must increase from 0 to 6, 2")
+                for values in ([1, 3, 6], [0, 7, 6], [0, 0, 6])
+            ),
+            ("offsets", [0, 1, 3, 6], "offsets must increase from 0 to 6"),
+            ("offsets", [0, 1, 6], "a sequence is longer than 3 steps"),
+            *(
+                ("labels", values, "labels must be the indices of the 2 distinct classes")
+                for values in ([0, 0], [0, 2])
+            ),
+        )
+    ):
+        folder, array = tmp_path / str(number), np.array(values)
+        shutil.copytree(tmp_path / "packed", folder)
+        np.save(folder / f"{name}.npy", array)
+        arrays = json.loads((folder / "packed.json").read_text())["arrays"]
+        described = {"shape": list(array.shape), "sha256": hashlib.sha256(array.tobytes()).hexdigest()}
+        edit_record(folder, arrays={**arrays, name: described})
+        with pytest.raises(DataError, match=message):
+            PackedTable.open(folder)
 
 
-def test_images_and_sequences_are_not_confused(packed: Path, packed_series: Path) -> None:
-    with pytest.raises(DataError, match="holds sequences; give it to reviver lstm train"):
-        load_images(str(packed_series), SIZE)
+def test_images_are_not_taken_for_sequences_or_for_another_size(packed: Path) -> None:
     with pytest.raises(DataError, match="holds images; give it to reviver gan train"):
         CustomTask(lstm_config(packed))
     with pytest.raises(ConfigError, match=r"image_size must be 6 for .*, which was packed with images of 6 x 6, got 8"):
@@ -356,31 +308,24 @@ def test_images_and_sequences_are_not_confused(packed: Path, packed_series: Path
 # Writing
 
 
-def test_an_existing_folder_is_never_overwritten(packed: Path, packed_series: Path) -> None:
+def test_an_existing_folder_is_never_overwritten(packed: Path) -> None:
     before = (packed / "packed.json").read_bytes()
-    for pack in (lambda: pack_images("mnist", packed), lambda: pack_sequences(packed.parent / "series.npz", packed)):
-        with pytest.raises(
-            RunFolderError, match="packed: exists already and is never overwritten; choose another --out"
-        ):
-            pack()
+    for pack, source in ((pack_images, "mnist"), (pack_sequences, packed.parent / "series.npz")):
+        with pytest.raises(RunFolderError, match="packed: exists already and is never overwritten; choose another"):
+            pack(source, packed)  # type: ignore[operator]
     assert (packed / "packed.json").read_bytes() == before
 
 
-def test_a_signal_leaves_nothing_behind(
+def test_a_signal_or_a_damaged_source_leaves_nothing_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    number = signal.SIGTERM
-    np.save(tmp_path / "some.npy", PIXELS)
-    monkeypatch.setattr(np.lib.format, "write_array_header_1_0", lambda *_: os.kill(os.getpid(), number))
-    assert main(["data", "pack", str(tmp_path / "some.npy"), "--out", str(tmp_path / "packed")]) == 128 + number
+    number, source = signal.SIGTERM, tmp_path / "folder"
+    save_folder(source)
+    with monkeypatch.context() as patch:
+        patch.setattr(np.lib.format, "write_array_header_1_0", lambda *_: os.kill(os.getpid(), number))
+        assert main(["data", "pack", str(source), "--out", str(tmp_path / "packed")]) == 128 + number
     assert capsys.readouterr().err.splitlines()[-1].endswith(f"stopped by {number.name}; nothing was written")
-    assert [path.name for path in tmp_path.iterdir()] == ["some.npy"]
-
-
-def test_a_damaged_source_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image_set, "CHUNK_BYTES", 1)
-    save_folder(tmp_path / "folder")
-    (tmp_path / "folder" / "test" / "dogs" / "6.png").write_bytes(b"\x89PNG no")
+    (source / "test" / "dogs" / "6.png").write_bytes(b"\x89PNG no")
     with pytest.raises(DataError, match=r"6\.png: it cannot be read"):
-        pack_images(str(tmp_path / "folder"), tmp_path / "packed", SIZE)
+        pack_images(str(source), tmp_path / "packed", SIZE)
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]

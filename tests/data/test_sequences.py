@@ -4,12 +4,7 @@ import csv
 import json
 import math
 import os
-import pickle
-import struct
 import sys
-import zipfile
-from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,24 +26,25 @@ from reviver.errors import ConfigError, DataError, RunFolderError
 
 SEQUENCES = [[1.0, 2.5, -3.0], [4.0], [0.1, 1e-7, 1e7, 6.0], [7.0, 8.0]]
 LABELS = ["up", "down", "up", 'ünter, "quoted"']
-Write = Callable[..., Path]
 
 
 def file_of(folder: Path, kind: str, content: Any) -> Path:
-    """Write a file: text or bytes, columns of a Parquet file, arrays of an .npz."""
+    """Write a file: text, bytes or rows of a CSV file, columns of a Parquet file, arrays of an .npz."""
     path = folder / f"set.{kind}"
     if isinstance(content, str | bytes):
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    elif kind == "csv":
+        with path.open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerows(content)
     elif kind == "parquet":
-        pq.write_table(content if isinstance(content, pa.Table) else pa.table(content), path)
+        pq.write_table(pa.table(content), path)
     else:
         np.savez_compressed(path, **content)
     return path
 
 
 def padded(sequences: list[list[float]]) -> torch.Tensor:
-    longest = max(map(len, sequences))
-    return torch.tensor([[*one, *[0.0] * (longest - len(one))] for one in sequences]).unsqueeze(2)
+    return torch.nn.utils.rnn.pad_sequence(list(map(torch.tensor, sequences)), batch_first=True).float()[..., None]
 
 
 def assert_is(found: SequenceTable, sequences: list[list[float]], labels: list[str] | None) -> None:
@@ -67,25 +63,45 @@ def table_of(labels: tuple[str, ...] | None, count: int = 0) -> SequenceTable:
 # Valid files
 
 
-@pytest.mark.parametrize("separator", [" ", ",", ", ", "\t", "  ", "\n", "\u2003"])
-@pytest.mark.parametrize(("brackets", "encoding"), [("{}", "utf-8"), ("[{}]", "utf-8-sig"), (" {} ", "utf-8")])
-def test_csv(separator: str, brackets: str, encoding: str, write_csv: Write, monkeypatch: pytest.MonkeyPatch) -> None:
-    texts = [brackets.format(separator.join(map(str, one))) for one in SEQUENCES]
-    rows = [["id", "label", " sequence "], *(["9", *pair] for pair in zip(LABELS, texts, strict=True))]
-    for chunk in (1, 7, 1 << 16):  # a long text is split like a short one
-        monkeypatch.setattr(table, "CHUNK_CHARACTERS", chunk)
-        found = read_sequences(write_csv("set.csv", rows, encoding=encoding))
-        assert_is(found, SEQUENCES, LABELS)
-    assert (found.rows, found.name, found.row_name(0)) == ((2, 3, 4, 5), "set.csv", "row 2")
+ROWS = st.lists(
+    st.tuples(
+        st.lists(st.floats(allow_nan=False, allow_infinity=False, width=32), min_size=1, max_size=9),
+        st.text(st.characters(exclude_categories=["C"]), min_size=1, max_size=9).filter(str.strip),
+    ),
+    min_size=1,
+    max_size=9,
+)
+SEPARATORS = st.sampled_from((" ", ",", ", ", "\t", "\n", "\u2003"))
+BRACKETS = st.sampled_from(("{}", "[{}]", " {} "))
+CHUNKS = st.sampled_from((1, 7, 1 << 16))
+
+
+@pytest.mark.parametrize("kind", ["csv", "npz"])
+def test_any_table_survives(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    @settings(max_examples=100)
+    @given(ROWS, SEPARATORS, BRACKETS, CHUNKS)
+    def check(rows: list[tuple[list[float], str]], separator: str, brackets: str, chunk: int) -> None:
+        monkeypatch.setattr(table, "CHUNK_CHARACTERS", chunk)  # a long text is split like a short one
+        sequences, labels = map(list, zip(*rows, strict=True))
+        content: Any = [["id", "label", " sequence "]]
+        content += (["9", label, brackets.format(separator.join(map(repr, one)))] for one, label in rows)
+        if kind == "npz":
+            lengths = np.array([len(one) for one in sequences])
+            content = {"x": padded(sequences)[:, :, 0].numpy(), "lengths": lengths, "y": np.array(labels)}
+        found = read_sequences(file_of(tmp_path, kind, content))
+        assert_is(found, sequences, [label.strip() for label in labels])
+
+    check()
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_rows_are_counted_as_in_a_spreadsheet(end: str, tmp_path: Path) -> None:
-    lines = ["x,kind", "1 2, 01 ", "", '"3', '4",1', ",", "5,c", ""]
+    lines = ["\ufeffx,kind", "1 2, 01 ", "", '"3', '4",1', ",", "5,c", ""]
     path = file_of(tmp_path, "csv", end.join(lines))
     found = read_sequences(path, sequence_column="x", label_column="kind")
     assert_is(found, [[1, 2], [3, 4], [5]], ["01", "1", "c"])
-    assert found.rows == (2, 4, 6), "rows 3 and 5 are blank, row 4 has two lines"
+    assert (found.rows, found.name) == ((2, 4, 6), "set.csv"), "rows 3 and 5 are blank, row 4 has two lines"
+    assert found.row_name(1) == "row 4"
 
 
 def test_a_field_may_be_longer_than_the_csv_module_allows(tmp_path: Path) -> None:
@@ -96,62 +112,30 @@ def test_a_field_may_be_longer_than_the_csv_module_allows(tmp_path: Path) -> Non
     assert csv.field_size_limit() == before
 
 
-ROWS = st.lists(
-    st.tuples(
-        st.lists(st.floats(allow_nan=False, allow_infinity=False, width=32), min_size=1, max_size=9),
-        st.text(st.characters(exclude_categories=["C"]), min_size=1, max_size=9).filter(str.strip),
-    ),
-    min_size=1,
-    max_size=9,
-)
-
-
-@pytest.mark.parametrize("kind", ["csv", "npz"])
-def test_any_table_survives(kind: str, tmp_path: Path, write_csv: Write) -> None:
-    @settings(max_examples=60)
-    @given(ROWS)
-    def check(rows: list[tuple[list[float], str]]) -> None:
-        sequences, labels = map(list, zip(*rows, strict=True))
-        texts = [", ".join(map(repr, one)) for one in sequences]
-        if kind == "csv":
-            path = write_csv("set.csv", [["sequence", "label"], *zip(texts, labels, strict=True)])
-        else:
-            lengths = np.array([len(one) for one in sequences])
-            arrays = {"x": padded(sequences)[:, :, 0].numpy(), "lengths": lengths, "y": np.array(labels)}
-            path = file_of(tmp_path, "npz", arrays)
-        assert_is(read_sequences(path), sequences, [label.strip() for label in labels])
-
-    check()
-
-
 def test_parquet_of_text_and_of_lists(tmp_path: Path) -> None:
+    texts = [" ".join(map(str, one)) for one in SEQUENCES]
     for kind in (pa.large_string(), pa.dictionary(pa.int32(), pa.string())):
-        texts = pa.array([" ".join(map(str, one)) for one in SEQUENCES]).cast(kind)
-        columns = {"other": [1, 2, 3, 4], "label": pa.array(LABELS).cast(kind), "sequence": texts}
+        columns = {"other": [1, 2, 3, 4], "label": pa.array(LABELS).cast(kind), "sequence": pa.array(texts).cast(kind)}
         found = read_sequences(file_of(tmp_path, "parquet", columns))
         assert_is(found, SEQUENCES, LABELS)
     assert (found.rows, found.row_name(3)) == ((0, 1, 2, 3), "row index 3")
-    for kind in (pa.list_(pa.int8()), pa.large_list(pa.uint64()), pa.list_(pa.float16()), pa.list_(pa.float32(), 2)):
+    for kind in (pa.large_list(pa.uint64()), pa.list_(pa.float32(), 2)):
         sequences = [[1, 2], [3, 4], [5, 6]] if pa.types.is_fixed_size_list(kind) else [[1, 2, 3], [4], [5, 6]]
-        values = [list(map(np.float16, one)) for one in sequences] if kind.value_type == pa.float16() else sequences
-        path = file_of(tmp_path, "parquet", {"sequence": pa.array(values, kind), "label": [3, -1, 20]})
-        assert_is(read_sequences(path), [list(map(float, one)) for one in sequences], ["3", "-1", "20"])
+        path = file_of(tmp_path, "parquet", {"sequence": pa.array(sequences, kind), "label": [3, -1, 20]})
+        assert_is(read_sequences(path), sequences, ["3", "-1", "20"])
 
 
-def test_parquet_in_many_batches_shares_repeated_labels(tmp_path: Path) -> None:
+def test_parquet_in_many_batches(tmp_path: Path) -> None:
     sequences = [[float(row)] * (1 + row % 5) for row in range(5000)]
     labels = [str(row % 3) for row in range(5000)]
     for column in (sequences, [" ".join(map(str, one)) for one in sequences]):
         pq.write_table(pa.table({"sequence": column, "label": labels}), tmp_path / "set.parquet", row_group_size=1300)
-        found = read_sequences(tmp_path / "set.parquet")
-        assert_is(found, sequences, labels)
-        assert len({id(one) for one in found.labels or ()}) == 3
+        assert_is(read_sequences(tmp_path / "set.parquet"), sequences, labels)
 
 
-@pytest.mark.parametrize("dtype", ["?", ">i4", "u8", "f2", "g"])
+@pytest.mark.parametrize(("dtype", "order"), [("?", "C"), (">i4", "F"), ("u8", "C"), ("f2", "F"), ("g", "C")])
 @pytest.mark.parametrize("shape", [(4, 5), (4, 5, 3)])
-@pytest.mark.parametrize("order", ["C", "F"])
-def test_npz(dtype: str, shape: tuple[int, ...], order: Any, tmp_path: Path) -> None:
+def test_npz(dtype: str, order: Any, shape: tuple[int, ...], tmp_path: Path) -> None:
     x = np.random.default_rng(0).integers(0, 2, shape).astype(dtype, order=order)
     arrays = {"x": x, "lengths": np.array([5, 1, 3, 2], dtype=np.uint8), "y": np.array([0, 1, 10, 2])}
     found = read_sequences(file_of(tmp_path, "npz", arrays))
@@ -170,44 +154,34 @@ def test_npz_padding_may_be_anything_and_labels_bytes(tmp_path: Path) -> None:
     assert read_sequences(file_of(tmp_path, "npz", {"x": np.ones((3, 2)), "y": [1, 2, 3]})).lengths.tolist() == [2] * 3
 
 
-@pytest.mark.parametrize(
-    ("kind", "content", "labeled"),
-    [
-        ("csv", "sequence\n1 2\n", "sequence,label\n1 2,\n"),
-        ("parquet", {"sequence": ["1 2"]}, {"sequence": ["1 2"], "label": [None]}),
-        ("npz", {"x": [[1, 2]]}, {"x": [[1, 2]], "y": [0.5]}),
-    ],
-)
-def test_labels_are_not_needed_for_prediction(kind: str, content: Any, labeled: Any, tmp_path: Path) -> None:
+def test_labels_are_not_needed_for_prediction(tmp_path: Path) -> None:
     columns = {"sequence_column": "sequence", "label_column": "label"}
-    path = file_of(tmp_path, kind, content)
-    assert_is(read_sequences(path, labeled=False), [[1, 2]], None)
-    found, problem = read_if_labeled(path, **columns)
-    assert_is(found, [[1, 2]], None)
-    assert problem == ""
-    found, problem = read_if_labeled(file_of(tmp_path, kind, labeled), **columns)
-    assert_is(found, [[1, 2]], None)
-    assert str(path) in problem, "a file with bad labels says so"
+    for kind, content, labeled in (
+        ("csv", "sequence\n1 2\n", "sequence,label\n1 2,\n"),
+        ("npz", {"x": [[1, 2]]}, {"x": [[1, 2]], "y": [0.5]}),
+    ):
+        for file_content in (content, labeled):
+            path = file_of(tmp_path, kind, file_content)
+            found, problem = read_if_labeled(path, **columns)
+            assert_is(found, [[1, 2]], None)
+            assert_is(read_sequences(path, labeled=False), [[1, 2]], None)
+            assert (str(path) in problem) == (file_content is labeled), "a file with bad labels says so"
 
 
 # Files with errors
 
 X, Y = np.ones((3, 4)), np.array([0, 1, 2])
 HEADER = "sequence,label\n"
+
+
 BAD: list[tuple[str, Any, str]] = [
     ("csv", "", r"set.csv: it is empty; give a file with a header \(sequence, label\)"),
     ("csv", HEADER, "it holds no rows; give a file with sequences"),
     ("csv", HEADER + "1 2,a\n1 x1 2,b\n", r"row 3: 'x1' at step 2 is no number; give numbers separated by"),
-    ("csv", HEADER + "1_0 2,a\n", "row 2: '1_0' at step 1 is no number"),
-    ("csv", HEADER + '"1,5 2,5",a\n', "row 2: '5 2' at step 2 is no number"),
     ("csv", HEADER + '"1,,2",a\n', "row 2: there is nothing at step 2, between two commas"),
     ("csv", HEADER + "1,a\n1 2 -inf,a\n", "row 3: step 3 is infinite, or too large for float32"),
-    ("csv", HEADER + "1e39,a\n", "row 2: step 1 is infinite, or too large for float32"),
     ("csv", HEADER + f"1,{'a' * 201}\n", "row 2: the label 'a+… has 201 characters; give a label of"),
-    ("csv", HEADER + "1,\x1b[31m\n", r"row 2: the label '\\x1b\[31m' has characters that cannot be shown"),
     ("csv", "sequenze,label\n1,a\n", r"label' \(did you mean 'sequenze'\?\); name the right one with --sequence-column$"),
-    ("csv", "sequence,q\n1,a\n", "no column 'label' among 'sequence', 'q'; name the right one with --label-column$"),
-    ("csv", ",".join(map(str, range(50))), "among '0', '1', .*'9', and 40 more; name"),
     ("csv", "a," * 10_000, "it has 10001 columns; put each sequence into one column"),
     ("csv", "sequence,label,label\n1,a,b\n", "2 columns are called 'label'; rename all but one"),
     ("csv", "sequence;label\n1;a\n", "its columns are separated by semicolons; save it with commas"),
@@ -217,36 +191,20 @@ BAD: list[tuple[str, Any, str]] = [
     ("csv", HEADER + "x,a\n" * 15, "row 2: 'x' at step 1 is no number, row 3: .*, row 4: .*, and 12 more; give"),
     ("csv", HEADER + "1,a\n" + "1 " * (1 << 23) + "1,a\n", "row 3: a field has more than 16777216 char"),
     ("parquet", {"sequence": pa.array([], pa.string()), "label": pa.array([], pa.string())}, "it holds no rows"),
-    (
-        "parquet",
-        {"sequence": ["1", None, "1 y"], "label": ["a", "b", None]},
-        "row index 1: the sequence is empty, row index 2: 'y' at step 2 is no number, .*row index 2: the label is missing",
-    ),
-    (
-        "parquet",
-        {"sequence": [[1], None, [], [2, None], [1.0, 1e40]], "label": [1, 2, 3, 4, 5]},
-        r"row index 1: the sequence is empty, .* 2: the sequence is empty, .* 3: step 2 is not a number \(NaN\), and 1 more",
-    ),
-    ("parquet", {"sequence": ["1"], "labels": ["a"]}, r"no column 'label' among .* \(did you mean 'labels'"),
+    ("parquet", {"sequence": ["1", None, "1 y"], "label": ["a", "b", None]},
+     "row index 1: the sequence is empty, row index 2: 'y' at step 2 is no number, row index 2: the label is missing;"),
+    ("parquet", {"sequence": [[1], None, [], [2, None], [1.0, 1e40]], "label": [1, 2, 3, 4, 5]},
+     r"index 1: the sequence is empty, .* 2: the sequence is empty, .* 3: step 2 is not a number \(NaN\), and 1 more"),
     ("parquet", {"sequence": [1.0], "label": ["a"]}, "column 'sequence' holds 'double'; give lists of numbers, or"),
-    ("parquet", {"sequence": [["1"]], "label": ["a"]}, "column 'sequence' holds 'list<.*; give lists of numbers"),
     ("parquet", {"sequence": ["1"], "label": [0.5]}, "column 'label' holds 'double'; give labels as text or integers"),
-    ("parquet", pa.table([["1"], ["2"], ["a"]], names=["sequence", "sequence", "label"]), "2 columns are called"),
     ("npz", {"X": X, "y": Y}, "there is no array 'x' among 'X', 'y'; save plain arrays with numpy.savez: x"),
-    ("npz", {"x": X}, "there is no array 'y' among 'x'; save"),
     ("npz", {"x": np.ones(3), "y": Y}, r"x is 'float64' of the shape \[3\]; save plain arrays"),
-    ("npz", {"x": np.ones((3, 4), dtype=[("a", "f4")]), "y": Y}, "x is .* of the shape"),
     ("npz", {"x": np.where(X.cumsum(1) == 2, np.nan, X), "y": Y}, r"x\[0\]: step 2 is not a number \(NaN\), x\[1\]: step"),
     ("npz", {"x": np.stack([X, X * 1e39], 2), "y": Y}, r"x\[0\]: step 1 of channel 2 is infinite, or too large"),
-    ("npz", {"x": X, "y": Y[:2]}, r"y is 'int64' of the shape \[2\]; give \[3\] integers or text, such as"),
     ("npz", {"x": X, "y": Y / 2}, r"y is 'float64' of the shape \[3\]; .*such as y.astype\(int\)"),
-    ("npz", {"x": X, "y": np.array(["a", "", "b"])}, r"y\[1\]: the label is missing"),
-    ("npz", {"x": X, "y": np.array([b"a", b"\xff", b"b"])}, r"y\[1\]: b'\\xff' is not UTF-8; save y as text"),
-    ("npz", {"x": X, "y": np.array(["a", "\ud800", "b"])}, r"y\[1\]: .* characters that cannot be shown"),
+    ("npz", {"x": X, "y": np.array([b"a", b"\xff", b""])}, r"y\[1\]: b'\\xff' is not UTF-8.* y\[2\]: the label is missing"),
     ("npz", {"x": X, "y": np.full(3, 2**31 - 1, "i4").view("U1")}, "y cannot be read as text"),
-    ("npz", {"x": X, "y": Y, "lengths": np.ones(3)}, r"lengths is 'float64' of the shape \[3\]; give"),
-    ("npz", {"x": X, "y": Y, "lengths": np.array([1, 0, 4])}, r"lengths\[1\]: 0 steps; x has 4 steps: give lengths"),
-    ("npz", {"x": X, "y": Y, "lengths": np.array([5, 1, -4])}, r"lengths\[0\]: 5 steps, lengths\[2\]: -4 steps;"),
+    ("npz", {"x": X, "y": Y, "lengths": np.array([5, 1, 0])}, r"lengths\[0\]: 5 steps, lengths\[2\]: 0 steps; x has 4"),
     ("npz", {"x": X, "y": Y, "lengths": np.full(3, 2**64 - 1, "u8")}, r"lengths\[0\]: 18446744073709551615"),
 ]  # fmt: skip
 
@@ -267,16 +225,13 @@ def test_an_error_is_one_line_with_the_file_the_row_and_the_remedy(case: int, tm
 def test_paths_and_columns_that_cannot_be_read_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "folder.csv").mkdir()
     (tmp_path / "set.xlsx").touch()
-    for name, problem in (
-        ("gone.csv", "does not exist"),
-        ("folder.csv", "is no file"),
-        ("set.xlsx", "is of an unknown"),
-    ):
+    problems = {"gone.csv": "does not exist", "folder.csv": "is no file", "set.xlsx": "is of an unknown"}
+    for name, problem in problems.items():
         with pytest.raises(DataError, match=rf"{name}: {problem}.*; give a .csv, .parquet or .npz file"):
             read_sequences(tmp_path / name)
-    with pytest.raises(ConfigError, match="label_column must not be sequence_column, got 'a' for both; name another"):
-        read_sequences(file_of(tmp_path, "csv", "a\n1\n"), sequence_column="a", label_column="a")
     path = file_of(tmp_path, "parquet", {"sequence": ["1"], "label": ["a"]})
+    with pytest.raises(ConfigError, match="label_column must not be sequence_column, got 'a' for both; name another"):
+        read_sequences(path, sequence_column="a", label_column="a")
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "pyarrow", None)
         with pytest.raises(DataError, match=r"needs pyarrow; pip install pyarrow, or save the file as .csv"):
@@ -291,78 +246,30 @@ def test_paths_and_columns_that_cannot_be_read_are_refused(tmp_path: Path, monke
             read_sequences(file_of(tmp_path, kind, b""))
 
 
-@pytest.mark.parametrize("kind", ["csv", "parquet", "npz"])
-def test_a_pickle_is_refused_and_never_executed(kind: str, tmp_path: Path, payload: Any) -> None:
-    with pytest.raises(DataError, match=f"set.{kind}: "):
-        read_sequences(file_of(tmp_path, kind, pickle.dumps(payload)))
-    for name in ("x", "y", "lengths"):
-        np.savez(tmp_path / "set.npz", **{"x": X, "y": Y, "lengths": Y + 1, name: np.full(3, payload)})
-        with pytest.raises(
-            DataError, match=rf"{name}.npy: it holds Python objects \(a pickle\), .*; save plain arrays"
-        ):
-            read_sequences(tmp_path / "set.npz")
-    assert not (tmp_path / "was-run").exists()
-    np.load(tmp_path / "set.npz", allow_pickle=True)["lengths"]
-    assert (tmp_path / "was-run").exists(), "the payload works where pickles are allowed"
-
-
-def raw_npy(shape: str, data: bytes = b"", dtype: str = "<f8") -> bytes:
-    text = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}}}\n".encode()
-    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text + data
-
-
-@pytest.mark.parametrize(
-    ("content", "method", "problem"),
-    [
-        (raw_npy("(1000000, 1000000)", bytes(99)), 8, "x.npy: its header claims 8000000000000 bytes and it holds"),
-        (raw_npy("(-2, 4)", bytes(64)), 8, "x.npy: its header claims -64 bytes"),
-        (raw_npy("(3, 4)", bytes(90)), 8, r"x.npy: its header claims 96 bytes and it holds \d+"),
-        (raw_npy(f"(0, {10**30})"), 8, "it cannot be read"),
-        (raw_npy("(1000000000, 1000000000)", dtype="<U0"), 8, "it cannot be read"),
-        (b"\x93NUMPY\x02\x00\xff\xff\xff\xff{", 8, "x.npy: its header claims a length of 4294967295 bytes"),
-        (raw_npy("(4, 4)", bytes(128)), 14, "x.npy is compressed with a method that NumPy does not use"),
-    ],
-)
-def test_a_false_header_is_refused(content: bytes, method: int, problem: str, tmp_path: Path) -> None:
-    with zipfile.ZipFile(tmp_path / "set.npz", "w", method) as archive:
-        archive.writestr("x.npy", content)
-    with pytest.raises(DataError, match=problem):
-        read_sequences(tmp_path / "set.npz", labeled=False)
-
-
-# Sizes
-
-
-@pytest.mark.parametrize(
-    ("kind", "content"),
-    [
+def test_rows_and_bytes_are_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for kind, content in (
         ("csv", HEADER + "1,a\n2,b\n3 4,c\n"),
         ("parquet", {"sequence": [[1], [2], [3, 4]], "label": [1, 2, 3]}),
-        ("npz", {"x": X[:, :2], "y": Y}),
         ("npz", {"x": X[:, :4].reshape(3, 1, 4).astype("u1"), "y": Y}),
-    ],
-)
-def test_rows_and_bytes_are_limited(kind: str, content: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = file_of(tmp_path, kind, content)
-    monkeypatch.setattr(limits, "MAX_ROWS", 3)
-    monkeypatch.setattr(limits, "MAX_BYTES", 48)
-    read_sequences(path)
-    monkeypatch.setattr(limits, "MAX_BYTES", 23)
-    with pytest.raises(
-        DataError,
-        match=r"sequences of . channels, padded to the . steps .* GiB, more than .* GiB; |it has 48 bytes, the limit is 23",
     ):
-        read_sequences(path)
-    monkeypatch.setattr(limits, "MAX_BYTES", 48)
-    monkeypatch.setattr(limits, "MAX_ROWS", 2)
-    with pytest.raises(DataError, match="it has more than 2 rows; give fewer"):
-        read_sequences(path)
+        path = file_of(tmp_path, kind, content)
+        for rows, size, problem in (
+            (3, 23, r"would take .* GiB, more than .* GiB; "),
+            (2, 48, "it has more than 2 rows; give fewer"),
+        ):
+            monkeypatch.setattr(limits, "MAX_ROWS", 3)
+            monkeypatch.setattr(limits, "MAX_BYTES", 48)
+            read_sequences(path)
+            monkeypatch.setattr(limits, "MAX_ROWS", rows)
+            monkeypatch.setattr(limits, "MAX_BYTES", size)
+            with pytest.raises(DataError, match=problem):
+                read_sequences(path)
 
 
 # Classes
 
 
-def test_classes() -> None:
+def test_classes_are_sorted_by_value_or_by_name() -> None:
     assert class_names(["10", "9", "-1", "9"]) == ("-1", "9", "10")
     assert class_names(["10", "9", "b", "a"]) == ("10", "9", "a", "b")
     assert class_names(["1", "01", "+1", "0"]) == ("0", "+1", "01", "1")
@@ -372,68 +279,34 @@ def test_classes() -> None:
     assert (part.labels, part.rows, len(part), part.row_name(0)) == (("c", "a"), (4, 2), 2, "row 4")
 
 
-@pytest.mark.parametrize(
-    ("check", "problem"),
-    [
-        (lambda: class_names(["a", "a"]), "labels: every row has the label 'a'; a classifier needs rows of at least 2"),
-        (lambda: class_names([]), "labels: there are no rows"),
-        (
-            lambda: class_indices(table_of(("a", "x", "y")), "ab"),
-            r"\(row 3: 'x', row 4: 'y'\); known are 'a', 'b': corr",
-        ),
-        (
-            lambda: class_indices(table_of(("x",) * 10), [str(name) for name in range(10)]),
-            r"row 3: 'x', row 4: 'x', and 7 more\); known are '0', .*, '5', and 4 more:",
-        ),
-        (
-            lambda: class_indices(table_of(None, 2), "ab"),
-            "set.csv: the sequences were read without labels; give a file",
-        ),
-        (lambda: stratified_split([], 0.5, 0), "none of the 0 classes has a second row, so that none is left"),
-        (lambda: stratified_split("abc", 0.5, 0), "none of the 3 classes has a second row, .* at least 2 rows"),
-    ],
-)
-def test_labels_that_make_no_classes_are_refused(check: Callable[[], object], problem: str) -> None:
-    with pytest.raises(DataError, match=problem):
-        check()
-
-
 @settings(max_examples=150)
 @given(
-    counts=st.lists(st.integers(1, 30), min_size=1, max_size=8),
+    counts=st.lists(st.integers(1, 30), min_size=1, max_size=8).filter(lambda counts: max(counts) > 1),
     fraction=st.floats(0.01, 0.99),
     seed=st.integers(0, 2**63 - 1),
 )
 def test_stratified_split(counts: list[int], fraction: float, seed: int) -> None:
-    labels = [str(name) for name, count in enumerate(counts) for _ in range(count)]
-    if max(counts) < 2:
-        return
-    train, validation = stratified_split(labels, fraction, seed)
-    assert sorted([*train.tolist(), *validation.tolist()]) == list(range(len(labels)))
+    classes = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
+    train, validation = stratified_split(classes, fraction, seed)
+    assert sorted([*train.tolist(), *validation.tolist()]) == list(range(len(classes)))
     assert (train.tolist(), validation.tolist()) == (sorted(train.tolist()), sorted(validation.tolist()))
     assert (train.dtype, validation.dtype) == (torch.int64, torch.int64)
-    in_train = Counter(labels[row] for row in train)
-    for name, count in enumerate(counts):
-        assert 1 <= in_train[str(name)] <= max(1, count - 1)
-        assert abs(in_train[str(name)] - fraction * count) < 1 or in_train[str(name)] in (1, count - 1)
+    for found, count in zip(classes[train].bincount(minlength=len(counts)).tolist(), counts, strict=True):
+        assert 1 <= found <= max(1, count - 1)
+        assert abs(found - fraction * count) < 1 or found in (1, count - 1)
     if min(fraction, 1 - fraction) * min(counts) >= 1:
-        assert len(train) == round(fraction * len(labels))
-    again = stratified_split(labels, fraction, seed)
-    assert torch.equal(train, again.train)
-    assert torch.equal(validation, again.validation)
+        assert len(train) == round(fraction * len(classes))
+    assert torch.equal(train, stratified_split(classes, fraction, seed).train)
 
 
 def test_the_split_depends_on_the_seed_and_is_random() -> None:
-    parts = [stratified_split(["a", "b"] * 50, 0.8, seed).validation for seed in range(200)]
+    parts = [stratified_split(torch.arange(100) % 2, 0.8, seed).validation for seed in range(200)]
     assert not torch.equal(parts[0], parts[1])
     chosen = torch.cat(parts).bincount(minlength=100)  # expected: 40, with a standard deviation of 5.7
     assert 15 < chosen.min() < chosen.max() < 65
-
-
-@pytest.mark.parametrize("fraction", [0, 1, -1, math.nan, True, "0.5"])
-def test_a_fraction_out_of_range_is_refused(fraction: Any) -> None:
-    with pytest.raises(ConfigError, match=r"train_fraction must be (a|greater|less).*, got "):
-        stratified_split(["a", "a"], fraction, 0)
+    for fraction in (0, 1, math.nan):
+        with pytest.raises(ConfigError, match=r"train_fraction must be (a|greater|less).*, got "):
+            stratified_split(torch.zeros(2, dtype=torch.int64), fraction, 0)
 
 
 # Standardization
@@ -477,40 +350,21 @@ def test_a_constant_channel_keeps_its_scale_and_a_large_offset_costs_no_precisio
 # Predictions
 
 
-def read_back(path: Path) -> list[list[str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.reader(file, strict=True))
-
-
 def test_predictions_are_written_exactly_and_atomically(tmp_path: Path) -> None:
-    probabilities = torch.tensor([[0.1, 0.7, 0.2], [1.0, 1e-30, 0.0]])
-    write_predictions(tmp_path / "out.csv", table_of(None, 2), ("plain", 'a, "b"', "ü"), probabilities)
-    header, *rows = read_back(tmp_path / "out.csv")
-    assert header == ["row", "class", "probability", "p(plain)", 'p(a, "b")', "p(ü)"]
-    assert [row[:3] for row in rows] == [["2", 'a, "b"', "0.7"], ["3", "plain", "1.0"]]
+    names = ("plain", 'a, "b"', "=1+1", "-1+1", "＝1", "'tis", "-1", "+2.5", "a=b", "\ud800")
+    probabilities = torch.eye(10) * 0.7 + torch.rand(10, 10, generator=torch.Generator().manual_seed(0)) / 10
+    path = tmp_path / "out.csv"
+    write_predictions(path, table_of(None, 10), names, probabilities)
+    with path.open(encoding="utf-8", newline="") as file:
+        header, *rows = csv.reader(file, strict=True)
+    assert header[:7] == ["row", "class", "probability", "p(plain)", 'p(a, "b")', "p(=1+1)", "p(-1+1)"]
+    cells = ["plain", 'a, "b"', "'=1+1", "'-1+1", "'＝1", "''tis", "-1", "+2.5", "a=b", "\\ud800"]
+    assert [row[:2] for row in rows] == [[str(row), cell] for row, cell in enumerate(cells, 2)], "none is a formula"
     assert torch.equal(torch.tensor([[float(cell) for cell in row[3:]] for row in rows]), probabilities)
+    assert [float(row[2]) for row in rows] == [max(map(float, row[3:])) for row in rows]
     with pytest.raises(RunFolderError, match="cannot be written"):
-        write_predictions(tmp_path / "out.csv" / "x.csv", table_of(None, 2), "abc", probabilities)
-    (tmp_path / "out.csv").write_text("old")
+        write_predictions(path / "x.csv", table_of(None, 10), names, probabilities)
+    path.write_text("old")
     with pytest.raises(AssertionError):
-        write_predictions(tmp_path / "out.csv", table_of(None, 1), "abc", probabilities)
+        write_predictions(path, table_of(None, 1), names, probabilities)
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("out.csv", "old")]
-
-
-@pytest.mark.parametrize(
-    ("name", "cell"),
-    [
-        *(
-            ("=1+1", "'=1+1"),
-            ("+cmd|' /C calc'!A0", "'+cmd|' /C calc'!A0"),
-            ("-1+1", "'-1+1"),
-            ("@SUM(A1)", "'@SUM(A1)"),
-        ),
-        *(("＝1", "'＝1"), ("'tis", "''tis"), ("-1", "-1"), ("+2.5", "+2.5"), ("a=b", "a=b"), ("\ud800", "\\ud800")),
-    ],
-)
-def test_no_class_is_a_formula(name: str, cell: str, tmp_path: Path) -> None:
-    write_predictions(tmp_path / "out.csv", table_of(None, 1), (name, "z"), torch.tensor([[0.75, 0.25]]))
-    header, row = read_back(tmp_path / "out.csv")
-    assert row[1] == cell
-    assert header[3].startswith("p(")

@@ -1,7 +1,6 @@
 """Tasks: each is complete, agrees with a slow and obvious check of its definition, and has its chance and baseline."""
 
 import dataclasses
-import itertools
 import math
 from typing import Any
 
@@ -15,11 +14,10 @@ from reviver.data.images.mnist import read_mnist
 from reviver.data.tasks import palindromes as module
 from reviver.data.tasks.build import BUILDERS, build_task
 from reviver.data.tasks.digits import DOWNSAMPLED_SHAPES, DigitTask, ImageSequences
-from reviver.data.tasks.memory import MarkedNumbers, Symbols, adding, copy, parity, temporal_order
+from reviver.data.tasks.memory import Symbols, adding, copy, parity, temporal_order
 from reviver.data.tasks.palindromes import (
     Palindromes,
     PalindromeTask,
-    encode_digits,
     make_palindromes,
     split_palindromes,
 )
@@ -27,7 +25,7 @@ from reviver.data.tasks.task import ACCURACY_NAMES, LOSS_NAMES, correct, mean_lo
 from reviver.errors import ConfigError
 from reviver.runs.rng import make_rng
 from reviver.settings.fields import override
-from reviver.settings.lstm import CONTINUOUS_TASKS, IMAGE_LENGTHS, TASKS, LSTMConfig, min_length
+from reviver.settings.lstm import CONTINUOUS_TASKS, IMAGE_LENGTHS, TASKS, LSTMConfig
 from reviver.settings.lstm_presets import PRESETS
 
 GENERATED = ("copy", "adding", "temporal-order", "parity")
@@ -48,10 +46,8 @@ def tiny(task: str, **changes: Any) -> LSTMConfig:
 
 def test_every_task_has_a_builder_and_a_preset() -> None:
     assert (*BUILDERS, "custom") == TASKS, "test_custom.py tests custom data"
-    assert set(CONTINUOUS_TASKS) | set(IMAGE_LENGTHS) < set(TASKS)
     assert {preset.task for preset in PRESETS.values()} == set(BUILDERS), "series gets its task from the option data"
-    for name in TASKS[1:-1]:
-        assert PRESETS[name].task == name, "a task has a preset of its own name"
+    assert all(PRESETS[name].task == name for name in TASKS[1:-1]), "a task has a preset of its own name"
 
 
 @pytest.mark.parametrize(
@@ -61,8 +57,7 @@ def test_every_task_has_a_builder_and_a_preset() -> None:
 def test_every_task_implements_the_interface(name: str, encoding: str) -> None:
     config = tiny(name, encoding=encoding)
     task = build_task(config)
-    assert task.target in LOSS_NAMES
-    assert task.target in ACCURACY_NAMES
+    assert task.target in LOSS_NAMES.keys() & ACCURACY_NAMES.keys()
     for data in (task.training(0, config.length), task.validation(config.length), task.evaluation(config.length, 9)[0]):
         x, per_step = data.encode(), (len(data), data.steps) if task.target == "class at every step" else (len(data),)
         assert (x.shape, x.dtype) == ((len(data), data.steps, task.input_size), torch.float32)
@@ -81,7 +76,6 @@ def test_every_task_implements_the_interface(name: str, encoding: str) -> None:
         part = data[torch.tensor([3, 1])]
         assert torch.equal(part.encode(), x[[3, 1]])
         assert torch.equal(part.targets, data.targets[[3, 1]])
-        assert torch.equal(data.to(torch.device("cpu")).encode(), x)
     assert len(task.training(0, config.length)) == task.epoch_size(config.length)
 
 
@@ -89,25 +83,20 @@ def test_every_task_implements_the_interface(name: str, encoding: str) -> None:
 def test_training_sequences_are_fresh_and_validation_sequences_fixed(name: str) -> None:
     config = override(tiny(name), {"length": 50, "data_size": 200, "curriculum": True})
     task, again, other = build_task(config), build_task(config), build_task(override(config, {"seed": 1}))
-    first = task.training(0, 50)
-    assert (len(first), task.epoch_size(50)) == (160, 160)
-    assert torch.equal(first.encode(), again.training(0, 50).encode())
-    assert torch.equal(first.targets, again.training(0, 50).targets)
-    validation = task.validation(50)
-    assert len(validation) == 40
-    assert torch.equal(validation.encode(), again.validation(50).encode())
+    first, validation = task.training(0, 50), task.validation(50)
+    assert (len(first), task.epoch_size(50), len(validation)) == (160, 160, 40)
+    for one, same in ((first, again.training(0, 50)), (validation, again.validation(50))):
+        assert torch.equal(one.encode(), same.encode())
+        assert torch.equal(one.targets, same.targets)
     evaluation, origin = task.evaluation(50, 70)
     assert (len(evaluation), origin) == (70, "fresh palindromes" if name == "palindrome" else "fresh sequences")
     if name != "palindrome":  # saved results depend on the streams
         for data, purpose in ((validation, "validation/50"), (evaluation, "evaluation/50")):
-            rng = make_rng(config.seed, purpose)
-            expected = task.problem.generate(torch.full((len(data),), 50), rng, config.encoding)
-            assert torch.equal(data.encode(), expected.encode())
+            lengths, rng = torch.full((len(data),), 50), make_rng(config.seed, purpose)
+            assert torch.equal(data.encode(), task.problem.generate(lengths, rng, config.encoding).encode())
     sets = [first, task.training(1, 50), validation, evaluation, other.training(0, 50), other.validation(50)]
-    rows = [set(map(bytes, data.encode().flatten(1).numpy())) for data in sets]
-    for (one, data), (two, _) in itertools.combinations(zip(rows, sets, strict=True), 2):
-        assert len(one) == len(data), "no sequence occurs twice"
-        assert not one & two
+    rows = [row for data in sets for row in map(bytes, data.encode().flatten(1).numpy())]
+    assert len(set(rows)) == len(rows), "no sequence occurs twice"
 
 
 @pytest.mark.parametrize("name", ["adding", "temporal-order", "parity"])
@@ -117,33 +106,26 @@ def test_with_a_curriculum_a_batch_has_lengths_from_half_of_t_to_t(name: str) ->
     assert data.lengths is not None
     assert (data.lengths.min(), data.lengths.max(), data.steps) == (30, 60, 60)
     x = data.encode()
-    for row, length in zip(x, data.lengths, strict=True):
-        assert not row[length:].any()
-    assert build_task(config).validation(60).lengths is None
-    copied = build_task(LSTMConfig(task="copy", curriculum=True, start_length=30, length=60)).training(0, 60)
-    assert (copied.lengths, copied.steps) == (None, 80), "all sequences of the copy task have the same length"
+    assert not x[torch.arange(60) >= data.lengths[:, None]].any()
     assert torch.equal(data[data.lengths.argsort()[:9]].encode(), x[data.lengths.argsort()[:9]])
-    shortest = LSTMConfig(task=name, length=min_length(name), data_size=60)  # type: ignore[arg-type]
-    assert len(build_task(shortest).training(0, shortest.length)) == 48
+    assert build_task(config).validation(60).lengths is None
+    copied = build_task(override(config, {"task": "copy"})).training(0, 60)
+    assert (copied.lengths, copied.steps) == (None, 80), "all sequences of the copy task have the same length"
 
 
+@settings(max_examples=50)
 @given(begin=st.integers(0, 50), size=st.integers(0, 50), seed=st.integers(0, 100), mixed=st.booleans())
-def test_encoding_a_range_of_steps_equals_that_range_of_the_whole(
-    begin: int, size: int, seed: int, mixed: bool
-) -> None:
+def test_steps_of_a_range_equal_those_of_the_whole(begin: int, size: int, seed: int, mixed: bool) -> None:
     lengths = torch.randint(10, 40, (5,), generator=rng(seed)) if mixed else torch.full((5,), 30)
     halves = make_palindromes(39, 5, rng(seed)).halves
-    sets: list[Any] = [
-        adding(lengths, rng(seed)),
-        ImageSequences(torch.arange(60).byte().view(2, 30, 1), torch.zeros(2)),
-    ]
+    images = ImageSequences(torch.arange(60).byte().view(2, 30, 1), torch.zeros(2))
+    sets: list[Any] = [adding(lengths, rng(seed)), images]
     for encoding in ("scalar", "onehot"):
         sets += [temporal_order(lengths, rng(seed), encoding), parity(lengths, rng(seed), encoding)]
         sets += [copy(torch.full((5,), 30), rng(seed), encoding)]
         sets += [Palindromes(halves, 39, lengths if mixed else None, encoding)]
     for data in sets:
-        end = min(begin + size, data.steps)
-        first = min(begin, end)
+        first, end = min(begin, data.steps), min(begin + size, data.steps)
         assert torch.equal(data.encode(first, end), data.encode()[:, first:end])
 
 
@@ -160,7 +142,8 @@ def test_copy_agrees_with_its_definition(length: int, size: int, seed: int) -> N
         assert y == [0] * (length + 10) + x[:10]
 
 
-def check_adding(data: MarkedNumbers, lengths: list[int]) -> None:
+def check_adding(lengths: list[int], seed: int) -> None:
+    data = adding(torch.tensor(lengths), rng(seed))
     for row, target, length in zip(data.encode().tolist(), data.targets.tolist(), lengths, strict=True):
         numbers, marks = zip(*row, strict=True)
         assert all(0 <= number < 1 for number in numbers)
@@ -171,7 +154,8 @@ def check_adding(data: MarkedNumbers, lengths: list[int]) -> None:
         assert not any(numbers[length:])
 
 
-def check_temporal_order(data: Symbols, lengths: list[int]) -> None:
+def check_temporal_order(lengths: list[int], seed: int) -> None:
+    data = temporal_order(torch.tensor(lengths), rng(seed))
     for row, target, length in zip(data.symbols.tolist(), data.targets.tolist(), lengths, strict=True):
         word = "".join("EBXYabcd"[symbol] for symbol in row[:length])
         assert (word[0], word[-1]) == ("E", "B")
@@ -183,23 +167,22 @@ def check_temporal_order(data: Symbols, lengths: list[int]) -> None:
         assert target == ["XX", "XY", "YX", "YY"].index(word[first] + word[second])
 
 
-def check_parity(data: Symbols, lengths: list[int]) -> None:
+def check_parity(lengths: list[int], seed: int) -> None:
+    data = parity(torch.tensor(lengths), rng(seed))
+    assert (data.lengths is None) == (len(set(lengths)) == 1)
     for row, target, length in zip(data.symbols.tolist(), data.targets.tolist(), lengths, strict=True):
         assert set(row[:length]) <= {0, 1}
+        assert all(symbol == 255 for symbol in row[length:])
         assert target == row[:length].count(1) % 2
 
 
 @given(lengths=st.lists(st.integers(10, 60), min_size=1, max_size=20), seed=st.integers(0, 1000), equal=st.booleans())
 def test_the_other_tasks_agree_with_their_definitions(lengths: list[int], seed: int, equal: bool) -> None:
     lengths = lengths[:1] * len(lengths) if equal else lengths
-    given_lengths = torch.tensor(lengths)
-    check_adding(adding(given_lengths, rng(seed)), lengths)
-    check_temporal_order(temporal_order(given_lengths, rng(seed)), lengths)
-    check_parity(parity(given_lengths, rng(seed)), lengths)
-    assert (parity(given_lengths, rng(seed)).lengths is None) == (len(set(lengths)) == 1)
-    shorter = [2 + length % 8 for length in lengths]
-    check_adding(adding(torch.tensor(shorter), rng(seed)), shorter)
-    check_parity(parity(torch.tensor(shorter), rng(seed)), shorter)
+    check_temporal_order(lengths, seed)
+    for some in (lengths, [2 + length % 8 for length in lengths]):
+        check_adding(some, seed)
+        check_parity(some, seed)
 
 
 def test_random_steps_reach_both_ends_of_their_ranges() -> None:
@@ -212,19 +195,16 @@ def test_random_steps_reach_both_ends_of_their_ranges() -> None:
 
 
 def test_a_symbol_is_a_number_or_a_one_hot_vector() -> None:
-    onehot = Symbols(torch.tensor([[0, 1, 255]], dtype=torch.uint8), torch.zeros(1), None, 2, "onehot")
-    assert onehot.encode().tolist() == [[[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]]]
-    assert dataclasses.replace(onehot, encoding="scalar").encode().tolist() == [[[0.0], [1.0], [0.0]]]
-    digits = torch.tensor([[0, 9, 4]], dtype=torch.uint8)
-    assert encode_digits(digits, "scalar").tolist() == [[[0.0], [9.0], [4.0]]]
-    assert torch.equal(encode_digits(digits, "onehot")[0], torch.eye(10)[[0, 9, 4]])
+    symbols = torch.tensor([[0, 1, 255]], dtype=torch.uint8)
+    for encoding, expected in (("onehot", [[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]]), ("scalar", [[0.0], [1.0], [0.0]])):
+        assert Symbols(symbols, torch.zeros(1), None, 2, encoding).encode().tolist() == [expected]
 
 
 # Chance and baseline, measured on samples
 
 
-@pytest.mark.parametrize("length", [10, 100])
-def test_the_baseline_of_copy(length: int) -> None:
+def test_chance_and_baseline_of_copy() -> None:
+    length = 30
     task = build_task(LSTMConfig(task="copy", length=length, encoding="scalar"))
     data, _ = task.evaluation(length, 2000)
     outputs = torch.full((2000, length + 20, 9), -1e4)  # a blank until the delimiter, then any of the 8 symbols
@@ -235,7 +215,6 @@ def test_the_baseline_of_copy(length: int) -> None:
     fractions = data.encode()[:, :10, 0].long().flatten().bincount(minlength=9)[1:] / 20_000
     assert fractions.tolist() == pytest.approx([1 / 8] * 8, abs=0.01)
     assert task.chance == pytest.approx((1 / 8) ** 10)
-    assert not correct(task.target, outputs, data.targets).any(), "one of 8^10 is out of reach of 2000"
     outputs = nn.functional.one_hot(data.targets[:3], 9).float()
     outputs[0, length + 15] = outputs[0, length + 15].roll(1)  # a wrong symbol
     outputs[1, 3] = outputs[1, 3].roll(1)  # a symbol instead of a blank
@@ -248,9 +227,6 @@ def test_chance_and_baseline_of_adding() -> None:
     outputs = torch.ones(100_000, 1)
     assert mean_loss("number", outputs, data.targets).item() == pytest.approx(task.baseline(50), rel=0.02)
     assert correct("number", outputs, data.targets).float().mean().item() == pytest.approx(task.chance, abs=0.003)
-    for constant in (0.9, 1.1):
-        worse = correct("number", outputs * constant, data.targets).float().mean().item()
-        assert worse < task.chance, "1 is the best guess"
 
 
 @pytest.mark.parametrize("name", ["temporal-order", "parity", "palindrome"])
@@ -308,16 +284,17 @@ def test_validation_images_are_a_fixed_subset_of_the_training_images() -> None:
 # Palindromes
 
 
-LENGTH = st.one_of(st.integers(2, 12), st.integers(15, 40))
-"""Lengths of which a sample is quick: of those between, 10^7 palindromes are permuted."""
-
-
 def assert_distinct_palindromes(palindromes: Palindromes, count: int, length: int) -> None:
     digits = palindromes.digits()
     assert (digits.shape, digits.dtype, len(palindromes)) == ((count, length), torch.uint8, count)
     assert torch.equal(digits, digits.flip(1)), "every row reads the same from both ends"
     assert digits.max() <= 9
     assert len(set(map(bytes, digits.numpy()))) == count, "no row occurs twice"
+    assert palindromes.steps == length - 1, "all digits but the last are read"
+    assert torch.equal(palindromes.encode().squeeze(-1), digits[:, :-1].float())
+    onehot = dataclasses.replace(palindromes, encoding="onehot").encode()
+    assert torch.equal(onehot, nn.functional.one_hot(digits[:, :-1].long(), 10).float())
+    assert torch.equal(palindromes.targets, digits[:, -1].long())
 
 
 @pytest.mark.parametrize(("length", "count"), [(2, 10), (3, 100), (4, 100), (5, 1000), (9, 100_000)])
@@ -330,7 +307,7 @@ def test_short_palindromes_are_complete_and_in_order(length: int, count: int) ->
     assert_distinct_palindromes(make_palindromes(length, count - 1, rng()), count - 1, length)
 
 
-@pytest.mark.parametrize("length", [11, 13, 16, 37, 38, 39, 4001])
+@pytest.mark.parametrize("length", [11, 16, 37, 38, 4001])
 def test_long_palindromes_are_random_without_duplicates(length: int, monkeypatch: pytest.MonkeyPatch) -> None:
     size = 2000 if length < 16 else 300
     palindromes = make_palindromes(length, size, rng())
@@ -344,37 +321,21 @@ def test_long_palindromes_are_random_without_duplicates(length: int, monkeypatch
     assert_distinct_palindromes(make_palindromes(7, 9500, rng()), 9500, 7)
 
 
-@given(length=LENGTH, size=st.integers(1, 300), seed=st.integers(0, 1000))
-def test_a_palindrome_is_read_but_for_its_last_digit(length: int, size: int, seed: int) -> None:
-    palindromes = make_palindromes(length, size, rng(seed))
-    assert_distinct_palindromes(palindromes, min(size, 10 ** ((length + 1) // 2)), length)
-    digits = palindromes.digits()
-    assert palindromes.steps == length - 1
-    assert torch.equal(palindromes.encode().squeeze(-1), digits[:, :-1].float())
-    onehot = dataclasses.replace(palindromes, encoding="onehot").encode()
-    assert torch.equal(onehot, nn.functional.one_hot(digits[:, :-1].long(), 10).float())
-    assert torch.equal(palindromes.targets, digits[:, -1].long())
-
-
 @settings(max_examples=20)
-@given(length=LENGTH.filter(lambda length: length >= 4), seed=st.integers(0, 1000))
-def test_palindromes_of_several_lengths(length: int, seed: int) -> None:
+@given(length=st.one_of(st.integers(4, 12), st.integers(15, 40)), seed=st.integers(0, 1000))
+def test_palindromes_of_a_curriculum_have_several_lengths(length: int, seed: int) -> None:
     config = LSTMConfig(
         curriculum=True, start_length=4, length=length, data_size=40, seed=seed, min_length_fraction=0.5
     )
     data = PalindromeTask(config).training(0, length)
     assert data.lengths is not None
-    for row, x, steps, target in zip(
-        data.halves.tolist(), data.digits(), data.lengths.tolist(), data.targets, strict=True
-    ):
+    rows = zip(data.halves.tolist(), data.digits(), data.lengths.tolist(), data.targets, strict=True)
+    for row, x, steps, target in rows:
         size = steps + 1
         assert max(2, math.ceil(length / 2)) <= size <= length
         expected = [*row[: (size + 1) // 2], *row[: size // 2][::-1]]
         assert x.tolist() == expected + [0] * (length - size)
         assert target == expected[-1]
-    held_out = {tuple(row) for row in PalindromeTask(config).validation(length).halves.tolist()}
-    whole = data.halves[data.lengths == length - 1].tolist()
-    assert not held_out & set(map(tuple, whole)), "validation palindromes are not in the training data"
 
 
 def test_a_curriculum_never_trains_on_the_palindromes_held_out() -> None:
@@ -386,47 +347,25 @@ def test_a_curriculum_never_trains_on_the_palindromes_held_out() -> None:
     assert not held_out & set(map(tuple, whole))
 
 
-@pytest.mark.parametrize(("length", "fraction"), [(2, 0.8), (5, 0.8), (15, 0.3)])
-def test_a_split_is_a_seeded_partition(length: int, fraction: float) -> None:
-    palindromes = make_palindromes(length, 1000, rng())
-    first, again, other = (split_palindromes(palindromes, fraction, seed) for seed in (1, 1, 2))
-    assert len(first.train) == round(fraction * len(palindromes))
-    parts = torch.cat([part.digits() for part in first])
-    assert torch.equal(parts.unique(dim=0), palindromes.digits().unique(dim=0))
-    assert len(parts) == len(palindromes)
-    assert torch.equal(first.train.digits(), again.train.digits())
-    assert torch.equal(first.validation.digits(), again.validation.digits())
-    assert not torch.equal(first.train.digits(), other.train.digits())
-
-
 def test_the_data_of_the_report_are_800_and_200_disjoint_palindromes() -> None:
-    task = PalindromeTask(LSTMConfig())
-    assert (len(task.split.train), len(task.split.validation)) == (800, 200)
-    assert task.evaluation(5, 3)[1] == "validation set of the run"
-    assert torch.equal(task.evaluation(5, 3)[0].digits(), task.split.validation.digits())
-    part = make_palindromes(5, 1000, rng())[torch.tensor([3, 999])]
-    assert part.digits().tolist() == [[0, 0, 3, 0, 0], [9, 9, 9, 9, 9]]
+    task, again, other = (PalindromeTask(LSTMConfig(seed=seed)) for seed in (1, 1, 2))
+    train, validation = task.split
+    assert (len(train), len(validation)) == (800, 200)
+    everything = make_palindromes(5, 1000, rng())
+    assert torch.equal(torch.cat([train.digits(), validation.digits()]).unique(dim=0), everything.digits())
+    assert torch.equal(train.digits(), again.split.train.digits())
+    assert not torch.equal(train.digits(), other.split.train.digits())
+    evaluation, origin = task.evaluation(5, 3)
+    assert (torch.equal(evaluation.digits(), validation.digits()), origin) == (True, "validation set of the run")
+    assert everything[torch.tensor([3, 999])].digits().tolist() == [[0, 0, 3, 0, 0], [9, 9, 9, 9, 9]]
 
 
-@pytest.mark.parametrize(
-    ("call", "problem"),
-    [
-        (lambda: make_palindromes(1, 10, rng()), "^length must be at least 2, got 1$"),
-        (lambda: make_palindromes(-5, 10, rng()), "^length must be at least 2, got -5$"),
-        (lambda: make_palindromes(5, 0, rng()), "^size must be at least 1, got 0$"),
-        *(
-            (
-                lambda fraction=fraction, size=size: split_palindromes(make_palindromes(5, size, rng()), fraction, 0),
-                f"^train_fraction {fraction} leaves the training or validation set of {size} sequences empty; give",
-            )
-            for fraction, size in ((0.8, 1), (0.99, 10), (0.01, 10), (0.2, 2))
-        ),
-        *(
-            (lambda name=name: build_task(tiny(name)).evaluation(1, 9), "^length must be .+, got 1$")
-            for name in BUILDERS
-        ),
-    ],
-)
-def test_lengths_and_sizes_that_a_task_does_not_have_are_refused(call: Any, problem: str) -> None:
-    with pytest.raises(ConfigError, match=problem):
-        call()
+def test_lengths_and_sizes_that_a_task_does_not_have_are_refused() -> None:
+    for name in BUILDERS:
+        with pytest.raises(ConfigError, match=r"^length must be .+, got 1$"):
+            build_task(tiny(name)).evaluation(1, 9)
+    with pytest.raises(ConfigError, match=r"^size must be at least 1, got 0$"):
+        make_palindromes(5, 0, rng())
+    for fraction in (0.01, 0.99):
+        with pytest.raises(ConfigError, match=rf"^train_fraction {fraction} leaves .* set of 10 sequences empty; give"):
+            split_palindromes(make_palindromes(5, 10, rng()), fraction, 0)

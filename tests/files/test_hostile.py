@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import struct
-import tomllib
 import tracemalloc
 import zipfile
 from collections.abc import Callable, Iterator
@@ -87,6 +86,12 @@ def change(path: Path, **changes: Any) -> None:
     path.write_text(json.dumps(record))
 
 
+def npy(shape: str) -> bytes:
+    """Return the header of an .npy that claims a shape."""
+    text = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}}}\n".encode()
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text
+
+
 # Bombs and false sizes
 
 
@@ -99,37 +104,28 @@ def test_a_gzip_bomb_is_unpacked_no_further_than_its_header_claims(tmp_path: Pat
         load_images(str(tmp_path))
 
 
-@pytest.mark.parametrize("kind", ["idx", "npy", "npz"])
-def test_an_array_above_4_gib_is_refused_before_it_is_read(kind: str, tmp_path: Path) -> None:
-    size = (1 << 16) * ((1 << 16) + 1)
-    header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': ({1 << 16}, {(1 << 16) + 1}, 1), }}\n".encode()
-    npy = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header
-    path = tmp_path / {"idx": "train-images-idx3-ubyte", "npy": "set.npy", "npz": "set.npz"}[kind]
-    if kind == "npz":
-        with zipfile.ZipFile(path, "w") as written:
-            written.writestr("images.npy", npy)
-        content = bytearray(path.read_bytes())
-        struct.pack_into("<I", content, content.rindex(b"PK\x01\x02") + 24, 2**32 - 2)  # the size in the directory
-        path.write_bytes(content)
-        problem = "images.npy claims 4294967294 bytes, more than the file can hold"
-    else:
-        with path.open("wb") as file:  # a sparse file takes no space on the disk
-            file.write(npy if kind == "npy" else struct.pack(">4I", 0x803, 1 << 16, (1 << 16) + 1, 1))
-            file.truncate(file.tell() + size)
-        problem = rf"{str(size)[:7]}\d+ bytes, the limit is {4 << 30}"
-    with memory_limit(), pytest.raises(DataError, match=problem):
-        load_images(str(tmp_path if kind == "idx" else path), 4)
+@pytest.mark.parametrize("name", ["train-images-idx3-ubyte", "set.npy"])
+def test_an_array_above_4_gib_is_refused_before_it_is_read(name: str, tmp_path: Path) -> None:
+    path, side = tmp_path / name, 1 << 16
+    with path.open("wb") as file:  # a sparse file takes no space on the disk
+        file.write(npy(f"({side}, {side + 1}, 1)") if "npy" in name else struct.pack(">4I", 0x803, side, side + 1, 1))
+        file.truncate(file.tell() + side * (side + 1))
+    with memory_limit(), pytest.raises(DataError, match=rf"4295\d+ bytes, the limit is {4 << 30}"):
+        load_images(str(path if "npy" in name else tmp_path), 4)
 
 
 def test_a_zip_bomb_is_refused_before_it_is_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    header = b"{'descr': '|u1', 'fortran_order': False, 'shape': (3, 10000000)}\n"
-    with zipfile.ZipFile(tmp_path / "set.npz", "w", zipfile.ZIP_DEFLATED) as archive, archive.open("x.npy", "w") as x:
-        x.write(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header)
-        for _ in range(3):
-            x.write(bytes(10_000_000))
-    monkeypatch.setattr(limits, "MAX_BYTES", 20_000_000)
-    with memory_limit(9), pytest.raises(DataError, match=r"x.npy: it has 30000000 bytes, the limit is 20000000"):
-        read_sequences(tmp_path / "set.npz", labeled=False)
+    for method, problem in (
+        (zipfile.ZIP_DEFLATED, "x.npy: it has 30000000 bytes, the limit is 20000000"),
+        (zipfile.ZIP_LZMA, "x.npy is compressed with a method that NumPy does not use"),
+    ):
+        with zipfile.ZipFile(tmp_path / "set.npz", "w", method) as archive, archive.open("x.npy", "w") as x:
+            x.write(npy("(3, 10000000)"))
+            for _ in range(3):
+                x.write(bytes(10_000_000))
+        monkeypatch.setattr(limits, "MAX_BYTES", 20_000_000)
+        with memory_limit(9), pytest.raises(DataError, match=problem):
+            read_sequences(tmp_path / "set.npz", labeled=False)
 
 
 def test_a_csv_row_is_limited_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,67 +158,49 @@ def test_an_archive_with_too_many_or_equal_names_is_refused(tmp_path: Path) -> N
         load_images(archive(*(f"{number}" * 20 for number in range(12_000))))
     with pytest.raises(DataError, match=r"set\.npz: two of its arrays have the same name; replace the file"):
         load_images(archive("images.npy", "images"), 4)
-    for name in ("../../images.npy", "/images.npy", "C:\\images.npy", "a/b/../images.npy"):  # a name is never a path
+    for name in ("../../images.npy", "/images.npy", "C:\\images.npy"):  # a name is never a path
         assert torch.equal(load_images(archive(name), 4).images[:, 0], torch.from_numpy(IMAGES)), "it is the only array"
-        with pytest.raises(DataError, match="call the one to use images"):
-            load_images(archive(name, "labels.npy"), 4)
         assert [file.name for file in tmp_path.iterdir()] == ["set.npz"]
 
 
-# JSON
+# JSON and tensors
 
 
-@pytest.mark.parametrize(
-    ("text", "problem"),
-    [
+def test_json_is_strict() -> None:
+    for text, problem in (
         ('{"a": 1, "b": {"c": 2, "c": 3}}', "it has the key 'c' twice"),
         ('{"a": {"b": NaN}}', "it has a number that is not finite, NaN, in b"),
-        ('{"a": [1e999]}', "it has a number that is not finite, 1e999, in a"),
-        ('{"a": -Infinity}', "it has a number that is not finite, -Infinity, in a"),
         (f'{{"a": {2**63}}}', "it has an integer of more than 64 bits, 9223372036854775808, in a"),
         (f'{{"a": {"9" * 5000}}}', "it has an integer of more than 64 bits, 99999999999999999999, in a"),
-        ("[1]", "it is not a JSON object"),
-        ("[" * 100_000, "it is deeper than 20 levels"),
         ('{"a": ' + "[" * 20 + "]" * 20 + "}", "it is deeper than 20 levels"),
+        ("[1]", "it is not a JSON object"),
         ("", "Expecting value"),
-    ],
-)
-def test_json_is_strict(text: str, problem: str) -> None:
-    with pytest.raises(ValueError, match=re.escape(problem)):
-        parse_json(text.encode())
+    ):
+        with pytest.raises(ValueError, match=re.escape(problem)):
+            parse_json(text.encode())
     whole = {"a": [2**63 - 1, -(2**63) + 1, None, "ü"], "b": {"c": 1.5}}
     assert parse_json(json.dumps(whole).encode()) == whole
     deep = '{"a": ' + "[" * 19 + "]" * 19 + "}"
     assert parse_json(deep.encode()) == json.loads(deep)
 
 
-# Tensors
-
-
-def tensors_file(path: Path, header: str | bytes, data: bytes = bytes(16), length: int | None = None) -> Path:
-    text = header if isinstance(header, bytes) else header.encode()
-    path.write_bytes(struct.pack("<Q", len(text) if length is None else length) + text + data)
+def tensors_file(path: Path, header: str, length: int | None = None) -> Path:
+    path.write_bytes(struct.pack("<Q", len(header) if length is None else length) + header.encode() + bytes(16))
     return path
 
 
-def entry(kind: str = '"F32"', shape: str = "[2]", offsets: str = "[0, 8]") -> str:
+def entry(kind: str = '"F32"', shape: str = "[4]", offsets: str = "[0, 16]") -> str:
     return f'{{"dtype": {kind}, "shape": {shape}, "data_offsets": {offsets}}}'
 
 
-WHOLE = entry(shape="[4]", offsets="[0, 16]")
-
 TENSORS = {
-    "overlap": (f'{{"a": {entry()}, "b": {entry(offsets="[4, 12]")}}}', "invalid offset for tensor `b`"),
+    "overlap": (f'{{"a": {entry(shape="[2]", offsets="[0, 8]")}, "b": {entry(shape="[2]", offsets="[4, 12]")}}}', "invalid offset"),
     "beyond the end": (f'{{"a": {entry(shape="[9]", offsets="[0, 36]")}}}', "incomplete metadata, file not fully covered"),
-    "too few": (f'{{"a": {entry()}}}', "incomplete metadata, file not fully covered"),
     "shape and bytes differ": (f'{{"a": {entry(shape="[3]")}}}', "invalid shape, data type, or offset"),
-    "a product that overflows": (f'{{"a": {entry(shape=f"[{2**32}, {2**32}, 4]")}}}', "overflow computing buffer size"),
-    "many dimensions": (f'{{"a": {entry(shape=str([1] * 8 + [4]), offsets="[0, 16]")}}}', "a.shape must have at most 8 entries"),
-    "a flag as size": (f'{{"a": {entry(shape="[true, 2]")}}}', "invalid type: boolean `true`"),
-    "twice the same": (f'{{"a": {WHOLE}, "a": {WHOLE}}}', "it has the key 'a' twice"),
-    "odd dtype": ('{"a": ' + entry('"x"') + "}", "unknown variant `x`"),
-    "a dtype that we do not write": ('{"a": ' + entry('"BOOL"', "[16]", "[0, 16]") + "}", "a.dtype must be F64, F32"),
-    "a key of no meaning": (f'{{"a": {WHOLE[:-1]}, "order": 1}}}}', "a.order is unknown"),
+    "many dimensions": (f'{{"a": {entry(shape=str([1] * 8 + [4]))}}}', "a.shape must have at most 8 entries"),
+    "twice the same": (f'{{"a": {entry()}, "a": {entry()}}}', "it has the key 'a' twice"),
+    "a dtype that we do not write": ('{"a": ' + entry('"BOOL"', "[16]") + "}", "a.dtype must be F64, F32"),
+    "a key of no meaning": (f'{{"a": {entry()[:-1]}, "order": 1}}}}', "a.order is unknown"),
     "odd metadata": ('{"__metadata__": {"a": [1]}}', "invalid type: sequence, expected a string"),
     "deep": ('{"a": ' + "[" * 100_000, "recursion limit exceeded"),
 }  # fmt: skip
@@ -246,15 +224,15 @@ def test_every_tensor_reader_refuses_an_invalid_header(
     assert torch.equal(cached("networks", dict)["a"], built["a"]), "the damaged file must be replaced"
 
 
-@pytest.mark.parametrize("length", [0, 15, 17, (1 << 24) + 1, 2**63])
-def test_a_wrong_header_length_is_refused(length: int, tmp_path: Path) -> None:
-    path = tensors_file(tmp_path / "a.safetensors", f'{{"a": {entry(offsets="[0, 8]")}}}', bytes(8), length)
-    problem = "claims a length" if length > 1 << 24 else "invalid header length|invalid JSON in header"
-    with memory_limit(5), pytest.raises(ValueError, match=problem):
-        read_header(path)
-    path.write_bytes(bytes(7))
-    with pytest.raises(ValueError, match="header too small"):
-        read_tensors(path)
+def test_a_wrong_header_length_is_refused(tmp_path: Path) -> None:
+    for length, problem in (
+        (0, "invalid JSON in header"),
+        ((1 << 24) + 1, "claims a length"),
+        (2**63, "claims a length"),
+    ):
+        path = tensors_file(tmp_path / "a.safetensors", f'{{"a": {entry()}}}', length)
+        with memory_limit(5), pytest.raises(ValueError, match=problem):
+            read_header(path)
 
 
 def test_tensors_round_trip(tmp_path: Path) -> None:
@@ -266,15 +244,12 @@ def test_tensors_round_trip(tmp_path: Path) -> None:
     assert found.keys() == tensors.keys()
     assert all(torch.equal(found[name], tensor) for name, tensor in tensors.items())
     assert read_header(tmp_path / "a.safetensors").metadata == {"what": "ü"}
-    path = tensors_file(tmp_path / "b.safetensors", f'{{"__metadata__": null, "a": {WHOLE}}}')
-    assert read_header(path) == ({"a": (4,)}, {})
 
 
 # Run folders
 
 SIZES = {
     "hidden_size": ("lstm", {"config": {"hidden_size": 10**6}}, r"W_out has the shape \[10, 3\], not \[10, 1000000\]"),
-    "more than torch can count": ("lstm", {"config": {"hidden_size": 2**31}}, "its sizes are too large .Storage size"),
     "num_layers": ("lstm", {"config": {"num_layers": 10**9}}, r"it has \d+ tensors for 1000000000 layers"),
     "length_factor": (
         "lstm",
@@ -282,8 +257,6 @@ SIZES = {
         "length_factor must give at most 10000 lengths"),
     "latent_size": ("gan", {"config": {"latent_size": 10**12}}, r"layers\.0\.weight has the shape \[128, 4\], not"),
     "packing": ("gan", {"config": {"packing": 10**9, "batch_size": 10**9}}, r"layers\.0\.weight has the shape \[512, 36\], not"),
-    "negative shape": ("gan", {"data": {"image_shape": [1, -6, 6]}}, r"data\.image_shape\.1 must be at least 1, got -6"),
-    "no data": ("gan", {"data": None}, "data must be an object, got None"),
     "no custom data": ("custom", {"data": None}, r"run\.json: has no entry data; the file is damaged, restore"),
     "classes": ("gan", {"config": {"conditional": True}, "data": {"num_classes": 10**12}}, "num_classes must be at most 1000, got 10+"),
     "channels": ("custom", {"data": {"standardization": {"mean": [0.5] * 9999, "scale": [1] * 9999}}}, "weight_ih_l0 has the shape"),
@@ -300,53 +273,48 @@ def test_sizes_in_run_json_are_checked_before_memory_is_allocated(case: str, run
     assert "\n" not in str(caught.value)
 
 
-def resume(folder: Path) -> None:
-    train(LSTMConfig(hidden_size=3, epochs=2, data_size=20), folder, device="cpu", resume=True)
-
-
-@pytest.mark.parametrize("step", ["../../outside", -1, 0.5, True, 10**30])
-def test_a_pointer_cannot_be_a_path(step: Any, run: Callable[[str], Path]) -> None:
+def test_a_pointer_cannot_be_a_path(run: Callable[[str], Path]) -> None:
     folder = run("lstm")
-    (folder / "checkpoints" / "last.json").write_text(json.dumps({"step": step}))
-    with pytest.raises(RunFolderError, match=r"last\.json: (step must be .+|cannot be read .+); .* damaged"):
-        load(folder)
+    for step in ("../../outside", -1, True, 10**30):
+        (folder / "checkpoints" / "last.json").write_text(json.dumps({"step": step}))
+        with pytest.raises(RunFolderError, match=r"last\.json: (step must be .+|cannot be read .+); .* damaged"):
+            load(folder)
 
 
-@pytest.mark.parametrize("name", ["run.json", "checkpoints", "checkpoints/*/net*", "new"])
+@pytest.mark.parametrize("name", ["run.json", "checkpoints", "checkpoints/*/net*"])
 @pytest.mark.parametrize("way", ["absolute", "relative", "dangling"])
 def test_a_link_out_of_a_run_folder_is_refused_and_not_followed(
     name: str, way: str, run: Callable[[str], Path]
 ) -> None:
     folder = run("lstm")
-    path = next(folder.glob(name), folder / name)
-    target = folder.parent / "outside" / path.name
-    target.parent.mkdir()
-    (target.parent / "precious").write_text("precious")
-    if path.exists():
-        shutil.move(path, target)
-    else:
-        target.write_text("else")
-    if way == "dangling":
-        shutil.rmtree(target.parent)
+    path, target = next(folder.glob(name)), folder.parent / "outside"
+    shutil.move(path, target)
     path.symlink_to(os.path.relpath(target, path.parent) if way == "relative" else target)
+    if way == "dangling":
+        shutil.move(target, folder.parent / "elsewhere")
     match = rf"lstm: .*{path.name} is a link that leads out of the folder, or to nothing; remove it from the run folder"
-    before = {file: file.read_bytes() for file in target.parent.rglob("*") if file.is_file()}
-    for read in (load, resume):
-        with pytest.raises(RunFolderError, match=match):
-            read(folder)
-    assert {file: file.read_bytes() for file in target.parent.rglob("*") if file.is_file()} == before
+    before = {file: file.read_bytes() for file in folder.parent.rglob("*") if file.is_file()}
+    with pytest.raises(RunFolderError, match=match):
+        load(folder)
+    with pytest.raises(RunFolderError, match=match):
+        train(LSTMConfig(hidden_size=3, epochs=2, data_size=20), folder, device="cpu", resume=True)
+    assert {file: file.read_bytes() for file in folder.parent.rglob("*") if file.is_file()} == before
 
 
-def test_internal_links_are_followed_and_circular_ones_refused(
-    run: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_internal_links_are_followed_and_circular_ones_refused(run: Callable[[str], Path]) -> None:
     folder = run("lstm")
     (folder / "newest").symlink_to("checkpoints/last.json")
     shutil.move(folder / "checkpoints", folder / "kept")
     (folder / "checkpoints").symlink_to("kept")
     (folder.parent / "newest").symlink_to("lstm")
     load(folder.parent / "newest")
-    vanishing, scandir = folder / "kept" / ".step-000009.part", os.scandir
+    (folder / "circle").symlink_to("circle")
+    with pytest.raises(RunFolderError, match="circle is a link that leads out"):
+        load(folder)
+
+
+def test_a_folder_that_disappears_during_the_scan_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    vanishing, scandir = tmp_path / "vanishing", os.scandir
     vanishing.mkdir()
 
     def pruning(path: str | Path) -> Any:
@@ -355,12 +323,8 @@ def test_internal_links_are_followed_and_circular_ones_refused(
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", pruning)
-    reject_external_links(folder)
-    monkeypatch.undo()
-    assert not vanishing.exists(), "an entry that disappears during the scan is skipped"
-    (folder / "circle").symlink_to("circle")
-    with pytest.raises(RunFolderError, match="circle is a link that leads out"):
-        load(folder)
+    reject_external_links(tmp_path)
+    assert not vanishing.exists()
 
 
 @pytest.mark.timeout(60)
@@ -373,43 +337,21 @@ def test_a_pipe_in_a_run_folder_is_refused_without_blocking(name: str, run: Call
         load(folder)
 
 
-@pytest.mark.parametrize("way", ["absolute", "relative"])
-def test_data_in_run_json_is_read_only_if_its_hash_matches(
-    way: str, run: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = run("custom")
-    secret = folder.parent / "secret.csv"
-    secret.write_text(CSV.replace("1 2,a", "password,a"))
-    monkeypatch.chdir(folder)
-    change(folder / "run.json", config={"data": str(secret) if way == "absolute" else "../secret.csv"})
-    task = load(folder).task
-    with pytest.raises(DataError, match=r"secret\.csv: is not the file that this run was trained on") as caught:
-        task.validation(1)
-    assert "password" not in str(caught.value)
-
-
 # Settings files
 
 OPTIONS = options_of(build_app()["lstm"]["train"].assemble_argument_collection())
 SETTINGS = {
     "a table": ("[length]\na = 5\n", "^a.toml: length must be an integer, got .'a': 5.$"),
     "text that is a number": ('length = "5"\n', "^a.toml: length must be an integer, got '5'$"),
-    "a flag that is a number": ("curriculum = 1\n", "^a.toml: curriculum must be true or false, got 1$"),
     "a number that is a flag": ("epochs = true\n", "^a.toml: epochs must be an integer, got True$"),
     "not a number": ("max_norm = nan\n", "^a.toml: max_norm must be (greater than 0|a finite number), got nan$"),
     "a name twice": ("length = 5\nlength = 6\n", "^config a.toml is not valid TOML .*overwrite"),
-    "dotted": (f"{'a.' * 5000}a = 1\n", "^a.toml: a is unknown; see --help for the settings$"),
     "deep tables": ("length = " + "{a = " * 10_000, "^config a.toml is not valid TOML .it is too deep"),
     "large": ("# " + "x" * (1 << 16), "^config a.toml cannot be read .it has 65538 bytes, the limit is 65536"),
     "another file": ('config = "more.toml"\n', "^a.toml: config is unknown"),
-    "a long name": (f"{'x' * 900} = 5\n", "^a.toml: x+ is unknown; see --help for the settings$"),
     "a name with a line break": ('"a\\nb" = 5\n', r"^a.toml: a\\nb is unknown"),
-    "400 digits": (f"learning_rate = {'9' * 400}\n", "^a.toml: learning_rate must be a number, got 9+"),
     "5000 digits": (f"length = {'9' * 5000}\n", "^config a.toml is not valid TOML"),
-    **{
-        f"JSON {content[:20]}": (content, r"^config a\.json is not valid JSON")
-        for content in ('{"length": NaN}', '{"a": 1, "a": 2}', "")
-    },
+    "JSON NaN": ('{"length": NaN}', r"^config a\.json is not valid JSON"),
 }  # fmt: skip
 
 
@@ -428,34 +370,7 @@ def test_a_hostile_settings_file_is_one_line(case: str, tmp_path: Path, monkeypa
     assert sorted(path.name for path in tmp_path.iterdir()) == [name, "more.toml"]
 
 
-@pytest.mark.parametrize("value", ["!!timestamp x", "$(touch was-run)", "{x}"])
-def test_a_value_that_looks_like_code_is_text(value: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = tmp_path / "a.json"
-    path.write_text(json.dumps({"data": value}))
-    for given in (["--data", value], ["--config", str(path)]):
-        assert main(["gan", "train", *given, "--print-config"]) == 0
-        assert tomllib.loads(capsys.readouterr().out)["data"] == value
-    assert main(["lstm", "train", "--learning-rate", "9" * 400]) == 2
-    assert capsys.readouterr().err == "error: --learning-rate must be a finite number, got inf\n"
-
-
 # Parquet
-
-
-def test_a_parquet_page_with_a_false_size_is_one_line(tmp_path: Path) -> None:
-    path = tmp_path / "set.parquet"
-    table = pa.table({"sequence": ["1 2", "3 4"] * 50, "label": ["a", "b"] * 50})
-    pq.write_table(table, path, use_dictionary=False, compression="gzip")
-    assert len(read_sequences(path)) == 100
-    content = path.read_bytes()
-    sizes = re.match(rb"PAR1\x15\x00\x15([\x80-\xff]*[\x00-\x7f])\x15([\x80-\xff]*[\x00-\x7f])", content)
-    assert sizes is not None, "a page begins with its type, its uncompressed and its compressed size"
-    for group in (1, 2):
-        begin, end = sizes.span(group)
-        for false_size in (b"\xfe\xff\xff\xff\x0f", b"\x01"):  # 2^31 - 1, -1
-            path.write_bytes(content[:begin] + false_size + content[end:])
-            with pytest.raises(DataError, match=r"set\.parquet: it cannot be read \(.+\); check or replace the file"):
-                read_sequences(path)
 
 
 def test_a_parquet_file_that_aborts_pyarrow_is_one_line() -> None:
@@ -479,14 +394,12 @@ CHILDREN = {
     "time.sleep(60)": r"reading takes more than 1 s",
     "print('d' + 8 * chr(127))": r"a part of it has more than 4294967296 bytes",
     "frame(b'no')": r"(Not|not) .*|Expecting value.*",
-    "describe(), frame(bytes(5))": r"buffer size must be a multiple.*|pyarrow ended with status 0",
     "describe(), frame(one), frame(bytes(4) * 7)": r"its lists have other lengths than numbers",
     "describe(), frame(one), frame(bytes(4)), frame(one), frame(one), frame(b'a')": r"list index out of range",
-    "describe(), frame(one), frame(bytes(4)), frame(bytes(8)), frame(one), frame(b'\\xff')": r".*can't decode byte.*",
 }
 """Programs in place of the child, and the problem that the parent reports."""
 PRELUDE = """
-import json, os, sys, time
+import json, sys, time
 one = (1).to_bytes(8, "little")
 def frame(content):
     sys.stdout.buffer.write(b"d" + len(content).to_bytes(8, "little") + content)
@@ -527,12 +440,9 @@ def test_an_image_folder_with_circular_links_pipes_and_devices_is_read(tmp_path:
 
 READ: dict[str, Callable[[Path], object]] = {
     "train-images-idx3-ubyte": lambda path: load_images(str(path.parent)),
-    "set.npy": lambda path: load_images(str(path)),
     "set.npz": lambda path: load_images(str(path)),
     "one.png": lambda path: image_files.read_images([path], (1, 8, 8)),
-    "set.csv": read_sequences,
-    "set.parquet": read_sequences,
-    "more.npz": read_sequences,
+    **dict.fromkeys(("set.csv", "set.parquet", "more.npz"), read_sequences),
     "extractor.safetensors": FeatureExtractor.read,
     "a.toml": lambda path: read_settings(path, OPTIONS),
 }
@@ -541,15 +451,12 @@ READ: dict[str, Callable[[Path], object]] = {
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("name", READ)
 def test_what_is_no_file_is_refused_without_blocking(name: str, tmp_path: Path) -> None:
-    makers = (os.mkfifo, lambda path: path.symlink_to("/dev/zero"), Path.mkdir)
-    for number, make in enumerate(makers):
+    for number, make in enumerate((os.mkfifo, lambda path: path.symlink_to("/dev/zero"), Path.mkdir)):
         path = tmp_path / str(number) / name
         path.parent.mkdir()
         make(path)
-        with (
-            memory_limit(),
-            pytest.raises(ReviverError, match=r"(?i)is no file|not a regular file|s a directory|holds no"),
-        ):
+        problem = r"(?i)is no file|not a regular file|s a directory|holds no"
+        with memory_limit(), pytest.raises(ReviverError, match=problem):
             READ[name](path)
 
 

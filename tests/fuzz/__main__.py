@@ -1,19 +1,13 @@
-"""Long fuzzing run: N damaged files for each reader. It continues where the previous run ended.
+"""Long fuzzing run: N damaged files for each reader. It continues with the reader at which the previous run ended.
 
-    python -m tests.fuzz [--inputs N] [--workers N] [--restart] [READER ...]
+    python -m tests.fuzz [--inputs N] [--restart] [READER ...]
 
-Several readers run at the same time, one per core. Counts are saved in docs/measurements/fuzz.json, inputs that cause a
-problem in runs/fuzz.
+Counts are saved in docs/measurements/fuzz.json, inputs that cause a problem in runs/fuzz.
 """
 
 import json
-import os
-import sys
 from argparse import ArgumentParser
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Lock
-from typing import Any
 
 import PIL
 import pyarrow as pa
@@ -27,16 +21,11 @@ from tests.fuzz.supervisor import COUNTS, new_tally, supervise
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "docs" / "measurements" / "fuzz.json"
-KEPT = ROOT / "runs" / "fuzz"
-ROUND = 5000
-"""Inputs of a reader per round, after which its counts are saved."""
-HANG_SECONDS = 20.0
+TITLE = "Damaged files for every reader: right answers, our own errors, and anything else"
 MAX_INPUTS = {"parquet": 1000}
 """Most inputs of readers that start a process for each, which takes half a second of processor time."""
-VERSIONS = {module.__name__: module.__version__ for module in (torch, safetensors)} | {
-    "pillow": PIL.__version__,
-    "pyarrow": pa.__version__,
-}
+VERSIONS = {module.__name__: module.__version__ for module in (torch, safetensors)}
+VERSIONS |= {"pillow": PIL.__version__, "pyarrow": pa.__version__}
 
 
 def main() -> int:
@@ -44,45 +33,22 @@ def main() -> int:
     parser = ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("readers", nargs="*", metavar="READER", help=f"one of {', '.join(READERS)}; default: all")
     parser.add_argument("--inputs", type=int, default=100_000, metavar="N", help="inputs of each reader")
-    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)), metavar="N", help="default: cores")
     parser.add_argument("--restart", action="store_true", help="restart these readers from input 0")
     options = parser.parse_args()
     if unknown := set(options.readers) - set(READERS):
         parser.error(f"{', '.join(sorted(unknown))}: unknown; choose from {', '.join(READERS)}")
-    names = options.readers or list(READERS)
     results = json.loads(RESULTS.read_text(encoding="utf-8"))["readers"] if RESULTS.exists() else {}
-    results |= {name: new_tally() for name in names if options.restart or name not in results}
-    lock = Lock()
-
-    def run(name: str) -> None:
+    for name in options.readers or READERS:
+        tally = new_tally() if options.restart or name not in results else results[name]
         end = min(options.inputs, MAX_INPUTS.get(name, options.inputs))
-        while (start := results[name]["inputs"]) < end:
-            tally = {**results[name], "problems": [*results[name]["problems"]]}
-            supervise({name: tally}, {name: min(start + ROUND, end)}, KEPT, hang_seconds=HANG_SECONDS)
-            with lock:
-                results[name] = tally
-                save(results)
-                print(row(name, tally), *tally["problems"][:10], sep="\n  ", file=sys.stderr, flush=True)
-
-    with ThreadPoolExecutor(options.workers) as pool:
-        list(pool.map(run, names))
-    print(row("reader", dict(zip(COUNTS, COUNTS, strict=True)) | {"slowest": "s", "growth": "MB"}))
-    for name, result in results.items():
-        print(row(name, result))
+        supervise({name: tally}, {name: end}, ROOT / "runs" / "fuzz", hang_seconds=20.0)
+        results[name] = tally
+        counts = (f"{key} {value}" for key, value in tally.items() if key != "problems")
+        print(f"{name}: {', '.join(counts)}", *tally["problems"][:10], sep="\n  ", flush=True)
+        readers = {name: results[name] for name in READERS if name in results}
+        content = {"title": TITLE, "machine": machine() | VERSIONS, "readers": readers}
+        write_text(RESULTS, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
     return int(any(result[count] for result in results.values() for count in COUNTS[3:]))
-
-
-def save(results: dict[str, Any]) -> None:
-    """Write the counts of all readers, atomically."""
-    title = "Damaged files for every reader: right answers, our own errors, and anything else"
-    readers = {name: results[name] for name in READERS if name in results}
-    content = {"title": title, "machine": machine() | VERSIONS, "readers": readers}
-    write_text(RESULTS, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-
-
-def row(name: str, result: dict[str, Any]) -> str:
-    """Return a row of the table of counts."""
-    return f"{name:<15}" + "".join(f"{result[count]:>9}" for count in (*COUNTS, "slowest", "growth"))
 
 
 if __name__ == "__main__":

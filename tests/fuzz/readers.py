@@ -1,13 +1,10 @@
 """Table of readers: valid files to damage, and assertions about what is read."""
 
 import dataclasses
-import functools
 import gzip
 import json
 import os
-import signal
 import struct
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -39,8 +36,7 @@ from reviver.lstm import pretrained
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.pretrained_classifier import PretrainedClassifier
 from reviver.lstm.records import LSTMExtra
-from reviver.runs import checkpoint
-from reviver.runs.checkpoint import TrainingState, restore_checkpoint
+from reviver.runs.checkpoint import TrainingState, restore_checkpoint, save_checkpoint
 from reviver.runs.folder import RunFolder
 from reviver.runs.rng import make_rng
 from reviver.settings.fields import override
@@ -55,9 +51,7 @@ from reviver.train.lstm import stopping as lstm_stopping
 from reviver.train.lstm import training as lstm_training
 from reviver.train.lstm.snapshots import read_snapshots as read_lstm_snapshots
 from tests.fuzz import mutations
-from tests.fuzz.mutations import mutated
-
-Files = Mapping[str, bytes]
+from tests.fuzz.mutations import json_text, mutated, safetensors
 
 MAX_MESSAGE = 3000
 """Maximum length of an error in characters."""
@@ -67,29 +61,14 @@ MAX_MESSAGE = 3000
 class Reader:
     """One reader."""
 
-    write: Callable[[Path], object]
-    """Writes valid files into an empty folder."""
     read: Callable[[Path], object]
     """Reads a file, and asserts what must hold if it can be read."""
+    pattern: str
+    """Glob pattern of the files to damage, among those of `write_files`."""
     damage: tuple[mutations.Damage, ...] = ()
     """Mutations that know the format."""
-    pattern: str = "*"
-    """Glob pattern of the files to damage."""
 
-    def prepare(self, folder: Path) -> Files:
-        """Write the valid files, and return the content of those to damage by their names.
-
-        Checksums are removed: an attacker could correct them, so a mutation must not stop there.
-        """
-        folder.mkdir(parents=True)
-        self.write(folder)
-        for path in folder.rglob("checksums.json"):
-            path.unlink()
-        found = {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.glob(self.pattern))}
-        assert found, f"no {self.pattern}"
-        return found
-
-    def damaged(self, files: Files, random: Random) -> tuple[str, bytes]:
+    def damaged(self, files: Mapping[str, bytes], random: Random) -> tuple[str, bytes]:
         """Return the name of one of the files, and a damaged version of it; half of the mutations know the format."""
         name = random.choice(sorted(files))
         original = content = files[name]
@@ -101,7 +80,7 @@ class Reader:
         return name, content if content != original else content[:-1]
 
     def outcome(self, path: Path) -> str:
-        """Return `value` if a file can be read, or `error` if it raises `ReviverError`.
+        """Return `values` if a file can be read, or `errors` if it raises `ReviverError`.
 
         Raises:
             AssertionError: if the result or the message of the error is wrong.
@@ -112,75 +91,129 @@ class Reader:
             message = str(error)
             assert "\n" not in message, f"more than one line: {message[:200]!r}"
             assert len(message) < MAX_MESSAGE, f"{len(message)} characters: {message[:200]!r}"
-            return "error"
-        return "value"
+            return "errors"
+        return "values"
 
 
-# Images
+# Valid files
 
 SIZE = 6
 PIXELS = np.random.default_rng(0).integers(0, 256, (3, SIZE, SIZE, 3), dtype=np.uint8)
 GRAY = PIXELS[..., 0]
+PICTURES = ("png", "jpeg", "gif", "bmp", "tiff", "webp")
+FOLDERS = ("idx", "idx-gzip", "npy", "images", *PICTURES, "tables", "sequences", "settings", "extractor")
+RUNS = ("lstm", "gan", "custom")
+CACHED = {"a": torch.arange(6.0).view(2, 3), "b": torch.arange(3)}
+
+
+def write_files(home: Path) -> None:
+    """Write valid files of every format into folders of `home`, without the checksums, which an attacker could correct."""
+    for name in FOLDERS:
+        (home / name).mkdir(parents=True)
+    write_images(home)
+    texts = ["1 2 3", "0.5 -1e-3", "7", "1, 2, 3, 4"]
+    rows = [f'"{text}",{label}\r\n' for text, label in zip(texts, ("a", "b", "a", "ü c"), strict=True)]
+    (home / "tables" / "set.csv").write_bytes("".join(["sequence,label\r\n", *rows]).encode())
+    strings = pa.table({"sequence": texts, "label": ["a", "b", "a", "ü c"]})
+    lists = pa.table({"sequence": [[1.0, 2.0], [0.5], [3.0], [7.0, 8.0, 9.0]], "label": [1, 2, 1, 3]})
+    pq.write_table(strings, home / "tables" / "text.parquet", use_dictionary=False, compression="none")
+    pq.write_table(lists, home / "tables" / "packed.parquet", compression="zstd", data_page_version="2.0")
+    x = np.random.default_rng(1).normal(size=(3, 4, 2))
+    np.savez_compressed(home / "sequences" / "packed.npz", x=x, y=np.arange(3), lengths=np.array([1, 4, 2]))
+    np.savez(home / "sequences" / "stored.npz", x=x[..., 0].astype(np.float32), y=np.array(["a", "b", "ü"]))
+    write_runs(home)
+    toml = 'length = 5\nencoding = "onehot"\nlearning_rate = 1e-3\ncurriculum = false\n'
+    (home / "settings" / "lstm.toml").write_text(toml)
+    (home / "settings" / "lstm.json").write_text('{"length": 5, "encoding": "onehot", "data": null}')
+    save_classifier(DigitClassifier(3, (1, 8, 8)), home / "extractor" / "extractor.safetensors")
+    values = {"task": "custom", "target": "class", "encoding": "scalar", "length": 3, "classes": ("a", "b")}
+    data = SequenceData.model_validate({**values, "standardization": None})
+    pretrained.save(LSTMClassifier(1, 2, 2, pooling="attention", patch_size=2), home / "classifier", data=data)
+    networks.Generator(3, (1, 4, 4), num_classes=2).save_pretrained(home / "generator")
+    os.environ["REVIVER_CACHE"] = str(home / "cache")
+    cache.cached("cached", lambda: CACHED)
+    for path in home.rglob("checksums.json"):
+        path.unlink()
+
+
+def write_images(home: Path) -> None:
+    """Write images as IDX, NumPy and image files; beside damaged image files there is a valid one."""
+    for name, array in (("train-images-idx3-ubyte", GRAY), ("train-labels-idx1-ubyte", np.arange(3, dtype=np.uint8))):
+        content = struct.pack(f">{1 + array.ndim}I", 0x800 + array.ndim, *array.shape) + array.tobytes()
+        (home / "idx" / name).write_bytes(content)
+        (home / "idx-gzip" / f"{name}.gz").write_bytes(gzip.compress(content, mtime=0))
+    np.save(home / "npy" / "gray.npy", GRAY)
+    np.save(home / "npy" / "floats.npy", PIXELS.astype(">f4") / 255)
+    arrays = {"images": PIXELS, "labels": np.arange(3), "test_images": PIXELS, "test_labels": np.arange(3)}
+    np.savez_compressed(home / "images" / "packed.npz", **arrays)
+    np.savez(home / "images" / "stored.npz", **arrays)
+    for kind in PICTURES:
+        Image.fromarray(PIXELS[0]).save(home / kind / "good.png")
+        for mode in ("RGB", "L"):
+            image = Image.fromarray(PIXELS[1]).resize((23, 19)).convert(mode)
+            image.save(home / kind / f"{mode}.{kind}", format=kind)
+
+
+def write_runs(home: Path) -> None:
+    """Train a narrow run of each kind, with scores in the form of gan/scores/monitor.py, and save a checkpoint."""
+    networks.GENERATOR_WIDTHS, networks.DISCRIMINATOR_WIDTHS = (4, 4, 4, 4), (4, 4)  # large weights are slow to damage
+    (home / "own.csv").write_text("sequence,label\n" + "1 2,a\n2 1 3,b\n" * 10)
+    gan = GANConfig(data=str(home / "npy" / "gray.npy"), image_size=SIZE, latent_size=4, epochs=1, batch_size=2)
+    lstm = LSTMConfig(hidden_size=3, epochs=1, data_size=20)
+    custom = LSTMConfig(task="custom", data=str(home / "own.csv"), hidden_size=2, num_layers=2, epochs=1)
+    lstm_training.train(lstm, home / "lstm", device="cpu")
+    lstm_training.train(custom, home / "custom", device="cpu")
+    gan_training.train(replace(gan, eval_every=0, ema=0.9), home / "gan", device="cpu")
+    scores = dict.fromkeys(Comparison.model_fields, 0.5)
+    record = {**scores, "class_fractions": [0.25, 0.75], "fid_ratio": 1.5, "warning": None, "real_baseline": scores}
+    record |= {"num_samples": 100, "k": 5, "data": "images", "extractor": "x.safetensors", "extractor_sha256": "0" * 64}
+    lines = (json.dumps({"step": step, "epoch": step, **record}) + "\n" for step in (1, 2, 3))
+    (home / "gan" / "scores.jsonl").write_text("".join(lines))
+    state = small_state()
+    update(state)
+    best = {"step": 1, "epoch": 1, "length": 5, "validation_accuracy": 0.5, "validation_loss": 2.3}
+    rollbacks = [{"step": 3, "quantity": "train loss", "back_to": 1}]
+    state.extra |= {"stage": 0, "sequences": 48, "best": best, "rollbacks": rollbacks}
+    save_checkpoint(home / "state", state, {"metrics": 1}, 2)
+
+
+def small_state() -> TrainingState:
+    """Return a state with every kind of content."""
+    torch.manual_seed(0)
+    network, other = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2)), nn.Linear(2, 2)
+    adam, rmsprop = torch.optim.Adam(network.parameters(), fused=True), torch.optim.RMSprop(other.parameters())
+    return TrainingState(
+        networks={"network": network, "other": other},
+        optimizers={"network": adam, "other": rmsprop},
+        rngs={"noise": make_rng(0, "noise")},
+        tensors={"history": torch.zeros(3)},
+        extra_model=LSTMExtra,
+    )
+
+
+def update(state: TrainingState) -> None:
+    x = torch.randn(4, 3, generator=state.rngs["noise"])
+    state.networks["other"](state.networks["network"](x)).pow(2).sum().backward()
+    for optimizer in state.optimizers.values():
+        optimizer.step()
+    state.step += 1
+
+
+# Readers
+
+OPTIONS = options_of(build_app()["lstm"]["train"].assemble_argument_collection())
 
 
 def read_images(path: Path) -> None:
     """Read images from a file, or from its folder."""
     source = path if path.suffix in (".npy", ".npz") else path.parent
     data = load_images(str(source), SIZE)
-    assert data.images.dtype == torch.uint8
+    assert (data.images.dtype, data.images.shape[2:]) == (torch.uint8, (SIZE, SIZE))
     assert data.images.shape[1] in (1, 3)
-    assert data.images.shape[2:] == (SIZE, SIZE)
     assert len(data.images) >= 2
-    if data.labels is not None:
-        assert data.labels.shape == (len(data.images),)
-        assert data.labels.dtype == torch.int64
-        assert data.labels.min() >= 0
-
-
-def read_labeled_arrays(path: Path) -> None:
-    read_images(path)
-    load_test_images(str(path), SIZE)
-
-
-def write_idx(folder: Path, pack: Callable[[bytes], bytes] = bytes, ending: str = "") -> None:
-    for name, array in (("train-images-idx3-ubyte", GRAY), ("train-labels-idx1-ubyte", np.arange(3, dtype=np.uint8))):
-        header = struct.pack(f">{1 + array.ndim}I", 0x800 + array.ndim, *array.shape)
-        (folder / (name + ending)).write_bytes(pack(header + array.tobytes()))
-
-
-def write_npy(folder: Path) -> None:
-    np.save(folder / "gray.npy", GRAY)
-    np.save(folder / "floats.npy", PIXELS.astype(">f4") / 255)
-
-
-def write_image_npz(folder: Path) -> None:
-    arrays = {"images": PIXELS, "labels": np.arange(3), "test_images": PIXELS, "test_labels": np.arange(3)}
-    np.savez_compressed(folder / "packed.npz", **arrays)
-    np.savez(folder / "stored.npz", **arrays)
-
-
-def pictures(kind: str, *damage: mutations.Damage, read: Callable[[Path], object] = read_images) -> Reader:
-    """Return a reader of two files to damage, and a valid one beside them."""
-
-    def write(folder: Path) -> None:
-        Image.fromarray(PIXELS[0]).save(folder / "good.png")
-        for mode in ("RGB", "L"):
-            Image.fromarray(PIXELS[1]).resize((23, 19)).convert(mode).save(folder / f"{mode}.{kind}", format=kind)
-
-    return Reader(write, read, damage, "[RL]*")
-
-
-def read_samples(path: Path) -> None:
-    """Read a grid of samples."""
-    pixels = read_pixels(path)
-    assert pixels.dtype == np.uint8
-    assert pixels.ndim == 2 or pixels.shape[2] == 3
-
-
-# Sequences
-
-SEQUENCES = ["1 2 3", "0.5 -1e-3", "7", "1, 2, 3, 4"]
-LABELS = ["a", "b", "a", "ü c"]
+    assert data.labels is None or (len(data.labels) == len(data.images) and data.labels.min() >= 0)
+    if path.suffix == ".npz":
+        load_test_images(str(path), SIZE)
 
 
 def read_table(path: Path) -> None:
@@ -194,56 +227,6 @@ def read_table(path: Path) -> None:
     assert 1 <= table.lengths.min() <= table.lengths.max() <= steps
     assert (table.x[torch.arange(steps) >= table.lengths.unsqueeze(1)] == 0).all()
     assert all(label == label.strip() != "" for label in table.labels)
-
-
-def write_csv(folder: Path) -> None:
-    rows = [f'"{text}",{label}\r\n' for text, label in zip(SEQUENCES, LABELS, strict=True)]
-    (folder / "set.csv").write_bytes("".join(["sequence,label\r\n", *rows]).encode())
-
-
-def write_parquet(folder: Path) -> None:
-    texts = pa.table({"sequence": SEQUENCES, "label": LABELS})
-    lists = pa.table({"sequence": [[1.0, 2.0], [0.5], [3.0], [7.0, 8.0, 9.0]], "label": [1, 2, 1, 3]})
-    pq.write_table(texts, folder / "text.parquet", use_dictionary=False, compression="none")
-    pq.write_table(lists, folder / "packed.parquet", compression="zstd", data_page_version="2.0")
-
-
-def write_sequence_npz(folder: Path) -> None:
-    x = np.random.default_rng(1).normal(size=(3, 4, 2))
-    np.savez_compressed(folder / "packed.npz", x=x, y=np.arange(3), lengths=np.array([1, 4, 2]))
-    np.savez(folder / "stored.npz", x=x[..., 0].astype(np.float32), y=np.array(["a", "b", "ü"]))
-
-
-# Run folders
-
-LSTM = LSTMConfig(hidden_size=3, epochs=1, data_size=20)
-GAN = GANConfig(image_size=SIZE, latent_size=4, epochs=1, batch_size=2, eval_every=0, ema=0.9)
-CUSTOM = LSTMConfig(task="custom", data="own.csv", hidden_size=2, num_layers=2, epochs=1)
-RUNS = ("lstm", "gan", "custom")
-"""Folders of the runs."""
-
-
-def narrow() -> None:
-    """Reduce the widths of the GAN for the whole process, since large weights are slow to damage."""
-    networks.GENERATOR_WIDTHS, networks.DISCRIMINATOR_WIDTHS = (4, 4, 4, 4), (4, 4)
-
-
-def write_runs(folder: Path) -> None:
-    """Train a tiny run of each kind, with scores in the form of gan/scores/monitor.py."""
-    (folder / "own.csv").write_text("sequence,label\n" + "1 2,a\n2 1 3,b\n" * 10)
-    np.save(folder / "images.npy", GRAY)
-    lstm_training.train(LSTM, folder / "lstm", device="cpu")
-    gan_training.train(replace(GAN, data=str(folder / "images.npy")), folder / "gan", device="cpu")
-    lstm_training.train(replace(CUSTOM, data=str(folder / "own.csv")), folder / "custom", device="cpu")
-    scores = dict.fromkeys(Comparison.model_fields, 0.5)
-    record = {**scores, "class_fractions": [0.25, 0.75], "fid_ratio": 1.5, "warning": None, "real_baseline": scores}
-    record |= {"num_samples": 100, "k": 5, "data": "images", "extractor": "x.safetensors", "extractor_sha256": "0" * 64}
-    lines = (json.dumps({"step": step, "epoch": step, **record}) + "\n" for step in (1, 2, 3))
-    (folder / "gan" / "scores.jsonl").write_text("".join(lines))
-
-
-def runs(pattern: str, read: Callable[[Path], object], *damage: mutations.Damage) -> Reader:
-    return Reader(write_runs, read, damage, f"*/{pattern}")
 
 
 def read_run(path: Path) -> None:
@@ -286,37 +269,6 @@ def read_records(path: Path) -> None:
     assert all(describe_record(score) for score in scores)
 
 
-def small_state() -> TrainingState:
-    """Return a state with every kind of content."""
-    torch.manual_seed(0)
-    network, other = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2)), nn.Linear(2, 2)
-    adam, rmsprop = torch.optim.Adam(network.parameters(), fused=True), torch.optim.RMSprop(other.parameters())
-    return TrainingState(
-        networks={"network": network, "other": other},
-        optimizers={"network": adam, "other": rmsprop},
-        rngs={"noise": make_rng(0, "noise")},
-        tensors={"history": torch.zeros(3)},
-        extra_model=LSTMExtra,
-    )
-
-
-def update(state: TrainingState) -> None:
-    x = torch.randn(4, 3, generator=state.rngs["noise"])
-    state.networks["other"](state.networks["network"](x)).pow(2).sum().backward()
-    for optimizer in state.optimizers.values():
-        optimizer.step()
-    state.step += 1
-
-
-def write_checkpoint(folder: Path) -> None:
-    state = small_state()
-    update(state)
-    best = {"step": 1, "epoch": 1, "length": 5, "validation_accuracy": 0.5, "validation_loss": 2.3}
-    rollbacks = [{"step": 3, "quantity": "train loss", "back_to": 1}]
-    state.extra |= {"stage": 0, "sequences": 48, "best": best, "rollbacks": rollbacks}
-    checkpoint.save_checkpoint(folder, state, {"metrics": 1}, 2)
-
-
 def read_state(path: Path) -> None:
     """Restore a checkpoint, and make one more update."""
     state = small_state()
@@ -328,24 +280,6 @@ def read_state(path: Path) -> None:
     update(state)
 
 
-def damage_checkpoint(content: bytes, random: Random) -> bytes:
-    """Damage a file of a checkpoint according to its format."""
-    return (mutations.json_text if content[:1] == b"{" else mutations.safetensors)(content, random)
-
-
-# Settings
-
-SETTINGS = (
-    'length = 5\nencoding = "onehot"\nlearning_rate = 1e-3\ncurriculum = false\nepochs = 3\nhidden_dropout = 0.5\n'
-)
-OPTIONS = options_of(build_app()["lstm"]["train"].assemble_argument_collection())
-
-
-def write_settings(folder: Path) -> None:
-    (folder / "lstm.toml").write_text(SETTINGS)
-    (folder / "lstm.json").write_text('{"length": 5, "encoding": "onehot", "data": null}')
-
-
 def read_config(path: Path) -> None:
     """Read the settings of a training command."""
     settings = read_settings(path, OPTIONS)
@@ -353,28 +287,11 @@ def read_config(path: Path) -> None:
     override(LSTMConfig(), {name: value for name, value in settings.items() if name in names})
 
 
-# Tensors
-
-
-def write_extractor(folder: Path) -> None:
-    torch.manual_seed(0)
-    save_classifier(DigitClassifier(3, (1, 8, 8)), folder / "extractor.safetensors")
-
-
 def read_extractor(path: Path) -> None:
     """Read a feature extractor, and apply it."""
     extractor = FeatureExtractor.read(path)
-    shape = extractor.classifier.image_shape
-    output = extractor.forward(torch.zeros(1, *shape))
+    output = extractor.forward(torch.zeros(1, *extractor.classifier.image_shape))
     assert output.logits.shape == (1, extractor.classifier.head.out_features)
-
-
-def write_pretrained(folder: Path) -> None:
-    """Save a network of each kind."""
-    values = {"task": "custom", "target": "class", "encoding": "scalar", "length": 3, "classes": ("a", "b")}
-    data = SequenceData.model_validate({**values, "standardization": None})
-    pretrained.save(LSTMClassifier(1, 2, 2, pooling="attention", patch_size=2), folder / "classifier", data=data)
-    networks.Generator(3, (1, 4, 4), num_classes=2).save_pretrained(folder / "generator")
 
 
 def read_pretrained(path: Path) -> None:
@@ -394,14 +311,6 @@ def read_pretrained(path: Path) -> None:
     assert set(classifier.predict([[0.0, 1.0], [2.0]])) <= set(classifier.data.classes)
 
 
-CACHED = {"a": torch.arange(6.0).view(2, 3), "b": torch.arange(3)}
-
-
-def write_cache(folder: Path) -> None:
-    os.environ["REVIVER_CACHE"] = str(folder)
-    cache.cached("cached", lambda: CACHED)
-
-
 def read_cache(path: Path) -> None:
     """Read cached tensors; a damaged file counts as an error."""
 
@@ -413,64 +322,28 @@ def read_cache(path: Path) -> None:
     assert all(torch.equal(found[name], tensor) for name, tensor in CACHED.items())
 
 
-JSON, TENSORS = mutations.json_text, mutations.safetensors
+GZIP = (mutations.inside_gzip(mutations.idx), mutations.inside_gzip(mutated))
 READERS: Mapping[str, Reader] = MappingProxyType(
     {
-        "idx": Reader(write_idx, read_images, (mutations.idx,)),
-        "idx-gzip": Reader(
-            functools.partial(write_idx, pack=functools.partial(gzip.compress, mtime=0), ending=".gz"),
-            read_images,
-            (mutations.inside_gzip(mutations.idx), mutations.inside_gzip(mutated)),
-        ),
-        "npy": Reader(write_npy, read_images, (mutations.npy,)),
-        "images-npz": Reader(write_image_npz, read_labeled_arrays, (mutations.archive,)),
-        "png": pictures("png", mutations.png),
-        "jpeg": pictures("jpeg"),
-        "gif": pictures("gif"),
-        "bmp": pictures("bmp"),
-        "tiff": pictures("tiff", mutations.tiff),
-        "webp": pictures("webp"),
-        "grids": pictures("png", mutations.png, read=read_samples),
-        "csv": Reader(write_csv, read_table, (mutations.csv_rows,)),
-        "parquet": Reader(write_parquet, read_table, (mutations.parquet,)),
-        "sequences-npz": Reader(write_sequence_npz, read_table, (mutations.archive,)),
-        "run.json": runs("run.json", read_run, JSON),
-        "pointers": runs("checkpoints/*.json", read_run, JSON),
-        "weights": runs("checkpoints/*/networks.safetensors", read_run, TENSORS),
-        "snapshots": runs("snapshots/*.safetensors", read_snapshots, TENSORS),
-        "points": runs("*.jsonl", read_records, JSON),
-        "checkpoint": Reader(write_checkpoint, read_state, (damage_checkpoint,), "*/[st][tr]a*"),
-        "settings": Reader(write_settings, read_config, (mutations.toml, JSON)),
-        "extractor": Reader(write_extractor, read_extractor, (TENSORS,)),
-        "pretrained-config": Reader(write_pretrained, read_pretrained, (JSON,), "*/config.json"),
-        "pretrained-weights": Reader(write_pretrained, read_pretrained, (TENSORS,), "*/model.safetensors"),
-        "cache": Reader(write_cache, read_cache, (TENSORS,)),
-    }
-)
-
-
-# Faulty readers that test the supervisor
-
-
-def faulty(act: Callable[[Path], object]) -> Reader:
-    """Return a reader that does something if its file is damaged."""
-    numbers = bytes(range(10))
-    return Reader(
-        lambda folder: (folder / "numbers").write_bytes(numbers), lambda path: path.read_bytes() == numbers or act(path)
-    )
-
-
-def spin(path: Path) -> None:
-    while path.exists():
-        pass
-
-
-FAULTY: Mapping[str, Reader] = MappingProxyType(
-    {
-        "grows": faulty(lambda _: np.ones(400 << 17)),  # 400 MiB
-        "fails": faulty(lambda _: {}["name"]),
-        "crashes": faulty(lambda _: os.kill(os.getpid(), signal.SIGSEGV)),
-        "hangs": faulty(lambda _: time.sleep(3600)),
-        "spins": faulty(spin),
+        "idx": Reader(read_images, "idx/*", (mutations.idx,)),
+        "idx-gzip": Reader(read_images, "idx-gzip/*", GZIP),
+        "npy": Reader(read_images, "npy/*", (mutations.npy,)),
+        "images-npz": Reader(read_images, "images/*", (mutations.archive,)),
+        **{kind: Reader(read_images, f"{kind}/[RL]*", (mutations.png,) * (kind == "png")) for kind in PICTURES},
+        "grids": Reader(read_pixels, "png/[RL]*", (mutations.png,)),
+        "csv": Reader(read_table, "tables/*.csv", (mutations.csv_rows,)),
+        "parquet": Reader(read_table, "tables/*.parquet", (mutations.parquet,)),
+        "sequences-npz": Reader(read_table, "sequences/*", (mutations.archive,)),
+        "run.json": Reader(read_run, "*/run.json", (json_text,)),
+        "pointers": Reader(read_run, "*/checkpoints/*.json", (json_text,)),
+        "weights": Reader(read_run, "*/checkpoints/*/networks.safetensors", (safetensors,)),
+        "snapshots": Reader(read_snapshots, "*/snapshots/*.safetensors", (safetensors,)),
+        "points": Reader(read_records, "*/*.jsonl", (json_text,)),
+        "checkpoint": Reader(read_state, "state/*/[st][tr]a*", (json_text, safetensors)),
+        "settings": Reader(read_config, "settings/*", (mutations.toml, json_text)),
+        "extractor": Reader(read_extractor, "extractor/*", (safetensors,)),
+        "pretrained-config": Reader(read_pretrained, "*/config.json", (json_text,)),
+        "pretrained-weights": Reader(read_pretrained, "*/model.safetensors", (safetensors,)),
+        "cache": Reader(read_cache, "cache/*", (safetensors,)),
     }
 )

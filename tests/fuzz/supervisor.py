@@ -11,6 +11,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from random import Random
@@ -18,7 +19,7 @@ from typing import Any
 
 import torch
 
-from tests.fuzz.readers import FAULTY, READERS, Reader, narrow
+from tests.fuzz.readers import READERS, Reader, write_files
 
 SLOW_SECONDS = 1.0
 """Maximum processor time of an input in seconds."""
@@ -26,8 +27,6 @@ MAX_GROWTH = 200
 """Maximum memory of an input in MB."""
 MAX_ADDRESS_GROWTH = 6 << 30
 """Bytes of address space that a worker may allocate, to protect the machine."""
-START_SECONDS = 120.0
-"""Seconds until a worker must have read the valid files."""
 COUNTS = ("inputs", "values", "errors", "crashes", "hangs", "slow", "large", "wrong")
 SPAWN = multiprocessing.get_context("spawn")
 
@@ -54,42 +53,33 @@ def supervise(
         name: range(tally["inputs"], ends[name]) for name, tally in tallies.items() if tally["inputs"] < ends[name]
     }:
         receiver, sender = SPAWN.Pipe(duplex=False)
-        with receiver, tempfile.TemporaryDirectory(dir=kept) as home:
+        with receiver, tempfile.TemporaryDirectory(dir=kept) as home, suppress(EOFError):
             worker = SPAWN.Process(target=work, args=(jobs, Path(home), kept, hang_seconds, sender))
             worker.start()
             sender.close()
-            problem, seconds = "hangs", START_SECONDS
-            try:
-                while receiver.poll(seconds):
-                    line = receiver.recv()
-                    seconds = START_SECONDS if line is None else 10 * hang_seconds
-                    if line:
-                        add(tallies[line["name"]], line)
-                worker.kill()
-            except EOFError:
-                problem = ""
-            worker.join()
+            while True:
+                add(tallies, *receiver.recv())
+        worker.join()
         if worker.exitcode == -signal.SIGINT:
             raise KeyboardInterrupt
         if worker.exitcode == 1:
             raise RuntimeError("the worker has an error of its own, or a valid file is not read correctly")
-        if problem or worker.exitcode:
-            name = next(name for name, tally in tallies.items() if tally["inputs"] < ends[name])
-            problem = problem or ("hangs" if worker.exitcode == -signal.SIGPROF else "crashes")
-            tallies[name]["problems"].append(f"{name}/{tallies[name]['inputs']}: {problem} (status {worker.exitcode})")
-            tallies[name][problem] += 1
-            tallies[name]["inputs"] += 1
+        if worker.exitcode:
+            name = next(name for name in jobs if tallies[name]["inputs"] < ends[name])
+            outcome = "hangs" if -worker.exitcode in (signal.SIGPROF, signal.SIGALRM) else "crashes"
+            add(tallies, name, outcome, f"{outcome} (status {worker.exitcode})", 0.0, 0)
 
 
-def add(tally: dict[str, Any], line: Mapping[str, Any]) -> None:
-    """Count the input that a line of a worker describes."""
-    is_slow, is_large = line["seconds"] > SLOW_SECONDS, line["growth"] > MAX_GROWTH
-    for count, value in (("inputs", 1), (line["outcome"], 1), ("slow", is_slow), ("large", is_large)):
-        tally[count] += value
-    for most, value in (("slowest", line["seconds"]), ("growth", line["growth"])):
-        tally[most] = max(tally[most], value)
-    if line["is_kept"]:
-        tally["problems"].append("{name}/{number}: {problem} ({seconds} s, {growth} MB)".format(**line))
+def add(
+    tallies: Mapping[str, dict[str, Any]], name: str, outcome: str, problem: str, seconds: float, growth: int
+) -> None:
+    """Count the next input of a reader."""
+    tally = tallies[name]
+    if problem or seconds > SLOW_SECONDS or growth > MAX_GROWTH:
+        tally["problems"].append(f"{name}/{tally['inputs']}: {problem or outcome} ({seconds} s, {growth} MB)")
+    for count in ("inputs", outcome, *["slow"] * (seconds > SLOW_SECONDS), *["large"] * (growth > MAX_GROWTH)):
+        tally[count] += 1
+    tally["slowest"], tally["growth"] = max(tally["slowest"], seconds), max(tally["growth"], growth)
 
 
 def work(jobs: Mapping[str, range], home: Path, kept: Path, hang_seconds: float, connection: Connection) -> None:
@@ -99,47 +89,39 @@ def work(jobs: Mapping[str, range], home: Path, kept: Path, hang_seconds: float,
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     logging.disable()
-    narrow()
     limit = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() + MAX_ADDRESS_GROWTH
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    write_files(home)
     for name, numbers in jobs.items():
-        reader, folder = {**READERS, **FAULTY}[name], home / name
-        files = reader.prepare(folder)
+        reader = READERS[name]
+        files = {str(path.relative_to(home)): path.read_bytes() for path in home.glob(reader.pattern)}
+        assert files, f"no {reader.pattern}"
         for file_name, content in files.items():  # allocate what stays allocated before the first damaged file
-            outcome, problem = try_one(reader, folder / file_name, content, content)
+            outcome, problem = try_one(reader, home / file_name, content, content)
             assert outcome == "values", f"a valid file is not read: {name}/{file_name}: {problem}"
         gc.collect()
-        connection.send({})
         for number in numbers:
             file_name, content = reader.damaged(files, Random(f"{name}/{number}"))
             copy = kept / f"{name}-{number}-{Path(file_name).name}"
             copy.write_bytes(content)  # it stays if this process ends
             Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # resets VmHWM
-            signal.setitimer(signal.ITIMER_PROF, hang_seconds)  # SIGPROF ends the process
+            signal.setitimer(signal.ITIMER_PROF, hang_seconds)  # its signal ends the process
+            signal.setitimer(signal.ITIMER_REAL, 10 * hang_seconds)
             before, started = memory("VmRSS"), time.process_time()
-            outcome, problem = try_one(reader, folder / file_name, content, files[file_name])
+            outcome, problem = try_one(reader, home / file_name, content, files[file_name])
             seconds, growth = time.process_time() - started, (memory("VmHWM") - before) // 1024
             signal.setitimer(signal.ITIMER_PROF, 0)
-            is_kept = outcome == "wrong" or seconds > SLOW_SECONDS or growth > MAX_GROWTH
-            if not is_kept:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            if not problem and seconds <= SLOW_SECONDS and growth <= MAX_GROWTH:
                 copy.unlink()
-            line = {
-                "name": name,
-                "number": number,
-                "outcome": outcome,
-                "problem": problem or outcome,
-                "is_kept": is_kept,
-            }
-            line |= {"seconds": round(seconds, 4), "growth": growth}
-            connection.send(line)
-        connection.send(None)  # preparing the next reader may take longer
+            connection.send((name, outcome, problem, round(seconds, 4), growth))
 
 
 def try_one(reader: Reader, path: Path, content: bytes, original: bytes) -> tuple[str, str]:
     """Read one damaged file and restore the original; return the count that it belongs to, and the problem, if any."""
     path.write_bytes(content)
     try:
-        return f"{reader.outcome(path)}s", ""
+        return reader.outcome(path), ""
     except BaseException as error:
         where = traceback.extract_tb(error.__traceback__)[-1]
         return "wrong", f"{type(error).__name__}: {str(error)[:300]} ({Path(where.filename).name}:{where.lineno})"
@@ -148,9 +130,6 @@ def try_one(reader: Reader, path: Path, content: bytes, original: bytes) -> tupl
 
 
 def memory(which: str) -> int:
-    """Return the memory of this process in KiB: the current one (VmRSS), or the peak (VmHWM) since it was reset.
-
-    The peak of getrusage would include that of the parent process.
-    """
+    """Return the memory of this process in KiB: the current one (VmRSS), or the peak (VmHWM) since it was reset."""
     status = Path("/proc/self/status").read_text(encoding="ascii")
     return int(status.partition(f"{which}:")[2].split()[0])

@@ -59,7 +59,7 @@ def pack(
         shapes = pack_images(source, Path(out), size, progress=not common.quiet)
         text = f"{shapes['images'][0]} images of {list(shapes['images'][1:])}"
     else:
-        from reviver.data.sequences.packed import pack_sequences
+        from reviver.data.sequences.examples import pack_sequences
 
         columns = {"sequence_column": sequence_column or "sequence", "label_column": label_column or "label"}
         shapes = pack_sequences(Path(source), Path(out), progress=not common.quiet, **columns)

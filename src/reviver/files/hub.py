@@ -42,7 +42,7 @@ class PretrainedMixin:
     @classmethod
     def from_pretrained(cls, source: str | Path, **download: Unpack[DownloadKeywords]) -> Self:
         """Return a saved network from a folder or a repository, see `reviver.files.pretrained.Family.load`."""
-        network: Self = cls._family().load(cls, source, **download)
+        network: Self = cls._family().load(cls, source, **download).network
         return network
 
 

@@ -5,9 +5,6 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-PLAIN = re.compile(r"[a-z][a-z0-9./-]*( [a-z][a-z0-9./-]*)*")
-"""Text that needs no quotes in YAML, unless it is one of `YAML_WORDS`."""
-YAML_WORDS = ("true", "false", "null", "yes", "no", "on", "off", "y", "n")
 PLACEHOLDER = "user/name"
 """Stands in the code of a card for the folder or the repository of the model."""
 INSTALL = (
@@ -19,9 +16,10 @@ INSTALL = (
 def front_matter(values: Mapping[str, Any]) -> str:
     """Return the YAML block at the top of a card; values that are None are omitted.
 
-    A text that YAML could mistake for something else is quoted as in JSON, which is YAML, too.
+    Each value is written as JSON, which is YAML, too.
     """
-    return "\n".join(["---", *_yaml({key: value for key, value in values.items() if value is not None}), "---"])
+    lines = (f"{key}: {json.dumps(value)}" for key, value in values.items() if value is not None)
+    return "\n".join(["---", *lines, "---"])
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -75,22 +73,6 @@ def plain_card(
         "## Architecture",
         table(("argument", "value"), rows),
     )
-
-
-def _yaml(value: Mapping[str, Any] | Sequence[Any]) -> list[str]:
-    """Return the lines of a YAML mapping or list."""
-    lines = []
-    for key, child in value.items() if isinstance(value, Mapping) else ((None, child) for child in value):
-        prefix = "-" if key is None else f"{key}:"
-        if not isinstance(child, Mapping | list):
-            plain = isinstance(child, str) and PLAIN.fullmatch(child) and child not in YAML_WORDS
-            lines.append(f"{prefix} {child if plain else json.dumps(child)}")
-        elif key is None:
-            first, *rest = _yaml(child)
-            lines += [f"- {first}", *(f"  {line}" for line in rest)]
-        else:
-            lines += [prefix, *(f"  {line}" for line in _yaml(child))]
-    return lines
 
 
 def _cell(text: str) -> str:

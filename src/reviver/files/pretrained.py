@@ -141,8 +141,10 @@ class Family(Generic[Data]):
             write_text(folder / CARD, self.card_of(name, spec) if card is None else card)
         write_text(folder / CONFIG, text)
 
-    def load(self, cls: type[Network], source: str | Path, **download: Unpack[DownloadKeywords]) -> Network:
-        """Return a network of the class `cls` that `save` wrote, in eval mode.
+    def load(
+        self, cls: type[Network], source: str | Path, **download: Unpack[DownloadKeywords]
+    ) -> Pretrained[Network, Data]:
+        """Return a network of the class `cls` that `save` wrote, in eval mode, and the description of its data.
 
         The `source` is a local folder, which comes first, or the id of a repository of the Hugging Face Hub, such as
         `user/name`; `download` are `DownloadKeywords`, for a repository.
@@ -152,12 +154,6 @@ class Family(Generic[Data]):
             ConfigError: if a repository is needed and `huggingface_hub` is not installed.
             TypeError: if an option is unknown.
         """
-        return self.load_with_data(cls, source, **download).network
-
-    def load_with_data(
-        self, cls: type[Network], source: str | Path, **download: Unpack[DownloadKeywords]
-    ) -> Pretrained[Network, Data]:
-        """Return a network with the description of its data; arguments and errors are those of `load`."""
         architecture = architecture_of(cls, self.specs)
         folder = find_folder(source, **download)
         config = _read_config(folder, architecture)

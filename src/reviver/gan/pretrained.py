@@ -67,7 +67,7 @@ def card_of(name: str, spec: GeneratorSpec | DiscriminatorSpec) -> str:
 
 
 FAMILY = Family(SPECS, ImageData, spec_of, card_of)
-save, load = FAMILY.save, FAMILY.load
+save = FAMILY.save
 
 
 class PretrainedModule(hub.PretrainedMixin, nn.Module):

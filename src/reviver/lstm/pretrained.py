@@ -50,4 +50,4 @@ def card_of(name: str, spec: Any) -> str:
 
 
 FAMILY = Family(SPECS, SequenceData, spec_of, card_of)
-save, load, load_with_data = FAMILY.save, FAMILY.load, FAMILY.load_with_data
+save, load = FAMILY.save, FAMILY.load

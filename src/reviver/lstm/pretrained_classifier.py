@@ -41,7 +41,7 @@ class PretrainedClassifier:
             DataError: if the files are missing or damaged, or do not describe a classifier of sequences.
             ConfigError: if a repository is needed and `huggingface_hub` is not installed.
         """
-        network, data, _ = pretrained.load_with_data(LSTMClassifier, source, **download)
+        network, data, _ = pretrained.load(LSTMClassifier, source, **download)
         if data is None or data.target != "class" or data.classes is None:
             raise DataError(f"{source}: {CONFIG} names no classes of sequences; use LSTMClassifier.from_pretrained")
         scale = data.standardization

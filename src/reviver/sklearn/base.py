@@ -167,4 +167,5 @@ def _split(strata: NDArray[Any], parameters: Parameters, seed: int) -> tuple[Ten
             f"early_stopping needs at least 2 samples of a class, one of them for validation, and {found}; "
             "give more samples or early_stopping=False"
         )
-    return stratified_split(names, 1 - parameters.validation_fraction, seed)
+    _, classes = np.unique(names, return_inverse=True)
+    return stratified_split(torch.from_numpy(classes), 1 - parameters.validation_fraction, seed)

@@ -24,17 +24,13 @@ def pack_images(source: str, out: Path, image_size: int = 28, *, progress: bool 
     refuse_existing(out)
     name, arrays = _read(source, image_size, "train")
     classes = class_folders(Path(source)) if "labels" in arrays else []
-    problem = None
     try:
         _, test = _read(source, image_size, "test")
         if test["images"][0][1:] == arrays["images"][0][1:]:
             arrays |= {f"test_{array}": chunks for array, chunks in test.items()}
     except DataError as error:
-        problem = error
-    packed = write_packed(out, "images", name, arrays, classes=classes, progress=progress)
-    if problem is not None:
-        _log.info("packed without test images (%s)", problem)
-    return packed
+        _log.info("packing without test images (%s)", error)
+    return write_packed(out, "images", name, arrays, classes=classes, progress=progress)
 
 
 def _read(source: str, image_size: int, split: str) -> tuple[str, dict[str, Chunks]]:

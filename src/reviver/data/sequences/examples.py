@@ -1,14 +1,49 @@
-"""Standardized sequences with their classes, as the LSTM reads them.
+"""Standardized sequences with their classes, as the LSTM reads them: in memory, or packed without padding and mapped.
 
-Shapes: N sequences, T steps of the longest, I channels per step.
+Shapes: N sequences, n of them, T steps of the longest, S steps of all sequences, I channels per step.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple, Self
 
+import torch
 from torch import Tensor
 
+from reviver.data.packed.folder import REMEDY, PackedRecord, map_array, open_packed, refuse_existing, write_packed
 from reviver.data.packed.order import unequal_blocks
+from reviver.data.sequences.labels import class_indices, class_names
+from reviver.data.sequences.reader import read_sequences
+from reviver.data.sequences.standardization import Standardization, chunk_size, unpadded_chunks
 from reviver.data.tasks.task import Sequences
+from reviver.files.errors import damaged_data_file
+
+
+def pack_sequences(
+    path: Path, out: Path, *, sequence_column: str = "sequence", label_column: str = "label", progress: bool = False
+) -> dict[str, list[int]]:
+    """Write the labeled sequences of a file, see `read_sequences`, without padding to a packed folder that must not exist.
+
+    Return the shape of each array by name.
+
+    Raises:
+        ConfigError, DataError: see `read_sequences`, and if there are fewer than two classes.
+        RunFolderError, Interrupted: see `write_packed`.
+    """
+    refuse_existing(out)
+    table = read_sequences(path, sequence_column=sequence_column, label_column=label_column)
+    assert table.labels is not None, "read_sequences reads them by default"
+    names = class_names(table.labels)
+    labels = class_indices(table, names)
+    _, max_length, channels = table.x.shape
+    offsets = torch.cat([torch.tensor([0]), table.lengths.cumsum(0)])
+    arrays = {
+        "sequences": ((int(offsets[-1]), channels), unpadded_chunks(table.x, table.lengths)),
+        "offsets": (offsets.shape, [offsets]),
+        "labels": (labels.shape, [labels]),
+    }
+    return write_packed(out, "sequences", path.name, arrays, classes=names, max_length=max_length, progress=progress)
 
 
 @dataclass(frozen=True)
@@ -36,3 +71,90 @@ class Examples(Sequences):
     def block_edges(self) -> Tensor:
         """First sequence of each block, see `Sequences`; the blocks are those without the padding."""
         return unequal_blocks(self.lengths.cpu().cumsum(0) * 4 * self.x.shape[2])
+
+
+class PackedTable(NamedTuple):
+    """All sequences of a packed folder, mapped."""
+
+    record: PackedRecord
+    values: Tensor
+    """Steps of all sequences, [S, I] float32."""
+    begins: Tensor
+    """First step of each sequence, [N] int64."""
+    lengths: Tensor
+    """Number of steps of each sequence, [N] int64."""
+    labels: Tensor
+    """Indices of the classes, [N] int64."""
+    max_length: int
+    """T, at least the length of the longest sequence."""
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Open a packed folder; raise `DataError` if it is damaged or holds other data."""
+        record = open_packed(path, "sequences")
+        values, offsets, labels = (map_array(path, record, name) for name in ("sequences", "offsets", "labels"))
+        lengths, max_length, count = offsets.diff(), record.max_length or 0, len(set(record.classes))
+        if len(offsets) != len(labels) + 1 or offsets[0] or offsets[-1] != len(values) or int(lengths.min()) < 1:
+            name, problem = "offsets", f"offsets must increase from 0 to {len(values)}, {len(labels)} times"
+        elif int(lengths.max()) > max_length:
+            name, problem = "offsets", f"a sequence is longer than {max_length} steps"
+        elif not 2 <= count == len(record.classes) or labels.unique().tolist() != list(range(count)):
+            name, problem = "labels", f"labels must be the indices of the {count} distinct classes, 2 or more"
+        else:
+            return cls(record, values, offsets[:-1], lengths, labels, max_length)
+        raise damaged_data_file(path / f"{name}.npy", problem, REMEDY)
+
+    def take(self, rows: Tensor) -> Tensor:
+        """Return the steps of the sequences `rows`, one sequence after another, [n, I]."""
+        lengths = self.lengths[rows]
+        first = self.begins[rows] - (lengths.cumsum(0) - lengths)  # less the steps of the sequences before
+        return self.values[torch.arange(int(lengths.sum())) + first.repeat_interleave(lengths)]
+
+    def chunks(self, rows: Tensor) -> Iterator[Tensor]:
+        """Yield the steps of the sequences `rows`, in the chunks in which a table in memory is standardized."""
+        return map(self.take, rows.split(chunk_size(self.max_length, self.values.shape[1])))
+
+
+@dataclass(frozen=True, eq=False)
+class PackedExamples(Sequences):
+    """Sequences of a packed folder with their classes; indices load some of them, to `device`, as `Examples`."""
+
+    rows: Tensor
+    """Index of each sequence in `table`, [N] int64."""
+    table: PackedTable
+    standardization: Standardization
+    device: torch.device | str = "cpu"
+
+    @property
+    def lengths(self) -> Tensor:
+        """Number of steps of each sequence, [N] int64."""
+        return self.table.lengths[self.rows]
+
+    @property
+    def targets(self) -> Tensor:
+        """Index of the class of each sequence, [N] int64."""
+        return self.table.labels[self.rows]
+
+    def __getitem__(self, index: Tensor | slice) -> Examples:  # type: ignore[override]
+        """Load some of the sequences, padded to the longest of them."""
+        rows = self.rows[index.cpu() if isinstance(index, Tensor) else index]
+        lengths = self.table.lengths[rows]
+        longest = int(lengths.max()) if len(lengths) else self.steps
+        x = torch.zeros(len(rows), longest, self.table.values.shape[1])
+        x[torch.arange(longest) < lengths.unsqueeze(1)] = self.table.take(rows)
+        examples = Examples(self.standardization.apply(x, lengths), lengths, self.table.labels[rows])
+        return examples.to(torch.device(self.device))
+
+    def to(self, device: torch.device) -> Self:
+        """Return the same sequences, which will be loaded to `device`."""
+        return replace(self, device=device)
+
+    @property
+    def steps(self) -> int:
+        """T, as of the sequences in memory, whose splits are padded alike."""
+        return self.table.max_length
+
+    @property
+    def block_edges(self) -> Tensor:
+        """First sequence of each block, see `Sequences`."""
+        return unequal_blocks(self.lengths.cumsum(0) * 4 * self.table.values.shape[1])

@@ -60,8 +60,8 @@ def class_indices(table: SequenceTable, names: Sequence[str]) -> Tensor:
     return torch.tensor([index_of[label] for label in table.labels], dtype=torch.int64)
 
 
-def stratified_split(labels: Sequence[str], train_fraction: float, seed: int) -> RowSplit:
-    """Split rows at random, given the label of each, with about the same class frequencies in both parts.
+def stratified_split(classes: Tensor, train_fraction: float, seed: int) -> RowSplit:
+    """Split rows at random, given the number of the class of each, [N] int64, with about the same frequencies in both parts.
 
     A class with one row is in the training set. A larger class has at least one row in each set, even if
     `train_fraction` of its rows rounds to none or to all. The same arguments give the same split.
@@ -70,13 +70,6 @@ def stratified_split(labels: Sequence[str], train_fraction: float, seed: int) ->
         ConfigError: if `train_fraction` is not between 0 and 1.
         DataError: if no class has two rows, so that the validation set would be empty.
     """
-    numbers: dict[str, int] = {}
-    classes = torch.tensor([numbers.setdefault(label, len(numbers)) for label in labels])
-    return split_classes(classes, train_fraction, seed)
-
-
-def split_classes(classes: Tensor, train_fraction: float, seed: int) -> RowSplit:
-    """Split rows as `stratified_split` does, by the number of the class of each row, [N] int64."""
     check("train_fraction", train_fraction, Annotated[float, Field(gt=0, lt=1)])
     by_class = classes.argsort(stable=True)
     counts = torch.bincount(classes).tolist() if len(classes) else []
@@ -98,11 +91,7 @@ def split_classes(classes: Tensor, train_fraction: float, seed: int) -> RowSplit
 
 
 def _train_sizes(counts: Sequence[int], fraction: float) -> list[int]:
-    """Return the number of training rows of each class, by the largest remainder method.
-
-    Each class has its `fraction` rounded down; the classes with the largest remainders have one row more, until the
-    total is right.
-    """
+    """Return the number of training rows of each class, by the largest remainder method."""
     limits = [max(1, count - 1) for count in counts]
     sizes = [min(max(math.floor(fraction * count), 1), limit) for count, limit in zip(counts, limits, strict=True)]
     missing = round(fraction * sum(counts)) - sum(sizes)

@@ -196,24 +196,17 @@ def parse_numbers(text: str) -> NDArray[np.float64]:
     Raises:
         ValueError: if a part is not a number, or empty. The message names the part and its step, counted from 1.
     """
-    try:
-        if "_" in text:  # which float() would ignore
-            raise ValueError
-        return np.fromiter(map(float, _split(text)), np.float64)
-    except ValueError as error:
-        raise ValueError(_find_error(text)) from error
-
-
-def _find_error(text: str) -> str:
-    for step, part in enumerate(_split(text), 1):
-        if not part.strip():
-            return f"there is nothing at step {step}, between two commas"
-        with suppress(ValueError):
-            if "_" not in part:
-                float(part)
-                continue
-        return f"{short_repr(part.strip())} at step {step} is no number"
-    return "the numbers cannot be read"
+    with suppress(ValueError):
+        if "_" not in text:  # float() would ignore it
+            return np.fromiter(map(float, _split(text)), np.float64)
+    for step, part in enumerate(map(str.strip, _split(text)), 1):
+        if not part:
+            raise ValueError(f"there is nothing at step {step}, between two commas")
+        try:
+            float(part.replace("_", "?"))
+        except ValueError as error:
+            raise ValueError(f"{short_repr(part)} at step {step} is no number") from error
+    raise AssertionError(text)
 
 
 def _split(text: str) -> Iterable[str]:

@@ -15,9 +15,8 @@ import torch
 from pydantic import Field, ValidationError, model_validator
 
 from reviver.data.packed.folder import is_packed
-from reviver.data.sequences.examples import Examples
-from reviver.data.sequences.labels import class_indices, class_names, split_classes
-from reviver.data.sequences.packed import PackedExamples, PackedTable
+from reviver.data.sequences.examples import Examples, PackedExamples, PackedTable
+from reviver.data.sequences.labels import class_indices, class_names, stratified_split
 from reviver.data.sequences.reader import read_sequences
 from reviver.data.sequences.standardization import Standardization
 from reviver.data.sequences.table import SequenceTable
@@ -138,7 +137,7 @@ def _load(config: LSTMConfig, known: DataRecord | None = None) -> tuple[DataReco
             classes = class_names(table.labels or ())
         labels = class_indices(table, classes)
     with _naming(path):
-        split = split_classes(labels, config.train_fraction, config.seed)
+        split = stratified_split(labels, config.train_fraction, config.seed)
     record = known
     if record is None:
         counts = torch.bincount(labels[split.train], minlength=len(classes)).tolist()
