@@ -5,6 +5,7 @@ import json
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,7 +14,6 @@ import pytest
 
 from reviver.runs.checkpoint import find_checkpoint
 from reviver.runs.folder import RunFolder
-from reviver.settings.fields import override
 from reviver.settings.lstm import LSTMConfig
 from reviver.train.lstm import training
 
@@ -36,23 +36,25 @@ CURRICULUM = LSTMConfig(
     checkpoint_every=3,
 )
 """Lengths 3, 4, 7 and 9, with batches of 32, 32, 22 and 17."""
-JUMPING = override(CURRICULUM, {"length": 40, "jump_factor": 4.0, "threshold": 0.5, "epochs": 60})
+JUMPING = replace(CURRICULUM, length=40, jump_factor=4.0, threshold=0.5, epochs=60)
 """Lengths 3, 4, 7, 10, 15, 23, 34 and 40, of which a jump goes on three."""
-TRUNCATED = override(
+TRUNCATED = replace(
     CURRICULUM,
-    {"length": 40, "start_length": 5, "length_factor": 2.0, "bptt_steps": 8, "hidden_dropout": 0.1}
-    | {"threshold": 0.9, "data_size": 700, "batch_steps": 200_000, "max_norm": 1.0, "epochs": 60},
+    length=40,
+    start_length=5,
+    length_factor=2.0,
+    bptt_steps=8,
+    hidden_dropout=0.1,
+    threshold=0.9,
+    data_size=700,
+    batch_steps=200_000,
+    max_norm=1.0,
+    epochs=60,
 )
 """Palindromes five times as long as the gradient reaches."""
-PATIENT = override(TINY, {"epochs": 60, "patience": 3, "checkpoint_every": 4, "learning_rate": 0.1})
+PATIENT = replace(TINY, epochs=60, patience=3, checkpoint_every=4, learning_rate=0.1)
 """5 updates an epoch, early stopping; it learns, and then its accuracy moves up and down."""
-CONFIGS = {
-    "tiny": TINY,
-    "curriculum": CURRICULUM,
-    "jumping": JUMPING,
-    "truncated": TRUNCATED,
-    "patient": PATIENT,
-}
+CONFIGS = {"tiny": TINY, "curriculum": CURRICULUM, "jumping": JUMPING, "truncated": TRUNCATED, "patient": PATIENT}
 
 
 def fingerprint(folder: Path | RunFolder) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import math
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,6 @@ from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.scoring import score
 from reviver.runs.checkpoint import find_checkpoint, load_networks
 from reviver.runs.folder import RunFolder
-from reviver.settings.fields import override
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.lstm_presets import PRESETS
 from reviver.train.lstm import training
@@ -40,9 +40,7 @@ def first_batch() -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize(("max_norm", "clipped"), [(1e-3, True), (1e3, False)])
 def test_gradients_are_clipped_between_backward_and_step(max_norm: float, clipped: bool) -> None:
     """Plain descent with rate 1 moves the weights by exactly the gradient that the optimizer receives."""
-    network = (
-        build_network(REPORT, build_task(REPORT)).double().eval()
-    )  # no dropout, so that autograd sees the same loss
+    network = build_network(REPORT, build_task(REPORT)).double().eval()  # no dropout: autograd sees the same loss
     x, classes = first_batch()
     gradients = torch.autograd.grad(nn.functional.cross_entropy(network(x.double()), classes), [*network.parameters()])
     norm = torch.cat([gradient.flatten() for gradient in gradients]).norm()
@@ -77,7 +75,7 @@ def test_the_optimizer_is_that_of_torch_with_its_defaults_and_auto_patches_are_a
         network = build_network(config, build_task(config))
         assert isinstance(network, LSTMClassifier)
         assert network.patch_size == size
-    config = override(config, {"optimizer": name, "learning_rate": 0.25})
+    config = replace(config, optimizer=name, learning_rate=0.25)
     optimizer = build_optimizer(config, network)
     assert type(optimizer) is kind
     assert optimizer.defaults == kind(network.parameters(), lr=0.25, foreach=True).defaults
@@ -86,7 +84,7 @@ def test_the_optimizer_is_that_of_torch_with_its_defaults_and_auto_patches_are_a
 # Score
 
 
-@pytest.mark.parametrize(("steps", "batches"), [(100, [5, 5, 2]), (99, [5, 5, 2]), (83, [6, 6]), (501, [1] * 12)])
+@pytest.mark.parametrize(("steps", "batches"), [(100, [5, 5, 2]), (83, [6, 6]), (501, [1] * 12)])
 def test_a_batch_of_a_score_has_as_many_steps_as_memory_allows(
     steps: int, batches: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -127,56 +125,42 @@ def test_the_first_losses_of_the_report_preset_equal_the_golden_file(
         return result
 
     monkeypatch.setattr(training, "train_step", recording)
-    metrics = train(override(PRESETS["original"], {"epochs": 2}), tmp_path / "run").read_metrics()
+    metrics = train(replace(PRESETS["original"], epochs=2), tmp_path / "run").read_metrics()
     assert len(losses) == 14
     columns = {key: [row[key] for row in metrics] for key in ("train_loss", "validation_loss")}
     golden("lstm_report", {"losses": losses, **columns}, relative=1e-4)
 
 
 def test_it_learns_with_onehot_digits_in_the_same_bits_for_the_same_seed_only(tmp_path: Path) -> None:
-    config = override(PRESETS["onehot"], {"epochs": 6, "learning_rate": 3e-3})
+    config = replace(PRESETS["onehot"], epochs=6, learning_rate=3e-3)
     metrics = train(config, tmp_path / "run").read_metrics()
     assert metrics[0]["validation_accuracy"] < 0.9
     assert metrics[-1]["validation_accuracy"] >= 0.99
     assert metrics[-1]["validation_loss"] < 0.1
     torch.manual_seed(2)  # the default generator of torch is not used
-    short = override(config, {"epochs": 2})
-    again, other = (train(override(short, {"seed": seed}), tmp_path / str(seed)).read_metrics() for seed in (0, 1))
+    short = replace(config, epochs=2)
+    again, other = (train(replace(short, seed=seed), tmp_path / str(seed)).read_metrics() for seed in (0, 1))
     assert [row | {"seconds": 0} for row in again] == [row | {"seconds": 0} for row in metrics[:2]]
     assert other[0]["train_loss"] != again[0]["train_loss"]
-
-
-@pytest.mark.parametrize("name", PRESETS)
-def test_every_preset_trains(name: str, tmp_path: Path) -> None:
-    config = override(PRESETS[name], {"epochs": 1, "hidden_size": 4, "data_size": 40, "train_fraction": 0.8})
-    if config.task == "custom":
-        path = tmp_path / "data.csv"
-        path.write_text("sequence,label\n" + "".join(f"{i} {i + 1} 3,{'ab'[i % 2]}\n" for i in range(40)))
-        config = override(config, {"data": str(path)})
-    (row,) = train(config, tmp_path / "run").read_metrics()
-    for part, size in (("train", 32), ("validation", 8)):
-        num_correct = row[f"{part}_accuracy"] * size
-        assert num_correct == pytest.approx(round(num_correct), abs=1e-5), "a fraction of the number of sequences"
 
 
 @pytest.mark.parametrize(
     "changes",
     [
         {"num_layers": 2, "bidirectional": True, "dropout": 0.3},
-        {"cell": "rnn"},
-        {"batch_size": 1, "data_size": 12},
+        {"cell": "rnn", "batch_size": 1, "data_size": 12},
         {"length": 2, "hidden_dropout": 0.0, "batch_size": 10_000},
-        {"length": 200, "data_size": 20},
     ],
 )
 def test_every_kind_of_network_and_data_trains(changes: dict[str, Any], tmp_path: Path) -> None:
-    folder = train(override(TINY, {"epochs": 1, **changes}), tmp_path / "run")
-    assert [row["epoch"] for row in folder.read_metrics()] == [1]
+    (row,) = train(replace(TINY, **{"epochs": 1, **changes}), tmp_path / "run").read_metrics()
+    num_correct = row["validation_accuracy"] * len(build_task(replace(TINY, **changes)).validation(3))
+    assert num_correct == pytest.approx(round(num_correct), abs=1e-5), "a fraction of the number of sequences"
 
 
 def test_a_run_writes_its_metrics_record_and_checkpoints(tmp_path: Path) -> None:
     """It trains outside the main thread, as in a notebook, which cannot handle signals."""
-    config = override(TINY, {"epochs": 5, "learning_rate": 0.02})
+    config = replace(TINY, epochs=5, learning_rate=0.02)
     thread = threading.Thread(target=train, args=(config, tmp_path / "run"))
     thread.start()
     thread.join()
@@ -201,7 +185,7 @@ def test_a_run_writes_its_metrics_record_and_checkpoints(tmp_path: Path) -> None
 # Divergence
 
 
-@pytest.mark.parametrize(("value", "stops"), [(math.nan, False), (-math.inf, False), (math.nan, True)])
+@pytest.mark.parametrize(("value", "stops"), [(-math.inf, False), (math.nan, True)])
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(
     value: float, stops: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -239,12 +223,10 @@ def test_a_learning_rate_that_diverges_within_one_update_is_reported(tmp_path: P
 
 
 def test_runs_are_neither_overwritten_nor_changed(tmp_path: Path) -> None:
-    folder = train(override(TINY, {"epochs": 2}), tmp_path / "run")
+    folder = train(replace(TINY, epochs=2), tmp_path / "run")
     before = fingerprint(folder)
     with pytest.raises(RunFolderError, match="run: exists already and is never overwritten; choose another --out"):
-        train(override(TINY, {"seed": 3}), tmp_path / "run")
-    for changes in ({"epochs": 1}, {"seed": 1}, {"learning_rate": 0.5}, {"hidden_size": 9}):
-        ((name, value),) = changes.items()
-        with pytest.raises(ConfigError, match=f"^{name} is .* in this run, got {value}; leave it out to resume"):
-            train(override(TINY, {"epochs": 2, **changes}), tmp_path / "run", resume=True)
+        train(replace(TINY, seed=3), tmp_path / "run")
+    with pytest.raises(ConfigError, match=r"^learning_rate is .* in this run, got 0\.5; leave it out to resume"):
+        train(replace(TINY, epochs=2, learning_rate=0.5), tmp_path / "run", resume=True)
     assert fingerprint(folder) == before

@@ -1,6 +1,7 @@
 """Truncated backpropagation through time: segments, carried states, and lost digits."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,7 +15,6 @@ from reviver.errors import ConfigError
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.runs.distributed.world import World
 from reviver.runs.folder import RunFolder
-from reviver.settings.fields import override
 from reviver.train.lstm.parallel import check_batch_sizes
 from reviver.train.lstm.training import train_step, truncated_step
 from reviver.train.lstm.truncated import LOST, CarriedBatch, Segment
@@ -29,8 +29,8 @@ def palindromes(size: int, length: int, *, equal: bool = False, encoding: str = 
 
 
 def carried_batch(length: int, steps: int, size: int, encoding: Any = "scalar") -> CarriedBatch:
-    changes = {"length": length, "bptt_steps": steps, "batch_size": size, "encoding": encoding, "start_length": 2}
-    return CarriedBatch(override(CURRICULUM, changes), torch.device("cpu"))
+    sizes = {"length": length, "bptt_steps": steps, "batch_size": size, "start_length": 2}
+    return CarriedBatch(replace(CURRICULUM, encoding=encoding, **sizes), torch.device("cpu"))
 
 
 def certain(segment: Segment) -> Tensor:
