@@ -6,7 +6,6 @@ import os
 import signal
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -57,19 +56,21 @@ PATIENT = replace(TINY, epochs=60, patience=3, checkpoint_every=4, learning_rate
 CONFIGS = {"tiny": TINY, "curriculum": CURRICULUM, "jumping": JUMPING, "truncated": TRUNCATED, "patient": PATIENT}
 
 
-def fingerprint(folder: Path | RunFolder) -> dict[str, Any]:
-    """Return digests of the checkpoints of a run, its state and its metrics, without the times."""
-    path = folder.path if isinstance(folder, RunFolder) else folder
-    last, best = (find_checkpoint(path / "checkpoints", which) for which in ("last", "best"))
-    files = [last / "networks.safetensors", last / "training.safetensors", best / "networks.safetensors"]
-    run = RunFolder.open(path)
+def fingerprint(folder: RunFolder) -> dict[str, Any]:
+    """Return digests of the checkpoints and grids of a run, its state and its records, without the times."""
+    run = RunFolder.open(folder.path)
+    last = find_checkpoint(run.checkpoints, "last")
+    files = [*sorted(last.glob("*.safetensors")), *sorted(run.samples.glob("*"))]
+    if (run.checkpoints / "best.json").exists():
+        files.append(find_checkpoint(run.checkpoints, "best") / "networks.safetensors")
+    scores = run.records_path("scores")
     return {
-        "last": last.name,
-        "best": best.name,
-        "files": [hashlib.sha256(file.read_bytes()).hexdigest() for file in files],
+        "files": {str(file.relative_to(run.path)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files},
         "state": {**json.loads((last / "state.json").read_text()), "seconds": None},
         "metrics": [{**row, "seconds": None} for row in run.read_metrics()],
+        "scores": scores.read_text() if scores.exists() else None,
         "config": run.record["config"],
+        "data": run.record.get("data"),
     }
 
 

@@ -4,18 +4,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
 from reviver.data.tasks.palindromes import Palindromes, half_length
-from reviver.errors import ConfigError
 from reviver.lstm.classifier import LSTMClassifier
-from reviver.runs.distributed.world import World
 from reviver.runs.folder import RunFolder
-from reviver.train.lstm.parallel import check_batch_sizes
 from reviver.train.lstm.training import train_step, truncated_step
 from reviver.train.lstm.truncated import LOST, CarriedBatch, Segment
 from tests.lstm_runs import CURRICULUM, TRUNCATED
@@ -126,8 +122,3 @@ def test_it_learns_to_hold_a_digit_over_more_steps_than_the_gradient_reaches(
     assert last["length"] == TRUNCATED.length > 4 * (TRUNCATED.bptt_steps or 0)
     assert last["validation_accuracy"] >= TRUNCATED.threshold
     assert last["sequences"] < last["step"] * TRUNCATED.batch_size
-
-
-def test_several_processes_are_refused() -> None:
-    with pytest.raises(ConfigError, match="bptt_steps must be none with 2 processes, got 8; start one"):
-        check_batch_sizes(TRUNCATED, World(0, 2))
