@@ -96,11 +96,6 @@ def test_digits_are_read_with_or_without_separators() -> None:
     for text in ("1232", "1 2 3 2", " 1,2, 3,2\n"):
         assert parse_digits(text) == [1, 2, 3, 2]
     assert parse_digits("7") == [7]
-    for text, problem in (
-        ("1 2 13 2", "got 13 in '1 2 13 2'"),
-        ("12,34", "got 12 in"),
-        ("1 x", "got 'x' in"),
-        ("", "got nothing"),
-    ):
+    for text, problem in (("12,34", "got 12 in"), ("1 x", "got 'x' in"), ("", "got nothing")):
         with pytest.raises(DataError, match=f"^digits must be .*{problem}"):
             parse_digits(text)

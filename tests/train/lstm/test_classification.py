@@ -167,22 +167,22 @@ def test_evaluate_scores_a_labeled_file(
 def test_predict_counts_the_correct_predictions(
     run: RunFolder, files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    labeled, plain = tmp_path / "labeled.csv", tmp_path / "plain.csv"
-    status, text, _ = command(capsys, "predict", run.path, files / "test.csv", "--out", labeled)
-    with labeled.open(newline="") as file:
-        classes = [row["class"] for row in csv.DictReader(file)]
+    def predict(name: str, *options: str) -> str:
+        out = tmp_path / f"{name}.out.csv"
+        status, text, _ = command(capsys, "predict", run.path, files / f"{name}.csv", "--out", out, *options)
+        assert status == 0
+        return text
+
+    text, other = predict("test"), predict("new")
+    classes = [row["class"] for row in csv.DictReader((tmp_path / "test.out.csv").read_text().splitlines())]
     correct = sum(name == label for name, (_, label) in zip(classes, ramps(41, 1), strict=True))
-    assert status == 0
     assert f"{correct} of 41 are correct ({correct / 41:.2%}, chance 51.22%)" in text
-    status, text, _ = command(capsys, "predict", run.path, files / "new.csv", "--out", plain)
-    assert status == 0
-    assert "correct" not in text
-    assert labeled.read_bytes() == plain.read_bytes(), "labels do not change the predictions"
+    assert "correct" not in other
+    files_read = [(tmp_path / f"{name}.out.csv").read_bytes() for name in ("test", "new")]
+    assert files_read[0] == files_read[1], "labels do not change the predictions"
     for name, problem in (("unknown", "not there in training (row 6: 'level')"), ("unlabeled", "the label is missing")):
-        words = ("predict", run.path, files / f"{name}.csv", "--out", plain)
-        assert "the labels of the file were not used: " in command(capsys, *words)[1]
-        assert len(plain.read_text().splitlines()) == 6
-        result = json.loads(command(capsys, *words, "--json")[1])
+        assert "the labels of the file were not used: " in predict(name)
+        result = json.loads(predict(name, "--json"))
         assert result["correct"] is None
         assert problem in result["label_problem"]
 

@@ -1,6 +1,5 @@
 """Runs of each kind resume bit for bit after signals and crashes at any update or part of a validation."""
 
-import itertools
 import signal
 from collections.abc import Callable
 from dataclasses import replace
@@ -52,15 +51,12 @@ def test_a_run_resumes_to_the_same_bits(
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
     folder = RunFolder.open(tmp_path / "run")
     if action is crash:
-        remedy = "what was saved is kept: free some memory and go on with --resume, or"
-        assert str(caught.value).startswith(f"step {step}: memory ran out (crash); {remedy}")
+        assert str(caught.value).startswith(f"step {step}: memory ran out (crash); what was saved is kept: free some")
         assert (folder.status, folder.record["error"]) == ("failed", str(caught.value))
     else:
         number = signal.SIGINT if action is interrupt else signal.SIGTERM
-        saved = f"stopped at step {step} by {number.name} and saved; go on with the same command and --resume"
-        assert saved in str(caught.value)
-        assert caught.value.exit_code == 128 + number
-        assert folder.status == "interrupted"
+        assert f"stopped at step {step} by {number.name} and saved; go on with the same command" in str(caught.value)
+        assert (folder.status, caught.value.exit_code) == ("interrupted", 128 + number)
         assert find_checkpoint(folder.checkpoints, "last").name == f"step-{step:06d}"
     resumed = train(config, tmp_path / "run", resume=True)
     assert fingerprint(resumed) == expected
@@ -85,14 +81,15 @@ def test_a_second_signal_ends_the_run_at_once(
 def test_a_run_resumes_in_the_middle_of_a_validation_bit_for_bit(
     folders: Callable[[str], RunFolder], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    chunks = itertools.count(1)
+    calls = 0
 
     def interrupting(*arguments: Any) -> Score:
-        """Press Ctrl-C before the ninth chunk of the validations without training."""
         *others, report = arguments
 
         def counting(done: float) -> None:
-            if next(chunks) == 9:
+            nonlocal calls
+            calls += 1
+            if calls == 9:  # before the ninth chunk of the validations without training
                 interrupt(None)
             report(done)
 

@@ -153,9 +153,8 @@ def test_it_learns_with_onehot_digits_in_the_same_bits_for_the_same_seed_only(tm
     ],
 )
 def test_every_kind_of_network_and_data_trains(changes: dict[str, Any], tmp_path: Path) -> None:
-    (row,) = train(replace(TINY, **{"epochs": 1, **changes}), tmp_path / "run").read_metrics()
-    num_correct = row["validation_accuracy"] * len(build_task(replace(TINY, **changes)).validation(3))
-    assert num_correct == pytest.approx(round(num_correct), abs=1e-5), "a fraction of the number of sequences"
+    (row,) = train(replace(TINY, epochs=1, **changes), tmp_path / "run").read_metrics()
+    assert math.isfinite(row["train_loss"])
 
 
 def test_a_run_writes_its_metrics_record_and_checkpoints(tmp_path: Path) -> None:
