@@ -15,6 +15,7 @@ from reviver.lstm.scoring import Score, evaluation_batch_size, score
 from reviver.settings.fields import Count
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.validation import check
+from reviver.text import short_repr
 from reviver.train.lstm.classification import ClassificationReport, classification_report
 from reviver.train.lstm.training import Network
 
@@ -135,11 +136,10 @@ def parse_digits(text: str) -> list[int]:
     Raises:
         DataError: if `text` has another character, no digit, or a number of several digits among separated ones.
     """
-    wrong, digits = re.search(r"[^0-9,\s]", text), re.findall(r"[0-9]", text)
+    parts = text.replace(",", " ").split()
+    digits = list(parts[0]) if len(parts) == 1 else parts
+    wrong = [digit for digit in digits if not re.fullmatch("[0-9]", digit)]
     if wrong or not digits:
-        found = repr(wrong.group()) if wrong else "nothing"
+        found = short_repr(wrong[0]) if wrong else "nothing"
         raise DataError(f'digits must be digits such as "1 2 3 2", got {found} in {text!r}')
-    parts = re.findall("[0-9]+", text)
-    if len(parts) > 1 and (several := max(parts, key=len)) and len(several) > 1:
-        raise DataError(f"digits must be from 0 to 9 each where they are separated, got {several} in {text!r}")
     return [int(digit) for digit in digits]
