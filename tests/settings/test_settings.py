@@ -16,7 +16,6 @@ from reviver.settings.gan import GANConfig
 from reviver.settings.gan_presets import PRESETS as GAN_PRESETS
 from reviver.settings.lstm import MIN_BATCH_SIZE, LSTMConfig
 from reviver.settings.lstm_presets import PRESETS as LSTM_PRESETS
-from reviver.train.gan.training import learning_rate
 
 JUNK = (math.nan, -math.inf, 1j, [5])
 """Values that no field allows."""
@@ -220,7 +219,7 @@ def test_learning_rates_at_the_start_a_quarter_the_middle_and_the_end(
 ) -> None:
     times = (0.0, 0.25, 0.5, 1.0)
     gan = GANConfig(learning_rate=0.5, lr_schedule=schedule, final_lr_ratio=final_ratio)
-    assert [learning_rate(gan, time) for time in times] == pytest.approx([rate / 2 for rate in expected], abs=1e-15)
+    assert [gan.learning_rate_at(time) for time in times] == pytest.approx([rate / 2 for rate in expected], abs=1e-15)
     if schedule != "linear" and not final_ratio:
         lstm = LSTMConfig(learning_rate=0.3, lr_schedule=schedule)
         rates = [lstm.learning_rate_at(time, 5) for time in times]
