@@ -6,9 +6,8 @@ import inspect
 import pickle
 import pickletools
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils.estimator_checks import estimator_checks_generator
+from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from reviver.settings.lstm_presets import PRESETS
 from reviver.sklearn import SequenceClassifier, SequenceRegressor
@@ -44,20 +43,10 @@ EXPECTED_FAILURES = {
 """The checks that the estimators do not pass everywhere, with the reasons."""
 
 
-def estimator_checks() -> Iterator[Any]:
-    """Yield all checks of the classifier, and those of the regressor whose code the classifier does not run."""
-    done: set[str] = set()
-    for estimator in (SequenceClassifier(**SMALL | {"max_epochs": 8}), SequenceRegressor(**SMALL | {"max_epochs": 14})):
-        for given, check in estimator_checks_generator(estimator):
-            inner = check.func  # of the name of the estimator; another partial if the check has options
-            name = f"{inner.func.__name__}{inner.keywords}" if isinstance(inner, partial) else inner.__name__
-            if name not in done:
-                done.add(name)
-                marks = [pytest.mark.xfail(reason=EXPECTED_FAILURES[name])] if name in EXPECTED_FAILURES else []
-                yield pytest.param(given, check, marks=marks, id=f"{type(estimator).__name__}-{name}")
-
-
-@pytest.mark.parametrize(("estimator", "check"), [*estimator_checks()])
+@parametrize_with_checks(
+    [SequenceClassifier(**SMALL | {"max_epochs": 8}), SequenceRegressor(**SMALL | {"max_epochs": 14})],
+    expected_failed_checks=lambda _: EXPECTED_FAILURES,
+)
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
 def test_scikit_learn_checks(estimator: Any, check: Callable[[Any], None]) -> None:
     check(estimator)
@@ -114,17 +103,6 @@ def test_every_layout_of_the_same_sequences_gives_the_same_result() -> None:
         np.testing.assert_array_equal(results[-1], results[0], err_msg=name)
         assert estimator.n_channels_in_ == 1, name
         assert estimator.n_steps_in_ == (12 if "table" in name else None), name
-
-
-def test_a_data_frame_gives_its_column_names_also_to_a_saved_estimator() -> None:
-    pandas = pytest.importorskip("pandas")
-    names = [f"step {t}" for t in range(12)]
-    frame = pandas.DataFrame(TABLE, columns=names)
-    estimator = SequenceClassifier(**SMALL | {"max_epochs": 2}).fit(frame, pandas.Series(GOOD_Y))
-    assert estimator.feature_names_in_.tolist() == names
-    with pytest.raises(ValueError, match="feature names"):
-        pickle.loads(pickle.dumps(estimator)).predict(frame.rename(columns={"step 0": "start"}))
-    assert not hasattr(estimator.fit(GOOD, GOOD_Y), "feature_names_in_")
 
 
 def test_predictions_depend_neither_on_other_sequences_nor_on_their_number(fitted: SequenceClassifier) -> None:
@@ -302,20 +280,17 @@ def test_a_saved_estimator_holds_plain_values_and_is_the_same(
     assert loaded.fit(TABLE, y).score(TABLE, y) > 0.8
 
 
-@pytest.mark.parametrize(
-    ("change", "match"),
-    [
+def test_weights_that_do_not_fit_are_refused(fitted: SequenceClassifier) -> None:
+    for change, problem in (
         ({"num_layers": 10**9}, "tensors for the num_layers of architecture_"),
         ({"hidden_size": 2**62}, "does not describe one that can be built"),
         ({"hidden_size": 9}, "architecture_ describes another network"),
         ({"patch_size": 0}, "patch_size must be at least 1, got 0"),
-    ],
-)
-def test_weights_that_do_not_fit_are_refused(change: Any, match: str, fitted: SequenceClassifier) -> None:
-    state = fitted.__getstate__()
-    state["architecture_"] |= change
-    with pytest.raises(ValueError, match=match):
-        SequenceClassifier().__setstate__(state)
+    ):
+        state = fitted.__getstate__()
+        state["architecture_"] |= change
+        with pytest.raises(ValueError, match=problem):
+            SequenceClassifier().__setstate__(state)
 
 
 # Malformed input
@@ -347,7 +322,6 @@ BAD_X: list[tuple[Any, type[Exception], str]] = [
 ]
 BAD_FITS: list[tuple[Any, Any, dict[str, Any], str]] = [
     (SequenceClassifier, ["up"] * 40, {}, "at least 2 classes in y, got one class: 'up'"),
-    (SequenceClassifier, np.linspace(0, 1, 40), {}, "Unknown label type: continuous"),
     (SequenceClassifier, GOOD_Y, {"sample_weight": -np.ones(40)}, "sample_weight must be at least 0, got -1"),
     (SequenceClassifier, GOOD_Y, {"sample_weight": np.zeros(40)}, "zero"),
     (SequenceClassifier, GOOD_Y, {"sample_weight": (GOOD_Y == "up") * 1.0}, "got one class: 'up'"),

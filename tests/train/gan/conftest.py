@@ -1,17 +1,11 @@
-"""A tiny run, and what a run gives that was interrupted and resumed."""
-
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+"""A tiny run."""
 
 import numpy as np
 import pytest
 
-from reviver.errors import Interrupted
 from reviver.runs.folder import RunFolder
 from reviver.settings.gan import GANConfig
 from reviver.train.gan import training
-from tests.lstm_runs import at_step, fingerprint, interrupt
 
 
 @pytest.fixture(scope="package")
@@ -25,17 +19,3 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> GANConfig:
 @pytest.fixture(scope="package")
 def uninterrupted(tiny: GANConfig, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     return training.train(tiny, tmp_path_factory.mktemp("uninterrupted") / "run")
-
-
-@pytest.fixture
-def resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[GANConfig, int], dict[str, Any]]:
-    """Return a function that interrupts a run before an update is complete, and returns the results after a resume."""
-
-    def train(config: GANConfig, step: int) -> dict[str, Any]:
-        with monkeypatch.context() as patched:
-            at_step(patched, step, interrupt, "gan_step", training)
-            with pytest.raises(Interrupted, match=f"stopped at step {step} by SIGINT and saved"):
-                training.train(config, tmp_path / "resumed")
-        return fingerprint(training.train(config, tmp_path / "resumed", resume=True))
-
-    return train

@@ -17,7 +17,7 @@ from reviver.settings.gan import GANConfig
 from reviver.train.gan import training
 from reviver.train.gan.training import count_classes, train
 
-CONFIG = GANConfig(conditional=True, latent_size=8, image_size=8, epochs=8, batch_size=32, learning_rate=1e-3, ema=0.9)
+CONFIG = GANConfig(conditional=True, latent_size=8, image_size=8, epochs=5, batch_size=32, learning_rate=1e-3, ema=0.9)
 
 
 def bars(count: int) -> ImageSet:

@@ -137,19 +137,6 @@ def test_it_learns_with_onehot_digits_in_the_same_bits_for_the_same_seed_only(tm
     assert other[0]["train_loss"] != again[0]["train_loss"]
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"num_layers": 2, "bidirectional": True, "dropout": 0.3},
-        {"cell": "rnn", "batch_size": 1, "data_size": 12},
-        {"length": 2, "hidden_dropout": 0.0, "batch_size": 10_000},
-    ],
-)
-def test_every_kind_of_network_and_data_trains(changes: dict[str, Any], tmp_path: Path) -> None:
-    (row,) = train(replace(TINY, epochs=1, **changes), tmp_path / "run").read_metrics()
-    assert math.isfinite(row["train_loss"])
-
-
 def test_a_run_writes_its_metrics_record_and_checkpoints(tmp_path: Path) -> None:
     """It trains outside the main thread, as in a notebook, which cannot handle signals."""
     config = replace(TINY, epochs=5, learning_rate=0.02)
