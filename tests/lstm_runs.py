@@ -56,6 +56,11 @@ PATIENT = replace(TINY, epochs=60, patience=3, checkpoint_every=4, learning_rate
 CONFIGS = {"tiny": TINY, "curriculum": CURRICULUM, "jumping": JUMPING, "truncated": TRUNCATED, "patient": PATIENT}
 
 
+def override(config: Any, changes: dict[str, Any]) -> Any:
+    """Return a copy of a configuration with `changes`."""
+    return replace(config, **changes)
+
+
 def fingerprint(folder: RunFolder) -> dict[str, Any]:
     """Return digests of the checkpoints and grids of a run, its state and its records, without the times."""
     run = RunFolder.open(folder.path)

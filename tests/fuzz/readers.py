@@ -43,7 +43,6 @@ from reviver.runs import checkpoint
 from reviver.runs.checkpoint import TrainingState, restore_checkpoint
 from reviver.runs.folder import RunFolder
 from reviver.runs.rng import make_rng
-from reviver.settings.fields import override
 from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
 from reviver.train.gan import training as gan_training
@@ -56,6 +55,7 @@ from reviver.train.lstm import training as lstm_training
 from reviver.train.lstm.snapshots import read_snapshots as read_lstm_snapshots
 from tests.fuzz import mutations
 from tests.fuzz.mutations import mutated
+from tests.lstm_runs import override
 
 Files = Mapping[str, bytes]
 

@@ -44,15 +44,6 @@ def choose_preset(presets: Mapping[str, Config], name: str) -> Config:
     return presets[name]
 
 
-def override(config: Config, changes: Mapping[str, Any]) -> Config:
-    """Return a copy of `config` with `changes` applied and validated.
-
-    Raises:
-        ConfigError: if a name is unknown or a value is not allowed.
-    """
-    return dataclasses.replace(config, **changes)  # type: ignore[type-var]
-
-
 def select(cls: type[Config], source: object, **values: Any) -> Config:
     """Return an instance of `cls` with `values` and, for its other fields, the attributes of `source` of these names.
 
