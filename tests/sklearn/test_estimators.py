@@ -23,7 +23,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from reviver.settings.lstm_presets import PRESETS
 from reviver.sklearn import SequenceClassifier, SequenceRegressor
@@ -43,10 +43,20 @@ EXPECTED_FAILURES = {
 """The checks that the estimators do not pass everywhere, with the reasons."""
 
 
-@parametrize_with_checks(
-    [SequenceClassifier(**SMALL | {"max_epochs": 8}), SequenceRegressor(**SMALL | {"max_epochs": 14})],
-    expected_failed_checks=lambda _: EXPECTED_FAILURES,
-)
+CHECKS = [
+    *estimator_checks_generator(
+        SequenceClassifier(**SMALL | {"max_epochs": 8}), expected_failed_checks=EXPECTED_FAILURES, mark="xfail"
+    ),
+    *(
+        (estimator, check)
+        for estimator, check in estimator_checks_generator(SequenceRegressor(**SMALL | {"max_epochs": 14}))
+        if "regressor" in str(check)
+    ),
+]
+"""All checks of the classifier, and those of a regressor; the rest runs the same code."""
+
+
+@pytest.mark.parametrize(("estimator", "check"), CHECKS)
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
 def test_scikit_learn_checks(estimator: Any, check: Callable[[Any], None]) -> None:
     check(estimator)
@@ -177,7 +187,6 @@ def test_early_stopping_keeps_the_best_epoch(estimator_class: Any, capsys: pytes
     *_, line = lines = capsys.readouterr().out.splitlines()
     assert len(lines) == again.n_iter_
     assert line.startswith(f"[{estimator_class.__name__}] epoch {again.n_iter_}, train loss ")
-    assert "validation score" in line
 
 
 def test_the_validation_part_is_stratified_and_not_trained_on(monkeypatch: pytest.MonkeyPatch) -> None:
