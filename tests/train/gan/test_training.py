@@ -16,7 +16,7 @@ from reviver.gan.networks import Generator
 from reviver.gan.sampling import generate
 from reviver.gan.step import gan_step
 from reviver.gan.step_options import StepResult
-from reviver.runs.checkpoint import find_checkpoint, load_networks
+from reviver.runs.checkpoint import find_checkpoint
 from reviver.runs.folder import RunFolder
 from reviver.settings.gan import LOSSES, GANConfig, count_batches
 from reviver.settings.gan_presets import PRESETS
@@ -229,9 +229,5 @@ def test_a_value_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkp
         train(tiny, tmp_path / "run")
     folder = RunFolder.open(tmp_path / "run")
     assert folder.status == "failed"
-    last = find_checkpoint(folder.checkpoints, "last")
-    assert last.name == "step-000003"
-    generator, discriminator = build_networks(tiny, (1, 8, 8))
-    load_networks(last, {"generator": generator, "discriminator": discriminator})
-    assert all(value.isfinite().all() for value in generator.state_dict().values())
-    assert all(np.isfinite(record["generator_loss"]) for record in folder.read_metrics())
+    assert find_checkpoint(folder.checkpoints, "last").name == "step-000003"
+    assert all(value.isfinite().all() for value in load(folder.path).generator.state_dict().values())
