@@ -18,8 +18,6 @@ import torch
 from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.base import clone
-from sklearn.ensemble import VotingClassifier
-from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -258,8 +256,6 @@ def test_works_with_the_tools_of_scikit_learn() -> None:
     assert cross_val_score(make_pipeline(StandardScaler(), estimator), TABLE, GOOD_Y, cv=3).mean() > 0.9
     search = GridSearchCV(estimator, {"hidden_size": np.array([1, 8])}, cv=2, error_score="raise").fit(X, GOOD_Y)
     assert search.best_score_ > 0.9
-    voting = VotingClassifier([("lstm", estimator), ("linear", LogisticRegression())], voting="soft")
-    assert voting.fit(TABLE, GOOD_Y).score(TABLE, GOOD_Y) > 0.9
 
 
 # Pickles
