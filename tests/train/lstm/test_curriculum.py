@@ -29,14 +29,18 @@ Folders = Callable[[str], RunFolder]
 # Thresholds
 
 
-def test_a_length_ends_at_the_threshold_and_the_training_at_that_of_the_last_length(folders: Folders) -> None:
-    metrics = folders("curriculum").read_metrics()
+def test_a_length_ends_at_the_threshold_and_the_training_at_that_of_the_last_length(
+    folders: Folders, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, metrics = folders("curriculum").path, folders("curriculum").read_metrics()
     assert list(dict.fromkeys(row["length"] for row in metrics)) == [3, 4, 7, 9]
     for row, after in itertools.pairwise(metrics):
         assert (after["length"] > row["length"]) == (row["validation_accuracy"] >= CURRICULUM.threshold)
     assert metrics[-1]["validation_accuracy"] >= CURRICULUM.threshold
     assert len(metrics) < CURRICULUM.epochs
-    assert load(folders("curriculum").path, checkpoint="best").step == max(metrics, key=rank)["step"]
+    assert load(path, checkpoint="best").step == max(metrics, key=rank)["step"]
+    assert main(["lstm", "train", "--resume", "--out", str(path), "--quiet"]) == 0
+    assert "length 9 of 9: passed, with a validation accuracy of at least 30.0%" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
