@@ -207,16 +207,16 @@ def test_resuming_with_other_images_is_refused(tiny: GANConfig, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("value", "stops", "problem"),
+    ("step", "value", "stops", "problem"),
     [
-        (math.nan, False, "step 5: .*"),
-        (math.nan, True, "step 5: .*"),  # a stop does not save
+        (4, math.nan, False, "step 4: .*"),
+        (5, math.nan, True, "step 5: .*"),  # a stop does not save
         # tanh maps an infinite weight to a white pixel, so the losses are finite.
-        (math.inf, False, "step 6: a weight of the generator is not finite"),
+        (5, math.inf, False, "step 6: a weight of the generator is not finite"),
     ],
 )
 def test_a_value_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpoint(
-    value: float, stops: bool, problem: str, tiny: GANConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    step: int, value: float, stops: bool, problem: str, tiny: GANConfig, tmp_path: Path, monkeypatch: Any
 ) -> None:
     def spoil(generator: Generator) -> None:
         with torch.no_grad():
@@ -224,7 +224,7 @@ def test_a_value_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkp
         if stops:
             interrupt(generator)
 
-    at_step(monkeypatch, 5, spoil, "gan_step", training)
+    at_step(monkeypatch, step, spoil, "gan_step", training)
     with pytest.raises(DivergenceError, match=f"^{problem}; the last good checkpoint is kept; try a --learning"):
         train(tiny, tmp_path / "run")
     folder = RunFolder.open(tmp_path / "run")
