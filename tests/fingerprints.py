@@ -20,23 +20,16 @@ from reviver.data.images.image_set import load_mnist, to_pixels
 from reviver.data.tasks.build import build_task
 from reviver.gan.sampling import generate
 from reviver.gan.scores.digit_classifier import DigitClassifier
-from reviver.gan.scores.metrics import (
-    frechet_distance,
-    moments,
-    polynomial_mmd,
-    prdc,
-    snap,
-    squared_knn_radii,
-)
+from reviver.gan.scores.metrics import frechet_distance, moments, polynomial_mmd, prdc, snap, squared_knn_radii
 from reviver.lstm.dropout import draw_seed, dropout_masks
 from reviver.lstm.kernel import reference
-from reviver.runs.checkpoint import find_checkpoint
 from reviver.runs.folder import RunFolder
 from reviver.runs.rng import make_rng
 from reviver.settings.gan_presets import PRESETS as GAN_PRESETS
 from reviver.settings.lstm_presets import PRESETS as LSTM_PRESETS
 from reviver.train.gan import training as gan
 from reviver.train.lstm import training as lstm
+from tests.lstm_runs import fingerprint
 
 LSTM = replace(LSTM_PRESETS["original"], epochs=2, checkpoint_every=1)
 GAN = replace(GAN_PRESETS["original"], epochs=2, batch_size=32, log_every=2)
@@ -46,13 +39,11 @@ def main() -> None:
     """Compute all results and write them by name; the tensor of a run contains the bytes of a SHA-256."""
     folder, name, num_threads = Path(sys.argv[1]), sys.argv[2], int(os.environ["OMP_NUM_THREADS"])
     torch.set_num_threads(num_threads)  # also if there are fewer cores
-    if num_threads == 1:
-        save(folder / name, random_numbers() | scores())
-        return
-    save(folder / name, random_numbers() | forward_passes() | scores() | runs())
-    if not (folder / "one thread").exists():
+    results = random_numbers() | scores()
+    save(folder / name, results if num_threads == 1 else results | forward_passes() | runs())
+    if num_threads > 1 and not (folder / "one thread").exists():
         torch.set_num_threads(1)
-        save(folder / "one thread", random_numbers() | forward_passes() | scores())
+        save(folder / "one thread", random_numbers() | scores() | forward_passes())
 
 
 def save(path: Path, tensors: dict[str, Tensor]) -> None:
@@ -120,11 +111,8 @@ def scores() -> dict[str, Tensor]:
 
 def digest(folder: RunFolder) -> Tensor:
     """Return the SHA-256 of all that a run learned: weights, state of the optimizers, metrics, samples."""
-    last = find_checkpoint(folder.checkpoints, "last")
-    sha256 = hashlib.sha256()
-    for path in (*sorted(last.glob("*.safetensors")), *sorted(folder.samples.glob("*.png"))):
-        sha256.update(path.read_bytes())
-    sha256.update(repr([{**point, "seconds": None} for point in folder.read_metrics()]).encode())
+    learned = fingerprint(folder)
+    sha256 = hashlib.sha256(repr((learned["files"], learned["metrics"])).encode())
     return torch.frombuffer(bytearray(sha256.digest()), dtype=torch.uint8)
 
 

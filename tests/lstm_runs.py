@@ -5,7 +5,7 @@ import json
 import os
 import signal
 from collections.abc import Callable
-from pathlib import Path
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
@@ -13,7 +13,6 @@ import pytest
 
 from reviver.runs.checkpoint import find_checkpoint
 from reviver.runs.folder import RunFolder
-from reviver.settings.fields import override
 from reviver.settings.lstm import LSTMConfig
 from reviver.train.lstm import training
 
@@ -36,38 +35,47 @@ CURRICULUM = LSTMConfig(
     checkpoint_every=3,
 )
 """Lengths 3, 4, 7 and 9, with batches of 32, 32, 22 and 17."""
-JUMPING = override(CURRICULUM, {"length": 40, "jump_factor": 4.0, "threshold": 0.5, "epochs": 60})
+JUMPING = replace(CURRICULUM, length=40, jump_factor=4.0, threshold=0.5, epochs=60)
 """Lengths 3, 4, 7, 10, 15, 23, 34 and 40, of which a jump goes on three."""
-TRUNCATED = override(
+TRUNCATED = replace(
     CURRICULUM,
-    {"length": 40, "start_length": 5, "length_factor": 2.0, "bptt_steps": 8, "hidden_dropout": 0.1}
-    | {"threshold": 0.9, "data_size": 700, "batch_steps": 200_000, "max_norm": 1.0, "epochs": 60},
+    length=40,
+    start_length=5,
+    length_factor=2.0,
+    bptt_steps=8,
+    hidden_dropout=0.1,
+    threshold=0.9,
+    data_size=700,
+    batch_steps=200_000,
+    max_norm=1.0,
+    epochs=60,
 )
 """Palindromes five times as long as the gradient reaches."""
-PATIENT = override(TINY, {"epochs": 60, "patience": 3, "checkpoint_every": 4, "learning_rate": 0.1})
+PATIENT = replace(TINY, epochs=60, patience=3, checkpoint_every=4, learning_rate=0.1)
 """5 updates an epoch, early stopping; it learns, and then its accuracy moves up and down."""
-CONFIGS = {
-    "tiny": TINY,
-    "curriculum": CURRICULUM,
-    "jumping": JUMPING,
-    "truncated": TRUNCATED,
-    "patient": PATIENT,
-}
+CONFIGS = {"tiny": TINY, "curriculum": CURRICULUM, "jumping": JUMPING, "truncated": TRUNCATED, "patient": PATIENT}
 
 
-def fingerprint(folder: Path | RunFolder) -> dict[str, Any]:
-    """Return digests of the checkpoints of a run, its state and its metrics, without the times."""
-    path = folder.path if isinstance(folder, RunFolder) else folder
-    last, best = (find_checkpoint(path / "checkpoints", which) for which in ("last", "best"))
-    files = [last / "networks.safetensors", last / "training.safetensors", best / "networks.safetensors"]
-    run = RunFolder.open(path)
+def override(config: Any, changes: dict[str, Any]) -> Any:
+    """Return a copy of a configuration with `changes`."""
+    return replace(config, **changes)
+
+
+def fingerprint(folder: RunFolder) -> dict[str, Any]:
+    """Return digests of the checkpoints and grids of a run, its state and its records, without the times."""
+    run = RunFolder.open(folder.path)
+    last = find_checkpoint(run.checkpoints, "last")
+    files = [*sorted(last.glob("*.safetensors")), *sorted(run.samples.glob("*"))]
+    if (run.checkpoints / "best.json").exists():
+        files.append(find_checkpoint(run.checkpoints, "best") / "networks.safetensors")
+    scores = run.records_path("scores")
     return {
-        "last": last.name,
-        "best": best.name,
-        "files": [hashlib.sha256(file.read_bytes()).hexdigest() for file in files],
+        "files": {str(file.relative_to(run.path)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files},
         "state": {**json.loads((last / "state.json").read_text()), "seconds": None},
         "metrics": [{**row, "seconds": None} for row in run.read_metrics()],
+        "scores": scores.read_text() if scores.exists() else None,
         "config": run.record["config"],
+        "data": run.record.get("data"),
     }
 
 

@@ -17,10 +17,10 @@ from reviver.data.sequences.reader import read_sequences
 from reviver.data.sequences.task import CustomTask, DataRecord
 from reviver.errors import ConfigError, DataError, RunFolderError
 from reviver.runs.folder import RunFolder
-from reviver.settings.fields import override
 from reviver.settings.lstm import LSTMConfig
 from reviver.train.lstm.evaluation import predict_table
 from reviver.train.lstm.training import train
+from tests.lstm_runs import override
 
 CLASSES = ("falling", "rising")
 CONFIG = LSTMConfig(task="custom", data="x", hidden_size=16, epochs=12, batch_size=16, learning_rate=1e-2)

@@ -24,9 +24,9 @@ from reviver.data.tasks.palindromes import (
 from reviver.data.tasks.task import ACCURACY_NAMES, LOSS_NAMES, correct, mean_loss
 from reviver.errors import ConfigError
 from reviver.runs.rng import make_rng
-from reviver.settings.fields import override
 from reviver.settings.lstm import CONTINUOUS_TASKS, IMAGE_LENGTHS, TASKS, LSTMConfig
 from reviver.settings.lstm_presets import PRESETS
+from tests.lstm_runs import override
 
 GENERATED = ("copy", "adding", "temporal-order", "parity")
 LENGTHS = {"row-mnist": 28, "pixel-mnist": 49, "temporal-order": 10}

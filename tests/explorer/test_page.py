@@ -44,13 +44,13 @@ from reviver.gan.networks import NEGATIVE_SLOPE, Discriminator, Generator, one_h
 from reviver.gan.scores.digit_classifier import DigitClassifier
 from reviver.gan.scores.train_classifier import save_classifier
 from reviver.runs.folder import RunFolder
-from reviver.settings.fields import override
 from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
 from reviver.train.gan import training
 from reviver.train.gan.run import GANRun
 from reviver.train.lstm.training import train as train_lstm
 from tests.explorer.edits import Content, inflate, load_some_images, read_page, read_tensors
+from tests.lstm_runs import override
 
 TYPES = (Path(__file__).parents[2] / "web" / "src" / "types.js").read_text(encoding="utf-8")
 few_images = partial(load_some_images, count=200)

@@ -39,7 +39,6 @@ from reviver.lstm.records import LSTMExtra
 from reviver.runs.checkpoint import TrainingState, restore_checkpoint, save_checkpoint
 from reviver.runs.folder import RunFolder
 from reviver.runs.rng import make_rng
-from reviver.settings.fields import override
 from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
 from reviver.train.gan import training as gan_training
@@ -52,6 +51,7 @@ from reviver.train.lstm import training as lstm_training
 from reviver.train.lstm.snapshots import read_snapshots as read_lstm_snapshots
 from tests.fuzz import mutations
 from tests.fuzz.mutations import json_text, mutated, safetensors
+from tests.lstm_runs import override
 
 MAX_MESSAGE = 3000
 """Maximum length of an error in characters."""

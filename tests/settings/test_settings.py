@@ -11,96 +11,71 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reviver.errors import ConfigError
-from reviver.settings.fields import choose_preset, from_mapping, lr_scale
+from reviver.settings.fields import choose_preset, from_mapping
 from reviver.settings.gan import GANConfig
 from reviver.settings.gan_presets import PRESETS as GAN_PRESETS
 from reviver.settings.lstm import MIN_BATCH_SIZE, LSTMConfig
 from reviver.settings.lstm_presets import PRESETS as LSTM_PRESETS
-from reviver.train.gan.training import learning_rate
 
-WORDS = ("", "abc", None, 3, True, ["scalar"])
-FLAGS = (0, 1, "true", None)
-PATHS = ("", 3, ["a.csv"])
-NO_INTEGERS = (-1, 1.5, 4.0, True, "5", None, [5], math.nan)
-NO_NUMBERS = (math.nan, math.inf, -math.inf, 10**400, True, "0.5", None, [0.5], 1j)
-
-
-def at_least(minimum: int) -> tuple[Any, ...]:
-    """Return values that are no integers of at least `minimum`."""
-    return (minimum - 1, *NO_INTEGERS)
-
-
-def without_none(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    return tuple(value for value in values if value is not None)
-
-
-PROBABILITY = (-0.1, 1, 1.5, *NO_NUMBERS)
-POSITIVE = (0, 0.0, -1e-3, *NO_NUMBERS)
-NOT_NEGATIVE = (-0.1, *NO_NUMBERS)
-UP_TO_1 = (0, 0.0, 1.1, -1, *NO_NUMBERS)
-
-BAD_VALUES: dict[type, list[tuple[tuple[Any, ...], str]]] = {
-    LSTMConfig: [
-        (WORDS, "task order encoding cell pooling init hidden_dropout_kind precision optimizer lr_schedule on_nan"),
-        (PATHS, "data"),
-        ((*PATHS, None), "sequence_column label_column"),
-        (at_least(2), "length data_size start_length"),
-        ((0, 1, 0.0, 1.0, -0.5, 2, *NO_NUMBERS), "train_fraction"),
-        (FLAGS, "curriculum bidirectional"),
-        (UP_TO_1, "min_length_fraction threshold"),
-        (without_none(UP_TO_1), "last_threshold"),
-        ((1, 1.0, 0, -2, *NO_NUMBERS), "length_factor"),
-        (without_none((1, 1.0, 0.5, -2, *NO_NUMBERS)), "jump_factor"),
-        (without_none(at_least(1)), "threshold_max_length bptt_steps patience activation_checkpoint_steps"),
-        (NOT_NEGATIVE, "lr_length_exponent"),
-        (at_least(1), "batch_steps hidden_size num_layers epochs batch_size checkpoint_every keep_checkpoints"),
-        ((*at_least(1), "Auto", ""), "patch_size"),
-        (PROBABILITY, "hidden_dropout dropout"),
-        (POSITIVE, "learning_rate max_norm"),
-        (at_least(0), "max_rollbacks"),
-        ((-1, 2**63, 1.0, True, "0", None), "seed"),
-    ],
-    GANConfig: [
-        ((*PATHS, None), "data"),
-        ((*at_least(4), 1025), "image_size"),
-        (WORDS, "order lr_schedule loss precision on_nan input_centering"),
-        (at_least(1), "latent_size epochs discriminator_steps penalty_interval packing sample_every log_every"),
-        (at_least(1), "checkpoint_every keep_checkpoints"),
-        (FLAGS, "conditional"),
-        (at_least(2), "batch_size"),
-        (POSITIVE, "learning_rate batch_norm_eps"),
-        (PROBABILITY, "beta1 label_smoothing discriminator_dropout ema"),
-        ((-0.1, 1.1, *NO_NUMBERS), "final_lr_ratio shift_probability"),
-        (NOT_NEGATIVE, "r1 gradient_penalty ema_rampup"),
-        (at_least(0), "batch_norm_samples max_rollbacks"),
-        (without_none(at_least(0)), "eval_every"),
-        (at_least(6), "eval_samples"),
-        (PATHS, "extractor"),
-        ((-1, 2**63, 1.0, True, "0", None), "seed"),
-    ],
+JUNK = (math.nan, -math.inf, 1j, [5])
+"""Values that no field allows."""
+BAD_VALUES: dict[type, dict[str, tuple[Any, ...]]] = {
+    LSTMConfig: {
+        "task order encoding cell pooling init hidden_dropout_kind precision optimizer lr_schedule on_nan": ("", "abc"),
+        "data sequence_column label_column": ("", 3),
+        "length data_size start_length": (1, 4.0, True, "5", None),
+        "train_fraction": (0, 1, 0.0, 1.0, True, "0.5"),
+        "curriculum bidirectional": (0, 1, "true", None),
+        "min_length_fraction threshold last_threshold": (0, 0.0, 1.1, -1),
+        "length_factor jump_factor": (1, 1.0, -2),
+        "threshold_max_length bptt_steps patience activation_checkpoint_steps": (0, 1.5, True),
+        "lr_length_exponent": (-0.1, None),
+        "batch_steps hidden_size num_layers epochs batch_size checkpoint_every keep_checkpoints": (0, 4.0, True, None),
+        "patch_size": (0, 4.0, True, "Auto", ""),
+        "hidden_dropout dropout": (-0.1, 1, True),
+        "learning_rate max_norm": (0, 0.0, -1e-3, True),
+        "max_rollbacks": (-1, 1.0),
+        "seed": (-1, 2**63, 1.0, True, "0", None),
+    },
+    GANConfig: {
+        "data extractor": ("", 3),
+        "image_size": (3, 1025, 4.0),
+        "order lr_schedule loss precision on_nan input_centering": ("", "abc", None),
+        "latent_size epochs discriminator_steps penalty_interval packing sample_every log_every": (0, 1.5, True),
+        "checkpoint_every keep_checkpoints": (0, 1.5, True),
+        "conditional": (0, 1, "true", None),
+        "batch_size": (1, 4.0),
+        "learning_rate batch_norm_eps": (0, 0.0, -1e-3, True),
+        "beta1 label_smoothing discriminator_dropout ema": (-0.1, 1, True),
+        "final_lr_ratio shift_probability": (-0.1, 1.1, True),
+        "r1 gradient_penalty ema_rampup": (-0.1, True),
+        "batch_norm_samples max_rollbacks eval_every": (-1, 1.0),
+        "eval_samples": (5, 6.0),
+        "seed": (-1, 2**63, 1.0, True, "0", None),
+    },
 }
-
-BOUNDARY_VALUES: dict[type, list[dict[str, Any]]] = {
-    LSTMConfig: [
-        {"length": 2, "data_size": 2, "hidden_size": 1, "epochs": 1, "batch_size": 1, "checkpoint_every": 1},
-        {"hidden_dropout": 0, "dropout": 0.0, "seed": 2**63 - 1, "learning_rate": 1, "train_fraction": 1e-9},
-        {"patch_size": "auto", "pooling": "max", "patience": 1, "max_rollbacks": 0},
-        {"hidden_dropout": 0.999, "dropout": 0.999, "seed": 0, "bidirectional": True, "length": 10_000_000},
-    ],
-    GANConfig: [
-        {"image_size": 4, "latent_size": 1, "epochs": 1, "batch_size": 2, "sample_every": 1, "log_every": 1},
-        {"image_size": 1024, "beta1": 0, "seed": 2**63 - 1, "batch_norm_eps": 1e-12, "data": "a/b"},
-        {"input_centering": "none", "batch_norm_samples": 0, "eval_every": 0, "eval_samples": 6},
-        {"input_centering": "auto", "shift_probability": 1, "final_lr_ratio": 1},
-    ],
-}
+BOUNDARY_VALUES: list[tuple[Any, dict[str, Any]]] = [
+    (LSTMConfig, {"length": 2, "data_size": 2, "hidden_size": 1, "epochs": 1, "batch_size": 1, "checkpoint_every": 1}),
+    (LSTMConfig, {"hidden_dropout": 0, "dropout": 0.0, "seed": 2**63 - 1, "learning_rate": 1, "train_fraction": 1e-9}),
+    (LSTMConfig, {"patch_size": "auto", "pooling": "max", "patience": 1, "max_rollbacks": 0}),
+    (LSTMConfig, {"hidden_dropout": 0.999, "dropout": 0.999, "seed": 0, "bidirectional": True, "length": 10_000_000}),
+    (LSTMConfig, {"task": "temporal-order", "length": 10, "curriculum": True}),
+    (LSTMConfig, {"task": "pixel-mnist", "length": 784, "curriculum": True, "start_length": 49, "length_factor": 4.0}),
+    (LSTMConfig, {"task": "row-mnist", "length": 28, "start_length": 10}),
+    (LSTMConfig, {"task": "parity", "length": 2, "curriculum": True, "start_length": 2}),
+    (GANConfig, {"image_size": 4, "latent_size": 1, "epochs": 1, "batch_size": 2, "sample_every": 1, "log_every": 1}),
+    (GANConfig, {"image_size": 1024, "beta1": 0, "seed": 2**63 - 1, "batch_norm_eps": 1e-12, "data": "a/b"}),
+    (GANConfig, {"input_centering": "none", "batch_norm_samples": 0, "eval_every": 0, "eval_samples": 6}),
+    (GANConfig, {"input_centering": "auto", "shift_probability": 1, "final_lr_ratio": 1}),
+]
 PRESETS = {LSTMConfig: LSTM_PRESETS, GANConfig: GAN_PRESETS}
-CASES = [(cls, name, values) for cls, table in BAD_VALUES.items() for values, names in table for name in names.split()]
 
 
-@pytest.mark.parametrize(("cls", "field", "values"), CASES)
-def test_bad_values_are_rejected_in_one_line(cls: Any, field: str, values: tuple[Any, ...]) -> None:
-    for value in values:
+@pytest.mark.parametrize("cls", PRESETS)
+def test_bad_values_are_rejected_in_one_line(cls: Any) -> None:
+    cases = [(name, values) for names, values in BAD_VALUES[cls].items() for name in names.split()]
+    assert sorted(name for name, _ in cases) == sorted(field.name for field in dataclasses.fields(cls))
+    for field, value in [(field, value) for field, values in cases for value in (*values, *JUNK)]:
         message = rf"^{field} must (be|not be) .+, got {re.escape(repr(value))}$"
         with pytest.raises(ConfigError, match=message) as caught:
             cls(**{field: value})
@@ -110,20 +85,14 @@ def test_bad_values_are_rejected_in_one_line(cls: Any, field: str, values: tuple
 
 @pytest.mark.parametrize("cls", PRESETS)
 def test_a_config_is_validated_frozen_and_survives_a_run_folder(cls: Any) -> None:
-    names = [field.name for field in dataclasses.fields(cls)]
-    assert sorted(names) == sorted(name for other, name, _ in CASES if other is cls), "every field has bad values"
-    for values in BOUNDARY_VALUES[cls]:
+    for values in [values for other, values in BOUNDARY_VALUES if other is cls]:
         assert {name: getattr(cls(**values), name) for name in values} == values
     with pytest.raises(dataclasses.FrozenInstanceError):
         cls().seed = 3
-    with pytest.raises(TypeError, match="positional"):
-        cls(3)
-    after = dataclasses.replace(cls(), epochs=3, seed=9)
-    assert (after.epochs, after.seed) == (3, 9)
     with pytest.raises(ConfigError, match=r"^epoch is unknown; did you mean epochs\?$"):
         dataclasses.replace(cls(), epoch=3)
     saved = dataclasses.asdict(cls())
-    for name in names:
+    for name in saved:
         with pytest.raises(ConfigError, match=f"^{name} is missing; the run folder was damaged"):
             from_mapping(cls, {key: value for key, value in saved.items() if key != name})
     with pytest.raises(ConfigError, match=r"^warmup is unknown; .* another version"):
@@ -139,12 +108,10 @@ def test_presets(cls: Any) -> None:
     for name in presets:
         config = choose_preset(presets, name)
         assert from_mapping(cls, dataclasses.asdict(config)) == config
-    for name in ("nope", "", "Report"):
-        advice = f"(choose from {', '.join(presets)}|did you mean report.)"
-        with pytest.raises(ConfigError, match=f"^preset {name!r} is unknown; {advice}$"):
-            choose_preset(presets, name)
-    with pytest.raises(TypeError, match="does not support item assignment"):
-        presets["original"] = cls(epochs=1)
+    with pytest.raises(ConfigError, match=f"^preset 'nope' is unknown; choose from {', '.join(presets)}$"):
+        choose_preset(presets, "nope")
+    with pytest.raises(ConfigError, match=r"^preset 'Original' is unknown; did you mean original\?$"):
+        choose_preset(presets, "Original")
 
 
 def test_the_reports_settings() -> None:
@@ -160,28 +127,19 @@ PIXELS: dict[str, Any] = {"task": "pixel-mnist", "length": 784}
 TRUNCATED: dict[str, Any] = {"curriculum": True, "bptt_steps": 8}
 RNN: dict[str, Any] = {"cell": "rnn"}
 COPY: dict[str, Any] = {"task": "copy", "encoding": "onehot"}
-ORDER: dict[str, Any] = {"task": "temporal-order"}
-ROWS: dict[str, Any] = {"task": "row-mnist", "length": 28}
-SLOW: dict[str, Any] = {"curriculum": True, "length": 10**7, "length_factor": 1.0001}
 INVALID_COMBINATIONS: list[tuple[dict[str, Any], str]] = [
-    (ORDER | {"length": 9}, "length must be at least 10, got 9"),
-    (ROWS | {"length": 27}, "length must be 28 for the task row-mnist, got 27"),
+    ({"task": "temporal-order", "length": 9}, "length must be at least 10, got 9"),
+    ({"task": "row-mnist", "length": 27}, "length must be 28 for the task row-mnist, got 27"),
     (PIXELS | {"length": 28}, "length must be 49 or 98 or 196 or 392 or 784 for the task pixel-mnist"),
     ({"task": "adding", "encoding": "onehot"}, "encoding must be scalar for the task adding, whose input is real-valued"),
-    (ROWS | {"encoding": "onehot"}, "encoding must be scalar for the task row-mnist"),
-    (ROWS | {"curriculum": True}, "curriculum must be false for the task row-mnist, .* got True"),
-    (ORDER | {"length": 50, "curriculum": True, "start_length": 9}, "start_length must be at least 10, got 9"),
+    ({"task": "row-mnist", "length": 28, "curriculum": True}, "curriculum must be false for the task row-mnist, .* got True"),
+    ({"task": "temporal-order", "length": 50, "curriculum": True, "start_length": 9}, "start_length must be at least 10"),
     (PIXELS | {"curriculum": True}, "start_length 10 with length_factor 2.0 gives length 10, .*; give start_length 49"),
-    (PIXELS | {"curriculum": True, "start_length": 49, "length_factor": 3.0}, "start_length 49 .* gives length 147"),
-    (SLOW, "length_factor must give at most 10000 lengths from start_length 10 to length 10000000, got 1.0001; give a"),
+    ({"curriculum": True, "length": 10**7, "length_factor": 1.0001}, "length_factor must give at most 10000 lengths from start"),
     ({"curriculum": True, "patience": 5}, "patience must be none with curriculum"),
     (RNN | {"num_layers": 2}, "cell rnn supports one layer and one direction; leave out num_layers"),
-    (RNN | {"bidirectional": True}, "cell rnn supports one layer and one direction"),
-    (RNN | {"precision": "bf16"}, "cell rnn supports only the defaults of these; leave out"),
-    (RNN | {"init": "chrono"}, "cell rnn supports only the defaults of these; leave out"),
-    (RNN | {"pooling": "mean"}, "cell rnn supports only the defaults"),
-    (RNN | {"patch_size": 2}, "cell rnn supports only the defaults"),
-    (COPY | {"pooling": "max"}, "task copy has a class at every step"),
+    *((RNN | other, "cell rnn supports only the defaults of these; leave out")
+      for other in ({"precision": "bf16"}, {"init": "chrono"}, {"pooling": "mean"}, {"patch_size": 2})),
     (COPY | {"patch_size": "auto"}, "task copy has a class at every step"),
     ({"data": "a.csv"}, "data must be None for the task palindrome, got 'a.csv'"),
     ({"task": "custom"}, "data must be a file for the task custom, got None; give one with --data"),
@@ -190,29 +148,20 @@ INVALID_COMBINATIONS: list[tuple[dict[str, Any], str]] = [
     *((TRUNCATED | other, "bptt_steps must be none with cell rnn, bidirectional, pooling or patch_size")
       for other in (RNN, {"bidirectional": True}, {"pooling": "mean"}, {"patch_size": 2})),
 ]  # fmt: skip
+INVALID_COMBINATIONS_OF_THE_GAN: dict[str, dict[str, Any]] = {
+    "packing must divide the batch_size 64, got 3": {"packing": 3},
+    "ema_rampup must be 0 without an average, got 0.1; give ema as well": {"ema_rampup": 0.1},
+    "label_smoothing must be 0 for the loss hinge, .* got 0.1": {"loss": "hinge", "label_smoothing": 0.1},
+}
 
 
-@pytest.mark.parametrize(("values", "message"), INVALID_COMBINATIONS)
-def test_invalid_combinations_are_rejected(values: dict[str, Any], message: str) -> None:
-    with pytest.raises(ConfigError, match=f"^{message}") as caught:
-        LSTMConfig(**values)
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    "values",
-    [
-        ORDER | {"length": 10, "curriculum": True},
-        ROWS,
-        PIXELS | {"length": 49},
-        PIXELS | {"curriculum": True, "start_length": 49, "length_factor": 4.0},
-        PIXELS | {"start_length": 10},
-        {"task": "copy", "length": 2, "encoding": "scalar"},
-        {"task": "parity", "length": 2, "curriculum": True, "start_length": 2},
-    ],
-)
-def test_valid_combinations_are_accepted(values: dict[str, Any]) -> None:
-    assert LSTMConfig(**values).lengths[-1] == values["length"]
+def test_invalid_combinations_are_rejected() -> None:
+    cases: list[tuple[Any, dict[str, Any], str]] = [(LSTMConfig, *case) for case in INVALID_COMBINATIONS]
+    cases += [(GANConfig, values, message) for message, values in INVALID_COMBINATIONS_OF_THE_GAN.items()]
+    for cls, values, message in cases:
+        with pytest.raises(ConfigError, match=f"^{message}") as caught:
+            cls(**values)
+        assert "\n" not in str(caught.value)
 
 
 # Values that follow from settings
@@ -241,26 +190,18 @@ def test_long_sequences_have_smaller_batches_but_as_many() -> None:
     assert LSTMConfig(length=10_000, **TRUNCATED).batch_size_at(10_000) == 128
 
 
-@pytest.mark.parametrize(
-    ("last_threshold", "threshold_max_length", "thresholds"),
-    [
-        # By hand, for lengths 3, 4, 7 and 9 and threshold 0.5.
+def test_lengths_beyond_a_maximum_have_the_last_threshold() -> None:
+    config = LSTMConfig(curriculum=True, length=9, start_length=3, length_factor=1.5, threshold=0.5)
+    assert config.lengths == (3, 4, 7, 9)
+    for last_threshold, threshold_max_length, thresholds in (  # by hand
         (None, 4, [0.5, 0.5, 0.5, 0.5]),
         (0.25, None, [0.5, 0.5, 0.5, 0.25]),
-        (0.25, 2, [0.25, 0.25, 0.25, 0.25]),
         (0.25, 4, [0.5, 0.5, 0.25, 0.25]),
-        (0.25, 5, [0.5, 0.5, 0.25, 0.25]),
         (0.75, 9, [0.5, 0.5, 0.5, 0.75]),
-    ],
-)
-def test_lengths_beyond_a_maximum_have_the_last_threshold(
-    last_threshold: float | None, threshold_max_length: int | None, thresholds: list[float]
-) -> None:
-    lengths: dict[str, Any] = {"curriculum": True, "length": 9, "start_length": 3, "length_factor": 1.5}
-    ends = {"threshold": 0.5, "last_threshold": last_threshold, "threshold_max_length": threshold_max_length}
-    config = LSTMConfig(**lengths, **ends)
-    assert config.lengths == (3, 4, 7, 9)
-    assert [config.threshold_at(length) for length in config.lengths] == thresholds
+    ):
+        changes: dict[str, Any] = {"last_threshold": last_threshold, "threshold_max_length": threshold_max_length}
+        changed = dataclasses.replace(config, **changes)
+        assert [changed.threshold_at(length) for length in config.lengths] == thresholds
 
 
 @pytest.mark.parametrize(
@@ -277,9 +218,8 @@ def test_learning_rates_at_the_start_a_quarter_the_middle_and_the_end(
     schedule: Any, final_ratio: float, expected: tuple[float, ...]
 ) -> None:
     times = (0.0, 0.25, 0.5, 1.0)
-    assert [lr_scale(schedule, time, final_ratio) for time in times] == pytest.approx(expected, abs=1e-15)
     gan = GANConfig(learning_rate=0.5, lr_schedule=schedule, final_lr_ratio=final_ratio)
-    assert [learning_rate(gan, time) for time in times] == pytest.approx([rate / 2 for rate in expected], abs=1e-15)
+    assert [gan.learning_rate_at(time) for time in times] == pytest.approx([rate / 2 for rate in expected], abs=1e-15)
     if schedule != "linear" and not final_ratio:
         lstm = LSTMConfig(learning_rate=0.3, lr_schedule=schedule)
         rates = [lstm.learning_rate_at(time, 5) for time in times]

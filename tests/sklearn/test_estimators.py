@@ -6,9 +6,8 @@ import inspect
 import pickle
 import pickletools
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +18,7 @@ import torch
 from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.base import clone
-from sklearn.calibration import CalibratedClassifierCV
-from sklearn.ensemble import VotingClassifier
-from sklearn.exceptions import DataConversionWarning, NotFittedError
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_score
+from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import estimator_checks_generator
@@ -32,14 +27,8 @@ from reviver.settings.lstm_presets import PRESETS
 from reviver.sklearn import SequenceClassifier, SequenceRegressor
 from reviver.sklearn.training import Part
 
-SMALL: dict[str, Any] = {
-    "hidden_size": 8,
-    "hidden_dropout": 0.0,
-    "max_epochs": 20,
-    "patch_size": 1,
-    "learning_rate": 0.03,
-    "early_stopping": False,
-}
+SMALL: dict[str, Any] = {"hidden_size": 8, "hidden_dropout": 0.0, "max_epochs": 20, "patch_size": 1}
+SMALL |= {"learning_rate": 0.03, "early_stopping": False}
 """Parameters with which a fit takes little time."""
 STOPPING = SMALL | {"early_stopping": True}
 
@@ -52,20 +41,20 @@ EXPECTED_FAILURES = {
 """The checks that the estimators do not pass everywhere, with the reasons."""
 
 
-def estimator_checks() -> Iterator[Any]:
-    """Yield all checks of the classifier, and those of the regressor whose code the classifier does not run."""
-    done: set[str] = set()
-    for estimator in (SequenceClassifier(**SMALL | {"max_epochs": 8}), SequenceRegressor(**SMALL | {"max_epochs": 14})):
-        for given, check in estimator_checks_generator(estimator):
-            inner = check.func  # of the name of the estimator; another partial if the check has options
-            name = f"{inner.func.__name__}{inner.keywords}" if isinstance(inner, partial) else inner.__name__
-            if name not in done:
-                done.add(name)
-                marks = [pytest.mark.xfail(reason=EXPECTED_FAILURES[name])] if name in EXPECTED_FAILURES else []
-                yield pytest.param(given, check, marks=marks, id=f"{type(estimator).__name__}-{name}")
+CHECKS = [
+    *estimator_checks_generator(
+        SequenceClassifier(**SMALL | {"max_epochs": 8}), expected_failed_checks=EXPECTED_FAILURES, mark="xfail"
+    ),
+    *(
+        (estimator, check)
+        for estimator, check in estimator_checks_generator(SequenceRegressor(**SMALL | {"max_epochs": 14}))
+        if "regressor" in str(check)
+    ),
+]
+"""All checks of the classifier, and those of a regressor; the rest runs the same code."""
 
 
-@pytest.mark.parametrize(("estimator", "check"), [*estimator_checks()])
+@pytest.mark.parametrize(("estimator", "check"), CHECKS)
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
 def test_scikit_learn_checks(estimator: Any, check: Callable[[Any], None]) -> None:
     check(estimator)
@@ -105,17 +94,14 @@ def test_every_layout_of_the_same_sequences_gives_the_same_result() -> None:
     layouts: dict[str, tuple[Any, bool]] = {
         "table": (TABLE, False),
         "table as nested list": (TABLE.tolist(), False),
-        "table in Fortran order": (np.asfortranarray(TABLE), False),
+        "table in Fortran order, beside channels first": (np.asfortranarray(TABLE), True),
         "array": (X, False),
         "array as nested list": (X.tolist(), False),
         "channels first": (X.transpose(0, 2, 1), True),
-        "table beside channels first": (TABLE, True),
         "list of [T]": (list(TABLE), False),
-        "list of [T, I]": (list(X), False),
         "tuple of [I, T]": (tuple(x.T for x in X), True),
-        "list of tensors": ([torch.tensor(x) for x in X], False),
+        "list of tensors [T, I]": ([torch.tensor(x) for x in X], False),
         "object array": (object_array, False),
-        "tensor": (torch.tensor(X), False),
     }
     results = []
     for name, (data, channels_first) in layouts.items():
@@ -127,24 +113,10 @@ def test_every_layout_of_the_same_sequences_gives_the_same_result() -> None:
         assert estimator.n_steps_in_ == (12 if "table" in name else None), name
 
 
-def test_a_data_frame_gives_its_column_names_also_to_a_saved_estimator() -> None:
-    pandas = pytest.importorskip("pandas")
-    names = [f"step {t}" for t in range(12)]
-    frame = pandas.DataFrame(TABLE, columns=names)
-    estimator = SequenceClassifier(**SMALL | {"max_epochs": 2}).fit(frame, pandas.Series(GOOD_Y))
-    assert estimator.feature_names_in_.tolist() == names
-    loaded = pickle.loads(pickle.dumps(estimator))
-    assert loaded.predict(frame).tolist() == estimator.predict(frame).tolist()
-    with pytest.raises(ValueError, match="feature names"):
-        loaded.predict(frame.rename(columns={"step 0": "start"}))
-    estimator.fit(GOOD, GOOD_Y)
-    assert not hasattr(estimator, "feature_names_in_")
-
-
 def test_predictions_depend_neither_on_other_sequences_nor_on_their_number(fitted: SequenceClassifier) -> None:
     X = ragged(classes_of(seed=4)[0])
     expected = fitted.decision_function(X)
-    for size in (1, 2, 7):
+    for size in (1, 7):
         parts = [fitted.decision_function(X[start : start + size]) for start in range(0, len(X), size)]
         np.testing.assert_allclose(np.concatenate(parts), expected, rtol=1e-5, atol=1e-5)
 
@@ -213,7 +185,6 @@ def test_early_stopping_keeps_the_best_epoch(estimator_class: Any, capsys: pytes
     *_, line = lines = capsys.readouterr().out.splitlines()
     assert len(lines) == again.n_iter_
     assert line.startswith(f"[{estimator_class.__name__}] epoch {again.n_iter_}, train loss ")
-    assert "validation score" in line
 
 
 def test_the_validation_part_is_stratified_and_not_trained_on(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -250,7 +221,7 @@ def test_class_weights_are_weights_of_the_samples() -> None:
 
 @pytest.mark.parametrize(("estimator_class", "y"), [(SequenceClassifier, GOOD_Y), (SequenceRegressor, GOOD[:, -1, 1])])
 def test_a_weight_of_zero_leaves_a_sample_out_and_the_validation_score_is_weighted_as_by_scikit_learn(
-    estimator_class: Any, y: NDArray[Any]
+    estimator_class: Any, y: NDArray[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     weight = np.where(np.isin(np.arange(40), [0, 5, 7]), 0.0, 1.0)
     estimator = estimator_class(**STOPPING | {"max_epochs": 5}, random_state=0)
@@ -258,11 +229,9 @@ def test_a_weight_of_zero_leaves_a_sample_out_and_the_validation_score_is_weight
     removed = clone(estimator).fit(GOOD[weight > 0], y[weight > 0])
     np.testing.assert_array_equal(weighted.predict(GOOD), removed.predict(GOOD))
     assert weighted.history_ == removed.history_
-
     weight, rows = np.linspace(0.1, 2, 40), torch.arange(0, 40, 3)
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("reviver.sklearn.base._split", lambda *_: (torch.arange(40), rows))
-        fitted = estimator_class(**STOPPING | {"max_epochs": 1}, random_state=0).fit(GOOD, y, sample_weight=weight)
+    monkeypatch.setattr("reviver.sklearn.base._split", lambda *_: (torch.arange(40), rows))
+    fitted = estimator_class(**STOPPING | {"max_epochs": 1}, random_state=0).fit(GOOD, y, sample_weight=weight)
     expected = fitted.score(GOOD[rows], y[rows], sample_weight=weight[rows])
     assert fitted.history_[0]["validation_score"] == pytest.approx(expected, rel=1e-4)
 
@@ -285,174 +254,110 @@ def test_works_with_the_tools_of_scikit_learn() -> None:
     estimator = SequenceClassifier(**SMALL, random_state=0)
     X = ragged(GOOD)
     assert cross_val_score(make_pipeline(StandardScaler(), estimator), TABLE, GOOD_Y, cv=3).mean() > 0.9
-    assert cross_val_score(estimator, X, GOOD_Y, cv=StratifiedKFold(3)).mean() > 0.9
-    assert CalibratedClassifierCV(estimator, cv=2).fit(X, GOOD_Y).score(X, GOOD_Y) > 0.9
     search = GridSearchCV(estimator, {"hidden_size": np.array([1, 8])}, cv=2, error_score="raise").fit(X, GOOD_Y)
     assert search.best_score_ > 0.9
-    voting = VotingClassifier([("lstm", estimator), ("linear", LogisticRegression())], voting="soft")
-    assert voting.fit(TABLE, GOOD_Y).score(TABLE, GOOD_Y) > 0.9
 
 
 # Pickles
 
 
-def _contents(value: Any) -> list[Any]:
-    if isinstance(value, dict):
-        value = list(value.values())
-    return [item for child in value for item in _contents(child)] if isinstance(value, (list, tuple)) else [value]
-
-
-LABELS = [["b", "ä"], [-1, 3], [1.0, 2.0], [False, True], np.array(["b", "a"], dtype=object)]
-
-
-@pytest.mark.parametrize("estimator_class", [SequenceClassifier, SequenceRegressor])
-def test_a_saved_estimator_holds_plain_values_and_is_the_same(estimator_class: Any, tmp_path: Path) -> None:
-    options = STOPPING | {"hidden_size": np.int64(8), "random_state": 0}
-    for kind in LABELS if estimator_class is SequenceClassifier else [[1e6, 1e6 + 1]]:
-        labels = np.asarray(kind)[(GOOD_Y == "up").astype(int)]
-        estimator = estimator_class(**options).fit(TABLE, labels)
-        assert not hasattr(clone(estimator), "network_")
-        strings = [argument for _, argument, _ in pickletools.genops(pickle.dumps(estimator)) if argument is not None]
-        assert not any("torch" in str(text) or "pydantic" in str(text) for text in strings)
-        plain = (type(None), bool, int, float, str, bytes, np.ndarray, np.int64)
-        assert all(isinstance(value, plain) for value in _contents(estimator.__getstate__()))
-        joblib.dump(estimator, tmp_path / "model.joblib")
-        loaded = joblib.load(tmp_path / "model.joblib")
-        for other in (loaded, copy.deepcopy(estimator)):
-            np.testing.assert_array_equal(other.predict(TABLE), estimator.predict(TABLE))
-            assert set(vars(other)) == set(vars(estimator))
-            assert other.get_params() == estimator.get_params()
-            for name in ("history_", "n_iter_", "best_epoch_", "n_channels_in_", "n_steps_in_", "n_features_in_"):
-                assert getattr(other, name) == getattr(estimator, name)
-        with pytest.raises(ValueError, match=r"X has 5 features, but Sequence\w+ is expecting 12 features"):
-            loaded.predict(TABLE[:, :5])
-    for again in (loaded, pickle.loads(pickle.dumps(clone(estimator)))):
-        assert again.fit(TABLE, labels).score(TABLE, labels) > 0.8
-
-
 @pytest.mark.parametrize(
-    ("change", "match"),
-    [
+    ("estimator_class", "labels"), [(SequenceClassifier, ["b", "ä"]), (SequenceRegressor, [1e6, 1e6 + 1])]
+)
+def test_a_saved_estimator_holds_plain_values_and_is_the_same(
+    estimator_class: Any, labels: list[Any], tmp_path: Path
+) -> None:
+    y = np.asarray(labels)[(GOOD_Y == "up").astype(int)]
+    estimator = estimator_class(**STOPPING | {"hidden_size": np.int64(8), "random_state": 0}).fit(TABLE, y)
+    strings = [argument for _, argument, _ in pickletools.genops(pickle.dumps(estimator)) if argument is not None]
+    assert not any("torch" in str(text) or "pydantic" in str(text) for text in strings)
+    joblib.dump(estimator, tmp_path / "model.joblib")
+    loaded = joblib.load(tmp_path / "model.joblib")
+    for other in (loaded, copy.deepcopy(estimator)):
+        np.testing.assert_array_equal(other.predict(TABLE), estimator.predict(TABLE))
+        assert set(vars(other)) == set(vars(estimator))
+        assert other.get_params() == estimator.get_params()
+        for name in ("history_", "n_iter_", "best_epoch_", "n_channels_in_", "n_steps_in_", "n_features_in_"):
+            assert getattr(other, name) == getattr(estimator, name)
+    with pytest.raises(ValueError, match=r"X has 5 features, but Sequence\w+ is expecting 12 features"):
+        loaded.predict(TABLE[:, :5])
+    assert not hasattr(clone(estimator), "network_")
+    assert loaded.fit(TABLE, y).score(TABLE, y) > 0.8
+
+
+def test_weights_that_do_not_fit_are_refused(fitted: SequenceClassifier) -> None:
+    for change, problem in (
         ({"num_layers": 10**9}, "tensors for the num_layers of architecture_"),
         ({"hidden_size": 2**62}, "does not describe one that can be built"),
         ({"hidden_size": 9}, "architecture_ describes another network"),
-        ({"pooling": "attention"}, "is absent; architecture_ describes another network"),
         ({"patch_size": 0}, "patch_size must be at least 1, got 0"),
-    ],
-)
-def test_weights_that_do_not_fit_are_refused(change: Any, match: str, fitted: SequenceClassifier) -> None:
-    state = fitted.__getstate__()
-    state["architecture_"] |= change
-    with pytest.raises(ValueError, match=match):
-        SequenceClassifier().__setstate__(state)
+    ):
+        state = fitted.__getstate__()
+        state["architecture_"] |= change
+        with pytest.raises(ValueError, match=problem):
+            SequenceClassifier().__setstate__(state)
 
 
 # Malformed input
 
 
-def _with(X: NDArray[Any], value: object, dtype: Any = float) -> NDArray[Any]:
-    X = X.astype(dtype)
+def _with(X: NDArray[Any], value: float) -> NDArray[Any]:
+    X = X.copy()
     X[3, 5] = value
     return X
 
 
-BAD_X: dict[str, tuple[Any, type[Exception], str]] = {
-    "NaN in a table": (_with(TABLE, np.nan), ValueError, "Input X contains NaN"),
-    "NaN in an array": (_with(GOOD, np.nan), ValueError, r"NaN in sequence 3, step 5.*give a list of arrays"),
-    "NaN in a list": (list(_with(GOOD, np.nan)), ValueError, r"Input X contains NaN in sequence 3, step 5"),
-    "NaN in a first step": ([np.ones(2), np.array([np.nan, 1])], ValueError, "NaN in sequence 1, step 0"),
-    "infinity in a list": (list(_with(TABLE, -np.inf)), ValueError, r"contains infinity in sequence 3, step 5"),
-    "too large for float32": (_with(GOOD, 1e39), ValueError, "too large for dtype"),
-    "text in a table": (_with(TABLE, "a", object), ValueError, "could not convert string to float: 'a'"),
-    "text in a list": ([*TABLE[1:], np.array(["a", "b"])], ValueError, "arrays of bytes/strings"),
-    "numbers as text": (TABLE.astype(str), ValueError, "arrays of bytes/strings"),
-    "objects": (_with(TABLE, {"a": 1}, object), TypeError, "number"),
-    "complex numbers in a list": (list(TABLE + 1j), ValueError, "Complex data not supported"),
-    "empty list": ([], ValueError, "Found array with 0 sample|Expected 2D array, got 1D array"),
-    "no sequences": (np.empty((0, 12, 2)), ValueError, "0 sample"),
-    "no steps": (np.empty((40, 0, 2)), ValueError, r"at least one step and one channel, got .*\(40, 0, 2\)"),
-    "one dimension": (TABLE[0], ValueError, "Expected 2D array, got 1D array"),
-    "four dimensions": (GOOD[..., None], ValueError, "must have 2 or 3 dimensions.*got 4"),
-    "ragged nested list": ([[1.0, 2.0], [3.0]], ValueError, "ragged list.*list of arrays"),
-    "lists among arrays": ([np.ones(3), [1.0, 2.0]], ValueError, r"X\[1\] is a list.*make all of them arrays"),
-    "mixed dimensions": ([np.ones((3, 2)), np.ones(3)], ValueError, r"X\[1\] has 1 dimensions and X\[0\] has 2"),
-    "three dimensions in a list": ([np.ones((3, 2, 1))], ValueError, r"X\[0\] must be an array of steps"),
-    "mixed channels": ([np.ones((3, 2)), np.ones((3, 4))], ValueError, r"X\[1\] has 4 channels.*channels_first=True"),
-    "empty sequence": ([np.ones((3, 2)), np.ones((0, 2))], ValueError, r"X\[1\] has 0 steps.*leave out empty"),
-    "sparse": (sparse.csr_array(TABLE), TypeError, "[Ss]parse data was passed"),
-    "text": ("sequences", ValueError, "Expected 2D array"),
-}
-
-
-def test_malformed_sequences_are_refused(fitted: SequenceClassifier) -> None:
-    for X, error, match in BAD_X.values():
-        with pytest.raises(error, match=match):
-            SequenceClassifier(**SMALL).fit(X, GOOD_Y)
-        with pytest.raises(error, match=match):
-            fitted.predict(X)
-
-
+BAD_X: list[tuple[Any, type[Exception], str]] = [
+    (_with(GOOD, np.nan), ValueError, r"NaN in sequence 3, step 5.*give a list of arrays"),
+    ([np.ones(2), np.array([np.nan, 1])], ValueError, "NaN in sequence 1, step 0"),
+    (list(_with(TABLE, -np.inf)), ValueError, r"contains infinity in sequence 3, step 5"),
+    (_with(GOOD, 1e39), ValueError, "too large for dtype"),
+    ([*TABLE[1:], np.array(["a", "b"])], ValueError, "arrays of bytes/strings"),
+    (list(TABLE + 1j), ValueError, "Complex data not supported"),
+    ([], ValueError, "Found array with 0 sample|Expected 2D array, got 1D array"),
+    (np.empty((40, 0, 2)), ValueError, r"at least one step and one channel, got .*\(40, 0, 2\)"),
+    (GOOD[..., None], ValueError, "must have 2 or 3 dimensions.*got 4"),
+    ([[1.0, 2.0], [3.0]], ValueError, "ragged list.*list of arrays"),
+    ([np.ones(3), [1.0, 2.0]], ValueError, r"X\[1\] is a list.*make all of them arrays"),
+    ([np.ones((3, 2)), np.ones(3)], ValueError, r"X\[1\] has 1 dimensions and X\[0\] has 2"),
+    ([np.ones((3, 2, 1))], ValueError, r"X\[0\] must be an array of steps"),
+    ([np.ones((3, 2)), np.ones((3, 4))], ValueError, r"X\[1\] has 4 channels.*channels_first=True"),
+    ([np.ones((3, 2)), np.ones((0, 2))], ValueError, r"X\[1\] has 0 steps.*leave out empty"),
+    (sparse.csr_array(TABLE), TypeError, "[Ss]parse data was passed"),
+]
 BAD_FITS: list[tuple[Any, Any, dict[str, Any], str]] = [
     (SequenceClassifier, ["up"] * 40, {}, "at least 2 classes in y, got one class: 'up'"),
-    (SequenceClassifier, GOOD_Y[:-1], {}, r"inconsistent numbers of samples: \[40, 39\]"),
-    (SequenceClassifier, None, {}, "requires y to be passed, but the target y is None"),
-    (SequenceClassifier, np.linspace(0, 1, 40), {}, "Unknown label type: continuous"),
-    (SequenceClassifier, np.where(GOOD_Y == "up", 1.0, np.nan), {}, "Input y contains NaN"),
-    (SequenceClassifier, np.zeros((40, 2), int), {}, "y should be a 1d array"),
     (SequenceClassifier, GOOD_Y, {"sample_weight": -np.ones(40)}, "sample_weight must be at least 0, got -1"),
     (SequenceClassifier, GOOD_Y, {"sample_weight": np.zeros(40)}, "zero"),
-    (SequenceClassifier, GOOD_Y, {"sample_weight": np.ones(39)}, r"sample_weight.shape == \(39,\)"),
-    (SequenceClassifier, GOOD_Y, {"sample_weight": np.full(40, np.nan)}, "contains NaN"),
     (SequenceClassifier, GOOD_Y, {"sample_weight": (GOOD_Y == "up") * 1.0}, "got one class: 'up'"),
-    (SequenceRegressor, np.full(40, np.nan), {}, "Input y contains NaN"),
-    (SequenceRegressor, np.full(40, np.inf), {}, "Input y contains infinity"),
     (SequenceRegressor, ["up"] * 40, {}, "could not convert string to float|bytes/strings"),
-    (SequenceRegressor, np.zeros((40, 2)), {}, "y should be a 1d array"),
 ]
 
 
-def test_malformed_labels_targets_and_weights_are_refused() -> None:
+def test_malformed_sequences_labels_targets_and_weights_are_refused(fitted: SequenceClassifier) -> None:
+    for X, error, match in BAD_X:
+        for method in (fitted.predict, lambda X: SequenceClassifier(**SMALL).fit(X, GOOD_Y)):
+            with pytest.raises(error, match=match):
+                method(X)
     for estimator_class, y, options, match in BAD_FITS:
         with pytest.raises(ValueError, match=match):
             estimator_class(**SMALL).fit(GOOD, y, **options)
 
 
-BAD_PARAMETERS: list[tuple[str, Any, str]] = [
-    ("hidden_size", 0, "hidden_size must be at least 1, got 0"),
-    ("num_layers", 1.5, "num_layers must be an integer, got 1.5"),
-    ("bidirectional", "yes", "bidirectional must be true or false"),
-    ("pooling", "median", "pooling must be last, mean, max or attention, got 'median'"),
-    ("patch_size", 0, "patch_size must be an integer of at least 1, or auto, got 0"),
-    ("dropout", 1.0, "dropout must be less than 1"),
-    ("hidden_dropout", -0.1, "hidden_dropout must be at least 0"),
-    ("hidden_dropout_kind", "half", "hidden_dropout_kind must be step, variational or zoneout"),
-    ("max_epochs", 0, "max_epochs must be at least 1"),
-    ("batch_size", "all", "batch_size must be an integer"),
-    ("learning_rate", np.nan, "learning_rate must be"),
-    ("lr_schedule", "linear", "lr_schedule must be constant or cosine"),
-    ("max_norm", 0.0, "max_norm must be greater than 0"),
-    ("early_stopping", 1, "early_stopping must be true or false"),
-    ("validation_fraction", 1.0, "validation_fraction must be less than 1"),
-    ("patience", 0, "patience must be at least 1"),
-    ("channels_first", None, "channels_first must be true or false"),
-    ("random_state", "seed", "'seed' cannot be used to seed"),
-    ("device", "tpu", "device must be one of auto, cpu, cuda"),
-    ("verbose", -1, "verbose"),
-    ("class_weight", "equal", "class_weight must be None, 'balanced' or a dict, got 'equal'"),
-    ("class_weight", {"up": 1.0, "sideways": 2.0}, "class_weight has 'sideways', which is no class of y"),
-    ("class_weight", {"up": 0.0}, "class_weight must have numbers greater than 0, got 0.0"),
-    ("class_weight", {"up": "heavy"}, "class_weight must have numbers greater than 0, got 'heavy'"),
-]
-
-
 def test_every_parameter_is_checked_in_fit() -> None:
-    names = {name for name, _, _ in BAD_PARAMETERS}
-    assert names == set(SequenceClassifier().get_params())
-    assert names - {"class_weight"} == set(SequenceRegressor().get_params())
+    parameters = SequenceClassifier().get_params()
+    assert parameters.keys() - {"class_weight"} == SequenceRegressor().get_params().keys()
     shown = inspect.signature(SequenceClassifier).parameters
     assert (shown["hidden_size"].annotation, shown["hidden_dropout"].default) == (int, 0.5), "help shows plain types"
-    for name, value, match in BAD_PARAMETERS:
-        with pytest.raises(ValueError, match=match):
+    wrong: list[tuple[str, Any, str]] = [(name, [5], name) for name in parameters.keys() - {"random_state"}]
+    wrong += [
+        ("random_state", "seed", "'seed' cannot be used to seed"),
+        ("device", "tpu", "device must be one of auto"),
+    ]
+    wrong += [("validation_fraction", 1.0, "must be less than 1"), ("class_weight", {"up": "heavy"}, "got 'heavy'")]
+    wrong += [("class_weight", {"up": 1, "left": 2}, "class_weight has 'left', which is no class of y")]
+    for name, value, problem in wrong:
+        with pytest.raises(ValueError, match=problem):
             SequenceClassifier(**SMALL | {name: value}).fit(GOOD, GOOD_Y)
 
 
@@ -460,41 +365,20 @@ def test_sequences_and_labels_that_fit_did_not_have_are_refused(fitted: Sequence
     y = np.where(np.arange(40) == 3, "sideways", GOOD_Y)
     with pytest.raises(ValueError, match=r"not there in fit: 'sideways'; known are 'down', 'up'"):
         fitted.score(GOOD, y)
-    with pytest.raises(ValueError, match="X has 3 channels per step, but SequenceClassifier is expecting 2"):
-        fitted.predict(np.ones((4, 9, 3)))
-    with pytest.raises(ValueError, match=r"X has 9 channels.*check channels_first"):
+    with pytest.raises(
+        ValueError, match=r"X has 9 channels per step, but SequenceClassifier is .*check channels_first"
+    ):
         fitted.predict(np.ones((4, 2, 9)))
-    with pytest.raises(ValueError, match="X has 1 channels"):
-        fitted.predict(TABLE)
-    assert fitted.predict(GOOD[:, :7]).shape == (40,)
-    table = SequenceClassifier(**SMALL | {"max_epochs": 1}).fit(TABLE, GOOD_Y)
-    assert table.predict(list(TABLE[:, :7])).shape == (40,)
-
-
-def test_an_unfitted_estimator_says_so() -> None:
-    classifier, regressor = SequenceClassifier(), SequenceRegressor()
-    outputs = (classifier.predict_proba, classifier.predict_log_proba, classifier.decision_function)
-    for method in (*outputs, classifier.predict, regressor.predict):
-        with pytest.raises(NotFittedError, match="not fitted yet"):
-            method(GOOD)
-    with pytest.raises(NotFittedError, match="not fitted yet"):
-        classifier.score(GOOD, GOOD_Y)
+    assert fitted.predict(GOOD[:, :7]).shape == (40,), "another length is allowed"
 
 
 def test_what_cannot_be_trained_is_refused() -> None:
     with pytest.raises(ValueError, match=r"early_stopping needs at least 2 samples of a class.*no class has two"):
         SequenceClassifier(**STOPPING).fit(GOOD[:2], GOOD_Y[:2])
-    with pytest.raises(ValueError, match="got 1 sample"):
-        SequenceRegressor(**STOPPING).fit(GOOD[:1], [1.0])
     with pytest.raises(ValueError, match=r"training diverged.*lower learning_rate"):
         SequenceClassifier(**SMALL | {"learning_rate": 1e36, "max_norm": 1e30}).fit(GOOD, GOOD_Y)
     with pytest.raises(ValueError, match="too small to be standardized"):
         SequenceClassifier(**SMALL).fit(GOOD * 1e-200, GOOD_Y)
-    with pytest.warns(DataConversionWarning, match="column-vector y was passed"):
-        SequenceClassifier(**SMALL).fit(GOOD, GOOD_Y[:, None])
-
-
-# Imports
 
 
 def test_without_scikit_learn_an_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,31 +33,17 @@ OnNaN = Literal["stop", "rollback"]
 
 
 def choose_preset(presets: Mapping[str, Config], name: str) -> Config:
-    """Return the preset called `name`.
-
-    Raises:
-        ConfigError: if `name` is unknown.
-    """
+    """Return the preset called `name`; an unknown name is a `ConfigError`."""
     if name not in presets:
         advice = did_you_mean(name, presets) or f"choose from {', '.join(presets)}"
         raise ConfigError(f"preset {short_repr(name)} is unknown; {advice}", field="preset")
     return presets[name]
 
 
-def override(config: Config, changes: Mapping[str, Any]) -> Config:
-    """Return a copy of `config` with `changes` applied and validated.
-
-    Raises:
-        ConfigError: if a name is unknown or a value is not allowed.
-    """
-    return dataclasses.replace(config, **changes)  # type: ignore[type-var]
-
-
 def select(cls: type[Config], source: object, **values: Any) -> Config:
     """Return an instance of `cls` with `values` and, for its other fields, the attributes of `source` of these names.
 
-    Raises:
-        ConfigError: if a value is not allowed, or a field without a default gets none.
+    Raises `ConfigError` if a value is not allowed, or a field without a default gets none.
     """
     names = [field.name for field in dataclasses.fields(cls) if field.name not in values]  # type: ignore[arg-type]
     return cls(**{name: getattr(source, name) for name in names if hasattr(source, name)}, **values)
@@ -66,8 +52,7 @@ def select(cls: type[Config], source: object, **values: Any) -> Config:
 def from_mapping(cls: type[Config], values: Mapping[str, Any]) -> Config:
     """Return an instance of `cls` from a mapping that has every field and nothing else, as the settings in run.json.
 
-    Raises:
-        ConfigError: if a field is missing or unknown, or its value is not allowed.
+    Raises `ConfigError` if a field is missing or unknown, or its value is not allowed.
     """
     damaged = "the run folder was damaged or written by another version"
     for field in dataclasses.fields(cls):  # type: ignore[arg-type]

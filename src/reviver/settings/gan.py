@@ -15,6 +15,7 @@ from reviver.settings.fields import (
     Probability,
     Seed,
     Text,
+    lr_scale,
 )
 from reviver.settings.groups import CHECKPOINTS, DATA, EVALUATION, MODEL, OPTIMIZATION, REGULARIZATION
 from reviver.settings.validation import MAX_INTEGER, refuse, settings
@@ -127,6 +128,10 @@ class GANConfig:
             return self.eval_every
         is_known = self.extractor is not None or (self.data == "mnist" and self.image_size == 28)
         return EVAL_EVERY if is_known else 0
+
+    def learning_rate_at(self, progress: float) -> float:
+        """Return the learning rate of both networks after the fraction `progress` of the epochs, from 0 to 1."""
+        return self.learning_rate * lr_scale(self.lr_schedule, progress, self.final_lr_ratio)
 
     @property
     def has_penalty(self) -> bool:

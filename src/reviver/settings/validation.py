@@ -123,11 +123,7 @@ def describe_bounds(cls: type, name: str) -> str:
 
 
 def check(field: str, value: object, kind: Any) -> None:
-    """Validate one value against a type such as `Annotated[int, Field(ge=1)]`.
-
-    Raises:
-        ConfigError: naming the field, the value and what is allowed.
-    """
+    """Validate one value against a type such as `Annotated[int, Field(ge=1)]`; a wrong one is a `ConfigError`."""
     try:
         TypeAdapter(kind, config=ConfigDict(allow_inf_nan=False)).validate_python(value, strict=True)
     except ValidationError as error:

@@ -13,6 +13,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_array, validate_data
 from torch import Tensor
 
+from reviver.settings.validation import refuse
 from reviver.text import one_line
 
 MAX_NUMBER = torch.finfo(torch.float32).max
@@ -39,14 +40,12 @@ def read_sequences(estimator: BaseEstimator, X: Any, *, channels_first: bool, re
         ValueError: if X has no such shape, or a value is not a finite number.
         TypeError: if X is sparse, or a value cannot be a number.
     """
-    is_list = _is_list_of_arrays(X)
-    is_table = not is_list and _count_dimensions(X) < 3
-    if is_list:
-        result = _read_list(X, channels_first)
+    if _is_list_of_arrays(X):
+        is_table, result = False, _read_list(X, channels_first)
     else:
-        x = torch.from_numpy(
-            _as_float(_read_table(estimator, X, reset) if is_table else _read_array(X, channels_first))
-        )
+        is_table = _count_dimensions(X) < 3
+        values = _read_table(estimator, X, reset) if is_table else _read_array(X, channels_first)
+        x = torch.from_numpy(_as_float(values))
         result = SequenceInput(x, torch.full((len(x),), x.shape[1]))
     if result.x.abs().amax() > MAX_NUMBER:
         raise ValueError("Input X contains a value too large for dtype('float32'); scale the values")
@@ -93,29 +92,24 @@ def _read_array(X: Any, channels_first: bool) -> NDArray[Any]:
 
 def _read_list(X: Sequence[Any], channels_first: bool) -> SequenceInput:
     """Return a list of N arrays [T_n] or [T_n, I], padded with 0."""
-    items: list[NDArray[Any]] = []
+    arrays: list[NDArray[Any]] = []  # [T_n, I]
     for index, item in enumerate(X):
+        place = f"X[{index}]"
         if not hasattr(item, "__array__"):
-            found = f"is a {type(item).__name__} and other sequences are arrays"
-            raise ValueError(f"X[{index}] {found}; make all of them arrays")
-        items.append(np.asarray(item))
-        if items[-1].ndim not in (1, 2):
-            wanted = "an array of steps, or of steps and channels"
-            raise ValueError(f"X[{index}] must be {wanted}, got one of {items[-1].ndim} dimensions")
-    first = items[0].ndim
-    for index, item in enumerate(items):
-        if item.ndim != first:
-            found = f"has {item.ndim} dimensions and X[0] has {first}"
-            raise ValueError(f"X[{index}] {found}; give all sequences in the same layout")
-    arrays = [item[:, None] if first == 1 else (item.T if channels_first else item) for item in items]
-    for index, array in enumerate(arrays):
-        if array.shape[1] != arrays[0].shape[1]:
-            hint = "" if channels_first else "; arrays of channels first need channels_first=True"
-            found = f"has {array.shape[1]} channels per step and X[0] has {arrays[0].shape[1]}"
-            raise ValueError(f"X[{index}] {found}; all sequences need the same channels{hint}")
+            refuse(place, f"is a {type(item).__name__} and other sequences are arrays; make all of them arrays")
+        array = np.asarray(item)
+        if array.ndim not in (1, 2):
+            refuse(place, f"must be an array of steps, or of steps and channels, got one of {array.ndim} dimensions")
+        if array.ndim != np.ndim(X[0]):
+            found = f"has {array.ndim} dimensions and X[0] has {np.ndim(X[0])}"
+            refuse(place, f"{found}; give all sequences in the same layout")
         if array.size == 0:
-            found = f"has 0 steps or channels (shape={items[index].shape})"
-            raise ValueError(f"X[{index}] {found}; leave out empty sequences")
+            refuse(place, f"has 0 steps or channels (shape={array.shape}); leave out empty sequences")
+        arrays.append(array[:, None] if array.ndim == 1 else (array.T if channels_first else array))
+        if arrays[-1].shape[1] != arrays[0].shape[1]:
+            hint = "" if channels_first else "; arrays of channels first need channels_first=True"
+            found = f"has {arrays[-1].shape[1]} channels per step and X[0] has {arrays[0].shape[1]}"
+            refuse(place, f"{found}; all sequences need the same channels{hint}")
     try:
         flat = np.concatenate(arrays)  # [sum of T_n, I]
     except TypeError as error:  # no common dtype

@@ -69,17 +69,6 @@ class Part(NamedTuple):
     """Weight of each sequence in the loss, [N] float32 with mean 1; None if all are 1."""
 
 
-class FittedNetwork(NamedTuple):
-    """Result of a training: a network on the CPU in eval mode, the metrics of each epoch, and the epoch it is from, from 1.
-
-    With early stopping that is the last epoch with the best score, otherwise the last epoch.
-    """
-
-    network: LSTMClassifier
-    history: list[dict[str, Any]]
-    best_epoch: int
-
-
 def new_network(spec: LSTMClassifierSpec, rng: torch.Generator | None = None) -> LSTMClassifier:
     """Return a network with weights sampled from `rng`, or with any; torch's default generator is left as it is."""
     with torch.random.fork_rng(devices=[]):
@@ -99,8 +88,11 @@ def train_network(
     seed: int,
     score: Callable[[Tensor, Part], float],
     log: Callable[[str], None] | None = None,
-) -> FittedNetwork:
+) -> tuple[LSTMClassifier, list[dict[str, Any]], int]:
     """Train a new network; torch's default random number generator is neither read nor changed.
+
+    Return it on the CPU in eval mode, the metrics of each epoch, and the epoch that it is from, counted from 1. With early
+    stopping that is the last epoch with the best score, otherwise the last epoch.
 
     With a validation part, training stops early, by `score`, a function of the outputs [N, C] for a part and the part: the
     accuracy, or R². `log` is given a line of text per epoch.
@@ -161,4 +153,4 @@ def train_network(
             break
     if validation is not None:
         network.load_state_dict(best_weights)
-    return FittedNetwork(network.cpu().eval(), history, best_epoch or len(history))
+    return network.cpu().eval(), history, best_epoch or len(history)

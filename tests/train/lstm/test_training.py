@@ -1,9 +1,11 @@
-"""Training of the LSTM: an update, what a run writes, that it learns, divergence, and what is refused."""
+"""Training of the LSTM: an update, what a run writes, that it learns every task, and divergence."""
 
 import math
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,22 +13,28 @@ import torch
 from torch import Tensor, nn
 
 from reviver import load
-from reviver.data.tasks.build import build_task
+from reviver.data.tasks.build import BUILDERS, build_task
 from reviver.data.tasks.palindromes import PalindromeTask, make_palindromes
-from reviver.errors import ConfigError, DivergenceError, RunFolderError
+from reviver.errors import ConfigError, DataError, DivergenceError, Interrupted
 from reviver.lstm import scoring
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.scoring import score
-from reviver.runs.checkpoint import find_checkpoint, load_networks
+from reviver.runs.checkpoint import find_checkpoint
 from reviver.runs.folder import RunFolder
-from reviver.settings.fields import override
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.lstm_presets import PRESETS
 from reviver.train.lstm import training
+from reviver.train.lstm.evaluation import evaluate, parse_digits
 from reviver.train.lstm.training import build_network, build_optimizer, train, train_step
 from tests.lstm_runs import TINY, at_step, fingerprint, interrupt
 
 REPORT = LSTMConfig()
+LENGTHS = {"row-mnist": 28, "pixel-mnist": 49, "temporal-order": 10}
+NETWORKS: dict[str, dict[str, Any]] = {
+    "palindrome": {"cell": "rnn"},
+    "adding": {"num_layers": 2, "bidirectional": True, "dropout": 0.3},
+    "parity": {"init": "chrono"},
+}
 
 
 def first_batch() -> tuple[Tensor, Tensor]:
@@ -40,9 +48,7 @@ def first_batch() -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize(("max_norm", "clipped"), [(1e-3, True), (1e3, False)])
 def test_gradients_are_clipped_between_backward_and_step(max_norm: float, clipped: bool) -> None:
     """Plain descent with rate 1 moves the weights by exactly the gradient that the optimizer receives."""
-    network = (
-        build_network(REPORT, build_task(REPORT)).double().eval()
-    )  # no dropout, so that autograd sees the same loss
+    network = build_network(REPORT, build_task(REPORT)).double().eval()  # no dropout: autograd sees the same loss
     x, classes = first_batch()
     gradients = torch.autograd.grad(nn.functional.cross_entropy(network(x.double()), classes), [*network.parameters()])
     norm = torch.cat([gradient.flatten() for gradient in gradients]).norm()
@@ -69,16 +75,9 @@ def test_an_update_returns_the_metrics_of_its_batch_before_it_with_dropout() -> 
 
 
 @pytest.mark.parametrize(("name", "kind"), [("rmsprop", torch.optim.RMSprop), ("adam", torch.optim.Adam)])
-def test_the_optimizer_is_that_of_torch_with_its_defaults_and_auto_patches_are_at_most_32(
-    name: Any, kind: type
-) -> None:
-    for length, size in ((96, 3), (97, 4), (100, 4)):
-        config = LSTMConfig(task="adding", length=length, patch_size="auto", hidden_size=4)
-        network = build_network(config, build_task(config))
-        assert isinstance(network, LSTMClassifier)
-        assert network.patch_size == size
-    config = override(config, {"optimizer": name, "learning_rate": 0.25})
-    optimizer = build_optimizer(config, network)
+def test_the_optimizer_is_that_of_torch_with_its_defaults(name: Any, kind: type) -> None:
+    network = build_network(REPORT, build_task(REPORT))
+    optimizer = build_optimizer(replace(REPORT, optimizer=name, learning_rate=0.25), network)
     assert type(optimizer) is kind
     assert optimizer.defaults == kind(network.parameters(), lr=0.25, foreach=True).defaults
 
@@ -86,7 +85,7 @@ def test_the_optimizer_is_that_of_torch_with_its_defaults_and_auto_patches_are_a
 # Score
 
 
-@pytest.mark.parametrize(("steps", "batches"), [(100, [5, 5, 2]), (99, [5, 5, 2]), (83, [6, 6]), (501, [1] * 12)])
+@pytest.mark.parametrize(("steps", "batches"), [(100, [5, 5, 2]), (83, [6, 6]), (501, [1] * 12)])
 def test_a_batch_of_a_score_has_as_many_steps_as_memory_allows(
     steps: int, batches: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -127,56 +126,28 @@ def test_the_first_losses_of_the_report_preset_equal_the_golden_file(
         return result
 
     monkeypatch.setattr(training, "train_step", recording)
-    metrics = train(override(PRESETS["original"], {"epochs": 2}), tmp_path / "run").read_metrics()
+    metrics = train(replace(PRESETS["original"], epochs=2), tmp_path / "run").read_metrics()
     assert len(losses) == 14
     columns = {key: [row[key] for row in metrics] for key in ("train_loss", "validation_loss")}
     golden("lstm_report", {"losses": losses, **columns}, relative=1e-4)
 
 
 def test_it_learns_with_onehot_digits_in_the_same_bits_for_the_same_seed_only(tmp_path: Path) -> None:
-    config = override(PRESETS["onehot"], {"epochs": 6, "learning_rate": 3e-3})
+    config = replace(PRESETS["onehot"], epochs=6, learning_rate=3e-3)
     metrics = train(config, tmp_path / "run").read_metrics()
     assert metrics[0]["validation_accuracy"] < 0.9
     assert metrics[-1]["validation_accuracy"] >= 0.99
     assert metrics[-1]["validation_loss"] < 0.1
     torch.manual_seed(2)  # the default generator of torch is not used
-    short = override(config, {"epochs": 2})
-    again, other = (train(override(short, {"seed": seed}), tmp_path / str(seed)).read_metrics() for seed in (0, 1))
+    short = replace(config, epochs=2)
+    again, other = (train(replace(short, seed=seed), tmp_path / str(seed)).read_metrics() for seed in (0, 1))
     assert [row | {"seconds": 0} for row in again] == [row | {"seconds": 0} for row in metrics[:2]]
     assert other[0]["train_loss"] != again[0]["train_loss"]
 
 
-@pytest.mark.parametrize("name", PRESETS)
-def test_every_preset_trains(name: str, tmp_path: Path) -> None:
-    config = override(PRESETS[name], {"epochs": 1, "hidden_size": 4, "data_size": 40, "train_fraction": 0.8})
-    if config.task == "custom":
-        path = tmp_path / "data.csv"
-        path.write_text("sequence,label\n" + "".join(f"{i} {i + 1} 3,{'ab'[i % 2]}\n" for i in range(40)))
-        config = override(config, {"data": str(path)})
-    (row,) = train(config, tmp_path / "run").read_metrics()
-    for part, size in (("train", 32), ("validation", 8)):
-        num_correct = row[f"{part}_accuracy"] * size
-        assert num_correct == pytest.approx(round(num_correct), abs=1e-5), "a fraction of the number of sequences"
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"num_layers": 2, "bidirectional": True, "dropout": 0.3},
-        {"cell": "rnn"},
-        {"batch_size": 1, "data_size": 12},
-        {"length": 2, "hidden_dropout": 0.0, "batch_size": 10_000},
-        {"length": 200, "data_size": 20},
-    ],
-)
-def test_every_kind_of_network_and_data_trains(changes: dict[str, Any], tmp_path: Path) -> None:
-    folder = train(override(TINY, {"epochs": 1, **changes}), tmp_path / "run")
-    assert [row["epoch"] for row in folder.read_metrics()] == [1]
-
-
 def test_a_run_writes_its_metrics_record_and_checkpoints(tmp_path: Path) -> None:
     """It trains outside the main thread, as in a notebook, which cannot handle signals."""
-    config = override(TINY, {"epochs": 5, "learning_rate": 0.02})
+    config = replace(TINY, epochs=5, learning_rate=0.02)
     thread = threading.Thread(target=train, args=(config, tmp_path / "run"))
     thread.start()
     thread.join()
@@ -201,7 +172,7 @@ def test_a_run_writes_its_metrics_record_and_checkpoints(tmp_path: Path) -> None
 # Divergence
 
 
-@pytest.mark.parametrize(("value", "stops"), [(math.nan, False), (-math.inf, False), (math.nan, True)])
+@pytest.mark.parametrize(("value", "stops"), [(-math.inf, False), (math.nan, True)])
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(
     value: float, stops: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -219,32 +190,77 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(
     assert caught.value.exit_code == 1
     folder = RunFolder.open(tmp_path / "run")
     assert (folder.status, folder.record["error"]) == ("failed", str(caught.value))
-    path = find_checkpoint(folder.checkpoints, "last")
-    assert path.name == "step-000010"
-    network = LSTMClassifier(10, 8, 10)
-    load_networks(path, {"network": network})
-    assert all(parameter.isfinite().all() for parameter in network.parameters())
+    assert find_checkpoint(folder.checkpoints, "last").name == "step-000010"
+    assert all(parameter.isfinite().all() for parameter in load(folder.path).network.parameters())
     assert [row["step"] for row in folder.read_metrics()] == [5, 10]
 
 
-def test_a_learning_rate_that_diverges_within_one_update_is_reported(tmp_path: Path) -> None:
-    config = LSTMConfig(length=2, epochs=3, checkpoint_every=1, learning_rate=1e38)  # one update per epoch
-    end = r"no checkpoint was saved yet; .* lower than 1e\+38 "
-    with pytest.raises(DivergenceError, match=rf"^step 1: validation loss is (nan|inf); {end}"):
-        train(config, tmp_path / "run")
-    assert not (tmp_path / "run" / "checkpoints" / "last.json").exists()
+# Tasks and evaluation
 
 
-# What is refused
+@pytest.mark.parametrize("name", BUILDERS)
+def test_every_task_trains_evaluates_and_resumes_bit_for_bit(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = {"length": LENGTHS.get(name, 6), "data_size": 60, "hidden_size": 8, "epochs": 1, "batch_size": 16}
+    options = {"optimizer": "adam", "lr_schedule": "cosine", "hidden_dropout": 0.25, **NETWORKS.get(name, {})}
+    config = LSTMConfig(task=name, **sizes, **options)  # type: ignore[arg-type]
+    whole, step, rates = train(config, tmp_path / "whole"), training.train_step, []
+
+    def stopping(network: Any, optimizer: Any, *arguments: Any, **keywords: Any) -> Any:
+        rates.append(optimizer.param_groups[0]["lr"])
+        if len(rates) == 2:
+            interrupt(network)
+        return step(network, optimizer, *arguments, **keywords)
+
+    monkeypatch.setattr(training, "train_step", stopping)
+    with pytest.raises(Interrupted, match="SIGINT and saved"):
+        train(config, tmp_path / "cut")
+    assert fingerprint(train(config, tmp_path / "cut", resume=True)) == fingerprint(whole)
+    count = math.ceil(build_task(config).epoch_size(config.length) / 16)
+    assert rates == pytest.approx([config.learning_rate_at(step / count, config.length) for step in range(count)])
+    task = build_task(config)
+    result = evaluate(build_network(config, task), task, config.length, 30)
+    assert (result.target, result.chance, result.baseline) == (task.target, task.chance, task.baseline(config.length))
+    assert math.isfinite(result.score.loss)
+    for arguments, problem in (((1,), r"^length must be .+, got 1$"), ((config.length, 0), "^size must be at least 1")):
+        with pytest.raises(ConfigError, match=problem):
+            evaluate(build_network(config, task), task, *arguments)
 
 
-def test_runs_are_neither_overwritten_nor_changed(tmp_path: Path) -> None:
-    folder = train(override(TINY, {"epochs": 2}), tmp_path / "run")
-    before = fingerprint(folder)
-    with pytest.raises(RunFolderError, match="run: exists already and is never overwritten; choose another --out"):
-        train(override(TINY, {"seed": 3}), tmp_path / "run")
-    for changes in ({"epochs": 1}, {"seed": 1}, {"learning_rate": 0.5}, {"hidden_size": 9}):
-        ((name, value),) = changes.items()
-        with pytest.raises(ConfigError, match=f"^{name} is .* in this run, got {value}; leave it out to resume"):
-            train(override(TINY, {"epochs": 2, **changes}), tmp_path / "run", resume=True)
-    assert fingerprint(folder) == before
+@pytest.mark.parametrize(("length", "size"), [(10_000, 10_000), (20_000, 5_000), (10_000_000, 100)])
+def test_by_default_evaluation_reads_100_million_steps(length: int, size: int) -> None:
+    asked: list[tuple[int, int]] = []
+
+    def evaluation(*arguments: int) -> None:
+        asked.append(arguments)
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        evaluate(nn.Linear(1, 1), SimpleNamespace(evaluation=evaluation), length)  # type: ignore[arg-type]
+    assert asked == [(length, size)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "epochs"),
+    [
+        ({"task": "adding", "length": 4, "lr_schedule": "cosine"}, 15),
+        ({"task": "temporal-order", "length": 10, "encoding": "onehot"}, 12),
+    ],
+)
+def test_it_learns_short_problems(changes: dict[str, Any], epochs: int, tmp_path: Path) -> None:
+    values = {"data_size": 2000, "batch_size": 32, "hidden_size": 32, "hidden_dropout": 0.0, "optimizer": "adam"}
+    config = LSTMConfig(**values, **changes, epochs=epochs, learning_rate=1e-2)  # type: ignore[arg-type]
+    last = train(config, tmp_path / "run").read_metrics()[-1]
+    if config.task == "adding":
+        assert last["validation_loss"] < (1 / 6) / 50
+    assert last["validation_accuracy"] > (0.8 if config.task == "adding" else 0.98)
+
+
+def test_digits_are_read_with_or_without_separators() -> None:
+    for text in ("1232", "1 2 3 2", " 1,2, 3,2\n"):
+        assert parse_digits(text) == [1, 2, 3, 2]
+    assert parse_digits("7") == [7]
+    for text, problem in (("12,34", "got '12' in"), ("1 x", "got 'x' in"), ("", "got nothing")):
+        with pytest.raises(DataError, match=f"^digits must be .*{problem}"):
+            parse_digits(text)

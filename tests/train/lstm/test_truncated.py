@@ -1,23 +1,19 @@
 """Truncated backpropagation through time: segments, carried states, and lost digits."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
-import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
 
 from reviver.data.tasks.palindromes import Palindromes, half_length
-from reviver.errors import ConfigError
 from reviver.lstm.classifier import LSTMClassifier
-from reviver.runs.distributed.world import World
+from reviver.lstm.layer import LSTM
 from reviver.runs.folder import RunFolder
-from reviver.settings.fields import override
-from reviver.train.lstm.parallel import check_batch_sizes
 from reviver.train.lstm.training import train_step, truncated_step
-from reviver.train.lstm.truncated import LOST, CarriedBatch, Segment
+from reviver.train.lstm.truncated import LOST, CarriedBatch
 from tests.lstm_runs import CURRICULUM, TRUNCATED
 
 
@@ -29,55 +25,40 @@ def palindromes(size: int, length: int, *, equal: bool = False, encoding: str = 
 
 
 def carried_batch(length: int, steps: int, size: int, encoding: Any = "scalar") -> CarriedBatch:
-    changes = {"length": length, "bptt_steps": steps, "batch_size": size, "encoding": encoding, "start_length": 2}
-    return CarriedBatch(override(CURRICULUM, changes), torch.device("cpu"))
-
-
-def certain(segment: Segment) -> Tensor:
-    """Return logits with which no digit is lost."""
-    return 50.0 * torch.nn.functional.one_hot(segment.targets, 10)
+    sizes = {"length": length, "bptt_steps": steps, "batch_size": size, "start_length": 2}
+    return CarriedBatch(replace(CURRICULUM, encoding=encoding, **sizes), torch.device("cpu"))
 
 
 @given(length=st.integers(2, 60), steps=st.integers(1, 70), encoding=st.sampled_from(["scalar", "onehot"]))
-def test_the_segments_of_a_palindrome_are_its_steps(length: int, steps: int, encoding: str) -> None:
+def test_the_states_after_the_segments_are_those_of_whole_palindromes(length: int, steps: int, encoding: str) -> None:
     data = palindromes(5, length, encoding=encoding)
     assert data.lengths is not None
     batch, rng = carried_batch(length, steps, 5, encoding), torch.Generator().manual_seed(0)
+    lstm = LSTM(data.encode().shape[2], 16, batch_first=True)
     batch.start(data)
-    read: list[list[Tensor]] = [[] for _ in range(5)]
+    states = torch.zeros(2, 1, 5, 16)
     while batch.remaining.any():
-        whole = data.lengths <= steps
+        active, whole = batch.remaining > 0, data.lengths <= steps
         half = torch.minimum(batch.remaining, torch.tensor((steps + 1) // 2))
         segment = batch.segment(rng)
         assert segment.lengths.max() <= steps
         assert (segment.lengths >= torch.where(whole, batch.remaining, half)).all()
         assert torch.equal(segment.targets, data.targets)
-        for row, (x, count) in enumerate(zip(segment.x, segment.lengths, strict=True)):
-            read[row].append(x[:count])
-        batch.carry(segment, segment.state, certain(segment))
-    for row, x in enumerate(data.encode()):
-        assert torch.equal(torch.cat(read[row]), x[: data.lengths[row]])
+        # A palindrome that has ended waits here, with one padded step that does not count.
+        state = torch.stack(lstm(segment.x, segment.state, segment.lengths.clamp(min=1))[1]).detach()
+        states[:, :, active] = state[:, :, active]
+        certain = 50.0 * torch.nn.functional.one_hot(segment.targets, 10)  # no digit is lost
+        batch.carry(segment, (state[0], state[1]), certain)
+    expected = torch.stack(lstm(data.encode(), None, data.lengths)[1]).detach()
+    torch.testing.assert_close(states, expected)
 
 
-def test_the_states_after_the_segments_are_those_of_whole_palindromes() -> None:
-    network = LSTMClassifier(1, 16, 10)
-    data, batch = palindromes(6, 50, equal=True), carried_batch(50, 7, 6)
-    frozen = torch.optim.SGD(network.parameters(), lr=0.0)
-    rng = torch.Generator().manual_seed(0)
-    batch.start(data)
-    h, c = torch.zeros(1, 6, 16), torch.zeros(1, 6, 16)
-    while batch.remaining.any():
-        active = batch.remaining > 0
-        segment = batch.segment(rng)
-        # a palindrome that has ended waits here, with one padded step that does not count
-        _, state = network.lstm(segment.x, segment.state, segment.lengths.clamp(min=1))
-        h[:, active], c[:, active] = state[0][:, active].detach(), state[1][:, active].detach()
-        batch.carry(segment, (state[0].detach(), state[1].detach()), certain(segment))
-    torch.testing.assert_close((h, c), tuple(part.detach() for part in network.lstm(data.encode())[1]))
-    fresh = carried_batch(50, 7, 6)
-    truncated_step(network, frozen, fresh, data, max_norm=1.0, segment_rng=torch.Generator().manual_seed(0))
-    assert not fresh.h.requires_grad, "the gradient ends at the start of a segment"
-    assert fresh.h.abs().sum() > 0
+def test_the_gradient_ends_at_the_start_of_a_segment() -> None:
+    network, batch = LSTMClassifier(1, 16, 10), carried_batch(50, 7, 6)
+    frozen, rng = torch.optim.SGD(network.parameters(), lr=0.0), torch.Generator().manual_seed(0)
+    truncated_step(network, frozen, batch, palindromes(6, 50, equal=True), max_norm=1.0, segment_rng=rng)
+    assert not batch.h.requires_grad
+    assert batch.h.abs().sum() > 0
 
 
 def test_without_truncation_an_update_is_that_of_whole_sequences_bit_for_bit() -> None:
@@ -126,8 +107,3 @@ def test_it_learns_to_hold_a_digit_over_more_steps_than_the_gradient_reaches(
     assert last["length"] == TRUNCATED.length > 4 * (TRUNCATED.bptt_steps or 0)
     assert last["validation_accuracy"] >= TRUNCATED.threshold
     assert last["sequences"] < last["step"] * TRUNCATED.batch_size
-
-
-def test_several_processes_are_refused() -> None:
-    with pytest.raises(ConfigError, match="bptt_steps must be none with 2 processes, got 8; start one"):
-        check_batch_sizes(TRUNCATED, World(0, 2))

@@ -46,12 +46,7 @@ class GANRun:
 
 
 def load_gan(folder: RunFolder, checkpoint: str = "last", device: str = "cpu") -> GANRun:
-    """Load the GAN run in `folder` to a device, see `choose_device`.
-
-    Raises `ConfigError` if `checkpoint` is not `last`, since a GAN has no best one, or a setting of the run is not
-    allowed, and `DeviceError` if the device is not available, and `RunFolderError` if the run has no checkpoint or a
-    file is damaged.
-    """
+    """Load the GAN run in `folder`, its networks to `device`; it has no best checkpoint. `reviver.load` has the errors."""
     check("checkpoint", checkpoint, Literal["last"])
     chosen_device = choose_device(device)
     config = folder.read_config(GANConfig)

@@ -36,7 +36,6 @@ from reviver.runs.folder import RunFolder, refuse_existing
 from reviver.runs.rng import make_rng
 from reviver.runs.session import Session, open_run, training_session
 from reviver.runs.snapshots import remove_later_snapshots
-from reviver.settings.fields import lr_scale
 from reviver.settings.gan import GANConfig, count_batches
 from reviver.settings.validation import refuse
 from reviver.train.gan.grids import grid_path, remove_later_grids, save_animation, save_grid, tile
@@ -71,13 +70,8 @@ def build_networks(
 
 def build_optimizers(config: GANConfig, generator: Generator, discriminator: Discriminator) -> tuple[Adam, Adam]:
     """Return the Adam optimizers (Kingma & Ba 2015) of generator and discriminator."""
-    build = partial(Adam, lr=learning_rate(config, 0.0), betas=(config.beta1, 0.999), fused=True)
+    build = partial(Adam, lr=config.learning_rate_at(0.0), betas=(config.beta1, 0.999), fused=True)
     return build(generator.parameters()), build(discriminator.parameters())
-
-
-def learning_rate(config: GANConfig, progress: float) -> float:
-    """Return the learning rate of both networks after a fraction `progress` of the epochs."""
-    return lr_scale(config.lr_schedule, progress, config.final_lr_ratio) * config.learning_rate
 
 
 def train(
@@ -126,7 +120,8 @@ def train_in_world(
     models = build_models(config, data.image_shape, num_classes, device, world)
     state = build_state(config, models, count_batches(len(data), config.batch_size, config.packing))
     folder = open_run(out, "gan", config, device, resume=resume, native="none", world=world)
-    record_data(folder, data, num_classes)
+    record = {"name": data.name, "num_images": len(data), "image_shape": list(data.image_shape), "sha256": data.sha256}
+    folder.record_data("data", record | ({"num_classes": num_classes} if num_classes else {}), "data", "images")
     if isinstance(models.discriminator, CenteredDiscriminator):
         moments = world.call_on_main(partial(image_moments, data))
         folder.record_data("centering", center_inputs(models.discriminator, moments), "data", "images")
@@ -197,12 +192,6 @@ def build_state(config: GANConfig, models: Models, batches_per_epoch: int) -> Tr
     )
 
 
-def record_data(folder: RunFolder, data: ImageSet, num_classes: int) -> None:
-    """Record the images in run.json; if a resumed run began with others, it is a `DataError`."""
-    record = {"name": data.name, "num_images": len(data), "image_shape": list(data.image_shape), "sha256": data.sha256}
-    folder.record_data("data", record | ({"num_classes": num_classes} if num_classes else {}), "data", "images")
-
-
 def train_epoch(
     session: Session, models: Models, grid_z: Tensor, snapshots: SnapshotWriter, data: ImageSet, config: GANConfig
 ) -> None:
@@ -225,7 +214,7 @@ def train_epoch(
     own_rows = [world.rows(len(batch) // config.packing).scaled(config.packing) for batch in remaining]
     own = [rows.take(batch) for rows, batch in zip(own_rows, remaining, strict=True)]
     for rows, indices, pixels in zip(own_rows, own, data.read(own, history.device), strict=True):
-        rate = learning_rate(config, (state.epoch + state.batch / len(batches)) / config.epochs)
+        rate = config.learning_rate_at((state.epoch + state.batch / len(batches)) / config.epochs)
         for optimizer in (opt_generator, opt_discriminator):
             optimizer.param_groups[0]["lr"] = rate * session.lr_scale
         z = rows.take(generator.sample_latents(rows.total, rng))

@@ -42,14 +42,10 @@ def next_stage(config: LSTMConfig, position: Mapping[str, Any]) -> Stage:
         return Stage(stage, trains=True)
     if broken is not None:
         return Stage((stage + broken) // 2, trains=False)
-    return Stage(min(stage - 1 + jump_size(config), len(config.lengths) - 1), trains=False)
-
-
-def jump_size(config: LSTMConfig) -> int:
-    """Return how many lengths a jump goes on, at least one."""
     assert config.jump_factor is not None
     ratio = math.log(config.jump_factor) / math.log(config.length_factor)
-    return max(1, math.floor(ratio + ROUNDING))
+    size = max(1, math.floor(ratio + ROUNDING))  # number of lengths that a jump goes on
+    return Stage(min(stage - 1 + size, len(config.lengths) - 1), trains=False)
 
 
 def advance(position: MutableMapping[str, Any], stage: Stage, *, passed: bool) -> None:

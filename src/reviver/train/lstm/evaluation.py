@@ -15,6 +15,7 @@ from reviver.lstm.scoring import Score, evaluation_batch_size, score
 from reviver.settings.fields import Count
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.validation import check
+from reviver.text import short_repr
 from reviver.train.lstm.classification import ClassificationReport, classification_report
 from reviver.train.lstm.training import Network
 
@@ -49,10 +50,8 @@ def evaluate(network: Network, task: Task, length: int, size: int | None = None)
 
     `size` is the number of fresh sequences; by default 10 000, or as many as have 100 million steps in all, but at least
     100. For images it is the number of test images, at most 10 000. The validation set has a fixed size: it is used for
-    custom data, and for palindromes of the run's own length without a curriculum.
-
-    Raises:
-        ConfigError: if `length` or `size` is out of range.
+    custom data, and for palindromes of the run's own length without a curriculum. A `length` or `size` out of range is a
+    `ConfigError`.
     """
     check("size", size, Count | None)
     if size is None:
@@ -64,11 +63,7 @@ def evaluate(network: Network, task: Task, length: int, size: int | None = None)
 
 @torch.no_grad()
 def predict(network: Network, config: LSTMConfig, digits: list[int]) -> Prediction:
-    """Return the prediction of `network`, in eval mode, after it read `digits`.
-
-    Raises:
-        ConfigError, DataError: see `encode_input`.
-    """
+    """Return the prediction of `network`, in eval mode, after it read `digits`, which `encode_input` checks."""
     probabilities = network(encode_input(digits, network, config)).softmax(1)[0].tolist()
     return Prediction(max(range(NUM_DIGITS), key=probabilities.__getitem__), probabilities)
 
@@ -76,8 +71,7 @@ def predict(network: Network, config: LSTMConfig, digits: list[int]) -> Predicti
 def predict_table(network: Network, task: CustomTask, table: SequenceTable) -> Tensor:
     """Return the probabilities of the C classes of `task` for the N sequences of a table, [N, C].
 
-    Raises:
-        DataError: if the number of channels is not that of the training data, or a label is unknown.
+    Raises `DataError` if the number of channels is not that of the training data, or a label is unknown.
     """
     return compute_logits(network, task.examples(table)).softmax(1)
 
@@ -85,9 +79,7 @@ def predict_table(network: Network, task: CustomTask, table: SequenceTable) -> T
 def evaluate_table(network: Network, task: CustomTask, table: SequenceTable) -> ClassificationReport:
     """Return the scores of `network` on the labeled sequences of a table.
 
-    Raises:
-        DataError: if the table has no labels, a label is unknown, or the number of channels is not that of the training
-            data.
+    Raises `DataError` if the table has no labels or as `predict_table` does.
     """
     if table.labels is None:
         raise DataError(f"{table.name}: the sequences were read without labels; give a file that has them")
@@ -117,9 +109,7 @@ def compute_logits(network: Network, data: Sequences) -> Tensor:
 def encode_input(digits: list[int], network: Network, config: LSTMConfig) -> Tensor:
     """Return `digits` as the input of `network`, [1, T, I], on its device.
 
-    Raises:
-        ConfigError: if the task of `network` is not `palindrome`.
-        DataError: if there is no digit, or one is not from 0 to 9.
+    Raises `ConfigError` if the task is not `palindrome`, and `DataError` if no digit is given, or one is not from 0 to 9.
     """
     if config.task != "palindrome":
         problem = f"task must be palindrome to read digits, got {config.task}"
@@ -132,14 +122,12 @@ def encode_input(digits: list[int], network: Network, config: LSTMConfig) -> Ten
 def parse_digits(text: str) -> list[int]:
     """Return the digits of a text, with or without spaces or commas between: "1 2 3 2", "1,2,3,2" or "1232".
 
-    Raises:
-        DataError: if `text` has another character, no digit, or a number of several digits among separated ones.
+    Raises `DataError` if it has another character, no digit, or a number of several digits among separated ones.
     """
-    wrong, digits = re.search(r"[^0-9,\s]", text), re.findall(r"[0-9]", text)
+    parts = text.replace(",", " ").split()
+    digits = list(parts[0]) if len(parts) == 1 else parts
+    wrong = [digit for digit in digits if not re.fullmatch("[0-9]", digit)]
     if wrong or not digits:
-        found = repr(wrong.group()) if wrong else "nothing"
+        found = short_repr(wrong[0]) if wrong else "nothing"
         raise DataError(f'digits must be digits such as "1 2 3 2", got {found} in {text!r}')
-    parts = re.findall("[0-9]+", text)
-    if len(parts) > 1 and (several := max(parts, key=len)) and len(several) > 1:
-        raise DataError(f"digits must be from 0 to 9 each where they are separated, got {several} in {text!r}")
     return [int(digit) for digit in digits]

@@ -37,8 +37,7 @@ class ParallelUpdate(NamedTuple):
 def check_batch_sizes(config: LSTMConfig, world: World) -> None:
     """Check that every process has a row of a full batch, at each length of a curriculum.
 
-    Raises:
-        ConfigError: if a batch is smaller than the number of processes, or several would have to share carried states.
+    Raises `ConfigError` if a batch is too small, or several processes would have to share carried states.
     """
     if config.bptt_steps is not None and world.size > 1:
         refuse("bptt_steps", f"must be none with {world.size} processes, got {config.bptt_steps}; start one")

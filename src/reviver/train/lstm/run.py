@@ -36,14 +36,7 @@ class LSTMRun:
 
 
 def load_lstm(folder: RunFolder, checkpoint: str | None = None, device: str = "cpu") -> LSTMRun:
-    """Load the LSTM run in `folder`, its network to `device`, see `choose_device`.
-
-    `checkpoint` is `last` or `best`, by default `best` for a run with early stopping, otherwise `last`.
-
-    Raises:
-        ConfigError, DeviceError: if `checkpoint` or `device` is not allowed.
-        RunFolderError: if the folder is damaged or has no checkpoint.
-    """
+    """Load the LSTM run in `folder`, its network to `device`; `reviver.load` has the values of `checkpoint`, and the errors."""
     check("checkpoint", checkpoint, Literal["last", "best"] | None)
     chosen_device = choose_device(device)
     config = folder.read_config(LSTMConfig)

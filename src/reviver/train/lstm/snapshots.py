@@ -48,11 +48,7 @@ def is_snapshot_due(epoch: int, config: LSTMConfig) -> bool:
 def save_snapshot(
     folder: RunFolder, network: LSTMClassifier | RNNClassifier, step: int, epoch: int, validation_accuracy: float
 ) -> None:
-    """Save the weights of `network` after `step` updates and `epoch` epochs.
-
-    Raises:
-        RunFolderError: if the folder was removed, or the file cannot be written.
-    """
+    """Save the weights of `network` after `step` updates and `epoch` epochs; raise what `write_snapshot` does."""
     values = {
         "epoch": torch.tensor(epoch),
         "validation_accuracy": torch.tensor(validation_accuracy, dtype=torch.float64),
@@ -62,11 +58,7 @@ def save_snapshot(
 
 
 def read_snapshots(run: "LSTMRun") -> list[LSTMSnapshot]:
-    """Return the snapshots of a run in the order of training.
-
-    Raises:
-        RunFolderError: if a snapshot is damaged or belongs to another network.
-    """
+    """Return the snapshots of a run in the order of training; a damaged one or one of another network is a `RunFolderError`."""
     check_total_size(run.folder)
     expected: dict[str, Tensor] = {
         "epoch": torch.empty((), dtype=torch.int64, device="meta"),

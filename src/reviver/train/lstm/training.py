@@ -251,13 +251,9 @@ def train_epoch(
     config: LSTMConfig,
     carried: CarriedBatch | None = None,
 ) -> None:
-    """Train for one epoch at `length`, or for the rest of it after a resume.
+    """Train for one epoch at `length`, or for the rest of it after a resume; raise what `train` does.
 
     With `carried`, an update reads the next segments of its palindromes; otherwise it reads whole sequences.
-
-    Raises:
-        DivergenceError: if a loss is not finite.
-        Interrupted: after SIGINT or SIGTERM, once the update is complete and the state is saved.
     """
     state, world = session.state, session.world
     history, dropout_rng = state.tensors["history"], state.rngs["dropout"]
