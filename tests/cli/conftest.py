@@ -18,7 +18,6 @@ from tests.cli.tiny import TINY_GAN, TINY_LSTM, Result, Run
 FILES = {
     "notes.txt": "precious",
     "unknown.toml": "lenght = 4\n",
-    "wrong.toml": 'length = "abc"\n',
     "sweep.toml": 'command = "lstm train"\nseeds = 2\n',
     "axis.toml": 'command = "lstm train"\n[grid]\nlength = []\n',
     "code.yaml": 'length: !!python/object/apply:os.system ["touch was-run"]\n',
