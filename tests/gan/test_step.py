@@ -1,7 +1,6 @@
 """The training step: losses and penalties by other means, updates equal to the usual loop, options, shifted images."""
 
 import copy
-from math import log
 from typing import Any
 
 import numpy as np
@@ -65,14 +64,9 @@ def test_losses_and_their_gradients_are_those_of_other_implementations(
                 torch.testing.assert_close(gradient, wanted_gradient, rtol=1e-6, atol=1e-9)
 
 
-def test_losses_computed_by_hand_and_of_extreme_logits() -> None:
-    """σ(0) = 1/2, σ(ln 3) = 3/4, σ(-ln 3) = 1/4."""
-    real, fake = (torch.tensor(values).double()[:, None] for values in ((0.0, log(3)), (0.0, -log(3))))
+def test_the_losses_of_extreme_logits_are_finite() -> None:
+    """A probability rounds to 0 there; its logarithm would be infinite (torch's BCELoss clamps it at 100)."""
     g_loss, d_loss = LOSSES["non-saturating"]
-    assert g_loss(real, fake).item() == pytest.approx(1.5 * log(2))  # (-ln 1/2 - ln 1/4) / 2
-    # ((-ln 1/2 - ln 3/4) / 2 + (-ln 1/2 - ln 3/4) / 2) / 2
-    assert d_loss(real, fake).item() == pytest.approx(log(8 / 3) / 2)
-    # A probability rounds to 0 there; its logarithm would be infinite (torch's BCELoss clamps it at 100).
     extreme = torch.tensor([[-1000.0]], requires_grad=True)
     assert g_loss(extreme, extreme) == d_loss(extreme, -extreme) == 1000
     assert torch.autograd.grad(g_loss(extreme, extreme), extreme)[0] == -1
