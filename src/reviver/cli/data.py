@@ -68,11 +68,7 @@ def pack(
 
 
 def find_kind(source: str) -> Literal["images", "sequences"]:
-    """Return the kind of the data of a source by its suffix, or by the arrays of an .npz.
-
-    Raises:
-        DataError: if the .npz is damaged.
-    """
+    """Return the kind of the data of a source by its suffix, or by the arrays of an .npz; a damaged one is a `DataError`."""
     from reviver.files.npz import npz_names
 
     path = Path(source)
