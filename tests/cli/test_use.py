@@ -28,48 +28,28 @@ def test_evaluate(run: Run) -> None:
     result = result_of(run, "lstm evaluate l --length 3 --length 4 --length 2 --size 50")
     rows = [(row["length"], row["size"], row["origin"]) for row in result["results"]]
     assert rows == [(3, 20, "validation set of the run"), (4, 50, "fresh palindromes"), (2, 10, "fresh palindromes")]
-    assert all(row["chance"] == 0.1 for row in result["results"])
     at_trained_length = result["results"][0]
     assert at_trained_length["accuracy"] == metrics[-1]["validation_accuracy"]
     assert at_trained_length["loss"] == pytest.approx(metrics[-1]["validation_loss"])
     text = run("lstm evaluate l").out
-    assert text.count("\n") == 4
     assert "chance is 10%" in text
     assert max(map(len, text.splitlines())) <= 80
-    assert "validation set of the run" in text
 
 
-@pytest.mark.parametrize(
-    ("task", "length", "accuracy", "chance", "loss", "baseline"),
-    [
-        ("parity", 6, "the class", 50, "cross-entropy", 0.6931),
-        ("copy", 30, "all steps of a sequence", 9.31e-8, "cross-entropy per step", 0.4159),
-        ("adding", 6, "numbers within 0.04", 7.84, "squared error", 0.1667),
-    ],
-)
-def test_evaluate_uses_chance_and_baseline_of_the_task(
-    task: str, length: int, accuracy: str, chance: float, loss: str, baseline: float, run: Run, tmp_path: Path
-) -> None:
+def test_evaluate_uses_chance_and_baseline_of_the_task(run: Run, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    options = f"--length {length} --epochs 1 --hidden-size 8 --data-size 100 --out {out} --quiet"
-    result = run(f"lstm train --task {task} {options}")
-    assert result.code == 0, result.err
-    assert (f"  accuracy of {accuracy}, loss: {loss}\n" in result.out) == (task != "parity")
+    options = f"--length 30 --epochs 1 --hidden-size 8 --data-size 100 --out {out} --quiet"
+    assert run(f"lstm train --task copy {options}").code == 0
     lines = run(f"lstm evaluate {out} --size 20").out.splitlines()
-    assert lines[:2] == [f"accuracy of {accuracy}, chance is {chance:.3g}%", f"loss: {loss}"]
+    assert lines[0] == "accuracy of all steps of a sequence, chance is 9.31e-08%"
     rows = result_of(run, f"lstm evaluate {out} --size 20 --length 9 --length 30")["results"]
-    assert [(row["length"], row["size"]) for row in rows] == [(9, 20), (30, 20)]
-    assert {row["origin"] for row in rows} == {"fresh sequences"}
-    assert rows[1]["baseline"] == pytest.approx(baseline, abs=1e-4)
-    assert (rows[0]["baseline"] > rows[1]["baseline"]) == (task == "copy"), "its blanks are free"
+    assert rows[1]["baseline"] == pytest.approx(0.4159, abs=1e-4)
+    assert rows[0]["baseline"] > rows[1]["baseline"], "its blanks are free"
     result = run(f"lstm predict {out} '1 2'")
-    assert (result.code, result.out) == (2, "")
-    assert result.err.startswith(f"error: task must be palindrome to read digits, got {task}; measure this run by")
+    assert result.err.startswith("error: task must be palindrome to read digits, got copy; measure this run by")
 
 
-@pytest.mark.parametrize(
-    ("digits", "checkpoint"), [("1 2", "last"), ("1,2", "best"), ("12", "last"), (" 1, 2 ", "last")]
-)
+@pytest.mark.parametrize(("digits", "checkpoint"), [("1 2", "last"), ("1,2", "best"), ("12", "last")])
 def test_predict(digits: str, checkpoint: str, run: Run) -> None:
     result = result_of(run, f"lstm predict l '{digits}' --checkpoint {checkpoint}")
     assert result["digits"] == [1, 2]
@@ -77,10 +57,6 @@ def test_predict(digits: str, checkpoint: str, run: Run) -> None:
     with torch.no_grad():
         logits = reviver.load("l", checkpoint=checkpoint).network(torch.tensor([[[1.0], [2.0]]]))
     assert result["probabilities"] == pytest.approx(logits.softmax(1)[0].tolist())
-
-
-def test_predict_warns_about_an_untrained_length(run: Run) -> None:
-    assert "trained on" not in run("lstm predict l '1 2'").out
     text = run("lstm predict l '1 2 3'").out
     assert text.startswith("next digit after 1 2 3: ")
     assert text.endswith("the network was trained on 2 digits, got 3\n")
@@ -93,13 +69,10 @@ def test_trace(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     train = f"lstm train {TINY_LSTM} --num-layers 2 --bidirectional true --out {tmp_path / 'deep'} --quiet"
     assert run(train).code == 0
     monkeypatch.chdir(tmp_path)
-    assert run("lstm trace deep '1 2'").out == "trace.pdf\n"
-    assert Path("trace.pdf").read_bytes().startswith(b"%PDF")
     path = Path("new", "trace.png")
     options = f"'1 2 2' --checkpoint best --out {path} --layer 1 --direction backward"
     result = result_of(run, f"lstm trace deep {options}")
-    assert cells == [2, 1], "by default the last layer, forward"
-    assert sorted(entry.name for entry in Path().iterdir()) == ["deep", "new", "trace.pdf"]
+    assert cells == [1]
     prediction = result_of(run, "lstm predict deep '1 2 2' --checkpoint best")
     with Image.open(path) as image:
         assert image.width > 1000
@@ -128,20 +101,14 @@ def test_samples_can_be_regenerated_from_their_latents(run: Run, tmp_path: Path)
     np.testing.assert_allclose(images, regenerated.numpy(), rtol=1e-5, atol=1e-6)
 
 
-def test_the_same_seed_gives_the_same_samples(run: Run, tmp_path: Path) -> None:
-    for name, seed in (("a", "--seed 0"), ("b", ""), ("c", "--seed 1")):
-        assert run(f"gan sample g {seed} --out {tmp_path / name}.png").code == 0
-    a, b, c = ((tmp_path / f"{name}.png").read_bytes() for name in "abc")
+def test_a_grid_of_samples_which_the_seed_chooses(run: Run, tmp_path: Path) -> None:
+    for name, seed in (("new/a", "--seed 0"), ("b", ""), ("c", "--seed 1")):
+        assert run(f"gan sample g {seed} --out {tmp_path / name}.png").out == f"{tmp_path / name}.png\n"
+    a, b, c = ((tmp_path / f"{name}.png").read_bytes() for name in ("new/a", "b", "c"))
     assert a == b, "the run's seed is 0"
     assert a != c
-
-
-def test_a_grid_of_samples(run: Run, tmp_path: Path) -> None:
-    result = run(f"gan sample g --num-samples 25 --out {tmp_path / 'new' / 'grid.png'}")
-    assert result.out == f"{tmp_path / 'new' / 'grid.png'}\n"
-    with Image.open(tmp_path / "new" / "grid.png") as image:
-        assert image.mode == "L"
-        assert image.width == image.height
+    with Image.open(tmp_path / "c.png") as image:
+        assert (image.mode, image.width) == ("L", image.height)
     for suffix, start in ((".pdf", b"%PDF"), (".svg", b"<?xml")):
         assert run(f"gan sample g --out {tmp_path / 'grid'}{suffix}").code == 0
         assert (tmp_path / f"grid{suffix}").read_bytes().startswith(start)

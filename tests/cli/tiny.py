@@ -8,8 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pytest
-
 from reviver.settings.gan_presets import PRESETS as GAN_PRESETS
 from reviver.settings.lstm_presets import PRESETS as LSTM_PRESETS
 
@@ -18,9 +16,6 @@ PRESETS = {"lstm": LSTM_PRESETS, "gan": GAN_PRESETS}
 TINY_LSTM = "--length 3 --epochs 2 --hidden-size 8"
 TINY_GAN = (
     "--data tiny.npz --image-size 8 --epochs 2 --batch-size 16 --latent-size 8 --log-every 3 --batch-norm-samples 9"
-)
-for_both_kinds = pytest.mark.parametrize(
-    "train", [f"lstm train {TINY_LSTM}", f"gan train {TINY_GAN}"], ids=["lstm", "gan"]
 )
 
 

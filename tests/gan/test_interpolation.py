@@ -1,35 +1,41 @@
-"""Interpolation: lerp and slerp, the choice of end points, the images and their figure."""
+"""Interpolation: lerp and slerp, the choice of end points, projected images, view codes, and the commands."""
 
+import base64
+import copy
+import json
+import struct
+import zlib
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
 from scipy.spatial import geometric_slerp
 from torch import Tensor, nn
 
+from reviver.cli import main
 from reviver.errors import ConfigError, DataError
-from reviver.figures import save_figure
 from reviver.gan.interpolation import (
     CONFIDENCE,
     MAX_STEPS,
     PATHS,
-    Interpolation,
     choose_class_endpoints,
     choose_distant_endpoints,
     generate_interpolation,
     interpolate,
     most_robust,
 )
+from reviver.gan.inversion import project, project_files
 from reviver.gan.networks import Generator
 from reviver.gan.scores.digit_classifier import DigitClassifier
+from reviver.gan.view import View, make_view, parse_view
 from reviver.runs.rng import make_rng
-from reviver.show.gan_figures import interpolation_figure, strip_figure
-
-
-def pair(size: int = 100, seed: int = 0) -> Tensor:
-    return torch.randn(2, size, generator=torch.Generator().manual_seed(seed))
+from reviver.settings.gan import GANConfig
+from reviver.train.gan.training import train
 
 
 @pytest.fixture(autouse=True)
@@ -42,24 +48,18 @@ def _few_candidates(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(("size", "seed"), [(2, 0), (3, 1), (100, 2)])
 def test_points_equal_those_of_numpy_and_scipy(size: int, seed: int) -> None:
+    ends = torch.randn(2, size, generator=torch.Generator().manual_seed(seed))
     for path in PATHS:
-        points = interpolate(*pair(size, seed), 4 * seed, path)
+        points = interpolate(*ends, 4 * seed, path)
         assert (points.shape, points.dtype) == ((4 * seed + 2, size), torch.float32)
-        assert torch.equal(points[[0, -1]], pair(size, seed)), "exactly its ends"
-    start, end = nn.functional.normalize(pair(size, seed).double(), dim=1)
+        assert torch.equal(points[[0, -1]], ends), "exactly its ends"
+    start, end = nn.functional.normalize(ends.double(), dim=1)
     expected = geometric_slerp(start.numpy(), end.numpy(), np.linspace(0, 1, 9))
-    np.testing.assert_allclose(interpolate(start, end, 7, "spherical"), expected, atol=1e-12)
     np.testing.assert_allclose(interpolate(3 * start, 3 * end, 7, "spherical"), 3 * expected, atol=1e-12)
     np.testing.assert_allclose(interpolate(start, end, 7), np.linspace(start.numpy(), end.numpy(), 9), atol=1e-12)
-
-
-def test_a_quarter_circle_by_hand() -> None:
-    """At a third of it the angle is 30°, and ends of different lengths keep their weights."""
-    start, end = torch.tensor([2.0, 0.0]), torch.tensor([0.0, 4.0])
-    linear = torch.tensor([[2.0, 0.0], [4 / 3, 4 / 3], [2 / 3, 8 / 3], [0.0, 4.0]])
+    # At a third of a quarter circle the angle is 30°, and ends of different lengths keep their weights.
     spherical = torch.tensor([[2.0, 0.0], [3**0.5, 2.0], [1.0, 2 * 3**0.5], [0.0, 4.0]])
-    torch.testing.assert_close(interpolate(start, end, 2), linear)
-    torch.testing.assert_close(interpolate(start, end, 2, "spherical"), spherical)
+    torch.testing.assert_close(interpolate(spherical[0], spherical[-1], 2, "spherical"), spherical)
 
 
 def test_slerp_between_near_ends_and_from_the_origin_equals_lerp_and_between_opposite_ends_is_refused() -> None:
@@ -67,11 +67,8 @@ def test_slerp_between_near_ends_and_from_the_origin_equals_lerp_and_between_opp
     for distance in (0.0, 1e-9, 1e-7, 1e-5):
         for ends in ((start, start + torch.tensor([0.0, 0.0, distance])), (0 * start, start)):
             torch.testing.assert_close(interpolate(*ends, 7, "spherical"), interpolate(*ends, 7), rtol=1e-9, atol=1e-9)
-    for length in (1.0, 0.5, 3.0):
-        problem = r"^path must be linear between ends in opposite directions, got spherical; or use other ends"
-        with pytest.raises(ConfigError, match=problem):
-            interpolate(start, -length * start, 7, "spherical")
-        assert interpolate(start, -length * start, 7).isfinite().all()
+    with pytest.raises(ConfigError, match=r"^path must be linear between ends in opposite directions, got spherical"):
+        interpolate(start, -3 * start, 7, "spherical")
 
 
 # End points
@@ -109,43 +106,29 @@ def choose_digits(seed: int, *classes: int | None, confident: set[int] | None = 
     """Return the digits of the chosen ends."""
     classifier = StubClassifier(set(range(10)) if confident is None else confident)
     ends = choose_class_endpoints(StubGenerator(), classifier, seed, *classes)
-    assert ends.shape == (2, 2)
     assert not torch.equal(*ends), "the same class twice means two samples of it"
-    assert torch.equal(ends, choose_class_endpoints(StubGenerator(), classifier, seed, *classes))
     return tuple(StubClassifier.digit(ends[:, 0]).tolist())
 
 
 def test_ends_are_of_the_given_classes_or_confident_samples_of_two_different_ones(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for classes in ((3, 8), (8, 3), (0, 9), (4, 4)):
+    for classes in ((8, 3), (0, 9), (4, 4)):
         assert {choose_digits(seed, *classes) for seed in range(3)} == {classes}
     for first, last in ((None, None), (3, None), (None, 8)):
         found = {choose_digits(seed, first, last) for seed in range(12)}
-        for digits in found:
-            assert digits[0] != digits[1]
-            assert first in (None, digits[0])
-            assert last in (None, digits[1])
+        assert all(a != b and first in (None, a) and last in (None, b) for a, b in found)
         assert len(found) > 3, "the seed chooses them"
     assert {frozenset(choose_digits(seed, confident={2, 7})) for seed in range(6)} == {frozenset({2, 7})}
     monkeypatch.setattr("reviver.gan.interpolation.NUM_MOST_ROBUST", 1)
     assert choose_digits(0, 4, 4) == (4, 4), "two samples, even if one is the most robust"
 
 
-@pytest.mark.parametrize(
-    ("classes", "confident", "problem"),
-    [
-        ((2, 8), {2, 7}, "^class 8 is not among 400 samples .* of at least 95%; choose from 2, 7, or train"),
-        ((3, 3), set(), "^class 3 is not among .* 95%; train the generator longer"),
-        ((), {4}, "^end points must be .* got 4 among 400 samples; train the generator longer"),
-        ((), set(), "^end points must be .* got none among 400 samples; train"),
-    ],
-)
-def test_classes_without_confident_samples_are_refused(
-    classes: tuple[int, ...], confident: set[int], problem: str
-) -> None:
-    with pytest.raises(DataError, match=problem):
-        choose_digits(0, *classes, confident=confident)
+def test_classes_without_confident_samples_are_refused() -> None:
+    with pytest.raises(DataError, match=r"^class 8 is not among 400 samples .* of at least 95%; choose from 2, 7, or"):
+        choose_digits(0, 2, 8, confident={2, 7})
+    with pytest.raises(DataError, match=r"^end points must be .* got 4 among 400 samples; train the generator longer"):
+        choose_digits(0, confident={4})
 
 
 def test_the_most_robust_images_stay_of_their_class_when_shifted_or_blurred() -> None:
@@ -168,67 +151,121 @@ def test_the_most_robust_images_stay_of_their_class_when_shifted_or_blurred() ->
     assert len(most_robust(Center(), many, range(257), 1)) == 8
 
 
-def test_distant_ends_are_the_two_most_different_images() -> None:
-    ends = choose_distant_endpoints(StubGenerator(), 0)
-    z = torch.randn(64, 2, generator=make_rng(0, "endpoints"))
-    assert set(ends[:, 0].tolist()) == {z[:, 0].min().item(), z[:, 0].max().item()}
-
-
-# Images of an interpolation
-
-
-def test_an_interpolation_between_classes() -> None:
-    found = generate_interpolation(StubGenerator(), StubClassifier({3, 8}), 3, 8, 7, "spherical", seed=0)
-    assert (found.images.shape, found.latents.shape, found.path) == ((9, 1, 28, 28), (9, 2), "spherical")
+def test_an_interpolation_between_classes_distant_samples_or_given_ends() -> None:
+    generator, classifier = StubGenerator(), StubClassifier({3, 8})
+    found = generate_interpolation(generator, classifier, 3, 8, 7, "spherical", seed=0)
     torch.testing.assert_close(found.latents, interpolate(found.latents[0], found.latents[-1], 7, "spherical"))
-    assert torch.equal(StubGenerator()(found.latents), found.images)
+    assert torch.equal(generator(found.latents), found.images)
     digits = StubClassifier.digit(found.latents[:, 0]).tolist()
-    assert (digits[0], digits[-1], found.classes) == (3, 8, digits)
+    assert (digits[0], digits[-1], found.classes, found.path) == (3, 8, digits, "spherical")
     assert found.confidences == pytest.approx([0.95 if digit in (3, 8) else 0.94 for digit in digits])
-
-
-def test_an_interpolation_without_a_classifier_or_between_given_ends() -> None:
-    generator = Generator(5, (1, 8, 8)).eval()
     found = generate_interpolation(generator, None, None, None, 3, "linear", seed=0)
-    assert (found.images.shape, found.classes, found.confidences) == ((5, 1, 8, 8), None, None)
+    assert (found.classes, found.confidences) == (None, None)
+    z = torch.randn(64, 2, generator=make_rng(0, "endpoints"))
+    assert set(found.latents[[0, -1], 0].tolist()) == {z[:, 0].min().item(), z[:, 0].max().item()}
     assert torch.equal(found.latents[[0, -1]], choose_distant_endpoints(generator, 0))
-    start, end = pair(5)
-    found = generate_interpolation(generator, None, None, None, 3, "spherical", 0, ends=(start, end))
-    assert torch.equal(found.latents, interpolate(start, end, 3, "spherical"))
+    found = generate_interpolation(generator, None, None, None, 3, "spherical", 0, ends=(z[0], z[1]))
+    assert torch.equal(found.latents, interpolate(z[0], z[1], 3, "spherical"))
 
 
-NOT_DIGITS = "must be left out, since this run did not learn MNIST at 28 x 28; or give an --extractor"
-WRONG: dict[str, dict[str, Any]] = {
-    "^from must be at most 9, got 10": {"first": 10},
-    "^to must be at least 0, got -1": {"last": -1},
-    "^steps must be at least 0, got -1": {"steps": -1},
-    f"^steps must be at most {MAX_STEPS}, got {MAX_STEPS + 1}": {"steps": MAX_STEPS + 1},
-    "^path must be linear or spherical, got 'round'": {"path": "round"},
-    "^seed must be at least 0, got -1": {"seed": -1},
-    f"^from {NOT_DIGITS}": {"classifier": None, "first": 3},
-    f"^to {NOT_DIGITS}": {"classifier": None, "last": 3},
-    "^from and to must be left out, since the ends are images": {"first": 3, "image_paths": (Path("a"), Path("b"))},
+# Projected images
+
+
+def test_the_latents_of_generated_images_are_found_without_side_effects() -> None:
+    generator = Generator(8, (1, 8, 8))
+    for _ in range(20):
+        generator(torch.randn(64, 8))  # BatchNorm's statistics
+    with torch.no_grad():
+        for parameter in generator.parameters():
+            parameter.mul_(1.5)
+        targets, others = generator.eval()(torch.randn(3, 8)), generator(torch.randn(300, 8))
+    before, rng_state = copy.deepcopy(generator.train().state_dict()), torch.random.get_rng_state()
+    first, again = (project(generator, targets, steps=5, starts=2) for _ in range(2))
+    assert all(map(torch.equal, first, again))
+    projection = project(generator, targets, steps=300, starts=8)
+    assert generator.training
+    assert torch.equal(torch.random.get_rng_state(), rng_state)
+    torch.testing.assert_close(dict(generator.state_dict()), dict(before), rtol=0, atol=0)
+    best_random = (others[:, None] - targets).square().flatten(2).mean(2).sqrt().min(0).values
+    assert (projection.errors < best_random / 4).all(), "the best start of each image is kept"
+    with torch.no_grad():
+        torch.testing.assert_close(generator.eval()(projection.latents), projection.images)
+    expected = (projection.images - targets).square().flatten(1).mean(1).sqrt()
+    torch.testing.assert_close(projection.errors, expected)
+    with pytest.raises(ConfigError, match=r"^the number of images must be from 1 to 64, got 65"):
+        project_files(generator, [Path("a.png")] * 65, 0)
+
+
+# View codes
+
+
+def encode(data: bytes) -> str:
+    """Return the code of some content, with a correct checksum."""
+    return base64.urlsafe_b64encode(data + struct.pack("<I", zlib.crc32(data))).decode().rstrip("=")
+
+
+def content(start: Tensor, end: Tensor, **changes: int) -> bytes:
+    header = {"version": 1, "path": 0, "steps": 7, "zero": 0, "size": len(start)} | changes
+    return struct.pack("<BBBBH", *header.values()) + torch.cat([start, end]).half().numpy().tobytes()
+
+
+def test_format_rounding_and_round_trip() -> None:
+    """The bytes that the explorer writes: see gan/view.py."""
+    code = make_view(View(torch.tensor([0.5, -1.0]), torch.tensor([2.0, 0.0]), "spherical", 9))
+    assert code == encode(bytes([1, 1, 9, 0, 2, 0]) + bytes.fromhex("0038 00bc 0040 0000"))
+    z = torch.randn(100)
+    for path, steps in (("linear", 0), ("spherical", MAX_STEPS)):
+        found = parse_view(make_view(View(z, -z, path, steps)), 100)
+        assert torch.equal(torch.stack([found.start, found.end]), torch.stack([z, -z]).half().float())
+        assert (found.path, found.steps) == (path, steps)
+    with pytest.raises(ConfigError, match="view must have finite latents in half precision"):
+        make_view(View(z * 1e6, z, "linear", 7))
+
+
+Z = torch.linspace(-1, 1, 4)
+WRONG_VIEWS = {
+    "AQAHAA==": "must have only letters, digits, - and _, got '='; copy it again from the explorer",
+    "AQAHA": "is damaged; copy it again from the explorer",  # no bytes have this length
+    encode(b"\1\0\7\0"): "is damaged",  # only a header
+    encode(content(Z, torch.cat([Z, Z]))): "is damaged",
+    encode(content(Z, Z, path=2)): "is damaged",
+    encode(content(Z, Z, steps=49)): "is damaged",
+    encode(content(Z, Z, zero=1)): "is damaged",
+    encode(content(Z, Z, version=2)): "is of version 2, this Reviver reads version 1; use the Reviver",
+    encode(content(Z[:3], Z[:3])): "is of a generator with Z = 3, this run has 4; give the run",
+    encode(content(Z, Z / 0)): "has numbers that are not finite; copy it again",
 }
 
 
-def test_impossible_interpolations_are_refused() -> None:
-    usual = {"classifier": DigitClassifier(), "first": None, "last": None, "steps": 7, "path": "linear", "seed": 0}
-    for problem, arguments in WRONG.items():
-        with pytest.raises(ConfigError, match=problem):
-            generate_interpolation(Generator().eval(), **(usual | arguments))
+@given(st.text(min_size=1), st.integers(0, 32), st.sampled_from("Aa0_-"))
+def test_any_text_any_changed_character_and_wrong_content_give_an_error(text: str, index: int, letter: str) -> None:
+    code = make_view(View(torch.arange(4.0), torch.ones(4), "linear", 7))
+    changed = code[:index] + letter + code[index + 1 :]
+    for wrong, problem in {**WRONG_VIEWS, text: "", changed: "is damaged; copy it again"}.items():
+        if wrong != code:
+            with pytest.raises(ConfigError, match=f"^view .*{problem}"):
+                parse_view(wrong, 4)
 
 
-# The figure
+def test_the_commands_project_images_and_draw_views(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("reviver.gan.inversion.project", partial(project, steps=20, starts=2))
+    images = np.random.default_rng(0).integers(0, 256, (40, 8, 8), dtype=np.uint8)
+    np.save("images.npy", images)
+    Image.fromarray(images[0]).save("a.png")
+    train(GANConfig(data="images.npy", image_size=8, latent_size=8, epochs=1, batch_size=16), "run", device="cpu")
 
+    def call(arguments: str) -> bytes:
+        assert main([*arguments.split(), "--out", "figure.svg", "--json"]) == 0
+        return Path("figure.svg").read_bytes()
 
-def test_the_figure_shows_each_image_once_with_a_frame_around_the_ends(tmp_path: Path) -> None:
-    images = torch.rand(4, 1, 28, 28) * 2 - 1
-    interpolation = Interpolation(torch.zeros(4, 5), images, [3] * 4, [0.99] * 4)
-    for figure, label in ((strip_figure(images), ""), (interpolation_figure(interpolation, annotate=True), "3\n99%")):
-        for index, (axes, image) in enumerate(zip(figure.axes, images, strict=True)):
-            shown = np.asarray(axes.images[0].get_array())
-            np.testing.assert_array_equal(shown, ((image[0] + 1) * 127.5).round().numpy().astype(np.uint8))
-            assert all(spine.get_visible() == (index in (0, 3)) for spine in axes.spines.values())
-            assert axes.get_xlabel() == label
-    save_figure(figure, tmp_path / "ROW.PDF")
-    assert (tmp_path / "ROW.PDF").read_bytes().startswith(b"%PDF-")
+    call("gan project run a.png a.png")
+    result = json.loads(capsys.readouterr().out)
+    assert len(result["errors"]) == len(result["latents"]) == 2
+    call("gan interpolate run --from-image a.png --to-image a.png")
+    view = View(*torch.linspace(-1, 2, 16).view(2, 8), "spherical", 5)
+    changes = {"path": "linear"}, {"steps": 4}, {"start": view.end}, {"end": view.start}
+    views = [view, *(view._replace(**change) for change in changes)]
+    assert len({call(f"gan interpolate run --view {make_view(one)}") for one in views}) == 5

@@ -1,20 +1,133 @@
-"""The training step: equal to the usual loop, each network by its own gradient, and its options."""
+"""The training step: losses and penalties by other means, updates equal to the usual loop, options, shifted images."""
 
 import copy
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import chisquare
 from torch import Tensor, nn
+from torch.nn import functional
 
+from reviver.gan import shifts
 from reviver.gan.losses import LOSSES, choose_losses
 from reviver.gan.networks import Discriminator, Generator
+from reviver.gan.penalties import discriminator_penalty, grad_norm_sq, gradient_penalty, r1_penalty
 from reviver.gan.shifts import shift
 from reviver.gan.step import gan_step
 from reviver.gan.step_options import StepOptions
-from reviver.runs.distributed.rows import all_rows
+from reviver.runs.distributed.rows import BatchRows, all_rows
+from reviver.settings.gan import LOSSES as LOSS_NAMES
 from reviver.settings.gan import GANConfig
 from reviver.train.gan.training import build_networks, build_optimizers
+
+# Losses
+
+
+def expected_losses(name: str, real: Tensor, fake: Tensor, smoothing: float = 0.0) -> tuple[Tensor, Tensor]:
+    """The losses of G and D, by torch's functions of probabilities and distances, or as the papers write them."""
+    ones, zeros = torch.ones_like(real), torch.zeros_like(real)
+    match name:
+        case "non-saturating":
+            bce = functional.binary_cross_entropy
+            d_loss = (bce(real.sigmoid(), ones - smoothing) + bce(fake.sigmoid(), zeros)) / 2
+            return bce(fake.sigmoid(), ones), d_loss
+        case "least-squares":
+            mse = functional.mse_loss
+            return mse(fake, ones) / 2, (mse(real, ones) + mse(fake, zeros)) / 2
+        case "hinge":
+            d_loss = torch.maximum(zeros, 1 - real).mean() + torch.maximum(zeros, 1 + fake).mean()
+            return -fake.mean(), d_loss
+        case "relativistic":
+            return -functional.logsigmoid(fake - real).mean(), -functional.logsigmoid(real - fake).mean()
+    return -fake.mean(), fake.mean() - real.mean()
+
+
+@pytest.mark.parametrize("name", LOSS_NAMES)
+@given(logits=st.lists(st.tuples(*[st.floats(-9, 9)] * 2), min_size=1, max_size=7), smoothing=st.floats(0, 0.9))
+def test_losses_and_their_gradients_are_those_of_other_implementations(
+    name: str, logits: list, smoothing: float
+) -> None:
+    smoothing = smoothing if name == "non-saturating" else 0.0
+    real, fake = torch.tensor(logits, dtype=torch.float64).T[:, :, None].clone().requires_grad_()
+    losses = [loss(real, fake) for loss in choose_losses(name, smoothing)]
+    for found, wanted in zip(losses, expected_losses(name, real, fake, smoothing), strict=True):
+        torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-9)
+        grads = (
+            torch.autograd.grad(one, (real, fake), allow_unused=True, retain_graph=True) for one in (found, wanted)
+        )
+        for gradient, wanted_gradient in zip(*grads, strict=True):
+            if wanted_gradient is not None and name != "hinge":  # which has no gradient at its kink
+                torch.testing.assert_close(gradient, wanted_gradient, rtol=1e-6, atol=1e-9)
+
+
+def test_the_losses_of_extreme_logits_are_finite() -> None:
+    """A probability rounds to 0 there; its logarithm would be infinite (torch's BCELoss clamps it at 100)."""
+    g_loss, d_loss = LOSSES["non-saturating"]
+    extreme = torch.tensor([[-1000.0]], requires_grad=True)
+    assert g_loss(extreme, extreme) == d_loss(extreme, -extreme) == 1000
+    assert torch.autograd.grad(g_loss(extreme, extreme), extreme)[0] == -1
+
+
+# Penalties
+
+
+def images(*pixels: tuple[float, float]) -> Tensor:
+    """Images [N, 1, 1, 2] of two pixels each."""
+    return torch.tensor(pixels, dtype=torch.float64)[:, None, None]
+
+
+def half_norm_sq(x: Tensor) -> Tensor:
+    """Logits l(x) = ½ ‖x‖², whose gradient is x."""
+    return x.flatten(1).square().sum(1, keepdim=True) / 2
+
+
+class HalfNormSq:
+    """A discriminator with the logits k/2 ‖x‖² of images of class k, whose gradient is k x; without labels, k is 1."""
+
+    packing = 1
+
+    def logits(self, x: Tensor, labels: Tensor | None = None, rng: Any = None, rows: Any = None) -> Tensor:
+        return half_norm_sq(x) * (1 if labels is None else labels.argmax(1, keepdim=True))
+
+
+REAL, FAKE = images((3.0, 4.0), (0.0, 1.0)), images((1.0, 2.0), (3.0, 0.0))
+# ‖∂l/∂x‖² = ‖x‖²: 25 and 1 at the real images, mean 13.
+
+
+def penalty(labels: Tensor | None = None, **settings: Any) -> float:
+    rng, discriminator = torch.Generator().manual_seed(5), HalfNormSq()
+    return discriminator_penalty(GANConfig(**settings), discriminator, REAL, FAKE, labels, rng).item()  # type: ignore[arg-type]
+
+
+def test_penalties_computed_by_hand() -> None:
+    assert grad_norm_sq(half_norm_sq, REAL).tolist() == [25.0, 1.0]
+    assert r1_penalty(half_norm_sq, REAL, 0.2).item() == pytest.approx(1.3)  # 0.2 / 2 · 13
+    real, fake = images((3.0, 4.0)), images((0.0, 0.0))
+    alpha = torch.full((1, 1, 1, 1), 0.25, dtype=torch.float64)
+    # x̂ = ¼ (3, 4) + ¾ (0, 0) = (0.75, 1), ‖x̂‖ = 1.25, (1.25 - 1)² = 0.0625
+    assert gradient_penalty(half_norm_sq, real, fake, alpha).item() == pytest.approx(0.0625)
+    # x̂ = ¼ (3, 4) + ¾ (1, 0) = (1.5, 1), ‖x̂‖² = 3.25
+    assert gradient_penalty(half_norm_sq, real, images((1.0, 0.0)), alpha).item() == pytest.approx((3.25**0.5 - 1) ** 2)
+
+
+def test_settings_weigh_the_penalties_alpha_is_uniform_for_each_image_and_labels_are_those_of_the_real_images() -> None:
+    assert penalty() == discriminator_penalty(None, HalfNormSq(), REAL, FAKE).item() == 0.0  # type: ignore[arg-type]
+    assert penalty(r1=0.2) == pytest.approx(1.3)
+    assert penalty(r1=0.2, penalty_interval=8) == pytest.approx(10.4)  # every 8 updates, so 8 · 1.3
+    alpha = torch.rand(2, 1, 1, 1, generator=torch.Generator().manual_seed(5))
+    expected = gradient_penalty(half_norm_sq, REAL, FAKE, alpha).item()
+    assert penalty(gradient_penalty=10.0, r1=0.2, penalty_interval=2) == pytest.approx(2 * (10 * expected + 1.3))
+    labels = torch.eye(4, dtype=torch.float64)[[2, 2, 3, 3]]  # real images have class 2, generated ones class 3
+    assert penalty(labels, r1=0.2) == pytest.approx(5.2)  # 0.2 / 2 · 2² · 13
+    expected = gradient_penalty(lambda x: 2 * half_norm_sq(x), REAL, FAKE, alpha).item()
+    assert penalty(labels, gradient_penalty=1.0) == pytest.approx(expected)
+
+
+# The step
 
 
 def random_batch(count: int = 9, seed: int = 2) -> tuple[Tensor, Tensor]:
@@ -23,8 +136,8 @@ def random_batch(count: int = 9, seed: int = 2) -> tuple[Tensor, Tensor]:
     return torch.rand(count, 1, 8, 8, generator=rng).double() * 2 - 1, torch.randn(count, 100, generator=rng).double()
 
 
-def networks_and_optimizers(**settings: Any) -> tuple[Any, ...]:
-    config = GANConfig(learning_rate=1e-3, **settings)
+def networks_and_optimizers() -> tuple[Any, ...]:
+    config = GANConfig(learning_rate=1e-3)
     generator, discriminator = (network.double() for network in build_networks(config, (1, 8, 8)))
     return generator, discriminator, *build_optimizers(config, generator, discriminator)
 
@@ -60,11 +173,10 @@ def test_updates_equal_those_of_the_usual_loop() -> None:
         torch.testing.assert_close(dict(network.state_dict()), dict(usual_network.state_dict()), rtol=1e-7, atol=1e-7)
 
 
-@pytest.mark.parametrize("settings", [{}, {"loss": "hinge", "r1": 0.3}], ids=str)
-def test_each_network_descends_the_gradient_of_its_own_loss_at_the_weights_before(settings: dict[str, Any]) -> None:
+def test_each_network_descends_the_gradient_of_its_own_loss_at_the_weights_before() -> None:
     """With plain gradient descent and a learning rate of 1, weights change by that gradient."""
     G, D, *_ = networks_and_optimizers()
-    config, (real, z) = GANConfig(**settings), random_batch()
+    config, (real, z) = GANConfig(loss="hinge", r1=0.3), random_batch()
     x = real.clone().requires_grad_()
     (gradient,) = torch.autograd.grad(D.logits(x).sum(), x, create_graph=True)
     g_loss, d_loss = (loss(D.logits(real), D.logits(G(z))) for loss in LOSSES[config.loss])
@@ -89,7 +201,38 @@ def test_an_update_of_the_discriminator_alone_is_the_same_for_it() -> None:
     assert results[0] == results[1]
     assert all(map(torch.equal, both[1].parameters(), alone[1].parameters()))
     assert all(map(torch.equal, alone[0].parameters(), before))
-    assert not any(map(torch.equal, both[0].parameters(), before))
+
+
+def test_bf16_computes_nearly_the_same() -> None:
+    results = []
+    for precision in ("fp32", "bf16"):
+        networks, (real, z) = build_networks(GANConfig(), (1, 8, 8)), random_batch(64)
+        options, optimizers = StepOptions(precision=precision), build_optimizers(GANConfig(), *networks)
+        results.append(torch.stack(gan_step(*networks, *optimizers, real.float(), z.float(), options=options)))
+        assert all(parameter.dtype == torch.float32 for network in networks for parameter in network.parameters())
+    torch.testing.assert_close(results[0], results[1], rtol=1e-2, atol=1e-2)
+    assert not torch.equal(results[0], results[1])
+
+
+def test_options_are_those_of_the_settings_and_of_the_number_of_the_step() -> None:
+    assert StepOptions.from_config(GANConfig(), 0) == StepOptions()
+    assert StepOptions().loss == choose_losses("non-saturating") == LOSSES["non-saturating"]
+    options = StepOptions.from_config(GANConfig(precision="bf16", shift_probability=0.3, loss="hinge"), 0)
+    assert (options.precision, options.shift_probability, options.loss) == ("bf16", 0.3, LOSSES["hinge"])
+    for steps, updates in ((1, "111111"), (2, "010101"), (3, "001001")):
+        config = GANConfig(discriminator_steps=steps)
+        found = [StepOptions.from_config(config, step).update_generator for step in range(6)]
+        assert found == [letter == "1" for letter in updates]
+    config = GANConfig(penalty_interval=3, gradient_penalty=1.0)
+    due = [StepOptions.from_config(config, step).penalty for step in range(7)]
+    assert due == [config, None, None, config, None, None, config]
+
+
+# Shifts
+
+
+def shifted(batch: Tensor, probability: float = 1.0) -> Tensor:
+    return shift(batch, probability, torch.Generator().manual_seed(0), all_rows(len(batch)))
 
 
 def test_the_discriminator_sees_shifted_real_and_generated_images(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,30 +248,30 @@ def test_the_discriminator_sees_shifted_real_and_generated_images(monkeypatch: p
     torch.testing.assert_close(seen, [torch.cat(expected)])
 
 
-def test_bf16_computes_nearly_the_same() -> None:
-    results = []
-    for precision in ("fp32", "bf16"):
-        config = GANConfig(precision=precision)
-        networks = build_networks(config, (1, 28, 28))
-        rng = torch.Generator().manual_seed(0)
-        real, z = torch.rand(64, 1, 28, 28, generator=rng), torch.randn(64, 100, generator=rng)
-        options, optimizers = StepOptions.from_config(config, 0), build_optimizers(config, *networks)
-        results.append(torch.stack(gan_step(*networks, *optimizers, real, z, options=options)))
-        assert all(parameter.dtype == torch.float32 for network in networks for parameter in network.parameters())
-    torch.testing.assert_close(results[0], results[1], rtol=1e-2, atol=1e-2)
-    assert not torch.equal(results[0], results[1])
+@pytest.mark.parametrize(("side", "reach"), [(27, 0), (28, 1), (55, 1), (56, 2)])
+def test_the_shifts_are_those_of_an_image_padded_with_its_edge_and_reach_further_in_large_ones(
+    side: int, reach: int
+) -> None:
+    image = torch.rand(5, side, dtype=torch.float64)
+    padded = np.pad(image.numpy(), reach, mode="edge")
+    steps = range(-reach, reach + 1)
+    expected = {padded[reach - dy :, reach - dx :][:5, :side].tobytes() for dy in steps for dx in steps}
+    batch = image.expand(1000, 1, 5, side)
+    assert {one.numpy().tobytes() for one in shifted(batch)} == expected
+    assert shifted(batch, 0.0) is batch
 
 
-def test_options_are_those_of_the_settings_and_of_the_number_of_the_step() -> None:
-    assert StepOptions.from_config(GANConfig(), 0) == StepOptions()
-    assert StepOptions().loss == choose_losses("non-saturating") == LOSSES["non-saturating"]
-    options = StepOptions.from_config(GANConfig(precision="bf16", shift_probability=0.3, loss="hinge"), 0)
-    assert (options.precision, options.shift_probability, options.loss) == ("bf16", 0.3, LOSSES["hinge"])
-    for steps, updates in ((1, "111111"), (2, "010101"), (3, "001001")):
-        config = GANConfig(discriminator_steps=steps)
-        found = [StepOptions.from_config(config, step).update_generator for step in range(6)]
-        assert found == [letter == "1" for letter in updates]
-    for penalty in ("r1", "gradient_penalty"):
-        config = GANConfig(penalty_interval=3, **{penalty: 1.0})
-        due = [StepOptions.from_config(config, step).penalty for step in range(7)]
-        assert due == [config, None, None, config, None, None, config]
+def test_each_shift_is_as_frequent_as_the_probability_says_the_same_for_all_channels_and_processes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(shifts, "SIDE", 3)
+    batch = torch.arange(9.0).view(1, 1, 3, 3).expand(20_000, 3, 3, 3)
+    for probability in (0.3, 1.0):
+        result = shifted(batch, probability)
+        assert result.equal(result[:, :1].expand_as(result))
+        center = result[:, 0, 1, 1].long()  # the pixel that came to the center
+        expected = np.full(9, probability / 9)
+        expected[4] += 1 - probability
+        assert chisquare(center.bincount(minlength=9).numpy(), 20_000 * expected).pvalue > 1e-3
+        last = shift(batch[300:], probability, torch.Generator().manual_seed(0), BatchRows(300, 20_000, 20_000))
+        assert last.equal(result[300:])

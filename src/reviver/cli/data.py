@@ -43,12 +43,9 @@ def pack(
         label_column: Column of the labels, by default label.
     """
     kind = kind or find_kind(source)
-    for field, value, other in (
-        ("sequence_column", sequence_column, "images"),
-        ("label_column", label_column, "images"),
-        ("image_size", image_size, "sequences"),
-    ):
-        if value is not None and kind == other:
+    columns, of_images = {"sequence_column": sequence_column, "label_column": label_column}, {"image_size": image_size}
+    for field, value in (columns if kind == "images" else of_images).items():
+        if value is not None:
             only = "sequences" if kind == "images" else "images"
             raise ConfigError(f"{field} is only for {only}, and {source} holds {kind}; leave it out", field=field)
     if kind == "images":
@@ -61,8 +58,8 @@ def pack(
     else:
         from reviver.data.sequences.examples import pack_sequences
 
-        columns = {"sequence_column": sequence_column or "sequence", "label_column": label_column or "label"}
-        shapes = pack_sequences(Path(source), Path(out), progress=not common.quiet, **columns)
+        given = {name: value for name, value in columns.items() if value is not None}
+        shapes = pack_sequences(Path(source), Path(out), progress=not common.quiet, **given)
         steps, channels = shapes["sequences"]
         text = f"{shapes['labels'][0]} sequences of {steps} steps in all, {channels} numbers each"
     train = "gan train" if kind == "images" else "lstm train"
@@ -71,11 +68,7 @@ def pack(
 
 
 def find_kind(source: str) -> Literal["images", "sequences"]:
-    """Return the kind of the data of a source by its suffix, or by the arrays of an .npz.
-
-    Raises:
-        DataError: if the .npz is damaged.
-    """
+    """Return the kind of the data of a source by its suffix, or by the arrays of an .npz; a damaged one is a `DataError`."""
     from reviver.files.npz import npz_names
 
     path = Path(source)

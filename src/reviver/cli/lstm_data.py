@@ -78,11 +78,7 @@ def predict_file(
 
 
 def custom_task(loaded: "LSTMRun", name: str) -> "CustomTask":
-    """Return the task of a run on custom data.
-
-    Raises:
-        ConfigError: if the run has another task; the message names the argument `name`.
-    """
+    """Return the task of a run on custom data; another one is a `ConfigError` that names the argument `name`."""
     from reviver.data.sequences.task import CustomTask
 
     if not isinstance(loaded.task, CustomTask):

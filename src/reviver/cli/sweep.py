@@ -101,8 +101,7 @@ def sweep(
 def build_cells(file: "SweepFile", common: Mapping[str, Any]) -> "list[Cell]":
     """Return the cells of a sweep, seeds last; `common` are options of all cells, which the file may not set.
 
-    Raises:
-        ConfigError: if an option, value or axis is wrong, or no cell is valid. If only some are invalid, these fail later.
+    A wrong option, value or axis is a `ConfigError`, and so is no valid cell; if only some are invalid, these fail later.
     """
     from reviver.sweep.cell import Cell
     from reviver.sweep.spec import points_of

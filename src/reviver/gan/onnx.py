@@ -34,25 +34,20 @@ def build_graph(generator: Generator, opset: int | None = None) -> Graph:
         one_hot = graph.constant(np.eye(generator.num_classes, dtype=np.float32))
         x = graph.add("Concat", x, graph.add("Gather", one_hot, classes, axis=0), axis=1)
     for index, layer in enumerate(generator.layers):
-        x = _add_layer(graph, layer, x, f"layer_{index}")
+        name = f"layer_{index}"
+        match layer:
+            case nn.Linear():
+                weights: list[Any] = [layer.weight, layer.bias]
+                x = graph.add("Gemm", x, *map(graph.constant, weights), name=name, transB=1)
+            case nn.BatchNorm1d():
+                weights = [layer.weight, layer.bias, layer.running_mean, layer.running_var]
+                x = graph.add("BatchNormalization", x, *map(graph.constant, weights), name=name, epsilon=layer.eps)
+            case nn.LeakyReLU():
+                x = graph.add("LeakyRelu", x, name=name, alpha=layer.negative_slope)
+            case nn.Tanh():
+                x = graph.add("Tanh", x, name=name)
     x = graph.add("Reshape", x, graph.integers(-1, *generator.image_shape))
     graph.output(
         x, Port("images", "float32", ("batch", *generator.image_shape), "Pixels, from -1 (black) to 1 (white)")
     )
     return graph
-
-
-def _add_layer(graph: Graph, layer: nn.Module, x: str, name: str) -> str:
-    """Add the node of a layer."""
-    match layer:
-        case nn.Linear():
-            inputs: list[Any] = [layer.weight, layer.bias]
-            return graph.add("Gemm", x, *map(graph.constant, inputs), name=name, transB=1)
-        case nn.BatchNorm1d():
-            inputs = [layer.weight, layer.bias, layer.running_mean, layer.running_var]
-            return graph.add("BatchNormalization", x, *map(graph.constant, inputs), name=name, epsilon=layer.eps)
-        case nn.LeakyReLU():
-            return graph.add("LeakyRelu", x, name=name, alpha=layer.negative_slope)
-        case nn.Tanh():
-            return graph.add("Tanh", x, name=name)
-    raise AssertionError(f"the generator has no layer {layer}")

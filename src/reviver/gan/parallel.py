@@ -24,21 +24,16 @@ class ParallelStep:
     """1 if this process is to stop, else 0; after the step, the sum over the processes."""
 
     def __init__(self, G: nn.Module, D: nn.Module, world: World) -> None:
-        self._networks, self._world, self._updates_generator = (G, D), world, False
+        self._networks, self._world = (G, D), world
 
     def begin(self, num_logits: int, stop_flag: float) -> "ParallelStep":
         """Begin a step with `num_logits` logits of real images in the whole batch."""
-        self.rows, self.stop_flags, self._updates_generator = self._world.rows(num_logits), stop_flag, False
+        self.rows, self.stop_flags = self._world.rows(num_logits), stop_flag
         return self
-
-    def start_generator(self) -> None:
-        """Note that the generator has gradients in this step."""
-        self._updates_generator = True
 
     def finish(self, result: StepResult) -> StepResult:
         """Add all gradients over the processes, and turn means over the rows of this process to those of the batch."""
-        chosen = self._networks if self._updates_generator else self._networks[1:]
-        parameters = [parameter for network in chosen for parameter in network.parameters()]
+        parameters = [each for network in self._networks for each in network.parameters() if each.grad is not None]
         flags = torch.tensor([self.stop_flags], device=result[0].device)
         means, flags = self._world.sum_gradients(parameters, self.rows, torch.stack(result), flags)
         self.stop_flags = flags.item()

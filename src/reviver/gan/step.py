@@ -67,8 +67,6 @@ def gan_step(
     opt_D.zero_grad()
     if options.update_generator:
         (rows.fraction * g_loss).backward(inputs=list(G.parameters()), retain_graph=True)  # ∇_θG L_G
-        if parallel is not None:
-            parallel.start_generator()
     (rows.fraction * (d_loss + penalty)).backward(inputs=list(D.parameters()))  # ∇_θD L_D
     result = StepResult.from_logits(g_loss, d_loss, real_logits, fake_logits)
     result = result if parallel is None else parallel.finish(result)

@@ -213,7 +213,7 @@ def describe(comparison: PathComparison) -> list[str]:
         lines.append(f"{path}: {', '.join(parts)}")
     if comparison.num_pairs:
         title = f"{comparison.num_pairs} random pairs"
-        lines += _table(title, lambda path, name: _format_summary(comparison.averages[path][name]))
+        lines += _table(title, lambda path, name: _format(*(comparison.averages[path][name] or (None,))))
     lines.append(
         f"{NUM_POINTS} points between the ends, {NUM_PAIR_POINTS} between random ones (mean ± standard deviation over the "
         f"pairs); ε = {EPSILON:g}. These lengths cannot be compared with those of VGG's features."
@@ -228,16 +228,9 @@ def _table(title: str, cell_text: Callable[[str, str], str]) -> list[str]:
     return [f"{label:<24}" + "".join(f" {text:>20}" for text in texts) for label, texts in rows.items()]
 
 
-def _format(value: float | None) -> str:
-    return "-" if value is None else f"{value:.{_num_decimals(value)}f}"
-
-
-def _format_summary(summary: Summary | None) -> str:
-    if summary is None or summary.std is None:
-        return _format(summary and summary.mean)
-    return f"{_format(summary.mean)} ± {summary.std:.{_num_decimals(summary.mean)}f}"
-
-
-def _num_decimals(value: float) -> int:
-    """Return the number of decimals that shows four digits; 0 for an integer."""
-    return 0 if value == int(value) else max(0, 3 - math.floor(math.log10(abs(value))))
+def _format(value: float | None, std: float | None = None) -> str:
+    """Return a value, with its standard deviation if there is one, in as many decimals as show four digits of it."""
+    if value is None:
+        return "-"
+    decimals = 0 if value == int(value) else max(0, 3 - math.floor(math.log10(abs(value))))
+    return f"{value:.{decimals}f}" + ("" if std is None else f" ± {std:.{decimals}f}")
