@@ -1,23 +1,33 @@
-"""Help: every command, option and setting is explained with examples that parse; what is imported, and public names."""
+"""Help: every command, option and setting is explained, and every example runs; what is imported, and public names."""
 
 import contextlib
 import dataclasses
 import io
+import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from cyclopts.completion.detect import ShellDetectionError
+from PIL import Image
 
 import reviver
 from reviver.cli import main
 from reviver.cli.app import COMMANDS, build_app, parse
+from reviver.data.images.mnist import Digits, read_mnist
+from reviver.settings.gan import GANConfig
+from reviver.settings.gan_presets import SECONDS as GAN_SECONDS
+from reviver.settings.lstm_presets import SECONDS as LSTM_SECONDS
 from reviver.settings.validation import show_value
 from tests.cli.tiny import PRESETS, TINY_LSTM
 
+MEASUREMENTS = Path(__file__).parents[2] / "docs" / "measurements"
 GROUPS = sorted({words[:length] for words in COMMANDS for length in range(len(words))})
 
 
@@ -27,17 +37,25 @@ def help_of(*words: str) -> str:
     return output.getvalue()
 
 
+def examples_of(words: tuple[str, ...]) -> list[str]:
+    return help_of(*words).partition("Examples:\n")[2].splitlines()
+
+
+def arguments_of(example: str) -> list[str]:
+    return shlex.split(re.split(r"\s{2,}|>", example.strip().removeprefix("reviver "))[0])
+
+
 @pytest.mark.parametrize("words", [*COMMANDS, *GROUPS], ids=" ".join)
 def test_every_command_has_help_and_examples_that_parse(words: tuple[str, ...]) -> None:
     text = help_of(*words)
     assert text.startswith("Usage: reviver")
     assert "ARGS" not in text.splitlines()[0]
     assert "docs/" not in text, "an installed package has no docs"
-    examples = text.partition("Examples:\n")[2]
-    assert " ".join(["reviver", *words]) in examples
-    for line in examples.splitlines():
+    examples = examples_of(words)
+    assert " ".join(["reviver", *words]) in "\n".join(examples)
+    for line in examples:
         assert line.startswith("  reviver"), "no line is too long"
-        arguments = shlex.split(re.split(r"\s{2,}|>", line.strip().removeprefix("reviver "))[0])
+        arguments = arguments_of(line)
         if "--help" not in arguments:
             parse([argument for argument in arguments if argument != "--resume"])  # no run exists here
     if words in COMMANDS:
@@ -59,6 +77,118 @@ def test_help_of_training_explains_every_setting_with_the_values_of_a_preset(kin
     if (kind, name) == ("gan", None):
         assert re.search(r"--image-size INT [^\[]*\[default: 28; at least 4, at most 1024\]", text)
         assert re.search(r"--preset \S+ Settings to start from, with their time on two cores: best 5 min, ", text)
+
+
+def test_times_of_presets_are_those_of_the_measurements() -> None:
+    """Within a factor of 1.5 of what docs/measurements have, since machines differ."""
+    checked = set()
+    epoch = json.loads((MEASUREMENTS / "gan_epoch.json").read_text())["seconds_per_epoch"]["ours"]["median"]
+    for kind, seconds, file in (("lstm", LSTM_SECONDS, "recall"), ("gan", GAN_SECONDS, "gan_quality")):
+        assert seconds.keys() == PRESETS[kind].keys()
+        goals = json.loads((MEASUREMENTS / f"{file}.json").read_text())["goals"]
+        for name, preset in PRESETS[kind].items():
+            rows = goals.get({"original": "report"}.get(name, name), {"rows": []})["rows"]
+            if kind == "gan" and preset.batch_size == GANConfig().batch_size:
+                rows = [{"seconds": epoch, "epochs": 1}]
+            scales = [1 if kind == "lstm" else preset.epochs / row["epochs"] for row in rows]
+            measured = [row["seconds"] * scale for row, scale in zip(rows, scales, strict=True)]
+            if measured:
+                assert min(measured) / 1.5 <= seconds[name] <= 1.5 * max(measured), name
+                checked.add(name)
+    assert len(checked) > 12
+
+
+@pytest.fixture(scope="module")
+def example_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Yield a folder with the runs and files that examples name, and an MNIST of 64 images."""
+    folder = tmp_path_factory.mktemp("examples")
+    rng = np.random.default_rng(0)
+    (folder / "photos").mkdir()
+    for name in ("photos/1", "photos/2", "photos/3", "a", "b", "three", "eight"):
+        Image.fromarray(rng.integers(0, 256, (70, 70), dtype=np.uint8)).save(folder / f"{name}.png")
+    arrays = {"images": rng.integers(0, 256, (40, 28, 28), dtype=np.uint8), "labels": np.arange(40) % 10}
+    np.savez(folder / "labeled.npz", **arrays, test_images=arrays["images"], test_labels=arrays["labels"])
+    rows = "".join(f'"{rng.random()} {rng.random()} {rng.random()}",{"ab"[i % 2]}\n' for i in range(40))
+    for name in ("mine", "test", "new"):
+        (folder / f"{name}.csv").write_text("sequence,label\n" + rows)
+    (folder / "learning-rates.toml").write_text(
+        'command = "lstm train"\n[settings]\nlength = 3\nepochs = 1\nhidden_size = 4\n[grid]\nlearning_rate = [1e-3]\n'
+    )
+    digits = {part: Digits(*(array[:64] for array in read_mnist(part))) for part in ("train", "test")}
+    with contextlib.chdir(folder), pytest.MonkeyPatch.context() as patch:
+        patch.setattr("reviver.data.images.image_set.read_mnist", lambda part="train": digits[part])
+        for name, words in RUNS.items():
+            assert main([*shlex.split(words), *shortened(shlex.split(words)), "--out", f"runs/{name}", "--quiet"]) == 0
+        extractor = "gan train-extractor --data labeled.npz --epochs 1 --out fashion.safetensors --quiet"
+        assert main(extractor.split()) == 0
+        for copy in ("deep", "long", "recall"):
+            shutil.copytree("runs/lstm", f"runs/{copy}")
+        shutil.copytree("runs/mine", "runs/patients")
+        yield folder
+
+
+RUNS = {
+    "lstm": "lstm train",
+    "mine": "lstm train --preset series --data mine.csv",
+    "gan": "gan train",
+    "fashion": "gan train --data labeled.npz",
+    "conditional": "gan train --conditional",
+}
+"""Trainings of the runs that examples name."""
+
+
+def options_in(text: str) -> dict[str, str]:
+    words = text.split()
+    return dict(zip(words[::2], words[1::2], strict=True))
+
+
+SHORTER = {
+    "lstm train": options_in("--epochs 1 --hidden-size 8 --data-size 60"),
+    "gan train": options_in("--epochs 1 --batch-size 16 --latent-size 8 --batch-norm-samples 9 --eval-samples 9"),
+    "gan evaluate": options_in("--num-samples 20"),
+    "gan train-extractor": options_in("--epochs 1"),
+    "lstm curve": options_in("--sequences 64 --jobs 1 --network rnn"),
+}
+"""Options that shorten the examples of a command."""
+REPLACED = {"fashion-mnist": "labeled.npz", "$(cat digits.txt)": "1 2 3 2"}
+"""Words of examples that this test replaces."""
+NOT_RUN = (
+    *("report", "sweep learning-rates.toml --", "lstm curve$", "--install", "series.parquet", "packed-series"),
+    *("--from 3", "gan interpolate .*--metrics", "--view CODE"),
+)
+"""Examples that need hours, a cluster, pyarrow, or a GAN that has learned digits, or that change the user's shell."""
+
+
+def shortened(arguments: list[str]) -> list[str]:
+    options = SHORTER.get(" ".join(arguments[:2]), {})
+    return [word for option, value in options.items() if option not in arguments for word in (option, value)]
+
+
+HEAVY = ["lstm trace", "lstm curve", "gan project", "gan interpolate", "plot", "sweep", "explore"]
+"""Commands whose examples take seconds each; tests of their own run these commands quicker."""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(words, marks=[pytest.mark.long] * (" ".join(words) in HEAVY))
+        for words in [*COMMANDS, *GROUPS]
+        if words
+    ],
+    ids=" ".join,
+)
+def test_examples_run(words: tuple[str, ...], example_folder: Path) -> None:
+    for line in examples_of(words):
+        arguments = arguments_of(line)
+        if "--help" in arguments or any(re.search(part, " ".join(arguments)) for part in NOT_RUN):
+            continue
+        options = SHORTER.get(" ".join(arguments[:2]), {})
+        values = [options.get(option, value) for option, value in zip(["", *arguments], arguments, strict=False)]
+        values = [REPLACED.get(value, value) for value in values]
+        if arguments[1].startswith(("train", "pack")) and "--out" in values and "--resume" not in values:
+            path = Path(values[values.index("--out") + 1])
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        assert main([*values, *shortened(values)]) == 0, line
 
 
 def test_completion(monkeypatch: pytest.MonkeyPatch) -> None:
