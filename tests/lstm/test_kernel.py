@@ -309,7 +309,8 @@ def test_memory_is_reused_only_when_its_tensor_and_all_views_are_gone(monkeypatc
     memory.empty(4 * LARGE + 1)  # for which none is large enough, so all are freed
     memory.empty(LARGE - 1)  # too small to be kept, and not taken from a kept one
     assert [block.numel() for block in memory._free] == [4 * LARGE + 1]
-    memory._free.clear()
+    memory.empty(LARGE)  # for which that is more than twice too large
+    assert [block.numel() for block in memory._free] == [LARGE]
     monkeypatch.setattr(memory, "MAX_BYTES", 3 * memory.MIN_BYTES)
     buffers = [memory.empty(LARGE) for _ in range(5)]
     assert len({buffer.data_ptr() for buffer in buffers}) == 5
