@@ -306,10 +306,10 @@ def test_memory_is_reused_only_when_its_tensor_and_all_views_are_gone(monkeypatc
     assert view.eq(3.0).all()
     del view
     assert memory.empty(LARGE).data_ptr() == address  # half of the buffer would do
-    memory.empty(4 * LARGE + 1)  # for which none is large enough, so all are freed
+    memory.empty(3 * LARGE)  # for which none is large enough, so all are freed
     memory.empty(LARGE - 1)  # too small to be kept, and not taken from a kept one
-    assert [block.numel() for block in memory._free] == [4 * LARGE + 1]
-    memory.empty(LARGE)  # for which that is more than twice too large
+    assert [block.numel() for block in memory._free] == [3 * LARGE]
+    memory.empty(LARGE)  # for which that is more than twice as large
     assert [block.numel() for block in memory._free] == [LARGE]
     monkeypatch.setattr(memory, "MAX_BYTES", 3 * memory.MIN_BYTES)
     buffers = [memory.empty(LARGE) for _ in range(5)]
