@@ -93,11 +93,6 @@ def test_equals_the_equations_in_float64(T, B, I, H, layers, bidirectional, trai
         assert torch.equal(results[0] == 0, exact_results[0] == 0), "the masks are the same bits"
 
 
-def pooled(ours, exact):
-    """The relative error of several tensors together, by their root mean square."""
-    return spread(*([torch.cat([tensor.flatten() for tensor in tensors])] for tensors in (ours, exact)))
-
-
 def spread(ours, exact):
     """The largest relative error of several tensors, each by its root mean square."""
     return max(
@@ -125,9 +120,7 @@ def test_bf16_equals_the_equations_in_bf16(T, B, I, H, layers, bidirectional, tr
     assert spread(gradients, equations_gradients) < 5e-3
 
     exact_results, exact_gradients = run(exact.train(training), x, h, c, lengths)
-    assert pooled(results, exact_results) < 1e-2
-    assert pooled(gradients, exact_gradients) < 5e-2
-    if H >= 8:  # in fewer units a sum often cancels to nearly 0, and no bound holds for each tensor by itself
+    if H >= 8:  # in fewer units a sum often cancels to nearly 0, and no bound holds
         assert spread(results, exact_results) < 1e-2
         assert spread(gradients, exact_gradients) < 5e-2
 
@@ -177,9 +170,8 @@ def test_thread_count_changes_no_mask_and_repetition_no_bit(precision, threads):
         assert worst(gradients, runs[0][1]) < 1e-5
 
 
+@pytest.mark.parametrize(("kind", "hidden_size"), [("step", 130), ("zoneout", 200)])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("hidden_size", [130, 200])
-@pytest.mark.parametrize("kind", ["step", "zoneout"])
 def test_threads_that_share_the_units_of_one_sequence_change_no_bit(kind, hidden_size, precision, threads):
     lstm = LSTM(10, hidden_size, bidirectional=True, hidden_dropout=0.3, hidden_dropout_kind=kind, precision=precision)
     x, h, c = data(lstm, 40, 1)
@@ -206,18 +198,6 @@ def test_two_python_threads_at_once():
         assert max(pool.map(worst_of_ten, (0, 1))) < 1e-5
 
 
-def test_zero_gradients_and_unused_outputs():
-    ours, exact = pair(3, 20, hidden_dropout=0.5)
-    x, _, _ = data(ours, 5, 4)
-    for pick in (lambda output, state: output[2].sum(), lambda output, state: state[1].sum()):
-        gradients = []
-        for lstm in (ours, exact):
-            lstm.zero_grad()
-            pick(*lstm(x.to(lstm.weight_ih_l0.dtype), rng=torch.Generator().manual_seed(1))).backward()
-            gradients.append([parameter.grad for parameter in lstm.parameters()])
-        assert worst(*gradients) < 1e-4
-
-
 def test_no_denormal_numbers_come_out_and_the_mode_is_restored(threads):
     lstm = LSTM(2, 16)
     x, h, c = data(lstm, 20, 3)
@@ -238,56 +218,32 @@ def test_no_denormal_numbers_come_out_and_the_mode_is_restored(threads):
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # opcheck itself looks at it
-def test_opcheck():
+def test_the_operators_keep_torchs_rules_and_refuse_second_derivatives_with_the_remedy():
     weights = LSTM(3, 20).stacked_weights()[:4]
     x, h, c = torch.randn(5, 4, 3, requires_grad=True), torch.randn(4, 20, requires_grad=True), torch.zeros(4, 20)
-    seed, lengths = torch.tensor(5), torch.tensor([5, 3, 1, 2])
-    for save, precision in ((library.SAVE_ALL, "fp32"), (library.SAVE_ALL, "bf16"), (2, "fp32")):
-        arguments = (x, h, c, *weights, lengths, seed, 0.5, "step", False, save, precision)
-        torch.library.opcheck(ops.lstm_forward, arguments)
-    no_grad = [weight.detach() for weight in weights]
-    forward = (x.detach(), h.detach(), c, *no_grad, None, None, 0.0, "none", True, library.SAVE_ALL, "bf16")
-    output, _, _, gates, cells = ops.lstm_forward(*forward)
-    backward = (torch.ones_like(output), None, None, output, gates, cells, True, True, *forward)
-    torch.library.opcheck(ops.lstm_backward, backward)
-
-
-def test_second_derivatives_of_the_operator_are_refused_with_the_remedy():
-    lstm = LSTM(2, 5)
-    x = torch.randn(3, 2, 2, requires_grad=True)
-    h, weights = torch.zeros(2, 5), lstm.stacked_weights()[:4]
-    output, *_ = ops.lstm_forward(x, h, h, *weights, None, None, 0.0, "none", False, library.SAVE_ALL, "fp32")
+    rest = torch.tensor([5, 3, 1, 2]), torch.tensor(5), 0.5, "step", False
+    for save, precision in ((library.SAVE_ALL, "bf16"), (2, "fp32")):
+        torch.library.opcheck(ops.lstm_forward, (x, h, c, *weights, *rest, save, precision))
+    output, *_ = ops.lstm_forward(x, h, c, *weights, *rest, library.SAVE_ALL, "fp32")
     (gradient,) = torch.autograd.grad(output.sum(), x, create_graph=True)
     with pytest.raises(RuntimeError, match=r"no second derivatives .*; compute inside `with .*reference"):
         gradient.sum().backward()
-    with kernel.reference():
-        (gradient,) = torch.autograd.grad(lstm(x)[0].sum(), x, create_graph=True)
-    gradient.sum().backward()
-    assert x.grad.any()
 
 
-def test_backward_twice_and_wanted_inputs_only():
-    lstm = LSTM(2, 5)
-    x = torch.randn(3, 2, 2, requires_grad=True)
-    loss = lstm(x)[0].sum()
-    first = torch.autograd.grad(loss, x, retain_graph=True)
-    assert torch.equal(first[0], torch.autograd.grad(loss, x)[0])
-    lstm.requires_grad_(requires_grad=False)
-    lstm(x)[0].sum().backward()
-    torch.testing.assert_close(x.grad, first[0])
-
-
-def test_applies_only_to_float32_on_a_cpu():
-    x = torch.zeros(1)
-    assert kernel.applies(x) == kernel.available()
-    assert not kernel.applies(x, x.double())
-    assert not kernel.applies(x, x.to("meta"))
-    with kernel.reference():
-        assert not kernel.applies(x)
-    with torch.autocast("cpu", torch.float16):
-        assert not kernel.applies(x)
-    with torch.autocast("cpu", torch.bfloat16):  # in which the kernel rounds the operands, too
-        assert kernel.applies(x) == kernel.available()
+@pytest.mark.parametrize("pick", [lambda output, state: output[2].sum(), lambda output, state: state[1].sum()])
+def test_backward_of_one_output_twice_and_of_wanted_inputs_only(pick):
+    ours, exact = pair(3, 20, hidden_dropout=0.5)
+    gradients = []
+    for lstm in (ours, exact):
+        x = data(ours, 5, 4)[0].to(lstm.weight_ih_l0.dtype).requires_grad_()
+        loss = pick(*lstm(x, rng=torch.Generator().manual_seed(1)))
+        loss.backward(retain_graph=True)
+        gradients.append([x.grad, *(parameter.grad for parameter in lstm.parameters())])
+        assert torch.equal(torch.autograd.grad(loss, x)[0], x.grad)
+        lstm.requires_grad_(requires_grad=False)
+        loss = pick(*lstm(x, rng=torch.Generator().manual_seed(1)))
+        torch.testing.assert_close(torch.autograd.grad(loss, x)[0], x.grad)
+    assert worst(*gradients) < 1e-4
 
 
 @pytest.mark.parametrize(
@@ -307,27 +263,27 @@ def test_torch_runs_what_it_computes_faster(has_amx, hidden_size, grad, autocast
     lstm, x = LSTM(2, hidden_size), torch.zeros(3, 2, 2)
     with torch.set_grad_enabled(grad), torch.autocast("cpu", autocast, enabled=autocast is not None):
         assert kernel.torch_runs(lstm, x) == expected
+        assert kernel.applies(x) == (autocast is not torch.float16)
         monkeypatch.setattr(kernel, "available", lambda: False)
         assert kernel.torch_runs(lstm, x) == (expected if grad or autocast else True)
 
 
-@pytest.mark.parametrize(
-    ("options", "training", "expected"),
-    [
+def test_torch_runs_only_what_it_can_compute():
+    exact = {"dtype": torch.float64}
+    for options, training, expected in (
         ({"hidden_dropout": 0.5}, True, False),
-        ({"hidden_dropout": 0.5, "dtype": torch.float64}, False, True),
-        ({"hidden_dropout": 0.5, "hidden_dropout_kind": "zoneout", "dtype": torch.float64}, False, False),
-        ({"precision": "bf16", "dtype": torch.float64}, False, False),
-        ({"dtype": torch.float64}, True, True),
+        ({"hidden_dropout": 0.5} | exact, False, True),
+        ({"hidden_dropout": 0.5, "hidden_dropout_kind": "zoneout"} | exact, False, False),
+        ({"precision": "bf16"} | exact, False, False),
         ({"proj_size": 2}, True, True),
-    ],
-)
-def test_torch_runs_only_what_it_can_compute(options, training, expected):
-    lstm = LSTM(2, 4, **options).train(training)
-    x = torch.zeros(3, 2, 2, dtype=lstm.weight_ih_l0.dtype)
-    assert kernel.torch_runs(lstm, x) == expected
-    with kernel.reference():
-        assert not kernel.torch_runs(lstm, x)
+    ):
+        lstm = LSTM(2, 4, **options).train(training)
+        x = torch.zeros(3, 2, 2, dtype=lstm.weight_ih_l0.dtype)
+        assert kernel.torch_runs(lstm, x) == expected, options
+        assert kernel.applies(x) == (x.dtype == torch.float32)
+        with kernel.reference():
+            assert not kernel.torch_runs(lstm, x)
+            assert not kernel.applies(x)
 
 
 # Large buffers that are reused -----------------------------------------------------------------------------------------
@@ -336,16 +292,9 @@ LARGE = memory.MIN_BYTES // 4
 """Floats of the smallest buffer that is kept."""
 
 
-@pytest.fixture
-def no_kept_buffers():
-    gc.collect()
-    memory._free.clear()
-    yield
-    memory._free.clear()
-
-
-@pytest.mark.usefixtures("no_kept_buffers")
 def test_memory_is_reused_only_when_its_tensor_and_all_views_are_gone(monkeypatch):
+    gc.collect()
+    monkeypatch.setattr(memory, "_free", [])
     first = memory.empty(2, LARGE)
     view, address = first[1], first.data_ptr()
     assert (first.shape, first.dtype) == ((2, LARGE), torch.float32)
@@ -356,27 +305,14 @@ def test_memory_is_reused_only_when_its_tensor_and_all_views_are_gone(monkeypatc
     second.zero_()
     assert view.eq(3.0).all()
     del view
-    assert memory.empty(2 * LARGE).data_ptr() == address
     assert memory.empty(LARGE).data_ptr() == address  # half of the buffer would do
-    assert len(memory._free) == 1
-    larger = memory.empty(4 * LARGE + 1)  # for which none is large enough, so all are freed
-    assert not memory._free
-    del larger, second
+    memory.empty(3 * LARGE)  # for which none is large enough, so all are freed
     memory.empty(LARGE - 1)  # too small to be kept, and not taken from a kept one
-    assert sorted(block.numel() for block in memory._free) == [2 * LARGE, 4 * LARGE + 1]
-    memory._free.clear()
+    assert [block.numel() for block in memory._free] == [3 * LARGE]
+    memory.empty(LARGE)  # for which that is more than twice as large
+    assert [block.numel() for block in memory._free] == [LARGE]
     monkeypatch.setattr(memory, "MAX_BYTES", 3 * memory.MIN_BYTES)
     buffers = [memory.empty(LARGE) for _ in range(5)]
     assert len({buffer.data_ptr() for buffer in buffers}) == 5
     del buffers
     assert len(memory._free) == 3, "kept memory is bounded"
-
-
-def test_buffers_are_float32_whatever_the_defaults():
-    torch.set_default_dtype(torch.float64)
-    try:
-        with torch.device("meta"):
-            buffers = memory.empty(3), memory.empty(LARGE)
-            assert all(tensor.dtype == torch.float32 and tensor.is_cpu for tensor in buffers)
-    finally:
-        torch.set_default_dtype(torch.float32)

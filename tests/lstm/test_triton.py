@@ -1,8 +1,5 @@
 """The Triton kernels of the LSTM in Triton's interpreter, which runs them without a GPU, against the equations."""
 
-import json
-import os
-import subprocess
 import sys
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -63,8 +60,8 @@ def equations(inputs, lengths=None, seed=None, *, dropout=0.0, kind="none", reve
 
 
 def make_inputs(T, B, I, H, bias=True):  # noqa: E741
-    inputs = [torch.randn(T, B, I), torch.randn(B, H), torch.randn(B, H), torch.randn(4 * H, I), torch.randn(4 * H, H)]
-    inputs = [*inputs[:3], *(weight / weight.shape[1] ** 0.5 for weight in inputs[3:])]
+    inputs = [torch.randn(T, B, I), torch.randn(B, H), torch.randn(B, H)]
+    inputs += [torch.randn(4 * H, size) / size**0.5 for size in (I, H)]
     return [tensor.requires_grad_() for tensor in (*inputs, *(torch.randn(2, 4 * H) if bias else []))]
 
 
@@ -115,15 +112,24 @@ def test_outputs_states_and_gradients_equal_the_equations(
         assert all(map(torch.equal, ours(inputs, lengths, seed, **options), outputs))
 
 
+def test_bf16_rounds_the_operands_of_the_matmuls_outside_the_kernel():
+    """The interpreter has no bfloat16 for those inside."""
+    a, b, options = torch.randn(5, 6), torch.randn(6, 7), cuda.Options("none", 0.0, False, "bf16")
+    expected = a.bfloat16().double() @ b.bfloat16().double()
+    torch.testing.assert_close(cuda._matmul(a, b, options), expected.float(), atol=1e-6, rtol=1e-6)
+    assert cuda._operand(b.T, options).dtype == torch.bfloat16
+
+
 @pytest.mark.parametrize("used", range(3))
 def test_gradients_of_some_inputs_for_one_output_and_twice(used):
     inputs = make_inputs(3, 2, 3, 5)
-    options = {"dropout": 0.3, "kind": "zoneout"}
-    outputs, exact = (function(inputs, None, SEED, **options) for function in (ours, equations))
+    outputs, exact = (function(inputs, None, SEED, dropout=0.3, kind="zoneout") for function in (ours, equations))
     wanted = [inputs[4], *inputs[:used]]
     found, again, expected = (gradients([o[used]], wanted) for o in (outputs, outputs, exact))
     assert all(map(torch.equal, found, again))
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+    with pytest.raises(RuntimeError, match="no second derivatives"):
+        torch.autograd.grad(outputs[used].sum(), inputs, create_graph=True)
 
 
 @pytest.mark.parametrize("reverse", [False, True])
@@ -139,46 +145,12 @@ def test_what_is_beyond_the_end_of_a_sequence_does_not_matter(reverse):
         assert torch.equal(zero, nan)
 
 
-def test_a_state_that_is_not_finite_passes_to_the_output():
-    inputs = [tensor.detach() for tensor in make_inputs(*SHAPE)]
-    inputs[2][3, 4] = float("nan")
-    output, _, _ = ours(inputs)
-    assert output[0, 3, 4].isnan()
-    assert output[1:, 3].isnan().all()
-    assert output[:, [0, 1, 2, *range(4, 17)]].isfinite().all()
-
-
-def test_second_derivatives_and_changes_in_place_are_refused():
-    inputs = make_inputs(2, 2, 3, 5)
-    output, _, _ = ours(inputs, None, SEED, dropout=0.3, kind="step")
-    with pytest.raises(RuntimeError, match="no second derivatives"):
-        torch.autograd.grad(output.sum(), inputs, create_graph=True)
-    with pytest.raises(RuntimeError, match="inplace"):
-        output.mul_(2.0).sum().backward()
-
-
-def test_bf16_rounds_the_operands_of_the_matmuls_outside_the_kernel():
-    a, b, options = torch.randn(5, 6), torch.randn(6, 7), cuda.Options("none", 0.0, False, "bf16")
-    expected = a.bfloat16().double() @ b.bfloat16().double()
-    torch.testing.assert_close(cuda._matmul(a, b, options), expected.float(), atol=1e-6, rtol=1e-6)
-    assert cuda._operand(b.T, options).dtype == torch.bfloat16
-
-
-FLOATS = "of torch.float32 on cpu"
-
-
 @pytest.mark.parametrize(
     ("change", "kind", "message"),
     [
-        ({"h": torch.zeros(2, 5)}, "step", rf"^h must be \[3, 5\] {FLOATS}, got \[2, 5\] {FLOATS}$"),
-        ({"W": torch.zeros(5, 2)}, "step", r"^W must be \[20, 2\] of .*, got \[5, 2\] of "),
-        (
-            {"x": torch.zeros(2, 3, 2).double()},
-            "step",
-            rf"^x must be \[2, 3, 2\] {FLOATS}, got .* torch.float64 on cpu$",
-        ),
-        ({"U": torch.zeros(20, 5, device="meta")}, "step", r"^U must be .* on cpu, got .* on meta$"),
-        ({"lengths": torch.zeros(3)}, "step", rf"^lengths must be \[3\] of torch.int64 on cpu, got \[3\] {FLOATS}$"),
+        ({"W": torch.zeros(5, 2)}, "step", r"^W must be \[20, 2\] of torch.float32 on cpu, got \[5, 2\] of "),
+        ({"x": torch.zeros(2, 3, 2).double()}, "step", r"^x must be \[2, 3, 2\] .*, got .* torch.float64 on cpu$"),
+        ({"lengths": torch.zeros(3)}, "step", r"^lengths must be \[3\] of torch.int64 on cpu, got .* torch.float32 "),
         ({"seed": None}, "step", r"^kind must be one of .*, with a seed only if it is random, got step$"),
         ({}, "gal", r"^kind must be one of none, step, variational, zoneout, zoneout_mean, .*, got gal$"),
     ],
@@ -187,32 +159,6 @@ def test_arguments_that_do_not_fit(change, kind, message):
     inputs = Inputs(*make_inputs(2, 3, 2, 5), None, SEED)._replace(**change)
     with pytest.raises(DataError, match=message):
         cuda.unroll(inputs, cuda.Options(kind, 0.3, False, "ieee"))
-
-
-def test_available_in_the_interpreter_and_not_without_a_gpu(monkeypatch):
-    assert cuda.available()
-    cuda.available.cache_clear()
-    monkeypatch.delenv("TRITON_INTERPRET")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert not cuda.available()
-    cuda.available.cache_clear()
-
-
-@pytest.mark.timeout(600)  # seconds on an idle machine
-def test_kernels_compile_for_an_a100_without_spills_and_triton_is_imported_only_then():
-    """In a process that compiles kernels instead of interpreting them. `make gpu-compile` compiles more of them."""
-    code = """if True:
-        import json, sys, reviver
-        from reviver.lstm.kernel import cuda
-        cuda.available()
-        assert 'triton' not in sys.modules
-        from benchmarks.gpu import compile_kernels
-        print(json.dumps(compile_kernels((32,), (80,), ('tf32x3',))))"""
-    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
-    command = [sys.executable, "-c", code]
-    rows = json.loads(subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout)
-    assert [row["kernel"] for row in rows] == ["forward", "backward"]
-    assert all(row["spills"] == 0 and row["shared_kb"] <= 99 for row in rows)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA")

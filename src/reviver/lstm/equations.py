@@ -3,8 +3,6 @@
 Shapes: B batch, T time, I input size, H hidden size, P size of the hidden state.
 """
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -56,30 +54,19 @@ def unroll(
         return after, torch.where(active, new.h, 0.0)
 
     if is_exporting:
-        return _scan(step, x, state, masks, reverse=reverse)
+        # A loop in Python would become T copies of a step in the program; with `scan` the number of steps can be dynamic.
+        # The program consists of torch's own operators: whoever loads it needs neither Reviver nor a compiler.
+        from torch._higher_order_ops.scan import scan  # imports much of the compiler
+
+        def combine(before: tuple[Tensor, Tensor], now: dict[str, Tensor]) -> tuple[tuple[Tensor, Tensor], Tensor]:
+            after, output = step(LSTMState(*before), now["x"], now.get("mask"), now["t"])
+            return (after.h, after.c), output.clone()  # scan wants results that share no memory
+
+        inputs = {"x": x, "t": torch.arange(x.shape[0], device=x.device)}  # [T, ...] each
+        inputs |= {} if masks is None else {"mask": masks}
+        (h, c), output = scan(combine, (state.h.clone(), state.c.clone()), inputs, reverse=reverse)
+        return output, LSTMState(h, c)
     outputs = [state.h] * len(x)
     for t in reversed(range(len(x))) if reverse else range(len(x)):
         state, outputs[t] = step(state, x[t], None if masks is None else masks[t], t)
     return torch.stack(outputs), state
-
-
-def _scan(
-    step: Callable[..., tuple[LSTMState, Tensor]], x: Tensor, state: LSTMState, masks: Tensor | None, *, reverse: bool
-) -> tuple[Tensor, LSTMState]:
-    """Run the steps by `scan`, a loop inside an exported program, so that the number of steps can be dynamic.
-
-    A loop in Python becomes T copies of a step in the program. The program consists of torch's own operators: whoever
-    loads it needs neither Reviver nor a compiler.
-    """
-    from torch._higher_order_ops.scan import scan  # imports much of the compiler
-
-    inputs = {"x": x, "t": torch.arange(x.shape[0], device=x.device)}  # [T, ...] each
-    if masks is not None:
-        inputs["mask"] = masks
-
-    def combine(before: tuple[Tensor, Tensor], now: dict[str, Tensor]) -> tuple[tuple[Tensor, Tensor], Tensor]:
-        after, output = step(LSTMState(*before), now["x"], now.get("mask"), now["t"])
-        return (after.h, after.c), output.clone()  # scan wants results that share no memory
-
-    (h, c), output = scan(combine, (state.h.clone(), state.c.clone()), inputs, reverse=reverse)
-    return output, LSTMState(h, c)

@@ -106,12 +106,9 @@ def check_exportable(network: LSTMClassifier | RNNClassifier) -> None:
 
 
 def _standardize(graph: Graph, x: str, standardization: Standardization) -> str:
-    """Return (x - mean) / scale.
-
-    The mean is subtracted in two parts, float32 and the rest: a mean that is large beside the scale keeps its digits,
-    without float64, which many runtimes lack.
-    """
+    """Return (x - mean) / scale."""
     mean = np.array(standardization.mean)
+    # In two parts, a mean that is large beside the scale keeps its digits without float64, which many runtimes lack.
     rounded = mean.astype(np.float32)
     x = graph.add("Sub", x, graph.constant(rounded))
     x = graph.add("Sub", x, graph.constant((mean - rounded).astype(np.float32)))

@@ -5,12 +5,10 @@ rules for `torch.func`, forward-mode AD and, in float32 on a CPU, second derivat
 the number of steps. The measurements behind the rule are in docs/measurements/lstm_dispatch.json.
 """
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
-from functools import cache
 from typing import TYPE_CHECKING
 
 import torch
@@ -34,7 +32,6 @@ AMX_HIDDEN_SIZE = 512
 _KNOWN_TYPES = (Tensor, nn.Parameter, nn.Buffer, FakeTensor)
 """Classes of tensors that the kernel can compute with. Others have a meaning of their own, which the equations keep."""
 
-_log = logging.getLogger(__name__)
 _switched_off: ContextVar[bool] = ContextVar("_switched_off", default=False)
 
 
@@ -113,15 +110,7 @@ def applies(x: Tensor, *others: Tensor | None) -> bool:
         return False
     if device == "cpu":
         return available()
-    return not is_switched_off() and not torch.compiler.is_compiling() and _has_cuda_kernels()
-
-
-@cache
-def _has_cuda_kernels() -> bool:
-    """Return whether the kernels for CUDA can run; if not, log it once."""
-    if not cuda.available():
-        _log.warning("LSTM: no Triton for this GPU, so dropout of the hidden state runs step by step, which is slow")
-    return cuda.available()
+    return not is_switched_off() and not torch.compiler.is_compiling() and cuda.available()
 
 
 def unroll(

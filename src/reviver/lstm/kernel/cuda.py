@@ -6,6 +6,7 @@ W x of all steps is one matmul before the kernel, and the gradients of W and U a
 computes the masks anew from the seed. Triton is imported by the first computation.
 """
 
+import logging
 import os
 from collections.abc import Mapping
 from functools import cache
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor
 
 from reviver.errors import DataError
-from reviver.lstm.kernel.library import KINDS, Inputs
+from reviver.lstm.kernel.library import KINDS, Inputs, check
 
 SEQUENCE_UNITS = 256
 """Largest H for which one launch runs all steps. There a multiprocessor reads U once a step from the L2 cache, 1 MB at
@@ -25,6 +26,9 @@ most. Beyond this, each step is a launch of programs that share the units. An es
 
 ROWS = 16
 """Rows of the batch per program: the least that tensor cores multiply."""
+
+
+_log = logging.getLogger(__name__)
 
 
 class Options(NamedTuple):
@@ -38,13 +42,18 @@ class Options(NamedTuple):
 
 @cache
 def available() -> bool:
-    """Return whether the kernels can run: Triton is installed, and there is a GPU for it or its interpreter is on."""
+    """Return whether the kernels can run: Triton is installed, and there is a GPU for it or its interpreter is on.
+
+    If not, log it; the first call decides.
+    """
     triton = find_spec("triton")
-    if triton is None or triton.origin is None:  # a folder of that name is found, too
-        return False
-    if os.environ.get("TRITON_INTERPRET") == "1":
-        return True
-    return torch.version.cuda is not None and torch.cuda.is_available() and torch.cuda.get_device_capability() >= (8, 0)
+    found = triton is not None and triton.origin is not None  # a folder of that name is found, too
+    if found and os.environ.get("TRITON_INTERPRET") != "1":
+        is_cuda = torch.version.cuda is not None and torch.cuda.is_available()
+        found = is_cuda and torch.cuda.get_device_capability() >= (8, 0)
+    if not found:
+        _log.warning("LSTM: no Triton for this GPU, so dropout of the hidden state runs step by step, which is slow")
+    return found
 
 
 def unroll(inputs: Inputs, options: Options) -> tuple[Tensor, Tensor, Tensor]:
@@ -59,7 +68,9 @@ def unroll(inputs: Inputs, options: Options) -> tuple[Tensor, Tensor, Tensor]:
     Raises:
         DataError: if a shape, a dtype or the kind does not fit.
     """
-    _check(inputs, options.kind)
+    check(inputs)
+    if options.kind not in KINDS or (inputs.seed is None) != (options.kind in {"none", "zoneout_mean"}):
+        raise DataError(f"kind must be one of {', '.join(KINDS)}, with a seed only if it is random, got {options.kind}")
     x, h, c, W, U, b_ih, b_hh, lengths, seed = inputs
     b = b_ih + b_hh if b_ih is not None and b_hh is not None else b_ih
     if lengths is not None:  # what is beyond the end of a sequence must not matter, not even a NaN
@@ -118,11 +129,7 @@ class _LSTMFunction(torch.autograd.Function):
 
 
 def _forward(*arguments: Any, save: bool) -> tuple[Tensor, ...]:
-    """Return the output and the last h and c, then h and c of all slots and the gates [T, B, 4H] for the backward pass.
-
-    The arguments are x, h, c, W, U, b, lengths, seed and options. Unless `save`, there is only one slot of c, and the
-    last tensor does not hold the gates.
-    """
+    """Return the output and the last h and c, then h and c of all slots and the gates [T, B, 4H]; the last two if `save`."""
     x, h, c, W, U, b, lengths, seed, options = arguments
     (T, B, I), H = x.shape, h.shape[1]  # noqa: E741
     gates = _matmul(x.reshape(T * B, I), W.T, options).view(T, B, 4 * H)  # of all steps
@@ -189,17 +196,3 @@ def launch(kernel: str, tensors: Mapping[str, Tensor | None], options: Options, 
     steps = T if programs == 1 else 1
     for begin in range(0, T, steps):
         function[-(-B // ROWS), programs](**tensors, begin=begin, end=begin + steps, **sizes)
-
-
-def _check(inputs: Inputs, kind: str) -> None:
-    """Raise DataError for arguments with which the kernels would compute nonsense or leave a tensor."""
-    (_, B, I), H = inputs.x.shape, inputs.h.shape[1]  # noqa: E741
-    bias = (4 * H,)
-    shapes = inputs.x.shape, (B, H), (B, H), (4 * H, I), (4 * H, H), bias, bias, (B,), ()
-    for name, tensor, shape in zip(Inputs._fields, inputs, shapes, strict=True):
-        dtype, device = torch.int64 if name in {"lengths", "seed"} else torch.float32, inputs.x.device
-        if tensor is not None and (tensor.shape != shape or tensor.dtype != dtype or tensor.device != device):
-            got = f"{list(tensor.shape)} of {tensor.dtype} on {tensor.device}"
-            raise DataError(f"{name} must be {list(shape)} of {dtype} on {device}, got {got}")
-    if kind not in KINDS or (inputs.seed is None) != (kind in {"none", "zoneout_mean"}):
-        raise DataError(f"kind must be one of {', '.join(KINDS)}, with a seed only if it is random, got {kind}")

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from reviver.errors import DataError
 from reviver.lstm.native.library import NativeLibrary
 
 KINDS = ("none", "step", "variational", "zoneout", "zoneout_mean")
@@ -25,6 +26,20 @@ class Inputs(NamedTuple):
     b_hh: Tensor | None  # second bias
     lengths: Tensor | None  # number of steps of each sequence, [B] int64; all T if None
     seed: Tensor | None  # seed of the masks, [] int64 (see `dropout.draw_seed`); None for "none" and "zoneout_mean"
+
+
+def check(inputs: Inputs) -> None:
+    """Raise DataError if a kernel would read beyond the end of a tensor, or take it for another."""
+    (T, B, I), H, device = inputs.x.shape, inputs.h.shape[1], inputs.x.device  # noqa: E741
+    state, bias = (B, H), (4 * H,)
+    shapes = (T, B, I), state, state, (4 * H, I), (4 * H, H), bias, bias, (B,), ()
+    for name, tensor, shape in zip(Inputs._fields, inputs, shapes, strict=True):
+        dtype = torch.int64 if name in {"lengths", "seed"} else torch.float32
+        if tensor is not None and (tensor.shape != shape or tensor.dtype != dtype or tensor.device != device):
+            got = f"{list(tensor.shape)} of {tensor.dtype} on {tensor.device}"
+            raise DataError(f"{name} must be {list(shape)} of {dtype} on {device}, got {got}")
+    if 0 in (T, B, I):
+        raise DataError(f"x must not be empty, got {[T, B, I]}")
 
 
 class Mode(NamedTuple):

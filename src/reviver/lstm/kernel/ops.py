@@ -227,19 +227,12 @@ def _map(function: Callable[[Tensor], Tensor], inputs: Inputs) -> Inputs:
 
 
 def _checked(inputs: Inputs) -> Inputs:
-    """Return contiguous tensors. Raise DataError if the native code would read beyond the end of one."""
-    x, h, c, W, U, b_ih, b_hh, lengths, seed = inputs
-    (T, B, I), H = x.shape, h.shape[1]  # noqa: E741
-    fits = h.shape == (B, H) == c.shape and W.shape == (4 * H, I) and U.shape == (4 * H, H)
-    if not fits or any(b is not None and b.shape != (4 * H,) for b in (b_ih, b_hh)) or 0 in x.shape:
-        raise DataError(f"x {list(x.shape)}, h {list(h.shape)}, c {list(c.shape)} and the weights do not fit together")
-    for name, tensor, n in (("lengths", lengths, B), ("seed", seed, 1)):
-        if tensor is not None and (tensor.dtype != torch.int64 or tensor.numel() != n or not tensor.is_cpu):
-            raise DataError(f"{name} must be {n} of torch.int64 on the CPU, got {tensor.numel()} of {tensor.dtype}")
-    if lengths is not None:  # in a compiled graph, which checks them at any time, nobody else has done so
-        low, high = torch.aminmax(lengths)
-        if low < 1 or high > T:
-            raise DataError(f"lengths must be from 1 to T = {T}, got {lengths.tolist()}")
+    """Return contiguous tensors; raise DataError if the native code would read beyond the end of one."""
+    library.check(inputs)
+    if inputs.lengths is not None:  # in a compiled graph, which checks them at any time, nobody else has done so
+        low, high = torch.aminmax(inputs.lengths)
+        if low < 1 or high > len(inputs.x):
+            raise DataError(f"lengths must be from 1 to T = {len(inputs.x)}, got {inputs.lengths.tolist()}")
     return _map(torch.Tensor.contiguous, inputs)
 
 

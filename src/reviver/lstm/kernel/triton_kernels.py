@@ -35,10 +35,7 @@ def _mix64(z):
 
 @triton.jit
 def _mask(seed, t, rows, units, threshold, scale, KIND: tl.constexpr):
-    """Compute the mask of a step, [ROWS, UNITS]: the functions of dropout.py, which must give the same bits.
-
-    threshold is that of dropout.py minus 2³¹, so that it has the same type for every p.
-    """
+    """Compute the mask of a step, [ROWS, UNITS], with the bits of dropout.py; threshold is that one minus 2³¹, an int32."""
     if KIND == "zoneout_mean":
         mask = tl.full([rows.shape[0], units.shape[0]], 1.0, tl.float32) * scale
     else:
