@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from reviver.data.images.image_set import ImageSet, from_pixels
-from reviver.explorer.gan_images import RealImages, spread
+from reviver.explorer.gan_images import RealImages, rounded, spread
 from reviver.explorer.manifest import LogitContext, Rounding
-from reviver.explorer.networks import FoldedLayer, evaluate
+from reviver.explorer.networks import FoldedLayer, compare, evaluate
 from reviver.gan.networks import NEGATIVE_SLOPE, one_hot
 from reviver.gan.sampling import generate_chunked
 from reviver.gan.scores.digit_classifier import DigitClassifier
@@ -21,8 +21,6 @@ from reviver.train.gan.run import GANRun
 
 NUM_CONTEXT = 500
 """G of real images, and of samples, which measure the rounding, too."""
-DIGITS = 4
-"""Decimal places of the log-odds."""
 
 
 class Samples(NamedTuple):
@@ -65,51 +63,36 @@ def _real_logits(run: GANRun, images: ImageSet) -> list[float]:
     rng = make_rng(run.config.seed, "explorer/real")
     chosen = spread(images.labels, len(images.images), groups * m, rng)
     chosen = chosen[torch.randperm(len(chosen), generator=rng)]  # a group has random classes
-    classes = None
-    if num_classes:
-        assert images.labels is not None, "_has_classes"
-        classes = one_hot(images.labels[chosen], num_classes)
+    classes = None if not num_classes or images.labels is None else one_hot(images.labels[chosen], num_classes)
     return _logits(run, from_pixels(images.images[chosen]), classes)
 
 
 @torch.no_grad()
 def _logits(run: GANRun, images: Tensor, classes: Tensor | None) -> list[float]:
     """Return the log-odds [G] of images [G m, C, H, W]."""
-    return [round(value, DIGITS) for value in run.discriminator.logits(images, classes).flatten().tolist()]
+    return rounded(run.discriminator.logits(images, classes))
 
 
 @torch.no_grad()
-def generator_rounding(samples: Samples, rounded: Sequence[FoldedLayer]) -> Rounding:
-    """Compare the pixels of samples with those of the trained generator in single precision."""
-    found = evaluate(rounded, samples.latents[:NUM_CONTEXT], NEGATIVE_SLOPE)
-    return _compare("generator", "pixel, from -1 to 1", found, samples.images[:NUM_CONTEXT].flatten(1))
-
-
-@torch.no_grad()
-def discriminator_rounding(run: GANRun, samples: Samples, rounded: Sequence[FoldedLayer]) -> Rounding:
-    """Compare the probabilities that D gives to samples."""
-    inputs = run.discriminator.pack(samples.images, samples.classes)
-    found = evaluate(rounded, inputs, NEGATIVE_SLOPE).sigmoid()
-    exact = run.discriminator(samples.images, samples.classes)
-    return _compare("discriminator", "probability that an image is real", found, exact)
-
-
-@torch.no_grad()
-def classifier_rounding(classifier: DigitClassifier, samples: Samples, rounded: Sequence[FoldedLayer]) -> Rounding:
-    """Compare the class probabilities of samples."""
+def measure_rounding(
+    run: GANRun,
+    samples: Samples,
+    generator: Sequence[FoldedLayer],
+    discriminator: Sequence[FoldedLayer],
+    classifier: DigitClassifier | None,
+    rounded_classifier: Sequence[FoldedLayer],
+) -> list[Rounding]:
+    """Compare the outputs of the rounded networks for samples with those of the trained ones in single precision."""
     images = samples.images[:NUM_CONTEXT]
-    found = evaluate(rounded, images).softmax(1)
-    return _compare("classifier", "class probability", found, classifier.probabilities(images))
-
-
-def _compare(network: str, unit: str, rounded: Tensor, exact: Tensor) -> Rounding:
-    errors = (rounded - exact.double()).abs()
-    return Rounding(network=network, unit=unit, max=_short(float(errors.max())), mean=_short(float(errors.mean())))
-
-
-def _short(value: float) -> float:
-    """Round up in the third digit, so that what the page states is never too good."""
-    if value == 0:
-        return 0.0
-    scale = 10.0 ** (2 - int(f"{value:e}".split("e")[1]))
-    return float(f"{-(-value * scale // 1) / scale:.3g}")
+    pixels = evaluate(generator, samples.latents[:NUM_CONTEXT], NEGATIVE_SLOPE)
+    inputs = run.discriminator.pack(samples.images, samples.classes)
+    probabilities = evaluate(discriminator, inputs, NEGATIVE_SLOPE).sigmoid()
+    exact = run.discriminator(samples.images, samples.classes)
+    rounding = [
+        compare("generator", "pixel, from -1 to 1", pixels, images.flatten(1)),
+        compare("discriminator", "probability that an image is real", probabilities, exact),
+    ]
+    if classifier is not None:
+        found = evaluate(rounded_classifier, images).softmax(1)
+        rounding.append(compare("classifier", "class probability", found, classifier.probabilities(images)))
+    return rounding

@@ -11,6 +11,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
+from reviver.data.sequences.standardization import Standardization
+
 SCHEMA = 1
 
 Dtype = Literal["f16", "f32", "u8"]
@@ -178,13 +180,6 @@ class Example(Part):
     target: float | Sequence[int]
 
 
-class ChannelScale(Part):
-    """Standardization of the channels of raw numbers."""
-
-    mean: Sequence[float]
-    scale: Sequence[float]
-
-
 class LstmContent(Part):
     """An LSTM run."""
 
@@ -210,7 +205,7 @@ class LstmContent(Part):
     hidden_dropout: float
     hidden_dropout_kind: Literal["step", "variational", "zoneout"]
     length: int
-    standardization: ChannelScale | None
+    standardization: Standardization | None
     stages: Sequence[LstmStage]
     examples: Sequence[Example]
     examples_text: str
