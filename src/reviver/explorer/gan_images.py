@@ -24,12 +24,6 @@ from reviver.runs.rng import make_rng
 from reviver.train.gan.run import GANRun
 from reviver.train.gan.snapshots import GANSnapshot, read_real_images, read_snapshots
 
-NUM_TRAINING = 2000
-"""Training images of a page by default."""
-MAX_TRAINING_BYTES = 8 << 20
-"""Size of the training images of a page by default; of large images there are fewer."""
-NUM_TEST = 20
-
 MAX_MOMENTS = 60
 """S of a page."""
 MAX_SNAPSHOT_BYTES = 8 << 20
@@ -81,15 +75,10 @@ def load_real_images(run: GANRun) -> RealImages:
         test = None
     if test and test.image_shape != train.image_shape:
         test = None
-    names = label_names(source, train.labels)
+    names, labels = None, train.labels
+    if labels is not None and len(labels) and int(labels.max()) < MAX_CLASSES:  # of very many, the page names none
+        names = class_names(source, int(labels.max()) + 1)
     return RealImages(_with_labels(train, names), test and _with_labels(test, names), names)
-
-
-def label_names(source: str, labels: Tensor | None) -> tuple[str, ...] | None:
-    """Return the names of the classes of images from `source`; None without labels, or if there are very many."""
-    if labels is None or not len(labels) or int(labels.max()) >= MAX_CLASSES:
-        return None
-    return class_names(source, int(labels.max()) + 1)
 
 
 def class_names(source: str, num_classes: int) -> tuple[str, ...]:
@@ -99,10 +88,7 @@ def class_names(source: str, num_classes: int) -> tuple[str, ...]:
 
 
 def spread(labels: Tensor | None, total: int, count: int, rng: torch.Generator) -> Tensor:
-    """Return the indices of at most `count` of `total` random images, in turn of each class, int64 [count].
-
-    The order is first of each class, second of each class, and so on; `labels` are the classes [N], or None.
-    """
+    """Return at most `count` random indices of `total` images, in turn of each class of the `labels` [N] if given."""
     order = torch.randperm(total, generator=rng)
     if labels is None:
         return order[:count]
@@ -122,11 +108,6 @@ def choose_images(images: ImageSet | None, count: int, run: GANRun, purpose: str
     rng = make_rng(run.config.seed, f"explorer/{purpose}")
     chosen = spread(images.labels, len(images.images), count, rng)
     return ImageSet(images.images[chosen], None if images.labels is None else images.labels[chosen], images.name)
-
-
-def default_num_training(run: GANRun) -> int:
-    """Return the number of training images of a page, fewer if they are large."""
-    return max(1, min(NUM_TRAINING, MAX_TRAINING_BYTES // math.prod(run.generator.image_shape)))
 
 
 def embed_images(images: ImageSet | None, name: str, blocks: Blocks) -> TensorBlock | None:

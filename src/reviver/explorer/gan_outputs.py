@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from reviver.data.images.image_set import ImageSet, from_pixels
+from reviver.data.images.image_set import from_pixels
 from reviver.explorer.gan_images import RealImages, rounded, spread
 from reviver.explorer.manifest import LogitContext, Rounding
 from reviver.explorer.networks import FoldedLayer, compare, evaluate
@@ -42,35 +42,22 @@ def sample(run: GANRun) -> Samples:
     return Samples(z, generate_chunked(generator, z), generator.class_labels(z))
 
 
-def context_logits(run: GANRun, samples: Samples, images: RealImages) -> LogitContext:
-    """Return the log-odds of D for real images and for samples; of a D with packing, for groups of m."""
-    fake = _logits(run, samples.images, samples.classes)
-    for candidate, name in ((images.test, "test images"), (images.train, "training images")):
-        if candidate is not None and _has_classes(candidate, run.generator.num_classes):
-            return LogitContext(real=_real_logits(run, candidate), fake=fake, real_source=name)
-    return LogitContext(real=[], fake=fake, real_source="")
-
-
-def _has_classes(images: ImageSet, num_classes: int) -> bool:
-    """Return whether images have the labels that a conditional D with K classes asks for; K = 0 asks for none."""
-    return not num_classes or (images.labels is not None and int(images.labels.max()) < num_classes)
-
-
-def _real_logits(run: GANRun, images: ImageSet) -> list[float]:
-    """Return the log-odds for real images in random groups; of few images, for fewer groups."""
-    m, num_classes = run.discriminator.packing, run.generator.num_classes
-    groups = min(NUM_CONTEXT, len(images.images) // m)
-    rng = make_rng(run.config.seed, "explorer/real")
-    chosen = spread(images.labels, len(images.images), groups * m, rng)
-    chosen = chosen[torch.randperm(len(chosen), generator=rng)]  # a group has random classes
-    classes = None if not num_classes or images.labels is None else one_hot(images.labels[chosen], num_classes)
-    return _logits(run, from_pixels(images.images[chosen]), classes)
-
-
 @torch.no_grad()
-def _logits(run: GANRun, images: Tensor, classes: Tensor | None) -> list[float]:
-    """Return the log-odds [G] of images [G m, C, H, W]."""
-    return rounded(run.discriminator.logits(images, classes))
+def context_logits(run: GANRun, samples: Samples, images: RealImages) -> LogitContext:
+    """Return the log-odds of D for samples and for real images; of a D with packing, for random groups of m."""
+    discriminator, num_classes = run.discriminator, run.generator.num_classes
+    fake = rounded(discriminator.logits(samples.images, samples.classes))
+    for found, name in ((images.test, "test images"), (images.train, "training images")):
+        if found is None or (num_classes and (found.labels is None or int(found.labels.max()) >= num_classes)):
+            continue  # none, or without the labels that a conditional D asks for
+        groups = min(NUM_CONTEXT, len(found.images) // discriminator.packing)
+        rng = make_rng(run.config.seed, "explorer/real")
+        chosen = spread(found.labels, len(found.images), groups * discriminator.packing, rng)
+        chosen = chosen[torch.randperm(len(chosen), generator=rng)]  # a group has random classes
+        classes = one_hot(found.labels[chosen], num_classes) if num_classes and found.labels is not None else None
+        real = rounded(discriminator.logits(from_pixels(found.images[chosen]), classes))
+        return LogitContext(real=real, fake=fake, real_source=name)
+    return LogitContext(real=[], fake=fake, real_source="")
 
 
 @torch.no_grad()

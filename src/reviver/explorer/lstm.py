@@ -15,8 +15,7 @@ from reviver.data.tasks.task import TargetKind
 from reviver.explorer.blocks import Blocks, Encoded, encode_f16, encode_f32
 from reviver.explorer.facts import lstm_facts, to_columns
 from reviver.explorer.lstm_examples import SYMBOLS, Examples, channel_names, collect_examples
-from reviver.explorer.manifest import LstmContent, LstmStage
-from reviver.explorer.naming import RunName
+from reviver.explorer.manifest import LstmContent, LstmStage, RunName
 from reviver.explorer.networks import compare
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.runs.rng import make_rng
@@ -35,13 +34,7 @@ NUM_RANDOM, RANDOM_STEPS = 20, 100
 
 
 def collect_lstm(run: LSTMRun, blocks: Blocks, id_: str, *, name: RunName, with_data: bool = True) -> LstmContent:
-    """Return what the explorer shows of an LSTM run, and add its weights to `blocks`, with the prefix `id_`.
-
-    See `build_page` for `with_data`.
-
-    Raises:
-        RunFolderError: if a snapshot or the metrics of the run are damaged.
-    """
+    """Return what the explorer shows of an LSTM run, and add its weights to `blocks`, with the prefix `id_`."""
     config, network, task = run.config, run.network, run.task
     data = SequenceData.of_task(config, task)
     is_confidential = config.task == "custom" and not with_data
@@ -104,10 +97,7 @@ def weights_by_name(network: Network) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def round_weights(network: Network) -> tuple[dict[str, Encoded], Network]:
-    """Return the weights of a network by name, matrices in half precision, and the network that the page computes.
-
-    It has the rounded weights, in float64.
-    """
+    """Return the weights of a network by name, matrices in half precision, and a float64 network with what they are."""
     tensors: dict[str, Encoded] = {}
     rounded: dict[str, Tensor] = {}
     for name, value in weights_by_name(network).items():

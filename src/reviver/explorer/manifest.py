@@ -6,7 +6,7 @@ Shapes: N images, C channels, H height, W width, Z latent size, K classes, S sna
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
@@ -19,6 +19,16 @@ Dtype = Literal["f16", "f32", "u8"]
 """Format of the numbers of a tensor, see `TensorSpec` in types.js."""
 Columns = Mapping[str, Sequence[float | None]]
 """Columns of numbers by name, of equal length: the records of a run."""
+
+
+class RunName(NamedTuple):
+    """Name of a run in the page, with a number if others before have the same, and what commands to copy call it.
+
+    That is a relative path as it was given; of an absolute one, whose folders may be private, only the name.
+    """
+
+    name: str
+    argument: str
 
 
 class Part(BaseModel):

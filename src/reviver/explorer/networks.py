@@ -69,11 +69,7 @@ def fold(modules: Sequence[nn.Module]) -> list[FoldedLayer]:
 def embed(
     blocks: Blocks, name: str, layers: Sequence[FoldedLayer]
 ) -> tuple[TensorBlock, list[LayerSpec], list[FoldedLayer]]:
-    """Add the weights of a network to the data block `name`: matrices in half precision, biases in single precision.
-
-    Returns:
-        Where the weights are, the layers, and the layers with the rounded weights that a reader gets.
-    """
+    """Add weights to the block `name`, matrices in half precision; return where, the layers, and the rounded layers."""
     tensors: dict[str, Encoded] = {}
     specs, rounded_layers = [], []
     for index, layer in enumerate(layers):
