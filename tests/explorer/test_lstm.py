@@ -20,6 +20,7 @@ from reviver.errors import RunFolderError
 from reviver.explorer import lstm_examples
 from reviver.explorer.blocks import Blocks
 from reviver.explorer.build import name_runs
+from reviver.explorer.facts import thin
 from reviver.explorer.lstm import cell_seed, collect_lstm, round_weights
 from reviver.explorer.lstm_examples import MAX_EXAMPLES, choose, collect_examples
 from reviver.explorer.manifest import LstmContent
@@ -325,6 +326,7 @@ def test_a_page_has_a_bounded_number_of_numbers() -> None:
     assert choose(torch.tensor([5000, 1020, 1021, 40]), 1).tolist() == [1, 3]  # the limit itself fits
     assert choose(torch.tensor([2, 2]), 50_000).tolist() == []
     assert choose(torch.arange(1, 101), 1).tolist()[::19] == [0, 99]
+    assert thin(range(100), 4) == [0, 33, 66, 99]
 
 
 def test_the_stages_are_the_first_the_middle_and_the_last(shown: dict[str, Shown], tmp_path: Path) -> None:

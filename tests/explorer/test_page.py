@@ -35,10 +35,12 @@ from reviver.explorer.blocks import Blocks, encode_f16, encode_f32, encode_u8
 from reviver.explorer.build import build_page, explorer_page, name_runs
 from reviver.explorer.gan_latents import principal_directions
 from reviver.explorer.networks import evaluate, fold
+from reviver.gan.interpolation import CONFIDENCE
 from reviver.gan.networks import NEGATIVE_SLOPE, Discriminator, Generator, one_hot
 from reviver.gan.scores.digit_classifier import DigitClassifier
 from reviver.gan.scores.train_classifier import save_classifier
 from reviver.runs.folder import RunFolder
+from reviver.runs.rng import make_rng
 from reviver.settings.gan import GANConfig
 from reviver.train.gan.run import GANRun
 from reviver.train.gan.training import train
@@ -181,9 +183,8 @@ def test_a_conditional_run_with_every_option(shapes: Path) -> None:
     assert (len(logits["real"]), len(logits["fake"])) == (10 // 2, 500)  # pairs of the ten test images
     assert torch.equal(training["labels"], torch.arange(24) % 2)  # spread over the classes
     assert test["images"].shape == (10, 3, 8, 8)
-    facts = gan["facts"]
-    assert fact(facts["config"], "data") == {"label": "data", "value": "photos", "note": "changed"}
-    assert fact(facts["licenses"], "images: photos")["value"] == "your own data"
+    assert fact(gan["facts"]["config"], "data") == {"label": "data", "value": "photos", "note": "changed"}
+    assert fact(gan["facts"]["licenses"], "images: photos")["value"] == "your own data"
     assert str(shapes.parent) not in json.dumps(content.manifest)
 
 
@@ -205,34 +206,31 @@ def test_a_run_on_digits(digits: Path) -> None:
     assert rounding["generator"]["mean"] <= 1e-4
     assert gan["classifier"]["classNames"] == gan["labelNames"] == list("0123456789")
     latents, training, test = (read_tensors(content.blocks, gan[name]) for name in ("latents", "training", "test"))
-    predicted = classifier.probabilities(run.generator(latents["endpoints"].float())).argmax(1)
+    confidences, predicted = classifier.probabilities(run.generator(latents["endpoints"].float())).max(1)
+    assert confidences.min() >= CONFIDENCE - 1e-4
     assert predicted.tolist() == gan["endpointClasses"] == sorted(gan["endpointClasses"])
-    assert len(set(gan["endpointClasses"])) > 1
     assert training["images"].shape == (50, 1, 28, 28)
     assert torch.bincount(training["labels"].long()).tolist() == [5] * 10
     assert test["labels"].tolist() == [*range(10), *range(10)]
     predicted = classifier.probabilities(from_pixels(test["images"].to(torch.uint8))).argmax(1)
     assert (predicted == test["labels"]).sum() >= 18  # the labels belong to their images
-    facts = gan["facts"]
-    assert "by Yann LeCun" in fact(facts["licenses"], "images: mnist")["note"]
-    assert "50 of 12,000" in fact(facts["run"], "training images in this page")["value"]
+    assert "50 of 12,000" in fact(gan["facts"]["run"], "training images in this page")["value"]
     moments = gan["snapshots"]["moments"]
     assert moments[-1]["label"] == "epoch 1"
     assert all(len(moment["realLogits"]) == len(moment["fakeLogits"]) == 25 for moment in moments)
     snapshots = read_tensors(content.blocks, gan["snapshots"]["data"])
     assert len(snapshots["images"]) == len(moments)
-    assert snapshots["real"].shape == (25, 1, 28, 28)
 
 
-@torch.no_grad()
 def test_images_change_most_along_the_principal_directions() -> None:
     generator = Generator(20, (1, 8, 8)).eval()
     weight = generator.state_dict()["layers.0.weight"]
-    weight[:, 3] *= 20
-    weight[:, 11] *= 10
+    weight[:, [3, 11]] *= torch.tensor([20, 10])
     directions = principal_directions(generator, fold(list(generator.layers)), seed=0)
-    torch.testing.assert_close(directions @ directions.T, torch.eye(2).double(), rtol=0, atol=1e-6)
-    assert directions.abs().argmax(1).tolist() == [3, 11]
+    z = generator.double().sample_latents(32, make_rng(0, "explorer/directions")).double()
+    jacobians = [torch.autograd.functional.jacobian(lambda z: generator(z[None]).flatten(), latent) for latent in z]
+    _, vectors = torch.linalg.eigh(sum(jacobian.T @ jacobian for jacobian in jacobians))
+    torch.testing.assert_close((directions @ vectors[:, [-1, -2]]).abs(), torch.eye(2).double(), rtol=0, atol=1e-6)
     one = Generator(1, (1, 4, 4)).eval()
     assert principal_directions(one, fold(list(one.layers)), seed=0).tolist() == [[1.0], [0.0]]
 
