@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import pytest
@@ -27,43 +26,22 @@ COPY_CANVAS = """canvas => {
 }"""
 
 expect.set_options(timeout=1000 * SECONDS)
-_contexts: "WeakKeyDictionary[Browser, dict[str, BrowserContext]]" = WeakKeyDictionary()
 
 
 class Show:
-    """Opens pages of the explorer.
-
-    Attributes:
-        problems: console errors, exceptions, violations of the content security policy, and requests of all pages.
-    """
+    """Opens pages of the explorer; `problems` are console errors, exceptions and requests of all of them."""
 
     def __init__(self, browser: Browser, file: Path) -> None:
         self.browser, self.file = browser, file
+        self.contexts: dict[str, BrowserContext] = {}
         self.problems: list[str] = []
         self.pages: list[Page] = []
 
     def __call__(
-        self,
-        fragment: str = "",
-        file: Path | None = None,
-        *,
-        width: int = 1280,
-        dark: bool = False,
-        wait: bool = True,
-        **options: Any,
+        self, fragment: str = "", file: Path | None = None, width: int = 1280, wait: bool = True, **options: Any
     ) -> Page:
-        """Open a page file and wait until the explorer has started.
-
-        Args:
-            fragment: of the URL, with #.
-            file: the page; by default that of most tests.
-            width: of the window, pixels.
-            dark: whether the reader prefers dark colors.
-            wait: whether to wait for the explorer; False for a page that does not start.
-            **options: of the browser context.
-        """
-        scheme = "dark" if dark else "light"
-        context = self._context(viewport={"width": width, "height": 900}, color_scheme=scheme, **options)
+        """Open a page file, at a fragment of its URL with #, and wait until the explorer has started."""
+        context = self._context(viewport={"width": width, "height": 900}, **options)
         page = context.new_page()
         self.pages.append(page)
         page.set_default_timeout(60_000)
@@ -76,24 +54,20 @@ class Show:
             wait_for_start(page)
         return page
 
-    def close(self) -> None:
+    def close_pages(self) -> None:
         """Close all pages, and check that nothing went wrong in them."""
         for page in self.pages:
             page.close()
-        assert self.problems == []
+        problems, self.pages, self.problems = self.problems, [], []
+        assert problems == []
 
     def _context(self, **options: Any) -> BrowserContext:
-        """Return the context of the browser with these options.
-
-        A new context, or the first page of one, costs Chromium as much time as the explorer itself, so it lives as long
-        as the browser, with an empty page that stays open. The explorer stores nothing in the browser.
-        """
-        contexts = _contexts.setdefault(self.browser, {})
+        """Return the context with these options; a new one costs Chromium as much time as the explorer itself."""
         key = repr(sorted(options.items()))
-        if key not in contexts:
-            contexts[key] = self.browser.new_context(**options)
-            contexts[key].new_page()
-        return contexts[key]
+        if key not in self.contexts:
+            self.contexts[key] = self.browser.new_context(**options)
+            self.contexts[key].new_page()  # so does the first page, which stays open
+        return self.contexts[key]
 
 
 OFFLINE = ("file:", "data:", "blob:", "about:")
@@ -159,9 +133,17 @@ def check_fits(page: Page, width: int = PHONE) -> None:
 
 
 def check_accessible(page: Page) -> None:
-    """Check that axe finds no violation in a page, or skip the test where axe is not installed."""
+    """Check that axe finds no violation in a page, nor too little contrast in dark colors; skip without axe."""
+
+    def violations(options: str) -> list[str]:
+        found = page.evaluate(f"axe.run(document, {options})")["violations"]
+        return [f"{rule['id']}: {rule['nodes'][0]['html'][:200]}" for rule in found]
+
     if not AXE.exists():
         pytest.skip("no web/node_modules; install npm and run make setup")
     page.evaluate(AXE.read_text(encoding="utf-8"))
-    result = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
-    assert [f"{rule['id']}: {rule['nodes'][0]['html'][:200]}" for rule in result["violations"]] == []
+    assert violations("{resultTypes: ['violations']}") == []
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_function("() => document.getAnimations().length === 0")  # colors change gradually
+    assert violations("{runOnly: ['color-contrast']}") == []
+    page.emulate_media(color_scheme="light")

@@ -1,16 +1,20 @@
-"""Chromium, and the page that most tests of the explorer open."""
+"""Chromium, and the pages that the tests of the explorer open."""
 
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 from filelock import FileLock
 
 from reviver.explorer import gan_images
 from reviver.explorer.build import write_explorer
+from reviver.settings.gan import GANConfig
 from reviver.settings.gan_presets import PRESETS as GAN_PRESETS
+from reviver.settings.lstm import LSTMConfig
 from reviver.settings.lstm_presets import PRESETS as LSTM_PRESETS
 from reviver.train.gan import training as gan
 from reviver.train.loading import load
@@ -19,41 +23,89 @@ from tests.explorer.edits import load_some_images
 from tools.chromium import find_chromium, open_browser
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
-
     from tests.explorer.browser import Show
+
+SMALL = LSTMConfig(hidden_size=6, epochs=2, data_size=60, batch_size=16, seed=3)
+SMALL_LSTMS = {
+    "palindrome": replace(SMALL, hidden_size=12, encoding="onehot", length=6, epochs=20),
+    "copy": replace(SMALL, task="copy", length=3, encoding="onehot"),
+    "adding": replace(SMALL, task="adding", length=8),
+    "order": replace(SMALL, task="temporal-order", length=12, encoding="onehot"),
+    "parity": replace(SMALL, task="parity", curriculum=True, start_length=4, length=12, threshold=0.01),
+    "rows": replace(SMALL, task="row-mnist", length=28),
+    "pixels": replace(SMALL, task="pixel-mnist", length=49, patch_size=3, pooling="max"),
+    "zoneout": replace(SMALL, hidden_dropout_kind="zoneout", num_layers=2, patience=2),
+    "variational": replace(SMALL, hidden_dropout_kind="variational", num_layers=2, bidirectional=True),
+    "attention": replace(SMALL, pooling="attention", num_layers=2, bidirectional=True),
+    "mean": replace(SMALL, pooling="mean"),
+    "rnn": replace(SMALL, cell="rnn"),
+    "bf16": replace(SMALL, precision="bf16"),
+}
+
+
+def write_page(folder: Path, configs: Mapping[str, GANConfig | LSTMConfig]) -> Path:
+    """Train runs and write their page; the first test process does that for all."""
+    page = folder / "explorer.html"
+    with FileLock(folder.with_suffix(".lock")):
+        if not page.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            for name, config in configs.items():
+                if isinstance(config, GANConfig):
+                    gan.train(config, folder / name, device="cpu")
+                else:
+                    lstm.train(config, folder / name, device="cpu")
+            write_explorer([load(folder / name) for name in configs], page)
+    return page
 
 
 @pytest.fixture(scope="session")
 def explorer_page(shared_folder: Path) -> Path:
-    """Return a page of a GAN that learned some digits of MNIST, and an LSTM; the first test process builds it."""
-    folder = shared_folder / "explorer-page"
-    page = folder / "explorer.html"
-    with FileLock(shared_folder / "explorer-page.lock"):
-        if not page.exists():
-            with pytest.MonkeyPatch.context() as patch:
-                for module in (gan, gan_images):
-                    patch.setattr(module, "load_images", load_some_images)
-                gan.train(replace(GAN_PRESETS["best"], epochs=1, eval_every=0), folder / "gan", device="cpu")
-                lstm.train(replace(LSTM_PRESETS["original"], epochs=2), folder / "lstm", device="cpu")
-                write_explorer([load(folder / "gan"), load(folder / "lstm")], page)
-    return page
+    """Return a page of a GAN that learned some digits of MNIST, and an LSTM."""
+    configs = {
+        "gan": replace(GAN_PRESETS["best"], epochs=1, eval_every=0),
+        "lstm": replace(LSTM_PRESETS["original"], epochs=2),
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (gan, gan_images):
+            patch.setattr(module, "load_images", load_some_images)
+        return write_page(shared_folder / "explorer-page", configs)
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator["Browser"]:
-    """Yield Chromium, or skip the test where there is none."""
+@pytest.fixture(scope="session")
+def small_page(shared_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a page of tiny runs of many kinds, with a snapshot of each of the 12 updates of a GAN."""
+    data, rng = tmp_path_factory.mktemp("data"), np.random.default_rng(0)
+    gray, color = (rng.integers(0, 256, shape, np.uint8) for shape in ((41, 8, 8), (41, 12, 12, 3)))
+    np.savez(data / "gray.npz", images=gray, labels=np.arange(41) % 3)
+    np.savez(data / "color.npz", images=color)
+    x = rng.normal(1e4, 250.0, (40, 5, 2)) * (1, 1e-6)  # channels of different scales
+    y = np.array(["left", "right"])[np.arange(40) // 20]  # sorted by class
+    np.savez(data / "table.npz", x=x.astype(np.float32), y=y, lengths=rng.integers(2, 6, 40))
+    tiny = GANConfig(data=str(data / "gray.npz"), image_size=8, latent_size=8, epochs=4, batch_size=16)
+    tiny = replace(tiny, sample_every=3, log_every=2, eval_every=0)
+    configs = {
+        "plain": tiny,
+        "with 'classes'": replace(tiny, seed=1, conditional=True, packing=2),
+        "color": replace(tiny, data=str(data / "color.npz"), image_size=12, loss="wasserstein", gradient_penalty=1.0),
+        **SMALL_LSTMS,
+        "custom": replace(SMALL, task="custom", data=str(data / "table.npz"), bidirectional=True, patch_size="auto"),
+    }
+    return write_page(shared_folder / "small-page", configs)
+
+
+@pytest.fixture(scope="package")
+def opener(explorer_page: Path) -> Iterator["Show"]:
+    """Yield what opens pages in Chromium, or skip the test where there is none."""
     if find_chromium() is None:
         pytest.skip("no Chromium; install it to test the explorer in a browser")
-    with open_browser() as opened:
-        yield opened
+    from tests.explorer.browser import Show
+
+    with open_browser() as browser:
+        yield Show(browser, explorer_page)
 
 
 @pytest.fixture
-def show(browser: "Browser", explorer_page: Path) -> Iterator["Show"]:
+def show(opener: "Show") -> Iterator["Show"]:
     """Yield what opens pages, and check at the end that nothing went wrong in them."""
-    from tests.explorer.browser import Show
-
-    opener = Show(browser, explorer_page)
     yield opener
-    opener.close()
+    opener.close_pages()

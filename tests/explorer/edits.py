@@ -14,14 +14,16 @@ import torch
 from torch import Tensor
 
 from reviver.data.images.image_set import ImageSet, load_images
+from reviver.explorer.networks import FoldedLayer
 
 BLOCK = r'<script type="text/plain" id="([\w-]+)">([A-Za-z0-9+/=]*)</script>'
 
 
 class Content(NamedTuple):
-    """A page as its reader gets it: the manifest and the inflated blocks."""
+    """A page as its reader gets it: the manifest, and the blocks as they are written and inflated."""
 
     manifest: dict[str, Any]
+    texts: dict[str, str]
     blocks: dict[str, bytes]
 
 
@@ -32,10 +34,9 @@ def inflate(text: str) -> bytes:
 
 def read_page(page: str) -> Content:
     """Read the data of a page, as the script in it does."""
-    found = re.findall(BLOCK, page)
-    blocks = {name: inflate(text) for name, text in found}
-    assert len(blocks) == len(found)
-    return Content(json.loads(blocks["manifest"]), blocks)
+    texts = dict(re.findall(BLOCK, page))
+    blocks = {name: inflate(text) for name, text in texts.items()}
+    return Content(json.loads(blocks["manifest"]), texts, blocks)
 
 
 def read_tensors(blocks: Mapping[str, bytes], block: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -54,31 +55,25 @@ def read_tensors(blocks: Mapping[str, bytes], block: Mapping[str, Any]) -> dict[
     return tensors
 
 
-def read_blocks(page: Path) -> dict[str, bytes]:
-    """Return the inflated data blocks of a file by their ids."""
-    return read_page(page.read_text(encoding="utf-8")).blocks
-
-
-def write_block(page: Path, out: Path, name: str, data: bytes) -> Path:
-    """Write a copy of a page in which a data block has other bytes."""
-    text = base64.b64encode(zlib.compress(data)).decode("ascii")
-    pattern = rf'(<script type="text/plain" id="{name}">)([^<]*)(</script>)'
-    html, count = re.subn(pattern, rf"\g<1>{text}\g<3>", page.read_text(encoding="utf-8"))
-    assert count == 1
-    out.write_text(html, encoding="utf-8")
-    return out
+def read_layers(content: Content, spec: Mapping[str, Any]) -> list[FoldedLayer]:
+    """Return the layers of a network in a page."""
+    tensors = read_tensors(content.blocks, spec["weights"])
+    layers = [*spec.get("convolutions", []), *spec["layers"]]
+    return [FoldedLayer(tensors[y["weight"]], tensors[y["bias"]], y["activation"]) for y in layers]
 
 
 def edit_manifest(page: Path, out: Path, edit: Callable[[dict[str, Any]], None]) -> Path:
     """Write a copy of a page with another manifest."""
-    manifest = json.loads(read_blocks(page)["manifest"])
-    edit(manifest)
-    return write_block(page, out, "manifest", json.dumps(manifest).encode())
+    content = read_page(page.read_text(encoding="utf-8"))
+    edit(content.manifest)
+    text = base64.b64encode(zlib.compress(json.dumps(content.manifest).encode())).decode("ascii")
+    out.write_text(page.read_text(encoding="utf-8").replace(content.texts["manifest"], text), encoding="utf-8")
+    return out
 
 
-def load_some_images(source: str, image_size: int = 28, count: int = 12_000) -> ImageSet:
-    """Load `count` images in place of the 60 000 of MNIST, so that training takes seconds, and other images as they are."""
+def load_some_images(source: str, image_size: int = 28) -> ImageSet:
+    """Load 12 000 images in place of the 60 000 of MNIST, so that training takes seconds, and other images as they are."""
     found = load_images(source, image_size)
     if source != "mnist" or found.labels is None:
         return found
-    return ImageSet(found.images[:count], found.labels[:count], source)
+    return ImageSet(found.images[:12_000], found.labels[:12_000], source)

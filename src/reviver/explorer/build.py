@@ -12,8 +12,7 @@ from reviver.errors import ConfigError, RunFolderError
 from reviver.explorer.blocks import Blocks
 from reviver.explorer.gan import collect_gan
 from reviver.explorer.lstm import collect_lstm
-from reviver.explorer.manifest import GanContent, LstmContent, Manifest
-from reviver.explorer.naming import name_runs
+from reviver.explorer.manifest import GanContent, LstmContent, Manifest, RunName
 from reviver.files.atomic import atomic_write
 from reviver.train.gan.run import GANRun
 from reviver.train.lstm.run import LSTMRun
@@ -126,6 +125,25 @@ def link_tutorials(page: str, folder: str) -> str:
     before, found, after = page.partition('<meta name="tutorials" content="')
     assert found, "the page has no place for the folder of the tutorials"
     return before + found + html.escape(folder) + after
+
+
+def name_runs(paths: Sequence[Path]) -> list[RunName]:
+    """Return the names of runs in the folders `paths`; in commands, a name like an option begins with ./."""
+    found: dict[str, RunName] = {}
+    for path in paths:
+        name = unique = _printable(path.resolve().name)
+        count = 1
+        while unique in found:
+            count += 1
+            unique = f"{name} ({count})"
+        argument = name if path.is_absolute() else _printable(str(path))
+        found[unique] = RunName(unique, f"./{argument}" if argument.startswith("-") else argument)
+    return list(found.values())
+
+
+def _printable(text: str) -> str:
+    """Return a file name as UTF-8 can hold it: bytes of a name that are no UTF-8 become question marks."""
+    return text.encode("utf-8", "replace").decode("utf-8") or "run"
 
 
 def _check_weights(run: Run) -> None:

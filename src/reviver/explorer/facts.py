@@ -10,7 +10,6 @@ from reviver.data.describe import GOALS, MNIST_TASKS, SequenceData
 from reviver.data.images.image_set import ImageSet
 from reviver.data.images.named import DATA_SETS
 from reviver.data.sequences.task import CustomTask
-from reviver.explorer.gan_images import RealImages
 from reviver.explorer.manifest import Fact, Facts, Rounding, ScoreRow
 from reviver.train.gan import summary as gan_summary
 from reviver.train.gan.run import GANRun
@@ -46,11 +45,11 @@ def lstm_facts(run: LSTMRun, data: SequenceData, rounding: Sequence[Rounding]) -
     return _facts(run, items, lstm_summary.scores_of(run, data), rounding, licenses)
 
 
-def gan_facts(run: GANRun, rounding: Sequence[Rounding], images: RealImages, training: ImageSet | None) -> Facts:
-    """Return the facts about a GAN run with its real `images` and the training images in the page, or None."""
+def gan_facts(run: GANRun, rounding: Sequence[Rounding], training: ImageSet | None, problem: str | None) -> Facts:
+    """Return the facts about a GAN run with the training images in the page, or why there are none."""
     data, generator, packing = run.folder.record["data"], run.generator, run.discriminator.packing
     shape = " × ".join(map(str, generator.image_shape))
-    in_page, note = "none", images.problem
+    in_page, note = "none", problem
     if training is not None:
         in_page = f"{len(training.images):,} of {data['num_images']:,}"
         note = "a random sample, spread over classes" if len(training.images) < data["num_images"] else None
@@ -102,7 +101,13 @@ def to_columns(records: Sequence[Mapping[str, Any]]) -> dict[str, list[float | N
     """Return the numbers of records by name, thinned to at most MAX_ROWS rows; other values are left out."""
     kept = thin(records, MAX_ROWS)
     names = dict.fromkeys(name for record in kept for name, value in record.items() if isinstance(value, int | float))
-    return {name: [_number(record.get(name)) for record in kept] for name in names}
+
+    def number(value: object) -> float | None:
+        return (
+            float(f"{value:.{SIGNIFICANT}g}") if isinstance(value, float) else value if isinstance(value, int) else None
+        )
+
+    return {name: [number(record.get(name)) for record in kept] for name in names}
 
 
 def thin(items: Sequence[Any], count: int) -> list[Any]:
@@ -110,12 +115,6 @@ def thin(items: Sequence[Any], count: int) -> list[Any]:
     if len(items) <= count:
         return list(items)
     return [items[round(index * (len(items) - 1) / (count - 1))] for index in range(count)]
-
-
-def _number(value: object) -> float | None:
-    if not isinstance(value, int | float):
-        return None
-    return float(f"{value:.{SIGNIFICANT}g}") if isinstance(value, float) else value
 
 
 def _count(network: nn.Module) -> int:

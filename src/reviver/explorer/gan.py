@@ -3,32 +3,16 @@
 Shapes: N images, C channels, H height, W width, Z latent size, K classes.
 """
 
+import math
 from collections.abc import Sequence
-
-from torch import nn
 
 from reviver.errors import ConfigError, DataError
 from reviver.explorer.blocks import Blocks
 from reviver.explorer.facts import gan_facts, to_columns
-from reviver.explorer.gan_images import (
-    NUM_TEST,
-    choose_images,
-    class_names,
-    default_num_training,
-    embed_images,
-    load_real_images,
-)
+from reviver.explorer.gan_images import choose_images, class_names, embed_images, embed_snapshots, load_real_images
 from reviver.explorer.gan_latents import choose_endpoints, embed_latents
-from reviver.explorer.gan_outputs import (
-    classifier_rounding,
-    context_logits,
-    discriminator_rounding,
-    generator_rounding,
-    sample,
-)
-from reviver.explorer.gan_snapshots import embed_snapshots
-from reviver.explorer.manifest import ClassifierSpec, GanContent, MlpSpec
-from reviver.explorer.naming import RunName
+from reviver.explorer.gan_outputs import context_logits, measure_rounding, sample
+from reviver.explorer.manifest import ClassifierSpec, GanContent, MlpSpec, RunName
 from reviver.explorer.networks import FoldedLayer, embed, fold
 from reviver.gan.networks import NEGATIVE_SLOPE
 from reviver.gan.scores.digit_classifier import DigitClassifier
@@ -36,31 +20,34 @@ from reviver.gan.scores.feature_extractor import FeatureExtractor
 from reviver.gan.scores.reference_stats import load_extractor
 from reviver.train.gan.run import GANRun
 
+NUM_TRAINING = 2000
+"""Training images of a page by default."""
+MAX_TRAINING_BYTES = 8 << 20
+"""Size of the training images of a page by default; of large images there are fewer."""
+NUM_TEST = 20
+
 
 def collect_gan(
     run: GANRun, blocks: Blocks, id_: str, *, name: RunName, num_training: int | None, with_data: bool
 ) -> GanContent:
-    """Return what the explorer shows of a GAN run, and add its weights and images to `blocks`, with the prefix `id_`.
-
-    See `build_page` for `num_training` and `with_data`.
-    """
+    """Return what the explorer shows of a GAN run, and add its data to `blocks`, with the prefix `id_`; see `build_page`."""
     generator, discriminator = run.generator, run.discriminator
     channels, height, width = generator.image_shape
     images = load_real_images(run)
     classifier = find_classifier(run)
     layers = fold(list(generator.layers))
-    weights, rounded = embed_mlp(blocks, f"{id_}-generator", layers)
+    weights, g_rounded = embed_mlp(blocks, f"{id_}-generator", layers)
     d_weights, d_rounded = embed_mlp(blocks, f"{id_}-discriminator", fold(list(discriminator.layers)))
-    samples = sample(run)
-    rounding = [generator_rounding(samples, rounded), discriminator_rounding(run, samples, d_rounded)]
-    classifier_spec = None
+    classifier_spec, c_rounded = None, list[FoldedLayer]()
     if classifier is not None:
         names = images.label_names or class_names(run.config.data, classifier.head.out_features)
-        classifier_spec, classifier_rounded = embed_classifier(classifier, names, blocks, f"{id_}-classifier")
-        rounding.append(classifier_rounding(classifier, samples, classifier_rounded))
+        classifier_spec, c_rounded = embed_classifier(classifier, names, blocks, f"{id_}-classifier")
+    samples = sample(run)
+    rounding = measure_rounding(run, samples, g_rounded, d_rounded, classifier, c_rounded)
     endpoints = choose_endpoints(run, classifier)
-    count = default_num_training(run) if num_training is None else num_training
-    training = choose_images(images.train, count if with_data else 0, run, "training")
+    if num_training is None:
+        num_training = max(1, min(NUM_TRAINING, MAX_TRAINING_BYTES // math.prod(generator.image_shape)))
+    training = choose_images(images.train, num_training if with_data else 0, run, "training")
     test = choose_images(images.test, NUM_TEST if with_data else 0, run, "test")
     return GanContent(
         id=id_,
@@ -87,7 +74,7 @@ def collect_gan(
         data_name=run.folder.record["data"]["name"],
         metrics=to_columns([record for record in run.metrics if record["step"] <= run.step]),
         scores=to_columns([record for record in run.scores if record["step"] <= run.step]),
-        facts=gan_facts(run, rounding, images, training),
+        facts=gan_facts(run, rounding, training, images.problem),
     )
 
 
@@ -116,10 +103,8 @@ def embed_classifier(
 ) -> tuple[ClassifierSpec, list[FoldedLayer]]:
     """Add the weights of the classifier; return its description and the rounded layers."""
     num_classes = classifier.head.out_features
-    modules: list[nn.Module] = [*classifier.features, classifier.head]
-    layers = fold(modules)
-    weights, specs, rounded = embed(blocks, name, layers)
-    num_convolutions = sum(layer.is_convolution for layer in layers)
+    weights, specs, rounded = embed(blocks, name, fold([*classifier.features, classifier.head]))
+    num_convolutions = sum(layer.is_convolution for layer in rounded)
     spec = ClassifierSpec(
         weights=weights,
         image_shape=classifier.image_shape,

@@ -1,10 +1,12 @@
-"""Real images that the explorer shows beside generated ones, as far as they are on this machine.
+"""Images that the explorer shows: real ones, as far as they are on this machine, and those of the training.
 
-Shapes: N images, C channels, H height, W width, K classes.
+Shapes: N images, C channels, H height, W width, K classes, S moments.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -15,16 +17,22 @@ from reviver.data.images.image_set import ImageSet, load_images, load_test_image
 from reviver.data.images.named import DATA_SETS, is_present
 from reviver.errors import DataError
 from reviver.explorer.blocks import Blocks, encode_f32, encode_u8
-from reviver.explorer.manifest import TensorBlock
+from reviver.explorer.facts import thin
+from reviver.explorer.manifest import SnapshotSpec, SnapshotsSpec, TensorBlock
 from reviver.gan.records import MAX_CLASSES
 from reviver.runs.rng import make_rng
 from reviver.train.gan.run import GANRun
+from reviver.train.gan.snapshots import GANSnapshot, read_real_images, read_snapshots
 
-NUM_TRAINING = 2000
-"""Training images of a page by default."""
-MAX_TRAINING_BYTES = 8 << 20
-"""Size of the training images of a page by default; of large images there are fewer."""
-NUM_TEST = 20
+MAX_MOMENTS = 60
+"""S of a page."""
+MAX_SNAPSHOT_BYTES = 8 << 20
+"""Size of all pictures; of large ones there are fewer moments, at least MIN_MOMENTS."""
+MIN_MOMENTS = 4
+TOLERANCE = 1e-6
+"""Epochs. Nearer than this to the end of one, a moment is called by it."""
+DECIMALS = 4
+"""Decimal places of log-odds."""
 
 DIGITS = tuple("0123456789")
 FASHION = ("T-shirt", "trousers", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
@@ -44,37 +52,33 @@ CLASS_NAMES = {
 class RealImages:
     """Real images of a run, the names of their labels, and why there are no training images, each where there are any."""
 
-    train: ImageSet | None
-    test: ImageSet | None
-    label_names: tuple[str, ...] | None
-    problem: str | None
+    train: ImageSet | None = None
+    test: ImageSet | None = None
+    label_names: tuple[str, ...] | None = None
+    problem: str | None = None
 
 
 def load_real_images(run: GANRun) -> RealImages:
     """Read the real images of a run. Images that differ from those of the training count as missing."""
     source, record = run.config.data, run.folder.record["data"]
     if source in DATA_SETS and not is_present(source):  # the page must not wait for a download
-        return RealImages(None, None, None, "they are not on this machine")
+        return RealImages(problem="they are not on this machine")
     try:
         train = load_images(source, run.config.image_size)
     except DataError:
-        return RealImages(None, None, None, "they are not on this machine, or cannot be read")
+        return RealImages(problem="they are not on this machine, or cannot be read")
     if train.sha256 != record["sha256"] or train.image_shape != run.generator.image_shape:
-        return RealImages(None, None, None, "they have changed since the training")
+        return RealImages(problem="they have changed since the training")
     try:
-        test: ImageSet | None = load_test_images(source, run.config.image_size)
-        test = test if test and test.image_shape == train.image_shape else None
+        test = load_test_images(source, run.config.image_size)
     except DataError:
         test = None
-    names = label_names(source, train.labels)
-    return RealImages(_with_labels(train, names), None if test is None else _with_labels(test, names), names, None)
-
-
-def label_names(source: str, labels: Tensor | None) -> tuple[str, ...] | None:
-    """Return the names of the classes of images from `source`; None without labels, or if there are very many."""
-    if labels is None or not len(labels) or int(labels.max()) >= MAX_CLASSES:
-        return None
-    return class_names(source, int(labels.max()) + 1)
+    if test and test.image_shape != train.image_shape:
+        test = None
+    names, labels = None, train.labels
+    if labels is not None and len(labels) and int(labels.max()) < MAX_CLASSES:  # of very many, the page names none
+        names = class_names(source, int(labels.max()) + 1)
+    return RealImages(_with_labels(train, names), test and _with_labels(test, names), names)
 
 
 def class_names(source: str, num_classes: int) -> tuple[str, ...]:
@@ -84,10 +88,7 @@ def class_names(source: str, num_classes: int) -> tuple[str, ...]:
 
 
 def spread(labels: Tensor | None, total: int, count: int, rng: torch.Generator) -> Tensor:
-    """Return the indices of at most `count` of `total` random images, in turn of each class, int64 [count].
-
-    The order is first of each class, second of each class, and so on; `labels` are the classes [N], or None.
-    """
+    """Return at most `count` random indices of `total` images, in turn of each class of the `labels` [N] if given."""
     order = torch.randperm(total, generator=rng)
     if labels is None:
         return order[:count]
@@ -109,11 +110,6 @@ def choose_images(images: ImageSet | None, count: int, run: GANRun, purpose: str
     return ImageSet(images.images[chosen], None if images.labels is None else images.labels[chosen], images.name)
 
 
-def default_num_training(run: GANRun) -> int:
-    """Return the number of training images of a page, fewer if they are large."""
-    return max(1, min(NUM_TRAINING, MAX_TRAINING_BYTES // math.prod(run.generator.image_shape)))
-
-
 def embed_images(images: ImageSet | None, name: str, blocks: Blocks) -> TensorBlock | None:
     """Add images with their labels to the data blocks; return where they are, or None if there are none."""
     if images is None:
@@ -123,6 +119,53 @@ def embed_images(images: ImageSet | None, name: str, blocks: Blocks) -> TensorBl
         fits = int(images.labels.max()) < 256
         tensors["labels"] = encode_u8(images.labels) if fits else encode_f32(images.labels.float())
     return blocks.add_tensors(name, tensors)
+
+
+def rounded(values: Tensor) -> list[float]:
+    """Return log-odds as the page has them."""
+    return [round(value, DECIMALS) for value in values.flatten().tolist()]
+
+
+def embed_snapshots(run: GANRun, name: str, blocks: Blocks, *, with_real: bool = True) -> SnapshotsSpec | None:
+    """Add the snapshots of a run up to its checkpoint, also the real images that D saw; return where they are, if any."""
+    found = [snapshot for snapshot in read_snapshots(run.folder) if snapshot.step <= run.step]
+    if not found:
+        return None
+    size = len(found[-1].images) * math.prod(run.generator.image_shape)
+    count = max(MIN_MOMENTS, min(MAX_MOMENTS, MAX_SNAPSHOT_BYTES // size))
+    chosen = thin(drop_repeated(found), count)
+    tensors = {"images": encode_u8(torch.stack([snapshot.images for snapshot in chosen]))}
+    real = read_real_images(run.folder) if with_real else None
+    if real is not None:
+        tensors["real"] = encode_u8(real)
+    moments = [
+        SnapshotSpec(
+            step=snapshot.step,
+            epoch=round(snapshot.epoch, DECIMALS),
+            label=moment_label(snapshot.step, snapshot.epoch),
+            real_logits=rounded(snapshot.real_logits),
+            fake_logits=rounded(snapshot.fake_logits),
+        )
+        for snapshot in chosen
+    ]
+    return SnapshotsSpec(data=blocks.add_tensors(name, tensors), moments=moments)
+
+
+def drop_repeated(snapshots: Sequence[GANSnapshot]) -> list[GANSnapshot]:
+    """Return the snapshots without those that show the same pictures as the next one, or fewer than the last one.
+
+    A moving average of the weights that is updated every few updates gives the same pictures in between.
+    """
+    last = snapshots[-1]
+    whole = [snapshot for snapshot in snapshots if snapshot.images.shape == last.images.shape]
+    return [snapshot for snapshot, after in pairwise(whole) if not torch.equal(snapshot.images, after.images)] + [last]
+
+
+def moment_label(step: int, epoch: float) -> str:
+    """Return the name of a moment: "start", "update 200" or, at the end of one, "epoch 5"."""
+    if step == 0:
+        return "start"
+    return f"epoch {round(epoch)}" if round(epoch) and abs(epoch - round(epoch)) < TOLERANCE else f"update {step}"
 
 
 def _with_labels(images: ImageSet, names: tuple[str, ...] | None) -> ImageSet:

@@ -15,8 +15,8 @@ from reviver.data.tasks.task import TargetKind
 from reviver.explorer.blocks import Blocks, Encoded, encode_f16, encode_f32
 from reviver.explorer.facts import lstm_facts, to_columns
 from reviver.explorer.lstm_examples import SYMBOLS, Examples, channel_names, collect_examples
-from reviver.explorer.manifest import ChannelScale, LstmContent, LstmStage, Rounding
-from reviver.explorer.naming import RunName
+from reviver.explorer.manifest import LstmContent, LstmStage, RunName
+from reviver.explorer.networks import compare
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.runs.rng import make_rng
 from reviver.train.lstm.run import LSTMRun
@@ -34,18 +34,13 @@ NUM_RANDOM, RANDOM_STEPS = 20, 100
 
 
 def collect_lstm(run: LSTMRun, blocks: Blocks, id_: str, *, name: RunName, with_data: bool = True) -> LstmContent:
-    """Return what the explorer shows of an LSTM run, and add its weights to `blocks`, with the prefix `id_`.
-
-    See `build_page` for `with_data`.
-
-    Raises:
-        RunFolderError: if a snapshot or the metrics of the run are damaged.
-    """
+    """Return what the explorer shows of an LSTM run, and add its weights to `blocks`, with the prefix `id_`."""
     config, network, task = run.config, run.network, run.task
     data = SequenceData.of_task(config, task)
     is_confidential = config.task == "custom" and not with_data
     examples = Examples([], [], "none: the page was written without data") if is_confidential else collect_examples(run)
-    x = examples.x or random_sequences(run)
+    size = NUM_RANDOM, RANDOM_STEPS, task.input_size  # of standard normal numbers, which standardized data resemble
+    x = examples.x or list(torch.randn(size, generator=make_rng(config.seed, "rounding")))
     output = "predicted number" if task.target == "number" else "class probability"
     unit = f"{output}, of {'the examples' if examples.x else 'random numbers'}"
     stages, rounding = [], []
@@ -54,9 +49,8 @@ def collect_lstm(run: LSTMRun, blocks: Blocks, id_: str, *, name: RunName, with_
         weights = blocks.add_tensors(f"{id_}-stage-{index}", tensors)
         facts = {key: value for key, value in moment._asdict().items() if key != "network"}
         stages.append(LstmStage(label=label, **facts, weights=weights))
-        errors = output_errors(moment.network, rounded, x, task.target)
-        rounding.append(Rounding(network=label, unit=unit, max=float(errors.max()), mean=float(errors.mean())))
-    scale = data.standardization
+        exact, found = (outputs(network, x, task.target) for network in (moment.network, rounded))
+        rounding.append(compare(label, unit, found, exact))
     return LstmContent(
         id=id_,
         name=name.name,
@@ -72,7 +66,7 @@ def collect_lstm(run: LSTMRun, blocks: Blocks, id_: str, *, name: RunName, with_
         output_size=task.output_size,
         patch_size=network.patch_size if isinstance(network, LSTMClassifier) else 1,
         length=data.length,
-        standardization=None if scale is None else ChannelScale(mean=scale.mean, scale=scale.scale),
+        standardization=data.standardization,
         stages=stages,
         examples=examples.examples,
         examples_text=examples.text,
@@ -96,12 +90,6 @@ def choose_stages(run: LSTMRun) -> dict[str, LSTMSnapshot]:
     return {**stages, name: LSTMSnapshot(epoch, run.step, accuracy, run.network)}
 
 
-def random_sequences(run: LSTMRun) -> list[Tensor]:
-    """Return sequences of standard normal numbers, which standardized data resemble, [T, I] each."""
-    size = NUM_RANDOM, RANDOM_STEPS, run.task.input_size
-    return list(torch.randn(size, generator=make_rng(run.config.seed, "rounding")))
-
-
 def weights_by_name(network: Network) -> dict[str, Tensor]:
     """Return the weights of a network by the names of its equations."""
     return network.weights_by_name() if isinstance(network, LSTMClassifier) else dict(network.named_parameters())
@@ -109,10 +97,7 @@ def weights_by_name(network: Network) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def round_weights(network: Network) -> tuple[dict[str, Encoded], Network]:
-    """Return the weights of a network by name, matrices in half precision, and the network that the page computes.
-
-    It has the rounded weights, in float64.
-    """
+    """Return the weights of a network by name, matrices in half precision, and a float64 network with what they are."""
     tensors: dict[str, Encoded] = {}
     rounded: dict[str, Tensor] = {}
     for name, value in weights_by_name(network).items():
@@ -129,16 +114,14 @@ def round_weights(network: Network) -> tuple[dict[str, Encoded], Network]:
 
 
 @torch.no_grad()
-def output_errors(network: Network, computed: Network, x: Sequence[Tensor], target: TargetKind) -> Tensor:
-    """Return the absolute differences of the probabilities, or numbers, of two networks for sequences [T, I], [n]."""
-    every_step = target == "class at every step"
-    errors = []
+def outputs(network: Network, x: Sequence[Tensor], target: TargetKind) -> Tensor:
+    """Return all probabilities, or numbers, of a network for sequences [T, I], in float64."""
+    found = []
     for sequence in x:
-        batch = sequence.to(network.W_out.device).unsqueeze(0)  # [1, T, I]
-        pair = network(batch, every_step=every_step), computed(batch.double(), every_step=every_step)
-        expected, found = (y.double() if target == "number" else y.double().softmax(-1) for y in pair)
-        errors.append((expected - found).abs().flatten())
-    return torch.cat(errors)
+        batch = sequence.to(network.W_out).unsqueeze(0)  # [1, T, I]
+        y = network(batch, every_step=target == "class at every step").double()
+        found.append((y if target == "number" else y.softmax(-1)).flatten())
+    return torch.cat(found)
 
 
 def cell_seed(seed: int, cell: int) -> Tensor:

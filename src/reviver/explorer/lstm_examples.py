@@ -81,11 +81,9 @@ def collect_examples(run: LSTMRun) -> Examples:
 
 
 def choose(lengths: Tensor, step_size: int) -> Tensor:
-    """Return the indices of at most `MAX_EXAMPLES` sequences, evenly spaced, because a file may be sorted by class.
+    """Return indices of sequences of `lengths` [N], evenly spaced, because a file may be sorted by class.
 
-    Args:
-        lengths: number of steps of each sequence, [N].
-        step_size: numbers that a user types for a step.
+    A user types `step_size` numbers for a step.
     """
     limit = min(MAX_LENGTH + 2 * COPY_LENGTH, MAX_NUMBERS // step_size)  # copy has T + 20 steps
     short = (lengths <= limit).nonzero().flatten()

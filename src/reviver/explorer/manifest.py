@@ -6,10 +6,12 @@ Shapes: N images, C channels, H height, W width, Z latent size, K classes, S sna
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
+
+from reviver.data.sequences.standardization import Standardization
 
 SCHEMA = 1
 
@@ -17,6 +19,16 @@ Dtype = Literal["f16", "f32", "u8"]
 """Format of the numbers of a tensor, see `TensorSpec` in types.js."""
 Columns = Mapping[str, Sequence[float | None]]
 """Columns of numbers by name, of equal length: the records of a run."""
+
+
+class RunName(NamedTuple):
+    """Name of a run in the page, with a number if others before have the same, and what commands to copy call it.
+
+    That is a relative path as it was given; of an absolute one, whose folders may be private, only the name.
+    """
+
+    name: str
+    argument: str
 
 
 class Part(BaseModel):
@@ -178,13 +190,6 @@ class Example(Part):
     target: float | Sequence[int]
 
 
-class ChannelScale(Part):
-    """Standardization of the channels of raw numbers."""
-
-    mean: Sequence[float]
-    scale: Sequence[float]
-
-
 class LstmContent(Part):
     """An LSTM run."""
 
@@ -210,7 +215,7 @@ class LstmContent(Part):
     hidden_dropout: float
     hidden_dropout_kind: Literal["step", "variational", "zoneout"]
     length: int
-    standardization: ChannelScale | None
+    standardization: Standardization | None
     stages: Sequence[LstmStage]
     examples: Sequence[Example]
     examples_text: str

@@ -12,7 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from reviver.explorer.blocks import Blocks, Encoded, encode_f16, encode_f32
-from reviver.explorer.manifest import LayerSpec, TensorBlock
+from reviver.explorer.manifest import LayerSpec, Rounding, TensorBlock
+
+ACTIVATIONS: Mapping[type[nn.Module], Literal["leaky-relu", "relu", "tanh"]]
+ACTIVATIONS = {nn.LeakyReLU: "leaky-relu", nn.ReLU: "relu", nn.Tanh: "tanh"}
 
 
 @dataclass(frozen=True)
@@ -46,39 +49,27 @@ def fold(modules: Sequence[nn.Module]) -> list[FoldedLayer]:
     """Return layers in eval mode as affine maps: y = γ (W x + b - μ) / √(σ² + ε) + β is one with W' and b'."""
     layers: list[FoldedLayer] = []
     for module in modules:
+        tensors = {name: tensor.detach().cpu().double() for name, tensor in module.state_dict().items()}
         if isinstance(module, nn.Linear | nn.Conv2d):
-            weight = module.weight.detach().cpu().double()
-            bias = torch.zeros(len(weight)).double() if module.bias is None else module.bias.detach().cpu().double()
-            layers.append(FoldedLayer(weight, bias, "none"))
+            weight = tensors["weight"]
+            layers.append(FoldedLayer(weight, tensors.get("bias", torch.zeros(len(weight)).double()), "none"))
         elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-            layers[-1] = _fold_batch_norm(layers[-1], module)
-        elif isinstance(module, nn.LeakyReLU | nn.ReLU | nn.Tanh):
-            names: Mapping[type, Literal["leaky-relu", "relu", "tanh"]]
-            names = {nn.LeakyReLU: "leaky-relu", nn.ReLU: "relu", nn.Tanh: "tanh"}
-            layers[-1] = FoldedLayer(layers[-1].weight, layers[-1].bias, names[type(module)])
+            layer = layers[-1]
+            factor = tensors["weight"] / torch.sqrt(tensors["running_var"] + module.eps)  # [O]
+            weight = layer.weight * factor.view(-1, *[1] * (layer.weight.dim() - 1))
+            bias = (layer.bias - tensors["running_mean"]) * factor + tensors["bias"]
+            layers[-1] = FoldedLayer(weight, bias, layer.activation)
+        elif type(module) in ACTIVATIONS:
+            layers[-1] = FoldedLayer(layers[-1].weight, layers[-1].bias, ACTIVATIONS[type(module)])
         else:
             assert isinstance(module, nn.MaxPool2d | nn.Flatten | nn.Sigmoid), f"{module} has no form in the explorer"
     return layers
 
 
-def _fold_batch_norm(layer: FoldedLayer, norm: nn.BatchNorm1d | nn.BatchNorm2d) -> FoldedLayer:
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
-    mean, variance = norm.running_mean.cpu().double(), norm.running_var.cpu().double()
-    factor = norm.weight.detach().cpu().double() / torch.sqrt(variance + norm.eps)  # [O]
-    weight = layer.weight * factor.view(-1, *[1] * (layer.weight.dim() - 1))
-    bias = (layer.bias - mean) * factor + norm.bias.detach().cpu().double()
-    return FoldedLayer(weight, bias, layer.activation)
-
-
 def embed(
     blocks: Blocks, name: str, layers: Sequence[FoldedLayer]
 ) -> tuple[TensorBlock, list[LayerSpec], list[FoldedLayer]]:
-    """Add the weights of a network to the data block `name`: matrices in half precision, biases in single precision.
-
-    Returns:
-        Where the weights are, the layers, and the layers with the rounded weights that a reader gets.
-    """
+    """Add weights to the block `name`, matrices in half precision; return where, the layers, and the rounded layers."""
     tensors: dict[str, Encoded] = {}
     specs, rounded_layers = [], []
     for index, layer in enumerate(layers):
@@ -96,3 +87,9 @@ def evaluate(layers: Sequence[FoldedLayer], x: Tensor, negative_slope: float = 0
     for layer in layers:
         x = layer(x, negative_slope)
     return x
+
+
+def compare(network: str, unit: str, rounded: Tensor, exact: Tensor) -> Rounding:
+    """Return the absolute differences between the outputs of the embedded, rounded network and the trained one."""
+    errors = (rounded - exact.double()).abs()
+    return Rounding(network=network, unit=unit, max=float(errors.max()), mean=float(errors.mean()))
