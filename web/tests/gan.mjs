@@ -11,10 +11,8 @@ import wabt from "wabt";
 import { Kernel } from "../src/compute/kernel.js";
 import { interpolate, interpolateAt } from "../src/compute/paths.js";
 import { Random } from "../src/compute/random.js";
-import { decodeView, encodeView, toHalf } from "../src/compute/view_code.js";
 import { Gan } from "../src/models/gan.js";
 
-/** @typedef {import("../src/compute/view_code.js").View} View */
 /** @typedef {import("../src/compute/paths.js").PathKind} PathKind */
 
 /**
@@ -35,9 +33,6 @@ import { Gan } from "../src/models/gan.js";
  * @property {GanRequest[]} [gans]
  * @property {{start: number[], end: number[], steps: number | null, t: number[], path: PathKind}[]} [paths] even points,
  *   or those at `t`
- * @property {{path: PathKind, steps: number, start: number[], end: number[]}[]} [views] to encode
- * @property {{code: string, size: number}[]} [codes] to decode
- * @property {(number | "-0" | "NaN" | "Infinity")[]} [halves] numbers to round
  * @property {{seed: number, count: number}[]} [normals]
  * @property {{simd: "auto" | boolean, bytes: "kernel" | "damaged" | "none"}[]} [kernels] to create
  */
@@ -89,7 +84,7 @@ async function createKernel({ simd, bytes }) {
 }
 
 /** @param {Request} request */
-async function compute({ gans = [], paths = [], views = [], codes = [], halves = [], normals = [], kernels = [] }) {
+async function compute({ gans = [], paths = [], normals = [], kernels = [] }) {
   const computed = [];
   for (const gan of gans) computed.push(await computeGan(gan));
   return {
@@ -99,13 +94,6 @@ async function compute({ gans = [], paths = [], views = [], codes = [], halves =
       const [first, last] = [Float32Array.from(start), Float32Array.from(end)];
       return steps === null ? interpolateAt(first, last, t, path) : interpolate(first, last, steps, path);
     }),
-    views: views.map((view) =>
-      encodeView({ ...view, start: Float32Array.from(view.start), end: Float32Array.from(view.end) }),
-    ),
-    codes: codes.map(({ code, size }) => decodeView(code, size)),
-    halves: Array.from(toHalf(Float32Array.from(halves.map(Number))), (value) =>
-      Object.is(value, -0) ? "-0" : String(value),
-    ),
     normals: normals.map(({ seed, count }) => new Random(seed).normals(count)),
   };
 }
