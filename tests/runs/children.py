@@ -13,13 +13,11 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from reviver.gan import networks
 from reviver.runs.distributed.world import join_world
 from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
-from tests.golden.make import NARROW
 from tests.runs.distributed import train_networks
-from tests.runs.small import at_step, train
+from tests.runs.small import at_step, narrow_gans, train
 
 
 def run_children(server: ForkServerContext, target: Callable[..., None], *arguments: tuple[Any, ...]) -> list[int]:
@@ -47,17 +45,16 @@ def in_group(target: Callable[[Path], None], folder: Path, store: Path, rank: in
 
 
 def train_all_networks(folder: Path) -> None:
-    """Write the results of all cases of `train_networks` in this process to `folder`."""
+    """Write the results of all networks of `train_networks` in this process to `folder`."""
     with join_world(torch.device("cpu")) as world:
-        results = {case: train_networks.run_case(*case, world) for case in train_networks.CASES}
+        results = {name: train_networks.run_config(name, world) for name in train_networks.CONFIGS}
         torch.save(results, folder / f"rank-{world.rank}.pt")
 
 
 def train_until(config: LSTMConfig | GANConfig, out: Path, update: int) -> None:
     """Start or resume a run, and kill this process before an update, counted from 1 in this session."""
     os.chdir(out.parent)
-    for name, widths in NARROW.items():
-        setattr(networks, name, widths)
+    narrow_gans()
     with pytest.MonkeyPatch.context() as patch:
         at_step(patch, config, update, lambda _: os.kill(os.getpid(), signal.SIGKILL))
         train(config, out)

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from reviver.errors import ReviverError
+from reviver.gan import networks
 from reviver.runs.checkpoint import TrainingState
 from reviver.runs.folder import RunFolder
 from reviver.runs.rng import make_rng
@@ -18,6 +19,7 @@ from reviver.settings.lstm import LSTMConfig
 from reviver.train.gan import training as gan_training
 from reviver.train.lstm.training import train as train_lstm
 from tests import lstm_runs
+from tests.golden.make import NARROW
 
 CPU = torch.device("cpu")
 GAN = GANConfig(data="images.npy", image_size=8, latent_size=16, epochs=4, batch_size=16, sample_every=2, log_every=2)
@@ -27,6 +29,12 @@ GAN = GANConfig(data="images.npy", image_size=8, latent_size=16, epochs=4, batch
 def write_images() -> None:
     """Write images.npy into the working folder."""
     np.save("images.npy", np.random.default_rng(0).integers(0, 256, (41, 8, 8), dtype=np.uint8))
+
+
+def narrow_gans(set_attribute: Callable[[Any, str, Any], None] = setattr) -> None:
+    """Make the networks of GANs narrow."""
+    for name, widths in NARROW.items():
+        set_attribute(networks, name, widths)
 
 
 def train(config: LSTMConfig | GANConfig, out: Path | str) -> RunFolder:
@@ -56,8 +64,8 @@ def disturb(
     return caught.value
 
 
-def small_state(seed: int = 0) -> TrainingState:
-    """Return a state with every kind of content, after two updates."""
+def small_state(seed: int = 0, updates: int = 2) -> TrainingState:
+    """Return a state with every kind of content, after some updates."""
     torch.manual_seed(seed)
     network, other = nn.Linear(3, 2), nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
     optimizers = {
@@ -70,14 +78,16 @@ def small_state(seed: int = 0) -> TrainingState:
         rngs={"noise": make_rng(seed, "noise")},
         tensors={"history": torch.zeros(3)},
     )
-    for _ in range(2):
+    for _ in range(updates):
         update(state)
+        state.extra["best"] = {"step": state.step}
     return state
 
 
-def update(state: TrainingState) -> None:
+def update(state: TrainingState) -> Tensor:
+    """Update the networks, and return the loss."""
     x = torch.randn(4, 3, generator=state.rngs["noise"])
-    loss = state.networks["other"](state.networks["network"](x)).pow(3).sum()
+    loss: Tensor = state.networks["other"](state.networks["network"](x)).pow(3).sum()
     for optimizer in state.optimizers.values():
         optimizer.zero_grad()
     loss.backward()
@@ -86,4 +96,4 @@ def update(state: TrainingState) -> None:
     state.tensors["history"][state.step % 3] = loss.detach()
     state.step += 1
     state.batch += 1
-    state.extra["best"] = {"step": state.step}
+    return loss.detach()

@@ -3,6 +3,7 @@
 `make test` tries some of the states of each scenario, and `make test-long` all.
 """
 
+import copy
 import math
 import shutil
 from collections.abc import Callable
@@ -15,17 +16,14 @@ from unittest.mock import patch
 import onnx
 import pytest
 import torch
-from torch import nn
 
 from reviver import LSTMClassifier
 from reviver.data.images.pack import pack_images
 from reviver.data.packed.folder import map_array, open_packed
 from reviver.errors import RunFolderError
 from reviver.files.atomic import recover_interrupted_writes, write_text
-from reviver.gan import networks
-from reviver.runs.checkpoint import TrainingState, checkpoint_step, find_checkpoint, load_networks
+from reviver.runs.checkpoint import checkpoint_step, find_checkpoint, load_networks
 from reviver.runs.folder import RunFolder
-from reviver.runs.rng import make_rng
 from reviver.runs.session import Session, open_run, training_session
 from reviver.runs.snapshots import find_snapshots, read_snapshot, remove_later_snapshots, write_snapshot
 from reviver.settings.gan import GANConfig
@@ -34,45 +32,27 @@ from reviver.show.export import to_onnx
 from reviver.sweep.cell import Cell, Outcome, execute
 from reviver.train.loading import load
 from tests.contents import contents
-from tests.golden.make import NARROW
 from tests.runs.power_loss import PowerLoss
-from tests.runs.small import CPU, train, write_images
+from tests.runs.small import CPU, narrow_gans, small_state, train, update, write_images
 
 EPOCHS = 3
 CONFIG = LSTMConfig(keep_checkpoints=1, on_nan="rollback")
 """Keeps one checkpoint, so that others are removed."""
-LSTM = LSTMConfig(
-    length=6, encoding="onehot", curriculum=True, start_length=3, threshold=0.3, data_size=64, hidden_size=4,
-    hidden_dropout_kind="zoneout", optimizer="adam", epochs=4, batch_size=32, checkpoint_every=2,
-)  # fmt: skip
-GAN = GANConfig(
-    data="images.npy", image_size=8, latent_size=4, epochs=2, batch_size=16, sample_every=1, log_every=1, ema=0.9, r1=0.2,
-    penalty_interval=2, discriminator_dropout=0.3,
-)  # fmt: skip
-
-
-def small_state() -> TrainingState:
-    torch.manual_seed(0)
-    network = nn.Linear(3, 2)
-    optimizer = torch.optim.Adam(network.parameters())
-    return TrainingState({"network": network}, {"network": optimizer}, {"noise": make_rng(0, "noise")})
+REAL = GANConfig(
+    data="images.npy", image_size=8, latent_size=4, epochs=2, batch_size=16, sample_every=1, log_every=1, ema=0.9
+)
 
 
 def run_small(path: Path, mark: Callable[[int], None] = lambda step: None, diverges_at: int = 0) -> None:
     """Start or resume a run that writes records, samples, snapshots, checkpoints, and best weights before the last epoch."""
     folder = open_run(path, "lstm", CONFIG, CPU, resume=(path / "run.json").exists())
-    state = small_state()
-    network = state.networks["network"]
+    state = small_state(updates=0)
     files = ("metrics", "scores")
     with training_session(folder, state, total=EPOCHS, description="", progress=False, files=files) as session:
         while state.epoch < EPOCHS:
             with session.rolling_back():
                 remove_later_snapshots(folder, state.step)
-                loss = network(torch.randn(4, 3, generator=state.rngs["noise"])).pow(2).sum()
-                network.zero_grad()
-                loss.backward()
-                state.optimizers["network"].step()
-                state.step += 1
+                loss = update(state)
                 state.epoch += 1
                 session.log(loss=loss.item())
                 session.log_scores(fid=loss.item())
@@ -83,7 +63,7 @@ def run_small(path: Path, mark: Callable[[int], None] = lambda step: None, diver
                 if state.epoch < EPOCHS:
                     state.extra["best"] = {"step": state.step}
                     state.best_networks = {
-                        "network": {key: value.clone() for key, value in network.state_dict().items()}
+                        name: copy.deepcopy(network.state_dict()) for name, network in state.networks.items()
                     }
                 session.save()
                 mark(state.step)
@@ -112,7 +92,7 @@ def finish_small(path: Path, mark: int | None, **options: int) -> dict[str, Any]
     return contents(path)
 
 
-def run_real(config: LSTMConfig | GANConfig, path: Path, mark: Callable[[int], None] = lambda step: None) -> None:
+def run_real(path: Path, mark: Callable[[int], None] = lambda step: None) -> None:
     save = Session.save
 
     def save_and_mark(session: Session) -> None:
@@ -120,14 +100,14 @@ def run_real(config: LSTMConfig | GANConfig, path: Path, mark: Callable[[int], N
         mark(session.state.step)
 
     with chdir(path.parent), patch.object(Session, "save", save_and_mark):
-        train(config, path)
+        train(REAL, path)
 
 
-def finish_real(config: LSTMConfig | GANConfig, path: Path, mark: int | None) -> dict[str, Any]:
+def finish_real(path: Path, mark: int | None) -> dict[str, Any]:
     folder = check_saved(path, mark)
     if folder and folder.last_checkpoint.exists():
         load(path)  # has all its weights
-    run_real(config, path)
+    run_real(path)
     return contents(path)
 
 
@@ -184,11 +164,7 @@ def build_pretrained(seed: int) -> LSTMClassifier:
     return LSTMClassifier(3, 4, 2)
 
 
-def begin_pretrained(folder: Path) -> None:
-    build_pretrained(0).save_pretrained(folder)
-
-
-def export(folder: Path, mark: Callable[[Any], None]) -> None:
+def export(folder: Path, mark: Callable[[Any], None] = lambda _: None) -> None:
     network = build_pretrained(1)
     network.save_pretrained(folder)
     mark("pretrained")
@@ -204,7 +180,7 @@ def finish_export(folder: Path, mark: str | None) -> Any:
     if mark != "exported" and (folder / "model.onnx").exists():
         onnx.checker.check_model(onnx.load(folder / "model.onnx"))
     if mark != "exported":
-        export(folder, lambda _: None)
+        export(folder)
     recover_interrupted_writes(folder)
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
@@ -228,24 +204,20 @@ SCENARIOS = {
     "saving": Scenario(1200, run_small, finish_small),
     "rollback": Scenario(2000, partial(run_small, diverges_at=2), partial(finish_small, diverges_at=2)),
     "resuming": Scenario(400, run_small, finish_small, begin_interrupted),
-    "LSTM": Scenario(500, partial(run_real, LSTM), partial(finish_real, LSTM), tried=10),
-    "GAN": Scenario(800, partial(run_real, GAN), partial(finish_real, GAN), begin_images, tried=10),
+    "GAN": Scenario(800, run_real, finish_real, begin_images, tried=10),
     "cell": Scenario(1200, run_cell, finish_cell),
     "packing": Scenario(40, pack, finish_packing, begin_images),
-    "exporting": Scenario(20, export, finish_export, begin_pretrained),
+    "exporting": Scenario(20, export, finish_export, lambda folder: build_pretrained(0).save_pretrained(folder)),
 }
-
-
-@pytest.fixture(autouse=True)
-def _narrow(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, widths in NARROW.items():
-        monkeypatch.setattr(networks, name, widths)
 
 
 @pytest.mark.parametrize("tries_all", [False, pytest.param(True, marks=pytest.mark.long)])
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_nothing_saved_is_lost_with_the_power(name: str, tries_all: bool, memory_path: Path) -> None:
+def test_nothing_saved_is_lost_with_the_power(
+    name: str, tries_all: bool, memory_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Go on from some states of a scenario, or all: after each mark from the first, which has only what was synced."""
+    narrow_gans(monkeypatch.setattr)
     scenario, root = SCENARIOS[name], memory_path / "root"
     root.mkdir()
     scenario.begin(root / name)

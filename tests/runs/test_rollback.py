@@ -1,6 +1,5 @@
 """With `on_nan="rollback"`, a run that diverges returns to its last checkpoint, with a lower learning rate."""
 
-import logging
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,11 +11,11 @@ import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from reviver.cli import main
-from reviver.errors import ConfigError, DivergenceError, Interrupted, OutOfMemory
+from reviver.errors import DivergenceError, Interrupted, OutOfMemory
 from reviver.runs.checkpoint import find_checkpoint
 from reviver.runs.folder import RunFolder
 from reviver.train.lstm import training as lstm_training
-from tests.contents import contents
+from tests.contents import contents, tensorboard_values
 from tests.lstm_runs import TINY, crash, interrupt
 from tests.runs.small import GAN, train
 
@@ -60,42 +59,37 @@ def rolled_back(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 
 
 def test_rollback_restores_the_last_checkpoint_and_halves_the_learning_rate(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, rolled_back: RunFolder
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], rolled_back: RunFolder
 ) -> None:
     rates = diverge_at(monkeypatch, 13, 6e-4)
-    folder = train(ROLLBACK, tmp_path / "run")
-    assert (folder.status, RunFolder.open(folder.path).record["rollbacks"]) == ("finished", ONE_ROLLBACK)
+    values = {name: value for name, value in vars(ROLLBACK).items() if value is not None and type(value) is not bool}
+    options = [f"--{name}={value}" for name, value in values.items()]
+    assert main(["lstm", "train", *options, "--out", str(tmp_path / "run")]) == 0
+    folder = RunFolder.open(tmp_path / "run")
+    assert (folder.status, folder.rollbacks) == ("finished", ONE_ROLLBACK)
     assert rates == [1e-3] * 15 + [5e-4] * 10, "the epoch that diverged must be repeated"
     assert [record["step"] for record in folder.read_metrics()] == [5, 10, 15, 20]
     assert all(math.isfinite(record["train_loss"]) for record in folder.read_metrics())
-    (message,) = (record.getMessage() for record in caplog.records if record.levelno == logging.WARNING)
-    assert message == (
+    captured = capsys.readouterr()
+    assert "step 14: train loss was not finite; returned to step 10 with half the learning rate" in captured.out
+    assert (
         "step 14: train loss is not finite; went back to step 10, with 0.5 times the learning rate (rollback 1 of 2)"
-    )
+    ) in captured.err
     assert contents(folder.path) == contents(rolled_back.path), "it is deterministic"
 
 
-def test_divergence_before_the_first_checkpoint_restarts_the_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rates = diverge_at(monkeypatch, 3, 3e-4)
-    folder = train(ROLLBACK, tmp_path / "run")
-    assert [rollback["back_to"] for rollback in folder.record["rollbacks"]] == [0, 0]
-    assert rates == [1e-3] * 5 + [5e-4] * 5 + [2.5e-4] * 20
-    assert [record["step"] for record in folder.read_metrics()] == [5, 10, 15, 20]
-
-
 def test_max_rollbacks_limits_the_rollbacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    diverge_at(monkeypatch, 13, 0.0)
+    rates = diverge_at(monkeypatch, 13, 0.0)
     message = r"^step 14: train loss is nan; 2 rollbacks did not help; the last good checkpoint is kept; try a --learn"
     with pytest.raises(DivergenceError, match=message):
         train(ROLLBACK, tmp_path / "run")
+    assert rates == [1e-3] * 15 + [5e-4] * 5 + [2.5e-4] * 5
     folder = RunFolder.open(tmp_path / "run")
-    assert (folder.status, folder.record["rollbacks"]) == ("failed", ONE_ROLLBACK * 2)
+    assert (folder.status, folder.rollbacks) == ("failed", ONE_ROLLBACK * 2)
     assert find_checkpoint(folder.checkpoints, "last").name == "step-000010"
 
 
-@pytest.mark.parametrize("call", [12, 14, 17, 22])
+@pytest.mark.parametrize("call", [14, 17])
 def test_crash_before_or_after_a_rollback_resumes_bit_for_bit(
     call: int, tmp_path: Path, rolled_back: RunFolder
 ) -> None:
@@ -124,24 +118,18 @@ def test_lower_learning_rate_is_part_of_the_state(tmp_path: Path, rolled_back: R
     assert contents(folder.path)[last] == contents(rolled_back.path)[last]
 
 
-def test_stopped_run_can_be_resumed_with_rollbacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_diverged_run_can_be_resumed_with_rollbacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     diverge_at(monkeypatch, 13, 6e-4)
     with pytest.raises(DivergenceError, match="step 14: train loss is nan; the last good checkpoint is kept"):
         train(TINY, tmp_path / "run")
     folder = train(ROLLBACK, tmp_path / "run")
-    assert (folder.status, folder.record["rollbacks"]) == ("finished", ONE_ROLLBACK)
+    assert (folder.status, folder.rollbacks) == ("finished", ONE_ROLLBACK)
     assert folder.record["config"]["on_nan"] == "rollback"
-    with pytest.raises(ConfigError, match="seed is 0 in this run, got 5"):
-        train(replace(ROLLBACK, seed=5), tmp_path / "run")
 
 
-def test_rollback_setting_changes_nothing_without_divergence(undisturbed: dict[str, Any], tmp_path: Path) -> None:
-    rolling = contents(train(ROLLBACK, tmp_path / "rolling").path)
-    assert undisturbed.keys() == rolling.keys()
-    assert {name for name in rolling if undisturbed[name] != rolling[name]} == {"run.json"}
-
-
-@pytest.mark.parametrize(("at", "quantity"), [(8, "generator loss"), (12, "weight of the generator")])
+@pytest.mark.parametrize(
+    ("at", "quantity"), [(2, "generator loss"), (8, "generator loss"), (12, "weight of the generator")]
+)
 @pytest.mark.usefixtures("images")
 def test_gan_rolls_back_after_a_non_finite_loss_or_weight(
     at: int, quantity: str, request: pytest.FixtureRequest
@@ -166,15 +154,6 @@ def test_gan_rolls_back_after_a_non_finite_loss_or_weight(
     assert rates == [2e-4] * (last_good + 3) + [1e-4] * (12 - last_good)
     assert [record["step"] for record in folder.read_metrics()] == [2, 4, 6, 8, 10, 12]
     assert folder.status == "finished"
-
-
-def test_command_reports_the_rollback(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    diverge_at(monkeypatch, 13, 6e-4)
-    values = {name: value for name, value in vars(ROLLBACK).items() if value is not None and type(value) is not bool}
-    options = [f"--{name}={value}" for name, value in values.items()]
-    assert main(["lstm", "train", *options, "--out", str(tmp_path / "run")]) == 0
-    captured = capsys.readouterr()
-    assert "step 14: train loss was not finite; returned to step 10 with half the learning rate" in captured.out
-    assert "step 14: train loss is not finite; went back to step 10, with 0.5 times the learning rate" in captured.err
+    values = tensorboard_values(folder.path / "tensorboard")
+    samples = [step for step, tag, _ in values if tag == "samples"]
+    assert samples == sorted({*samples} | {0, 6, 12}), "each grid once, also the first"

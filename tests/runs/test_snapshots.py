@@ -18,7 +18,6 @@ from torch import Tensor
 
 from reviver.data.images.image_set import from_pixels, load_images, to_pixels
 from reviver.errors import RunFolderError
-from reviver.gan import networks
 from reviver.gan.networks import one_hot
 from reviver.gan.sampling import generate
 from reviver.runs import snapshots
@@ -41,9 +40,8 @@ from reviver.train.loading import load
 from reviver.train.lstm import snapshots as lstm_snapshots
 from reviver.train.lstm.run import LSTMRun
 from tests.contents import contents
-from tests.golden.make import NARROW
 from tests.lstm_runs import TINY, crash, interrupt
-from tests.runs.small import disturb, train
+from tests.runs.small import disturb, narrow_gans, train
 
 GAN = GANConfig(data="gray.npz", image_size=8, latent_size=8, epochs=3, batch_size=16, log_every=2, sample_every=3)
 GANS = {
@@ -62,8 +60,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     np.savez(path / "color.npz", images=color)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(path)
-        for name, widths in NARROW.items():
-            patch.setattr(networks, name, widths)
+        narrow_gans(patch.setattr)
         yield path
 
 

@@ -10,10 +10,11 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import torch.distributed as dist
 
 from reviver.__main__ import main as reviver
-from reviver.errors import Interrupted, ReviverError
+from reviver.errors import ReviverError
 from reviver.runs.session import Session
 from reviver.settings.lstm import LSTMConfig
 from reviver.train.lstm.training import train
@@ -30,7 +31,7 @@ STEP = 16
 """Update in which a process gets a signal; the checkpoint before it is that of update 12."""
 
 
-def signal_at(step: int, rank: int, number: signal.Signals) -> None:
+def signal_at(step: int, rank: int, number: signal.Signals, patch: pytest.MonkeyPatch) -> None:
     """Let the process of `rank` send itself a signal in an update, after its all-reduce."""
     agree = Session.agree
 
@@ -39,7 +40,7 @@ def signal_at(step: int, rank: int, number: signal.Signals) -> None:
         if session.state.step + 1 == step and session.world.rank == rank:
             os.kill(os.getpid(), number)
 
-    Session.agree = agree_and_signal  # type: ignore[method-assign]
+    patch.setattr(Session, "agree", agree_and_signal)
 
 
 def attempt(folder: Path, config: LSTMConfig = CONFIG, *, resume: bool = False) -> str:
@@ -51,7 +52,7 @@ def attempt(folder: Path, config: LSTMConfig = CONFIG, *, resume: bool = False) 
     return ""
 
 
-def scenario(folder: Path) -> None:
+def attempt_all(folder: Path) -> None:
     """Train and fail in several ways, and write the errors of each rank to FOLDER/errors-RANK.json."""
     rank = dist.get_rank()
     errors = {
@@ -59,30 +60,23 @@ def scenario(folder: Path) -> None:
         "existing": attempt(folder / "undisturbed"),
         "settings": attempt(folder / "settings", replace(CONFIG, learning_rate=0.001 * (1 + rank))),
     }
-    agree = Session.agree
-    signal_at(STEP, 1, signal.SIGTERM)
-    errors["stopped"] = attempt(folder / "stopped")
-    Session.agree = agree  # type: ignore[method-assign]
-    assert Interrupted.__name__ in errors["stopped"], errors
+    with pytest.MonkeyPatch.context() as patch:
+        signal_at(STEP, 1, signal.SIGTERM, patch)
+        errors["stopped"] = attempt(folder / "stopped")
     errors["resumed"] = attempt(folder / "stopped", resume=True)
     errors["curriculum"] = attempt(folder / "curriculum", CURRICULUM)
     errors["half"] = attempt(folder / "half", replace(CONFIG, epochs=4))
     (folder / f"errors-{rank}.json").write_text(json.dumps(errors))
 
 
-def resume(folder: Path) -> None:
-    """Complete FOLDER/run."""
+def complete(folder: Path) -> None:
+    """Resume FOLDER/run."""
     assert attempt(folder / "run", resume=True) == ""
-
-
-def undisturbed(folder: Path) -> None:
-    """Train FOLDER/run for 300 epochs."""
-    assert attempt(folder / "run", replace(CONFIG, epochs=300)) == ""
 
 
 if __name__ == "__main__":
     ranks = dict(enumerate(os.environ.get("KILL_RANKS", "").split()))  # by the number of restarts
     if (killed := ranks.get(int(os.environ["TORCHELASTIC_RESTART_COUNT"]))) is not None:
-        signal_at(STEP, int(killed), signal.SIGKILL)
+        signal_at(STEP, int(killed), signal.SIGKILL, pytest.MonkeyPatch())
     sys.argv[1:1] = ["lstm"]
     reviver()
