@@ -32,8 +32,8 @@ class State(NamedTuple):
     mark: Any
 
     def write(self, folder: Path) -> None:
-        """Write the state into a new folder."""
-        folder.mkdir()
+        """Write the state into a folder, which is new or empty."""
+        folder.mkdir(exist_ok=True)
         for path, content in self.files.items():  # folders come before what is in them
             if content is None:
                 (folder / path).mkdir()

@@ -72,40 +72,27 @@ def test_restore_without_a_checkpoint_changes_nothing(tmp_path: Path) -> None:
 
 
 STEP = "step-000002"
-CHECKPOINT_FILES = (f"{STEP}/networks.safetensors", f"{STEP}/training.safetensors", f"{STEP}/state.json", "last.json")
+FILES = ("networks.safetensors", "training.safetensors", "state.json")
 
 
-@pytest.mark.parametrize("name", CHECKPOINT_FILES)
+@pytest.mark.parametrize("name", ["last.json", *(f"{STEP}/{name}" for name in FILES)])
 def test_damaged_checkpoint_raises(name: str, saved: Path) -> None:
     path = saved / name
     content = path.read_bytes()
     for damaged in (content[: len(content) // 2], b"", b"\xff" * 32 + content[32:], b"[1, 2]", b"{}"):
         path.write_bytes(damaged)
         check_restore_raises(saved, rf"{path.name}: .* damaged, restore it or train again")
-    if name != "last.json":  # without a pointer there is no checkpoint
-        path.unlink()
-        check_restore_raises(saved, rf"{path.name}: .* damaged, restore it or train again")
-
-
-@pytest.mark.parametrize("name", [*CHECKPOINT_FILES[:3], f"{STEP}/checksums.json"])
-def test_any_flipped_bit_is_detected(name: str, saved: Path) -> None:
-    path = saved / name
-    content = path.read_bytes()
+    if name == "last.json":
+        return  # without a pointer there is no checkpoint, and the pointer has no checksum
     for bit in range(0, 8 * len(content), max(1, 8 * len(content) // 50)):
-        damaged = bytearray(content)
-        damaged[bit // 8] ^= 1 << bit % 8
-        path.write_bytes(damaged)
+        flipped = bytearray(content)
+        flipped[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(flipped)
         check_restore_raises(saved, "damaged, restore it or train again")
+    path.unlink()
+    check_restore_raises(saved, rf"{path.name}: .* damaged, restore it or train again")
     path.write_bytes(content)
     assert restore_checkpoint(saved, small_state()) == {"metrics": 0}
-
-
-def test_flipped_bit_in_the_best_weights_is_detected(tmp_path: Path) -> None:
-    save_best(tmp_path, 7, {"network": nn.Linear(3, 2).state_dict()})
-    path = find_checkpoint(tmp_path, "best") / "networks.safetensors"
-    path.write_bytes(path.read_bytes()[:-1] + bytes([path.read_bytes()[-1] ^ 1]))
-    with pytest.raises(RunFolderError, match=r"networks\.safetensors: has changed since it was saved, its checksum"):
-        load_networks(path.parent, {"network": nn.Linear(3, 2)})
 
 
 REMOVED = object()
@@ -148,10 +135,8 @@ def test_state_of_another_training_loop_raises(saved: Path) -> None:
 
 def test_weights_of_another_network_raise(saved: Path) -> None:
     for name, network in (("network", nn.Linear(3, 5)), ("critic", nn.Linear(3, 2))):
-        message = rf"step-000002: its weights do not fit the {name} of run\.json"
-        with pytest.raises(RunFolderError, match=message) as caught:
+        with pytest.raises(RunFolderError, match=rf"step-000002: its weights do not fit the {name} of run\.json"):
             load_networks(saved / STEP, {name: network})
-        assert "\n" not in str(caught.value)
     (saved / STEP / "checksums.json").unlink()
     torch.save({"network/weight": torch.zeros(2, 3)}, saved / STEP / "networks.safetensors")
     check_restore_raises(saved, r"networks\.safetensors: cannot be read")  # a pickle is never loaded

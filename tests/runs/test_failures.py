@@ -1,22 +1,25 @@
-"""Failures of the system, and kills: the last checkpoint stays, and the run resumes bit for bit.
+"""Failures of the system, kills, golden folders and long runs: the last checkpoint stays, and the run resumes bit for bit.
 
 What a loss of power leaves, test_power_loss.py tests.
 """
 
 import errno
 import itertools
+import json
 import os
 import re
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from reviver.errors import OutOfMemory, RunFolderError
 from reviver.runs.checkpoint import find_checkpoint
@@ -25,9 +28,9 @@ from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
 from reviver.train.loading import load
 from tests.contents import contents
+from tests.golden import make
 from tests.lstm_runs import TINY
-from tests.runs.children import run_children, train_until
-from tests.runs.small import GAN, disturb, train
+from tests.runs.small import GAN, disturb, narrow_gans, run_children, train, train_until
 
 SIX_UPDATES = replace(TINY, epochs=2, batch_size=27, checkpoint_every=1, keep_checkpoints=1)
 CURRICULUM = LSTMConfig(
@@ -103,17 +106,12 @@ def allocate_too_much(_: object) -> None:
     torch.empty(1 << 50, dtype=torch.uint8)
 
 
-def run_out_on_a_gpu(_: object) -> None:
-    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nSee the documentation")
-
-
 def fail_otherwise(_: object) -> None:
     raise RuntimeError("shapes do not fit")
 
 
-@pytest.mark.parametrize("run_out", [allocate_too_much, run_out_on_a_gpu])
-def test_out_of_memory_is_explained(run_out: Callable[[object], None], tmp_path: Path) -> None:
-    error = disturb(TINY, tmp_path / "run", 13, run_out)
+def test_out_of_memory_is_explained(tmp_path: Path) -> None:
+    error = disturb(TINY, tmp_path / "run", 13, allocate_too_much)
     assert isinstance(error, OutOfMemory)
     assert re.fullmatch(r"step 13: memory ran out \(.*\); what was saved is kept: free some memory .*", str(error))
     with pytest.raises(RuntimeError, match=r"^shapes do not fit$"):
@@ -137,3 +135,69 @@ def test_a_run_killed_in_each_session_equals_an_undisturbed_run(
     for update in updates:
         assert run_children(server, train_until, (config, tmp_path / "run", update)) == [-signal.SIGKILL]
     assert contents(train(config, tmp_path / "run").path) == expected
+
+
+GOLDEN = {"lstm": make.LSTM, "gan": make.GAN}
+REMEDY = "if a run folder differs on purpose, make the golden ones again with `python -m tests.golden.make`"
+
+
+@pytest.mark.parametrize("kind", GOLDEN)
+def test_golden_folder_loads_and_resumes(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The metrics are equal up to the rounding of another processor."""
+    run = shutil.copytree(make.FOLDER / kind, tmp_path / kind)
+    shutil.copyfile(make.FOLDER / "images.npy", tmp_path / "images.npy")
+    monkeypatch.chdir(tmp_path)
+    narrow_gans(monkeypatch.setattr)
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    try:
+        loaded = [load(run, checkpoint=which) for which in ("last", "best")[: 2 if kind == "lstm" else 1]]
+    except RunFolderError as error:
+        pytest.fail(f"{error}; {REMEDY}")
+    assert loaded[0].config == GOLDEN[kind], REMEDY
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before, "loading changes nothing"
+    folder = train(GOLDEN[kind], run)
+    assert folder.status == "finished"
+    assert find_checkpoint(folder.checkpoints, "last").name == "step-000012"
+    expected = [json.loads(line) for line in (make.FOLDER / f"{kind}-metrics.jsonl").read_text().splitlines()]
+    for record, expected_record in zip(folder.read_metrics(), expected, strict=True):
+        assert {**record, "seconds": 0} == pytest.approx({**expected_record, "seconds": 0}, rel=1e-4), REMEDY
+
+
+NUM_SAMPLES = 40
+"""Number of observations."""
+
+
+def observe_run(updates: int, folder: Path) -> None:
+    """Train, and write what is seen between updates to FOLDER/observed.json: resident pages, checkpoints, rewritten files."""
+    narrow_gans()
+    np.save(folder / "images.npy", np.random.default_rng(0).integers(0, 256, (320, 8, 8), dtype=np.uint8))
+    epochs = updates // 20
+    config = replace(GAN, data=str(folder / "images.npy"), epochs=epochs, checkpoint_every=5, sample_every=epochs // 4)
+    calls = itertools.count(1)
+    observed: list[tuple[int, int, list[str]]] = []
+    contents: dict[Path, bytes] = {}
+
+    def observe(*_: object) -> None:
+        if next(calls) % (2 * updates // NUM_SAMPLES):
+            return
+        paths = [*folder.glob("run/*.jsonl"), *folder.glob("run/tensorboard/*")]
+        rewritten = [path.name for path in paths if not path.read_bytes().startswith(contents.get(path, b""))]
+        contents.update({path: path.read_bytes() for path in paths})
+        resident = int(Path("/proc/self/statm").read_text().split()[1])
+        observed.append((resident, len(list(folder.glob("run/checkpoints/step-*"))), rewritten))
+
+    register_optimizer_step_post_hook(observe)
+    assert train(config, folder / "run").read_metrics()[-1]["step"] == updates
+    assert sorted(path.name[:7] for path in contents) == ["events.", "metrics"]
+    (folder / "observed.json").write_text(json.dumps(observed))
+
+
+@pytest.mark.parametrize("updates", [pytest.param(10_000, marks=pytest.mark.long), 400])
+def test_a_long_run_needs_no_more_than_a_short_one(updates: int, server: ForkServerContext, tmp_path: Path) -> None:
+    assert run_children(server, observe_run, (updates, tmp_path)) == [0]
+    resident, checkpoints, rewritten = zip(*json.loads((tmp_path / "observed.json").read_text()), strict=True)
+    assert len(resident) == NUM_SAMPLES
+    warm, rest = resident[: NUM_SAMPLES // 4], resident[NUM_SAMPLES // 4 :]
+    assert max(rest) <= 1.01 * max(warm), [round(pages / 256, 1) for pages in resident]
+    assert not any(rewritten), "records are only appended to"
+    assert max(checkpoints) == 2

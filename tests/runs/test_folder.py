@@ -4,7 +4,6 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -44,24 +43,21 @@ def test_empty_folder_and_missing_parents_are_accepted(tmp_path: Path) -> None:
         assert [found.name for found in path.iterdir()] == ["run.json"]
 
 
-EXISTING: dict[str, Callable[[Path], Any]] = {
-    "a file": lambda path: path.write_text("precious"),
-    "a full folder": lambda path: (path.mkdir(), (path / "notes.txt").write_text("precious")),
-    "a link to nothing": lambda path: path.symlink_to(path.with_name("nowhere")),
-    "a link to an empty folder": lambda path: (path.with_name("else").mkdir(), path.symlink_to(path.with_name("else"))),
-}
-
-
-@pytest.mark.parametrize("make", EXISTING.values(), ids=EXISTING)
-def test_existing_path_is_never_overwritten(make: Callable[[Path], None], tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["file", "folder", "link to nothing", "link to an empty folder"])
+def test_existing_path_is_never_overwritten(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "run"
-    make(path)
+    if kind == "file":
+        path.write_text("precious")
+    elif kind == "folder":
+        path.mkdir()
+        (path / "notes.txt").write_text("precious")
+    else:
+        path.symlink_to(tmp_path / "nowhere" if kind == "link to nothing" else tmp_path.parent)
     before = sorted(tmp_path.rglob("*"))
     message = "run: exists already and is never overwritten; choose another --out, or go on with --resume"
-    with pytest.raises(RunFolderError, match=message):
-        refuse_existing(path)
-    with pytest.raises(RunFolderError, match=message):
-        RunFolder.create(path, "lstm", LSTMConfig(), CPU)
+    for attempt in (lambda: refuse_existing(path), lambda: RunFolder.create(path, "lstm", LSTMConfig(), CPU)):
+        with pytest.raises(RunFolderError, match=message):
+            attempt()
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -113,26 +109,25 @@ def test_invalid_key_in_run_json_is_refused_and_never_written(damaged: dict[str,
 
 
 DAMAGED_RECORDS = {
-    "empty": b"",
-    "no object": b"[1, 2]",
-    "no text": b"\xff\xfe\x00\x01",
-    "deep": b"[" * 100_000,
-    "huge": b" " * (1 << 21),
-    "schema is a flag": b'{"schema": true, "kind": "lstm", "config": {}}',
-    "schema of the future": b'{"schema": 2, "kind": "lstm", "config": {}}',
-    "no kind": b'{"schema": 1, "config": {}}',
-    "odd kind": b'{"schema": 1, "kind": "rnn", "config": {}}',
-    "config is a list": b'{"schema": 1, "kind": "lstm", "config": []}',
+    b"": "",
+    b"[1, 2]": "",
+    b"\xff\xfe\x00\x01": "",
+    b"[" * 100_000: "",
+    b" " * (1 << 21): "",
+    b'{"schema": true, "kind": "lstm", "config": {}}': "schema must be",
+    b'{"schema": 2, "kind": "lstm", "config": {}}': "has schema 2, and this Reviver reads only schema 1",
+    b'{"schema": 1, "config": {}}': "kind is missing",
+    b'{"schema": 1, "kind": "rnn", "config": {}}': "kind must be",
+    b'{"schema": 1, "kind": "lstm", "config": []}': "config must be",
 }
 
 
-@pytest.mark.parametrize("content", DAMAGED_RECORDS.values(), ids=DAMAGED_RECORDS)
-def test_damaged_run_json_is_refused(content: bytes, folder: RunFolder) -> None:
-    folder.record_path.write_bytes(content)
-    with pytest.raises(RunFolderError, match=r"run\.json: .*train again") as caught:
-        RunFolder.open(folder.path, "lstm")
-    assert "\n" not in str(caught.value)
-    assert (": has schema 2, and this Reviver reads only schema 1;" in str(caught.value)) == (b": 2" in content)
+def test_damaged_run_json_is_refused(folder: RunFolder) -> None:
+    for content, problem in DAMAGED_RECORDS.items():
+        folder.record_path.write_bytes(content)
+        with pytest.raises(RunFolderError, match=rf"run\.json: {problem}.*train again") as caught:
+            RunFolder.open(folder.path, "lstm")
+        assert "\n" not in str(caught.value)
 
 
 def write_records(folder: RunFolder, *records: dict[str, Any]) -> None:
@@ -208,13 +203,6 @@ def test_line_with_a_missing_invalid_or_unknown_key_is_refused(case: str, folder
     for number in (str(2**63), "9" * 5000, "NaN", "-1e999"):
         damaged = json.dumps(record | {"step": 777}).replace("777", number)
         assert re.match(r"cannot .* (number|integer) .*in step\)", problem(damaged) or ""), number
-
-
-def test_line_of_a_curriculum_run_requires_length(folder: RunFolder) -> None:
-    folder.record["config"] = {"curriculum": True}
-    folder.records_path("metrics").write_text(json.dumps(LINES["lstm"]) + "\n")
-    with pytest.raises(RunFolderError, match=r"metrics\.jsonl: line 1: length is missing; "):
-        folder.read_metrics()
 
 
 def test_lock_excludes_others_until_the_holder_dies(folder: RunFolder) -> None:

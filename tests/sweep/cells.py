@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from reviver.errors import DataError, Interrupted
-from reviver.runs.signals import handling_signals
 from reviver.sweep.cell import Cell, Ended, execute
+from reviver.system import handling_signals
 
 
 class InlineEngine:

@@ -15,8 +15,7 @@ from reviver.lstm.classifier import LSTMClassifier
 from reviver.runs.distributed.world import World
 from reviver.runs.folder import RunFolder
 from reviver.settings.fields import override
-from reviver.train.lstm.parallel import check_batch_sizes
-from reviver.train.lstm.training import train_step, truncated_step
+from reviver.train.lstm.training import check_batch_sizes, train_step, truncated_step
 from reviver.train.lstm.truncated import LOST, CarriedBatch, Segment
 from tests.lstm_runs import CURRICULUM, TRUNCATED
 
