@@ -124,7 +124,10 @@ def test_state_of_another_training_loop_raises(saved: Path) -> None:
     stages.extra["stage"] = 0
     history.tensors = {"history": torch.zeros(4)}
     optimizer.optimizers = {"network": torch.optim.Adam(optimizer.networks["other"].parameters())}
+    smaller = small_state()
+    smaller.optimizers = {"network": torch.optim.RMSprop([next(smaller.networks["network"].parameters())])}
     for state, problem in (
+        (smaller, "the optimizer's state of parameter 1 differs .*"),
         (stages, "'stage'"),
         (history, r"the shape of history must be \[4\], got \[3\]"),
         (optimizer, "the optimizer's square_avg of parameter 0 has the shape .*"),
@@ -152,7 +155,7 @@ def test_old_checkpoints_are_removed_except_the_best(tmp_path: Path) -> None:
     for step in (10, 20, 30, 40):
         state.step = step
         if step == 10:
-            save_best(tmp_path, 7, weights)
+            state.extra["best"], state.best_networks = {"step": 7}, weights
         save_checkpoint(tmp_path, state, {"metrics": 0}, 2)
     assert steps_on_disk(tmp_path) == [7, 30, 40]
     assert find_checkpoint(tmp_path, "best").name == "step-000007"

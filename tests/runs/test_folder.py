@@ -52,7 +52,9 @@ def test_existing_path_is_never_overwritten(kind: str, tmp_path: Path) -> None:
         path.mkdir()
         (path / "notes.txt").write_text("precious")
     else:
-        path.symlink_to(tmp_path / "nowhere" if kind == "link to nothing" else tmp_path.parent)
+        path.symlink_to(tmp_path / "else")
+        if kind == "link to an empty folder":
+            (tmp_path / "else").mkdir()
     before = sorted(tmp_path.rglob("*"))
     message = "run: exists already and is never overwritten; choose another --out, or go on with --resume"
     for attempt in (lambda: refuse_existing(path), lambda: RunFolder.create(path, "lstm", LSTMConfig(), CPU)):
@@ -79,7 +81,7 @@ def test_paths_that_are_no_run_are_refused(folder: RunFolder, tmp_path: Path) ->
 
 MACHINE = {"threads": 1, "processor": "x", "device": "cpu", "system": "y"}
 DAMAGED_KEYS: list[dict[str, Any]] = [
-    *({"rollbacks": value} for value in (3, [3], [{"step": "x", "quantity": "train loss", "back_to": 1}])),
+    {"rollbacks": [{"step": "x", "quantity": "train loss", "back_to": 1}]},
     *({"status": value} for value in ("done", "finished")),  # finished without seconds
     {"seconds": True},
     {"versions": {"two\nlines": 3}},
