@@ -1,4 +1,4 @@
-"""Create the golden run folders, which tests/runs/test_golden.py reads:
+"""Create the golden run folders, which tests/runs/test_failures.py reads:
 
     python -m tests.golden.make
 

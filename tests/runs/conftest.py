@@ -10,14 +10,12 @@ from typing import Any
 
 import pytest
 
-from reviver.gan import networks
 from reviver.runs.folder import RunFolder
 from reviver.settings.lstm import LSTMConfig
 from reviver.train.lstm.training import train
 from tests.contents import contents
-from tests.golden.make import NARROW
 from tests.lstm_runs import TINY
-from tests.runs.small import CPU, write_images
+from tests.runs.small import CPU, narrow_gans, write_images
 
 
 @pytest.fixture
@@ -37,8 +35,7 @@ def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Work in a folder with images.npy, and make networks of GANs narrow."""
     monkeypatch.chdir(tmp_path)
     write_images()
-    for name, widths in NARROW.items():
-        monkeypatch.setattr(networks, name, widths)
+    narrow_gans(monkeypatch.setattr)
 
 
 @pytest.fixture(scope="session")

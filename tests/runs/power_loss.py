@@ -11,29 +11,29 @@ import itertools
 import os
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from unittest.mock import patch
 
 Names = dict[tuple[int, str], int | None]
 """Node by the node of its folder and its name; None if there is none."""
+Contents = dict[int, list[bytes]]
+"""Contents of files by their node: the synced one, and those that were written since."""
 NAMING = ("replace", "rename", "unlink", "remove", "rmdir", "mkdir", "link")
 MAX_PER_MOMENT = 48
 """Maximum number of states at one system call, half of them drawn at random."""
 ROOT = 0
 
 
-@dataclass(frozen=True)
-class State:
+class State(NamedTuple):
     """What is on the disk: the content of each file by its path, None of a folder; and the last mark of the program."""
 
     files: dict[str, bytes | None]
     mark: Any
 
     def write(self, folder: Path) -> None:
-        """Write the state into a new folder."""
-        folder.mkdir()
+        """Write the state into a folder, which is new or empty."""
+        folder.mkdir(exist_ok=True)
         for path, content in self.files.items():  # folders come before what is in them
             if content is None:
                 (folder / path).mkdir()
@@ -41,27 +41,25 @@ class State:
                 (folder / path).write_bytes(content)
 
 
-@dataclass
 class PowerLoss:
     """The states of `root`; a context manager, inside which a program writes there."""
 
-    root: Path
-    moments: list[tuple[list[Names], Names, dict[int, list[bytes]], Any]] = field(default_factory=list)
-    """Before each system call: names that are not synced, those that are, contents of files since the last sync, mark."""
-    _mark: Any = None
-    _names: Names = field(default_factory=dict)
-    _pending: list[Names] = field(default_factory=list)
-    _contents: dict[int, list[bytes]] = field(default_factory=dict)
-    _nodes: dict[int, int] = field(default_factory=dict)
-    _new_nodes: Iterator[int] = field(default_factory=lambda: itertools.count(ROOT + 1))
+    def __init__(self, root: Path) -> None:
+        self._root, self._mark = root, None
+        self._moments: list[tuple[list[Names], Names, Contents, Any]] = []  # before each system call
+        self._names: Names = {}
+        self._durable: Names = {}  # synced
+        self._pending: list[Names] = []  # not synced
+        self._contents: Contents = {}
+        self._nodes: dict[int, int] = {}  # by inode
+        self._new_nodes = itertools.count(ROOT + 1)
+        self._patches = [patch.object(os, name, self._following(getattr(os, name))) for name in NAMING]
+        self._patches.append(patch.object(os, "fsync", self._following(os.fsync, self._sync)))
 
     def __enter__(self) -> "PowerLoss":
-        self._look(is_one=False)
-        self._durable = dict(self._names)
-        self._pending = []
+        self._look()
+        self._durable, self._pending = self._names, []
         self._contents = {node: versions[-1:] for node, versions in self._contents.items()}
-        self._patches = [patch.object(os, name, self._following(getattr(os, name))) for name in NAMING]
-        self._patches.append(patch.object(os, "fsync", self._syncing(os.fsync)))
         for each in self._patches:
             each.start()
         return self
@@ -69,18 +67,17 @@ class PowerLoss:
     def __exit__(self, *_: object) -> None:
         for each in self._patches:
             each.stop()
-        self._look(is_one=False)
         self._remember()
 
     def mark(self, value: Any) -> None:
         """Note what the program has promised by now: states from here on have this mark."""
-        self._look(is_one=False)
+        self._look()
         self._mark = value
 
     def states(self) -> Iterator[State]:
         """Yield each state once, in the order of the system calls."""
         seen = set()
-        for number, (pending, durable, contents, mark) in enumerate(self.moments):
+        for number, (pending, durable, contents, mark) in enumerate(self._moments):
             for kept, chosen in _choices(pending, contents, random.Random(number)):
                 files = dict(_tree(durable, kept, chosen))
                 digest = hashlib.sha256(repr((files, mark)).encode()).digest()
@@ -88,81 +85,70 @@ class PowerLoss:
                     seen.add(digest)
                     yield State(files, mark)
 
-    def _following(self, call: Callable[..., Any]) -> Callable[..., Any]:
+    def _following(self, call: Callable[..., Any], then: Callable[..., None] | None = None) -> Callable[..., Any]:
         def follow(*arguments: Any, **keywords: Any) -> Any:
-            self._look(is_one=False)
             self._remember()
             result = call(*arguments, **keywords)
-            self._look(is_one=True)
+            (then or self._look_at_one)(*arguments)
             return result
 
         return follow
 
-    def _syncing(self, call: Callable[[int], None]) -> Callable[[int], None]:
-        def sync(descriptor: int) -> None:
-            self._look(is_one=False)
-            self._remember()
-            call(descriptor)
-            node = self._nodes.get(os.fstat(descriptor).st_ino)
-            if node in self._contents:
-                self._contents[node] = self._contents[node][-1:]
-            for names in [each for each in self._pending if any(folder == node for folder, _ in each)]:
-                self._durable |= names
-                self._pending.remove(names)
-
-        return sync
+    def _sync(self, descriptor: int) -> None:
+        node = self._nodes.get(os.fstat(descriptor).st_ino)
+        if node in self._contents:
+            self._contents[node] = self._contents[node][-1:]
+        for names in [each for each in self._pending if any(folder == node for folder, _ in each)]:
+            self._durable = self._durable | names
+            self._pending.remove(names)
 
     def _remember(self) -> None:
+        self._look()
         named = {node for names in (self._durable, *self._pending) for node in names.values()}
         contents = {node: list(versions) for node, versions in self._contents.items() if node in named}
-        self.moments.append((list(self._pending), dict(self._durable), contents, self._mark))
+        self._moments.append((list(self._pending), self._durable, contents, self._mark))
 
-    def _look(self, *, is_one: bool) -> None:
-        """Find what has changed since the last look: new names and contents, or with `is_one` the names of one call."""
+    def _look_at_one(self, *_: object) -> None:
+        """Find the names that one system call has changed together."""
+        if changes := self._find_changes():
+            self._pending.append(changes)
+
+    def _look(self) -> None:
+        """Find what has changed since the last look."""
+        self._pending += [{key: node} for key, node in self._find_changes().items()]
+
+    def _find_changes(self) -> Names:
         found: Names = {}
-        inodes = {self.root.stat().st_ino}
-        self._nodes.setdefault(*inodes, ROOT)
-        for folder, _, _ in os.walk(self.root):
+        nodes = {self._root.stat().st_ino: ROOT}
+        for folder, _, _ in os.walk(self._root):
             for entry in os.scandir(folder):
                 inode = entry.inode()
-                inodes.add(inode)
-                if inode not in self._nodes:
-                    self._nodes[inode] = next(self._new_nodes)
-                node = self._nodes[inode]
-                found[self._nodes[Path(folder).stat().st_ino], entry.name] = node
+                node = nodes[inode] = nodes.get(inode) or self._nodes.get(inode) or next(self._new_nodes)
+                found[nodes[Path(folder).stat().st_ino], entry.name] = node
                 if entry.is_file():
                     versions = self._contents.setdefault(node, [b""])
                     content = Path(entry.path).read_bytes()
                     if content != versions[-1]:
                         versions.append(content)
-        self._nodes = {
-            inode: node for inode, node in self._nodes.items() if inode in inodes
-        }  # others may be used again
-        changes = {key: found.get(key) for key in {**self._names, **found} if found.get(key) != self._names.get(key)}
-        self._pending += ([changes] if changes else []) if is_one else [{key: node} for key, node in changes.items()]
-        self._names = found
+        before, self._names, self._nodes = self._names, found, nodes  # the inodes of others may be used again
+        return {key: found.get(key) for key in {**before, **found} if found.get(key) != before.get(key)}
 
 
 def _choices(
-    pending: list[Names], contents: dict[int, list[bytes]], rng: random.Random
+    pending: list[Names], contents: Contents, rng: random.Random
 ) -> Iterator[tuple[list[Names], dict[int, bytes]]]:
     """Yield names that are on the disk, and the content of each file: the likely ones first, then some at random."""
     versions = {node: _versions(each, rng) for node, each in contents.items()}
-    changed = [node for node, each in versions.items() if len(each) > 1]
     old, new = ({node: each[at] for node, each in versions.items()} for at in (0, -1))
+    yield from itertools.product(([], pending), (old, new))
+    changed = [node for node, each in versions.items() if len(each) > 1]
     one = [{**base, node: content} for base in (old, new) for node in changed for content in versions[node]]
-    all_names = [list(names) for size in range(len(pending) + 1) for names in itertools.combinations(pending, size)][
-        :64
-    ]
-    for names in ([], pending):
-        for content in (old, new):
-            yield names, content
+    subsets = itertools.chain(*(itertools.combinations(pending, size) for size in range(len(pending) + 1)))
+    some_names = [list(names) for names in itertools.islice(subsets, 64)]
     rng.shuffle(one)
-    for content in one[: MAX_PER_MOMENT // 4]:
-        yield pending, content
-    rng.shuffle(all_names)
-    for names in all_names[: MAX_PER_MOMENT // 4]:
-        yield names, new
+    rng.shuffle(some_names)
+    yield from ((pending, content) for content in one[: MAX_PER_MOMENT // 4])
+    yield from ((names, new) for names in some_names[: MAX_PER_MOMENT // 4])
     for _ in range(MAX_PER_MOMENT // 2 if changed or pending else 0):
         names = [each for each in pending if rng.random() < 0.6]
         yield names, {node: rng.choice(each) for node, each in versions.items()}
@@ -172,9 +158,7 @@ def _versions(contents: list[bytes], rng: random.Random) -> list[bytes]:
     """Return what a file may hold, from its synced content to its last one."""
     found = list(contents)
     for before, after in itertools.pairwise(contents):
-        begin = next(
-            (at for at, (x, y) in enumerate(zip(before, after, strict=False)) if x != y), min(len(before), len(after))
-        )
+        begin = len([*itertools.takewhile(lambda pair: pair[0] == pair[1], zip(before, after, strict=False))])
         middle, rest = (begin + len(after)) // 2, len(after) - begin
         if rest > 0:
             torn = [after[:middle], after[:begin] + bytes(middle - begin) + after[middle:]]
@@ -183,17 +167,14 @@ def _versions(contents: list[bytes], rng: random.Random) -> list[bytes]:
 
 
 def _tree(durable: Names, kept: list[Names], contents: dict[int, bytes]) -> Iterator[tuple[str, bytes | None]]:
-    """Yield path and content of what can be reached from the root."""
+    """Yield path and content of what can be reached from the root, folders before what is in them."""
     names = dict(durable)
     for each in kept:
         names |= each
-    inside: dict[int, list[tuple[str, int]]] = {}
-    for (folder, name), node in sorted(names.items()):
-        if node is not None:
-            inside.setdefault(folder, []).append((name, node))
     folders = [(ROOT, "")]
-    for folder, prefix in folders:  # grows
-        for name, node in inside.get(folder, ()):
-            yield prefix + name, contents.get(node)
-            if node not in contents:
-                folders.append((node, f"{prefix}{name}/"))
+    for parent, prefix in folders:  # grows
+        for (folder, name), node in sorted(names.items()):
+            if folder == parent and node is not None:
+                yield prefix + name, contents.get(node)
+                if node not in contents:
+                    folders.append((node, f"{prefix}{name}/"))

@@ -1,37 +1,38 @@
-"""Failures of the system, and kills: the last checkpoint stays, and the run resumes bit for bit.
+"""Failures of the system, kills, golden folders and long runs: the last checkpoint stays, and the run resumes bit for bit.
 
 What a loss of power leaves, test_power_loss.py tests.
 """
 
 import errno
+import itertools
+import json
 import os
 import re
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import replace
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from reviver.errors import OutOfMemory, RunFolderError
-from reviver.runs import events
-from reviver.runs import folder as folder_module
 from reviver.runs.checkpoint import find_checkpoint
 from reviver.runs.folder import RunFolder
 from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
 from reviver.train.loading import load
 from tests.contents import contents
-from tests.lstm_runs import TINY, crash
-from tests.runs.children import run_children, train_until
-from tests.runs.small import GAN, at_step, disturb, train
+from tests.golden import make
+from tests.lstm_runs import TINY
+from tests.runs.small import GAN, disturb, narrow_gans, run_children, train, train_until
 
 SIX_UPDATES = replace(TINY, epochs=2, batch_size=27, checkpoint_every=1, keep_checkpoints=1)
-CALLS = ("fsync", "replace", "unlink", "rmdir", "mkdir", "open")
 CURRICULUM = LSTMConfig(
     length=6, encoding="onehot", curriculum=True, start_length=3, threshold=0.3, data_size=200, hidden_size=16,
     hidden_dropout_kind="zoneout", optimizer="adam", lr_schedule="cosine", epochs=9, batch_size=32, checkpoint_every=2,
@@ -42,19 +43,16 @@ GAN_WITH_STATES = replace(
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("call", ["fsync", "replace", "unlink", "rmdir", "mkdir", "open"])
 def test_failure_of_any_system_call_loses_nothing(call: str, memory_path: Path) -> None:
     """Each call of a function of the system that changes files fails once."""
     expected = contents(train(SIX_UPDATES, memory_path / "undisturbed").path)
-    original, number, errors = getattr(os, call), 0, []
-    is_over = False
-    while not is_over:
-        number, count, path = number + 1, 0, memory_path / f"run-{number}"
+    original, errors = getattr(os, call), []
+    for number in itertools.count(1):
+        calls, path = itertools.count(1), memory_path / f"run-{number}"
 
-        def fail(*arguments: Any, at: int = number, **keywords: Any) -> Any:
-            nonlocal count
-            count += 1
-            if count == at:
+        def fail(*arguments: Any, at: int = number, calls: Iterator[int] = calls, **keywords: Any) -> Any:
+            if next(calls) == at:
                 raise OSError(errno.EIO, os.strerror(errno.EIO))
             return original(*arguments, **keywords)
 
@@ -64,16 +62,15 @@ def test_failure_of_any_system_call_loses_nothing(call: str, memory_path: Path) 
                 train(SIX_UPDATES, path)
             except RunFolderError as error:
                 errors.append(str(error))
-        is_over = count < number
         if (path / "checkpoints" / "last.json").exists():
             load(path)
         assert contents(train(SIX_UPDATES, path).path) == expected, number
         shutil.rmtree(path)
+        if next(calls) <= number:
+            break
     assert all("Input/output error" in error and "\n" not in error for error in errors)
-    if call in ("fsync", "replace"):
-        assert len(errors) == number - 1, (
-            "only failures to remove what is old, or to make what is there, may be ignored"
-        )
+    if call in ("fsync", "replace"):  # only failures to remove what is old, or to make what is there, may be ignored
+        assert len(errors) == number - 1
 
 
 def test_disk_that_becomes_full(undisturbed: dict[str, Any], tmp_path: Path) -> None:
@@ -93,99 +90,114 @@ def test_disk_that_becomes_full(undisturbed: dict[str, Any], tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("config", [TINY, GAN], ids=["lstm", "gan"])
-@pytest.mark.parametrize("lose", [shutil.rmtree, lambda path: path.rename(path.with_name("moved"))])
 @pytest.mark.usefixtures("images")
-def test_folder_removed_or_moved_while_training_is_not_recreated(
-    lose: Callable[[Path], object], config: LSTMConfig | GANConfig, undisturbed: dict[str, Any], tmp_path: Path
+def test_folder_moved_while_training_is_not_recreated(
+    config: LSTMConfig | GANConfig, undisturbed: dict[str, Any], tmp_path: Path
 ) -> None:
-    error = disturb(config, tmp_path / "run", 12, lambda _: lose(tmp_path / "run"))
+    run, moved = tmp_path / "run", tmp_path / "moved"
+    error = disturb(config, run, 12, lambda _: run.rename(moved))
     assert str(error).endswith("run: was removed or moved while it was in use; start again in a new --out")
-    assert not (tmp_path / "run").exists()
-    if (tmp_path / "moved").exists() and config is TINY:
-        assert contents(train(config, tmp_path / "moved").path) == undisturbed
-
-
-def test_clock_set_back_changes_only_times(undisturbed: dict[str, Any], tmp_path: Path) -> None:
-    """TensorBoard reads the files of all sessions in the order of their names, which contain times."""
-    clock = 2e9
-
-    def earlier() -> float:
-        nonlocal clock
-        clock -= 86_400
-        return clock
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(events.time, "time", earlier)
-        patch.setattr(folder_module, "_now", lambda: f"day {earlier():.0f}")
-        for step in (12, 3, 4):  # in each session
-            disturb(TINY, tmp_path / "run", step, crash)
-        run = train(TINY, tmp_path / "run")
-    assert len(list((run.path / "tensorboard").iterdir())) == 4
-    assert contents(run.path) == undisturbed
-    assert run.record["updated"] < run.record["started"]
+    assert not run.exists()
+    if config is TINY:
+        assert contents(train(config, moved).path) == undisturbed
 
 
 def allocate_too_much(_: object) -> None:
     torch.empty(1 << 50, dtype=torch.uint8)
 
 
-def run_out_on_a_gpu(_: object) -> None:
-    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nSee the documentation")
+def fail_otherwise(_: object) -> None:
+    raise RuntimeError("shapes do not fit")
 
 
-@pytest.mark.parametrize("run_out", [allocate_too_much, run_out_on_a_gpu])
-def test_out_of_memory_within_a_batch(
-    run_out: Callable[[object], None], undisturbed: dict[str, Any], tmp_path: Path
-) -> None:
-    error = disturb(TINY, tmp_path / "run", 13, run_out)
-    message = (
-        r"step 13: memory ran out \(.*\); what was saved is kept: free some memory and go on with --resume, or start .*"
-    )
-    assert re.fullmatch(message, str(error))
+def test_out_of_memory_is_explained(tmp_path: Path) -> None:
+    error = disturb(TINY, tmp_path / "run", 13, allocate_too_much)
     assert isinstance(error, OutOfMemory)
-    assert error.exit_code == 1
-    run = RunFolder.open(tmp_path / "run")
-    assert (run.status, run.record["error"]) == ("failed", str(error))
-    assert contents(train(TINY, run.path).path) == undisturbed
-
-
-def test_other_runtime_errors_are_not_out_of_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(_: object) -> None:
-        raise RuntimeError("shapes do not fit")
-
-    at_step(monkeypatch, TINY, 3, fail)
+    assert re.fullmatch(r"step 13: memory ran out \(.*\); what was saved is kept: free some memory .*", str(error))
     with pytest.raises(RuntimeError, match=r"^shapes do not fit$"):
-        train(TINY, tmp_path / "run")
+        disturb(TINY, tmp_path / "run", 3, fail_otherwise)
 
 
-# SIGKILL
+KILLS: list[tuple[LSTMConfig | GANConfig, tuple[int, ...]]] = [(CURRICULUM, (17, 9)), (GAN_WITH_STATES, (8, 2))]
+ALL_KILLS = [
+    (config, (first, 1 + first % 2, 1)) for config in (TINY, CURRICULUM, GAN, GAN_WITH_STATES) for first in range(1, 12)
+]
 
 
-def check_kills(
-    server: ForkServerContext, config: LSTMConfig | GANConfig, updates: tuple[int, ...], path: Path
-) -> None:
-    """Kill a run in each session before an update, and compare the end with an undisturbed run."""
-    expected = contents(train(config, path / "undisturbed").path)
-    for update in updates:
-        assert run_children(server, train_until, (config, path / "run", update)) == [-signal.SIGKILL]
-    assert contents(train(config, path / "run").path) == expected
-
-
-@pytest.mark.parametrize(("config", "updates"), [(CURRICULUM, (17, 9)), (GAN_WITH_STATES, (8, 2))], ids=["lstm", "gan"])
-@pytest.mark.usefixtures("images")
-def test_killed_and_resumed_runs_equal_an_undisturbed_run(
-    config: LSTMConfig | GANConfig, updates: tuple[int, ...], server: ForkServerContext, tmp_path: Path
-) -> None:
-    check_kills(server, config, updates, tmp_path)
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("first", range(1, 12))
 @pytest.mark.parametrize(
-    "config", [TINY, CURRICULUM, GAN, GAN_WITH_STATES], ids=["TINY", "CURRICULUM", "GAN", "states"]
+    ("config", "updates"), [*KILLS, *(pytest.param(*kills, marks=pytest.mark.long) for kills in ALL_KILLS)]
 )
 @pytest.mark.usefixtures("images")
-def test_runs_killed_three_times_equal_an_undisturbed_run(
-    first: int, config: LSTMConfig | GANConfig, server: ForkServerContext, tmp_path: Path
+def test_a_run_killed_in_each_session_equals_an_undisturbed_run(
+    config: LSTMConfig | GANConfig, updates: tuple[int, ...], server: ForkServerContext, tmp_path: Path
 ) -> None:
-    check_kills(server, config, (first, 1 + first % 2, 1), tmp_path)
+    expected = contents(train(config, tmp_path / "undisturbed").path)
+    for update in updates:
+        assert run_children(server, train_until, (config, tmp_path / "run", update)) == [-signal.SIGKILL]
+    assert contents(train(config, tmp_path / "run").path) == expected
+
+
+GOLDEN = {"lstm": make.LSTM, "gan": make.GAN}
+REMEDY = "if a run folder differs on purpose, make the golden ones again with `python -m tests.golden.make`"
+
+
+@pytest.mark.parametrize("kind", GOLDEN)
+def test_golden_folder_loads_and_resumes(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The metrics are equal up to the rounding of another processor."""
+    run = shutil.copytree(make.FOLDER / kind, tmp_path / kind)
+    shutil.copyfile(make.FOLDER / "images.npy", tmp_path / "images.npy")
+    monkeypatch.chdir(tmp_path)
+    narrow_gans(monkeypatch.setattr)
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    try:
+        loaded = [load(run, checkpoint=which) for which in ("last", "best")[: 2 if kind == "lstm" else 1]]
+    except RunFolderError as error:
+        pytest.fail(f"{error}; {REMEDY}")
+    assert loaded[0].config == GOLDEN[kind], REMEDY
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before, "loading changes nothing"
+    folder = train(GOLDEN[kind], run)
+    assert folder.status == "finished"
+    assert find_checkpoint(folder.checkpoints, "last").name == "step-000012"
+    expected = [json.loads(line) for line in (make.FOLDER / f"{kind}-metrics.jsonl").read_text().splitlines()]
+    for record, expected_record in zip(folder.read_metrics(), expected, strict=True):
+        assert {**record, "seconds": 0} == pytest.approx({**expected_record, "seconds": 0}, rel=1e-4), REMEDY
+
+
+NUM_SAMPLES = 40
+"""Number of observations."""
+
+
+def observe_run(updates: int, folder: Path) -> None:
+    """Train, and write what is seen between updates to FOLDER/observed.json: resident pages, checkpoints, rewritten files."""
+    narrow_gans()
+    np.save(folder / "images.npy", np.random.default_rng(0).integers(0, 256, (320, 8, 8), dtype=np.uint8))
+    epochs = updates // 20
+    config = replace(GAN, data=str(folder / "images.npy"), epochs=epochs, checkpoint_every=5, sample_every=epochs // 4)
+    calls = itertools.count(1)
+    observed: list[tuple[int, int, list[str]]] = []
+    contents: dict[Path, bytes] = {}
+
+    def observe(*_: object) -> None:
+        if next(calls) % (2 * updates // NUM_SAMPLES):
+            return
+        paths = [*folder.glob("run/*.jsonl"), *folder.glob("run/tensorboard/*")]
+        rewritten = [path.name for path in paths if not path.read_bytes().startswith(contents.get(path, b""))]
+        contents.update({path: path.read_bytes() for path in paths})
+        resident = int(Path("/proc/self/statm").read_text().split()[1])
+        observed.append((resident, len(list(folder.glob("run/checkpoints/step-*"))), rewritten))
+
+    register_optimizer_step_post_hook(observe)
+    assert train(config, folder / "run").read_metrics()[-1]["step"] == updates
+    assert sorted(path.name[:7] for path in contents) == ["events.", "metrics"]
+    (folder / "observed.json").write_text(json.dumps(observed))
+
+
+@pytest.mark.parametrize("updates", [pytest.param(10_000, marks=pytest.mark.long), 400])
+def test_a_long_run_needs_no_more_than_a_short_one(updates: int, server: ForkServerContext, tmp_path: Path) -> None:
+    assert run_children(server, observe_run, (updates, tmp_path)) == [0]
+    resident, checkpoints, rewritten = zip(*json.loads((tmp_path / "observed.json").read_text()), strict=True)
+    assert len(resident) == NUM_SAMPLES
+    warm, rest = resident[: NUM_SAMPLES // 4], resident[NUM_SAMPLES // 4 :]
+    assert max(rest) <= 1.01 * max(warm), [round(pages / 256, 1) for pages in resident]
+    assert not any(rewritten), "records are only appended to"
+    assert max(checkpoints) == 2

@@ -3,76 +3,52 @@
 `make test` tries some of the states of each scenario, and `make test-long` all.
 """
 
+import copy
 import math
 import shutil
 from collections.abc import Callable
-from contextlib import chdir, suppress
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
-from unittest.mock import patch
 
 import onnx
 import pytest
 import torch
-from torch import nn
 
 from reviver import LSTMClassifier
 from reviver.data.images.pack import pack_images
 from reviver.data.packed.folder import map_array, open_packed
 from reviver.errors import RunFolderError
 from reviver.files.atomic import recover_interrupted_writes, write_text
-from reviver.gan import networks
-from reviver.runs.checkpoint import TrainingState, checkpoint_step, find_checkpoint, load_networks
+from reviver.runs.checkpoint import checkpoint_step, find_checkpoint, load_networks
 from reviver.runs.folder import RunFolder
-from reviver.runs.rng import make_rng
-from reviver.runs.session import Session, open_run, training_session
+from reviver.runs.session import open_run, training_session
 from reviver.runs.snapshots import find_snapshots, read_snapshot, remove_later_snapshots, write_snapshot
-from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
 from reviver.show.export import to_onnx
 from reviver.sweep.cell import Cell, Outcome, execute
-from reviver.train.loading import load
 from tests.contents import contents
-from tests.golden.make import NARROW
 from tests.runs.power_loss import PowerLoss
-from tests.runs.small import CPU, train, write_images
+from tests.runs.small import CPU, small_state, update, write_images
 
 EPOCHS = 3
+NUM_TRIED = 20
+"""Number of states of a scenario that `make test` tries."""
 CONFIG = LSTMConfig(keep_checkpoints=1, on_nan="rollback")
 """Keeps one checkpoint, so that others are removed."""
-LSTM = LSTMConfig(
-    length=6, encoding="onehot", curriculum=True, start_length=3, threshold=0.3, data_size=64, hidden_size=4,
-    hidden_dropout_kind="zoneout", optimizer="adam", epochs=4, batch_size=32, checkpoint_every=2,
-)  # fmt: skip
-GAN = GANConfig(
-    data="images.npy", image_size=8, latent_size=4, epochs=2, batch_size=16, sample_every=1, log_every=1, ema=0.9, r1=0.2,
-    penalty_interval=2, discriminator_dropout=0.3,
-)  # fmt: skip
-
-
-def small_state() -> TrainingState:
-    torch.manual_seed(0)
-    network = nn.Linear(3, 2)
-    optimizer = torch.optim.Adam(network.parameters())
-    return TrainingState({"network": network}, {"network": optimizer}, {"noise": make_rng(0, "noise")})
 
 
 def run_small(path: Path, mark: Callable[[int], None] = lambda step: None, diverges_at: int = 0) -> None:
     """Start or resume a run that writes records, samples, snapshots, checkpoints, and best weights before the last epoch."""
     folder = open_run(path, "lstm", CONFIG, CPU, resume=(path / "run.json").exists())
-    state = small_state()
-    network = state.networks["network"]
+    state = small_state(updates=0)
     files = ("metrics", "scores")
     with training_session(folder, state, total=EPOCHS, description="", progress=False, files=files) as session:
         while state.epoch < EPOCHS:
             with session.rolling_back():
                 remove_later_snapshots(folder, state.step)
-                loss = network(torch.randn(4, 3, generator=state.rngs["noise"])).pow(2).sum()
-                network.zero_grad()
-                loss.backward()
-                state.optimizers["network"].step()
-                state.step += 1
+                loss = update(state)
                 state.epoch += 1
                 session.log(loss=loss.item())
                 session.log_scores(fid=loss.item())
@@ -83,26 +59,20 @@ def run_small(path: Path, mark: Callable[[int], None] = lambda step: None, diver
                 if state.epoch < EPOCHS:
                     state.extra["best"] = {"step": state.step}
                     state.best_networks = {
-                        "network": {key: value.clone() for key, value in network.state_dict().items()}
+                        name: copy.deepcopy(network.state_dict()) for name, network in state.networks.items()
                     }
                 session.save()
                 mark(state.step)
 
 
-def check_saved(path: Path, mark: int | None) -> RunFolder | None:
-    """Check that an unfinished run has all that was saved by update `mark`; return it, if it has begun."""
-    if mark is None and not (path / "run.json").exists():
-        return None
-    folder = RunFolder.open(path)
-    last = checkpoint_step(find_checkpoint(folder.checkpoints, "last")) if folder.last_checkpoint.exists() else 0
-    assert last >= (mark or 0)
-    with suppress(RunFolderError):  # names a line after the last checkpoint; a resume removes it
-        folder.read_records("metrics")
-    return folder
-
-
 def finish_small(path: Path, mark: int | None, **options: int) -> dict[str, Any]:
-    if folder := check_saved(path, mark):
+    """Check that a run has all that was saved by update `mark`, and complete it."""
+    if mark is not None or (path / "run.json").exists():
+        folder = RunFolder.open(path)
+        last = checkpoint_step(find_checkpoint(folder.checkpoints, "last")) if folder.last_checkpoint.exists() else 0
+        assert last >= (mark or 0)
+        with suppress(RunFolderError):  # names a line after the last checkpoint; a resume removes it
+            folder.read_records("metrics")
         for snapshot in find_snapshots(folder):
             read_snapshot(snapshot.path, {"loss": torch.empty((), device="meta")})
         for which in ("last", "best"):
@@ -112,34 +82,13 @@ def finish_small(path: Path, mark: int | None, **options: int) -> dict[str, Any]
     return contents(path)
 
 
-def run_real(config: LSTMConfig | GANConfig, path: Path, mark: Callable[[int], None] = lambda step: None) -> None:
-    save = Session.save
-
-    def save_and_mark(session: Session) -> None:
-        save(session)
-        mark(session.state.step)
-
-    with chdir(path.parent), patch.object(Session, "save", save_and_mark):
-        train(config, path)
-
-
-def finish_real(config: LSTMConfig | GANConfig, path: Path, mark: int | None) -> dict[str, Any]:
-    folder = check_saved(path, mark)
-    if folder and folder.last_checkpoint.exists():
-        load(path)  # has all its weights
-    run_real(config, path)
-    return contents(path)
-
-
 def begin_interrupted(path: Path) -> None:
     """Write a state of the first scenario: one of those in which the second of three checkpoints is there."""
     with PowerLoss(path.parent) as power:
         run_small(path, power.mark)
     states = [state for state in power.states() if state.mark == 2]
     shutil.rmtree(path)
-    for name, content in states[len(states) // 2].files.items():
-        target = path.parent / name
-        target.mkdir() if content is None else target.write_bytes(content)
+    states[len(states) // 2].write(path.parent)
 
 
 def train_in_cell(folder: Path) -> dict[str, Any]:
@@ -163,11 +112,6 @@ def finish_cell(folder: Path, mark: Outcome | None) -> Any:
     return outcome.status, outcome.result, contents(folder / "cells" / CELL.key / "run")
 
 
-def begin_images(path: Path) -> None:
-    with chdir(path.parent):
-        write_images()
-
-
 def pack(out: Path, mark: Callable[[Any], None] = lambda _: None) -> None:
     pack_images(str(out.with_name("images.npy")), out, 8)
     mark("packed")
@@ -184,11 +128,7 @@ def build_pretrained(seed: int) -> LSTMClassifier:
     return LSTMClassifier(3, 4, 2)
 
 
-def begin_pretrained(folder: Path) -> None:
-    build_pretrained(0).save_pretrained(folder)
-
-
-def export(folder: Path, mark: Callable[[Any], None]) -> None:
+def export(folder: Path, mark: Callable[[Any], None] = lambda _: None) -> None:
     network = build_pretrained(1)
     network.save_pretrained(folder)
     mark("pretrained")
@@ -204,7 +144,7 @@ def finish_export(folder: Path, mark: str | None) -> Any:
     if mark != "exported" and (folder / "model.onnx").exists():
         onnx.checker.check_model(onnx.load(folder / "model.onnx"))
     if mark != "exported":
-        export(folder, lambda _: None)
+        export(folder)
     recover_interrupted_writes(folder)
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
@@ -220,26 +160,16 @@ class Scenario(NamedTuple):
     """Checks what is there, given the last mark, goes on, and returns the result."""
     begin: Callable[[Path], object] = lambda path: None
     """Writes what is there before."""
-    tried: int = 20
-    """Number of states that `make test` tries."""
 
 
 SCENARIOS = {
-    "saving": Scenario(1200, run_small, finish_small),
-    "rollback": Scenario(2000, partial(run_small, diverges_at=2), partial(finish_small, diverges_at=2)),
+    "saving": Scenario(1400, run_small, finish_small),
+    "rollback": Scenario(2100, partial(run_small, diverges_at=2), partial(finish_small, diverges_at=2)),
     "resuming": Scenario(400, run_small, finish_small, begin_interrupted),
-    "LSTM": Scenario(500, partial(run_real, LSTM), partial(finish_real, LSTM), tried=10),
-    "GAN": Scenario(800, partial(run_real, GAN), partial(finish_real, GAN), begin_images, tried=10),
-    "cell": Scenario(1200, run_cell, finish_cell),
-    "packing": Scenario(40, pack, finish_packing, begin_images),
-    "exporting": Scenario(20, export, finish_export, begin_pretrained),
+    "cell": Scenario(1400, run_cell, finish_cell),
+    "packing": Scenario(40, pack, finish_packing, lambda path: write_images(path.parent)),
+    "exporting": Scenario(20, export, finish_export, lambda folder: build_pretrained(0).save_pretrained(folder)),
 }
-
-
-@pytest.fixture(autouse=True)
-def _narrow(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, widths in NARROW.items():
-        monkeypatch.setattr(networks, name, widths)
 
 
 @pytest.mark.parametrize("tries_all", [False, pytest.param(True, marks=pytest.mark.long)])
@@ -252,7 +182,7 @@ def test_nothing_saved_is_lost_with_the_power(name: str, tries_all: bool, memory
     with PowerLoss(root) as power:
         scenario.program(root / name, power.mark)
     expected = scenario.go_on(root / name, None)
-    stride = 1 if tries_all else scenario.states // scenario.tried
+    stride = 1 if tries_all else scenario.states // NUM_TRIED
     number, mark = -1, None
     for number, state in enumerate(power.states()):
         if number % stride == stride // 2 or state.mark != mark:

@@ -1,22 +1,20 @@
 """With `on_nan="rollback"`, a run that diverges returns to its last checkpoint, with a lower learning rate."""
 
-import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from reviver.cli import main
-from reviver.errors import ConfigError, DivergenceError, Interrupted, OutOfMemory
+from reviver.errors import DivergenceError, Interrupted, OutOfMemory
 from reviver.runs.checkpoint import find_checkpoint
 from reviver.runs.folder import RunFolder
-from reviver.train.lstm import training as lstm_training
-from tests.contents import contents
+from tests.contents import contents, tensorboard_values
 from tests.lstm_runs import TINY, crash, interrupt
 from tests.runs.small import GAN, train
 
@@ -25,127 +23,15 @@ ROLLBACK = replace(TINY, on_nan="rollback", max_rollbacks=2)
 ONE_ROLLBACK = [{"step": 14, "quantity": "train loss", "back_to": 10}]
 
 
-def updates_made(optimizer: torch.optim.Optimizer) -> int:
-    return max((int(slots["step"]) for slots in optimizer.state.values()), default=0)
+@contextmanager
+def diverging(
+    at: int, limit: float = 0.0, after: Callable[[int, float], None] = lambda number, rate: None
+) -> Iterator[list[float]]:
+    """Set a weight of an LSTM or a generator to NaN at update `at` if the learning rate is above `limit`.
 
-
-def diverge_at(
-    patch: pytest.MonkeyPatch, at: int, limit: float, after: Callable[[int, float], None] = lambda call, rate: None
-) -> list[float]:
-    """Set a weight to NaN at update `at` if the learning rate is above `limit`.
-
-    Returns:
+    Yields:
         The list of learning rates, one per update; `after` is called with the number and the rate of each.
     """
-    train_step, rates = lstm_training.train_step, []
-
-    def step(network: Any, optimizer: torch.optim.Optimizer, *arguments: Any, **keywords: Any) -> Any:
-        result = train_step(network, optimizer, *arguments, **keywords)
-        rates.append(optimizer.param_groups[0]["lr"])
-        if updates_made(optimizer) == at and rates[-1] > limit:
-            with torch.no_grad():
-                network.b_out[0] = math.nan
-        after(len(rates), rates[-1])
-        return result
-
-    patch.setattr(lstm_training, "train_step", step)
-    return rates
-
-
-@pytest.fixture(scope="module")
-def rolled_back(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    with pytest.MonkeyPatch.context() as patch:
-        diverge_at(patch, 13, 6e-4)
-        return train(ROLLBACK, tmp_path_factory.mktemp("rolled_back") / "run")
-
-
-def test_rollback_restores_the_last_checkpoint_and_halves_the_learning_rate(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, rolled_back: RunFolder
-) -> None:
-    rates = diverge_at(monkeypatch, 13, 6e-4)
-    folder = train(ROLLBACK, tmp_path / "run")
-    assert (folder.status, RunFolder.open(folder.path).record["rollbacks"]) == ("finished", ONE_ROLLBACK)
-    assert rates == [1e-3] * 15 + [5e-4] * 10, "the epoch that diverged must be repeated"
-    assert [record["step"] for record in folder.read_metrics()] == [5, 10, 15, 20]
-    assert all(math.isfinite(record["train_loss"]) for record in folder.read_metrics())
-    (message,) = (record.getMessage() for record in caplog.records if record.levelno == logging.WARNING)
-    assert message == (
-        "step 14: train loss is not finite; went back to step 10, with 0.5 times the learning rate (rollback 1 of 2)"
-    )
-    assert contents(folder.path) == contents(rolled_back.path), "it is deterministic"
-
-
-def test_divergence_before_the_first_checkpoint_restarts_the_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rates = diverge_at(monkeypatch, 3, 3e-4)
-    folder = train(ROLLBACK, tmp_path / "run")
-    assert [rollback["back_to"] for rollback in folder.record["rollbacks"]] == [0, 0]
-    assert rates == [1e-3] * 5 + [5e-4] * 5 + [2.5e-4] * 20
-    assert [record["step"] for record in folder.read_metrics()] == [5, 10, 15, 20]
-
-
-def test_max_rollbacks_limits_the_rollbacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    diverge_at(monkeypatch, 13, 0.0)
-    message = r"^step 14: train loss is nan; 2 rollbacks did not help; the last good checkpoint is kept; try a --learn"
-    with pytest.raises(DivergenceError, match=message):
-        train(ROLLBACK, tmp_path / "run")
-    folder = RunFolder.open(tmp_path / "run")
-    assert (folder.status, folder.record["rollbacks"]) == ("failed", ONE_ROLLBACK * 2)
-    assert find_checkpoint(folder.checkpoints, "last").name == "step-000010"
-
-
-@pytest.mark.parametrize("call", [12, 14, 17, 22])
-def test_crash_before_or_after_a_rollback_resumes_bit_for_bit(
-    call: int, tmp_path: Path, rolled_back: RunFolder
-) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        diverge_at(patch, 13, 6e-4, lambda number, _: crash(None) if number == call else None)
-        with pytest.raises(OutOfMemory):
-            train(ROLLBACK, tmp_path / "run")
-    with pytest.MonkeyPatch.context() as patch:
-        diverge_at(patch, 13, 6e-4)
-        folder = train(ROLLBACK, tmp_path / "run")
-    assert contents(folder.path) == contents(rolled_back.path)
-
-
-def test_lower_learning_rate_is_part_of_the_state(tmp_path: Path, rolled_back: RunFolder) -> None:
-    """A run that is stopped after a rollback resumes with the lower learning rate, even if nothing diverges."""
-    with pytest.MonkeyPatch.context() as patch:
-        diverge_at(patch, 13, 6e-4, lambda _, rate: interrupt(None) if rate < 1e-3 else None)
-        with pytest.raises(Interrupted, match="stopped at step 11 "):
-            train(ROLLBACK, tmp_path / "run")
-    with pytest.MonkeyPatch.context() as patch:
-        rates = diverge_at(patch, 99, 0.0)
-        folder = train(ROLLBACK, tmp_path / "run")
-    assert rates == [5e-4] * 9
-    assert folder.record["rollbacks"] == ONE_ROLLBACK
-    last = "checkpoints/step-000020/networks.safetensors"
-    assert contents(folder.path)[last] == contents(rolled_back.path)[last]
-
-
-def test_stopped_run_can_be_resumed_with_rollbacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    diverge_at(monkeypatch, 13, 6e-4)
-    with pytest.raises(DivergenceError, match="step 14: train loss is nan; the last good checkpoint is kept"):
-        train(TINY, tmp_path / "run")
-    folder = train(ROLLBACK, tmp_path / "run")
-    assert (folder.status, folder.record["rollbacks"]) == ("finished", ONE_ROLLBACK)
-    assert folder.record["config"]["on_nan"] == "rollback"
-    with pytest.raises(ConfigError, match="seed is 0 in this run, got 5"):
-        train(replace(ROLLBACK, seed=5), tmp_path / "run")
-
-
-def test_rollback_setting_changes_nothing_without_divergence(undisturbed: dict[str, Any], tmp_path: Path) -> None:
-    rolling = contents(train(ROLLBACK, tmp_path / "rolling").path)
-    assert undisturbed.keys() == rolling.keys()
-    assert {name for name in rolling if undisturbed[name] != rolling[name]} == {"run.json"}
-
-
-@pytest.mark.parametrize(("at", "quantity"), [(8, "generator loss"), (12, "weight of the generator")])
-@pytest.mark.usefixtures("images")
-def test_gan_rolls_back_after_a_non_finite_loss_or_weight(
-    at: int, quantity: str, request: pytest.FixtureRequest
-) -> None:
     rates: list[float] = []
 
     def spoil(optimizer: torch.optim.Optimizer, *_: object) -> None:
@@ -153,28 +39,103 @@ def test_gan_rolls_back_after_a_non_finite_loss_or_weight(
         if len(bias) == 1:  # of the discriminator
             return
         rates.append(optimizer.param_groups[0]["lr"])
-        if updates_made(optimizer) == at and rates[-1] > 1.5e-4:
+        if optimizer.state[bias]["step"] == at and rates[-1] > limit:
             with torch.no_grad():
                 bias[0] = math.nan
+        after(len(rates), rates[-1])
 
     hook = register_optimizer_step_post_hook(spoil)
-    request.addfinalizer(hook.remove)
-    folder = train(replace(GAN, ema=0.9, on_nan="rollback"), "run")
+    try:
+        yield rates
+    finally:
+        hook.remove()
+
+
+@pytest.fixture(scope="module")
+def rolled_back(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    with diverging(13, 6e-4):
+        return train(ROLLBACK, tmp_path_factory.mktemp("rolled_back") / "run")
+
+
+def test_rollback_restores_the_last_checkpoint_and_halves_the_learning_rate(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], rolled_back: RunFolder
+) -> None:
+    values = {name: value for name, value in vars(ROLLBACK).items() if value is not None and type(value) is not bool}
+    options = [f"--{name}={value}" for name, value in values.items()]
+    with diverging(13, 6e-4) as rates:
+        assert main(["lstm", "train", *options, "--out", str(tmp_path / "run")]) == 0
+    folder = RunFolder.open(tmp_path / "run")
+    assert (folder.status, folder.rollbacks) == ("finished", ONE_ROLLBACK)
+    assert rates == [1e-3] * 15 + [5e-4] * 10, "the epoch that diverged must be repeated"
+    assert [record["step"] for record in folder.read_metrics()] == [5, 10, 15, 20]
+    assert all(math.isfinite(record["train_loss"]) for record in folder.read_metrics())
+    captured = capsys.readouterr()
+    assert "step 14: train loss was not finite; returned to step 10 with half the learning rate" in captured.out
+    warning = (
+        "step 14: train loss is not finite; went back to step 10, with 0.5 times the learning rate (rollback 1 of 2)"
+    )
+    assert warning in captured.err
+    assert contents(folder.path) == contents(rolled_back.path), "it is deterministic"
+
+
+def test_max_rollbacks_limits_the_rollbacks(tmp_path: Path) -> None:
+    message = r"^step 14: train loss is nan; 2 rollbacks did not help; the last good checkpoint is kept; try a --learn"
+    with diverging(13) as rates, pytest.raises(DivergenceError, match=message):
+        train(ROLLBACK, tmp_path / "run")
+    assert rates == [1e-3] * 15 + [5e-4] * 5 + [2.5e-4] * 5
+    folder = RunFolder.open(tmp_path / "run")
+    assert (folder.status, folder.rollbacks) == ("failed", ONE_ROLLBACK * 2)
+    assert find_checkpoint(folder.checkpoints, "last").name == "step-000010"
+
+
+@pytest.mark.parametrize("call", [14, 17])
+def test_crash_before_or_after_a_rollback_resumes_bit_for_bit(
+    call: int, tmp_path: Path, rolled_back: RunFolder
+) -> None:
+    with (
+        diverging(13, 6e-4, lambda number, _: crash(None) if number == call else None),
+        pytest.raises(OutOfMemory),
+    ):
+        train(ROLLBACK, tmp_path / "run")
+    with diverging(13, 6e-4):
+        folder = train(ROLLBACK, tmp_path / "run")
+    assert contents(folder.path) == contents(rolled_back.path)
+
+
+def test_lower_learning_rate_is_part_of_the_state(tmp_path: Path) -> None:
+    """A run that is stopped after a rollback resumes with the lower learning rate, even if nothing diverges."""
+    with (
+        diverging(13, 6e-4, lambda _, rate: interrupt(None) if rate < 1e-3 else None),
+        pytest.raises(Interrupted, match="stopped at step 11 "),
+    ):
+        train(ROLLBACK, tmp_path / "run")
+    with diverging(99) as rates:
+        folder = train(ROLLBACK, tmp_path / "run")
+    assert rates == [5e-4] * 9
+    assert folder.rollbacks == ONE_ROLLBACK
+
+
+def test_diverged_run_can_be_resumed_with_rollbacks(tmp_path: Path) -> None:
+    with diverging(13, 6e-4):
+        with pytest.raises(DivergenceError, match="step 14: train loss is nan; the last good checkpoint is kept"):
+            train(TINY, tmp_path / "run")
+        folder = train(ROLLBACK, tmp_path / "run")
+    assert (folder.status, folder.rollbacks) == ("finished", ONE_ROLLBACK)
+    assert folder.record["config"]["on_nan"] == "rollback"
+
+
+@pytest.mark.parametrize(
+    ("at", "quantity"), [(2, "generator loss"), (8, "generator loss"), (12, "weight of the generator")]
+)
+@pytest.mark.usefixtures("images")
+def test_gan_rolls_back_after_a_non_finite_loss_or_weight(at: int, quantity: str) -> None:
+    with diverging(at, 1.5e-4) as rates:
+        folder = train(replace(GAN, ema=0.9, on_nan="rollback"), "run")
     last_good = (at - 1) // 3 * 3
-    (rollback,) = folder.record["rollbacks"]
+    (rollback,) = folder.rollbacks
     assert (rollback["quantity"], rollback["back_to"]) == (quantity, last_good)
     assert rates == [2e-4] * (last_good + 3) + [1e-4] * (12 - last_good)
     assert [record["step"] for record in folder.read_metrics()] == [2, 4, 6, 8, 10, 12]
     assert folder.status == "finished"
-
-
-def test_command_reports_the_rollback(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    diverge_at(monkeypatch, 13, 6e-4)
-    values = {name: value for name, value in vars(ROLLBACK).items() if value is not None and type(value) is not bool}
-    options = [f"--{name}={value}" for name, value in values.items()]
-    assert main(["lstm", "train", *options, "--out", str(tmp_path / "run")]) == 0
-    captured = capsys.readouterr()
-    assert "step 14: train loss was not finite; returned to step 10 with half the learning rate" in captured.out
-    assert "step 14: train loss is not finite; went back to step 10, with 0.5 times the learning rate" in captured.err
+    samples = [step for step, tag, _ in tensorboard_values(folder.path / "tensorboard") if tag == "samples"]
+    assert samples == sorted({*samples} | {0, 6, 12}), "each grid once, also the first"

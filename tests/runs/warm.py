@@ -1,5 +1,5 @@
 """Module that the server of the fixture `server` imports."""
 
-from tests.runs.children import warm_up
+from tests.runs.small import warm_up
 
 warm_up()

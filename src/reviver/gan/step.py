@@ -20,11 +20,11 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from reviver.gan.networks import Discriminator, Generator
-from reviver.gan.parallel import ParallelStep
 from reviver.gan.penalties import discriminator_penalty
 from reviver.gan.shifts import shift
 from reviver.gan.step_options import DEFAULTS, StepOptions, StepResult
 from reviver.runs.distributed.rows import all_rows
+from reviver.runs.distributed.step import ParallelStep
 
 
 def gan_step(
@@ -69,7 +69,9 @@ def gan_step(
         (rows.fraction * g_loss).backward(inputs=list(G.parameters()), retain_graph=True)  # ∇_θG L_G
     (rows.fraction * (d_loss + penalty)).backward(inputs=list(D.parameters()))  # ∇_θD L_D
     result = StepResult.from_logits(g_loss, d_loss, real_logits, fake_logits)
-    result = result if parallel is None else parallel.finish(result)
+    if parallel is not None:
+        parameters = [*(G.parameters() if options.update_generator else ()), *D.parameters()]
+        result = StepResult(*parallel.finish(parameters, torch.stack(result)))
     opt_G.step()  # changes nothing where G has no gradients
     opt_D.step()
     return result

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -28,8 +29,8 @@ from reviver.runs.distributed.world import ALONE, World
 from reviver.runs.folder import MetricsWriter, RunFolder, is_restarted, versions
 from reviver.runs.progress import ProgressBar
 from reviver.runs.schema import MAX_TEXT
-from reviver.runs.signals import StopSignal, handling_signals
 from reviver.settings.fields import from_mapping
+from reviver.system import handling_signals
 
 ROLLBACK_LR_SCALE = 0.5
 """Factor of the learning rate per rollback."""
@@ -52,7 +53,7 @@ class Session:
         progress: ProgressBar,
         files: Sequence[str],
         world: World,
-        stop_signal: StopSignal,
+        signals: list[int],
     ) -> None:
         self.folder = folder
         self.state = state
@@ -60,7 +61,7 @@ class Session:
         self.world = world
         self._files = files
         self._metrics: MetricsWriter | None = None  # only on rank 0
-        self._signal = stop_signal
+        self._signals = signals  # received by this process
         self._stop_agreed = False
         self._restore()
         self._seconds_before = state.seconds
@@ -74,7 +75,7 @@ class Session:
     @property
     def stop_flag(self) -> float:
         """1 if a signal asked this process to stop, else 0; the loop adds the flags of all processes for `agree`."""
-        return float(self._signal.number is not None)
+        return float(bool(self._signals))
 
     def agree(self, total_of_flags: float) -> None:
         """Take the sum of the `stop_flag`s of all processes at this step, so that all stop at the same one."""
@@ -86,7 +87,7 @@ class Session:
 
         Of several processes, all see a signal at the same step, after `agree`.
         """
-        return self._stop_agreed if self.world.size > 1 else self._signal.number is not None
+        return self._stop_agreed if self.world.size > 1 else bool(self._signals)
 
     @property
     def lr_scale(self) -> float:
@@ -156,9 +157,9 @@ class Session:
 
     def stop(self) -> None:
         """Save a checkpoint, then raise `Interrupted`."""
-        received = [number for number in self.world.gather(self._signal.number) if number is not None]
+        received = self.world.gather(self._signals[:1])
         self.save()  # nobody may exit before: torchrun ends the others when one does
-        number = max(received)
+        (number,) = max(received)
         raise Interrupted(
             f"{self.folder.path}: stopped at step {self.state.step} by {signal.Signals(number).name} and saved; "
             "go on with the same command and --resume",
@@ -253,14 +254,20 @@ def training_session(
     """
     if world.size > 1:
         description += f", {world.description}"
-    # Of several processes none may leave alone, and torchrun may send a second signal.
-    stop_signal = StopSignal(ignores_others=world.size > 1)
+    signals: list[int] = []
+
+    def remember(number: int, _: FrameType | None) -> None:
+        # Of several processes none may leave alone, and torchrun may send a second signal.
+        if signals and world.size == 1:
+            raise KeyboardInterrupt
+        signals.append(number)
+
     with ExitStack() as stack:
-        stack.enter_context(handling_signals(stop_signal.handle))
+        stack.enter_context(handling_signals(remember))
         world.call_on_main(lambda: stack.enter_context(folder.locked()))
         folder.record_environment(next(next(iter(state.networks.values())).parameters()).device)
         bar = stack.enter_context(ProgressBar(description, total, unit, visible=progress and world.is_main))
-        session = Session(folder, state, bar, files, world, stop_signal)
+        session = Session(folder, state, bar, files, world, signals)
         stack.callback(session.close)
         folder.record.pop("rollbacks", None)  # the checkpoint may be older than the last rollback
         folder.set_status("running", **({"rollbacks": state.rollbacks} if state.rollbacks else {}))

@@ -29,9 +29,9 @@ from reviver.files.atomic import make_folder, recover_interrupted_writes, write_
 from reviver.files.errors import explain_read_errors, explain_write_errors
 from reviver.files.json import parse_json, read_json
 from reviver.runs.schema import MAX_TEXT, validate
-from reviver.runs.signals import handling_signals
 from reviver.settings.fields import Count, NonNegative
 from reviver.settings.validation import Record
+from reviver.system import handling_signals
 from reviver.text import one_line
 
 

@@ -13,9 +13,9 @@ from reviver.errors import Interrupted, RunFolderError
 from reviver.files.atomic import make_folder
 from reviver.files.errors import explain_write_errors
 from reviver.runs.progress import ProgressBar
-from reviver.runs.signals import handling_signals
 from reviver.sweep.cell import Cell, Ended, Outcome, cell_folder, execute, read_outcome, record_outcome
 from reviver.sweep.engines import Engine
+from reviver.system import handling_signals
 
 LIMITS = {
     "died": (5, "its worker died 5 times (killed, or out of memory); use fewer --jobs or more memory"),

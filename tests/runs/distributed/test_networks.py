@@ -1,78 +1,73 @@
 """Training by several processes equals training by one process at the same batch size."""
 
-import copy
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+import math
+from contextlib import chdir, nullcontext
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from safetensors.torch import load_file
+from torch import nn
 
 from reviver.data.sequences.task import Examples
-from reviver.errors import ConfigError, DataError
-from reviver.gan.networks import Discriminator, Generator
-from reviver.gan.parallel import ParallelStep
-from reviver.gan.penalties import discriminator_penalty
-from reviver.gan.step_options import StepResult
+from reviver.errors import ConfigError
 from reviver.lstm import kernel
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.dropout import dropout_masks, skip_rows
-from reviver.lstm.layer import LSTM
 from reviver.lstm.rnn import RNNClassifier
-from reviver.runs.distributed.batch_norm import ParallelBatchNorm1d, parallelize_batch_norm
+from reviver.runs.checkpoint import find_checkpoint
 from reviver.runs.distributed.rows import BatchRows
+from reviver.runs.distributed.step import ParallelStep
 from reviver.runs.distributed.world import ALONE, World
+from reviver.runs.folder import RunFolder
 from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.lstm_network import DropoutKind
 from reviver.train.gan import training as gan_training
-from reviver.train.gan.training import build_models, check_world
-from reviver.train.lstm import training
-from reviver.train.lstm.parallel import check_batch_sizes
-from tests.runs.children import run_group, train_all_networks
-from tests.runs.distributed.train_networks import CASES, CONFIGS, EPOCHS, NUM_BATCHES, run_case
+from reviver.train.gan.training import check_world
+from reviver.train.lstm import training as lstm_training
+from reviver.train.lstm.training import check_batch_sizes
+from tests.runs.distributed.training import CONFIGS, train_all, write_images
+from tests.runs.small import run_group
 
-Results = list[dict[tuple[str, torch.dtype], dict[str, Tensor]]]
 ROWS, NO_ROWS = BatchRows(2, 5, 7), BatchRows(2, 2, 7)
 
 
 @pytest.fixture(scope="module", params=[2, pytest.param(4, marks=pytest.mark.long)])
-def results(
-    request: pytest.FixtureRequest, server: ForkServerContext, tmp_path_factory: pytest.TempPathFactory
-) -> Results:
-    """Train all cases by several processes, and return the results of each by its rank."""
-    folder = tmp_path_factory.mktemp("results")
-    assert run_group(server, train_all_networks, folder, request.param) == [0] * request.param
-    return [torch.load(folder / f"rank-{rank}.pt") for rank in range(request.param)]
+def folder(request: pytest.FixtureRequest, server: ForkServerContext, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Train all networks by one process and by several, and return the folder of their runs."""
+    folder = tmp_path_factory.mktemp("networks")
+    with chdir(folder):
+        write_images()
+    for name, size in (("alone", 1), ("together", request.param)):
+        (folder / name).mkdir()
+        assert run_group(server, train_all, folder / name, size) == [0] * size
+    return folder
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
-def test_several_processes_train_as_one(case: tuple[str, torch.dtype], results: Results) -> None:
+@pytest.mark.parametrize("name", CONFIGS)
+def test_several_processes_train_as_one(name: str, folder: Path) -> None:
     """A bias before BatchNorm has no gradient but rounding errors, which Adam amplifies."""
-    name, dtype = case
-    alone = run_case(name, dtype, ALONE)
-    assert len(alone["history"]) == EPOCHS * NUM_BATCHES
-    if isinstance(CONFIGS[name], LSTMConfig):
-        assert alone["history"][NUM_BATCHES - 1, 2] == 1, "a batch with rows for one process only"
-    history, others = (1e-12, 1e-11) if dtype == torch.float64 else (0.02, 0.1) if name == "bf16" else (1e-5, 1e-5)
-    for together in (result[case] for result in results):
-        assert together.keys() == alone.keys()
-        for key, value in alone.items():
-            assert together[key].equal(results[0][case][key]), f"{key} has the same bits in all processes"
-            atol = {"rng": 0.0, "history": history}.get(key, others)
+    alone, together = (RunFolder.open(folder / each / name) for each in ("alone", "together"))
+    loss_tolerance, tolerance = (0.02, 0.1) if name == "bf16" else (1e-12, 1e-11)
+    for row, expected in zip(together.read_metrics(), alone.read_metrics(), strict=True):
+        assert row | {"seconds": 0} == pytest.approx(expected | {"seconds": 0}, rel=0, abs=loss_tolerance)
+    last, expected_last = (find_checkpoint(run.checkpoints, "last") for run in (together, alone))
+    assert last.name == expected_last.name
+    for file in ("networks.safetensors", "training.safetensors"):
+        tensors, expected = load_file(last / file), load_file(expected_last / file)
+        assert tensors.keys() == expected.keys()
+        for key, value in expected.items():
+            atol = tolerance if value.is_floating_point() else 0  # the states of random number generators
             torch.testing.assert_close(
-                together[key], value, rtol=0, atol=atol, msg=lambda text, key=key: f"{key}: {text}"
+                tensors[key], value, rtol=0, atol=atol, msg=lambda text, key=key: f"{key}: {text}"
             )
 
 
-# Rows of a batch of an LSTM
-
-
 @pytest.mark.parametrize("kind", ["step", "variational", "zoneout"])
-@pytest.mark.parametrize("seed", [0, 1, -1, 2**63 - 1, -(2**63)])
+@pytest.mark.parametrize("seed", [0, -1, 2**63 - 1, -(2**63)])
 def test_the_masks_of_rows_are_those_of_the_whole_batch(kind: DropoutKind, seed: int) -> None:
     seeds = torch.tensor(seed), skip_rows(torch.tensor(seed), 3)
     whole, rows = (dropout_masks(seed, 4, batch, 5, 0.5, kind) for seed, batch in zip(seeds, (8, 5), strict=True))
@@ -82,7 +77,6 @@ def test_the_masks_of_rows_are_those_of_the_whole_batch(kind: DropoutKind, seed:
 
 
 NETWORKS: dict[str, Any] = {
-    "hidden dropout": lambda: LSTMClassifier(3, 6, 2, hidden_dropout=0.5),
     "layers": lambda: LSTMClassifier(3, 6, 2, 2, 0.5, True, hidden_dropout=0.3, pooling="mean"),
     "patches": lambda: LSTMClassifier(3, 6, 2, 2, 0.5, pooling="attention", patch_size=2),
     "rnn": lambda: RNNClassifier(3, 6, 2, hidden_dropout=0.5),
@@ -100,23 +94,6 @@ def test_rows_have_the_outputs_of_the_whole_batch(name: str, context: Any, rows:
         outputs = network(rows.take(x), rows.take(lengths), rng=rngs[1], rows=rows)
     torch.testing.assert_close(outputs, rows.take(whole))
     assert rngs[0].get_state().equal(rngs[1].get_state())
-
-
-def test_nothing_is_computed_without_rows() -> None:
-    output, state = LSTM(3, 6)(torch.randn(5, 0, 3), rows=NO_ROWS)
-    assert (output.shape, state[0].shape, output.requires_grad) == ((5, 0, 6), (1, 0, 6), False)
-    network = RNNClassifier(3, 6, 2)
-    assert network(torch.randn(0, 5, 3), every_step=True, rows=NO_ROWS).shape == (0, 5, 2)
-    with pytest.raises(DataError, match="x must be"):
-        network(torch.randn(0, 5, 3))
-
-
-@pytest.mark.parametrize("rows", [BatchRows(0, 3, 7), BatchRows(0, 2, 7, blocks=2)])
-def test_other_rows_than_those_of_x_are_refused(rows: BatchRows) -> None:
-    for network, x in ((LSTM(3, 6), torch.randn(5, 4, 3)), (RNNClassifier(3, 6, 2), torch.randn(4, 5, 3))):
-        problem = rf"rows must be the 4 rows of x in one block, got {len(rows)} in {rows.blocks}"
-        with pytest.raises(DataError, match=problem):
-            network(x, rows=rows)
 
 
 def test_rows_of_custom_data_are_padded_as_the_whole_batch_is() -> None:
@@ -137,100 +114,28 @@ TOO_SMALL = [
 
 
 @pytest.mark.parametrize(("config", "size", "problem"), TOO_SMALL)
-def test_a_batch_smaller_than_the_number_of_processes_is_refused(
+def test_a_batch_must_have_a_row_for_each_process(
     config: LSTMConfig | GANConfig, size: int, problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    @contextmanager
-    def join(*_: Any) -> Iterator[World]:
-        yield World(0, size)
-
-    module = training if isinstance(config, LSTMConfig) else gan_training
-    monkeypatch.setattr(module, "join_world", join)
-    with pytest.raises(ConfigError, match=f"batch_size {problem}") as caught:
+    module: Any = lstm_training if isinstance(config, LSTMConfig) else gan_training
+    monkeypatch.setattr(module, "join_world", lambda *_: nullcontext(World(0, size)))
+    with pytest.raises(ConfigError, match=f"batch_size {problem}"):
         module.train(config, tmp_path / "run")
-    assert caught.value.field == "batch_size"
     assert not (tmp_path / "run").exists()
-
-
-def test_a_batch_with_a_row_for_each_process_is_accepted() -> None:
     check_batch_sizes(LSTMConfig(batch_size=4), World(0, 4))
-    check_batch_sizes(LSTMConfig(batch_size=1), ALONE)
-    check_world(GANConfig(batch_size=4), World(0, 4))
     check_world(GANConfig(batch_size=8, packing=2), World(0, 4))
 
 
-# BatchNorm, and the parts of a step of a GAN
-
-
-def batch_norm(dtype: torch.dtype = torch.float64) -> nn.BatchNorm1d:
-    layer = nn.BatchNorm1d(5, eps=1e-3, momentum=0.2, dtype=dtype)
-    nn.init.normal_(layer.weight)
-    nn.init.normal_(layer.bias)
-    return layer
-
-
-@pytest.mark.parametrize(
-    ("dtype", "input_dtype", "tolerance"),
-    [
-        (torch.float64, torch.float64, 1e-12),
-        (torch.float32, torch.float32, 1e-5),
-        (torch.float32, torch.bfloat16, 2e-2),
-    ],
-    ids=str,
-)
-def test_batch_norm_of_one_process_equals_torch(dtype: torch.dtype, input_dtype: torch.dtype, tolerance: float) -> None:
-    expected = batch_norm(dtype)
-    layer = ParallelBatchNorm1d(copy.deepcopy(expected), 1)
-    x, weight = (2 * torch.randn(7, 5) + 1).to(input_dtype), torch.randn(7, 5)
-    for _ in range(3):
-        outcomes = []
-        for norm in (expected, layer):
-            leaf = x.clone().requires_grad_()
-            y = norm(leaf)
-            grads = torch.autograd.grad((y * weight).sum(), [leaf, norm.weight, norm.bias])
-            outcomes.append([y, *grads, *norm.buffers()])
-        for value, wanted in zip(outcomes[1], outcomes[0], strict=True):
-            assert value.dtype == wanted.dtype
-            torch.testing.assert_close(value, wanted, rtol=tolerance, atol=tolerance)
-    assert layer.eval()(x).equal(expected.load_state_dict(layer.state_dict()) and expected.eval()(x))
-
-
-def test_batch_norm_keeps_the_parameters_and_the_state_of_a_network() -> None:
-    network = Generator(4, (1, 4, 4))
-    parameters, state = list(network.parameters()), network.state_dict()
-    parallelize_batch_norm(network, World(0, 2))
-    assert all(a is b for a, b in zip(parameters, network.parameters(), strict=True))
-    assert list(network.state_dict()) == list(state)
-    assert sum(isinstance(layer, ParallelBatchNorm1d) for layer in copy.deepcopy(network).modules()) == 3
-
-
 def test_a_process_without_rows_contributes_nothing_and_losses_that_are_not_finite_stay_so() -> None:
-    models = build_models(GANConfig(), (1, 4, 4), 0, torch.device("cpu"), World(0, 2))
-    step = ParallelStep(*models[:2], ALONE).begin(4, 1.0)
-    result = step.finish(StepResult(*torch.tensor([1.0, float("nan"), 0.5, float("inf")])))
-    assert [value.isfinite().item() for value in result] == [True, False, True, False]
-    step.rows = BatchRows(2, 2, 4)
-    mean_of_nothing = torch.zeros(0).mean()
-    assert [value.item() for value in step.finish(StepResult(*[mean_of_nothing] * 4))] == [0.0] * 4
+    layer = nn.Linear(2, 1)
+    layer.weight.grad = torch.tensor([[3.0, 4.0]])  # that of the bias is missing
+    step = ParallelStep(BatchRows(0, 4, 4), ALONE, 1.0)
+    losses = torch.tensor([1.0, math.nan, math.inf])
+    found = step.finish(layer.parameters(), losses, (torch.tensor(7),))
+    torch.testing.assert_close(torch.stack(found), torch.tensor([1.0, math.nan, math.inf, 7.0]), equal_nan=True)
     assert step.stop_flags == 1.0
-
-
-@pytest.mark.parametrize("packing", [1, 2])
-def test_rows_of_masks_and_penalties_are_those_of_the_batch(packing: int) -> None:
-    network = Discriminator((1, 4, 4), dropout=0.4, packing=packing).double()
-    real, fake = torch.randn(2, 12, 1, 4, 4, dtype=torch.float64)
-    config = GANConfig(gradient_penalty=1.0, r1=0.5, packing=packing, batch_size=12)
-    inputs = 12 // packing
-
-    def compute(rows: BatchRows) -> Tensor:
-        images = rows.scaled(packing)
-        rng = torch.Generator().manual_seed(4)
-        penalty = discriminator_penalty(config, network, images.take(real), images.take(fake), None, rng, rows)
-        return rows.fraction * penalty
-
-    parts = [compute(BatchRows(begin, end, inputs)) for begin, end in ((0, 2), (2, inputs))]
-    torch.testing.assert_close(sum(parts), compute(BatchRows(0, inputs, inputs)), rtol=1e-12, atol=0)
-    gradients = torch.autograd.grad(
-        compute(BatchRows(2, 2, inputs)), list(network.parameters()), materialize_grads=True
-    )
-    assert all(gradient.eq(0).all() for gradient in gradients)
+    assert layer.weight.grad.tolist() == [[3.0, 4.0]]
+    assert layer.bias.grad is not None
+    assert layer.bias.grad.tolist() == [0.0]
+    step.rows = NO_ROWS
+    assert [value.item() for value in step.finish(layer.parameters(), torch.full((2,), math.nan))] == [0.0, 0.0]

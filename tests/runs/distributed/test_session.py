@@ -2,7 +2,6 @@
 
 import json
 import os
-import random
 import shutil
 import signal
 import socket
@@ -15,13 +14,11 @@ from typing import Any
 
 import pytest
 
-from reviver.errors import ProcessLost
 from reviver.runs.checkpoint import find_checkpoint
-from reviver.runs.distributed.launch import describe_loss, explaining_losses
 from reviver.runs.folder import JOB_FILE, RunFolder
 from reviver.train.lstm.training import train
-from tests.runs.children import run_group
-from tests.runs.distributed.train_session import CONFIG, CURRICULUM, OPTIONS, STEP, resume, scenario, undisturbed
+from tests.runs.distributed.training import CONFIG, OPTIONS, STEP, attempt_all, complete
+from tests.runs.small import run_group
 
 LOST = "another process was lost or does not answer"
 TWO = ["--standalone", "--nproc-per-node", "2"]
@@ -41,19 +38,17 @@ def results(folder: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def folder(server: ForkServerContext, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of the runs of `scenario` by two processes."""
+    """Return the folder of the runs of `attempt_all` by two processes."""
     folder = tmp_path_factory.mktemp("runs")
-    assert run_group(server, scenario, folder, 2) == [0, 0]
+    assert run_group(server, attempt_all, folder, 2) == [0, 0]
     return folder
 
 
 def test_processes_share_a_run_its_errors_and_its_stop(folder: Path) -> None:
     errors, others = (json.loads((folder / f"errors-{rank}.json").read_text()) for rank in range(2))
     assert errors == others
-    assert errors["undisturbed"] == errors["resumed"] == errors["curriculum"] == errors["half"] == ""
-    assert errors["existing"].endswith(
-        "undisturbed: exists already and is never overwritten; choose another --out, or go on with --resume"
-    )
+    assert errors["undisturbed"] == errors["resumed"] == errors["half"] == ""
+    assert "undisturbed: exists already and is never overwritten; choose another --out" in errors["existing"]
     assert errors["settings"] == (
         "ConfigError: learning_rate must be the same on all processes, got 0.001 on rank 0 and 0.002 on rank 1; start all "
         "with the same command, data and versions"
@@ -64,16 +59,6 @@ def test_processes_share_a_run_its_errors_and_its_stop(folder: Path) -> None:
     record = RunFolder.open(folder / "undisturbed").record
     assert record["status"] == "finished"
     assert (record["hardware"]["processes"], record["hardware"]["backend"]) == (2, "gloo")
-
-
-def test_several_processes_validate_before_they_train_as_one_does(folder: Path, tmp_path: Path) -> None:
-    train(CURRICULUM, tmp_path / "run", device="cpu")
-    runs = [RunFolder.open(path).read_metrics() for path in (folder / "curriculum", tmp_path / "run")]
-    assert [row["length"] for row in runs[0]] == [4, 16, 40]
-    assert [row["train_loss"] is None for row in runs[0]] == [False, True, True]
-    for together, alone in zip(*runs, strict=True):
-        for name in alone.keys() - {"seconds"}:
-            assert together[name] == (alone[name] if alone[name] is None else pytest.approx(alone[name], rel=1e-5))
 
 
 def test_a_run_of_two_processes_resumes_with_one(
@@ -87,12 +72,9 @@ def test_a_run_of_two_processes_resumes_with_one(
     assert [row["train_loss"] for row in run.read_metrics()] == pytest.approx(expected, rel=1e-5)
 
 
-# torchrun
-
-
 def start(launch: list[str], out: Path, *options: str, epochs: int = 8, **variables: str) -> subprocess.Popen[str]:
-    """Start torchrun with the command line of `train_session`."""
-    command = [sys.executable, "-m", "torch.distributed.run", *launch, "-m", "tests.runs.distributed.train_session"]
+    """Start torchrun with the command line of `training`."""
+    command = [sys.executable, "-m", "torch.distributed.run", *launch, "-m", "tests.runs.distributed.training"]
     command += ["train", *OPTIONS, "--epochs", str(epochs), "--out", str(out), *options]
     environment = os.environ | {"OMP_NUM_THREADS": "1"} | variables
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -110,12 +92,10 @@ def test_torchrun_restarts_what_died_and_reports_one_line(
     error = run.record["error"]
     assert line.startswith(f"error: {error}")  # what torchrun logs may follow, in the same pipe
     assert error.startswith((f"step {STEP}: {LOST} (", f"step {STEP + 1}: {LOST} ("))
-    assert error.endswith(
-        "; the last checkpoint is kept; go on with the same command and --resume, or let torchrun do so with --max-restarts"
-    )
+    assert error.endswith("; go on with the same command and --resume, or let torchrun do so with --max-restarts")
     assert run.status == "failed"
     assert (run.path / JOB_FILE).exists()
-    assert run_group(server, resume, tmp_path, 2) == [0, 0]
+    assert run_group(server, complete, tmp_path, 2) == [0, 0]
     assert results(run.path) == results(folder / "undisturbed")
     assert not (run.path / JOB_FILE).exists()
 
@@ -134,69 +114,16 @@ def test_two_machines_equal_two_processes_of_one(folder: Path, tmp_path: Path) -
     assert results(tmp_path / "run") == results(folder / "undisturbed")
 
 
-@pytest.mark.parametrize(
-    ("message", "described"),
-    [
-        ("[/gloo/tcp/pair.cc:534] Connection closed by peer [127.0.0.1]:5", "Connection closed by peer [127.0.0.1]:5"),
-        ("[/a/b.cc:1] Read error [::1]:5: Connection reset. This is typical", "Read error [::1]:5: Connection reset"),
-        ("Timed out waiting 1000ms for recv operation", "Timed out waiting 1000ms for recv operation"),
-    ],
-)
-def test_losses_are_recognized_and_described(message: str, described: str) -> None:
-    assert describe_loss(RuntimeError(message)) == described
-    with pytest.raises(ProcessLost, match=LOST), explaining_losses():
-        raise RuntimeError(message)
-
-
-@pytest.mark.parametrize("error", [RuntimeError("mat1 and mat2 shapes cannot be multiplied"), ValueError("connection")])
-def test_other_errors_are_no_losses(error: Exception) -> None:
-    with pytest.raises(type(error), match=str(error)), explaining_losses():
-        raise error
-
-
-def find_workers(job: subprocess.Popen[str]) -> dict[int, int]:
-    """Return the process ids of the ranks that run now, from /proc."""
-    ids = {}
-    for child in Path(f"/proc/{job.pid}/task/{job.pid}/children").read_text().split():
-        lines = Path(f"/proc/{child}/environ").read_text().split("\0")
-        variables = dict(line.split("=", 1) for line in lines if "=" in line)
-        if "RANK" in variables:
-            ids[int(variables["RANK"])] = int(child)
-    return ids
-
-
-def wait_for_checkpoint(job: subprocess.Popen[str], out: Path) -> None:
-    while not (out / "checkpoints" / "last.json").exists():
-        assert job.poll() is None, job.communicate()
-        time.sleep(0.05)
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("trial", range(10))
-def test_a_process_killed_at_a_random_moment(
-    trial: int, server: ForkServerContext, tmp_path: Path, folder: Path
-) -> None:
-    rng, out = random.Random(trial), tmp_path / "run"
-    if not (folder / "run").exists():
-        assert run_group(server, undisturbed, folder, 2) == [0, 0]
-    job = start([*TWO, "--max-restarts", "1"], out, "--timeout", "30", epochs=300)
-    if trial % 5:  # every fifth: at any moment, also before the first checkpoint
-        wait_for_checkpoint(job, out)
-        time.sleep(rng.uniform(0, 1))
-    else:
-        time.sleep(rng.uniform(2, 8))
-    os.kill(find_workers(job)[trial % 2], signal.SIGKILL)
-    _, stderr = job.communicate()
-    assert job.returncode == 0, stderr
-    assert results(out) == results(folder / "run")
-
-
 @pytest.mark.long
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_process_that_hangs_fails_the_others_after_the_timeout(rank: int, tmp_path: Path) -> None:
     job = start(TWO, tmp_path / "run", "--timeout", "4", epochs=100_000)
-    wait_for_checkpoint(job, tmp_path / "run")
-    os.kill(find_workers(job)[rank], signal.SIGSTOP)  # torchrun kills it, once the other has failed
+    while not (tmp_path / "run" / "checkpoints" / "last.json").exists():
+        assert job.poll() is None, job.communicate()
+        time.sleep(0.05)
+    for child in Path(f"/proc/{job.pid}/task/{job.pid}/children").read_text().split():
+        if f"RANK={rank}" in Path(f"/proc/{child}/environ").read_text().split("\0"):
+            os.kill(int(child), signal.SIGSTOP)  # torchrun kills it, once the other has failed
     _, stderr = job.communicate()
     assert LOST in stderr
     assert job.returncode == 1

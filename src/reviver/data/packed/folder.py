@@ -38,9 +38,9 @@ from reviver.files.json import read_json, validate_record
 from reviver.files.npz import map_npy
 from reviver.files.read import open_file, reject_external_links
 from reviver.runs.progress import ProgressBar
-from reviver.runs.signals import handling_signals
 from reviver.settings.fields import Count
 from reviver.settings.validation import JSON_LIST, Record
+from reviver.system import handling_signals
 from reviver.text import one_line
 
 FORMAT = 1

@@ -9,8 +9,6 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from reviver.runs.distributed.world import World
-
 
 class ParallelBatchNorm1d(nn.BatchNorm1d):
     """`nn.BatchNorm1d` in one of several processes; in eval mode it is `nn.BatchNorm1d`.
@@ -20,14 +18,12 @@ class ParallelBatchNorm1d(nn.BatchNorm1d):
 
     Args:
         layer: the layer to replace; parameters and running statistics are shared with it.
-        processes: number of processes.
     """
 
-    def __init__(self, layer: nn.BatchNorm1d, processes: int) -> None:
+    def __init__(self, layer: nn.BatchNorm1d) -> None:
         super().__init__(layer.num_features, layer.eps, layer.momentum, device="meta")
         self._parameters, self._buffers = layer._parameters, layer._buffers
         self.training = layer.training
-        self._processes = processes  # not the world: layers are copied
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x [n, F], normalized and scaled."""
@@ -36,11 +32,11 @@ class ParallelBatchNorm1d(nn.BatchNorm1d):
         assert self.num_batches_tracked is not None
         self.num_batches_tracked.add_(1)
         values = x.to(torch.promote_types(torch.float32, x.dtype))
-        total = self._sum(torch.cat([values.sum(0), values.new_tensor([len(x)])]))  # [F + 1]
+        total: Tensor = _Sum.apply(torch.cat([values.sum(0), values.new_tensor([len(x)])]))  # [F + 1]
         count = total[-1].detach()
         mean = total[:-1] / count
         centered = values - mean
-        variance = self._sum(centered.square().sum(0)) / count
+        variance: Tensor = _Sum.apply(centered.square().sum(0)) / count
         assert self.momentum is not None
         updates = mean.detach(), variance.detach() * count / (count - 1).clamp(min=1)
         for running, value in zip((self.running_mean, self.running_var), updates, strict=True):
@@ -48,12 +44,8 @@ class ParallelBatchNorm1d(nn.BatchNorm1d):
             running.lerp_(value.to(running.dtype), self.momentum)
         return (centered * (variance + self.eps).rsqrt() * self.weight + self.bias).to(x.dtype)
 
-    def _sum(self, tensor: Tensor) -> Tensor:
-        total: Tensor = tensor if self._processes == 1 else _AllReduce.apply(tensor)
-        return total
 
-
-class _AllReduce(torch.autograd.Function):
+class _Sum(torch.autograd.Function):
     """The sum of a tensor over the processes; torch's own differentiable one is deprecated, its successor private."""
 
     @staticmethod
@@ -65,12 +57,12 @@ class _AllReduce(torch.autograd.Function):
     @staticmethod
     def backward(_: Any, grad: Tensor) -> Tensor:
         """Return the gradient of the sum of the losses of all processes."""
-        return _AllReduce.forward(_, grad)
+        return _Sum.forward(_, grad)
 
 
-def parallelize_batch_norm(network: nn.Module, world: World) -> None:
+def parallelize_batch_norm(network: nn.Module) -> None:
     """Replace each `nn.BatchNorm1d` of a network, in place; its parameters, and names and values in its state, stay."""
     for module in list(network.modules()):
         for name, child in module.named_children():
             if isinstance(child, nn.BatchNorm1d):
-                setattr(module, name, ParallelBatchNorm1d(child, world.size))
+                setattr(module, name, ParallelBatchNorm1d(child))

@@ -4,7 +4,7 @@ Tensors on CPUs and Python objects go through gloo, tensors on CUDA through nccl
 """
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributed.rendezvous import rendezvous
 
 from reviver.errors import ConfigError, ProcessLost, ReviverError
@@ -65,33 +65,6 @@ class World:
         if self.size > 1:
             dist.all_reduce(total)
         return total
-
-    def sum_gradients(
-        self, parameters: Iterable[nn.Parameter], rows: BatchRows, means: Tensor, sums: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Add the gradients of `parameters` over the processes; by the same all-reduce, add and average other quantities.
-
-        The gradient of each process is that of its share of the global loss: its local mean times `BatchRows.fraction`. A
-        missing gradient counts as 0. `DistributedDataParallel` does not fit: a step of the GAN has several backward passes.
-
-        Args:
-            parameters: their gradients become those of the whole batch.
-            rows: rows of this process, perhaps none.
-            means: means over these rows, [m].
-            sums: values to add over the processes, [s].
-
-        Returns:
-            The means over the whole batch, [m], and the sums, [s].
-        """
-        chosen = list(parameters)
-        weighted = rows.fraction * means if len(rows) else torch.zeros_like(means)  # the mean of no row is NaN
-        parts = [torch.zeros_like(each) if each.grad is None else each.grad for each in chosen]
-        local = [weighted, sums.to(means.dtype), *(part.flatten() for part in parts)]
-        total = self.sum(torch.cat(local))  # in float32 at least, as the means
-        means, sums, *gradients = total.split([len(part) for part in local])
-        for each, gradient in zip(chosen, gradients, strict=True):
-            each.grad = gradient.view_as(each).to(each.dtype)
-        return means, sums
 
     def gather(self, value: Any) -> list[Any]:
         """Return the values of all processes, by rank; they are Python objects of this program, never of a file."""

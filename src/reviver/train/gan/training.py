@@ -21,7 +21,6 @@ from reviver.gan.batch_norm_statistics import recompute_batch_norm
 from reviver.gan.centering import CenteredDiscriminator, build_discriminator, center_inputs, image_moments
 from reviver.gan.ema import update_ema
 from reviver.gan.networks import Discriminator, Generator, one_hot
-from reviver.gan.parallel import ParallelStep
 from reviver.gan.records import MAX_CLASSES
 from reviver.gan.sampling import generate
 from reviver.gan.scores.feature_extractor import FeatureExtractor
@@ -31,6 +30,7 @@ from reviver.gan.step_options import StepOptions, StepResult
 from reviver.runs.checkpoint import TrainingState
 from reviver.runs.devices import choose_device
 from reviver.runs.distributed.batch_norm import parallelize_batch_norm
+from reviver.runs.distributed.step import ParallelStep
 from reviver.runs.distributed.world import ALONE, DEFAULT_TIMEOUT, World, join_world
 from reviver.runs.folder import RunFolder, refuse_existing
 from reviver.runs.rng import make_rng
@@ -171,7 +171,7 @@ def build_models(
     generator, discriminator = build_networks(config, image_shape, num_classes)
     generator, discriminator = generator.to(device), discriminator.to(device)
     if world.size > 1:
-        parallelize_batch_norm(generator, world)
+        parallelize_batch_norm(generator)
     opt_generator, opt_discriminator = build_optimizers(config, generator, discriminator)
     eval_generator = copy.deepcopy(generator) if config.ema > 0 else generator
     return Models(generator, discriminator, opt_generator, opt_discriminator, eval_generator)
@@ -200,8 +200,7 @@ def train_epoch(
     The session saves, logs and stops. `grid_z` [GRID_SIZE, Z] are the latents of the sample grids within the epoch.
     """
     state, world = session.state, session.world
-    generator, discriminator, opt_generator, opt_discriminator, eval_generator = models
-    exchange = ParallelStep(generator, discriminator, world) if world.size > 1 else None
+    generator, _, opt_generator, opt_discriminator, eval_generator = models
     history, rng = state.tensors["history"], state.rngs["noise"]
     num_classes = generator.num_classes
     labels = data.labels.to(history.device) if num_classes and data.labels is not None else None
@@ -218,7 +217,8 @@ def train_epoch(
         for optimizer in (opt_generator, opt_discriminator):
             optimizer.param_groups[0]["lr"] = rate * session.lr_scale
         z = rows.take(generator.sample_latents(rows.total, rng))
-        parallel = None if exchange is None else exchange.begin(rows.total // config.packing, session.stop_flag)
+        own_logits = world.rows(rows.total // config.packing)
+        parallel = ParallelStep(own_logits, world, session.stop_flag) if world.size > 1 else None
         options = StepOptions.from_config(config, state.step)
         result = gan_step(
             *models[:4],

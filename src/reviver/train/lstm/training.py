@@ -23,6 +23,7 @@ from reviver.lstm.rnn import RNNClassifier
 from reviver.lstm.scoring import Score, score
 from reviver.runs.checkpoint import TrainingState
 from reviver.runs.devices import choose_device
+from reviver.runs.distributed.step import ParallelStep
 from reviver.runs.distributed.world import DEFAULT_TIMEOUT, World, join_world
 from reviver.runs.folder import RunFolder, refuse_existing
 from reviver.runs.rng import make_rng
@@ -31,8 +32,8 @@ from reviver.runs.snapshots import remove_later_snapshots
 from reviver.settings.fields import select
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.lstm_network import LSTMClassifierSpec, RNNClassifierSpec, auto_patch_size
+from reviver.settings.validation import refuse
 from reviver.train.lstm import curriculum
-from reviver.train.lstm.parallel import ParallelUpdate, check_batch_sizes
 from reviver.train.lstm.snapshots import is_snapshot_due, save_snapshot
 from reviver.train.lstm.stopping import rank, rank_checkpoint, stopped_early
 from reviver.train.lstm.truncated import CarriedBatch
@@ -50,8 +51,22 @@ class StepResult(NamedTuple):
     """Mean loss of the batch."""
     correct: Tensor
     """Number of correct sequences of the batch."""
-    stop_flags: Tensor | None = None
-    """Number of processes that were asked to stop; None without `ParallelUpdate`."""
+
+
+def check_batch_sizes(config: LSTMConfig, world: World) -> None:
+    """Check that every process has a row of a full batch, at each length of a curriculum.
+
+    Raises:
+        ConfigError: if a batch is smaller than the number of processes, or several would have to share carried states.
+    """
+    if config.bptt_steps is not None and world.size > 1:
+        refuse("bptt_steps", f"must be none with {world.size} processes, got {config.bptt_steps}; start one")
+    for length in config.lengths:
+        size = config.batch_size_at(length)
+        if size < world.size:
+            where = f" at length {length}" if config.curriculum else ""
+            problem = f"must be at least {world.size}, the number of processes, got {size}{where}"
+            refuse("batch_size", f"{problem}; give a larger one or start fewer processes")
 
 
 def build_network(config: LSTMConfig, task: Task) -> Network:
@@ -89,7 +104,7 @@ def train_step(
     max_norm: float,
     rng: torch.Generator | None = None,
     weights: Tensor | None = None,
-    parallel: ParallelUpdate | None = None,
+    parallel: ParallelStep | None = None,
 ) -> StepResult:
     """Update the weights of `network`, in training mode, once; return the metrics of the batch before the update.
 
@@ -111,11 +126,13 @@ def train_step(
     loss = mean_loss(target, outputs, targets, weights)
     optimizer.zero_grad()
     num_correct = correct(target, outputs.detach(), targets).sum()
+    result = StepResult(loss.detach(), num_correct)
     if parallel is None:
         loss.backward()  # backpropagation through time
-        result = StepResult(loss.detach(), num_correct)
     else:
-        result = StepResult(*parallel.backward(loss, num_correct))
+        if len(parallel.rows):
+            (parallel.rows.fraction * loss).backward()
+        result = StepResult(*parallel.finish(network.parameters(), loss.detach()[None], (num_correct,)))
     nn.utils.clip_grad_norm_(network.parameters(), max_norm)
     optimizer.step()
     return result
@@ -266,7 +283,7 @@ def train_epoch(
         batch, parallel = data[indices], None
         if world.size > 1:
             rows = world.rows(len(indices))
-            batch, parallel = batch.take_rows(rows), ParallelUpdate(rows, network, world, session.stop_flag)
+            batch, parallel = batch.take_rows(rows), ParallelStep(rows, world, session.stop_flag)
         progress = (state.epoch + state.batch / len(batches)) / config.epochs
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate_at(progress, length) * session.lr_scale
@@ -287,8 +304,8 @@ def train_epoch(
             assert isinstance(batch, Palindromes)
             rngs = {"segment_rng": make_rng(config.seed, f"segments/{state.step}"), "rng": dropout_rng}
             result = truncated_step(network, optimizer, carried, batch, max_norm=config.max_norm, **rngs)
-        if result.stop_flags is not None:
-            session.agree(result.stop_flags.item())
+        if parallel is not None:
+            session.agree(parallel.stop_flags)
         count = torch.tensor(len(indices) if carried is None else len(carried), device=history.device)
         history[state.batch] = torch.stack([result.loss * count, result.correct, count])
         state.batch += 1
