@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image, ImageDraw
 
 from reviver.cli import main
@@ -77,15 +76,10 @@ def test_every_command_keeps_the_colors(
     assert (results.interpolation.images.shape[1:], results.interpolation.classes) == ((3, SIZE, SIZE), None)
 
 
-@pytest.mark.parametrize("image_shape", [(1, 8, 8), (3, 33, 33)])
-def test_an_extractor_file_has_the_shape_of_its_images(image_shape: tuple[int, int, int], tmp_path: Path) -> None:
-    classifier, path = DigitClassifier(4, image_shape).eval(), tmp_path / "weights.safetensors"
-    sha256 = save_classifier(classifier, path)
-    extractor = FeatureExtractor.read(path)
-    assert (extractor.classifier.image_shape, extractor.sha256) == (image_shape, sha256)
-    for name, tensor in classifier.state_dict().items():
-        assert torch.equal(extractor.classifier.state_dict()[name], tensor)
-    assert not extractor.classifier.training
+def test_an_extractor_file_of_another_shape_than_it_claims_is_refused(tmp_path: Path) -> None:
+    classifier, path = DigitClassifier(4, (3, 33, 33)), tmp_path / "weights.safetensors"
+    save_classifier(classifier, path)
+    assert FeatureExtractor.read(path).classifier.image_shape == (3, 33, 33)
     for claimed in ((2, 8, 8), (1, 1024, 1024), (1, 4, 4), (1, -9, 10**9)):
         classifier.image_shape = claimed
         save_classifier(classifier, path)

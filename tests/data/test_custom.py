@@ -114,7 +114,6 @@ def test_unusable_data_and_settings_are_refused_before_a_folder_is_created(tmp_p
         with pytest.raises(DataError, match=message):
             train(override(CONFIG, {"data": str(path)}), tmp_path / "run")
     for changes, message in (
-        ({"task": "palindrome"}, "^data must be None for the task palindrome, got 'x'"),
         ({"curriculum": True}, "^curriculum must be false for the task custom, .* got True"),
         ({"encoding": "onehot"}, "^encoding must be scalar for the task custom, .* got 'onehot'"),
     ):

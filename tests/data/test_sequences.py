@@ -3,7 +3,6 @@
 import csv
 import json
 import math
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -183,7 +182,6 @@ BAD: list[tuple[str, Any, str]] = [
     ("csv", HEADER + f"1,{'a' * 201}\n", "row 2: the label 'a+… has 201 characters; give a label of"),
     ("csv", "sequenze,label\n1,a\n", r"label' \(did you mean 'sequenze'\?\); name the right one with --sequence-column$"),
     ("csv", "a," * 10_000, "it has 10001 columns; put each sequence into one column"),
-    ("csv", "sequence,label,label\n1,a,b\n", "2 columns are called 'label'; rename all but one"),
     ("csv", "sequence;label\n1;a\n", "its columns are separated by semicolons; save it with commas"),
     ("csv", HEADER + "1,2,3,a\n", "row 2: it has 4 fields and the header has 2; put a sequence that"),
     ("csv", HEADER + '1,a\n"2,b\n3,c\n', "row 3: unexpected end of data; check the quotes there"),
@@ -196,7 +194,6 @@ BAD: list[tuple[str, Any, str]] = [
     ("parquet", {"sequence": [[1], None, [], [2, None], [1.0, 1e40]], "label": [1, 2, 3, 4, 5]},
      r"index 1: the sequence is empty, .* 2: the sequence is empty, .* 3: step 2 is not a number \(NaN\), and 1 more"),
     ("parquet", {"sequence": [1.0], "label": ["a"]}, "column 'sequence' holds 'double'; give lists of numbers, or"),
-    ("parquet", {"sequence": ["1"], "label": [0.5]}, "column 'label' holds 'double'; give labels as text or integers"),
     ("npz", {"X": X, "y": Y}, "there is no array 'x' among 'X', 'y'; save plain arrays with numpy.savez: x"),
     ("npz", {"x": np.ones(3), "y": Y}, r"x is 'float64' of the shape \[3\]; save plain arrays"),
     ("npz", {"x": np.where(X.cumsum(1) == 2, np.nan, X), "y": Y}, r"x\[0\]: step 2 is not a number \(NaN\), x\[1\]: step"),
@@ -212,14 +209,12 @@ BAD: list[tuple[str, Any, str]] = [
 @pytest.mark.parametrize("case", range(len(BAD)))
 def test_an_error_is_one_line_with_the_file_the_row_and_the_remedy(case: int, tmp_path: Path) -> None:
     kind, content, problem = BAD[case]
-    before = csv.field_size_limit()
     path = file_of(tmp_path, kind, content)
     with pytest.raises(DataError, match=problem) as caught:
         read_sequences(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 700
-    assert csv.field_size_limit() == before
 
 
 def test_paths_and_columns_that_cannot_be_read_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,18 +227,9 @@ def test_paths_and_columns_that_cannot_be_read_are_refused(tmp_path: Path, monke
     path = file_of(tmp_path, "parquet", {"sequence": ["1"], "label": ["a"]})
     with pytest.raises(ConfigError, match="label_column must not be sequence_column, got 'a' for both; name another"):
         read_sequences(path, sequence_column="a", label_column="a")
-    with monkeypatch.context() as patch:
-        patch.setitem(sys.modules, "pyarrow", None)
-        with pytest.raises(DataError, match=r"needs pyarrow; pip install pyarrow, or save the file as .csv"):
-            read_sequences(path)
-
-    def refuse(*_: object, **__: object) -> None:
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr(os, "open", refuse)
-    for kind in ("csv", "parquet", "npz"):
-        with pytest.raises(DataError, match=rf"set.{kind}: it cannot be read \(.*Permission denied\); "):
-            read_sequences(file_of(tmp_path, kind, b""))
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(DataError, match=r"needs pyarrow; pip install pyarrow, or save the file as .csv"):
+        read_sequences(path)
 
 
 def test_rows_and_bytes_are_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,8 +24,7 @@ from reviver.data.tasks.palindromes import (
 from reviver.data.tasks.task import ACCURACY_NAMES, LOSS_NAMES, correct, mean_loss
 from reviver.errors import ConfigError
 from reviver.runs.rng import make_rng
-from reviver.settings.lstm import CONTINUOUS_TASKS, IMAGE_LENGTHS, TASKS, LSTMConfig
-from reviver.settings.lstm_presets import PRESETS
+from reviver.settings.lstm import CONTINUOUS_TASKS, IMAGE_LENGTHS, LSTMConfig
 from tests.lstm_runs import override
 
 GENERATED = ("copy", "adding", "temporal-order", "parity")
@@ -42,12 +41,6 @@ def tiny(task: str, **changes: Any) -> LSTMConfig:
 
 
 # The interface
-
-
-def test_every_task_has_a_builder_and_a_preset() -> None:
-    assert (*BUILDERS, "custom") == TASKS, "test_custom.py tests custom data"
-    assert {preset.task for preset in PRESETS.values()} == set(BUILDERS), "series gets its task from the option data"
-    assert all(PRESETS[name].task == name for name in TASKS[1:-1]), "a task has a preset of its own name"
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,6 @@ def test_a_write_error_names_the_remedy(tmp_path: Path) -> None:
         errno.EDQUOT: "quota .* --resume",
         errno.EROFS: "Read-only file system.*choose a folder that you may write to",
         errno.ENOENT: "the folder no longer exists; choose another one",
-        errno.ENOTDIR: "a part of this path is a file; choose another folder",
         errno.EIO: "Input/output error.*choose another folder",
     }
     for number, remedy in remedies.items():

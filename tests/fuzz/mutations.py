@@ -1,15 +1,12 @@
 """Mutations of files, determined by a random number generator: of any bytes, and of one field of a format.
 
-The latter keep the rest of a file valid, so that the damage reaches what lies behind its lengths and checksums.
+The latter keep the rest of a file valid, so that the damage reaches what lies behind its lengths and its compression.
 """
 
 import gzip
-import io
 import json
 import re
 import struct
-import zipfile
-import zlib
 from collections.abc import Callable, Sequence
 from random import Random
 
@@ -144,55 +141,3 @@ def idx(content: bytes, random: Random) -> bytes:
 def inside_gzip(damage: Damage) -> Damage:
     """Return a mutation of the uncompressed content, which is then compressed again."""
     return lambda content, random: gzip.compress(damage(gzip.decompress(content), random), mtime=0)
-
-
-NAMES = ("../x.npy", "/etc/x.npy", "C:\\x.npy", "x", "images.npy", "x.npy", "y.npy", "\0.npy", "ü" * 3000, "")
-
-
-def archive(content: bytes, random: Random) -> bytes:
-    """Damage, rename, double, remove or recompress an array of an archive."""
-    with zipfile.ZipFile(io.BytesIO(content)) as original:
-        members = [(info.filename, original.read(info)) for info in original.infolist()]
-    index = random.randrange(len(members))
-    name, data = members[index]
-    new_name = random.choice((name, name, *NAMES)) if random.random() < 0.4 else name
-    new = (new_name, random.choice((npy, mutated, lambda data, _: data))(data, random))
-    members[index : index + random.choice((0, 1, 1, 1))] = [new]
-    method = random.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA))
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", random.choice((zipfile.ZIP_STORED, method))) as written:
-        for name, data in members:
-            written.writestr(zipfile.ZipInfo(name), data, written.compression)
-    return stream.getvalue()
-
-
-def png(content: bytes, random: Random) -> bytes:
-    """Change, remove or double a chunk of a PNG, with correct checksums."""
-    chunks, offset = [], 8
-    while offset < len(content):
-        (length,) = struct.unpack_from(">I", content, offset)
-        chunks.append((content[offset + 4 : offset + 8], content[offset + 8 : offset + 8 + length]))
-        offset += 12 + length
-    index = random.randrange(len(chunks))
-    kind, data = chunks[index]
-    is_unpacked = kind == b"IDAT" and random.random() < 0.5
-    data = zlib.compress(mutated(zlib.decompress(data), random)) if is_unpacked else mutated(data, random)
-    kind = random.choice((kind, kind, kind, b"zTXt", b"iCCP", b"tRNS", b"PLTE", b"eXIf", b"acTL", b"gAMA"))
-    chunks[index : index + random.choice((0, 1, 1, 1))] = [(kind, data)]
-    parts = (struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in chunks)
-    return content[:8] + b"".join(parts)
-
-
-VARINTS = (b"\xff" * 4 + b"\x0f", b"\xff" * 9 + b"\x01", b"\x80" * 9 + b"\x01", b"\0", b"\x02", b"\x80")
-
-
-def parquet(content: bytes, random: Random) -> bytes:
-    """Insert an extreme number into a page or into the footer, mostly with the correct length."""
-    (length,) = struct.unpack("<I", content[-8:-4])
-    pages, footer = bytearray(content[: -8 - length]), bytearray(content[-8 - length : -8])
-    part = random.choice((pages, footer, footer))
-    for _ in range(random.choice((1, 1, 2))):
-        start = random.randrange(len(part))
-        part[start : start + random.choice((0, 1, 1, 2, 5))] = random.choice(VARINTS)
-    length = random.choice((len(footer), len(footer), len(footer), *EXTREMES)) % 2**32
-    return bytes(pages) + bytes(footer) + struct.pack("<I", length) + b"PAR1"

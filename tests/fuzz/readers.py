@@ -3,7 +3,6 @@
 import dataclasses
 import gzip
 import json
-import os
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -16,16 +15,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from PIL import Image
-from torch import nn
 
 from reviver.cli.app import build_app
 from reviver.cli.settings import options_of, read_settings
 from reviver.data.describe import SequenceData
-from reviver.data.images.image_files import read_pixels
 from reviver.data.images.image_set import load_images, load_test_images
 from reviver.data.sequences.reader import read_sequences
 from reviver.errors import ReviverError
-from reviver.files import cache
 from reviver.gan import networks
 from reviver.gan.records import Comparison
 from reviver.gan.scores.digit_classifier import DigitClassifier
@@ -35,8 +31,6 @@ from reviver.gan.scores.train_classifier import save_classifier
 from reviver.lstm import pretrained
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.pretrained_classifier import PretrainedClassifier
-from reviver.lstm.records import LSTMExtra
-from reviver.runs.checkpoint import TrainingState, restore_checkpoint, save_checkpoint
 from reviver.runs.folder import RunFolder
 from reviver.runs.rng import make_rng
 from reviver.settings.gan import GANConfig
@@ -103,7 +97,6 @@ GRAY = PIXELS[..., 0]
 PICTURES = ("png", "jpeg", "gif", "bmp", "tiff", "webp")
 FOLDERS = ("idx", "idx-gzip", "npy", "images", *PICTURES, "tables", "sequences", "settings", "extractor")
 RUNS = ("lstm", "gan", "custom")
-CACHED = {"a": torch.arange(6.0).view(2, 3), "b": torch.arange(3)}
 
 
 def write_files(home: Path) -> None:
@@ -130,8 +123,6 @@ def write_files(home: Path) -> None:
     data = SequenceData.model_validate({**values, "standardization": None})
     pretrained.save(LSTMClassifier(1, 2, 2, pooling="attention", patch_size=2), home / "classifier", data=data)
     networks.Generator(3, (1, 4, 4), num_classes=2).save_pretrained(home / "generator")
-    os.environ["REVIVER_CACHE"] = str(home / "cache")
-    cache.cached("cached", lambda: CACHED)
     for path in home.rglob("checksums.json"):
         path.unlink()
 
@@ -155,7 +146,7 @@ def write_images(home: Path) -> None:
 
 
 def write_runs(home: Path) -> None:
-    """Train a narrow run of each kind, with scores in the form of gan/scores/monitor.py, and save a checkpoint."""
+    """Train a narrow run of each kind, with scores in the form of gan/scores/monitor.py."""
     networks.GENERATOR_WIDTHS, networks.DISCRIMINATOR_WIDTHS = (4, 4, 4, 4), (4, 4)  # large weights are slow to damage
     (home / "own.csv").write_text("sequence,label\n" + "1 2,a\n2 1 3,b\n" * 10)
     gan = GANConfig(data=str(home / "npy" / "gray.npy"), image_size=SIZE, latent_size=4, epochs=1, batch_size=2)
@@ -169,34 +160,6 @@ def write_runs(home: Path) -> None:
     record |= {"num_samples": 100, "k": 5, "data": "images", "extractor": "x.safetensors", "extractor_sha256": "0" * 64}
     lines = (json.dumps({"step": step, "epoch": step, **record}) + "\n" for step in (1, 2, 3))
     (home / "gan" / "scores.jsonl").write_text("".join(lines))
-    state = small_state()
-    update(state)
-    best = {"step": 1, "epoch": 1, "length": 5, "validation_accuracy": 0.5, "validation_loss": 2.3}
-    rollbacks = [{"step": 3, "quantity": "train loss", "back_to": 1}]
-    state.extra |= {"stage": 0, "sequences": 48, "best": best, "rollbacks": rollbacks}
-    save_checkpoint(home / "state", state, {"metrics": 1}, 2)
-
-
-def small_state() -> TrainingState:
-    """Return a state with every kind of content."""
-    torch.manual_seed(0)
-    network, other = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2)), nn.Linear(2, 2)
-    adam, rmsprop = torch.optim.Adam(network.parameters(), fused=True), torch.optim.RMSprop(other.parameters())
-    return TrainingState(
-        networks={"network": network, "other": other},
-        optimizers={"network": adam, "other": rmsprop},
-        rngs={"noise": make_rng(0, "noise")},
-        tensors={"history": torch.zeros(3)},
-        extra_model=LSTMExtra,
-    )
-
-
-def update(state: TrainingState) -> None:
-    x = torch.randn(4, 3, generator=state.rngs["noise"])
-    state.networks["other"](state.networks["network"](x)).pow(2).sum().backward()
-    for optimizer in state.optimizers.values():
-        optimizer.step()
-    state.step += 1
 
 
 # Readers
@@ -269,17 +232,6 @@ def read_records(path: Path) -> None:
     assert all(describe_record(score) for score in scores)
 
 
-def read_state(path: Path) -> None:
-    """Restore a checkpoint, and make one more update."""
-    state = small_state()
-    counts = restore_checkpoint(path.parents[1], state)
-    assert min(state.epoch, state.batch, state.step, *counts.values()) >= 0
-    if "best" in state.extra:
-        assert all(isinstance(value, (int, float)) for value in lstm_stopping.rank(state.extra["best"]))
-    assert all(rollback["step"] >= 0 and isinstance(rollback["quantity"], str) for rollback in state.rollbacks)
-    update(state)
-
-
 def read_config(path: Path) -> None:
     """Read the settings of a training command."""
     settings = read_settings(path, OPTIONS)
@@ -311,39 +263,25 @@ def read_pretrained(path: Path) -> None:
     assert set(classifier.predict([[0.0, 1.0], [2.0]])) <= set(classifier.data.classes)
 
 
-def read_cache(path: Path) -> None:
-    """Read cached tensors; a damaged file counts as an error."""
-
-    def build() -> dict[str, torch.Tensor]:
-        raise ReviverError("nothing is cached")
-
-    found = cache.cached(path.stem, build)
-    assert found.keys() == CACHED.keys()
-    assert all(torch.equal(found[name], tensor) for name, tensor in CACHED.items())
-
-
 GZIP = (mutations.inside_gzip(mutations.idx), mutations.inside_gzip(mutated))
 READERS: Mapping[str, Reader] = MappingProxyType(
     {
         "idx": Reader(read_images, "idx/*", (mutations.idx,)),
         "idx-gzip": Reader(read_images, "idx-gzip/*", GZIP),
         "npy": Reader(read_images, "npy/*", (mutations.npy,)),
-        "images-npz": Reader(read_images, "images/*", (mutations.archive,)),
-        **{kind: Reader(read_images, f"{kind}/[RL]*", (mutations.png,) * (kind == "png")) for kind in PICTURES},
-        "grids": Reader(read_pixels, "png/[RL]*", (mutations.png,)),
+        "images-npz": Reader(read_images, "images/*"),
+        **{kind: Reader(read_images, f"{kind}/[RL]*") for kind in PICTURES},
         "csv": Reader(read_table, "tables/*.csv", (mutations.csv_rows,)),
-        "parquet": Reader(read_table, "tables/*.parquet", (mutations.parquet,)),
-        "sequences-npz": Reader(read_table, "sequences/*", (mutations.archive,)),
+        "parquet": Reader(read_table, "tables/*.parquet"),
+        "sequences-npz": Reader(read_table, "sequences/*"),
         "run.json": Reader(read_run, "*/run.json", (json_text,)),
         "pointers": Reader(read_run, "*/checkpoints/*.json", (json_text,)),
         "weights": Reader(read_run, "*/checkpoints/*/networks.safetensors", (safetensors,)),
         "snapshots": Reader(read_snapshots, "*/snapshots/*.safetensors", (safetensors,)),
         "points": Reader(read_records, "*/*.jsonl", (json_text,)),
-        "checkpoint": Reader(read_state, "state/*/[st][tr]a*", (json_text, safetensors)),
         "settings": Reader(read_config, "settings/*", (mutations.toml, json_text)),
         "extractor": Reader(read_extractor, "extractor/*", (safetensors,)),
         "pretrained-config": Reader(read_pretrained, "*/config.json", (json_text,)),
         "pretrained-weights": Reader(read_pretrained, "*/model.safetensors", (safetensors,)),
-        "cache": Reader(read_cache, "cache/*", (safetensors,)),
     }
 )
