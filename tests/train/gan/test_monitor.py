@@ -171,8 +171,7 @@ def test_repeated_images_are_detected_at_the_second_warning_from_the_minimum_epo
     assert [problem is None for problem in found] == [True, True, False, False]
     assert find_collapses(records_of(*scores, spacing=1.1)) == [None] * 4
     assert find_collapse(records_of((5, 0.0), (10, 0.0), (15, 0.0))) == WARNING
-    lost = "mode collapse: the samples have lost diversity, coverage fell from 0.51 to 0.20; try a "
-    assert str(find_collapse(records_of((5, 0.513), (10, 0.2)))).startswith(lost)
+    assert "coverage fell from 0.51 to 0.20" in str(find_collapse(records_of((5, 0.513), (10, 0.2))))
     assert summarize(records_of((5, 0.5), (10, 0.012))) == "collapsed (coverage 0.01), see samples/"
 
 

@@ -11,14 +11,13 @@ import numpy as np
 import pytest
 import torch
 from sklearn import metrics
-from torch import Tensor
 
 from reviver import load
 from reviver.cli import main
 from reviver.data.sequences.reader import read_sequences
 from reviver.runs.folder import RunFolder
 from reviver.settings.lstm import LSTMConfig
-from reviver.train.lstm.classification import ClassificationReport, classification_report
+from reviver.train.lstm.classification import classification_report
 from reviver.train.lstm.training import train
 
 CONFIG = LSTMConfig(
@@ -47,23 +46,16 @@ def ramps(count: int, seed: int) -> list[tuple[list[float], str]]:
     return rows
 
 
-def random_report(
-    num_classes: int, size: int, absent: tuple[int, ...] = ()
-) -> tuple[Tensor, Tensor, ClassificationReport]:
-    """Return logits, targets and scores of random sequences; no sequence is of the `absent` classes."""
+@pytest.mark.parametrize(("num_classes", "size", "absent"), [(2, 9, ()), (5, 40, (1, 4)), (40, 30, ())])
+def test_scores_are_those_of_scikit_learn(num_classes: int, size: int, absent: tuple[int, ...]) -> None:
+    """No sequence is of the `absent` classes."""
     rng = torch.Generator().manual_seed(num_classes)
     present = torch.tensor([c for c in range(num_classes) if c not in absent])
     targets = present[torch.randint(len(present), (size,), generator=rng)]
     logits = torch.randn(size, num_classes, generator=rng)
     logits[torch.arange(size), targets] += 1
-    names = tuple(f"class {c}" for c in range(num_classes))
-    fractions = tuple((c + 1) / sum(range(num_classes + 1)) for c in range(num_classes))
-    return logits, targets, classification_report(logits, targets, names, fractions)
-
-
-@pytest.mark.parametrize(("num_classes", "size", "absent"), [(2, 9, ()), (5, 40, (1, 4)), (40, 30, ())])
-def test_scores_are_those_of_scikit_learn(num_classes: int, size: int, absent: tuple[int, ...]) -> None:
-    logits, targets, report = random_report(num_classes, size, absent)
+    frequencies = np.arange(1, num_classes + 1) / sum(range(num_classes + 1))
+    report = classification_report(logits, targets, tuple(map(str, range(num_classes))), tuple(frequencies))
     true, predicted, labels = targets.numpy(), logits.argmax(1).numpy(), range(num_classes)
     assert report.size == size
     assert np.array_equal(report.confusion, metrics.confusion_matrix(true, predicted, labels=labels))
@@ -81,7 +73,6 @@ def test_scores_are_those_of_scikit_learn(num_classes: int, size: int, absent: t
     counts = targets.bincount(minlength=num_classes)
     assert report.chance == counts.max().item() / size
     assert report.balanced_chance == pytest.approx(1 / counts.count_nonzero().item())
-    frequencies = np.arange(1, num_classes + 1) / sum(range(num_classes + 1))
     baseline = metrics.log_loss(true, np.tile(frequencies, (size, 1)), labels=labels)
     assert report.baseline == pytest.approx(baseline)
 

@@ -82,7 +82,6 @@ def test_a_curriculum_learns_a_length_that_training_at_that_length_does_not(tmp_
     [
         # By hand, for 7 lengths and jumps of 3 or 1: t trains, v validates only, and the number is the index of the length.
         (10.0, 60, [7], "t0 v3 v6", "threshold"),
-        (10.0, 60, [3, 7], "t0 v3 v2 t3 v6", "threshold"),
         (10.0, 60, [2, 7], "t0 v3 v2 v1 t2 v5 v6", "threshold"),
         (10.0, 60, [1, 1, 2, 5, 7], "t0 v3 v2 v1 t1 t1 v4 v3 v2 t2 v5 v4 t5 v6", "threshold"),
         (10.0, 60, [4, 6, 7], "t0 v3 v6 v5 v4 t4 v6 v5 t6", "threshold"),

@@ -78,7 +78,7 @@ def test_a_run_resumes_in_the_middle_of_a_validation_bit_for_bit(
     folders: Callable[[str], RunFolder], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
-        at_step(patched, 2, interrupt, "score")  # of a length at which it does not train
+        at_step(patched, 3, interrupt, "score")  # in the middle of a bisection
         with pytest.raises(Interrupted, match="SIGINT and saved"):
             train(JUMPING, tmp_path / "run")
     assert fingerprint(train(JUMPING, tmp_path / "run", resume=True)) == fingerprint(folders("jumping"))

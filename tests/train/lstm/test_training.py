@@ -158,8 +158,6 @@ def test_a_run_writes_its_metrics_record_and_checkpoints(tmp_path: Path) -> None
     names = {"train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "seconds"}
     assert set(metrics[0]) == {"step", "epoch", "sequences", *names}
     assert (folder.status, folder.record["config"]["length"]) == ("finished", 3)
-    assert folder.record["seconds"] > 0
-    assert any((folder.path / "tensorboard").iterdir())
     best = max(metrics, key=lambda row: (row["validation_accuracy"], -row["validation_loss"]))
     for which, expected in (("last", metrics[-1]), ("best", best)):
         path = find_checkpoint(folder.checkpoints, which)
