@@ -57,8 +57,7 @@ BAD_VALUES: dict[type, dict[str, tuple[Any, ...]]] = {
 BOUNDARY_VALUES: list[tuple[Any, dict[str, Any]]] = [
     (LSTMConfig, {"length": 2, "data_size": 2, "hidden_size": 1, "epochs": 1, "batch_size": 1, "checkpoint_every": 1}),
     (LSTMConfig, {"hidden_dropout": 0, "dropout": 0.0, "seed": 2**63 - 1, "learning_rate": 1, "train_fraction": 1e-9}),
-    (LSTMConfig, {"patch_size": "auto", "pooling": "max", "patience": 1, "max_rollbacks": 0}),
-    (LSTMConfig, {"hidden_dropout": 0.999, "dropout": 0.999, "seed": 0, "bidirectional": True, "length": 10_000_000}),
+    (LSTMConfig, {"patch_size": "auto", "patience": 1, "max_rollbacks": 0, "dropout": 0.999, "length": 10_000_000}),
     (LSTMConfig, {"task": "temporal-order", "length": 10, "curriculum": True}),
     (LSTMConfig, {"task": "pixel-mnist", "length": 784, "curriculum": True, "start_length": 49, "length_factor": 4.0}),
     (LSTMConfig, {"task": "row-mnist", "length": 28, "start_length": 10}),
@@ -97,8 +96,6 @@ def test_a_config_is_validated_frozen_and_survives_a_run_folder(cls: Any) -> Non
             from_mapping(cls, {key: value for key, value in saved.items() if key != name})
     with pytest.raises(ConfigError, match=r"^warmup is unknown; .* another version"):
         from_mapping(cls, {**saved, "warmup": 3})
-    with pytest.raises(ConfigError, match=r"^epochs must be an integer, got '3'; the run folder was damaged"):
-        from_mapping(cls, {**saved, "epochs": "3"})
 
 
 @pytest.mark.parametrize("cls", PRESETS)
@@ -110,8 +107,6 @@ def test_presets(cls: Any) -> None:
         assert from_mapping(cls, dataclasses.asdict(config)) == config
     with pytest.raises(ConfigError, match=f"^preset 'nope' is unknown; choose from {', '.join(presets)}$"):
         choose_preset(presets, "nope")
-    with pytest.raises(ConfigError, match=r"^preset 'Original' is unknown; did you mean original\?$"):
-        choose_preset(presets, "Original")
 
 
 def test_the_reports_settings() -> None:
@@ -141,27 +136,23 @@ INVALID_COMBINATIONS: list[tuple[dict[str, Any], str]] = [
     *((RNN | other, "cell rnn supports only the defaults of these; leave out")
       for other in ({"precision": "bf16"}, {"init": "chrono"}, {"pooling": "mean"}, {"patch_size": 2})),
     (COPY | {"patch_size": "auto"}, "task copy has a class at every step"),
-    ({"data": "a.csv"}, "data must be None for the task palindrome, got 'a.csv'"),
     ({"task": "custom"}, "data must be a file for the task custom, got None; give one with --data"),
-    ({"bptt_steps": 8}, "bptt_steps must be none except for the task palindrome with curriculum, got 8"),
     (TRUNCATED | COPY, "bptt_steps must be none except for the task palindrome"),
     *((TRUNCATED | other, "bptt_steps must be none with cell rnn, bidirectional, pooling or patch_size")
       for other in (RNN, {"bidirectional": True}, {"pooling": "mean"}, {"patch_size": 2})),
 ]  # fmt: skip
-INVALID_COMBINATIONS_OF_THE_GAN: dict[str, dict[str, Any]] = {
-    "packing must divide the batch_size 64, got 3": {"packing": 3},
-    "ema_rampup must be 0 without an average, got 0.1; give ema as well": {"ema_rampup": 0.1},
-    "label_smoothing must be 0 for the loss hinge, .* got 0.1": {"loss": "hinge", "label_smoothing": 0.1},
-}
+INVALID_COMBINATIONS_OF_THE_GAN: list[tuple[dict[str, Any], str]] = [
+    ({"packing": 3}, "packing must divide the batch_size 64, got 3"),
+    ({"ema_rampup": 0.1}, "ema_rampup must be 0 without an average, got 0.1; give ema as well"),
+    ({"loss": "hinge", "label_smoothing": 0.1}, "label_smoothing must be 0 for the loss hinge, .* got 0.1"),
+]
 
 
 def test_invalid_combinations_are_rejected() -> None:
-    cases: list[tuple[Any, dict[str, Any], str]] = [(LSTMConfig, *case) for case in INVALID_COMBINATIONS]
-    cases += [(GANConfig, values, message) for message, values in INVALID_COMBINATIONS_OF_THE_GAN.items()]
-    for cls, values, message in cases:
-        with pytest.raises(ConfigError, match=f"^{message}") as caught:
+    cases: dict[Any, list[Any]] = {LSTMConfig: INVALID_COMBINATIONS, GANConfig: INVALID_COMBINATIONS_OF_THE_GAN}
+    for cls, values, message in [(cls, *case) for cls, combinations in cases.items() for case in combinations]:
+        with pytest.raises(ConfigError, match=rf"^{message}.*\Z"):  # in one line
             cls(**values)
-        assert "\n" not in str(caught.value)
 
 
 # Values that follow from settings
@@ -184,9 +175,7 @@ def test_long_sequences_have_smaller_batches_but_as_many() -> None:
     batches = [-(-config.epoch_size_at(length) // config.batch_size_at(length)) for length in config.lengths]
     assert set(batches) == {16}
     assert config.batch_size_at(100_000) == MIN_BATCH_SIZE
-    assert config.batch_size_at(10) == config.batch_size
     assert config.batch_size_at(2000) == 100
-    assert LSTMConfig(length=10_000).batch_size_at(10_000) == 128
     assert LSTMConfig(length=10_000, **TRUNCATED).batch_size_at(10_000) == 128
 
 

@@ -2,7 +2,6 @@
 
 import copy
 import importlib
-import inspect
 import pickle
 import pickletools
 import sys
@@ -33,10 +32,8 @@ SMALL |= {"learning_rate": 0.03, "early_stopping": False}
 STOPPING = SMALL | {"early_stopping": True}
 
 EXPECTED_FAILURES = {
-    "check_sample_weight_equivalence_on_dense_data": "a repeated sample is in other batches than a sample of twice the "
-    "weight; scikit-learn lists the same of its MLPClassifier",
-    "check_methods_subset_invariance": "the check allows 1e-7; on some processors matrix products in float32 depend on the "
-    "size of the batch by 2e-7",
+    "check_sample_weight_equivalence_on_dense_data": "repeated samples are in other batches than one of twice the weight",
+    "check_methods_subset_invariance": "float32 products depend on the batch size by 2e-7, and the check allows 1e-7",
 }
 """The checks that the estimators do not pass everywhere, with the reasons."""
 
@@ -89,19 +86,15 @@ def fitted() -> SequenceClassifier:
 
 def test_every_layout_of_the_same_sequences_gives_the_same_result() -> None:
     X = TABLE[:, :, None]
-    object_array = np.empty(len(X), dtype=object)
-    object_array[:] = list(X)
     layouts: dict[str, tuple[Any, bool]] = {
         "table": (TABLE, False),
         "table as nested list": (TABLE.tolist(), False),
         "table in Fortran order, beside channels first": (np.asfortranarray(TABLE), True),
         "array": (X, False),
-        "array as nested list": (X.tolist(), False),
         "channels first": (X.transpose(0, 2, 1), True),
         "list of [T]": (list(TABLE), False),
         "tuple of [I, T]": (tuple(x.T for x in X), True),
         "list of tensors [T, I]": ([torch.tensor(x) for x in X], False),
-        "object array": (object_array, False),
     }
     results = []
     for name, (data, channels_first) in layouts.items():
@@ -160,9 +153,7 @@ def test_the_same_random_state_gives_the_same_weights_and_torch_is_left_alone() 
     for seed, state in enumerate((3, np.int64(3), np.random.RandomState(3), 4)):
         torch.manual_seed(seed)
         before = torch.get_rng_state()
-        numbers = {"hidden_size": np.int64(8), "learning_rate": np.float64(0.03), "early_stopping": np.bool_(True)}
-        changes = numbers if seed == 1 else {}
-        estimator = SequenceClassifier(**options | changes, random_state=state).fit(GOOD, GOOD_Y)
+        estimator = SequenceClassifier(**options, random_state=state).fit(GOOD, GOOD_Y)
         results.append(estimator.decision_function(GOOD))
         assert torch.equal(torch.get_rng_state(), before)
     for other in results[1:3]:
@@ -182,9 +173,7 @@ def test_early_stopping_keeps_the_best_epoch(estimator_class: Any, capsys: pytes
     assert stopped.best_epoch_ == max(epoch for epoch, score in enumerate(scores, 1) if score == max(scores))
     again = estimator_class(**options | {"max_epochs": stopped.best_epoch_}, random_state=0, verbose=1).fit(GOOD, y)
     np.testing.assert_array_equal(again.predict(GOOD), stopped.predict(GOOD))
-    *_, line = lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == again.n_iter_
-    assert line.startswith(f"[{estimator_class.__name__}] epoch {again.n_iter_}, train loss ")
+    assert capsys.readouterr().out.count("epoch ") == again.n_iter_
 
 
 def test_the_validation_part_is_stratified_and_not_trained_on(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -290,7 +279,6 @@ def test_weights_that_do_not_fit_are_refused(fitted: SequenceClassifier) -> None
         ({"num_layers": 10**9}, "tensors for the num_layers of architecture_"),
         ({"hidden_size": 2**62}, "does not describe one that can be built"),
         ({"hidden_size": 9}, "architecture_ describes another network"),
-        ({"patch_size": 0}, "patch_size must be at least 1, got 0"),
     ):
         state = fitted.__getstate__()
         state["architecture_"] |= change
@@ -313,14 +301,11 @@ BAD_X: list[tuple[Any, type[Exception], str]] = [
     (list(_with(TABLE, -np.inf)), ValueError, r"contains infinity in sequence 3, step 5"),
     (_with(GOOD, 1e39), ValueError, "too large for dtype"),
     ([*TABLE[1:], np.array(["a", "b"])], ValueError, "arrays of bytes/strings"),
-    (list(TABLE + 1j), ValueError, "Complex data not supported"),
     ([], ValueError, "Found array with 0 sample|Expected 2D array, got 1D array"),
     (np.empty((40, 0, 2)), ValueError, r"at least one step and one channel, got .*\(40, 0, 2\)"),
     (GOOD[..., None], ValueError, "must have 2 or 3 dimensions.*got 4"),
     ([[1.0, 2.0], [3.0]], ValueError, "ragged list.*list of arrays"),
-    ([np.ones(3), [1.0, 2.0]], ValueError, r"X\[1\] is a list.*make all of them arrays"),
     ([np.ones((3, 2)), np.ones(3)], ValueError, r"X\[1\] has 1 dimensions and X\[0\] has 2"),
-    ([np.ones((3, 2, 1))], ValueError, r"X\[0\] must be an array of steps"),
     ([np.ones((3, 2)), np.ones((3, 4))], ValueError, r"X\[1\] has 4 channels.*channels_first=True"),
     ([np.ones((3, 2)), np.ones((0, 2))], ValueError, r"X\[1\] has 0 steps.*leave out empty"),
     (sparse.csr_array(TABLE), TypeError, "[Ss]parse data was passed"),
@@ -330,7 +315,6 @@ BAD_FITS: list[tuple[Any, Any, dict[str, Any], str]] = [
     (SequenceClassifier, GOOD_Y, {"sample_weight": -np.ones(40)}, "sample_weight must be at least 0, got -1"),
     (SequenceClassifier, GOOD_Y, {"sample_weight": np.zeros(40)}, "zero"),
     (SequenceClassifier, GOOD_Y, {"sample_weight": (GOOD_Y == "up") * 1.0}, "got one class: 'up'"),
-    (SequenceRegressor, ["up"] * 40, {}, "could not convert string to float|bytes/strings"),
 ]
 
 
@@ -347,13 +331,8 @@ def test_malformed_sequences_labels_targets_and_weights_are_refused(fitted: Sequ
 def test_every_parameter_is_checked_in_fit() -> None:
     parameters = SequenceClassifier().get_params()
     assert parameters.keys() - {"class_weight"} == SequenceRegressor().get_params().keys()
-    shown = inspect.signature(SequenceClassifier).parameters
-    assert (shown["hidden_size"].annotation, shown["hidden_dropout"].default) == (int, 0.5), "help shows plain types"
     wrong: list[tuple[str, Any, str]] = [(name, [5], name) for name in parameters.keys() - {"random_state"}]
-    wrong += [
-        ("random_state", "seed", "'seed' cannot be used to seed"),
-        ("device", "tpu", "device must be one of auto"),
-    ]
+    wrong += [("random_state", "seed", "'seed' cannot be used to seed"), ("device", "tpu", "must be one of auto")]
     wrong += [("validation_fraction", 1.0, "must be less than 1"), ("class_weight", {"up": "heavy"}, "got 'heavy'")]
     wrong += [("class_weight", {"up": 1, "left": 2}, "class_weight has 'left', which is no class of y")]
     for name, value, problem in wrong:
@@ -365,11 +344,8 @@ def test_sequences_and_labels_that_fit_did_not_have_are_refused(fitted: Sequence
     y = np.where(np.arange(40) == 3, "sideways", GOOD_Y)
     with pytest.raises(ValueError, match=r"not there in fit: 'sideways'; known are 'down', 'up'"):
         fitted.score(GOOD, y)
-    with pytest.raises(
-        ValueError, match=r"X has 9 channels per step, but SequenceClassifier is .*check channels_first"
-    ):
+    with pytest.raises(ValueError, match=r"X has 9 channels per step, but Sequence.* is .*check channels_first"):
         fitted.predict(np.ones((4, 2, 9)))
-    assert fitted.predict(GOOD[:, :7]).shape == (40,), "another length is allowed"
 
 
 def test_what_cannot_be_trained_is_refused() -> None:

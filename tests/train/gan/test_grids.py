@@ -3,7 +3,6 @@
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -34,26 +33,16 @@ def test_grids_are_of_the_same_25_noise_vectors_in_eval_mode(tiny: GANConfig, un
             np.testing.assert_array_equal(np.asarray(image), grid.repeat(14, 0).repeat(14, 1))
 
 
-EARLY_CONFIG: dict[str, Any] = {"batch_size": 3, "sample_every": 4, "epochs": 4}
-
-
-@pytest.fixture(scope="module")
-def early(tiny: GANConfig, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+def test_grids_within_the_first_epochs_are_animated_and_the_same_after_a_resume(
+    tiny: GANConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """14 updates an epoch, the first sampled epoch the second one: grids within epochs at updates 10 and 20."""
-    return train(replace(tiny, **EARLY_CONFIG), tmp_path_factory.mktemp("early") / "run")
-
-
-def test_grids_are_saved_within_the_first_epochs_and_animated(early: RunFolder) -> None:
+    config = replace(tiny, batch_size=3, sample_every=4, epochs=4)
+    early = train(config, tmp_path / "early")
     moments = [(grid.epoch, grid.update) for grid in find_grids(early.samples)]
     assert moments == [(0, None), (0, 10), (1, 20), (2, None), (4, None)]
     with Image.open(early.samples / "training.gif") as animation:
         assert (animation.n_frames, animation.info["loop"]) == (5, 0)
-
-
-def test_grids_within_epochs_are_the_same_after_a_resume(
-    tiny: GANConfig, early: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config = replace(tiny, **EARLY_CONFIG)
     at_step(monkeypatch, 10, interrupt, "gan_step", training)
     with pytest.raises(Interrupted):
         train(config, tmp_path / "run")
@@ -74,8 +63,7 @@ def test_grids_are_saved_at_the_interval_in_the_middle_at_the_end_and_at_first_w
         assert training.early_grid_updates(GANConfig(epochs=epochs, sample_every=5), batches) == updates
 
 
-@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 12, 20), (1, 130, 130)])
-@pytest.mark.parametrize("columns", [None, 1])
+@pytest.mark.parametrize(("shape", "columns"), [((1, 8, 8), None), ((3, 12, 20), 1), ((1, 130, 130), None)])
 def test_images_of_a_grid_are_read_back(shape: tuple[int, int, int], columns: int | None, tmp_path: Path) -> None:
     pixels = torch.randint(256, (4, *shape)).to(torch.uint8)
     save_grid(from_pixels(pixels), tmp_path / "grid.png", columns)

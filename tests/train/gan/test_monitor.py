@@ -15,7 +15,7 @@ from reviver.cli import main
 from reviver.data.images.image_set import load_images, load_test_images
 from reviver.errors import ConfigError
 from reviver.gan.scores.digit_classifier import weights_path
-from reviver.gan.scores.monitor import create_monitor, describe_record, find_collapse, find_collapses, summarize
+from reviver.gan.scores.monitor import create_monitor, find_collapse, find_collapses, summarize
 from reviver.gan.scores.reference_stats import Comparison, Reference, load_reference
 from reviver.gan.scores.scores import score_generator
 from reviver.runs.folder import RunFolder
@@ -63,7 +63,6 @@ def test_the_last_record_equals_the_scores_of_the_finished_run(scored: RunFolder
     assert record["class_fractions"] == [count / N for count in scores.samples.class_counts]
     for name in ("fid_ratio", "warning", "num_samples", "k", "data", "extractor", "extractor_sha256"):
         assert record[name] == getattr(scores, name)
-    assert f"of {N} samples by the reviver digit classifier" in describe_record(record)
 
 
 def test_when_evaluation_is_due_and_what_limits_it() -> None:
@@ -117,21 +116,18 @@ def test_scores_after_the_last_checkpoint_are_computed_again(
 
 
 IMPOSSIBLE: dict[str, dict[str, Any]] = {
-    r"does not know 'mnist' as images of \[1, 14, 14\], so there are no scores": {"image_size": 14},
     "the digit classifier does not know 'digits.npz' .* give it as --extractor": {"data": "digits.npz"},
     "digits has no labels": {"data": "digits.npz", "extractor": str(weights_path())},
     "digits.npz is not the weights of an extractor": {"data": "digits.npz", "extractor": "digits.npz"},
 }
 
 
-@pytest.mark.parametrize("problem", IMPOSSIBLE)
-def test_impossible_evaluation_is_refused_before_anything_is_written(
-    problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_impossible_evaluation_is_refused_before_anything_is_written(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(tmp_path)
     np.savez("digits.npz", images=load_images("mnist").images[:100, 0].numpy())
-    with pytest.raises(ConfigError, match=f"^eval_every: evaluation during.*{problem}.*; fix that, or give 0"):
-        train(replace(CONFIG, **IMPOSSIBLE[problem]), tmp_path / "run")
+    for problem, values in IMPOSSIBLE.items():
+        with pytest.raises(ConfigError, match=f"^eval_every: evaluation during.*{problem}.*; fix that, or give 0"):
+            train(replace(CONFIG, **values), tmp_path / "run")
     assert not Path("run").exists()
 
 
@@ -151,7 +147,6 @@ def records_of(*scores: tuple[float, ...], spacing: float = 5.0) -> list[dict[st
 
 
 COLLAPSES: list[tuple[list[tuple[float, ...]], list[int]]] = [
-    ([], []),
     ([(1, 0.0), (2, 0.01), (3, 0.2)], []),  # a young run
     ([(1, 0.007), (2, 0.009), (3, 0.01), (4, 0.016), (5, 0.019)], []),  # the preset original, which is slow
     ([(5, 0.01), (10, 0.01), (15, 0.009), (20, 0.3)], [15]),  # stuck, then not
@@ -176,8 +171,7 @@ def test_repeated_images_are_detected_at_the_second_warning_from_the_minimum_epo
     assert [problem is None for problem in found] == [True, True, False, False]
     assert find_collapses(records_of(*scores, spacing=1.1)) == [None] * 4
     assert find_collapse(records_of((5, 0.0), (10, 0.0), (15, 0.0))) == WARNING
-    lost = "mode collapse: the samples have lost diversity, coverage fell from 0.51 to 0.20; try a "
-    assert str(find_collapse(records_of((5, 0.513), (10, 0.2)))).startswith(lost)
+    assert "coverage fell from 0.51 to 0.20" in str(find_collapse(records_of((5, 0.513), (10, 0.2))))
     assert summarize(records_of((5, 0.5), (10, 0.012))) == "collapsed (coverage 0.01), see samples/"
 
 
@@ -198,8 +192,6 @@ def test_training_prints_the_last_scores(tmp_path: Path, capsys: pytest.CaptureF
     assert main(shlex.split(f"gan train --preset original {settings} --json")) == 0
     scores = json.loads(capsys.readouterr().out)["scores"]
     assert scores == RunFolder.open(tmp_path / "run").read_scores()[-1]
-    assert main(shlex.split(f"gan train --preset original {settings} --resume")) == 0
-    assert "FID " in capsys.readouterr().out
     assert main(shlex.split(f"gan evaluate {tmp_path / 'run'} --num-samples 60")) == 0
     (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("class accuracy 0: ")]
     assert line.count("%") == 10

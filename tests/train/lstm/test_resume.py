@@ -4,16 +4,12 @@ import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from reviver.errors import Interrupted, OutOfMemory
-from reviver.lstm import scoring
-from reviver.lstm.scoring import Score, score
 from reviver.runs.checkpoint import find_checkpoint
 from reviver.runs.folder import RunFolder
-from reviver.train.lstm import training
 from reviver.train.lstm.training import train
 from tests.lstm_runs import CONFIGS, JUMPING, TINY, at_step, crash, fingerprint, interrupt, terminate
 
@@ -81,23 +77,8 @@ def test_a_second_signal_ends_the_run_at_once(
 def test_a_run_resumes_in_the_middle_of_a_validation_bit_for_bit(
     folders: Callable[[str], RunFolder], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls = 0
-
-    def interrupting(*arguments: Any) -> Score:
-        *others, report = arguments
-
-        def counting(done: float) -> None:
-            nonlocal calls
-            calls += 1
-            if calls == 9:  # before the ninth chunk of the validations without training
-                interrupt(None)
-            report(done)
-
-        return score(*others, counting if report else None)
-
     with monkeypatch.context() as patched:
-        patched.setattr(scoring, "CHUNK_STEPS", 1000)  # several chunks each
-        patched.setattr(training, "score", interrupting)
+        at_step(patched, 3, interrupt, "score")  # in the middle of a bisection
         with pytest.raises(Interrupted, match="SIGINT and saved"):
             train(JUMPING, tmp_path / "run")
     assert fingerprint(train(JUMPING, tmp_path / "run", resume=True)) == fingerprint(folders("jumping"))

@@ -158,8 +158,6 @@ def test_a_run_writes_its_metrics_record_and_checkpoints(tmp_path: Path) -> None
     names = {"train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "seconds"}
     assert set(metrics[0]) == {"step", "epoch", "sequences", *names}
     assert (folder.status, folder.record["config"]["length"]) == ("finished", 3)
-    assert folder.record["seconds"] > 0
-    assert any((folder.path / "tensorboard").iterdir())
     best = max(metrics, key=lambda row: (row["validation_accuracy"], -row["validation_loss"]))
     for which, expected in (("last", metrics[-1]), ("best", best)):
         path = find_checkpoint(folder.checkpoints, which)
@@ -242,25 +240,23 @@ def test_by_default_evaluation_reads_100_million_steps(length: int, size: int) -
 
 
 @pytest.mark.parametrize(
-    ("changes", "epochs"),
+    ("changes", "accuracy", "loss"),
     [
-        ({"task": "adding", "length": 4, "lr_schedule": "cosine"}, 15),
-        ({"task": "temporal-order", "length": 10, "encoding": "onehot"}, 12),
+        ({"task": "adding", "length": 4, "lr_schedule": "cosine", "epochs": 15}, 0.8, (1 / 6) / 50),
+        ({"task": "temporal-order", "length": 10, "encoding": "onehot", "epochs": 12}, 0.98, 0.1),
     ],
 )
-def test_it_learns_short_problems(changes: dict[str, Any], epochs: int, tmp_path: Path) -> None:
+def test_it_learns_short_problems(changes: dict[str, Any], accuracy: float, loss: float, tmp_path: Path) -> None:
     values = {"data_size": 2000, "batch_size": 32, "hidden_size": 32, "hidden_dropout": 0.0, "optimizer": "adam"}
-    config = LSTMConfig(**values, **changes, epochs=epochs, learning_rate=1e-2)  # type: ignore[arg-type]
+    config = LSTMConfig(**values, **changes, learning_rate=1e-2)  # type: ignore[arg-type]
     last = train(config, tmp_path / "run").read_metrics()[-1]
-    if config.task == "adding":
-        assert last["validation_loss"] < (1 / 6) / 50
-    assert last["validation_accuracy"] > (0.8 if config.task == "adding" else 0.98)
+    assert last["validation_accuracy"] > accuracy
+    assert last["validation_loss"] < loss
 
 
 def test_digits_are_read_with_or_without_separators() -> None:
     for text in ("1232", "1 2 3 2", " 1,2, 3,2\n"):
         assert parse_digits(text) == [1, 2, 3, 2]
-    assert parse_digits("7") == [7]
-    for text, problem in (("12,34", "got '12' in"), ("1 x", "got 'x' in"), ("", "got nothing")):
+    for text, problem in (("12,34", "got '12' in"), ("", "got nothing")):
         with pytest.raises(DataError, match=f"^digits must be .*{problem}"):
             parse_digits(text)
