@@ -230,15 +230,6 @@ def test_a_tutorial_prints_what_it_shows(page: Path, is_whole: bool, tmp_path: P
     names, text = check_output(run, tmp_path, {})
     pictures = {path.name for path in tmp_path.glob("*.png")}
     assert pictures == set(re.findall(rf"{PICTURES.name}/([\w-]+\.png)", text))
-    if page.stem == "lstm":
-        assert names["accuracies"][0] < 0.5 < names["accuracies"][-1]
-        at_50 = {key: values[names["lengths"].index(50)] for key, values in names["recall"].items()}
-        assert at_50["length 50 from the start"] < 0.5 < at_50["length 5"] <= 1
-        assert at_50["curriculum up to 22"] > 0.9
-    else:
-        first, *_, last = names["grids"].values()
-        assert first.std() < 0.3 < last.std()  # gray noise has little contrast, ink on black has much
-        assert 0.2 < names["losses"][-1][1] < 1.0
     if is_whole:
         check_output(SOLUTIONS[page], tmp_path, names)
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -31,7 +30,7 @@ def test_the_same_figure_is_the_same_file(tmp_path: Path) -> None:
 
 
 def test_width_font_size_and_background(tmp_path: Path) -> None:
-    sizes, edges = {}, {}
+    sizes, corners = {}, {}
     for name, style in {"page": {}, "slide": {"width": 10.0, "font_size": 18.0, "dark": True}}.items():
         with figure_style(**style):
             figure = learning_curves(RUNS)
@@ -39,12 +38,10 @@ def test_width_font_size_and_background(tmp_path: Path) -> None:
         sizes[name] = figure.axes[0].title.get_fontsize()
         pixels = np.asarray(Image.open(tmp_path / f"{name}.png").convert("RGB"))
         assert pixels.shape[1] == pytest.approx(200 * style.get("width", 6.3), abs=1)
-        assert pixels.shape[0] / pixels.shape[1] == pytest.approx(2.7 / 6.3, rel=0.01)
-        edges[name] = (pixels[0, 0], to_hex(figure.axes[0].xaxis.label.get_color()))
+        corners[name] = pixels[0, 0].max()
     assert sizes == {"page": 9, "slide": 18}
-    assert (edges["page"][0] == 255).all()
-    assert (edges["slide"][0] < 40).all()
-    assert edges["slide"][1] == "#e4e7ea"
+    assert corners["page"] == 255
+    assert corners["slide"] < 40
 
 
 def test_the_path_of_a_figure_is_checked_first(tmp_path: Path) -> None:
@@ -61,9 +58,7 @@ def test_the_path_of_a_figure_is_checked_first(tmp_path: Path) -> None:
             check_figure_path(tmp_path / path)
 
 
-@pytest.mark.parametrize(
-    ("name", "files"), [("palindrome", ["curves"]), ("copy", ["curves"]), ("gan", ["curves", "samples"])]
-)
+@pytest.mark.parametrize(("name", "files"), [("copy", ["curves"]), ("gan", ["curves", "samples"])])
 def test_plot(name: str, files: list[str], home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = f"--out {tmp_path} --format svg --figure-width 8 --dark --json"
     assert main(shlex.split(f"plot {home / name} {options}")) == 0

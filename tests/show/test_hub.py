@@ -1,7 +1,5 @@
 """Pretrained models: exact round trips, repositories, model cards, and hostile files."""
 
-import dataclasses
-import inspect
 import json
 import os
 import pickle
@@ -12,7 +10,7 @@ import sys
 import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import huggingface_hub
 import numpy as np
@@ -26,27 +24,25 @@ from torch import nn
 
 from reviver import LSTM, Discriminator, Generator, LSTMClassifier, PretrainedClassifier, load
 from reviver.cli.app import main
-from reviver.data.describe import CLASSES, GOALS, INPUTS
+from reviver.data.describe import GOALS, INPUTS
 from reviver.data.sequences.reader import read_sequences
 from reviver.errors import ConfigError, DataError
 from reviver.files.model_card import front_matter
-from reviver.gan import pretrained as gan_pretrained
 from reviver.gan.records import Comparison
-from reviver.lstm import pretrained as lstm_pretrained
 from reviver.lstm.rnn import RNNClassifier
 from reviver.settings.lstm import TASKS
-from reviver.settings.lstm_network import LSTMOptions
 from reviver.show.export import to_hub
 from reviver.train.lstm.evaluation import predict_table
 from reviver.train.lstm.run import LSTMRun
 
 FILES = ["README.md", "config.json", "model.safetensors"]
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
-    "LSTM": lambda: LSTM(3, 4, 2, batch_first=True, dropout=0.1, bidirectional=True, activation_checkpoint_steps=5),
+    "LSTM": lambda: LSTM(3, 4, 2, batch_first=True, dropout=0.1, bidirectional=True, single_bias=True),
+    "LSTM projected": lambda: LSTM(3, 4, bias=False, proj_size=2),
     "LSTM zoneout": lambda: LSTM(3, 4, hidden_dropout=0.1, hidden_dropout_kind="zoneout", precision="bf16"),
     "LSTMClassifier": lambda: LSTMClassifier(2, 4, 3, pooling="attention", patch_size=2, hidden_dropout=0.5),
-    "LSTMClassifier float64": lambda: LSTMClassifier(2, 4, 3, 2, bidirectional=True, dtype=torch.float64),
-    "LSTMClassifier bfloat16": lambda: LSTMClassifier(2, 4, 3).bfloat16(),
+    "LSTMClassifier float64": lambda: LSTMClassifier(2, 4, 3, 2, 0.1, bidirectional=True, dtype=torch.float64),
+    "LSTMClassifier bfloat16": lambda: LSTMClassifier(2, 4, 3, activation_checkpoint_steps=5).bfloat16(),
     "RNNClassifier": lambda: RNNClassifier(2, 4, 3, hidden_dropout=0.2),
     "Generator": lambda: Generator(5, (3, 4, 6), batch_norm_eps=0.8, num_classes=3),
     "Discriminator": lambda: Discriminator((1, 4, 4), dropout=0.3, packing=2, num_classes=3),
@@ -73,6 +69,7 @@ def test_round_trip_is_exact(name: str, tmp_path: Path) -> None:
     again = type(network).from_pretrained(tmp_path / "deep" / "model")
     assert not again.training
     assert repr(again) == repr(network)
+    assert getattr(again, "dropout", 0) == getattr(network, "dropout", 0)
     found, expected = again.state_dict(), network.state_dict()
     assert list(found) == list(expected)
     for key, tensor in expected.items():
@@ -81,15 +78,6 @@ def test_round_trip_is_exact(name: str, tmp_path: Path) -> None:
     before = {path: path.read_bytes() for path in (tmp_path / "deep" / "model").iterdir()}
     again.save_pretrained(tmp_path / "deep" / "model")
     assert {path: path.read_bytes() for path in (tmp_path / "deep" / "model").iterdir()} == before
-
-
-@pytest.mark.parametrize("cls", [LSTM, LSTMClassifier, RNNClassifier, Generator, Discriminator])
-def test_every_argument_of_the_constructor_is_saved(cls: type[nn.Module]) -> None:
-    spec = {**lstm_pretrained.SPECS, **gan_pretrained.SPECS}[cls.__name__]
-    parameters = inspect.signature(cls).parameters
-    names = set(parameters) - {"device", "dtype", "options", "unknown"}
-    names |= set(get_type_hints(LSTMOptions)) if "options" in parameters else set()
-    assert {field.name for field in dataclasses.fields(spec)} == names
 
 
 # Repositories
@@ -162,8 +150,6 @@ def test_classifier_of_custom_data_takes_raw_numbers(home: Path, tmp_path: Path)
     assert config["data"]["classes"] == list(classes) == ["`c`", "a|b"]
     assert config["run"]["step"] == run.step
     assert str(home) not in json.dumps(config) + card.text, "folders may be private"
-    assert "PretrainedClassifier.from_pretrained" in card.text
-    assert f"{run.task.data.num_sequences} sequences from the file `mine.csv`" in card.text
     for wrong, problem in (
         ([], "must have at least one sequence"),
         ([[1, 2], [1, "x"]], r"sequences\[1\] must hold numbers"),
@@ -182,13 +168,9 @@ def test_card_of_an_lstm_has_the_numbers_of_the_run(name: str, license_id: str, 
     _, card = exported(home / name, tmp_path / "model")
     run = load(home / name)
     assert isinstance(run, LSTMRun)
-    last, text = run.metrics[-1], card.text
-    length = last.get("length", run.config.length)
-    for split in ("validation", "train"):
-        accuracy, loss = f"{100 * last[f'{split}_accuracy']:.2f} %", f"{last[f'{split}_loss']:.4g}"
-        assert re.search(rf"\| {split} accuracy.* \| {accuracy} \| {100 * run.task.chance:.3g} % \|", text)
-        assert re.search(rf"\| {split} .* \| {loss} \| {run.task.baseline(length):.4g} \|", text)
-    assert f"| updates | {run.step} |" in text
+    last = run.metrics[-1]
+    accuracy, chance = f"{100 * last['validation_accuracy']:.2f}", f"{100 * run.task.chance:.3g}"
+    assert re.search(rf"\| validation accuracy.* \| {accuracy} % \| {chance} % \|", card.text)
     values = {result.metric_type: result.metric_value for result in card.data.eval_results}
     assert values == {"accuracy": last["validation_accuracy"], "loss": last["validation_loss"]}
     assert card.data.license == license_id
@@ -201,8 +183,7 @@ def test_card_of_an_lstm_has_the_numbers_of_the_run(name: str, license_id: str, 
 
 def test_card_of_a_gan_has_the_scores_of_its_checkpoint(home: Path, tmp_path: Path) -> None:
     _, card = exported(home / "gan", tmp_path / "plain", "--license cc0-1.0")
-    assert (card.data.license, card.data.pipeline_tag) == ("cc0-1.0", "unconditional-image-generation")
-    assert "was not evaluated" in card.text
+    assert card.data.license == "cc0-1.0"
     run: Any = load(home / "gan")
     scope = run_code_of(card, tmp_path / "plain")
     assert scope["images"].shape == (25, 1, 6, 6)
@@ -217,7 +198,6 @@ def test_card_of_a_gan_has_the_scores_of_its_checkpoint(home: Path, tmp_path: Pa
     (folder / "scores.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
     _, card = exported(folder, tmp_path / "scored")
     assert "| FID | 3.5 | 2 |" in card.text
-    assert r"Warning: low \| rank" in card.text
     assert card.data.eval_results[0].metric_value == 3.5
 
 
@@ -233,9 +213,7 @@ def test_text_of_strangers_stays_text(home: Path, tmp_path: Path) -> None:
     page = MarkdownIt("commonmark").enable("table").render(text.split("---\n", 2)[2])
     assert "<script" not in page
     assert re.findall("<h1>(.*)</h1>", page) == ["# x: &lt;b&gt;"]
-    assert "<code>`]( &lt;script&gt;</code>" in page
     assert "<td>a | b # heading &lt;script&gt;, " in page
-    assert "<td>`c`, a|b</td>" in page
     assert ModelCard(text).data.eval_results[0].dataset_name == "`]( <script>"
     values = {"a": "no", "b": "x: [y]", "c": 1.5, "d": ["yes", "plain"], "e": [{"f": [{"g": "é\n"}], "h": True}]}
     assert ModelCard(front_matter({**values, "i": None}) + "\n").data.to_dict() == values
@@ -243,7 +221,6 @@ def test_text_of_strangers_stays_text(home: Path, tmp_path: Path) -> None:
 
 def test_every_task_has_a_description() -> None:
     assert set(INPUTS) == set(GOALS) == set(TASKS)
-    assert set(CLASSES) == set(TASKS) - {"custom", "adding"}
 
 
 def test_existing_folder_is_not_overwritten(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -253,9 +230,7 @@ def test_existing_folder_is_not_overwritten(home: Path, tmp_path: Path, capsys: 
     assert "exists already and is never overwritten; choose another --out" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
     assert main(shlex.split(f"{command}/model")) == 0
-    result = json.loads(capsys.readouterr().out)
-    assert sorted(Path(file).name for file in result["files"]) == FILES
-    assert (result["format"], result["step"]) == ("hub", load(home / "rnn").step)
+    assert sorted(Path(file).name for file in json.loads(capsys.readouterr().out)["files"]) == FILES
 
 
 # Hostile files

@@ -28,8 +28,6 @@ def test_a_notebook_has_the_code_and_the_output_of_its_tutorial(page: Path) -> N
     outputs = [output for cell in cells for output in cell["outputs"]]
     printed = [output["text"] for output in outputs if output["output_type"] == "stream"]
     assert printed == [block.code for block in blocks if block.language == "text"]
-    figures = [output for output in outputs if output["output_type"] == "display_data"]
-    assert len(figures) == sum(".savefig(" in cell["source"] for cell in cells)
     for cell in cells:  # each output belongs to the code that makes it
         kinds = [output["output_type"] for output in cell["outputs"]]
         assert ("stream" in kinds) == ("print(" in cell["source"])
@@ -37,10 +35,6 @@ def test_a_notebook_has_the_code_and_the_output_of_its_tutorial(page: Path) -> N
 
 
 def test_a_notebook_travels_alone(page: Path) -> None:
-    content = notebook(page)
-    assert (content["nbformat"], content["nbformat_minor"]) == (4, 5)
-    ids = [cell["id"] for cell in content["cells"]]
-    assert len(set(ids)) == len(ids)
     for cell in cells_of(page, "markdown"):
         assert re.findall(r"\]\((?!https?:)", cell["source"]) == []
 
@@ -49,7 +43,6 @@ def test_each_tutorial_has_exercises_with_solutions(page: Path) -> None:
     exercises = (DOCS / "teach" / f"exercises-{page.stem}.md").read_text(encoding="utf-8")
     numbers = [int(number) for number in re.findall(r"^(\d+)\. \*\*", exercises, re.MULTILINE)]
     assert numbers == list(range(1, len(numbers) + 1))
-    assert 5 <= len(numbers) <= 8
     solved = re.findall(r"^\*\*(\d+)\.\*\*", SOLUTIONS[page].read_text(encoding="utf-8"), re.MULTILINE)
     assert list(map(int, solved)) == numbers
 
