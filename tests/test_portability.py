@@ -34,6 +34,7 @@ ATTRIBUTES = {
 """Attributes of modules that Windows or macOS lacks; `os.process_cpu_count` is newer than Python 3.12."""
 
 HIDE = """
+import asyncio  # from Python 3.13 on its file for POSIX asks for sysconf
 import importlib, json, sys
 modules, attributes = json.loads(sys.argv[1])
 sys.modules.update(dict.fromkeys(modules))

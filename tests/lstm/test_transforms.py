@@ -20,7 +20,7 @@ from reviver.lstm.layer import LSTM
 from reviver.lstm.precision import bf16_linear, round_to_bf16
 
 # torch warns of its own deprecated parts where its transforms and its compiler use them.
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:.torch.jit.script. is:FutureWarning")
 
 needs_kernel = pytest.mark.skipif(not kernel.available(), reason="no native kernel on this machine")
 
