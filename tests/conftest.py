@@ -1,6 +1,7 @@
 """Options, fixtures and settings of all tests."""
 
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -58,9 +59,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _seed() -> None:
-    """Seed torch's global generator, so that a test samples the same numbers in every run and order."""
+def _fresh() -> None:
+    """Seed torch's global generator, and forget the level that a command has set: a test sees the same in every order."""
     torch.manual_seed(0)
+    logging.getLogger("reviver").setLevel(logging.NOTSET)
 
 
 @pytest.fixture
