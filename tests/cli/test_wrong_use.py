@@ -87,6 +87,7 @@ WRONG = {
     "gan interpolate g --view AQAH --seed 1": "^--seed must be left out, since view sets the ends, steps and path",
     "gan interpolate g --from 3 --to 8": "^--from must be left out, since this run did not learn MNIST at 28 x 28",
     "gan interpolate g --steps 49": "^--steps must be at most 48, got 49",
+    "gan interpolate g --steps=-1": "^--steps must be at least 0, got -1",
     "gan interpolate g --path round": "^--path must be linear or spherical, got 'round'",
     # scores
     "gan evaluate g": r"^the digit classifier does not know .tiny.npz. as images of \[1, 8, 8\]",
