@@ -50,6 +50,7 @@ WRONG = {
     "sweep": "^FILE is missing; see reviver sweep --help",
     "sweep pipe.toml": "^pipe.toml: cannot be read .it is not a regular file",
     "sweep sweep.toml --address 127.0.0.1:6379": "^--address is only for --engine ray; leave it out",
+    "lstm curve --out l": "^l: exists and is not the folder of a curve; choose another --out",
     "sweep sweep.toml --out l": "^l: exists and is not the folder of a sweep; choose another --out",
     # settings files; more of them in tests/files/test_hostile.py
     "lstm train --config ''": "^--config must not be empty",

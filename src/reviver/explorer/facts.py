@@ -103,9 +103,9 @@ def to_columns(records: Sequence[Mapping[str, Any]]) -> dict[str, list[float | N
     names = dict.fromkeys(name for record in kept for name, value in record.items() if isinstance(value, int | float))
 
     def number(value: object) -> float | None:
-        return (
-            float(f"{value:.{SIGNIFICANT}g}") if isinstance(value, float) else value if isinstance(value, int) else None
-        )
+        if isinstance(value, float):
+            return float(f"{value:.{SIGNIFICANT}g}")
+        return value if isinstance(value, int) else None
 
     return {name: [number(record.get(name)) for record in kept] for name in names}
 

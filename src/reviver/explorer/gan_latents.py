@@ -99,26 +99,32 @@ def principal_directions(generator: Generator, layers: Sequence[FoldedLayer], se
     pixels = torch.randperm(math.prod(generator.image_shape), generator=rng)[:MAX_DIRECTION_PIXELS]
     *hidden, last = layers
     layers = [*hidden, FoldedLayer(last.weight[pixels], last.bias[pixels], last.activation)]
+    layers = [FoldedLayer(layer.weight.float(), layer.bias.float(), layer.activation) for layer in layers]
     size = generator.noise_size
     total = torch.zeros(size, size).double()
-    for latent in z.double().split(1):
-        x, tangent = latent, torch.eye(size, latent.shape[1]).double()  # [size, Z], forward differentiation
-        for layer in layers:
-            tangent = tangent @ layer.weight.T
-            x = nn.functional.linear(x, layer.weight, layer.bias)
-            if layer.activation == "leaky-relu":
-                tangent = tangent * torch.where(x > 0, 1.0, NEGATIVE_SLOPE)
-                x = nn.functional.leaky_relu(x, NEGATIVE_SLOPE)
-            elif layer.activation == "tanh":
-                x = x.tanh()
-                tangent = tangent * (1 - x**2)
-        total += tangent @ tangent.T
+    for latent in z.split(1):
+        total += _squared_jacobian(layers, latent, size).double()
     _, vectors = torch.linalg.eigh(total)  # ascending eigenvalues
     directions = torch.zeros(2, generator.latent_size).double()
     found = vectors.T.flip(0)[:2]
     found = found * torch.where(found.sum(1, keepdim=True) < 0, -1.0, 1.0)  # a sign that no library chooses
     directions[: len(found), :size] = found
     return directions
+
+
+def _squared_jacobian(layers: Sequence[FoldedLayer], z: Tensor, size: int) -> Tensor:
+    """Return Jᵀ J with respect to the first `size` numbers of a latent z [1, Z], by forward differentiation."""
+    x, tangent = z, torch.eye(size, z.shape[1])  # [size, Z]
+    for layer in layers:
+        tangent = tangent @ layer.weight.T
+        x = nn.functional.linear(x, layer.weight, layer.bias)
+        if layer.activation == "leaky-relu":
+            tangent = tangent * torch.where(x > 0, 1.0, NEGATIVE_SLOPE)
+            x = nn.functional.leaky_relu(x, NEGATIVE_SLOPE)
+        elif layer.activation == "tanh":
+            x = x.tanh()
+            tangent = tangent * (1 - x**2)
+    return tangent @ tangent.T
 
 
 def _distant(generator: Generator, rng: torch.Generator) -> Endpoints:

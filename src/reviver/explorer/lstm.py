@@ -47,9 +47,9 @@ def collect_lstm(run: LSTMRun, blocks: Blocks, id_: str, *, name: RunName, with_
     for index, (label, moment) in enumerate(choose_stages(run).items()):
         tensors, rounded = round_weights(moment.network)
         weights = blocks.add_tensors(f"{id_}-stage-{index}", tensors)
-        facts = {key: value for key, value in moment._asdict().items() if key != "network"}
-        stages.append(LstmStage(label=label, **facts, weights=weights))
-        exact, found = (outputs(network, x, task.target) for network in (moment.network, rounded))
+        epoch, step, accuracy, trained = moment
+        stages.append(LstmStage(label=label, epoch=epoch, step=step, validation_accuracy=accuracy, weights=weights))
+        exact, found = (outputs(network, x, task.target) for network in (trained, rounded))
         rounding.append(compare(label, unit, found, exact))
     return LstmContent(
         id=id_,

@@ -92,4 +92,14 @@ def evaluate(layers: Sequence[FoldedLayer], x: Tensor, negative_slope: float = 0
 def compare(network: str, unit: str, rounded: Tensor, exact: Tensor) -> Rounding:
     """Return the absolute differences between the outputs of the embedded, rounded network and the trained one."""
     errors = (rounded - exact.double()).abs()
-    return Rounding(network=network, unit=unit, max=float(errors.max()), mean=float(errors.mean()))
+    return Rounding(
+        network=network, unit=unit, max=_round_up(float(errors.max())), mean=_round_up(float(errors.mean()))
+    )
+
+
+def _round_up(value: float) -> float:
+    """Round up in the third digit, so that what the page states is never too good."""
+    if value == 0:
+        return 0.0
+    scale = 10.0 ** (2 - int(f"{value:e}".split("e")[1]))
+    return float(f"{-(-value * scale // 1) / scale:.3g}")

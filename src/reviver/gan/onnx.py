@@ -46,6 +46,8 @@ def build_graph(generator: Generator, opset: int | None = None) -> Graph:
                 x = graph.add("LeakyRelu", x, name=name, alpha=layer.negative_slope)
             case nn.Tanh():
                 x = graph.add("Tanh", x, name=name)
+            case _:
+                raise AssertionError(f"the generator has no layer {layer}")
     x = graph.add("Reshape", x, graph.integers(-1, *generator.image_shape))
     graph.output(
         x, Port("images", "float32", ("batch", *generator.image_shape), "Pixels, from -1 (black) to 1 (white)")

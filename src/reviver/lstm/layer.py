@@ -219,7 +219,8 @@ class LSTM(PretrainedMixin, nn.LSTM):
         x = x if batched else x.unsqueeze(1)
         x = x.transpose(0, 1) if time else x  # [T, B, I]
         if hx is None:
-            hx = x.new_zeros(depth, x.shape[1], self.output_size), x.new_zeros(depth, x.shape[1], self.hidden_size)
+            h = x.new_zeros(depth, x.shape[1], self.output_size)
+            hx = h, (x.new_zeros(depth, x.shape[1], self.hidden_size) if self.proj_size else h)
         elif not batched:
             hx = hx[0].unsqueeze(1), hx[1].unsqueeze(1)
         lengths = None if lengths is None else _checked_lengths(lengths, x)

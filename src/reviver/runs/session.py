@@ -159,7 +159,7 @@ class Session:
         """Save a checkpoint, then raise `Interrupted`."""
         received = self.world.gather(self._signals[:1])
         self.save()  # nobody may exit before: torchrun ends the others when one does
-        (number,) = max(received)
+        number = max(number for numbers in received for number in numbers)
         raise Interrupted(
             f"{self.folder.path}: stopped at step {self.state.step} by {signal.Signals(number).name} and saved; "
             "go on with the same command and --resume",

@@ -74,10 +74,11 @@ def learning_curves(
 
 @styled()
 def recall_curve(summary: Sequence[Mapping[str, Any]], chance: float = 0.1) -> Figure:
-    """Plot accuracy and number of training sequences to 99 % accuracy over the length, for several networks, from the rows of a curve.
+    """Plot accuracy and number of training sequences to 99 % accuracy over the length, for several networks.
 
-    Lines are means over the seeds, bands standard deviations. If only some of the seeds reach 99 %, the panel on the
-    right gives their number. Gray bands on the left are results of public solutions.
+    `summary` has the rows of `reviver.sweep.curve.summarize`. Lines are means over the seeds, bands standard deviations. If
+    only some of the seeds reach 99 %, the panel on the right gives their number. Gray bands on the left are results of
+    public solutions.
     """
     figure = Figure(figsize=(6.3, 3.4))
     accuracy, needed = figure.subplots(1, 2)
@@ -105,7 +106,7 @@ def recall_curve(summary: Sequence[Mapping[str, Any]], chance: float = 0.1) -> F
     needed.set(title="Training sequences to 99 %", xlabel="sequence length T", ylabel="sequences", yscale="log")
     needed.set(xscale="log", xlim=accuracy.get_xlim())
     if not any(row["reached"] for row in summary):
-        needed.set_ylim(1e3, 1e6)
+        needed.set_ylim(1e3, 1e6)  # any: nothing is plotted
         needed.text(0.5, 0.5, "none reached 99 %", transform=needed.transAxes, ha="center", color=CHANCE_COLOR)
     for axis in (accuracy.xaxis, needed.xaxis, needed.yaxis):
         plain_log_ticks(axis)

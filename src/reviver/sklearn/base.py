@@ -167,5 +167,6 @@ def _split(strata: NDArray[Any], parameters: Parameters, seed: int) -> tuple[Ten
             f"early_stopping needs at least 2 samples of a class, one of them for validation, and {found}; "
             "give more samples or early_stopping=False"
         )
-    _, classes = np.unique(names, return_inverse=True)
-    return stratified_split(torch.from_numpy(classes), 1 - parameters.validation_fraction, seed)
+    numbers: dict[str, int] = {}  # in the order in which the classes come, which the random split depends on
+    classes = torch.tensor([numbers.setdefault(name, len(numbers)) for name in names])
+    return stratified_split(classes, 1 - parameters.validation_fraction, seed)

@@ -1,7 +1,7 @@
 """Driver of a sweep: submits cells to an engine while it has room, until all have an outcome."""
 
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -91,9 +91,7 @@ class _Driver:
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     running: dict[str, tuple[Cell, Future[Ended]]] = field(default_factory=dict)
     lost: Counter[tuple[str, str]] = field(default_factory=Counter)  # workers without an outcome, also by the reason
-    waits_until: defaultdict[str, float] = field(
-        default_factory=partial(defaultdict, float)
-    )  # when a cell of another machine is submitted again
+    waits_until: dict[str, float] = field(default_factory=dict)  # when a cell of another machine is submitted again
 
     def is_done(self, cell: Cell) -> bool:
         """Return whether a cell has an outcome, which may be that of another machine."""
@@ -112,13 +110,13 @@ class _Driver:
     def submit(self, cells: Sequence[Cell]) -> bool:
         """Submit cells while the engine has room, last those of other machines; return whether cells run or remain."""
         remains = bool(self.running)
-        for cell in sorted(cells, key=lambda cell: self.waits_until[cell.key]):
+        for cell in sorted(cells, key=lambda cell: self.waits_until.get(cell.key, 0.0)):
             if len(self.running) == self.engine.slots:
                 break
             if cell.key in self.running or self.is_done(cell):
                 continue
             remains = True
-            if time.monotonic() >= self.waits_until[cell.key]:
+            if time.monotonic() >= self.waits_until.get(cell.key, 0.0):
                 attempts = 1 + self.lost[cell.key, "died"]
                 call = partial(execute, self.folder, cell, self.engine.threads, attempts)
                 self.running[cell.key] = cell, self.engine.submit(call)

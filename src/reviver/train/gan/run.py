@@ -46,7 +46,7 @@ class GANRun:
 
 
 def load_gan(folder: RunFolder, checkpoint: str = "last", device: str = "cpu") -> GANRun:
-    """Load the GAN run in `folder`, its networks to `device`; it has no best checkpoint. `reviver.load` has the errors."""
+    """Load the GAN run in `folder`, its networks to `device`; see `reviver.load` for errors. A GAN has no best checkpoint."""
     check("checkpoint", checkpoint, Literal["last"])
     chosen_device = choose_device(device)
     config = folder.read_config(GANConfig)

@@ -217,8 +217,9 @@ def train_epoch(
         for optimizer in (opt_generator, opt_discriminator):
             optimizer.param_groups[0]["lr"] = rate * session.lr_scale
         z = rows.take(generator.sample_latents(rows.total, rng))
-        own_logits = world.rows(rows.total // config.packing)
-        parallel = ParallelStep(own_logits, world, session.stop_flag) if world.size > 1 else None
+        parallel = None
+        if world.size > 1:
+            parallel = ParallelStep(world.rows(rows.total // config.packing), world, session.stop_flag)
         options = StepOptions.from_config(config, state.step)
         result = gan_step(
             *models[:4],

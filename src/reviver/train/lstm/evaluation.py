@@ -79,7 +79,7 @@ def predict_table(network: Network, task: CustomTask, table: SequenceTable) -> T
 def evaluate_table(network: Network, task: CustomTask, table: SequenceTable) -> ClassificationReport:
     """Return the scores of `network` on the labeled sequences of a table.
 
-    Raises `DataError` if the table has no labels or as `predict_table` does.
+    Raises `DataError` if the table has no labels, and where `predict_table` does.
     """
     if table.labels is None:
         raise DataError(f"{table.name}: the sequences were read without labels; give a file that has them")

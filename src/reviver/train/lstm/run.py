@@ -36,7 +36,7 @@ class LSTMRun:
 
 
 def load_lstm(folder: RunFolder, checkpoint: str | None = None, device: str = "cpu") -> LSTMRun:
-    """Load the LSTM run in `folder`, its network to `device`; `reviver.load` has the values of `checkpoint`, and the errors."""
+    """Load the LSTM run in `folder`, its network to `device`; see `reviver.load` for `checkpoint` and errors."""
     check("checkpoint", checkpoint, Literal["last", "best"] | None)
     chosen_device = choose_device(device)
     config = folder.read_config(LSTMConfig)

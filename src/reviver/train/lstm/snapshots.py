@@ -48,7 +48,7 @@ def is_snapshot_due(epoch: int, config: LSTMConfig) -> bool:
 def save_snapshot(
     folder: RunFolder, network: LSTMClassifier | RNNClassifier, step: int, epoch: int, validation_accuracy: float
 ) -> None:
-    """Save the weights of `network` after `step` updates and `epoch` epochs; raise what `write_snapshot` does."""
+    """Save the weights of `network` after `step` updates and `epoch` epochs; see `write_snapshot` for errors."""
     values = {
         "epoch": torch.tensor(epoch),
         "validation_accuracy": torch.tensor(validation_accuracy, dtype=torch.float64),

@@ -268,7 +268,7 @@ def train_epoch(
     config: LSTMConfig,
     carried: CarriedBatch | None = None,
 ) -> None:
-    """Train for one epoch at `length`, or for the rest of it after a resume; raise what `train` does.
+    """Train for one epoch at `length`, or for the rest of it after a resume; see `train` for errors.
 
     With `carried`, an update reads the next segments of its palindromes; otherwise it reads whole sequences.
     """
