@@ -28,7 +28,7 @@ def limit_spinning() -> None:
     small networks 10 to 100 times slower, since the thread that they wait for has no core.
     """
     if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "OMP_NUM_THREADS"} & os.environ.keys():
-        os.environ["GOMP_SPINCOUNT"] = "1000"
+        os.environ["GOMP_SPINCOUNT"] = "4000"
 
 
 def memory_gb() -> float | None:

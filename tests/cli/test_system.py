@@ -31,7 +31,7 @@ def test_waiting_threads_sleep_soon_unless_the_user_chose_otherwise(monkeypatch:
         with pytest.raises(SystemExit) as end:
             entry.main()
         assert end.value.code == 3
-    assert spins == [None, None, "7", "1000"]
+    assert spins == [None, None, "7", "4000"]
 
 
 @pytest.fixture
