@@ -40,6 +40,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
         weights = find_checkpoint(Path("cut", "checkpoints"), "last") / "networks.safetensors"
         weights.write_bytes(weights.read_bytes()[:-9])
         Path("empty").mkdir()
+        Path("report", "runs").mkdir(parents=True)
         os.mkfifo("pipe.toml")
         for name, content in FILES.items():
             Path(name).write_text(content)

@@ -282,10 +282,12 @@ def curve(
         check("network", name, Literal[tuple(curve.NETWORKS)])
     cells = curve.make_cells(length or curve.LENGTHS, network or curve.NETWORKS, seeds, sequences)
     folder = Path(out)
-    if folder.exists() and not (folder / "runs").is_dir():
+    parts = (folder / "cells", folder / "runs")  # a report has only runs, a sweep only cells
+    if folder.exists() and not all(part.is_dir() for part in parts):
         raise RunFolderError(f"{out}: exists and is not the folder of a curve; choose another --out")
     with explain_write_errors(folder):
-        make_folder(folder / "runs")
+        for part in parts:
+            make_folder(part)
 
     usual = DEFAULT_SEQUENCES * DEFAULT_SEEDS * len(curve.NETWORKS) * sum(curve.LENGTHS)
     seconds = CURVE_SECONDS * sequences * sum(cell.axes["length"] for cell in cells) / usual

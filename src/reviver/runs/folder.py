@@ -127,7 +127,7 @@ class RunFolder:
         except (OSError, ValueError) as error:
             raise RunFolderError(f"{path}: {one_line(error)}; remove it from the run folder") from error
         if not record_path.is_file():
-            problem = "has no run.json, so it is not a run folder" if path.is_dir() else "does not exist"
+            problem = "has no run.json, so it is not a run folder" if path.exists() else "does not exist"
             raise RunFolderError(f"{path}: {problem}; give the folder that a train command wrote")
         with explain_read_errors(record_path):
             record = read_json(record_path, MAX_RECORD_BYTES)
