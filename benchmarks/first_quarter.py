@@ -65,20 +65,21 @@ def teacher(folder: Path, release: Path | None) -> Iterator[Step]:
 
 
 def busy(folder: Path, _: Path | None) -> Iterator[Step]:
-    """Train the default LSTM for 30 epochs beside 0, 1 and 2 processes that keep a core busy."""
+    """Train the default LSTM for 30 epochs, and the default GAN for one, beside 0, 1 and 2 processes that keep a core busy."""
     os.environ["PYTHONPATH"] = str(ROOT / "src")
 
-    def train(others: int) -> None:
+    def train(command: str, others: int) -> None:
         with contextlib.ExitStack() as stack:
             for _ in range(others):
                 stack.callback(stack.enter_context(subprocess.Popen([sys.executable, "-c", "while True: pass"])).kill)
-            options = ["--epochs", "30", "--quiet", "--out", tempfile.mkdtemp(dir=folder) + "/run"]
-            step(sys.executable, "-m", "reviver", "lstm", "train", *options)
+            out = tempfile.mkdtemp(dir=folder) + "/run"
+            step(sys.executable, "-m", "reviver", *command.split(), "--quiet", "--out", out)
 
-    seconds = alternate({str(n): partial(train, n) for n in range(3)}, rounds=5)
-    for n, values in seconds.items():
-        idle = ratio(values, seconds["0"])["median"]
-        yield f"lstm train beside {n} busy processes, {idle:.2f} of the idle time", summary(values)["median"]
+    for command in ("lstm train --epochs 30", "gan train --epochs 1"):
+        seconds = alternate({str(n): partial(train, command, n) for n in range(3)}, rounds=5)
+        for n, values in seconds.items():
+            idle = ratio(values, seconds["0"])["median"]
+            yield f"{command} beside {n} busy processes, {idle:.2f} of the idle time", summary(values)["median"]
 
 
 def step(*command: str, cwd: Path | None = None) -> Step:
