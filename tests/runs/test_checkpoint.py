@@ -11,6 +11,7 @@ from torch import nn
 from reviver.errors import RunFolderError
 from reviver.runs.checkpoint import (
     TrainingState,
+    checkpoint_step,
     find_checkpoint,
     load_networks,
     prune_checkpoints,
@@ -168,3 +169,8 @@ def test_old_checkpoints_are_removed_except_the_best(tmp_path: Path) -> None:
         state.step = step
         save_checkpoint(tmp_path, state, {"metrics": 0}, 3)
     assert steps_on_disk(tmp_path) == [40, 999_999, 1_000_000, 1_000_001]
+    path = find_checkpoint(tmp_path, "last")
+    replaced = path.rename(path.with_name(f".{path.name}.old"))  # as a crash in a replacement leaves it
+    for one, step in ((find_checkpoint(tmp_path, "last"), 1_000_001), (find_checkpoint(tmp_path, "best"), 40)):
+        assert checkpoint_step(one) == step
+    assert find_checkpoint(tmp_path, "last") == replaced

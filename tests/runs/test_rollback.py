@@ -78,13 +78,14 @@ def test_rollback_restores_the_last_checkpoint_and_halves_the_learning_rate(
     assert contents(folder.path) == contents(rolled_back.path), "it is deterministic"
 
 
-def test_max_rollbacks_limits_the_rollbacks(tmp_path: Path) -> None:
-    message = r"^step 14: train loss is nan; 2 rollbacks did not help; the last good checkpoint is kept; try a --learn"
+@pytest.mark.parametrize(("limit", "attempts"), [(1, "1 rollback"), (2, "2 rollbacks")])
+def test_max_rollbacks_limits_the_rollbacks(limit: int, attempts: str, tmp_path: Path) -> None:
+    message = f"^step 14: train loss is nan; {attempts} did not help; the last good checkpoint is kept; try a --learn"
     with diverging(13) as rates, pytest.raises(DivergenceError, match=message):
-        train(ROLLBACK, tmp_path / "run")
-    assert rates == [1e-3] * 15 + [5e-4] * 5 + [2.5e-4] * 5
+        train(replace(ROLLBACK, max_rollbacks=limit), tmp_path / "run")
+    assert rates == [*[1e-3] * 15, *[5e-4] * 5, *[2.5e-4] * 5][: 15 + 5 * limit]
     folder = RunFolder.open(tmp_path / "run")
-    assert (folder.status, folder.rollbacks) == ("failed", ONE_ROLLBACK * 2)
+    assert (folder.status, folder.rollbacks) == ("failed", ONE_ROLLBACK * limit)
     assert find_checkpoint(folder.checkpoints, "last").name == "step-000010"
 
 

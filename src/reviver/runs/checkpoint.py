@@ -207,8 +207,9 @@ def build_trained(path: Path, names: Sequence[str], build: Callable[[], Networks
     Raises:
         RunFolderError: if the file is damaged, or its tensors have other names or shapes.
     """
-    with explain_read_errors(path / "networks.safetensors"):
-        saved = read_header(path / "networks.safetensors").shapes
+    weights = path / "networks.safetensors"
+    with explain_read_errors(weights):
+        saved = read_header(weights).shapes
     if layers > len(saved):
         raise _mismatch_error(path, "network", f"it has {len(saved)} tensors for {layers} layers")
     try:

@@ -31,6 +31,7 @@ from reviver.runs.progress import ProgressBar
 from reviver.runs.schema import MAX_TEXT
 from reviver.settings.fields import from_mapping
 from reviver.system import handling_signals
+from reviver.text import count
 
 ROLLBACK_LR_SCALE = 0.5
 """Factor of the learning rate per rollback."""
@@ -176,8 +177,8 @@ class Session:
 
     def _diverged(self, step: int, quantity: str, problem: str) -> DivergenceError:
         """Return the error for a `quantity` that is not finite, with advice."""
-        count = len(self.state.rollbacks)
-        attempts = f"{count} rollback{'s' * (count > 1)} did not help; " if count else ""
+        rollbacks = self.state.rollbacks
+        attempts = f"{count(len(rollbacks), 'rollbacks')} did not help; " if rollbacks else ""
         is_saved = self.folder.last_checkpoint.exists()
         kept = "the last good checkpoint is kept" if is_saved else "no checkpoint was saved yet"
         advice = f"try a --learning-rate lower than {self.folder.record['config'].get('learning_rate')} in a new --out"
@@ -223,8 +224,8 @@ class Session:
                 recover_interrupted_writes(path)
             best_step = state.extra.get("best", {}).get("step")
             recover_checkpoints(folder.checkpoints, best_step, folder.record["config"]["keep_checkpoints"])
-            for name, count in counts.items():
-                folder.truncate_records(name, count)
+            for name, lines in counts.items():
+                folder.truncate_records(name, lines)
             # At step 0 a GAN writes its first grid again. At a later step, everything was logged before the checkpoint.
             self._metrics = MetricsWriter(folder, self._files, state.step + 1 if state.step else 0)
 

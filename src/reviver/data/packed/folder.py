@@ -183,7 +183,7 @@ def write_packed(
                 header = {"descr": dtype, "fortran_order": False, "shape": tuple(shape)}
                 np.lib.format.write_array_header_1_0(file, header)
                 for chunk in chunks:
-                    content = np.ascontiguousarray(chunk.numpy(), dtype).reshape(-1).view(np.uint8).data
+                    content = np.ascontiguousarray(chunk.numpy(), dtype).ravel().view(np.uint8).data
                     file.write(content)
                     digest.update(content)
                     done += len(content)
