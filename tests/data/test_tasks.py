@@ -1,7 +1,9 @@
 """Tasks: each is complete, agrees with a slow and obvious check of its definition, and has its chance and baseline."""
 
 import dataclasses
+import hashlib
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -92,6 +94,16 @@ def test_training_sequences_are_fresh_and_validation_sequences_fixed(name: str) 
     assert len(set(rows)) == len(rows), "no sequence occurs twice"
 
 
+def test_sequences_keep_their_seeds(golden: Callable[..., None]) -> None:
+    digests = {}
+    for name in (*GENERATED, "palindrome"):
+        config = override(tiny(name), {"length": 50, "data_size": 200, "curriculum": True})
+        for index, data in enumerate((build_task(config).training(1, 50), build_task(config).validation(50))):
+            content = data.encode().long().numpy()  # symbols, or marks
+            digests[f"{name} {index}"] = hashlib.sha256(content.tobytes()).hexdigest()
+    golden("tasks", digests)
+
+
 @pytest.mark.parametrize("name", ["adding", "temporal-order", "parity"])
 def test_with_a_curriculum_a_batch_has_lengths_from_half_of_t_to_t(name: str) -> None:
     config = LSTMConfig(task=name, curriculum=True, start_length=30, length=60, data_size=2000)  # type: ignore[arg-type]
@@ -112,7 +124,7 @@ def test_steps_of_a_range_equal_those_of_the_whole(begin: int, size: int, seed: 
     lengths = torch.randint(10, 40, (5,), generator=rng(seed)) if mixed else torch.full((5,), 30)
     halves = make_palindromes(39, 5, rng(seed)).halves
     images = ImageSequences(torch.arange(60).byte().view(2, 30, 1), torch.zeros(2))
-    sets: list[Any] = [adding(lengths, rng(seed)), images]
+    sets: list[Any] = [adding(lengths, rng(seed), "scalar"), images]
     for encoding in ("scalar", "onehot"):
         sets += [temporal_order(lengths, rng(seed), encoding), parity(lengths, rng(seed), encoding)]
         sets += [copy(torch.full((5,), 30), rng(seed), encoding)]
@@ -127,7 +139,7 @@ def test_steps_of_a_range_equal_those_of_the_whole(begin: int, size: int, seed: 
 
 @given(length=st.integers(1, 40), size=st.integers(1, 20), seed=st.integers(0, 1000))
 def test_copy_agrees_with_its_definition(length: int, size: int, seed: int) -> None:
-    data = copy(torch.full((size,), length), rng(seed))
+    data = copy(torch.full((size,), length), rng(seed), "onehot")
     assert (len(data), data.steps) == (size, length + 20)
     for x, y in zip(data.symbols.tolist(), data.targets.tolist(), strict=True):
         assert all(1 <= symbol <= 8 for symbol in x[:10])
@@ -136,7 +148,7 @@ def test_copy_agrees_with_its_definition(length: int, size: int, seed: int) -> N
 
 
 def check_adding(lengths: list[int], seed: int) -> None:
-    data = adding(torch.tensor(lengths), rng(seed))
+    data = adding(torch.tensor(lengths), rng(seed), "scalar")
     for row, target, length in zip(data.encode().tolist(), data.targets.tolist(), lengths, strict=True):
         numbers, marks = zip(*row, strict=True)
         assert all(0 <= number < 1 for number in numbers)
@@ -148,7 +160,7 @@ def check_adding(lengths: list[int], seed: int) -> None:
 
 
 def check_temporal_order(lengths: list[int], seed: int) -> None:
-    data = temporal_order(torch.tensor(lengths), rng(seed))
+    data = temporal_order(torch.tensor(lengths), rng(seed), "onehot")
     for row, target, length in zip(data.symbols.tolist(), data.targets.tolist(), lengths, strict=True):
         word = "".join("EBXYabcd"[symbol] for symbol in row[:length])
         assert (word[0], word[-1]) == ("E", "B")
@@ -161,7 +173,8 @@ def check_temporal_order(lengths: list[int], seed: int) -> None:
 
 
 def check_parity(lengths: list[int], seed: int) -> None:
-    data = parity(torch.tensor(lengths), rng(seed))
+    data = parity(torch.tensor(lengths), rng(seed), "onehot")
+    assert (data.symbols.dtype, data.classes.dtype) == (torch.uint8, torch.uint8)
     assert (data.lengths is None) == (len(set(lengths)) == 1)
     for row, target, length in zip(data.symbols.tolist(), data.targets.tolist(), lengths, strict=True):
         assert set(row[:length]) <= {0, 1}
@@ -180,9 +193,9 @@ def test_the_other_tasks_agree_with_their_definitions(lengths: list[int], seed: 
 
 def test_random_steps_reach_both_ends_of_their_ranges() -> None:
     lengths = torch.full((20_000,), 100)
-    marked = adding(lengths, rng()).marked
+    marked = adding(lengths, rng(), "scalar").marked
     assert (marked.min(0).values.tolist(), marked.max(0).values.tolist()) == ([0, 50], [49, 99])
-    symbols = temporal_order(lengths, rng()).symbols
+    symbols = temporal_order(lengths, rng(), "onehot").symbols
     steps = ((symbols == 2) | (symbols == 3)).nonzero()[:, 1].view(-1, 2)
     assert (steps.min(0).values.tolist(), steps.max(0).values.tolist()) == ([10, 50], [20, 60]), "as in experiment 6a"
 

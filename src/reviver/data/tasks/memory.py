@@ -77,7 +77,7 @@ class MarkedNumbers(Sequences):
         return torch.stack([numbers, is_marked.float()], dim=-1)
 
 
-def copy(lengths: Tensor, rng: torch.Generator, encoding: str = "onehot") -> Symbols:
+def copy(lengths: Tensor, rng: torch.Generator, encoding: str) -> Symbols:
     """Generate the copy memory task: repeat ten symbols after T steps. A sequence has T + 20 steps.
 
         x = s_1 ... s_10, T - 1 blanks, the delimiter, 10 blanks        s_k ~ U{1 ... 8}, blank 0, delimiter 9
@@ -97,7 +97,7 @@ def copy(lengths: Tensor, rng: torch.Generator, encoding: str = "onehot") -> Sym
     return Symbols(inputs, classes, None, COPY_SYMBOLS + 2, encoding)
 
 
-def adding(lengths: Tensor, rng: torch.Generator, encoding: str = "scalar") -> MarkedNumbers:
+def adding(lengths: Tensor, rng: torch.Generator, encoding: str) -> MarkedNumbers:
     """Generate the adding problem: the sum of the two marked numbers among T. A sequence has T steps.
 
         x_t = (u_t, m_t),  u_t ~ U[0, 1],  m_t = 1 at t = a and t = b, else 0
@@ -115,7 +115,7 @@ def adding(lengths: Tensor, rng: torch.Generator, encoding: str = "scalar") -> M
     return MarkedNumbers(numbers, marked, _none_if_equal(lengths))
 
 
-def temporal_order(lengths: Tensor, rng: torch.Generator, encoding: str = "onehot") -> Symbols:
+def temporal_order(lengths: Tensor, rng: torch.Generator, encoding: str) -> Symbols:
     """Generate the temporal order task: in which order did X and Y occur? A sequence has T ≥ 10 steps.
 
         x = E, distractors ~ U{a, b, c, d}, B, with p at t = t_1 and q at t = t_2
@@ -139,7 +139,7 @@ def temporal_order(lengths: Tensor, rng: torch.Generator, encoding: str = "oneho
     return Symbols(symbols, classes, _none_if_equal(lengths), ORDER_FIRST_DISTRACTOR + ORDER_DISTRACTORS, encoding)
 
 
-def parity(lengths: Tensor, rng: torch.Generator, encoding: str = "onehot") -> Symbols:
+def parity(lengths: Tensor, rng: torch.Generator, encoding: str) -> Symbols:
     """Generate the parity task: is the number of ones among T bits odd? A sequence has T steps.
 
         x_t ~ U{0, 1},  y = (Σ x_t) mod 2, a class, C = 2
