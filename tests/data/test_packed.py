@@ -23,7 +23,7 @@ from reviver.data.images.image_files import class_folders
 from reviver.data.images.image_set import load_images, load_test_images
 from reviver.data.images.pack import pack_images
 from reviver.data.packed import order as packed_order
-from reviver.data.packed.folder import checksum_of
+from reviver.data.packed.folder import checksum_of, open_packed
 from reviver.data.packed.order import WINDOW_BLOCKS, epoch_order, equal_blocks, unequal_blocks
 from reviver.data.sequences.examples import PackedExamples, PackedTable, pack_sequences
 from reviver.data.sequences.task import CustomTask
@@ -108,7 +108,9 @@ def test_packed_images_are_those_of_the_source(name: str, tmp_path: Path, monkey
             load_test_images(str(out), SIZE)
 
 
-def test_packed_sequences_are_those_of_the_file(packed_series: Path, tmp_path: Path) -> None:
+def test_packed_sequences_are_those_of_the_file(
+    packed_series: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["data", "pack", str(tmp_path / "series.npz"), "--out", str(tmp_path / "out"), "--quiet"]) == 0
     for name in ("sequences", "offsets", "labels"):
         assert np.array_equal(np.load(tmp_path / "out" / f"{name}.npy"), np.load(packed_series / f"{name}.npy"))
@@ -123,9 +125,11 @@ def test_packed_sequences_are_those_of_the_file(packed_series: Path, tmp_path: P
         for index in (slice(1, 3), torch.tensor([4, 0, 2]), torch.arange(len(one)).flip(0)):
             for key in ("x", "lengths", "targets"):
                 assert torch.equal(getattr(one[index], key), getattr(other[index], key))
-    path, out = tmp_path / "table.csv", tmp_path / "table"
+    path, out = tmp_path / "ta\x7fble.csv", tmp_path / "table"
     path.write_text("digits,kind\n1 2,a\n3,b\n")
-    assert main(f"data pack {path} --out {out} --sequence-column digits --label-column kind --quiet".split()) == 0
+    assert main(f"data pack {path} --out {out} --sequence-column digits --label-column kind".split()) == 0
+    assert capsys.readouterr().err.startswith("packing ta\x7fble.csv: 0/1 MB ")
+    assert json.loads((out / "packed.json").read_text())["name"] == "ta?ble.csv"
     assert np.load(out / "sequences.npy").tolist() == [[1], [2], [3]]
 
 
@@ -239,19 +243,20 @@ def rename_data(path: Path) -> None:
     path.write_text(path.read_text().replace('"gray"', '"grax"'))
 
 
-CHANGED = "it has another checksum than when packed; restore the folder, or"
+REMEDY = "(restore the folder, or pack the data again|give it to reviver lstm train)"
 DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
-    "image": (lambda p: flip_byte(p / "images.npy"), f"images.npy: {CHANGED}"),
+    "image": (lambda p: flip_byte(p / "images.npy"), "images.npy: it has another checksum than when packed"),
     "truncated": (lambda p: os.truncate(p / "images.npy", 500), "images.npy: its header claims 1440 bytes and it holds"),
     "longer": (lambda p: os.truncate(p / "images.npy", 5000), "images.npy: it has 5000 bytes instead of 1568"),
     "no file": (lambda p: (p / "labels.npy").unlink(), "labels.npy: it cannot be read .*No such file"),
     "dtype": (lambda p: np.save(p / "images.npy", PIXELS[..., :1].astype(np.int8)), "images.npy: it holds int8 of shape"),
-    "checksum": (lambda p: rename_data(p / "packed.json"), "packed.json: its checksum differs; restore the folder, or"),
-    "format": (lambda p: edit_record(p, format=2), "packed.json: its format is not 1, which this version reads; rest"),
-    "kind": (lambda p: edit_record(p, kind="sequences"), "holds sequences; give it to reviver lstm train"),
+    "checksum": (lambda p: rename_data(p / "packed.json"), "packed.json: its checksum differs"),
+    "format": (lambda p: edit_record(p, format=2), "packed.json: its format is not 1, which this version reads"),
+    "kind": (lambda p: edit_record(p, kind="sequences"), "holds sequences"),
     "no array": (lambda p: edit_record(p, arrays={}), "packed.json: must have the array images"),
     "shape": (lambda p: np.save(p / "images.npy", PIXELS), "images.npy: it holds uint8 of shape .*, not what packed.js"),
     "pickle": (lambda p: np.save(p / "labels.npy", np.array([print])), "labels.npy: it holds Python objects"),
+    "large": (lambda p: os.truncate(p / "packed.json", (1 << 26) + 1), "packed: it cannot be read .*67108864"),
     "link": (lambda p: link_away(p / "labels.npy"), "packed: it cannot be read .labels.npy is a link that leads out"),
 }  # fmt: skip
 
@@ -260,7 +265,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
 def test_a_damaged_folder_is_one_clear_line(name: str, packed: Path, capsys: pytest.CaptureFixture[str]) -> None:
     damage, message = DAMAGE[name]
     damage(packed)
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(DataError, match=f"{message}.*; {REMEDY}$"):
         load_images(str(packed), SIZE)
     out = packed.parent / "run"
     capsys.readouterr()
@@ -293,6 +298,15 @@ def test_images_are_not_taken_for_sequences_or_for_another_size(packed: Path) ->
         CustomTask(lstm_config(packed))
     with pytest.raises(ConfigError, match=r"image_size must be 6 for .*, which was packed with images of 6 x 6, got 8"):
         load_images(str(packed), 8)
+
+
+def test_a_record_may_have_64_mebibytes_and_its_keys_any_order(packed: Path) -> None:
+    edit_record(packed, classes=["c" * 255] * 5000)
+    path = packed / "packed.json"
+    path.write_text(json.dumps(dict(reversed(json.loads(path.read_text()).items()))))
+    assert len(open_packed(packed, "images").classes) == 5000
+    expected = hashlib.sha256(b'{"a":null,"b":[1,2]}').hexdigest()
+    assert checksum_of({"b": [1, 2], "checksum": "", "a": None}) == expected
 
 
 # Writing
