@@ -7,6 +7,7 @@ import struct
 import zlib
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -69,6 +70,10 @@ def test_slerp_between_near_ends_and_from_the_origin_equals_lerp_and_between_opp
             torch.testing.assert_close(interpolate(*ends, 7, "spherical"), interpolate(*ends, 7), rtol=1e-9, atol=1e-9)
     with pytest.raises(ConfigError, match=r"^path must be linear between ends in opposite directions, got spherical"):
         interpolate(start, -3 * start, 7, "spherical")
+    with pytest.raises(ConfigError, match=r"^steps must be at least 0, got -1$"):
+        interpolate(start, start, -1)
+    with pytest.raises(ConfigError, match=r"^path must be linear or spherical, got 'round'$"):
+        interpolate(start, start, 7, "round")
 
 
 # End points
@@ -107,6 +112,8 @@ def choose_digits(seed: int, *classes: int | None, confident: set[int] | None = 
     classifier = StubClassifier(set(range(10)) if confident is None else confident)
     ends = choose_class_endpoints(StubGenerator(), classifier, seed, *classes)
     assert not torch.equal(*ends), "the same class twice means two samples of it"
+    z = torch.randn(400, 2, generator=make_rng(seed, "endpoints"))
+    assert (ends[:, None] == z).all(2).any(1).all(), "a seed keeps its latents"
     return tuple(StubClassifier.digit(ends[:, 0]).tolist())
 
 
@@ -136,6 +143,7 @@ def test_the_most_robust_images_stay_of_their_class_when_shifted_or_blurred() ->
 
     class Center(DigitClassifier):
         def probabilities(self, images: Tensor) -> Tensor:
+            assert images.shape[1:] == (1, 7, 7)
             center = images[:, 0, 3, 3].clamp(0, 1)
             return torch.stack([1 - center, center], 1)
 
@@ -152,20 +160,46 @@ def test_the_most_robust_images_stay_of_their_class_when_shifted_or_blurred() ->
 
 
 def test_an_interpolation_between_classes_distant_samples_or_given_ends() -> None:
-    generator, classifier = StubGenerator(), StubClassifier({3, 8})
-    found = generate_interpolation(generator, classifier, 3, 8, 7, "spherical", seed=0)
+    generator, classifier = StubGenerator(), StubClassifier({0, 9})
+    found = generate_interpolation(generator, classifier, 0, 9, 7, "spherical", seed=0)
     torch.testing.assert_close(found.latents, interpolate(found.latents[0], found.latents[-1], 7, "spherical"))
     assert torch.equal(generator(found.latents), found.images)
     digits = StubClassifier.digit(found.latents[:, 0]).tolist()
-    assert (digits[0], digits[-1], found.classes, found.path) == (3, 8, digits, "spherical")
-    assert found.confidences == pytest.approx([0.95 if digit in (3, 8) else 0.94 for digit in digits])
-    found = generate_interpolation(generator, None, None, None, 3, "linear", seed=0)
-    assert (found.classes, found.confidences) == (None, None)
+    assert (digits[0], digits[-1], found.classes, found.path) == (0, 9, digits, "spherical")
+    assert found.confidences == pytest.approx([0.95 if digit in (0, 9) else 0.94 for digit in digits])
+    found = generate_interpolation(generator, None, None, None, MAX_STEPS, "linear", seed=0)
+    assert (len(found.latents), found.classes, found.confidences) == (50, None, None)
     z = torch.randn(64, 2, generator=make_rng(0, "endpoints"))
     assert set(found.latents[[0, -1], 0].tolist()) == {z[:, 0].min().item(), z[:, 0].max().item()}
     assert torch.equal(found.latents[[0, -1]], choose_distant_endpoints(generator, 0))
-    found = generate_interpolation(generator, None, None, None, 3, "spherical", 0, ends=(z[0], z[1]))
-    assert torch.equal(found.latents, interpolate(z[0], z[1], 3, "spherical"))
+    found = generate_interpolation(generator, None, None, None, 0, "spherical", 0, ends=(z[0], z[1]))
+    assert torch.equal(found.latents, interpolate(z[0], z[1], 0, "spherical"))
+
+
+NO_CLASSES = "must be left out, since this run did not learn MNIST at 28 x 28; or give an --extractor"
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"classifier": None, "first": 3}, f"from {NO_CLASSES}"),
+        ({"classifier": None, "last": 3}, f"to {NO_CLASSES}"),
+        ({"first": -1}, "from must be at least 0, got -1"),
+        ({"last": 10}, "to must be at most 9, got 10"),
+        ({"seed": -1}, "seed must be at least 0, got -1"),
+        ({"steps": -1}, "steps must be at least 0, got -1"),
+        ({"steps": 49}, "steps must be at most 48, got 49"),
+        ({"path": "round"}, "path must be linear or spherical, got 'round'"),
+        ({"first": 3}, "from and to must be left out, since the ends are images; or leave out the images"),
+        ({"last": 8}, "from and to must be left out, since the ends are images; or leave out the images"),
+    ],
+)
+def test_wrong_arguments_are_refused_before_images_are_read(change: dict[str, Any], problem: str) -> None:
+    arguments = {"classifier": StubClassifier({3, 8}), "first": None, "last": None, "steps": 7, "path": "linear"}
+    arguments |= {"seed": 0, "image_paths": (Path("missing.png"), Path("missing.png"))}
+    with pytest.raises(ConfigError) as caught:
+        generate_interpolation(StubGenerator(), **arguments | change)  # type: ignore[arg-type]
+    assert str(caught.value) == problem
 
 
 # Projected images
