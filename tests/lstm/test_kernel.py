@@ -1,16 +1,20 @@
 """The native kernel against the equations in float64, in torch's machinery, and when it cannot be had."""
 
 import gc
+import re
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from torch._subclasses import FakeTensorMode
 
+from reviver.errors import DataError
 from reviver.lstm import kernel
-from reviver.lstm.kernel import library, memory, ops
+from reviver.lstm.kernel import cuda, library, memory, ops
 from reviver.lstm.layer import LSTM
+from reviver.settings.lstm_network import LSTMOptions
 
 pytestmark = pytest.mark.skipif(not kernel.available(), reason="no native kernel on this machine")
 
@@ -218,7 +222,7 @@ def test_no_denormal_numbers_come_out_and_the_mode_is_restored(threads):
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # opcheck itself looks at it
-def test_the_operators_keep_torchs_rules_and_refuse_second_derivatives_with_the_remedy():
+def test_the_operators_keep_torchs_rules_and_refuse_second_derivatives_with_the_remedy(monkeypatch):
     weights = LSTM(3, 20).stacked_weights()[:4]
     x, h, c = torch.randn(5, 4, 3, requires_grad=True), torch.randn(4, 20, requires_grad=True), torch.zeros(4, 20)
     rest = torch.tensor([5, 3, 1, 2]), torch.tensor(5), 0.5, "step", False
@@ -228,6 +232,14 @@ def test_the_operators_keep_torchs_rules_and_refuse_second_derivatives_with_the_
     (gradient,) = torch.autograd.grad(output.sum(), x, create_graph=True)
     with pytest.raises(RuntimeError, match=r"no second derivatives .*; compute inside `with .*reference"):
         gradient.sum().backward()
+    for lengths in ([5, 3, 0, 2], [5, 3, 6, 2]):
+        with pytest.raises(DataError, match=rf"^lengths must be from 1 to T = 5, got {re.escape(str(lengths))}$"):
+            ops.lstm_forward(x, h, c, *weights, torch.tensor(lengths), *rest[1:], library.SAVE_ALL, "fp32")
+    monkeypatch.setattr(library.KERNEL, "library", lambda: None)
+    with pytest.raises(
+        RuntimeError, match=r"^the native LSTM kernel is not available .* check `reviver\.lstm\.kernel\.a"
+    ):
+        ops.lstm_forward(x, h, c, *weights, *rest, library.SAVE_ALL, "fp32")
 
 
 @pytest.mark.parametrize("pick", [lambda output, state: output[2].sum(), lambda output, state: state[1].sum()])
@@ -284,6 +296,21 @@ def test_torch_runs_only_what_it_can_compute():
         with kernel.reference():
             assert not kernel.torch_runs(lstm, x)
             assert not kernel.applies(x)
+
+
+def test_options_of_the_kernel_for_cuda(monkeypatch):
+    """The tensors have no memory, so this needs no GPU."""
+    found = []
+    monkeypatch.setattr(cuda, "unroll", lambda inputs, options: found.append(options) or (inputs.x, inputs.h, inputs.c))
+    with FakeTensorMode(), torch.device("cuda"):
+        x, h, weights = torch.empty(2, 5, 3), torch.empty(5, 4), map(torch.empty, ((16, 3), (16, 4), 16, 16))
+        state, weights = kernel.LSTMState(h, h), kernel.StackedWeights(*weights)
+        for options, seed in (
+            (LSTMOptions(hidden_dropout=0.5), torch.tensor(1)),
+            (LSTMOptions(precision="bf16"), None),
+        ):
+            kernel.unroll(weights, x, state, None, reverse=seed is None, options=options, seed=seed)
+    assert found == [cuda.Options("step", 0.5, False, "tf32x3"), cuda.Options("none", 0.0, True, "bf16")]
 
 
 # Large buffers that are reused -----------------------------------------------------------------------------------------
