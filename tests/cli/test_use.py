@@ -57,6 +57,7 @@ def test_predict(digits: str, checkpoint: str, run: Run) -> None:
     with torch.no_grad():
         logits = reviver.load("l", checkpoint=checkpoint).network(torch.tensor([[[1.0], [2.0]]]))
     assert result["probabilities"] == pytest.approx(logits.softmax(1)[0].tolist())
+    assert result_of(run, "lstm predict l 9876543210")["digits"] == [*range(9, -1, -1)]
     text = run("lstm predict l '1 2 3'").out
     assert text.startswith("next digit after 1 2 3: ")
     assert text.endswith("the network was trained on 2 digits, got 3\n")

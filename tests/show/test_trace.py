@@ -151,7 +151,8 @@ def test_what_has_no_trace_is_refused() -> None:
     lstm = make_network(2, bidirectional=True).lstm
     assert [find_layer(lstm, n, way) for n in (1, 2) for way in ("forward", "backward")] == [0, 1, 2, 3]
     assert find_layer(lstm) == 2
-    digits = [([], "must be one or more integers"), ([10], "from 0 to 9"), ([-1, 2], "from 0 to 9")]
+    numbers = "^digits must be one or more integers from 0 to 9, got "
+    digits = [([], rf"{numbers}\[\]$"), ([10], rf"{numbers}\[10\]$"), ([-1, 2], rf"{numbers}\[-1, 2\]$")]
     digits.append(([1] * (MAX_STEPS + 1), "digits must be at most 10000 to be plotted, got 10001"))
     for given, problem in digits:
         with pytest.raises(DataError, match=problem):

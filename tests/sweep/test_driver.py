@@ -88,6 +88,12 @@ def test_a_cell_of_another_machine_runs_once_its_lock_is_free(tmp_path: Path, mo
     assert [(folder / "calls").read_text() for folder in (first, second)] == ["x", "x"]
 
 
+def test_a_folder_that_cannot_be_written_is_an_error_that_names_it(tmp_path: Path) -> None:
+    (tmp_path / "sweep").touch()
+    problem = f"sweep/cells/{NINE.key}: cannot be written (Not a directory); a part of this path is a file; choose"
+    assert problem in str(execute(tmp_path / "sweep", NINE))
+
+
 @pytest.mark.parametrize(
     ("function", "error", "runs"),
     [("stop", "its job was stopped 100 times", 100), ("leave", "its worker died 5 times", 5)],
