@@ -1,5 +1,6 @@
 """Packed data: what is read is what was packed, training on it is the same, damage is found, nothing half is left."""
 
+import errno
 import hashlib
 import itertools
 import json
@@ -9,6 +10,7 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -298,6 +300,12 @@ def test_images_are_not_taken_for_sequences_or_for_another_size(packed: Path) ->
         CustomTask(lstm_config(packed))
     with pytest.raises(ConfigError, match=r"image_size must be 6 for .*, which was packed with images of 6 x 6, got 8"):
         load_images(str(packed), 8)
+
+
+def test_a_disk_that_fails_is_one_clear_line(packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hashlib, "file_digest", Mock(side_effect=OSError(errno.EIO, "Input/output error")))
+    with pytest.raises(DataError, match=rf"/images\.npy: it cannot be read .*Input/output error\); {REMEDY}$"):
+        load_images(str(packed), SIZE)
 
 
 def test_a_record_may_have_64_mebibytes_and_its_keys_any_order(packed: Path) -> None:
