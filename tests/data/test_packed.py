@@ -255,8 +255,9 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "checksum": (lambda p: rename_data(p / "packed.json"), "packed.json: its checksum differs"),
     "format": (lambda p: edit_record(p, format=2), "packed.json: its format is not 1, which this version reads"),
     "kind": (lambda p: edit_record(p, kind="sequences"), "holds sequences"),
+    "name": (lambda p: edit_record(p, name=""), "packed.json: name must not be empty, got ''"),
     "no array": (lambda p: edit_record(p, arrays={}), "packed.json: must have the array images"),
-    "shape": (lambda p: np.save(p / "images.npy", PIXELS), "images.npy: it holds uint8 of shape .*, not what packed.js"),
+    "shape": (lambda p: np.save(p / "images.npy", PIXELS), "images.npy: .*, not what packed.json describes;"),
     "pickle": (lambda p: np.save(p / "labels.npy", np.array([print])), "labels.npy: it holds Python objects"),
     "large": (lambda p: os.truncate(p / "packed.json", (1 << 26) + 1), "packed: it cannot be read .*67108864"),
     "link": (lambda p: link_away(p / "labels.npy"), "packed: it cannot be read .labels.npy is a link that leads out"),
@@ -267,7 +268,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
 def test_a_damaged_folder_is_one_clear_line(name: str, packed: Path, capsys: pytest.CaptureFixture[str]) -> None:
     damage, message = DAMAGE[name]
     damage(packed)
-    with pytest.raises(DataError, match=f"{message}.*; {REMEDY}$"):
+    with pytest.raises(DataError, match=f"{message}.* {REMEDY}$"):
         load_images(str(packed), SIZE)
     out = packed.parent / "run"
     capsys.readouterr()
