@@ -6,7 +6,7 @@ from types import MappingProxyType
 from reviver.settings.gan import GANConfig
 
 _BEST = GANConfig(
-    epochs=32,
+    epochs=33,
     batch_size=128,
     learning_rate=1.2e-3,
     lr_schedule="linear",
