@@ -17,8 +17,8 @@ class Digits(NamedTuple):
 
 
 def read_mnist(part: str = "train") -> Digits:
-    """Return the 60 000 `train` or the 10 000 `test` images with labels."""
-    prefix = "train" if part == "train" else "t10k"
+    """Return the 60 000 `train` or the 10 000 `test` images with labels; another part is a KeyError."""
+    prefix = {"train": "train", "test": "t10k"}[part]
     path = Path(str(files("reviver") / "data" / "mnist" / f"{prefix}-images-idx3-ubyte.gz"))
     images, labels = read_idx_images(path)
     assert labels is not None
