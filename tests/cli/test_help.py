@@ -83,6 +83,8 @@ def test_times_of_presets_are_those_of_the_measurements() -> None:
     """Within a factor of 1.5 of what docs/measurements have, since machines differ."""
     checked = set()
     epoch = json.loads((MEASUREMENTS / "gan_epoch.json").read_text())["seconds_per_epoch"]["ours"]["median"]
+    student = json.loads((MEASUREMENTS / "first_quarter.json").read_text())["student"]
+    alone = sum(seconds for step, seconds in student.items() if "reviver gan train" in step)
     for kind, seconds, file in (("lstm", LSTM_SECONDS, "recall"), ("gan", GAN_SECONDS, "gan_quality")):
         assert seconds.keys() == PRESETS[kind].keys()
         goals = json.loads((MEASUREMENTS / f"{file}.json").read_text())["goals"]
@@ -90,6 +92,8 @@ def test_times_of_presets_are_those_of_the_measurements() -> None:
             rows = goals.get({"original": "report"}.get(name, name), {"rows": []})["rows"]
             if kind == "gan" and preset.batch_size == GANConfig().batch_size:
                 rows = [{"seconds": epoch, "epochs": 1}]
+            if name == "best":  # the runs of gan_quality share the cores
+                rows = [{"seconds": alone, "epochs": preset.epochs}]
             scales = [1 if kind == "lstm" else preset.epochs / row["epochs"] for row in rows]
             measured = [row["seconds"] * scale for row, scale in zip(rows, scales, strict=True)]
             if measured:
