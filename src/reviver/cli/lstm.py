@@ -10,7 +10,7 @@ from reviver.cli import lstm_data, options
 from reviver.cli.help import list_times
 from reviver.cli.options import RUN, with_groups
 from reviver.cli.settings import print_settings
-from reviver.errors import ConfigError, ReviverError, RunFolderError
+from reviver.errors import ConfigError, ReviverError
 from reviver.settings.fields import Count, Text
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.lstm_presets import PRESETS, SECONDS
@@ -270,24 +270,18 @@ def curve(
     import torch
 
     from reviver.figures import save_figure
-    from reviver.files.atomic import make_folder, write_json
-    from reviver.files.errors import explain_write_errors
+    from reviver.files.atomic import write_json
     from reviver.runs.devices import describe_machine
     from reviver.show import lstm_figures as figures
     from reviver.sweep import curve
-    from reviver.sweep.driver import run_cells
+    from reviver.sweep.driver import open_sweep, run_cells
     from reviver.sweep.engines import Pool
 
     for name in network or ():
         check("network", name, Literal[tuple(curve.NETWORKS)])
     cells = curve.make_cells(length or curve.LENGTHS, network or curve.NETWORKS, seeds, sequences)
     folder = Path(out)
-    parts = (folder / "cells", folder / "runs")  # a report has only runs, a sweep only cells
-    if folder.exists() and not all(part.is_dir() for part in parts):
-        raise RunFolderError(f"{out}: exists and is not the folder of a curve; choose another --out")
-    with explain_write_errors(folder):
-        for part in parts:
-            make_folder(part)
+    open_sweep(folder, "curve", ("cells", "runs"))  # a report has only runs, another sweep only cells
 
     usual = DEFAULT_SEQUENCES * DEFAULT_SEEDS * len(curve.NETWORKS) * sum(curve.LENGTHS)
     seconds = CURVE_SECONDS * sequences * sum(cell.axes["length"] for cell in cells) / usual

@@ -26,17 +26,18 @@ BUSY_POLLS = 40
 """Looks at the running cells after which a cell that another machine runs is submitted again."""
 
 
-def open_sweep(folder: Path) -> None:
-    """Create the folder of a sweep, or check that it is one.
+def open_sweep(folder: Path, kind: str = "sweep", parts: Sequence[str] = ("cells",)) -> None:
+    """Create the folder of a sweep, or check that it is one: that it has the folders `parts`. `kind` is its name in errors.
 
     Raises:
         RunFolderError: if it holds something else, or cannot be written.
     """
-    cells = folder / "cells"
-    if folder.exists() and not cells.is_dir() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise RunFolderError(f"{folder}: exists and is not the folder of a sweep; choose another --out")
+    is_empty = folder.is_dir() and not any(folder.iterdir())
+    if folder.exists() and not is_empty and not all((folder / part).is_dir() for part in parts):
+        raise RunFolderError(f"{folder}: exists and is not the folder of a {kind}; choose another --out")
     with explain_write_errors(folder):
-        make_folder(cells)
+        for part in parts:
+            make_folder(folder / part)
 
 
 def run_cells(
