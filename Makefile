@@ -11,6 +11,7 @@ WEB    := web/node_modules/.installed
 # On another Python or platform other files are needed, so pip chooses within the ranges of pyproject.toml.
 IS_LOCKED := import platform, sys; sys.exit((sys.version_info[:2], platform.system(), platform.machine()) != ((3, 11), "Linux", "x86_64"))
 
+.DELETE_ON_ERROR:  # so that a venv without pip, as Debian makes it without python3-venv, is made again
 .PHONY: help setup browser explorer web-check lock report test test-long test-third-party random check docs pages teach release wheel format bench recall quality series fuzz gpu gpu-compile classifier sanitize portable mutants mutants-native clean
 
 help:  ## list the targets
@@ -47,15 +48,14 @@ $(BIN)/python:
 
 # Only the explorer's sources need npm packages, not its users.
 $(WEB): web/package-lock.json
-	if command -v npm >/dev/null; then \
-		npm ci --prefix web --ignore-scripts --no-audit --no-fund --loglevel error; \
+	@if command -v npm >/dev/null; then \
+		npm ci --prefix web --ignore-scripts --no-audit --no-fund --loglevel error && touch $@; \
 	else \
-		echo "no npm: the explorer's sources are not checked; install Node.js for that" && mkdir -p $(dir $@); \
+		echo "no npm: the explorer's sources are not checked; install Node.js for that"; \
 	fi
-	touch $@
 
 browser:  # Chromium for the tests of the explorer; installed only by root on Debian, as in a container
-	@if command -v chromium chromium-browser google-chrome >/dev/null; then :; \
+	@if for name in chromium chromium-browser google-chrome; do command -v $$name && break; done >/dev/null; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		apt-get -qq update && apt-get -qq install --yes --no-install-recommends chromium >/dev/null; \
 	else \
@@ -159,7 +159,7 @@ gpu: setup  ## measure the LSTM's Triton kernels on a CUDA GPU, into docs/measur
 gpu-compile: setup  ## compile the LSTM's Triton kernels for two GPUs without one, into docs/measurements (minutes)
 	$(BIN)/python -m benchmarks.gpu --compile
 
-classifier: setup  ## make the pinned digit classifier anew (minutes)
+classifier: setup  ## train the pinned digit classifier again (minutes)
 	$(BIN)/python -m reviver.gan.scores.train_classifier
 
 SANITIZERS := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
