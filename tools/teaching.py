@@ -43,7 +43,7 @@ LESSONS = (
     ),
     Lesson(
         "Latent",
-        "Walk from one digit to another. Where does the class change, and where does D doubt? Find the same place on the map.",
+        "Interpolate from one digit to another. Where does the class change, and where does D doubt? Find the same place on the map.",
         ("Latent interpolation", "Map"),
     ),
 )
