@@ -15,6 +15,7 @@ import pytest
 import torch
 from cyclopts import MissingArgumentError
 
+import reviver
 from benchmarks.publish import fill
 from reviver.cli.app import COMMANDS, build_app, main, parse
 from reviver.cli.sweep import build_cells
@@ -244,6 +245,11 @@ def check_output(page: Path, folder: Path, names: dict[str, Any]) -> Outcome:
     numbers, expected = (list(map(float, NUMBER.findall(text))) for text in (found, shown))
     assert numbers == pytest.approx(expected, rel=0, abs=CLOSE[page.stem])
     return outcome
+
+
+def test_the_page_of_the_api_names_every_public_name() -> None:
+    code = next(find_blocks((DOCS / "reference" / "api.md").read_text(encoding="utf-8"))).code
+    assert set(reviver.__all__) <= set(re.findall(r"\w+", code))
 
 
 def test_the_page_of_run_folders_names_every_key_of_run_json() -> None:
