@@ -1,1 +1,1 @@
-"""Tools of the project: lock and audit of its dependencies, and the settings page of the docs."""
+"""Tools of the project: its lock and audit, generated pages, the site, the teaching kit, wheels and releases."""

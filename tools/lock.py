@@ -44,7 +44,7 @@ TORCH_HEADER = """\
 
 
 def main() -> None:
-    """Resolve the dependencies and write both files."""
+    """Resolve the dependencies and write the three files."""
     found = (".".join(platform.python_version_tuple()[:2]), platform.system(), platform.machine())
     if found != ENVIRONMENT:
         sys.exit(f"Python version and platform must be {' '.join(ENVIRONMENT)}, got {' '.join(found)}")

@@ -37,8 +37,8 @@ learning_rate = 5e-4
 ```
 
 `--print-config` prints all settings of a command as TOML, from which `--config` gives the same run. It omits settings
-that are `none`; in JSON these are `null`. A file may also set `preset`, `out`, `resume`,
-`device`, `json` and `quiet`.
+that are `none`; in JSON these are `null`. A file may also set `preset`, `out`, `resume`, `timeout`, `device`, `json` and
+`quiet`.
 """
 PURPOSES = {
     "original": "The original's run.",

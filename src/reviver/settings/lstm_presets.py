@@ -149,4 +149,4 @@ SECONDS = MappingProxyType(
         "series": 30,
     }
 )
-"""Seconds of training on two cores of an AMD EPYC server; of `series` for some hundred sequences."""
+"""Seconds of training on two cores of an AMD EPYC server; of `series` for a few dozen sequences."""
