@@ -12,7 +12,7 @@ import functools
 import os
 import re
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -268,10 +268,5 @@ def check_site(app: "Sphinx", error: Exception | None) -> None:
     from sphinx.util import logging
 
     if error is None and app.builder.format == "html":
-        report(find_problems(Path(app.outdir)), logging.getLogger(__name__).warning)
-
-
-def report(problems: Iterable[str], warn: Any) -> None:
-    """Pass each problem on once."""
-    for problem in sorted(set(problems)):
-        warn("%s", problem)
+        for problem in sorted(set(find_problems(Path(app.outdir)))):
+            logging.getLogger(__name__).warning("%s", problem)

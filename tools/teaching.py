@@ -9,7 +9,7 @@ import json
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -138,8 +138,8 @@ def write_slides(report: Path, out: Path) -> None:
             (out / f"slides-{scheme}.pdf").write_bytes(pdf)
 
 
-def write_lessons(explorer: Path, out: Path) -> Iterator[Path]:
-    """Save the lessons by the form of the explorer, and yield their paths."""
+def write_lessons(explorer: Path, out: Path) -> None:
+    """Save the lessons by the form of the explorer."""
     from tools.chromium import open_browser
 
     with open_browser() as browser:
@@ -155,22 +155,19 @@ def write_lessons(explorer: Path, out: Path) -> Iterator[Path]:
             page.get_by_label("Start view").select_option(label=lesson.panels[0])
             with page.expect_download() as download:
                 page.get_by_role("button", name="Save as lesson").click()
-            path = out / f"lesson-{lesson.title.lower()}.html"
-            download.value.save_as(path)
+            download.value.save_as(out / f"lesson-{lesson.title.lower()}.html")
             page.close()
-            yield path
 
 
-def write_kit(report: Path, out: Path) -> Sequence[Path]:
-    """Write the kit into the folder `out`, and return its files."""
+def write_kit(report: Path, out: Path) -> None:
+    """Write the kit into the folder `out`."""
     out.mkdir(parents=True, exist_ok=True)
     for page in TUTORIALS:
         text = json.dumps(notebook(page), indent=1, ensure_ascii=False)
         (out / f"{page.stem}.ipynb").write_text(text + "\n", encoding="utf-8")
     write_slides(report, out)
     shutil.copyfile(report / "explorer.html", out / "explorer.html")
-    list(write_lessons(report / "explorer.html", out))
-    return sorted(out.iterdir())
+    write_lessons(report / "explorer.html", out)
 
 
 def main() -> None:
@@ -181,8 +178,8 @@ def main() -> None:
         "--out", type=Path, default=Path("build/teach"), help="folder of the kit (default: build/teach)"
     )
     options = parser.parse_args()
-    for path in write_kit(options.report, options.out):
-        print(path)
+    write_kit(options.report, options.out)
+    print(*sorted(options.out.iterdir()), sep="\n")
 
 
 if __name__ == "__main__":
