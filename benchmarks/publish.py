@@ -1,7 +1,7 @@
 """Puts measured numbers and pictures into README and docs: `python -m benchmarks.publish [REPORT]`.
 
 With the folder of a finished report its comparison and pictures are taken over into docs/. Then the parts of
-README.md and docs/**/*.md between `<!-- results … -->` and `<!-- /results -->` are written anew from
+README.md and docs/**/*.md between `<!-- results … -->` and `<!-- /results -->` are rewritten from
 docs/measurements/*.json, so that no number in them is typed by hand.
 """
 
@@ -121,7 +121,7 @@ def take_over(report: Path) -> None:
 
 
 def fill(text: str) -> str:
-    """Write the marked parts of a page anew from the measurements."""
+    """Rewrite the marked parts of a page from the measurements."""
     return BLOCK.sub(lambda match: f"{match[1]}{block(match['name'] or 'summary')}{match[3]}", text)
 
 

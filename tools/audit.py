@@ -1,6 +1,6 @@
 """Audit of the packages in requirements.lock and requirements-torch.lock for known vulnerabilities, by the OSV service.
 
-A known vulnerability fails. If the service cannot be reached, the audit says so and passes. The service must first
+A known vulnerability fails. If the service cannot be reached, the audit reports that and passes. The service must first
 report a known vulnerability of an old release, so that an empty answer can be trusted.
 """
 
