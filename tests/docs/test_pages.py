@@ -217,7 +217,9 @@ def problem_of(words: list[str]) -> str | None:
     return None
 
 
-def test_generated_pages_are_current() -> None:
+def test_generated_pages_and_public_names_are_current() -> None:
+    public = next(find_blocks((DOCS / "reference" / "api.md").read_text(encoding="utf-8"))).code
+    assert set(reviver.__all__) <= set(re.findall(r"\w+", public))
     assert settings_page.PAGE.read_text(encoding="utf-8") == settings_page.page(), "run python -m tools.settings_page"
     tree = source_tree.page()
     for module in (ROOT / "src" / "reviver").rglob("*.py"):
@@ -245,11 +247,6 @@ def check_output(page: Path, folder: Path, names: dict[str, Any]) -> Outcome:
     numbers, expected = (list(map(float, NUMBER.findall(text))) for text in (found, shown))
     assert numbers == pytest.approx(expected, rel=0, abs=CLOSE[page.stem])
     return outcome
-
-
-def test_the_page_of_the_api_names_every_public_name() -> None:
-    code = next(find_blocks((DOCS / "reference" / "api.md").read_text(encoding="utf-8"))).code
-    assert set(reviver.__all__) <= set(re.findall(r"\w+", code))
 
 
 def test_the_page_of_run_folders_names_every_key_of_run_json() -> None:

@@ -55,7 +55,6 @@ def test_wheels_have_every_file_of_the_package() -> None:
 
 
 def test_make_creates_an_environment_again_that_has_no_pip(tmp_path: Path) -> None:
-    """As Python of Debian leaves it where python3-venv is not installed."""
     python = tmp_path / "python"
     python.write_text("#!/bin/sh\n[ $1 = -c ] || { mkdir -p .venv/bin; : > .venv/bin/python; exit 1; }\n")
     python.chmod(0o700)
