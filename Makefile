@@ -12,7 +12,7 @@ WEB    := web/node_modules/.installed
 IS_LOCKED := import platform, sys; sys.exit((sys.version_info[:2], platform.system(), platform.machine()) != ((3, 11), "Linux", "x86_64"))
 
 .DELETE_ON_ERROR:  # so that a venv without pip, as Debian makes it without python3-venv, is made again
-.PHONY: help setup browser explorer web-check lock report test test-long test-third-party random check docs pages teach release wheel format bench recall quality series fuzz gpu gpu-compile classifier sanitize portable mutants mutants-native clean
+.PHONY: help setup browser explorer web-check lock report finished-report test test-long test-third-party random check docs pages teach release wheel format bench recall quality series fuzz gpu gpu-compile classifier sanitize portable mutants mutants-native clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -118,12 +118,15 @@ pages: setup  ## write what is generated in README and docs: settings, measured 
 	$(BIN)/python -m benchmarks.publish
 	$(BIN)/python -m tools.tutorials
 
-teach: setup  ## write the teaching kit of the last report into build/teach: notebooks, slides, lessons of the explorer
+teach: finished-report setup  ## write the teaching kit of the last report into build/teach: notebooks, slides, lessons of the explorer
 	$(BIN)/python -m tools.teaching report --out build/teach
 
-release: setup  ## write what can be published into build/release: checked wheels, notes, teaching kit, site (after make report)
+release: finished-report setup  ## write what can be published into build/release: checked wheels, notes, teaching kit, site (after make report)
 	$(PIP) install --editable '.[train,dev,docs,release]'
 	$(BIN)/python -m tools.release report --out build/release
+
+finished-report:
+	@test -f report/report.html || { echo "there is no report yet; run make report first" >&2; exit 1; }
 
 wheel: setup  ## build the source distribution and the wheels with prebuilt native code into dist/
 	$(BIN)/python -m tools.wheel
