@@ -296,10 +296,11 @@ def test_lengths_equal_each_sequence_alone(context: Callable[[], Any], options: 
     """What is beyond the end of a sequence must not matter, not even a NaN."""
     lstm = LSTM(3, 20, 2, bidirectional=True, **options)
     sequences = [torch.randn(n, 3) for n in (2, 7, 5, 1)]
-    padding = 0.0 if options else math.nan
-    padded = nn.utils.rnn.pad_sequence([*sequences, torch.zeros(9, 3)], padding_value=padding)[:, :4]
-    with context(), torch.no_grad():
+    padded = nn.utils.rnn.pad_sequence([*sequences, torch.zeros(9, 3)], padding_value=math.nan)[:, :4]
+    with context():
         output, state = lstm(padded, lengths=[2, 7, 5, 1])
+        gradients = torch.autograd.grad(output.sum(), lstm.parameters(), create_graph=True)
+        assert all(gradient.isfinite().all() for gradient in gradients)
         assert len(output) == 9
         for b, sequence in enumerate(sequences):
             alone, last = lstm(sequence)

@@ -40,6 +40,9 @@ def unroll(
     """
     linear = bf16_linear if options.precision == "bf16" else functional.linear
     masks = hidden_masks(x, state.h.shape[1], options, seed)  # [T, B, P] or None
+    if lengths is not None:  # the gradient, too, must not depend on what is beyond the end of a sequence, such as a NaN
+        active = torch.arange(x.shape[0], device=x.device).unsqueeze(1) < lengths  # [T, B]
+        x = torch.where(active.unsqueeze(2), x, 0.0)
     is_exporting = torch.compiler.is_exporting()
     by_gate = None if is_exporting else weights.by_gate()  # `scan` refuses several views of a tensor from outside
 
