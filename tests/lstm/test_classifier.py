@@ -1,5 +1,6 @@
 """`LSTMClassifier`: pooling over time, patches of steps, scoring in batches and chunks; and the vanilla RNN."""
 
+import copy
 import math
 from typing import get_args
 
@@ -119,6 +120,7 @@ def test_the_rnn_equals_that_of_torch(B: int, T: int, I: int, H: int, seed: int)
 def test_the_rnn_drops_the_hidden_state_at_every_step() -> None:
     network = RNNClassifier(2, 50, 3, hidden_dropout=0.4)
     x = torch.randn(4, 3, 2)
+    assert copy.deepcopy(network).bfloat16()(x.bfloat16()).dtype == torch.bfloat16
     found = network(x, rng=torch.Generator().manual_seed(1))
     masks = (torch.rand(3, 4, 50, generator=torch.Generator().manual_seed(1)) >= 0.4) / 0.6
     h = torch.zeros(4, 50)
@@ -139,9 +141,17 @@ ZEROS = torch.zeros(B, dtype=torch.int64)
         (lambda: trace(make("mean"), inputs(), ZEROS), ConfigError, NO_TRACE.format("mean", 1)),
         (lambda: trace(make(patch_size=2), inputs(), ZEROS), ConfigError, NO_TRACE.format("last", 2)),
         (lambda: make()(torch.zeros(4, 3)), DataError, r"x must be \[B, T, I\] with I = 3, got shape \[4, 3\]"),
+        (lambda: make()(torch.zeros(4, 3, 2)), DataError, r"x must be \[B, T, I\] with I = 3, got shape \[4, 3, 2\]"),
+        (lambda: make(patch_size=4)(inputs(), LENGTHS + 1), DataError, "from 1 to T = 7, got"),
         (lambda: LSTMClassifier(I, H, C, pooling="sum"), ConfigError, "^pooling must be last, mean, max or attention"),
         (lambda: LSTMClassifier(I, H, C, patch_size=0), ConfigError, "^patch_size must be at least 1, got 0$"),
         (lambda: RNNClassifier(2, 4, 3)(torch.zeros(2, 3, 5)), DataError, r"^x must be \[B, T, I\] with I = 2, got "),
+        (lambda: RNNClassifier(2, 4, 3)(torch.zeros(1, 3, 2), torch.tensor([0])), DataError, "from 1 to T = 3, got"),
+        (
+            lambda: RNNClassifier(2, 4, 3, hidden_dropout=1.0),
+            ConfigError,
+            "^hidden_dropout must be less than 1, got 1.0$",
+        ),
         (lambda: RNNClassifier(2, 4, 3)(torch.zeros(2, 0, 2)), DataError, r"^x must be \[B, T, I\] with I = 2, got "),
     ],
 )

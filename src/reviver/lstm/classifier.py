@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from reviver.errors import ConfigError, DataError
 from reviver.lstm.hub import PretrainedMixin
-from reviver.lstm.layer import LSTM
+from reviver.lstm.layer import LSTM, checked_lengths
 from reviver.runs.distributed.rows import BatchRows
 from reviver.settings.lstm_network import LSTMClassifierSpec, LSTMOptions, Pooling, unexpected_argument
 
@@ -145,7 +145,7 @@ class LSTMClassifier(PretrainedMixin, nn.Module):
             DataError: if the shape of x or a length does not fit.
             ConfigError: if `every_step` does not fit the pooling or the patches.
         """
-        if x.dim() != 3:
+        if x.dim() != 3 or x.shape[-1] != self.input_size or x.shape[1] == 0:
             raise DataError(f"x must be [B, T, I] with I = {self.input_size}, got shape {list(x.shape)}")
         if every_step and (self.pooling, self.patch_size) != ("last", 1):
             raise ConfigError(
@@ -171,6 +171,7 @@ class LSTMClassifier(PretrainedMixin, nn.Module):
         batch, steps, channels = x.shape
         patches = -(-steps // k)
         if lengths is not None:
+            lengths = checked_lengths(lengths, x.transpose(0, 1))
             inside = torch.arange(steps, device=x.device) < lengths.unsqueeze(1)  # [B, T]
             x = torch.where(inside.unsqueeze(2), x, 0.0)
         x = functional.pad(x, (0, 0, 0, patches * k - steps)).reshape(batch, patches, k * channels)

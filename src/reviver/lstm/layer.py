@@ -223,7 +223,7 @@ class LSTM(PretrainedMixin, nn.LSTM):
             hx = h, (x.new_zeros(depth, x.shape[1], self.hidden_size) if self.proj_size else h)
         elif not batched:
             hx = hx[0].unsqueeze(1), hx[1].unsqueeze(1)
-        lengths = None if lengths is None else _checked_lengths(lengths, x)
+        lengths = None if lengths is None else checked_lengths(lengths, x)
         if torch_runs and lengths is not None and not x.is_meta and x.shape[1] > 0:
             packed, state = super().forward(pack_padded_sequence(x, lengths.cpu(), enforce_sorted=False), hx)
             output, _ = pad_packed_sequence(packed, total_length=len(x))
@@ -351,7 +351,7 @@ class LSTM(PretrainedMixin, nn.LSTM):
         return ", ".join([super().extra_repr(), *options])
 
 
-def _checked_lengths(lengths: Tensor | Sequence[int], x: Tensor) -> Tensor:
+def checked_lengths(lengths: Tensor | Sequence[int], x: Tensor) -> Tensor:
     """Validate the lengths of a batch x [T, B, I]; return them as int64 [B] on the device of x."""
     steps, batch, _ = x.shape
     checked = torch.as_tensor(lengths, dtype=torch.int64, device=x.device)
@@ -361,6 +361,6 @@ def _checked_lengths(lengths: Tensor | Sequence[int], x: Tensor) -> Tensor:
     outside = ((values < 1) | (values > steps)).any()
     if torch.compiler.is_compiling():  # the graph checks them when it runs
         torch._assert_async(~outside, "lengths must be from 1 to T, the number of steps of x")
-    elif bool(outside):
+    elif not x.is_meta and bool(outside):
         raise DataError(f"lengths must be from 1 to T = {steps}, got {values.tolist()}")
     return checked

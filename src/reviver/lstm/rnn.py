@@ -9,7 +9,9 @@ from torch import Tensor, nn
 from reviver.errors import DataError
 from reviver.lstm.dropout import check_rows
 from reviver.lstm.hub import PretrainedMixin
+from reviver.lstm.layer import checked_lengths
 from reviver.runs.distributed.rows import BatchRows, all_rows
+from reviver.settings.lstm_network import RNNClassifierSpec
 
 
 class RNNClassifier(PretrainedMixin, nn.Module):
@@ -29,10 +31,16 @@ class RNNClassifier(PretrainedMixin, nn.Module):
         hidden_dropout: probability to drop a unit of the hidden state at a step, in [0, 1).
 
     Parameters: `W` [H, I], `U` [H, H], `b` [H], `W_out` [C, H], `b_out` [C].
+
+    Raises:
+        ConfigError: if an argument is out of range.
     """
 
     def __init__(self, input_size: int, hidden_size: int, num_classes: int, *, hidden_dropout: float = 0.0) -> None:
         super().__init__()
+        RNNClassifierSpec(
+            input_size=input_size, hidden_size=hidden_size, num_classes=num_classes, hidden_dropout=hidden_dropout
+        )
         self.input_size, self.hidden_size, self.hidden_dropout = input_size, hidden_size, hidden_dropout
         self.W = nn.Parameter(torch.empty(hidden_size, input_size))
         self.U = nn.Parameter(torch.empty(hidden_size, hidden_size))
@@ -56,7 +64,7 @@ class RNNClassifier(PretrainedMixin, nn.Module):
         rows: BatchRows | None = None,
     ) -> Tensor:
         """Return the logits of a batch; arguments, result and errors are those of `LSTMClassifier.forward`."""
-        if x.dim() != 3 or x.shape[-1] != self.input_size or 0 in x.shape[rows is not None :]:
+        if x.dim() != 3 or x.shape[-1] != self.input_size or x.shape[1] == 0:
             raise DataError(f"x must be [B, T, I] with I = {self.input_size}, got shape {list(x.shape)}")
         batch, steps, _ = x.shape
         rows = all_rows(batch) if rows is None else rows
@@ -65,10 +73,8 @@ class RNNClassifier(PretrainedMixin, nn.Module):
         if self.training and self.hidden_dropout > 0.0:
             shape = steps, batch, self.hidden_size
             uniform = rows.rand(shape, dim=1, rng=rng, device=x.device, dtype=x.dtype)
-            masks = (uniform >= self.hidden_dropout) / (1.0 - self.hidden_dropout)  # [T, B, H]
+            masks = (uniform >= self.hidden_dropout).to(x.dtype) / (1.0 - self.hidden_dropout)  # [T, B, H]
         h = x.new_zeros(batch, self.hidden_size)
-        if not batch:
-            return x.new_zeros(0, *([steps] if every_step else []), len(self.b_out))
         outputs = []
         for t, z in enumerate((x @ self.W.T + self.b).unbind(1)):  # T times [B, H]
             h = torch.tanh(torch.addmm(z, h, self.U.T))  # [B, H]
@@ -77,6 +83,6 @@ class RNNClassifier(PretrainedMixin, nn.Module):
             outputs.append(h)
         output = torch.stack(outputs, dim=1)  # [B, T, H]
         if not every_step:
-            last = torch.full((batch,), steps - 1, device=x.device) if lengths is None else lengths - 1
+            last = steps - 1 if lengths is None else checked_lengths(lengths, x.transpose(0, 1)) - 1
             output = output[torch.arange(batch, device=x.device), last]  # [B, H]
         return output @ self.W_out.T + self.b_out
