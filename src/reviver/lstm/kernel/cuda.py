@@ -75,7 +75,7 @@ def unroll(inputs: Inputs, options: Options) -> tuple[Tensor, Tensor, Tensor]:
     b = b_ih + b_hh if b_ih is not None and b_hh is not None else b_ih
     if lengths is not None:  # what is beyond the end of a sequence must not matter, not even a NaN
         active = (torch.arange(len(x), device=x.device)[:, None] < lengths)[:, :, None]  # [T, B, 1]
-        x = torch.where(active, x, 0.0)
+        x, lengths = torch.where(active, x, 0.0), lengths.contiguous()
     tensors = x, h, c, W, U, b
     if torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors):
         output, h, c = cast("tuple[Tensor, Tensor, Tensor]", _LSTMFunction.apply(*tensors, lengths, seed, options))
