@@ -107,8 +107,8 @@ def _compile(command: Sequence[str], source: Path, path: Path) -> None:
 def _is_intact(path: Path) -> bool:
     """Return whether a library exists, matches its checksum, and only this user and root can have written it."""
     try:
-        expected = path.with_suffix(".sha256").read_text()
-        return is_private(path) and expected == hashlib.sha256(path.read_bytes()).hexdigest()
+        expected = path.with_suffix(".sha256").read_bytes()
+        return is_private(path) and expected == hashlib.sha256(path.read_bytes()).hexdigest().encode()
     except OSError:
         return False
 
