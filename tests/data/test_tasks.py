@@ -351,6 +351,8 @@ def test_a_curriculum_never_trains_on_the_palindromes_held_out() -> None:
     whole = data.halves[data.lengths == 4].tolist()
     assert (len(held_out), len(whole) > 100) == (200, True), "of 1000, so that chance would hit some"
     assert not held_out & set(map(tuple, whole))
+    task = PalindromeTask(LSTMConfig(curriculum=True, length=2, train_fraction=0.01))
+    assert len(task.validation(2)) == 9, "one is left to train on"
 
 
 def test_the_data_of_the_report_are_800_and_200_disjoint_palindromes() -> None:

@@ -130,8 +130,9 @@ class PalindromeTask(Task):
         """Return the validation palindromes of `length`, see `Task`."""
         if not self.config.curriculum:
             return self.split.validation
-        size = max(1, round((1 - self.config.train_fraction) * min(self.config.data_size, count_palindromes(length))))
-        return self._make(length, size, f"validation/{length}")
+        count = count_palindromes(length)
+        size = round((1 - self.config.train_fraction) * min(self.config.data_size, count))
+        return self._make(length, max(1, min(size, count - 1)), f"validation/{length}")  # one is left to train on
 
     def evaluation(self, length: int, size: int) -> tuple[Palindromes, str]:
         """Return palindromes of `length` to evaluate a network on, see `Task`."""
