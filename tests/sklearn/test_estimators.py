@@ -312,6 +312,8 @@ BAD_X: list[tuple[Any, type[Exception], str]] = [
 ]
 BAD_FITS: list[tuple[Any, Any, dict[str, Any], str]] = [
     (SequenceClassifier, ["up"] * 40, {}, "at least 2 classes in y, got one class: 'up'"),
+    (SequenceClassifier, ["up", None] * 20, {}, "y must have labels of one type, none of them missing"),
+    (SequenceRegressor, GOOD[:, 0, 0] * 1e300, {}, "y are too small or too large to be standardized"),
     (SequenceClassifier, GOOD_Y, {"sample_weight": -np.ones(40)}, "sample_weight must be at least 0, got -1"),
     (SequenceClassifier, GOOD_Y, {"sample_weight": np.zeros(40)}, "zero"),
     (SequenceClassifier, GOOD_Y, {"sample_weight": (GOOD_Y == "up") * 1.0}, "got one class: 'up'"),
@@ -335,6 +337,10 @@ def test_every_parameter_is_checked_in_fit() -> None:
     wrong += [("random_state", "seed", "'seed' cannot be used to seed"), ("device", "tpu", "must be one of auto")]
     wrong += [("validation_fraction", 1.0, "must be less than 1"), ("class_weight", {"up": "heavy"}, "got 'heavy'")]
     wrong += [("class_weight", {"up": 1, "left": 2}, "class_weight has 'left', which is no class of y")]
+    wrong += [
+        ("class_weight", {"up": None}, "got None"),
+        ("class_weight", np.ones(2), "must be None, 'balanced' or a "),
+    ]
     for name, value, problem in wrong:
         with pytest.raises(ValueError, match=problem):
             SequenceClassifier(**SMALL | {name: value}).fit(GOOD, GOOD_Y)

@@ -1,6 +1,7 @@
 """The classifier of sequences."""
 
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any, Self
 
 import numpy as np
@@ -17,7 +18,7 @@ from reviver.settings.fields import Probability
 from reviver.settings.lstm_network import Pooling
 from reviver.sklearn.base import SequenceEstimator
 from reviver.sklearn.training import Part, parameter_class
-from reviver.text import short_repr
+from reviver.text import one_line, short_repr
 
 
 @parameter_class
@@ -94,8 +95,11 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[mi
         """
         parameters = self._checked()
         data, labels, weights = self._read_fit_input(X, y, sample_weight, dtype=None)
-        check_classification_targets(labels)
-        self.classes_, indices = np.unique(labels, return_inverse=True)
+        try:
+            check_classification_targets(labels)
+            self.classes_, indices = np.unique(labels, return_inverse=True)
+        except TypeError as error:  # they cannot be sorted
+            raise ValueError(f"y must have labels of one type, none of them missing ({one_line(error)})") from error
         if len(self.classes_) < 2:
             problem = f"needs samples of at least 2 classes in y, got one class: {short_repr(self.classes_[0].item())}"
             raise ValueError(f"{type(self).__name__} {problem}")
@@ -149,14 +153,14 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[mi
         """Return the weight of each class, [C]."""
         weight = self.class_weight
         if isinstance(weight, Mapping):
-            wrong = [value for value in weight.values() if not (np.isreal(value) and 0 < value < np.inf)]
+            wrong = [value for value in weight.values() if not (isinstance(value, Real) and 0 < float(value) < np.inf)]
             if wrong:
                 raise ValueError(f"class_weight must have numbers greater than 0, got {short_repr(wrong[0])}")
             unknown = [key for key in weight if key not in self.classes_.tolist()]
             if unknown:
                 raise ValueError(f"class_weight has {short_repr(unknown[0])}, which is no class of y")
             weight = dict(weight)
-        elif weight != "balanced":
+        elif not isinstance(weight, str) or weight != "balanced":
             raise ValueError(f"class_weight must be None, 'balanced' or a dict, got {short_repr(weight)}")
         result: NDArray[np.float64] = compute_class_weight(weight, classes=self.classes_, y=labels)
         return result
