@@ -7,6 +7,7 @@ import ctypes
 import logging
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -164,8 +165,10 @@ def test_processes_that_start_at_once_compile_once_with_torchs_runtime(tiny, tmp
 
 
 @needs_compiler
-def test_what_is_damaged_or_may_be_written_by_others_is_compiled_again(tiny, tmp_path):
-    cache = tmp_path / "cache"
+def test_what_is_damaged_or_may_be_written_by_others_is_compiled_again(tiny, tmp_path, monkeypatch):
+    cache, folder = tmp_path / "cache", tmp_path / os.fsdecode(b"\xff")  # a path that is not UTF-8
+    folder.symlink_to(Path(shutil.which("c++")).parent)
+    monkeypatch.setenv("CXX", f"{folder}/c++")
     tiny.build(cache)
     (compiled,) = cache.glob("*.so")
     first, whole = compiled.stat().st_ino, compiled.read_bytes()

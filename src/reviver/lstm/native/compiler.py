@@ -38,7 +38,7 @@ def compile_library(name: str, source: Path, flags: Sequence[str], folder: Path)
     own_flags = [*_host_flags(compiler), *os.environ.get("REVIVER_CXXFLAGS", "").split()]
     command = [compiler, *flags, *own_flags]
     macros = _macros(*command)  # version of the compiler, instruction set
-    key = hashlib.sha256("\0".join([source_digest(source), *command]).encode() + macros)
+    key = hashlib.sha256(os.fsencode("\0".join([source_digest(source), *command])) + macros)
     path = folder / f"{name}-{key.hexdigest()[:32]}.so"
 
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
