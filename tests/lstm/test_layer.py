@@ -21,7 +21,7 @@ from reviver import LSTM, LSTMClassifier, LSTMState, lstm_step
 from reviver.errors import ConfigError, DataError
 from reviver.lstm import kernel
 from reviver.lstm.dropout import dropout_masks, row_keys, unit_bits
-from reviver.lstm.initialization import chrono
+from reviver.lstm.layer import chrono
 from reviver.settings.lstm_network import DropoutKind
 
 GATES = "ifco"

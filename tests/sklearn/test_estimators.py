@@ -337,10 +337,7 @@ def test_every_parameter_is_checked_in_fit() -> None:
     wrong += [("random_state", "seed", "'seed' cannot be used to seed"), ("device", "tpu", "must be one of auto")]
     wrong += [("validation_fraction", 1.0, "must be less than 1"), ("class_weight", {"up": "heavy"}, "got 'heavy'")]
     wrong += [("class_weight", {"up": 1, "left": 2}, "class_weight has 'left', which is no class of y")]
-    wrong += [
-        ("class_weight", {"up": None}, "got None"),
-        ("class_weight", np.ones(2), "must be None, 'balanced' or a "),
-    ]
+    wrong += [("class_weight", {"up": None}, "got None"), ("class_weight", np.ones(2), "must be None, 'balanced'")]
     for name, value, problem in wrong:
         with pytest.raises(ValueError, match=problem):
             SequenceClassifier(**SMALL | {name: value}).fit(GOOD, GOOD_Y)

@@ -80,23 +80,11 @@ class NativeLibrary:
         return None
 
     def build(self, folder: Path) -> ctypes.CDLL:
-        """Return the library from the cache `folder`, compiled first if it is missing or damaged.
-
-        Raises:
-            NativeError: if there is no compiler, the compiler fails, the library does not match the structure, or the
-                folder is not private.
-            OSError: if the folder cannot be written or the library cannot be loaded.
-        """
+        """Return the library from the cache `folder`, see `compile_library`; raise OSError if it cannot be loaded."""
         return self._open(*compile_library(self.name, self.source, FLAGS, folder))
 
     def load_prebuilt(self, variant: str | None = None) -> ctypes.CDLL:
-        """Return a prebuilt library of the package: the variant named, or the best that the processor supports.
-
-        Raises:
-            NativeError: if the package has no such library, the processor does not support it, or torch has not loaded
-                the OpenMP runtime that it needs.
-            OSError: if the library cannot be loaded.
-        """
+        """Return a prebuilt library, see `prebuilt.find_library`; raise OSError if it cannot be loaded."""
         path, found = prebuilt.find_library(self.name, self.source, variant)
         return self._open(path, f"prebuilt {found}")
 

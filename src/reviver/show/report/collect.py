@@ -23,7 +23,6 @@ from reviver.show.report import schema
 from reviver.show.report.comparison import GAN_EPOCHS, compare
 from reviver.show.report.diagrams import read_layers
 from reviver.show.report.results import GANResults, LSTMResults, last
-from reviver.train.lstm.evaluation import CHANCE
 from reviver.train.lstm.summary import best, last_records, mean_of_last
 from reviver.train.lstm.training import build_network
 from reviver.train.summary import Run
@@ -54,8 +53,8 @@ def _collect_lstm(results: LSTMResults) -> schema.LSTM:
         descriptions=describe_fields(type(config)),
         num_train_sequences=len(results.split.train),
         num_validation_sequences=len(results.split.validation),
-        chance_accuracy=CHANCE,
-        chance_loss=-math.log(CHANCE),
+        chance_accuracy=PalindromeTask.chance,
+        chance_loss=-math.log(PalindromeTask.chance),
         example=results.example,
         forget_bias=untrained.lstm.b_f[0].item(),
         parameters=_group_parameters(results.network),

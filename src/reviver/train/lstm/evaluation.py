@@ -19,9 +19,6 @@ from reviver.text import short_repr
 from reviver.train.lstm.classification import ClassificationReport, classification_report
 from reviver.train.lstm.training import Network
 
-CHANCE = 1 / NUM_DIGITS
-"""Chance accuracy of the palindrome task. `Evaluation.chance` has that of any task."""
-
 
 class Evaluation(NamedTuple):
     """Loss and accuracy of a network at one length T, with the values to compare them with."""

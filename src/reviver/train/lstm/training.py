@@ -16,8 +16,8 @@ from reviver.data.tasks.palindromes import Palindromes
 from reviver.data.tasks.task import TargetKind, Task, correct, mean_loss
 from reviver.lstm import kernel
 from reviver.lstm.classifier import LSTMClassifier
-from reviver.lstm.initialization import chrono
 from reviver.lstm.kernel.library import KERNEL
+from reviver.lstm.layer import chrono
 from reviver.lstm.records import LSTMExtra
 from reviver.lstm.rnn import RNNClassifier
 from reviver.lstm.scoring import Score, score
