@@ -83,7 +83,7 @@ class PretrainedClassifier:
         for index, sequence in enumerate(sequences):
             try:
                 tensor = torch.from_numpy(np.array(sequence, dtype=np.float32))
-            except (TypeError, ValueError) as error:
+            except (OverflowError, TypeError, ValueError) as error:
                 raise DataError(f"sequences[{index}] must hold numbers ({one_line(error)})") from error
             tensor = tensor.unsqueeze(1) if tensor.dim() == 1 else tensor
             if tensor.dim() != 2 or len(tensor) == 0 or tensor.shape[1] != channels:

@@ -165,9 +165,6 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[mi
         result: NDArray[np.float64] = compute_class_weight(weight, classes=self.classes_, y=labels)
         return result
 
-    def _encode_targets(self, targets: NDArray[Any], train_rows: Tensor) -> Tensor:
-        return torch.from_numpy(targets)
-
     def _score_outputs(self, outputs: Tensor, part: Part) -> float:
         is_correct = (outputs.argmax(1) == part.examples.targets).double()
         return float((is_correct if part.weights is None else is_correct * part.weights).mean())
