@@ -198,7 +198,9 @@ def test_autocast_gives_the_dtypes_and_values_of_torch(kernel_calls):
     for dtype, lengths in ((torch.bfloat16, None), (torch.bfloat16, [5, 2, 1, 4]), (torch.float16, None)):
         kernel_calls.clear()
         with torch.autocast("cpu", dtype):
-            output, state = lstm(x, None, lengths)
+            zeros = torch.zeros(4, 4, 16, dtype=dtype)
+            output, state = lstm(x.to(dtype), (zeros, zeros), lengths)
+            assert LSTM(3, 5, precision="bf16")(x.to(dtype))[0].dtype == dtype
             assert LSTM(3, 5, hidden_dropout=0.5, dtype=torch.float64)(x.double())[0].dtype == torch.float64
             if lengths is None and dtype == torch.bfloat16:  # many processors have no float16
                 with suppress(RuntimeError):  # without AVX-512 torch's layer has no bfloat16
@@ -216,7 +218,8 @@ def test_autocast_gives_the_dtypes_and_values_of_torch(kernel_calls):
         ]
         assert gradients[0].dtype == torch.float32
         close(*gradients, 3e-2)
-    assert not kernel_calls, "float16 is computed by the equations"
+        by_kernel = dtype == torch.bfloat16 and not torch.cpu._is_amx_tile_supported()  # float16 by the equations
+        assert (len(kernel_calls) > 1) == by_kernel
 
 
 # Export and compilation ---------------------------------------------------------------------------------------------

@@ -215,6 +215,9 @@ class LSTM(PretrainedMixin, nn.LSTM):
         if not self._fits(x, hx):
             super().forward(x, hx)
             raise AssertionError("torch must refuse what does not fit")
+        if torch._C._is_any_autocast_enabled():  # the layer before this one, or the call before, may have rounded them
+            x, *state_before = (tensor.to(self.weight_ih_l0.dtype) for tensor in (x, *(() if hx is None else hx)))
+            hx = (state_before[0], state_before[1]) if state_before else None
         depth, time = self.num_layers * self.num_directions, 1 if self.batch_first and batched else 0
         x = x if batched else x.unsqueeze(1)
         x = x.transpose(0, 1) if time else x  # [T, B, I]
