@@ -71,8 +71,7 @@ class RNNClassifier(PretrainedMixin, nn.Module):
         check_rows(rows, batch)
         masks = None
         if self.training and self.hidden_dropout > 0.0:
-            shape = steps, batch, self.hidden_size
-            uniform = rows.rand(shape, dim=1, rng=rng, device=x.device, dtype=x.dtype)
+            uniform = rows.rand((steps, batch, self.hidden_size), dim=1, rng=rng, device=x.device, dtype=x.dtype)
             masks = (uniform >= self.hidden_dropout).to(x.dtype) / (1.0 - self.hidden_dropout)  # [T, B, H]
         h = x.new_zeros(batch, self.hidden_size)
         outputs = []

@@ -61,10 +61,7 @@ def libraries(name: str, source: Path) -> dict[str, Path]:
 def find_library(name: str, source: Path, variant: str | None = None) -> tuple[Path, str]:
     """Return path and variant of a prebuilt library: the one named, or the fastest. Let it use torch's OpenMP runtime.
 
-    Raises:
-        NativeError: if the package has no such library, the processor does not support it, or torch has not loaded an
-            OpenMP runtime with the functions of GCC.
-        OSError: if the processor cannot be asked.
+    Raise NativeError if there is none that this processor and torch can run, OSError if the processor cannot be asked.
     """
     paths = {found: path for found, path in libraries(name, source).items() if variant in (None, found)}
     if not paths:
