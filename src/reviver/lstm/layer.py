@@ -243,7 +243,8 @@ class LSTM(PretrainedMixin, nn.LSTM):
         time = 1 if self.batch_first and x.dim() == 3 else 0
         if x.dim() not in (2, 3) or x.shape[-1] != self.input_size or x.shape[time] == 0:
             return False
-        if x.dtype != self.weight_ih_l0.dtype and not torch._C._is_any_autocast_enabled():
+        can_cast = torch._C._is_any_autocast_enabled() and x.is_floating_point()
+        if x.dtype != self.weight_ih_l0.dtype and not can_cast:
             return False
         depth, batch = self.num_layers * self.num_directions, x.shape[:-1][:time] + x.shape[:-1][time + 1 :]
         sizes = (depth, *batch, self.output_size), (depth, *batch, self.hidden_size)
