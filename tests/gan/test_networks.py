@@ -1,7 +1,7 @@
 """The two networks of the GAN: the report's layers, values, options, refused inputs, and centered images."""
 
 from collections.abc import Callable
-from math import prod
+from math import nextafter, prod
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +176,8 @@ def test_a_loaded_run_and_what_is_saved_have_the_folded_discriminator(tmp_path: 
     record, moments = folder.record["centering"], image_moments(load_images(config.data, 4))
     assert record["scale"] == centering_scale(moments) > 1.5
     assert (record["mean_norm_sq"], record["variance"]) == (moments.mean_norm_sq, moments.variance)
+    folder.save_record(centering=record | {"scale": nextafter(record["scale"], 2)})  # by other threads
+    train(config, folder.path, device="cpu", resume=True)
     centered, images = CenteredDiscriminator((1, 4, 4)), from_pixels(pixels)
     load_networks(find_checkpoint(folder.checkpoints, "last"), {"discriminator": centered})
     assert centered.input_mean.equal(moments.mean.flatten().float())

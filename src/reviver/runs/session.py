@@ -10,7 +10,7 @@ import logging
 import re
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
@@ -119,10 +119,6 @@ class Session:
         self._started += seconds
         before = self.folder.record.get("eval_seconds", 0.0)
         self.folder.save_record(eval_seconds=round(before + seconds, 3))
-
-    def call_on_main(self, function: Callable[[], None]) -> None:
-        """Call `function` on rank 0, while the others wait, see `World.call_on_main`."""
-        self.world.call_on_main(function)
 
     def save(self) -> None:
         """Save the current state as a checkpoint. All processes wait until it is written.

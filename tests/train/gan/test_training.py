@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from reviver.data.images.image_set import ImageSet, from_pixels, load_mnist
-from reviver.errors import DataError, DivergenceError, Interrupted, RunFolderError
+from reviver.errors import ConfigError, DataError, DivergenceError, Interrupted, RunFolderError
 from reviver.gan.batch_norm_statistics import recompute_batch_norm
 from reviver.gan.networks import Generator
 from reviver.gan.sampling import generate, generate_samples
@@ -226,6 +226,18 @@ def test_resuming_with_other_images_is_refused(tiny: GANConfig, tmp_path: Path) 
             train(replace(config, epochs=3), tmp_path / "run", resume=True)
     after = fingerprint(RunFolder.open(tmp_path / "run"))
     assert {**after, "config": None} == {**before, "config": None}
+
+
+def test_images_that_do_not_fit_the_settings_are_refused_before_anything_is_written(
+    tiny: GANConfig, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "equal.npy", np.full((5, 8, 8), 7, dtype=np.uint8))
+    settings: dict[str, Any] = {"input_centering must be none if all images are equal": {"input_centering": "auto"}}
+    settings |= {"packing must be at most 5, the number of images, got 8": {"packing": 8}}
+    for problem, values in settings.items():
+        with pytest.raises(ConfigError, match=f"^{problem}"):
+            train(replace(tiny, data=str(tmp_path / "equal.npy"), **values), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_run_that_was_killed_before_it_recorded_its_images_is_refused(

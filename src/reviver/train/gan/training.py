@@ -117,14 +117,18 @@ def train_in_world(
     extractor = None
     if config.extractor is not None:  # recorded even if unused in training: later scores must use the same one
         extractor = FeatureExtractor.read(Path(config.extractor)) if monitor is None else monitor.extractor
+    if len(data) < config.packing:
+        refuse("packing", f"must be at most {len(data)}, the number of images, got {config.packing}")
     models = build_models(config, data.image_shape, num_classes, device, world)
+    centering = None
+    if isinstance(models.discriminator, CenteredDiscriminator):
+        centering = center_inputs(models.discriminator, image_moments(data))
     state = build_state(config, models, count_batches(len(data), config.batch_size, config.packing))
     folder = open_run(out, "gan", config, device, resume=resume, native="none", world=world)
     record = {"name": data.name, "num_images": len(data), "image_shape": list(data.image_shape), "sha256": data.sha256}
     folder.record_data("data", record | ({"num_classes": num_classes} if num_classes else {}), "data", "images")
-    if isinstance(models.discriminator, CenteredDiscriminator):
-        moments = world.call_on_main(partial(image_moments, data))
-        folder.record_data("centering", center_inputs(models.discriminator, moments), "data", "images")
+    if centering is not None and "centering" not in folder.record:  # its last bits depend on the number of threads
+        folder.save_record(centering=centering)
     if extractor is not None:
         folder.record_data("extractor_sha256", extractor.sha256, "extractor", "file")
     grid_classes = torch.arange(GRID_SIZE) % num_classes if num_classes else None
@@ -136,20 +140,20 @@ def train_in_world(
     ) as session:
         session.progress.status = summarize(folder.read_scores())
         while state.epoch < config.epochs:
-            session.call_on_main(partial(remove_later_grids, folder.samples, state.epoch, state.step))
-            session.call_on_main(partial(remove_later_snapshots, folder, state.step))
+            world.call_on_main(partial(remove_later_grids, folder.samples, state.epoch, state.step))
+            world.call_on_main(partial(remove_later_snapshots, folder, state.step))
             with session.rolling_back():
                 if state.step == 0:
-                    session.call_on_main(partial(save_sample_grid, session, models.eval_generator, grid_z, epoch=0))
-                    session.call_on_main(partial(snapshots.write, step=0, epoch=0.0))
+                    world.call_on_main(partial(save_sample_grid, session, models.eval_generator, grid_z, epoch=0))
+                    world.call_on_main(partial(snapshots.write, step=0, epoch=0.0))
                 train_epoch(session, models, grid_z, snapshots, data, config)
                 if is_grid_due(state.epoch, config):
-                    session.call_on_main(partial(save_sample_grid, session, models.eval_generator, grid_z, state.epoch))
+                    world.call_on_main(partial(save_sample_grid, session, models.eval_generator, grid_z, state.epoch))
                 if monitor is not None and monitor.is_due(state.epoch):
-                    session.call_on_main(partial(monitor.score, session, models.eval_generator))
+                    world.call_on_main(partial(monitor.score, session, models.eval_generator))
                 if state.epoch % config.checkpoint_every == 0 or state.epoch == config.epochs:
                     session.save()
-        session.call_on_main(partial(save_animation, folder.samples, folder.samples / "training.gif"))
+        world.call_on_main(partial(save_animation, folder.samples, folder.samples / "training.gif"))
     return folder
 
 
@@ -244,9 +248,9 @@ def train_epoch(
         if state.step in grid_updates | snapshots.steps or state.step % len(history) == 0:
             check_losses(session)
         if state.step in grid_updates:
-            session.call_on_main(partial(save_sample_grid, session, eval_generator, grid_z, state.epoch, state.step))
+            world.call_on_main(partial(save_sample_grid, session, eval_generator, grid_z, state.epoch, state.step))
         if state.step in snapshots.steps:
-            session.call_on_main(partial(snapshots.write, state.step, epoch))
+            world.call_on_main(partial(snapshots.write, state.step, epoch))
         if state.step % len(history) == 0:
             session.log(epoch=epoch, **dict(zip(StepResult._fields, history.mean(0).tolist(), strict=True)))
         if session.progress.due or state.batch == len(batches):
