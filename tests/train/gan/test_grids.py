@@ -53,6 +53,8 @@ def test_grids_within_the_first_epochs_are_animated_and_the_same_after_a_resume(
     for later in ("epoch-0000_update-000011", "epoch-0001"):  # of a stretch that was taken back
         shutil.copyfile(early.samples / "epoch-0000.png", tmp_path / "run" / "samples" / f"{later}.png")
     assert fingerprint(train(config, tmp_path / "run", resume=True)) == fingerprint(early)
+    shutil.rmtree(early.samples)
+    assert train(config, early.path, resume=True).status == "finished"
 
 
 def test_grids_are_saved_at_the_interval_in_the_middle_at_the_end_and_at_first_within_epochs() -> None:

@@ -135,8 +135,10 @@ def remove_later_grids(samples: Path, epoch: int, update: int) -> None:
 
 
 def save_animation(samples: Path, path: Path) -> None:
-    """Save the grids of a run, in order and with their time as a caption, as a GIF that loops."""
+    """Save the grids of a run, in order and with their time as a caption, as a GIF that loops; none without grids."""
     grids = find_grids(samples)
+    if not grids:  # they were removed, and a finished run is resumed
+        return
     stride = math.ceil(len(grids) / MAX_FRAMES)
     chosen = grids[::stride] if (len(grids) - 1) % stride == 0 else [*grids[::stride], grids[-1]]
     frames = [_frame(read_pixels(grid.path), grid.when) for grid in chosen]
