@@ -64,6 +64,6 @@ class Interrupted(ReviverError):
     `exit_code` is 128 + the number of the signal: 130 for Ctrl-C (SIGINT), 143 for SIGTERM.
     """
 
-    def __init__(self, message: str, signal_number: int) -> None:
+    def __init__(self, message: str, signal_number: int = 2) -> None:  # the default lets it be pickled
         super().__init__(message)
         self.exit_code = 128 + signal_number

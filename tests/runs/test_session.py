@@ -1,6 +1,7 @@
 """Sessions: status, time, scores and settings; devices and random numbers that a run begins with."""
 
 import os
+import pickle
 import signal
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -115,9 +116,13 @@ def test_rng_depends_only_on_seed_and_purpose(golden: Callable[..., None]) -> No
     assert torch.equal(torch.get_rng_state(), before)
 
 
-@pytest.mark.parametrize("name", ["", "gpu", "meta", "cpu:1", "cuda:x", "CPU", "cuda:99"])
+@pytest.mark.parametrize("name", ["", "gpu", "meta", "cpu:1", "cuda:x", "CPU", "cuda:99", "cuda:128"])
 def test_unknown_or_unavailable_device_is_refused(name: str) -> None:
-    problem = f"{name!r} is not available on" if name == "cuda:99" else f"must be one of auto, cpu, .*, got {name!r}"
+    problem = (
+        f"{name!r} is not available on"
+        if name in ("cuda:99", "cuda:128")
+        else f"must be one of auto, cpu, .*, got {name!r}"
+    )
     with pytest.raises(DeviceError, match=f"^device {problem}"):
         choose_device(name)
 
@@ -140,6 +145,12 @@ def test_each_process_gets_a_gpu(name: str, local_rank: int, expected: str, monk
     monkeypatch.setenv("WORLD_SIZE", "two")
     with pytest.raises(ConfigError, match="WORLD_SIZE must be an integer ≥ 0, got 'two'"):
         choose_device("cpu")
+
+
+def test_an_error_of_rank_0_is_the_same_on_the_others() -> None:
+    for error in (Interrupted("m", 15), DivergenceError("m", 3, "loss"), ConfigError("m", field="seed")):
+        received = pickle.loads(pickle.dumps(error))
+        assert (type(received), str(received), vars(received)) == (type(error), "m", vars(error))
 
 
 def test_only_a_restart_of_the_same_torchrun_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

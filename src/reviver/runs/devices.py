@@ -40,7 +40,7 @@ def choose_device(name: str) -> torch.device:
         device = torch.device("meta")
     if device.type not in counts or (device.type != "cuda" and device.index not in (None, 0)):
         raise DeviceError(f"device must be one of auto, cpu, cuda, cuda:0, mps, got {name!r}")
-    if (device.index or 0) >= counts[device.type]:
+    if not 0 <= (device.index or 0) < counts[device.type]:  # torch reads cuda:128 as -128
         raise DeviceError(f"device {name!r} is not available on this machine; use --device auto or --device cpu")
     return _device_of_process(device, counts[device.type]) if launched_size() > 1 else device
 
