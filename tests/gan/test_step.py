@@ -112,6 +112,8 @@ def test_penalties_computed_by_hand() -> None:
     assert gradient_penalty(half_norm_sq, real, fake, alpha).item() == pytest.approx(0.0625)
     # x̂ = ¼ (3, 4) + ¾ (1, 0) = (1.5, 1), ‖x̂‖² = 3.25
     assert gradient_penalty(half_norm_sq, real, images((1.0, 0.0)), alpha).item() == pytest.approx((3.25**0.5 - 1) ** 2)
+    scale = torch.zeros((), requires_grad=True)  # as dropout can do
+    assert torch.autograd.grad(gradient_penalty(lambda x: scale * half_norm_sq(x), real, fake, alpha), scale)[0] == 0
 
 
 def test_settings_weigh_the_penalties_alpha_is_uniform_for_each_image_and_labels_are_those_of_the_real_images() -> None:
@@ -259,6 +261,7 @@ def test_the_shifts_are_those_of_an_image_padded_with_its_edge_and_reach_further
     batch = image.expand(1000, 1, 5, side)
     assert {one.numpy().tobytes() for one in shifted(batch)} == expected
     assert shifted(batch, 0.0) is batch
+    shifted(torch.zeros(1, 1, 1024, 1024))  # a table of all 73² shifts would not fit into memory
 
 
 def test_each_shift_is_as_frequent_as_the_probability_says_the_same_for_all_channels_and_processes(

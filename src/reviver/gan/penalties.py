@@ -40,7 +40,8 @@ def r1_penalty(logits: Logits, real: Tensor, gamma: float) -> Tensor:
 def gradient_penalty(logits: Logits, real: Tensor, fake: Tensor, alpha: Tensor) -> Tensor:
     """Return E[(‖∂l/∂x̂‖ - 1)²] at x̂ = α x + (1 - α) G(z), α [N, 1, 1, 1]; a scalar (Gulrajani et al. 2017, equation 3)."""
     interpolated = alpha * real + (1 - alpha) * fake
-    return (grad_norm_sq(logits, interpolated).sqrt() - 1).square().mean()
+    norm_sq = grad_norm_sq(logits, interpolated).clamp(min=1e-30)  # at 0, as if dropout left no unit, √ has no gradient
+    return (norm_sq.sqrt() - 1).square().mean()
 
 
 def discriminator_penalty(

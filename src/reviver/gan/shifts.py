@@ -6,8 +6,6 @@ part of the images stays in place, the distribution of the shifted images determ
 not learn to shift (Karras et al. 2020, "Training generative adversarial networks with limited data", section 2.2).
 """
 
-from functools import cache
-
 import torch
 from torch import Tensor
 
@@ -26,18 +24,11 @@ def shift(images: Tensor, probability: float, rng: torch.Generator | None, rows:
     if probability == 0:
         return images
     height, width = images.shape[2:]
-    table = source_table(height, width, max(height, width) // SIDE).to(images.device)
-    stay = len(table) // 2
+    reach = max(height, width) // SIDE
+    side = 2 * reach + 1
     drawn = rows.rand((len(images),), rng=rng, device=images.device) / probability  # below 1: shifted
-    numbers = torch.where(drawn < 1, (drawn * len(table)).long().clamp(max=len(table) - 1), stay)
-    sources = table[numbers][:, None].expand(-1, images.shape[1], -1)  # [N, C, H·W]
-    return images.flatten(2).gather(2, sources).view_as(images)
-
-
-@cache
-def source_table(height: int, width: int, reach: int) -> Tensor:
-    """Return for each shift by up to `reach` pixels the pixel that each pixel comes from, [(2 reach + 1)², H·W]."""
-    y, x = torch.arange(height)[:, None], torch.arange(width)[None]
-    steps = range(-reach, reach + 1)
-    shifts = [(y - dy).clamp(0, height - 1) * width + (x - dx).clamp(0, width - 1) for dy in steps for dx in steps]
-    return torch.stack(shifts).flatten(1)
+    numbers = torch.where(drawn < 1, (drawn * side**2).long().clamp(max=side**2 - 1), side**2 // 2)[:, None]  # [N, 1]
+    y = torch.arange(height, device=images.device) - (numbers // side - reach)  # [N, H], the row that each comes from
+    x = torch.arange(width, device=images.device) - (numbers % side - reach)  # [N, W]
+    sources = y.clamp(0, height - 1)[:, :, None] * width + x.clamp(0, width - 1)[:, None]  # [N, H, W]
+    return images.flatten(2).gather(2, sources.flatten(1)[:, None].expand(-1, images.shape[1], -1)).view_as(images)
