@@ -1,6 +1,7 @@
 """Path metrics: closed forms of linear maps and circles, and averages over pairs."""
 
 import math
+from dataclasses import replace
 from functools import partial
 from statistics import fmean, stdev
 
@@ -12,7 +13,7 @@ from reviver.gan.interpolation import PATHS, interpolate_at
 from reviver.gan.networks import Generator
 from reviver.gan.scores.digit_classifier import DigitClassifier
 from reviver.gan.scores.feature_extractor import FeatureExtractor
-from reviver.gan.scores.path_metrics import METRICS, compare_paths, find_class_switches, measure_path
+from reviver.gan.scores.path_metrics import METRICS, Summary, compare_paths, describe, find_class_switches, measure_path
 from reviver.runs.rng import make_rng
 
 
@@ -92,6 +93,12 @@ def test_the_path_length_ratio_of_a_constant_generator_is_undefined() -> None:
     averages = compare_paths(LinearGenerator(2), extractor, *torch.eye(2), num_pairs=8).averages["linear"]
     assert averages["path_length"].mean > 0
     assert averages["path_length_ratio"] is None
+
+
+def test_a_table_has_the_digits_of_a_deviation_whose_mean_is_an_integer() -> None:
+    comparison = compare_paths(LinearGenerator(2), identity(2), *torch.eye(2), num_pairs=2)
+    averages = {path: dict.fromkeys(METRICS, Summary(2.0, 0.4)) for path in PATHS}
+    assert "2.000 ± 0.400" in "\n".join(describe(replace(comparison, averages=averages)))
 
 
 @pytest.mark.parametrize("num_pairs", [0, 1, 4])

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import re
 import shlex
 import shutil
@@ -160,6 +161,9 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("workspace")
     np.savez(folder / "color.npz", images=np.zeros((40, 3, 8, 8), dtype=np.uint8))
     (folder / "notes.txt").write_text("precious")
+    spoiled = DigitClassifier.pinned()
+    torch.nn.init.constant_(spoiled.head.bias, math.nan)
+    save_classifier(spoiled, folder / "nan.safetensors")
     (folder / "idx").mkdir()
     for split, prefix in (("train", "train"), ("test", "t10k")):
         data = few_digits(split)
@@ -226,6 +230,7 @@ WRONG = {
     "gan evaluate digits --num-samples 601": "--num-samples must be at most 600, got 601",
     "gan evaluate digits --seed -1": "--seed must be at least 0, got -1",
     "gan evaluate digits --extractor notes.txt": "--extractor notes.txt is not the weights of an extractor",
+    "gan evaluate digits --extractor nan.safetensors": r"--extractor nan.* \(head.bias has numbers that are not finite\)",
     "gan evaluate custom": r"the digit classifier does not know 'idx' as images of \[1, 28, 28\], so there",
     "gan train-extractor --out x --data color.npz": "--data color.npz has no test images",
     "gan train-extractor --out x --data idx --image-size 7": "--image-size must be at least 8, got 7",

@@ -119,12 +119,16 @@ IMPOSSIBLE: dict[str, dict[str, Any]] = {
     "the digit classifier does not know 'digits.npz' .* give it as --extractor": {"data": "digits.npz"},
     "digits has no labels": {"data": "digits.npz", "extractor": str(weights_path())},
     "digits.npz is not the weights of an extractor": {"data": "digits.npz", "extractor": "digits.npz"},
+    "few has 5 test images, scores need 6; give more of them": {"data": "few.npz", "extractor": str(weights_path())},
 }
 
 
 def test_impossible_evaluation_is_refused_before_anything_is_written(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(tmp_path)
-    np.savez("digits.npz", images=load_images("mnist").images[:100, 0].numpy())
+    digits = load_images("mnist")
+    images, labels = digits.images[:100, 0].numpy(), digits.labels.numpy()[:100]  # type: ignore[union-attr]
+    np.savez("digits.npz", images=images)
+    np.savez("few.npz", images=images, labels=labels, test_images=images[:5], test_labels=labels[:5])
     for problem, values in IMPOSSIBLE.items():
         with pytest.raises(ConfigError, match=f"^eval_every: evaluation during.*{problem}.*; fix that, or give 0"):
             train(replace(CONFIG, **values), tmp_path / "run")

@@ -68,6 +68,8 @@ class FeatureExtractor:
             for key, tensor in classifier.state_dict().items():
                 if weights[key].is_floating_point() != tensor.is_floating_point():
                     raise ValueError(f"{key} is of {weights[key].dtype}, not {tensor.dtype}")
+                if not bool(weights[key].isfinite().all()):
+                    raise ValueError(f"{key} has numbers that are not finite")
             classifier.load_state_dict(weights, assign=True)
         except (OSError, SafetensorError, RuntimeError, KeyError, TypeError, ValueError, OverflowError) as error:
             reason = (isinstance(error, OSError) and error.strerror) or " ".join(str(error).split())[:100]

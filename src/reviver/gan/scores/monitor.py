@@ -76,9 +76,9 @@ def create_monitor(config: GANConfig, train: ImageSet) -> TrainingMonitor | None
     try:
         extractor = load_extractor(config.data, train.image_shape, config.extractor)
         class_fractions(train, extractor)
-        num_samples = min(config.eval_samples, len(train.images))
-        check_num_samples("eval_samples", num_samples, train)
-        return TrainingMonitor(config, num_samples, extractor, train, load_test_images(config.data, config.image_size))
+        num_samples, test = min(config.eval_samples, len(train)), load_test_images(config.data, config.image_size)
+        check_num_samples("eval_samples", num_samples, train, test)
+        return TrainingMonitor(config, num_samples, extractor, train, test)
     except (ConfigError, DataError) as error:
         raise ConfigError(f"eval_every: evaluation during training fails ({error}); fix that, or give 0") from error
 

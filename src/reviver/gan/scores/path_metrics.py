@@ -236,5 +236,5 @@ def _format(value: float | None, std: float | None = None) -> str:
     """Return a value, with its standard deviation if there is one, in as many decimals as show four digits of it."""
     if value is None:
         return "-"
-    decimals = 0 if value == int(value) else max(0, 3 - math.floor(math.log10(abs(value))))
+    decimals = 0 if value == int(value) and not std else max(0, 3 - math.floor(math.log10(abs(value))))
     return f"{value:.{decimals}f}" + ("" if std is None else f" ± {std:.{decimals}f}")

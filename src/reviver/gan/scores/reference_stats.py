@@ -144,11 +144,12 @@ def load_reference(
 
     The cache has an entry for each content of the images, extractor and `num_samples`, the N images that will be
     compared. Raises `ConfigError` if `num_samples` is less than k + 1 or more than the number of training images, and
-    `DataError` if the training images have no labels, or other classes than the extractor.
+    `DataError` if there are fewer than k + 1 test images, or the training images have no labels, or other classes than the
+    extractor.
     """
     extractor = extractor or FeatureExtractor.pinned()
     train, test = train or load_mnist("train"), test or load_mnist("test")
-    check_num_samples("num_samples", num_samples, train)
+    check_num_samples("num_samples", num_samples, train, test)
     fractions = class_fractions(train, extractor)
     content = {"train": image_content(train), "classes": fractions, "test": test.images}
     key = f"v{CACHE_VERSION}-k{K_NEAREST}-{extractor.sha256[:16]}-{digest(content)[:16]}-torch{torch.__version__}"
@@ -246,9 +247,13 @@ def load_extractor(
     return extractor
 
 
-def check_num_samples(name: str, num_samples: int, train: ImageSet) -> None:
-    """Check k < `num_samples` ≤ T: fewer have no k-th nearest neighbor, for more there is no real-data baseline."""
-    check(name, num_samples, Annotated[int, Field(ge=K_NEAREST + 1, le=len(train.images))])
+def check_num_samples(name: str, num_samples: int, train: ImageSet, test: ImageSet) -> None:
+    """Check k < `num_samples` ≤ T and k < M: fewer have no k-th nearest neighbor, for more there is no real-data baseline."""
+    if len(test) <= K_NEAREST:
+        raise DataError(
+            f"data: {test.name} has {len(test)} test images, scores need {K_NEAREST + 1}; give more of them"
+        )
+    check(name, num_samples, Annotated[int, Field(ge=K_NEAREST + 1, le=len(train))])
 
 
 def class_fractions(train: ImageSet, extractor: FeatureExtractor) -> Tensor:
