@@ -16,6 +16,7 @@ from reviver.settings.gan import GANConfig
 from reviver.settings.gan_presets import PRESETS as GAN_PRESETS
 from reviver.settings.lstm import MIN_BATCH_SIZE, LSTMConfig
 from reviver.settings.lstm_presets import PRESETS as LSTM_PRESETS
+from reviver.settings.validation import show_value
 
 JUNK = (math.nan, -math.inf, 1j, [5])
 """Values that no field allows."""
@@ -146,6 +147,11 @@ INVALID_COMBINATIONS_OF_THE_GAN: list[tuple[dict[str, Any], str]] = [
     ({"ema_rampup": 0.1}, "ema_rampup must be 0 without an average, got 0.1; give ema as well"),
     ({"loss": "hinge", "label_smoothing": 0.1}, "label_smoothing must be 0 for the loss hinge, .* got 0.1"),
 ]
+
+
+def test_a_value_is_shown_with_all_of_its_digits() -> None:
+    values = (0.99999999, 1e-5, 2.0, 3, True, None, "auto")
+    assert list(map(show_value, values)) == ["0.99999999", "1e-05", "2", "3", "true", "none", "auto"]
 
 
 def test_invalid_combinations_are_rejected() -> None:

@@ -57,7 +57,7 @@ class ProgressBar:
         self._is_bar = visible and console.is_terminal
         whole = Column(no_wrap=True)  # on a narrow terminal only the bar and the text give way
         self._progress = rich.Progress(
-            rich.TextColumn("{task.description}", table_column=whole),
+            rich.TextColumn("{task.description}", markup=False, table_column=whole),  # a name may have brackets
             rich.BarColumn(bar_width=None, table_column=Column(max_width=24)),
             rich.MofNCompleteColumn(table_column=whole),
             rich.TextColumn(unit.removesuffix("s") if total == 1 else unit, table_column=whole),

@@ -103,7 +103,7 @@ def show_value(value: object) -> str:
     """Return the value of a setting as a user types it: true, none, 0.001."""
     if isinstance(value, bool) or value is None:
         return str(value).lower()
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return str(value).removesuffix(".0")
 
 
 def describe_bounds(cls: type, name: str) -> str:

@@ -14,7 +14,7 @@ from reviver.files.pretrained import Source
 from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.validation import show_value
-from reviver.text import duration
+from reviver.text import count, duration
 from reviver.train.gan.run import GANRun
 from reviver.train.lstm.run import LSTMRun
 
@@ -132,7 +132,7 @@ def run_items(run: Run, epochs: float | None = None) -> list[Item]:
         Item("started", str(record.get("started", ""))[:10]),
         Item(
             "hardware",
-            f"{machine['processor']}, {machine['threads']} threads, {machine['device']}, {machine['system']}"
+            f"{machine['processor']}, {count(machine['threads'], 'threads')}, {machine['device']}, {machine['system']}"
             if machine
             else "",
         ),
@@ -141,7 +141,7 @@ def run_items(run: Run, epochs: float | None = None) -> list[Item]:
             ", ".join(f"{name} {versions[name]}" for name in ("reviver", "python", "torch") if name in versions),
         ),
         Item("status", STATUS.get(status, status), record.get("error")),
-        Item("resumed in another environment", f"{num_changes} times" if num_changes else ""),
+        Item("resumed in another environment", count(num_changes, "times") if num_changes else ""),
     ]
     return [item for item in items if item.value]
 
