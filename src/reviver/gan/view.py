@@ -41,16 +41,6 @@ class View(NamedTuple):
     steps: int
 
 
-def make_view(view: View) -> str:
-    """Return the code of an interpolation; a latent that is not finite in half precision is a `ConfigError`."""
-    latents = torch.stack([view.start, view.end]).half()
-    if not bool(latents.isfinite().all()):
-        refuse("view", "must have finite latents in half precision; use other ends")
-    header = HEADER.pack(VERSION, PATHS.index(view.path), view.steps, 0, len(view.start))
-    data = header + latents.cpu().numpy().astype("<f2").tobytes()
-    return base64.urlsafe_b64encode(data + CHECKSUM.pack(zlib.crc32(data))).decode("ascii").rstrip("=")
-
-
 def parse_view(code: str, latent_size: int) -> View:
     """Return the interpolation of an untrusted code for a generator with Z = `latent_size`.
 

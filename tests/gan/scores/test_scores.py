@@ -27,12 +27,13 @@ from reviver.gan.scores.path_metrics import METRICS, compare_paths
 from reviver.gan.scores.reference_stats import Comparison, Reference, load_extractor, load_reference
 from reviver.gan.scores.scores import Scores, describe, is_collapsed, nearest_grid, score_generator, score_images
 from reviver.gan.scores.train_classifier import save_classifier
-from reviver.gan.view import View, make_view
+from reviver.gan.view import View
 from reviver.runs.rng import make_rng
 from reviver.settings.gan import GANConfig
 from reviver.train.gan.training import train
 from reviver.train.loading import load
 from tests.gan.scores.conftest import few_digits, mnist, shrink_mnist, write_idx
+from tests.gan.test_interpolation import code_of
 
 N = 150
 DOCS = Path(__file__).parents[3] / "docs" / "reference"
@@ -209,7 +210,7 @@ def test_evaluate_prints_the_scores_as_json_and_as_a_table_beside_both_baselines
 
 def test_path_metrics_are_printed_plotted_and_equal_those_of_the_functions(run: Any, tmp_path: Path) -> None:
     start, end = torch.randn(2, 100).half().float()
-    view = make_view(View(start, end, "spherical", 3))
+    view = code_of(View(start, end, "spherical", 3))
     command = f"gan interpolate digits --view {view} --metrics --num-pairs 2 --out {tmp_path / 'new' / 'a.png'}"
     code, out, _ = run(command)
     lines = out.splitlines()
