@@ -107,11 +107,11 @@ def recover_interrupted_writes(folder: Path) -> None:
                 path.unlink()
 
 
-def make_folder(path: Path) -> None:
-    """Create the folder `path` and its missing parents, and flush their names to disk."""
+def make_folder(path: Path, *, create_parent: bool = True) -> None:
+    """Create the folder `path` and its missing parents, see `atomic_write`, and flush their names to disk."""
     if path.is_dir():
         return
-    if not path.parent.exists():
+    if create_parent and not path.parent.exists():
         make_folder(path.parent)
     path.mkdir(exist_ok=True)
     sync(path.parent)

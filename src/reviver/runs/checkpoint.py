@@ -26,14 +26,13 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from reviver.errors import RunFolderError
-from reviver.files.atomic import atomic_folder, previous_path, recover_interrupted_writes, write_json
+from reviver.files.atomic import atomic_folder, make_folder, previous_path, recover_interrupted_writes, write_json
 from reviver.files.errors import damaged_run_file, explain_read_errors, explain_write_errors
 from reviver.files.json import read_json
 from reviver.files.read import open_file
 from reviver.files.tensors import read_header, read_tensors
 from reviver.runs.schema import Checksums, Extra, Pointer, position_model, validate
 from reviver.settings.validation import Record
-from reviver.system import sync
 from reviver.text import one_line
 
 Networks = TypeVar("Networks", bound=tuple[nn.Module, ...])
@@ -319,11 +318,8 @@ def _verify_checksum(path: Path) -> None:
 
 def _write_files(path: Path, content: Mapping[str, bytes]) -> None:
     """Write a folder of files at `path`, with their checksums; if the run folder was removed, fail instead of recreating it."""
-    folder = path.parent
-    with explain_write_errors(folder):
-        if not folder.is_dir():
-            folder.mkdir()
-            sync(folder.parent)
+    with explain_write_errors(path.parent):
+        make_folder(path.parent, create_parent=False)
     with atomic_folder(path) as temporary:
         for name, data in content.items():
             (temporary / name).write_bytes(data)

@@ -14,11 +14,10 @@ from typing import NamedTuple
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from reviver.files.atomic import atomic_write
+from reviver.files.atomic import atomic_write, make_folder
 from reviver.files.errors import damaged_run_file, explain_read_errors, explain_write_errors
 from reviver.files.tensors import Header, read_header, read_tensors
 from reviver.runs.folder import RunFolder
-from reviver.system import sync
 
 NAME = re.compile(r"step-([0-9]{6,18})\.safetensors")
 MAX_SNAPSHOTS = 1000
@@ -44,9 +43,7 @@ def write_snapshot(folder: RunFolder, step: int, tensors: Mapping[str, Tensor]) 
     """
     folder.check_present()
     with explain_write_errors(folder.snapshots):
-        if not folder.snapshots.is_dir():
-            folder.snapshots.mkdir()
-            sync(folder.path)
+        make_folder(folder.snapshots, create_parent=False)
     with atomic_write(folder.snapshots / f"step-{step:06d}.safetensors", create_parent=False) as temporary:
         temporary.write_bytes(to_bytes({name: tensor.contiguous() for name, tensor in tensors.items()}))
 
