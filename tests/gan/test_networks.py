@@ -76,7 +76,7 @@ def test_an_input_is_the_images_of_a_pack_each_with_its_label() -> None:
 def test_dropout_drops_units_after_both_activations_with_its_probability_by_the_rng_only() -> None:
     discriminator = Discriminator((1, 1, 1), dropout=0.3)
     with torch.no_grad():
-        for layer, inputs in zip(discriminator.linear_layers, (1, 512, 256), strict=True):
+        for layer, inputs in zip(discriminator.layers[::2], (1, 512, 256), strict=True):
             layer.weight.fill_(1 / inputs)
             layer.bias.zero_()
     ones, state = torch.ones(4000, 1, 1, 1), torch.random.get_rng_state()

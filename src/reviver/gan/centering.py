@@ -122,12 +122,12 @@ def fold(discriminator: Discriminator) -> Discriminator:
         result = Discriminator(
             source.image_shape, dropout=source.dropout, packing=source.packing, num_classes=source.num_classes
         )
-    first = source.linear_layers[0]
+    first: Any = source.layers[0]
+    weight = first.weight.double() * source.input_scale
+    first.bias.copy_(first.bias.double() - weight @ source.input_mean.double())
+    first.weight.copy_(weight)
     result = result.to_empty(device="cpu").to(first.bias.dtype)
     result.layers.load_state_dict(source.layers.state_dict())
-    weight = first.weight.double() * source.input_scale
-    result.linear_layers[0].weight.copy_(weight)
-    result.linear_layers[0].bias.copy_(first.bias.double() - weight @ source.input_mean.double())
     return result.to(discriminator.input_mean.device).train(discriminator.training)
 
 

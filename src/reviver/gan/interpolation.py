@@ -109,9 +109,9 @@ def generate_interpolation(
     is no confident sample of a class that is needed, or a file is missing or damaged.
     """
     for name, class_index in (("from", first), ("to", last)):
-        if class_index is not None and classifier is None:
-            refuse(name, "must be left out, since this run did not learn MNIST at 28 x 28; or give an --extractor")
-        if class_index is not None and classifier is not None:
+        if class_index is not None:
+            if classifier is None:
+                refuse(name, "must be left out, since this run did not learn MNIST at 28 x 28; or give an --extractor")
             check(name, class_index, Annotated[int, Field(ge=0, le=classifier.head.out_features - 1)])
     check("seed", seed, Seed)
     check("steps", steps, Annotated[int, Field(ge=0, le=MAX_STEPS)])

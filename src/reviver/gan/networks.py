@@ -134,11 +134,6 @@ class Discriminator(PretrainedModule):
                 x = x * ((uniform >= self.dropout).to(x.dtype) / (1.0 - self.dropout))
         return x
 
-    @property
-    def linear_layers(self) -> list[nn.Linear]:
-        """The layers with weights, in order."""
-        return [layer for layer in self.layers if isinstance(layer, nn.Linear)]
-
     def pack(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """Return the inputs of the first layer, [N / m, m (C·H·W + K)], of images [N, C, H, W] and labels [N, K]."""
         if images.shape[1:] != self.image_shape or len(images) % self.packing:

@@ -1,7 +1,6 @@
 """What the files of a GAN's run folder hold, see `reviver.runs.schema`."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field
 
@@ -100,8 +99,4 @@ class Scores(Comparison):
     extractor_sha256: Sha256  # of the weights of the feature extractor
 
 
-def _line(name: str, _: Mapping[str, Any]) -> type[Line]:
-    return Scores if name == "scores" else GANMetrics
-
-
-GAN = Kind("gan", GANRecord, _line)
+GAN = Kind("gan", GANRecord, lambda name, _: Scores if name == "scores" else GANMetrics)

@@ -357,11 +357,3 @@ def _reopen(out: str | Path, kind: str, config: Any, world: World) -> RunFolder:
     if world.size > 1:
         folder.record_job()
     return folder
-
-
-def permutation(count: int, rng: torch.Generator, device: torch.device) -> Tensor:
-    """Return a random permutation of `count` indices [count] on `device`.
-
-    The random numbers are drawn on the CPU, so that the permutation is the same on every device.
-    """
-    return torch.randperm(count, generator=rng).to(device)

@@ -17,7 +17,6 @@ from reviver.data.tasks.task import TargetKind, mean_loss
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.runs.devices import choose_device
 from reviver.runs.rng import make_rng
-from reviver.runs.session import permutation
 from reviver.settings.fields import Count, CountOrZero, Positive, Probability, lr_scale
 from reviver.settings.lstm_network import DropoutKind, LSTMClassifierSpec, PatchSize, Pooling
 from reviver.train.lstm.evaluation import compute_logits
@@ -111,7 +110,8 @@ def train_network(
     improved_epoch, best_epoch, best_weights = 0, 0, network.state_dict()
     for epoch in range(1, parameters.max_epochs + 1):
         losses = torch.zeros((), device=device)
-        batches = permutation(len(data), make_rng(seed, f"order/{epoch}"), device).split(parameters.batch_size)
+        order = torch.randperm(len(data), generator=make_rng(seed, f"order/{epoch}")).to(device)
+        batches = order.split(parameters.batch_size)
         for index, rows in enumerate(batches):
             progress = (epoch - 1 + index / len(batches)) / parameters.max_epochs
             for group in optimizer.param_groups:

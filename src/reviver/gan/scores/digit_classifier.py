@@ -21,7 +21,7 @@ NUM_FEATURES = 128
 CHANNELS = (32, 64, 128)
 MIN_SIZE = 2 ** len(CHANNELS)
 """Minimum height and width, pixels: each pooling halves them."""
-PREDICT_CHUNK = 128
+CHUNK = 128
 """Images that are classified at a time: the activations between two layers then fit the processor's cache."""
 
 
@@ -69,7 +69,7 @@ class DigitClassifier(nn.Module):
     @torch.no_grad()
     def probabilities(self, images: Tensor) -> Tensor:
         """Return the class probabilities [N, K] of images [N, C, H, W] in [-1, 1]."""
-        return torch.cat([self(chunk).softmax(1) for chunk in images.split(PREDICT_CHUNK)])
+        return torch.cat([self(chunk).softmax(1) for chunk in images.split(CHUNK)])
 
 
 def weights_path() -> Path:

@@ -17,12 +17,10 @@ from reviver.data.images.image_set import from_pixels
 from reviver.errors import DataError
 from reviver.files.read import read_file
 from reviver.files.tensors import read_header
-from reviver.gan.scores.digit_classifier import IMAGE_SHAPE, DigitClassifier, weights_path
+from reviver.gan.scores.digit_classifier import CHUNK, IMAGE_SHAPE, DigitClassifier, weights_path
 from reviver.gan.scores.metrics import snap
 
 MAX_FILE_BYTES = 1 << 30
-CHUNK = 128
-"""Images at a time: the activations between two layers then fit the processor's cache."""
 
 
 class ExtractorOutput(NamedTuple):

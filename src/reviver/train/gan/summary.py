@@ -1,7 +1,6 @@
 """Summary of a GAN run: its scores in words."""
 
 from types import MappingProxyType
-from typing import Any
 
 from reviver.train.gan.run import GANRun
 from reviver.train.summary import ScoreItem, Scores
@@ -20,14 +19,9 @@ SCORES = MappingProxyType(
 """Scores that a card and the explorer show, by key of scores.jsonl."""
 
 
-def find_scores(run: GANRun) -> dict[str, Any] | None:
-    """Return the last scores before the checkpoint was saved; None if the run was not evaluated."""
-    return next((record for record in reversed(run.scores) if record["step"] <= run.step), None)
-
-
 def scores_of(run: GANRun) -> Scores:
-    """Return the last scores beside those of real images and, if they were recorded, of noise."""
-    scores = find_scores(run)
+    """Return the last scores before the checkpoint beside those of real images and, if they were recorded, of noise."""
+    scores = next((record for record in reversed(run.scores) if record["step"] <= run.step), None)
     if scores is None:
         return Scores([], "The run was not evaluated while it trained. `reviver gan evaluate` does it afterward.")
     real, noise = scores["real_baseline"], scores.get("noise_baseline")
