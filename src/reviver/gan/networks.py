@@ -16,7 +16,7 @@ from torch.nn import functional
 from reviver.errors import DataError
 from reviver.gan.pretrained import PretrainedModule
 from reviver.runs.distributed.rows import BatchRows, all_rows
-from reviver.settings.fields import Count
+from reviver.settings.fields import Count, Probability
 from reviver.settings.validation import check
 
 GENERATOR_WIDTHS = (128, 256, 512, 1024)
@@ -91,7 +91,7 @@ class Discriminator(PretrainedModule):
 
     Args:
         image_shape: (C, H, W) of an image; a size below 1 is a `ConfigError`.
-        dropout: probability of dropping a unit after each LeakyReLU, in training (Srivastava et al. 2014).
+        dropout: probability, below 1, of dropping a unit after each LeakyReLU, in training (Srivastava et al. 2014).
         packing: images m per input, all real or all generated, so that low diversity shows (PacGAN; Lin et al. 2018).
             N is then a multiple of m, and logits and probabilities are [N / m, 1].
         num_classes: K > 0 if the input is an image and its one-hot class (Mirza & Osindero 2014).
@@ -102,6 +102,7 @@ class Discriminator(PretrainedModule):
     ) -> None:
         super().__init__()
         check("image_shape", image_shape, ImageShape)
+        check("dropout", dropout, Probability)
         check("packing", packing, Count)
         self.num_classes = num_classes
         self.image_shape = tuple(image_shape)
