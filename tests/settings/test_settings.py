@@ -150,8 +150,7 @@ INVALID_COMBINATIONS_OF_THE_GAN: list[tuple[dict[str, Any], str]] = [
 
 
 def test_a_value_is_shown_with_all_of_its_digits() -> None:
-    values = (0.99999999, 1e-5, 2.0, 3, True, None, "auto")
-    assert list(map(show_value, values)) == ["0.99999999", "1e-05", "2", "3", "true", "none", "auto"]
+    assert [show_value(value) for value in (0.99999999, 1e-5, 2.0)] == ["0.99999999", "1e-05", "2"]
 
 
 def test_invalid_combinations_are_rejected() -> None:

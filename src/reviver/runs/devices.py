@@ -78,11 +78,7 @@ def describe_machine(device: torch.device, native: str | None = None, world: Wor
 
 
 def find_changes(record: Mapping[str, Any], current: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """Return the differences between the environments in two records of the form of run.json.
-
-    Returns:
-        By key, the value in `record` and the value in `current`.
-    """
+    """Return what differs between the environments in two records like run.json: by key, the old and the new value."""
     changes: dict[str, list[Any]] = {}
     before, after = (
         {"processes": 1, **each.get("hardware", {}), **each.get("versions", {})} for each in (record, current)

@@ -36,11 +36,7 @@ class SnapshotFile(NamedTuple):
 
 
 def write_snapshot(folder: RunFolder, step: int, tensors: Mapping[str, Tensor]) -> None:
-    """Write a snapshot after `step` updates, of tensors on the CPU by name.
-
-    Raises:
-        RunFolderError: if the folder was removed, or the file cannot be written.
-    """
+    """Write a snapshot after `step` updates, of tensors on the CPU by name; `RunFolderError` if the folder was removed."""
     folder.check_present()
     with explain_write_errors(folder.snapshots):
         make_folder(folder.snapshots, create_parent=False)
@@ -63,11 +59,7 @@ def remove_later_snapshots(folder: RunFolder, step: int) -> None:
 
 
 def check_total_size(folder: RunFolder) -> None:
-    """Refuse snapshots that would fill memory; check it before any is read.
-
-    Raises:
-        RunFolderError: if there are too many, or they are too large.
-    """
+    """Raise `RunFolderError` if snapshots are so many or so large that they would fill memory, before any is read."""
     files = find_snapshots(folder)
     with explain_read_errors(folder.snapshots):
         total = sum(file.path.stat().st_size for file in files)
@@ -79,21 +71,13 @@ def check_total_size(folder: RunFolder) -> None:
 
 
 def read_snapshot_header(path: Path) -> Header:
-    """Return the header of a snapshot; no tensor is read.
-
-    Raises:
-        RunFolderError: if the file is damaged.
-    """
+    """Return the header of a snapshot, no tensor is read; a damaged file is a `RunFolderError`."""
     with explain_read_errors(path):
         return read_header(path)
 
 
 def read_snapshot(path: Path, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors of a snapshot, which is untrusted; it must have the shapes and dtypes of `expected`, by name.
-
-    Raises:
-        RunFolderError: if the file is damaged, or has other tensors.
-    """
+    """Return the tensors of an untrusted snapshot; names, shapes or dtypes other than those of `expected` are an error."""
     found = read_snapshot_header(path).shapes
     for name in sorted({*found} ^ {*expected}):
         raise damaged_run_file(path, f"{name[:100]!r} is {'missing' if name in expected else 'not expected'}")

@@ -45,14 +45,7 @@ MAX_IMAGES = 25
 
 
 class GANSnapshot(NamedTuple):
-    """A moment of the training, after `step` updates and `epoch` epochs, with fraction.
-
-    Attributes:
-        images: generated images, uint8 [N, C, H, W].
-        fake_logits: log-odds of D for `images`, [N].
-        real_logits: log-odds of D for the real images of `read_real_images`, [N].
-        real: these images, uint8 [N, C, H, W], in the first snapshot of a run.
-    """
+    """A moment of the training, after `step` updates; the tensors are described at the top of this module."""
 
     step: int
     epoch: float

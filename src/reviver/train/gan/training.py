@@ -297,7 +297,7 @@ def early_grid_updates(config: GANConfig, batches_per_epoch: int) -> frozenset[i
 
     Samples change fastest at first: grids after epochs alone would go from noise to digits in one step.
     """
-    first_epoch = next(epoch for epoch in range(1, config.epochs + 1) if is_grid_due(epoch, config))
+    first_epoch = min(config.sample_every, max(1, config.epochs // 2))
     updates = (factor * 10**power for power in range(1, 18) for factor in (1, 2, 5))
     return frozenset(update for update in updates if update < first_epoch * batches_per_epoch)
 
