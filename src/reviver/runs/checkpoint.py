@@ -157,11 +157,7 @@ def save_best(folder: Path, step: int, networks: Mapping[str, Mapping[str, Tenso
 
 
 def find_checkpoint(folder: Path, which: str) -> Path:
-    """Return the path of the checkpoint `which`, `last` or `best`, in `folder`, the `checkpoints` folder.
-
-    Raises:
-        RunFolderError: if there is no such checkpoint.
-    """
+    """Return the path of the checkpoint `which`, `last` or `best`, in `folder`; none is a `RunFolderError`."""
     step = _read_pointer(folder, which)
     if step is None:
         raise RunFolderError(
@@ -228,11 +224,7 @@ def build_trained(path: Path, names: Sequence[str], build: Callable[[], Networks
 
 
 def recover_checkpoints(folder: Path, best_step: int | None, keep: int) -> None:
-    """Undo what an interrupted save left in `folder` after its last checkpoint, whose best weights are of `best_step`.
-
-    Raises:
-        RunFolderError: if the folder cannot be written.
-    """
+    """Undo what an interrupted save left in `folder` after its last checkpoint, whose best weights are of `best_step`."""
     if not folder.exists():
         return
     recover_interrupted_writes(folder)

@@ -158,11 +158,7 @@ def position_model(extra: type[Extra]) -> type[Position]:
 
 
 def validate(model: type[Record], value: Mapping[str, Any], location: object) -> None:
-    """Validate the JSON object `value` against `model`; `location` is its file, or its file and line.
-
-    Raises:
-        RunFolderError: naming the first invalid key.
-    """
+    """Raise `RunFolderError`, naming `location` and the first invalid key, unless the JSON object `value` fits `model`."""
     try:
         model.model_validate(value)
     except ValidationError as error:
@@ -171,11 +167,7 @@ def validate(model: type[Record], value: Mapping[str, Any], location: object) ->
 
 
 def find_kind(record: Mapping[str, Any], location: object) -> Kind:
-    """Return the kind of the run with the run.json `record`, at `location`.
-
-    Raises:
-        RunFolderError: if it has none that is known.
-    """
+    """Return the kind of the run with the run.json `record`, at `location`; `RunFolderError` if it has no known one."""
     assert KINDS, "import reviver.train first"
     kind = record.get("kind")
     if isinstance(kind, str) and kind in KINDS:
