@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -63,7 +64,7 @@ def test_existing_path_is_never_overwritten(kind: str, tmp_path: Path) -> None:
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_paths_that_are_no_run_are_refused(folder: RunFolder, tmp_path: Path) -> None:
+def test_paths_that_are_no_run_are_refused(folder: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("precious")
     with pytest.raises(RunFolderError, match="a part of this path is a file; choose another folder"):
         RunFolder.create(tmp_path / "file" / "run", "lstm", LSTMConfig(), CPU)
@@ -76,6 +77,9 @@ def test_paths_that_are_no_run_are_refused(folder: RunFolder, tmp_path: Path) ->
         RunFolder.open(folder.path, "gan")
     (folder.path / "link").symlink_to(tmp_path)
     with pytest.raises(RunFolderError, match=r"run: .*; remove it from the run folder"):
+        RunFolder.open(folder.path)
+    monkeypatch.setattr("os.scandir", Mock(side_effect=PermissionError(13, "Permission denied")))
+    with pytest.raises(RunFolderError, match=r"run: .*Permission denied; give a folder that you can read$"):
         RunFolder.open(folder.path)
 
 

@@ -125,7 +125,10 @@ class RunFolder:
             if path.is_dir():
                 reject_external_links(path)
         except (OSError, ValueError) as error:
-            raise RunFolderError(f"{path}: {one_line(error)}; remove it from the run folder") from error
+            remedy = (
+                "give a folder that you can read" if isinstance(error, OSError) else "remove it from the run folder"
+            )
+            raise RunFolderError(f"{path}: {one_line(error)}; {remedy}") from error
         if not record_path.is_file():
             problem = "has no run.json, so it is not a run folder" if path.exists() else "does not exist"
             raise RunFolderError(f"{path}: {problem}; give the folder that a train command wrote")
