@@ -90,8 +90,11 @@ def test_training_time_adds_up_over_sessions_without_evaluation(
 
 
 def test_resume_with_other_settings(folder: RunFolder) -> None:
-    config = LSTMConfig(epochs=150, keep_checkpoints=5)
-    open_run(folder.path, "lstm", config, CPU, resume=True)
+    config, before = LSTMConfig(epochs=150, keep_checkpoints=5), folder.record_path.read_bytes()
+    opened = open_run(folder.path, "lstm", config, CPU, resume=True)
+    assert folder.record_path.read_bytes() == before, "another process may train in the folder"
+    with begin(opened, small_state()):
+        pass
     changed = RunFolder.open(folder.path)
     assert changed.read_config(LSTMConfig) == config
     before = folder.record_path.read_bytes()

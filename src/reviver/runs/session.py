@@ -341,7 +341,7 @@ def open_run(
 
 
 def _reopen(out: str | Path, kind: str, config: Any, world: World) -> RunFolder:
-    """Open an existing run folder, and update its settings to `config`, see `open_run`."""
+    """Open an existing run folder with the settings `config`, see `open_run`; the session writes them, once it has the lock."""
     folder = RunFolder.open(out, kind)
     stored = dataclasses.asdict(from_mapping(type(config), folder.record["config"]))
     requested = dataclasses.asdict(config)
@@ -352,8 +352,7 @@ def _reopen(out: str | Path, kind: str, config: Any, world: World) -> RunFolder:
                 f"{name} is {stored[name]!r} in this run, got {value!r}; leave it out to resume, or start in a new --out",
                 field=name,
             )
-    if requested != stored:
-        folder.save_record(config=requested)
+    folder.record["config"] = requested
     if world.size > 1:
         folder.record_job()
     return folder
