@@ -46,6 +46,9 @@ def test_each_cell_runs_once_and_failed_ones_again_on_demand(tmp_path: Path, mon
     assert again.cells == []
     run_cells(tmp_path, cells, again, retry_failed=True)
     assert again.cells == failing
+    later = cell_of("square", x=5.0)
+    found = run_cells(tmp_path, [NINE, later], again, select=lambda found: [later] if NINE.key in found else [NINE])
+    assert found.keys() == {NINE.key, later.key}, "an outcome from before lets others start"
 
 
 @pytest.mark.parametrize(

@@ -103,25 +103,27 @@ class _Driver:
     def forget_failure(self, cell: Cell) -> None:
         """Remove the outcome of a cell if it has failed."""
         if self.is_done(cell) and self.outcomes[cell.key].status == "failed":
+            del self.outcomes[cell.key]
             folder = cell_folder(self.folder, cell)
             with explain_write_errors(folder):
-                (folder / "outcome.json").unlink()
-            del self.outcomes[cell.key]
+                for name in ("outcome.json", "traceback.txt"):
+                    (folder / name).unlink(missing_ok=True)  # another machine may do the same
 
     def submit(self, cells: Sequence[Cell]) -> bool:
-        """Submit cells while the engine has room, last those of other machines; return whether cells run or remain."""
-        remains = bool(self.running)
+        """Submit cells while the engine has room, last those of other machines; return whether to go on."""
+        known, waits = len(self.outcomes), False
         for cell in sorted(cells, key=lambda cell: self.waits_until.get(cell.key, 0.0)):
             if len(self.running) == self.engine.slots:
                 break
             if cell.key in self.running or self.is_done(cell):
                 continue
-            remains = True
-            if time.monotonic() >= self.waits_until.get(cell.key, 0.0):
-                attempts = 1 + self.lost[cell.key, "died"]
-                call = partial(execute, self.folder, cell, self.engine.threads, attempts)
-                self.running[cell.key] = cell, self.engine.submit(call)
-        return remains
+            if time.monotonic() < self.waits_until.get(cell.key, 0.0):
+                waits = True
+                continue
+            attempts = 1 + self.lost[cell.key, "died"]
+            call = partial(execute, self.folder, cell, self.engine.threads, attempts)
+            self.running[cell.key] = cell, self.engine.submit(call)
+        return waits or bool(self.running) or len(self.outcomes) > known  # an outcome may let other cells start
 
     def settle(self, cell: Cell, future: Future[Ended]) -> None:
         """Keep the outcome of a cell. A cell without one runs again, but not forever."""
