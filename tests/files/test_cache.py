@@ -1,6 +1,7 @@
 """The cache of expensive results: read again, computed again where damaged, and where it is."""
 
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -42,7 +43,12 @@ def test_a_cache_folder_that_cannot_be_written_is_a_warning(
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("REVIVER_CACHE", str(tmp_path / "file"))
     assert cache.cached("name", lambda: {"a": torch.ones(1)}) == {"a": torch.ones(1)}
-    assert "cannot be cached" in caplog.text
+    assert "name: cannot be cached ([Errno 17]" in caplog.text
+    for variable in ("REVIVER_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(Path, "home", Mock(side_effect=RuntimeError("Could not determine home directory.")))
+    assert cache.cached("name", lambda: {"a": torch.ones(1)}) == {"a": torch.ones(1)}
+    assert "name: cannot be cached ([Errno 2] there is no home folder, set REVIVER_CACHE" in caplog.text
 
 
 def test_the_cache_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 The folder is `$REVIVER_CACHE`, else `$XDG_CACHE_HOME/reviver`, else `~/.cache/reviver`. It may be deleted at any time.
 """
 
+import errno
 import hashlib
 import logging
 import os
@@ -21,10 +22,13 @@ _log = logging.getLogger(__name__)
 
 
 def cache_folder() -> Path:
-    """Return the path of the cache folder."""
+    """Return the path of the cache folder; raise `OSError` if the user has no home folder."""
     if folder := os.environ.get("REVIVER_CACHE"):
         return Path(folder)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "reviver"
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "reviver"
+    except RuntimeError as error:
+        raise FileNotFoundError(errno.ENOENT, "there is no home folder, set REVIVER_CACHE", "~/.cache") from error
 
 
 def cached(name: str, build: Callable[[], dict[str, Tensor]], message: str = "") -> dict[str, Tensor]:
@@ -32,8 +36,8 @@ def cached(name: str, build: Callable[[], dict[str, Tensor]], message: str = "")
 
     The `name` of the file must identify everything that the tensors depend on. A `message` is logged before `build`.
     """
-    path = cache_folder() / f"{name}.safetensors"
     with suppress(OSError, ValueError, TypeError):  # it is missing or damaged
+        path = cache_folder() / f"{name}.safetensors"
         tensors = read_tensors(path)
         if read_header(path).metadata.get("sha256") == digest(tensors):
             return tensors
@@ -41,6 +45,7 @@ def cached(name: str, build: Callable[[], dict[str, Tensor]], message: str = "")
         _log.info("%s", message)
     tensors = build()
     try:
+        path = cache_folder() / f"{name}.safetensors"
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         # A unique temporary name, since another process may write the same file.
         with tempfile.TemporaryDirectory(prefix="writing-", dir=path.parent) as folder:
@@ -49,7 +54,7 @@ def cached(name: str, build: Callable[[], dict[str, Tensor]], message: str = "")
             save_file(whole, temporary, {"sha256": digest(whole)})
             temporary.replace(path)
     except (OSError, SafetensorError) as error:
-        _log.warning("%s: cannot be cached (%s); it will be recomputed each time", path, error)
+        _log.warning("%s: cannot be cached (%s); it will be recomputed each time", name, error)
     return tensors
 
 
