@@ -33,7 +33,8 @@ def did_you_mean(wrong: str, known: Iterable[str]) -> str:
 
 def count(number: float, unit: str) -> str:
     """Return a number with its unit, given in the plural: "1 epoch", "2 epochs", "2.5 epochs"."""
-    return f"{round(number, 1):g} {unit.removesuffix('s') if number == 1 else unit}"
+    number = round(number, 1)
+    return f"{number:.15g} {unit.removesuffix('s') if number == 1 else unit}"
 
 
 def duration(seconds: float) -> str:
