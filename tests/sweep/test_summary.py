@@ -93,13 +93,16 @@ def test_summary_by_hand() -> None:
     [
         ({"rate": [1e-4, 1e-3, 1e-2]}, 1, "log"),
         ({"bias": [False, True]}, 1, "linear"),
+        ({"data": [r"$\x$", "$"], "run": [rf"$\{number}$" for number in range(9)]}, len(STYLES), "linear"),
         ({"size": [8, 16], "layers": [1, 2, 3], "rate": [1, 2, 3, 4]}, len(STYLES), "linear"),
     ],
 )
 def test_the_figure_marks_the_best(axes: dict[str, list[Any]], lines: int, scale: str) -> None:
     cells = make_cells(*(dict(zip(axes, values, strict=True)) for values in product(*axes.values())))
     summary = summarize(cells, finish(cells, *range(len(cells))), "best.accuracy", "max")
-    (panel,) = summary_figure(summary).axes
+    figure = summary_figure(summary)
+    figure.draw_without_rendering()
+    (panel,) = figure.axes
     assert (len(panel.containers), panel.get_xscale()) == (lines, scale)
     assert list(panel.containers[0].lines[0].get_ydata())[-1] == len(cells) - 1
     (ring,) = (line for line in panel.lines if line.get_markersize() == 11)

@@ -44,8 +44,8 @@ def summary_figure(summary: Row) -> Figure:
             placed = sorted(zip(places, points, strict=True), key=lambda point: point[0])
             x, means, spreads = zip(*((place, row["mean"], row["std"] or 0.0) for place, row in placed), strict=True)
             panel.errorbar(
-                x, means, spreads if any(spreads) else None, capsize=2.5, elinewidth=0.9, markersize=4.5, label=label,
-                color=color, marker=marker, linestyle=dashes if numeric else "none",
+                x, means, spreads if any(spreads) else None, capsize=2.5, elinewidth=0.9, markersize=4.5,
+                label=_plain(label), color=color, marker=marker, linestyle=dashes if numeric else "none",
             )  # fmt: skip
             for place, row in placed:
                 if row is summary["best"] and len(settings) > 1:
@@ -57,7 +57,7 @@ def summary_figure(summary: Row) -> Figure:
         elif 0 < len(values) <= 8:
             panel.set_xticks(values, [f"{value:g}" for value in values])
         elif not numeric:
-            texts = [text if len(text) <= 24 else text[:23] + "…" for text in names]
+            texts = [_plain(text if len(text) <= 24 else text[:23] + "…") for text in names]
             panel.set_xticks(range(len(names)), texts, rotation=30 if sum(map(len, texts)) > 60 else 0)
             panel.set_xlim(-0.5, len(names) - 0.5)
         has_spread = any(setting["std"] is not None for setting in settings)
@@ -70,6 +70,10 @@ def summary_figure(summary: Row) -> Figure:
             title = ", ".join(map(_words, others)) + selection
             figure.legend(loc="outside right center", title=title, title_fontsize=8)
     return figure
+
+
+def _plain(text: str) -> str:
+    return text.replace("$", r"\$")  # matplotlib would read math between dollars
 
 
 def _words(name: str) -> str:
