@@ -110,6 +110,19 @@ def test_packed_images_are_those_of_the_source(name: str, tmp_path: Path, monkey
             load_test_images(str(out), SIZE)
 
 
+def test_a_packed_folder_has_the_names_of_its_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A class has a name that is not UTF-8; beside the data set `mnist` lies a folder of this name."""
+    save_folder(tmp_path / "mnist")
+    for split in ("train", "test"):
+        (tmp_path / "mnist" / split / "cats").rename(tmp_path / "mnist" / split / "c\udcff")
+    monkeypatch.setattr(image_set, "read_mnist", lambda _: (torch.zeros(4, 28, 28, dtype=torch.uint8), torch.arange(4)))
+    for source, current, classes in ((".", "mnist", ("c\\udcff", "dogs")), ("mnist", ".", ())):
+        monkeypatch.chdir(tmp_path / current)
+        pack_images(source, tmp_path / source / "packed", 28)
+        record = open_packed(tmp_path / source / "packed", "images")
+        assert (record.name, record.classes) == ("mnist", classes)
+
+
 def test_packed_sequences_are_those_of_the_file(
     packed_series: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

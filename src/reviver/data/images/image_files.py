@@ -104,7 +104,13 @@ def class_folders(folder: Path) -> list[str]:
     if is_packed(folder):
         return list(open_packed(folder, "images").classes)
     root = folder / "train" if _has_splits(folder) else folder
-    return sorted({*_class_names(_find_images(root), root)} - {""}) if folder.is_dir() else []
+    names = sorted({*_class_names(_find_images(root), root)} - {""}) if folder.is_dir() else []
+    return list(map(printable, names))
+
+
+def printable(name: str) -> str:
+    """Return the name of a file or folder with escapes for what is not UTF-8."""
+    return name.encode(errors="backslashreplace").decode()
 
 
 def read_pixels(path: Path) -> np.ndarray[Any, np.dtype[np.uint8]]:

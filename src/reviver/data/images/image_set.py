@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from reviver.data.images.image_files import find_image_files, read_images
+from reviver.data.images.image_files import find_image_files, printable, read_images
 from reviver.data.images.mnist import read_mnist
 from reviver.data.images.named import DATA_SETS, read_data_set
 from reviver.data.packed.folder import REMEDY, is_packed, map_array, open_packed
@@ -30,7 +30,9 @@ from reviver.files.npz import MAX_ARRAY_BYTES, map_npy, npz_names, read_npz
 MAX_LABEL = 2**16 - 1
 CHUNK_BYTES = 1 << 25
 """Size of the images that are read and resized at a time, which bounds the memory."""
-SOURCES = f"mnist, {', '.join(DATA_SETS)}, an IDX folder, an image folder, an .npz or an .npy"
+NAMES = ("mnist", *DATA_SETS)
+"""Names of data sets, which come before files of these names."""
+SOURCES = f"{', '.join(NAMES)}, an IDX folder, an image folder, an .npz or an .npy"
 """Sources of images, for messages."""
 LABELED_SOURCES = (
     "give an IDX folder with labels, an image folder with a folder per class, an .npz with labels, or a name"
@@ -134,7 +136,7 @@ def from_pixels(pixels: Tensor) -> Tensor:
 def find_source(source: str, image_size: int, split: str) -> ImageSource:
     """Return the images of a split, `train` or `test`, as `load_images` and `load_test_images` read them."""
     path = Path(source)
-    if source == "mnist" or source in DATA_SETS:
+    if source in NAMES:
         images, labels = read_mnist(split) if source == "mnist" else read_data_set(source, split)
         return _from_array(source, images.numpy()[:, None], labels, image_size)
     if is_packed(path):
@@ -150,7 +152,7 @@ def find_source(source: str, image_size: int, split: str) -> ImageSource:
 
 def _load(source: str, image_size: int, split: str) -> ImageSet:
     path = Path(source)
-    if source != "mnist" and source not in DATA_SETS and is_packed(path):
+    if source not in NAMES and is_packed(path):
         return _map_packed(path, image_size, split)
     if path.suffix == ".npy" and path.is_file() and path.stat().st_size > MAX_ARRAY_BYTES:
         problem = f"it has {path.stat().st_size} bytes, the limit is {MAX_ARRAY_BYTES}"
@@ -210,16 +212,16 @@ def _find_idx(folder: Path, size: int, split: str) -> ImageSource | None:
     if not found and split == "test":
         raise DataError(f"data: {folder} has no test images to compare with; put t10k-images-idx3-ubyte into it")
     images, labels = read_idx_images((found or paths)[0])
-    return _from_array(folder.name, images.numpy()[:, None], labels, size)
+    return _from_array(printable(folder.absolute().name), images.numpy()[:, None], labels, size)
 
 
 def _find_folder(folder: Path, size: int, split: str) -> ImageSource:
     paths, channels, labels = find_image_files(folder, split)
     shape = (len(paths), channels, size, size)
-    _check_count(folder.name, shape)
+    _check_count(str(folder), shape)
     rows = max(1, CHUNK_BYTES // prod(shape[1:]))
     chunks = (read_images(paths[start : start + rows], shape[1:]) for start in range(0, len(paths), rows))
-    return ImageSource(folder.name, shape, labels, chunks)
+    return ImageSource(printable(folder.absolute().name), shape, labels, chunks)
 
 
 def _find_arrays(path: Path, size: int, split: str) -> ImageSource:

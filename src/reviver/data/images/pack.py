@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 
 from reviver.data.images.image_files import class_folders
-from reviver.data.images.image_set import find_source
+from reviver.data.images.image_set import NAMES, find_source
 from reviver.data.packed.folder import Chunks, refuse_existing, write_packed
 from reviver.errors import DataError
 
@@ -23,7 +23,7 @@ def pack_images(source: str, out: Path, image_size: int = 28, *, progress: bool 
     """
     refuse_existing(out)
     name, arrays = _read(source, image_size, "train")
-    classes = class_folders(Path(source)) if "labels" in arrays else []
+    classes = class_folders(Path(source)) if "labels" in arrays and source not in NAMES else []
     try:
         _, test = _read(source, image_size, "test")
         if test["images"][0][1:] == arrays["images"][0][1:]:
