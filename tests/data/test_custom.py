@@ -14,7 +14,7 @@ import torch
 from reviver import load
 from reviver.cli import main
 from reviver.data.sequences.reader import read_sequences
-from reviver.data.sequences.task import CustomTask, DataRecord
+from reviver.data.sequences.task import CustomTask
 from reviver.errors import ConfigError, DataError, RunFolderError
 from reviver.runs.folder import RunFolder
 from reviver.settings.lstm import LSTMConfig
@@ -145,8 +145,8 @@ def test_a_damaged_data_record_is_refused(run: RunFolder, tmp_path: Path) -> Non
         ("standardization", {"mean": [1.0, 2.0], "scale": [1.0]}, "must have as many means as scales, got 2 and 1"),
     ):
         changed = record["data"] | {name: value}
-        with pytest.raises(DataError, match=f"{re.escape(problem)}.*; restore run.json or train again$"):
-            DataRecord.from_json(changed)
+        with pytest.raises(DataError, match=rf"run\.json: .*{re.escape(problem)}; restore it or train again$"):
+            CustomTask(CONFIG, changed)
         (tmp_path / "run.json").write_text(json.dumps({**record, "data": changed}))
         with pytest.raises(RunFolderError, match=rf"run\.json: .*{re.escape(problem)}"):
             load(tmp_path)

@@ -1,7 +1,6 @@
 """Errors of files, in one line each: what is wrong with which file, and what to do."""
 
 import errno
-import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,4 +46,4 @@ def damaged_run_file(location: object, problem: object) -> RunFolderError:
 
 def damaged_data_file(path: Path, problem: str, remedy: str = DATA_REMEDY) -> DataError:
     """Return the error of a damaged data file."""
-    return DataError(f"{path}: {textwrap.shorten(problem, 200)}; {remedy}")
+    return DataError(f"{path}: {one_line(problem)}; {remedy}")

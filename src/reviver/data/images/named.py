@@ -11,7 +11,6 @@ import importlib
 import logging
 import os
 import sys
-import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +22,7 @@ from reviver.errors import DataError
 from reviver.files.cache import cache_folder
 from reviver.files.errors import damaged_data_file
 from reviver.files.idx import labels_path, read_idx_images
+from reviver.text import one_line
 
 _log = logging.getLogger(__name__)
 
@@ -115,7 +115,7 @@ def _download(name: str, data_set: NamedDataSet, prefix: str) -> Path:
             getattr(datasets, data_set.torchvision)(data_folder(), download=True, **data_set.arguments)
         found, reason = _find(data_set, prefix), "torchvision downloaded other files"
     except Exception as error:  # the network, an archive or another torchvision may raise errors of any type
-        found, reason = None, textwrap.shorten(str(error), 100)
+        found, reason = None, one_line(error, 100)
     if found is None:
         raise DataError(
             f"data: {name} is not in {_raw_folder(data_set)} and cannot be downloaded ({reason}); put "

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 import torch
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from reviver.data.packed.folder import is_packed
 from reviver.data.sequences.examples import Examples, PackedExamples, PackedTable
@@ -22,10 +22,11 @@ from reviver.data.sequences.standardization import Standardization
 from reviver.data.sequences.table import SequenceTable
 from reviver.data.tasks.task import Sequences, SplitName, Task
 from reviver.errors import ConfigError, DataError
+from reviver.files.json import validate_record
 from reviver.files.read import open_file
 from reviver.settings.fields import Count
 from reviver.settings.lstm import LSTMConfig
-from reviver.settings.validation import JSON_LIST, Record, find_problem
+from reviver.settings.validation import JSON_LIST, Record
 
 
 class DataRecord(Record):
@@ -62,20 +63,6 @@ class DataRecord(Record):
             classes = class_indices(table, self.classes)
         return Examples(self.standardization.apply(table.x, table.lengths), table.lengths, classes)
 
-    @classmethod
-    def from_json(cls, value: object) -> Self:
-        """Return the record of the entry `data` of a run.json.
-
-        Raises:
-            DataError: if a key is wrong; the message names the first one.
-        """
-        try:
-            return cls.model_validate(value)
-        except ValidationError as error:
-            problem = find_problem(error, tuple(cls.model_fields))
-            path = ".".join(filter(None, ("data", problem.field)))
-            raise DataError(f"{path} {problem.text}; restore run.json or train again") from error
-
 
 class CustomTask(Task):
     """Classification of the sequences in the file or packed folder `config.data`, with a stratified random split.
@@ -94,7 +81,7 @@ class CustomTask(Task):
         if record is None:
             self.data, self._splits = _load(config)
         else:
-            self.data = DataRecord.from_json(record)
+            self.data = validate_record(DataRecord, record, Path("run.json"), "restore it or train again", "data")
         self.data_record = self.data.model_dump(mode="json")
         self.input_size = len(self.data.standardization.mean)
         self.output_size = len(self.data.classes)
