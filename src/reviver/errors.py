@@ -4,6 +4,9 @@ Every error that a user can cause or fix is a `ReviverError`. Its message is one
 remedy. `exit_code` is the exit code of the command line.
 """
 
+import importlib
+from types import ModuleType
+
 
 class ReviverError(Exception):
     """Base of all errors that a user can cause or fix."""
@@ -67,3 +70,11 @@ class Interrupted(ReviverError):
     def __init__(self, message: str, signal_number: int = 2) -> None:  # the default lets it be pickled
         super().__init__(message)
         self.exit_code = 128 + signal_number
+
+
+def import_library(name: str, problem: str, field: str = "") -> ModuleType:
+    """Return an optional library; raise a `ConfigError`, which begins with `problem`, if it is not installed."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise ConfigError(f"{problem}: pip install {name}", field=field) from error

@@ -1,11 +1,10 @@
 """Folders of pretrained models: a local one, or a copy of a repository of the Hugging Face Hub."""
 
-import importlib
 import re
 from pathlib import Path
 from typing import Any, Self, TypedDict, Unpack
 
-from reviver.errors import ConfigError, DataError
+from reviver.errors import DataError, import_library
 from reviver.text import one_line, short_repr
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
@@ -66,12 +65,8 @@ def find_folder(source: str | Path, **download: Unpack[DownloadKeywords]) -> Pat
             f"source must be a folder with {CONFIG} and {WEIGHTS}, or the id of a repository such as user/name, got "
             f"{short_repr(str(source))}"
         )
-    try:
-        hub = importlib.import_module("huggingface_hub")
-    except ImportError as error:
-        raise ConfigError(
-            f"{source}: there is no such folder; to download the repository of this id, pip install huggingface_hub"
-        ) from error
+    problem = f"{source}: there is no such folder; downloading the repository of this id needs huggingface_hub"
+    hub = import_library("huggingface_hub", problem)
     try:
         return Path(hub.snapshot_download(source, **download, allow_patterns=[CONFIG, WEIGHTS]))
     except Exception as error:  # the library and its HTTP client raise errors of many types

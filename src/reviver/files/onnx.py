@@ -3,10 +3,8 @@
 The library `onnx` is imported when a graph is made, so that only those who export need it.
 """
 
-import importlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
@@ -14,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from reviver.errors import ConfigError
+from reviver.errors import ConfigError, import_library
 from reviver.files.atomic import atomic_write
 from reviver.settings.validation import check
 from reviver.version import __version__
@@ -50,7 +48,7 @@ class Graph:
     """
 
     def __init__(self, opset: int | None = None) -> None:
-        self._onnx = import_onnx()
+        self._onnx = import_library("onnx", "format onnx needs the library onnx", "format")
         self.opset = MIN_OPSET if opset is None else opset
         self.inputs: list[Port] = []
         self.outputs: list[Port] = []
@@ -149,14 +147,6 @@ class Graph:
     def _value_info(self, port: Port) -> Any:
         kind = self.element_type(port.dtype)
         return self._onnx.helper.make_tensor_value_info(port.name, kind, port.shape, doc_string=port.description)
-
-
-def import_onnx() -> ModuleType:
-    """Return the module `onnx`; raise `ConfigError` if it is not installed."""
-    try:
-        return importlib.import_module("onnx")
-    except ImportError as error:
-        raise ConfigError("format onnx needs the library onnx: pip install onnx", field="format") from error
 
 
 def write_model(model: Any, path: Path) -> None:

@@ -19,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-from reviver.errors import ConfigError, ReviverError
+from reviver.errors import ConfigError, ReviverError, import_library
 from reviver.files.atomic import make_folder
 from reviver.files.errors import explain_write_errors
 from reviver.sweep.cell import Ended
@@ -117,7 +117,10 @@ class RayEngine:
 
     def __init__(self, jobs: int | None = None, threads: int | None = None, address: str | None = None) -> None:
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # read at the import and by the processes that Ray starts
-        self._ray = ray = import_library("ray", "ray")
+        self._ray: Any = import_library(
+            "ray", "engine ray needs the library ray, the extra ray of reviver-nn", "engine"
+        )
+        ray = self._ray
         found = ("WorkerCrashedError", "NodeDiedError", "OutOfMemoryError", "TaskCancelledError")
         self.died: tuple[type[Exception], ...] = tuple(getattr(ray.exceptions, name) for name in found)
         # Without an address Ray would join whatever cluster it finds.
@@ -186,7 +189,8 @@ class SlurmEngine:
     def __init__(
         self, sweep_folder: Path, jobs: int | None = None, threads: int | None = None, options: Mapping[str, Any] = {}
     ) -> None:
-        submitit = import_library("submitit", "slurm")
+        problem = "engine slurm needs the library submitit, the extra slurm of reviver-nn"
+        submitit: Any = import_library("submitit", problem, "engine")
         self.died: tuple[type[Exception], ...] = (submitit.core.utils.UncompletedJobError,)
         self._refused = (submitit.core.utils.FailedJobError, OSError)
         options = {"cluster": "slurm", "name": "reviver", "timeout_min": 60} | dict(options)
@@ -238,20 +242,6 @@ class SlurmEngine:
 
 def _call_in_job(call: Call) -> Ended:
     """Call in a job. The signal that Slurm sends before the time of a job is over lets the cell save and stop."""
-    number = signal.Signals[f"SIG{import_library('submitit', 'slurm').JobEnvironment.USR_SIG}"]
+    number = signal.Signals[f"SIG{importlib.import_module('submitit').JobEnvironment.USR_SIG}"]
     signal.signal(number, lambda *_: signal.raise_signal(signal.SIGTERM))  # submitit would end the process
     return call()
-
-
-def import_library(name: str, extra: str) -> Any:
-    """Return the library of an engine; `extra` is the name of engine and extra.
-
-    Raises:
-        ConfigError: if the library is not installed.
-    """
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        remedy = f"pip install {name}, or in a clone pip install '.[{extra}]'"
-        problem = f"engine {extra} needs the library {name}, the extra {extra} of reviver-nn: {remedy}"
-        raise ConfigError(problem, field="engine") from error

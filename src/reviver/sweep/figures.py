@@ -38,16 +38,16 @@ def summary_figure(summary: Row) -> Figure:
         for number, ((label, points), (color, marker, dashes)) in enumerate(zip(chosen, STYLES, strict=False)):
             # Beside each other where there are no lines, so that error bars do not cover each other.
             offset = 0.1 * (number - (len(chosen) - 1) / 2)
-            places = [
+            places = (
                 row[horizontal] if numeric else names.index(show(row.get(horizontal, ""))) + offset for row in points
-            ]
-            placed = sorted(zip(places, points, strict=True), key=lambda point: point[0])
-            x, means, spreads = zip(*((place, row["mean"], row["std"] or 0.0) for place, row in placed), strict=True)
+            )
+            x, rows = zip(*sorted(zip(places, points, strict=True), key=lambda point: point[0]), strict=True)
+            means, spreads = zip(*((row["mean"], row["std"] or 0.0) for row in rows), strict=True)
             panel.errorbar(
                 x, means, spreads if any(spreads) else None, capsize=2.5, elinewidth=0.9, markersize=4.5,
                 label=_plain(label), color=color, marker=marker, linestyle=dashes if numeric else "none",
             )  # fmt: skip
-            for place, row in placed:
+            for place, row in zip(x, rows, strict=True):
                 if row is summary["best"] and len(settings) > 1:
                     panel.plot(place, row["mean"], "ko", markersize=11, fillstyle="none", markeredgewidth=0.8)
         values = sorted({setting[horizontal] for setting in settings}) if numeric else []

@@ -55,7 +55,6 @@ def read_sequences(
         ConfigError: if both columns have the same name.
         DataError: if the file is missing, malformed or too large, or pyarrow, which reads .parquet, is not installed.
     """
-    path = Path(path)
     if labeled and sequence_column == label_column:
         raise ConfigError(
             f"label_column must not be sequence_column, got {short_repr(label_column)} for both; name another column",
