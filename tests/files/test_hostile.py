@@ -236,7 +236,7 @@ SIZES = {
         "length_factor must give at most 10000 lengths"),
     "latent_size": ("gan", {"config": {"latent_size": 10**12}}, r"layers\.0\.weight has the shape \[128, 4\], not"),
     "packing": ("gan", {"config": {"packing": 10**9, "batch_size": 10**9}}, r"layers\.0\.weight has the shape \[512, 36\], not"),
-    "no custom data": ("custom", {"data": None}, r"run\.json: has no entry data; the file is damaged, restore"),
+    "no custom data": ("custom", {"data": None}, r"run\.json: data: must be an object, got None; the file is damaged, restore"),
     "classes": ("gan", {"config": {"conditional": True}, "data": {"num_classes": 10**12}}, "num_classes must be at most 1000, got 10+"),
     "channels": ("custom", {"data": {"standardization": {"mean": [0.5] * 9999, "scale": [1] * 9999}}}, "weight_ih_l0 has the shape"),
 }  # fmt: skip

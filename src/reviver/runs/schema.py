@@ -157,7 +157,7 @@ def position_model(extra: type[Extra]) -> type[Position]:
     return Position if extra is Extra else create_model("Position", __base__=Position, extra=(extra, ...))
 
 
-def validate(model: type[Record], value: Mapping[str, Any], location: object) -> None:
+def validate(model: type[Record], value: object, location: object) -> None:
     """Raise `RunFolderError`, naming `location` and the first invalid key, unless the JSON object `value` fits `model`."""
     try:
         model.model_validate(value)

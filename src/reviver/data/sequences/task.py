@@ -22,7 +22,6 @@ from reviver.data.sequences.standardization import Standardization
 from reviver.data.sequences.table import SequenceTable
 from reviver.data.tasks.task import Sequences, SplitName, Task
 from reviver.errors import ConfigError, DataError
-from reviver.files.json import validate_record
 from reviver.files.read import open_file
 from reviver.settings.fields import Count
 from reviver.settings.lstm import LSTMConfig
@@ -72,7 +71,7 @@ class CustomTask(Task):
     standardizes the sequences of another table, see `DataRecord.examples`.
 
     Raises:
-        DataError: if the record or the file is malformed.
+        DataError: if the file is malformed.
     """
 
     def __init__(self, config: LSTMConfig, record: Mapping[str, Any] | None = None) -> None:
@@ -81,7 +80,7 @@ class CustomTask(Task):
         if record is None:
             self.data, self._splits = _load(config)
         else:
-            self.data = validate_record(DataRecord, record, Path("run.json"), "restore it or train again", "data")
+            self.data = DataRecord.model_validate(record)
         self.data_record = self.data.model_dump(mode="json")
         self.input_size = len(self.data.standardization.mean)
         self.output_size = len(self.data.classes)

@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from reviver.data.sequences.task import DataRecord
 from reviver.data.tasks.build import build_task
 from reviver.data.tasks.task import Task
 from reviver.errors import ConfigError, DataError, RunFolderError
-from reviver.files.errors import damaged_run_file
 from reviver.runs.checkpoint import build_trained, checkpoint_step, find_checkpoint
 from reviver.runs.devices import choose_device
 from reviver.runs.folder import RunFolder
+from reviver.runs.schema import validate
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.validation import check
 from reviver.train.lstm.training import Network, build_network
@@ -42,8 +43,8 @@ def load_lstm(folder: RunFolder, checkpoint: str | None = None, device: str = "c
     config = folder.read_config(LSTMConfig)
     if checkpoint is None:
         checkpoint = "last" if config.patience is None else "best"
-    if config.task == "custom" and folder.record.get("data") is None:
-        raise damaged_run_file(folder.record_path, "has no entry data")
+    if config.task == "custom":
+        validate(DataRecord, folder.record.get("data"), f"{folder.record_path}: data")
     try:
         task = build_task(config, folder.record.get("data"))
         path = find_checkpoint(folder.checkpoints, checkpoint)
