@@ -107,9 +107,7 @@ def test_a_closed_pipe_is_no_error_and_a_full_output_device_is_reported(tmp_path
     assert errors.startswith("error: output: No space left on device")
 
 
-def test_progress_shows_names_and_numbers_as_they_are(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_names_and_counts_in_full(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     with progress.ProgressBar("rates[/b]", 1, "cells", visible=True):
         pass

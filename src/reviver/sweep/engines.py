@@ -117,10 +117,8 @@ class RayEngine:
 
     def __init__(self, jobs: int | None = None, threads: int | None = None, address: str | None = None) -> None:
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # read at the import and by the processes that Ray starts
-        self._ray: Any = import_library(
-            "ray", "engine ray needs the library ray, the extra ray of reviver-nn", "engine"
-        )
-        ray = self._ray
+        problem = "engine ray needs the library ray, the extra ray of reviver-nn"
+        self._ray = ray = cast("Any", import_library("ray", problem, "engine"))
         found = ("WorkerCrashedError", "NodeDiedError", "OutOfMemoryError", "TaskCancelledError")
         self.died: tuple[type[Exception], ...] = tuple(getattr(ray.exceptions, name) for name in found)
         # Without an address Ray would join whatever cluster it finds.
@@ -141,9 +139,8 @@ class RayEngine:
             if address is None:
                 raise ReviverError(f"Ray could not be started: {one_line(error)}") from error
             remedy = "give HOST:PORT of its head node, or auto where ray start --head was called"
-            raise ConfigError(
-                f"address {address!r} has no Ray cluster ({one_line(error)}); {remedy}", "address"
-            ) from error
+            problem = f"address {address!r} has no Ray cluster ({one_line(error)})"
+            raise ConfigError(f"{problem}; {remedy}", "address") from error
         with suppress(AttributeError):  # no setting turns off what Ray prints to stdout about every worker that dies
             ray._private.worker._worker_logs_enabled = False
         cpus = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
