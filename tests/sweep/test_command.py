@@ -51,14 +51,18 @@ def test_a_sweep_has_all_combinations_once_and_seeds_change_fastest() -> None:
     assert zipped == [{"d": d, "e": e, "seed": seed} for d, e in ((5, 6), (10, 12)) for seed in (3, 5)]
 
 
-def test_options_become_words_of_the_command_line(tmp_path: Path) -> None:
-    assert to_words("lstm train", {"curriculum": True, "learning_rate": 1e-3, "seed": 2}, tmp_path) == [
-        *("lstm", "train", "--curriculum=true", "--learning-rate=0.001", "--seed=2"),
-        *(f"--out={tmp_path / 'run'}", "--json", "--quiet"),
-    ]
-    assert to_words("gan sample", {"run": "g", "class": [3, 5]}, tmp_path) == [
-        *("gan", "sample", "g", "--class=3", "--class=5", f"--out={tmp_path / 'grid.png'}", "--json", "--quiet"),
-    ]
+def test_options_become_words_of_the_command_line_which_writes_into_the_folder_of_its_cell() -> None:
+    for command, settings, words in (
+        ("lstm train", {"curriculum": True, "max_norm": 1e-3}, "--curriculum=true --max-norm=0.001 --out=c/run"),
+        ("gan sample", {"run": "g", "class": [3, 5]}, "g --class=3 --class=5 --out=c/grid.png"),
+        ("lstm predict", {"digits": "1", "run": "l"}, "l 1"),
+        ("lstm predict", {"digits": "a.csv", "run": "l"}, "l a.csv --out=c/predictions.csv"),
+        ("export", {"format": "onnx", "run": "l"}, "l --format=onnx --out=c/model.onnx"),
+        ("export", {"format": "hub", "run": "l"}, "l --format=hub --out=c/model"),
+        ("plot", {"run": "l"}, "l --out=c"),
+        ("data pack", {"source": "x"}, "x --out=c/packed"),
+    ):
+        assert to_words(command, settings, Path("c")) == [*f"{command} {words}".split(), "--json", "--quiet"]
 
 
 WRONG = {

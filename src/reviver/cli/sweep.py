@@ -159,23 +159,28 @@ def run_command(
 def to_words(command: str, settings: Mapping[str, Any], folder: Path) -> list[str]:
     """Return the command line of a cell, which writes into its folder. Raise ConfigError if an option is unknown."""
     known = find_options(command)
-    positional: list[str] = []
-    named: list[str] = []
-    for name, value in settings.items():
+    words = command.split()
+    for name in settings:
         if name not in known:
             raise ConfigError(f"{name} is unknown; {did_you_mean(name, known) or 'see --help of the command'}")
-        words = [str(word).lower() if isinstance(word, bool) else str(word) for word in _as_list(value)]
-        is_option = known[name].name.startswith("-")
-        (named if is_option else positional).extend(
-            f"{known[name].name}={word}" if is_option else word for word in words
-        )
-    default = known["out"].field_info.default if "out" in known else None
+    for name in sorted(settings, key=[*known].index):  # positional arguments in their order
+        option = known[name].name
+        for value in _as_list(settings[name]):
+            word = str(value).lower() if isinstance(value, bool) else str(value)
+            words.append(f"{option}={word}" if option.startswith("-") else word)
+    outputs = {
+        "data pack": "packed",
+        "export": "model.onnx" if settings.get("format") == "onnx" else "model",
+        "lstm predict": "predictions.csv" if Path(str(settings.get("digits"))).suffix else None,  # None for digits
+        "plot": ".",
+    }
+    output = outputs.get(command, known["out"].field_info.default if "out" in known else None)
     if tuple(command.split()) in PRESETS:
         path = folder / "run"
-        named += [f"--out={path}", *(["--resume"] if (path / "run.json").exists() else [])]
-    elif isinstance(default, str):
-        named.append(f"--out={folder / Path(default).name}")
-    return [*command.split(), *positional, *named, "--json", "--quiet"]
+        words += [f"--out={path}", *(["--resume"] if (path / "run.json").exists() else [])]
+    elif isinstance(output, str):
+        words.append(f"--out={folder / Path(output).name}")
+    return [*words, "--json", "--quiet"]
 
 
 def find_options(command: str) -> dict[str, Argument]:
