@@ -3,7 +3,9 @@
 Figures do not use pyplot, so they need no display and leave no global state behind.
 """
 
+import logging
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -26,11 +28,13 @@ from reviver.errors import ConfigError
 from reviver.files.atomic import atomic_write
 from reviver.files.errors import explain_write_errors
 from reviver.settings.validation import check
+from reviver.text import one_line
 
 FORMATS = ("pdf", "svg", "png")
 TRAIN_COLOR, VALIDATION_COLOR, THIRD_COLOR, CHANCE_COLOR, INK, SHADE = "C0", "C1", "C2", "C3", "C8", "C9"
 """Entries of the color cycle, which are other colors on a dark background; the first four differ in grayscale and with
 color blindness."""
+_log = logging.getLogger(__name__)
 _style: ContextVar[tuple[float | None, float | None, bool]] = ContextVar("_style", default=(None, None, False))
 """Width, font size and whether the background is dark, see `figure_style`."""
 
@@ -94,8 +98,11 @@ def save_figure(figure: Figure, path: Path) -> None:
     width, height = figure.get_size_inches()
     new_width = _style.get()[0] or width
     figure.set_size_inches(new_width, height * new_width / width)
-    with styled():
+    with styled(), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
         figure.savefig(content, format=kind, metadata=dates[kind])
+    if caught:  # such as for a name in a script that the font lacks
+        _log.warning("%s: %s", path, one_line("; ".join(dict.fromkeys(str(warning.message) for warning in caught))))
     with atomic_write(path) as temporary:
         temporary.write_bytes(content.getvalue())
 

@@ -1,6 +1,7 @@
 """What all figures share: files, sizes and the dark background; and the figures that `reviver plot` makes of a run."""
 
 import json
+import re
 import shlex
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from PIL import Image
 from reviver.cli.app import main
 from reviver.errors import ConfigError, RunFolderError
 from reviver.figures import FORMATS, check_figure_path, figure_style, save_figure, styled
+from reviver.show.gan_figures import loss_curves
 from reviver.show.lstm_figures import learning_curves
 
 METRICS = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
@@ -42,6 +44,21 @@ def test_width_font_size_and_background(tmp_path: Path) -> None:
     assert sizes == {"page": 9, "slide": 18}
     assert corners["page"] == 255
     assert corners["slide"] < 40
+
+
+def test_losses_below_zero_single_points_and_missing_glyphs_are_shown(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = ("generator_loss", "discriminator_loss", "probability_real", "probability_fake")
+    losses, _ = loss_curves([{"epoch": 1, **dict.fromkeys(names, -1.0)}], "wasserstein").axes
+    assert losses.get_ylabel() == "wasserstein loss"
+    assert losses.get_ylim()[0] < -1
+    for axes in (losses, learning_curves([RUNS[0][:1]]).axes[0]):
+        assert axes.lines[0].get_marker() == "o"
+    figure = Figure()
+    figure.suptitle("日本")
+    save_figure(figure, tmp_path / "a.pdf")
+    assert re.fullmatch(r".*a.pdf: Glyph .* missing from font.*; Glyph .*", caplog.messages[0])
 
 
 def test_the_path_of_a_figure_is_checked_first(tmp_path: Path) -> None:

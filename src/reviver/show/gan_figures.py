@@ -138,8 +138,11 @@ def projection_figure(targets: Tensor, projections: Tensor, errors: Sequence[flo
 
 
 @styled()
-def loss_curves(records: Records) -> Figure:
-    """Plot the losses of both networks, and the mean outputs of D, over the epochs; `records` are of metrics.jsonl."""
+def loss_curves(records: Records, loss: str = "non-saturating") -> Figure:
+    """Plot the losses of both networks, and the mean outputs of D, over the epochs; `records` are of metrics.jsonl.
+
+    `loss` is the setting of the run. The name cross-entropy and the equilibrium belong to the default.
+    """
     figure = Figure()
     losses, outputs = figure.subplots(1, 2)
     for axes, name, color, label in (
@@ -148,9 +151,14 @@ def loss_curves(records: Records) -> Figure:
         (outputs, "probability_real", TRAIN_COLOR, "real images, D(x)"),
         (outputs, "probability_fake", VALIDATION_COLOR, "generated images, D(G(z))"),
     ):
-        axes.plot(_column(records, "epoch"), _column(records, name), color=color, label=label)
-    outputs.axhline(EQUILIBRIUM, color=CHANCE_COLOR, linestyle=":", linewidth=1.2, label="equilibrium")
-    losses.set(title="Loss", ylabel="cross-entropy", ylim=(0, None))
+        marker = "o" if len(records) == 1 else ""  # a line of one point is invisible
+        axes.plot(_column(records, "epoch"), _column(records, name), color=color, marker=marker, label=label)
+    is_default = loss == "non-saturating"
+    if is_default:
+        outputs.axhline(EQUILIBRIUM, color=CHANCE_COLOR, linestyle=":", linewidth=1.2, label="equilibrium")
+    losses.set(title="Loss", ylabel="cross-entropy" if is_default else f"{loss} loss")
+    if loss not in ("hinge", "wasserstein"):  # these may be negative
+        losses.set_ylim(0, None)
     outputs.set(title="Discriminator output", ylabel="probability of being real", ylim=(0, 1))
     for axes in (losses, outputs):
         axes.set_xlabel("epoch")

@@ -61,7 +61,8 @@ def learning_curves(
             ("validation", VALIDATION_COLOR, "validation"),
         ):
             values: Values = np.array([[metrics[f"{split}_{name}"] for metrics in run] for run in runs], dtype=float)
-            axes.plot(epochs, values.mean(0), color=color, label=label)
+            marker = "o" if len(epochs) == 1 else ""  # a line of one point is invisible
+            axes.plot(epochs, values.mean(0), color=color, marker=marker, label=label)
             if len(runs) > 1:
                 _fill_band(axes, epochs, values.mean(0), values.std(0, ddof=1), color, limit)
     for axes, level in ((loss, baseline), (accuracy, chance)):
