@@ -174,6 +174,7 @@ def interpolate(
     from reviver.show import gan_figures as figures
 
     check_figure_path(Path(out))
+    options.check_not_read(out, *filter(None, (chosen.from_image, chosen.to_image)))
     if num_pairs is not None and not metrics:
         raise ConfigError("num_pairs needs --metrics; add it, or leave out num_pairs", field="num_pairs")
     chosen.check()
@@ -233,6 +234,7 @@ def project(
     from reviver.show import gan_figures as figures
 
     check_figure_path(Path(out))
+    options.check_not_read(out, *images)
     loaded, seed = options.open_gan(run, common.device, seed)
     targets, projection = inversion.project_files(loaded.generator, [Path(name) for name in images], seed)
     errors = projection.errors.tolist()

@@ -222,7 +222,9 @@ def predict(
     check_order(run, digits)
     loaded = options.open_lstm(run, checkpoint, common.device)
     if is_file:
-        lstm_data.predict_file(loaded, Path(digits), columns, Path(out or "predictions.csv"), common)
+        out = out or "predictions.csv"
+        options.check_not_read(out, digits)
+        lstm_data.predict_file(loaded, Path(digits), columns, Path(out), common)
         return
     if isinstance(loaded.task, CustomTask):
         raise ConfigError(f"DIGITS must be a .csv, .parquet or .npz file for a run on custom data, got {digits!r}")

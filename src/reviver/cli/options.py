@@ -6,6 +6,7 @@ import functools
 import importlib
 import json
 import logging
+import os
 import shlex
 import shutil
 import sys
@@ -18,6 +19,7 @@ import cyclopts
 from cyclopts import Parameter
 from pydantic import SkipValidation
 
+from reviver.errors import ConfigError
 from reviver.runs.distributed.launch import DEFAULT_TIMEOUT
 from reviver.settings import groups
 from reviver.settings.fields import Positive, Seed, Text
@@ -172,6 +174,12 @@ def expect_time(settings: Any, presets: Mapping[str, Any], seconds: Mapping[str,
             scale = 1 if given.get("curriculum") else settings.epochs / preset.epochs
             return f"this takes about {duration(seconds[name] * scale)} on two cores"
     return "the time that is left will be shown after the first updates"
+
+
+def check_not_read(out: str, *inputs: str) -> None:
+    """Raise ConfigError if `out` is one of the files that the command reads."""
+    if os.path.realpath(out) in map(os.path.realpath, inputs):
+        raise ConfigError(f"out must not be a file that is read, got {out}; choose another --out", field="out")
 
 
 def path_word(path: object) -> str:
