@@ -1,5 +1,6 @@
 """Entry point of `reviver` and `python -m reviver`."""
 
+import io
 import os
 import signal
 import sys
@@ -15,6 +16,8 @@ from reviver.system import STOP_SIGNALS, limit_spinning
 def main() -> None:
     """Run the command line and exit with its code."""
     limit_spinning()
+    if isinstance(sys.stdout, io.TextIOWrapper):  # None if the parent process closed it
+        sys.stdout.reconfigure(errors="replace")  # Latin-1 has no █
     if is_launched():
         for number in STOP_SIGNALS:
             signal.signal(number, stop_outside_training)

@@ -116,6 +116,18 @@ def test_names_and_counts_in_full(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     assert counts == ["1 epoch", "1 epoch", "2.5 epochs", "1234567 epochs"]
 
 
+def test_other_encodings_and_a_closed_stderr_keep_the_output_clean(
+    workspace: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    child = process("lstm predict l '1 2'", workspace, env={**ENVIRONMENT, "PYTHONIOENCODING": "ascii"})
+    output, errors = child.communicate(timeout=60)
+    assert (child.returncode, errors) == (0, "")
+    assert "%  ???" in output
+    monkeypatch.setattr("sys.stderr", None)
+    result = run("lstm predict gone '1 2'")
+    assert (result.code, result.out) == (2, "")
+
+
 def test_a_terminal_shows_a_progress_bar_to_its_end(workspace: Path, tmp_path: Path) -> None:
     reader, terminal = pty.openpty()
     environment = {name: value for name, value in ENVIRONMENT.items() if name not in ("NO_COLOR", "CI", "FORCE_COLOR")}

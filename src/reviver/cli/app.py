@@ -211,7 +211,7 @@ def report_failure(error: BaseException, arguments: Sequence[str]) -> int:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if message and os.environ.get("RANK", "0") == "0":
         kind = "" if exit_code >= INTERRUPTED else "error: "
-        print(f"{kind}{' '.join(message.split())}", file=sys.stderr, flush=True)
+        logging.getLogger("reviver").error("%s%s", kind, " ".join(message.split()))
     if message and is_launched():
         record_failure(error)
     return exit_code

@@ -36,6 +36,7 @@ _REQUIREMENTS = {
     "finite_number": "must be a finite number",
     "bool_type": "must be true or false",
     "string_type": "must be text",
+    "string_unicode": "must be UTF-8",
     "string_too_short": "must not be empty",
     "string_too_long": "must have at most {max_length} characters",
     "string_pattern_mismatch": "must match {pattern}",
@@ -103,7 +104,7 @@ def show_value(value: object) -> str:
     """Return the value of a setting as a user types it: true, none, 0.001."""
     if isinstance(value, bool) or value is None:
         return str(value).lower()
-    return str(value).removesuffix(".0")
+    return str(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 
 def describe_bounds(cls: type, name: str) -> str:
