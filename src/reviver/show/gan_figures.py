@@ -159,7 +159,9 @@ def loss_curves(records: Records, loss: str = "non-saturating") -> Figure:
     losses.set(title="Loss", ylabel="cross-entropy" if is_default else f"{loss} loss")
     if loss not in ("hinge", "wasserstein"):  # these may be negative
         losses.set_ylim(0, None)
-    outputs.set(title="Discriminator output", ylabel="probability of being real", ylim=(0, 1))
+    outputs.set(
+        title="Discriminator output", ylim=(0, 1), ylabel="probability of being real" if is_default else "sigmoid"
+    )
     for axes in (losses, outputs):
         axes.set_xlabel("epoch")
         axes.legend()

@@ -36,7 +36,7 @@ const KNOWN = [
       { key: "generator_loss", name: "generator G" },
       { key: "discriminator_loss", name: "discriminator D" },
     ],
-    note: "The losses show how the networks stand against each other, not how good the images are. If D says ½ of every image, both are ln 2 ≈ 0.69.",
+    note: "The losses show how the networks stand against each other, not how good the images are.",
   },
   {
     id: "probability",
@@ -150,6 +150,8 @@ function wordsFor(content, id) {
     if (id === "lstm-loss") return { yLabel: content.target === "number" ? "squared error" : "cross-entropy, nats" };
     return {};
   }
+  if (id === "gan-loss" && content.isLogOdds)
+    return { note: `${KNOWN[0].note} If D says ½ of every image, both are ln 2 ≈ 0.69.` };
   if (id !== "probability" || content.isLogOdds) return {};
   return {
     title: "Mean sigmoid of D's output",
