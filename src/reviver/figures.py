@@ -41,11 +41,7 @@ _style: ContextVar[tuple[float | None, float | None, bool]] = ContextVar("_style
 
 @contextmanager
 def figure_style(*, width: float | None = None, font_size: float | None = None, dark: bool = False) -> Iterator[None]:
-    """Plot and save figures inside with another width in inches, font size in points, or a dark background.
-
-    Raises:
-        ConfigError: if a size is out of range.
-    """
+    """Plot and save figures inside with another width in inches, font size in points, or a dark background."""
     check("figure_width", width, Annotated[float, Field(ge=2, le=40)] | None)
     check("font_size", font_size, Annotated[float, Field(ge=4, le=60)] | None)
     token = _style.set((width, font_size, dark))
@@ -72,11 +68,7 @@ def check_figure_path(path: Path) -> None:
 
 
 def check_writable(path: Path) -> None:
-    """Check, before a long computation, that a file can be written at `path`.
-
-    Raises:
-        RunFolderError: if it cannot.
-    """
+    """Check, before a long computation, that a file can be written at `path`."""
     with explain_write_errors(path):
         nearest = next(folder for folder in path.absolute().parents if folder.exists())
         is_writable = os.access(nearest, os.W_OK)
@@ -86,12 +78,7 @@ def check_writable(path: Path) -> None:
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Save `figure` atomically in the format of the path's suffix, without a date, so that equal figures are equal files.
-
-    Raises:
-        ConfigError: if the suffix is not that of a supported format.
-        RunFolderError: if the file cannot be written.
-    """
+    """Save `figure` atomically in the format of the path's suffix, without a date, so that equal figures are equal files."""
     kind = _format_of(path)
     dates = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}
     content = BytesIO()  # if matplotlib wrote a PDF to a full disk itself, the file would stay open

@@ -15,6 +15,7 @@ from reviver.errors import ConfigError, RunFolderError
 from reviver.figures import FORMATS, check_figure_path, figure_style, save_figure, styled
 from reviver.show.gan_figures import loss_curves
 from reviver.show.lstm_figures import learning_curves
+from reviver.show.report.collect import GAN_METRICS
 
 METRICS = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
 RUNS = [[{"epoch": epoch, **dict.fromkeys(METRICS, value)} for epoch in (1, 2)] for value in (1.0, 0.5)]
@@ -46,16 +47,13 @@ def test_width_font_size_and_background(tmp_path: Path) -> None:
     assert corners["slide"] < 40
 
 
-def test_losses_below_zero_single_points_and_missing_glyphs_are_shown(
+def test_negative_losses_single_points_and_missing_glyphs_show(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    names = ("generator_loss", "discriminator_loss", "probability_real", "probability_fake")
-    losses, _ = loss_curves([{"epoch": 1, **dict.fromkeys(names, -1.0)}], "wasserstein").axes
-    assert losses.get_ylabel() == "wasserstein loss"
-    assert losses.get_ylim()[0] < -1
-    for axes in (losses, learning_curves([RUNS[0][:1]]).axes[0]):
-        assert axes.lines[0].get_marker() == "o"
-    figure = Figure()
+    losses = loss_curves([{"epoch": 1, **dict.fromkeys(GAN_METRICS, -1.0)}], "wasserstein").axes[0]
+    assert (losses.get_ylabel(), losses.get_ylim()[0] < -1) == ("wasserstein loss", True)
+    figure = learning_curves([RUNS[0][:1]])
+    assert losses.lines[0].get_marker() == figure.axes[0].lines[0].get_marker() == "o"
     figure.suptitle("日本")
     save_figure(figure, tmp_path / "a.pdf")
     assert re.fullmatch(r".*a.pdf: Glyph .* missing from font.*; Glyph .*", caplog.messages[0])

@@ -1,6 +1,7 @@
 """`reviver gan`: train and use the GAN."""
 
 import logging
+import shlex
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,7 +70,7 @@ def train(
         lines.append(f"  evaluation took another {folder.record['eval_seconds']:.1f} s")
     result = {"run": str(folder.path), "seconds": seconds, "last": metrics[0], "scores": scores[0]}
     common.show(result, *lines, f"  grids and training.gif are in {folder.samples}")
-    path = options.path_word(folder.path)
+    path = shlex.quote(str(folder.path))
     uses = [f"gan sample {path}", f"gan interpolate {path}", *([f"gan evaluate {path}"] if scores[0] else [])]
     common.suggest(*(f"reviver {use}" for use in (*uses, f"explore {path}")))
 
@@ -335,7 +336,7 @@ def train_extractor(
     sha256 = train_classifier.save_classifier(classifier, path)
     text = f"{out}: classifies {fraction:.2%} of {len(test_images.images)} test images correctly, sha256 {sha256}"
     common.show({"out": out, "test_accuracy": fraction, "sha256": sha256}, text)
-    common.suggest(f"reviver gan train --data {options.path_word(data)} --extractor {options.path_word(out)}")
+    common.suggest(f"reviver gan train --data {shlex.quote(data)} --extractor {shlex.quote(out)}")
 
 
 def _find_extractor(run: "GANRun", given: str | None) -> tuple[str | None, str | None]:

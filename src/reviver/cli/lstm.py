@@ -1,5 +1,6 @@
 """`reviver lstm`: train and use the LSTM."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -70,7 +71,7 @@ def train(
     if settings.task == "custom" and preset == "original":
         lines.append("  these are the settings of the original; --preset series is made for series of measurements")
     common.show({"run": str(folder.path), **result}, *lines)
-    path = options.path_word(folder.path)
+    path = shlex.quote(str(folder.path))
     uses = {"palindrome": [f"lstm evaluate {path} --length {2 * settings.length}"]}
     if settings.length <= MAX_SUGGESTED_LENGTH:
         half = [str(digit % 10) for digit in range(1, (settings.length + 1) // 2 + 1)]
@@ -241,7 +242,7 @@ def predict(
 def check_order(run: str, digits: str) -> None:
     """Raise ConfigError if the run folder is given in the place of the digits."""
     if not Path(run).is_dir() and Path(digits[:200], "run.json").is_file():
-        raise ConfigError(f"RUN must come before DIGITS: give {options.path_word(digits)} {options.path_word(run)}")
+        raise ConfigError(f"RUN must come before DIGITS: give {shlex.quote(digits)} {shlex.quote(run)}")
 
 
 def curve(

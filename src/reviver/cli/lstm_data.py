@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from reviver.cli import options
 from reviver.errors import ConfigError, DataError
-from reviver.text import count
+from reviver.text import count, one_line
 
 if TYPE_CHECKING:
     from reviver.data.sequences.task import CustomTask
@@ -90,7 +90,7 @@ def custom_task(loaded: "LSTMRun", name: str) -> "CustomTask":
 
 def describe_scores(report: "ClassificationReport") -> list[str]:
     """Return the scores as lines: of all sequences, then of each class, numbered as in the confusion matrix."""
-    width = max(len("class"), *(len(_cut(name)) for name in report.classes))
+    width = max(len("class"), *(len(one_line(name, MAX_NAME)) for name in report.classes))
     digits = max(len(str(len(report.classes))), 2)
     lines = [
         f"  accuracy           {report.accuracy:8.2%}   chance   {report.chance:7.2%}   (most frequent class)",
@@ -102,7 +102,7 @@ def describe_scores(report: "ClassificationReport") -> list[str]:
     for index, score in enumerate(report.scores, 1):
         texts = [f"{value:.2%}" if value is not None else "–" for value in (score.precision, score.recall, score.f1)]
         numbers = f"{score.support:>9}  {texts[0]:>9}  {texts[1]:>8}  {texts[2]:>8}"
-        lines.append(f"  {index:>{digits}}  {_cut(score.name):<{width}}  {numbers}")
+        lines.append(f"  {index:>{digits}}  {one_line(score.name, MAX_NAME):<{width}}  {numbers}")
     if any(None in score for score in report.scores):
         lines.append("  – no sequences: precision of a class never predicted, recall of one not there")
     return lines
@@ -121,7 +121,7 @@ def describe_confusion(report: "ClassificationReport") -> list[str]:
         return lines
     lines = ["  most frequent confusions (the whole matrix: --out confusion.pdf, or --json)"]
     for *names, value in report.confusions()[:MAX_CONFUSIONS]:
-        true, predicted = (f"{_cut(name)} (#{report.classes.index(name) + 1})" for name in names)
+        true, predicted = (f"{one_line(name, MAX_NAME)} (#{report.classes.index(name) + 1})" for name in names)
         lines.append(f"  {value:>{width}}  {true} predicted as {predicted}")
     return lines if len(lines) > 1 else ["  no sequence was confused"]
 
@@ -129,8 +129,3 @@ def describe_confusion(report: "ClassificationReport") -> list[str]:
 def _columns_of(loaded: "LSTMRun", columns: Mapping[str, str | None]) -> dict[str, Any]:
     """Return the columns of a file: those given, otherwise those of the run."""
     return {name: given or getattr(loaded.config, name) for name, given in columns.items()}
-
-
-def _cut(name: str) -> str:
-    """Return the name of a class, cut to `MAX_NAME` characters."""
-    return name if len(name) <= MAX_NAME else name[: MAX_NAME - 1] + "…"

@@ -7,7 +7,6 @@ import importlib
 import json
 import logging
 import os
-import shlex
 import shutil
 import sys
 import textwrap
@@ -180,11 +179,6 @@ def check_not_read(out: str, *inputs: str) -> None:
     """Raise ConfigError if `out` is one of the files that the command reads."""
     if os.path.realpath(out) in map(os.path.realpath, inputs):
         raise ConfigError(f"out must not be a file that is read, got {out}; choose another --out", field="out")
-
-
-def path_word(path: object) -> str:
-    """Return a path as a word of a shell."""
-    return shlex.quote(str(path))
 
 
 @contextlib.contextmanager

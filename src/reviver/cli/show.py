@@ -1,12 +1,13 @@
 """What is made of trained runs: `reviver report`, `plot`, `explore` and `export`."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from reviver.cli import options
-from reviver.cli.options import FLAG, RUN, path_word
+from reviver.cli.options import FLAG, RUN
 from reviver.errors import ConfigError
 from reviver.settings.fields import CountOrZero, Seed, Text
 from reviver.settings.gan_presets import SECONDS
@@ -38,7 +39,7 @@ def report(
         files = make_report(out, full=full, seed=seed, device=common.device, progress=not common.quiet)
     paths = {name: str(path) for name, path in files._asdict().items() if path is not None}
     common.show(paths, *paths.values())
-    common.suggest(*(f"open {path_word(paths[name])} in a browser" for name in ("html", "explorer") if name in paths))
+    common.suggest(*(f"open {shlex.quote(paths[name])} in a browser" for name in ("html", "explorer") if name in paths))
 
 
 def plot(

@@ -93,11 +93,7 @@ def explorer_page(runs: Sequence[Run], *, num_training: int | None = None, with_
 
 
 def write_explorer(runs: Sequence[Run], out: Path, *, num_training: int | None = None, with_data: bool = True) -> Page:
-    """Write the explorer of some runs to `out`, see `build_page`.
-
-    Raises:
-        RunFolderError: if the file cannot be written, too.
-    """
+    """Write the explorer of some runs to `out`, see `build_page`."""
     page = build_page(runs, num_training=num_training, with_data=with_data)
     with atomic_write(out) as temporary:
         temporary.write_text(page.html, encoding="utf-8", newline="")

@@ -14,12 +14,7 @@ from reviver.train.summary import Run
 
 
 def run_figures(run: Run) -> dict[str, Figure]:
-    """Return the figures of a run by their names: `curves`, and of a GAN also `scores` and `samples` where it has them.
-
-    Raises:
-        DataError: if the last grid of samples is damaged.
-        RunFolderError: if the run has no metrics yet.
-    """
+    """Return the figures of a run by their names: `curves`, and of a GAN also `scores` and `samples` where it has them."""
     metrics = run.metrics
     if not metrics:
         raise RunFolderError(f"{run.folder.records_path('metrics')} is empty; continue the run with --resume")

@@ -20,6 +20,7 @@ from reviver.figures import (
     styled,
 )
 from reviver.sweep.curve import NETWORKS
+from reviver.text import one_line
 from reviver.train.lstm.classification import ClassificationReport
 from reviver.train.lstm.evaluation import Evaluation
 
@@ -150,7 +151,7 @@ def confusion_figure(report: ClassificationReport) -> Figure:
     supports = counts.sum(1, keepdims=True)
     fractions = np.divide(counts, supports, out=np.zeros(counts.shape), where=supports > 0)
     C = len(report.classes)
-    names = [name if len(name) <= MAX_NAME else name[: MAX_NAME - 1] + "…" for name in report.classes]
+    names = [one_line(name, MAX_NAME) for name in report.classes]
     labels = [name.replace("$", r"\$") for name in names]  # matplotlib would read math between dollars
     longest = max(map(len, names))
     scale = rcParams["font.size"] / 9

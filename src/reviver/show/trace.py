@@ -108,12 +108,7 @@ def trace(network: LSTMClassifier, x: Tensor, targets: Tensor) -> ClassifierTrac
 
 
 def trace_digits(network: LSTMClassifier, config: LSTMConfig, digits: list[int]) -> ClassifierTrace:
-    """Trace `network` on a palindrome without its last digit; the target is the first digit.
-
-    Raises:
-        ConfigError: if the task of `network` is not `palindrome`.
-        DataError: if there is no digit, one is not from 0 to 9, or there are more than `MAX_STEPS`.
-    """
+    """Trace `network` on a palindrome without its last digit; the target is the first digit."""
     if len(digits) > MAX_STEPS:
         raise DataError(f"digits must be at most {MAX_STEPS} to be plotted, got {len(digits)}")
     x = encode_input(digits, network, config)
@@ -121,11 +116,7 @@ def trace_digits(network: LSTMClassifier, config: LSTMConfig, digits: list[int])
 
 
 def find_layer(lstm: LSTM, layer: int | None = None, direction: str = "forward") -> int:
-    """Return the index in `ClassifierTrace.layers` of a layer, from 1, by default the last, and a direction.
-
-    Raises:
-        ConfigError: if the network has no such layer or direction.
-    """
+    """Return the index in `ClassifierTrace.layers` of a layer, from 1, by default the last, and a direction."""
     layer = lstm.num_layers if layer is None else layer
     check("layer", layer, Annotated[int, Field(ge=1, le=lstm.num_layers)])
     check("direction", direction, Literal[DIRECTIONS])

@@ -91,11 +91,7 @@ def make_report(
 
 
 def check_run(path: Path, kind: str, config: Any) -> str | None:
-    """Return the status of the run of `kind` in a folder, or None if the folder is missing or empty.
-
-    Raises:
-        RunFolderError: if the run is damaged, of another kind, or has other settings than `config`.
-    """
+    """Return the status of the run of `kind` in a folder, or None if the folder is missing or empty."""
     if not path.exists() or (path.is_dir() and not any(path.iterdir())):
         return None
     folder = RunFolder.open(path, kind)
@@ -110,12 +106,7 @@ def check_run(path: Path, kind: str, config: Any) -> str | None:
 
 
 def build_report(out: str | Path, lstm_runs: Sequence[str | Path], gan_run: str | Path) -> ReportFiles:
-    """Write `out`/figures and `out`/report.html, .pdf and .json from finished runs; those of LSTMs differ in their seed.
-
-    Raises:
-        RunFolderError: if a run is missing, unfinished or damaged, or the report cannot be written.
-        DataError: if sample grids of the GAN run are missing or damaged.
-    """
+    """Write `out`/figures and `out`/report.html, .pdf and .json from finished runs; those of LSTMs differ in their seed."""
     logger.info("reading %d runs of the LSTM and one of the GAN", len(lstm_runs))
     return write_report(Path(out), read_lstm([Path(path) for path in lstm_runs]), read_gan(Path(gan_run)))
 
@@ -186,10 +177,6 @@ def compile_report(
     """Compile report.typ with `results`, a report.json, into one file per target, beside an explorer if there is one.
 
     If one fails, none is written.
-
-    Raises:
-        TypstError: if report.typ cannot be compiled with these results.
-        RunFolderError: if a file cannot be written.
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -109,11 +109,7 @@ def last(records: Records, name: str) -> float:
 
 
 def read_lstm(paths: Sequence[Path]) -> LSTMResults:
-    """Read finished runs that differ only in their seed.
-
-    Raises:
-        RunFolderError: if a run is missing, unfinished or damaged, or the runs differ in more than their seed.
-    """
+    """Read finished runs that differ only in their seed."""
     if not paths:
         raise RunFolderError("lstm_runs must hold at least one run folder, got none")
     runs = tuple(load_lstm(_open_finished(path, "lstm"), device="cpu") for path in paths)
@@ -137,12 +133,7 @@ def read_lstm(paths: Sequence[Path]) -> LSTMResults:
 
 
 def read_gan(path: Path) -> GANResults:
-    """Read a finished run, and classify samples of its generator if it learned digits.
-
-    Raises:
-        RunFolderError: if the run is missing, unfinished or damaged.
-        DataError: if a sample grid is missing or damaged.
-    """
+    """Read a finished run, and classify samples of its generator if it learned digits."""
     run = load_gan(_open_finished(path, "gan"), device="cpu")
     classifier = DigitClassifier.pinned() if run.is_digits else None
     recognition = _recognize_digits(run, classifier) if classifier else None
