@@ -56,17 +56,8 @@ def make_report(
 ) -> ReportFiles:
     """Train both networks into `out`/runs, reusing finished runs, and write `out`/report.html, .pdf and .json.
 
-    Args:
-        out: folder of the report.
-        full: train the GAN with the preset `original` (200 epochs, as the original) instead of `best`.
-        seed: seed of the GAN, and first seed of the LSTM.
-        device: device to train on.
-        progress: show progress bars.
-
-    Raises:
-        ConfigError, DeviceError: if an argument is wrong; raised before training.
-        RunFolderError: if a run exists with other settings, is damaged, or cannot be written.
-        DivergenceError, Interrupted: from training; the next call resumes it.
+    `full` trains the GAN with the preset `original` instead of `best`. `seed` is that of the GAN, and the first of the LSTM.
+    After an interrupted training, the next call resumes it.
     """
     from reviver.train.gan.training import train as train_gan
     from reviver.train.lstm.training import train as train_lstm
