@@ -155,7 +155,7 @@ def evaluate(
     from reviver.data.tasks.task import ACCURACY_NAMES, LOSS_NAMES
     from reviver.figures import check_figure_path, save_figure
     from reviver.show import lstm_figures as figures
-    from reviver.train.lstm import evaluation
+    from reviver.train.lstm import evaluation, summary
 
     if data is not None and (length, size) != (None, None):
         raise ConfigError("data has sequences of its own; leave out --length and --size", field="data")
@@ -168,11 +168,10 @@ def evaluate(
         columns = {"sequence_column": sequence_column, "label_column": label_column}
         lstm_data.evaluate_file(loaded, Path(data), columns, out, common)
         return
-    lengths = length or [loaded.config.length]
-    if isinstance(loaded.task, CustomTask):
-        if length:
-            raise ConfigError("length is that of the data for a run on custom data; leave it out", field="length")
-        lengths = [loaded.task.data.max_length]
+    if length and isinstance(loaded.task, CustomTask):
+        raise ConfigError("length is that of the data for a run on custom data; leave it out", field="length")
+    trained = summary.trained_length(loaded)
+    lengths = length or [trained if isinstance(loaded.task, CustomTask) else loaded.config.length]
     results = [evaluation.evaluate(loaded.network, loaded.task, value, size) for value in lengths]
     target, chance = results[0].target, results[0].chance
     lines = [f"accuracy of {ACCURACY_NAMES[target]}, chance is {100 * chance:.3g}%", f"loss: {LOSS_NAMES[target]}"]
@@ -183,7 +182,7 @@ def evaluate(
         numbers = "{length:>8} {accuracy:>9.2%} {loss:>10.4g} {baseline:>9.4g} {size:>10}   {origin}"
         lines.append(numbers.format_map(row))
     if out is not None:
-        save_figure(figures.generalization(sorted(results), loaded.config.length, chance), Path(out))
+        save_figure(figures.generalization(sorted(results), trained, chance), Path(out))
         lines.append(out)
     common.show({"run": run, "checkpoint": loaded.checkpoint, "results": rows}, *lines)
 
@@ -213,7 +212,7 @@ def predict(
     """
     from reviver.data.sequences.reader import READERS
     from reviver.data.sequences.task import CustomTask
-    from reviver.train.lstm import evaluation
+    from reviver.train.lstm import evaluation, summary
 
     columns = {"sequence_column": sequence_column, "label_column": label_column}
     is_file = Path(digits).suffix.lower() in READERS
@@ -233,9 +232,10 @@ def predict(
     prediction = evaluation.predict(loaded.network, loaded.config, sequence)
     lines = [f"next digit after {' '.join(map(str, sequence))}: {prediction.digit}"]
     lines += [f"  {digit}  {p:7.2%}  {'█' * round(p * 40)}" for digit, p in enumerate(prediction.probabilities)]
-    trained = loaded.config.length - 1
-    if len(sequence) != trained:
-        lines.append(f"the network was trained on {count(trained, 'digits')}, got {len(sequence)}")
+    trained, has_shorter = summary.trained_length(loaded) - 1, loaded.config.curriculum
+    if len(sequence) > trained or (len(sequence) < trained and not has_shorter):
+        at_most = "at most " if has_shorter else ""
+        lines.append(f"the network was trained on {at_most}{count(trained, 'digits')}, got {len(sequence)}")
     common.show({"digits": sequence, **prediction._asdict(), "trained_digits": trained}, *lines)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from sklearn import metrics
 
 from reviver import load
@@ -17,6 +18,7 @@ from reviver.cli import main
 from reviver.data.sequences.reader import read_sequences
 from reviver.runs.folder import RunFolder
 from reviver.settings.lstm import LSTMConfig
+from reviver.show import lstm_figures
 from reviver.train.lstm.classification import classification_report
 from reviver.train.lstm.training import train
 
@@ -122,7 +124,7 @@ def command(capsys: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int
 
 
 def test_evaluate_scores_a_labeled_file(
-    run: RunFolder, files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run: RunFolder, files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     figure = tmp_path / "confusion.png"
     status, out, _ = command(capsys, "evaluate", run.path, "--data", files / "test.csv", "--out", figure, "--json")
@@ -147,6 +149,10 @@ def test_evaluate_scores_a_labeled_file(
     assert json.loads(command(capsys, *words)[1])["confusion"] == result["confusion"]
     words = ("predict", run.path, files / "renamed.csv", *columns, "--out", tmp_path / "p.csv")
     assert json.loads(command(capsys, *words)[1])["accuracy"] == result["accuracy"]
+    trained: list[int] = []
+    monkeypatch.setattr(lstm_figures, "generalization", lambda *given: trained.append(given[1]) or Figure())
+    assert command(capsys, "evaluate", run.path, "--out", figure)[0] == 0
+    assert trained == [12], "the longest sequence, not the default length"
 
 
 def test_predict_counts_the_correct_predictions_and_says_why_it_does_not(

@@ -90,7 +90,7 @@ def test_a_curriculum_learns_a_length_that_training_at_that_length_does_not(tmp_
     ],
 )
 def test_a_run_trains_only_at_the_shortest_length_that_breaks(
-    jump: float, epochs: int, holds: list[int], path: str, end: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    jump: float, epochs: int, holds: list[int], path: str, end: str, tmp_path: Path, monkeypatch: Any, capsys: Any
 ) -> None:
     """After k epochs the network holds the `holds[k - 1]` shortest lengths."""
     sizes = {"length": 1000, "start_length": 10, "data_size": 20, "hidden_size": 2, "epochs": epochs}
@@ -117,6 +117,9 @@ def test_a_run_trains_only_at_the_shortest_length_that_breaks(
     best = json.loads((find_checkpoint(folder.checkpoints, "last") / "state.json").read_text())["extra"]["best"]
     longest = max(row["length"] for row in metrics if row["validation_accuracy"])
     assert best["length"] == find_best(metrics, config)["length"] == longest, "not one that broke"
+    steps = max(row["length"] for row in metrics if row["train_loss"]) - 1
+    assert main(["lstm", "predict", str(folder.path), "7" * (steps + 1)]) == 0
+    assert capsys.readouterr().out.endswith(f"the network was trained on at most {steps} digits, got {steps + 1}\n")
 
 
 # Early stopping

@@ -223,9 +223,8 @@ def _lstm_limits(run: LSTMRun, data: SequenceData) -> list[str]:
         ]
     else:
         lines = ["It was trained for an exercise: it is of use for this task, for teaching and for comparison."]
-    trained, last = lstm_summary.last_trained(run.metrics), run.metrics[-1] if run.metrics else {}
-    length = data.length if trained is None else trained.get("length", data.length)
-    validated = last.get("length", length)
+    length = lstm_summary.trained_length(run)
+    validated = run.metrics[-1].get("length", length) if run.metrics else length
     further = f", and validated at T = {validated}" if validated > length else ""
     lines.append(f"It was trained on sequences of T up to {length}{further}; longer ones were not measured here.")
     lines.append(

@@ -8,6 +8,7 @@ from statistics import fmean
 from typing import Any
 
 from reviver.data.describe import SequenceData
+from reviver.data.sequences.task import CustomTask
 from reviver.data.tasks.task import ACCURACY_NAMES, LOSS_NAMES, TOLERANCE
 from reviver.train.lstm.run import LSTMRun
 from reviver.train.summary import ScoreItem, Scores
@@ -40,6 +41,13 @@ def last_trained(records: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | No
     A curriculum with jumps also has records of validations without training.
     """
     return next((record for record in reversed(records) if record["train_loss"] is not None), None)
+
+
+def trained_length(run: LSTMRun) -> int:
+    """Return the maximum length T that a run was trained at; of custom data, that of the longest sequence."""
+    if isinstance(run.task, CustomTask):
+        return run.task.data.max_length
+    return int((last_trained(run.metrics) or {}).get("length", run.config.length))
 
 
 def find_metrics(run: LSTMRun) -> dict[str, Any] | None:
