@@ -1,4 +1,4 @@
-"""Text for messages: values and problems on one line of limited length, counts and durations."""
+"""Text for messages: values and problems on one line of limited length, counts, percentages and durations."""
 
 import difflib
 from collections.abc import Iterable
@@ -35,6 +35,11 @@ def count(number: float, unit: str) -> str:
     """Return a number with its unit, given in the plural: "1 epoch", "2 epochs", "2.5 epochs"."""
     number = round(number, 1)
     return f"{number:.15g} {unit.removesuffix('s') if number == 1 else unit}"
+
+
+def percent(fraction: float, decimals: int = 2) -> str:
+    """Return a fraction in percent, without the sign; below 1 it is not rounded to 100, which would hide the last errors."""
+    return f"{100 * (min(fraction, 1 - 10.0 ** -(decimals + 2)) if fraction < 1 else fraction):.{decimals}f}"
 
 
 def duration(seconds: float) -> str:

@@ -124,16 +124,21 @@ def test_a_preset_says_how_long_it_takes_in_proportion_to_the_epochs() -> None:
         assert expect_time(settings_of(arguments), PRESETS[kind], seconds) == expected
 
 
-def test_a_run_that_ends_in_a_dip_names_the_best_epoch() -> None:
-    for last, dip in ((0.979, "2.1 points below epoch 2; --checkpoint best uses that epoch"), (0.985, None)):
+def test_a_run_that_ends_in_a_dip_names_the_best_epoch_and_no_error_is_rounded_away() -> None:
+    dip = "2.1 points below epoch 2; --checkpoint best uses that epoch"
+    for last, shown, expected_dip in ((0.979, " 97.90", dip), (0.985, " 98.50", None), (0.99996, " 99.99", None)):
         metrics = [
             {"epoch": epoch, "length": 5, "seconds": 1.0, "train_loss": 1.0, "train_accuracy": 0.5}
             | {"validation_loss": 1.0, "validation_accuracy": accuracy}
             for epoch, accuracy in enumerate((0.5, 1.0, last), start=1)
         ]
-        for settings, expected in ((LSTMConfig(epochs=3), dip), (LSTMConfig(epochs=3, patience=2), None)):
-            dips = [line for line in describe_run(settings, metrics, "class")[1] if "dip" in line]
+        for settings, expected in ((LSTMConfig(epochs=3), expected_dip), (LSTMConfig(epochs=3, patience=2), None)):
+            lines = describe_run(settings, metrics, "class")[1]
+            dips = [line for line in lines if "dip" in line]
+            assert lines[2] == f"  validation  loss 1.0000  accuracy {shown}%  "
             assert dips == ([f"  the run ended in a dip, {expected}"] if expected else [])
+    lines = describe_run(LSTMConfig(curriculum=True, threshold=0.99995), metrics, "class")[1]
+    assert lines[-1] == "  length 5 of 5: passed, with a validation accuracy of at least 99.995%"
 
 
 def test_json_of_training_and_of_a_run_resumed_without_repeating_its_settings(run: Run, tmp_path: Path) -> None:

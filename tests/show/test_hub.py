@@ -170,7 +170,7 @@ def test_card_of_an_lstm_has_the_numbers_of_the_run(name: str, license_id: str, 
     run = load(home / name)
     assert isinstance(run, LSTMRun)
     last = run.metrics[-1]
-    accuracy, chance = f"{100 * last['validation_accuracy']:.2f}", f"{100 * run.task.chance:.3g}"
+    accuracy, chance = f"{100 * last['validation_accuracy']:.2f}", f"{100 * run.task.chance:.4g}"
     assert re.search(rf"\| validation accuracy.* \| {accuracy} % \| {chance} % \|", card.text)
     values = {result.metric_type: result.metric_value for result in card.data.eval_results}
     assert values == {"accuracy": last["validation_accuracy"], "loss": last["validation_loss"]}

@@ -19,7 +19,7 @@ from reviver.settings.fields import Count, CountOrZero, Text
 from reviver.settings.gan import MAX_IMAGE_SIZE, GANConfig
 from reviver.settings.gan_presets import PRESETS, SECONDS
 from reviver.settings.validation import check
-from reviver.text import count, duration
+from reviver.text import count, duration, percent
 
 if TYPE_CHECKING:
     from reviver.train.gan.run import GANRun
@@ -335,7 +335,7 @@ def train_extractor(
     classifier = train_classifier.train_classifier(train_images, epochs, log_epoch)
     fraction = train_classifier.accuracy(classifier, test_images)
     sha256 = train_classifier.save_classifier(classifier, path)
-    text = f"{out}: classifies {fraction:.2%} of {len(test_images.images)} test images correctly, sha256 {sha256}"
+    text = f"{out}: classifies {percent(fraction)}% of {len(test_images.images)} test images correctly, sha256 {sha256}"
     common.show({"out": out, "test_accuracy": fraction, "sha256": sha256}, text)
     common.suggest(f"reviver gan train --data {shlex.quote(data)} --extractor {shlex.quote(out)}")
 

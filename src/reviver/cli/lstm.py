@@ -16,7 +16,7 @@ from reviver.settings.fields import Count, Text
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.lstm_presets import PRESETS, SECONDS
 from reviver.settings.validation import check
-from reviver.text import count, duration
+from reviver.text import count, duration, percent
 
 if TYPE_CHECKING:
     from reviver.data.tasks.task import TargetKind
@@ -109,12 +109,12 @@ def describe_run(
     for name, note in notes.items():
         row, split = rows[name], name if name == "train" else "validation"
         loss, accuracy = row[f"{split}_loss"], row[f"{split}_accuracy"]
-        lines.append(f"  {name:<11} loss {loss:.4f}  accuracy {accuracy:7.2%}  {note}")
+        lines.append(f"  {name:<11} loss {loss:.4f}  accuracy {percent(accuracy):>6}%  {note}")
     gap = best["validation_accuracy"] - last["validation_accuracy"]
     if settings.curriculum:
         result["reached"] = stopping.completes_curriculum(settings, last)
         status = "passed, with" if result["reached"] else "not passed, which takes"
-        threshold = f"a validation accuracy of at least {settings.threshold_at(settings.length):.1%}"
+        threshold = f"a validation accuracy of at least {100 * settings.threshold_at(settings.length):.9g}%"
         lines.append(f"  length {last['length']} of {settings.length}: {status} {threshold}")
         if not result["reached"]:
             lines.append("  go on with --resume and more --epochs")
@@ -174,13 +174,13 @@ def evaluate(
     lengths = length or [trained if isinstance(loaded.task, CustomTask) else loaded.config.length]
     results = [evaluation.evaluate(loaded.network, loaded.task, value, size) for value in lengths]
     target, chance = results[0].target, results[0].chance
-    lines = [f"accuracy of {ACCURACY_NAMES[target]}, chance is {100 * chance:.3g}%", f"loss: {LOSS_NAMES[target]}"]
+    lines = [f"accuracy of {ACCURACY_NAMES[target]}, chance is {100 * chance:.4g}%", f"loss: {LOSS_NAMES[target]}"]
     lines.append(f"{'length':>8} {'accuracy':>9} {'loss':>10} {'baseline':>9} {'sequences':>10}")
     rows = [{**result._asdict(), **result.score._asdict()} for result in results]
     for row in rows:
         del row["score"]  # the row has its fields instead
-        numbers = "{length:>8} {accuracy:>9.2%} {loss:>10.4g} {baseline:>9.4g} {size:>10}   {origin}"
-        lines.append(numbers.format_map(row))
+        numbers = "{length:>8} {percent:>8}% {loss:>10.4g} {baseline:>9.4g} {size:>10}   {origin}"
+        lines.append(numbers.format(percent=percent(row["accuracy"]), **row))
     if out is not None:
         save_figure(figures.generalization(sorted(results), trained, chance), Path(out))
         lines.append(out)

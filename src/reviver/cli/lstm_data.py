@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from reviver.cli import options
 from reviver.errors import ConfigError, DataError
-from reviver.text import count, one_line
+from reviver.text import count, one_line, percent
 
 if TYPE_CHECKING:
     from reviver.data.sequences.task import CustomTask
@@ -68,7 +68,9 @@ def predict_file(
             targets = class_indices(table, classes)
             report = classification_report(logits, targets, classes, task.data.class_fractions)
             correct, accuracy = report.num_correct, report.accuracy
-            lines.append(f"  {correct} of {len(table)} are correct ({accuracy:.2%}, chance {report.chance:.2%})")
+            lines.append(
+                f"  {correct} of {len(table)} are correct ({percent(accuracy)}%, chance {percent(report.chance)}%)"
+            )
         except DataError as error:
             problem = str(error)
     if problem:
@@ -93,14 +95,16 @@ def describe_scores(report: "ClassificationReport") -> list[str]:
     width = max(len("class"), *(len(one_line(name, MAX_NAME)) for name in report.classes))
     digits = max(len(str(len(report.classes))), 2)
     lines = [
-        f"  accuracy           {report.accuracy:8.2%}   chance   {report.chance:7.2%}   (most frequent class)",
-        f"  balanced accuracy  {report.balanced_accuracy:8.2%}   chance   {report.balanced_chance:7.2%}",
+        f"  accuracy           {percent(report.accuracy):>7}%   chance   {percent(report.chance):>6}%   (most frequent class)",
+        f"  balanced accuracy  {percent(report.balanced_accuracy):>7}%   chance   {percent(report.balanced_chance):>6}%",
         f"  log loss           {report.log_loss:8.4f}   baseline {report.baseline:7.4f}   (classes in training)",
         "",
         f"  {'#':>{digits}}  {'class':<{width}}  {'sequences':>9}  {'precision':>9}  {'recall':>8}  {'F1':>8}",
     ]
     for index, score in enumerate(report.scores, 1):
-        texts = [f"{value:.2%}" if value is not None else "–" for value in (score.precision, score.recall, score.f1)]
+        texts = [
+            f"{percent(value)}%" if value is not None else "–" for value in (score.precision, score.recall, score.f1)
+        ]
         numbers = f"{score.support:>9}  {texts[0]:>9}  {texts[1]:>8}  {texts[2]:>8}"
         lines.append(f"  {index:>{digits}}  {one_line(score.name, MAX_NAME):<{width}}  {numbers}")
     if any(None in score for score in report.scores):

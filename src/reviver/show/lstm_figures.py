@@ -20,7 +20,7 @@ from reviver.figures import (
     styled,
 )
 from reviver.sweep.curve import NETWORKS
-from reviver.text import one_line
+from reviver.text import one_line, percent
 from reviver.train.lstm.classification import ClassificationReport
 from reviver.train.lstm.evaluation import Evaluation
 
@@ -180,7 +180,7 @@ def confusion_figure(report: ClassificationReport) -> Figure:
     axes.tick_params(which="both", length=0)
     axes.spines[:].set_visible(True)
     axes.set(xlabel="predicted class", ylabel="true class")
-    axes.set_title(f"{report.num_correct} of {report.size} correct ({report.accuracy:.1%})")
+    axes.set_title(f"{report.num_correct} of {report.size} correct ({percent(report.accuracy, 1)}%)")
     bar = figure.colorbar(image, ax=axes, fraction=0.05, pad=0.02, aspect=25)
     bar.set_label("fraction of the true class")
     bar.outline.set(linewidth=0.5, edgecolor=INK)

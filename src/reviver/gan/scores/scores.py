@@ -29,6 +29,7 @@ from reviver.gan.scores.reference_stats import (
 )
 from reviver.settings.fields import Seed
 from reviver.settings.validation import check
+from reviver.text import percent
 
 NUM_SHOWN = 25
 """S, the samples that are plotted above their nearest training images."""
@@ -234,4 +235,4 @@ def _quantiles(values: Tensor) -> tuple[float, ...]:
 
 
 def _percentages(values: Sequence[float]) -> str:
-    return "  ".join(f"{index}: {value:.1%}" for index, value in enumerate(values))
+    return "  ".join(f"{index}: {percent(value, 1)}%" for index, value in enumerate(values))

@@ -189,7 +189,7 @@ def _lstm_usage(run: LSTMRun, data: SequenceData) -> tuple[str, str]:
 def _lstm_data(run: LSTMRun, data: SequenceData) -> tuple[str, str]:
     """Return where the sequences come from, and a table of their properties."""
     config = run.config
-    split = f"{100 * config.train_fraction:.3g} % of them for training, the others for validation"
+    split = f"{100 * config.train_fraction:.9g} % of them for training, the others for validation"
     rows = [("input", escape(data.input_text)), ("T", str(data.length))]
     if data.classes is not None:
         names = ", ".join(map(escape, data.classes[:MAX_CLASSES]))

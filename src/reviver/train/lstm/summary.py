@@ -10,6 +10,7 @@ from typing import Any
 from reviver.data.describe import SequenceData
 from reviver.data.sequences.task import CustomTask
 from reviver.data.tasks.task import ACCURACY_NAMES, LOSS_NAMES, TOLERANCE
+from reviver.text import percent
 from reviver.train.lstm.run import LSTMRun
 from reviver.train.summary import ScoreItem, Scores
 
@@ -63,11 +64,11 @@ def scores_of(run: LSTMRun, data: SequenceData) -> Scores:
     length = metrics.get("length", run.config.length)
     is_trained = metrics["train_loss"] is not None
     accuracy = "accuracy" if data.target == "class" else f"accuracy of {ACCURACY_NAMES[data.target]}"
-    chance, baseline = f"{100 * run.task.chance:.3g} %", f"{run.task.baseline(length):.4g}"
+    chance, baseline = f"{100 * run.task.chance:.4g} %", f"{run.task.baseline(length):.4g}"
     items = []
     for split in ("validation", "train") if is_trained else ("validation",):
         fraction, loss = metrics[f"{split}_accuracy"], metrics[f"{split}_loss"]
-        items.append(ScoreItem(f"{split} {accuracy}", fraction, f"{100 * fraction:.2f} %", None, chance))
+        items.append(ScoreItem(f"{split} {accuracy}", fraction, f"{percent(fraction)} %", None, chance))
         items.append(ScoreItem(f"{split} {LOSS_NAMES[data.target]}", loss, f"{loss:.4g}", None, baseline))
     note = (
         f"Measured after epoch {metrics['epoch']} in one run with seed {run.config.seed}, so that the spread over seeds is "

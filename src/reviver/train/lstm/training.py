@@ -33,6 +33,7 @@ from reviver.settings.fields import select
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.lstm_network import LSTMClassifierSpec, RNNClassifierSpec, auto_patch_size
 from reviver.settings.validation import refuse
+from reviver.text import percent
 from reviver.train.lstm import curriculum
 from reviver.train.lstm.snapshots import is_snapshot_due, save_snapshot
 from reviver.train.lstm.stopping import rank, rank_checkpoint, stopped_early
@@ -365,7 +366,7 @@ def _log_validation(session: Session, validation: Score, length: int, trained: b
         metrics |= {"train_loss": loss / count, "train_accuracy": num_correct / count}
         text += f"train loss {loss / count:.3f}, "
     session.log(**metrics, validation_loss=validation.loss, validation_accuracy=validation.accuracy)
-    session.progress.update(done, f"{text}validation accuracy {validation.accuracy:.1%}")
+    session.progress.update(done, f"{text}validation accuracy {percent(validation.accuracy, 1)}%")
 
 
 def _update_best(state: TrainingState, network: Network, validation: Score, length: int, config: LSTMConfig) -> None:
