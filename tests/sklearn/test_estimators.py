@@ -223,6 +223,9 @@ def test_a_weight_of_zero_leaves_a_sample_out_and_the_validation_score_is_weight
     fitted = estimator_class(**STOPPING | {"max_epochs": 1}, random_state=0).fit(GOOD, y, sample_weight=weight)
     expected = fitted.score(GOOD[rows], y[rows], sample_weight=weight[rows])
     assert fitted.history_[0]["validation_score"] == pytest.approx(expected, rel=1e-4)
+    fitted = estimator_class(**STOPPING, random_state=0).fit(GOOD, y, sample_weight=weight)
+    best = max(record["validation_score"] for record in fitted.history_)
+    assert best == 1 if estimator_class is SequenceClassifier else best < 1
 
 
 def test_the_defaults_are_those_of_the_preset_series() -> None:

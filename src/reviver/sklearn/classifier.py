@@ -167,4 +167,5 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[mi
 
     def _score_outputs(self, outputs: Tensor, part: Part) -> float:
         is_correct = (outputs.argmax(1) == part.examples.targets).double()
-        return float((is_correct if part.weights is None else is_correct * part.weights).mean())
+        weights = torch.ones_like(is_correct) if part.weights is None else part.weights.double()
+        return float((weights * is_correct).sum() / weights.sum())  # at most 1; of rounded weights the mean is not
