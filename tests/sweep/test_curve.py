@@ -42,6 +42,8 @@ def test_a_curve_skips_finished_runs_and_longer_lengths_of_a_network_at_chance(
         rows = json.loads(capsys.readouterr().out)["rows"]
         assert rows == json.loads(Path("curve/curve.json").read_text())["rows"]
         assert [(row["network"], row["length"], row["reached"]) for row in rows] == [("fixed", 40, 0), ("fixed", 60, 0)]
+    assert main(["lstm", "curve", *options.replace("--json", "").split()]) == 0
+    assert "±" not in capsys.readouterr().out, "one seed has no spread"
     assert calls == [40, 60]
     assert Path("curve/curve.pdf").read_bytes().startswith(b"%PDF")
 
@@ -90,7 +92,7 @@ def test_rows_are_means_and_standard_deviations_and_the_figure_shows_them() -> N
     assert [*rows[0].values()][:2] == ["fixed", 10]
     assert [*rows[0].values()][2:] == pytest.approx([2, 0.95, 0.1 / 2**0.5, 2, 4800, 3200 / 2**0.5, 1.5])
     assert (rows[1]["reached"], rows[1]["sequences_mean"]) == (1, 8000)
-    assert (rows[2]["seeds"], rows[2]["accuracy_std"], rows[2]["sequences_mean"]) == (1, 0.0, None)
+    assert (rows[2]["seeds"], rows[2]["accuracy_std"], rows[2]["sequences_mean"]) == (1, None, None)
     accuracy, needed = recall_curve(rows).axes
     lines = {line.get_label(): list(line.get_ydata()) for line in accuracy.lines}
     assert lines["LSTM, fixed length"] == pytest.approx([0.95, 0.15, 0.3])

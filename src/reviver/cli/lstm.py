@@ -304,7 +304,8 @@ def curve(
         save_figure(figures.recall_curve(rows), folder / f"curve.{suffix}")
     lines = [f"{'network':<10} {'length':>7} {'accuracy':>17} {'99 % reached':>13} {'after sequences':>16}"]
     for row in rows:
-        accuracy = f"{row['accuracy_mean']:.2%} ± {row['accuracy_std']:.2%}"
+        spread = "" if row["accuracy_std"] is None else f" ± {row['accuracy_std']:.2%}"
+        accuracy = f"{percent(row['accuracy_mean'])}%{spread}"
         needed = "" if row["sequences_mean"] is None else f"{row['sequences_mean']:,.0f}".replace(",", " ")
         reached = f"{row['reached']}/{row['seeds']}"
         lines.append(f"{row['network']:<10} {row['length']:>7} {accuracy:>17} {reached:>13} {needed:>16}")

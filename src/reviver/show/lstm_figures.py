@@ -93,7 +93,7 @@ def recall_curve(summary: Sequence[Mapping[str, Any]], chance: float = 0.1) -> F
         if not rows:
             continue
         lengths = [row["length"] for row in rows]
-        mean, spread = (np.array([row[f"accuracy_{name}"] for row in rows]) for name in ("mean", "std"))
+        mean, spread = (np.array([row[f"accuracy_{name}"] or 0.0 for row in rows]) for name in ("mean", "std"))
         style = {"color": color, "marker": marker, "markersize": 4}
         accuracy.plot(lengths, mean, label=NETWORKS[network][0], **style)
         _fill_band(accuracy, lengths, mean, spread, color, 1.0)

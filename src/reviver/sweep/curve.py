@@ -121,7 +121,7 @@ def summarize(cells: Sequence[Cell], found: Mapping[str, Outcome]) -> list[dict[
     """Return mean and standard deviation over the seeds for each network and length.
 
     A row has the accuracy, the training sequences to 99 % of the seeds that reached it, their number, and the training
-    time. The standard deviations are those of a sample (n - 1).
+    time. The standard deviations are those of a sample (n - 1), None of a single one.
     """
     rows = []
     for (network, length), results in _group(cells, found).items():
@@ -134,7 +134,7 @@ def summarize(cells: Sequence[Cell], found: Mapping[str, Outcome]) -> list[dict[
             "length": length,
             "seeds": len(done),
             "accuracy_mean": mean(accuracies),
-            "accuracy_std": stdev(accuracies) if len(done) > 1 else 0.0,
+            "accuracy_std": stdev(accuracies) if len(done) > 1 else None,
             "reached": len(needed),
             "sequences_mean": mean(needed) if needed else None,
             "sequences_std": stdev(needed) if len(needed) > 1 else None,
