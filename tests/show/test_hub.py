@@ -34,6 +34,7 @@ from reviver.settings.lstm import TASKS
 from reviver.show.export import to_hub
 from reviver.train.lstm.evaluation import predict_table
 from reviver.train.lstm.run import LSTMRun
+from reviver.train.summary import run_items
 
 FILES = ["README.md", "config.json", "model.safetensors"]
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
@@ -200,6 +201,7 @@ def test_card_of_a_gan_has_the_scores_of_its_checkpoint(home: Path, tmp_path: Pa
     _, card = exported(folder, tmp_path / "scored")
     assert "| FID | 3.5 | 2 |" in card.text
     assert card.data.eval_results[0].metric_value == 3.5
+    assert run_items(run, 12_345.5)[1].value == f"12,345.5 of {run.config.epochs}"
 
 
 def test_text_of_strangers_stays_text(home: Path, tmp_path: Path) -> None:

@@ -126,7 +126,7 @@ def run_items(run: Run, epochs: float | None = None) -> list[Item]:
     of_all = "" if epochs == run.config.epochs else f" of {run.config.epochs:,}"
     items = [
         Item("seed", str(run.config.seed)),
-        Item("epochs", "" if epochs is None else f"{epochs:.4g}{of_all}"),
+        Item("epochs", "" if epochs is None else f"{round(epochs, 3):,.12g}{of_all}"),
         Item("updates", f"{run.step:,}"),
         Item("training time", "" if seconds is None else duration(seconds), "without evaluation"),
         Item("started", str(record.get("started", ""))[:10]),

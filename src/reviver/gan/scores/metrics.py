@@ -153,14 +153,14 @@ def kl_divergence(p: Tensor, q: Tensor) -> float:
     return float(torch.special.xlogy(p, torch.where(p > 0, p / q, 1.0)).sum())  # p / 0 is infinite, as it should be
 
 
-def class_accuracy(predictions: Tensor, labels: Tensor) -> tuple[float, ...]:
-    """Return the fraction of the images labeled with each class that are predicted to be of it; [N] int64 -> K numbers.
+def class_accuracy(predictions: Tensor, labels: Tensor, num_classes: int) -> tuple[float | None, ...]:
+    """Return the fraction of the images labeled with each of K classes that are predicted to be of it, None without any.
 
-    K is the largest label plus 1; a class without images has 0.
+    Predictions and labels are [N] int64.
     """
-    num_classes = int(labels.max()) + 1
-    num_correct = torch.bincount(labels[predictions == labels], minlength=num_classes)
-    return tuple((num_correct / torch.bincount(labels, minlength=num_classes).clamp(min=1)).tolist())
+    counts = torch.bincount(labels, minlength=num_classes).tolist()
+    num_correct = torch.bincount(labels[predictions == labels], minlength=num_classes).tolist()
+    return tuple(hits / count if count else None for hits, count in zip(num_correct, counts, strict=True))
 
 
 def _matrix_sqrt(covariance: Tensor) -> Tensor:

@@ -98,7 +98,7 @@ class Scores:
     num_searched: int
     nearest_pixels: NearestDistances
     nearest_features: NearestDistances
-    class_accuracy: tuple[float, ...] | None = None
+    class_accuracy: tuple[float | None, ...] | None = None
 
     @property
     def fid_ratio(self) -> float:
@@ -143,7 +143,9 @@ def score_images(images: Tensor, reference: Reference, class_labels: Tensor | No
     extracted = reference.extractor.extract(pixels)
     searched = pixels[:NUM_SEARCHED], extracted.features[:NUM_SEARCHED]
     by_pixels, by_features = find_nearest(*searched, reference.train_images, training.features)
-    accuracy = None if class_labels is None else metrics.class_accuracy(extracted.classes, class_labels.argmax(1))
+    accuracy = None
+    if class_labels is not None:
+        accuracy = metrics.class_accuracy(extracted.classes, class_labels.argmax(1), class_labels.shape[1])
     return Scores(
         num_samples=reference.num_samples,
         data=reference.data,
@@ -234,5 +236,7 @@ def _quantiles(values: Tensor) -> tuple[float, ...]:
     return tuple(values.quantile(torch.tensor(QUANTILES, dtype=values.dtype)).tolist())
 
 
-def _percentages(values: Sequence[float]) -> str:
-    return "  ".join(f"{index}: {percent(value, 1)}%" for index, value in enumerate(values))
+def _percentages(values: Sequence[float | None]) -> str:
+    return "  ".join(
+        f"{index}: " + ("–" if value is None else f"{percent(value, 1)}%") for index, value in enumerate(values)
+    )
