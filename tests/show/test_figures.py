@@ -52,6 +52,8 @@ def test_negative_losses_single_points_and_missing_glyphs_show(
 ) -> None:
     losses = loss_curves([{"epoch": 1, **dict.fromkeys(GAN_METRICS, -1.0)}], "wasserstein").axes[0]
     assert (losses.get_ylabel(), losses.get_ylim()[0] < -1) == ("wasserstein loss", True)
+    smoothed = loss_curves([{"epoch": 1, **dict.fromkeys(GAN_METRICS, 0.5)}], label_smoothing=0.2).axes[1]
+    assert smoothed.lines[-1].get_ydata()[0] == 0.4, "equal logits of real and generated images minimize L_D there"
     figure = learning_curves([RUNS[0][:1]])
     assert losses.lines[0].get_marker() == figure.axes[0].lines[0].get_marker() == "o"
     figure.suptitle("日本")

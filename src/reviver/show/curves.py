@@ -21,7 +21,7 @@ def run_figures(run: Run) -> dict[str, Figure]:
     if isinstance(run, LSTMRun):
         task, length = run.task, metrics[-1].get("length", run.config.length)
         return {"curves": learning_curves([metrics], task.chance, task.baseline(length), LOSS_NAMES[task.target])}
-    figures = {"curves": loss_curves(metrics, run.config.loss)}
+    figures = {"curves": loss_curves(metrics, run.config.loss, run.config.label_smoothing)}
     if run.scores:
         figures["scores"] = score_curves(run.scores)
     if grids := find_grids(run.folder.samples):

@@ -53,7 +53,7 @@ SCORE_STYLES = (
 )
 """Color and marker of the scores in each panel."""
 EQUILIBRIUM = 0.5
-"""D(x) everywhere once generated images are distributed like the real ones (Goodfellow et al. 2014)."""
+"""D(x) everywhere once generated images are distributed like the real ones (Goodfellow et al. 2014), for the target 1."""
 
 
 def interpolation_figure(
@@ -138,10 +138,10 @@ def projection_figure(targets: Tensor, projections: Tensor, errors: Sequence[flo
 
 
 @styled()
-def loss_curves(records: Records, loss: str = "non-saturating") -> Figure:
+def loss_curves(records: Records, loss: str = "non-saturating", label_smoothing: float = 0.0) -> Figure:
     """Plot the losses of both networks, and the mean outputs of D, over the epochs; `records` are of metrics.jsonl.
 
-    `loss` is the setting of the run. The name cross-entropy and the equilibrium belong to the default.
+    `loss` and `label_smoothing` are settings of the run. The name cross-entropy and the equilibrium belong to the default loss.
     """
     figure = Figure()
     losses, outputs = figure.subplots(1, 2)
@@ -155,7 +155,9 @@ def loss_curves(records: Records, loss: str = "non-saturating") -> Figure:
         axes.plot(_column(records, "epoch"), _column(records, name), color=color, marker=marker, label=label)
     is_default = loss == "non-saturating"
     if is_default:
-        outputs.axhline(EQUILIBRIUM, color=CHANCE_COLOR, linestyle=":", linewidth=1.2, label="equilibrium")
+        outputs.axhline(
+            (1 - label_smoothing) * EQUILIBRIUM, color=CHANCE_COLOR, linestyle=":", linewidth=1.2, label="equilibrium"
+        )
     losses.set(title="Loss", ylabel="cross-entropy" if is_default else f"{loss} loss")
     if loss not in ("hinge", "wasserstein"):  # these may be negative
         losses.set_ylim(0, None)

@@ -139,7 +139,7 @@ def plot_figures(lstm: LSTMResults, gan: GANResults) -> dict[str, Figure]:
         "structure-lstm-unrolled": lstm_unrolled(lstm.network, lstm.example),
         "structure-gan": gan_networks(gan.run.generator, gan.run.discriminator),
         "figure-1-learning-curves": learning_curves(lstm.metrics),
-        "gan-losses": loss_curves(gan.run.metrics, gan.run.config.loss),
+        "gan-losses": loss_curves(gan.run.metrics, gan.run.config.loss, gan.run.config.label_smoothing),
         "interpolation": interpolation_figure(gan.interpolation, annotate=gan.interpolation.classes is not None),
     }
     if gan.scores:
