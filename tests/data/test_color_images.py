@@ -10,6 +10,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from reviver.cli import main
+from reviver.data.images.image_set import load_test_images
 from reviver.errors import DataError
 from reviver.gan import inversion
 from reviver.gan.scores.digit_classifier import DigitClassifier
@@ -51,7 +52,8 @@ def test_every_command_keeps_the_colors(
     monkeypatch.setenv("REVIVER_CACHE", str(tmp_path / "cache"))
     monkeypatch.setitem(inversion.project.__kwdefaults__, "steps", 10)
     call(f"gan train --data shapes --image-size {SIZE} --epochs 2 --batch-size 16 --log-every 2 --out run")
-    call(f"gan train-extractor --data shapes --image-size {SIZE} --epochs 1 --out shapes.safetensors")
+    trained = call(f"gan train-extractor --data shapes --image-size {SIZE} --epochs 1 --out shapes.safetensors")
+    assert trained["test_accuracy"] * len(load_test_images("shapes", SIZE)) % 1 == 0, "not rounded to float32"
     data = json.loads(Path("run/run.json").read_text())["data"]
     assert (data["image_shape"], data["num_images"]) == ([3, SIZE, SIZE], 80)
     for suffix in ("png", "npz"):

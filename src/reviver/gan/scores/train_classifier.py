@@ -88,7 +88,7 @@ def accuracy(classifier: DigitClassifier, test: ImageSet | None = None) -> float
     test = test or load_mnist("test")
     if test.labels is None:
         raise DataError(f"data: the test images of {test.name} have no labels; {LABELED_SOURCES}")
-    return float((classifier.probabilities(from_pixels(test.images)).argmax(1) == test.labels).float().mean())
+    return float((classifier.probabilities(from_pixels(test.images)).argmax(1) == test.labels).double().mean())
 
 
 def save_classifier(classifier: DigitClassifier, path: Path) -> str:

@@ -192,7 +192,7 @@ def _recognize_digits(run: GANRun, classifier: DigitClassifier) -> Recognition:
         untrained=_count_digits(untrained),
         trained=_count_digits(trained),
         real=_count_digits(real),
-        real_accuracy=float((real.argmax(1) == test.labels[indices]).float().mean()),
+        real_accuracy=float((real.argmax(1) == test.labels[indices]).double().mean()),
     )
 
 
