@@ -96,7 +96,7 @@ def save_figure(figure: Figure, path: Path) -> None:
 
 def format_number(value: float) -> str:
     """Return a number without an exponent: three digits below 1000, otherwise an integer with grouped thousands."""
-    return f"{value:.3g}" if 0 < abs(value) < 1000 else f"{value:,.0f}".replace(",", "\u2009")
+    return f"{value:.3g}" if 0 < abs(value) < 999.5 else f"{value:,.0f}".replace(",", "\u2009")
 
 
 def plain_log_ticks(axis: Axis) -> None:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from reviver.cli.app import main
 from reviver.errors import ConfigError, RunFolderError
-from reviver.figures import FORMATS, check_figure_path, figure_style, save_figure, styled
+from reviver.figures import FORMATS, check_figure_path, figure_style, format_number, save_figure, styled
 from reviver.show.gan_figures import loss_curves
 from reviver.show.lstm_figures import learning_curves
 from reviver.show.report.collect import GAN_METRICS
@@ -54,6 +54,7 @@ def test_negative_losses_single_points_and_missing_glyphs_show(
     assert (losses.get_ylabel(), losses.get_ylim()[0] < -1) == ("wasserstein loss", True)
     smoothed = loss_curves([{"epoch": 1, **dict.fromkeys(GAN_METRICS, 0.5)}], label_smoothing=0.2).axes[1]
     assert smoothed.lines[-1].get_ydata()[0] == 0.4, "equal logits of real and generated images minimize L_D there"
+    assert list(map(format_number, (0, 0.5, 999.4, 999.6))) == ["0", "0.5", "999", "1\u2009000"], "no exponent"
     figure = learning_curves([RUNS[0][:1]])
     assert losses.lines[0].get_marker() == figure.axes[0].lines[0].get_marker() == "o"
     figure.suptitle("日本")
