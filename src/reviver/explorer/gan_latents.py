@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from reviver.explorer.blocks import Blocks, encode_f32
 from reviver.explorer.manifest import TensorBlock
 from reviver.explorer.networks import FoldedLayer
-from reviver.gan.interpolation import CONFIDENCE, NUM_DISTANT_CANDIDATES, most_robust
+from reviver.gan.interpolation import CONFIDENCE, choose_distant_endpoints, most_robust
 from reviver.gan.networks import NEGATIVE_SLOPE, Generator
 from reviver.gan.sampling import generate_chunked
 from reviver.gan.scores.digit_classifier import DigitClassifier
@@ -62,6 +62,7 @@ def choose_endpoints(run: GANRun, classifier: DigitClassifier | None) -> Endpoin
     A conditional generator whose classes the classifier does not know gets random latents of each class.
     """
     generator, rng = run.generator, make_rng(run.config.seed, "endpoints")
+    distant = Endpoints(choose_distant_endpoints(generator, run.config.seed, PER_CLASS), [None] * PER_CLASS)
     if generator.num_classes:
         labels = torch.arange(generator.num_classes).repeat_interleave(MAX_CANDIDATES)
         z = generator.sample_latents(len(labels), rng, labels)
@@ -76,7 +77,7 @@ def choose_endpoints(run: GANRun, classifier: DigitClassifier | None) -> Endpoin
         predicted[confidences < CONFIDENCE] = -1
         groups = [(predicted == c).nonzero().flatten().tolist() for c in range(classifier.head.out_features)]
     else:
-        return _distant(generator, rng)
+        return distant
     per_class = max(1, min(PER_CLASS, MAX_ENDPOINTS // len(groups)))
     chosen: list[int] = []
     classes: list[int | None] = []
@@ -84,7 +85,7 @@ def choose_endpoints(run: GANRun, classifier: DigitClassifier | None) -> Endpoin
         best = most_robust(classifier, images, group[:MAX_CANDIDATES], index) if classifier and group else group
         chosen += best[:per_class]
         classes += [index] * len(best[:per_class])
-    return Endpoints(z[chosen], classes) if chosen else _distant(generator, make_rng(run.config.seed, "endpoints"))
+    return Endpoints(z[chosen], classes) if chosen else distant
 
 
 def principal_directions(generator: Generator, layers: Sequence[FoldedLayer], seed: int) -> Tensor:
@@ -125,14 +126,3 @@ def _squared_jacobian(layers: Sequence[FoldedLayer], z: Tensor, size: int) -> Te
             x = x.tanh()
             tangent = tangent * (1 - x**2)
     return tangent @ tangent.T
-
-
-def _distant(generator: Generator, rng: torch.Generator) -> Endpoints:
-    """Choose latents whose images differ much: first the two of `choose_distant_endpoints`, then the farthest from these."""
-    z = generator.sample_latents(NUM_DISTANT_CANDIDATES, rng)
-    images = generate_chunked(generator, z).flatten(1)
-    distances = torch.cdist(images, images)
-    chosen = [*divmod(int(distances.argmax()), len(z))]
-    while len(chosen) < PER_CLASS:
-        chosen.append(int(distances[chosen].amin(0).argmax()))
-    return Endpoints(z[chosen], [None] * len(chosen))

@@ -191,9 +191,12 @@ def most_robust(classifier: DigitClassifier, images: Tensor, indices: Sequence[i
     return [indices[k] for k in robustness.argsort(descending=True)[:NUM_MOST_ROBUST].tolist()]
 
 
-def choose_distant_endpoints(generator: Generator, seed: int) -> Tensor:
-    """Return the two of NUM_DISTANT_CANDIDATES random latents whose images differ most, [2, Z]."""
+def choose_distant_endpoints(generator: Generator, seed: int, count: int = 2) -> Tensor:
+    """Return the two of NUM_DISTANT_CANDIDATES random latents whose images differ most, then the farthest ones, [count, Z]."""
     z = generator.sample_latents(NUM_DISTANT_CANDIDATES, make_rng(seed, "endpoints"))
     images = generate_chunked(generator, z).flatten(1)
-    farthest = int(torch.cdist(images, images).argmax())
-    return z[[*divmod(farthest, len(z))]]
+    distances = torch.cdist(images, images)
+    chosen = [*divmod(int(distances.argmax()), len(z))]
+    while len(chosen) < count:
+        chosen.append(int(distances[chosen].amin(0).argmax()))
+    return z[chosen]

@@ -213,7 +213,7 @@ def describe(comparison: PathComparison) -> list[str]:
         lines.append(f"{path}: {', '.join(parts)}")
     if comparison.num_pairs:
         title = f"{comparison.num_pairs} random pairs"
-        lines += _table(title, lambda path, name: _format_summary(comparison.averages[path][name]))
+        lines += _table(title, lambda path, name: _format(*comparison.averages[path][name] or (None,)))
     lines.append(
         f"{NUM_POINTS} points between the ends, {NUM_PAIR_POINTS} between random ones (mean ± standard deviation over the "
         f"pairs); ε = {EPSILON:g}. These lengths cannot be compared with those of VGG's features."
@@ -226,10 +226,6 @@ def _table(title: str, cell_text: Callable[[str, str], str]) -> list[str]:
     rows = {title: PATHS}
     rows |= {f"  {name.replace('_', ' ')}": tuple(cell_text(path, name) for path in PATHS) for name in METRICS}
     return [f"{label:<24}" + "".join(f" {text:>20}" for text in texts) for label, texts in rows.items()]
-
-
-def _format_summary(summary: Summary | None) -> str:
-    return _format(None) if summary is None else _format(summary.mean, summary.std)
 
 
 def _format(value: float | None, std: float | None = None) -> str:
