@@ -18,7 +18,7 @@ from reviver.data.sequences.task import CustomTask
 from reviver.errors import ConfigError, DataError, RunFolderError
 from reviver.runs.folder import RunFolder
 from reviver.settings.lstm import LSTMConfig
-from reviver.train.lstm.evaluation import predict_table
+from reviver.train.lstm.evaluation import compute_logits
 from reviver.train.lstm.training import train
 from tests.lstm_runs import override
 
@@ -86,9 +86,10 @@ def test_a_run_predicts_without_its_file_and_each_row_by_itself(run: RunFolder, 
     assert [row["row"] for row in rows] == [str(number) for number in range(2, 22)]
     assert main(["lstm", "evaluate", str(moved)]) == 2, "evaluation needs the file"
     loaded, table = load(moved), read_sequences(new, labeled=False)
-    together = predict_table(loaded.network, loaded.task, table)
-    alone = [predict_table(loaded.network, loaded.task, table[torch.tensor([k])]) for k in range(len(table))]
-    torch.testing.assert_close(together, torch.cat(alone))
+    examples = loaded.task.examples(table)
+    together = compute_logits(loaded.network, examples).softmax(1)
+    alone = [compute_logits(loaded.network, examples[torch.tensor([k])]) for k in range(len(table))]
+    torch.testing.assert_close(together, torch.cat(alone).softmax(1))
     written = [[float(row[f"p({name})"]) for name in CLASSES] for row in rows]
     torch.testing.assert_close(together, torch.tensor(written))
 

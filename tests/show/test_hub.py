@@ -32,7 +32,7 @@ from reviver.gan.records import Comparison
 from reviver.lstm.rnn import RNNClassifier
 from reviver.settings.lstm import TASKS
 from reviver.show.export import to_hub
-from reviver.train.lstm.evaluation import predict_table
+from reviver.train.lstm.evaluation import compute_logits
 from reviver.train.lstm.run import LSTMRun
 from reviver.train.summary import run_items
 
@@ -142,7 +142,7 @@ def test_classifier_of_custom_data_takes_raw_numbers(home: Path, tmp_path: Path)
     run: Any = load(home / "custom", checkpoint="best")
     model = PretrainedClassifier.from_pretrained(tmp_path / "model")
     table = read_sequences(home / "mine.csv", labeled=False)
-    expected = predict_table(run.network, run.task, table)
+    expected = compute_logits(run.network, run.task.examples(table)).softmax(1)
     sequences = [x[:length, 0].tolist() for x, length in zip(table.x, table.lengths.tolist(), strict=True)]
     assert torch.equal(model.predict_probabilities(sequences), expected)
     assert torch.equal(model.predict_probabilities([np.array(s)[:, None] for s in sequences]), expected)

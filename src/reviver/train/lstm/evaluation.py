@@ -65,18 +65,10 @@ def predict(network: Network, config: LSTMConfig, digits: list[int]) -> Predicti
     return Prediction(max(range(NUM_DIGITS), key=probabilities.__getitem__), probabilities)
 
 
-def predict_table(network: Network, task: CustomTask, table: SequenceTable) -> Tensor:
-    """Return the probabilities of the C classes of `task` for the N sequences of a table, [N, C].
-
-    Raises `DataError` if the number of channels is not that of the training data, or a label is unknown.
-    """
-    return compute_logits(network, task.examples(table)).softmax(1)
-
-
 def evaluate_table(network: Network, task: CustomTask, table: SequenceTable) -> ClassificationReport:
     """Return the scores of `network` on the labeled sequences of a table.
 
-    Raises `DataError` if the table has no labels, and where `predict_table` does.
+    Raises `DataError` if the table has no labels, or an unknown one, or not the channels of the training data.
     """
     if table.labels is None:
         raise DataError(f"{table.name}: the sequences were read without labels; give a file that has them")
