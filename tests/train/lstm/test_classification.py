@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from matplotlib.figure import Figure
 from sklearn import metrics
 
 from reviver import load
@@ -18,8 +17,8 @@ from reviver.cli import main
 from reviver.data.sequences.reader import read_sequences
 from reviver.runs.folder import RunFolder
 from reviver.settings.lstm import LSTMConfig
-from reviver.show import lstm_figures
 from reviver.train.lstm.classification import classification_report
+from reviver.train.lstm.summary import trained_length
 from reviver.train.lstm.training import train
 
 CONFIG = LSTMConfig(
@@ -79,12 +78,7 @@ def test_scores_are_those_of_scikit_learn(num_classes: int, size: int, absent: t
     assert report.baseline == pytest.approx(baseline)
 
 
-def test_undefined_scores_are_marked() -> None:
-    report = classification_report(torch.eye(3)[[0, 0, 0]], torch.tensor([0, 0, 1]), ("a", "b", "c"), (0.5, 0.3, 0.2))
-    a, b, c = report.scores
-    assert (a.precision, a.recall, a.f1) == pytest.approx((2 / 3, 1, 0.8))
-    assert (b.precision, b.recall, b.f1) == (None, 0, 0)
-    assert (c.precision, c.recall, c.f1) == (None, None, None)
+def test_a_loss_is_finite_and_undefined_scores_are_null() -> None:
     certain = classification_report(torch.tensor([[200.0, 0.0]]), torch.tensor([1]), ("a", "b"), (0.5, 0.5))
     assert certain.log_loss == pytest.approx(200), "finite with a probability of 0"
     assert json.loads(json.dumps(certain.to_json(), allow_nan=False))["classes"][0]["recall"] is None
@@ -124,7 +118,7 @@ def command(capsys: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int
 
 
 def test_evaluate_scores_a_labeled_file(
-    run: RunFolder, files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    run: RunFolder, files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     figure = tmp_path / "confusion.png"
     status, out, _ = command(capsys, "evaluate", run.path, "--data", files / "test.csv", "--out", figure, "--json")
@@ -149,10 +143,7 @@ def test_evaluate_scores_a_labeled_file(
     assert json.loads(command(capsys, *words)[1])["confusion"] == result["confusion"]
     words = ("predict", run.path, files / "renamed.csv", *columns, "--out", tmp_path / "p.csv")
     assert json.loads(command(capsys, *words)[1])["accuracy"] == result["accuracy"]
-    trained: list[int] = []
-    monkeypatch.setattr(lstm_figures, "generalization", lambda *given: trained.append(given[1]) or Figure())
-    assert command(capsys, "evaluate", run.path, "--out", figure)[0] == 0
-    assert trained == [12], "the longest sequence, not the default length"
+    assert trained_length(loaded) == 12, "the longest sequence, not the default length"
 
 
 def test_predict_counts_the_correct_predictions_and_says_why_it_does_not(
