@@ -103,7 +103,7 @@ def describe_run(
     notes = {"train": f"with dropout{at_length}", "validation": "", "best": f"epoch {best['epoch']}"}
     rows = {"train": trained, "validation": last, "best": best}
     if not settings.curriculum:  # the epochs of a curriculum have different lengths
-        epochs = len(summary.last_records(metrics))
+        epochs = min(len(metrics), summary.NUM_LAST_EPOCHS)
         rows["mean"] = result["mean_of_last"] = {name: summary.mean_of_last(metrics, name) for name in summary.METRICS}
         notes["mean"] = f"validation, last {count(epochs, 'epochs')}"
     for name, note in notes.items():

@@ -1,10 +1,7 @@
 """Facts about a run, most of them from its summary: in words, and its records as columns."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
-
-from torch import nn
 
 from reviver.data.describe import GOALS, MNIST_TASKS, SequenceData
 from reviver.data.images.image_set import ImageSet
@@ -53,13 +50,14 @@ def gan_facts(run: GANRun, rounding: Sequence[Rounding], training: ImageSet | No
     if training is not None:
         in_page = f"{len(training.images):,} of {data['num_images']:,}"
         note = "a random sample, spread over classes" if len(training.images) < data["num_images"] else None
+    sizes = [sum(tensor.numel() for tensor in network.parameters()) for network in (generator, run.discriminator)]
     average = f"moving average of the weights with decay {run.config.ema:g}" if run.config.ema > 0 else None
     items = [
         Item("data", data["name"]),
         Item("images", f"{data['num_images']:,} of {shape}", "channels × height × width"),
         Item("training images in this page", in_page, note),
-        Item("parameters of the generator", f"{_count(generator):,}", average),
-        Item("parameters of the discriminator", f"{_count(run.discriminator):,}"),
+        Item("parameters of the generator", f"{sizes[0]:,}", average),
+        Item("parameters of the discriminator", f"{sizes[1]:,}"),
         *([Item("classes", str(generator.num_classes), "conditional")] if generator.num_classes else []),
         *([Item("images that the discriminator sees at once", str(packing), "PacGAN")] if packing > 1 else []),
     ]
@@ -115,7 +113,3 @@ def thin(items: Sequence[Any], count: int) -> list[Any]:
     if len(items) <= count:
         return list(items)
     return [items[round(index * (len(items) - 1) / (count - 1))] for index in range(count)]
-
-
-def _count(network: nn.Module) -> int:
-    return sum(math.prod(parameter.shape) for parameter in network.parameters())

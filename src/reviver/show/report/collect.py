@@ -23,7 +23,7 @@ from reviver.show.report import schema
 from reviver.show.report.comparison import GAN_EPOCHS, compare
 from reviver.show.report.diagrams import read_layers
 from reviver.show.report.results import GANResults, LSTMResults, last
-from reviver.train.lstm.summary import best, last_records, mean_of_last
+from reviver.train.lstm.summary import NUM_LAST_EPOCHS, best, mean_of_last
 from reviver.train.lstm.training import build_network
 from reviver.train.summary import Run
 from reviver.version import __version__
@@ -62,7 +62,7 @@ def _collect_lstm(results: LSTMResults) -> schema.LSTM:
         final=results.spread(last),
         best=bests,
         mean_of_last=results.spread(mean_of_last),
-        num_last_epochs=min(len(last_records(records)) for records in results.metrics),
+        num_last_epochs=min(NUM_LAST_EPOCHS, *map(len, results.metrics)),
         best_validation_accuracy=bests["validation_accuracy"],
         train_accuracy_without_dropout=schema.Spread.from_values(results.train_accuracies_without_dropout),
     )

@@ -20,14 +20,9 @@ NUM_LAST_EPOCHS = 10
 METRICS = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
 
 
-def last_records(records: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
-    """Return the records of the last `NUM_LAST_EPOCHS` epochs, one per epoch."""
-    return records[-NUM_LAST_EPOCHS:]
-
-
 def mean_of_last(records: Sequence[Mapping[str, Any]], name: str) -> float:
     """Return the mean of a metric over the last `NUM_LAST_EPOCHS` epochs."""
-    return fmean(record[name] for record in last_records(records))
+    return fmean(record[name] for record in records[-NUM_LAST_EPOCHS:])
 
 
 def best(records: Sequence[Mapping[str, Any]], name: str) -> float:
