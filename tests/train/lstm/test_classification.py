@@ -20,6 +20,7 @@ from reviver.settings.lstm import LSTMConfig
 from reviver.train.lstm.classification import classification_report
 from reviver.train.lstm.summary import trained_length
 from reviver.train.lstm.training import train
+from tests.lstm_runs import ramps
 
 CONFIG = LSTMConfig(
     task="custom",
@@ -34,17 +35,6 @@ CONFIG = LSTMConfig(
     learning_rate=1e-3,
 )
 """It learns a part of the task only, so that precision and recall differ."""
-
-
-def ramps(count: int, seed: int) -> list[tuple[list[float], str]]:
-    """Return noisy ramps of 3 to 12 steps around 1000, in turn falling and rising, with their classes."""
-    rng = np.random.default_rng(seed)
-    rows = []
-    for index in range(count):
-        steps = int(rng.integers(3, 13))
-        values = 1000 + (1.0 if index % 2 else -1.0) * (np.arange(steps) - steps / 2) + rng.normal(0, 0.2, steps)
-        rows.append((values.round(3).tolist(), ("falling", "rising")[index % 2]))
-    return rows
 
 
 @pytest.mark.parametrize(("num_classes", "size", "absent"), [(2, 9, ()), (5, 40, (1, 4)), (40, 30, ())])
