@@ -57,7 +57,7 @@ def trained(command: Sequence[str], folder: Path) -> tuple[RunFolder, float]:
     It is a process of its own, for its peak memory. A signal that stops this process is passed on, so that it saves.
 
     Returns:
-        The run folder, and the peak memory of the process in GB.
+        The run folder, and the peak memory of the process in GiB.
 
     Raises:
         Interrupted: if a signal stopped the training.
@@ -83,7 +83,7 @@ def json_of(*words: str) -> dict[str, Any]:
 
 
 def run_measured(command: Sequence[str]) -> tuple[int, float]:
-    """Run a module of Python with its arguments; return its exit status and its peak memory in GB.
+    """Run a module of Python with its arguments; return its exit status and its peak memory in GiB.
 
     Raises:
         Interrupted: if a signal stopped this process, which passed it on.

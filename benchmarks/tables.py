@@ -50,7 +50,7 @@ def speed_rows(result: Mapping[str, Any], what: str) -> Iterator[list[str]]:
     yield from (_row(f"{name}, s", values) for name, values in result.get("seconds_per_call", {}).items())
     yield from (_row(f"{show(name)}, ratio to the peer", values) for name, values in result.get("ratios", {}).items())
     if "peak_memory_gb" in result:
-        yield ["peak memory, GB", f"{result['peak_memory_gb']:.2f}", ""]
+        yield ["peak memory, GiB", f"{result['peak_memory_gb']:.2f}", ""]
 
 
 def render_operator(result: Mapping[str, Any]) -> str:
@@ -247,5 +247,5 @@ def describe(machine: Mapping[str, Any]) -> str:
     """Return the hardware in one line."""
     return (
         f"On {machine['processor']}, {machine['cores']} cores, {machine['threads']} threads, "
-        f"{machine['memory_gb']} GB, torch {machine['torch']}."
+        f"{machine['memory_gb']} GiB, torch {machine['torch']}."
     )

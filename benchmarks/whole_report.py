@@ -7,7 +7,7 @@ from benchmarks.measure import machine, run_measured, summary
 
 
 def main() -> dict[str, object]:
-    """Run the command once; return its seconds and peak memory in GB."""
+    """Run the command once; return its seconds and peak memory in GiB."""
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
         status, peak_gb = run_measured(["reviver", "report", "--out", f"{folder}/report"])

@@ -261,6 +261,7 @@ def test_runs_on_other_images_are_reported_without_digits(built: Built, tmp_path
     assert name in page.text
     assert not page.table("recognition")
     assert "averages 4 updates" in page.text, "an epoch has fewer than log_every"
+    assert f" {lstm.runs[0].folder.record['hardware']['memory_gb']} GiB, device cpu" in page.text.replace("\u00a0", " ")
     assert "±" not in "".join(line[2] for line in page.table("comparison-lstm")), "one seed"
 
 
