@@ -19,7 +19,7 @@ from reviver.runs.folder import RunFolder
 from reviver.settings.lstm import LSTMConfig
 from reviver.train.lstm.classification import classification_report
 from reviver.train.lstm.summary import trained_length
-from reviver.train.lstm.training import train
+from reviver.train.lstm.training import build_network, train
 from tests.lstm_runs import ramps
 
 CONFIG = LSTMConfig(
@@ -187,6 +187,9 @@ def test_the_preset_series_classifies_long_series(tmp_path: Path, capsys: pytest
         np.savez(tmp_path / f"{name}.npz", x=x[part], y=np.where(y, "fast", "slow")[part])
     words = ["--data", tmp_path / "train.npz", "--out", tmp_path / "run", "--epochs", "60", "--quiet"]
     assert command(capsys, "train", "--preset", "series", *words)[0] == 0
-    assert load(tmp_path / "run").network.patch_size == 13
+    loaded = load(tmp_path / "run")
+    assert loaded.network.patch_size == 13
+    chrono = build_network(replace(loaded.config, init="chrono"), loaded.task)
+    assert 20 < chrono.lstm.b_f.exp().max() < 31  # units forget over up to all 31 patches
     result = json.loads(command(capsys, "evaluate", tmp_path / "run", "--data", tmp_path / "test.npz", "--json")[1])
     assert result["accuracy"] >= 0.9

@@ -78,13 +78,12 @@ def build_network(config: LSTMConfig, task: Task) -> Network:
         rnn = RNNClassifier(**asdict(select(RNNClassifierSpec, config, **sizes)))
         rnn.reset_parameters(rng)
         return rnn
-    patch_size = config.patch_size
-    if patch_size == "auto":
-        patch_size = auto_patch_size(config.length if task.data_record is None else task.data_record["max_length"])
+    longest = config.length if task.data_record is None else task.data_record["max_length"]
+    patch_size = auto_patch_size(longest) if config.patch_size == "auto" else config.patch_size
     network = LSTMClassifier(**asdict(select(LSTMClassifierSpec, config, **sizes, patch_size=patch_size)))
     network.reset_parameters(rng)
     if config.init == "chrono":
-        chrono(network.lstm, config.length, rng)
+        chrono(network.lstm, -(-longest // patch_size), rng)  # T in steps of the LSTM: patches
     return network
 
 
