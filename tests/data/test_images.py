@@ -19,6 +19,7 @@ from reviver.data.images import image_files, image_set
 from reviver.data.images.image_set import from_pixels, load_images, load_mnist, load_test_images, to_pixels
 from reviver.data.images.named import DATA_SETS, data_folder
 from reviver.errors import DataError
+from tests.damage import npy_claiming
 
 
 def noise(*shape: int, seed: int = 0) -> np.ndarray:
@@ -223,12 +224,6 @@ def test_labels_and_test_images_of_an_archive(tmp_path: Path) -> None:
 # Damage
 
 
-def claim(shape: str, data: bytes = b"") -> bytes:
-    """Return an .npy of bytes that claims a shape."""
-    text = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}}}\n".encode()
-    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text + data
-
-
 HEADER = struct.pack(">4I", 0x803, 3, 4, 4)
 HUGE = struct.pack(">4I", 0x803, 10**6, 1000, 1000) + bytes(99)
 IMAGES = noise(4, 8, 8)
@@ -244,11 +239,11 @@ DAMAGED = [
     (IDX, gzip.compress(HEADER + bytes(48))[:-8] + bytes(8), "it cannot be read"),
     (PNG, b"", UNKNOWN),
     (PNG, b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n", UNKNOWN),
-    ("set.npy", claim("(1000000, 1000, 1000)", bytes(99)), "its header claims 1000000000000 bytes and it holds"),
-    ("set.npy", claim("(-4, 8, 8)", bytes(256)), "claims -256"),
-    ("set.npy", claim(f"(0, {10**30})"), "."),
-    ("set.npy", claim("(" * 9000), "it cannot be read"),
-    ("set.npy", claim("__import__('os').abort()"), "it cannot be read"),
+    ("set.npy", npy_claiming("(1000000, 1000, 1000)", bytes(99)), "its header claims 1000000000000 bytes and it holds"),
+    ("set.npy", npy_claiming("(-4, 8, 8)", bytes(256)), "claims -256"),
+    ("set.npy", npy_claiming(f"(0, {10**30})"), "."),
+    ("set.npy", npy_claiming("(" * 9000), "it cannot be read"),
+    ("set.npy", npy_claiming("__import__('os').abort()"), "it cannot be read"),
     ("set.npy", npy_bytes(noise(8, 8)), r"an array of shape \[8, 8\] is not images; give \[N, H, W\]"),
     ("set.npy", npy_bytes(np.zeros((4, 8, 8), dtype=np.int64)), "256 int64 is not images; give bytes"),
     ("set.npy", npy_bytes(IMAGES.astype(np.float32)), "its numbers go from .* to .*; give bytes"),

@@ -32,6 +32,7 @@ from reviver.settings.lstm import TASKS
 from reviver.train.loading import load
 from reviver.train.lstm.run import LSTMRun
 from reviver.train.lstm.training import Network
+from tests.damage import edit_json
 from tests.explorer.edits import inflate, read_tensors
 
 NODE = shutil.which("node")
@@ -309,9 +310,7 @@ def test_custom_numbers_are_as_in_the_file_while_it_is_there(shown: dict[str, Sh
     assert collect(run.folder.path, with_data=False).content.examples == []
     assert next(fact for fact in content.facts.run if fact.label == "data").value == "table.npz"
     folder = shutil.copytree(run.folder.path, tmp_path / "run")
-    record = json.loads((folder / "run.json").read_text())
-    record["config"]["data"] = str(tmp_path / "table.npz")
-    (folder / "run.json").write_text(json.dumps(record))
+    edit_json(folder / "run.json", config={"data": str(tmp_path / "table.npz")})
     content = collect(folder).content
     assert content.examples == []
     assert content.examples_text == "none: table.npz is missing, or has changed since the training"

@@ -44,6 +44,7 @@ from reviver.runs.rng import make_rng
 from reviver.settings.gan import GANConfig
 from reviver.train.gan.run import GANRun
 from reviver.train.gan.training import train
+from tests.damage import edit_json
 from tests.explorer.edits import inflate, load_some_images, read_layers, read_page, read_tensors
 
 TYPES = (Path(__file__).parents[2] / "web" / "src" / "types.js").read_text(encoding="utf-8")
@@ -98,14 +99,6 @@ def only_gan(page: str) -> Any:
 def fact(facts: list[dict[str, Any]], label: str) -> dict[str, Any]:
     (found,) = [entry for entry in facts if entry["label"] == label]
     return found
-
-
-def edit_record(run: Path, **changes: Any) -> None:
-    """Change run.json; `config` and `data` are changed key by key."""
-    record = json.loads((run / "run.json").read_text())
-    for name, value in changes.items():
-        record[name] = record[name] | value if isinstance(value, dict) else value
-    (run / "run.json").write_text(json.dumps(record))
 
 
 def test_the_types_of_the_scripts_have_the_keys_of_the_manifest() -> None:
@@ -241,7 +234,7 @@ def test_images_that_are_missing_changed_or_confidential(color: Path, tmp_path: 
     assert here["logits"]["realSource"] == "training images"
     assert len(here["logits"]["real"]) == 41
     run = shutil.copytree(color, tmp_path / "color")
-    edit_record(run, config={"data": str(tmp_path / "color.npz")})
+    edit_json(run / "run.json", config={"data": str(tmp_path / "color.npz")})
     np.savez(tmp_path / "color.npz", images=np.zeros((41, 12, 12, 3), dtype=np.uint8))
     for note in ("they have changed since the training", "they are not on this machine, or cannot be read"):
         gan = only_gan(explorer_page([load(run)]))
@@ -260,7 +253,7 @@ def test_what_a_run_names_is_not_downloaded(digits: Path, tmp_path: Path, monkey
     monkeypatch.setenv("REVIVER_DATA", str(tmp_path / "none"))
     monkeypatch.setattr("reviver.data.images.named._download", lambda *arguments: pytest.fail("it downloads"))
     run = shutil.copytree(digits, tmp_path / "digits")
-    edit_record(run, config={"data": "fashion-mnist"}, data={"name": "fashion-mnist"})
+    edit_json(run / "run.json", config={"data": "fashion-mnist"}, data={"name": "fashion-mnist"})
     gan = only_gan(explorer_page([load(run)]))
     assert gan["training"] is gan["classifier"] is None  # that of digits does not know shoes
 
@@ -274,7 +267,7 @@ def test_names_of_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_hostile_names_are_text_and_the_policy_allows_only_the_scripts_of_the_page(color: Path, tmp_path: Path) -> None:
     run = shutil.copytree(color, tmp_path / HOSTILE)
     command = "reviver gan train --data /home/ada/photos --out=/srv/ada/run"
-    edit_record(run, command=command, data={"name": HOSTILE}, error=HOSTILE)
+    edit_json(run / "run.json", command=command, data={"name": HOSTILE}, error=HOSTILE)
     page = explorer_page([load(run)])
     gan = only_gan(page)
     assert gan["name"] == gan["dataName"] == gan["runArgument"] == HOSTILE
@@ -316,7 +309,7 @@ def test_runs_that_are_given_twice_still_train_or_cannot_be_shown(
     color: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = shutil.copytree(color, tmp_path / "color")
-    edit_record(path, status="running")
+    edit_json(path / "run.json", status="running")
     run = load_run(path)
     with RunFolder.open(path).locked(), pytest.raises(RunFolderError, match="color: is still training; wait until it"):
         explorer_page([run])

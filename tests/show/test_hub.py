@@ -7,8 +7,7 @@ import re
 import shlex
 import shutil
 import sys
-import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +34,7 @@ from reviver.show.export import to_hub
 from reviver.train.lstm.evaluation import compute_logits
 from reviver.train.lstm.run import LSTMRun
 from reviver.train.summary import run_items
+from tests.damage import edit_json, memory_limit
 
 FILES = ["README.md", "config.json", "model.safetensors"]
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
@@ -206,11 +206,8 @@ def test_card_of_a_gan_has_the_scores_of_its_checkpoint(home: Path, tmp_path: Pa
 
 def test_text_of_strangers_stays_text(home: Path, tmp_path: Path) -> None:
     run = shutil.copytree(home / "custom", tmp_path / "# x: <b>")
-    record = json.loads((run / "run.json").read_text())
-    record["command"] = "reviver ```\n# heading\n<script>"
-    record["hardware"]["processor"] = "a | b\n# heading <script>"
-    record["data"]["name"] = "`]( <script>"
-    (run / "run.json").write_text(json.dumps(record))
+    hardware, data = {"processor": "a | b\n# heading <script>"}, {"name": "`]( <script>"}
+    edit_json(run / "run.json", command="reviver ```\n# heading\n<script>", hardware=hardware, data=data)
     to_hub(load(run), tmp_path / "model")
     text = (tmp_path / "model" / "README.md").read_text()
     page = MarkdownIt("commonmark").enable("table").render(text.split("---\n", 2)[2])
@@ -239,25 +236,7 @@ def test_existing_folder_is_not_overwritten(home: Path, tmp_path: Path, capsys: 
 # Hostile files
 
 
-@pytest.fixture
-def limited() -> Iterator[None]:
-    """Assert that Python and NumPy allocate less than 60 MB."""
-    tracemalloc.start()
-    yield
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < 60 * 10**6
-
-
-def damage(folder: Path, **changes: Any) -> None:
-    path = folder / "config.json"
-    config = json.loads(path.read_text())
-    for name, value in changes.items():
-        config[name] = config[name] | value if isinstance(config.get(name), dict) and isinstance(value, dict) else value
-    path.write_text(json.dumps(config))
-
-
-@pytest.mark.usefixtures("limited")
+@memory_limit()
 def test_damaged_config(tmp_path: Path) -> None:
     cases: list[tuple[dict[str, Any], str]] = [
         ({"format": 2}, "was written by a newer Reviver (format 2, this one reads 1)"),
@@ -275,7 +254,7 @@ def test_damaged_config(tmp_path: Path) -> None:
     ]
     for changes, problem in cases:
         LSTMClassifier(2, 4, 3).save_pretrained(tmp_path)
-        damage(tmp_path, **changes)
+        edit_json(tmp_path / "config.json", **changes)
         with pytest.raises(DataError) as caught:
             LSTMClassifier.from_pretrained(tmp_path)
         assert problem in str(caught.value)
@@ -283,7 +262,7 @@ def test_damaged_config(tmp_path: Path) -> None:
     for cls in (Generator, Discriminator):
         cls(image_shape=(1, 2, 2)).save_pretrained(tmp_path)
         for shape in ([1, 2**40, 2**40], [1, 10**6, 10**6], [1, 2], [0, 1, 1], "1x2x3"):
-            damage(tmp_path, network={"image_shape": shape})
+            edit_json(tmp_path / "config.json", network={"image_shape": shape})
             with pytest.raises(DataError):
                 cls.from_pretrained(tmp_path)
     for size in (0, 1 << 34):
@@ -297,7 +276,7 @@ class Evil:
         return os.mkdir, ("was-run",)
 
 
-@pytest.mark.usefixtures("limited")
+@memory_limit()
 def test_damaged_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     weights = saved("LSTM", tmp_path / "model") / "model.safetensors"
@@ -334,7 +313,7 @@ def test_data_that_does_not_fit(home: Path, tmp_path: Path) -> None:
     content = (tmp_path / "model" / "config.json").read_text()
     for changes, problem in cases:
         (tmp_path / "model" / "config.json").write_text(content)
-        damage(tmp_path / "model", data=changes)
+        edit_json(tmp_path / "model" / "config.json", data=changes)
         with pytest.raises(DataError) as caught:
             PretrainedClassifier.from_pretrained(tmp_path / "model")
         assert problem in str(caught.value)
