@@ -22,7 +22,7 @@ WRONG = {
     "lstm predict '1 2' l": "^RUN must come before DIGITS: give l '1 2'$",
     "lstm train --epochs": "^--epochs requires a value; see reviver lstm train --help",
     "lstm curve --network gru --out n": "^--network must be fixed, curriculum, chrono or rnn, got 'gru'",
-    "lstm evaluate l --length 3 --out figure.gif": "^--out must end in one of .pdf, .svg, .png for a figure, got figure.gif",
+    "lstm evaluate gone --out figure.gif": "^--out must end in one of .pdf, .svg, .png for a figure, got figure.gif",
     "lstm predict l 1 2": "^'2' is an unexpected argument .quote text that contains spaces.; see reviver lstm predict --help",
     # presets and fields
     "lstm train --preset foo": "^--preset 'foo' is unknown; choose from original, onehot",
@@ -41,10 +41,16 @@ WRONG = {
     # packed data
     "data": "^reviver data requires a command; choose from pack",
     "data pack tiny.npz --out empty": "^empty: exists already and is never overwritten; choose another --out",
+    "data pack gone.csv --out empty": "^empty: exists already and is never overwritten; choose another --out",
     "data pack tiny.npz --image-size 2 --out p": "^--image-size must be at least 4, got 2",
     "data pack tiny.npz --label-column y --out p": "^--label-column is only for sequences, and tiny.npz holds images",
     # the explorer
     "explore": "^RUN is missing; see reviver explore --help",
+    "explore l missing": "^missing: does not exist",
+    "explore l --out .": "cannot be written .Is a directory",
+    "explore l --out l/run.json": "^--out must end in .html, got l/run.json",
+    "explore l --training-images -1": "^--training-images must be at least 0, got -1",
+    "explore cut": "^cut/checkpoints/.*networks.safetensors: cannot be read",
     # sweeps
     "sweep": "^FILE is missing; see reviver sweep --help",
     "sweep pipe.toml": "^pipe.toml: cannot be read .it is not a regular file",
@@ -77,11 +83,12 @@ WRONG = {
     "gan sample cut": "^cut/checkpoints/.*networks.safetensors: cannot be read",
     # traces
     f"lstm trace l {'1' * 10_001}": "^digits must be at most 10000 to be plotted, got 10001",
-    "lstm trace l '1 2' --layer 2": "^--layer must be at most 1, got 2",
+    "lstm trace gone '1 2' --out notes.txt/trace.pdf": "^notes.txt/trace.pdf: cannot be written .Not a directory.; a part of this path",
+    "lstm trace l '1 2' --layer 2 --out new/folder/trace.pdf": "^--layer must be at most 1, got 2",
     # samples and interpolations
     "gan sample g --class 3": "^--class must be left out, since this run has no classes, got 3; train one with --conditional",
     "gan train --data tiny.npz --image-size 8 --conditional --out n": "^--data must have labels for a conditional GAN, got tiny",
-    "gan sample g --num-samples 3000": "^--num-samples must be at most 2500 for a grid, got 3000; or give an .npz as --out",
+    "gan sample g --num-samples 2501": "^--num-samples must be at most 2500 for a grid, got 2501; or give an .npz as --out",
     "gan sample g --num-samples 99999999999 --out s.npz": "^--num-samples must be at most 33554432, got 99999999999",
     "gan sample g --out grid.jpg": "^--out must be .png, .pdf, .svg or .npz, got '.jpg'",
     "gan interpolate g --from-image a.png": "^--from-image must be given with to_image, and the reverse; give both or neither",

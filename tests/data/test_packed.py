@@ -29,7 +29,7 @@ from reviver.data.packed.folder import checksum_of, open_packed
 from reviver.data.packed.order import WINDOW_BLOCKS, epoch_order, equal_blocks, unequal_blocks
 from reviver.data.sequences.examples import PackedExamples, PackedTable, pack_sequences
 from reviver.data.sequences.task import CustomTask
-from reviver.errors import ConfigError, DataError, Interrupted, RunFolderError
+from reviver.errors import ConfigError, DataError, Interrupted
 from reviver.files.tensors import read_tensors
 from reviver.gan.scores.reference_stats import image_content
 from reviver.runs.checkpoint import find_checkpoint
@@ -330,14 +330,6 @@ def test_a_record_may_have_64_mebibytes_and_its_keys_any_order(packed: Path) -> 
 
 
 # Writing
-
-
-def test_an_existing_folder_is_never_overwritten(packed: Path) -> None:
-    before = (packed / "packed.json").read_bytes()
-    for pack, source in ((pack_images, "mnist"), (pack_sequences, packed.parent / "series.npz")):
-        with pytest.raises(RunFolderError, match="packed: exists already and is never overwritten; choose another"):
-            pack(source, packed)  # type: ignore[operator]
-    assert (packed / "packed.json").read_bytes() == before
 
 
 def test_a_signal_or_a_damaged_source_leaves_nothing_behind(

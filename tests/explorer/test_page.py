@@ -27,7 +27,6 @@ from torch import Tensor, nn
 
 import reviver
 from reviver import load
-from reviver.cli import main
 from reviver.data.images.image_set import from_pixels
 from reviver.errors import ConfigError, RunFolderError
 from reviver.explorer import build, gan_images, manifest
@@ -328,28 +327,6 @@ def test_runs_that_are_given_twice_still_train_or_cannot_be_shown(
     run.generator.state_dict()["layers.0.weight"][0, 0] = math.nan
     with pytest.raises(RunFolderError, match="color: has weights that are not finite, so there is nothing to show"):
         explorer_page([run])
-
-
-def test_wrong_use_is_one_line(
-    color: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    for name in ("color", "damaged"):
-        shutil.copytree(color, name)
-    for path in Path("damaged").rglob("networks.safetensors"):
-        path.write_bytes(b"damaged")
-    for arguments, problem in (
-        ("", "RUN is missing; see reviver explore --help"),
-        ("color missing", "missing: does not exist"),
-        ("color --out .", "cannot be written .Is a directory"),
-        ("color --out color/run.json", "--out must end in .html, got color/run.json"),
-        ("color --training-images -1", "--training-images must be at least 0, got -1"),
-        ("damaged", "damaged.*checkpoint|damaged.*cannot be read"),
-    ):
-        assert main(["explore", *arguments.split()]) == 2
-        out, err = capsys.readouterr()
-        assert (out, err.count("\n")) == ("", 1)
-        assert re.match(f"error: .*({problem})", err), err
 
 
 def test_a_notebook_shows_the_page_in_a_sandboxed_frame(color: Path, tmp_path: Path) -> None:

@@ -11,8 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from reviver.cli.app import main
-from reviver.errors import ConfigError, RunFolderError
-from reviver.figures import FORMATS, check_figure_path, figure_style, format_number, save_figure, styled
+from reviver.figures import FORMATS, figure_style, format_number, save_figure, styled
 from reviver.show.gan_figures import loss_curves
 from reviver.show.lstm_figures import learning_curves
 from reviver.show.report.collect import GAN_METRICS
@@ -60,20 +59,6 @@ def test_negative_losses_single_points_and_missing_glyphs_show(
     figure.suptitle("日本")
     save_figure(figure, tmp_path / "a.pdf")
     assert re.fullmatch(r".*a.pdf: Glyph .* missing from font.*; Glyph .*", caplog.messages[0])
-
-
-def test_the_path_of_a_figure_is_checked_first(tmp_path: Path) -> None:
-    check_figure_path(tmp_path / "new" / "folder" / "trace.pdf")
-    assert not list(tmp_path.iterdir())
-    (tmp_path / "file").write_text("")
-    (tmp_path / "folder.pdf").mkdir()
-    for path, problem in (
-        ("trace", r"^out must end in one of .pdf, .svg, .png for a figure, got"),
-        ("file/trace.pdf", r"cannot be written .Not a directory.; a part of this path is a file"),
-        ("folder.pdf", r"cannot be written .Is a directory."),
-    ):
-        with pytest.raises((ConfigError, RunFolderError), match=problem):
-            check_figure_path(tmp_path / path)
 
 
 @pytest.mark.parametrize(("name", "files"), [("copy", ["curves"]), ("gan", ["curves", "samples"])])

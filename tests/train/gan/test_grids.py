@@ -10,13 +10,13 @@ import torch
 from PIL import Image
 
 from reviver.data.images.image_set import from_pixels, to_pixels
-from reviver.errors import ConfigError, DataError, Interrupted
+from reviver.errors import DataError, Interrupted
 from reviver.gan.sampling import generate
 from reviver.runs.folder import RunFolder
 from reviver.runs.rng import make_rng
 from reviver.settings.gan import GANConfig
 from reviver.train.gan import training
-from reviver.train.gan.grids import find_grids, read_images, save_grid, save_samples, tile
+from reviver.train.gan.grids import find_grids, read_images, save_grid, tile
 from reviver.train.gan.training import build_networks, train
 from reviver.train.loading import load
 from tests.lstm_runs import at_step, fingerprint, interrupt
@@ -72,11 +72,3 @@ def test_images_of_a_grid_are_read_back(shape: tuple[int, int, int], columns: in
     assert torch.equal(to_pixels(read_images(tmp_path / "grid.png", shape)), pixels)
     with pytest.raises(DataError, match="holds no grid of images of shape"):
         read_images(tmp_path / "grid.png", (shape[0], shape[1] + 1, shape[2]))
-
-
-def test_samples_that_cannot_be_saved_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"^out must be .png, .pdf, .svg or .npz, got '.jpg'$"):
-        save_samples(torch.zeros(4, 1, 8, 8), torch.zeros(4, 5), tmp_path / "grid.jpg")
-    with pytest.raises(ConfigError, match=r"^num_samples must be at most 2500 for a grid, got 2501; or give an .npz"):
-        save_samples(torch.zeros(2501, 1, 8, 8), torch.zeros(2501, 5), tmp_path / "grid.png")
-    assert not list(tmp_path.iterdir())
