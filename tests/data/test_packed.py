@@ -39,6 +39,7 @@ from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
 from reviver.train.gan import training as gan
 from reviver.train.lstm import training as lstm
+from tests.lstm_runs import at_step, interrupt
 
 SIZE = 6
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 9, SIZE, 3), dtype=np.uint8)
@@ -216,16 +217,9 @@ def test_a_run_on_packed_data_equals_a_run_on_its_source(
 def test_a_resumed_run_goes_on_in_the_middle_of_the_order(
     packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config, step, calls = gan_config(packed, order="blocks"), gan.gan_step, []
-
-    def stopping(*arguments: Any, **keywords: Any) -> Any:
-        calls.append(0)
-        if len(calls) == 3:
-            os.kill(os.getpid(), signal.SIGINT)
-        return step(*arguments, **keywords)
-
+    config = gan_config(packed, order="blocks")
     gan.train(config, tmp_path / "one", device="cpu")
-    monkeypatch.setattr(gan, "gan_step", stopping)
+    at_step(monkeypatch, 3, interrupt, "gan_step", gan)
     with pytest.raises(Interrupted):
         gan.train(config, tmp_path / "other", device="cpu")
     gan.train(config, tmp_path / "other", device="cpu", resume=True)

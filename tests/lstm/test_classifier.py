@@ -16,7 +16,6 @@ from reviver.lstm import scoring
 from reviver.lstm.rnn import RNNClassifier
 from reviver.lstm.scoring import forward_chunked, score
 from reviver.settings.lstm_network import Pooling, auto_patch_size
-from reviver.show.trace import trace
 
 POOLINGS = get_args(Pooling)
 B, T, I, H, C = 4, 7, 3, 5, 2  # noqa: E741
@@ -128,17 +127,11 @@ def test_the_rnn_drops_the_hidden_state_at_every_step() -> None:
     assert network.bfloat16()(x.bfloat16()).dtype == torch.bfloat16
 
 
-NO_TRACE = "^network must have pooling last and patch_size 1 .* got {} and {}"
-ZEROS = torch.zeros(B, dtype=torch.int64)
-
-
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
         (lambda: make("mean")(inputs(), every_step=True), ConfigError, "every_step must be False"),
         (lambda: make(patch_size=2)(inputs(), every_step=True), ConfigError, "every_step must be False"),
-        (lambda: trace(make("mean"), inputs(), ZEROS), ConfigError, NO_TRACE.format("mean", 1)),
-        (lambda: trace(make(patch_size=2), inputs(), ZEROS), ConfigError, NO_TRACE.format("last", 2)),
         (lambda: make()(torch.zeros(4, 3)), DataError, r"x must be \[B, T, I\] with I = 3, got shape \[4, 3\]"),
         (lambda: make()(torch.zeros(4, 3, 2)), DataError, r"x must be \[B, T, I\] with I = 3, got shape \[4, 3, 2\]"),
         (lambda: make(patch_size=4)(inputs(), LENGTHS + 1), DataError, "from 1 to T = 7, got"),

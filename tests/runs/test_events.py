@@ -27,10 +27,6 @@ def gan(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
         return RunFolder.open(train(GAN, "run").path.absolute())
 
 
-def decode(value: Any) -> Image.Image:
-    return Image.open(io.BytesIO(value.image.encoded_image_string))
-
-
 def test_scalars_equal_the_metrics(tmp_path: Path) -> None:
     folder = train(TINY, tmp_path / "run")
     expected = [
@@ -47,7 +43,7 @@ def test_scalars_equal_the_metrics(tmp_path: Path) -> None:
 
 def test_grids_equal_those_in_samples(gan: RunFolder) -> None:
     images = {
-        event.step: np.asarray(decode(entry).convert("L"))
+        event.step: np.asarray(Image.open(io.BytesIO(entry.image.encoded_image_string)).convert("L"))
         for event in events(gan.path / "tensorboard")
         for entry in event.summary.value
         if entry.tag == "samples"

@@ -1,6 +1,5 @@
 """Sessions: status, time, scores and settings; devices and random numbers that a run begins with."""
 
-import io
 import os
 import pickle
 import signal
@@ -10,10 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from rich.console import Console
 
 from reviver.errors import ConfigError, DeviceError, DivergenceError, Interrupted, RunFolderError
-from reviver.runs import progress
 from reviver.runs import session as session_module
 from reviver.runs.checkpoint import TrainingState, find_checkpoint
 from reviver.runs.devices import choose_device
@@ -151,14 +148,6 @@ def test_each_process_gets_a_gpu(name: str, local_rank: int, expected: str, monk
     monkeypatch.setenv("WORLD_SIZE", "two")
     with pytest.raises(ConfigError, match="WORLD_SIZE must be an integer ≥ 0, got 'two'"):
         choose_device("cpu")
-
-
-def test_a_progress_bar_shows_brackets_in_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    console = Console(file=io.StringIO(), force_terminal=True, width=100)
-    monkeypatch.setattr(progress, "Console", lambda stderr: console)
-    with progress.ProgressBar("GAN digits[v2]", 3, "epochs", visible=True):
-        pass
-    assert "GAN digits[v2] " in console.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_an_error_of_rank_0_is_the_same_on_the_others() -> None:

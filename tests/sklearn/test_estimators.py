@@ -17,8 +17,6 @@ import torch
 from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.base import clone
-from sklearn.model_selection import GridSearchCV, cross_val_score
-from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
@@ -237,17 +235,6 @@ def test_the_defaults_are_those_of_the_preset_series() -> None:
     assert {name: parameters[name] for name in shared} == {name: preset[name] for name in shared}
     differing = {"pooling": "mean", "hidden_dropout": 0.0}  # SequenceRegressor gives the reason
     assert {name: regressor[name] for name in shared} == {name: preset[name] for name in shared} | differing
-
-
-# scikit-learn's tools
-
-
-def test_works_with_the_tools_of_scikit_learn() -> None:
-    estimator = SequenceClassifier(**SMALL, random_state=0)
-    X = ragged(GOOD)
-    assert cross_val_score(make_pipeline(StandardScaler(), estimator), TABLE, GOOD_Y, cv=3).mean() > 0.9
-    search = GridSearchCV(estimator, {"hidden_size": np.array([1, 8])}, cv=2, error_score="raise").fit(X, GOOD_Y)
-    assert search.best_score_ > 0.9
 
 
 # Pickles
