@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -60,6 +61,17 @@ CONFIGS = {"tiny": TINY, "curriculum": CURRICULUM, "jumping": JUMPING, "truncate
 def override(config: Any, changes: dict[str, Any]) -> Any:
     """Return a copy of a configuration with `changes`."""
     return replace(config, **changes)
+
+
+def write_ramps(path: Path, count: int, seed: int, more: str = "") -> None:
+    """Write a .csv of noisy ramps of 3 to 12 steps around 1000, in turn falling and rising, and the line `more`."""
+    rng, lines = np.random.default_rng(seed), ["sequence,label"]
+    for index in range(count):
+        steps = int(rng.integers(3, 13))
+        trend = 1.0 if index % 2 else -1.0
+        values = 1000 + trend * (np.arange(steps) - steps / 2) + rng.normal(0, 0.2, steps)
+        lines.append(f"{' '.join(map(str, values.round(3)))},{'rising' if index % 2 else 'falling'}")
+    path.write_text("\n".join([*lines, more]))
 
 
 def fingerprint(folder: RunFolder) -> dict[str, Any]:

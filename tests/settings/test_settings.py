@@ -122,6 +122,7 @@ def test_the_reports_settings() -> None:
 PIXELS: dict[str, Any] = {"task": "pixel-mnist", "length": 784}
 TRUNCATED: dict[str, Any] = {"curriculum": True, "bptt_steps": 8}
 RNN: dict[str, Any] = {"cell": "rnn"}
+CUSTOM: dict[str, Any] = {"task": "custom", "data": "x"}
 COPY: dict[str, Any] = {"task": "copy", "encoding": "onehot"}
 INVALID_COMBINATIONS: list[tuple[dict[str, Any], str]] = [
     ({"task": "temporal-order", "length": 9}, "length must be at least 10, got 9"),
@@ -137,6 +138,8 @@ INVALID_COMBINATIONS: list[tuple[dict[str, Any], str]] = [
     *((RNN | other, "cell rnn supports only the defaults of these; leave out")
       for other in ({"precision": "bf16"}, {"init": "chrono"}, {"pooling": "mean"}, {"patch_size": 2})),
     (COPY | {"patch_size": "auto"}, "task copy has a class at every step"),
+    (CUSTOM | {"encoding": "onehot"}, "encoding must be scalar for the task custom, .* got 'onehot'"),
+    (CUSTOM | {"curriculum": True}, "curriculum must be false for the task custom, .* got True"),
     ({"task": "custom"}, "data must be a file for the task custom, got None; give one with --data"),
     (TRUNCATED | COPY, "bptt_steps must be none except for the task palindrome"),
     *((TRUNCATED | other, "bptt_steps must be none with cell rnn, bidirectional, pooling or patch_size")

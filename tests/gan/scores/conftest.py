@@ -2,21 +2,13 @@
 
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 
-import numpy as np
 import pytest
 
 from reviver.data.images.image_set import ImageSet
 from reviver.data.images.mnist import Digits, read_mnist
 
 NUM_IMAGES = {"train": 600, "test": 300}
-
-
-def write_idx(path: Path, array: np.ndarray) -> None:
-    """Write an array of bytes as an IDX file."""
-    header = b"".join(size.to_bytes(4, "big") for size in (0x800 | array.ndim, *array.shape))
-    path.write_bytes(header + array.astype(np.uint8).tobytes())
 
 
 @cache

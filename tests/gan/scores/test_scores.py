@@ -32,7 +32,8 @@ from reviver.runs.rng import make_rng
 from reviver.settings.gan import GANConfig
 from reviver.train.gan.training import train
 from reviver.train.loading import load
-from tests.gan.scores.conftest import few_digits, mnist, shrink_mnist, write_idx
+from tests.data.test_images import idx_bytes
+from tests.gan.scores.conftest import few_digits, mnist, shrink_mnist
 from tests.gan.test_interpolation import code_of
 
 N = 150
@@ -168,8 +169,8 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "idx").mkdir()
     for split, prefix in (("train", "train"), ("test", "t10k")):
         data = few_digits(split)
-        write_idx(folder / "idx" / f"{prefix}-images-idx3-ubyte", data.images[:, 0].numpy())
-        write_idx(folder / "idx" / f"{prefix}-labels-idx1-ubyte", data.labels.numpy())
+        for kind, tensor in (("images-idx3", data.images[:, 0]), ("labels-idx1", data.labels.byte())):
+            (folder / "idx" / f"{prefix}-{kind}-ubyte").write_bytes(idx_bytes(tensor.numpy()))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         shrink_mnist(patch)

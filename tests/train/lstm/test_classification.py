@@ -20,7 +20,7 @@ from reviver.settings.lstm import LSTMConfig
 from reviver.train.lstm.classification import classification_report
 from reviver.train.lstm.summary import trained_length
 from reviver.train.lstm.training import build_network, train
-from tests.lstm_runs import ramps
+from tests.lstm_runs import write_ramps
 
 CONFIG = LSTMConfig(
     task="custom",
@@ -80,15 +80,10 @@ def test_a_loss_is_finite_and_undefined_scores_are_null() -> None:
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("classification")
-    tables = {
-        "train": ramps(120, 0),
-        "test": ramps(41, 1),
-        "unknown": [*ramps(4, 1), ([1.0, 2.0], "level")],
-        "unlabeled": [*ramps(4, 1), ([1.0, 2.0], "")],
-    }
-    for name, rows in tables.items():
-        lines = [f"{' '.join(map(str, values))},{label}\n" for values, label in rows]
-        (folder / f"{name}.csv").write_text("".join(["sequence,label\n", *lines]))
+    write_ramps(folder / "train.csv", 120, 0)
+    write_ramps(folder / "test.csv", 41, 1)
+    for name, label in (("unknown", "level"), ("unlabeled", "")):
+        write_ramps(folder / f"{name}.csv", 4, 1, f"1.0 2.0,{label}")
     text = (folder / "test.csv").read_text()
     (folder / "renamed.csv").write_text(text.replace("sequence,label", "series,kind"))
     (folder / "new.csv").write_text("".join(f"{line.split(',')[0]}\n" for line in text.splitlines()))
@@ -120,7 +115,7 @@ def test_evaluate_scores_a_labeled_file(
     with torch.no_grad():  # one by one
         outputs = [loaded.network(x[None, :length]) for x, length in zip(inputs, table.lengths.tolist(), strict=True)]
     logits = torch.cat(outputs)
-    true = np.array([("falling", "rising").index(label) for _, label in ramps(41, 1)])
+    true = np.arange(41) % 2
     predicted = logits.argmax(1).numpy()
     assert 0.55 < result["accuracy"] < 1, "or the test would say little"
     assert result["accuracy"] == pytest.approx(metrics.accuracy_score(true, predicted))
@@ -144,7 +139,7 @@ def test_predict_counts_the_correct_predictions_and_says_why_it_does_not(
 
     text = predict("test.csv")
     classes = [row["class"] for row in csv.DictReader((tmp_path / "test.csv").read_text().splitlines())]
-    correct = sum(name == label for name, (_, label) in zip(classes, ramps(41, 1), strict=True))
+    correct = sum(name == label for name, label in zip(classes, ["falling", "rising"] * 21, strict=False))
     assert f"{correct} of 41 are correct ({correct / 41:.2%}, chance 51.22%)" in text
     assert "correct" not in predict("new.csv")
     assert (tmp_path / "new.csv").read_bytes() == (tmp_path / "test.csv").read_bytes(), "labels do not change them"
@@ -162,6 +157,10 @@ WRONG_USE = {
     "evaluate run --data test.csv --size 5": "--data has sequences of its own; leave out --length and --size",
     "evaluate run --label-column kind": "--data is missing, whose columns are given; give a file with --data",
     "evaluate digits --data test.csv": "was not trained on custom data, so it reads no files; leave it out",
+    "evaluate run --length 5": "--length is that of the data for a run on custom data; leave it out",
+    "predict run 123": "DIGITS must be a .csv, .parquet or .npz file for a run on custom data, got",
+    "predict run gone.csv": "gone.csv: does not exist",
+    "predict run train.csv --out p.txt": "--out must end in .csv for predictions, got",
     "predict run 123 --label-column kind": "--label-column is only for predictions of a file",
     "train --preset series": "--data must be a file for the preset series; give one with --data",
 }
