@@ -21,7 +21,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
-from PIL import Image
 from pydantic.alias_generators import to_camel
 from torch import Tensor, nn
 
@@ -44,6 +43,7 @@ from reviver.settings.gan import GANConfig
 from reviver.train.gan.run import GANRun
 from reviver.train.gan.training import train
 from tests.damage import edit_json
+from tests.data.test_color_images import write_shapes
 from tests.explorer.edits import inflate, load_some_images, read_layers, read_page, read_tensors
 
 TYPES = (Path(__file__).parents[2] / "web" / "src" / "types.js").read_text(encoding="utf-8")
@@ -57,11 +57,7 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("shapes")
     rng = np.random.default_rng(0)
     for split, count in (("train", 12), ("test", 5)):
-        for name in ("disc", "square"):
-            (folder / "photos" / split / name).mkdir(parents=True)
-            for index in range(count):
-                pixels = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
-                Image.fromarray(pixels).save(folder / "photos" / split / name / f"{index}.png")
+        write_shapes(folder / "photos" / split, count, rng)
     torch.manual_seed(0)
     save_classifier(DigitClassifier(2, (3, 8, 8)).eval(), folder / "shapes.safetensors")
     config = GANConfig(data=str(folder / "photos"), image_size=8, latent_size=6, epochs=2, batch_size=8, eval_every=0)

@@ -8,14 +8,13 @@ release there is one schema. After a change of the format or of what a run learn
 
 import os
 import shutil
-import signal
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
-from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from reviver.errors import Interrupted
 from reviver.gan import networks
@@ -23,6 +22,7 @@ from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
 from reviver.train.gan import training as gan
 from reviver.train.lstm import training as lstm
+from tests.lstm_runs import at_step, interrupt
 
 FOLDER = Path(__file__).parent / "runs"
 LSTM = LSTMConfig(
@@ -63,26 +63,17 @@ GAN = GANConfig(
 NARROW = {"GENERATOR_WIDTHS": (4, 6, 5, 7), "DISCRIMINATOR_WIDTHS": (6, 5)}
 """Widths of the GAN: narrow, so that the files are small."""
 STOPPED_AT = 7
-"""Update during which the runs, of 12 updates, receive a signal; they stop after it."""
+"""Update of 12 before which the runs receive a signal; they stop after it."""
 
 
-def train_and_interrupt(module: Any, config: LSTMConfig | GANConfig, kind: str, steps_per_update: int) -> None:
-    """Train until a signal arrives in update `STOPPED_AT`, which takes `steps_per_update` steps of an optimizer."""
-    calls = 0
-
-    def count(*_: Any) -> None:
-        nonlocal calls
-        calls += 1
-        if calls == steps_per_update * STOPPED_AT:
-            os.kill(os.getpid(), signal.SIGINT)
-
+def train_and_interrupt(module: Any, config: LSTMConfig | GANConfig, kind: str, step: str) -> None:
+    """Train until a signal arrives just before update `STOPPED_AT`, and complete a copy."""
     sys.argv = ["reviver", kind, "train"]
-    hook = register_optimizer_step_pre_hook(count)
-    try:
-        module.train(config, kind, device="cpu")
-    except Interrupted:
-        shutil.copytree(kind, f"{kind}-finished")
-    hook.remove()
+    with pytest.MonkeyPatch.context() as patch:
+        at_step(patch, STOPPED_AT, interrupt, step, module)
+        with pytest.raises(Interrupted):
+            module.train(config, kind, device="cpu")
+    shutil.copytree(kind, f"{kind}-finished")
     module.train(config, f"{kind}-finished", device="cpu", resume=True)
 
 
@@ -95,8 +86,8 @@ def main() -> None:
     for name, widths in NARROW.items():
         setattr(networks, name, widths)
     np.save("images.npy", np.random.default_rng(0).integers(0, 256, (41, 4, 4), dtype=np.uint8))
-    train_and_interrupt(lstm, LSTM, "lstm", steps_per_update=1)
-    train_and_interrupt(gan, GAN, "gan", steps_per_update=2)
+    train_and_interrupt(lstm, LSTM, "lstm", "train_step")
+    train_and_interrupt(gan, GAN, "gan", "gan_step")
     for kind in ("lstm", "gan"):
         shutil.copyfile(f"{kind}-finished/metrics.jsonl", f"{kind}-metrics.jsonl")
         shutil.rmtree(f"{kind}-finished")
