@@ -33,6 +33,7 @@ WRONG = {
     "export l --format pickle": "^--format must be onnx or hub, got 'pickle'",
     "export l --format hub --opset 13": "^--opset is only for the format onnx; leave it out",
     "export g --format onnx --checkpoint best": "^--checkpoint must be last, got 'best'",
+    "export l --format hub --out report": "^report: exists already and is never overwritten; choose another --out",
     "export l --format onnx --opset 999": "the last that the installed onnx [0-9.]+ knows, got 999",
     "export l --format onnx --out g": "^g: cannot be written .Is a directory",
     # figures of a run
@@ -67,6 +68,8 @@ WRONG = {
     "lstm train --curriculum=perhaps": "^--curriculum must be true or false, got 'perhaps'",
     # data
     "gan train --data nothing --out n": "^--data nothing does not exist; give mnist, fashion-mnist, .*, an image folder, an .npz",
+    "gan train --data notes.txt --out n": "^--data notes.txt is of an unknown kind; give mnist, .*, an IDX folder",
+    "gan train --data empty --out n": r"^--data empty holds no IDX files and no images; put some into it \(\.png",
     "lstm predict l '1 x 2'": "^digits must be digits such as \"1 2 3 2\", got 'x' in '1 x 2'",
     # devices
     "lstm train --device cuda --out n": "^--device 'cuda' is not available on this machine; use --device auto or --device cpu",

@@ -301,18 +301,6 @@ def test_a_pickle_is_refused_and_never_run(suffix: str, tmp_path: Path) -> None:
     assert (tmp_path / "was-run").exists(), "the payload works where pickles are allowed"
 
 
-def test_an_unknown_source_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "images.zip").write_bytes(b"something")
-    (tmp_path / "empty").mkdir()
-    for source, problem in (
-        ("Mnist", "^data: Mnist does not exist; give mnist, fashion-mnist, kmnist, .*, an IDX fold"),
-        (str(tmp_path / "images.zip"), "images.zip is of an unknown kind; give mnist, .*, an IDX folder"),
-        (str(tmp_path / "empty"), r"^data: .* holds no IDX files and no images; put some into it \(\.png"),
-    ):
-        with pytest.raises(DataError, match=problem):
-            load_images(source, 16)
-
-
 # Data sets by name
 
 PREFIXES = {

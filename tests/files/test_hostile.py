@@ -213,6 +213,10 @@ SIZES = {
     "packing": ("gan", {"config": {"packing": 10**9, "batch_size": 10**9}}, r"layers\.0\.weight has the shape \[512, 36\], not"),
     "no custom data": ("custom", {"data": None}, r"run\.json: data: must be an object, got None; the file is damaged, restore"),
     "classes": ("gan", {"config": {"conditional": True}, "data": {"num_classes": 10**12}}, "num_classes must be at most 1000, got 10+"),
+    "equal classes": ("custom", {"data": {"classes": ["a", "a"]}}, "data: must have distinct classes, and as many class_fractions"),
+    "fractions": ("custom", {"data": {"class_fractions": [0.5, 2.0]}}, r"data: class_fractions\.1 must be less than 1, got 2\.0"),
+    "scale": ("custom", {"data": {"standardization": {"mean": [0.0], "scale": [0.0]}}}, r"scale\.0 must be greater than 0, got 0\.0"),
+    "means": ("custom", {"data": {"standardization": {"mean": [1.0, 2.0], "scale": [1.0]}}}, "as many means as scales, got 2 and 1"),
     "channels": ("custom", {"data": {"standardization": {"mean": [0.5] * 9999, "scale": [1] * 9999}}}, "weight_ih_l0 has the shape"),
 }  # fmt: skip
 

@@ -49,14 +49,11 @@ def test_impossible_samples_are_refused() -> None:
         ((3, 0, -1), "class must be at least 0, got -1"),
         ((3, 0, 3), "class must be at most 2, got 3"),
         ((0, 0), "num_samples must be at least 1, got 0"),
-        ((10**11, 0), f"num_samples must be at most {2**27}, got {10**11}"),  # 8 GiB of images
         ((1, -1), "seed must be at least 0, got -1"),
         ((1, 2**63), f"seed must be at most {2**63 - 1}, got {2**63}"),
     ):
         with pytest.raises(ConfigError, match=f"^{problem}$"):
             generate_samples(generator, *arguments)
-    with pytest.raises(ConfigError, match=r"^class must be left out, since this run has no classes, got 0; train one"):
-        generate_samples(Generator(5), 1, 0, 0)
 
 
 # The EMA

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reviver.errors import ConfigError
-from reviver.settings.fields import choose_preset, from_mapping
+from reviver.settings.fields import from_mapping
 from reviver.settings.gan import GANConfig
 from reviver.settings.gan_presets import PRESETS as GAN_PRESETS
 from reviver.settings.lstm import MIN_BATCH_SIZE, LSTMConfig
@@ -99,19 +99,9 @@ def test_a_config_is_validated_frozen_and_survives_a_run_folder(cls: Any) -> Non
         from_mapping(cls, {**saved, "warmup": 3})
 
 
-@pytest.mark.parametrize("cls", PRESETS)
-def test_presets(cls: Any) -> None:
-    presets = PRESETS[cls]
-    assert choose_preset(presets, "original") == cls()
-    for name in presets:
-        config = choose_preset(presets, name)
-        assert from_mapping(cls, dataclasses.asdict(config)) == config
-    with pytest.raises(ConfigError, match=f"^preset 'nope' is unknown; choose from {', '.join(presets)}$"):
-        choose_preset(presets, "nope")
-
-
 def test_the_reports_settings() -> None:
     lstm, gan = LSTMConfig(), GANConfig()
+    assert (LSTM_PRESETS["original"], GAN_PRESETS["original"]) == (lstm, gan)
     assert (lstm.length, lstm.epochs, lstm.batch_size, lstm.hidden_size, lstm.encoding) == (5, 100, 128, 128, "scalar")
     assert (lstm.learning_rate, lstm.max_norm, lstm.hidden_dropout, lstm.train_fraction) == (1e-3, 10.0, 0.5, 0.8)
     assert (lstm.data_size, lstm.num_layers, lstm.bidirectional, lstm.curriculum) == (100_000, 1, False, False)

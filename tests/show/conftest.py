@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reviver.data.images import image_set
 from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
 from reviver.train.gan import training as gan_training
 from reviver.train.lstm.training import train
+from tests.gan.scores.conftest import shrink_mnist
 
 
 @pytest.fixture(scope="session")
@@ -41,10 +41,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def few_images() -> Iterator[None]:
-    """Train on the first 512 images of MNIST only."""
-    mnist = image_set.load_mnist("train")
-    few = image_set.ImageSet(mnist.images[:512], None, "mnist")
-    load = image_set.load_images
+    """Train on few images of MNIST."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gan_training, "load_images", lambda data, size: few if data == "mnist" else load(data, size))
+        shrink_mnist(patch)
         yield

@@ -159,7 +159,7 @@ WRONG_USE = {
     "evaluate digits --data test.csv": "was not trained on custom data, so it reads no files; leave it out",
     "evaluate run --length 5": "--length is that of the data for a run on custom data; leave it out",
     "predict run 123": "DIGITS must be a .csv, .parquet or .npz file for a run on custom data, got",
-    "predict run gone.csv": "gone.csv: does not exist",
+    "predict run gone.csv": "gone.csv: does not exist; give a .csv, .parquet or .npz file",
     "predict run train.csv --out p.txt": "--out must end in .csv for predictions, got",
     "predict run 123 --label-column kind": "--label-column is only for predictions of a file",
     "train --preset series": "--data must be a file for the preset series; give one with --data",
