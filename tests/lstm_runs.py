@@ -56,6 +56,8 @@ TRUNCATED = replace(
 PATIENT = replace(TINY, epochs=60, patience=3, checkpoint_every=4, learning_rate=0.1)
 """5 updates an epoch, early stopping; it learns, and then its accuracy moves up and down."""
 CONFIGS = {"tiny": TINY, "curriculum": CURRICULUM, "jumping": JUMPING, "truncated": TRUNCATED, "patient": PATIENT}
+LENGTHS = {"row-mnist": 28, "pixel-mnist": 49, "temporal-order": 10}
+"""The shortest sequences of tasks that do not have every length."""
 
 
 def override(config: Any, changes: dict[str, Any]) -> Any:

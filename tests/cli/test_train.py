@@ -21,6 +21,7 @@ from reviver.settings.gan_presets import SECONDS as GAN_SECONDS
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.lstm_presets import SECONDS as LSTM_SECONDS
 from tests.cli.tiny import PRESETS, TINY_GAN, TINY_LSTM, Run
+from tests.lstm_runs import LENGTHS
 
 
 def settings_of(arguments: str) -> Any:
@@ -40,8 +41,7 @@ def test_every_preset_is_that_of_python_is_printed_read_back_and_trains(
         assert settings_of(f"{kind} train") == preset
     changes: dict[str, Any] = {"epochs": 1, "data": "tiny.npz", "image_size": 8}
     if kind == "lstm":
-        length = {"temporal-order": 10, "row-mnist": 28, "pixel-mnist": 49}.get(preset.task, 3)
-        changes = {"epochs": 1, "hidden_size": 8, "length": length, "data_size": 200}
+        changes = {"epochs": 1, "hidden_size": 8, "length": LENGTHS.get(preset.task, 3), "data_size": 200}
         if name == "series":  # which trains on a file, or on a task that is named
             changes["task"] = "parity"
     options = " ".join(f"--{setting} {value}" for setting, value in changes.items())

@@ -49,7 +49,7 @@ def test_evaluate_uses_chance_and_baseline_of_the_task(run: Run, tmp_path: Path)
     assert result.err.startswith("error: task must be palindrome to read digits, got copy; measure this run by")
 
 
-@pytest.mark.parametrize(("digits", "checkpoint"), [("1 2", "last"), ("1,2", "best"), ("12", "last")])
+@pytest.mark.parametrize(("digits", "checkpoint"), [("1 2", "last"), (" 1, 2\n", "best"), ("12", "last")])
 def test_predict(digits: str, checkpoint: str, run: Run) -> None:
     result = result_of(run, f"lstm predict l '{digits}' --checkpoint {checkpoint}")
     assert result["digits"] == [1, 2]

@@ -71,6 +71,8 @@ WRONG = {
     "gan train --data notes.txt --out n": "^--data notes.txt is of an unknown kind; give mnist, .*, an IDX folder",
     "gan train --data empty --out n": r"^--data empty holds no IDX files and no images; put some into it \(\.png",
     "lstm predict l '1 x 2'": "^digits must be digits such as \"1 2 3 2\", got 'x' in '1 x 2'",
+    "lstm predict l 12,34": "^digits must be digits such as \"1 2 3 2\", got '12' in '12,34'",
+    "lstm predict l ' '": "^digits must be digits such as \"1 2 3 2\", got nothing in ' '",
     # devices
     "lstm train --device cuda --out n": "^--device 'cuda' is not available on this machine; use --device auto or --device cpu",
     "lstm curve --device cuda --out n": "^--device must be auto or cpu, got 'cuda'",

@@ -27,10 +27,9 @@ from reviver.data.tasks.task import ACCURACY_NAMES, LOSS_NAMES, correct, mean_lo
 from reviver.errors import ConfigError
 from reviver.runs.rng import make_rng
 from reviver.settings.lstm import CONTINUOUS_TASKS, IMAGE_LENGTHS, LSTMConfig
-from tests.lstm_runs import override
+from tests.lstm_runs import LENGTHS, override
 
 GENERATED = ("copy", "adding", "temporal-order", "parity")
-LENGTHS = {"row-mnist": 28, "pixel-mnist": 49, "temporal-order": 10}
 
 
 def rng(seed: int = 0) -> torch.Generator:

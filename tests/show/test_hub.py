@@ -50,11 +50,6 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
-def saved(name: str, folder: Path) -> Path:
-    NETWORKS[name]().save_pretrained(folder)  # type: ignore[operator]
-    return folder
-
-
 # Round trips
 
 
@@ -107,7 +102,7 @@ def test_only_what_is_needed_of_a_repository_is_downloaded(tmp_path: Path, monke
 def test_local_folder_comes_first_and_other_sources_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    saved("LSTMClassifier", tmp_path / "user" / "model")
+    LSTMClassifier(2, 3, 4).save_pretrained(tmp_path / "user" / "model")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     LSTMClassifier.from_pretrained("user/model")
@@ -274,7 +269,8 @@ class Evil:
 @memory_limit()
 def test_damaged_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    weights = saved("LSTM", tmp_path / "model") / "model.safetensors"
+    LSTM(3, 4, 2).save_pretrained(tmp_path / "model")
+    weights = tmp_path / "model" / "model.safetensors"
     content, tensors = weights.read_bytes(), from_bytes(weights.read_bytes())
     first = next(iter(tensors))
     changed = [

@@ -60,10 +60,11 @@ class Built(NamedTuple):
 
 @pytest.fixture(scope="module", autouse=True)
 def few_samples() -> Iterator[None]:
-    """Classify fewer samples than a report does, which changes only the numbers."""
+    """Classify fewer samples than a report does, which changes only the numbers, and save figures in fewer formats."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(results, "NUM_CLASSIFIED", 100)
         patch.setattr(interpolation, "NUM_CANDIDATES", 256)
+        patch.setattr(build, "FORMATS", ("pdf", "svg"))
         yield
 
 

@@ -13,7 +13,7 @@ from reviver.lstm import kernel
 from reviver.lstm.cell import LSTMState, lstm_step
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.settings.lstm import LSTMConfig
-from reviver.show.trace import MAX_STEPS, PREFIX_CHUNK, find_layer, trace, trace_digits
+from reviver.show.trace import PREFIX_CHUNK, find_layer, trace, trace_digits
 from reviver.show.trace_figures import MAX_LABELED_STEPS, PANELS, trace_figure
 
 KINDS = pytest.mark.parametrize(
@@ -153,7 +153,6 @@ def test_what_has_no_trace_is_refused() -> None:
     assert find_layer(lstm) == 2
     numbers = "^digits must be one or more integers from 0 to 9, got "
     digits = [([], rf"{numbers}\[\]$"), ([10], rf"{numbers}\[10\]$"), ([-1, 2], rf"{numbers}\[-1, 2\]$")]
-    digits.append(([1] * (MAX_STEPS + 1), "digits must be at most 10000 to be plotted, got 10001"))
     for given, problem in digits:
         with pytest.raises(DataError, match=problem):
             trace_digits(LSTMClassifier(1, 2, 10).eval(), LSTMConfig(), given)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from reviver import load
 from reviver.data.tasks.build import BUILDERS, build_task
 from reviver.data.tasks.palindromes import PalindromeTask, make_palindromes
-from reviver.errors import ConfigError, DataError, DivergenceError, Interrupted
+from reviver.errors import ConfigError, DivergenceError, Interrupted
 from reviver.lstm import scoring
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.scoring import score
@@ -24,12 +24,11 @@ from reviver.runs.folder import RunFolder
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.lstm_presets import PRESETS
 from reviver.train.lstm import training
-from reviver.train.lstm.evaluation import evaluate, parse_digits
+from reviver.train.lstm.evaluation import evaluate
 from reviver.train.lstm.training import build_network, build_optimizer, train, train_step
-from tests.lstm_runs import TINY, at_step, fingerprint, interrupt
+from tests.lstm_runs import LENGTHS, TINY, at_step, fingerprint, interrupt
 
 REPORT = LSTMConfig()
-LENGTHS = {"row-mnist": 28, "pixel-mnist": 49, "temporal-order": 10}
 NETWORKS: dict[str, dict[str, Any]] = {
     "palindrome": {"cell": "rnn"},
     "adding": {"num_layers": 2, "bidirectional": True, "dropout": 0.3},
@@ -252,11 +251,3 @@ def test_it_learns_short_problems(changes: dict[str, Any], accuracy: float, loss
     last = train(config, tmp_path / "run").read_metrics()[-1]
     assert last["validation_accuracy"] > accuracy
     assert last["validation_loss"] < loss
-
-
-def test_digits_are_read_with_or_without_separators() -> None:
-    for text in ("1232", "1 2 3 2", " 1,2, 3,2\n"):
-        assert parse_digits(text) == [1, 2, 3, 2]
-    for text, problem in (("12,34", "got '12' in"), ("", "got nothing")):
-        with pytest.raises(DataError, match=f"^digits must be .*{problem}"):
-            parse_digits(text)
