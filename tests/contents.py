@@ -54,7 +54,7 @@ def tensorboard_values(folder: Path) -> list[tuple[int, str, Any]]:
 
 
 def tensorboard_hparams(folder: Path) -> dict[str, Any]:
-    """Return the table of hyperparameters of TensorBoard: `names`, `config`, `metrics`, and whether the run `finished`.
+    """Return the table of hyperparameters of TensorBoard: `config`, `metrics`, and whether the run `finished`.
 
     If a tag was written more than once, TensorBoard uses the first.
     """
@@ -68,7 +68,6 @@ def tensorboard_hparams(folder: Path) -> dict[str, Any]:
             assert entry.metadata.plugin_data.plugin_name == "hparams"
             data = HParamsPluginData.FromString(entry.metadata.plugin_data.content)
             if entry.tag.endswith("/experiment"):
-                shown.setdefault("names", [info.name for info in data.experiment.hparam_infos])
                 shown.setdefault("metrics", [info.name.tag for info in data.experiment.metric_infos])
             elif entry.tag.endswith("/session_start_info"):
                 hparams = data.session_start_info.hparams.items()
