@@ -150,6 +150,7 @@ SHORTER = {
     "lstm train": options_in("--epochs 1 --hidden-size 8 --data-size 60"),
     "gan train": options_in("--epochs 1 --batch-size 16 --latent-size 8 --batch-norm-samples 9 --eval-samples 9"),
     "gan evaluate": options_in("--num-samples 20"),
+    "gan sample": options_in("--num-samples 25"),
     "gan train-extractor": options_in("--epochs 1"),
     "lstm curve": options_in("--sequences 64 --jobs 1 --network rnn"),
 }
