@@ -127,14 +127,3 @@ def interrupt(_: object) -> None:
 def terminate(_: object) -> None:
     """Stop as a batch system does."""
     os.kill(os.getpid(), signal.SIGTERM)
-
-
-def ramps(count: int, seed: int) -> list[tuple[list[float], str]]:
-    """Return noisy ramps of 3 to 12 steps around 1000, in turn falling and rising, with their classes."""
-    rng = np.random.default_rng(seed)
-    rows = []
-    for index in range(count):
-        steps = int(rng.integers(3, 13))
-        values = 1000 + (1.0 if index % 2 else -1.0) * (np.arange(steps) - steps / 2) + rng.normal(0, 0.2, steps)
-        rows.append((values.round(3).tolist(), ("falling", "rising")[index % 2]))
-    return rows
