@@ -10,7 +10,7 @@ from playwright.sync_api import Locator, Page, expect
 from reviver.show.trace import trace_digits
 from reviver.train.loading import load
 from reviver.train.lstm.run import LSTMRun
-from tests.explorer.browser import PHONE, Show, check_accessible, check_fits, text, wait_view
+from tests.explorer.browser import PHONE, Show, check_accessible, check_fits, text, view_of, wait_view
 
 
 def map_of(page: Page, name: str) -> Locator:
@@ -28,6 +28,7 @@ def test_typed_digits_give_the_probabilities_of_python(show: Show, small_page: P
     table = page.get_by_role("table", name="Class probabilities after step 4")
     shown = [float(cell.rstrip(" %")) / 100 for cell in table.get_by_role("cell").all_inner_texts()]
     assert shown == pytest.approx(expected, abs=0.01)
+    expect(page.locator(".lstm-charts .marked")).to_have_text("4")  # the target of these digits, not of the example
     result = page.locator(".lstm-result").inner_text()
     page.get_by_role("group", name="Stage of training").get_by_role("radio").first.check()
     assert page.locator(".lstm-result").inner_text() != result
@@ -65,12 +66,17 @@ def test_a_cell_shows_its_equation_and_dropout_follows_its_seed(show: Show, smal
     expect(page.get_by_role("heading", name="Unit 4 at step 3 (digit 1): cell state c")).to_be_visible()
     result = page.locator(".lstm-result")
     plain = result.inner_text()
-    page.get_by_label("Drop units, as in training").check()
+    drop = page.get_by_label("Drop units, as in training")
+    drop.check()
     first = result.inner_text()
     page.get_by_role("button", name="Next mask").press("Enter")
     assert len({plain, first, result.inner_text()}) == 3
     wait_view(page, seed="1")
-    page.get_by_label("Mask seed").fill("0")
+    for typed in ("0", "1.5"):  # the second is no seed
+        page.get_by_label("Mask seed").fill(typed)
+        drop.uncheck()
+        drop.check()
+        wait_view(page, seed="0")
     expect(result).to_have_text(first, ignore_case=True)
     page.get_by_role("checkbox", name="Spread over 100 masks").check()
     page.locator("summary", has_text="Numbers of all units").click()
@@ -87,3 +93,12 @@ def test_every_kind_of_run_fits_a_phone(show: Show, small_page: Path) -> None:
         page.get_by_label("Compare with a second sequence").check()
         expect(page.get_by_text("Second sequence: ")).to_be_visible()
         check_fits(page)
+        for ticks in page.locator(".lstm-charts .lstm-frame-rows").all_inner_texts():
+            assert len(set(ticks.split())) == len(ticks.split())  # also of weights that are nearly equal
+    page = show("#lstm?run=lstm-13&sequence=1+2%3B3+4", small_page)
+    expect(page.get_by_label("Target class")).to_have_value("")  # the address gives none
+    choose = "(runs, id) => { runs.value = id; runs.dispatchEvent(new Event('change')); }"
+    for run in ("lstm-8", "lstm-11"):  # the first has more to load
+        page.get_by_label("Run", exact=True).evaluate(choose, run)
+    page.wait_for_timeout(1000)
+    assert view_of(page)["run"] == "lstm-11"

@@ -24,13 +24,17 @@ export const lstmPanel = {
     const { lstms } = explorer.manifest;
     /** @type {LstmView | null} */
     let current = null;
+    /** Id of the run that was chosen last. */
+    let wanted = "";
     const body = h("div");
     /**
      * @param {string} id
      * @param {URLSearchParams} start
      */
     const open = async (id, start) => {
+      wanted = id;
       const lstm = await explorer.lstm(id);
+      if (wanted !== id) return; // another choice while this run loaded
       current?.destroy();
       current = new LstmView(lstm, explorer, readState(lstm.content, start));
       fill(body, current.element);

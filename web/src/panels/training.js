@@ -82,8 +82,11 @@ export const trainingPanel = {
     const body = h("div", {});
     let destroy = () => {};
     const open = async () => {
+      const { content } = state;
+      const snapshots = await Snapshots.load(content);
+      if (state.content !== content) return; // another choice while this run loaded
       destroy();
-      destroy = await mountRun(body, explorer, state, view);
+      destroy = showRun(body, explorer, state, snapshots, view);
       explorer.viewChanged();
     };
     const choice = select(
@@ -117,11 +120,11 @@ export const trainingPanel = {
  * @param {HTMLElement} body
  * @param {Explorer} explorer
  * @param {State} state
+ * @param {Snapshots} snapshots
  * @param {URLSearchParams} view
  */
-async function mountRun(body, explorer, state, view) {
+function showRun(body, explorer, state, snapshots, view) {
   const { content } = state;
-  const snapshots = await Snapshots.load(content);
   const { moments, shape } = snapshots;
   const last = moments.length - 1;
   const isProbability = content.isLogOdds;

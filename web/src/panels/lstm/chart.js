@@ -105,7 +105,7 @@ export class Chart {
     const { y, ticks } = this.#axis(height);
     const grid = svg.append("g").attr("class", "chart-grid");
     for (const tick of ticks) grid.append("path").attr("d", `M0,${y(tick)}H${width}`);
-    const name = this.isLog ? nameOfPower : formatLimit;
+    const name = (/** @type {number} */ tick) => (this.isLog ? nameOfPower(tick) : formatLimit(tick, 6));
     this.frame.showRows(ticks.map((tick) => ({ place: y(tick) / height, name: name(tick) })));
     if (level !== undefined)
       drawLine(

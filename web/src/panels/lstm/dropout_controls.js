@@ -5,7 +5,7 @@ import { button, toggle } from "../../ui/controls.js";
 import { h, uniqueId } from "../../ui/dom.js";
 import { group } from "./radios.js";
 import { Spread } from "./spread.js";
-import { MAX_SEED } from "./state.js";
+import { MAX_SEED, readInteger } from "./state.js";
 
 const KINDS = {
   step: "a new mask at every step",
@@ -42,7 +42,7 @@ export class DropoutControls {
             title,
             h("p", {}, `Trained with dropout of the hidden state, p = ${hiddenDropout}, ${KINDS[hiddenDropoutKind]}.`),
             toggle("Drop units, as in training", state.seed !== null, (checked) =>
-              this.#setSeed(checked ? Number(this.seed.control.value) || 0 : null),
+              this.#setSeed(checked ? readInteger(this.seed.control.value, 0, MAX_SEED, 0) : null),
             ).element,
             this.seedRow,
             this.spreadToggle.element,
@@ -60,7 +60,8 @@ export class DropoutControls {
       step: "1",
       value: String(this.state.seed ?? 0),
       oninput: () => {
-        if (/^\d{1,10}$/.test(control.value) && Number(control.value) <= MAX_SEED) this.#setSeed(Number(control.value));
+        const seed = readInteger(control.value, 0, MAX_SEED, null);
+        if (seed !== null) this.#setSeed(seed);
       },
     });
     return { element: h("div", { class: "field" }, h("label", { for: id }, "Mask seed"), control), control };

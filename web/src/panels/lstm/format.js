@@ -36,10 +36,11 @@ export const formatTerm = (value) => (value < 0 ? `(${formatNumber(value)})` : f
 export const formatPercent = (value) => `${(100 * value).toFixed(1)} %`;
 
 /**
- * Writes a limit of a color scale without zeros at its end.
+ * Writes a limit of a color scale, or a tick, without zeros at its end.
  * @param {number} value
+ * @param {number} [digits] significant ones
  */
-export const formatLimit = (value) =>
-  Math.abs(value) >= 0.01 || value === 0
-    ? String(Number(value.toPrecision(2))).replace("-", "−")
+export const formatLimit = (value, digits = 2) =>
+  Math.abs(value) >= 0.001 || value === 0
+    ? String(Number(value.toPrecision(digits))).replace("-", "−")
     : formatNumber(value, 2);

@@ -9,17 +9,8 @@ import { letter } from "./letters.js";
 import { MapView } from "./map_view.js";
 import { mapNames, mapScale, shownValues } from "./scene.js";
 import { channels, symbols } from "./sequence.js";
-import {
-  bestClass,
-  capital,
-  classNames,
-  MAP_TITLES,
-  outputText,
-  rangeText,
-  singleTarget,
-  stepText,
-  whyNoOutputs,
-} from "./texts.js";
+import { targetOf } from "./state.js";
+import { bestClass, capital, classNames, MAP_TITLES, outputText, rangeText, stepText, whyNoOutputs } from "./texts.js";
 
 /** @typedef {import("./scene.js").Scene} Scene */
 /** @typedef {import("./state.js").MapName} MapName */
@@ -161,7 +152,8 @@ export class Pictures {
     this.noOutputs.hidden = hasOutputs;
     this.noOutputs.textContent = whyNoOutputs(content);
     if (!first.outputs || !hasOutputs) return;
-    const target = singleTarget(state.target);
+    const found = targetOf(state, inputValues(scene));
+    const target = Array.isArray(found) ? null : found;
     if (this.outputs instanceof Chart) {
       const lines = [{ name: second ? "first" : "output", values: first.outputs, color: 0 }];
       if (second?.outputs) lines.push({ name: "second", values: second.outputs, color: 1 });

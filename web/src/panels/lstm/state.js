@@ -1,7 +1,7 @@
 /**
  * State of the panel, and its form in the URL fragment. The fragment is untrusted: what is wrong counts as missing.
  */
-import { channels, formatSequence, hasRule, MAX_STEPS, parseSequence, randomSequence } from "./sequence.js";
+import { channels, formatSequence, hasRule, MAX_STEPS, parseSequence, randomSequence, ruleTarget } from "./sequence.js";
 
 /** @typedef {import("../../types.js").LstmContent} LstmContent */
 /** @typedef {"i" | "f" | "g" | "o" | "c" | "h"} MapName */
@@ -57,7 +57,20 @@ export function initialState(content) {
 }
 
 /**
- * Returns an integer of the fragment; `missing` if it is none from `min` to `max`.
+ * Returns the target of a sequence, null if there is none.
+ * @param {State} state
+ * @param {number[]} values
+ * @returns {import("./sequence.js").Target}
+ */
+export function targetOf({ content, target: chosen }, values) {
+  const target = hasRule(content) ? ruleTarget(content, values) : chosen;
+  const isEveryStep = content.target === "class at every step";
+  if (target === null || Array.isArray(target) !== isEveryStep) return null;
+  return Array.isArray(target) && target.length !== values.length ? null : target;
+}
+
+/**
+ * Returns an integer of the fragment or of a field; `missing` if it is none from `min` to `max`.
  * @template Missing
  * @param {string | null} text
  * @param {number} min
@@ -65,7 +78,7 @@ export function initialState(content) {
  * @param {Missing} missing
  * @returns {number | Missing}
  */
-function readInteger(text, min, max, missing) {
+export function readInteger(text, min, max, missing) {
   if (!text || !/^\d{1,15}$/.test(text)) return missing;
   const value = Number(text);
   return value >= min && value <= max ? value : missing;
@@ -111,7 +124,7 @@ export function readState(content, view) {
     state.example = example - 1;
     ({ values: state.values, target: state.target } = content.examples[example - 1]);
   } else if (typed) {
-    [state.values, state.example] = [typed, null];
+    [state.values, state.example, state.target] = [typed, null, null];
   }
   const target = readInteger(view.get("target"), 0, content.outputSize - 1, null);
   if (target !== null && content.target === "class" && !hasRule(content)) state.target = target;

@@ -50,12 +50,6 @@ export function bestClass(probabilities) {
 }
 
 /**
- * The target if it is one number.
- * @param {import("./sequence.js").Target} target
- */
-export const singleTarget = (target) => (typeof target === "number" ? target : null);
-
-/**
  * Says what a network predicts.
  * @param {LstmContent} content
  * @param {import("../../models/lstm.js").Trace} trace

@@ -1,7 +1,7 @@
 /**
  * The traces of the sequences that the panel shows; the latest ones are kept.
  */
-import { hasRule, ruleTarget } from "./sequence.js";
+import { targetOf } from "./state.js";
 
 /** @typedef {import("../../models/lstm.js").Trace} Trace */
 /** @typedef {import("./state.js").State} State */
@@ -15,21 +15,6 @@ export class Tracer {
   /** @param {import("../../models/lstm.js").Lstm} lstm */
   constructor(lstm) {
     this.lstm = lstm;
-    this.hasRule = hasRule(lstm.content);
-  }
-
-  /**
-   * Returns the target of a sequence, null if there is none.
-   * @param {State} state
-   * @param {number[]} values
-   * @returns {import("./sequence.js").Target}
-   */
-  target(state, values) {
-    const { content } = this.lstm;
-    const target = this.hasRule ? ruleTarget(content, values) : state.target;
-    const isEveryStep = content.target === "class at every step";
-    if (target === null || Array.isArray(target) !== isEveryStep) return null;
-    return Array.isArray(target) && target.length !== values.length ? null : target;
   }
 
   /** @param {State} state */
@@ -48,7 +33,7 @@ export class Tracer {
   #trace(state, values) {
     const { lstm } = this;
     const { stage, seed } = state;
-    const target = this.target(state, values);
+    const target = targetOf(state, values);
     const key = JSON.stringify([stage, seed, target, values]);
     const trace =
       this.#kept.get(key) ??

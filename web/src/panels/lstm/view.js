@@ -17,7 +17,7 @@ import { showResult } from "./result.js";
 import { makeScene } from "./scene.js";
 import { SelectionControls } from "./selection_controls.js";
 import { SequenceControls } from "./sequence_controls.js";
-import { writeState } from "./state.js";
+import { targetOf, writeState } from "./state.js";
 import { StepTable } from "./table.js";
 import { Tracer } from "./tracer.js";
 
@@ -169,10 +169,10 @@ export class LstmView {
 
   /** The traces that there are, with name and target. */
   #results() {
-    const { state, tracer } = this;
+    const { state } = this;
     const { first, second } = /** @type {import("./scene.js").Scene} */ (this.#scene);
     /** @param {string} name @param {number[]} values @param {Trace} trace */
-    const result = (name, values, trace) => ({ name, values, trace, target: tracer.target(state, values) });
+    const result = (name, values, trace) => ({ name, values, trace, target: targetOf(state, values) });
     if (!second || !state.second) return [result("", state.values, first)];
     return [result("first", state.values, first), result("second", state.second, second)];
   }
