@@ -68,7 +68,7 @@ class LatentPanel {
     this.explorer = explorer;
     this.gan = gan;
     this.latents = new Latents(gan);
-    this.gridImages = gan.generate(gan.latents.grid).slice();
+    this.gridImages = gan.generate(gan.latents.grid);
     this.quiet = whenQuiet(explorer);
     const passed = decodeView(view.get("code") ?? "", latentSize);
     this.passed = passed && [passed.start, passed.end];

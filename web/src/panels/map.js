@@ -92,7 +92,7 @@ class MapPanel {
     this.explorer = explorer;
     this.gan = gan;
     this.latents = new Latents(gan);
-    this.gridImages = gan.generate(gan.latents.grid).slice();
+    this.gridImages = gan.generate(gan.latents.grid);
     this.quiet = whenQuiet(explorer);
     /** @type {PlaneKind} */
     this.kind = view.get("plane") === "directions" ? "directions" : "points";

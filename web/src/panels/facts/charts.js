@@ -32,6 +32,17 @@ const split = (curves) =>
     : curves.columns.map((column) => ({ ...curves, title: `${curves.title}: ${column.name}`, columns: [column] }));
 
 /**
+ * Returns the horizontal lines of some curves: the same for all runs, or else those of each run, with its name.
+ * @param {Run[]} runs
+ * @param {Curves} curves
+ */
+function sharedReferences(runs, curves) {
+  const lists = runs.map((run) => referencesOf(run, curves));
+  if (lists.every((list) => JSON.stringify(list) === JSON.stringify(lists[0]))) return lists[0];
+  return lists.flatMap((list, k) => list.map((line) => ({ ...line, name: `${line.name}, ${runs[k].name}` })));
+}
+
+/**
  * Creates the charts.
  * @param {Run[]} runs one or two
  * @param {AxisChoice} axis
@@ -39,7 +50,7 @@ const split = (curves) =>
 export function makeCharts(runs, axis) {
   const column = /** @type {"epoch" | "step"} */ (axis.split("-")[0]);
   const isPair = runs.length > 1;
-  const all = curvesOf(runs[0]);
+  const all = curvesOf(runs[0], runs);
   const shown = isPair ? all.flatMap(split) : all;
   const charts = shown.map((curves) => {
     const series = runs.flatMap((run) =>
@@ -52,7 +63,7 @@ export function makeCharts(runs, axis) {
       xSpacing: axis.endsWith("-log") ? "log" : "linear",
       yDomain: curves.yDomain,
       series,
-      references: referencesOf(runs[0], curves),
+      references: sharedReferences(runs, curves),
       formatY: curves.percent ? formatPercent : formatNumber,
       reader: true,
     });

@@ -121,12 +121,13 @@ function score(key, title, yLabel, note, percent = false) {
 /**
  * Returns the curves that a run has.
  * @param {GanContent | LstmContent} content
+ * @param {(GanContent | LstmContent)[]} [runs] of the same kind, for all of which the words must be true
  * @returns {Curves[]}
  */
-export function curvesOf(content) {
+export function curvesOf(content, runs = [content]) {
   const known = KNOWN.flatMap((curves) => {
     const columns = curves.columns.filter(({ key }) => hasValues(columnsOf(content, curves.source)[key]));
-    return columns.length ? [{ ...curves, ...wordsFor(content, curves.id), columns }] : [];
+    return columns.length ? [{ ...curves, ...wordsFor(runs, curves.id), columns }] : [];
   });
   const shown = new Set(known.flatMap(({ columns }) => columns.map(({ key }) => key)));
   /** @type {("metrics" | "scores")[]} */
@@ -140,23 +141,26 @@ export function curvesOf(content) {
 }
 
 /**
- * Words that depend on the run.
- * @param {GanContent | LstmContent} content
+ * Words that depend on the runs.
+ * @param {(GanContent | LstmContent)[]} runs
  * @param {string} id of curves
  * @returns {Partial<Curves>}
  */
-function wordsFor(content, id) {
-  if ("hiddenSize" in content) {
-    if (id === "lstm-loss") return { yLabel: content.target === "number" ? "squared error" : "cross-entropy, nats" };
-    return {};
+function wordsFor(runs, id) {
+  if (id === "lstm-loss") {
+    const labels = runs.map((run) =>
+      "hiddenSize" in run && run.target === "number" ? "squared error" : "cross-entropy, nats",
+    );
+    return { yLabel: [...new Set(labels)].join(" or ") };
   }
-  if (id === "gan-loss" && content.isLogOdds)
+  const isLogOdds = runs.every((run) => "isLogOdds" in run && run.isLogOdds);
+  if (id === "gan-loss" && isLogOdds)
     return { note: `${KNOWN[0].note} If D says ½ of every image, both are ln 2 ≈ 0.69.` };
-  if (id !== "probability" || content.isLogOdds) return {};
+  if (id !== "probability" || isLogOdds) return {};
   return {
     title: "Mean sigmoid of D's output",
     yLabel: "sigmoid",
-    note: "The loss of this run gives D a number without a unit, so this is no probability.",
+    note: "The loss gives D a number without a unit, so this is no probability.",
   };
 }
 

@@ -22,7 +22,7 @@
  */
 export function makeFrames(gan, latents, { withDiscriminator = true } = {}) {
   const { latentSize } = gan.content;
-  const images = gan.generate(latents).slice(); // a copy, since the frames stay
+  const images = gan.generate(latents);
   const logits = withDiscriminator ? discriminate(gan, images, latents) : null;
   const probabilities = gan.classify(images);
   const count = latents.length / latentSize;
@@ -47,7 +47,7 @@ function discriminate(gan, images, latents) {
   const classes = gan.classesOf(latents);
   if (!gan.discriminator || packing === 1) return gan.discriminate(images, classes);
   const others = gan.latents.grid.slice(0, (packing - 1) * latentSize);
-  const otherImages = gan.generate(others).slice();
+  const otherImages = gan.generate(others);
   const otherClasses = gan.classesOf(others) ?? [];
   return Float32Array.from({ length: images.length / gan.pixels }, (_, n) => {
     const pack = new Float32Array(packing * gan.pixels);
