@@ -42,6 +42,9 @@ def test_the_moment_of_training_moves_pictures_and_curves(show: Show, small_page
     for key in ("Home", "ArrowRight", "ArrowDown", "Enter"):
         page.keyboard.press(key)
     wait_view(page, image="6")
+    page.emulate_media(media="print")  # pictures that can be chosen are on paper, other buttons are not
+    expect(page.locator(".training-grid canvas").first).to_be_visible()
+    expect(page.get_by_role("button", name="Previous")).to_be_hidden()
 
 
 def test_curves_axis_and_run_are_choices_that_the_address_keeps(show: Show, small_page: Path) -> None:
