@@ -22,8 +22,6 @@ export class Snapshots {
     this.pixels = size(shape);
     /** Number of latents N. */
     this.count = bytes.images.length / (moments.length * this.pixels);
-    /** Number of real images that D saw at every moment. */
-    this.numReal = (bytes.real?.length ?? 0) / this.pixels;
   }
 
   /**

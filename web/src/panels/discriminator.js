@@ -36,7 +36,7 @@ export const discriminatorPanel = {
   limit:
     "The real images of a moment are training images, which D has learned from. There are only 25 of them, and as many generated ones: after some rounds you know them too.",
   unavailable: (explorer) =>
-    runsOf(explorer).length ? null : "No GAN run in this file has D, or pictures of its training that D has judged.",
+    runsOf(explorer).length ? null : "No GAN run in this file has real images that D has judged.",
 
   async mount(root, explorer, view) {
     const runs = runsOf(explorer);

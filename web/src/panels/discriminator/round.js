@@ -52,7 +52,7 @@ function shuffle(list, random) {
  * @returns {Source[]}
  */
 export function sourcesOf(content, explorer) {
-  const moments = content.snapshots?.moments ?? [];
+  const moments = content.snapshots?.data.tensors.real ? content.snapshots.moments : [];
   /** @type {Source[]} */
   const sources = [];
   /** @type {Set<number>} */
