@@ -197,3 +197,7 @@ def test_a_conditional_run_and_one_of_colors_on_a_phone(show: Show, small_page: 
     assert "No classifier knows the images of this run." in notes
     assert "a number without a unit" in notes
     check_fits(page)
+    page = show("#draw?run=gan-1", small_page)
+    page.get_by_label("Run", exact=True).select_option("gan-2")
+    wait_view(page, run="gan-2")
+    expect(page.locator(".pad")).to_have_count(1)

@@ -9,7 +9,7 @@ import { encodeView, toHalf } from "../compute/view_code.js";
 import { readTensors, size, toPixels } from "../data/tensors.js";
 import { argmax } from "../ui/class_bars.js";
 import { button, toggle } from "../ui/controls.js";
-import { append, h } from "../ui/dom.js";
+import { fill, h } from "../ui/dom.js";
 import { formatFragment } from "../ui/fragment.js";
 import { Desk, labelName } from "./draw/desk.js";
 import { formatError, ResultView } from "./draw/result_view.js";
@@ -102,7 +102,7 @@ class DrawPanel {
     const slowMotion = toggle("Slow motion", false, (slow) => (this.#slow = slow)).element;
     const page = { onchange: () => this.#drawingChanged(), announce: explorer.announce };
     this.desk = new Desk(gan.content, tests, view, page, [this.search, slowMotion, this.again]);
-    append(root, h("div", { class: "draw" }, this.desk.element, this.searchView.element, this.resultView.element));
+    fill(root, h("div", { class: "draw" }, this.desk.element, this.searchView.element, this.resultView.element));
     this.#showButtons();
     if (restored && this.desk.target) this.#search();
   }
