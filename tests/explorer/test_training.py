@@ -2,10 +2,12 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 from playwright.sync_api import Page, expect
 
 from tests.explorer.browser import Show, check_accessible, pictures, wait_view
+from tests.explorer.edits import edit_manifest
 
 UPDATES = 12
 """Of each GAN; each has a snapshot, and the start has one."""
@@ -117,7 +119,7 @@ def test_buttons_answer_and_take_back_and_keys_can_be_turned_off(show: Show, sma
     expect(back).to_be_disabled()
 
 
-def test_a_chart_tells_its_values(show: Show, small_page: Path) -> None:
+def test_a_chart_tells_its_values(show: Show, small_page: Path, tmp_path: Path) -> None:
     page = show("#facts?run=gan-1", small_page)
     chart = page.locator(".chart").first
     reader = chart.get_by_label("Move to read values")
@@ -129,6 +131,14 @@ def test_a_chart_tells_its_values(show: Show, small_page: Path) -> None:
     chart.get_by_text("Values as a table").press("Enter")
     expect(chart.locator("tbody tr")).to_have_count(UPDATES // 2)
     expect(page.get_by_text("both are ln 2")).to_be_visible()
+
+    def edit(manifest: dict[str, Any]) -> None:
+        for name in ("generator_loss", "discriminator_loss"):
+            manifest["gans"][2]["metrics"][name] = [2.301, 2.302, 2.303, 2.304, 2.305, 2.309]
+
+    page = show("#facts?run=gan-2", edit_manifest(small_page, tmp_path / "page.html", edit))
+    ticks = page.locator(".chart").first.locator(".chart-axis").last.locator("text").all_text_contents()
+    assert ticks == ["2.3", "2.31"]  # not 2.305, which would be called 2.31, too
 
 
 def test_two_runs_and_two_generators_stand_side_by_side(show: Show, small_page: Path) -> None:

@@ -215,6 +215,7 @@ export class LineChart {
     const [top, bottom] = [0.7 * em, height - 1.9 * em];
     const ys = shown.map(({ y }) => y);
     const y = makeAxis(ySpacing, [yDomain[0] ?? Math.min(...ys), yDomain[1] ?? Math.max(...ys)], [bottom, top], true);
+    y.ticks = y.ticks.filter((list) => new Set(list.map(this.#formatY)).size === list.length);
     const yTicks = fitTicks(y, () => 1.5 * em, 6);
     const left = Math.max(...yTicks.map((tick) => textWidth(this.#formatY(tick)))) + 0.9 * em;
     const stops = [...new Set(shown.map((point) => point.x))].sort((a, b) => a - b);
