@@ -74,11 +74,10 @@ def measure_rounding(
     pixels = evaluate(generator, samples.latents[:NUM_CONTEXT], NEGATIVE_SLOPE)
     inputs = run.discriminator.pack(samples.images, samples.classes)
     probabilities = evaluate(discriminator, inputs, NEGATIVE_SLOPE).sigmoid()
-    exact = run.discriminator(samples.images, samples.classes)
     unit = "probability that an image is real" if run.config.loss == "non-saturating" else "sigmoid of D's output"
     rounding = [
         compare("generator", "pixel, from -1 to 1", pixels, images.flatten(1)),
-        compare("discriminator", unit, probabilities, exact),
+        compare("discriminator", unit, probabilities, run.discriminator(samples.images, samples.classes)),
     ]
     if classifier is not None:
         found = evaluate(rounded_classifier, images).softmax(1)
