@@ -55,7 +55,7 @@ def kernel_calls(monkeypatch):
 def gradient_penalty(lstm, x, h, c, lengths=None):
     """Differentiate the norm of a gradient; return the loss, the first and the second gradients."""
     dtype = next(lstm.parameters()).dtype
-    x, h, c = inputs = [tensor.detach().to(dtype).requires_grad_() for tensor in (x, h, c)]
+    x, h, c = inputs = [nn.Parameter(tensor.detach().to(dtype)) for tensor in (x, h, c)]
     weights = list(lstm.parameters())
     # Both states depend on x, too, which the gradient of the kernel's own x must leave out.
     output, state = lstm(x, (h + x.mean(), c * x.amax()), lengths, rng=rng())

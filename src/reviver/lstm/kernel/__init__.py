@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 AMX_HIDDEN_SIZE = 512
 """Smallest hidden size at which torch's float32 inference is faster than the kernel on a processor with AMX."""
 
-_KNOWN_TYPES = (Tensor, nn.Parameter, nn.Buffer, FakeTensor)
+_KNOWN_TYPES = (Tensor, nn.Parameter, FakeTensor)
 """Classes of tensors that the kernel can compute with. Others have a meaning of their own, which the equations keep."""
 
 _switched_off: ContextVar[bool] = ContextVar("_switched_off", default=False)

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._subclasses import FakeTensor
 
 from reviver.errors import DataError
 from reviver.lstm.kernel import library, memory
@@ -31,7 +32,7 @@ def run(inputs: Inputs, mode: Mode, equations: Equations) -> tuple[Tensor, Tenso
     after each step, [T, B, H], and h and c after the last one, [B, H]. Raise DataError if shapes or dtypes do not fit.
     """
     # An operator is what the compiler, dispatch modes and subclasses such as fake tensors can see.
-    if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() or type(inputs.x) is not Tensor:
+    if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() or isinstance(inputs.x, FakeTensor):
         return lstm_forward(*inputs, *mode)[:3]  # type: ignore[no-any-return]
     if mode.save == SAVE_NOTHING:
         return _forward(*inputs, *mode)[:3]
