@@ -40,7 +40,7 @@ def inputs() -> Tensor:
 @pytest.mark.parametrize("pooling", POOLINGS)
 def test_pooling_is_what_its_equation_says(pooling: str, bidirectional: bool) -> None:
     network, x = make(pooling, bidirectional), inputs()
-    logits = network(x, LENGTHS)
+    logits = network(x, LENGTHS.tolist())
     for b, length in enumerate(LENGTHS.tolist()):
         output, (h_T, _) = network.lstm.to_torch()(x[b : b + 1, :length])
         h = output[0].detach()  # [length, D·H]

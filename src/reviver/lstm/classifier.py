@@ -3,6 +3,7 @@
 Shapes: B batch, T time, I input size, H hidden size, D directions (1 or 2), k steps of a patch, C classes.
 """
 
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -122,7 +123,7 @@ class LSTMClassifier(PretrainedMixin, nn.Module):
     def forward(
         self,
         x: Tensor,
-        lengths: Tensor | None = None,
+        lengths: Tensor | Sequence[int] | None = None,
         *,
         every_step: bool = False,
         rng: torch.Generator | None = None,
@@ -160,18 +161,18 @@ class LSTMClassifier(PretrainedMixin, nn.Module):
             return self.classify(h)
         return self.output(self.pool(output, lengths))
 
-    def patch(self, x: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    def patch(self, x: Tensor, lengths: Tensor | Sequence[int] | None) -> tuple[Tensor, Tensor | None]:
         """Return a batch x [B, T, I] as patches [B, ceil(T / k), k·I], and its lengths in patches.
 
         Steps after the end of a sequence become 0, whatever they hold: the last patch has some of them.
         """
         k = self.patch_size
+        lengths = None if lengths is None else checked_lengths(lengths, x.transpose(0, 1))
         if k == 1:
             return x, lengths
         batch, steps, channels = x.shape
         patches = -(-steps // k)
         if lengths is not None:
-            lengths = checked_lengths(lengths, x.transpose(0, 1))
             inside = torch.arange(steps, device=x.device) < lengths.unsqueeze(1)  # [B, T]
             x = torch.where(inside.unsqueeze(2), x, 0.0)
         x = functional.pad(x, (0, 0, 0, patches * k - steps)).reshape(batch, patches, k * channels)

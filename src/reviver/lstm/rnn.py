@@ -3,6 +3,8 @@
 Shapes: B batch, T time, I input size, H hidden size, C classes.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -57,7 +59,7 @@ class RNNClassifier(PretrainedMixin, nn.Module):
     def forward(
         self,
         x: Tensor,
-        lengths: Tensor | None = None,
+        lengths: Tensor | Sequence[int] | None = None,
         *,
         every_step: bool = False,
         rng: torch.Generator | None = None,
