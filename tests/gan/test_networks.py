@@ -46,7 +46,7 @@ def test_every_preset_has_the_reports_layers_its_own_eps_and_the_golden_names(go
 
 def test_the_layers_of_any_size_are_applied_in_order_to_rows_of_pixels() -> None:
     """Pixel [c, h, w] of an image is number c·H·W + h·W + w of the last layer, and of the discriminator's first."""
-    generator, discriminator = Generator(1, (3, 16, 12)).eval(), Discriminator((3, 16, 12))
+    generator, discriminator = Generator(1, (3, 16, 12)).eval(), Discriminator(torch.Size((3, 16, 12)))
     assert str(generator.layers) == generator_layers(1, 576)
     assert str(discriminator.layers) == discriminator_layers(576)
     z = torch.randn(5, 1)
@@ -55,6 +55,7 @@ def test_the_layers_of_any_size_are_applied_in_order_to_rows_of_pixels() -> None
     logits = discriminator.logits(images)
     assert torch.equal(logits, discriminator.layers(flat))
     assert torch.equal(discriminator(images), logits.sigmoid())
+    assert generator.double()(generator.sample_latents(2, torch.Generator())).dtype == torch.float64
 
 
 def test_an_input_is_the_images_of_a_pack_each_with_its_label() -> None:
@@ -94,6 +95,8 @@ WRONG: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: Generator(0), ConfigError, "^latent_size must be at least 1, got 0$"),
     (lambda: Generator(100, (28, 28)), ConfigError, "^image_shape must have at least 3"),
     (lambda: Discriminator((1, 28, 0)), ConfigError, "^image_shape must be at least 1"),
+    (lambda: Generator(num_classes=-1), ConfigError, "^num_classes must be at least 0, got -1"),
+    (lambda: Discriminator(num_classes=-1), ConfigError, "^num_classes must be at least 0, got -1"),
     (lambda: Discriminator(packing=0), ConfigError, "^packing must be at least 1, got 0"),
     (lambda: Discriminator(dropout=1.0), ConfigError, "^dropout must be less than 1, got 1.0"),
     (lambda: Generator()(torch.zeros(100)), DataError, r"^z must have shape \[N, 100\], got .*sample_latents"),

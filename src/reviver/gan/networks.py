@@ -16,7 +16,7 @@ from torch.nn import functional
 from reviver.errors import DataError
 from reviver.gan.pretrained import PretrainedModule
 from reviver.runs.distributed.rows import BatchRows, all_rows
-from reviver.settings.fields import Count, Probability
+from reviver.settings.fields import Count, CountOrZero, Probability
 from reviver.settings.validation import check
 
 GENERATOR_WIDTHS = (128, 256, 512, 1024)
@@ -46,12 +46,13 @@ class Generator(PretrainedModule):
         num_classes: int = 0,
     ) -> None:
         super().__init__()
+        self.image_shape = tuple(image_shape)  # a torch.Size is no sequence to pydantic
         check("latent_size", latent_size, Count)
-        check("image_shape", image_shape, ImageShape)
+        check("image_shape", self.image_shape, ImageShape)
+        check("num_classes", num_classes, CountOrZero)
         self.noise_size = latent_size
         self.num_classes = num_classes
         self.latent_size = latent_size + num_classes
-        self.image_shape = tuple(image_shape)
         layers: list[nn.Module] = [nn.Linear(self.latent_size, GENERATOR_WIDTHS[0]), nn.LeakyReLU(NEGATIVE_SLOPE)]
         for width, next_width in pairwise(GENERATOR_WIDTHS):
             normalization = nn.BatchNorm1d(next_width, eps=batch_norm_eps)
@@ -68,16 +69,16 @@ class Generator(PretrainedModule):
         return pixels.view(-1, *self.image_shape)
 
     def sample_latents(self, count: int, rng: torch.Generator, classes: Tensor | None = None) -> Tensor:
-        """Sample N = `count` latent vectors z ~ N(0, I), [N, Z], on the device of `rng`.
+        """Sample N = `count` latent vectors z ~ N(0, I), [N, Z], on the device of `rng` and in the dtype of the weights.
 
         A conditional generator takes `classes`, indices [N] int64; by default they are uniformly random.
         """
         z = torch.randn(count, self.noise_size, device=rng.device, generator=rng)
-        if not self.num_classes:
-            return z
-        if classes is None:
-            classes = torch.randint(self.num_classes, (count,), device=z.device, generator=rng)
-        return torch.cat([z, one_hot(classes, self.num_classes)], dim=1)
+        if self.num_classes:
+            if classes is None:
+                classes = torch.randint(self.num_classes, (count,), device=z.device, generator=rng)
+            z = torch.cat([z, one_hot(classes, self.num_classes)], dim=1)
+        return z.to(next(self.parameters()).dtype)
 
     def class_labels(self, z: Tensor) -> Tensor | None:
         """Return the one-hot classes [N, K] in latent vectors z [N, Z]; None if the generator is not conditional."""
@@ -101,11 +102,12 @@ class Discriminator(PretrainedModule):
         self, image_shape: Sequence[int] = (1, 28, 28), *, dropout: float = 0.0, packing: int = 1, num_classes: int = 0
     ) -> None:
         super().__init__()
-        check("image_shape", image_shape, ImageShape)
+        self.image_shape = tuple(image_shape)
+        check("image_shape", self.image_shape, ImageShape)
         check("dropout", dropout, Probability)
         check("packing", packing, Count)
+        check("num_classes", num_classes, CountOrZero)
         self.num_classes = num_classes
-        self.image_shape = tuple(image_shape)
         self.dropout = dropout
         self.packing = packing
         layers: list[nn.Module] = []
