@@ -12,6 +12,7 @@ import pickle
 import re
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -229,13 +230,15 @@ HOOKS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
 
 @pytest.mark.parametrize("name", ["weight_hh_l0", "weight_ih_l1_reverse"])
 @pytest.mark.parametrize("hook", HOOKS)
-def test_reparametrized_weights_take_effect_and_train(hook: str, name: str) -> None:
+def test_reparametrized_weights_take_effect_and_train(hook: str, name: str, tmp_path: Path) -> None:
     apply, remove = HOOKS[hook]
     lstm, x = LSTM(4, 6, 2, bidirectional=True, **ZONEOUT), torch.randn(5, 3, 4)
     names = [key for key, _ in lstm.named_parameters()]
     with warnings.catch_warnings(action="ignore"):
         apply(lstm, name)
     assert name not in dict(lstm.named_parameters())
+    with pytest.raises(ConfigError, match=f"^{name} must be a plain weight, got a computed one; remove its"):
+        lstm.save_pretrained(tmp_path)
     before, optimizer = getattr(lstm, name).clone(), torch.optim.SGD(lstm.parameters(), lr=0.05)
     for _ in range(2):
         optimizer.zero_grad()

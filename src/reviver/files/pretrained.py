@@ -114,16 +114,23 @@ class Family(Generic[Data]):
         default `card` has no results. A subclass is saved as the class that it extends.
 
         Raises:
-            ConfigError: if the weights have several dtypes, or one that cannot be saved.
+            ConfigError: if the weights have several dtypes, or one that cannot be saved, or one is parametrized or pruned.
             RunFolderError: if a file cannot be written.
         """
-        folder, name, spec = Path(folder), architecture_of(type(network), self.specs), self.spec_of(network)
+        folder, spec = Path(folder), self.spec_of(network)
+        cls = architecture_of(type(network), self.specs)
         tensors = {key: tensor.detach().cpu().clone().contiguous() for key, tensor in network.state_dict().items()}
+        with torch.device("meta"):
+            missing = [key for key in cls(**asdict(spec)).state_dict() if key not in tensors]
+        if missing:
+            raise ConfigError(
+                f"{missing[0]} must be a plain weight, got a computed one; remove its parametrization first"
+            )
         config = {
             "format": FORMAT,
             "library_name": "reviver",
             "reviver_version": __version__,
-            "architecture": name,
+            "architecture": cls.__name__,
             "dtype": _find_dtype(tensors),
             "network": asdict(spec),
             "data": None if data is None else data.model_dump(mode="json", exclude_unset=True),
@@ -138,7 +145,7 @@ class Family(Generic[Data]):
         with atomic_write(folder / WEIGHTS) as temporary:
             temporary.write_bytes(to_bytes(tensors, {"format": "pt"}))
         if not (folder / CARD).exists():
-            write_text(folder / CARD, self.card_of(name, spec) if card is None else card)
+            write_text(folder / CARD, self.card_of(cls.__name__, spec) if card is None else card)
         write_text(folder / CONFIG, text)
 
     def load(
@@ -154,7 +161,7 @@ class Family(Generic[Data]):
             ConfigError: if a repository is needed and `huggingface_hub` is not installed.
             TypeError: if an option is unknown.
         """
-        architecture = architecture_of(cls, self.specs)
+        architecture = architecture_of(cls, self.specs).__name__
         folder = find_folder(source, **download)
         config = _read_config(folder, architecture)
         path, weights = folder / CONFIG, folder / WEIGHTS
@@ -219,9 +226,9 @@ def build_with_weights(
     return network
 
 
-def architecture_of(cls: type[nn.Module], known: Collection[str]) -> str:
-    """Return the name of the first class among `cls` and its bases that is one of the `known` architectures."""
-    return next(base.__name__ for base in cls.__mro__ if base.__name__ in known)
+def architecture_of(cls: type, known: Collection[str]) -> type:
+    """Return the first class among `cls` and its bases whose name is one of the `known` architectures."""
+    return next(base for base in cls.__mro__ if base.__name__ in known)
 
 
 def _find_dtype(tensors: dict[str, torch.Tensor]) -> str:

@@ -44,7 +44,7 @@ SPECS: dict[str, type[Any]] = {"Generator": GeneratorSpec, "Discriminator": Disc
 def spec_of(network: Any) -> GeneratorSpec | DiscriminatorSpec:
     """Return the arguments that construct a `Generator` or `Discriminator` of the same architecture and options."""
     values: dict[str, Any] = {"image_shape": tuple(network.image_shape), "num_classes": network.num_classes}
-    if architecture_of(type(network), SPECS) == "Generator":
+    if architecture_of(type(network), SPECS).__name__ == "Generator":
         epsilon = next(layer.eps for layer in network.layers if isinstance(layer, nn.BatchNorm1d))
         return GeneratorSpec(**values, latent_size=network.noise_size, batch_norm_eps=epsilon)
     return DiscriminatorSpec(**values, dropout=network.dropout, packing=network.packing)

@@ -24,12 +24,12 @@ SPECS: dict[str, type[Any]] = {
 
 def spec_of(network: "LSTM | LSTMClassifier | RNNClassifier") -> Any:
     """Return the arguments that construct a network of the same architecture and options."""
-    spec, lstm = SPECS[architecture_of(type(network), SPECS)], getattr(network, "lstm", network)
-    owners: tuple[Any, ...] = (network, lstm, getattr(lstm, "options", lstm))
+    spec, lstm = SPECS[architecture_of(type(network), SPECS).__name__], getattr(network, "lstm", network)
+    owners: tuple[Any, ...] = (getattr(lstm, "options", lstm), network, lstm)
 
     def find(name: str) -> Any:
         if name == "num_classes":
-            return len(owners[0].W_out)
+            return len(network.W_out)
         return next(getattr(owner, name) for owner in owners if hasattr(owner, name))
 
     return spec(**{field.name: find(field.name) for field in fields(spec)})
