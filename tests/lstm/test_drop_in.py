@@ -64,6 +64,7 @@ def test_the_signature_and_the_representation_are_torchs() -> None:
 def test_a_subclass_may_override_initialization_and_forward() -> None:
     class Own:
         def reset_parameters(self) -> None:
+            self.num_directions = 2 if self.bidirectional else 1
             for weight in self.parameters():
                 nn.init.constant_(weight, 0.25)
 

@@ -55,7 +55,8 @@ class LSTM(PretrainedMixin, nn.LSTM):
         activation_checkpoint_steps: steps between the states that are saved for the backward pass.
 
     Attributes:
-        options: the `LSTMOptions` of all cells.
+        options: the `LSTMOptions` of all cells; to change one later, assign `dataclasses.replace(lstm.options, ...)`.
+        num_directions: D, 2 if bidirectional, else 1.
 
     Raises:
         ConfigError: if an option is out of range.
@@ -94,6 +95,7 @@ class LSTM(PretrainedMixin, nn.LSTM):
             single_bias=single_bias,
             activation_checkpoint_steps=activation_checkpoint_steps,
         )
+        self.num_directions = 2 if bidirectional else 1  # no property: subclasses of torch's layer often set it
         flags: Any = bias, batch_first, dropout, bidirectional, proj_size, device, dtype
         super().__init__(input_size, hidden_size, num_layers, *flags)
         if single_bias:
@@ -104,11 +106,6 @@ class LSTM(PretrainedMixin, nn.LSTM):
             self._init_flat_weights()
 
     # Weights --------------------------------------------------------------------------------------------------------
-
-    @property
-    def num_directions(self) -> int:
-        """D: 2 if bidirectional, else 1."""
-        return 2 if self.bidirectional else 1
 
     @property
     def output_size(self) -> int:

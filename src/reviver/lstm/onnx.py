@@ -101,8 +101,6 @@ def check_exportable(network: LSTMClassifier | RNNClassifier) -> None:
             f"precision must be fp32 for ONNX, got {options.precision!r}: the network rounds the operands of its matrix "
             "multiplications to bfloat16, which no LSTM node does; train with precision fp32"
         )
-    if getattr(network.lstm, "proj_size", 0):
-        raise ConfigError("proj_size must be 0 for ONNX, whose LSTM node has no projection; train without one")
 
 
 def _standardize(graph: Graph, x: str, standardization: Standardization) -> str:

@@ -1,17 +1,13 @@
 """LSTMs as folders in the layout of the Hugging Face Hub, see `reviver.files.pretrained`."""
 
 from dataclasses import asdict, fields
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
 
 from reviver.data.describe import SequenceData
 from reviver.files.model_card import PLACEHOLDER, plain_card
 from reviver.files.pretrained import Family, architecture_of
 from reviver.settings.lstm_network import LSTMClassifierSpec, LSTMSpec, RNNClassifierSpec
-
-if TYPE_CHECKING:
-    from reviver.lstm.classifier import LSTMClassifier
-    from reviver.lstm.layer import LSTM
-    from reviver.lstm.rnn import RNNClassifier
 
 TAGS = ("reviver", "recurrent-neural-network")
 SPECS: dict[str, type[Any]] = {
@@ -22,7 +18,7 @@ SPECS: dict[str, type[Any]] = {
 """Spec of each class: the arguments of its constructor."""
 
 
-def spec_of(network: "LSTM | LSTMClassifier | RNNClassifier") -> Any:
+def spec_of(network: Any) -> Any:
     """Return the arguments that construct a network of the same architecture and options."""
     spec, lstm = SPECS[architecture_of(type(network), SPECS).__name__], getattr(network, "lstm", network)
     owners: tuple[Any, ...] = (getattr(lstm, "options", lstm), network, lstm)
