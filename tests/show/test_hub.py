@@ -163,7 +163,7 @@ def test_classifier_of_custom_data_takes_raw_numbers(home: Path, tmp_path: Path)
 )
 def test_card_of_an_lstm_has_the_numbers_of_the_run(name: str, license_id: str, home: Path, tmp_path: Path) -> None:
     _, card = exported(home / name, tmp_path / "model")
-    run = load(home / name)
+    run = pickle.loads(pickle.dumps(load(home / name)))  # as for a worker process
     assert isinstance(run, LSTMRun)
     last = run.metrics[-1]
     accuracy, chance = f"{100 * last['validation_accuracy']:.2f}", f"{100 * run.task.chance:.4g}"

@@ -200,9 +200,14 @@ class GeneratedTask(Task):
 
     def __init__(self, config: LSTMConfig) -> None:
         self.config = config
-        self.problem = problem = PROBLEMS[config.task]
+        problem = self.problem
         self.target, self.output_size, self.chance = problem.target, problem.output_size, problem.chance
         self.input_size = 1 if config.encoding == "scalar" and problem.target != "number" else problem.input_size
+
+    @property
+    def problem(self) -> Problem:
+        """Definition of the task; no attribute, since its functions cannot be pickled, but a loaded run can be."""
+        return PROBLEMS[self.config.task]
 
     def baseline(self, length: int) -> float:
         """Return the loss of the best prediction without memory, see `Task`."""
