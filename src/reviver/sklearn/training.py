@@ -69,9 +69,9 @@ class Part(NamedTuple):
 
 
 def new_network(spec: LSTMClassifierSpec, rng: torch.Generator | None = None) -> LSTMClassifier:
-    """Return a network with weights sampled from `rng`, or with any; torch's default generator is left as it is."""
-    with torch.random.fork_rng(devices=[]):
-        network = LSTMClassifier(**asdict(spec), dtype=torch.float32)
+    """Return a network with weights sampled from `rng`, or with any."""
+    network = LSTMClassifier(**asdict(spec), dtype=torch.float32, device="meta")  # draws no random numbers
+    network.to_empty(device=torch.get_default_device())
     if rng is not None:
         network.reset_parameters(rng)
     return network
