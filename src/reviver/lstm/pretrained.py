@@ -3,7 +3,6 @@
 from dataclasses import asdict, fields
 from typing import Any
 
-
 from reviver.data.describe import SequenceData
 from reviver.files.model_card import PLACEHOLDER, plain_card
 from reviver.files.pretrained import Family, architecture_of
