@@ -66,8 +66,9 @@ def test_an_input_is_the_images_of_a_pack_each_with_its_label() -> None:
         inputs = torch.stack([torch.cat([*images[k].flatten(1), *labels[k : k + 1]]) for k in range(6)])
         expected = discriminator.layers(inputs.view(6 // packing, -1))
         torch.testing.assert_close(discriminator.logits(images, labels), expected)
-        with pytest.raises(DataError, match=rf"^labels must have shape \[N, {count}\], got None"):
-            discriminator.logits(images)
+        for wrong in (None, labels.argmax(1), labels[:3]):
+            with pytest.raises(DataError, match=rf"^labels must have shape \[N, {count}\], got .* for N = 6$"):
+                discriminator.logits(images, wrong)
     with pytest.raises(DataError, match=r"^images must have .* with N a multiple of 3, got"):
         discriminator.logits(images[:4], labels[:4])
     with pytest.raises(DataError, match=r"^labels must be None, got \[6, 2\]"):

@@ -72,10 +72,7 @@ def interpolate_at(start: Tensor, end: Tensor, t: Tensor, path: str = "linear") 
         if omega > torch.pi - SMALL_ANGLE:
             refuse("path", "must be linear between ends in opposite directions, got spherical; or use other ends")
         if omega > SMALL_ANGLE:  # not if it is NaN, since one end is the origin
-            start_weight, end_weight = (
-                torch.sin((1 - t) * omega) / torch.sin(omega),
-                torch.sin(t * omega) / torch.sin(omega),
-            )
+            start_weight, end_weight = (torch.sin(part * omega) / torch.sin(omega) for part in (1 - t, t))
     return (start_weight.unsqueeze(1) * z_0 + end_weight.unsqueeze(1) * z_1).to(start.dtype)
 
 

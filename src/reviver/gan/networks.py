@@ -143,10 +143,10 @@ class Discriminator(PretrainedModule):
             multiple = f" with N a multiple of {self.packing}" if self.packing > 1 else ""
             shape = ", ".join(map(str, ("N", *self.image_shape)))
             raise DataError(f"images must have shape [{shape}]{multiple}, got {list(images.shape)}")
-        num_classes = 0 if labels is None else labels.shape[1]
-        if num_classes != self.num_classes:
+        found = None if labels is None else list(labels.shape)
+        if found != ([len(images), self.num_classes] if self.num_classes else None):
             shape = f"have shape [N, {self.num_classes}]" if self.num_classes else "be None"
-            raise DataError(f"labels must {shape}, got {'None' if labels is None else list(labels.shape)}")
+            raise DataError(f"labels must {shape}, got {found} for N = {len(images)}")
         x = images.flatten(1) if labels is None else torch.cat([images.flatten(1), labels], dim=1)
         return x.reshape(len(images) // self.packing, self.packing * x.shape[1])
 
