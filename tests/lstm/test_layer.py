@@ -310,10 +310,7 @@ def test_lengths_equal_each_sequence_alone(context: Callable[[], Any], options: 
             assert not output[len(sequence) :, b].any()
 
 
-def call_with_lengths(lengths: list[int]) -> None:
-    LSTM(3, 5)(torch.zeros(4, 2, 3), lengths=lengths)
-
-
+pad = partial(LSTM(3, 5), torch.zeros(4, 2, 3))
 NO_ZONEOUT = r"^hidden_dropout_kind must be step or variational .* got 'zoneout' .*; keep .* or train without zoneout$"
 
 
@@ -329,9 +326,9 @@ NO_ZONEOUT = r"^hidden_dropout_kind must be step or variational .* got 'zoneout'
         (partial(LSTMClassifier, 2, 3, 4, hiden_dropout=0.5), TypeError, r"'hiden_dropout'.* give hidden_dropout$"),
         (partial(chrono, LSTM(2, 3, bias=False), 10), ConfigError, "^bias must be True for chrono init.*, got False$"),
         (LSTM(3, 4, hidden_dropout=0.1, hidden_dropout_kind="zoneout").to_torch, ConfigError, NO_ZONEOUT),
-        (partial(call_with_lengths, [1, 0]), DataError, "1 to T = 4, got"),
-        (partial(call_with_lengths, [5, 1]), DataError, "1 to T = 4, got"),
-        (partial(call_with_lengths, [1]), DataError, r"\[B\] = \[2\], got \[1\]"),
+        (partial(pad, lengths=[1, 0]), DataError, "1 to T = 4, got"),
+        (partial(pad, lengths=[5, 1]), DataError, "1 to T = 4, got"),
+        (partial(pad, lengths=[1]), DataError, r"\[B\] = \[2\], got \[1\]"),
     ],
 )
 def test_wrong_values_are_refused(call: Callable[[], Any], error: type[Exception], message: str) -> None:

@@ -212,10 +212,8 @@ def test_autocast_gives_the_dtypes_and_values_of_torch(kernel_calls):
         exact_output, exact_state = exact(x.double(), None, lengths)
         close(output, exact_output, 1e-2)
         close(state[1], exact_state[1], 1e-2)
-        gradients = [
-            torch.autograd.grad(o.double().square().sum(), n.weight_hh_l0)[0]
-            for o, n in ((output, lstm), (exact_output, exact))
-        ]
+        pairs = (output, lstm), (exact_output, exact)
+        gradients = [torch.autograd.grad(o.double().square().sum(), n.weight_hh_l0)[0] for o, n in pairs]
         assert gradients[0].dtype == torch.float32
         close(*gradients, 3e-2)
         by_kernel = dtype == torch.bfloat16 and not torch.cpu._is_amx_tile_supported()  # float16 by the equations

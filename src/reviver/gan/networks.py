@@ -50,8 +50,7 @@ class Generator(PretrainedModule):
         check("latent_size", latent_size, Count)
         check("image_shape", self.image_shape, ImageShape)
         check("num_classes", num_classes, CountOrZero)
-        self.noise_size = latent_size
-        self.num_classes = num_classes
+        self.noise_size, self.num_classes = latent_size, num_classes
         self.latent_size = latent_size + num_classes
         layers: list[nn.Module] = [nn.Linear(self.latent_size, GENERATOR_WIDTHS[0]), nn.LeakyReLU(NEGATIVE_SLOPE)]
         for width, next_width in pairwise(GENERATOR_WIDTHS):
@@ -107,9 +106,7 @@ class Discriminator(PretrainedModule):
         check("dropout", dropout, Probability)
         check("packing", packing, Count)
         check("num_classes", num_classes, CountOrZero)
-        self.num_classes = num_classes
-        self.dropout = dropout
-        self.packing = packing
+        self.dropout, self.packing, self.num_classes = dropout, packing, num_classes
         layers: list[nn.Module] = []
         inputs = packing * (prod(self.image_shape) + num_classes)
         for width, next_width in pairwise((inputs, *DISCRIMINATOR_WIDTHS)):

@@ -49,10 +49,8 @@ def generate_samples(
     """
     if class_index is not None:
         if not generator.num_classes:
-            problem = (
-                f"must be left out, since this run has no classes, got {class_index}; train one with --conditional"
-            )
-            refuse("class", problem)
+            problem = f"must be left out, since this run has no classes, got {class_index}"
+            refuse("class", f"{problem}; train one with --conditional")
         check("class", class_index, Annotated[int, Field(ge=0, le=generator.num_classes - 1)])
     limit = MAX_SAMPLE_BYTES // (4 * math.prod(generator.image_shape))
     check("num_samples", num_samples, Annotated[int, Field(ge=1, le=limit)])
