@@ -62,8 +62,7 @@ def usage_of(name: str, spec: GeneratorSpec | DiscriminatorSpec) -> str:
 
 def card_of(name: str, spec: GeneratorSpec | DiscriminatorSpec) -> str:
     """Return the model card of a network that was saved from Python."""
-    tag = PIPELINE_TAG if name == "Generator" else None
-    return plain_card(name, TAGS, tag, usage_of(name, spec), asdict(spec))
+    return plain_card(name, TAGS, PIPELINE_TAG if name == "Generator" else None, usage_of(name, spec), asdict(spec))
 
 
 FAMILY = Family(SPECS, ImageData, spec_of, card_of)

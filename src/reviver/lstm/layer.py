@@ -34,7 +34,8 @@ class LSTM(PretrainedMixin, nn.LSTM):
     are not torch's but those of `cell.reset_weights`: Xavier-uniform matrices and a forget bias of 1.
 
     The weights by the names of the equations are views of the parameters: `layer.W_i`, `layer.U_f`, `layer.b_o` and so on
-    of the first layer, forward; `layer.gate_weights(layer=1, reverse=True).W_i` of any other.
+    of the first layer, forward; `layer.gate_weights(layer=1, reverse=True).W_i` of any other. Without `single_bias` there
+    are two biases per gate, and `layer.b_o` is a copy of their sum: to set one, change `layer.bias_ih_l0`.
 
     Args:
         input_size: I.
