@@ -311,8 +311,7 @@ def test_compilation_makes_one_graph_for_all_shapes_and_checks_lengths_when_it_r
 
 
 def test_unknown_subclasses_take_the_equations(kernel_calls):
-    named = type("Named", (torch.Tensor,), {})
-    lstm, x = LSTM(3, 6), torch.randn(4, 2, 3)
+    named, lstm, x = type("Named", (torch.Tensor,), {}), LSTM(3, 6), torch.randn(4, 2, 3)
     output, _ = lstm(x.as_subclass(named))
     assert type(output) is named
     assert not kernel_calls

@@ -320,7 +320,14 @@ def test_malformed_sequences_labels_targets_and_weights_are_refused(fitted: Sequ
             estimator_class(**SMALL).fit(GOOD, y, **options)
 
 
-def test_every_parameter_is_checked_in_fit() -> None:
+class Smoothed(SequenceClassifier):
+    def __init__(self, width: int = 3) -> None:
+        super().__init__(**SMALL)
+        self.width = width
+
+
+def test_every_parameter_is_checked_in_fit_but_those_of_a_subclass() -> None:
+    assert clone(Smoothed(width=5)).fit(GOOD, GOOD_Y).get_params() == {"width": 5}
     parameters = SequenceClassifier().get_params()
     assert parameters.keys() - {"class_weight"} == SequenceRegressor().get_params().keys()
     wrong: list[tuple[str, Any, str]] = [(name, [5], name) for name in parameters.keys() - {"random_state"}]

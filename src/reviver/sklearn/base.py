@@ -5,7 +5,7 @@ Shapes: N sequences, T steps of the longest, I channels per step, C outputs.
 
 from dataclasses import asdict
 from functools import partial
-from typing import Any, ClassVar, Literal, Self, get_type_hints
+from typing import Any, ClassVar, Literal, get_type_hints
 
 import numpy as np
 import torch
@@ -64,17 +64,15 @@ class SequenceEstimator(Parameters, BaseEstimator):  # type: ignore[misc]
             ).eval()
         super().__setstate__(state)
 
-    def _checked(self) -> Self:
-        """Return a copy with checked parameters; numbers of numpy become those of Python."""
-        values = {
-            name: value.item() if isinstance(value, np.generic) else value
-            for name, value in self.get_params(deep=False).items()
-        }
-        kinds = get_type_hints(type(self), include_extras=True)
-        for name, value in values.items():
-            check(name, value, kinds[name])
+    def _checked(self) -> Parameters:
+        """Return the checked parameters, without those that a subclass adds; numbers of numpy become those of Python."""
+        values: dict[str, Any] = {}
+        for name, kind in get_type_hints(Parameters, include_extras=True).items():
+            value = getattr(self, name)
+            values[name] = value.item() if isinstance(value, np.generic) else value
+            check(name, values[name], kind)
         choose_device(values["device"])
-        return type(self)(**values)
+        return Parameters(**values)
 
     def _read_fit_input(
         self, X: Any, y: Any, sample_weight: Any, dtype: str | None
