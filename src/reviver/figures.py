@@ -20,7 +20,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 from pydantic import Field
 
@@ -94,18 +94,25 @@ def save_figure(figure: Figure, path: Path) -> None:
         temporary.write_bytes(content.getvalue())
 
 
-def format_number(value: float) -> str:
-    """Return a number without an exponent: three digits below 1000, otherwise an integer with grouped thousands."""
-    return f"{value:.3g}" if 0 < abs(value) < 999.5 else f"{value:,.0f}".replace(",", "\u2009")
+def format_number(value: float, digits: int = 3) -> str:
+    """Return a number without an exponent: `digits` of it below 1000, otherwise an integer with grouped thousands."""
+    return f"{value:.{digits}g}" if 0 < abs(value) < 999.5 else f"{value:,.0f}".replace(",", "\u2009")
 
 
 def plain_log_ticks(axis: Axis) -> None:
     """Label a logarithmic axis with plain numbers: 1, 2 and 5 times powers of ten, or only powers of ten on a long axis."""
     low, high = axis.get_view_interval()
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high / low < 400 else (1.0,), numticks=12))
+    locator = LogLocator(subs=(1.0, 2.0, 5.0) if high / low < 400 else (1.0,), numticks=12)
+    is_short = sum(low <= tick <= high for tick in locator.tick_values(low, high)) < 2
+    axis.set_major_locator(MaxNLocator("auto", steps=(1, 2, 5, 10)) if is_short else locator)
     axis.set_minor_locator(LogLocator(subs=range(2, 10), numticks=100))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: format_number(value)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: format_number(value, digits=6)))
     axis.set_minor_formatter(NullFormatter())
+
+
+def integer_ticks(axis: Axis) -> None:
+    """Label an axis with integers."""
+    axis.set_major_locator(MaxNLocator("auto", steps=(1, 2, 5, 10), integer=True, min_n_ticks=1))
 
 
 def _format_of(path: Path) -> str:

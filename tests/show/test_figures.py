@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
 from reviver.cli.app import main
-from reviver.figures import FORMATS, figure_style, format_number, save_figure, styled
-from reviver.show.gan_figures import loss_curves
+from reviver.figures import FORMATS, figure_style, format_number, plain_log_ticks, save_figure, styled
+from reviver.show.gan_figures import loss_curves, strip_figure
 from reviver.show.lstm_figures import learning_curves
 from reviver.show.report.collect import GAN_METRICS
 
@@ -56,9 +57,26 @@ def test_negative_losses_single_points_and_missing_glyphs_show(
     assert list(map(format_number, (0, 0.5, 999.4, 999.6))) == ["0", "0.5", "999", "1\u2009000"], "no exponent"
     figure = learning_curves([RUNS[0][:1]])
     assert losses.lines[0].get_marker() == figure.axes[0].lines[0].get_marker() == "o"
+    assert (figure.axes[0].get_xticks().tolist(), figure.axes[0].get_ylim()[1] > 2.4) == ([0, 1, 2], True)
     figure.suptitle("日本")
     save_figure(figure, tmp_path / "a.pdf")
     assert re.fullmatch(r".*a.pdf: Glyph .* missing from font.*; Glyph .*", caplog.messages[0])
+
+
+def test_labels_are_enough_exact_and_inside_the_figure() -> None:
+    for low, high in ((99, 121), (5.08, 5.26), (2.1, 9.9), (5, 20), (7, 13)):
+        axes = Figure().subplots()
+        axes.set(xscale="log", xlim=(low, high))
+        plain_log_ticks(axes.xaxis)
+        shown = {tick: text.get_text() for tick, text in zip(axes.get_xticks(), axes.get_xticklabels(), strict=True)}
+        assert len([tick for tick in shown if low <= tick <= high]) > 1
+        assert [float(text) for text in shown.values()] == pytest.approx(list(shown))
+    for count, font_size in ((2, 9.0), (9, 14.0), (30, 9.0)):
+        with figure_style(font_size=font_size):
+            figure = strip_figure(torch.zeros(count, 1, 4, 4), ["3\n100%"] * count)
+        figure.draw_without_rendering()
+        bottoms = [axes.xaxis.label.get_window_extent().y0 for axes in figure.axes]
+        assert 0 <= min(bottoms) / figure.dpi < 0.2  # inches
 
 
 @pytest.mark.parametrize(("name", "files"), [("copy", ["curves"]), ("gan", ["curves", "samples"])])

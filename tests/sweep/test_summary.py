@@ -11,6 +11,7 @@ import pyarrow.parquet
 import pytest
 
 from reviver.errors import ConfigError
+from reviver.figures import INK
 from reviver.sweep.cell import Cell, Outcome
 from reviver.sweep.figures import STYLES, summary_figure
 from reviver.sweep.summary import summarize, summary_lines, table_rows, write_table
@@ -93,7 +94,7 @@ def test_summary_by_hand() -> None:
     [
         ({"rate": [1e-4, 1e-3, 1e-2]}, 1, "log"),
         ({"bias": [False, True]}, 1, "linear"),
-        ({"data": [r"$\x$", "$"], "run": [rf"$\{number}$" for number in range(9)]}, len(STYLES), "linear"),
+        ({"data": [r"$\x$", *("folder/" * 4 + name for name in "ab")], "run": [*"$123456789"]}, len(STYLES), "linear"),
         ({"size": [8, 16], "layers": [1, 2, 3], "rate": [1, 2, 3, 4]}, len(STYLES), "linear"),
     ],
 )
@@ -104,6 +105,8 @@ def test_the_figure_marks_the_best(axes: dict[str, list[Any]], lines: int, scale
     figure.draw_without_rendering()
     (panel,) = figure.axes
     assert (len(panel.containers), panel.get_xscale()) == (lines, scale)
+    texts = [label.get_text() for label in panel.get_xticklabels()]
+    assert len(set(texts)) == len(texts)
     assert list(panel.containers[0].lines[0].get_ydata())[-1] == len(cells) - 1
     (ring,) = (line for line in panel.lines if line.get_markersize() == 11)
-    assert ring.get_ydata()[0] == len(cells) - 1
+    assert (ring.get_ydata()[0], ring.get_color()) == (len(cells) - 1, INK)  # white on a dark background

@@ -14,7 +14,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from reviver.data.images.image_set import to_pixels
@@ -27,6 +26,7 @@ from reviver.figures import (
     TRAIN_COLOR,
     VALIDATION_COLOR,
     format_number,
+    integer_ticks,
     plain_log_ticks,
     show_pixels,
     styled,
@@ -39,8 +39,8 @@ Records = Sequence[Mapping[str, Any]]
 
 WIDTH, RIGHT, GAP = 6.3, 0.99, 0.08
 """Of a row of images: its width in inches, its right end, and the space between images, as fractions."""
-LABEL_HEIGHT, PANEL_HEIGHT, BELOW_AXES, ABOVE_AXES, LEGEND_HEIGHT = 0.35, 1.9, 0.45, 0.45, 0.3
-"""Inches, of what is below the images: their labels; panels, each with ticks below and a title above; a legend."""
+PANEL_HEIGHT, BELOW_AXES, ABOVE_AXES, LEGEND_HEIGHT = 1.9, 0.45, 0.45, 0.3
+"""Inches, of what is below the images: panels, each with ticks below and a title above; a legend."""
 CLASS_COLORS = ("#0072b2", "#d55e00", "#009e73", INK, "#cc79a7", "#56b4e9", "#e69f00", "#7f7f7f")
 """Distinct for color-blind readers (Okabe & Ito 2008); in gray print the line styles differ."""
 CLASS_STYLES = ("-", "--", "-.")
@@ -84,8 +84,11 @@ def interpolation_figure(
 @styled()
 def strip_figure(images: Tensor, labels: Sequence[str] | None = None) -> Figure:
     """Return images [N, C, H, W] in [-1, 1] in one row, with a frame around both ends and labels below the images."""
-    figure = _fixed_figure(WIDTH / len(images) * (1.36 if labels else 1.06))
-    _draw_strip(figure, images, labels, left=0.01, bottom=0.29 if labels else 0.03, top=0.97)
+    side = WIDTH / len(images)  # inches per image
+    bottom = _label_height(len(images)) if labels else 0.03 * side
+    height = bottom + 1.03 * side
+    figure = _fixed_figure(height)
+    _draw_strip(figure, images, labels, left=0.01, bottom=bottom / height, top=1 - 0.03 * side / height)
     return figure
 
 
@@ -96,7 +99,7 @@ def path_metrics_figure(
     """Return the images [N, C, H, W] of one `path` in a row, each above its t, and the class probabilities on all `paths`."""
     num_images, left = len(images), 0.08
     side = WIDTH * (RIGHT - left) / num_images  # inches per image
-    panels = LEGEND_HEIGHT + len(paths) * PANEL_HEIGHT + (LABEL_HEIGHT if labels else 0)
+    panels = LEGEND_HEIGHT + len(paths) * PANEL_HEIGHT + (_label_height(num_images) if labels else 0)
     height = panels + 1.06 * side
     figure = _fixed_figure(height)
     _draw_strip(figure, images, labels, left=left, bottom=panels / height, top=1 - 0.03 * side / height)
@@ -188,7 +191,7 @@ def score_curves(records: Records) -> Figure:
             if is_collapsed:
                 axes.axvspan(start, end, color=SHADE, zorder=0, linewidth=0)
         axes.set(xlabel="epoch", xlim=(0, epochs[-1] * 1.03))
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        integer_ticks(axes.xaxis)
     fid.set(title="FID", ylabel="squared distance, lower is better", yscale="log")
     plain_log_ticks(fid.yaxis)
     fractions.set(title="Precision, recall, coverage", ylabel="fraction, higher is better", ylim=(-0.02, 1.02))
@@ -202,6 +205,16 @@ def score_curves(records: Records) -> Figure:
 
 def _column(records: Records, name: str) -> Any:
     return np.array([record[name] for record in records], dtype=float)  # None becomes NaN
+
+
+def _label_size(num_images: int) -> float:
+    """Return the font size of the labels below a row of images, in points."""
+    return float(rcParams["font.size"] * min(0.8, 11 / num_images))
+
+
+def _label_height(num_images: int) -> float:
+    """Return the inches that the two lines of these labels need."""
+    return (2.8 * _label_size(num_images) + 5) / 72
 
 
 def _fixed_figure(height: float) -> Figure:
@@ -222,8 +235,7 @@ def _draw_strip(
         _show_framed(axes, image)
         axes.spines[:].set(visible=index in (0, num_images - 1), color=VALIDATION_COLOR, linewidth=2)
         if labels:
-            size = rcParams["font.size"] * min(0.8, 11 / num_images)
-            axes.set_xlabel(labels[index], labelpad=3, fontsize=size, linespacing=1.1)
+            axes.set_xlabel(labels[index], labelpad=3, fontsize=_label_size(num_images), linespacing=1.1)
 
 
 def _draw_path_metrics(axes: Axes, metrics: PathMetrics, classes: Sequence[int]) -> None:
@@ -250,4 +262,5 @@ def _show_framed(axes: Axes, image: Tensor) -> None:
     pixels = to_pixels(image).permute(1, 2, 0).numpy()
     show_pixels(axes, pixels[:, :, 0] if len(image) == 1 else pixels)
     axes.set_axis_on()
+    axes.spines[:].set_visible(True)
     axes.set(xticks=[], yticks=[])

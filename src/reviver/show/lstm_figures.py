@@ -16,6 +16,7 @@ from reviver.figures import (
     THIRD_COLOR,
     TRAIN_COLOR,
     VALIDATION_COLOR,
+    integer_ticks,
     plain_log_ticks,
     styled,
 )
@@ -67,8 +68,9 @@ def learning_curves(
             if len(runs) > 1:
                 _fill_band(axes, epochs, values.mean(0), values.std(0, ddof=1), color, limit)
     for axes, level in ((loss, baseline), (accuracy, chance)):
+        integer_ticks(axes.xaxis)
         axes.axhline(level, color=CHANCE_COLOR, linestyle=":", linewidth=1.2, label="chance")
-    loss.set(title="Loss", xlabel="epoch", ylabel=loss_name, ylim=(0, None))
+    loss.set(title="Loss", xlabel="epoch", ylabel=loss_name, ylim=(0, 1.05 * loss.dataLim.y1))
     accuracy.set(title="Accuracy", xlabel="epoch", ylabel="fraction correct", ylim=(0, 1.02))
     loss.legend(loc="center right")
     return figure
@@ -133,7 +135,7 @@ def generalization(evaluations: Sequence[Evaluation], trained: int, chance: floa
     axes.axvline(trained, color=TRAIN_COLOR, linestyle="--", linewidth=1.0)
     axes.text(trained, 0.5, " training length", color=TRAIN_COLOR, fontsize="small", va="center")
     axes.axhline(chance, color=CHANCE_COLOR, linestyle=":", linewidth=1.2)
-    axes.text(min(lengths), chance + 0.01, "chance", color=CHANCE_COLOR, fontsize="small", va="bottom")
+    axes.text(min(lengths), chance + 0.01, " chance", color=CHANCE_COLOR, fontsize="small", va="bottom")
     axes.set(title="Length generalization", xlabel="sequence length T", ylabel="fraction correct")
     axes.set(xscale="log", ylim=(0, 1.04))
     plain_log_ticks(axes.xaxis)

@@ -2,11 +2,10 @@
 
 from matplotlib.figure import Figure
 
-from reviver.figures import plain_log_ticks, styled
+from reviver.figures import INK, plain_log_ticks, styled
 from reviver.sweep.summary import STATISTICS, Row, show
 
-COLORS = ("#0b6fa4", "#d1600a", "#7a3f9d", "#3d8b37", "#6b6b6b", "#b8336a", "#8a6d1d", "#1b9e9e")
-STYLES = tuple(zip(COLORS, "os^DxvP*", ("-", "--", "-.", ":") * 2, strict=True))
+STYLES = tuple(zip([f"C{index}" for index in range(8)], "os^DxvP*", ("-", "--", "-.", ":") * 2, strict=True))
 """Color, marker and dashes of each line; markers and dashes also tell them apart in grayscale."""
 
 
@@ -49,7 +48,7 @@ def summary_figure(summary: Row) -> Figure:
             )  # fmt: skip
             for place, row in zip(x, rows, strict=True):
                 if row is summary["best"] and len(settings) > 1:
-                    panel.plot(place, row["mean"], "ko", markersize=11, fillstyle="none", markeredgewidth=0.8)
+                    panel.plot(place, row["mean"], "o", color=INK, markersize=11, fillstyle="none", markeredgewidth=0.8)
         values = sorted({setting[horizontal] for setting in settings}) if numeric else []
         if values and values[0] > 0 and values[-1] > 20 * values[0]:
             panel.set_xscale("log")
@@ -57,18 +56,18 @@ def summary_figure(summary: Row) -> Figure:
         elif 0 < len(values) <= 8:
             panel.set_xticks(values, [f"{value:g}" for value in values])
         elif not numeric:
-            texts = [_plain(text if len(text) <= 24 else text[:23] + "…") for text in names]
+            texts = [_plain(text if len(text) <= 24 else "…" + text[-23:]) for text in names]
             panel.set_xticks(range(len(names)), texts, rotation=30 if sum(map(len, texts)) > 60 else 0)
             panel.set_xlim(-0.5, len(names) - 0.5)
         has_spread = any(setting["std"] is not None for setting in settings)
         what = "Mean ± standard deviation over the seeds" if has_spread else "One seed per setting"
         title = f"{what}; ring: {'largest' if is_max else 'smallest'} value"
-        panel.set_title(title, fontweight="normal", fontsize=8)
+        panel.set_title(title, fontweight="normal", fontsize="small")
         panel.set(xlabel=_words(horizontal), ylabel=_words(summary["measure"]))
         if others:
             selection = f", best {len(chosen)} of {len(lines)}" if len(lines) > len(chosen) else ""
             title = ", ".join(map(_words, others)) + selection
-            figure.legend(loc="outside right center", title=title, title_fontsize=8)
+            figure.legend(loc="outside right center", title=title, title_fontsize="small")
     return figure
 
 
