@@ -164,8 +164,8 @@ def lstm_unrolled(network: LSTMClassifier, digits: Sequence[int]) -> Figure:
     canvas.text((previous + 4.78) / 2, low - 0.15, f"$h_{{{steps}}}$", MEDIUM)
     classes, features = network.W_out.shape
     canvas.box(5.05, low, 0.54, 0.5, WEIGHTS_FILL, {"linear": SMALL, "$W_{out}$ $b_{out}$": SMALL})
-    canvas.line((5.32, low), (5.62, low))
-    canvas.text(5.94, low, f"{classes} logits,\none per digit")
+    canvas.line((5.32, low), (5.54, low))
+    canvas.text(5.91, low, f"{classes} logits,\none per digit")
     canvas.text(5.05, 0.56, f"{features} → {classes}")
     canvas.circle(5.94, 1.62, str(digits[-1]), 0.15, STATE_FILL)
     canvas.text(5.74, 1.62, f"class $x_{{{steps + 1}}}$", MEDIUM, "right")
