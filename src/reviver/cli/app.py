@@ -102,13 +102,14 @@ def build_app(arguments: Sequence[str] = ()) -> App:
         app.command(groups[name])
     for words, function in COMMANDS.items():
         text, _, rest = inspect.cleandoc(function.__doc__ or "").partition("\nExamples:\n")
+        function.__doc__ = re.sub(r"(?<=\S)\n {12}(?=\S)", " ", function.__doc__ or "")  # in Args
         settings: dict[str, Any] = {}
         if words in PRESETS and words == tuple(arguments[:2]) and {"--help", "-h"} & set(arguments):
             settings["help_formatter"] = SettingsFormatter(PRESETS[words], find_preset(PRESETS[words], arguments))
         groups[words[0] if len(words) > 1 else ""].command(
             function,
             name=words[-1],
-            help=re.sub(r"(?<=\w)\n(?=\w)", " ", text.strip()),  # the help wraps paragraphs itself
+            help=re.sub(r"(?<=\w)\n(?=\w)", " ", text.strip()),  # the help wraps lines itself
             help_epilogue=examples(rest.partition("\n\n")[0]),
             sort_key=0,
             **settings,
