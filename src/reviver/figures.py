@@ -125,8 +125,7 @@ def _format_of(path: Path) -> str:
 @styled()
 def grid_figure(grid: NDArray[np.uint8]) -> Figure:
     """Return a figure, four inches wide, with the pixels of a grid (see `train.gan.grids.tile`) and nothing else."""
-    figure = Figure(figsize=(4, 4 * grid.shape[0] / grid.shape[1]))
-    figure.set_layout_engine("none")
+    figure = Figure(figsize=(4, 4 * grid.shape[0] / grid.shape[1]), layout="none")
     show_pixels(figure.add_axes((0, 0, 1, 1)), grid)
     return figure
 

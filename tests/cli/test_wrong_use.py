@@ -79,6 +79,7 @@ WRONG = {
     "gan sample g --device toaster": "^--device must be one of auto, cpu, cuda, cuda:0, mps, got 'toaster'",
     # run folders
     "lstm train --out l": "^l: exists already and is never overwritten; choose another --out, or go on with --resume",
+    "lstm trace l '1 2' --out notes.txt/a.pdf": "^notes.txt/a.pdf: cannot be written .Not a directory.; a part of this path is a file",
     "lstm train --out notes.txt/run": "^notes.txt/run: cannot be written .Not a directory.; a part of this path is a file",
     "lstm train --resume --out empty": "^empty: has no run.json, so it is not a run folder",
     "gan evaluate notes.txt": "^notes.txt: has no run.json, so it is not a run folder",

@@ -123,7 +123,7 @@ class FigureCommon(Common):
     """Options of the commands that write figures; `app.run` applies them."""
 
     figure_width: Annotated[Positive | None, FIGURE] = None
-    """Width of figures in inches; by default 6.3 or less, for a page."""
+    """Width of figures in inches; by default 6.3 or less, for a page, or what many classes or images need."""
     font_size: Annotated[Positive | None, FIGURE] = None
     """Font size of figures in points; by default 9."""
     dark: Annotated[bool, FIGURE, FLAG] = False

@@ -61,10 +61,7 @@ def interpolation_figure(
 ) -> Figure:
     """Return a row of the images of an interpolation, and below them the metrics of both paths if they are given.
 
-    With `annotate`, the predicted class and its confidence are below each image.
-
-    Raises:
-        ConfigError: if `annotate` is given for images without a classifier.
+    With `annotate`, the predicted class and its confidence are below each image; without a classifier, ConfigError.
     """
     labels = None
     if annotate:
@@ -85,9 +82,9 @@ def interpolation_figure(
 def strip_figure(images: Tensor, labels: Sequence[str] | None = None) -> Figure:
     """Return images [N, C, H, W] in [-1, 1] in one row, with a frame around both ends and labels below the images."""
     side = WIDTH / len(images)  # inches per image
-    bottom = _label_height(len(images)) if labels else 0.03 * side
+    bottom = _label_space(len(images))[1] if labels else 0.03 * side
     height = bottom + 1.03 * side
-    figure = _fixed_figure(height)
+    figure = Figure(figsize=(WIDTH, height), layout="none")
     _draw_strip(figure, images, labels, left=0.01, bottom=bottom / height, top=1 - 0.03 * side / height)
     return figure
 
@@ -99,9 +96,9 @@ def path_metrics_figure(
     """Return the images [N, C, H, W] of one `path` in a row, each above its t, and the class probabilities on all `paths`."""
     num_images, left = len(images), 0.08
     side = WIDTH * (RIGHT - left) / num_images  # inches per image
-    panels = LEGEND_HEIGHT + len(paths) * PANEL_HEIGHT + (_label_height(num_images) if labels else 0)
+    panels = LEGEND_HEIGHT + len(paths) * PANEL_HEIGHT + (_label_space(num_images)[1] if labels else 0)
     height = panels + 1.06 * side
-    figure = _fixed_figure(height)
+    figure = Figure(figsize=(WIDTH, height), layout="none")
     _draw_strip(figure, images, labels, left=left, bottom=panels / height, top=1 - 0.03 * side / height)
     highest = torch.stack([metrics.probabilities.amax(0) for metrics in paths.values()]).amax(0)  # [K]
     most_probable = highest.argsort(descending=True)[: len(CLASS_COLORS)].tolist()
@@ -207,21 +204,10 @@ def _column(records: Records, name: str) -> Any:
     return np.array([record[name] for record in records], dtype=float)  # None becomes NaN
 
 
-def _label_size(num_images: int) -> float:
-    """Return the font size of the labels below a row of images, in points."""
-    return float(rcParams["font.size"] * min(0.8, 11 / num_images))
-
-
-def _label_height(num_images: int) -> float:
-    """Return the inches that the two lines of these labels need."""
-    return (2.8 * _label_size(num_images) + 5) / 72
-
-
-def _fixed_figure(height: float) -> Figure:
-    """Return a figure whose parts have fixed places."""
-    figure = Figure(figsize=(WIDTH, height))
-    figure.set_layout_engine("none")
-    return figure
+def _label_space(num_images: int) -> tuple[float, float]:
+    """Return the font size of the two lines below each image of a row, in points, and the inches that they need."""
+    size = rcParams["font.size"] * min(0.8, 11 / num_images)
+    return size, (2.8 * size + 5) / 72
 
 
 def _draw_strip(
@@ -235,7 +221,7 @@ def _draw_strip(
         _show_framed(axes, image)
         axes.spines[:].set(visible=index in (0, num_images - 1), color=VALIDATION_COLOR, linewidth=2)
         if labels:
-            axes.set_xlabel(labels[index], labelpad=3, fontsize=_label_size(num_images), linespacing=1.1)
+            axes.set_xlabel(labels[index], labelpad=3, fontsize=_label_space(num_images)[0], linespacing=1.1)
 
 
 def _draw_path_metrics(axes: Axes, metrics: PathMetrics, classes: Sequence[int]) -> None:

@@ -127,10 +127,11 @@ def generalization(evaluations: Sequence[Evaluation], trained: int, chance: floa
     figure = Figure(figsize=(6.3, 2.9))
     axes = figure.subplots()
     lengths = [evaluation.length for evaluation in evaluations]
-    scores = [evaluation.score for evaluation in evaluations]
-    values = np.array([score.accuracy for score in scores])
-    low, high = np.transpose([wilson_interval(score.accuracy, score.size) for score in scores])
-    errors = np.maximum(0, [values - low, high - values])  # rounding may give -1e-17
+    values, n = np.transpose([(evaluation.score.accuracy, evaluation.score.size) for evaluation in evaluations])
+    z = 1.959964
+    center = (values + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * (values * (1 - values) / n + z * z / (4 * n * n)) ** 0.5
+    errors = np.maximum(0, [values - center + half, center + half - values])  # rounding may give -1e-17
     axes.errorbar(lengths, values, errors, color=VALIDATION_COLOR, marker="o", markersize=4, capsize=2)
     axes.axvline(trained, color=TRAIN_COLOR, linestyle="--", linewidth=1.0)
     axes.text(trained, 0.5, " training length", color=TRAIN_COLOR, fontsize="small", va="center")
@@ -187,14 +188,6 @@ def confusion_figure(report: ClassificationReport) -> Figure:
     bar.set_label("fraction of the true class")
     bar.outline.set(linewidth=0.5, edgecolor=INK)
     return figure
-
-
-def wilson_interval(fraction: float, size: int) -> tuple[float, float]:
-    """Return the 95 % confidence interval of a fraction measured in `size` trials (Wilson 1927)."""
-    z = 1.959964
-    center = (fraction + z * z / (2 * size)) / (1 + z * z / size)
-    half = z / (1 + z * z / size) * (fraction * (1 - fraction) / size + z * z / (4 * size * size)) ** 0.5
-    return max(0.0, center - half), min(1.0, center + half)
 
 
 def _fill_band(axes: Axes, x: Sequence[float], mean: Values, spread: Values, color: str, limit: float) -> None:

@@ -51,8 +51,7 @@ class Canvas:
     """A figure with axes whose unit is one inch, and the shapes of the diagrams."""
 
     def __init__(self, height: float) -> None:
-        self.figure = Figure(figsize=(WIDTH, height))
-        self.figure.set_layout_engine("none")
+        self.figure = Figure(figsize=(WIDTH, height), layout="none")
         self.axes = self.figure.add_axes((0, 0, 1, 1), xlim=(0, WIDTH), ylim=(0, height))
         self.axes.set_axis_off()
 
