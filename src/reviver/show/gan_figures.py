@@ -189,7 +189,7 @@ def score_curves(records: Records) -> Figure:
                 axes.axvspan(start, end, color=SHADE, zorder=0, linewidth=0)
         axes.set(xlabel="epoch", xlim=(0, epochs[-1] * 1.03))
         integer_ticks(axes.xaxis)
-    fid.set(title="FID", ylabel="squared distance, lower is better", yscale="log")
+    fid.set(title="FID, lower is better", ylabel="squared distance", yscale="log")
     plain_log_ticks(fid.yaxis)
     fractions.set(title="Precision, recall, coverage", ylabel="fraction, higher is better", ylim=(-0.02, 1.02))
     handles, _ = fractions.get_legend_handles_labels()

@@ -36,7 +36,7 @@ NETWORK_STYLES = {
 }
 """Color and marker of each network of the recall curve."""
 MAX_NAME = 24
-"""Maximum length of the name of a class in the figure, in characters."""
+"""Maximum length of the name of a class in the figure, in characters; of a longer one, both ends."""
 MAX_COUNTED = 50
 """Maximum number of classes for which the cells show counts; with more, a number would be too small to read."""
 
@@ -154,7 +154,8 @@ def confusion_figure(report: ClassificationReport) -> Figure:
     supports = counts.sum(1, keepdims=True)
     fractions = np.divide(counts, supports, out=np.zeros(counts.shape), where=supports > 0)
     C = len(report.classes)
-    names = [one_line(name, MAX_NAME) for name in report.classes]
+    names = list(map(one_line, report.classes))
+    names = [name if len(name) <= MAX_NAME else f"{name[:11]}…{name[-12:]}" for name in names]
     labels = [name.replace("$", r"\$") for name in names]  # matplotlib would read math between dollars
     longest = max(map(len, names))
     scale = rcParams["font.size"] / 9
