@@ -31,6 +31,7 @@ from reviver.settings.validation import check
 from reviver.text import one_line
 
 FORMATS = ("pdf", "svg", "png")
+FIXED: Any = "none"  # a layout that the types of matplotlib lack
 TRAIN_COLOR, VALIDATION_COLOR, THIRD_COLOR, CHANCE_COLOR, INK, SHADE = "C0", "C1", "C2", "C3", "C8", "C9"
 """Entries of the color cycle, which are other colors on a dark background; the first four differ in grayscale and with
 color blindness."""
@@ -125,7 +126,7 @@ def _format_of(path: Path) -> str:
 @styled()
 def grid_figure(grid: NDArray[np.uint8]) -> Figure:
     """Return a figure, four inches wide, with the pixels of a grid (see `train.gan.grids.tile`) and nothing else."""
-    figure = Figure(figsize=(4, 4 * grid.shape[0] / grid.shape[1]), layout="none")
+    figure = Figure(figsize=(4, 4 * grid.shape[0] / grid.shape[1]), layout=FIXED)
     show_pixels(figure.add_axes((0, 0, 1, 1)), grid)
     return figure
 

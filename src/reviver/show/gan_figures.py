@@ -20,6 +20,7 @@ from reviver.data.images.image_set import to_pixels
 from reviver.errors import ConfigError
 from reviver.figures import (
     CHANCE_COLOR,
+    FIXED,
     INK,
     SHADE,
     THIRD_COLOR,
@@ -84,7 +85,7 @@ def strip_figure(images: Tensor, labels: Sequence[str] | None = None) -> Figure:
     side = WIDTH / len(images)  # inches per image
     bottom = _label_space(len(images))[1] if labels else 0.03 * side
     height = bottom + 1.03 * side
-    figure = Figure(figsize=(WIDTH, height), layout="none")
+    figure = Figure(figsize=(WIDTH, height), layout=FIXED)
     _draw_strip(figure, images, labels, left=0.01, bottom=bottom / height, top=1 - 0.03 * side / height)
     return figure
 
@@ -98,7 +99,7 @@ def path_metrics_figure(
     side = WIDTH * (RIGHT - left) / num_images  # inches per image
     panels = LEGEND_HEIGHT + len(paths) * PANEL_HEIGHT + (_label_space(num_images)[1] if labels else 0)
     height = panels + 1.06 * side
-    figure = Figure(figsize=(WIDTH, height), layout="none")
+    figure = Figure(figsize=(WIDTH, height), layout=FIXED)
     _draw_strip(figure, images, labels, left=left, bottom=panels / height, top=1 - 0.03 * side / height)
     highest = torch.stack([metrics.probabilities.amax(0) for metrics in paths.values()]).amax(0)  # [K]
     most_probable = highest.argsort(descending=True)[: len(CLASS_COLORS)].tolist()

@@ -126,8 +126,7 @@ def generalization(evaluations: Sequence[Evaluation], trained: int, chance: floa
     """
     figure = Figure(figsize=(6.3, 2.9))
     axes = figure.subplots()
-    lengths = [evaluation.length for evaluation in evaluations]
-    values, n = np.transpose([(evaluation.score.accuracy, evaluation.score.size) for evaluation in evaluations])
+    lengths, values, n = np.transpose([(item.length, item.score.accuracy, item.score.size) for item in evaluations])
     z = 1.959964
     center = (values + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * (values * (1 - values) / n + z * z / (4 * n * n)) ** 0.5
@@ -154,8 +153,7 @@ def confusion_figure(report: ClassificationReport) -> Figure:
     supports = counts.sum(1, keepdims=True)
     fractions = np.divide(counts, supports, out=np.zeros(counts.shape), where=supports > 0)
     C = len(report.classes)
-    names = list(map(one_line, report.classes))
-    names = [name if len(name) <= MAX_NAME else f"{name[:11]}…{name[-12:]}" for name in names]
+    names = [name if len(name) <= MAX_NAME else f"{name[:11]}…{name[-12:]}" for name in map(one_line, report.classes)]
     labels = [name.replace("$", r"\$") for name in names]  # matplotlib would read math between dollars
     longest = max(map(len, names))
     scale = rcParams["font.size"] / 9

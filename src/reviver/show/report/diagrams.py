@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch
 from torch import nn
 
-from reviver.figures import CHANCE_COLOR, INK, TRAIN_COLOR, VALIDATION_COLOR, styled
+from reviver.figures import CHANCE_COLOR, FIXED, INK, TRAIN_COLOR, VALIDATION_COLOR, styled
 from reviver.gan.networks import Discriminator, Generator
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.show.report.schema import Layer
@@ -51,7 +51,7 @@ class Canvas:
     """A figure with axes whose unit is one inch, and the shapes of the diagrams."""
 
     def __init__(self, height: float) -> None:
-        self.figure = Figure(figsize=(WIDTH, height), layout="none")
+        self.figure = Figure(figsize=(WIDTH, height), layout=FIXED)
         self.axes = self.figure.add_axes((0, 0, 1, 1), xlim=(0, WIDTH), ylim=(0, height))
         self.axes.set_axis_off()
 
