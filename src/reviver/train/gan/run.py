@@ -50,12 +50,12 @@ def load_gan(folder: RunFolder, checkpoint: str = "last", device: str = "cpu") -
     check("checkpoint", checkpoint, Literal["last"])
     chosen_device = choose_device(device)
     config = folder.read_config(GANConfig)
+    path = find_checkpoint(folder.checkpoints, checkpoint)  # first: a run killed at its start has no data
     data = folder.record.get("data", {})
     for name in ["image_shape", *(["num_classes"] if config.conditional else [])]:
-        if name not in data:  # as in a run that was killed before it began to train
+        if name not in data:
             raise damaged_run_file(folder.record_path, f"data.{name} is missing")
     image_shape, num_classes = tuple(data["image_shape"]), data["num_classes"] if config.conditional else 0
-    path = find_checkpoint(folder.checkpoints, checkpoint)
     names = ("average" if config.ema > 0 else "generator", "discriminator")
     generator, discriminator = build_trained(path, names, lambda: build_networks(config, image_shape, num_classes))
     networks = (generator.to(chosen_device).eval(), fold(discriminator).to(chosen_device).eval())

@@ -43,11 +43,11 @@ def load_lstm(folder: RunFolder, checkpoint: str | None = None, device: str = "c
     config = folder.read_config(LSTMConfig)
     if checkpoint is None:
         checkpoint = "last" if config.patience is None else "best"
+    path = find_checkpoint(folder.checkpoints, checkpoint)  # first: a run killed at its start has no data
     if config.task == "custom":
         validate(DataRecord, folder.record.get("data"), f"{folder.record_path}: data")
     try:
         task = build_task(config, folder.record.get("data"))
-        path = find_checkpoint(folder.checkpoints, checkpoint)
         (network,) = build_trained(path, ["network"], lambda: (build_network(config, task),), config.num_layers)
     except (ConfigError, DataError) as error:
         raise RunFolderError(f"{folder.record_path}: {error}") from error
