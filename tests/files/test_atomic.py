@@ -44,16 +44,17 @@ def write(path: Path, *, fail: bool = False, **files: str) -> None:
 
 @pytest.mark.parametrize("leftover", [False, True])
 def test_a_write_replaces_all_or_nothing(leftover: bool, tmp_path: Path) -> None:
-    file, folder = tmp_path / "a", tmp_path / "b"
+    file, folder, link = tmp_path / "a", tmp_path / "b", tmp_path / "link"
+    link.symlink_to("a")
     for text in ("old", "new"):
         if leftover:  # as a crash leaves them
             write(temporary_path(file), text="half")
             write(temporary_path(folder), x="half")
             write(previous_path(folder), x="half")
-        write(file, text=text)
+        write(link, text=text)
         write(folder, **{"x": text, "y" + text: text})
         for _ in range(2):
-            assert contents(tmp_path) == {"a": text, "b": {"x": text, "y" + text: text}}
+            assert contents(tmp_path) == {"a": text, "link": text, "b": {"x": text, "y" + text: text}}
             for path, files in ((file, {"text": "no"}), (tmp_path / "c", {"text": "no"}), (folder, {"x": "no"})):
                 with pytest.raises(Failure):
                     write(path, fail=True, **files)

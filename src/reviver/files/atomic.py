@@ -10,6 +10,7 @@ Content is written under a temporary name, flushed to disk, and renamed. A crash
 """
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -24,12 +25,10 @@ from reviver.system import sync
 def atomic_write(path: Path, *, create_parent: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` on success, remove it on failure.
 
-    The data reaches the disk before the rename. A run folder does not `create_parent`: if somebody removed it, it stays
-    removed.
-
-    Raises:
-        RunFolderError: if the file cannot be written.
+    The data reaches the disk before the rename. A link at `path` stays, and the file that it leads to is replaced. A run
+    folder does not `create_parent`: if somebody removed it, it stays removed. Raise `RunFolderError` if that fails.
     """
+    path = Path(os.path.realpath(path)) if path.is_symlink() else path
     temporary = temporary_path(path)
     with explain_write_errors(path):
         if create_parent:
