@@ -174,3 +174,5 @@ def test_old_checkpoints_are_removed_except_the_best(tmp_path: Path) -> None:
     for one, step in ((find_checkpoint(tmp_path, "last"), 1_000_001), (find_checkpoint(tmp_path, "best"), 40)):
         assert checkpoint_step(one) == step
     assert find_checkpoint(tmp_path, "last") == replaced
+    (tmp_path / "last.json").unlink()
+    check_restore_raises(tmp_path, "last.json: is missing beside the checkpoints; the file is damaged")

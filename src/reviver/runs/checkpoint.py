@@ -115,6 +115,8 @@ def restore_checkpoint(folder: Path, state: TrainingState, names: Sequence[str] 
         RunFolderError: if the checkpoint is damaged or belongs to other networks.
     """
     if not (folder / "last.json").exists():
+        if len([*folder.glob("step-*/state.json")]) > 1:  # not after a crash, which can only leave the first
+            raise damaged_run_file(folder / "last.json", "is missing beside the checkpoints")
         return dict.fromkeys(names, 0)
     path = find_checkpoint(folder, "last")
     load_networks(path, state.networks)
