@@ -10,10 +10,11 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from reviver.cli import main
-from reviver.cli.sweep import sweep, to_words
+from reviver.cli.sweep import run_command, sweep, to_words
 from reviver.errors import ConfigError
 from reviver.runs.folder import RunFolder
 from reviver.sweep.spec import SweepFile, points_of
@@ -120,6 +121,12 @@ def test_a_sweep_writes_its_results_also_if_a_cell_fails(
         assert Path("runs/sweep-layers", name).stat().st_size > 0
     cells = [json.loads(path.read_text()) for path in Path("runs/sweep-layers/cells").glob("*/cell.json")]
     assert all(cell["arguments"]["settings"]["device"] == "cpu" for cell in cells)
+
+
+def test_a_cell_replaces_what_a_killed_call_has_left(tmp_path: Path) -> None:
+    np.savez(tmp_path / "data.npz", x=np.zeros((4, 2, 1)), y=[0, 1, 0, 1])
+    for _ in range(2):
+        assert run_command(tmp_path, command="data pack", settings={"source": str(tmp_path / "data.npz")})
 
 
 def test_ctrl_c_saves_the_cells(tmp_path: Path) -> None:

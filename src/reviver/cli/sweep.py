@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_origin
@@ -34,6 +35,8 @@ NOT_IN_SWEEPS = ("out", "resume", "print_config", "json", "quiet", "debug")
 """Options that the sweep itself sets, or that suppress the result."""
 LOG = "log.txt"
 """File for the warnings of a command, in the folder of its cell."""
+NEVER_REPLACED = ("model", "packed", "extractor.safetensors")
+"""Results that commands refuse to replace. A call that was killed may have left them in the folder of its cell."""
 
 
 def sweep(
@@ -150,6 +153,8 @@ def run_command(
         result: dict[str, Any] = json.loads(output.getvalue())
         return result
 
+    for path in (folder / name for name in NEVER_REPLACED):
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     result = call(command, settings)
     if evaluate is not None:
         result["evaluate"] = call(evaluate["command"], {"run": result["run"], **evaluate["settings"]})
