@@ -254,8 +254,8 @@ def training_session(
     signals: list[int] = []
 
     def remember(number: int, _: FrameType | None) -> None:
-        # Of several processes none may leave alone, and torchrun may send a second signal.
-        if signals and world.size == 1:
+        # A worker of a sweep may get SIGTERM twice, also from the driver. Of several processes none may leave alone.
+        if signals and number == signal.SIGINT and world.size == 1:
             raise KeyboardInterrupt
         signals.append(number)
 
