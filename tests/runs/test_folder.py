@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+import threading
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from unittest.mock import Mock
 
 import pytest
 import torch
+from filelock import FileLock
 from pydantic import ValidationError
 
 from reviver.errors import RunFolderError
@@ -213,6 +215,9 @@ def test_lock_excludes_others_until_the_holder_dies(folder: RunFolder) -> None:
         holder.kill()
         holder.wait()
     assert not folder.is_training
+    looking = FileLock(folder.path / "run.lock", thread_local=False)  # as `is_training` does, for a moment
+    looking.acquire()
+    threading.Timer(0.1, looking.release).start()
     with folder.locked():
         assert RunFolder.open(folder.path).is_training
         with pytest.raises(RunFolderError, match="another process is training"), folder.locked():

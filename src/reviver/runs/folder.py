@@ -310,7 +310,7 @@ class RunFolder:
         lock = FileLock(path)
         with explain_write_errors(path):
             try:
-                lock.acquire(timeout=0)
+                lock.acquire(timeout=0.5)  # `is_training` of another process holds it for a moment
             except Timeout as error:
                 problem = "another process is training in this folder; wait for it or choose another --out"
                 raise RunFolderError(f"{self.path}: {problem}") from error
