@@ -344,6 +344,7 @@ def test_make_report_trains_reuses_and_resumes(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(build, "GAN_PRESETS", MappingProxyType({"best": GAN}))
     runs = tmp_path / "runs"
     (runs / "gan-seed3").mkdir(parents=True)
+    (runs / "gan-seed3" / ".run.json.part").touch()  # left by a killed process
     make_report(tmp_path, seed=3, device="cpu")
     assert builds == [(tmp_path, [runs / "lstm-seed3", runs / "lstm-seed4"], runs / "gan-seed3")]
 

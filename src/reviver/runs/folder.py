@@ -375,19 +375,20 @@ def is_restarted(path: str | Path, world: World) -> bool:
         return read_file(job, MAX_RECORD_BYTES).decode("utf-8", "replace").strip() == job_id()
 
 
-def refuse_existing(path: str | Path, world: World = ALONE) -> None:
-    """Raise `RunFolderError` if anything but an empty folder exists at `path`: a run folder is never overwritten.
+def is_unused(path: Path) -> bool:
+    """Return whether nothing is at `path`, or a folder that is empty but for what a process killed at its start has left."""
+    leftovers = {path / JOB_FILE, temporary_path(path / JOB_FILE), temporary_path(path / "run.json")}
+    return not os.path.lexists(path) or (path.is_dir() and not path.is_symlink() and {*path.iterdir()} <= leftovers)
 
-    A folder that contains only run.job or unfinished files, left by a killed process, counts as empty. The run that a restart
-    by torchrun goes on with is accepted. Of several processes, rank 0 looks; the error is raised by all.
+
+def refuse_existing(path: str | Path, world: World = ALONE) -> None:
+    """Raise `RunFolderError` unless `path` `is_unused`: a run folder is never overwritten.
+
+    The run that a restart by torchrun goes on with is accepted. Of several processes, rank 0 looks; the error is raised by all.
     """
-    path = Path(path)
 
     def refuse() -> None:
-        job = path / JOB_FILE
-        leftovers = {job, temporary_path(job), temporary_path(path / "run.json")}
-        is_empty = path.is_dir() and not path.is_symlink() and {*path.iterdir()} <= leftovers
-        if (path.exists() or path.is_symlink()) and not is_empty and not is_restarted(path, world):
+        if not is_unused(Path(path)) and not is_restarted(path, world):
             problem = "exists already and is never overwritten; choose another --out, or go on with --resume"
             raise RunFolderError(f"{path}: {problem}")
 

@@ -21,7 +21,7 @@ from reviver.explorer.build import explorer_page
 from reviver.figures import FORMATS, grid_figure, save_figure
 from reviver.files.atomic import atomic_write, write_json, write_text
 from reviver.files.errors import explain_write_errors
-from reviver.runs.folder import RunFolder
+from reviver.runs.folder import RunFolder, is_unused
 from reviver.settings.gan_presets import PRESETS as GAN_PRESETS
 from reviver.settings.lstm_presets import PRESETS as LSTM_PRESETS
 from reviver.show.gan_figures import interpolation_figure, loss_curves, score_curves
@@ -82,8 +82,8 @@ def make_report(
 
 
 def check_run(path: Path, kind: str, config: Any) -> str | None:
-    """Return the status of the run of `kind` in a folder, or None if the folder is missing or empty."""
-    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+    """Return the status of the run of `kind` in a folder, or None if there is none."""
+    if is_unused(path):
         return None
     folder = RunFolder.open(path, kind)
     found, expected = folder.record["config"], asdict(config)
