@@ -8,7 +8,7 @@ samples/        images generated while training
 snapshots/      see snapshots.py
 tensorboard/    the same metrics and scores, for TensorBoard
 run.lock        locked by the process that is training
-run.job         name of the torchrun that is training, if one is, until the run has finished
+run.job         name of the torchrun that began the run, if one did, until the run has finished
 
 Of several processes that train together, only rank 0 writes.
 """
@@ -108,7 +108,8 @@ class RunFolder:
         with explain_write_errors(path):
             make_folder(path)
         folder = cls(path, record, native, world)
-        folder.record_job()
+        if world.is_main and (name := job_id()) is not None:  # by which a restart knows the run that it goes on with
+            write_text(path / JOB_FILE, name + "\n", create_parent=False)
         folder.save_record()
         return folder
 
@@ -210,13 +211,8 @@ class RunFolder:
         if self.world.is_main:
             write_json(self.record_path, self.record, create_parent=False)
 
-    def record_job(self) -> None:
-        """Write the name of the torchrun that trains, by which a restart knows the run that it goes on with."""
-        if self.world.is_main and (name := job_id()) is not None:
-            write_text(self.path / JOB_FILE, name + "\n", create_parent=False)
-
     def remove_job(self) -> None:
-        """Remove what `record_job` has written."""
+        """Remove the name of the torchrun that trains, which `create` has written."""
         if self.world.is_main:
             with explain_write_errors(self.path / JOB_FILE):
                 (self.path / JOB_FILE).unlink(missing_ok=True)

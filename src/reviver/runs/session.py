@@ -334,13 +334,13 @@ def open_run(
 
     def create_or_open() -> dict[str, Any]:
         if resume or is_restarted(out, world):
-            return _reopen(out, kind, config, world).record
+            return _reopen(out, kind, config).record
         return RunFolder.create(out, kind, config, device, native, world).record
 
     return RunFolder(Path(out), world.call_on_main(create_or_open), native, world)
 
 
-def _reopen(out: str | Path, kind: str, config: Any, world: World) -> RunFolder:
+def _reopen(out: str | Path, kind: str, config: Any) -> RunFolder:
     """Open an existing run folder with the settings `config`, see `open_run`; the session writes them, once it has the lock."""
     folder = RunFolder.open(out, kind)
     stored = dataclasses.asdict(from_mapping(type(config), folder.record["config"]))
@@ -353,6 +353,4 @@ def _reopen(out: str | Path, kind: str, config: Any, world: World) -> RunFolder:
                 field=name,
             )
     folder.record["config"] = requested
-    if world.size > 1:
-        folder.record_job()
     return folder
