@@ -211,12 +211,6 @@ class RunFolder:
         if self.world.is_main:
             write_json(self.record_path, self.record, create_parent=False)
 
-    def remove_job(self) -> None:
-        """Remove the name of the torchrun that trains, which `create` has written."""
-        if self.world.is_main:
-            with explain_write_errors(self.path / JOB_FILE):
-                (self.path / JOB_FILE).unlink(missing_ok=True)
-
     def record_data(self, key: str, value: Any, setting: str, description: str) -> None:
         """Record as `key` of run.json what the data of a `setting` is, with a hash; a resumed run must have the same.
 
