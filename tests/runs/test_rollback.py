@@ -137,6 +137,5 @@ def test_gan_rolls_back_after_a_non_finite_loss_or_weight(at: int, quantity: str
     assert (rollback["quantity"], rollback["back_to"]) == (quantity, last_good)
     assert rates == [2e-4] * (last_good + 3) + [1e-4] * (12 - last_good)
     assert [record["step"] for record in folder.read_metrics()] == [2, 4, 6, 8, 10, 12]
-    assert folder.status == "finished"
     samples = [step for step, tag, _ in tensorboard_values(folder.path / "tensorboard") if tag == "samples"]
     assert samples == sorted({*samples} | {0, 6, 12}), "each grid once, also the first"

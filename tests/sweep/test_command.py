@@ -10,7 +10,6 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from reviver.cli import main
@@ -124,9 +123,9 @@ def test_a_sweep_writes_its_results_also_if_a_cell_fails(
 
 
 def test_a_cell_replaces_what_a_killed_call_has_left(tmp_path: Path) -> None:
-    np.savez(tmp_path / "data.npz", x=np.zeros((4, 2, 1)), y=[0, 1, 0, 1])
+    (tmp_path / "data.csv").write_text("sequence,label\n1 2,a\n3 4,b\n")
     for _ in range(2):
-        assert run_command(tmp_path, command="data pack", settings={"source": str(tmp_path / "data.npz")})
+        assert run_command(tmp_path, command="data pack", settings={"source": str(tmp_path / "data.csv")})
 
 
 def test_ctrl_c_saves_the_cells(tmp_path: Path) -> None:

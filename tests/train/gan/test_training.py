@@ -176,16 +176,12 @@ def test_a_run_stopped_after_every_step_ends_with_the_same_bits(
     tiny: GANConfig, uninterrupted: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for step in range(1, EPOCHS * BATCHES + 1):
-        name, action, code = (("SIGINT", interrupt, 130), ("SIGTERM", terminate, 143))[step % 2]
+        name, action = (("SIGINT", interrupt), ("SIGTERM", terminate))[step % 2]
         with monkeypatch.context() as patched:
             at_step(patched, 1, action, "gan_step", training)
-            with pytest.raises(Interrupted, match=f"stopped at step {step} by {name} and saved; go on with") as caught:
+            with pytest.raises(Interrupted, match=f"stopped at step {step} by {name} and saved; go on with"):
                 train(tiny, tmp_path / "run", resume=step > 1)
-        assert caught.value.exit_code == code
-        assert RunFolder.open(tmp_path / "run").status == "interrupted"
-    folder = train(tiny, tmp_path / "run", resume=True)
-    assert folder.status == "finished"
-    assert fingerprint(folder) == fingerprint(uninterrupted)
+    assert fingerprint(train(tiny, tmp_path / "run", resume=True)) == fingerprint(uninterrupted)
 
 
 RECIPES: dict[str, dict[str, Any]] = {
