@@ -52,10 +52,11 @@ def test_session_records_the_final_status(folder: RunFolder) -> None:
     assert RunFolder.open(folder.path).status == "finished"
     (record,) = folder.read_records("metrics")
     assert (record["step"], record["epoch"], record["loss"]) == (2, 1, 0.5)
-    with pytest.raises(AssertionError), begin(folder, state):
-        raise AssertionError
-    record = RunFolder.open(folder.path).record
-    assert (record["status"], record["error"]) == ("failed", "AssertionError")
+    for error, outcome in ((AssertionError("x"), ("failed", "x")), (Interrupted("y", 15), ("interrupted", None))):
+        with pytest.raises(type(error)), begin(folder, state):
+            raise error
+        record = RunFolder.open(folder.path).record
+        assert (record["status"], record.get("error")) == outcome
 
 
 def test_training_time_adds_up_over_sessions_without_evaluation(

@@ -267,6 +267,7 @@ def training_session(
         bar = stack.enter_context(ProgressBar(description, total, unit, visible=progress and world.is_main))
         session = Session(folder, state, bar, files, world, signals)
         stack.callback(session.close)
+        folder.record.pop("error", None)
         folder.record.pop("rollbacks", None)  # the checkpoint may be older than the last rollback
         folder.set_status("running", **({"rollbacks": state.rollbacks} if state.rollbacks else {}))
         try:
@@ -283,7 +284,6 @@ def training_session(
             with suppress(ReviverError):
                 folder.set_status("failed", error=(str(error) or type(error).__name__)[:MAX_TEXT])
             raise
-        folder.record.pop("error", None)
         folder.set_status("finished", seconds=round(session.seconds, 3))
         if world.is_main:
             with explain_write_errors(folder.path):
