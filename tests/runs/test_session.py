@@ -1,7 +1,5 @@
 """Sessions: status, time, scores and settings; devices and random numbers that a run begins with."""
 
-import io
-import os
 import pickle
 from collections.abc import Callable
 from contextlib import AbstractContextManager
