@@ -4,6 +4,7 @@ import base64
 import io
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -11,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Error, Locator, Page, expect
 
 AXE = Path(__file__).parents[2] / "web" / "node_modules" / "axe-core" / "axe.min.js"
 PHONE = 320
@@ -125,7 +126,9 @@ def text(locator: Locator) -> str:
 
 
 def check_fits(page: Page, width: int = PHONE) -> None:
-    """Check that a page does not scroll sideways."""
+    """Check that a page does not scroll sideways, once its charts are drawn for the width of the window."""
+    with suppress(Error):
+        page.wait_for_function("width => document.documentElement.scrollWidth <= width", arg=width)
     wide = page.evaluate("""() => [...document.querySelectorAll("body *")]
         .filter((e) => e.getBoundingClientRect().right > innerWidth + 1 && !e.closest("[data-scrolls]"))
         .slice(0, 3).map((e) => e.outerHTML.slice(0, 150))""")
