@@ -20,6 +20,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import PlaceHolderLayoutEngine
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 from pydantic import Field
@@ -31,7 +32,8 @@ from reviver.settings.validation import check
 from reviver.text import one_line
 
 FORMATS = ("pdf", "svg", "png")
-FIXED: Any = "none"  # a layout that the types of matplotlib lack
+FIXED = PlaceHolderLayoutEngine(adjust_compatible=True, colorbar_gridspec=True)
+"""The layout of figures whose axes stay where they are put; "none" would end with the first file that is saved."""
 TRAIN_COLOR, VALIDATION_COLOR, THIRD_COLOR, CHANCE_COLOR, INK, SHADE = "C0", "C1", "C2", "C3", "C8", "C9"
 """Entries of the color cycle, which are other colors on a dark background; the first four differ in grayscale and with
 color blindness."""

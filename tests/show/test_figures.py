@@ -59,7 +59,7 @@ def test_negative_losses_single_points_and_missing_glyphs_show(
     assert re.fullmatch(r".*a.pdf: Glyph .* missing from font.*; Glyph .*", caplog.messages[0])
 
 
-def test_labels_are_enough_exact_and_inside_the_figure() -> None:
+def test_labels_are_enough_exact_and_inside_the_figure(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for low, high in ((99, 121), (5.08, 5.26), (2.1, 9.9), (5, 20), (7, 13)):
         axes = Figure().subplots(subplot_kw={"xscale": "log", "xlim": (low, high)})
         plain_log_ticks(axes.xaxis)
@@ -71,6 +71,11 @@ def test_labels_are_enough_exact_and_inside_the_figure() -> None:
             figure = strip_figure(torch.zeros(count, 1, 4, 4), ["3\n100%"] * count)
         figure.draw_without_rendering()
         assert 0 <= figure.axes[0].xaxis.label.get_window_extent().y0 / figure.dpi < 0.2  # inches
+        files = [tmp_path / name for name in ("a.png", "a.svg", "b.png")]
+        for path in files:  # a file does not move the axes of the next one
+            save_figure(figure, path)
+        assert files[0].read_bytes() == files[2].read_bytes()
+    assert caplog.messages == []
     report = ClassificationReport(tuple("long " * 9 + name for name in "ab"), ((1, 0), (0, 1)), 0.1, 0.7)
     assert len({label.get_text() for label in confusion_figure(report).axes[0].get_xticklabels()}) == 2
 
