@@ -72,8 +72,9 @@ def check_figure_path(path: Path) -> None:
 
 def check_writable(path: Path) -> None:
     """Check, before a long computation, that a file can be written at `path`."""
+    path = Path(os.path.realpath(path))
     with explain_write_errors(path):
-        nearest = next(folder for folder in path.absolute().parents if folder.exists())
+        nearest = next(folder for folder in path.parents if folder.exists())
         is_writable = os.access(nearest, os.W_OK)
         for code, is_error in ((ENOTDIR, not nearest.is_dir()), (EISDIR, path.is_dir()), (EACCES, not is_writable)):
             if is_error:
@@ -89,7 +90,7 @@ def save_figure(figure: Figure, path: Path) -> None:
     new_width = _style.get()[0] or width
     figure.set_size_inches(new_width, height * new_width / width)
     with styled(), warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+        warnings.filterwarnings("always", "Glyph .* missing")
         figure.savefig(content, format=kind, metadata=dates[kind])
     if caught:  # such as for a name in a script that the font lacks
         _log.warning("%s: %s", path, one_line("; ".join(dict.fromkeys(str(warning.message) for warning in caught))))
@@ -107,7 +108,8 @@ def plain_log_ticks(axis: Axis) -> None:
     low, high = axis.get_view_interval()
     locator = LogLocator(subs=(1.0, 2.0, 5.0) if high / low < 400 else (1.0,), numticks=12)
     is_short = sum(low <= tick <= high for tick in locator.tick_values(low, high)) < 2
-    axis.set_major_locator(MaxNLocator("auto", steps=(1, 2, 5, 10)) if is_short else locator)
+    short = MaxNLocator("auto", steps=(1, 2, 5, 10), integer=low >= 999.5)
+    axis.set_major_locator(short if is_short else locator)
     axis.set_minor_locator(LogLocator(subs=range(2, 10), numticks=100))
     axis.set_major_formatter(FuncFormatter(lambda value, _: format_number(value, digits=6)))
     axis.set_minor_formatter(NullFormatter())

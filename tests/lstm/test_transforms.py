@@ -202,6 +202,8 @@ def test_autocast_gives_the_dtypes_and_values_of_torch(kernel_calls):
             output, state = lstm(x.to(dtype), (zeros, zeros), lengths)
             assert LSTM(3, 5, precision="bf16")(x.to(dtype))[0].dtype == dtype
             assert LSTM(3, 5, hidden_dropout=0.5, dtype=torch.float64)(x.double())[0].dtype == torch.float64
+            with pytest.raises(RuntimeError):  # nothing is narrowed in silence, as in torch
+                lstm(x.double())
             if lengths is None and dtype == torch.bfloat16:  # many processors have no float16
                 with suppress(RuntimeError):  # without AVX-512 torch's layer has no bfloat16
                     expected, hc = reference(x)

@@ -9,6 +9,7 @@ with the header of the weights before any memory is allocated, and nothing is un
 """
 
 import json
+import warnings
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -120,7 +121,7 @@ class Family(Generic[Data]):
         folder, spec = Path(folder), self.spec_of(network)
         cls = architecture_of(type(network), self.specs)
         tensors = {key: tensor.detach().cpu().clone().contiguous() for key, tensor in network.state_dict().items()}
-        with torch.device("meta"):
+        with torch.device("meta"), warnings.catch_warnings(action="ignore"):  # of dropout in a single layer
             missing = [key for key in cls(**asdict(spec)).state_dict() if key not in tensors]
         if missing:
             raise ConfigError(
@@ -142,6 +143,9 @@ class Family(Generic[Data]):
             raise ConfigError(
                 f"{CONFIG} must have at most {MAX_JSON_BYTES} bytes, got {len(text.encode())}; use fewer classes"
             )
+        for path in (folder / WEIGHTS, folder / CONFIG):
+            if path.is_symlink():  # into the cache of the Hub, whose files are not to change
+                path.unlink()
         with atomic_write(folder / WEIGHTS) as temporary:
             temporary.write_bytes(to_bytes(tensors, {"format": "pt"}))
         if not (folder / CARD).exists():
@@ -227,8 +231,8 @@ def build_with_weights(
 
 
 def architecture_of(cls: type, known: Collection[str]) -> type:
-    """Return the first class among `cls` and its bases whose name is one of the `known` architectures."""
-    return next(base for base in cls.__mro__ if base.__name__ in known)
+    """Return the first class of Reviver among `cls` and its bases whose name is one of the `known` architectures."""
+    return next(base for base in cls.__mro__ if base.__name__ in known and base.__module__.startswith("reviver."))
 
 
 def _find_dtype(tensors: dict[str, torch.Tensor]) -> str:

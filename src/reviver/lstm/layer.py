@@ -214,8 +214,7 @@ class LSTM(PretrainedMixin, nn.LSTM):
             super().forward(x, hx)
             raise AssertionError("torch must refuse what does not fit")
         if torch._C._is_any_autocast_enabled():  # the layer before this one, or the call before, may have rounded them
-            x, *state_before = (tensor.to(self.weight_ih_l0.dtype) for tensor in (x, *(() if hx is None else hx)))
-            hx = (state_before[0], state_before[1]) if state_before else None
+            x, hx = self._widened(x), None if hx is None else (self._widened(hx[0]), self._widened(hx[1]))
         depth, time = self.num_layers * self.num_directions, 1 if self.batch_first and batched else 0
         x = x if batched else x.unsqueeze(1)
         x = x.transpose(0, 1) if time else x  # [T, B, I]
@@ -235,6 +234,10 @@ class LSTM(PretrainedMixin, nn.LSTM):
         if not batched:
             return output.squeeze(1), (state[0].squeeze(1), state[1].squeeze(1))
         return output.transpose(0, 1) if time else output, state
+
+    def _widened(self, rounded: Tensor) -> Tensor:
+        is_rounded = rounded.dtype in (torch.bfloat16, torch.float16)
+        return rounded.to(self.weight_ih_l0.dtype) if is_rounded else rounded
 
     def _fits(self, x: Tensor, hx: State | None) -> bool:
         """Return whether an input and a state have the shapes and dtypes that `forward` takes."""
