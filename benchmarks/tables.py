@@ -175,7 +175,8 @@ def render_curve(result: Mapping[str, Any]) -> str:
     """Return the result of `reviver lstm curve` as Markdown: accuracy by network and length."""
     networks = list(dict.fromkeys(row["network"] for row in result["rows"]))
     found = {
-        (row["network"], row["length"]): f"{100 * row['accuracy_mean']:.1f} ± {100 * row['accuracy_std']:.1f}"
+        (row["network"], row["length"]): f"{100 * row['accuracy_mean']:.1f}"
+        + ("" if row["accuracy_std"] is None else f" ± {100 * row['accuracy_std']:.1f}")
         for row in result["rows"]
     }
     lengths = dict.fromkeys(row["length"] for row in result["rows"])

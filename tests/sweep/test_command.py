@@ -70,6 +70,7 @@ WRONG = {
     'command = "sweep"': "command 'sweep' is unknown; choose from report, lstm train",
     'command = "lstm train"\nseeds = 0': "seeds must be at least 1, got 0",
     'command = "lstm evaluate"\n[settings]\nrun = 2020-01-01\n': "run must be text, got datetime.date",
+    'command = "gan project"\n[settings]\nimage = ["a.png", 2020-01-01]\n': "image must be text, got datetime.date",
     '[settings]\nlength = "5"\n': "length must be an integer, got '5'",
     "[settings]\nout = 'x'\n": "settings.out must be left out, since the sweep sets it for each cell",
     "[grid]\nlength = [3]\n[zip]\nlength = [4]\n": "zip.length is given twice, also by grid.length; keep one of them",

@@ -101,8 +101,9 @@ def build_app(arguments: Sequence[str] = ()) -> App:
         groups[name] = App(name=name, help=text, help_epilogue=examples(lines), sort_key=1)
         app.command(groups[name])
     for words, function in COMMANDS.items():
-        text, _, rest = inspect.cleandoc(function.__doc__ or "").partition("\nExamples:\n")
-        function.__doc__ = re.sub(r"(?<=\S)\n {12}(?=\S)", " ", function.__doc__ or "")  # in Args
+        doc = inspect.cleandoc(function.__doc__ or "")
+        text, _, rest = doc.partition("\nExamples:\n")
+        function.__doc__ = re.sub(r"(?<=\S)\n {8}(?=\S)", " ", doc)  # in Args
         settings: dict[str, Any] = {}
         if words in PRESETS and words == tuple(arguments[:2]) and {"--help", "-h"} & set(arguments):
             settings["help_formatter"] = SettingsFormatter(PRESETS[words], find_preset(PRESETS[words], arguments))

@@ -265,8 +265,11 @@ def _check_values(point: "Point", options: Mapping[str, Argument]) -> None:
     for name, value in point.items():
         kind = options[name].field_info.annotation
         is_list = get_origin(resolve_optional(kind)) is list
-        is_option = options[name].name.startswith("-")
-        check(name, _as_list(value) if is_list else value, kind if is_option else kind | int)  # digits may be a number
+        if options[name].name.startswith("-"):
+            check(name, _as_list(value) if is_list else value, kind)
+            continue
+        for word in _as_list(value):
+            check(name, word, kind | int)  # digits may be a number
 
 
 def _check_evaluation(command: str, evaluation: "Command") -> None:

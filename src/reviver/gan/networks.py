@@ -9,7 +9,7 @@ from math import prod
 from typing import Annotated
 
 import torch
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -22,7 +22,11 @@ from reviver.settings.validation import check
 GENERATOR_WIDTHS = (128, 256, 512, 1024)
 DISCRIMINATOR_WIDTHS = (512, 256)
 NEGATIVE_SLOPE = 0.2
-ImageShape = Annotated[Sequence[Count], Field(min_length=3, max_length=3)]
+ImageShape = Annotated[
+    list[Count],
+    Field(min_length=3, max_length=3),
+    BeforeValidator(lambda shape: list(shape) if isinstance(shape, Sequence) else shape),
+]
 
 
 class Generator(PretrainedModule):
@@ -46,9 +50,9 @@ class Generator(PretrainedModule):
         num_classes: int = 0,
     ) -> None:
         super().__init__()
-        self.image_shape = tuple(image_shape)  # a torch.Size is no sequence to pydantic
         check("latent_size", latent_size, Count)
-        check("image_shape", self.image_shape, ImageShape)
+        check("image_shape", image_shape, ImageShape)
+        self.image_shape = tuple(image_shape)
         check("num_classes", num_classes, CountOrZero)
         self.noise_size, self.num_classes = latent_size, num_classes
         self.latent_size = latent_size + num_classes
@@ -101,8 +105,8 @@ class Discriminator(PretrainedModule):
         self, image_shape: Sequence[int] = (1, 28, 28), *, dropout: float = 0.0, packing: int = 1, num_classes: int = 0
     ) -> None:
         super().__init__()
+        check("image_shape", image_shape, ImageShape)
         self.image_shape = tuple(image_shape)
-        check("image_shape", self.image_shape, ImageShape)
         check("dropout", dropout, Probability)
         check("packing", packing, Count)
         check("num_classes", num_classes, CountOrZero)

@@ -43,6 +43,8 @@ def trained_length(run: LSTMRun) -> int:
     """Return the maximum length T that a run was trained at; of custom data, that of the longest sequence."""
     if isinstance(run.task, CustomTask):
         return run.task.data.max_length
+    if not run.config.curriculum:
+        return run.config.length
     return int((last_trained(run.metrics) or {}).get("length", run.config.length))
 
 
