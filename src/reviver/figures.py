@@ -72,9 +72,8 @@ def check_figure_path(path: Path) -> None:
 
 def check_writable(path: Path) -> None:
     """Check, before a long computation, that a file can be written at `path`."""
-    path = Path(os.path.realpath(path))
     with explain_write_errors(path):
-        nearest = next(folder for folder in path.parents if folder.exists())
+        nearest = next(folder for folder in Path(os.path.realpath(path)).parents if folder.exists())
         is_writable = os.access(nearest, os.W_OK)
         for code, is_error in ((ENOTDIR, not nearest.is_dir()), (EISDIR, path.is_dir()), (EACCES, not is_writable)):
             if is_error:
