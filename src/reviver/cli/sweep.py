@@ -264,12 +264,12 @@ def _check_values(point: "Point", options: Mapping[str, Argument]) -> None:
     """Check each value by itself, as in a settings file."""
     for name, value in point.items():
         kind = options[name].field_info.annotation
-        is_list = get_origin(resolve_optional(kind)) is list
         if options[name].name.startswith("-"):
+            is_list = get_origin(resolve_optional(kind)) is list
             check(name, _as_list(value) if is_list else value, kind)
-            continue
-        for word in _as_list(value):
-            check(name, word, kind | int)  # digits may be a number
+        else:
+            for word in _as_list(value):
+                check(name, word, kind | int)  # digits may be a number
 
 
 def _check_evaluation(command: str, evaluation: "Command") -> None:

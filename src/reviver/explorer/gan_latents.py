@@ -62,7 +62,6 @@ def choose_endpoints(run: GANRun, classifier: DigitClassifier | None) -> Endpoin
     A conditional generator whose classes the classifier does not know gets random latents of each class.
     """
     generator, rng = run.generator, make_rng(run.config.seed, "endpoints")
-    distant = Endpoints(choose_distant_endpoints(generator, run.config.seed, PER_CLASS), [None] * PER_CLASS)
     if generator.num_classes:
         labels = torch.arange(generator.num_classes).repeat_interleave(MAX_CANDIDATES)
         z = generator.sample_latents(len(labels), rng, labels)
@@ -77,15 +76,17 @@ def choose_endpoints(run: GANRun, classifier: DigitClassifier | None) -> Endpoin
         predicted[confidences < CONFIDENCE] = -1
         groups = [(predicted == c).nonzero().flatten().tolist() for c in range(classifier.head.out_features)]
     else:
-        return distant
-    per_class = max(1, min(PER_CLASS, MAX_ENDPOINTS // len(groups)))
+        groups = []
+    per_class = max(1, min(PER_CLASS, MAX_ENDPOINTS // max(1, len(groups))))
     chosen: list[int] = []
     classes: list[int | None] = []
     for index, group in enumerate(groups):
         best = most_robust(classifier, images, group[:MAX_CANDIDATES], index) if classifier and group else group
         chosen += best[:per_class]
         classes += [index] * len(best[:per_class])
-    return Endpoints(z[chosen], classes) if chosen else distant
+    if chosen:
+        return Endpoints(z[chosen], classes)
+    return Endpoints(choose_distant_endpoints(generator, run.config.seed, PER_CLASS), [None] * PER_CLASS)
 
 
 def principal_directions(generator: Generator, layers: Sequence[FoldedLayer], seed: int) -> Tensor:

@@ -26,7 +26,7 @@ def atomic_write(path: Path, *, create_parent: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` on success, remove it on failure.
 
     The data reaches the disk before the rename. A link at `path` stays, and the file that it leads to is replaced. A run
-    folder does not `create_parent`: if somebody removed it, it stays removed. Raise `RunFolderError` if that fails.
+    folder does not `create_parent`: if somebody removed it, it stays removed. A failed write is a `RunFolderError`.
     """
     path = Path(os.path.realpath(path)) if path.is_symlink() else path
     temporary = temporary_path(path)

@@ -153,6 +153,7 @@ class LSTMClassifier(PretrainedMixin, nn.Module):
                 "every_step must be False for a classifier that pools or patches the steps, got True with pooling "
                 f"{self.pooling!r} and patch_size {self.patch_size}; give pooling 'last' and patch_size 1"
             )
+        lengths = None if lengths is None else torch.as_tensor(lengths, dtype=torch.int64, device=x.device)
         x, lengths = self.patch(x, lengths)
         output, (h, _) = self.lstm(x, None, lengths, rng=rng, rows=rows)
         if every_step:
@@ -161,18 +162,18 @@ class LSTMClassifier(PretrainedMixin, nn.Module):
             return self.classify(h)
         return self.output(self.pool(output, lengths))
 
-    def patch(self, x: Tensor, lengths: Tensor | Sequence[int] | None) -> tuple[Tensor, Tensor | None]:
+    def patch(self, x: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Return a batch x [B, T, I] as patches [B, ceil(T / k), k·I], and its lengths in patches.
 
         Steps after the end of a sequence become 0, whatever they hold: the last patch has some of them.
         """
         k = self.patch_size
-        lengths = None if lengths is None else checked_lengths(lengths, x.transpose(0, 1))
         if k == 1:
             return x, lengths
         batch, steps, channels = x.shape
         patches = -(-steps // k)
         if lengths is not None:
+            lengths = checked_lengths(lengths, x.transpose(0, 1))
             inside = torch.arange(steps, device=x.device) < lengths.unsqueeze(1)  # [B, T]
             x = torch.where(inside.unsqueeze(2), x, 0.0)
         x = functional.pad(x, (0, 0, 0, patches * k - steps)).reshape(batch, patches, k * channels)

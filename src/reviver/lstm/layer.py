@@ -235,9 +235,9 @@ class LSTM(PretrainedMixin, nn.LSTM):
             return output.squeeze(1), (state[0].squeeze(1), state[1].squeeze(1))
         return output.transpose(0, 1) if time else output, state
 
-    def _widened(self, rounded: Tensor) -> Tensor:
-        is_rounded = rounded.dtype in (torch.bfloat16, torch.float16)
-        return rounded.to(self.weight_ih_l0.dtype) if is_rounded else rounded
+    def _widened(self, tensor: Tensor) -> Tensor:
+        """Return a tensor that autocast may have rounded in the dtype of the weights, any other as it is."""
+        return tensor.to(self.weight_ih_l0.dtype) if tensor.dtype in (torch.bfloat16, torch.float16) else tensor
 
     def _fits(self, x: Tensor, hx: State | None) -> bool:
         """Return whether an input and a state have the shapes and dtypes that `forward` takes."""

@@ -211,6 +211,12 @@ class RunFolder:
         if self.world.is_main:
             write_json(self.record_path, self.record, create_parent=False)
 
+    def remove_job(self) -> None:
+        """Remove run.job of a finished run."""
+        if self.world.is_main:
+            with explain_write_errors(self.path):
+                (self.path / JOB_FILE).unlink(missing_ok=True)
+
     def record_data(self, key: str, value: Any, setting: str, description: str) -> None:
         """Record as `key` of run.json what the data of a `setting` is, with a hash; a resumed run must have the same.
 

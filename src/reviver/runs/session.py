@@ -23,11 +23,10 @@ from torch import Tensor
 
 from reviver.errors import ConfigError, DivergenceError, Interrupted, OutOfMemory, ProcessLost, ReviverError
 from reviver.files.atomic import recover_interrupted_writes
-from reviver.files.errors import explain_write_errors
 from reviver.runs.checkpoint import TrainingState, recover_checkpoints, restore_checkpoint, save_checkpoint
 from reviver.runs.distributed.launch import explaining_losses
 from reviver.runs.distributed.world import ALONE, World
-from reviver.runs.folder import JOB_FILE, MetricsWriter, RunFolder, is_restarted, versions
+from reviver.runs.folder import MetricsWriter, RunFolder, is_restarted, versions
 from reviver.runs.progress import ProgressBar
 from reviver.runs.schema import MAX_TEXT
 from reviver.settings.fields import from_mapping
@@ -285,9 +284,7 @@ def training_session(
                 folder.set_status("failed", error=(str(error) or type(error).__name__)[:MAX_TEXT])
             raise
         folder.set_status("finished", seconds=round(session.seconds, 3))
-        if world.is_main:
-            with explain_write_errors(folder.path):
-                (folder.path / JOB_FILE).unlink(missing_ok=True)
+        folder.remove_job()
 
 
 @contextmanager

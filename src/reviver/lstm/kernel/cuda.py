@@ -3,7 +3,7 @@
 Shapes: B batch, T time, I input size, H hidden size.
 
 W x of all steps is one matmul before the kernel, and the gradients of W and U are two after it. The backward pass
-computes the masks anew from the seed. Triton is imported by the first computation.
+computes the masks again from the seed. Triton is imported by the first computation.
 """
 
 import logging

@@ -79,7 +79,7 @@ export class DropoutControls {
     this.update();
   }
 
-  /** Computes the spread anew after a change of the sequence or the stage. */
+  /** Computes the spread again after a change of the sequence or the stage. */
   show() {
     if (this.spreadToggle.control.checked) this.#startSpread();
   }

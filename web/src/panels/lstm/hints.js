@@ -14,7 +14,7 @@ import { carrier } from "./scene.js";
 export function networkHints(content) {
   const hints = [];
   if (content.cell === "rnn")
-    hints.push("A vanilla RNN has no gates and no cell state: each step computes the whole hidden state anew.");
+    hints.push("A vanilla RNN has no gates and no cell state: each step computes the whole hidden state again.");
   else
     hints.push(
       "A forget gate f near 1 keeps the cell state c of its unit, one near 0 erases it. " +

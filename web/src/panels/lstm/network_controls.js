@@ -14,7 +14,7 @@ const MANY_STEPS = 200;
 export class NetworkControls {
   /**
    * @param {State} state
-   * @param {{update: () => void, render: () => void}} actions `update` computes anew, `render` only draws
+   * @param {{update: () => void, render: () => void}} actions `update` computes again, `render` only draws
    */
   constructor(state, actions) {
     this.state = state;
