@@ -80,11 +80,11 @@ def page() -> str:
 
 def _settings(cls: type) -> Iterator[str]:
     """Yield the lines of a table for each group of settings."""
-    hints, meanings = get_type_hints(cls, include_extras=True), describe_fields(cls)
+    hints, meanings, bounds = get_type_hints(cls, include_extras=True), describe_fields(cls), describe_bounds(cls)
     groups: dict[str, list[str]] = {}
     for field in dataclasses.fields(cls):
         (group,) = (item for item in get_args(hints[field.name]) if isinstance(item, Group))
-        allowed = ", ".join(filter(None, [_kind(hints[field.name]), describe_bounds(cls, field.name)]))
+        allowed = ", ".join(filter(None, [_kind(hints[field.name]), bounds[field.name]]))
         cells = (f"`{field.name}`", f"`{show_value(field.default)}`", allowed, _escaped(meanings[field.name]))
         groups.setdefault(group.name, []).append(f"| {' | '.join(cells)} |")
     for name, rows in groups.items():

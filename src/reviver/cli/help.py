@@ -22,7 +22,7 @@ class SettingsFormatter(DefaultFormatter):
         preset = choose_preset(presets, name)
         self.values = {"preset": name, **dataclasses.asdict(preset)}
         self.descriptions = describe_fields(type(preset))
-        self.bounds = {field: describe_bounds(type(preset), field) for field in self.descriptions}
+        self.bounds = describe_bounds(type(preset))
 
     def __call__(self, console: Any, options: Any, panel: HelpPanel) -> None:
         """Print one panel of the help; cyclopts calls this."""

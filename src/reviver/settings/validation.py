@@ -6,7 +6,7 @@ Types, bounds and choices are declared once, on the fields. Strict means that no
 
 import dataclasses
 import functools
-from typing import Any, NamedTuple, NoReturn, TypeVar, dataclass_transform, get_args, get_type_hints
+from typing import Any, NamedTuple, NoReturn, TypeVar, dataclass_transform, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
 
@@ -107,20 +107,16 @@ def show_value(value: object) -> str:
     return str(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 
-def describe_bounds(cls: type, name: str) -> str:
-    """Describe the bounds of a field in words, such as "at least 2, less than 10"; empty if it has none."""
-    limits = {"ge": "at least", "gt": "greater than", "le": "at most", "lt": "less than"}
-    found: dict[str, Any] = {}
-    pending = [get_type_hints(cls, include_extras=True)[name]]
-    while pending:
-        hint = pending.pop()
-        for metadata in getattr(hint, "__metadata__", ()):
-            for bound in getattr(metadata, "metadata", ()):
-                found |= {key: getattr(bound, key) for key in limits if hasattr(bound, key)}
-        pending += get_args(hint)
-    return ", ".join(
-        f"{limits[key]} {_format_limit(found[key])}" for key in limits if found.get(key, MAX_INTEGER) != MAX_INTEGER
-    )
+def describe_bounds(cls: type) -> dict[str, str]:
+    """Return the bounds of each field of a dataclass in words, such as "at least 2, less than 10"; empty if it has none."""
+    limits = {"minimum": "at least", "exclusiveMinimum": "greater than"}
+    limits |= {"maximum": "at most", "exclusiveMaximum": "less than"}
+    bounds = {}
+    for name, schema in TypeAdapter(cls).json_schema()["properties"].items():
+        parts = schema.get("anyOf", [schema])
+        found = [(words, part.get(key, MAX_INTEGER)) for key, words in limits.items() for part in parts]
+        bounds[name] = ", ".join(f"{words} {_format_limit(limit)}" for words, limit in found if limit != MAX_INTEGER)
+    return bounds
 
 
 def check(field: str, value: object, kind: Any) -> None:
