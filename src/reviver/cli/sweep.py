@@ -4,7 +4,7 @@ import contextlib
 import io
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_origin
 
@@ -22,7 +22,7 @@ from reviver.text import count, did_you_mean, one_line
 if TYPE_CHECKING:
     from reviver.sweep.cell import Cell, Outcome
     from reviver.sweep.engines import Engine
-    from reviver.sweep.spec import Command, Point, SweepFile
+    from reviver.sweep.spec import Command, SweepFile
 
 MEASURES: Mapping[str, tuple[str, Literal["max", "min"]]] = {
     "lstm train": ("best.validation_accuracy", "max"),
@@ -120,8 +120,8 @@ def build_cells(file: "SweepFile", common: Mapping[str, Any]) -> "list[Cell]":
     }
     _check_names(tables, options, file.command)
     points = points_of(file)
-    for point in (file.settings, *points):
-        _check_values(point, options)
+    values = {repr(pair): pair for point in (file.settings, *points) for pair in point.items()}
+    _check_values(values.values(), options)  # each once, as there may be many cells
     arguments: dict[str, Any] = {"command": file.command}
     if file.evaluate is not None:
         _check_evaluation(file.command, file.evaluate)
@@ -162,12 +162,9 @@ def run_command(
 
 
 def to_words(command: str, settings: Mapping[str, Any], folder: Path) -> list[str]:
-    """Return the command line of a cell, which writes into its folder. Raise ConfigError if an option is unknown."""
+    """Return the command line of a cell, which writes into its folder."""
     known = find_options(command)
     words = command.split()
-    for name in settings:
-        if name not in known:
-            raise ConfigError(f"{name} is unknown; {did_you_mean(name, known) or 'see --help of the command'}")
     for name in sorted(settings, key=[*known].index):  # positional arguments in their order
         option = known[name].name
         for value in _as_list(settings[name]):
@@ -260,9 +257,9 @@ def _check_names(tables: Mapping[str, Mapping[str, Any]], options: Mapping[str, 
             found[name] = place
 
 
-def _check_values(point: "Point", options: Mapping[str, Argument]) -> None:
+def _check_values(values: Iterable[tuple[str, Any]], options: Mapping[str, Argument]) -> None:
     """Check each value by itself, as in a settings file."""
-    for name, value in point.items():
+    for name, value in values:
         kind = options[name].field_info.annotation
         if options[name].name.startswith("-"):
             is_list = get_origin(resolve_optional(kind)) is list
@@ -284,7 +281,7 @@ def _check_evaluation(command: str, evaluation: "Command") -> None:
     try:
         del options["run"]
         _check_names({"settings": evaluation.settings}, options, evaluation.command)
-        _check_values(evaluation.settings, options)
+        _check_values(evaluation.settings.items(), options)
     except ConfigError as error:
         raise ConfigError(f"evaluate.{error}") from error
 
@@ -301,8 +298,7 @@ def _check_any_valid(cells: "Sequence[Cell]") -> None:
             errors.append(error)
         else:
             return
-    if errors:
-        raise ConfigError(str(errors[0]))
+    raise ConfigError(str(errors[0]))
 
 
 def _as_list(value: Any) -> list[Any]:
