@@ -29,10 +29,12 @@ def evaluate_file(
     from reviver.figures import save_figure
     from reviver.show.lstm_figures import confusion_figure
     from reviver.train.lstm import evaluation
+    from reviver.train.lstm.classification import classification_report
 
     task = custom_task(loaded, "data")
-    table = read_sequences(path, **_columns_of(loaded, columns))
-    report = evaluation.evaluate_table(loaded.network, task, table)
+    data = task.examples(read_sequences(path, **_columns_of(loaded, columns)))
+    logits = evaluation.compute_logits(loaded.network, data)
+    report = classification_report(logits, data.targets, task.data.classes, task.data.class_fractions)
     lines = [f"{path}: {count(report.size, 'sequences')}", *describe_scores(report), "", *describe_confusion(report)]
     if out is not None:
         save_figure(confusion_figure(report), Path(out))

@@ -1,4 +1,4 @@
-"""Evaluation of a trained LSTM: accuracy at any length, the next digit of a palindrome, the classes of a table."""
+"""Evaluation of a trained LSTM: accuracy at any length, the next digit of a palindrome, the outputs for sequences."""
 
 import re
 from typing import NamedTuple
@@ -6,8 +6,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from reviver.data.sequences.table import SequenceTable
-from reviver.data.sequences.task import CustomTask
 from reviver.data.tasks.palindromes import NUM_DIGITS, encode_digits
 from reviver.data.tasks.task import Sequences, TargetKind, Task
 from reviver.errors import ConfigError, DataError
@@ -16,7 +14,6 @@ from reviver.settings.fields import Count
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.validation import check
 from reviver.text import short_repr
-from reviver.train.lstm.classification import ClassificationReport, classification_report
 from reviver.train.lstm.training import Network
 
 
@@ -63,18 +60,6 @@ def predict(network: Network, config: LSTMConfig, digits: list[int]) -> Predicti
     """Return the prediction of `network`, in eval mode, after it read `digits`, which `encode_input` checks."""
     probabilities = network(encode_input(digits, network, config)).softmax(1)[0].tolist()
     return Prediction(max(range(NUM_DIGITS), key=probabilities.__getitem__), probabilities)
-
-
-def evaluate_table(network: Network, task: CustomTask, table: SequenceTable) -> ClassificationReport:
-    """Return the scores of `network` on the labeled sequences of a table.
-
-    Raises `DataError` if the table has no labels, or an unknown one, or not the channels of the training data.
-    """
-    if table.labels is None:
-        raise DataError(f"{table.name}: the sequences were read without labels; give a file that has them")
-    data = task.examples(table)
-    logits = compute_logits(network, data)
-    return classification_report(logits, data.targets, task.data.classes, task.data.class_fractions)
 
 
 @torch.no_grad()
