@@ -1,8 +1,6 @@
 """`reviver gan`: train and use the GAN."""
 
-import logging
 import shlex
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -14,12 +12,12 @@ from reviver.cli import options
 from reviver.cli.help import list_times
 from reviver.cli.options import RUN, with_groups
 from reviver.cli.settings import print_settings
-from reviver.errors import ConfigError
+from reviver.errors import ConfigError, DataError
 from reviver.settings.fields import Count, CountOrZero, Text
 from reviver.settings.gan import MAX_IMAGE_SIZE, GANConfig
 from reviver.settings.gan_presets import PRESETS, SECONDS
 from reviver.settings.validation import check
-from reviver.text import count, duration, percent
+from reviver.text import count, percent
 
 if TYPE_CHECKING:
     from reviver.train.gan.run import GANRun
@@ -318,6 +316,7 @@ def train_extractor(
     from reviver.figures import check_writable
     from reviver.gan.scores import train_classifier
     from reviver.gan.scores.digit_classifier import MIN_SIZE
+    from reviver.runs.progress import ProgressBar
 
     path = Path(out)
     if path.exists():
@@ -326,13 +325,12 @@ def train_extractor(
     check("device", common.device, Literal["auto", "cpu"])
     check("image_size", image_size, Annotated[int, Field(ge=MIN_SIZE, le=MAX_IMAGE_SIZE)])
     train_images, test_images = image_set.load_images(data, image_size), image_set.load_test_images(data, image_size)
-    start = time.monotonic()
-
-    def log_epoch(epoch: int, loss: float) -> None:
-        left = duration((time.monotonic() - start) / epoch * (epochs - epoch)) if epoch < epochs else "0 s"
-        logging.getLogger("reviver").info("epoch %d/%d  loss %.4f, %s left", epoch, epochs, loss, left)
-
-    classifier = train_classifier.train_classifier(train_images, epochs, log_epoch)
+    if test_images.labels is None:
+        raise DataError(f"data: the test images of {test_images.name} have no labels; {image_set.LABELED_SOURCES}")
+    with ProgressBar("extractor", epochs, "epochs", visible=not common.quiet) as bar:
+        classifier = train_classifier.train_classifier(
+            train_images, epochs, lambda epoch, loss: bar.update(epoch, f"loss {loss:.4f}")
+        )
     fraction = train_classifier.accuracy(classifier, test_images)
     sha256 = train_classifier.save_classifier(classifier, path)
     text = f"{out}: classifies {percent(fraction)}% of {len(test_images.images)} test images correctly, sha256 {sha256}"

@@ -162,6 +162,8 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Labeled images, an extractor and a run of them; images without labels; a run of MNIST."""
     folder = tmp_path_factory.mktemp("workspace")
     np.savez(folder / "color.npz", images=np.zeros((40, 3, 8, 8), dtype=np.uint8))
+    images = np.zeros((40, 8, 8), dtype=np.uint8)
+    np.savez(folder / "untested.npz", images=images, labels=np.arange(40) % 2, test_images=images)
     (folder / "notes.txt").write_text("precious")
     spoiled = DigitClassifier.pinned()
     torch.nn.init.constant_(spoiled.head.bias, math.nan)
@@ -235,6 +237,7 @@ WRONG = {
     "gan evaluate digits --extractor nan.safetensors": r"--extractor nan.* \(head.bias has numbers that are not finite\)",
     "gan evaluate custom": r"the digit classifier does not know 'idx' as images of \[1, 28, 28\], so there",
     "gan train-extractor --out x --data color.npz": "--data color.npz has no test images",
+    "gan train-extractor --out x --data untested.npz": "--data the test images of untested have no labels; give",
     "gan train-extractor --out x --data idx --image-size 7": "--image-size must be at least 8, got 7",
     "gan interpolate custom --extractor custom.safetensors --from 10": "--from must be at most 9, got 10",
     "gan interpolate digits --metrics --num-pairs -1": "--num-pairs must be at least 0, got -1",

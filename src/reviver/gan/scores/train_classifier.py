@@ -86,8 +86,7 @@ def train_classifier(
 def accuracy(classifier: DigitClassifier, test: ImageSet | None = None) -> float:
     """Return the fraction of labeled test images, by default MNIST's, that are classified correctly."""
     test = test or load_mnist("test")
-    if test.labels is None:
-        raise DataError(f"data: the test images of {test.name} have no labels; {LABELED_SOURCES}")
+    assert test.labels is not None
     return float((classifier.probabilities(from_pixels(test.images)).argmax(1) == test.labels).double().mean())
 
 
