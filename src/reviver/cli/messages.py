@@ -1,15 +1,14 @@
 """Messages for wrong command lines and failures, in one line: option, value, what is allowed, what to do."""
 
 from collections.abc import Iterable, Sequence
-from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import get_origin
 
 import pydantic
 from cyclopts import exceptions
 from cyclopts.annotations import resolve_optional
 
 from reviver.errors import ConfigError, DeviceError, ReviverError
-from reviver.settings.validation import MAX_VALUE, find_problem
+from reviver.settings.validation import MAX_VALUE, check, find_problem
 from reviver.text import did_you_mean, one_line, short_repr
 
 INTERRUPTED = 130
@@ -43,7 +42,11 @@ def explain(error: exceptions.CycloptsError) -> str:  # noqa: PLR0911  # a retur
         case exceptions.CoercionError() if argument is not None:
             tokens = [error.token] if error.token is not None else argument.tokens
             value = " ".join(token.value for token in tokens)
-            return f"{name} must be {describe_type(argument.hint)}, got {short_repr(value, MAX_VALUE)}"
+            is_list = get_origin(resolve_optional(argument.hint)) is list
+            try:
+                check(name, [value] if is_list else value, argument.field_info.annotation)
+            except ConfigError as problem:
+                return str(problem)
         case exceptions.ValidationError(__cause__=pydantic.ValidationError() as cause):
             return f"{name} {find_problem(cause).text}"
     return f"{one_line(error, MAX_VALUE)}; {see_help}"
@@ -55,19 +58,6 @@ def suggest_option(wrong: str, names: Iterable[str]) -> str:
     known = [name for name in names if name.startswith("--")]
     initials = {"--" + "".join(word[0] for word in name[2:].split("-") if word): name for name in known}
     return f"did you mean {initials[wrong]}?" if wrong in initials else did_you_mean(wrong, known)
-
-
-def describe_type(hint: Any) -> str:
-    """Return a type in words: "an integer", "a number", "true or false", or its choices."""
-    hint = resolve_optional(hint)
-    if get_origin(hint) in (Union, UnionType):
-        return " or ".join(describe_type(part) for part in get_args(hint))
-    if get_origin(hint) is list:
-        hint = get_args(hint)[0]
-    if get_origin(hint) is Literal:
-        *most, last = get_args(hint)
-        return f"{', '.join(most)} or {last}" if most else last
-    return {int: "an integer", float: "a number", bool: "true or false"}.get(hint, "text")
 
 
 def describe_failure(error: BaseException, arguments: Sequence[str]) -> tuple[str, int]:
