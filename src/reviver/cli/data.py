@@ -10,7 +10,6 @@ from reviver.cli import options
 from reviver.errors import ConfigError
 from reviver.settings.fields import Text
 from reviver.settings.gan import MAX_IMAGE_SIZE
-from reviver.settings.validation import check
 
 SEQUENCE_SUFFIXES = (".csv", ".parquet")
 """Suffixes that only sequences have; an .npz may hold either."""
@@ -22,7 +21,7 @@ def pack(
     *,
     out: Text,
     kind: Literal["images", "sequences"] | None = None,
-    image_size: int | None = None,
+    image_size: Annotated[int, Field(ge=4, le=MAX_IMAGE_SIZE)] | None = None,
     sequence_column: Text | None = None,
     label_column: Text | None = None,
     common: options.CommonOptions = options.DEFAULTS,
@@ -49,11 +48,9 @@ def pack(
             only = "sequences" if kind == "images" else "images"
             raise ConfigError(f"{field} is only for {only}, and {source} holds {kind}; leave it out", field=field)
     if kind == "images":
-        size = 28 if image_size is None else image_size
-        check("image_size", size, Annotated[int, Field(ge=4, le=MAX_IMAGE_SIZE)])
         from reviver.data.images.pack import pack_images
 
-        shapes = pack_images(source, Path(out), size, progress=not common.quiet)
+        shapes = pack_images(source, Path(out), image_size or 28, progress=not common.quiet)
         text = f"{shapes['images'][0]} images of {list(shapes['images'][1:])}"
     else:
         from reviver.data.sequences.examples import pack_sequences

@@ -145,7 +145,7 @@ def interpolate(
     chosen: Annotated[PathOptions, Parameter(name="*")] = ANY_PATH,
     annotate: Annotated[bool, options.FLAG] = False,
     metrics: Annotated[bool, options.FLAG] = False,
-    num_pairs: Annotated[int | None, Field(ge=0)] = None,
+    num_pairs: CountOrZero | None = None,
     extractor: options.FeatureExtractor = None,
     out: options.FigurePath = "interpolation.pdf",
     common: options.FigureOptions = options.FIGURE_DEFAULTS,

@@ -129,7 +129,7 @@ def evaluate(
     /,
     *,
     length: list[int] | None = None,
-    size: Annotated[Count | None, Parameter()] = None,
+    size: Count | None = None,
     data: Text | None = None,
     sequence_column: SequenceColumn = None,
     label_column: LabelColumn = None,
