@@ -44,19 +44,15 @@ def test_random_samples_are_within_their_bounds_and_keep_their_values() -> None:
     assert points(random={**table, "seed": 1}) != few
 
 
-def test_a_sweep_has_all_combinations_once_and_seeds_change_fastest() -> None:
+def test_a_sweep_has_all_combinations_once_and_seeds_change_fastest(monkeypatch: pytest.MonkeyPatch) -> None:
     grid = points(grid={"a": [0, 1, 0], "b": [2, 3]}, seeds=2)
     assert grid == [{"a": a, "b": b, "seed": seed} for a, b, seed in product((0, 1), (2, 3), (0, 1))]
     zipped = points(seeds=[3, 5], zip={"d": [5, 10], "e": [6, 12]})
     assert zipped == [{"d": d, "e": e, "seed": seed} for d, e in ((5, 6), (10, 12)) for seed in (3, 5)]
-
-
-def test_a_value_of_many_cells_is_checked_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    names: list[str] = []
-    monkeypatch.setattr("reviver.cli.sweep.check", lambda name, *_: names.append(name))
-    file = SweepFile(command="lstm train", seeds=3, grid={"length": [3, 4]})
-    assert len(build_cells(file, {})) == 6
-    assert names == ["length", "seed", "seed", "seed", "length"]
+    checked: list[str] = []
+    monkeypatch.setattr("reviver.cli.sweep.check", lambda name, *_: checked.append(name))
+    assert len(build_cells(SweepFile(command="lstm train", seeds=3, grid={"length": [3, 4]}), {})) == 6
+    assert checked == ["length", "seed", "seed", "seed", "length"], "each value once, of as many cells as there are"
 
 
 def test_options_become_words_of_the_command_line_which_writes_into_the_folder_of_its_cell() -> None:

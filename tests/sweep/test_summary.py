@@ -44,7 +44,6 @@ def test_rows_have_axes_outcomes_and_numbers(tmp_path: Path) -> None:
     assert first == {"rate": 0.1, "seed": 0} | columns | numbers
     assert (second["best.accuracy"], second["best.is_last"], second["seconds"]) == (0.75, None, 0.0)
     assert (last["status"], last["error"], last["best.accuracy"]) == ("failed", ERROR, None)
-    assert list(first) == list(last)
     table = pyarrow.parquet.read_table(write_table(rows, tmp_path / "table.parquet"))
     assert table.to_pylist() == rows
     cells = make_cells({"patch": 4, "sizes": [1, 2]}, {"patch": "4", "sizes": [3]}, {"patch": None, "sizes": None})
