@@ -30,7 +30,8 @@ class StepOptions:
         The generator is updated in every step number k, 2k, 3k ..., with k = `discriminator_steps`. Penalties are added
         in the first step and then every `penalty_interval` steps.
         """
-        is_penalty_due = config.has_penalty and step % config.penalty_interval == 0
+        has_penalty = config.r1 > 0 or config.gradient_penalty > 0
+        is_penalty_due = has_penalty and step % config.penalty_interval == 0
         return cls(
             loss=choose_losses(config.loss, config.label_smoothing),
             penalty=config if is_penalty_due else None,

@@ -133,11 +133,6 @@ class GANConfig:
         """Return the learning rate of both networks after the fraction `progress` of the epochs, from 0 to 1."""
         return self.learning_rate * lr_scale(self.lr_schedule, progress, self.final_lr_ratio)
 
-    @property
-    def has_penalty(self) -> bool:
-        """Whether the discriminator has a gradient penalty."""
-        return self.r1 > 0 or self.gradient_penalty > 0
-
 
 def count_batches(num_images: int, batch_size: int, packing: int = 1) -> int:
     """Return the batches per epoch. A last one of fewer than two images, which BatchNorm needs, or `packing` is left out."""

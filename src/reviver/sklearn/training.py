@@ -86,7 +86,7 @@ def train_network(
     parameters: Parameters,
     seed: int,
     score: Callable[[Tensor, Part], float],
-    log: Callable[[str], None] | None = None,
+    log: Callable[[str], None] | None,
 ) -> tuple[LSTMClassifier, list[dict[str, Any]], int]:
     """Train a new network; torch's default random number generator is neither read nor changed.
 
