@@ -84,7 +84,7 @@ WRONG = {
     "[random]\nsamples = 2\nlength = {min = 3, max = 2}\n": "random.length.max must be greater than min 3, got 2",
     "[random]\nsamples = 2\nlength = {min = 0, max = 5, log = true}\n": "random.length.min must be greater than 0 with log",
     f"seeds = 400\n[grid]\nlength = {[*range(2, 402)]}\n": "a sweep must have at most 100000 cells, got 160000; shorten",
-    "[settings]\ncell = 'rnn'\n[grid]\nnum_layers = [2, 3]\n": "cell rnn supports one layer and one direction",
+    "seeds = 300\n[settings]\ncell = 'rnn'\n[grid]\nnum_layers = [2, 3]\n": "cell rnn supports one layer and one direction",
     "[evaluate]\ncommand = 'gan evaluate'\n": "evaluate.command must be a command for a run, such as lstm evaluate",
     "[evaluate]\ncommand = 'lstm evaluate'\nsettings = {lenght = 3}\n": r"evaluate.settings.lenght is unknown; did you mean length\?",
     "a = " + "[" * 60_000: "is not valid TOML",
