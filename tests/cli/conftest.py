@@ -33,9 +33,10 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
         np.savez("tiny.npz", images=rng.integers(0, 256, (40, 8, 8), dtype=np.uint8))
         assert main([*shlex.split(f"lstm train {TINY_LSTM} --out l"), "--quiet"]) == 0
         assert main([*shlex.split(f"gan train {TINY_GAN} --out g"), "--quiet"]) == 0
-        shutil.copytree("l", "newer")
-        path = Path("newer", "run.json")
-        path.write_text(json.dumps(json.loads(path.read_text()) | {"schema": SCHEMA + 1}))
+        for name, change in (("newer", {"schema": SCHEMA + 1}), ("lacking", {"config": {}})):
+            shutil.copytree("l", name)
+            path = Path(name, "run.json")
+            path.write_text(json.dumps(json.loads(path.read_text()) | change))
         shutil.copytree("g", "cut")
         weights = find_checkpoint(Path("cut", "checkpoints"), "last") / "networks.safetensors"
         weights.write_bytes(weights.read_bytes()[:-9])

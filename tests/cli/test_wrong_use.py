@@ -51,7 +51,6 @@ WRONG = {
     # sweeps
     "sweep pipe.toml": "^pipe.toml: cannot be read .it is not a regular file",
     "sweep sweep.toml --address 127.0.0.1:6379": "^--address is only for --engine ray; leave it out",
-    "lstm curve --out l": "^l: exists and is not the folder of a curve; choose another --out",
     "lstm curve --out report": "^report: exists and is not the folder of a curve; choose another --out",
     "sweep sweep.toml --out l": "^l: exists and is not the folder of a sweep; choose another --out",
     # settings files; more of them in tests/files/test_hostile.py
@@ -75,7 +74,7 @@ WRONG = {
     # run folders
     "lstm train --out l": "^l: exists already and is never overwritten; choose another --out, or go on with --resume",
     "lstm train --out notes.txt/run": "^notes.txt/run: cannot be written .Not a directory.; a part of this path is a file",
-    "lstm train --resume --out empty": "^empty: has no run.json, so it is not a run folder",
+    "lstm train --resume --out lacking": r"^lacking/run\.json: task is missing; the run folder was damaged or written by",
     "gan evaluate notes.txt": "^notes.txt: has no run.json, so it is not a run folder",
     "lstm train --resume --out g": "^g: holds a run of kind 'gan', not 'lstm'; use the reviver gan commands",
     "gan train --resume --out g --epochs 1": r"^--epochs is 2 in this run, got 1",

@@ -88,9 +88,8 @@ def test_resume_with_other_settings(folder: RunFolder) -> None:
     assert folder.record_path.read_bytes() == before
     changed.record["config"]["epochs"] = "x"
     changed.save_record()
-    with pytest.raises(
-        ConfigError, match=r"^epochs must be an integer, got 'x'; the run folder was damaged or written"
-    ):
+    problem = r"run\.json: epochs must be an integer, got 'x'; the run folder was damaged or written"
+    with pytest.raises(RunFolderError, match=problem):
         open_run(folder.path, "lstm", LSTMConfig(), CPU, resume=True)
 
 

@@ -16,7 +16,7 @@ from reviver.errors import ConfigError
 from reviver.files.json import parse_json
 from reviver.files.read import read_file
 from reviver.runs.distributed.launch import is_launched
-from reviver.settings.fields import choose_preset, from_mapping
+from reviver.settings.fields import choose_preset
 from reviver.settings.gan_presets import PRESETS as GAN_PRESETS
 from reviver.settings.lstm_presets import PRESETS as LSTM_PRESETS
 from reviver.settings.validation import check
@@ -55,7 +55,7 @@ def fill_settings(app: App, commands: tuple[str, ...], arguments: ArgumentCollec
     if resume:
         from reviver.train import RunFolder
 
-        base = from_mapping(type(base), RunFolder.open(options["out"].convert_and_validate(), kind).record["config"])
+        base = RunFolder.open(options["out"].convert_and_validate(), kind).read_config(type(base))
     _fill(options, dataclasses.asdict(base), name)
 
 

@@ -29,7 +29,6 @@ from reviver.runs.distributed.world import ALONE, World
 from reviver.runs.folder import MetricsWriter, RunFolder, is_restarted, versions
 from reviver.runs.progress import ProgressBar
 from reviver.runs.schema import MAX_TEXT
-from reviver.settings.fields import from_mapping
 from reviver.system import handling_signals
 from reviver.text import count
 
@@ -327,7 +326,7 @@ def open_run(
 
     Raises:
         RunFolderError: see `RunFolder.create` and `RunFolder.open`.
-        ConfigError: if the settings in the folder are damaged or differ from `config`. Only larger `epochs`, and the
+        ConfigError: if the settings in the folder differ from `config`. Only larger `epochs`, and the
             settings in `CHANGEABLE`, may differ. Also if the processes were started with different settings or versions.
     """
     world.require_same({"kind": kind, **dataclasses.asdict(config), "resume": resume, **versions()})
@@ -343,7 +342,7 @@ def open_run(
 def _reopen(out: str | Path, kind: str, config: Any) -> RunFolder:
     """Open an existing run folder with the settings `config`, see `open_run`; the session writes them, once it has the lock."""
     folder = RunFolder.open(out, kind)
-    stored = dataclasses.asdict(from_mapping(type(config), folder.record["config"]))
+    stored = dataclasses.asdict(folder.read_config(type(config)))
     requested = dataclasses.asdict(config)
     for name, value in requested.items():
         may_differ = name in CHANGEABLE or (name == "epochs" and value > stored[name])

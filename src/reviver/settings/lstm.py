@@ -28,8 +28,6 @@ TaskName = Literal["palindrome", "copy", "adding", "temporal-order", "parity", "
 TASKS: tuple[str, ...] = get_args(TaskName)
 CONTINUOUS_TASKS = ("adding", "row-mnist", "pixel-mnist", "custom")
 """Tasks whose input is real-valued, so that it has no one-hot encoding."""
-MIN_LENGTHS = MappingProxyType({"temporal-order": 10})
-"""Minimum length T of the tasks for which it is not 2."""
 IMAGE_LENGTHS = MappingProxyType({"row-mnist": (28,), "pixel-mnist": (49, 98, 196, 392, 784)})
 """Allowed lengths T of the tasks that read images."""
 MAX_LENGTHS = 10_000
@@ -40,7 +38,7 @@ MIN_BATCH_SIZE = 16
 
 def min_length(task: str) -> int:
     """Return the minimum length T of a task."""
-    return MIN_LENGTHS.get(task, 2)
+    return 10 if task == "temporal-order" else 2
 
 
 def check_length(task: str, length: int) -> None:
