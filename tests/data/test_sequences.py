@@ -258,8 +258,6 @@ def test_classes_are_sorted_by_value_or_by_name() -> None:
     assert class_names(["1", "01", "+1", "0"]) == ("0", "+1", "01", "1")
     indices = class_indices(table_of(("b", "a", "b")), ("a", "b", "c"))
     assert (indices.tolist(), indices.dtype) == ([1, 0, 1], torch.int64)
-    part = table_of(("a", "b", "c"))[torch.tensor([2, 0])]
-    assert (part.labels, part.rows, len(part), part.row_name(0)) == (("c", "a"), (4, 2), 2, "row 4")
 
 
 @settings(max_examples=150)

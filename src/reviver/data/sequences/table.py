@@ -55,13 +55,6 @@ class SequenceTable:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, index: Tensor) -> "SequenceTable":
-        """Return the sequences at `index`, [n] int64, with the same padding."""
-        indices = index.tolist()
-        labels = None if self.labels is None else tuple(self.labels[k] for k in indices)
-        rows = tuple(self.rows[k] for k in indices)
-        return SequenceTable(self.x[index], self.lengths[index], labels, rows, self.row_format, self.name)
-
     def row_name(self, index: int) -> str:
         """Return the position of sequence `index` as messages give it."""
         return self.row_format.format(self.rows[index])

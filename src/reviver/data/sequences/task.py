@@ -111,17 +111,18 @@ def _load(config: LSTMConfig, known: DataRecord | None = None) -> tuple[DataReco
         table = PackedTable.open(path)
         name, digest, classes, labels = table.record.name, table.record.checksum, table.record.classes, table.labels
         max_length = table.max_length
-        _check_digest(path, digest, known)
+        _check_known(path, known, sha256=digest)
     else:
         name, digest = path.name, ""
         with suppress(OSError), open_file(path) as file:  # the reader of the table raises a better error
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-            _check_digest(path, digest, known)
+            _check_known(path, known, sha256=digest)
         table = read_sequences(path, sequence_column=config.sequence_column, label_column=config.label_column)
         max_length = table.x.shape[1]
         with _naming(path):
             classes = class_names(table.labels or ())
         labels = class_indices(table, classes)
+    _check_known(path, known, classes=classes)
     with _naming(path):
         split = stratified_split(labels, config.train_fraction, config.seed)
     record = known
@@ -140,13 +141,13 @@ def _load(config: LSTMConfig, known: DataRecord | None = None) -> tuple[DataReco
             class_fractions=tuple(count / len(split.train) for count in counts),
             standardization=standardization,
         )
+    parts: list[Sequences]
     if isinstance(table, PackedTable):
-        train, validation = (PackedExamples(rows, table, record.standardization) for rows in split)
-        return record, {"train": train, "validation": validation}
-    return record, {
-        "train": record.examples(table[split.train]),
-        "validation": record.examples(table[split.validation]),
-    }
+        parts = [PackedExamples(rows, table, record.standardization) for rows in split]
+    else:
+        apply, x, lengths = record.standardization.apply, table.x, table.lengths
+        parts = [Examples(apply(x[rows], lengths[rows]), lengths[rows], labels[rows]) for rows in split]
+    return record, {"train": parts[0], "validation": parts[1]}
 
 
 @contextmanager
@@ -158,6 +159,6 @@ def _naming(path: Path) -> Iterator[None]:
         raise type(error)(f"{path}: {error}") from error
 
 
-def _check_digest(path: Path, digest: str, known: DataRecord | None) -> None:
-    if known is not None and digest != known.sha256:
+def _check_known(path: Path, known: DataRecord | None, **found: object) -> None:
+    if known is not None and any(getattr(known, name) != value for name, value in found.items()):
         raise DataError(f"{path}: is not the file that this run was trained on; put that one back, or train a new run")
