@@ -1,10 +1,9 @@
-"""Builder of ONNX graphs: nodes and constants in, a checked model and its file out.
+"""Builder of ONNX graphs: nodes and constants in, a checked model out.
 
 The library `onnx` is imported when a graph is made, so that only those who export need it.
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
@@ -13,7 +12,6 @@ from pydantic import Field
 from torch import Tensor
 
 from reviver.errors import ConfigError, import_library
-from reviver.files.atomic import atomic_write
 from reviver.settings.validation import check
 from reviver.version import __version__
 
@@ -147,9 +145,3 @@ class Graph:
     def _value_info(self, port: Port) -> Any:
         kind = self.element_type(port.dtype)
         return self._onnx.helper.make_tensor_value_info(port.name, kind, port.shape, doc_string=port.description)
-
-
-def write_model(model: Any, path: Path) -> None:
-    """Write an `onnx.ModelProto` atomically; raise `RunFolderError` if the file cannot be written."""
-    with atomic_write(path) as temporary:
-        temporary.write_bytes(model.SerializeToString(deterministic=True))

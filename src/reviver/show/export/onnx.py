@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from reviver.data.describe import SequenceData
 from reviver.figures import check_writable
-from reviver.files.onnx import Port, write_model
+from reviver.files.atomic import atomic_write
+from reviver.files.onnx import Port
 from reviver.gan import onnx as gan_onnx
 from reviver.gan.networks import Generator
 from reviver.lstm import onnx as lstm_onnx
@@ -79,5 +80,7 @@ def to_onnx(model: Model, path: str | Path, *, opset: int | None = None) -> Expo
         metadata |= {"run": name, "seed": str(source.seed), "step": str(source.step), "started": source.started or ""}
         metadata |= {"versions": json.dumps(source.versions), "settings": json.dumps(source.settings)}
     kind = "Generator of images" if isinstance(model, GANRun | Generator) else "Classifier of sequences"
-    write_model(graph.model(name, f"{kind}, exported by Reviver", metadata), path)
+    content = graph.model(name, f"{kind}, exported by Reviver", metadata).SerializeToString(deterministic=True)
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(content)
     return Exported(path, graph.opset, graph.inputs, graph.outputs, path.stat().st_size)
