@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from benchmarks.measure import alternate, machine, ratio, summary
-from reviver.data.images.image_set import from_pixels, load_mnist
+from reviver.data.images.image_set import from_pixels, load_images
 from reviver.gan.networks import Discriminator, Generator
 from reviver.gan.sampling import generate_samples
 from reviver.gan.scores.reference_stats import load_reference
@@ -39,7 +39,7 @@ def plain_updates(precision: Precision) -> Iterator[None]:
         for network in (generator, discriminator)
     ]
     cross_entropy = nn.BCEWithLogitsLoss()
-    pixels = load_mnist("train").images
+    pixels = load_images("mnist").images
 
     while True:
         for indices in torch.randperm(len(pixels)).split(BATCH):
@@ -65,7 +65,7 @@ def our_updates(precision: Precision) -> Iterator[None]:
     options = StepOptions.from_config(config, 0)
     generator, discriminator = build_networks(config, (1, 28, 28))
     optimizers = build_optimizers(config, generator, discriminator)
-    pixels = load_mnist("train").images
+    pixels = load_images("mnist").images
     while True:
         for indices in torch.randperm(len(pixels)).split(BATCH):
             z = torch.randn(len(indices), config.latent_size)

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from reviver.data.images.image_set import load_mnist, to_pixels
+from reviver.data.images.image_set import load_images, to_pixels
 from reviver.data.tasks.build import build_task
 from reviver.gan.sampling import generate
 from reviver.gan.scores.digit_classifier import DigitClassifier
@@ -57,7 +57,7 @@ def runs() -> dict[str, Tensor]:
     tensors = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        np.savez(folder / "images.npz", images=load_mnist().images[:256, 0].numpy())
+        np.savez(folder / "images.npz", images=load_images("mnist").images[:256, 0].numpy())
         for precision in ("fp32", "bf16"):
             config = replace(LSTM, precision=precision)
             tensors[f"run: lstm, {precision}"] = digest(lstm.train(config, folder / f"lstm-{precision}", device="cpu"))

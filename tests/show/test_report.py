@@ -406,7 +406,7 @@ def test_the_middle_is_halfway_in_recognized_digits(built: Built, tmp_path: Path
     run = dataclasses.replace(built.gan.run, folder=RunFolder(tmp_path, built.gan.run.folder.record))
     with pytest.raises(DataError, match="has no sample grids; train again"):
         results._choose_grids(run, DigitClassifier.pinned())
-    test = image_set.load_mnist("test")
+    test = image_set.load_test_images("mnist")
     assert test.labels is not None
     digits = torch.cat([test.images[test.labels == digit][:3, 0] for digit in range(10)])[:25]
     for (epoch, update), number in {(0, None): 0, (0, 20): 0, (0, 500): 13, (17, None): 24, (34, None): 25}.items():

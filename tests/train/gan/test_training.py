@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from reviver.data.images.image_set import ImageSet, from_pixels, load_mnist
+from reviver.data.images.image_set import ImageSet, from_pixels, load_images, load_test_images
 from reviver.errors import ConfigError, DataError, DivergenceError, Interrupted, RunFolderError
 from reviver.gan.batch_norm_statistics import recompute_batch_norm
 from reviver.gan.networks import Generator
@@ -52,10 +52,10 @@ def test_the_first_losses_of_a_preset_are_the_golden_ones(
 
 def test_both_networks_learn_digits(tmp_path: Path) -> None:
     """After 100 updates of the preset original, on 3200 images of MNIST."""
-    np.save(tmp_path / "digits.npy", load_mnist("train").images[:3200].numpy())
+    np.save(tmp_path / "digits.npy", load_images("mnist").images[:3200].numpy())
     values = {"epochs": 2, "log_every": 1}
     run = load(train(replace(PRESETS["original"], data=str(tmp_path / "digits.npy"), **values), tmp_path / "run").path)
-    test = from_pixels(load_mnist("test").images)
+    test = from_pixels(load_test_images("mnist").images)
     with torch.no_grad():
         assert run.discriminator(torch.rand(500, 1, 28, 28) * 2 - 1).mean() < 0.25
         assert run.discriminator(test[:500]).mean() > 0.35

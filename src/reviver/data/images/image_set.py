@@ -117,12 +117,6 @@ def load_test_images(source: str, image_size: int = 28) -> ImageSet:
     return _load(source, image_size, "test")
 
 
-def load_mnist(split: str = "train") -> ImageSet:
-    """Return MNIST from the package (LeCun & Cortes): 60 000 `train` or 10 000 `test` images with labels."""
-    digits = read_mnist(split)
-    return ImageSet(digits.images.unsqueeze(1), digits.labels, "mnist")
-
-
 def to_pixels(images: Tensor) -> Tensor:
     """Convert images in [-1, 1] to bytes of the same shape; values beyond the range are clipped."""
     return ((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)

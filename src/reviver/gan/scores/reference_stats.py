@@ -20,7 +20,6 @@ from reviver.data.images.image_set import (
     LABELED_SOURCES,
     ImageSet,
     load_images,
-    load_mnist,
     load_test_images,
     to_pixels,
 )
@@ -148,7 +147,7 @@ def load_reference(
     extractor.
     """
     extractor = extractor or FeatureExtractor.pinned()
-    train, test = train or load_mnist("train"), test or load_mnist("test")
+    train, test = train or load_images("mnist"), test or load_test_images("mnist")
     check_num_samples("num_samples", num_samples, train, test)
     fractions = class_fractions(train, extractor)
     content = {"train": image_content(train), "classes": fractions, "test": test.images}

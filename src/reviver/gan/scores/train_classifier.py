@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional
 
-from reviver.data.images.image_set import LABELED_SOURCES, ImageSet, from_pixels, load_mnist
+from reviver.data.images.image_set import LABELED_SOURCES, ImageSet, from_pixels, load_images, load_test_images
 from reviver.errors import DataError
 from reviver.files.atomic import atomic_write
 from reviver.gan.scores.digit_classifier import DigitClassifier, weights_path
@@ -54,7 +54,7 @@ def train_classifier(
     between 0 and the last.
     """
     check("epochs", epochs, Count)
-    data = data or load_mnist("train")
+    data = data or load_images("mnist")
     if data.labels is None:
         raise DataError(f"data: {data.name} has no labels, which an extractor learns; {LABELED_SOURCES}")
     num_classes = int(data.labels.max()) + 1
@@ -85,7 +85,7 @@ def train_classifier(
 
 def accuracy(classifier: DigitClassifier, test: ImageSet | None = None) -> float:
     """Return the fraction of labeled test images, by default MNIST's, that are classified correctly."""
-    test = test or load_mnist("test")
+    test = test or load_test_images("mnist")
     assert test.labels is not None
     return float((classifier.probabilities(from_pixels(test.images)).argmax(1) == test.labels).double().mean())
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from reviver.data.images.image_set import from_pixels, load_mnist
+from reviver.data.images.image_set import from_pixels, load_test_images
 from reviver.data.tasks.palindromes import PalindromeTask, Split
 from reviver.errors import DataError, RunFolderError
 from reviver.gan.interpolation import CONFIDENCE, Interpolation, generate_interpolation
@@ -183,7 +183,7 @@ def _recognize_digits(run: GANRun, classifier: DigitClassifier) -> Recognition:
         classifier.probabilities(generate_samples(generator, NUM_CLASSIFIED, run.config.seed)[0])
         for generator in (untrained_generator, run.generator)
     )
-    test = load_mnist("test")
+    test = load_test_images("mnist")
     assert test.labels is not None
     indices = torch.randperm(len(test.images), generator=make_rng(run.config.seed, "judged"))[:NUM_CLASSIFIED]
     real = classifier.probabilities(from_pixels(test.images[indices]))
