@@ -147,12 +147,13 @@ def test_weights_of_another_network_raise(saved: Path) -> None:
 
 
 def steps_on_disk(path: Path) -> list[int]:
-    return sorted(int(found.name.removeprefix("step-")) for found in path.glob("step-*"))
+    return sorted(int(found.name.removeprefix("step-")) for found in path.glob("step-*[0-9]"))
 
 
 def test_old_checkpoints_are_removed_except_the_best(tmp_path: Path) -> None:
     state = small_state()
     weights = {"network": state.networks["network"].state_dict()}
+    (tmp_path / "step-000010-mine").mkdir()  # no checkpoint of the training
     for step in (10, 20, 30, 40):
         state.step = step
         if step == 10:
@@ -174,5 +175,6 @@ def test_old_checkpoints_are_removed_except_the_best(tmp_path: Path) -> None:
     for one, step in ((find_checkpoint(tmp_path, "last"), 1_000_001), (find_checkpoint(tmp_path, "best"), 40)):
         assert checkpoint_step(one) == step
     assert find_checkpoint(tmp_path, "last") == replaced
+    assert (tmp_path / "step-000010-mine").is_dir()
     (tmp_path / "last.json").unlink()
     check_restore_raises(tmp_path, "last.json: is missing beside the checkpoints; the file is damaged")

@@ -15,6 +15,7 @@ complete checkpoint, and `recover_checkpoints` removes what was written after it
 
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -35,6 +36,8 @@ from reviver.runs.schema import Checksums, Extra, Pointer, position_model, valid
 from reviver.settings.validation import Record
 from reviver.text import one_line
 
+NAME = re.compile(r"step-[0-9]{6,18}")
+"""Name of the folder of a checkpoint; folders of other names stay."""
 Networks = TypeVar("Networks", bound=tuple[nn.Module, ...])
 
 
@@ -242,7 +245,7 @@ def recover_checkpoints(folder: Path, best_step: int | None, keep: int) -> None:
 def prune_checkpoints(folder: Path, keep: int) -> None:
     """Remove all checkpoints except the best, and the newest `keep` that can be resumed, up to the last."""
     last, best = _read_pointer(folder, "last"), _read_pointer(folder, "best")
-    steps = sorted(folder.glob("step-*"), key=_sort_key)
+    steps = sorted((path for path in folder.glob("step-*") if NAME.fullmatch(path.name)), key=_sort_key)
     kept = {_step_folder(folder, step) for step in (last, best) if step is not None}
     if last is not None:
         latest = _sort_key(_step_folder(folder, last))
