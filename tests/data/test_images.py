@@ -44,7 +44,7 @@ def npz_bytes(**arrays: np.ndarray) -> bytes:
 
 def write_array(path: Path, content: bytes, name: str = "images.npy") -> str:
     """Write an .npz whose array has this content, or an .npy."""
-    if path.suffix == ".npy":
+    if path.suffix.lower() == ".npy":
         path.write_bytes(content)
     else:
         with zipfile.ZipFile(path, "w") as written:
@@ -145,7 +145,7 @@ def test_images_are_upright_and_cropped_to_the_middle_square(tmp_path: Path) -> 
     assert torch.equal(load_images(str(tmp_path / "wide.npy"), 8).images[:, 0], tensor(wide[:, :, 2:10]))
 
 
-@pytest.mark.parametrize("suffix", ["npy", "npz"])
+@pytest.mark.parametrize("suffix", ["npy", "NPY", "NPZ"])
 @pytest.mark.parametrize("shape", [(4, 8, 8), (4, 1, 8, 8), (4, 3, 8, 8), (4, 8, 8, 1), (4, 8, 8, 3)])
 def test_arrays(shape: tuple[int, ...], suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for version, chunk, order in (((1, 0), 1 << 25, "C"), ((2, 0), 200, "F"), ((3, 0), 200, "C")):

@@ -138,7 +138,7 @@ def find_source(source: str, image_size: int, split: str) -> ImageSource:
         return ImageSource(packed.name, tuple(packed.images.shape), packed.labels, iter([packed.images]))
     if path.is_dir():
         return _find_idx(path, image_size, split) or _find_folder(path, image_size, split)
-    if path.suffix in (".npz", ".npy") and path.exists():
+    if path.suffix.lower() in (".npz", ".npy") and path.exists():
         return _find_arrays(path, image_size, split)
     problem = "is of an unknown kind" if path.exists() else "does not exist"
     raise DataError(f"data: {source} {problem}; give {SOURCES}")
@@ -148,7 +148,7 @@ def _load(source: str, image_size: int, split: str) -> ImageSet:
     path = Path(source)
     if source not in NAMES and is_packed(path):
         return _map_packed(path, image_size, split)
-    if path.suffix == ".npy" and path.is_file() and path.stat().st_size > MAX_ARRAY_BYTES:
+    if path.suffix.lower() == ".npy" and path.is_file() and path.stat().st_size > MAX_ARRAY_BYTES:
         problem = f"it has {path.stat().st_size} bytes, the limit is {MAX_ARRAY_BYTES}"
         raise damaged_data_file(path, problem, "pack it by reviver data pack")
     found = find_source(source, image_size, split)
@@ -220,15 +220,14 @@ def _find_folder(folder: Path, size: int, split: str) -> ImageSource:
 
 def _find_arrays(path: Path, size: int, split: str) -> ImageSource:
     """Return the array of an .npy, or of an .npz `images` (or its only array) and `labels`, or those with `test_`."""
-    names = npz_names(path) if path.suffix == ".npz" else [""]
+    is_npz = path.suffix.lower() == ".npz"
+    names = npz_names(path) if is_npz else [""]
     images_name, labels_name = ("images", "labels") if split == "train" else ("test_images", "test_labels")
     if split == "test" and images_name not in names:
         raise DataError(f"data: {path} has no test images to compare with; put test_images, test_labels into an .npz")
     if images_name not in names and len(names) != 1:
         raise damaged_data_file(path, f"it has the arrays {', '.join(names) or 'none'}; call the one to use images")
-    array = (
-        map_npy(path) if path.suffix == ".npy" else read_npz(path, images_name if images_name in names else names[0])
-    )
+    array = read_npz(path, images_name if images_name in names else names[0]) if is_npz else map_npy(path)
     images = _arrange_channels(path, array)
     values = _pixel_range(path, images)
     labels = None
