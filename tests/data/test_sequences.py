@@ -113,7 +113,7 @@ def test_a_field_may_be_longer_than_the_csv_module_allows(tmp_path: Path) -> Non
 
 def test_parquet_of_text_and_of_lists(tmp_path: Path) -> None:
     texts = [" ".join(map(str, one)) for one in SEQUENCES]
-    for kind in (pa.large_string(), pa.dictionary(pa.int32(), pa.string())):
+    for kind in (pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())):
         columns = {"other": [1, 2, 3, 4], "label": pa.array(LABELS).cast(kind), "sequence": pa.array(texts).cast(kind)}
         found = read_sequences(file_of(tmp_path, "parquet", columns))
         assert_is(found, SEQUENCES, LABELS)

@@ -49,7 +49,7 @@ def send(content: bytes, kind: bytes = DATA) -> None:
 def find_kind(kind: Any) -> str:
     """Return `text`, `lists` or `integers`, or an empty text for a column of another type."""
     value = kind.value_type if types.is_dictionary(kind) else kind
-    if types.is_string(value) or types.is_large_string(value):
+    if types.is_string(value) or types.is_large_string(value) or types.is_string_view(value):
         return "text"
     if types.is_integer(kind) or types.is_null(kind):
         return "integers"
