@@ -16,17 +16,9 @@ from torch import Tensor
 from torch.distributed.rendezvous import rendezvous
 
 from reviver.errors import ConfigError, ProcessLost, ReviverError
-from reviver.runs.distributed.launch import (
-    DEFAULT_TIMEOUT,
-    describe_loss,
-    explaining_losses,
-    launched_size,
-    restart_count,
-)
+from reviver.runs.distributed.launch import describe_loss, explaining_losses, launched_size, restart_count
 from reviver.runs.distributed.rows import BatchRows
 from reviver.text import one_line, short_repr
-
-__all__ = ["ALONE", "DEFAULT_TIMEOUT", "World", "join_world"]
 
 T = TypeVar("T")
 _connections = itertools.count()
@@ -125,7 +117,7 @@ ALONE = World()
 
 
 @contextmanager
-def join_world(device: torch.device, timeout: float = DEFAULT_TIMEOUT) -> Iterator[World]:
+def join_world(device: torch.device, timeout: float) -> Iterator[World]:
     """Connect with the other processes of the run, and disconnect at the end.
 
     A process group that the caller has initialized is used, and left as it is. A process waits `timeout` seconds for the

@@ -30,8 +30,9 @@ from reviver.gan.step_options import StepOptions, StepResult
 from reviver.runs.checkpoint import TrainingState
 from reviver.runs.devices import choose_device
 from reviver.runs.distributed.batch_norm import parallelize_batch_norm
+from reviver.runs.distributed.launch import DEFAULT_TIMEOUT
 from reviver.runs.distributed.step import ParallelStep
-from reviver.runs.distributed.world import ALONE, DEFAULT_TIMEOUT, World, join_world
+from reviver.runs.distributed.world import ALONE, World, join_world
 from reviver.runs.folder import RunFolder, refuse_existing
 from reviver.runs.rng import make_rng
 from reviver.runs.session import Session, open_run, training_session

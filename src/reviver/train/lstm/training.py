@@ -23,8 +23,9 @@ from reviver.lstm.rnn import RNNClassifier
 from reviver.lstm.scoring import Score, score
 from reviver.runs.checkpoint import TrainingState
 from reviver.runs.devices import choose_device
+from reviver.runs.distributed.launch import DEFAULT_TIMEOUT
 from reviver.runs.distributed.step import ParallelStep
-from reviver.runs.distributed.world import DEFAULT_TIMEOUT, World, join_world
+from reviver.runs.distributed.world import World, join_world
 from reviver.runs.folder import RunFolder, refuse_existing
 from reviver.runs.rng import make_rng
 from reviver.runs.session import Session, open_run, training_session
