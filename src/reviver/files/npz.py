@@ -39,12 +39,8 @@ def map_npy(path: Path, *, remedy: str = DATA_REMEDY) -> np.memmap[Any, Any]:
     """
     with _explain_errors(path, remedy):
         with open_file(path) as file:
-            file_size = os.fstat(file.fileno()).st_size
-            header = _read_header(file, file_size)
-        size = header.offset + prod(header.shape) * header.dtype.itemsize
-        if size > file_size:
-            raise _DamagedError(f"its header claims {size} bytes and it holds {file_size}")
-        if size == header.offset:
+            header = _read_header(file, os.fstat(file.fileno()).st_size)
+        if 0 in header.shape:
             raise _DamagedError(f"it holds an array of shape {list(header.shape)}, without numbers")
         mapped: np.memmap[Any, Any] = np.load(path, mmap_mode="r", allow_pickle=False)
         return mapped
@@ -95,8 +91,6 @@ class _Header(NamedTuple):
     is_fortran: bool
     """Whether the first index varies fastest."""
     dtype: np.dtype[Any]
-    offset: int
-    """Position of the data in the file."""
 
 
 def _read_header(file: IO[bytes], file_size: int) -> _Header:
@@ -113,7 +107,7 @@ def _read_header(file: IO[bytes], file_size: int) -> _Header:
     size = prod(shape) * dtype.itemsize
     if min(shape, default=0) < 0 or size > file_size:
         raise _DamagedError(f"its header claims {size} bytes and it holds {file_size}")
-    return _Header(shape, is_fortran, dtype, np.lib.format.MAGIC_LEN + len(prefix) + length)
+    return _Header(shape, is_fortran, dtype)
 
 
 @contextmanager
