@@ -72,8 +72,7 @@ def stratified_split(classes: Tensor, train_fraction: float, seed: int) -> RowSp
     """
     check("train_fraction", train_fraction, Annotated[float, Field(gt=0, lt=1)])
     by_class = classes.argsort(stable=True)
-    counts = torch.bincount(classes).tolist() if len(classes) else []
-    groups = [rows for rows in by_class.split(counts) if len(rows)] if counts else []
+    groups = [rows for rows in by_class.split(torch.bincount(classes).tolist()) if len(rows)]
     groups.sort(key=lambda rows: int(rows[0]))  # in the order in which the classes appear
     sizes = [len(rows) for rows in groups]
     if max(sizes, default=0) < 2:
