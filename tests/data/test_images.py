@@ -209,8 +209,9 @@ def test_the_folders_train_and_test_are_splits(tmp_path: Path) -> None:
 
 def test_labels_and_test_images_of_an_archive(tmp_path: Path) -> None:
     path, images, labels = tmp_path / "set.npz", noise(4, 8, 8, 3), np.array([1, 0, 1, 65535])
-    arrays = {"labels": labels, "test_images": images[:3], "test_labels": labels[:3], "more": labels}
-    path.write_bytes(npz_bytes(images=images, **arrays))
+    images[:3] |= 128  # the test images have no negative number, but the range of the training images
+    arrays = {"labels": labels, "test_images": images[:3] / 127.5 - 1, "test_labels": labels[:3], "more": labels}
+    path.write_bytes(npz_bytes(images=images / 127.5 - 1, **arrays))
     train, test = load_images(str(path), 8), load_test_images(str(path), 8)
     assert (train.labels.tolist(), test.labels.tolist()) == ([1, 0, 1, 65535], [1, 0, 1])
     assert torch.equal(test.images, train.images[:3])

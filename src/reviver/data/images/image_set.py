@@ -230,6 +230,8 @@ def _find_arrays(path: Path, size: int, split: str) -> ImageSource:
     array = read_npz(path, images_name if images_name in names else names[0]) if is_npz else map_npy(path)
     images = _arrange_channels(path, array)
     values = _pixel_range(path, images)
+    if split == "test" and values is not None and values[0] >= 0 and "images" in names:
+        values = _pixel_range(path, read_npz(path, "images")) or values  # bright test images of a set in [-1, 1]
     labels = None
     if labels_name in names:
         found = read_npz(path, labels_name)
