@@ -13,7 +13,6 @@ from reviver.runs import session as session_module
 from reviver.runs.checkpoint import TrainingState, find_checkpoint
 from reviver.runs.devices import choose_device
 from reviver.runs.distributed.launch import job_id
-from reviver.runs.distributed.world import ALONE, World
 from reviver.runs.folder import RunFolder, refuse_existing
 from reviver.runs.rng import make_rng
 from reviver.runs.session import Session, open_run, training_session
@@ -148,9 +147,10 @@ def test_only_a_restart_of_the_same_torchrun_goes_on(tmp_path: Path, monkeypatch
     monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", "/logs/none_a/attempt_0/0/error.json")
     assert job_id() == "/logs/none_a"
     folder = RunFolder.create(tmp_path / "run", "lstm", LSTMConfig(), CPU)
-    refuse_existing(folder.path, World(restarts=1))
     with pytest.raises(RunFolderError, match="exists already"):
-        refuse_existing(folder.path, ALONE)
+        refuse_existing(folder.path)
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    refuse_existing(folder.path)
     monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", "/logs/none_b/attempt_1/0/error.json")
     with pytest.raises(RunFolderError, match="exists already"):
-        refuse_existing(folder.path, World(restarts=1))
+        refuse_existing(folder.path)

@@ -38,7 +38,7 @@ from reviver.files.errors import damaged_run_file, explain_read_errors, explain_
 from reviver.files.json import parse_json, read_json
 from reviver.files.read import read_file, read_lines, reject_external_links
 from reviver.runs.devices import describe_changes, describe_machine, find_changes
-from reviver.runs.distributed.launch import job_id
+from reviver.runs.distributed.launch import job_id, restart_count
 from reviver.runs.distributed.world import ALONE, World
 from reviver.runs.events import EventFile
 from reviver.runs.schema import MAX_TEXT, SCHEMA, Line, find_kind, validate
@@ -362,10 +362,10 @@ class MetricsWriter:
             self._opened.close()
 
 
-def is_restarted(path: str | Path, world: World) -> bool:
+def is_restarted(path: str | Path) -> bool:
     """Return whether torchrun has restarted the processes that began the run at `path`, so that they go on with it."""
     job = Path(path) / JOB_FILE
-    if not world.restarts or not job.is_file() or not job.with_name("run.json").is_file():
+    if not restart_count() or not job.is_file() or not job.with_name("run.json").is_file():
         return False
     with explain_read_errors(job):
         return read_file(job, MAX_RECORD_BYTES).decode("utf-8", "replace").strip() == job_id()
@@ -384,7 +384,7 @@ def refuse_existing(path: str | Path, world: World = ALONE) -> None:
     """
 
     def refuse() -> None:
-        if not is_unused(Path(path)) and not is_restarted(path, world):
+        if not is_unused(Path(path)) and not is_restarted(path):
             problem = "exists already and is never overwritten; choose another --out, or go on with --resume"
             raise RunFolderError(f"{path}: {problem}")
 

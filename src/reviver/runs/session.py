@@ -332,7 +332,7 @@ def open_run(
     world.require_same({"kind": kind, **dataclasses.asdict(config), "resume": resume, **versions()})
 
     def create_or_open() -> dict[str, Any]:
-        if resume or is_restarted(out, world):
+        if resume or is_restarted(out):
             return _reopen(out, kind, config).record
         return RunFolder.create(out, kind, config, device, native, world).record
 

@@ -34,8 +34,6 @@ class World:
     """Number of processes."""
     backend: str | None = None
     """gloo or nccl; None for one process."""
-    restarts: int = 0
-    """Number of times that torchrun has restarted the processes."""
 
     @property
     def is_main(self) -> bool:
@@ -130,13 +128,13 @@ def join_world(device: torch.device, timeout: float) -> Iterator[World]:
     is_ours = not dist.is_available() or not dist.is_initialized()
     size = launched_size() if is_ours else dist.get_world_size()
     if size == 1:
-        yield World(restarts=restart_count())
+        yield ALONE
         return
     if is_ours:
         _connect(device, timedelta(seconds=timeout))
     try:
         with explaining_losses():
-            yield World(dist.get_rank(), size, "nccl" if device.type == "cuda" else "gloo", restart_count())
+            yield World(dist.get_rank(), size, "nccl" if device.type == "cuda" else "gloo")
     finally:
         if is_ours:
             dist.destroy_process_group()
