@@ -249,7 +249,7 @@ def training_session(
         ProcessLost: if another process dies or does not answer in time.
     """
     if world.size > 1:
-        description += f", {world.description}"
+        description += f", {world.size} processes ({world.backend})"
     signals: list[int] = []
 
     def remember(number: int, _: FrameType | None) -> None:

@@ -40,11 +40,6 @@ class World:
         """Whether this process writes the run folder and shows progress."""
         return self.rank == 0
 
-    @property
-    def description(self) -> str:
-        """Label for people, such as `2 processes (gloo)`."""
-        return f"{self.size} processes ({self.backend})" if self.size > 1 else "1 process"
-
     def rows(self, count: int) -> BatchRows:
         """Return the rows of this process in a batch of `count`: consecutive ones, as equal in number as possible."""
         return BatchRows(self.rank * count // self.size, (self.rank + 1) * count // self.size, count)
