@@ -88,7 +88,7 @@ class Scores(Comparison):
     step: Step
     epoch: Epoch
     class_fractions: Annotated[list[Fraction], Field(max_length=MAX_CLASSES)]  # fraction of the samples in each class
-    fid_ratio: float | None  # FID as a multiple of that of real images; null if not finite
+    fid_ratio: float | None  # FID as a multiple of that of real images; null if that is 0, or not finite
     warning: Text | None  # mode collapse or low diversity, and the remedy; null if neither
     real_baseline: Comparison  # scores of the same number of real images
     noise_baseline: Comparison = ABSENT  # scores of the same number of images of uniform noise

@@ -62,7 +62,7 @@ def frechet_distance(x: Moments, y: Moments) -> float:
     """
     singular_values = torch.linalg.svdvals(_matrix_sqrt(x.covariance) @ _matrix_sqrt(y.covariance))
     trace = x.covariance.trace() + y.covariance.trace() - 2 * singular_values.sum()
-    return float((x.mean - y.mean).square().sum() + trace)
+    return float(((x.mean - y.mean).square().sum() + trace).clamp(min=0))  # of equal moments, rounding may go below
 
 
 def polynomial_mmd(x: Tensor, y: Tensor, mean_kernel_y: float | None = None, *, chunk: int = CHUNK) -> float:

@@ -23,7 +23,7 @@ from reviver.gan.scores.reference_stats import (
     load_extractor,
     load_reference,
 )
-from reviver.gan.scores.scores import MIN_SPACING_RATIO, collapse_warning
+from reviver.gan.scores.scores import MIN_SPACING_RATIO, collapse_warning, fid_ratio
 from reviver.runs.session import Session
 from reviver.settings.gan import GANConfig
 
@@ -91,7 +91,7 @@ def score_record(samples: Comparison, reference: Reference) -> dict[str, Any]:
     return {
         **scores,
         "class_fractions": [count / reference.num_samples for count in counts],
-        "fid_ratio": samples.fid / reference.real_baseline.fid,
+        "fid_ratio": fid_ratio(samples, reference.real_baseline),
         "warning": collapse_warning(samples, reference.real_baseline),
         "real_baseline": real,
         "noise_baseline": noise,

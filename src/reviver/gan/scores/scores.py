@@ -101,9 +101,9 @@ class Scores:
     class_accuracy: tuple[float | None, ...] | None = None
 
     @property
-    def fid_ratio(self) -> float:
-        """FID as a multiple of the real-data baseline."""
-        return self.samples.fid / self.real_baseline.fid
+    def fid_ratio(self) -> float | None:
+        """FID as a multiple of the real-data baseline, see `fid_ratio`."""
+        return fid_ratio(self.samples, self.real_baseline)
 
     @property
     def warning(self) -> str | None:
@@ -164,6 +164,11 @@ def score_images(images: Tensor, reference: Reference, class_labels: Tensor | No
     )
 
 
+def fid_ratio(samples: Comparison, real_baseline: Comparison) -> float | None:
+    """Return FID as a multiple of the real-data baseline; None if that is 0, as if the test images are training images."""
+    return samples.fid / real_baseline.fid if real_baseline.fid > 0 else None
+
+
 def is_collapsed(samples: Comparison, real_baseline: Comparison) -> bool:
     """Return whether samples show mode collapse: they cover little of the data, or lack half of the classes."""
     has_low_coverage = samples.coverage < MIN_COVERAGE_RATIO * real_baseline.coverage
@@ -203,7 +208,8 @@ def describe(scores: Scores) -> list[str]:
     ):
         columns = (scores.samples, scores.real_baseline, scores.noise_baseline)
         row = "".join(f" {format(getattr(column, name), spec):>11}" for column in columns)
-        lines.append(f"{label:<20}{row}" + (f"   {scores.fid_ratio:.1f} x real data" if name == "fid" else ""))
+        ratio = scores.fid_ratio if name == "fid" else None
+        lines.append(f"{label:<20}{row}" + ("" if ratio is None else f"   {ratio:.1f} x real data"))
     if scores.class_accuracy is not None:
         lines.append(f"class accuracy {_percentages(scores.class_accuracy)}")
     lines += [
