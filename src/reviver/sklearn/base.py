@@ -3,6 +3,8 @@
 Shapes: N sequences, T steps of the longest, I channels per step, C outputs.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from typing import Any, ClassVar, Literal, get_type_hints
@@ -63,6 +65,17 @@ class SequenceEstimator(Parameters, BaseEstimator):  # type: ignore[misc]
                 partial(new_network, spec), shapes, lambda: weights, num_layers=spec.num_layers, origin="architecture_"
             ).eval()
         super().__setstate__(state)
+
+    @contextmanager
+    def _unchanged_on_error(self) -> Iterator[None]:
+        """Restore the attributes if the code inside raises or is interrupted: those of two fits do not go together."""
+        before = dict(vars(self))
+        try:
+            yield
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
 
     def _checked(self) -> Parameters:
         """Return the checked parameters, without those that a subclass adds; numbers of numpy become those of Python."""
