@@ -71,6 +71,12 @@ class RNNClassifier(PretrainedMixin, nn.Module):
         batch, steps, _ = x.shape
         rows = all_rows(batch) if rows is None else rows
         check_rows(rows, batch)
+        if (
+            lengths is not None
+        ):  # the gradient, too, must not depend on what is beyond the end of a sequence, such as a NaN
+            lengths = checked_lengths(lengths, x.transpose(0, 1))
+            inside = torch.arange(steps, device=x.device) < lengths.unsqueeze(1)  # [B, T]
+            x = torch.where(inside.unsqueeze(2), x, 0.0)
         masks = None
         if self.training and self.hidden_dropout > 0.0:
             uniform = rows.rand((steps, batch, self.hidden_size), dim=1, rng=rng, device=x.device, dtype=x.dtype)
@@ -84,6 +90,6 @@ class RNNClassifier(PretrainedMixin, nn.Module):
             outputs.append(h)
         output = torch.stack(outputs, dim=1)  # [B, T, H]
         if not every_step:
-            last = steps - 1 if lengths is None else checked_lengths(lengths, x.transpose(0, 1)) - 1
+            last = steps - 1 if lengths is None else lengths - 1
             output = output[torch.arange(batch, device=x.device), last]  # [B, H]
         return output @ self.W_out.T + self.b_out
