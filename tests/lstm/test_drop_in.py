@@ -99,6 +99,7 @@ def test_copies_dtypes_and_devices_work_as_those_of_any_module(options: dict[str
     assert all(parameter.is_meta and parameter.dtype == torch.float64 for parameter in meta.parameters())
     output, _ = meta.float()(x.to("meta"))
     assert (output.shape, output.device.type) == (expected[0].shape, "meta")
+    assert LSTM(3, 4, device="meta", precision="bf16")(x.to("meta"))[0].is_meta
     meta.to_empty(device="cpu").load_state_dict(lstm.state_dict())
     assert_equal(meta(x, state), expected, rtol=0, atol=0)
 
@@ -344,3 +345,10 @@ def test_scripting_compiles_torchs_layer_or_names_the_way() -> None:
         assert_equal(torch.jit.script(Model(dropped.to_torch()))(x), Model(dropped)(x))
         with pytest.raises(ConfigError, match=message):
             torch.jit.script(nn.Sequential(dropped))
+
+
+def test_the_layer_is_a_leaf_of_torch_fx_as_that_of_torch() -> None:
+    ours, theirs = (torch.fx.symbolic_trace(Model(layer)) for layer in twins(4, 6, **DEEP))
+    assert [node.target for node in ours.graph.nodes] == [node.target for node in theirs.graph.nodes]
+    x = torch.randn(5, 3, 4)
+    assert_equal(list(ours(x)), list(theirs(x)))

@@ -200,6 +200,9 @@ class LSTM(PretrainedMixin, nn.LSTM):
             DataError: if a length does not fit.
             Exception: torch's own, if a shape or a dtype does not fit.
         """
+        if isinstance(input, torch.fx.Proxy):  # while torch.fx traces, a leaf as all modules of torch.nn
+            tracer: Any = input.tracer
+            return tracer.create_proxy("call_module", tracer.path_of_module(self), (input, hx, lengths, rng, rows), {})
         if isinstance(input, PackedSequence) and lengths is not None:
             raise DataError("lengths must be None for a PackedSequence, which has its own; remove them")
         has_masks = rng is not None and self.training and self.dropout > 0.0 and self.num_layers > 1  # between layers

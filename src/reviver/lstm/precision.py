@@ -18,6 +18,8 @@ def round_to_bf16(x: Tensor) -> Tensor:
 
 def bf16_linear(x: Tensor, W: Tensor) -> Tensor:
     """Return `round_to_bf16(x) @ round_to_bf16(W).T`, [B, H]; the backward pass rounds the operands of its matmuls, too."""
+    if torch.compiler.is_exporting():  # `scan` refuses functions with a `jvp`
+        return _BF16MatMul.forward(x, W.T)
     return cast("Tensor", _BF16MatMul.apply(x, W.T))
 
 
@@ -28,7 +30,8 @@ class _BF16MatMul(torch.autograd.Function):
 
     @staticmethod
     def forward(a: Tensor, b: Tensor) -> Tensor:
-        with torch.autocast(a.device.type, enabled=False):  # it would round the sums, too
+        kind = "cpu" if a.is_meta else a.device.type  # meta knows no autocast
+        with torch.autocast(kind, enabled=False):  # it would round the sums, too
             return round_to_bf16(a) @ round_to_bf16(b)
 
     @staticmethod
