@@ -97,12 +97,12 @@ def test_a_folder_of_idx_files(tmp_path: Path) -> None:
     assert (data.labels.tolist(), data.name) == ([0, 1, 2, 3, 4], tmp_path.name)
     with pytest.raises(DataError, match="has no test images to compare with; put t10k-images-idx3-ubyte into it"):
         load_test_images(str(tmp_path), 9)
-    (tmp_path / "t10k-images-idx3-ubyte").write_bytes(idx_bytes(images[:4]))
-    (tmp_path / "train-images-idx3-ubyte").write_bytes(idx_bytes(images[:3]))
+    (tmp_path / "emnist-test-images-idx3-ubyte").write_bytes(idx_bytes(images[:4]))
+    (tmp_path / "emnist-train-images-idx3-ubyte").write_bytes(idx_bytes(images[:3]))
     train, test = load_images(str(tmp_path), 9), load_test_images(str(tmp_path), 9)
     assert (len(train.images), train.labels, len(test.images)) == (3, None, 4), "labels are optional"
-    (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx_bytes(labels[:4]))
-    with pytest.raises(DataError, match="train-labels-idx1-ubyte: it has 4 labels for 3 images; replace the file"):
+    (tmp_path / "emnist-train-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx_bytes(labels[:4])))
+    with pytest.raises(DataError, match=r"train-labels-idx1-ubyte\.gz: it has 4 labels for 3 images; replace the file"):
         load_images(str(tmp_path), 9)
 
 

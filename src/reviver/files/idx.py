@@ -40,8 +40,10 @@ def read_idx_images(path: Path) -> tuple[Tensor, Tensor | None]:
 
 
 def labels_path(path: Path) -> Path:
-    """Return the path of the labels that belong to an IDX file of images: both lie in the same folder."""
-    return path.with_name(path.name.replace("images", "labels").replace("idx3", "idx1"))
+    """Return the path of the labels of an IDX file of images: both lie in the same folder, perhaps one of them compressed."""
+    labels = path.with_name(path.name.replace("images", "labels").replace("idx3", "idx1"))
+    other = labels.with_suffix("") if labels.suffix == ".gz" else labels.with_name(f"{labels.name}.gz")
+    return other if other.exists() and not labels.exists() else labels
 
 
 def read_idx(path: Path, magic: int) -> Tensor:

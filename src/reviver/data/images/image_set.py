@@ -197,12 +197,12 @@ def _map_packed(path: Path, image_size: int, split: str) -> ImageSet:
 
 
 def _find_idx(folder: Path, size: int, split: str) -> ImageSource | None:
-    """Return the IDX images of a folder, or None if it has none; files of any name count as training images."""
+    """Return the IDX images of a folder, or None if it has none; without a `train` in a name, any are training images."""
     paths = sorted(folder.glob("*images*idx3-ubyte*"))
     if not paths:
         return None
-    prefix = "train" if split == "train" else "t10k"
-    found = [path for path in paths if path.name.startswith(prefix)]
+    words = ("train",) if split == "train" else ("t10k", "test")  # those of EMNIST have its name before
+    found = [path for path in paths if any(word in path.name for word in words)]
     if not found and split == "test":
         raise DataError(f"data: {folder} has no test images to compare with; put t10k-images-idx3-ubyte into it")
     images, labels = read_idx_images((found or paths)[0])
@@ -245,7 +245,8 @@ def _check_labels(path: Path, name: str, found: np.ndarray[Any, Any], count: int
     is_integers = found.shape == (count,) and found.dtype.kind in "iu"
     if not is_integers or (count and not 0 <= int(found.min()) <= int(found.max()) <= MAX_LABEL):
         problem = f"its {name} must be {count} integers from 0 to {MAX_LABEL}, one per image"
-        raise damaged_data_file(path, f"{problem}, got {found.dtype} of shape {list(found.shape)}", remedy)
+        values = f" from {found.min()} to {found.max()}" if is_integers else ""
+        raise damaged_data_file(path, f"{problem}, got {found.dtype} of shape {list(found.shape)}{values}", remedy)
 
 
 def _arrange_channels(path: Path, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
