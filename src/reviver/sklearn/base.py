@@ -73,8 +73,7 @@ class SequenceEstimator(Parameters, BaseEstimator):  # type: ignore[misc]
         try:
             yield
         except BaseException:
-            vars(self).clear()
-            vars(self).update(before)
+            self.__dict__ = before
             raise
 
     def _checked(self) -> Parameters:

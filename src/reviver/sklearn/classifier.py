@@ -102,10 +102,8 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[mi
             except TypeError as error:  # they cannot be sorted
                 raise ValueError(f"y must have labels of one type, none of them missing ({one_line(error)})") from error
             if len(self.classes_) < 2:
-                problem = (
-                    f"needs samples of at least 2 classes in y, got one class: {short_repr(self.classes_[0].item())}"
-                )
-                raise ValueError(f"{type(self).__name__} {problem}")
+                problem = "needs samples of at least 2 classes in y, got one class"
+                raise ValueError(f"{type(self).__name__} {problem}: {short_repr(self.classes_[0].item())}")
             if self.class_weight is not None:
                 weights = weights * self._class_weights(labels)[indices]
             self._fit_network(data, indices.astype(np.int64), weights, parameters, len(self.classes_))
