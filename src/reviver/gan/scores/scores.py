@@ -165,8 +165,8 @@ def score_images(images: Tensor, reference: Reference, class_labels: Tensor | No
 
 
 def fid_ratio(samples: Comparison, real_baseline: Comparison) -> float | None:
-    """Return FID as a multiple of the real-data baseline; None if that is 0, as if the test images are training images."""
-    return samples.fid / real_baseline.fid if real_baseline.fid > 0 else None
+    """Return FID as a multiple of the real-data baseline; None if that is 0 or rounding, as if test images are for training."""
+    return samples.fid / real_baseline.fid if real_baseline.fid > metrics.GRID**2 else None
 
 
 def is_collapsed(samples: Comparison, real_baseline: Comparison) -> bool:
