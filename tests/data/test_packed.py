@@ -148,6 +148,9 @@ def test_packed_sequences_are_those_of_the_file(
     assert capsys.readouterr().err.startswith("packing ta\x7fble.csv: 0/1 MB ")
     assert json.loads((out / "packed.json").read_text())["name"] == "ta?ble.csv"
     assert np.load(out / "sequences.npy").tolist() == [[1], [2], [3]]
+    np.save(tmp_path / "images.npy", np.zeros((2, 8, 8), np.uint8))
+    assert main(f"data pack {tmp_path}/images.npy --image-size 8 --out {tmp_path}/images".split()) == 0
+    assert f"reviver gan train --image-size 8 --data {tmp_path}/images" in capsys.readouterr().out
 
 
 # Order

@@ -126,15 +126,13 @@ def test_settings_weigh_the_penalties_alpha_is_uniform_for_each_image_and_labels
 
 
 def test_with_packing_the_penalties_are_those_of_a_discriminator_of_the_packed_images() -> None:
-    torch.manual_seed(0)
     packed, plain = Discriminator((2, 4, 4), packing=3), Discriminator((6, 4, 4))
     plain.load_state_dict(packed.state_dict())
     real, fake = torch.randn(2, 6, 2, 4, 4)
     for settings in ({"r1": 0.3}, {"gradient_penalty": 10.0}):
-        found, expected = (
-            discriminator_penalty(GANConfig(**settings), D, x, y, rng=torch.Generator().manual_seed(5))
-            for D, x, y in ((packed, real, fake), (plain, real.view(2, 6, 4, 4), fake.view(2, 6, 4, 4)))
-        )
+        config, rngs = GANConfig(**settings), [torch.Generator().manual_seed(5) for _ in range(2)]
+        found = discriminator_penalty(config, packed, real, fake, rng=rngs[0])
+        expected = discriminator_penalty(config, plain, real.view(2, 6, 4, 4), fake.view(2, 6, 4, 4), rng=rngs[1])
         torch.testing.assert_close(found, expected)
 
 

@@ -1,5 +1,6 @@
 """`reviver data`: pack data, so that training maps it instead of loading it."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -50,8 +51,10 @@ def pack(
     if kind == "images":
         from reviver.data.images.pack import pack_images
 
-        shapes = pack_images(source, Path(out), image_size or 28, progress=not common.quiet)
+        size = image_size or 28
+        shapes = pack_images(source, Path(out), size, progress=not common.quiet)
         text = f"{shapes['images'][0]} images of {list(shapes['images'][1:])}"
+        train = f"gan train --image-size {size}"
     else:
         from reviver.data.sequences.examples import pack_sequences
 
@@ -59,8 +62,8 @@ def pack(
         shapes = pack_sequences(Path(source), Path(out), progress=not common.quiet, **given)
         steps, channels = shapes["sequences"]
         text = f"{shapes['labels'][0]} sequences of {steps} steps in all, {channels} numbers each"
-    train = "gan train" if kind == "images" else "lstm train"
-    lines = [f"{out}: {text}", f"  train on it with reviver {train} --data {out}"]
+        train = "lstm train"
+    lines = [f"{out}: {text}", f"  train on it with reviver {train} --data {shlex.quote(out)}"]
     common.show({"out": out, "kind": kind, "shapes": shapes}, *lines)
 
 

@@ -315,7 +315,7 @@ def train_extractor(
     from reviver.data.images import image_set
     from reviver.figures import check_writable
     from reviver.gan.scores import train_classifier
-    from reviver.gan.scores.digit_classifier import IMAGE_SHAPE, MIN_SIZE
+    from reviver.gan.scores.digit_classifier import MIN_SIZE
     from reviver.runs.progress import ProgressBar
 
     path = Path(out)
@@ -335,8 +335,8 @@ def train_extractor(
     sha256 = train_classifier.save_classifier(classifier, path)
     text = f"{out}: classifies {percent(fraction)}% of {len(test_images.images)} test images correctly, sha256 {sha256}"
     common.show({"out": out, "test_accuracy": fraction, "sha256": sha256}, text)
-    size = "" if image_size == IMAGE_SHAPE[1] else f" --image-size {image_size}"
-    common.suggest(f"reviver gan train --data {shlex.quote(data)}{size} --extractor {shlex.quote(out)}")
+    files = f"--data {shlex.quote(data)} --extractor {shlex.quote(out)}"
+    common.suggest(f"reviver gan train --image-size {image_size} {files}")
 
 
 def _find_extractor(run: "GANRun", given: str | None) -> tuple[str | None, str | None]:

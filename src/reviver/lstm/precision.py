@@ -30,8 +30,7 @@ class _BF16MatMul(torch.autograd.Function):
 
     @staticmethod
     def forward(a: Tensor, b: Tensor) -> Tensor:
-        kind = "cpu" if a.is_meta else a.device.type  # meta knows no autocast
-        with torch.autocast(kind, enabled=False):  # it would round the sums, too
+        with torch.autocast("cpu" if a.is_meta else a.device.type, enabled=False):  # it would round the sums, too
             return round_to_bf16(a) @ round_to_bf16(b)
 
     @staticmethod
