@@ -116,8 +116,9 @@ def test_a_folder_of_idx_files(tmp_path: Path) -> None:
 def test_a_folder_of_images_of_any_kind_at_any_depth(kind: str, mode: str, channels: int, tmp_path: Path) -> None:
     images = noise(3, 16, 16)
     (tmp_path / "a" / "b").mkdir(parents=True)
-    (tmp_path / "notes.txt").write_text("no image")
     (tmp_path / "folder.png").mkdir()
+    for name in ("notes.txt", "a/._1.png"):
+        (tmp_path / name).write_text("no image")
     for name, image in zip((f"a/b/1.{kind}", f"y.{kind.lower()}", f"z.{kind.lower()}"), images, strict=True):
         Image.fromarray(image).convert(mode).save(tmp_path / name, format=kind)
     data = load_images(str(tmp_path), 16)

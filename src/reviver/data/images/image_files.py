@@ -127,7 +127,9 @@ def _has_splits(folder: Path) -> bool:
 
 
 def _find_images(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+    """Return the images in a folder, without hidden files and folders, such as those of macOS and Jupyter."""
+    paths = [path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
+    return sorted(path for path in paths if not any(part[0] == "." for part in path.relative_to(folder).parts))
 
 
 def _class_names(paths: Sequence[Path], root: Path) -> list[str]:
