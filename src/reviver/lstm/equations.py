@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from reviver.lstm.cell import LSTMState, StackedWeights, lstm_step
+from reviver.lstm.cell import LSTMGates, LSTMState, StackedWeights, lstm_step
 from reviver.lstm.dropout import apply_dropout, hidden_masks
 from reviver.lstm.precision import bf16_linear
 from reviver.settings.lstm_network import LSTMOptions
@@ -22,6 +22,7 @@ def unroll(
     reverse: bool,
     options: LSTMOptions,
     seed: Tensor | None,
+    trace: list[tuple[LSTMGates, LSTMState]] | None = None,
 ) -> tuple[Tensor, LSTMState]:
     """Run a cell over a sequence, step by step.
 
@@ -34,6 +35,7 @@ def unroll(
         reverse: run from the last step to the first.
         options: dropout of the hidden state, and precision.
         seed: seed of the dropout masks in training, [] int64; None in eval mode.
+        trace: list to which the gates and the state of each step are added, in the order in which the cell runs.
 
     Returns:
         The hidden state after each step, [T, B, P] in the order of x, and the state after the last step.
@@ -47,9 +49,11 @@ def unroll(
     by_gate = None if is_exporting else weights.by_gate()  # `scan` refuses several views of a tensor from outside
 
     def step(before: LSTMState, x_t: Tensor, mask: Tensor | None, t: Tensor | int) -> tuple[LSTMState, Tensor]:
-        new, _ = lstm_step(x_t, before, by_gate or weights.by_gate(), linear)
+        new, gates = lstm_step(x_t, before, by_gate or weights.by_gate(), linear)
         if mask is not None:
             new = LSTMState(apply_dropout(new.h, before.h, mask, options.hidden_dropout_kind), new.c)
+        if trace is not None:
+            trace.append((gates, new))
         if lengths is None:
             return new, new.h
         active = (t < lengths).unsqueeze(1)  # [B, 1]
@@ -70,6 +74,7 @@ def unroll(
         (h, c), output = scan(combine, (state.h.clone(), state.c.clone()), inputs, reverse=reverse)
         return output, LSTMState(h, c)
     outputs = [state.h] * len(x)
+    x_t = x.unbind()  # T times [B, I]; the gradient of x[t] would be as large as x
     for t in reversed(range(len(x))) if reverse else range(len(x)):
-        state, outputs[t] = step(state, x[t], None if masks is None else masks[t], t)
+        state, outputs[t] = step(state, x_t[t], None if masks is None else masks[t], t)
     return torch.stack(outputs), state

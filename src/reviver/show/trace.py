@@ -12,13 +12,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from reviver.errors import ConfigError, DataError
-from reviver.lstm.cell import LSTMState, LSTMWeights, lstm_step
+from reviver.lstm.cell import LSTMGates, LSTMState
 from reviver.lstm.classifier import LSTMClassifier
-from reviver.lstm.dropout import apply_dropout, hidden_masks
+from reviver.lstm.equations import unroll
 from reviver.lstm.layer import LSTM
-from reviver.lstm.precision import bf16_linear
 from reviver.settings.lstm import LSTMConfig
-from reviver.settings.lstm_network import LSTMOptions
 from reviver.settings.validation import check
 from reviver.train.lstm.evaluation import encode_input
 
@@ -88,17 +86,20 @@ def trace(network: LSTMClassifier, x: Tensor, targets: Tensor) -> ClassifierTrac
     layers: list[list[LSTMTrace]] = []
     with torch.enable_grad():
         for layer in range(lstm.num_layers):
-            layers += [
-                _trace_cell(lstm.gate_weights(layer, reverse), inputs, start, reverse=reverse, options=lstm.options)
-                for reverse in (False, True)[: lstm.num_directions]
-            ]
-            outputs = [torch.stack([step.h for step in steps]) for steps in layers[-lstm.num_directions :]]
+            outputs, final_h = [], []
+            for reverse in (False, True)[: lstm.num_directions]:
+                steps: list[tuple[LSTMGates, LSTMState]] = []
+                w, options = lstm.stacked_weights(layer, reverse), lstm.options
+                output, end = unroll(w, inputs, start, None, reverse=reverse, options=options, seed=None, trace=steps)
+                cell = [LSTMTrace(*gates, c=state.c, h=state.h) for gates, state in steps]
+                layers.append(cell[::-1] if reverse else cell)
+                outputs.append(output)
+                final_h.append(end.h)
             inputs = torch.cat(outputs, dim=-1)  # [T, B, D·H]
-        final_h = [outputs[0][-1], *(output[0] for output in outputs[1:])]  # backward ends at the first step
         logits = network.output(torch.cat(final_h, dim=-1))  # [B, C]
         loss = functional.cross_entropy(logits, targets, reduction="none")  # [B]
-        steps = list(chain.from_iterable(layers))
-        gradients = torch.autograd.grad(loss.sum(), [step.h for step in steps] + [step.c for step in steps])
+        cells = list(chain.from_iterable(layers))
+        gradients = torch.autograd.grad(loss.sum(), [step.h for step in cells] + [step.c for step in cells])
     # In float32 the square of a gradient below 1e-23 would underflow to 0.
     norms = torch.stack([gradient.cpu().double().norm(dim=-1) for gradient in gradients])  # [2·D·L·T, B]
     gradient_h, gradient_c = norms.view(2, len(layers), len(inputs), -1)  # [D·L, T, B] each
@@ -136,21 +137,6 @@ def trace_to_json(trace: ClassifierTrace) -> dict[str, Any]:
     probabilities = trace.probabilities[:, 0]
     digit = int(probabilities[-1].argmax())
     return {"digit": digit, "loss": trace.loss[0].item(), "probabilities": probabilities.tolist(), "layers": layers}
-
-
-def _trace_cell(w: LSTMWeights, x: Tensor, state: LSTMState, *, reverse: bool, options: LSTMOptions) -> list[LSTMTrace]:
-    """Compute what `equations.unroll` does in eval mode; return every step in the order of x [T, B, I]."""
-    masks = hidden_masks(x, state.h.shape[1], options, None)  # [T, B, P] or None
-    linear = bf16_linear if options.precision == "bf16" else functional.linear
-    steps: list[LSTMTrace] = []
-    x_t = x.unbind()  # T times [B, I]; the gradient of x[t] would be as large as x
-    for t in reversed(range(len(x))) if reverse else range(len(x)):
-        new, gates = lstm_step(x_t[t], state, w, linear)
-        if masks is not None:
-            new = LSTMState(apply_dropout(new.h, state.h, masks[t], options.hidden_dropout_kind), new.c)
-        state = new
-        steps.append(LSTMTrace(gates.i, gates.f, gates.g, gates.o, state.c, state.h))
-    return steps[::-1] if reverse else steps
 
 
 @torch.no_grad()
