@@ -5,6 +5,7 @@ teaching kit, and `site`: the documentation with the explorer, the report and th
 """
 
 import argparse
+import html
 import re
 import shutil
 import subprocess
@@ -13,7 +14,6 @@ import tempfile
 import venv
 from pathlib import Path
 
-from reviver.explorer.build import link_tutorials
 from reviver.version import __version__
 from tools.teaching import write_kit
 from tools.wheel import build
@@ -44,6 +44,13 @@ def check_distributions(folder: Path) -> None:
         subprocess.run([*pip, "--requirement", ROOT / "requirements-torch.lock"], check=True)
         subprocess.run([*pip, "--find-links", folder, f"reviver-nn=={__version__}"], check=True)
         subprocess.run([python, "-c", TRIAL], check=True, cwd=name)
+
+
+def link_tutorials(page: str, folder: str) -> str:
+    """Return an explorer whose panels link to what explains them in the tutorials, which stand in `folder` beside it."""
+    before, found, after = page.partition('<meta name="tutorials" content="')
+    assert found, "the page has no place for the folder of the tutorials"
+    return before + found + html.escape(folder) + after
 
 
 def write_site(report: Path, kit: Path, site: Path) -> None:

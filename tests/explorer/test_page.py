@@ -30,7 +30,7 @@ from reviver.data.images.image_set import from_pixels
 from reviver.errors import ConfigError, RunFolderError
 from reviver.explorer import build, gan_images, manifest
 from reviver.explorer.blocks import Blocks, encode_f16, encode_f32, encode_u8
-from reviver.explorer.build import build_page, explorer_page, name_runs
+from reviver.explorer.build import build_page, name_runs
 from reviver.explorer.gan_latents import principal_directions
 from reviver.explorer.networks import evaluate, fold
 from reviver.gan.interpolation import CONFIDENCE
@@ -103,6 +103,7 @@ def test_the_types_of_the_scripts_have_the_keys_of_the_manifest() -> None:
             types[name[1]] = re.findall(r"@property \{(?:[^{}]|\{[^{}]*\})*\}\s*\[?(\w+)", comment)
     inline = {"LogitContext"}  # written as a type of a property
     parts = {part.__name__: part.model_fields for part in manifest.Part.__subclasses__() if part.__name__ not in inline}
+    parts["Fact"] = manifest.Item.__dataclass_fields__
     assert set(types) == {*parts, "Lesson"}
     for name, fields in parts.items():
         assert types[name] == [to_camel(field) for field in fields], name
@@ -154,7 +155,7 @@ def test_folded_networks_are_the_networks() -> None:
 
 
 def test_a_conditional_run_with_every_option(shapes: Path) -> None:
-    content = read_page(explorer_page([load(shapes)]))
+    content = read_page(build_page([load(shapes)]).html)
     (gan,) = content.manifest["gans"]
     blocks = [gan[network]["weights"] for network in ("generator", "discriminator", "classifier")]
     blocks += [gan["snapshots"]["data"], gan["latents"], gan["training"], gan["test"]]
@@ -224,7 +225,7 @@ def test_images_change_most_along_the_principal_directions() -> None:
 
 
 def test_images_that_are_missing_changed_or_confidential(color: Path, tmp_path: Path) -> None:
-    here = only_gan(explorer_page([load(color)]))
+    here = only_gan(build_page([load(color)]).html)
     assert (here["labelNames"], here["test"], here["classifier"]) == (None, None, None)
     assert here["logits"]["realSource"] == "training images"
     assert len(here["logits"]["real"]) == 41
@@ -232,7 +233,7 @@ def test_images_that_are_missing_changed_or_confidential(color: Path, tmp_path: 
     edit_json(run / "run.json", config={"data": str(tmp_path / "color.npz")})
     np.savez(tmp_path / "color.npz", images=np.zeros((41, 12, 12, 3), dtype=np.uint8))
     for note in ("they have changed since the training", "they are not on this machine, or cannot be read"):
-        gan = only_gan(explorer_page([load(run)]))
+        gan = only_gan(build_page([load(run)]).html)
         assert (gan["training"], gan["test"]) == (None, None)
         assert gan["logits"] == {"real": [], "fake": here["logits"]["fake"], "realSource": ""}
         shown = fact(gan["facts"]["run"], "training images in this page")
@@ -249,7 +250,7 @@ def test_what_a_run_names_is_not_downloaded(digits: Path, tmp_path: Path, monkey
     monkeypatch.setattr("reviver.data.images.named._download", lambda *arguments: pytest.fail("it downloads"))
     run = shutil.copytree(digits, tmp_path / "digits")
     edit_json(run / "run.json", config={"data": "fashion-mnist"}, data={"name": "fashion-mnist"})
-    gan = only_gan(explorer_page([load(run)]))
+    gan = only_gan(build_page([load(run)]).html)
     assert gan["training"] is gan["classifier"] is None  # that of digits does not know shoes
 
 
@@ -263,9 +264,9 @@ def test_hostile_names_are_text_and_the_policy_allows_only_the_scripts_of_the_pa
     run = shutil.copytree(color, tmp_path / HOSTILE)
     command = "reviver gan train --data /home/ada/photos --out=/srv/ada/run"
     edit_json(run / "run.json", command=command, data={"name": HOSTILE}, error=HOSTILE)
-    page = explorer_page([load(run)])
+    page = build_page([load(run)]).html
     gan = only_gan(page)
-    assert gan["name"] == gan["dataName"] == gan["runArgument"] == HOSTILE
+    assert gan["name"] == gan["facts"]["run"][0]["value"] == gan["runArgument"] == HOSTILE
     assert gan["facts"]["command"] == "reviver gan train --data photos --out=run"  # no private folders
     title = f"<title>{html.escape(f'Explorer of {HOSTILE}')}</title>"
     assert page.count("alert(1)") == page.count(title) == 1
@@ -288,7 +289,7 @@ def test_the_command_gives_the_same_page_from_another_folder_and_process(
     shapes: Path, color: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(shapes.parent)
-    expected = explorer_page([load("shapes"), load(color.parent / "rnn")])
+    expected = build_page([load("shapes"), load(color.parent / "rnn")]).html
     command = [sys.executable, "-m", "reviver", "explore", str(shapes), str(color.parent / "rnn"), "--out", "a/b.html"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo"}
     done = subprocess.run([*command, "--json"], check=True, capture_output=True, env=environment, cwd=tmp_path)
@@ -307,7 +308,7 @@ def test_runs_that_are_given_twice_still_train_or_cannot_be_shown(
     edit_json(path / "run.json", status="running")
     run = load_run(path)
     with RunFolder.open(path).locked(), pytest.raises(RunFolderError, match="color: is still training; wait until it"):
-        explorer_page([run])
+        build_page([run])
     page = build_page([load(color), load(color / ".." / "color"), run], num_training=0)
     assert "was given twice; the page has it once" in caplog.text
     assert "was killed while it trained; the page shows update 12" in caplog.text
@@ -315,27 +316,27 @@ def test_runs_that_are_given_twice_still_train_or_cannot_be_shown(
     assert "gan-0-training" not in page.block_sizes
     monkeypatch.setattr(build, "MAX_BYTES", len(page.html) - 1)
     with pytest.raises(ConfigError, match=r"^the page would have about \d MB, .*; give fewer runs, or --training-im"):
-        explorer_page([load(color), run], num_training=0)
+        build_page([load(color), run], num_training=0)
     monkeypatch.setattr(build, "MAX_BYTES", 1000)
     with pytest.raises(ConfigError, match=r"color: its networks are so large that the page would have about \d MB"):
-        explorer_page([run])
+        build_page([run])
     monkeypatch.undo()
     run.generator.state_dict()["layers.0.weight"][0, 0] = math.nan
     with pytest.raises(RunFolderError, match="color: has weights that are not finite, so there is nothing to show"):
-        explorer_page([run])
+        build_page([run])
 
 
 def test_a_notebook_shows_the_page_in_a_sandboxed_frame(color: Path, tmp_path: Path) -> None:
     run = shutil.copytree(color.parent / "rnn", tmp_path / 'a "quoted" <run>')
-    page = reviver.explore([run, load(color)], training_images=0, height=500)
-    assert page.html == explorer_page([load(run), load(color)], num_training=0)
+    page = reviver.explore([run, load(color), run], training_images=0, height=500)
+    assert page.html == build_page([load(run), load(color)], num_training=0).html
     frame = page._repr_html_()
     assert frame.startswith(
-        '<iframe sandbox="allow-scripts allow-downloads" title="Explorer of a &quot;quoted&quot; &lt;'
+        '<iframe sandbox="allow-scripts allow-downloads" title="Explorer of color, a &quot;quoted&quot; &lt;'
     )
     assert 'height="500"' in frame
     assert f'srcdoc="{html.escape(page.html)}"></iframe>' in frame
-    assert repr(page) == f'<Explorer of a "quoted" <run>, color, {len(page.html) / 1e6:.1f} MB>'
+    assert repr(page) == f'<Explorer of color, a "quoted" <run>, {len(page.html) / 1e6:.1f} MB>'
     page.save(tmp_path / "new" / "page.html")
     assert (tmp_path / "new" / "page.html").read_text(encoding="utf-8") == page.html
     with pytest.raises(RunFolderError, match="cannot be written"):

@@ -8,9 +8,9 @@ from typing import Any
 
 from playwright.sync_api import Page, expect
 
-from reviver.explorer.build import link_tutorials
 from tests.explorer.browser import PHONE, Show, check_accessible, check_fits, current, wait_for_panel, wait_for_start
 from tests.explorer.edits import edit_manifest, read_page
+from tools.release import link_tutorials
 
 WEB = Path(__file__).parents[2] / "web"
 PANELS = ("latent", "map", "training", "draw", "discriminator", "lstm", "facts", "lesson")

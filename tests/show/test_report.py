@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
-from types import MappingProxyType
+from types import MappingProxyType, SimpleNamespace
 from typing import Any, NamedTuple
 from xml.etree import ElementTree as ET
 
@@ -204,7 +204,7 @@ def test_what_cannot_be_explored_or_compiled_is_left_out(built: Built, tmp_path:
     def fail(_: object) -> str:
         raise DataError("data: gone does not exist; give it back")
 
-    monkeypatch.setattr(build, "explorer_page", fail)
+    monkeypatch.setattr(build, "build_page", fail)
     stale = tmp_path / "explorer.html"
     stale.write_text("of other runs")
     assert build.try_explorer(stale, [built.gan.run]) is None
@@ -242,7 +242,8 @@ def test_rebuilding_gives_the_same_bytes(built: Built, monkeypatch: pytest.Monke
     """Of the explorer and of figures in other formats, their own tests show the same."""
     paths = [path for path in built.out.rglob("*") if path.suffix in (".html", ".json", ".pdf", ".svg")]
     before = {path: path.read_bytes() for path in paths}
-    monkeypatch.setattr(build, "explorer_page", lambda _: before[built.out / "explorer.html"].decode())
+    page = before[built.out / "explorer.html"].decode()
+    monkeypatch.setattr(build, "build_page", lambda _: SimpleNamespace(html=page))
     monkeypatch.setattr(build, "FORMATS", ("pdf",))
     again = build_report(built.out, [run.folder.path for run in built.lstm.runs], built.gan.run.folder.path)
     assert again == built.files

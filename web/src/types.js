@@ -142,7 +142,6 @@
  *   256 classes)
  * @property {TensorBlock | null} test `images` u8 [N, C, H, W] and, with labels, `labels` u8 [N]: real images to draw after
  * @property {string[] | null} labelNames names of the labels of `training` and `test`
- * @property {string} dataName
  * @property {Columns} metrics
  * @property {Columns} scores
  * @property {Facts} facts
@@ -153,9 +152,6 @@
  * of a vanilla RNN `W`, `U`, `b`, `W_out`, `b_out`.
  * @typedef {object} LstmStage
  * @property {string} label such as "epoch 1"
- * @property {number} epoch
- * @property {number} step
- * @property {number | null} validationAccuracy
  * @property {TensorBlock} weights
  */
 
@@ -176,7 +172,6 @@
  * @property {"lstm" | "rnn"} cell
  * @property {string} task
  * @property {"class" | "class at every step" | "number"} target
- * @property {string} inputText meaning of the input
  * @property {"symbols" | "numbers"} inputKind
  * @property {"scalar" | "onehot"} encoding of symbols
  * @property {string[] | null} symbolNames of the symbols
@@ -195,7 +190,6 @@
  * @property {{mean: number[], scale: number[]} | null} standardization per channel
  * @property {LstmStage[]} stages first, middle and last, or fewer
  * @property {Example[]} examples
- * @property {string} examplesText origin of the examples, such as "fresh sequences", or why there are none
  * @property {Columns} metrics
  * @property {Facts} facts
  */

@@ -43,11 +43,6 @@ class Blocks:
         assert name not in self.texts, f"block {name} is there already"
         self.texts[name] = base64.b64encode(deflate(data)).decode("ascii")
 
-    @property
-    def sizes(self) -> dict[str, int]:
-        """Bytes that each block takes in the page, by name."""
-        return {name: len(text) for name, text in self.texts.items()}
-
     def add_tensors(self, name: str, tensors: Mapping[str, Encoded]) -> TensorBlock:
         """Add a block with tensors, and return where they are."""
         data, specs = bytearray(), {}

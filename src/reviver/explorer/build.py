@@ -13,9 +13,9 @@ from reviver.explorer.blocks import Blocks
 from reviver.explorer.gan import collect_gan
 from reviver.explorer.lstm import collect_lstm
 from reviver.explorer.manifest import GanContent, LstmContent, Manifest, RunName
-from reviver.files.atomic import atomic_write
+from reviver.files.atomic import write_text
 from reviver.train.gan.run import GANRun
-from reviver.train.lstm.run import LSTMRun
+from reviver.train.summary import Run
 from reviver.version import __version__
 
 MAX_BYTES = 64 << 20
@@ -30,14 +30,13 @@ TITLE, DATA = "<!--title-->", "<!--data-->"
 MANIFEST = "manifest"
 """Id of the data block with the manifest."""
 
-Run = LSTMRun | GANRun
-
 _log = logging.getLogger(__name__)
 
 
 class Page(NamedTuple):
-    """The explorer of some runs: its HTML, and the bytes in it of each data block, by id."""
+    """The explorer of some runs: its title, its HTML, and the bytes in it of each data block, by id."""
 
+    title: str
     html: str
     block_sizes: Mapping[str, int]
 
@@ -82,21 +81,15 @@ def build_page(runs: Sequence[Run], *, num_training: int | None = None, with_dat
             lstms.append(collect_lstm(run, blocks, f"lstm-{len(lstms)}", name=name, with_data=with_data))
     names = ", ".join([*(gan.name for gan in gans), *(lstm.name for lstm in lstms)])
     manifest = Manifest(version=__version__, title=f"Explorer of {names}", gans=gans, lstms=lstms)
-    page = Page(render_page(manifest, blocks), blocks.sizes)
+    page = Page(manifest.title, render_page(manifest, blocks), {id_: len(text) for id_, text in blocks.texts.items()})
     _check_size(len(page.html), "the page", "give fewer runs, or --training-images 0")
     return page
-
-
-def explorer_page(runs: Sequence[Run], *, num_training: int | None = None, with_data: bool = True) -> str:
-    """Return the explorer of some runs as one HTML page, see `build_page`."""
-    return build_page(runs, num_training=num_training, with_data=with_data).html
 
 
 def write_explorer(runs: Sequence[Run], out: Path, *, num_training: int | None = None, with_data: bool = True) -> Page:
     """Write the explorer of some runs to `out`, see `build_page`."""
     page = build_page(runs, num_training=num_training, with_data=with_data)
-    with atomic_write(out) as temporary:
-        temporary.write_text(page.html, encoding="utf-8", newline="")
+    write_text(out, page.html)
     return page
 
 
@@ -114,13 +107,6 @@ def render_page(manifest: Manifest, blocks: Blocks) -> str:
         assert found, f"the template has no {place}"
         page = before + content + after
     return page
-
-
-def link_tutorials(page: str, folder: str) -> str:
-    """Return a page whose panels link to what explains them in the tutorials, which stand in `folder` beside it."""
-    before, found, after = page.partition('<meta name="tutorials" content="')
-    assert found, "the page has no place for the folder of the tutorials"
-    return before + found + html.escape(folder) + after
 
 
 def name_runs(paths: Sequence[Path]) -> list[RunName]:

@@ -7,7 +7,8 @@ from reviver.data.describe import GOALS, MNIST_TASKS, SequenceData
 from reviver.data.images.image_set import ImageSet
 from reviver.data.images.named import DATA_SETS
 from reviver.data.sequences.task import CustomTask
-from reviver.explorer.manifest import Fact, Facts, Rounding, ScoreRow
+from reviver.explorer.lstm_examples import Examples
+from reviver.explorer.manifest import Facts, Rounding, ScoreRow
 from reviver.train.gan import summary as gan_summary
 from reviver.train.gan.run import GANRun
 from reviver.train.lstm import summary as lstm_summary
@@ -25,7 +26,7 @@ SIGNIFICANT = 6
 """Digits of a number in a chart."""
 
 
-def lstm_facts(run: LSTMRun, data: SequenceData, rounding: Sequence[Rounding]) -> Facts:
+def lstm_facts(run: LSTMRun, data: SequenceData, examples: Examples, rounding: Sequence[Rounding]) -> Facts:
     """Return the facts about an LSTM run; `data` is what its network reads, `rounding` that of the embedded networks."""
     items = [Item("task", GOALS[data.task], data.task)]
     licenses = [_data_license("images", "mnist", "mnist")] if data.task in MNIST_TASKS else []
@@ -34,7 +35,7 @@ def lstm_facts(run: LSTMRun, data: SequenceData, rounding: Sequence[Rounding]) -
         size = f"{record.num_sequences:,} sequences of up to {record.max_length:,} steps"
         items.append(Item("data", record.name, size))
         licenses.append(Item("sequences", "not known to Reviver", record.name))
-    items += run_items(run)
+    items += [Item("examples in this page", str(len(examples.examples) or "none"), examples.text), *run_items(run)]
     items.append(Item("arithmetic of the page", "double precision", "from rounded weights, see the rounding"))
     if run.config.precision == "bf16":
         note = "The page does not round the operands of matrix products to bfloat16; this difference is part of the rounding."
@@ -70,18 +71,14 @@ def gan_facts(run: GANRun, rounding: Sequence[Rounding], training: ImageSet | No
 
 def _facts(run: Run, items: list[Item], scores: Scores, rounding: Sequence[Rounding], licenses: list[Item]) -> Facts:
     return Facts(
-        run=_as_facts(items),
-        config=_as_facts(setting_items(run.config)),
+        run=items,
+        config=setting_items(run.config),
         command=command_of(run),
         scores=[ScoreRow(name=row.name, value=row.value, real=row.real, noise=row.noise) for row in scores.items],
         scores_note=scores.note,
         rounding=rounding,
-        licenses=_as_facts([*PAGE_LICENSES, *licenses]),
+        licenses=[*PAGE_LICENSES, *licenses],
     )
-
-
-def _as_facts(items: Sequence[Item]) -> list[Fact]:
-    return [Fact(**item._asdict()) for item in items]
 
 
 def _data_license(label: str, source: str, name: str) -> Item:

@@ -16,7 +16,6 @@ from reviver.explorer.manifest import ClassifierSpec, GanContent, MlpSpec, RunNa
 from reviver.explorer.networks import FoldedLayer, embed, fold
 from reviver.gan.networks import NEGATIVE_SLOPE
 from reviver.gan.scores.digit_classifier import DigitClassifier
-from reviver.gan.scores.feature_extractor import FeatureExtractor
 from reviver.gan.scores.reference_stats import load_extractor
 from reviver.train.gan.run import GANRun
 
@@ -71,7 +70,6 @@ def collect_gan(
         training=embed_images(training, f"{id_}-training", blocks),
         test=embed_images(test, f"{id_}-test", blocks),
         label_names=images.label_names,
-        data_name=run.folder.record["data"]["name"],
         metrics=to_columns([record for record in run.metrics if record["step"] <= run.step]),
         scores=to_columns([record for record in run.scores if record["step"] <= run.step]),
         facts=gan_facts(run, rounding, training, images.problem),
@@ -89,7 +87,7 @@ def find_classifier(run: GANRun) -> DigitClassifier | None:
             return load_extractor(run.config.data, run.generator.image_shape, path, sha256).classifier
         except (ConfigError, DataError):
             pass
-    return FeatureExtractor.pinned().classifier if run.is_digits else None
+    return DigitClassifier.pinned() if run.is_digits else None
 
 
 def embed_mlp(blocks: Blocks, name: str, layers: Sequence[FoldedLayer]) -> tuple[MlpSpec, list[FoldedLayer]]:

@@ -20,7 +20,7 @@ from reviver.explorer.networks import compare
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.runs.rng import make_rng
 from reviver.train.lstm.run import LSTMRun
-from reviver.train.lstm.snapshots import LSTMSnapshot, read_snapshots
+from reviver.train.lstm.snapshots import read_snapshots
 from reviver.train.lstm.summary import find_metrics
 from reviver.train.lstm.training import Network
 
@@ -38,17 +38,15 @@ def collect_lstm(run: LSTMRun, blocks: Blocks, id_: str, *, name: RunName, with_
     config, network, task = run.config, run.network, run.task
     data = SequenceData.of_task(config, task)
     is_confidential = config.task == "custom" and not with_data
-    examples = Examples([], [], "none: the page was written without data") if is_confidential else collect_examples(run)
+    examples = Examples([], [], "the page was written without data") if is_confidential else collect_examples(run)
     size = NUM_RANDOM, RANDOM_STEPS, task.input_size  # of standard normal numbers, which standardized data resemble
     x = examples.x or list(torch.randn(size, generator=make_rng(config.seed, "rounding")))
     output = "predicted number" if task.target == "number" else "class probability"
     unit = f"{output}, of {'the examples' if examples.x else 'random numbers'}"
     stages, rounding = [], []
-    for index, (label, moment) in enumerate(choose_stages(run).items()):
-        tensors, rounded = round_weights(moment.network)
-        weights = blocks.add_tensors(f"{id_}-stage-{index}", tensors)
-        epoch, step, accuracy, trained = moment
-        stages.append(LstmStage(label=label, epoch=epoch, step=step, validation_accuracy=accuracy, weights=weights))
+    for index, (label, trained) in enumerate(choose_stages(run).items()):
+        tensors, rounded = round_weights(trained)
+        stages.append(LstmStage(label=label, weights=blocks.add_tensors(f"{id_}-stage-{index}", tensors)))
         exact, found = (outputs(network, x, task.target) for network in (trained, rounded))
         rounding.append(compare(label, unit, found, exact))
     return LstmContent(
@@ -57,7 +55,6 @@ def collect_lstm(run: LSTMRun, blocks: Blocks, id_: str, *, name: RunName, with_
         run_argument=name.argument,
         **{setting: getattr(config, setting) for setting in SETTINGS},
         target=task.target,
-        input_text=data.input_text,
         input_kind="symbols" if config.task in SYMBOLS else "numbers",
         symbol_names=SYMBOLS.get(config.task),
         input_size=task.input_size,
@@ -69,25 +66,22 @@ def collect_lstm(run: LSTMRun, blocks: Blocks, id_: str, *, name: RunName, with_
         standardization=data.standardization,
         stages=stages,
         examples=examples.examples,
-        examples_text=examples.text,
         metrics=to_columns(run.metrics),
-        facts=lstm_facts(run, data, rounding),
+        facts=lstm_facts(run, data, examples, rounding),
     )
 
 
-def choose_stages(run: LSTMRun) -> dict[str, LSTMSnapshot]:
-    """Return the first and the middle snapshot of a run, as far as it has any, and the trained network, by their names."""
+def choose_stages(run: LSTMRun) -> dict[str, Network]:
+    """Return the networks of the first and the middle snapshot of a run, if there are any, and the trained one, by name."""
     metrics = find_metrics(run)
-    is_measured = metrics is not None and metrics["step"] == run.step
     epoch = metrics["epoch"] if metrics else 0
-    accuracy = metrics["validation_accuracy"] if metrics and is_measured else None
     earlier = [snapshot for snapshot in read_snapshots(run) if snapshot.step < run.step]
     middle = min(earlier[1:], key=lambda snapshot: abs(snapshot.epoch - epoch / 2), default=None)
-    stages = {f"epoch {snapshot.epoch}": snapshot for snapshot in (*earlier[:1], middle) if snapshot}
-    name = f"epoch {epoch}" if is_measured else f"update {run.step:,}"
-    if is_measured and run.checkpoint == "best":
-        name += ", the best"
-    return {**stages, name: LSTMSnapshot(epoch, run.step, accuracy, run.network)}
+    stages = {f"epoch {snapshot.epoch}": snapshot.network for snapshot in (*earlier[:1], middle) if snapshot}
+    name = f"update {run.step:,}"
+    if metrics and metrics["step"] == run.step:
+        name = f"epoch {epoch}, the best" if run.checkpoint == "best" else f"epoch {epoch}"
+    return {**stages, name: run.network}
 
 
 def weights_by_name(network: Network) -> dict[str, Tensor]:
@@ -122,14 +116,3 @@ def outputs(network: Network, x: Sequence[Tensor], target: TargetKind) -> Tensor
         y = network(batch, every_step=target == "class at every step").double()
         found.append((y if target == "number" else y.softmax(-1)).flatten())
     return torch.cat(found)
-
-
-def cell_seed(seed: int, cell: int) -> Tensor:
-    """Return the seed of the dropout masks of a cell in the page, as `dropout_masks` takes it, int64, [].
-
-    The cells of a network, in the order of the state, have the seeds s, s + 1, s + 2, ... modulo 2⁶⁴.
-    `dropout_masks(cell_seed(s, 0), T, 1, H, p, kind)` is what the page shows of a single layer for the seed s. A vanilla
-    RNN has its masks in the page from the same function, though its training takes them from a generator.
-    """
-    bits = (seed + cell) % 2**64
-    return torch.tensor(bits - 2**64 if bits >= 2**63 else bits)

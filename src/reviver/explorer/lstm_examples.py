@@ -64,11 +64,11 @@ def collect_examples(run: LSTMRun) -> Examples:
         sequences, origin = run.task.evaluation(length, MAX_EXAMPLES)
     except (ConfigError, DataError):
         assert isinstance(run.task, CustomTask), "other tasks make their sequences"
-        return Examples([], [], f"none: {run.task.data.name} is missing, or has changed since the training")
+        return Examples([], [], f"{run.task.data.name} is missing, or has changed since the training")
     lengths = torch.full((len(sequences),), sequences.steps) if sequences.lengths is None else sequences.lengths
     chosen = choose(lengths, 1 if run.config.task in SYMBOLS else run.task.input_size)
     if not len(chosen):
-        return Examples([], [], f"none: all sequences of the {origin} are too long for the page")
+        return Examples([], [], f"all sequences of the {origin} are too long for the page")
     sequences, steps = sequences[chosen], lengths[chosen].tolist()
     values, x = raw_values(run, sequences), sequences.encode()
     targets = sequences.targets.tolist()

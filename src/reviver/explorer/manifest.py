@@ -12,9 +12,11 @@ from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
 from reviver.data.sequences.standardization import Standardization
+from reviver.train.summary import Item
 
 SCHEMA = 1
 
+Activation = Literal["leaky-relu", "relu", "tanh", "none"]
 Dtype = Literal["f16", "f32", "u8"]
 """Format of the numbers of a tensor, see `TensorSpec` in types.js."""
 Columns = Mapping[str, Sequence[float | None]]
@@ -58,7 +60,7 @@ class LayerSpec(Part):
 
     weight: str
     bias: str
-    activation: Literal["leaky-relu", "relu", "tanh", "none"]
+    activation: Activation
 
 
 class MlpSpec(Part):
@@ -96,14 +98,6 @@ class SnapshotsSpec(Part):
     moments: Sequence[SnapshotSpec]
 
 
-class Fact(Part):
-    """A fact about a run in words."""
-
-    label: str
-    value: str
-    note: str | None = None
-
-
 class ScoreRow(Part):
     """A score beside its baselines, as text."""
 
@@ -125,13 +119,13 @@ class Rounding(Part):
 class Facts(Part):
     """What there is to know about a run."""
 
-    run: Sequence[Fact]
-    config: Sequence[Fact]
+    run: Sequence[Item]
+    config: Sequence[Item]
     command: str
     scores: Sequence[ScoreRow]
     scores_note: str
     rounding: Sequence[Rounding]
-    licenses: Sequence[Fact]
+    licenses: Sequence[Item]
 
 
 class LogitContext(Part):
@@ -166,7 +160,6 @@ class GanContent(Part):
     training: TensorBlock | None
     test: TensorBlock | None
     label_names: Sequence[str] | None
-    data_name: str
     metrics: Columns
     scores: Columns
     facts: Facts
@@ -176,9 +169,6 @@ class LstmStage(Part):
     """Weights of an LSTM at one moment of the training."""
 
     label: str
-    epoch: int
-    step: int
-    validation_accuracy: float | None
     weights: TensorBlock
 
 
@@ -199,7 +189,6 @@ class LstmContent(Part):
     cell: Literal["lstm", "rnn"]
     task: str
     target: Literal["class", "class at every step", "number"]
-    input_text: str
     input_kind: Literal["symbols", "numbers"]
     encoding: Literal["scalar", "onehot"]
     symbol_names: Sequence[str] | None
@@ -218,7 +207,6 @@ class LstmContent(Part):
     standardization: Standardization | None
     stages: Sequence[LstmStage]
     examples: Sequence[Example]
-    examples_text: str
     metrics: Columns
     facts: Facts
 

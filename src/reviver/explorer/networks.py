@@ -5,17 +5,16 @@ Shapes: N batch, I inputs, O outputs of a layer.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from decimal import ROUND_CEILING, Context
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from reviver.explorer.blocks import Blocks, Encoded, encode_f16, encode_f32
-from reviver.explorer.manifest import LayerSpec, Rounding, TensorBlock
+from reviver.explorer.manifest import Activation, LayerSpec, Rounding, TensorBlock
 
-ACTIVATIONS: Mapping[type[nn.Module], Literal["leaky-relu", "relu", "tanh"]]
-ACTIVATIONS = {nn.LeakyReLU: "leaky-relu", nn.ReLU: "relu", nn.Tanh: "tanh"}
+ACTIVATIONS: Mapping[type[nn.Module], Activation] = {nn.LeakyReLU: "leaky-relu", nn.ReLU: "relu", nn.Tanh: "tanh"}
 
 
 @dataclass(frozen=True)
@@ -25,7 +24,7 @@ class FoldedLayer:
     weight: Tensor
     """[O, I], or [O, I, 3, 3] of a convolution."""
     bias: Tensor
-    activation: Literal["leaky-relu", "relu", "tanh", "none"]
+    activation: Activation
 
     @property
     def is_convolution(self) -> bool:
@@ -99,7 +98,4 @@ def compare(network: str, unit: str, rounded: Tensor, exact: Tensor) -> Rounding
 
 def _round_up(value: float) -> float:
     """Round up in the third digit, so that what the page states is never too good."""
-    if value == 0:
-        return 0.0
-    scale = 10.0 ** (2 - int(f"{value:e}".split("e")[1]))
-    return float(f"{-(-value * scale // 1) / scale:.3g}")
+    return float(Context(prec=3, rounding=ROUND_CEILING).create_decimal_from_float(value))

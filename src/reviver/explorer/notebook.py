@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import Field
 
 from reviver.errors import ConfigError
-from reviver.explorer.build import explorer_page
+from reviver.explorer.build import build_page
 from reviver.files.atomic import write_text
 from reviver.settings.validation import check
 from reviver.train.gan.run import GANRun
@@ -81,6 +81,5 @@ def explore(
     if not given:
         raise ConfigError("runs must hold at least one run, got none", field="runs")
     loaded = [load(run) if isinstance(run, str | Path) else run for run in given]
-    page = explorer_page(loaded, num_training=training_images, with_data=with_data)
-    names = ", ".join(run.folder.path.resolve().name for run in loaded)
-    return ExplorerPage(page, f"Explorer of {names}", height)
+    page = build_page(loaded, num_training=training_images, with_data=with_data)
+    return ExplorerPage(page.html, page.title, height)

@@ -119,7 +119,7 @@ def make_folder(path: Path, *, create_parent: bool = True) -> None:
 def write_text(path: Path, text: str, *, create_parent: bool = True) -> None:
     """Write `text` to `path` as UTF-8, see `atomic_write`."""
     with atomic_write(path, create_parent=create_parent) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", newline="")  # the same bytes on every system
 
 
 def write_json(path: Path, value: Any, *, create_parent: bool = True) -> None:

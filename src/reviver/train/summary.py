@@ -7,6 +7,7 @@ name is shown.
 import dataclasses
 import shlex
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 from typing import Any, NamedTuple
 
@@ -25,7 +26,8 @@ STATUS = {"running": "killed while it trained", "interrupted": "interrupted; rev
 """Status of a run in words, by the status in run.json, where it says more."""
 
 
-class Item(NamedTuple):
+@dataclass(frozen=True)
+class Item:
     """A fact about a run."""
 
     label: str

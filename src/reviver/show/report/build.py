@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 from reviver.data.images.image_files import read_pixels
 from reviver.errors import ReviverError, RunFolderError
-from reviver.explorer.build import explorer_page
+from reviver.explorer.build import build_page
 from reviver.figures import FORMATS, grid_figure, save_figure
 from reviver.files.atomic import atomic_write, write_json, write_text
 from reviver.files.errors import explain_write_errors
@@ -122,13 +122,13 @@ def try_explorer(path: Path, runs: Sequence[Run]) -> Path | None:
     """
     logger.info("writing %s", path)
     try:
-        page = explorer_page(runs)
+        page = build_page(runs)
     except ReviverError as error:
         logger.warning("the report has no explorer: %s", error)
         with explain_write_errors(path):
             path.unlink(missing_ok=True)  # it would be of other runs
         return None
-    write_text(path, page)
+    write_text(path, page.html)
     return path
 
 
