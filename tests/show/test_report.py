@@ -387,9 +387,7 @@ def test_epochs_of_a_metric_and_its_mean() -> None:
     lstm = LSTMResults((), (records,), Split(no_palindromes, no_palindromes), ())
     assert [lstm.first_epoch_at("a", threshold) for threshold in (0.5, 1.0)] == [[2], [None]]
     assert [lstm.first_epoch_above("a", threshold) for threshold in (0.4, 0.05, 0.9)] == [[4], [1], [None]]
-    fraction = lstm.fraction_after(2, "a", 0.9)
-    assert fraction is not None
-    assert fraction.mean == pytest.approx(2 / 3)
+    assert lstm.fraction_after(2, "a", 0.9) == [pytest.approx(2 / 3)]
     assert lstm.fraction_after(5, "a", 0.9) is None
     records = [{"epoch": epoch, "accuracy": epoch / 12} for epoch in range(1, 13)]
     assert mean_of_last(records, "accuracy") == pytest.approx(np.mean(np.arange(3, 13) / 12)), "of the last ten epochs"

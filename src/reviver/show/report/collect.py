@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -89,21 +89,19 @@ def _collect_gan(results: GANResults) -> schema.GAN:
             confidences=tuple(interpolation.confidences) if interpolation.confidences else None,
         ),
         final={name: final[name] for name in GAN_METRICS},
-        scores=_collect_scores(results) if results.scores else None,
+        scores=_collect_scores(results.scores) if results.scores else None,
     )
 
 
-def _collect_scores(results: GANResults) -> schema.Scores:
-    final = results.scores[-1]
-    warnings = find_collapses(results.scores)
-    evaluations = zip(results.scores, warnings, strict=True)
+def _collect_scores(records: Sequence[Mapping[str, Any]]) -> schema.Scores:
+    final, warnings = records[-1], find_collapses(records)
     names = ("num_samples", "extractor", "extractor_sha256", "fid", "fid_ratio", "coverage")
     return schema.Scores(
         **{name: final[name] for name in names},
         **{f"real_baseline_{name}": final["real_baseline"][name] for name in ("fid", "coverage")},
-        num_evaluations=len(results.scores),
+        num_evaluations=len(records),
         num_features=NUM_FEATURES,
-        collapsed_epochs=tuple(record["epoch"] for record, warning in evaluations if warning is not None),
+        collapsed_epochs=tuple(record["epoch"] for record, warning in zip(records, warnings, strict=True) if warning),
         collapse_warning=warnings[-1],
     )
 

@@ -68,7 +68,7 @@ def compare_lstm(results: LSTMResults) -> dict[str, Row | StructureRow]:
     rows["first_perfect_epoch"] = compare_number("epoch", results.first_epoch_at(accuracy, 1.0))
     perfect = results.fraction_after(PERFECT_EPOCH, accuracy, 1.0)
     if perfect is not None:
-        rows["perfect_epochs"] = compare_number("fraction", perfect.values)
+        rows["perfect_epochs"] = compare_number("fraction", perfect)
     return rows
 
 

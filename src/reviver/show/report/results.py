@@ -81,12 +81,12 @@ class LSTMResults:
         ends = [records[-1]["epoch"] for records in self.metrics]
         return [epoch + 1 if epoch < end else None for epoch, end in zip(last_below, ends, strict=True)]
 
-    def fraction_after(self, epoch: float, name: str, threshold: float) -> Spread | None:
-        """Return the fraction of the epochs after `epoch` at which a metric is at least `threshold`; None if there are none."""
+    def fraction_after(self, epoch: float, name: str, threshold: float) -> list[float] | None:
+        """Return the fraction of epochs after `epoch` at which a metric is at least `threshold`; None if there are none."""
         later = [[record[name] for record in records if record["epoch"] > epoch] for records in self.metrics]
         if not all(later):
             return None
-        return Spread.from_values([sum(value >= threshold for value in values) / len(values) for values in later])
+        return [sum(value >= threshold for value in values) / len(values) for values in later]
 
 
 @dataclass(frozen=True)
