@@ -37,7 +37,6 @@ from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
 from reviver.train.gan import training as gan_training
 from reviver.train.gan.run import GANRun
-from reviver.train.gan.snapshots import read_real_images
 from reviver.train.gan.snapshots import read_snapshots as read_gan_snapshots
 from reviver.train.loading import load
 from reviver.train.lstm import stopping as lstm_stopping
@@ -213,10 +212,10 @@ def read_snapshots(path: Path) -> None:
         for row in read_lstm_snapshots(run):
             assert row.network.state_dict().keys() == run.network.state_dict().keys()
         return
-    real = read_real_images(run.folder)
-    assert real is not None
-    for snapshot in read_gan_snapshots(run.folder):
-        assert snapshot.images.shape[1:] == real.shape[1:] == run.generator.image_shape
+    snapshots = read_gan_snapshots(run.folder)
+    assert snapshots[0].real is not None
+    for snapshot in snapshots:
+        assert snapshot.images.shape[1:] == snapshots[0].real.shape[1:] == run.generator.image_shape
         assert bool(snapshot.fake_logits.isfinite().all())
 
 

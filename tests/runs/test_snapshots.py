@@ -32,7 +32,6 @@ from reviver.train.gan.snapshots import (
     NUM_MOMENTS,
     SnapshotWriter,
     choose_real_images,
-    read_real_images,
     read_snapshots,
     snapshot_steps,
 )
@@ -105,7 +104,7 @@ def test_a_gan_saves_images_and_logits(gan: GANRun) -> None:
     assert data.labels is not None
     chosen = choose_real_images(41, 25, GAN.seed)
     assert len({*chosen.tolist()}) == 25
-    real = read_real_images(gan.folder)
+    real = saved[0].real
     assert real is not None
     assert torch.equal(real, data.images[chosen])
     real_labels = one_hot(data.labels[chosen], 3)
@@ -171,11 +170,6 @@ def test_a_rollback_removes_later_snapshots(tmp_path: Path, monkeypatch: pytest.
     assert [snapshot.step for snapshot in read_snapshots(folder)] == list(range(10))
 
 
-def read_gan(run: GANRun) -> None:
-    read_real_images(run.folder)
-    read_snapshots(run.folder)
-
-
 def change(**changes: Tensor | None) -> Callable[[Path], None]:
     """Return a function that replaces tensors of a snapshot, or removes them."""
 
@@ -204,7 +198,10 @@ DAMAGED_LSTM: dict[str, Callable[[Path], object]] = {
 def test_damaged_or_too_many_snapshots_are_refused(
     gan: GANRun, lstm: LSTMRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cases: Any = ((gan, read_gan, DAMAGED_GAN), (lstm, lstm_snapshots.read_snapshots, DAMAGED_LSTM))
+    cases: Any = (
+        (gan, lambda run: read_snapshots(run.folder), DAMAGED_GAN),
+        (lstm, lstm_snapshots.read_snapshots, DAMAGED_LSTM),
+    )
     for original, read, damages in cases:
         run: Any = load(shutil.copytree(original.folder.path, tmp_path / original.folder.kind))
         path = find_snapshots(run.folder)[0].path

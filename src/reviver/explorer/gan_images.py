@@ -22,7 +22,7 @@ from reviver.explorer.manifest import SnapshotSpec, SnapshotsSpec, TensorBlock
 from reviver.gan.records import MAX_CLASSES
 from reviver.runs.rng import make_rng
 from reviver.train.gan.run import GANRun
-from reviver.train.gan.snapshots import GANSnapshot, read_real_images, read_snapshots
+from reviver.train.gan.snapshots import GANSnapshot, read_snapshots
 
 MAX_MOMENTS = 60
 """S of a page."""
@@ -128,16 +128,16 @@ def rounded(values: Tensor) -> list[float]:
 
 def embed_snapshots(run: GANRun, name: str, blocks: Blocks, *, with_real: bool = True) -> SnapshotsSpec | None:
     """Add the snapshots of a run up to its checkpoint, also the real images that D saw; return where they are, if any."""
-    found = [snapshot for snapshot in read_snapshots(run.folder) if snapshot.step <= run.step]
+    snapshots = read_snapshots(run.folder)
+    found = [snapshot for snapshot in snapshots if snapshot.step <= run.step]
     if not found:
         return None
     size = len(found[-1].images) * math.prod(run.generator.image_shape)
     count = max(MIN_MOMENTS, min(MAX_MOMENTS, MAX_SNAPSHOT_BYTES // size))
     chosen = thin(drop_repeated(found), count)
     tensors = {"images": encode_u8(torch.stack([snapshot.images for snapshot in chosen]))}
-    real = read_real_images(run.folder) if with_real else None
-    if real is not None:
-        tensors["real"] = encode_u8(real)
+    if with_real and snapshots[0].real is not None:
+        tensors["real"] = encode_u8(snapshots[0].real)
     moments = [
         SnapshotSpec(
             step=snapshot.step,

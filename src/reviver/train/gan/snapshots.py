@@ -141,19 +141,11 @@ def image_logits(discriminator: Discriminator, images: Tensor, labels: Tensor | 
 def read_snapshots(folder: RunFolder) -> list[GANSnapshot]:
     """Return the snapshots of a run in the order of training; a damaged one or one of other images is a `RunFolderError`."""
     check_total_size(folder)
-    return [_read_snapshot(folder, file) for file in find_snapshots(folder)]
-
-
-def read_real_images(folder: RunFolder) -> Tensor | None:
-    """Return the real images that D saw in each snapshot, uint8 [N, C, H, W], from the first; None without snapshots."""
     files = find_snapshots(folder)
-    if not files:
-        return None
-    check_total_size(folder)
-    real = _read_snapshot(folder, files[0]).real
-    if real is None:
+    snapshots = [_read_snapshot(folder, file) for file in files]
+    if snapshots and snapshots[0].real is None:
         raise damaged_run_file(files[0].path, "'real' is missing")
-    return real
+    return snapshots
 
 
 def _read_snapshot(folder: RunFolder, file: SnapshotFile) -> GANSnapshot:
