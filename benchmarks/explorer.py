@@ -85,7 +85,6 @@ class PageGenerator(nn.Module):
 
     def __init__(self, page: Page) -> None:
         super().__init__()
-        self.slope = page.gan["generator"]["negativeSlope"]
         self.image_shape = tuple(page.gan["imageShape"])
         self.latent_size = page.gan["latentSize"]
         self.layers = [
@@ -101,7 +100,7 @@ class PageGenerator(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         """Return the images of latents."""
         for layer in self.layers:
-            z = layer(z, self.slope)
+            z = layer(z)
         return z.view(-1, *self.image_shape)
 
 
@@ -223,7 +222,7 @@ def python_outputs(page: Page) -> dict[str, Tensor]:
     """Return images, log-odds and class probabilities of the sample grid in float64."""
     gan = page.gan
     latents = page.tensors(gan["latents"])["grid"]
-    images = evaluate(page.network(gan["generator"]), latents, gan["generator"]["negativeSlope"])
+    images = evaluate(page.network(gan["generator"]), latents)
     inputs = images
     if gan["numClasses"]:
         classes = latents[:, gan["noiseSize"] :].argmax(1)
@@ -231,8 +230,7 @@ def python_outputs(page: Page) -> dict[str, Tensor]:
     packed = torch.cat([inputs.roll(-k, 0) for k in range(gan["packing"])], 1)
     outputs = {"images": images}
     if gan["discriminator"] is not None:
-        slope = gan["discriminator"]["negativeSlope"]
-        outputs["log-odds, relative"] = evaluate(page.network(gan["discriminator"]), packed, slope)
+        outputs["log-odds, relative"] = evaluate(page.network(gan["discriminator"]), packed)
     if gan["classifier"] is not None:
         shaped = images.view(-1, *gan["imageShape"])
         outputs["class probabilities"] = evaluate(page.network(gan["classifier"]), shaped).softmax(1)

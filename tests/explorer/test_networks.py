@@ -18,7 +18,6 @@ from reviver.errors import ConfigError
 from reviver.explorer.networks import FoldedLayer, evaluate
 from reviver.gan.interpolation import interpolate, interpolate_at
 from reviver.gan.inversion import LEARNING_RATE, PRIOR_WEIGHT
-from reviver.gan.networks import NEGATIVE_SLOPE
 from tests.explorer.edits import read_layers, read_page, read_tensors
 
 WEB = Path(__file__).parents[2] / "web"
@@ -76,13 +75,13 @@ def test_images_logits_probabilities_and_the_gradient_of_the_latents(
 ) -> None:
     layers, request = embedded(explorer_page, 0) if index is None else embedded(small_page, index)
     z = tensor(request["latents"]).view(N, -1).requires_grad_()
-    images = evaluate(layers["generator"], z, NEGATIVE_SLOPE)
+    images = evaluate(layers["generator"], z)
     (gradient,) = torch.autograd.grad(images, z, tensor(request["gradOutputs"]).view_as(images))
     inputs = images = images.detach()
     if request["classes"] is not None:
         inputs = torch.cat([images, functional.one_hot(torch.tensor(request["classes"]))], 1)
     packed = torch.cat([inputs.roll(-k, 0) for k in range(request["content"]["packing"])], 1)
-    logits = evaluate(layers["discriminator"], packed, NEGATIVE_SLOPE)
+    logits = evaluate(layers["discriminator"], packed)
     for ours in compute({"gans": [request | {"simd": simd} for simd in (True, False)]})["gans"]:
         close(ours["gradient"], gradient, gradient.abs().max())
         close(ours["images"], images)
@@ -101,7 +100,7 @@ def test_a_projection_makes_the_steps_of_python(simd: bool, small_page: Path) ->
     steps, starts = 25, 3
     layers, request = embedded(small_page, 1)
     size, noise = request["content"]["latentSize"], request["content"]["noiseSize"]
-    target = evaluate(layers["generator"], tensor(request["latents"])[:size].view(1, -1) / 2, NEGATIVE_SLOPE)
+    target = evaluate(layers["generator"], tensor(request["latents"])[:size].view(1, -1) / 2)
     request |= {"simd": simd, "target": target.flatten().tolist()}
     options = [{"seed": 3, "samples": 21, "starts": starts, "steps": steps}, {"samples": 10, "steps": 2, "class": 1}]
     ours, of_class = (
@@ -112,7 +111,7 @@ def test_a_projection_makes_the_steps_of_python(simd: bool, small_page: Path) ->
     assert (candidates[:, noise:] == torch.eye(3)[torch.arange(21) % 3]).all()
 
     def squared_errors(z: Tensor) -> Tensor:
-        return (evaluate(layers["generator"], z, NEGATIVE_SLOPE) - target).square().mean(1)
+        return (evaluate(layers["generator"], z) - target).square().mean(1)
 
     z = candidates[squared_errors(candidates).argsort()[:starts]].requires_grad_()
     optimizer = torch.optim.Adam([z], lr=LEARNING_RATE)

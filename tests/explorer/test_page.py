@@ -34,7 +34,7 @@ from reviver.explorer.build import build_page, name_runs
 from reviver.explorer.gan_latents import principal_directions
 from reviver.explorer.networks import evaluate, fold
 from reviver.gan.interpolation import CONFIDENCE
-from reviver.gan.networks import NEGATIVE_SLOPE, Discriminator, Generator, one_hot
+from reviver.gan.networks import Discriminator, Generator, one_hot
 from reviver.gan.scores.digit_classifier import DigitClassifier
 from reviver.gan.scores.train_classifier import save_classifier
 from reviver.runs.folder import RunFolder
@@ -134,7 +134,7 @@ def test_tensors_round_trip(array: NDArray[np.float32]) -> None:
 @torch.no_grad()
 def test_folded_networks_are_the_networks() -> None:
     def check(network: nn.Module, layers: list[nn.Module], inputs: Tensor, expected: Tensor) -> None:
-        found = evaluate(fold(layers), inputs, 0.0 if isinstance(network, DigitClassifier) else NEGATIVE_SLOPE)
+        found = evaluate(fold(layers), inputs)
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
 
     generator = Generator(7, (3, 5, 4), num_classes=3, batch_norm_eps=0.8)
@@ -187,7 +187,7 @@ def test_a_run_on_digits(digits: Path) -> None:
     images = run.generator(z)
     networks = ("generator", z, images.flatten(1)), ("discriminator", images, run.discriminator.logits(images))
     for network, inputs, outputs in networks:
-        found = evaluate(read_layers(content, gan[network]), inputs.flatten(1), gan[network]["negativeSlope"])
+        found = evaluate(read_layers(content, gan[network]), inputs.flatten(1))
         error = found - outputs if network == "generator" else found.sigmoid() - outputs.sigmoid()
         assert float(error.abs().mean()) <= 1.2 * rounding[network]["mean"]
         assert rounding[network]["max"] / 3 <= float(error.abs().max()) <= 3 * rounding[network]["max"]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from reviver.explorer.blocks import Blocks, encode_f32
 from reviver.explorer.manifest import TensorBlock
@@ -118,12 +118,9 @@ def _squared_jacobian(layers: Sequence[FoldedLayer], z: Tensor, size: int) -> Te
     """Return Jᵀ J with respect to the first `size` numbers of a latent z [1, Z], by forward differentiation."""
     x, tangent = z, torch.eye(size, z.shape[1])  # [size, Z]
     for layer in layers:
-        tangent = tangent @ layer.weight.T
-        x = nn.functional.linear(x, layer.weight, layer.bias)
+        x, tangent = layer(x), tangent @ layer.weight.T
         if layer.activation == "leaky-relu":
             tangent = tangent * torch.where(x > 0, 1.0, NEGATIVE_SLOPE)
-            x = nn.functional.leaky_relu(x, NEGATIVE_SLOPE)
         elif layer.activation == "tanh":
-            x = x.tanh()
             tangent = tangent * (1 - x**2)
     return tangent @ tangent.T

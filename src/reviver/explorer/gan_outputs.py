@@ -13,7 +13,7 @@ from reviver.data.images.image_set import from_pixels
 from reviver.explorer.gan_images import RealImages, rounded, spread
 from reviver.explorer.manifest import LogitContext, Rounding
 from reviver.explorer.networks import FoldedLayer, compare, evaluate
-from reviver.gan.networks import NEGATIVE_SLOPE, one_hot
+from reviver.gan.networks import one_hot
 from reviver.gan.sampling import generate_chunked
 from reviver.gan.scores.digit_classifier import DigitClassifier
 from reviver.runs.rng import make_rng
@@ -71,9 +71,9 @@ def measure_rounding(
 ) -> list[Rounding]:
     """Compare the outputs of the rounded networks for samples with those of the trained ones in single precision."""
     images = samples.images[:NUM_CONTEXT]
-    pixels = evaluate(generator, samples.latents[:NUM_CONTEXT], NEGATIVE_SLOPE)
+    pixels = evaluate(generator, samples.latents[:NUM_CONTEXT])
     inputs = run.discriminator.pack(samples.images, samples.classes)
-    probabilities = evaluate(discriminator, inputs, NEGATIVE_SLOPE).sigmoid()
+    probabilities = evaluate(discriminator, inputs).sigmoid()
     unit = "probability that an image is real" if run.config.loss == "non-saturating" else "sigmoid of D's output"
     rounding = [
         compare("generator", "pixel, from -1 to 1", pixels, images.flatten(1)),

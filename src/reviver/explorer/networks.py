@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from reviver.explorer.blocks import Blocks, Encoded, encode_f16, encode_f32
 from reviver.explorer.manifest import Activation, LayerSpec, Rounding, TensorBlock
+from reviver.gan.networks import NEGATIVE_SLOPE
 
 ACTIVATIONS: Mapping[type[nn.Module], Activation] = {nn.LeakyReLU: "leaky-relu", nn.ReLU: "relu", nn.Tanh: "tanh"}
 
@@ -31,14 +32,14 @@ class FoldedLayer:
         """Whether the layer is a convolution; max pooling follows it."""
         return self.weight.dim() == 4
 
-    def __call__(self, x: Tensor, negative_slope: float) -> Tensor:
+    def __call__(self, x: Tensor) -> Tensor:
         """Apply the layer to x, [N, I] or [N, I, H, W], in the dtype of the weights."""
         if self.is_convolution:
             x = functional.conv2d(x, self.weight, self.bias, padding=1)
         else:
             x = functional.linear(x.flatten(1), self.weight, self.bias)
         if self.activation == "leaky-relu":
-            x = functional.leaky_relu(x, negative_slope)
+            x = functional.leaky_relu(x, NEGATIVE_SLOPE)
         elif self.activation != "none":
             x = torch.relu(x) if self.activation == "relu" else torch.tanh(x)
         return functional.max_pool2d(x, 2) if self.is_convolution else x
@@ -80,11 +81,11 @@ def embed(
     return blocks.add_tensors(name, tensors), specs, rounded_layers
 
 
-def evaluate(layers: Sequence[FoldedLayer], x: Tensor, negative_slope: float = 0.0) -> Tensor:
+def evaluate(layers: Sequence[FoldedLayer], x: Tensor) -> Tensor:
     """Return the outputs of a network for x in float64, which the page is tested against."""
     x = x.double()
     for layer in layers:
-        x = layer(x, negative_slope)
+        x = layer(x)
     return x
 
 
