@@ -35,7 +35,7 @@ def unroll(
         reverse: run from the last step to the first.
         options: dropout of the hidden state, and precision.
         seed: seed of the dropout masks in training, [] int64; None in eval mode.
-        trace: list to which the gates and the state of each step are added, in the order in which the cell runs.
+        trace: list to which the gates and the state after each step are added as the cell runs; only without `lengths`.
 
     Returns:
         The hidden state after each step, [T, B, P] in the order of x, and the state after the last step.
