@@ -43,7 +43,7 @@ function unitBits(low, high, unit) {
 }
 
 /**
- * Returns the seed of the masks of one cell. Python: `reviver.explorer.lstm.cell_seed`.
+ * Returns the seed of the masks of one cell.
  *
  * The cells of a network, in the order layer 0 forward, layer 0 backward, layer 1 forward, ..., have the seeds s, s + 1,
  * s + 2, ... modulo 2⁶⁴. So the only cell of a small network has the seed itself.
