@@ -21,9 +21,9 @@ from reviver.files.onnx import MIN_OPSET, REDUCE_OPSET, Graph
 from reviver.gan import onnx as gan_onnx
 from reviver.lstm import onnx as lstm_onnx
 from reviver.lstm.rnn import RNNClassifier
+from reviver.lstm.scoring import compute_logits
 from reviver.settings.lstm_network import Pooling
 from reviver.show.export import to_onnx
-from reviver.train.lstm.evaluation import compute_logits
 
 TOLERANCE = 2e-6
 """Maximum difference from torch; measured: 4e-7."""

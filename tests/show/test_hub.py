@@ -29,9 +29,9 @@ from reviver.errors import ConfigError, DataError
 from reviver.files.model_card import front_matter
 from reviver.gan.records import Comparison
 from reviver.lstm.rnn import RNNClassifier
+from reviver.lstm.scoring import compute_logits
 from reviver.settings.lstm import TASKS
 from reviver.show.export import to_hub
-from reviver.train.lstm.evaluation import compute_logits
 from reviver.train.lstm.run import LSTMRun
 from reviver.train.summary import run_items
 from tests.damage import edit_json, memory_limit
@@ -150,7 +150,8 @@ def test_classifier_of_custom_data_takes_raw_numbers(home: Path, tmp_path: Path)
     expected = compute_logits(run.network, run.task.examples(table)).softmax(1)
     sequences = [x[:length, 0].tolist() for x, length in zip(table.x, table.lengths.tolist(), strict=True)]
     assert torch.equal(model.predict_probabilities(sequences), expected)
-    assert torch.equal(model.predict_probabilities([np.array(s)[:, None] for s in sequences]), expected)
+    alone = [model.predict_probabilities([np.array(s)[:, None]]) for s in sequences]
+    assert torch.equal(torch.cat(alone), expected)
     classes = run.task.data.classes
     assert model.predict(sequences) == [classes[index] for index in expected.argmax(1).tolist()]
     assert config["data"]["classes"] == list(classes) == ["`c`", "a|b"]

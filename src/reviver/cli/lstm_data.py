@@ -50,14 +50,14 @@ def predict_file(
     from reviver.data.sequences.labels import class_indices
     from reviver.data.sequences.predictions import write_predictions
     from reviver.data.sequences.reader import read_if_labeled
-    from reviver.train.lstm import evaluation
+    from reviver.lstm.scoring import compute_logits
     from reviver.train.lstm.classification import classification_report
 
     task = custom_task(loaded, "DIGITS")
     if out.suffix.lower() != ".csv":
         raise ConfigError(f"out must end in .csv for predictions, got {out}", field="out")
     table, problem = read_if_labeled(path, **_columns_of(loaded, columns))
-    logits = evaluation.compute_logits(loaded.network, task.examples(replace(table, labels=None)))
+    logits = compute_logits(loaded.network, task.examples(replace(table, labels=None)))
     probabilities = logits.softmax(1)
     classes = task.data.classes
     write_predictions(out, table, classes, probabilities)

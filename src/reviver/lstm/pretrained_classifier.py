@@ -18,7 +18,7 @@ from reviver.errors import DataError
 from reviver.files.hub import CONFIG, DownloadKeywords
 from reviver.lstm import pretrained
 from reviver.lstm.classifier import LSTMClassifier
-from reviver.lstm.scoring import evaluation_batch_size
+from reviver.lstm.scoring import compute_logits
 from reviver.text import one_line
 
 
@@ -53,7 +53,6 @@ class PretrainedClassifier:
                 raise DataError(f"{source}: {CONFIG} must have {expected} {name} for its network, got {found}")
         return cls(network, data)
 
-    @torch.no_grad()
     def predict_probabilities(self, sequences: Sequence[Any]) -> Tensor:
         """Return the probability of each class for each of N sequences of raw numbers, [T] or [T, I] each, as [N, C].
 
@@ -63,11 +62,7 @@ class PretrainedClassifier:
         x, lengths = self._pad(sequences)
         if self.data.standardization is not None:
             x = self.data.standardization.apply(x, lengths)
-        examples = Examples(x, lengths, torch.zeros_like(lengths)).to(self.network.W_out.device)
-        size = evaluation_batch_size(examples)
-        batches = (examples[start : start + size] for start in range(0, len(examples), size))
-        dtype = self.network.W_out.dtype
-        return torch.cat([self.network(batch.x.to(dtype), batch.lengths).softmax(1).cpu() for batch in batches])
+        return compute_logits(self.network, Examples(x, lengths, torch.zeros_like(lengths))).softmax(1)
 
     def predict(self, sequences: Sequence[Any]) -> list[str]:
         """Return the name of the most probable class of each sequence; see `predict_probabilities`."""

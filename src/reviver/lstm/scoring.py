@@ -1,4 +1,4 @@
-"""Loss and accuracy of a network on a set of sequences.
+"""Outputs, loss and accuracy of a network on a set of sequences.
 
 Shapes: N sequences, B batch, T time, I input size, C classes.
 """
@@ -76,6 +76,24 @@ def score(
         sums = torch.tensor([total_loss, num_correct], dtype=torch.float64, device=data.targets.device)
         total_loss, num_correct = world.sum(sums).tolist()
     return Score(total_loss / size, num_correct / size, size)
+
+
+@torch.no_grad()
+def compute_logits(network: LSTMClassifier | RNNClassifier, data: Sequences) -> Tensor:
+    """Return the outputs of a network in eval mode for N sequences, [N, C] on the CPU, computed in batches.
+
+    The network is in its former mode again afterward.
+    """
+    was_training, batch_size, outputs = network.training, evaluation_batch_size(data), []
+    network.eval()
+    for start in range(0, len(data), batch_size):
+        batch = data[start : start + batch_size].to(network.W_out.device)
+        x, lengths = batch.encode().to(network.W_out.dtype), batch.lengths
+        if len(batch) == 1:  # as two rows: matmuls with one row round differently, and the result would depend on N
+            x, lengths = x.expand(2, -1, -1), None if lengths is None else lengths.expand(2)
+        outputs.append(network(x, lengths)[: len(batch)].cpu())
+    network.train(was_training)
+    return torch.cat(outputs)
 
 
 def carries_state(network: LSTMClassifier | RNNClassifier) -> bool:

@@ -30,13 +30,13 @@ from reviver.data.sequences.examples import Examples
 from reviver.data.sequences.labels import stratified_split
 from reviver.data.sequences.standardization import Standardization
 from reviver.files.pretrained import build_with_weights
+from reviver.lstm.scoring import compute_logits
 from reviver.runs.devices import choose_device
 from reviver.settings.fields import select
 from reviver.settings.lstm_network import LSTMClassifierSpec, auto_patch_size
 from reviver.settings.validation import check
 from reviver.sklearn.inputs import SequenceInput, read_sequences
 from reviver.sklearn.training import Parameters, Part, new_network, parameter_class, train_network
-from reviver.train.lstm.evaluation import compute_logits
 
 
 @parameter_class

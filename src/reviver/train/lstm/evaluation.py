@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from reviver.data.tasks.palindromes import NUM_DIGITS, encode_digits
-from reviver.data.tasks.task import Sequences, TargetKind, Task
+from reviver.data.tasks.task import TargetKind, Task
 from reviver.errors import ConfigError, DataError
-from reviver.lstm.scoring import Score, evaluation_batch_size, score
+from reviver.lstm.scoring import Score, compute_logits, score
 from reviver.settings.fields import Count
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.validation import check
@@ -60,24 +60,6 @@ def predict(network: Network, config: LSTMConfig, digits: list[int]) -> Predicti
     """Return the prediction of `network`, in eval mode, after it read `digits`, which `encode_input` checks."""
     probabilities = network(encode_input(digits, network, config)).softmax(1)[0].tolist()
     return Prediction(max(range(NUM_DIGITS), key=probabilities.__getitem__), probabilities)
-
-
-@torch.no_grad()
-def compute_logits(network: Network, data: Sequences) -> Tensor:
-    """Return the outputs of a network in eval mode for N sequences, [N, C] on the CPU, computed in batches.
-
-    The network is in its former mode again afterward.
-    """
-    was_training, batch_size, outputs = network.training, evaluation_batch_size(data), []
-    network.eval()
-    for start in range(0, len(data), batch_size):
-        batch = data[start : start + batch_size].to(network.W_out.device)
-        x, lengths = batch.encode(), batch.lengths
-        if len(batch) == 1:  # as two rows: matmuls with one row round differently, and the result would depend on N
-            x, lengths = x.expand(2, -1, -1), None if lengths is None else lengths.expand(2)
-        outputs.append(network(x, lengths)[: len(batch)].cpu())
-    network.train(was_training)
-    return torch.cat(outputs)
 
 
 def encode_input(digits: list[int], network: Network, config: LSTMConfig) -> Tensor:
