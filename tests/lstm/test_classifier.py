@@ -112,10 +112,11 @@ def test_the_rnn_equals_that_of_torch(B: int, T: int, I: int, H: int, seed: int)
     torch.testing.assert_close(rnn(x, every_step=True), expected)
     torch.testing.assert_close(rnn(x), expected[:, -1])
     lengths = torch.randint(1, T + 1, (B,))
-    padded = x.masked_fill((torch.arange(T) >= lengths.unsqueeze(1)).unsqueeze(2), math.nan)
-    torch.testing.assert_close(rnn(padded, lengths), expected[torch.arange(B), lengths - 1])
-    rnn(padded, lengths).sum().backward()
-    assert all(parameter.grad.isfinite().all() for parameter in rnn.parameters())
+    beyond = (torch.arange(T) >= lengths[:, None])[:, :, None]
+    logits = rnn(x.masked_fill(beyond, math.nan), lengths)
+    torch.testing.assert_close(logits, expected[torch.arange(B), lengths - 1])
+    assert all(gradient.isfinite().all() for gradient in torch.autograd.grad(logits.sum(), list(rnn.parameters())))
+    torch.testing.assert_close(rnn(x, lengths, every_step=True), torch.where(beyond, rnn.b_out, expected))
 
 
 def test_the_rnn_drops_the_hidden_state_at_every_step() -> None:
@@ -141,8 +142,8 @@ def test_the_rnn_drops_the_hidden_state_at_every_step() -> None:
         (lambda: LSTMClassifier(I, H, C, pooling="sum"), ConfigError, "^pooling must be last, mean, max or attention"),
         (lambda: LSTMClassifier(I, H, C, patch_size=0), ConfigError, "^patch_size must be at least 1, got 0$"),
         (lambda: RNNClassifier(2, 4, 3)(torch.zeros(2, 3, 5)), DataError, r"^x must be \[B, T, I\] with I = 2, got "),
-        (lambda: RNNClassifier(2, 4, 3)(torch.zeros(1, 3, 2), torch.tensor([0])), DataError, "from 1 to T = 3, got"),
         (lambda: RNNClassifier(2, 4, 3)(torch.zeros(1, 3, 2), [4], every_step=True), DataError, "from 1 to T = 3, got"),
+        (lambda: RNNClassifier(2, 4, 3)(torch.zeros(1, 3, 2), [0], every_step=True), DataError, "from 1 to T = 3, got"),
         (lambda: RNNClassifier(2, 4, 3, hidden_dropout=1.0), ConfigError, "^hidden_dropout must be less than 1"),
         (lambda: RNNClassifier(2, 4, 3)(torch.zeros(2, 0, 2)), DataError, r"^x must be \[B, T, I\] with I = 2, got "),
     ],

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from reviver.errors import ConfigError, DataError
 from reviver.lstm.hub import PretrainedMixin
-from reviver.lstm.layer import LSTM, checked_lengths
+from reviver.lstm.layer import LSTM, checked_lengths, is_inside
 from reviver.runs.distributed.rows import BatchRows
 from reviver.settings.lstm_network import LSTMClassifierSpec, LSTMOptions, Pooling, unexpected_argument
 
@@ -174,17 +174,14 @@ class LSTMClassifier(PretrainedMixin, nn.Module):
         patches = -(-steps // k)
         if lengths is not None:
             lengths = checked_lengths(lengths, x.transpose(0, 1))
-            inside = torch.arange(steps, device=x.device) < lengths.unsqueeze(1)  # [B, T]
-            x = torch.where(inside.unsqueeze(2), x, 0.0)
+            x = torch.where(is_inside(lengths, steps), x, 0.0)
         x = functional.pad(x, (0, 0, 0, patches * k - steps)).reshape(batch, patches, k * channels)
         return x, None if lengths is None else (lengths + k - 1) // k
 
     def pool(self, output: Tensor, lengths: Tensor | None) -> Tensor:
         """Return the hidden states of the top layer [B, T, D·H] pooled over the steps of each sequence, [B, D·H]."""
         steps = output.shape[1]
-        inside = None
-        if lengths is not None:
-            inside = (torch.arange(steps, device=output.device) < lengths.unsqueeze(1)).unsqueeze(2)  # [B, T, 1]
+        inside = None if lengths is None else is_inside(lengths, steps)  # [B, T, 1]
         if self.pooling == "mean":  # the output after the end is 0
             return output.sum(1) / steps if lengths is None else output.sum(1) / lengths.unsqueeze(1)
         if self.pooling == "max":

@@ -398,3 +398,8 @@ def checked_lengths(lengths: Tensor | Sequence[int], x: Tensor) -> Tensor:
     elif not x.is_meta and bool(outside):
         raise DataError(f"lengths must be from 1 to T = {steps}, got {values.tolist()}")
     return checked
+
+
+def is_inside(lengths: Tensor, steps: int) -> Tensor:
+    """Return whether each of T = `steps` steps is one of its sequence, [B, T, 1] bool, for the lengths [B] of a batch."""
+    return (torch.arange(steps, device=lengths.device) < lengths.unsqueeze(1)).unsqueeze(2)

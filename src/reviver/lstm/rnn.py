@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from reviver.errors import DataError
 from reviver.lstm.dropout import check_rows
 from reviver.lstm.hub import PretrainedMixin
-from reviver.lstm.layer import checked_lengths
+from reviver.lstm.layer import checked_lengths, is_inside
 from reviver.runs.distributed.rows import BatchRows, all_rows
 from reviver.settings.lstm_network import RNNClassifierSpec
 
@@ -69,14 +69,11 @@ class RNNClassifier(PretrainedMixin, nn.Module):
         if x.dim() != 3 or x.shape[-1] != self.input_size or x.shape[1] == 0:
             raise DataError(f"x must be [B, T, I] with I = {self.input_size}, got shape {list(x.shape)}")
         batch, steps, _ = x.shape
+        if lengths is not None:  # the gradient, too, must not depend on what is beyond the end of a sequence
+            lengths = checked_lengths(lengths, x.transpose(0, 1))
+            x = torch.where(is_inside(lengths, steps), x, 0.0)
         rows = all_rows(batch) if rows is None else rows
         check_rows(rows, batch)
-        if (
-            lengths is not None
-        ):  # the gradient, too, must not depend on what is beyond the end of a sequence, such as a NaN
-            lengths = checked_lengths(lengths, x.transpose(0, 1))
-            inside = torch.arange(steps, device=x.device) < lengths.unsqueeze(1)  # [B, T]
-            x = torch.where(inside.unsqueeze(2), x, 0.0)
         masks = None
         if self.training and self.hidden_dropout > 0.0:
             uniform = rows.rand((steps, batch, self.hidden_size), dim=1, rng=rng, device=x.device, dtype=x.dtype)
@@ -92,4 +89,6 @@ class RNNClassifier(PretrainedMixin, nn.Module):
         if not every_step:
             last = steps - 1 if lengths is None else lengths - 1
             output = output[torch.arange(batch, device=x.device), last]  # [B, H]
+        elif lengths is not None:
+            output = torch.where(is_inside(lengths, steps), output, 0.0)
         return output @ self.W_out.T + self.b_out
