@@ -169,6 +169,9 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     spoiled = DigitClassifier.pinned()
     torch.nn.init.constant_(spoiled.head.bias, math.nan)
     save_classifier(spoiled, folder / "nan.safetensors")
+    torch.nn.init.constant_(spoiled.head.bias, 3e38)
+    torch.nn.init.constant_(spoiled.head.weight, 3e38)
+    save_classifier(spoiled, folder / "huge.safetensors")
     (folder / "idx").mkdir()
     for split, prefix in (("train", "train"), ("test", "t10k")):
         data = few_digits(split)
@@ -236,6 +239,7 @@ WRONG = {
     "gan evaluate digits --seed -1": "--seed must be at least 0, got -1",
     "gan evaluate digits --extractor notes.txt": "--extractor notes.txt is not the weights of an extractor",
     "gan evaluate digits --extractor nan.safetensors": r"--extractor nan.* \(head.bias has numbers that are not finite\)",
+    "gan interpolate digits --extractor huge.safetensors": "--extractor gives logits that are not finite; train another one",
     "gan evaluate custom": r"the digit classifier does not know 'idx' as images of \[1, 28, 28\], so there",
     "gan train-extractor --out x --data color.npz": "--data color.npz has no test images",
     "gan train-extractor --out x --data untested.npz": "--data the test images of untested have no labels; give",

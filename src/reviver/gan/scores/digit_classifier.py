@@ -63,7 +63,13 @@ class DigitClassifier(nn.Module):
         if tuple(images.shape[1:]) != self.image_shape:
             expected = ", ".join(map(str, ("N", *self.image_shape)))
             raise DataError(f"images must have the shape [{expected}] for this classifier, got {list(images.shape)}")
-        logits: Tensor = self.head(self.features(images))
+        return self.logits(self.features(images))
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Map features [N, D] to logits [N, K]; if one is not finite, as with weights that overflow, it is a `DataError`."""
+        logits: Tensor = self.head(features)
+        if not bool(logits.isfinite().all()):
+            raise DataError("extractor: gives logits that are not finite; train another one")
         return logits
 
     @torch.no_grad()

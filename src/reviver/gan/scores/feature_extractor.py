@@ -85,7 +85,7 @@ class FeatureExtractor:
         assert not self.classifier.training, "BatchNorm would take its statistics from the batch"
         chunks = (chunk.contiguous(memory_format=torch.channels_last) for chunk in images.split(CHUNK))
         features = torch.cat([self.classifier.features(chunk) for chunk in chunks])
-        return ExtractorOutput(features, self.classifier.head(features))
+        return ExtractorOutput(features, self.classifier.logits(features))
 
     def extract(self, pixels: Tensor) -> Features:
         """Return the features and predicted classes of images as bytes [N, C, H, W]."""
