@@ -4,9 +4,10 @@ Shapes: N samples, C channels, H height, W width, K classes, Q samples whose nea
 S of these that are shown.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import log
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -34,6 +35,18 @@ from reviver.text import percent
 NUM_SHOWN = 25
 """S, the samples that are plotted above their nearest training images."""
 QUANTILES = (0.1, 0.5, 0.9)
+SCORE_LABELS: Mapping[str, str] = MappingProxyType(
+    {
+        "fid": "FID",
+        "kid": "KID",
+        "precision": "precision",
+        "recall": "recall",
+        "density": "density",
+        "coverage": "coverage",
+        "class_kl": "class KL (nats)",
+    }
+)
+"""Labels of the scores that tables, model cards and the explorer show, by name."""
 
 MIN_COVERAGE_RATIO = 0.1
 """Coverage relative to real images below which there is mode collapse. At N = 10 000 a hundred real images, repeated,
@@ -197,17 +210,10 @@ def describe(scores: Scores) -> list[str]:
         f"extractor: {scores.extractor}, sha256 {scores.extractor_sha256}",
         f"{'':<20} {'samples':>11} {'real data':>11} {'noise':>11}",
     ]
-    for label, name, spec in (
-        ("FID", "fid", ".2f"),
-        ("KID", "kid", ".3f"),
-        ("precision", "precision", ".3f"),
-        ("recall", "recall", ".3f"),
-        ("density", "density", ".3f"),
-        ("coverage", "coverage", ".3f"),
-        ("class KL (nats)", "class_kl", ".4f"),
-    ):
+    for name, label in SCORE_LABELS.items():
         columns = (scores.samples, scores.real_baseline, scores.noise_baseline)
-        row = "".join(f" {format(getattr(column, name), spec):>11}" for column in columns)
+        decimals = {"fid": 2, "class_kl": 4}.get(name, 3)
+        row = "".join(f" {getattr(column, name):>11.{decimals}f}" for column in columns)
         ratio = scores.fid_ratio if name == "fid" else None
         lines.append(f"{label:<20}{row}" + ("" if ratio is None else f"   {ratio:.1f} x real data"))
     if scores.class_accuracy is not None:

@@ -20,6 +20,7 @@ from reviver.files.model_card import (
 )
 from reviver.gan import pretrained as gan_pretrained
 from reviver.gan.records import ImageData
+from reviver.gan.scores.scores import SCORE_LABELS
 from reviver.lstm import pretrained as lstm_pretrained
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.train.gan import summary as gan_summary
@@ -68,7 +69,7 @@ def gan_card(run: GANRun, images: ImageData, license_id: str | None = None) -> s
         "pipeline_tag": task,
         "tags": [*gan_pretrained.TAGS, "image-generation"],
         "datasets": [known.dataset] if known and known.dataset else None,
-        "model-index": _model_index(run, scores, tuple(gan_summary.SCORES), task, (images.name, images.name, "test")),
+        "model-index": _model_index(run, scores, tuple(SCORE_LABELS), task, (images.name, images.name, "test")),
     }
     shape = " × ".join(map(str, generator.image_shape))
     classes = f", for one of {generator.num_classes} classes" if generator.num_classes else ""

@@ -1,22 +1,8 @@
 """Summary of a GAN run: its scores in words."""
 
-from types import MappingProxyType
-
+from reviver.gan.scores.scores import SCORE_LABELS
 from reviver.train.gan.run import GANRun
 from reviver.train.summary import ScoreItem, Scores
-
-SCORES = MappingProxyType(
-    {
-        "fid": "FID",
-        "kid": "KID",
-        "precision": "precision",
-        "recall": "recall",
-        "density": "density",
-        "coverage": "coverage",
-        "class_kl": "class KL (nats)",
-    }
-)
-"""Scores that a card and the explorer show, by key of scores.jsonl."""
 
 
 def scores_of(run: GANRun) -> Scores:
@@ -27,7 +13,7 @@ def scores_of(run: GANRun) -> Scores:
     real, noise = scores["real_baseline"], scores.get("noise_baseline")
     items = [
         ScoreItem(label, scores[key], f"{scores[key]:.4g}", f"{real[key]:.4g}", f"{noise[key]:.4g}" if noise else None)
-        for key, label in SCORES.items()
+        for key, label in SCORE_LABELS.items()
     ]
     later = "" if scores["step"] == run.step else f" The networks shown here are of update {run.step:,}."
     warning = f" Warning: {scores['warning']}." if scores["warning"] else ""
