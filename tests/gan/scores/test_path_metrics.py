@@ -13,7 +13,7 @@ from reviver.gan.interpolation import PATHS, interpolate_at
 from reviver.gan.networks import Generator
 from reviver.gan.scores.digit_classifier import DigitClassifier
 from reviver.gan.scores.feature_extractor import FeatureExtractor
-from reviver.gan.scores.path_metrics import METRICS, Summary, compare_paths, describe, find_class_switches, measure_path
+from reviver.gan.scores.path_metrics import Summary, compare_paths, describe, find_class_switches, measure_path
 from reviver.runs.rng import make_rng
 
 
@@ -97,7 +97,7 @@ def test_the_path_length_ratio_of_a_constant_generator_is_undefined() -> None:
 
 def test_a_table_has_the_digits_of_a_deviation_whose_mean_is_an_integer() -> None:
     comparison = compare_paths(LinearGenerator(2), identity(2), *torch.eye(2), num_pairs=2)
-    averages = {path: dict.fromkeys(METRICS, Summary(2.0, 0.4)) for path in PATHS}
+    averages = {path: dict.fromkeys(comparison.averages[path], Summary(2.0, 0.4)) for path in PATHS}
     assert "2.000 ± 0.400" in "\n".join(describe(replace(comparison, averages=averages)))
 
 
@@ -113,7 +113,7 @@ def test_averages_are_mean_and_standard_deviation_over_the_pairs(num_pairs: int)
     starts, ends = (generator.sample_latents(num_pairs, rng) for _ in range(2))
     for path in comparison.averages:
         measured = [measure_path(generator, extractor, *ends, path, 51) for ends in zip(starts, ends, strict=True)]
-        for name in METRICS:
+        for name in measured[0].values:
             values = [metrics.values[name] for metrics in measured]
             spread = stdev(values) if num_pairs > 1 else None
             assert comparison.averages[path][name] == pytest.approx((fmean(values), spread))

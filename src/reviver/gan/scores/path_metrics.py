@@ -38,16 +38,6 @@ EPSILON = 1e-4
 """ε, as in Karras, Laine & Aila (2019)."""
 MAX_PAIRS = 100_000
 
-METRICS = (
-    "class_switches",
-    "min_confidence",
-    "path_length",
-    "end_distance",
-    "path_length_ratio",
-    "perceptual_path_length",
-)
-"""Names of the metrics that paths are compared by, see `PathMetrics.values`."""
-
 
 class ClassSwitch(NamedTuple):
     """A point where the most probable class changes."""
@@ -75,7 +65,7 @@ class PathMetrics:
 
     @property
     def values(self) -> dict[str, float | None]:
-        """Value of each of METRICS; the path length ratio is None if the end distance is 0."""
+        """Value of each metric that paths are compared by; the path length ratio is None if the end distance is 0."""
         return {
             "class_switches": float(len(self.class_switches)),
             "min_confidence": float(self.probabilities.amax(1).min()),
@@ -112,7 +102,7 @@ class PathComparison:
     """Metrics of each kind of path, between the same two ends and between P random pairs.
 
     Attributes:
-        averages: for each kind of path and each of METRICS, the summary over the pairs; None where it is not defined.
+        averages: for each kind of path and each of `PathMetrics.values`, the summary over the pairs; None where it is not defined.
     """
 
     extractor: str
@@ -191,7 +181,7 @@ def compare_paths(
     averages = {}
     for path in PATHS if pairs else ():
         measured = [measure_path(generator, extractor, *pair, path, NUM_PAIR_POINTS).values for pair in pairs]
-        averages[path] = {name: _summarize([values[name] for values in measured]) for name in METRICS}
+        averages[path] = {name: _summarize([values[name] for values in measured]) for name in measured[0]}
     return PathComparison(extractor.name, extractor.sha256, paths, num_pairs, averages)
 
 
@@ -206,14 +196,15 @@ def _summarize(values: Sequence[float | None]) -> Summary | None:
 def describe(comparison: PathComparison) -> list[str]:
     """Return the lines of a table of the metrics, with what is needed to quote them."""
     lines = [f"features of {comparison.extractor}, sha256 {comparison.extractor_sha256}"]
-    lines += _table("between the ends", lambda path, name: _format(comparison.paths[path].values[name]))
+    values = {path: metrics.values for path, metrics in comparison.paths.items()}
+    lines += _table("between the ends", values, _format)
     for path, metrics in comparison.paths.items():
         parts = [f"{switch.before} to {switch.after} at t = {switch.t:.3f}" for switch in metrics.class_switches]
         parts.append(f"minimum confidence at t = {metrics.min_confidence_t:.3f}")
         lines.append(f"{path}: {', '.join(parts)}")
     if comparison.num_pairs:
         title = f"{comparison.num_pairs} random pairs"
-        lines += _table(title, lambda path, name: _format(*comparison.averages[path][name] or (None,)))
+        lines += _table(title, comparison.averages, lambda summary: _format(*summary or (None,)))
     lines.append(
         f"{NUM_POINTS} points between the ends, {NUM_PAIR_POINTS} between random ones (mean ± standard deviation over the "
         f"pairs); ε = {EPSILON:g}. These lengths cannot be compared with those of VGG's features."
@@ -221,10 +212,11 @@ def describe(comparison: PathComparison) -> list[str]:
     return lines
 
 
-def _table(title: str, cell_text: Callable[[str, str], str]) -> list[str]:
-    """Return lines with a column for each kind of path and a row for each of METRICS."""
+def _table(title: str, columns: Mapping[str, Mapping[str, Any]], cell_text: Callable[[Any], str]) -> list[str]:
+    """Return lines with a column for each kind of path and a row for each metric."""
     rows = {title: PATHS}
-    rows |= {f"  {name.replace('_', ' ')}": tuple(cell_text(path, name) for path in PATHS) for name in METRICS}
+    for name in columns["linear"]:
+        rows[f"  {name.replace('_', ' ')}"] = tuple(cell_text(columns[path][name]) for path in PATHS)
     return [f"{label:<24}" + "".join(f" {text:>20}" for text in texts) for label, texts in rows.items()]
 
 

@@ -17,8 +17,7 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor
 
-from reviver.errors import DataError
-from reviver.lstm.kernel.library import KINDS, Inputs, check
+from reviver.lstm.kernel.library import Inputs, check
 
 SEQUENCE_UNITS = 256
 """Largest H for which one launch runs all steps. There a multiprocessor reads U once a step from the L2 cache, 1 MB at
@@ -66,11 +65,9 @@ def unroll(inputs: Inputs, options: Options) -> tuple[Tensor, Tensor, Tensor]:
         The hidden state after each step, [T, B, H], and h and c after the last one, [B, H].
 
     Raises:
-        DataError: if a shape, a dtype or the kind does not fit.
+        DataError: if a shape or a dtype does not fit.
     """
     check(inputs)
-    if options.kind not in KINDS or (inputs.seed is None) != (options.kind in {"none", "zoneout_mean"}):
-        raise DataError(f"kind must be one of {', '.join(KINDS)}, with a seed only if it is random, got {options.kind}")
     x, h, c, W, U, b_ih, b_hh, lengths, seed = inputs
     b = b_ih + b_hh if b_ih is not None and b_hh is not None else b_ih
     if lengths is not None:  # what is beyond the end of a sequence must not matter, not even a NaN

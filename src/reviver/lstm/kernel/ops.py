@@ -119,15 +119,14 @@ _ARGUMENTS = (
 _GRADIENTS = "Tensor? grad_output, Tensor? grad_h, Tensor? grad_c, Tensor output, Tensor gates, Tensor cells"
 
 
-def _operator(name: str, function: Any, schema: str) -> Any:
-    return torch.library.custom_op(f"reviver::{name}", function, mutates_args=(), schema=schema)
-
-
-lstm_forward = _operator("lstm_forward", _forward, f"({_ARGUMENTS}) -> ({', '.join(['Tensor'] * 5)})")
-lstm_backward = _operator(
-    "lstm_backward",
+lstm_forward: Any = torch.library.custom_op(
+    "reviver::lstm_forward", _forward, mutates_args=(), schema=f"({_ARGUMENTS}) -> ({', '.join(['Tensor'] * 5)})"
+)
+lstm_backward: Any = torch.library.custom_op(
+    "reviver::lstm_backward",
     _backward,
-    f"({_GRADIENTS}, bool needs_x, bool needs_state, {_ARGUMENTS}) -> ({', '.join(['Tensor'] * 6)})",
+    mutates_args=(),
+    schema=f"({_GRADIENTS}, bool needs_x, bool needs_state, {_ARGUMENTS}) -> ({', '.join(['Tensor'] * 6)})",
 )
 
 
