@@ -25,7 +25,7 @@ from reviver.gan.networks import Generator
 from reviver.gan.sampling import generate_chunked
 from reviver.gan.scores.digit_classifier import DigitClassifier
 from reviver.runs.rng import make_rng
-from reviver.settings.fields import CountOrZero, Seed
+from reviver.settings.fields import Seed
 from reviver.settings.validation import check, refuse
 
 PathKind = Literal["linear", "spherical"]
@@ -77,12 +77,7 @@ def interpolate_at(start: Tensor, end: Tensor, t: Tensor, path: str = "linear") 
 
 
 def interpolate(start: Tensor, end: Tensor, steps: int, path: str = "linear") -> Tensor:
-    """Return both ends of a path and `steps` evenly spaced points between, [steps + 2, Z].
-
-    Raises `ConfigError` if `steps` is negative, `path` unknown, or as `interpolate_at`.
-    """
-    check("steps", steps, CountOrZero)
-    check("path", path, PathKind)
+    """Return both ends of a path and `steps` evenly spaced points between, [steps + 2, Z]; see `interpolate_at`."""
     return interpolate_at(start, end, torch.linspace(0, 1, steps + 2, dtype=torch.float64), path)
 
 

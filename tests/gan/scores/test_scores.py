@@ -167,11 +167,10 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.savez(folder / "untested.npz", images=images, labels=np.arange(40) % 2, test_images=images)
     (folder / "notes.txt").write_text("precious")
     spoiled = DigitClassifier.pinned()
-    torch.nn.init.constant_(spoiled.head.bias, math.nan)
-    save_classifier(spoiled, folder / "nan.safetensors")
-    torch.nn.init.constant_(spoiled.head.bias, 3e38)
     torch.nn.init.constant_(spoiled.head.weight, 3e38)
     save_classifier(spoiled, folder / "huge.safetensors")
+    torch.nn.init.constant_(spoiled.head.bias, math.nan)
+    save_classifier(spoiled, folder / "nan.safetensors")
     (folder / "idx").mkdir()
     for split, prefix in (("train", "train"), ("test", "t10k")):
         data = few_digits(split)
