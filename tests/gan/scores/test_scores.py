@@ -165,7 +165,6 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.savez(folder / "color.npz", images=np.zeros((40, 3, 8, 8), dtype=np.uint8))
     images = np.zeros((40, 8, 8), dtype=np.uint8)
     np.savez(folder / "untested.npz", images=images, labels=np.arange(40) % 2, test_images=images)
-    (folder / "notes.txt").write_text("precious")
     spoiled = DigitClassifier.pinned()
     torch.nn.init.constant_(spoiled.head.weight, 3e38)
     save_classifier(spoiled, folder / "huge.safetensors")
@@ -236,8 +235,7 @@ WRONG = {
     "gan evaluate digits --num-samples 5": "--num-samples must be at least 6, got 5",
     "gan evaluate digits --num-samples 601": "--num-samples must be at most 600, got 601",
     "gan evaluate digits --seed -1": "--seed must be at least 0, got -1",
-    "gan evaluate digits --extractor notes.txt": "--extractor notes.txt is not the weights of an extractor",
-    "gan evaluate digits --extractor nan.safetensors": r"--extractor nan.* \(head.bias has numbers that are not finite\)",
+    "gan evaluate digits --extractor nan.safetensors": r"--extractor nan.* is not the weights .* \(head.bias has numbers .* not finite\)",
     "gan interpolate digits --extractor huge.safetensors": "--extractor gives logits that are not finite; train another one",
     "gan evaluate custom": r"the digit classifier does not know 'idx' as images of \[1, 28, 28\], so there",
     "gan train-extractor --out x --data color.npz": "--data color.npz has no test images",
