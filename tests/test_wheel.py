@@ -145,8 +145,7 @@ def test_platform_wheel_trains_without_a_compiler(environment: Environment) -> N
     assert not (folder / ".cache").exists()
 
     errors = json.loads(python(folder, COMPARE))
-    assert expected_variant() in errors
-    assert "x86-64" in errors
+    assert errors.keys() >= {expected_variant(), "x86-64"}
     assert max(errors.values()) < 1e-4, errors
 
 

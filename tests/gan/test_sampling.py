@@ -50,7 +50,6 @@ def test_impossible_samples_are_refused() -> None:
         ((3, 0, 3), "class must be at most 2, got 3"),
         ((0, 0), "num_samples must be at least 1, got 0"),
         ((1, -1), "seed must be at least 0, got -1"),
-        ((1, 2**63), f"seed must be at most {2**63 - 1}, got {2**63}"),
     ):
         with pytest.raises(ConfigError, match=f"^{problem}$"):
             generate_samples(generator, *arguments)

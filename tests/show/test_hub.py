@@ -150,8 +150,7 @@ def test_classifier_of_custom_data_takes_raw_numbers(home: Path, tmp_path: Path)
     expected = compute_logits(run.network, run.task.examples(table)).softmax(1)
     sequences = [x[:length, 0].tolist() for x, length in zip(table.x, table.lengths.tolist(), strict=True)]
     assert torch.equal(model.predict_probabilities(sequences), expected)
-    alone = [model.predict_probabilities([np.array(s)[:, None]]) for s in sequences]
-    assert torch.equal(torch.cat(alone), expected)
+    assert torch.equal(torch.cat([model.predict_probabilities([np.array(s)[:, None]]) for s in sequences]), expected)
     classes = run.task.data.classes
     assert model.predict(sequences) == [classes[index] for index in expected.argmax(1).tolist()]
     assert config["data"]["classes"] == list(classes) == ["`c`", "a|b"]
