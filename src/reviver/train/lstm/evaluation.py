@@ -9,7 +9,7 @@ from torch import Tensor
 from reviver.data.tasks.palindromes import NUM_DIGITS, encode_digits
 from reviver.data.tasks.task import TargetKind, Task
 from reviver.errors import ConfigError, DataError
-from reviver.lstm.scoring import Score, compute_logits, score
+from reviver.lstm.scoring import Score, score
 from reviver.settings.fields import Count
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.validation import check
