@@ -27,13 +27,13 @@ def evaluate_file(
     """Score a run on the labeled sequences of a file."""
     from reviver.data.sequences.reader import read_sequences
     from reviver.figures import save_figure
+    from reviver.lstm.scoring import compute_logits
     from reviver.show.lstm_figures import confusion_figure
-    from reviver.train.lstm import evaluation
     from reviver.train.lstm.classification import classification_report
 
     task = custom_task(loaded, "data")
     data = task.examples(read_sequences(path, **_columns_of(loaded, columns)))
-    logits = evaluation.compute_logits(loaded.network, data)
+    logits = compute_logits(loaded.network, data)
     report = classification_report(logits, data.targets, task.data.classes, task.data.class_fractions)
     lines = [f"{path}: {count(report.size, 'sequences')}", *describe_scores(report), "", *describe_confusion(report)]
     if out is not None:
