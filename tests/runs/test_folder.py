@@ -16,7 +16,7 @@ from filelock import FileLock
 from pydantic import ValidationError
 
 from reviver.errors import RunFolderError
-from reviver.files.atomic import write_text
+from reviver.files.atomic import recover_interrupted_writes, write_text
 from reviver.runs.devices import describe_machine
 from reviver.runs.folder import MetricsWriter, RunFolder, refuse_existing
 from reviver.runs.schema import MAX_TEXT, SCHEMA
@@ -45,6 +45,7 @@ def test_empty_folder_and_missing_parents_are_accepted(tmp_path: Path) -> None:
     for path in (tmp_path / "empty", tmp_path / "a" / "b" / "c"):
         RunFolder.create(path, "gan", GANConfig(), CPU)
         assert RunFolder.open(path).kind == "gan"
+        recover_interrupted_writes(path)
         assert [found.name for found in path.iterdir()] == ["run.json"]
 
 

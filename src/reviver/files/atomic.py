@@ -3,14 +3,15 @@
 Content is written under a temporary name, flushed to disk, and renamed. A crash can leave a temporary file behind;
 `recover_interrupted_writes` removes it.
 
-    run.json          the file
-    .run.json.part    its next content, see `temporary_path`
-    step-10/          a folder
-    .step-10.old/     its previous content, while the next one takes its name, see `previous_path`
+    run.json                   the file
+    .run.json.0f3a95c1.part    its next content, see `temporary_path`
+    step-10/                   a folder
+    .step-10.old/              its previous content, while the next one takes its name, see `previous_path`
 """
 
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -56,7 +57,6 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     """
     temporary, previous = temporary_path(path), previous_path(path)
     with explain_write_errors(path):
-        shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
         try:
             yield temporary
@@ -77,8 +77,8 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def temporary_path(path: Path) -> Path:
-    """Return the temporary name of `path`, under which its next content is written."""
-    return path.with_name(f".{path.name}.part")
+    """Return a new name beside `path` for its next content; another process may write the same file at the same time."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
 
 
 def previous_path(path: Path) -> Path:

@@ -33,7 +33,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from reviver.errors import ConfigError, DataError, RunFolderError
-from reviver.files.atomic import make_folder, temporary_path, write_json, write_text
+from reviver.files.atomic import make_folder, write_json, write_text
 from reviver.files.errors import damaged_run_file, explain_read_errors, explain_write_errors
 from reviver.files.json import parse_json, read_json
 from reviver.files.read import read_file, read_lines, reject_external_links
@@ -373,7 +373,7 @@ def is_restarted(path: str | Path) -> bool:
 
 def is_unused(path: Path) -> bool:
     """Return whether nothing is at `path`, or a folder that is empty but for what a process killed at its start has left."""
-    leftovers = {path / JOB_FILE, temporary_path(path / JOB_FILE), temporary_path(path / "run.json")}
+    leftovers = {path / JOB_FILE, *path.glob(f".{JOB_FILE}.*part"), *path.glob(".run.json.*part")}
     return not os.path.lexists(path) or (path.is_dir() and not path.is_symlink() and {*path.iterdir()} <= leftovers)
 
 
