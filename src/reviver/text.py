@@ -1,6 +1,7 @@
 """Text for messages: values and problems on one line of limited length, counts, percentages and durations."""
 
 import difflib
+import re
 from collections.abc import Iterable
 
 MAX_SHOWN = 60
@@ -23,6 +24,11 @@ def short_repr(value: object, length: int = MAX_SHOWN) -> str:
         return f"of type {type(value).__name__}"
     is_cut = len(text) > length + 2 or (isinstance(value, str) and len(value) > length)
     return text[:length] + "…" if is_cut else text
+
+
+def escape_controls(text: str) -> str:
+    """Return text with escapes for control characters, such as those of a file name, which a terminal would obey."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda found: repr(found[0])[1:-1], text)
 
 
 def did_you_mean(wrong: str, known: Iterable[str]) -> str:

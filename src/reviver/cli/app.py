@@ -26,6 +26,7 @@ from reviver.cli.settings import PRESETS, fill_settings
 from reviver.cli.sweep import sweep
 from reviver.errors import ConfigError
 from reviver.runs.distributed.launch import is_launched, record_failure
+from reviver.text import escape_controls
 from reviver.version import __version__
 
 COMMANDS: dict[tuple[str, ...], Callable[..., None]] = {
@@ -199,7 +200,9 @@ class StderrHandler(logging.Handler):
         """Write one line."""
         if sys.stderr is not None:  # None if the parent process closed it
             with contextlib.suppress(OSError, ValueError):
-                print(self.format(record), file=sys.stderr, flush=True)
+                text = self.format(record)
+                is_ours = record.name.startswith("reviver")  # others may have several lines
+                print(escape_controls(text) if is_ours else text, file=sys.stderr, flush=True)
 
 
 def report_failure(error: BaseException, arguments: Sequence[str]) -> int:

@@ -22,7 +22,7 @@ from reviver.errors import ConfigError
 from reviver.runs.distributed.launch import DEFAULT_TIMEOUT
 from reviver.settings import groups
 from reviver.settings.fields import Positive, Seed, Text
-from reviver.text import duration
+from reviver.text import duration, escape_controls
 
 if TYPE_CHECKING:
     from reviver.runs.folder import RunFolder
@@ -81,15 +81,18 @@ class Common:
         if self.json:
             print(json.dumps(result, allow_nan=False))
             return
-        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
-        for line in (line.rstrip() for line in lines):
+        is_terminal = sys.stdout.isatty()
+        width = shutil.get_terminal_size().columns if is_terminal else sys.maxsize
+        for text in lines:
+            line = escape_controls(text.rstrip()) if is_terminal else text.rstrip()
             is_long = len(line) > width
             print(textwrap.fill(line, width, subsequent_indent="    ", break_on_hyphens=False) if is_long else line)
 
     def suggest(self, *commands: str) -> None:
         """Log the commands that make sense next, after a training."""
         if not self.json:
-            _log.info("\n".join(["next:", *(f"  {command}" for command in commands)]))
+            for line in ("next:", *(f"  {command}" for command in commands)):
+                _log.info(line)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

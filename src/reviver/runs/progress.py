@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Column
 from rich.text import Text
 
-from reviver.text import count, duration
+from reviver.text import count, duration, escape_controls
 
 logger = logging.getLogger("reviver")
 
@@ -69,7 +69,7 @@ class ProgressBar:
             refresh_per_second=4,
             speed_estimate_period=float("inf"),
         )
-        self._progress.add_task(description, total=total, text="")
+        self._progress.add_task(escape_controls(description), total=total, text="")
         (self._task,) = self._progress.tasks
 
     def __enter__(self) -> Self:
