@@ -69,7 +69,10 @@ WRONG = {
     "lstm predict l ' '": "^digits must be digits such as \"1 2 3 2\", got nothing in ' '",
     # devices
     "lstm train --device cuda --out n": "^--device 'cuda' is not available on this machine; use --device auto or --device cpu",
-    "lstm curve --device cuda --out n": "^--device must be auto or cpu, got 'cuda'",
+    **{
+        f"{command} --device cuda": "^--device must be auto or cpu, got 'cuda'"
+        for command in ("lstm curve --out n", "plot g", "explore g", "data pack tiny.npz --out n")
+    },
     "gan sample g --device toaster": "^--device must be one of auto, cpu, cuda, cuda:0, mps, got 'toaster'",
     # run folders
     "lstm train --out l": "^l: exists already and is never overwritten; choose another --out, or go on with --resume",

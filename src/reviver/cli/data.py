@@ -42,6 +42,7 @@ def pack(
         sequence_column: Column of the sequences, by default sequence.
         label_column: Column of the labels, by default label.
     """
+    common.require_cpu()
     kind = kind or find_kind(source)
     columns, of_images = {"sequence_column": sequence_column, "label_column": label_column}, {"image_size": image_size}
     for field, value in (columns if kind == "images" else of_images).items():

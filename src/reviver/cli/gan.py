@@ -322,7 +322,7 @@ def train_extractor(
     if path.exists():
         raise ConfigError(f"out {out} exists already and is never overwritten; choose another --out", field="out")
     check_writable(path)
-    check("device", common.device, Literal["auto", "cpu"])
+    common.require_cpu()
     check("image_size", image_size, Annotated[int, Field(ge=MIN_SIZE, le=MAX_IMAGE_SIZE)])
     train_images, test_images = image_set.load_images(data, image_size), image_set.load_test_images(data, image_size)
     if test_images.labels is None:

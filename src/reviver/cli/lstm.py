@@ -281,7 +281,7 @@ def curve(
     from reviver.sweep.driver import open_sweep, run_cells
     from reviver.sweep.engines import Pool
 
-    check("device", common.device, Literal["auto", "cpu"])
+    common.require_cpu()
     for name in network or ():
         check("network", name, Literal[tuple(curve.NETWORKS)])
     cells = curve.make_cells(length or curve.LENGTHS, network or curve.NETWORKS, seeds, sequences)

@@ -22,6 +22,7 @@ from reviver.errors import ConfigError
 from reviver.runs.distributed.launch import DEFAULT_TIMEOUT
 from reviver.settings import groups
 from reviver.settings.fields import Positive, Seed, Text
+from reviver.settings.validation import check
 from reviver.text import duration, escape_controls
 
 if TYPE_CHECKING:
@@ -75,6 +76,10 @@ class Common:
     """Hide progress bars and log messages."""
     debug: Annotated[bool, COMMON, FLAG] = False
     """Print the traceback of an error."""
+
+    def require_cpu(self) -> None:
+        """Raise ConfigError if a command that uses only the CPU is given another device."""
+        check("device", self.device, Literal["auto", "cpu"])
 
     def show(self, result: Mapping[str, Any], *lines: str) -> None:
         """Print the result of a command on stdout: as JSON with --json, otherwise `lines`, wrapped on a terminal."""

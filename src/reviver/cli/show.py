@@ -66,6 +66,7 @@ def plot(
     from reviver.show.curves import run_figures
     from reviver.train.loading import load
 
+    common.require_cpu()
     folder = Path(run if out is None else out)
     check_figure_path(folder / f"curves.{format_}")
     files = []
@@ -99,6 +100,7 @@ def explore(
             default 2000, and fewer if they are large.
         no_data: Embed no real images, and no sequences of your own, since the page shows them to everybody who has it.
     """
+    common.require_cpu()
     path = Path(out)
     if path.suffix.lower() not in (".html", ".htm") and not path.is_dir():
         raise ConfigError(f"out must end in .html, got {out}", field="out")
