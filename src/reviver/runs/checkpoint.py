@@ -117,9 +117,7 @@ def restore_checkpoint(folder: Path, state: TrainingState, names: Sequence[str] 
     Raises:
         RunFolderError: if the checkpoint is damaged or belongs to other networks.
     """
-    if not (folder / "last.json").exists():
-        if len([*folder.glob("step-*/state.json")]) > 1:  # not after a crash, which can only leave the first
-            raise damaged_run_file(folder / "last.json", "is missing beside the checkpoints")
+    if not (folder / "last.json").exists() and not _restore_pointers(folder, state.extra_model):
         return dict.fromkeys(names, 0)
     path = find_checkpoint(folder, "last")
     load_networks(path, state.networks)
@@ -152,6 +150,26 @@ def restore_checkpoint(folder: Path, state: TrainingState, names: Sequence[str] 
     state.extra.update(position["extra"])
     state.best_networks = None
     return counts
+
+
+def _restore_pointers(folder: Path, extra_model: type[Extra]) -> bool:
+    """Point to the newest checkpoint of a folder that has lost last.json; return whether there is one to go on with.
+
+    A crash in the first save may have left the state without the best weights: then training begins again.
+    """
+    saved = sorted((path.parent for path in folder.glob("step-*/state.json")), key=_sort_key)
+    if not saved:
+        return False
+    extra = _read_json(saved[-1] / "state.json", position_model(extra_model))["extra"]
+    best = extra.get("best", {}).get("step")
+    if best is not None and not _step_folder(folder, best).exists():
+        if len(saved) > 1:
+            raise damaged_run_file(folder / "last.json", "is missing beside the checkpoints")
+        return False
+    for name, step in (("best", best), ("last", checkpoint_step(saved[-1]))):
+        if step is not None:
+            write_json(folder / f"{name}.json", {"step": step}, create_parent=False)
+    return True
 
 
 def save_best(folder: Path, step: int, networks: Mapping[str, Mapping[str, Tensor]]) -> None:
