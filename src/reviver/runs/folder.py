@@ -232,7 +232,7 @@ class RunFolder:
             self.save_record(**{key: value})
         elif recorded != value:
             raise DataError(
-                f"{setting}: {self.record['config'][setting]!r} has changed since this run began; put the old "
+                f"{setting}: {self.record['config'][setting]!r} is not what this run began with; put the old "
                 f"{description} back to resume, or start in a new --out"
             )
 

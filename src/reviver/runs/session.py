@@ -37,6 +37,9 @@ ROLLBACK_LR_SCALE = 0.5
 CHANGEABLE = ("on_nan", "max_rollbacks", "keep_checkpoints")
 """Settings that a resumed run may change: they do not affect what is learned before a NaN."""
 
+LOCATIONS = ("data", "extractor")
+"""Settings that a resumed run may change to where their files are now: run.json has a hash of the content."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -326,8 +329,8 @@ def open_run(
 
     Raises:
         RunFolderError: see `RunFolder.create` and `RunFolder.open`.
-        ConfigError: if the settings in the folder differ from `config`. Only larger `epochs`, and the
-            settings in `CHANGEABLE`, may differ. Also if the processes were started with different settings or versions.
+        ConfigError: if the settings in the folder differ from `config`. Only larger `epochs`, and the settings in
+            `CHANGEABLE` and `LOCATIONS`, may differ. Also if the processes were started with different settings or versions.
     """
     world.require_same({"kind": kind, **dataclasses.asdict(config), "resume": resume, **versions()})
 
@@ -346,6 +349,7 @@ def _reopen(out: str | Path, kind: str, config: Any) -> RunFolder:
     requested = dataclasses.asdict(config)
     for name, value in requested.items():
         may_differ = name in CHANGEABLE or (name == "epochs" and value > stored[name])
+        may_differ |= name in LOCATIONS and None not in (stored[name], value)
         if stored[name] != value and not may_differ:
             raise ConfigError(
                 f"{name} is {stored[name]!r} in this run, got {value!r}; leave it out to resume, or start in a new --out",

@@ -219,7 +219,7 @@ def test_resuming_with_other_images_is_refused(tiny: GANConfig, tmp_path: Path) 
     before = fingerprint(train(config, tmp_path / "run"))
     for shape in ((41, 8, 8), (40, 8, 8), (41, 3, 8, 8)):
         np.save(path, np.ones(shape, dtype=np.uint8))
-        with pytest.raises(DataError, match=r"^data: '.*images.npy' has changed since this run began; put the old"):
+        with pytest.raises(DataError, match=r"^data: '.*images.npy' is not what this run began with; put the old"):
             train(replace(config, epochs=3), tmp_path / "run", resume=True)
     after = fingerprint(RunFolder.open(tmp_path / "run"))
     assert {**after, "config": None} == {**before, "config": None}
