@@ -230,15 +230,20 @@ def test_images_that_are_missing_changed_or_confidential(color: Path, tmp_path: 
     assert here["logits"]["realSource"] == "training images"
     assert len(here["logits"]["real"]) == 41
     run = shutil.copytree(color, tmp_path / "color")
-    edit_json(run / "run.json", config={"data": str(tmp_path / "color.npz")})
-    np.savez(tmp_path / "color.npz", images=np.zeros((41, 12, 12, 3), dtype=np.uint8))
-    for note in ("they have changed since the training", "they are not on this machine, or cannot be read"):
+    path, unreadable = tmp_path / "color.npz", "they are not on this machine, or cannot be read"
+    edit_json(run / "run.json", config={"data": str(path)})
+    np.savez(path, images=np.zeros((41, 12, 12, 3), dtype=np.uint8))
+    for note in ("they have changed since the training", unreadable, unreadable):
         gan = only_gan(build_page([load(run)]).html)
         assert (gan["training"], gan["test"]) == (None, None)
         assert gan["logits"] == {"real": [], "fake": here["logits"]["fake"], "realSource": ""}
         shown = fact(gan["facts"]["run"], "training images in this page")
         assert (shown["value"], shown["note"]) == ("none", note)
-        (tmp_path / "color.npz").unlink(missing_ok=True)
+        if path.is_file():
+            path.unlink()
+        else:
+            path.mkdir(exist_ok=True)
+            (path / "packed.json").write_text("{")  # damaged
     private = only_gan(reviver.explore(color, with_data=False).html)
     assert "real" in here["snapshots"]["data"]["tensors"]
     assert "real" not in private["snapshots"]["data"]["tensors"]

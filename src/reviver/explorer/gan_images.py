@@ -83,7 +83,10 @@ def load_real_images(run: GANRun) -> RealImages:
 
 def class_names(source: str, num_classes: int) -> tuple[str, ...]:
     """Return the names of K classes: those of a data set, the folders of an image folder, or else their numbers."""
-    names = CLASS_NAMES.get(source) or tuple(class_folders(Path(source)))
+    try:
+        names = CLASS_NAMES.get(source) or tuple(class_folders(Path(source)))
+    except DataError:  # a damaged packed folder
+        names = ()
     return names if len(names) == num_classes else tuple(map(str, range(num_classes)))
 
 
