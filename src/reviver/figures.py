@@ -97,6 +97,15 @@ def save_figure(figure: Figure, path: Path) -> None:
         temporary.write_bytes(content.getvalue())
 
 
+def panels(figure: Figure, rows: int = 1) -> Any:
+    """Return the axes, added to a figure, of `rows` rows of two panels; one below the other where the width of the style is small."""
+    width, height = _style.get()[0] or figure.get_figwidth(), figure.get_figheight()
+    if width >= mpl.rcParams["font.size"] / 2:
+        return figure.subplots(rows, 2, squeeze=False)
+    figure.set_size_inches(width, 2 * height)
+    return figure.subplots(2 * rows, squeeze=False).reshape(rows, 2)
+
+
 def format_number(value: float, digits: int = 3) -> str:
     """Return a number without an exponent: `digits` of it below 1000, otherwise an integer with grouped thousands."""
     return f"{value:.{digits}g}" if 0 < abs(value) < 999.5 else f"{value:,.0f}".replace(",", "\u2009")

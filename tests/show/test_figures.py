@@ -31,15 +31,18 @@ def test_the_same_figure_is_the_same_file(tmp_path: Path) -> None:
 
 def test_width_font_size_and_background(tmp_path: Path) -> None:
     sizes, corners = {}, {}
-    for name, style in {"page": {}, "slide": {"width": 10.0, "font_size": 18.0, "dark": True}}.items():
+    slide = {"width": 10.0, "font_size": 18.0, "dark": True}
+    for name, style in {"page": {}, "slide": slide, "column": {"width": 3.2}}.items():
         with figure_style(**style):
             figure = learning_curves(RUNS)
             save_figure(figure, tmp_path / f"{name}.png")
+        boxes = [axes.get_tightbbox() for axes in figure.axes]
+        assert not boxes[0].overlaps(boxes[1]), "labels stay apart"
         sizes[name] = figure.axes[0].title.get_fontsize()
         pixels = np.asarray(Image.open(tmp_path / f"{name}.png").convert("RGB"))
         assert pixels.shape[1] == pytest.approx(200 * style.get("width", 6.3), abs=1)
         corners[name] = pixels[0, 0].max()
-    assert sizes == {"page": 9, "slide": 18}
+    assert sizes == {"page": 9, "slide": 18, "column": 9}
     assert corners["slide"] < 40 < corners["page"] == 255
 
 

@@ -28,6 +28,7 @@ from reviver.figures import (
     VALIDATION_COLOR,
     format_number,
     integer_ticks,
+    panels,
     plain_log_ticks,
     show_pixels,
     styled,
@@ -145,7 +146,7 @@ def loss_curves(records: Records, loss: str = "non-saturating", label_smoothing:
     `loss` and `label_smoothing` are settings of the run. The name cross-entropy and the equilibrium belong to the default loss.
     """
     figure = Figure()
-    losses, outputs = figure.subplots(1, 2)
+    ((losses, outputs),) = panels(figure)
     for axes, name, color, label in (
         (losses, "generator_loss", VALIDATION_COLOR, "generator"),
         (losses, "discriminator_loss", TRAIN_COLOR, "discriminator"),
@@ -180,8 +181,8 @@ def score_curves(records: Records) -> Figure:
     epochs, baseline = _column(records, "epoch"), records[-1]["real_baseline"]
     collapsed = [warning is not None for warning in find_collapses(records)]
     figure = Figure(figsize=(WIDTH, 2.9))
-    fid, fractions = panels = figure.subplots(1, 2)
-    for axes, styles in zip(panels, SCORE_STYLES, strict=True):
+    ((fid, fractions),) = panels(figure)
+    for axes, styles in zip((fid, fractions), SCORE_STYLES, strict=True):
         for name, (color, marker) in styles.items():
             axes.plot(epochs, _column(records, name), color=color, marker=marker, markersize=3.5, label=name)
             axes.axhline(baseline[name], color=color, linestyle=":", linewidth=1.2)
@@ -197,7 +198,7 @@ def score_curves(records: Records) -> Figure:
     handles.append(Line2D([], [], color=CHANCE_COLOR, linestyle=":", linewidth=1.2, label="real images"))
     if any(collapsed):
         handles.append(Patch(color=SHADE, label="collapsed"))
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    figure.legend(handles=handles, loc="outside lower center", ncols=int(figure.get_figwidth()))
     return figure
 
 

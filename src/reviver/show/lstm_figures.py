@@ -17,6 +17,7 @@ from reviver.figures import (
     TRAIN_COLOR,
     VALIDATION_COLOR,
     integer_ticks,
+    panels,
     plain_log_ticks,
     styled,
 )
@@ -55,7 +56,7 @@ def learning_curves(
     best constant guess and the loss of the best prediction without memory, `chance` and `baseline`: 1/C and ln C of C classes.
     """
     figure = Figure()
-    loss, accuracy = figure.subplots(1, 2)
+    ((loss, accuracy),) = panels(figure)
     epochs = [metrics["epoch"] for metrics in runs[0]]
     for axes, name, limit in ((loss, "loss", np.inf), (accuracy, "accuracy", 1.0)):
         for split, color, label in (
@@ -85,7 +86,7 @@ def recall_curve(summary: Sequence[Mapping[str, Any]], chance: float = 0.1) -> F
     public solutions.
     """
     figure = Figure(figsize=(6.3, 3.4))
-    accuracy, needed = figure.subplots(1, 2)
+    ((accuracy, needed),) = panels(figure)
     for first, last in PUBLIC_RESULTS:
         span = accuracy.axvspan(first * 0.97, last * 1.03, color=SHADE, zorder=0, linewidth=0)
     span.set_label("maximum reliable length of public solutions")
@@ -114,7 +115,9 @@ def recall_curve(summary: Sequence[Mapping[str, Any]], chance: float = 0.1) -> F
         needed.text(0.5, 0.5, "none reached 99 %", transform=needed.transAxes, ha="center", color=CHANCE_COLOR)
     for axis in (accuracy.xaxis, needed.xaxis, needed.yaxis):
         plain_log_ticks(axis)
-    figure.legend(*accuracy.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    figure.legend(
+        *accuracy.get_legend_handles_labels(), loc="outside lower center", ncols=2 if figure.get_figwidth() > 6 else 1
+    )
     return figure
 
 

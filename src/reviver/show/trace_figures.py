@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from torch import Tensor
 
-from reviver.figures import TRAIN_COLOR, VALIDATION_COLOR, styled
+from reviver.figures import TRAIN_COLOR, VALIDATION_COLOR, panels, styled
 from reviver.show.trace import ClassifierTrace
 
 Values = NDArray[np.float64]
@@ -54,7 +54,7 @@ def trace_figure(trace: ClassifierTrace, digits: Sequence[int], index: int) -> F
     if parts:
         title = ", ".join(parts)
         figure.suptitle(title[0].upper() + title[1:], x=0.01, ha="left")
-    grid = figure.subplots(4, 2)
+    grid = panels(figure, 4)
     for axes, (name, label) in zip(grid[:3].flat, PANELS, strict=True):
         values = _array(getattr(layer, name)[:, 0, order])  # [T, H]
         limit = max(1.0, float(np.abs(values).max()))  # |c| may exceed 1; |g| and |h| do not
