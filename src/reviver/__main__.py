@@ -16,7 +16,10 @@ from reviver.system import STOP_SIGNALS, limit_spinning
 def main() -> None:
     """Run the command line and exit with its code."""
     limit_spinning()
-    if isinstance(sys.stdout, io.TextIOWrapper):  # None if the parent process closed it
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # the parent process closed it
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
+    if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # Latin-1 has no █
     if is_launched():
         for number in STOP_SIGNALS:

@@ -99,6 +99,8 @@ def test_a_closed_pipe_is_no_error_and_a_full_output_device_is_reported(tmp_path
     child.wait(timeout=60)
     assert (child.returncode, child.stderr.read()) == (0, "")
     child.stderr.close()
+    child = process("lstm train --print-config", tmp_path, stdout=None, preexec_fn=lambda: os.close(1))
+    assert (child.communicate(timeout=60)[1], child.returncode) == ("", 0)
     if not Path("/dev/full").exists():
         pytest.skip("there is no /dev/full")
     with Path("/dev/full").open("w") as full:
@@ -149,6 +151,7 @@ def on_terminal(arguments: str, folder: Path) -> str:
 def test_a_terminal_shows_a_progress_bar_to_its_end(workspace: Path, tmp_path: Path) -> None:
     text = on_terminal(f"lstm train {TINY_LSTM} --out {tmp_path / 'run'}", workspace)
     assert "2/2" in text
+    assert RunFolder.open(tmp_path / "run").record["command"].startswith("reviver lstm train --length 3 ")
     assert re.search(r"\x1b\[[0-9;]*3[0-9]", text), "in color"
     assert "\x1b[?25h" in text, "the cursor is visible again"
 

@@ -56,6 +56,7 @@ WRONG = {
     # settings files; more of them in tests/files/test_hostile.py
     "lstm train --config ''": "^--config must not be empty",
     "lstm train --config=unknown.toml": r"^unknown.toml: lenght is unknown; did you mean length\?",
+    "lstm train --config=~/none.toml": f"^--config {Path.home()}/none.toml cannot be read",
     "lstm train --config code.yaml": "^--config must be a .toml or .json file, got 'code.yaml'",
     "lstm train --length 3 --length 4": "^--length may be given only once",
     "lstm train --length 0x10": "^--length must be an integer, got '0x10'",

@@ -134,8 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             app.help_print(console=app.error_console)
             return ConfigError.exit_code
         run(arguments)
-        if sys.stdout is not None:  # None if the parent process closed it
-            sys.stdout.flush()
+        sys.stdout.flush()
     except SystemExit as stop:  # rich raises it if the reader of the help has closed the pipe
         return int(bool(stop.code) and "--install-completion" in arguments)
     except (Exception, KeyboardInterrupt) as error:
@@ -172,7 +171,12 @@ def parse(arguments: Sequence[str]) -> tuple[Callable[..., Any], inspect.BoundAr
 
 
 def join_flag_values(arguments: Sequence[str]) -> list[str]:
-    """Join `--curriculum false` to `--curriculum=false`, since cyclopts reads the value of a flag only after `=`."""
+    """Join `--curriculum false` to `--curriculum=false`, since cyclopts reads the value of a flag only after `=`.
+
+    In `--out=~/run` the home folder takes the place of ~, which a shell replaces only at the beginning of a word.
+    """
+    home = os.path.expanduser("~")  # noqa: PTH111  # Path raises an error if there is none
+    arguments = [re.sub("^(--[^=]+=)~(?=/)", lambda found: found[1] + home, word) for word in arguments]
     joined = list(arguments[:1])
     for option, value in itertools.pairwise(arguments):
         if value in ("true", "false") and option.startswith("--") and "=" not in option:
@@ -208,7 +212,7 @@ class StderrHandler(logging.Handler):
 def report_failure(error: BaseException, arguments: Sequence[str]) -> int:
     """Print an error in one line on stderr, of several processes by rank 0 only, and return the exit code."""
     message, exit_code = describe_failure(error, arguments)
-    if isinstance(error, OSError) and error.filename is None and sys.stdout is not None:
+    if isinstance(error, OSError) and error.filename is None:
         # To the null device, so that Python does not fail again when it flushes stdout at exit.
         with contextlib.suppress(OSError, ValueError):  # stdout has no file descriptor, or is closed
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -93,14 +93,15 @@ class RunFolder:
         Raises:
             RunFolderError: if `path` exists already, except an empty folder, or cannot be written.
         """
-        path = Path(path)
+        path, program = Path(path), Path(sys.argv[0])
+        program = program.parent if program.name == "__main__.py" else program  # of python -m reviver
         refuse_existing(path)
         record = {
             "schema": SCHEMA,
             "kind": kind,
             "status": "running",
             "config": asdict(config),
-            "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])[:MAX_TEXT],
+            "command": shlex.join([program.name, *sys.argv[1:]])[:MAX_TEXT],
             "started": _now(),
             "versions": versions(),
             "hardware": describe_machine(device, native, world),
