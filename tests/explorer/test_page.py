@@ -33,6 +33,7 @@ from reviver.explorer.blocks import Blocks, encode_f16, encode_f32, encode_u8
 from reviver.explorer.build import build_page, name_runs
 from reviver.explorer.gan_latents import principal_directions
 from reviver.explorer.networks import evaluate, fold
+from reviver.files.atomic import write_text
 from reviver.gan.interpolation import CONFIDENCE
 from reviver.gan.networks import Discriminator, Generator, one_hot
 from reviver.gan.scores.digit_classifier import DigitClassifier
@@ -230,20 +231,17 @@ def test_images_that_are_missing_changed_or_confidential(color: Path, tmp_path: 
     assert here["logits"]["realSource"] == "training images"
     assert len(here["logits"]["real"]) == 41
     run = shutil.copytree(color, tmp_path / "color")
-    path, unreadable = tmp_path / "color.npz", "they are not on this machine, or cannot be read"
-    edit_json(run / "run.json", config={"data": str(path)})
-    np.savez(path, images=np.zeros((41, 12, 12, 3), dtype=np.uint8))
-    for note in ("they have changed since the training", unreadable, unreadable):
+    np.savez(tmp_path / "color.npz", images=np.zeros((41, 12, 12, 3), dtype=np.uint8))
+    write_text(tmp_path / "damaged" / "packed.json", "{")
+    unreadable = "they are not on this machine, or cannot be read"
+    notes = {"color.npz": "they have changed since the training", "gone": unreadable, "damaged": unreadable}
+    for name, note in notes.items():
+        edit_json(run / "run.json", config={"data": str(tmp_path / name)})
         gan = only_gan(build_page([load(run)]).html)
         assert (gan["training"], gan["test"]) == (None, None)
         assert gan["logits"] == {"real": [], "fake": here["logits"]["fake"], "realSource": ""}
         shown = fact(gan["facts"]["run"], "training images in this page")
         assert (shown["value"], shown["note"]) == ("none", note)
-        if path.is_file():
-            path.unlink()
-        else:
-            path.mkdir(exist_ok=True)
-            (path / "packed.json").write_text("{")  # damaged
     private = only_gan(reviver.explore(color, with_data=False).html)
     assert "real" in here["snapshots"]["data"]["tensors"]
     assert "real" not in private["snapshots"]["data"]["tensors"]
