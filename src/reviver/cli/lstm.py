@@ -271,7 +271,6 @@ def curve(
         out: Folder for the runs and figures.
     """
     import torch
-    from filelock import FileLock
 
     from reviver.figures import save_figure
     from reviver.files.atomic import write_json
@@ -300,10 +299,9 @@ def curve(
             raise ReviverError(f"{out}: the run {curve.run_name(**cell.axes)} failed: {error}")
     rows = curve.summarize(cells, found)
     machine = {**describe_machine(torch.device("cpu")), "torch": torch.__version__}
-    with FileLock(folder / "report.lock"):  # another process may finish the same curve
-        write_json(folder / "curve.json", {"sequences": sequences, "machine": machine, "rows": rows})
-        for suffix in ("pdf", "png"):
-            save_figure(figures.recall_curve(rows), folder / f"curve.{suffix}")
+    write_json(folder / "curve.json", {"sequences": sequences, "machine": machine, "rows": rows})
+    for suffix in ("pdf", "png"):
+        save_figure(figures.recall_curve(rows), folder / f"curve.{suffix}")
     lines = [f"{'network':<10} {'length':>7} {'accuracy':>17} {'99 % reached':>13} {'after sequences':>16}"]
     for row in rows:
         spread = "" if row["accuracy_std"] is None else f" ± {row['accuracy_std']:.2%}"

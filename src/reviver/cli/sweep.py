@@ -207,8 +207,6 @@ def report_sweep(
 
     If no finished cell has the measure that the file names, the table is written and ConfigError raised.
     """
-    from filelock import FileLock
-
     from reviver.figures import save_figure
     from reviver.files.atomic import write_json
     from reviver.sweep.figures import summary_figure
@@ -217,27 +215,26 @@ def report_sweep(
     failed = [outcomes[cell.key] for cell in cells if outcomes[cell.key].status == "failed"]
     usual, goal = MEASURES.get(file.evaluate.command if file.evaluate else file.command, ("", "max"))
     measure = file.measure or (f"evaluate.{usual}" if usual and file.evaluate else usual)
-    with FileLock(folder / "report.lock"):  # workers on several machines finish the sweep at the same moment
-        table = write_table(table_rows(cells, outcomes), folder / "table.parquet")
-        counts = {"cells": len(cells), "done": len(cells) - len(failed), "failed": len(failed)}
-        result: dict[str, Any] = {"out": str(folder), **counts, "table": str(table)}
-        lines = [f"{folder}: {counts['done']} of {count(len(cells), 'cells')} done"]
-        summary = None
-        try:
-            summary = summarize(cells, outcomes, measure, file.goal or goal) if measure else None
-        except ConfigError as error:  # the usual measure is not in the results with all settings
-            if file.measure:
-                raise ConfigError(f"{error}; change it in the file and run the same command again") from error
-        if summary is None:
-            return result, [*lines, *(f"failed: {one.key}: {one.error}" for one in failed), str(table)]
-        result["summary"] = summary
-        write_json(folder / "summary.json", result)
-        lines += summary_lines(summary)
-        if summary["best"] is not None:
-            for suffix in (".png", ".pdf"):
-                save_figure(summary_figure(summary), folder / f"summary{suffix}")
-            result["figure"] = str(folder / "summary.pdf")
-            lines.append(result["figure"])
+    table = write_table(table_rows(cells, outcomes), folder / "table.parquet")
+    counts = {"cells": len(cells), "done": len(cells) - len(failed), "failed": len(failed)}
+    result: dict[str, Any] = {"out": str(folder), **counts, "table": str(table)}
+    lines = [f"{folder}: {counts['done']} of {count(len(cells), 'cells')} done"]
+    summary = None
+    try:
+        summary = summarize(cells, outcomes, measure, file.goal or goal) if measure else None
+    except ConfigError as error:  # the usual measure is not in the results with all settings
+        if file.measure:
+            raise ConfigError(f"{error}; change it in the file and run the same command again") from error
+    if summary is None:
+        return result, [*lines, *(f"failed: {one.key}: {one.error}" for one in failed), str(table)]
+    result["summary"] = summary
+    write_json(folder / "summary.json", result)
+    lines += summary_lines(summary)
+    if summary["best"] is not None:
+        for suffix in (".png", ".pdf"):
+            save_figure(summary_figure(summary), folder / f"summary{suffix}")
+        result["figure"] = str(folder / "summary.pdf")
+        lines.append(result["figure"])
     return result, [*lines, str(table)]
 
 
