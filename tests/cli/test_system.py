@@ -131,36 +131,25 @@ def test_other_encodings_and_a_closed_stderr_keep_the_output_clean(
     assert (result.code, result.out) == (2, "")
 
 
-def on_terminal(arguments: str, folder: Path) -> str:
-    """Return what a command that succeeds shows on a terminal."""
-    reader, terminal = pty.openpty()
+def test_a_terminal_shows_a_progress_bar_to_its_end_and_obeys_no_name(workspace: Path, tmp_path: Path) -> None:
     environment = {name: value for name, value in ENVIRONMENT.items() if name not in ("NO_COLOR", "CI", "FORCE_COLOR")}
     environment |= {"TERM": "xterm-256color", "COLUMNS": "60"}
-    child = process(arguments, folder, stdout=terminal, stderr=terminal, env=environment)
-    os.close(terminal)
-    output = b""
-    with contextlib.suppress(OSError):  # reading fails once the child has exited
-        while chunk := os.read(reader, 4096):
-            output += chunk
-    os.close(reader)
+    name, output = "a\x1b[2J\n\x07", b""
+    shutil.copy(workspace / "tiny.npz", tmp_path / f"{name}.npz")
+    for arguments in (f"lstm train {TINY_LSTM} --out run", f"data pack '{name}.npz' --image-size 8 --out '{name}'"):
+        reader, terminal = pty.openpty()
+        child = process(arguments, tmp_path, stdout=terminal, stderr=terminal, env=environment)
+        os.close(terminal)
+        with contextlib.suppress(OSError):  # reading fails once the child has exited
+            while chunk := os.read(reader, 4096):
+                output += chunk
+        os.close(reader)
+        assert child.wait(timeout=60) == 0, output
     text = output.decode()
-    assert child.wait(timeout=60) == 0, text
-    return text
-
-
-def test_a_terminal_shows_a_progress_bar_to_its_end(workspace: Path, tmp_path: Path) -> None:
-    text = on_terminal(f"lstm train {TINY_LSTM} --out {tmp_path / 'run'}", workspace)
     assert "2/2" in text
     assert RunFolder.open(tmp_path / "run").record["command"].startswith("reviver lstm train --length 3 ")
     assert re.search(r"\x1b\[[0-9;]*3[0-9]", text), "in color"
     assert "\x1b[?25h" in text, "the cursor is visible again"
-
-
-def test_a_terminal_does_not_obey_the_name_of_a_file(workspace: Path, tmp_path: Path) -> None:
-    name = "a\x1b[2J\n\x07"
-    shutil.copy(workspace / "tiny.npz", tmp_path / f"{name}.npz")
-    text = on_terminal(f"data pack '{name}.npz' --image-size 8 --out '{name}'", tmp_path)
-    assert "\x1b[2J" not in text
-    assert "\x07" not in text
+    assert not re.search(r"\x1b\[2J|\x07", text)
     for shown in (r"(data: a\x1b[2J\n\x07.npz has no", r"packing a\x1b[2J\n\x07 ", r"a\x1b[2J\n\x07: 40 images"):
         assert shown in text

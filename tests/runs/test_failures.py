@@ -23,7 +23,6 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from reviver.errors import OutOfMemory, RunFolderError
 from reviver.runs.checkpoint import find_checkpoint
-from reviver.runs.folder import RunFolder
 from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
 from reviver.train.loading import load
@@ -71,22 +70,6 @@ def test_failure_of_any_system_call_loses_nothing(call: str, memory_path: Path) 
     assert all("Input/output error" in error and "\n" not in error for error in errors)
     if call in ("fsync", "replace"):  # only failures to remove what is old, or to make what is there, may be ignored
         assert len(errors) == number - 1
-
-
-def test_disk_that_becomes_full(undisturbed: dict[str, Any], tmp_path: Path) -> None:
-    """The last checkpoint is kept; not even the final status can be written."""
-
-    def refuse(_: int) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    with pytest.MonkeyPatch.context() as patch:
-        error = disturb(TINY, tmp_path / "run", 13, lambda _: patch.setattr(os, "fsync", refuse))
-    assert isinstance(error, RunFolderError)
-    assert re.search(r"cannot be written .No space left on device.; free some space .* --resume", str(error))
-    run = RunFolder.open(tmp_path / "run")
-    assert run.status == "running"
-    assert find_checkpoint(run.checkpoints, "last").name == "step-000010"
-    assert contents(train(TINY, run.path).path) == undisturbed
 
 
 @pytest.mark.parametrize("config", [TINY, GAN], ids=["lstm", "gan"])

@@ -171,11 +171,8 @@ def parse(arguments: Sequence[str]) -> tuple[Callable[..., Any], inspect.BoundAr
 
 
 def join_flag_values(arguments: Sequence[str]) -> list[str]:
-    """Join `--curriculum false` to `--curriculum=false`, since cyclopts reads the value of a flag only after `=`.
-
-    In `--out=~/run` the home folder takes the place of ~, which a shell replaces only at the beginning of a word.
-    """
-    home = os.path.expanduser("~")  # noqa: PTH111  # Path raises an error if there is none
+    """Join `--curriculum false` to `--curriculum=false`, since cyclopts reads the value of a flag only after `=`."""
+    home = os.path.expanduser("~")  # noqa: PTH111  # of --out=~/run, which a shell leaves as it is
     arguments = [re.sub("^(--[^=]+=)~(?=/)", lambda found: found[1] + home, word) for word in arguments]
     joined = list(arguments[:1])
     for option, value in itertools.pairwise(arguments):
@@ -204,8 +201,7 @@ class StderrHandler(logging.Handler):
         """Write one line."""
         if sys.stderr is not None:  # None if the parent process closed it
             with contextlib.suppress(OSError, ValueError):
-                text = self.format(record)
-                is_ours = record.name.startswith("reviver")  # others may have several lines
+                text, is_ours = self.format(record), record.name.startswith("reviver")  # others may have several lines
                 print(escape_controls(text) if is_ours else text, file=sys.stderr, flush=True)
 
 

@@ -86,10 +86,8 @@ class Common:
         if self.json:
             print(json.dumps(result, allow_nan=False))
             return
-        is_terminal = sys.stdout.isatty()
-        width = shutil.get_terminal_size().columns if is_terminal else sys.maxsize
-        for text in lines:
-            line = escape_controls(text.rstrip()) if is_terminal else text.rstrip()
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
+        for line in (escape_controls(line.rstrip()) for line in lines):
             is_long = len(line) > width
             print(textwrap.fill(line, width, subsequent_indent="    ", break_on_hyphens=False) if is_long else line)
 

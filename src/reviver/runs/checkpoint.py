@@ -153,19 +153,14 @@ def restore_checkpoint(folder: Path, state: TrainingState, names: Sequence[str] 
 
 
 def _restore_pointers(folder: Path, extra_model: type[Extra]) -> bool:
-    """Point to the newest checkpoint of a folder that has lost last.json; return whether there is one to go on with.
-
-    A crash in the first save may have left the state without the best weights: then training begins again.
-    """
+    """Point to the newest checkpoint of a folder that has lost last.json; return whether there is one to go on with."""
     saved = sorted((path.parent for path in folder.glob("step-*/state.json")), key=_sort_key)
     if not saved:
         return False
     extra = _read_json(saved[-1] / "state.json", position_model(extra_model))["extra"]
     best = extra.get("best", {}).get("step")
-    if best is not None and not _step_folder(folder, best).exists():
-        if len(saved) > 1:
-            raise damaged_run_file(folder / "last.json", "is missing beside the checkpoints")
-        return False
+    if len(saved) == 1 and best is not None and not _step_folder(folder, best).exists():
+        return False  # after a crash in the first save
     for name, step in (("best", best), ("last", checkpoint_step(saved[-1]))):
         if step is not None:
             write_json(folder / f"{name}.json", {"step": step}, create_parent=False)

@@ -115,9 +115,8 @@ def recall_curve(summary: Sequence[Mapping[str, Any]], chance: float = 0.1) -> F
         needed.text(0.5, 0.5, "none reached 99 %", transform=needed.transAxes, ha="center", color=CHANCE_COLOR)
     for axis in (accuracy.xaxis, needed.xaxis, needed.yaxis):
         plain_log_ticks(axis)
-    figure.legend(
-        *accuracy.get_legend_handles_labels(), loc="outside lower center", ncols=2 if figure.get_figwidth() > 6 else 1
-    )
+    columns = round(figure.get_figwidth() / 3.15)
+    figure.legend(*accuracy.get_legend_handles_labels(), loc="outside lower center", ncols=columns)
     return figure
 
 
