@@ -154,7 +154,7 @@ def restore_checkpoint(folder: Path, state: TrainingState, names: Sequence[str] 
 
 def _restore_pointers(folder: Path, extra_model: type[Extra]) -> bool:
     """Point to the newest checkpoint of a folder that has lost last.json; return whether there is one to go on with."""
-    saved = sorted((path.parent for path in folder.glob("step-*/state.json")), key=_sort_key)
+    saved = [path for path in _step_folders(folder) if (path / "state.json").exists()]
     if not saved:
         return False
     extra = _read_json(saved[-1] / "state.json", position_model(extra_model))["extra"]
@@ -258,7 +258,7 @@ def recover_checkpoints(folder: Path, best_step: int | None, keep: int) -> None:
 def prune_checkpoints(folder: Path, keep: int) -> None:
     """Remove all checkpoints except the best, and the newest `keep` that can be resumed, up to the last."""
     last, best = _read_pointer(folder, "last"), _read_pointer(folder, "best")
-    steps = sorted((path for path in folder.glob("step-*") if NAME.fullmatch(path.name)), key=_sort_key)
+    steps = _step_folders(folder)
     kept = {_step_folder(folder, step) for step in (last, best) if step is not None}
     if last is not None:
         latest = _sort_key(_step_folder(folder, last))
@@ -271,6 +271,10 @@ def prune_checkpoints(folder: Path, keep: int) -> None:
 
 def _step_folder(folder: Path, step: int) -> Path:
     return folder / f"step-{step:06d}"
+
+
+def _step_folders(folder: Path) -> list[Path]:
+    return sorted((path for path in folder.glob("step-*") if NAME.fullmatch(path.name)), key=_sort_key)
 
 
 def _sort_key(path: Path) -> tuple[int, str]:
