@@ -145,7 +145,7 @@ def test_packed_sequences_are_those_of_the_file(
     path, out = tmp_path / "ta\x7fble.csv", tmp_path / "table"
     path.write_text("digits,kind\n1 2,a\n3,b\n")
     assert main(f"data pack {path} --out {out} --sequence-column digits --label-column kind".split()) == 0
-    assert capsys.readouterr().err.startswith("packing ta\x7fble.csv: 0/1 MB ")
+    assert capsys.readouterr().err.startswith("packing ta\\x7fble.csv: 0/1 MB ")
     assert json.loads((out / "packed.json").read_text())["name"] == "ta?ble.csv"
     assert np.load(out / "sequences.npy").tolist() == [[1], [2], [3]]
     np.save(tmp_path / "images.npy", np.zeros((2, 8, 8), np.uint8))
