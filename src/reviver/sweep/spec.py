@@ -7,7 +7,7 @@ from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from reviver.errors import ConfigError
 from reviver.files.read import read_file
@@ -41,16 +41,21 @@ class Range(Record):
     log: bool = False
 
 
-class Random(Record, extra="allow"):
-    """Random points: their number, a seed, and as extra fields a list of choices or a `Range` for each option."""
+class Random(Record):
+    """Random points: their number, a seed, and for each option a list of choices or a `Range`."""
 
     samples: CellCount
     seed: Seed = 0
+    options: Point = Field(default_factory=dict)
 
-    @property
-    def options(self) -> Point:
-        """Choices or range of each option."""
-        return self.model_extra or {}
+    @model_validator(mode="before")  # not extra="allow": autodoc of Sphinx cannot import such a model
+    @classmethod
+    def _collect_options(cls, values: Any) -> Any:
+        """Move what is neither the number nor the seed into `options`."""
+        if not isinstance(values, dict):
+            return values
+        own = {name: values[name] for name in ("samples", "seed") if name in values}
+        return own | {"options": {name: value for name, value in values.items() if name not in own}}
 
 
 class Command(Record):
