@@ -98,7 +98,7 @@ def save_figure(figure: Figure, path: Path) -> None:
 
 
 def panels(figure: Figure, rows: int = 1) -> Any:
-    """Return the axes, added to a figure, of `rows` rows of two panels; one below the other where the width of the style is small."""
+    """Add rows of two panels to a figure, or a single column if the width is too small, and return the axes, [rows, 2]."""
     width, height = _style.get()[0] or figure.get_figwidth(), figure.get_figheight()
     if width >= mpl.rcParams["font.size"] / 2:
         return figure.subplots(rows, 2, squeeze=False)

@@ -159,7 +159,7 @@ def parse(arguments: Sequence[str]) -> tuple[Callable[..., Any], inspect.BoundAr
     app = build_app(arguments)
     try:
         command, bound, _ = app.parse_args(
-            join_flag_values(arguments), print_error=False, exit_on_error=False, verbose=False
+            join_flag_values(expand_home(arguments)), print_error=False, exit_on_error=False, verbose=False
         )
     except CycloptsError as error:
         raise ConfigError(explain(error)) from error
@@ -170,10 +170,14 @@ def parse(arguments: Sequence[str]) -> tuple[Callable[..., Any], inspect.BoundAr
     return command, bound
 
 
+def expand_home(arguments: Sequence[str]) -> list[str]:
+    """Replace the ~ of `--out=~/run` by the home folder; shells do so only where it begins a word."""
+    home = os.path.expanduser("~")  # noqa: PTH111  # a Path raises an error where there is no home
+    return [re.sub("^(--[^=]+=)~(?=/)", lambda found: found[1] + home, word) for word in arguments]
+
+
 def join_flag_values(arguments: Sequence[str]) -> list[str]:
     """Join `--curriculum false` to `--curriculum=false`, since cyclopts reads the value of a flag only after `=`."""
-    home = os.path.expanduser("~")  # noqa: PTH111  # of --out=~/run, which a shell leaves as it is
-    arguments = [re.sub("^(--[^=]+=)~(?=/)", lambda found: found[1] + home, word) for word in arguments]
     joined = list(arguments[:1])
     for option, value in itertools.pairwise(arguments):
         if value in ("true", "false") and option.startswith("--") and "=" not in option:

@@ -1,4 +1,4 @@
-"""Penalties on the gradient of the discriminator's logits with respect to its inputs: images, or with packing m images each.
+"""Penalties on the gradient of the discriminator's logits with respect to its inputs: one image each, or m with packing.
 
     R1                 γ/2 E_x[‖∂l/∂x‖²]         (Mescheder et al. 2018)
     gradient penalty   λ E[(‖∂l/∂x̂‖ - 1)²]       (WGAN-GP; Gulrajani et al. 2017)

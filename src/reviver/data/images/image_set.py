@@ -197,7 +197,7 @@ def _map_packed(path: Path, image_size: int, split: str) -> ImageSet:
 
 
 def _find_idx(folder: Path, size: int, split: str) -> ImageSource | None:
-    """Return the IDX images of a folder, or None if it has none; without a `train` in a name, any are training images."""
+    """Return the IDX images of a folder, or None if it has none; if no name has `train`, the first file has the training images."""
     paths = sorted(folder.glob("*images*idx3-ubyte*"))
     if not paths:
         return None

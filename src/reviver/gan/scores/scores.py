@@ -178,7 +178,7 @@ def score_images(images: Tensor, reference: Reference, class_labels: Tensor | No
 
 
 def fid_ratio(samples: Comparison, real_baseline: Comparison) -> float | None:
-    """Return FID as a multiple of the real-data baseline; None if that is 0 or rounding, as if test images are for training."""
+    """Return FID as a multiple of the real-data baseline; None if that is 0 up to rounding, as for equal sets."""
     return samples.fid / real_baseline.fid if real_baseline.fid > metrics.GRID**2 else None
 
 

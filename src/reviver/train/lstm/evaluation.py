@@ -1,4 +1,4 @@
-"""Evaluation of a trained LSTM: accuracy at any length, the next digit of a palindrome, the outputs for sequences."""
+"""Evaluation of a trained LSTM: accuracy at any length, and the next digit of a palindrome."""
 
 import re
 from typing import NamedTuple
