@@ -28,7 +28,7 @@ from benchmarks.measure import alternate, ratio, summary
 from reviver.files.atomic import write_json
 from reviver.lstm.kernel import cuda
 from reviver.lstm.kernel.library import Inputs
-from reviver.runs.devices import describe_machine
+from reviver.runs.environment import describe_machine
 
 RESULTS = Path(__file__).parents[1] / "docs" / "measurements" / "gpu.json"
 PRODUCTS = ("tf32x3", "ieee", "bf16")

@@ -23,8 +23,8 @@ from reviver.gan.scores.digit_classifier import DigitClassifier
 from reviver.gan.scores.metrics import frechet_distance, moments, polynomial_mmd, prdc, snap, squared_knn_radii
 from reviver.lstm.dropout import draw_seed, dropout_masks
 from reviver.lstm.kernel import reference
+from reviver.rng import make_rng
 from reviver.runs.folder import RunFolder
-from reviver.runs.rng import make_rng
 from reviver.settings.gan_presets import PRESETS as GAN_PRESETS
 from reviver.settings.lstm_presets import PRESETS as LSTM_PRESETS
 from reviver.train.gan import training as gan

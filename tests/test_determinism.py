@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from reviver.lstm.kernel.library import KERNEL
-from reviver.runs.devices import describe_machine
+from reviver.runs.environment import describe_machine
 from reviver.runs.folder import RunFolder
 from reviver.settings.lstm_presets import PRESETS
 from reviver.train.lstm.training import train

@@ -9,7 +9,7 @@ try:
     from reviver.cli import main as run
 except ModuleNotFoundError as error:
     sys.exit(f"the command line needs {error.name}; install the extra train: in a clone, pip install '.[train]'")
-from reviver.runs.distributed.launch import is_launched, stop_outside_training
+from reviver.launch import is_launched, stop_outside_training
 from reviver.system import STOP_SIGNALS, limit_spinning
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from reviver import __main__ as entry
-from reviver.runs import progress
+from reviver import progress
 from reviver.runs.folder import RunFolder
 from reviver.text import count
 from tests.cli.tiny import ENVIRONMENT, TINY_GAN, TINY_LSTM, Run, process

@@ -32,9 +32,9 @@ from reviver.data.sequences.task import CustomTask
 from reviver.errors import ConfigError, DataError, Interrupted
 from reviver.files.tensors import read_tensors
 from reviver.gan.scores.reference_stats import image_content
+from reviver.rng import make_rng
 from reviver.runs.checkpoint import find_checkpoint
 from reviver.runs.folder import RunFolder
-from reviver.runs.rng import make_rng
 from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
 from reviver.train.gan import training as gan

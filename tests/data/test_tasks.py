@@ -25,7 +25,7 @@ from reviver.data.tasks.palindromes import (
 )
 from reviver.data.tasks.task import ACCURACY_NAMES, LOSS_NAMES, correct, mean_loss
 from reviver.errors import ConfigError
-from reviver.runs.rng import make_rng
+from reviver.rng import make_rng
 from reviver.settings.lstm import CONTINUOUS_TASKS, IMAGE_LENGTHS, LSTMConfig
 from tests.lstm_runs import LENGTHS, override
 

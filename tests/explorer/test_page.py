@@ -38,8 +38,8 @@ from reviver.gan.interpolation import CONFIDENCE
 from reviver.gan.networks import Discriminator, Generator, one_hot
 from reviver.gan.scores.digit_classifier import DigitClassifier
 from reviver.gan.scores.train_classifier import save_classifier
+from reviver.rng import make_rng
 from reviver.runs.folder import RunFolder
-from reviver.runs.rng import make_rng
 from reviver.settings.gan import GANConfig
 from reviver.train.gan.run import GANRun
 from reviver.train.gan.training import train

@@ -31,8 +31,8 @@ from reviver.gan.scores.train_classifier import save_classifier
 from reviver.lstm import pretrained
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.pretrained_classifier import PretrainedClassifier
+from reviver.rng import make_rng
 from reviver.runs.folder import RunFolder
-from reviver.runs.rng import make_rng
 from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
 from reviver.train.gan import training as gan_training

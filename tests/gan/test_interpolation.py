@@ -34,7 +34,7 @@ from reviver.gan.inversion import project, project_files
 from reviver.gan.networks import Generator
 from reviver.gan.scores.digit_classifier import DigitClassifier
 from reviver.gan.view import View, parse_view
-from reviver.runs.rng import make_rng
+from reviver.rng import make_rng
 from reviver.settings.gan import GANConfig
 from reviver.train.gan.training import train
 

@@ -13,7 +13,7 @@ from reviver.gan.batch_norm_statistics import recompute_batch_norm
 from reviver.gan.ema import update_ema
 from reviver.gan.networks import Generator
 from reviver.gan.sampling import generate, generate_samples
-from reviver.runs.rng import make_rng
+from reviver.rng import make_rng
 
 
 def test_samples_are_the_images_of_their_latents_in_eval_mode_which_the_seed_chooses() -> None:

@@ -19,7 +19,7 @@ from reviver.gan.penalties import discriminator_penalty, gradient_penalty
 from reviver.gan.shifts import shift
 from reviver.gan.step import gan_step
 from reviver.gan.step_options import StepOptions
-from reviver.runs.distributed.rows import BatchRows, all_rows
+from reviver.rows import BatchRows, all_rows
 from reviver.settings.gan import LOSSES as LOSS_NAMES
 from reviver.settings.gan import GANConfig
 from reviver.train.gan.training import build_networks, build_optimizers

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from reviver.errors import ReviverError
 from reviver.gan import networks
+from reviver.rng import make_rng
 from reviver.runs.checkpoint import TrainingState
 from reviver.runs.folder import RunFolder
-from reviver.runs.rng import make_rng
 from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
 from reviver.train.gan import training as gan_training

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from reviver.errors import RunFolderError
 from reviver.files.atomic import recover_interrupted_writes, write_text
-from reviver.runs.devices import describe_machine
+from reviver.runs.environment import describe_machine
 from reviver.runs.folder import MetricsWriter, RunFolder, refuse_existing
 from reviver.runs.schema import MAX_TEXT, SCHEMA
 from reviver.runs.session import training_session

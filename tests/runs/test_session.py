@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from reviver.devices import choose_device
 from reviver.errors import ConfigError, DeviceError, DivergenceError, Interrupted, RunFolderError
+from reviver.launch import job_id
+from reviver.rng import make_rng
 from reviver.runs import session as session_module
 from reviver.runs.checkpoint import TrainingState, find_checkpoint
-from reviver.runs.devices import choose_device
-from reviver.runs.distributed.launch import job_id
 from reviver.runs.folder import RunFolder, refuse_existing
-from reviver.runs.rng import make_rng
 from reviver.runs.session import Session, open_run, training_session
 from reviver.settings.lstm import LSTMConfig
 from tests.runs.small import CPU, small_state

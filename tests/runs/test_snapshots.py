@@ -20,9 +20,9 @@ from reviver.data.images.image_set import from_pixels, load_images, to_pixels
 from reviver.errors import RunFolderError
 from reviver.gan.networks import one_hot
 from reviver.gan.sampling import generate
+from reviver.rng import make_rng
 from reviver.runs import snapshots
 from reviver.runs.folder import RunFolder
-from reviver.runs.rng import make_rng
 from reviver.runs.snapshots import find_snapshots
 from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig

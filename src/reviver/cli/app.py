@@ -25,7 +25,7 @@ from reviver.cli.options import DEFAULTS, FigureCommon
 from reviver.cli.settings import PRESETS, fill_settings
 from reviver.cli.sweep import sweep
 from reviver.errors import ConfigError
-from reviver.runs.distributed.launch import is_launched, record_failure
+from reviver.launch import is_launched, record_failure
 from reviver.text import escape_controls
 from reviver.version import __version__
 

@@ -316,7 +316,7 @@ def train_extractor(
     from reviver.figures import check_writable
     from reviver.gan.scores import train_classifier
     from reviver.gan.scores.digit_classifier import MIN_SIZE
-    from reviver.runs.progress import ProgressBar
+    from reviver.progress import ProgressBar
 
     path = Path(out)
     if path.exists():

@@ -274,7 +274,7 @@ def curve(
 
     from reviver.figures import save_figure
     from reviver.files.atomic import write_json
-    from reviver.runs.devices import describe_machine
+    from reviver.runs.environment import describe_machine
     from reviver.show import lstm_figures as figures
     from reviver.sweep import curve
     from reviver.sweep.driver import open_sweep, run_cells

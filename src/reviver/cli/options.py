@@ -19,7 +19,7 @@ from cyclopts import Parameter
 from pydantic import SkipValidation
 
 from reviver.errors import ConfigError
-from reviver.runs.distributed.launch import DEFAULT_TIMEOUT
+from reviver.launch import DEFAULT_TIMEOUT
 from reviver.settings import groups
 from reviver.settings.fields import Positive, Seed, Text
 from reviver.settings.validation import check
@@ -196,7 +196,7 @@ def preparing_training(time: str) -> Iterator[None]:
     """
     import torch
 
-    from reviver.runs.progress import announcing
+    from reviver.progress import announcing
 
     class Stub(types.ModuleType):
         disable = staticmethod(lambda function, *_, **__: function)

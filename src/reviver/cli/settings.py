@@ -15,7 +15,7 @@ from cyclopts.utils import UNSET
 from reviver.errors import ConfigError
 from reviver.files.json import parse_json
 from reviver.files.read import read_file
-from reviver.runs.distributed.launch import is_launched
+from reviver.launch import is_launched
 from reviver.settings.fields import choose_preset
 from reviver.settings.gan_presets import PRESETS as GAN_PRESETS
 from reviver.settings.lstm_presets import PRESETS as LSTM_PRESETS

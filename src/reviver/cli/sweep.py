@@ -72,7 +72,7 @@ def sweep(
         out: Folder of the sweep; by default runs/sweep-NAME, after the name of the file.
         retry_failed: Run cells again that failed.
     """
-    from reviver.runs.progress import announcing
+    from reviver.progress import announcing
     from reviver.sweep import driver, engines, spec
 
     if address is not None and engine != "ray":

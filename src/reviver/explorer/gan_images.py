@@ -20,7 +20,7 @@ from reviver.explorer.blocks import Blocks, encode_f32, encode_u8
 from reviver.explorer.facts import thin
 from reviver.explorer.manifest import SnapshotSpec, SnapshotsSpec, TensorBlock
 from reviver.gan.records import MAX_CLASSES
-from reviver.runs.rng import make_rng
+from reviver.rng import make_rng
 from reviver.train.gan.run import GANRun
 from reviver.train.gan.snapshots import GANSnapshot, read_snapshots
 

@@ -17,7 +17,7 @@ from reviver.gan.interpolation import CONFIDENCE, choose_distant_endpoints, most
 from reviver.gan.networks import NEGATIVE_SLOPE, Generator
 from reviver.gan.sampling import generate_chunked
 from reviver.gan.scores.digit_classifier import DigitClassifier
-from reviver.runs.rng import make_rng
+from reviver.rng import make_rng
 from reviver.train.gan.run import GANRun
 from reviver.train.gan.training import GRID_SIZE
 

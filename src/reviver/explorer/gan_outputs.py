@@ -16,7 +16,7 @@ from reviver.explorer.networks import FoldedLayer, compare, evaluate
 from reviver.gan.networks import one_hot
 from reviver.gan.sampling import generate_chunked
 from reviver.gan.scores.digit_classifier import DigitClassifier
-from reviver.runs.rng import make_rng
+from reviver.rng import make_rng
 from reviver.train.gan.run import GANRun
 
 NUM_CONTEXT = 500

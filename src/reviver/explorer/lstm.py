@@ -18,7 +18,7 @@ from reviver.explorer.lstm_examples import SYMBOLS, Examples, channel_names, col
 from reviver.explorer.manifest import LstmContent, LstmStage, RunName
 from reviver.explorer.networks import compare
 from reviver.lstm.classifier import LSTMClassifier
-from reviver.runs.rng import make_rng
+from reviver.rng import make_rng
 from reviver.train.lstm.run import LSTMRun
 from reviver.train.lstm.snapshots import read_snapshots
 from reviver.train.lstm.summary import find_metrics

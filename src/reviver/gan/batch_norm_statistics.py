@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from reviver.gan.networks import Generator
-from reviver.runs.rng import make_rng
+from reviver.rng import make_rng
 
 CHUNK = 2048
 """Latent vectors that are computed at a time, which bounds the memory."""

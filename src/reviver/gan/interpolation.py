@@ -24,7 +24,7 @@ from reviver.gan.inversion import project_files
 from reviver.gan.networks import Generator
 from reviver.gan.sampling import generate_chunked
 from reviver.gan.scores.digit_classifier import DigitClassifier
-from reviver.runs.rng import make_rng
+from reviver.rng import make_rng
 from reviver.settings.fields import Seed
 from reviver.settings.validation import check, refuse
 

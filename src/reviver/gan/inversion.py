@@ -15,7 +15,7 @@ from reviver.data.images.image_files import read_images
 from reviver.data.images.image_set import from_pixels
 from reviver.errors import ConfigError
 from reviver.gan.networks import Generator
-from reviver.runs.rng import make_rng
+from reviver.rng import make_rng
 from reviver.settings.fields import Seed
 from reviver.settings.validation import check
 

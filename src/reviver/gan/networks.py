@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from reviver.errors import DataError
 from reviver.gan.pretrained import PretrainedModule
-from reviver.runs.distributed.rows import BatchRows, all_rows
+from reviver.rows import BatchRows, all_rows
 from reviver.settings.fields import Count, CountOrZero, Probability
 from reviver.settings.validation import check
 

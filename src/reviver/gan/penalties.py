@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from reviver.gan.networks import Discriminator
-from reviver.runs.distributed.rows import BatchRows, all_rows
+from reviver.rows import BatchRows, all_rows
 from reviver.settings.gan import GANConfig
 
 Logits = Callable[[Tensor], Tensor]

@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor
 
 from reviver.gan.networks import Generator
-from reviver.runs.rng import make_rng
+from reviver.rng import make_rng
 from reviver.settings.fields import Seed
 from reviver.settings.validation import check, refuse
 

@@ -9,7 +9,7 @@ not learn to shift (Karras et al. 2020, "Training generative adversarial network
 import torch
 from torch import Tensor
 
-from reviver.runs.distributed.rows import BatchRows
+from reviver.rows import BatchRows
 
 SIDE = 28
 """Longer side of an image, in pixels, for each pixel of reach. In smaller images a pixel would cut off strokes at the edge."""

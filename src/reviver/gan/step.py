@@ -23,7 +23,7 @@ from reviver.gan.networks import Discriminator, Generator
 from reviver.gan.penalties import discriminator_penalty
 from reviver.gan.shifts import shift
 from reviver.gan.step_options import DEFAULTS, StepOptions, StepResult
-from reviver.runs.distributed.rows import all_rows
+from reviver.rows import all_rows
 from reviver.runs.distributed.step import ParallelStep
 
 

@@ -14,7 +14,7 @@ from torch.nn import functional
 from reviver.errors import ConfigError, DataError
 from reviver.lstm.hub import PretrainedMixin
 from reviver.lstm.layer import LSTM, checked_lengths, is_inside
-from reviver.runs.distributed.rows import BatchRows
+from reviver.rows import BatchRows
 from reviver.settings.lstm_network import LSTMClassifierSpec, LSTMOptions, Pooling, unexpected_argument
 
 

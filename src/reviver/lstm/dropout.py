@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from reviver.errors import DataError
-from reviver.runs.distributed.rows import BatchRows
+from reviver.rows import BatchRows
 from reviver.settings.lstm_network import DropoutKind, LSTMOptions
 
 _LOW_32 = 0xFFFFFFFF

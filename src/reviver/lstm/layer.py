@@ -18,7 +18,7 @@ from reviver.lstm.cell import LSTMState, LSTMWeights, StackedWeights, reset_weig
 from reviver.lstm.dropout import check_rows, draw_seed, skip_rows
 from reviver.lstm.hub import PretrainedMixin
 from reviver.lstm.transforms import autocast_dtype, plain_values
-from reviver.runs.distributed.rows import BatchRows
+from reviver.rows import BatchRows
 from reviver.settings.fields import Precision
 from reviver.settings.lstm_network import DropoutKind, LSTMOptions, unexpected_argument
 from reviver.settings.validation import refuse

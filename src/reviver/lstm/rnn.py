@@ -12,7 +12,7 @@ from reviver.errors import DataError
 from reviver.lstm.dropout import check_rows
 from reviver.lstm.hub import PretrainedMixin
 from reviver.lstm.layer import checked_lengths, is_inside
-from reviver.runs.distributed.rows import BatchRows, all_rows
+from reviver.rows import BatchRows, all_rows
 from reviver.settings.lstm_network import RNNClassifierSpec
 
 

@@ -1,1 +1,1 @@
-"""Training runs: run folders, checkpoints, sessions, random number generators, devices, and progress."""
+"""Training runs: run folders, checkpoints, sessions, and the processes that train one run together."""

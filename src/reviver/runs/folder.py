@@ -37,9 +37,9 @@ from reviver.files.atomic import make_folder, write_json, write_text
 from reviver.files.errors import damaged_run_file, explain_read_errors, explain_write_errors
 from reviver.files.json import parse_json, read_json
 from reviver.files.read import read_file, read_lines, reject_external_links
-from reviver.runs.devices import describe_changes, describe_machine, find_changes
-from reviver.runs.distributed.launch import job_id, restart_count
+from reviver.launch import job_id, restart_count
 from reviver.runs.distributed.world import ALONE, World
+from reviver.runs.environment import describe_changes, describe_machine, find_changes
 from reviver.runs.events import EventFile
 from reviver.runs.schema import MAX_TEXT, SCHEMA, Line, find_kind, validate
 from reviver.settings.fields import from_mapping

@@ -23,11 +23,11 @@ from torch import Tensor
 
 from reviver.errors import ConfigError, DivergenceError, Interrupted, OutOfMemory, ProcessLost, ReviverError
 from reviver.files.atomic import recover_interrupted_writes
+from reviver.launch import explaining_losses
+from reviver.progress import ProgressBar
 from reviver.runs.checkpoint import TrainingState, recover_checkpoints, restore_checkpoint, save_checkpoint
-from reviver.runs.distributed.launch import explaining_losses
 from reviver.runs.distributed.world import ALONE, World
 from reviver.runs.folder import MetricsWriter, RunFolder, is_restarted, versions
-from reviver.runs.progress import ProgressBar
 from reviver.runs.schema import MAX_TEXT
 from reviver.system import handling_signals
 from reviver.text import count

@@ -29,9 +29,9 @@ from torch import Tensor
 from reviver.data.sequences.examples import Examples
 from reviver.data.sequences.labels import stratified_split
 from reviver.data.sequences.standardization import Standardization
+from reviver.devices import choose_device
 from reviver.files.pretrained import build_with_weights
 from reviver.lstm.scoring import compute_logits
-from reviver.runs.devices import choose_device
 from reviver.settings.fields import select
 from reviver.settings.lstm_network import LSTMClassifierSpec, auto_patch_size
 from reviver.settings.validation import check

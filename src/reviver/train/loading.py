@@ -11,7 +11,7 @@ def load(path: str | Path, *, checkpoint: str | None = None, device: str = "cpu"
     """Return the run in the folder at `path` with its settings and trained networks in eval mode.
 
     `checkpoint` is `last` or `best` (LSTM only), by default `best` for an LSTM with early stopping, otherwise `last`; for
-    `device` see `reviver.runs.devices.choose_device`.
+    `device` see `reviver.devices.choose_device`.
 
     Raises:
         RunFolderError: if the folder is missing, damaged or written by a newer version, or has no such checkpoint.

@@ -14,7 +14,7 @@ from reviver.gan.networks import Generator
 from reviver.gan.scores.digit_classifier import DigitClassifier
 from reviver.gan.scores.feature_extractor import FeatureExtractor
 from reviver.gan.scores.path_metrics import Summary, compare_paths, describe, find_class_switches, measure_path
-from reviver.runs.rng import make_rng
+from reviver.rng import make_rng
 
 
 class LinearGenerator(Generator):

@@ -28,7 +28,7 @@ from reviver.gan.scores.reference_stats import Comparison, Reference, load_extra
 from reviver.gan.scores.scores import Scores, describe, is_collapsed, nearest_grid, score_generator, score_images
 from reviver.gan.scores.train_classifier import save_classifier
 from reviver.gan.view import View
-from reviver.runs.rng import make_rng
+from reviver.rng import make_rng
 from reviver.settings.gan import GANConfig
 from reviver.train.gan.training import train
 from reviver.train.loading import load

@@ -17,8 +17,8 @@ from reviver.lstm import kernel
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.dropout import dropout_masks, skip_rows
 from reviver.lstm.rnn import RNNClassifier
+from reviver.rows import BatchRows
 from reviver.runs.checkpoint import find_checkpoint
-from reviver.runs.distributed.rows import BatchRows
 from reviver.runs.distributed.step import ParallelStep
 from reviver.runs.distributed.world import ALONE, World
 from reviver.runs.folder import RunFolder

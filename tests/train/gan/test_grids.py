@@ -12,8 +12,8 @@ from PIL import Image
 from reviver.data.images.image_set import from_pixels, to_pixels
 from reviver.errors import DataError, Interrupted
 from reviver.gan.sampling import generate
+from reviver.rng import make_rng
 from reviver.runs.folder import RunFolder
-from reviver.runs.rng import make_rng
 from reviver.settings.gan import GANConfig
 from reviver.train.gan import training
 from reviver.train.gan.grids import find_grids, read_images, save_grid, tile

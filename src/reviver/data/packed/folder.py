@@ -37,7 +37,7 @@ from reviver.files.errors import damaged_data_file, explain_write_errors
 from reviver.files.json import read_json, validate_record
 from reviver.files.npz import map_npy
 from reviver.files.read import open_file, reject_external_links
-from reviver.runs.progress import ProgressBar
+from reviver.progress import ProgressBar
 from reviver.settings.fields import Count
 from reviver.settings.validation import JSON_LIST, Record
 from reviver.system import handling_signals

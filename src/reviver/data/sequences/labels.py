@@ -11,7 +11,7 @@ from torch import Tensor
 
 from reviver.data.sequences.table import MAX_LISTED, SequenceTable, join_listed
 from reviver.errors import DataError
-from reviver.runs.rng import make_rng
+from reviver.rng import make_rng
 from reviver.settings.validation import check
 from reviver.text import short_repr
 

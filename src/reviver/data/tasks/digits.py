@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from reviver.data.images.mnist import Digits, read_mnist
 from reviver.data.tasks.task import Sequences, SplitName, Task
-from reviver.runs.rng import make_rng
+from reviver.rng import make_rng
 from reviver.settings.lstm import LSTMConfig, check_length
 
 SIDE = 28

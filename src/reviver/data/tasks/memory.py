@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from reviver.data.tasks.task import TOLERANCE, Sequences, TargetKind, Task
-from reviver.runs.rng import make_rng
+from reviver.rng import make_rng
 from reviver.settings.lstm import LSTMConfig, check_length, min_length
 
 COPY_LENGTH, COPY_SYMBOLS = 10, 8

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from reviver.data.tasks.task import Sequences, Task
 from reviver.errors import ConfigError
-from reviver.runs.rng import make_rng
+from reviver.rng import make_rng
 from reviver.settings.fields import Count
 from reviver.settings.lstm import LSTMConfig, check_length
 from reviver.settings.validation import check

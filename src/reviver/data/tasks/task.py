@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from reviver.data.packed.order import equal_blocks
-from reviver.runs.distributed.rows import BatchRows
+from reviver.rows import BatchRows
 
 
 class Sequences:

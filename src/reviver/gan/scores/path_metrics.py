@@ -28,7 +28,7 @@ from reviver.gan.interpolation import PATHS, interpolate_at
 from reviver.gan.networks import Generator
 from reviver.gan.sampling import generate_chunked
 from reviver.gan.scores.feature_extractor import FeatureExtractor
-from reviver.runs.rng import make_rng
+from reviver.rng import make_rng
 from reviver.settings.fields import Seed
 from reviver.settings.validation import check
 

@@ -29,7 +29,7 @@ from reviver.gan.scores import metrics
 from reviver.gan.scores.digit_classifier import IMAGE_SHAPE
 from reviver.gan.scores.feature_extractor import FeatureExtractor, Features
 from reviver.gan.scores.metrics import Moments, NearestNeighbors
-from reviver.runs.rng import make_rng
+from reviver.rng import make_rng
 from reviver.settings.validation import check
 
 K_NEAREST = 5

@@ -22,7 +22,7 @@ from reviver.data.images.image_set import LABELED_SOURCES, ImageSet, from_pixels
 from reviver.errors import DataError
 from reviver.files.atomic import atomic_write
 from reviver.gan.scores.digit_classifier import DigitClassifier, weights_path
-from reviver.runs.rng import make_rng
+from reviver.rng import make_rng
 from reviver.settings.fields import Count
 from reviver.settings.validation import check
 

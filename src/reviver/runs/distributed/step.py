@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from reviver.runs.distributed.rows import BatchRows
+from reviver.rows import BatchRows
 from reviver.runs.distributed.world import World
 
 

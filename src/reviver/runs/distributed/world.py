@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.distributed.rendezvous import rendezvous
 
 from reviver.errors import ConfigError, ProcessLost, ReviverError
-from reviver.runs.distributed.launch import describe_loss, explaining_losses, launched_size, restart_count
-from reviver.runs.distributed.rows import BatchRows
+from reviver.launch import describe_loss, explaining_losses, launched_size, restart_count
+from reviver.rows import BatchRows
 from reviver.text import one_line, short_repr
 
 T = TypeVar("T")

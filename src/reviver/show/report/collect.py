@@ -14,7 +14,7 @@ from reviver.gan.scores.digit_classifier import NUM_FEATURES
 from reviver.gan.scores.monitor import find_collapses
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.runs.checkpoint import find_checkpoint
-from reviver.runs.devices import describe_changes
+from reviver.runs.environment import describe_changes
 from reviver.runs.schema import Rollback
 from reviver.settings.gan_presets import PRESETS as GAN_PRESETS
 from reviver.settings.lstm_presets import PRESETS as LSTM_PRESETS

@@ -20,8 +20,8 @@ from reviver.gan.sampling import generate_samples
 from reviver.gan.scores.digit_classifier import DigitClassifier
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.scoring import score
+from reviver.rng import make_rng
 from reviver.runs.folder import RunFolder
-from reviver.runs.rng import make_rng
 from reviver.show.report.schema import DigitCounts, Recognition, Spread
 from reviver.train.gan.grids import Grid, find_grids, read_images
 from reviver.train.gan.run import GANRun, load_gan

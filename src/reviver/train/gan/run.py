@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from reviver.devices import choose_device
 from reviver.files.errors import damaged_run_file
 from reviver.gan.centering import fold
 from reviver.gan.networks import Discriminator, Generator
 from reviver.runs.checkpoint import build_trained, checkpoint_step, find_checkpoint
-from reviver.runs.devices import choose_device
 from reviver.runs.folder import RunFolder
 from reviver.settings.gan import GANConfig
 from reviver.settings.validation import check

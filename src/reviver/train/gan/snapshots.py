@@ -22,8 +22,8 @@ from reviver.data.images.image_set import ImageSet, from_pixels, to_pixels
 from reviver.files.errors import damaged_run_file
 from reviver.gan.networks import Discriminator, Generator, one_hot
 from reviver.gan.sampling import generate
+from reviver.rng import make_rng
 from reviver.runs.folder import RunFolder
-from reviver.runs.rng import make_rng
 from reviver.runs.snapshots import (
     SnapshotFile,
     check_total_size,

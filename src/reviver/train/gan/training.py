@@ -16,6 +16,7 @@ from torch.optim import Adam
 
 from reviver.data.images.image_set import ImageSet, from_pixels, load_images
 from reviver.data.packed.order import epoch_order
+from reviver.devices import choose_device
 from reviver.errors import DataError
 from reviver.gan.batch_norm_statistics import recompute_batch_norm
 from reviver.gan.centering import CenteredDiscriminator, build_discriminator, center_inputs, image_moments
@@ -27,14 +28,13 @@ from reviver.gan.scores.feature_extractor import FeatureExtractor
 from reviver.gan.scores.monitor import create_monitor, summarize
 from reviver.gan.step import gan_step
 from reviver.gan.step_options import StepOptions, StepResult
+from reviver.launch import DEFAULT_TIMEOUT
+from reviver.rng import make_rng
 from reviver.runs.checkpoint import TrainingState
-from reviver.runs.devices import choose_device
 from reviver.runs.distributed.batch_norm import parallelize_batch_norm
-from reviver.runs.distributed.launch import DEFAULT_TIMEOUT
 from reviver.runs.distributed.step import ParallelStep
 from reviver.runs.distributed.world import ALONE, World, join_world
 from reviver.runs.folder import RunFolder, refuse_existing
-from reviver.runs.rng import make_rng
 from reviver.runs.session import Session, open_run, training_session
 from reviver.runs.snapshots import remove_later_snapshots
 from reviver.settings.gan import GANConfig, count_batches

@@ -6,9 +6,9 @@ from typing import Any, Literal
 from reviver.data.sequences.task import DataRecord
 from reviver.data.tasks.build import build_task
 from reviver.data.tasks.task import Task
+from reviver.devices import choose_device
 from reviver.errors import ConfigError, DataError, RunFolderError
 from reviver.runs.checkpoint import build_trained, checkpoint_step, find_checkpoint
-from reviver.runs.devices import choose_device
 from reviver.runs.folder import RunFolder
 from reviver.runs.schema import validate
 from reviver.settings.lstm import LSTMConfig

@@ -14,6 +14,8 @@ from reviver.data.packed.order import epoch_order
 from reviver.data.tasks.build import build_task
 from reviver.data.tasks.palindromes import Palindromes
 from reviver.data.tasks.task import TargetKind, Task, correct, mean_loss
+from reviver.devices import choose_device
+from reviver.launch import DEFAULT_TIMEOUT
 from reviver.lstm import kernel
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.kernel.library import KERNEL
@@ -21,13 +23,11 @@ from reviver.lstm.layer import chrono
 from reviver.lstm.records import LSTMExtra
 from reviver.lstm.rnn import RNNClassifier
 from reviver.lstm.scoring import Score, score
+from reviver.rng import make_rng
 from reviver.runs.checkpoint import TrainingState
-from reviver.runs.devices import choose_device
-from reviver.runs.distributed.launch import DEFAULT_TIMEOUT
 from reviver.runs.distributed.step import ParallelStep
 from reviver.runs.distributed.world import World, join_world
 from reviver.runs.folder import RunFolder, refuse_existing
-from reviver.runs.rng import make_rng
 from reviver.runs.session import Session, open_run, training_session
 from reviver.runs.snapshots import remove_later_snapshots
 from reviver.settings.fields import select
