@@ -16,6 +16,7 @@ from reviver.cli import main
 from reviver.cli.app import parse
 from reviver.cli.lstm import describe_run
 from reviver.cli.options import expect_time
+from reviver.data.tasks.build import build_task
 from reviver.runs.folder import RunFolder
 from reviver.settings.gan_presets import SECONDS as GAN_SECONDS
 from reviver.settings.lstm import LSTMConfig
@@ -97,9 +98,9 @@ def test_options_override_the_file_and_that_overrides_the_preset(tmp_path: Path)
 
 
 def test_progress_time_and_advice_are_on_stderr_and_can_be_silenced(run: Run, tmp_path: Path) -> None:
-    loud = run(f"lstm train {TINY_LSTM} --out {tmp_path / 'a run'}".replace("a run", "'a run'"))
+    loud = run(f"lstm train {TINY_LSTM} --cell rnn --out {tmp_path / 'a run'}".replace("a run", "'a run'"))
     assert loud.err.startswith("the time that is left will be shown after the first updates\n")
-    assert re.search(r"LSTM T=3: 2/2 epochs  train loss", loud.err)
+    assert re.search(r"RNN T=3: 2/2 epochs  train loss", loud.err)
     advice = loud.err.partition("next:\n")[2].splitlines()
     assert len(advice) == 3
     for line in advice:
@@ -124,20 +125,29 @@ def test_a_preset_says_how_long_it_takes_in_proportion_to_the_epochs() -> None:
         assert expect_time(settings_of(arguments), PRESETS[kind], seconds) == expected
 
 
-def test_a_run_that_ends_in_a_dip_names_the_best_epoch_and_no_error_is_rounded_away() -> None:
-    dip = "2.1 points below epoch 2; --checkpoint best uses that epoch"
-    for last, shown, expected_dip in ((0.979, " 97.90", dip), (0.985, " 98.50", None), (0.99996, " 99.99", None)):
+def test_a_run_that_ends_in_a_dip_names_the_best_epoch_unless_chance_explains_it_and_no_error_is_rounded_away() -> None:
+    def describe(config: LSTMConfig, *accuracies: float) -> list[str]:
         metrics = [
-            {"epoch": epoch, "length": 5, "seconds": 1.0, "train_loss": 1.0, "train_accuracy": 0.5}
+            {"epoch": epoch, "length": config.length, "seconds": 1.0, "train_loss": 1.0, "train_accuracy": 0.5}
             | {"validation_loss": 1.0, "validation_accuracy": accuracy}
-            for epoch, accuracy in enumerate((0.5, 1.0, last), start=1)
+            for epoch, accuracy in enumerate(accuracies, start=1)
         ]
-        for settings, expected in ((LSTMConfig(epochs=3), expected_dip), (LSTMConfig(epochs=3, patience=2), None)):
-            lines = describe_run(settings, metrics, "class")[1]
-            dips = [line for line in lines if "dip" in line]
-            assert lines[2] == f"  validation  loss 1.0000  accuracy {shown}%  "
-            assert dips == ([f"  the run ended in a dip, {expected}"] if expected else [])
-    lines = describe_run(LSTMConfig(curriculum=True, threshold=0.99995), metrics, "class")[1]
+        return describe_run(config, metrics, build_task(config))[1]
+
+    many, few = LSTMConfig(epochs=3, length=8), LSTMConfig(epochs=3, data_size=400)  # 2000 and 80 validation sequences
+    for config, last, dip in (
+        (many, 0.979, "2.1 points below epoch 2"),
+        (many, 0.985, None),
+        (dataclasses.replace(many, patience=2), 0.9, None),
+        (few, 0.9, "10.0 points below epoch 2"),  # 8 of 80: one in 308 samples of equal epochs, thrice
+        (few, 0.925, None),
+    ):
+        dips = [line for line in describe(config, 0.5, 1.0, last) if "dip" in line]
+        assert dips == ([f"  the run ended in a dip, {dip}; --checkpoint best uses that epoch"] if dip else [])
+    at_chance = (0.1, *[0.05] * 98, 0.0)
+    assert not any("dip" in line for line in describe(many, *at_chance)), "the best epoch guesses"
+    assert describe(many, 0.9, 0.99996)[2] == "  validation  loss 1.0000  accuracy  99.99%  "
+    lines = describe(LSTMConfig(curriculum=True, threshold=0.99995), 0.99996)
     assert lines[-1] == "  length 5 of 5: passed, with a validation accuracy of at least 99.995%"
 
 

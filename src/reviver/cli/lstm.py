@@ -19,7 +19,7 @@ from reviver.settings.validation import check
 from reviver.text import count, duration, percent
 
 if TYPE_CHECKING:
-    from reviver.data.tasks.task import TargetKind
+    from reviver.data.tasks.task import Task
 
 SequenceColumn = Annotated[Text | None, Parameter(help="Column of the sequences; by default that of the run.")]
 LabelColumn = Annotated[Text | None, Parameter(help="Column of the classes; by default that of the run.")]
@@ -65,8 +65,8 @@ def train(
     folder = run.train(training.train, settings, options.expect_time(settings, PRESETS, SECONDS), common)
     if folder is None:
         return
-    target = build_task(settings, folder.record.get("data")).target
-    result, lines = describe_run(settings, folder.read_metrics(), target)
+    task = build_task(settings, folder.record.get("data"))
+    result, lines = describe_run(settings, folder.read_metrics(), task)
     lines = [f"{folder.path}: {lines[0]}", *options.describe_rollbacks(folder), *lines[1:]]
     if settings.task == "custom" and preset == "original":
         lines.append("  these are the settings of the original; --preset series is made for series of measurements")
@@ -84,19 +84,20 @@ def train(
 
 
 def describe_run(
-    settings: LSTMConfig, metrics: Sequence[Mapping[str, Any]], target: "TargetKind"
+    settings: LSTMConfig, metrics: Sequence[Mapping[str, Any]], task: "Task"
 ) -> tuple[dict[str, Any], list[str]]:
-    """Return the results of a finished run with these metrics, and the lines that describe them."""
+    """Return the results of a finished run on `task` with these metrics, and the lines that describe them."""
     from reviver.data.tasks.task import ACCURACY_NAMES, LOSS_NAMES
     from reviver.train.lstm import stopping, summary
 
     last, best = metrics[-1], stopping.find_best(metrics, settings)
     trained = summary.last_trained(metrics)
     assert trained is not None, "a run trains before it validates alone"
-    result: dict[str, Any] = {"last": last, "best": best, "ended_by": stopping.end_reason(settings, metrics)}
+    ended_by = stopping.end_reason(settings, metrics)
+    result: dict[str, Any] = {"last": last, "best": best, "ended_by": ended_by, "chance": task.chance}
     lines = [f"{count(last['epoch'], 'epochs')} in {last['seconds']:.1f} s"]
-    if target != "class":
-        lines.append(f"  accuracy of {ACCURACY_NAMES[target]}, loss: {LOSS_NAMES[target]}")
+    if task.target != "class":
+        lines.append(f"  accuracy of {ACCURACY_NAMES[task.target]}, loss: {LOSS_NAMES[task.target]}")
     if result["ended_by"] == "patience":
         lines.append(f"  stopped early, after {count(settings.patience or 0, 'epochs')} without improvement")
     at_length = f", length {trained['length']}" if trained is not last else ""
@@ -119,8 +120,11 @@ def describe_run(
         if not result["reached"]:
             lines.append("  go on with --resume and more --epochs")
     elif gap >= DIP and settings.patience is None:
-        below = f"{100 * gap:.1f} points below epoch {best['epoch']}"
-        lines.append(f"  the run ended in a dip, {below}; --checkpoint best uses that epoch")
+        size = len(task.validation(settings.length))
+        accuracy, last_accuracy = best["validation_accuracy"], last["validation_accuracy"]
+        if stopping.is_better(accuracy, last_accuracy, size, len(metrics), task.chance):
+            below = f"{100 * gap:.1f} points below epoch {best['epoch']}"
+            lines.append(f"  the run ended in a dip, {below}; --checkpoint best uses that epoch")
     return result, lines
 
 

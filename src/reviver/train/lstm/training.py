@@ -233,7 +233,7 @@ def _train(
         state,
         total=len(config.lengths) if config.curriculum else config.epochs,
         unit="lengths" if config.curriculum else "epochs",
-        description="LSTM" if config.task == "custom" else f"LSTM T={config.length}",
+        description=config.cell.upper() + ("" if config.task == "custom" else f" T={config.length}"),
         progress=progress,
         world=world,
     ) as session:
