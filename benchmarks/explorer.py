@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks.measure import machine, ratio, summary
-from reviver.explorer.networks import FoldedLayer, evaluate
+from reviver.explorer.layers import FoldedLayer, evaluate
 from reviver.gan.inversion import project
 from tools.chromium import open_browser
 

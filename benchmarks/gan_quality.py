@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from benchmarks.measure import Goal, Row, json_of, measure_goals, trained
 from reviver.figures import CHANCE_COLOR, plain_log_ticks, save_figure, styled
 from reviver.gan.scores.monitor import find_collapse
-from reviver.sweep.cell import Cell
+from reviver.sweep.cells import Cell
 
 ROOT = Path(__file__).parents[1]
 RUNS = ROOT / "runs" / "gan-quality"

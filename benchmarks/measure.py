@@ -18,7 +18,7 @@ from reviver.errors import Interrupted, ReviverError
 from reviver.files.atomic import write_json
 from reviver.runs.environment import describe_machine
 from reviver.runs.session import handling_signals
-from reviver.sweep.cell import Cell, Outcome, cell_folder, read_outcome
+from reviver.sweep.cells import Cell, Outcome, cell_folder, read_outcome
 from reviver.sweep.driver import run_cells
 from reviver.sweep.engines import Pool
 from reviver.train import RunFolder

@@ -14,7 +14,7 @@ from typing import Any
 
 from benchmarks.measure import Goal, Row, json_of, measure_goals, trained
 from reviver.settings.lstm import LSTMConfig
-from reviver.sweep.cell import Cell
+from reviver.sweep.cells import Cell
 from reviver.train.lstm.stopping import find_best
 
 ROOT = Path(__file__).parents[1]

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from benchmarks.measure import Goal, json_of, measure_goals, trained
 from reviver.errors import ReviverError
 from reviver.files.atomic import atomic_write, write_text
-from reviver.sweep.cell import Cell
+from reviver.sweep.cells import Cell
 
 ROOT = Path(__file__).parents[1]
 RUNS = ROOT / "runs" / "series"

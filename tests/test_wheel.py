@@ -57,7 +57,7 @@ import torch
 from reviver import LSTM
 from reviver.lstm.kernel import reference
 from reviver.lstm.kernel.library import KERNEL
-from reviver.lstm.native import prebuilt
+from reviver.lstm.kernel import prebuilt
 
 def run(lstm, x, seed=3):
     lstm.zero_grad()

@@ -1,10 +1,10 @@
-"""The page docs/reference/report-json.md, from the declarations in show/report/schema.py; docs/conf.py writes it."""
+"""The page docs/reference/report-json.md, from the declarations in show/report/report_json.py; docs/conf.py writes it."""
 
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 
-from reviver.show.report.schema import Report
+from reviver.show.report.report_json import Report
 
 INTRODUCTION = """\
 # report.json

@@ -112,7 +112,7 @@ def write_slides(report: Path, out: Path) -> None:
     import typst
 
     from reviver.figures import figure_style, save_figure
-    from reviver.show.report.build import plot_figures
+    from reviver.show.report.make import plot_figures
     from reviver.show.report.results import read_gan, read_lstm
     from reviver.show.trace import trace_digits
     from reviver.show.trace_figures import trace_figure

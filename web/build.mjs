@@ -3,7 +3,7 @@
  *
  *     node build.mjs [OUT]
  *
- * The page has two places that Python fills, see src/reviver/explorer/build.py: the title and the data blocks. The hashes of the script and of the style stand in its content security policy.
+ * The page has two places that Python fills, see src/reviver/explorer/page.py: the title and the data blocks. The hashes of the script and of the style stand in its content security policy.
  */
 import { createHash } from "node:crypto";
 import { readFile, writeFile } from "node:fs/promises";

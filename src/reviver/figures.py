@@ -27,7 +27,7 @@ from pydantic import Field
 
 from reviver.errors import ConfigError
 from reviver.files.atomic import atomic_write
-from reviver.files.errors import explain_write_errors
+from reviver.files.file_errors import explain_write_errors
 from reviver.settings.validation import check
 from reviver.text import one_line
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from benchmarks import gan_quality, measure, recall, series
-from reviver.sweep.cell import Cell
+from reviver.sweep.cells import Cell
 
 
 @dataclass(frozen=True)

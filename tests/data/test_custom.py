@@ -11,8 +11,8 @@ import torch
 
 from reviver import load
 from reviver.cli import main
+from reviver.data.sequences.custom import CustomTask
 from reviver.data.sequences.reader import read_sequences
-from reviver.data.sequences.task import CustomTask
 from reviver.errors import DataError
 from reviver.lstm.scoring import compute_logits
 from reviver.runs.folder import RunFolder

@@ -25,10 +25,10 @@ from reviver.data.images.image_files import class_folders
 from reviver.data.images.image_set import load_images, load_test_images
 from reviver.data.images.pack import pack_images
 from reviver.data.packed import order as packed_order
-from reviver.data.packed.folder import checksum_of, open_packed
+from reviver.data.packed.arrays import checksum_of, open_packed
 from reviver.data.packed.order import WINDOW_BLOCKS, epoch_order, equal_blocks, unequal_blocks
+from reviver.data.sequences.custom import CustomTask
 from reviver.data.sequences.examples import PackedExamples, PackedTable, pack_sequences
-from reviver.data.sequences.task import CustomTask
 from reviver.errors import ConfigError, DataError, Interrupted
 from reviver.files.tensors import read_tensors
 from reviver.gan.scores.reference_stats import image_content

@@ -11,7 +11,7 @@ import pytest
 from filelock import FileLock
 
 from reviver.explorer import gan_images
-from reviver.explorer.build import write_explorer
+from reviver.explorer.page import write_explorer
 from reviver.settings.gan import GANConfig
 from reviver.settings.gan_presets import PRESETS as GAN_PRESETS
 from reviver.settings.lstm import LSTMConfig

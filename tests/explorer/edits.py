@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from reviver.data.images.image_set import ImageSet, load_images
-from reviver.explorer.networks import FoldedLayer
+from reviver.explorer.layers import FoldedLayer
 
 BLOCK = r'<script type="text/plain" id="([\w-]+)">([A-Za-z0-9+/=]*)</script>'
 

@@ -19,11 +19,11 @@ from reviver.data.tasks.task import mean_loss
 from reviver.errors import RunFolderError
 from reviver.explorer import lstm_examples
 from reviver.explorer.blocks import Blocks
-from reviver.explorer.build import name_runs
 from reviver.explorer.facts import thin
 from reviver.explorer.lstm import collect_lstm, round_weights
 from reviver.explorer.lstm_examples import MAX_EXAMPLES, choose, collect_examples
 from reviver.explorer.manifest import LstmContent
+from reviver.explorer.page import name_runs
 from reviver.lstm.cell import LSTMState, lstm_step
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.dropout import apply_dropout, dropout_masks

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from reviver.errors import ConfigError
-from reviver.explorer.networks import FoldedLayer, evaluate
+from reviver.explorer.layers import FoldedLayer, evaluate
 from reviver.gan.interpolation import interpolate, interpolate_at
 from reviver.gan.inversion import LEARNING_RATE, PRIOR_WEIGHT
 from tests.explorer.edits import read_layers, read_page, read_tensors

@@ -28,11 +28,11 @@ import reviver
 from reviver import load
 from reviver.data.images.image_set import from_pixels
 from reviver.errors import ConfigError, RunFolderError
-from reviver.explorer import build, gan_images, manifest
+from reviver.explorer import gan_images, manifest
 from reviver.explorer.blocks import Blocks, encode_f16, encode_f32, encode_u8
-from reviver.explorer.build import build_page, name_runs
 from reviver.explorer.gan_latents import principal_directions
-from reviver.explorer.networks import evaluate, fold
+from reviver.explorer.layers import evaluate, fold
+from reviver.explorer.page import build_page, name_runs
 from reviver.files.atomic import write_text
 from reviver.gan.interpolation import CONFIDENCE
 from reviver.gan.networks import Discriminator, Generator, one_hot
@@ -317,10 +317,10 @@ def test_runs_that_are_given_twice_still_train_or_cannot_be_shown(
     assert "was killed while it trained; the page shows update 12" in caplog.text
     assert [gan["name"] for gan in read_page(page.html).manifest["gans"]] == ["color", "color (2)"]
     assert "gan-0-training" not in page.block_sizes
-    monkeypatch.setattr(build, "MAX_BYTES", len(page.html) - 1)
+    monkeypatch.setattr("reviver.explorer.page.MAX_BYTES", len(page.html) - 1)
     with pytest.raises(ConfigError, match=r"^the page would have about \d MB, .*; give fewer runs, or --training-im"):
         build_page([load(color), run], num_training=0)
-    monkeypatch.setattr(build, "MAX_BYTES", 1000)
+    monkeypatch.setattr("reviver.explorer.page.MAX_BYTES", 1000)
     with pytest.raises(ConfigError, match=r"color: its networks are so large that the page would have about \d MB"):
         build_page([run])
     monkeypatch.undo()

@@ -23,7 +23,6 @@ from reviver.data.images.image_set import load_images, load_test_images
 from reviver.data.sequences.reader import read_sequences
 from reviver.errors import ReviverError
 from reviver.gan import networks
-from reviver.gan.records import Comparison
 from reviver.gan.scores.digit_classifier import DigitClassifier
 from reviver.gan.scores.feature_extractor import FeatureExtractor
 from reviver.gan.scores.monitor import describe_record, find_collapses, summarize
@@ -36,6 +35,7 @@ from reviver.runs.folder import RunFolder
 from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
 from reviver.train.gan import training as gan_training
+from reviver.train.gan.records import Comparison
 from reviver.train.gan.run import GANRun
 from reviver.train.gan.snapshots import read_snapshots as read_gan_snapshots
 from reviver.train.loading import load

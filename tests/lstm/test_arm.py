@@ -16,9 +16,9 @@ from reviver.lstm import kernel
 from reviver.lstm.cell import LSTMState
 from reviver.lstm.dropout import draw_seed
 from reviver.lstm.kernel import library
+from reviver.lstm.kernel.native import FLAGS
+from reviver.lstm.kernel.prebuilt import VARIANTS
 from reviver.lstm.layer import LSTM
-from reviver.lstm.native.library import FLAGS
-from reviver.lstm.native.prebuilt import VARIANTS
 from tools.wheel import compile_library
 
 COMPILER, EMULATOR = "aarch64-linux-gnu-g++", "qemu-aarch64"

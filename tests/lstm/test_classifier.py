@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from reviver import LSTMClassifier
-from reviver.data.sequences.task import Examples
+from reviver.data.sequences.custom import Examples
 from reviver.errors import ConfigError, DataError
 from reviver.lstm import scoring
 from reviver.lstm.rnn import RNNClassifier

@@ -12,7 +12,7 @@ from torch._subclasses import FakeTensorMode
 
 from reviver.errors import DataError
 from reviver.lstm import kernel
-from reviver.lstm.kernel import cuda, library, memory, ops
+from reviver.lstm.kernel import buffers, cuda, library, ops
 from reviver.lstm.layer import LSTM
 from reviver.settings.lstm_network import LSTMOptions
 
@@ -315,31 +315,31 @@ def test_options_of_the_kernel_for_cuda(monkeypatch):
 
 # Large buffers that are reused -----------------------------------------------------------------------------------------
 
-LARGE = memory.MIN_BYTES // 4
+LARGE = buffers.MIN_BYTES // 4
 """Floats of the smallest buffer that is kept."""
 
 
 def test_memory_is_reused_only_when_its_tensor_and_all_views_are_gone(monkeypatch):
     gc.collect()
-    monkeypatch.setattr(memory, "_free", [])
-    first = memory.empty(2, LARGE)
+    monkeypatch.setattr(buffers, "_free", [])
+    first = buffers.empty(2, LARGE)
     view, address = first[1], first.data_ptr()
     assert (first.shape, first.dtype) == ((2, LARGE), torch.float32)
     view.fill_(3.0)
     del first
-    second = memory.empty(2, LARGE)
+    second = buffers.empty(2, LARGE)
     assert second.data_ptr() != address
     second.zero_()
     assert view.eq(3.0).all()
     del view
-    assert memory.empty(LARGE).data_ptr() == address  # half of the buffer would do
-    memory.empty(3 * LARGE)  # for which none is large enough, so all are freed
-    memory.empty(LARGE - 1)  # too small to be kept, and not taken from a kept one
-    assert [block.numel() for block in memory._free] == [3 * LARGE]
-    memory.empty(LARGE)  # for which that is more than twice as large
-    assert [block.numel() for block in memory._free] == [LARGE]
-    monkeypatch.setattr(memory, "MAX_BYTES", 3 * memory.MIN_BYTES)
-    buffers = [memory.empty(LARGE) for _ in range(5)]
-    assert len({buffer.data_ptr() for buffer in buffers}) == 5
-    del buffers
-    assert len(memory._free) == 3, "kept memory is bounded"
+    assert buffers.empty(LARGE).data_ptr() == address  # half of the buffer would do
+    buffers.empty(3 * LARGE)  # for which none is large enough, so all are freed
+    buffers.empty(LARGE - 1)  # too small to be kept, and not taken from a kept one
+    assert [block.numel() for block in buffers._free] == [3 * LARGE]
+    buffers.empty(LARGE)  # for which that is more than twice as large
+    assert [block.numel() for block in buffers._free] == [LARGE]
+    monkeypatch.setattr(buffers, "MAX_BYTES", 3 * buffers.MIN_BYTES)
+    five = [buffers.empty(LARGE) for _ in range(5)]
+    assert len({buffer.data_ptr() for buffer in five}) == 5
+    del five
+    assert len(buffers._free) == 3, "kept memory is bounded"

@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from reviver.lstm.kernel import openmp, prebuilt
 from reviver.lstm.kernel.library import KERNEL
-from reviver.lstm.native import NativeError, openmp, prebuilt
-from reviver.lstm.native.library import NativeLibrary
+from reviver.lstm.kernel.native import NativeLibrary
+from reviver.lstm.kernel.prebuilt import NativeError
 
 needs_compiler = pytest.mark.skipif(
     KERNEL.library() is None or sys.platform != "linux", reason="no native kernel on this machine"

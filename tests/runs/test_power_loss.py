@@ -18,16 +18,16 @@ import torch
 
 from reviver import LSTMClassifier
 from reviver.data.images.pack import pack_images
-from reviver.data.packed.folder import map_array, open_packed
+from reviver.data.packed.arrays import map_array, open_packed
 from reviver.errors import RunFolderError
 from reviver.files.atomic import recover_interrupted_writes, write_text
 from reviver.runs.checkpoint import checkpoint_step, find_checkpoint, load_networks
 from reviver.runs.folder import RunFolder
 from reviver.runs.session import open_run, training_session
-from reviver.runs.snapshots import find_snapshots, read_snapshot, remove_later_snapshots, write_snapshot
+from reviver.runs.snapshot_files import find_snapshots, read_snapshot, remove_later_snapshots, write_snapshot
 from reviver.settings.lstm import LSTMConfig
 from reviver.show.export import to_onnx
-from reviver.sweep.cell import Cell, Outcome, execute
+from reviver.sweep.cells import Cell, Outcome, execute
 from tests.contents import contents
 from tests.runs.power_loss import PowerLoss
 from tests.runs.small import CPU, small_state, update, write_images

@@ -21,9 +21,9 @@ from reviver.errors import RunFolderError
 from reviver.gan.networks import one_hot
 from reviver.gan.sampling import generate
 from reviver.rng import make_rng
-from reviver.runs import snapshots
+from reviver.runs import snapshot_files
 from reviver.runs.folder import RunFolder
-from reviver.runs.snapshots import find_snapshots
+from reviver.runs.snapshot_files import find_snapshots
 from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
 from reviver.train.gan import training as gan_training
@@ -213,6 +213,6 @@ def test_damaged_or_too_many_snapshots_are_refused(
             path.write_bytes(content)
         for limit, value in (("MAX_SNAPSHOTS", 1), ("MAX_TOTAL_BYTES", 1000)):
             with monkeypatch.context() as patch:
-                patch.setattr(snapshots, limit, value)
+                patch.setattr(snapshot_files, limit, value)
                 with pytest.raises(RunFolderError, match=f"snapshots: must have at most .*{value} .*, got"):
                     read(run)

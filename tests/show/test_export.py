@@ -17,7 +17,7 @@ from reviver.cli.app import main
 from reviver.data.sequences.reader import read_sequences
 from reviver.data.sequences.standardization import Standardization
 from reviver.errors import ConfigError
-from reviver.files.onnx import MIN_OPSET, REDUCE_OPSET, Graph
+from reviver.files.onnx_graph import MIN_OPSET, REDUCE_OPSET, Graph
 from reviver.gan import onnx as gan_onnx
 from reviver.lstm import onnx as lstm_onnx
 from reviver.lstm.rnn import RNNClassifier
@@ -125,7 +125,7 @@ def test_generator_computes_the_same(image_shape: Any, num_classes: int, batch_n
 
 
 def test_what_no_file_can_hold_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reviver.files.onnx.MAX_FILE_BYTES", 1_000_000)
+    monkeypatch.setattr("reviver.files.onnx_graph.MAX_FILE_BYTES", 1_000_000)
     zoneout = LSTMClassifier(I, H, C, hidden_dropout=0.1, hidden_dropout_kind="zoneout")
     for network, problem in (
         (zoneout, r"zoneout mixes h_t with h_\(t-1\), which no LSTM node"),

@@ -27,13 +27,13 @@ from reviver.data.describe import GOALS, INPUTS
 from reviver.data.sequences.reader import read_sequences
 from reviver.errors import ConfigError, DataError
 from reviver.files.model_card import front_matter
-from reviver.gan.records import Comparison
 from reviver.lstm.rnn import RNNClassifier
 from reviver.lstm.scoring import compute_logits
 from reviver.settings.lstm import TASKS
 from reviver.show.export import to_hub
+from reviver.train.description import run_items
+from reviver.train.gan.records import Comparison
 from reviver.train.lstm.run import LSTMRun
-from reviver.train.summary import run_items
 from tests.damage import edit_json, memory_limit
 
 FILES = ["README.md", "config.json", "model.safetensors"]

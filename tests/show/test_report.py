@@ -29,12 +29,12 @@ from reviver.gan.scores.digit_classifier import DigitClassifier
 from reviver.runs.folder import RunFolder
 from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
-from reviver.show.report import build, results
-from reviver.show.report.build import ReportFiles, build_report, compile_report, make_report
+from reviver.show.report import make, results
 from reviver.show.report.collect import collect, replace_unprintable
 from reviver.show.report.comparison import Printed, compare_number
+from reviver.show.report.make import ReportFiles, build_report, compile_report, make_report
+from reviver.show.report.report_json import DigitCounts, Report
 from reviver.show.report.results import GANResults, LSTMResults, read_gan, read_lstm
-from reviver.show.report.schema import DigitCounts, Report
 from reviver.train.gan.grids import grid_path, save_grid
 from reviver.train.gan.training import train as train_gan
 from reviver.train.lstm.summary import mean_of_last
@@ -64,7 +64,7 @@ def few_samples() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(results, "NUM_CLASSIFIED", 100)
         patch.setattr(interpolation, "NUM_CANDIDATES", 256)
-        patch.setattr(build, "FORMATS", ("pdf", "svg"))
+        patch.setattr(make, "FORMATS", ("pdf", "svg"))
         yield
 
 
@@ -76,7 +76,7 @@ def built(tmp_path_factory: pytest.TempPathFactory, few_images: None) -> Built:
         train_lstm(dataclasses.replace(LSTM, seed=seed), path, device="cpu")
     train_gan(GAN, out / "runs" / "gan-seed0", device="cpu")
     lstm, gan = read_lstm(lstm_paths), read_gan(out / "runs" / "gan-seed0")
-    files = build.write_report(out, lstm, gan)
+    files = make.write_report(out, lstm, gan)
     html, values = (path.read_text(encoding="utf-8") for path in (files.html, files.json))
     return Built(out, lstm, gan, files, html, json.loads(values))
 
@@ -204,10 +204,10 @@ def test_what_cannot_be_explored_or_compiled_is_left_out(built: Built, tmp_path:
     def fail(_: object) -> str:
         raise DataError("data: gone does not exist; give it back")
 
-    monkeypatch.setattr(build, "build_page", fail)
+    monkeypatch.setattr(make, "build_page", fail)
     stale = tmp_path / "explorer.html"
     stale.write_text("of other runs")
-    assert build.try_explorer(stale, [built.gan.run]) is None
+    assert make.try_explorer(stale, [built.gan.run]) is None
     assert not stale.exists()
     assert "explorer.html" not in page_of(built, built.json, tmp_path).addresses
     before = (tmp_path / "report.html").read_bytes()
@@ -243,8 +243,8 @@ def test_rebuilding_gives_the_same_bytes(built: Built, monkeypatch: pytest.Monke
     paths = [path for path in built.out.rglob("*") if path.suffix in (".html", ".json", ".pdf", ".svg")]
     before = {path: path.read_bytes() for path in paths}
     page = before[built.out / "explorer.html"].decode()
-    monkeypatch.setattr(build, "build_page", lambda _: SimpleNamespace(html=page))
-    monkeypatch.setattr(build, "FORMATS", ("pdf",))
+    monkeypatch.setattr(make, "build_page", lambda _: SimpleNamespace(html=page))
+    monkeypatch.setattr(make, "FORMATS", ("pdf",))
     again = build_report(built.out, [run.folder.path for run in built.lstm.runs], built.gan.run.folder.path)
     assert again == built.files
     assert {path: path.read_bytes() for path in paths} == before
@@ -308,7 +308,7 @@ def test_scores_are_plotted_and_mode_collapse_is_reported(built: Built, tmp_path
     scores = [RECORD | {"epoch": 5 * number, "warning": "bad; try {x}"} for number in (1, 2, 3)]
     gan = dataclasses.replace(built.gan, scores=scores)
     shutil.copytree(built.out / "figures", tmp_path / "figures")
-    figure = build.plot_figures(built.lstm, gan)["gan-scores"]
+    figure = make.plot_figures(built.lstm, gan)["gan-scores"]
     save_figure(figure, tmp_path / "figures" / "gan-scores.svg")
     page = page_of(built._replace(out=tmp_path), collect(built.lstm, gan).model_dump(mode="json"), tmp_path)
     for text in (
@@ -339,10 +339,10 @@ def test_runs_that_do_not_fit_are_refused(built: Built, tmp_path: Path) -> None:
 
 def test_make_report_trains_reuses_and_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     builds: list[Any] = []
-    monkeypatch.setattr(build, "build_report", lambda *arguments: builds.append(arguments))
-    monkeypatch.setattr(build, "NUM_SEEDS", 2)
-    monkeypatch.setattr(build, "LSTM_PRESETS", MappingProxyType({"original": LSTM}))
-    monkeypatch.setattr(build, "GAN_PRESETS", MappingProxyType({"best": GAN}))
+    monkeypatch.setattr(make, "build_report", lambda *arguments: builds.append(arguments))
+    monkeypatch.setattr(make, "NUM_SEEDS", 2)
+    monkeypatch.setattr(make, "LSTM_PRESETS", MappingProxyType({"original": LSTM}))
+    monkeypatch.setattr(make, "GAN_PRESETS", MappingProxyType({"best": GAN}))
     runs = tmp_path / "runs"
     (runs / "gan-seed3").mkdir(parents=True)
     (runs / "gan-seed3" / ".run.json.part").touch()  # left by a killed process
@@ -358,7 +358,7 @@ def test_make_report_trains_reuses_and_resumes(tmp_path: Path, monkeypatch: pyte
     assert [path.stat().st_mtime_ns for path in weights] == times
     assert '"finished"' in record.read_text()
 
-    monkeypatch.setattr(build, "LSTM_PRESETS", MappingProxyType({"original": dataclasses.replace(LSTM, epochs=4)}))
+    monkeypatch.setattr(make, "LSTM_PRESETS", MappingProxyType({"original": dataclasses.replace(LSTM, epochs=4)}))
     with pytest.raises(RunFolderError, match="epochs must be 4 for this report, got 3; move this folder away"):
         make_report(tmp_path, seed=3, device="cpu")
 

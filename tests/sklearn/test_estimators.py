@@ -22,7 +22,7 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from reviver.settings.lstm_presets import PRESETS
 from reviver.sklearn import SequenceClassifier, SequenceRegressor
-from reviver.sklearn.training import Part
+from reviver.sklearn.fitting import Part
 
 SMALL: dict[str, Any] = {"hidden_size": 8, "hidden_dropout": 0.0, "max_epochs": 20, "patch_size": 1}
 SMALL |= {"learning_rate": 0.03, "early_stopping": False}

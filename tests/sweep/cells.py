@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from reviver.errors import DataError, Interrupted
-from reviver.sweep.cell import Cell, Ended
+from reviver.sweep.cells import Cell, Ended
 
 
 class InlineEngine:

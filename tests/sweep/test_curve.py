@@ -9,7 +9,7 @@ import pytest
 from reviver.cli import main
 from reviver.show.lstm_figures import recall_curve
 from reviver.sweep import curve
-from reviver.sweep.cell import Cell, Outcome
+from reviver.sweep.cells import Cell, Outcome
 from reviver.sweep.curve import NETWORKS, make_cells, make_config, pending, run_cell, summarize
 from tests.sweep.cells import InlineEngine
 

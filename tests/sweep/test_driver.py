@@ -11,9 +11,9 @@ import pytest
 from filelock import FileLock
 
 from reviver.errors import RunFolderError
-from reviver.sweep import cell as cell_module
+from reviver.sweep import cells as cell_module
 from reviver.sweep import driver
-from reviver.sweep.cell import Cell, cell_folder, execute, read_outcome
+from reviver.sweep.cells import Cell, cell_folder, execute, read_outcome
 from reviver.sweep.driver import run_cells
 from tests.sweep.cells import InlineEngine, cell_of, wait_until
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from reviver.errors import ConfigError, Interrupted, ReviverError
-from reviver.sweep.cell import Outcome, cell_folder, execute
+from reviver.sweep.cells import Outcome, cell_folder, execute
 from reviver.sweep.driver import run_cells
 from reviver.sweep.engines import Pool, RayEngine, SlurmEngine
 from tests.sweep.cells import cell_of, wait_until
@@ -63,7 +63,7 @@ def test_an_engine_runs_cells_in_processes_replaces_dead_ones_and_lets_cells_sav
 def test_processes_of_the_pool_stay_for_the_next_cell_and_save_after_their_parent_is_killed(tmp_path: Path) -> None:
     cells = [cell_of("wait_for", path=str(tmp_path / "never")), cell_of("square", x=1.0), cell_of("square", x=2.0)]
     script = (
-        "import sys; from pathlib import Path; from reviver.sweep.cell import Cell;"
+        "import sys; from pathlib import Path; from reviver.sweep.cells import Cell;"
         "from reviver.sweep.driver import run_cells; from reviver.sweep.engines import Pool;"
         f"run_cells(Path(sys.argv[1]), {cells}, Pool(2))"
     )

@@ -12,9 +12,9 @@ import pytest
 
 from reviver.errors import ConfigError
 from reviver.figures import INK
-from reviver.sweep.cell import Cell, Outcome
-from reviver.sweep.figures import STYLES, summary_figure
-from reviver.sweep.summary import summarize, summary_lines, table_rows, write_table
+from reviver.sweep.cells import Cell, Outcome
+from reviver.sweep.statistics import summarize, summary_lines, table_rows, write_table
+from reviver.sweep.summary_figure import STYLES, summary_figure
 
 
 def make_cells(*points: dict[str, Any]) -> list[Cell]:

@@ -155,7 +155,7 @@ def evaluate(
             class and the confusion matrix.
         out: Figure of accuracy over length, or with --data of the confusion matrix: .pdf, .png or .svg.
     """
-    from reviver.data.sequences.task import CustomTask
+    from reviver.data.sequences.custom import CustomTask
     from reviver.data.tasks.task import ACCURACY_NAMES, LOSS_NAMES
     from reviver.figures import check_figure_path, save_figure
     from reviver.show import lstm_figures as figures
@@ -214,8 +214,8 @@ def predict(
         digits: Digits such as "1 2 3 2", or a .csv, .parquet or .npz file.
         out: CSV file for the predictions of a file; by default predictions.csv.
     """
+    from reviver.data.sequences.custom import CustomTask
     from reviver.data.sequences.reader import READERS
-    from reviver.data.sequences.task import CustomTask
     from reviver.train.lstm import evaluation, summary
 
     columns = {"sequence_column": sequence_column, "label_column": label_column}

@@ -11,7 +11,7 @@ from reviver.errors import ConfigError, DataError
 from reviver.text import count, one_line, percent
 
 if TYPE_CHECKING:
-    from reviver.data.sequences.task import CustomTask
+    from reviver.data.sequences.custom import CustomTask
     from reviver.train.lstm.classification import ClassificationReport
     from reviver.train.lstm.run import LSTMRun
 
@@ -83,7 +83,7 @@ def predict_file(
 
 def custom_task(loaded: "LSTMRun", name: str) -> "CustomTask":
     """Return the task of a run on custom data; another one is a `ConfigError` that names the argument `name`."""
-    from reviver.data.sequences.task import CustomTask
+    from reviver.data.sequences.custom import CustomTask
 
     if not isinstance(loaded.task, CustomTask):
         remedy = "leave it out" if name == "data" else "give digits"

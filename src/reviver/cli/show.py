@@ -32,7 +32,7 @@ def report(
         full: Train the GAN with the preset original (200 epochs) instead of best.
         seed: Seed of the GAN, and first of the five seeds of the LSTM.
     """
-    from reviver.show.report.build import make_report
+    from reviver.show.report.make import make_report
 
     time = f"this takes about {duration(SECONDS['original' if full else 'best'] + 60)} on two cores"
     with options.preparing_training(time):
@@ -105,7 +105,7 @@ def explore(
     if path.suffix.lower() not in (".html", ".htm") and not path.is_dir():
         raise ConfigError(f"out must end in .html, got {out}", field="out")
 
-    from reviver.explorer.build import write_explorer
+    from reviver.explorer.page import write_explorer
     from reviver.figures import check_writable
     from reviver.train.loading import load
 

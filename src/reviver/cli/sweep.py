@@ -20,7 +20,7 @@ from reviver.settings.validation import check
 from reviver.text import count, did_you_mean, one_line
 
 if TYPE_CHECKING:
-    from reviver.sweep.cell import Cell, Outcome
+    from reviver.sweep.cells import Cell, Outcome
     from reviver.sweep.engines import Engine
     from reviver.sweep.spec import Command, SweepFile
 
@@ -106,7 +106,7 @@ def build_cells(file: "SweepFile", common: Mapping[str, Any]) -> "list[Cell]":
 
     A wrong option, value or axis is a `ConfigError`, and so is no valid cell; if only some are invalid, these fail later.
     """
-    from reviver.sweep.cell import Cell
+    from reviver.sweep.cells import Cell
     from reviver.sweep.spec import points_of
 
     options = find_options(file.command)
@@ -209,8 +209,8 @@ def report_sweep(
     """
     from reviver.figures import save_figure
     from reviver.files.atomic import write_json
-    from reviver.sweep.figures import summary_figure
-    from reviver.sweep.summary import summarize, summary_lines, table_rows, write_table
+    from reviver.sweep.statistics import summarize, summary_lines, table_rows, write_table
+    from reviver.sweep.summary_figure import summary_figure
 
     failed = [outcomes[cell.key] for cell in cells if outcomes[cell.key].status == "failed"]
     usual, goal = MEASURES.get(file.evaluate.command if file.evaluate else file.command, ("", "max"))

@@ -9,8 +9,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from reviver.data.sequences.custom import CustomTask
 from reviver.data.sequences.standardization import Standardization
-from reviver.data.sequences.task import CustomTask
 from reviver.data.tasks.memory import COPY_SYMBOLS
 from reviver.data.tasks.palindromes import NUM_DIGITS
 from reviver.data.tasks.task import TargetKind, Task

@@ -6,14 +6,14 @@ from typing import Any
 from reviver.data.describe import GOALS, MNIST_TASKS, SequenceData
 from reviver.data.images.image_set import ImageSet
 from reviver.data.images.named import DATA_SETS
-from reviver.data.sequences.task import CustomTask
+from reviver.data.sequences.custom import CustomTask
 from reviver.explorer.lstm_examples import Examples
 from reviver.explorer.manifest import Facts, Rounding, ScoreRow
+from reviver.train.description import LICENSES, Item, Run, Scores, command_of, run_items, setting_items
 from reviver.train.gan import summary as gan_summary
 from reviver.train.gan.run import GANRun
 from reviver.train.lstm import summary as lstm_summary
 from reviver.train.lstm.run import LSTMRun
-from reviver.train.summary import LICENSES, Item, Run, Scores, command_of, run_items, setting_items
 
 PAGE_LICENSES = (
     Item("code of this page", "MIT", "Reviver"),

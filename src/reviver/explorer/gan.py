@@ -12,8 +12,8 @@ from reviver.explorer.facts import gan_facts, to_columns
 from reviver.explorer.gan_images import choose_images, class_names, embed_images, embed_snapshots, load_real_images
 from reviver.explorer.gan_latents import choose_endpoints, embed_latents
 from reviver.explorer.gan_outputs import context_logits, measure_rounding, sample
+from reviver.explorer.layers import FoldedLayer, embed, fold
 from reviver.explorer.manifest import ClassifierSpec, GanContent, MlpSpec, RunName
-from reviver.explorer.networks import FoldedLayer, embed, fold
 from reviver.gan.networks import NEGATIVE_SLOPE
 from reviver.gan.scores.digit_classifier import DigitClassifier
 from reviver.gan.scores.reference_stats import load_extractor

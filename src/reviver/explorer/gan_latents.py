@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from reviver.explorer.blocks import Blocks, encode_f32
+from reviver.explorer.layers import FoldedLayer
 from reviver.explorer.manifest import TensorBlock
-from reviver.explorer.networks import FoldedLayer
 from reviver.gan.interpolation import CONFIDENCE, choose_distant_endpoints, most_robust
 from reviver.gan.networks import NEGATIVE_SLOPE, Generator
 from reviver.gan.sampling import generate_chunked

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from reviver.data.images.image_set import from_pixels
 from reviver.explorer.gan_images import RealImages, rounded, spread
+from reviver.explorer.layers import FoldedLayer, compare, evaluate
 from reviver.explorer.manifest import LogitContext, Rounding
-from reviver.explorer.networks import FoldedLayer, compare, evaluate
 from reviver.gan.networks import one_hot
 from reviver.gan.sampling import generate_chunked
 from reviver.gan.scores.digit_classifier import DigitClassifier

@@ -14,9 +14,9 @@ from reviver.data.describe import SequenceData
 from reviver.data.tasks.task import TargetKind
 from reviver.explorer.blocks import Blocks, Encoded, encode_f16, encode_f32
 from reviver.explorer.facts import lstm_facts, to_columns
+from reviver.explorer.layers import compare
 from reviver.explorer.lstm_examples import SYMBOLS, Examples, channel_names, collect_examples
 from reviver.explorer.manifest import LstmContent, LstmStage, RunName
-from reviver.explorer.networks import compare
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.rng import make_rng
 from reviver.train.lstm.run import LSTMRun

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from reviver.data.sequences.task import CustomTask
+from reviver.data.sequences.custom import CustomTask
 from reviver.data.tasks.memory import COPY_LENGTH, COPY_SYMBOLS, ORDER_DISTRACTORS, Symbols
 from reviver.data.tasks.palindromes import NUM_DIGITS, Palindromes
 from reviver.data.tasks.task import Sequences

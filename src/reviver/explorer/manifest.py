@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
 from reviver.data.sequences.standardization import Standardization
-from reviver.train.summary import Item
+from reviver.train.description import Item
 
 SCHEMA = 1
 

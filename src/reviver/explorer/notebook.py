@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import Field
 
 from reviver.errors import ConfigError
-from reviver.explorer.build import build_page
+from reviver.explorer.page import build_page
 from reviver.files.atomic import write_text
 from reviver.settings.validation import check
 from reviver.train.gan.run import GANRun

@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from reviver.files.errors import explain_write_errors
+from reviver.files.file_errors import explain_write_errors
 from reviver.system import sync
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reviver.files.errors import damaged_data_file
+from reviver.files.file_errors import damaged_data_file
 from reviver.files.npz import DEFLATE_MAX_RATIO, MAX_ARRAY_BYTES
 from reviver.files.read import open_file
 

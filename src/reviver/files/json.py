@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
-from reviver.files.errors import damaged_data_file
+from reviver.files.file_errors import damaged_data_file
 from reviver.files.read import read_file
 from reviver.settings.validation import MAX_INTEGER, Record, find_problem
 from reviver.text import short_repr

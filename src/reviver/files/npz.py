@@ -15,7 +15,7 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 
-from reviver.files.errors import DATA_REMEDY, damaged_data_file
+from reviver.files.file_errors import DATA_REMEDY, damaged_data_file
 from reviver.files.read import open_file
 
 DEFLATE_MAX_RATIO = 1032

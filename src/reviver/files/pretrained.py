@@ -22,7 +22,7 @@ from torch import nn
 
 from reviver.errors import ConfigError, DataError
 from reviver.files.atomic import atomic_write, write_text
-from reviver.files.errors import damaged_data_file
+from reviver.files.file_errors import damaged_data_file
 from reviver.files.hub import CARD, CONFIG, WEIGHTS, DownloadKeywords, find_folder
 from reviver.files.json import MAX_JSON_BYTES, read_json, validate_record
 from reviver.files.tensors import read_header, read_tensors

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from reviver.errors import ConfigError
-from reviver.files.onnx import Graph, Port
+from reviver.files.onnx_graph import Graph, Port
 from reviver.gan.networks import Generator
 
 

@@ -24,7 +24,7 @@ from reviver.gan.penalties import discriminator_penalty
 from reviver.gan.shifts import shift
 from reviver.gan.step_options import DEFAULTS, StepOptions, StepResult
 from reviver.rows import all_rows
-from reviver.runs.distributed.step import ParallelStep
+from reviver.runs.distributed.parallel_step import ParallelStep
 
 
 def gan_step(

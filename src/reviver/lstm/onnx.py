@@ -15,7 +15,7 @@ from torch import Tensor
 from reviver.data.sequences.standardization import Standardization
 from reviver.data.tasks.task import TargetKind
 from reviver.errors import ConfigError
-from reviver.files.onnx import Graph, Port
+from reviver.files.onnx_graph import Graph, Port
 from reviver.lstm.cell import LSTMWeights
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.rnn import RNNClassifier

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from reviver.errors import RunFolderError
 from reviver.files.atomic import atomic_folder, make_folder, previous_path, recover_interrupted_writes, write_json
-from reviver.files.errors import damaged_run_file, explain_read_errors, explain_write_errors
+from reviver.files.file_errors import damaged_run_file, explain_read_errors, explain_write_errors
 from reviver.files.json import read_json
 from reviver.files.read import open_file
 from reviver.files.tensors import read_header, read_tensors

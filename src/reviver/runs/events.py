@@ -26,7 +26,7 @@ from tensorboardX.record_writer import masked_crc32c
 from tensorboardX.summary import hparams, image, scalar
 
 from reviver.files.atomic import make_folder
-from reviver.files.errors import explain_write_errors
+from reviver.files.file_errors import explain_write_errors
 from reviver.system import sync
 
 MAX_PIXELS = 1024

@@ -5,7 +5,7 @@ metrics.jsonl   metrics, one record per line
 scores.jsonl    scores of a GAN, one record per line, if it is evaluated while training
 checkpoints/    see checkpoint.py
 samples/        images generated while training
-snapshots/      see snapshots.py
+snapshots/      see snapshot_files.py
 tensorboard/    the same metrics and scores, for TensorBoard
 run.lock        locked by the process that is training
 run.job         name of the torchrun that began the run, if one did, until the run has finished
@@ -34,7 +34,7 @@ from filelock import FileLock, Timeout
 
 from reviver.errors import ConfigError, DataError, RunFolderError
 from reviver.files.atomic import make_folder, write_json, write_text
-from reviver.files.errors import damaged_run_file, explain_read_errors, explain_write_errors
+from reviver.files.file_errors import damaged_run_file, explain_read_errors, explain_write_errors
 from reviver.files.json import parse_json, read_json
 from reviver.files.read import read_file, read_lines, reject_external_links
 from reviver.launch import job_id, restart_count

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import Field, ValidationError, create_model, model_validator
 
-from reviver.files.errors import damaged_run_file
+from reviver.files.file_errors import damaged_run_file
 from reviver.settings.validation import MAX_INTEGER, Record, find_problem
 from reviver.text import short_repr
 

@@ -8,9 +8,9 @@ from reviver.errors import RunFolderError
 from reviver.figures import grid_figure
 from reviver.show.gan_figures import loss_curves, score_curves
 from reviver.show.lstm_figures import learning_curves
+from reviver.train.description import Run
 from reviver.train.gan.grids import find_grids
 from reviver.train.lstm.run import LSTMRun
-from reviver.train.summary import Run
 
 
 def run_figures(run: Run) -> dict[str, Figure]:

@@ -35,8 +35,8 @@ from reviver.lstm.scoring import compute_logits
 from reviver.settings.fields import select
 from reviver.settings.lstm_network import LSTMClassifierSpec, auto_patch_size
 from reviver.settings.validation import check
+from reviver.sklearn.fitting import Parameters, Part, new_network, parameter_class, train_network
 from reviver.sklearn.inputs import SequenceInput, read_sequences
-from reviver.sklearn.training import Parameters, Part, new_network, parameter_class, train_network
 
 
 @parameter_class

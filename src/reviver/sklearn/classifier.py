@@ -17,7 +17,7 @@ from reviver.data.sequences.table import join_listed
 from reviver.settings.fields import Probability
 from reviver.settings.lstm_network import Pooling
 from reviver.sklearn.base import SequenceEstimator
-from reviver.sklearn.training import Part, parameter_class
+from reviver.sklearn.fitting import Part, parameter_class
 from reviver.text import one_line, short_repr
 
 

@@ -9,7 +9,7 @@ from sklearn.base import RegressorMixin
 from torch import Tensor
 
 from reviver.sklearn.base import SequenceEstimator
-from reviver.sklearn.training import Part, parameter_class
+from reviver.sklearn.fitting import Part, parameter_class
 
 
 @parameter_class

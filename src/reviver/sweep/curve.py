@@ -15,7 +15,7 @@ import torch
 
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.lstm_presets import PRESETS
-from reviver.sweep.cell import Cell, Outcome
+from reviver.sweep.cells import Cell, Outcome
 from reviver.train.lstm.evaluation import evaluate
 from reviver.train.lstm.run import load_lstm
 from reviver.train.lstm.stopping import completes_curriculum

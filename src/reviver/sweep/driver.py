@@ -11,9 +11,9 @@ from typing import Literal
 
 from reviver.errors import Interrupted, RunFolderError
 from reviver.files.atomic import make_folder
-from reviver.files.errors import explain_write_errors
+from reviver.files.file_errors import explain_write_errors
 from reviver.progress import ProgressBar
-from reviver.sweep.cell import Cell, Ended, Outcome, cell_folder, execute, read_outcome, record_outcome
+from reviver.sweep.cells import Cell, Ended, Outcome, cell_folder, execute, read_outcome, record_outcome
 from reviver.sweep.engines import Engine
 from reviver.system import handling_signals
 

@@ -21,8 +21,8 @@ from typing import Any, Protocol, cast
 
 from reviver.errors import ConfigError, ReviverError, import_library
 from reviver.files.atomic import make_folder
-from reviver.files.errors import explain_write_errors
-from reviver.sweep.cell import Ended
+from reviver.files.file_errors import explain_write_errors
+from reviver.sweep.cells import Ended
 from reviver.system import blocking_interrupt, usable_cores
 from reviver.text import one_line, short_repr
 

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from reviver.data.sequences.task import Examples
+from reviver.data.sequences.custom import Examples
 from reviver.errors import ConfigError
 from reviver.lstm import kernel
 from reviver.lstm.classifier import LSTMClassifier
@@ -19,7 +19,7 @@ from reviver.lstm.dropout import dropout_masks, skip_rows
 from reviver.lstm.rnn import RNNClassifier
 from reviver.rows import BatchRows
 from reviver.runs.checkpoint import find_checkpoint
-from reviver.runs.distributed.step import ParallelStep
+from reviver.runs.distributed.parallel_step import ParallelStep
 from reviver.runs.distributed.world import ALONE, World
 from reviver.runs.folder import RunFolder
 from reviver.settings.gan import GANConfig

@@ -14,9 +14,9 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from reviver.data.packed.folder import is_packed, open_packed
+from reviver.data.packed.arrays import is_packed, open_packed
 from reviver.errors import DataError
-from reviver.files.errors import damaged_data_file
+from reviver.files.file_errors import damaged_data_file
 from reviver.files.read import open_file
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")

@@ -10,22 +10,25 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
 from reviver.data.images.image_files import find_image_files, printable, read_images
 from reviver.data.images.mnist import read_mnist
 from reviver.data.images.named import DATA_SETS, read_data_set
-from reviver.data.packed.folder import REMEDY, is_packed, map_array, open_packed
+from reviver.data.packed.arrays import REMEDY, is_packed, map_array, open_packed
 from reviver.data.packed.order import equal_blocks
 from reviver.errors import ConfigError, DataError
-from reviver.files.errors import DATA_REMEDY, damaged_data_file
+from reviver.files.file_errors import DATA_REMEDY, damaged_data_file
 from reviver.files.idx import read_idx_images
 from reviver.files.npz import MAX_ARRAY_BYTES, map_npy, npz_names, read_npz
+from reviver.runs.schema import ABSENT, Count, Name, Sha256
+from reviver.settings.validation import Record
 
 MAX_LABEL = 2**16 - 1
 CHUNK_BYTES = 1 << 25
@@ -38,6 +41,21 @@ LABELED_SOURCES = (
     "give an IDX folder with labels, an image folder with a folder per class, an .npz with labels, or a name"
 )
 """Sources of images with labels, for messages."""
+
+
+MAX_CLASSES = 1000
+"""Maximum number of classes of a conditional GAN."""
+Side = Annotated[int, Field(ge=1, le=1024)]
+
+
+class ImageData(Record):
+    """Training images."""
+
+    name: Name  # of the data set, or of the file or folder
+    num_images: Count  # number of training images
+    image_shape: Annotated[list[Side], Field(min_length=3, max_length=3)] = ABSENT  # channels, height, width
+    num_classes: Annotated[int, Field(ge=2, le=MAX_CLASSES)] = ABSENT  # number of classes of a conditional run
+    sha256: Sha256  # of the pixels
 
 
 @dataclass(frozen=True)

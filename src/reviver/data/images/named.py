@@ -20,7 +20,7 @@ from torch import Tensor
 
 from reviver.errors import DataError
 from reviver.files.cache import cache_folder
-from reviver.files.errors import damaged_data_file
+from reviver.files.file_errors import damaged_data_file
 from reviver.files.idx import labels_path, read_idx_images
 from reviver.text import one_line
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from reviver.data.images.image_files import class_folders
 from reviver.data.images.image_set import NAMES, find_source
-from reviver.data.packed.folder import Chunks, refuse_existing, write_packed
+from reviver.data.packed.arrays import Chunks, refuse_existing, write_packed
 from reviver.errors import DataError
 
 _log = logging.getLogger(__name__)

@@ -11,13 +11,13 @@ from typing import NamedTuple, Self
 import torch
 from torch import Tensor
 
-from reviver.data.packed.folder import REMEDY, PackedRecord, map_array, open_packed, refuse_existing, write_packed
+from reviver.data.packed.arrays import REMEDY, PackedRecord, map_array, open_packed, refuse_existing, write_packed
 from reviver.data.packed.order import unequal_blocks
 from reviver.data.sequences.labels import class_indices, class_names
 from reviver.data.sequences.reader import read_sequences
 from reviver.data.sequences.standardization import Standardization, chunk_size, unpadded_chunks
 from reviver.data.tasks.task import Sequences
-from reviver.files.errors import damaged_data_file
+from reviver.files.file_errors import damaged_data_file
 
 
 def pack_sequences(

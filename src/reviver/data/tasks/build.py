@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from reviver.data.sequences.task import CustomTask
+from reviver.data.sequences.custom import CustomTask
 from reviver.data.tasks.digits import DigitTask
 from reviver.data.tasks.memory import PROBLEMS, GeneratedTask
 from reviver.data.tasks.palindromes import PalindromeTask

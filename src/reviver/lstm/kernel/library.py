@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from reviver.errors import DataError
-from reviver.lstm.native.library import NativeLibrary
+from reviver.lstm.kernel.native import NativeLibrary
 
 KINDS = ("none", "step", "variational", "zoneout", "zoneout_mean")
 """Kinds of dropout, in the order of `Kind` in `dropout.h`: those of `DropoutKind`, and two for eval mode."""

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch._subclasses import FakeTensor
 
 from reviver.errors import DataError
-from reviver.lstm.kernel import library, memory
+from reviver.lstm.kernel import buffers, library
 from reviver.lstm.kernel.library import SAVE_ALL, SAVE_NOTHING, Inputs, Mode
 from reviver.lstm.precision import round_to_bf16
 from reviver.lstm.transforms import is_batched
@@ -44,7 +44,7 @@ def _forward(*arguments: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     inputs, mode = _checked(Inputs(*arguments[:9])), Mode(*arguments[9:])
     x, h, save = inputs.x, inputs.h, mode.save
     output, h_last, c_last = x.new_empty(*x.shape[:2], h.shape[1]), torch.empty_like(h), torch.empty_like(h)
-    gates, cells = (memory.empty(*shape) for shape in _shapes_of_saved(x, h, save))
+    gates, cells = (buffers.empty(*shape) for shape in _shapes_of_saved(x, h, save))
     if inputs.lengths is not None:  # the kernel does not write beyond the end of a sequence
         gates.zero_()
         cells.zero_()

@@ -6,8 +6,9 @@ from typing import Any
 import tomli_w
 
 from reviver.data.describe import GOALS, MNIST_TASKS, SequenceData
+from reviver.data.images.image_set import ImageData
 from reviver.data.images.named import DATA_SETS
-from reviver.data.sequences.task import CustomTask
+from reviver.data.sequences.custom import CustomTask
 from reviver.files.model_card import (
     INSTALL,
     PLACEHOLDER,
@@ -19,15 +20,14 @@ from reviver.files.model_card import (
     table,
 )
 from reviver.gan import pretrained as gan_pretrained
-from reviver.gan.records import ImageData
 from reviver.gan.scores.scores import SCORE_LABELS
 from reviver.lstm import pretrained as lstm_pretrained
 from reviver.lstm.classifier import LSTMClassifier
+from reviver.train.description import LICENSES, Run, Scores, changed_settings, command_of, run_items, run_name
 from reviver.train.gan import summary as gan_summary
 from reviver.train.gan.run import GANRun
 from reviver.train.lstm import summary as lstm_summary
 from reviver.train.lstm.run import LSTMRun
-from reviver.train.summary import LICENSES, Run, Scores, changed_settings, command_of, run_items, run_name
 
 MAX_CLASSES = 50
 """Maximum number of class names that a card lists."""

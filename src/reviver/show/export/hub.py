@@ -6,16 +6,16 @@ from typing import Annotated
 from pydantic import Field
 
 from reviver.data.describe import SequenceData
+from reviver.data.images.image_set import ImageData
 from reviver.errors import RunFolderError
 from reviver.figures import check_writable
 from reviver.files.hub import CARD, CONFIG, WEIGHTS
 from reviver.gan import pretrained as gan_pretrained
-from reviver.gan.records import ImageData
 from reviver.lstm import pretrained as lstm_pretrained
 from reviver.settings.validation import check
 from reviver.show.export.cards import gan_card, lstm_card
+from reviver.train.description import Run, source_of
 from reviver.train.lstm.run import LSTMRun
-from reviver.train.summary import Run, source_of
 
 License = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.+-]{0,49}$")]
 """Identifier of a license as the hub lists them, such as `mit` or `cc-by-sa-4.0`."""

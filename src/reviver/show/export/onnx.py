@@ -7,15 +7,15 @@ from typing import NamedTuple
 from reviver.data.describe import SequenceData
 from reviver.figures import check_writable
 from reviver.files.atomic import atomic_write
-from reviver.files.onnx import Port
+from reviver.files.onnx_graph import Port
 from reviver.gan import onnx as gan_onnx
 from reviver.gan.networks import Generator
 from reviver.lstm import onnx as lstm_onnx
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.rnn import RNNClassifier
+from reviver.train.description import Run, source_of
 from reviver.train.gan.run import GANRun
 from reviver.train.lstm.run import LSTMRun
-from reviver.train.summary import Run, source_of
 
 Model = Run | LSTMClassifier | RNNClassifier | Generator
 

@@ -19,22 +19,22 @@ from reviver.runs.schema import Rollback
 from reviver.settings.gan_presets import PRESETS as GAN_PRESETS
 from reviver.settings.lstm_presets import PRESETS as LSTM_PRESETS
 from reviver.settings.validation import describe_fields, show_value
-from reviver.show.report import schema
+from reviver.show.report import report_json
 from reviver.show.report.comparison import GAN_EPOCHS, compare
 from reviver.show.report.diagrams import read_layers
 from reviver.show.report.results import GANResults, LSTMResults, last
+from reviver.train.description import Run
 from reviver.train.lstm.summary import NUM_LAST_EPOCHS, best, mean_of_last
 from reviver.train.lstm.training import build_network
-from reviver.train.summary import Run
 from reviver.version import __version__
 
 GAN_METRICS = ("generator_loss", "discriminator_loss", "probability_real", "probability_fake")
 
 
-def collect(lstm: LSTMResults, gan: GANResults) -> schema.Report:
+def collect(lstm: LSTMResults, gan: GANResults) -> report_json.Report:
     """Return the whole content of report.json."""
-    return schema.Report(
-        schema_version=schema.SCHEMA_VERSION,
+    return report_json.Report(
+        schema_version=report_json.SCHEMA_VERSION,
         reviver=__version__,
         lstm=_collect_lstm(lstm),
         gan=_collect_gan(gan),
@@ -42,12 +42,12 @@ def collect(lstm: LSTMResults, gan: GANResults) -> schema.Report:
     )
 
 
-def _collect_lstm(results: LSTMResults) -> schema.LSTM:
+def _collect_lstm(results: LSTMResults) -> report_json.LSTM:
     config = results.runs[0].config
     untrained = build_network(config, PalindromeTask(config))
     assert isinstance(untrained, LSTMClassifier), "the report has no vanilla RNN"
     bests = results.spread(best)
-    return schema.LSTM(
+    return report_json.LSTM(
         runs=tuple(map(_collect_run, results.runs)),
         settings=dataclasses.asdict(config) | {"seed": [run.config.seed for run in results.runs]},
         descriptions=describe_fields(type(config)),
@@ -64,14 +64,14 @@ def _collect_lstm(results: LSTMResults) -> schema.LSTM:
         mean_of_last=results.spread(mean_of_last),
         num_last_epochs=min(NUM_LAST_EPOCHS, *map(len, results.metrics)),
         best_validation_accuracy=bests["validation_accuracy"],
-        train_accuracy_without_dropout=schema.Spread.from_values(results.train_accuracies_without_dropout),
+        train_accuracy_without_dropout=report_json.Spread.from_values(results.train_accuracies_without_dropout),
     )
 
 
-def _collect_gan(results: GANResults) -> schema.GAN:
+def _collect_gan(results: GANResults) -> report_json.GAN:
     run, interpolation, final = results.run, results.interpolation, results.run.metrics[-1]
     data = run.folder.record["data"]
-    return schema.GAN(
+    return report_json.GAN(
         run=_collect_run(run),
         settings=dataclasses.asdict(run.config),
         descriptions=describe_fields(type(run.config)),
@@ -81,9 +81,9 @@ def _collect_gan(results: GANResults) -> schema.GAN:
         script_epochs=GAN_EPOCHS,
         generator=_collect_network(run.generator),
         discriminator=_collect_network(run.discriminator),
-        grids={name: schema.Grid(epoch=grid.epoch, update=grid.update) for name, grid in results.grids.items()},
+        grids={name: report_json.Grid(epoch=grid.epoch, update=grid.update) for name, grid in results.grids.items()},
         recognition=results.recognition,
-        interpolation=schema.Interpolation(
+        interpolation=report_json.Interpolation(
             num_images=len(interpolation.images),
             digits=tuple(interpolation.classes) if interpolation.classes else None,
             confidences=tuple(interpolation.confidences) if interpolation.confidences else None,
@@ -93,10 +93,10 @@ def _collect_gan(results: GANResults) -> schema.GAN:
     )
 
 
-def _collect_scores(records: Sequence[Mapping[str, Any]]) -> schema.Scores:
+def _collect_scores(records: Sequence[Mapping[str, Any]]) -> report_json.Scores:
     final, warnings = records[-1], find_collapses(records)
     names = ("num_samples", "extractor", "extractor_sha256", "fid", "fid_ratio", "coverage")
-    return schema.Scores(
+    return report_json.Scores(
         **{name: final[name] for name in names},
         **{f"real_baseline_{name}": final["real_baseline"][name] for name in ("fid", "coverage")},
         num_evaluations=len(records),
@@ -106,9 +106,9 @@ def _collect_scores(records: Sequence[Mapping[str, Any]]) -> schema.Scores:
     )
 
 
-def _collect_run(run: Run) -> schema.Run:
+def _collect_run(run: Run) -> report_json.Run:
     record = run.folder.record
-    return schema.Run(
+    return report_json.Run(
         name=run.folder.path.name,
         seed=run.config.seed,
         epochs=run.config.epochs,
@@ -124,17 +124,17 @@ def _collect_run(run: Run) -> schema.Run:
     )
 
 
-def _collect_network(network: Generator | Discriminator) -> schema.Network:
+def _collect_network(network: Generator | Discriminator) -> report_json.Network:
     parameters = tuple(
         _describe_parameters(f"layers.{name}", module, dict(module.named_parameters()))
         for name, module in network.layers.named_children()
         if next(module.parameters(), None) is not None
     )
     layers, total = tuple(read_layers(network)), sum(group.num_parameters for group in parameters)
-    return schema.Network(layers=layers, parameters=parameters, num_parameters=total)
+    return report_json.Network(layers=layers, parameters=parameters, num_parameters=total)
 
 
-def _group_parameters(network: LSTMClassifier) -> tuple[schema.Parameters, ...]:
+def _group_parameters(network: LSTMClassifier) -> tuple[report_json.Parameters, ...]:
     """Group the weights of each cell by first letter and shape, such as W_i, W_f, W_c, W_o; the output layer comes last."""
     groups: dict[tuple[str, str, tuple[int, ...]], dict[str, Tensor]] = {}
     for full_name, weight in network.weights_by_name().items():
@@ -147,8 +147,8 @@ def _group_parameters(network: LSTMClassifier) -> tuple[schema.Parameters, ...]:
     )
 
 
-def _describe_parameters(name: str, module: nn.Module, parameters: Mapping[str, Tensor]) -> schema.Parameters:
-    return schema.Parameters(
+def _describe_parameters(name: str, module: nn.Module, parameters: Mapping[str, Tensor]) -> report_json.Parameters:
+    return report_json.Parameters(
         module=name,
         kind=type(module).__name__,
         names=tuple(parameters),

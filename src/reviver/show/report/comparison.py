@@ -6,8 +6,8 @@ from typing import NamedTuple
 from torch import nn
 
 from reviver.show.report.diagrams import read_layers
+from reviver.show.report.report_json import Comparison, Row, Spread, StructureRow, Unit
 from reviver.show.report.results import GANResults, LSTMResults, last
-from reviver.show.report.schema import Comparison, Row, Spread, StructureRow, Unit
 
 
 class Printed(NamedTuple):

@@ -22,7 +22,7 @@ from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.scoring import score
 from reviver.rng import make_rng
 from reviver.runs.folder import RunFolder
-from reviver.show.report.schema import DigitCounts, Recognition, Spread
+from reviver.show.report.report_json import DigitCounts, Recognition, Spread
 from reviver.train.gan.grids import Grid, find_grids, read_images
 from reviver.train.gan.run import GANRun, load_gan
 from reviver.train.gan.training import build_networks

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from reviver.devices import choose_device
-from reviver.files.errors import damaged_run_file
+from reviver.files.file_errors import damaged_run_file
 from reviver.gan.centering import fold
 from reviver.gan.networks import Discriminator, Generator
 from reviver.runs.checkpoint import build_trained, checkpoint_step, find_checkpoint

@@ -19,12 +19,12 @@ import torch
 from torch import Tensor
 
 from reviver.data.images.image_set import ImageSet, from_pixels, to_pixels
-from reviver.files.errors import damaged_run_file
+from reviver.files.file_errors import damaged_run_file
 from reviver.gan.networks import Discriminator, Generator, one_hot
 from reviver.gan.sampling import generate
 from reviver.rng import make_rng
 from reviver.runs.folder import RunFolder
-from reviver.runs.snapshots import (
+from reviver.runs.snapshot_files import (
     SnapshotFile,
     check_total_size,
     find_snapshots,

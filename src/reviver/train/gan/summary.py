@@ -1,8 +1,8 @@
 """Summary of a GAN run: its scores in words."""
 
 from reviver.gan.scores.scores import SCORE_LABELS
+from reviver.train.description import ScoreItem, Scores
 from reviver.train.gan.run import GANRun
-from reviver.train.summary import ScoreItem, Scores
 
 
 def scores_of(run: GANRun) -> Scores:

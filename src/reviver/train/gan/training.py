@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.optim import Adam
 
-from reviver.data.images.image_set import ImageSet, from_pixels, load_images
+from reviver.data.images.image_set import MAX_CLASSES, ImageSet, from_pixels, load_images
 from reviver.data.packed.order import epoch_order
 from reviver.devices import choose_device
 from reviver.errors import DataError
@@ -22,7 +22,6 @@ from reviver.gan.batch_norm_statistics import recompute_batch_norm
 from reviver.gan.centering import CenteredDiscriminator, build_discriminator, center_inputs, image_moments
 from reviver.gan.ema import update_ema
 from reviver.gan.networks import Discriminator, Generator, one_hot
-from reviver.gan.records import MAX_CLASSES
 from reviver.gan.sampling import generate
 from reviver.gan.scores.feature_extractor import FeatureExtractor
 from reviver.gan.scores.monitor import create_monitor, summarize
@@ -32,11 +31,11 @@ from reviver.launch import DEFAULT_TIMEOUT
 from reviver.rng import make_rng
 from reviver.runs.checkpoint import TrainingState
 from reviver.runs.distributed.batch_norm import parallelize_batch_norm
-from reviver.runs.distributed.step import ParallelStep
+from reviver.runs.distributed.parallel_step import ParallelStep
 from reviver.runs.distributed.world import ALONE, World, join_world
 from reviver.runs.folder import RunFolder, refuse_existing
 from reviver.runs.session import Session, open_run, training_session
-from reviver.runs.snapshots import remove_later_snapshots
+from reviver.runs.snapshot_files import remove_later_snapshots
 from reviver.settings.gan import GANConfig, count_batches
 from reviver.settings.validation import refuse
 from reviver.train.gan.grids import grid_path, remove_later_grids, save_animation, save_grid, tile

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from reviver.data.sequences.task import DataRecord
+from reviver.data.sequences.custom import DataRecord
 from reviver.data.tasks.build import build_task
 from reviver.data.tasks.task import Task
 from reviver.devices import choose_device

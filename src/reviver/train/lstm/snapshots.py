@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
-from reviver.files.errors import damaged_run_file
+from reviver.files.file_errors import damaged_run_file
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.rnn import RNNClassifier
 from reviver.runs.folder import RunFolder
-from reviver.runs.snapshots import check_total_size, find_snapshots, read_snapshot, write_snapshot
+from reviver.runs.snapshot_files import check_total_size, find_snapshots, read_snapshot, write_snapshot
 from reviver.settings.lstm import LSTMConfig
 
 if TYPE_CHECKING:

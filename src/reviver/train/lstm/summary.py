@@ -8,11 +8,11 @@ from statistics import fmean
 from typing import Any
 
 from reviver.data.describe import SequenceData
-from reviver.data.sequences.task import CustomTask
+from reviver.data.sequences.custom import CustomTask
 from reviver.data.tasks.task import ACCURACY_NAMES, LOSS_NAMES, TOLERANCE
 from reviver.text import percent
+from reviver.train.description import ScoreItem, Scores
 from reviver.train.lstm.run import LSTMRun
-from reviver.train.summary import ScoreItem, Scores
 
 NUM_LAST_EPOCHS = 10
 """Epochs at the end of a run that its mean is taken over; all of them if there are fewer."""

@@ -20,22 +20,22 @@ from reviver.lstm import kernel
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.kernel.library import KERNEL
 from reviver.lstm.layer import chrono
-from reviver.lstm.records import LSTMExtra
 from reviver.lstm.rnn import RNNClassifier
 from reviver.lstm.scoring import Score, score
 from reviver.rng import make_rng
 from reviver.runs.checkpoint import TrainingState
-from reviver.runs.distributed.step import ParallelStep
+from reviver.runs.distributed.parallel_step import ParallelStep
 from reviver.runs.distributed.world import World, join_world
 from reviver.runs.folder import RunFolder, refuse_existing
 from reviver.runs.session import Session, open_run, training_session
-from reviver.runs.snapshots import remove_later_snapshots
+from reviver.runs.snapshot_files import remove_later_snapshots
 from reviver.settings.fields import select
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.lstm_network import LSTMClassifierSpec, RNNClassifierSpec, auto_patch_size
 from reviver.settings.validation import refuse
 from reviver.text import percent
 from reviver.train.lstm import curriculum
+from reviver.train.lstm.records import LSTMExtra
 from reviver.train.lstm.snapshots import is_snapshot_due, save_snapshot
 from reviver.train.lstm.stopping import rank, rank_checkpoint, stopped_early
 from reviver.train.lstm.truncated import CarriedBatch

@@ -15,7 +15,7 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from reviver.files.atomic import atomic_write, make_folder
-from reviver.files.errors import damaged_run_file, explain_read_errors, explain_write_errors
+from reviver.files.file_errors import damaged_run_file, explain_read_errors, explain_write_errors
 from reviver.files.tensors import Header, read_header, read_tensors
 from reviver.runs.folder import RunFolder
 

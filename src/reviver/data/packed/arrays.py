@@ -33,7 +33,7 @@ from torch import Tensor
 
 from reviver.errors import DataError, Interrupted, RunFolderError
 from reviver.files.atomic import atomic_folder, make_folder, write_json
-from reviver.files.errors import damaged_data_file, explain_write_errors
+from reviver.files.file_errors import damaged_data_file, explain_write_errors
 from reviver.files.json import read_json, validate_record
 from reviver.files.npz import map_npy
 from reviver.files.read import open_file, reject_external_links

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from reviver.errors import ConfigError
 from reviver.files.atomic import atomic_write
-from reviver.sweep.cell import Cell, Outcome
+from reviver.sweep.cells import Cell, Outcome
 from reviver.text import MAX_PROBLEM, did_you_mean, one_line
 
 SEED = "seed"

@@ -17,10 +17,10 @@ from matplotlib.figure import Figure
 
 from reviver.data.images.image_files import read_pixels
 from reviver.errors import ReviverError, RunFolderError
-from reviver.explorer.build import build_page
+from reviver.explorer.page import build_page
 from reviver.figures import FORMATS, grid_figure, save_figure
 from reviver.files.atomic import atomic_write, write_json, write_text
-from reviver.files.errors import explain_write_errors
+from reviver.files.file_errors import explain_write_errors
 from reviver.runs.folder import RunFolder, is_unused
 from reviver.settings.gan_presets import PRESETS as GAN_PRESETS
 from reviver.settings.lstm_presets import PRESETS as LSTM_PRESETS
@@ -29,7 +29,7 @@ from reviver.show.lstm_figures import learning_curves
 from reviver.show.report.collect import collect, replace_unprintable
 from reviver.show.report.diagrams import gan_networks, lstm_cell, lstm_unrolled
 from reviver.show.report.results import GANResults, LSTMResults, read_gan, read_lstm
-from reviver.train.summary import Run
+from reviver.train.description import Run
 
 NUM_SEEDS = 5
 """LSTM runs, with consecutive seeds."""

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Self
 import torch
 from pydantic import Field, model_validator
 
-from reviver.data.packed.folder import is_packed
+from reviver.data.packed.arrays import is_packed
 from reviver.data.sequences.examples import Examples, PackedExamples, PackedTable
 from reviver.data.sequences.labels import class_indices, class_names, stratified_split
 from reviver.data.sequences.reader import read_sequences

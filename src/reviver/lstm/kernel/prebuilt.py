@@ -11,7 +11,12 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from reviver.lstm.native import NativeError, openmp
+from reviver.lstm.kernel import openmp
+
+
+class NativeError(RuntimeError):
+    """A native library cannot be compiled or loaded on this machine."""
+
 
 FOLDER = Path(__file__).with_name("prebuilt")
 """Folder of the prebuilt libraries; only a platform wheel has it."""

@@ -26,7 +26,7 @@ from pydantic import Field
 
 from reviver.errors import Interrupted, ReviverError, RunFolderError
 from reviver.files.atomic import make_folder, recover_interrupted_writes, write_json, write_text
-from reviver.files.errors import explain_read_errors, explain_write_errors
+from reviver.files.file_errors import explain_read_errors, explain_write_errors
 from reviver.files.json import parse_json, read_json
 from reviver.runs.schema import MAX_TEXT, validate
 from reviver.settings.fields import Count, NonNegative

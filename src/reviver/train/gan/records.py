@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from reviver.data.images.image_set import MAX_CLASSES, ImageData
 from reviver.runs.schema import (
     ABSENT,
     Count,
@@ -20,20 +21,6 @@ from reviver.runs.schema import (
     Text,
 )
 from reviver.settings.validation import Record
-
-MAX_CLASSES = 1000
-"""Maximum number of classes of a conditional GAN."""
-Side = Annotated[int, Field(ge=1, le=1024)]
-
-
-class ImageData(Record):
-    """Training images."""
-
-    name: Name  # of the data set, or of the file or folder
-    num_images: Count  # number of training images
-    image_shape: Annotated[list[Side], Field(min_length=3, max_length=3)] = ABSENT  # channels, height, width
-    num_classes: Annotated[int, Field(ge=2, le=MAX_CLASSES)] = ABSENT  # number of classes of a conditional run
-    sha256: Sha256  # of the pixels
 
 
 class Centering(Record):

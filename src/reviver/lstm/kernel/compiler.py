@@ -17,8 +17,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from reviver.lstm.native import NativeError, openmp
-from reviver.lstm.native.prebuilt import source_digest
+from reviver.lstm.kernel import openmp
+from reviver.lstm.kernel.prebuilt import NativeError, source_digest
 
 
 def compile_library(name: str, source: Path, flags: Sequence[str], folder: Path) -> tuple[Path, str]:

@@ -1,4 +1,4 @@
-"""A native library: where it comes from, and how it is loaded.
+"""Native libraries, C++ files prebuilt in a platform wheel or compiled at first use: where they come from, and how they are loaded.
 
 The order is: prebuilt (`prebuilt.py`), compiled at first use (`compiler.py`), not available. `REVIVER_NATIVE` changes it:
 
@@ -20,8 +20,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from reviver.files.cache import cache_folder
-from reviver.lstm.native import NativeError, prebuilt
-from reviver.lstm.native.compiler import compile_library
+from reviver.lstm.kernel import prebuilt
+from reviver.lstm.kernel.compiler import compile_library
+from reviver.lstm.kernel.prebuilt import NativeError
 from reviver.text import one_line
 
 FLAGS = ("-std=c++17", "-O3", "-fPIC", "-shared", "-fvisibility=hidden", "-Wno-psabi")

@@ -21,7 +21,7 @@ class Measured(Record):
 class LSTMRecord(RunRecord):
     """Content of run.json."""
 
-    data: dict[str, Any] | None = None  # custom data, see `reviver.data.sequences.task`
+    data: dict[str, Any] | None = None  # custom data, see `reviver.data.sequences.custom`
     measured: Measured = ABSENT  # of a run of the recall curve
 
 

@@ -14,8 +14,8 @@ from reviver.explorer.gan import collect_gan
 from reviver.explorer.lstm import collect_lstm
 from reviver.explorer.manifest import GanContent, LstmContent, Manifest, RunName
 from reviver.files.atomic import write_text
+from reviver.train.description import Run
 from reviver.train.gan.run import GANRun
-from reviver.train.summary import Run
 from reviver.version import __version__
 
 MAX_BYTES = 64 << 20

@@ -3,7 +3,7 @@
 from matplotlib.figure import Figure
 
 from reviver.figures import INK, plain_log_ticks, styled
-from reviver.sweep.summary import STATISTICS, Row, show
+from reviver.sweep.statistics import STATISTICS, Row, show
 
 STYLES = tuple(zip([f"C{index}" for index in range(8)], "os^DxvP*", ("-", "--", "-.", ":") * 2, strict=True))
 """Color, marker and dashes of each line; markers and dashes also tell them apart in grayscale."""
