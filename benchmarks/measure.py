@@ -17,11 +17,11 @@ import torch
 from reviver.errors import Interrupted, ReviverError
 from reviver.files.atomic import write_json
 from reviver.runs.environment import describe_machine
+from reviver.runs.folder import RunFolder
 from reviver.runs.session import handling_signals
 from reviver.sweep.cells import Cell, Outcome, cell_folder, read_outcome
 from reviver.sweep.driver import run_cells
 from reviver.sweep.engines import Pool
-from reviver.train import RunFolder
 
 
 def alternate(contenders: Mapping[str, Callable[[], object]], rounds: int, warmup: int = 1) -> dict[str, list[float]]:

@@ -13,8 +13,6 @@ import pytest
 import torch
 from hypothesis import Phase, settings
 
-import reviver.train  # noqa: F401  so that RunFolder knows the kinds of runs
-
 GOLDEN = Path(__file__).parent / "golden"
 
 # `make test-third-party` runs these in an environment of their own.

@@ -19,7 +19,8 @@ from PIL import Image
 
 import reviver
 from reviver.cli import main
-from reviver.cli.app import COMMANDS, build_app, parse
+from reviver.cli.app import build_app, parse
+from reviver.cli.program import ALL_COMMANDS
 from reviver.data.images.mnist import Digits, read_mnist
 from reviver.settings.gan import GANConfig
 from reviver.settings.gan_presets import SECONDS as GAN_SECONDS
@@ -28,7 +29,7 @@ from reviver.settings.validation import show_value
 from tests.cli.tiny import PRESETS, TINY_LSTM
 
 MEASUREMENTS = Path(__file__).parents[2] / "docs" / "measurements"
-GROUPS = sorted({words[:length] for words in COMMANDS for length in range(len(words))})
+GROUPS = sorted({words[:length] for words in ALL_COMMANDS for length in range(len(words))})
 
 
 def help_of(*words: str) -> str:
@@ -45,7 +46,7 @@ def arguments_of(example: str) -> list[str]:
     return shlex.split(re.split(r"\s{2,}|>", example.strip().removeprefix("reviver "))[0])
 
 
-@pytest.mark.parametrize("words", [*COMMANDS, *GROUPS], ids=" ".join)
+@pytest.mark.parametrize("words", [*ALL_COMMANDS, *GROUPS], ids=" ".join)
 def test_every_command_has_help_and_examples_that_parse(words: tuple[str, ...]) -> None:
     text = help_of(*words)
     assert text.startswith("Usage: reviver")
@@ -57,9 +58,9 @@ def test_every_command_has_help_and_examples_that_parse(words: tuple[str, ...]) 
         assert line.startswith("  reviver"), "no line is too long"
         arguments = arguments_of(line)
         if "--help" not in arguments:
-            parse([argument for argument in arguments if argument != "--resume"])  # no run exists here
-    if words in COMMANDS:
-        app = build_app()
+            parse([word for word in arguments if word != "--resume"], ALL_COMMANDS)  # no run exists here
+    if words in ALL_COMMANDS:
+        app = build_app(commands=ALL_COMMANDS)
         for word in words:
             app = app[word]
         for argument in app.assemble_argument_collection(parse_docstring=True):
@@ -177,7 +178,7 @@ HEAVY = ["lstm trace", "lstm curve", "gan project", "gan interpolate", "plot", "
     "words",
     [
         pytest.param(words, marks=[pytest.mark.long] * (" ".join(words) in HEAVY))
-        for words in [*COMMANDS, *GROUPS]
+        for words in [*ALL_COMMANDS, *GROUPS]
         if words
     ],
     ids=" ".join,
@@ -198,7 +199,7 @@ def test_examples_run(words: tuple[str, ...], example_folder: Path) -> None:
 
 def test_completion(monkeypatch: pytest.MonkeyPatch) -> None:
     for shell in ("bash", "zsh", "fish"):
-        script = build_app().generate_completion(shell=shell)
+        script = build_app(commands=ALL_COMMANDS).generate_completion(shell=shell)
         for word in ("interpolate", "hidden-dropout", "recall-100000"):
             assert word in script
 
@@ -227,7 +228,7 @@ def test_what_needs_no_network_loads_no_torch_and_the_layer_only_pydantic_and_sa
     script = """
 import contextlib, io, sys
 import reviver
-from reviver.cli.app import main
+from reviver.cli.program import main
 with contextlib.redirect_stdout(io.StringIO()):
     codes = [main(["lstm", "train", option]) for option in ("--help", "--print-config")]
 print(codes == [0, 0], *{"torch", "matplotlib", "numpy", "PIL", "tensorboardX", "jinja2", "typst"} & set(sys.modules))
@@ -249,7 +250,7 @@ def test_training_loads_no_compiler_which_is_still_there(tmp_path: Path) -> None
     """It takes longer to import than the original's run takes to train."""
     script = f"""
 import sys
-from reviver.cli.app import main
+from reviver.cli.program import main
 from reviver.cli.options import preparing_training
 code = main("lstm train {TINY_LSTM} --out run --quiet".split())
 slow = {{"torch._dynamo", "sympy", "scipy", "sklearn", "pandas", "matplotlib.pyplot"}}

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from reviver.cli import app
-from reviver.cli.app import COMMANDS
+from reviver.cli.program import ALL_COMMANDS
 from reviver.runs.folder import RunFolder
 from tests.cli.tiny import TINY_GAN, TINY_LSTM, Run
 
@@ -127,7 +126,7 @@ def test_wrong_use_prints_one_line_and_writes_nothing(arguments: str, run: Run, 
 
 
 def test_wrong_use_covers_every_command() -> None:
-    for words in COMMANDS:
+    for words in ALL_COMMANDS:
         assert words == ("report",) or any(arguments.startswith(" ".join(words)) for arguments in WRONG)
 
 
@@ -154,7 +153,7 @@ def test_unexpected_errors_print_one_line(
     def fail(run: str, /) -> None:
         raise error
 
-    monkeypatch.setitem(app.COMMANDS, ("gan", "sample"), fail)
+    monkeypatch.setitem(ALL_COMMANDS, ("gan", "sample"), fail)
     result = run("gan sample g")
     assert (result.code, result.out) == (code, "")
     assert result.err.startswith(message)

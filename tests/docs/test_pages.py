@@ -6,7 +6,7 @@ import re
 import shlex
 import shutil
 from collections.abc import Iterator
-from functools import cache, reduce
+from functools import cache, partial, reduce
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ from cyclopts import MissingArgumentError
 
 import reviver
 from benchmarks.publish import fill
-from reviver.cli.app import COMMANDS, build_app, main, parse
+from reviver.cli.app import build_app, parse
+from reviver.cli.program import ALL_COMMANDS, main
 from reviver.cli.sweep import build_cells
 from reviver.errors import ReviverError
 from reviver.sweep.spec import read_sweep
@@ -51,7 +52,7 @@ def shell_lines(text: str) -> Iterator[str]:
 
 
 COMMON = {"--help", "--version", "--install-completion"}
-build = cache(build_app)
+build = cache(partial(build_app, commands=ALL_COMMANDS))
 
 
 @cache
@@ -63,7 +64,7 @@ def option_names(command: tuple[str, ...]) -> set[str]:
 
 @cache
 def all_options() -> set[str]:
-    return COMMON.union(*map(option_names, COMMANDS))
+    return COMMON.union(*map(option_names, ALL_COMMANDS))
 
 
 @each_page
@@ -203,7 +204,7 @@ def problem_of(words: list[str]) -> str | None:
     command, rest = tuple(words[:count]), words[count:]
     if not rest or set(rest) & COMMON:
         return None
-    if command not in COMMANDS:
+    if command not in ALL_COMMANDS:
         return f"{rest[0]} is no command"
     named = {word.split("=")[0] for word in rest if word.startswith("--")}
     if unknown := named - option_names(command):
@@ -211,7 +212,7 @@ def problem_of(words: list[str]) -> str | None:
     if named & {"--resume", "--config"} or any(word.isupper() for word in rest):
         return None  # it reads files, or has placeholders
     try:
-        parse(words)
+        parse(words, ALL_COMMANDS)
     except ReviverError as error:  # a fragment may lack an argument, such as `reviver gan interpolate --metrics`
         return None if isinstance(error.__cause__, MissingArgumentError) else str(error)
     return None

@@ -103,7 +103,11 @@ def test_the_types_of_the_scripts_have_the_keys_of_the_manifest() -> None:
         if name := re.search(r"@typedef \{object\} (\w+)", comment):
             types[name[1]] = re.findall(r"@property \{(?:[^{}]|\{[^{}]*\})*\}\s*\[?(\w+)", comment)
     inline = {"LogitContext"}  # written as a type of a property
-    parts = {part.__name__: part.model_fields for part in manifest.Part.__subclasses__() if part.__name__ not in inline}
+    parts = {
+        part.__name__: part.model_fields
+        for part in manifest.ManifestPart.__subclasses__()
+        if part.__name__ not in inline
+    }
     parts["Fact"] = manifest.Item.__dataclass_fields__
     assert set(types) == {*parts, "Lesson"}
     for name, fields in parts.items():

@@ -18,7 +18,8 @@ import pytest
 import torch
 from PIL import Image
 
-from reviver.cli.app import build_app, main
+from reviver.cli.app import build_app
+from reviver.cli.program import main
 from reviver.cli.settings import options_of, read_settings
 from reviver.data.images import image_files
 from reviver.data.images.image_set import load_images

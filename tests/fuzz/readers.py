@@ -35,7 +35,7 @@ from reviver.runs.folder import RunFolder
 from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
 from reviver.train.gan import training as gan_training
-from reviver.train.gan.records import Comparison
+from reviver.train.gan.records import ComparedScores
 from reviver.train.gan.run import GANRun
 from reviver.train.gan.snapshots import read_snapshots as read_gan_snapshots
 from reviver.train.loading import load
@@ -154,7 +154,7 @@ def write_runs(home: Path) -> None:
     lstm_training.train(lstm, home / "lstm", device="cpu")
     lstm_training.train(custom, home / "custom", device="cpu")
     gan_training.train(replace(gan, eval_every=0, ema=0.9), home / "gan", device="cpu")
-    scores = dict.fromkeys(Comparison.model_fields, 0.5)
+    scores = dict.fromkeys(ComparedScores.model_fields, 0.5)
     record = {**scores, "class_fractions": [0.25, 0.75], "fid_ratio": 1.5, "warning": None, "real_baseline": scores}
     record |= {"num_samples": 100, "k": 5, "data": "images", "extractor": "x.safetensors", "extractor_sha256": "0" * 64}
     lines = (json.dumps({"step": step, "epoch": step, **record}) + "\n" for step in (1, 2, 3))
@@ -209,7 +209,7 @@ def read_snapshots(path: Path) -> None:
     """Read all snapshots of the run that a file belongs to."""
     run = load(path.parents[1])
     if not isinstance(run, GANRun):
-        for row in read_lstm_snapshots(run):
+        for row in read_lstm_snapshots(run.folder, run.network):
             assert row.network.state_dict().keys() == run.network.state_dict().keys()
         return
     snapshots = read_gan_snapshots(run.folder)

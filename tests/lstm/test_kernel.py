@@ -274,10 +274,10 @@ def test_torch_runs_what_it_computes_faster(has_amx, hidden_size, grad, autocast
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: has_amx)
     lstm, x = LSTM(2, hidden_size), torch.zeros(3, 2, 2)
     with torch.set_grad_enabled(grad), torch.autocast("cpu", autocast, enabled=autocast is not None):
-        assert kernel.torch_runs(lstm, x) == expected
+        assert kernel.torch_runs(lstm, lstm.options, x) == expected
         assert kernel.applies(x) == (autocast is not torch.float16)
         monkeypatch.setattr(kernel, "available", lambda: False)
-        assert kernel.torch_runs(lstm, x) == (expected if grad or autocast else True)
+        assert kernel.torch_runs(lstm, lstm.options, x) == (expected if grad or autocast else True)
 
 
 def test_torch_runs_only_what_it_can_compute():
@@ -291,10 +291,10 @@ def test_torch_runs_only_what_it_can_compute():
     ):
         lstm = LSTM(2, 4, **options).train(training)
         x = torch.zeros(3, 2, 2, dtype=lstm.weight_ih_l0.dtype)
-        assert kernel.torch_runs(lstm, x) == expected, options
+        assert kernel.torch_runs(lstm, lstm.options, x) == expected, options
         assert kernel.applies(x) == (x.dtype == torch.float32)
         with kernel.reference():
-            assert not kernel.torch_runs(lstm, x)
+            assert not kernel.torch_runs(lstm, lstm.options, x)
             assert not kernel.applies(x)
 
 

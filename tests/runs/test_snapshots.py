@@ -127,7 +127,7 @@ def test_a_gan_saves_images_and_logits(gan: GANRun) -> None:
 
 
 def test_an_lstm_saves_its_weights(lstm: LSTMRun, tmp_path: Path) -> None:
-    saved = lstm_snapshots.read_snapshots(lstm)
+    saved = lstm_snapshots.read_snapshots(lstm.folder, lstm.network)
     accuracies = {row["step"]: row["validation_accuracy"] for row in lstm.metrics}
     assert [(row.epoch, row.step, row.validation_accuracy) for row in saved] == [
         (epoch, 5 * epoch, accuracies[5 * epoch]) for epoch in (1, 3, 4)
@@ -200,7 +200,7 @@ def test_damaged_or_too_many_snapshots_are_refused(
 ) -> None:
     cases: Any = (
         (gan, lambda run: read_snapshots(run.folder), DAMAGED_GAN),
-        (lstm, lstm_snapshots.read_snapshots, DAMAGED_LSTM),
+        (lstm, lambda run: lstm_snapshots.read_snapshots(run.folder, run.network), DAMAGED_LSTM),
     )
     for original, read, damages in cases:
         run: Any = load(shutil.copytree(original.folder.path, tmp_path / original.folder.kind))

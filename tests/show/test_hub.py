@@ -22,7 +22,7 @@ from safetensors.torch import save as to_bytes
 from torch import nn
 
 from reviver import LSTM, Discriminator, Generator, LSTMClassifier, PretrainedClassifier, load
-from reviver.cli.app import main
+from reviver.cli.program import main
 from reviver.data.describe import GOALS, INPUTS
 from reviver.data.sequences.reader import read_sequences
 from reviver.errors import ConfigError, DataError
@@ -32,7 +32,7 @@ from reviver.lstm.scoring import compute_logits
 from reviver.settings.lstm import TASKS
 from reviver.show.export import to_hub
 from reviver.train.description import run_items
-from reviver.train.gan.records import Comparison
+from reviver.train.gan.records import ComparedScores
 from reviver.train.lstm.run import LSTMRun
 from tests.damage import edit_json, memory_limit
 
@@ -197,7 +197,7 @@ def test_card_of_a_gan_has_the_scores_of_its_checkpoint(home: Path, tmp_path: Pa
     z = run.generator.sample_latents(3, torch.Generator().manual_seed(0))
     assert torch.equal(scope["network"](z), run.generator(z)), "the moving average"
     folder = shutil.copytree(home / "gan", tmp_path / "run")
-    scores = dict.fromkeys(Comparison.model_fields, 0.25)
+    scores = dict.fromkeys(ComparedScores.model_fields, 0.25)
     record = scores | {"real_baseline": scores | {"fid": 2.0}, "fid_ratio": 1.5, "warning": "low | rank"}
     record |= {"num_samples": 100, "k": 5, "data": "images", "extractor": "mine", "extractor_sha256": "0" * 64}
     steps = ((1, 9.0), (run.step, 3.5), (run.step + 1, 7.0))

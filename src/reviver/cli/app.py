@@ -1,4 +1,4 @@
-"""The command-line application: its commands, and how it reports their errors.
+"""The command-line application: its commands, and how a command line is parsed.
 
 Commands import torch only when they run, so that `--help` is fast.
 """
@@ -9,9 +9,6 @@ import itertools
 import logging
 import os
 import re
-import signal
-import sys
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, get_args
 
@@ -20,16 +17,14 @@ from cyclopts.annotations import resolve_optional
 
 from reviver.cli import data, gan, lstm, show
 from reviver.cli.help import SettingsFormatter, examples, find_preset
-from reviver.cli.messages import INTERRUPTED, describe_failure, explain
+from reviver.cli.messages import explain
 from reviver.cli.options import DEFAULTS, FigureCommon
 from reviver.cli.settings import PRESETS, fill_settings
-from reviver.cli.sweep import sweep
 from reviver.errors import ConfigError
-from reviver.launch import is_launched, record_failure
-from reviver.text import escape_controls
 from reviver.version import __version__
 
-COMMANDS: dict[tuple[str, ...], Callable[..., None]] = {
+Commands = Mapping[tuple[str, ...], Callable[..., None]]
+COMMANDS: Commands = {
     ("report",): show.report,
     ("lstm", "train"): lstm.train,
     ("lstm", "evaluate"): lstm.evaluate,
@@ -43,11 +38,11 @@ COMMANDS: dict[tuple[str, ...], Callable[..., None]] = {
     ("gan", "evaluate"): gan.evaluate,
     ("gan", "train-extractor"): gan.train_extractor,
     ("data", "pack"): data.pack,
-    ("sweep",): sweep,
     ("plot",): show.plot,
     ("explore",): show.explore,
     ("export",): show.export,
 }
+"""Functions of the commands by their words: of all that a sweep can run, see `program.ALL_COMMANDS`."""
 GROUPS: Mapping[str, tuple[str, str]] = {
     "": (
         "Train, evaluate and plot an LSTM written out gate by gate and a fully connected GAN.",
@@ -85,7 +80,7 @@ GROUPS: Mapping[str, tuple[str, str]] = {
 """Help and examples of `reviver` and its groups of commands."""
 
 
-def build_app(arguments: Sequence[str] = ()) -> App:
+def build_app(arguments: Sequence[str] = (), commands: Commands = COMMANDS) -> App:
     """Build the application for a command line, which is read only for --help with --preset, to show its values."""
     app = App(
         name="reviver",
@@ -101,7 +96,7 @@ def build_app(arguments: Sequence[str] = ()) -> App:
     for name, (text, lines) in [*GROUPS.items()][1:]:
         groups[name] = App(name=name, help=text, help_epilogue=examples(lines), sort_key=1)
         app.command(groups[name])
-    for words, function in COMMANDS.items():
+    for words, function in commands.items():
         doc = inspect.cleandoc(function.__doc__ or "")
         text, _, rest = doc.partition("\nExamples:\n")
         function.__doc__ = re.sub(r"(?<=\S)\n {8}(?=\S)", " ", doc)  # in Args
@@ -119,34 +114,9 @@ def build_app(arguments: Sequence[str] = ()) -> App:
     return app
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command line, by default that of `sys.argv`.
-
-    Returns:
-        Exit code: 0 done, 1 failed, 2 wrong usage, 130 Ctrl-C, 143 SIGTERM.
-    """
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
-    logging.basicConfig(format="%(message)s", handlers=[StderrHandler()], force=True)
-    logging.getLogger("reviver").setLevel(logging.INFO)
-    try:
-        if not arguments:
-            app = build_app()
-            app.help_print(console=app.error_console)
-            return ConfigError.exit_code
-        run(arguments)
-        sys.stdout.flush()
-    except SystemExit as stop:  # rich raises it if the reader of the help has closed the pipe
-        return int(bool(stop.code) and "--install-completion" in arguments)
-    except (Exception, KeyboardInterrupt) as error:
-        if "--debug" in arguments and not isinstance(error, KeyboardInterrupt):
-            traceback.print_exception(error)
-        return report_failure(error, arguments)
-    return 0
-
-
-def run(arguments: Sequence[str]) -> None:
+def run(arguments: Sequence[str], commands: Commands = COMMANDS) -> None:
     """Parse `arguments` and run their command; raise ConfigError if an argument is wrong."""
-    command, bound = parse(arguments)
+    command, bound = parse(arguments, commands)
     common = bound.arguments.get("common", DEFAULTS)
     if common.quiet:
         logging.getLogger("reviver").setLevel(logging.WARNING)
@@ -154,9 +124,9 @@ def run(arguments: Sequence[str]) -> None:
         command(*bound.args, **bound.kwargs)
 
 
-def parse(arguments: Sequence[str]) -> tuple[Callable[..., Any], inspect.BoundArguments]:
+def parse(arguments: Sequence[str], commands: Commands = COMMANDS) -> tuple[Callable[..., Any], inspect.BoundArguments]:
     """Return the function of a command line and its arguments; raise ConfigError if one is wrong."""
-    app = build_app(arguments)
+    app = build_app(arguments, commands)
     try:
         command, bound, _ = app.parse_args(
             join_flag_values(expand_home(arguments)), print_error=False, exit_on_error=False, verbose=False
@@ -196,31 +166,3 @@ def check_integers(app: App, commands: tuple[str, ...], arguments: ArgumentColle
             for token in argument.tokens:
                 if token.value and token.value not in words and not re.fullmatch(r"[+-]?[0-9]+", token.value):
                     raise CoercionError(token=token, argument=argument, target_type=hint)
-
-
-class StderrHandler(logging.Handler):
-    """Handler that writes to the current `sys.stderr`, which a progress bar replaces to keep lines above the bar."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write one line."""
-        if sys.stderr is not None:  # None if the parent process closed it
-            with contextlib.suppress(OSError, ValueError):
-                text, is_ours = self.format(record), record.name.startswith("reviver")  # others may have several lines
-                print(escape_controls(text) if is_ours else text, file=sys.stderr, flush=True)
-
-
-def report_failure(error: BaseException, arguments: Sequence[str]) -> int:
-    """Print an error in one line on stderr, of several processes by rank 0 only, and return the exit code."""
-    message, exit_code = describe_failure(error, arguments)
-    if isinstance(error, OSError) and error.filename is None:
-        # To the null device, so that Python does not fail again when it flushes stdout at exit.
-        with contextlib.suppress(OSError, ValueError):  # stdout has no file descriptor, or is closed
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    if is_launched():  # torchrun sends SIGTERM to all once one has failed
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    if message and os.environ.get("RANK", "0") == "0":
-        kind = "" if exit_code >= INTERRUPTED else "error: "
-        logging.getLogger("reviver").error("%s%s", kind, " ".join(message.split()))
-    if message and is_launched():
-        record_failure(error)
-    return exit_code

@@ -146,7 +146,7 @@ def interpolate(
     annotate: Annotated[bool, options.FLAG] = False,
     metrics: Annotated[bool, options.FLAG] = False,
     num_pairs: CountOrZero | None = None,
-    extractor: options.FeatureExtractor = None,
+    extractor: options.ExtractorFile = None,
     out: options.FigurePath = "interpolation.pdf",
     common: options.FigureOptions = options.FIGURE_DEFAULTS,
 ) -> None:
@@ -248,7 +248,7 @@ def evaluate(
     /,
     *,
     num_samples: Count | None = None,
-    extractor: options.FeatureExtractor = None,
+    extractor: options.ExtractorFile = None,
     seed: options.LatentSeed = None,
     out: Text | None = None,
     common: options.FigureOptions = options.FIGURE_DEFAULTS,

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from reviver.train.gan.run import GANRun
     from reviver.train.lstm.run import LSTMRun
 
-Command = TypeVar("Command", bound=Callable[..., None])
+CommandFunction = TypeVar("CommandFunction", bound=Callable[..., None])
 _log = logging.getLogger("reviver")
 
 
@@ -40,7 +40,7 @@ def in_group(group: groups.Group) -> Parameter:
     return Parameter(group=cyclopts.Group(group.name, sort_key=group.order))
 
 
-def with_groups(command: Command) -> Command:
+def with_groups(command: CommandFunction) -> CommandFunction:
     """Put the options of the argument `settings` of a command into the groups that its class declares. A decorator.
 
     Settings are declared without cyclopts, which reads groups from its own annotations. So the annotation becomes a subclass
@@ -99,7 +99,7 @@ class Common:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Run:
+class TrainOptions:
     """Options of a training command besides its settings."""
 
     config: Annotated[Text | None, RUN] = None
@@ -148,8 +148,8 @@ CommonOptions = Annotated[Common, Parameter(name="*")]
 DEFAULTS = Common()
 FigureOptions = Annotated[FigureCommon, Parameter(name="*")]
 FIGURE_DEFAULTS = FigureCommon()
-NEW_RUN = Run()
-RunOptions = Annotated[Run, Parameter(name="*")]
+NEW_RUN = TrainOptions()
+RunOptions = Annotated[TrainOptions, Parameter(name="*")]
 LSTMRunPath = Annotated[Text, Parameter(name="RUN", help="Run folder of a trained LSTM.")]
 GANRunPath = Annotated[Text, Parameter(name="RUN", help="Run folder of a trained GAN.")]
 FigurePath = Annotated[Text, Parameter(help="Figure to write, .pdf, .png or .svg.")]
@@ -160,7 +160,7 @@ Checkpoint = Annotated[
     ),
 ]
 LatentSeed = Annotated[Seed | None, Parameter(help="Seed of the latent vectors; by default that of the run.")]
-FeatureExtractor = Annotated[
+ExtractorFile = Annotated[
     Text | None,
     Parameter(
         help="Extractor from gan train-extractor; by default that of the run, or the digit classifier for MNIST."

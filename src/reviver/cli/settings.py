@@ -53,7 +53,7 @@ def fill_settings(app: App, commands: tuple[str, ...], arguments: ArgumentCollec
     resume = bool(options["resume"].tokens) and options["resume"].convert_and_validate()
     _fill(options, {"out": choose_folder(f"runs/{kind}-{name}-seed{seed}", resume=resume)}, "default")
     if resume:
-        from reviver.train import RunFolder
+        from reviver.runs.folder import RunFolder
 
         base = RunFolder.open(options["out"].convert_and_validate(), kind).read_config(type(base))
     _fill(options, dataclasses.asdict(base), name)

@@ -158,8 +158,7 @@ def export(
     if license_ is not None and format_ != "hub":
         raise ConfigError("license is only for the model card of the format hub; leave it out", field="license")
 
-    from reviver.show.export.hub import to_hub
-    from reviver.show.export.onnx import to_onnx
+    from reviver.show.export import to_hub, to_onnx
     from reviver.train.loading import load
     from reviver.train.lstm.run import LSTMRun
 

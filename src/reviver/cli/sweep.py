@@ -12,6 +12,7 @@ from cyclopts import Parameter
 from cyclopts.annotations import resolve_optional
 from cyclopts.argument import Argument
 
+from reviver.cli.app import COMMANDS, build_app, parse, run
 from reviver.cli.options import DEFAULTS, FIGURE_DEFAULTS, FLAG, FigureOptions
 from reviver.cli.settings import PRESETS, options_of
 from reviver.errors import ConfigError, ReviverError
@@ -140,7 +141,6 @@ def run_command(
     `settings` are its options by their names in a sweep file. `evaluate` has `command` and `settings` of another command,
     which gets the run folder of the first; its result is the value `evaluate`.
     """
-    from reviver.cli.app import run
 
     def call(command: str, settings: Mapping[str, Any]) -> dict[str, Any]:
         output = io.StringIO()
@@ -187,9 +187,7 @@ def to_words(command: str, settings: Mapping[str, Any], folder: Path) -> list[st
 
 def find_options(command: str) -> dict[str, Argument]:
     """Return the options of a command, which must be known, by their names in a file: `hidden_size`, or `run` for RUN."""
-    from reviver.cli.app import COMMANDS, build_app
-
-    names = [" ".join(words) for words in COMMANDS if words != ("sweep",)]
+    names = list(map(" ".join, COMMANDS))
     if command not in names:
         advice = did_you_mean(command, names) or f"choose from {', '.join(names)}"
         raise ConfigError(f"command {one_line(command, 60)!r} is unknown; {advice}")
@@ -285,8 +283,6 @@ def _check_evaluation(command: str, evaluation: "Command") -> None:
 
 def _check_any_valid(cells: "Sequence[Cell]") -> None:
     """Raise the error of the first cell if the settings of no cell are valid together."""
-    from reviver.cli.app import parse
-
     errors = []
     for cell in {repr({**cell.axes, "seed": None}): cell for cell in cells}.values():  # the seed does not matter
         try:

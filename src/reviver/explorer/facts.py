@@ -7,9 +7,9 @@ from reviver.data.describe import GOALS, MNIST_TASKS, SequenceData
 from reviver.data.images.image_set import ImageSet
 from reviver.data.images.named import DATA_SETS
 from reviver.data.sequences.custom import CustomTask
-from reviver.explorer.lstm_examples import Examples
+from reviver.explorer.lstm_examples import ExampleInputs
 from reviver.explorer.manifest import Facts, Rounding, ScoreRow
-from reviver.train.description import LICENSES, Item, Run, Scores, command_of, run_items, setting_items
+from reviver.train.description import LICENSES, Item, Run, ScoreTable, command_of, run_items, setting_items
 from reviver.train.gan import summary as gan_summary
 from reviver.train.gan.run import GANRun
 from reviver.train.lstm import summary as lstm_summary
@@ -26,7 +26,7 @@ SIGNIFICANT = 6
 """Digits of a number in a chart."""
 
 
-def lstm_facts(run: LSTMRun, data: SequenceData, examples: Examples, rounding: Sequence[Rounding]) -> Facts:
+def lstm_facts(run: LSTMRun, data: SequenceData, examples: ExampleInputs, rounding: Sequence[Rounding]) -> Facts:
     """Return the facts about an LSTM run; `data` is what its network reads, `rounding` that of the embedded networks."""
     items = [Item("task", GOALS[data.task], data.task)]
     licenses = [_data_license("images", "mnist", "mnist")] if data.task in MNIST_TASKS else []
@@ -69,7 +69,9 @@ def gan_facts(run: GANRun, rounding: Sequence[Rounding], training: ImageSet | No
     return _facts(run, [*items, *run_items(run, epochs)], gan_summary.scores_of(run), rounding, licenses)
 
 
-def _facts(run: Run, items: list[Item], scores: Scores, rounding: Sequence[Rounding], licenses: list[Item]) -> Facts:
+def _facts(
+    run: Run, items: list[Item], scores: ScoreTable, rounding: Sequence[Rounding], licenses: list[Item]
+) -> Facts:
     return Facts(
         run=items,
         config=setting_items(run.config),

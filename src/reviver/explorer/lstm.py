@@ -15,7 +15,7 @@ from reviver.data.tasks.task import TargetKind
 from reviver.explorer.blocks import Blocks, Encoded, encode_f16, encode_f32
 from reviver.explorer.facts import lstm_facts, to_columns
 from reviver.explorer.layers import compare
-from reviver.explorer.lstm_examples import SYMBOLS, Examples, channel_names, collect_examples
+from reviver.explorer.lstm_examples import SYMBOLS, ExampleInputs, channel_names, collect_examples
 from reviver.explorer.manifest import LstmContent, LstmStage, RunName
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.rng import make_rng
@@ -38,7 +38,7 @@ def collect_lstm(run: LSTMRun, blocks: Blocks, id_: str, *, name: RunName, with_
     config, network, task = run.config, run.network, run.task
     data = SequenceData.of_task(config, task)
     is_confidential = config.task == "custom" and not with_data
-    examples = Examples([], [], "the page was written without data") if is_confidential else collect_examples(run)
+    examples = ExampleInputs([], [], "the page was written without data") if is_confidential else collect_examples(run)
     size = NUM_RANDOM, RANDOM_STEPS, task.input_size  # of standard normal numbers, which standardized data resemble
     x = examples.x or list(torch.randn(size, generator=make_rng(config.seed, "rounding")))
     output = "predicted number" if task.target == "number" else "class probability"
@@ -75,7 +75,7 @@ def choose_stages(run: LSTMRun) -> dict[str, Network]:
     """Return the networks of the first and the middle snapshot of a run, if there are any, and the trained one, by name."""
     metrics = find_metrics(run)
     epoch = metrics["epoch"] if metrics else 0
-    earlier = [snapshot for snapshot in read_snapshots(run) if snapshot.step < run.step]
+    earlier = [snapshot for snapshot in read_snapshots(run.folder, run.network) if snapshot.step < run.step]
     middle = min(earlier[1:], key=lambda snapshot: abs(snapshot.epoch - epoch / 2), default=None)
     stages = {f"epoch {snapshot.epoch}": snapshot.network for snapshot in (*earlier[:1], middle) if snapshot}
     name = f"update {run.step:,}"

@@ -37,7 +37,7 @@ SYMBOLS: dict[str, tuple[str, ...]] = {
 """Names of the symbols of each task that reads symbols, in the order of their numbers."""
 
 
-class Examples(NamedTuple):
+class ExampleInputs(NamedTuple):
     """Inputs [T, I] of a run, the same as a user would type them, and their origin, or why there are none."""
 
     x: list[Tensor]
@@ -56,7 +56,7 @@ def channel_names(run: LSTMRun) -> list[str]:
     return [f"{kind} {index + 1}" for index in range(size)] if size > 1 else ["value"]
 
 
-def collect_examples(run: LSTMRun) -> Examples:
+def collect_examples(run: LSTMRun) -> ExampleInputs:
     """Return sequences that the network was not trained on, at the length of the run, or shorter ones if it is long."""
     trained = run.config.length
     length = min(trained, MAX_LENGTH)
@@ -64,11 +64,11 @@ def collect_examples(run: LSTMRun) -> Examples:
         sequences, origin = run.task.evaluation(length, MAX_EXAMPLES)
     except (ConfigError, DataError):
         assert isinstance(run.task, CustomTask), "other tasks make their sequences"
-        return Examples([], [], f"{run.task.data.name} is missing, or has changed since the training")
+        return ExampleInputs([], [], f"{run.task.data.name} is missing, or has changed since the training")
     lengths = torch.full((len(sequences),), sequences.steps) if sequences.lengths is None else sequences.lengths
     chosen = choose(lengths, 1 if run.config.task in SYMBOLS else run.task.input_size)
     if not len(chosen):
-        return Examples([], [], f"all sequences of the {origin} are too long for the page")
+        return ExampleInputs([], [], f"all sequences of the {origin} are too long for the page")
     sequences, steps = sequences[chosen], lengths[chosen].tolist()
     values, x = raw_values(run, sequences), sequences.encode()
     targets = sequences.targets.tolist()
@@ -77,7 +77,7 @@ def collect_examples(run: LSTMRun) -> Examples:
         for n, count in enumerate(steps)
     ]
     shorter = f" of length {length:,}, the run is trained for {trained:,}" if length < trained else ""
-    return Examples([x[n, :count] for n, count in enumerate(steps)], examples, origin + shorter)
+    return ExampleInputs([x[n, :count] for n, count in enumerate(steps)], examples, origin + shorter)
 
 
 def choose(lengths: Tensor, step_size: int) -> Tensor:

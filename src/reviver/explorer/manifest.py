@@ -33,13 +33,13 @@ class RunName(NamedTuple):
     argument: str
 
 
-class Part(BaseModel):
+class ManifestPart(BaseModel):
     """Base of the parts of a manifest."""
 
     model_config = ConfigDict(alias_generator=to_camel, validate_by_name=True, frozen=True, extra="forbid")
 
 
-class TensorSpec(Part):
+class TensorSpec(ManifestPart):
     """A tensor inside a data block: see `Encoded` and `TensorSpec` in types.js."""
 
     dtype: Dtype
@@ -48,14 +48,14 @@ class TensorSpec(Part):
     scale: float | None = None
 
 
-class TensorBlock(Part):
+class TensorBlock(ManifestPart):
     """Tensors by name in one data block."""
 
     block: str
     tensors: Mapping[str, TensorSpec]
 
 
-class LayerSpec(Part):
+class LayerSpec(ManifestPart):
     """A linear layer or a convolution, and its activation."""
 
     weight: str
@@ -63,7 +63,7 @@ class LayerSpec(Part):
     activation: Activation
 
 
-class MlpSpec(Part):
+class MlpSpec(ManifestPart):
     """A multilayer perceptron."""
 
     weights: TensorBlock
@@ -71,7 +71,7 @@ class MlpSpec(Part):
     negative_slope: float
 
 
-class ClassifierSpec(Part):
+class ClassifierSpec(ManifestPart):
     """The classifier of the generated images."""
 
     weights: TensorBlock
@@ -81,7 +81,7 @@ class ClassifierSpec(Part):
     class_names: Sequence[str]
 
 
-class SnapshotSpec(Part):
+class SnapshotSpec(ManifestPart):
     """One moment of the training."""
 
     step: int
@@ -91,14 +91,14 @@ class SnapshotSpec(Part):
     fake_logits: Sequence[float]
 
 
-class SnapshotsSpec(Part):
+class SnapshotsSpec(ManifestPart):
     """Pictures of the same latents at some moments of the training."""
 
     data: TensorBlock
     moments: Sequence[SnapshotSpec]
 
 
-class ScoreRow(Part):
+class ScoreRow(ManifestPart):
     """A score beside its baselines, as text."""
 
     name: str
@@ -107,7 +107,7 @@ class ScoreRow(Part):
     noise: str | None
 
 
-class Rounding(Part):
+class Rounding(ManifestPart):
     """Difference between the embedded, rounded network and the trained one."""
 
     network: str
@@ -116,7 +116,7 @@ class Rounding(Part):
     mean: float
 
 
-class Facts(Part):
+class Facts(ManifestPart):
     """What there is to know about a run."""
 
     run: Sequence[Item]
@@ -128,7 +128,7 @@ class Facts(Part):
     licenses: Sequence[Item]
 
 
-class LogitContext(Part):
+class LogitContext(ManifestPart):
     """Log-odds of D for many images: the context of one image's log-odds."""
 
     real: Sequence[float]
@@ -136,7 +136,7 @@ class LogitContext(Part):
     real_source: str
 
 
-class GanContent(Part):
+class GanContent(ManifestPart):
     """A GAN run."""
 
     id: str
@@ -165,14 +165,14 @@ class GanContent(Part):
     facts: Facts
 
 
-class LstmStage(Part):
+class LstmStage(ManifestPart):
     """Weights of an LSTM at one moment of the training."""
 
     label: str
     weights: TensorBlock
 
 
-class Example(Part):
+class Example(ManifestPart):
     """A sequence to look at."""
 
     values: Sequence[float]
@@ -180,7 +180,7 @@ class Example(Part):
     target: float | Sequence[int]
 
 
-class LstmContent(Part):
+class LstmContent(ManifestPart):
     """An LSTM run."""
 
     id: str
@@ -211,7 +211,7 @@ class LstmContent(Part):
     facts: Facts
 
 
-class Manifest(Part):
+class Manifest(ManifestPart):
     """The manifest of a page."""
 
     schema_version: int = SCHEMA

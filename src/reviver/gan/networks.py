@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from reviver.errors import DataError
-from reviver.gan.pretrained import PretrainedModule
+from reviver.files.hub import PretrainedMixin
 from reviver.rows import BatchRows, all_rows
 from reviver.settings.fields import Count, CountOrZero, Probability
 from reviver.settings.validation import check
@@ -29,7 +29,7 @@ ImageShape = Annotated[
 ]
 
 
-class Generator(PretrainedModule):
+class Generator(nn.Module, PretrainedMixin):
     """The generator G: latent vectors z [N, Z] -> images [N, C, H, W] in [-1, 1].
 
     z -> Linear 128 -> LeakyReLU 0.2
@@ -40,6 +40,8 @@ class Generator(PretrainedModule):
     `num_classes` K > 0 the generator is conditional (Mirza & Osindero 2014): a latent vector is the noise followed by the
     one-hot class, and Z = latent_size + K. A size below 1 is a `ConfigError`.
     """
+
+    _family_module = "reviver.gan.pretrained"
 
     def __init__(
         self,
@@ -88,7 +90,7 @@ class Generator(PretrainedModule):
         return z[:, self.noise_size :] if self.num_classes else None
 
 
-class Discriminator(PretrainedModule):
+class Discriminator(nn.Module, PretrainedMixin):
     """The discriminator D: images [N, C, H, W] -> probability that each is real, [N, 1].
 
     images -> Linear 512 -> LeakyReLU 0.2 -> Linear 256 -> LeakyReLU 0.2 -> Linear 1 -> Sigmoid
@@ -100,6 +102,8 @@ class Discriminator(PretrainedModule):
             N is then a multiple of m, and logits and probabilities are [N / m, 1].
         num_classes: K > 0 if the input is an image and its one-hot class (Mirza & Osindero 2014).
     """
+
+    _family_module = "reviver.gan.pretrained"
 
     def __init__(
         self, image_shape: Sequence[int] = (1, 28, 28), *, dropout: float = 0.0, packing: int = 1, num_classes: int = 0

@@ -6,7 +6,6 @@ from typing import Annotated, Any
 from torch import nn
 
 from reviver.data.images.image_set import ImageData
-from reviver.files import hub
 from reviver.files.model_card import PLACEHOLDER, plain_card
 from reviver.files.pretrained import Family, architecture_of
 from reviver.settings.fields import Count, CountOrZero, Positive, Probability
@@ -67,11 +66,3 @@ def card_of(name: str, spec: GeneratorSpec | DiscriminatorSpec) -> str:
 
 FAMILY = Family(SPECS, ImageData, spec_of, card_of)
 save = FAMILY.save
-
-
-class PretrainedModule(hub.PretrainedMixin, nn.Module):
-    """A network of this family."""
-
-    @classmethod
-    def _family(cls) -> Any:
-        return FAMILY

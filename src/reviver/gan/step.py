@@ -22,7 +22,7 @@ from torch.optim import Optimizer
 from reviver.gan.networks import Discriminator, Generator
 from reviver.gan.penalties import discriminator_penalty
 from reviver.gan.shifts import shift
-from reviver.gan.step_options import DEFAULTS, StepOptions, StepResult
+from reviver.gan.step_options import DEFAULTS, GANStepResult, StepOptions
 from reviver.rows import all_rows
 from reviver.runs.distributed.parallel_step import ParallelStep
 
@@ -39,7 +39,7 @@ def gan_step(
     labels: Tensor | None = None,
     rng: torch.Generator | None = None,
     parallel: ParallelStep | None = None,
-) -> StepResult:
+) -> GANStepResult:
     """Update both networks once, or the discriminator only, and return the losses before the update.
 
     Args:
@@ -68,10 +68,10 @@ def gan_step(
     if options.update_generator:
         (rows.fraction * g_loss).backward(inputs=list(G.parameters()), retain_graph=True)  # ∇_θG L_G
     (rows.fraction * (d_loss + penalty)).backward(inputs=list(D.parameters()))  # ∇_θD L_D
-    result = StepResult.from_logits(g_loss, d_loss, real_logits, fake_logits)
+    result = GANStepResult.from_logits(g_loss, d_loss, real_logits, fake_logits)
     if parallel is not None:
         parameters = [*(G.parameters() if options.update_generator else ()), *D.parameters()]
-        result = StepResult(*parallel.finish(parameters, torch.stack(result)))
+        result = GANStepResult(*parallel.finish(parameters, torch.stack(result)))
     opt_G.step()  # changes nothing where G has no gradients
     opt_D.step()
     return result

@@ -44,7 +44,7 @@ class StepOptions:
 DEFAULTS = StepOptions()
 
 
-class StepResult(NamedTuple):
+class GANStepResult(NamedTuple):
     """Losses, without penalties, and mean D(x) and D(G(z)) of one step before its update; scalars without a graph."""
 
     generator_loss: Tensor

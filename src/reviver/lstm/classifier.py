@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from reviver.errors import ConfigError, DataError
-from reviver.lstm.hub import PretrainedMixin
+from reviver.files.hub import PretrainedMixin
 from reviver.lstm.layer import LSTM, checked_lengths, is_inside
 from reviver.rows import BatchRows
 from reviver.settings.lstm_network import LSTMClassifierSpec, LSTMOptions, Pooling, unexpected_argument
@@ -54,6 +54,8 @@ class LSTMClassifier(PretrainedMixin, nn.Module):
         ConfigError: if an argument is out of range.
         TypeError: if an option is unknown.
     """
+
+    _family_module = "reviver.lstm.pretrained"
 
     def __init__(
         self,

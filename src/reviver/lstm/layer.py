@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from reviver.errors import DataError
+from reviver.files.hub import PretrainedMixin
 from reviver.lstm import equations, kernel
 from reviver.lstm.cell import LSTMState, LSTMWeights, StackedWeights, reset_weights
 from reviver.lstm.dropout import check_rows, draw_seed, skip_rows
-from reviver.lstm.hub import PretrainedMixin
 from reviver.lstm.transforms import autocast_dtype, plain_values
 from reviver.rows import BatchRows
 from reviver.settings.fields import Precision
@@ -64,6 +64,8 @@ class LSTM(PretrainedMixin, nn.LSTM):
         TypeError: if an option is unknown.
         Exception: torch's own, if another argument is wrong.
     """
+
+    _family_module = "reviver.lstm.pretrained"
 
     options: LSTMOptions
 
@@ -206,7 +208,7 @@ class LSTM(PretrainedMixin, nn.LSTM):
         if isinstance(input, PackedSequence) and lengths is not None:
             raise DataError("lengths must be None for a PackedSequence, which has its own; remove them")
         has_masks = rng is not None and self.training and self.dropout > 0.0 and self.num_layers > 1  # between layers
-        torch_runs = rows is None and not has_masks and kernel.torch_runs(self, input)
+        torch_runs = rows is None and not has_masks and kernel.torch_runs(self, self.options, input)
         if torch_runs and lengths is None:
             return super().forward(input, hx)
         if isinstance(input, PackedSequence):

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from reviver.errors import DataError
+from reviver.files.hub import PretrainedMixin
 from reviver.lstm.dropout import check_rows
-from reviver.lstm.hub import PretrainedMixin
 from reviver.lstm.layer import checked_lengths, is_inside
 from reviver.rows import BatchRows, all_rows
 from reviver.settings.lstm_network import RNNClassifierSpec
@@ -37,6 +37,8 @@ class RNNClassifier(PretrainedMixin, nn.Module):
     Raises:
         ConfigError: if an argument is out of range.
     """
+
+    _family_module = "reviver.lstm.pretrained"
 
     def __init__(self, input_size: int, hidden_size: int, num_classes: int, *, hidden_dropout: float = 0.0) -> None:
         super().__init__()

@@ -4,6 +4,7 @@ Every reader of these files validates them. The comment on a key gives its meani
 What a network adds, its `Kind` declares.
 """
 
+import importlib
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
@@ -115,8 +116,8 @@ class Kind(NamedTuple):
     """Function of the name of a records file and of `config` that returns the model of its lines."""
 
 
-KINDS: dict[str, Kind] = {}
-"""The kinds of runs by name; `reviver.train` fills it."""
+KINDS: Mapping[str, str] = {"lstm": "reviver.train.lstm.records", "gan": "reviver.train.gan.records"}
+"""Modules of the kinds of runs by name; each defines its `KIND`, and is imported when a run of that kind is read."""
 
 
 class Pointer(Record):
@@ -168,9 +169,9 @@ def validate(model: type[Record], value: object, location: object) -> None:
 
 def find_kind(record: Mapping[str, Any], location: object) -> Kind:
     """Return the kind of the run with the run.json `record`, at `location`; `RunFolderError` if it has no known one."""
-    assert KINDS, "import reviver.train first"
     kind = record.get("kind")
     if isinstance(kind, str) and kind in KINDS:
-        return KINDS[kind]
+        found: Kind = importlib.import_module(KINDS[kind]).KIND
+        return found
     problem = f"must be {' or '.join(KINDS)}, got {short_repr(kind)}" if "kind" in record else "is missing"
     raise damaged_run_file(location, f"kind {problem}")

@@ -26,7 +26,7 @@ from reviver.sweep.cells import Ended
 from reviver.system import blocking_interrupt, usable_cores
 from reviver.text import one_line, short_repr
 
-Call = Callable[[], Ended]
+CellCall = Callable[[], Ended]
 
 
 class Engine(Protocol):
@@ -41,7 +41,7 @@ class Engine(Protocol):
     died: tuple[type[Exception], ...]
     """Errors of a future whose worker died."""
 
-    def submit(self, call: Call) -> Future[Ended]:
+    def submit(self, call: CellCall) -> Future[Ended]:
         """Start a call."""
 
     def close(self, running: Sequence[Any]) -> None:
@@ -63,7 +63,7 @@ class Pool:
         self.threads = threads or max(1, usable_cores() // self.slots)
         self._last: dict[ProcessPoolExecutor, Future[Ended]] = {}
 
-    def submit(self, call: Call) -> Future[Ended]:
+    def submit(self, call: CellCall) -> Future[Ended]:
         """Start a call in an idle process, or a new one."""
         for executor in [executor for executor, last in self._last.items() if last.done()]:
             with suppress(BrokenProcessPool):  # it has died
@@ -71,7 +71,7 @@ class Pool:
             del self._last[executor]
         return self._start(ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _prepare_process), call)
 
-    def _start(self, executor: ProcessPoolExecutor, call: Call) -> Future[Ended]:
+    def _start(self, executor: ProcessPoolExecutor, call: CellCall) -> Future[Ended]:
         with blocking_interrupt():  # in the process, too
             self._last[executor] = executor.submit(_call_for_parent, call)
         return self._last[executor]
@@ -96,7 +96,7 @@ def _follow_parent() -> None:
         os.kill(os.getpid(), signal.SIGTERM)  # lets a run save, and ends an idle process
 
 
-def _call_for_parent(call: Call) -> Ended:
+def _call_for_parent(call: CellCall) -> Ended:
     ended = call()
     if (parent := multiprocessing.parent_process()) is not None and not parent.is_alive():
         os._exit(0)
@@ -151,7 +151,7 @@ class RayEngine:
             raise ConfigError(f"threads must be at most {max(cpus)}, the CPUs of {place}, got {threads}", "threads")
         self._task = ray.remote(num_cpus=threads, max_retries=0)(_call_in)  # the driver counts the attempts
 
-    def submit(self, call: Call) -> Future[Ended]:
+    def submit(self, call: CellCall) -> Future[Ended]:
         """Submit the task of a call."""
         return cast("Future[Ended]", self._task.remote(Path.cwd(), call).future())
 
@@ -163,7 +163,7 @@ class RayEngine:
         self._ray.shutdown()
 
 
-def _call_in(directory: Path, call: Call) -> Ended:
+def _call_in(directory: Path, call: CellCall) -> Ended:
     """Call in the working directory of the sweep, which relative paths in the settings of a cell start from."""
     with suppress(OSError):  # the paths of a cell may all be absolute
         os.chdir(directory)
@@ -214,7 +214,7 @@ class SlurmEngine:
                 raise ConfigError(f"{problem}: {one_line(error)}", "slurm") from error
         self._executor.update_parameters(cpus_per_task=self.threads, nodes=1, tasks_per_node=1)
 
-    def submit(self, call: Call) -> Any:
+    def submit(self, call: CellCall) -> Any:
         """Submit the job of a call."""
         try:
             with blocking_interrupt():
@@ -237,7 +237,7 @@ class SlurmEngine:
             time.sleep(self.poll)  # one forced look asks Slurm for all jobs
 
 
-def _call_in_job(call: Call) -> Ended:
+def _call_in_job(call: CellCall) -> Ended:
     """Call in a job. The signal that Slurm sends before the time of a job is over lets the cell save and stop."""
     number = signal.Signals[f"SIG{importlib.import_module('submitit').JobEnvironment.USR_SIG}"]
     signal.signal(number, lambda *_: signal.raise_signal(signal.SIGTERM))  # submitit would end the process

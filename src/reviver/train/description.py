@@ -48,7 +48,7 @@ class ScoreItem(NamedTuple):
     """That of a model that has learned nothing."""
 
 
-class Scores(NamedTuple):
+class ScoreTable(NamedTuple):
     """Scores of a trained network; empty if it was not measured."""
 
     items: list[ScoreItem]

@@ -17,7 +17,7 @@ from reviver.gan.batch_norm_statistics import recompute_batch_norm
 from reviver.gan.networks import Generator
 from reviver.gan.sampling import generate, generate_samples
 from reviver.gan.step import gan_step
-from reviver.gan.step_options import StepResult
+from reviver.gan.step_options import GANStepResult
 from reviver.runs.checkpoint import find_checkpoint
 from reviver.runs.folder import RunFolder
 from reviver.settings.gan import LOSSES, GANConfig, count_batches
@@ -35,9 +35,9 @@ def test_the_first_losses_of_a_preset_are_the_golden_ones(
     preset: str, updates: int, relative: float, golden: Any, tmp_path: Path, monkeypatch: Any
 ) -> None:
     """The tolerance covers another processor's rounding, which bf16 amplifies, and no change of the mathematics or the seeds."""
-    results: list[StepResult] = []
+    results: list[GANStepResult] = []
 
-    def recording(*arguments: Any, **keywords: Any) -> StepResult:
+    def recording(*arguments: Any, **keywords: Any) -> GANStepResult:
         results.append(gan_step(*arguments, **keywords))
         if len(results) == updates:
             interrupt(None)
@@ -46,7 +46,7 @@ def test_the_first_losses_of_a_preset_are_the_golden_ones(
     monkeypatch.setattr(training, "gan_step", recording)
     with pytest.raises(Interrupted):
         train(PRESETS[preset], tmp_path / "run")
-    values = {name: [getattr(result, name).item() for result in results] for name in StepResult._fields}
+    values = {name: [getattr(result, name).item() for result in results] for name in GANStepResult._fields}
     golden(f"gan_{preset}", values, relative=relative)
 
 
@@ -124,9 +124,9 @@ def test_images_without_classes_are_refused() -> None:
 
 def test_batches_metrics_and_learning_rates(tiny: GANConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each image is used once an epoch, a line of metrics is the mean of its updates, and G learns from every 3rd batch."""
-    steps: list[tuple[tuple[Any, ...], StepResult, float]] = []
+    steps: list[tuple[tuple[Any, ...], GANStepResult, float]] = []
 
-    def recording(*arguments: Any, **keywords: Any) -> StepResult:
+    def recording(*arguments: Any, **keywords: Any) -> GANStepResult:
         steps.append((arguments, gan_step(*arguments, **keywords), arguments[2].param_groups[0]["lr"]))
         return steps[-1][1]
 
@@ -145,7 +145,7 @@ def test_batches_metrics_and_learning_rates(tiny: GANConfig, tmp_path: Path, mon
     assert [(record["step"], record["epoch"]) for record in records] == [(2, 2 / 3), (4, 4 / 3), (6, 2)]
     results = torch.stack([torch.stack(result) for _, result, _ in steps]).view(-1, 2, 4).mean(1)
     for record, means in zip(records, results.tolist(), strict=True):
-        assert [record[name] for name in StepResult._fields] == pytest.approx(means)
+        assert [record[name] for name in GANStepResult._fields] == pytest.approx(means)
     assert averaged == [1, 2], "updates of G"
     for optimizer, updates in zip(steps[0][0][2:4], (2, 6), strict=True):
         (group,) = optimizer.param_groups

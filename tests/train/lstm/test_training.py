@@ -119,7 +119,7 @@ def test_the_first_losses_of_the_report_preset_equal_the_golden_file(
     """The tolerance allows the rounding of another processor, but no change of the mathematics or the seeds."""
     losses = []
 
-    def recording(*arguments: Any, **keywords: Any) -> training.StepResult:
+    def recording(*arguments: Any, **keywords: Any) -> training.LSTMStepResult:
         result = train_step(*arguments, **keywords)
         losses.append(result.loss.item())
         return result

@@ -50,7 +50,7 @@ REMEDY = "restore the folder, or pack the data again"
 
 Chunks = tuple[Sequence[int], Iterable[Tensor]]
 """Shape of an array, and its rows, some at a time."""
-Kind = Literal["images", "sequences"]
+PackedKind = Literal["images", "sequences"]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 LAYOUTS: Mapping[str, tuple[str, int]] = MappingProxyType(
@@ -75,7 +75,7 @@ class PackedRecord(Record):
     """Content of packed.json."""
 
     format: int
-    kind: Kind
+    kind: PackedKind
     name: Annotated[str, Field(min_length=1, max_length=1000, pattern=r"^[^\x00-\x1f\x7f]*$")]
     """Name of the data, as runs record it."""
     classes: Annotated[tuple[Annotated[str, Field(max_length=255)], ...], JSON_LIST]
@@ -92,7 +92,7 @@ def is_packed(path: Path) -> bool:
     return (path / RECORD_NAME).exists()
 
 
-def open_packed(path: Path, kind: Kind) -> PackedRecord:
+def open_packed(path: Path, kind: PackedKind) -> PackedRecord:
     """Return the record of a packed folder.
 
     Raises:
@@ -148,7 +148,7 @@ def map_array(folder: Path, record: PackedRecord, name: str) -> Tensor:
 
 def write_packed(
     out: Path,
-    kind: Kind,
+    kind: PackedKind,
     name: str,
     arrays: Mapping[str, Chunks],
     *,

@@ -155,7 +155,7 @@ def parity(lengths: Tensor, rng: torch.Generator, encoding: str) -> Symbols:
 
 
 @dataclass(frozen=True)
-class Problem:
+class MemoryProblem:
     """Definition of a generated task; for the other fields see `Task`."""
 
     generate: Callable[[Tensor, torch.Generator, str], Sequences]
@@ -171,9 +171,9 @@ class Problem:
     """Whether a batch may have sequences of different lengths."""
 
 
-PROBLEMS: Mapping[str, Problem] = MappingProxyType(
+PROBLEMS: Mapping[str, MemoryProblem] = MappingProxyType(
     {
-        "copy": Problem(
+        "copy": MemoryProblem(
             copy,
             "class at every step",
             COPY_SYMBOLS + 1,
@@ -182,20 +182,22 @@ PROBLEMS: Mapping[str, Problem] = MappingProxyType(
             input_size=COPY_SYMBOLS + 2,
             mixes_lengths=False,
         ),
-        "adding": Problem(adding, "number", 1, chance=1 - (1 - TOLERANCE) ** 2, baseline=lambda _: 1 / 6, input_size=2),
-        "temporal-order": Problem(
+        "adding": MemoryProblem(
+            adding, "number", 1, chance=1 - (1 - TOLERANCE) ** 2, baseline=lambda _: 1 / 6, input_size=2
+        ),
+        "temporal-order": MemoryProblem(
             temporal_order, "class", 4, chance=1 / 4, baseline=lambda _: math.log(4), input_size=8
         ),
-        "parity": Problem(parity, "class", 2, chance=1 / 2, baseline=lambda _: math.log(2), input_size=2),
+        "parity": MemoryProblem(parity, "class", 2, chance=1 / 2, baseline=lambda _: math.log(2), input_size=2),
     }
 )
 
 
 class GeneratedTask(Task):
-    """A task that generates the sequences of a `Problem`.
+    """A task that generates the sequences of a `MemoryProblem`.
 
     An epoch has `data_size` × `train_fraction` fresh sequences; the validation set has the rest, of length T. With a
-    curriculum the training sequences have lengths from T/2 to T if `Problem.mixes_lengths`.
+    curriculum the training sequences have lengths from T/2 to T if `MemoryProblem.mixes_lengths`.
     """
 
     def __init__(self, config: LSTMConfig) -> None:
@@ -205,7 +207,7 @@ class GeneratedTask(Task):
         self.input_size = 1 if config.encoding == "scalar" and problem.target != "number" else problem.input_size
 
     @property
-    def problem(self) -> Problem:
+    def problem(self) -> MemoryProblem:
         """Definition of the task; no attribute, since its functions cannot be pickled, but a loaded run can be."""
         return PROBLEMS[self.config.task]
 

@@ -27,7 +27,7 @@ from reviver.gan.scores.scores import MIN_SPACING_RATIO, collapse_warning, fid_r
 from reviver.runs.session import Session
 from reviver.settings.gan import GANConfig
 
-Record = Mapping[str, Any]
+ScoreRecord = Mapping[str, Any]
 
 MIN_EPOCHS = 3
 """Ignore low diversity before this epoch: every generator starts with it."""
@@ -103,7 +103,7 @@ def score_record(samples: Comparison, reference: Reference) -> dict[str, Any]:
     }
 
 
-def find_collapse(records: Sequence[Record]) -> str | None:
+def find_collapse(records: Sequence[ScoreRecord]) -> str | None:
     """Return a message with a remedy if a run has collapsed at the last of its records, else None.
 
     A run has collapsed if it has lost diversity, so that coverage is below MIN_COVERAGE_FRACTION of the best in a record
@@ -123,7 +123,7 @@ def find_collapse(records: Sequence[Record]) -> str | None:
     )
 
 
-def is_stuck(records: Sequence[Record]) -> bool:
+def is_stuck(records: Sequence[ScoreRecord]) -> bool:
     """Return whether a run of at least MIN_EPOCHS has low diversity and does not gain any.
 
     The last two records have warnings, and in both the samples repeat few images, or coverage is no better than in any
@@ -138,12 +138,12 @@ def is_stuck(records: Sequence[Record]) -> bool:
     return all(record["coverage"] <= best for record in latest)
 
 
-def find_collapses(records: Sequence[Record]) -> list[str | None]:
+def find_collapses(records: Sequence[ScoreRecord]) -> list[str | None]:
     """Return the result of `find_collapse` at each record, from that record and those before it."""
     return [find_collapse(records[: end + 1]) for end in range(len(records))]
 
 
-def summarize(records: Sequence[Record]) -> str:
+def summarize(records: Sequence[ScoreRecord]) -> str:
     """Return the last record in a few words, for the progress line; empty if there is none."""
     if not records:
         return ""
@@ -153,7 +153,7 @@ def summarize(records: Sequence[Record]) -> str:
     return f"FID {last['fid']:.1f}, coverage {last['coverage']:.2f}"
 
 
-def describe_record(record: Record) -> str:
+def describe_record(record: ScoreRecord) -> str:
     """Return one line with a record, its real-data baseline and what is needed to quote it."""
     baseline = record["real_baseline"]
     return (

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -22,9 +21,6 @@ from reviver.lstm.kernel import cuda, library, ops
 from reviver.lstm.transforms import is_transformed
 from reviver.settings.fields import Precision
 from reviver.settings.lstm_network import LSTMOptions
-
-if TYPE_CHECKING:
-    from reviver.lstm.layer import LSTM
 
 AMX_HIDDEN_SIZE = 512
 """Smallest hidden size at which torch's float32 inference is faster than the kernel on a processor with AMX."""
@@ -60,7 +56,7 @@ is_switched_off._dynamo_marked_constant = True  # type: ignore[attr-defined]
 available._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
-def torch_runs(layer: "LSTM", x: Tensor | PackedSequence) -> bool:
+def torch_runs(layer: nn.LSTM, options: LSTMOptions, x: Tensor | PackedSequence) -> bool:
     """Return whether `torch.nn.LSTM` runs a layer over an input of full length.
 
     - never: with hidden dropout in training, with zoneout, with bf16 operands, inside `reference()`, a transform or
@@ -70,7 +66,7 @@ def torch_runs(layer: "LSTM", x: Tensor | PackedSequence) -> bool:
     - float32 on a CPU: where no gradient is needed and the kernel is not available; on a processor with AMX also under
       autocast, and from `AMX_HIDDEN_SIZE` units on where no gradient is needed
     """
-    options, data = layer.options, x.data if isinstance(x, PackedSequence) else x
+    data = x.data if isinstance(x, PackedSequence) else x
     changes_h = options.hidden_dropout > 0.0 and (layer.training or options.hidden_dropout_kind == "zoneout")
     if changes_h or options.precision != "fp32" or is_switched_off():
         return False

@@ -75,13 +75,13 @@ def unroll(inputs: Inputs, options: Options) -> tuple[Tensor, Tensor, Tensor]:
         x, lengths = torch.where(active, x, 0.0), lengths.contiguous()
     tensors = x, h, c, W, U, b
     if torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors):
-        output, h, c = cast("tuple[Tensor, Tensor, Tensor]", _LSTMFunction.apply(*tensors, lengths, seed, options))
+        output, h, c = cast("tuple[Tensor, Tensor, Tensor]", _TritonFunction.apply(*tensors, lengths, seed, options))
     else:
         output, h, c, *_ = _forward(*tensors, lengths, seed, options, save=False)
     return output if lengths is None else torch.where(active, output, 0.0), h, c
 
 
-class _LSTMFunction(torch.autograd.Function):
+class _TritonFunction(torch.autograd.Function):
     """The output and the last state, with their gradient."""
 
     @staticmethod

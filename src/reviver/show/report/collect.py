@@ -42,12 +42,12 @@ def collect(lstm: LSTMResults, gan: GANResults) -> report_json.Report:
     )
 
 
-def _collect_lstm(results: LSTMResults) -> report_json.LSTM:
+def _collect_lstm(results: LSTMResults) -> report_json.LSTMSection:
     config = results.runs[0].config
     untrained = build_network(config, PalindromeTask(config))
     assert isinstance(untrained, LSTMClassifier), "the report has no vanilla RNN"
     bests = results.spread(best)
-    return report_json.LSTM(
+    return report_json.LSTMSection(
         runs=tuple(map(_collect_run, results.runs)),
         settings=dataclasses.asdict(config) | {"seed": [run.config.seed for run in results.runs]},
         descriptions=describe_fields(type(config)),
@@ -68,10 +68,10 @@ def _collect_lstm(results: LSTMResults) -> report_json.LSTM:
     )
 
 
-def _collect_gan(results: GANResults) -> report_json.GAN:
+def _collect_gan(results: GANResults) -> report_json.GANSection:
     run, interpolation, final = results.run, results.interpolation, results.run.metrics[-1]
     data = run.folder.record["data"]
-    return report_json.GAN(
+    return report_json.GANSection(
         run=_collect_run(run),
         settings=dataclasses.asdict(run.config),
         descriptions=describe_fields(type(run.config)),
@@ -81,9 +81,11 @@ def _collect_gan(results: GANResults) -> report_json.GAN:
         script_epochs=GAN_EPOCHS,
         generator=_collect_network(run.generator),
         discriminator=_collect_network(run.discriminator),
-        grids={name: report_json.Grid(epoch=grid.epoch, update=grid.update) for name, grid in results.grids.items()},
+        grids={
+            name: report_json.SampleGrid(epoch=grid.epoch, update=grid.update) for name, grid in results.grids.items()
+        },
         recognition=results.recognition,
-        interpolation=report_json.Interpolation(
+        interpolation=report_json.InterpolatedImages(
             num_images=len(interpolation.images),
             digits=tuple(interpolation.classes) if interpolation.classes else None,
             confidences=tuple(interpolation.confidences) if interpolation.confidences else None,
@@ -93,10 +95,10 @@ def _collect_gan(results: GANResults) -> report_json.GAN:
     )
 
 
-def _collect_scores(records: Sequence[Mapping[str, Any]]) -> report_json.Scores:
+def _collect_scores(records: Sequence[Mapping[str, Any]]) -> report_json.SampleScores:
     final, warnings = records[-1], find_collapses(records)
     names = ("num_samples", "extractor", "extractor_sha256", "fid", "fid_ratio", "coverage")
-    return report_json.Scores(
+    return report_json.SampleScores(
         **{name: final[name] for name in names},
         **{f"real_baseline_{name}": final["real_baseline"][name] for name in ("fid", "coverage")},
         num_evaluations=len(records),
@@ -106,9 +108,9 @@ def _collect_scores(records: Sequence[Mapping[str, Any]]) -> report_json.Scores:
     )
 
 
-def _collect_run(run: Run) -> report_json.Run:
+def _collect_run(run: Run) -> report_json.TrainingRun:
     record = run.folder.record
-    return report_json.Run(
+    return report_json.TrainingRun(
         name=run.folder.path.name,
         seed=run.config.seed,
         epochs=run.config.epochs,
@@ -124,17 +126,17 @@ def _collect_run(run: Run) -> report_json.Run:
     )
 
 
-def _collect_network(network: Generator | Discriminator) -> report_json.Network:
+def _collect_network(network: Generator | Discriminator) -> report_json.NetworkLayers:
     parameters = tuple(
         _describe_parameters(f"layers.{name}", module, dict(module.named_parameters()))
         for name, module in network.layers.named_children()
         if next(module.parameters(), None) is not None
     )
     layers, total = tuple(read_layers(network)), sum(group.num_parameters for group in parameters)
-    return report_json.Network(layers=layers, parameters=parameters, num_parameters=total)
+    return report_json.NetworkLayers(layers=layers, parameters=parameters, num_parameters=total)
 
 
-def _group_parameters(network: LSTMClassifier) -> tuple[report_json.Parameters, ...]:
+def _group_parameters(network: LSTMClassifier) -> tuple[report_json.ModuleParameters, ...]:
     """Group the weights of each cell by first letter and shape, such as W_i, W_f, W_c, W_o; the output layer comes last."""
     groups: dict[tuple[str, str, tuple[int, ...]], dict[str, Tensor]] = {}
     for full_name, weight in network.weights_by_name().items():
@@ -147,8 +149,10 @@ def _group_parameters(network: LSTMClassifier) -> tuple[report_json.Parameters, 
     )
 
 
-def _describe_parameters(name: str, module: nn.Module, parameters: Mapping[str, Tensor]) -> report_json.Parameters:
-    return report_json.Parameters(
+def _describe_parameters(
+    name: str, module: nn.Module, parameters: Mapping[str, Tensor]
+) -> report_json.ModuleParameters:
+    return report_json.ModuleParameters(
         module=name,
         kind=type(module).__name__,
         names=tuple(parameters),

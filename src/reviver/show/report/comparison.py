@@ -6,7 +6,7 @@ from typing import NamedTuple
 from torch import nn
 
 from reviver.show.report.diagrams import read_layers
-from reviver.show.report.report_json import Comparison, Row, Spread, StructureRow, Unit
+from reviver.show.report.report_json import MeasuredRow, OriginalComparison, Spread, StructureRow, Unit
 from reviver.show.report.results import GANResults, LSTMResults, last
 
 
@@ -39,23 +39,23 @@ GAN_EPOCHS = 200
 """Not printed; the default of the course script that the original follows."""
 
 
-def compare(lstm: LSTMResults, gan: GANResults) -> Comparison:
+def compare(lstm: LSTMResults, gan: GANResults) -> OriginalComparison:
     """Compare every number of the original with the measured ones, and count those that agree.
 
     What is given rather than measured, such as the widths of the layers, does not count.
     """
     rows = {"lstm": compare_lstm(lstm), "gan": compare_gan(gan)}
-    measured = [row for part in rows.values() for row in part.values() if isinstance(row, Row)]
+    measured = [row for part in rows.values() for row in part.values() if isinstance(row, MeasuredRow)]
     agreements = [row.agrees for row in measured if row.agrees is not None]
-    return Comparison(**rows, num_compared=len(agreements), num_agreeing=sum(agreements))
+    return OriginalComparison(**rows, num_compared=len(agreements), num_agreeing=sum(agreements))
 
 
-def compare_lstm(results: LSTMResults) -> dict[str, Row | StructureRow]:
+def compare_lstm(results: LSTMResults) -> dict[str, MeasuredRow | StructureRow]:
     """Return the rows about the LSTM by their names."""
     accuracy = "validation_accuracy"
     gaps = [records[-1][accuracy] - records[-1]["train_accuracy"] for records in results.metrics]
     sizes = [len(results.split.train), len(results.split.validation)]
-    rows: dict[str, Row | StructureRow] = {"sequences": compare_structure("count", None, sizes)}
+    rows: dict[str, MeasuredRow | StructureRow] = {"sequences": compare_structure("count", None, sizes)}
     final = results.spread(last)
     for name, printed in FINAL.items():
         rows[name] = compare_number("nats" if name.endswith("loss") else "fraction", final[name].values, printed)
@@ -72,14 +72,14 @@ def compare_lstm(results: LSTMResults) -> dict[str, Row | StructureRow]:
     return rows
 
 
-def compare_gan(results: GANResults) -> dict[str, Row | StructureRow]:
+def compare_gan(results: GANResults) -> dict[str, MeasuredRow | StructureRow]:
     """Return the rows about the GAN by their names."""
     generator, discriminator = read_layers(results.run.generator), read_layers(results.run.discriminator)
     batch_norm = [layer.outputs for layer in generator if "BatchNorm" in layer.followed_by]
     modules = [*results.run.generator.modules(), *results.run.discriminator.modules()]
     slopes = [module.negative_slope for module in modules if isinstance(module, nn.LeakyReLU)]
     outputs = [[layer.outputs for layer in layers] for layers in (generator, discriminator)]
-    rows: dict[str, Row | StructureRow] = {
+    rows: dict[str, MeasuredRow | StructureRow] = {
         "generator_widths": compare_structure("width", GENERATOR_WIDTHS, outputs[0]),
         "batch_norm_widths": compare_structure("width", BATCH_NORM_WIDTHS, batch_norm),
         "discriminator_widths": compare_structure("width", DISCRIMINATOR_WIDTHS, outputs[1]),
@@ -94,7 +94,7 @@ def compare_gan(results: GANResults) -> dict[str, Row | StructureRow]:
     return rows
 
 
-def compare_number(unit: Unit, measured: Sequence[float | None], printed: Printed | None = None) -> Row:
+def compare_number(unit: Unit, measured: Sequence[float | None], printed: Printed | None = None) -> MeasuredRow:
     """Compare a number of the original, or None, with the one of each run, None for a run that has none."""
     known = [float(value) for value in measured if value is not None]
     spread = Spread.from_values(known) if known else None
@@ -105,7 +105,7 @@ def compare_number(unit: Unit, measured: Sequence[float | None], printed: Printe
     if original is not None and spread is not None:
         to_range = 0.0 if agrees else min(abs(value - original) for value in spread.values)
         in_std = abs(original - spread.mean) / spread.std if spread.std else None
-    return Row(
+    return MeasuredRow(
         unit=unit,
         original=original,
         section=section,

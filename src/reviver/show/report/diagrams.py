@@ -18,7 +18,7 @@ from torch import nn
 from reviver.figures import CHANCE_COLOR, FIXED, INK, TRAIN_COLOR, VALIDATION_COLOR, styled
 from reviver.gan.networks import Discriminator, Generator
 from reviver.lstm.classifier import LSTMClassifier
-from reviver.show.report.report_json import Layer
+from reviver.show.report.report_json import LinearLayer
 
 WIDTH = 6.3
 WEIGHTS_FILL, STATE_FILL, DROPOUT_FILL = (TRAIN_COLOR, 0.14), (VALIDATION_COLOR, 0.17), (INK, 0.06)
@@ -176,7 +176,7 @@ def lstm_unrolled(network: LSTMClassifier, digits: Sequence[int]) -> Figure:
     return canvas.figure
 
 
-def read_layers(network: Generator | Discriminator) -> list[Layer]:
+def read_layers(network: Generator | Discriminator) -> list[LinearLayer]:
     """Return the linear layers of a network of the GAN, each with the modules up to the next.
 
     The discriminator's last layer gets a Sigmoid, which is part of its loss rather than a module.
@@ -191,7 +191,7 @@ def read_layers(network: Generator | Discriminator) -> list[Layer]:
     if isinstance(network, Discriminator):
         layers[-1][1].append("Sigmoid")
     return [
-        Layer(inputs=linear.in_features, outputs=linear.out_features, followed_by=tuple(followed_by))
+        LinearLayer(inputs=linear.in_features, outputs=linear.out_features, followed_by=tuple(followed_by))
         for linear, followed_by in layers
     ]
 

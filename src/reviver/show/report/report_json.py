@@ -40,7 +40,7 @@ class Spread(Record):
         return self.min - 1e-9 <= value <= self.max + 1e-9
 
 
-class Run(Record):
+class TrainingRun(Record):
     """A training run."""
 
     name: str = Field(description="Name of the run folder, inside runs/.")
@@ -57,7 +57,7 @@ class Run(Record):
     changes: tuple[str, ...] = Field(description='Environment changes at resumes, such as "threads was 4 and is 2".')
 
 
-class Parameters(Record):
+class ModuleParameters(Record):
     """Parameters of one module."""
 
     module: str = Field(description="Module name; empty for the network itself.")
@@ -67,10 +67,10 @@ class Parameters(Record):
     num_parameters: int = Field(description="Total number of elements.")
 
 
-class LSTM(Record):
+class LSTMSection(Record):
     """The LSTM's runs, which differ only in their seed."""
 
-    runs: tuple[Run, ...] = Field(description="Runs, in the order of their seeds.")
+    runs: tuple[TrainingRun, ...] = Field(description="Runs, in the order of their seeds.")
     settings: dict[str, Any] = Field(description="Settings of the runs; `seed` lists the seeds of all runs.")
     descriptions: dict[str, str] = Field(description="Description of each setting.")
     num_train_sequences: int = Field(description="Number of training palindromes.")
@@ -79,7 +79,7 @@ class LSTM(Record):
     chance_loss: float = Field(description="Loss of random guessing.")
     example: tuple[int, ...] = Field(description="Digits of one validation palindrome.")
     forget_bias: float = Field(description="Initial bias of the forget gate.")
-    parameters: tuple[Parameters, ...] = Field(description="Parameters of the network.")
+    parameters: tuple[ModuleParameters, ...] = Field(description="Parameters of the network.")
     num_parameters: int = Field(description="Total number of elements of all parameters.")
     final: dict[str, Spread] = Field(
         description="Metrics at the last epoch: train_loss, train_accuracy, validation_loss, validation_accuracy."
@@ -91,7 +91,7 @@ class LSTM(Record):
     train_accuracy_without_dropout: Spread = Field(description="Final training accuracy with dropout off.")
 
 
-class Layer(Record):
+class LinearLayer(Record):
     """A linear layer of the GAN and the modules up to the next one."""
 
     inputs: int = Field(description="Input features.")
@@ -99,15 +99,15 @@ class Layer(Record):
     followed_by: tuple[str, ...] = Field(description='Modules before the next linear layer, such as "LeakyReLU 0.2".')
 
 
-class Network(Record):
+class NetworkLayers(Record):
     """One network of the GAN."""
 
-    layers: tuple[Layer, ...] = Field(description="Linear layers.")
-    parameters: tuple[Parameters, ...] = Field(description="Parameters.")
+    layers: tuple[LinearLayer, ...] = Field(description="Linear layers.")
+    parameters: tuple[ModuleParameters, ...] = Field(description="Parameters.")
     num_parameters: int = Field(description="Total number of elements of all parameters.")
 
 
-class Grid(Record):
+class SampleGrid(Record):
     """A grid of generated images."""
 
     epoch: int = Field(description="Completed epochs.")
@@ -148,7 +148,7 @@ class Recognition(Record):
     real_accuracy: float = Field(description="Accuracy of the classifier on these real images, at any confidence.")
 
 
-class Interpolation(Record):
+class InterpolatedImages(Record):
     """Images between two latent vectors."""
 
     num_images: int = Field(description="Number of images, including both ends.")
@@ -156,7 +156,7 @@ class Interpolation(Record):
     confidences: tuple[float, ...] | None = Field(description="Probability of that digit.")
 
 
-class Scores(Record):
+class SampleScores(Record):
     """Scores of samples during training; those at the last evaluation."""
 
     num_evaluations: int = Field(description="Number of evaluations during training.")
@@ -173,29 +173,29 @@ class Scores(Record):
     collapse_warning: str | None = Field(description="Warning of the last evaluation; null without mode collapse.")
 
 
-class GAN(Record):
+class GANSection(Record):
     """The GAN's run."""
 
-    run: Run = Field(description="Run.")
+    run: TrainingRun = Field(description="Run.")
     settings: dict[str, Any] = Field(description="Settings of the run.")
     descriptions: dict[str, str] = Field(description="Description of each setting.")
     data: str = Field(description="Name of the training images.")
     num_images: int = Field(description="Number of training images.")
     image_shape: Shape = Field(description="Channels, height and width of an image.")
     script_epochs: int = Field(description="Epochs of the script that the original follows.")
-    generator: Network = Field(description="Generator.")
-    discriminator: Network = Field(description="Discriminator.")
-    grids: dict[str, Grid] = Field(description="Grids of figures 2 to 4: start, middle, end.")
+    generator: NetworkLayers = Field(description="Generator.")
+    discriminator: NetworkLayers = Field(description="Discriminator.")
+    grids: dict[str, SampleGrid] = Field(description="Grids of figures 2 to 4: start, middle, end.")
     recognition: Recognition | None = Field(description="Recognized digits; null if the run did not learn digits.")
-    interpolation: Interpolation = Field(description="Images of figure 5.")
+    interpolation: InterpolatedImages = Field(description="Images of figure 5.")
     final: dict[str, float | None] = Field(
         description="Last metrics: generator_loss, discriminator_loss, probability_real and probability_fake; null if "
         "not finite."
     )
-    scores: Scores | None = Field(description="Scores of samples; null without evaluations during training.")
+    scores: SampleScores | None = Field(description="Scores of samples; null without evaluations during training.")
 
 
-class Row(Record):
+class MeasuredRow(Record):
     """A number of the original beside the measured ones."""
 
     unit: Unit = Field(description="Unit of both numbers; `fraction` also for differences of fractions.")
@@ -219,11 +219,11 @@ class StructureRow(Record):
     agrees: bool | None = Field(description="Whether they are equal; null if the original prints none.")
 
 
-class Comparison(Record):
+class OriginalComparison(Record):
     """What the original prints beside the results of the runs."""
 
-    lstm: dict[str, Row | StructureRow] = Field(description="Rows about the LSTM, by the name of the quantity.")
-    gan: dict[str, Row | StructureRow] = Field(description="Rows about the GAN, by the name of the quantity.")
+    lstm: dict[str, MeasuredRow | StructureRow] = Field(description="Rows about the LSTM, by the name of the quantity.")
+    gan: dict[str, MeasuredRow | StructureRow] = Field(description="Rows about the GAN, by the name of the quantity.")
     num_compared: int = Field(description="Number of measured rows for which the original prints a number.")
     num_agreeing: int = Field(description="Number of these rows that agree.")
 
@@ -233,6 +233,6 @@ class Report(Record):
 
     schema_version: int = Field(description="Version of this schema.")
     reviver: str = Field(description="Version of Reviver that wrote the file.")
-    lstm: LSTM = Field(description="LSTM.")
-    gan: GAN = Field(description="GAN.")
-    comparison: Comparison = Field(description="What the original prints beside the results of the runs.")
+    lstm: LSTMSection = Field(description="LSTM.")
+    gan: GANSection = Field(description="GAN.")
+    comparison: OriginalComparison = Field(description="What the original prints beside the results of the runs.")

@@ -54,7 +54,7 @@ class GANMetrics(Line):
     seconds: Seconds
 
 
-class Comparison(Line):
+class ComparedScores(Line):
     """Scores of generated or real images, compared with the test images; docs/reference/gan-scores.md defines each score."""
 
     fid: float  # Fréchet distance; 0 is best
@@ -67,18 +67,18 @@ class Comparison(Line):
     spacing: NonNegative  # median distance of an image to its k-th nearest, in units of the features
 
 
-class Scores(Comparison):
+class GANScores(ComparedScores):
     """Line of scores.jsonl."""
 
-    compared = tuple(Comparison.model_fields)
+    compared = tuple(ComparedScores.model_fields)
 
     step: Step
     epoch: Epoch
     class_fractions: Annotated[list[Fraction], Field(max_length=MAX_CLASSES)]  # fraction of the samples in each class
     fid_ratio: float | None  # FID as a multiple of that of real images; null if that is 0, or not finite
     warning: Text | None  # mode collapse or low diversity, and the remedy; null if neither
-    real_baseline: Comparison  # scores of the same number of real images
-    noise_baseline: Comparison = ABSENT  # scores of the same number of images of uniform noise
+    real_baseline: ComparedScores  # scores of the same number of real images
+    noise_baseline: ComparedScores = ABSENT  # scores of the same number of images of uniform noise
     num_samples: Count  # number of samples
     k: Count  # number of the neighbor whose distance defines near
     data: Name  # name of the training data
@@ -86,4 +86,4 @@ class Scores(Comparison):
     extractor_sha256: Sha256  # of the weights of the feature extractor
 
 
-GAN = Kind("gan", GANRecord, lambda name, _: Scores if name == "scores" else GANMetrics)
+KIND = Kind("gan", GANRecord, lambda name, _: GANScores if name == "scores" else GANMetrics)

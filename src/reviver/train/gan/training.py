@@ -26,7 +26,7 @@ from reviver.gan.sampling import generate
 from reviver.gan.scores.feature_extractor import FeatureExtractor
 from reviver.gan.scores.monitor import create_monitor, summarize
 from reviver.gan.step import gan_step
-from reviver.gan.step_options import StepOptions, StepResult
+from reviver.gan.step_options import GANStepResult, StepOptions
 from reviver.launch import DEFAULT_TIMEOUT
 from reviver.rng import make_rng
 from reviver.runs.checkpoint import TrainingState
@@ -192,7 +192,7 @@ def build_state(config: GANConfig, models: Models, batches_per_epoch: int) -> Tr
         networks=networks,
         optimizers={"generator": models.opt_generator, "discriminator": models.opt_discriminator},
         rngs={"noise": make_rng(config.seed, "noise", device)},
-        tensors={"history": torch.zeros(log_every, len(StepResult._fields), device=device)},
+        tensors={"history": torch.zeros(log_every, len(GANStepResult._fields), device=device)},
     )
 
 
@@ -252,7 +252,7 @@ def train_epoch(
         if state.step in snapshots.steps:
             world.call_on_main(partial(snapshots.write, state.step, epoch))
         if state.step % len(history) == 0:
-            session.log(epoch=epoch, **dict(zip(StepResult._fields, history.mean(0).tolist(), strict=True)))
+            session.log(epoch=epoch, **dict(zip(GANStepResult._fields, history.mean(0).tolist(), strict=True)))
         if session.progress.due or state.batch == len(batches):
             losses = f"loss of G {result.generator_loss:.2f}, of D {result.discriminator_loss:.2f}"
             session.progress.update(epoch, losses)
@@ -268,7 +268,7 @@ def check_losses(session: Session) -> None:
     """Check the losses since the last record of the metrics; one that is not finite is a `DivergenceError`."""
     history = session.state.tensors["history"]
     rows = (session.state.step - 1) % len(history) + 1
-    session.check_finite(history[:rows], session.state.step - rows + 1, StepResult._fields)
+    session.check_finite(history[:rows], session.state.step - rows + 1, GANStepResult._fields)
 
 
 def count_classes(data: ImageSet) -> int:

@@ -5,7 +5,7 @@ from typing import Any
 from reviver.runs.schema import ABSENT, Count, Epoch, Extra, Fraction, Kind, Line, Pointer, RunRecord, Seconds, Step
 from reviver.settings.validation import Record
 
-Sequences = Count  # training sequences seen so far
+SequencesSeen = Count  # training sequences seen so far
 Length = Count  # time steps of the epoch's sequences
 Accuracy = Fraction  # fraction of correct predictions
 Loss = float  # mean loss: cross-entropy in nats, or squared error
@@ -32,7 +32,7 @@ class _Validated(Line):
 
     step: Step
     epoch: Epoch
-    sequences: Sequences
+    sequences: SequencesSeen
     validation_loss: Loss
     validation_accuracy: Accuracy
     seconds: Seconds
@@ -68,9 +68,9 @@ class LSTMExtra(Extra):
 
     stage: Count = ABSENT  # number of lengths of the curriculum that have passed
     broken: Count | None = ABSENT  # index of the shortest length known to break, see `reviver.train.lstm.curriculum`
-    sequences: Sequences = ABSENT
+    sequences: SequencesSeen = ABSENT
     best: Best = ABSENT
     improved: Best = ABSENT  # last improvement, with early stopping
 
 
-LSTM = Kind("lstm", LSTMRecord, lambda _, config: CurriculumMetrics if config.get("curriculum") else LSTMMetrics)
+KIND = Kind("lstm", LSTMRecord, lambda _, config: CurriculumMetrics if config.get("curriculum") else LSTMMetrics)

@@ -6,7 +6,7 @@ validation_accuracy   float64 []
 """
 
 import copy
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,9 +17,6 @@ from reviver.lstm.rnn import RNNClassifier
 from reviver.runs.folder import RunFolder
 from reviver.runs.snapshot_files import check_total_size, find_snapshots, read_snapshot, write_snapshot
 from reviver.settings.lstm import LSTMConfig
-
-if TYPE_CHECKING:
-    from reviver.train.lstm.run import LSTMRun
 
 PREFIX = "network/"
 
@@ -57,22 +54,25 @@ def save_snapshot(
     write_snapshot(folder, step, weights | values)
 
 
-def read_snapshots(run: "LSTMRun") -> list[LSTMSnapshot]:
-    """Return the snapshots of a run in the order of training; a damaged one or one of another network is a `RunFolderError`."""
-    check_total_size(run.folder)
+def read_snapshots(folder: RunFolder, current: LSTMClassifier | RNNClassifier) -> list[LSTMSnapshot]:
+    """Return the snapshots of the run of the network `current` in the order of training.
+
+    A damaged one, or one of another network, is a `RunFolderError`.
+    """
+    check_total_size(folder)
     expected: dict[str, Tensor] = {
         "epoch": torch.empty((), dtype=torch.int64, device="meta"),
         "validation_accuracy": torch.empty((), dtype=torch.float64, device="meta"),
-        **{PREFIX + name: tensor.to("meta") for name, tensor in run.network.state_dict().items()},
+        **{PREFIX + name: tensor.to("meta") for name, tensor in current.state_dict().items()},
     }
     snapshots = []
-    for file in find_snapshots(run.folder):
+    for file in find_snapshots(folder):
         tensors = read_snapshot(file.path, expected)
         epoch, accuracy = int(tensors.pop("epoch")), float(tensors.pop("validation_accuracy"))
         if epoch < 1 or not 0 <= accuracy <= 1:
             problem = f"epoch must be at least 1 and validation_accuracy from 0 to 1, got {epoch} and {accuracy}"
             raise damaged_run_file(file.path, problem)
-        network = copy.deepcopy(run.network)
+        network = copy.deepcopy(current)
         network.load_state_dict({name.removeprefix(PREFIX): tensor for name, tensor in tensors.items()})
         snapshots.append(LSTMSnapshot(epoch, file.step, accuracy, network.eval()))
     return snapshots

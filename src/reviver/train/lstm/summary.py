@@ -11,7 +11,7 @@ from reviver.data.describe import SequenceData
 from reviver.data.sequences.custom import CustomTask
 from reviver.data.tasks.task import ACCURACY_NAMES, LOSS_NAMES, TOLERANCE
 from reviver.text import percent
-from reviver.train.description import ScoreItem, Scores
+from reviver.train.description import ScoreItem, ScoreTable
 from reviver.train.lstm.run import LSTMRun
 
 NUM_LAST_EPOCHS = 10
@@ -53,11 +53,11 @@ def find_metrics(run: LSTMRun) -> dict[str, Any] | None:
     return next((record for record in reversed(run.metrics) if record["step"] <= run.step), None)
 
 
-def scores_of(run: LSTMRun, data: SequenceData) -> Scores:
+def scores_of(run: LSTMRun, data: SequenceData) -> ScoreTable:
     """Return accuracy and loss of validation and training after the last complete epoch, beside chance and the baseline."""
     metrics = find_metrics(run)
     if metrics is None:
-        return Scores([], "The run has no complete epoch, so nothing was measured.")
+        return ScoreTable([], "The run has no complete epoch, so nothing was measured.")
     length = metrics.get("length", run.config.length)
     is_trained = metrics["train_loss"] is not None
     accuracy = "accuracy" if data.target == "class" else f"accuracy of {ACCURACY_NAMES[data.target]}"
@@ -77,4 +77,4 @@ def scores_of(run: LSTMRun, data: SequenceData) -> Scores:
         note += f" The sequences have length {length:,}{suffix}."
     if data.target == "number":
         note += f" A number counts as correct within {TOLERANCE}."
-    return Scores(items, note)
+    return ScoreTable(items, note)

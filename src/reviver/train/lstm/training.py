@@ -46,7 +46,7 @@ HISTORY = ("train loss", "correct", "sequences")
 Network = LSTMClassifier | RNNClassifier
 
 
-class StepResult(NamedTuple):
+class LSTMStepResult(NamedTuple):
     """Metrics of the batch of one update, from the forward pass before it, with dropout; scalars."""
 
     loss: Tensor
@@ -106,7 +106,7 @@ def train_step(
     rng: torch.Generator | None = None,
     weights: Tensor | None = None,
     parallel: ParallelStep | None = None,
-) -> StepResult:
+) -> LSTMStepResult:
     """Update the weights of `network`, in training mode, once; return the metrics of the batch before the update.
 
     Args:
@@ -127,13 +127,13 @@ def train_step(
     loss = mean_loss(target, outputs, targets, weights)
     optimizer.zero_grad()
     num_correct = correct(target, outputs.detach(), targets).sum()
-    result = StepResult(loss.detach(), num_correct)
+    result = LSTMStepResult(loss.detach(), num_correct)
     if parallel is None:
         loss.backward()  # backpropagation through time
     else:
         if len(parallel.rows):
             (parallel.rows.fraction * loss).backward()
-        result = StepResult(*parallel.finish(network.parameters(), loss.detach()[None], (num_correct,)))
+        result = LSTMStepResult(*parallel.finish(network.parameters(), loss.detach()[None], (num_correct,)))
     nn.utils.clip_grad_norm_(network.parameters(), max_norm)
     optimizer.step()
     return result
@@ -148,7 +148,7 @@ def truncated_step(
     max_norm: float,
     segment_rng: torch.Generator,
     rng: torch.Generator | None = None,
-) -> StepResult:
+) -> LSTMStepResult:
     """Update the weights of `network` as `train_step` does, after the next segment of every palindrome of `carried`.
 
     The target after every segment is the first digit of the palindrome, which the network holds. The `fresh` palindromes
@@ -165,7 +165,7 @@ def truncated_step(
     optimizer.step()
     logits = logits.detach()
     carried.carry(segment, (state[0].detach(), state[1].detach()), logits)
-    return StepResult(loss.detach(), correct("class", logits, segment.targets).sum())
+    return LSTMStepResult(loss.detach(), correct("class", logits, segment.targets).sum())
 
 
 def train(

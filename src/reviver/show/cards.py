@@ -23,7 +23,7 @@ from reviver.gan import pretrained as gan_pretrained
 from reviver.gan.scores.scores import SCORE_LABELS
 from reviver.lstm import pretrained as lstm_pretrained
 from reviver.lstm.classifier import LSTMClassifier
-from reviver.train.description import LICENSES, Run, Scores, changed_settings, command_of, run_items, run_name
+from reviver.train.description import LICENSES, Run, ScoreTable, changed_settings, command_of, run_items, run_name
 from reviver.train.gan import summary as gan_summary
 from reviver.train.gan.run import GANRun
 from reviver.train.lstm import summary as lstm_summary
@@ -105,7 +105,7 @@ def _card(
     metadata: Mapping[str, Any],
     title: str,
     usage: tuple[str, str],
-    scores: Scores,
+    scores: ScoreTable,
     data: tuple[str, str],
     limits: list[str],
 ) -> str:
@@ -142,7 +142,7 @@ def _card(
 
 
 def _model_index(
-    run: Run, scores: Scores, types: tuple[str, ...], task: str, dataset: tuple[str, str, str]
+    run: Run, scores: ScoreTable, types: tuple[str, ...], task: str, dataset: tuple[str, str, str]
 ) -> list[dict[str, Any]] | None:
     """Return the first scores in the form that the hub reads, by their types; `dataset` is its name, type and split."""
     if not scores.items:

@@ -1,22 +1,33 @@
-"""Export to ONNX, for runtimes without Python or torch."""
+"""Export of trained networks: ONNX graphs, and folders for the Hugging Face Hub with a model card."""
 
 import json
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
+
+from pydantic import Field
 
 from reviver.data.describe import SequenceData
+from reviver.data.images.image_set import ImageData
+from reviver.errors import RunFolderError
 from reviver.figures import check_writable
 from reviver.files.atomic import atomic_write
+from reviver.files.hub import CARD, CONFIG, WEIGHTS
 from reviver.files.onnx_graph import Port
 from reviver.gan import onnx as gan_onnx
+from reviver.gan import pretrained as gan_pretrained
 from reviver.gan.networks import Generator
 from reviver.lstm import onnx as lstm_onnx
+from reviver.lstm import pretrained as lstm_pretrained
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.rnn import RNNClassifier
+from reviver.settings.validation import check
+from reviver.show.cards import gan_card, lstm_card
 from reviver.train.description import Run, source_of
 from reviver.train.gan.run import GANRun
 from reviver.train.lstm.run import LSTMRun
 
+LicenseId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.+-]{0,49}$")]
+"""Identifier of a license as the hub lists them, such as `mit` or `cc-by-sa-4.0`."""
 Model = Run | LSTMClassifier | RNNClassifier | Generator
 
 
@@ -84,3 +95,32 @@ def to_onnx(model: Model, path: str | Path, *, opset: int | None = None) -> Expo
     with atomic_write(path) as temporary:
         temporary.write_bytes(content)
     return Exported(path, graph.opset, graph.inputs, graph.outputs, path.stat().st_size)
+
+
+def to_hub(run: Run, folder: str | Path, *, license_id: str | None = None) -> list[Path]:
+    """Write the trained network of a run, of a GAN its generator or the EMA, with a model card; return the files.
+
+    Args:
+        run: a run from `load`.
+        folder: where; nothing but an empty folder may exist there.
+        license_id: license of the model, such as `mit`; by default that of the data, `mit` for generated sequences, and
+            `unknown` for data of your own.
+
+    Raises:
+        ConfigError: if `license_id` is no identifier.
+        RunFolderError: if the folder is not empty or cannot be written.
+    """
+    folder = Path(folder)
+    check("license", license_id, LicenseId | None)
+    if folder.is_dir() and any(folder.iterdir()):
+        raise RunFolderError(f"{folder}: exists already and is never overwritten; choose another --out")
+    if not folder.is_dir():
+        check_writable(folder)
+    if isinstance(run, LSTMRun):
+        data = SequenceData.of_task(run.config, run.task)
+        lstm_pretrained.save(run.network, folder, card=lstm_card(run, data, license_id), data=data, run=source_of(run))
+    else:
+        images = ImageData.model_validate(run.folder.record["data"])
+        card = gan_card(run, images, license_id)
+        gan_pretrained.save(run.generator, folder, card=card, data=images, run=source_of(run))
+    return [folder / name for name in (CONFIG, WEIGHTS, CARD)]

@@ -1,0 +1,67 @@
+"""One word, one thing: names of modules and classes, and imports without circles; import-linter holds the rooms."""
+
+import ast
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1] / "src"
+GOLDEN = Path(__file__).parent / "golden" / "runs"
+PATHS = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in sorted((ROOT / "reviver").rglob("*.py"))
+}
+TREES = {name: ast.parse(path.read_text("utf-8")) for name, path in PATHS.items()}
+IN_BOTH = {"lstm", "gan", "training", "settings", "presets", "records", "figures", "snapshots", "run"}
+"""Names of parts that both networks have, each in a room of its own."""
+REPEATED = {"onnx", "pretrained", "summary", "classifier"}
+"""The same for three; files saved by skops name `reviver.sklearn.classifier`."""
+
+
+def repeated(names: list[str]) -> set[str]:
+    return {name for name, count in Counter(names).items() if count > 1}
+
+
+def classes() -> list[str]:
+    return [node.name for tree in TREES.values() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+
+
+def imports(tree: ast.Module) -> Iterator[str]:
+    """Yield the modules of the package that a module imports anywhere, also in functions and for types only."""
+    for node in ast.walk(tree):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
+        parent = str(node.module) if isinstance(node, ast.ImportFrom) else ""
+        for name in names:
+            full = f"{parent}.{name}".lstrip(".")
+            yield full if full in TREES else parent
+
+
+def test_a_module_name_occurs_twice_only_where_both_networks_have_the_part() -> None:
+    assert repeated([path.stem for path in PATHS.values()]) - {"__init__"} <= IN_BOTH | REPEATED
+
+
+def test_a_class_name_occurs_once_and_no_constant_has_it() -> None:
+    found = classes()
+    assert repeated(found) == set()
+    assigned = {
+        target.id
+        for tree in TREES.values()
+        for node in ast.walk(tree)
+        for target in (node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)])
+        if isinstance(target, ast.Name)
+    }
+    assert assigned & set(found) == set()
+
+
+def test_modules_import_each_other_without_circles() -> None:
+    TopologicalSorter({name: set(imports(tree)) for name, tree in TREES.items()}).prepare()  # or CycleError
+
+
+def test_a_script_opens_a_run_with_the_run_folder_alone() -> None:
+    script = "import sys; from reviver.runs.folder import RunFolder as F; print([F.open(p).kind for p in sys.argv[1:]])"
+    paths = [str(GOLDEN / kind) for kind in ("lstm", "gan")]
+    result = subprocess.run([sys.executable, "-c", script, *paths], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "['lstm', 'gan']"
