@@ -1,16 +1,20 @@
 """`LSTMClassifier`: pooling over time, patches of steps, scoring in batches and chunks; and the vanilla RNN."""
 
 import math
-from typing import get_args
+import re
+from typing import Any, get_args
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from reviver import LSTMClassifier
+from reviver import LSTMClassifier, PretrainedClassifier
+from reviver.data.describe import SequenceData
 from reviver.data.sequences.custom import Examples
+from reviver.data.sequences.standardization import Standardization
 from reviver.errors import ConfigError, DataError
 from reviver.lstm import scoring
 from reviver.lstm.rnn import RNNClassifier
@@ -150,3 +154,25 @@ def test_the_rnn_drops_the_hidden_state_at_every_step() -> None:
 def test_wrong_values_are_refused(call: object, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         call()
+
+
+def test_a_pretrained_classifier_takes_raw_numbers_of_any_length() -> None:
+    torch.manual_seed(0)
+    network, scale = LSTMClassifier(2, 5, 3).eval(), Standardization(mean=(1.0, -2.0), scale=(3.0, 0.5))
+    sizes: Any = {"task": "custom", "target": "class", "encoding": "scalar", "length": 4, "classes": ("a", "b", "c")}
+    model = PretrainedClassifier(network, SequenceData(**sizes, standardization=scale))
+    sequences = [[[1, 2], [3, 4]], np.array([[5.0, 6.0]]), [[0, 0]] * 4]
+    found = model.predict_probabilities(sequences)
+    for row, sequence in zip(found, sequences, strict=True):
+        x = (torch.tensor(np.array(sequence)) - torch.tensor(scale.mean)) / torch.tensor(scale.scale)
+        torch.testing.assert_close(row, network(x[None].float())[0].softmax(0))
+    assert model.predict(sequences) == ["abc"[index] for index in found.argmax(1)]
+    bare = PretrainedClassifier(network, SequenceData(**sizes, standardization=None))
+    torch.testing.assert_close(bare.predict_probabilities([x.numpy()])[0], network(x[None].float())[0].softmax(0))
+    for wrong in ([], [[]], [1, 2], [[1, 2, 3]], [[[1, 2]]], np.zeros((0, 2)), 1.0):
+        problem = rf"^sequences\[1\] must have the shape \[T, 2\] with T at least 1, got {re.escape(str([*np.shape(wrong)]))}$"
+        with pytest.raises(DataError, match=problem):
+            model.predict([[[1, 2]], wrong])
+    for value in (math.nan, math.inf, -1e39):
+        with pytest.raises(DataError, match=r"^sequences\[0\] must hold finite numbers"), np.errstate(over="ignore"):
+            model.predict([[[1, value]]])

@@ -1,5 +1,6 @@
 """Sessions: status, time, scores and settings; devices and random numbers that a run begins with."""
 
+import logging
 import pickle
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -20,8 +21,8 @@ from reviver.settings.lstm import LSTMConfig
 from tests.runs.small import CPU, small_state
 
 
-def begin(folder: RunFolder, state: TrainingState) -> AbstractContextManager[Session]:
-    return training_session(folder, state, total=1, description="", progress=False)
+def begin(folder: RunFolder, state: TrainingState, progress: bool = False) -> AbstractContextManager[Session]:
+    return training_session(folder, state, total=1, description="", progress=progress)
 
 
 def test_non_finite_weight_is_never_saved(folder: RunFolder) -> None:
@@ -54,6 +55,14 @@ def test_session_records_the_final_status(folder: RunFolder) -> None:
             raise error
         record = RunFolder.open(folder.path).record
         assert (record["status"], record.get("error")) == outcome
+
+
+def test_progress_is_shown_where_it_is_asked_for(folder: RunFolder, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    for progress, lines in ((False, 0), (True, 1)):
+        with begin(folder, small_state(), progress) as session:
+            session.progress.update(1, "done")
+        assert len(caplog.records) == lines
 
 
 def test_training_time_adds_up_over_sessions_without_evaluation(

@@ -160,10 +160,9 @@ def test_classifier_of_custom_data_takes_raw_numbers(home: Path, tmp_path: Path)
         ([], "must have at least one sequence"),
         ([[1, 2], [1, "x"]], r"sequences\[1\] must hold numbers"),
         ([[10**400]], r"sequences\[0\] must hold numbers"),
-        ([[1e39]], "must hold finite numbers"),
         ([[[1, 2], [3, 4]]], r"must have the shape \[T\] or \[T, 1\] with T at least 1, got \[2, 2\]"),
     ):
-        with pytest.raises(DataError, match=problem), np.errstate(over="ignore"):
+        with pytest.raises(DataError, match=problem):
             model.predict(wrong)
 
 

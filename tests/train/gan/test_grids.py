@@ -65,6 +65,15 @@ def test_grids_are_saved_at_the_interval_in_the_middle_at_the_end_and_at_first_w
         assert training.early_grid_updates(GANConfig(epochs=epochs, sample_every=5), batches) == updates
 
 
+def test_a_grid_has_two_white_pixels_around_each_image() -> None:
+    pixels = torch.tensor([10, 20, 30], dtype=torch.uint8).view(3, 1, 1, 1)
+    expected = np.full((8, 8), 255)
+    expected[2, 2], expected[2, 5], expected[5, 2] = 10, 20, 30
+    for columns in (2, None):
+        np.testing.assert_array_equal(tile(from_pixels(pixels), columns), expected)
+    np.testing.assert_array_equal(tile(from_pixels(pixels).expand(3, 3, 1, 1)), expected[..., None].repeat(3, 2))
+
+
 @pytest.mark.parametrize(("shape", "columns"), [((1, 8, 8), None), ((3, 12, 20), 1), ((1, 130, 130), None)])
 def test_images_of_a_grid_are_read_back(shape: tuple[int, int, int], columns: int | None, tmp_path: Path) -> None:
     pixels = torch.randint(256, (4, *shape)).to(torch.uint8)
