@@ -37,7 +37,6 @@ from reviver.show.report.report_json import DigitCounts, Report
 from reviver.show.report.results import GANResults, LSTMResults, read_gan, read_lstm
 from reviver.train.gan.grids import grid_path, save_grid
 from reviver.train.gan.training import train as train_gan
-from reviver.train.lstm.summary import mean_of_last
 from reviver.train.lstm.training import train as train_lstm
 
 LSTM = LSTMConfig(hidden_size=8, epochs=3)
@@ -389,8 +388,6 @@ def test_epochs_of_a_metric_and_its_mean() -> None:
     assert [lstm.first_epoch_above("a", threshold) for threshold in (0.4, 0.05, 0.9)] == [[4], [1], [None]]
     assert lstm.fraction_after(2, "a", 0.9) == [pytest.approx(2 / 3)]
     assert lstm.fraction_after(5, "a", 0.9) is None
-    records = [{"epoch": epoch, "accuracy": epoch / 12} for epoch in range(1, 13)]
-    assert mean_of_last(records, "accuracy") == pytest.approx(np.mean(np.arange(3, 13) / 12)), "of the last ten epochs"
 
 
 def test_recognition_of_one_digit_is_chance() -> None:

@@ -1,0 +1,120 @@
+"""A run in words, for cards and pages: its settings, machine, command and scores, without private folders."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from reviver.data.describe import SequenceData
+from reviver.data.tasks.build import build_task
+from reviver.settings.gan import GANConfig
+from reviver.settings.lstm import LSTMConfig
+from reviver.train.description import changed_settings, command_of, run_items, setting_items, source_of
+from reviver.train.lstm.summary import best, find_metrics, last_trained, mean_of_last, scores_of, trained_length
+
+CONFIG = LSTMConfig(seed=7, epochs=1200, length=9)
+
+
+def run_of(config: LSTMConfig = CONFIG, step: int = 12_345, metrics: Any = (), **record: Any) -> Any:
+    """Return a run with these values in its run.json and its metrics."""
+    folder = SimpleNamespace(path=Path("private/lstm-1"), record=record, status=record.get("status", "finished"))
+    return SimpleNamespace(folder=folder, config=config, step=step, metrics=list(metrics), task=build_task(config))
+
+
+def test_facts_of_a_run() -> None:
+    machine = {"processor": "Zen 4", "threads": 2, "device": "cpu", "system": "Linux"}
+    versions = {"torch": "2.10", "reviver": "1.0", "numpy": "2.4"}
+    times = {"started": "2026-01-02T03:04:05", "seconds": 400.0}
+    broken = {"status": "interrupted", "error": "why", "changes": [{}, {}]}
+    run = run_of(hardware=machine, versions=versions, **times, **broken)
+    assert [(item.label, item.value, item.note) for item in run_items(run, 600.25004)] == [
+        ("seed", "7", None),
+        ("epochs", "600.25 of 1,200", None),
+        ("updates", "12,345", None),
+        ("training time", "7 min", "without evaluation"),
+        ("started", "2026-01-02", None),
+        ("hardware", "Zen 4, 2 threads, cpu, Linux", None),
+        ("versions", "reviver 1.0, torch 2.10", None),
+        ("status", "interrupted; reviver ... --resume continues it", "why"),
+        ("resumed in another environment", "2 times", None),
+    ]
+    bare = [(item.label, item.value) for item in run_items(run_of())]
+    assert bare == [("seed", "7"), ("updates", "12,345"), ("status", "finished")]
+    assert run_items(run_of(status="running"), 1200)[1].value == "1,200"
+    assert run_items(run_of(status="running"))[-1].value == "killed while it trained"
+    source = source_of(run)
+    assert (source.name, source.seed, source.step, source.started) == ("lstm-1", 7, 12_345, times["started"])
+    assert (source.versions, source.settings) == (versions, {"seed": 7, "epochs": 1200, "length": 9})
+    assert (source_of(run_of()).started, source_of(run_of()).versions) == (None, {})
+
+
+def test_settings_and_the_command_name_files_without_their_folders() -> None:
+    config = GANConfig(data="/home/me/cats.npz", extractor=r"C:\me\e.safetensors", eval_every=2)
+    changed = {"data": "cats.npz", "extractor": "e.safetensors", "eval_every": 2}
+    assert changed_settings(config) == changed
+    items = {item.label: item for item in setting_items(config)}
+    assert items.keys() == vars(config).keys()
+    assert {name for name, item in items.items() if item.note == "changed"} == changed.keys()
+    assert (items["data"].value, items["epochs"].value, items["epochs"].note) == ("cats.npz", str(config.epochs), None)
+    for command, shown in (
+        ("reviver  gan\ntrain --data=/home/me/a=b.npz --out runs/x", "reviver gan train --data=a=b.npz --out x"),
+        ("reviver '/home/my cats/a b.csv' --quiet", "reviver 'a b.csv' --quiet"),
+        ("reviver '/home/cut off", "reviver cut off"),
+    ):
+        assert command_of(run_of(command=command)) == shown
+    assert command_of(run_of()) == "not recorded"
+
+
+def record(epoch: int, loss: float | None, accuracy: float, **more: Any) -> dict[str, Any]:
+    """Return the metrics of an epoch of ten updates."""
+    train = {"train_loss": loss, "train_accuracy": None if loss is None else accuracy / 2}
+    return {
+        "epoch": epoch,
+        "step": 10 * epoch,
+        **train,
+        "validation_loss": 2.5,
+        "validation_accuracy": accuracy,
+        **more,
+    }
+
+
+def test_metrics_at_the_end_at_their_best_and_as_a_mean() -> None:
+    records = [record(epoch, 20.0 - epoch, epoch / 20) for epoch in range(1, 15)]
+    assert mean_of_last(records, "train_loss") == pytest.approx(20 - 9.5)
+    assert (best(records, "train_loss"), best(records, "validation_accuracy")) == (6.0, 0.7)
+    for step, epoch in ((139, 13), (140, 14), (999, 14)):
+        assert find_metrics(run_of(step=step, metrics=records)) == records[epoch - 1]
+    assert find_metrics(run_of(step=9, metrics=records)) is None
+    jumped = [*records, record(14, None, 0.2)]
+    assert last_trained(jumped) == records[-1]
+    assert last_trained(jumped[-1:]) is None
+
+
+def test_scores_stand_beside_chance_and_baseline() -> None:
+    config = LSTMConfig(length=12, curriculum=True)
+    rows = [record(1, 1.25, 0.5, length=4), record(2, 1.0, 0.75, length=7), record(2, None, 0.25, length=12)]
+    data = SequenceData.of_task(config, build_task(config))
+    items, note = scores_of(run_of(config, 20, rows[:2]), data)
+    assert items == [
+        ("validation accuracy", 0.75, "75.00 %", None, "10 %"),
+        ("validation cross-entropy", 2.5, "2.5", None, "2.303"),
+        ("train accuracy", 0.375, "37.50 %", None, "10 %"),
+        ("train cross-entropy", 1.0, "1", None, "2.303"),
+    ]
+    assert note.startswith("Measured after epoch 2 in one run with seed 0,")
+    assert "without dropout, on the training set with dropout. The accuracy" in note
+    assert note.endswith(" The sequences have length 7.")
+    items, note = scores_of(run_of(config, 20, rows), data)
+    assert [item.name for item in items] == ["validation accuracy", "validation cross-entropy"]
+    assert "without dropout. The accuracy" in note
+    assert note.endswith(" The sequences have length 12, at which the network was validated, but not trained.")
+    assert scores_of(run_of(config, 5, rows), data).items == []
+    adding = LSTMConfig(task="adding", length=9)
+    items, note = scores_of(run_of(adding, 10, [record(1, 1.0, 0.5)]), SequenceData.of_task(adding, build_task(adding)))
+    assert note.endswith(" A number counts as correct within 0.04.")
+    assert "length" not in note
+    assert [item.noise for item in items[:2]] == [f"{100 * build_task(adding).chance:.4g} %", "0.1667"]
+    for metrics, length in ((rows, 7), (rows[2:], 12)):
+        assert trained_length(run_of(config, 20, metrics)) == length
+    assert trained_length(run_of(CONFIG, 20, rows)) == 9
