@@ -227,10 +227,9 @@ def python_outputs(page: Page) -> dict[str, Tensor]:
     if gan["numClasses"]:
         classes = latents[:, gan["noiseSize"] :].argmax(1)
         inputs = torch.cat([images, functional.one_hot(classes, gan["numClasses"]).double()], 1)
-    packed = torch.cat([inputs.roll(-k, 0) for k in range(gan["packing"])], 1)
     outputs = {"images": images}
     if gan["discriminator"] is not None:
-        outputs["log-odds, relative"] = evaluate(page.network(gan["discriminator"]), packed)
+        outputs["log-odds, relative"] = evaluate(page.network(gan["discriminator"]), inputs)
     if gan["classifier"] is not None:
         shaped = images.view(-1, *gan["imageShape"])
         outputs["class probabilities"] = evaluate(page.network(gan["classifier"]), shaped).softmax(1)

@@ -32,10 +32,6 @@ class BatchRows:
         """Fraction of the global batch: the mean over it is the sum over processes of fraction times local mean."""
         return (self.end - self.begin) / self.total
 
-    def scaled(self, factor: int) -> "BatchRows":
-        """Return the rows of a batch that has `factor` rows for each row of this one, as images in packed inputs."""
-        return replace(self, begin=factor * self.begin, end=factor * self.end, total=factor * self.total)
-
     def repeated(self, blocks: int) -> "BatchRows":
         """Return the same rows of `blocks` batches that follow one another."""
         return replace(self, blocks=blocks)

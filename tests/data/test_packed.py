@@ -210,7 +210,7 @@ def lstm_config(data: Path, **changes: Any) -> LSTMConfig:
 def test_a_run_on_packed_data_equals_a_run_on_its_source(
     order: Any, packed: Path, packed_series: Path, tmp_path: Path
 ) -> None:
-    changes = {"order": order, "conditional": True, "packing": 2}
+    changes = {"order": order, "conditional": True}
     gan.train(gan_config(tmp_path / "gray.npz", **changes), tmp_path / "one", device="cpu")
     gan.train(gan_config(packed, **changes), tmp_path / "other", device="cpu")
     assert_same_run(tmp_path / "one", tmp_path / "other")

@@ -85,7 +85,7 @@ def small_page(shared_folder: Path, tmp_path_factory: pytest.TempPathFactory) ->
     tiny = replace(tiny, sample_every=3, log_every=2, eval_every=0)
     configs = {
         "plain": tiny,
-        "with 'classes'": replace(tiny, seed=1, conditional=True, packing=2),
+        "with 'classes'": replace(tiny, seed=1, conditional=True),
         "color": replace(tiny, data=str(data / "color.npz"), image_size=12, loss="wasserstein", gradient_penalty=1.0),
         **SMALL_LSTMS,
         "custom": replace(SMALL, task="custom", data=str(data / "table.npz"), bidirectional=True, patch_size="auto"),

@@ -62,7 +62,7 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     save_classifier(DigitClassifier(2, (3, 8, 8)).eval(), folder / "shapes.safetensors")
     config = GANConfig(data=str(folder / "photos"), image_size=8, latent_size=6, epochs=2, batch_size=8, eval_every=0)
-    config = replace(config, conditional=True, packing=2, extractor=str(folder / "shapes.safetensors"))
+    config = replace(config, conditional=True, extractor=str(folder / "shapes.safetensors"))
     config = replace(config, ema=0.5, precision="bf16", discriminator_dropout=0.3)
     train(config, folder / "shapes", device="cpu")
     return folder / "shapes"
@@ -143,7 +143,7 @@ def test_folded_networks_are_the_networks() -> None:
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
 
     generator = Generator(7, (3, 5, 4), num_classes=3, batch_norm_eps=0.8)
-    discriminator = Discriminator((1, 4, 4), packing=2, num_classes=4, dropout=0.5)
+    discriminator = Discriminator((1, 4, 4), num_classes=4, dropout=0.5)
     classifier = DigitClassifier(4, (3, 9, 11))
     for network in (generator, discriminator, classifier):  # no term of the equations is 0
         for name, tensor in network.double().eval().state_dict().items():
@@ -153,8 +153,8 @@ def test_folded_networks_are_the_networks() -> None:
     z = torch.randn(6, generator.latent_size).double()
     check(generator, list(generator.layers), z, generator(z).flatten(1))
     images, labels = torch.randn(4, 1, 4, 4).double(), one_hot(torch.arange(4), 4).double()
-    packed = discriminator.pack(images, labels)
-    check(discriminator, list(discriminator.layers), packed, discriminator.logits(images, labels))
+    inputs = discriminator.inputs(images, labels)
+    check(discriminator, list(discriminator.layers), inputs, discriminator.logits(images, labels))
     images = torch.randn(3, 3, 9, 11).double()
     check(classifier, [*classifier.features, classifier.head], images, classifier(images))
 
@@ -166,7 +166,7 @@ def test_a_conditional_run_with_every_option(shapes: Path) -> None:
     blocks += [gan["snapshots"]["data"], gan["latents"], gan["training"], gan["test"]]
     assert {"manifest", *(block["block"] for block in blocks)} == set(content.blocks)
     latents, training, test = (read_tensors(content.blocks, block) for block in blocks[4:])
-    assert (gan["noiseSize"], gan["latentSize"], gan["numClasses"], gan["packing"]) == (6, 8, 2, 2)
+    assert (gan["noiseSize"], gan["latentSize"], gan["numClasses"]) == (6, 8, 2)
     assert gan["classNames"] == gan["labelNames"] == gan["classifier"]["classNames"] == ["disc", "square"]
     assert torch.equal(latents["grid"][:, 6:].argmax(1), torch.arange(25) % 2)
     assert torch.equal(latents["endpoints"][:, 6:].argmax(1), torch.tensor(gan["endpointClasses"]))

@@ -158,7 +158,7 @@ def test_two_runs_and_two_generators_stand_side_by_side(show: Show, small_page: 
     assert "plain:" in label
     assert "with 'classes':" in label
     settings = page.get_by_role("region", name="Settings of both runs").locator("tbody tr")
-    assert {row.split()[0] for row in settings.all_inner_texts()} == {"seed", "conditional", "packing"}
+    assert {row.split()[0] for row in settings.all_inner_texts()} == {"seed", "conditional"}
     page.locator(".chart").first.get_by_label("Move to read values").focus()
     check_accessible(page)
     page.get_by_label("Compare with").select_option("gan-2")  # a Wasserstein GAN, whose D gives no probability

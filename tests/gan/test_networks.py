@@ -58,20 +58,18 @@ def test_the_layers_of_any_size_are_applied_in_order_to_rows_of_pixels() -> None
     assert generator.double()(generator.sample_latents(2, torch.Generator())).dtype == torch.float64
 
 
-def test_an_input_is_the_images_of_a_pack_each_with_its_label() -> None:
-    for packing, labels in ((1, torch.eye(3)[[0, 1, 2, 0, 1, 2]]), (3, torch.eye(2)[[0, 1, 1, 0, 1, 0]])):
-        count = labels.shape[1]
-        discriminator = Discriminator((1, 4, 4), packing=packing, num_classes=count)
-        images = torch.randn(6, 1, 4, 4)
-        inputs = torch.stack([torch.cat([*images[k].flatten(1), *labels[k : k + 1]]) for k in range(6)])
-        expected = discriminator.layers(inputs.view(6 // packing, -1))
-        torch.testing.assert_close(discriminator.logits(images, labels), expected)
-        for wrong in (None, labels.argmax(1), labels[:3]):
-            with pytest.raises(DataError, match=rf"^labels must have shape \[N, {count}\], got .* for N = 6$"):
-                discriminator.logits(images, wrong)
-    with pytest.raises(DataError, match=r"^images must have .* with N a multiple of 3, got"):
-        discriminator.logits(images[:4], labels[:4])
-    with pytest.raises(DataError, match=r"^labels must be None, got \[6, 2\]"):
+def test_an_input_is_an_image_with_its_label() -> None:
+    discriminator, images, labels = (
+        Discriminator((1, 4, 4), num_classes=3),
+        torch.randn(6, 1, 4, 4),
+        torch.eye(3)[[0, 1, 2, 0, 1, 2]],
+    )
+    inputs = torch.stack([torch.cat([*images[k].flatten(1), *labels[k : k + 1]]) for k in range(6)])
+    torch.testing.assert_close(discriminator.logits(images, labels), discriminator.layers(inputs))
+    for wrong in (None, labels.argmax(1), labels[:3]):
+        with pytest.raises(DataError, match=r"^labels must have shape \[N, 3\], got .* for N = 6$"):
+            discriminator.logits(images, wrong)
+    with pytest.raises(DataError, match=r"^labels must be None, got \[6, 3\]"):
         Discriminator((1, 4, 4)).logits(images, labels)
 
 
@@ -98,7 +96,6 @@ WRONG: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: Generator(100, 28), ConfigError, "^image_shape must be a list, got 28"),
     (lambda: Discriminator((1, 28, 0)), ConfigError, "^image_shape must be at least 1"),
     (lambda: Discriminator(num_classes=-1), ConfigError, "^num_classes must be at least 0, got -1"),
-    (lambda: Discriminator(packing=0), ConfigError, "^packing must be at least 1, got 0"),
     (lambda: Discriminator(dropout=1.0), ConfigError, "^dropout must be less than 1, got 1.0"),
     (lambda: Generator()(torch.zeros(100)), DataError, r"^z must have shape \[N, 100\], got .*sample_latents"),
     (lambda: Generator()(torch.zeros(2, 99)), DataError, r"^z must have shape \[N, 100\], got \[2, 99\]"),
@@ -132,7 +129,7 @@ def test_moments_and_scale_are_those_of_numpy(chunk_pixels: int, monkeypatch: py
     assert centering_scale(ImageMoments(torch.zeros(1, 2, 2), 3.0)) == 1.0, "a mean of zero keeps the scale"
 
 
-@pytest.mark.parametrize("options", [{}, {"packing": 3, "dropout": 0.4}, {"packing": 2, "num_classes": 5}])
+@pytest.mark.parametrize("options", [{}, {"dropout": 0.4}, {"num_classes": 5}])
 def test_the_discriminator_sees_centered_images_also_when_folded(options: dict[str, Any]) -> None:
     shape = (3, 2, 5)
     centered = CenteredDiscriminator(shape, **options).double()
@@ -145,7 +142,7 @@ def test_the_discriminator_sees_centered_images_also_when_folded(options: dict[s
     folded = fold(centered)
     assert torch.equal(torch.random.get_rng_state(), rng_state)
     assert type(folded) is Discriminator
-    assert (folded.dropout, folded.packing, folded.training) == (centered.dropout, centered.packing, True)
+    assert (folded.dropout, folded.training) == (centered.dropout, True)
     plain = Discriminator(shape, **options).double()
     plain.load_state_dict({key: value for key, value in centered.state_dict().items() if key.startswith("layers")})
     assert torch.equal(centered.input_mean[: prod(shape)].view(shape), mean)

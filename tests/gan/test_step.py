@@ -88,8 +88,6 @@ def half_norm_sq(x: Tensor) -> Tensor:
 class HalfNormSq:
     """A discriminator with the logits k/2 ‖x‖² of images of class k, whose gradient is k x; without labels, k is 1."""
 
-    packing = 1
-
     def logits(self, x: Tensor, labels: Tensor | None = None, rng: Any = None, rows: Any = None) -> Tensor:
         return half_norm_sq(x) * (1 if labels is None else labels.argmax(1, keepdim=True))
 
@@ -123,17 +121,6 @@ def test_settings_weigh_the_penalties_alpha_is_uniform_for_each_image_and_labels
     assert penalty(labels, r1=0.2) == pytest.approx(5.2)  # 0.2 / 2 · 2² · 13
     expected = gradient_penalty(lambda x: 2 * half_norm_sq(x), REAL, FAKE, alpha).item()
     assert penalty(labels, gradient_penalty=1.0) == pytest.approx(expected)
-
-
-def test_with_packing_the_penalties_are_those_of_a_discriminator_of_the_packed_images() -> None:
-    packed, plain = Discriminator((2, 4, 4), packing=3), Discriminator((6, 4, 4))
-    plain.load_state_dict(packed.state_dict())
-    real, fake = torch.randn(2, 6, 2, 4, 4)
-    for settings in ({"r1": 0.3}, {"gradient_penalty": 10.0}):
-        config, rngs = GANConfig(**settings), [torch.Generator().manual_seed(5) for _ in range(2)]
-        found = discriminator_penalty(config, packed, real, fake, rng=rngs[0])
-        expected = discriminator_penalty(config, plain, real.view(2, 6, 4, 4), fake.view(2, 6, 4, 4), rng=rngs[1])
-        torch.testing.assert_close(found, expected)
 
 
 # The step

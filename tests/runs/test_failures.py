@@ -37,7 +37,7 @@ CURRICULUM = LSTMConfig(
     hidden_dropout_kind="zoneout", optimizer="adam", lr_schedule="cosine", epochs=9, batch_size=32, checkpoint_every=2,
 )  # fmt: skip
 GAN_WITH_STATES = replace(
-    GAN, ema=0.9, r1=0.2, penalty_interval=2, discriminator_dropout=0.3, discriminator_steps=2, packing=2,
+    GAN, ema=0.9, r1=0.2, penalty_interval=2, discriminator_dropout=0.3, discriminator_steps=2,
     lr_schedule="linear",
 )  # fmt: skip
 

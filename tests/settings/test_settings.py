@@ -42,7 +42,7 @@ BAD_VALUES: dict[type, dict[str, tuple[Any, ...]]] = {
         "data extractor": ("", 3),
         "image_size": (3, 1025, 4.0),
         "order lr_schedule loss precision on_nan input_centering": ("", "abc", None),
-        "latent_size epochs discriminator_steps penalty_interval packing sample_every log_every": (0, 1.5, True),
+        "latent_size epochs discriminator_steps penalty_interval sample_every log_every": (0, 1.5, True),
         "checkpoint_every keep_checkpoints": (0, 1.5, True),
         "conditional": (0, 1, "true", None),
         "batch_size": (1, 4.0),
@@ -136,7 +136,6 @@ INVALID_COMBINATIONS: list[tuple[dict[str, Any], str]] = [
       for other in (RNN, {"bidirectional": True}, {"pooling": "mean"}, {"patch_size": 2})),
 ]  # fmt: skip
 INVALID_COMBINATIONS_OF_THE_GAN: list[tuple[dict[str, Any], str]] = [
-    ({"packing": 3}, "packing must divide the batch_size 64, got 3"),
     ({"ema_rampup": 0.1}, "ema_rampup must be 0 without an average, got 0.1; give ema as well"),
     ({"loss": "hinge", "label_smoothing": 0.1}, "label_smoothing must be 0 for the loss hinge, .* got 0.1"),
 ]

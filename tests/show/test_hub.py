@@ -45,7 +45,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "LSTMClassifier bfloat16": lambda: LSTMClassifier(2, 4, 3, activation_checkpoint_steps=5).bfloat16(),
     "RNNClassifier": lambda: RNNClassifier(2, 4, 3, hidden_dropout=0.2),
     "Generator": lambda: Generator(5, (3, 4, 6), batch_norm_eps=0.8, num_classes=3),
-    "Discriminator": lambda: Discriminator((1, 4, 4), dropout=0.3, packing=2, num_classes=3),
+    "Discriminator": lambda: Discriminator((1, 4, 4), dropout=0.3, num_classes=3),
 }
 
 

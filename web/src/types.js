@@ -127,15 +127,14 @@
  * @property {string[]} classNames [K]
  * @property {MlpSpec} generator
  * @property {MlpSpec | null} discriminator
- * @property {number} packing images that D sees at once
  * @property {boolean} isLogOdds whether the output of D is a log-odds; other losses than the logistic one train D to give a
  *   number without a unit
  * @property {ClassifierSpec | null} classifier null where no classifier knows these images
  * @property {TensorBlock} latents `grid` f32 [25, Z], of the sample grids; `endpoints` f32 [E, Z]; `directions` f32
  *   [2, Z], orthonormal, along which images change most: the first two eigenvectors of the mean of Jᵀ J, J = ∂image/∂z
  * @property {(number | null)[]} endpointClasses class of each end point by the classifier or by condition [E]
- * @property {{real: number[], fake: number[], realSource: string}} logits log-odds of D for real images and for samples
- *   (of a D with packing, for groups), the context of one image's log-odds; `real` is empty and `realSource` "" without
+ * @property {{real: number[], fake: number[], realSource: string}} logits log-odds of D for real images and for samples,
+ *   the context of one image's log-odds; `real` is empty and `realSource` "" without
  *   real images
  * @property {SnapshotsSpec | null} snapshots
  * @property {TensorBlock | null} training `images` u8 [M, C, H, W] and, with labels, `labels` u8 [M] (f32 for more than

@@ -45,7 +45,7 @@ def lstm_facts(run: LSTMRun, data: SequenceData, examples: ExampleInputs, roundi
 
 def gan_facts(run: GANRun, rounding: Sequence[Rounding], training: ImageSet | None, problem: str | None) -> Facts:
     """Return the facts about a GAN run with the training images in the page, or why there are none."""
-    data, generator, packing = run.folder.record["data"], run.generator, run.discriminator.packing
+    data, generator = run.folder.record["data"], run.generator
     shape = " × ".join(map(str, generator.image_shape))
     in_page, note = "none", problem
     if training is not None:
@@ -60,7 +60,6 @@ def gan_facts(run: GANRun, rounding: Sequence[Rounding], training: ImageSet | No
         Item("parameters of the generator", f"{sizes[0]:,}", average),
         Item("parameters of the discriminator", f"{sizes[1]:,}"),
         *([Item("classes", str(generator.num_classes), "conditional")] if generator.num_classes else []),
-        *([Item("images that the discriminator sees at once", str(packing), "PacGAN")] if packing > 1 else []),
     ]
     epochs = float(run.config.epochs)
     if run.folder.status != "finished":

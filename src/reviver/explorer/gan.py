@@ -60,7 +60,6 @@ def collect_gan(
         class_names=class_names(run.config.data, generator.num_classes),
         generator=weights,
         discriminator=d_weights,
-        packing=discriminator.packing,
         is_log_odds=run.config.loss == "non-saturating",
         classifier=classifier_spec,
         latents=embed_latents(run, layers, endpoints, f"{id_}-latents", blocks),

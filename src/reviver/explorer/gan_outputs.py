@@ -1,6 +1,6 @@
 """What the networks of a GAN put out: log-odds of D for many images, and the rounding error of what the page embeds.
 
-Shapes: N samples, K classes, m images per input of D, G inputs of D: groups of m images.
+Shapes: N samples, K classes.
 """
 
 from collections.abc import Sequence
@@ -20,40 +20,38 @@ from reviver.rng import make_rng
 from reviver.train.gan.run import GANRun
 
 NUM_CONTEXT = 500
-"""G of real images, and of samples, which measure the rounding, too."""
+"""Number N of real images, and of samples, which measure the rounding, too."""
 
 
 class Samples(NamedTuple):
-    """Samples of a generator for G inputs of D."""
+    """Samples of a generator."""
 
     latents: Tensor
-    """[G m, Z]"""
+    """[N, Z]"""
     images: Tensor
-    """[G m, C, H, W]"""
+    """[N, C, H, W]"""
     classes: Tensor | None
-    """One-hot, [G m, K]."""
+    """One-hot, [N, K]."""
 
 
 def sample(run: GANRun) -> Samples:
     """Return the samples that stand for all of a run."""
     generator = run.generator
     rng = make_rng(run.config.seed, "explorer/context")
-    z = generator.sample_latents(NUM_CONTEXT * run.discriminator.packing, rng)
+    z = generator.sample_latents(NUM_CONTEXT, rng)
     return Samples(z, generate_chunked(generator, z), generator.class_labels(z))
 
 
 @torch.no_grad()
 def context_logits(run: GANRun, samples: Samples, images: RealImages) -> LogitContext:
-    """Return the log-odds of D for samples and for real images; of a D with packing, for random groups of m."""
+    """Return the log-odds of D for samples and for real images."""
     discriminator, num_classes = run.discriminator, run.generator.num_classes
     fake = rounded(discriminator.logits(samples.images, samples.classes))
     for found, name in ((images.test, "test images"), (images.train, "training images")):
         if found is None or (num_classes and (found.labels is None or int(found.labels.max()) >= num_classes)):
             continue  # none, or without the labels that a conditional D asks for
-        groups = min(NUM_CONTEXT, len(found.images) // discriminator.packing)
         rng = make_rng(run.config.seed, "explorer/real")
-        chosen = spread(found.labels, len(found.images), groups * discriminator.packing, rng)
-        chosen = chosen[torch.randperm(len(chosen), generator=rng)]  # a group has random classes
+        chosen = spread(found.labels, len(found.images), min(NUM_CONTEXT, len(found.images)), rng)
         classes = one_hot(found.labels[chosen], num_classes) if num_classes and found.labels is not None else None
         real = rounded(discriminator.logits(from_pixels(found.images[chosen]), classes))
         return LogitContext(real=real, fake=fake, real_source=name)
@@ -70,9 +68,9 @@ def measure_rounding(
     rounded_classifier: Sequence[FoldedLayer],
 ) -> list[Rounding]:
     """Compare the outputs of the rounded networks for samples with those of the trained ones in single precision."""
-    images = samples.images[:NUM_CONTEXT]
-    pixels = evaluate(generator, samples.latents[:NUM_CONTEXT])
-    inputs = run.discriminator.pack(samples.images, samples.classes)
+    images = samples.images
+    pixels = evaluate(generator, samples.latents)
+    inputs = run.discriminator.inputs(samples.images, samples.classes)
     probabilities = evaluate(discriminator, inputs).sigmoid()
     unit = "probability that an image is real" if run.config.loss == "non-saturating" else "sigmoid of D's output"
     rounding = [

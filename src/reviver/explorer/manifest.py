@@ -150,7 +150,6 @@ class GanContent(ManifestPart):
     class_names: Sequence[str]
     generator: MlpSpec
     discriminator: MlpSpec | None
-    packing: int
     is_log_odds: bool
     classifier: ClassifierSpec | None
     latents: TensorBlock

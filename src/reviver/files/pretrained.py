@@ -11,7 +11,7 @@ with the header of the weights before any memory is allocated, and nothing is un
 import json
 import warnings
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar, Unpack, get_args
 
@@ -99,6 +99,8 @@ class Family(Generic[Data]):
     """Function that returns the spec of a network."""
     card_of: Callable[[str, Any], str]
     """Function of the name of a class and a spec that returns a model card without results."""
+    removed: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments that a saved network may still have, with the value at which they changed nothing."""
 
     def save(
         self,
@@ -173,7 +175,8 @@ class Family(Generic[Data]):
         if missing := [field.name for field in fields(spec_type) if field.name not in config.network]:
             raise damaged_data_file(path, f"network.{missing[0]} is missing", REMEDY)
         try:
-            spec = spec_type(**config.network)
+            removed = self.removed.items()
+            spec = spec_type(**{name: value for name, value in config.network.items() if (name, value) not in removed})
         except ConfigError as error:
             raise damaged_data_file(path, f"network.{error}", REMEDY) from error
         data = None if config.data is None else validate_record(self.data_model, config.data, path, REMEDY, "data")

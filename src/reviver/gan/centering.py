@@ -15,7 +15,7 @@ Centering changes the coordinates in which D learns, not the functions that it c
 the first layer, D without centering gives the same logits. `fold` does that to each D that leaves the training. Penalties
 are of the gradient with respect to the image x itself, so they have the factor s.
 
-Shapes: C channels, H height, W width, K classes, m images per input of D.
+Shapes: C channels, H height, W width, K classes.
 """
 
 import copy
@@ -76,28 +76,28 @@ class CenteredDiscriminator(Discriminator):
     """
 
     input_mean: Tensor
-    """m at each input of the first layer, 0 at the labels; [m (C·H·W + K)]."""
+    """m at each input of the first layer, 0 at the labels; [C·H·W + K]."""
     input_scale: Tensor
-    """s at each input of the first layer, 1 at the labels; [m (C·H·W + K)]."""
+    """s at each input of the first layer, 1 at the labels; [C·H·W + K]."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        size = self.packing * (prod(self.image_shape) + self.num_classes)
+        size = prod(self.image_shape) + self.num_classes
         self.register_buffer("input_mean", torch.zeros(size))
         self.register_buffer("input_scale", torch.ones(size))
 
     @torch.no_grad()
     def set_centering(self, mean: Tensor, scale: float) -> None:
         """Set m [C, H, W] and s."""
-        images = mean.to(self.input_mean.dtype).to(self.input_mean.device).expand(self.packing, *self.image_shape)
-        labels = images.new_zeros(self.packing, self.num_classes) if self.num_classes else None
-        self.input_mean.copy_(super().pack(images, labels)[0])
-        is_pixel = super().pack(torch.ones_like(images), labels)[0]
+        images = mean.to(self.input_mean.dtype).to(self.input_mean.device)[None]
+        labels = images.new_zeros(1, self.num_classes) if self.num_classes else None
+        self.input_mean.copy_(super().inputs(images, labels)[0])
+        is_pixel = super().inputs(torch.ones_like(images), labels)[0]
         self.input_scale.copy_(1 + (scale - 1) * is_pixel)
 
-    def pack(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Return the centered inputs of the first layer; see `Discriminator.pack`."""
-        return (super().pack(images, labels) - self.input_mean) * self.input_scale
+    def inputs(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Return the centered inputs of the first layer; see `Discriminator.inputs`."""
+        return (super().inputs(images, labels) - self.input_mean) * self.input_scale
 
     def save_pretrained(self, folder: Any) -> None:
         """Write the network that `fold` returns."""
@@ -119,9 +119,7 @@ def fold(discriminator: Discriminator) -> Discriminator:
         return discriminator
     source = copy.deepcopy(discriminator).cpu()  # not every device has float64
     with torch.device("meta"):  # its initial weights would use random numbers
-        result = Discriminator(
-            source.image_shape, dropout=source.dropout, packing=source.packing, num_classes=source.num_classes
-        )
+        result = Discriminator(source.image_shape, dropout=source.dropout, num_classes=source.num_classes)
     first: Any = source.layers[0]
     weight = first.weight.double() * source.input_scale
     first.bias.copy_(first.bias.double() - weight @ source.input_mean.double())
@@ -134,7 +132,7 @@ def fold(discriminator: Discriminator) -> Discriminator:
 def build_discriminator(config: GANConfig, image_shape: tuple[int, int, int], num_classes: int = 0) -> Discriminator:
     """Return the discriminator of a run, centered if `config` says so, with torch's default initialization."""
     kind = Discriminator if config.input_centering == "none" else CenteredDiscriminator
-    return kind(image_shape, dropout=config.discriminator_dropout, packing=config.packing, num_classes=num_classes)
+    return kind(image_shape, dropout=config.discriminator_dropout, num_classes=num_classes)
 
 
 def center_inputs(discriminator: CenteredDiscriminator, moments: ImageMoments) -> dict[str, Any]:

@@ -98,26 +98,20 @@ class Discriminator(nn.Module, PretrainedMixin):
     Args:
         image_shape: (C, H, W) of an image; a size below 1 is a `ConfigError`.
         dropout: probability, below 1, of dropping a unit after each LeakyReLU, in training (Srivastava et al. 2014).
-        packing: images m per input, all real or all generated, so that low diversity shows (PacGAN; Lin et al. 2018).
-            N is then a multiple of m, and logits and probabilities are [N / m, 1].
         num_classes: K > 0 if the input is an image and its one-hot class (Mirza & Osindero 2014).
     """
 
     _family_module = "reviver.gan.pretrained"
 
-    def __init__(
-        self, image_shape: Sequence[int] = (1, 28, 28), *, dropout: float = 0.0, packing: int = 1, num_classes: int = 0
-    ) -> None:
+    def __init__(self, image_shape: Sequence[int] = (1, 28, 28), *, dropout: float = 0.0, num_classes: int = 0) -> None:
         super().__init__()
         check("image_shape", image_shape, ImageShape)
         self.image_shape = tuple(image_shape)
         check("dropout", dropout, Probability)
-        check("packing", packing, Count)
         check("num_classes", num_classes, CountOrZero)
-        self.dropout, self.packing, self.num_classes = dropout, packing, num_classes
+        self.dropout, self.num_classes = dropout, num_classes
         layers: list[nn.Module] = []
-        inputs = packing * (prod(self.image_shape) + num_classes)
-        for width, next_width in pairwise((inputs, *DISCRIMINATOR_WIDTHS)):
+        for width, next_width in pairwise((prod(self.image_shape) + num_classes, *DISCRIMINATOR_WIDTHS)):
             layers += [nn.Linear(width, next_width), nn.LeakyReLU(NEGATIVE_SLOPE)]
         self.layers = nn.Sequential(*layers, nn.Linear(DISCRIMINATOR_WIDTHS[-1], 1))
 
@@ -134,7 +128,7 @@ class Discriminator(nn.Module, PretrainedMixin):
         masks. `rows` are those of the logits among those of all processes; by default all of them. A wrong shape is a
         `DataError`.
         """
-        x = self.pack(images, labels)
+        x = self.inputs(images, labels)
         for layer in self.layers:
             x = layer(x)
             if self.training and self.dropout > 0 and isinstance(layer, nn.LeakyReLU):
@@ -142,18 +136,16 @@ class Discriminator(nn.Module, PretrainedMixin):
                 x = x * ((uniform >= self.dropout).to(x.dtype) / (1.0 - self.dropout))
         return x
 
-    def pack(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Return the inputs of the first layer, [N / m, m (C·H·W + K)], of images [N, C, H, W] and labels [N, K]."""
-        if images.shape[1:] != self.image_shape or len(images) % self.packing:
-            multiple = f" with N a multiple of {self.packing}" if self.packing > 1 else ""
+    def inputs(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Return the inputs of the first layer, [N, C·H·W + K], of images [N, C, H, W] and labels [N, K]."""
+        if images.shape[1:] != self.image_shape:
             shape = ", ".join(map(str, ("N", *self.image_shape)))
-            raise DataError(f"images must have shape [{shape}]{multiple}, got {list(images.shape)}")
+            raise DataError(f"images must have shape [{shape}], got {list(images.shape)}")
         found = None if labels is None else list(labels.shape)
         if found != ([len(images), self.num_classes] if self.num_classes else None):
             shape = f"have shape [N, {self.num_classes}]" if self.num_classes else "be None"
             raise DataError(f"labels must {shape}, got {found} for N = {len(images)}")
-        x = images.flatten(1) if labels is None else torch.cat([images.flatten(1), labels], dim=1)
-        return x.reshape(len(images) // self.packing, self.packing * x.shape[1])
+        return images.flatten(1) if labels is None else torch.cat([images.flatten(1), labels], dim=1)
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """Return the probability that each of the images [N, C, H, W] is real, [N, 1]; `labels` as in `logits`."""

@@ -1,4 +1,4 @@
-"""Penalties on the gradient of the discriminator's logits with respect to its inputs: one image each, or m with packing.
+"""Penalties on the gradient of the discriminator's logits with respect to the image.
 
     R1                 γ/2 E_x[‖∂l/∂x‖²]         (Mescheder et al. 2018)
     gradient penalty   λ E[(‖∂l/∂x̂‖ - 1)²]       (WGAN-GP; Gulrajani et al. 2017)
@@ -9,7 +9,7 @@ every k updates only, times k.
 
 A process that computes some rows of a batch only takes the mean of those. Without rows the mean is NaN and its gradient 0.
 
-Shapes: N images, C channels, H height, W width, P inputs. A `logits` function maps images [N, C, H, W] to logits [P, 1].
+Shapes: N images, C channels, H height, W width. A `logits` function maps images [N, C, H, W] to logits [N, 1].
 """
 
 from collections.abc import Callable
@@ -26,16 +26,14 @@ Logits = Callable[[Tensor], Tensor]
 
 
 def grad_norm_sq(logits: Logits, images: Tensor) -> Tensor:
-    """Return ‖∂l/∂x‖² for each input x of `images` [N, C, H, W], [P]; differentiable in the discriminator's weights."""
+    """Return ‖∂l/∂x‖² for each image x of `images` [N, C, H, W], [N]; differentiable in the discriminator's weights."""
     images = images.detach().requires_grad_()
-    outputs = logits(images)
-    (gradient,) = torch.autograd.grad(outputs.sum(), images, create_graph=True)
-    packing = max(1, len(images)) // max(1, len(outputs))  # 1 without rows
-    return gradient.flatten(1).square().sum(1).view(-1, packing).sum(1)
+    (gradient,) = torch.autograd.grad(logits(images).sum(), images, create_graph=True)
+    return gradient.flatten(1).square().sum(1)
 
 
 def r1_penalty(logits: Logits, real: Tensor, gamma: float) -> Tensor:
-    """Return γ/2 E[‖∂l/∂x‖²] at the real inputs x, a scalar (Mescheder et al. 2018, section 4.1)."""
+    """Return γ/2 E[‖∂l/∂x‖²] at the real images x, a scalar (Mescheder et al. 2018, section 4.1)."""
     return gamma / 2 * grad_norm_sq(logits, real).mean()
 
 
@@ -58,7 +56,7 @@ def discriminator_penalty(
     """Return the sum of the penalties of `config`, times its `penalty_interval`; a scalar, 0 without `config`.
 
     `real` and `fake` are images [N, C, H, W], without a graph, and `labels`, `rng` and `rows` those of `gan_step`. An
-    interpolated image has the class of the real one, and those of one input have the same α.
+    interpolated image has the class of the real one.
     """
     penalty = real.new_zeros(())
     if config is None:
@@ -68,8 +66,7 @@ def discriminator_penalty(
     if config.r1 > 0:
         penalty = penalty + r1_penalty(logits, real, config.r1)
     if config.gradient_penalty > 0:
-        rows = all_rows(len(real) // discriminator.packing) if rows is None else rows
-        alpha = rows.rand((len(rows), 1, 1, 1), rng=rng, device=real.device)  # α ~ U[0, 1], of the real input
-        alpha = alpha.repeat_interleave(discriminator.packing, 0)
+        rows = all_rows(len(real)) if rows is None else rows
+        alpha = rows.rand((len(rows), 1, 1, 1), rng=rng, device=real.device)  # α ~ U[0, 1]
         penalty = penalty + config.gradient_penalty * gradient_penalty(logits, real, fake.to(real.dtype), alpha)
     return config.penalty_interval * penalty

@@ -32,7 +32,6 @@ class DiscriminatorSpec:
 
     image_shape: ImageShape
     dropout: Probability
-    packing: Count
     num_classes: CountOrZero
 
 
@@ -46,7 +45,7 @@ def spec_of(network: Any) -> GeneratorSpec | DiscriminatorSpec:
     if architecture_of(type(network), SPECS).__name__ == "Generator":
         epsilon = next(layer.eps for layer in network.layers if isinstance(layer, nn.BatchNorm1d))
         return GeneratorSpec(**values, latent_size=network.noise_size, batch_norm_eps=epsilon)
-    return DiscriminatorSpec(**values, dropout=network.dropout, packing=network.packing)
+    return DiscriminatorSpec(**values, dropout=network.dropout)
 
 
 def usage_of(name: str, spec: GeneratorSpec | DiscriminatorSpec) -> str:
@@ -64,5 +63,5 @@ def card_of(name: str, spec: GeneratorSpec | DiscriminatorSpec) -> str:
     return plain_card(name, TAGS, PIPELINE_TAG if name == "Generator" else None, usage_of(name, spec), asdict(spec))
 
 
-FAMILY = Family(SPECS, ImageData, spec_of, card_of)
+FAMILY = Family(SPECS, ImageData, spec_of, card_of, {"packing": 1})
 save = FAMILY.save

@@ -11,8 +11,7 @@ The updates are simultaneous: both gradients are taken at the weights before the
 report follows, gan.py of PyTorch-GAN, computes the same: it updates G first, but gives D the images from before that
 update. Algorithm 1 alternates: it updates D k times, and then G, on fresh z and against the updated D.
 
-Shapes: N images, C channels, H height, W width, Z latent size, K classes; P logits, which are N, or N / m where the
-discriminator takes m images per input (packing).
+Shapes: N images, C channels, H height, W width, Z latent size, K classes.
 """
 
 import torch
@@ -55,9 +54,9 @@ def gan_step(
         parallel: the part of this process in a step by several. Images, z and labels are those of its rows, and the result
             is that of the whole batch.
     """
-    rows = all_rows(len(real) // D.packing) if parallel is None else parallel.rows  # of the logits
+    rows = all_rows(len(real)) if parallel is None else parallel.rows
     with torch.autocast(real.device.type, torch.bfloat16, enabled=options.precision == "bf16"):
-        real, fake = (shift(x, options.shift_probability, rng, rows.scaled(D.packing)) for x in (real, G(z)))
+        real, fake = (shift(x, options.shift_probability, rng, rows) for x in (real, G(z)))
         # In one pass, as D has no BatchNorm.
         real_logits, fake_logits = D.logits(torch.cat([real, fake]), labels, rng, rows.repeated(2)).to(z.dtype).chunk(2)
         penalty = discriminator_penalty(options.penalty, D, real, fake.detach(), labels, rng, rows)

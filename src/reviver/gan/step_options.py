@@ -54,6 +54,6 @@ class GANStepResult(NamedTuple):
 
     @classmethod
     def from_logits(cls, g_loss: Tensor, d_loss: Tensor, real_logits: Tensor, fake_logits: Tensor) -> Self:
-        """Return the result of a step with these losses, scalars, and logits, [P, 1] each."""
+        """Return the result of a step with these losses, scalars, and logits, [N, 1] each."""
         real, fake = real_logits.detach(), fake_logits.detach()
         return cls(g_loss.detach(), d_loss.detach(), real.sigmoid().mean(), fake.sigmoid().mean())

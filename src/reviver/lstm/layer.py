@@ -212,7 +212,7 @@ class LSTM(PretrainedMixin, nn.LSTM):
         if torch_runs and lengths is None:
             return super().forward(input, hx)
         if isinstance(input, PackedSequence):
-            return self._run_packed(input, hx, rng, rows)
+            return self._run_packed_sequence(input, hx, rng, rows)
 
         x, batched, dtype = input, input.dim() == 3, autocast_dtype(input)
         if not self._fits(x, hx):
@@ -230,8 +230,8 @@ class LSTM(PretrainedMixin, nn.LSTM):
             hx = hx[0].unsqueeze(1), hx[1].unsqueeze(1)
         lengths = None if lengths is None else checked_lengths(lengths, x)
         if torch_runs and lengths is not None and not x.is_meta and x.shape[1] > 0:
-            packed, state = super().forward(pack_padded_sequence(x, lengths.cpu(), enforce_sorted=False), hx)
-            output, _ = pad_packed_sequence(packed, total_length=len(x))
+            sequence, state = super().forward(pack_padded_sequence(x, lengths.cpu(), enforce_sorted=False), hx)
+            output, _ = pad_packed_sequence(sequence, total_length=len(x))
         else:
             output, state = self._run(x, hx, lengths, rng, rows)
         if output.dtype != dtype:
@@ -256,17 +256,17 @@ class LSTM(PretrainedMixin, nn.LSTM):
         sizes = (depth, *batch, self.output_size), (depth, *batch, self.hidden_size)
         return hx is None or (hx[0].shape, hx[1].shape) == sizes
 
-    def _run_packed(
-        self, packed: PackedSequence, hx: State | None, rng: torch.Generator | None, rows: BatchRows | None
+    def _run_packed_sequence(
+        self, sequence: PackedSequence, hx: State | None, rng: torch.Generator | None, rows: BatchRows | None
     ) -> tuple[PackedSequence, State]:
         """Run over a `PackedSequence`; the output has its order of rows, which nothing sorts again."""
-        padded, lengths = pad_packed_sequence(packed, self.batch_first)
+        padded, lengths = pad_packed_sequence(sequence, self.batch_first)
         output, state = LSTM.forward(self, padded, hx, lengths, rng=rng, rows=rows)
-        if packed.sorted_indices is not None:
-            output = output.index_select(0 if self.batch_first else 1, packed.sorted_indices)
-            lengths = lengths[packed.sorted_indices.cpu()]
+        if sequence.sorted_indices is not None:
+            output = output.index_select(0 if self.batch_first else 1, sequence.sorted_indices)
+            lengths = lengths[sequence.sorted_indices.cpu()]
         data = pack_padded_sequence(output, lengths, self.batch_first, enforce_sorted=True).data
-        return PackedSequence(data, *packed[1:]), state
+        return PackedSequence(data, *sequence[1:]), state
 
     def _run(
         self, x: Tensor, hx: State, lengths: Tensor | None, rng: torch.Generator | None, rows: BatchRows | None

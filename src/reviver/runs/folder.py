@@ -142,7 +142,11 @@ class RunFolder:
                 f"{record_path}: has schema {schema}, and this Reviver reads only schema {SCHEMA}; use the version of "
                 "Reviver that wrote it, or train again in a new --out"
             )
-        validate(find_kind(record, record_path).record, record, record_path)
+        found = find_kind(record, record_path)
+        validate(found.record, record, record_path)
+        for name, value in found.removed.items():
+            if record["config"].get(name) == value:
+                del record["config"][name]
         if kind is not None and record["kind"] != kind:
             raise RunFolderError(
                 f"{path}: holds a run of kind {record['kind']!r}, not {kind!r}; use the reviver {record['kind']} commands"

@@ -114,6 +114,8 @@ class Kind(NamedTuple):
     """Model of run.json."""
     line: Callable[[str, Mapping[str, Any]], type[Line]]
     """Function of the name of a records file and of `config` that returns the model of its lines."""
+    removed: Mapping[str, Any] = {}
+    """Settings that `config` may still have, with the value at which they changed nothing."""
 
 
 KINDS: Mapping[str, str] = {"lstm": "reviver.train.lstm.records", "gan": "reviver.train.gan.records"}

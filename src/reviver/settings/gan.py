@@ -76,8 +76,6 @@ class GANConfig:
     shift_probability: Annotated[float, Field(ge=0, le=1), REGULARIZATION] = 0.0
     """Probability of shifting an image, real or generated, by up to a 28th of its side, a pixel of MNIST, before the
     discriminator sees it (Zhao et al. 2020, "Differentiable augmentation")."""
-    packing: Annotated[Count, REGULARIZATION] = 1
-    """Images per discriminator input (PacGAN; Lin et al. 2018)."""
     ema: Annotated[Probability, OPTIMIZATION] = 0.0
     """Decay of the exponential moving average of the generator that samples come from (Karras et al. 2018); 0: none."""
     ema_rampup: Annotated[NonNegative, OPTIMIZATION] = 0.0
@@ -115,8 +113,6 @@ class GANConfig:
         if self.label_smoothing and self.loss != "non-saturating":
             problem = f"must be 0 for the loss {self.loss}, which has no labels, got {self.label_smoothing}"
             refuse("label_smoothing", problem)
-        if self.batch_size % self.packing:
-            refuse("packing", f"must divide the batch_size {self.batch_size}, got {self.packing}")
         if self.ema_rampup and not self.ema:
             problem = f"must be 0 without an average, got {self.ema_rampup}; give ema as well, such as 0.999"
             refuse("ema_rampup", problem)
@@ -134,7 +130,7 @@ class GANConfig:
         return self.learning_rate * lr_scale(self.lr_schedule, progress, self.final_lr_ratio)
 
 
-def count_batches(num_images: int, batch_size: int, packing: int = 1) -> int:
-    """Return the batches per epoch. A last one of fewer than two images, which BatchNorm needs, or `packing` is left out."""
+def count_batches(num_images: int, batch_size: int) -> int:
+    """Return the batches per epoch. A last one of a single image is left out, since BatchNorm needs two."""
     full, rest = divmod(num_images, batch_size)
-    return full + (rest >= max(2, packing))
+    return full + (rest >= 2)

@@ -109,7 +109,6 @@ TOO_SMALL = [
     (LSTMConfig(batch_size=3), 4, "must be at least 4, the number of processes, got 3; give a larger one or"),
     (LSTMConfig(**CURRICULUM), 18, "must be at least 18, the number of processes, got 16 at length 10; "),
     (GANConfig(batch_size=3), 4, "3 is too small for 4 processes; give at least 4"),
-    (GANConfig(batch_size=8, packing=4), 4, "8 with packing 4 is too small for 4 processes; give at least 16"),
 ]
 
 
@@ -123,7 +122,7 @@ def test_a_batch_must_have_a_row_for_each_process(
         module.train(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
     check_batch_sizes(LSTMConfig(batch_size=4), World(0, 4))
-    check_world(GANConfig(batch_size=8, packing=2), World(0, 4))
+    check_world(GANConfig(batch_size=4), World(0, 4))
 
 
 def test_a_process_without_rows_contributes_nothing_and_losses_that_are_not_finite_stay_so() -> None:

@@ -54,25 +54,20 @@ export class Gan {
   }
 
   /**
-   * Returns the log-odds that images are real. A discriminator of m packed images sees each image with m - 1 others
-   * of the batch.
+   * Returns the log-odds that images are real.
    * @param {Float32Array} images [N, P]
    * @param {number[] | null} [classes] of a conditional run [N]
    * @returns {Float32Array | null} [N]; null without a discriminator
    */
   discriminate(images, classes = null) {
     if (!this.discriminator) return null;
-    const { packing, numClasses } = this.content;
+    const { numClasses } = this.content;
     const count = images.length / this.pixels;
     const width = this.pixels + numClasses;
-    const inputs = new Float32Array(count * packing * width);
+    const inputs = new Float32Array(count * width);
     for (let n = 0; n < count; n++) {
-      for (let k = 0; k < packing; k++) {
-        const other = (n + k) % count;
-        const start = (n * packing + k) * width;
-        inputs.set(images.subarray(other * this.pixels, (other + 1) * this.pixels), start);
-        if (classes) inputs[start + this.pixels + classes[other]] = 1;
-      }
+      inputs.set(images.subarray(n * this.pixels, (n + 1) * this.pixels), n * width);
+      if (classes) inputs[n * width + this.pixels + classes[n]] = 1;
     }
     return this.discriminator.forward(inputs, count);
   }

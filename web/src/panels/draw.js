@@ -226,9 +226,7 @@ class DrawPanel {
    */
   #examine(target) {
     const { gan, desk } = this;
-    // A discriminator of several packed images has no opinion of one.
-    const { packing, numClasses } = gan.content;
-    const logits = packing === 1 ? gan.discriminate(target, numClasses ? [desk.classIndex] : null) : null;
+    const logits = gan.discriminate(target, gan.content.numClasses ? [desk.classIndex] : null);
     const logit = logits && logits[0];
     return { latent: new Float32Array(), pixels: target, logit, probabilities: gan.classify(target) };
   }

@@ -61,7 +61,7 @@ def snapshot_steps(config: GANConfig, num_images: int, image_shape: tuple[int, i
     Images change fastest at first. So each gap is the same fraction of the updates before it, but at least one update. Of
     very large images, fewer snapshots are saved.
     """
-    last = config.epochs * count_batches(num_images, config.batch_size, config.packing)
+    last = config.epochs * count_batches(num_images, config.batch_size)
     size = MAX_IMAGES * math.prod(image_shape)
     count = max(MIN_MOMENTS, min(NUM_MOMENTS, MAX_BYTES // size))
     steps = [0, 1]
@@ -124,16 +124,12 @@ def choose_real_images(num_images: int, count: int, seed: int) -> Tensor:
 def image_logits(discriminator: Discriminator, images: Tensor, labels: Tensor | None = None) -> Tensor:
     """Return the log-odds of D for each image [N, C, H, W], [N], in eval mode; restore D's mode afterward.
 
-    A D that sees m images at once sees each image together with the m - 1 images that follow it, the first again after
-    the last. `labels` are one-hot, [N, K].
+    `labels` are one-hot, [N, K].
     """
-    count, m = len(images), discriminator.packing
-    indices = (torch.arange(count)[:, None] + torch.arange(m)).flatten().to(images.device) % count  # [N m]
     was_training = discriminator.training
     try:
         discriminator.eval()
-        logits = discriminator.logits(images[indices], None if labels is None else labels[indices])  # [N, 1]
-        return logits.float().flatten()
+        return discriminator.logits(images, labels).float().flatten()
     finally:
         discriminator.train(was_training)
 

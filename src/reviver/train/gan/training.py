@@ -117,13 +117,11 @@ def train_in_world(
     extractor = None
     if config.extractor is not None:  # recorded even if unused in training: later scores must use the same one
         extractor = FeatureExtractor.read(Path(config.extractor)) if monitor is None else monitor.extractor
-    if len(data) < config.packing:
-        refuse("packing", f"must be at most {len(data)}, the number of images, got {config.packing}")
     models = build_models(config, data.image_shape, num_classes, device, world)
     centering = None
     if isinstance(models.discriminator, CenteredDiscriminator):
         centering = center_inputs(models.discriminator, image_moments(data))
-    state = build_state(config, models, count_batches(len(data), config.batch_size, config.packing))
+    state = build_state(config, models, count_batches(len(data), config.batch_size))
     folder = open_run(out, "gan", config, device, resume=resume, native="none", world=world)
     record = {"name": data.name, "num_images": len(data), "image_shape": list(data.image_shape), "sha256": data.sha256}
     folder.record_data("data", record | ({"num_classes": num_classes} if num_classes else {}), "data", "images")
@@ -158,14 +156,10 @@ def train_in_world(
 
 
 def check_world(config: GANConfig, world: World) -> None:
-    """Check that each process has inputs of the discriminator to compute in a whole batch."""
-    if config.batch_size // config.packing < world.size:
-        packed = f" with packing {config.packing}" if config.packing > 1 else ""
-        refuse(
-            "batch_size",
-            f"{config.batch_size}{packed} is too small for {world.size} processes; give at least "
-            f"{world.size * config.packing}, or start fewer processes",
-        )
+    """Check that each process has images to compute in a whole batch."""
+    if config.batch_size < world.size:
+        remedy = f"give at least {world.size}, or start fewer processes"
+        refuse("batch_size", f"{config.batch_size} is too small for {world.size} processes; {remedy}")
 
 
 def build_models(
@@ -210,20 +204,17 @@ def train_epoch(
     labels = data.labels.to(history.device) if num_classes and data.labels is not None else None
     order = epoch_order(config.order, data.block_edges, make_rng(config.seed, f"order/{state.epoch}"))
     batches = order.to(history.device).split(config.batch_size)
-    batches = batches[: count_batches(len(data), config.batch_size, config.packing)]
+    batches = batches[: count_batches(len(data), config.batch_size)]
     grid_updates = early_grid_updates(config, len(batches))
-    remaining = [batch[: len(batch) // config.packing * config.packing] for batch in batches[state.batch :]]
-    # Images of one input of D stay together.
-    own_rows = [world.rows(len(batch) // config.packing).scaled(config.packing) for batch in remaining]
+    remaining = batches[state.batch :]
+    own_rows = [world.rows(len(batch)) for batch in remaining]
     own = [rows.take(batch) for rows, batch in zip(own_rows, remaining, strict=True)]
     for rows, indices, pixels in zip(own_rows, own, data.read(own, history.device), strict=True):
         rate = config.learning_rate_at((state.epoch + state.batch / len(batches)) / config.epochs)
         for optimizer in (opt_generator, opt_discriminator):
             optimizer.param_groups[0]["lr"] = rate * session.lr_scale
         z = rows.take(generator.sample_latents(rows.total, rng))
-        parallel = None
-        if world.size > 1:
-            parallel = ParallelStep(world.rows(rows.total // config.packing), world, session.stop_flag)
+        parallel = ParallelStep(rows, world, session.stop_flag) if world.size > 1 else None
         options = StepOptions.from_config(config, state.step)
         result = gan_step(
             *models[:4],

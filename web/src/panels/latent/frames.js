@@ -23,7 +23,7 @@
 export function makeFrames(gan, latents, { withDiscriminator = true } = {}) {
   const { latentSize } = gan.content;
   const images = gan.generate(latents);
-  const logits = withDiscriminator ? discriminate(gan, images, latents) : null;
+  const logits = withDiscriminator ? gan.discriminate(images, gan.classesOf(latents)) : null;
   const probabilities = gan.classify(images);
   const count = latents.length / latentSize;
   const numClasses = probabilities ? probabilities.length / count : 0;
@@ -33,28 +33,6 @@ export function makeFrames(gan, latents, { withDiscriminator = true } = {}) {
     logit: logits && logits[n],
     probabilities: probabilities && probabilities.slice(n * numClasses, (n + 1) * numClasses),
   }));
-}
-
-/**
- * Returns D's output for each image. A D of m packed images gets each image with m - 1 samples of the grid, which are as
- * independent as in training; copies or neighbors would look like mode collapse to it.
- * @param {Gan} gan
- * @param {Float32Array} images [N, P]
- * @param {Float32Array} latents [N, Z], whose classes D is told
- */
-function discriminate(gan, images, latents) {
-  const { packing, latentSize } = gan.content;
-  const classes = gan.classesOf(latents);
-  if (!gan.discriminator || packing === 1) return gan.discriminate(images, classes);
-  const others = gan.latents.grid.slice(0, (packing - 1) * latentSize);
-  const otherImages = gan.generate(others);
-  const otherClasses = gan.classesOf(others) ?? [];
-  return Float32Array.from({ length: images.length / gan.pixels }, (_, n) => {
-    const pack = new Float32Array(packing * gan.pixels);
-    pack.set(images.subarray(n * gan.pixels, (n + 1) * gan.pixels));
-    pack.set(otherImages, gan.pixels);
-    return /** @type {Float32Array} */ (gan.discriminate(pack, classes && [classes[n], ...otherClasses]))[0];
-  });
 }
 
 /**
@@ -71,10 +49,6 @@ export const noiseNorm = ({ noiseSize }, latent) => Math.hypot(...latent.subarra
 export function discriminatorNotes(content) {
   if (!content.discriminator) return ["This file has no discriminator."];
   const notes = [];
-  if (content.packing > 1)
-    notes.push(
-      `This D sees ${content.packing} images at once. It gets each image with ${content.packing - 1} of the sample grid.`,
-    );
   if (!content.isLogOdds) notes.push("The loss of this run gives D a number without a unit, not a probability.");
   if (content.numClasses) notes.push("D is told the class with the larger part in z.");
   if (!content.logits.real.length) notes.push("This file has no log-odds of real images.");
