@@ -4,12 +4,10 @@ Figures do not use pyplot, so they need no display and leave no global state beh
 """
 
 import logging
-import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from errno import EACCES, EISDIR, ENOTDIR
 from importlib.resources import files
 from io import BytesIO
 from pathlib import Path
@@ -27,7 +25,7 @@ from pydantic import Field
 
 from reviver.errors import ConfigError
 from reviver.files.atomic import atomic_write
-from reviver.files.file_errors import explain_write_errors
+from reviver.files.file_errors import check_writable
 from reviver.settings.validation import check
 from reviver.text import one_line
 
@@ -68,16 +66,6 @@ def check_figure_path(path: Path) -> None:
     """Check, before a long computation, that `save_figure` can write to `path`, and raise its errors otherwise."""
     _format_of(path)
     check_writable(path)
-
-
-def check_writable(path: Path) -> None:
-    """Check, before a long computation, that a file can be written at `path`."""
-    with explain_write_errors(path):
-        nearest = next(folder for folder in Path(os.path.realpath(path)).parents if folder.exists())
-        is_writable = os.access(nearest, os.W_OK)
-        for code, is_error in ((ENOTDIR, not nearest.is_dir()), (EISDIR, path.is_dir()), (EACCES, not is_writable)):
-            if is_error:
-                raise OSError(code, os.strerror(code))
 
 
 def save_figure(figure: Figure, path: Path) -> None:

@@ -16,7 +16,7 @@ from reviver.errors import ConfigError, DataError
 from reviver.settings.fields import Count, CountOrZero, Text
 from reviver.settings.gan import MAX_IMAGE_SIZE, GANConfig
 from reviver.settings.gan_presets import PRESETS, SECONDS
-from reviver.settings.validation import check
+from reviver.settings.validation import check, refuse
 from reviver.text import count, percent
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ DEFAULT_SAMPLES = 10_000
 """Samples that are evaluated, if there are as many training images."""
 DEFAULT_STEPS = 7
 """Images between the two ends of an interpolation."""
+MAX_GRID_IMAGES = 2500
+"""Maximum number of images in a grid of samples."""
 
 
 @with_groups
@@ -95,12 +97,24 @@ def sample(
         class_: Class to generate, such as a digit; for a run with --conditional.
         out: Grid as .png, .pdf or .svg, or .npz with images float32 [N, C, H, W] in [-1, 1] and latents [N, Z].
     """
+    import numpy as np
+
+    from reviver.files.atomic import atomic_write
     from reviver.gan import sampling
     from reviver.train.gan import grids
 
     loaded, seed = options.open_gan(run, common.device, seed)
     images, latents = sampling.generate_samples(loaded.generator, num_samples, seed, class_)
-    grids.save_samples(images, latents, Path(out))
+    path, suffix = Path(out), Path(out).suffix.lower()
+    check("out", suffix, Literal[".png", ".pdf", ".svg", ".npz"])
+    if suffix == ".npz":
+        with atomic_write(path) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, images=images.numpy(), latents=latents.numpy())
+    elif num_samples > MAX_GRID_IMAGES:
+        problem = f"must be at most {MAX_GRID_IMAGES} for a grid, got {num_samples}; or give an .npz as --out"
+        refuse("num_samples", problem)
+    else:
+        grids.save_grid(images, path)
     common.show({"out": out, "shape": list(images.shape), "seed": seed}, out)
 
 
@@ -313,7 +327,7 @@ def train_extractor(
         epochs: Passes over the images.
     """
     from reviver.data.images import image_set
-    from reviver.figures import check_writable
+    from reviver.files.file_errors import check_writable
     from reviver.gan.scores import train_classifier
     from reviver.gan.scores.digit_classifier import MIN_SIZE
     from reviver.progress import ProgressBar

@@ -106,7 +106,7 @@ def explore(
         raise ConfigError(f"out must end in .html, got {out}", field="out")
 
     from reviver.explorer.page import write_explorer
-    from reviver.figures import check_writable
+    from reviver.files.file_errors import check_writable
     from reviver.train.loading import load
 
     check_writable(path)

@@ -1,6 +1,7 @@
 """Errors of files, in one line each: what is wrong with which file, and what to do."""
 
 import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,20 @@ def explain_write_errors(path: Path) -> Iterator[None]:
         }
         remedy = remedies.get(error.errno or 0, "choose another folder")
         raise RunFolderError(f"{path}: cannot be written ({error.strerror or error}); {remedy}") from error
+
+
+def check_writable(path: Path) -> None:
+    """Check, before a long computation, that a file can be written at `path`."""
+    with explain_write_errors(path):
+        nearest = next(folder for folder in Path(os.path.realpath(path)).parents if folder.exists())
+        is_writable = os.access(nearest, os.W_OK)
+        for code, is_error in (
+            (errno.ENOTDIR, not nearest.is_dir()),
+            (errno.EISDIR, path.is_dir()),
+            (errno.EACCES, not is_writable),
+        ):
+            if is_error:
+                raise OSError(code, os.strerror(code))
 
 
 @contextmanager

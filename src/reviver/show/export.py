@@ -9,8 +9,8 @@ from pydantic import Field
 from reviver.data.describe import SequenceData
 from reviver.data.images.image_set import ImageData
 from reviver.errors import RunFolderError
-from reviver.figures import check_writable
 from reviver.files.atomic import atomic_write
+from reviver.files.file_errors import check_writable
 from reviver.files.hub import CARD, CONFIG, WEIGHTS
 from reviver.files.onnx_graph import Port
 from reviver.gan import onnx as gan_onnx

@@ -9,7 +9,7 @@ Shapes: N images, C channels, H height, W width, Z latent size.
 import math
 import re
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -21,11 +21,9 @@ from reviver.data.images.image_files import read_pixels
 from reviver.data.images.image_set import from_pixels, to_pixels
 from reviver.errors import DataError
 from reviver.files.atomic import atomic_write
-from reviver.settings.validation import check, refuse
 
 GAP = 2
 """Pixels between two images, white."""
-MAX_GRID_IMAGES = 2500
 FRAME_MILLISECONDS, LAST_FRAME_MILLISECONDS = 180, 2500
 MAX_FRAMES, MAX_FRAME_SIZE = 60, 640
 CAPTION_HEIGHT = 28
@@ -78,24 +76,6 @@ def save_grid(images: Tensor, path: Path, columns: int | None = None) -> None:
     enlarged = grid.repeat(factor, axis=0).repeat(factor, axis=1)
     with atomic_write(path) as temporary:
         Image.fromarray(enlarged).save(temporary, format="PNG", optimize=True)
-
-
-def save_samples(images: Tensor, latents: Tensor, path: Path) -> None:
-    """Save generated images [N, C, H, W] as a grid (.png, .pdf, .svg), or as arrays with their latents [N, Z] (.npz).
-
-    Raises `ConfigError` if the suffix is another, or a grid would have more than MAX_GRID_IMAGES images, and
-    `RunFolderError` if the file cannot be written.
-    """
-    suffix = path.suffix.lower()
-    check("out", suffix, Literal[".png", ".pdf", ".svg", ".npz"])
-    if suffix == ".npz":
-        with atomic_write(path) as temporary, temporary.open("wb") as file:
-            np.savez_compressed(file, images=images.numpy(), latents=latents.numpy())
-        return
-    if len(images) > MAX_GRID_IMAGES:
-        problem = f"must be at most {MAX_GRID_IMAGES} for a grid, got {len(images)}; or give an .npz as --out"
-        refuse("num_samples", problem)
-    save_grid(images, path)
 
 
 def read_images(path: Path, image_shape: tuple[int, ...]) -> Tensor:
