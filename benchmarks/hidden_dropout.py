@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from benchmarks.measure import machine
 from reviver import LSTM
-from reviver.data.images.mnist import read_mnist
+from reviver.data.images.named import read_mnist
 
 IMAGES, EPOCHS, BATCH, HIDDEN = 500, 30, 50, 64
 LEARNING_RATE = 3e-3

@@ -17,8 +17,8 @@ PATHS = {
 TREES = {name: ast.parse(path.read_text("utf-8")) for name, path in PATHS.items()}
 IN_BOTH = {"lstm", "gan", "training", "settings", "presets", "records", "figures", "snapshots", "run"}
 """Names of parts that both networks have, each in a room of its own."""
-REPEATED = {"onnx", "pretrained", "summary", "classifier"}
-"""The same for three; files saved by skops name `reviver.sklearn.classifier`."""
+REPEATED = {"onnx", "pretrained", "classifier"}
+"""The same for two more; files saved by skops name `reviver.sklearn.classifier`."""
 
 
 def repeated(names: list[str]) -> set[str]:

@@ -6,9 +6,9 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from reviver.settings.fields import Group
 from reviver.settings.gan_presets import PRESETS as GAN_PRESETS
 from reviver.settings.gan_presets import SECONDS as GAN_SECONDS
-from reviver.settings.groups import Group
 from reviver.settings.lstm_presets import PRESETS as LSTM_PRESETS
 from reviver.settings.lstm_presets import SECONDS as LSTM_SECONDS
 from reviver.settings.validation import describe_bounds, describe_fields, show_value

@@ -21,7 +21,7 @@ import reviver
 from reviver.cli import main
 from reviver.cli.app import build_app, parse
 from reviver.cli.program import ALL_COMMANDS
-from reviver.data.images.mnist import Digits, read_mnist
+from reviver.data.images.named import Digits, read_mnist
 from reviver.settings.gan import GANConfig
 from reviver.settings.gan_presets import SECONDS as GAN_SECONDS
 from reviver.settings.lstm_presets import SECONDS as LSTM_SECONDS

@@ -22,8 +22,7 @@ from PIL import Image
 from reviver.cli import main
 from reviver.data.images import image_set
 from reviver.data.images.image_files import class_folders
-from reviver.data.images.image_set import load_images, load_test_images
-from reviver.data.images.pack import pack_images
+from reviver.data.images.image_set import load_images, load_test_images, pack_images
 from reviver.data.packed import order as packed_order
 from reviver.data.packed.arrays import checksum_of, open_packed
 from reviver.data.packed.order import WINDOW_BLOCKS, epoch_order, equal_blocks, unequal_blocks

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from reviver.data.images.mnist import read_mnist
+from reviver.data.images.named import read_mnist
 from reviver.data.tasks import palindromes as module
 from reviver.data.tasks.build import BUILDERS, build_task
 from reviver.data.tasks.digits import DOWNSAMPLED_SHAPES, DigitTask, ImageSequences

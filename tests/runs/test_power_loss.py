@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from reviver import LSTMClassifier
-from reviver.data.images.pack import pack_images
+from reviver.data.images.image_set import pack_images
 from reviver.data.packed.arrays import map_array, open_packed
 from reviver.errors import RunFolderError
 from reviver.files.atomic import recover_interrupted_writes, write_text

@@ -50,7 +50,7 @@ def pack(
             only = "sequences" if kind == "images" else "images"
             raise ConfigError(f"{field} is only for {only}, and {source} holds {kind}; leave it out", field=field)
     if kind == "images":
-        from reviver.data.images.pack import pack_images
+        from reviver.data.images.image_set import pack_images
 
         size = image_size or 28
         shapes = pack_images(source, Path(out), size, progress=not common.quiet)

@@ -20,7 +20,7 @@ from pydantic import SkipValidation
 
 from reviver.errors import ConfigError
 from reviver.launch import DEFAULT_TIMEOUT
-from reviver.settings import groups
+from reviver.settings import fields
 from reviver.settings.fields import Positive, Seed, Text
 from reviver.settings.validation import check
 from reviver.text import duration, escape_controls
@@ -35,7 +35,7 @@ _log = logging.getLogger("reviver")
 
 
 @functools.cache
-def in_group(group: groups.Group) -> Parameter:
+def in_group(group: fields.Group) -> Parameter:
     """Return the annotation that puts an option into `group` of the help."""
     return Parameter(group=cyclopts.Group(group.name, sort_key=group.order))
 
@@ -49,7 +49,7 @@ def with_groups(command: CommandFunction) -> CommandFunction:
     cls, *parameters = get_args(get_type_hints(command, include_extras=True)["settings"])
     hints: dict[str, Any] = get_type_hints(cls, include_extras=True)
     for name, hint in hints.items():
-        (group,) = (item for item in get_args(hint) if isinstance(item, groups.Group))
+        (group,) = (item for item in get_args(hint) if isinstance(item, fields.Group))
         hints[name] = Annotated[hint, in_group(group)]
     options: Any = type(cls.__name__, (cls,), {"__annotations__": hints, "__new__": lambda _, **values: cls(**values)})
     metadata: Any = (SkipValidation(), *parameters)  # type: ignore[type-arg]  # its type is for annotations
@@ -57,9 +57,9 @@ def with_groups(command: CommandFunction) -> CommandFunction:
     return command
 
 
-RUN = in_group(groups.RUN)
-COMMON = in_group(groups.COMMON)
-FIGURE = in_group(groups.FIGURE)
+RUN = in_group(fields.RUN)
+COMMON = in_group(fields.COMMON)
+FIGURE = in_group(fields.FIGURE)
 FLAG = Parameter(negative="", show_default=False)
 """Parameter of a flag that is off by default and has no --no- form."""
 

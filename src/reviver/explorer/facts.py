@@ -9,8 +9,7 @@ from reviver.data.images.named import DATA_SETS
 from reviver.data.sequences.custom import CustomTask
 from reviver.explorer.lstm_examples import ExampleInputs
 from reviver.explorer.manifest import Facts, Rounding, ScoreRow
-from reviver.train.description import LICENSES, Item, Run, ScoreTable, command_of, run_items, setting_items
-from reviver.train.gan import summary as gan_summary
+from reviver.train.description import LICENSES, Item, Run, ScoreTable, command_of, gan_scores, run_items, setting_items
 from reviver.train.gan.run import GANRun
 from reviver.train.lstm import summary as lstm_summary
 from reviver.train.lstm.run import LSTMRun
@@ -65,7 +64,7 @@ def gan_facts(run: GANRun, rounding: Sequence[Rounding], training: ImageSet | No
     if run.folder.status != "finished":
         epochs = max((record["epoch"] for record in run.metrics if record["step"] <= run.step), default=0)
     licenses = [_data_license("images", run.config.data, data["name"])]
-    return _facts(run, [*items, *run_items(run, epochs)], gan_summary.scores_of(run), rounding, licenses)
+    return _facts(run, [*items, *run_items(run, epochs)], gan_scores(run), rounding, licenses)
 
 
 def _facts(

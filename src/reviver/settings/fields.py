@@ -1,4 +1,4 @@
-"""Common parts of the settings of all runs: types, presets, loading, and learning-rate schedules.
+"""Common parts of the settings of all runs: types, groups, presets, loading, and learning-rate schedules.
 
 The settings of each kind of run are one frozen dataclass, made by `validation.settings`. A field declares type, bounds,
 choices, group and default of a setting, and its docstring is the help, for command line, files and Python alike.
@@ -7,7 +7,7 @@ choices, group and default of a setting, and its docstring is the help, for comm
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 from pydantic import Field
 
@@ -16,6 +16,27 @@ from reviver.settings.validation import MAX_INTEGER
 from reviver.text import did_you_mean, short_repr
 
 Config = TypeVar("Config")
+
+
+class Group(NamedTuple):
+    """A group of settings, the metadata of their annotations: a section of the help and of the settings page."""
+
+    name: str
+    """Its title."""
+    order: int
+    """Its place among the groups."""
+
+
+RUN = Group("Run", 0)
+DATA = Group("Data", 1)
+MODEL = Group("Model", 2)
+OPTIMIZATION = Group("Optimization", 3)
+CURRICULUM = Group("Curriculum", 4)
+REGULARIZATION = Group("Regularization", 5)
+EVALUATION = Group("Evaluation", 6)
+CHECKPOINTS = Group("Checkpoints", 7)
+FIGURE = Group("Figure", 8)
+COMMON = Group("Common", 9)
 
 Seed = Annotated[int, Field(ge=0, le=MAX_INTEGER)]
 Count = Annotated[int, Field(ge=1, le=MAX_INTEGER)]

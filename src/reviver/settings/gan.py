@@ -5,6 +5,12 @@ from typing import Annotated, Literal, get_args
 from pydantic import Field
 
 from reviver.settings.fields import (
+    CHECKPOINTS,
+    DATA,
+    EVALUATION,
+    MODEL,
+    OPTIMIZATION,
+    REGULARIZATION,
     Count,
     CountOrZero,
     DataOrder,
@@ -17,7 +23,6 @@ from reviver.settings.fields import (
     Text,
     lr_scale,
 )
-from reviver.settings.groups import CHECKPOINTS, DATA, EVALUATION, MODEL, OPTIMIZATION, REGULARIZATION
 from reviver.settings.validation import MAX_INTEGER, refuse, settings
 
 LossName = Literal["non-saturating", "least-squares", "hinge", "relativistic", "wasserstein"]

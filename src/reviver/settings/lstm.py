@@ -7,6 +7,12 @@ from typing import Annotated, Literal, get_args
 from pydantic import Field
 
 from reviver.settings.fields import (
+    CHECKPOINTS,
+    CURRICULUM,
+    DATA,
+    MODEL,
+    OPTIMIZATION,
+    REGULARIZATION,
     Count,
     CountOrZero,
     DataOrder,
@@ -19,7 +25,6 @@ from reviver.settings.fields import (
     Text,
     lr_scale,
 )
-from reviver.settings.groups import CHECKPOINTS, CURRICULUM, DATA, MODEL, OPTIMIZATION, REGULARIZATION
 from reviver.settings.lstm_network import DropoutKind, PatchSize, Pooling
 from reviver.settings.validation import MAX_INTEGER, MAX_VALUE, check, refuse, settings
 from reviver.text import short_repr

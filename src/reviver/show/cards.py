@@ -23,8 +23,16 @@ from reviver.gan import pretrained as gan_pretrained
 from reviver.gan.scores.scores import SCORE_LABELS
 from reviver.lstm import pretrained as lstm_pretrained
 from reviver.lstm.classifier import LSTMClassifier
-from reviver.train.description import LICENSES, Run, ScoreTable, changed_settings, command_of, run_items, run_name
-from reviver.train.gan import summary as gan_summary
+from reviver.train.description import (
+    LICENSES,
+    Run,
+    ScoreTable,
+    changed_settings,
+    command_of,
+    gan_scores,
+    run_items,
+    run_name,
+)
 from reviver.train.gan.run import GANRun
 from reviver.train.lstm import summary as lstm_summary
 from reviver.train.lstm.run import LSTMRun
@@ -62,7 +70,7 @@ def gan_card(run: GANRun, images: ImageData, license_id: str | None = None) -> s
 
     By default the license is that of the data.
     """
-    scores, known, generator = gan_summary.scores_of(run), LICENSES.get(images.name), run.generator
+    scores, known, generator = gan_scores(run), LICENSES.get(images.name), run.generator
     task = gan_pretrained.PIPELINE_TAG
     metadata = {
         "license": license_id or (known.hub_id if known else "unknown"),

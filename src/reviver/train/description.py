@@ -1,6 +1,6 @@
 """Summary of a run in words: its source, settings, machine and data; model card, explorer and exports show it.
 
-`train.lstm.summary` and `train.gan.summary` add the scores of each network. Folders may be private, so of a path only the
+`train.lstm.summary` adds the scores of an LSTM. Folders may be private, so of a path only the
 name is shown.
 """
 
@@ -12,6 +12,7 @@ from pathlib import Path, PureWindowsPath
 from typing import Any, NamedTuple
 
 from reviver.files.pretrained import Source
+from reviver.gan.scores.scores import SCORE_LABELS
 from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.validation import show_value
@@ -146,6 +147,27 @@ def run_items(run: Run, epochs: float | None = None) -> list[Item]:
         Item("resumed in another environment", count(num_changes, "times") if num_changes else ""),
     ]
     return [item for item in items if item.value]
+
+
+def gan_scores(run: GANRun) -> ScoreTable:
+    """Return the last scores before the checkpoint beside those of real images and, if they were recorded, of noise."""
+    scores = next((record for record in reversed(run.scores) if record["step"] <= run.step), None)
+    if scores is None:
+        return ScoreTable([], "The run was not evaluated while it trained. `reviver gan evaluate` does it afterward.")
+    real, noise = scores["real_baseline"], scores.get("noise_baseline")
+    items = [
+        ScoreItem(label, scores[key], f"{scores[key]:.4g}", f"{real[key]:.4g}", f"{noise[key]:.4g}" if noise else None)
+        for key, label in SCORE_LABELS.items()
+    ]
+    later = "" if scores["step"] == run.step else f" The networks shown here are of update {run.step:,}."
+    warning = f" Warning: {scores['warning']}." if scores["warning"] else ""
+    return ScoreTable(
+        items,
+        f"{scores['num_samples']:,} samples against the test images, after epoch {scores['epoch']} (update "
+        f"{scores['step']:,}).{later} Features of the {scores['extractor']}, k = {scores['k']}. Real images are as many "
+        "training images, noise is as many images of random pixels. Compare such scores only with the same extractor and "
+        f"number of samples; they are not the Inception FID.{warning}",
+    )
 
 
 def command_of(run: Run) -> str:

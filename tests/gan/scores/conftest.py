@@ -6,7 +6,7 @@ from functools import cache
 import pytest
 
 from reviver.data.images.image_set import ImageSet
-from reviver.data.images.mnist import Digits, read_mnist
+from reviver.data.images.named import Digits, read_mnist
 
 NUM_IMAGES = {"train": 600, "test": 300}
 

@@ -6,6 +6,7 @@ Files are untrusted: claimed sizes are checked against the file before memory is
 """
 
 import hashlib
+import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import prod
@@ -18,10 +19,9 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from reviver.data.images.image_files import find_image_files, printable, read_images
-from reviver.data.images.mnist import read_mnist
-from reviver.data.images.named import DATA_SETS, read_data_set
-from reviver.data.packed.arrays import REMEDY, is_packed, map_array, open_packed
+from reviver.data.images.image_files import class_folders, find_image_files, printable, read_images
+from reviver.data.images.named import DATA_SETS, read_data_set, read_mnist
+from reviver.data.packed.arrays import REMEDY, Chunks, is_packed, map_array, open_packed, refuse_existing, write_packed
 from reviver.data.packed.order import equal_blocks
 from reviver.errors import ConfigError, DataError
 from reviver.files.file_errors import DATA_REMEDY, damaged_data_file
@@ -29,6 +29,8 @@ from reviver.files.idx import read_idx_images
 from reviver.files.npz import MAX_ARRAY_BYTES, map_npy, npz_names, read_npz
 from reviver.runs.schema import ABSENT, Count, Name, Sha256
 from reviver.settings.validation import Record
+
+_log = logging.getLogger(__name__)
 
 MAX_LABEL = 2**16 - 1
 CHUNK_BYTES = 1 << 25
@@ -316,3 +318,31 @@ def _crop_and_resize(images: Tensor, size: int) -> Tensor:
         return images
     resized = functional.interpolate(images.float(), (size, size), mode="bicubic", antialias=True, align_corners=False)
     return resized.round().clamp(0, 255).to(torch.uint8)
+
+
+def pack_images(source: str, out: Path, image_size: int = 28, *, progress: bool = False) -> dict[str, list[int]]:
+    """Write the images of a source, see `load_images`, with their labels and test images, to a new packed folder.
+
+    An image folder or an .npy is read some images at a time, since it may be larger than the memory. Return the shape of
+    each array by name.
+
+    Raises:
+        DataError: see `load_images`.
+        RunFolderError, Interrupted: see `write_packed`.
+    """
+    refuse_existing(out)
+    name, arrays = _chunks_of(source, image_size, "train")
+    classes = class_folders(Path(source)) if "labels" in arrays and source not in NAMES else []
+    try:
+        _, test = _chunks_of(source, image_size, "test")
+        if test["images"][0][1:] == arrays["images"][0][1:]:
+            arrays |= {f"test_{array}": chunks for array, chunks in test.items()}
+    except DataError as error:
+        _log.info("packing without test images (%s)", error)
+    return write_packed(out, "images", name, arrays, classes=classes, progress=progress)
+
+
+def _chunks_of(source: str, image_size: int, split: str) -> tuple[str, dict[str, Chunks]]:
+    name, shape, labels, chunks = find_source(source, image_size, split)
+    arrays: dict[str, Chunks] = {"images": (shape, chunks)}
+    return name, arrays if labels is None else {**arrays, "labels": (labels.shape, [labels])}

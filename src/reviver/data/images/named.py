@@ -1,7 +1,8 @@
-"""Data sets by name: relatives of MNIST, read from IDX files; torchvision downloads them if it is installed.
+"""Data sets by name, read from IDX files: MNIST, which is embedded in the package, and its relatives.
 
-The files lie where torchvision puts them, such as ROOT/FashionMNIST/raw/train-images-idx3-ubyte, with or without .gz.
-ROOT is `$REVIVER_DATA`, or else the folder `data` of the cache.
+torchvision downloads the relatives if it is installed. Their files lie where it puts them, such as
+ROOT/FashionMNIST/raw/train-images-idx3-ubyte, with or without .gz. ROOT is `$REVIVER_DATA`, or else the folder `data` of
+the cache.
 
 Shapes: N images, H = W = 28; pixels are bytes.
 """
@@ -13,8 +14,10 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.resources import files
 from pathlib import Path
 from types import MappingProxyType
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -25,6 +28,22 @@ from reviver.files.idx import labels_path, read_idx_images
 from reviver.text import one_line
 
 _log = logging.getLogger(__name__)
+
+
+class Digits(NamedTuple):
+    """Images of handwritten digits of MNIST (LeCun & Cortes 1998), [N, 28, 28] uint8, with their labels 0 to 9, [N] int64."""
+
+    images: Tensor
+    labels: Tensor
+
+
+def read_mnist(part: str = "train") -> Digits:
+    """Return the 60 000 `train` or the 10 000 `test` images with labels; another part is a KeyError."""
+    prefix = {"train": "train", "test": "t10k"}[part]
+    path = Path(str(files("reviver") / "data" / "mnist" / f"{prefix}-images-idx3-ubyte.gz"))
+    images, labels = read_idx_images(path)
+    assert labels is not None
+    return Digits(images, labels)
 
 
 @dataclass(frozen=True)

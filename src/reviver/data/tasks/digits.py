@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from reviver.data.images.mnist import Digits, read_mnist
+from reviver.data.images.named import Digits, read_mnist
 from reviver.data.tasks.task import Sequences, SplitName, Task
 from reviver.rng import make_rng
 from reviver.settings.lstm import LSTMConfig, check_length
