@@ -21,8 +21,8 @@ from reviver.gan.scores.scores import SCORE_LABELS, score_generator
 from reviver.runs.folder import RunFolder
 from reviver.runs.session import Session
 from reviver.settings.gan import GANConfig
+from reviver.train.description import gan_scores
 from reviver.train.gan.run import GANRun
-from reviver.train.gan.summary import scores_of
 from reviver.train.gan.training import train
 from reviver.train.loading import load
 from tests.gan.scores.conftest import shrink_mnist
@@ -72,7 +72,7 @@ def test_a_summary_has_the_last_scores_before_the_checkpoint(scored: RunFolder) 
     assert isinstance(run, GANRun)
     assert run.is_digits
     for step, used, later in ((13, 1, True), (12, 1, False), (11, 0, True), (6, 0, False)):
-        record, (items, note) = run.scores[used], scores_of(replace(run, step=step))
+        record, (items, note) = run.scores[used], gan_scores(replace(run, step=step))
         assert [item.number for item in items] == [record[name] for name in SCORE_LABELS]
         first = items[0]
         assert (first.name, first.value) == ("FID", f"{record['fid']:.4g}")
@@ -80,7 +80,7 @@ def test_a_summary_has_the_last_scores_before_the_checkpoint(scored: RunFolder) 
         assert first.noise == f"{record['noise_baseline']['fid']:.4g}"
         assert f"after epoch {used + 1} (update {6 * used + 6})" in note
         assert (f"The networks shown here are of update {step}." in note) == later
-    assert scores_of(replace(run, step=5)).items == []
+    assert gan_scores(replace(run, step=5)).items == []
 
 
 def test_when_evaluation_is_due_and_what_limits_it() -> None:
