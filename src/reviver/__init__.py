@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from reviver.lstm.cell import lstm_step as lstm_step
     from reviver.lstm.classifier import LSTMClassifier as LSTMClassifier
     from reviver.lstm.layer import LSTM as LSTM
-    from reviver.lstm.pretrained_classifier import PretrainedClassifier as PretrainedClassifier
+    from reviver.lstm.pretrained import PretrainedClassifier as PretrainedClassifier
     from reviver.train.gan.run import GANRun as GANRun
     from reviver.train.loading import load as load
     from reviver.train.lstm.run import LSTMRun as LSTMRun
@@ -31,7 +31,7 @@ _MODULES = {
     "LSTMRun": "train.lstm.run",
     "LSTMState": "lstm.cell",
     "LSTMWeights": "lstm.cell",
-    "PretrainedClassifier": "lstm.pretrained_classifier",
+    "PretrainedClassifier": "lstm.pretrained",
     "explore": "explorer.notebook",
     "load": "train.loading",
     "lstm_step": "lstm.cell",

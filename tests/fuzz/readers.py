@@ -27,9 +27,8 @@ from reviver.gan.scores.digit_classifier import DigitClassifier
 from reviver.gan.scores.feature_extractor import FeatureExtractor
 from reviver.gan.scores.monitor import describe_record, find_collapses, summarize
 from reviver.gan.scores.train_classifier import save_classifier
-from reviver.lstm import pretrained
 from reviver.lstm.classifier import LSTMClassifier
-from reviver.lstm.pretrained_classifier import PretrainedClassifier
+from reviver.lstm.pretrained import FAMILY, PretrainedClassifier
 from reviver.rng import make_rng
 from reviver.runs.folder import RunFolder
 from reviver.settings.gan import GANConfig
@@ -120,7 +119,7 @@ def write_files(home: Path) -> None:
     save_classifier(DigitClassifier(3, (1, 8, 8)), home / "extractor" / "extractor.safetensors")
     values = {"task": "custom", "target": "class", "encoding": "scalar", "length": 3, "classes": ("a", "b")}
     data = SequenceData.model_validate({**values, "standardization": None})
-    pretrained.save(LSTMClassifier(1, 2, 2, pooling="attention", patch_size=2), home / "classifier", data=data)
+    FAMILY.save(LSTMClassifier(1, 2, 2, pooling="attention", patch_size=2), home / "classifier", data=data)
     networks.Generator(3, (1, 4, 4), num_classes=2).save_pretrained(home / "generator")
     for path in home.rglob("checksums.json"):
         path.unlink()

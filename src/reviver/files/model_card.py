@@ -54,27 +54,6 @@ def join_sections(*sections: str) -> str:
     return "\n\n".join(filter(None, sections)) + "\n"
 
 
-def plain_card(
-    title: str, tags: Sequence[str], pipeline_tag: str | None, usage: str, settings: Mapping[str, Any]
-) -> str:
-    """Return the card of a network that was saved from Python, so that nothing is known about its training.
-
-    `tags` and `pipeline_tag` are for the hub, `usage` is Python code, `settings` the arguments of the constructor.
-    """
-    metadata = {"library_name": "reviver", "license": "unknown", "pipeline_tag": pipeline_tag, "tags": list(tags)}
-    rows = [(f"`{name}`", f"`{json.dumps(value)}`") for name, value in settings.items()]
-    return join_sections(
-        front_matter(metadata),
-        f"# {title}",
-        "This network was saved from Python. Its training data, results and limits are not recorded here: add them.",
-        "## How to use",
-        code_block(usage, "python"),
-        INSTALL,
-        "## Architecture",
-        table(("argument", "value"), rows),
-    )
-
-
 def _cell(text: str) -> str:
     """Return text on one line, without a bar that would end the cell."""
     return re.sub(r"(?<!\\)\|", r"\\|", " ".join(text.split()))

@@ -10,7 +10,7 @@ with the header of the weights before any memory is allocated, and nothing is un
 
 import json
 import warnings
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar, Unpack, get_args
@@ -25,6 +25,7 @@ from reviver.files.atomic import atomic_write, write_text
 from reviver.files.file_errors import damaged_data_file
 from reviver.files.hub import CARD, CONFIG, WEIGHTS, DownloadKeywords, find_folder
 from reviver.files.json import MAX_JSON_BYTES, read_json, validate_record
+from reviver.files.model_card import INSTALL, code_block, front_matter, join_sections, table
 from reviver.files.tensors import read_header, read_tensors
 from reviver.settings.fields import CountOrZero
 from reviver.settings.validation import Record
@@ -97,8 +98,12 @@ class Family(Generic[Data]):
     """Model of what a network reads and predicts."""
     spec_of: Callable[[Any], Any]
     """Function that returns the spec of a network."""
-    card_of: Callable[[str, Any], str]
-    """Function of the name of a class and a spec that returns a model card without results."""
+    usage_of: Callable[[str, Any], str]
+    """Function of the name of a class and a spec that returns Python code that uses the network."""
+    tags: Sequence[str]
+    """Tags of the model cards."""
+    pipeline_tags: Mapping[str, str] = field(default_factory=dict)
+    """Task of the networks of a class, in the words of the hub, where it has one."""
     removed: Mapping[str, Any] = field(default_factory=dict)
     """Arguments that a saved network may still have, with the value at which they changed nothing."""
 
@@ -151,8 +156,25 @@ class Family(Generic[Data]):
         with atomic_write(folder / WEIGHTS) as temporary:
             temporary.write_bytes(to_bytes(tensors, {"format": "pt"}))
         if not (folder / CARD).exists():
-            write_text(folder / CARD, self.card_of(cls.__name__, spec) if card is None else card)
+            write_text(folder / CARD, self.plain_card(cls.__name__, spec) if card is None else card)
         write_text(folder / CONFIG, text)
+
+    def plain_card(self, name: str, spec: Any) -> str:
+        """Return the card of a network that was saved from Python, so that nothing is known about its training."""
+        tag = self.pipeline_tags.get(name)
+        metadata = {"library_name": "reviver", "license": "unknown", "pipeline_tag": tag, "tags": list(self.tags)}
+        return join_sections(
+            front_matter(metadata),
+            f"# {name}",
+            "This network was saved from Python. Its training data, results and limits are not recorded here: add them.",
+            "## How to use",
+            code_block(self.usage_of(name, spec), "python"),
+            INSTALL,
+            "## Architecture",
+            table(
+                ("argument", "value"), [(f"`{key}`", f"`{json.dumps(value)}`") for key, value in asdict(spec).items()]
+            ),
+        )
 
     def load(
         self, cls: type[Network], source: str | Path, **download: Unpack[DownloadKeywords]

@@ -1,19 +1,16 @@
 """Generators and discriminators as folders in the layout of the Hugging Face Hub, see `reviver.files.pretrained`."""
 
-from dataclasses import asdict
 from typing import Annotated, Any
 
 from torch import nn
 
 from reviver.data.images.image_set import ImageData
-from reviver.files.model_card import PLACEHOLDER, plain_card
+from reviver.files.model_card import PLACEHOLDER
 from reviver.files.pretrained import Family, architecture_of
 from reviver.settings.fields import Count, CountOrZero, Positive, Probability
 from reviver.settings.validation import JSON_LIST, settings
 
 ImageShape = Annotated[tuple[Count, Count, Count], JSON_LIST]
-TAGS = ("reviver", "gan")
-PIPELINE_TAG = "unconditional-image-generation"
 
 
 @settings
@@ -58,10 +55,12 @@ def usage_of(name: str, spec: GeneratorSpec | DiscriminatorSpec) -> str:
     return "\n".join(["import torch", *lines, call])
 
 
-def card_of(name: str, spec: GeneratorSpec | DiscriminatorSpec) -> str:
-    """Return the model card of a network that was saved from Python."""
-    return plain_card(name, TAGS, PIPELINE_TAG if name == "Generator" else None, usage_of(name, spec), asdict(spec))
-
-
-FAMILY = Family(SPECS, ImageData, spec_of, card_of, {"packing": 1})
-save = FAMILY.save
+FAMILY = Family(
+    SPECS,
+    ImageData,
+    spec_of,
+    usage_of,
+    ("reviver", "gan"),
+    pipeline_tags={"Generator": "unconditional-image-generation"},
+    removed={"packing": 1},
+)

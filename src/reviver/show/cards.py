@@ -19,10 +19,10 @@ from reviver.files.model_card import (
     join_sections,
     table,
 )
-from reviver.gan import pretrained as gan_pretrained
+from reviver.gan.pretrained import FAMILY as GAN_FAMILY
 from reviver.gan.scores.scores import SCORE_LABELS
-from reviver.lstm import pretrained as lstm_pretrained
 from reviver.lstm.classifier import LSTMClassifier
+from reviver.lstm.pretrained import FAMILY as LSTM_FAMILY
 from reviver.train.description import (
     LICENSES,
     Run,
@@ -57,7 +57,7 @@ def lstm_card(run: LSTMRun, data: SequenceData, license_id: str | None = None) -
     metadata = {
         "license": license_id or (LICENSES["mnist"].hub_id if is_mnist else "unknown" if is_custom else "mit"),
         "pipeline_tag": kind[0],
-        "tags": [*lstm_pretrained.TAGS, *filter(None, kind[1:])],
+        "tags": [*LSTM_FAMILY.tags, *filter(None, kind[1:])],
         "datasets": [LICENSES["mnist"].dataset] if is_mnist else None,
         "model-index": _model_index(run, scores, ("accuracy", "loss"), kind[0], (data_name, data.task, "validation")),
     }
@@ -71,11 +71,11 @@ def gan_card(run: GANRun, images: ImageData, license_id: str | None = None) -> s
     By default the license is that of the data.
     """
     scores, known, generator = gan_scores(run), LICENSES.get(images.name), run.generator
-    task = gan_pretrained.PIPELINE_TAG
+    task = GAN_FAMILY.pipeline_tags["Generator"]
     metadata = {
         "license": license_id or (known.hub_id if known else "unknown"),
         "pipeline_tag": task,
-        "tags": [*gan_pretrained.TAGS, "image-generation"],
+        "tags": [*GAN_FAMILY.tags, "image-generation"],
         "datasets": [known.dataset] if known and known.dataset else None,
         "model-index": _model_index(run, scores, tuple(SCORE_LABELS), task, (images.name, images.name, "test")),
     }
@@ -88,7 +88,7 @@ def gan_card(run: GANRun, images: ImageData, license_id: str | None = None) -> s
     )
     random_classes = " and random classes; `classes` chooses them" if generator.num_classes else ""
     usage = (
-        code_block(gan_pretrained.usage_of("Generator", gan_pretrained.spec_of(generator)), "python"),
+        code_block(GAN_FAMILY.usage_of("Generator", GAN_FAMILY.spec_of(generator)), "python"),
         f"`sample_latents` samples the noise{random_classes}. Pixels are in [-1, 1].",
     )
     if known is not None:
@@ -186,7 +186,7 @@ def _lstm_usage(run: LSTMRun, data: SequenceData) -> tuple[str, str]:
             "`sequences` is a list of sequences of numbers, [T] or [T, I] each, as in the training file: the model "
             "standardizes them. `model.predict_probabilities(sequences)` returns the probability of each class."
         )
-    code = lstm_pretrained.usage_of("LSTMClassifier" if is_lstm else "RNNClassifier")
+    code = LSTM_FAMILY.usage_of("LSTMClassifier" if is_lstm else "RNNClassifier", None)
     if data.target == "class at every step":
         code = code.replace("network(x)", "network(x, every_step=True)")
     if data.target == "number":

@@ -14,11 +14,11 @@ from reviver.files.file_errors import check_writable
 from reviver.files.hub import CARD, CONFIG, WEIGHTS
 from reviver.files.onnx_graph import Port
 from reviver.gan import onnx as gan_onnx
-from reviver.gan import pretrained as gan_pretrained
 from reviver.gan.networks import Generator
+from reviver.gan.pretrained import FAMILY as GAN_FAMILY
 from reviver.lstm import onnx as lstm_onnx
-from reviver.lstm import pretrained as lstm_pretrained
 from reviver.lstm.classifier import LSTMClassifier
+from reviver.lstm.pretrained import FAMILY as LSTM_FAMILY
 from reviver.lstm.rnn import RNNClassifier
 from reviver.settings.validation import check
 from reviver.show.cards import gan_card, lstm_card
@@ -118,9 +118,9 @@ def to_hub(run: Run, folder: str | Path, *, license_id: str | None = None) -> li
         check_writable(folder)
     if isinstance(run, LSTMRun):
         data = SequenceData.of_task(run.config, run.task)
-        lstm_pretrained.save(run.network, folder, card=lstm_card(run, data, license_id), data=data, run=source_of(run))
+        LSTM_FAMILY.save(run.network, folder, card=lstm_card(run, data, license_id), data=data, run=source_of(run))
     else:
         images = ImageData.model_validate(run.folder.record["data"])
         card = gan_card(run, images, license_id)
-        gan_pretrained.save(run.generator, folder, card=card, data=images, run=source_of(run))
+        GAN_FAMILY.save(run.generator, folder, card=card, data=images, run=source_of(run))
     return [folder / name for name in (CONFIG, WEIGHTS, CARD)]
