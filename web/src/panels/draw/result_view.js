@@ -16,6 +16,9 @@ import { difference, findNearest, rmse } from "./compare.js";
  * @typedef {{image: Float32Array, label: string | null, found: Float32Array, error: number}} Baseline
  */
 
+/** Errors whose ratio is at most this count as about equal. */
+const EQUAL = 1.1;
+
 /** @param {number} error */
 export const formatError = (error) => error.toFixed(3);
 
@@ -134,10 +137,7 @@ export class ResultView {
     if (!baseline) return fill(this.baseline, heading, h("p", {}, "This file has no test images to compare with."));
     const { imageShape } = this.gan.content;
     const name = baseline.label === null ? "Real test image" : `Real test image, label ${baseline.label}`;
-    const verdict =
-      error <= 1.1 * baseline.error
-        ? "G comes as near to yours as to this real image."
-        : `Yours is ${(error / baseline.error).toFixed(1)} times as far away from what G can make.`;
+    const verdict = compareErrors(error, baseline.error);
     fill(
       this.baseline,
       heading,
@@ -156,6 +156,18 @@ export class ResultView {
       ),
     );
   }
+}
+
+/**
+ * Says how near G comes to the target, beside how near it comes to a real image.
+ * @param {number} error of the target
+ * @param {number} real error of the real image
+ */
+function compareErrors(error, real) {
+  if (error > EQUAL * real) return `Yours is ${(error / real).toFixed(1)} times as far away from what G can make.`;
+  return error * EQUAL < real
+    ? "G comes nearer to yours than to this real image."
+    : "G comes about as near to yours as to this real image.";
 }
 
 /**
