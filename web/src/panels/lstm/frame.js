@@ -46,8 +46,11 @@ export class Frame {
     this.width = 0;
     this.height = 0;
     this.scrolls = false;
+    /** Part of the picture that must show, also after its size has changed. */
+    this.revealed = { start: 0, end: 0 };
     this.observer = new ResizeObserver(() => {
       this.#letScroll();
+      this.#scrollTo(this.revealed);
       const { clientWidth, clientHeight } = this.plot;
       if (this.width === clientWidth && this.height === clientHeight) return;
       [this.width, this.height] = [clientWidth, clientHeight];
@@ -75,6 +78,12 @@ export class Frame {
    * @param {number} end
    */
   reveal(start, end) {
+    this.revealed = { start, end };
+    this.#scrollTo(this.revealed);
+  }
+
+  /** @param {{start: number, end: number}} part */
+  #scrollTo({ start, end }) {
     if (!this.scrolls) return;
     const { scrollWidth, clientWidth, scrollLeft } = this.scroll;
     if (start * scrollWidth < scrollLeft) this.scroll.scrollLeft = start * scrollWidth;
