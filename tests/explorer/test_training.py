@@ -141,6 +141,17 @@ def test_a_chart_tells_its_values(show: Show, small_page: Path, tmp_path: Path) 
     assert ticks == ["2.3", "2.31"]  # not 2.305, which would be called 2.31, too
 
 
+def test_the_rounding_of_a_run_shows_all_its_columns(show: Show) -> None:
+    page = show("#facts")
+    table = page.get_by_role("region", name="Rounding errors")
+    for width in (1280, 360):
+        page.set_viewport_size({"width": width, "height": 900})
+        for run in ("gan-0", "lstm-0"):
+            page.get_by_label("Run", exact=True).select_option(run)
+            expect(table).to_contain_text("class probability" if run == "lstm-0" else "from -1 to 1")
+            assert table.evaluate("region => region.scrollWidth - region.clientWidth") == 0
+
+
 def test_two_runs_and_two_generators_stand_side_by_side(show: Show, small_page: Path) -> None:
     page = show("#facts?left=gan-0.12&right=gan-0", small_page)
     # The pictures that training saved are those of the embedded network, up to its rounding.

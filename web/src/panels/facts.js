@@ -161,7 +161,7 @@ function fillBody(body, explorer, state) {
           h(
             "p",
             { class: "note" },
-            "This file has rounded weights, so that it stays small. The errors compare its networks with the trained ones.",
+            "This file has its weights in half precision (fp16), so that it stays small. The errors compare its networks with the trained ones.",
           ),
           rounding,
         ),

@@ -14,7 +14,7 @@ import { h } from "../../ui/dom.js";
  * A table that scrolls inside itself where it is too wide.
  * @param {string} name
  * @param {string[]} columns
- * @param {{head: Child, cells: (Child | Child[])[], marked?: boolean}[]} rows
+ * @param {{head: Child | Child[], cells: (Child | Child[])[], marked?: boolean}[]} rows
  */
 export function scrollTable(name, columns, rows) {
   const region = h(
@@ -143,10 +143,14 @@ const small = (value) => (value === 0 ? "0" : Math.abs(value) < 1e-3 ? value.toE
 export function roundingTable(runs) {
   const rows = runs.flatMap((run) =>
     run.facts.rounding.map(({ network, unit, max, mean }) => ({
-      head: runs.length > 1 ? `${network} of ${run.name}` : network,
-      cells: ["fp16", small(max), small(mean), unit],
+      head: [
+        runs.length > 1 ? `${network} of ${run.name}` : network,
+        h("div", { class: "note" }, `error of a ${unit}`),
+      ],
+      cells: [small(max), small(mean)],
     })),
   );
   if (!rows.length) return null;
-  return scrollTable("Rounding errors", ["network", "format", "largest error", "mean error", "error of a"], rows);
+  const table = scrollTable("Rounding errors", ["network", "largest error", "mean error"], rows);
+  return h("div", { class: "facts-rounding" }, table);
 }
