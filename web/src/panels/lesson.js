@@ -10,16 +10,23 @@ import { download } from "../ui/download.js";
 /** @typedef {import("../ui/shell.js").Shell} Shell */
 /** @typedef {import("./panel.js").Panel} Panel */
 
+/** Most characters of a file name, so that its UTF-8 has at most 255 bytes. */
+const MAX_NAME = 60;
+
 /**
- * Name of the file of a lesson.
+ * Name of the file of a lesson: its words in any script, Latin letters without their marks.
  * @param {string} title
  */
 export function fileName(title) {
   const words = title
     .normalize("NFKD")
     .toLowerCase()
-    .match(/[a-z0-9]+/g);
-  return `${(words ?? ["lesson"]).join("-").slice(0, 60)}.html`;
+    .replace(/(\p{Script=Latin})\p{M}+/gu, "$1")
+    .replaceAll("ß", "ss")
+    .normalize("NFC")
+    .match(/[\p{L}\p{M}\p{N}]+/gu);
+  const name = [...(words ?? ["lesson"]).join("-")].slice(0, MAX_NAME).join("");
+  return `${name.replace(/-$/, "")}.html`;
 }
 
 /**
