@@ -1,9 +1,11 @@
 """Build the explorer from run folders."""
 
+import copy
 import html
 import logging
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
@@ -70,7 +72,7 @@ def build_page(runs: Sequence[Run], *, num_training: int | None = None, with_dat
     blocks = Blocks()
     gans: list[GanContent] = []
     lstms: list[LstmContent] = []
-    for run, name in zip(runs, name_runs([run.folder.path for run in runs]), strict=True):
+    for run, name in zip(map(_on_cpu, runs), name_runs([run.folder.path for run in runs]), strict=True):
         _log.info("%s: embedding networks and images", run.folder.path)
         if run.folder.status == "running":
             _log.warning("%s: was killed while it trained; the page shows update %d", run.folder.path, run.step)
@@ -126,6 +128,14 @@ def name_runs(paths: Sequence[Path]) -> list[RunName]:
 def _printable(text: str) -> str:
     """Return a file name as UTF-8 can hold it: bytes of a name that are no UTF-8 become question marks."""
     return text.encode("utf-8", "replace").decode("utf-8") or "run"
+
+
+def _on_cpu(run: Run) -> Run:
+    """Return a run with its networks on the CPU, where the page is computed, whatever device they were loaded to."""
+    if isinstance(run, GANRun):
+        generator, discriminator = copy.deepcopy(run.generator).cpu(), copy.deepcopy(run.discriminator).cpu()
+        return replace(run, generator=generator, discriminator=discriminator)
+    return replace(run, network=copy.deepcopy(run.network).cpu())
 
 
 def _check_weights(run: Run) -> None:
