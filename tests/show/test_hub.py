@@ -88,6 +88,17 @@ def test_a_subclass_is_saved_as_its_base_beside_the_files_that_links_lead_to(tmp
 # Repositories
 
 
+def test_a_discriminator_saved_with_packing_opens_where_it_changed_nothing(tmp_path: Path) -> None:
+    network = Discriminator((1, 4, 4)).eval()
+    network.save_pretrained(tmp_path)
+    edit_json(tmp_path / "config.json", network={"packing": 1})
+    images = torch.randn(3, 1, 4, 4)
+    assert torch.equal(Discriminator.from_pretrained(tmp_path)(images), network(images))
+    edit_json(tmp_path / "config.json", network={"packing": 2})
+    with pytest.raises(DataError, match=r"config\.json: network\..*packing"):
+        Discriminator.from_pretrained(tmp_path)
+
+
 def test_only_what_is_needed_of_a_repository_is_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     network = LSTMClassifier(2, 3, 4)
     network.save_pretrained(tmp_path / "model")
