@@ -51,8 +51,9 @@ CONFIGS: Mapping[str, LSTMConfig | GANConfig] = MappingProxyType(
         "every step": replace(LSTM, task="copy", length=2, hidden_dropout_kind="variational", hidden_dropout=0.2),
         "number": replace(LSTM, task="adding", encoding="scalar", optimizer="adam"),
         "rnn": replace(LSTM, cell="rnn"),
-        # Rounding grows with the learning rate: the 1.2e-3 of `best` would need a wider tolerance.
-        "best": replace(BEST, learning_rate=8e-4, label_smoothing=0.1, precision="fp32"),
+        # Rounding grows with the learning rate, and BatchNorm of three images amplifies it: those of `best` would need a
+        # wider tolerance.
+        "best": replace(BEST, learning_rate=8e-4, batch_norm_eps=0.1, label_smoothing=0.1, precision="fp32"),
         "relativistic": replace(GAN, loss="relativistic", lr_schedule="cosine"),
         "steps": replace(GAN, loss="hinge", discriminator_steps=2),
         "together": replace(
