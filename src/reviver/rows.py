@@ -14,45 +14,55 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class BatchRows:
-    """The rows of a global batch that one process computes, perhaps none: `begin` to `end` - 1 of each of its blocks."""
+    """The rows of a global batch that one process computes, `begin` to `end` - 1, perhaps none."""
 
     begin: int
     end: int
     total: int
-    """Rows of the global batch, or of each block."""
-    blocks: int = 1
-    """Batches of `total` rows that follow one another, such as real images and then as many generated ones."""
+    """Rows of the global batch."""
 
     def __len__(self) -> int:
-        """Return the number of rows of this process, in all blocks."""
-        return self.blocks * (self.end - self.begin)
+        """Return the number of rows of this process."""
+        return self.end - self.begin
 
     @property
     def fraction(self) -> float:
         """Fraction of the global batch: the mean over it is the sum over processes of fraction times local mean."""
-        return (self.end - self.begin) / self.total
-
-    def repeated(self, blocks: int) -> "BatchRows":
-        """Return the same rows of `blocks` batches that follow one another."""
-        return replace(self, blocks=blocks)
+        return len(self) / self.total
 
     def take(self, tensor: Tensor, dim: int = 0) -> Tensor:
-        """Return the rows of this process of a tensor that has blocks · total rows along `dim`."""
-        if self.end - self.begin == self.total:
-            return tensor
-        parts = [part.narrow(dim, self.begin, self.end - self.begin) for part in tensor.chunk(self.blocks, dim)]
-        return parts[0] if len(parts) == 1 else torch.cat(parts, dim)
-
-    def rand(self, shape: Sequence[int], *, dim: int = 0, rng: torch.Generator | None = None, **options: Any) -> Tensor:
-        """Return uniform random numbers in [0, 1) of `shape`, with the rows of this process along `dim`.
-
-        `options` are those of `torch.rand`, such as the device.
-        """
-        sizes = list(shape)
-        sizes[dim] = self.blocks * self.total
-        return self.take(torch.rand(sizes, generator=rng, **options), dim)
+        """Return the rows of this process of a tensor that has `total` rows along `dim`."""
+        return tensor if len(self) == self.total else tensor.narrow(dim, self.begin, len(self))
 
 
-def all_rows(count: int) -> BatchRows:
-    """Return all rows of a batch: those of a run by one process."""
-    return BatchRows(0, count, count)
+@dataclass(frozen=True)
+class RowsRng:
+    """The random number generator of a batch, in a process that computes some of its rows.
+
+    It stands where a process alone passes a `torch.Generator`.
+    """
+
+    generator: torch.Generator | None
+    """Generator of the whole batch, in the same state in all processes; torch's default one if None."""
+    rows: BatchRows
+    blocks: int = 1
+    """Batches of `rows.total` rows that follow one another, such as real images and then as many generated ones."""
+
+    def repeated(self, blocks: int) -> "RowsRng":
+        """Return the same for `blocks` batches that follow one another."""
+        return replace(self, blocks=blocks)
+
+
+Rng = torch.Generator | RowsRng | None
+"""Source of the random numbers of a batch; torch's default generator if None."""
+
+
+def rand(shape: Sequence[int], rng: Rng, *, dim: int = 0, **options: Any) -> Tensor:
+    """Return uniform random numbers in [0, 1) of `shape`; `dim` is that of the batch, `options` those of `torch.rand`."""
+    if not isinstance(rng, RowsRng):
+        return torch.rand(shape, generator=rng, **options)
+    sizes = list(shape)
+    assert sizes[dim] == rng.blocks * len(rng.rows), "the rows are those of the batch"
+    sizes[dim] = rng.blocks * rng.rows.total
+    blocks = torch.rand(sizes, generator=rng.generator, **options).chunk(rng.blocks, dim)
+    return torch.cat([rng.rows.take(block, dim) for block in blocks], dim)

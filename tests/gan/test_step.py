@@ -19,7 +19,7 @@ from reviver.gan.penalties import discriminator_penalty, gradient_penalty
 from reviver.gan.shifts import shift
 from reviver.gan.step import gan_step
 from reviver.gan.step_options import StepOptions
-from reviver.rows import BatchRows, all_rows
+from reviver.rows import BatchRows, RowsRng
 from reviver.settings.gan import LOSSES as LOSS_NAMES
 from reviver.settings.gan import GANConfig
 from reviver.train.gan.training import build_networks, build_optimizers
@@ -228,7 +228,7 @@ def test_options_are_those_of_the_settings_and_of_the_number_of_the_step() -> No
 
 
 def shifted(batch: Tensor, probability: float = 1.0) -> Tensor:
-    return shift(batch, probability, torch.Generator().manual_seed(0), all_rows(len(batch)))
+    return shift(batch, probability, torch.Generator().manual_seed(0))
 
 
 def test_the_discriminator_sees_shifted_real_and_generated_images(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,7 +237,7 @@ def test_the_discriminator_sees_shifted_real_and_generated_images(monkeypatch: p
     seen, logits = [], networks[1].logits
     monkeypatch.setattr(networks[1], "logits", lambda x, *others: (seen.append(x.detach()), logits(x, *others))[1])
     rng = torch.Generator().manual_seed(0)
-    expected = [shift(x, 0.7, rng, all_rows(9)) for x in (real, copy.deepcopy(networks[0])(z).detach())]
+    expected = [shift(x, 0.7, rng) for x in (real, copy.deepcopy(networks[0])(z).detach())]
     options, optimizers = StepOptions(shift_probability=0.7), build_optimizers(GANConfig(), *networks)
     gan_step(*networks, *optimizers, real, z, options=options, rng=torch.Generator().manual_seed(0))
     assert not torch.equal(expected[0], real)
@@ -270,5 +270,6 @@ def test_each_shift_is_as_frequent_as_the_probability_says_the_same_for_all_chan
         expected = np.full(9, probability / 9)
         expected[4] += 1 - probability
         assert chisquare(center.bincount(minlength=9).numpy(), 20_000 * expected).pvalue > 1e-3
-        last = shift(batch[300:], probability, torch.Generator().manual_seed(0), BatchRows(300, 20_000, 20_000))
+        rng = RowsRng(torch.Generator().manual_seed(0), BatchRows(300, 20_000, 20_000))
+        last = shift(batch[300:], probability, rng)
         assert last.equal(result[300:])

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from reviver.errors import DataError
 from reviver.files.hub import PretrainedMixin
-from reviver.rows import BatchRows, all_rows
+from reviver.rows import Rng, RowsRng, rand
 from reviver.settings.fields import Count, CountOrZero, Probability
 from reviver.settings.validation import check
 
@@ -115,26 +115,30 @@ class Discriminator(nn.Module, PretrainedMixin):
             layers += [nn.Linear(width, next_width), nn.LeakyReLU(NEGATIVE_SLOPE)]
         self.layers = nn.Sequential(*layers, nn.Linear(DISCRIMINATOR_WIDTHS[-1], 1))
 
-    def logits(
-        self,
-        images: Tensor,
-        labels: Tensor | None = None,
-        rng: torch.Generator | None = None,
-        rows: BatchRows | None = None,
-    ) -> Tensor:
+    def logits(self, images: Tensor, labels: Tensor | None = None, rng: Rng = None) -> Tensor:
         """Return the log-odds, [N, 1], that images [N, C, H, W] in [-1, 1] are real; losses are computed from them.
 
         A conditional discriminator needs one-hot `labels` [N, K]. `rng`, by default torch's own, generates the dropout
-        masks. `rows` are those of the logits among those of all processes; by default all of them. A wrong shape is a
-        `DataError`.
+        masks. A wrong shape is a `DataError`.
         """
         x = self.inputs(images, labels)
         for layer in self.layers:
             x = layer(x)
             if self.training and self.dropout > 0 and isinstance(layer, nn.LeakyReLU):
-                uniform = (all_rows(len(x)) if rows is None else rows).rand(x.shape, rng=rng, device=x.device)
+                uniform = rand(x.shape, rng, device=x.device)
                 x = x * ((uniform >= self.dropout).to(x.dtype) / (1.0 - self.dropout))
         return x
+
+    def paired_logits(
+        self, real: Tensor, fake: Tensor, labels: Tensor | None = None, rng: Rng = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return the logits of real and of generated images, [N, 1] each, in one pass: D has no BatchNorm.
+
+        `labels` [2N, K] are those of the real and then of the generated images.
+        """
+        rng = rng.repeated(2) if isinstance(rng, RowsRng) else rng
+        real_logits, fake_logits = self.logits(torch.cat([real, fake]), labels, rng).chunk(2)
+        return real_logits, fake_logits
 
     def inputs(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """Return the inputs of the first layer, [N, C·H·W + K], of images [N, C, H, W] and labels [N, K]."""

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from reviver.gan.networks import Discriminator
-from reviver.rows import BatchRows, all_rows
+from reviver.rows import Rng, rand
 from reviver.settings.gan import GANConfig
 
 Logits = Callable[[Tensor], Tensor]
@@ -50,23 +50,21 @@ def discriminator_penalty(
     real: Tensor,
     fake: Tensor,
     labels: Tensor | None = None,
-    rng: torch.Generator | None = None,
-    rows: BatchRows | None = None,
+    rng: Rng = None,
 ) -> Tensor:
     """Return the sum of the penalties of `config`, times its `penalty_interval`; a scalar, 0 without `config`.
 
-    `real` and `fake` are images [N, C, H, W], without a graph, and `labels`, `rng` and `rows` those of `gan_step`. An
-    interpolated image has the class of the real one.
+    `real` and `fake` are images [N, C, H, W], without a graph, `labels` and `rng` those of `gan_step`. An interpolated
+    image has the class of the real one.
     """
     penalty = real.new_zeros(())
     if config is None:
         return penalty
     real_labels = None if labels is None else labels.chunk(2)[0]
-    logits = partial(discriminator.logits, labels=real_labels, rng=rng, rows=rows)
+    logits = partial(discriminator.logits, labels=real_labels, rng=rng)
     if config.r1 > 0:
         penalty = penalty + r1_penalty(logits, real, config.r1)
     if config.gradient_penalty > 0:
-        rows = all_rows(len(real)) if rows is None else rows
-        alpha = rows.rand((len(rows), 1, 1, 1), rng=rng, device=real.device)  # α ~ U[0, 1]
+        alpha = rand((len(real), 1, 1, 1), rng, device=real.device)  # α ~ U[0, 1]
         penalty = penalty + config.gradient_penalty * gradient_penalty(logits, real, fake.to(real.dtype), alpha)
     return config.penalty_interval * penalty

@@ -9,24 +9,24 @@ not learn to shift (Karras et al. 2020, "Training generative adversarial network
 import torch
 from torch import Tensor
 
-from reviver.rows import BatchRows
+from reviver.rows import Rng, rand
 
 SIDE = 28
 """Longer side of an image, in pixels, for each pixel of reach. In smaller images a pixel would cut off strokes at the edge."""
 
 
-def shift(images: Tensor, probability: float, rng: torch.Generator | None, rows: BatchRows) -> Tensor:
+def shift(images: Tensor, probability: float, rng: Rng) -> Tensor:
     """Return images [N, C, H, W], each with some probability shifted in each direction by at most a 28th of the longer side.
 
     A random shift may also be none. Pixels from outside repeat those at the edge. The result is differentiable in the
-    images. `rng` is by default torch's own, and `rows` are those of the images among those of all processes.
+    images.
     """
     if probability == 0:
         return images
     height, width = images.shape[2:]
     reach = max(height, width) // SIDE
     side = 2 * reach + 1
-    drawn = rows.rand((len(images),), rng=rng, device=images.device) / probability  # below 1: shifted
+    drawn = rand((len(images),), rng, device=images.device) / probability  # below 1: shifted
     numbers = torch.where(drawn < 1, (drawn * side**2).long().clamp(max=side**2 - 1), side**2 // 2)[:, None]  # [N, 1]
     y = torch.arange(height, device=images.device) - (numbers // side - reach)  # [N, H], the row that each comes from
     x = torch.arange(width, device=images.device) - (numbers % side - reach)  # [N, W]

@@ -22,8 +22,7 @@ from reviver.gan.networks import Discriminator, Generator
 from reviver.gan.penalties import discriminator_penalty
 from reviver.gan.shifts import shift
 from reviver.gan.step_options import DEFAULTS, GANStepResult, StepOptions
-from reviver.rows import all_rows
-from reviver.runs.distributed.parallel_step import ParallelStep
+from reviver.rows import Rng
 
 
 def gan_step(
@@ -36,8 +35,7 @@ def gan_step(
     *,
     options: StepOptions = DEFAULTS,
     labels: Tensor | None = None,
-    rng: torch.Generator | None = None,
-    parallel: ParallelStep | None = None,
+    rng: Rng = None,
 ) -> GANStepResult:
     """Update both networks once, or the discriminator only, and return the losses before the update.
 
@@ -51,26 +49,36 @@ def gan_step(
         options: losses, penalty, shifts, precision, and whether G is updated.
         labels: one-hot classes of the real and then of the generated images, [2N, K], for conditional networks.
         rng: generates the shifts, the dropout masks and what the penalties sample; by default torch's own.
-        parallel: the part of this process in a step by several. Images, z and labels are those of its rows, and the result
-            is that of the whole batch.
     """
-    rows = all_rows(len(real)) if parallel is None else parallel.rows
-    with torch.autocast(real.device.type, torch.bfloat16, enabled=options.precision == "bf16"):
-        real, fake = (shift(x, options.shift_probability, rng, rows) for x in (real, G(z)))
-        # In one pass, as D has no BatchNorm.
-        real_logits, fake_logits = D.logits(torch.cat([real, fake]), labels, rng, rows.repeated(2)).to(z.dtype).chunk(2)
-        penalty = discriminator_penalty(options.penalty, D, real, fake.detach(), labels, rng, rows)
-    g_loss = options.loss.generator(real_logits, fake_logits)
-    d_loss = options.loss.discriminator(real_logits, fake_logits)
     opt_G.zero_grad()
     opt_D.zero_grad()
-    if options.update_generator:
-        (rows.fraction * g_loss).backward(inputs=list(G.parameters()), retain_graph=True)  # ∇_θG L_G
-    (rows.fraction * (d_loss + penalty)).backward(inputs=list(D.parameters()))  # ∇_θD L_D
-    result = GANStepResult.from_logits(g_loss, d_loss, real_logits, fake_logits)
-    if parallel is not None:
-        parameters = [*(G.parameters() if options.update_generator else ()), *D.parameters()]
-        result = GANStepResult(*parallel.finish(parameters, torch.stack(result)))
+    result = backpropagate(G, D, real, z, options, labels, rng)
     opt_G.step()  # changes nothing where G has no gradients
     opt_D.step()
     return result
+
+
+def backpropagate(
+    G: Generator,
+    D: Discriminator,
+    real: Tensor,
+    z: Tensor,
+    options: StepOptions,
+    labels: Tensor | None,
+    rng: Rng,
+    fraction: float = 1.0,
+) -> GANStepResult:
+    """Add the gradients of the losses, times `fraction`, to those of both networks, and return the losses.
+
+    The other arguments are those of `gan_step`.
+    """
+    with torch.autocast(real.device.type, torch.bfloat16, enabled=options.precision == "bf16"):
+        real, fake = (shift(x, options.shift_probability, rng) for x in (real, G(z)))
+        real_logits, fake_logits = (logits.to(z.dtype) for logits in D.paired_logits(real, fake, labels, rng))
+        penalty = discriminator_penalty(options.penalty, D, real, fake.detach(), labels, rng)
+    g_loss = options.loss.generator(real_logits, fake_logits)
+    d_loss = options.loss.discriminator(real_logits, fake_logits)
+    if options.update_generator:
+        (fraction * g_loss).backward(inputs=list(G.parameters()), retain_graph=True)  # ∇_θG L_G
+    (fraction * (d_loss + penalty)).backward(inputs=list(D.parameters()))  # ∇_θD L_D
+    return GANStepResult.from_logits(g_loss, d_loss, real_logits, fake_logits)

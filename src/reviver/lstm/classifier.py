@@ -14,7 +14,7 @@ from torch.nn import functional
 from reviver.errors import ConfigError, DataError
 from reviver.files.hub import PretrainedMixin
 from reviver.lstm.layer import LSTM, checked_lengths, is_inside
-from reviver.rows import BatchRows
+from reviver.rows import Rng
 from reviver.settings.lstm_network import LSTMClassifierSpec, LSTMOptions, Pooling, unexpected_argument
 
 
@@ -128,8 +128,7 @@ class LSTMClassifier(PretrainedMixin, nn.Module):
         lengths: Tensor | Sequence[int] | None = None,
         *,
         every_step: bool = False,
-        rng: torch.Generator | None = None,
-        rows: BatchRows | None = None,
+        rng: Rng = None,
     ) -> Tensor:
         """Return the logits of a batch of sequences.
 
@@ -139,7 +138,6 @@ class LSTMClassifier(PretrainedMixin, nn.Module):
             every_step: return the logits after every step instead of the last one only; for pooling "last" and
                 patches of one step.
             rng: source of the dropout masks; torch's default generator if None.
-            rows: rows of a larger batch that x holds, see `LSTM.forward`; None if x is the whole batch.
 
         Returns:
             Logits, [B, C], or [B, T, C] with `every_step`.
@@ -157,7 +155,7 @@ class LSTMClassifier(PretrainedMixin, nn.Module):
             )
         lengths = None if lengths is None else torch.as_tensor(lengths, dtype=torch.int64, device=x.device)
         x, lengths = self.patch(x, lengths)
-        output, (h, _) = self.lstm(x, None, lengths, rng=rng, rows=rows)
+        output, (h, _) = self.lstm(x, None, lengths, rng=rng)
         if every_step:
             return self.output(output)
         if self.pooling == "last":

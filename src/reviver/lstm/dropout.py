@@ -14,8 +14,7 @@ any order and any number of threads compute the same bits. The native kernel com
 import torch
 from torch import Tensor
 
-from reviver.errors import DataError
-from reviver.rows import BatchRows
+from reviver.rows import Rng, RowsRng
 from reviver.settings.lstm_network import DropoutKind, LSTMOptions
 
 _LOW_32 = 0xFFFFFFFF
@@ -24,16 +23,12 @@ _ROW_STEP = 0x9E3779B97F4A7C15
 """Step of SplitMix64 from one row to the next: 2^64 divided by the golden ratio, rounded to an odd number."""
 
 
-def draw_seed(rng: torch.Generator | None = None) -> Tensor:
-    """Return a random seed for the masks of a sequence, int64, []; `rng` is torch's default generator if None."""
+def draw_seed(rng: Rng = None) -> Tensor:
+    """Return a random seed for the masks of a batch of sequences, int64, []."""
+    if isinstance(rng, RowsRng):
+        return skip_rows(draw_seed(rng.generator), rng.rows.begin)
     device = None if rng is None else rng.device
     return torch.randint(0, 2**63 - 1, (), dtype=torch.int64, generator=rng, device=device)
-
-
-def check_rows(rows: BatchRows, batch: int) -> None:
-    """Raise DataError unless `rows` are `batch` rows of one larger batch."""
-    if rows.blocks != 1 or len(rows) != batch:
-        raise DataError(f"rows must be the {batch} rows of x in one block, got {len(rows)} in {rows.blocks}")
 
 
 def skip_rows(seed: Tensor, count: int) -> Tensor:

@@ -14,11 +14,11 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from reviver.errors import DataError
 from reviver.files.hub import PretrainedMixin
-from reviver.lstm import equations, kernel
+from reviver.lstm import kernel
 from reviver.lstm.cell import LSTMState, LSTMWeights, StackedWeights, reset_weights
-from reviver.lstm.dropout import check_rows, draw_seed, skip_rows
+from reviver.lstm.dropout import draw_seed
 from reviver.lstm.transforms import autocast_dtype, plain_values
-from reviver.rows import BatchRows
+from reviver.rows import Rng, RowsRng, rand
 from reviver.settings.fields import Precision
 from reviver.settings.lstm_network import DropoutKind, LSTMOptions, unexpected_argument
 from reviver.settings.validation import refuse
@@ -179,8 +179,7 @@ class LSTM(PretrainedMixin, nn.LSTM):
         input: Tensor | PackedSequence,  # noqa: A002
         hx: State | None = None,
         lengths: Tensor | Sequence[int] | None = None,
-        rng: torch.Generator | None = None,  # not keyword-only: torch's ONNX exporter by tracing passes all by position
-        rows: BatchRows | None = None,
+        rng: Rng = None,  # not keyword-only: torch's ONNX exporter by tracing passes all by position
     ) -> tuple[Any, State]:
         """Run over a batch of sequences or over a single one.
 
@@ -191,8 +190,6 @@ class LSTM(PretrainedMixin, nn.LSTM):
             lengths: number of steps of each sequence of the batch, from 1 to T, [B]; all T if None. The final state
                 is the one after the last step of each sequence; the output after it is 0.
             rng: source of the dropout masks; torch's default generator if None.
-            rows: rows of a larger batch that the input holds, all in one block; None if it is the whole batch. The masks
-                are then those of a pass over the whole batch, and `rng` advances as it does there. There may be no row.
 
         Returns:
             The hidden state of the top layer after each step, [T, B, D·P] in the layout of the input, and the final state
@@ -204,15 +201,15 @@ class LSTM(PretrainedMixin, nn.LSTM):
         """
         if isinstance(input, torch.fx.Proxy):  # while torch.fx traces, a leaf as all modules of torch.nn
             tracer: Any = input.tracer
-            return tracer.create_proxy("call_module", tracer.path_of_module(self), (input, hx, lengths, rng, rows), {})
+            return tracer.create_proxy("call_module", tracer.path_of_module(self), (input, hx, lengths, rng), {})
         if isinstance(input, PackedSequence) and lengths is not None:
             raise DataError("lengths must be None for a PackedSequence, which has its own; remove them")
         has_masks = rng is not None and self.training and self.dropout > 0.0 and self.num_layers > 1  # between layers
-        torch_runs = rows is None and not has_masks and kernel.torch_runs(self, self.options, input)
+        torch_runs = not isinstance(rng, RowsRng) and not has_masks and kernel.torch_runs(self, self.options, input)
         if torch_runs and lengths is None:
             return super().forward(input, hx)
         if isinstance(input, PackedSequence):
-            return self._run_packed_sequence(input, hx, rng, rows)
+            return self._run_packed_sequence(input, hx, rng)
 
         x, batched, dtype = input, input.dim() == 3, autocast_dtype(input)
         if not self._fits(x, hx):
@@ -233,7 +230,7 @@ class LSTM(PretrainedMixin, nn.LSTM):
             sequence, state = super().forward(pack_padded_sequence(x, lengths.cpu(), enforce_sorted=False), hx)
             output, _ = pad_packed_sequence(sequence, total_length=len(x))
         else:
-            output, state = self._run(x, hx, lengths, rng, rows)
+            output, state = self._run(x, hx, lengths, rng)
         if output.dtype != dtype:
             output, state = output.to(dtype), (state[0].to(dtype), state[1].to(dtype))
         if not batched:
@@ -257,24 +254,20 @@ class LSTM(PretrainedMixin, nn.LSTM):
         return hx is None or (hx[0].shape, hx[1].shape) == sizes
 
     def _run_packed_sequence(
-        self, sequence: PackedSequence, hx: State | None, rng: torch.Generator | None, rows: BatchRows | None
+        self, sequence: PackedSequence, hx: State | None, rng: Rng
     ) -> tuple[PackedSequence, State]:
         """Run over a `PackedSequence`; the output has its order of rows, which nothing sorts again."""
         padded, lengths = pad_packed_sequence(sequence, self.batch_first)
-        output, state = LSTM.forward(self, padded, hx, lengths, rng=rng, rows=rows)
+        output, state = LSTM.forward(self, padded, hx, lengths, rng=rng)
         if sequence.sorted_indices is not None:
             output = output.index_select(0 if self.batch_first else 1, sequence.sorted_indices)
             lengths = lengths[sequence.sorted_indices.cpu()]
         data = pack_padded_sequence(output, lengths, self.batch_first, enforce_sorted=True).data
         return PackedSequence(data, *sequence[1:]), state
 
-    def _run(
-        self, x: Tensor, hx: State, lengths: Tensor | None, rng: torch.Generator | None, rows: BatchRows | None
-    ) -> tuple[Tensor, State]:
+    def _run(self, x: Tensor, hx: State, lengths: Tensor | None, rng: Rng) -> tuple[Tensor, State]:
         """Run all cells over x [T, B, I]; return the output [T, B, D·P] and the final state."""
         drops_hidden = self.training and self.options.hidden_dropout > 0.0
-        if rows is not None:
-            check_rows(rows, x.shape[1])
         finals: list[LSTMState] = []  # [B, P] and [B, H] each
         for layer in range(self.num_layers):
             outputs = []
@@ -282,23 +275,13 @@ class LSTM(PretrainedMixin, nn.LSTM):
                 weights = self.stacked_weights(layer, reverse)
                 start = LSTMState(hx[0][len(finals)], hx[1][len(finals)])  # [B, P], [B, H]
                 seed = draw_seed(rng) if drops_hidden else None
-                if seed is not None and rows is not None:
-                    seed = skip_rows(seed, rows.begin)
-                keywords: Any = {"reverse": reverse, "options": self.options, "seed": seed}
-                if rows is not None and len(rows) == 0:
-                    output, final = x.new_zeros(len(x), 0, self.output_size), start
-                elif not self.proj_size and x.shape[1] > 0 and kernel.applies(x, *start, *weights):
-                    output, final = kernel.unroll(weights, x, start, lengths, **keywords)
-                else:
-                    output, final = equations.unroll(weights, x, start, lengths, **keywords)
+                options: Any = {"reverse": reverse, "options": self.options, "seed": seed}
+                output, final = kernel.run_cell(weights, x, start, lengths, **options)
                 outputs.append(output)  # [T, B, P]
                 finals.append(final)
             x = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)  # [T, B, D·P]
             if self.training and self.dropout > 0.0 and layer < self.num_layers - 1:
-                if rows is None:
-                    uniform = torch.rand(x.shape, device=x.device, dtype=x.dtype, generator=rng)
-                else:
-                    uniform = rows.rand(x.shape, dim=1, device=x.device, dtype=x.dtype, rng=rng)
+                uniform = rand(x.shape, rng, dim=1, device=x.device, dtype=x.dtype)
                 x = x * (uniform >= self.dropout) / ((1.0 - self.dropout) or 1.0)  # all 0 for dropout 1
         if len(finals) == 1:
             return x, (finals[0].h.unsqueeze(0), finals[0].c.unsqueeze(0))  # without copies

@@ -10,9 +10,8 @@ from torch import Tensor, nn
 
 from reviver.errors import DataError
 from reviver.files.hub import PretrainedMixin
-from reviver.lstm.dropout import check_rows
 from reviver.lstm.layer import checked_lengths, is_inside
-from reviver.rows import BatchRows, all_rows
+from reviver.rows import Rng, rand
 from reviver.settings.lstm_network import RNNClassifierSpec
 
 
@@ -64,8 +63,7 @@ class RNNClassifier(PretrainedMixin, nn.Module):
         lengths: Tensor | Sequence[int] | None = None,
         *,
         every_step: bool = False,
-        rng: torch.Generator | None = None,
-        rows: BatchRows | None = None,
+        rng: Rng = None,
     ) -> Tensor:
         """Return the logits of a batch; arguments, result and errors are those of `LSTMClassifier.forward`."""
         if x.dim() != 3 or x.shape[-1] != self.input_size or x.shape[1] == 0:
@@ -74,11 +72,9 @@ class RNNClassifier(PretrainedMixin, nn.Module):
         if lengths is not None:  # the gradient, too, must not depend on what is beyond the end of a sequence
             lengths = checked_lengths(lengths, x.transpose(0, 1))
             x = torch.where(is_inside(lengths, steps), x, 0.0)
-        rows = all_rows(batch) if rows is None else rows
-        check_rows(rows, batch)
         masks = None
         if self.training and self.hidden_dropout > 0.0:
-            uniform = rows.rand((steps, batch, self.hidden_size), dim=1, rng=rng, device=x.device, dtype=x.dtype)
+            uniform = rand((steps, batch, self.hidden_size), rng, dim=1, device=x.device, dtype=x.dtype)
             masks = (uniform >= self.hidden_dropout).to(x.dtype) / (1.0 - self.hidden_dropout)  # [T, B, H]
         h = x.new_zeros(batch, self.hidden_size)
         outputs = []

@@ -17,7 +17,7 @@ from reviver.lstm import kernel
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.dropout import dropout_masks, skip_rows
 from reviver.lstm.rnn import RNNClassifier
-from reviver.rows import BatchRows
+from reviver.rows import BatchRows, RowsRng
 from reviver.runs.checkpoint import find_checkpoint
 from reviver.runs.distributed.parallel_step import ParallelStep
 from reviver.runs.distributed.world import ALONE, World
@@ -91,7 +91,7 @@ def test_rows_have_the_outputs_of_the_whole_batch(name: str, context: Any, rows:
     rngs = torch.Generator().manual_seed(1), torch.Generator().manual_seed(1)
     with context():
         whole = network(x, lengths, rng=rngs[0])
-        outputs = network(rows.take(x), rows.take(lengths), rng=rngs[1], rows=rows)
+        outputs = network(rows.take(x), rows.take(lengths), rng=RowsRng(rngs[1], rows))
     torch.testing.assert_close(outputs, rows.take(whole))
     assert rngs[0].get_state().equal(rngs[1].get_state())
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -107,6 +108,14 @@ def applies(x: Tensor, *others: Tensor | None) -> bool:
     if device == "cpu":
         return available()
     return not is_switched_off() and not torch.compiler.is_compiling() and cuda.available()
+
+
+def run_cell(
+    weights: StackedWeights, x: Tensor, state: LSTMState, lengths: Tensor | None, **options: Any
+) -> tuple[Tensor, LSTMState]:
+    """Run a cell over a sequence, with a kernel if one can; arguments and result are those of `equations.unroll`."""
+    can_run = weights.W_proj is None and x.shape[1] > 0 and applies(x, *state, *weights)
+    return (unroll if can_run else equations.unroll)(weights, x, state, lengths, **options)
 
 
 def unroll(

@@ -1,7 +1,8 @@
 """What a training step exchanges with the other processes: gradients, losses and stop flags.
 
-Each process computes its rows of the batch. The mean over the batch is the sum over processes of the fraction of the rows
-times their mean, for losses as for gradients. So one all-reduce makes a step by many processes that of one.
+Each process computes the losses and gradients of its rows of the batch. The mean over the batch is the sum over processes
+of the fraction of the rows times their mean, for losses as for gradients. So one all-reduce makes a step by many processes
+that of one.
 `DistributedDataParallel` does not fit: a step of the GAN has several backward passes.
 """
 

@@ -6,9 +6,10 @@ Shapes: N batch, Z latent size, C channels, H height, W width, K classes.
 """
 
 import copy
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -25,10 +26,11 @@ from reviver.gan.networks import Discriminator, Generator, one_hot
 from reviver.gan.sampling import generate
 from reviver.gan.scores.feature_extractor import FeatureExtractor
 from reviver.gan.scores.monitor import create_monitor, summarize
-from reviver.gan.step import gan_step
+from reviver.gan.step import backpropagate, gan_step
 from reviver.gan.step_options import GANStepResult, StepOptions
 from reviver.launch import DEFAULT_TIMEOUT
 from reviver.rng import make_rng
+from reviver.rows import BatchRows, RowsRng
 from reviver.runs.checkpoint import TrainingState
 from reviver.runs.distributed.batch_norm import parallelize_batch_norm
 from reviver.runs.distributed.parallel_step import ParallelStep
@@ -214,19 +216,17 @@ def train_epoch(
         for optimizer in (opt_generator, opt_discriminator):
             optimizer.param_groups[0]["lr"] = rate * session.lr_scale
         z = rows.take(generator.sample_latents(rows.total, rng))
-        parallel = ParallelStep(rows, world, session.stop_flag) if world.size > 1 else None
         options = StepOptions.from_config(config, state.step)
-        result = gan_step(
-            *models[:4],
-            from_pixels(pixels),
-            z,
-            options=options,
-            labels=None if labels is None else torch.cat([one_hot(labels[indices], num_classes), z[:, -num_classes:]]),
-            rng=rng,
-            parallel=parallel,
+        real_labels = None if labels is None else one_hot(labels[indices], num_classes)
+        batch: dict[str, Any] = {
+            "real": from_pixels(pixels),
+            "z": z,
+            "options": options,
+            "labels": None if real_labels is None else torch.cat([real_labels, z[:, -num_classes:]]),
+        }
+        result = (
+            gan_step(*models[:4], **batch, rng=rng) if world.size == 1 else parallel_step(session, models, rows, batch)
         )
-        if parallel is not None:
-            session.agree(parallel.stop_flags)
         history[state.step % len(history)] = torch.stack(result)
         state.batch += 1
         state.step += 1
@@ -253,6 +253,22 @@ def train_epoch(
     check_losses(session)
     state.epoch += 1
     state.batch = 0
+
+
+def parallel_step(session: Session, models: Models, rows: BatchRows, batch: Mapping[str, Any]) -> GANStepResult:
+    """Update both networks as `gan_step` does, as one of several processes; `batch` are its arguments of these `rows`."""
+    generator, discriminator, *optimizers, _ = models
+    parallel = ParallelStep(rows, session.world, session.stop_flag)
+    for optimizer in optimizers:
+        optimizer.zero_grad()
+    rng = RowsRng(session.state.rngs["noise"], rows)
+    local = backpropagate(generator, discriminator, **batch, rng=rng, fraction=rows.fraction)
+    parameters = [*(generator.parameters() if batch["options"].update_generator else ()), *discriminator.parameters()]
+    result = GANStepResult(*parallel.finish(parameters, torch.stack(local)))
+    for optimizer in optimizers:
+        optimizer.step()
+    session.agree(parallel.stop_flags)
+    return result
 
 
 def check_losses(session: Session) -> None:

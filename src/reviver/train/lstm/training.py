@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from reviver.data.packed.order import epoch_order
 from reviver.data.tasks.build import build_task
 from reviver.data.tasks.palindromes import Palindromes
-from reviver.data.tasks.task import TargetKind, Task, correct, mean_loss
+from reviver.data.tasks.task import Sequences, TargetKind, Task, correct, mean_loss
 from reviver.devices import choose_device
 from reviver.launch import DEFAULT_TIMEOUT
 from reviver.lstm import kernel
@@ -23,6 +23,7 @@ from reviver.lstm.layer import chrono
 from reviver.lstm.rnn import RNNClassifier
 from reviver.lstm.scoring import Score, score
 from reviver.rng import make_rng
+from reviver.rows import Rng, RowsRng
 from reviver.runs.checkpoint import TrainingState
 from reviver.runs.distributed.parallel_step import ParallelStep
 from reviver.runs.distributed.world import World, join_world
@@ -103,9 +104,8 @@ def train_step(
     *,
     target: TargetKind = "class",
     max_norm: float,
-    rng: torch.Generator | None = None,
+    rng: Rng = None,
     weights: Tensor | None = None,
-    parallel: ParallelStep | None = None,
 ) -> LSTMStepResult:
     """Update the weights of `network`, in training mode, once; return the metrics of the batch before the update.
 
@@ -119,24 +119,32 @@ def train_step(
         max_norm: maximum norm of the gradient of all parameters; a larger gradient is scaled down to it.
         rng: source of the dropout masks; torch's default generator if None.
         weights: factor of the loss of each sequence, [B]; 1 if None.
-        parallel: part of this process, if several update the weights together. B is then the number of its rows, and may be
-            0; the result is that of the whole batch.
     """
-    rows = None if parallel is None else parallel.rows
-    outputs = network(x, lengths, every_step=target == "class at every step", rng=rng, rows=rows)
-    loss = mean_loss(target, outputs, targets, weights)
     optimizer.zero_grad()
-    num_correct = correct(target, outputs.detach(), targets).sum()
-    result = LSTMStepResult(loss.detach(), num_correct)
-    if parallel is None:
-        loss.backward()  # backpropagation through time
-    else:
-        if len(parallel.rows):
-            (parallel.rows.fraction * loss).backward()
-        result = LSTMStepResult(*parallel.finish(network.parameters(), loss.detach()[None], (num_correct,)))
+    result = backpropagate(network, x, targets, lengths, target, rng, weights)
     nn.utils.clip_grad_norm_(network.parameters(), max_norm)
     optimizer.step()
     return result
+
+
+def backpropagate(
+    network: Network,
+    x: Tensor,
+    targets: Tensor,
+    lengths: Tensor | None = None,
+    target: TargetKind = "class",
+    rng: Rng = None,
+    weights: Tensor | None = None,
+    fraction: float = 1.0,
+) -> LSTMStepResult:
+    """Add the gradient of the loss, times `fraction`, to that of `network`, and return the metrics of the batch.
+
+    The other arguments are those of `train_step`.
+    """
+    outputs = network(x, lengths, every_step=target == "class at every step", rng=rng)
+    loss = mean_loss(target, outputs, targets, weights)
+    (fraction * loss).backward()  # through time
+    return LSTMStepResult(loss.detach(), correct(target, outputs.detach(), targets).sum())
 
 
 def truncated_step(
@@ -281,32 +289,21 @@ def train_epoch(
     order = epoch_order(config.order, data.block_edges, make_rng(config.seed, f"order/{state.epoch}"))
     batches = order.to(history.device).split(config.batch_size_at(length))
     for indices in batches[state.batch :]:
-        batch, parallel = data[indices], None
-        if world.size > 1:
-            rows = world.rows(len(indices))
-            batch, parallel = batch.take_rows(rows), ParallelStep(rows, world, session.stop_flag)
+        batch = data[indices]
         progress = (state.epoch + state.batch / len(batches)) / config.epochs
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate_at(progress, length) * session.lr_scale
-        if carried is None:
-            result = train_step(
-                network,
-                optimizer,
-                batch.encode(),
-                batch.targets,
-                batch.lengths,
-                target=task.target,
-                max_norm=config.max_norm,
-                rng=dropout_rng,
-                parallel=parallel,
-            )
+        if world.size > 1:
+            result = parallel_step(session, network, optimizer, batch, task.target, config.max_norm)
+        elif carried is None:
+            sequences = batch.encode(), batch.targets, batch.lengths
+            options: Any = {"target": task.target, "max_norm": config.max_norm, "rng": dropout_rng}
+            result = train_step(network, optimizer, *sequences, **options)
         else:
             assert isinstance(network, LSTMClassifier)
             assert isinstance(batch, Palindromes)
             rngs = {"segment_rng": make_rng(config.seed, f"segments/{state.step}"), "rng": dropout_rng}
             result = truncated_step(network, optimizer, carried, batch, max_norm=config.max_norm, **rngs)
-        if parallel is not None:
-            session.agree(parallel.stop_flags)
         count = torch.tensor(len(indices) if carried is None else len(carried), device=history.device)
         history[state.batch] = torch.stack([result.loss * count, result.correct, count])
         state.batch += 1
@@ -319,6 +316,29 @@ def train_epoch(
     state.extra["sequences"] += len(data) if carried is None else carried.take_started()
     state.epoch += 1
     state.batch = 0
+
+
+def parallel_step(
+    session: Session,
+    network: Network,
+    optimizer: torch.optim.Optimizer,
+    batch: Sequences,
+    target: TargetKind,
+    max_norm: float,
+) -> LSTMStepResult:
+    """Update the weights as `train_step` does, as one of several processes, each with some rows of `batch`."""
+    rows = session.world.rows(len(batch))
+    own, rng = batch.take_rows(rows), RowsRng(session.state.rngs["dropout"], rows)
+    parallel = ParallelStep(rows, session.world, session.stop_flag)
+    optimizer.zero_grad()
+    loss, num_correct = backpropagate(
+        network, own.encode(), own.targets, own.lengths, target, rng, fraction=rows.fraction
+    )
+    result = LSTMStepResult(*parallel.finish(network.parameters(), loss[None], (num_correct,)))
+    nn.utils.clip_grad_norm_(network.parameters(), max_norm)
+    optimizer.step()
+    session.agree(parallel.stop_flags)
+    return result
 
 
 def is_finished(config: LSTMConfig, state: TrainingState) -> bool:
