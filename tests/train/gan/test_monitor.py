@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from reviver.train.gan.summary import scores_of
 
 from reviver.cli import main
 from reviver.data.images.image_set import load_images, load_test_images
