@@ -68,15 +68,17 @@ def test_summary_by_hand() -> None:
     summary = summarize(CELLS, OUTCOMES, "best.accuracy", "max")
     low, high = summary["settings"]
     assert low["std"] == pytest.approx(math.sqrt(2 * 0.125**2))  # squared deviations over n - 1
-    assert low == {"rate": 0.1, "mean": 0.625, "n": 2, "cells": 2, "std": low["std"]}
-    assert high == {"rate": 0.2, "mean": 0.9, "n": 1, "cells": 2, "std": None}
+    unknown = dict.fromkeys(("chance", "reached", "lengths_reached", "final_length"))
+    assert low == {"rate": 0.1, "mean": 0.625, "n": 2, "cells": 2, "std": low["std"], **unknown}
+    assert high == {"rate": 0.2, "mean": 0.9, "n": 1, "cells": 2, "std": None, **unknown}
     assert summary["best"] is high
     assert summary["failures"] == [{"key": CELLS[3].key, "values": CELLS[3].axes, "error": ERROR}]
     assert summary_lines(summary) == [
         "rate  best.accuracy    n",
-        " 0.1   0.625 ± 0.18    2",
         " 0.2            0.9  1/2",
+        " 0.1   0.625 ± 0.18    2",
         "best: rate = 0.2: best.accuracy 0.9 with n = 1/2",
+        "  one run does not show how far seeds differ; set seeds in the file",
         "1 failed:",
         f"  {CELLS[3].key}  rate = 0.2, seed = 1: rate must be at most 0.1, got 0.2",
     ]
@@ -86,6 +88,50 @@ def test_summary_by_hand() -> None:
         summarize(CELLS, OUTCOMES, "best.accurac", "max")
     failure, *_ = summarize(CELLS, OUTCOMES, "best.is_last", "max")["failures"]
     assert failure["error"] == "its result has no best.is_last"
+
+
+def test_settings_that_differ_less_than_their_spread_are_not_called_best() -> None:
+    for accuracies, best, line in (
+        (
+            (0.5, 0.7, 0.61, 0.75),
+            None,
+            "no best: rate = 0.2; rate = 0.1 differ by no more than their standard deviation",
+        ),
+        ((0.5, 0.54, 0.61, 0.75), 0.2, "best: rate = 0.2: best.accuracy 0.68 ± 0.099 with n = 2"),
+        ((1.0, 1.0, 1.0, 1.0), None, "no best: rate = 0.1; rate = 0.2 differ by no more"),
+    ):
+        summary = summarize(CELLS, finish(CELLS, *accuracies), "best.accuracy", "max")
+        assert (summary["best"] or {}).get("rate") == best
+        assert any(text.startswith(line) for text in summary_lines(summary)), summary_lines(summary)
+
+
+def test_runs_with_a_curriculum_are_ranked_by_how_far_they_came() -> None:
+    rates = (0.1, 0.2, 0.3)
+    cells = make_cells(*({"rate": rate, "seed": seed} for rate in rates for seed in range(5)))
+    stopped = {0.1: (10, 10, 10, 10, 10), 0.2: (1000, 1000, 1000, 1000, 1000), 0.3: (100, 200, 100, 1000, 100)}
+    accuracies = {0.1: 0.996, 0.2: 0.991, 0.3: 0.992}
+    outcomes = {}
+    for cell in cells:
+        length = stopped[cell.axes["rate"]][cell.axes["seed"]]
+        result = {"best": {"validation_accuracy": accuracies[cell.axes["rate"]], "length": length}, "chance": 0.1}
+        result |= {"reached": length == 1000, "length": 1000, "evaluate": {"accuracy": 0.3, "chance": 0.1}}
+        outcomes[cell.key] = Outcome(key=cell.key, status="done", result=result)
+    summary = summarize(cells, outcomes, "best.validation_accuracy", "max")
+    assert summary_lines(summary) == [
+        "rate  best.validation_accuracy  chance  reached     at length  n",
+        " 0.2                 0.991 ± 0     0.1   5 of 5  1000 of 1000  5",
+        " 0.3                 0.992 ± 0     0.1   1 of 5   300 of 1000  5",
+        " 0.1                 0.996 ± 0     0.1   0 of 5    10 of 1000  5",
+        "best: rate = 0.2: reached 5 of 5, best.validation_accuracy 0.991 ± 0 with n = 5",
+    ]
+    (panel,) = summary_figure(summary).axes
+    assert list(panel.containers[0].lines[0].get_ydata()) == [0.01, 1.0, 0.3], (
+        "accuracies at different lengths are not compared"
+    )
+    summary = summarize(cells, outcomes, "evaluate.accuracy", "max")
+    assert summary["best"] is None, "measured at one length"
+    (panel,) = summary_figure(summary).axes
+    assert "chance" in {text.get_text() for text in panel.texts}
 
 
 @pytest.mark.parametrize(

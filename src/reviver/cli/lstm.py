@@ -113,7 +113,7 @@ def describe_run(
         lines.append(f"  {name:<11} loss {loss:.4f}  accuracy {percent(accuracy):>6}%  {note}")
     gap = best["validation_accuracy"] - last["validation_accuracy"]
     if settings.curriculum:
-        result["reached"] = stopping.completes_curriculum(settings, last)
+        result |= {"reached": stopping.completes_curriculum(settings, last), "length": settings.length}
         status = "passed, with" if result["reached"] else "not passed, which takes"
         threshold = f"a validation accuracy of at least {100 * settings.threshold_at(settings.length):.9g}%"
         lines.append(f"  length {last['length']} of {settings.length}: {status} {threshold}")

@@ -228,7 +228,7 @@ def report_sweep(
     result["summary"] = summary
     write_json(folder / "summary.json", result)
     lines += summary_lines(summary)
-    if summary["best"] is not None:
+    if summary["leaders"]:
         for suffix in (".png", ".pdf"):
             save_figure(summary_figure(summary), folder / f"summary{suffix}")
         result["figure"] = str(folder / "summary.pdf")

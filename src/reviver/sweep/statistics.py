@@ -15,8 +15,12 @@ from reviver.text import MAX_PROBLEM, did_you_mean, one_line
 
 SEED = "seed"
 """Axis over which results are averaged."""
-STATISTICS = ("mean", "n", "cells", "std")
+STATISTICS = ("mean", "n", "cells", "std", "chance", "reached", "lengths_reached", "final_length")
 """Keys of a setting in a summary that are not its values on the axes."""
+EVALUATED = "evaluate."
+"""Prefix of the results of the command that evaluates a trained run."""
+MAX_NAMED = 3
+"""Maximum number of equal settings that a message names."""
 FIXED_COLUMNS = ("key", "status", "error", "seconds", "attempts", "host")
 """Columns of the table that are neither axes nor results."""
 
@@ -87,52 +91,116 @@ def summarize(cells: Sequence[Cell], outcomes: Mapping[str, Outcome], measure: s
     """Return the summary of a sweep: each setting with the measure over its seeds, the best one, and the failures.
 
     The measure is the path of a number in the results, such as `best.validation_accuracy`. The standard deviation is that of
-    a sample (n - 1). The best of equal settings is the first.
+    a sample (n - 1). Accuracies have the one of the best constant guess, `chance`. Runs with a length curriculum are measured
+    where they stopped, so more runs that `reached` the final length are better, then longer sequences, then the measure; what
+    `evaluate` measures is at one length, and compared by itself.
+
+    Settings that differ by no more than the larger of their standard deviations are equal. The `leaders` are the first of the
+    `ranking` and those that equal it; if it is alone, it is the `best`. Both lists have indices of the settings.
 
     Raises:
         ConfigError: if cells are finished, but none has the measure.
     """
-    groups: dict[str, tuple[Row, list[float | None]]] = {}
-    known: dict[str, float] = {}
+    groups: dict[str, tuple[Row, list[dict[str, float]]]] = {}
     failures = []
     for cell in cells:
         outcome = outcomes[cell.key]
         numbers = dict(numbers_in(outcome.result or {}))
-        known |= numbers
         values = {name: value for name, value in cell.axes.items() if name != SEED}
-        groups.setdefault(json.dumps(values), (values, []))[1].append(numbers.get(measure))
+        groups.setdefault(json.dumps(values), (values, []))[1].append(numbers)
         if measure not in numbers:
             error = outcome.error or f"its result has no {measure}"
             failures.append({"key": cell.key, "values": dict(cell.axes), "error": error})
+    known = {name for _, found in groups.values() for numbers in found for name in numbers}
     if measure not in known and any(outcome.status == "done" for outcome in outcomes.values()):
         choice = did_you_mean(measure, known) or f"choose from {', '.join(known) or 'nothing: there are no numbers'}"
         raise ConfigError(f"measure {measure!r} is not in the results; {choice}", field="measure")
-    settings = [values | _statistics(measured) for values, measured in groups.values()]
-    done = [setting for setting in settings if setting["n"]]
-    choose = max if goal == "max" else min
-    best = choose(done, key=lambda setting: setting["mean"]) if done else None
-    return {"measure": measure, "goal": goal, "settings": settings, "best": best, "failures": failures}
+    settings, criteria = [], {}
+    for index, (values, found) in enumerate(groups.values()):
+        done = [numbers for numbers in found if measure in numbers]
+        settings.append(values | {"cells": len(found)} | _statistics(done, measure))
+        if done:
+            criteria[index] = _criteria(done, measure, goal)
+    ranking = sorted(criteria, key=lambda index: [mean(values) for values in criteria[index]], reverse=True)
+    leaders = [index for index in ranking if not _is_better(criteria[ranking[0]], criteria[index])]
+    best = settings[leaders[0]] if len(leaders) == 1 else None
+    comparison = {"settings": settings, "ranking": ranking, "leaders": leaders, "best": best}
+    return {"measure": measure, "goal": goal, **comparison, "failures": failures}
 
 
-def _statistics(measured: Sequence[float | None]) -> Row:
-    found = [value for value in measured if value is not None]
-    std = stdev(found) if len(found) > 1 else None
-    return {"mean": mean(found) if found else None, "n": len(found), "cells": len(measured), "std": std}
+def _statistics(done: Sequence[Mapping[str, float]], measure: str) -> Row:
+    """Return the statistics of a setting from the results that have the measure, each None if there is nothing to take."""
+    measured = [numbers[measure] for numbers in done]
+    row: Row = {"mean": mean(measured) if measured else None, "n": len(measured)}
+    row["std"] = stdev(measured) if len(measured) > 1 else None
+    parent, _, name = measure.rpartition(".")
+    chances = [numbers.get(f"{parent}.chance", numbers.get("chance")) for numbers in done if name.endswith("accuracy")]
+    row["chance"] = chances[0] if chances else None
+    curricula = [numbers for numbers in done if _has_curriculum(numbers)]
+    row["reached"] = sum(bool(numbers["reached"]) for numbers in curricula) if curricula else None
+    lengths = [numbers["best.length"] for numbers in curricula]
+    row["lengths_reached"] = [min(lengths), mean(lengths), max(lengths)] if lengths else None
+    row["final_length"] = curricula[0]["length"] if curricula else None
+    return row
+
+
+def _criteria(done: Sequence[Mapping[str, float]], measure: str, goal: Literal["max", "min"]) -> list[list[float]]:
+    """Return what a setting is compared by, the most important first: values of its seeds, of which higher ones are better."""
+    measured = [numbers[measure] if goal == "max" else -numbers[measure] for numbers in done]
+    if measure.startswith(EVALUATED):
+        return [measured]
+    reached = [float(numbers["reached"]) if _has_curriculum(numbers) else 1.0 for numbers in done]
+    fractions = [numbers["best.length"] / numbers["length"] if _has_curriculum(numbers) else 1.0 for numbers in done]
+    return [reached, fractions, measured]
+
+
+def _has_curriculum(numbers: Mapping[str, float]) -> bool:
+    """Return whether a result is that of a run with a length curriculum."""
+    return {"reached", "length", "best.length"} <= numbers.keys()
+
+
+def _is_better(first: Sequence[Sequence[float]], second: Sequence[Sequence[float]]) -> bool:
+    """Return whether a setting is better than another by the first criterion in which they differ by more than their spread."""
+    for ours, theirs in zip(first, second, strict=True):
+        difference = mean(ours) - mean(theirs)
+        if abs(difference) > max(stdev(values) if len(values) > 1 else 0.0 for values in (ours, theirs)):
+            return difference > 0
+    return False
 
 
 def summary_lines(summary: Row) -> list[str]:
-    """Return a summary as lines of text: a table of the settings, the best one, the failures."""
-    settings, best, failures = summary["settings"], summary["best"], summary["failures"]
+    """Return a summary as lines of text: a table of the settings by their rank, the best one, the failures."""
+    settings, failures, leaders = summary["settings"], summary["failures"], summary["leaders"]
+    ranked = [settings[index] for index in summary["ranking"]]
+    ranked += [setting for setting in settings if not setting["n"]]
     axes = [name for name in settings[0] if name not in STATISTICS]
-    rows = [[*axes, summary["measure"], "n"]]
-    rows += [[*(show(setting[name]) for name in axes), *_measured(setting)] for setting in settings]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(text.rjust(width) for text, width in zip(row, widths, strict=True)) for row in rows]
-    if best is not None and len(settings) > 1:
-        lines.append(f"best: {_name(best)}: {summary['measure']} {' with n = '.join(_measured(best))}")
+    columns = {name: [show(setting[name]) for setting in ranked] for name in axes}
+    columns[summary["measure"]] = [_measured(setting) for setting in ranked]
+    columns["chance"] = ["" if setting["chance"] is None else f"{setting['chance']:.4g}" for setting in ranked]
+    columns["reached"] = [_reached(setting) for setting in ranked]
+    columns["at length"] = [_length(setting) for setting in ranked]
+    columns["n"] = [_number(setting) for setting in ranked]
+    table = [[name, *texts] for name, texts in columns.items() if any(texts)]
+    widths = [max(map(len, column)) for column in table]
+    lines = ["  ".join(map(str.rjust, row, widths)) for row in zip(*table, strict=True)]
+    if len(ranked) > 1 and (best := summary["best"]) is not None:
+        reached = f"reached {_reached(best)}, " if best["reached"] is not None else ""
+        lines.append(f"best: {_name(best)}: {reached}{summary['measure']} {_measured(best)} with n = {_number(best)}")
+        if best["std"] is None:
+            lines.append("  one run does not show how far seeds differ; set seeds in the file")
+    elif len(leaders) > 1:
+        names = "; ".join(_name(settings[index]) for index in leaders[:MAX_NAMED])
+        more = f" and {len(leaders) - MAX_NAMED} more" if len(leaders) > MAX_NAMED else ""
+        lines.append(f"no best: {names}{more} differ by no more than their standard deviation over the seeds")
     lines += [f"{len(failures)} failed:"] if failures else []
     problems = [(row["key"], _name(row["values"]), one_line(row["error"], MAX_PROBLEM)) for row in failures]
     return lines + [f"  {key}  {name}: {problem}" for key, name, problem in problems]
+
+
+def stopped_short(summary: Row) -> bool:
+    """Return whether the measure was taken at different lengths, since some runs did not reach the end of their curriculum."""
+    short = (setting["reached"] is not None and setting["reached"] < setting["n"] for setting in summary["settings"])
+    return any(short) and not summary["measure"].startswith(EVALUATED)
 
 
 def show(value: Any) -> str:
@@ -140,11 +208,25 @@ def show(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _measured(setting: Row) -> tuple[str, str]:
-    """Return mean ± standard deviation, and the number of finished cells, with that of all if some are not."""
+def _measured(setting: Row) -> str:
+    """Return mean ± standard deviation."""
     spread = "" if setting["std"] is None else f" ± {setting['std']:.2g}"
-    of = "" if setting["n"] == setting["cells"] else f"/{setting['cells']}"
-    return "-" if setting["mean"] is None else f"{setting['mean']:.4g}{spread}", f"{setting['n']}{of}"
+    return "-" if setting["mean"] is None else f"{setting['mean']:.4g}{spread}"
+
+
+def _number(setting: Row) -> str:
+    """Return the number of finished cells, with that of all if some are not."""
+    return f"{setting['n']}" + ("" if setting["n"] == setting["cells"] else f"/{setting['cells']}")
+
+
+def _reached(setting: Row) -> str:
+    """Return how many runs with a curriculum reached its final length."""
+    return "" if setting["reached"] is None else f"{setting['reached']} of {setting['n']}"
+
+
+def _length(setting: Row) -> str:
+    """Return the mean length at which runs with a curriculum were measured."""
+    return "" if setting["reached"] is None else f"{setting['lengths_reached'][1]:.0f} of {setting['final_length']:.0f}"
 
 
 def _name(values: Row) -> str:

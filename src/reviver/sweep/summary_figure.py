@@ -1,22 +1,30 @@
 """Figure of a sweep: the measure over the axes, mean ± standard deviation over the seeds."""
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from reviver.figures import INK, plain_log_ticks, styled
-from reviver.sweep.statistics import STATISTICS, Row, show
+from reviver.sweep.statistics import STATISTICS, Row, show, stopped_short
 
 STYLES = tuple(zip([f"C{index}" for index in range(8)], "os^DxvP*", ("-", "--", "-.", ":") * 2, strict=True))
 """Color, marker and dashes of each line; markers and dashes also tell them apart in grayscale."""
+
+LENGTH_LABEL = "length reached / final length"
 
 
 def summary_figure(summary: Row) -> Figure:
     """Plot the measure over an axis of a sweep: mean ± standard deviation (n - 1) over the seeds.
 
+    If some runs stopped before the final length of their curriculum, it is the length reached, as a fraction of the
+    final one: mean and range.
     The horizontal axis is the first numeric axis with several values, else the first one with several values. Each value
     on the other axes is a line of its own, or points where the horizontal axis is not numeric; of more than there are
-    `STYLES`, those with the best settings. The best setting has a ring.
+    `STYLES`, those with the best settings. The best setting has a ring, as do all that
+    equal it. A dashed line is chance, if it is the same for all.
     """
-    settings, is_max = summary["settings"], summary["goal"] == "max"
+    settings, by_length = summary["settings"], stopped_short(summary)
+    rank = {id(settings[index]): place for place, index in enumerate(summary["ranking"])}
+    leaders = {id(settings[index]) for index in summary["leaders"]}
     axes = [name for name in settings[0] if name not in STATISTICS]
     varying = [name for name in axes if len({show(setting[name]) for setting in settings}) > 1]
     numeric = [name for name in varying if all(type(setting[name]) in (int, float) for setting in settings)]
@@ -29,8 +37,7 @@ def summary_figure(summary: Row) -> Figure:
             lines.setdefault(", ".join(show(setting[name]) for name in others), []).append(setting)
     chosen = list(lines.items())
     if len(chosen) > len(STYLES):
-        sign = -1 if is_max else 1
-        chosen = sorted(chosen, key=lambda line: min(sign * setting["mean"] for setting in line[1]))[: len(STYLES)]
+        chosen = sorted(chosen, key=lambda line: min(rank[id(setting)] for setting in line[1]))[: len(STYLES)]
     with styled():
         figure = Figure(figsize=(6.3, 3.2))
         panel = figure.subplots()
@@ -41,14 +48,14 @@ def summary_figure(summary: Row) -> Figure:
                 row[horizontal] if numeric else names.index(show(row.get(horizontal, ""))) + offset for row in points
             )
             x, rows = zip(*sorted(zip(places, points, strict=True), key=lambda point: point[0]), strict=True)
-            means, spreads = zip(*((row["mean"], row["std"] or 0.0) for row in rows), strict=True)
+            means, *spreads = zip(*(_value(row, by_length) for row in rows), strict=True)
             panel.errorbar(
-                x, means, spreads if any(spreads) else None, capsize=2.5, elinewidth=0.9, markersize=4.5,
+                x, means, spreads if any(map(any, spreads)) else None, capsize=2.5, elinewidth=0.9, markersize=4.5,
                 label=_plain(label), color=color, marker=marker, linestyle=dashes if numeric else "none",
             )  # fmt: skip
-            for place, row in zip(x, rows, strict=True):
-                if row is summary["best"] and len(settings) > 1:
-                    panel.plot(place, row["mean"], "o", color=INK, markersize=11, fillstyle="none", markeredgewidth=0.8)
+            for place, row, value in zip(x, rows, means, strict=True):
+                if id(row) in leaders and len(settings) > 1:
+                    panel.plot(place, value, "o", color=INK, markersize=11, fillstyle="none", markeredgewidth=0.8)
         values = sorted({setting[horizontal] for setting in settings}) if numeric else []
         if values and values[0] > 0 and values[-1] > 20 * values[0]:
             panel.set_xscale("log")
@@ -60,15 +67,42 @@ def summary_figure(summary: Row) -> Figure:
             panel.set_xticks(range(len(names)), texts, rotation=30 if sum(map(len, texts)) > 60 else 0)
             panel.set_xlim(-0.5, len(names) - 0.5)
         has_spread = any(setting["std"] is not None for setting in settings)
-        what = "Mean ± standard deviation over the seeds" if has_spread else "One seed per setting"
-        title = f"{what}; ring: {'largest' if is_max else 'smallest'} value"
+        what = (
+            f"Mean {'and range' if by_length else '± standard deviation'} over the seeds"
+            if has_spread
+            else "One seed per setting"
+        )
+        title = f"{what}; ring: best{'' if summary['best'] else ', equal within the spread'}"
         panel.set_title(title, fontweight="normal", fontsize="small")
-        panel.set(xlabel=_words(horizontal), ylabel=_words(summary["measure"]))
+        panel.set(xlabel=_words(horizontal), ylabel=LENGTH_LABEL if by_length else _words(summary["measure"]))
+        if not by_length:
+            _draw_chance(panel, settings)
         if others:
             selection = f", best {len(chosen)} of {len(lines)}" if len(lines) > len(chosen) else ""
             title = ", ".join(map(_words, others)) + selection
             figure.legend(loc="outside right center", title=title, title_fontsize="small")
     return figure
+
+
+def _value(setting: Row, by_length: bool) -> tuple[float, float, float]:
+    """Return a mean and how far the bar goes below and above it: of the measure, or of the fraction of the final length."""
+    if not by_length:
+        return setting["mean"], setting["std"] or 0.0, setting["std"] or 0.0
+    if setting["reached"] is None:  # no curriculum
+        return 1.0, 0.0, 0.0
+    low, mean, high = (length / setting["final_length"] for length in setting["lengths_reached"])
+    return mean, mean - low, high - mean
+
+
+def _draw_chance(panel: Axes, settings: list[Row]) -> None:
+    """Draw chance as a dashed line if it is the same for all settings."""
+    chances = {setting["chance"] for setting in settings if setting["n"]}
+    if len(chances) == 1 and None not in chances:
+        (chance,) = chances
+        panel.axhline(chance, color=INK, linewidth=0.8, linestyle=(0, (4, 3)), alpha=0.6)
+        panel.annotate(
+            "chance", (1, chance), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize="small"
+        )
 
 
 def _plain(text: str) -> str:
