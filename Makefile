@@ -118,7 +118,7 @@ pages: setup  ## write what is generated in README and docs: settings, measured 
 	$(BIN)/python -m benchmarks.publish
 	$(BIN)/python -m tools.tutorials
 
-teach: finished-report setup  ## write the teaching kit of the last report into build/teach: notebooks, slides, lessons of the explorer
+teach: finished-report $(READY)  ## write the teaching kit of the last report into build/teach: slides, notebooks, sheets to print with the key apart
 	$(BIN)/python -m tools.teaching report --out build/teach
 
 release: finished-report setup  ## write what can be published into build/release: checked wheels, notes, teaching kit, site (after make report)

@@ -1,6 +1,7 @@
-"""The teaching kit of a report: `python -m tools.teaching REPORT --out FOLDER` writes notebooks, slides and lessons.
+"""The teaching kit of a report: `python -m tools.teaching REPORT --out FOLDER` writes all that two lessons need.
 
-REPORT is the folder of `make report`. The lessons need Chromium, which saves them from the explorer as a reader would.
+REPORT is the folder of `make report`. The kit has a folder for students and one for teachers, which alone has the solutions.
+The lessons of the explorer need Chromium, which saves them from it as a reader would; the rest is written without.
 """
 
 import argparse
@@ -8,14 +9,17 @@ import base64
 import json
 import re
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tools.sheets import write_sheet
 from tools.tutorials import DOCS, TUTORIALS, find_blocks
 
-SLIDES = DOCS / "teach" / "slides.typ"
+PAGES = DOCS / "teach"
+SLIDES = PAGES / "slides.typ"
 IMAGE = re.compile(r"^!\[(?P<alt>[^\]]*)\]\((?P<path>[^)]+)\)\n", re.MULTILINE)
 LINK = re.compile(r"(?<!!)\[(?P<text>[^\]]+)\]\((?!https?:)[^)]*\)")
 EXERCISE = re.compile(r"^(?=\d+\. \*\*)", re.MULTILINE)
@@ -24,24 +28,33 @@ EXERCISE = re.compile(r"^(?=\d+\. \*\*)", re.MULTILINE)
 class Lesson(NamedTuple):
     """A lesson of the explorer: its panels, the first of which is the start view, and the question it asks."""
 
+    network: str
     title: str
     question: str
     panels: tuple[str, ...]
 
+    @property
+    def file(self) -> str:
+        """Name of its page."""
+        return f"lesson-{self.title.lower()}.html"
+
 
 LESSONS = (
     Lesson(
+        "lstm",
         "Memory",
         "Type four digits. Which units carry the first digit to the last step, and how do you know? Change the digit and "
         "compare.",
         ("The LSTM at work",),
     ),
     Lesson(
+        "gan",
         "Training",
         "The same noise through training: when do strokes appear, and when digits? What do the losses and D say meanwhile?",
         ("Training time", "Be the discriminator"),
     ),
     Lesson(
+        "gan",
         "Latent",
         "Interpolate from one digit to another. Where does the class change, and where does D doubt? Find the same place on the map.",
         ("Latent interpolation", "Map"),
@@ -51,7 +64,7 @@ LESSONS = (
 
 def notebook(page: Path) -> dict[str, Any]:
     """Return a tutorial and its exercises as a notebook (nbformat 4.5), with the output that the page shows."""
-    cells = [*tutorial_cells(page), *exercise_cells(DOCS / "teach" / f"exercises-{page.stem}.md")]
+    cells = [*tutorial_cells(page), *exercise_cells(PAGES / f"exercises-{page.stem}.md")]
     for number, cell in enumerate(cells):
         cell["id"] = f"{page.stem}-{number}"
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
@@ -107,6 +120,23 @@ def markdown(text: str) -> dict[str, Any]:
     return {"cell_type": "markdown", "metadata": {}, "source": LINK.sub(r"\g<text>", text).strip()}
 
 
+def worksheet(network: str) -> str:
+    """Return the Markdown of the worksheet of a lesson: the questions that are asked in class, and the exercises."""
+    heading, exercises = (PAGES / f"exercises-{network}.md").read_text(encoding="utf-8").split("\n", 1)
+    questions = (f"{lesson.question} (`{lesson.file}`)" for lesson in LESSONS if lesson.network == network)
+    in_class = "\n".join(f"{number}. {question}" for number, question in enumerate(questions, start=1))
+    return f"{heading.replace('Exercises', 'Worksheet')}\n\n## In class\n\n{in_class}\n\n## Exercises\n{exercises}"
+
+
+def write_sheets(students: Path, teachers: Path) -> None:
+    """Write what is printed as PDF: quiz and worksheets for students, plans, solutions and the key for teachers."""
+    write_sheet((PAGES / "quiz.md").read_text(encoding="utf-8"), students / "quiz.pdf", room=True)
+    for page in TUTORIALS:
+        write_sheet(worksheet(page.stem), students / f"worksheet-{page.stem}.pdf", room=True)
+    for name in ("quiz-key", *(f"{kind}-{page.stem}" for kind in ("lesson", "solutions") for page in TUTORIALS)):
+        write_sheet((PAGES / f"{name}.md").read_text(encoding="utf-8"), teachers / f"{name}.pdf")
+
+
 def write_slides(report: Path, out: Path) -> None:
     """Write slides-light.pdf and slides-dark.pdf with the figures of the report, plotted on either background."""
     import typst
@@ -138,10 +168,14 @@ def write_slides(report: Path, out: Path) -> None:
             (out / f"slides-{scheme}.pdf").write_bytes(pdf)
 
 
-def write_lessons(explorer: Path, out: Path) -> None:
-    """Save the lessons by the form of the explorer."""
-    from tools.chromium import open_browser
-
+def write_lessons(explorer: Path, out: Path) -> str | None:
+    """Save the lessons by the form of the explorer; return what is missing for that, or None."""
+    try:
+        from tools.chromium import find_chromium, open_browser
+    except ImportError:
+        return "the package playwright (make setup)"
+    if find_chromium() is None:
+        return "Chromium (on Debian: apt-get install chromium)"
     with open_browser() as browser:
         for lesson in LESSONS:
             page = browser.new_page()
@@ -155,19 +189,23 @@ def write_lessons(explorer: Path, out: Path) -> None:
             page.get_by_label("Start view").select_option(label=lesson.panels[0])
             with page.expect_download() as download:
                 page.get_by_role("button", name="Save as lesson").click()
-            download.value.save_as(out / f"lesson-{lesson.title.lower()}.html")
+            download.value.save_as(out / lesson.file)
             page.close()
+    return None
 
 
-def write_kit(report: Path, out: Path) -> None:
-    """Write the kit into the folder `out`."""
-    out.mkdir(parents=True, exist_ok=True)
+def write_kit(report: Path, out: Path) -> str | None:
+    """Write the kit into the folder `out`; return what is missing for the lessons of the explorer, or None."""
+    students, teachers = out / "students", out / "teachers"
+    for folder in (students, teachers):
+        folder.mkdir(parents=True, exist_ok=True)
     for page in TUTORIALS:
         text = json.dumps(notebook(page), indent=1, ensure_ascii=False)
-        (out / f"{page.stem}.ipynb").write_text(text + "\n", encoding="utf-8")
-    write_slides(report, out)
-    shutil.copyfile(report / "explorer.html", out / "explorer.html")
-    write_lessons(report / "explorer.html", out)
+        (students / f"{page.stem}.ipynb").write_text(text + "\n", encoding="utf-8")
+    write_sheets(students, teachers)
+    write_slides(report, teachers)
+    shutil.copyfile(report / "explorer.html", students / "explorer.html")
+    return write_lessons(report / "explorer.html", students)
 
 
 def main() -> None:
@@ -178,8 +216,11 @@ def main() -> None:
         "--out", type=Path, default=Path("build/teach"), help="folder of the kit (default: build/teach)"
     )
     options = parser.parse_args()
-    write_kit(options.report, options.out)
-    print(*sorted(options.out.iterdir()), sep="\n")
+    missing = write_kit(options.report, options.out)
+    print(*sorted(path for path in options.out.rglob("*") if path.is_file()), sep="\n")
+    if missing:
+        names = ", ".join(lesson.file for lesson in LESSONS)
+        print(f"not written: {names}, which need {missing}; students can open explorer.html instead", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,16 @@
 """The teaching kit: notebooks with the code and the output of the tutorials, exercises, and release notes."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tools.release import ROOT, release_notes
-from tools.teaching import DOCS, notebook
+from tools.sheets import to_math, to_typst
+from tools.teaching import DOCS, notebook, write_lessons, write_sheets
 from tools.tutorials import SOLUTIONS, TUTORIALS, find_blocks
 
 
@@ -45,6 +48,41 @@ def test_each_tutorial_has_exercises_with_solutions(page: Path) -> None:
     assert numbers == list(range(1, len(numbers) + 1))
     solved = re.findall(r"^\*\*(\d+)\.\*\*", SOLUTIONS[page].read_text(encoding="utf-8"), re.MULTILINE)
     assert list(map(int, solved)) == numbers
+
+
+def test_sheets_for_students_have_no_answers_and_all_sheets_are_written(tmp_path: Path) -> None:
+    students, teachers = tmp_path / "students", tmp_path / "teachers"
+    students.mkdir()
+    teachers.mkdir()
+    write_sheets(students, teachers)
+    assert {path.name for path in students.iterdir()} == {"quiz.pdf", "worksheet-gan.pdf", "worksheet-lstm.pdf"}
+    kinds = [f"{kind}-{network}.pdf" for kind in ("lesson", "solutions") for network in ("gan", "lstm")]
+    assert {path.name for path in teachers.iterdir()} == {"quiz-key.pdf", *kinds}
+    key = re.compile(r"\b1 [a-d], 2 [a-d], 3 [a-d]")
+    assert key.search((DOCS / "teach" / "quiz-key.md").read_text(encoding="utf-8"))
+    assert not key.search((DOCS / "teach" / "quiz.md").read_text(encoding="utf-8"))
+
+
+def test_a_sheet_takes_text_literally_and_refuses_what_it_cannot_show() -> None:
+    assert to_typst('$f_t$ of #x, "y"') == '$f_(t)$#" of #x, \\"y\\""\n\n'
+    assert to_math(r"\tfrac{d}{dl} \log \sigma(l) / x_{t-1}^2") == r"frac(d, d l) log sigma ( l ) \/ x_(t - 1)^(2)"
+    for wrong in (r"$\unknown$", "![a picture](x.png)"):
+        with pytest.raises(ValueError, match=r"add it to tools/sheets\.py"):
+            to_typst(wrong)
+
+
+def test_the_kit_needs_neither_the_tools_of_developers_nor_a_browser(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ["make", "--dry-run", "--always-make", "teach", f"VENV={tmp_path}"]
+    plan = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert "requirements-report.lock" in plan
+    assert not re.search(r"requirements\.lock|npm|chromium", plan)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert (write_lessons(tmp_path / "explorer.html", tmp_path) or "").startswith("Chromium")
+    monkeypatch.delitem(sys.modules, "tools.chromium", raising=False)
+    monkeypatch.setitem(sys.modules, "playwright.sync_api", None)
+    assert (write_lessons(tmp_path / "explorer.html", tmp_path) or "").startswith("the package playwright")
 
 
 def test_release_notes_are_the_newest_section() -> None:
