@@ -1,8 +1,10 @@
 """Text for messages: values and problems on one line of limited length, counts, percentages and durations."""
 
 import difflib
+import math
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from statistics import fmean, median, stdev
 
 MAX_SHOWN = 60
 """Maximum length of a value in an error, in characters."""
@@ -46,6 +48,29 @@ def count(number: float, unit: str) -> str:
 def percent(fraction: float, decimals: int = 2) -> str:
     """Return a fraction in percent, without the sign; below 1 it is not rounded to 100, which would hide the last errors."""
     return f"{100 * (min(fraction, 1 - 10.0 ** -(decimals + 2)) if fraction < 1 else fraction):.{decimals}f}"
+
+
+def leaves_bounds(values: Sequence[float], low: float = 0.0, high: float = math.inf) -> bool:
+    """Return whether mean ± sample standard deviation reaches beyond the bounds of the quantity, as 97.5 ± 4.5 % does."""
+    if len(values) < 2:
+        return False
+    center, spread = fmean(values), stdev(values)
+    return center - spread < low - 1e-9 or center + spread > high + 1e-9
+
+
+def show_spread(
+    values: Sequence[float], show: Callable[[float], str], low: float = 0.0, high: float = math.inf, unit: str = ""
+) -> str:
+    """Return mean ± sample standard deviation, as `show` writes them; of one value, the value alone.
+
+    Where that `leaves_bounds`, it is the mean with median and range: "97.50 (median 99.50, 89.50 to 100.00)".
+    """
+    center = show(fmean(values))
+    if len(values) < 2:
+        return f"{center}{unit}"
+    if leaves_bounds(values, low, high):
+        return f"{center}{unit} (median {show(median(values))}, {show(min(values))} to {show(max(values))}{unit})"
+    return f"{center} ± {show(stdev(values))}{unit}"
 
 
 def duration(seconds: float) -> str:

@@ -33,7 +33,7 @@ from reviver.show.report import make, results
 from reviver.show.report.collect import collect, replace_unprintable
 from reviver.show.report.comparison import Printed, compare_number
 from reviver.show.report.make import ReportFiles, build_report, compile_report, make_report
-from reviver.show.report.report_json import DigitCounts, Report
+from reviver.show.report.report_json import DigitCounts, Report, Spread
 from reviver.show.report.results import GANResults, LSTMResults, read_gan, read_lstm
 from reviver.train.gan.grids import grid_path, save_grid
 from reviver.train.gan.training import train as train_gan
@@ -70,11 +70,14 @@ def few_samples() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory, few_images: None) -> Built:
     out = tmp_path_factory.mktemp("report")
-    lstm_paths = [out / "runs" / f"lstm-seed{seed}" for seed in (0, 1)]
+    lstm_paths, without_paths = (
+        [out / "runs" / f"{name}-seed{seed}" for seed in (0, 1)] for name in ("lstm", "no-dropout")
+    )
     for seed, path in enumerate(lstm_paths):
         train_lstm(dataclasses.replace(LSTM, seed=seed), path, device="cpu")
+        train_lstm(dataclasses.replace(LSTM, seed=seed, hidden_dropout=0.0), without_paths[seed], device="cpu")
     train_gan(GAN, out / "runs" / "gan-seed0", device="cpu")
-    lstm, gan = read_lstm(lstm_paths), read_gan(out / "runs" / "gan-seed0")
+    lstm, gan = read_lstm(lstm_paths, without_paths), read_gan(out / "runs" / "gan-seed0")
     files = make.write_report(out, lstm, gan)
     html, values = (path.read_text(encoding="utf-8") for path in (files.html, files.json))
     return Built(out, lstm, gan, files, html, json.loads(values))
@@ -244,7 +247,9 @@ def test_rebuilding_gives_the_same_bytes(built: Built, monkeypatch: pytest.Monke
     page = before[built.out / "explorer.html"].decode()
     monkeypatch.setattr(make, "build_page", lambda _: SimpleNamespace(html=page))
     monkeypatch.setattr(make, "FORMATS", ("pdf",))
-    again = build_report(built.out, [run.folder.path for run in built.lstm.runs], built.gan.run.folder.path)
+    assert built.lstm.no_dropout is not None
+    lstm, without = ([run.folder.path for run in part.runs] for part in (built.lstm, built.lstm.no_dropout))
+    again = build_report(built.out, lstm, built.gan.run.folder.path, without)
     assert again == built.files
     assert {path: path.read_bytes() for path in paths} == before
 
@@ -346,7 +351,10 @@ def test_make_report_trains_reuses_and_resumes(tmp_path: Path, monkeypatch: pyte
     (runs / "gan-seed3").mkdir(parents=True)
     (runs / "gan-seed3" / ".run.json.part").touch()  # left by a killed process
     make_report(tmp_path, seed=3, device="cpu")
-    assert builds == [(tmp_path, [runs / "lstm-seed3", runs / "lstm-seed4"], runs / "gan-seed3")]
+    lstm, without = ([runs / f"{name}-seed{seed}" for seed in (3, 4)] for name in ("lstm", "no-dropout"))
+    assert builds == [(tmp_path, lstm, runs / "gan-seed3", without)]
+    settings = [RunFolder.open(path).read_config(LSTMConfig) for path in (*lstm, *without)]
+    assert settings == [dataclasses.replace(LSTM, seed=seed, hidden_dropout=p) for p in (0.5, 0.0) for seed in (3, 4)]
 
     weights = list(runs.rglob("networks.safetensors"))
     assert len(weights) >= 3
@@ -360,6 +368,27 @@ def test_make_report_trains_reuses_and_resumes(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(make, "LSTM_PRESETS", MappingProxyType({"original": dataclasses.replace(LSTM, epochs=4)}))
     with pytest.raises(RunFolderError, match="epochs must be 4 for this report, got 3; move this folder away"):
         make_report(tmp_path, seed=3, device="cpu")
+
+
+def test_the_report_says_what_dropout_did_and_shows_no_range_beyond_a_bound(built: Built, tmp_path: Path) -> None:
+    values = copy.deepcopy(built.json)
+    final = values["lstm"]["no_dropout"]["final"]["validation_accuracy"]
+    assert values["comparison"]["lstm"]["validation_accuracy_no_dropout"]["measured"] == final
+    assert built.lstm.no_dropout is not None
+    assert final["values"] == [metrics[-1]["validation_accuracy"] for metrics in built.lstm.no_dropout.metrics]
+    near_bound = Spread.from_values((1.0, 0.995, 1.0, 0.99, 0.895), high=1.0).model_dump(mode="json")
+    values["lstm"]["final"]["validation_accuracy"] = near_bound
+    values["comparison"]["lstm"]["validation_accuracy"]["measured"] = near_bound
+    page = page_of(built, values, tmp_path)
+    rows = {line[0]: line[1:3] for line in page.table("comparison-lstm")}
+    assert rows["Final validation accuracy"][1] == "97.60 % (median 99.50 %, 89.50 to 100.00 %)"
+    original, measured = rows["The same, trained without dropout"]
+    assert original == "dropout “to prevent overfitting”"
+    assert measured.startswith(f"{100 * final['mean']:.2f}")
+    assert "± 4.5" not in page.text
+    for run in values["lstm"]["no_dropout"]["runs"]:
+        assert run["command"] in page.text
+    assert "--hidden-dropout 0" in run["command"]
 
 
 def test_a_number_agrees_within_the_range() -> None:

@@ -115,8 +115,8 @@ def reset_weights(w: LSTMWeights, rng: torch.Generator | None = None) -> None:
 
     - `W_*`, `U_*`, `W_proj`: Xavier-uniform, each matrix by itself. This keeps the scale of activations and gradients
       through a step (Glorot & Bengio 2010).
-    - `b_f`: 1. The forget gates begin open, so that the cell remembers, and gradients reach far back, before anything is
-      learned (Gers et al. 2000; Jozefowicz et al. 2015). The 1 is a stored value, not added in the equations.
+    - `b_f`: 1. At first the cell keeps σ(1) = 73 % of its value at each step, not half of it (Gers et al. 2000; Jozefowicz
+      et al. 2015). The 1 is a stored value, not added in the equations.
     - `b_i`, `b_c`, `b_o`: 0.
     """
     for name, weight in w._asdict().items():

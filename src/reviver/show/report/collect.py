@@ -64,8 +64,16 @@ def _collect_lstm(results: LSTMResults) -> report_json.LSTMSection:
         mean_of_last=results.spread(mean_of_last),
         num_last_epochs=min(NUM_LAST_EPOCHS, *map(len, results.metrics)),
         best_validation_accuracy=bests["validation_accuracy"],
-        train_accuracy_without_dropout=report_json.Spread.from_values(results.train_accuracies_without_dropout),
+        train_accuracy_without_dropout=report_json.Spread.from_values(
+            results.train_accuracies_without_dropout, high=1.0
+        ),
+        no_dropout=_collect_no_dropout(results.no_dropout) if results.no_dropout else None,
     )
+
+
+def _collect_no_dropout(results: LSTMResults) -> report_json.NoDropout:
+    final, mean = results.spread(last), results.spread(mean_of_last)
+    return report_json.NoDropout(runs=tuple(map(_collect_run, results.runs)), final=final, mean_of_last=mean)
 
 
 def _collect_gan(results: GANResults) -> report_json.GANSection:

@@ -1,5 +1,6 @@
 """Compare what the original prints with the measured results; report.typ puts the result into words."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -59,7 +60,10 @@ def compare_lstm(results: LSTMResults) -> dict[str, MeasuredRow | StructureRow]:
     final = results.spread(last)
     for name, printed in FINAL.items():
         rows[name] = compare_number("nats" if name.endswith("loss") else "fraction", final[name].values, printed)
-    rows["accuracy_gap"] = compare_number("fraction", gaps)
+        if name == accuracy and results.no_dropout is not None:
+            without = results.no_dropout.spread(last)[accuracy].values
+            rows["validation_accuracy_no_dropout"] = compare_number("fraction", without)
+    rows["accuracy_gap"] = compare_number("fraction", gaps, low=-1.0)
     for threshold, epoch in BREAKTHROUGH:
         first_epochs = results.first_epoch_at(accuracy, threshold)
         rows[f"first_epoch_at_{100 * threshold:.0f}"] = compare_number("epoch", first_epochs, epoch)
@@ -94,10 +98,15 @@ def compare_gan(results: GANResults) -> dict[str, MeasuredRow | StructureRow]:
     return rows
 
 
-def compare_number(unit: Unit, measured: Sequence[float | None], printed: Printed | None = None) -> MeasuredRow:
-    """Compare a number of the original, or None, with the one of each run, None for a run that has none."""
+def compare_number(
+    unit: Unit, measured: Sequence[float | None], printed: Printed | None = None, low: float = 0.0
+) -> MeasuredRow:
+    """Compare a number of the original, or None, with the one of each run, None for a run that has none.
+
+    `low` is the least value of the quantity.
+    """
     known = [float(value) for value in measured if value is not None]
-    spread = Spread.from_values(known) if known else None
+    spread = Spread.from_values(known, low, 1.0 if unit == "fraction" else math.inf) if known else None
     original, section = printed or (None, None)
     agrees = to_range = in_std = None
     if original is not None:

@@ -32,7 +32,7 @@ from reviver.show.report.results import GANResults, LSTMResults, read_gan, read_
 from reviver.train.description import Run
 
 NUM_SEEDS = 5
-"""LSTM runs, with consecutive seeds."""
+"""LSTM runs with dropout, with consecutive seeds; as many are without."""
 EXPLORER = "explorer.html"
 SOURCES = ("report.typ", "layout.typ", "numbers.typ", "report.css")
 
@@ -56,6 +56,7 @@ def make_report(
 ) -> ReportFiles:
     """Train both networks into `out`/runs, reusing finished runs, and write `out`/report.html, .pdf and .json.
 
+    The LSTM is trained with each seed with the dropout of the original, and without.
     `full` trains the GAN with the preset `original` instead of `best`. `seed` is that of the GAN, and the first of the LSTM.
     After an interrupted training, the next call resumes it.
     """
@@ -64,8 +65,10 @@ def make_report(
 
     runs = Path(out) / "runs"
     preset, name = ("original", f"gan-full-seed{seed}") if full else ("best", f"gan-seed{seed}")
+    original = LSTM_PRESETS["original"]
     plan: list[tuple[str, Path, Any]] = [
-        ("lstm", runs / f"lstm-seed{number}", replace(LSTM_PRESETS["original"], seed=number))
+        ("lstm", runs / f"{prefix}-seed{number}", replace(config, seed=number))
+        for prefix, config in (("lstm", original), ("no-dropout", replace(original, hidden_dropout=0.0)))
         for number in range(seed, seed + NUM_SEEDS)
     ]
     plan.append(("gan", runs / name, replace(GAN_PRESETS[preset], seed=seed)))
@@ -78,7 +81,7 @@ def make_report(
         train: Any = train_lstm if kind == "lstm" else train_gan
         train(config, path, device=device, resume=status is not None, progress=progress)
     *lstm_runs, gan_run = (path for _, path, _ in plan)
-    return build_report(out, lstm_runs, gan_run)
+    return build_report(out, lstm_runs[:NUM_SEEDS], gan_run, lstm_runs[NUM_SEEDS:])
 
 
 def check_run(path: Path, kind: str, config: Any) -> str | None:
@@ -96,10 +99,16 @@ def check_run(path: Path, kind: str, config: Any) -> str | None:
     return folder.status
 
 
-def build_report(out: str | Path, lstm_runs: Sequence[str | Path], gan_run: str | Path) -> ReportFiles:
-    """Write `out`/figures and `out`/report.html, .pdf and .json from finished runs; those of LSTMs differ in their seed."""
-    logger.info("reading %d runs of the LSTM and one of the GAN", len(lstm_runs))
-    return write_report(Path(out), read_lstm([Path(path) for path in lstm_runs]), read_gan(Path(gan_run)))
+def build_report(
+    out: str | Path, lstm_runs: Sequence[str | Path], gan_run: str | Path, no_dropout_runs: Sequence[str | Path] = ()
+) -> ReportFiles:
+    """Write `out`/figures and `out`/report.html, .pdf and .json from finished runs; those of LSTMs differ in their seed.
+
+    `no_dropout_runs` are runs of the LSTM without hidden dropout, which the report compares with the others.
+    """
+    logger.info("reading %d runs of the LSTM and one of the GAN", len(lstm_runs) + len(no_dropout_runs))
+    lstm, no_dropout = ([Path(path) for path in paths] for paths in (lstm_runs, no_dropout_runs))
+    return write_report(Path(out), read_lstm(lstm, no_dropout), read_gan(Path(gan_run)))
 
 
 def write_report(out: Path, lstm: LSTMResults, gan: GANResults) -> ReportFiles:

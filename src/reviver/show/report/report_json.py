@@ -5,6 +5,7 @@ to 1, losses are cross-entropies in nats, times are in seconds. New keys may be 
 when a key is removed, renamed or changes its meaning.
 """
 
+import math
 import statistics
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -13,6 +14,7 @@ from pydantic import Field
 
 from reviver.runs.schema import Rollback
 from reviver.settings.validation import Record
+from reviver.text import leaves_bounds
 
 SCHEMA_VERSION = 3
 
@@ -28,12 +30,21 @@ class Spread(Record):
     std: float | None = Field(description="Sample standard deviation; null for a single run.")
     min: float = Field(description="Minimum.")
     max: float = Field(description="Maximum.")
+    median: float = Field(description="Median.")
+    leaves_bounds: bool = Field(description="Whether mean ± std reaches beyond the values that the quantity can have.")
 
     @classmethod
-    def from_values(cls, values: Sequence[float]) -> "Spread":
-        """Summarize the values of at least one run."""
-        std = statistics.stdev(values) if len(values) > 1 else None
-        return cls(values=tuple(values), mean=statistics.fmean(values), std=std, min=min(values), max=max(values))
+    def from_values(cls, values: Sequence[float], low: float = 0.0, high: float = math.inf) -> "Spread":
+        """Summarize the values of at least one run, of a quantity that lies between `low` and `high`."""
+        return cls(
+            values=tuple(values),
+            mean=statistics.fmean(values),
+            std=statistics.stdev(values) if len(values) > 1 else None,
+            min=min(values),
+            max=max(values),
+            median=statistics.median(values),
+            leaves_bounds=leaves_bounds(values, low, high),
+        )
 
     def contains(self, value: float) -> bool:
         """Return whether `value` lies between minimum and maximum, up to rounding."""
@@ -67,6 +78,14 @@ class ModuleParameters(Record):
     num_parameters: int = Field(description="Total number of elements.")
 
 
+class NoDropout(Record):
+    """Runs of the LSTM with the same settings except for hidden dropout, which is 0."""
+
+    runs: tuple[TrainingRun, ...] = Field(description="Runs, in the order of their seeds.")
+    final: dict[str, Spread] = Field(description="Metrics at the last epoch.")
+    mean_of_last: dict[str, Spread] = Field(description="Mean over the last `num_last_epochs` epochs.")
+
+
 class LSTMSection(Record):
     """The LSTM's runs, which differ only in their seed."""
 
@@ -89,6 +108,7 @@ class LSTMSection(Record):
     num_last_epochs: int = Field(description="Number of epochs that this mean is taken over: 10, or all if fewer.")
     best_validation_accuracy: Spread = Field(description="Highest validation accuracy of each run.")
     train_accuracy_without_dropout: Spread = Field(description="Final training accuracy with dropout off.")
+    no_dropout: NoDropout | None = Field(description="Runs trained without dropout; null if there are none.")
 
 
 class LinearLayer(Record):

@@ -4,6 +4,7 @@ Shapes: N images, C channels, H height, W width.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,13 +43,14 @@ class LSTMResults:
     """Results of LSTM runs that differ only in their seed, in the order of their seeds.
 
     `split` is that of the first run, `train_accuracies_without_dropout` are those of the final networks on their training
-    palindromes.
+    palindromes. `no_dropout` has the results of runs that also differ in their hidden dropout, which is 0; None without.
     """
 
     runs: tuple[LSTMRun, ...]
     metrics: tuple[Records, ...]
     split: Split
     train_accuracies_without_dropout: tuple[float, ...]
+    no_dropout: "LSTMResults | None" = None
 
     @property
     def network(self) -> LSTMClassifier:
@@ -64,7 +66,13 @@ class LSTMResults:
 
     def spread(self, summarize: Callable[[Records, str], float]) -> dict[str, Spread]:
         """Return each metric over the runs, where `summarize` returns the value of one run from its records."""
-        return {name: Spread.from_values([summarize(records, name) for records in self.metrics]) for name in METRICS}
+        return {
+            name: Spread.from_values(
+                [summarize(records, name) for records in self.metrics],
+                high=1.0 if name.endswith("accuracy") else math.inf,
+            )
+            for name in METRICS
+        }
 
     def first_epoch_at(self, name: str, threshold: float) -> list[int | None]:
         """Return the first epoch of each run at which a metric is at least `threshold`; None if there is none."""
@@ -108,8 +116,8 @@ def last(records: Records, name: str) -> float:
     return float(records[-1][name])
 
 
-def read_lstm(paths: Sequence[Path]) -> LSTMResults:
-    """Read finished runs that differ only in their seed."""
+def read_lstm(paths: Sequence[Path], no_dropout: Sequence[Path] = ()) -> LSTMResults:
+    """Read finished runs that differ only in their seed, and those of the same settings without hidden dropout."""
     if not paths:
         raise RunFolderError("lstm_runs must hold at least one run folder, got none")
     runs = tuple(load_lstm(_open_finished(path, "lstm"), device="cpu") for path in paths)
@@ -129,7 +137,8 @@ def read_lstm(paths: Sequence[Path]) -> LSTMResults:
                 )
     splits = [PalindromeTask(run.config).split for run in runs]
     scores = [score(run.network, split.train, "class") for run, split in zip(runs, splits, strict=True)]
-    return LSTMResults(runs, tuple(run.metrics for run in runs), splits[0], tuple(item.accuracy for item in scores))
+    metrics, accuracies = tuple(run.metrics for run in runs), tuple(item.accuracy for item in scores)
+    return LSTMResults(runs, metrics, splits[0], accuracies, read_lstm(no_dropout) if no_dropout else None)
 
 
 def read_gan(path: Path) -> GANResults:
