@@ -31,6 +31,7 @@ SPEED = {
 SUMMARY = (
     "Final training accuracy (dropout on)",
     "Final validation accuracy",
+    "The same, trained without dropout",
     "Final training loss (dropout on)",
     "Final validation loss",
     "Fraction of the epochs after 80 with 100\N{NO-BREAK SPACE}% validation accuracy",
@@ -52,6 +53,7 @@ PARTS: Mapping[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
     "operator": ("lstm_operator", tables.render),
     "dispatch": ("lstm_dispatch", tables.render),
     "hidden_dropout": ("hidden_dropout", tables.render_dropout),
+    "held_digit": ("held_digit", tables.render_held),
     "gpu": ("gpu", tables.render_gpu),
     "explorer": ("explorer", tables.render),
     "recall": ("recall", tables.render_goals),
@@ -145,7 +147,8 @@ def block(name: str) -> str:
     )
     seeds = result["seeds"]
     lstm = (
-        f"LSTM: mean ± sample standard deviation over {len(seeds)} seeds ({seeds[0]} to {seeds[-1]}); chance is 10 %."
+        f"LSTM: mean ± sample standard deviation over {len(seeds)} seeds ({seeds[0]} to {seeds[-1]}), or median and range beside "
+        "the mean where that would exceed 100 %; chance is 10 %."
     )
     gan = f"GAN: one run of {result['gan_epochs']} epochs."
     notes = {"lstm": lstm, "gan": gan}.get(name, f"{lstm} {gan}")

@@ -1,10 +1,13 @@
 """Benchmark results as Markdown."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from statistics import mean, median, stdev
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from statistics import mean, median
 from typing import Any
 
 from benchmarks.gpu import SHARED_KB
+from reviver.text import show_spread
 
 RANGES = ("", "median", "range")
 """Titles of a table of `_row`."""
@@ -29,6 +32,8 @@ def render(result: Mapping[str, Any]) -> str:
         return render_dispatch(result)
     if "dropout" in result:
         return render_dropout(result)
+    if "networks" in result:
+        return render_held(result)
     return "\n".join([*table(RANGES, speed_rows(result, result["title"])), "", describe(result["machine"]), ""])
 
 
@@ -174,36 +179,73 @@ def _range(values: Sequence[int]) -> str:
 def render_curve(result: Mapping[str, Any]) -> str:
     """Return the result of `reviver lstm curve` as Markdown: accuracy by network and length."""
     networks = list(dict.fromkeys(row["network"] for row in result["rows"]))
-    found = {
-        (row["network"], row["length"]): f"{100 * row['accuracy_mean']:.1f}"
-        + ("" if row["accuracy_std"] is None else f" ± {100 * row['accuracy_std']:.1f}")
-        for row in result["rows"]
-    }
-    lengths = dict.fromkeys(row["length"] for row in result["rows"])
-    rows = [[_number(length), *(found.get((network, length), "") for network in networks)] for length in lengths]
+    found = {(row["network"], row["length"]): row["accuracies"] for row in result["rows"]}
+    lengths = sorted({row["length"] for row in result["rows"]})
+    rows = []
+    for network in networks:
+        values = [found.get((network, length), ()) for length in lengths]
+        cells = [f"{100 * median(one):.1f} ({100 * min(one):.1f})" if one else "" for one in values]
+        longest = zip(*(row["longest"] for row in result["rows"] if row["network"] == network), strict=False)
+        passed = sorted(Counter(map(max, longest)).items(), reverse=True)
+        rows.append([f"`{network}`", *cells, ", ".join(f"{count} × {_number(length)}" for length, count in passed)])
     note = (
-        f"Accuracy in %, mean ± standard deviation over {result['rows'][0]['seeds']} seeds, after at most "
-        f"{_number(result['sequences'])} training sequences. {describe(result['machine'])}"
+        f"Accuracy in %: median (minimum) over {result['rows'][0]['seeds']} seeds, after at most {_number(result['sequences'])} training "
+        f"sequences. Last: the longest T of each seed that passed 99 % in training. {describe(result['machine'])}"
     )
-    return "\n".join([*table(("T", *networks), rows), "", note, ""])
+    return "\n".join([*table(("", *(f"T = {_number(length)}" for length in lengths), "passed"), rows), "", note, ""])
+
+
+def _span(values: Sequence[float], digits: int) -> str:
+    """Return the range of some numbers in parentheses; nothing if they are equal."""
+    low, high = (f"{limit(values):.{digits}f}" for limit in (min, max))
+    return "" if low == high else f" ({low}–{high})"
+
+
+def render_held(result: Mapping[str, Any]) -> str:
+    """Return the result of `held_digit` as Markdown: the measures of each network, median and range over its seeds."""
+    measures: tuple[tuple[str, Callable[[Mapping[str, Any]], float], int], ...] = (
+        ("longest T that passed 99 % in training", lambda row: row["longest"], 0),
+        ("right after 100 steps, %", lambda row: 100 * row["right_at_100"], 1),
+        ("right after 1000 steps, %", lambda row: 100 * row["right_at_1000"], 1),
+        ("different states of the ten digits", lambda row: row["different_states"], 0),
+        ("distance of two such states", lambda row: row["apart"], 1),
+        ("distance of a state from its mean", lambda row: row["within"], 2),
+        ("units whose sign no distractor changes, of 128", lambda row: row["held_units"], 0),
+        ("lowest drive that the state gives them", lambda row: row["drive"], 2),
+        ("highest push of a digit against it", lambda row: row["push"] + 0.0, 2),
+        ("drive wins at every step, % of these units", lambda row: 100 * row["drive_wins"], 1),
+        ("weight of a unit on itself, mean", lambda row: row["self_weight"], 2),
+        ("spectral radius of U", lambda row: row["spectral_radius"], 1),
+        ("5 % toward another state: left after 10 steps, %", lambda row: 100 * row["displaced"]["5%"]["after_10"], 1),
+        ("25 %: returned within 100 steps, %", lambda row: 100 * row["displaced"]["25%"]["returned"], 0),
+        ("50 %: returned within 100 steps, %", lambda row: 100 * row["displaced"]["50%"]["returned"], 0),
+    )
+    networks = result["networks"]
+    rows = []
+    for title, value, digits in measures:
+        values = [[value(row) for row in seeds] for seeds in networks.values()]
+        rows.append([title, *(f"{median(one):.{digits}f}{_span(one, digits)}" for one in values)])
+    titles = [f"{name}, {len(seeds)} seeds" for name, seeds in networks.items()]
+    note = f"Median (range) over the seeds. {describe(result['machine'])}"
+    return "\n".join([*table(("RNN with a curriculum", *titles), rows), "", note, ""])
 
 
 def render_recipes(result: Mapping[str, Any]) -> str:
     """Write the result of `gan_quality` as Markdown: the scores of each recipe over its seeds."""
-    columns = (("FID", "fid", 1), ("recall", "recall", 2), ("coverage", "coverage", 2))
+    columns = (("FID", "fid", 1, math.inf), ("recall", "recall", 2, 1.0), ("coverage", "coverage", 2, 1.0))
     rows = []
     for goal in result["goals"].values():
         runs = goal["rows"]
-        scores = [spread([run[name] for run in runs], digits) for _, name, digits in columns]
+        scores = [spread([run[name] for run in runs], digits, high) for _, name, digits, high in columns]
         collapsed = f"{sum(run['collapsed'] for run in runs)} of {len(runs)}"
         rows.append([goal["what"], str(runs[0]["epochs"]), *scores, collapsed])
     first = next(iter(result["goals"].values()))["rows"][0]
-    rows.append(["real images", "", *(f"{first['real_baseline'][name]:.{digits}f}" for _, name, digits in columns)])
+    rows.append(["real images", "", *(f"{first['real_baseline'][name]:.{digits}f}" for _, name, digits, _ in columns)])
     note = (
         f"Mean ± standard deviation over the seeds; {first['num_samples']} samples against the test images. "
         f"{describe(result['machine'])}"
     )
-    titles = ("", "epochs", *(title for title, _, _ in columns), "collapsed")
+    titles = ("", "epochs", *(title for title, *_ in columns), "collapsed")
     return "\n".join([*table(titles, rows), "", note, ""])
 
 
@@ -219,7 +261,7 @@ def render_dropout(result: Mapping[str, Any]) -> str:
         accuracy = [100 * run["accuracy"] for run in runs]
         losses = [f"{mean(run[name] for run in runs):.3f}" for name in ("loss", "training_loss")]
         kind = row["kind"] if row["kind"] == "none" else f"`{row['kind']}`"
-        rows.append([kind, f"{row['p']:g}", spread(accuracy, 1), *losses])
+        rows.append([kind, f"{row['p']:g}", spread(accuracy, 1, 100.0), *losses])
     note = (
         f"Mean ± sample standard deviation over {len(result['dropout'][0]['runs'])} seeds: {result['training_images']} training "
         f"images, all test images, {result['epochs']} epochs, batches of {result['batch_size']}, {result['hidden_size']} hidden "
@@ -233,10 +275,9 @@ def _number(value: float) -> str:
     return f"{value:,.0f}".replace(",", " ")
 
 
-def spread(values: Sequence[float], digits: int) -> str:
-    """Return the mean ± sample standard deviation."""
-    spread = f" ± {stdev(values):.{digits}f}" if len(values) > 1 else ""
-    return f"{mean(values):.{digits}f}{spread}"
+def spread(values: Sequence[float], digits: int, high: float = math.inf) -> str:
+    """Return the mean ± sample standard deviation of a quantity from 0 to `high`, see `show_spread`."""
+    return show_spread(values, lambda value: f"{value:.{digits}f}", high=high)
 
 
 def _percent(values: Sequence[float]) -> str:

@@ -153,7 +153,7 @@ SHORTER = {
     "gan evaluate": options_in("--num-samples 20"),
     "gan sample": options_in("--num-samples 25"),
     "gan train-extractor": options_in("--epochs 1"),
-    "lstm curve": options_in("--sequences 64 --jobs 1 --network rnn"),
+    "lstm curve": options_in("--sequences 64 --jobs 1"),
 }
 """Options that shorten the examples of a command."""
 REPLACED = {"fashion-mnist": "labeled.npz", "$(cat digits.txt)": "1 2 3 2"}

@@ -20,7 +20,7 @@ WRONG = {
     "lstm train --lr 3": r"^--lr is unknown; did you mean --learning-rate\?",
     "lstm predict '1 2' l": "^RUN must come before DIGITS: give l '1 2'$",
     "lstm train --epochs": "^--epochs requires a value; see reviver lstm train --help",
-    "lstm curve --network gru --out n": "^--network must be fixed, curriculum, chrono or rnn, got 'gru'",
+    "lstm curve --network gru --out n": "^--network must be lstm-onehot-curriculum, .* or rnn-scalar-no-dropout, got 'gru'",
     "lstm evaluate gone --out figure.gif": "^--out must end in one of .pdf, .svg, .png for a figure, got figure.gif",
     "lstm predict l 1 2": "^'2' is an unexpected argument .quote text that contains spaces.; see reviver lstm predict --help",
     # presets and fields

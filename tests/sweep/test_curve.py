@@ -1,5 +1,6 @@
 """The recall curve: its cells, which of them may start, resuming, results and figure."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 
 from reviver.cli import main
+from reviver.runs.folder import RunFolder
 from reviver.show.lstm_figures import recall_curve
 from reviver.sweep import curve
 from reviver.sweep.cells import Cell, Outcome
@@ -19,9 +21,12 @@ SEQUENCES = 3200
 @pytest.mark.parametrize("network", NETWORKS)
 def test_every_network_has_the_same_maximum_of_training_sequences(network: str) -> None:
     config = make_config(network=network, length=50, seed=3, sequences=64_000)
-    assert (config.length, config.seed, config.threshold, config.jump_factor) == (50, 3, 0.99, None)
+    assert (config.length, config.seed, config.threshold_at(50), config.jump_factor) == (50, 3, 0.99, None)
     assert config.epochs * config.epoch_size_at(50) == 64_000
-    assert (config.lengths == (50,)) == (network != "curriculum")
+    assert (config.lengths == (50,)) == network.endswith("fixed")
+    other = make_config(network=network.replace("lstm", "rnn"), length=50, seed=3, sequences=64_000)
+    assert dataclasses.replace(config, cell="rnn") == other, "cells are compared with equal settings"
+    assert (config.hidden_dropout == 0) == network.endswith("no-dropout")
 
 
 def test_a_curve_skips_finished_runs_and_longer_lengths_of_a_network_at_chance(
@@ -29,33 +34,67 @@ def test_a_curve_skips_finished_runs_and_longer_lengths_of_a_network_at_chance(
 ) -> None:
     calls = []
 
-    def run_cell(_: Path, *, sequences: int, **axes: Any) -> dict[str, Any]:
-        calls.append(axes["length"])
-        return {"accuracy": 0.1, "sequences": sequences, "reached": False, "seconds": 1.0}
+    def run_cell(
+        _: Path, *, network: str, length: int, seed: int, lengths: list[int], sequences: int
+    ) -> dict[str, Any]:
+        calls.append((network, length))
+        accuracy = 0.1 if sequences > 64 else 1 - 0.1 * seed
+        return {
+            "accuracies": [accuracy] * len(lengths),
+            "sequences": [None] * len(lengths),
+            "longest": 0,
+            "seconds": 1.0,
+        }
 
     monkeypatch.setattr(curve, "run_cell", run_cell)
     monkeypatch.setattr("reviver.sweep.engines.Pool", InlineEngine)
     monkeypatch.chdir(tmp_path)
-    options = "--length 80 --length 40 --length 60 --seeds 1 --network fixed --out curve --json --quiet"
+    options = (
+        "--length 80 --length 40 --length 60 --seeds 1 --network rnn-onehot-fixed --network lstm-scalar-curriculum"
+    )
+    options += " --out curve --json --quiet"
     for _ in range(2):
         assert main(["lstm", "curve", *options.split()]) == 0
         rows = json.loads(capsys.readouterr().out)["rows"]
         assert rows == json.loads(Path("curve/curve.json").read_text())["rows"]
-        assert [(row["network"], row["length"], row["reached"]) for row in rows] == [("fixed", 40, 0), ("fixed", 60, 0)]
+        found = [(row["network"], row["length"], row["reached"]) for row in rows]
+        grown = [("lstm-scalar-curriculum", length, 0) for length in (40, 60, 80)]
+        assert found == [*grown, ("rnn-onehot-fixed", 40, 0), ("rnn-onehot-fixed", 60, 0)]
     assert main(["lstm", "curve", *options.replace("--json", "").split()]) == 0
     assert "±" not in capsys.readouterr().out, "one seed has no spread"
-    assert calls == [40, 60]
+    assert sorted(calls) == [("lstm-scalar-curriculum", 80), ("rnn-onehot-fixed", 40), ("rnn-onehot-fixed", 60)]
     assert Path("curve/curve.pdf").read_bytes().startswith(b"%PDF")
+    near_bound = "--length 40 --seeds 2 --network rnn-scalar-curriculum --sequences 64 --out near --quiet"
+    assert main(["lstm", "curve", *near_bound.split()]) == 0
+    assert "95.00% (median 95.00, 90.00 to 100.00%)" in capsys.readouterr().out, "95 ± 7.1 % would be beyond 100 %"
 
 
-def test_a_finished_run_continues_for_more_sequences(tmp_path: Path) -> None:
-    def run(sequences: int) -> dict[str, Any]:
-        return run_cell(tmp_path / "cells" / "key", network="fixed", length=12, seed=0, sequences=sequences)
+def run_short(folder: Path, sequences: int, **changes: Any) -> dict[str, Any]:
+    setting = {"network": "lstm-onehot-fixed", "length": 12, "seed": 0, "lengths": [12]} | changes
+    return run_cell(folder / "cells" / "key", **setting, sequences=sequences)
 
-    before = run(SEQUENCES)
-    assert (before["reached"], before["sequences"]) == (False, SEQUENCES)
-    assert 0.05 < before["accuracy"] < 0.9
-    assert run(2 * SEQUENCES)["sequences"] == 2 * SEQUENCES
+
+def test_a_finished_run_continues_for_more_sequences_unless_it_is_at_chance(tmp_path: Path) -> None:
+    before = run_short(tmp_path, SEQUENCES)
+    assert (before["longest"], before["sequences"]) == (0, [None])
+    assert 0.15 < before["accuracies"][0] < 0.9
+    run = RunFolder.open(tmp_path / "runs" / "lstm-onehot-fixed-12-seed0")
+    assert run.read_metrics()[-1]["sequences"] == SEQUENCES
+    run_short(tmp_path, 2 * SEQUENCES)
+    assert RunFolder.open(run.path).read_metrics()[-1]["sequences"] == 2 * SEQUENCES
+
+    result = run_short(tmp_path, 4 * SEQUENCES, network="rnn-scalar-fixed", length=60, lengths=[60])
+    assert result["accuracies"][0] < 0.15
+    stopped = RunFolder.open(tmp_path / "runs" / "rnn-scalar-fixed-60-seed0").read_metrics()
+    assert stopped[-1]["sequences"] == SEQUENCES, "a quarter of them"
+
+
+def test_a_curriculum_is_trained_once_and_evaluated_at_every_length(tmp_path: Path) -> None:
+    changes = {"network": "lstm-onehot-curriculum", "lengths": [4, 5, 12]}
+    result = run_short(tmp_path, 8 * SEQUENCES, **changes)
+    assert min(result["accuracies"]) > 0.9
+    assert result["longest"] == 12
+    assert result["sequences"][0] == result["sequences"][1] <= result["sequences"][2] <= 8 * SEQUENCES
 
 
 def finish(cells: list[Cell], results: list[dict[str, Any]]) -> dict[str, Outcome]:
@@ -64,10 +103,11 @@ def finish(cells: list[Cell], results: list[dict[str, Any]]) -> dict[str, Outcom
 
 
 def test_a_network_waits_for_two_lengths_and_is_not_trained_after_two_at_chance() -> None:
-    cells = make_cells((5, 10, 20, 50, 100), ("fixed",), 2, SEQUENCES)
+    cells = make_cells((5, 10, 20, 50, 100), ("lstm-onehot-fixed",), 2, SEQUENCES)
+    cells.sort(key=lambda cell: cell.axes["length"])
 
     def ready(*accuracies: float) -> list[int]:
-        found = finish(cells, [{"accuracy": accuracy} for accuracy in accuracies])
+        found = finish(cells, [{"accuracies": [accuracy]} for accuracy in accuracies])
         return [cell.axes["length"] for cell in pending(cells, found)]
 
     assert ready() == [5, 5, 10, 10]
@@ -79,21 +119,19 @@ def test_a_network_waits_for_two_lengths_and_is_not_trained_after_two_at_chance(
     assert ready(1.0, 1.0, 0.1, 0.1, 0.15, 0.15) == []
 
 
-def test_rows_are_means_and_standard_deviations_and_the_figure_shows_them() -> None:
-    cells = make_cells((10, 100, 200), ("fixed",), 2, SEQUENCES)
+def test_rows_are_of_all_seeds_and_the_figure_shows_them() -> None:
+    cells = make_cells((10, 100), ("lstm-onehot-curriculum",), 2, SEQUENCES)
     results = [
-        {"accuracy": 0.9, "sequences": 3200, "reached": True, "seconds": 1.0},
-        {"accuracy": 1.0, "sequences": 6400, "reached": True, "seconds": 2.0},
-        {"accuracy": 0.1, "sequences": 9600, "reached": False, "seconds": 1.0},
-        {"accuracy": 0.2, "sequences": 8000, "reached": True, "seconds": 1.0},
-        {"accuracy": 0.3, "sequences": 8000, "reached": False, "seconds": 1.0},
+        {"accuracies": [0.9, 0.1], "sequences": [3200, None], "longest": 11, "seconds": 1.0},
+        {"accuracies": [1.0, 0.2], "sequences": [6400, 8000], "longest": 108, "seconds": 2.0},
     ]
     rows = summarize(cells, finish(cells, results))
-    assert [*rows[0].values()][:2] == ["fixed", 10]
-    assert [*rows[0].values()][2:] == pytest.approx([2, 0.95, 0.1 / 2**0.5, 2, 4800, 3200 / 2**0.5, 1.5])
-    assert (rows[1]["reached"], rows[1]["sequences_mean"]) == (1, 8000)
-    assert (rows[2]["seeds"], rows[2]["accuracy_std"], rows[2]["sequences_mean"]) == (1, None, None)
+    assert [*rows[0].values()][:5] == ["lstm-onehot-curriculum", 10, 2, [0.9, 1.0], [11, 108]]
+    assert [*rows[0].values()][5:] == pytest.approx([0.95, 0.1 / 2**0.5, 2, 4800, 3200 / 2**0.5, 1.5])
+    assert (rows[1]["reached"], rows[1]["sequences_mean"], rows[1]["sequences_std"]) == (1, 8000, None)
+    alone = summarize(cells, finish(cells, results[:1]))[1]
+    assert (alone["seeds"], alone["accuracy_std"], alone["sequences_mean"]) == (1, None, None)
     accuracy, needed = recall_curve(rows).axes
     lines = {line.get_label(): list(line.get_ydata()) for line in accuracy.lines}
-    assert lines["LSTM, fixed length"] == pytest.approx([0.95, 0.15, 0.3])
+    assert lines["LSTM, length curriculum"] == pytest.approx([0.95, 0.15])
     assert [text.get_text() for text in needed.texts] == ["1/2"]

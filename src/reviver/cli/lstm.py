@@ -16,14 +16,14 @@ from reviver.settings.fields import Count, Text
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.lstm_presets import PRESETS, SECONDS
 from reviver.settings.validation import check
-from reviver.text import count, duration, percent
+from reviver.text import count, duration, percent, show_spread
 
 if TYPE_CHECKING:
     from reviver.data.tasks.task import Task
 
 SequenceColumn = Annotated[Text | None, Parameter(help="Column of the sequences; by default that of the run.")]
 LabelColumn = Annotated[Text | None, Parameter(help="Column of the classes; by default that of the run.")]
-DEFAULT_SEEDS, DEFAULT_SEQUENCES = 5, 64_000
+DEFAULT_SEEDS, DEFAULT_SEQUENCES = 5, 200_000
 CURVE_SECONDS = 1800
 """Seconds of the recall curve with default settings, on two cores of an AMD EPYC server."""
 MAX_SUGGESTED_LENGTH = 20
@@ -262,13 +262,14 @@ def curve(
     """Train networks at several lengths and seeds, and plot their accuracy over the length: the recall curve.
 
     Examples:
-      reviver lstm curve --length 5 --length 10 --seeds 1 --out runs/small
+      reviver lstm curve --length 10 --seeds 1 --network rnn-onehot-curriculum --out runs/small
       reviver lstm curve                     half an hour on two cores
       reviver lstm curve                     again, to continue after Ctrl-C
 
     Args:
         length: Length of the palindromes; may be repeated.
-        network: Network: fixed, curriculum, chrono or rnn; may be repeated. By default all.
+        network: Network: cell (lstm, rnn), encoding (onehot, scalar) and training (curriculum, fixed; scalar also no-dropout, a
+            curriculum without it), such as rnn-onehot-fixed; may be repeated. By default all.
         seeds: Number of seeds per network and length.
         sequences: Maximum training sequences per run.
         jobs: Number of parallel runs; by default one per core.
@@ -291,8 +292,11 @@ def curve(
     folder = Path(out)
     open_sweep(folder, "curve", ("cells", "runs"))  # a report has only runs, another sweep only cells
 
-    usual = DEFAULT_SEQUENCES * DEFAULT_SEEDS * len(curve.NETWORKS) * sum(curve.LENGTHS)
-    seconds = CURVE_SECONDS * sequences * sum(cell.axes["length"] for cell in cells) / usual
+    usual = curve.make_cells(curve.LENGTHS, curve.NETWORKS, DEFAULT_SEEDS, DEFAULT_SEQUENCES)
+    steps, usual_steps = (
+        sum(cell.axes["length"] * cell.arguments["sequences"] for cell in some) for some in (cells, usual)
+    )
+    seconds = CURVE_SECONDS * steps / usual_steps
     setup: Any = {"retry_failed": True, "title": "recall curve", "progress": not common.quiet}
     with options.preparing_training(f"this takes at most about {duration(seconds)} on two cores"):
         found = run_cells(
@@ -306,13 +310,12 @@ def curve(
     write_json(folder / "curve.json", {"sequences": sequences, "machine": machine, "rows": rows})
     for suffix in ("pdf", "png"):
         save_figure(figures.recall_curve(rows), folder / f"curve.{suffix}")
-    lines = [f"{'network':<10} {'length':>7} {'accuracy':>17} {'99 % reached':>13} {'after sequences':>16}"]
+    lines = [f"{'network':<22} {'length':>6} {'accuracy':>41} {'99 % reached':>13} {'after sequences':>16}"]
     for row in rows:
-        spread = "" if row["accuracy_std"] is None else f" ± {row['accuracy_std']:.2%}"
-        accuracy = f"{percent(row['accuracy_mean'])}%{spread}"
+        accuracy = show_spread(row["accuracies"], percent, high=1.0, unit="%")
         needed = "" if row["sequences_mean"] is None else f"{row['sequences_mean']:,.0f}".replace(",", " ")
         reached = f"{row['reached']}/{row['seeds']}"
-        lines.append(f"{row['network']:<10} {row['length']:>7} {accuracy:>17} {reached:>13} {needed:>16}")
+        lines.append(f"{row['network']:<22} {row['length']:>6} {accuracy:>41} {reached:>13} {needed:>16}")
     common.show({"out": out, "rows": rows}, *lines, str(folder / "curve.pdf"))
 
 

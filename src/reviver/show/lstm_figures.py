@@ -13,7 +13,6 @@ from reviver.figures import (
     CHANCE_COLOR,
     INK,
     SHADE,
-    THIRD_COLOR,
     TRAIN_COLOR,
     VALIDATION_COLOR,
     integer_ticks,
@@ -21,7 +20,7 @@ from reviver.figures import (
     plain_log_ticks,
     styled,
 )
-from reviver.sweep.curve import NETWORKS
+from reviver.sweep.curve import CELLS, NETWORKS, TRAININGS
 from reviver.text import one_line, percent
 from reviver.train.lstm.classification import ClassificationReport
 from reviver.train.lstm.evaluation import Evaluation
@@ -29,21 +28,14 @@ from reviver.train.lstm.evaluation import Evaluation
 Metrics = Sequence[Mapping[str, Any]]
 Values = NDArray[np.float64]
 
-NETWORK_STYLES = {
-    "curriculum": (TRAIN_COLOR, "o"),
-    "fixed": (VALIDATION_COLOR, "s"),
-    "chrono": (THIRD_COLOR, "^"),
-    "rnn": (CHANCE_COLOR, "x"),
-}
-"""Color and marker of each network of the recall curve."""
+CELL_COLORS = {"lstm": TRAIN_COLOR, "rnn": VALIDATION_COLOR}
+TRAINING_STYLES = {"curriculum": ("o", "-"), "fixed": ("s", "--"), "no-dropout": ("^", ":")}
+"""Marker and dashes of each way to train in the recall curve; the color is that of the cell."""
+ENCODING_NAMES = {"onehot": "one-hot digits", "scalar": "scalar digits"}
 MAX_NAME = 24
 """Maximum length of the name of a class in the figure, in characters; of a longer one, both ends."""
 MAX_COUNTED = 50
 """Maximum number of classes for which the cells show counts; with more, a number would be too small to read."""
-
-PUBLIC_RESULTS = ((13, 20), (31, 33))
-"""Maximum lengths T, as ranges, at which the LSTMs of public solutions of this task are reliable: of most solutions, and of
-the best one (docs/explanation/memory.md)."""
 
 
 @styled()
@@ -79,44 +71,48 @@ def learning_curves(
 
 @styled()
 def recall_curve(summary: Sequence[Mapping[str, Any]], chance: float = 0.1) -> Figure:
-    """Plot accuracy and number of training sequences to 99 % accuracy over the length, for several networks.
+    """Plot accuracy and number of training sequences to 99 % accuracy over the length: a column for each encoding of the digits.
 
-    `summary` has the rows of `reviver.sweep.curve.summarize`. Lines are means over the seeds, bands standard deviations. If
-    only some of the seeds reach 99 %, the panel on the right gives their number. Gray bands on the left are results of
-    public solutions.
+    `summary` has the rows of `reviver.sweep.curve.summarize`. Lines are medians over the seeds, bands their range. If only
+    some of the seeds reach 99 %, the lower panel gives their number; its lines are means over them.
     """
-    figure = Figure(figsize=(6.3, 3.4))
-    ((accuracy, needed),) = panels(figure)
-    for first, last in PUBLIC_RESULTS:
-        span = accuracy.axvspan(first * 0.97, last * 1.03, color=SHADE, zorder=0, linewidth=0)
-    span.set_label("maximum reliable length of public solutions")
-    results = sorted(summary, key=lambda row: row["length"])
-    for network, (color, marker) in NETWORK_STYLES.items():
-        rows = [row for row in results if row["network"] == network]
-        if not rows:
-            continue
-        lengths = [row["length"] for row in rows]
-        mean, spread = (np.array([row[f"accuracy_{name}"] or 0.0 for row in rows]) for name in ("mean", "std"))
-        style = {"color": color, "marker": marker, "markersize": 4}
-        accuracy.plot(lengths, mean, label=NETWORKS[network][0], **style)
-        _fill_band(accuracy, lengths, mean, spread, color, 1.0)
-        reached = [row for row in rows if row["reached"]]
-        needed.plot([row["length"] for row in reached], [row["sequences_mean"] for row in reached], **style)
-        for row in reached:
-            if row["reached"] < row["seeds"]:
-                place = {"xytext": (3, 3), "textcoords": "offset points", "fontsize": "x-small", "color": color}
-                needed.annotate(f"{row['reached']}/{row['seeds']}", (row["length"], row["sequences_mean"]), **place)
-    accuracy.axhline(chance, color=CHANCE_COLOR, linestyle=":", linewidth=1.2, label="chance")
-    accuracy.set(title="Accuracy", xlabel="sequence length T", ylabel="fraction correct", xscale="log", ylim=(0, 1.04))
-    needed.set(title="Training sequences to 99 %", xlabel="sequence length T", ylabel="sequences", yscale="log")
-    needed.set(xscale="log", xlim=accuracy.get_xlim())
+    encodings = list(dict.fromkeys(NETWORKS[row["network"]].encoding for row in summary))
+    figure = Figure(figsize=(6.3, 4.6))
+    columns = figure.subplots(2, len(encodings), sharex=True, sharey="row", squeeze=False).T
+    for encoding, (accuracy, needed) in zip(encodings, columns, strict=True):
+        for name, (cell, of_encoding, training) in NETWORKS.items():
+            rows = [row for row in summary if row["network"] == name and of_encoding == encoding]
+            if not rows:
+                continue
+            marker, dashes = TRAINING_STYLES[training]
+            style = {"color": CELL_COLORS[cell], "marker": marker, "markersize": 4, "linestyle": dashes}
+            lengths = [row["length"] for row in rows]
+            label = f"{CELLS[cell]}, {TRAININGS[training][0]}"
+            accuracy.plot(lengths, [np.median(row["accuracies"]) for row in rows], label=label, **style)
+            low, high = ([limit(row["accuracies"]) for row in rows] for limit in (min, max))
+            accuracy.fill_between(lengths, low, high, color=CELL_COLORS[cell], alpha=0.15, linewidth=0)
+            reached = [row for row in rows if row["reached"]]
+            needed.plot([row["length"] for row in reached], [row["sequences_mean"] for row in reached], **style)
+            for row in reached:
+                if row["reached"] < row["seeds"]:
+                    place = {"xytext": (3, 3), "textcoords": "offset points", "fontsize": "x-small"}
+                    text, point = f"{row['reached']}/{row['seeds']}", (row["length"], row["sequences_mean"])
+                    needed.annotate(text, point, color=CELL_COLORS[cell], **place)
+        accuracy.axhline(chance, color=CHANCE_COLOR, linestyle=":", linewidth=1.2, label="chance")
+        accuracy.set(title=f"Accuracy, {ENCODING_NAMES[encoding]}", xscale="log", ylim=(0, 1.04))
+        needed.set(title="Training sequences to 99 %", xlabel="sequence length T", yscale="log")
+        plain_log_ticks(needed.xaxis)
     if not any(row["reached"] for row in summary):
-        needed.set_ylim(1e3, 1e6)  # any: nothing is plotted
-        needed.text(0.5, 0.5, "none reached 99 %", transform=needed.transAxes, ha="center", color=CHANCE_COLOR)
-    for axis in (accuracy.xaxis, needed.xaxis, needed.yaxis):
-        plain_log_ticks(axis)
-    columns = round(figure.get_figwidth() / 3.15)
-    figure.legend(*accuracy.get_legend_handles_labels(), loc="outside lower center", ncols=columns)
+        columns[0][1].set_ylim(1e3, 1e6)  # any: nothing is plotted
+    columns[0][0].set(ylabel="fraction correct")
+    columns[0][1].set(ylabel="sequences")
+    plain_log_ticks(columns[0][1].yaxis)
+    labels = {
+        label: line for axes in columns[:, 0] for line, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    chance_line = labels.pop("chance")
+    labels["chance"] = chance_line
+    figure.legend(labels.values(), labels.keys(), loc="outside lower center", ncols=round(figure.get_figwidth() / 3.15))
     return figure
 
 

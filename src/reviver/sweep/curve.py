@@ -1,7 +1,8 @@
-"""The recall curve: accuracy of several networks over the sequence length, with the same number of training sequences.
+"""The recall curve: accuracy of networks over the sequence length, each after at most the same number of training sequences.
 
-It is a sweep over networks, lengths T and seeds, whose run folders are `runs/NETWORK-T-seedN`. A network at chance level
-at two consecutive lengths is not trained at longer ones.
+It is a sweep over networks, lengths T and seeds, whose run folders are `runs/NETWORK-T-seedN`. With a curriculum, a network
+trains up to the longest T once and is evaluated at all; at a fixed length, it trains at each. Such a run ends early if it is at
+chance level after a quarter of its sequences, and longer T are left out after two at chance level in a row.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,32 +10,51 @@ from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
+from reviver.files.json import read_json
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.lstm_presets import PRESETS
 from reviver.sweep.cells import Cell, Outcome
 from reviver.train.lstm.evaluation import evaluate
 from reviver.train.lstm.run import load_lstm
-from reviver.train.lstm.stopping import completes_curriculum
+from reviver.train.lstm.stopping import passes
 from reviver.train.lstm.training import train
 
-LENGTHS = (5, 10, 20, 30, 50, 100, 200, 500, 1000)
+LENGTHS = (10, 20, 50, 100, 200, 500, 1000)
 """Default lengths T of the palindromes."""
 EVALUATION_SIZE = 1000
 """Number of fresh sequences on which the accuracy of a run is measured."""
 MAX_CHANCE_ACCURACY = 0.15
-"""Maximum mean accuracy over the seeds at which a network counts as at chance level, which is 0.1."""
-NETWORKS: Mapping[str, tuple[str, dict[str, Any]]] = {
-    "fixed": ("LSTM, fixed length", {}),
-    "curriculum": ("LSTM, length curriculum", {}),
-    "chrono": ("LSTM, fixed length, chrono initialization", {"init": "chrono"}),
-    "rnn": ("vanilla RNN, fixed length", {"cell": "rnn"}),
+"""Maximum accuracy, as a mean over the seeds or in the validations of a run, that counts as chance level, which is 0.1."""
+
+
+class Network(NamedTuple):
+    """A network of the curve and how it is trained, all in the words of the settings."""
+
+    cell: str
+    encoding: str
+    training: str
+
+
+CELLS = {"lstm": "LSTM", "rnn": "vanilla RNN"}
+"""Cells, with their names in the figure."""
+ENCODINGS = {"onehot": "recall", "scalar": "recall-scalar"}
+"""Encodings of the digits, with the preset whose settings are common to all networks with it, but for its jumps."""
+TRAININGS: Mapping[str, tuple[str, dict[str, Any]]] = {
+    "curriculum": ("length curriculum", {}),
+    "fixed": ("fixed length", {}),
+    "no-dropout": ("length curriculum, no dropout", {"hidden_dropout": 0.0}),
 }
-"""Networks to compare: the label in the figure, and the settings that differ from those of the preset `recall`, without its
-jumps."""
+"""Ways to train, with their names in the figure and the settings that differ from those of the preset."""
+NETWORKS = {
+    "-".join(names): Network(*names)
+    for names in product(CELLS, ENCODINGS, TRAININGS)
+    if names[1:] != ("onehot", "no-dropout")  # one-hot digits are held with dropout
+}
+"""Networks to compare."""
 
 
 def make_cells(lengths: Iterable[int], networks: Iterable[str], num_seeds: int, sequences: int) -> list[Cell]:
@@ -43,11 +63,14 @@ def make_cells(lengths: Iterable[int], networks: Iterable[str], num_seeds: int, 
     Raises:
         ConfigError: if a setting is out of range.
     """
-    cells = []
-    for length, seed, network in product(sorted(set(lengths)), range(num_seeds), dict.fromkeys(networks)):
-        axes = {"network": network, "length": length, "seed": seed}
-        make_config(**axes, sequences=sequences)  # checks all settings before the first run starts
-        cells.append(Cell(f"{__name__}:{run_cell.__name__}", {**axes, "sequences": sequences}, axes))
+    cells, all_lengths = [], sorted(set(lengths))
+    for seed, network in product(range(num_seeds), dict.fromkeys(networks)):
+        is_fixed = NETWORKS[network].training == "fixed"
+        for length in all_lengths if is_fixed else all_lengths[-1:]:
+            axes = {"network": network, "length": length, "seed": seed}
+            make_config(**axes, sequences=sequences)  # checks all settings before the first run starts
+            arguments = {**axes, "sequences": sequences, "lengths": [length] if is_fixed else all_lengths}
+            cells.append(Cell(f"{__name__}:{run_cell.__name__}", arguments, axes))
     return cells
 
 
@@ -57,11 +80,19 @@ def make_config(*, network: str, length: int, seed: int, sequences: int) -> LSTM
     Raises:
         ConfigError: if a setting is out of range.
     """
+    cell, encoding, training = NETWORKS[network]
     # Also a fixed length is a curriculum, of one length: training ends when it reaches the threshold.
-    one_length = {} if network == "curriculum" else {"start_length": length, "min_length_fraction": 1.0}
+    one_length = {"start_length": length, "min_length_fraction": 1.0} if training == "fixed" else {}
     # No jumps: every network is compared after training at its own length.
-    changes = {"length": length, "seed": seed, "threshold": 0.99, "jump_factor": None, **one_length}
-    config = replace(PRESETS["recall"], **changes | NETWORKS[network][1])
+    same: dict[str, Any] = {
+        "cell": cell,
+        "length": length,
+        "seed": seed,
+        "threshold": 0.99,
+        "last_threshold": None,
+        "jump_factor": None,
+    }
+    config = replace(PRESETS[ENCODINGS[encoding]], **same | one_length | TRAININGS[training][1])
     return replace(config, epochs=max(1, sequences // config.epoch_size_at(length)))
 
 
@@ -70,11 +101,13 @@ def run_name(network: str, length: int, seed: int) -> str:
     return f"{network}-{length}-seed{seed}"
 
 
-def run_cell(folder: Path, *, network: str, length: int, seed: int, sequences: int) -> dict[str, Any]:
+def run_cell(
+    folder: Path, *, network: str, length: int, seed: int, sequences: int, lengths: Sequence[int]
+) -> dict[str, Any]:
     """Train a run of the curve, or continue it, and return its results: the function of its cell.
 
-    These are the `accuracy` on fresh sequences, the number of training `sequences`, whether the validation accuracy
-    `reached` 99 %, which ends the training, and the `seconds` of training.
+    For each of `lengths` these are the `accuracies` on fresh sequences and the number of training `sequences` after which it
+    passed 99 % in validation (None if it did not); besides, the `longest` length that passed (0 if none) and the `seconds`.
 
     Raises:
         Interrupted: after a signal, once the run is saved.
@@ -84,17 +117,25 @@ def run_cell(folder: Path, *, network: str, length: int, seed: int, sequences: i
     path = folder.parents[1] / "runs" / run_name(network, length, seed)
     torch.set_flush_denormal(True)  # gradients of a vanilla RNN vanish into denormal numbers, which are slow
     try:
-        trained = train(config, path, device="cpu", resume=(path / "run.json").exists())
+        first = replace(config, epochs=-(-config.epochs // 4))
+        for part in (first, config):
+            is_old = (path / "run.json").exists()
+            if part is first and is_old and read_json(path / "run.json")["config"]["epochs"] > part.epochs:
+                continue
+            trained = train(part, path, device="cpu", resume=is_old)
+            metrics = trained.read_metrics()
+            if max(record["validation_accuracy"] for record in metrics) <= MAX_CHANCE_ACCURACY:
+                break
         loaded = load_lstm(trained)
-        accuracy = evaluate(loaded.network, loaded.task, length, EVALUATION_SIZE).score.accuracy
+        accuracies = [evaluate(loaded.network, loaded.task, T, EVALUATION_SIZE).score.accuracy for T in lengths]
     finally:
         torch.set_flush_denormal(False)
-    trained.save_record(measured={"sequences": EVALUATION_SIZE, "accuracy": accuracy})
-    last = trained.read_metrics()[-1]
+    trained.save_record(measured={"sequences": EVALUATION_SIZE, "accuracy": accuracies[-1]})
+    passed = {record["length"]: record["sequences"] for record in reversed(metrics) if passes(config, record)}
     return {
-        "accuracy": accuracy,
-        "sequences": last["sequences"],
-        "reached": completes_curriculum(config, last),
+        "accuracies": accuracies,
+        "sequences": [min((n for long, n in passed.items() if long >= T), default=None) for T in lengths],
+        "longest": max(passed, default=0),
         "seconds": trained.record["seconds"],
     }
 
@@ -104,52 +145,55 @@ def pending(cells: Sequence[Cell], found: Mapping[str, Outcome]) -> list[Cell]:
 
     A run does not start if its network was at chance level at two consecutive shorter lengths, or may prove to be.
     """
+    groups: dict[tuple[str, int], list[float | None]] = {}
+    for cell in sorted(cells, key=lambda cell: cell.axes["length"]):
+        result = found[cell.key].result if cell.key in found else None
+        groups.setdefault(_place(cell), []).append(result["accuracies"][-1] if result else None)
     at_chance: dict[str, list[bool | None]] = {}  # at each length of a network; None if it is not finished
     ready = set()
-    for (network, length), results in _group(cells, found).items():
+    for (network, length), results in groups.items():
         before = at_chance.setdefault(network, [])
         if before[-2:] == [True, True]:
             continue
         if len(before) < 2 or False in before[-2:]:
             ready.add((network, length))
-        accuracies = [result["accuracy"] for result in results if result is not None]
+        accuracies = [accuracy for accuracy in results if accuracy is not None]
         before.append(mean(accuracies) <= MAX_CHANCE_ACCURACY if len(accuracies) == len(results) else None)
     return [cell for cell in cells if _place(cell) in ready and cell.key not in found]
 
 
 def summarize(cells: Sequence[Cell], found: Mapping[str, Outcome]) -> list[dict[str, Any]]:
-    """Return mean and standard deviation over the seeds for each network and length.
+    """Return the results over the seeds for each network and length.
 
-    A row has the accuracy, the training sequences to 99 % of the seeds that reached it, their number, and the training
-    time. The standard deviations are those of a sample (n - 1), None of a single one.
+    A row has the accuracy of each seed, the longest length that each run passed, the training sequences to 99 % of those that
+    passed this length (its mean is None if none did), and the mean time of training, with a curriculum that of the whole run.
     """
-    rows = []
-    for (network, length), results in _group(cells, found).items():
-        if not (done := [result for result in results if result is not None]):
-            continue
-        accuracies = [result["accuracy"] for result in done]
-        needed = [result["sequences"] for result in done if result["reached"]]
-        row = {
+    results = [(cell, found[cell.key].result or {}) for cell in cells if cell.key in found]
+    rows: dict[tuple[str, int], dict[str, Any]] = {}
+    for cell, result in results:
+        for place, length in enumerate(cell.arguments["lengths"]):
+            columns: dict[str, list[Any]] = {name: [] for name in ("accuracies", "longest", "sequences", "seconds")}
+            row = rows.setdefault((cell.axes["network"], length), columns)
+            row["accuracies"].append(result["accuracies"][place])
+            row["longest"].append(result["longest"])
+            row["sequences"] += [] if result["sequences"][place] is None else [result["sequences"][place]]
+            row["seconds"].append(result["seconds"])
+    return [
+        {
             "network": network,
             "length": length,
-            "seeds": len(done),
-            "accuracy_mean": mean(accuracies),
-            "accuracy_std": stdev(accuracies) if len(done) > 1 else None,
-            "reached": len(needed),
-            "sequences_mean": mean(needed) if needed else None,
-            "sequences_std": stdev(needed) if len(needed) > 1 else None,
-            "seconds_mean": mean(result["seconds"] for result in done),
+            "seeds": len(row["accuracies"]),
+            "accuracies": row["accuracies"],
+            "longest": row["longest"],
+            "accuracy_mean": mean(row["accuracies"]),
+            "accuracy_std": stdev(row["accuracies"]) if len(row["accuracies"]) > 1 else None,
+            "reached": len(row["sequences"]),
+            "sequences_mean": mean(row["sequences"]) if row["sequences"] else None,
+            "sequences_std": stdev(row["sequences"]) if len(row["sequences"]) > 1 else None,
+            "seconds_mean": mean(row["seconds"]),
         }
-        rows.append(row)
-    return rows
-
-
-def _group(cells: Iterable[Cell], found: Mapping[str, Outcome]) -> dict[tuple[str, int], list[dict[str, Any] | None]]:
-    """Return the results of each network and length, the shortest first; None for a cell without a result."""
-    groups: dict[tuple[str, int], list[dict[str, Any] | None]] = {}
-    for cell in sorted(cells, key=lambda cell: cell.axes["length"]):
-        groups.setdefault(_place(cell), []).append(found[cell.key].result if cell.key in found else None)
-    return groups
+        for (network, length), row in sorted(rows.items(), key=lambda pair: ([*NETWORKS].index(pair[0][0]), pair[0][1]))
+    ]
 
 
 def _place(cell: Cell) -> tuple[str, int]:
