@@ -15,7 +15,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reviver.data.sequences import limits, table
+from reviver.data.sequences import table
 from reviver.data.sequences.labels import class_indices, class_names, stratified_split
 from reviver.data.sequences.predictions import write_predictions
 from reviver.data.sequences.reader import read_if_labeled, read_sequences
@@ -240,11 +240,11 @@ def test_rows_and_bytes_are_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             (3, 23, r"would take .* GiB, more than .* GiB; "),
             (2, 48, "it has more than 2 rows; give fewer"),
         ):
-            monkeypatch.setattr(limits, "MAX_ROWS", 3)
-            monkeypatch.setattr(limits, "MAX_BYTES", 48)
+            monkeypatch.setattr(table, "MAX_ROWS", 3)
+            monkeypatch.setattr(table, "MAX_BYTES", 48)
             read_sequences(path)
-            monkeypatch.setattr(limits, "MAX_ROWS", rows)
-            monkeypatch.setattr(limits, "MAX_BYTES", size)
+            monkeypatch.setattr(table, "MAX_ROWS", rows)
+            monkeypatch.setattr(table, "MAX_BYTES", size)
             with pytest.raises(DataError, match=problem):
                 read_sequences(path)
 

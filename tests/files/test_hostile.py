@@ -23,7 +23,7 @@ from reviver.cli.program import main
 from reviver.cli.settings import options_of, read_settings
 from reviver.data.images import image_files
 from reviver.data.images.image_set import load_images
-from reviver.data.sequences import limits
+from reviver.data.sequences import table
 from reviver.data.sequences.reader import read_sequences
 from reviver.errors import ConfigError, DataError, ReviverError, RunFolderError
 from reviver.files import parquet
@@ -98,7 +98,7 @@ def test_a_zip_bomb_is_refused_before_it_is_unpacked(tmp_path: Path, monkeypatch
             x.write(npy_claiming("(3, 10000000)"))
             for _ in range(3):
                 x.write(bytes(10_000_000))
-        monkeypatch.setattr(limits, "MAX_BYTES", 20_000_000)
+        monkeypatch.setattr(table, "MAX_BYTES", 20_000_000)
         with memory_limit(9), pytest.raises(DataError, match=problem):
             read_sequences(tmp_path / "set.npz", labeled=False)
 
@@ -110,8 +110,8 @@ def test_a_csv_row_is_limited_in_memory(tmp_path: Path, monkeypatch: pytest.Monk
         file.truncate(1 << 30)
     with memory_limit(120), pytest.raises(DataError, match=r"row 2: it has more than \d+ characters; save long"):
         read_sequences(path)
-    monkeypatch.setattr(limits, "MAX_FIELD", 1000)
-    monkeypatch.setattr(limits, "MAX_ROW", 2000)
+    monkeypatch.setattr(table, "MAX_FIELD", 1000)
+    monkeypatch.setattr(table, "MAX_ROW", 2000)
     path.write_text(CSV + '1,"\n",' * 1000)
     with pytest.raises(DataError, match=r"row 22: it has more than 2000 characters; save long sequences as \.npz"):
         read_sequences(path)

@@ -1,6 +1,6 @@
 """Readers of custom sequences: a .csv, .parquet or .npz file becomes a `SequenceTable`.
 
-Files are not trusted. The readers compare claimed sizes with the file and with `limits` before they allocate memory,
+Files are not trusted. The readers compare claimed sizes with the file and with the limits in `table` before they allocate memory,
 and unpickle nothing. Every error of a file is a DataError that names the row.
 """
 
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reviver.data.sequences import limits
+from reviver.data.sequences import table
 from reviver.data.sequences.table import LENGTH_REMEDY, FileError, SequenceTable, TableBuilder, check_size, join_listed
 from reviver.errors import ConfigError, DataError
 from reviver.files.json import parse_json
@@ -118,7 +118,7 @@ def _read_csv(path: Path, columns: Sequence[str]) -> SequenceTable:
     """Read sequences as text and, unless there is no second column, labels."""
     builder = TableBuilder(path.name, "row {}")
     header: list[str] = []
-    number, remaining = 0, limits.MAX_ROW
+    number, remaining = 0, table.MAX_ROW
 
     def lines() -> Iterator[str]:
         """Yield the lines of the file; raise an error if the lines of a row are too long together."""
@@ -126,17 +126,17 @@ def _read_csv(path: Path, columns: Sequence[str]) -> SequenceTable:
         while line := file.readline(remaining + 1):
             remaining -= len(line)
             if remaining < 0:
-                raise csv.Error(f"it has more than {limits.MAX_ROW} characters; {LENGTH_REMEDY}")
+                raise csv.Error(f"it has more than {table.MAX_ROW} characters; {LENGTH_REMEDY}")
             yield line
 
     try:
         with ExitStack() as stack:
             # The limit is global in Python: restore it afterward.
-            stack.callback(csv.field_size_limit, csv.field_size_limit(limits.MAX_FIELD))
+            stack.callback(csv.field_size_limit, csv.field_size_limit(table.MAX_FIELD))
             file = stack.enter_context(TextIOWrapper(open_file(path), encoding="utf-8-sig", newline=""))
             for record in csv.reader(lines(), strict=True):
                 number += 1  # not enumerate, so that after an error of the reader the next row is the broken one
-                remaining = limits.MAX_ROW
+                remaining = table.MAX_ROW
                 if not any(record):
                     continue
                 if not header:
@@ -156,7 +156,7 @@ def _read_csv(path: Path, columns: Sequence[str]) -> SequenceTable:
     except csv.Error as error:
         problem = str(error)
         if "field limit" in problem:
-            problem = f"a field has more than {limits.MAX_FIELD} characters; {LENGTH_REMEDY}"
+            problem = f"a field has more than {table.MAX_FIELD} characters; {LENGTH_REMEDY}"
         elif LENGTH_REMEDY not in problem:
             problem += "; check the quotes there"
         raise FileError(f"row {number + 1}: {problem}") from error
@@ -170,7 +170,7 @@ def _read_csv(path: Path, columns: Sequence[str]) -> SequenceTable:
 def _csv_header(record: Sequence[str]) -> list[str]:
     """Return the names of the columns; raise a FileError if the separator is another than a comma."""
     header = [name.strip() for name in record]
-    if len(header) > limits.MAX_COLUMNS:
+    if len(header) > table.MAX_COLUMNS:
         raise FileError(f"it has {len(header)} columns; put each sequence into one column")
     for separator, name in ((";", "semicolons"), ("\t", "tabs")):
         if len(header) == 1 and separator in header[0]:
@@ -243,7 +243,7 @@ def _read_npz(path: Path, columns: Sequence[str]) -> SequenceTable:
     """Read `x` and, if there are two columns, `y`, and `lengths` if there is one."""
     names = npz_names(path, remedy=NPZ_REMEDY)
     _find_columns(names, ("x", "y")[: len(columns)], "array", NPZ_REMEDY)
-    raw = read_npz(path, "x", max_bytes=limits.MAX_BYTES, remedy=NPZ_REMEDY)
+    raw = read_npz(path, "x", max_bytes=table.MAX_BYTES, remedy=NPZ_REMEDY)
     if raw.ndim not in (2, 3) or raw.dtype.kind not in "biuf":
         raise FileError(f"x is {short_repr(str(raw.dtype))} of the shape {list(raw.shape)}; {NPZ_REMEDY}")
     if 0 in raw.shape:
@@ -283,7 +283,7 @@ def _add_npz_labels(path: Path, builder: TableBuilder, count: int) -> None:
 
 def _read_vector(path: Path, name: str, count: int, kinds: str, expected: str) -> NDArray[Any]:
     """Return the array `name`, which must have `count` values and a dtype of one of the NumPy `kinds`."""
-    raw = read_npz(path, name, max_bytes=limits.MAX_NPZ_SIDE, remedy=NPZ_REMEDY)
+    raw = read_npz(path, name, max_bytes=table.MAX_NPZ_SIDE, remedy=NPZ_REMEDY)
     if raw.shape != (count,) or raw.dtype.kind not in kinds:
         found = f"{short_repr(str(raw.dtype))} of the shape {list(raw.shape)}"
         raise FileError(f"{name} is {found}; give [{count}] {expected}, one for each row of x")

@@ -16,8 +16,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from reviver.data.sequences import limits
 from reviver.text import short_repr
+
+# Limits of files. These are not trusted, so each reader checks them before it allocates memory.
+MAX_BYTES = 4 << 30
+"""Maximum size of the padded table of numbers, and of the array `x` of an .npz file: 4 GiB."""
+MAX_ROWS = 10_000_000
+MAX_LABEL = 200
+"""Maximum number of characters of a label."""
+MAX_FIELD = 1 << 24
+"""Maximum number of characters of a CSV field or a text of a Parquet file: about two million numbers."""
+MAX_ROW = MAX_FIELD + (1 << 20)
+"""Maximum number of characters of a CSV row, over all its columns and lines."""
+MAX_COLUMNS = 10_000
+"""Maximum number of columns of a CSV file."""
+MAX_NPZ_SIDE = 1 << 30
+"""Maximum size of the arrays `y` and `lengths` of an .npz file, in bytes."""
 
 MAX_LISTED = 3
 """Maximum number of bad rows, unknown labels and the like that an error names; it counts the others."""
@@ -94,8 +108,8 @@ class TableBuilder:
 
     def add_text(self, row: int, text: str) -> None:
         """Add the sequence of `row` from a text with numbers, in brackets or not."""
-        if len(text) > limits.MAX_FIELD:
-            self.add_error(row, f"the sequence has more than {limits.MAX_FIELD} characters", LENGTH_REMEDY)
+        if len(text) > MAX_FIELD:
+            self.add_error(row, f"the sequence has more than {MAX_FIELD} characters", LENGTH_REMEDY)
             text = "0"
         text = text.strip()
         if text.startswith("[") and text.endswith("]"):
@@ -129,9 +143,9 @@ class TableBuilder:
         problem = remedy = ""
         if not label:
             problem, remedy = "the label is missing", "give one, or take the row out"
-        elif len(label) > limits.MAX_LABEL:
+        elif len(label) > MAX_LABEL:
             problem = f"the label {short_repr(label)} has {len(label)} characters"
-            remedy = f"give a label of at most {limits.MAX_LABEL}, and check that the column is the right one"
+            remedy = f"give a label of at most {MAX_LABEL}, and check that the column is the right one"
         elif label not in self._known_labels and UNPRINTABLE.search(label):
             problem, remedy = f"the label {short_repr(label)} has characters that cannot be shown", "take them out"
         if problem:
@@ -172,13 +186,13 @@ class TableBuilder:
 
 def check_size(rows: int, steps: int, channels: int) -> None:
     """Raise `FileError` if a table would have more than `MAX_ROWS` rows or `MAX_BYTES` bytes."""
-    if rows > limits.MAX_ROWS:
-        raise FileError(f"it has more than {limits.MAX_ROWS} rows; give fewer, in a file of their own")
+    if rows > MAX_ROWS:
+        raise FileError(f"it has more than {MAX_ROWS} rows; give fewer, in a file of their own")
     size = rows * steps * channels * 4
-    if size > limits.MAX_BYTES:
+    if size > MAX_BYTES:
         raise FileError(
             f"{rows} sequences of {channels} channels, padded to the {steps} steps of the longest, would take "
-            f"{size / 2**30:.3g} GiB, more than {limits.MAX_BYTES / 2**30:.3g} GiB; cut or take out the longest, or give "
+            f"{size / 2**30:.3g} GiB, more than {MAX_BYTES / 2**30:.3g} GiB; cut or take out the longest, or give "
             "fewer"
         )
 
