@@ -1,6 +1,7 @@
 """Measure why a vanilla RNN holds a digit, from its states and weights, over seeds.
 
-Each network reads a digit and then random distractors, without dropout. `runs/held_digit` keeps the trained ones.
+Each network reads a digit and then random distractors, without dropout. `runs/held_digit` keeps the trained ones, so the same
+command continues after Ctrl-C.
 
     OMP_NUM_THREADS=1 python -m benchmarks held_digit
 """
@@ -103,8 +104,7 @@ def main() -> dict[str, Any]:
     for name, config in NETWORKS.items():
         for seed in SEEDS:
             path = RUNS / f"{name.replace(', ', '-').replace(' ', '-')}-seed{seed}"
-            if not path.exists():
-                train(replace(config, seed=seed), path, device="cpu")
+            train(replace(config, seed=seed), path, device="cpu", resume=(path / "run.json").exists())
             loaded = load(path)
             row = {
                 "longest": max(
