@@ -178,9 +178,9 @@ portable: setup  ## run the tests of what is native as compiled for x86-64 witho
 	done
 	REVIVER_CXXFLAGS="-include $(CURDIR)/tests/lstm/amx_emulation.h" REVIVER_CACHE=$(VENV)/portable/amx $(BIN)/python -m pytest tests/lstm/test_kernel.py
 
-mutants: setup  ## make 600 small changes of the code, drawn at random, and count what the tests notice (hours; MUTANT_SEED=N draws the same)
+mutants: setup  ## make 600 small changes of the code, drawn at random, and count what the tests notice (an hour; MUTANT_SEED=N draws the same)
 	$(PIP) install --editable '.[train,dev,mutants]'
-	OMP_NUM_THREADS=1 $(BIN)/python -m tests.mutants.sample $(if $(MUTANT_SEED),--seed $(MUTANT_SEED))
+	OMP_NUM_THREADS=1 $(BIN)/python -m tools.mutants $(if $(MUTANT_SEED),--seed $(MUTANT_SEED))
 
 mutants-native: setup  ## check that the tests of the native kernel notice every hand-made mutant of its C++ (half an hour)
 	$(BIN)/python -m tests.mutants.native
