@@ -41,7 +41,7 @@ def student(folder: Path, _: Path | None) -> Iterator[Step]:
     text, clone = (ROOT / "README.md").read_text(encoding="utf-8"), folder / "reviver"
     lines = re.findall(r"^(python3 -m venv.*|\.venv/bin/pip install.*)$", text, re.MULTILINE)
     lines += re.findall(r"^\| `(reviver (?:lstm train --out|gan train|explore) .*?)`", text, re.MULTILINE)
-    assert len(lines) == 5, "README has other commands"
+    assert len(lines) == 6, "README has other commands"
     for line in lines:
         yield step("bash", "-c", f"PATH=$PWD/.venv/bin:$PATH; {line}", cwd=clone)
     yield from opened([clone / "explorer.html"])

@@ -1,6 +1,6 @@
-"""Systems that lack parts of POSIX, as Windows and macOS do: every module imports, and both networks train.
+"""Systems that lack parts of POSIX, as Windows and macOS do, and installations without an extra.
 
-The parts are hidden in a new process before anything is imported.
+What is lacking is hidden in a new process before anything is imported.
 """
 
 import json
@@ -9,12 +9,18 @@ import pkgutil
 import re
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import packages_distributions, requires
 from pathlib import Path
 
+import numpy as np
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import reviver
 from reviver import system
+from reviver.cli.app import main
 from reviver.system import memory_gb, usable_cores
 
 ROOT = Path(__file__).parents[1]
@@ -75,6 +81,32 @@ train_gan(GANConfig(data=str(out / "images.npy"), image_size=8, epochs=1, precis
 print(load(out / "lstm").folder.status, load(out / "gan").folder.status)
 """
 
+BARE = """
+import importlib, json, pydoc, sys
+sys.modules.update(dict.fromkeys(json.loads(sys.argv[1])))
+from pathlib import Path
+import reviver
+from reviver import *
+from reviver.errors import ConfigError
+from reviver.settings.gan import GANConfig
+from reviver.settings.lstm import LSTMConfig
+
+for network in (LSTM(3, 4), LSTMClassifier(3, 4, 2), Generator(3), Discriminator()):
+    network.save_pretrained("network")
+    assert str(type(network).from_pretrained("network")) == str(network)
+for run, kind in ((load("gan"), GANRun), (load("lstm"), LSTMRun)):
+    assert isinstance(run, kind) and run.metrics
+    explore(run).save("explorer.html")
+assert PretrainedClassifier.from_pretrained("hub").predict([[1, 2, 3]])[0] in ("up", "down")
+for kind, config in (("lstm", LSTMConfig()), ("gan", GANConfig())):
+    try:
+        importlib.import_module(f"reviver.train.{kind}.training").train(config, "new")
+    except ConfigError as error:
+        print(error)
+assert not Path("new").exists()
+print(pydoc.plain(pydoc.render_doc(reviver)))
+"""
+
 NOT_IMPORTED = re.compile(r"reviver\.(__main__|sklearn)")
 """Modules that end the process, or need a library that is not a dependency."""
 
@@ -97,6 +129,45 @@ def test_every_module_imports_both_networks_train_and_a_second_process_is_refuse
     refusal, statuses = result.stdout.splitlines()
     assert refusal.startswith(f"{tmp_path / 'lstm'}: another process is training in this folder")
     assert statuses == "finished finished"
+
+
+def bare_distributions() -> set[str]:
+    """Return the names of the distributions that `pip install .` installs."""
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        project = tomllib.load(file)["project"]
+    pending, found = project["dependencies"], {project["name"]}
+    while pending:
+        requirement = Requirement(pending.pop())
+        name = canonicalize_name(requirement.name)
+        if name not in found and (requirement.marker is None or requirement.marker.evaluate({"extra": ""})):
+            found.add(name)
+            pending += requires(name) or []
+    return found
+
+
+def test_all_names_work_without_the_extras(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bare = bare_distributions()
+    modules = packages_distributions().items()
+    hidden = [module for module, names in modules if not bare.intersection(map(canonicalize_name, names))]
+    assert {"rich", "tensorboardX", "PIL", "cyclopts"} <= {*hidden}
+    rows = [f"{label},1 2 3" for label in ("up", "down")] * 4
+    (tmp_path / "mine.csv").write_text("\n".join(["label,sequence", *rows]))
+    np.save(tmp_path / "images.npy", np.arange(256, dtype=np.uint8).reshape(4, 8, 8))
+    monkeypatch.chdir(tmp_path)
+    for words in (
+        "lstm train --data mine.csv --epochs 1 --out lstm",
+        "gan train --data images.npy --image-size 8 --epochs 1 --out gan",
+        "export lstm --format hub --out hub",
+    ):
+        assert main([*words.split(), "--quiet"]) == 0
+    command = [sys.executable, "-W", "error", "-c", BARE, json.dumps(hidden)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=250)
+    assert result.returncode == 0, result.stderr
+    *errors, help_page = result.stdout.split("\n", 2)
+    for error in errors:
+        assert re.fullmatch(r"training needs \w+; install the extra train: in a clone, pip install '.\[train\]'", error)
+    assert len(help_page) < 2500
+    assert "from reviver import LSTM" in help_page
 
 
 def test_cores_and_memory_are_those_of_the_system(monkeypatch: pytest.MonkeyPatch) -> None:

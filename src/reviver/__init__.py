@@ -1,9 +1,22 @@
-"""Reviver: an LSTM written gate by gate and a fully connected GAN, with training, evaluation and figures.
+"""An LSTM written gate by gate and a fully connected GAN, with training, evaluation and figures.
 
-The names below are imported at first use, so that `import reviver` does not import torch.
+    from reviver import LSTM, LSTMClassifier, Generator, Discriminator, load, explore
+
+    output, (h, c) = LSTM(10, 64)(x)                     # torch.nn.LSTM with dropout at every step
+    logits = LSTMClassifier(10, 64, num_classes=3)(x)    # x [B, T, 10]
+    LSTM.from_torch(lstm), lstm.save_pretrained("mine"), LSTM.from_pretrained("mine")
+
+    run = load("runs/mine")                              # a run folder that training wrote
+    run.config, run.metrics, run.network                 # of a GAN: run.generator, run.discriminator
+    explore(run).save("explorer.html")                   # or show it in a notebook
+    PretrainedClassifier.from_pretrained("mine").predict([[0.1, 0.2]])  # an exported classifier
+
+Training, figures and the report are commands: `reviver --help`. They need the extra `train`. `help(reviver.LSTM)` and
+so on describe each name; `lstm_step` has the equations of the LSTM, `reviver.gan.step` those of the GAN.
 """
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 from reviver.version import __version__ as __version__
@@ -47,4 +60,6 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    # help(reviver) describes all that inspect.getmembers finds: of the classes, every method of nn.Module.
+    caller = sys._getframe(1).f_globals["__name__"]
+    return sorted({*globals()} if caller == "inspect" else {*globals(), *__all__})

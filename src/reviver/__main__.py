@@ -5,10 +5,13 @@ import os
 import signal
 import sys
 
+from reviver.errors import ConfigError, needing_train
+
 try:
-    from reviver.cli import main as run
-except ModuleNotFoundError as error:
-    sys.exit(f"the command line needs {error.name}; install the extra train: in a clone, pip install '.[train]'")
+    with needing_train("the command line"):
+        from reviver.cli import main as run
+except ConfigError as error:
+    sys.exit(str(error))
 from reviver.launch import is_launched, stop_outside_training
 from reviver.system import STOP_SIGNALS, limit_spinning
 

@@ -5,6 +5,8 @@ remedy. `exit_code` is the exit code of the command line.
 """
 
 import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType
 
 
@@ -78,3 +80,14 @@ def import_library(name: str, problem: str, field: str = "") -> ModuleType:
         return importlib.import_module(name)
     except ImportError as error:
         raise ConfigError(f"{problem}: pip install {name}", field=field) from error
+
+
+@contextmanager
+def needing_train(purpose: str) -> Iterator[None]:
+    """Raise a `ConfigError` if an import inside fails: the `purpose` needs a library of the extra `train`."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        name = str(error.name).partition(".")[0]
+        advice = "install the extra train: in a clone, pip install '.[train]'"
+        raise ConfigError(f"{purpose} needs {name}; {advice}") from error

@@ -40,7 +40,6 @@ from reviver.files.read import read_file, read_lines, reject_external_links
 from reviver.launch import job_id, restart_count
 from reviver.runs.distributed.world import ALONE, World
 from reviver.runs.environment import describe_changes, describe_machine, find_changes
-from reviver.runs.events import EventFile
 from reviver.runs.schema import MAX_TEXT, SCHEMA, Line, find_kind, validate
 from reviver.settings.fields import from_mapping
 from reviver.text import one_line
@@ -330,6 +329,8 @@ class MetricsWriter:
     """
 
     def __init__(self, folder: RunFolder, names: Sequence[str] = ("metrics",), first_step: int = 0) -> None:
+        from reviver.runs.events import EventFile  # needs tensorboardX, which readers of runs do without
+
         self.counts = {name: len(folder.read_records(name)) for name in names}
         self._folder = folder
         with explain_write_errors(folder.path), ExitStack() as opened:

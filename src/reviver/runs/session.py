@@ -14,23 +14,33 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from reviver.errors import ConfigError, DivergenceError, Interrupted, OutOfMemory, ProcessLost, ReviverError
+from reviver.errors import (
+    ConfigError,
+    DivergenceError,
+    Interrupted,
+    OutOfMemory,
+    ProcessLost,
+    ReviverError,
+    needing_train,
+)
 from reviver.files.atomic import recover_interrupted_writes
 from reviver.launch import explaining_losses
-from reviver.progress import ProgressBar
 from reviver.runs.checkpoint import TrainingState, recover_checkpoints, restore_checkpoint, save_checkpoint
 from reviver.runs.distributed.world import ALONE, World
 from reviver.runs.folder import MetricsWriter, RunFolder, is_restarted, versions
 from reviver.runs.schema import MAX_TEXT
 from reviver.system import handling_signals
 from reviver.text import count
+
+if TYPE_CHECKING:
+    from reviver.progress import ProgressBar
 
 ROLLBACK_LR_SCALE = 0.5
 """Factor of the learning rate per rollback."""
@@ -53,7 +63,7 @@ class Session:
         self,
         folder: RunFolder,
         state: TrainingState,
-        progress: ProgressBar,
+        progress: "ProgressBar",
         files: Sequence[str],
         world: World,
         signals: list[int],
@@ -261,6 +271,8 @@ def training_session(
             raise KeyboardInterrupt
         signals.append(number)
 
+    from reviver.progress import ProgressBar
+
     with ExitStack() as stack:
         stack.enter_context(handling_signals(remember))
         world.call_on_main(lambda: stack.enter_context(folder.locked()))
@@ -330,8 +342,12 @@ def open_run(
     Raises:
         RunFolderError: see `RunFolder.create` and `RunFolder.open`.
         ConfigError: if the settings in the folder differ from `config`. Only larger `epochs`, and the settings in
-            `CHANGEABLE` and `LOCATIONS`, may differ. Also if the processes were started with different settings or versions.
+            `CHANGEABLE` and `LOCATIONS`, may differ. Also if the processes were started with different settings or versions,
+            or without the extra `train`.
     """
+    with needing_train("training"):
+        from reviver import progress  # noqa: F401  before anything is written
+        from reviver.runs import events  # noqa: F401
     world.require_same({"kind": kind, **dataclasses.asdict(config), "resume": resume, **versions()})
 
     def create_or_open() -> dict[str, Any]:

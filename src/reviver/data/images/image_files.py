@@ -7,17 +7,19 @@ import os
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from reviver.data.packed.arrays import is_packed, open_packed
-from reviver.errors import DataError
+from reviver.errors import DataError, needing_train
 from reviver.files.file_errors import damaged_data_file
 from reviver.files.read import open_file
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
@@ -51,10 +53,12 @@ def read_images(paths: Sequence[Path], image_shape: Sequence[int]) -> Tensor:
     Raises:
         DataError: if a file is missing or damaged.
     """
+    with needing_train("reading images"):
+        from PIL import Image, ImageOps
     channels, size, _ = image_shape
     pixels = np.empty((len(paths), size, size, channels), dtype=np.uint8)
 
-    def crop_and_resize(image: Image.Image) -> Image.Image:
+    def crop_and_resize(image: "Image.Image") -> "Image.Image":
         upright = ImageOps.exif_transpose(image)
         if upright.mode.startswith("I"):  # 16 bits
             upright = Image.fromarray((np.asarray(upright).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8))
@@ -137,8 +141,10 @@ def _class_names(paths: Sequence[Path], root: Path) -> list[str]:
     return ["".join(path.relative_to(root).parts[:-1][:1]) for path in paths]
 
 
-def _read_image(path: Path, convert: Callable[[Image.Image], Result]) -> Result:
+def _read_image(path: Path, convert: "Callable[[Image.Image], Result]") -> Result:
     """Open an image and return the result of `convert`; Pillow decodes the pixels only if `convert` uses them."""
+    with needing_train("reading images"):
+        from PIL import Image, UnidentifiedImageError
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

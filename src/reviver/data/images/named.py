@@ -139,6 +139,7 @@ def _download(name: str, data_set: NamedDataSet, prefix: str) -> Path:
         raise DataError(
             f"data: {name} is not in {_raw_folder(data_set)} and cannot be downloaded ({reason}); put "
             f"{data_set.train}-images-idx3-ubyte.gz, {data_set.test}-images-idx3-ubyte.gz and their labels from "
-            f"{data_set.source} there, or pip install torchvision and be online"
+            f"{data_set.source} there, or be online with torchvision (without a GPU: "
+            "pip install torchvision --index-url https://download.pytorch.org/whl/cpu)"
         )
     return found

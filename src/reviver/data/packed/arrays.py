@@ -31,13 +31,12 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from reviver.errors import DataError, Interrupted, RunFolderError
+from reviver.errors import DataError, Interrupted, RunFolderError, needing_train
 from reviver.files.atomic import atomic_folder, make_folder, write_json
 from reviver.files.file_errors import damaged_data_file, explain_write_errors
 from reviver.files.json import read_json, validate_record
 from reviver.files.npz import map_npy
 from reviver.files.read import open_file, reject_external_links
-from reviver.progress import ProgressBar
 from reviver.settings.fields import Count
 from reviver.settings.validation import JSON_LIST, Record
 from reviver.system import handling_signals
@@ -166,6 +165,8 @@ def write_packed(
     def stop(number: int, _: FrameType | None) -> None:
         raise Interrupted(f"{out}: stopped by {signal.Signals(number).name}; nothing was written", number)
 
+    with needing_train("packing"):
+        from reviver.progress import ProgressBar
     refuse_existing(out)
     with explain_write_errors(out):
         make_folder(out.absolute().parent)

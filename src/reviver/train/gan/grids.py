@@ -9,18 +9,20 @@ Shapes: N images, C channels, H height, W width, Z latent size.
 import math
 import re
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from reviver.data.images.image_files import read_pixels
 from reviver.data.images.image_set import from_pixels, to_pixels
-from reviver.errors import DataError
+from reviver.errors import DataError, needing_train
 from reviver.files.atomic import atomic_write
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 GAP = 2
 """Pixels between two images, white."""
@@ -68,10 +70,12 @@ def save_grid(images: Tensor, path: Path, columns: int | None = None) -> None:
     """
     grid = tile(images, columns)
     if path.suffix.lower() != ".png":
-        from reviver.figures import grid_figure, save_figure  # matplotlib is slow, and training never needs it
-
+        with needing_train("a figure"):
+            from reviver.figures import grid_figure, save_figure  # matplotlib is slow, and training never needs it
         save_figure(grid_figure(grid), path)
         return
+    with needing_train("a PNG file"):
+        from PIL import Image
     factor = _enlargement(images.shape[-1])
     enlarged = grid.repeat(factor, axis=0).repeat(factor, axis=1)
     with atomic_write(path) as temporary:
@@ -134,8 +138,10 @@ def _enlargement(width: int) -> int:
     return max(1, round(112 / width))
 
 
-def _frame(grid: NDArray[np.uint8], caption: str) -> Image.Image:
+def _frame(grid: NDArray[np.uint8], caption: str) -> "Image.Image":
     """Return a frame of the animation, the caption below the grid. Noise in more than 32 levels would make a large file."""
+    from PIL import Image, ImageDraw, ImageFont
+
     image = Image.fromarray((grid.astype(int) * 32 // 256 * 255 // 31).astype(np.uint8))
     image.thumbnail((MAX_FRAME_SIZE, MAX_FRAME_SIZE), Image.Resampling.LANCZOS)
     frame = Image.new(image.mode, (image.width, image.height + CAPTION_HEIGHT), "white")
