@@ -148,6 +148,13 @@ def test_the_rnn_drops_the_hidden_state_at_every_step() -> None:
         (lambda: RNNClassifier(2, 4, 3)(torch.zeros(1, 3, 2), [4], every_step=True), DataError, "from 1 to T = 3, got"),
         (lambda: RNNClassifier(2, 4, 3)(torch.zeros(1, 3, 2), [0], every_step=True), DataError, "from 1 to T = 3, got"),
         (lambda: RNNClassifier(2, 4, 3, hidden_dropout=1.0), ConfigError, "^hidden_dropout must be less than 1"),
+        (
+            lambda: setattr(RNNClassifier(2, 4, 3), "hidden_dropout", 5.0),
+            ConfigError,
+            "^hidden_dropout must be less than",
+        ),
+        (lambda: setattr(make(), "precision", "fp8"), ConfigError, "^precision must be fp32 or bf16, got 'fp8'$"),
+        (lambda: make()(inputs(), LENGTHS - 0.5), DataError, "^lengths must be integers, got float32; round them"),
         (lambda: RNNClassifier(2, 4, 3)(torch.zeros(2, 0, 2)), DataError, r"^x must be \[B, T, I\] with I = 2, got "),
     ],
 )

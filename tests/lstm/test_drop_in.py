@@ -27,6 +27,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from reviver import LSTM
 from reviver.errors import ConfigError
+from reviver.settings.lstm_network import LSTMOptions
 
 # torch.nn.LSTM says so of itself.
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
@@ -294,6 +295,14 @@ def test_to_torch_and_from_torch_copy_the_weights() -> None:
         assert ours.weight_hh_l0.any() == (source is theirs)
         assert again.weight_hh_l0.any()
     LSTM(3, 4, hidden_dropout_kind="zoneout").to_torch()  # with probability 0 the equations are torch's
+
+
+def test_from_torch_keeps_the_options_of_a_layer_of_ours() -> None:
+    source = LSTM(3, 4, hidden_dropout=0.3, hidden_dropout_kind="variational", single_bias=True, precision="bf16")
+    assert LSTM.from_torch(source).options == source.options
+    changed = LSTM.from_torch(source, single_bias=False, precision="fp32")
+    assert changed.options == LSTMOptions(hidden_dropout=0.3, hidden_dropout_kind="variational")
+    assert_equal(changed.eval()(x := torch.randn(5, 2, 3)), source.to_torch().eval()(x))
 
 
 # torch's tools --------------------------------------------------------------------------------------------------------

@@ -265,6 +265,22 @@ def test_masks_come_from_the_generator_or_from_torchs_own(dropouts: dict[str, fl
         assert both.mean().abs() < 5 * 0.25 / math.sqrt(both.numel()), "the directions have masks of their own"
 
 
+def test_an_option_that_is_assigned_takes_effect() -> None:
+    lstm, classifier, x = LSTM(3, 8), LSTMClassifier(3, 8, 2), torch.randn(6, 4, 3)
+    lstm.hidden_dropout = classifier.hidden_dropout = 0.9
+    lstm.hidden_dropout_kind = "variational"
+    assert (lstm.hidden_dropout, lstm.options.hidden_dropout_kind, classifier.hidden_dropout) == (
+        0.9,
+        "variational",
+        0.9,
+    )
+    expected = LSTM.from_torch(lstm.to_torch(), hidden_dropout=0.9, hidden_dropout_kind="variational")
+    assert torch.equal(lstm(x, rng=rng())[0], expected(x, rng=rng())[0])
+    assert not torch.equal(classifier(x), classifier(x))
+    classifier.hidden_dropout = 0.0
+    assert torch.equal(classifier(x), classifier(x))
+
+
 def test_dropout_between_layers_drops_what_the_upper_layer_reads() -> None:
     """The upper layer only adds up what it reads: its input gates are open, its forget gates closed, its candidates small."""
     p, hidden, scale = 0.4, 30, 1e-3
@@ -326,6 +342,24 @@ NO_ZONEOUT = r"^hidden_dropout_kind must be step or variational .* got 'zoneout'
         (partial(LSTMClassifier, 2, 3, 4, hiden_dropout=0.5), TypeError, r"'hiden_dropout'.* give hidden_dropout$"),
         (partial(chrono, LSTM(2, 3, bias=False), 10), ConfigError, "^bias must be True for chrono init.*, got False$"),
         (LSTM(3, 4, hidden_dropout=0.1, hidden_dropout_kind="zoneout").to_torch, ConfigError, NO_ZONEOUT),
+        (
+            partial(setattr, LSTM(2, 3), "precision", "garbage"),
+            ConfigError,
+            "^precision must be fp32 or bf16, got 'garbage'$",
+        ),
+        (
+            partial(setattr, LSTM(2, 3), "hidden_dropout", 1.5),
+            ConfigError,
+            "^hidden_dropout must be less than 1, got 1.5$",
+        ),
+        (partial(setattr, LSTM(2, 3), "options", 0.5), ConfigError, "^options must be LSTMOptions, got 0.5$"),
+        (
+            partial(setattr, LSTM(2, 3), "single_bias", True),
+            ConfigError,
+            r"must stay False, .* by LSTM.from_torch\(lstm, ",
+        ),
+        (partial(LSTM.from_torch, nn.GRU(4, 8)), ConfigError, "^lstm must be a torch.nn.LSTM, got GRU$"),
+        (partial(pad, lengths=[5.0, 3.9]), DataError, "^lengths must be integers, got float32; round them"),
         (partial(pad, lengths=[1, 0]), DataError, "1 to T = 4, got"),
         (partial(pad, lengths=[5, 1]), DataError, "1 to T = 4, got"),
         (partial(pad, lengths=[1]), DataError, r"\[B\] = \[2\], got \[1\]"),

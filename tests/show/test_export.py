@@ -136,6 +136,8 @@ def test_what_no_file_can_hold_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
     ):
         with pytest.raises(ConfigError, match=problem):
             to_onnx(network, tmp_path / "model.onnx")
+    with pytest.raises(ConfigError, match=r"^model must be a run from load, an LSTMClassifier, .*, got Linear$"):
+        to_onnx(nn.Linear(2, 2), tmp_path / "model.onnx")  # type: ignore[arg-type]
     assert not list(tmp_path.iterdir())
 
 

@@ -4,7 +4,6 @@ Shapes: T time, I input size, C classes.
 """
 
 import copy
-import dataclasses
 from collections.abc import Sequence
 
 import torch
@@ -103,7 +102,7 @@ def round_weights(network: Network) -> tuple[dict[str, Encoded], Network]:
     for name, weight in weights_by_name(computed).items():
         weight.copy_(rounded[name])
     if isinstance(computed, LSTMClassifier):  # the page does not round to bfloat16
-        computed.lstm.options = dataclasses.replace(computed.lstm.options, precision="fp32")
+        computed.precision = "fp32"
     return tensors, computed
 
 

@@ -4,7 +4,6 @@ Shapes: B batch, T time, I input size, H hidden size, D directions (1 or 2), k s
 """
 
 from collections.abc import Sequence
-from dataclasses import fields
 from typing import Any
 
 import torch
@@ -13,9 +12,9 @@ from torch.nn import functional
 
 from reviver.errors import ConfigError, DataError
 from reviver.files.hub import PretrainedMixin
-from reviver.lstm.layer import LSTM, checked_lengths, is_inside
+from reviver.lstm.layer import LSTM, checked_lengths, integer_lengths, is_inside
 from reviver.rows import Rng
-from reviver.settings.lstm_network import LSTMClassifierSpec, LSTMOptions, Pooling, unexpected_argument
+from reviver.settings.lstm_network import OPTIONS, LSTMClassifierSpec, Pooling, unexpected_argument
 
 
 class LSTMClassifier(PretrainedMixin, nn.Module):
@@ -45,7 +44,7 @@ class LSTMClassifier(PretrainedMixin, nn.Module):
             The LSTM takes ceil(T / k) steps; the last patch is padded with 0.
         device: device of the parameters.
         dtype: dtype of the parameters.
-        **options: fields of `LSTMOptions`; `single_bias` is True by default.
+        **options: fields of `LSTMOptions`; `single_bias` is True by default. They are attributes, as those of `LSTM`.
 
     Parameters: those of `lstm`, `W_out` [C, D·H], `b_out` [C]; with attention `W_att` [D·H, D·H], `b_att` [D·H] and
     `u_att` [D·H].
@@ -73,8 +72,7 @@ class LSTMClassifier(PretrainedMixin, nn.Module):
         **options: Any,
     ) -> None:
         super().__init__()
-        own = {field.name for field in fields(LSTMOptions)}
-        if unknown := sorted(set(options) - own):
+        if unknown := sorted(set(options).difference(OPTIONS)):
             raise unexpected_argument(unknown[0])
         spec = LSTMClassifierSpec(
             input_size=input_size,
@@ -96,7 +94,7 @@ class LSTMClassifier(PretrainedMixin, nn.Module):
             bidirectional=bidirectional,
             device=device,
             dtype=dtype,
-            **{name: getattr(spec, name) for name in own},
+            **{name: getattr(spec, name) for name in OPTIONS},
         )
         self.lstm.dropout = dropout  # not in the constructor, which warns if a single layer makes it ineffective
 
@@ -108,6 +106,14 @@ class LSTMClassifier(PretrainedMixin, nn.Module):
         if pooling == "attention":
             self.W_att, self.b_att, self.u_att = empty(features, features), empty(features), empty(features)
         self.reset_output()
+
+    def __getattr__(self, name: str) -> Any:
+        """Return an option of the LSTM by its name."""
+        return getattr(self.lstm, name) if name in OPTIONS else super().__getattr__(name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute, or an option of the LSTM."""
+        setattr(self.lstm, name, value) if name in OPTIONS else super().__setattr__(name, value)
 
     def reset_output(self, rng: torch.Generator | None = None) -> None:
         """Sample new weights for the layers after the LSTM from `rng`.
@@ -153,7 +159,7 @@ class LSTMClassifier(PretrainedMixin, nn.Module):
                 "every_step must be False for a classifier that pools or patches the steps, got True with pooling "
                 f"{self.pooling!r} and patch_size {self.patch_size}; give pooling 'last' and patch_size 1"
             )
-        lengths = None if lengths is None else torch.as_tensor(lengths, dtype=torch.int64, device=x.device)
+        lengths = None if lengths is None else integer_lengths(lengths, x.device)
         x, lengths = self.patch(x, lengths)
         output, (h, _) = self.lstm(x, None, lengths, rng=rng)
         if every_step:

@@ -5,7 +5,7 @@ D directions (1 or 2).
 """
 
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import asdict, fields, replace
 from typing import Any, Never, Self
 
 import torch
@@ -20,8 +20,9 @@ from reviver.lstm.dropout import draw_seed
 from reviver.lstm.transforms import autocast_dtype, plain_values
 from reviver.rows import Rng, RowsRng, rand
 from reviver.settings.fields import Precision
-from reviver.settings.lstm_network import DropoutKind, LSTMOptions, unexpected_argument
+from reviver.settings.lstm_network import OPTIONS, DropoutKind, LSTMOptions, unexpected_argument
 from reviver.settings.validation import refuse
+from reviver.text import short_repr
 
 State = tuple[Tensor, Tensor]
 """h [D·L, B, P] and c [D·L, B, H]; without B for a single sequence."""
@@ -56,7 +57,8 @@ class LSTM(PretrainedMixin, nn.LSTM):
         activation_checkpoint_steps: steps between the states that are saved for the backward pass.
 
     Attributes:
-        options: the `LSTMOptions` of all cells; to change one later, assign `dataclasses.replace(lstm.options, ...)`.
+        options: the `LSTMOptions` of all cells. Each is an attribute, too, and all but `single_bias` can be assigned:
+            `lstm.hidden_dropout = 0.1`. A value out of range is a ConfigError, as in the constructor.
         num_directions: D, 2 if bidirectional, else 1.
 
     Raises:
@@ -149,10 +151,26 @@ class LSTM(PretrainedMixin, nn.LSTM):
         return self.stacked_weights(layer, reverse).by_gate()
 
     def __getattr__(self, name: str) -> Any:
-        """Return a weight of the first layer, forward, by its name in the equations."""
+        """Return a weight of the first layer, forward, by its name in the equations, or an option by its name."""
         if name in LSTMWeights._fields:
             return getattr(self.gate_weights(), name)
-        return super().__getattr__(name)
+        return getattr(self.options, name) if name in OPTIONS else super().__getattr__(name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute; an option becomes a part of `options`."""
+        if name in OPTIONS:
+            name, value = "options", replace(self.options, **{name: value})
+        if name == "options":
+            if not isinstance(value, LSTMOptions):
+                refuse("options", f"must be LSTMOptions, got {short_repr(value)}")
+            single_bias = self.__dict__.get("options", value).single_bias
+            if value.single_bias != single_bias:
+                refuse(
+                    "single_bias",
+                    f"must stay {single_bias}, for which the layer has its parameters, got {value.single_bias}; make "
+                    f"another one by LSTM.from_torch(lstm, single_bias={value.single_bias})",
+                )
+        super().__setattr__(name, value)
 
     @torch.no_grad()
     def reset_parameters(self, rng: torch.Generator | None = None) -> None:
@@ -299,9 +317,13 @@ class LSTM(PretrainedMixin, nn.LSTM):
     def from_torch(cls, lstm: nn.LSTM, **options: Any) -> Self:
         """Return an LSTM with copies of the weights of a `torch.nn.LSTM`, its arguments, dtype, device and mode.
 
-        `options` are fields of `LSTMOptions`. With `single_bias` the two biases of a gate are added.
+        `options` are fields of `LSTMOptions`; the others are those of `lstm` if it is one of ours. With `single_bias` the
+        two biases of a gate are added. Raise ConfigError if `lstm` is another layer, or an option is out of range.
         """
-        result = cls(**LSTM._arguments(lstm), **options)
+        if not isinstance(lstm, nn.LSTM):
+            refuse("lstm", f"must be a torch.nn.LSTM, got {type(lstm).__name__}")
+        kept = asdict(lstm.options) if isinstance(lstm, LSTM) else {}
+        result = cls(**LSTM._arguments(lstm), **(kept | options))
         result.dropout = lstm.dropout
         result.load_state_dict({name: getattr(lstm, name) for name in lstm._flat_weights_names})
         return result.train(lstm.training)
@@ -370,10 +392,18 @@ def chrono(lstm: LSTM, max_length: int, rng: torch.Generator | None = None) -> N
             stacked.b_hh.zero_()
 
 
+def integer_lengths(lengths: Tensor | Sequence[int], device: torch.device) -> Tensor:
+    """Return lengths as int64 on a device; raise DataError unless they are integers."""
+    given = torch.as_tensor(lengths, device=device)
+    if given.numel() and (given.is_floating_point() or given.is_complex() or given.dtype == torch.bool):
+        raise DataError(f"lengths must be integers, got {str(given.dtype).removeprefix('torch.')}; round them yourself")
+    return given.to(torch.int64)
+
+
 def checked_lengths(lengths: Tensor | Sequence[int], x: Tensor) -> Tensor:
     """Validate the lengths of a batch x [T, B, I]; return them as int64 [B] on the device of x."""
     steps, batch, _ = x.shape
-    checked = torch.as_tensor(lengths, dtype=torch.int64, device=x.device)
+    checked = integer_lengths(lengths, x.device)
     if checked.shape != (batch,):
         raise DataError(f"lengths must have the shape [B] = [{batch}], got {list(checked.shape)}")
     values = checked if torch.compiler.is_compiling() else plain_values(checked)

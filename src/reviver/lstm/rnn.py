@@ -4,6 +4,7 @@ Shapes: B batch, T time, I input size, H hidden size, C classes.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,9 @@ from reviver.errors import DataError
 from reviver.files.hub import PretrainedMixin
 from reviver.lstm.layer import checked_lengths, is_inside
 from reviver.rows import Rng, rand
+from reviver.settings.fields import Probability
 from reviver.settings.lstm_network import RNNClassifierSpec
+from reviver.settings.validation import check
 
 
 class RNNClassifier(PretrainedMixin, nn.Module):
@@ -51,6 +54,12 @@ class RNNClassifier(PretrainedMixin, nn.Module):
         self.W_out = nn.Parameter(torch.empty(num_classes, hidden_size))
         self.b_out = nn.Parameter(torch.empty(num_classes))
         self.reset_parameters()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute; raise ConfigError for a `hidden_dropout` out of range."""
+        if name == "hidden_dropout":
+            check(name, value, Probability)
+        super().__setattr__(name, value)
 
     def reset_parameters(self, rng: torch.Generator | None = None) -> None:
         """Sample Xavier-uniform matrices (Glorot & Bengio 2010) from `rng` and set the biases to 0."""

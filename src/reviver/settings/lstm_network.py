@@ -64,9 +64,12 @@ class LSTMOptions:
     long sequences, about a third more time. None saves every step. Only the native kernel uses it."""
 
 
+OPTIONS = tuple(field.name for field in fields(LSTMOptions))
+
+
 def unexpected_argument(name: str) -> TypeError:
     """Return the error for an argument of `LSTM` that does not exist."""
-    advice = f"besides those of torch.nn.LSTM it takes {', '.join(field.name for field in fields(LSTMOptions))}"
+    advice = f"besides those of torch.nn.LSTM it takes {', '.join(OPTIONS)}"
     if "dropout" in name:
         advice = "for dropout of the hidden state give hidden_dropout"
     return TypeError(f"LSTM got an unexpected argument {name!r}; {advice}")

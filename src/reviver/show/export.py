@@ -20,7 +20,7 @@ from reviver.lstm import onnx as lstm_onnx
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.pretrained import FAMILY as LSTM_FAMILY
 from reviver.lstm.rnn import RNNClassifier
-from reviver.settings.validation import check
+from reviver.settings.validation import check, refuse
 from reviver.show.cards import gan_card, lstm_card
 from reviver.train.description import Run, source_of
 from reviver.train.gan.run import GANRun
@@ -59,10 +59,15 @@ def to_onnx(model: Model, path: str | Path, *, opset: int | None = None) -> Expo
         opset: version of the operators; by default the smallest that has all of them.
 
     Raises:
-        ConfigError: if `onnx` is not installed, the opset is too small or too large, or no graph of standard nodes
-            computes the same as the network.
+        ConfigError: if `model` is something else, `onnx` is not installed, the opset is too small or too large, or no graph
+            of standard nodes computes the same as the network.
         RunFolderError: if the file cannot be written.
     """
+    if not isinstance(model, Model):
+        refuse(
+            "model",
+            f"must be a run from load, an LSTMClassifier, RNNClassifier or Generator, got {type(model).__name__}",
+        )
     path = Path(path)
     check_writable(path)
     metadata: dict[str, str] = {}
