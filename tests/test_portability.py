@@ -20,7 +20,7 @@ from packaging.utils import canonicalize_name
 
 import reviver
 from reviver import system
-from reviver.cli.app import main
+from reviver.cli import main
 from reviver.system import memory_gb, usable_cores
 
 ROOT = Path(__file__).parents[1]
