@@ -281,18 +281,18 @@ def curve(
     from reviver.files.atomic import write_json
     from reviver.runs.environment import describe_machine
     from reviver.show import lstm_figures as figures
-    from reviver.sweep import curve
+    from reviver.show import recall_curve
     from reviver.sweep.driver import open_sweep, run_cells
     from reviver.sweep.engines import Pool
 
     common.require_cpu()
     for name in network or ():
-        check("network", name, Literal[tuple(curve.NETWORKS)])
-    cells = curve.make_cells(length or curve.LENGTHS, network or curve.NETWORKS, seeds, sequences)
+        check("network", name, Literal[tuple(recall_curve.NETWORKS)])
+    cells = recall_curve.make_cells(length or recall_curve.LENGTHS, network or recall_curve.NETWORKS, seeds, sequences)
     folder = Path(out)
     open_sweep(folder, "curve", ("cells", "runs"))  # a report has only runs, another sweep only cells
 
-    usual = curve.make_cells(curve.LENGTHS, curve.NETWORKS, DEFAULT_SEEDS, DEFAULT_SEQUENCES)
+    usual = recall_curve.make_cells(recall_curve.LENGTHS, recall_curve.NETWORKS, DEFAULT_SEEDS, DEFAULT_SEQUENCES)
     steps, usual_steps = (
         sum(cell.axes["length"] * cell.arguments["sequences"] for cell in some) for some in (cells, usual)
     )
@@ -300,12 +300,12 @@ def curve(
     setup: Any = {"retry_failed": True, "title": "recall curve", "progress": not common.quiet}
     with options.preparing_training(f"this takes at most about {duration(seconds)} on two cores"):
         found = run_cells(
-            folder, cells, Pool(jobs, threads=1), select=lambda found: curve.pending(cells, found), **setup
+            folder, cells, Pool(jobs, threads=1), select=lambda found: recall_curve.pending(cells, found), **setup
         )
     for cell in cells:
         if cell.key in found and (error := found[cell.key].error) is not None:
-            raise ReviverError(f"{out}: the run {curve.run_name(**cell.axes)} failed: {error}")
-    rows = curve.summarize(cells, found)
+            raise ReviverError(f"{out}: the run {recall_curve.run_name(**cell.axes)} failed: {error}")
+    rows = recall_curve.summarize(cells, found)
     machine = {**describe_machine(torch.device("cpu")), "torch": torch.__version__}
     write_json(folder / "curve.json", {"sequences": sequences, "machine": machine, "rows": rows})
     for suffix in ("pdf", "png"):

@@ -20,7 +20,7 @@ from reviver.figures import (
     plain_log_ticks,
     styled,
 )
-from reviver.sweep.curve import CELLS, NETWORKS, TRAININGS
+from reviver.show.recall_curve import CELLS, NETWORKS, TRAININGS
 from reviver.text import one_line, percent
 from reviver.train.lstm.classification import ClassificationReport
 from reviver.train.lstm.evaluation import Evaluation
@@ -73,7 +73,7 @@ def learning_curves(
 def recall_curve(summary: Sequence[Mapping[str, Any]], chance: float = 0.1) -> Figure:
     """Plot accuracy and number of training sequences to 99 % accuracy over the length: a column for each encoding of the digits.
 
-    `summary` has the rows of `reviver.sweep.curve.summarize`. Lines are medians over the seeds, bands their range. If only
+    `summary` has the rows of `reviver.show.recall_curve.summarize`. Lines are medians over the seeds, bands their range. If only
     some of the seeds reach 99 %, the lower panel gives their number; its lines are means over them.
     """
     encodings = list(dict.fromkeys(NETWORKS[row["network"]].encoding for row in summary))

@@ -31,7 +31,7 @@ MAX_CHANCE_ACCURACY = 0.15
 """Maximum accuracy, as a mean over the seeds or in the validations of a run, that counts as chance level, which is 0.1."""
 
 
-class Network(NamedTuple):
+class CurveNetwork(NamedTuple):
     """A network of the curve and how it is trained, all in the words of the settings."""
 
     cell: str
@@ -50,7 +50,7 @@ TRAININGS: Mapping[str, tuple[str, dict[str, Any]]] = {
 }
 """Ways to train, with their names in the figure and the settings that differ from those of the preset."""
 NETWORKS = {
-    "-".join(names): Network(*names)
+    "-".join(names): CurveNetwork(*names)
     for names in product(CELLS, ENCODINGS, TRAININGS)
     if names[1:] != ("onehot", "no-dropout")  # one-hot digits are held with dropout
 }

@@ -10,9 +10,8 @@ import pytest
 from reviver.cli import main
 from reviver.runs.folder import RunFolder
 from reviver.show.lstm_figures import recall_curve
-from reviver.sweep import curve
+from reviver.show.recall_curve import NETWORKS, make_cells, make_config, pending, run_cell, summarize
 from reviver.sweep.cells import Cell, Outcome
-from reviver.sweep.curve import NETWORKS, make_cells, make_config, pending, run_cell, summarize
 from tests.sweep.cells import InlineEngine
 
 SEQUENCES = 3200
@@ -46,7 +45,7 @@ def test_a_curve_skips_finished_runs_and_longer_lengths_of_a_network_at_chance(
             "seconds": 1.0,
         }
 
-    monkeypatch.setattr(curve, "run_cell", run_cell)
+    monkeypatch.setattr("reviver.show.recall_curve.run_cell", run_cell)
     monkeypatch.setattr("reviver.sweep.engines.Pool", InlineEngine)
     monkeypatch.chdir(tmp_path)
     options = (
