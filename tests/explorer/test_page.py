@@ -214,7 +214,7 @@ def test_a_conditional_run_with_every_option(shapes: Path) -> None:
     assert not latents["directions"][:, 6:].any()
     logits = gan["logits"]
     assert logits["realSource"] == "test images"
-    assert (len(logits["real"]), len(logits["fake"])) == (10 // 2, 500)  # pairs of the ten test images
+    assert (len(logits["real"]), len(logits["fake"])) == (10, 500)
     assert torch.equal(training["labels"], torch.arange(24) % 2)  # spread over the classes
     assert test["images"].shape == (10, 3, 8, 8)
     assert fact(gan["facts"]["config"], "data") == {"label": "data", "value": "photos", "note": "changed"}
