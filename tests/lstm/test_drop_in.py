@@ -1,6 +1,6 @@
 """Code written for torch.nn.LSTM works on LSTM, with nn.LSTM as the reference: its calls, errors, files and tools.
 
-The patterns are those of d2l.ai, AllenNLP, stanza, AWD-LSTM, skorch and torch's tools, in few lines.
+The patterns are those of d2l.ai, AllenNLP, stanza, AWD-LSTM, skorch and torch's own tests and tools, in few lines.
 
 Shapes: B batch, T time, I input size, H hidden size.
 """
