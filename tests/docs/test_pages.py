@@ -33,7 +33,7 @@ DOCS = ROOT / "docs"
 MADE = {DOCS / page for page in (*COPIES.values(), *GENERATED)}
 """Pages that the build of the site writes and git ignores."""
 WRITTEN = sorted(set(DOCS.rglob("*.md")) - MADE)
-PAGES = [*(ROOT / name for name in ("README.md", "SECURITY.md", "CHANGELOG.md")), *WRITTEN]
+PAGES = [*(ROOT / name for name in ("README.md", "SECURITY.md", "CHANGELOG.md", "CONTRIBUTING.md")), *WRITTEN]
 INLINE_CODE = re.compile(r"`([^`\n]+)`")
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
@@ -77,7 +77,7 @@ def test_links_of_pages_at_the_top_lead_somewhere() -> None:
     """The build of the site checks the links of its own pages."""
     targets = [
         target
-        for page in PAGES[:3]
+        for page in PAGES[:4]
         for target in re.findall(r"\]\((?!\w+:)([^)#]+)[^)]*\)", without_blocks(page.read_text(encoding="utf-8")))
     ]
     assert len(targets) > 20
@@ -255,3 +255,13 @@ def test_the_page_of_run_folders_names_every_key_of_run_json() -> None:
     table = page.partition("| key of `run.json` |")[2].partition("\n\n")[0]
     named = {key for row in table.splitlines()[2:] for key in re.findall(r"`(\w+)`", row.split("|")[1])}
     assert named == {field.alias or name for name, field in (GANRecord.model_fields | LSTMRecord.model_fields).items()}
+
+
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/explanation/architecture.md"])
+def test_the_map_names_paths_and_definitions_that_exist(page: str) -> None:
+    sources = "\n".join(path.read_text() for path in (ROOT / "src").rglob("*.py"))
+    for text in INLINE_CODE.findall(without_blocks((ROOT / page).read_text())):
+        if "/" in text and " " not in text:
+            assert (ROOT / text).exists() or (ROOT / "src/reviver" / text).exists(), text
+        elif re.fullmatch(r"\w+", text):
+            assert re.search(rf"^\s*(?:(?:class|def) {text}\b|{text}\b.*=)", sources, re.MULTILINE), text
