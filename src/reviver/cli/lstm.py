@@ -262,7 +262,7 @@ def curve(
     """Train networks at several lengths and seeds, and plot their accuracy over the length: the recall curve.
 
     Examples:
-      reviver lstm curve --length 10 --seeds 1 --network rnn-onehot-curriculum --out runs/small
+      reviver lstm curve --length 10 --seeds 1 --network rnn-onehot-curriculum
       reviver lstm curve                     half an hour on two cores
       reviver lstm curve                     again, to continue after Ctrl-C
 
