@@ -1,6 +1,6 @@
 """Random mutants of the Python code: how many do the tests notice? `make mutants` runs it.
 
-    python -m tools.mutants [--seed N] [--size 600] [--processes 2] [--map FILE] [--only TEXT]
+    python -m tools.mutants [--seed N] [--size 600] [--processes 2] [--timeout 120] [--map FILE] [--only TEXT]
 
 A mutant is one change in a function: of an operator, a constant, an argument, an assignment, a result or a call. Texts for
 people, which have spaces, stay. Coverage says which tests run a line. Each mutant is made in a forked
@@ -18,6 +18,8 @@ import os
 import random
 import resource
 import secrets
+import shutil
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -49,6 +51,9 @@ SWAPPED: dict[type[ast.AST], type[Any]] = {
 }  # fmt: skip
 """What takes the place of an operator."""
 NONE = ast.Constant(None)
+KINDS = {None: "without a test", 0: "survived", 4: "not made", 77: "not made"} | dict.fromkeys((1, 2, 3), "noticed")
+"""What became of a mutant, by the exit code of its process; others mean that a limit ended it."""
+MEMORY = Path("/dev/shm")
 
 
 class Mutant(NamedTuple):
@@ -193,15 +198,19 @@ def measure(path: Path) -> None:
     """Run all tests and write their map."""
     found = Map()
     found.coverage.start()
-    pytest.main([*OPTIONS, *TESTS], plugins=[found])
+    pytest.main([*OPTIONS, "--timeout=0", *TESTS], plugins=[found])
     found.coverage.stop()
     data = found.coverage.get_data()
     lines = {file: data.contexts_by_lineno(file) for file in data.measured_files()}
     path.write_text(json.dumps({"seconds": found.seconds, "failed": found.failed, "lines": lines}))
 
 
-def meet(mutant: Mutant, tests: list[str], seconds: float) -> None:
-    """Run tests of so many seconds on a mutant, and exit with pytest's code."""
+def meet(mutant: Mutant, tests: list[str], seconds: float, timeout: float, folder: Path) -> None:
+    """Run tests of so many seconds on a mutant, and exit with pytest's code. Programs that a test starts read `folder`."""
+    shutil.copytree(ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / Path(mutant.path).relative_to(ROOT)).write_text(mutant.text, encoding="utf-8")
+    sys.path.insert(0, str(folder / "src"))
+    os.environ |= {"PYTHONPATH": str(folder / "src"), "PYTEST_DEBUG_TEMPROOT": str(folder)}
     limit = int(time.process_time() + 3 * seconds) + 30
     resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 1))
     with Path(os.devnull).open("w") as nothing:
@@ -209,35 +218,30 @@ def meet(mutant: Mutant, tests: list[str], seconds: float) -> None:
         os.dup2(nothing.fileno(), 2)
     os.setsid()
     apply(mutant)
-    os._exit(int(pytest.main(["-x", *OPTIONS, *tests])))
+    os._exit(int(pytest.main(["-x", f"--timeout={timeout}", *OPTIONS, *tests])))
 
 
-def work(mutants: list[Mutant], known: dict[str, Any], outcomes: Any) -> None:
+def work(mutants: list[Mutant], known: dict[str, Any], timeout: float, outcomes: Any) -> None:
     """Try mutants, one after another."""
     for mutant in mutants:
         contexts = known["lines"].get(mutant.path, {})
-        names = {test for line in mutant.lines for test in contexts.get(str(line), ())} - {"", *known["failed"]}
+        names = {test for line in mutant.lines for test in contexts.get(str(line), ())}
+        if "distributed" in mutant.path or "launch" in mutant.path:  # most of it runs in other processes
+            names |= {name for name in known["seconds"] if name.startswith("tests/runs/distributed")}
         tests, seconds = [], 0.0
-        for name in sorted(names, key=known["seconds"].__getitem__):
+        for name in sorted(names - {"", *known["failed"]}, key=known["seconds"].__getitem__):
             seconds += known["seconds"][name]
             tests += [name] if not tests or seconds <= SECONDS else []
-        process = multiprocessing.Process(target=meet, args=(mutant, tests, min(seconds, SECONDS)))
-        if tests:
-            process.start()
-            process.join(3600)
-            if process.is_alive():
-                os.killpg(process.pid, 9)
-                process.join()
-        kinds = {
-            None: "without a test",
-            0: "survived",
-            1: "noticed",
-            2: "noticed",
-            3: "noticed",
-            4: "not made",
-            77: "not made",
-        }
-        outcomes.put((str(mutant), kinds.get(process.exitcode, "ended")))
+        with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder:
+            arguments = (mutant, tests, min(seconds, SECONDS), timeout, Path(folder))
+            process = multiprocessing.Process(target=meet, args=arguments)
+            if tests:
+                process.start()
+                process.join(3600)
+                if process.is_alive():
+                    os.killpg(process.pid, 9)
+                    process.join()
+        outcomes.put((str(mutant), KINDS.get(process.exitcode, "ended")))
 
 
 def main() -> None:
@@ -246,6 +250,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6), help="a new one by default")
     parser.add_argument("--size", type=int, default=600, help="mutants to try")
     parser.add_argument("--processes", type=int, default=2, help="mutants to try at a time")
+    parser.add_argument(
+        "--timeout", type=float, default=120, help="seconds of a test that hangs; more if others compute"
+    )
     parser.add_argument("--map", type=Path, help="file that keeps which tests run a line; read if it is there")
     parser.add_argument("--only", default="", help="draw of files only whose path has this text")
     given = parser.parse_args()
@@ -274,7 +281,7 @@ def main() -> None:
     print(f"{len(sample)} of {len(everything)} mutants", flush=True)
     outcomes: Any = multiprocessing.SimpleQueue()
     for k in range(processes):
-        multiprocessing.Process(target=work, args=(sample[k::processes], known, outcomes)).start()
+        multiprocessing.Process(target=work, args=(sample[k::processes], known, given.timeout, outcomes)).start()
     counts: Counter[str] = Counter()
     for number in range(1, len(sample) + 1):
         name, kind = outcomes.get()
