@@ -88,14 +88,18 @@ $(THIRD)/.installed: tests/third_party/requirements.txt requirements-torch.lock 
 random: setup  ## run the tests in random order
 	$(BIN)/python -m pytest -n auto --dist worksteal -p randomly
 
+TYPES := web/src/kit/manifest.ts
 explorer: setup  ## build src/reviver/explorer/template.html from web/
+	$(BIN)/python -m tools.explorer_types $(TYPES)
 	npm run --silent --prefix web build
 
-# The page that is committed must be the one that its sources build.
+# The page and the types that are committed must be the ones that their sources make.
 web-check: setup
 	@if command -v npm >/dev/null; then \
 		npm run --silent --prefix web check && mkdir -p build && node web/build.mjs build/template.html && \
-		{ cmp build/template.html src/reviver/explorer/template.html || { echo "run make explorer and commit the page"; exit 1; }; }; \
+		$(BIN)/python -m tools.explorer_types build/manifest.ts && \
+		{ cmp build/template.html src/reviver/explorer/template.html && cmp build/manifest.ts $(TYPES) || \
+			{ echo "run make explorer and commit what it writes"; exit 1; }; }; \
 	else \
 		echo "no npm: the explorer's sources are not checked"; test -z "$$CI"; \
 	fi

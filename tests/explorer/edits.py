@@ -40,7 +40,7 @@ def read_page(page: str) -> Content:
 
 
 def read_tensors(blocks: Mapping[str, bytes], block: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Decode all tensors of a block as types.js describes them, in float64."""
+    """Decode all tensors of a block as `TensorSpec` describes them, in float64."""
     data, tensors = blocks[block["block"]], {}
     for name, spec in block["tensors"].items():
         count, offset = math.prod(spec["shape"]), spec["offset"]

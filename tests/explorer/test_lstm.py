@@ -1,6 +1,6 @@
 """LSTM runs in the explorer: the traces of the page against Python's, and what Python embeds of runs of every kind.
 
-The page's modules run in Node.js: web/tests/lstm.mjs.
+The page's modules run in Node.js: web/tests/lstm.ts.
 """
 
 import json
@@ -36,9 +36,10 @@ from tests.damage import edit_json
 from tests.explorer.edits import inflate, read_tensors
 
 NODE = shutil.which("node")
-SCRIPT = Path(__file__).parents[2] / "web" / "tests" / "lstm.mjs"
+WEB = Path(__file__).parents[2] / "web"
 needs_node = pytest.mark.skipif(
-    NODE is None, reason="no Node.js: the traces of the page are not compared with Python's"
+    NODE is None or not (WEB / "node_modules" / "esbuild").exists(),
+    reason="no Node.js with the packages of web/: the traces of the page are not compared with Python's",
 )
 
 DIGITS = list("0123456789")
@@ -90,7 +91,7 @@ def request(shown: Shown, seed: int | None, **changes: Any) -> dict[str, Any]:
 def run_page(requests: list[Any]) -> list[Any]:
     """Return what the modules of the page compute."""
     assert NODE is not None
-    command = [NODE, str(SCRIPT), "/dev/stdin"]
+    command = [NODE, str(WEB / "tests" / "run.mjs"), "lstm", "/dev/stdin"]
     done = subprocess.run(command, input=json.dumps(requests), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     results: list[Any] = json.loads(done.stdout)

@@ -29,12 +29,19 @@ pytestmark = pytest.mark.skipif(
 N = 5
 FIRST_NORMALS = [0.5353395342826843, -0.3266402781009674, -0.5169864296913147, 0.01436341367661953]
 """Of seed 0, in single precision."""
+BITS = [
+    "0x1.c8f87724b5c1dp-3",
+    "0x1.7dde7271f0f22p+0",
+    "-0x1.cf6f9786df577p-1",
+    "0x1.84fae8ec0d175p-2",
+]
+"""Of exp and tanh of -1.5 and 0.3999."""
 TOLERANCE = 1e-5
 """Of images, probabilities, and relative to the largest, of logits and gradients."""
 
 
 def embedded(page: Path, index: int) -> tuple[dict[str, list[FoldedLayer]], dict[str, Any]]:
-    """Return the layers of a GAN in a page, and the request for gan.mjs."""
+    """Return the layers of a GAN in a page, and the request for web/tests/gan.ts."""
     content = read_page(page.read_text(encoding="utf-8"))
     gan = content.manifest["gans"][index]
     names = [name for name in ("generator", "discriminator", "classifier") if gan[name]]
@@ -52,8 +59,8 @@ def embedded(page: Path, index: int) -> tuple[dict[str, list[FoldedLayer]], dict
 
 
 def compute(request: Mapping[str, Any]) -> Any:
-    """Return the results of gan.mjs."""
-    command = ["node", str(WEB / "tests" / "gan.mjs"), "/dev/stdin"]
+    """Return the results of web/tests/gan.ts."""
+    command = ["node", str(WEB / "tests" / "run.mjs"), "gan", "/dev/stdin"]
     node = subprocess.run(command, input=json.dumps(request), capture_output=True, text=True, check=False)
     assert node.returncode == 0, node.stderr
     return json.loads(node.stdout)
@@ -81,26 +88,25 @@ def test_images_logits_probabilities_and_the_gradient_of_the_latents(
     if request["classes"] is not None:
         inputs = torch.cat([images, functional.one_hot(torch.tensor(request["classes"]))], 1)
     logits = evaluate(layers["discriminator"], inputs)
-    for ours in compute({"gans": [request | {"simd": simd} for simd in (True, False)]})["gans"]:
-        close(ours["gradient"], gradient, gradient.abs().max())
-        close(ours["images"], images)
-        assert ours["images"][: images.shape[1]] == ours["single"], "an image depends on the batch"
-        assert ours["images"] == ours["last"], "an image depends on its place in a large batch"
-        assert ours["classes"] == request["classes"]
-        close(ours["logits"], logits, logits.abs().max())
-        if "classifier" in layers:
-            shaped = images.view(N, *request["content"]["imageShape"])
-            close(ours["probabilities"], evaluate(layers["classifier"], shaped).softmax(1))
+    (ours,) = compute({"gans": [request]})["gans"]
+    close(ours["gradient"], gradient, gradient.abs().max())
+    close(ours["images"], images)
+    assert ours["images"][: images.shape[1]] == ours["single"], "an image depends on the batch"
+    assert ours["images"] == ours["last"], "an image depends on its place in a large batch"
+    assert ours["classes"] == request["classes"]
+    close(ours["logits"], logits, logits.abs().max())
+    if "classifier" in layers:
+        shaped = images.view(N, *request["content"]["imageShape"])
+        close(ours["probabilities"], evaluate(layers["classifier"], shaped).softmax(1))
 
 
-@pytest.mark.parametrize("simd", [True, False], ids=["SIMD", "plain"])
-def test_a_projection_makes_the_steps_of_python(simd: bool, small_page: Path) -> None:
+def test_a_projection_makes_the_steps_of_python(small_page: Path) -> None:
     """From the best of the samples, with the same Adam, and with the class as it is."""
     steps, starts = 25, 3
     layers, request = embedded(small_page, 1)
     size, noise = request["content"]["latentSize"], request["content"]["noiseSize"]
     target = evaluate(layers["generator"], tensor(request["latents"])[:size].view(1, -1) / 2)
-    request |= {"simd": simd, "target": target.flatten().tolist()}
+    request |= {"target": target.flatten().tolist()}
     options = [{"seed": 3, "samples": 21, "starts": starts, "steps": steps}, {"samples": 10, "steps": 2, "class": 1}]
     ours, of_class = (
         gan["projection"] for gan in compute({"gans": [request | {"options": option} for option in options]})["gans"]
@@ -163,13 +169,22 @@ def test_normal_numbers() -> None:
     assert scipy.stats.kstest(first, "norm").pvalue > 0.01
 
 
-def test_the_kernel_is_plain_where_there_is_no_simd() -> None:
-    cases: list[tuple[Any, str, Any]] = [
-        ("auto", "kernel", True),
-        (False, "kernel", False),
-        ("auto", "damaged", False),
-        ("auto", "none", False),
-        (True, "damaged", "this browser has no WebAssembly with SIMD"),
-    ]
-    ours = compute({"kernels": [{"simd": simd, "bytes": code} for simd, code, _ in cases]})["kernels"]
-    assert ours == [expected for *_, expected in cases]
+def test_own_functions_are_precise_and_have_the_bits_of_every_engine() -> None:
+    """Of the first numbers the bits are written here: no engine may give others."""
+    x = [0.0, -1.5, 1e-9, 0.3999, 0.6, 21.5, -745.0, 709.0, *torch.linspace(-40, 40, 999, dtype=torch.float64).tolist()]
+    dy, inputs = torch.randn(7, 5), torch.randn(7, 6)
+    found = compute(
+        {"functions": x, "weights": {"dy": dy.flatten().tolist(), "x": inputs.flatten().tolist(), "count": 7}}
+    )
+    exact = {
+        "exp": [math.exp(v) for v in x],
+        "tanh": [math.tanh(v) for v in x],
+        "log": [math.log(abs(v) or 1) for v in x],
+    }
+    for name, values in exact.items():
+        assert found["functions"][name][1:] == pytest.approx(values[1:], rel=1e-14, abs=1e-300), name
+        if name != "log":
+            single = [math.exp(min(max(v, -87), 87)) for v in x] if name == "exp" else values
+            assert found["kernel"][name] == pytest.approx(single, rel=3e-7, abs=1e-38), name
+    assert [found["functions"][name][k].hex() for name in ("exp", "tanh") for k in (1, 3)] == BITS
+    close(found["kernel"]["gradient"], (dy.T @ inputs).double())

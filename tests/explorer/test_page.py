@@ -21,7 +21,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
-from pydantic.alias_generators import to_camel
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map_only
 
@@ -29,7 +28,7 @@ import reviver
 from reviver import load
 from reviver.data.images.image_set import from_pixels
 from reviver.errors import ConfigError, RunFolderError
-from reviver.explorer import gan_images, manifest
+from reviver.explorer import gan_images
 from reviver.explorer.blocks import Blocks, encode_f16, encode_f32, encode_u8
 from reviver.explorer.gan_latents import principal_directions
 from reviver.explorer.layers import evaluate, fold
@@ -47,8 +46,9 @@ from reviver.train.gan.training import train
 from tests.damage import edit_json
 from tests.data.test_color_images import write_shapes
 from tests.explorer.edits import inflate, load_some_images, read_layers, read_page, read_tensors
+from tools.explorer_types import write_types
 
-TYPES = (Path(__file__).parents[2] / "web" / "src" / "types.js").read_text(encoding="utf-8")
+WEB = Path(__file__).parents[2] / "web"
 HOSTILE = "<script>alert(1)</script> & \"double\" 'single' \n <!--data--> ☃ x".replace("/", "∕")
 """Name of a folder that would break a page which does not escape it."""
 
@@ -137,21 +137,25 @@ def test_a_discriminator_on_a_gpu_gives_the_same_page(shapes: Path, monkeypatch:
     assert {parameter.device.type for parameter in run.discriminator.parameters()} == {"privateuseone"}
 
 
-def test_the_types_of_the_scripts_have_the_keys_of_the_manifest() -> None:
-    types = {}
-    for comment in re.findall(r"/\*\*(.*?)\*/", TYPES, re.DOTALL):
-        if name := re.search(r"@typedef \{object\} (\w+)", comment):
-            types[name[1]] = re.findall(r"@property \{(?:[^{}]|\{[^{}]*\})*\}\s*\[?(\w+)", comment)
-    inline = {"LogitContext"}  # written as a type of a property
-    parts = {
-        part.__name__: part.model_fields
-        for part in manifest.ManifestPart.__subclasses__()
-        if part.__name__ not in inline
-    }
-    parts["Fact"] = manifest.Item.__dataclass_fields__
-    assert set(types) == {*parts, "Lesson"}
-    for name, fields in parts.items():
-        assert types[name] == [to_camel(field) for field in fields], name
+def test_the_types_of_the_scripts_are_those_of_the_manifest() -> None:
+    assert (WEB / "src" / "kit" / "manifest.ts").read_text(encoding="utf-8") == write_types()
+
+
+LAYERS = ("kit", "charts", "compute", "gan", "lstm", "page", "panels")
+"""Folders of web/src; each imports only from those before it, gan and lstm not from each other, no panel from another."""
+
+
+def test_the_sources_of_the_page_import_in_one_direction() -> None:
+    sources = WEB / "src"
+    for source in sorted(sources.rglob("*.ts*")):
+        text, (layer, *rest) = source.read_text(encoding="utf-8"), source.relative_to(sources).parts
+        assert len(text.splitlines()) <= 250, source
+        for name in re.findall(r'from "(\.[^"]*)"', text) if layer in LAYERS else []:
+            target, *inner = (source.parent / name).resolve().relative_to(sources).parts
+            is_upward = LAYERS.index(target) > LAYERS.index(layer)
+            is_aside = {layer, target} == {"gan", "lstm"} or (target == "panels" and inner[0] != rest[0] != "index.ts")
+            assert not is_upward, f"{source} imports {name}"
+            assert not is_aside, f"{source} imports {name}"
 
 
 @given(

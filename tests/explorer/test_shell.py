@@ -30,7 +30,7 @@ def go(page: Page, panel: str) -> None:
 
 
 def test_every_panel_is_accessible_and_offline(show: Show) -> None:
-    sources = (WEB / "src" / "panels").glob("*.js")
+    sources = (WEB / "src" / "panels").rglob("panel.tsx")
     ids = [re.search(r"^ +id: \"(\w+)\"", source.read_text(encoding="utf-8"), re.MULTILINE) for source in sources]
     assert {match[1] for match in ids if match} == set(PANELS)
     page = show("#lesson")

@@ -1,6 +1,6 @@
 """The manifest of the explorer: what is in the page, and in which data block.
 
-`web/src/types.js` declares the same keys in camel case and explains them. JSON has a number that is not finite as null.
+`tools/explorer_types.py` makes the types of the page of it. JSON has a number that is not finite as null.
 
 Shapes: N images, C channels, H height, W width, Z latent size, K classes, S snapshots, T time steps, I input size.
 """
@@ -18,7 +18,7 @@ SCHEMA = 1
 
 Activation = Literal["leaky-relu", "relu", "tanh", "none"]
 Dtype = Literal["f16", "f32", "u8"]
-"""Format of the numbers of a tensor, see `TensorSpec` in types.js."""
+"""Format of the numbers of a tensor, see `TensorSpec`."""
 Columns = Mapping[str, Sequence[float | None]]
 """Columns of numbers by name, of equal length: the records of a run."""
 
@@ -36,27 +36,37 @@ class RunName(NamedTuple):
 class ManifestPart(BaseModel):
     """Base of the parts of a manifest."""
 
-    model_config = ConfigDict(alias_generator=to_camel, validate_by_name=True, frozen=True, extra="forbid")
+    model_config = ConfigDict(
+        alias_generator=to_camel, validate_by_name=True, frozen=True, extra="forbid", use_attribute_docstrings=True
+    )
 
 
 class TensorSpec(ManifestPart):
-    """A tensor inside a data block: see `Encoded` and `TensorSpec` in types.js."""
+    """A tensor inside a data block.
+
+    - `f16`: n half-precision numbers, first their n low bytes, then their n high bytes; the value is number × `scale`.
+    - `f32`: n little-endian single-precision numbers.
+    - `u8`: n bytes; for images the value is byte / 127.5 - 1.
+    """
 
     dtype: Dtype
     offset: int
+    """First byte in the inflated block."""
     shape: Sequence[int]
     scale: float | None = None
+    """A power of two."""
 
 
 class TensorBlock(ManifestPart):
     """Tensors by name in one data block."""
 
     block: str
+    """Id of the script element."""
     tensors: Mapping[str, TensorSpec]
 
 
 class LayerSpec(ManifestPart):
-    """A linear layer or a convolution, and its activation."""
+    """A layer and its activation, y = activation(W x + b), W [outputs, inputs], of a convolution [outputs, inputs, 3, 3]."""
 
     weight: str
     bias: str
@@ -64,15 +74,16 @@ class LayerSpec(ManifestPart):
 
 
 class MlpSpec(ManifestPart):
-    """A multilayer perceptron."""
+    """A multilayer perceptron. BatchNorm in eval mode is part of its weights."""
 
     weights: TensorBlock
     layers: Sequence[LayerSpec]
     negative_slope: float
+    """Of LeakyReLU."""
 
 
 class ClassifierSpec(ManifestPart):
-    """The classifier of the generated images."""
+    """The classifier: (convolution 3 × 3 → ReLU → max pooling 2 × 2) for each convolution, then linear layers."""
 
     weights: TensorBlock
     image_shape: tuple[int, int, int]
@@ -87,14 +98,18 @@ class SnapshotSpec(ManifestPart):
     step: int
     epoch: float
     label: str
+    """Such as "update 200" or "epoch 5"."""
     real_logits: Sequence[float]
+    """Output of D for the real images [N]."""
     fake_logits: Sequence[float]
+    """Output of D for the pictures [N]."""
 
 
 class SnapshotsSpec(ManifestPart):
     """Pictures of the same latents at some moments of the training."""
 
     data: TensorBlock
+    """`images` [S, N, C, H, W]; `real` [N, C, H, W], the real images that D saw each time, unless left out."""
     moments: Sequence[SnapshotSpec]
 
 
@@ -104,7 +119,9 @@ class ScoreRow(ManifestPart):
     name: str
     value: str
     real: str | None
+    """The same score of real images; null of an LSTM."""
     noise: str | None
+    """The same score of noise; of an LSTM, that of the best guess without memory."""
 
 
 class Rounding(ManifestPart):
@@ -112,6 +129,7 @@ class Rounding(ManifestPart):
 
     network: str
     unit: str
+    """What is compared, such as "pixel, from -1 to 1"."""
     max: float
     mean: float
 
@@ -121,6 +139,7 @@ class Facts(ManifestPart):
 
     run: Sequence[Item]
     config: Sequence[Item]
+    """Every setting; the note is "changed" where it differs from the default."""
     command: str
     scores: Sequence[ScoreRow]
     scores_note: str
@@ -132,8 +151,10 @@ class LogitContext(ManifestPart):
     """Log-odds of D for many images: the context of one image's log-odds."""
 
     real: Sequence[float]
+    """Empty without real images."""
     fake: Sequence[float]
     real_source: str
+    """What the real images are, such as "test images"."""
 
 
 class GanContent(ManifestPart):
@@ -142,30 +163,41 @@ class GanContent(ManifestPart):
     id: str
     name: str
     run_argument: str
+    """The run folder as commands to copy name it, before they quote it."""
     step: int
     image_shape: tuple[int, int, int]
     noise_size: int
+    """Numbers of z that are noise; the K others of a conditional generator are its one-hot class."""
     latent_size: int
+    """Z, with the class."""
     num_classes: int
+    """K, 0 unless conditional."""
     class_names: Sequence[str]
     generator: MlpSpec
     discriminator: MlpSpec | None
     is_log_odds: bool
+    """Whether the output of D is a log-odds; some losses train D to give a number without a unit."""
     classifier: ClassifierSpec | None
+    """Null where no classifier knows these images."""
     latents: TensorBlock
+    """`grid` [25, Z]; `endpoints` [E, Z]; `directions` [2, Z], orthonormal, along which images change most."""
     endpoint_classes: Sequence[int | None]
+    """Class of each end point by the classifier or by condition [E]."""
     logits: LogitContext
     snapshots: SnapshotsSpec | None
     training: TensorBlock | None
+    """`images` [M, C, H, W] and, with labels, `labels` [M]."""
     test: TensorBlock | None
+    """The same of real images to draw after."""
     label_names: Sequence[str] | None
+    """Names of the labels of `training` and `test`."""
     metrics: Columns
     scores: Columns
     facts: Facts
 
 
 class LstmStage(ManifestPart):
-    """Weights of an LSTM at one moment of the training."""
+    """Weights of an LSTM at one moment of the training, named as in its equations."""
 
     label: str
     weights: TensorBlock
@@ -175,8 +207,10 @@ class Example(ManifestPart):
     """A sequence to look at."""
 
     values: Sequence[float]
+    """Symbols [T], or numbers [T · I], row by row, as a user would type them."""
     steps: int
     target: float | Sequence[int]
+    """Class, class at every step, or number."""
 
 
 class LstmContent(ManifestPart):
@@ -192,7 +226,9 @@ class LstmContent(ManifestPart):
     encoding: Literal["scalar", "onehot"]
     symbol_names: Sequence[str] | None
     input_size: int
+    """I of one step, after the encoding and before patches."""
     channel_names: Sequence[str]
+    """Of numbers [I]."""
     class_names: Sequence[str] | None
     output_size: int
     hidden_size: int
@@ -205,6 +241,7 @@ class LstmContent(ManifestPart):
     length: int
     standardization: Standardization | None
     stages: Sequence[LstmStage]
+    """First, middle and last, or fewer."""
     examples: Sequence[Example]
     metrics: Columns
     facts: Facts

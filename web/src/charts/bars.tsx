@@ -1,0 +1,52 @@
+/** Class probabilities as bars. */
+import { argmax, percent } from "../kit/format";
+
+/** Classes with less than this count as 0 in the text alternative of compact bars. */
+const MIN_TOLD = 0.01;
+/** Compact bars have names below them only where these names are short and few. */
+const MAX_NAMES = 12;
+
+interface BarsProps {
+  names: string[];
+  probabilities: ArrayLike<number>;
+}
+
+/** A list of horizontal bars with name and percentage. */
+export function ClassBars({ names, probabilities }: BarsProps) {
+  const top = argmax(probabilities);
+  return (
+    // Without the role, Safari does not treat a list without bullets as one.
+    <ul class="class-bars" role="list">
+      {names.map((name, k) => (
+        <li key={k} class={k === top ? "top" : undefined}>
+          <span class="bar-name">{name}</span>
+          <span class="bar-track" aria-hidden="true">
+            <span class="bar-fill" style={{ width: `${100 * probabilities[k]}%` }} />
+          </span>
+          <span class="bar-value">{percent(probabilities[k])}</span>
+        </li>
+      ))}
+    </ul>
+  );
+}
+
+/** Vertical bars with one text alternative. */
+export function ClassColumns({ names, probabilities }: BarsProps) {
+  const top = argmax(probabilities);
+  const withNames = names.length <= MAX_NAMES && names.every((name) => name.length <= 2);
+  const told = names.map((name, k) => ({ name, p: probabilities[k] })).filter(({ p }) => p >= MIN_TOLD);
+  told.sort((a, b) => b.p - a.p);
+  const label = `Class probabilities: ${told.map(({ name, p }) => `${name} ${percent(p)}`).join(", ")}`;
+  return (
+    <div class="class-columns" role="img" aria-label={label}>
+      {names.map((name, k) => (
+        <span key={k} class={k === top ? "top" : undefined}>
+          <span class="bar-track">
+            <span class="bar-fill" style={{ height: `${100 * probabilities[k]}%` }} />
+          </span>
+          {withNames && <span class="bar-name">{name}</span>}
+        </span>
+      ))}
+    </div>
+  );
+}

@@ -1,0 +1,237 @@
+/**
+ * Line charts: axes, names at the ends of the lines, a cursor with the values, and the same numbers as a table.
+ *
+ *     <Chart title="Loss" xLabel="epoch" yLabel="loss" series={[{ name: "training", x, y }]} reader />
+ *
+ * The pointer moves a cursor with a tooltip over the chart. With `reader`, a slider below the chart does the same for the
+ * keyboard; without it, whoever gives `cursor` shows the values elsewhere.
+ */
+import { useMemo, useState } from "preact/hooks";
+import { formatNumber } from "../kit/format";
+import { useSize } from "../kit/size";
+import { layOut, type Layout } from "./layout";
+import { Grid, Line, Sample, styleOf, Symbol, XAxis, YAxis, type Series } from "./marks";
+import { Reader } from "./reader";
+import type { Spacing } from "./scale";
+import { hasSymbols, nearest, pointsOf, spread, summarize, withValues, type Drawn, type Reference } from "./series";
+import { ValueTable } from "./value_table";
+
+export interface ChartProps {
+  title: string;
+  xLabel: string;
+  yLabel: string;
+  series: Series[];
+  references?: Reference[];
+  xSpacing?: Spacing;
+  /** What the x axis shows at least. */
+  xDomain?: [number, number];
+  ySpacing?: "linear" | "log";
+  /** Ends of the y axis; null follows the data. */
+  yDomain?: [number | null, number | null];
+  formatX?: (x: number) => string;
+  formatY?: (y: number) => string;
+  /** Where a cursor stands. */
+  cursor?: number | null;
+  /** Whether a slider reads the values. */
+  reader?: boolean;
+  /** A click at x. */
+  onSelect?: (x: number) => void;
+}
+
+/** A value belongs to the cursor if it is at most so far, in em. */
+const REACH = 0.7;
+
+export function Chart(given: ChartProps) {
+  const props = { formatX: formatNumber, formatY: formatNumber, ...given };
+  const { title, xLabel, yLabel, series, references, xSpacing, xDomain, ySpacing, formatX, formatY, onSelect } = props;
+  const { ref, ...size } = useSize();
+  const [reading, setReading] = useState<number | null>(null);
+  const lines = useMemo(() => draw(props), [series, references, xSpacing, ySpacing, String(xDomain)]);
+  const layout = layOut(props, lines, size);
+  const read = (at: number | null) => setReading(at);
+  const stopAt = (event: MouseEvent & { currentTarget: Element }) => {
+    const { x, stops } = layout!;
+    const position = event.clientX - event.currentTarget.getBoundingClientRect().left;
+    return stops.reduce((a, b) => (Math.abs(x(b) - position) < Math.abs(x(a) - position) ? b : a));
+  };
+  const at = reading ?? props.cursor ?? null;
+  const hasValues = lines.some(({ points }) => withValues(points).length);
+  const { width, height } = size;
+  return (
+    <figure class={`chart${onSelect ? " selects" : ""}${hasValues ? "" : " empty"}`}>
+      <figcaption class="chart-title">{title}</figcaption>
+      {layout?.isAbove && (
+        <ul class="chart-legend">
+          {lines.map((line) => (
+            <li key={line.name}>
+              <Sample {...line} />
+              {line.name}
+            </li>
+          ))}
+        </ul>
+      )}
+      <div class="chart-y-label">{yLabel}</div>
+      <div class="chart-plot" ref={ref}>
+        <svg
+          role="img"
+          aria-label={summarize(title, xLabel, lines, formatX, formatY)}
+          viewBox={`0 0 ${width} ${height}`}
+          {...{ width, height }}
+          onPointerMove={(event) => layout && read(stopAt(event))}
+          onPointerLeave={() => read(null)}
+          onClick={(event) => layout && onSelect?.(stopAt(event))}
+        >
+          {layout && <Picture lines={lines} layout={layout} formatX={formatX} formatY={formatY} />}
+          {layout && at !== null && <Cursor lines={lines} layout={layout} at={at} />}
+        </svg>
+        {layout && reading !== null && (
+          <Tooltip width={width} position={layout.x(reading)} em={size.em}>
+            <div class="chart-tooltip-x">{`${xLabel} ${formatX(reading)}`}</div>
+            {valuesAt(lines, layout, reading, formatY).map(({ line, text }) => (
+              <div key={line.name}>
+                <Sample {...line} />
+                {`${line.name} `}
+                <strong>{text}</strong>
+              </div>
+            ))}
+          </Tooltip>
+        )}
+      </div>
+      <div class="chart-x-label">{xLabel}</div>
+      <Reader
+        scale={props.reader && layout ? layout.x : null}
+        stops={layout?.stops ?? []}
+        onRead={read}
+        describe={(stop) => {
+          const values = valuesAt(lines, layout!, stop, formatY).map(({ line, text }) => `${line.name} ${text}`);
+          return `${xLabel} ${formatX(stop)}: ${values.join(", ")}`;
+        }}
+      >
+        <ValueTable
+          title={title}
+          xLabel={xLabel}
+          lines={lines.filter(({ symbol }) => symbol !== null)}
+          {...{ formatX, formatY }}
+        />
+      </Reader>
+    </figure>
+  );
+}
+
+/** Returns what a chart draws: its series, then its references over the whole width. */
+function draw({ series, references = [], xSpacing, xDomain, ySpacing }: ChartProps): Drawn[] {
+  const lines = series.map((one, index) => ({
+    name: one.name,
+    style: `${styleOf(index)}${one.strong ? " strong" : ""}`,
+    symbol: index,
+    points: pointsOf(one, xSpacing === "log", ySpacing === "log"),
+  }));
+  const xs = lines.flatMap(({ points }) => points.map(({ x }) => x));
+  const ends = xDomain ?? (xs.length ? [Math.min(...xs), Math.max(...xs)] : []);
+  const levels = references.map(({ name, value }) => ({
+    name,
+    style: "reference",
+    symbol: null,
+    points: ends.map((x) => ({ x, y: value })),
+  }));
+  return [...lines, ...levels];
+}
+
+type Format = (value: number) => string;
+
+/** The values of the lines at, or very near to, a point of the x axis. */
+function valuesAt(lines: Drawn[], { x, em }: Layout, at: number, formatY: Format) {
+  return lines.flatMap((line) => {
+    if (line.symbol === null) return [{ line, text: formatY(line.points[0].y) }];
+    const point = nearest(line.points, x, x(at));
+    const isNear = point && Math.abs(x(point.x) - x(at)) <= REACH * em;
+    return isNear ? [{ line, text: formatY(point.y) }] : [];
+  });
+}
+
+interface PictureProps {
+  lines: Drawn[];
+  layout: Layout;
+  formatX: Format;
+  formatY: Format;
+}
+
+function Picture({ lines, layout, formatX, formatY }: PictureProps) {
+  const { x, y, xTicks, yTicks, em } = layout;
+  return (
+    <>
+      <Grid scale={y} ticks={yTicks} left={x.range[0]} right={x.range[1]} />
+      <XAxis scale={x} ticks={xTicks} format={formatX} at={y.range[0]} em={em} />
+      <YAxis scale={y} ticks={yTicks} format={formatY} at={x.range[0]} em={em} />
+      {lines.map(({ points, style, symbol, name }) => {
+        const placed = points.map((point) => ({ x: x(point.x), y: y(point.y) }));
+        return (
+          <Line
+            key={name}
+            style={style}
+            symbol={hasSymbols(points) ? symbol : null}
+            points={placed}
+            area={0.28 * em ** 2}
+          />
+        );
+      })}
+      {!layout.isAbove && lines.length > 1 && <Names lines={lines} layout={layout} />}
+    </>
+  );
+}
+
+/** Names at the ends of the lines, with a leader where they could not stand there. */
+function Names({ lines, layout: { x, y, em } }: { lines: Drawn[]; layout: Layout }) {
+  const right = x.range[1];
+  const ends = lines.map(({ points }) => withValues(points).at(-1));
+  const wanted = ends.map((end) => (end ? y(end.y) : y.range[0]));
+  const placed = spread(wanted, 1.25 * em, y.range[1], y.range[0]);
+  return (
+    <>
+      {lines.map(({ name, style }, k) =>
+        ends[k] ? (
+          <g key={name} class={style}>
+            {Math.abs(placed[k] - wanted[k]) > 0.4 * em && (
+              <path class="chart-leader" d={`M${right + 0.15 * em},${wanted[k]}L${right + 0.7 * em},${placed[k]}`} />
+            )}
+            <text class="chart-name" x={right + 0.9 * em} y={placed[k]} dy="0.32em">
+              {name}
+            </text>
+          </g>
+        ) : null,
+      )}
+    </>
+  );
+}
+
+function Cursor({ lines, layout: { x, y, em }, at }: { lines: Drawn[]; layout: Layout; at: number }) {
+  const position = x(Math.min(Math.max(at, x.domain[0]), x.domain[1]));
+  return (
+    <g class="chart-cursor">
+      <path class="chart-cursor-line" d={`M${position},${y.range[1]}V${y.range[0]}`} />
+      {lines.map(({ points, style, symbol, name }) => {
+        const point = symbol !== null && nearest(points, x, position);
+        return point ? (
+          <g key={name} class={style}>
+            <Symbol x={x(point.x)} y={y(point.y)} index={symbol} area={0.55 * em ** 2} />
+          </g>
+        ) : null;
+      })}
+    </g>
+  );
+}
+
+/** The values at the cursor, beside it. */
+function Tooltip(props: { width: number; position: number; em: number; children: preact.ComponentChildren }) {
+  const place = (element: HTMLElement | null) => {
+    if (!element) return;
+    const beside = props.position + props.em;
+    const left = beside + element.offsetWidth <= props.width ? beside : props.position - element.offsetWidth - props.em;
+    element.style.setProperty("left", `${Math.max(0, left)}px`);
+  };
+  return (
+    <div class="chart-tooltip" aria-hidden="true" ref={place}>
+      {props.children}
+    </div>
+  );
+}

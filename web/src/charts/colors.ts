@@ -1,0 +1,73 @@
+/**
+ * Colors of values: a sequential scale from 0 to a limit, or a diverging one on both sides of 0. The colors are CSS
+ * variables, so they follow the color scheme.
+ */
+import { signal } from "@preact/signals";
+
+export interface ColorScale {
+  /** Prefix of the CSS variables `--NAME-0` ... `--NAME-4`. */
+  name: "sequential" | "diverging" | "difference";
+  limit: number;
+}
+
+const STOPS = 5;
+const COLORS = 256;
+
+const scheme = matchMedia("(prefers-color-scheme: dark)");
+/** Whether the page is dark; whoever draws with CSS variables reads it. */
+export const isDark = signal(scheme.matches);
+const tables = new Map<string, Uint32Array>();
+scheme.addEventListener("change", () => {
+  tables.clear();
+  isDark.value = scheme.matches;
+});
+
+/** Returns the colors of a scale as packed RGBA, from low to high, by the CSS variables of an element in the page. */
+function colorTable(element: Element, name: ColorScale["name"]): Uint32Array {
+  const known = tables.get(name);
+  if (known) return known;
+  const style = getComputedStyle(element);
+  const stops = Array.from({ length: STOPS }, (_, index) => {
+    const hex = style.getPropertyValue(`--${name}-${index}`).trim();
+    return [1, 3, 5].map((start) => Number.parseInt(hex.slice(start, start + 2), 16));
+  });
+  const bytes = new Uint8ClampedArray(4 * COLORS);
+  for (let k = 0; k < COLORS; k++) {
+    const place = (k / (COLORS - 1)) * (STOPS - 1);
+    const left = Math.min(Math.floor(place), STOPS - 2);
+    for (let channel = 0; channel < 3; channel++) {
+      const [low, high] = [stops[left][channel], stops[left + 1][channel]];
+      bytes[4 * k + channel] = low + (place - left) * (high - low);
+    }
+    bytes[4 * k + 3] = 255;
+  }
+  const table = new Uint32Array(bytes.buffer);
+  tables.set(name, table);
+  return table;
+}
+
+/** Draws values [columns, rows] on a canvas, one pixel each, in an order of rows; transparent where there is no number. */
+export function drawValues(
+  canvas: HTMLCanvasElement,
+  values: Float64Array,
+  columns: number,
+  rows: number,
+  order: ArrayLike<number> | null,
+  scale: ColorScale,
+) {
+  const table = colorTable(canvas, scale.name);
+  const [low, range] = scale.name === "sequential" ? [0, scale.limit] : [-scale.limit, 2 * scale.limit];
+  [canvas.width, canvas.height] = [columns, rows];
+  const context = canvas.getContext("2d")!;
+  const image = context.createImageData(columns, rows);
+  const packed = new Uint32Array(image.data.buffer);
+  for (let place = 0; place < rows; place++) {
+    const row = order ? order[place] : place;
+    for (let column = 0; column < columns; column++) {
+      const value = (values[column * rows + row] - low) / range;
+      const index = Math.min(Math.max(Math.round(value * (COLORS - 1)), 0), COLORS - 1);
+      packed[place * columns + column] = Number.isNaN(value) ? 0 : table[index];
+    }
+  }
+  context.putImageData(image, 0, 0);
+}

@@ -1,0 +1,203 @@
+/** Which curves a run has: its metrics and scores, in groups that share a chart. */
+import { percent, formatNumber } from "../kit/format";
+import type { GanContent, LstmContent } from "../kit/manifest";
+import { isGan, type Run } from "../kit/runs";
+import type { Series } from "./marks";
+import type { Reference } from "./series";
+
+type Columns = Record<string, (number | null)[]>;
+type Source = "metrics" | "scores";
+
+/** Curves in one chart. */
+export interface Curves {
+  id: string;
+  title: string;
+  yLabel: string;
+  columns: { key: string; name: string }[];
+  source: Source;
+  note?: string;
+  yDomain?: [number | null, number | null];
+  percent?: boolean;
+  references?: Reference[];
+}
+
+/** Columns that say when, not what. */
+const AXES = new Set(["step", "epoch", "sequences", "validation_sequences"]);
+
+const KNOWN: Curves[] = [
+  {
+    id: "gan-loss",
+    title: "Loss of both networks",
+    yLabel: "loss, mean over the last updates",
+    source: "metrics",
+    columns: [
+      { key: "generator_loss", name: "generator G" },
+      { key: "discriminator_loss", name: "discriminator D" },
+    ],
+    note: "The losses show how the networks stand against each other, not how good the images are.",
+  },
+  {
+    id: "probability",
+    title: "Mean probability by D that an image is real",
+    yLabel: "probability",
+    source: "metrics",
+    columns: [
+      { key: "probability_real", name: "real images" },
+      { key: "probability_fake", name: "generated images" },
+    ],
+    yDomain: [0, 1],
+    note: "Both would be ½ if D could not tell real and generated images apart.",
+  },
+  {
+    id: "lstm-loss",
+    title: "Loss",
+    yLabel: "loss",
+    source: "metrics",
+    columns: [
+      { key: "train_loss", name: "training" },
+      { key: "validation_loss", name: "validation" },
+    ],
+    note: "Training: mean over the epoch, with dropout on. Validation: after the epoch, without dropout, on sequences that the network does not learn from.",
+  },
+  {
+    id: "lstm-accuracy",
+    title: "Accuracy",
+    yLabel: "fraction of correct answers",
+    source: "metrics",
+    columns: [
+      { key: "train_accuracy", name: "training" },
+      { key: "validation_accuracy", name: "validation" },
+    ],
+    yDomain: [0, 1],
+    percent: true,
+    note: "Training with dropout on, validation without. So the training curve may lie below the validation curve.",
+  },
+  score("fid", "FID", "distance of the features", "Lower is better. The best value is that of real images, not 0."),
+  score("kid", "KID", "distance of the features", "Lower is better; the best value is 0."),
+  score("precision", "Precision", "fraction of the samples", "Do the samples look real? Higher is better.", true),
+  score(
+    "recall",
+    "Recall",
+    "fraction of the test images",
+    "Does G produce everything in the data? Higher is better.",
+    true,
+  ),
+  score("density", "Density", "balls per sample", "A precision that is robust to outliers. Higher is better."),
+  score(
+    "coverage",
+    "Coverage",
+    "fraction of the test images",
+    "A recall that is robust to outliers. Higher is better.",
+    true,
+  ),
+  score("class_kl", "Class KL", "nats", "Does G produce all classes equally often? Lower is better."),
+  score(
+    "spacing",
+    "Spacing",
+    "distance of the features",
+    "Median distance of a sample to its 5th neighbor. Low values mean repeated images.",
+  ),
+  {
+    ...score("fid_ratio", "FID as a multiple of real images", "FID ratio", "1 is the FID of real images."),
+    references: [{ name: "real images", value: 1 }],
+  },
+];
+
+/** A score of samples. */
+function score(key: string, title: string, yLabel: string, note: string, percent = false): Curves {
+  return { id: key, title, yLabel, note, percent, source: "scores", columns: [{ key, name: "samples" }] };
+}
+
+/** Returns the curves that a run has. */
+export function curvesOf(content: Run, runs: Run[] = [content]): Curves[] {
+  const known = KNOWN.flatMap((curves) => {
+    const columns = curves.columns.filter(({ key }) => hasValues(columnsOf(content, curves.source)[key]));
+    return columns.length ? [{ ...curves, ...wordsFor(runs, curves.id), columns }] : [];
+  });
+  const shown = new Set(known.flatMap(({ columns }) => columns.map(({ key }) => key)));
+
+  const sources: Source[] = ["metrics", "scores"];
+  const others = sources.flatMap((source) =>
+    Object.entries(columnsOf(content, source))
+      .filter(([key, values]) => !AXES.has(key) && !shown.has(key) && hasValues(values) && varies(values))
+      .map(([key]) => other(key, source)),
+  );
+  return [...known, ...others];
+}
+
+/** Words that depend on the runs. */
+function wordsFor(runs: Run[], id: string): Partial<Curves> {
+  if (id === "lstm-loss") {
+    const labels = runs.map((run) =>
+      !isGan(run) && run.target === "number" ? "squared error" : "cross-entropy, nats",
+    );
+    return { yLabel: [...new Set(labels)].join(" or ") };
+  }
+  const isLogOdds = runs.every((run) => isGan(run) && run.isLogOdds);
+  if (id === "gan-loss" && isLogOdds)
+    return { note: `${KNOWN[0].note} If D says ½ of every image, both are ln 2 ≈ 0.69.` };
+  if (id !== "probability" || isLogOdds) return {};
+  return {
+    title: "Mean sigmoid of D's output",
+    yLabel: "sigmoid",
+    note: "The loss gives D a number without a unit, so this is no probability.",
+  };
+}
+
+/** Curves of a column that has no words of its own. */
+function other(key: string, source: Source): Curves {
+  const name = key.replaceAll("_", " ");
+  if (key === "seconds")
+    return {
+      id: key,
+      title: "Seconds of training",
+      yLabel: "seconds, without evaluations",
+      source,
+      columns: [{ key, name: "training" }],
+    };
+  return { id: key, title: name[0].toUpperCase() + name.slice(1), yLabel: name, source, columns: [{ key, name }] };
+}
+
+export const columnsOf = (content: Run, source: Source): Columns =>
+  source === "metrics" ? content.metrics : isGan(content) ? content.scores : {};
+
+const hasValues = (values: Columns[string] | undefined) => Boolean(values?.some((value) => value !== null));
+
+const varies = (values: Columns[string]) => values.some((value) => value !== values[0]);
+
+/** Returns the lines of some curves of one run. */
+export function seriesOf(content: Run, curves: Curves, x: "epoch" | "step"): Series[] {
+  const columns = columnsOf(content, curves.source);
+  return curves.columns.flatMap(({ key, name }) =>
+    hasValues(columns[key]) ? [{ name, x: columns[x] ?? [], y: columns[key] }] : [],
+  );
+}
+
+/** How the values of some curves are written. */
+export const formatOf = (curves: Curves) =>
+  curves.percent ? (value: number) => percent(value, "short") : formatNumber;
+
+/** Returns the horizontal lines of some curves: what guessing gives, or for a score what real images have. */
+export function referencesOf(content: Run, curves: Curves): Reference[] {
+  if (curves.references) return curves.references;
+  return isGan(content) ? baselines(content, curves) : guessing(content, curves.id);
+}
+
+/** Accuracy and cross-entropy of equal class probabilities. */
+function guessing({ target, outputSize }: LstmContent, id: string): Reference[] {
+  if (target === "number" || outputSize < 2) return [];
+  if (id === "lstm-accuracy") return [{ name: "guessing", value: 1 / outputSize }];
+  return id === "lstm-loss" ? [{ name: "guessing", value: Math.log(outputSize) }] : [];
+}
+
+function baselines(content: GanContent, { id, title, source }: Curves): Reference[] {
+  if (source === "metrics") {
+    if (!content.isLogOdds) return [];
+    if (id === "probability") return [{ name: "D cannot tell", value: 0.5 }];
+    return id === "gan-loss" ? [{ name: "D cannot tell", value: Math.LN2 }] : [];
+  }
+  const row = content.facts.scores.find(({ name }) => name.replace(/ \(.*/, "").toLowerCase() === title.toLowerCase());
+  const value = parseFloat(row?.real?.replaceAll(",", "") ?? "");
+  if (!Number.isFinite(value)) return [];
+  return [{ name: "real images", value: row?.real?.includes("%") ? value / 100 : value }];
+}

@@ -1,0 +1,121 @@
+/**
+ * Heat map of values over columns (time) and rows: one color per value, marks of the selected cell, its column and a row, and
+ * selection by mouse, touch and keyboard.
+ */
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
+import { clamp, formatLimit } from "../kit/format";
+import { binColumns, type Binning } from "./binning";
+import { drawValues, isDark, type ColorScale } from "./colors";
+
+export interface HeatmapContent {
+  /** [columns, rows] */
+  values: Float64Array;
+  columns: number;
+  rows: number;
+  /** Rows from top to bottom; null for their own order. */
+  order: ArrayLike<number> | null;
+  scale: ColorScale;
+  binning: Binning;
+  /** Accessible name: the message of the picture. */
+  label: string;
+  /** A row to mark, such as the target class. */
+  marked?: number | null;
+}
+
+export interface Cell {
+  column: number;
+  row: number;
+}
+
+interface HeatmapProps extends HeatmapContent {
+  /** For those who use a screen reader, such as "forget gate f". */
+  name: string;
+  /** Width in CSS pixels; more columns are decimated. */
+  width: number;
+  selection: Cell;
+  /** Pointer or keyboard is at a cell, or has left. */
+  onMove: (cell: Cell | null, isKeyboard: boolean) => void;
+  /** Click, tap, Enter or space. */
+  onSelect: (cell: Cell) => void;
+}
+
+const MOVES: Record<string, [number, number]> = {
+  ArrowLeft: [-1, 0],
+  ArrowRight: [1, 0],
+  ArrowUp: [0, -1],
+  ArrowDown: [0, 1],
+  PageUp: [-10, 0],
+  PageDown: [10, 0],
+  Home: [-Infinity, 0],
+  End: [Infinity, 0],
+};
+
+export function Heatmap(props: HeatmapProps) {
+  const { name, values, columns, rows, order, scale, binning, label, marked, width, selection, onMove, onSelect } =
+    props;
+  const canvas = useRef<HTMLCanvasElement>(null);
+  const [hovered, setHovered] = useState<Cell | null>(null);
+  const dark = isDark.value;
+  useLayoutEffect(() => {
+    if (!width) return; // before the first layout
+    const bins = Math.min(columns, Math.floor(width));
+    drawValues(canvas.current!, binColumns(values, columns, rows, bins, binning), bins, rows, order, scale);
+  }, [values, columns, rows, order, scale.name, scale.limit, binning, width, dark]);
+  const placeOf = (row: number) => (order ? Array.prototype.indexOf.call(order, row) : row);
+  const rowAt = (place: number) => (order ? order[place] : place);
+  const columnStyle = (column: number) => ({ left: `${(100 * column) / columns}%`, width: `${100 / columns}%` });
+  const rowStyle = (row: number) => ({ top: `${(100 * placeOf(row)) / rows}%`, height: `${100 / rows}%` });
+  const cellStyle = ({ column, row }: Cell) => ({ ...columnStyle(column), ...rowStyle(row) });
+  const move = (cell: Cell | null, isKeyboard = false) => {
+    setHovered(cell);
+    onMove(cell, isKeyboard);
+  };
+  const cellAt = (event: MouseEvent): Cell | null => {
+    const box = canvas.current!.getBoundingClientRect();
+    const column = Math.floor(((event.clientX - box.left) / box.width) * columns);
+    const place = Math.floor(((event.clientY - box.top) / box.height) * rows);
+    return column < 0 || column >= columns || place < 0 || place >= rows ? null : { column, row: rowAt(place) };
+  };
+  const onKeyDown = (event: KeyboardEvent) => {
+    if (event.ctrlKey || event.altKey || event.metaKey) return;
+    const from = hovered ?? selection;
+    const direction = MOVES[event.key];
+    if (event.key === "Enter" || event.key === " ") onSelect(from);
+    else if (direction) {
+      const place = clamp(placeOf(from.row) + direction[1], 0, rows - 1);
+      move({ column: clamp(from.column + direction[0], 0, columns - 1), row: rowAt(place) }, true);
+    } else return;
+    event.preventDefault();
+  };
+  return (
+    <div
+      class="heatmap"
+      role="application"
+      tabIndex={0}
+      aria-label={`Cells of the ${name}: move with the arrow keys, select with Enter`}
+      onPointerMove={(event) => move(cellAt(event))}
+      onPointerLeave={() => move(null)}
+      onClick={(event) => {
+        const cell = cellAt(event);
+        if (cell) onSelect(cell);
+      }}
+      onKeyDown={onKeyDown}
+      onBlur={() => move(null)}
+    >
+      <canvas class="heatmap-canvas" role="img" aria-label={label} ref={canvas} />
+      <div class="heatmap-column" aria-hidden="true" style={columnStyle(selection.column)} />
+      {typeof marked === "number" && <div class="heatmap-marked" aria-hidden="true" style={rowStyle(marked)} />}
+      {hovered && <div class="heatmap-hover" aria-hidden="true" style={cellStyle(hovered)} />}
+      <div class="heatmap-cell" aria-hidden="true" style={cellStyle(selection)} />
+    </div>
+  );
+}
+
+/** Legend of a color scale: a bar with its numbers. */
+export const HeatmapLegend = ({ scale: { name, limit } }: { scale: ColorScale }) => (
+  <span class="heatmap-legend">
+    <span>{name === "sequential" ? "0" : formatLimit(-limit)}</span>
+    <span class="heatmap-bar" data-scale={name} />
+    <span>{name === "sequential" ? formatLimit(limit) : `+${formatLimit(limit)}`}</span>
+  </span>
+);

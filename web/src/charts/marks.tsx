@@ -1,0 +1,138 @@
+/**
+ * What charts draw, as elements of an SVG picture: lines, areas, symbols, axes.
+ *
+ * A series has a color, a dash pattern and a symbol, so that nobody needs the color to tell it from another.
+ */
+import type { Scale } from "./scale";
+
+export interface Point {
+  x: number;
+  y: number;
+}
+
+/** A line of a chart; `y` is null where there is no value. */
+export interface Series {
+  name: string;
+  x: ArrayLike<number | null>;
+  y: ArrayLike<number | null>;
+  /** Whether the line is thick, as the one to look at. */
+  strong?: boolean;
+}
+
+const NUM_STYLES = 6;
+
+/** CSS class of a series, with its color and dash pattern. */
+export const styleOf = (index: number) => `series-${index % NUM_STYLES}`;
+
+/** Paths of the symbols at the origin, of an area in square pixels: circle, square, triangle, diamond. */
+const SYMBOLS: ((area: number) => string)[] = [
+  (area) => {
+    const r = Math.sqrt(area / Math.PI);
+    return `M${r},0A${r},${r},0,1,1,${-r},0A${r},${r},0,1,1,${r},0`;
+  },
+  (area) => {
+    const w = Math.sqrt(area);
+    return `M${-w / 2},${-w / 2}h${w}v${w}h${-w}Z`;
+  },
+  (area) => {
+    const y = -Math.sqrt(area / (Math.sqrt(3) * 3));
+    return `M0,${y * 2}L${-Math.sqrt(3) * y},${-y}L${Math.sqrt(3) * y},${-y}Z`;
+  },
+  (area) => {
+    const tan = Math.sqrt(1 / 3);
+    const y = Math.sqrt(area / (tan * 2));
+    return `M0,${-y}L${y * tan},0L0,${y}L${-y * tan},0Z`;
+  },
+];
+
+export const symbolPath = (index: number, area: number) => SYMBOLS[index % SYMBOLS.length](area);
+
+/** Path of a line through points in pixels, with a gap where a point has no y. */
+export function linePath(points: readonly Point[]): string {
+  let path = "";
+  let command = "M";
+  for (const { x, y } of points) {
+    const shown = Number.isFinite(y);
+    if (shown) path += `${command}${round(x)},${round(y)}`;
+    command = shown ? "L" : "M";
+  }
+  return path;
+}
+
+const round = (x: number) => Math.round(100 * x) / 100;
+
+interface SymbolProps extends Point {
+  index: number;
+  area: number;
+  class?: string;
+}
+
+export const Symbol = ({ index, area, x, y, class: name = "chart-symbol" }: SymbolProps) => (
+  <path class={name} transform={`translate(${x},${y})`} d={symbolPath(index, area)} />
+);
+
+/** A line, with symbols of series `symbol`, or without for null. Points are in pixels. */
+export const Line = (props: { style: string; symbol: number | null; points: readonly Point[]; area: number }) => (
+  <g class={props.style}>
+    <path class="chart-line" d={linePath(props.points)} />
+    {props.symbol !== null &&
+      props.points
+        .filter(({ y }) => Number.isFinite(y))
+        .map((point, k) => <Symbol key={k} {...point} index={props.symbol!} area={props.area} />)}
+  </g>
+);
+
+/** A short piece of a line with its symbol, for legends. */
+export const Sample = ({ style, symbol = null }: { style: string; symbol?: number | null }) => (
+  <svg class={`chart-sample ${style}`} viewBox="0 0 32 12" aria-hidden="true">
+    <path class="chart-line" d="M1,6H31" />
+    {symbol !== null && <Symbol x={16} y={6} index={symbol} area={40} />}
+  </svg>
+);
+
+interface AxisProps {
+  scale: Scale;
+  ticks: number[];
+  format: (tick: number, index: number) => string;
+  /** Place of the axis on the other axis, in pixels. */
+  at: number;
+  em: number;
+}
+
+/** A horizontal axis with its labels below, or above. */
+export function XAxis({ scale, ticks, format, at, above = false }: AxisProps & { above?: boolean }) {
+  const side = above ? -1 : 1;
+  return (
+    <g class="chart-axis" transform={`translate(0,${at})`} text-anchor="middle">
+      <path class="domain" d={`M${scale.range[0]},0H${scale.range[1]}`} />
+      {ticks.map((tick, k) => (
+        <g key={tick} transform={`translate(${scale(tick)},0)`}>
+          <line y2={6 * side} />
+          <text y={9 * side} dy={above ? "0em" : "0.71em"}>
+            {format(tick, k)}
+          </text>
+        </g>
+      ))}
+    </g>
+  );
+}
+
+/** A vertical axis: its labels, to the left of it. */
+export const YAxis = ({ scale, ticks, format, at, em }: AxisProps) => (
+  <g class="chart-axis" transform={`translate(${at},0)`} text-anchor="end">
+    {ticks.map((tick, k) => (
+      <text key={tick} x={-0.5 * em} y={scale(tick)} dy="0.32em">
+        {format(tick, k)}
+      </text>
+    ))}
+  </g>
+);
+
+/** Horizontal lines at the ticks. */
+export const Grid = ({ scale, ticks, left, right }: { scale: Scale; ticks: number[]; left: number; right: number }) => (
+  <g class="chart-grid">
+    {ticks.map((tick) => (
+      <path key={tick} d={`M${left},${scale(tick)}H${right}`} />
+    ))}
+  </g>
+);

@@ -1,0 +1,79 @@
+/**
+ * A slider along the x axis of a chart, which reads the values with the keyboard. It moves from value to value, whatever
+ * their distance. Below it stand its label and what else belongs to the foot of a chart.
+ */
+import type { ComponentChildren } from "preact";
+import { useId, useState } from "preact/hooks";
+import { clamp } from "../kit/format";
+import type { Scale } from "./scale";
+
+interface ReaderProps {
+  /** Of the axis; null without a slider. */
+  scale: Scale | null;
+  /** Every x with a value, ascending. */
+  stops: number[];
+  /** Shows the values at x, or none. */
+  onRead: (at: number | null) => void;
+  /** The values at x in words. */
+  describe: (at: number) => string;
+  children: ComponentChildren;
+}
+
+export function Reader({ scale, stops, onRead, describe, children }: ReaderProps) {
+  const id = useId();
+  const [index, setIndex] = useState<number | null>(null);
+  if (!scale) return <div class="chart-foot">{children}</div>;
+  const [left, right] = scale.range;
+  const place = clamp(index ?? 0, 0, stops.length - 1);
+  const go = (next: number) => {
+    const target = clamp(next, 0, stops.length - 1);
+    setIndex(target);
+    onRead(stops[target]);
+  };
+  const onInput = (event: { currentTarget: HTMLInputElement }) => {
+    const position = left + event.currentTarget.valueAsNumber * (right - left);
+    const distances = stops.map((stop) => Math.abs(scale(stop) - position));
+    go(distances.indexOf(Math.min(...distances)));
+  };
+  const onKeyDown = (event: KeyboardEvent) => {
+    const page = Math.max(1, Math.round(stops.length / 10));
+    const targets: Record<string, number> = {
+      ArrowRight: place + 1,
+      ArrowUp: place + 1,
+      ArrowLeft: place - 1,
+      ArrowDown: place - 1,
+      PageUp: place + page,
+      PageDown: place - page,
+      Home: 0,
+      End: stops.length - 1,
+    };
+    if (!(event.key in targets)) return;
+    event.preventDefault();
+    go(targets[event.key]);
+  };
+  return (
+    <>
+      <input
+        id={id}
+        type="range"
+        min="0"
+        max="1"
+        step="any"
+        class="chart-reader"
+        value={index === null ? 0 : (scale(stops[place]) - left) / (right - left)}
+        aria-valuetext={index === null ? "start" : describe(stops[place])}
+        style={{ marginLeft: `calc(${left}px - var(--thumb) / 2)`, width: `calc(${right - left}px + var(--thumb))` }}
+        onInput={onInput}
+        onKeyDown={onKeyDown}
+        onFocus={() => go(place)}
+        onBlur={() => onRead(null)}
+      />
+      <div class="chart-foot">
+        <label for={id} class="chart-reader-label">
+          Move to read values
+        </label>
+        {children}
+      </div>
+    </>
+  );
+}

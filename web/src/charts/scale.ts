@@ -1,0 +1,109 @@
+/** Scales of charts and their ticks. */
+import { clamp } from "../kit/format";
+
+/** Spacing of an axis: even in the number, even in its logarithm, or even from stop to stop. */
+export type Spacing = "linear" | "log" | number[];
+export type Interval = [number, number];
+
+/** From a number to pixels. */
+export interface Scale {
+  (value: number): number;
+  domain: Interval;
+  range: Interval;
+  /** Lists of ticks, from many to few. */
+  ticks: number[][];
+}
+
+/** Mantissas of the ticks of a logarithmic axis, from many to few. */
+const MANTISSAS = [[1, 2, 3, 4, 5, 6, 7, 8, 9], [1, 2, 5], [1, 3], [1]];
+const COUNTS = [10, 8, 6, 5, 4, 3, 2, 1];
+const STRIDES = [1, 2, 3, 4, 6, 8, 12, 20];
+
+/** Creates a scale. `nice` lets a linear axis end at round numbers. */
+export function makeScale(spacing: Spacing, [low, high]: Interval, range: Interval, nice = false): Scale {
+  if (low === high) [low, high] = spacing === "log" ? [low / 2, high * 2] : [low - 0.5, high + 0.5];
+  if (typeof spacing === "object" && spacing.length > 1) return stopScale(spacing, range);
+  if (nice && spacing !== "log") [low, high] = niceDomain(low, high, 5);
+  const of = spacing === "log" ? Math.log : (value: number) => value;
+  const [a, b] = [of(low), of(high)];
+  const at = (value: number) => range[0] + ((of(value) - a) / (b - a)) * (range[1] - range[0]);
+  const lists = spacing === "log" ? logTicks(low, high) : COUNTS.map((count) => ticks(low, high, count));
+  return Object.assign(at, { domain: [low, high] as Interval, range, ticks: lists });
+}
+
+/** Lets a scale stay within its range. */
+export const clamped = (scale: Scale): Scale => {
+  const [low, high] = [Math.min(...scale.range), Math.max(...scale.range)];
+  return Object.assign((value: number) => clamp(scale(value), low, high), { ...scale });
+};
+
+/** Even from stop to stop, linear between them. */
+function stopScale(stops: number[], range: Interval): Scale {
+  const step = (range[1] - range[0]) / (stops.length - 1);
+  const at = (value: number) => {
+    const next = clamp(
+      stops.findIndex((stop) => stop >= value),
+      1,
+      stops.length - 1,
+    );
+    if (value >= stops[stops.length - 1]) return range[1];
+    const [left, right] = [stops[next - 1], stops[next]];
+    return range[0] + (next - 1 + clamp((value - left) / (right - left), 0, 1)) * step;
+  };
+  const lists = STRIDES.map((stride) => stops.filter((_, index) => index % stride === 0));
+  return Object.assign(at, { domain: [stops[0], stops[stops.length - 1]] as Interval, range, ticks: lists });
+}
+
+/** Step of about `count` round ticks; a negative one is that part of 1, so that decimals stay exact. */
+function tickStep(low: number, high: number, count: number): number {
+  const step = (high - low) / count;
+  const power = Math.floor(Math.log10(step));
+  const error = step / 10 ** power;
+  const factor = error >= Math.sqrt(50) ? 10 : error >= Math.sqrt(10) ? 5 : error >= Math.SQRT2 ? 2 : 1;
+  return power >= 0 ? factor * 10 ** power : -(10 ** -power) / factor;
+}
+
+/** Returns about `count` round numbers in an interval. */
+export function ticks(low: number, high: number, count: number): number[] {
+  const step = tickStep(low, high, count);
+  const of = (n: number) => (step > 0 ? n * step : n / -step);
+  const per = step > 0 ? 1 / step : -step;
+  let [first, last] = [Math.round(low * per), Math.round(high * per)];
+  if (of(first) < low) first++;
+  if (of(last) > high) last--;
+  return Array.from({ length: Math.max(0, last - first + 1) }, (_, k) => of(first + k));
+}
+
+/** Widens an interval to round numbers. */
+function niceDomain(low: number, high: number, count: number): Interval {
+  for (let before = 0, k = 0; k < 10; k++) {
+    const step = tickStep(low, high, count);
+    if (step === before) break;
+    const per = step > 0 ? 1 / step : -step;
+    [low, high] = [Math.floor(low * per) / per, Math.ceil(high * per) / per];
+    before = step;
+  }
+  return [low, high];
+}
+
+function logTicks(low: number, high: number): number[][] {
+  const first = Math.floor(Math.log10(low));
+  const decades = Array.from({ length: Math.ceil(Math.log10(high)) - first + 1 }, (_, k) => first + k);
+  const lists = MANTISSAS.map((mantissas) => decades.flatMap((k) => mantissas.map((m) => Number(`${m}e${k}`))));
+  for (const stride of [2, 3, 5, 8]) lists.push(decades.filter((_, k) => k % stride === 0).map((k) => 10 ** k));
+  return lists.map((list) => list.filter((tick) => tick >= low && tick <= high));
+}
+
+/** Returns the longest list of ticks whose labels, of some extent in pixels, fit; with at least two if possible. */
+export function fitTicks(scale: Scale, extent: (tick: number) => number, max: number): number[] {
+  const fits = scale.ticks.find(
+    (list) =>
+      list.length <= max &&
+      list.every((tick, index) => {
+        if (index === 0) return true;
+        const before = list[index - 1];
+        return Math.abs(scale(tick) - scale(before)) >= (extent(tick) + extent(before)) / 2;
+      }),
+  );
+  return fits && fits.length > 1 ? fits : scale.domain;
+}

@@ -1,0 +1,145 @@
+/** Lines over the steps in a frame, aligned with the heat maps: gradient norms on a logarithmic axis, a number, the input. */
+import type { ComponentChildren } from "preact";
+import { formatLimit, superscript } from "../kit/format";
+import { Grid, Line, Sample, styleOf, type Point } from "./marks";
+import { clamped, fitTicks, makeScale, type Scale } from "./scale";
+import { StepFrame, type Steps } from "./steps";
+
+/** Most steps with a dot each. */
+const MAX_DOTS = 60;
+/** Orders of magnitude that a logarithmic axis shows at most. */
+const MAX_DECADES = 30;
+/** Least distance of two ticks, and the margin above and below, in CSS pixels. */
+const [TICK, MARGIN] = [30, 6];
+
+export interface StepLine {
+  name: string;
+  /** One per step. */
+  values: ArrayLike<number>;
+  /** Index of its color. */
+  color: number;
+  dashed?: boolean;
+}
+
+interface StepLinesProps {
+  title: ComponentChildren;
+  /** Accessible name: the message. */
+  label: string;
+  lines: StepLine[];
+  isLog?: boolean;
+  /** A horizontal line, such as a target. */
+  level?: { value: number; name: string } | null;
+  steps: Steps;
+  /** Width of the axis in steps, if it is longer than the lines. */
+  slots?: number;
+  selected: number;
+  readout: string;
+  onSelect: (step: number) => void;
+}
+
+const styleOfLine = ({ color, dashed }: StepLine) => `${styleOf(color)}${dashed ? " dashed" : ""}`;
+
+export function StepLines(props: StepLinesProps) {
+  const { title, label, lines, isLog = false, level, steps, slots = steps.count, selected, readout, onSelect } = props;
+  const isShown = (value: number) => Number.isFinite(value) && !(isLog && value <= 0); // a logarithmic axis has no 0
+  const nameTick = (tick: number) => (isLog ? `10${superscript(Math.round(Math.log10(tick)))}` : formatLimit(tick, 6));
+  const onClick = (event: MouseEvent & { currentTarget: Element }) => {
+    const box = event.currentTarget.getBoundingClientRect();
+    const step = Math.floor(((event.clientX - box.left) / box.width) * slots);
+    if (step >= 0 && step < steps.count) onSelect(step);
+  };
+  const legend = (
+    <span class="steps-legend">
+      {lines.map((line) => (
+        <Key key={line.name} style={styleOfLine(line)} name={line.name} />
+      ))}
+      {level && <Key style="level" name={level.name} />}
+    </span>
+  );
+  const draw = (width: number, height: number) => {
+    if (!width || !height) return { rows: [], picture: null }; // before the first layout
+    const y = valueScale(lines, level?.value, isLog, isShown, height);
+    const shown = fitTicks(y, () => TICK, 6);
+    const place = (points: Point[]) => points.map((point) => ({ x: point.x, y: y(point.y) }));
+    const picture = (
+      <div class="steps-lines" onClick={onClick}>
+        <svg role="img" class="steps-chart" viewBox={`0 0 ${width} ${height}`} aria-label={label}>
+          <Grid scale={y} ticks={shown} left={0} right={width} />
+          {level && (
+            <Line style="level" symbol={null} area={0} points={place([0, width].map((x) => ({ x, y: level.value })))} />
+          )}
+          {lines.map((line) => (
+            <Line
+              key={line.name}
+              style={styleOfLine(line)}
+              symbol={line.values.length > MAX_DOTS ? null : 0}
+              points={place(pointsOf(line.values, width, slots, isShown))}
+              area={28}
+            />
+          ))}
+        </svg>
+        <div
+          class="heatmap-column"
+          aria-hidden="true"
+          style={{ left: `${(100 * selected) / slots}%`, width: `${100 / slots}%` }}
+        />
+      </div>
+    );
+    return { rows: shown.map((tick) => ({ place: y(tick) / height, name: nameTick(tick) })), picture };
+  };
+  return (
+    <StepFrame {...{ title, legend, steps, slots, selected, readout }} height="11rem">
+      {draw}
+    </StepFrame>
+  );
+}
+
+const Key = ({ style, name }: { style: string; name: string }) => (
+  <span class="steps-key">
+    <Sample style={style} />
+    {name}
+  </span>
+);
+
+function valueScale(
+  lines: StepLine[],
+  level: number | undefined,
+  isLog: boolean,
+  isShown: (value: number) => boolean,
+  height: number,
+): Scale {
+  let [low, high] = level === undefined ? [Infinity, -Infinity] : [level, level];
+  for (const { values } of lines)
+    for (let k = 0; k < values.length; k++) {
+      if (!isShown(values[k])) continue;
+      low = Math.min(low, values[k]);
+      high = Math.max(high, values[k]);
+    }
+  if (low > high) [low, high] = [isLog ? 0.1 : 0, 1];
+  if (isLog) {
+    const top = Math.ceil(Math.log10(high) - 1e-9);
+    const bottom = Math.max(Math.min(Math.floor(Math.log10(low) + 1e-9), top - 1), top - MAX_DECADES);
+    [low, high] = [10 ** bottom, 10 ** top];
+  }
+  const scale = clamped(makeScale(isLog ? "log" : "linear", [low, high], [height - MARGIN, MARGIN], true));
+  if (isLog) scale.ticks = scale.ticks.filter((list) => list.every((tick) => Number.isInteger(Math.log10(tick))));
+  return scale;
+}
+
+/** Returns the points of a line. With more steps than pixels each pixel has the smallest and the largest of its values. */
+function pointsOf(
+  values: ArrayLike<number>,
+  width: number,
+  slots: number,
+  isShown: (value: number) => boolean,
+): Point[] {
+  const per = Math.max(1, Math.floor(values.length / width));
+  const points: Point[] = [];
+  for (let begin = 0; begin < values.length; begin += per) {
+    const bin = Array.from({ length: Math.min(per, values.length - begin) }, (_, k) => values[begin + k]);
+    const shown = bin.filter(isShown);
+    const ends = !shown.length ? [NaN] : per > 1 ? [Math.min(...shown), Math.max(...shown)] : shown;
+    for (const y of ends) points.push({ x: ((begin + per / 2) / slots) * width, y });
+  }
+  return points;
+}

@@ -1,0 +1,159 @@
+/**
+ * Pictures over time steps: a caption, the axis of the rows, the picture in a box that scrolls, the axis of the steps, and a
+ * line that reads out a value. All have the same margins, so that their steps align.
+ */
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
+import type { ComponentChildren } from "preact";
+import { announce } from "../kit/announce";
+import { useSize } from "../kit/size";
+import { Heatmap, HeatmapLegend, type Cell, type HeatmapContent } from "./heatmap";
+import { ticks } from "./scale";
+
+/** Characters of a name below a column. */
+const MAX_NAME = 2;
+/** Up to so many steps each column has its number and its symbol. */
+const MAX_LABELLED = 60;
+const MIN_COLUMN = 0.8; // rem, the width of a labeled column
+const LABEL = 28; // CSS pixels, the width of a step number
+
+/** The axis of the steps. */
+export interface Steps {
+  count: number;
+  /** What the network reads at each step, in few characters; null if that is too long. */
+  names: string[] | null;
+  /** The same of the second sequence, null without one. */
+  others: string[] | null;
+}
+
+/** A name at the axis of the rows, from top (0) to bottom (1). */
+export interface RowLabel {
+  place: number;
+  name: string;
+  marked?: boolean;
+}
+
+interface FrameProps {
+  title: ComponentChildren;
+  legend?: ComponentChildren;
+  /** Of the picture, in CSS. */
+  height: string;
+  steps: Steps;
+  /** Steps that the picture has room for, if they are more. */
+  slots?: number;
+  /** Step that must be visible. */
+  selected: number;
+  readout: string;
+}
+
+type Picture = (width: number, height: number) => { rows: RowLabel[]; picture: ComponentChildren };
+
+/** The frame of a picture, which `children` makes for a size in CSS pixels. */
+export function StepFrame({ children, ...props }: FrameProps & { children: Picture }) {
+  const { title, legend, height, steps, slots = steps.count, selected, readout } = props;
+  const { ref: plot, width, height: pixels } = useSize();
+  const scroll = useRef<HTMLDivElement>(null);
+  const isLabelled = steps.names !== null && steps.count <= MAX_LABELLED;
+  useLayoutEffect(() => {
+    const box = scroll.current!;
+    const scrolls = box.scrollWidth > box.clientWidth;
+    // A box that scrolls is reachable with the keyboard, unless something in it is.
+    if (scrolls && !box.querySelector("[tabindex]")) box.tabIndex = 0;
+    else box.removeAttribute("tabindex");
+    const [start, end] = [selected, selected + 1].map((step) => (step / slots) * box.scrollWidth);
+    if (start < box.scrollLeft) box.scrollLeft = start;
+    else if (end > box.scrollLeft + box.clientWidth) box.scrollLeft = end - box.clientWidth;
+  }, [selected, slots, width]);
+  const { rows, picture } = children(width, pixels);
+  return (
+    <figure class="steps" style={{ "--plot-height": height }}>
+      <figcaption>
+        <span class="steps-title">{title}</span>
+        {legend}
+      </figcaption>
+      <div class="steps-body">
+        <div class="steps-rows" aria-hidden="true">
+          {rows.map(({ place, name, marked }) => (
+            <span key={place} class={marked ? "marked" : ""} title={name} style={{ top: `${100 * place}%` }}>
+              {name}
+            </span>
+          ))}
+        </div>
+        <div class="steps-scroll" ref={scroll}>
+          <div class="steps-content" style={{ minWidth: isLabelled ? `${steps.count * MIN_COLUMN}rem` : "12rem" }}>
+            <div class="steps-plot" ref={plot}>
+              {picture}
+            </div>
+            <StepAxis {...steps} names={isLabelled ? steps.names : null} width={width || 1} />
+          </div>
+        </div>
+      </div>
+      <p class="steps-readout">{readout}</p>
+    </figure>
+  );
+}
+
+function StepAxis({ count, names, others, width }: Steps & { width: number }) {
+  const left = (t: number) => ({ left: `${(100 * (t + 0.5)) / count}%` });
+  const all = Array.from({ length: count }, (_, t) => t);
+  const every = Math.ceil((LABEL * count) / width);
+  const numbered =
+    count <= MAX_LABELLED
+      ? all.filter((t) => (t + 1) % every === 0)
+      : ticks(1, count, Math.max(2, Math.floor(width / 70)))
+          .filter((tick) => Number.isInteger(tick) && tick >= 1)
+          .map((tick) => tick - 1);
+  return (
+    <div class="steps-axis" aria-hidden="true" data-rows={names ? (others ? 3 : 2) : 1}>
+      {numbered.map((t) => (
+        <span key={t} style={left(t)}>
+          {t + 1}
+        </span>
+      ))}
+      {names &&
+        all.map((t) => (
+          <span key={`name ${t}`} class="steps-symbol" style={left(t)}>
+            {shorten(names[t])}
+            {others && (
+              <span class={others[t] === names[t] ? "steps-other" : "steps-other changed"}>{shorten(others[t])}</span>
+            )}
+          </span>
+        ))}
+    </div>
+  );
+}
+
+/** Shortens a name to what fits below a column. */
+const shorten = (name = "") => (name === "blank" ? "·" : name.slice(0, MAX_NAME));
+
+interface StepMapProps {
+  title: ComponentChildren;
+  /** For those who use a screen reader. */
+  name: string;
+  height: string;
+  content: HeatmapContent;
+  steps: Steps;
+  rows: RowLabel[];
+  selection: Cell;
+  describe: (cell: Cell) => string;
+  onSelect: (cell: Cell) => void;
+}
+
+/** A heat map over the steps, with a line that reads out the cell at hand. */
+export function StepMap(props: StepMapProps) {
+  const { title, name, height, content, steps, rows, selection, describe, onSelect } = props;
+  const [hovered, setHovered] = useState<Cell | null>(null);
+  const onMove = (cell: Cell | null, isKeyboard: boolean) => {
+    setHovered(cell);
+    if (cell && isKeyboard) announce(describe(cell));
+  };
+  return (
+    <StepFrame
+      {...{ title, height, steps }}
+      legend={<HeatmapLegend scale={content.scale} />}
+      selected={selection.column}
+      readout={describe(hovered ?? selection)}
+    >
+      {(width) => ({ rows, picture: <Heatmap {...content} {...{ name, width, selection, onMove, onSelect }} /> })}
+    </StepFrame>
+  );
+}

@@ -1,0 +1,144 @@
+/**
+ * The convolutional classifier of generated images.
+ *
+ * A layer reads its input as [H + 2, W + 2, C], with a border of zeros and the channels last: the 3 × 3 pixels around one
+ * are then 3 pieces of 3·C numbers, which the kernel takes as they are. C is padded to a multiple of 4.
+ */
+import type { ClassifierSpec, LayerSpec } from "../kit/manifest";
+import { readTensors, row, size } from "../kit/tensors";
+import { newMemory, pad, type Matrix, type Memory } from "./kernel";
+import { softmax } from "../kit/math";
+
+/** A convolution, ReLU and max pooling. */
+interface Convolution {
+  /** Input [H + 2, (W + 2) · C]. */
+  x: Matrix;
+  /** [O, 9 · C] */
+  W: Matrix;
+  b: Matrix;
+  /** Output before the pooling [H · W, O]. */
+  y: Matrix;
+  /** C, padded. */
+  channels: number;
+  height: number;
+  width: number;
+  slope: number;
+}
+
+export class Classifier {
+  readonly convolutions: Convolution[];
+  /** Output of the last pooling [h, w, C]. */
+  readonly features: Matrix;
+  readonly layers: { W: Matrix; b: Matrix; y: Matrix; slope: number }[];
+
+  constructor(
+    readonly spec: ClassifierSpec,
+    tensors: Record<string, Float32Array>,
+    readonly memory: Memory,
+  ) {
+    let [channels, height, width] = spec.imageShape;
+    this.convolutions = spec.convolutions.map(({ weight, bias, activation }) => {
+      const outputs = tensors[bias].length;
+      const convolution = {
+        x: memory.matrix(height + 2, (width + 2) * pad(channels)),
+        W: memory.weights(channelsLast(tensors[weight], outputs, channels, 9), outputs),
+        b: memory.bias(tensors[bias]),
+        y: memory.matrix(height * width, outputs),
+        channels: pad(channels),
+        height,
+        width,
+        slope: slopeOf(activation),
+      };
+      [channels, height, width] = [outputs, height >> 1, width >> 1];
+      return convolution;
+    });
+    this.features = memory.matrix(1, height * width * pad(channels));
+    this.layers = spec.layers.map(({ weight, bias, activation }, index) => {
+      const outputs = tensors[bias].length;
+      const values = index === 0 ? channelsLast(tensors[weight], outputs, channels, height * width) : tensors[weight];
+      return {
+        W: memory.weights(values, outputs),
+        b: memory.bias(tensors[bias]),
+        y: memory.matrix(1, outputs),
+        slope: slopeOf(activation),
+      };
+    });
+  }
+
+  static load = async (spec: ClassifierSpec) =>
+    new Classifier(spec, await readTensors(spec.weights), await newMemory());
+
+  /** Returns the class probabilities [N, K] of images [N, C, H, W] in [-1, 1]. */
+  probabilities(images: Float32Array): Float32Array {
+    const pixels = size(this.spec.imageShape);
+    const numClasses = this.spec.classNames.length;
+    const logits = new Float32Array((images.length / pixels) * numClasses);
+    for (let n = 0; n < images.length / pixels; n++) {
+      this.#writeImage(row(images, n, pixels));
+      this.convolutions.forEach((convolution, index) => {
+        this.#convolve(convolution);
+        maxPool(convolution, this.convolutions[index + 1] ?? null, this.features);
+      });
+      let x = this.features;
+      for (const { W, b, y, slope } of this.layers) {
+        this.memory.linear(x, 1, W, b, y, slope);
+        x = y;
+      }
+      x.read(row(logits, n, numClasses));
+    }
+    return softmax(logits, numClasses);
+  }
+
+  #writeImage(image: Float32Array) {
+    const { x, channels, height, width } = this.convolutions[0];
+    const { values, stride } = x;
+    const plane = height * width;
+    for (let c = 0; c * plane < image.length; c++)
+      for (let i = 0; i < height; i++)
+        for (let j = 0; j < width; j++)
+          values[(i + 1) * stride + (j + 1) * channels + c] = image[c * plane + i * width + j];
+  }
+
+  #convolve({ x, W, b, y, channels, height, width, slope }: Convolution) {
+    const length = 3 * channels;
+    for (let i = 0; i < height; i++) {
+      const rows = { count: width, start: i * x.stride, stride: channels, length, pieces: 3, gap: x.stride - length };
+      this.memory.linear(x, rows, W, b, y, slope, i * width);
+    }
+  }
+}
+
+/** Slope below 0 of ReLU or of no activation. */
+const slopeOf = (activation: LayerSpec["activation"]) => (activation === "relu" ? 0 : 1);
+
+/** Reorders weights [O, C, positions] to [O, positions, C], with C padded to a multiple of 4. */
+function channelsLast(values: Float32Array, outputs: number, channels: number, positions: number): Float32Array {
+  const padded = pad(channels);
+  const reordered = new Float32Array(outputs * positions * padded);
+  for (let o = 0; o < outputs; o++)
+    for (let c = 0; c < channels; c++)
+      for (let k = 0; k < positions; k++)
+        reordered[(o * positions + k) * padded + c] = values[(o * channels + c) * positions + k];
+  return reordered;
+}
+
+/** Takes the maximum of each 2 × 2 pixels, into the input of the next convolution or the features. */
+function maxPool({ y, height, width }: Convolution, next: Convolution | null, features: Matrix) {
+  const source = y.values;
+  const { stride } = y;
+  const [rows, columns] = [height >> 1, width >> 1];
+  const target = (next ? next.x : features).values;
+  const targetStride = next ? next.x.stride : columns * stride;
+  const border = next ? targetStride + stride : 0; // from the corner to the first pixel inside the border
+  for (let i = 0; i < rows; i++)
+    for (let j = 0; j < columns; j++) {
+      const from = (2 * i * width + 2 * j) * stride;
+      const to = border + i * targetStride + j * stride;
+      const below = from + width * stride;
+      for (let c = 0; c < stride; c++) {
+        const upper = source[from + c] > source[from + stride + c] ? source[from + c] : source[from + stride + c];
+        const lower = source[below + c] > source[below + stride + c] ? source[below + c] : source[below + stride + c];
+        target[to + c] = upper > lower ? upper : lower;
+      }
+    }
+}

@@ -1,0 +1,178 @@
+/**
+ * The kernel: matrix products and elementwise functions of networks in single precision, in WebAssembly with SIMD.
+ *
+ * Each network has a `Memory` of its own, which goes with it. Its layout: matrices one after the other, each from an address
+ * that is a multiple of 16 bytes, row by row; the rows are padded with zeros to a multiple of 4 numbers, and the weights of a
+ * layer to a multiple of 4 rows, so that no loop has a special case for the rest. An allocation may move the memory, so
+ * `values` of a matrix is valid until the next one: whoever trains allocates everything at the start.
+ *
+ *     const memory = await newMemory();
+ *     const [x, y] = [memory.matrix(N, I), memory.matrix(N, O)];
+ *     const [W, b] = [memory.weights(values, O), memory.bias(values)];
+ *     memory.linear(x, N, W, b, y);          // y = x Wᵀ + b
+ *     memory.inputGradient(dy, N, W, dx);    // dx = dy W
+ *     memory.weightGradient(dy, N, x, dW);   // dW += dyᵀ x
+ *     memory.tanh(y, N);
+ */
+import kernelBytes from "wasm:kernel";
+import { fromBase64 } from "../kit/bytes";
+
+const PAGE = 65536;
+/** Bytes of a number. */
+const BYTES = 4;
+
+/** Rounds up to a multiple of 4. */
+export const pad = (n: number) => Math.ceil(n / 4) * 4;
+
+/** Where rows of x lie in its matrix. A convolution reads overlapping rows, each of several pieces. Lengths in numbers. */
+export interface Rows {
+  count: number;
+  start: number;
+  /** From one row to the next. */
+  stride: number;
+  /** Of a piece, a multiple of 4. */
+  length: number;
+  pieces: number;
+  /** From the end of a piece to the next. */
+  gap: number;
+}
+
+/** What kernel.wat exports. */
+interface Exports {
+  memory: WebAssembly.Memory;
+  linear: (...values: number[]) => void;
+  transposed: (...values: number[]) => void;
+  weights: (...values: number[]) => void;
+  exp: (from: number, end: number) => void;
+  tanh: (from: number, end: number) => void;
+}
+
+let compiled: Promise<WebAssembly.Module> | null = null;
+
+/** Compiles the kernel; rejects in a browser without SIMD. */
+export function compileKernel(): Promise<WebAssembly.Module> {
+  const bytes = fromBase64(kernelBytes);
+  if (typeof WebAssembly === "undefined" || !WebAssembly.validate(bytes))
+    throw new Error(
+      "this browser lacks WebAssembly with SIMD (Chrome 91, Firefox 89 and Safari 16.4 and later have it)",
+    );
+  return (compiled ??= WebAssembly.compile(bytes));
+}
+
+/** Returns a new memory for a network. */
+export async function newMemory(): Promise<Memory> {
+  const { exports } = await WebAssembly.instantiate(await compileKernel());
+  return new Memory(exports as unknown as Exports);
+}
+
+/** A matrix in a memory. */
+export class Matrix {
+  /** Numbers from one row to the next. */
+  readonly stride: number;
+  #view: Float32Array;
+
+  /** `address` in bytes. */
+  constructor(
+    private memory: WebAssembly.Memory,
+    readonly address: number,
+    readonly rows: number,
+    readonly columns: number,
+  ) {
+    this.stride = pad(columns);
+    this.#view = new Float32Array(memory.buffer, address, rows * this.stride);
+  }
+
+  /** All numbers with the padding, [rows, stride]; valid until the next allocation. */
+  get values(): Float32Array {
+    const { buffer } = this.memory;
+    if (this.#view.buffer !== buffer) this.#view = new Float32Array(buffer, this.address, this.rows * this.stride);
+    return this.#view;
+  }
+
+  /** Writes rows [N, columns], from the first. */
+  write(values: Float32Array) {
+    const { columns, stride, values: target } = this;
+    if (columns === stride) return target.set(values);
+    for (let from = 0, to = 0; from < values.length; from += columns, to += stride)
+      target.set(values.subarray(from, from + columns), to);
+  }
+
+  /** Copies rows, from the first, to `target` [N, columns]. */
+  read(target: Float32Array) {
+    const { columns, stride, values } = this;
+    if (columns === stride) return target.set(values.subarray(0, target.length));
+    for (let to = 0, from = 0; to < target.length; to += columns, from += stride)
+      target.set(values.subarray(from, from + columns), to);
+  }
+}
+
+/** The memory of one network, and what the kernel computes in it. */
+export class Memory {
+  /** Bytes in use; none stand at address 0. */
+  #used = 16;
+
+  constructor(private kernel: Exports) {}
+
+  /** Returns a new matrix of zeros. */
+  matrix(rows: number, columns: number): Matrix {
+    const { memory } = this.kernel;
+    const address = this.#used;
+    this.#used += rows * pad(columns) * BYTES;
+    const missing = this.#used - memory.buffer.byteLength;
+    if (missing > 0) memory.grow(Math.ceil(missing / PAGE));
+    return new Matrix(memory, address, rows, columns);
+  }
+
+  /** Returns the weights W [O, I] of a layer. */
+  weights(values: Float32Array, outputs: number): Matrix {
+    const matrix = this.matrix(pad(outputs), values.length / outputs);
+    matrix.write(values);
+    return matrix;
+  }
+
+  /** Returns the bias b [O] of a layer. */
+  bias(values: Float32Array): Matrix {
+    const matrix = this.matrix(1, values.length);
+    matrix.write(values);
+    return matrix;
+  }
+
+  /**
+   * Computes y = x Wᵀ + b and then LeakyReLU, max(y, slope · y), of N rows, or of those that `rows` describes.
+   *
+   * @param slope from 0, as ReLU, to 1, which changes nothing
+   * @param firstRow of y
+   */
+  linear(x: Matrix, rows: number | Rows, W: Matrix, b: Matrix, y: Matrix, slope = 1, firstRow = 0) {
+    const { count, start, stride, length, pieces, gap } =
+      typeof rows === "number"
+        ? { count: rows, start: 0, stride: x.stride, length: x.stride, pieces: 1, gap: 0 }
+        : rows;
+    this.kernel.linear(
+      ...[x.address + start * BYTES, stride * BYTES, count, length * BYTES, pieces, gap * BYTES],
+      ...[W.address, W.rows, b.address, y.address + firstRow * y.stride * BYTES, y.stride * BYTES, slope],
+    );
+  }
+
+  /** Computes dx = dy W, the gradient with respect to the input of a layer, of N rows. */
+  inputGradient(dy: Matrix, count: number, W: Matrix, dx: Matrix) {
+    dx.values.fill(0, 0, count * dx.stride);
+    const source = [dy.address, dy.stride * BYTES, count];
+    this.kernel.transposed(...source, W.address, W.rows, W.stride * BYTES, dx.address, dx.stride * BYTES);
+  }
+
+  /** Adds dyᵀ x to dW, the gradient with respect to the weights of a layer, of N rows. */
+  weightGradient(dy: Matrix, count: number, x: Matrix, dW: Matrix) {
+    this.kernel.weights(dy.address, dy.stride * BYTES, count, x.address, x.stride * BYTES, dW.address, dW.rows);
+  }
+
+  /** Replaces N rows by their tanh. */
+  tanh(y: Matrix, count: number) {
+    this.kernel.tanh(y.address, y.address + count * y.stride * BYTES);
+  }
+
+  /** Replaces N rows by their exp, from e^-87 to e^87. */
+  exp(y: Matrix, count: number) {
+    this.kernel.exp(y.address, y.address + count * y.stride * BYTES);
+  }
+}

@@ -1,0 +1,67 @@
+/** Images of latents with what D and the classifier make of them. */
+import { scoreText } from "../charts/distribution";
+import { argmax, percent } from "../kit/format";
+import type { GanContent } from "../kit/manifest";
+import { row } from "../kit/tensors";
+import type { Gan } from "./gan";
+
+export interface Frame {
+  /** z [Z] */
+  latent: Float32Array;
+  /** [P] */
+  pixels: Float32Array;
+  /** Of D; null without D. */
+  logit: number | null;
+  /** Of the classes [K]; null without a classifier. */
+  probabilities: Float32Array | null;
+}
+
+/** Generates and examines the images of latents [N, Z]. */
+export function makeFrames(gan: Gan, latents: Float32Array, { withDiscriminator = true } = {}): Frame[] {
+  const { latentSize } = gan.content;
+  const images = gan.generate(latents);
+  const logits = withDiscriminator ? gan.discriminate(images, gan.classesOf(latents)) : null;
+  const probabilities = gan.classify(images);
+  const count = latents.length / latentSize;
+  return Array.from({ length: count }, (_, n) => ({
+    latent: row(latents, n, latentSize),
+    pixels: row(images, n, gan.pixels),
+    logit: logits && logits[n],
+    probabilities: probabilities && row(probabilities, n, probabilities.length / count),
+  }));
+}
+
+/** Length of the noise part of a latent, beside that of random ones, in words. */
+export function lengthText({ noiseSize }: GanContent, latent: Float32Array) {
+  const length = Math.hypot(...latent.subarray(0, noiseSize));
+  return { length: length.toFixed(1), typical: Math.sqrt(noiseSize).toFixed(1) };
+}
+
+/** The most probable class and its probability, or nothing without a classifier. */
+export function classText({ classifier }: GanContent, { probabilities }: Frame): string {
+  if (!classifier || !probabilities) return "";
+  const top = argmax(probabilities);
+  return `${classifier.classNames[top]},\u00a0${percent(probabilities[top])}`;
+}
+
+/** D's output, or nothing without D. */
+export const dText = (content: GanContent, { logit }: Frame) =>
+  logit === null ? "" : scoreText(logit, content.isLogOdds);
+
+/** Class and D's output in one line. */
+export function frameText(content: GanContent, frame: Frame): string {
+  const predicted = classText(content, frame);
+  return [predicted && `Class\u00a0${predicted}`, dText(content, frame)].filter(Boolean).join(" · ");
+}
+
+/** Returns what a reader must know about D's numbers in this run, as sentences. */
+export function discriminatorNotes(content: GanContent): string[] {
+  const { packing } = content;
+  if (!content.discriminator) return ["This file has no discriminator."];
+  return [
+    packing > 1 && `This D sees ${packing} images at once. It gets each image with ${packing - 1} of the sample grid.`,
+    !content.isLogOdds && "The loss of this run gives D a number without a unit, not a probability.",
+    content.numClasses && "D is told the class with the larger part in z.",
+    !content.logits.real.length && "This file has no log-odds of real images.",
+  ].filter((note) => typeof note === "string");
+}

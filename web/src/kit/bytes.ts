@@ -1,0 +1,73 @@
+/** Bytes as text: base64, its form for addresses, zlib-deflated data blocks, and numbers in half precision. */
+
+export function fromBase64(text: string): Uint8Array<ArrayBuffer> {
+  const binary = atob(text);
+  const bytes = new Uint8Array(binary.length);
+  for (let i = 0; i < binary.length; i++) bytes[i] = binary.charCodeAt(i);
+  return bytes;
+}
+
+export function toBase64(bytes: Uint8Array): string {
+  let binary = "";
+  for (const byte of bytes) binary += String.fromCharCode(byte);
+  return btoa(binary);
+}
+
+/** Unpadded base64url, for addresses. */
+export const toBase64url = (bytes: Uint8Array) =>
+  toBase64(bytes).replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "");
+
+/** Returns the bytes of an unpadded base64url text, null if it is none. */
+export function fromBase64url(text: string): Uint8Array<ArrayBuffer> | null {
+  if (!/^[\w-]*$/.test(text) || text.length % 4 === 1) return null;
+  const bytes = fromBase64(text.replaceAll("-", "+").replaceAll("_", "/"));
+  return toBase64url(bytes) === text ? bytes : null; // else bits after the last byte are not zero
+}
+
+/** Sends bytes or text through a (de)compressor. */
+const convert = async (content: BlobPart, through: ReadableWritablePair<Uint8Array, BufferSource>) =>
+  new Uint8Array(await new Response(new Blob([content]).stream().pipeThrough(through)).arrayBuffer());
+
+/** Returns the inflated bytes of the data block with this id: a script element that no browser runs. */
+export async function readBlock(id: string): Promise<Uint8Array<ArrayBuffer>> {
+  const element = document.getElementById(id);
+  if (!element) throw new Error(`the file has no data block ${id}`);
+  return convert(fromBase64(element.textContent ?? ""), new DecompressionStream("deflate"));
+}
+
+/** Returns the JSON of a data block. */
+export const readJson = async (id: string): Promise<any> => JSON.parse(new TextDecoder().decode(await readBlock(id)));
+
+/** Returns a value as a data block has it. */
+export const writeJson = async (value: unknown) =>
+  toBase64(await convert(JSON.stringify(value), new CompressionStream("deflate")));
+
+/** The number of 16 bits in half precision. */
+export function fromHalf(bits: number): number {
+  const sign = bits & 0x8000 ? -1 : 1;
+  const exponent = (bits >> 10) & 31;
+  const fraction = bits & 1023;
+  if (exponent === 0) return sign * fraction * 2 ** -24;
+  if (exponent === 31) return fraction ? NaN : sign * Infinity;
+  return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
+}
+
+/** The bits of a number in half precision, rounded to nearest, ties to even. */
+export function toHalf(value: number): number {
+  const sign = value < 0 || Object.is(value, -0) ? 0x8000 : 0;
+  const magnitude = Math.abs(value);
+  if (Number.isNaN(value)) return 0x7e00;
+  if (magnitude >= 65520) return sign | 0x7c00; // halfway from the largest, 65504, to 2¹⁶
+  if (magnitude < 2 ** -14) return sign | roundToEven(magnitude * 2 ** 24); // subnormal; 1024 is the smallest normal
+  let exponent = 15;
+  let fraction = magnitude;
+  for (; fraction >= 2; exponent++) fraction /= 2;
+  for (; fraction < 1; exponent--) fraction *= 2;
+  return sign | ((exponent << 10) + roundToEven((fraction - 1) * 1024)); // 1024 carries into the exponent
+}
+
+function roundToEven(x: number): number {
+  const floor = Math.floor(x);
+  const rest = x - floor;
+  return rest > 0.5 || (rest === 0.5 && floor % 2 === 1) ? floor + 1 : floor;
+}

@@ -1,0 +1,211 @@
+/**
+ * Controls with labels: native elements, so that keyboard, touch and screen readers work by themselves.
+ *
+ * Each shows and sets a `Cell`: a signal, or what `cell` makes of two functions.
+ *
+ *     <Slider label="Position t" of={state.t} min={0} max={1} step={0.005} />
+ *     <Select label="Path" of={cell(() => state.path.value, (path) => changePath(path))} choices={PATHS} />
+ */
+import type { ButtonHTMLAttributes, ComponentChildren, TargetedEvent } from "preact";
+import { useId } from "preact/hooks";
+
+/** A value that a control shows and sets. */
+export interface Cell<T> {
+  value: T;
+}
+
+/** A cell that does more than to keep a value. */
+export const cell = <T,>(get: () => T, set: (value: T) => void): Cell<T> => ({
+  get value() {
+    return get();
+  },
+  set value(value) {
+    set(value);
+  },
+});
+
+/** Values with their names. */
+export type Choices<T extends string> = readonly (readonly [T, string])[];
+
+interface Named<T> {
+  label: string;
+  of: Cell<T>;
+}
+
+export const Button = (props: ButtonHTMLAttributes<HTMLButtonElement>) => <button type="button" {...props} />;
+
+interface FieldProps {
+  label: ComponentChildren;
+  class?: string;
+  children: (id: string) => ComponentChildren;
+}
+
+/** A label above what `children` makes for it. */
+export function Field({ label, class: name = "", children }: FieldProps) {
+  const id = useId();
+  return (
+    <div class={`field ${name}`.trim()}>
+      <label for={id}>{label}</label>
+      {children(id)}
+    </div>
+  );
+}
+
+/** A choice among named values. */
+export function Select<T extends string>({ label, of, choices }: Named<T> & { choices: Choices<T> }) {
+  return (
+    <Field label={label}>
+      {(id) => (
+        <select id={id} value={of.value} onChange={(event) => (of.value = event.currentTarget.value as T)}>
+          {choices.map(([value, name]) => (
+            <option key={value} value={value} selected={value === of.value}>
+              {name}
+            </option>
+          ))}
+        </select>
+      )}
+    </Field>
+  );
+}
+
+/** The same of numbers, such as indices. */
+export const selectIndex = (of: Cell<number>): Cell<string> =>
+  cell(
+    () => String(of.value),
+    (value) => (of.value = Number(value)),
+  );
+
+/** Names as choices of their indices. */
+export const indexed = (names: readonly string[]): Choices<string> => names.map((name, k) => [String(k), name]);
+
+interface Range {
+  min: number;
+  max: number;
+  step: number;
+}
+
+/** A slider that shows its value in words; `spoken` replaces them for a screen reader. */
+export function Slider(props: Named<number> & Range & { format?: (value: number) => string; spoken?: string }) {
+  const { label, of, format = String, spoken, ...range } = props;
+  const text = format(of.value);
+  return (
+    <Field label={label}>
+      {(id) => (
+        <>
+          <input
+            id={id}
+            type="range"
+            {...range}
+            value={of.value}
+            aria-valuetext={spoken ?? text}
+            onInput={(event) => (of.value = event.currentTarget.valueAsNumber)}
+          />
+          <output for={id}>{text}</output>
+        </>
+      )}
+    </Field>
+  );
+}
+
+/** A check box. */
+export function Toggle({ label, of }: Named<boolean>) {
+  const id = useId();
+  return (
+    <div class="field toggle">
+      <input
+        id={id}
+        type="checkbox"
+        checked={of.value}
+        onChange={(event) => (of.value = event.currentTarget.checked)}
+      />
+      <label for={id}>{label}</label>
+    </div>
+  );
+}
+
+/** A choice among few named values, all visible: radio buttons, `segmented` as one row of buttons. */
+export function Radios<T extends string>(props: Named<T> & { choices: Choices<T>; segmented?: boolean }) {
+  const { label, of, choices, segmented } = props;
+  const name = useId();
+  return (
+    <fieldset class={segmented ? "field segmented" : "field radios"}>
+      <legend>{label}</legend>
+      <div>
+        {choices.map(([value, text]) => (
+          <label key={value}>
+            <input
+              type="radio"
+              name={name}
+              value={value}
+              checked={value === of.value}
+              onChange={() => (of.value = value)}
+            />
+            <span>{text}</span>
+          </label>
+        ))}
+      </div>
+    </fieldset>
+  );
+}
+
+interface NumberProps extends Named<number> {
+  min?: number;
+  max?: number;
+  step?: number | "any";
+  /** Whether to set the number when it is complete, not after each key. */
+  late?: boolean;
+}
+
+/** A field for a number; what is none, or outside of the range, changes nothing. */
+export function NumberField({ label, of, min, max, step = 1, late = false }: NumberProps) {
+  const change = (event: TargetedEvent<HTMLInputElement>) => {
+    const value = event.currentTarget.valueAsNumber;
+    const fits = Number.isFinite(value) && (step === "any" || Number.isInteger(value));
+    if (fits && value >= (min ?? -Infinity) && value <= (max ?? Infinity)) of.value = value;
+    else if (late) event.currentTarget.value = show(of.value);
+  };
+  return (
+    <Field label={label}>
+      {(id) => (
+        <input
+          id={id}
+          type="number"
+          {...{ min, max, step }}
+          value={show(of.value)}
+          {...{ [late ? "onChange" : "onInput"]: change }}
+        />
+      )}
+    </Field>
+  );
+}
+
+const show = (value: number) => (Number.isNaN(value) ? "" : String(value));
+
+interface TextProps extends Named<string> {
+  rows?: number;
+  maxLength?: number;
+  hint?: string;
+}
+
+/** A field for text of one line, or of several. */
+export function TextField({ label, of, rows = 1, maxLength = 200, hint }: TextProps) {
+  return (
+    <Field label={label} class="wide">
+      {(id) => {
+        const about = hint ? `${id}-hint` : undefined;
+        const shared = { id, maxLength, value: of.value, "aria-describedby": about };
+        const onInput = (event: { currentTarget: { value: string } }) => (of.value = event.currentTarget.value);
+        return (
+          <>
+            {rows > 1 ? (
+              <textarea {...shared} rows={rows} onInput={onInput} />
+            ) : (
+              <input {...shared} onInput={onInput} />
+            )}
+            {hint && <small id={about}>{hint}</small>}
+          </>
+        );
+      }}
+    </Field>
+  );
+}

@@ -1,0 +1,68 @@
+/** Text to copy, and how a shell reads it. */
+import { useState } from "preact/hooks";
+import { announce } from "./announce";
+import { Button, Field } from "./controls";
+
+/** Quotes an argument for a POSIX shell. */
+export const quote = (text: string) => (/^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`);
+
+interface CopyProps {
+  text: string;
+  /** Of the button. */
+  copy: string;
+  /** Of the text, which then stands in a field of one line. */
+  label?: string;
+}
+
+/** A text with a button that copies it. Where the browser refuses, as inside an iframe, the button selects it. */
+export function CopyField({ text, copy, label }: CopyProps) {
+  const [result, setResult] = useState({ text, message: "" });
+  let shown: HTMLElement | null = null;
+  const say = (message: string) => {
+    setResult({ text, message });
+    announce(message);
+  };
+  const onCopy = async () => {
+    if (shown instanceof HTMLInputElement) shown.select();
+    try {
+      await navigator.clipboard.writeText(text);
+      say("Copied.");
+    } catch {
+      if (shown && !(shown instanceof HTMLInputElement)) getSelection()?.selectAllChildren(shown);
+      say("Selected: press Ctrl+C or ⌘C to copy.");
+    }
+  };
+  const button = <Button onClick={() => void onCopy()}>{copy}</Button>;
+  const message = <span class="copied">{result.text === text ? result.message : ""}</span>;
+  const keep = (element: HTMLElement | null) => void (shown = element);
+  if (label === undefined)
+    return (
+      <div class="copy-field">
+        <pre tabIndex={0} data-scrolls="">
+          <code ref={keep}>{text}</code>
+        </pre>
+        {button}
+        {message}
+      </div>
+    );
+  return (
+    <div class="command-field">
+      <Field label={label}>
+        {(id) => (
+          <input
+            id={id}
+            ref={keep}
+            type="text"
+            readOnly
+            class="command"
+            spellcheck={false}
+            value={text}
+            onFocus={(event) => event.currentTarget.select()}
+          />
+        )}
+      </Field>
+      {button}
+      {message}
+    </div>
+  );
+}

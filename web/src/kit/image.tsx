@@ -1,0 +1,81 @@
+/** Images of pixels in [-1, 1] on canvases of their own size; CSS enlarges them without smoothing. */
+import type { ComponentChildren } from "preact";
+import { useLayoutEffect, useRef } from "preact/hooks";
+
+/** (C, H, W) */
+export type ImageShape = [number, number, number];
+
+/** Draws an image [C, H, W] on a canvas. */
+export function drawImage(canvas: HTMLCanvasElement, pixels: Float32Array, [channels, height, width]: ImageShape) {
+  const context = canvas.getContext("2d")!;
+  const data = context.createImageData(width, height);
+  const plane = height * width;
+  for (let i = 0; i < plane; i++) {
+    for (let c = 0; c < 3; c++) data.data[4 * i + c] = (pixels[channels === 1 ? i : c * plane + i] + 1) * 127.5;
+    data.data[4 * i + 3] = 255;
+  }
+  context.putImageData(data, 0, 0);
+}
+
+interface ImageProps {
+  pixels: Float32Array | null;
+  shape: ImageShape;
+  /** For those who do not see it; none if a text beside it says the same. */
+  label?: string;
+}
+
+export function Image({ pixels, shape, label }: ImageProps) {
+  const canvas = useRef<HTMLCanvasElement>(null);
+  useLayoutEffect(() => {
+    if (pixels) drawImage(canvas.current!, pixels, shape);
+  }, [pixels, shape.join()]);
+  const alternative = label ? { role: "img" as const, "aria-label": label } : { "aria-hidden": "true" as const };
+  return <canvas ref={canvas} width={shape[2]} height={shape[1]} class="image" {...alternative} />;
+}
+
+/** An image with a text below it. */
+export const Figure = ({ caption, ...image }: ImageProps & { caption: string }) => (
+  <figure>
+    <Image {...image} label={image.label ?? caption} />
+    <figcaption>{caption}</figcaption>
+  </figure>
+);
+
+interface PictureButtonProps extends ImageProps {
+  label: string;
+  pressed: boolean;
+  onClick: () => void;
+  /** Below the image; then the name of the button. */
+  children?: ComponentChildren;
+}
+
+/** A button that is a picture. */
+export const PictureButton = ({ pixels, shape, label, pressed, onClick, children }: PictureButtonProps) => (
+  <button
+    type="button"
+    class="picture-button"
+    aria-label={children ? undefined : label}
+    aria-pressed={pressed}
+    onClick={onClick}
+  >
+    <Image pixels={pixels} shape={shape} />
+    {children}
+  </button>
+);
+
+/** Returns a canvas with an image enlarged without smoothing, for files. */
+export function enlarge(pixels: Float32Array, shape: ImageShape, scale: number): HTMLCanvasElement {
+  const source = newCanvas(shape[2], shape[1]);
+  drawImage(source, pixels, shape);
+  const canvas = newCanvas(shape[2] * scale, shape[1] * scale);
+  const context = canvas.getContext("2d")!;
+  context.imageSmoothingEnabled = false;
+  context.drawImage(source, 0, 0, canvas.width, canvas.height);
+  return canvas;
+}
+
+export const newCanvas = (width: number, height: number) =>
+  Object.assign(document.createElement("canvas"), { width, height });
+
+/** Integer scale that makes an image about `size` pixels wide. */
+export const scaleTo = ([, , width]: ImageShape, size: number) => Math.max(1, Math.round(size / width));

@@ -1,0 +1,192 @@
+/**
+ * The manifest that Python writes: what is in the file, and in which data block. JSON has a number that is not finite as null.
+ *
+ * `python -m tools.explorer_types` writes this file from src/reviver/explorer/manifest.py; `make explorer` runs it.
+ *
+ * Shapes: N images, C channels, H height, W width, P = C·H·W pixels, Z latent size, K classes, S snapshots, T time steps,
+ * I input size.
+ */
+
+/** A fact about a run. */
+export interface Item {
+  label: string;
+  value: string;
+  note: string | null;
+}
+
+/** The transformation x' = (x - mean) / scale of each channel, fitted on the training set. */
+export interface Standardization {
+  mean: number[];
+  scale: number[];
+}
+
+/**
+ * A tensor inside a data block.
+ *
+ * - `f16`: n half-precision numbers, first their n low bytes, then their n high bytes; the value is number × `scale`.
+ * - `f32`: n little-endian single-precision numbers.
+ * - `u8`: n bytes; for images the value is byte / 127.5 - 1.
+ */
+export interface TensorSpec {
+  dtype: "f16" | "f32" | "u8";
+  offset: number; // First byte in the inflated block.
+  shape: number[];
+  scale: number | null; // A power of two.
+}
+
+/** Tensors by name in one data block. */
+export interface TensorBlock {
+  block: string; // Id of the script element.
+  tensors: Record<string, TensorSpec>;
+}
+
+/** A layer and its activation, y = activation(W x + b), W [outputs, inputs], of a convolution [outputs, inputs, 3, 3]. */
+export interface LayerSpec {
+  weight: string;
+  bias: string;
+  activation: "leaky-relu" | "relu" | "tanh" | "none";
+}
+
+/** A multilayer perceptron. BatchNorm in eval mode is part of its weights. */
+export interface MlpSpec {
+  weights: TensorBlock;
+  layers: LayerSpec[];
+  negativeSlope: number; // Of LeakyReLU.
+}
+
+/** The classifier: (convolution 3 × 3 → ReLU → max pooling 2 × 2) for each convolution, then linear layers. */
+export interface ClassifierSpec {
+  weights: TensorBlock;
+  imageShape: [number, number, number];
+  convolutions: LayerSpec[];
+  layers: LayerSpec[];
+  classNames: string[];
+}
+
+/** One moment of the training. */
+export interface SnapshotSpec {
+  step: number;
+  epoch: number;
+  label: string; // Such as "update 200" or "epoch 5".
+  realLogits: number[]; // Output of D for the real images [N].
+  fakeLogits: number[]; // Output of D for the pictures [N].
+}
+
+/** Pictures of the same latents at some moments of the training. */
+export interface SnapshotsSpec {
+  data: TensorBlock; // `images` [S, N, C, H, W]; `real` [N, C, H, W], the real images that D saw each time, unless left out.
+  moments: SnapshotSpec[];
+}
+
+/** A score beside its baselines, as text. */
+export interface ScoreRow {
+  name: string;
+  value: string;
+  real: string | null; // The same score of real images; null of an LSTM.
+  noise: string | null; // The same score of noise; of an LSTM, that of the best guess without memory.
+}
+
+/** Difference between the embedded, rounded network and the trained one. */
+export interface Rounding {
+  network: string;
+  unit: string; // What is compared, such as "pixel, from -1 to 1".
+  max: number;
+  mean: number;
+}
+
+/** What there is to know about a run. */
+export interface Facts {
+  run: Item[];
+  config: Item[]; // Every setting; the note is "changed" where it differs from the default.
+  command: string;
+  scores: ScoreRow[];
+  scoresNote: string;
+  rounding: Rounding[];
+  licenses: Item[];
+}
+
+/** Log-odds of D for many images: the context of one image's log-odds. */
+export interface LogitContext {
+  real: number[]; // Empty without real images.
+  fake: number[];
+  realSource: string; // What the real images are, such as "test images".
+}
+
+/** A GAN run. */
+export interface GanContent {
+  id: string;
+  name: string;
+  runArgument: string; // The run folder as commands to copy name it, before they quote it.
+  step: number;
+  imageShape: [number, number, number];
+  noiseSize: number; // Numbers of z that are noise; the K others of a conditional generator are its one-hot class.
+  latentSize: number; // Z, with the class.
+  numClasses: number; // K, 0 unless conditional.
+  classNames: string[];
+  generator: MlpSpec;
+  discriminator: MlpSpec | null;
+  isLogOdds: boolean; // Whether the output of D is a log-odds; some losses train D to give a number without a unit.
+  classifier: ClassifierSpec | null; // Null where no classifier knows these images.
+  latents: TensorBlock; // `grid` [25, Z]; `endpoints` [E, Z]; `directions` [2, Z], orthonormal, along which images change most.
+  endpointClasses: (number | null)[]; // Class of each end point by the classifier or by condition [E].
+  logits: LogitContext;
+  snapshots: SnapshotsSpec | null;
+  training: TensorBlock | null; // `images` [M, C, H, W] and, with labels, `labels` [M].
+  test: TensorBlock | null; // The same of real images to draw after.
+  labelNames: string[] | null; // Names of the labels of `training` and `test`.
+  metrics: Record<string, (number | null)[]>;
+  scores: Record<string, (number | null)[]>;
+  facts: Facts;
+}
+
+/** Weights of an LSTM at one moment of the training, named as in its equations. */
+export interface LstmStage {
+  label: string;
+  weights: TensorBlock;
+}
+
+/** A sequence to look at. */
+export interface Example {
+  values: number[]; // Symbols [T], or numbers [T · I], row by row, as a user would type them.
+  steps: number;
+  target: number | number[]; // Class, class at every step, or number.
+}
+
+/** An LSTM run. */
+export interface LstmContent {
+  id: string;
+  name: string;
+  runArgument: string;
+  cell: "lstm" | "rnn";
+  task: string;
+  target: "class" | "class at every step" | "number";
+  inputKind: "symbols" | "numbers";
+  encoding: "scalar" | "onehot";
+  symbolNames: string[] | null;
+  inputSize: number; // I of one step, after the encoding and before patches.
+  channelNames: string[]; // Of numbers [I].
+  classNames: string[] | null;
+  outputSize: number;
+  hiddenSize: number;
+  numLayers: number;
+  bidirectional: boolean;
+  pooling: "last" | "mean" | "max" | "attention";
+  patchSize: number;
+  hiddenDropout: number;
+  hiddenDropoutKind: "step" | "variational" | "zoneout";
+  length: number;
+  standardization: Standardization | null;
+  stages: LstmStage[]; // First, middle and last, or fewer.
+  examples: Example[];
+  metrics: Record<string, (number | null)[]>;
+  facts: Facts;
+}
+
+/** The manifest of a page. */
+export interface Manifest {
+  schemaVersion: number;
+  version: string;
+  title: string;
+  gans: GanContent[];
+  lstms: LstmContent[];
+}

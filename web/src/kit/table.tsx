@@ -1,0 +1,43 @@
+/** Tables that scroll inside themselves where they are too wide. */
+import type { ComponentChildren } from "preact";
+
+export interface Row {
+  head: ComponentChildren;
+  cells: ComponentChildren[];
+  marked?: boolean;
+}
+
+interface TableProps {
+  /** For those who use a screen reader. */
+  name: string;
+  columns: string[];
+  rows: Row[];
+  class?: string;
+}
+
+export const ScrollTable = ({ name, columns, rows, class: style = "table" }: TableProps) => (
+  <div class={style} role="region" tabIndex={0} aria-label={name} data-scrolls="">
+    <table>
+      <caption class="visually-hidden">{name}</caption>
+      <thead>
+        <tr>
+          {columns.map((column) => (
+            <th key={column} scope="col">
+              {column}
+            </th>
+          ))}
+        </tr>
+      </thead>
+      <tbody>
+        {rows.map(({ head, cells, marked }, index) => (
+          <tr key={index} class={marked ? "marked" : undefined}>
+            <th scope="row">{head}</th>
+            {cells.map((cell, k) => (
+              <td key={k}>{cell}</td>
+            ))}
+          </tr>
+        ))}
+      </tbody>
+    </table>
+  </div>
+);

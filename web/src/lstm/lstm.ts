@@ -1,0 +1,205 @@
+/**
+ * An LSTM run in the page: its networks at several stages of training, ready to trace.
+ *
+ * All computation is in double precision, from the rounded weights of the page. Shapes as in trace.ts.
+ */
+import { cellSeed, hiddenMasks } from "../compute/dropout";
+import * as lstm from "../compute/lstm";
+import { pool } from "../compute/pooling";
+import * as rnn from "../compute/rnn";
+import type { LstmContent } from "../kit/manifest";
+import { once } from "../kit/runs";
+import { readTensors } from "../kit/tensors";
+import { checkTarget, logitsOf, probabilities, runHead, type HeadWeights } from "./head";
+import { termsOf } from "./terms";
+import { join, part, type CellTrace, type GateTerms, type Trace, type TraceOptions } from "./trace";
+
+/** Weights of a stage in double precision. */
+interface Weights extends HeadWeights {
+  cells: lstm.CellWeights[];
+}
+
+/**
+ * Most multiplications for the outputs of a bidirectional network after each step. It reads every prefix of the input
+ * again, T² / 2 steps in all: with one layer of 128 units up to 122 steps, in about half a second.
+ */
+const MAX_PREFIX_PRODUCTS = 5e8;
+
+/** Letters of the gates' weights, in the order of the cell's. */
+const LETTERS = ["i", "f", "c", "o"];
+
+export class Lstm {
+  readonly directions: number;
+  /** Whether there is an output after each step. */
+  readonly hasOutputs: boolean;
+  #weights = new Map<number, Weights>();
+
+  /** `stages` has the weights of each stage by name. */
+  constructor(
+    readonly content: LstmContent,
+    readonly stages: Record<string, Float32Array>[],
+  ) {
+    this.directions = content.bidirectional ? 2 : 1;
+    this.hasOutputs = content.pooling === "last" && content.patchSize === 1;
+  }
+
+  /** Returns the input [T, I] of a sequence that a user typed, see `Example`: encoded symbols, or standardized numbers. */
+  encode(values: number[]): Float64Array {
+    const { inputKind, encoding, inputSize, standardization } = this.content;
+    if (inputKind === "symbols" && encoding === "onehot") {
+      const x = new Float64Array(values.length * inputSize);
+      values.forEach((symbol, t) => {
+        if (symbol >= 0 && symbol < inputSize) x[t * inputSize + symbol] = 1;
+      });
+      return x;
+    }
+    if (!standardization) return Float64Array.from(values);
+    const { mean, scale } = standardization;
+    return Float64Array.from(values, (value, n) => (value - mean[n % inputSize]) / scale[n % inputSize]);
+  }
+
+  /** Computes the network of a stage for x [T, I], at least one step, and the gradients of the loss. */
+  trace(stage: number, x: Float64Array, { target = null, seed = null, outputs = true }: TraceOptions = {}): Trace {
+    const weights = this.#stageWeights(stage);
+    const { input, steps } = this.#patch(x);
+    checkTarget(this.content, target, steps);
+    const { cells, inputs } = this.#forward(weights, input, steps, seed);
+    const top = inputs[inputs.length - 1];
+    const head = runHead(this.content, weights, top, steps, target);
+    if (head.loss !== null) this.#backward(weights, cells, steps, inputs, head.dTop);
+    const { output, attention, loss } = head;
+    const after = outputs ? this.#outputs(weights, input, steps, seed, cells[0], top) : null;
+    return { steps, input, cells, outputs: after, output, attention, loss };
+  }
+
+  /** Returns the numbers of the equations of one unit at one step of a trace of a stage. */
+  gateTerms(stage: number, cell: number, trace: Trace, t: number, unit: number): GateTerms {
+    return termsOf(this.content, this.#stageWeights(stage).cells[cell], trace, cell, t, unit);
+  }
+
+  #stageWeights(stage: number): Weights {
+    const known = this.#weights.get(stage);
+    if (known) return known;
+    const tensors = this.stages[stage];
+    const gather = (...names: string[]) => Float64Array.from(names.flatMap((name) => Array.from(tensors[name])));
+    const isRnn = this.content.cell === "rnn";
+    const cells = Array.from({ length: isRnn ? 1 : this.content.numLayers * this.directions }, (_, k) => {
+      const matrix = (name: string) =>
+        isRnn ? gather(name) : gather(...LETTERS.map((letter) => `lstm.layers.${k}.${name}_${letter}`));
+      return { W: matrix("W"), U: matrix("U"), b: matrix("b") };
+    });
+    const isAttention = this.content.pooling === "attention";
+    const attention = isAttention ? { W: gather("W_att"), b: gather("b_att"), u: gather("u_att") } : null;
+    const weights = { cells, W_out: gather("W_out"), b_out: gather("b_out"), attention };
+    this.#weights.set(stage, weights);
+    return weights;
+  }
+
+  /** Returns the input as patches; the last one is padded with 0. */
+  #patch(x: Float64Array) {
+    const { inputSize, patchSize } = this.content;
+    if (x.length === 0 || x.length % inputSize) throw new Error(`x must be [T, ${inputSize}], got ${x.length} numbers`);
+    const steps = Math.ceil(x.length / inputSize / patchSize);
+    const input = new Float64Array(steps * patchSize * inputSize);
+    input.set(x);
+    return { input, steps };
+  }
+
+  /**
+   * Computes all layers of x [S, patchSize · I]. Returns the cells, the first of which may be known; and the input of each
+   * layer, with the output of the last one.
+   */
+  #forward(weights: Weights, x: Float64Array, steps: number, seed: bigint | null, first: CellTrace | null = null) {
+    const cells: CellTrace[] = [];
+    const inputs = [x];
+    weights.cells.forEach((cellWeights, k) => {
+      const known = k === 0 ? first : null;
+      cells.push(known ?? this.#forwardCell(cellWeights, inputs[Math.floor(k / this.directions)], steps, k, seed));
+      if (k % this.directions === this.directions - 1) inputs.push(join(cells.slice(-this.directions), steps));
+    });
+    return { cells, inputs };
+  }
+
+  #forwardCell(
+    weights: lstm.CellWeights,
+    x: Float64Array,
+    steps: number,
+    index: number,
+    seed: bigint | null,
+  ): CellTrace {
+    const { cell, hiddenSize, hiddenDropout, hiddenDropoutKind } = this.content;
+    const reverse = index % this.directions === 1;
+    const chosen = seed === null ? null : cellSeed(seed, index);
+    const mask = hiddenMasks(chosen, steps, hiddenSize, hiddenDropout, hiddenDropoutKind);
+    const none = new Float64Array(0);
+    const values =
+      cell === "rnn"
+        ? { i: none, f: none, g: none, o: none, c: none, h: rnn.forward(weights, x, steps, mask) }
+        : lstm.forward(weights, x, steps, { reverse, mask, zoneout: hiddenDropoutKind === "zoneout" });
+    const layer = Math.floor(index / this.directions);
+    return { layer, direction: reverse ? "backward" : "forward", ...values, mask, gradC: none, gradH: none };
+  }
+
+  /** Fills in the gradients of the cells from dTop [S, D·H], that for the output of the top layer. */
+  #backward(weights: Weights, cells: CellTrace[], steps: number, inputs: Float64Array[], dTop: Float64Array) {
+    if (this.content.cell === "rnn") {
+      cells[0].gradH = rnn.backward(weights.cells[0], cells[0].h, dTop, cells[0].mask);
+      return;
+    }
+    const zoneout = this.content.hiddenDropoutKind === "zoneout";
+    let dOutput = dTop;
+    for (let layer = this.content.numLayers - 1; layer >= 0; layer--) {
+      const dInput = new Float64Array(layer ? inputs[layer].length : 0);
+      for (let d = 0; d < this.directions; d++) {
+        const k = layer * this.directions + d;
+        const run = { reverse: d === 1, mask: cells[k].mask, zoneout };
+        const dh = part(dOutput, steps, d, this.directions);
+        const { gradC, gradH, dx } = lstm.backward(weights.cells[k], cells[k], dh, run, layer > 0);
+        Object.assign(cells[k], { gradC, gradH });
+        for (let n = 0; n < dx.length; n++) dInput[n] += dx[n];
+      }
+      dOutput = dInput;
+    }
+  }
+
+  /** Returns the output after each step, see `Trace`; `first` is the first cell, `top` the output of the top layer. */
+  #outputs(
+    weights: Weights,
+    input: Float64Array,
+    steps: number,
+    seed: bigint | null,
+    first: CellTrace,
+    top: Float64Array,
+  ): Float64Array | null {
+    if (!this.hasOutputs) return null;
+    const reads = this.directions === 2 && this.content.target !== "class at every step";
+    const perStep = weights.cells.slice(1).reduce((sum, { W, U }) => sum + W.length + U.length, 0);
+    if (reads && ((steps * (steps + 1)) / 2) * perStep > MAX_PREFIX_PRODUCTS) return null;
+    const C = this.content.outputSize;
+    const [F, I] = [top.length / steps, input.length / steps];
+    const outputs = new Float64Array(steps * C);
+    for (let t = 0; t < steps; t++) {
+      const logits = reads
+        ? this.#prefixLogits(weights, input.subarray(0, (t + 1) * I), t + 1, seed, first)
+        : logitsOf(weights, top, t * F);
+      outputs.set(probabilities(this.content, logits), t * C);
+    }
+    return outputs;
+  }
+
+  /**
+   * Returns the logits of a bidirectional network that reads only the first steps; `whole` is its first cell over the whole
+   * input, whose steps depend only on those before.
+   */
+  #prefixLogits(weights: Weights, x: Float64Array, steps: number, seed: bigint | null, whole: CellTrace) {
+    const first = { ...whole, h: whole.h.subarray(0, steps * this.content.hiddenSize) };
+    const { inputs } = this.#forward(weights, x, steps, seed, first);
+    return logitsOf(weights, pool("last", inputs[inputs.length - 1], steps, 2, null).p, 0);
+  }
+}
+
+/** Loads the networks of a run once. */
+export const loadLstm = once(
+  async (content: LstmContent) =>
+    new Lstm(content, await Promise.all(content.stages.map(({ weights }) => readTensors(weights)))),
+);

@@ -1,0 +1,99 @@
+/**
+ * What an LSTM computes for a sequence, step by step.
+ *
+ * Shapes: T time steps, I input size, H hidden size, C classes (1 of a number), D directions, S steps of the LSTM.
+ */
+import type { CellValues } from "../compute/lstm";
+
+/**
+ * Values of one cell at all steps [S, H], in the order of the input, h after dropout. A vanilla RNN has only `h` and `gradH`;
+ * its other arrays are empty.
+ */
+export interface CellTrace extends CellValues {
+  /** Counted from 0. */
+  layer: number;
+  direction: "forward" | "backward";
+  /** Of the hidden state [S, H]; null without dropout. */
+  mask: Float64Array | null;
+  /** ‖∂loss/∂c_t‖ [S]; empty without a target. */
+  gradC: Float64Array;
+  /** ‖∂loss/∂h_t‖ [S]; empty without a target. */
+  gradH: Float64Array;
+}
+
+export interface Trace {
+  /** S of the LSTM: T, or with patches the number of patches. */
+  steps: number;
+  /** Of the first layer, with patches one row per patch [S, patchSize · I]. */
+  input: Float64Array;
+  /** Layer by layer, forward before backward. */
+  cells: CellTrace[];
+  /**
+   * After each step, from the input up to it: class probabilities, or the number [S, C]. Null for a network that pools or
+   * patches, which has no output before the end; for a bidirectional one if it would take too long; and if they are not
+   * wanted. For a class at every step they are the outputs that the loss compares, in a bidirectional network from the whole
+   * input.
+   */
+  outputs: Float64Array | null;
+  /** After the last step [C], for a class at every step that of the last step. */
+  output: Float64Array;
+  /** Weight of each step [S]; null for another pooling. */
+  attention: Float64Array | null;
+  /** Cross-entropy, its mean over the steps, or the squared error; null without a target. */
+  loss: number | null;
+}
+
+/** Class, class at every step, or number; no loss and no gradients if null. */
+export type Target = number | number[] | null;
+
+export interface TraceOptions {
+  target?: Target;
+  /** Of the dropout masks of the hidden state, see `cellSeed`; no dropout if null. That between layers is left out. */
+  seed?: bigint | null;
+  /** Whether `outputs` are wanted, true by default. */
+  outputs?: boolean;
+}
+
+/** z = W x_t + U h_{t-1} + b of one unit, and its activation. */
+export interface AffineTerms {
+  Wx: number;
+  Uh: number;
+  b: number;
+  z: number;
+  value: number;
+}
+
+/**
+ * The numbers of the equations of one unit at one step. For the backward direction t - 1 is the step after t.
+ *
+ * - A gate: i_t = σ(z), f_t = σ(z), g_t = tanh(z), o_t = σ(z); of a vanilla RNN only h = tanh(z).
+ * - c_t = f_t · c_{t-1} + i_t · g_t: `kept` + `written`; null of a vanilla RNN.
+ * - h_t = o_t · tanh(c_t) before dropout; then m_t · h_t, or in zoneout m_t · h_t + (1 - m_t) · h_{t-1}.
+ */
+export interface GateTerms {
+  gates: Partial<Record<"i" | "f" | "g" | "o" | "h", AffineTerms>>;
+  c: { previous: number; kept: number; written: number; value: number } | null;
+  h: { tanhC: number | null; beforeDropout: number; mask: number | null; previous: number; value: number };
+}
+
+/** Returns the hidden states of the cells of a layer side by side [S, D·H]. */
+export function join(cells: CellTrace[], steps: number): Float64Array {
+  if (cells.length === 1) return cells[0].h;
+  const H = cells[0].h.length / steps;
+  const joined = new Float64Array(steps * H * cells.length);
+  for (let t = 0; t < steps; t++)
+    cells.forEach(({ h }, d) => joined.set(h.subarray(t * H, (t + 1) * H), (t * cells.length + d) * H));
+  return joined;
+}
+
+/** Returns the part [S, H] of [S, D·H] that belongs to a direction. */
+export function part(joined: Float64Array, steps: number, direction: number, directions: number): Float64Array {
+  if (directions === 1) return joined;
+  const H = joined.length / steps / directions;
+  const found = new Float64Array(steps * H);
+  for (let t = 0; t < steps; t++) {
+    const start = (t * directions + direction) * H;
+    found.set(joined.subarray(start, start + H), t * H);
+  }
+  return found;
+}

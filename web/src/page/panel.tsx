@@ -1,0 +1,111 @@
+/**
+ * What a panel is, and panels about one run at a time:
+ *
+ *     export const trainingPanel = runPanel({
+ *       id: "training", title: ..., question: ..., observe: ..., limit: ..., none: "why there is none",
+ *       runs: ({ gans }) => gans.filter(({ snapshots }) => snapshots),
+ *       load: loadSnapshots,
+ *       open(snapshots, content, view) {
+ *         const fields = codec({ moment: integer(0, last, last), axis: oneOf(AXES) });
+ *         const state = fields.read(view);
+ *         return { view: () => fields.write(state), body: <Training {...{ snapshots, content, state }} /> };
+ *       },
+ *     });
+ *
+ * `view` reads signals, so the page notices their changes and keeps them in the address; no panel has to say so. Components
+ * read `state.moment.value` while they render, and are rendered again when it changes. What must end with the panel (timers,
+ * players) ends in a cleanup of `useEffect`.
+ */
+import { signal } from "@preact/signals";
+import type { VNode } from "preact";
+import { announce } from "../kit/announce";
+import type { View } from "../kit/codec";
+import { cell, Select } from "../kit/controls";
+import type { Manifest } from "../kit/manifest";
+import type { Run } from "../kit/runs";
+
+/** A part of the runs that a lesson can leave out. Latents go with the generator. */
+export type Part = "generator" | "discriminator" | "classifier" | "snapshots" | "training" | "test" | "lstm";
+
+export interface Opened {
+  /** What the fragment keeps. */
+  view: () => View;
+  body: VNode;
+}
+
+export interface PanelInfo {
+  /** In the fragment and in lessons. */
+  id: string;
+  title: string;
+  /** The one question that it answers. */
+  question: string;
+  /** One thing to observe. */
+  observe: string;
+  /** One limit of what it shows. */
+  limit: string;
+  /** Parts of the runs that a lesson with this panel contains; all if missing. */
+  needs?: Part[];
+  /** Whose paragraph `panel-ID` explains what the panel shows. */
+  tutorial?: "gan" | "lstm";
+}
+
+export interface Panel extends PanelInfo {
+  /** Why these runs do not have it; null if they do. */
+  unavailable: (manifest: Manifest) => string | null;
+  /** Opens the panel at a view, which is untrusted. */
+  open: (manifest: Manifest, view: URLSearchParams) => Promise<Opened>;
+}
+
+interface RunPanel<R extends Run, L> extends PanelInfo {
+  /** The runs that it can show. */
+  runs: (manifest: Manifest) => R[];
+  /** Why there is none. */
+  none: string;
+  load: (content: R, manifest: Manifest) => Promise<L>;
+  open: (loaded: L, content: R, view: URLSearchParams, manifest: Manifest) => Opened;
+}
+
+/** Makes a panel with a choice of the run, where there are several, whose state begins anew with each run. */
+export function runPanel<R extends Run, L>({ runs: runsOf, none, load, open, ...info }: RunPanel<R, L>): Panel {
+  return {
+    ...info,
+    unavailable: (manifest) => (runsOf(manifest).length ? null : none),
+    async open(manifest, view) {
+      const runs = runsOf(manifest);
+      const first = runs.find(({ id }) => id === view.get("run")) ?? runs[0];
+      const openRun = async (run: R, start: URLSearchParams) => {
+        const loaded = await load(run, manifest);
+        return { run, ...open(loaded, run, start, manifest) };
+      };
+      const wanted = signal(first.id);
+      const current = signal(await openRun(first, view));
+      const change = async (id: string) => {
+        wanted.value = id;
+        const next = await openRun(
+          runs.find((run) => run.id === id)!,
+          new URLSearchParams(),
+        );
+        if (wanted.peek() !== id) return; // another choice while this run loaded
+        current.value = next;
+        announce(`Run ${next.run.name}`);
+      };
+      const chosen = cell(
+        () => wanted.value,
+        (id) => void change(id),
+      );
+      const Body = () => (
+        <div class="run-panel">
+          {runs.length > 1 && (
+            <div class="controls">
+              <Select label="Run" of={chosen} choices={runs.map(({ id, name }) => [id, name])} />
+            </div>
+          )}
+          <div key={current.value.run.id} class="run-body">
+            {current.value.body}
+          </div>
+        </div>
+      );
+      return { view: () => ({ run: current.value.run.id, ...current.value.view() }), body: <Body /> };
+    },
+  };
+}

@@ -1,0 +1,219 @@
+/**
+ * The frame around the panels: navigation, the panel on show, and the URL fragment.
+ *
+ * A panel that cannot start says so in its place; the others go on.
+ */
+import { effect, signal } from "@preact/signals";
+import { Component, render, type ComponentChildren } from "preact";
+import { cancelAnnouncement, status } from "../kit/announce";
+import { currentFragment, formatFragment, parseFragment, writeFragment } from "../kit/fragment";
+import type { Manifest } from "../kit/manifest";
+import type { Lesson } from "./lesson";
+import { Footer, Guide, Header, LessonQuestion } from "./masthead";
+import type { Opened, Panel } from "./panel";
+
+/** Milliseconds between two writes of the address: browsers stop pages that write it at every move of a slider. */
+const WRITE_INTERVAL = 250;
+
+interface Shown {
+  panel: Panel;
+  /** Counts what was shown, so that the same panel opened again begins anew. */
+  number: number;
+  /** Null while it opens. */
+  opened: Opened | null;
+}
+
+export class Shell {
+  #shown = signal<Shown | null>(null);
+  #writing: ReturnType<typeof setTimeout> | undefined;
+  /** Last view of each panel, by its id: what a return to the panel shows. */
+  #views = new Map<string, string>();
+  /** Panels that these runs have, in the order of the navigation. */
+  readonly available: Panel[];
+
+  constructor(
+    readonly manifest: Manifest,
+    readonly lesson: Lesson | null,
+    readonly panels: Panel[],
+  ) {
+    this.available = panels.filter((panel) => !panel.unavailable(manifest));
+  }
+
+  /** Whether the navigation offers a panel: in a lesson only those of the lesson. */
+  offers = (panel: Panel) => !this.lesson || this.lesson.panels.includes(panel.id);
+
+  /** Fragment of a panel with its last view. */
+  fragmentOf = (id: string) => this.#views.get(id) ?? id;
+
+  /** Fills the page, and shows the panel that the address names. */
+  async start(root: HTMLElement) {
+    render(<this.Frame />, root);
+    root.addEventListener("click", (event) => this.#followLink(event));
+    window.addEventListener("hashchange", () => void this.open(currentFragment(), null));
+    window.addEventListener("pagehide", () => this.#writeView());
+    effect(() => {
+      const opened = this.#shown.value?.opened;
+      if (!opened) return;
+      readView(opened); // follows every signal that the view reads
+      this.#writing ??= setTimeout(() => this.#writeView(), WRITE_INTERVAL);
+    });
+    await this.open(currentFragment() || (this.lesson?.start ?? ""), "replace", false);
+  }
+
+  /**
+   * Shows the panel and the view that a fragment names, or else the first panel.
+   *
+   * @param write how to write the address
+   * @param focus whether to move the focus to the panel
+   */
+  async open(fragment: string, write: "push" | "replace" | null = "push", focus = true) {
+    const { id, query } = parseFragment(fragment);
+    const { available } = this;
+    const panel = available.find((one) => one.id === id) ?? available.find(this.offers) ?? available[0];
+    this.#writeView();
+    cancelAnnouncement();
+    if (write) writeFragment(query && panel.id === id ? `${id}?${query}` : panel.id, write);
+    const number = (this.#shown.peek()?.number ?? 0) + 1;
+    this.#shown.value = { panel, number, opened: null };
+    document.title = `${panel.title} – ${this.lesson?.title ?? this.manifest.title}`;
+    if (focus) {
+      window.scrollTo(0, 0);
+      setTimeout(focusHeading, 0);
+    }
+    const opened = await openPanel(panel, this.manifest, new URLSearchParams(panel.id === id ? query : ""));
+    if (this.#shown.peek()?.number === number) this.#shown.value = { panel, number, opened };
+  }
+
+  Frame = () => (
+    <>
+      <a
+        href="#panel"
+        class="skip"
+        onClick={(event) => {
+          event.preventDefault();
+          focusHeading();
+        }}
+      >
+        Skip to the panel
+      </a>
+      <Header manifest={this.manifest} lesson={this.lesson}>
+        <this.Navigation />
+      </Header>
+      {this.lesson?.question && <LessonQuestion lesson={this.lesson} />}
+      <this.Main />
+      <div role="status" class="visually-hidden">
+        {status}
+      </div>
+      <Footer manifest={this.manifest} lesson={this.lesson} />
+    </>
+  );
+
+  Navigation = () => {
+    const missing = this.lesson ? [] : this.panels.filter((panel) => panel.unavailable(this.manifest));
+    const current = this.#shown.value?.panel.id;
+    return (
+      <nav aria-label="Panels">
+        <ul class="tabs">
+          {this.available.filter(this.offers).map(({ id, title }) => (
+            <li key={id}>
+              <a href={`#${id}`} data-panel={id} aria-current={id === current ? "page" : undefined}>
+                {title}
+              </a>
+            </li>
+          ))}
+        </ul>
+        {missing.length > 0 && (
+          <details class="missing">
+            <summary>Not available</summary>
+            <dl>{missing.map((panel) => [<dt>{panel.title}</dt>, <dd>{panel.unavailable(this.manifest)}</dd>])}</dl>
+          </details>
+        )}
+      </nav>
+    );
+  };
+
+  Main = () => {
+    const shown = this.#shown.value;
+    if (!shown) return <main id="panel" />;
+    const { panel, number, opened } = shown;
+    return (
+      <main id="panel" aria-busy={!opened}>
+        <h2 key={number} class="panel-title" tabIndex={-1}>
+          {panel.title}
+        </h2>
+        <Guide panel={panel} />
+        <div key={`body-${number}`} class={`panel-body panel-${panel.id}`}>
+          {opened && <Boundary>{opened.body}</Boundary>}
+        </div>
+      </main>
+    );
+  };
+
+  /** Keeps the view of the panel in the address, now. */
+  #writeView() {
+    clearTimeout(this.#writing);
+    this.#writing = undefined;
+    const shown = this.#shown.peek();
+    if (!shown?.opened) return;
+    const { id } = shown.panel;
+    const fragment = formatFragment(id, readView(shown.opened));
+    this.#views.set(id, fragment);
+    // After the back button the address already names the next panel: it must not get the view of this one.
+    if (parseFragment(currentFragment()).id === id) writeFragment(fragment, "replace");
+  }
+
+  /** Opens a link to a panel here, because a page inside an iframe with `srcdoc` has no address for fragments. */
+  #followLink(event: MouseEvent) {
+    const link = event.target instanceof Element && event.target.closest("a");
+    const href = (link && link.getAttribute("href")) || "";
+    if (!link || !href.startsWith("#") || event.defaultPrevented || link.hasAttribute("download")) return;
+    if (event.button || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
+    event.preventDefault();
+    const fragment = href.slice(1);
+    // The link of the current panel resets it; that of another returns to its last view.
+    this.#writeView();
+    const returns = link.dataset.panel && this.#shown.peek()?.panel.id !== fragment;
+    void this.open(returns ? this.fragmentOf(fragment) : fragment);
+  }
+}
+
+const focusHeading = () => document.querySelector<HTMLElement>(".panel-title")?.focus();
+
+/** Opens a panel. An error becomes a sentence in its place. */
+async function openPanel(panel: Panel, manifest: Manifest, view: URLSearchParams): Promise<Opened> {
+  try {
+    return await panel.open(manifest, view);
+  } catch (error) {
+    console.error(error);
+    return { view: () => ({}), body: <Failure error={error} /> };
+  }
+}
+
+const Failure = ({ error }: { error: unknown }) => (
+  <p role="alert" class="alert">
+    {`This panel could not start: ${error instanceof Error ? error.message : String(error)}. The others still work.`}
+  </p>
+);
+
+/** Shows an error of what is in it in its place. */
+class Boundary extends Component<{ children: ComponentChildren }, { error?: unknown }> {
+  static getDerivedStateFromError = (error: unknown) => ({ error });
+
+  componentDidCatch(error: unknown) {
+    console.error(error);
+  }
+
+  render() {
+    return "error" in this.state ? <Failure error={this.state.error} /> : this.props.children;
+  }
+}
+
+/** Returns the view of a panel; none if that fails, so that the navigation goes on. */
+function readView(opened: Opened) {
+  try {
+    return opened.view();
+  } catch (error) {
+    console.error(error);
+    return {};
+  }
+}

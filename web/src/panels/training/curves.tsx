@@ -1,0 +1,96 @@
+/** Curves of a GAN run with a cursor at the moment of the pictures. */
+import { Chart } from "../../charts/chart";
+import { columnsOf, curvesOf, formatOf, referencesOf, seriesOf } from "../../charts/curves";
+import type { Spacing } from "../../charts/scale";
+import { Select } from "../../kit/controls";
+import { formatNumber } from "../../kit/format";
+import type { SnapshotSpec } from "../../kit/manifest";
+import type { TrainingProps } from "./view";
+
+/** The spacings of the horizontal axis. */
+export const AXES = [
+  ["epoch-log", "epochs, logarithmic"],
+  ["epoch", "epochs"],
+  ["step-log", "updates, logarithmic"],
+  ["step", "updates"],
+  ["moment", "evenly from picture to picture"],
+] as const;
+type AxisChoice = (typeof AXES)[number][0];
+
+/** What a chart needs to know of an axis, and where the moments are on it. */
+function axisOf(choice: AxisChoice, moments: SnapshotSpec[]) {
+  const column: "epoch" | "step" = choice.startsWith("epoch") ? "epoch" : "step";
+  const at = moments.map((moment) => moment[column]);
+  const isLog = choice.endsWith("-log");
+  const stops = at.filter((x, index) => index === 0 || x > at[index - 1]);
+  const xSpacing: Spacing = choice === "moment" ? stops : isLog ? "log" : "linear";
+  const xDomain: [number, number] = [Math.min(...at.filter((x) => !isLog || x > 0)), Math.max(...at)];
+  return { column, at, xSpacing, xDomain, xLabel: column === "epoch" ? "epoch" : "update" };
+}
+
+/** Index of the number that is nearest to another; null counts as far away. */
+function nearestIndex(values: (number | null)[], wanted: number): number {
+  const distance = (value: number | null) => (value === null ? Infinity : Math.abs(value - wanted));
+  return values.reduce<number>((best, value, k) => (distance(value) < distance(values[best]) ? k : best), 0);
+}
+
+export function TrainingCurves(props: TrainingProps & { onSelect: (moment: number) => void }) {
+  const { snapshots, content, state, onSelect } = props;
+  const { moments } = snapshots;
+  const all = curvesOf(content).filter(({ id }) => id !== "seconds");
+  if (!all.length)
+    return (
+      <div class="training-curves">
+        <p class="note">This run has no records of losses.</p>
+      </div>
+    );
+  const { column, at, ...axis } = axisOf(state.axis.value, moments);
+  const chosen = (id: string) => all.find((curves) => curves.id === id)!;
+  const moment = state.moment.value;
+  const charts = (
+    [
+      ["first", "First curves"],
+      ["second", "Second curves"],
+    ] as const
+  ).slice(0, all.length);
+  const values = [...new Set(charts.map(([place]) => state[place].value))].flatMap((id) => {
+    const { title, columns, source } = chosen(id);
+    const records = columnsOf(content, source);
+    const steps = records.step ?? [];
+    const index = nearestIndex(steps, moments[moment].step);
+    if (typeof steps[index] !== "number") return [];
+    const words = columns.map(({ key, name }) => {
+      const value = records[key][index];
+      return `${columns.length > 1 ? `${name} ` : ""}${value === null ? "–" : formatOf(chosen(id))(value)}`;
+    });
+    return [`${title}: ${words.join(", ")} (update ${formatNumber(steps[index])})`];
+  });
+  return (
+    <div>
+      <div class="training-curves">
+        {charts.map(([place, label]) => {
+          const curves = chosen(state[place].value);
+          return (
+            <div key={place}>
+              <Select label={label} of={state[place]} choices={all.map(({ id, title }) => [id, title])} />
+              <Chart
+                {...axis}
+                title={curves.title}
+                yLabel={curves.yLabel}
+                yDomain={curves.yDomain}
+                series={seriesOf(content, curves, column)}
+                references={referencesOf(content, curves)}
+                formatY={formatOf(curves)}
+                cursor={at[moment]}
+                onSelect={(x) => onSelect(nearestIndex(at, x))}
+              />
+              <p class="note">{curves.note}</p>
+            </div>
+          );
+        })}
+        <Select label="Horizontal axis" of={state.axis} choices={AXES} />
+      </div>
+      <p class="note">{values.length > 0 && `Nearest records to this moment: ${values.join("; ")}.`}</p>
+    </div>
+  );
+}

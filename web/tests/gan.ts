@@ -1,0 +1,101 @@
+/** Networks of a GAN, for tests/explorer/test_networks.py; the results have the names of the request. */
+import { newMemory } from "../src/compute/kernel";
+import { interpolate, interpolateAt, type PathKind } from "../src/compute/paths";
+import type { ProjectionOptions } from "../src/compute/projection";
+import { Random } from "../src/compute/random";
+import { loadGan } from "../src/gan/gan";
+import { exp, log, tanh } from "../src/kit/math";
+import type { GanContent } from "../src/kit/manifest";
+
+/** Networks and what to compute with them. */
+interface GanRequest {
+  content: GanContent;
+  /** Base64 by id. */
+  blocks: Record<string, string>;
+  /** [N, Z] */
+  latents: number[];
+  /** [N] */
+  classes: number[] | null;
+  /** Gradient with respect to the images [N, P]. */
+  gradOutputs: number[];
+  /** Of a projection [P]. */
+  target: number[] | null;
+  options: ProjectionOptions;
+}
+
+interface Request {
+  gans?: GanRequest[];
+  /** Even points, or those at `t`. */
+  paths?: { start: number[]; end: number[]; steps: number | null; t: number[]; path: PathKind }[];
+  normals?: { seed: number; count: number }[];
+  /** Arguments of the own functions. */
+  functions?: number[];
+  /** dy [N, O] and x [N, I], whose product is the gradient of weights. */
+  weights?: { dy: number[]; x: number[]; count: number };
+}
+
+async function computeGan({ content, blocks, latents, classes, gradOutputs, target, options }: GanRequest) {
+  const getElementById = (id: string) => ({ textContent: blocks[id] });
+  Object.assign(globalThis, { document: { getElementById } });
+  const gan = await loadGan(content);
+  const images = gan.generate(Float32Array.from(latents));
+  const gradient = gan.generator.inputGradient(Float32Array.from(gradOutputs));
+  const projection = target && gan.project(Float32Array.from(target), options);
+  return {
+    images,
+    gradient,
+    last: gan.generate(Float32Array.from(Array.from({ length: 15 }, () => latents).flat())).slice(-images.length),
+    single: gan.generate(Float32Array.from(latents.slice(0, content.latentSize))),
+    classes: gan.classesOf(Float32Array.from(latents)),
+    logits: gan.discriminate(images, classes),
+    probabilities: gan.classify(images),
+    projection: projection && {
+      result: projection.finish(),
+      candidates: projection.candidates,
+      latents: projection.latents,
+      errors: projection.errors,
+      step: projection.step,
+      progress: projection.progress,
+    },
+  };
+}
+
+/** Returns the gradient of weights, and exp and tanh in single precision. */
+async function computeKernel(values: number[], weights: Request["weights"]) {
+  const memory = await newMemory();
+  const single = { exp: new Float32Array(values.length), tanh: new Float32Array(values.length) };
+  for (const name of ["exp", "tanh"] as const) {
+    const y = memory.bias(Float32Array.from(values));
+    memory[name](y, 1);
+    y.read(single[name]);
+  }
+  if (!weights) return single;
+  const { count } = weights;
+  const [outputs, inputs] = [weights.dy.length / count, weights.x.length / count];
+  const [dy, x, dW] = [
+    memory.matrix(count, outputs),
+    memory.matrix(count, inputs),
+    memory.weights(new Float32Array(outputs * inputs), outputs),
+  ];
+  dy.write(Float32Array.from(weights.dy));
+  x.write(Float32Array.from(weights.x));
+  memory.weightGradient(dy, count, x, dW);
+  const gradient = new Float32Array(outputs * inputs);
+  dW.read(gradient);
+  return { ...single, gradient };
+}
+
+export async function run({ gans = [], paths = [], normals = [], functions = [], weights }: Request) {
+  const computed = [];
+  for (const gan of gans) computed.push(await computeGan(gan));
+  return {
+    gans: computed,
+    paths: paths.map(({ start, end, steps, t, path }) => {
+      const [first, last] = [Float32Array.from(start), Float32Array.from(end)];
+      return steps === null ? interpolateAt(first, last, t, path) : interpolate(first, last, steps, path);
+    }),
+    normals: normals.map(({ seed, count }) => new Random(seed).normals(count)),
+    functions: { exp: functions.map(exp), tanh: functions.map(tanh), log: functions.map((x) => log(Math.abs(x))) },
+    kernel: await computeKernel(functions, weights),
+  };
+}

@@ -1,0 +1,42 @@
+/** Traces of networks that Python describes, for tests/explorer/test_lstm.py, in the order of the cases. */
+import { cpuUsage } from "node:process";
+import { cellSeed, hiddenMasks } from "../src/compute/dropout";
+import type { LstmContent } from "../src/kit/manifest";
+import { Lstm } from "../src/lstm/lstm";
+import type { Target } from "../src/lstm/trace";
+
+/** A network and a sequence; or, without `weights`, only masks. */
+interface Case {
+  content: LstmContent;
+  weights?: Record<string, number[]>;
+  /** As in `Example`. */
+  values: number[];
+  target: Target;
+  seed: string | null;
+  /** Of the masks. */
+  steps: number;
+  /** Cell, step and unit of `gateTerms`. */
+  gate: [number, number, number] | null;
+  /** Whether only the time matters. */
+  isTimed?: boolean;
+}
+
+function trace(example: Case) {
+  const { content, weights, values, target, seed, steps, gate } = example;
+  const bits = seed === null ? null : BigInt(seed);
+  if (!weights) {
+    const { hiddenSize, hiddenDropout, hiddenDropoutKind, numLayers } = content;
+    return Array.from({ length: numLayers }, (_, cell) =>
+      hiddenMasks(bits === null ? null : cellSeed(bits, cell), steps, hiddenSize, hiddenDropout, hiddenDropoutKind),
+    );
+  }
+  const entries = Object.entries(weights).map(([name, numbers]) => [name, Float32Array.from(numbers)]);
+  const network = new Lstm(content, [Object.fromEntries(entries)]);
+  const x = network.encode(values);
+  const start = cpuUsage(); // other processes do not count
+  const found = network.trace(0, x, { target, seed: bits });
+  if (example.isTimed) return { milliseconds: cpuUsage(start).user / 1000 };
+  return { x, trace: found, terms: gate && network.gateTerms(0, gate[0], found, gate[1], gate[2]) };
+}
+
+export const run = (cases: Case[]) => cases.map(trace);
