@@ -27,6 +27,9 @@ export const cell = <T,>(get: () => T, set: (value: T) => void): Cell<T> => ({
 /** Values with their names. */
 export type Choices<T extends string> = readonly (readonly [T, string])[];
 
+/** Choices of an object, in its order. */
+export const named = <T extends string>(names: Partial<Record<T, string>>) => Object.entries(names) as [T, string][];
+
 interface Named<T> {
   label: string;
   of: Cell<T>;
