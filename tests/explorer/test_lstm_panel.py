@@ -88,7 +88,7 @@ def test_a_cell_shows_its_equation_and_dropout_follows_its_seed(show: Show, smal
 def test_all_pictures_show_the_last_step_of_a_longer_sequence(show: Show, width: int) -> None:
     page = show("#lstm", width=width)
     page.get_by_label("Digits that the network reads").fill("0123456789" * 5)
-    hidden = """() => [...document.querySelectorAll(".lstm-frame-scroll")].filter((box) => box.clientWidth)
+    hidden = """() => [...document.querySelectorAll(".steps-scroll")].filter((box) => box.clientWidth)
         .map((box) => Math.round(box.scrollWidth - box.clientWidth - box.scrollLeft))"""
     poll(lambda: page.evaluate(hidden) == [0] * 8)
 
@@ -102,7 +102,7 @@ def test_every_kind_of_run_fits_a_phone(show: Show, small_page: Path) -> None:
         page.get_by_label("Compare with a second sequence").check()
         expect(page.locator(".lstm-result")).to_contain_text("Second sequence: ")
         check_fits(page)
-        for ticks in page.locator(".lstm-charts .lstm-frame-rows").all_inner_texts():
+        for ticks in page.locator(".lstm-charts .steps-rows").all_inner_texts():
             assert len(set(ticks.split())) == len(ticks.split())  # also of weights that are nearly equal
     page = show("#lstm?run=lstm-13&sequence=1+2%3B3+4", small_page)
     expect(page.get_by_label("Target class")).to_have_value("")  # the address gives none

@@ -1,0 +1,220 @@
+/** What stands above the maps of the cell: the input, the output after each step, the gradients, and the attention. */
+import type { ComponentProps } from "preact";
+import { useMemo } from "preact/hooks";
+import { StepLines, type StepLine } from "../../charts/step_lines";
+import { StepMap } from "../../charts/steps";
+import { clamp, formatExact, percent } from "../../kit/format";
+import type { LstmContent } from "../../kit/manifest";
+import type { Trace } from "../../lstm/trace";
+import { ClassMap, endLabels, mapHeight, numbered } from "./maps";
+import { largest, rangeText, readingsOf, stepAxis, type PictureProps } from "./scene";
+import { channels, classNames } from "./sequence";
+
+const MAX_LINES = 4;
+const MAX_BARS = 12;
+
+export function Charts(props: PictureProps) {
+  const { content, first, shown, steps } = props.scene;
+  const hasOutputs = readingsOf(props.scene).every(({ trace }) => trace.outputs);
+  const isNumber = content.target === "number";
+  const results = !(isNumber && hasOutputs) && (
+    <div>
+      {!isNumber && <Bars {...props} />}
+      {!hasOutputs && <p class="note">{whyNoOutputs(content)}</p>}
+    </div>
+  );
+  const isLate = content.inputKind === "numbers" && !isNumber; // four pictures: those over time stand side by side
+  const last = formatExact(first.trace.output[0]);
+  const { target } = shown;
+  return (
+    <div class="lstm-charts steps-grid">
+      {content.inputKind === "numbers" && <Input {...props} />}
+      {hasOutputs && !isNumber && <ClassMap {...props} />}
+      {hasOutputs && isNumber && (
+        <PerStep
+          {...props}
+          title="output"
+          line="output"
+          label={`Output after each of ${steps} steps; the last is ${last}`}
+          level={typeof target === "number" ? { value: target, name: `target ${formatExact(target)}` } : null}
+          pick={({ outputs }) => outputs!}
+        />
+      )}
+      {!isLate && results}
+      <Gradients {...props} />
+      {isLate && results}
+      {first.trace.attention && (
+        <PerStep
+          {...props}
+          title="attention weight of each step"
+          line="weight"
+          label="Weight of each step in the pooled state"
+          pick={({ attention }) => attention!}
+        />
+      )}
+    </div>
+  );
+}
+
+/** Says why there is no output after each step. */
+function whyNoOutputs({ pooling, patchSize }: LstmContent) {
+  if (pooling !== "last")
+    return `This network has no output before the end: it pools the hidden states of all steps (${pooling}).`;
+  if (patchSize > 1) return "This network has no output before the end: it reads patches of steps.";
+  return "A bidirectional network reads the sequence again for the output after each step; this one is too long.";
+}
+
+/** `line` names the line of an only sequence. */
+type PerStepProps = PictureProps &
+  Pick<ComponentProps<typeof StepLines>, "title" | "label" | "level"> & {
+    line: string;
+    pick: (trace: Trace) => Float64Array;
+  };
+
+/** A number per step of each sequence. */
+function PerStep({ scene, selected: { step }, onSelect, pick, line, ...rest }: PerStepProps) {
+  const values = pick(scene.first.trace);
+  return (
+    <StepLines
+      {...rest}
+      lines={readingsOf(scene).map(({ name, trace }, color) => ({ name: name || line, values: pick(trace), color }))}
+      steps={stepAxis(scene)}
+      selected={step}
+      readout={step < values.length ? `step ${step + 1}: ${formatExact(values[step])}` : ""}
+      onSelect={(chosen) => onSelect({ step: chosen })}
+    />
+  );
+}
+
+/** Norms of the gradient of the loss. */
+function Gradients({ scene, selected: { step }, onSelect }: PictureProps) {
+  const { first, second, cell, steps } = scene;
+  const { gradC, gradH } = first.trace.cells[cell];
+  if (!gradH.length)
+    return <p class="note">Without a target there is no loss and no gradient. Choose a target class above.</p>;
+  const suffix = second ? ", first" : "";
+  const other = second?.trace.cells[cell].gradC ?? [];
+  const lines: StepLine[] = [
+    { name: `‖∂loss/∂c‖${suffix}`, values: gradC.slice(0, steps), color: 0 },
+    { name: `‖∂loss/∂h‖${suffix}`, values: gradH.slice(0, steps), color: 1 },
+    { name: "‖∂loss/∂c‖, second", values: other.slice(0, steps), color: 0, dashed: true },
+  ];
+  const [main, state] = gradC.length ? [gradC, "cell"] : [gradH, "hidden"];
+  const norms = [gradC, gradH].flatMap((values, k) =>
+    step < values.length ? [`‖∂loss/∂${"ch"[k]}‖ = ${formatExact(values[step])}`] : [],
+  );
+  return (
+    <StepLines
+      title="gradient of the loss"
+      label={
+        `Norm of the gradient of the loss for the ${state} state, logarithmic: ` +
+        `${formatExact(main[0])} at the first step, ${formatExact(main[main.length - 1])} at the last`
+      }
+      lines={lines.filter(({ values }) => values.length)}
+      isLog
+      steps={stepAxis(scene)}
+      selected={step}
+      readout={`step ${step + 1}: ${norms.join(", ")}`}
+      onSelect={(chosen) => onSelect({ step: chosen })}
+    />
+  );
+}
+
+/** Numbers that the network reads: lines, or a heat map of many channels. */
+function Input({ scene, selected, onSelect }: PictureProps) {
+  const { content, second, shown, show, binning, steps } = scene;
+  const { patchSize, channelNames } = content;
+  const begin = selected.step * patchSize;
+  const rows = channels(content);
+  const values = useMemo(() => Float64Array.from(shown.values), [shown.values]);
+  const columns = values.length / rows;
+  const label = `Input: ${rows} ${rows > 1 ? "channels" : "channel"} over ${columns} steps, values ${rangeText(values)}`;
+  const common = { title: "input", onSelect: (step: number) => onSelect({ step: Math.floor(step / patchSize) }) };
+  const linesOf = (of: ArrayLike<number>, suffix: string): StepLine[] =>
+    channelNames.map((name, color) => {
+      const channel = Array.from({ length: of.length / rows }, (_, t) => of[t * rows + color]);
+      return { name: name + suffix, values: channel, color, dashed: suffix !== "" };
+    });
+  if (rows <= MAX_LINES) {
+    const slots = steps * patchSize;
+    const read = shown.values.slice(begin * rows, (begin + 1) * rows).map((value) => formatExact(value));
+    return (
+      <StepLines
+        {...common}
+        label={label}
+        lines={[...linesOf(values, ""), ...(second && show !== "second" ? linesOf(second.values, ", second") : [])]}
+        steps={{ count: Math.max(columns, slots), names: null, others: null }}
+        slots={slots}
+        selected={begin}
+        readout={`step ${begin + 1}: ${read.join(", ")}`}
+      />
+    );
+  }
+  const name = values.some((value) => value < 0) ? "diverging" : "sequential";
+  const scale = { name, limit: largest(values) || 1 } as const;
+  return (
+    <StepMap
+      {...common}
+      name="input"
+      height={mapHeight(rows)}
+      content={{ values, columns, rows, order: null, scale, binning, label }}
+      steps={{ count: columns, names: null, others: null }}
+      rows={endLabels(numbered(rows))}
+      selection={{ column: begin, row: 0 }}
+      describe={({ column, row }) =>
+        `step ${column + 1}, ${channelNames[row]}: ${formatExact(values[column * rows + row])}`
+      }
+      onSelect={({ column }) => common.onSelect(column)}
+    />
+  );
+}
+
+/** Class probabilities at the selected step as bars with their numbers; with many classes only the largest. */
+function Bars({ scene, selected: { step } }: PictureProps) {
+  const names = classNames(scene.content);
+  const C = names.length;
+  const readings = readingsOf(scene).filter(({ trace }) => step < trace.steps);
+  const isLast = readings.some(({ trace }) => !trace.outputs);
+  const series = readings.map(({ trace: { outputs, output } }) =>
+    isLast ? output : outputs!.subarray(step * C, (step + 1) * C),
+  );
+  const found = readings[0]?.target ?? null;
+  const target = Array.isArray(found) ? found[step] : found;
+  const sizes = names.map((_, k) => Math.max(...series.map((values) => values[k])));
+  const largestFirst = names.map((_, k) => k).sort((a, b) => sizes[b] - sizes[a]);
+  const classes = largestFirst.slice(0, MAX_BARS).sort((a, b) => a - b);
+  return (
+    <table class="lstm-bars dense">
+      <caption>Class probabilities after {isLast ? "the last step" : `step ${step + 1}`}</caption>
+      <thead>
+        <tr class={series.length > 1 ? "" : "visually-hidden"}>
+          {["class", ...readings.map(({ name }) => name || "probability")].map((name) => (
+            <th key={name} scope="col">
+              {name}
+            </th>
+          ))}
+        </tr>
+      </thead>
+      <tbody>
+        {classes.map((k) => (
+          <tr key={k}>
+            <th scope="row">
+              {names[k]}
+              {k === target && <small> target</small>}
+            </th>
+            {series.map((values, n) => (
+              <td key={n}>
+                <span class={`bar-cell series-${n}`}>
+                  <span class="bar-track" aria-hidden="true">
+                    <span class="bar-fill" style={{ width: `${100 * clamp(values[k], 0, 1)}%` }} />
+                  </span>
+                  <span>{percent(values[k], "fixed")}</span>
+                </span>
+              </td>
+            ))}
+          </tr>
+        ))}
+      </tbody>
+    </table>
+  );
+}

@@ -1,0 +1,240 @@
+/** Controls of the sequences, of the network, and of the selected step and unit. */
+import type { ComponentChildren } from "preact";
+import { useState } from "preact/hooks";
+import {
+  Button,
+  cell,
+  type Cell,
+  Field,
+  indexed,
+  named,
+  NumberField,
+  Radios,
+  Select,
+  selectIndex,
+  Slider,
+  Toggle,
+} from "../../kit/controls";
+import type { LstmContent } from "../../kit/manifest";
+import type { Model } from "./model";
+import { stepText } from "./scene";
+import {
+  changedAtStart,
+  channels,
+  classNames,
+  fieldLabel,
+  formatSequence,
+  MAX_STEPS,
+  parseSequence,
+  stepNoun,
+  symbols,
+} from "./sequence";
+import { hasChoice } from "./state";
+import { isGenerated, randomSequence } from "./tasks";
+
+/** Sequences above this number of characters stand in a text area that scrolls. */
+const ONE_LINE = 60;
+/** Characters of an example in the list. */
+const MAX_NAME = 12;
+/** A picture has at least so many columns of pixels. */
+const MANY_STEPS = 200;
+
+const SHOWS = named({ first: "first", second: "second", difference: "second − first" });
+const BINNINGS = named({ extreme: "the extreme of its steps", mean: "the mean of its steps" });
+
+/** A group of controls. */
+export const Group = ({ title, children }: { title: string; children: ComponentChildren }) => (
+  <fieldset class="card">
+    <legend>{title}</legend>
+    {children}
+  </fieldset>
+);
+
+/** A text field of a sequence, with the problem of what was typed. */
+function SequenceField({ content, label, of }: { content: LstmContent; label: string; of: Cell<number[]> }) {
+  const [typed, setTyped] = useState({ text: "", instead: [] as number[] });
+  const { values, problem } = parseSequence(content, typed.text);
+  // The text stays as long as it means the sequence, or is wrong and the sequence still what it was.
+  const isTyped = problem ? typed.instead === of.value : values.join() === of.value.join();
+  const tooLong = values.length / channels(content) >= MAX_STEPS && `Only the first ${MAX_STEPS} steps count.`;
+  const onInput = (event: { currentTarget: { value: string } }) => {
+    const text = event.currentTarget.value;
+    setTyped({ text, instead: of.value });
+    const read = parseSequence(content, text);
+    if (!read.problem) of.value = read.values;
+  };
+  const [example] = content.examples;
+  const longest = Math.max(content.length, example ? formatSequence(content, example.values).length : 0);
+  return (
+    <Field label={label} class="wide">
+      {(id) => {
+        const text = isTyped ? typed.text : formatSequence(content, of.value);
+        const about = { "aria-invalid": isTyped && problem !== "", "aria-describedby": `${id}-problem` };
+        const shared = { id, class: "command", value: text, spellcheck: false, autocomplete: "off", ...about, onInput };
+        return (
+          <>
+            {content.inputKind === "numbers" || longest > ONE_LINE ? (
+              <textarea {...shared} rows={3} />
+            ) : (
+              <input {...shared} inputMode="numeric" />
+            )}
+            <p id={`${id}-problem`} class="wrong" role="alert">
+              {isTyped && (problem || tooLong)}
+            </p>
+          </>
+        );
+      }}
+    </Field>
+  );
+}
+
+/** What the network reads. */
+export function SequenceControls({ model: { content, state } }: { model: Model }) {
+  const { examples, task, length } = content;
+  const steps = examples[0]?.steps ?? Math.min(length, MANY_STEPS);
+  const names = examples.map((_, k) => [String(k + 1), exampleName(content, k)] as const);
+  return (
+    <Group title="Sequence">
+      <SequenceField content={content} label={fieldLabel(content)} of={state.first} />
+      <div class="controls">
+        {isGenerated(content) && (
+          <Button onClick={() => (state.first.value = randomSequence(content, steps))}>
+            Random {task === "palindrome" ? "palindrome" : "sequence"}
+          </Button>
+        )}
+        {names.length > 0 && <Select label="Example" of={state.chosenExample} choices={[["", "choose"], ...names]} />}
+      </div>
+      {hasChoice(content) && (
+        <Select
+          label="Target class, for the loss and its gradient"
+          of={state.chosenTarget}
+          choices={[["", "none"], ...indexed(classNames(content))]}
+        />
+      )}
+    </Group>
+  );
+}
+
+/** Name of an example in the list: its number, how it begins, its class. */
+function exampleName(content: LstmContent, index: number) {
+  const { values, target } = content.examples[index];
+  const text = content.inputKind === "symbols" ? formatSequence(content, values.slice(0, MAX_NAME + 1)) : "";
+  const start = text.length > MAX_NAME ? `${text.slice(0, MAX_NAME - 1)}…` : text;
+  const name = content.target === "class" && typeof target === "number" ? `target ${classNames(content)[target]}` : "";
+  return [`${index + 1}`, start, name].filter(Boolean).join(": ");
+}
+
+/** A second sequence to compare with. */
+export function ComparisonControls({ model: { content, state } }: { model: Model }) {
+  const { first, second, show } = state;
+  const isOn = cell(
+    () => second.value !== null,
+    (wanted) => (second.value = wanted ? changedAtStart(content, first.value) : null),
+  );
+  return (
+    <Group title="Comparison">
+      <Toggle label="Compare with a second sequence" of={isOn} />
+      {second.value && (
+        <>
+          <SequenceField content={content} label="Second sequence" of={second as Cell<number[]>} />
+          <Radios label="Show" of={show} choices={SHOWS} />
+        </>
+      )}
+    </Group>
+  );
+}
+
+/** Stage of training, layer and direction, order of the units. */
+export function NetworkControls({ model: { content, state, scene } }: { model: Model }) {
+  const { stages, numLayers, bidirectional } = content;
+  const isRnn = content.cell === "rnn";
+  const moments = stages.length === 2 ? ["first", "last"] : ["first", "middle", "last"];
+  const cells = Array.from({ length: numLayers * (bidirectional ? 2 : 1) }, (_, k) => {
+    const layer = bidirectional ? Math.floor(k / 2) + 1 : k + 1;
+    const direction = bidirectional && k % 2 ? "backward" : "forward";
+    const name = [numLayers > 1 && `layer ${layer}`, bidirectional && direction].filter(Boolean).join(", ");
+    return [`${layer} ${direction}`, name] as const;
+  });
+  const chosen = cell(
+    () => `${state.layer.value} ${state.direction.value}`,
+    (value) => {
+      const [layer, direction] = value.split(" ");
+      state.layer.value = Number(layer);
+      state.direction.value = direction as "forward" | "backward";
+    },
+  );
+  const label = numLayers > 1 ? (bidirectional ? "Layer and direction" : "Layer") : "Direction";
+  const byForget = isRnn ? {} : { forget: "by their mean forget gate" };
+  const orders = named({ trained: "as trained", ...byForget, state: `by ${isRnn ? "h" : "c"} at the last step` });
+  return (
+    <Group title="Network">
+      {stages.length < 2 ? (
+        <p>Weights of {stages[0]?.label ?? "the last epoch"}.</p>
+      ) : (
+        <Radios
+          label="Stage of training"
+          of={selectIndex(state.stage)}
+          choices={stages.map(({ label: name }, k) => [String(k + 1), moments[k] ? `${name} (${moments[k]})` : name])}
+        />
+      )}
+      {cells.length > 1 && <Select label={label} of={chosen} choices={cells} />}
+      <Select label="Order of the units" of={state.units} choices={orders} />
+      {scene.value.steps >= MANY_STEPS && (
+        <>
+          <Select label="A column of pixels shows" of={state.columns} choices={BINNINGS} />
+          <p class="note">
+            There are more steps than pixels. The extreme is the value farthest from the mean of the unit, so a short
+            event does not vanish. The selected step is always exact.
+          </p>
+        </>
+      )}
+    </Group>
+  );
+}
+
+/** The selected step and unit, and the value of the second sequence at that step. */
+export function SelectionControls({ model }: { model: Model }) {
+  const { content, state, scene, select } = model;
+  const { inputKind, inputSize, patchSize, hiddenSize, channelNames } = content;
+  const [offset, setOffset] = useState(0); // of the number that the field changes, among those of the step or patch
+  const { step, unit } = model.selected.value;
+  const width = channels(content);
+  const count = patchSize * width;
+  const names = Array.from({ length: count }, (_, k) => {
+    const part = patchSize > 1 ? `step ${Math.floor(k / width) + 1} of the patch` : "";
+    return [part, inputKind === "numbers" && inputSize > 1 && channelNames[k % inputSize]].filter(Boolean).join(", ");
+  });
+  const index = step * count + offset;
+  const value = cell(
+    () => (state.second.value ?? state.first.value)[index] ?? NaN,
+    (next) => {
+      const values = [...(state.second.value ?? state.first.value)];
+      if (index >= values.length) return;
+      values[index] = next;
+      state.second.value = values;
+    },
+  );
+  const label = `Change this ${stepNoun(content)} and compare`;
+  const at = (current: number, name: "step" | "unit") =>
+    cell(
+      () => current + 1,
+      (next) => select({ [name]: next - 1 }),
+    );
+  return (
+    <div class="controls">
+      <Slider
+        label={patchSize > 1 ? "Patch" : "Step"}
+        of={at(step, "step")}
+        {...{ min: 1, max: scene.value.steps, step: 1 }}
+        format={(number) => stepText(scene.value, number - 1)}
+      />
+      <NumberField label={`Unit, 1 to ${hiddenSize}`} of={at(unit, "unit")} min={1} max={hiddenSize} />
+      {count > 1 && <Select label="Number" of={selectIndex(cell(() => offset, setOffset))} choices={indexed(names)} />}
+      {inputKind === "numbers" ? (
+        <NumberField label={label} of={value} step="any" late />
+      ) : (
+        <Select label={label} of={selectIndex(value)} choices={indexed(symbols(content))} />
+      )}
+    </div>
+  );
+}

@@ -1,0 +1,104 @@
+/** Heat maps over the steps: those of the cell, and that of the class probabilities. */
+import { useMemo } from "preact/hooks";
+import type { HeatmapContent } from "../../charts/heatmap";
+import { StepMap, type RowLabel } from "../../charts/steps";
+import { capital, formatExact } from "../../kit/format";
+import { typeset } from "./equations";
+import * as scenes from "./scene";
+import type { PictureProps, Scene } from "./scene";
+import { classNames } from "./sequence";
+import { mapNames, type MapName } from "./state";
+
+const MAX_CLASSES = 24;
+
+/** Names of the first and the last of some rows. */
+export const endLabels = (names: string[]): RowLabel[] =>
+  [0, names.length - 1].map((k) => ({ place: (k + 0.5) / names.length, name: names[k] }));
+
+export const numbered = (count: number) => Array.from({ length: count }, (_, k) => String(k + 1));
+
+export const mapHeight = (rows: number) => `${Math.min(Math.max(rows * 0.75, 6), 15)}rem`;
+
+/** Names of the units at the axis: their numbers, or how they are sorted. */
+function unitLabels({ content, rows }: Scene): RowLabel[] {
+  if (rows === "trained") return endLabels(numbered(content.hiddenSize));
+  const key = rows === "forget" ? "f" : content.cell === "rnn" ? "h" : "c";
+  return ["high", "low"].map((word, k) => ({ place: k ? 0.97 : 0.03, name: `${word} ${key}` }));
+}
+
+function mapContent(scene: Scene, name: MapName): HeatmapContent {
+  const { content, cell, steps, order, isDifference, binning } = scene;
+  const rows = order.length;
+  const values = scenes.shownValues(scene, (trace) => trace.cells[cell][name]).subarray(0, steps * rows);
+  const title = scenes.MAP_TITLES[name];
+  const what = isDifference ? `Difference of the ${title}` : capital(title);
+  const noun = content.patchSize > 1 ? "patch" : "step";
+  const label = `${what} ${name}: ${rows} units over ${steps} ${noun}s, values ${scenes.rangeText(values)}`;
+  return { values, columns: steps, rows, order, scale: scenes.mapScale(scene, name, values), binning, label };
+}
+
+/** Says what a value is: "c = 0.5", or the change of it. */
+const valueText = ({ isDifference }: Scene, name: string, value: number) =>
+  `${isDifference ? "change of " : ""}${name} = ${formatExact(value)}`;
+
+export function Maps({ scene, selected: { step, unit }, onSelect }: PictureProps) {
+  const names = mapNames(scene.content);
+  const maps = useMemo(() => names.map((name) => mapContent(scene, name)), [scene]);
+  return (
+    <div class="steps-grid" data-count={names.length}>
+      {names.map((name, k) => (
+        <StepMap
+          key={name}
+          title={typeset(`${scenes.MAP_TITLES[name]} ${name}_t`)}
+          name={`${scenes.MAP_TITLES[name]} ${name}`}
+          height={mapHeight(maps[k].rows)}
+          content={maps[k]}
+          steps={scenes.stepAxis(scene)}
+          rows={unitLabels(scene)}
+          selection={{ column: step, row: unit }}
+          describe={({ column, row }) => {
+            const value = maps[k].values[column * maps[k].rows + row];
+            return `${scenes.stepText(scene, column)}, unit ${row + 1}: ${valueText(scene, name, value)}`;
+          }}
+          onSelect={({ column, row }) => onSelect({ map: name, step: column, unit: row })}
+        />
+      ))}
+    </div>
+  );
+}
+
+function classContent(scene: Scene): HeatmapContent {
+  const { content, steps, isDifference, shown, binning } = scene;
+  const rows = content.outputSize;
+  const values = scenes.shownValues(scene, ({ outputs }) => outputs!).subarray(0, steps * rows);
+  const marked = isDifference || Array.isArray(shown.target) ? null : shown.target;
+  const label =
+    `${isDifference ? "Difference of the class" : "Class"} probabilities after each of ${steps} steps; ` +
+    `at the end ${scenes.outputText(content, shown.trace)}`;
+  const scale = { name: isDifference ? ("difference" as const) : ("sequential" as const), limit: 1 };
+  return { values, columns: steps, rows, order: null, scale, binning, label, marked };
+}
+
+/** Class probabilities after each step, of a network that has them. */
+export function ClassMap({ scene, selected: { step }, onSelect }: PictureProps) {
+  const map = useMemo(() => classContent(scene), [scene]);
+  const names = classNames(scene.content);
+  const labels = names.map((name, k) => ({ place: (k + 0.5) / names.length, name, marked: k === map.marked }));
+  const isFull = names.length <= MAX_CLASSES;
+  return (
+    <StepMap
+      title="class probabilities"
+      name="class probabilities"
+      height={isFull ? `${Math.max(names.length * 1.25, 5)}rem` : "15rem"}
+      content={map}
+      steps={scenes.stepAxis(scene)}
+      rows={isFull ? labels : endLabels(names)}
+      selection={{ column: step, row: scenes.classAfter(scene.content, scene.shown.trace.outputs!, step) }}
+      describe={({ column, row }) => {
+        const value = map.values[column * map.rows + row];
+        return `${scenes.stepText(scene, column)}: ${valueText(scene, `P(${names[row]})`, value)}`;
+      }}
+      onSelect={({ column }) => onSelect({ step: column })}
+    />
+  );
+}

@@ -1,0 +1,105 @@
+/** What the network predicts, and what to keep in mind about it, in sentences. */
+import type { ComponentChildren } from "preact";
+import { rowMeans } from "../../charts/binning";
+import { Button } from "../../kit/controls";
+import { argmax, formatExact } from "../../kit/format";
+import type { LstmContent } from "../../kit/manifest";
+import type { Trace } from "../../lstm/trace";
+import type { Model, Reading } from "./model";
+import { classAfter, lastStep, outputText, readingsOf, statesOf } from "./scene";
+import { classNames } from "./sequence";
+import { beginsPalindrome } from "./tasks";
+
+/** The result of each sequence. */
+export const Result = ({ model: { content, traced } }: { model: Model }) => (
+  <div class="lstm-result">
+    {readingsOf(traced.value).map((reading) => {
+      const { name, values, trace } = reading;
+      const isUnusual = content.task === "palindrome" && !beginsPalindrome(values);
+      return (
+        <p key={name}>
+          {name && `${name === "first" ? "First" : "Second"} sequence: `}
+          {...prediction(content, reading)}
+          {trace.loss === null ? ". " : `, loss ${formatExact(trace.loss)}. `}
+          <span class="note">
+            {since(content, trace)}
+            {isUnusual && " These digits begin no palindrome: the network never saw such a sequence."}
+          </span>
+        </p>
+      );
+    })}
+  </div>
+);
+
+function prediction(content: LstmContent, { trace, target }: Reading): ComponentChildren[] {
+  const { output, outputs } = trace;
+  if (Array.isArray(target)) {
+    const right = outputs ? target.filter((k, t) => classAfter(content, outputs, t) === k).length : 0;
+    return ["the most probable class is right after ", <strong>{`${right} of ${target.length} steps`}</strong>];
+  }
+  const text = ["prediction ", <strong>{outputText(content, trace)}</strong>];
+  if (target === null) return text;
+  if (content.target === "number") return [...text, `, target ${formatExact(target)}`];
+  const verdict = argmax(output) === target ? "right" : "wrong";
+  return [...text, `, target ${classNames(content)[target]}: `, <span class={verdict}>{verdict}</span>];
+}
+
+/** Says from which step on the prediction stays. */
+function since(content: LstmContent, { outputs, output, steps }: Trace) {
+  if (content.target !== "class" || !outputs || steps < 2) return "";
+  const last = argmax(output);
+  let step = steps - 1;
+  while (step > 0 && classAfter(content, outputs, step - 1) === last) step--;
+  const name = classNames(content)[last];
+  if (step === steps - 1) return `Only after the last step ${name} is the most probable class.`;
+  return `${name} is the most probable class from step ${step + 1} on.`;
+}
+
+/** Says which unit tells the two sequences apart most at the end of the cell's reading. */
+export function Carrier({ model: { content, scene, select } }: { model: Model }) {
+  const { first, second, cell, steps } = scene.value;
+  if (!second) return null;
+  const H = content.hiddenSize;
+  const [a, b] = [first, second].map(({ trace }) => trace.cells[cell]);
+  const step = lastStep(a, steps);
+  const changes = Float64Array.from({ length: H }, (_, u) => statesOf(b)[step * H + u] - statesOf(a)[step * H + u]);
+  const unit = argmax(changes.map(Math.abs));
+  if (changes[unit] === 0) return <p>At the end of its reading the states of this cell do not differ.</p>;
+  const mean = a.f.length ? formatExact(rowMeans(a.f, first.trace.steps, H)[unit], 2) : "";
+  return (
+    <p>
+      {`Unit ${unit + 1} differs most after the last step that its cell reads: `}
+      {`the change of ${mean ? "c" : "h"} is ${formatExact(changes[unit], 2)}.`}
+      {mean && ` Its forget gate is ${mean} on average in the first sequence.`}{" "}
+      <Button onClick={() => select({ unit, step })}>Select this unit</Button>
+    </p>
+  );
+}
+
+/** What is special about this network. */
+export function Hints({ content }: { content: LstmContent }) {
+  const { cell, target, bidirectional, patchSize, hiddenDropout, hiddenDropoutKind } = content;
+  const hints = [
+    cell === "rnn"
+      ? "A vanilla RNN has no gates and no cell state: each step computes the whole hidden state again."
+      : "A forget gate f near 1 keeps the cell state c of its unit, one near 0 erases it. " +
+        "Sorted by their mean forget gate, the units with the longest memory are on top.",
+    target === "class at every step" && "The network gives a class after each step, and each one counts in the loss.",
+    target === "number" && "The output is a number. At which steps does it jump?",
+    bidirectional &&
+      "The backward cells read from right to left. Their memory starts at the last step, " +
+        "and the state before that of step t is that of step t + 1.",
+    patchSize > 1 && `One step of the LSTM reads a patch of ${patchSize} steps of the input.`,
+    hiddenDropoutKind === "zoneout" &&
+      hiddenDropout > 0 &&
+      `Zoneout: in training a unit keeps its previous hidden state with probability ${hiddenDropout}. ` +
+        "Without a random mask it keeps that fraction of it.",
+  ];
+  return (
+    <ul class="note">
+      {hints.filter(Boolean).map((hint) => (
+        <li key={hint}>{hint}</li>
+      ))}
+    </ul>
+  );
+}

@@ -1,0 +1,135 @@
+/**
+ * What the pictures of the panel show of one trace or two, and how texts name it.
+ *
+ * Shapes: S steps of the LSTM, H hidden size, C classes.
+ */
+import { rowMeans, type Binning } from "../../charts/binning";
+import type { ColorScale } from "../../charts/colors";
+import type { Steps } from "../../charts/steps";
+import { argmax, formatExact, percent } from "../../kit/format";
+import type { LstmContent } from "../../kit/manifest";
+import type { CellTrace, Trace } from "../../lstm/trace";
+import type { Reading, Traced } from "./model";
+import { classNames, stepNoun, symbols } from "./sequence";
+import type { LstmState, MapName, Order, Selected, Show } from "./state";
+
+export interface Scene extends Traced {
+  content: LstmContent;
+  /** Index of layer and direction. */
+  cell: number;
+  show: Show;
+  isDifference: boolean;
+  /** The sequence that is shown, of a difference the first. */
+  shown: Reading;
+  binning: Binning;
+  /** S that the pictures show. */
+  steps: number;
+  rows: Order;
+  /** Units from top to bottom. */
+  order: Int32Array;
+}
+
+/** What a picture shows. */
+export interface PictureProps {
+  scene: Scene;
+  selected: Selected;
+  onSelect: (cell: Partial<Selected>) => void;
+}
+
+export function makeScene(content: LstmContent, traced: Traced, state: LstmState): Scene {
+  const { first, second } = traced;
+  const show = second ? state.show.value : "first";
+  const shown = (show === "second" && second) || first;
+  const isDifference = show === "difference";
+  const steps = Math.min(shown.trace.steps, isDifference ? second!.trace.steps : Infinity);
+  const directions = content.bidirectional ? 2 : 1;
+  const cell = (state.layer.value - 1) * directions + Number(state.direction.value === "backward");
+  const rows = state.units.value;
+  const order = unitOrder(first.trace.cells[cell], first.trace.steps, content.hiddenSize, rows);
+  return { ...traced, content, cell, show, isDifference, shown, binning: state.columns.value, steps, rows, order };
+}
+
+/** Step of a cell at which its reading ends, of those up to `steps`. */
+export const lastStep = ({ direction }: CellTrace, steps: number) => (direction === "backward" ? 0 : steps - 1);
+
+/** What a cell keeps from step to step. */
+export const statesOf = ({ c, h }: CellTrace) => (c.length ? c : h);
+
+/** Returns the units in an order, always that of the first sequence, so that both pictures have the same rows. */
+function unitOrder(cell: CellTrace, steps: number, H: number, order: Order): Int32Array {
+  const units = Int32Array.from({ length: H }, (_, unit) => unit);
+  if (order === "trained") return units;
+  const last = lastStep(cell, steps);
+  const keys = order === "forget" ? rowMeans(cell.f, steps, H) : statesOf(cell).subarray(last * H, (last + 1) * H);
+  return units.sort((a, b) => keys[b] - keys[a] || a - b);
+}
+
+export const readingsOf = ({ first, second }: Traced): Reading[] => (second ? [first, second] : [first]);
+
+/** Returns the values that a heat map shows, [S, columns of a step]. */
+export function shownValues({ first, second, shown, isDifference }: Scene, pick: (trace: Trace) => Float64Array) {
+  if (!second || !isDifference) return pick(shown.trace);
+  const [a, b] = [pick(first.trace), pick(second.trace)];
+  return Float64Array.from({ length: Math.min(a.length, b.length) }, (_, k) => b[k] - a[k]);
+}
+
+/** Returns the color scale of a heat map: gates from 0 to 1, states around 0, with one limit for both sequences. */
+export function mapScale(scene: Scene, name: MapName, values: Float64Array): ColorScale {
+  if (scene.isDifference) return { name: "difference", limit: largest(values) || 1 };
+  if (name === "i" || name === "f" || name === "o") return { name: "sequential", limit: 1 };
+  if (name !== "c") return { name: "diverging", limit: 1 };
+  const limits = readingsOf(scene).map(({ trace }) => largest(trace.cells[scene.cell].c));
+  return { name: "diverging", limit: Math.max(1, ...limits) };
+}
+
+/** Largest absolute value. */
+export const largest = (values: Float64Array) =>
+  values.reduce((max, value) => (Math.abs(value) < Infinity ? Math.max(max, Math.abs(value)) : max), 0);
+
+export const MAP_TITLES: Record<MapName, string> = {
+  i: "input gate",
+  f: "forget gate",
+  g: "cell candidate",
+  o: "output gate",
+  c: "cell state",
+  h: "hidden state",
+};
+
+/** Names a step of the LSTM and what the network reads there. */
+export function stepText({ content, first, second, show }: Scene, step: number): string {
+  const { patchSize, inputKind } = content;
+  if (patchSize > 1) return `patch ${step + 1} (steps ${step * patchSize + 1} to ${(step + 1) * patchSize})`;
+  if (inputKind === "numbers") return `step ${step + 1}`;
+  const [a, b] = [first, second].map((reading) => symbols(content)[reading?.values[step] ?? -1] ?? "none");
+  const other = second && show !== "first" && a !== b ? `, second ${b}` : "";
+  return `step ${step + 1} (${stepNoun(content)} ${a}${other})`;
+}
+
+/** The axis of the steps, with the symbols that the network reads. */
+export function stepAxis({ content, first, second, steps }: Scene): Steps {
+  if (content.inputKind === "numbers") return { count: steps, names: null, others: null };
+  const names = symbols(content);
+  const read = ({ values }: Reading) => Array.from({ length: steps }, (_, t) => names[values[t]] ?? "");
+  return { count: steps, names: read(first), others: second && read(second) };
+}
+
+/** Says what a network predicts. */
+export function outputText(content: LstmContent, { output }: Trace): string {
+  if (content.target === "number") return formatExact(output[0]);
+  const best = argmax(output);
+  return `${classNames(content)[best]} (${percent(output[best], "fixed")})`;
+}
+
+/** The most probable class after a step. */
+export const classAfter = ({ outputSize: C }: LstmContent, outputs: Float64Array, t: number) =>
+  argmax(outputs.subarray(t * C, (t + 1) * C));
+
+/** Smallest and largest value. */
+export function rangeText(values: ArrayLike<number>): string {
+  let [low, high] = [Infinity, -Infinity];
+  for (let k = 0; k < values.length; k++) {
+    if (values[k] < low) low = values[k];
+    if (values[k] > high) high = values[k];
+  }
+  return low > high ? "not finite" : `from ${formatExact(low)} to ${formatExact(high)}`;
+}
