@@ -1,8 +1,17 @@
 /** All panels, in the order of the navigation. */
 import type { Panel } from "../page/panel";
 import type { Shell } from "../page/shell";
+import { discriminatorPanel } from "./discriminator/panel";
+import { drawPanel } from "./draw/panel";
+import { lessonPanel } from "./lesson/panel";
 import { lstmPanel } from "./lstm/panel";
 import { trainingPanel } from "./training/panel";
 
 /** `source` is a copy of the page as it was read. */
-export const panels = (_source: HTMLElement, _shell: () => Shell): Panel[] => [trainingPanel, lstmPanel];
+export const panels = (source: HTMLElement, shell: () => Shell): Panel[] => [
+  trainingPanel,
+  drawPanel,
+  discriminatorPanel,
+  lstmPanel,
+  lessonPanel(source, shell),
+];

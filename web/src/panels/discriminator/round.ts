@@ -1,0 +1,121 @@
+/** A round of the game: images in random order, real or generated, with the logits of D. */
+import { Random } from "../../compute/random";
+import { loadGan } from "../../gan/gan";
+import { loadSnapshots } from "../../gan/snapshots";
+import type { GanContent } from "../../kit/manifest";
+import { readTensors, row, toPixels } from "../../kit/tensors";
+
+/** An image of the game. */
+interface Judged {
+  /** [P] in [-1, 1] */
+  pixels: Float32Array;
+  real: boolean;
+  /** Of D. */
+  logit: number;
+}
+
+export interface Card extends Judged {
+  /** Of D; true: real. */
+  answer: boolean;
+}
+
+/** Where the images come from. */
+interface Source {
+  /** In the fragment. */
+  id: string;
+  name: string;
+  load: (random: Random) => Promise<{ real: Judged[]; fake: Judged[] }>;
+}
+
+const ROUND_SIZE = 20;
+/** The early moment: as a fraction of the updates, but not while the images are noise, nor late in a short run. */
+const [EARLY, NOISE, QUARTER] = [0.02, 150, 0.25];
+
+/** Returns where a run's images can come from: three moments of its training, and new samples of its networks. */
+export function sourcesOf(content: GanContent): Source[] {
+  const moments = content.snapshots?.data.tensors.real ? content.snapshots.moments : [];
+  const last = moments[moments.length - 1]?.step ?? 0;
+  const early = Math.min(Math.max(EARLY * last, NOISE), QUARTER * last);
+  const sources = new Map<number, Source>();
+  for (const [id, step] of Object.entries({ early, middle: Math.sqrt(early * last), late: last })) {
+    const moment = moments.findIndex((candidate) => candidate.step >= step);
+    if (moment < 0 || sources.has(moment)) continue;
+    sources.set(moment, { id, name: `${id}: ${moments[moment].label}`, load: () => fromMoment(content, moment) });
+  }
+  const block = content.test ?? content.training;
+  const end = { id: "end", name: "end of training: new samples" };
+  const canJudge = content.discriminator && block && (!content.numClasses || block.tensors.labels);
+  return [
+    ...sources.values(),
+    ...(canJudge ? [{ ...end, load: (random: Random) => fromNetworks(content, random) }] : []),
+  ];
+}
+
+/** Returns the source that the fragment names, or the middle one. */
+export function sourceOf(content: GanContent, at: string): Source {
+  const sources = sourcesOf(content);
+  return sources.find(({ id }) => id === at) ?? sources[Math.min(1, sources.length - 1)];
+}
+
+/** Pictures and logits of a moment of the training. */
+async function fromMoment(content: GanContent, moment: number) {
+  const snapshots = await loadSnapshots(content);
+  const { realLogits, fakeLogits } = snapshots.moments[moment];
+  return {
+    real: realLogits.map((logit, n) => ({ pixels: snapshots.real(n), real: true, logit })),
+    fake: fakeLogits.map((logit, n) => ({ pixels: snapshots.image(moment, n), real: false, logit })),
+  };
+}
+
+/** Real images that are in the file, and new samples. */
+async function fromNetworks(content: GanContent, random: Random) {
+  const gan = await loadGan(content);
+  const { images, labels } = await readTensors((content.test ?? content.training)!);
+  const { latentSize, noiseSize, numClasses } = content;
+  const { pixels } = gan;
+  const chosen = random.shuffle([...Array(images.length / pixels).keys()]).slice(0, ROUND_SIZE);
+  const real = toPixels(Float32Array.from(chosen.flatMap((n) => [...row(images, n, pixels)])));
+  const latents = new Float32Array(ROUND_SIZE * latentSize);
+  const classes = Array.from({ length: ROUND_SIZE }, () => random.integer(numClasses));
+  classes.forEach((classIndex, n) => {
+    latents.set(random.normals(noiseSize), n * latentSize);
+    if (numClasses) latents[n * latentSize + noiseSize + classIndex] = 1;
+  });
+  // Rounded to bytes like the real ones, so that the rendering gives nothing away.
+  const fake = gan.generate(latents).map((value) => Math.round((value + 1) * 127.5) / 127.5 - 1);
+  const judge = (all: Float32Array, isReal: boolean, given: number[]): Judged[] =>
+    Array.from(gan.discriminate(all, numClasses ? given : null)!, (logit, n) => ({
+      pixels: row(all, n, pixels),
+      real: isReal,
+      logit,
+    }));
+  return {
+    real: judge(
+      real,
+      true,
+      chosen.map((n) => labels?.[n]),
+    ),
+    fake: judge(fake, false, classes),
+  };
+}
+
+const meanLogit = (cards: Judged[]) => cards.reduce((sum, { logit }) => sum + logit, 0) / cards.length;
+
+/**
+ * Deals a round. Each image is real with probability ½, whatever the others are. D answers "real" above 0, or, if its loss
+ * gives no probability, above the middle between its mean outputs for real and for generated images.
+ */
+export async function deal(content: GanContent, at: string, seed: number): Promise<Card[]> {
+  const random = new Random(seed);
+  const { real, fake } = await sourceOf(content, at).load(random);
+  const limit = content.isLogOdds ? 0 : (meanLogit(real) + meanLogit(fake)) / 2;
+  random.shuffle(real);
+  random.shuffle(fake);
+  const round: Card[] = [];
+  while (round.length < ROUND_SIZE) {
+    const card = (random.uniform() < 0.5 ? real : fake).pop();
+    if (!card) break;
+    round.push({ ...card, answer: card.logit > limit });
+  }
+  return round;
+}

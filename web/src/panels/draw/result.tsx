@@ -1,0 +1,160 @@
+/** The result beside the drawing: difference, error, baseline, nearest training image, and what D and the classifier say. */
+import type { ReadonlySignal } from "@preact/signals";
+import { useMemo } from "preact/hooks";
+import { classText, dText, type Frame } from "../../gan/frames";
+import type { Gan } from "../../gan/gan";
+import { formatChoice, Latents } from "../../gan/latents";
+import { Readings } from "../../gan/readings";
+import { encodeView } from "../../gan/view_code";
+import { argmax, capital } from "../../kit/format";
+import { formatFragment } from "../../kit/fragment";
+import { Figure, type ImageShape } from "../../kit/image";
+import { difference, type nearestOf } from "./compare";
+
+/** A real image, and the one that the search reaches for it. */
+interface Baseline {
+  image: Float32Array;
+  label: string | null;
+  found: Float32Array;
+  error: number;
+}
+
+export interface Found {
+  /** Of the target, such as "your drawing". */
+  name: string;
+  error: number;
+  frame: Frame;
+  /** The target, and what D and the classifier make of it. */
+  original: Frame;
+  /** Null without training images. */
+  nearest: ReturnType<typeof nearestOf> | null;
+  /** Null without test images; missing while it is searched for. */
+  baseline?: Baseline | null;
+}
+
+/** Images between the ends of an interpolation. */
+const STEPS_BETWEEN = 7;
+/** Errors whose ratio is at most this count as about equal. */
+const EQUAL = 1.1;
+
+export const formatError = (error: number) => error.toFixed(3);
+
+/** Says how near G comes to the target, beside how near it comes to a real image, by their errors. */
+function compareErrors(error: number, real: number) {
+  if (error > EQUAL * real) return `Yours is ${(error / real).toFixed(1)} times as far away from what G can make.`;
+  return error * EQUAL < real
+    ? "G comes nearer to yours than to this real image."
+    : "G comes about as near to yours as to this real image.";
+}
+
+/** Fragment of the interpolation from a result to an end point of another class. */
+function linkOf(gan: Gan, { latent, probabilities }: Frame) {
+  const own = probabilities && argmax(probabilities);
+  const ends = new Latents(gan).defaults([8, 3], (classes) => [classes[classes.length - 1], classes[0]]);
+  const end = ends.find(({ kind, classIndex }) => kind !== "class" || classIndex !== own) ?? ends[0];
+  return formatFragment("latent", {
+    run: gan.content.id,
+    code: encodeView({ path: "linear", steps: STEPS_BETWEEN, start: latent, end: latent }),
+    start: "code",
+    end: formatChoice(end),
+  });
+}
+
+export function Result({ gan, of }: { gan: Gan; of: ReadonlySignal<Found | null> }) {
+  return of.value && <Shown key={of.value.frame} gan={gan} found={of.value} />;
+}
+
+function Shown({ gan, found: { name, error, frame, original, nearest, baseline } }: { gan: Gan; found: Found }) {
+  const { content } = gan;
+  const shape = content.imageShape;
+  const colors: ImageShape = [3, shape[1], shape[2]];
+  const changed = useMemo(() => difference(frame.pixels, original.pixels, shape), [frame]);
+  const link = useMemo(() => linkOf(gan, frame), [frame]);
+  const opinions = [[capital(name), original] as const, ["G’s image", frame] as const]
+    .map(([image, one]) => [image, [classText(content, one), dText(content, one)].filter(Boolean).join(" · ")])
+    .filter(([, opinion]) => opinion);
+  return (
+    <section class="draw-result" aria-label="Result">
+      <div class="card result-main">
+        <h3>The result</h3>
+        <div class="result-row">
+          <div class="result-images">
+            <Figure pixels={original.pixels} shape={shape} caption={capital(name)} />
+            <Figure pixels={frame.pixels} shape={shape} caption="Nearest image of G" />
+            <Figure
+              pixels={changed}
+              shape={colors}
+              label="Difference"
+              caption="Difference: blue where G’s image is brighter, orange where it is darker"
+            />
+          </div>
+          <div class="result-text">
+            <p class="result-summary">
+              Error <strong>{formatError(error)}</strong>: the root-mean-square difference of the pixels, from 0 (equal)
+              to 2 (black against white).
+            </p>
+            <dl class="opinions">
+              {opinions.map(([image, opinion]) => (
+                <div key={image}>
+                  <dt>{image}</dt>
+                  <dd>{opinion}</dd>
+                </div>
+              ))}
+            </dl>
+            <a class="button" href={`#${link}`}>
+              Use as an end of an interpolation
+            </a>
+          </div>
+        </div>
+      </div>
+      <div class="columns">
+        <div class="card">
+          <h3>A real image as baseline</h3>
+          {baseline ? (
+            <>
+              <div class="result-images">
+                <Figure
+                  pixels={baseline.image}
+                  shape={shape}
+                  caption={baseline.label === null ? "Real test image" : `Real test image, label ${baseline.label}`}
+                />
+                <Figure pixels={baseline.found} shape={shape} caption="Nearest image of G" />
+              </div>
+              <p>
+                For it, the search reaches an error of <strong>{formatError(baseline.error)}</strong>
+                {`. ${compareErrors(error, baseline.error)}`}
+              </p>
+            </>
+          ) : baseline === null ? (
+            <p>This file has no test images to compare with.</p>
+          ) : (
+            <p class="muted">Searching …</p>
+          )}
+        </div>
+        <div class="card">
+          <h3>Has G copied a training image?</h3>
+          {nearest ? (
+            <>
+              <div class="result-images">
+                <Figure pixels={frame.pixels} shape={shape} caption="G’s image" />
+                <Figure
+                  pixels={nearest.image}
+                  shape={shape}
+                  caption={`Nearest of ${nearest.count.toLocaleString("en")} training images`}
+                />
+              </div>
+              <p>
+                Their difference is <strong>{formatError(nearest.error)}</strong>. A copy has a difference near 0.
+              </p>
+            </>
+          ) : (
+            <p>This file has no training images to compare with.</p>
+          )}
+        </div>
+      </div>
+      <div class="card">
+        <Readings content={content} frame={frame} />
+      </div>
+    </section>
+  );
+}

@@ -1,0 +1,153 @@
+/** The desk, the search as it goes on, and its result. */
+import { batch, useComputed, useSignal } from "@preact/signals";
+import { useEffect, useRef } from "preact/hooks";
+import type { Projection } from "../../compute/projection";
+import { makeFrames, type Frame } from "../../gan/frames";
+import type { Gan } from "../../gan/gan";
+import { announce } from "../../kit/announce";
+import { Button, Toggle } from "../../kit/controls";
+import { argmax } from "../../kit/format";
+import type { GanContent } from "../../kit/manifest";
+import { prefersStills } from "../../kit/player";
+import { once } from "../../kit/runs";
+import { readTensors, toPixels } from "../../kit/tensors";
+import { nearestOf } from "./compare";
+import { Desk, labelName, prepare } from "./desk";
+import { MAX_SEED, type DrawState, type TestImages } from "./panel";
+import { formatError, Result, type Found } from "./result";
+import { SearchView, type Progress } from "./search_view";
+import type { Stroke } from "./strokes";
+
+/** Milliseconds of computing before a repaint. */
+const BUDGET = 12;
+
+const loadTraining = once(
+  async ({ training }: GanContent) => training && toPixels((await readTensors(training)).images),
+);
+
+/** Works on a projection, a little before every repaint, until it is done. Whoever prefers less motion sees only the end. */
+const work = (projection: Projection, budget: number, { signal }: AbortController, onFrame?: () => void) =>
+  new Promise<void>((resolve) => {
+    const advance = () => {
+      if (signal.aborted) return;
+      const done = projection.advance(budget);
+      if (done || !prefersStills()) onFrame?.();
+      if (done) resolve();
+      else requestAnimationFrame(advance);
+    };
+    requestAnimationFrame(advance);
+  });
+
+/** Index of the real image that is the baseline, if possible of the same class; -1 if there is none. */
+function chooseBaseline({ images, labels }: TestImages, except: number | null, classIndex: number) {
+  const others = [...images.keys()].filter((index) => index !== except);
+  return others.find((index) => labels && labels[index] === classIndex) ?? others[0] ?? -1;
+}
+
+export interface DrawProps {
+  gan: Gan;
+  tests: TestImages;
+  state: DrawState;
+}
+
+/** What makes a drawing another one. */
+export type Change = Partial<{ test: number | null; strokes: Stroke[]; class: number }>;
+
+export function Draw({ gan, tests, state }: DrawProps) {
+  const { content } = gan;
+  const isSlow = useSignal(false);
+  const progress = useSignal<Progress | null>(null);
+  const found = useSignal<Found | null>(null);
+  const running = useRef(new AbortController());
+  const target = useComputed(() => prepare(content, tests, state));
+  const stop = () => running.current.abort();
+  const restart = () => {
+    stop();
+    found.value = null;
+    running.current = new AbortController();
+    return running.current;
+  };
+
+  /** The result of another drawing is none of this one. */
+  const change = ({ test, strokes, class: classIndex }: Change) =>
+    batch(() => {
+      restart();
+      progress.value = null;
+      state.search.value = false;
+      if (test !== undefined) state.test.value = test;
+      if (strokes) state.strokes.value = strokes;
+      if (classIndex !== undefined) state.class.value = classIndex;
+    });
+
+  const find = async () => {
+    const image = target.value;
+    if (!image) return;
+    const run = restart();
+    announce("Searching.");
+    const options = { seed: state.seed.value, class: state.class.value };
+    const projection = gan.project(image, options);
+    const show = () => (progress.value = { projection });
+    show();
+    await work(projection, isSlow.value ? 0 : BUDGET, run, show);
+    const { latent, error } = projection.result;
+    const training = await loadTraining(content);
+    if (run.signal.aborted) return;
+    const [frame] = makeFrames(gan, latent);
+    const probabilities = gan.classify(image);
+    const logits = gan.discriminate(image, content.numClasses ? [options.class] : null);
+    const original: Frame = { latent, pixels: image, logit: logits && logits[0], probabilities };
+    const test = state.strokes.value.length ? null : state.test.value;
+    const name = test === null ? "your drawing" : "the test image";
+    const nearest = training && nearestOf(frame.pixels, training);
+    found.value = { name, error, frame, original, nearest };
+    state.search.value = true;
+    announce(`Found an image of G with an error of ${formatError(error)}.`);
+    const predicted = content.numClasses ? options.class : probabilities ? argmax(probabilities) : -1;
+    const index = chooseBaseline(tests, test, predicted);
+    if (index < 0) return void (found.value = { ...found.value, baseline: null });
+    const real = tests.images[index];
+    const label = labelName(tests, index);
+    const classIndex = content.numClasses && tests.labels ? tests.labels[index] : options.class;
+    const other = gan.project(real, { ...options, class: classIndex });
+    await work(other, BUDGET, run);
+    const reached = other.result;
+    progress.value = { projection, baseline: reached.error };
+    const baseline = { image: real, label, found: reached.image, error: reached.error };
+    found.value = { ...found.value, baseline };
+  };
+
+  useEffect(() => {
+    const wasFound = state.search.value;
+    state.search.value = false;
+    if (wasFound) void find();
+    return stop;
+  }, []);
+
+  const Actions = () => (
+    <>
+      <Button class="primary" disabled={!target.value} onClick={() => void find()}>
+        Find the nearest image of G
+      </Button>
+      <Toggle label="Slow motion" of={isSlow} />
+      {state.search.value && (
+        <Button
+          onClick={() => {
+            state.seed.value = (state.seed.value + 1) % (MAX_SEED + 1);
+            void find();
+          }}
+        >
+          Search from other starts
+        </Button>
+      )}
+    </>
+  );
+  return (
+    <div class="draw">
+      <Desk {...{ content, tests, state, target, change }}>
+        <Actions />
+      </Desk>
+      <SearchView shape={content.imageShape} of={progress} />
+      <Result gan={gan} of={found} />
+    </div>
+  );
+}

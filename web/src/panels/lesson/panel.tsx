@@ -1,0 +1,103 @@
+/** Panel "Lessons": makes a new file with chosen panels, a start view and a teacher's question. */
+import { useSignal } from "@preact/signals";
+import { announce } from "../../kit/announce";
+import { Button, cell, Select, TextField } from "../../kit/controls";
+import { download } from "../../kit/download";
+import type { Manifest } from "../../kit/manifest";
+import { MAX_QUESTION, MAX_TITLE, renderLesson } from "../../page/lesson";
+import type { Panel } from "../../page/panel";
+import type { Shell } from "../../page/shell";
+
+/** Most characters of a file name, so that its UTF-8 has at most 255 bytes. */
+const MAX_NAME = 60;
+
+/** Name of the file of a lesson: its words in any script, Latin letters without their marks. */
+function nameOf(title: string) {
+  const plain = title.normalize("NFKD").toLowerCase();
+  const letters = plain.replace(/(\p{Script=Latin})\p{M}+/gu, "$1").replaceAll("ß", "ss");
+  const words = letters.normalize("NFC").match(/[\p{L}\p{M}\p{N}]+/gu) ?? ["lesson"];
+  return `${[...words.join("-")].slice(0, MAX_NAME).join("").replace(/-$/, "")}.html`;
+}
+
+interface FormProps {
+  manifest: Manifest;
+  /** A copy of the page as it was read. */
+  source: HTMLElement;
+  shell: Shell;
+}
+
+function LessonForm({ manifest, source, shell }: FormProps) {
+  const panels = shell.available.filter((panel) => panel.id !== "lesson" && shell.offers(panel));
+  const title = useSignal(shell.lesson?.title ?? "");
+  const question = useSignal(shell.lesson?.question ?? "");
+  const left = useSignal<string[]>([]);
+  const wanted = useSignal(panels[0]?.id);
+  const result = useSignal("");
+  const chosen = panels.filter(({ id }) => !left.value.includes(id));
+  const start = (chosen.find(({ id }) => id === wanted.value) ?? chosen[0])?.id ?? "";
+  const startName = (panel: Panel) =>
+    shell.fragmentOf(panel.id) === panel.id ? panel.title : `${panel.title}, as you left it`;
+  const toggle = (id: string) =>
+    (left.value = left.value.includes(id) ? left.value.filter((one) => one !== id) : [...left.value, id]);
+  const save = async () => {
+    const texts = { title: title.value.trim() || "Lesson", question: question.value.trim() };
+    const lesson = { schema: 1 as const, ...texts, panels: chosen.map(({ id }) => id), start: shell.fragmentOf(start) };
+    const html = await renderLesson(source, manifest, lesson, chosen);
+    const name = nameOf(lesson.title);
+    download(name, html, "text/html");
+    const megabytes = (html.length / 1e6).toFixed(1);
+    result.value = `Saved ${name}, ${megabytes} MB. It opens in any browser, without a network.`;
+    announce(result.value);
+  };
+  return (
+    <form class="card lesson-form" onSubmit={(event) => event.preventDefault()}>
+      <TextField label="Title" of={title} maxLength={MAX_TITLE} />
+      <TextField
+        label="Your question to the students"
+        of={question}
+        rows={3}
+        maxLength={MAX_QUESTION}
+        hint="It stands above the panels. Plain text."
+      />
+      <fieldset class="field">
+        <legend>Panels</legend>
+        <div class="choices">
+          {panels.map(({ id, title: name }) => (
+            <label key={id} class="choice">
+              <input type="checkbox" checked={!left.value.includes(id)} onChange={() => toggle(id)} />
+              <span>{name}</span>
+            </label>
+          ))}
+        </div>
+      </fieldset>
+      <Select
+        label="Start view"
+        of={cell(
+          () => start,
+          (id) => (wanted.value = id),
+        )}
+        choices={chosen.map((panel) => [panel.id, startName(panel)])}
+      />
+      <div class="controls">
+        <Button class="primary" disabled={!chosen.length} onClick={() => void save()}>
+          Save as lesson
+        </Button>
+      </div>
+      <p class="result">{result}</p>
+    </form>
+  );
+}
+
+export const lessonPanel = (source: HTMLElement, shell: () => Shell): Panel => ({
+  id: "lesson",
+  needs: [],
+  title: "Lessons",
+  question: "What should your students look at first?",
+  observe: "A lesson opens at your start view, with your question on top, and shows only the panels that you chose.",
+  limit: "A lesson is a file of its own. Later changes of this page do not reach it.",
+  unavailable: () => null,
+  open: async (manifest) => ({
+    view: () => ({}),
+    body: <LessonForm {...{ manifest, source }} shell={shell()} />,
+  }),
+});
