@@ -103,7 +103,7 @@ export function Game({ runs, state, first }: GameProps) {
       ) : (
         <div class="game-table">
           <Image pixels={round[number - 1].pixels} shape={content.imageShape} label="the image to judge" />
-          <div>
+          <div class="stack">
             <p class="muted game-progress">{`Image ${number} of ${round.length}`}</p>
             <p>Is this image real or generated? Each one is real with probability ½.</p>
             <div class="buttons">
@@ -115,7 +115,9 @@ export function Game({ runs, state, first }: GameProps) {
                 Take back
               </Button>
             </div>
-            <p class="game-feedback">{feedback}</p>
+            <p class="game-feedback" style={{ minHeight: "3em" }}>
+              {feedback}
+            </p>
           </div>
         </div>
       )}

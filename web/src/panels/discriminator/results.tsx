@@ -66,23 +66,23 @@ export function Results({ round, answers, content, playAgain }: ResultsProps) {
   const bars = [["you", player] as const, ["D", D] as const];
   const part = (count: number) => `${(100 * count) / n}%`;
   return (
-    <section class="game-results">
+    <section class="stack game-results">
       <h3 ref={heading} tabIndex={-1}>{`You: ${player} of ${n}. D: ${D} of ${n}.`}</h3>
-      <div class="score-bars">
+      <ul class="class-bars" role="list" style={{ width: "min(36rem, 100%)" }}>
         {bars.map(([name, correct], index) => (
-          <div key={name} class="score-row">
+          <li key={name} class={styleOf(index)}>
             <strong>{name}</strong>
-            <div class="score-track" aria-hidden="true">
-              <div class={`score-fill ${styleOf(index)}`} style={{ width: part(correct) }} />
-              <div class="score-chance" style={{ left: part(low), width: part(high - low) }} />
-            </div>
+            <span class="bar-track" aria-hidden="true">
+              <span class="bar-fill" style={{ width: part(correct) }} />
+              <span class="score-chance" style={{ left: part(low), width: part(high - low) }} />
+            </span>
             <strong>{`${correct} of ${n}`}</strong>
-          </div>
+          </li>
         ))}
-        <p class="note">
-          {`Hatched: whoever guesses has ${low} to ${high} right in 19 of 20 rounds, ${n / 2} on average.`}
-        </p>
-      </div>
+      </ul>
+      <p class="note">
+        {`Hatched: whoever guesses has ${low} to ${high} right in 19 of 20 rounds, ${n / 2} on average.`}
+      </p>
       <p class="meaning">{meaning(player > high, D > high)}</p>
       <p class="note">
         {content.isLogOdds
@@ -90,9 +90,11 @@ export function Results({ round, answers, content, playAgain }: ResultsProps) {
           : "The loss of this run gives D a number without a unit. Above the middle of its means for real and generated images, it counts as “real”."}
         {" With so few images, a difference of two or three can be luck."}
       </p>
-      <Button class="primary" onClick={playAgain}>
-        Play another round
-      </Button>
+      <div class="buttons">
+        <Button class="primary" onClick={playAgain}>
+          Play another round
+        </Button>
+      </div>
       <ol class="game-grid">
         {round.map(({ pixels, real, logit, answer }, index) => (
           <li key={index} class={`is-${kind(real)}`}>

@@ -1,25 +1,21 @@
 /** Where a digit is drawn: the pad, its tools, test images to start from, and the image that the search gets. */
 import { useSignal, type ReadonlySignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
-import { useId, useMemo } from "preact/hooks";
+import { useMemo } from "preact/hooks";
 import { announce } from "../../kit/announce";
-import { Button, cell, Field, indexed, Radios, Select, selectIndex, Slider } from "../../kit/controls";
+import { Button, cell, Field, indexed, named, Radios, Select, selectIndex, Slider } from "../../kit/controls";
 import { Image, newCanvas } from "../../kit/image";
 import type { GanContent } from "../../kit/manifest";
 import { size } from "../../kit/tensors";
-import { Pad, padSize } from "./pad";
+import { Pad } from "./pad";
 import type { DrawState, TestImages } from "./panel";
 import { preprocess } from "./preprocess";
-import { paint, type Color } from "./strokes";
+import { padSize, paint, type Color } from "./strokes";
 import type { Change } from "./view";
 
 /** Width of the pen, 255 for the side of the drawing, and what it is at first: as wide as the strokes of MNIST. */
 const [BRUSH, BRUSH_WIDTH] = [{ min: 6, max: 60, step: 2 }, 22];
-const BLACK: Color = [0, 0, 0];
-const TOOLS = [
-  ["pen", "Pen"],
-  ["eraser", "Eraser"],
-] as const;
+const TOOLS = named({ pen: "Pen", eraser: "Eraser" });
 
 /** A color of CSS, #rrggbb, as numbers. */
 const parseColor = (text: string) => [1, 3, 5].map((at) => parseInt(text.slice(at, at + 2), 16)) as Color;
@@ -66,31 +62,52 @@ export function Desk({ content, tests, state, target, change, children }: DeskPr
     announce("Cleared.");
   };
   const startFrom = (index: number) => {
-    change({ test: index, strokes: [], class: numClasses && tests.labels ? tests.labels[index] : undefined });
+    change({ test: index, strokes: [], ...(numClasses && tests.labels && { class: tests.labels[index] }) });
     announce(`Started from test image ${index + 1}.`);
   };
-  const classIndex = cell(
+  const chosenClass = cell(
     () => state.class.value,
     (index) => change({ class: index }),
   );
+  const pictures = tests.images.map((image, index) => {
+    const label = labelName(tests, index);
+    const name = `Test image ${index + 1}${label === null ? "" : `, label ${label}`}`;
+    return (
+      <button key={index} class="picture-button" aria-label={name} title={name} onClick={() => startFrom(index)}>
+        <Image pixels={image} shape={imageShape} />
+      </button>
+    );
+  });
   return (
-    <section class="card draw-desk" aria-label="Drawing">
+    <section class="card columns draw-desk" aria-label="Drawing">
       <Pad
         shape={imageShape}
         base={test.value === null ? null : tests.images[test.value]}
         of={strokes}
-        pen={{ width: brush.value, color: tool.value === "pen" ? parseColor(color.value) : BLACK }}
+        pen={{ width: brush.value, color: parseColor(tool.value === "pen" ? color.value : "#000000") }}
         onChange={(next) => change({ strokes: next })}
         onUndo={undo}
       />
       <div class="draw-tools">
-        <TestPicker tests={tests} shape={imageShape} onPick={startFrom} />
+        {pictures.length ? (
+          <fieldset class="field">
+            <legend>Or start from a test image</legend>
+            <div class="test-picker">{pictures}</div>
+          </fieldset>
+        ) : (
+          <p class="muted">This file has no test images to start from.</p>
+        )}
         <Radios label="Tool" of={tool} choices={TOOLS} segmented />
         <Slider label="Width of the pen" of={brush} {...BRUSH} format={(units) => `${Math.round(units / 2.55)} %`} />
         {channels > 1 && (
           <Field label="Color of the pen">
             {(id) => (
-              <input id={id} type="color" value={color.value} onInput={(e) => (color.value = e.currentTarget.value)} />
+              <input
+                id={id}
+                type="color"
+                value={color}
+                onInput={(event) => (color.value = event.currentTarget.value)}
+              />
             )}
           </Field>
         )}
@@ -103,11 +120,11 @@ export function Desk({ content, tests, state, target, change, children }: DeskPr
           </Button>
         </div>
         {numClasses > 0 && (
-          <Select label="Class given to G" of={selectIndex(classIndex)} choices={indexed(classNames)} />
+          <Select label="Class given to G" of={selectIndex(chosenClass)} choices={indexed(classNames)} />
         )}
       </div>
       <div class="draw-tools">
-        <figure class="draw-target">
+        <figure class="draw-target" style={{ "--image": "10rem" }}>
           <Image pixels={target.value ?? black} shape={imageShape} />
           <figcaption>
             <strong>{`What the search gets: ${width} × ${height} pixels. `}</strong>
@@ -119,34 +136,5 @@ export function Desk({ content, tests, state, target, change, children }: DeskPr
         {children}
       </div>
     </section>
-  );
-}
-
-interface PickerProps {
-  tests: TestImages;
-  shape: GanContent["imageShape"];
-  onPick: (index: number) => void;
-}
-
-function TestPicker({ tests, shape, onPick }: PickerProps) {
-  const id = useId();
-  if (!tests.images.length) return <p class="muted">This file has no test images to start from.</p>;
-  return (
-    <div class="field" role="group" aria-labelledby={id}>
-      <span id={id} class="field-name">
-        Or start from a test image
-      </span>
-      <div class="test-picker">
-        {tests.images.map((image, index) => {
-          const label = labelName(tests, index);
-          const name = `Test image ${index + 1}${label === null ? "" : `, label ${label}`}`;
-          return (
-            <button key={index} type="button" aria-label={name} title={name} onClick={() => onPick(index)}>
-              <Image pixels={image} shape={shape} />
-            </button>
-          );
-        })}
-      </div>
-    </div>
   );
 }

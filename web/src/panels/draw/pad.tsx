@@ -4,10 +4,8 @@ import { useId, useLayoutEffect, useRef } from "preact/hooks";
 import { announce } from "../../kit/announce";
 import { clamp } from "../../kit/format";
 import type { ImageShape } from "../../kit/image";
-import { MAX, paint, paintStroke, type Color, type Point, type Stroke } from "./strokes";
+import { MAX, padSize, paint, paintStroke, type Color, type Point, type Stroke } from "./strokes";
 
-/** Pixels of the longer side of the canvas. */
-const SIDE = 336;
 /** Units that an arrow key moves the cursor, and with the Shift key. */
 const [NEAR, FAR] = [6, 24];
 /** Points nearer than this to the one before are left out. */
@@ -15,11 +13,7 @@ const MIN_DISTANCE = 2;
 
 const ARROWS: Record<string, Point> = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
-/** Size of the canvas for drawings that become images of a shape. */
-export function padSize([, height, width]: ImageShape) {
-  const scale = SIDE / Math.max(height, width);
-  return { width: Math.round(width * scale), height: Math.round(height * scale) };
-}
+const rounded = ([x, y]: Point): Point => [Math.round(x), Math.round(y)];
 
 interface PadProps {
   shape: ImageShape;
@@ -40,7 +34,7 @@ export function Pad({ shape, base, of, pen, onChange, onUndo }: PadProps) {
   /** Of the keyboard. */
   const cursor = useSignal<Point>([MAX / 2, MAX / 2]);
   const isMarked = useSignal(false);
-  const repaint = () => paint(ref.current!, base, shape, of.peek());
+  const repaint = () => paint(ref.current!, base, shape, of.value);
   useLayoutEffect(repaint, [base, of.value]);
 
   const begin = (point: Point) => {
@@ -48,17 +42,15 @@ export function Pad({ shape, base, of, pen, onChange, onUndo }: PadProps) {
     paintStroke(ref.current!, stroke.value);
   };
   const extend = (point: Point) => {
-    if (!stroke.value) return;
-    const { points } = stroke.value;
-    const [x, y] = points[points.length - 1];
-    if (Math.hypot(point[0] - x, point[1] - y) < MIN_DISTANCE) return;
-    points.push(point);
-    paintStroke(ref.current!, stroke.value, points.length - 2);
+    const last = stroke.value?.points.at(-1);
+    if (!last || Math.hypot(point[0] - last[0], point[1] - last[1]) < MIN_DISTANCE) return;
+    paintStroke(ref.current!, { ...stroke.value!, points: [last, point] });
+    stroke.value!.points.push(point);
   };
   const end = () => {
     const done = stroke.value;
     stroke.value = null;
-    // Painted at once, as a restored drawing: a stroke painted bit by bit has other edges.
+    // All is painted again, as when restored: a stroke painted bit by bit has other edges.
     if (done) onChange([...of.value, done]);
   };
   const undo = () => {
@@ -66,24 +58,22 @@ export function Pad({ shape, base, of, pen, onChange, onUndo }: PadProps) {
     stroke.value = null;
     repaint();
   };
+  const move = (arrow: Point, distance: number) => {
+    cursor.value = cursor.value.map((unit, axis) => clamp(unit + arrow[axis] * distance, 0, MAX)) as Point;
+    extend(rounded(cursor.value));
+  };
   const togglePen = () => {
-    if (stroke.value) {
-      end();
-      return announce("Pen lifted.");
-    }
-    begin(rounded(cursor.value));
     const [x, y] = cursor.value.map((unit) => Math.round((100 * unit) / MAX));
-    announce(`Pen down, ${x} % from the left, ${y} % from the top.`);
+    announce(stroke.value ? "Pen lifted." : `Pen down, ${x} % from the left, ${y} % from the top.`);
+    if (stroke.value) end();
+    else begin(rounded(cursor.value));
   };
   const onKeyDown = (event: KeyboardEvent) => {
-    const arrow = ARROWS[event.key];
-    if (event.key.toLowerCase() === "z" && (event.ctrlKey || event.metaKey)) undo();
-    else if (event.ctrlKey || event.metaKey || event.altKey) return;
-    else if (arrow) {
-      const distance = event.shiftKey ? FAR : NEAR;
-      cursor.value = cursor.value.map((unit, axis) => clamp(unit + arrow[axis] * distance, 0, MAX)) as Point;
-      extend(rounded(cursor.value));
-    } else if (event.key === " ") togglePen();
+    const hasModifier = event.ctrlKey || event.metaKey;
+    if (event.key.toLowerCase() === "z" && hasModifier) undo();
+    else if (hasModifier || event.altKey) return;
+    else if (event.key in ARROWS) move(ARROWS[event.key], event.shiftKey ? FAR : NEAR);
+    else if (event.key === " ") togglePen();
     else if (event.key === "Escape" && stroke.value) end();
     else return;
     event.preventDefault();
@@ -108,23 +98,17 @@ export function Pad({ shape, base, of, pen, onChange, onUndo }: PadProps) {
     isMarked.value = false;
     end();
   };
-  const { width, height } = padSize(shape);
-  const [left, top] = cursor.value.map((unit) => `${(100 * unit) / MAX}%`);
+  const [left, top] = cursor.value.map((unit) => `calc(${(100 * unit) / MAX}% - 0.625rem)`);
+  const marker = { left, top, background: stroke.value ? "#f0a35e" : "none" };
   return (
     <div class="pad">
       <div class="pad-frame">
         <canvas
-          {...{ ref, width, height, onKeyDown, onPointerDown, onPointerMove, onBlur }}
-          tabIndex={0}
-          role="application"
-          aria-label="Drawing pad"
-          aria-describedby={id}
-          onPointerUp={end}
-          onPointerCancel={end}
+          {...{ ref, ...padSize(shape), onKeyDown, onPointerDown, onPointerMove, onBlur }}
+          {...{ onPointerUp: end, onPointerCancel: end }}
+          {...{ tabIndex: 0, role: "application", "aria-label": "Drawing pad", "aria-describedby": id }}
         />
-        {isMarked.value && (
-          <span class={stroke.value ? "pad-marker down" : "pad-marker"} style={{ left, top }} aria-hidden="true" />
-        )}
+        {isMarked.value && <span class="pad-marker" style={marker} />}
         {!base && !of.value.length && !stroke.value && (
           <span class="pad-hint" aria-hidden="true">
             Draw here
@@ -137,5 +121,3 @@ export function Pad({ shape, base, of, pen, onChange, onUndo }: PadProps) {
     </div>
   );
 }
-
-const rounded = ([x, y]: Point): Point => [Math.round(x), Math.round(y)];

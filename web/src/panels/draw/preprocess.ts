@@ -20,10 +20,10 @@ const MIN_INK = 0.1;
  * inside it; there is no ink outside of the drawing.
  */
 export function preprocess({ data, width, height }: ImageData, shape: ImageShape, isDigit: boolean) {
-  const [channels, rows, columns] = shape;
   const channel = (c: number) => Float32Array.from({ length: width * height }, (_, i) => data[4 * i + c] / 255);
   const frame = isDigit ? digitFrame(channel(0), width) : { left: 0, top: 0, width, height };
   if (!frame) return null;
+  const [channels, rows, columns] = shape;
   const [stepX, stepY] = [frame.width / columns, frame.height / rows];
   const image = new Float32Array(size(shape));
   for (let c = 0, i = 0; c < channels; c++) {
@@ -33,10 +33,10 @@ export function preprocess({ data, width, height }: ImageData, shape: ImageShape
         const [left, top] = [frame.left + column * stepX, frame.top + row * stepY];
         const [right, bottom] = [left + stepX, top + stepY];
         const sum = sums(right, bottom) - sums(left, bottom) - sums(right, top) + sums(left, top);
-        image[i] = clamp(sum / (stepX * stepY), 0, 1);
+        image[i] = 2 * clamp(sum / (stepX * stepY), 0, 1) - 1;
       }
   }
-  return image.map((ink) => 2 * ink - 1);
+  return image;
 }
 
 /** The part of a drawing that becomes the image of a digit, in its pixels; it may reach beyond. Null without ink. */
@@ -48,13 +48,10 @@ function digitFrame(ink: Float32Array, width: number) {
     const [column, row] = [i % width, Math.floor(i / width)];
     [left, right] = [Math.min(left, column), Math.max(right, column)];
     [top, bottom] = [Math.min(top, row), Math.max(bottom, row)];
-    mass += value;
-    x += value * (column + 0.5);
-    y += value * (row + 0.5);
+    [mass, x, y] = [mass + value, x + value * (column + 0.5), y + value * (row + 0.5)];
   });
-  if (!mass) return null;
   const side = Math.max(right - left + 1, bottom - top + 1) / BOX;
-  return { left: x / mass - CENTER * side, top: y / mass - CENTER * side, width: side, height: side };
+  return mass ? { left: x / mass - CENTER * side, top: y / mass - CENTER * side, width: side, height: side } : null;
 }
 
 /** Returns the integral of values from the corner to (x, y); between pixels it is bilinear, which is exact. */
@@ -71,7 +68,6 @@ function sumTable(values: Float32Array, width: number, height: number) {
     const [column, row] = [Math.min(Math.floor(right), width - 1), Math.min(Math.floor(bottom), height - 1)];
     const [fx, fy] = [right - column, bottom - row];
     const alongRow = (at: number) => (1 - fx) * sums[at] + fx * sums[at + 1];
-    const at = row * stride + column;
-    return (1 - fy) * alongRow(at) + fy * alongRow(at + stride);
+    return (1 - fy) * alongRow(row * stride + column) + fy * alongRow((row + 1) * stride + column);
   };
 }

@@ -1,5 +1,4 @@
 /** The result beside the drawing: difference, error, baseline, nearest training image, and what D and the classifier say. */
-import type { ReadonlySignal } from "@preact/signals";
 import { useMemo } from "preact/hooks";
 import { classText, dText, type Frame } from "../../gan/frames";
 import type { Gan } from "../../gan/gan";
@@ -8,16 +7,8 @@ import { Readings } from "../../gan/readings";
 import { encodeView } from "../../gan/view_code";
 import { argmax, capital } from "../../kit/format";
 import { formatFragment } from "../../kit/fragment";
-import { Figure, type ImageShape } from "../../kit/image";
+import { Figure } from "../../kit/image";
 import { difference, type nearestOf } from "./compare";
-
-/** A real image, and the one that the search reaches for it. */
-interface Baseline {
-  image: Float32Array;
-  label: string | null;
-  found: Float32Array;
-  error: number;
-}
 
 export interface Found {
   /** Of the target, such as "your drawing". */
@@ -28,8 +19,8 @@ export interface Found {
   original: Frame;
   /** Null without training images. */
   nearest: ReturnType<typeof nearestOf> | null;
-  /** Null without test images; missing while it is searched for. */
-  baseline?: Baseline | null;
+  /** A real image, and the one that the search reaches for it: null without any, missing as long as it searches. */
+  baseline?: { original: Float32Array; label: string | null; image: Float32Array; error: number } | null;
 }
 
 /** Images between the ends of an interpolation. */
@@ -50,56 +41,54 @@ function compareErrors(error: number, real: number) {
 /** Fragment of the interpolation from a result to an end point of another class. */
 function linkOf(gan: Gan, { latent, probabilities }: Frame) {
   const own = probabilities && argmax(probabilities);
-  const ends = new Latents(gan).defaults([8, 3], (classes) => [classes[classes.length - 1], classes[0]]);
+  const ends = new Latents(gan).defaults([3, 8], (classes) => [classes[0], classes[classes.length - 1]]).reverse();
   const end = ends.find(({ kind, classIndex }) => kind !== "class" || classIndex !== own) ?? ends[0];
-  return formatFragment("latent", {
-    run: gan.content.id,
-    code: encodeView({ path: "linear", steps: STEPS_BETWEEN, start: latent, end: latent }),
-    start: "code",
-    end: formatChoice(end),
-  });
+  const code = encodeView({ path: "linear", steps: STEPS_BETWEEN, start: latent, end: latent });
+  return formatFragment("latent", { run: gan.content.id, code, start: "code", end: formatChoice(end) });
 }
 
-export function Result({ gan, of }: { gan: Gan; of: ReadonlySignal<Found | null> }) {
-  return of.value && <Shown key={of.value.frame} gan={gan} found={of.value} />;
-}
-
-function Shown({ gan, found: { name, error, frame, original, nearest, baseline } }: { gan: Gan; found: Found }) {
+export function Result({ gan, found }: { gan: Gan; found: Found }) {
+  const { frame, original, nearest, baseline } = found;
   const { content } = gan;
   const shape = content.imageShape;
-  const colors: ImageShape = [3, shape[1], shape[2]];
   const changed = useMemo(() => difference(frame.pixels, original.pixels, shape), [frame]);
   const link = useMemo(() => linkOf(gan, frame), [frame]);
-  const opinions = [[capital(name), original] as const, ["G’s image", frame] as const]
-    .map(([image, one]) => [image, [classText(content, one), dText(content, one)].filter(Boolean).join(" · ")])
-    .filter(([, opinion]) => opinion);
+  const name = capital(found.name);
+  const opinion = (one: Frame) => [classText(content, one), dText(content, one)].filter(Boolean).join(" · ");
+  const opinions = [
+    [name, opinion(original)],
+    ["G’s image", opinion(frame)],
+  ];
   return (
-    <section class="draw-result" aria-label="Result">
+    <section class="stack draw-result" aria-label="Result">
       <div class="card result-main">
         <h3>The result</h3>
-        <div class="result-row">
-          <div class="result-images">
-            <Figure pixels={original.pixels} shape={shape} caption={capital(name)} />
+        <div class="columns">
+          <div class="grid" style={{ "--width": "11rem" }}>
+            <Figure pixels={original.pixels} shape={shape} caption={name} />
             <Figure pixels={frame.pixels} shape={shape} caption="Nearest image of G" />
             <Figure
               pixels={changed}
-              shape={colors}
+              shape={[3, shape[1], shape[2]]}
               label="Difference"
               caption="Difference: blue where G’s image is brighter, orange where it is darker"
             />
           </div>
           <div class="result-text">
             <p class="result-summary">
-              Error <strong>{formatError(error)}</strong>: the root-mean-square difference of the pixels, from 0 (equal)
-              to 2 (black against white).
+              Error <strong>{formatError(found.error)}</strong>: the root-mean-square difference of the pixels, from 0
+              (equal) to 2 (black against white).
             </p>
-            <dl class="opinions">
-              {opinions.map(([image, opinion]) => (
-                <div key={image}>
-                  <dt>{image}</dt>
-                  <dd>{opinion}</dd>
-                </div>
-              ))}
+            <dl>
+              {opinions.map(
+                ([image, text]) =>
+                  text && [
+                    <dt class="note">{image}</dt>,
+                    <dd>
+                      <strong>{text}</strong>
+                    </dd>,
+                  ],
+              )}
             </dl>
             <a class="button" href={`#${link}`}>
               Use as an end of an interpolation
@@ -110,32 +99,31 @@ function Shown({ gan, found: { name, error, frame, original, nearest, baseline }
       <div class="columns">
         <div class="card">
           <h3>A real image as baseline</h3>
-          {baseline ? (
+          {baseline === null && <p>This file has no test images to compare with.</p>}
+          {baseline === undefined && <p class="muted">Searching …</p>}
+          {baseline && (
             <>
-              <div class="result-images">
+              <div class="grid">
                 <Figure
-                  pixels={baseline.image}
+                  pixels={baseline.original}
                   shape={shape}
-                  caption={baseline.label === null ? "Real test image" : `Real test image, label ${baseline.label}`}
+                  caption={`Real test image${baseline.label === null ? "" : `, label ${baseline.label}`}`}
                 />
-                <Figure pixels={baseline.found} shape={shape} caption="Nearest image of G" />
+                <Figure pixels={baseline.image} shape={shape} caption="Nearest image of G" />
               </div>
               <p>
                 For it, the search reaches an error of <strong>{formatError(baseline.error)}</strong>
-                {`. ${compareErrors(error, baseline.error)}`}
+                {`. ${compareErrors(found.error, baseline.error)}`}
               </p>
             </>
-          ) : baseline === null ? (
-            <p>This file has no test images to compare with.</p>
-          ) : (
-            <p class="muted">Searching …</p>
           )}
         </div>
         <div class="card">
           <h3>Has G copied a training image?</h3>
-          {nearest ? (
+          {!nearest && <p>This file has no training images to compare with.</p>}
+          {nearest && (
             <>
-              <div class="result-images">
+              <div class="grid">
                 <Figure pixels={frame.pixels} shape={shape} caption="G’s image" />
                 <Figure
                   pixels={nearest.image}
@@ -147,8 +135,6 @@ function Shown({ gan, found: { name, error, frame, original, nearest, baseline }
                 Their difference is <strong>{formatError(nearest.error)}</strong>. A copy has a difference near 0.
               </p>
             </>
-          ) : (
-            <p>This file has no training images to compare with.</p>
           )}
         </div>
       </div>

@@ -17,14 +17,18 @@ export interface Progress {
 export function SearchView({ shape, of }: { shape: ImageShape; of: ReadonlySignal<Progress | null> }) {
   if (!of.value) return null;
   const { projection, baseline } = of.value;
-  const { images, errors, best, step, steps, candidateErrors, latents, done } = projection;
-  const isTrying = !latents.length;
+  const { images, errors, step, steps, candidateErrors, latents, done } = projection;
+  const best = latents.length ? projection.best : -1; // none while random latents are tried
+  const numTried = candidateErrors.length;
   const status = done
-    ? `Of ${candidateErrors.length} random latents the ${errors.length} best went ${steps} steps down the gradient.`
-    : isTrying
-      ? `Trying ${candidateErrors.length} random latents.`
+    ? `Of ${numTried} random latents the ${errors.length} best went ${steps} steps down the gradient.`
+    : best < 0
+      ? `Trying ${numTried} random latents.`
       : `Step ${step} of ${steps}`;
-  const order = isTrying ? [] : [...new Set([best, ...errors.keys()])];
+  const series = [...new Set(best < 0 ? [] : [best, ...errors.keys()])].map((start) => {
+    const [x, y] = [[...errors[start].keys()], [...errors[start]]];
+    return { name: `start ${start + 1}`, x, y, strong: start === best };
+  });
   return (
     <section class="card draw-search" aria-label="Search">
       <h3>The search</h3>
@@ -34,36 +38,28 @@ export function SearchView({ shape, of }: { shape: ImageShape; of: ReadonlySigna
           title="Error of every start: root-mean-square difference of the pixels"
           xLabel="step of gradient descent"
           yLabel=""
-          series={order.map((start) => ({
-            name: `start ${start + 1}`,
-            x: [...errors[start].keys()],
-            y: [...errors[start]],
-            strong: start === best,
-          }))}
+          series={series}
           references={baseline === undefined ? [] : [{ name: "a real image", value: baseline }]}
           xDomain={[0, steps]}
           yDomain={[0, null]}
           formatY={(error) => precise(error, 2)}
         />
-        <ol class="starts">
-          {errors.map((curve, start) => {
-            const isBest = !isTrying && start === best;
-            return (
-              <li key={start} class={isBest ? "chosen" : ""}>
-                <Image
-                  pixels={isTrying ? null : row(images, start, size(shape)).slice()}
-                  shape={shape}
-                  label={`Image of start ${start + 1}`}
-                />
-                <span>
-                  {`Start ${start + 1}: `}
-                  <span class="number">{curve.length > 0 && formatError(curve[curve.length - 1])}</span>
-                </span>
-                <strong class="mark">{isBest && (done ? "chosen" : "best so far")}</strong>
-              </li>
-            );
-          })}
-        </ol>
+        <div class="grid starts">
+          {errors.map((curve, start) => (
+            <figure key={start} class={start === best ? "chosen" : ""}>
+              <Image
+                pixels={best < 0 ? null : row(images, start, size(shape)).slice()}
+                shape={shape}
+                label={`Image of start ${start + 1}`}
+              />
+              <figcaption>
+                Start {start + 1}:{" "}
+                <span class="number">{curve.length > 0 && formatError(curve[curve.length - 1])}</span>{" "}
+                <strong>{start === best && (done ? "chosen" : "best so far")}</strong>
+              </figcaption>
+            </figure>
+          ))}
+        </div>
       </div>
     </section>
   );

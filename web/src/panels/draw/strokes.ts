@@ -24,26 +24,24 @@ const MAX_POINTS = 255;
 const HEADER = 5;
 /** Longest text that is read: about 20,000 points. */
 const MAX_TEXT = 60_000;
+/** Pixels of the longer side of a drawing. */
+const SIDE = 336;
 
-export const encodeStrokes = (strokes: Stroke[]) =>
-  toBase64url(
-    Uint8Array.from(
-      strokes.flatMap(split).flatMap(({ width, color, points }) => [points.length, width, ...color, ...points.flat()]),
-    ),
-  );
-
-/** Splits a stroke; the last point of one part is the first of the next, so that no gap is seen. */
-function split(stroke: Stroke): Stroke[] {
-  const count = Math.max(1, Math.ceil((stroke.points.length - 1) / (MAX_POINTS - 1)));
-  const part = (n: number) => stroke.points.slice(n * (MAX_POINTS - 1), n * (MAX_POINTS - 1) + MAX_POINTS);
-  return Array.from({ length: count }, (_, n) => ({ ...stroke, points: part(n) }));
+export function encodeStrokes(strokes: Stroke[]): string {
+  const bytes: number[] = [];
+  for (const { width, color, points } of strokes)
+    // The last point of one entry is the first of the next, so that no gap is seen.
+    for (let from = 0; from === 0 || from < points.length - 1; from += MAX_POINTS - 1) {
+      const part = points.slice(from, from + MAX_POINTS);
+      bytes.push(part.length, width, ...color, ...part.flat());
+    }
+  return toBase64url(Uint8Array.from(bytes));
 }
 
-/** Returns the strokes of an untrusted text; none from where it is wrong. */
+/** Returns the strokes of an untrusted text; none from where it is wrong, so one that was cut off has its first strokes. */
 export function decodeStrokes(text: string): Stroke[] {
-  // Not `fromBase64url`: a text that was cut off still has its first strokes.
   if (text.length > MAX_TEXT || text.length % 4 === 1 || !/^[\w-]*$/.test(text)) return [];
-  const bytes = fromBase64(text.replaceAll("-", "+").replaceAll("_", "/"));
+  const bytes = fromBase64(text.replaceAll("-", "+").replaceAll("_", "/")); // `fromBase64url` refuses what was cut off
   const strokes: Stroke[] = [];
   for (let i = 0; i + HEADER <= bytes.length;) {
     const [count, width, ...color] = bytes.subarray(i, i + HEADER);
@@ -56,30 +54,30 @@ export function decodeStrokes(text: string): Stroke[] {
   return strokes;
 }
 
-/** Paints a picture, or black without one, and strokes above it. */
+/** Size of a drawing that becomes an image of a shape, in pixels. */
+export function padSize([, height, width]: ImageShape) {
+  const scale = SIDE / Math.max(height, width);
+  return { width: Math.round(width * scale), height: Math.round(height * scale) };
+}
+
+const contextOf = (canvas: HTMLCanvasElement) => canvas.getContext("2d", { willReadFrequently: true })!;
+
+/** Paints an image, or black without one, and strokes above it. */
 export function paint(canvas: HTMLCanvasElement, base: Float32Array | null, shape: ImageShape, strokes: Stroke[]) {
-  const context = canvas.getContext("2d", { willReadFrequently: true })!;
-  context.fillStyle = "black";
-  context.fillRect(0, 0, canvas.width, canvas.height);
-  if (base) {
-    const picture = newCanvas(shape[2], shape[1]);
-    drawImage(picture, base, shape);
-    context.drawImage(picture, 0, 0, canvas.width, canvas.height);
-  }
+  const image = newCanvas(shape[2], shape[1]);
+  drawImage(image, base ?? new Float32Array(3 * shape[1] * shape[2]).fill(-1), shape);
+  contextOf(canvas).drawImage(image, 0, 0, canvas.width, canvas.height);
   for (const stroke of strokes) paintStroke(canvas, stroke);
 }
 
-/** Paints a stroke from one of its points. */
-export function paintStroke(canvas: HTMLCanvasElement, { width, color, points }: Stroke, from = 0) {
-  const context = canvas.getContext("2d", { willReadFrequently: true })!;
+export function paintStroke(canvas: HTMLCanvasElement, { width, color, points }: Stroke) {
+  const context = contextOf(canvas);
+  const at = ([x, y]: Point) => [(x / MAX) * canvas.width, (y / MAX) * canvas.height] as const;
   context.lineWidth = (width / MAX) * Math.max(canvas.width, canvas.height);
   context.lineCap = context.lineJoin = "round";
   context.strokeStyle = `rgb(${color.join(" ")})`;
   context.beginPath();
-  points.slice(from).forEach(([x, y], index) => {
-    const position = [(x / MAX) * canvas.width, (y / MAX) * canvas.height] as const;
-    if (index === 0) context.moveTo(...position);
-    context.lineTo(...position); // also for a single point, which becomes a dot
-  });
+  context.moveTo(...at(points[0]));
+  for (const point of points) context.lineTo(...at(point)); // also of a single point, which becomes a dot
   context.stroke();
 }

@@ -2,7 +2,7 @@
 import { batch, useComputed, useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import type { Projection } from "../../compute/projection";
-import { makeFrames, type Frame } from "../../gan/frames";
+import { makeFrames } from "../../gan/frames";
 import type { Gan } from "../../gan/gan";
 import { announce } from "../../kit/announce";
 import { Button, Toggle } from "../../kit/controls";
@@ -38,47 +38,37 @@ const work = (projection: Projection, budget: number, { signal }: AbortControlle
     requestAnimationFrame(advance);
   });
 
-/** Index of the real image that is the baseline, if possible of the same class; -1 if there is none. */
-function chooseBaseline({ images, labels }: TestImages, except: number | null, classIndex: number) {
+/** Index of the real image that is the baseline, if possible of a class; undefined if there is none. */
+function chooseBaseline({ images, labels }: TestImages, except: number | null, classIndex: number): number | undefined {
   const others = [...images.keys()].filter((index) => index !== except);
-  return others.find((index) => labels && labels[index] === classIndex) ?? others[0] ?? -1;
-}
-
-export interface DrawProps {
-  gan: Gan;
-  tests: TestImages;
-  state: DrawState;
+  return others.find((index) => labels?.[index] === classIndex) ?? others[0];
 }
 
 /** What makes a drawing another one. */
 export type Change = Partial<{ test: number | null; strokes: Stroke[]; class: number }>;
 
-export function Draw({ gan, tests, state }: DrawProps) {
+export function Draw({ gan, tests, state }: { gan: Gan; tests: TestImages; state: DrawState }) {
   const { content } = gan;
   const isSlow = useSignal(false);
   const progress = useSignal<Progress | null>(null);
   const found = useSignal<Found | null>(null);
   const running = useRef(new AbortController());
   const target = useComputed(() => prepare(content, tests, state));
-  const stop = () => running.current.abort();
-  const restart = () => {
-    stop();
-    found.value = null;
-    running.current = new AbortController();
-    return running.current;
-  };
 
+  /** Stops what is searched for. */
+  const restart = () => {
+    running.current.abort();
+    found.value = null;
+    return (running.current = new AbortController());
+  };
   /** The result of another drawing is none of this one. */
-  const change = ({ test, strokes, class: classIndex }: Change) =>
+  const change = (to: Change) =>
     batch(() => {
       restart();
       progress.value = null;
       state.search.value = false;
-      if (test !== undefined) state.test.value = test;
-      if (strokes) state.strokes.value = strokes;
-      if (classIndex !== undefined) state.class.value = classIndex;
+      for (const [name, value] of Object.entries(to)) state[name as keyof Change].value = value as never;
     });
-
   const find = async () => {
     const image = target.value;
     if (!image) return;
@@ -89,65 +79,52 @@ export function Draw({ gan, tests, state }: DrawProps) {
     const show = () => (progress.value = { projection });
     show();
     await work(projection, isSlow.value ? 0 : BUDGET, run, show);
-    const { latent, error } = projection.result;
     const training = await loadTraining(content);
     if (run.signal.aborted) return;
+    const { latent, error } = projection.result;
     const [frame] = makeFrames(gan, latent);
     const probabilities = gan.classify(image);
     const logits = gan.discriminate(image, content.numClasses ? [options.class] : null);
-    const original: Frame = { latent, pixels: image, logit: logits && logits[0], probabilities };
+    const original = { latent, pixels: image, logit: logits && logits[0], probabilities };
     const test = state.strokes.value.length ? null : state.test.value;
     const name = test === null ? "your drawing" : "the test image";
-    const nearest = training && nearestOf(frame.pixels, training);
-    found.value = { name, error, frame, original, nearest };
+    found.value = { name, error, frame, original, nearest: training && nearestOf(frame.pixels, training) };
     state.search.value = true;
     announce(`Found an image of G with an error of ${formatError(error)}.`);
+
     const predicted = content.numClasses ? options.class : probabilities ? argmax(probabilities) : -1;
     const index = chooseBaseline(tests, test, predicted);
-    if (index < 0) return void (found.value = { ...found.value, baseline: null });
-    const real = tests.images[index];
-    const label = labelName(tests, index);
+    if (index === undefined) return void (found.value = { ...found.value, baseline: null });
     const classIndex = content.numClasses && tests.labels ? tests.labels[index] : options.class;
-    const other = gan.project(real, { ...options, class: classIndex });
+    const other = gan.project(tests.images[index], { ...options, class: classIndex });
     await work(other, BUDGET, run);
-    const reached = other.result;
-    progress.value = { projection, baseline: reached.error };
-    const baseline = { image: real, label, found: reached.image, error: reached.error };
+    const { result } = other;
+    const baseline = { original: tests.images[index], label: labelName(tests, index), ...result };
     found.value = { ...found.value, baseline };
+    progress.value = { projection, baseline: result.error };
   };
-
+  const searchAgain = () => {
+    state.seed.value = (state.seed.value + 1) % (MAX_SEED + 1);
+    void find();
+  };
   useEffect(() => {
     const wasFound = state.search.value;
     state.search.value = false;
     if (wasFound) void find();
-    return stop;
+    return () => running.current.abort();
   }, []);
 
-  const Actions = () => (
-    <>
-      <Button class="primary" disabled={!target.value} onClick={() => void find()}>
-        Find the nearest image of G
-      </Button>
-      <Toggle label="Slow motion" of={isSlow} />
-      {state.search.value && (
-        <Button
-          onClick={() => {
-            state.seed.value = (state.seed.value + 1) % (MAX_SEED + 1);
-            void find();
-          }}
-        >
-          Search from other starts
-        </Button>
-      )}
-    </>
-  );
   return (
-    <div class="draw">
+    <>
       <Desk {...{ content, tests, state, target, change }}>
-        <Actions />
+        <Button class="primary" disabled={!target.value} onClick={() => void find()}>
+          Find the nearest image of G
+        </Button>
+        <Toggle label="Slow motion" of={isSlow} />
+        {state.search.value && <Button onClick={searchAgain}>Search from other starts</Button>}
       </Desk>
       <SearchView shape={content.imageShape} of={progress} />
-      <Result gan={gan} of={found} />
-    </div>
+      {found.value && <Result gan={gan} found={found.value} />}
+    </>
   );
 }

@@ -50,7 +50,7 @@ function LessonForm({ manifest, source, shell }: FormProps) {
     announce(result.value);
   };
   return (
-    <form class="card lesson-form" onSubmit={(event) => event.preventDefault()}>
+    <form class="card stack lesson-form" onSubmit={(event) => event.preventDefault()}>
       <TextField label="Title" of={title} maxLength={MAX_TITLE} />
       <TextField
         label="Your question to the students"
