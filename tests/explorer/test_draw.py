@@ -1,5 +1,6 @@
 """The panel that projects a drawing into latent space: every control, by mouse, finger and keyboard."""
 
+import base64
 import math
 from collections.abc import Sequence
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.explorer.browser import PHONE, Show, check_accessible, check_fits, pixels, text
+from tests.explorer.browser import PHONE, Show, check_accessible, check_fits, pixels, text, wait_view
 
 SEVEN = ((0.25, 0.25), (0.7, 0.22), (0.5, 0.8))
 FIND = "text=Find the nearest image of G"
@@ -58,6 +59,15 @@ def test_a_drawing_is_prepared_like_mnist_and_tools_change_it(show: Show) -> Non
     page.locator(".test-picker button").first.click()
     image = pixels(page.locator(".test-picker canvas").first) / 255
     assert np.array_equal(target(page), image)  # a test image stays as it is until it is drawn on
+
+
+def test_a_link_that_was_cut_off_opens_with_its_whole_strokes(show: Show) -> None:
+    strokes = bytes((2, 22, 255, 255, 255, 60, 60, 200, 90)), bytes((2, 30, 255, 255, 255, 99, 99, 140, 201))
+    whole, first = (base64.urlsafe_b64encode(part).decode().rstrip("=") for part in (b"".join(strokes), strokes[0]))
+    page = show(f"#draw?strokes={whole[:-1]}")
+    expect(page.locator(FIND)).to_be_enabled()
+    wait_view(page, strokes=first)
+    assert target(page).sum() > 20
 
 
 def test_a_search_shows_starts_result_baseline_and_neighbor(show: Show) -> None:

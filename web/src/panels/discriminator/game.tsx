@@ -2,7 +2,7 @@
 import { batch, useSignal } from "@preact/signals";
 import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 import { announce } from "../../kit/announce";
-import { Button, cell, NumberField, Select, Toggle } from "../../kit/controls";
+import { Button, NumberField, Select, Toggle } from "../../kit/controls";
 import { Image } from "../../kit/image";
 import type { GanContent } from "../../kit/manifest";
 import { MAX_SEED, type GameState } from "./panel";
@@ -16,8 +16,11 @@ interface GameProps {
 }
 
 export function Game({ runs, state, first }: GameProps) {
-  /** The run of the round stays until the next round is dealt. */
-  const table = useSignal({ round: first, content: state.run.value });
+  const { run, at, seed } = state;
+  const chosen = runs.find(({ id }) => id === run.value)!;
+  const key = `${run.value} ${at.value} ${seed.value}`;
+  /** The round on the table, until the next one is dealt. */
+  const table = useSignal({ key, round: first, content: chosen });
   /** Of the player; true: real. */
   const answers = useSignal<boolean[]>([]);
   const feedback = useSignal("");
@@ -29,19 +32,21 @@ export function Game({ runs, state, first }: GameProps) {
   const number = answers.value.length + 1;
   const isOver = number > round.length;
 
-  const start = async (focus = false) => {
+  useEffect(() => {
+    if (key === table.value.key) return;
+    at.value = sourceOf(chosen, at.value).id;
     const turn = ++deals.current.count;
-    const { run, at, seed } = state;
-    const next = { content: run.value, round: await deal(run.value, at.value, seed.value) };
-    if (turn !== deals.current.count) return; // another round was chosen meanwhile
-    deals.current.focus = focus;
-    batch(() => {
-      [table.value, answers.value, feedback.value] = [next, [], ""];
+    void deal(chosen, at.value, seed.value).then((dealt) => {
+      if (turn !== deals.current.count) return; // another round was chosen meanwhile
+      batch(() => {
+        table.value = { key, round: dealt, content: chosen };
+        [answers.value, feedback.value] = [[], ""];
+      });
     });
-  };
+  }, [key]);
   const playAgain = () => {
-    state.seed.value = (state.seed.value + 1) % (MAX_SEED + 1);
-    void start(true);
+    seed.value = (seed.value + 1) % (MAX_SEED + 1);
+    deals.current.focus = true;
   };
   const answer = (guess: boolean) => {
     if (isOver) return;
@@ -60,6 +65,7 @@ export function Game({ runs, state, first }: GameProps) {
   };
   useLayoutEffect(() => {
     if (deals.current.focus) real.current?.focus();
+    deals.current.focus = false;
   }, [round]);
   useEffect(() => {
     const onKeyDown = (event: KeyboardEvent) => {
@@ -72,31 +78,11 @@ export function Game({ runs, state, first }: GameProps) {
     return () => document.removeEventListener("keydown", onKeyDown);
   });
 
-  const follow = <T,>(get: () => T, set: (value: T) => void) =>
-    cell(get, (value) => {
-      set(value);
-      void start();
-    });
-  const chosenRun = follow(
-    () => state.run.value.id,
-    (id) => {
-      state.run.value = runs.find((run) => run.id === id)!;
-      state.at.value = sourceOf(state.run.value, state.at.value).id;
-    },
-  );
-  const sources = sourcesOf(state.run.value).map(({ id, name }) => [id, name] as const);
   return (
     <>
       <div class="game-controls">
-        {runs.length > 1 && <Select label="Run" of={chosenRun} choices={runs.map(({ id, name }) => [id, name])} />}
-        <Select
-          label="Images from"
-          of={follow(
-            () => state.at.value,
-            (at) => (state.at.value = at),
-          )}
-          choices={sources}
-        />
+        {runs.length > 1 && <Select label="Run" of={run} choices={runs.map(({ id, name }) => [id, name])} />}
+        <Select label="Images from" of={at} choices={sourcesOf(chosen).map(({ id, name }) => [id, name])} />
       </div>
       {isOver ? (
         <Results {...{ round, content, playAgain }} answers={answers.value} />
@@ -122,16 +108,7 @@ export function Game({ runs, state, first }: GameProps) {
         </div>
       )}
       <div class="game-controls">
-        <NumberField
-          label="Seed of the round"
-          of={follow(
-            () => state.seed.value,
-            (seed) => (state.seed.value = seed),
-          )}
-          min={0}
-          max={MAX_SEED}
-          late
-        />
+        <NumberField label="Seed of the round" of={seed} min={0} max={MAX_SEED} late />
         <Button onClick={playAgain}>New round</Button>
         <Toggle label="Tell me after each image" of={tells} />
         <Toggle label="Answer with the keys R and G" of={hasKeys} />

@@ -3,8 +3,8 @@
  *
  * The fragment keeps `run`, where there are several, `at` (where the images come from) and `seed`. Another run keeps both.
  */
-import { codec, field, integer, type State } from "../../kit/codec";
-import type { GanContent, Manifest } from "../../kit/manifest";
+import { codec, field, integer, oneOf, type State } from "../../kit/codec";
+import type { Manifest } from "../../kit/manifest";
 import type { Panel } from "../../page/panel";
 import { Game } from "./game";
 import { deal, sourceOf, sourcesOf } from "./round";
@@ -14,12 +14,8 @@ export const MAX_SEED = 2 ** 31 - 1;
 const runsOf = ({ gans }: Manifest) => gans.filter((content) => sourcesOf(content).length);
 
 /** What the fragment keeps. */
-const fieldsOf = (runs: GanContent[]) => ({
-  run: field(
-    runs[0],
-    (text) => runs.find(({ id }) => id === text),
-    ({ id }) => (runs.length > 1 ? id : null),
-  ),
+const fieldsOf = (ids: string[]) => ({
+  run: { ...oneOf(ids), write: (id: string) => (ids.length > 1 ? id : null) },
   at: field("", String, String),
   seed: integer(0, MAX_SEED),
 });
@@ -39,11 +35,12 @@ export const discriminatorPanel: Panel = {
     runsOf(manifest).length ? null : "No GAN run in this file has real images that D has judged.",
   async open(manifest, view) {
     const runs = runsOf(manifest);
-    const fields = codec(fieldsOf(runs));
+    const fields = codec(fieldsOf(runs.map(({ id }) => id)));
     const state = fields.read(view);
     const { run, at, seed } = state;
-    at.value = sourceOf(run.value, at.value).id;
-    const first = await deal(run.value, at.value, seed.value);
+    const content = runs.find(({ id }) => id === run.value)!;
+    at.value = sourceOf(content, at.value).id;
+    const first = await deal(content, at.value, seed.value);
     return { view: () => fields.write(state), body: <Game {...{ runs, state, first }} /> };
   },
 };

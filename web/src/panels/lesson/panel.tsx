@@ -19,12 +19,8 @@ function nameOf(title: string) {
   return `${[...words.join("-")].slice(0, MAX_NAME).join("").replace(/-$/, "")}.html`;
 }
 
-interface FormProps {
-  manifest: Manifest;
-  /** A copy of the page as it was read. */
-  source: HTMLElement;
-  shell: Shell;
-}
+/** `source` is a copy of the page as it was read. */
+type FormProps = { manifest: Manifest; source: HTMLElement; shell: Shell };
 
 function LessonForm({ manifest, source, shell }: FormProps) {
   const panels = shell.available.filter((panel) => panel.id !== "lesson" && shell.offers(panel));
@@ -35,8 +31,7 @@ function LessonForm({ manifest, source, shell }: FormProps) {
   const result = useSignal("");
   const chosen = panels.filter(({ id }) => !left.value.includes(id));
   const start = (chosen.find(({ id }) => id === wanted.value) ?? chosen[0])?.id ?? "";
-  const startName = (panel: Panel) =>
-    shell.fragmentOf(panel.id) === panel.id ? panel.title : `${panel.title}, as you left it`;
+  const nameOfView = ({ id, title }: Panel) => (shell.fragmentOf(id) === id ? title : `${title}, as you left it`);
   const toggle = (id: string) =>
     (left.value = left.value.includes(id) ? left.value.filter((one) => one !== id) : [...left.value, id]);
   const save = async () => {
@@ -76,7 +71,7 @@ function LessonForm({ manifest, source, shell }: FormProps) {
           () => start,
           (id) => (wanted.value = id),
         )}
-        choices={chosen.map((panel) => [panel.id, startName(panel)])}
+        choices={chosen.map((panel) => [panel.id, nameOfView(panel)])}
       />
       <div class="controls">
         <Button class="primary" disabled={!chosen.length} onClick={() => void save()}>
