@@ -33,9 +33,9 @@ export function Game({ runs, state, first }: GameProps) {
   const isOver = number > round.length;
 
   useEffect(() => {
+    const turn = ++deals.current.count;
     if (key === table.value.key) return;
     at.value = sourceOf(chosen, at.value).id;
-    const turn = ++deals.current.count;
     void deal(chosen, at.value, seed.value).then((dealt) => {
       if (turn !== deals.current.count) return; // another round was chosen meanwhile
       batch(() => {
@@ -49,14 +49,15 @@ export function Game({ runs, state, first }: GameProps) {
     deals.current.focus = true;
   };
   const answer = (guess: boolean) => {
-    if (isOver) return;
-    const card = round[number - 1];
+    const { length } = answers.value; // a key may come before the page shows the next image
+    const card = round[length];
+    if (!card) return;
     const mark = (right: boolean) => (right ? "right" : "wrong");
     const byD = `${output(card.logit, content.isLogOdds)}, ${mark(card.answer === card.real)}`;
-    const words = `Image ${number} was ${kind(card.real)}. You: ${mark(guess === card.real)}. D: ${byD}.`;
+    const words = `Image ${length + 1} was ${kind(card.real)}. You: ${mark(guess === card.real)}. D: ${byD}.`;
     feedback.value = tells.value ? words : "";
     answers.value = [...answers.value, guess];
-    if (number < round.length) announce(`${feedback.value} Image ${number + 1} of ${round.length}.`);
+    if (length + 1 < round.length) announce(`${feedback.value} Image ${length + 2} of ${round.length}.`);
   };
   const takeBack = () => {
     feedback.value = "";
