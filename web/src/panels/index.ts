@@ -3,15 +3,21 @@ import type { Panel } from "../page/panel";
 import type { Shell } from "../page/shell";
 import { discriminatorPanel } from "./discriminator/panel";
 import { drawPanel } from "./draw/panel";
+import { factsPanel } from "./facts/panel";
+import { latentPanel } from "./latent/panel";
 import { lessonPanel } from "./lesson/panel";
 import { lstmPanel } from "./lstm/panel";
+import { mapPanel } from "./map/panel";
 import { trainingPanel } from "./training/panel";
 
 /** `source` is a copy of the page as it was read. */
 export const panels = (source: HTMLElement, shell: () => Shell): Panel[] => [
+  latentPanel,
+  mapPanel,
   trainingPanel,
   drawPanel,
   discriminatorPanel,
   lstmPanel,
+  factsPanel,
   lessonPanel(source, shell),
 ];

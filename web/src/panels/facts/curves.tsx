@@ -1,0 +1,75 @@
+/** The curves of a run, or of two runs: then each chart has one metric of both. */
+import { useMemo } from "preact/hooks";
+import { Chart } from "../../charts/chart";
+import { curvesOf, formatOf, referencesOf, seriesOf, type Curves } from "../../charts/curves";
+import { Select } from "../../kit/controls";
+import type { Run } from "../../kit/runs";
+import type { FactsState } from "./panel";
+
+/** Charts that are shown at once; a click shows the others. */
+const NUM_FIRST = 4;
+
+export const AXES = [
+  ["epoch", "epochs"],
+  ["epoch-log", "epochs, logarithmic"],
+  ["step", "updates"],
+  ["step-log", "updates, logarithmic"],
+] as const;
+
+/** Splits curves of several metrics into one chart per metric. */
+const split = (curves: Curves): Curves[] =>
+  curves.columns.length === 1
+    ? [curves]
+    : curves.columns.map((column) => ({ ...curves, title: `${curves.title}: ${column.name}`, columns: [column] }));
+
+/** Returns the horizontal lines of some curves: the same for all runs, or else those of each run, with its name. */
+function sharedReferences(runs: Run[], curves: Curves) {
+  const lists = runs.map((run) => referencesOf(run, curves));
+  if (lists.every((list) => JSON.stringify(list) === JSON.stringify(lists[0]))) return lists[0];
+  return lists.flatMap((list, k) => list.map((line) => ({ ...line, name: `${line.name}, ${runs[k].name}` })));
+}
+
+export function RunCurves({ runs, state }: { runs: Run[]; state: FactsState }) {
+  const axis = state.axis.value;
+  const charts = useMemo(() => {
+    const column = axis.startsWith("epoch") ? "epoch" : "step";
+    const all = curvesOf(runs[0], runs);
+    return (runs.length > 1 ? all.flatMap(split) : all).map((curves) => (
+      <div key={`${curves.title} ${axis}`}>
+        <Chart
+          title={curves.title}
+          xLabel={column === "epoch" ? "epoch" : "update"}
+          yLabel={curves.yLabel}
+          xSpacing={axis.endsWith("-log") ? "log" : "linear"}
+          yDomain={curves.yDomain}
+          series={runs.flatMap((run) =>
+            seriesOf(run, curves, column).map((one) => (runs.length > 1 ? { ...one, name: run.name } : one)),
+          )}
+          references={sharedReferences(runs, curves)}
+          formatY={formatOf(curves)}
+          reader
+        />
+        {curves.note && <p class="note">{curves.note}</p>}
+      </div>
+    ));
+  }, [runs, axis]);
+  const more = charts.slice(NUM_FIRST);
+  return (
+    <>
+      <Select label="Horizontal axis" of={state.axis} choices={AXES} />
+      {charts.length ? (
+        <div class="facts-curves">
+          <div class="facts-charts">{charts.slice(0, NUM_FIRST)}</div>
+          {more.length > 0 && (
+            <details>
+              <summary>{more.length} more curves</summary>
+              <div class="facts-charts">{more}</div>
+            </details>
+          )}
+        </div>
+      ) : (
+        <p>This run has no records yet.</p>
+      )}
+    </>
+  );
+}

@@ -1,0 +1,105 @@
+/** Two generators on the same latents: two moments of a run, or the networks of two runs. */
+import { useEffect, useState } from "preact/hooks";
+import { loadGan } from "../../gan/gan";
+import { loadSnapshots } from "../../gan/snapshots";
+import { cell, Select } from "../../kit/controls";
+import { Image } from "../../kit/image";
+import type { GanContent, Manifest } from "../../kit/manifest";
+import { isGan } from "../../kit/runs";
+import { row } from "../../kit/tensors";
+import type { FactsState } from "./panel";
+
+/** A generator at some time. */
+interface Source {
+  /** In the fragment: the id of a run, and a moment's index after a dot. */
+  id: string;
+  name: string;
+  /** Whose pictures these are. */
+  content: GanContent;
+  /** Null: the network at the end. */
+  moment: number | null;
+}
+
+/** Returns the generators that can show the latents of a run's grid. */
+function sourcesOf(content: GanContent, { gans }: Manifest): Source[] {
+  const moments = (content.snapshots?.moments ?? []).map(({ label }, moment) => ({
+    ...{ id: `${content.id}.${moment}`, name: `${content.name}, ${label}` },
+    ...{ content, moment },
+  }));
+  const networks = gans
+    .filter(({ noiseSize, numClasses }) => noiseSize === content.noiseSize && numClasses === content.numClasses)
+    .map((gan) => ({ id: gan.id, name: `${gan.name}, trained`, content: gan, moment: null }));
+  return [...moments, ...networks];
+}
+
+/** Returns what there is to compare, and what is chosen of it; null if there is nothing. */
+export function chosenPair({ run: { value: run }, left, right }: FactsState, manifest: Manifest) {
+  const sources = isGan(run) ? sourcesOf(run, manifest) : [];
+  if (!isGan(run) || sources.length < 2) return null;
+  const early = sources[Math.floor((run.snapshots?.moments.length ?? 0) / 3)];
+  const own = sources.find(({ id }) => id === run.id)!;
+  const other = sources.find(({ content }) => content !== run);
+  const find = (wanted: string) => sources.find(({ id }) => id === wanted);
+  return { sources, run, left: find(left.value) ?? (other ? own : early), right: find(right.value) ?? other ?? own };
+}
+
+/** Returns the images of a source for the latents of another run. */
+async function imagesOf({ content, moment }: Source, latentsOf: GanContent): Promise<Float32Array[]> {
+  const each = (count: number, image: (n: number) => Float32Array) => Array.from({ length: count }, (_, n) => image(n));
+  if (moment !== null) {
+    const snapshots = await loadSnapshots(content);
+    return each(snapshots.count, (n) => snapshots.image(moment, n));
+  }
+  const [gan, { latents }] = await Promise.all([loadGan(content), loadGan(latentsOf)]);
+  const images = gan.generate(latents.grid);
+  return each(images.length / gan.pixels, (n) => row(images, n, gan.pixels));
+}
+
+function PairGrid({ source, latentsOf }: { source: Source; latentsOf: GanContent }) {
+  const [images, setImages] = useState<Float32Array[]>([]);
+  const [shown, setShown] = useState(source);
+  useEffect(() => {
+    let isWanted = true;
+    void imagesOf(source, latentsOf).then((next) => {
+      if (!isWanted) return; // another was chosen meanwhile
+      setImages(next);
+      setShown(source);
+    });
+    return () => void (isWanted = false);
+  }, [source.id, latentsOf]);
+  return (
+    <div class="pair-grid">
+      {images.map((pixels, n) => (
+        <Image key={n} pixels={pixels} shape={shown.content.imageShape} label={`${shown.name}: image ${n + 1}`} />
+      ))}
+    </div>
+  );
+}
+
+export function Pair({ state, manifest }: { state: FactsState; manifest: Manifest }) {
+  const pair = chosenPair(state, manifest);
+  if (!pair) return null;
+  const side = (label: string, name: "left" | "right") => (
+    <div>
+      <Select
+        label={label}
+        of={cell(
+          () => pair[name].id,
+          (id) => (state[name].value = id),
+        )}
+        choices={pair.sources.map(({ id, name }) => [id, name])}
+      />
+      <PairGrid source={pair[name]} latentsOf={pair.run} />
+    </div>
+  );
+  return (
+    <section>
+      <h3>Two generators on the same latents</h3>
+      <p class="note">Images at the same place come from the same latent.</p>
+      <div class="pair">
+        {side("Left", "left")}
+        {side("Right", "right")}
+      </div>
+    </section>
+  );
+}
