@@ -73,9 +73,10 @@ export function runPanel<R extends Run, L>({ runs: runsOf, none, load, open, ...
     async open(manifest, view) {
       const runs = runsOf(manifest);
       const first = runs.find(({ id }) => id === view.get("run")) ?? runs[0];
+      let count = 0;
       const openRun = async (run: R, start: URLSearchParams) => {
         const loaded = await load(run, manifest);
-        return { run, ...open(loaded, run, start, manifest) };
+        return { run, number: ++count, ...open(loaded, run, start, manifest) };
       };
       const wanted = signal(first.id);
       const current = signal(await openRun(first, view));
@@ -100,7 +101,7 @@ export function runPanel<R extends Run, L>({ runs: runsOf, none, load, open, ...
               <Select label="Run" of={chosen} choices={runs.map(({ id, name }) => [id, name])} />
             </div>
           )}
-          <div key={current.value.run.id} class="run-body">
+          <div key={current.value.number} class="run-body">
             {current.value.body}
           </div>
         </div>
