@@ -96,7 +96,7 @@ export function Pair({ state, manifest }: { state: FactsState; manifest: Manifes
     <section>
       <h3>Two generators on the same latents</h3>
       <p class="note">Images at the same place come from the same latent.</p>
-      <div class="pair">
+      <div class="columns">
         {side("Left", "left")}
         {side("Right", "right")}
       </div>

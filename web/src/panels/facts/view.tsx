@@ -39,7 +39,7 @@ export function Facts({ manifest, runs, state, others, chosenRun, chosenOther }:
           <h3>Curves</h3>
           <RunCurves runs={shown} state={state} />
         </section>
-        <div class="facts-beside">
+        <div class="columns">
           <Scores runs={shown} />
           <Roundings runs={shown} />
         </div>
@@ -54,7 +54,7 @@ export function Facts({ manifest, runs, state, others, chosenRun, chosenOther }:
             />
           ))}
         </section>
-        <div class="facts-beside">
+        <div class="columns">
           <section>
             <h3>Run</h3>
             <FactTable name="Facts about the run" runs={shown} of="run" />

@@ -31,7 +31,7 @@ export function Latent({ model }: { model: Model }) {
   };
   return (
     <>
-      <div class="latent-main">
+      <div class="gan-main latent-main">
         <Ends model={model} />
         <Current {...{ model, player, jumpTo }} />
         <CurrentReadings model={model} />

@@ -13,12 +13,10 @@ export const shortName = (names: string[], classIndex: number) =>
   names[classIndex]?.length <= 3 ? names[classIndex] : String(classIndex);
 
 export const ClassLegend = ({ names }: { names: string[] }) => (
-  <ul class="class-legend" role="list" aria-label="Colors of the predicted classes">
+  <ul class="buttons class-legend" role="list" aria-label="Colors of the predicted classes">
     {names.map((name, k) => (
       <li key={k}>
-        <span class="class-swatch" style={{ background: classColor(k) }}>
-          {shortName(names, k)}
-        </span>
+        <span style={{ background: classColor(k) }}>{shortName(names, k)}</span>
         {shortName(names, k) !== name && name}
       </li>
     ))}

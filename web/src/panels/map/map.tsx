@@ -1,7 +1,7 @@
 /** The map, which moves by dragging, wheel and keys. */
 import { effect } from "@preact/signals";
 import type { TargetedPointerEvent } from "preact";
-import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 import { useSize } from "../../kit/size";
 import type { Point } from "./cells";
 import type { Model } from "./model";
@@ -24,7 +24,6 @@ export function MapView({ model }: { model: Model }) {
   const { state, cells, hovered, center, goTo } = model;
   const { ref, width } = useSize();
   const drag = useRef<(Point & { center: Point; moved: boolean }) | null>(null);
-  const [isDragging, setDragging] = useState(false);
   const wheel = useRef(0);
   useLayoutEffect(() => (width ? effect(() => drawMap(model, width)) : undefined), [model, width]);
   useEffect(() => () => cells.peek().stop(), [model]);
@@ -54,7 +53,6 @@ export function MapView({ model }: { model: Model }) {
     if (!from.moved && Math.hypot(dx, dy) < CLICK_DISTANCE) return;
     from.moved = true;
     hovered.value = null;
-    setDragging(true);
     const scale = state.extent.value / width;
     goTo({ x: from.center.x - dx * scale, y: from.center.y + dy * scale });
   };
@@ -62,7 +60,6 @@ export function MapView({ model }: { model: Model }) {
     const from = drag.current;
     if (!from) return;
     drag.current = null;
-    setDragging(false);
     if (!from.moved && event.type === "pointerup") model.select(placeAt(event));
     else model.move(0, 0); // whole cells again
   };
@@ -87,7 +84,7 @@ export function MapView({ model }: { model: Model }) {
   return (
     <div
       ref={ref}
-      class={isDragging ? "map-view dragging" : "map-view"}
+      class="map-view"
       tabIndex={0}
       role="application"
       aria-label="Map of generated images. Arrow keys move it, Shift and arrow keys select an image, plus and minus zoom."

@@ -16,7 +16,7 @@ const HELP =
   "Drag the map or use the arrow keys. Click an image to keep it. While the map has the focus, + and − and the wheel zoom, and Shift with an arrow key selects another image.";
 
 export const LatentMap = ({ model }: { model: Model }) => (
-  <div class="map-main">
+  <div class="gan-main map-main">
     <Setup model={model} />
     <Middle model={model} />
     <Detail model={model} />
@@ -26,7 +26,7 @@ export const LatentMap = ({ model }: { model: Model }) => (
 const Setup = ({ model: { latents, kind, choices, markers, thumbnails } }: { model: Model }) => (
   <div class="map-setup card">
     <Select label="Plane" of={kind} choices={KINDS} />
-    <div class="map-points">
+    <div class="ends">
       {markers.value.map(({ name }, n) => (
         <EndCard
           key={name}
