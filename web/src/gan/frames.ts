@@ -56,10 +56,8 @@ export function frameText(content: GanContent, frame: Frame): string {
 
 /** Returns what a reader must know about D's numbers in this run, as sentences. */
 export function discriminatorNotes(content: GanContent): string[] {
-  const { packing } = content;
   if (!content.discriminator) return ["This file has no discriminator."];
   return [
-    packing > 1 && `This D sees ${packing} images at once. It gets each image with ${packing - 1} of the sample grid.`,
     !content.isLogOdds && "The loss of this run gives D a number without a unit, not a probability.",
     content.numClasses && "D is told the class with the larger part in z.",
     !content.logits.real.length && "This file has no log-odds of real images.",
