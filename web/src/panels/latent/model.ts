@@ -1,5 +1,5 @@
 /** The ends, the path, and the images on it. */
-import { batch, computed, signal } from "@preact/signals";
+import { batch, computed, signal, type Signal } from "@preact/signals";
 import { interpolate, interpolateAt, PATHS } from "../../compute/paths";
 import { frameText, makeFrames } from "../../gan/frames";
 import type { Gan } from "../../gan/gan";
@@ -41,9 +41,10 @@ export function makeModel(gan: Gan, view: URLSearchParams) {
   const settle = () => {
     if (!interpolateAt(ends.value[0], ends.value[1], [], path.value)) path.value = "linear";
   };
-  const at = (place: number) => interpolateAt(ends.value[0], ends.value[1], [place], path.value)!;
-  const frame = computed(() => makeFrames(gan, at(t.value))[0]);
+  const frame = computed(() => makeFrames(gan, interpolateAt(ends.value[0], ends.value[1], [t.value], path.value)!)[0]);
+  /** The current image in words. */
   const text = computed(() => frameText(gan.content, frame.value));
+  /** Changes the path and says what is new. */
   const change = (news: string, set: () => void) => {
     batch(() => {
       set();
@@ -51,29 +52,20 @@ export function makeModel(gan: Gan, view: URLSearchParams) {
     });
     announceSoon(() => `${news}. ${text.value}`);
   };
+  const setting = <T>(of: Signal<T>, say: (value: T) => string) =>
+    cell(
+      () => of.value,
+      (value) => change(say(value), () => (of.value = value)),
+    );
   let direction = 1;
   settle();
   return {
-    gan,
-    latents,
-    state,
-    code,
-    frame,
-    /** The current image in words. */
-    text,
-    /** Changes the path and says what is new. */
-    change,
-    hasCode: link !== null,
+    ...{ gan, latents, code, frame, text, t, hasCode: link !== null },
     /** The images of both ends. */
     thumbnails: computed(() => ends.value.map(gan.generate)),
-    ends: choices.map((chosen, n) =>
-      cell(
-        () => chosen.value,
-        (next) => change(`${n ? "End" : "Start"}: ${latents.name(next)}`, () => (chosen.value = next)),
-      ),
-    ),
-    /** Names of both ends. */
-    names: () => choices.map((chosen) => latents.name(chosen.value)),
+    ends: choices.map((chosen, n) => setting(chosen, (next) => `${n ? "End" : "Start"}: ${latents.name(next)}`)),
+    path: setting(path, (value) => `${value} path`),
+    steps: setting(steps, (value) => `${value} images between the ends`),
     frames: computed(() => makeFrames(gan, interpolate(ends.value[0], ends.value[1], steps.value, path.value)!)),
     /** Index of the frame next to t. */
     selected: computed(() => Math.round(t.value * (steps.value + 1))),

@@ -7,7 +7,7 @@ import { CompactDistribution } from "../../charts/distribution";
 import { PATHS } from "../../compute/paths";
 import { classText, dText, type Frame } from "../../gan/frames";
 import { MAX_STEPS } from "../../gan/view_code";
-import { Button, cell, Select, Slider } from "../../kit/controls";
+import { Button, Select, Slider } from "../../kit/controls";
 import { CopyField, quote } from "../../kit/copy";
 import { download, downloadCanvas, fileName } from "../../kit/download";
 import { shortNumber } from "../../kit/format";
@@ -29,23 +29,14 @@ interface StripProps {
 }
 
 export function StripSection({ model, onSelect }: StripProps) {
-  const { gan, state, change } = model;
-  const steps = state.steps.value;
-  const path = cell(
-    () => state.path.value,
-    (value) => change(`${value} path`, () => (state.path.value = value)),
-  );
-  const between = cell(
-    () => steps,
-    (value) => change(`${value} images between the ends`, () => (state.steps.value = value)),
-  );
+  const { gan, path, steps } = model;
   const run = quote(gan.content.runArgument);
   return (
     <section class="strip-section card">
       <div class="controls strip-head">
-        <h3>The path in {steps + 2} images</h3>
+        <h3>The path in {steps.value + 2} images</h3>
         <Select label="Path" of={path} choices={PATHS.map((name) => [name, name])} />
-        <Slider label="Images between the ends" of={between} min={0} max={MAX_STEPS} step={1} />
+        <Slider label="Images between the ends" of={steps} min={0} max={MAX_STEPS} step={1} />
       </div>
       <Strip model={model} onSelect={onSelect} />
       <div class="controls">
@@ -68,7 +59,10 @@ function Strip({ model: { gan, frames, selected }, onSelect }: StripProps) {
   const cells = useMemo(
     () =>
       all.map((frame, k) => (
-        <StripCell key={k} {...{ frame, selected, onSelect, content: gan.content, index: k, count: all.length }} />
+        <StripCell
+          key={k}
+          {...{ frame, selected, onSelect, content: gan.content, index: k, label: label(k, all.length) }}
+        />
       )),
     [all],
   );
@@ -93,13 +87,13 @@ interface CellProps {
   content: GanContent;
   frame: Frame;
   index: number;
-  count: number;
+  label: string;
   selected: ReadonlySignal<number>;
   onSelect: (index: number) => void;
 }
 
 /** One image with its charts. */
-function StripCell({ content, frame, index, count, selected, onSelect }: CellProps) {
+function StripCell({ content, frame, index, label, selected, onSelect }: CellProps) {
   const isCurrent = useComputed(() => selected.value === index);
   const { classifier, logits, isLogOdds, discriminator } = content;
   const { probabilities, logit } = frame;
@@ -107,7 +101,7 @@ function StripCell({ content, frame, index, count, selected, onSelect }: CellPro
     <div class="strip-cell">
       <button type="button" class="frame" aria-current={isCurrent.value} onClick={() => onSelect(index)}>
         <Image pixels={frame.pixels} shape={content.imageShape} />
-        <span class="frame-label">{label(index, count)}</span>
+        <span class="frame-label">{label}</span>
       </button>
       {discriminator && <span class="frame-caption">{dText(content, frame)}</span>}
       {discriminator && <CompactDistribution context={logits} logit={logit} isProbability={isLogOdds} />}
@@ -117,8 +111,8 @@ function StripCell({ content, frame, index, count, selected, onSelect }: CellPro
   );
 }
 
-async function save({ gan: { content }, frames: { value: frames }, names, state }: Model, kind: "png" | "svg") {
-  const [start, end] = names();
+async function save({ gan: { content }, frames: { value: frames }, latents, ends, path }: Model, kind: "png" | "svg") {
+  const [start, end] = ends.map(({ value }) => latents.name(value));
   const meanings = [
     content.classifier && "Class: by the classifier, with its probability.",
     content.discriminator &&
@@ -127,7 +121,7 @@ async function save({ gan: { content }, frames: { value: frames }, names, state 
   const file = {
     title: `Latent interpolation of ${content.name}`,
     notes: [
-      `From ${start} to ${end}. Path: ${state.path.value}. Updates: ${content.step}.`,
+      `From ${start} to ${end}. Path: ${path.value}. Updates: ${content.step}.`,
       meanings.filter(Boolean).join(" "),
     ].filter(Boolean),
     shape: content.imageShape,

@@ -20,13 +20,13 @@ const SAVED_WIDTH = 560;
 
 /** Does not read t, so that only what shows the current image follows it while it plays. */
 export function Latent({ model }: { model: Model }) {
-  const { state, text, advance } = model;
+  const { steps, text, advance } = model;
   const player = usePlayer(0, (elapsed, still) =>
-    advance(still ? 1 / (state.steps.value + 1) : Math.min(elapsed, MAX_GAP) / DURATION),
+    advance(still ? 1 / (steps.value + 1) : Math.min(elapsed, MAX_GAP) / DURATION),
   );
   const jumpTo = (t: number) => {
     player.pause();
-    state.t.value = t;
+    model.t.value = t;
     announceSoon(() => `t = ${shortNumber(t)}. ${text.value}`);
   };
   return (
@@ -36,7 +36,7 @@ export function Latent({ model }: { model: Model }) {
         <Current {...{ model, player, jumpTo }} />
         <CurrentReadings model={model} />
       </div>
-      <StripSection model={model} onSelect={(index) => jumpTo(index / (state.steps.value + 1))} />
+      <StripSection model={model} onSelect={(index) => jumpTo(index / (steps.value + 1))} />
     </>
   );
 }
@@ -65,7 +65,7 @@ interface CurrentProps {
 
 function Current({ model, player, jumpTo }: CurrentProps) {
   const { name, imageShape } = model.gan.content;
-  const t = model.state.t.value;
+  const t = model.t.value;
   const { pixels, latent } = model.frame.value;
   const words = `t = ${shortNumber(t)}. ${model.text.value}`;
   const { length, typical } = lengthText(model.gan.content, latent);

@@ -13,12 +13,12 @@ export const shortName = (names: string[], classIndex: number) =>
   names[classIndex]?.length <= 3 ? names[classIndex] : String(classIndex);
 
 export const ClassLegend = ({ names }: { names: string[] }) => (
-  <ul class="buttons class-legend" role="list" aria-label="Colors of the predicted classes">
+  <div class="buttons class-legend" role="list" aria-label="Colors of the predicted classes">
     {names.map((name, k) => (
-      <li key={k}>
+      <div key={k} role="listitem">
         <span style={{ background: classColor(k) }}>{shortName(names, k)}</span>
         {shortName(names, k) !== name && name}
-      </li>
+      </div>
     ))}
-  </ul>
+  </div>
 );

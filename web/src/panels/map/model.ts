@@ -71,8 +71,8 @@ export function makeModel(gan: Gan, view: URLSearchParams) {
   const spanning = computed(() => markers.value.map((_, n) => latents.latent(choices[n].value)));
   const plane = computed((): Plane => {
     const [origin, b, c] = spanning.value;
-    if (b)
-      return { origin, across: b.map((value, i) => value - origin[i]), up: c.map((value, i) => value - origin[i]) };
+    const from = (latent: Float32Array) => latent.map((value, i) => value - origin[i]);
+    if (b) return { origin, across: from(b), up: from(c) };
     const { directions } = gan.latents;
     return { origin, across: directions.subarray(0, origin.length), up: directions.subarray(origin.length) };
   });
