@@ -3,8 +3,8 @@
     reviver explore report/runs/gan-seed0 report/runs/lstm-seed0 --out explorer.html
     EXPLORER=explorer.html python -m benchmarks explorer
 
-Each measurement is taken with SIMD and without. Processor time does not count the waits of a busy machine. The networks of
-the page are compared with the same rounded weights in float64, and its projections with those of `reviver gan project`.
+Processor time does not count the waits of a busy machine. The networks of the page are compared with the same rounded weights
+in float64, and its projections with those of `reviver gan project`.
 """
 
 import base64
@@ -36,10 +36,8 @@ FIRST_IMAGE = """{
   };
 }"""
 """Notes when the first image is shown: in the frame after it was drawn."""
-LOADS, ROUNDS, WARMUP, BATCHES, BATCH, NUM_PROJECTED = 10, 100, 20, 20, 20, 20
+LOADS, ROUNDS, WARMUP, BATCHES, BATCH, NUM_PROJECTED, TRACED = 10, 100, 20, 20, 20, 20, 200
 MEGABYTE = 2**20
-QUERIES = {"SIMD": "", "plain": "?simd=off"}
-"""What turns SIMD on and off in the URL."""
 
 
 class Page:
@@ -69,7 +67,7 @@ class Page:
 
 
 def decode(data: bytes, spec: Mapping[str, Any]) -> Tensor:
-    """Return a tensor of a block in float64, see `TensorSpec` in web/src/types.js."""
+    """Return a tensor of a block in float64, see `reviver.explorer.manifest.TensorSpec`."""
     count, offset = int(np.prod(spec["shape"])), spec["offset"]
     if spec["dtype"] == "f16":
         planes = np.frombuffer(data, np.uint8, 2 * count, offset).reshape(2, count)
@@ -105,14 +103,16 @@ class PageGenerator(nn.Module):
 
 
 class Measured(NamedTuple):
-    """What one kernel did: seconds, wall-clock or of the processor, and results.
+    """What the page did: seconds, wall-clock or of the processor, and results.
 
-    A frame is generator, discriminator and classifier of one latent.
+    A frame is generator, discriminator and classifier of one latent; drawn, it is one of the interpolation on the screen.
     """
 
     outputs: list[list[float] | None]
     frames: list[float]
     cpu_frames: list[float]
+    cpu_drawn: list[float]
+    traces: list[float]
     projections: list[float]
     cpu_projections: list[float]
     slices: list[float]
@@ -129,26 +129,30 @@ def main() -> dict[str, object]:
     browser, first_images, measured = measure(path, images)
     expected = python_outputs(page)
     theirs = project(PageGenerator(page), images.float()).errors.tolist()  # type: ignore[arg-type]
-    times = {"first image after load": first_images}
-    for name, values in measured.items():
-        frame, projection = f"G, D and classifier of an image, {name}", f"projection, {name}"
-        times |= {frame: values.frames, f"{frame}, processor time": values.cpu_frames}
-        times |= {projection: values.projections, f"{projection}, processor time": values.cpu_projections}
-        times[f"slice of a projection, {name}"] = values.slices
+    times = {
+        "first image after load": first_images,
+        "G, D and classifier of an image": measured.frames,
+        "G, D and classifier of an image, processor time": measured.cpu_frames,
+        "processor time of a drawn frame of the interpolation": measured.cpu_drawn,
+        f"LSTM trace of {TRACED} steps": measured.traces,
+        "projection": measured.projections,
+        "projection, processor time": measured.cpu_projections,
+        "slice of a projection": measured.slices,
+    }
     return {
         "title": "The explorer in headless Chromium",
         "machine": machine() | {"browser": browser},
         "milliseconds_per_call": {
-            name: summary([1000 * value for value in seconds]) for name, seconds in times.items()
+            name: summary([1000 * value for value in seconds]) for name, seconds in times.items() if seconds
         },
-        "ratios": {"RMSE of a projection: ratio to `reviver gan project`": ratio(measured["SIMD"].errors, theirs)},
-        "differences": {name: compare(values.outputs, expected) for name, values in measured.items()},
+        "ratios": {"RMSE of a projection: ratio to `reviver gan project`": ratio(measured.errors, theirs)},
+        "differences": compare(measured.outputs, expected),
         "rounding": page.gan["facts"]["rounding"],
         "megabytes": {"page": page.megabytes} | block_sizes(page),
     }
 
 
-def measure(path: Path, images: Tensor) -> tuple[str, list[float], dict[str, Measured]]:
+def measure(path: Path, images: Tensor) -> tuple[str, list[float], Measured]:
     """Measure the page in the browser.
 
     Args:
@@ -156,7 +160,7 @@ def measure(path: Path, images: Tensor) -> tuple[str, list[float], dict[str, Mea
         images: images to project [N, C, H, W].
 
     Returns:
-        The name of the browser, the seconds until the first image, and what each kernel did.
+        The name of the browser, the seconds until the first image, and what the page did.
     """
     first_images = []
     with open_browser() as browser:
@@ -164,14 +168,14 @@ def measure(path: Path, images: Tensor) -> tuple[str, list[float], dict[str, Mea
             tab, seconds = load(browser, path)
             first_images.append(seconds)
             tab.context.close()
-        measured = {name: measure_kernel(browser, path, name, images) for name in QUERIES}
+        measured = measure_networks(browser, path, images)
         version = f"Chromium {browser.version}"
     return version, first_images, measured
 
 
-def measure_kernel(browser: Any, path: Path, name: str, images: Tensor) -> Measured:
-    """Measure one kernel in a tab of its own, see `measure`."""
-    tab, _ = load(browser, path, QUERIES[name])
+def measure_networks(browser: Any, path: Path, images: Tensor) -> Measured:
+    """Measure what the page computes in a tab of its own, see `measure`."""
+    tab, _ = load(browser, path)
     session = tab.context.new_cdp_session(tab)
     session.send("Performance.enable", {"timeDomain": "threadTicks"})
 
@@ -185,16 +189,20 @@ def measure_kernel(browser: Any, path: Path, name: str, images: Tensor) -> Measu
         return result, cpu_seconds() - started
 
     outputs, _ = call("outputs")
-    times, _ = call("frames", ROUNDS, WARMUP)
-    assert times["simd"] == (name == "SIMD"), f"the kernel is not {name}"
+    frames, _ = call("frames", ROUNDS, WARMUP)
     cpu_frames = [call("repeat", BATCH)[1] / BATCH for _ in range(BATCHES)]
+    call("draw", WARMUP)
+    cpu_drawn = [call("draw", BATCH)[1] / BATCH for _ in range(BATCHES)]
+    traces, _ = call("traces", TRACED, ROUNDS, WARMUP)
     call("project", images[0].flatten().tolist())  # the compiler of the browser is still at work
     projected = [call("project", image.flatten().tolist()) for image in images]
     tab.context.close()
     return Measured(
         outputs=outputs,
-        frames=times["seconds"],
+        frames=frames,
         cpu_frames=cpu_frames,
+        cpu_drawn=cpu_drawn,
+        traces=traces,
         projections=[sum(result["slices"]) for result, _ in projected],
         cpu_projections=[seconds for _, seconds in projected],
         slices=[seconds for result, _ in projected for seconds in result["slices"]],
@@ -202,11 +210,11 @@ def measure_kernel(browser: Any, path: Path, name: str, images: Tensor) -> Measu
     )
 
 
-def load(browser: Any, path: Path, query: str = "") -> tuple[Any, float]:
+def load(browser: Any, path: Path) -> tuple[Any, float]:
     """Open the page; return its tab and the seconds until the first image."""
     tab = browser.new_context().new_page()
     tab.add_init_script(FIRST_IMAGE)
-    tab.goto(f"{path.as_uri()}{query}")
+    tab.goto(path.as_uri())
     tab.wait_for_function("() => globalThis.firstImage && globalThis.reviver")
     tab.evaluate(f"() => {{ globalThis.bench = {SCRIPT.read_text(encoding='utf-8').rstrip().rstrip(';')}; }}")
     return tab, tab.evaluate("() => firstImage") / 1000

@@ -110,10 +110,12 @@ def render_gpu(result: Mapping[str, Any]) -> str:
 
 def render_explorer(result: Mapping[str, Any]) -> str:
     """Return the result of `explorer` as Markdown: speed, precision and size."""
-    wanted = [name for name in result["milliseconds_per_call"] if "processor time" not in name and "slice" not in name]
+    wanted = [
+        name for name in result["milliseconds_per_call"] if ", processor time" not in name and "slice" not in name
+    ]
     rows = [_row(f"{name}, ms", result["milliseconds_per_call"][name]) for name in wanted]
     rows += [_row(name, values) for name, values in result["ratios"].items()]
-    largest = max(value for kind in result["differences"].values() for value in kind.values())
+    largest = max(result["differences"].values())
     rounding = ", ".join(f"{row['max']:.1g} in a {row['unit']} ({row['network']})" for row in result["rounding"])
     note = (
         f"Largest difference from float64: {largest:.1g}. Largest effect of fp16 weights: {rounding}. The page has "

@@ -24,7 +24,8 @@ Begin with [`lstm/cell.py`](../../src/reviver/lstm/cell.py) for the LSTM and wit
 WEB_INTRODUCTION = """\
 ## The page of the explorer
 
-`web/` has the sources of `src/reviver/explorer/template.html`, plain JavaScript modules that `make explorer` bundles.
+`web/` has the sources of `src/reviver/explorer/template.html`, TypeScript modules that `make explorer` bundles.
+[`web/README.md`](../../web/README.md) says how they are made.
 """
 
 
@@ -39,8 +40,16 @@ def page() -> str:
             lines += ["| module | contents |", "|---|---|", *map(_row, modules), ""]
     lines.append(WEB_INTRODUCTION)
     for folder in (WEB, *sorted(path for path in WEB.rglob("*") if path.is_dir())):
-        rows = [f"| `{path.name}` | {_escape(web_summary(path))} |" for path in sorted(folder.glob("*.js"))]
-        lines += [f"### {folder.relative_to(ROOT).as_posix()}/", "", "| module | contents |", "|---|---|", *rows, ""]
+        rows = [f"| `{path.name}` | {_escape(web_summary(path))} |" for path in sorted(folder.glob("*.ts*"))]
+        if rows:
+            lines += [
+                f"### {folder.relative_to(ROOT).as_posix()}/",
+                "",
+                "| module | contents |",
+                "|---|---|",
+                *rows,
+                "",
+            ]
     return "\n".join(lines)
 
 
@@ -57,12 +66,12 @@ def summary(path: Path) -> str:
 
 
 def web_summary(path: Path) -> str:
-    """Return the first sentence of the comment that a JavaScript module begins with, without the full stop.
+    """Return the first sentence of the comment that a TypeScript module begins with, without the full stop.
 
     Raises:
         ValueError: if it begins with none.
     """
-    comment = re.match(r"/\*\*\n(.*?)\*/", path.read_text(encoding="utf-8"), re.DOTALL)
+    comment = re.match(r"/\*\*(.*?)\*/", path.read_text(encoding="utf-8"), re.DOTALL)
     if not comment:
         raise ValueError(f"{path} begins with no comment; say in its first line what it holds")
     return _first_sentence(re.sub(r"^ \* ?", "", comment[1], flags=re.MULTILINE))
