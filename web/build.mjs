@@ -25,6 +25,8 @@ const hash = (text) => `'sha256-${createHash("sha256").update(text).digest("base
 const script = `${NOTICE}\n${await bundle(join(root, "src/main.tsx"), { minify: true, format: "iife" })}`;
 const style = await bundle(join(root, "src/style.css"), { minify: true });
 if (/<\/(script|style)/i.test(script + style)) throw new Error("the bundle contains a closing tag");
+// A frame has the character set of the page around it, and the hashes must hold in any.
+if (/[^\n -~]/.test(script + style)) throw new Error("the bundle has characters that are not ASCII");
 const policy = [
   "default-src 'none'",
   `script-src ${hash(script)} 'wasm-unsafe-eval'`,

@@ -11,7 +11,7 @@ import { mapNames, type MapName } from "./state";
 
 /** A text with letters that have an index below, such as "W_i x_t". */
 export const typeset = (text: string): ComponentChildren =>
-  text.split(/([A-Za-z]_(?:t[−+]1|\w)|\b[WUb]\b)/).map((part, k) =>
+  text.split(/([A-Za-z]_(?:t[\u2212+]1|\w)|\b[WUb]\b)/).map((part, k) =>
     k % 2 === 0 ? (
       part
     ) : (
