@@ -115,9 +115,9 @@ export function Pad({ shape, base, of, pen, onChange, onUndo }: PadProps) {
           </span>
         )}
       </div>
-      <small id={id}>
+      <p id={id} class="note">
         Mouse, finger or pen. Keyboard: <kbd>arrow keys</kbd> move, <kbd>Space</kbd> puts the pen down and lifts it.
-      </small>
+      </p>
     </div>
   );
 }
