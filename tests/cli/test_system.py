@@ -119,6 +119,32 @@ def test_names_and_counts_in_full(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     assert counts == ["1 epoch", "1 epoch", "2.5 epochs", "1234567 epochs"]
 
 
+def test_a_narrow_terminal_leaves_out_parts_of_the_progress_line_but_cuts_none(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setattr(progress, "UPDATE_SECONDS", 0.0)
+    accuracy, loss = "validation accuracy 99.5% at length 464", "train loss 0.353"
+    for width, shown, missing in (
+        (120, ("LSTM T=1000 ", "━", " 7/8 lengths ", " left ", f" {accuracy}, {loss}"), "…"),
+        (80, ("LSTM T=1000 ", " 7/8 lengths ", " left ", f" {accuracy} "), "train loss"),
+        (40, ("LSTM T=1000 ", " 7/8 lengths ", " left "), "accuracy"),
+        (24, ("LSTM T=1000 ", " 7/8 lengths "), "left"),
+    ):
+        monkeypatch.setenv("COLUMNS", str(width))
+        with progress.ProgressBar("LSTM T=1000", 8, "lengths", visible=True) as bar:
+            bar.update(1, f"{accuracy}, {loss}")
+            bar.update(7, f"{accuracy}, {loss}")
+        last = (
+            re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", capsys.readouterr().err).rstrip("\n").splitlines()[-1].split("\r")[-1]
+        )
+        assert len(last) <= width
+        for text in shown:
+            assert text in f"{last} ", f"{width} columns"
+        assert missing not in last
+        assert "…" not in last
+
+
 def test_other_encodings_and_a_closed_stderr_keep_the_output_clean(
     workspace: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

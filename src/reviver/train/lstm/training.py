@@ -376,17 +376,17 @@ def _log_validation(session: Session, validation: Score, length: int, trained: b
     """Write the metrics of a validation and of the epoch before it, if there was one, and update the progress bar."""
     state = session.state
     metrics: dict[str, Any] = {"epoch": state.epoch, "sequences": state.extra["sequences"]}
-    text, done = "", state.epoch
+    text, done = f"validation accuracy {percent(validation.accuracy, 1)}%", state.epoch
     if config.curriculum:
         metrics |= {"length": length, "validation_sequences": validation.size}
-        text, done = f"length {length:,}, ", state.extra["stage"]
+        text, done = f"{text} at length {length:,}", state.extra["stage"]
     metrics |= {"train_loss": None, "train_accuracy": None}
     if trained:
         loss, num_correct, count = state.tensors["history"].sum(0).tolist()
         metrics |= {"train_loss": loss / count, "train_accuracy": num_correct / count}
-        text += f"train loss {loss / count:.3f}, "
+        text += f", train loss {loss / count:.3f}"
     session.log(**metrics, validation_loss=validation.loss, validation_accuracy=validation.accuracy)
-    session.progress.update(done, f"{text}validation accuracy {percent(validation.accuracy, 1)}%")
+    session.progress.update(done, text)
 
 
 def _update_best(state: TrainingState, network: Network, validation: Score, length: int, config: LSTMConfig) -> None:
