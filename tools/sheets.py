@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+import typst
 from markdown_it import MarkdownIt
 from markdown_it.rules_inline import StateInline
 from markdown_it.tree import SyntaxTreeNode
@@ -45,8 +46,6 @@ def write_sheet(text: str, path: Path, *, room: bool = False) -> None:
     Raises:
         ValueError: if the page has Markdown or LaTeX that has no counterpart here.
     """
-    import typst
-
     title, body = text.removeprefix("# ").split("\n", 1)
     source = f'#import "sheet.typ": *\n#show: sheet.with(title: {quote(title)}, name: {str(room).lower()})\n'
     files = {"main": (source + to_typst(body, room=room)).encode(), "sheet.typ": LAYOUT.read_bytes()}

@@ -11,15 +11,26 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import typst
+from matplotlib.figure import Figure
+
+from reviver.figures import figure_style, panels, save_figure, styled
+from reviver.show.report.make import plot_figures
+from reviver.show.report.results import read_gan, read_lstm
+from reviver.show.trace import ClassifierTrace, trace_digits
+from reviver.train.loading import load
+from reviver.train.lstm.run import LSTMRun
 from tools.sheets import write_sheet
 from tools.tutorials import DOCS, TUTORIALS, find_blocks
 
 PAGES = DOCS / "teach"
 SLIDES = PAGES / "slides.typ"
+SLIDE_UNITS = 16
+"""Units of a heat map on a slide."""
 IMAGE = re.compile(r"^!\[(?P<alt>[^\]]*)\]\((?P<path>[^)]+)\)\n", re.MULTILINE)
 LINK = re.compile(r"(?<!!)\[(?P<text>[^\]]+)\]\((?!https?:)[^)]*\)")
 EXERCISE = re.compile(r"^(?=\d+\. \*\*)", re.MULTILINE)
@@ -137,18 +148,29 @@ def write_sheets(students: Path, teachers: Path) -> None:
         write_sheet((PAGES / f"{name}.md").read_text(encoding="utf-8"), teachers / f"{name}.pdf")
 
 
+def memory_figure(trace: ClassifierTrace, digits: Sequence[int]) -> Figure:
+    """Plot forget gate and cell state of a few units, from the highest to the lowest mean forget gate, to be read from afar."""
+    layer = trace.layers[0]
+    order = layer.f[:, 0].mean(0).argsort(descending=True, stable=True)
+    units = order[:: -(-len(order) // SLIDE_UNITS)]
+    with styled():
+        figure = Figure(figsize=(5.2, 2.2))
+        for panel, (name, title) in zip(
+            panels(figure)[0], (("f", "forget gate f"), ("c", "cell state c")), strict=True
+        ):
+            values = getattr(layer, name)[:, 0, units].cpu()  # [T, units]
+            limit = max(1.0, float(values.abs().max()))
+            colors, low, high = ("viridis", 0.0, 1.0) if name == "f" else ("RdBu_r", -limit, limit)
+            image = panel.imshow(values.T, colors, aspect="auto", vmin=low, vmax=high)
+            panel.set_xticks(range(len(digits)), map(str, digits))
+            panel.set(title=title, xlabel="digit read", yticks=[])
+            panel.grid(visible=False)
+            figure.colorbar(image, ax=panel, ticks=[low, high] if name == "f" else [0])
+    return figure
+
+
 def write_slides(report: Path, out: Path) -> None:
     """Write slides-light.pdf and slides-dark.pdf with the figures of the report, plotted on either background."""
-    import typst
-
-    from reviver.figures import figure_style, save_figure
-    from reviver.show.report.make import plot_figures
-    from reviver.show.report.results import read_gan, read_lstm
-    from reviver.show.trace import trace_digits
-    from reviver.show.trace_figures import trace_figure
-    from reviver.train.loading import load
-    from reviver.train.lstm.run import LSTMRun
-
     lstms = sorted((report / "runs").glob("lstm-*"))
     lstm, gan = read_lstm(lstms), read_gan(next((report / "runs").glob("gan-*")))
     run = load(lstms[0])
@@ -159,7 +181,7 @@ def write_slides(report: Path, out: Path) -> None:
             folder = Path(name)
             shutil.copyfile(SLIDES, folder / "slides.typ")
             figures = plot_figures(lstm, gan)
-            figures["trace"] = trace_figure(trace_digits(run.network, run.config, digits[:-1]), digits[:-1], 0)
+            figures["trace"] = memory_figure(trace_digits(run.network, run.config, digits[:-1]), digits[:-1])
             for figure_name, figure in figures.items():
                 save_figure(figure, folder / f"{figure_name}.svg")
             for grid_name, grid in gan.grids.items():
