@@ -38,6 +38,7 @@ from reviver.show.report.results import GANResults, LSTMResults, read_gan, read_
 from reviver.train.gan.grids import grid_path, save_grid
 from reviver.train.gan.training import train as train_gan
 from reviver.train.lstm.training import train as train_lstm
+from tools.chromium import find_chromium, open_browser
 
 LSTM = LSTMConfig(hidden_size=8, epochs=3)
 GAN = GANConfig(epochs=1, batch_size=64, log_every=5, eval_every=0)
@@ -229,7 +230,7 @@ def test_page_is_self_contained_and_accessible(built: Built) -> None:
     for address in page.addresses:
         assert address.startswith("data:") or address == "explorer.html" or address[1:] in anchors
     assert page.addresses.count("explorer.html") == 1
-    assert len(page.find("img")) == 11
+    assert len(page.find("img")) == 13  # both charts also narrow
     assert all(image.get("alt") for image in page.find("img"))
     assert {cell.get("scope") for cell in page.find("th")} == {"col", "row"}
     for element in page.find("div"):  # the keyboard reaches everything that scrolls, and it has a name
@@ -238,6 +239,21 @@ def test_page_is_self_contained_and_accessible(built: Built) -> None:
     assert all(f"#{heading.get('id')}" in links for heading in page.find("h2", "h3"))
     assert len(page.find("caption")) == len(page.find("table"))
     assert "@media (prefers-reduced-motion: reduce) {" in built.html
+
+
+@pytest.mark.skipif(find_chromium() is None, reason="needs Chromium")
+def test_a_phone_shows_charts_and_tables_whole(built: Built) -> None:
+    with open_browser() as browser:
+        page = browser.new_page(viewport={"width": 360, "height": 800})
+        page.goto(built.files.html.as_uri())
+        for selector, number in ((".wide td, .wide th[scope=row]", 50), (".for-narrow img", 2), (".pixels img", 4)):
+            boxes = [element.bounding_box() for element in page.locator(selector).all() if element.is_visible()]
+            assert len(boxes) >= number
+            assert all(box is not None and box["x"] >= 0 and box["x"] + box["width"] <= 360 for box in boxes), selector
+        assert not page.locator(".for-wide").first.is_visible()
+        page.set_viewport_size({"width": 1280, "height": 800})
+        assert page.locator(".for-wide").first.is_visible()
+        assert not page.locator(".for-narrow").first.is_visible()
 
 
 def test_rebuilding_gives_the_same_bytes(built: Built, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from reviver.data.images.image_files import read_pixels
 from reviver.errors import ReviverError, RunFolderError
 from reviver.explorer.page import build_page
-from reviver.figures import FORMATS, grid_figure, save_figure
+from reviver.figures import FORMATS, figure_style, grid_figure, save_figure
 from reviver.files.atomic import atomic_write, write_json, write_text
 from reviver.files.file_errors import explain_write_errors
 from reviver.runs.folder import RunFolder, is_unused
@@ -34,6 +34,10 @@ from reviver.train.description import Run
 NUM_SEEDS = 5
 """LSTM runs with dropout, with consecutive seeds; as many are without."""
 EXPLORER = "explorer.html"
+CHARTS = ("figure-1-learning-curves", "gan-losses", "gan-scores")
+"""Figures with panels side by side, which have a narrow version for small screens, with one above the other."""
+NARROW_WIDTH = 3.4
+"""Its width, in inches."""
 SOURCES = ("report.typ", "layout.typ", "numbers.typ", "report.css")
 
 logger = logging.getLogger("reviver")
@@ -157,11 +161,15 @@ def plot_figures(lstm: LSTMResults, gan: GANResults) -> dict[str, Figure]:
 
 
 def save_figures(folder: Path, lstm: LSTMResults, gan: GANResults) -> None:
-    """Save all figures in `folder`: plots as PDF, SVG and PNG, sample grids as PDF and PNG."""
+    """Save all figures in `folder`: plots as PDF, SVG and PNG, charts also narrow, sample grids as PDF and PNG."""
     figures = plot_figures(lstm, gan)
     for suffix in FORMATS:
         for name, figure in figures.items():
             save_figure(figure, folder / f"{name}.{suffix}")
+    with figure_style(width=NARROW_WIDTH):
+        for name, figure in plot_figures(lstm, gan).items():
+            if name in CHARTS:
+                save_figure(figure, folder / f"{name}-narrow.svg")
     copies = {"training.gif": gan.run.folder.samples / "training.gif"}
     for number, (name, grid) in enumerate(gan.grids.items(), start=2):
         save_figure(grid_figure(read_pixels(grid.path)), folder / f"figure-{number}-{name}.pdf")
