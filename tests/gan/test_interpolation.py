@@ -28,6 +28,7 @@ from reviver.gan.interpolation import (
     choose_distant_endpoints,
     generate_interpolation,
     interpolate,
+    most_gradual,
     most_robust,
 )
 from reviver.gan.inversion import project, project_files
@@ -91,6 +92,7 @@ class StubClassifier(DigitClassifier):
     def __init__(self, confident: set[int]) -> None:
         super().__init__()
         self.confident = confident
+        self.features = nn.Sequential(nn.Flatten())
 
     @staticmethod
     def digit(pixels: Tensor) -> Tensor:
@@ -113,9 +115,7 @@ def choose_digits(seed: int, *classes: int | None, confident: set[int] | None = 
     return tuple(StubClassifier.digit(ends[:, 0]).tolist())
 
 
-def test_ends_are_of_the_given_classes_or_confident_samples_of_two_different_ones(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_ends_are_of_the_given_classes_or_confident_samples_of_two_different_ones() -> None:
     for classes in ((8, 3), (0, 9), (4, 4)):
         assert {choose_digits(seed, *classes) for seed in range(3)} == {classes}
     for first, last in ((None, None), (3, None), (None, 8)):
@@ -123,8 +123,6 @@ def test_ends_are_of_the_given_classes_or_confident_samples_of_two_different_one
         assert all(a != b and first in (None, a) and last in (None, b) for a, b in found)
         assert len(found) > 3, "the seed chooses them"
     assert {frozenset(choose_digits(seed, confident={2, 7})) for seed in range(6)} == {frozenset({2, 7})}
-    monkeypatch.setattr("reviver.gan.interpolation.NUM_MOST_ROBUST", 1)
-    assert choose_digits(0, 4, 4) == (4, 4), "two samples, even if one is the most robust"
 
 
 def test_classes_without_confident_samples_are_refused() -> None:
@@ -153,6 +151,25 @@ def test_the_most_robust_images_stay_of_their_class_when_shifted_or_blurred() ->
     many = images[[0] * 256 + [2]]  # the last is beyond those that count
     assert set(most_robust(Center(), many, range(257), 1)) < set(range(256))
     assert len(most_robust(Center(), many, range(257), 1)) == 8
+
+
+def test_the_ends_are_those_between_which_images_change_most_evenly_and_pass_a_boundary() -> None:
+    """Pixels are tanh(z₀ z₁), so a larger z₁ makes a sharper change; the classifier is sure of the digits 4 to 6 only."""
+
+    class Curved(StubGenerator):
+        def forward(self, z: Tensor) -> Tensor:
+            return torch.tanh(z[:, :1] * z[:, 1:])[:, :, None, None].expand(-1, 1, 28, 28)
+
+    even, sharp, sharper = (torch.tensor([[-1.0, steepness], [1.0, steepness]]) for steepness in (0.3, 3.0, 9.0))
+    generator, classifier, always_sure = Curved(), StubClassifier({4, 5, 6}), StubClassifier(set(range(10)))
+    confidences = [
+        classifier.probabilities(generator(interpolate(*pair, 7))).amax(1).min() for pair in (even, sharp, sharper)
+    ]
+    assert confidences[0] >= CONFIDENCE > max(confidences[1:]), "the most even path passes no boundary"
+    assert torch.equal(most_gradual(generator, classifier, torch.stack([sharper, even, sharp])), sharp)
+    assert torch.equal(most_gradual(generator, always_sure, torch.stack([sharper, sharp, even])), even)
+    still = torch.zeros(2, 2)
+    assert torch.equal(most_gradual(generator, always_sure, torch.stack([still, sharper])), sharper)
 
 
 def test_an_interpolation_between_classes_distant_samples_or_given_ends() -> None:

@@ -23,7 +23,7 @@ from reviver.errors import ConfigError, DataError
 from reviver.gan.inversion import project_files
 from reviver.gan.networks import Generator
 from reviver.gan.sampling import generate_chunked
-from reviver.gan.scores.digit_classifier import DigitClassifier
+from reviver.gan.scores.digit_classifier import CHUNK, DigitClassifier
 from reviver.rng import make_rng
 from reviver.settings.fields import Seed
 from reviver.settings.validation import check, refuse
@@ -39,6 +39,8 @@ CONFIDENCE = 0.95
 """Minimum probability of its class for an end point."""
 NUM_ROBUST_CANDIDATES, NUM_MOST_ROBUST = 256, 8
 """An end point is one of the most robust of the first candidates of its class, see `most_robust`."""
+NUM_PATH_POINTS = 9
+"""Points of a path by which pairs of end points are compared, see `most_gradual`."""
 SMALL_ANGLE = 1e-6
 """Radians. For ω nearer to 0 or π than this, sin ω is too small to divide by."""
 
@@ -131,8 +133,9 @@ def choose_class_endpoints(
 ) -> Tensor:
     """Return two latents [2, Z] whose images are classified with confidence, as `first` and `last`.
 
-    Classes that are not given are chosen at random among those that the generator generates; the two then differ. No
-    confident sample of a class that is needed is a `DataError`.
+    Classes that are not given are chosen at random among those that the generator generates; the two then differ. Of the
+    most robust samples of both, the ends are the `most_gradual` pair. No confident sample of a class that is needed is a
+    `DataError`.
     """
     rng = make_rng(seed, "endpoints")
     z = generator.sample_latents(NUM_CANDIDATES, rng)
@@ -156,17 +159,35 @@ def choose_class_endpoints(
 
     first = choose_other(last) if first is None else first
     last = choose_other(first) if last is None else last
-    endpoints: list[int] = []
-    for class_index in (first, last):
+    robust: list[list[int]] = []
+    for class_index, num_needed in ((first, 1), (last, 2 if first == last else 1)):
         indices = (is_confident & (classes == class_index)).nonzero().flatten().tolist()
-        unused = [index for index in indices if index not in endpoints]
-        if not unused:
+        if len(indices) < num_needed:
             raise DataError(
                 f"class {class_index} is not among {NUM_CANDIDATES} samples with a confidence of at least "
                 f"{CONFIDENCE:.0%}; {f'choose from {available_text}, or ' if available else ''}train the generator longer"
             )
-        endpoints.append(choose(most_robust(classifier, images, unused, class_index)))
-    return z[endpoints]
+        robust.append(most_robust(classifier, images, indices, class_index))
+    pairs = [(start, end) for start in robust[0] for end in robust[1] if start != end]
+    return most_gradual(generator, classifier, z[torch.tensor(pairs)])
+
+
+def most_gradual(generator: Generator, classifier: DigitClassifier, pairs: Tensor) -> Tensor:
+    """Return the one of `pairs` [P, 2, Z] of latents between which images change most evenly, [2, Z].
+
+    It is judged at NUM_PATH_POINTS points of the linear path: the largest distance of neighboring images in feature space
+    is the smallest fraction of the path length. Pairs with an image between their ends that the classifier is less than
+    CONFIDENCE sure of come first, since at such a boundary one sees the change.
+    """
+    points = torch.stack([interpolate(start, end, NUM_PATH_POINTS - 2) for start, end in pairs])  # [P, S, Z]
+    images = generate_chunked(generator, points.flatten(0, 1))
+    with torch.no_grad():
+        features = torch.cat([classifier.features(chunk) for chunk in images.split(CHUNK)])
+    distances = features.unflatten(0, points.shape[:2]).diff(dim=1).norm(dim=2)  # [P, S - 1]
+    unevenness = (distances.amax(1) / distances.sum(1)).nan_to_num(1.0)  # of a path that does not move
+    confidences = classifier.probabilities(images).amax(1).unflatten(0, points.shape[:2])
+    has_boundary = confidences[:, 1:-1].amin(1) < CONFIDENCE
+    return pairs[(unevenness + ~has_boundary).argmin()]
 
 
 def most_robust(classifier: DigitClassifier, images: Tensor, indices: Sequence[int], class_index: int) -> list[int]:
