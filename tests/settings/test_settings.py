@@ -47,7 +47,8 @@ BAD_VALUES: dict[type, dict[str, tuple[Any, ...]]] = {
         "conditional": (0, 1, "true", None),
         "batch_size": (1, 4.0),
         "learning_rate batch_norm_eps": (0, 0.0, -1e-3, True),
-        "beta1 label_smoothing discriminator_dropout ema": (-0.1, 1, True),
+        "beta1": (-1, 1, True),
+        "label_smoothing discriminator_dropout ema": (-0.1, 1, True),
         "final_lr_ratio shift_probability": (-0.1, 1.1, True),
         "r1 gradient_penalty ema_rampup": (-0.1, True),
         "batch_norm_samples max_rollbacks eval_every": (-1, 1.0),
@@ -64,7 +65,7 @@ BOUNDARY_VALUES: list[tuple[Any, dict[str, Any]]] = [
     (LSTMConfig, {"task": "row-mnist", "length": 28, "start_length": 10}),
     (LSTMConfig, {"task": "parity", "length": 2, "curriculum": True, "start_length": 2}),
     (GANConfig, {"image_size": 4, "latent_size": 1, "epochs": 1, "batch_size": 2, "sample_every": 1, "log_every": 1}),
-    (GANConfig, {"image_size": 1024, "beta1": 0, "seed": 2**63 - 1, "batch_norm_eps": 1e-12, "data": "a/b"}),
+    (GANConfig, {"image_size": 1024, "beta1": -0.999, "seed": 2**63 - 1, "batch_norm_eps": 1e-12, "data": "a/b"}),
     (GANConfig, {"input_centering": "none", "batch_norm_samples": 0, "eval_every": 0, "eval_samples": 6}),
     (GANConfig, {"input_centering": "auto", "shift_probability": 1, "final_lr_ratio": 1}),
 ]

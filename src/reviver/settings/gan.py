@@ -54,8 +54,9 @@ class GANConfig:
     """Real and generated images N per update."""
     learning_rate: Annotated[Positive, OPTIMIZATION] = 2e-4
     """Learning rate of Adam, for both networks."""
-    beta1: Annotated[float, Field(ge=0, lt=1), OPTIMIZATION] = 0.5
-    """Adam's decay of the gradient mean."""
+    beta1: Annotated[float, Field(gt=-1, lt=1), OPTIMIZATION] = 0.5
+    """Adam's decay β₁ of the gradient mean; below 0, negative momentum, it damps how the networks circle each other
+    (Gidel et al. 2019)."""
     discriminator_steps: Annotated[Count, OPTIMIZATION] = 1
     """Discriminator updates per generator update (k of Goodfellow et al. 2014, algorithm 1)."""
     lr_schedule: Annotated[Literal["constant", "linear", "cosine"], OPTIMIZATION] = "constant"

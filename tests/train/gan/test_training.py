@@ -23,7 +23,7 @@ from reviver.runs.folder import RunFolder
 from reviver.settings.gan import LOSSES, GANConfig, count_batches
 from reviver.settings.gan_presets import PRESETS
 from reviver.train.gan import training
-from reviver.train.gan.training import build_networks, count_classes, train
+from reviver.train.gan.training import build_networks, build_optimizers, count_classes, train
 from reviver.train.loading import load
 from tests.lstm_runs import at_step, fingerprint, interrupt, terminate
 
@@ -122,6 +122,26 @@ def test_images_without_classes_are_refused() -> None:
 # Steps, metrics and batches
 
 
+@pytest.mark.parametrize("beta1", [0.5, 0.0, -0.3])
+def test_the_optimizers_follow_the_equations_of_adam_for_any_beta1(beta1: float, tiny: GANConfig) -> None:
+    """Kingma & Ba (2015), algorithm 1, in double precision."""
+    config = replace(tiny, beta1=beta1)
+    optimizers = build_optimizers(config, *build_networks(config, (1, 8, 8)))
+    for optimizer in optimizers:
+        weight = optimizer.param_groups[0]["params"][0]
+        expected = weight.detach().double()
+        m = v = torch.zeros_like(expected)
+        rng = torch.Generator().manual_seed(1)
+        for t in range(1, 21):
+            weight.grad = torch.randn(weight.shape, generator=rng)
+            optimizer.step()
+            m = beta1 * m + (1 - beta1) * weight.grad.double()
+            v = 0.999 * v + 0.001 * weight.grad.double() ** 2
+            m_hat, v_hat = m / (1 - beta1**t), v / (1 - 0.999**t)
+            expected -= config.learning_rate * m_hat / (v_hat.sqrt() + 1e-8)
+            torch.testing.assert_close(weight.detach().double(), expected, rtol=1e-6, atol=1e-6)
+
+
 def test_batches_metrics_and_learning_rates(tiny: GANConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each image is used once an epoch, a line of metrics is the mean of its updates, and G learns from every 3rd batch."""
     steps: list[tuple[tuple[Any, ...], GANStepResult, float]] = []
@@ -184,7 +204,7 @@ def test_a_run_stopped_after_every_step_ends_with_the_same_bits(
 
 
 RECIPES: dict[str, dict[str, Any]] = {
-    LOSSES[1]: {"beta1": 0.0},
+    LOSSES[1]: {"beta1": -0.3},
     LOSSES[2]: {"lr_schedule": "linear"},
     LOSSES[3]: {"r1": 1.0, "penalty_interval": 2},
     LOSSES[4]: {"gradient_penalty": 10.0, "discriminator_dropout": 0.3, "ema": 0.9},
