@@ -10,19 +10,19 @@ _BEST = GANConfig(
     batch_size=128,
     learning_rate=1.2e-3,
     lr_schedule="linear",
-    final_lr_ratio=0.35,
-    beta1=0.0,
+    final_lr_ratio=0.1,
+    beta1=-0.3,
     r1=0.2,
     penalty_interval=8,
     input_centering="auto",
     shift_probability=0.5,
     ema=0.9998,
-    ema_rampup=0.08,
+    ema_rampup=0.05,
     batch_norm_samples=20_000,
     precision="bf16",
 )
 
-_LONG = replace(_BEST, final_lr_ratio=0.1, penalty_interval=4, ema_rampup=0.05)
+_LONG = replace(_BEST, penalty_interval=4)
 
 PRESETS = MappingProxyType(
     {
@@ -36,8 +36,7 @@ PRESETS = MappingProxyType(
 )
 """
 - `best`: the original's networks and losses, trained without mode collapse, in minutes.
-- `best-long`, `best-longest`: `best` with more epochs, and with what suits them: a lower last learning rate, a shorter
-  average and more frequent penalties.
+- `best-long`, `best-longest`: `best` with more epochs and more frequent penalties.
 - `original`: the run of the original report, 200 epochs. These are also the defaults of `GANConfig`, so that every other
   recipe writes out what it changes.
 - `short`: the original's run with fewer epochs.
