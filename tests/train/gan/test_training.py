@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from reviver.data.images.image_set import ImageSet, from_pixels, load_images, load_test_images
 from reviver.errors import ConfigError, DataError, DivergenceError, Interrupted, RunFolderError
@@ -145,9 +146,11 @@ def test_the_optimizers_follow_the_equations_of_adam_for_any_beta1(beta1: float,
 def test_batches_metrics_and_learning_rates(tiny: GANConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each image is used once an epoch, a line of metrics is the mean of its updates, and G learns from every 3rd batch."""
     steps: list[tuple[tuple[Any, ...], GANStepResult, float]] = []
+    batches = list[Tensor]()
 
-    def recording(*arguments: Any, **keywords: Any) -> GANStepResult:
-        steps.append((arguments, gan_step(*arguments, **keywords), arguments[2].param_groups[0]["lr"]))
+    def recording(*arguments: Any, real: Tensor, **keywords: Any) -> GANStepResult:
+        batches.append(real)
+        steps.append((arguments, gan_step(*arguments, real, **keywords), arguments[2].param_groups[0]["lr"]))
         return steps[-1][1]
 
     monkeypatch.setattr(training, "gan_step", recording)
@@ -155,7 +158,6 @@ def test_batches_metrics_and_learning_rates(tiny: GANConfig, tmp_path: Path, mon
     monkeypatch.setattr(training, "update_ema", lambda *arguments, **_: averaged.append(arguments[2]))
     config = replace(tiny, lr_schedule="linear", final_lr_ratio=0.25, discriminator_steps=3, beta1=0.3, ema=0.9)
     records = train(config, tmp_path / "run").read_metrics()
-    batches = [arguments[4] for arguments, *_ in steps]
     data = from_pixels(torch.from_numpy(np.load(tiny.data)["images"]))[:, None]
     epochs = [torch.cat(batches[:BATCHES]), torch.cat(batches[BATCHES:])]
     assert not torch.equal(*epochs)
