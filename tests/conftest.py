@@ -1,11 +1,13 @@
 """Options, fixtures and settings of all tests."""
 
+import contextlib
+import getpass
 import json
 import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,27 @@ MIN_MEMORY = 4 << 30
 def pytest_configure(config: pytest.Config) -> None:
     if can_use_memory():
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+    if not hasattr(config, "workerinput"):  # not in the processes of pytest-xdist
+        remove_folders_of_killed_runs(Path(os.environ.get("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())))
+
+
+def remove_folders_of_killed_runs(root: Path) -> None:
+    """Remove the temporary folders of test runs that were killed, gigabytes in memory; pytest does so after three days."""
+    for lock in root.glob(f"pytest-of-{getpass.getuser()}/pytest-*/.lock"):  # which holds the number of the process
+        with contextlib.suppress(OSError, ValueError):
+            if not is_alive(int(lock.read_text())):
+                shutil.rmtree(lock.parent, ignore_errors=True)
+
+
+def is_alive(pid: int) -> bool:
+    """Return whether there is a process with this number."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def pytest_xdist_auto_num_workers() -> int:
@@ -83,13 +106,6 @@ def golden(request: pytest.FixtureRequest) -> Callable[..., None]:
         assert value == expected, f"differs from {path.name}; {advice}"
 
     return compare
-
-
-@pytest.fixture
-def memory_path() -> Iterator[Path]:
-    """Yield an empty folder, in memory if the system supports it, since some tests mostly wait for the disk."""
-    with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as name:
-        yield Path(name)
 
 
 @pytest.fixture(scope="session")

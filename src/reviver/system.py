@@ -1,13 +1,25 @@
 """What differs between operating systems, in one place: cores, memory, threads, signals, flushing of folders."""
 
+import errno
 import os
 import signal
 import threading
+import time
+import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+MOMENT = 0.5
+"""Seconds between the creation of a file and its lock, at most."""
+WITHOUT_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
+"""Errors of file systems without locks, such as some of clusters."""
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 """Signals that ask a run to stop."""
 
@@ -51,6 +63,57 @@ def handling_signals(handler: Callable[[int, FrameType | None], None]) -> Iterat
     finally:
         for number, previous_handler in previous.items():
             signal.signal(number, previous_handler)
+
+
+@contextmanager
+def locking(path: Path, timeout: float = 0.0) -> Iterator[None]:
+    """Hold the lock file `path`; the system releases it if the process dies. Wait for `timeout` seconds, forever if negative.
+
+    A file system without locks gets a second file instead, with the process that holds it.
+
+    Raises:
+        filelock.Timeout: if another process holds it.
+        OSError: if it cannot be written.
+    """
+    import filelock
+
+    lock: filelock.BaseFileLock = filelock.FileLock(path)
+    with warnings.catch_warnings(action="ignore"):  # filelock does the same for one of these errors, and warns
+        try:
+            lock.acquire(timeout)
+        except OSError as error:
+            if error.errno not in WITHOUT_LOCKS:
+                raise
+            lock = filelock.SoftFileLock(f"{path}.soft")
+            lock.acquire(timeout)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def holding(path: Path) -> Iterator[None]:
+    """Hold an existing file or folder for the time in which it is written, see `is_abandoned`."""
+    with ExitStack() as stack:
+        if fcntl is not None:
+            number = os.open(path, os.O_RDONLY)
+            stack.callback(os.close, number)
+            with suppress(OSError):  # of a file system without locks, on which nothing is abandoned
+                fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+
+
+def is_abandoned(path: Path) -> bool:
+    """Return whether no process holds a file or folder that is older than a moment; False where that cannot be known."""
+    if fcntl is None:  # Windows
+        return False
+    with suppress(OSError), ExitStack() as stack:
+        number = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        stack.callback(os.close, number)
+        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return time.time() - os.fstat(number).st_mtime > MOMENT
+    return False
 
 
 @contextmanager

@@ -45,8 +45,9 @@ def test_evaluate_uses_chance_and_baseline_of_the_task(run: Run, tmp_path: Path)
     rows = result_of(run, f"lstm evaluate {out} --size 20 --length 9 --length 30")["results"]
     assert rows[1]["baseline"] == pytest.approx(0.4159, abs=1e-4)
     assert rows[0]["baseline"] > rows[1]["baseline"], "its blanks are free"
-    result = run(f"lstm predict {out} '1 2'")
-    assert result.err.startswith("error: task must be palindrome to read digits, got copy; measure this run by")
+    for command in ("predict", "trace"):
+        result = run(f"lstm {command} {out} '0.5 1'")
+        assert result.err.startswith("error: task must be palindrome to read digits, got copy; measure this run by")
 
 
 @pytest.mark.parametrize(("digits", "checkpoint"), [("1 2", "last"), (" 1, 2\n", "best"), ("12", "last")])

@@ -135,6 +135,18 @@ def test_a_gray_image_among_color_images_becomes_color_and_16_bits_keep_the_uppe
         assert torch.equal(data.images[index], tensor(gray).expand(3, 8, 8))
 
 
+def test_a_float_tiff_goes_from_0_to_1_or_to_255(tmp_path: Path) -> None:
+    gray = noise(8, 8)
+    for number in range(2):
+        Image.fromarray(gray.astype(np.float32) / 255).save(tmp_path / f"{number}.tiff")
+    assert torch.equal(load_images(str(tmp_path), 8).images, tensor(gray).expand(2, 1, 8, 8))
+    Image.fromarray(gray.astype(np.float32)).save(tmp_path / "1.tiff")
+    assert torch.equal(load_images(str(tmp_path), 8).images, tensor(gray).expand(2, 1, 8, 8))
+    Image.fromarray(gray.astype(np.float32) * 4 - 300).save(tmp_path / "1.tiff")
+    with pytest.raises(DataError, match=r"1.tiff: .*its numbers go from -284 to 692; give floats from 0 to 1 or"):
+        load_images(str(tmp_path), 8)
+
+
 def test_images_are_upright_and_cropped_to_the_middle_square(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # the top row becomes the rightmost column
@@ -206,6 +218,15 @@ def test_the_folders_train_and_test_are_splits(tmp_path: Path) -> None:
     write_images(tmp_path / "test" / "d", noise(8, 8))
     with pytest.raises(DataError, match=r"test has the class 'd', which the training images lack; take it out"):
         load_test_images(str(tmp_path), 8)
+
+
+def test_a_folder_of_test_images_with_another_name_is_no_class(tmp_path: Path) -> None:
+    for name in ("train/a", "train/b", "val/a"):
+        write_images(tmp_path / name, noise(8, 8), noise(8, 8))
+    problem = rf"^data: {tmp_path} has the folders train and val; call .* mv {tmp_path}/val {tmp_path}/test, or give "
+    with pytest.raises(DataError, match=problem):
+        load_images(str(tmp_path), 8)
+    assert load_images(str(tmp_path / "train"), 8).labels.tolist() == [0, 0, 1, 1]
 
 
 def test_labels_and_test_images_of_an_archive(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ import errno
 import json
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +62,33 @@ def test_a_write_replaces_all_or_nothing(leftover: bool, tmp_path: Path) -> None
             for path, files in ((file, {"text": "no"}), (tmp_path / "c", {"text": "no"}), (folder, {"x": "no"})):
                 with pytest.raises(Failure):
                     write(path, fail=True, **files)
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next_write_and_what_is_being_written_is_not(
+    tmp_path: Path,
+) -> None:
+    script = """
+import os, sys
+from pathlib import Path
+from reviver.files.atomic import atomic_folder, atomic_write
+with atomic_write(Path("a [1]")) as file, atomic_folder(Path("b")) as folder:
+    file.write_text("half")
+    (folder / "x").write_text("half")
+    for path in (file, folder):
+        os.utime(path, (0, 0))
+    print(flush=True)
+    sys.stdin.read()
+"""
+    command = [sys.executable, "-c", script]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=tmp_path) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        for left in (4, 2):
+            write(tmp_path / "a [1]", text="new")
+            write(tmp_path / "b", x="new")
+            assert len(list(tmp_path.iterdir())) == left
+            process.kill()
+            process.wait()
 
 
 def test_of_two_writers_of_a_file_the_last_one_wins(tmp_path: Path) -> None:

@@ -43,12 +43,12 @@ GAN_WITH_STATES = replace(
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace", "unlink", "rmdir", "mkdir", "open"])
-def test_failure_of_any_system_call_loses_nothing(call: str, memory_path: Path) -> None:
+def test_failure_of_any_system_call_loses_nothing(call: str, tmp_path: Path) -> None:
     """Each call of a function of the system that changes files fails once."""
-    expected = contents(train(SIX_UPDATES, memory_path / "undisturbed").path)
+    expected = contents(train(SIX_UPDATES, tmp_path / "undisturbed").path)
     original, errors = getattr(os, call), []
     for number in itertools.count(1):
-        calls, path = itertools.count(1), memory_path / f"run-{number}"
+        calls, path = itertools.count(1), tmp_path / f"run-{number}"
 
         def fail(*arguments: Any, at: int = number, calls: Iterator[int] = calls, **keywords: Any) -> Any:
             if next(calls) == at:

@@ -1,6 +1,9 @@
 """Run folders: what they record, what they refuse, their records files and their lock."""
 
+import errno
+import fcntl
 import json
+import os
 import re
 import subprocess
 import sys
@@ -221,3 +224,22 @@ def test_lock_excludes_others_until_the_holder_dies(folder: RunFolder) -> None:
     threading.Timer(0.1, looking.release).start()
     with folder.locked():
         assert RunFolder.open(folder.path).is_training
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK])
+def test_lock_excludes_others_where_the_file_system_has_none(
+    number: int, folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    for _ in range(2):
+        with folder.locked():
+            assert RunFolder.open(folder.path).is_training
+            with (
+                pytest.raises(RunFolderError, match="another process is training"),
+                RunFolder(folder.path, {}).locked(),
+            ):
+                pytest.fail("two processes train")
+        assert not folder.is_training

@@ -174,9 +174,9 @@ SCENARIOS = {
 
 @pytest.mark.parametrize("tries_all", [False, pytest.param(True, marks=pytest.mark.long)])
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_nothing_saved_is_lost_with_the_power(name: str, tries_all: bool, memory_path: Path) -> None:
+def test_nothing_saved_is_lost_with_the_power(name: str, tries_all: bool, tmp_path: Path) -> None:
     """Go on from some states of a scenario, or all: after each mark from the first, which has only what was synced."""
-    scenario, root = SCENARIOS[name], memory_path / "root"
+    scenario, root = SCENARIOS[name], tmp_path / "root"
     root.mkdir()
     scenario.begin(root / name)
     with PowerLoss(root) as power:
@@ -187,7 +187,7 @@ def test_nothing_saved_is_lost_with_the_power(name: str, tries_all: bool, memory
     for number, state in enumerate(power.states()):
         if number % stride == stride // 2 or state.mark != mark:
             mark = state.mark
-            folder = memory_path / str(number)
+            folder = tmp_path / str(number)
             state.write(folder)
             assert scenario.go_on(folder / name, state.mark) == expected, (number, state.mark, list(state.files))
             shutil.rmtree(folder)

@@ -339,6 +339,9 @@ def test_scores_are_plotted_and_mode_collapse_is_reported(built: Built, tmp_path
     ):
         assert squeeze(text) in squeeze(page.text)
     assert len(page.find("img")) == 12
+    scores[-1]["fid_ratio"] = None  # the real images have the distance 0
+    page = page_of(built._replace(out=tmp_path), collect(built.lstm, gan).model_dump(mode="json"), tmp_path)
+    assert squeeze("At the end, FID is 612.3. Coverage is 0.4 %") in squeeze(page.text)
 
 
 def test_runs_that_do_not_fit_are_refused(built: Built, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ class InlineEngine:
 
     slots, poll = 1, 0.0
     threads: Any = None  # as they are
-    died: Any = SystemExit
+    died: Any = property(lambda _: Died)
 
     def __init__(self, *_: Any, **__: Any) -> None:
         self.cells: list[Cell] = []
@@ -28,7 +28,7 @@ class InlineEngine:
         future: Future[Ended] = Future()
         try:
             future.set_result(call())
-        except SystemExit as error:
+        except Died as error:
             future.set_exception(error)
         return future
 
@@ -64,7 +64,15 @@ def stop(folder: Path) -> dict[str, Any]:
 
 
 def leave(folder: Path) -> dict[str, Any]:
-    sys.exit()
+    sys.exit("there is no GPU")
+
+
+class Died(BaseException):
+    """End of a worker of an `InlineEngine`."""
+
+
+def end(folder: Path) -> dict[str, Any]:
+    raise Died
 
 
 def die(folder: Path) -> dict[str, Any]:

@@ -87,6 +87,9 @@ WRONG = {
     "seeds = 300\n[settings]\ncell = 'rnn'\n[grid]\nnum_layers = [2, 3]\n": "cell rnn supports one layer and one direction",
     "[evaluate]\ncommand = 'gan evaluate'\n": "evaluate.command must be a command for a run, such as lstm evaluate",
     "[evaluate]\ncommand = 'lstm evaluate'\nsettings = {lenght = 3}\n": r"evaluate.settings.lenght is unknown; did you mean length\?",
+    f"[settings]\ntask = 'temporal-order'\n[grid]\nhidden_size = {[*range(1, 31)]}\n": (
+        r"length must be at least 10, got 5 \(so in all 20 of 30 cells that were checked\)$"
+    ),
     "a = " + "[" * 60_000: "is not valid TOML",
 }
 

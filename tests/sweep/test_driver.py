@@ -99,11 +99,16 @@ def test_a_folder_that_cannot_be_written_is_an_error_that_names_it(tmp_path: Pat
 
 @pytest.mark.parametrize(
     ("function", "error", "runs"),
-    [("stop", "its job was stopped 100 times", 100), ("leave", "its worker died 5 times", 5)],
+    [("stop", "its job was stopped 100 times", 100), ("end", "its worker died 5 times", 5)],
 )
 def test_a_cell_without_an_outcome_does_not_run_forever(function: str, error: str, runs: int, tmp_path: Path) -> None:
     engine, cell = InlineEngine(), cell_of(function)
     (outcome,) = run_cells(tmp_path, [cell], engine).values()
-    assert (outcome.status, outcome.attempts, len(engine.cells)) == ("failed", 5 if function == "leave" else 1, runs)
+    assert (outcome.status, outcome.attempts, len(engine.cells)) == ("failed", 5 if function == "end" else 1, runs)
     assert str(outcome.error).startswith(error)
     assert read_outcome(cell_folder(tmp_path, cell), cell) == outcome
+
+
+def test_a_cell_that_exits_has_failed(tmp_path: Path) -> None:
+    (outcome,) = run_cells(tmp_path, [cell_of("leave")], InlineEngine()).values()
+    assert (outcome.status, outcome.error) == ("failed", "SystemExit: there is no GPU")

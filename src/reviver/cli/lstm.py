@@ -232,7 +232,7 @@ def predict(
         return
     if isinstance(loaded.task, CustomTask):
         raise ConfigError(f"DIGITS must be a .csv, .parquet or .npz file for a run on custom data, got {digits!r}")
-    sequence = evaluation.parse_digits(digits)
+    sequence = evaluation.parse_digits(digits, loaded.config)
     prediction = evaluation.predict(loaded.network, loaded.config, sequence)
     lines = [f"next digit after {' '.join(map(str, sequence))}: {prediction.digit}"]
     lines += [f"  {digit}  {p:7.2%}  {'█' * round(p * 40)}" for digit, p in enumerate(prediction.probabilities)]
@@ -348,9 +348,9 @@ def trace(
     from reviver.train.lstm import evaluation
 
     check_order(run, digits)
-    sequence = evaluation.parse_digits(digits)
     check_figure_path(Path(out))
     loaded = options.open_lstm(run, checkpoint, common.device)
+    sequence = evaluation.parse_digits(digits, loaded.config)
     if not isinstance(loaded.network, LSTMClassifier):
         raise ConfigError(f"{run}: is the run of a vanilla RNN, which has no gates; give the run of an LSTM")
     index = trace.find_layer(loaded.network.lstm, layer, direction)

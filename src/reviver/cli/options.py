@@ -105,7 +105,7 @@ class TrainOptions:
     config: Annotated[Text | None, RUN] = None
     """Settings file, .toml or .json."""
     out: Annotated[Text | None, RUN] = None
-    """Run folder to write; by default a new one in runs/."""
+    """Run folder to write; by default a new one in runs/, named after preset, other settings and seed."""
     resume: Annotated[bool, RUN, FLAG] = False
     """Resume the interrupted run in --out."""
     timeout: Annotated[Positive, RUN] = DEFAULT_TIMEOUT

@@ -1,6 +1,9 @@
 """Settings of a training command, by precedence: options, settings file, then the preset or the run to resume."""
 
 import dataclasses
+import hashlib
+import itertools
+import re
 import sys
 import tomllib
 from collections.abc import Mapping
@@ -19,7 +22,7 @@ from reviver.launch import is_launched
 from reviver.settings.fields import choose_preset
 from reviver.settings.gan_presets import PRESETS as GAN_PRESETS
 from reviver.settings.lstm_presets import PRESETS as LSTM_PRESETS
-from reviver.settings.validation import check
+from reviver.settings.validation import check, show_value
 from reviver.text import did_you_mean, one_line, short_repr
 
 PRESETS: Mapping[tuple[str, ...], Mapping[str, Any]] = {
@@ -28,6 +31,10 @@ PRESETS: Mapping[tuple[str, ...], Mapping[str, Any]] = {
 }
 """Presets by command; the first is the default."""
 MAX_SETTINGS_BYTES = 1 << 16
+NOT_IN_NAMES = ("seed", "epochs", "on_nan", "max_rollbacks", "keep_checkpoints")
+"""Settings that the name of a run lacks: the seed, which ends it, and what may change when the run is resumed."""
+MAX_NAME = 60
+"""Maximum length of the settings in the name of a run."""
 NOT_IN_FILES = ("config", "print_config", "debug")
 """Options that a settings file cannot set."""
 
@@ -51,12 +58,36 @@ def fill_settings(app: App, commands: tuple[str, ...], arguments: ArgumentCollec
     base = choose_preset(PRESETS[commands], name)
     seed = options["seed"].convert_and_validate() if options["seed"].tokens else base.seed
     resume = bool(options["resume"].tokens) and options["resume"].convert_and_validate()
-    _fill(options, {"out": choose_folder(f"runs/{kind}-{name}-seed{seed}", resume=resume)}, "default")
+    named = "-".join([kind, name, *_differences(options, base), f"seed{seed}"])
+    _fill(options, {"out": choose_folder(f"runs/{named}", resume=resume)}, "default")
     if resume:
         from reviver.runs.folder import RunFolder
 
         base = RunFolder.open(options["out"].convert_and_validate(), kind).read_config(type(base))
     _fill(options, dataclasses.asdict(base), name)
+
+
+def _differences(options: Mapping[str, Argument], base: Any) -> list[str]:
+    """Return the settings that differ from the preset `base` for the name of a run, such as `length300` and `curriculum`.
+
+    What may change when the run is resumed is left out. Of many settings, the last ones become a hash.
+    """
+    found = []
+    for name, usual in dataclasses.asdict(base).items():
+        if not options[name].tokens or name in NOT_IN_NAMES or (name == "task" and options["data"].tokens):
+            continue
+        value = options[name].convert_and_validate()
+        if value != usual:
+            text = show_value(value) if name != "data" else Path(value).stem
+            text = {"true": "", "false": "-false"}.get(text, text if text[:1].isdigit() else f"-{text}")
+            found.append(re.sub(r"[^\w.]+", "-", f"{name}{text}").replace("_", "-"))
+    if len("-".join(found)) > MAX_NAME:
+        shown = [
+            *itertools.takewhile(lambda end: end <= MAX_NAME, itertools.accumulate(len(part) + 1 for part in found))
+        ]
+        rest = found[len(shown) :]
+        found = [*found[: len(shown)], hashlib.sha256("-".join(rest).encode()).hexdigest()[:6]]
+    return found
 
 
 def choose_folder(name: str, *, resume: bool) -> str:

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import random
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -34,6 +35,8 @@ MEASURES: Mapping[str, tuple[str, Literal["max", "min"]]] = {
 """The value of the result by which cells are compared, and whether it should be large or small."""
 NOT_IN_SWEEPS = ("out", "resume", "print_config", "json", "quiet", "debug")
 """Options that the sweep itself sets, or that suppress the result."""
+MAX_CHECKED = 20
+"""Maximum number of cells that are checked before the sweep starts."""
 LOG = "log.txt"
 """File for the warnings of a command, in the folder of its cell."""
 NEVER_REPLACED = ("model", "packed", "extractor.safetensors")
@@ -282,16 +285,20 @@ def _check_evaluation(command: str, evaluation: "Command") -> None:
 
 
 def _check_any_valid(cells: "Sequence[Cell]") -> None:
-    """Raise the error of the first cell if the settings of no cell are valid together."""
+    """Raise the error of a cell if the settings of no cell are valid together; of many cells, some at random are checked."""
+    distinct = [*{repr({**cell.axes, "seed": None}): cell for cell in cells}.values()]  # the seed does not matter
     errors = []
-    for cell in {repr({**cell.axes, "seed": None}): cell for cell in cells}.values():  # the seed does not matter
+    for cell in random.Random(0).sample(distinct, min(len(distinct), MAX_CHECKED)):  # noqa: S311
         try:
             parse(to_words(cell.arguments["command"], cell.arguments["settings"], Path("cell")))
         except ReviverError as error:
             errors.append(error)
         else:
             return
-    raise ConfigError(str(errors[0]))
+    some = (
+        f" (so in all {len(errors)} of {len(distinct)} cells that were checked)" if len(errors) < len(distinct) else ""
+    )
+    raise ConfigError(f"{errors[0]}{some}")
 
 
 def _as_list(value: Any) -> list[Any]:

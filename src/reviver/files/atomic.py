@@ -1,7 +1,7 @@
 """Atomic writes: after a crash at any moment a file or folder has its old content or its new one.
 
-Content is written under a temporary name, flushed to disk, and renamed. A crash can leave a temporary file behind;
-`recover_interrupted_writes` removes it.
+Content is written under a temporary name, flushed to disk, and renamed. A crash can leave a temporary file behind. The next
+write to the same path removes it, and `recover_interrupted_writes` those of a whole folder.
 
     run.json                   the file
     .run.json.0f3a95c1.part    its next content, see `temporary_path`
@@ -9,6 +9,7 @@ Content is written under a temporary name, flushed to disk, and renamed. A crash
     .step-10.old/              its previous content, while the next one takes its name, see `previous_path`
 """
 
+import glob
 import json
 import os
 import secrets
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from reviver.files.file_errors import explain_write_errors
-from reviver.system import sync
+from reviver.system import holding, is_abandoned, sync
 
 
 @contextmanager
@@ -34,8 +35,11 @@ def atomic_write(path: Path, *, create_parent: bool = True) -> Iterator[Path]:
     with explain_write_errors(path):
         if create_parent:
             make_folder(path.parent)
+        _remove_abandoned(path)
+        temporary.touch(exist_ok=False)
         try:
-            yield temporary
+            with holding(temporary):
+                yield temporary
             sync(temporary)
             temporary.replace(path)
         except BaseException:
@@ -57,9 +61,11 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     """
     temporary, previous = temporary_path(path), previous_path(path)
     with explain_write_errors(path):
+        _remove_abandoned(path)
         temporary.mkdir()
         try:
-            yield temporary
+            with holding(temporary):
+                yield temporary
             for file_path in temporary.iterdir():
                 sync(file_path)
             sync(temporary)
@@ -100,10 +106,21 @@ def recover_interrupted_writes(folder: Path) -> None:
             else:
                 path.replace(current)
         for path in folder.glob(".*.part"):
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
+            _remove(path)
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove what killed processes left of the next content of `path`."""
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.{'[0-9a-f]' * 8}.part"):
+        if is_abandoned(leftover):
+            _remove(leftover)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def make_folder(path: Path, *, create_parent: bool = True) -> None:

@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from reviver.errors import ConfigError, DataError, RunFolderError
 from reviver.files.atomic import make_folder, write_json, write_text
@@ -42,6 +42,7 @@ from reviver.runs.distributed.world import ALONE, World
 from reviver.runs.environment import describe_changes, describe_machine, find_changes
 from reviver.runs.schema import MAX_TEXT, SCHEMA, Line, find_kind, validate
 from reviver.settings.fields import from_mapping
+from reviver.system import locking
 from reviver.text import one_line
 from reviver.version import __version__
 
@@ -174,7 +175,7 @@ class RunFolder:
         if not path.exists():
             return False
         try:
-            with FileLock(path, timeout=0):
+            with locking(path):
                 return False
         except (Timeout, OSError) as error:  # nobody can train in a folder that cannot be written
             return isinstance(error, Timeout)
@@ -307,17 +308,14 @@ class RunFolder:
             RunFolderError: if another process holds the lock.
         """
         path = self.path / "run.lock"
-        lock = FileLock(path)
-        with explain_write_errors(path):
-            try:
-                lock.acquire(timeout=0.5)  # `is_training` of another process holds it for a moment
-            except Timeout as error:
-                problem = "another process is training in this folder; wait for it or choose another --out"
-                raise RunFolderError(f"{self.path}: {problem}") from error
-        try:
+        with ExitStack() as stack:
+            with explain_write_errors(path):
+                try:
+                    stack.enter_context(locking(path, timeout=0.5))  # `is_training` may hold it for a moment
+                except Timeout as error:
+                    problem = "another process is training in this folder; wait for it or choose another --out"
+                    raise RunFolderError(f"{self.path}: {problem}") from error
             yield
-        finally:
-            lock.release()
 
 
 class MetricsWriter:

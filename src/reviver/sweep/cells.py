@@ -21,7 +21,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 from pydantic import Field
 
 from reviver.errors import Interrupted, ReviverError, RunFolderError
@@ -31,7 +31,7 @@ from reviver.files.json import parse_json, read_json
 from reviver.runs.schema import MAX_TEXT, validate
 from reviver.settings.fields import Count, NonNegative
 from reviver.settings.validation import Record
-from reviver.system import handling_signals
+from reviver.system import handling_signals, locking
 from reviver.text import one_line
 
 
@@ -96,7 +96,7 @@ def execute(sweep_folder: Path, cell: Cell, threads: int | None = None, attempts
     try:
         with explain_write_errors(folder), handling_signals(_interrupt):
             make_folder(folder)
-            with FileLock(folder / "cell.lock", timeout=0):
+            with locking(folder / "cell.lock"):
                 return read_outcome(folder, cell) or _call(folder, cell, threads, attempts)
     except Interrupted:
         return "stopped"
@@ -143,7 +143,7 @@ def _call(folder: Path, cell: Cell, threads: int | None, attempts: int) -> Outco
         raise
     except ReviverError as error:
         found["error"] = one_line(error, MAX_TEXT)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         found["error"] = one_line(f"{type(error).__name__}: {error}", MAX_TEXT)
         write_text(folder / "traceback.txt", traceback.format_exc())
     seconds = round(time.perf_counter() - started, 3)

@@ -32,6 +32,9 @@ MAX_PIXELS_PER_BYTE = 64
 GRAY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "F")
 """Pillow's modes without color."""
 
+OTHER_SPLITS = {"dev", "eval", "val", "valid", "validation"}
+"""Names of folders that hold the test images of others."""
+
 Result = TypeVar("Result")
 
 
@@ -60,7 +63,13 @@ def read_images(paths: Sequence[Path], image_shape: Sequence[int]) -> Tensor:
 
     def crop_and_resize(image: "Image.Image") -> "Image.Image":
         upright = ImageOps.exif_transpose(image)
-        if upright.mode.startswith("I"):  # 16 bits
+        if upright.mode == "F":
+            values = np.asarray(upright)
+            if not (values.min() >= 0 and values.max() <= 255):  # or NaN
+                problem = f"its numbers go from {values.min():g} to {values.max():g}"
+                raise ValueError(f"{problem}; give floats from 0 to 1 or from 0 to 255, or integers of 8 or 16 bits")
+            upright = Image.fromarray((values * (255 if values.max() <= 1 else 1)).round().astype(np.uint8))
+        elif upright.mode.startswith("I"):  # 16 bits
             upright = Image.fromarray((np.asarray(upright).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8))
         return ImageOps.fit(upright.convert("L" if channels == 1 else "RGB"), (size, size), Image.Resampling.LANCZOS)
 
@@ -77,8 +86,8 @@ def find_image_files(folder: Path, split: str = "train") -> ImageFiles:
     there are at least two and every image lies in one.
 
     Raises:
-        DataError: if there are no images in the split, a training image is damaged, or a test image has a class that the
-            training images lack.
+        DataError: if there are no images in the split, the test images are in a folder of another name such as `val`, a
+            training image is damaged, or a test image has a class that the training images lack.
     """
     has_splits = _has_splits(folder)
     if split == "test" and not has_splits:
@@ -127,7 +136,14 @@ def read_pixels(path: Path) -> np.ndarray[Any, np.dtype[np.uint8]]:
 
 
 def _has_splits(folder: Path) -> bool:
-    return all((folder / name).is_dir() for name in ("train", "test"))
+    """Return whether a folder has the splits `train` and `test`; raise DataError if it has others, which are no classes."""
+    names = {path.name for path in folder.iterdir() if path.is_dir()} if folder.is_dir() else set()
+    if "train" in names and "test" not in names and (others := sorted(names & OTHER_SPLITS)):
+        raise DataError(
+            f"data: {folder} has the folders train and {others[0]}; call the images to compare with test, as in "
+            f"mv {folder / others[0]} {folder / 'test'}, or give {folder / 'train'} to do without"
+        )
+    return names >= {"train", "test"}
 
 
 def _find_images(folder: Path) -> list[Path]:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from reviver.lstm.kernel import openmp
 from reviver.lstm.kernel.prebuilt import NativeError, source_digest
+from reviver.system import locking
 
 
 def compile_library(name: str, source: Path, flags: Sequence[str], folder: Path) -> tuple[Path, str]:
@@ -45,9 +46,7 @@ def compile_library(name: str, source: Path, flags: Sequence[str], folder: Path)
             "folder, or set REVIVER_CACHE to one"
         )
     if not _is_intact(path):
-        from filelock import FileLock
-
-        with FileLock(folder / "lock"):
+        with locking(folder / "lock", timeout=-1):
             if not _is_intact(path):  # another process may have compiled it meanwhile
                 _compile(command, source, path)
     version = re.search(rb'^#define __VERSION__ "(?:Clang )?([^ "]+)', macros, re.MULTILINE)

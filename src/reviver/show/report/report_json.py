@@ -185,7 +185,7 @@ class SampleScores(Record):
     extractor_sha256: str = Field(description="SHA-256 of its weights.")
     num_features: int = Field(description="Features per image.")
     fid: float = Field(description="Fréchet distance between the features of samples and of real test images.")
-    fid_ratio: float = Field(description="FID divided by `real_baseline_fid`.")
+    fid_ratio: float | None = Field(description="FID divided by `real_baseline_fid`; null if that is 0.")
     coverage: float = Field(description="Fraction of the real images with a sample among their nearest neighbors.")
     real_baseline_fid: float = Field(description="FID of as many real training images.")
     real_baseline_coverage: float = Field(description="Coverage of as many real training images.")

@@ -67,19 +67,19 @@ def encode_input(digits: list[int], network: Network, config: LSTMConfig) -> Ten
 
     Raises `ConfigError` if the task is not `palindrome`, and `DataError` if no digit is given, or one is not from 0 to 9.
     """
-    if config.task != "palindrome":
-        problem = f"task must be palindrome to read digits, got {config.task}"
-        raise ConfigError(f"{problem}; measure this run by lstm evaluate")
+    _check_task(config)
     if not digits or not set(digits) <= set(range(NUM_DIGITS)):
         raise DataError(f"digits must be one or more integers from 0 to 9, got {digits}")
     return encode_digits(torch.tensor([digits]), config.encoding).to(network.W_out.device)
 
 
-def parse_digits(text: str) -> list[int]:
+def parse_digits(text: str, config: LSTMConfig) -> list[int]:
     """Return the digits of a text, with or without spaces or commas between: "1 2 3 2", "1,2,3,2" or "1232".
 
-    Raises `DataError` if it has another character, no digit, or a number of several digits among separated ones.
+    Raises `ConfigError` if the task is not `palindrome`, and `DataError` if the text has another character, no digit, or a
+    number of several digits among separated ones.
     """
+    _check_task(config)
     parts = text.replace(",", " ").split()
     digits = list(parts[0]) if len(parts) == 1 else parts
     wrong = [digit for digit in digits if not re.fullmatch("[0-9]", digit)]
@@ -87,3 +87,9 @@ def parse_digits(text: str) -> list[int]:
         found = short_repr(wrong[0]) if wrong else "nothing"
         raise DataError(f'digits must be digits such as "1 2 3 2", got {found} in {text!r}')
     return [int(digit) for digit in digits]
+
+
+def _check_task(config: LSTMConfig) -> None:
+    if config.task != "palindrome":
+        problem = f"task must be palindrome to read digits, got {config.task}"
+        raise ConfigError(f"{problem}; measure this run by lstm evaluate")
