@@ -329,7 +329,8 @@ def test_scores_are_plotted_and_mode_collapse_is_reported(built: Built, tmp_path
     gan = dataclasses.replace(built.gan, scores=scores)
     shutil.copytree(built.out / "figures", tmp_path / "figures")
     figure = make.plot_figures(built.lstm, gan)["gan-scores"]
-    save_figure(figure, tmp_path / "figures" / "gan-scores.svg")
+    for name in ("gan-scores", "gan-scores-narrow"):
+        save_figure(figure, tmp_path / "figures" / f"{name}.svg")
     page = page_of(built._replace(out=tmp_path), collect(built.lstm, gan).model_dump(mode="json"), tmp_path)
     for text in (
         "Coverage is 0.4 %, that of the real images 99.6 %",
@@ -338,7 +339,7 @@ def test_scores_are_plotted_and_mode_collapse_is_reported(built: Built, tmp_path
         "bad; try {x}",
     ):
         assert squeeze(text) in squeeze(page.text)
-    assert len(page.find("img")) == 12
+    assert len(page.find("img")) == 15
     scores[-1]["fid_ratio"] = None  # the real images have the distance 0
     page = page_of(built._replace(out=tmp_path), collect(built.lstm, gan).model_dump(mode="json"), tmp_path)
     assert squeeze("At the end, FID is 612.3. Coverage is 0.4 %") in squeeze(page.text)
