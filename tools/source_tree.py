@@ -25,7 +25,7 @@ WEB_INTRODUCTION = """\
 ## The page of the explorer
 
 `web/` has the sources of `src/reviver/explorer/template.html`, TypeScript modules that `make explorer` bundles.
-[`web/README.md`](../../web/README.md) says how they are made.
+`web/README.md` says how they are made.
 """
 
 
