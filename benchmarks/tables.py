@@ -190,8 +190,9 @@ def render_curve(result: Mapping[str, Any]) -> str:
         longest = zip(*(row["longest"] for row in result["rows"] if row["network"] == network), strict=False)
         passed = sorted(Counter(map(max, longest)).items(), reverse=True)
         rows.append([f"`{network}`", *cells, ", ".join(f"{count} × {_number(length)}" for length, count in passed)])
+    seeds = _range([row["seeds"] for row in result["rows"]])
     note = (
-        f"Accuracy in %: median (minimum) over {result['rows'][0]['seeds']} seeds, after at most {_number(result['sequences'])} training "
+        f"Accuracy in %: median (minimum) over {seeds} seeds, after at most {_number(result['sequences'])} training "
         f"sequences. Last: the longest T of each seed that passed 99 % in training. {describe(result['machine'])}"
     )
     return "\n".join([*table(("", *(f"T = {_number(length)}" for length in lengths), "passed"), rows), "", note, ""])
