@@ -238,15 +238,15 @@ def render_recipes(result: Mapping[str, Any]) -> str:
     columns = (("FID", "fid", 1, math.inf), ("recall", "recall", 2, 1.0), ("coverage", "coverage", 2, 1.0))
     rows = []
     for goal in result["goals"].values():
-        runs = goal["rows"]
+        runs = [run | {"fid": mean(run.get("fid_draws", [run["fid"]]))} for run in goal["rows"]]
         scores = [spread([run[name] for run in runs], digits, high) for _, name, digits, high in columns]
         collapsed = f"{sum(run['collapsed'] for run in runs)} of {len(runs)}"
         rows.append([goal["what"], str(runs[0]["epochs"]), *scores, collapsed])
     first = next(iter(result["goals"].values()))["rows"][0]
     rows.append(["real images", "", *(f"{first['real_baseline'][name]:.{digits}f}" for _, name, digits, _ in columns)])
     note = (
-        f"Mean ± standard deviation over the seeds; {first['num_samples']} samples against the test images. "
-        f"{describe(result['machine'])}"
+        f"Mean ± standard deviation over the seeds; {first['num_samples']} samples against the test images. FID of "
+        f"a run of `best` is the mean of three draws of noise. {describe(result['machine'])}"
     )
     titles = ("", "epochs", *(title for title, *_ in columns), "collapsed")
     return "\n".join([*table(titles, rows), "", note, ""])
