@@ -82,11 +82,8 @@ def _differences(options: Mapping[str, Argument], base: Any) -> list[str]:
             text = {"true": "", "false": "-false"}.get(text, text if text[:1].isdigit() else f"-{text}")
             found.append(re.sub(r"[^\w.]+", "-", f"{name}{text}").replace("_", "-"))
     if len("-".join(found)) > MAX_NAME:
-        shown = [
-            *itertools.takewhile(lambda end: end <= MAX_NAME, itertools.accumulate(len(part) + 1 for part in found))
-        ]
-        rest = found[len(shown) :]
-        found = [*found[: len(shown)], hashlib.sha256("-".join(rest).encode()).hexdigest()[:6]]
+        count = sum(end <= MAX_NAME for end in itertools.accumulate(len(part) + 1 for part in found))
+        found[count:] = [hashlib.sha256("-".join(found[count:]).encode()).hexdigest()[:6]]
     return found
 
 

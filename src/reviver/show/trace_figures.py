@@ -41,8 +41,9 @@ def trace_figure(trace: ClassifierTrace, digits: Sequence[int], index: int) -> F
     """Plot the trace of one layer and direction, of `index` in `trace.layers`, on a palindrome.
 
     Six heat maps show the gates, the candidate and the states. A row is a unit. All maps have the same order of units:
-    by the mean of the forget gate over the steps, so that the units with the longest memory are on top. Below are the
-    class probabilities after each step, and the norms of the gradients of the loss. The first of the T digits is the target.
+    by the mean of the forget gate over the steps, so that the units that keep most of their cell state are on top. Below are
+    the class probabilities after each step, and the norms of the gradients of the loss. The first of the T digits is the
+    target.
     """
     layer, (number, direction) = trace.layers[index], trace.locate(index)
     order = layer.f[:, 0].mean(0).argsort(descending=True, stable=True)  # [H]

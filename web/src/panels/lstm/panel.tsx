@@ -12,7 +12,7 @@ export const lstmPanel = runPanel({
   title: "The LSTM at work",
   question: "How does the network carry what it reads to the step that needs it?",
   observe:
-    "Change the first step and look at the difference. In which units does the cell state c keep it to the end? Do their forget gates f stay near 1?",
+    "Change the first step and look at the difference. In which units does the cell state c keep it to the end? What do their forget gates f do meanwhile?",
   limit:
     "A picture shows what changes together, not what causes what. Many units share one memory, and another training stores it in other units.",
   none: "There is no LSTM run in this file.",

@@ -83,7 +83,7 @@ export function Hints({ content }: { content: LstmContent }) {
     cell === "rnn"
       ? "A vanilla RNN has no gates and no cell state: each step computes the whole hidden state again."
       : "A forget gate f near 1 keeps the cell state c of its unit, one near 0 erases it. " +
-        "Sorted by their mean forget gate, the units with the longest memory are on top.",
+        "Sorted by their mean forget gate, the units that keep most of their cell state are on top.",
     target === "class at every step" && "The network gives a class after each step, and each one counts in the loss.",
     target === "number" && "The output is a number. At which steps does it jump?",
     bidirectional &&
