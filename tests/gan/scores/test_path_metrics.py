@@ -3,7 +3,7 @@
 import math
 from dataclasses import replace
 from functools import partial
-from statistics import fmean, stdev
+from statistics import fmean, median, stdev
 
 import pytest
 import torch
@@ -97,8 +97,10 @@ def test_the_path_length_ratio_of_a_constant_generator_is_undefined() -> None:
 
 def test_a_table_has_the_digits_of_a_deviation_whose_mean_is_an_integer() -> None:
     comparison = compare_paths(LinearGenerator(2), identity(2), *torch.eye(2), num_pairs=2)
-    averages = {path: dict.fromkeys(comparison.averages[path], Summary(2.0, 0.4)) for path in PATHS}
-    assert "2.000 ± 0.400" in "\n".join(describe(replace(comparison, averages=averages)))
+    averages = {path: dict.fromkeys(comparison.averages[path], Summary(2.0, 0.4, 2.0, 1.7, 2.3)) for path in PATHS}
+    text = "\n".join(describe(replace(comparison, averages=averages)))
+    assert "2.000 ± 0.400" in text
+    assert "2 (median 2, 1.700 to 2.300)" in text  # as a confidence it would reach beyond 1
 
 
 @pytest.mark.parametrize("num_pairs", [0, 1, 4])
@@ -116,4 +118,5 @@ def test_averages_are_mean_and_standard_deviation_over_the_pairs(num_pairs: int)
         for name in measured[0].values:
             values = [metrics.values[name] for metrics in measured]
             spread = stdev(values) if num_pairs > 1 else None
-            assert comparison.averages[path][name] == pytest.approx((fmean(values), spread))
+            expected = (fmean(values), spread, median(values), min(values), max(values))
+            assert comparison.averages[path][name] == pytest.approx(expected)

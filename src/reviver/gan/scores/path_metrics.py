@@ -17,7 +17,7 @@ Shapes: S points on a path, Z latent size, D features, K classes, P pairs of end
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean, stdev
+from statistics import fmean, median, stdev
 from typing import Annotated, Any, NamedTuple
 
 import torch
@@ -91,10 +91,13 @@ class PathMetrics:
 
 
 class Summary(NamedTuple):
-    """Mean and sample standard deviation over pairs, None for a single one."""
+    """Mean, sample standard deviation (None for a single pair), median and range over pairs."""
 
     mean: float
     std: float | None
+    median: float
+    min: float
+    max: float
 
 
 @dataclass(frozen=True)
@@ -190,34 +193,50 @@ def _summarize(values: Sequence[float | None]) -> Summary | None:
     defined = [value for value in values if value is not None]
     if len(defined) < len(values):
         return None
-    return Summary(fmean(defined), stdev(defined) if len(defined) > 1 else None)
+    return Summary(
+        fmean(defined), stdev(defined) if len(defined) > 1 else None, median(defined), min(defined), max(defined)
+    )
 
 
 def describe(comparison: PathComparison) -> list[str]:
     """Return the lines of a table of the metrics, with what is needed to quote them."""
     lines = [f"features of {comparison.extractor}, sha256 {comparison.extractor_sha256}"]
     values = {path: metrics.values for path, metrics in comparison.paths.items()}
-    lines += _table("between the ends", values, _format)
+    lines += _table("between the ends", values, lambda _, value: _format(value))
     for path, metrics in comparison.paths.items():
         parts = [f"{switch.before} to {switch.after} at t = {switch.t:.3f}" for switch in metrics.class_switches]
         parts.append(f"minimum confidence at t = {metrics.min_confidence_t:.3f}")
         lines.append(f"{path}: {', '.join(parts)}")
     if comparison.num_pairs:
         title = f"{comparison.num_pairs} random pairs"
-        lines += _table(title, comparison.averages, lambda summary: _format(*summary or (None,)))
+        lines += _table(title, comparison.averages, _format_summary)
     lines.append(
         f"{NUM_POINTS} points between the ends, {NUM_PAIR_POINTS} between random ones (mean ± standard deviation over the "
-        f"pairs); ε = {EPSILON:g}. These lengths cannot be compared with those of VGG's features."
+        "pairs, or with median and range where that leaves the possible values); "
+        f"ε = {EPSILON:g}. These lengths cannot be compared with those of VGG's features."
     )
     return lines
 
 
-def _table(title: str, columns: Mapping[str, Mapping[str, Any]], cell_text: Callable[[Any], str]) -> list[str]:
+def _table(title: str, columns: Mapping[str, Mapping[str, Any]], cell_text: Callable[[str, Any], str]) -> list[str]:
     """Return lines with a column for each kind of path and a row for each metric."""
     rows = {title: PATHS}
     for name in columns["linear"]:
-        rows[f"  {name.replace('_', ' ')}"] = tuple(cell_text(columns[path][name]) for path in PATHS)
-    return [f"{label:<24}" + "".join(f" {text:>20}" for text in texts) for label, texts in rows.items()]
+        rows[f"  {name.replace('_', ' ')}"] = tuple(cell_text(name, columns[path][name]) for path in PATHS)
+    width = max(20, *(len(text) for texts in rows.values() for text in texts))
+    return [f"{label:<24}" + "".join(f" {text:>{width}}" for text in texts) for label, texts in rows.items()]
+
+
+def _format_summary(name: str, summary: Summary | None) -> str:
+    """Return mean ± standard deviation, or the mean with median and range where that leaves the bounds of the metric."""
+    if summary is None or summary.std is None:
+        return _format(summary and summary.mean)
+    high = 1.0 if name == "min_confidence" else math.inf
+    if summary.mean - summary.std >= 0 and summary.mean + summary.std <= high:
+        return _format(summary.mean, summary.std)
+    return (
+        f"{_format(summary.mean)} (median {_format(summary.median)}, {_format(summary.min)} to {_format(summary.max)})"
+    )
 
 
 def _format(value: float | None, std: float | None = None) -> str:
