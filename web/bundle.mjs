@@ -1,17 +1,57 @@
 /** Bundles of the sources, for the page and for the tests in Node.js. */
-import { readFile } from "node:fs/promises";
+import { createHash } from "node:crypto";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import asc from "assemblyscript/asc";
 import { build } from "esbuild";
 import wabt from "wabt";
 
-/** Resolves `wasm:kernel` to the bytes of the assembled kernel in base64. */
-const kernel = {
-  name: "kernel",
+const read = (path) => readFile(new URL(path, import.meta.url), "utf8");
+
+/** Assembles src/compute/kernel.wat. */
+async function assembleKernel() {
+  const { buffer } = (await wabt())
+    .parseWat("kernel.wat", await read("src/compute/kernel.wat"), { simd: true })
+    .toBinary({});
+  return buffer;
+}
+
+/** Compiles kernel/training.ts, which takes seconds; the result is kept in node_modules/.cache. */
+async function compileTraining() {
+  const text = await read("kernel/training.ts");
+  const folder = new URL("node_modules/.cache/", import.meta.url);
+  const kept = new URL(
+    `training-${createHash("sha256")
+      .update(text + asc.version)
+      .digest("hex")}.wasm`,
+    folder,
+  );
+  const found = await readFile(kept).catch(() => null);
+  if (found) return found;
+  const flags = ["-O3", "--noAssert", "--runtime", "stub", "--enable", "simd", "--initialMemory", "1"];
+  let binary;
+  const { error, stderr } = await asc.main(["training.ts", "--outFile", "training.wasm", ...flags], {
+    readFile: (name) => (name === "training.ts" ? text : null),
+    writeFile: (_, contents) => (binary = contents),
+    listFiles: () => [],
+  });
+  if (error) throw new Error(stderr.toString());
+  await mkdir(folder, { recursive: true });
+  await writeFile(kept, binary);
+  return binary;
+}
+
+const kernels = { "wasm:kernel": assembleKernel, "wasm:training": compileTraining };
+
+/** Resolves `wasm:kernel` and `wasm:training` to the bytes of a kernel in base64, `worker:train` to the script of the worker. */
+const parts = {
+  name: "parts",
   setup(builder) {
-    builder.onResolve({ filter: /^wasm:kernel$/ }, ({ path }) => ({ path, namespace: "wasm" }));
-    builder.onLoad({ filter: /.*/, namespace: "wasm" }, async () => {
-      const source = await readFile(new URL("src/compute/kernel.wat", import.meta.url), "utf8");
-      const { buffer } = (await wabt()).parseWat("kernel.wat", source, { simd: true }).toBinary({});
-      return { contents: `export default ${JSON.stringify(Buffer.from(buffer).toString("base64"))};`, loader: "js" };
+    builder.onResolve({ filter: /^(wasm|worker):/ }, ({ path }) => ({ path, namespace: "part" }));
+    builder.onLoad({ filter: /.*/, namespace: "part" }, async ({ path }) => {
+      const text = kernels[path]
+        ? Buffer.from(await kernels[path]()).toString("base64")
+        : await bundle("src/train/worker.ts", { minify: true, format: "iife", platform: "browser" });
+      return { contents: `export default ${JSON.stringify(text)};`, loader: "js" };
     });
   },
 };
@@ -19,6 +59,7 @@ const kernel = {
 /** Bundles an entry point into one text. */
 export async function bundle(entry, options) {
   const { outputFiles } = await build({
+    absWorkingDir: new URL(".", import.meta.url).pathname,
     entryPoints: [entry],
     bundle: true,
     write: false,
@@ -27,7 +68,7 @@ export async function bundle(entry, options) {
     legalComments: "none",
     jsx: "automatic",
     jsxImportSource: "preact",
-    plugins: [kernel],
+    plugins: [parts],
     ...options,
   });
   return outputFiles[0].text.trim();

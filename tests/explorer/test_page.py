@@ -141,7 +141,7 @@ def test_the_types_of_the_scripts_are_those_of_the_manifest() -> None:
     assert (WEB / "src" / "kit" / "manifest.ts").read_text(encoding="utf-8") == write_types()
 
 
-LAYERS = ("kit", "charts", "compute", "gan", "lstm", "page", "panels")
+LAYERS = ("kit", "charts", "compute", "train", "gan", "lstm", "page", "panels")
 """Folders of web/src; each imports only from those before it, gan and lstm not from each other, no panel from another."""
 
 
@@ -331,6 +331,7 @@ def test_hostile_names_are_text_and_the_policy_allows_only_the_scripts_of_the_pa
         f"script-src 'sha256-{hashes[0]}' 'wasm-unsafe-eval'",
         f"style-src 'sha256-{hashes[1]}'",
         "img-src data: blob:",
+        "worker-src blob:",
         "base-uri 'none'",
         "form-action 'none'",
     ]

@@ -7,6 +7,7 @@
  *     const images = gan.generate(gan.latents.grid);        // [25 · P] in [-1, 1]
  *     gan.discriminate(images), gan.classify(images)        // log-odds, class probabilities
  *     const lstm = await reviver.lstm();
+ *     const trainer = reviver.trainer();                    // trains in a worker, see train/protocol.ts
  */
 import { compileKernel } from "./compute/kernel";
 import { loadGan } from "./gan/gan";
@@ -16,6 +17,7 @@ import { loadLstm } from "./lstm/lstm";
 import { copyPage, readLesson } from "./page/lesson";
 import { Shell } from "./page/shell";
 import { panels } from "./panels";
+import { Trainer } from "./train/trainer";
 
 /** Defines `reviver` for the console, where a run has an index or an id. */
 function defineConsole(manifest: Manifest) {
@@ -28,6 +30,7 @@ function defineConsole(manifest: Manifest) {
     manifest,
     gan: async (run: number | string = 0) => loadGan(find(manifest.gans, run)),
     lstm: async (run: number | string = 0) => loadLstm(find(manifest.lstms, run)),
+    trainer: () => new Trainer(),
   };
   Object.assign(globalThis, { reviver: Object.freeze(reviver) });
 }

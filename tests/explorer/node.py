@@ -1,0 +1,23 @@
+"""Node.js for the tests of the explorer: what the modules of the page compute."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+WEB = Path(__file__).parents[2] / "web"
+needs_node = pytest.mark.skipif(
+    shutil.which("node") is None or not (WEB / "node_modules" / "wabt").exists(),
+    reason="no Node.js with the packages of web/: what the page computes is not compared with Python",
+)
+
+
+def compute(name: str, request: Any) -> Any:
+    """Return the results of web/tests/NAME.ts for a request."""
+    command = ["node", str(WEB / "tests" / "run.mjs"), name, "/dev/stdin"]
+    node = subprocess.run(command, input=json.dumps(request), capture_output=True, text=True, check=False)
+    assert node.returncode == 0, node.stderr
+    return json.loads(node.stdout)

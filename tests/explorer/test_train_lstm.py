@@ -1,0 +1,74 @@
+"""The training of the LSTM in the page against Python's: the same data, weights and masks, and losses within rounding."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reviver.data.tasks.build import build_task
+from reviver.data.tasks.palindromes import PalindromeTask
+from reviver.settings.lstm import LSTMConfig
+from reviver.train.loading import load
+from reviver.train.lstm.training import build_network, train
+from tests.explorer.node import compute, needs_node
+
+pytestmark = needs_node
+
+TOLERANCE = 1e-5
+"""Of losses and accuracies."""
+RENAMED = {
+    "W": "lstm.weight_ih_l0",
+    "U": "lstm.weight_hh_l0",
+    "b": "lstm.bias_ih_l0",
+    "W_out": "W_out",
+    "b_out": "b_out",
+}
+CONFIGS = {
+    "original": LSTMConfig(epochs=3, seed=7),
+    "onehot": LSTMConfig(epochs=3, seed=1, encoding="onehot", optimizer="adam", max_norm=0.3, batch_size=100),
+    "sample": LSTMConfig(epochs=2, seed=2, length=11, data_size=300, hidden_size=40, hidden_dropout=0.25),
+    "random": LSTMConfig(epochs=1, seed=3, length=18, data_size=300, hidden_size=24, hidden_dropout=0.0),
+}
+
+
+def settings_of(config: LSTMConfig) -> dict[str, Any]:
+    """Return the settings of the page, see web/src/train/settings.ts."""
+    names = "seed length encoding data_size train_fraction hidden_size hidden_dropout epochs batch_size optimizer"
+    camel = {
+        name: "".join([first, *(part.title() for part in rest)])
+        for name in (*names.split(), "learning_rate", "max_norm")
+        for first, *rest in [name.split("_")]
+    }
+    return {ours: getattr(config, name) for name, ours in camel.items()}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_the_page_trains_what_python_trains(name: str, tmp_path: Path) -> None:
+    config = CONFIGS[name]
+    task = build_task(config)
+    assert isinstance(task, PalindromeTask)
+    batches = -(-len(task.split.train) // config.batch_size)
+    (ours,) = compute("train", [{"lstm": settings_of(config), "updates": config.epochs * batches}])
+    assert ours["train"] == task.split.train.halves.flatten().tolist()
+    assert ours["validation"] == task.split.validation.halves.flatten().tolist()
+    initial = build_network(config, task).state_dict()
+    for short, full in RENAMED.items():
+        assert ours["initial"][short] == initial[full].flatten().tolist(), short
+    run = load(train(config, tmp_path / "run", device="cpu").path)
+    metrics = run.folder.read_metrics()
+    assert len(ours["epochs"]) == len(metrics) == config.epochs
+    for epoch, line in zip(ours["epochs"], metrics, strict=True):
+        assert epoch["step"], epoch["sequences"] == (line["step"], line["sequences"])
+        assert epoch["trainLoss"] == pytest.approx(line["train_loss"], abs=TOLERANCE)
+        assert epoch["validationLoss"] == pytest.approx(line["validation_loss"], abs=TOLERANCE)
+        assert epoch["trainAccuracy"] == pytest.approx(line["train_accuracy"], abs=1e-12)
+        assert epoch["validationAccuracy"] == pytest.approx(line["validation_accuracy"], abs=1e-12)
+
+
+def test_a_run_that_is_saved_and_restored_goes_on_bit_for_bit() -> None:
+    settings = settings_of(replace(CONFIGS["original"], hidden_size=16, batch_size=96, optimizer="adam"))
+    whole, parted = compute("train", [{"lstm": settings, "updates": 20, "saveAt": at} for at in (None, 11)])
+    assert whole["last"] == parted["last"]
+    assert whole["losses"] == parted["losses"]
+    assert whole["epochs"] == parted["epochs"]

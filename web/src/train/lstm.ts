@@ -1,0 +1,130 @@
+/**
+ * The LSTM classifier in training: forward, backpropagation through time, and an update, as `reviver.lstm.cell` and
+ * `reviver.train.lstm.training`; h_t after dropout is m_t ⊙ h_t.
+ *
+ * Shapes: B batch (columns, filled up to a multiple of 8), T steps, I input size, H hidden size, C classes.
+ */
+import { crossEntropy } from "./losses";
+import { Memory, pad, Weights, type Matrix } from "./memory";
+import type { Rng } from "./random";
+
+export interface LstmSizes {
+  steps: number;
+  inputSize: number;
+  hiddenSize: number;
+  numClasses: number;
+  /** Largest B. */
+  batchSize: number;
+}
+
+/** What each step keeps for the way back. */
+interface Step {
+  /** [I, B] */
+  x: Matrix;
+  /** Pre-activations, then gates i, f, g, o, then gradients, [4H, B]. */
+  z: Matrix;
+  /** Cell state, its tanh, dropout mask, hidden state, [H, B]. */
+  c: Matrix;
+  u: Matrix;
+  m: Matrix;
+  h: Matrix;
+}
+
+export class LstmNetwork {
+  readonly weights: Weights;
+  readonly steps: Step[];
+  /** [C, B]; then their gradients. */
+  readonly logits: Matrix;
+  readonly #zero: Matrix;
+  readonly #ones: Matrix;
+  readonly #dh: Matrix;
+  readonly #dc: Matrix;
+  readonly #room: Matrix;
+
+  constructor(
+    readonly memory: Memory,
+    readonly sizes: LstmSizes,
+  ) {
+    const { steps, inputSize: I, hiddenSize: H, numClasses: C, batchSize } = sizes;
+    this.weights = new Weights(memory, { W: [4 * H, I], U: [4 * H, H], b: [1, 4 * H], W_out: [C, H], b_out: [1, C] });
+    const matrix = (rows: number) => memory.matrix(rows, pad(batchSize, 8));
+    [this.#zero, this.#ones, this.#dh, this.#dc] = [matrix(H), matrix(H), matrix(H), matrix(H)];
+    this.steps = Array.from({ length: steps }, () => ({
+      ...{ x: matrix(I), z: matrix(4 * H), c: matrix(H), u: matrix(H), m: matrix(H), h: matrix(H) },
+    }));
+    this.logits = matrix(C);
+    this.#room = memory.matrix(pad(batchSize, 8), H + 32);
+    this.#ones.values.fill(1);
+  }
+
+  /** New weights as `cell.reset_weights` and `reset_output`: Xavier-uniform for each gate, biases 0, of the forget gate 1. */
+  initialize(rng: Rng, forgetBias = 1) {
+    const { inputSize: I, hiddenSize: H, numClasses: C } = this.sizes;
+    const { W, U, b, W_out } = this.weights.w;
+    const gates = (columns: number) => {
+      const all = new Float32Array(4 * H * columns);
+      for (let gate = 0; gate < 4; gate++) all.set(rng.xavier(H, columns), gate * H * columns);
+      return all;
+    };
+    W.write(gates(I));
+    U.write(gates(H));
+    b.values.fill(forgetBias, H, 2 * H);
+    W_out.write(rng.xavier(C, H));
+  }
+
+  /** Samples the dropout masks of all steps from a seed; p = 0 or no seed: no dropout. */
+  drop(p: number, seed: bigint | null, batch: number) {
+    const { kernel } = this.memory;
+    const threshold = Math.min(Math.floor(p * 2 ** 32 + 0.5), 2 ** 32 - 1);
+    this.steps.forEach(({ m }, t) => {
+      if (seed === null || p === 0) m.values.set(this.#ones.values);
+      else
+        kernel.masks(seed, BigInt(t), m.address, m.stride, m.rows, pad(batch, 8), threshold, Math.fround(1 / (1 - p)));
+    });
+  }
+
+  /** Computes the logits of the inputs x of the steps. */
+  forward(batch: number) {
+    const { memory, steps } = this;
+    const { W, U, b, W_out, b_out } = this.weights.w;
+    const columns = pad(batch, 8);
+    steps.forEach(({ x, z, c, u, m, h }, t) => {
+      memory.broadcast(b, z, columns);
+      memory.product(W, x, z, columns);
+      if (t > 0) memory.product(U, steps[t - 1].h, z, columns);
+      const before = t > 0 ? steps[t - 1].c : this.#zero;
+      memory.kernel.lstmForward(z.address, c.end - c.address, ...[before, c, u, m, h].map(({ address }) => address));
+    });
+    memory.broadcast(b_out, this.logits, columns);
+    memory.product(W_out, steps.at(-1)!.h, this.logits, columns);
+  }
+
+  /** Returns the mean loss and the number of correct classes of the logits, which become their gradients. */
+  loss = (targets: Uint8Array) => crossEntropy(this.logits, targets);
+
+  /** Computes the gradients of all weights from those of the logits. */
+  backward(batch: number) {
+    const { memory, steps, weights } = this;
+    const { U, W_out } = weights.w;
+    const { g } = weights;
+    const columns = pad(batch, 8);
+    const [dh, dc] = [this.#dh, this.#dc];
+    weights.clearGradients();
+    dh.values.fill(0);
+    dc.values.fill(0);
+    memory.productTransposed(this.logits, steps.at(-1)!.h, g.W_out, this.#room, columns);
+    memory.rowSums(this.logits, g.b_out, columns);
+    memory.transposedProduct(W_out, this.logits, dh, columns);
+    for (let t = steps.length - 1; t >= 0; t--) {
+      const { x, z, c, u, m } = steps[t];
+      const before = t > 0 ? steps[t - 1].c : this.#zero;
+      memory.kernel.lstmBackward(z.address, c.end - c.address, ...[before, u, m, dh, dc].map(({ address }) => address));
+      memory.productTransposed(z, x, g.W, this.#room, columns);
+      memory.rowSums(z, g.b, columns);
+      if (t === 0) break;
+      memory.productTransposed(z, steps[t - 1].h, g.U, this.#room, columns);
+      dh.values.fill(0);
+      memory.transposedProduct(U, z, dh, columns);
+    }
+  }
+}

@@ -1,0 +1,72 @@
+/** The palindromes of a run, as `reviver.data.tasks.palindromes` makes and splits them; only the first half of each is kept. */
+import { makeRng, type Rng } from "./random";
+
+const DIGITS = 10;
+/** Maximum number of palindromes for which a sample comes from a permutation of all. */
+const PERMUTATION_LIMIT = 10 ** 7;
+
+export interface Palindromes {
+  count: number;
+  /** ⌈T/2⌉ */
+  width: number;
+  /** T */
+  length: number;
+  /** [count, width] */
+  halves: Uint8Array;
+}
+
+/** Rounds as Python, a half to the even neighbor. */
+function round(x: number) {
+  const floor = Math.floor(x);
+  return x - floor > 0.5 || (x - floor === 0.5 && floor % 2) ? floor + 1 : floor;
+}
+
+/** Returns all palindromes of `length` digits if there are at most `size`, else `size` distinct random ones. */
+export function makePalindromes(length: number, size: number, rng: Rng): Palindromes {
+  const width = (length + 1) >> 1;
+  const total = DIGITS ** width;
+  if (total > size && total > PERMUTATION_LIMIT) return randomDistinct(length, size, rng);
+  const count = Math.min(total, size);
+  const numbers = total > size ? rng.permutation(total) : null;
+  const halves = new Uint8Array(count * width);
+  for (let n = 0; n < count; n++) {
+    let rest = numbers ? numbers[n] : n;
+    for (let k = width - 1; k >= 0; k--, rest = Math.floor(rest / DIGITS)) halves[n * width + k] = rest % DIGITS;
+  }
+  return { count, width, length, halves };
+}
+
+function randomDistinct(length: number, size: number, rng: Rng): Palindromes {
+  const width = (length + 1) >> 1;
+  const rows = new Map<string, Uint8Array>(); // keeps the order
+  while (rows.size < size) {
+    const missing = size - rows.size;
+    for (let n = 0; n < missing; n++) {
+      const row = Uint8Array.from({ length: width }, () => rng.integer(DIGITS));
+      const key = String.fromCharCode(...row.subarray(0, 18)); // as Python compares
+      if (!rows.has(key)) rows.set(key, row);
+    }
+  }
+  const halves = new Uint8Array(size * width);
+  [...rows.values()].forEach((row, n) => halves.set(row, n * width));
+  return { count: size, width, length, halves };
+}
+
+/** Returns the training and the validation set of a run, disjoint. */
+export function splitPalindromes(all: Palindromes, trainFraction: number, seed: number) {
+  const trainSize = round(trainFraction * all.count);
+  if (trainSize <= 0 || trainSize >= all.count)
+    throw new Error(`a training fraction of ${trainFraction} leaves the training or the validation set empty`);
+  const order = makeRng(seed, "split").permutation(all.count);
+  const take = (indices: Int32Array): Palindromes => {
+    const { width, length, halves } = all;
+    const taken = new Uint8Array(indices.length * width);
+    indices.forEach((n, k) => taken.set(halves.subarray(n * width, (n + 1) * width), k * width));
+    return { count: indices.length, width, length, halves: taken };
+  };
+  return { train: take(order.subarray(0, trainSize)), validation: take(order.subarray(trainSize)) };
+}
+
+/** Digit t of palindrome n. */
+export const digitAt = ({ halves, width, length }: Palindromes, n: number, t: number) =>
+  halves[n * width + Math.min(t, length - 1 - t)];

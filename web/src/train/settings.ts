@@ -1,0 +1,64 @@
+/** Settings of a run in the page: those of `LSTMConfig` and `GANConfig` that it can train, with the defaults of `original`. */
+
+export interface LstmSettings {
+  /** From 0 to 2³¹ - 1. */
+  seed: number;
+  /** T, digits of a palindrome. */
+  length: number;
+  encoding: "scalar" | "onehot";
+  dataSize: number;
+  trainFraction: number;
+  /** A multiple of 8. */
+  hiddenSize: number;
+  hiddenDropout: number;
+  epochs: number;
+  batchSize: number;
+  optimizer: "rmsprop" | "adam";
+  learningRate: number;
+  maxNorm: number;
+  /** First bias of the forget gates; Python's is always 1. */
+  forgetBias: number;
+}
+
+export const LSTM_ORIGINAL: LstmSettings = {
+  seed: 0,
+  length: 5,
+  encoding: "scalar",
+  dataSize: 100_000,
+  trainFraction: 0.8,
+  hiddenSize: 128,
+  hiddenDropout: 0.5,
+  epochs: 100,
+  batchSize: 128,
+  optimizer: "rmsprop",
+  learningRate: 1e-3,
+  maxNorm: 10,
+  forgetBias: 1,
+};
+
+/** Smallest and largest value of the settings that are numbers, and of which number it is a multiple. */
+export type Bounds<S> = Partial<Record<keyof S, [number, number, number?]>>;
+
+export const LSTM_BOUNDS: Bounds<LstmSettings> = {
+  seed: [0, 2 ** 31 - 1, 1],
+  length: [2, 60, 1],
+  dataSize: [2, 100_000, 1],
+  trainFraction: [0.01, 0.99],
+  hiddenSize: [8, 256, 8],
+  hiddenDropout: [0, 0.99],
+  epochs: [1, 100_000, 1],
+  batchSize: [1, 1024, 1],
+  learningRate: [1e-9, 10],
+  maxNorm: [1e-6, 1e9],
+  forgetBias: [-100, 100],
+};
+
+/** Throws a sentence for people unless all settings are within their bounds. */
+export function checkSettings<S extends object>(settings: S, bounds: Bounds<S>) {
+  for (const [name, [low, high, unit]] of Object.entries(bounds) as [keyof S & string, [number, number, number?]][]) {
+    const value = settings[name] as number;
+    const fits = typeof value === "number" && value >= low && value <= high && (!unit || value % unit === 0);
+    const kind = unit === 1 ? "an integer" : unit ? `a multiple of ${unit}` : "a number";
+    if (!fits) throw new Error(`${name} must be ${kind} from ${low} to ${high}, got ${value}`);
+  }
+}

@@ -1,0 +1,56 @@
+/** What trains in the page, for tests/explorer/test_train_*.py, in Node.js. */
+import { cpuUsage } from "node:process";
+import { LstmRun } from "../src/train/lstm_run";
+import { makeRng } from "../src/train/random";
+import { LSTM_ORIGINAL, type LstmSettings } from "../src/train/settings";
+import { sha256Hex } from "../src/train/sha256";
+
+interface Request {
+  /** Seed and purpose of a generator, and what it draws. */
+  random?: { seed: number; purpose: string; draws: [string, ...number[]][] };
+  hash?: number[];
+  lstm?: Partial<LstmSettings>;
+  updates?: number;
+  /** Update after which the run is saved and restored. */
+  saveAt?: number;
+}
+
+function draw({ seed, purpose, draws }: NonNullable<Request["random"]>) {
+  const rng = makeRng(seed, purpose);
+  return draws.map(([kind, ...sizes]) => {
+    if (kind === "bigInteger") return String(rng.bigInteger(2n ** 63n - 1n));
+    if (kind === "linear") return Object.values(rng.linear(sizes[0], sizes[1])).map((values) => [...values]);
+    return (rng as any)[kind](...sizes);
+  });
+}
+
+async function lstm({ lstm: settings, updates = 0, saveAt }: Request) {
+  let run = await LstmRun.create({ ...LSTM_ORIGINAL, ...settings });
+  const initial = run.network.weights.save().w;
+  const { train, validation } = run;
+  const start = cpuUsage();
+  const losses = [];
+  while (losses.length < updates) {
+    losses.push(run.update());
+    if (losses.length === saveAt) run = await LstmRun.restore(run.save());
+  }
+  const milliseconds = cpuUsage(start).user / 1000;
+  const last = run.network.weights.save().w;
+  return {
+    initial,
+    last,
+    train: train.halves,
+    validation: validation.halves,
+    losses,
+    epochs: run.epochs,
+    milliseconds,
+  };
+}
+
+export const run = (requests: Request[]) =>
+  Promise.all(
+    requests.map((request) => {
+      if (request.random) return draw(request.random);
+      return request.lstm ? lstm(request) : sha256Hex(Uint8Array.from(request.hash!));
+    }),
+  );
