@@ -60,14 +60,18 @@ class Mutant(NamedTuple):
     """A change of one place."""
 
     path: str
+    number: int
     function: str
     lines: range
+    """Lines of its statement, or of the function whose signature it changes."""
+    around: range
+    """Lines of its function."""
     text: str
     """The file with the change."""
     change: str
 
     def __str__(self) -> str:
-        return f"{Path(self.path).relative_to(ROOT)}:{self.lines[0]}: {self.change}"
+        return f"{Path(self.path).relative_to(ROOT)}:{self.number}: {self.change}"
 
 
 def copy_with(node: Any, **fields: Any) -> Any:
@@ -109,8 +113,10 @@ def changes(node: Any) -> Iterator[ast.AST]:  # noqa: PLR0912
             yield ast.Pass()
 
 
-def places(node: ast.AST, function: str, statement: Any, prefix: str = "") -> Iterator[tuple[Any, str, Any]]:
-    """Yield each expression and statement in a function, with its outermost function and its statement."""
+def places(
+    node: ast.AST, function: str, statement: Any, outer: Any, prefix: str = ""
+) -> Iterator[tuple[Any, str, Any, Any]]:
+    """Yield each expression and statement in a function, with the name of its outermost function, its statement and that function."""
     for field, value in ast.iter_fields(node):
         for child in value if isinstance(value, list) else [value]:
             is_text = isinstance(child, ast.Constant) and isinstance(node, ast.Expr | ast.JoinedStr)
@@ -119,26 +125,29 @@ def places(node: ast.AST, function: str, statement: Any, prefix: str = "") -> It
                 continue
             own = child if isinstance(child, ast.stmt) else statement
             if function and isinstance(child, ast.expr | ast.stmt):
-                yield child, function, own
+                yield child, function, own, outer
             starts = not function and isinstance(child, ast.FunctionDef)
             name = f"{prefix}{child.name}" if isinstance(child, ast.ClassDef) or starts else ""  # type: ignore[attr-defined]
-            yield from places(child, name if starts else function, own, f"{name}." if name else prefix)
+            inside = (name, own, child) if starts else (function, own, outer)
+            yield from places(child, *inside, f"{name}." if name else prefix)
 
 
 def mutants_of(path: Path) -> Iterator[Mutant]:
     """Yield the mutants of a file."""
     lines = path.read_bytes().splitlines(keepends=True)
-    for node, function, statement in places(ast.parse(b"".join(lines)), "", None):
+    for node, function, statement, outer in places(ast.parse(b"".join(lines)), "", None, None):
         first, last = node.lineno - 1, node.end_lineno - 1
         before = b"".join(lines[:first]) + lines[first][: node.col_offset]
         after = lines[last][node.end_col_offset :] + b"".join(lines[last + 1 :])
+        around = range(outer.body[0].lineno, outer.end_lineno + 1)
         held = node if hasattr(statement, "body") else statement
+        own = around if node.lineno < around.start else range(held.lineno, held.end_lineno + 1)  # a default
         for change in changes(node):
             new = ast.unparse(ast.fix_missing_locations(change))
             new = f"({new})" if isinstance(change, ast.expr) and not isinstance(change, ast.Constant) else new
             text = before.decode() + new + after.decode()
             note = f"{ast.unparse(node)[:150]} -> {new[:150]}"
-            yield Mutant(str(path), function, range(held.lineno, held.end_lineno + 1), text, note)
+            yield Mutant(str(path), node.lineno, function, own, around, text, note)
 
 
 def codes(code: CodeType) -> Iterator[CodeType]:
@@ -225,11 +234,14 @@ def work(mutants: list[Mutant], known: dict[str, Any], timeout: float, outcomes:
     """Try mutants, one after another."""
     for mutant in mutants:
         contexts = known["lines"].get(mutant.path, {})
-        names = {test for line in mutant.lines for test in contexts.get(str(line), ())}
-        if "distributed" in mutant.path or "launch" in mutant.path:  # most of it runs in other processes
+        names = {test for line in mutant.lines for test in contexts.get(str(line), ())} - {""}
+        if (
+            not names or "distributed" in mutant.path or "launch" in mutant.path
+        ):  # runs in other processes, or is traced
+            names |= {test for line in mutant.around for test in contexts.get(str(line), ())} - {""}
             names |= {name for name in known["seconds"] if name.startswith("tests/runs/distributed")}
         tests, seconds = [], 0.0
-        for name in sorted(names - {"", *known["failed"]}, key=known["seconds"].__getitem__):
+        for name in sorted(names - set(known["failed"]), key=known["seconds"].__getitem__):
             seconds += known["seconds"][name]
             tests += [name] if not tests or seconds <= SECONDS else []
         with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder:

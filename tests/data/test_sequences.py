@@ -194,6 +194,7 @@ BAD: list[tuple[str, Any, str]] = [
     ("parquet", {"sequence": [[1], None, [], [2, None], [1.0, 1e40]], "label": [1, 2, 3, 4, 5]},
      r"index 1: the sequence is empty, .* 2: the sequence is empty, .* 3: step 2 is not a number \(NaN\), and 1 more"),
     ("parquet", {"sequence": [1.0], "label": ["a"]}, "column 'sequence' holds 'double'; give lists of numbers, or"),
+    ("npz", {}, "there is no array 'x' among none; save plain arrays with numpy.savez: x"),
     ("npz", {"X": X, "y": Y}, "there is no array 'x' among 'X', 'y'; save plain arrays with numpy.savez: x"),
     ("npz", {"x": np.ones(3), "y": Y}, r"x is 'float64' of the shape \[3\]; save plain arrays"),
     ("npz", {"x": np.where(X.cumsum(1) == 2, np.nan, X), "y": Y}, r"x\[0\]: step 2 is not a number \(NaN\), x\[1\]: step"),
