@@ -19,14 +19,14 @@ from PIL import Image
 
 import reviver
 from reviver.cli import main
-from reviver.cli.app import build_app, parse
+from reviver.cli.app import build_app, check_words
 from reviver.cli.program import ALL_COMMANDS
 from reviver.data.images.named import Digits, read_mnist
 from reviver.settings.gan import GANConfig
 from reviver.settings.gan_presets import SECONDS as GAN_SECONDS
 from reviver.settings.lstm_presets import SECONDS as LSTM_SECONDS
 from reviver.settings.validation import show_value
-from tests.cli.tiny import PRESETS, TINY_LSTM
+from tests.cli.tiny import PRESETS
 
 MEASUREMENTS = Path(__file__).parents[2] / "docs" / "measurements"
 GROUPS = sorted({words[:length] for words in ALL_COMMANDS for length in range(len(words))})
@@ -58,7 +58,7 @@ def test_every_command_has_help_and_examples_that_parse(words: tuple[str, ...]) 
         assert line.startswith("  reviver"), "no line is too long"
         arguments = arguments_of(line)
         if "--help" not in arguments:
-            parse([word for word in arguments if word != "--resume"], ALL_COMMANDS)  # no run exists here
+            check_words([word for word in arguments if word != "--resume"], ALL_COMMANDS)  # no run exists here
     if words in ALL_COMMANDS:
         app = build_app(commands=ALL_COMMANDS)
         for word in words:
@@ -244,24 +244,6 @@ print(*(name for name in found if not name.startswith("_")))
 """
     of_pydantic = {"pydantic", "pydantic_core", "annotated_types", "typing_inspection", "typing_extensions"}
     assert set(output_of(script, tmp_path)) - of_pydantic == {"reviver", "safetensors"}
-
-
-def test_training_loads_no_compiler_which_is_still_there(tmp_path: Path) -> None:
-    """It takes longer to import than the original's run takes to train."""
-    script = f"""
-import sys
-from reviver.cli.program import main
-from reviver.cli.options import preparing_training
-code = main("lstm train {TINY_LSTM} --out run --quiet".split())
-slow = {{"torch._dynamo", "sympy", "scipy", "sklearn", "pandas", "matplotlib.pyplot"}}
-found = [name for name in sys.modules if name in slow or name.startswith("torch._dynamo")]
-import torch
-with preparing_training(""):
-    usable = callable(torch._dynamo.optimize)
-print("end", code, found, usable, torch._dynamo is sys.modules["torch._dynamo"], torch._dynamo.__file__ is not None)
-"""
-    words = output_of(script, tmp_path)
-    assert words[words.index("end") :] == ["end", "0", "[]", "True", "True", "True"]
 
 
 def test_public_names() -> None:

@@ -2,11 +2,13 @@
 
 import contextlib
 import dataclasses
+import io
 import json
 import re
 import shlex
 import shutil
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from reviver.cli.lstm import describe_run
 from reviver.cli.options import expect_time
 from reviver.data.tasks.build import build_task
 from reviver.runs.folder import RunFolder
+from reviver.settings.gan import GANConfig
 from reviver.settings.gan_presets import SECONDS as GAN_SECONDS
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.lstm_presets import SECONDS as LSTM_SECONDS
@@ -26,8 +29,11 @@ from tests.lstm_runs import LENGTHS
 
 
 def settings_of(arguments: str) -> Any:
-    """Return the settings that a training command receives."""
-    return parse(shlex.split(arguments))[1].arguments["settings"]
+    """Return the settings that a training command trains with."""
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        assert main([*shlex.split(arguments), "--print-config"]) == 0
+    config = {"lstm": LSTMConfig, "gan": GANConfig}[arguments.split(maxsplit=1)[0]]
+    return config(**tomllib.loads(printed.getvalue()))
 
 
 @pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind, presets in PRESETS.items() for name in presets])

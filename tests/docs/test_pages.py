@@ -17,7 +17,7 @@ from cyclopts import MissingArgumentError
 
 import reviver
 from benchmarks.publish import fill
-from reviver.cli.app import build_app, parse
+from reviver.cli.app import build_app, check_words
 from reviver.cli.program import ALL_COMMANDS, main
 from reviver.cli.sweep import build_cells
 from reviver.errors import ReviverError
@@ -212,7 +212,7 @@ def problem_of(words: list[str]) -> str | None:
     if named & {"--resume", "--config"} or any(word.isupper() for word in rest):
         return None  # it reads files, or has placeholders
     try:
-        parse(words, ALL_COMMANDS)
+        check_words(words, ALL_COMMANDS)
     except ReviverError as error:  # a fragment may lack an argument, such as `reviver gan interpolate --metrics`
         return None if isinstance(error.__cause__, MissingArgumentError) else str(error)
     return None

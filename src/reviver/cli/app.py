@@ -5,7 +5,7 @@ Commands import torch only when they run, so that `--help` is fast.
 
 import contextlib
 import inspect
-import itertools
+import io
 import logging
 import os
 import re
@@ -19,7 +19,7 @@ from reviver.cli import data, gan, lstm, show
 from reviver.cli.help import SettingsFormatter, examples, find_preset
 from reviver.cli.messages import explain
 from reviver.cli.options import DEFAULTS, FigureCommon
-from reviver.cli.settings import PRESETS, fill_settings
+from reviver.cli.settings import PRESETS, fill_from_file
 from reviver.errors import ConfigError
 from reviver.version import __version__
 
@@ -88,7 +88,7 @@ def build_app(arguments: Sequence[str] = (), commands: Commands = COMMANDS) -> A
         help_epilogue=examples(GROUPS[""][1]),
         help_format="plaintext",
         version=f"reviver {__version__}",
-        config=(fill_settings, check_integers),
+        config=(fill_from_file, check_integers),
         default_parameter=Parameter(negative_iterable=""),
     )
     app.register_install_completion_command(add_to_startup=True)
@@ -128,9 +128,7 @@ def parse(arguments: Sequence[str], commands: Commands = COMMANDS) -> tuple[Call
     """Return the function of a command line and its arguments; raise ConfigError if one is wrong."""
     app = build_app(arguments, commands)
     try:
-        command, bound, _ = app.parse_args(
-            join_flag_values(expand_home(arguments)), print_error=False, exit_on_error=False, verbose=False
-        )
+        command, bound, _ = app.parse_args(normalize(arguments), print_error=False, exit_on_error=False, verbose=False)
     except CycloptsError as error:
         raise ConfigError(explain(error)) from error
     if command == app.help_print and not {"--help", "-h"} & set(arguments):
@@ -140,21 +138,29 @@ def parse(arguments: Sequence[str], commands: Commands = COMMANDS) -> tuple[Call
     return command, bound
 
 
-def expand_home(arguments: Sequence[str]) -> list[str]:
-    """Replace the ~ of `--out=~/run` by the home folder; shells do so only where it begins a word."""
+def check_words(arguments: Sequence[str], commands: Commands = COMMANDS) -> None:
+    """Check a command line without running it, and the settings of a training together; a wrong one is a ConfigError."""
+    if tuple(arguments[:2]) not in PRESETS:
+        parse(arguments, commands)
+        return
+    command, bound = parse([*arguments, *({"--print-config"} - {*arguments})], commands)
+    with contextlib.redirect_stdout(io.StringIO()):
+        command(*bound.args, **bound.kwargs)
+
+
+def normalize(arguments: Sequence[str]) -> list[str]:
+    """Return the words of a command line as cyclopts reads them.
+
+    `--curriculum false` becomes `--curriculum=false`, and the ~ of `--out=~/run`, which shells leave, the home folder.
+    """
     home = os.path.expanduser("~")  # noqa: PTH111  # a Path raises an error where there is no home
-    return [re.sub("^(--[^=]+=)~(?=/)", lambda found: found[1] + home, word) for word in arguments]
-
-
-def join_flag_values(arguments: Sequence[str]) -> list[str]:
-    """Join `--curriculum false` to `--curriculum=false`, since cyclopts reads the value of a flag only after `=`."""
-    joined = list(arguments[:1])
-    for option, value in itertools.pairwise(arguments):
-        if value in ("true", "false") and option.startswith("--") and "=" not in option:
-            joined[-1] = f"{option}={value}"
+    words: list[str] = []
+    for word in arguments:
+        if word in ("true", "false") and words and re.fullmatch("--[^=]+", words[-1]):
+            words[-1] += f"={word}"
         else:
-            joined.append(value)
-    return joined
+            words.append(re.sub("^(--[^=]+=)~(?=/)", lambda found: found[1] + home, word))
+    return words
 
 
 def check_integers(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:

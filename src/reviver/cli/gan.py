@@ -1,17 +1,17 @@
 """`reviver gan`: train and use the GAN."""
 
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 from pydantic import Field
 
 from reviver.cli import options
 from reviver.cli.help import list_times
-from reviver.cli.options import RUN, with_groups
-from reviver.cli.settings import print_settings
+from reviver.cli.options import RUN, with_settings
+from reviver.cli.settings import find_start, print_settings
 from reviver.errors import ConfigError, DataError
 from reviver.settings.fields import Count, CountOrZero, Text
 from reviver.settings.gan import MAX_IMAGE_SIZE, GANConfig
@@ -32,13 +32,13 @@ MAX_GRID_IMAGES = 2500
 """Maximum number of images in a grid of samples."""
 
 
-@with_groups
+@with_settings(GANConfig)
 def train(
     *,
     preset: Annotated[str, RUN, Parameter(choices=tuple(PRESETS), help=list_times(SECONDS))] = "best",
     run: options.RunOptions = options.NEW_RUN,
-    settings: Annotated[GANConfig, Parameter(name="*")] = PRESETS["best"],
     common: options.CommonOptions = options.DEFAULTS,
+    **given: Any,
 ) -> None:
     """Train a GAN on MNIST or on your own images. The defaults are those of the preset best.
 
@@ -51,15 +51,19 @@ def train(
       reviver gan train --out runs/photos --resume       continue after Ctrl-C
       reviver gan train --preset original                as the original, 50 minutes
     """
+    base, out = find_start("gan", preset, given, run)
+    settings: GANConfig = replace(base, **given)
     if run.print_config:
         print_settings(settings)
         return
 
     from reviver.gan.scores import monitor
+    from reviver.progress import announcing
     from reviver.train.gan import training
 
-    folder = run.train(training.train, settings, options.expect_time(settings, PRESETS, SECONDS), common)
-    if folder is None:
+    with announcing(options.expect_time(settings, PRESETS, SECONDS)):
+        folder = training.train(settings, out, **run.arguments(common))
+    if not folder.world.is_main:
         return
     seconds = folder.record["seconds"]
     metrics, scores = ([*records, None] for records in (folder.read_metrics()[-1:], folder.read_scores()[-1:]))

@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -9,8 +10,8 @@ from cyclopts import Parameter
 
 from reviver.cli import lstm_data, options
 from reviver.cli.help import list_times
-from reviver.cli.options import RUN, with_groups
-from reviver.cli.settings import print_settings
+from reviver.cli.options import RUN, with_settings
+from reviver.cli.settings import find_start, print_settings
 from reviver.errors import ConfigError, ReviverError
 from reviver.settings.fields import Count, Text
 from reviver.settings.lstm import LSTMConfig
@@ -32,13 +33,13 @@ DIP = 0.02
 """Validation accuracy below that of the best epoch by which the last epoch is reported as a dip."""
 
 
-@with_groups
+@with_settings(LSTMConfig)
 def train(
     *,
     preset: Annotated[str, RUN, Parameter(choices=tuple(PRESETS), help=list_times(SECONDS))] = "original",
     run: options.RunOptions = options.NEW_RUN,
-    settings: Annotated[LSTMConfig, Parameter(name="*")] = PRESETS["original"],
     common: options.CommonOptions = options.DEFAULTS,
+    **given: Any,
 ) -> None:
     """Train an LSTM on a memory task. The defaults are the original's.
 
@@ -53,17 +54,23 @@ def train(
       reviver lstm train --preset series --data mine.csv --out runs/mine
       reviver lstm train --print-config >lstm.toml   then --config lstm.toml
     """
+    if "data" in given:
+        given.setdefault("task", "custom")
+    base, out = find_start("lstm", preset, given, run)
+    settings: LSTMConfig = replace(base, **given)
     if run.print_config:
         print_settings(settings)
         return
 
     from reviver.data.tasks.build import build_task
+    from reviver.progress import announcing
     from reviver.train.lstm import training
 
     if preset == "series" and settings.task == "palindrome":
         raise ConfigError("data must be a file for the preset series; give one with --data", field="data")
-    folder = run.train(training.train, settings, options.expect_time(settings, PRESETS, SECONDS), common)
-    if folder is None:
+    with announcing(options.expect_time(settings, PRESETS, SECONDS)):
+        folder = training.train(settings, out, **run.arguments(common))
+    if not folder.world.is_main:
         return
     task = build_task(settings, folder.record.get("data"))
     result, lines = describe_run(settings, folder.read_metrics(), task)
@@ -279,6 +286,7 @@ def curve(
 
     from reviver.figures import save_figure
     from reviver.files.atomic import write_json
+    from reviver.progress import announcing
     from reviver.runs.environment import describe_machine
     from reviver.show import lstm_figures as figures
     from reviver.show import recall_curve
@@ -298,7 +306,7 @@ def curve(
     )
     seconds = CURVE_SECONDS * steps / usual_steps
     setup: Any = {"retry_failed": True, "title": "recall curve", "progress": not common.quiet}
-    with options.preparing_training(f"this takes at most about {duration(seconds)} on two cores"):
+    with announcing(f"this takes at most about {duration(seconds)} on two cores"):
         found = run_cells(
             folder, cells, Pool(jobs, threads=1), select=lambda found: recall_curve.pending(cells, found), **setup
         )

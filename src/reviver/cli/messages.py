@@ -7,6 +7,7 @@ import pydantic
 from cyclopts import exceptions
 from cyclopts.annotations import resolve_optional
 
+from reviver.cli.options import declared_type
 from reviver.errors import ConfigError, DeviceError, ReviverError
 from reviver.settings.validation import MAX_VALUE, check, find_problem
 from reviver.text import did_you_mean, one_line, short_repr
@@ -43,8 +44,12 @@ def explain(error: exceptions.CycloptsError) -> str:  # noqa: PLR0911  # a retur
             tokens = [error.token] if error.token is not None else argument.tokens
             value = " ".join(token.value for token in tokens)
             is_list = get_origin(resolve_optional(argument.hint)) is list
+            if argument.parameter.choices:
+                presets = argument.get_choices() or ()
+                advice = did_you_mean(value, presets) or f"choose from {', '.join(presets)}"
+                return f"{name} {short_repr(value)} is unknown; {advice}"
             try:
-                check(name, [value] if is_list else value, argument.field_info.annotation)
+                check(name, [value] if is_list else value, declared_type(argument))
             except ConfigError as problem:
                 return str(problem)
         case exceptions.ValidationError(__cause__=pydantic.ValidationError() as cause):

@@ -3,19 +3,18 @@
 import contextlib
 import dataclasses
 import functools
-import importlib
 import json
 import logging
 import os
 import shutil
 import sys
 import textwrap
-import types
-from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args, get_type_hints
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict, TypeVar, Unpack, get_args, get_type_hints
 
 import cyclopts
 from cyclopts import Parameter
+from cyclopts.argument import Argument
 from pydantic import SkipValidation
 
 from reviver.errors import ConfigError
@@ -34,27 +33,41 @@ CommandFunction = TypeVar("CommandFunction", bound=Callable[..., None])
 _log = logging.getLogger("reviver")
 
 
+UNCHECKED: Any = SkipValidation()  # type: ignore[type-arg]  # its type is for annotations
+"""Annotation of an option that cyclopts only converts."""
+
+
 @functools.cache
 def in_group(group: fields.Group) -> Parameter:
     """Return the annotation that puts an option into `group` of the help."""
     return Parameter(group=cyclopts.Group(group.name, sort_key=group.order))
 
 
-def with_groups(command: CommandFunction) -> CommandFunction:
-    """Put the options of the argument `settings` of a command into the groups that its class declares. A decorator.
+def with_settings(cls: type) -> Callable[[CommandFunction], CommandFunction]:
+    """Decorate a command whose keyword arguments `given` are settings: each field of the dataclass `cls` is an option.
 
-    Settings are declared without cyclopts, which reads groups from its own annotations. So the annotation becomes a subclass
-    with these. Its constructor returns an instance of the class itself, which has checked its values.
+    The command gets those that are given, converted but unchecked, since the dataclass checks them together.
     """
-    cls, *parameters = get_args(get_type_hints(command, include_extras=True)["settings"])
-    hints: dict[str, Any] = get_type_hints(cls, include_extras=True)
+    hints = get_type_hints(cls, include_extras=True)
     for name, hint in hints.items():
         (group,) = (item for item in get_args(hint) if isinstance(item, fields.Group))
-        hints[name] = Annotated[hint, in_group(group)]
-    options: Any = type(cls.__name__, (cls,), {"__annotations__": hints, "__new__": lambda _, **values: cls(**values)})
-    metadata: Any = (SkipValidation(), *parameters)  # type: ignore[type-arg]  # its type is for annotations
-    command.__annotations__ |= {"settings": Annotated[(options, *metadata)]}
-    return command
+        hints[name] = Annotated[hint, in_group(group), UNCHECKED]
+    given: Any = TypedDict(cls.__name__, hints, total=False)  # type: ignore[misc]  # its keys are not known before
+    given.__module__ = cls.__module__  # where cyclopts finds the docstrings of the fields
+
+    def decorate(command: CommandFunction) -> CommandFunction:
+        command.__annotations__["given"] = Unpack[given]
+        return command
+
+    return decorate
+
+
+def declared_type(option: Argument) -> Any:
+    """Return the type of an option with its bounds."""
+    hint = option.field_info.annotation
+    if UNCHECKED not in get_args(hint):
+        return hint
+    return Annotated[tuple(item for item in get_args(hint) if item is not UNCHECKED)]
 
 
 RUN = in_group(fields.RUN)
@@ -113,15 +126,10 @@ class TrainOptions:
     print_config: Annotated[bool, RUN, FLAG] = False
     """Print the settings as TOML instead of training."""
 
-    def train(
-        self, function: Callable[..., "RunFolder"], settings: Any, time: str, common: Common
-    ) -> "RunFolder | None":
-        """Train with a `function` and return the run folder, if this process reports it; for `time` see `preparing_training`."""
-        assert self.out is not None, "fill_settings has set it"
-        names = {"device": common.device, "resume": self.resume, "progress": not common.quiet, "timeout": self.timeout}
-        with preparing_training(time):
-            folder = function(settings, self.out, **names)
-        return folder if folder.world.is_main else None
+    def arguments(self, common: Common) -> dict[str, Any]:
+        """Return the keyword arguments of a `train` function."""
+        progress = not common.quiet
+        return {"device": common.device, "resume": self.resume, "progress": progress, "timeout": self.timeout}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -185,39 +193,6 @@ def check_not_read(out: str, *inputs: str) -> None:
     """Raise ConfigError if `out` is one of the files that the command reads."""
     if os.path.realpath(out) in map(os.path.realpath, inputs):
         raise ConfigError(f"out must not be a file that is read, got {out}; choose another --out", field="out")
-
-
-@contextlib.contextmanager
-def preparing_training(time: str) -> Iterator[None]:
-    """Let the first training inside say how long it will take, and not import torch.compile.
-
-    Optimizers import it only to mark their methods for it, which takes longer than the original's LSTM trains. Any other use
-    of the module imports it.
-    """
-    import torch
-
-    from reviver.progress import announcing
-
-    class Stub(types.ModuleType):
-        disable = staticmethod(lambda function, *_, **__: function)
-        graph_break = staticmethod(lambda: None)
-
-        def __getattr__(self, name: str) -> Any:
-            if name == "__file__":  # which inspect asks of every module
-                raise AttributeError(name)
-            if sys.modules.get(self.__name__) is self:
-                del sys.modules[self.__name__]
-            return getattr(importlib.import_module(self.__name__), name)
-
-    stub = Stub("torch._dynamo")
-    if stub.__name__ not in sys.modules:
-        torch._dynamo = sys.modules[stub.__name__] = stub
-    try:
-        with announcing(time):
-            yield
-    finally:
-        if sys.modules.get(stub.__name__) is stub:
-            del sys.modules[stub.__name__], torch._dynamo
 
 
 def open_lstm(run: str, checkpoint: str | None, device: str) -> "LSTMRun":

@@ -13,8 +13,8 @@ from typing import Any
 import tomli_w
 from cyclopts import App, ArgumentCollection, Token
 from cyclopts.argument import Argument
-from cyclopts.utils import UNSET
 
+from reviver.cli.options import TrainOptions, declared_type
 from reviver.errors import ConfigError
 from reviver.files.json import parse_json
 from reviver.files.read import read_file
@@ -39,45 +39,40 @@ NOT_IN_FILES = ("config", "print_config", "debug")
 """Options that a settings file cannot set."""
 
 
-def fill_settings(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
-    """Fill in the missing options of a training command. Cyclopts calls this before it converts them.
+def fill_from_file(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """Set the options of a training command that are not given to the values in the file of --config, if there is one.
 
-    The precedence is: options, the file of --config, then with --resume the run, otherwise the preset.
+    Cyclopts calls this before it converts them.
     """
-    if commands not in PRESETS:
-        return
-    kind, options = commands[0], options_of(arguments)
-    if options["config"].tokens:
+    options = options_of(arguments)
+    if commands in PRESETS and options["config"].tokens:
         path = Path(options["config"].convert_and_validate())
-        _fill(options, read_settings(path, options), str(path))
-    if kind == "lstm" and options["data"].tokens:
-        _fill(options, {"task": "custom"}, "data")
-    _fill(options, {"preset": next(iter(PRESETS[commands]))}, "default")
-    token = options["preset"].tokens[0]  # unconverted: the error of `choose_preset` is clearer
-    name = token.value if token.implicit_value is UNSET else token.implicit_value
-    base = choose_preset(PRESETS[commands], name)
-    seed = options["seed"].convert_and_validate() if options["seed"].tokens else base.seed
-    resume = bool(options["resume"].tokens) and options["resume"].convert_and_validate()
-    named = "-".join([kind, name, *_differences(options, base), f"seed{seed}"])
-    _fill(options, {"out": choose_folder(f"runs/{named}", resume=resume)}, "default")
-    if resume:
+        for name, value in read_settings(path, options).items():
+            if not options[name].tokens:
+                options[name].append(Token(keyword=name, implicit_value=value, source=str(path)))
+
+
+def find_start(kind: str, preset: str, given: Mapping[str, Any], run: TrainOptions) -> tuple[Any, str]:
+    """Return the settings that those `given` change, of the preset or with --resume of the run, and the run folder."""
+    base = choose_preset(PRESETS[kind, "train"], preset)
+    name = "-".join([kind, preset, *_differences(given, base), f"seed{given.get('seed', base.seed)}"])
+    out = run.out or choose_folder(f"runs/{name}", resume=run.resume)
+    if run.resume:
         from reviver.runs.folder import RunFolder
 
-        base = RunFolder.open(options["out"].convert_and_validate(), kind).read_config(type(base))
-    _fill(options, dataclasses.asdict(base), name)
+        base = RunFolder.open(out, kind).read_config(type(base))
+    return base, out
 
 
-def _differences(options: Mapping[str, Argument], base: Any) -> list[str]:
-    """Return the settings that differ from the preset `base` for the name of a run, such as `length300` and `curriculum`.
+def _differences(given: Mapping[str, Any], base: Any) -> list[str]:
+    """Return the `given` settings that differ from `base` for the name of a run, such as `length300` and `curriculum`.
 
     What may change when the run is resumed is left out. Of many settings, the last ones become a hash.
     """
     found = []
     for name, usual in dataclasses.asdict(base).items():
-        if not options[name].tokens or name in NOT_IN_NAMES or (name == "task" and options["data"].tokens):
-            continue
-        value = options[name].convert_and_validate()
-        if value != usual:
+        value = given.get(name, usual)
+        if value != usual and name not in NOT_IN_NAMES and not (name == "task" and "data" in given):
             text = show_value(value) if name != "data" else Path(value).stem
             text = {"true": "", "false": "-false"}.get(text, text if text[:1].isdigit() else f"-{text}")
             found.append(re.sub(r"[^\w.]+", "-", f"{name}{text}").replace("_", "-"))
@@ -117,7 +112,7 @@ def read_settings(path: Path, options: Mapping[str, Argument]) -> dict[str, Any]
             advice = did_you_mean(name, known) or "see --help for the settings"
             raise ConfigError(f"{path}: {short_repr(name)[1:-1]} is unknown; {advice}")
         try:
-            check(name, value, options[name].field_info.annotation)
+            check(name, value, declared_type(options[name]))
         except ConfigError as error:
             raise ConfigError(f"{path}: {error}") from None
     return settings
@@ -133,10 +128,3 @@ def options_of(arguments: ArgumentCollection) -> dict[str, Argument]:
     """Return the options of a command by their Python names, which are those of the settings."""
     leaves = [argument for argument in arguments if not argument.children]
     return {argument.keys[-1] if argument.keys else argument.field_info.name: argument for argument in leaves}
-
-
-def _fill(options: Mapping[str, Argument], values: Mapping[str, Any], source: str) -> None:
-    """Set the options that have no value yet."""
-    for name, value in values.items():
-        if not options[name].tokens:
-            options[name].append(Token(keyword=name, implicit_value=value, source=source))

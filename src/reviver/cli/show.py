@@ -32,10 +32,11 @@ def report(
         full: Train the GAN with the preset original (200 epochs) instead of best.
         seed: Seed of the GAN, and first of the five seeds of the LSTM.
     """
+    from reviver.progress import announcing
     from reviver.show.report.make import make_report
 
     time = f"this takes about {duration(SECONDS['original' if full else 'best'] + 60)} on two cores"
-    with options.preparing_training(time):
+    with announcing(time):
         files = make_report(out, full=full, seed=seed, device=common.device, progress=not common.quiet)
     paths = {name: str(path) for name, path in files._asdict().items() if path is not None}
     common.show(paths, *paths.values())

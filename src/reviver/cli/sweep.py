@@ -13,8 +13,8 @@ from cyclopts import Parameter
 from cyclopts.annotations import resolve_optional
 from cyclopts.argument import Argument
 
-from reviver.cli.app import COMMANDS, build_app, parse, run
-from reviver.cli.options import DEFAULTS, FIGURE_DEFAULTS, FLAG, FigureOptions
+from reviver.cli.app import COMMANDS, build_app, check_words, run
+from reviver.cli.options import DEFAULTS, FIGURE_DEFAULTS, FLAG, FigureOptions, declared_type
 from reviver.cli.settings import PRESETS, options_of
 from reviver.errors import ConfigError, ReviverError
 from reviver.settings.fields import Count, Text
@@ -258,7 +258,7 @@ def _check_names(tables: Mapping[str, Mapping[str, Any]], options: Mapping[str, 
 def _check_values(values: Iterable[tuple[str, Any]], options: Mapping[str, Argument]) -> None:
     """Check each value by itself, as in a settings file."""
     for name, value in values:
-        kind = options[name].field_info.annotation
+        kind = declared_type(options[name])
         if options[name].name.startswith("-"):
             is_list = get_origin(resolve_optional(kind)) is list
             check(name, _as_list(value) if is_list else value, kind)
@@ -290,7 +290,7 @@ def _check_any_valid(cells: "Sequence[Cell]") -> None:
     errors = []
     for cell in random.Random(0).sample(distinct, min(len(distinct), MAX_CHECKED)):  # noqa: S311
         try:
-            parse(to_words(cell.arguments["command"], cell.arguments["settings"], Path("cell")))
+            check_words(to_words(cell.arguments["command"], cell.arguments["settings"], Path("cell")))
         except ReviverError as error:
             errors.append(error)
         else:

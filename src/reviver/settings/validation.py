@@ -6,9 +6,10 @@ Types, bounds and choices are declared once, on the fields. Strict means that no
 
 import dataclasses
 import functools
-from typing import Any, NamedTuple, NoReturn, TypeVar, dataclass_transform, get_type_hints
+from typing import Any, NamedTuple, NoReturn, TypeVar, dataclass_transform
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic_core import ArgsKwargs
 
 from reviver.errors import ConfigError
 from reviver.text import did_you_mean, short_repr
@@ -74,7 +75,7 @@ def find_problem(error: ValidationError, known: tuple[str, ...] = ()) -> Problem
     first = error.errors(include_url=False)[0]
     kind, value, context = first["type"], first["input"], first.get("ctx", {})
     field = ".".join(short_repr(str(part))[1:-1] for part in first["loc"])  # a key may be any text
-    if kind == "extra_forbidden":
+    if kind in ("extra_forbidden", "unexpected_keyword_argument"):
         return Problem(field, f"is unknown; {did_you_mean(str(first['loc'][-1]), known) or 'remove it'}")
     if kind == "missing":
         return Problem(field, "is missing")
@@ -139,27 +140,20 @@ def settings(cls: type[Config]) -> type[Config]:
 
     The ConfigError of its constructor names the first invalid field, its value and its requirement.
     """
-    dataclass: Any = dataclasses.dataclass(frozen=True, kw_only=True)(cls)
-    fields = dataclasses.fields(dataclass)
-    initialize = dataclass.__init__
+    decorated: Any = dataclasses.dataclass(frozen=True, kw_only=True)(cls)
+    decorated.__pydantic_config__ = STRICT
+    validator = functools.cache(lambda: TypeAdapter(decorated).validator)  # built when it is needed
 
-    @functools.cache
-    def model() -> type[BaseModel]:
-        hints = get_type_hints(dataclass, include_extras=True)
-        missing = dataclasses.MISSING
-        definitions: Any = {
-            field.name: (hints[field.name], ... if field.default is missing else field.default) for field in fields
-        }
-        return create_model(dataclass.__name__, __config__=STRICT, **definitions)
-
-    @functools.wraps(initialize)
+    @functools.wraps(decorated.__init__)
     def __init__(self: Any, /, **values: Any) -> None:  # noqa: N807
         try:
-            checked = model().model_validate(values)
+            validator().validate_python(ArgsKwargs((), values), self_instance=self)
         except ValidationError as error:
-            problem = find_problem(error, tuple(field.name for field in fields))
+            cause = error.errors(include_url=False)[0].get("ctx", {}).get("error")
+            if isinstance(cause, ConfigError):  # of __post_init__
+                raise cause from None
+            problem = find_problem(error, tuple(field.name for field in dataclasses.fields(decorated)))
             raise ConfigError(str(problem), field=problem.field) from None
-        initialize(self, **{field.name: getattr(checked, field.name) for field in fields})
 
-    dataclass.__init__ = __init__
-    return dataclass  # type: ignore[no-any-return]
+    decorated.__init__ = __init__
+    return decorated  # type: ignore[no-any-return]

@@ -129,6 +129,7 @@ def test_the_optimizers_follow_the_equations_of_adam_for_any_beta1(beta1: float,
     config = replace(tiny, beta1=beta1)
     optimizers = build_optimizers(config, *build_networks(config, (1, 8, 8)))
     for optimizer in optimizers:
+        optimizer.param_groups[0]["lr"] = config.learning_rate
         weight = optimizer.param_groups[0]["params"][0]
         expected = weight.detach().double()
         m = v = torch.zeros_like(expected)

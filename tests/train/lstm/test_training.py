@@ -76,9 +76,9 @@ def test_an_update_returns_the_metrics_of_its_batch_before_it_with_dropout() -> 
 @pytest.mark.parametrize(("name", "kind"), [("rmsprop", torch.optim.RMSprop), ("adam", torch.optim.Adam)])
 def test_the_optimizer_is_that_of_torch_with_its_defaults(name: Any, kind: type) -> None:
     network = build_network(REPORT, build_task(REPORT))
-    optimizer = build_optimizer(replace(REPORT, optimizer=name, learning_rate=0.25), network)
+    optimizer = build_optimizer(replace(REPORT, optimizer=name), network)
     assert type(optimizer) is kind
-    assert optimizer.defaults == kind(network.parameters(), lr=0.25, foreach=True).defaults
+    assert optimizer.defaults == kind(network.parameters(), foreach=True).defaults
 
 
 # Score

@@ -71,9 +71,8 @@ def build_networks(
 
 
 def build_optimizers(config: GANConfig, generator: Generator, discriminator: Discriminator) -> tuple[Adam, Adam]:
-    """Return the Adam optimizers (Kingma & Ba 2015) of generator and discriminator."""
-    build = partial(Adam, lr=config.learning_rate_at(0.0), fused=True)
-    optimizers = build(generator.parameters()), build(discriminator.parameters())
+    """Return the Adam optimizers (Kingma & Ba 2015) of a run; `train_epoch` sets their learning rate at every update."""
+    optimizers = Adam(generator.parameters(), fused=True), Adam(discriminator.parameters(), fused=True)
     for optimizer in optimizers:  # Adam's update is right for β₁ < 0, which its constructor refuses
         optimizer.param_groups[0]["betas"] = (config.beta1, 0.999)
     return optimizers

@@ -92,7 +92,7 @@ def build_network(config: LSTMConfig, task: Task) -> Network:
 def build_optimizer(config: LSTMConfig, network: Network) -> torch.optim.Optimizer:
     """Return the optimizer of a run; `train_epoch` sets its learning rate at every update."""
     optimizer = torch.optim.RMSprop if config.optimizer == "rmsprop" else torch.optim.Adam
-    return optimizer(network.parameters(), lr=config.learning_rate, foreach=True)
+    return optimizer(network.parameters(), foreach=True)
 
 
 def train_step(
