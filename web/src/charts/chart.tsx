@@ -34,6 +34,8 @@ export interface ChartProps {
   cursor?: number | null;
   /** Whether a slider reads the values. */
   reader?: boolean;
+  /** Whether something above the chart says its title. */
+  untitled?: boolean;
   /** A click at x. */
   onSelect?: (x: number) => void;
 }
@@ -59,9 +61,9 @@ export function Chart(given: ChartProps) {
   const { width, height } = size;
   return (
     <figure class={`chart${onSelect ? " selects" : ""}${hasValues ? "" : " empty"}`}>
-      <figcaption class="chart-title">{title}</figcaption>
+      <figcaption class={props.untitled ? "visually-hidden" : "chart-title"}>{title}</figcaption>
       {layout?.isAbove && (
-        <ul class="chart-legend">
+        <ul class="row legend">
           {lines.map((line) => (
             <li key={line.name}>
               <Sample {...line} />

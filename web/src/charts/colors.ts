@@ -3,14 +3,14 @@
  * variables, so they follow the color scheme.
  */
 import { signal } from "@preact/signals";
+import { parseColor } from "../kit/format";
 
 export interface ColorScale {
-  /** Prefix of the CSS variables `--NAME-0` ... `--NAME-4`. */
+  /** Of a CSS variable with its colors. */
   name: "sequential" | "diverging" | "difference";
   limit: number;
 }
 
-const STOPS = 5;
 const COLORS = 256;
 
 const scheme = matchMedia("(prefers-color-scheme: dark)");
@@ -26,15 +26,12 @@ scheme.addEventListener("change", () => {
 function colorTable(element: Element, name: ColorScale["name"]): Uint32Array {
   const known = tables.get(name);
   if (known) return known;
-  const style = getComputedStyle(element);
-  const stops = Array.from({ length: STOPS }, (_, index) => {
-    const hex = style.getPropertyValue(`--${name}-${index}`).trim();
-    return [1, 3, 5].map((start) => Number.parseInt(hex.slice(start, start + 2), 16));
-  });
+  const colors = getComputedStyle(element).getPropertyValue(`--${name}`);
+  const stops = colors.split(",").map((color) => parseColor(color.trim()));
   const bytes = new Uint8ClampedArray(4 * COLORS);
   for (let k = 0; k < COLORS; k++) {
-    const place = (k / (COLORS - 1)) * (STOPS - 1);
-    const left = Math.min(Math.floor(place), STOPS - 2);
+    const place = (k / (COLORS - 1)) * (stops.length - 1);
+    const left = Math.min(Math.floor(place), stops.length - 2);
     for (let channel = 0; channel < 3; channel++) {
       const [low, high] = [stops[left][channel], stops[left + 1][channel]];
       bytes[4 * k + channel] = low + (place - left) * (high - low);

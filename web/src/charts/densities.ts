@@ -1,10 +1,12 @@
 /** Density curves of D's log-odds on real images and on samples, and where one of them stands among these. */
 import { percent, signed } from "../kit/format";
 import type { LogitContext } from "../kit/manifest";
-import type { Point } from "./marks";
+import { styleOf, type Point } from "./marks";
 
 export interface Density {
   kind: "real" | "fake";
+  /** CSS class of its color. */
+  style: string;
   name: string;
   sorted: number[];
   /** Log-odds and density, at most 1. */
@@ -31,8 +33,8 @@ export function densitiesOf(context: LogitContext): Densities {
 function compute({ real, fake, realSource }: LogitContext): Densities {
   const sort = (values: number[]) => values.filter(Number.isFinite).sort((a, b) => a - b);
   const groups = [
-    { kind: "real" as const, name: `real (${realSource})`, sorted: sort(real) },
-    { kind: "fake" as const, name: "samples of G", sorted: sort(fake) },
+    { kind: "real" as const, style: styleOf(0), name: `real (${realSource})`, sorted: sort(real) },
+    { kind: "fake" as const, style: styleOf(1), name: "samples of G", sorted: sort(fake) },
   ].filter(({ sorted }) => sorted.length > 1);
   if (!groups.length) return { domain: [-4, 4], curves: [] };
   const tail = ({ length }: number[]) => Math.floor(TAIL * length);

@@ -3,6 +3,7 @@
  *
  * `isProbability` is false for a D whose loss gives no probability, such as that of Wasserstein.
  */
+import { useMemo } from "preact/hooks";
 import { logOdds, sigmoid } from "../kit/math";
 import { percent, signed } from "../kit/format";
 import type { LogitContext } from "../kit/manifest";
@@ -31,12 +32,12 @@ export const scoreText = (logit: number, isProbability = true) =>
 function Curves({ curves, x, y }: Densities & { x: Scale; y: (density: number) => number }) {
   return (
     <>
-      {curves.map(({ kind, points }) => {
+      {curves.map(({ kind, style, points }) => {
         const outline = linePath(points.map((point) => ({ x: x(point.x), y: y(point.y) })));
         return (
-          <g key={kind}>
-            <path class={`area ${kind}`} d={`${outline}L${x.range[1]},${y(0)}L${x.range[0]},${y(0)}Z`} />
-            <path class={`line ${kind}`} d={outline} />
+          <g key={kind} class={style}>
+            <path class="area" d={`${outline}L${x.range[1]},${y(0)}L${x.range[0]},${y(0)}Z`} />
+            <path class="line" d={outline} />
           </g>
         );
       })}
@@ -65,10 +66,10 @@ export function Distribution({ context, logit, isProbability }: DistributionProp
   const unit = isProbability ? "Log-odds" : "Output";
   return (
     <div class="distribution">
-      <ul class="legend" role="list">
-        {data.curves.map(({ kind, name }) => (
+      <ul class="row legend" role="list">
+        {data.curves.map(({ kind, style, name }) => (
           <li key={kind}>
-            <span class={`swatch ${kind}`} aria-hidden="true" />
+            <span class={`swatch ${style}`} aria-hidden="true" />
             {name}
           </li>
         ))}
@@ -89,11 +90,27 @@ interface PictureProps {
   em: number;
 }
 
-/** The curves with axes: below in probabilities, above in log-odds. */
+/** The curves with axes: below in probabilities, above in log-odds. Another image changes only the mark. */
 function Picture({ data, logit, isProbability, width, em }: PictureProps) {
-  const [top, bottom, inner] = [isProbability ? 2.9 * em : 0.5 * em, 2.9 * em, 7 * em];
-  const height = top + inner + bottom;
-  const x = clamped(makeScale("linear", data.domain, [0.5 * em, width - 0.5 * em]));
+  const [top, inner] = [isProbability ? 2.9 * em : 0.5 * em, 7 * em];
+  const height = top + inner + 2.9 * em;
+  const x = useMemo(() => clamped(makeScale("linear", data.domain, [0.5 * em, width - 0.5 * em])), [data, width, em]);
+  const backdrop = useMemo(
+    () => <Backdrop {...{ data, x, isProbability, width, em, top, inner }} />,
+    [x, isProbability],
+  );
+  return (
+    <svg {...{ width, height }} aria-hidden="true">
+      {backdrop}
+      {logit !== null && <Mark {...{ x, logit, isProbability, top, inner, em, width }} />}
+    </svg>
+  );
+}
+
+type BackdropProps = Omit<PictureProps, "logit"> & { x: Scale; top: number; inner: number };
+
+/** What all images have in common. */
+function Backdrop({ data, x, isProbability, width, em, top, inner }: BackdropProps) {
   const numbers = ticks(...data.domain, Math.max(2, Math.floor(width / (5 * em))));
   const chosen = probabilityTicks(x, 3.4 * em);
   const axis = { scale: x, em };
@@ -101,7 +118,7 @@ function Picture({ data, logit, isProbability, width, em }: PictureProps) {
     ? { ticks: chosen.map(logOdds), format: (_: number, k: number) => `${+(100 * chosen[k]).toPrecision(6)} %` }
     : { ticks: numbers, format: signedShort };
   return (
-    <svg {...{ width, height }} aria-hidden="true">
+    <>
       <Curves {...data} x={x} y={(density) => top + inner - (inner - 1.7 * em) * density} />
       <XAxis {...axis} {...below} at={top + inner} />
       {isProbability && <XAxis {...axis} ticks={numbers} format={signedShort} at={top} above />}
@@ -110,17 +127,16 @@ function Picture({ data, logit, isProbability, width, em }: PictureProps) {
           log-odds
         </text>
       )}
-      <text class="axis-title" x={width / 2} y={height - 0.4 * em}>
+      <text class="axis-title" x={width / 2} y={top + inner + 2.5 * em}>
         {isProbability ? "D’s probability that the image is real" : "output of D, higher for real images"}
       </text>
-      {logit !== null && <Mark {...{ x, logit, isProbability, top, inner, em, width }} />}
-    </svg>
+    </>
   );
 }
 
 const signedShort = (value: number) => String(+value.toPrecision(6)).replace("-", "−");
 
-type MarkProps = Omit<PictureProps, "data"> & { x: Scale; logit: number; top: number; inner: number };
+type MarkProps = Omit<BackdropProps, "data"> & { logit: number };
 
 /** The mark of one image: a line with its value, and an arrow where it lies beyond the axis. */
 function Mark({ x, logit, isProbability, top, inner, em, width }: MarkProps) {

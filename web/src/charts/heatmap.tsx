@@ -102,7 +102,7 @@ export function Heatmap(props: HeatmapProps) {
       onKeyDown={onKeyDown}
       onBlur={() => move(null)}
     >
-      <canvas class="heatmap-canvas" role="img" aria-label={label} ref={canvas} />
+      <canvas role="img" aria-label={label} ref={canvas} />
       <div class="heatmap-column" aria-hidden="true" style={columnStyle(selection.column)} />
       {typeof marked === "number" && <div class="heatmap-marked" aria-hidden="true" style={rowStyle(marked)} />}
       {hovered && <div class="heatmap-hover" aria-hidden="true" style={cellStyle(hovered)} />}
@@ -115,7 +115,7 @@ export function Heatmap(props: HeatmapProps) {
 export const HeatmapLegend = ({ scale: { name, limit } }: { scale: ColorScale }) => (
   <span class="heatmap-legend">
     <span>{name === "sequential" ? "0" : formatLimit(-limit)}</span>
-    <span class="heatmap-bar" data-scale={name} />
+    <span class="heatmap-bar" style={{ background: `linear-gradient(to right, var(--${name}))` }} />
     <span>{name === "sequential" ? formatLimit(limit) : `+${formatLimit(limit)}`}</span>
   </span>
 );

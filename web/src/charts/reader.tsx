@@ -22,7 +22,7 @@ interface ReaderProps {
 export function Reader({ scale, stops, onRead, describe, children }: ReaderProps) {
   const id = useId();
   const [index, setIndex] = useState<number | null>(null);
-  if (!scale) return <div class="chart-foot">{children}</div>;
+  if (!scale) return <div class="row chart-foot">{children}</div>;
   const [left, right] = scale.range;
   const place = clamp(index ?? 0, 0, stops.length - 1);
   const go = (next: number) => {
@@ -68,10 +68,8 @@ export function Reader({ scale, stops, onRead, describe, children }: ReaderProps
         onFocus={() => go(place)}
         onBlur={() => onRead(null)}
       />
-      <div class="chart-foot">
-        <label for={id} class="chart-reader-label">
-          Move to read values
-        </label>
+      <div class="row chart-foot">
+        <label for={id}>Move to read values</label>
         {children}
       </div>
     </>

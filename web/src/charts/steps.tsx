@@ -66,7 +66,7 @@ export function StepFrame({ children, ...props }: FrameProps & { children: Pictu
   const { rows, picture } = children(width, pixels);
   return (
     <figure class="steps" style={{ "--plot-height": height }}>
-      <figcaption>
+      <figcaption class="row">
         <span class="steps-title">{title}</span>
         {legend}
       </figcaption>
@@ -103,7 +103,7 @@ function StepAxis({ count, names, others, width }: Steps & { width: number }) {
           .filter((tick) => Number.isInteger(tick) && tick >= 1)
           .map((tick) => tick - 1);
   return (
-    <div class="steps-axis" aria-hidden="true" data-rows={names ? (others ? 3 : 2) : 1}>
+    <div class="steps-axis" aria-hidden="true" style={{ height: names ? (others ? "3.9rem" : "2.6rem") : "1.2rem" }}>
       {numbered.map((t) => (
         <span key={t} style={left(t)}>
           {t + 1}

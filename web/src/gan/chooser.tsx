@@ -1,5 +1,5 @@
 /** Controls that choose a latent, each with its picture: its kind, and what this kind needs. */
-import { Button, cell, NumberField, Select, type Cell, type Choices } from "../kit/controls";
+import { Button, bound, NumberField, Select, type Cell, type Choices } from "../kit/controls";
 import { Image } from "../kit/image";
 import { Roving } from "../kit/roving";
 import { row } from "../kit/tensors";
@@ -36,16 +36,13 @@ function Chooser({ latents, of, hasCode = false }: ChooserProps) {
     change({ kind: next, index: 0, classIndex: latents.classes[0] ?? 0, condition: null });
   const classes = latents.classes.map((index) => [String(index), latents.className(index)] as const);
   return (
-    <div class="chooser">
-      <Select label="Choose" of={cell(() => kind, setKind)} choices={kinds} />
-      <div class="chooser-details">
+    <div class="row chooser">
+      <Select label="Choose" of={bound(kind, setKind)} choices={kinds} />
+      <div class="row">
         {kind === "class" && (
           <Select
             label="Class"
-            of={cell(
-              () => String(chosen.classIndex),
-              (value) => change({ classIndex: Number(value), index: 0 }),
-            )}
+            of={bound(String(chosen.classIndex), (value) => change({ classIndex: Number(value), index: 0 }))}
             choices={classes}
           />
         )}
@@ -54,15 +51,7 @@ function Chooser({ latents, of, hasCode = false }: ChooserProps) {
         )}
         {kind === "random" && (
           <>
-            <NumberField
-              label="Seed"
-              of={cell(
-                () => chosen.seed,
-                (seed) => change({ seed }),
-              )}
-              min={0}
-              max={MAX_SEED}
-            />
+            <NumberField label="Seed" of={bound(chosen.seed, (seed) => change({ seed }))} min={0} max={MAX_SEED} />
             <Button onClick={() => change({ seed: Math.floor(Math.random() * 10_000) })}>New seed</Button>
           </>
         )}
@@ -86,7 +75,7 @@ function Examples({ index, count, onMove }: { index: number; count: number; onMo
   return (
     <div class="examples" role="group" aria-label="Example">
       {step(-1, "Previous example", "‹")}
-      <span class="example-position">
+      <span>
         {index + 1} of {count}
       </span>
       {step(1, "Next example", "›")}
@@ -129,9 +118,8 @@ function Condition({ latents, chosen, onChange }: ConditionProps) {
   return (
     <Select
       label="Class given to G"
-      of={cell(
-        () => (chosen.condition === null ? "" : String(chosen.condition)),
-        (value) => onChange(value === "" ? null : Number(value)),
+      of={bound(chosen.condition === null ? "" : String(chosen.condition), (value) =>
+        onChange(value === "" ? null : Number(value)),
       )}
       choices={[["", "its own"], ...choices]}
     />

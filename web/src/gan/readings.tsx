@@ -8,7 +8,7 @@ export function Readings({ content, frame }: { content: GanContent; frame: Frame
   const { discriminator, classifier, logits } = content;
   const { probabilities, logit } = frame;
   return (
-    <div class="readings">
+    <div class="stack readings">
       <section>
         <h3>Classifier: which class?</h3>
         {classifier && probabilities ? (

@@ -24,6 +24,9 @@ export const cell = <T,>(get: () => T, set: (value: T) => void): Cell<T> => ({
   },
 });
 
+/** A cell for one rendering, of a value that is at hand. */
+export const bound = <T,>(value: T, set: (value: T) => void): Cell<T> => cell(() => value, set);
+
 /** Values with their names. */
 export type Choices<T extends string> = readonly (readonly [T, string])[];
 
@@ -133,7 +136,7 @@ export function Radios<T extends string>(props: Named<T> & { choices: Choices<T>
   return (
     <fieldset class={segmented ? "field segmented" : "field radios"}>
       <legend>{label}</legend>
-      <div>
+      <div class="row">
         {choices.map(([value, text]) => (
           <label key={value}>
             <input

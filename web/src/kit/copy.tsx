@@ -37,7 +37,7 @@ export function CopyField({ text, copy, label }: CopyProps) {
   const keep = (element: HTMLElement | null) => void (shown = element);
   if (label === undefined)
     return (
-      <div class="copy-field">
+      <div class="row copy-field">
         <pre tabIndex={0} data-scrolls="">
           <code ref={keep}>{text}</code>
         </pre>
@@ -46,7 +46,7 @@ export function CopyField({ text, copy, label }: CopyProps) {
       </div>
     );
   return (
-    <div class="command-field">
+    <div class="row command-field">
       <Field label={label}>
         {(id) => (
           <input

@@ -57,6 +57,9 @@ export function percent(p: number, form: "bounded" | "fixed" | "short" = "bounde
 
 export const capital = (text: string) => text.charAt(0).toUpperCase() + text.slice(1);
 
+/** A color of CSS, #rrggbb, as numbers. */
+export const parseColor = (text: string) => [1, 3, 5].map((at) => parseInt(text.slice(at, at + 2), 16));
+
 /** Limits a number to an interval. */
 export const clamp = (x: number, low: number, high: number) => Math.min(Math.max(x, low), high);
 

@@ -11,7 +11,7 @@ const LOGO = ["11110", "10001", "10001", "11110", "10100", "10010", "10001"];
 const Logo = () => (
   <svg viewBox="-0.5 -0.5 6 8" class="logo" aria-hidden="true">
     {LOGO.flatMap((row, y) =>
-      [...row].map((pixel, x) => <rect x={x} y={y} width={0.86} height={0.86} class={pixel === "1" ? "on" : "off"} />),
+      [...row].map((pixel, x) => <rect x={x} y={y} width={0.86} height={0.86} class={pixel === "1" ? "on" : ""} />),
     )}
   </svg>
 );
@@ -26,7 +26,7 @@ export function Header({ manifest, lesson, children }: PageProps & { children: C
   const runs = allRuns(manifest);
   return (
     <header class="masthead">
-      <div class="masthead-title">
+      <div>
         <Logo />
         <div>
           <h1>{lesson ? lesson.title : "Reviver explorer"}</h1>
@@ -59,8 +59,8 @@ export function Guide({ panel }: { panel: PanelInfo }) {
   const folder = document.querySelector('meta[name="tutorials"]')?.getAttribute("content");
   const href = folder && panel.tutorial && `${folder}${panel.tutorial}.html#panel-${panel.id}`;
   return (
-    <dl class="guide">
-      <div class="question">
+    <dl class="row guide">
+      <div class="question series-0">
         <dt>Question</dt>
         <dd>{panel.question}</dd>
         {href && (
@@ -69,11 +69,11 @@ export function Guide({ panel }: { panel: PanelInfo }) {
           </dd>
         )}
       </div>
-      <div class="observe">
+      <div class="series-2">
         <dt>Observe</dt>
         <dd>{panel.observe}</dd>
       </div>
-      <div class="limit">
+      <div class="series-1">
         <dt>Limit</dt>
         <dd>{panel.limit}</dd>
       </div>
@@ -90,7 +90,7 @@ export function Footer({ manifest, lesson }: PageProps) {
     allRuns(manifest).flatMap(({ facts }) => facts.licenses.map(({ label, value }) => [label, value] as const)),
   );
   return (
-    <footer class="colophon">
+    <footer class="row colophon">
       <p>Runs offline; nothing leaves this page.</p>
       <p>Made with Reviver {manifest.version}, MIT license.</p>
       {lesson && (
@@ -101,7 +101,7 @@ export function Footer({ manifest, lesson }: PageProps) {
       {licenses.size > 0 && (
         <details>
           <summary>Licenses</summary>
-          <dl class="facts">{[...licenses].map(([label, value]) => [<dt>{label}</dt>, <dd>{value}</dd>])}</dl>
+          <dl>{[...licenses].map(([label, value]) => [<dt>{label}</dt>, <dd>{value}</dd>])}</dl>
         </details>
       )}
     </footer>

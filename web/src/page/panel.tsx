@@ -95,13 +95,13 @@ export function runPanel<R extends Run, L>({ runs: runsOf, none, load, open, ...
         (id) => void change(id),
       );
       const Body = () => (
-        <div class="run-panel">
+        <div class="stack run-panel">
           {runs.length > 1 && (
-            <div class="controls">
+            <div class="row controls">
               <Select label="Run" of={chosen} choices={runs.map(({ id, name }) => [id, name])} />
             </div>
           )}
-          <div key={current.value.number} class="run-body">
+          <div key={current.value.number} class="stack run-body">
             {current.value.body}
           </div>
         </div>

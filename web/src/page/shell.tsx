@@ -112,8 +112,8 @@ export class Shell {
     const missing = this.lesson ? [] : this.panels.filter((panel) => panel.unavailable(this.manifest));
     const current = this.#shown.value?.panel.id;
     return (
-      <nav aria-label="Panels">
-        <ul class="tabs">
+      <nav class="row" aria-label="Panels">
+        <ul class="row tabs">
           {this.available.filter(this.offers).map(({ id, title }) => (
             <li key={id}>
               <a href={`#${id}`} data-panel={id} aria-current={id === current ? "page" : undefined}>
@@ -142,7 +142,7 @@ export class Shell {
           {panel.title}
         </h2>
         <Guide panel={panel} />
-        <div key={`body-${number}`} class={`panel-body panel-${panel.id}`}>
+        <div key={`body-${number}`} class={`stack panel-body panel-${panel.id}`}>
           {opened && <Boundary>{opened.body}</Boundary>}
         </div>
       </main>

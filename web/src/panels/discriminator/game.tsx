@@ -81,19 +81,19 @@ export function Game({ runs, state, first }: GameProps) {
 
   return (
     <>
-      <div class="game-controls">
+      <div class="row game-controls">
         {runs.length > 1 && <Select label="Run" of={run} choices={runs.map(({ id, name }) => [id, name])} />}
         <Select label="Images from" of={at} choices={sourcesOf(chosen).map(({ id, name }) => [id, name])} />
       </div>
       {isOver ? (
         <Results {...{ round, content, playAgain }} answers={answers.value} />
       ) : (
-        <div class="game-table">
+        <div class="row game-table">
           <Image pixels={round[number - 1].pixels} shape={content.imageShape} label="the image to judge" />
           <div class="stack">
             <p class="muted game-progress">{`Image ${number} of ${round.length}`}</p>
             <p>Is this image real or generated? Each one is real with probability ½.</p>
-            <div class="buttons">
+            <div class="row">
               <Button ref={real} onClick={() => answer(true)}>
                 Real (R)
               </Button>
@@ -108,7 +108,7 @@ export function Game({ runs, state, first }: GameProps) {
           </div>
         </div>
       )}
-      <div class="game-controls">
+      <div class="row game-controls">
         <NumberField label="Seed of the round" of={seed} min={0} max={MAX_SEED} late />
         <Button onClick={playAgain}>New round</Button>
         <Toggle label="Tell me after each image" of={tells} />

@@ -83,14 +83,14 @@ export function Results({ round, answers, content, playAgain }: ResultsProps) {
       <p class="note">
         {`Hatched: whoever guesses has ${low} to ${high} right in 19 of 20 rounds, ${n / 2} on average.`}
       </p>
-      <p class="meaning">{meaning(player > high, D > high)}</p>
+      <p>{meaning(player > high, D > high)}</p>
       <p class="note">
         {content.isLogOdds
           ? "D's number is its probability that the image is real; above ½ it answers “real”."
           : "The loss of this run gives D a number without a unit. Above the middle of its means for real and generated images, it counts as “real”."}
         {" With so few images, a difference of two or three can be luck."}
       </p>
-      <div class="buttons">
+      <div class="row">
         <Button class="primary" onClick={playAgain}>
           Play another round
         </Button>

@@ -3,7 +3,8 @@ import { useSignal, type ReadonlySignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useMemo } from "preact/hooks";
 import { announce } from "../../kit/announce";
-import { Button, cell, Field, indexed, named, Radios, Select, selectIndex, Slider } from "../../kit/controls";
+import { Button, bound, Field, indexed, named, Radios, Select, selectIndex, Slider } from "../../kit/controls";
+import { parseColor } from "../../kit/format";
 import { Image, newCanvas } from "../../kit/image";
 import type { GanContent } from "../../kit/manifest";
 import { size } from "../../kit/tensors";
@@ -16,9 +17,6 @@ import type { Change } from "./view";
 /** Width of the pen, 255 for the side of the drawing, and what it is at first: as wide as the strokes of MNIST. */
 const [BRUSH, BRUSH_WIDTH] = [{ min: 6, max: 60, step: 2 }, 22];
 const TOOLS = named({ pen: "Pen", eraser: "Eraser" });
-
-/** A color of CSS, #rrggbb, as numbers. */
-const parseColor = (text: string) => [1, 3, 5].map((at) => parseInt(text.slice(at, at + 2), 16)) as Color;
 
 /** Name of the class of a test image. */
 export const labelName = ({ labels, names }: TestImages, index: number) =>
@@ -65,10 +63,7 @@ export function Desk({ content, tests, state, target, change, children }: DeskPr
     change({ test: index, strokes: [], ...(numClasses && tests.labels && { class: tests.labels[index] }) });
     announce(`Started from test image ${index + 1}.`);
   };
-  const chosenClass = cell(
-    () => state.class.value,
-    (index) => change({ class: index }),
-  );
+  const chosenClass = bound(state.class.value, (index) => change({ class: index }));
   const pictures = tests.images.map((image, index) => {
     const label = labelName(tests, index);
     const name = `Test image ${index + 1}${label === null ? "" : `, label ${label}`}`;
@@ -79,12 +74,12 @@ export function Desk({ content, tests, state, target, change, children }: DeskPr
     );
   });
   return (
-    <section class="card columns draw-desk" aria-label="Drawing">
+    <section class="card columns" aria-label="Drawing">
       <Pad
         shape={imageShape}
         base={test.value === null ? null : tests.images[test.value]}
         of={strokes}
-        pen={{ width: brush.value, color: parseColor(tool.value === "pen" ? color.value : "#000000") }}
+        pen={{ width: brush.value, color: parseColor(tool.value === "pen" ? color.value : "#000000") as Color }}
         onChange={(next) => change({ strokes: next })}
         onUndo={undo}
       />
@@ -111,7 +106,7 @@ export function Desk({ content, tests, state, target, change, children }: DeskPr
             )}
           </Field>
         )}
-        <div class="controls">
+        <div class="row controls">
           <Button onClick={undo} disabled={isEmpty}>
             Undo
           </Button>

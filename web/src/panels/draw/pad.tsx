@@ -109,11 +109,7 @@ export function Pad({ shape, base, of, pen, onChange, onUndo }: PadProps) {
           {...{ tabIndex: 0, role: "application", "aria-label": "Drawing pad", "aria-describedby": id }}
         />
         {isMarked.value && <span class="pad-marker" style={marker} />}
-        {!base && !of.value.length && !stroke.value && (
-          <span class="pad-hint" aria-hidden="true">
-            Draw here
-          </span>
-        )}
+        {!base && !of.value.length && !stroke.value && <span aria-hidden="true">Draw here</span>}
       </div>
       <p id={id} class="note">
         Mouse, finger or pen. Keyboard: <kbd>arrow keys</kbd> move, <kbd>Space</kbd> puts the pen down and lifts it.

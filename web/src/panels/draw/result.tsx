@@ -64,7 +64,7 @@ export function Result({ gan, found }: { gan: Gan; found: Found }) {
       <div class="card result-main">
         <h3>The result</h3>
         <div class="columns">
-          <div class="grid" style={{ "--width": "11rem" }}>
+          <div class="row" style={{ "--width": "11rem" }}>
             <Figure pixels={original.pixels} shape={shape} caption={name} />
             <Figure pixels={frame.pixels} shape={shape} caption="Nearest image of G" />
             <Figure
@@ -103,7 +103,7 @@ export function Result({ gan, found }: { gan: Gan; found: Found }) {
           {baseline === undefined && <p class="muted">Searching …</p>}
           {baseline && (
             <>
-              <div class="grid">
+              <div class="row">
                 <Figure
                   pixels={baseline.original}
                   shape={shape}
@@ -123,7 +123,7 @@ export function Result({ gan, found }: { gan: Gan; found: Found }) {
           {!nearest && <p>This file has no training images to compare with.</p>}
           {nearest && (
             <>
-              <div class="grid">
+              <div class="row">
                 <Figure pixels={frame.pixels} shape={shape} caption="G’s image" />
                 <Figure
                   pixels={nearest.image}

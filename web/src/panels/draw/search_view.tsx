@@ -44,7 +44,7 @@ export function SearchView({ shape, of }: { shape: ImageShape; of: ReadonlySigna
           yDomain={[0, null]}
           formatY={(error) => precise(error, 2)}
         />
-        <div class="grid starts">
+        <div class="row starts">
           {errors.map((curve, start) => (
             <figure key={start} class={start === best ? "chosen" : ""}>
               <Image

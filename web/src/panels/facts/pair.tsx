@@ -2,7 +2,7 @@
 import { useEffect, useState } from "preact/hooks";
 import { loadGan } from "../../gan/gan";
 import { loadSnapshots } from "../../gan/snapshots";
-import { cell, Select } from "../../kit/controls";
+import { bound, Select } from "../../kit/controls";
 import { Image } from "../../kit/image";
 import type { GanContent, Manifest } from "../../kit/manifest";
 import { isGan } from "../../kit/runs";
@@ -68,7 +68,7 @@ function PairGrid({ source, latentsOf }: { source: Source; latentsOf: GanContent
     return () => void (isWanted = false);
   }, [source.id, latentsOf]);
   return (
-    <div class="pair-grid">
+    <div class="pictures pair-grid">
       {images.map((pixels, n) => (
         <Image key={n} pixels={pixels} shape={shown.content.imageShape} label={`${shown.name}: image ${n + 1}`} />
       ))}
@@ -83,10 +83,7 @@ export function Pair({ state, manifest }: { state: FactsState; manifest: Manifes
     <div>
       <Select
         label={label}
-        of={cell(
-          () => pair[name].id,
-          (id) => (state[name].value = id),
-        )}
+        of={bound(pair[name].id, (id) => (state[name].value = id))}
         choices={pair.sources.map(({ id, name }) => [id, name])}
       />
       <PairGrid source={pair[name]} latentsOf={pair.run} />

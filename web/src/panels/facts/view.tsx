@@ -1,6 +1,6 @@
 /** Everything about one run or two. */
 import { useMemo } from "preact/hooks";
-import { cell, Select, Toggle, type Cell } from "../../kit/controls";
+import { bound, Select, Toggle, type Cell } from "../../kit/controls";
 import { CopyField } from "../../kit/copy";
 import type { Manifest } from "../../kit/manifest";
 import type { Run } from "../../kit/runs";
@@ -27,7 +27,7 @@ export function Facts({ manifest, runs, state, others, chosenRun, chosenOther }:
   return (
     <>
       {runs.length > 1 && (
-        <div class="controls">
+        <div class="row controls">
           <Select label="Run" of={chosenRun} choices={byName(runs)} />
           {others().length > 0 && (
             <Select label="Compare with" of={chosenOther} choices={[["", "no other run"], ...byName(others())]} />
@@ -71,10 +71,7 @@ export function Facts({ manifest, runs, state, others, chosenRun, chosenOther }:
 }
 
 function Settings({ runs, state: { settings } }: { runs: Run[]; state: FactsState }) {
-  const few = cell(
-    () => settings.value === "few",
-    (isFew) => (settings.value = isFew ? "few" : "all"),
-  );
+  const few = bound(settings.value === "few", (isFew) => (settings.value = isFew ? "few" : "all"));
   return (
     <section>
       <h3>Settings</h3>

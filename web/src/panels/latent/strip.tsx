@@ -33,13 +33,13 @@ export function StripSection({ model, onSelect }: StripProps) {
   const run = quote(gan.content.runArgument);
   return (
     <section class="strip-section card">
-      <div class="controls strip-head">
+      <div class="row controls strip-head">
         <h3>The path in {steps.value + 2} images</h3>
         <Select label="Path" of={path} choices={PATHS.map((name) => [name, name])} />
         <Slider label="Images between the ends" of={steps} min={0} max={MAX_STEPS} step={1} />
       </div>
       <Strip model={model} onSelect={onSelect} />
-      <div class="controls">
+      <div class="row controls">
         <Button onClick={() => void save(model, "png")}>Save strip as PNG</Button>
         <Button onClick={() => void save(model, "svg")}>Save strip as SVG</Button>
         <CopyField
@@ -98,7 +98,7 @@ function StripCell({ content, frame, index, label, selected, onSelect }: CellPro
   const { classifier, logits, isLogOdds, discriminator } = content;
   const { probabilities, logit } = frame;
   return (
-    <div class="strip-cell">
+    <div class="stack strip-cell">
       <button type="button" class="frame" aria-current={isCurrent.value} onClick={() => onSelect(index)}>
         <Image pixels={frame.pixels} shape={content.imageShape} />
         <span class="frame-label">{label}</span>

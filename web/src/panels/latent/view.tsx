@@ -42,8 +42,8 @@ export function Latent({ model }: { model: Model }) {
 }
 
 const Ends = ({ model: { latents, ends, thumbnails, hasCode, swap } }: { model: Model }) => (
-  <div class="ends-column card">
-    <div class="ends">
+  <div class="card stack ends-column">
+    <div class="stack ends">
       {ends.map((of, n) => (
         <EndCard
           key={n}
@@ -75,7 +75,7 @@ function Current({ model, player, jumpTo }: CurrentProps) {
   };
   const isPlaying = player.playing.value;
   return (
-    <section class="current card" aria-label="Current image">
+    <section class="card stack current" aria-label="Current image">
       <Image pixels={pixels} shape={imageShape} label={`Image at ${words}`} />
       <p class="current-caption">{model.text}</p>
       <div class="position">
@@ -97,7 +97,7 @@ function Current({ model, player, jumpTo }: CurrentProps) {
 }
 
 const CurrentReadings = ({ model: { gan, frame } }: { model: Model }) => (
-  <div class="card">
+  <div class="card stack">
     <Readings content={gan.content} frame={frame.value} />
   </div>
 );

@@ -1,7 +1,7 @@
 /** Panel "Lessons": makes a new file with chosen panels, a start view and a teacher's question. */
 import { useSignal } from "@preact/signals";
 import { announce } from "../../kit/announce";
-import { Button, cell, Select, TextField } from "../../kit/controls";
+import { Button, bound, Select, TextField, Toggle } from "../../kit/controls";
 import { download } from "../../kit/download";
 import type { Manifest } from "../../kit/manifest";
 import { MAX_QUESTION, MAX_TITLE, renderLesson } from "../../page/lesson";
@@ -56,24 +56,18 @@ function LessonForm({ manifest, source, shell }: FormProps) {
       />
       <fieldset class="field">
         <legend>Panels</legend>
-        <div class="choices">
+        <div class="columns choices">
           {panels.map(({ id, title: name }) => (
-            <label key={id} class="choice">
-              <input type="checkbox" checked={!left.value.includes(id)} onChange={() => toggle(id)} />
-              <span>{name}</span>
-            </label>
+            <Toggle key={id} label={name} of={bound(!left.value.includes(id), () => toggle(id))} />
           ))}
         </div>
       </fieldset>
       <Select
         label="Start view"
-        of={cell(
-          () => start,
-          (id) => (wanted.value = id),
-        )}
+        of={bound(start, (id) => (wanted.value = id))}
         choices={chosen.map((panel) => [panel.id, nameOfView(panel)])}
       />
-      <div class="controls">
+      <div class="row controls">
         <Button class="primary" disabled={!chosen.length} onClick={() => void save()}>
           Save as lesson
         </Button>

@@ -3,7 +3,7 @@ import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
 import {
   Button,
-  cell,
+  bound,
   type Cell,
   Field,
   indexed,
@@ -96,7 +96,7 @@ export function SequenceControls({ model: { content, state } }: { model: Model }
   return (
     <Group title="Sequence">
       <SequenceField content={content} label={fieldLabel(content)} of={state.first} />
-      <div class="controls">
+      <div class="row controls">
         {isGenerated(content) && (
           <Button onClick={() => (state.first.value = randomSequence(content, steps))}>
             Random {task === "palindrome" ? "palindrome" : "sequence"}
@@ -127,8 +127,8 @@ function exampleName(content: LstmContent, index: number) {
 /** A second sequence to compare with. */
 export function ComparisonControls({ model: { content, state } }: { model: Model }) {
   const { first, second, show } = state;
-  const isOn = cell(
-    () => second.value !== null,
+  const isOn = bound(
+    second.value !== null,
     (wanted) => (second.value = wanted ? changedAtStart(content, first.value) : null),
   );
   return (
@@ -155,14 +155,11 @@ export function NetworkControls({ model: { content, state, scene } }: { model: M
     const name = [numLayers > 1 && `layer ${layer}`, bidirectional && direction].filter(Boolean).join(", ");
     return [`${layer} ${direction}`, name] as const;
   });
-  const chosen = cell(
-    () => `${state.layer.value} ${state.direction.value}`,
-    (value) => {
-      const [layer, direction] = value.split(" ");
-      state.layer.value = Number(layer);
-      state.direction.value = direction as "forward" | "backward";
-    },
-  );
+  const chosen = bound(`${state.layer.value} ${state.direction.value}`, (value) => {
+    const [layer, direction] = value.split(" ");
+    state.layer.value = Number(layer);
+    state.direction.value = direction as "forward" | "backward";
+  });
   const label = numLayers > 1 ? (bidirectional ? "Layer and direction" : "Layer") : "Direction";
   const byForget = isRnn ? {} : { forget: "by their mean forget gate" };
   const orders = named({ trained: "as trained", ...byForget, state: `by ${isRnn ? "h" : "c"} at the last step` });
@@ -205,23 +202,16 @@ export function SelectionControls({ model }: { model: Model }) {
     return [part, inputKind === "numbers" && inputSize > 1 && channelNames[k % inputSize]].filter(Boolean).join(", ");
   });
   const index = step * count + offset;
-  const value = cell(
-    () => (state.second.value ?? state.first.value)[index] ?? NaN,
-    (next) => {
-      const values = [...(state.second.value ?? state.first.value)];
-      if (index >= values.length) return;
-      values[index] = next;
-      state.second.value = values;
-    },
-  );
+  const value = bound((state.second.value ?? state.first.value)[index] ?? NaN, (next) => {
+    const values = [...(state.second.value ?? state.first.value)];
+    if (index >= values.length) return;
+    values[index] = next;
+    state.second.value = values;
+  });
   const label = `Change this ${stepNoun(content)} and compare`;
-  const at = (current: number, name: "step" | "unit") =>
-    cell(
-      () => current + 1,
-      (next) => select({ [name]: next - 1 }),
-    );
+  const at = (current: number, name: "step" | "unit") => bound(current + 1, (next) => select({ [name]: next - 1 }));
   return (
-    <div class="controls">
+    <div class="row controls">
       <Slider
         label={patchSize > 1 ? "Patch" : "Step"}
         of={at(step, "step")}
@@ -229,7 +219,7 @@ export function SelectionControls({ model }: { model: Model }) {
         format={(number) => stepText(scene.value, number - 1)}
       />
       <NumberField label={`Unit, 1 to ${hiddenSize}`} of={at(unit, "unit")} min={1} max={hiddenSize} />
-      {count > 1 && <Select label="Number" of={selectIndex(cell(() => offset, setOffset))} choices={indexed(names)} />}
+      {count > 1 && <Select label="Number" of={selectIndex(bound(offset, setOffset))} choices={indexed(names)} />}
       {inputKind === "numbers" ? (
         <NumberField label={label} of={value} step="any" late />
       ) : (

@@ -1,7 +1,7 @@
 /** Dropout of the hidden state: on or off, the seed of the masks, and the spread of the output over 100 masks. */
 import { useEffect, useRef, useState } from "preact/hooks";
 import { announce } from "../../kit/announce";
-import { Button, cell, NumberField, Toggle, type Cell } from "../../kit/controls";
+import { Button, bound, NumberField, Toggle, type Cell } from "../../kit/controls";
 import { argmax, formatExact, percent } from "../../kit/format";
 import type { LstmContent } from "../../kit/manifest";
 import { ScrollTable } from "../../kit/table";
@@ -24,14 +24,8 @@ const KINDS = {
 export function DropoutControls({ model: { content, state }, spread }: { model: Model; spread: Cell<boolean> }) {
   const { hiddenDropout, hiddenDropoutKind } = content;
   const last = useRef(state.seed.value ?? 0);
-  const seed = cell(
-    () => state.seed.value ?? last.current,
-    (value) => (state.seed.value = last.current = value),
-  );
-  const isOn = cell(
-    () => state.seed.value !== null,
-    (wanted) => (state.seed.value = wanted ? last.current : null),
-  );
+  const seed = bound(state.seed.value ?? last.current, (value) => (state.seed.value = last.current = value));
+  const isOn = bound(state.seed.value !== null, (wanted) => (state.seed.value = wanted ? last.current : null));
   if (hiddenDropout === 0)
     return <Group title="Dropout">This network was trained without dropout of the hidden state.</Group>;
   return (
@@ -39,7 +33,7 @@ export function DropoutControls({ model: { content, state }, spread }: { model: 
       <p>{`Trained with dropout of the hidden state, p = ${hiddenDropout}, ${KINDS[hiddenDropoutKind]}.`}</p>
       <Toggle label="Drop units, as in training" of={isOn} />
       {isOn.value && (
-        <div class="controls">
+        <div class="row controls">
           <NumberField label="Mask seed" of={seed} min={0} max={MAX_SEED} />
           <Button onClick={() => (seed.value = (seed.value + 1) % (MAX_SEED + 1))}>Next mask</Button>
         </div>

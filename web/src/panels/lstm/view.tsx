@@ -35,7 +35,7 @@ export function LstmAtWork({ model }: { model: Model }) {
   };
   const pictures = { scene: scene.value, selected: selected.value, onSelect };
   return (
-    <div class="lstm" ref={element} aria-busy={isBusy.value}>
+    <div class="stack lstm" ref={element} aria-busy={isBusy.value}>
       <div class="columns">
         <SequenceControls model={model} />
         <ComparisonControls model={model} />

@@ -13,7 +13,7 @@ export const shortName = (names: string[], classIndex: number) =>
   names[classIndex]?.length <= 3 ? names[classIndex] : String(classIndex);
 
 export const ClassLegend = ({ names }: { names: string[] }) => (
-  <div class="buttons class-legend" role="list" aria-label="Colors of the predicted classes">
+  <div class="row class-legend" role="list" aria-label="Colors of the predicted classes">
     {names.map((name, k) => (
       <div key={k} role="listitem">
         <span style={{ background: classColor(k) }}>{shortName(names, k)}</span>

@@ -24,9 +24,9 @@ export const LatentMap = ({ model }: { model: Model }) => (
 );
 
 const Setup = ({ model: { latents, kind, choices, markers, thumbnails } }: { model: Model }) => (
-  <div class="map-setup card">
+  <div class="card stack map-setup">
     <Select label="Plane" of={kind} choices={KINDS} />
-    <div class="ends">
+    <div class="stack ends">
       {markers.value.map(({ name }, n) => (
         <EndCard
           key={name}
@@ -52,14 +52,14 @@ function Middle({ model }: { model: Model }) {
     ["−", "Zoom out", () => zoom(-1)],
   ] as const;
   return (
-    <div class="map-middle card">
-      <div class="controls">
+    <div class="card stack">
+      <div class="row controls">
         {classifier && <Select label="Show" of={show} choices={SHOWS} />}
         <Slider label="Images in a row" of={count} min={MIN_COUNT} max={MAX_COUNT} step={2} />
       </div>
       <MapView model={model} />
       {classifier && <ClassLegend names={classifier.classNames} />}
-      <div class="buttons">
+      <div class="row">
         {keys.map(([sign, label, onClick]) => (
           <Button key={sign} class="key" aria-label={label} title={label} onClick={onClick}>
             {sign}
@@ -99,8 +99,8 @@ function Detail({ model: { gan, frame, point, text } }: { model: Model }) {
   const where = pointText(point.value);
   const { length, typical } = lengthText(content, latent);
   return (
-    <div class="map-detail card">
-      <section class="current" aria-label="Enlarged image">
+    <div class="card stack map-detail">
+      <section class="stack current" aria-label="Enlarged image">
         <Image pixels={pixels} shape={content.imageShape} label={`Image at ${where}. ${text.value}`} />
         <p class="current-caption">{text}</p>
         <p class="note">{`${where}. Length of z: ${length}; random latents: about ${typical}.`}</p>

@@ -40,7 +40,7 @@ export function TrainingCurves(props: TrainingProps & { onSelect: (moment: numbe
   const all = curvesOf(content).filter(({ id }) => id !== "seconds");
   if (!all.length)
     return (
-      <div class="training-curves">
+      <div class="stack training-curves">
         <p class="note">This run has no records of losses.</p>
       </div>
     );
@@ -67,7 +67,7 @@ export function TrainingCurves(props: TrainingProps & { onSelect: (moment: numbe
   });
   return (
     <div>
-      <div class="training-curves">
+      <div class="stack training-curves">
         {charts.map(([place, label]) => {
           const curves = chosen(state[place].value);
           return (
@@ -76,6 +76,7 @@ export function TrainingCurves(props: TrainingProps & { onSelect: (moment: numbe
               <Chart
                 {...axis}
                 title={curves.title}
+                untitled
                 yLabel={curves.yLabel}
                 yDomain={curves.yDomain}
                 series={seriesOf(content, curves, column)}

@@ -26,7 +26,7 @@ export const Filmstrip = ({ snapshots, image, moment, isProbability, onSelect }:
           onClick={() => onSelect(k)}
         >
           <span class="frame-label">{label}</span>
-          <span class="frame-verdict">
+          <span class="frame-label muted">
             {` D ${(isProbability ? sigmoid(fakeLogits[image]) : fakeLogits[image]).toFixed(2)}`}
           </span>
         </PictureButton>

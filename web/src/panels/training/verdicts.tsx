@@ -20,7 +20,7 @@ function Dots({ name, series, values, domain }: RowProps) {
   const x = makeScale("linear", domain, [MARGIN, WIDTH - MARGIN]);
   const texts = values.map((value) => value.toFixed(2));
   return (
-    <div class="verdict-row">
+    <div>
       <span>
         <strong>{name}</strong> mean {mean.toFixed(2)}
       </span>
@@ -30,12 +30,12 @@ function Dots({ name, series, values, domain }: RowProps) {
         role="img"
         aria-label={`D for ${name}: ${texts.join(", ")}`}
       >
-        <path class="verdict-axis" d={`M${x(domain[0])},${HEIGHT / 2}H${x(domain[1])}`} />
-        <path class="verdict-middle" d={`M${WIDTH / 2},1V${HEIGHT - 1}`} />
+        <path class="axis" d={`M${x(domain[0])},${HEIGHT / 2}H${x(domain[1])}`} />
+        <path class="axis" stroke-dasharray="2 2" d={`M${WIDTH / 2},1V${HEIGHT - 1}`} />
         {values.map((value, k) => (
-          <Symbol key={k} class="verdict-dot" index={series} area={70} x={x(value)} y={HEIGHT / 2} />
+          <Symbol key={k} index={series} area={70} x={x(value)} y={HEIGHT / 2} />
         ))}
-        <path class="verdict-mean" d={`M${x(mean)},2V${HEIGHT - 2}`} />
+        <path class="mark" d={`M${x(mean)},2V${HEIGHT - 2}`} />
       </svg>
     </div>
   );
@@ -57,10 +57,10 @@ export function Verdicts({ moment, isProbability }: { moment: SnapshotSpec; isPr
   const ends = isProbability ? ["0: generated", "½", "1: real"] : ["lower: generated", "", "higher: real"];
   const pairs = Math.round(100 * separation(realLogits, fakeLogits));
   return (
-    <div class="verdicts">
+    <div class="dots">
       <Dots name="real images" series={0} values={values(realLogits)} domain={domain} />
       <Dots name="these pictures" series={1} values={values(fakeLogits)} domain={domain} />
-      <div class="verdict-scale" aria-hidden="true">
+      <div class="dots-ends" aria-hidden="true">
         {ends.map((end) => (
           <span key={end}>{end}</span>
         ))}

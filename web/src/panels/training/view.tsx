@@ -67,15 +67,17 @@ export function Training({ snapshots, content, state }: TrainingProps) {
   ));
   return (
     <>
-      <div class="training-time">
+      <div class="row training-time">
         <Slider
           label="Moment of the training"
           of={cell(() => moment, choose)}
           {...{ min: 0, max: last, step: 1 }}
           format={(value) => describe(moments[value])}
         />
-        <div class="buttons">
-          <Button onClick={togglePlay}>{player.playing.value ? "Pause" : "Play"}</Button>
+        <div class="row">
+          <Button class="play" onClick={togglePlay}>
+            {player.playing.value ? "Pause" : "Play"}
+          </Button>
           <Button onClick={() => choose(moment - 1)} disabled={moment === 0}>
             Previous
           </Button>
@@ -84,9 +86,9 @@ export function Training({ snapshots, content, state }: TrainingProps) {
           </Button>
         </div>
       </div>
-      <div class="training-columns">
+      <div class="columns training-columns">
         <div>
-          <Roving class="training-grid" label="Images of the same latents" stop={state.image.value ?? 0}>
+          <Roving class="pictures training-grid" label="Images of the same latents" stop={state.image.value ?? 0}>
             {images}
           </Roving>
           <p class="note">Choose an image to follow it alone.</p>
