@@ -13,7 +13,7 @@ from tests.explorer.edits import edit_manifest, read_page
 from tools.release import link_tutorials
 
 WEB = Path(__file__).parents[2] / "web"
-PANELS = ("latent", "map", "training", "draw", "discriminator", "lstm", "facts", "lesson")
+PANELS = ("latent", "map", "training", "draw", "discriminator", "lstm", "train", "facts", "lesson")
 CONTROLS = ("button", "slider", "checkbox", "combobox", "link", "radio", "spinbutton", "textbox")
 """Roles of what a reader operates."""
 HOSTILE = (

@@ -8,6 +8,7 @@ import { latentPanel } from "./latent/panel";
 import { lessonPanel } from "./lesson/panel";
 import { lstmPanel } from "./lstm/panel";
 import { mapPanel } from "./map/panel";
+import { trainPanel } from "./train/panel";
 import { trainingPanel } from "./training/panel";
 
 /** `source` is a copy of the page as it was read. */
@@ -18,6 +19,7 @@ export const panels = (source: HTMLElement, shell: () => Shell): Panel[] => [
   drawPanel,
   discriminatorPanel,
   lstmPanel,
+  trainPanel,
   factsPanel,
   lessonPanel(source, shell),
 ];

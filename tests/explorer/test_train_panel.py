@@ -1,0 +1,103 @@
+"""The panel that trains, in a real browser: an LSTM of few palindromes."""
+
+import re
+
+from playwright.sync_api import Page, expect
+
+from tests.explorer.browser import Show, check_accessible, check_fits, poll, view_of, wait_for_panel, wait_view
+
+SMALL = "#train?data=300&units=16&epochs=400&seed=3"
+"""Two updates an epoch."""
+
+
+def fact(page: Page, name: str) -> str:
+    return page.locator(f".train-facts div:has(dt:text-is('{name}')) dd").inner_text()
+
+
+def update(page: Page) -> int:
+    return int(fact(page, "Update").replace(",", ""))
+
+
+def press(page: Page, name: str) -> None:
+    page.get_by_role("button", name=name, exact=True).click()
+
+
+def rows(page: Page) -> int:
+    """Return how many moments the table of the losses has."""
+    return page.get_by_role("region", name="Loss, table").locator("tbody tr").count()
+
+
+def test_an_lstm_trains_pauses_forks_and_goes_back(show: Show) -> None:
+    page = show(SMALL)
+    wait_for_panel(page, "train")
+    press(page, "One epoch")
+    poll(lambda: page.locator(".train-facts").count() == 1 and fact(page, "Epoch") == "1 of 400")
+    page.get_by_text("Values as a table").first.click()
+    before = rows(page)
+    press(page, "One epoch")
+    poll(lambda: fact(page, "Epoch") == "2 of 400" and rows(page) > before)
+    assert update(page) == 4
+    press(page, "One update")
+    poll(lambda: update(page) == 5)
+    check_accessible(page)
+
+    press(page, "Start" if page.get_by_role("button", name="Start", exact=True).count() else "Go on")
+    poll(lambda: update(page) > 20)
+    press(page, "Pause")
+    expect(page.get_by_role("button", name="Go on")).to_be_visible()
+    stopped = update(page)
+    page.wait_for_timeout(400)
+    assert update(page) == stopped
+
+    page.get_by_label("Learning rate").fill("0.01")
+    page.keyboard.press("Tab")
+    wait_view(page, rate="0.01")
+    expect(page.locator(".train-curves")).to_contain_text("unchanged: validation")
+    press(page, "One epoch")
+    poll(lambda: update(page) > stopped)
+    page.get_by_label("Rewind to").select_option("the start")
+    press(page, "Rewind")
+    poll(lambda: fact(page, "Epoch") == "0 of 400")
+    expect(page.locator(".train-curves")).not_to_be_attached()
+    assert page.locator("pre").inner_text() == (
+        "reviver lstm train --preset original --seed 3 --data-size 300 --hidden-size 16 --epochs 400 --learning-rate 0.01"
+        " --out run"
+    )
+
+
+def test_the_network_reads_typed_digits_and_leaving_the_panel_pauses(show: Show) -> None:
+    page = show(SMALL + "&digits=907")
+    wait_for_panel(page, "train")
+    press(page, "One update")
+    answer = page.get_by_text("The answer is")
+    expect(answer).to_contain_text("the first digit is 9")
+    assert page.locator(".steps-grid .heatmap").count() == 6
+    page.get_by_label("Digits that the network reads").fill("12")
+    expect(answer).to_contain_text("the first digit is 1")
+    assert wait_view(page, digits="12")["data"] == "300"
+    page.get_by_label("Digits that the network reads").fill("1x")
+    expect(page.get_by_text("Type 1 to 60 digits")).to_be_visible()
+    press(page, "Go on")
+    page.click("nav [data-panel='facts']")
+    wait_for_panel(page, "facts")
+    page.click("nav [data-panel='train']")
+    wait_for_panel(page, "train")
+    expect(page.get_by_role("button", name="Go on")).to_be_visible()
+    assert update(page) >= 1
+    assert view_of(page)["digits"] == "12"
+
+
+def test_a_wrong_setting_gets_a_sentence_beside_it(show: Show) -> None:
+    page = show("#train?rate=50&units=16&data=300", width=320)
+    wait_for_panel(page, "train")
+    rate = page.get_by_label("Learning rate")
+    assert rate.input_value() == "0.001"
+    expect(rate).to_have_accessible_description(re.compile("link has another value.*from 1e-9 to 10"))
+    batch = page.get_by_label("Batch")
+    batch.fill("5000")
+    page.keyboard.press("Tab")
+    expect(batch).to_have_accessible_description("Batch must be a whole number from 1 to 1024.")
+    press(page, "One update")
+    expect(page.get_by_text("The answer is")).to_be_visible()
+    check_fits(page)
+    check_accessible(page)
