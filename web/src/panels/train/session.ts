@@ -2,13 +2,14 @@
 import { signal } from "@preact/signals";
 import { announce } from "../../kit/announce";
 import { clamp, percent } from "../../kit/format";
+import { prefersStills } from "../../kit/player";
 import type { LstmSaved } from "../../train/protocol";
 import type { LstmSettings } from "../../train/settings";
 import { Branch, type Point, type Seen } from "./branch";
 import { changedIn, describe, START_ONLY } from "./settings";
 
-/** Milliseconds of training between two pictures, and between two announcements. */
-const [SLICE, SILENCE] = [80, 10_000];
+/** Milliseconds of training between two pictures, also for whoever prefers less motion, and between two announcements. */
+const [SLICE, SLOW_SLICE, SILENCE] = [80, 1000, 10_000];
 /** Moments to rewind to: at most, and the part of the run between two. */
 const [MAX_MOMENTS, PARTS] = [24, 10];
 
@@ -48,7 +49,8 @@ export class Session {
       const pace = this.pace.value;
       const took = await this.#do(() => this.#advance(pace ? 1 : updates));
       if (took === undefined) break;
-      updates = clamp(Math.round((updates * SLICE) / Math.max(took, 1)), 1, 4 * updates);
+      const slice = prefersStills() ? SLOW_SLICE : SLICE;
+      updates = clamp(Math.round((updates * slice) / Math.max(took, 1)), 1, 4 * updates);
       finished = this.#isFinished();
       if (pace) await new Promise((resolve) => setTimeout(resolve, Math.max(0, 1000 / pace - took)));
       if (performance.now() - this.#told >= SILENCE) this.#tell(finished ? "Finished" : "");

@@ -43,11 +43,11 @@ export function Train({ session, state, problems }: TrainProps) {
   return (
     <div class="stack run-body">
       <div class="columns train-main">
-        <SettingsCard {...{ state, problems, change }} />
         <div class="stack">
           <Actions {...{ session, state, reset }} />
           <Experiments chosen={experiment.value} onBegin={begin} />
         </div>
+        <SettingsCard {...{ state, problems, change }} />
       </div>
       <Curves lines={session.lines.value} />
       <Reading {...{ session, state }} />
