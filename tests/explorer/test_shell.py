@@ -195,7 +195,7 @@ def test_a_lesson_has_chosen_panels_start_view_and_question(show: Show, explorer
     page.get_by_label("Start view").select_option("draw")
     page.get_by_role("textbox", name="Title").fill("Was kann G?")
     page.get_by_role("textbox", name="Your question").fill(HOSTILE)
-    for panel in ("Map", "Training time", "Be the discriminator", "The LSTM at work", "Curves and facts"):
+    for panel in ("Map", "Training time", "Be the discriminator", "The LSTM at work", "Train", "Curves and facts"):
         page.get_by_label(panel, exact=True).uncheck()
     with page.expect_download() as download:
         page.get_by_role("button", name="Save as lesson").press("Enter")
