@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.measure import machine
-from reviver.data.tasks.palindromes import encode_digits
+from reviver.data.palindromes import encode_digits
 from reviver.lstm.rnn import RNNClassifier
 from reviver.settings.lstm_presets import PRESETS
 from reviver.train.loading import load

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 from benchmarks.measure import alternate, machine, ratio, summary
-from reviver.data.tasks.palindromes import PalindromeTask
+from reviver.data.palindromes import PalindromeTask
 from reviver.settings.lstm import LSTMConfig
 from reviver.train.lstm.training import train
 

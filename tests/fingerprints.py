@@ -16,8 +16,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from reviver.data.build import build_task
 from reviver.data.images.image_set import load_images, to_pixels
-from reviver.data.tasks.build import build_task
 from reviver.gan.sampling import generate
 from reviver.gan.scores.digit_classifier import DigitClassifier
 from reviver.gan.scores.metrics import frechet_distance, moments, polynomial_mmd, prdc, snap, squared_knn_radii

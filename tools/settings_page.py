@@ -11,6 +11,7 @@ from reviver.settings.gan_presets import PRESETS as GAN_PRESETS
 from reviver.settings.gan_presets import SECONDS as GAN_SECONDS
 from reviver.settings.lstm_presets import PRESETS as LSTM_PRESETS
 from reviver.settings.lstm_presets import SECONDS as LSTM_SECONDS
+from reviver.settings.tasks import TASKS, find_task
 from reviver.settings.validation import describe_bounds, describe_fields, show_value
 from reviver.text import duration
 
@@ -49,12 +50,7 @@ PURPOSES = {
     "recall-10000": "Hold a one-hot digit over 10 000 steps.",
     "recall-100000": "Hold a one-hot digit over 100 000 steps.",
     "recall-1000000": "Hold a one-hot digit over a million steps.",
-    "copy": "Repeat ten symbols after 500 steps.",
-    "adding": "Add the two marked numbers of 750.",
-    "temporal-order": "Tell the order of two symbols in 100.",
-    "parity": "Tell whether the number of ones in 1000 bits is odd.",
-    "row-mnist": "Recognize a digit, read row by row.",
-    "pixel-mnist": "Recognize a digit, read pixel by pixel.",
+    **{name: find_task(name).purpose for name in TASKS},
     "series": "Classify series of a file, which `data` names; the time is that of a few dozen.",
     "best": "Clear and diverse digits, by the original's networks and losses.",
     "best-long": "The same with a lower FID.",

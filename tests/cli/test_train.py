@@ -18,7 +18,7 @@ from reviver.cli import main
 from reviver.cli.app import parse
 from reviver.cli.lstm import describe_run
 from reviver.cli.options import expect_time
-from reviver.data.tasks.build import build_task
+from reviver.data.build import build_task
 from reviver.runs.folder import RunFolder
 from reviver.settings.gan import GANConfig
 from reviver.settings.gan_presets import SECONDS as GAN_SECONDS

@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from reviver.data.tasks.task import mean_loss
+from reviver.data.task import mean_loss
 from reviver.errors import RunFolderError
 from reviver.explorer import lstm_examples
 from reviver.explorer.blocks import Blocks
@@ -28,7 +28,7 @@ from reviver.lstm.cell import LSTMState, lstm_step
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.dropout import apply_dropout, dropout_masks
 from reviver.lstm.rnn import RNNClassifier
-from reviver.settings.lstm import TASKS
+from reviver.settings.tasks import TASKS
 from reviver.train.loading import load
 from reviver.train.lstm.run import LSTMRun
 from reviver.train.lstm.training import Network

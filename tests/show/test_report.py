@@ -21,7 +21,7 @@ import typst
 from benchmarks.publish import Comparison
 from reviver.data.images import image_set
 from reviver.data.images.image_set import from_pixels
-from reviver.data.tasks.palindromes import Palindromes, Split
+from reviver.data.palindromes import Palindromes, Split
 from reviver.errors import DataError, RunFolderError
 from reviver.figures import save_figure
 from reviver.gan import interpolation

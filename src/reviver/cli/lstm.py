@@ -20,7 +20,7 @@ from reviver.settings.validation import check
 from reviver.text import count, duration, percent, show_spread
 
 if TYPE_CHECKING:
-    from reviver.data.tasks.task import Task
+    from reviver.data.task import Task
 
 SequenceColumn = Annotated[Text | None, Parameter(help="Column of the sequences; by default that of the run.")]
 LabelColumn = Annotated[Text | None, Parameter(help="Column of the classes; by default that of the run.")]
@@ -62,7 +62,7 @@ def train(
         print_settings(settings)
         return
 
-    from reviver.data.tasks.build import build_task
+    from reviver.data.build import build_task
     from reviver.progress import announcing
     from reviver.train.lstm import training
 
@@ -94,7 +94,7 @@ def describe_run(
     settings: LSTMConfig, metrics: Sequence[Mapping[str, Any]], task: "Task"
 ) -> tuple[dict[str, Any], list[str]]:
     """Return the results of a finished run on `task` with these metrics, and the lines that describe them."""
-    from reviver.data.tasks.task import ACCURACY_NAMES, LOSS_NAMES
+    from reviver.data.task import ACCURACY_NAMES, LOSS_NAMES
     from reviver.train.lstm import stopping, summary
 
     last, best = metrics[-1], stopping.find_best(metrics, settings)
@@ -163,7 +163,7 @@ def evaluate(
         out: Figure of accuracy over length, or with --data of the confusion matrix: .pdf, .png or .svg.
     """
     from reviver.data.sequences.custom import CustomTask
-    from reviver.data.tasks.task import ACCURACY_NAMES, LOSS_NAMES
+    from reviver.data.task import ACCURACY_NAMES, LOSS_NAMES
     from reviver.figures import check_figure_path, save_figure
     from reviver.show import lstm_figures as figures
     from reviver.train.lstm import evaluation, summary

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from reviver.data.describe import GOALS, MNIST_TASKS, SequenceData
+from reviver.data.describe import SequenceData
 from reviver.data.images.image_set import ImageSet
 from reviver.data.images.named import DATA_SETS
 from reviver.data.sequences.custom import CustomTask
@@ -27,8 +27,9 @@ SIGNIFICANT = 6
 
 def lstm_facts(run: LSTMRun, data: SequenceData, examples: ExampleInputs, rounding: Sequence[Rounding]) -> Facts:
     """Return the facts about an LSTM run; `data` is what its network reads, `rounding` that of the embedded networks."""
-    items = [Item("task", GOALS[data.task], data.task)]
-    licenses = [_data_license("images", "mnist", "mnist")] if data.task in MNIST_TASKS else []
+    items = [Item("task", run.task.definition.goal, data.task)]
+    images = run.task.definition.data_set
+    licenses = [_data_license("images", images, images)] if images else []
     if isinstance(run.task, CustomTask):
         record = run.task.data
         size = f"{record.num_sequences:,} sequences of up to {record.max_length:,} steps"

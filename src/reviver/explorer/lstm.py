@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 from reviver.data.describe import SequenceData
-from reviver.data.tasks.task import TargetKind
 from reviver.explorer.blocks import Blocks, Encoded, encode_f16, encode_f32
 from reviver.explorer.facts import lstm_facts, to_columns
 from reviver.explorer.layers import compare
-from reviver.explorer.lstm_examples import SYMBOLS, ExampleInputs, channel_names, collect_examples
+from reviver.explorer.lstm_examples import ExampleInputs, channel_names, collect_examples
 from reviver.explorer.manifest import LstmContent, LstmStage, RunName
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.rng import make_rng
+from reviver.settings.tasks import TargetKind
 from reviver.train.lstm.run import LSTMRun
 from reviver.train.lstm.snapshots import read_snapshots
 from reviver.train.lstm.summary import find_metrics
@@ -54,8 +54,8 @@ def collect_lstm(run: LSTMRun, blocks: Blocks, id_: str, *, name: RunName, with_
         run_argument=name.argument,
         **{setting: getattr(config, setting) for setting in SETTINGS},
         target=task.target,
-        input_kind="symbols" if config.task in SYMBOLS else "numbers",
-        symbol_names=SYMBOLS.get(config.task),
+        input_kind="symbols" if task.definition.symbols else "numbers",
+        symbol_names=task.definition.symbols,
         input_size=task.input_size,
         channel_names=channel_names(run),
         class_names=data.classes,

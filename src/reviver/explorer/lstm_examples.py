@@ -10,31 +10,20 @@ import torch
 from torch import Tensor
 
 from reviver.data.sequences.custom import CustomTask
-from reviver.data.tasks.memory import COPY_LENGTH, COPY_SYMBOLS, ORDER_DISTRACTORS, Symbols
-from reviver.data.tasks.palindromes import NUM_DIGITS, Palindromes
-from reviver.data.tasks.task import Sequences
+from reviver.data.task import Sequences
 from reviver.errors import ConfigError, DataError
 from reviver.explorer.manifest import Example
 from reviver.train.lstm.run import LSTMRun
 
 MAX_EXAMPLES = 20
-MAX_LENGTH = 1000
-"""Maximum length T of a generated example."""
+MAX_LENGTH, MORE_STEPS = 1000, 20
+"""Maximum length T of a generated example, and the steps that it may have beyond T."""
 MAX_NUMBERS = 20_000
 """Maximum numbers of all examples together, for the size of the page."""
 DIGITS = 6
 """Digits of a number after the first one of the standard deviation of its channel."""
 MAX_DECIMALS = 40
 """Maximum decimals of a number, which keeps it finite."""
-CHANNELS = {"adding": ("number", "marker"), "pixel-mnist": ("pixel",)}
-"""Names of the numbers of a step, of the tasks that have names for them."""
-SYMBOLS: dict[str, tuple[str, ...]] = {
-    "palindrome": tuple(map(str, range(NUM_DIGITS))),
-    "copy": ("blank", *map(str, range(1, COPY_SYMBOLS + 1)), "delimiter"),
-    "temporal-order": ("start", "end", "X", "Y", *"abcd"[:ORDER_DISTRACTORS]),
-    "parity": ("0", "1"),
-}
-"""Names of the symbols of each task that reads symbols, in the order of their numbers."""
 
 
 class ExampleInputs(NamedTuple):
@@ -47,13 +36,12 @@ class ExampleInputs(NamedTuple):
 
 def channel_names(run: LSTMRun) -> list[str]:
     """Return the names of the numbers of a step, [I]; none for symbols."""
-    task, size = run.config.task, run.task.input_size
-    if task in SYMBOLS:
+    if run.task.definition.symbols is not None:
         return []
-    if task in CHANNELS:
-        return list(CHANNELS[task])
-    kind = "column" if task == "row-mnist" else "channel"
-    return [f"{kind} {index + 1}" for index in range(size)] if size > 1 else ["value"]
+    size = run.task.input_size
+    if isinstance(run.task, CustomTask) and size > 1:
+        return [f"channel {index + 1}" for index in range(size)]
+    return list(run.task.definition.channels)
 
 
 def collect_examples(run: LSTMRun) -> ExampleInputs:
@@ -66,7 +54,7 @@ def collect_examples(run: LSTMRun) -> ExampleInputs:
         assert isinstance(run.task, CustomTask), "other tasks make their sequences"
         return ExampleInputs([], [], f"{run.task.data.name} is missing, or has changed since the training")
     lengths = torch.full((len(sequences),), sequences.steps) if sequences.lengths is None else sequences.lengths
-    chosen = choose(lengths, 1 if run.config.task in SYMBOLS else run.task.input_size)
+    chosen = choose(lengths, 1 if run.task.definition.symbols else run.task.input_size)
     if not len(chosen):
         return ExampleInputs([], [], f"all sequences of the {origin} are too long for the page")
     sequences, steps = sequences[chosen], lengths[chosen].tolist()
@@ -85,7 +73,7 @@ def choose(lengths: Tensor, step_size: int) -> Tensor:
 
     A user types `step_size` numbers for a step.
     """
-    limit = min(MAX_LENGTH + 2 * COPY_LENGTH, MAX_NUMBERS // step_size)  # copy has T + 20 steps
+    limit = min(MAX_LENGTH + MORE_STEPS, MAX_NUMBERS // step_size)
     short = (lengths <= limit).nonzero().flatten()
     if not len(short):
         return short
@@ -95,10 +83,8 @@ def choose(lengths: Tensor, step_size: int) -> Tensor:
 
 def raw_values(run: LSTMRun, sequences: Sequences) -> Tensor:
     """Return sequences as a user would type them: symbols [N, T], or numbers [N, T, I], in float64."""
-    if isinstance(sequences, Palindromes):
-        return sequences.digits(0, sequences.steps).double()
-    if isinstance(sequences, Symbols):
-        return sequences.symbols.double()
+    if sequences.typed is not None:
+        return sequences.typed.double()
     x = sequences.encode().double()
     scale = torch.ones(x.shape[2], dtype=torch.float64)
     if isinstance(run.task, CustomTask):

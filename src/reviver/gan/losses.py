@@ -7,23 +7,37 @@ Shapes: P logits of real images and as many of generated ones, [P, 1]. A logit i
 "real", before the sigmoid: D(x) = σ(l(x)).
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from torch import Tensor
-from torch.nn import functional
+if TYPE_CHECKING:
+    from torch import Tensor
 
-Loss = Callable[[Tensor, Tensor], Tensor]
+Loss = Callable[["Tensor", "Tensor"], "Tensor"]
 """A function of (real logits, fake logits), [P, 1] each, that returns a scalar."""
 
 
 class Losses(NamedTuple):
-    """The losses of both networks."""
+    """The losses of both networks, and what settings, figures and explorer ask of them."""
 
     generator: Loss
     discriminator: Loss
+    smoothed: Callable[..., Tensor] | None = None
+    """Loss of the discriminator with label smoothing s, of a cross-entropy: its sigmoid D(x) estimates the probability
+    that x is real, which is 1/2 at the equilibrium. None for other losses."""
+    is_negative: bool = False
+    """Whether a loss may be below 0."""
+
+
+def softplus(x: Tensor) -> Tensor:
+    """Return log(1 + eˣ)."""
+    from torch.nn import functional  # here, since settings and help read the names of the losses without torch
+
+    return functional.softplus(x)
 
 
 def non_saturating_generator(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
@@ -31,12 +45,12 @@ def non_saturating_generator(real_logits: Tensor, fake_logits: Tensor) -> Tensor
 
     -log σ(l) = softplus(-l) does not overflow; the logarithm of a rounded probability would.
     """
-    return functional.softplus(-fake_logits).mean()
+    return softplus(-fake_logits).mean()
 
 
 def cross_entropy_discriminator(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     """Return L_D = ½ (E_x[-log D(x)] + E_z[-log(1 - D(G(z)))])  (Goodfellow et al. 2014, equation 1)."""
-    return (functional.softplus(-real_logits).mean() + functional.softplus(fake_logits).mean()) / 2
+    return (softplus(-real_logits).mean() + softplus(fake_logits).mean()) / 2
 
 
 def smoothed_discriminator(real_logits: Tensor, fake_logits: Tensor, smoothing: float) -> Tensor:
@@ -65,7 +79,7 @@ def critic_generator(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
 
 def hinge_discriminator(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     """Return L_D = E_x[max(0, 1 - l(x))] + E_z[max(0, 1 + l(G(z)))]  (Lim & Ye 2017)."""
-    return functional.relu(1 - real_logits).mean() + functional.relu(1 + fake_logits).mean()
+    return (1 - real_logits).relu().mean() + (1 + fake_logits).relu().mean()
 
 
 def wasserstein_discriminator(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
@@ -78,28 +92,29 @@ def wasserstein_discriminator(real_logits: Tensor, fake_logits: Tensor) -> Tenso
 
 def relativistic_generator(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     """Return L_G = E_{x,z}[-log σ(l(G(z)) - l(x))], over pairs of images (Jolicoeur-Martineau 2019)."""
-    return functional.softplus(real_logits - fake_logits).mean()
+    return softplus(real_logits - fake_logits).mean()
 
 
 def relativistic_discriminator(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     """Return L_D = E_{x,z}[-log σ(l(x) - l(G(z)))], over pairs of images (Jolicoeur-Martineau 2019)."""
-    return functional.softplus(fake_logits - real_logits).mean()
+    return softplus(fake_logits - real_logits).mean()
 
 
 LOSSES: Mapping[str, Losses] = MappingProxyType(
     {
-        "non-saturating": Losses(non_saturating_generator, cross_entropy_discriminator),
+        "non-saturating": Losses(non_saturating_generator, cross_entropy_discriminator, smoothed_discriminator),
         "least-squares": Losses(least_squares_generator, least_squares_discriminator),
-        "hinge": Losses(critic_generator, hinge_discriminator),
+        "hinge": Losses(critic_generator, hinge_discriminator, is_negative=True),
         "relativistic": Losses(relativistic_generator, relativistic_discriminator),
-        "wasserstein": Losses(critic_generator, wasserstein_discriminator),
+        "wasserstein": Losses(critic_generator, wasserstein_discriminator, is_negative=True),
     }
 )
 """The losses by name; non-saturating is the original's."""
 
 
 def choose_losses(name: str, label_smoothing: float = 0.0) -> Losses:
-    """Return LOSSES[name], the discriminator's with label smoothing s if above 0; only the non-saturating ones have labels."""
-    if label_smoothing > 0:
-        return LOSSES[name]._replace(discriminator=partial(smoothed_discriminator, smoothing=label_smoothing))
-    return LOSSES[name]
+    """Return LOSSES[name], the discriminator's with label smoothing s if above 0; LOSSES[name] has a `smoothed` one then."""
+    losses = LOSSES[name]
+    if label_smoothing > 0 and losses.smoothed is not None:
+        return losses._replace(discriminator=partial(losses.smoothed, smoothing=label_smoothing))
+    return losses

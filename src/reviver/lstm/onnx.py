@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from reviver.data.sequences.standardization import Standardization
-from reviver.data.tasks.task import TargetKind
 from reviver.errors import ConfigError
 from reviver.files.onnx_graph import Graph, Port
 from reviver.lstm.cell import LSTMWeights
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.rnn import RNNClassifier
+from reviver.settings.tasks import TargetKind
 
 WHOLE = -1
 """Length that stands for all T steps: the default of the input `lengths`."""

@@ -9,11 +9,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from reviver.data.tasks.task import Sequences, TargetKind, correct, mean_loss
+from reviver.data.task import Sequences, correct, mean_loss
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.layer import State
 from reviver.lstm.rnn import RNNClassifier
 from reviver.runs.distributed.world import ALONE, World
+from reviver.settings.tasks import TargetKind
 
 MAX_EVALUATION_STEPS = 1 << 19
 """Maximum time steps (batch × length) per forward pass of an evaluation. It bounds the memory at any length."""

@@ -1,6 +1,8 @@
 """Settings of a GAN training run."""
 
-from typing import Annotated, Literal, get_args
+import importlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -25,8 +27,12 @@ from reviver.settings.fields import (
 )
 from reviver.settings.validation import MAX_INTEGER, refuse, settings
 
-LossName = Literal["non-saturating", "least-squares", "hinge", "relativistic", "wasserstein"]
-LOSSES: tuple[str, ...] = get_args(LossName)
+LOSSES: Mapping[str, Any] = importlib.import_module("reviver.gan.losses").LOSSES
+"""The losses by name, of the room above, which has all that is asked of one; it loads no torch for that."""
+if TYPE_CHECKING:
+    LossName = str
+else:
+    LossName = Literal[tuple(LOSSES)]
 EVAL_EVERY = 5
 """Epochs between evaluations by default, where there is a feature extractor."""
 MAX_IMAGE_SIZE = 1024
@@ -116,7 +122,7 @@ class GANConfig:
 
     def __post_init__(self) -> None:
         """Refuse settings that are allowed alone, but not together."""
-        if self.label_smoothing and self.loss != "non-saturating":
+        if self.label_smoothing and LOSSES[self.loss].smoothed is None:
             problem = f"must be 0 for the loss {self.loss}, which has no labels, got {self.label_smoothing}"
             refuse("label_smoothing", problem)
         if self.ema_rampup and not self.ema:

@@ -1,8 +1,7 @@
 """Settings of an LSTM training run."""
 
 import math
-from types import MappingProxyType
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -26,34 +25,14 @@ from reviver.settings.fields import (
     lr_scale,
 )
 from reviver.settings.lstm_network import DropoutKind, PatchSize, Pooling
+from reviver.settings.tasks import TaskName, find_task
 from reviver.settings.validation import MAX_INTEGER, MAX_VALUE, check, refuse, settings
 from reviver.text import short_repr
 
-TaskName = Literal["palindrome", "copy", "adding", "temporal-order", "parity", "row-mnist", "pixel-mnist", "custom"]
-TASKS: tuple[str, ...] = get_args(TaskName)
-CONTINUOUS_TASKS = ("adding", "row-mnist", "pixel-mnist", "custom")
-"""Tasks whose input is real-valued, so that it has no one-hot encoding."""
-IMAGE_LENGTHS = MappingProxyType({"row-mnist": (28,), "pixel-mnist": (49, 98, 196, 392, 784)})
-"""Allowed lengths T of the tasks that read images."""
 MAX_LENGTHS = 10_000
 """Maximum number of lengths of a curriculum."""
 MIN_BATCH_SIZE = 16
 """Minimum batch size of a curriculum, unless `batch_size` is smaller."""
-
-
-def min_length(task: str) -> int:
-    """Return the minimum length T of a task."""
-    return 10 if task == "temporal-order" else 2
-
-
-def check_length(task: str, length: int) -> None:
-    """Raise a ConfigError with the allowed lengths unless `length` is allowed for `task`."""
-    allowed = IMAGE_LENGTHS.get(task)
-    if allowed is None:
-        check("length", length, Annotated[int, Field(ge=min_length(task))])
-    elif length not in allowed:
-        values = " or ".join(map(str, allowed))
-        refuse("length", f"must be {values} for the task {task}, got {short_repr(length)}")
 
 
 @settings
@@ -176,16 +155,17 @@ class LSTMConfig:
                 refuse("cell", f"{defaults} hidden_dropout_kind, precision and init")
             if not is_plain:
                 refuse("cell", f"{defaults} pooling and patch_size")
-        if self.task == "copy" and not is_plain:
-            problem = "copy has a class at every step, which is not possible with pooling or patches"
+        task = find_task(self.task)
+        if task.target == "class at every step" and not is_plain:
+            problem = f"{self.task} has a class at every step, which is not possible with pooling or patches"
             refuse("task", f"{problem}; leave them out")
         if self.task == "custom" and self.data is None:
             refuse("data", "must be a file for the task custom, got None; give one with --data")
         if self.task != "custom" and self.data is not None:
             found = short_repr(self.data, MAX_VALUE)
             refuse("data", f"must be None for the task {self.task}, got {found}; give it with the task custom only")
-        check_length(self.task, self.length)
-        if self.encoding == "onehot" and self.task in CONTINUOUS_TASKS:
+        task.check_length(self.length)
+        if self.encoding == "onehot" and task.symbols is None:
             refuse("encoding", f"must be scalar for the task {self.task}, whose input is real-valued, got 'onehot'")
         if self.curriculum:
             self._check_curriculum()
@@ -200,17 +180,18 @@ class LSTMConfig:
     def _check_curriculum(self) -> None:
         if self.patience is not None:
             refuse("patience", f"must be none with curriculum, which ends by its threshold, got {self.patience}")
-        if self.task in ("row-mnist", "custom"):
+        task = find_task(self.task)
+        if not task.has_curriculum:
             refuse("curriculum", f"must be false for the task {self.task}, which has one length, got True")
-        check("start_length", self.start_length, Annotated[int, Field(ge=min_length(self.task))])
+        check("start_length", self.start_length, Annotated[int, Field(ge=task.min_length)])
         if math.log(self.length / self.start_length) > MAX_LENGTHS * math.log(self.length_factor):
             ends = f"from start_length {self.start_length} to length {self.length}, got {self.length_factor}"
             refuse("length_factor", f"must give at most {MAX_LENGTHS} lengths {ends}; give a larger one")
-        allowed = IMAGE_LENGTHS.get(self.task, self.lengths)
+        allowed = task.lengths or self.lengths
         wrong = [length for length in self.lengths if length not in allowed]
         if wrong:
             problem = f"{self.start_length} with length_factor {self.length_factor} gives length {wrong[0]}"
-            remedy = "give start_length 49 and length_factor 2"
+            remedy = f"give start_length {allowed[0]} and length_factor 2"
             refuse("start_length", f"{problem}, which the task {self.task} does not have; {remedy}")
 
     @property

@@ -4,6 +4,7 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from reviver.settings.lstm import LSTMConfig
+from reviver.settings.tasks import TASKS, find_task
 
 _RECALL = LSTMConfig(
     length=1000,
@@ -27,19 +28,6 @@ _LONG = replace(
     activation_checkpoint_steps=500,
 )
 _SCALAR = replace(_RECALL, encoding="scalar", threshold=0.99, last_threshold=0.995)
-_MEMORY = LSTMConfig(
-    curriculum=True, data_size=4000, train_fraction=0.9, epochs=400, hidden_dropout=0.0, optimizer="adam", max_norm=1.0
-)
-_MNIST = LSTMConfig(
-    data_size=60_000,
-    train_fraction=0.95,
-    hidden_dropout=0.0,
-    optimizer="adam",
-    lr_schedule="cosine",
-    max_norm=1.0,
-    checkpoint_every=1,
-)
-
 _SERIES = LSTMConfig(
     train_fraction=0.9,
     bidirectional=True,
@@ -51,6 +39,8 @@ _SERIES = LSTMConfig(
     learning_rate=2e-3,
     max_norm=1.0,
 )
+
+_TASKS = [task for task in map(find_task, TASKS) if task.preset]
 
 PRESETS = MappingProxyType(
     {
@@ -64,56 +54,7 @@ PRESETS = MappingProxyType(
         "recall-10000": replace(_JUMPING, length=10_000, threshold_max_length=1000, last_threshold=0.99),
         "recall-100000": _LONG,
         "recall-1000000": replace(_LONG, length=1_000_000, data_size=2000, train_fraction=0.9),
-        "copy": replace(
-            _MEMORY,
-            task="copy",
-            length=500,
-            encoding="onehot",
-            start_length=2,
-            length_factor=1.5,
-            threshold=0.98,
-            last_threshold=0.99,
-            batch_size=32,
-            learning_rate=5e-3,
-        ),
-        "adding": replace(
-            _MEMORY,
-            task="adding",
-            length=750,
-            length_factor=3.0,
-            threshold=0.4,
-            last_threshold=0.3,
-            data_size=2000,
-            init="chrono",
-            epochs=80,
-            batch_size=32,
-            learning_rate=2e-3,
-            lr_schedule="cosine",
-        ),
-        "temporal-order": replace(
-            _MEMORY,
-            task="temporal-order",
-            length=100,
-            encoding="onehot",
-            length_factor=1.5,
-            hidden_dropout=0.5,
-            batch_size=32,
-            optimizer="rmsprop",
-        ),
-        "parity": replace(_MEMORY, task="parity", length=1000, encoding="onehot", start_length=2),
-        "row-mnist": replace(_MNIST, task="row-mnist", length=28, epochs=10, learning_rate=2e-3),
-        "pixel-mnist": replace(
-            _MNIST,
-            task="pixel-mnist",
-            length=784,
-            curriculum=True,
-            start_length=49,
-            threshold=0.94,
-            last_threshold=0.98,
-            lr_length_exponent=0.5,
-            epochs=30,
-            batch_size=32,
-        ),
+        **{task.name: LSTMConfig(task=task.name, **task.preset) for task in _TASKS},
         "series": _SERIES,
     }
 )
@@ -125,8 +66,8 @@ PRESETS = MappingProxyType(
   original; `recall-scalar-10000`: scalar digits over 10 000 steps, with truncated backpropagation through time.
 - `recall-10000`, `recall-100000`, `recall-1000000`: the same for longer sequences; the last two are validated on 500 and
   200 of them.
-- `copy`, `adding`, `temporal-order`, `parity`: memory tasks of the literature with a length curriculum.
-- `row-mnist`, `pixel-mnist`: MNIST digits, read row by row or pixel by pixel.
+- those of other tasks have the name of the task, see `data/tasks/`: memory tasks of the literature with a length
+  curriculum, and MNIST digits, read row by row or pixel by pixel.
 - `series`: classification of the series in a file, which `data` names; for a few dozen to some thousand series of any length.
 """
 
@@ -140,12 +81,7 @@ SECONDS = MappingProxyType(
         "recall-10000": 17,
         "recall-100000": 72,
         "recall-1000000": 262,
-        "copy": 70,
-        "adding": 73,
-        "temporal-order": 18,
-        "parity": 60,
-        "row-mnist": 155,
-        "pixel-mnist": 2230,
+        **{task.name: task.seconds for task in _TASKS},
         "series": 30,
     }
 )

@@ -5,7 +5,7 @@ from typing import Any
 
 import tomli_w
 
-from reviver.data.describe import GOALS, MNIST_TASKS, SequenceData
+from reviver.data.describe import SequenceData
 from reviver.data.images.image_set import ImageData
 from reviver.data.images.named import DATA_SETS
 from reviver.data.sequences.custom import CustomTask
@@ -47,21 +47,21 @@ def lstm_card(run: LSTMRun, data: SequenceData, license_id: str | None = None) -
     By default the license is that of the data.
     """
     scores = lstm_summary.scores_of(run, data)
-    is_mnist, is_custom = data.task in MNIST_TASKS, data.task == "custom"
+    images, is_custom = LICENSES.get(run.task.definition.data_set or ""), data.task == "custom"
     kind = ("tabular-classification", "sequence-classification", "time-series")  # the hub has no task for series
     if data.target == "number":
         kind = ("tabular-regression", "sequence-regression", "")
-    elif is_mnist:
-        kind = ("image-classification", "sequence-classification", "mnist")
+    elif images:
+        kind = ("image-classification", "sequence-classification", run.task.definition.data_set or "")
     data_name = run.task.data.name if isinstance(run.task, CustomTask) else data.task
     metadata = {
-        "license": license_id or (LICENSES["mnist"].hub_id if is_mnist else "unknown" if is_custom else "mit"),
+        "license": license_id or (images.hub_id if images else "unknown" if is_custom else "mit"),
         "pipeline_tag": kind[0],
         "tags": [*LSTM_FAMILY.tags, *filter(None, kind[1:])],
-        "datasets": [LICENSES["mnist"].dataset] if is_mnist else None,
+        "datasets": [images.dataset] if images and images.dataset else None,
         "model-index": _model_index(run, scores, ("accuracy", "loss"), kind[0], (data_name, data.task, "validation")),
     }
-    title = f"{_describe_lstm(run)}, trained to {GOALS[data.task]}."
+    title = f"{_describe_lstm(run)}, trained to {run.task.definition.goal}."
     return _card(run, metadata, title, _lstm_usage(run, data), scores, _lstm_data(run, data), _lstm_limits(run, data))
 
 
@@ -210,11 +210,11 @@ def _lstm_data(run: LSTMRun, data: SequenceData) -> tuple[str, str]:
             f"{record.num_sequences} sequences from the file {inline_code(record.name)} of the author of this model, split "
             f"at random by class: {split}. The license of this file is not known to Reviver."
         )
-    elif data.task in MNIST_TASKS:
-        mnist = LICENSES["mnist"]
+    elif (images := run.task.definition.data_set) is not None:
+        known = LICENSES[images]
         text = (
-            f"Up to {config.data_size} training images of MNIST, by {mnist.authors}, licensed under [{mnist.name}]({mnist.url}): "
-            f"{split}."
+            f"Up to {config.data_size} training images of {images.upper()}, by {known.authors}, licensed under "
+            f"[{known.name}]({known.url}): {split}."
         )
     else:
         text = (

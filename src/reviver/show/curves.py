@@ -3,7 +3,7 @@
 from matplotlib.figure import Figure
 
 from reviver.data.images.image_files import read_pixels
-from reviver.data.tasks.task import LOSS_NAMES
+from reviver.data.task import LOSS_NAMES
 from reviver.errors import RunFolderError
 from reviver.figures import grid_figure
 from reviver.show.gan_figures import loss_curves, score_curves

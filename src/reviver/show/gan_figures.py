@@ -34,6 +34,7 @@ from reviver.figures import (
     styled,
 )
 from reviver.gan.interpolation import Interpolation
+from reviver.gan.losses import LOSSES
 from reviver.gan.scores.monitor import find_collapses
 from reviver.gan.scores.path_metrics import PathComparison, PathMetrics
 
@@ -143,7 +144,7 @@ def projection_figure(targets: Tensor, projections: Tensor, errors: Sequence[flo
 def loss_curves(records: Records, loss: str = "non-saturating", label_smoothing: float = 0.0) -> Figure:
     """Plot the losses of both networks, and the mean outputs of D, over the epochs; `records` are of metrics.jsonl.
 
-    `loss` and `label_smoothing` are settings of the run. The name cross-entropy and the equilibrium belong to the default loss.
+    `loss` and `label_smoothing` are settings of the run. Only a cross-entropy has that name and a known equilibrium.
     """
     figure = Figure()
     ((losses, outputs),) = panels(figure)
@@ -155,16 +156,16 @@ def loss_curves(records: Records, loss: str = "non-saturating", label_smoothing:
     ):
         marker = "o" if len(records) == 1 else ""  # a line of one point is invisible
         axes.plot(_column(records, "epoch"), _column(records, name), color=color, marker=marker, label=label)
-    is_default = loss == "non-saturating"
-    if is_default:
+    is_cross_entropy = LOSSES[loss].smoothed is not None
+    if is_cross_entropy:
         outputs.axhline(
             (1 - label_smoothing) * EQUILIBRIUM, color=CHANCE_COLOR, linestyle=":", linewidth=1.2, label="equilibrium"
         )
-    losses.set(title="Loss", ylabel="cross-entropy" if is_default else f"{loss} loss")
-    if loss not in ("hinge", "wasserstein"):  # these may be negative
+    losses.set(title="Loss", ylabel="cross-entropy" if is_cross_entropy else f"{loss} loss")
+    if not LOSSES[loss].is_negative:
         losses.set_ylim(0, None)
     outputs.set(
-        title="Discriminator output", ylim=(0, 1), ylabel="probability of being real" if is_default else "sigmoid"
+        title="Discriminator output", ylim=(0, 1), ylabel="probability of being real" if is_cross_entropy else "sigmoid"
     )
     for axes in (losses, outputs):
         axes.set_xlabel("epoch")

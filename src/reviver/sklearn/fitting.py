@@ -13,13 +13,14 @@ from pydantic import Field
 from torch import Tensor
 
 from reviver.data.sequences.examples import Examples
-from reviver.data.tasks.task import TargetKind, mean_loss
+from reviver.data.task import mean_loss
 from reviver.devices import choose_device
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.scoring import compute_logits
 from reviver.rng import make_rng
 from reviver.settings.fields import Count, CountOrZero, Positive, Probability, lr_scale
 from reviver.settings.lstm_network import DropoutKind, LSTMClassifierSpec, PatchSize, Pooling
+from reviver.settings.tasks import TargetKind
 from reviver.train.lstm.training import train_step
 
 Class = TypeVar("Class")

@@ -15,7 +15,7 @@ from scipy.stats import binomtest, fisher_exact
 
 from reviver import load
 from reviver.cli import main
-from reviver.data.tasks.palindromes import Palindromes
+from reviver.data.palindromes import Palindromes
 from reviver.lstm.scoring import Score
 from reviver.runs.checkpoint import find_checkpoint
 from reviver.runs.folder import RunFolder

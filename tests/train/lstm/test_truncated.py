@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reviver.data.tasks.palindromes import Palindromes, half_length
+from reviver.data.palindromes import Palindromes, half_length
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.layer import LSTM
 from reviver.runs.folder import RunFolder

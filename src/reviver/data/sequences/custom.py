@@ -20,7 +20,7 @@ from reviver.data.sequences.labels import class_indices, class_names, stratified
 from reviver.data.sequences.reader import read_sequences
 from reviver.data.sequences.standardization import Standardization
 from reviver.data.sequences.table import SequenceTable
-from reviver.data.tasks.task import Sequences, SplitName, Task
+from reviver.data.task import Sequences, SplitName, Task
 from reviver.errors import ConfigError, DataError
 from reviver.files.read import open_file
 from reviver.settings.fields import Count

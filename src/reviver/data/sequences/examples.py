@@ -16,7 +16,7 @@ from reviver.data.packed.order import unequal_blocks
 from reviver.data.sequences.labels import class_indices, class_names
 from reviver.data.sequences.reader import read_sequences
 from reviver.data.sequences.standardization import Standardization, chunk_size, unpadded_chunks
-from reviver.data.tasks.task import Sequences
+from reviver.data.task import Sequences
 from reviver.files.file_errors import damaged_data_file
 
 

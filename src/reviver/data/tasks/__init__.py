@@ -1,1 +1,1 @@
-"""Tasks for the LSTM."""
+"""The tasks of the LSTM, one a file, see `reviver.settings.tasks`."""

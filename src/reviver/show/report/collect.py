@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from reviver.data.tasks.palindromes import PalindromeTask
+from reviver.data.palindromes import PalindromeTask
 from reviver.gan.networks import Discriminator, Generator
 from reviver.gan.scores.digit_classifier import NUM_FEATURES
 from reviver.gan.scores.monitor import find_collapses
@@ -44,7 +44,8 @@ def collect(lstm: LSTMResults, gan: GANResults) -> report_json.Report:
 
 def _collect_lstm(results: LSTMResults) -> report_json.LSTMSection:
     config = results.runs[0].config
-    untrained = build_network(config, PalindromeTask(config))
+    task = PalindromeTask(config)
+    untrained = build_network(config, task)
     assert isinstance(untrained, LSTMClassifier), "the report has no vanilla RNN"
     bests = results.spread(best)
     return report_json.LSTMSection(
@@ -53,8 +54,8 @@ def _collect_lstm(results: LSTMResults) -> report_json.LSTMSection:
         descriptions=describe_fields(type(config)),
         num_train_sequences=len(results.split.train),
         num_validation_sequences=len(results.split.validation),
-        chance_accuracy=PalindromeTask.chance,
-        chance_loss=-math.log(PalindromeTask.chance),
+        chance_accuracy=task.chance,
+        chance_loss=-math.log(task.chance),
         example=results.example,
         forget_bias=untrained.lstm.b_f[0].item(),
         parameters=_group_parameters(results.network),

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from reviver.data.images.image_set import from_pixels, load_test_images
-from reviver.data.tasks.palindromes import PalindromeTask, Split
+from reviver.data.palindromes import PalindromeTask, Split
 from reviver.errors import DataError, RunFolderError
 from reviver.gan.interpolation import CONFIDENCE, Interpolation, generate_interpolation
 from reviver.gan.sampling import generate_samples

@@ -6,12 +6,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from reviver.data.tasks.palindromes import NUM_DIGITS, encode_digits
-from reviver.data.tasks.task import TargetKind, Task
+from reviver.data.palindromes import NUM_DIGITS, encode_digits
+from reviver.data.task import Task
 from reviver.errors import ConfigError, DataError
 from reviver.lstm.scoring import Score, score
 from reviver.settings.fields import Count
 from reviver.settings.lstm import LSTMConfig
+from reviver.settings.tasks import TargetKind
 from reviver.settings.validation import check
 from reviver.text import short_repr
 from reviver.train.lstm.training import Network

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from reviver.data.build import build_task
 from reviver.data.sequences.custom import DataRecord
-from reviver.data.tasks.build import build_task
-from reviver.data.tasks.task import Task
+from reviver.data.task import Task
 from reviver.devices import choose_device
 from reviver.errors import ConfigError, DataError, RunFolderError
 from reviver.runs.checkpoint import build_trained, checkpoint_step, find_checkpoint

@@ -9,7 +9,8 @@ from typing import Any
 
 from reviver.data.describe import SequenceData
 from reviver.data.sequences.custom import CustomTask
-from reviver.data.tasks.task import ACCURACY_NAMES, LOSS_NAMES, TOLERANCE
+from reviver.data.task import ACCURACY_NAMES, LOSS_NAMES
+from reviver.settings.tasks import TOLERANCE
 from reviver.text import percent
 from reviver.train.description import ScoreItem, ScoreTable
 from reviver.train.lstm.run import LSTMRun

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from reviver.data.build import build_task
 from reviver.data.packed.order import epoch_order
-from reviver.data.tasks.build import build_task
-from reviver.data.tasks.palindromes import Palindromes
-from reviver.data.tasks.task import Sequences, TargetKind, Task, correct, mean_loss
+from reviver.data.palindromes import Palindromes
+from reviver.data.task import Sequences, Task, correct, mean_loss
 from reviver.devices import choose_device
 from reviver.launch import DEFAULT_TIMEOUT
 from reviver.lstm import kernel
@@ -33,6 +33,7 @@ from reviver.runs.snapshot_files import remove_later_snapshots
 from reviver.settings.fields import select
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.lstm_network import LSTMClassifierSpec, RNNClassifierSpec, auto_patch_size
+from reviver.settings.tasks import TargetKind
 from reviver.settings.validation import refuse
 from reviver.text import percent
 from reviver.train.lstm import curriculum

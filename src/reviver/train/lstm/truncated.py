@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from reviver.data.tasks.palindromes import Palindromes, encode_digits, half_length
+from reviver.data.palindromes import Palindromes, encode_digits, half_length
 from reviver.lstm.layer import State
 from reviver.settings.lstm import LSTMConfig
 

@@ -12,12 +12,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from reviver.data.images.named import Digits, read_mnist
-from reviver.data.tasks.task import Sequences, SplitName, Task
+from reviver.data.task import Sequences, SplitName, Task
 from reviver.rng import make_rng
-from reviver.settings.lstm import LSTMConfig, check_length
 
 SIDE = 28
-NUM_DIGITS = 10
 DOWNSAMPLED_SHAPES = MappingProxyType({49: (7, 7), 98: (7, 14), 196: (14, 14), 392: (14, 28)})
 """Height and width of the downsampled images of a length T; each length doubles one of them."""
 
@@ -38,29 +36,11 @@ class ImageSequences(Sequences):
 
 
 class DigitTask(Task):
-    """Classification of MNIST images (LeCun & Cortes) that are read from the top left, C = 10.
+    """The tasks `row-mnist` and `pixel-mnist`, see their definitions.
 
-        row-mnist      x_t = row t, 28 pixels                               T = 28, I = 28
-        pixel-mnist    x_t = pixel t, in row-major order                    T = 784, I = 1
-                       the same for images downsampled by averaging         T = 392, 196, 98 or 49
-                       to 14 × 28, 14 × 14, 7 × 14 or 7 × 7
-
-    Le, Jaitly & Hinton (2015) introduced the task by pixels. Of the 60 000 training images, or `data_size` of them, the
-    fraction `train_fraction` is the training set and the rest the validation set; evaluation uses the 10 000 test
-    images. Chance is the fraction of ones, the most frequent digit, in the test set; the baseline is the entropy of the
-    test digits, in nats.
+    Of the 60 000 training images, or `data_size` of them, the fraction `train_fraction` is the training set and the rest
+    the validation set; evaluation uses the 10 000 test images.
     """
-
-    output_size = NUM_DIGITS
-    chance = 0.1135
-
-    def __init__(self, config: LSTMConfig) -> None:
-        self.config = config
-        self.input_size = SIDE if config.task == "row-mnist" else 1
-
-    def baseline(self, length: int) -> float:
-        """Return the loss of predicting the class frequencies, see `Task`."""
-        return 2.300848
 
     @cached_property
     def splits(self) -> dict[SplitName, Digits]:
@@ -77,7 +57,7 @@ class DigitTask(Task):
 
     def evaluation(self, length: int, size: int) -> tuple[ImageSequences, str]:
         """Return test images as sequences, see `Task`."""
-        check_length(self.config.task, length)
+        self.definition.check_length(length)
         images, labels = read_mnist("test")
         origin = "the MNIST test images" if size >= len(images) else f"the first {size} MNIST test images"
         return self._as_sequences(Digits(images[:size], labels[:size]), length), origin

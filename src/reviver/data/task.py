@@ -13,6 +13,10 @@ from torch.nn import functional
 
 from reviver.data.packed.order import equal_blocks
 from reviver.rows import BatchRows
+from reviver.settings.lstm import LSTMConfig
+from reviver.settings.tasks import TOLERANCE, TargetKind, TaskDefinition, find_task
+
+SplitName = Literal["train", "validation"]
 
 
 class Sequences:
@@ -34,6 +38,11 @@ class Sequences:
     def encode(self, begin: int = 0, end: int | None = None) -> Tensor:
         """Return the input of the steps begin ≤ t < end (T if None), [N, end - begin, I] float32, padded with 0."""
         raise NotImplementedError
+
+    @property
+    def typed(self) -> Tensor | None:
+        """Symbols as a user would type them, [N, T] uint8; None for numbers."""
+        return None
 
     def __len__(self) -> int:
         return len(self._first)
@@ -69,16 +78,6 @@ class Sequences:
         return type(self)(**{name: function(value) if isinstance(value, Tensor) else value for name, value in fields})
 
 
-SplitName = Literal["train", "validation"]
-TargetKind = Literal["class", "class at every step", "number"]
-"""Kind of the targets of a batch.
-
-- `class`: one of C classes after the last step. Targets [B] int64, outputs [B, C]; the loss is the cross-entropy.
-- `class at every step`: targets [B, T] int64, outputs [B, T, C]; the loss is the mean cross-entropy of all steps.
-- `number`: a real number after the last step. Targets [B] float32, outputs [B, 1]; the loss is the squared error.
-"""
-
-
 class Task:
     """Base class of tasks. A task has sequences of any allowed length T, because a length curriculum changes T.
 
@@ -86,18 +85,26 @@ class Task:
     """
 
     target: TargetKind = "class"
-    input_size: int
-    """I."""
-    output_size: int
-    """C, or 1 for a number."""
-    chance: float
-    """Accuracy of the best constant guess."""
     data_record: Mapping[str, Any] | None = None
     """Description of the data for run.json; None if the settings describe them."""
 
+    def __init__(self, config: LSTMConfig) -> None:
+        self.config = config
+        definition = self.definition
+        self.target, self.output_size = definition.target, len(definition.classes or ("a number",))
+        self.input_size = len(definition.symbols or definition.channels)  # I
+        if definition.symbols and config.encoding == "scalar":
+            self.input_size = 1
+        self.chance = definition.chance
+
+    @property
+    def definition(self) -> TaskDefinition:
+        """Definition of the task."""
+        return find_task(self.config.task)
+
     def baseline(self, length: int) -> float:
         """Return the loss of the best prediction without memory at a length."""
-        raise NotImplementedError
+        return self.definition.baseline(length)
 
     def fixed_split(self, name: SplitName, length: int) -> Sequences:
         """Return a split of the fixed data set at a length."""
@@ -141,9 +148,6 @@ def mean_loss(target: TargetKind, outputs: Tensor, targets: Tensor, weights: Ten
         losses = functional.cross_entropy(outputs.flatten(0, -2), targets.flatten(), reduction=reduction)
     return losses if weights is None else (losses.reshape(len(weights), -1).mean(1) * weights).mean()
 
-
-TOLERANCE = 0.04
-"""Maximum error of a correct number (Hochreiter & Schmidhuber 1997, for the adding problem)."""
 
 ACCURACY_NAMES: Mapping[TargetKind, str] = MappingProxyType(
     {"class": "the class", "class at every step": "all steps of a sequence", "number": f"numbers within {TOLERANCE}"}

@@ -1,4 +1,4 @@
-"""The task of the original: predict the last digit of a palindrome from all digits before it.
+"""Palindromes, and their sets for training and validation.
 
 Shapes: N sequences, B batch, T length of a palindrome (T - 1 steps), I input size.
 """
@@ -13,14 +13,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from reviver.data.tasks.task import Sequences, Task
+from reviver.data.task import Sequences, Task
 from reviver.errors import ConfigError
 from reviver.rng import make_rng
 from reviver.settings.fields import Count
-from reviver.settings.lstm import LSTMConfig, check_length
+from reviver.settings.tasks import DIGITS, find_task
 from reviver.settings.validation import check
 
-NUM_DIGITS = 10
+NUM_DIGITS = len(DIGITS)
 PERMUTATION_LIMIT = 10**7
 """Maximum number of palindromes for which a sample comes from a permutation of all; above, duplicates are rejected."""
 MAX_INT64_DIGITS = 18
@@ -59,6 +59,11 @@ class Palindromes(Sequences):
         return None if self.palindrome_lengths is None else self.palindrome_lengths - 1
 
     @property
+    def typed(self) -> Tensor:
+        """Digits that the network reads, see `Sequences`."""
+        return self.digits(0, self.steps)
+
+    @property
     def targets(self) -> Tensor:
         """Digit to predict, [N] int64."""
         return self.halves[:, 0].long()
@@ -85,23 +90,12 @@ class Split(NamedTuple):
 
 
 class PalindromeTask(Task):
-    """Prediction of the last digit of a palindrome, C = 10.
+    """The task `palindrome`: prediction of the last digit.
 
     Without a curriculum the data are all palindromes of length T, or a sample of them, split once. With one, every epoch
     has fresh palindromes with lengths from `min_length_fraction` T to T; the validation set of each length is fixed and
     disjoint from the training data of that length.
     """
-
-    output_size = NUM_DIGITS
-    chance = 1 / NUM_DIGITS
-
-    def __init__(self, config: LSTMConfig) -> None:
-        self.config = config
-        self.input_size = 1 if config.encoding == "scalar" else NUM_DIGITS
-
-    def baseline(self, length: int) -> float:
-        """Return the loss of uniform probabilities, ln 10, see `Task`."""
-        return math.log(NUM_DIGITS)
 
     @cached_property
     def split(self) -> Split:
@@ -160,7 +154,7 @@ def make_palindromes(length: int, size: int, rng: torch.Generator, encoding: str
     Raises:
         ConfigError: if `length` is below 2 or `size` below 1.
     """
-    check_length("palindrome", length)
+    find_task("palindrome").check_length(length)
     check("size", size, Count)
     half, count = half_length(length), count_palindromes(length)
     if count <= size and half <= MAX_INT64_DIGITS:
