@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -32,7 +33,7 @@ from tests.lstm_runs import LENGTHS, override
 
 GENERATED = ("copy", "adding", "temporal-order", "parity")
 adding, copy, parity, temporal_order = (
-    find_task(name).generate for name in ("adding", "copy", "parity", "temporal-order")
+    partial(generate, find_task(name)) for name in ("adding", "copy", "parity", "temporal-order")
 )
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from reviver.data.tasks.build import build_task
-from reviver.data.tasks.palindromes import PalindromeTask
+from reviver.data.build import build_task
+from reviver.data.palindromes import PalindromeTask
 from reviver.settings.lstm import LSTMConfig
 from reviver.train.loading import load
 from reviver.train.lstm.training import build_network, train

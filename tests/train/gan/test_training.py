@@ -207,10 +207,10 @@ def test_a_run_stopped_after_every_step_ends_with_the_same_bits(
 
 
 RECIPES: dict[str, dict[str, Any]] = {
-    LOSSES[1]: {"beta1": -0.3},
-    LOSSES[2]: {"lr_schedule": "linear"},
-    LOSSES[3]: {"r1": 1.0, "penalty_interval": 2},
-    LOSSES[4]: {"gradient_penalty": 10.0, "discriminator_dropout": 0.3, "ema": 0.9},
+    "least-squares": {"beta1": -0.3},
+    "hinge": {"lr_schedule": "linear"},
+    "relativistic": {"r1": 1.0, "penalty_interval": 2},
+    "wasserstein": {"gradient_penalty": 10.0, "discriminator_dropout": 0.3, "ema": 0.9},
     "centering": {"input_centering": "auto", "r1": 0.3, "label_smoothing": 0.1},
     "bf16": {"precision": "bf16", "input_centering": "auto", "r1": 0.3, "batch_norm_samples": 50},
     "steps": {"discriminator_steps": 2, "lr_schedule": "cosine", "ema": 0.99, "ema_rampup": 0.3},

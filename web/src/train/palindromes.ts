@@ -1,4 +1,4 @@
-/** The palindromes of a run, as `reviver.data.tasks.palindromes` makes and splits them; only the first half of each is kept. */
+/** The palindromes of a run, as `reviver.data.palindromes` makes and splits them; only the first half of each is kept. */
 import { makeRng, type Rng } from "./random";
 
 const DIGITS = 10;
