@@ -1,6 +1,6 @@
 /** Bundles of the sources, for the page and for the tests in Node.js. */
 import { createHash } from "node:crypto";
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import asc from "assemblyscript/asc";
 import { build } from "esbuild";
 import wabt from "wabt";
@@ -17,20 +17,19 @@ async function assembleKernel() {
 
 /** Compiles kernel/training.ts, which takes seconds; the result is kept in node_modules/.cache. */
 async function compileTraining() {
-  const text = await read("kernel/training.ts");
+  const names = (await readdir(new URL("kernel/", import.meta.url))).sort();
+  const texts = Object.fromEntries(await Promise.all(names.map(async (name) => [name, await read(`kernel/${name}`)])));
+  const key = createHash("sha256")
+    .update(JSON.stringify([texts, asc.version]))
+    .digest("hex");
   const folder = new URL("node_modules/.cache/", import.meta.url);
-  const kept = new URL(
-    `training-${createHash("sha256")
-      .update(text + asc.version)
-      .digest("hex")}.wasm`,
-    folder,
-  );
+  const kept = new URL(`training-${key}.wasm`, folder);
   const found = await readFile(kept).catch(() => null);
   if (found) return found;
   const flags = ["-O3", "--noAssert", "--runtime", "stub", "--enable", "simd", "--initialMemory", "1"];
   let binary;
   const { error, stderr } = await asc.main(["training.ts", "--outFile", "training.wasm", ...flags], {
-    readFile: (name) => (name === "training.ts" ? text : null),
+    readFile: (name) => texts[name] ?? null,
     writeFile: (_, contents) => (binary = contents),
     listFiles: () => [],
   });

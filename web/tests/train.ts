@@ -1,8 +1,9 @@
 /** What trains in the page, for tests/explorer/test_train_*.py, in Node.js. */
 import { cpuUsage } from "node:process";
+import { GanRun } from "../src/train/gan_run";
 import { LstmRun } from "../src/train/lstm_run";
 import { makeRng } from "../src/train/random";
-import { LSTM_ORIGINAL, type LstmSettings } from "../src/train/settings";
+import { GAN_ORIGINAL, LSTM_ORIGINAL, type GanSettings, type LstmSettings } from "../src/train/settings";
 import { sha256Hex } from "../src/train/sha256";
 
 interface Request {
@@ -10,6 +11,9 @@ interface Request {
   random?: { seed: number; purpose: string; draws: [string, ...number[]][] };
   hash?: number[];
   lstm?: Partial<LstmSettings>;
+  gan?: Partial<GanSettings>;
+  /** In base64. */
+  images?: string;
   updates?: number;
   /** Update after which the run is saved and restored. */
   saveAt?: number;
@@ -47,10 +51,35 @@ async function lstm({ lstm: settings, updates = 0, saveAt }: Request) {
   };
 }
 
+async function gan({ gan: settings, images, updates = 0, saveAt }: Request) {
+  const bytes = Uint8Array.from(Buffer.from(images!, "base64"));
+  let run = await GanRun.create({ ...GAN_ORIGINAL, ...settings }, { bytes, size: 28 });
+  const initial = run.save();
+  const start = cpuUsage();
+  const losses = [];
+  while (losses.length < updates) {
+    const { generatorLoss, discriminatorLoss } = run.update();
+    losses.push([generatorLoss, discriminatorLoss]);
+    if (losses.length === saveAt) run = await GanRun.restore(run.save(), run.images);
+  }
+  const milliseconds = cpuUsage(start).user / 1000;
+  const last = run.save();
+  const digest = (weights: Record<string, Float32Array>) =>
+    Object.fromEntries(
+      Object.entries(weights).map(([name, values]) => [name, sha256Hex(new Uint8Array(values.buffer))]),
+    );
+  return {
+    initial: { G: digest(initial.G.w), D: digest(initial.D.w) },
+    last: { G: digest(last.G.w), D: digest(last.D.w), average: last.average && digest(last.average) },
+    ...{ losses, milliseconds, running: last.running, grid: run.grid() },
+  };
+}
+
 export const run = (requests: Request[]) =>
   Promise.all(
     requests.map((request) => {
       if (request.random) return draw(request.random);
+      if (request.gan) return gan(request);
       return request.lstm ? lstm(request) : sha256Hex(Uint8Array.from(request.hash!));
     }),
   );

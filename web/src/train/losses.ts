@@ -1,5 +1,5 @@
 /** Losses and their gradients with respect to the logits, in double precision with the same bits in every engine. */
-import { exp, log } from "../kit/math";
+import { exp, log, sigmoid } from "../kit/math";
 import type { Matrix } from "./memory";
 
 /**
@@ -22,4 +22,22 @@ export function crossEntropy(logits: Matrix, targets: Uint8Array): { loss: numbe
   }
   for (let k = 0; k < rows; k++) values.fill(0, k * width + targets.length, (k + 1) * width);
   return { loss: total / targets.length, correct };
+}
+
+const softplus = (x: number) => (x > 0 ? x : 0) + log(1 + exp(x > 0 ? -x : x));
+
+/** E[-log D(G(z))], and its gradients with respect to the logits. */
+export function generatorLoss(fake: Float32Array) {
+  const N = fake.length;
+  const loss = fake.reduce((sum, l) => sum + softplus(-l), 0) / N;
+  return { loss, gradients: Float64Array.from(fake, (l) => (sigmoid(l) - 1) / N) };
+}
+
+/** ½ (E[-log D(x)] + E[-log(1 - D(G(z)))]), and its gradients with respect to the logits of the real and then the fake images. */
+export function discriminatorLoss(real: Float32Array, fake: Float32Array) {
+  const N = fake.length;
+  const ofReal = real.reduce((sum, l) => sum + softplus(-l), 0) / N;
+  const ofFake = fake.reduce((sum, l) => sum + softplus(l), 0) / N;
+  const gradients = Float64Array.from([...real, ...fake], (l, n) => (sigmoid(l) - (n < N ? 1 : 0)) / (2 * N));
+  return { loss: (ofReal + ofFake) / 2, gradients };
 }

@@ -89,14 +89,12 @@ export class LstmNetwork {
     const { W, U, b, W_out, b_out } = this.weights.w;
     const columns = pad(batch, 8);
     steps.forEach(({ x, z, c, u, m, h }, t) => {
-      memory.broadcast(b, z, columns);
-      memory.product(W, x, z, columns);
+      memory.linear(x, W, b, z, columns);
       if (t > 0) memory.product(U, steps[t - 1].h, z, columns);
       const before = t > 0 ? steps[t - 1].c : this.#zero;
       memory.kernel.lstmForward(z.address, c.end - c.address, ...[before, c, u, m, h].map(({ address }) => address));
     });
-    memory.broadcast(b_out, this.logits, columns);
-    memory.product(W_out, steps.at(-1)!.h, this.logits, columns);
+    memory.linear(steps.at(-1)!.h, W_out, b_out, this.logits, columns);
   }
 
   /** Returns the mean loss and the number of correct classes of the logits, which become their gradients. */
@@ -112,19 +110,16 @@ export class LstmNetwork {
     weights.clearGradients();
     dh.values.fill(0);
     dc.values.fill(0);
-    memory.productTransposed(this.logits, steps.at(-1)!.h, g.W_out, this.#room, columns);
-    memory.rowSums(this.logits, g.b_out, columns);
-    memory.transposedProduct(W_out, this.logits, dh, columns);
+    memory.linearGradient(this.logits, steps.at(-1)!.h, g.W_out, g.b_out, this.#room, columns);
+    memory.inputGradient(this.logits, W_out, dh, columns);
     for (let t = steps.length - 1; t >= 0; t--) {
       const { x, z, c, u, m } = steps[t];
       const before = t > 0 ? steps[t - 1].c : this.#zero;
       memory.kernel.lstmBackward(z.address, c.end - c.address, ...[before, u, m, dh, dc].map(({ address }) => address));
-      memory.productTransposed(z, x, g.W, this.#room, columns);
-      memory.rowSums(z, g.b, columns);
+      memory.linearGradient(z, x, g.W, g.b, this.#room, columns);
       if (t === 0) break;
       memory.productTransposed(z, steps[t - 1].h, g.U, this.#room, columns);
-      dh.values.fill(0);
-      memory.transposedProduct(U, z, dh, columns);
+      memory.inputGradient(z, U, dh, columns);
     }
   }
 }

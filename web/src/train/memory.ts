@@ -52,6 +52,11 @@ export class Matrix {
     return this.#view;
   }
 
+  /** The matrix from a column on, a multiple of 8, with the same numbers. */
+  from(column: number): Matrix {
+    return new Matrix(this.memory, this.address + column * BYTES, this.rows, this.columns - column, this.width);
+  }
+
   /** Writes numbers [rows, columns]. */
   write(numbers: Float32Array) {
     for (let r = 0; r < this.rows; r++)
@@ -136,6 +141,24 @@ export class Memory {
       ...[a.address, a.stride, BYTES, room.address, width, c.address, c.stride],
       ...[c.height, columns, pad(c.columns, 8)],
     );
+  }
+
+  /** Y = W X + b, of the first columns. */
+  linear(x: Matrix, W: Matrix, b: Matrix, y: Matrix, columns: number) {
+    this.broadcast(b, y, columns);
+    this.product(W, x, y, columns);
+  }
+
+  /** Adds the gradients of W and b to dW and db, from those of Y and from X; `room` is for Xᵀ. */
+  linearGradient(dy: Matrix, x: Matrix, dW: Matrix, db: Matrix, room: Matrix, columns: number) {
+    this.productTransposed(dy, x, dW, room, columns);
+    this.rowSums(dy, db, columns);
+  }
+
+  /** dX = Wᵀ dY. */
+  inputGradient(dy: Matrix, W: Matrix, dx: Matrix, columns: number) {
+    for (let r = 0; r < dx.rows; r++) dx.values.fill(0, r * dx.width, r * dx.width + columns);
+    this.transposedProduct(W, dy, dx, columns);
   }
 
   /** Sets the first columns of Y to b, [rows, 1] of a matrix [1, rows]. */

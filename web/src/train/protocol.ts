@@ -3,26 +3,40 @@
  * is not to call `run` again. One worker trains one network; a fork is a second one, started from what the first one saved.
  *
  *     const trainer = new Trainer();                                   // see trainer.ts
- *     let status = await trainer.call("start", { kind: "lstm", settings: LSTM_ORIGINAL });
+ *     await trainer.call("start", { kind: "lstm", settings: LSTM_ORIGINAL });
  *     const { status, lstm } = await trainer.call("run", { updates: 7, trace: [1, 2, 3, 2] });
  *     lstm.updates; lstm.epochs; lstm.trace;                           // since the last call, and of the weights now
+ *     await trainer.call("change", { learningRate: 0.01 });
  *     const saved = await trainer.call("save");                        // a moment to rewind to, to fork, or to keep
  *     await trainer.call("restore", saved);
- *     await trainer.call("change", { learningRate: 0.01 });
+ *
+ *     const images = { bytes, size: 28 };                              // see images.ts
+ *     const trainer = new Trainer<"gan">();
+ *     await trainer.call("start", { kind: "gan", settings: GAN_ORIGINAL, images });
+ *     const { gan } = await trainer.call("run", { updates: 1, grid: true });
+ *     gan.updates; gan.realLogits; gan.fakeLogits; gan.grid;           // losses, logits of the last update, 25 images
+ *
+ * A fork: `new Trainer().call("start", { kind, settings, images, saved })`, with the settings of the fork.
  */
+import type { GanSaved, Images } from "./gan_run";
 import type { LstmEpoch, LstmSaved, LstmTrace, LstmUpdate } from "./lstm_run";
-import type { LstmSettings } from "./settings";
+import type { GanSettings, LstmSettings } from "./settings";
 
-export type { LstmEpoch, LstmSaved, LstmTrace, LstmUpdate, LstmSettings };
+export type { GanSaved, GanSettings, Images, LstmEpoch, LstmSaved, LstmSettings, LstmTrace, LstmUpdate };
 
-export type Start = { kind: "lstm"; settings: LstmSettings };
+export type Kind = "lstm" | "gan";
+type Settings<K extends Kind> = K extends "lstm" ? LstmSettings : GanSettings;
+export type Saved<K extends Kind = "lstm"> = K extends "lstm" ? LstmSaved : GanSaved;
 
-export type Saved = LstmSaved;
+/** A new run, or one that goes on from `saved` with these settings; a GAN with its images. */
+export type Start<K extends Kind = "lstm"> = { kind: K; settings: Settings<K>; saved?: Saved<K> } & (K extends "gan"
+  ? { images: Images }
+  : unknown);
 
 /** Where a run stands. */
-export interface Status {
-  kind: "lstm";
-  settings: LstmSettings;
+export interface Status<K extends Kind = "lstm"> {
+  kind: K;
+  settings: Settings<K>;
   step: number;
   /** Finished epochs. */
   epoch: number;
@@ -35,10 +49,12 @@ export interface Run {
   updates: number;
   /** Digits of which to trace the LSTM, see `LstmTrace`. */
   trace?: number[];
+  /** Whether the GAN shows its grid. */
+  grid?: boolean;
 }
 
-export interface Progress {
-  status: Status;
+export interface Progress<K extends Kind = "lstm"> {
+  status: Status<K>;
   /** Updates that were made, and the time that they took. */
   updates: number;
   milliseconds: number;
@@ -48,16 +64,25 @@ export interface Progress {
     epochs: LstmEpoch[];
     trace?: LstmTrace;
   };
+  gan?: {
+    /** Losses of the batch of each update before it. */
+    updates: { generatorLoss: number; discriminatorLoss: number }[];
+    /** Logits of D for the real and the generated images of the last update; empty without one. */
+    realLogits: Float32Array;
+    fakeLogits: Float32Array;
+    /** Images of 25 latents, always the same, [25, P] from -1 to 1. */
+    grid?: Float32Array;
+  };
 }
 
 /** The methods: what the page gives, and what the worker answers. */
-export interface Methods {
-  start: [Start, Status];
-  run: [Run, Progress];
+export interface Methods<K extends Kind = "lstm"> {
+  start: [Start<K>, Status<K>];
+  run: [Run, Progress<K>];
   /** Settings to change; those that the weights do not fit are refused. */
-  change: [Partial<LstmSettings>, Status];
-  save: [undefined, Saved];
-  restore: [Saved, Status];
+  change: [Partial<Settings<K>>, Status<K>];
+  save: [undefined, Saved<K>];
+  restore: [Saved<K>, Status<K>];
 }
 
 export type Method = keyof Methods;

@@ -36,6 +36,40 @@ export const LSTM_ORIGINAL: LstmSettings = {
   forgetBias: 1,
 };
 
+export interface GanSettings {
+  seed: number;
+  epochs: number;
+  /** N, a multiple of 8. */
+  batchSize: number;
+  latentSize: number;
+  learningRate: number;
+  beta1: number;
+  /** Updates of D for each of G. */
+  discriminatorSteps: number;
+  batchNormEps: number;
+  /** γ; 0: none. */
+  r1: number;
+  penaltyInterval: number;
+  /** Decay of the moving average of G; 0: none. */
+  ema: number;
+  emaRampup: number;
+}
+
+export const GAN_ORIGINAL: GanSettings = {
+  seed: 0,
+  epochs: 200,
+  batchSize: 64,
+  latentSize: 100,
+  learningRate: 2e-4,
+  beta1: 0.5,
+  discriminatorSteps: 1,
+  batchNormEps: 1e-5,
+  r1: 0,
+  penaltyInterval: 1,
+  ema: 0,
+  emaRampup: 0,
+};
+
 /** Smallest and largest value of the settings that are numbers, and of which number it is a multiple. */
 export type Bounds<S> = Partial<Record<keyof S, [number, number, number?]>>;
 
@@ -51,6 +85,21 @@ export const LSTM_BOUNDS: Bounds<LstmSettings> = {
   learningRate: [1e-9, 10],
   maxNorm: [1e-6, 1e9],
   forgetBias: [-100, 100],
+};
+
+export const GAN_BOUNDS: Bounds<GanSettings> = {
+  seed: [0, 2 ** 31 - 1, 1],
+  epochs: [1, 100_000, 1],
+  batchSize: [8, 256, 8],
+  latentSize: [2, 1024, 1],
+  learningRate: [1e-9, 10],
+  beta1: [-0.999, 0.999],
+  discriminatorSteps: [1, 100, 1],
+  batchNormEps: [1e-12, 1e6],
+  r1: [0, 1e6],
+  penaltyInterval: [1, 1000, 1],
+  ema: [0, 0.999999],
+  emaRampup: [0, 1000],
 };
 
 /** Throws a sentence for people unless all settings are within their bounds. */

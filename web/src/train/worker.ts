@@ -1,52 +1,87 @@
 /** The worker that trains: answers the calls of `Trainer`, one after the other. */
-import { LstmRun } from "./lstm_run";
-import type { Method, Methods, Progress, Request, Response, Run, Start, Status } from "./protocol";
+import type { StepResult } from "./gan";
+import { GanRun } from "./gan_run";
+import { LstmRun, type LstmUpdate } from "./lstm_run";
+import type { Kind, Method, Progress, Request, Response, Run, Saved, Start, Status } from "./protocol";
 
-let current: LstmRun | null = null;
+let current: LstmRun | GanRun | null = null;
 
-function run(): LstmRun {
+function present(): LstmRun | GanRun {
   if (!current) throw new Error("there is no run; start one first");
   return current;
 }
 
-const status = (): Status => {
-  const { settings, step, epoch, updatesPerEpoch, isFinished } = run();
-  return { kind: "lstm", settings, step, epoch, updatesPerEpoch, isFinished };
-};
-
-function train({ updates, trace }: Run): Progress {
-  const lstm = run();
-  const first = lstm.epochs.length;
-  const start = performance.now();
-  const found = [];
-  while (found.length < updates && !lstm.isFinished) {
-    found.push(lstm.update());
-    if (!Number.isFinite(found.at(-1)!.loss))
-      throw new Error(
-        `the loss is not finite at update ${lstm.step}; rewind, or start again with a lower learning rate`,
-      );
-  }
-  const milliseconds = performance.now() - start;
-  const traced = trace?.length ? { trace: lstm.trace(trace) } : {};
-  const results = { updates: found, epochs: lstm.epochs.slice(first), ...traced };
-  return { status: status(), updates: found.length, milliseconds, lstm: results };
+function status(): Status<Kind> {
+  const run = present();
+  const { settings, step, epoch, updatesPerEpoch, isFinished } = run;
+  const kind = run instanceof LstmRun ? "lstm" : "gan";
+  return { kind, settings, step, epoch, updatesPerEpoch, isFinished };
 }
 
-const methods: { [M in Method]: (argument: Methods[M][0]) => Methods[M][1] | Promise<Methods[M][1]> } = {
-  async start({ settings }: Start) {
-    current = await LstmRun.create(settings);
+/** Makes updates until the run ends. */
+function train<U>(
+  run: { isFinished: boolean; step: number; update: () => U },
+  updates: number,
+  lossOf: (update: U) => number,
+) {
+  const found: U[] = [];
+  while (found.length < updates && !run.isFinished) {
+    found.push(run.update());
+    if (!Number.isFinite(lossOf(found.at(-1)!)))
+      throw new Error(
+        `the loss is not finite at update ${run.step}; rewind, or start again with a lower learning rate`,
+      );
+  }
+  return found;
+}
+
+function advance({ updates, trace, grid }: Run): Progress<Kind> {
+  const run = present();
+  const start = performance.now();
+  let [results, made] = [{}, 0];
+  if (run instanceof LstmRun) {
+    const first = run.epochs.length;
+    const found = train<LstmUpdate>(run, updates, ({ loss }) => loss);
+    made = found.length;
+    const traced = trace?.length ? { trace: run.trace(trace) } : {};
+    results = { lstm: { updates: found, epochs: run.epochs.slice(first), ...traced } };
+  } else {
+    const found = train<StepResult>(run, updates, (update) => update.generatorLoss + update.discriminatorLoss);
+    made = found.length;
+    const losses = found.map(({ generatorLoss, discriminatorLoss }) => ({ generatorLoss, discriminatorLoss }));
+    const { realLogits, fakeLogits } = found.at(-1) ?? {
+      realLogits: new Float32Array(),
+      fakeLogits: new Float32Array(),
+    };
+    results = { gan: { updates: losses, realLogits, fakeLogits, ...(grid ? { grid: run.grid() } : {}) } };
+  }
+  return { status: status(), updates: made, milliseconds: performance.now() - start, ...results };
+}
+
+async function restore(saved: Saved<Kind>): Promise<Status<Kind>> {
+  if (saved.kind === "lstm") current = await LstmRun.restore(saved);
+  else {
+    if (!(current instanceof GanRun)) throw new Error("a GAN needs its images; start it with them");
+    current = await GanRun.restore(saved, current.images);
+  }
+  return status();
+}
+
+async function begin(start: Start<"lstm"> | Start<"gan">): Promise<Status<Kind>> {
+  if (start.kind === "gan") current = await GanRun.create(start.settings, start.images);
+  else current = await LstmRun.create(start.settings);
+  return start.saved ? restore({ ...start.saved, settings: start.settings } as Saved<Kind>) : status();
+}
+
+const methods: Record<Method, (argument: any) => unknown> = {
+  start: begin,
+  run: advance,
+  async change(changes: object) {
+    current = await present().change(changes);
     return status();
   },
-  run: train,
-  async change(changes) {
-    current = await run().change(changes);
-    return status();
-  },
-  save: () => run().save(),
-  async restore(saved) {
-    current = await LstmRun.restore(saved);
-    return status();
-  },
+  save: () => present().save(),
+  restore,
 };
 
 /** Buffers of all numbers in a value, which go to the page without a copy. */
@@ -64,7 +99,7 @@ let last: Promise<void> = Promise.resolve();
 
 async function answer({ id, method, argument }: Request) {
   try {
-    const result = await methods[method](argument as never);
+    const result = await methods[method](argument);
     scope.postMessage({ id, result }, [...buffers(result)]);
   } catch (error) {
     scope.postMessage({ id, error: (error as Error).message }, []);

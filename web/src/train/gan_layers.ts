@@ -1,0 +1,34 @@
+/** Layers of the GAN, by their numbers in torch's Sequential: the first of G, those with BatchNorm after them, and the last. */
+import type { Shapes } from "./memory";
+
+export const WIDTHS = [128, 256, 512, 1024];
+export const D_WIDTHS = [512, 256];
+/** Of LeakyReLU, below 0. */
+export const SLOPE = 0.2;
+export const NORMED = [2, 5, 8];
+export const LAST = 11;
+export const D_LAYERS = [0, 2, 4];
+
+export const weightOf = (layer: number) => `layers.${layer}.weight`;
+export const biasOf = (layer: number) => `layers.${layer}.bias`;
+
+const linear = (layer: number, inputs: number, outputs: number): Shapes => ({
+  [weightOf(layer)]: [outputs, inputs],
+  [biasOf(layer)]: [1, outputs],
+});
+
+export const generatorShapes = (latentSize: number, pixels: number): Shapes =>
+  Object.assign(
+    linear(0, latentSize, WIDTHS[0]),
+    ...NORMED.map((layer, k) => ({
+      ...linear(layer, WIDTHS[k], WIDTHS[k + 1]),
+      [weightOf(layer + 1)]: [1, WIDTHS[k + 1]],
+      [biasOf(layer + 1)]: [1, WIDTHS[k + 1]],
+    })),
+    linear(LAST, WIDTHS[3], pixels),
+  );
+
+export const discriminatorShapes = (pixels: number): Shapes => {
+  const sizes = [pixels, ...D_WIDTHS, 1];
+  return Object.assign({}, ...D_LAYERS.map((layer, k) => linear(layer, sizes[k], sizes[k + 1])));
+};

@@ -1,0 +1,209 @@
+/**
+ * A training run of the GAN, as `reviver gan train` makes it: order of the images, latents, updates, and the moving average.
+ * The same settings and images give the same weights at the start, images and latents; losses part after some updates, as
+ * those of two machines do.
+ */
+import { GanNetworks, type StepResult } from "./gan";
+import { Memory, pad, type Matrix, type SavedWeights } from "./memory";
+import { makeRng, Rng } from "./random";
+import { checkSettings, GAN_BOUNDS, type GanSettings } from "./settings";
+
+/** Latents of the grid. */
+const GRID = 25;
+/** Updates of G between two of its moving average, whose decay is compounded. */
+const EMA_INTERVAL = 4;
+const BETA2 = 0.999;
+
+/** Images to train on, bytes [count, pixels] from black to white. */
+export interface Images {
+  bytes: Uint8Array;
+  /** H = W. */
+  size: number;
+}
+
+type Tensors = Record<string, Float32Array<ArrayBuffer>>;
+
+/** Where a run stands, without its images. */
+export interface GanSaved {
+  kind: "gan";
+  settings: GanSettings;
+  step: number;
+  epoch: number;
+  position: number;
+  /** Updates of G. */
+  generatorSteps: number;
+  powers: { G: [number, number]; D: [number, number] };
+  noise: { state: Int32Array; next: number };
+  G: SavedWeights;
+  D: SavedWeights;
+  running: Tensors;
+  /** Moving average of G and of its running statistics; null without. */
+  average: Tensors | null;
+}
+
+export class GanRun {
+  step = 0;
+  epoch = 0;
+  position = 0;
+  generatorSteps = 0;
+  #powers: GanSaved["powers"] = { G: [1, 1], D: [1, 1] };
+  #noise: Rng;
+  #order: Int32Array | null = null;
+  #average: Record<string, Matrix> | null = null;
+  readonly count: number;
+  readonly #values = Float32Array.from({ length: 256 }, (_, byte) => Math.fround(byte / 127.5) - 1);
+  readonly #grid: Float32Array;
+
+  private constructor(
+    readonly settings: GanSettings,
+    readonly images: Images,
+    readonly networks: GanNetworks,
+  ) {
+    this.count = images.bytes.length / images.size ** 2;
+    this.#noise = makeRng(settings.seed, "noise");
+    this.#grid = makeRng(settings.seed, "grid").normal(GRID * settings.latentSize);
+    if (settings.ema > 0) this.#startAverage();
+  }
+
+  static async create(settings: GanSettings, images: Images): Promise<GanRun> {
+    checkSettings(settings, GAN_BOUNDS);
+    const { latentSize, batchSize, batchNormEps } = settings;
+    const count = images.bytes.length / images.size ** 2;
+    if (!Number.isInteger(count) || count < 8 || count % 8)
+      throw new Error(`the number of images must be a multiple of 8, got ${count}`);
+    const size = Math.max(batchSize, pad(GRID, 8));
+    const networks = new GanNetworks(await Memory.create(), latentSize, images.size ** 2, size, batchNormEps);
+    networks.initialize(makeRng(settings.seed, "weights"));
+    return new GanRun(settings, images, networks);
+  }
+
+  static async restore(saved: GanSaved, images: Images): Promise<GanRun> {
+    const run = await GanRun.create(saved.settings, images);
+    ({ step: run.step, epoch: run.epoch, position: run.position, generatorSteps: run.generatorSteps } = saved);
+    run.#powers = { G: [...saved.powers.G], D: [...saved.powers.D] };
+    run.#noise = Rng.restore(saved.noise);
+    run.networks.G.restore(saved.G);
+    run.networks.D.restore(saved.D);
+    for (const [name, values] of Object.entries(saved.running)) run.networks.running[name].write(values);
+    if (run.#average) {
+      const from = saved.average ?? { ...saved.G.w, ...saved.running };
+      for (const [name, values] of Object.entries(from)) run.#average[name].write(values);
+    }
+    return run;
+  }
+
+  save(): GanSaved {
+    const { settings, step, epoch, position, generatorSteps, networks } = this;
+    const read = (part: Record<string, Matrix>): Tensors =>
+      Object.fromEntries(Object.entries(part).map(([name, matrix]) => [name, matrix.read()]));
+    return {
+      kind: "gan",
+      settings: { ...settings },
+      ...{ step, epoch, position, generatorSteps },
+      powers: { G: [...this.#powers.G], D: [...this.#powers.D] },
+      noise: this.#noise.save(),
+      ...{ G: networks.G.save(), D: networks.D.save(), running: read(networks.running) },
+      average: this.#average && read(this.#average),
+    };
+  }
+
+  /** Returns a run that goes on from here with other settings. */
+  async change(changes: Partial<GanSettings>): Promise<GanRun> {
+    const fixed = Object.keys(changes).find((name) => name === "seed" || name === "latentSize");
+    if (fixed) throw new Error(`${fixed} cannot change while the networks train; start a new run`);
+    const saved = this.save();
+    return GanRun.restore({ ...saved, settings: { ...saved.settings, ...changes } }, this.images);
+  }
+
+  /** A last batch of a single image would be left out; here all have a multiple of 8. */
+  get updatesPerEpoch() {
+    return Math.ceil(this.count / this.settings.batchSize);
+  }
+
+  get isFinished() {
+    return this.epoch >= this.settings.epochs;
+  }
+
+  /** Makes one update of D, and of G if it is due. */
+  update(): StepResult {
+    const { settings, networks } = this;
+    const { batchSize, beta1, learningRate, discriminatorSteps, r1, penaltyInterval } = settings;
+    this.#order ??= makeRng(settings.seed, `order/${this.epoch}`).permutation(this.count);
+    const indices = this.#order.subarray(this.position, this.position + batchSize);
+    const N = indices.length;
+    this.#writeImages(indices);
+    this.#writeLatents(this.#noise.normal(N * settings.latentSize), N);
+    const withG = (this.step + 1) % discriminatorSteps === 0;
+    const penalty = this.step % penaltyInterval === 0 ? r1 * penaltyInterval : 0;
+    const result = networks.step(N, withG, penalty);
+    for (const name of withG ? (["G", "D"] as const) : (["D"] as const)) {
+      const powers = this.#powers[name];
+      this.#powers[name] = [powers[0] * beta1, powers[1] * BETA2];
+      networks[name].adam(learningRate, [beta1, BETA2], this.#powers[name]);
+    }
+    this.step++;
+    this.position += N;
+    if (withG) this.#endGeneratorStep();
+    if (this.position === this.count) {
+      this.epoch++;
+      this.position = 0;
+      this.#order = null;
+    }
+    return result;
+  }
+
+  /** Returns the images of the 25 latents of the grid, [25, P] from -1 to 1. */
+  grid(): Float32Array<ArrayBuffer> {
+    const { networks } = this;
+    this.#writeLatents(this.#grid, GRID);
+    const source = this.#average;
+    networks.generate(pad(GRID, 8), 0, false, source ?? networks.G.w, source ?? networks.running);
+    const { values, width } = networks.images;
+    const pixels = networks.pixels;
+    const images = new Float32Array(GRID * pixels);
+    for (let p = 0; p < pixels; p++) for (let n = 0; n < GRID; n++) images[n * pixels + p] = values[p * width + n];
+    return images;
+  }
+
+  #writeImages(indices: Int32Array) {
+    const { networks, images } = this;
+    const { values, width } = networks.images;
+    const { pixels } = networks;
+    indices.forEach((index, n) => {
+      const from = index * pixels;
+      for (let p = 0; p < pixels; p++) values[p * width + n] = this.#values[images.bytes[from + p]];
+    });
+  }
+
+  /** Writes latents [count, Z]. */
+  #writeLatents(latents: Float32Array, count: number) {
+    const { values, width } = this.networks.z;
+    const { latentSize } = this.settings;
+    for (let n = 0; n < count; n++)
+      for (let k = 0; k < latentSize; k++) values[k * width + n] = latents[n * latentSize + k];
+  }
+
+  #startAverage() {
+    const { memory, G, running } = this.networks;
+    const sources = { ...G.w, ...running };
+    this.#average = Object.fromEntries(
+      Object.entries(sources).map(([name, source]) => {
+        const copy = memory.matrix(source.rows, source.columns);
+        copy.values.set(source.values);
+        return [name, copy];
+      }),
+    );
+  }
+
+  #endGeneratorStep() {
+    const { ema, emaRampup } = this.settings;
+    this.generatorSteps++;
+    if (!this.#average || this.generatorSteps % EMA_INTERVAL) return;
+    const decay = emaRampup === 0 ? ema : Math.min(ema, 1 - 1 / (emaRampup * this.generatorSteps + 1));
+    const { memory, G, running } = this.networks;
+    for (const [name, source] of Object.entries({ ...G.w, ...running })) {
+      const { address, end } = this.#average[name];
+      memory.kernel.average(address, end - address, source.address, 1 - decay ** EMA_INTERVAL);
+    }
+  }
+}
