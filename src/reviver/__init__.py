@@ -1,18 +1,19 @@
 """An LSTM written gate by gate and a fully connected GAN, with training, evaluation and figures.
 
-    from reviver import LSTM, LSTMClassifier, Generator, Discriminator, load, explore
+    from reviver import LSTM, LSTMClassifier, load, train_lstm
 
     output, (h, c) = LSTM(10, 64)(x)                     # torch.nn.LSTM with dropout at every step
     logits = LSTMClassifier(10, 64, num_classes=3)(x)    # x [B, T, 10]
     LSTM.from_torch(lstm), lstm.save_pretrained("mine"), LSTM.from_pretrained("mine")
 
+    run = train_lstm(length=9, encoding="onehot", epochs=10)    # train_gan(epochs=5) likewise
     run = load("runs/mine")                              # a run folder that training wrote
     run.config, run.metrics, run.network                 # of a GAN: run.generator, run.discriminator
-    explore(run).save("explorer.html")                   # or show it in a notebook
-    PretrainedClassifier.from_pretrained("mine").predict([[0.1, 0.2]])  # an exported classifier
+    run.table(), run.plot(), run.explore()               # columns for pandas; in a notebook the figure and the explorer
 
-Training, figures and the report are commands: `reviver --help`. They need the extra `train`. `help(reviver.LSTM)` and
-so on describe each name; `lstm_step` has the equations of the LSTM, `reviver.gan.step` those of the GAN.
+`help(reviver.train_lstm)` and so on describe each name and its arguments. Training and figures need the extra `train`,
+which has all of this as commands, too: `reviver --help`. `lstm_step` has the equations of the LSTM, `reviver.gan.step`
+those of the GAN.
 """
 
 import importlib
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from reviver.lstm.classifier import LSTMClassifier as LSTMClassifier
     from reviver.lstm.layer import LSTM as LSTM
     from reviver.lstm.pretrained import PretrainedClassifier as PretrainedClassifier
+    from reviver.train.from_python import train_gan as train_gan
+    from reviver.train.from_python import train_lstm as train_lstm
     from reviver.train.gan.run import GANRun as GANRun
     from reviver.train.loading import load as load
     from reviver.train.lstm.run import LSTMRun as LSTMRun
@@ -48,6 +51,8 @@ _MODULES = {
     "explore": "explorer.notebook",
     "load": "train.loading",
     "lstm_step": "lstm.cell",
+    "train_gan": "train.from_python",
+    "train_lstm": "train.from_python",
 }
 
 __all__ = list(_MODULES)

@@ -1,6 +1,7 @@
-"""Progress on stderr: a bar with the remaining time on a terminal, otherwise a line of text every few seconds."""
+"""Progress: a bar with the remaining time on a terminal, a line in a notebook, otherwise lines of the log."""
 
 import logging
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -111,6 +112,8 @@ class ProgressBar:
         self._due = 0.0
         console = Console(stderr=True)
         self._is_bar = visible and console.is_terminal
+        self._in_notebook = visible and console.is_jupyter
+        self._width = 0  # of the line in a notebook
         self._progress = rich.Progress(
             _LineColumn(), console=console, refresh_per_second=4, speed_estimate_period=float("inf"), expand=True
         )
@@ -130,6 +133,8 @@ class ProgressBar:
     def __exit__(self, *_: object) -> None:
         if self._is_bar:
             self._progress.stop()
+        elif self._width:
+            sys.stdout.write("\n")
 
     @property
     def due(self) -> bool:
@@ -144,10 +149,15 @@ class ProgressBar:
         if not self.due and completed < self._total:
             return
         text = ", ".join(text for text in (self.status, text) if text)
-        self._due = time.monotonic() + (UPDATE_SECONDS if self._is_bar else LINE_SECONDS)
+        self._due = time.monotonic() + (UPDATE_SECONDS if self._is_bar or self._in_notebook else LINE_SECONDS)
         self._progress.update(self._task.id, completed=completed, text=text)
         if self._visible and not self._is_bar:
             seconds = self._task.time_remaining
             left = f", {duration(seconds)} left" if seconds else ""
-            done = count(self._total, self._unit)
-            logger.info("%s: %g/%s%s  %s", self._task.description, round(completed, 1), done, left, text)
+            line = f"{self._task.description}: {round(completed, 1):g}/{count(self._total, self._unit)}{left}  {text}"
+            if self._in_notebook:
+                sys.stdout.write(f"\r{line:<{self._width}}")  # over the line before
+                sys.stdout.flush()
+                self._width = len(line)
+            else:
+                logger.info(line)

@@ -89,6 +89,8 @@ NOT_RUN = {"from aeon": "aeon is not installed", "skops": "skops is not installe
 
 NUMBER = re.compile(r" *\d+(?:\.\d+)?")
 SHORTER = {
+    "README": (("epochs=10)", "epochs=1, data_size=200)"),),
+    "api": (("epochs=10)", "epochs=1, data_size=200)"),),
     "use-a-trained-gan": (("2000", "100"),),
     "use-with-scikit-learn": (("max_epochs=20", "max_epochs=2"),),
     "lstm": (

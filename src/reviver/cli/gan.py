@@ -11,13 +11,14 @@ from pydantic import Field
 from reviver.cli import options
 from reviver.cli.help import list_times
 from reviver.cli.options import RUN, with_settings
-from reviver.cli.settings import find_start, print_settings
+from reviver.cli.settings import print_settings
 from reviver.errors import ConfigError, DataError
 from reviver.settings.fields import Count, CountOrZero, Text
 from reviver.settings.gan import MAX_IMAGE_SIZE, GANConfig
 from reviver.settings.gan_presets import PRESETS, SECONDS
 from reviver.settings.validation import check, refuse
 from reviver.text import count, percent
+from reviver.train.start import find_start
 
 if TYPE_CHECKING:
     from reviver.train.gan.run import GANRun
@@ -51,8 +52,8 @@ def train(
       reviver gan train --out runs/photos --resume       continue after Ctrl-C
       reviver gan train --preset original                as the original, 50 minutes
     """
-    base, out = find_start("gan", preset, given, run)
-    settings: GANConfig = replace(base, **given)
+    base, out = find_start("gan", PRESETS, preset, given, run.out, resume=run.resume)
+    settings = replace(base, **given)
     if run.print_config:
         print_settings(settings)
         return

@@ -11,13 +11,14 @@ from cyclopts import Parameter
 from reviver.cli import lstm_data, options
 from reviver.cli.help import list_times
 from reviver.cli.options import RUN, with_settings
-from reviver.cli.settings import find_start, print_settings
+from reviver.cli.settings import print_settings
 from reviver.errors import ConfigError, ReviverError
 from reviver.settings.fields import Count, Text
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.lstm_presets import PRESETS, SECONDS
 from reviver.settings.validation import check
 from reviver.text import count, duration, percent, show_spread
+from reviver.train.start import find_start
 
 if TYPE_CHECKING:
     from reviver.data.task import Task
@@ -56,8 +57,8 @@ def train(
     """
     if "data" in given:
         given.setdefault("task", "custom")
-    base, out = find_start("lstm", preset, given, run)
-    settings: LSTMConfig = replace(base, **given)
+    base, out = find_start("lstm", PRESETS, preset, given, run.out, resume=run.resume)
+    settings = replace(base, **given)
     if run.print_config:
         print_settings(settings)
         return

@@ -1,9 +1,6 @@
 """Settings of a training command, by precedence: options, settings file, then the preset or the run to resume."""
 
 import dataclasses
-import hashlib
-import itertools
-import re
 import sys
 import tomllib
 from collections.abc import Mapping
@@ -14,15 +11,13 @@ import tomli_w
 from cyclopts import App, ArgumentCollection, Token
 from cyclopts.argument import Argument
 
-from reviver.cli.options import TrainOptions, declared_type
+from reviver.cli.options import declared_type
 from reviver.errors import ConfigError
 from reviver.files.json import parse_json
 from reviver.files.read import read_file
-from reviver.launch import is_launched
-from reviver.settings.fields import choose_preset
 from reviver.settings.gan_presets import PRESETS as GAN_PRESETS
 from reviver.settings.lstm_presets import PRESETS as LSTM_PRESETS
-from reviver.settings.validation import check, show_value
+from reviver.settings.validation import check
 from reviver.text import did_you_mean, one_line, short_repr
 
 PRESETS: Mapping[tuple[str, ...], Mapping[str, Any]] = {
@@ -31,10 +26,6 @@ PRESETS: Mapping[tuple[str, ...], Mapping[str, Any]] = {
 }
 """Presets by command; the first is the default."""
 MAX_SETTINGS_BYTES = 1 << 16
-NOT_IN_NAMES = ("seed", "epochs", "on_nan", "max_rollbacks", "keep_checkpoints")
-"""Settings that the name of a run lacks: the seed, which ends it, and what may change when the run is resumed."""
-MAX_NAME = 60
-"""Maximum length of the settings in the name of a run."""
 NOT_IN_FILES = ("config", "print_config", "debug")
 """Options that a settings file cannot set."""
 
@@ -50,47 +41,6 @@ def fill_from_file(app: App, commands: tuple[str, ...], arguments: ArgumentColle
         for name, value in read_settings(path, options).items():
             if not options[name].tokens:
                 options[name].append(Token(keyword=name, implicit_value=value, source=str(path)))
-
-
-def find_start(kind: str, preset: str, given: Mapping[str, Any], run: TrainOptions) -> tuple[Any, str]:
-    """Return the settings that those `given` change, of the preset or with --resume of the run, and the run folder."""
-    base = choose_preset(PRESETS[kind, "train"], preset)
-    name = "-".join([kind, preset, *_differences(given, base), f"seed{given.get('seed', base.seed)}"])
-    out = run.out or choose_folder(f"runs/{name}", resume=run.resume)
-    if run.resume:
-        from reviver.runs.folder import RunFolder
-
-        base = RunFolder.open(out, kind).read_config(type(base))
-    return base, out
-
-
-def _differences(given: Mapping[str, Any], base: Any) -> list[str]:
-    """Return the `given` settings that differ from `base` for the name of a run, such as `length300` and `curriculum`.
-
-    What may change when the run is resumed is left out. Of many settings, the last ones become a hash.
-    """
-    found = []
-    for name, usual in dataclasses.asdict(base).items():
-        value = given.get(name, usual)
-        if value != usual and name not in NOT_IN_NAMES and not (name == "task" and "data" in given):
-            text = show_value(value) if name != "data" else Path(value).stem
-            text = {"true": "", "false": "-false"}.get(text, text if text[:1].isdigit() else f"-{text}")
-            found.append(re.sub(r"[^\w.]+", "-", f"{name}{text}").replace("_", "-"))
-    if len("-".join(found)) > MAX_NAME:
-        count = sum(end <= MAX_NAME for end in itertools.accumulate(len(part) + 1 for part in found))
-        found[count:] = [hashlib.sha256("-".join(found[count:]).encode()).hexdigest()[:6]]
-    return found
-
-
-def choose_folder(name: str, *, resume: bool) -> str:
-    """Return the first of `name`, `name`-2, ... that does not exist, or to resume the last that does.
-
-    Processes that torchrun has started all take `name`, since one of them may have created it already.
-    """
-    names = [name]
-    while not is_launched() and Path(names[-1]).exists():
-        names.append(f"{name}-{len(names) + 1}")
-    return names[-2] if resume and len(names) > 1 else names[-1]
 
 
 def read_settings(path: Path, options: Mapping[str, Argument]) -> dict[str, Any]:

@@ -1,16 +1,36 @@
 """Figures of one run, finished or not: what `reviver plot` writes beside its metrics."""
 
+from io import BytesIO
+from typing import Literal
+
 from matplotlib.figure import Figure
 
 from reviver.data.images.image_files import read_pixels
 from reviver.data.task import LOSS_NAMES
 from reviver.errors import RunFolderError
-from reviver.figures import grid_figure
+from reviver.figures import grid_figure, styled
+from reviver.settings.validation import check
 from reviver.show.gan_figures import loss_curves, score_curves
 from reviver.show.lstm_figures import learning_curves
 from reviver.train.description import Run
 from reviver.train.gan.grids import find_grids
 from reviver.train.lstm.run import LSTMRun
+
+
+def plot_run(run: Run, name: str) -> Figure:
+    """Return the figure of a run called `name`, see `run_figures`; notebooks show it."""
+    figures = run_figures(run)
+    check("name", name, Literal[tuple(figures)])
+    figure = figures[name]
+
+    def to_png() -> bytes:
+        content = BytesIO()
+        with styled():
+            figure.savefig(content, format="png")
+        return content.getvalue()
+
+    figure._repr_png_ = to_png  # type: ignore[attr-defined]  # matplotlib has it only for figures of pyplot
+    return figure
 
 
 def run_figures(run: Run) -> dict[str, Figure]:

@@ -12,10 +12,11 @@ from reviver.runs.folder import RunFolder
 from reviver.settings.gan import GANConfig
 from reviver.settings.validation import check
 from reviver.train.gan.training import build_networks
+from reviver.train.loaded import LoadedRun
 
 
 @dataclass(frozen=True)
-class GANRun:
+class GANRun(LoadedRun):
     """A trained GAN: its run folder, settings, networks in eval mode, and the update of the loaded checkpoint.
 
     Attributes:
@@ -33,11 +34,6 @@ class GANRun:
     def is_digits(self) -> bool:
         """Whether the digit classifier can classify the generated images."""
         return self.config.data == "mnist" and self.generator.image_shape == (1, 28, 28)
-
-    @property
-    def metrics(self) -> list[dict[str, Any]]:
-        """The records of metrics.jsonl: losses and mean probabilities of the discriminator."""
-        return self.folder.read_metrics()
 
     @property
     def scores(self) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """A trained LSTM, loaded from its run folder."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from reviver.data.build import build_task
 from reviver.data.sequences.custom import DataRecord
@@ -13,11 +13,12 @@ from reviver.runs.folder import RunFolder
 from reviver.runs.schema import validate
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.validation import check
+from reviver.train.loaded import LoadedRun
 from reviver.train.lstm.training import Network, build_network
 
 
 @dataclass(frozen=True)
-class LSTMRun:
+class LSTMRun(LoadedRun):
     """A trained LSTM, loaded from `folder`."""
 
     folder: RunFolder
@@ -29,11 +30,6 @@ class LSTMRun:
     """Update at which the loaded checkpoint was saved."""
     checkpoint: str
     """Checkpoint that it was loaded from, `last` or `best`."""
-
-    @property
-    def metrics(self) -> list[dict[str, Any]]:
-        """Metrics of each epoch, as in metrics.jsonl."""
-        return self.folder.read_metrics()
 
 
 def load_lstm(folder: RunFolder, checkpoint: str | None = None, device: str = "cpu") -> LSTMRun:

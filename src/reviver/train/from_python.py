@@ -1,0 +1,118 @@
+"""Training by one function: `reviver.train_lstm` and `reviver.train_gan`."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any, TypeVar, Unpack, get_type_hints
+
+from reviver.runs.folder import RunFolder
+from reviver.settings.gan_presets import PRESETS as GAN_PRESETS
+from reviver.settings.keywords import GANKeywords, LSTMKeywords
+from reviver.settings.lstm_presets import PRESETS as LSTM_PRESETS
+from reviver.train.gan.run import GANRun, load_gan
+from reviver.train.gan.training import train as run_gan
+from reviver.train.lstm.run import LSTMRun, load_lstm
+from reviver.train.lstm.training import train as run_lstm
+from reviver.train.start import find_start
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def lists_settings(preset: Any) -> Callable[[Function], Function]:
+    """Decorate a function so that `help` and completion list its keyword arguments `settings`, as the `preset` has them."""
+
+    def decorate(function: Function) -> Function:
+        hints, signature = get_type_hints(type(preset)), inspect.signature(function)
+        *named, _ = signature.parameters.values()
+        known = {parameter.name for parameter in named}
+        listed = [
+            inspect.Parameter(
+                field.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=getattr(preset, field.name),
+                annotation=hints[field.name],
+            )
+            for field in fields(preset)
+            if field.name not in known
+        ]
+        function.__signature__ = signature.replace(parameters=[*named, *listed])  # type: ignore[attr-defined]
+        return function
+
+    return decorate
+
+
+@lists_settings(LSTM_PRESETS["original"])
+def train_lstm(
+    out: str | Path | None = None,
+    preset: str = "original",
+    cell: str | None = None,
+    task: str | None = None,
+    *,
+    resume: bool = False,
+    device: str = "auto",
+    progress: bool = True,
+    **settings: Unpack[LSTMKeywords],
+) -> LSTMRun:
+    """Train an LSTM on a memory task or on your own sequences, and return the run.
+
+        run = reviver.train_lstm(length=9, encoding="onehot", epochs=10)
+        run.table()["validation_accuracy"], run.plot(), run.network
+
+    Args:
+        out: run folder, which must not exist unless `resume`; None for a new one in runs/, named after the settings.
+        preset: named settings to start from, see `reviver lstm train --help`.
+        cell: `lstm` or `rnn`; None for that of the preset.
+        task: task, such as `palindrome`; None for that of the preset, or `custom` with `data`.
+        resume: go on with an interrupted run.
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+        progress: show a line of progress, also in a notebook.
+        **settings: settings that change the preset, such as `learning_rate=3e-3`: those of `reviver lstm train`.
+
+    Raises:
+        ConfigError, DataError, DeviceError, RunFolderError: before anything is written.
+        DivergenceError: if a loss is not finite.
+        Interrupted: after an interrupt, once the state is saved; `resume` goes on.
+    """
+    given: dict[str, Any] = {name: value for name, value in {"cell": cell, "task": task}.items() if value is not None}
+    given |= settings
+    if "data" in given:
+        given.setdefault("task", "custom")
+    base, path = find_start("lstm", LSTM_PRESETS, preset, given, None if out is None else str(out), resume=resume)
+    run_lstm(replace(base, **given), path, device=device, resume=resume, progress=progress)
+    return load_lstm(RunFolder.open(path, "lstm"))
+
+
+@lists_settings(GAN_PRESETS["best"])
+def train_gan(
+    out: str | Path | None = None,
+    preset: str = "best",
+    loss: str | None = None,
+    *,
+    resume: bool = False,
+    device: str = "auto",
+    progress: bool = True,
+    **settings: Unpack[GANKeywords],
+) -> GANRun:
+    """Train a GAN on MNIST or on your own images, and return the run.
+
+        run = reviver.train_gan(data="photos/", image_size=32, epochs=50)
+        run.table()["generator_loss"], run.plot("samples"), run.generator
+
+    Args:
+        out: run folder, see `train_lstm`.
+        preset: named settings to start from, see `reviver gan train --help`.
+        loss: loss of both networks, such as `hinge`; None for that of the preset.
+        resume: go on with an interrupted run.
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+        progress: show a line of progress, also in a notebook.
+        **settings: settings that change the preset, such as `epochs=50`: those of `reviver gan train`.
+
+    Raises:
+        Errors as `train_lstm`.
+    """
+    given: dict[str, Any] = {} if loss is None else {"loss": loss}
+    given |= settings
+    base, path = find_start("gan", GAN_PRESETS, preset, given, None if out is None else str(out), resume=resume)
+    run_gan(replace(base, **given), path, device=device, resume=resume, progress=progress)
+    return load_gan(RunFolder.open(path, "gan"))

@@ -1,0 +1,71 @@
+"""Where a training starts: from which settings, and in which run folder."""
+
+import dataclasses
+import hashlib
+import itertools
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from reviver.launch import is_launched
+from reviver.settings.fields import choose_preset
+from reviver.settings.validation import show_value
+
+Config = TypeVar("Config")
+NOT_IN_NAMES = ("seed", "epochs", "on_nan", "max_rollbacks", "keep_checkpoints")
+"""Settings that the name of a run lacks: the seed, which ends it, and what may change when the run is resumed."""
+MAX_NAME = 60
+"""Maximum length of the settings in the name of a run."""
+
+
+def find_start(
+    kind: str, presets: Mapping[str, Config], preset: str, given: Mapping[str, Any], out: str | None, *, resume: bool
+) -> tuple[Config, str]:
+    """Return the settings that those `given` change, and the run folder.
+
+    Args:
+        kind: kind of the run.
+        presets: its presets by name.
+        preset: name of the preset to start from.
+        given: settings that change it.
+        out: run folder; None for a new one in runs/, or to resume the last one, named after preset, settings and seed.
+        resume: start from the settings of the run in the folder instead of the preset.
+    """
+    base = choose_preset(presets, preset)
+    name = "-".join([kind, preset, *_differences(given, base), f"seed{given.get('seed', getattr(base, 'seed', 0))}"])
+    out = out or choose_folder(f"runs/{name}", resume=resume)
+    if resume:
+        from reviver.runs.folder import RunFolder
+
+        base = RunFolder.open(out, kind).read_config(type(base))
+    return base, out
+
+
+def _differences(given: Mapping[str, Any], base: Any) -> list[str]:
+    """Return the `given` settings that differ from `base` for the name of a run, such as `length300` and `curriculum`.
+
+    What may change when the run is resumed is left out. Of many settings, the last ones become a hash.
+    """
+    found = []
+    for name, usual in dataclasses.asdict(base).items():
+        value = given.get(name, usual)
+        if value != usual and name not in NOT_IN_NAMES and not (name == "task" and "data" in given):
+            text = show_value(value) if name != "data" else Path(str(value)).stem
+            text = {"true": "", "false": "-false"}.get(text, text if text[:1].isdigit() else f"-{text}")
+            found.append(re.sub(r"[^\w.]+", "-", f"{name}{text}").replace("_", "-"))
+    if len("-".join(found)) > MAX_NAME:
+        count = sum(end <= MAX_NAME for end in itertools.accumulate(len(part) + 1 for part in found))
+        found[count:] = [hashlib.sha256("-".join(found[count:]).encode()).hexdigest()[:6]]
+    return found
+
+
+def choose_folder(name: str, *, resume: bool) -> str:
+    """Return the first of `name`, `name`-2, ... that does not exist, or to resume the last that does.
+
+    Processes that torchrun has started all take `name`, since one of them may have created it already.
+    """
+    names = [name]
+    while not is_launched() and Path(names[-1]).exists():
+        names.append(f"{name}-{len(names) + 1}")
+    return names[-2] if resume and len(names) > 1 else names[-1]

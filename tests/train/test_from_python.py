@@ -1,0 +1,117 @@
+"""Training by one function, and what the run that it returns shows."""
+
+import builtins
+import inspect
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+import reviver
+from reviver.cli import main
+from reviver.errors import ConfigError, RunFolderError
+from reviver.runs.folder import RunFolder
+from tools import keywords
+
+TINY: Any = {"length": 3, "epochs": 2, "hidden_size": 8, "data_size": 60, "progress": False}
+
+
+def test_the_lstm_trains_as_on_the_command_line_and_shows_its_metrics(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = reviver.train_lstm(**TINY, seed=3, cell="rnn")
+    assert isinstance(run, reviver.LSTMRun)
+    assert str(run.folder.path) == "runs/lstm-original-length3-data-size60-cell-rnn-hidden-size8-seed3"
+    words = "lstm train --length 3 --epochs 2 --hidden-size 8 --data-size 60 --cell rnn --seed 3 --quiet --out same"
+    assert main(words.split()) == 0
+    same = RunFolder.open("same").read_metrics()
+    table = run.table()
+    assert table["validation_loss"] == [row["validation_loss"] for row in same]
+    assert pd.DataFrame(table).to_dict("list") == table
+    figure = run.plot()
+    assert isinstance(figure, Figure)
+    assert figure._repr_png_().startswith(b"\x89PNG")  # type: ignore[attr-defined]
+    with pytest.raises(ConfigError, match=r"^name must be curves, got 'scores'"):
+        run.plot("scores")
+    assert "<iframe" in run.explore(height=300)._repr_html_()
+
+
+def test_a_run_goes_on_and_is_never_overwritten(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    reviver.train_lstm(out, **TINY)
+    with pytest.raises(RunFolderError, match="never overwritten"):
+        reviver.train_lstm(out, **TINY)
+    run = reviver.train_lstm(out, resume=True, epochs=3, progress=False)
+    assert (run.config.hidden_size, run.table()["epoch"]) == (8, [1, 2, 3])
+
+
+def test_a_preset_a_task_and_own_sequences(tmp_path: Path) -> None:
+    run = reviver.train_lstm(tmp_path / "a", "onehot", task="parity", **TINY)
+    assert (run.config.encoding, run.config.task) == ("onehot", "parity")
+    rows = "".join(f'"{i % 3} {i % 5} 1",{"ab"[i % 2]}\n' for i in range(40))
+    (tmp_path / "mine.csv").write_text("sequence,label\n" + rows)
+    run = reviver.train_lstm(tmp_path / "b", "series", data=str(tmp_path / "mine.csv"), epochs=1, progress=False)
+    assert (run.config.task, run.task.output_size) == ("custom", 2)
+
+
+def test_the_gan_trains_on_images_and_shows_samples(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (40, 8, 8), dtype=np.uint8)
+    np.savez(tmp_path / "tiny.npz", images=images)
+    run = reviver.train_gan(
+        tmp_path / "run", "original", "hinge", data=str(tmp_path / "tiny.npz"), image_size=8, epochs=1, batch_size=16,
+        latent_size=8, log_every=1, progress=False,
+    )  # fmt: skip
+    assert isinstance(run, reviver.GANRun)
+    assert (run.config.loss, len(run.table()["generator_loss"]), run.table("scores")) == ("hinge", 3, {})
+    assert isinstance(run.plot("samples"), Figure)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"lenght": 3}, r"^lenght is unknown; did you mean length\?$"),
+        ({"length": "3"}, "^length must be an integer, got '3'$"),
+        ({"preset": "foo"}, "^preset 'foo' is unknown; choose from original"),
+        ({"data": 3}, "^data must be text, got 3$"),
+    ],
+)
+def test_a_wrong_setting_is_named_before_anything_is_written(
+    settings: dict[str, Any], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=message):
+        reviver.train_lstm(**settings)
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_notebook_shows_one_line_of_progress(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shell = type("ZMQInteractiveShell", (), {})()  # as the kernel of Jupyter has it
+    monkeypatch.setattr(builtins, "get_ipython", lambda: shell, raising=False)
+    reviver.train_lstm(tmp_path / "run", **TINY | {"progress": True})
+    shown = capsys.readouterr().out
+    assert re.search(r"\rLSTM T=3: 2/2 epochs  validation accuracy .*\n$", shown)
+    assert shown.count("\n") == 1
+
+
+def test_editors_know_every_setting_with_its_type_and_default() -> None:
+    assert keywords.PAGE.read_text(encoding="utf-8") == keywords.page(), "run python -m tools.keywords"
+    for function, config in ((reviver.train_lstm, "length"), (reviver.train_gan, "latent_size")):
+        parameters = inspect.signature(function).parameters
+        assert (parameters["epochs"].annotation, parameters[config].annotation) == (int, int)
+    assert inspect.signature(reviver.train_gan).parameters["epochs"].default == 34
+
+
+def test_the_help_of_the_package_shows_the_way_in_ten_lines() -> None:
+    lines = (reviver.__doc__ or "").partition("\n\n")[2].splitlines()[:10]
+    assert [
+        name
+        for name in ("train_lstm(", "train_gan(", "load(", "table(", "plot(", "explore(")
+        if name not in " ".join(lines)
+    ] == []
