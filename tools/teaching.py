@@ -36,6 +36,13 @@ LINK = re.compile(r"(?<!!)\[(?P<text>[^\]]+)\]\((?!https?:)[^)]*\)")
 EXERCISE = re.compile(r"^(?=\d+\. \*\*)", re.MULTILINE)
 
 
+CHECKS = {
+    "lstm": "LSTMCell, Recaller, update",
+    "gan": "generator_loss, discriminator_loss, gan_step",
+}
+"""What a notebook checks of the code that its reader typed, or changed."""
+
+
 class Lesson(NamedTuple):
     """A lesson of the explorer: its panels, the first of which is the start view, and the question it asks."""
 
@@ -75,7 +82,7 @@ LESSONS = (
 
 def notebook(page: Path) -> dict[str, Any]:
     """Return a tutorial and its exercises as a notebook (nbformat 4.5), with the output that the page shows."""
-    cells = [*tutorial_cells(page), *exercise_cells(PAGES / f"exercises-{page.stem}.md")]
+    cells = [*tutorial_cells(page), *check_cells(page), *exercise_cells(PAGES / f"exercises-{page.stem}.md")]
     for number, cell in enumerate(cells):
         cell["id"] = f"{page.stem}-{number}"
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
@@ -115,6 +122,15 @@ def take_pictures(prose: str, page: Path) -> tuple[str, list[dict[str, Any]]]:
     data = [base64.b64encode((page.parent / path).read_bytes()).decode("ascii") for path in found]
     outputs = [{"output_type": "display_data", "metadata": {}, "data": {"image/png": picture}} for picture in data]
     return IMAGE.sub("", prose), outputs
+
+
+def check_cells(page: Path) -> Iterator[dict[str, Any]]:
+    """Yield a cell that checks the code of the tutorial, which its reader may have written anew."""
+    yield markdown(
+        "## Check your code\n\nWrite a part above in your own words, and run this cell: it names likely mistakes."
+    )
+    source = f"import reviver\n\nreviver.check({CHECKS[page.stem]})"
+    yield {"cell_type": "code", "execution_count": None, "metadata": {}, "outputs": [], "source": source}
 
 
 def exercise_cells(page: Path) -> Iterator[dict[str, Any]]:

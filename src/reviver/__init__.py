@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from reviver.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from reviver.checker.assignment import check as check
     from reviver.explorer.notebook import explore as explore
     from reviver.gan.networks import Discriminator as Discriminator
     from reviver.gan.networks import Generator as Generator
@@ -48,6 +49,7 @@ _MODULES = {
     "LSTMState": "lstm.cell",
     "LSTMWeights": "lstm.cell",
     "PretrainedClassifier": "lstm.pretrained",
+    "check": "checker.assignment",
     "explore": "explorer.notebook",
     "load": "train.loading",
     "lstm_step": "lstm.cell",

@@ -1,5 +1,6 @@
 """The teaching kit: notebooks with the code and the output of the tutorials, exercises, and release notes."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import reviver
 from tools.release import ROOT, release_notes
 from tools.sheets import to_math, to_typst
 from tools.teaching import DOCS, notebook, write_lessons, write_sheets
@@ -26,7 +28,7 @@ def cells_of(page: Path, kind: str) -> list[dict[str, Any]]:
 
 def test_a_notebook_has_the_code_and_the_output_of_its_tutorial(page: Path) -> None:
     blocks = list(find_blocks(page.read_text(encoding="utf-8")))
-    cells = [cell for cell in cells_of(page, "code") if cell["source"]]
+    *cells, _ = [cell for cell in cells_of(page, "code") if cell["source"]]
     assert [cell["source"] + "\n" for cell in cells] == [b.code for b in blocks if b.language == "python"]
     outputs = [output for cell in cells for output in cell["outputs"]]
     printed = [output["text"] for output in outputs if output["output_type"] == "stream"]
@@ -35,6 +37,18 @@ def test_a_notebook_has_the_code_and_the_output_of_its_tutorial(page: Path) -> N
         kinds = [output["output_type"] for output in cell["outputs"]]
         assert ("stream" in kinds) == ("print(" in cell["source"])
         assert ("display_data" in kinds) == (".savefig(" in cell["source"])
+
+
+def test_the_check_of_a_notebook_passes_for_the_code_of_the_tutorial(page: Path) -> None:
+    *code, check = [cell["source"] for cell in cells_of(page, "code") if cell["source"]]
+    tree = ast.parse("\n".join(code))
+    tree.body = [
+        node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom | ast.ClassDef | ast.FunctionDef)
+    ]
+    names: dict[str, Any] = {"reviver": reviver}
+    exec(compile(tree, "notebook.py", "exec"), names)
+    report = eval(check.splitlines()[-1], names)
+    assert report.num_passed == len(report.outcomes) >= 2, report
 
 
 def test_a_notebook_travels_alone(page: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any, get_args
 from cyclopts import App, ArgumentCollection, CoercionError, CycloptsError, Parameter
 from cyclopts.annotations import resolve_optional
 
-from reviver.cli import data, gan, lstm, show
+from reviver.cli import check, data, gan, lstm, show
 from reviver.cli.help import SettingsFormatter, examples, find_preset
 from reviver.cli.messages import explain
 from reviver.cli.options import DEFAULTS, FigureCommon
@@ -41,6 +41,7 @@ COMMANDS: Commands = {
     ("plot",): show.plot,
     ("explore",): show.explore,
     ("export",): show.export,
+    ("check",): check.check,
 }
 """Functions of the commands by their words: of all that a sweep can run, see `program.ALL_COMMANDS`."""
 GROUPS: Mapping[str, tuple[str, str]] = {
@@ -56,6 +57,7 @@ GROUPS: Mapping[str, tuple[str, str]] = {
         reviver plot runs/lstm                  curves.png: loss and accuracy
         reviver explore runs/gan runs/lstm          try them out in a browser
         reviver export runs/lstm --format onnx --out lstm.onnx
+        reviver check --start lstm              write your own, and check it
         reviver --install-completion            complete with Tab: bash, zsh, fish
         """,
     ),
@@ -103,6 +105,8 @@ def build_app(arguments: Sequence[str] = (), commands: Commands = COMMANDS) -> A
         settings: dict[str, Any] = {}
         if words in PRESETS and words == tuple(arguments[:2]) and {"--help", "-h"} & set(arguments):
             settings["help_formatter"] = SettingsFormatter(PRESETS[words], find_preset(PRESETS[words], arguments))
+        if words == ("check",):  # the library calls an optional argument ARGS
+            settings["usage"] = "Usage: reviver check [OPTIONS] [FILE...]"
         groups[words[0] if len(words) > 1 else ""].command(
             function,
             name=words[-1],

@@ -1,0 +1,128 @@
+"""What a check consists of: pieces of a network, what became of each, and mistakes that explain a failure."""
+
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from time import perf_counter
+from typing import Any, NamedTuple
+
+import torch
+
+from reviver.text import one_line
+
+Namespace = Mapping[str, Any]
+"""The names that a file or a notebook defines."""
+PACKAGES = (str(Path(__file__).parents[1]), str(Path(torch.__file__).parent))
+
+
+class Mistake(NamedTuple):
+    """A well-known mistake, and what it gives."""
+
+    name: str
+    """What is wrong, in a few words."""
+    hint: str
+    """One sentence that leads to it, without the solution."""
+    section: str
+    """Heading of the tutorial below which to read."""
+    compute: Callable[..., Any]
+    """The piece with this mistake, to be called as the piece itself."""
+
+
+class Piece(NamedTuple):
+    """A part of an assignment."""
+
+    name: str
+    network: str
+    """`lstm` or `gan`, whose tutorial explains it."""
+    names: tuple[str, ...]
+    """Names, any of which a file defines if it has this piece."""
+    needs: tuple[str, ...]
+    """Pieces without which this one cannot be right."""
+    section: str
+    """Heading of the tutorial below which to read."""
+    check: Callable[[Namespace], str]
+    """Raise an error if the piece is wrong; return a few words about what was found."""
+
+
+class PieceOutcome(NamedTuple):
+    """What became of a piece."""
+
+    piece: str
+    network: str
+    status: str
+    """`passed`, `failed`, `waits` for another piece, or `missing`."""
+    text: str = ""
+    """What was found."""
+    mistake: str = ""
+    """Name of the likely mistake, empty if none gives these numbers."""
+    hint: str = ""
+    section: str = ""
+    seconds: float = 0.0
+
+
+class Failure(Exception):
+    """A piece is wrong; the message says how that shows."""
+
+    def __init__(self, text: str, mistake: Mistake | None = None) -> None:
+        super().__init__(text)
+        self.mistake = mistake
+
+
+def run_pieces(names: Namespace, pieces: Sequence[Piece]) -> Iterator[PieceOutcome]:
+    """Check `pieces`, of which each comes after those that it needs."""
+    passed: dict[str, bool] = {}
+    for piece in pieces:
+        blocking = [need for need in piece.needs if not passed.get(need, True)]
+        start = perf_counter()
+        if not set(piece.names) & names.keys():
+            yield PieceOutcome(piece.name, piece.network, "missing", f"{' or '.join(piece.names)} is not defined")
+            continue
+        if blocking:
+            outcome = PieceOutcome(piece.name, piece.network, "waits", f"waits for {blocking[0]}")
+        else:
+            outcome = run_piece(names, piece)._replace(seconds=round(perf_counter() - start, 2))
+        passed[piece.name] = outcome.status == "passed"
+        yield outcome
+
+
+def run_piece(names: Namespace, piece: Piece) -> PieceOutcome:
+    """Check a piece in float64 and with the same random numbers each time, whatever its code does."""
+    dtype = torch.get_default_dtype()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.set_default_dtype(torch.float64)
+            torch.manual_seed(0)
+            return PieceOutcome(piece.name, piece.network, "passed", piece.check(names))
+    except NotImplementedError:
+        return PieceOutcome(piece.name, piece.network, "missing", "is still to be written")
+    except Failure as failure:
+        mistake = failure.mistake
+        name, hint, section = (mistake.name, mistake.hint, mistake.section) if mistake else ("", "", piece.section)
+        return PieceOutcome(piece.name, piece.network, "failed", str(failure), name, hint, section)
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        return PieceOutcome(piece.name, piece.network, "failed", describe(error), section=piece.section)
+    finally:
+        torch.set_default_dtype(dtype)
+
+
+def describe(error: BaseException) -> str:
+    """Return an error of the code under test in one line, with the line of that code where it was raised."""
+    if isinstance(error, Failure):
+        return str(error)
+    if isinstance(error, SyntaxError):
+        return f"line {error.lineno}: {one_line(error.msg)}"
+    if isinstance(error, SystemExit):
+        return "the code calls exit()"
+    text = one_line(error) if str(error) else ""
+    if "can't allocate memory" in text or isinstance(error, MemoryError):
+        text = "asks for more memory than the limit"
+    where = ""
+    with suppress(Exception):
+        frames = [
+            frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(PACKAGES)
+        ]
+        where = f"line {frames[-1].lineno}: " if frames else ""
+    return f"{where}{type(error).__name__}{': ' * bool(text)}{text}"

@@ -1,0 +1,52 @@
+"""The check of own networks: correct solutions pass, and each well-known mistake is named."""
+
+from typing import Any
+
+import pytest
+
+from reviver.checker.assignment import PIECES, TUTORIALS
+from reviver.checker.pieces import PieceOutcome, run_pieces
+from tests.checker import gan_solutions, lstm_solutions
+from tools.tutorials import DOCS
+
+SOLUTIONS = {"lstm": lstm_solutions, "gan": gan_solutions}
+STYLES = [(network, style) for network, module in SOLUTIONS.items() for style in module.STYLES]
+CASES = [
+    pytest.param(network, piece, name, edits, id=f"{piece}: {name}")
+    for network, module in SOLUTIONS.items()
+    for piece, mistakes in module.MISTAKES.items()
+    for name, edits in mistakes.items()
+]
+
+
+def check(network: str, text: str, *skipped: str) -> dict[str, PieceOutcome]:
+    names: dict[str, Any] = {}
+    exec(compile(text, "solution.py", "exec"), names)
+    pieces = [piece for piece in PIECES if piece.network == network and piece.name not in skipped]
+    return {outcome.piece: outcome for outcome in run_pieces(names, pieces)}
+
+
+def edited(text: str, edits: str) -> str:
+    for edit in edits.split(" && "):
+        old, new = edit.split(" -> ")
+        assert old in text
+        text = text.replace(old, new)
+    return text
+
+
+@pytest.mark.parametrize(("network", "style"), STYLES)
+def test_a_correct_solution_passes(network: str, style: str) -> None:
+    outcomes = check(network, SOLUTIONS[network].STYLES[style])
+    assert {outcome.piece: outcome.text for outcome in outcomes.values() if outcome.status != "passed"} == {}
+    assert len(outcomes) == 6
+
+
+@pytest.mark.parametrize(("network", "piece", "name", "edits"), CASES)
+def test_a_mistake_is_named(network: str, piece: str, name: str, edits: str) -> None:
+    first = next(iter(SOLUTIONS[network].STYLES.values()))
+    outcome = check(network, edited(first, edits), "learning", "samples")[piece]
+    assert (outcome.status, outcome.mistake) == ("failed", name), outcome.text
+    assert outcome.hint
+    tutorial = (DOCS / "tutorials" / f"{network}.md").read_text(encoding="utf-8")
+    assert f"\n## {outcome.section}\n" in tutorial
+    assert tutorial.startswith(f"# {TUTORIALS[network]}\n")
