@@ -13,6 +13,7 @@ const session = new Session();
 
 export const trainPanel: Panel = {
   id: "train",
+  tutorial: "lstm",
   needs: [],
   title: "Train",
   question: "How does an LSTM learn to remember the first digit to the end?",
