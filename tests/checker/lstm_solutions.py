@@ -154,7 +154,7 @@ MISTAKES = {
         "the gates have the weights of the order i, f, o, g": "_c -> _x && _o -> _c && _x -> _o",
         "i and f are exchanged in the cell state": "f * c + i * g -> i * c + f * g",
         "tanh(c) is missing in the hidden state": f"{H} -> h = o * c",
-        "the hidden state is computed from the cell state before the step": f"{C} -> {H} && {H}\n    return -> {C}\n    return",
+        "h is computed from c before the step": f"{C} -> {H} && {H}\n    return -> {C}\n    return",
         "the output gate is missing": f"{H} -> h = torch.tanh(c)",
         "the biases are missing": " + w.b_i) -> ) && + w.b_f) -> ) && + w.b_c) -> ) && + w.b_o) -> )",
         "the forget bias of 1 is added in the step": "w.b_f) -> w.b_f + 1)",
@@ -201,7 +201,7 @@ MISTAKES = {
         "all steps have the same dropout mask": f"{DROP} -> h = h * m && {LOOP} -> m = torch.ones_like(h); "
         f"{DROP.replace('h,', 'm,').replace('h =', 'm =')}\n        {LOOP}",
         "the units that are kept are not scaled": f"{DROP} -> h = h * (torch.rand_like(h) >= self.dropout * self.training)",
-        "p is the probability of keeping a unit, not of dropping it": "(h, self.dropout, -> (h, 1 - self.dropout,",
+        "p is the probability of keeping a unit": "(h, self.dropout, -> (h, 1 - self.dropout,",
     },
     "training": {
         "the gradients are not cleared": "optimizer.zero_grad() -> pass",

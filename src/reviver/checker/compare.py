@@ -16,6 +16,11 @@ Observe = Callable[[Any, bool], Quantities]
 """Call an implementation with examples; those of the second kind have equal sizes, for code that mixes up sizes."""
 
 
+def sample(seed: int, *shape: int) -> Tensor:
+    """Return normal random numbers."""
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
 def compare(
     observe: Observe,
     theirs: Sequence[Any],
@@ -26,31 +31,30 @@ def compare(
 ) -> Any:
     """Return the first of `theirs` of which `observe` gives the same quantities as of `ours`.
 
-    Otherwise raise a Failure with the mistake whose quantities are the same as those of one of `theirs`. `text` is the
-    message instead of the difference.
+    Otherwise raise a Failure with the mistake whose quantities are those of one of `theirs`, by the second examples if the
+    first raise an error. `text` is the message instead of the difference.
     """
-    problem, is_square = "", False
+    problems, is_square = [], False
     for candidate in theirs:
         try:
-            found = difference(observe(candidate, False), observe(ours, False), tolerance)
+            problems.append(difference(observe(candidate, False), observe(ours, False), tolerance))
         except NotImplementedError:
             raise
         except Exception as error:
             if isinstance(error, Failure) and error.mistake:
                 raise
-            found, is_square = describe(error), True
-        if not found:
+            problems.append(describe(error))
+            is_square = True
+        if not problems[-1]:
             return candidate
-        problem = problem or found
-    for mistake in mistakes:
-        for candidate in theirs:
-            with suppress(Exception):
-                if not difference(observe(candidate, is_square), observe(mistake.compute, is_square), tolerance):
-                    break
-        else:
-            continue
-        raise Failure(text or problem, mistake)
-    raise Failure(text or problem)
+
+    def gives_the_same(mistake: Mistake, candidate: Any) -> bool:
+        with suppress(Exception):
+            return not difference(observe(candidate, is_square), observe(mistake.compute, is_square), tolerance)
+        return False
+
+    likely = (mistake for mistake in mistakes if any(gives_the_same(mistake, candidate) for candidate in theirs))
+    raise Failure(text or problems[0], next(likely, None))
 
 
 def difference(found: Quantities, expected: Quantities, tolerance: float) -> str:

@@ -1,29 +1,41 @@
-"""Well-known mistakes in a GAN: each is the piece with one mistake in it, or says whether the images of a network show it.
+"""Well-known mistakes in a GAN: each is the piece with one mistake in it, or says whether what a network gives shows it.
 
 Shapes: N images, C channels, H height, W width, Z latent size, S points on a path.
 """
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import Optimizer
 
-from reviver.checker.pieces import Mistake
+from reviver.checker.pieces import Hint, table
 from reviver.gan.interpolation import interpolate as interpolate_on
 from reviver.gan.losses import cross_entropy_discriminator, non_saturating_generator
 
-ALGORITHM, NETWORKS, LOSSES, STEP, TRAIN = (
-    "Algorithm 1",
-    "The networks",
-    "The losses",
-    "One training step",
-    "Train it",
+NETWORKS, LOSSES, STEP, TRAIN = "The networks", "The losses", "One training step", "Train it"
+FLAT = Hint("Algorithm 1", "Where is this loss flat, and where is G at first?")
+LABELS = Hint(
+    LOSSES, "Which answer does G want for its images, and which ones does D want for real and generated ones?"
 )
+SIGMOIDS = Hint(NETWORKS, "How often do your network and your loss together apply a sigmoid?")
+ROUNDED = Hint(NETWORKS, "What is the logarithm of a probability that was rounded to 0?")
+MEAN = Hint(LOSSES, "Compare your loss with its equation: over what is each mean taken, and of what?")
+SIGN = Hint(LOSSES, "Which sign has the loss that an optimizer minimizes?")
+RANGE = Hint(NETWORKS, "Between which numbers do the pixels of the data lie?")
+INPUT = Hint(NETWORKS, "Does the result depend on all rows of the input?")
+REACH = Hint(STEP, "Which network may the loss of D change, and which one the loss of G?")
+CLEAR = Hint(STEP, "Which calls add to the gradients of D, and which of them are meant for D?")
+SAME = Hint(STEP, "At which weights are both gradients taken? To alternate, algorithm 1 samples new noise.")
+UPDATE = Hint(STEP, "Which network does each optimizer change?")
+NORM = Hint(TRAIN, "What does BatchNorm use in training, and what in evaluation?")
+NOISE = Hint(STEP, "What are the arguments of the step for, and how many images should they give?")
+ENDS = Hint(TRAIN, "How many rows should the path have, and which are the first and the last?")
+LINE = Hint(TRAIN, "Which line joins the two points, and what do the two weights add up to at each point?")
 Modify = Callable[[Tensor], Tensor]
+Pair = Callable[[Tensor, Tensor], Tensor]
 
 
 def generator_loss(fake_logits: Tensor, *, change: Modify = lambda logits: logits) -> Tensor:
@@ -36,92 +48,65 @@ def discriminator_loss(real_logits: Tensor, fake_logits: Tensor, *, change: Modi
     return cross_entropy_discriminator(change(real_logits), change(fake_logits))
 
 
-def from_probability(logits: Tensor, target: float) -> Tensor:
-    """Return the cross-entropy computed from the logarithm of a rounded probability, which may be log 0."""
+def log_of_probability(logits: Tensor, target: float = 1.0) -> Tensor:
+    """Return the cross-entropy by the logarithm of a rounded probability, which may be log 0."""
     p = torch.sigmoid(logits)
     return -(torch.log(p) if target else torch.log(1 - p)).mean()
 
 
-def clamped(logits: Tensor, target: float) -> Tensor:
-    """Return the cross-entropy of torch for probabilities, which takes a logarithm for at least -100."""
+def clamped_log(logits: Tensor, target: float = 1.0) -> Tensor:
+    """Return torch's cross-entropy of a rounded probability, which takes a logarithm for at least -100."""
     return functional.binary_cross_entropy(torch.sigmoid(logits), torch.full_like(logits, target))
 
 
-def both(loss: Callable[[Tensor, float], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
-    """Return L_D from a cross-entropy for targets 1 and 0."""
-    return lambda real_logits, fake_logits: (loss(real_logits, 1.0) + loss(fake_logits, 0.0)) / 2
+def both(loss: Callable[[Tensor, float], Tensor]) -> Pair:
+    """Return L_D from a cross-entropy for the targets 1 and 0."""
+    return lambda real, fake: (loss(real, 1.0) + loss(fake, 0.0)) / 2
 
 
-LABELS = "Which answer does G want for its images, and which ones does D want for real and for generated ones?"
-SIGMOIDS = "How often do your network and your loss together apply a sigmoid?"
-PROBABILITY = "What is the logarithm of a probability that was rounded to 0?"
-MEAN = "The loss should not depend on the size of the batch."
-SIGN = "Which sign has the loss that an optimizer minimizes?"
-GENERATOR_LOSS_MISTAKES = (
-    Mistake(
-        "the loss is the saturating one, log(1 - D(G(z)))",
-        "Where is this loss flat, and where is G at first?",
-        ALGORITHM,
-        lambda fake_logits: -functional.softplus(fake_logits).mean(),
-    ),
-    Mistake("the labels are exchanged", LABELS, LOSSES, partial(generator_loss, change=torch.neg)),
-    Mistake("there are two sigmoids", SIGMOIDS, NETWORKS, partial(generator_loss, change=torch.sigmoid)),
-    Mistake("the loss has the wrong sign", SIGN, LOSSES, lambda fake_logits: -generator_loss(fake_logits)),
-    Mistake("the loss is a sum over the batch", MEAN, LOSSES, lambda logits: generator_loss(logits) * len(logits)),
-    Mistake("the logarithm is missing", "L_G is a cross-entropy.", LOSSES, lambda fake_logits: -fake_logits.mean()),
-    *(
-        Mistake("the loss is computed from a rounded probability", PROBABILITY, LOSSES, partial(loss, target=1.0))
-        for loss in (from_probability, clamped)
-    ),
+softplus = functional.softplus
+on_fake, on_both = partial(partial, generator_loss), partial(partial, discriminator_loss)
+GENERATOR_LOSS_MISTAKES = table(
+    ("the loss is the saturating one, log(1 - D(G(z)))", FLAT, lambda fake: -softplus(fake).mean()),
+    ("the labels are exchanged", LABELS, on_fake(change=torch.neg)),
+    ("there are two sigmoids", SIGMOIDS, on_fake(change=torch.sigmoid)),
+    ("the loss has the wrong sign", SIGN, lambda fake: -generator_loss(fake)),
+    ("the loss is a sum over the batch", MEAN, lambda fake: generator_loss(fake) * len(fake)),
+    ("the logarithm is missing", MEAN, lambda fake: -fake.mean()),
+    ("the loss is computed from a rounded probability", ROUNDED, log_of_probability),
+    ("the loss is computed from a rounded probability", ROUNDED, clamped_log),
 )
-DISCRIMINATOR_LOSS_MISTAKES = (
-    Mistake("the labels are exchanged", LABELS, LOSSES, partial(discriminator_loss, change=torch.neg)),
-    Mistake("there are two sigmoids", SIGMOIDS, NETWORKS, partial(discriminator_loss, change=torch.sigmoid)),
-    Mistake("the loss has the wrong sign", SIGN, LOSSES, lambda real, fake: -discriminator_loss(real, fake)),
-    Mistake(
-        "the factor ½ is missing", "L_D is the mean of two parts.", LOSSES, lambda r, f: 2 * discriminator_loss(r, f)
-    ),
-    Mistake("the loss is a sum over the batch", MEAN, LOSSES, lambda r, f: len(r) * discriminator_loss(r, f)),
-    Mistake("the generated images are missing", LABELS, LOSSES, lambda r, f: functional.softplus(-r).mean() / 2),
-    Mistake("the real images are missing", LABELS, LOSSES, lambda r, f: functional.softplus(f).mean() / 2),
-    *(
-        Mistake("the loss is computed from a rounded probability", PROBABILITY, LOSSES, both(loss))
-        for loss in (from_probability, clamped)
-    ),
+DISCRIMINATOR_LOSS_MISTAKES = table(
+    ("the labels are exchanged", LABELS, on_both(change=torch.neg)),
+    ("there are two sigmoids", SIGMOIDS, on_both(change=torch.sigmoid)),
+    ("the loss has the wrong sign", SIGN, lambda real, fake: -discriminator_loss(real, fake)),
+    ("the factor ½ is missing", MEAN, lambda real, fake: 2 * discriminator_loss(real, fake)),
+    ("the loss is a sum over the batch", MEAN, lambda real, fake: len(real) * discriminator_loss(real, fake)),
+    ("the generated images are missing", LABELS, lambda real, fake: softplus(-real).mean() / 2),
+    ("the real images are missing", LABELS, lambda real, fake: softplus(fake).mean() / 2),
+    ("the loss is computed from a rounded probability", ROUNDED, both(log_of_probability)),
+    ("the loss is computed from a rounded probability", ROUNDED, both(clamped_log)),
 )
-GENERATOR_MISTAKES = (
-    Mistake(
-        "there is a sigmoid at the end of G, not tanh",
-        "Between which numbers do the pixels of the data lie?",
-        NETWORKS,
-        lambda images: bool((images >= 0).all()) and bool((images <= 1).all()),
-    ),
-    Mistake(
-        "there is no tanh at the end of G",
-        "Between which numbers do the pixels of the data lie?",
-        NETWORKS,
-        lambda images: bool((images.abs() > 1).any()),
-    ),
-    Mistake(
-        "all noise gives the same image",
-        "Which rows of z does your network use?",
-        NETWORKS,
-        lambda images: torch.allclose(images, images[:1].expand_as(images)),
-    ),
+
+
+def are_equal(values: Tensor) -> bool:
+    """Return whether all rows are the same."""
+    return torch.allclose(values, values[:1].expand_as(values))
+
+
+def are_probabilities(values: Tensor) -> bool:
+    """Return whether all values lie between 0 and 1."""
+    return bool(((values >= 0) & (values <= 1)).all())
+
+
+GENERATOR_MISTAKES = table(
+    ("there is a sigmoid at the end of G, not tanh", RANGE, are_probabilities),
+    ("there is no tanh at the end of G", RANGE, lambda images: bool((images.abs() > 1).any())),
+    ("all noise gives the same image", INPUT, are_equal),
 )
-DISCRIMINATOR_MISTAKES = (
-    Mistake(
-        "there is a sigmoid at the end of D, and another in the loss",
-        SIGMOIDS,
-        NETWORKS,
-        lambda logits: bool((logits >= 0).all()) and bool((logits <= 1).all()),
-    ),
-    Mistake(
-        "all images get the same answer",
-        "Does what D returns depend on its input?",
-        NETWORKS,
-        lambda logits: torch.allclose(logits, logits[:1].expand_as(logits)),
-    ),
+DISCRIMINATOR_MISTAKES = table(
+    ("there is a sigmoid at the end of D, and another in the loss", SIGMOIDS, are_probabilities),
+    ("all images get the same answer", INPUT, are_equal),
 )
 
 
@@ -133,134 +118,68 @@ def wrong_gan_step(
     real: Tensor,
     z: Tensor,
     *,
-    losses: tuple[Callable[..., Tensor], Callable[..., Tensor]] = (generator_loss, discriminator_loss),
-    detach_for_D: bool = True,
-    detach_for_G: bool = False,
-    clear: str = "G D between",
-    order: str = "simultaneous",
-    update: str = "G D",
+    losses: tuple[Modify, Pair] = (generator_loss, discriminator_loss),
+    attached: str = "G",
+    order: str = "zero_G zero_D back_G zero_D back_D step_G step_D",
     noise: Modify = lambda z: z,
     is_training: bool = True,
 ) -> None:
-    """Update both networks once, with a mistake."""
-    G.train(is_training)
-    for name, opt in (("G", opt_G), ("D", opt_D)):
-        if name in clear.split():
-            opt.zero_grad()
-    fake = G(noise(z))
-
-    def backward_G() -> None:
-        losses[0](D(fake.detach() if detach_for_G else fake)).backward(retain_graph=True)
-
-    def backward_D() -> None:
-        losses[1](D(real), D(fake.detach() if detach_for_D else fake)).backward(retain_graph=True)
-
-    def step(name: str, opt: Optimizer) -> None:
-        if name in update.split():
-            opt.step()
-
-    if order == "D first":
-        backward_D()
-        step("D", opt_D)
-        if "between" in clear:
-            opt_G.zero_grad()
-        backward_G()
-        step("G", opt_G)
-        return
-    backward_G()
-    if "between" in clear:
-        opt_D.zero_grad()
-    backward_D()
-    step("G", opt_G)
-    step("D", opt_D)
+    """Update both networks once, with the parts of the step in an `order`; the losses of `attached` networks reach G."""
+    fake = G.train(is_training)(noise(z))
+    fake_of = {name: fake if name in attached else fake.detach() for name in "GD"}
+    parts: dict[str, Callable[[], object]] = {
+        "zero_G": opt_G.zero_grad,
+        "zero_D": opt_D.zero_grad,
+        "back_G": lambda: losses[0](D(fake_of["G"])).backward(retain_graph=True),
+        "back_D": lambda: losses[1](D(real), D(fake_of["D"])).backward(retain_graph=True),
+        "step_G": opt_G.step,
+        "step_D": opt_D.step,
+    }
+    for part in order.split():
+        parts[part]()
 
 
-def wrong_step(name: str, hint: str, section: str = STEP, **changes: Any) -> Mistake:
-    """Return a mistake of the step."""
-    return Mistake(name, hint, section, partial(wrong_gan_step, **changes))
+def in_losses(change: Modify) -> Callable[..., None]:
+    """Return a step whose losses both change the logits."""
+    return step(losses=(on_fake(change=change), on_both(change=change)))
 
 
-CLEAR = "Which calls add to the gradients of D, and which of them are meant for D?"
-NO_DETACH = wrong_step(
-    "detach is missing: the loss of D reaches G", "Which network may the loss of D change?", detach_for_D=False
+step = partial(partial, wrong_gan_step)
+ALTERNATING = "zero_D back_D step_D zero_G back_G step_G"
+GAN_STEP_MISTAKES = table(
+    ("detach is missing: the loss of D reaches G", REACH, step(attached="GD")),
+    ("the gradients are never cleared", CLEAR, step(order="back_G back_D step_G step_D")),
+    (
+        "the gradients of D from the loss of G are not cleared",
+        CLEAR,
+        step(order="zero_G zero_D back_G back_D step_G step_D"),
+    ),
+    ("G learns from the new D, with one noise for both", SAME, step(order=ALTERNATING)),
+    ("G is not updated", UPDATE, step(order="zero_G back_G zero_D back_D step_D")),
+    ("D is not updated", UPDATE, step(order="zero_G back_G step_G")),
+    ("G gets no gradient from its loss", REACH, step(attached="")),
+    ("BatchNorm is in evaluation mode", NORM, step(is_training=False)),
+    ("all images have one noise vector", NOISE, step(noise=lambda z: z[:1].expand_as(z))),
+    ("the step samples its own noise, not z", NOISE, step(noise=torch.randn_like)),
+    ("there are two sigmoids", SIGMOIDS, in_losses(torch.sigmoid)),
+    ("the labels are exchanged", LABELS, in_losses(torch.neg)),
+    *((f"loss of G: {m.name}", LABELS, step(losses=(m.compute, discriminator_loss))) for m in GENERATOR_LOSS_MISTAKES),
+    *((f"loss of D: {m.name}", LABELS, step(losses=(generator_loss, m.compute))) for m in DISCRIMINATOR_LOSS_MISTAKES),
 )
-TOO_EARLY = wrong_step(
-    "an optimizer steps before the other gradient is there",
-    "At which weights are both gradients taken?",
-    order="D first",
-)
-GAN_STEP_MISTAKES = (
-    NO_DETACH,
-    wrong_step("the gradients are never cleared", CLEAR, clear=""),
-    wrong_step("the gradients of D from the loss of G are not cleared", CLEAR, clear="G D"),
-    wrong_step(
-        "G learns from the new D, with one noise for both",
-        "At which weights are both gradients taken? To alternate, algorithm 1 samples new noise.",
-        order="D first",
-    ),
-    wrong_step("G is not updated", "Which network does each optimizer change?", update="D"),
-    wrong_step("D is not updated", "Which network does each optimizer change?", update="G"),
-    wrong_step("G gets no gradient from its loss", "Through what does the loss of G reach G?", detach_for_G=True),
-    wrong_step("BatchNorm is in evaluation mode", "What does BatchNorm use in training?", TRAIN, is_training=False),
-    wrong_step(
-        "all images have one noise vector",
-        "How many different images should the batch have?",
-        noise=lambda z: z[:1].expand_as(z),
-    ),
-    wrong_step(
-        "the step samples its own noise, not z", "What are the arguments of the step for?", noise=torch.randn_like
-    ),
-    *(
-        wrong_step(
-            f"{name} in the loss of {network}",
-            hint,
-            LOSSES,
-            losses=(changed, discriminator_loss) if network == "G" else (generator_loss, changed),
-        )
-        for network, mistakes in (("G", GENERATOR_LOSS_MISTAKES), ("D", DISCRIMINATOR_LOSS_MISTAKES))
-        for name, hint, _, changed in mistakes
-    ),
-    wrong_step(
-        "there are two sigmoids",
-        SIGMOIDS,
-        NETWORKS,
-        losses=tuple(partial(loss, change=torch.sigmoid) for loss in (generator_loss, discriminator_loss)),
-    ),
-    wrong_step(
-        "the labels are exchanged",
-        LABELS,
-        LOSSES,
-        losses=tuple(partial(loss, change=torch.neg) for loss in (generator_loss, discriminator_loss)),
-    ),
-)
-
-
-def path(start: Tensor, end: Tensor, t: Tensor) -> Tensor:
-    """Return the points [S, Z] of a straight path at t [S]."""
-    return (1 - t)[:, None] * start + t[:, None] * end
+NO_DETACH = GAN_STEP_MISTAKES[0]
+(TOO_EARLY,) = table(("an optimizer steps before the other gradient is there", SAME, step(order=ALTERNATING)))
 
 
 def interpolate(start: Tensor, end: Tensor, steps: int) -> Tensor:
     """Return both ends and `steps` points between, [steps + 2, Z]."""
-    return path(start, end, torch.linspace(0, 1, steps + 2))
+    return interpolate_on(start, end, steps)
 
 
-ENDS = "How many rows should there be, and which are the first and the last?"
-INTERPOLATION_MISTAKES = (
-    Mistake("the ends are missing", ENDS, TRAIN, lambda a, b, steps: interpolate(a, b, steps)[1:-1]),
-    Mistake("the last end is missing", ENDS, TRAIN, lambda a, b, steps: interpolate(a, b, steps)[:-1]),
-    Mistake("steps counts the ends, too", ENDS, TRAIN, lambda a, b, steps: interpolate(a, b, steps - 2)),
-    Mistake("the ends are exchanged", ENDS, TRAIN, lambda a, b, steps: interpolate(b, a, steps)),
-    Mistake(
-        "the path is spherical",
-        "Which line does the text draw between two points?",
-        TRAIN,
-        lambda a, b, steps: interpolate_on(a, b, steps, "spherical"),
-    ),
-    Mistake(
-        "the start keeps its whole weight",
-        "What do the two weights add up to at each point?",
-        TRAIN,
-        lambda a, b, steps: a + torch.linspace(0, 1, steps + 2)[:, None] * b,
-    ),
+INTERPOLATION_MISTAKES = table(
+    ("the ends are missing", ENDS, lambda start, end, steps: interpolate(start, end, steps)[1:-1]),
+    ("the last end is missing", ENDS, lambda start, end, steps: interpolate(start, end, steps)[:-1]),
+    ("steps counts the ends, too", ENDS, lambda start, end, steps: interpolate(start, end, steps - 2)),
+    ("the ends are exchanged", ENDS, lambda start, end, steps: interpolate(end, start, steps)),
+    ("the path is spherical", LINE, partial(interpolate_on, path="spherical")),
+    ("the start keeps its whole weight", LINE, lambda a, b, steps: a + torch.linspace(0, 1, steps + 2)[:, None] * b),
 )

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from reviver.checker import gan_mistakes as wrong
-from reviver.checker.compare import Quantities, compare, derivatives
+from reviver.checker.compare import Quantities, compare, derivatives, sample
 from reviver.checker.pieces import Failure, Mistake, Namespace, Piece, describe
 from reviver.data.images.named import read_mnist
 from reviver.text import short_repr
@@ -24,99 +24,75 @@ MAX_DISTANCE, MIN_SPREAD = 0.5, 0.3
 """Bounds of the samples, see `check_samples`."""
 
 
-def rng(seed: int) -> torch.Generator:
-    """Return a random number generator."""
-    return torch.Generator().manual_seed(seed)
-
-
-def find(mistakes: tuple[Mistake, ...], values: Tensor, text: str) -> None:
-    """Raise Failure for the first mistake that the values of a network show."""
-    for mistake in mistakes:
-        if mistake.compute(values):
-            raise Failure(text, mistake)
-
-
-def call_network(network: nn.Module, inputs: Tensor, shapes: tuple[list[int], ...], what: str) -> Tensor:
-    """Return what a network gives; raise Failure if it has none of the `shapes` or is not finite."""
+def check_network(
+    network: nn.Module, inputs: Tensor, shapes: tuple[list[int], ...], mistakes: tuple[Mistake, ...]
+) -> str:
+    """Check shape and type of what a network gives, that all its parameters take part, and between which numbers it lies."""
     values = network(inputs)
     if not isinstance(values, Tensor) or list(values.shape) not in shapes:
         found = list(values.shape) if isinstance(values, Tensor) else short_repr(values)
-        raise Failure(f"{what} must have shape {' or '.join(map(str, shapes))}, got {found}")
+        raise Failure(f"the result must have shape {' or '.join(map(str, shapes))}, got {found}")
     if values.dtype != inputs.dtype or not bool(values.isfinite().all()):
-        raise Failure(f"{what} must be finite and keep the dtype {inputs.dtype} of the input, got {values.dtype}")
-    return values
-
-
-def check_gradients(network: nn.Module, value: Tensor) -> None:
-    """Raise Failure if a parameter has no part in a value."""
+        raise Failure(f"the result must be finite and have the dtype {inputs.dtype} of the input, got {values.dtype}")
     names, parameters = zip(*network.named_parameters(), strict=True)
-    for name, grad in zip(names, torch.autograd.grad(value, parameters, allow_unused=True), strict=True):
+    for name, grad in zip(
+        names, torch.autograd.grad(values.square().sum(), parameters, allow_unused=True), strict=True
+    ):
         if grad is None:
             raise Failure(f"{name} has no part in the result")
-
-
-def enlarge(network: nn.Module) -> None:
-    """Make the weights larger, which shows between which numbers the last layer keeps its values."""
     with torch.no_grad():
-        for parameter in network.parameters():
+        for parameter in parameters:  # large weights show between which numbers the last layer keeps its values
             parameter.mul_(10)
+        values = network(inputs)
+    text = f"with large weights the values lie between {values.min():.3g} and {values.max():.3g}"
+    for mistake in mistakes:
+        if mistake.compute(values):
+            raise Failure(text, mistake)
+    return text
 
 
 def check_generator(names: Namespace) -> str:
-    """Check shape, range and variety of the images, and that all layers take part."""
-    G = names["Generator"](LATENT_SIZE, IMAGE_SHAPE)
-    z = torch.randn(8, LATENT_SIZE, generator=rng(1))
-    shapes = ([8, *IMAGE_SHAPE],)
-    check_gradients(G, call_network(G, z, shapes, "images").square().sum())
-    G.eval()
+    """Check shape, range and variety of the images, in eval mode one by one."""
+    G, z = names["Generator"](LATENT_SIZE, IMAGE_SHAPE), sample(1, 8, LATENT_SIZE)
+    check_network(G, z, ([8, *IMAGE_SHAPE],), wrong.GENERATOR_MISTAKES)
     with torch.no_grad():
-        if not torch.allclose(G(z)[:4], G(z[:4])):
+        if not torch.allclose(G.eval()(z)[:4], G(z[:4])):
             raise Failure("in eval mode an image depends on the others of its batch")
-        G.train()
-        enlarge(G)
-        images = call_network(G, z, shapes, "images")
-    find(wrong.GENERATOR_MISTAKES, images, f"pixels lie between {images.min():.3g} and {images.max():.3g}")
-    return f"images {['N', *IMAGE_SHAPE]} between -1 and 1".replace("'", "")
+    return "images [N, 1, 28, 28] between -1 and 1"
 
 
 def check_discriminator(names: Namespace) -> str:
-    """Check shape and range of the logits, and that all layers take part."""
-    D = names["Discriminator"](IMAGE_SHAPE)
-    x = torch.rand(8, *IMAGE_SHAPE, generator=rng(2)) * 2 - 1
-    shapes = ([8, 1], [8])
-    check_gradients(D, call_network(D, x, shapes, "logits").square().sum())
-    with torch.no_grad():
-        enlarge(D)
-        logits = torch.cat([call_network(D, x * sign, shapes, "logits") for sign in (1, -1)])
-    text = f"with large weights the answers lie between {logits.min():.3g} and {logits.max():.3g}"
-    find(wrong.DISCRIMINATOR_MISTAKES, logits, text)
+    """Check shape and range of the logits."""
+    x = sample(2, 8, *IMAGE_SHAPE).tanh()
+    check_network(names["Discriminator"](IMAGE_SHAPE), x, ([8, 1], [8]), wrong.DISCRIMINATOR_MISTAKES)
     return "one logit for each image"
 
 
 def check_losses(names: Namespace) -> str:
-    """Check both losses and their gradients, also of logits so large that a probability would round to 0 or 1."""
-    logits = [torch.randn(6, 1, generator=rng(seed)) * 2 for seed in (3, 4)]
-    large = [torch.tensor([[-900.0], [3.0], [800.0]]), torch.tensor([[700.0], [-950.0], [1.0]])]
-    for name, ours, mistakes in (
-        ("generator_loss", wrong.generator_loss, wrong.GENERATOR_LOSS_MISTAKES),
-        ("discriminator_loss", wrong.discriminator_loss, wrong.DISCRIMINATOR_LOSS_MISTAKES),
-    ):
-        if name not in names:
-            raise Failure(f"{name} is not defined")
-        num = 1 if name == "generator_loss" else 2
-
-        def values(loss: Callable[..., Any], is_square: bool, name: str = name, num: int = num) -> Quantities:
-            return {name: loss(*logits[-num:]), f"{name} of large logits": loss(*large[-num:])}
-
-        def gradients(
-            loss: Callable[..., Any], is_square: bool, ours: Callable[..., Any] = ours, num: int = num
-        ) -> Quantities:
-            inputs = dict(zip(("real_logits", "fake_logits")[-num:], logits[-num:], strict=True))
-            return derivatives(lambda **given: loss(*given.values()), inputs, by_numbers=loss is ours)
-
-        loss = compare(values, [names[name]], ours, mistakes)
-        compare(gradients, [loss], ours, ())
+    """Check both losses and their gradients."""
+    check_loss(names, "generator_loss", wrong.generator_loss, wrong.GENERATOR_LOSS_MISTAKES, ("fake_logits",))
+    inputs = ("real_logits", "fake_logits")
+    check_loss(names, "discriminator_loss", wrong.discriminator_loss, wrong.DISCRIMINATOR_LOSS_MISTAKES, inputs)
     return "values and gradients agree, also for large logits"
+
+
+def check_loss(
+    names: Namespace, name: str, ours: Callable[..., Tensor], mistakes: tuple[Mistake, ...], inputs: tuple[str, ...]
+) -> None:
+    """Check a loss, also of logits so large that a probability would round to 0 or 1."""
+    if name not in names:
+        raise Failure(f"{name} is not defined")
+    logits = {each: 2 * sample(seed, 6, 1) for seed, each in enumerate(inputs)}
+
+    def values(loss: Callable[..., Any], is_square: bool) -> Quantities:
+        large = [400 * value for value in logits.values()]
+        return {name: loss(*logits.values()), f"{name} of large logits": loss(*large)}
+
+    def gradients(loss: Callable[..., Any], is_square: bool) -> Quantities:
+        return derivatives(lambda **given: loss(*given.values()), logits, by_numbers=loss is ours)
+
+    compare(values, [names[name]], ours, mistakes)
+    compare(gradients, [names[name]], ours, ())
 
 
 class CountingSGD(torch.optim.SGD):
@@ -130,53 +106,41 @@ class CountingSGD(torch.optim.SGD):
         return super().step(closure)
 
 
-class Flat(nn.Module):
-    """A discriminator that returns logits [N] instead of [N, 1]."""
-
-    def __init__(self, D: nn.Module) -> None:
-        super().__init__()
-        self.D = D
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return logits [N]."""
-        logits: Tensor = self.D(x)
-        return logits.squeeze(1)
-
-
 def observe_step(step: Callable[..., Any], is_square: bool) -> Quantities:
     """Return the weights of two small networks after two steps by SGD, and the number of updates."""
     torch.manual_seed(5)
     G = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Tanh(), nn.Linear(6, 12), nn.Tanh())
     D = nn.Sequential(nn.Linear(12, 5), nn.LeakyReLU(0.2), nn.Linear(5, 1))
-    optimizers = {"G": CountingSGD(G.parameters(), lr=0.5), "D": CountingSGD(D.parameters(), lr=0.5)}
+    optimizers = [CountingSGD(network.parameters(), lr=0.5) for network in (G, D)]
     result: dict[str, Tensor] = {}
     for index in (1, 2):
-        real, z = torch.rand(7, 12, generator=rng(index)) * 2 - 1, torch.randn(7, 4, generator=rng(index + 2))
         try:
-            step(G, D, optimizers["G"], optimizers["D"], real, z)
+            step(G, D, *optimizers, sample(index, 7, 12).tanh(), sample(index + 2, 7, 4))
         except RuntimeError as error:
             for words, mistake in (("a second time", wrong.NO_DETACH), ("inplace operation", wrong.TOO_EARLY)):
                 if words in str(error):
                     raise Failure(describe(error), mistake) from error
             raise
-        for name, network in (("G", G), ("D", D)):
-            result[f"the number of updates of {name}"] = torch.tensor(float(optimizers[name].num_steps))
-            for part, value in network.named_parameters():
-                result[f"{part} of {name} after step {index}"] = value.detach().clone()
+        for name, network, optimizer in zip("GD", (G, D), optimizers, strict=True):
+            result[f"the number of updates of {name}"] = torch.tensor(float(optimizer.num_steps))
+            weights = network.named_parameters()
+            result |= {f"{part} of {name} after step {index}": value.detach().clone() for part, value in weights}
     return result
 
 
 def check_gan_step(names: Namespace) -> str:
-    """Check the weights of both networks after two steps."""
-    theirs = names["gan_step"]
-    flat = lambda G, D, *rest: theirs(G, Flat(D), *rest)  # noqa: E731
-    compare(observe_step, [theirs, flat], wrong.wrong_gan_step, wrong.GAN_STEP_MISTAKES)
+    """Check the weights of both networks after two steps, with logits [N, 1] or, if the step wants them so, [N]."""
+
+    def with_flat_logits(G: nn.Module, D: nn.Module, *rest: Any) -> None:
+        names["gan_step"](G, nn.Sequential(D, nn.Flatten(0)), *rest)
+
+    compare(observe_step, [names["gan_step"], with_flat_logits], wrong.wrong_gan_step, wrong.GAN_STEP_MISTAKES)
     return "both networks are updated once, each by its own loss"
 
 
 def check_interpolation(names: Namespace) -> str:
     """Check the points of a path."""
-    start, end = torch.randn(2, 5, generator=rng(6))
+    start, end = sample(6, 2, 5)
 
     def points(interpolate: Callable[..., Any], is_square: bool) -> Quantities:
         return {"the path": interpolate(start, end, 7), "the path without points between": interpolate(start, end, 0)}
@@ -196,17 +160,18 @@ def check_samples(names: Namespace) -> str:
     opt_G = torch.optim.Adam(G.parameters(), lr=2e-4, betas=(0.5, 0.999))
     opt_D = torch.optim.Adam(D.parameters(), lr=4e-4, betas=(0.5, 0.999))
     z = torch.randn(128, LATENT_SIZE)
-    distance, spread = measure_samples(G, z, images)
+    first, _ = measure_samples(G, z, images)
     for update in range(1, MAX_UPDATES + 1):
         real = images[torch.randint(len(images), (BATCH_SIZE,))]
         step(G, D, opt_G, opt_D, real, torch.randn(BATCH_SIZE, LATENT_SIZE))
         if update % 25 == 0:
-            now, spread = measure_samples(G, z, images)
-            if now < MAX_DISTANCE * distance and spread > MIN_SPREAD:
-                return f"after {update} updates the mean image is {now / distance:.0%} as far from the data as at first"
+            distance, spread = measure_samples(G, z, images)
+            text = f"after {update} updates the mean image is {distance / first:.0%} as far from the data as at first"
+            if distance < MAX_DISTANCE * first and spread > MIN_SPREAD:
+                return text
     raise Failure(
-        f"after {MAX_UPDATES} updates the mean image is {now / distance:.0%} as far from that of the data as at first, should "
-        f"be below {MAX_DISTANCE:.0%}; or pixels vary {spread:.0%} as much as in the data, should be above {MIN_SPREAD:.0%}"
+        f"{text}, should be below {MAX_DISTANCE:.0%}; or pixels vary {spread:.0%} as much as in the data, should be above "
+        f"{MIN_SPREAD:.0%}"
     )
 
 

@@ -18,14 +18,15 @@ def read_points(path: Path) -> dict[str, float]:
     try:
         points = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ConfigError(f"points: {path} cannot be read ({error})", field="points") from error
+        problem = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError(f"points {path} cannot be read ({problem})", field="points") from error
     known = [piece.name for piece in PIECES]
     for name, value in points.items():
         if name not in known:
             advice = did_you_mean(name, known) or f"choose from {', '.join(known)}"
-            raise ConfigError(f"points: {path}: {name} is no piece; {advice}", field="points")
+            raise ConfigError(f"points {path}: {name} is no piece; {advice}", field="points")
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e6:
-            raise ConfigError(f"points: {path}: {name} must be a number of at least 0, got {value!r}", field="points")
+            raise ConfigError(f"points {path}: {name} must be a number of at least 0, got {value!r}", field="points")
     return points
 
 

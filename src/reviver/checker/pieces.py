@@ -29,6 +29,18 @@ class Mistake(NamedTuple):
     """The piece with this mistake, to be called as the piece itself."""
 
 
+class Hint(NamedTuple):
+    """A hint that several mistakes may share."""
+
+    section: str
+    text: str
+
+
+def table(*rows: tuple[str, Hint, Callable[..., Any]]) -> tuple[Mistake, ...]:
+    """Return mistakes from rows of name, hint and function."""
+    return tuple(Mistake(name, hint.text, hint.section, compute) for name, hint, compute in rows)
+
+
 class Piece(NamedTuple):
     """A part of an assignment."""
 

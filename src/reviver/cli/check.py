@@ -1,5 +1,6 @@
 """`reviver check`: a student's own LSTM or GAN, compared with the equations."""
 
+import logging
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,6 +10,8 @@ from reviver.cli import options
 from reviver.cli.options import RUN
 from reviver.errors import ConfigError, ReviverError
 from reviver.settings.fields import Count, Positive, Text
+
+_log = logging.getLogger("reviver")
 
 
 def check(
@@ -69,6 +72,7 @@ def check(
     if out is not None:
         options.check_not_read(out, *files, *([points] if points else []))
         check_writable(Path(out))
+    _log.info("checking %s", files[0] if len(files) == 1 else f"{len(files)} files")
     reports = []
     for report in check_files(list(map(Path, files)), Limits(time_limit, memory_limit), jobs or usable_cores()):
         reports.append(report)

@@ -1,0 +1,110 @@
+"""The check of files in child processes, and `reviver check`: hostile files become a row, grades, JSON and wrong use."""
+
+import csv
+import json
+import threading
+from pathlib import Path
+
+import pytest
+
+from reviver.checker.submissions import Limits, check_file
+from reviver.cli import main
+from tests.checker.lstm_solutions import FUNCTIONAL
+
+STEP = "h, c = state"
+HOSTILE = {
+    "a loop": ("while True: pass", 3, "takes more than 3 seconds", []),
+    "output": ("while True: print('x' * 10_000)", 3, "takes more than 3 seconds", []),
+    "syntax": ("def f(:\n", 60, "line 1: invalid syntax", []),
+    "nothing": ("x = 1", 60, "defines no piece of an assignment; see reviver check --start lstm", []),
+    "os._exit": ("import os; os._exit(3)", 60, "ends the process with exit code 3", []),
+    "10 GB and exit": (
+        FUNCTIONAL.replace(STEP, f"torch.zeros(10 * 2**30 // 8); {STEP}")
+        .replace("nn.init.ones_(w.b_f)", "exit()")
+        .replace("loss.backward()", "import os; os.kill(os.getpid(), 9)"),
+        120,
+        "ends the process by signal 9",
+        [
+            "line 8: RuntimeError: asks for more memory than the limit",
+            "the code calls exit()",
+            "waits for lstm_step",
+            "waits for sequence",
+            "ends the process by signal 9",
+            "waits for training",
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_file_becomes_a_report(name: str, tmp_path: Path) -> None:
+    text, seconds, error, found = HOSTILE[name]
+    (tmp_path / "mine.py").write_text(text)
+    report = check_file(tmp_path / "mine.py", Limits(seconds), threading.Event())
+    assert (report.error, [outcome.text for outcome in report.outcomes]) == (error, found)
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    wrong = FUNCTIONAL.replace("h = o * torch.tanh(c)", "h = o * c").partition("class Recaller")
+    Path("a.py").write_text(wrong[0])
+    Path("points.toml").write_text("lstm_step = 3\ninitialization = 0.5\n")
+    return tmp_path
+
+
+def test_grades_are_a_row_per_file(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert (
+        main(["check", "a.py", "gone.py", "--out", "grades.csv", "--points", "points.toml", "--time-limit", "200"]) == 0
+    )
+    assert capsys.readouterr().out == "a.py: 1 of 6 pieces pass\ngone.py: cannot be read (No such file or directory)\n"
+    first, second = csv.DictReader(Path("grades.csv").read_text().splitlines())
+    assert (first["file"], first["points"], first["lstm_step"], first["initialization"]) == ("a.py", "0.5", "0", "0.5")
+    assert first["remarks"].startswith("lstm_step: tanh(c) is missing in the hidden state; ")
+    assert list(second.values()) == ["gone.py", "0", *[""] * 6, "cannot be read (No such file or directory)"]
+
+
+def test_json_has_the_form_of_check50(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "a.py", "--json", "--time-limit", "200"]) == 1
+    result = json.loads(capsys.readouterr().out)
+    assert set(result) == {"slug", "version", "results"}
+    step, initialization, sequence, *_ = result["results"]
+    assert set(step) == {"name", "description", "passed", "log", "cause", "data", "dependency"}
+    assert (step["name"], step["passed"], initialization["passed"], sequence["passed"]) == (
+        "lstm_step",
+        False,
+        True,
+        False,
+    )
+    assert step["cause"]["rationale"].startswith("h at ")
+    assert step["cause"]["mistake"] == "tanh(c) is missing in the hidden state"
+
+
+@pytest.mark.parametrize("network", ["lstm", "gan"])
+def test_a_new_file_waits_to_be_written(network: str, files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "--start", network, "--quiet"]) == 0
+    assert main(["check", "--start", network, "--quiet"]) == 2
+    assert "which exists; choose another --out" in capsys.readouterr().err
+    assert main(["check", f"my_{network}.py", "--time-limit", "200"]) == 1
+    captured = capsys.readouterr()
+    assert "0 of 6 pieces pass" in captured.out
+    assert "FAILED" not in captured.out
+    assert max(map(len, captured.out.splitlines())) <= 80
+    assert captured.err == f"checking my_{network}.py\nerror: some pieces do not pass\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("", "FILE is missing; see reviver check --help"),
+        ("a.py --start lstm", "--start is only for a new file; leave out the files"),
+        ("a.py --points points.toml", "--points is only for a table of grades; give its --out"),
+        ("a.py --out grades.xlsx", "--out must end in .csv, got grades.xlsx"),
+        ("a.py --out g.csv --points gone.toml", "--points gone.toml cannot be read (No such file or directory)"),
+        ("a.py --out g.csv --points wrong.toml", "--points wrong.toml: lstm_stop is no piece; did you mean lstm_step?"),
+    ],
+)
+def test_wrong_use(arguments: str, message: str, files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("wrong.toml").write_text("lstm_stop = 3")
+    assert main(["check", *arguments.split()]) == 2
+    assert capsys.readouterr().err == f"error: {message}\n"
