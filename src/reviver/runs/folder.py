@@ -44,7 +44,7 @@ from reviver.runs.schema import MAX_TEXT, SCHEMA, Line, find_kind, validate
 from reviver.settings.fields import from_mapping
 from reviver.system import locking
 from reviver.text import one_line
-from reviver.version import __version__
+from reviver.version import __version__, find_commit
 
 JOB_FILE = "run.job"
 VERSIONED_PACKAGES = ("numpy", "safetensors", "pillow")
@@ -397,9 +397,11 @@ def refuse_existing(path: str | Path, world: World = ALONE) -> None:
 
 def versions() -> dict[str, str]:
     """Return the versions of Python, Reviver and the packages that a run depends on, as run.json records them."""
+    commit = find_commit()
     return {
         "python": platform.python_version(),
         "reviver": __version__,
+        **({} if commit is None else {"commit": commit}),
         "torch": torch.__version__,  # with the build, such as +cpu
         **{name: _version(name) for name in VERSIONED_PACKAGES},
     }
