@@ -22,6 +22,7 @@ from reviver.figures import figure_style, panels, save_figure, styled
 from reviver.show.report.make import plot_figures
 from reviver.show.report.results import read_gan, read_lstm
 from reviver.show.trace import ClassifierTrace, trace_digits
+from reviver.train.gan.grids import save_grid
 from reviver.train.loading import load
 from reviver.train.lstm.run import LSTMRun
 from tools.sheets import write_sheet
@@ -200,8 +201,8 @@ def write_slides(report: Path, out: Path) -> None:
             figures["trace"] = memory_figure(trace_digits(run.network, run.config, digits[:-1]), digits[:-1])
             for figure_name, figure in figures.items():
                 save_figure(figure, folder / f"{figure_name}.svg")
-            for grid_name, grid in gan.grids.items():
-                shutil.copyfile(grid.path, folder / f"{grid_name}.png")
+            for grid_name, picture in gan.grids.items():
+                save_grid(picture.images, folder / f"{grid_name}.png")
             pdf = typst.compile(folder / "slides.typ", root=folder, sys_inputs={"scheme": scheme})
             (out / f"slides-{scheme}.pdf").write_bytes(pdf)
 

@@ -21,7 +21,7 @@ from reviver.explorer.facts import thin
 from reviver.explorer.manifest import SnapshotSpec, SnapshotsSpec, TensorBlock
 from reviver.rng import make_rng
 from reviver.train.gan.run import GANRun
-from reviver.train.gan.snapshots import GANSnapshot, read_snapshots
+from reviver.train.gan.snapshots import GANSnapshot, read_snapshots, snapshot_steps
 
 MAX_MOMENTS = 60
 """S of a page."""
@@ -130,7 +130,8 @@ def rounded(values: Tensor) -> list[float]:
 
 def embed_snapshots(run: GANRun, name: str, blocks: Blocks, *, with_real: bool = True) -> SnapshotsSpec | None:
     """Add the snapshots of a run up to its checkpoint, also the real images that D saw; return where they are, if any."""
-    snapshots = read_snapshots(run.folder)
+    data = run.folder.record["data"]
+    snapshots = read_snapshots(run.folder, snapshot_steps(run.config, data["num_images"], run.generator.image_shape))
     found = [snapshot for snapshot in snapshots if snapshot.step <= run.step]
     if not found:
         return None

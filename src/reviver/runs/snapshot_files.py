@@ -7,7 +7,7 @@ rollback, training only has to remove those that are later than its last checkpo
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -58,9 +58,8 @@ def remove_later_snapshots(folder: RunFolder, step: int) -> None:
                 snapshot.path.unlink()
 
 
-def check_total_size(folder: RunFolder) -> None:
+def check_total_size(folder: RunFolder, files: Sequence[SnapshotFile]) -> None:
     """Raise `RunFolderError` if snapshots are so many or so large that they would fill memory, before any is read."""
-    files = find_snapshots(folder)
     with explain_read_errors(folder.snapshots):
         total = sum(file.path.stat().st_size for file in files)
     if len(files) > MAX_SNAPSHOTS or total > MAX_TOTAL_BYTES:

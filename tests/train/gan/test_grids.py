@@ -1,4 +1,4 @@
-"""Grids of samples: when they are saved, what they show, and reading them back."""
+"""Grids of samples: when they are saved, and what they show."""
 
 import shutil
 from dataclasses import replace
@@ -10,13 +10,14 @@ import torch
 from PIL import Image
 
 from reviver.data.images.image_set import from_pixels, to_pixels
-from reviver.errors import DataError, Interrupted
+from reviver.errors import Interrupted
 from reviver.gan.sampling import generate
 from reviver.rng import make_rng
 from reviver.runs.folder import RunFolder
 from reviver.settings.gan import GANConfig
 from reviver.train.gan import training
-from reviver.train.gan.grids import find_grids, read_images, save_grid, tile
+from reviver.train.gan.grids import grid_at, tile
+from reviver.train.gan.snapshots import read_snapshots
 from reviver.train.gan.training import build_networks, train
 from reviver.train.loading import load
 from tests.lstm_runs import at_step, fingerprint, interrupt
@@ -39,8 +40,8 @@ def test_grids_within_the_first_epochs_are_animated_and_the_same_after_a_resume(
     """14 updates an epoch, the first sampled epoch the second one: grids within epochs at updates 10 and 20."""
     config = replace(tiny, batch_size=3, sample_every=4, epochs=4)
     early = train(config, tmp_path / "early")
-    moments = [(grid.epoch, grid.update) for grid in find_grids(early.samples)]
-    assert moments == [(0, None), (0, 10), (1, 20), (2, None), (4, None)]
+    names = ["0000", "0000_update-000010", "0001_update-000020", "0002", "0004"]
+    assert sorted(path.name for path in early.samples.glob("*.png")) == [f"epoch-{name}.png" for name in names]
     with Image.open(early.samples / "training.gif") as animation:
         assert (animation.n_frames, animation.info["loop"]) == (5, 0)
     at_step(monkeypatch, 10, interrupt, "gan_step", training)
@@ -48,8 +49,11 @@ def test_grids_within_the_first_epochs_are_animated_and_the_same_after_a_resume(
         train(config, tmp_path / "run")
     # The grid is of the weights of that update.
     z = torch.randn(25, tiny.latent_size, generator=make_rng(tiny.seed, "grid"))
-    expected = to_pixels(generate(load(tmp_path / "run").generator, z))
-    assert torch.equal(to_pixels(read_images(early.samples / "epoch-0000_update-000010.png", (1, 8, 8))), expected)
+    expected = generate(load(tmp_path / "run").generator, z)
+    with Image.open(early.samples / "epoch-0000_update-000010.png") as image:
+        np.testing.assert_array_equal(np.asarray(image)[::14, ::14], tile(expected))
+    (snapshot,) = read_snapshots(early, [10])
+    assert torch.equal(snapshot.images, to_pixels(expected)), "the same sample, kept once"
     for later in ("epoch-0000_update-000011", "epoch-0001"):  # of a stretch that was taken back
         shutil.copyfile(early.samples / "epoch-0000.png", tmp_path / "run" / "samples" / f"{later}.png")
     assert fingerprint(train(config, tmp_path / "run", resume=True)) == fingerprint(early)
@@ -60,9 +64,13 @@ def test_grids_within_the_first_epochs_are_animated_and_the_same_after_a_resume(
 def test_grids_are_saved_at_the_interval_in_the_middle_at_the_end_and_at_first_within_epochs() -> None:
     for epochs, sample_every, expected in ((1, 5, [1]), (2, 9, [1, 2]), (5, 9, [2, 5]), (6, 4, [3, 4, 6])):
         config = GANConfig(epochs=epochs, sample_every=sample_every)
-        assert [epoch for epoch in range(1, epochs + 1) if training.is_grid_due(epoch, config)] == expected
-    for epochs, batches, updates in ((34, 469, {10, 20, 50, 100, 200, 500, 1000, 2000}), (4, 10, {10}), (1, 3, set())):
-        assert training.early_grid_updates(GANConfig(epochs=epochs, sample_every=5), batches) == updates
+        assert [epoch for epoch in range(epochs + 1) if grid_at(3 * epoch, config, 3) == (epoch, None)] == [
+            0,
+            *expected,
+        ]
+    for epochs, batches, updates in ((34, 469, [10, 20, 50, 100, 200, 500, 1000, 2000]), (4, 10, [10]), (1, 3, [])):
+        grids = [grid_at(step, GANConfig(epochs=epochs, sample_every=5), batches) for step in range(epochs * batches)]
+        assert [grid.update for grid in grids if grid and grid.update] == updates
 
 
 def test_a_grid_has_two_white_pixels_around_each_image() -> None:
@@ -72,12 +80,3 @@ def test_a_grid_has_two_white_pixels_around_each_image() -> None:
     for columns in (2, None):
         np.testing.assert_array_equal(tile(from_pixels(pixels), columns), expected)
     np.testing.assert_array_equal(tile(from_pixels(pixels).expand(3, 3, 1, 1)), expected[..., None].repeat(3, 2))
-
-
-@pytest.mark.parametrize(("shape", "columns"), [((1, 8, 8), None), ((3, 12, 20), 1), ((1, 130, 130), None)])
-def test_images_of_a_grid_are_read_back(shape: tuple[int, int, int], columns: int | None, tmp_path: Path) -> None:
-    pixels = torch.randint(256, (4, *shape)).to(torch.uint8)
-    save_grid(from_pixels(pixels), tmp_path / "grid.png", columns)
-    assert torch.equal(to_pixels(read_images(tmp_path / "grid.png", shape)), pixels)
-    with pytest.raises(DataError, match="holds no grid of images of shape"):
-        read_images(tmp_path / "grid.png", (shape[0], shape[1] + 1, shape[2]))

@@ -7,7 +7,7 @@ import os
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -124,15 +124,6 @@ def class_folders(folder: Path) -> list[str]:
 def printable(name: str) -> str:
     """Return the name of a file or folder with escapes for what is not UTF-8."""
     return name.encode(errors="backslashreplace").decode()
-
-
-def read_pixels(path: Path) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """Read one image at its own size: bytes [H, W] of a gray image, else [H, W, 3].
-
-    Raises:
-        DataError: if the file is missing or damaged.
-    """
-    return _read_image(path, lambda image: np.asarray(image.convert("L" if image.mode in GRAY_MODES else "RGB")))
 
 
 def _has_splits(folder: Path) -> bool:

@@ -8,18 +8,18 @@ Shapes: N images, C channels, H height, W width, Z latent size.
 
 import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from reviver.data.images.image_files import read_pixels
-from reviver.data.images.image_set import from_pixels, to_pixels
-from reviver.errors import DataError, needing_train
+from reviver.data.images.image_set import to_pixels
+from reviver.errors import needing_train
 from reviver.files.atomic import atomic_write
+from reviver.settings.gan import GANConfig
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -30,20 +30,51 @@ FRAME_MILLISECONDS, LAST_FRAME_MILLISECONDS = 180, 2500
 MAX_FRAMES, MAX_FRAME_SIZE = 60, 640
 CAPTION_HEIGHT = 28
 """Pixels, of an animation."""
-GRID_NAME = re.compile(r"epoch-([0-9]{1,18})(?:_update-([0-9]{1,18}))?\.png")
+NAME = re.compile(r"epoch-([0-9]{1,18})(?:_update-([0-9]{1,18}))?\.png")
 
 
 class Grid(NamedTuple):
-    """A grid that a run saved after complete epochs, and updates in all: None for one at the end of an epoch."""
+    """When a grid was generated: after complete epochs, and updates in all; None for one at the end of an epoch."""
 
     epoch: int
     update: int | None
-    path: Path
 
     @property
     def when(self) -> str:
         """Time in the training, such as `epoch 5` or `update 200`."""
         return f"epoch {self.epoch}" if self.update is None else f"update {self.update}"
+
+    @property
+    def file_name(self) -> str:
+        """Name of its file in the folder of the samples."""
+        return (
+            f"epoch-{self.epoch:04d}.png"
+            if self.update is None
+            else f"epoch-{self.epoch:04d}_update-{self.update:06d}.png"
+        )
+
+
+def grid_at(step: int, config: GANConfig, batches_per_epoch: int) -> Grid | None:
+    """Return the grid that a run saves after `step` updates, or None if it saves none then.
+
+    Grids are saved before the training, every `sample_every` epochs, in the middle and at the end. Samples change fastest at
+    first: from grids after epochs alone, they would go from noise to digits in one step. So there are also grids after the
+    updates 10, 20, 50, 100, 200 ... before the first of those epochs.
+    """
+    epoch, batch = divmod(step, batches_per_epoch)
+    if batch == 0 and (epoch % config.sample_every == 0 or epoch in (config.epochs // 2, config.epochs)):
+        return Grid(epoch, None)
+    first_epoch = min(config.sample_every, max(1, config.epochs // 2))
+    is_early = 10 <= step < first_epoch * batches_per_epoch and str(step).rstrip("0") in ("1", "2", "5")
+    return Grid((step - 1) // batches_per_epoch, step) if is_early else None
+
+
+def grid_steps(config: GANConfig, batches_per_epoch: int) -> list[int]:
+    """Return the updates after which a run saves a grid, see `grid_at`."""
+    last = config.epochs * batches_per_epoch
+    early = {factor * 10**power for power in range(1, 18) for factor in (1, 2, 5)}
+    steps = sorted(early.union(range(0, last + 1, batches_per_epoch)))
+    return [step for step in steps if step <= last and grid_at(step, config, batches_per_epoch)]
 
 
 def tile(images: Tensor, columns: int | None = None) -> NDArray[np.uint8]:
@@ -68,74 +99,46 @@ def save_grid(images: Tensor, path: Path, columns: int | None = None) -> None:
 
     Raises `ConfigError` if the suffix is another, and `RunFolderError` if the file cannot be written.
     """
-    grid = tile(images, columns)
     if path.suffix.lower() != ".png":
         with needing_train("a figure"):
             from reviver.figures import grid_figure, save_figure  # matplotlib is slow, and training never needs it
-        save_figure(grid_figure(grid), path)
+        save_figure(grid_figure(tile(images, columns)), path)
         return
     with needing_train("a PNG file"):
         from PIL import Image
-    factor = _enlargement(images.shape[-1])
-    enlarged = grid.repeat(factor, axis=0).repeat(factor, axis=1)
     with atomic_write(path) as temporary:
-        Image.fromarray(enlarged).save(temporary, format="PNG", optimize=True)
+        Image.fromarray(_enlarged(images, columns)).save(temporary, format="PNG", optimize=True)
 
 
-def read_images(path: Path, image_shape: tuple[int, ...]) -> Tensor:
-    """Return the images of a grid that `save_grid` wrote as .png, an untrusted file: [N, C, H, W] in [-1, 1].
-
-    Raises `DataError` if the file is damaged, or holds a grid of images of another shape.
-    """
-    channels, height, width = image_shape
-    factor = _enlargement(width)
-    grid = read_pixels(path)[::factor, ::factor]
-    grid = grid.reshape(*grid.shape[:2], -1)  # [height, width, C]
-    (rows, columns), rest = np.divmod(np.array(grid.shape[:2]) - GAP, (height + GAP, width + GAP))
-    if grid.shape[2] != channels or rest.any() or min(rows, columns) < 1:
-        raise DataError(f"{path}: holds no grid of images of shape {list(image_shape)}; train again to write it")
-    cells = grid[GAP:, GAP:].reshape(rows, height + GAP, columns, width + GAP, channels)[:, :height, :, :width]
-    images = cells.transpose(0, 2, 4, 1, 3).reshape(-1, channels, height, width)
-    return from_pixels(torch.from_numpy(images.copy()))
+def remove_later_grids(samples: Path, step: int, batches_per_epoch: int) -> None:
+    """Remove the grids after `step` updates, to which training has returned; skip other files."""
+    for path in samples.glob("epoch-*.png"):
+        if match := NAME.fullmatch(path.name):
+            epoch, update = match.groups()
+            if (int(epoch) * batches_per_epoch if update is None else int(update)) > step:
+                path.unlink()
 
 
-def grid_path(samples: Path, epoch: int, update: int | None = None) -> Path:
-    """Return the path of a grid in the folder `samples`; `epoch` and `update` as in `Grid`."""
-    return samples / (f"epoch-{epoch:04d}.png" if update is None else f"epoch-{epoch:04d}_update-{update:06d}.png")
-
-
-def find_grids(samples: Path) -> list[Grid]:
-    """Return the grids of a run in the order of training; skip other files."""
-    matches = {path: GRID_NAME.fullmatch(path.name) for path in samples.glob("epoch-*.png")}
-    grids = [Grid(int(match[1]), int(match[2]) if match[2] else None, path) for path, match in matches.items() if match]
-    return sorted(grids, key=lambda grid: (grid.epoch, grid.update or 0))
-
-
-def remove_later_grids(samples: Path, epoch: int, update: int) -> None:
-    """Remove the grids after `epoch` complete epochs and `update` updates, to which training has returned."""
-    for grid in find_grids(samples):
-        if grid.epoch > epoch or (grid.update or 0) > update:
-            grid.path.unlink()
-
-
-def save_animation(samples: Path, path: Path) -> None:
-    """Save the grids of a run, in order and with their time as a caption, as a GIF that loops; none without grids."""
-    grids = find_grids(samples)
-    if not grids:  # they were removed, and a finished run is resumed
-        return
-    stride = math.ceil(len(grids) / MAX_FRAMES)
-    chosen = grids[::stride] if (len(grids) - 1) % stride == 0 else [*grids[::stride], grids[-1]]
-    frames = [_frame(read_pixels(grid.path), grid.when) for grid in chosen]
-    durations = [FRAME_MILLISECONDS] * (len(frames) - 1) + [LAST_FRAME_MILLISECONDS]
+def save_animation(frames: Sequence[tuple[str, Tensor]], path: Path) -> None:
+    """Save grids of images [N, C, H, W] in [-1, 1], each with its caption, as a GIF that loops."""
+    pictures = [_frame(_enlarged(images), caption) for caption, images in frames]
+    durations = [FRAME_MILLISECONDS] * (len(pictures) - 1) + [LAST_FRAME_MILLISECONDS]
     with atomic_write(path) as temporary:
-        frames[0].save(
-            temporary, format="GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0, optimize=True
+        pictures[0].save(
+            temporary,
+            format="GIF",
+            save_all=True,
+            append_images=pictures[1:],
+            duration=durations,
+            loop=0,
+            optimize=True,
         )
 
 
-def _enlargement(width: int) -> int:
-    """Return the factor by which a PNG enlarges images of `width` pixels, to about 112."""
-    return max(1, round(112 / width))
+def _enlarged(images: Tensor, columns: int | None = None) -> NDArray[np.uint8]:
+    """Return the pixels of `tile`, enlarged to about 112 per image."""
+    factor = max(1, round(112 / images.shape[-1]))
+    return tile(images, columns).repeat(factor, axis=0).repeat(factor, axis=1)
 
 
 def _frame(grid: NDArray[np.uint8], caption: str) -> "Image.Image":

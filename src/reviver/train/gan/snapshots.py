@@ -1,4 +1,4 @@
-"""Snapshots of a GAN: images of the same latents, and what D thinks of them, at some moments of the training.
+"""Samples of a GAN run: images of the same latents, and what D thinks of them, at some moments of the training.
 
     images        uint8 [N, C, H, W], generated from the latents of the sample grid
     fake_logits   float32 [N], log-odds of D for them
@@ -13,6 +13,7 @@ Shapes: N images, C channels, H height, W width, Z latent size, K classes, m ima
 """
 
 import math
+from collections.abc import Container, Sequence
 from typing import NamedTuple
 
 import torch
@@ -24,15 +25,18 @@ from reviver.gan.networks import Discriminator, Generator, one_hot
 from reviver.gan.sampling import generate
 from reviver.rng import make_rng
 from reviver.runs.folder import RunFolder
+from reviver.runs.session import Session
 from reviver.runs.snapshot_files import (
     SnapshotFile,
     check_total_size,
     find_snapshots,
     read_snapshot,
     read_snapshot_header,
+    remove_later_snapshots,
     write_snapshot,
 )
 from reviver.settings.gan import GANConfig, count_batches
+from reviver.train.gan.grids import MAX_FRAMES, grid_at, remove_later_grids, save_animation, save_grid, tile
 
 NUM_MOMENTS = 60
 """Snapshots of a run."""
@@ -55,8 +59,8 @@ class GANSnapshot(NamedTuple):
     real: Tensor | None = None
 
 
-def snapshot_steps(config: GANConfig, num_images: int, image_shape: tuple[int, int, int]) -> frozenset[int]:
-    """Return the updates after which a snapshot is saved: 0, the last one, and others spaced geometrically.
+def snapshot_steps(config: GANConfig, num_images: int, image_shape: Sequence[int]) -> frozenset[int]:
+    """Return updates after which a snapshot is saved, beside those of a grid: 0, the last one, and others spaced geometrically.
 
     Images change fastest at first. So each gap is the same fraction of the updates before it, but at least one update. Of
     very large images, fewer snapshots are saved.
@@ -72,8 +76,12 @@ def snapshot_steps(config: GANConfig, num_images: int, image_shape: tuple[int, i
     return frozenset(steps)
 
 
-class SnapshotWriter:
-    """Writer of the snapshots of a run, after the updates `steps`, of latents z [N, Z] and N of the training images."""
+class SampleWriter:
+    """Writer of the samples of a run: images of latents z [N, Z], each time with what D thinks of N of the training images.
+
+    They are snapshots. A grid, in a PNG file and in TensorBoard, shows the images of a snapshot, and the animation those of
+    all grids.
+    """
 
     def __init__(
         self,
@@ -84,20 +92,26 @@ class SnapshotWriter:
         discriminator: Discriminator,
         z: Tensor,
     ) -> None:
-        self.steps = snapshot_steps(config, len(data.images), data.image_shape)
-        self._folder = folder
+        self._folder, self._config = folder, config
+        self._steps = snapshot_steps(config, len(data.images), data.image_shape)
+        self._batches_per_epoch = count_batches(len(data.images), config.batch_size)
         self._generator, self._discriminator, self._z = generator, discriminator, z
         chosen = choose_real_images(len(data.images), len(z), config.seed)
         self._real, self._real_labels = data.images[chosen], None
         if generator.num_classes and data.labels is not None:
             self._real_labels = one_hot(data.labels[chosen], generator.num_classes).to(z.device)
 
-    def write(self, step: int, epoch: float) -> None:
-        """Write the snapshot after `step` updates and `epoch` epochs.
+    def is_due(self, step: int) -> bool:
+        """Return whether there is a snapshot after `step` updates."""
+        return step in self._steps or grid_at(step, self._config, self._batches_per_epoch) is not None
+
+    def write(self, session: Session, epoch: float) -> None:
+        """Write the snapshot at the current update, after `epoch` epochs, and the grid, if one is due.
 
         If an update has just made the weights infinite, write none: the next loss shows it, and training stops or
         returns to a checkpoint.
         """
+        step = session.state.step
         images = generate(self._generator, self._z)
         fake_logits = image_logits(self._discriminator, images, self._generator.class_labels(self._z))
         real_logits = image_logits(self._discriminator, from_pixels(self._real.to(images.device)), self._real_labels)
@@ -112,6 +126,29 @@ class SnapshotWriter:
         if not any(snapshot.step < step for snapshot in find_snapshots(self._folder)):
             tensors["real"] = self._real
         write_snapshot(self._folder, step, tensors)
+        if grid := grid_at(step, self._config, self._batches_per_epoch):
+            save_grid(images.cpu(), self._folder.samples / grid.file_name)
+            session.log_image("samples", tile(images.cpu()))
+
+    def remove_later(self, step: int) -> None:
+        """Remove what was written after `step` updates, to which training has returned."""
+        remove_later_grids(self._folder.samples, step, self._batches_per_epoch)
+        remove_later_snapshots(self._folder, step)
+
+    def animate(self) -> None:
+        """Save the grids of the run, in order and with their time as a caption, as samples/training.gif."""
+        grids = {
+            file.step: grid_at(file.step, self._config, self._batches_per_epoch)
+            for file in find_snapshots(self._folder)
+        }
+        captions = {step: grid.when for step, grid in grids.items() if grid is not None}
+        steps = [*captions]
+        stride = math.ceil(len(steps) / MAX_FRAMES)
+        chosen = {*steps[::stride], steps[-1]} if steps else set()
+        snapshots = read_snapshots(self._folder, chosen)
+        if snapshots:  # none if they were removed, and a finished run is resumed
+            frames = [(captions[snapshot.step], from_pixels(snapshot.images)) for snapshot in snapshots]
+            save_animation(frames, self._folder.samples / "training.gif")
 
 
 def choose_real_images(num_images: int, count: int, seed: int) -> Tensor:
@@ -134,12 +171,16 @@ def image_logits(discriminator: Discriminator, images: Tensor, labels: Tensor | 
         discriminator.train(was_training)
 
 
-def read_snapshots(folder: RunFolder) -> list[GANSnapshot]:
-    """Return the snapshots of a run in the order of training; a damaged one or one of other images is a `RunFolderError`."""
-    check_total_size(folder)
-    files = find_snapshots(folder)
+def read_snapshots(folder: RunFolder, steps: Container[int] | None = None) -> list[GANSnapshot]:
+    """Return the snapshots of a run, or those after some `steps`, in the order of training.
+
+    A damaged one, or one of other images, is a `RunFolderError`.
+    """
+    found = find_snapshots(folder)
+    files = [file for file in found if steps is None or file.step in steps]
+    check_total_size(folder, files)
     snapshots = [_read_snapshot(folder, file) for file in files]
-    if snapshots and snapshots[0].real is None:
+    if files and files[0] == found[0] and snapshots[0].real is None:
         raise damaged_run_file(files[0].path, "'real' is missing")
     return snapshots
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
 from torch.optim import Adam
 
 from reviver.data.images.image_set import MAX_CLASSES, ImageSet, from_pixels, load_images
@@ -23,7 +22,6 @@ from reviver.gan.batch_norm_statistics import recompute_batch_norm
 from reviver.gan.centering import CenteredDiscriminator, build_discriminator, center_inputs, image_moments
 from reviver.gan.ema import update_ema
 from reviver.gan.networks import Discriminator, Generator, one_hot
-from reviver.gan.sampling import generate
 from reviver.gan.scores.feature_extractor import FeatureExtractor
 from reviver.gan.scores.monitor import create_monitor, summarize
 from reviver.gan.step import backpropagate, gan_step
@@ -37,11 +35,9 @@ from reviver.runs.distributed.parallel_step import ParallelStep
 from reviver.runs.distributed.world import ALONE, World, join_world
 from reviver.runs.folder import RunFolder, refuse_existing
 from reviver.runs.session import Session, open_run, training_session
-from reviver.runs.snapshot_files import remove_later_snapshots
 from reviver.settings.gan import GANConfig, count_batches
 from reviver.settings.validation import refuse
-from reviver.train.gan.grids import grid_path, remove_later_grids, save_animation, save_grid, tile
-from reviver.train.gan.snapshots import SnapshotWriter
+from reviver.train.gan.snapshots import SampleWriter
 
 GRID_SIZE = 25
 """Images per sample grid."""
@@ -135,27 +131,23 @@ def train_in_world(
         folder.record_data("extractor_sha256", extractor.sha256, "extractor", "file")
     grid_classes = torch.arange(GRID_SIZE) % num_classes if num_classes else None
     grid_z = models.generator.sample_latents(GRID_SIZE, make_rng(config.seed, "grid"), grid_classes).to(device)
-    snapshots = SnapshotWriter(folder, config, data, models.eval_generator, models.discriminator, grid_z)
+    samples = SampleWriter(folder, config, data, models.eval_generator, models.discriminator, grid_z)
     files = ("metrics",) if monitor is None else ("metrics", "scores")
     with training_session(
         folder, state, total=config.epochs, description=f"GAN {data.name}", progress=progress, files=files, world=world
     ) as session:
         session.progress.status = summarize(folder.read_scores())
         while state.epoch < config.epochs:
-            world.call_on_main(partial(remove_later_grids, folder.samples, state.epoch, state.step))
-            world.call_on_main(partial(remove_later_snapshots, folder, state.step))
+            world.call_on_main(partial(samples.remove_later, state.step))
             with session.rolling_back():
                 if state.step == 0:
-                    world.call_on_main(partial(save_sample_grid, session, models.eval_generator, grid_z, epoch=0))
-                    world.call_on_main(partial(snapshots.write, step=0, epoch=0.0))
-                train_epoch(session, models, grid_z, snapshots, data, config)
-                if is_grid_due(state.epoch, config):
-                    world.call_on_main(partial(save_sample_grid, session, models.eval_generator, grid_z, state.epoch))
+                    world.call_on_main(partial(samples.write, session, epoch=0.0))
+                train_epoch(session, models, samples, data, config)
                 if monitor is not None and monitor.is_due(state.epoch):
                     world.call_on_main(partial(monitor.score, session, models.eval_generator))
                 if state.epoch % config.checkpoint_every == 0 or state.epoch == config.epochs:
                     session.save()
-        world.call_on_main(partial(save_animation, folder.samples, folder.samples / "training.gif"))
+        world.call_on_main(samples.animate)
     return folder
 
 
@@ -194,13 +186,8 @@ def build_state(config: GANConfig, models: Models, batches_per_epoch: int) -> Tr
     )
 
 
-def train_epoch(
-    session: Session, models: Models, grid_z: Tensor, snapshots: SnapshotWriter, data: ImageSet, config: GANConfig
-) -> None:
-    """Train on all images once, or on the rest of the epoch after a resume.
-
-    The session saves, logs and stops. `grid_z` [GRID_SIZE, Z] are the latents of the sample grids within the epoch.
-    """
+def train_epoch(session: Session, models: Models, samples: SampleWriter, data: ImageSet, config: GANConfig) -> None:
+    """Train on all images once, or on the rest of the epoch after a resume; the session saves, logs and stops."""
     state, world = session.state, session.world
     generator, _, opt_generator, opt_discriminator, eval_generator = models
     history, rng = state.tensors["history"], state.rngs["noise"]
@@ -209,7 +196,6 @@ def train_epoch(
     order = epoch_order(config.order, data.block_edges, make_rng(config.seed, f"order/{state.epoch}"))
     batches = order.to(history.device).split(config.batch_size)
     batches = batches[: count_batches(len(data), config.batch_size)]
-    grid_updates = early_grid_updates(config, len(batches))
     remaining = batches[state.batch :]
     own_rows = [world.rows(len(batch)) for batch in remaining]
     own = [rows.take(batch) for rows, batch in zip(own_rows, remaining, strict=True)]
@@ -238,12 +224,10 @@ def train_epoch(
             update_ema(eval_generator, generator, updates, decay=config.ema, rampup=config.ema_rampup)
         if config.batch_norm_samples and (state.epoch + 1, state.batch) == (config.epochs, len(batches)):
             recompute_batch_norm(eval_generator, config.batch_norm_samples, config.seed)
-        if state.step in grid_updates | snapshots.steps or state.step % len(history) == 0:
+        if samples.is_due(state.step) or state.step % len(history) == 0:
             check_losses(session)
-        if state.step in grid_updates:
-            world.call_on_main(partial(save_sample_grid, session, eval_generator, grid_z, state.epoch, state.step))
-        if state.step in snapshots.steps:
-            world.call_on_main(partial(snapshots.write, state.step, epoch))
+        if samples.is_due(state.step):
+            world.call_on_main(partial(samples.write, session, epoch))
         if state.step % len(history) == 0:
             session.log(epoch=epoch, **dict(zip(GANStepResult._fields, history.mean(0).tolist(), strict=True)))
         if session.progress.due or state.batch == len(batches):
@@ -294,26 +278,3 @@ def count_classes(data: ImageSet) -> int:
             f"{lowest} to {highest}; renumber them, or leave out --conditional"
         )
     return highest + 1
-
-
-def is_grid_due(epoch: int, config: GANConfig) -> bool:
-    """Return whether a sample grid is saved after `epoch`: every `sample_every` epochs, in the middle and at the end."""
-    return epoch % config.sample_every == 0 or epoch in (config.epochs // 2, config.epochs)
-
-
-def early_grid_updates(config: GANConfig, batches_per_epoch: int) -> frozenset[int]:
-    """Return the updates 10, 20, 50, 100, 200 ... before the first epoch with a grid; a grid is saved after each.
-
-    Samples change fastest at first: grids after epochs alone would go from noise to digits in one step.
-    """
-    first_epoch = min(config.sample_every, max(1, config.epochs // 2))
-    updates = (factor * 10**power for power in range(1, 18) for factor in (1, 2, 5))
-    return frozenset(update for update in updates if update < first_epoch * batches_per_epoch)
-
-
-def save_sample_grid(session: Session, generator: Generator, z: Tensor, epoch: int, update: int | None = None) -> None:
-    """Save the grid of the images of latents z [N, Z] to samples/ and TensorBoard; `epoch` and `update` as in `Grid`."""
-    session.folder.check_present()
-    images = generate(generator, z).cpu()
-    save_grid(images, grid_path(session.folder.samples, epoch, update))
-    session.log_image("samples", tile(images))

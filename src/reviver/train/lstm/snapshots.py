@@ -59,14 +59,15 @@ def read_snapshots(folder: RunFolder, current: LSTMClassifier | RNNClassifier) -
 
     A damaged one, or one of another network, is a `RunFolderError`.
     """
-    check_total_size(folder)
+    files = find_snapshots(folder)
+    check_total_size(folder, files)
     expected: dict[str, Tensor] = {
         "epoch": torch.empty((), dtype=torch.int64, device="meta"),
         "validation_accuracy": torch.empty((), dtype=torch.float64, device="meta"),
         **{PREFIX + name: tensor.to("meta") for name, tensor in current.state_dict().items()},
     }
     snapshots = []
-    for file in find_snapshots(folder):
+    for file in files:
         tensors = read_snapshot(file.path, expected)
         epoch, accuracy = int(tensors.pop("epoch")), float(tensors.pop("validation_accuracy"))
         if epoch < 1 or not 0 <= accuracy <= 1:
