@@ -285,25 +285,33 @@ class LSTM(PretrainedMixin, nn.LSTM):
 
     def _run(self, x: Tensor, hx: State, lengths: Tensor | None, rng: Rng) -> tuple[Tensor, State]:
         """Run all cells over x [T, B, I]; return the output [T, B, D·P] and the final state."""
-        drops_hidden = self.training and self.options.hidden_dropout > 0.0
         finals: list[LSTMState] = []  # [B, P] and [B, H] each
         for layer in range(self.num_layers):
             outputs = []
             for reverse in (False, True)[: self.num_directions]:
-                weights = self.stacked_weights(layer, reverse)
                 start = LSTMState(hx[0][len(finals)], hx[1][len(finals)])  # [B, P], [B, H]
-                seed = draw_seed(rng) if drops_hidden else None
-                options: Any = {"reverse": reverse, "options": self.options, "seed": seed}
-                output, final = kernel.run_cell(weights, x, start, lengths, **options)
+                output, final = self._run_cell(self.stacked_weights(layer, reverse), x, start, lengths, reverse, rng)
                 outputs.append(output)  # [T, B, P]
                 finals.append(final)
             x = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)  # [T, B, D·P]
-            if self.training and self.dropout > 0.0 and layer < self.num_layers - 1:
-                uniform = rand(x.shape, rng, dim=1, device=x.device, dtype=x.dtype)
-                x = x * (uniform >= self.dropout) / ((1.0 - self.dropout) or 1.0)  # all 0 for dropout 1
+            x = self._drop_between(x, rng) if layer < self.num_layers - 1 else x
         if len(finals) == 1:
             return x, (finals[0].h.unsqueeze(0), finals[0].c.unsqueeze(0))  # without copies
         return x, (torch.stack([final.h for final in finals]), torch.stack([final.c for final in finals]))
+
+    def _run_cell(
+        self, weights: StackedWeights, x: Tensor, start: LSTMState, lengths: Tensor | None, reverse: bool, rng: Rng
+    ) -> tuple[Tensor, LSTMState]:
+        """Run a cell over x [T, B, I], in training with new dropout masks; return its output [T, B, P] and final state."""
+        seed = draw_seed(rng) if self.training and self.options.hidden_dropout > 0.0 else None
+        return kernel.run_cell(weights, x, start, lengths, reverse=reverse, options=self.options, seed=seed)
+
+    def _drop_between(self, x: Tensor, rng: Rng) -> Tensor:
+        """Return the output of a layer [T, B, D·P] as the next layer reads it: in training after `dropout`."""
+        if not self.training or self.dropout == 0.0:
+            return x
+        uniform = rand(x.shape, rng, dim=1, device=x.device, dtype=x.dtype)
+        return x * (uniform >= self.dropout) / ((1.0 - self.dropout) or 1.0)  # all 0 for dropout 1
 
     # Conversion and saving ------------------------------------------------------------------------------------------
 
