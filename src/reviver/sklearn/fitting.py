@@ -21,6 +21,7 @@ from reviver.rng import make_rng
 from reviver.settings.fields import Count, CountOrZero, Positive, Probability, lr_scale
 from reviver.settings.lstm_network import DropoutKind, LSTMClassifierSpec, PatchSize, Pooling
 from reviver.settings.tasks import TargetKind
+from reviver.train.lstm.stopping import rank, rank_checkpoint, stopped_early
 from reviver.train.lstm.training import train_step
 
 Class = TypeVar("Class")
@@ -107,8 +108,7 @@ def train_network(
     data = train.examples.to(device)
     weights = None if train.weights is None else train.weights.to(device)
     history: list[dict[str, Any]] = []
-    best = (-math.inf, -math.inf)
-    improved_epoch, best_epoch, best_weights = 0, 0, network.state_dict()
+    improved = best = best_weights = None
     for epoch in range(1, parameters.max_epochs + 1):
         losses = torch.zeros((), device=device)
         order = torch.randperm(len(data), generator=make_rng(seed, f"order/{epoch}")).to(device)
@@ -144,14 +144,13 @@ def train_network(
             log(", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in metrics.items()))
         if validation is None:
             continue
-        rank = (metrics["validation_score"], -metrics["validation_loss"])
-        if rank[0] >= best[0]:  # the last of equals: a loss of few sequences says little
-            best_epoch = epoch
-            best_weights = {name: value.clone() for name, value in network.state_dict().items()}
-        if rank > best:
-            best, improved_epoch = rank, epoch
-        elif epoch - improved_epoch >= parameters.patience:
+        row = {**metrics, "validation_accuracy": metrics["validation_score"]}
+        if best is None or rank_checkpoint(row, parameters.patience) > rank_checkpoint(best, parameters.patience):
+            best, best_weights = row, {name: value.clone() for name, value in network.state_dict().items()}
+        if improved is None or rank(row) > rank(improved):
+            improved = row
+        elif stopped_early(parameters.patience, epoch, improved["epoch"]):
             break
-    if validation is not None:
+    if best_weights is not None:
         network.load_state_dict(best_weights)
-    return network.cpu().eval(), history, best_epoch or len(history)
+    return network.cpu().eval(), history, len(history) if best is None else best["epoch"]

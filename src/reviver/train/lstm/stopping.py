@@ -18,14 +18,14 @@ def rank(metrics: Mapping[str, Any]) -> tuple[float, ...]:
     return metrics.get("length", 0), metrics["validation_accuracy"], -metrics["validation_loss"]
 
 
-def rank_checkpoint(metrics: Mapping[str, Any], config: LSTMConfig) -> tuple[float, ...]:
+def rank_checkpoint(metrics: Mapping[str, Any], patience: int | None) -> tuple[float, ...]:
     """Return the sort key of an epoch whose maximum is the epoch of the best checkpoint.
 
-    It is that of `rank`, but with early stopping the last one of the epochs with the highest validation accuracy is the
+    It is that of `rank`, but with early stopping (`patience`) the last one of the epochs with the highest validation accuracy is the
     best. In a small validation set many epochs have the same accuracy. The one with the lowest loss comes early, since
     the loss grows with the confidence in the few errors while the network still learns.
     """
-    if config.patience is None:
+    if patience is None:
         return rank(metrics)
     return metrics["validation_accuracy"], metrics["epoch"]
 
@@ -36,7 +36,7 @@ def find_best(metrics: Sequence[Mapping[str, Any]], config: LSTMConfig) -> Mappi
     A validation without training counts if it passed. Otherwise it only says where the network breaks.
     """
     counting = [row for row in metrics if row["train_loss"] is not None or passes(config, row)]
-    return max(counting, key=lambda row: rank_checkpoint(row, config))
+    return max(counting, key=lambda row: rank_checkpoint(row, config.patience))
 
 
 def is_better(best: float, last: float, size: int, epochs: int, chance: float) -> bool:
@@ -65,9 +65,9 @@ def _log_comb(n: int, k: int) -> float:
     return lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1)
 
 
-def stopped_early(config: LSTMConfig, epoch: int, improved: int) -> bool:
+def stopped_early(patience: int | None, epoch: int, improved: int) -> bool:
     """Return whether the last improvement, in the epoch `improved`, lies `patience` epochs or more before `epoch`."""
-    return config.patience is not None and epoch - improved >= config.patience
+    return patience is not None and epoch - improved >= patience
 
 
 def end_reason(config: LSTMConfig, metrics: Sequence[Mapping[str, Any]]) -> Literal["epochs", "patience", "threshold"]:
@@ -75,7 +75,7 @@ def end_reason(config: LSTMConfig, metrics: Sequence[Mapping[str, Any]]) -> Lite
     last = metrics[-1]
     if config.curriculum and completes_curriculum(config, last):
         return "threshold"
-    return "patience" if stopped_early(config, last["epoch"], max(metrics, key=rank)["epoch"]) else "epochs"
+    return "patience" if stopped_early(config.patience, last["epoch"], max(metrics, key=rank)["epoch"]) else "epochs"
 
 
 def completes_curriculum(config: LSTMConfig, last: Mapping[str, Any]) -> bool:

@@ -348,7 +348,7 @@ def is_finished(config: LSTMConfig, state: TrainingState) -> bool:
         return True
     improved = state.extra.get("improved")
     is_last = state.epoch >= config.epochs and curriculum.next_stage(config, state.extra).trains
-    return is_last or (improved is not None and stopped_early(config, state.epoch, improved["epoch"]))
+    return is_last or (improved is not None and stopped_early(config.patience, state.epoch, improved["epoch"]))
 
 
 def _validate(session: Session, network: Network, task: Task, length: int, trained: bool) -> Score:
@@ -402,6 +402,6 @@ def _update_best(state: TrainingState, network: Network, validation: Score, leng
     }
     if config.patience is not None and (improved is None or rank(metrics) > rank(improved)):
         state.extra["improved"] = metrics
-    if best is None or rank_checkpoint(metrics, config) > rank_checkpoint(best, config):
+    if best is None or rank_checkpoint(metrics, config.patience) > rank_checkpoint(best, config.patience):
         state.extra["best"] = metrics
         state.best_networks = {"network": {key: value.clone() for key, value in network.state_dict().items()}}
