@@ -42,7 +42,7 @@ PORTABILITY = Path(__file__).with_name("prebuilt")
 SYMBOL_LIMITS = {"GLIBC": (2, 17), "GLIBCXX": (3, 4, 19), "CXXABI": (1, 3, 7), "GCC": (4, 8, 0)}
 """Newest versions of symbols that a system of manylinux_2_17 has (PEP 600, auditwheel's policy)."""
 SYSTEM_LIBRARIES = {"libstdc++.so.6", "libgcc_s.so.1", "libc.so.6", "libm.so.6"}
-"""Libraries that a prebuilt one may need; not an OpenMP runtime, see `reviver.lstm.kernel.openmp`."""
+"""Libraries that a prebuilt one may need; not an OpenMP runtime, see `reviver.lstm.kernel.prebuilt`."""
 FLAGS = ("-fopenmp", "-fno-sized-deallocation", "-include", str(PORTABILITY / "portable.h"))
 """Flags besides those of each library and variant."""
 LINKER_FLAGS = ("-shared", "-s", "-Wl,--as-needed", "-Wl,--build-id=none", "-Wl,-z,relro,-z,now")

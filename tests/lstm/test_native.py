@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from reviver.lstm.kernel import openmp, prebuilt
+from reviver.lstm.kernel import prebuilt
 from reviver.lstm.kernel.library import KERNEL
 from reviver.lstm.kernel.native import NativeLibrary
 from reviver.lstm.kernel.prebuilt import NativeError
@@ -157,7 +157,7 @@ def test_processes_that_start_at_once_compile_once_with_torchs_runtime(tiny, tmp
     environment = {**os.environ, "REVIVER_CXXFLAGS": "-O0", "REVIVER_NATIVE": "compile"}  # with the fixture's cache
     command, pipes = [sys.executable, "-c", LSTM_SCRIPT], {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     processes = [subprocess.Popen(command, env=environment, text=True, **pipes) for _ in range(2)]
-    runtime = openmp.find_runtime(openmp.GNU)
+    runtime = prebuilt.find_runtime(prebuilt.GNU)
     assert [process.communicate() for process in processes] == [(f"True {runtime}\n", "")] * 2
     assert len(list((tmp_path / "cache").glob("*.so"))) == 1
     assert not list((tmp_path / "cache").glob("build-*"))
@@ -210,5 +210,5 @@ def test_libraries_name_no_runtime_and_use_threads_of_c_without_openmp(tiny, tmp
 
     assert not re.search(r"NEEDED.*omp", symbols("readelf --dynamic", KERNEL.library()))
     assert "GOMP_parallel" in symbols("nm -D", tiny.build(tmp_path / "cache"))
-    monkeypatch.setattr(openmp, "share_runtime", lambda _: False)
+    monkeypatch.setattr(prebuilt, "share_runtime", lambda _: False)
     assert not re.search(r"GOMP_|omp_", symbols("nm -D", tiny.build(tmp_path / "other")))

@@ -32,7 +32,7 @@ class RNNClassifier(PretrainedMixin, nn.Module):
         input_size: I.
         hidden_size: H.
         num_classes: C.
-        hidden_dropout: probability to drop a unit of the hidden state at a step, in [0, 1).
+        hidden_dropout: see `LSTMOptions`.
 
     Parameters: `W` [H, I], `U` [H, H], `b` [H], `W_out` [C, H], `b_out` [C].
 

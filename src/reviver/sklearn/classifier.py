@@ -42,8 +42,8 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[mi
         pooling: pooling of the hidden states over time: "last", "mean", "max" or "attention".
         patch_size: number of consecutive steps that enter the LSTM as one; "auto" chooses it by the longest sequence.
         dropout: probability to drop a unit between two layers in training, in [0, 1).
-        hidden_dropout: probability to drop a unit of the hidden state at a step in training, in [0, 1).
-        hidden_dropout_kind: "step", "variational" or "zoneout", see `reviver.settings.lstm_network.DropoutKind`.
+        hidden_dropout: see `reviver.settings.lstm_network.LSTMOptions`.
+        hidden_dropout_kind: "step", "variational" or "zoneout".
         max_epochs: maximum passes over the training part.
         batch_size: sequences per update.
         learning_rate: learning rate of Adam.

@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from reviver.lstm.kernel import openmp
+from reviver.lstm.kernel import prebuilt
 from reviver.lstm.kernel.prebuilt import NativeError, source_digest
 from reviver.system import locking
 
@@ -66,8 +66,8 @@ def is_private(path: Path) -> bool:
 def _host_flags(compiler: str) -> list[str]:
     """Return the flags for this processor that the compiler accepts, and -fopenmp if torch has it, else C++ threads do."""
     native = [flag for flag in ("-march=native", "-mcpu=native") if _accepts(compiler, flag)][:1]
-    runtime = openmp.LLVM if b"__clang__" in _macros(compiler) else openmp.GNU
-    is_openmp = openmp.share_runtime(runtime) and _accepts(compiler, "-fopenmp")
+    runtime = prebuilt.LLVM if b"__clang__" in _macros(compiler) else prebuilt.GNU
+    is_openmp = prebuilt.share_runtime(runtime) and _accepts(compiler, "-fopenmp")
     return [*native, *(["-fopenmp"] if is_openmp else [])]
 
 
@@ -90,7 +90,7 @@ def _compile(command: Sequence[str], source: Path, path: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="build-", dir=path.parent) as folder:
         compiled, library, checksum = (Path(folder) / f"library.{suffix}" for suffix in ("o", "so", "sha256"))
         _run([*(flag for flag in command if flag != "-shared"), "-c", str(source), "-o", str(compiled)])
-        # Linked without -fopenmp, which would load the compiler's runtime besides torch's, see openmp.py.
+        # Linked without -fopenmp, which would load the compiler's runtime besides torch's, see prebuilt.py.
         linker = [flag for flag in command if flag != "-fopenmp"]
         undefined = ["-undefined", "dynamic_lookup"] if sys.platform == "darwin" else []
         _run([*linker, *undefined, str(compiled), "-o", str(library)])

@@ -2,16 +2,21 @@
 
 `tools/wheel.py` builds them. The name of a file contains a hash of the sources, so a library is used only with the very
 sources that it was built from.
+
+Native libraries use the threads of torch's OpenMP runtime, since a second pool would compete for the cores. Its file has
+another name in each build of torch, such as `libgomp-24e2ab19.so.1`. So they are linked without a runtime, and the dynamic
+linker resolves their undefined symbols from the runtime that torch has loaded.
 """
 
 import ctypes
 import hashlib
+import os
 import platform
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from reviver.lstm.kernel import openmp
+import torch
 
 
 class NativeError(RuntimeError):
@@ -75,7 +80,7 @@ def find_library(name: str, source: Path, variant: str | None = None) -> tuple[P
     supported = [found for found in paths if VARIANTS[found].features & ~cpu_features() == 0]
     if not supported:
         raise NativeError(f"the processor supports none of the prebuilt variants {', '.join(paths)}")
-    if not openmp.share_runtime(openmp.GNU):
+    if not share_runtime(GNU):
         raise NativeError("torch has loaded no OpenMP runtime that prebuilt libraries can use")
     return paths[supported[0]], supported[0]
 
@@ -88,3 +93,29 @@ def cpu_features() -> int:
     function = ctypes.CDLL(str(FOLDER / library_name("cpu", "x86-64", CPU_SOURCE))).reviver_cpu_features
     function.argtypes, function.restype = [], ctypes.c_int64
     return int(function())
+
+
+# Functions that code compiled by GCC and by Clang calls for a parallel region. LLVM's runtimes mostly have both.
+GNU, LLVM = "GOMP_parallel", "__kmpc_fork_call"
+
+
+@cache
+def share_runtime(function: str) -> bool:
+    """Let libraries that are loaded later use torch's runtime; return whether it has one with `function` (GNU or LLVM)."""
+    path = find_runtime(function)
+    if path is None:
+        return False
+    ctypes.CDLL(path, mode=ctypes.RTLD_GLOBAL)  # already loaded: only makes its symbols visible
+    return True
+
+
+def find_runtime(function: str) -> str | None:
+    """Return the file that defines `function` among torch and the libraries that it depends on, or None."""
+    try:
+        address = ctypes.cast(getattr(ctypes.CDLL(torch._C.__file__), function), ctypes.c_void_p)
+        info = (ctypes.c_void_p * 4)()  # Dl_info of <dlfcn.h>, which begins with the name of the file
+        if ctypes.CDLL(None).dladdr(address, info) and info[0]:
+            return os.fsdecode(ctypes.string_at(info[0]))
+    except (AttributeError, OSError, TypeError):  # no such function, or a system without dladdr such as Windows
+        pass
+    return None

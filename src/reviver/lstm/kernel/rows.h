@@ -58,7 +58,7 @@ void parallel(int64_t parts, const Phases&... phases) {
         const FlushToZero while_running;
         return (phases(0), ...);
     }
-#ifdef _OPENMP  // the thread pool of torch, see lstm/kernel/openmp.py
+#ifdef _OPENMP  // the thread pool of torch, see lstm/kernel/prebuilt.py
 #pragma omp parallel num_threads(static_cast<int>(parts))
     {
         const FlushToZero while_running;
