@@ -15,7 +15,7 @@ from reviver.cli.program import main
 from reviver.figures import FORMATS, figure_style, format_number, plain_log_ticks, save_figure
 from reviver.show.gan_figures import loss_curves, strip_figure
 from reviver.show.lstm_figures import confusion_figure, learning_curves
-from reviver.show.report.collect import GAN_METRICS
+from reviver.show.report.results import GAN_METRICS
 from reviver.train.lstm.classification import ClassificationReport
 
 METRICS = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")

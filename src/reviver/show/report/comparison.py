@@ -1,14 +1,20 @@
 """Compare what the original prints with the measured results; report.typ puts the result into words."""
 
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
-from torch import nn
+from reviver.show.report.report_json import (
+    GANSection,
+    LSTMSection,
+    MeasuredRow,
+    OriginalComparison,
+    Spread,
+    StructureRow,
+    Unit,
+)
 
-from reviver.show.report.diagrams import read_layers
-from reviver.show.report.report_json import MeasuredRow, OriginalComparison, Spread, StructureRow, Unit
-from reviver.show.report.results import GANResults, LSTMResults, last
+Records = Sequence[Mapping[str, Any]]
 
 
 class Printed(NamedTuple):
@@ -40,58 +46,82 @@ GAN_EPOCHS = 200
 """Not printed; the default of the course script that the original follows."""
 
 
-def compare(lstm: LSTMResults, gan: GANResults) -> OriginalComparison:
+def compare(lstm: LSTMSection, metrics: Sequence[Records], gan: GANSection) -> OriginalComparison:
     """Compare every number of the original with the measured ones, and count those that agree.
 
-    What is given rather than measured, such as the widths of the layers, does not count.
+    What is given rather than measured, such as the widths of the layers, does not count. `metrics` are those of the LSTM runs.
     """
-    rows = {"lstm": compare_lstm(lstm), "gan": compare_gan(gan)}
+    rows = {"lstm": compare_lstm(lstm, metrics), "gan": compare_gan(gan)}
     measured = [row for part in rows.values() for row in part.values() if isinstance(row, MeasuredRow)]
     agreements = [row.agrees for row in measured if row.agrees is not None]
     return OriginalComparison(**rows, num_compared=len(agreements), num_agreeing=sum(agreements))
 
 
-def compare_lstm(results: LSTMResults) -> dict[str, MeasuredRow | StructureRow]:
+def compare_lstm(section: LSTMSection, metrics: Sequence[Records]) -> dict[str, MeasuredRow | StructureRow]:
     """Return the rows about the LSTM by their names."""
     accuracy = "validation_accuracy"
-    gaps = [records[-1][accuracy] - records[-1]["train_accuracy"] for records in results.metrics]
-    sizes = [len(results.split.train), len(results.split.validation)]
+    gaps = [records[-1][accuracy] - records[-1]["train_accuracy"] for records in metrics]
+    sizes = [section.num_train_sequences, section.num_validation_sequences]
     rows: dict[str, MeasuredRow | StructureRow] = {"sequences": compare_structure("count", None, sizes)}
-    final = results.spread(last)
     for name, printed in FINAL.items():
-        rows[name] = compare_number("nats" if name.endswith("loss") else "fraction", final[name].values, printed)
-        if name == accuracy and results.no_dropout is not None:
-            without = results.no_dropout.spread(last)[accuracy].values
+        unit: Unit = "nats" if name.endswith("loss") else "fraction"
+        rows[name] = compare_number(unit, section.final[name].values, printed)
+        if name == accuracy and section.no_dropout is not None:
+            without = section.no_dropout.final[accuracy].values
             rows["validation_accuracy_no_dropout"] = compare_number("fraction", without)
     rows["accuracy_gap"] = compare_number("fraction", gaps, low=-1.0)
     for threshold, epoch in BREAKTHROUGH:
-        first_epochs = results.first_epoch_at(accuracy, threshold)
-        rows[f"first_epoch_at_{100 * threshold:.0f}"] = compare_number("epoch", first_epochs, epoch)
-    stable_epochs = results.first_epoch_above("train_accuracy", STABLE_ACCURACY)
+        rows[f"first_epoch_at_{100 * threshold:.0f}"] = compare_number(
+            "epoch", first_epoch_at(metrics, accuracy, threshold), epoch
+        )
+    stable_epochs = first_epoch_above(metrics, "train_accuracy", STABLE_ACCURACY)
     rows["stable_from_epoch"] = compare_number("epoch", stable_epochs, STABLE_EPOCH)
-    rows["first_perfect_epoch"] = compare_number("epoch", results.first_epoch_at(accuracy, 1.0))
-    perfect = results.fraction_after(PERFECT_EPOCH, accuracy, 1.0)
+    rows["first_perfect_epoch"] = compare_number("epoch", first_epoch_at(metrics, accuracy, 1.0))
+    perfect = fraction_after(metrics, PERFECT_EPOCH, accuracy, 1.0)
     if perfect is not None:
         rows["perfect_epochs"] = compare_number("fraction", perfect)
     return rows
 
 
-def compare_gan(results: GANResults) -> dict[str, MeasuredRow | StructureRow]:
+def first_epoch_at(metrics: Sequence[Records], name: str, threshold: float) -> list[int | None]:
+    """Return the first epoch of each run at which a metric is at least `threshold`; None if there is none."""
+    return [next((record["epoch"] for record in records if record[name] >= threshold), None) for records in metrics]
+
+
+def first_epoch_above(metrics: Sequence[Records], name: str, threshold: float) -> list[int | None]:
+    """Return the epoch of each run from which a metric stays above `threshold`; None if it ends at or below it."""
+    last_below = [
+        max((record["epoch"] for record in records if record[name] <= threshold), default=0) for records in metrics
+    ]
+    ends = [records[-1]["epoch"] for records in metrics]
+    return [epoch + 1 if epoch < end else None for epoch, end in zip(last_below, ends, strict=True)]
+
+
+def fraction_after(metrics: Sequence[Records], epoch: float, name: str, threshold: float) -> list[float] | None:
+    """Return the fraction of epochs after `epoch` at which a metric is at least `threshold`; None if there are none."""
+    later = [[record[name] for record in records if record["epoch"] > epoch] for records in metrics]
+    if not all(later):
+        return None
+    return [sum(value >= threshold for value in values) / len(values) for values in later]
+
+
+def compare_gan(section: GANSection) -> dict[str, MeasuredRow | StructureRow]:
     """Return the rows about the GAN by their names."""
-    generator, discriminator = read_layers(results.run.generator), read_layers(results.run.discriminator)
+    generator, discriminator = section.generator.layers, section.discriminator.layers
     batch_norm = [layer.outputs for layer in generator if "BatchNorm" in layer.followed_by]
-    modules = [*results.run.generator.modules(), *results.run.discriminator.modules()]
-    slopes = [module.negative_slope for module in modules if isinstance(module, nn.LeakyReLU)]
-    outputs = [[layer.outputs for layer in layers] for layers in (generator, discriminator)]
+    followers = [follower for layer in (*generator, *discriminator) for follower in layer.followed_by]
+    slopes = [float(follower.split()[1]) for follower in followers if follower.startswith("LeakyReLU")]
     rows: dict[str, MeasuredRow | StructureRow] = {
-        "generator_widths": compare_structure("width", GENERATOR_WIDTHS, outputs[0]),
+        "generator_widths": compare_structure("width", GENERATOR_WIDTHS, [layer.outputs for layer in generator]),
         "batch_norm_widths": compare_structure("width", BATCH_NORM_WIDTHS, batch_norm),
-        "discriminator_widths": compare_structure("width", DISCRIMINATOR_WIDTHS, outputs[1]),
+        "discriminator_widths": compare_structure(
+            "width", DISCRIMINATOR_WIDTHS, [layer.outputs for layer in discriminator]
+        ),
         "negative_slopes": compare_structure("negative slope", [NEGATIVE_SLOPE] * len(slopes), slopes),
-        "epochs": compare_number("epoch", [results.run.config.epochs]),
+        "epochs": compare_number("epoch", [section.run.epochs]),
     }
-    if results.recognition is not None:
-        trained = results.recognition.trained
+    if section.recognition is not None:
+        trained = section.recognition.trained
         rows["recognized"] = compare_number("fraction", [trained.fraction])
         rows["recognized_balanced"] = compare_number("fraction", [trained.balanced_fraction])
         rows["digits"] = compare_number("count", [trained.num_digits])

@@ -15,10 +15,9 @@ from typing import Any, Literal, NamedTuple
 import typst
 from matplotlib.figure import Figure
 
-from reviver.data.images.image_files import read_pixels
 from reviver.errors import ReviverError, RunFolderError
 from reviver.explorer.page import build_page
-from reviver.figures import FORMATS, figure_style, grid_figure, save_figure
+from reviver.figures import FORMATS, figure_style, save_figure
 from reviver.files.atomic import atomic_write, write_json, write_text
 from reviver.files.file_errors import explain_write_errors
 from reviver.runs.folder import RunFolder, is_unused
@@ -26,10 +25,10 @@ from reviver.settings.gan_presets import PRESETS as GAN_PRESETS
 from reviver.settings.lstm_presets import PRESETS as LSTM_PRESETS
 from reviver.show.gan_figures import interpolation_figure, loss_curves, score_curves
 from reviver.show.lstm_figures import learning_curves
-from reviver.show.report.collect import collect, replace_unprintable
 from reviver.show.report.diagrams import gan_networks, lstm_cell, lstm_unrolled
-from reviver.show.report.results import GANResults, LSTMResults, read_gan, read_lstm
+from reviver.show.report.results import GANResults, LSTMResults, collect, read_gan, read_lstm, replace_unprintable
 from reviver.train.description import Run
+from reviver.train.gan.grids import save_grid
 
 NUM_SEEDS = 5
 """LSTM runs with dropout, with consecutive seeds; as many are without."""
@@ -170,13 +169,11 @@ def save_figures(folder: Path, lstm: LSTMResults, gan: GANResults) -> None:
         for name, figure in plot_figures(lstm, gan).items():
             if name in CHARTS:
                 save_figure(figure, folder / f"{name}-narrow.svg")
-    copies = {"training.gif": gan.run.folder.samples / "training.gif"}
-    for number, (name, grid) in enumerate(gan.grids.items(), start=2):
-        save_figure(grid_figure(read_pixels(grid.path)), folder / f"figure-{number}-{name}.pdf")
-        copies[f"figure-{number}-{name}.png"] = grid.path
-    for name, source in copies.items():
-        with atomic_write(folder / name) as temporary:
-            shutil.copyfile(source, temporary)
+    for number, (name, picture) in enumerate(gan.grids.items(), start=2):
+        for suffix in ("pdf", "png"):
+            save_grid(picture.images, folder / f"figure-{number}-{name}.{suffix}")
+    with atomic_write(folder / "training.gif") as temporary:
+        shutil.copyfile(gan.run.folder.samples / "training.gif", temporary)
 
 
 def compile_report(

@@ -1,55 +1,70 @@
-"""Results of the report: read from run folders, or computed from their networks.
+"""Results of the report: finished runs, what its figures show of them, and the content of report.json, which has it all.
 
 Shapes: N images, C channels, H height, W width.
 """
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+import shlex
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from reviver.data.images.image_set import from_pixels, load_test_images
-from reviver.data.palindromes import PalindromeTask, Split
+from reviver.data.palindromes import PalindromeTask
 from reviver.errors import DataError, RunFolderError
 from reviver.gan.interpolation import CONFIDENCE, Interpolation, generate_interpolation
+from reviver.gan.networks import Discriminator, Generator
 from reviver.gan.sampling import generate_samples
-from reviver.gan.scores.digit_classifier import DigitClassifier
+from reviver.gan.scores.digit_classifier import NUM_FEATURES, DigitClassifier
+from reviver.gan.scores.monitor import find_collapses
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.scoring import score
 from reviver.rng import make_rng
+from reviver.runs.checkpoint import find_checkpoint
+from reviver.runs.environment import describe_changes
 from reviver.runs.folder import RunFolder
+from reviver.runs.schema import Rollback
+from reviver.settings.gan import count_batches
+from reviver.settings.gan_presets import PRESETS as GAN_PRESETS
+from reviver.settings.lstm_presets import PRESETS as LSTM_PRESETS
+from reviver.settings.validation import describe_fields, show_value
+from reviver.show.report import report_json
+from reviver.show.report.comparison import GAN_EPOCHS, compare
+from reviver.show.report.diagrams import read_layers
 from reviver.show.report.report_json import DigitCounts, Recognition, Spread
-from reviver.train.gan.grids import Grid, find_grids, read_images
+from reviver.train.description import Run
+from reviver.train.gan.grids import grid_at, grid_steps
 from reviver.train.gan.run import GANRun, load_gan
+from reviver.train.gan.snapshots import GANSnapshot, read_snapshots
 from reviver.train.gan.training import build_networks
 from reviver.train.lstm.run import LSTMRun, load_lstm
-from reviver.train.lstm.summary import METRICS
+from reviver.train.lstm.summary import METRICS, NUM_LAST_EPOCHS, best, mean_of_last
+from reviver.train.lstm.training import build_network
+from reviver.version import __version__, find_commit
 
 NUM_CLASSIFIED = 1000
 """Images per set (untrained, trained, real) that the digit classifier classifies."""
 INTERPOLATION_STEPS = 7
 """Images between both ends of figure 5."""
+GAN_METRICS = ("generator_loss", "discriminator_loss", "probability_real", "probability_fake")
 
 Records = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class LSTMResults:
-    """Results of LSTM runs that differ only in their seed, in the order of their seeds.
+    """LSTM runs that differ only in their seed, in the order of their seeds, and their metrics.
 
-    `split` is that of the first run, `train_accuracies_without_dropout` are those of the final networks on their training
-    palindromes. `no_dropout` has the results of runs that also differ in their hidden dropout, which is 0; None without.
+    `no_dropout` are runs that also differ in their hidden dropout, which is 0; None without.
     """
 
     runs: tuple[LSTMRun, ...]
     metrics: tuple[Records, ...]
-    split: Split
-    train_accuracies_without_dropout: tuple[float, ...]
     no_dropout: "LSTMResults | None" = None
 
     @property
@@ -61,8 +76,8 @@ class LSTMResults:
 
     @property
     def example(self) -> tuple[int, ...]:
-        """Digits of the first validation palindrome."""
-        return tuple(self.split.validation.digits()[0].tolist())
+        """Digits of the first validation palindrome of the first run."""
+        return tuple(palindromes_of(self.runs[0]).split.validation.digits()[0].tolist())
 
     def spread(self, summarize: Callable[[Records, str], float]) -> dict[str, Spread]:
         """Return each metric over the runs, where `summarize` returns the value of one run from its records."""
@@ -74,46 +89,34 @@ class LSTMResults:
             for name in METRICS
         }
 
-    def first_epoch_at(self, name: str, threshold: float) -> list[int | None]:
-        """Return the first epoch of each run at which a metric is at least `threshold`; None if there is none."""
-        return [
-            next((record["epoch"] for record in records if record[name] >= threshold), None) for records in self.metrics
-        ]
 
-    def first_epoch_above(self, name: str, threshold: float) -> list[int | None]:
-        """Return the epoch of each run from which a metric stays above `threshold`; None if it ends at or below it."""
-        last_below = [
-            max((record["epoch"] for record in records if record[name] <= threshold), default=0)
-            for records in self.metrics
-        ]
-        ends = [records[-1]["epoch"] for records in self.metrics]
-        return [epoch + 1 if epoch < end else None for epoch, end in zip(last_below, ends, strict=True)]
+class PictureGrid(NamedTuple):
+    """A sample grid of figures 2 to 4."""
 
-    def fraction_after(self, epoch: float, name: str, threshold: float) -> list[float] | None:
-        """Return the fraction of epochs after `epoch` at which a metric is at least `threshold`; None if there are none."""
-        later = [[record[name] for record in records if record["epoch"] > epoch] for records in self.metrics]
-        if not all(later):
-            return None
-        return [sum(value >= threshold for value in values) / len(values) for values in later]
+    grid: report_json.SampleGrid
+    images: Tensor
+    """[N, C, H, W] in [-1, 1]."""
 
 
 @dataclass(frozen=True)
 class GANResults:
-    """Results of one GAN run, with its sample grids at the `start`, in the `middle` and at the `end` of training.
-
-    `recognition` is None if the run did not learn digits, `scores` is empty without evaluations.
-    """
+    """A GAN run, with its sample grids at the `start`, in the `middle` and at the `end`, and its scores, perhaps none."""
 
     run: GANRun
-    grids: dict[str, Grid]
+    grids: dict[str, PictureGrid]
     interpolation: Interpolation
-    recognition: Recognition | None
     scores: Records
 
 
 def last(records: Records, name: str) -> float:
     """Return a metric at the last epoch of a run."""
     return float(records[-1][name])
+
+
+def palindromes_of(run: LSTMRun) -> PalindromeTask:
+    """Return the task of a run that `read_lstm` accepts."""
+    assert isinstance(run.task, PalindromeTask)
+    return run.task
 
 
 def read_lstm(paths: Sequence[Path], no_dropout: Sequence[Path] = ()) -> LSTMResults:
@@ -135,18 +138,14 @@ def read_lstm(paths: Sequence[Path], no_dropout: Sequence[Path] = ()) -> LSTMRes
                     f"{run.folder.path}: {name} must be {expected!r} as in {runs[0].folder.path}, got {value!r}; give "
                     "runs that differ only in their seed"
                 )
-    splits = [PalindromeTask(run.config).split for run in runs]
-    scores = [score(run.network, split.train, "class") for run, split in zip(runs, splits, strict=True)]
-    metrics, accuracies = tuple(run.metrics for run in runs), tuple(item.accuracy for item in scores)
-    return LSTMResults(runs, metrics, splits[0], accuracies, read_lstm(no_dropout) if no_dropout else None)
+    return LSTMResults(runs, tuple(run.metrics for run in runs), read_lstm(no_dropout) if no_dropout else None)
 
 
 def read_gan(path: Path) -> GANResults:
-    """Read a finished run, and classify samples of its generator if it learned digits."""
+    """Read a finished run, and choose the images that the figures show."""
     run = load_gan(_open_finished(path, "gan"), device="cpu")
     classifier = DigitClassifier.pinned() if run.is_digits else None
-    recognition = _recognize_digits(run, classifier) if classifier else None
-    return GANResults(run, _choose_grids(run, classifier), _interpolate(run, classifier), recognition, run.scores)
+    return GANResults(run, _choose_grids(run, classifier), _interpolate(run, classifier), run.scores)
 
 
 def _open_finished(path: Path, kind: str) -> RunFolder:
@@ -159,21 +158,34 @@ def _open_finished(path: Path, kind: str) -> RunFolder:
     return folder
 
 
-def _choose_grids(run: GANRun, classifier: DigitClassifier | None) -> dict[str, Grid]:
+def _choose_grids(run: GANRun, classifier: DigitClassifier | None) -> dict[str, PictureGrid]:
     """Choose the first grid, the last grid, and the one whose progress is closest to halfway between both."""
-    grids = find_grids(run.folder.samples)
-    if not grids:
-        raise DataError(f"{run.folder.samples}: has no sample grids; train again to save them")
-    images = [read_images(grid.path, run.generator.image_shape) for grid in grids]
+    snapshots = read_snapshots(run.folder)
+    if not snapshots:
+        raise DataError(f"{run.folder.snapshots}: has no samples; train again to save them")
+    batches_per_epoch = count_batches(run.folder.record["data"]["num_images"], run.config.batch_size)
+
+    def when(snapshot: GANSnapshot) -> report_json.SampleGrid:
+        grid = grid_at(snapshot.step, run.config, batches_per_epoch)
+        epoch, update = grid or (int(snapshot.epoch), None if snapshot.epoch.is_integer() else snapshot.step)
+        return report_json.SampleGrid(epoch=epoch, update=update)
+
+    steps = grid_steps(run.config, batches_per_epoch)
+    by_step = {snapshot.step: snapshot for snapshot in snapshots}
+    # A run of an earlier version kept no snapshots of some grids: those nearest to them stand for them.
+    nearest = sorted({min(by_step, key=lambda step: (abs(step - wanted), step)) for wanted in steps})
+    snapshots = [by_step[step] for step in nearest]
+    images = [from_pixels(snapshot.images) for snapshot in snapshots]
     # Progress is not time, since images change fastest at the start: recognized digits, or distances to both ends.
     if classifier is not None:
         progress = [_count_digits(classifier.probabilities(batch)).balanced_fraction for batch in images]
     else:
         progress = [float((batch - images[0]).abs().mean() - (batch - images[-1]).abs().mean()) for batch in images]
     halfway = (progress[0] + progress[-1]) / 2
-    between = range(1, len(grids) - 1) or range(len(grids))
+    between = range(1, len(images) - 1) or range(len(images))
     middle = min(between, key=lambda index: abs(progress[index] - halfway))
-    return {"start": grids[0], "middle": grids[middle], "end": grids[-1]}
+    chosen = {"start": 0, "middle": middle, "end": len(images) - 1}
+    return {name: PictureGrid(when(snapshots[index]), images[index]) for name, index in chosen.items()}
 
 
 def _interpolate(run: GANRun, classifier: DigitClassifier | None) -> Interpolation:
@@ -183,6 +195,78 @@ def _interpolate(run: GANRun, classifier: DigitClassifier | None) -> Interpolati
         return generate_interpolation(run.generator, classifier, *arguments)
     except DataError:
         return generate_interpolation(run.generator, None, *arguments)
+
+
+def collect(lstm: LSTMResults, gan: GANResults) -> report_json.Report:
+    """Return the whole content of report.json."""
+    lstm_section, gan_section = _collect_lstm(lstm), _collect_gan(gan)
+    return report_json.Report(
+        schema_version=report_json.SCHEMA_VERSION,
+        reviver=__version__,
+        commit=find_commit(),
+        lstm=lstm_section,
+        gan=gan_section,
+        comparison=compare(lstm_section, lstm.metrics, gan_section),
+    )
+
+
+def _collect_lstm(results: LSTMResults) -> report_json.LSTMSection:
+    config, split = results.runs[0].config, palindromes_of(results.runs[0]).split
+    untrained = build_network(config, results.runs[0].task)
+    assert isinstance(untrained, LSTMClassifier), "the report has no vanilla RNN"
+    bests, without = results.spread(best), results.no_dropout
+    train_scores = [score(run.network, palindromes_of(run).split.train, "class") for run in results.runs]
+    return report_json.LSTMSection(
+        runs=tuple(map(_collect_run, results.runs)),
+        settings=dataclasses.asdict(config) | {"seed": [run.config.seed for run in results.runs]},
+        descriptions=describe_fields(type(config)),
+        num_train_sequences=len(split.train),
+        num_validation_sequences=len(split.validation),
+        chance_accuracy=PalindromeTask.chance,
+        chance_loss=-math.log(PalindromeTask.chance),
+        example=results.example,
+        forget_bias=untrained.lstm.b_f[0].item(),
+        parameters=_group_parameters(results.network),
+        num_parameters=sum(parameter.numel() for parameter in results.network.parameters()),
+        final=results.spread(last),
+        best=bests,
+        mean_of_last=results.spread(mean_of_last),
+        num_last_epochs=min(NUM_LAST_EPOCHS, *map(len, results.metrics)),
+        best_validation_accuracy=bests["validation_accuracy"],
+        train_accuracy_without_dropout=Spread.from_values([item.accuracy for item in train_scores], high=1.0),
+        no_dropout=None
+        if without is None
+        else report_json.NoDropout(
+            runs=tuple(map(_collect_run, without.runs)),
+            final=without.spread(last),
+            mean_of_last=without.spread(mean_of_last),
+        ),
+    )
+
+
+def _collect_gan(results: GANResults) -> report_json.GANSection:
+    run, interpolation, final = results.run, results.interpolation, results.run.metrics[-1]
+    data = run.folder.record["data"]
+    return report_json.GANSection(
+        run=_collect_run(run),
+        settings=dataclasses.asdict(run.config),
+        descriptions=describe_fields(type(run.config)),
+        data=data["name"],
+        num_images=data["num_images"],
+        image_shape=run.generator.image_shape,
+        script_epochs=GAN_EPOCHS,
+        generator=_collect_network(run.generator),
+        discriminator=_collect_network(run.discriminator),
+        grids={name: picture.grid for name, picture in results.grids.items()},
+        recognition=_recognize_digits(run, DigitClassifier.pinned()) if run.is_digits else None,
+        interpolation=report_json.InterpolatedImages(
+            num_images=len(interpolation.images),
+            digits=tuple(interpolation.classes) if interpolation.classes else None,
+            confidences=tuple(interpolation.confidences) if interpolation.confidences else None,
+        ),
+        final={name: final[name] for name in GAN_METRICS},
+        scores=_collect_scores(results.scores) if results.scores else None,
+    )
 
 
 def _recognize_digits(run: GANRun, classifier: DigitClassifier) -> Recognition:
@@ -210,3 +294,97 @@ def _count_digits(probabilities: Tensor) -> DigitCounts:
     confidences, digits = probabilities.max(1)
     counts = torch.bincount(digits[confidences >= CONFIDENCE], minlength=10)
     return DigitCounts.from_counts(len(probabilities), counts.tolist())
+
+
+def _collect_scores(records: Sequence[Mapping[str, Any]]) -> report_json.SampleScores:
+    final, warnings = records[-1], find_collapses(records)
+    names = ("num_samples", "extractor", "extractor_sha256", "fid", "fid_ratio", "coverage")
+    return report_json.SampleScores(
+        **{name: final[name] for name in names},
+        **{f"real_baseline_{name}": final["real_baseline"][name] for name in ("fid", "coverage")},
+        num_evaluations=len(records),
+        num_features=NUM_FEATURES,
+        collapsed_epochs=tuple(record["epoch"] for record, warning in zip(records, warnings, strict=True) if warning),
+        collapse_warning=warnings[-1],
+    )
+
+
+def _collect_run(run: Run) -> report_json.TrainingRun:
+    record = run.folder.record
+    return report_json.TrainingRun(
+        name=run.folder.path.name,
+        seed=run.config.seed,
+        epochs=run.config.epochs,
+        updates=int(find_checkpoint(run.folder.checkpoints, "last").name.removeprefix("step-")),
+        seconds=record["seconds"],
+        started=str(record.get("started", "unknown"))[:10],
+        command=find_command(run),
+        recorded_command=str(record.get("command", "unknown")),
+        commit=record.get("versions", {}).get("commit"),
+        hardware=record.get("hardware", {}),
+        versions=record.get("versions", {}),
+        rollbacks=tuple(map(Rollback.model_validate, run.folder.rollbacks)),
+        changes=tuple(filter(None, map(describe_changes, record.get("changes", [])))),
+    )
+
+
+def _collect_network(network: Generator | Discriminator) -> report_json.NetworkLayers:
+    parameters = tuple(
+        _describe_parameters(f"layers.{name}", module, dict(module.named_parameters()))
+        for name, module in network.layers.named_children()
+        if next(module.parameters(), None) is not None
+    )
+    layers, total = tuple(read_layers(network)), sum(group.num_parameters for group in parameters)
+    return report_json.NetworkLayers(layers=layers, parameters=parameters, num_parameters=total)
+
+
+def _group_parameters(network: LSTMClassifier) -> tuple[report_json.ModuleParameters, ...]:
+    """Group the weights of each cell by first letter and shape, such as W_i, W_f, W_c, W_o; the output layer comes last."""
+    groups: dict[tuple[str, str, tuple[int, ...]], dict[str, Tensor]] = {}
+    for full_name, weight in network.weights_by_name().items():
+        module, _, name = full_name.replace("lstm.layers.0.", "lstm.").rpartition(".")  # the report's has one cell
+        letter = name if name.endswith("out") else name.split("_")[0]
+        groups.setdefault((module, letter, tuple(weight.shape)), {})[name] = weight
+    return tuple(
+        _describe_parameters(module, network.lstm if module else network, weights)
+        for (module, _, _), weights in groups.items()
+    )
+
+
+def _describe_parameters(
+    name: str, module: nn.Module, parameters: Mapping[str, Tensor]
+) -> report_json.ModuleParameters:
+    return report_json.ModuleParameters(
+        module=name,
+        kind=type(module).__name__,
+        names=tuple(parameters),
+        shapes=tuple(tuple(parameter.shape) for parameter in parameters.values()),
+        num_parameters=sum(parameter.numel() for parameter in parameters.values()),
+    )
+
+
+def find_command(run: Run) -> str:
+    """Return the command that trains a run with these settings: the nearest preset plus the options that differ."""
+    kind, settings = run.folder.kind, dataclasses.asdict(run.config)
+    presets: Mapping[str, Any] = LSTM_PRESETS if kind == "lstm" else GAN_PRESETS
+    changes = {
+        name: {field: value for field, value in settings.items() if field != "seed" and getattr(preset, field) != value}
+        for name, preset in presets.items()
+    }
+    nearest = min(changes, key=lambda name: len(changes[name]))
+    words = ["reviver", kind, "train", "--preset", nearest, "--seed", str(run.config.seed)]
+    for field, value in changes[nearest].items():
+        words += [f"--{field.replace('_', '-')}", show_value(value)]
+    return shlex.join([*words, "--out", f"runs/{run.folder.path.name}"])
+
+
+def replace_unprintable(value: Any) -> Any:
+    """Return a JSON value without the characters that PDF and HTML do not allow, such as control characters.
+
+    Whitespace becomes a space, every other unprintable character U+FFFD.
+    """
+    if isinstance(value, str):
+        return "".join(c if c.isprintable() else " " if c.isspace() else "\ufffd" for c in value)
+    if isinstance(value, dict):
+        return {replace_unprintable(key): replace_unprintable(entry) for key, entry in value.items()}
+    return [replace_unprintable(entry) for entry in value] if isinstance(value, list) else value
