@@ -20,7 +20,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import PlaceHolderLayoutEngine
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
 
 from reviver.errors import ConfigError
@@ -92,6 +92,28 @@ def panels(figure: Figure, rows: int = 1) -> Any:
         return figure.subplots(rows, 2, squeeze=False)
     figure.set_size_inches(width, 2 * height)
     return figure.subplots(2 * rows, squeeze=False).reshape(rows, 2)
+
+
+def draw_runs(
+    axes: Axes,
+    x: ArrayLike,
+    values: NDArray[np.float64],
+    color: str,
+    *,
+    limits: tuple[float, float] = (0.0, np.inf),
+    use_median: bool = False,
+    **style: Any,
+) -> None:
+    """Draw a quantity [runs, N] over x [N]: a line, and a band over several runs.
+
+    They are the mean and one sample standard deviation, within the `limits` of the quantity; or median and range.
+    """
+    center = np.median(values, 0) if use_median else values.mean(0)
+    axes.plot(x, center, color=color, **style)
+    if len(values) > 1:
+        spread = values.std(0, ddof=1)
+        band = (values.min(0), values.max(0)) if use_median else np.clip((center - spread, center + spread), *limits)
+        axes.fill_between(x, *band, color=color, alpha=0.2, linewidth=0)
 
 
 def format_number(value: float, digits: int = 3) -> str:

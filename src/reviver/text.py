@@ -59,9 +59,14 @@ def leaves_bounds(values: Sequence[float], low: float = 0.0, high: float = math.
 
 
 def show_spread(
-    values: Sequence[float], show: Callable[[float], str], low: float = 0.0, high: float = math.inf, unit: str = ""
+    values: Sequence[float],
+    show: Callable[[float], str],
+    low: float = 0.0,
+    high: float = math.inf,
+    unit: str = "",
+    show_std: Callable[[float], str] | None = None,
 ) -> str:
-    """Return mean ± sample standard deviation, as `show` writes them; of one value, the value alone.
+    """Return mean ± sample standard deviation, as `show` and, if it is given, `show_std` write them; one value alone.
 
     Where that `leaves_bounds`, it is the mean with median and range: "97.50 (median 99.50, 89.50 to 100.00)".
     """
@@ -70,7 +75,7 @@ def show_spread(
         return f"{center}{unit}"
     if leaves_bounds(values, low, high):
         return f"{center}{unit} (median {show(median(values))}, {show(min(values))} to {show(max(values))}{unit})"
-    return f"{center} ± {show(stdev(values))}{unit}"
+    return f"{center} ± {(show_std or show)(stdev(values))}{unit}"
 
 
 def duration(seconds: float) -> str:

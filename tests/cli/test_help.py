@@ -129,11 +129,13 @@ def example_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         for copy in ("deep", "long", "recall"):
             shutil.copytree("runs/lstm", f"runs/{copy}")
         shutil.copytree("runs/mine", "runs/patients")
+        shutil.copytree("runs/lstm", "runs/sweep-cells/cells/0/run")
         yield folder
 
 
 RUNS = {
     "lstm": "lstm train",
+    "rnn": "lstm train --cell rnn",
     "mine": "lstm train --preset series --data mine.csv",
     "gan": "gan train",
     "fashion": "gan train --data labeled.npz",
@@ -160,9 +162,9 @@ REPLACED = {"fashion-mnist": "labeled.npz", "$(cat digits.txt)": "1 2 3 2"}
 """Words of examples that this test replaces."""
 NOT_RUN = (
     *("report", "sweep learning-rates.toml --", "lstm curve$", "--install", "series.parquet", "packed-series"),
-    *("--from 3", "gan interpolate .*--metrics", "--view CODE", "check my", "check submissions"),
+    *("--from 3", "gan interpolate .*--metrics", "--view CODE", "check my", "check submissions", r"\*"),
 )
-"""Examples that need hours, a cluster, pyarrow, own code, or a GAN that has learned digits, or that change the shell."""
+"""Examples that need hours, a cluster, pyarrow, a shell, own code, or a GAN that has learned digits, or change the shell."""
 
 
 def shortened(arguments: list[str]) -> list[str]:
@@ -170,7 +172,7 @@ def shortened(arguments: list[str]) -> list[str]:
     return [word for option, value in options.items() if option not in arguments for word in (option, value)]
 
 
-HEAVY = ["lstm trace", "lstm curve", "gan project", "gan interpolate", "plot", "sweep", "explore"]
+HEAVY = ["lstm trace", "lstm curve", "gan project", "gan interpolate", "plot", "compare", "sweep", "explore"]
 """Commands whose examples take seconds each; tests of their own run these commands quicker."""
 
 

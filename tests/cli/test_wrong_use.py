@@ -71,7 +71,7 @@ WRONG = {
     "lstm train --device cuda --out n": "^--device 'cuda' is not available on this machine; use --device auto or --device cpu",
     **{
         f"{command} --device cuda": "^--device must be auto or cpu, got 'cuda'"
-        for command in ("lstm curve --out n", "plot g", "explore g", "data pack tiny.npz --out n")
+        for command in ("lstm curve --out n", "plot g", "compare g", "explore g", "data pack tiny.npz --out n")
     },
     "gan sample g --device toaster": "^--device must be one of auto, cpu, cuda, cuda:0, mps, got 'toaster'",
     # run folders
@@ -83,6 +83,10 @@ WRONG = {
     "gan train --resume --out g --epochs 1": r"^--epochs is 2 in this run, got 1",
     "lstm predict newer '1 2'": r"^newer/run\.json: has schema 2, and this Reviver reads only schema 1; use the version",
     "gan sample cut": "^cut/checkpoints/.*networks.safetensors: cannot be read",
+    # comparisons
+    "compare l g": "^runs must be all of an LSTM or all of a GAN, got gan and lstm; compare each kind alone",
+    "compare l g --format jpg": "^--format must be png, pdf or svg, got 'jpg'",
+    "report --compare notes.txt": "^notes.txt: cannot be read",
     # traces
     f"lstm trace l {'1' * 10_001}": "^digits must be at most 10000 to be plotted, got 10001",
     "lstm trace gone '1 2' --out notes.txt/trace.pdf": "^notes.txt/trace.pdf: cannot be written .Not a directory.; a part of this path",

@@ -19,23 +19,21 @@ import torch
 import typst
 
 from benchmarks.publish import Comparison
+from reviver.cli import main
 from reviver.data.images import image_set
-from reviver.data.images.image_set import from_pixels
-from reviver.data.palindromes import Palindromes, Split
 from reviver.errors import DataError, RunFolderError
 from reviver.figures import save_figure
 from reviver.gan import interpolation
 from reviver.gan.scores.digit_classifier import DigitClassifier
 from reviver.runs.folder import RunFolder
+from reviver.runs.snapshot_files import write_snapshot
 from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
 from reviver.show.report import make, results
-from reviver.show.report.collect import collect, replace_unprintable
-from reviver.show.report.comparison import Printed, compare_number
+from reviver.show.report.comparison import Printed, compare_number, first_epoch_above, first_epoch_at, fraction_after
 from reviver.show.report.make import ReportFiles, build_report, compile_report, make_report
 from reviver.show.report.report_json import DigitCounts, Report, Spread
-from reviver.show.report.results import GANResults, LSTMResults, read_gan, read_lstm
-from reviver.train.gan.grids import grid_path, save_grid
+from reviver.show.report.results import GANResults, LSTMResults, collect, read_gan, read_lstm, replace_unprintable
 from reviver.train.gan.training import train as train_gan
 from reviver.train.lstm.training import train as train_lstm
 from tools.chromium import find_chromium, open_browser
@@ -163,6 +161,47 @@ def test_the_tables_have_every_number_and_of_the_original_only_what_it_prints(bu
         ]
     values = {line[0]: line[1] for line in page.table("lstm-settings")[1:]}
     assert list(values) == [field.name for field in dataclasses.fields(LSTM)]
+
+
+def test_every_figure_and_table_names_its_runs_their_commit_and_command(built: Built) -> None:
+    page = Page(built.html)
+    commit = built.lstm.runs[0].folder.record["versions"].get("commit")
+    shown = f"commit {commit}" if commit else "a commit that is not recorded"
+    if (Path(__file__).parents[2] / ".git").exists():
+        subprocess.run(["git", "cat-file", "-e", commit.removesuffix("-dirty")], check=True, cwd=Path(__file__).parent)
+    captions = page.find("figcaption", "caption")
+    assert len(captions) >= 20
+    for caption in captions:
+        text = squeeze("".join(caption.itertext()))
+        (words,) = (element for element in caption.iter("span") if element.get("class") == "source")
+        assert squeeze(f"Reviver at {shown}, by {built.json['gan']['run']['recorded_command']}.") in text, text
+        names = [run["name"] for run in (*built.json["lstm"]["runs"], built.json["gan"]["run"])]
+        assert any(name in "".join(words.itertext()) for name in names)
+
+
+def test_what_moved_since_an_earlier_report(built: Built, monkeypatch: Any, capsys: Any, tmp_path: Path) -> None:
+    before = copy.deepcopy(built.json)
+    loss = built.json["lstm"]["final"]["validation_loss"]
+    before["lstm"]["final"]["validation_loss"]["mean"] = loss["mean"] - 2 * loss["std"]
+    before["gan"]["settings"]["epochs"] = 7
+    old = tmp_path / "old.json"
+    old.write_text(json.dumps(before))
+    monkeypatch.setattr(make, "make_report", lambda *_, **__: built.files)
+    assert main(["report", "--compare", str(old), "--quiet"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    (moved,) = (line.split() for line in lines if line.strip().startswith("lstm.final.validation_loss"))
+    assert moved[-2:] == ["+2", "std"]
+    assert any(line.startswith("1 result moved, ") for line in lines)
+    (stayed,) = (line for line in lines if line.startswith("stayed: "))
+    assert "lstm.final.train_loss" in stayed
+    assert "validation_loss," not in stayed.split("lstm.mean_of_last")[0]
+    assert "setting gan.epochs: before 7, now 1" in lines
+    assert main(["report", "--compare", str(old), "--json", "--quiet"]) == 0
+    changes = json.loads(capsys.readouterr().out)["changes"]
+    assert [item["name"] for item in changes["moved"]] == ["lstm.final.validation_loss"]
+    old.write_text('{"schema_version": 1}')
+    assert main(["report", "--compare", str(old)]) == 2
+    assert "schema_version must be 3, got 1" in capsys.readouterr().err
 
 
 @needs_poppler
@@ -431,12 +470,10 @@ def test_a_number_agrees_within_the_range() -> None:
 
 def test_epochs_of_a_metric_and_its_mean() -> None:
     records = [{"epoch": epoch, "a": value} for epoch, value in enumerate((0.1, 0.5, 0.2, 0.9, 0.9), start=1)]
-    no_palindromes = Palindromes(torch.zeros(0, 1, dtype=torch.uint8), 2)
-    lstm = LSTMResults((), (records,), Split(no_palindromes, no_palindromes), ())
-    assert [lstm.first_epoch_at("a", threshold) for threshold in (0.5, 1.0)] == [[2], [None]]
-    assert [lstm.first_epoch_above("a", threshold) for threshold in (0.4, 0.05, 0.9)] == [[4], [1], [None]]
-    assert lstm.fraction_after(2, "a", 0.9) == [pytest.approx(2 / 3)]
-    assert lstm.fraction_after(5, "a", 0.9) is None
+    assert [first_epoch_at([records], "a", threshold) for threshold in (0.5, 1.0)] == [[2], [None]]
+    assert [first_epoch_above([records], "a", threshold) for threshold in (0.4, 0.05, 0.9)] == [[4], [1], [None]]
+    assert fraction_after([records], 2, "a", 0.9) == [pytest.approx(2 / 3)]
+    assert fraction_after([records], 5, "a", 0.9) is None
 
 
 def test_recognition_of_one_digit_is_chance() -> None:
@@ -448,14 +485,30 @@ def test_recognition_of_one_digit_is_chance() -> None:
 
 def test_the_middle_is_halfway_in_recognized_digits(built: Built, tmp_path: Path) -> None:
     """Not in time: digits appear early and then hardly change."""
-    run = dataclasses.replace(built.gan.run, folder=RunFolder(tmp_path, built.gan.run.folder.record))
-    with pytest.raises(DataError, match="has no sample grids; train again"):
+    record = {**built.gan.run.folder.record, "data": {"num_images": 60_000, "image_shape": [1, 28, 28]}}
+    config = dataclasses.replace(GAN, epochs=34, batch_size=128, sample_every=17)
+    run = dataclasses.replace(built.gan.run, folder=RunFolder(tmp_path, record), config=config)
+    (tmp_path / "run.json").touch()
+    with pytest.raises(DataError, match="has no samples; train again"):
         results._choose_grids(run, DigitClassifier.pinned())
     test = image_set.load_test_images("mnist")
     assert test.labels is not None
     digits = torch.cat([test.images[test.labels == digit][:3, 0] for digit in range(10)])[:25]
-    for (epoch, update), number in {(0, None): 0, (0, 20): 0, (0, 500): 13, (17, None): 24, (34, None): 25}.items():
-        pixels = torch.where(torch.arange(25)[:, None, None] < number, digits, 128)
-        save_grid(from_pixels(pixels.to(torch.uint8))[:, None], grid_path(tmp_path / "samples", epoch, update))
-    chosen = [(grid.epoch, grid.update) for grid in results._choose_grids(run, DigitClassifier.pinned()).values()]
-    assert chosen == [(0, None), (0, 500), (34, None)]
+    numbers = dict.fromkeys((0, 10, 20, 50, 100, 200), 0) | {300: 12, 500: 14}
+    numbers |= dict.fromkeys((1000, 2000, 5000, 17 * 469, 34 * 469), 25)
+    for step, number in numbers.items():
+        pixels = torch.where(torch.arange(25)[:, None, None] < number, digits, 128).to(torch.uint8)[:, None]
+        logits = {name: torch.zeros(25) for name in ("fake_logits", "real_logits")}
+        epoch = torch.tensor(step / 469, dtype=torch.float64)
+        real = {"real": pixels.clone()} if step == 0 else {}
+        write_snapshot(run.folder, step, {"images": pixels, "epoch": epoch, **logits, **real})
+
+    def chosen() -> list[tuple[int, int | None]]:
+        grids = results._choose_grids(run, DigitClassifier.pinned()).values()
+        return [(picture.grid.epoch, picture.grid.update) for picture in grids]
+
+    assert chosen() == [(0, None), (1, 500), (34, None)], "of those that the run shows as a grid"
+    (
+        tmp_path / "snapshots" / "step-000500.safetensors"
+    ).unlink()  # an earlier version kept none, so the nearest is shown
+    assert chosen() == [(0, None), (0, 300), (34, None)]

@@ -69,8 +69,8 @@ def test_summary_by_hand() -> None:
     low, high = summary["settings"]
     assert low["std"] == pytest.approx(math.sqrt(2 * 0.125**2))  # squared deviations over n - 1
     unknown = dict.fromkeys(("chance", "reached", "lengths_reached", "final_length"))
-    assert low == {"rate": 0.1, "mean": 0.625, "n": 2, "cells": 2, "std": low["std"], **unknown}
-    assert high == {"rate": 0.2, "mean": 0.9, "n": 1, "cells": 2, "std": None, **unknown}
+    assert low == {"rate": 0.1, "values": [0.5, 0.75], "mean": 0.625, "n": 2, "cells": 2, "std": low["std"], **unknown}
+    assert high == {"rate": 0.2, "values": [0.9], "mean": 0.9, "n": 1, "cells": 2, "std": None, **unknown}
     assert summary["best"] is high
     assert summary["failures"] == [{"key": CELLS[3].key, "values": CELLS[3].axes, "error": ERROR}]
     assert summary_lines(summary) == [

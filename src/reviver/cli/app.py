@@ -39,6 +39,7 @@ COMMANDS: Commands = {
     ("gan", "train-extractor"): gan.train_extractor,
     ("data", "pack"): data.pack,
     ("plot",): show.plot,
+    ("compare",): show.compare,
     ("explore",): show.explore,
     ("export",): show.export,
     ("check",): check.check,
@@ -55,6 +56,7 @@ GROUPS: Mapping[str, tuple[str, str]] = {
         reviver gan interpolate runs/gan --from 3 --to 8
         reviver gan evaluate runs/gan
         reviver plot runs/lstm                  curves.png: loss and accuracy
+        reviver compare runs/sweep-cells        groups of runs, over their seeds
         reviver explore runs/gan runs/lstm          try them out in a browser
         reviver export runs/lstm --format onnx --out lstm.onnx
         reviver check --start lstm              write your own, and check it

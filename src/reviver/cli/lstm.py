@@ -98,11 +98,10 @@ def describe_run(
     from reviver.data.task import ACCURACY_NAMES, LOSS_NAMES
     from reviver.train.lstm import stopping, summary
 
-    last, best = metrics[-1], stopping.find_best(metrics, settings)
+    result = summary.results_of(settings, metrics, task.chance)
+    last, best = result["last"], result["best"]
     trained = summary.last_trained(metrics)
     assert trained is not None, "a run trains before it validates alone"
-    ended_by = stopping.end_reason(settings, metrics)
-    result: dict[str, Any] = {"last": last, "best": best, "ended_by": ended_by, "chance": task.chance}
     lines = [f"{count(last['epoch'], 'epochs')} in {last['seconds']:.1f} s"]
     if task.target != "class":
         lines.append(f"  accuracy of {ACCURACY_NAMES[task.target]}, loss: {LOSS_NAMES[task.target]}")
@@ -113,7 +112,7 @@ def describe_run(
     rows = {"train": trained, "validation": last, "best": best}
     if not settings.curriculum:  # the epochs of a curriculum have different lengths
         epochs = min(len(metrics), summary.NUM_LAST_EPOCHS)
-        rows["mean"] = result["mean_of_last"] = {name: summary.mean_of_last(metrics, name) for name in summary.METRICS}
+        rows["mean"] = result["mean_of_last"]
         notes["mean"] = f"validation, last {count(epochs, 'epochs')}"
     for name, note in notes.items():
         row, split = rows[name], name if name == "train" else "validation"
@@ -121,7 +120,6 @@ def describe_run(
         lines.append(f"  {name:<11} loss {loss:.4f}  accuracy {percent(accuracy):>6}%  {note}")
     gap = best["validation_accuracy"] - last["validation_accuracy"]
     if settings.curriculum:
-        result |= {"reached": stopping.completes_curriculum(settings, last), "length": settings.length}
         status = "passed, with" if result["reached"] else "not passed, which takes"
         threshold = f"a validation accuracy of at least {100 * settings.threshold_at(settings.length):.9g}%"
         lines.append(f"  length {last['length']} of {settings.length}: {status} {threshold}")

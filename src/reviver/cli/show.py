@@ -19,6 +19,7 @@ def report(
     out: Annotated[Text, RUN] = "report",
     full: Annotated[bool, RUN, FLAG] = False,
     seed: Annotated[Seed, RUN] = 0,
+    compare: Text | None = None,
     common: options.CommonOptions = options.DEFAULTS,
 ) -> None:
     """Train both networks, or reuse finished runs, and write report.html, .pdf and .json, and explorer.html.
@@ -26,55 +27,109 @@ def report(
     Examples:
       reviver report --out report  about 6 minutes on two cores
       reviver report --full        train the GAN as in the original, 50 minutes
+      reviver report --compare old/report.json   which results moved since
 
     Args:
         out: Folder for the report and its runs.
         full: Train the GAN with the preset original (200 epochs) instead of best.
         seed: Seed of the GAN, and first of the five seeds of the LSTM.
+        compare: An earlier report.json: say which results moved, by how many standard deviations, and which stayed.
     """
     from reviver.progress import announcing
+    from reviver.show.report import changes
     from reviver.show.report.make import make_report
 
+    before = None if compare is None else changes.read_report(Path(compare))  # it may be the one that is replaced
     time = f"this takes about {duration(SECONDS['original' if full else 'best'] + 60)} on two cores"
     with announcing(time):
         files = make_report(out, full=full, seed=seed, device=common.device, progress=not common.quiet)
     paths = {name: str(path) for name, path in files._asdict().items() if path is not None}
-    common.show(paths, *paths.values())
+    result, lines = dict[str, Any](paths), [*paths.values()]
+    if before is not None:
+        found = changes.find_changes(before, changes.read_report(files.json))
+        moved = [item._asdict() for item in found.moved]
+        result["changes"] = {**found._asdict(), "moved": moved}
+        lines += changes.change_lines(found)
+    common.show(result, *lines)
     common.suggest(*(f"open {shlex.quote(paths[name])} in a browser" for name in ("html", "explorer") if name in paths))
 
 
+FigureFormat = Annotated[Literal["png", "pdf", "svg"], Parameter(name="--format", help="Format of the figures.")]
+
+
 def plot(
-    run: Annotated[Text, Parameter(name="RUN", help="Run folder of an LSTM or GAN, finished or not.")],
-    /,
-    *,
-    format_: Annotated[Literal["png", "pdf", "svg"], Parameter(name="--format")] = "png",
+    *runs: Annotated[str, Parameter(name="RUN", required=True)],
+    format_: FigureFormat = "png",
     out: Text | None = None,
     common: options.FigureOptions = options.FIGURE_DEFAULTS,
 ) -> None:
     """Plot loss and accuracy of an LSTM over the epochs; of a GAN its losses, its scores and its last samples.
 
+    Of several runs, plot a curve for each group of runs that differ only in their seed, with a band over the seeds.
+
     Examples:
       reviver plot runs/lstm                 writes runs/lstm/curves.png
+      reviver plot runs/lstm-* runs/rnn-*    writes curves.png
+      reviver plot runs/sweep-cells          all runs of a sweep
       reviver plot runs/gan                  also scores.png and samples.png
       reviver plot runs/gan --format pdf --out figures
       reviver plot runs/lstm --figure-width 10 --font-size 16 --dark   for a slide
 
     Args:
-        format_: Format of the figures.
-        out: Folder for the figures; by default that of the run.
+        runs: Run folders of LSTMs or GANs, finished or not, or the folder of a sweep.
+        out: Folder for the figures; by default that of the run or the sweep, of several runs the current one.
     """
     from reviver.figures import check_figure_path, save_figure
     from reviver.show.curves import run_figures
+    from reviver.show.groups import comparison_curves, read_runs
+    from reviver.sweep.cells import find_cell_runs
     from reviver.train.loading import load
 
     common.require_cpu()
-    folder = Path(run if out is None else out)
+    folder = _figure_folder(runs, out)
     check_figure_path(folder / f"curves.{format_}")
-    files = []
-    for name, figure in run_figures(load(run, device="cpu")).items():
-        files.append(str(folder / f"{name}.{format_}"))
-        save_figure(figure, Path(files[-1]))
-    common.show({"run": run, "files": files}, *files)
+    is_one = len(runs) == 1 and not find_cell_runs(Path(runs[0]))
+    figures = run_figures(load(runs[0], device="cpu")) if is_one else {"curves": comparison_curves(read_runs(runs))}
+    files = [str(folder / f"{name}.{format_}") for name in figures]
+    for file, figure in zip(files, figures.values(), strict=True):
+        save_figure(figure, Path(file))
+    common.show({"run": runs[0], "files": files} if is_one else {"runs": [*runs], "files": files}, *files)
+
+
+def compare(
+    *runs: Annotated[str, Parameter(name="RUN", required=True)],
+    format_: FigureFormat = "png",
+    out: Text | None = None,
+    common: options.FigureOptions = options.FIGURE_DEFAULTS,
+) -> None:
+    """Compare groups of runs that differ only in their seed: a table, and comparison.png with a band over the seeds.
+
+    Numbers are mean ± sample standard deviation; where that would leave the possible values, mean, median and range. Groups
+    that differ by no more than the larger of their standard deviations count as equal.
+
+    Examples:
+      reviver compare runs/lstm-* runs/rnn-*
+      reviver compare runs/sweep-cells --format pdf --out figures
+      reviver compare runs/lstm runs/rnn --json
+
+    Args:
+        runs: Run folders of LSTMs or of GANs, or the folder of a sweep.
+        out: Folder for the figure; by default that of the sweep, of several runs the current one.
+    """
+    from reviver.figures import check_figure_path, save_figure
+    from reviver.show.groups import compare_runs, comparison_curves, read_runs
+
+    common.require_cpu()
+    path = _figure_folder(runs, out) / f"comparison.{format_}"
+    check_figure_path(path)
+    found = read_runs(runs)
+    result, lines = compare_runs(found)
+    save_figure(comparison_curves(found), path)
+    common.show({**result, "figure": str(path)}, *lines, str(path))
+
+
+def _figure_folder(runs: tuple[str, ...], out: str | None) -> Path:
+    return Path((runs[0] if len(runs) == 1 else ".") if out is None else out)
 
 
 def explore(

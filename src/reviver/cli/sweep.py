@@ -178,6 +178,7 @@ def to_words(command: str, settings: Mapping[str, Any], folder: Path) -> list[st
         "export": "model.onnx" if settings.get("format") == "onnx" else "model",
         "lstm predict": "predictions.csv" if Path(str(settings.get("digits"))).suffix else None,  # None for digits
         "plot": ".",
+        "compare": ".",
     }
     output = outputs.get(command, known["out"].field_info.default if "out" in known else None)
     if tuple(command.split()) in PRESETS:

@@ -5,15 +5,17 @@ from typing import Literal
 
 from matplotlib.figure import Figure
 
-from reviver.data.images.image_files import read_pixels
+from reviver.data.images.image_set import from_pixels
 from reviver.data.task import LOSS_NAMES
 from reviver.errors import RunFolderError
 from reviver.figures import grid_figure, styled
+from reviver.runs.snapshot_files import find_snapshots
 from reviver.settings.validation import check
 from reviver.show.gan_figures import loss_curves, score_curves
 from reviver.show.lstm_figures import learning_curves
 from reviver.train.description import Run
-from reviver.train.gan.grids import find_grids
+from reviver.train.gan.grids import tile
+from reviver.train.gan.snapshots import read_snapshots
 from reviver.train.lstm.run import LSTMRun
 
 
@@ -44,6 +46,7 @@ def run_figures(run: Run) -> dict[str, Figure]:
     figures = {"curves": loss_curves(metrics, run.config.loss, run.config.label_smoothing)}
     if run.scores:
         figures["scores"] = score_curves(run.scores)
-    if grids := find_grids(run.folder.samples):
-        figures["samples"] = grid_figure(read_pixels(grids[-1].path))
+    if files := find_snapshots(run.folder):
+        (last,) = read_snapshots(run.folder, [files[-1].step])
+        figures["samples"] = grid_figure(tile(from_pixels(last.images)))
     return figures

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 from matplotlib import rcParams
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -15,6 +14,7 @@ from reviver.figures import (
     SHADE,
     TRAIN_COLOR,
     VALIDATION_COLOR,
+    draw_runs,
     integer_ticks,
     panels,
     plain_log_ticks,
@@ -57,9 +57,7 @@ def learning_curves(
         ):
             values: Values = np.array([[metrics[f"{split}_{name}"] for metrics in run] for run in runs], dtype=float)
             marker = "o" if len(epochs) == 1 else ""  # a line of one point is invisible
-            axes.plot(epochs, values.mean(0), color=color, marker=marker, label=label)
-            if len(runs) > 1:
-                _fill_band(axes, epochs, values.mean(0), values.std(0, ddof=1), color, limit)
+            draw_runs(axes, epochs, values, color, limits=(0, limit), marker=marker, label=label)
     for axes, level in ((loss, baseline), (accuracy, chance)):
         integer_ticks(axes.xaxis)
         axes.axhline(level, color=CHANCE_COLOR, linestyle=":", linewidth=1.2, label="chance")
@@ -185,9 +183,3 @@ def confusion_figure(report: ClassificationReport) -> Figure:
     bar.set_label("fraction of the true class")
     bar.outline.set(linewidth=0.5, edgecolor=INK)
     return figure
-
-
-def _fill_band(axes: Axes, x: Sequence[float], mean: Values, spread: Values, color: str, limit: float) -> None:
-    """Fill the band of one standard deviation around the mean, from 0 to `limit`."""
-    band = np.clip(mean - spread, 0, limit), np.clip(mean + spread, 0, limit)
-    axes.fill_between(x, *band, color=color, alpha=0.2, linewidth=0)

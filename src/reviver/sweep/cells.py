@@ -86,6 +86,11 @@ def cell_folder(sweep_folder: Path, cell: Cell) -> Path:
     return sweep_folder / "cells" / cell.key
 
 
+def find_cell_runs(sweep_folder: Path) -> list[Path]:
+    """Return the run folders in the cells of a sweep, in the order of their keys; none if the folder is that of no sweep."""
+    return sorted(path.parent for path in sweep_folder.glob("cells/*/run/run.json"))
+
+
 def execute(sweep_folder: Path, cell: Cell, threads: int | None = None, attempts: int = 1) -> Ended:
     """Run a cell, unless it has an outcome or another worker runs it.
 

@@ -3,6 +3,7 @@
 import csv
 import json
 import logging
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
@@ -11,14 +12,16 @@ from typing import Any, Literal
 from reviver.errors import ConfigError
 from reviver.files.atomic import atomic_write
 from reviver.sweep.cells import Cell, Outcome
-from reviver.text import MAX_PROBLEM, did_you_mean, one_line
+from reviver.text import MAX_PROBLEM, did_you_mean, one_line, show_spread
 
 SEED = "seed"
 """Axis over which results are averaged."""
-STATISTICS = ("mean", "n", "cells", "std", "chance", "reached", "lengths_reached", "final_length")
+STATISTICS = ("values", "mean", "n", "cells", "std", "chance", "reached", "lengths_reached", "final_length")
 """Keys of a setting in a summary that are not its values on the axes."""
 EVALUATED = "evaluate."
 """Prefix of the results of the command that evaluates a trained run."""
+FRACTIONS = ("accuracy", "precision", "recall", "coverage")
+"""Ends of the names of measures from 0 to 1."""
 MAX_NAMED = 3
 """Maximum number of equal settings that a message names."""
 FIXED_COLUMNS = ("key", "status", "error", "seconds", "attempts", "host")
@@ -131,7 +134,7 @@ def summarize(cells: Sequence[Cell], outcomes: Mapping[str, Outcome], measure: s
 def _statistics(done: Sequence[Mapping[str, float]], measure: str) -> Row:
     """Return the statistics of a setting from the results that have the measure, each None if there is nothing to take."""
     measured = [numbers[measure] for numbers in done]
-    row: Row = {"mean": mean(measured) if measured else None, "n": len(measured)}
+    row: Row = {"values": measured, "mean": mean(measured) if measured else None, "n": len(measured)}
     row["std"] = stdev(measured) if len(measured) > 1 else None
     parent, _, name = measure.rpartition(".")
     chances = [numbers.get(f"{parent}.chance", numbers.get("chance")) for numbers in done if name.endswith("accuracy")]
@@ -168,14 +171,21 @@ def _is_better(first: Sequence[Sequence[float]], second: Sequence[Sequence[float
     return False
 
 
-def summary_lines(summary: Row) -> list[str]:
-    """Return a summary as lines of text: a table of the settings by their rank, the best one, the failures."""
+def summary_lines(summary: Row, others: Sequence[Row] = (), *, advice: str = "set seeds in the file") -> list[str]:
+    """Return a summary as lines of text: a table of the settings by their rank, the best one, the failures.
+
+    `others` are summaries of the same cells by other measures, which become columns of the table; `advice` says what to do
+    if the best one has a single run.
+    """
     settings, failures, leaders = summary["settings"], summary["failures"], summary["leaders"]
     ranked = [settings[index] for index in summary["ranking"]]
     ranked += [setting for setting in settings if not setting["n"]]
     axes = [name for name in settings[0] if name not in STATISTICS]
     columns = {name: [show(setting[name]) for setting in ranked] for name in axes}
-    columns[summary["measure"]] = [_measured(setting) for setting in ranked]
+    places = [settings.index(setting) for setting in ranked]
+    for each in (summary, *others):
+        measured = [each["settings"][place] for place in places]
+        columns[each["measure"]] = [_measured(setting, each["measure"]) for setting in measured]
     columns["chance"] = ["" if setting["chance"] is None else f"{setting['chance']:.4g}" for setting in ranked]
     columns["reached"] = [_reached(setting) for setting in ranked]
     columns["at length"] = [_length(setting) for setting in ranked]
@@ -185,9 +195,11 @@ def summary_lines(summary: Row) -> list[str]:
     lines = ["  ".join(map(str.rjust, row, widths)) for row in zip(*table, strict=True)]
     if len(ranked) > 1 and (best := summary["best"]) is not None:
         reached = f"reached {_reached(best)}, " if best["reached"] is not None else ""
-        lines.append(f"best: {_name(best)}: {reached}{summary['measure']} {_measured(best)} with n = {_number(best)}")
+        lines.append(
+            f"best: {_name(best)}: {reached}{summary['measure']} {_measured(best, summary['measure'])} with n = {_number(best)}"
+        )
         if best["std"] is None:
-            lines.append("  one run does not show how far seeds differ; set seeds in the file")
+            lines.append(f"  one run does not show how far seeds differ; {advice}")
     elif len(leaders) > 1:
         names = "; ".join(_name(settings[index]) for index in leaders[:MAX_NAMED])
         more = f" and {len(leaders) - MAX_NAMED} more" if len(leaders) > MAX_NAMED else ""
@@ -208,10 +220,18 @@ def show(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _measured(setting: Row) -> str:
-    """Return mean ± standard deviation."""
-    spread = "" if setting["std"] is None else f" ± {setting['std']:.2g}"
-    return "-" if setting["mean"] is None else f"{setting['mean']:.4g}{spread}"
+def bounds_of(measure: str) -> tuple[float, float]:
+    """Return the least and the greatest value that a measure can have."""
+    if measure.endswith(FRACTIONS):
+        return 0.0, 1.0
+    return (0.0 if measure.endswith(("validation_loss", "train_loss", "fid", "seconds")) else -math.inf), math.inf
+
+
+def _measured(setting: Row, measure: str) -> str:
+    """Return mean ± standard deviation, or near a bound median and range, see `show_spread`."""
+    if not setting["values"]:
+        return "-"
+    return show_spread(setting["values"], "{:.4g}".format, *bounds_of(measure), show_std="{:.2g}".format)
 
 
 def _number(setting: Row) -> str:

@@ -51,7 +51,7 @@ def summary_figure(summary: Row) -> Figure:
             means, *spreads = zip(*(_value(row, by_length) for row in rows), strict=True)
             panel.errorbar(
                 x, means, spreads if any(map(any, spreads)) else None, capsize=2.5, elinewidth=0.9, markersize=4.5,
-                label=_plain(label), color=color, marker=marker, linestyle=dashes if numeric else "none",
+                label=plain_text(label), color=color, marker=marker, linestyle=dashes if numeric else "none",
             )  # fmt: skip
             for place, row, value in zip(x, rows, means, strict=True):
                 if id(row) in leaders and len(settings) > 1:
@@ -63,7 +63,7 @@ def summary_figure(summary: Row) -> Figure:
         elif 0 < len(values) <= 8:
             panel.set_xticks(values, [f"{value:g}" for value in values])
         elif not numeric:
-            texts = [_plain(text if len(text) <= 24 else "…" + text[-23:]) for text in names]
+            texts = [plain_text(text if len(text) <= 24 else "…" + text[-23:]) for text in names]
             panel.set_xticks(range(len(names)), texts, rotation=30 if sum(map(len, texts)) > 60 else 0)
             panel.set_xlim(-0.5, len(names) - 0.5)
         has_spread = any(setting["std"] is not None for setting in settings)
@@ -105,7 +105,8 @@ def _draw_chance(panel: Axes, settings: list[Row]) -> None:
         )
 
 
-def _plain(text: str) -> str:
+def plain_text(text: str) -> str:
+    """Return text as matplotlib shows it literally."""
     return text.replace("$", r"\$")  # matplotlib would read math between dollars
 
 

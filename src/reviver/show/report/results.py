@@ -211,8 +211,8 @@ def collect(lstm: LSTMResults, gan: GANResults) -> report_json.Report:
 
 
 def _collect_lstm(results: LSTMResults) -> report_json.LSTMSection:
-    config, split = results.runs[0].config, palindromes_of(results.runs[0]).split
-    untrained = build_network(config, results.runs[0].task)
+    config, task = results.runs[0].config, palindromes_of(results.runs[0])
+    untrained = build_network(config, task)
     assert isinstance(untrained, LSTMClassifier), "the report has no vanilla RNN"
     bests, without = results.spread(best), results.no_dropout
     train_scores = [score(run.network, palindromes_of(run).split.train, "class") for run in results.runs]
@@ -220,10 +220,10 @@ def _collect_lstm(results: LSTMResults) -> report_json.LSTMSection:
         runs=tuple(map(_collect_run, results.runs)),
         settings=dataclasses.asdict(config) | {"seed": [run.config.seed for run in results.runs]},
         descriptions=describe_fields(type(config)),
-        num_train_sequences=len(split.train),
-        num_validation_sequences=len(split.validation),
-        chance_accuracy=PalindromeTask.chance,
-        chance_loss=-math.log(PalindromeTask.chance),
+        num_train_sequences=len(task.split.train),
+        num_validation_sequences=len(task.split.validation),
+        chance_accuracy=task.chance,
+        chance_loss=-math.log(task.chance),
         example=results.example,
         forget_bias=untrained.lstm.b_f[0].item(),
         parameters=_group_parameters(results.network),

@@ -10,10 +10,12 @@ from typing import Any
 from reviver.data.describe import SequenceData
 from reviver.data.sequences.custom import CustomTask
 from reviver.data.task import ACCURACY_NAMES, LOSS_NAMES
+from reviver.settings.lstm import LSTMConfig
 from reviver.settings.tasks import TOLERANCE
 from reviver.text import percent
 from reviver.train.description import ScoreItem, ScoreTable
 from reviver.train.lstm.run import LSTMRun
+from reviver.train.lstm.stopping import completes_curriculum, end_reason, find_best
 
 NUM_LAST_EPOCHS = 10
 """Epochs at the end of a run that its mean is taken over; all of them if there are fewer."""
@@ -30,6 +32,19 @@ def best(records: Sequence[Mapping[str, Any]], name: str) -> float:
     """Return the best value of a metric over the epochs: the lowest loss, or the highest accuracy."""
     values = [record[name] for record in records]
     return float(min(values) if name.endswith("loss") else max(values))
+
+
+def results_of(config: LSTMConfig, metrics: Sequence[Mapping[str, Any]], chance: float | None) -> dict[str, Any]:
+    """Return the results of a run with these metrics of its epochs, as the command line gives them.
+
+    They are the metrics of the last and of the best epoch, without a curriculum their mean over the last epochs, and with one
+    whether its final `length` was `reached`.
+    """
+    result: dict[str, Any] = {"last": metrics[-1], "best": find_best(metrics, config)}
+    result |= {"ended_by": end_reason(config, metrics), "chance": chance}
+    if config.curriculum:
+        return result | {"reached": completes_curriculum(config, metrics[-1]), "length": config.length}
+    return result | {"mean_of_last": {name: mean_of_last(metrics, name) for name in METRICS}}
 
 
 def last_trained(records: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:

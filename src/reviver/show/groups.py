@@ -1,0 +1,209 @@
+"""Comparison of runs: those that differ only in their seed are a group, with mean and spread over the seeds."""
+
+import dataclasses
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from reviver.data.build import build_task
+from reviver.errors import ConfigError, ReviverError, RunFolderError
+from reviver.figures import CHANCE_COLOR, draw_runs, integer_ticks, panels, plain_log_ticks, styled
+from reviver.runs.folder import RunFolder
+from reviver.settings.gan import GANConfig
+from reviver.settings.lstm import LSTMConfig
+from reviver.settings.validation import show_value
+from reviver.sweep.cells import Cell, Outcome, find_cell_runs
+from reviver.sweep.statistics import SEED, bounds_of, summarize, summary_lines
+from reviver.sweep.summary_figure import STYLES, plain_text
+from reviver.text import leaves_bounds
+from reviver.train.lstm.summary import results_of
+
+Records = list[dict[str, Any]]
+Measure = tuple[str, Literal["max", "min"]]
+DATA = "data_sha256"
+"""Name that the digest of the training data has among the settings."""
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ComparedRun:
+    """A run without its networks, so that a class of their own is not needed."""
+
+    folder: RunFolder
+    settings: dict[str, Any]
+    """Settings without the seed, and the digest of the data."""
+    seed: int
+    records: Records
+    """Metrics of an LSTM; scores of a GAN, or its metrics if it was not evaluated."""
+    results: dict[str, Any]
+    """Numbers of the end, as the training command gives them."""
+
+
+def read_runs(paths: Sequence[str | Path]) -> list[ComparedRun]:
+    """Read the runs in folders, each a run folder or that of a sweep.
+
+    Raises:
+        RunFolderError: if there are no runs, one is damaged or has no metrics yet, or two kinds are mixed.
+        ConfigError: if two runs have the same settings and the same seed.
+    """
+    folders = [RunFolder.open(run) for path in map(Path, paths) for run in _in_order(find_cell_runs(path)) or [path]]
+    kinds = sorted({folder.kind for folder in folders})
+    if len(kinds) > 1:
+        raise RunFolderError(
+            f"runs must be all of an LSTM or all of a GAN, got {' and '.join(kinds)}; compare each kind alone"
+        )
+    runs = [_read_run(folder) for folder in {folder.path.resolve(): folder for folder in folders}.values()]
+    found: dict[str, ComparedRun] = {}
+    for run in runs:
+        other = found.setdefault(json.dumps([run.settings, run.seed]), run)
+        if other is not run:
+            problem = f"{other.folder.path} and {run.folder.path} have the same settings and the seed {run.seed}"
+            raise ConfigError(f"{problem}; give one of them, since only other seeds show a spread", field="run")
+    return runs
+
+
+def _in_order(cells: Sequence[Path]) -> list[Path]:
+    """Return the runs of a sweep in the order of their settings; the names of their folders are hashes."""
+
+    def settings(path: Path) -> list[tuple[float, str]]:
+        values = RunFolder.open(path).record["config"].values()
+        return [(value if isinstance(value, (int, float)) else 0.0, str(value)) for value in values]
+
+    return sorted(cells, key=settings)
+
+
+def _read_run(folder: RunFolder) -> ComparedRun:
+    config: Any = folder.read_config(LSTMConfig if folder.kind == "lstm" else GANConfig)
+    settings = dataclasses.asdict(config)
+    seed = settings.pop(SEED)
+    data = folder.record.get("data", {})
+    settings[DATA] = data.get("sha256")
+    metrics, scores = folder.read_metrics(), folder.read_scores()
+    if not metrics:
+        raise RunFolderError(f"{folder.records_path('metrics')} is empty; continue the run with --resume")
+    if folder.status != "finished":
+        _log.warning("%s is %s: it counts with its last epoch so far", folder.path, folder.status)
+    if folder.kind == "gan":
+        results = {"last": metrics[-1], "scores": scores[-1] if scores else None}
+        return ComparedRun(folder, settings, seed, scores or metrics, results)
+    try:
+        chance = build_task(config, data or None).chance
+    except ReviverError:  # such as a task of their own, which is not at hand
+        chance = None
+    return ComparedRun(folder, settings, seed, metrics, results_of(config, metrics, chance))
+
+
+def differing_settings(runs: Sequence[ComparedRun]) -> list[str]:
+    """Return the names of the settings in which runs differ; the digest of the data only if nothing else tells them apart."""
+    names = [name for name in runs[0].settings if len({json.dumps(run.settings[name]) for run in runs}) > 1]
+    return [name for name in names if name != DATA or names == [DATA]]
+
+
+def group_runs(runs: Sequence[ComparedRun]) -> dict[str, list[ComparedRun]]:
+    """Return the runs by group; its name has the settings that differ, such as `cell = lstm`, or is that of a single run."""
+    names = differing_settings(runs)
+    groups: dict[str, list[ComparedRun]] = {}
+    for run in runs:
+        name = ", ".join(f"{name} = {show_value(run.settings[name])}" for name in names)
+        groups.setdefault(name or runs[0].folder.path.name, []).append(run)
+    return groups
+
+
+def compare_runs(runs: Sequence[ComparedRun]) -> tuple[dict[str, Any], list[str]]:
+    """Return the comparison of runs, a summary as that of a sweep for each measure, and the lines of its table.
+
+    The first measure decides which group is the best, see `reviver.sweep.statistics.summarize`.
+    """
+    names = differing_settings(runs)
+    cells, outcomes = [], {}
+    for run in runs:
+        axes = {name: run.settings[name] for name in names} | {SEED: run.seed}
+        cell = Cell("", {"run": str(run.folder.path)}, axes)
+        cells.append(cell)
+        result = {**run.results, "seconds": run.folder.record.get("seconds")}
+        outcomes[cell.key] = Outcome(key=cell.key, status="done", result=result)
+    summaries = [summarize(cells, outcomes, *measure) for measure in _measures(runs)]
+    if "validation_accuracy" not in summaries[0]["measure"] and "fid" not in summaries[0]["measure"]:
+        summaries[0] |= {"leaders": [], "best": None}  # a lower loss of a GAN is not better
+    lines = summary_lines(summaries[0], summaries[1:], advice="train more seeds")
+    return {"runs": [str(run.folder.path) for run in runs], "summaries": summaries}, lines
+
+
+def _measures(runs: Sequence[ComparedRun]) -> list[Measure]:
+    if runs[0].folder.kind == "lstm":
+        has_means = all("mean_of_last" in run.results for run in runs)
+        steadier: list[Measure] = [("mean_of_last.validation_accuracy", "max")] if has_means else []
+        return [("best.validation_accuracy", "max"), *steadier, ("last.validation_loss", "min"), ("seconds", "min")]
+    if all(run.results["scores"] for run in runs):
+        return [("scores.fid", "min"), ("scores.coverage", "max"), ("seconds", "min")]
+    return [("last.generator_loss", "min"), ("last.discriminator_loss", "min"), ("seconds", "min")]
+
+
+@styled()
+def comparison_curves(runs: Sequence[ComparedRun]) -> Figure:
+    """Plot two metrics of each group over the epochs: mean and band of one standard deviation over the seeds.
+
+    If a band would leave the values that its metric can have, the panel shows medians and ranges instead. A run that ended
+    keeps its last value. Of more groups than there are `STYLES`, the first are shown.
+    """
+    groups = group_runs(runs)
+    chosen = dict([*groups.items()][: len(STYLES)])
+    figure = Figure()
+    (axes,) = panels(figure)
+    for panel, (name, heading) in zip(axes, _panels_of(runs), strict=True):
+        curves = [_align(group, name) for group in chosen.values()]
+        low, high = bounds_of(name)
+        if name == "length":
+            low, high = min(values.min() for _, values in curves), max(values.max() for _, values in curves)
+        use_median = any(leaves_bounds(column, low, high) for _, values in curves for column in values.T.tolist())
+        for (label, group), (x, values), (color, marker, dashes) in zip(chosen.items(), curves, STYLES, strict=False):
+            words = plain_text(label) + (f" (n = {len(group)})" if len(group) > 1 else "")
+            style = {"linestyle": dashes, "marker": marker if len(x) == 1 else "", "label": words}
+            draw_runs(panel, x, values, color, limits=(low, high), use_median=use_median, **style)
+        panel.set(title=heading, xlabel="epoch")
+        if any(len(group) > 1 for group in chosen.values()):
+            panel.set_ylabel("median and range" if use_median else "mean ± std")
+        if high == 1.0:
+            panel.set_ylim(-0.02, 1.02)
+        elif name in ("fid", "length"):
+            panel.set_yscale("log")
+            plain_log_ticks(panel.yaxis)
+        integer_ticks(panel.xaxis)
+        chances = {run.results.get("chance") for run in runs}
+        if name == "validation_accuracy" and len(chances) == 1 and None not in chances:
+            panel.axhline(chances.pop(), color=CHANCE_COLOR, linestyle=":", linewidth=1.2, label="chance")
+    handles, labels = axes[1].get_legend_handles_labels()
+    title = f"the first {len(chosen)} of {len(groups)} groups" if len(groups) > len(chosen) else None
+    columns = max(1, min(len(labels), int(figure.get_figwidth() * 14 / (4 + max(map(len, labels))))))
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, title=title)
+    return figure
+
+
+def _panels_of(runs: Sequence[ComparedRun]) -> list[tuple[str, str]]:
+    """Return the metrics of the two panels with their titles."""
+    records = [run.records[-1] for run in runs]
+    if runs[0].folder.kind == "lstm":
+        has_length = all("length" in record for record in records)
+        first = ("length", "Length of the curriculum") if has_length else ("validation_loss", "Validation loss")
+        return [first, ("validation_accuracy", "Validation accuracy")]
+    if all("fid" in record for record in records):
+        return [("fid", "FID"), ("coverage", "Coverage")]
+    return [("generator_loss", "Generator loss"), ("discriminator_loss", "Discriminator loss")]
+
+
+def _align(group: Sequence[ComparedRun], name: str) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Return the epochs that any run of a group has, [E], and the metric of each run at them, [runs, E]."""
+    series: list[Mapping[float, float]] = [{row["epoch"]: row[name] for row in run.records} for run in group]
+    epochs = np.array(sorted({epoch for each in series for epoch in each}))
+    rows = []
+    for each in series:
+        own = np.array(sorted(each))
+        values = np.array([each[epoch] for epoch in own], dtype=float)  # None becomes NaN
+        rows.append(values[np.searchsorted(own, epochs, side="right").clip(1) - 1])
+    return epochs, np.array(rows)

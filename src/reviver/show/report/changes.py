@@ -1,0 +1,129 @@
+"""What moved since an earlier report: the results in one report.json beside those in another."""
+
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from reviver.errors import DataError
+from reviver.files.file_errors import explain_read_errors
+from reviver.files.json import MAX_JSON_BYTES, read_json
+from reviver.settings.validation import show_value
+from reviver.show.report.report_json import SCHEMA_VERSION
+from reviver.text import count
+
+RESULTS = {
+    "lstm": ("final", "mean_of_last", "best", "train_accuracy_without_dropout", "no_dropout"),
+    "gan": ("recognition", "final", "scores"),
+    "comparison": ("lstm",),
+}
+"""Keys of a report that hold results, by its parts."""
+GIVEN = ("runs", "min_confidence", "num_images", "num_samples", "num_features", "num_evaluations")
+"""Keys below them whose values are given, not measured."""
+
+
+class ReportedMean(NamedTuple):
+    """A result: the mean over the runs, and its standard deviation, of a fraction of samples its standard error; or None."""
+
+    mean: float
+    std: float | None
+
+
+class Moved(NamedTuple):
+    """A result that differs."""
+
+    name: str
+    before: ReportedMean
+    now: ReportedMean
+    difference_in_std: float | None
+    """Difference of the means in root mean square standard deviations of both; None without one."""
+
+
+class Changes(NamedTuple):
+    """Results and settings of a report beside those of an earlier one."""
+
+    moved: list[Moved]
+    """Largest first; those without a standard deviation last."""
+    stayed: list[str]
+    """Names of the results with equal values."""
+    missing: list[str]
+    """Names of the results that only one of both has."""
+    settings: dict[str, tuple[Any, Any]]
+    """Settings that differ, before and now."""
+
+
+def read_report(path: Path) -> dict[str, Any]:
+    """Read an untrusted report.json; one of another schema is a `DataError`."""
+    with explain_read_errors(path):
+        content = read_json(path, MAX_JSON_BYTES)
+    version = content.get("schema_version") if isinstance(content, dict) else None
+    if version != SCHEMA_VERSION:
+        raise DataError(f"{path}: schema_version must be {SCHEMA_VERSION}, got {version!r}; write the report again")
+    return dict(content)
+
+
+def find_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Changes:
+    """Compare two reports, as JSON."""
+    old, new = dict(_results(before)), dict(_results(now))
+    moved = []
+    for name in old.keys() & new.keys():
+        if old[name] == new[name]:
+            continue
+        stds = [item.std for item in (old[name], new[name]) if item.std is not None]
+        scale = math.sqrt(sum(std * std for std in stds) / len(stds)) if stds else 0.0
+        distance = (new[name].mean - old[name].mean) / scale if scale else None
+        moved.append(Moved(name, old[name], new[name], distance))
+    moved.sort(key=lambda item: (item.difference_in_std is None, -abs(item.difference_in_std or 0.0), item.name))
+    stayed = [name for name in new if old.get(name) == new[name]]
+    pairs = {
+        f"{part}.{name}": (before.get(part, {}).get("settings", {}).get(name), value)
+        for part in ("lstm", "gan")
+        for name, value in now[part]["settings"].items()
+    }
+    return Changes(moved, stayed, sorted(old.keys() ^ new.keys()), {k: v for k, v in pairs.items() if v[0] != v[1]})
+
+
+def change_lines(changes: Changes) -> list[str]:
+    """Return changes as lines of text."""
+    lines = [f"{count(len(changes.moved), 'results')} moved, {len(changes.stayed)} stayed"]
+    table = [("result", "before", "now", "moved by")]
+    for item in changes.moved:
+        distance = "" if item.difference_in_std is None else f"{item.difference_in_std:+.2g} std"
+        table.append((item.name, _show(item.before), _show(item.now), distance or "? (no spread)"))
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines += ["  " + "  ".join(map(str.ljust, row, widths)).rstrip() for row in table if changes.moved]
+    for title, names in (("stayed", changes.stayed), ("only in one of both", changes.missing)):
+        lines += [f"{title}: {', '.join(names)}"] if names else []
+    lines += [
+        f"setting {name}: before {show_value(before)}, now {show_value(now)}"
+        for name, (before, now) in changes.settings.items()
+    ]
+    return lines
+
+
+def _results(report: Mapping[str, Any]) -> Iterator[tuple[str, ReportedMean]]:
+    """Yield the name of each result of a report with its mean and standard deviation, each result once."""
+    for part, names in RESULTS.items():
+        for name in names:
+            yield from _measured(report.get(part, {}).get(name), f"{part}.{name}")
+
+
+def _measured(value: Any, name: str, error: float | None = None) -> Iterator[tuple[str, ReportedMean]]:
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        yield name, ReportedMean(value, error)
+    if not isinstance(value, Mapping):
+        return
+    if isinstance(value.get("mean"), (int, float)):
+        yield name, ReportedMean(value["mean"], value.get("std"))
+    elif "measured" in value:  # of a row that only repeats a metric, the metric counts
+        if not name.endswith(("_loss", "_accuracy", "_no_dropout")):
+            yield from _measured(value["measured"], name)
+    else:
+        for key, inner in value.items():
+            if key not in (*GIVEN, "standard_error"):
+                error = value.get("standard_error") if key.endswith("fraction") else None
+                yield from _measured(inner, f"{name}.{key}", error)
+
+
+def _show(item: ReportedMean) -> str:
+    return f"{item.mean:.5g}" + ("" if item.std is None else f" ± {item.std:.2g}")
