@@ -101,3 +101,31 @@ def test_a_wrong_setting_gets_a_sentence_beside_it(show: Show) -> None:
     expect(page.get_by_text("The answer is")).to_be_visible()
     check_fits(page)
     check_accessible(page)
+
+
+def test_a_gan_shows_its_pictures_and_what_d_says(show: Show) -> None:
+    page = show("#train?digits=12")
+    wait_for_panel(page, "train")
+    page.get_by_label("GAN on images").check()
+    wait_view(page, net="gan")
+    for name, value in (("Batch", "8"), ("Latent size", "8"), ("Moving average of G", "0.9")):
+        page.get_by_label(name, exact=True).fill(value)
+        page.keyboard.press("Tab")
+    press(page, "One update")
+    grid = page.locator(".pictures")
+    expect(grid).to_have_attribute("aria-label", "Images of 25 latents at update 1")
+    before = grid.locator("canvas").first.evaluate("canvas => canvas.toDataURL()")
+    press(page, "Start" if page.get_by_role("button", name="Start", exact=True).count() else "Go on")
+    poll(lambda: update(page) > 5)
+    page.get_by_label("Weight γ of R1").fill("1")
+    page.keyboard.press("Tab")
+    expect(grid).to_have_count(2)
+    press(page, "Pause")
+    expect(page.get_by_role("button", name="Go on")).to_be_visible()
+    assert grid.first.locator("canvas").first.evaluate("canvas => canvas.toDataURL()") != before
+    expect(page.locator(".train-curves")).to_contain_text("unchanged: generator G")
+    expect(page.locator(".distribution")).to_have_count(2)
+    check_accessible(page)
+    assert page.locator("pre").inner_text() == (
+        "reviver gan train --preset original --batch-size 8 --latent-size 8 --r1 1 --ema 0.9 --out run"
+    )

@@ -22,7 +22,7 @@ export function Actions({ session, state, reset }: ActionsProps) {
   const [at, setAt] = useState("");
   const seen = lines.value.at(-1)?.seen;
   const isOver = seen?.status.isFinished ?? false;
-  const settings = () => settingsOf(state);
+  const kind = state.kind.value;
   const stopped = { disabled: isRunning.value || isBusy.value || isOver };
   const chosen = moments.value.find(({ name }) => name === at) ?? moments.value.at(-1);
   return (
@@ -33,14 +33,14 @@ export function Actions({ session, state, reset }: ActionsProps) {
             Pause
           </Button>
         ) : (
-          <Button class="primary play" disabled={isOver} onClick={() => void session.start(settings())}>
+          <Button class="primary play" disabled={isOver} onClick={() => void session.start(kind, settingsOf(state))}>
             {seen ? "Go on" : "Start"}
           </Button>
         )}
-        <Button {...stopped} onClick={() => void session.step(settings(), 1)}>
+        <Button {...stopped} onClick={() => void session.step(kind, settingsOf(state))}>
           One update
         </Button>
-        <Button {...stopped} onClick={() => void session.step(settings(), null)}>
+        <Button {...stopped} onClick={() => void session.start(kind, settingsOf(state), 1)}>
           One epoch
         </Button>
         <Button disabled={!seen} onClick={reset}>
@@ -78,12 +78,14 @@ export function Actions({ session, state, reset }: ActionsProps) {
 /** Where the run stands, and how long it will take. */
 function Place({ session: { lines, speed } }: Pick<ActionsProps, "session">) {
   const { status, epochs } = lines.value.at(-1)!.seen;
-  const { epoch, step, settings, updatesPerEpoch } = status;
+  const { kind, epoch, step, settings, updatesPerEpoch } = status;
   const left = (settings.epochs * updatesPerEpoch - step) / speed.value;
   const facts = [
     ["Epoch", `${epoch} of ${settings.epochs}`],
     ["Update", formatNumber(step)],
-    ["Accuracy, validation", epochs.length ? percent(epochs.at(-1)!.validationAccuracy) : "–"],
+    ...(kind === "lstm"
+      ? [["Accuracy, validation", epochs.length ? percent(epochs.at(-1)!.validationAccuracy) : "–"]]
+      : []),
     ["Updates a second", speed.value ? formatNumber(speed.value) : "–"],
     ["Time left", status.isFinished ? "none" : speed.value ? duration(left) : "–"],
   ];

@@ -1,61 +1,79 @@
 /** One line of training: a worker, and what the page has seen of it. */
-import type { LstmEpoch, LstmSaved, LstmTrace, Progress, Status } from "../../train/protocol";
-import type { LstmSettings } from "../../train/settings";
+import type { Images, Kind, LstmEpoch, LstmTrace, Progress, Run, Saved, Start, Status } from "../../train/protocol";
 import { Trainer } from "../../train/trainer";
+import type { Settings, Values } from "./networks";
 
 /** Points of a curve of single updates at most; then two become one. */
 const MAX_POINTS = 240;
+/** Logits of D that its histograms have. */
+const MAX_LOGITS = 512;
 
-/** Means over some updates. */
+/** Means over some updates: loss and accuracy of the LSTM, losses of the GAN. */
 export interface Point {
   /** In epochs. */
   x: number;
   step: number;
-  loss: number;
-  accuracy: number;
+  values: Record<string, number>;
 }
 
 /** What is on the page of a line of training; a new object after each change. */
 export interface Seen {
-  status: Status;
+  status: Status<Kind>;
+  /** Update at which the epoch began. */
+  epochStart: number;
   points: Point[];
+  /** Of the LSTM. */
   epochs: LstmEpoch[];
   trace: LstmTrace | null;
+  /** Of the GAN: pictures of 25 latents [25, P], and the latest logits of D. */
+  grid: Float32Array | null;
+  logits: { real: number[]; fake: number[] };
 }
 
 export class Branch {
-  #trainer = new Trainer();
+  #trainer = new Trainer<Kind>();
   seen: Seen | null = null;
 
-  /** How the curves name it, where there are two. */
-  constructor(public name = "") {}
+  /** @param name how the curves name it, where there are two */
+  constructor(
+    public name: string,
+    readonly images: Images | null,
+  ) {}
 
-  async start(settings: LstmSettings) {
-    this.seen = {
-      status: await this.#trainer.call("start", { kind: "lstm", settings }),
-      points: [],
-      epochs: [],
-      trace: null,
-    };
+  start = (kind: Kind, settings: Settings) => this.#start({ kind, settings });
+
+  /** Goes on from a moment of this line or another, with what changes. */
+  async fork(saved: Saved<Kind>, points: Point[], changes: Values = {}) {
+    await this.#start({ kind: saved.kind, settings: saved.settings, saved });
+    if (Object.keys(changes).length) this.seen!.status = await this.#trainer.call("change", changes);
+    this.seen!.points = points.filter(({ step }) => step <= saved.step);
+    if (saved.kind === "lstm") this.seen!.epochs = saved.epochs;
   }
 
-  /** Goes on from a moment of another line, or of this one. */
-  async restore(saved: LstmSaved, points: Point[], changes: Partial<LstmSettings> = {}) {
-    let status = await this.#trainer.call("restore", saved);
-    if (Object.keys(changes).length) status = await this.#trainer.call("change", changes);
-    this.seen = { status, points: points.filter(({ step }) => step <= saved.step), epochs: saved.epochs, trace: null };
+  async #start(from: { kind: Kind; settings: Settings; saved?: Saved<Kind> }) {
+    const status = await this.#trainer.call("start", { ...from, images: this.images } as Start<Kind>);
+    const none = { points: [], epochs: [], trace: null, grid: null, logits: { real: [], fake: [] } };
+    this.seen = { status, epochStart: startOf(status, 0), ...none };
   }
 
-  /** Makes some updates, and traces the digits. Returns the updates, and the milliseconds that they took. */
-  async run(updates: number, digits: number[]): Promise<Progress> {
-    const progress = await this.#trainer.call("run", { updates, trace: digits });
-    const { status, lstm } = progress;
-    const { points, epochs, trace } = this.seen!;
+  /** Makes some updates, and shows what the network then makes of what the reader has chosen. */
+  async run(run: Run): Promise<Progress<Kind>> {
+    const progress = await this.#trainer.call("run", run);
+    const { status, lstm, gan } = progress;
+    const before = this.seen!;
+    const epochs = [...before.epochs, ...(lstm?.epochs ?? [])];
+    const epochStart = epochs.at(-1)?.step ?? startOf(status, before.epochStart);
+    const values = lstm ? meansOf(lstm.updates) : lossesOf(gan!.updates);
+    const point = { x: status.epoch + (status.step - epochStart) / status.updatesPerEpoch, step: status.step, values };
+    const join = (known: number[], more: Float32Array) => [...known, ...more].slice(-MAX_LOGITS);
     this.seen = {
-      status,
-      points: lstm!.updates.length ? thin([...points, pointOf(progress, [...epochs, ...lstm!.epochs])]) : points,
-      epochs: [...epochs, ...lstm!.epochs],
-      trace: lstm!.trace ?? trace,
+      ...{ status, epochStart, epochs },
+      points: progress.updates ? thin([...before.points, point]) : before.points,
+      trace: lstm?.trace ?? before.trace,
+      grid: gan?.grid ?? before.grid,
+      logits: gan
+        ? { real: join(before.logits.real, gan.realLogits), fake: join(before.logits.fake, gan.fakeLogits) }
+        : before.logits,
     };
     return progress;
   }
@@ -67,24 +85,31 @@ export class Branch {
   }
 }
 
-/** The mean of the updates of a progress, where they end. */
-function pointOf({ status, lstm }: Progress, epochs: LstmEpoch[]): Point {
-  const { step, epoch, updatesPerEpoch } = status;
-  const sum = { loss: 0, correct: 0, count: 0 };
-  for (const { loss, correct, count } of lstm!.updates) {
-    sum.loss += loss * count;
-    sum.correct += correct;
-    sum.count += count;
-  }
-  const x = epoch + (step - (epochs.at(-1)?.step ?? 0)) / updatesPerEpoch;
-  return { x, step, loss: sum.loss / sum.count, accuracy: sum.correct / sum.count };
+/** The update at which the epoch of a status began, from an earlier such update. */
+const startOf = ({ step, updatesPerEpoch }: Status<Kind>, from: number) =>
+  from + Math.floor((step - from) / updatesPerEpoch) * updatesPerEpoch;
+
+function meansOf(updates: { loss: number; correct: number; count: number }[]) {
+  const count = sum(updates.map((one) => one.count));
+  return {
+    loss: sum(updates.map((one) => one.loss * one.count)) / count,
+    accuracy: sum(updates.map(({ correct }) => correct)) / count,
+  };
 }
+
+const lossesOf = (updates: { generatorLoss: number; discriminatorLoss: number }[]) => ({
+  generator: sum(updates.map(({ generatorLoss }) => generatorLoss)) / updates.length,
+  discriminator: sum(updates.map(({ discriminatorLoss }) => discriminatorLoss)) / updates.length,
+});
+
+const sum = (values: number[]) => values.reduce((a, b) => a + b, 0);
 
 /** Halves the points once there are too many. */
 function thin(points: Point[]): Point[] {
   if (points.length <= MAX_POINTS) return points;
   return Array.from({ length: points.length >> 1 }, (_, k) => {
     const [a, b] = points.slice(2 * k, 2 * k + 2);
-    return { ...b, loss: (a.loss + b.loss) / 2, accuracy: (a.accuracy + b.accuracy) / 2 };
+    const names = Object.keys(b.values);
+    return { ...b, values: Object.fromEntries(names.map((name) => [name, (a.values[name] + b.values[name]) / 2])) };
   });
 }

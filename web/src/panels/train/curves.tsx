@@ -1,45 +1,74 @@
-/** Loss and accuracy while the network learns; of two lines of training, both. */
-import { Chart } from "../../charts/chart";
+/** Curves of what a network learns; of two lines of training, both. */
+import { Chart, type ChartProps } from "../../charts/chart";
 import type { Series } from "../../charts/marks";
 import { percent } from "../../kit/format";
-import type { Seen } from "./branch";
+import type { Kind, LstmEpoch } from "../../train/protocol";
+import type { Point } from "./branch";
+import type { Line } from "./session";
 
-interface Line {
-  name: string;
-  seen: Seen;
+type Look = Pick<ChartProps, "title" | "yLabel" | "references" | "yDomain" | "formatY">;
+
+/** A chart and its curves: of single updates, and of epochs. */
+interface Curve {
+  look: Look;
+  updates: Record<string, (point: Point) => number>;
+  epochs: Record<string, (epoch: LstmEpoch) => number>;
 }
+
+const CURVES: Record<Kind, Curve[]> = {
+  lstm: [
+    {
+      look: {
+        ...{ title: "Loss", yLabel: "cross-entropy, nats", yDomain: [0, null] },
+        references: [{ name: "guessing", value: Math.LN10 }],
+      },
+      updates: { training: ({ values }) => values.loss },
+      epochs: { validation: ({ validationLoss }) => validationLoss },
+    },
+    {
+      look: {
+        ...{ title: "Accuracy", yLabel: "fraction of correct answers", yDomain: [0, 1] },
+        references: [{ name: "guessing", value: 0.1 }],
+        formatY: (value) => percent(value, "short"),
+      },
+      updates: { training: ({ values }) => values.accuracy },
+      epochs: { validation: ({ validationAccuracy }) => validationAccuracy },
+    },
+  ],
+  gan: [
+    {
+      look: {
+        ...{ title: "Loss of both networks", yLabel: "loss", yDomain: [0, null] },
+        references: [{ name: "D cannot tell", value: Math.LN2 }],
+      },
+      updates: {
+        "generator G": ({ values }) => values.generator,
+        "discriminator D": ({ values }) => values.discriminator,
+      },
+      epochs: {},
+    },
+  ],
+};
 
 export function Curves({ lines }: { lines: Line[] }) {
   if (!lines.some(({ seen }) => seen.points.length)) return null;
-  const series = (of: "loss" | "accuracy"): Series[] =>
-    [...lines].reverse().flatMap(({ name, seen: { points, epochs } }) => {
+  const seriesOf = ({ updates, epochs }: Curve): Series[] =>
+    [...lines].reverse().flatMap(({ name, seen }) => {
       const prefix = lines.length > 1 ? `${name}: ` : "";
-      const validation = epochs.map((epoch) => (of === "loss" ? epoch.validationLoss : epoch.validationAccuracy));
       return [
-        { name: `${prefix}training`, x: points.map(({ x }) => x), y: points.map((point) => point[of]) },
-        { name: `${prefix}validation`, x: epochs.map(({ epoch }) => epoch), y: validation, strong: true },
+        ...Object.entries(updates).map(([what, of]) => ({
+          ...{ name: prefix + what, x: seen.points.map(({ x }) => x), y: seen.points.map(of) },
+        })),
+        ...Object.entries(epochs).map(([what, of]) => ({
+          ...{ name: prefix + what, x: seen.epochs.map(({ epoch }) => epoch), y: seen.epochs.map(of), strong: true },
+        })),
       ];
     });
-  const shared = { xLabel: "epoch", reader: true };
   return (
     <section class="columns train-curves">
-      <Chart
-        {...shared}
-        title="Loss"
-        yLabel="cross-entropy, nats"
-        series={series("loss")}
-        references={[{ name: "guessing", value: Math.LN10 }]}
-        yDomain={[0, null]}
-      />
-      <Chart
-        {...shared}
-        title="Accuracy"
-        yLabel="fraction of correct answers"
-        series={series("accuracy")}
-        references={[{ name: "guessing", value: 0.1 }]}
-        yDomain={[0, 1]}
-        formatY={(value) => percent(value, "short")}
-      />
+      {CURVES[lines[0].seen.status.kind].map((curve) => (
+        <Chart key={curve.look.title} {...curve.look} xLabel="epoch" series={seriesOf(curve)} reader />
+      ))}
     </section>
   );
 }

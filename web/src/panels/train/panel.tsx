@@ -1,30 +1,54 @@
 /**
- * Panel "Train": an LSTM that learns palindromes in the page, as `reviver lstm train` trains it.
+ * Panel "Train": an LSTM that learns palindromes, or a GAN, in the page, as `reviver lstm train` and `reviver gan train` train
+ * them.
  *
- * The fragment keeps the settings that differ from those of the report, and `digits`, which the network reads. The session
+ * The fragment keeps `net`, the settings that differ from those of the report, and `digits`, which the LSTM reads, and `experiment`. The session
  * outlives the panel, so that a reader who comes back finds the run, paused.
  */
+import { readTensors, size } from "../../kit/tensors";
+import type { Manifest } from "../../kit/manifest";
 import type { Panel } from "../../page/panel";
+import { hasImages, readImages } from "../../train/images";
 import { Session } from "./session";
-import { problemsOf, trainCodec } from "./settings";
+import { openState, problemsOf, writeState } from "./settings";
 import { Train } from "./view";
 
 const session = new Session();
+/** Images in the page, about. */
+const MNIST_COUNT = 10_000;
+
+/** What a GAN of the page can learn from: the images of MNIST in it, or those that a run trained on. */
+function imagesOf({ gans }: Manifest) {
+  if (hasImages()) return { name: "digits of MNIST", count: MNIST_COUNT, load: () => readImages() };
+  const run = gans.find(({ training, imageShape: [C, H, W] }) => training && C === 1 && H === W);
+  if (!run) return null;
+  const count = Math.floor(run.training!.tensors.images.shape[0] / 8) * 8;
+  const load = async () => {
+    const { images } = await readTensors(run.training!);
+    return { bytes: Uint8Array.from(images.subarray(0, count * size(run.imageShape))), size: run.imageShape[1] };
+  };
+  return { name: `training images of ${run.name}`, count, load };
+}
 
 export const trainPanel: Panel = {
   id: "train",
   tutorial: "lstm",
-  needs: [],
+  needs: ["training"],
   title: "Train",
-  question: "How does an LSTM learn to remember the first digit to the end?",
+  question: "How does a network become what the other panels show?",
   observe:
-    "Start, and follow the gates of one palindrome. Which units begin to keep what they have read, and when does the accuracy jump?",
+    "Follow the gates of one palindrome: which units begin to keep what they have read, and when does the accuracy jump? Of a GAN, follow D's two curves.",
   limit:
     "One run is one seed: another seed learns earlier or later. So a difference between two runs says little until other seeds show it too.",
   unavailable: () => null,
-  async open(_, view) {
-    const state = trainCodec.read(view);
-    const problems = problemsOf(view);
-    return { view: () => trainCodec.write(state), body: <Train {...{ session, state, problems }} /> };
+  async open(manifest, view) {
+    const state = openState(view);
+    const images = imagesOf(manifest);
+    session.images = async () => images && images.load();
+    const problems = problemsOf(state, view);
+    return {
+      view: () => writeState(state),
+      body: <Train {...{ session, state, problems, images }} />,
+    };
   },
 };

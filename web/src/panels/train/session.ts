@@ -1,21 +1,26 @@
 /** A training session: one line of training, or two that part at a change, and what a reader does with them. */
-import { signal } from "@preact/signals";
+import { batch, signal } from "@preact/signals";
 import { announce } from "../../kit/announce";
 import { clamp, percent } from "../../kit/format";
 import { prefersStills } from "../../kit/player";
-import type { LstmSaved } from "../../train/protocol";
-import type { LstmSettings } from "../../train/settings";
+import type { Images, Kind, Saved } from "../../train/protocol";
 import { Branch, type Point, type Seen } from "./branch";
-import { changedIn, describe, START_ONLY } from "./settings";
+import { NETWORKS, type Settings } from "./networks";
+import { changesIn, describe } from "./settings";
 
 /** Milliseconds of training between two pictures, also for whoever prefers less motion, and between two announcements. */
 const [SLICE, SLOW_SLICE, SILENCE] = [80, 1000, 10_000];
-/** Moments to rewind to: at most, and the part of the run between two. */
+/** Moments to rewind to: at most, and parts of the run between them. */
 const [MAX_MOMENTS, PARTS] = [24, 10];
+
+export interface Line {
+  name: string;
+  seen: Seen;
+}
 
 export interface Moment {
   name: string;
-  saved: LstmSaved;
+  saved: Saved<Kind>;
   points: Point[];
 }
 
@@ -24,7 +29,7 @@ export type Pace = 0 | 1 | 10;
 
 export class Session {
   /** The lines of training, the one that goes on with the settings last. */
-  lines = signal<{ name: string; seen: Seen }[]>([]);
+  lines = signal<Line[]>([]);
   isRunning = signal(false);
   isBusy = signal(false);
   problem = signal("");
@@ -32,88 +37,91 @@ export class Session {
   /** Updates a second of the last line, lately. */
   speed = signal(0);
   pace = signal<Pace>(0);
+  /** What the LSTM reads. */
   digits: number[] = [];
+  /** Loads what the GAN learns from. */
+  images: () => Promise<Images | null> = async () => null;
   #branches: Branch[] = [];
   #last: Promise<unknown> = Promise.resolve();
+  /** Counts the resets: what was asked for before one is void. */
+  #turn = 0;
   #told = -Infinity;
 
-  /** Goes on, or begins with settings. */
-  async start(settings: LstmSettings) {
+  /** Goes on, or begins with a network and its settings; for some epochs at most. */
+  async start(kind: Kind, settings: Settings, epochs = Infinity) {
     if (this.isRunning.value) return;
     this.isRunning.value = true;
     this.problem.value = "";
-    await this.#do(() => this.#begin([["", settings]]));
-    let updates = 1;
-    let finished = this.#isFinished();
-    while (this.isRunning.value && !finished) {
+    const turn = this.#turn;
+    await this.#do(() => this.#begin(kind, [["", settings]]));
+    const goal = (this.#branches.at(-1)?.seen?.status.epoch ?? 0) + epochs;
+    for (let updates = 1; turn === this.#turn && this.isRunning.value && this.#isUnfinished(goal);) {
       const pace = this.pace.value;
-      const took = await this.#do(() => this.#advance(pace ? 1 : updates));
-      if (took === undefined) break;
+      const { status, epochStart } = this.#branches.at(-1)!.seen!;
+      const left = Math.max(1, status.updatesPerEpoch - (status.step - epochStart));
+      const took = await this.#do(() =>
+        this.#advance(Math.min(pace ? 1 : updates, epochs < Infinity ? left : Infinity)),
+      );
+      if (took === undefined) return;
       const slice = prefersStills() ? SLOW_SLICE : SLICE;
       updates = clamp(Math.round((updates * slice) / Math.max(took, 1)), 1, 4 * updates);
-      finished = this.#isFinished();
       if (pace) await new Promise((resolve) => setTimeout(resolve, Math.max(0, 1000 / pace - took)));
-      if (performance.now() - this.#told >= SILENCE) this.#tell(finished ? "Finished" : "");
+      if (performance.now() - this.#told >= SILENCE) this.#tell("");
     }
-    this.isRunning.value = false;
-    if (finished) this.#tell("Finished");
+    if (turn !== this.#turn) return;
+    this.pause();
+    if (this.#branches.length) this.#tell(this.#isUnfinished() ? "Paused" : "Finished");
   }
 
   pause() {
     this.isRunning.value = false;
   }
 
-  /** Makes some updates and stops; null stands for the rest of an epoch. */
-  async step(settings: LstmSettings, updates: number | null) {
-    this.pause();
+  /** Makes one update. */
+  async step(kind: Kind, settings: Settings) {
     await this.#do(async () => {
-      await this.#begin([["", settings]]);
-      const { step, updatesPerEpoch } = this.#current!.status;
-      const from = this.#current!.epochs.at(-1)?.step ?? 0;
-      await this.#advance(updates ?? Math.max(1, updatesPerEpoch - (step - from)));
+      await this.#begin(kind, [["", settings]]);
+      await this.#advance(1);
       this.#tell("");
     });
   }
 
   /** Forgets everything. */
   reset() {
-    this.pause();
-    for (const branch of this.#branches) branch.stop();
-    this.#branches = [];
-    [this.moments.value, this.problem.value, this.speed.value] = [[], "", 0];
-    this.#show();
+    this.#turn++;
+    this.#last = Promise.resolve(); // a worker that ends answers no more
+    for (const branch of this.#branches.splice(0)) branch.stop();
+    [this.isRunning.value, this.isBusy.value, this.problem.value] = [false, false, ""];
+    [this.moments.value, this.speed.value, this.lines.value] = [[], 0, []];
   }
 
   /** Trains two settings beside each other from their start. */
-  async compare(first: [string, LstmSettings], second: [string, LstmSettings]) {
+  async compare(kind: Kind, first: [string, Settings], second: [string, Settings]) {
     this.reset();
-    await this.#do(() => this.#begin([first, second]));
-    await this.start(second[1]);
+    await this.#do(() => this.#begin(kind, [first, second]));
+    await this.start(kind, second[1]);
   }
 
-  /** Goes on with other settings, beside those before. A setting of the start ends the run. */
-  async change(settings: LstmSettings) {
-    const current = this.#current;
-    if (!current) return;
-    const changed = changedIn(current.status.settings, settings);
-    if (!changed.length) return;
-    if (current.status.step === 0 || changed.some((name) => START_ONLY.includes(name))) return this.reset();
+  /** Goes on with other settings, beside those before. Another network, or a setting of the start, ends the run. */
+  async change(next: Kind, settings: Settings) {
+    const from = this.#branches.at(-1);
+    if (!from) return;
+    const { kind, step, settings: before } = from.seen!.status;
+    if (kind !== next) return this.reset();
+    const changes = changesIn(before, settings);
+    const names = Object.keys(changes);
+    if (!names.length) return;
+    if (step === 0 || names.some((name) => NETWORKS[kind].specs[name].isFixed)) return this.reset();
     await this.#do(async () => {
-      const from = this.#branches.at(-1)!;
       const saved = await from.save();
-      const [points, name] = [
-        from.seen!.points,
-        describe(Object.fromEntries(changed.map((key) => [key, settings[key]]))),
-      ];
-      const fork = new Branch(name);
-      try {
-        await fork.restore(saved, points, Object.fromEntries(changed.map((key) => [key, settings[key]])));
-      } catch (error) {
+      const [points, name] = [from.seen!.points, describe(kind, changes)];
+      const fork = new Branch(name, from.images);
+      await fork.fork(saved, points, changes).catch((error) => {
         fork.stop();
         throw error;
-      }
+      });
       this.#keep(`before ${name}`, saved, points);
-      for (const branch of this.#branches.slice(0, -1)) branch.stop();
+      for (const branch of this.#branches) if (branch !== from) branch.stop();
       from.name = "unchanged";
       this.#branches = [from, fork];
       announce(`Goes on with ${name}, beside the unchanged run.`);
@@ -124,89 +132,94 @@ export class Session {
   async rewind({ saved, points, name }: Moment) {
     this.pause();
     await this.#do(async () => {
-      for (const branch of this.#branches.splice(0)) branch.stop();
-      const branch = new Branch();
+      const branch = new Branch("", this.#branches.at(-1)!.images);
+      await branch.fork(saved, points);
+      for (const other of this.#branches.splice(0)) other.stop();
       this.#branches = [branch];
-      await branch.restore(saved, points);
-      await branch.run(0, this.digits);
+      await this.#advance(0);
       this.problem.value = "";
       announce(`Back at ${name}.`);
     });
   }
 
-  /** Traces other digits, also while nothing trains. */
+  /** Reads other digits, also while nothing trains. */
   async read(digits: number[]) {
     this.digits = digits;
     if (this.#branches.length && !this.isRunning.value) await this.#do(() => this.#advance(0));
   }
 
-  get #current() {
-    return this.#branches.at(-1)?.seen ?? null;
-  }
-
-  #isFinished = () => this.#branches.every(({ seen }) => seen!.status.isFinished);
+  /** Whether a line of training has not yet come to its end, or to the end of an epoch. */
+  #isUnfinished = (epoch = Infinity) =>
+    this.#branches.some(({ seen }) => !seen!.status.isFinished && seen!.status.epoch < epoch);
 
   /** Does one thing after the other, and shows what has come of it; undefined after an error, which becomes a sentence. */
   #do<T>(what: () => Promise<T>): Promise<T | undefined> {
+    const turn = this.#turn;
     const done = this.#last.then(async () => {
+      if (turn !== this.#turn) return undefined;
       this.isBusy.value = true;
       try {
         return await what();
       } catch (error) {
+        if (turn !== this.#turn) return undefined;
         this.pause();
         this.problem.value = `Training stopped: ${(error as Error).message}.`;
+        announce(this.problem.value);
         return undefined;
       } finally {
-        this.isBusy.value = false;
-        this.#show();
+        if (turn === this.#turn)
+          batch(() => {
+            this.isBusy.value = false;
+            this.lines.value = this.#branches.map(({ name, seen }) => ({ name, seen: seen! }));
+          });
       }
     });
     this.#last = done;
     return done;
   }
 
-  #show() {
-    this.lines.value = this.#branches.flatMap(({ name, seen }) => (seen ? [{ name, seen }] : []));
-  }
-
-  async #begin(lines: [string, LstmSettings][]) {
+  async #begin(kind: Kind, lines: [string, Settings][]) {
     if (this.#branches.length) return;
-    const branches = lines.map(([name]) => new Branch(name));
-    try {
-      await Promise.all(branches.map((branch, k) => branch.start(lines[k][1])));
-    } catch (error) {
-      for (const branch of branches) branch.stop();
+    const turn = this.#turn;
+    const images = kind === "gan" ? await this.images() : null;
+    if (kind === "gan" && !images) throw new Error("this file has no images to learn from");
+    const branches = lines.map(([name]) => new Branch(name, images));
+    const stop = () => branches.forEach((branch) => branch.stop());
+    await Promise.all(branches.map((branch, k) => branch.start(kind, lines[k][1]))).catch((error) => {
+      stop();
       throw error;
-    }
+    });
+    const saved = await branches.at(-1)!.save();
+    if (turn !== this.#turn) return stop();
     this.#branches = branches;
-    this.#keep("the start", await branches.at(-1)!.save(), []);
+    this.#keep("the start", saved, []);
   }
 
-  /** Lets each line make some updates, one after the other on a phone; returns the milliseconds of the slowest. */
+  /** Lets each line make some updates, one after the other on a phone; returns the milliseconds that they took. */
   async #advance(updates: number): Promise<number> {
-    const before = this.#current!.status.epoch;
+    const last = this.#branches.at(-1)!;
+    const before = last.seen!.status.epoch;
     const began = performance.now();
-    const run = (branch: Branch) => branch.run(updates, this.digits);
-    const all = isPhone() ? [] : this.#branches.map(run);
-    if (isPhone()) for (const branch of this.#branches) all.push(Promise.resolve(await run(branch)));
-    const progress = await Promise.all(all);
+    const run = { updates, trace: this.digits, grid: true };
+    if (isPhone()) for (const branch of this.#branches) await branch.run(run);
+    else await Promise.all(this.#branches.map((branch) => branch.run(run)));
     const took = performance.now() - began;
-    const { status, points } = this.#current!;
-    if (updates) this.speed.value = (1000 * progress.at(-1)!.updates) / took;
+    const { status, points } = last.seen!;
+    if (updates) this.speed.value = (1000 * updates) / took;
     const part = Math.max(1, Math.round(status.settings.epochs / PARTS));
     if (Math.floor(status.epoch / part) > Math.floor(before / part))
-      this.#keep(`epoch ${status.epoch}`, await this.#branches.at(-1)!.save(), points);
+      this.#keep(`epoch ${status.epoch}`, await last.save(), points);
     return took;
   }
 
-  #keep(name: string, saved: LstmSaved, points: Point[]) {
+  #keep(name: string, saved: Saved<Kind>, points: Point[]) {
     this.moments.value = [...this.moments.value, { name, saved, points }].slice(-MAX_MOMENTS);
   }
 
   /** Says where the run stands. */
   #tell(news: string) {
     this.#told = performance.now();
-    const { status, epochs } = this.#current!;
+    const { status, epochs } = this.#branches.at(-1)!.seen!;
     const last = epochs.at(-1);
     const accuracy = last && `accuracy ${percent(last.validationAccuracy)}`;
     const where = `epoch ${status.epoch} of ${status.settings.epochs}, update ${status.step}`;

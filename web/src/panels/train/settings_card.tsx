@@ -1,50 +1,52 @@
 /** The settings of a run: those of its start, and those that may change while it trains. */
 import { useId, useState } from "preact/hooks";
-import { cell, Radios, type Cell } from "../../kit/controls";
-import {
-  boundsText,
-  ENCODINGS,
-  NUMERIC,
-  OPTIMIZERS,
-  readNumber,
-  signalOf,
-  SPECS,
-  START_ONLY,
-  type Numeric,
-  type TrainState,
-} from "./settings";
+import { bound, Radios, type Cell } from "../../kit/controls";
+import type { Kind } from "../../train/protocol";
+import { NETWORKS } from "./networks";
+import { boundsText, readSetting, type TrainState } from "./settings";
 
 interface CardProps {
   state: TrainState;
-  problems: Partial<Record<Numeric, string>>;
+  problems: Record<string, string>;
   /** Called after a change. */
   change: () => void;
 }
 
 export function SettingsCard({ state, problems, change }: CardProps) {
-  const fields = (names: Numeric[]) => (
-    <div class="columns train-fields">
-      {names.map((name) => (
-        <NumberSetting key={name} name={name} of={signalOf(state, name)} problem={problems[name]} onChange={change} />
-      ))}
-    </div>
-  );
-  const chosen = <T extends string>(of: Cell<T>) =>
-    cell(
-      () => of.value,
-      (value) => {
-        of.value = value;
-        change();
-      },
+  const kind = state.kind.value;
+  const all = Object.entries(NETWORKS[kind].specs);
+  const group = (isFixed: boolean) => {
+    const specs = all.filter(([, spec]) => (spec.isFixed ?? false) === isFixed);
+    return (
+      <>
+        <div class="columns train-fields">
+          {specs.flatMap(([name, { choices }]) =>
+            choices ? (
+              []
+            ) : (
+              <NumberSetting key={kind + name} {...{ kind, name }} of={cellOf(name)} problem={problems[name]} />
+            ),
+          )}
+        </div>
+        {specs.flatMap(([name, { label, choices }]) =>
+          choices ? <Radios key={name} label={label} of={cellOf(name)} choices={choices} /> : [],
+        )}
+      </>
     );
+  };
+  const cellOf = (name: string): Cell<any> => {
+    const of = state.settings[kind][name];
+    return bound(of.value, (value) => {
+      of.value = value;
+      change();
+    });
+  };
   return (
     <section class="card stack" aria-label="Settings">
       <h3>Start of a run</h3>
-      {fields(NUMERIC.filter((name) => START_ONLY.includes(name)))}
-      <Radios label="A digit is read" of={chosen(state.encoding)} choices={ENCODINGS} />
+      {group(true)}
       <h3>May change while it trains</h3>
-      {fields(NUMERIC.filter((name) => !START_ONLY.includes(name)))}
-      <Radios label="Optimizer" of={chosen(state.optimizer)} choices={OPTIMIZERS} />
+      {group(false)}
       <p class="note">
         A change above ends the run. One below forks it: the run goes on with the change, and beside it without.
       </p>
@@ -53,28 +55,27 @@ export function SettingsCard({ state, problems, change }: CardProps) {
 }
 
 interface NumberProps {
-  name: Numeric;
+  kind: Kind;
+  name: string;
   of: Cell<number>;
   /** What is wrong with the value of a link. */
   problem?: string;
-  onChange: () => void;
 }
 
 /** A field that takes a number once it is complete, and says what is wrong with it. */
-function NumberSetting({ name, of, problem = "", onChange }: NumberProps) {
+function NumberSetting({ kind, name, of, problem = "" }: NumberProps) {
   const id = useId();
   const [typed, setTyped] = useState<string | null>(null);
-  const [isOpen, setOpen] = useState(problem !== "");
-  const wrong = typed !== null && readNumber(name, typed) === undefined ? boundsText(name) : isOpen ? problem : "";
-  const { label, hint } = SPECS[name];
-  const onCommit = (event: { currentTarget: HTMLInputElement }) => {
-    const value = readNumber(name, event.currentTarget.value);
+  const [isNew, setNew] = useState(true);
+  const isWrong = typed !== null && readSetting(kind, name, typed) === undefined;
+  const wrong = isWrong ? boundsText(kind, name) : isNew ? problem : "";
+  const { label, hint } = NETWORKS[kind].specs[name];
+  const onChange = (event: { currentTarget: HTMLInputElement }) => {
+    const value = readSetting(kind, name, event.currentTarget.value);
     if (value === undefined) return;
     setTyped(null);
-    setOpen(false);
-    if (value === of.value) return;
-    of.value = value;
-    onChange();
+    setNew(false);
+    if (value !== of.value) of.value = value;
   };
   return (
     <div class="field">
@@ -87,7 +88,7 @@ function NumberSetting({ name, of, problem = "", onChange }: NumberProps) {
         aria-invalid={wrong !== ""}
         aria-describedby={`${id}-about`}
         onInput={(event) => setTyped(event.currentTarget.value)}
-        onChange={onCommit}
+        onChange={onChange}
       />
       <small id={`${id}-about`}>
         {hint}

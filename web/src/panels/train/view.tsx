@@ -1,29 +1,38 @@
-/** The settings, what trains, its curves, and one palindrome that it reads. */
+/** The settings, what trains, its curves, and what the network makes of one palindrome or of 25 latents. */
 import { useComputed, useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { announce } from "../../kit/announce";
-import { cell, Field } from "../../kit/controls";
+import { bound, cell, Field, Radios } from "../../kit/controls";
 import { CopyField } from "../../kit/copy";
+import type { Kind } from "../../train/protocol";
 import { Actions } from "./actions";
 import { Curves } from "./curves";
 import { Experiments, type Experiment } from "./experiments";
 import { Gates } from "./gates";
+import { NETWORKS, type Settings, type Values } from "./networks";
+import { Pictures } from "./pictures";
 import type { Session } from "./session";
+import { commandOf, isDigits, settingsOf, type TrainState } from "./settings";
 import { SettingsCard } from "./settings_card";
-import { commandOf, isDigits, setSettings, settingsOf, type Numeric, type TrainState } from "./settings";
-import { LSTM_ORIGINAL } from "../../train/settings";
+
+const KINDS = [
+  ["lstm", "LSTM on palindromes"],
+  ["gan", "GAN on images"],
+] as const;
 
 interface TrainProps {
   session: Session;
   state: TrainState;
   /** What the link gives wrong. */
-  problems: Partial<Record<Numeric, string>>;
+  problems: Record<string, string>;
+  /** What the GAN learns from; null if this file has nothing. */
+  images: { name: string; count: number } | null;
 }
 
-export function Train({ session, state, problems }: TrainProps) {
-  const experiment = useSignal<Experiment | null>(null);
+export function Train({ session, state, problems, images }: TrainProps) {
+  const kind = state.kind.value;
   const digits = useComputed(() => [...state.digits.value].map(Number));
-  const change = () => void session.change(settingsOf(state));
+  const change = () => void session.change(state.kind.value, settingsOf(state));
   useEffect(() => {
     change(); // another link has other settings
     return () => session.pause();
@@ -31,33 +40,57 @@ export function Train({ session, state, problems }: TrainProps) {
   useEffect(() => void session.read(digits.value), [digits.value]);
   const reset = () => {
     session.reset();
-    experiment.value = null;
-    announce("The run is forgotten.");
+    state.experiment.value = null;
   };
-  const begin = (chosen: Experiment) => {
-    experiment.value = chosen;
-    const settings = { ...LSTM_ORIGINAL, ...chosen.base, seed: settingsOf(state).seed };
-    setSettings(state, { ...settings, ...chosen.change });
-    void session.compare([chosen.names[0], settings], [chosen.names[1], { ...settings, ...chosen.change }]);
+  const choose = (next: Kind) => {
+    reset();
+    state.kind.value = next;
+  };
+  const begin = (chosen: Experiment, number: number) => {
+    state.experiment.value = number;
+    const seed = state.settings[kind].seed.value;
+    const settings: Values = { ...NETWORKS[kind].original, ...chosen.base, seed };
+    if (chosen.updates)
+      settings.epochs = Math.ceil((chosen.updates * Number(settings.batchSize)) / (images?.count ?? 1));
+    const changed: Values = { ...settings, ...chosen.change };
+    for (const [name, of] of Object.entries(state.settings[kind])) of.value = changed[name];
+    const [first, second] = [settings, changed] as unknown as Settings[];
+    void session.compare(kind, [chosen.names[0], first], [chosen.names[1], second]);
   };
   return (
     <div class="stack run-body">
+      <Radios label="Network" of={bound(kind, choose)} choices={KINDS} segmented />
+      {kind === "gan" && (
+        <p class="note">
+          {images
+            ? `It learns from ${images.count.toLocaleString("en")} ${images.name}.`
+            : "This file has no images to learn from."}
+        </p>
+      )}
       <div class="columns train-main">
         <div class="stack">
-          <Actions {...{ session, state, reset }} />
-          <Experiments chosen={experiment.value} onBegin={begin} />
+          <Actions
+            {...{ session, state }}
+            reset={() => {
+              reset();
+              announce("The run is forgotten.");
+            }}
+          />
+          <Experiments kind={kind} chosen={state.experiment.value} onBegin={begin} />
         </div>
         <SettingsCard {...{ state, problems, change }} />
       </div>
       <Curves lines={session.lines.value} />
-      <Reading {...{ session, state }} />
+      {kind === "lstm" ? <Reading {...{ session, state }} /> : <Pictures lines={session.lines.value} />}
       <Command {...{ session, state }} />
     </div>
   );
 }
 
-/** The digits, and what the network makes of them. */
-function Reading({ session, state }: Pick<TrainProps, "session" | "state">) {
+type Part = Pick<TrainProps, "session" | "state">;
+
+/** The digits, and what the LSTM makes of them. */
+function Reading({ session, state }: Part) {
   const typed = useSignal<string | null>(null);
   const text = cell(
     () => typed.value ?? state.digits.value,
@@ -95,8 +128,9 @@ function Reading({ session, state }: Pick<TrainProps, "session" | "state">) {
 }
 
 /** The line that trains the same with Python. */
-function Command({ session, state }: Pick<TrainProps, "session" | "state">) {
-  const command = commandOf(settingsOf(state));
+function Command({ session, state }: Part) {
+  const kind = state.kind.value;
+  const command = commandOf(kind, settingsOf(state));
   const isChanged = session.lines.value.length > 1;
   return (
     <section class="stack">
@@ -108,8 +142,9 @@ function Command({ session, state }: Pick<TrainProps, "session" | "state">) {
       )}
       <p class="note">
         {isChanged && "It trains with the last settings from the start. "}
-        The page draws the weights, the data, their order and the dropout that torch draws of this seed. So the losses
-        are equal up to rounding.
+        {kind === "lstm"
+          ? "The page draws the weights, the data, their order and the dropout that torch draws of this seed. So the losses are equal up to rounding."
+          : "The page draws the weights and the latents that torch draws of this seed, but learns from fewer images. Rounding alone makes two runs part after some updates."}
       </p>
     </section>
   );
