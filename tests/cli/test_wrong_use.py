@@ -43,7 +43,6 @@ WRONG = {
     "data pack tiny.npz --image-size 2 --out p": "^--image-size must be at least 4, got 2",
     "data pack tiny.npz --label-column y --out p": "^--label-column is only for sequences, and tiny.npz holds images",
     # the explorer
-    "explore": "^RUN is missing; see reviver explore --help",
     "explore l missing": "^missing: does not exist; give the folder that a train command wrote",
     "explore l --out .": "cannot be written .Is a directory",
     "explore l --out l/run.json": "^--out must end in .html, got l/run.json",

@@ -1,44 +1,123 @@
 """The training in browsers: in a worker, under the policy of the page, with the same bits in each."""
 
+import base64
+import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from reviver.explorer.blocks import Blocks
-from reviver.explorer.manifest import Manifest
-from reviver.explorer.page import render_page
+from reviver.data.images.named import read_small_mnist
+from reviver.explorer.page import write_explorer
 from tests.explorer.browser import Show
+from tests.explorer.firefox import find_firefox, open_firefox
 from tests.explorer.node import compute, needs_node
 
-TRAIN = """async (updates) => {
-    const trainer = reviver.trainer();
-    const settings = {seed: 0, length: 5, encoding: "scalar", dataSize: 1000, trainFraction: 0.8, hiddenSize: 128,
-        hiddenDropout: 0.5, epochs: 100, batchSize: 128, optimizer: "rmsprop", learningRate: 1e-3, maxNorm: 10, forgetBias: 1};
-    const failed = await trainer.call("start", {kind: "lstm", settings: {...settings, hiddenSize: 3}}).catch(String);
-    await trainer.call("start", {kind: "lstm", settings});
-    const { lstm } = await trainer.call("run", { updates, trace: [1, 2, 3, 2] });
-    const { weights } = await trainer.call("save");
+TRAIN = """async (kind, settings, updates) => {
+    const trainer = window.reviver.trainer();
+    const images = kind === "gan" ? await window.reviver.images() : undefined;
+    const failed = await trainer.call("start", {kind, settings: {...settings, seed: -1}, images}).catch(String);
+    await trainer.call("start", {kind, settings, images});
+    const progress = await trainer.call("run", { updates, trace: [1, 2, 3, 2], grid: true });
+    const saved = await trainer.call("save");
     trainer.stop();
-    return { failed, losses: lstm.updates.map(({ loss }) => loss), steps: lstm.trace.digits.length,
-        weights: Object.fromEntries(Object.entries(weights.w).map(([name, values]) => [name, [...values]])) };
+    const digests = async (weights) => {
+        const found = {};
+        for (const [name, values] of Object.entries(weights)) {
+            const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", values));
+            found[name] = [...digest].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+        }
+        return found;
+    };
+    return kind === "lstm"
+        ? { failed, losses: progress.lstm.updates.map(({ loss }) => loss), steps: progress.lstm.trace.digits.length,
+            epochs: progress.lstm.epochs, last: await digests(saved.weights.w) }
+        : { failed, losses: progress.gan.updates.map((u) => [u.generatorLoss, u.discriminatorLoss]),
+            pixels: progress.gan.grid.length, last: { G: await digests(saved.G.w), D: await digests(saved.D.w) } };
 }"""
+LSTM = {
+    "seed": 0,
+    "length": 5,
+    "encoding": "scalar",
+    "dataSize": 1000,
+    "trainFraction": 0.8,
+    "hiddenSize": 128,
+    "hiddenDropout": 0.5,
+    "epochs": 100,
+    "batchSize": 128,
+    "optimizer": "rmsprop",
+    "learningRate": 1e-3,
+    "maxNorm": 10,
+    "forgetBias": 1,
+}
+GAN = {
+    "seed": 0,
+    "epochs": 2,
+    "batchSize": 64,
+    "latentSize": 100,
+    "learningRate": 2e-4,
+    "beta1": 0.5,
+    "discriminatorSteps": 1,
+    "batchNormEps": 1e-5,
+    "r1": 0,
+    "penaltyInterval": 1,
+    "ema": 0,
+    "emaRampup": 0,
+}
+UPDATES = {"lstm": 700, "gan": 20}
 
 
 @pytest.fixture(scope="module")
-def empty_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def train_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a page without runs."""
-    page = tmp_path_factory.mktemp("page") / "explorer.html"
-    page.write_text(render_page(Manifest(version="1", title="Train", gans=[], lstms=[]), Blocks()), encoding="utf-8")
+    page = tmp_path_factory.mktemp("page") / "train.html"
+    write_explorer([], page)
     return page
 
 
+@pytest.fixture(scope="module")
+def expected() -> dict[str, Any]:
+    """Return what Node.js computes: hashes of the weights, and losses."""
+    images = base64.b64encode(read_small_mnist().images.numpy().tobytes()).decode("ascii")
+    requests: list[dict[str, Any]] = [{"lstm": LSTM}, {"gan": GAN, "images": images}]
+    lstm, gan = compute(
+        "train", [request | {"updates": updates} for request, updates in zip(requests, UPDATES.values(), strict=True)]
+    )
+    return {"lstm": lstm, "gan": gan}
+
+
+def check(found: dict[str, Any], kind: str, expected: dict[str, Any]) -> None:
+    assert found["failed"].endswith("seed must be an integer from 0 to 2147483647, got -1")
+    assert found["last"] == (
+        {name: expected[kind]["last"][name] for name in ("G", "D")} if kind == "gan" else expected[kind]["hashes"]
+    )
+    if kind == "lstm":
+        assert found["losses"] == [update["loss"] for update in expected[kind]["losses"]]
+        assert found["epochs"] == expected[kind]["epochs"]
+        assert found["steps"] == 4
+    else:
+        assert found["losses"] == expected[kind]["losses"]
+        assert found["pixels"] == 25 * 28 * 28
+
+
 @needs_node
-def test_a_worker_trains_under_the_policy_of_the_page_with_the_bits_of_node(show: Show, empty_page: Path) -> None:
-    page = show(file=empty_page, wait=False)
-    page.wait_for_function("globalThis.reviver !== undefined")
-    found = page.evaluate(TRAIN, 20)
-    (node,) = compute("train", [{"lstm": {}, "updates": 20}])
-    assert found["failed"] == "Error: hiddenSize must be a multiple of 8 from 8 to 256, got 3"
-    assert found["losses"] == [update["loss"] for update in node["losses"]]
-    assert found["weights"] == node["last"]
-    assert found["steps"] == 4
+@pytest.mark.parametrize(("kind", "settings"), [("lstm", LSTM), ("gan", GAN)], ids=["lstm", "gan"])
+def test_chromium_trains_under_the_policy_of_the_page_with_the_bits_of_node(
+    kind: str, settings: dict[str, Any], show: Show, train_page: Path, expected: dict[str, Any]
+) -> None:
+    page = show(file=train_page)
+    check(page.evaluate(f"(args) => ({TRAIN})(...args)", [kind, settings, UPDATES[kind]]), kind, expected)
+
+
+@needs_node
+def test_firefox_trains_with_the_same_bits(train_page: Path, expected: dict[str, Any], tmp_path: Path) -> None:
+    executable = find_firefox()
+    if executable is None:
+        pytest.skip("no Firefox; install it to compare the bits of two browsers")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with open_firefox(executable, tmp_path, port) as firefox:
+        firefox.call("WebDriver:Navigate", url=train_page.as_uri())
+        for kind, settings in (("lstm", LSTM), ("gan", GAN)):
+            check(firefox.evaluate(TRAIN, kind, settings, UPDATES[kind]), kind, expected)

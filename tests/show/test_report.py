@@ -300,7 +300,7 @@ def test_rebuilding_gives_the_same_bytes(built: Built, monkeypatch: pytest.Monke
     paths = [path for path in built.out.rglob("*") if path.suffix in (".html", ".json", ".pdf", ".svg")]
     before = {path: path.read_bytes() for path in paths}
     page = before[built.out / "explorer.html"].decode()
-    monkeypatch.setattr(make, "build_page", lambda _: SimpleNamespace(html=page))
+    monkeypatch.setattr(make, "build_page", lambda *_, **__: SimpleNamespace(html=page))
     monkeypatch.setattr(make, "FORMATS", ("pdf",))
     assert built.lstm.no_dropout is not None
     lstm, without = ([run.folder.path for run in part.runs] for part in (built.lstm, built.lstm.no_dropout))

@@ -8,6 +8,7 @@
  *     gan.discriminate(images), gan.classify(images)        // log-odds, class probabilities
  *     const lstm = await reviver.lstm();
  *     const trainer = reviver.trainer();                    // trains in a worker, see train/protocol.ts
+ *     const images = await reviver.images();                // for a GAN
  */
 import { compileKernel } from "./compute/kernel";
 import { loadGan } from "./gan/gan";
@@ -17,6 +18,7 @@ import { loadLstm } from "./lstm/lstm";
 import { copyPage, readLesson } from "./page/lesson";
 import { Shell } from "./page/shell";
 import { panels } from "./panels";
+import { readImages } from "./train/images";
 import { Trainer } from "./train/trainer";
 
 /** Defines `reviver` for the console, where a run has an index or an id. */
@@ -31,6 +33,7 @@ function defineConsole(manifest: Manifest) {
     gan: async (run: number | string = 0) => loadGan(find(manifest.gans, run)),
     lstm: async (run: number | string = 0) => loadLstm(find(manifest.lstms, run)),
     trainer: () => new Trainer(),
+    images: () => manifest.trainingImages && readImages(manifest.trainingImages),
   };
   Object.assign(globalThis, { reviver: Object.freeze(reviver) });
 }

@@ -28,6 +28,9 @@ function draw({ seed, purpose, draws }: NonNullable<Request["random"]>) {
   });
 }
 
+const digest = (weights: Record<string, Float32Array>) =>
+  Object.fromEntries(Object.entries(weights).map(([name, values]) => [name, sha256Hex(new Uint8Array(values.buffer))]));
+
 async function lstm({ lstm: settings, updates = 0, saveAt }: Request) {
   let run = await LstmRun.create({ ...LSTM_ORIGINAL, ...settings });
   const initial = run.network.weights.save().w;
@@ -43,6 +46,7 @@ async function lstm({ lstm: settings, updates = 0, saveAt }: Request) {
   return {
     initial,
     last,
+    hashes: digest(last),
     train: train.halves,
     validation: validation.halves,
     losses,
@@ -64,10 +68,6 @@ async function gan({ gan: settings, images, updates = 0, saveAt }: Request) {
   }
   const milliseconds = cpuUsage(start).user / 1000;
   const last = run.save();
-  const digest = (weights: Record<string, Float32Array>) =>
-    Object.fromEntries(
-      Object.entries(weights).map(([name, values]) => [name, sha256Hex(new Uint8Array(values.buffer))]),
-    );
   return {
     initial: { G: digest(initial.G.w), D: digest(initial.D.w) },
     last: { G: digest(last.G.w), D: digest(last.D.w), average: last.average && digest(last.average) },

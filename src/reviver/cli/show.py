@@ -133,21 +133,22 @@ def _figure_folder(runs: tuple[str, ...], out: str | None) -> Path:
 
 
 def explore(
-    *runs: Annotated[str, Parameter(name="RUN", required=True)],
+    *runs: Annotated[str, Parameter(name="RUN")],
     out: Text = "explorer.html",
     training_images: CountOrZero | None = None,
     no_data: Annotated[bool, FLAG] = False,
     common: options.CommonOptions = options.DEFAULTS,
 ) -> None:
-    """Write runs as one HTML page, in which their networks run in the browser.
+    """Write runs as one HTML page, in which their networks run and new ones train in the browser.
 
     The page needs no server and no network. It holds the weights and some real images of the runs, so think before you
-    share it. The same runs give the same file.
+    share it. The same runs give the same file. Without a run, it is a page that trains an LSTM or a GAN.
 
     Examples:
       reviver explore runs/gan runs/lstm --out explorer.html
       reviver explore runs/gan --training-images 0
       reviver explore runs/patients --no-data
+      reviver explore --out train.html
 
     Args:
         runs: Run folders of trained LSTMs and GANs; not of one that is still training.

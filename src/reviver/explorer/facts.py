@@ -29,7 +29,7 @@ def lstm_facts(run: LSTMRun, data: SequenceData, examples: ExampleInputs, roundi
     """Return the facts about an LSTM run; `data` is what its network reads, `rounding` that of the embedded networks."""
     items = [Item("task", run.task.definition.goal, data.task)]
     images = run.task.definition.data_set
-    licenses = [_data_license("images", images, images)] if images else []
+    licenses = [data_license("images", images, images)] if images else []
     if isinstance(run.task, CustomTask):
         record = run.task.data
         size = f"{record.num_sequences:,} sequences of up to {record.max_length:,} steps"
@@ -64,7 +64,7 @@ def gan_facts(run: GANRun, rounding: Sequence[Rounding], training: ImageSet | No
     epochs = float(run.config.epochs)
     if run.folder.status != "finished":
         epochs = max((record["epoch"] for record in run.metrics if record["step"] <= run.step), default=0)
-    licenses = [_data_license("images", run.config.data, data["name"])]
+    licenses = [data_license("images", run.config.data, data["name"])]
     return _facts(run, [*items, *run_items(run, epochs)], gan_scores(run), rounding, licenses)
 
 
@@ -82,7 +82,7 @@ def _facts(
     )
 
 
-def _data_license(label: str, source: str, name: str) -> Item:
+def data_license(label: str, source: str, name: str) -> Item:
     """Return the license of data called `name`, of the setting `data` that is `source`."""
     label = f"{label}: {name}"
     if source in LICENSES:

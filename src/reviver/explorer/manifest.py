@@ -247,6 +247,16 @@ class LstmContent(ManifestPart):
     facts: Facts
 
 
+class TrainingImages(ManifestPart):
+    """Images on which the page trains a GAN."""
+
+    data: TensorBlock
+    """`images` [N, 1, H, W], bytes."""
+    source: str
+    """Setting `data` of the same training in Python."""
+    license: Item
+
+
 class Manifest(ManifestPart):
     """The manifest of a page."""
 
@@ -255,3 +265,4 @@ class Manifest(ManifestPart):
     title: str
     gans: Sequence[GanContent]
     lstms: Sequence[LstmContent]
+    training_images: TrainingImages | None = None

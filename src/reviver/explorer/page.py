@@ -10,11 +10,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 
+from reviver.data.images.named import MNIST_10K, read_small_mnist
 from reviver.errors import ConfigError, RunFolderError
-from reviver.explorer.blocks import Blocks
+from reviver.explorer.blocks import Blocks, encode_u8
+from reviver.explorer.facts import data_license
 from reviver.explorer.gan import collect_gan
 from reviver.explorer.lstm import collect_lstm
-from reviver.explorer.manifest import GanContent, LstmContent, Manifest, RunName
+from reviver.explorer.manifest import GanContent, LstmContent, Manifest, RunName, TrainingImages
 from reviver.files.atomic import write_text
 from reviver.train.description import Run
 from reviver.train.gan.run import GANRun
@@ -43,8 +45,10 @@ class Page(NamedTuple):
     block_sizes: Mapping[str, int]
 
 
-def build_page(runs: Sequence[Run], *, num_training: int | None = None, with_data: bool = True) -> Page:
-    """Build the explorer of some runs; the same runs give the same page.
+def build_page(
+    runs: Sequence[Run], *, num_training: int | None = None, with_data: bool = True, trains_gan: bool | None = None
+) -> Page:
+    """Build the explorer of some runs; the same runs give the same page. Without runs it can only train.
 
     Args:
         runs: the runs, in the order in which the page offers them; of one that is given twice, the second is left out.
@@ -52,6 +56,7 @@ def build_page(runs: Sequence[Run], *, num_training: int | None = None, with_dat
             a number that fits.
         with_data: whether to embed real images of the GANs, and sequences of custom data of the LSTMs. False for
             confidential data.
+        trains_gan: whether to embed images on which the page trains a GAN; None for a page without runs only.
 
     Raises:
         ConfigError: if the page would be too large.
@@ -82,7 +87,9 @@ def build_page(runs: Sequence[Run], *, num_training: int | None = None, with_dat
         else:
             lstms.append(collect_lstm(run, blocks, f"lstm-{len(lstms)}", name=name, with_data=with_data))
     names = ", ".join([*(gan.name for gan in gans), *(lstm.name for lstm in lstms)])
-    manifest = Manifest(version=__version__, title=f"Explorer of {names}", gans=gans, lstms=lstms)
+    title = f"Explorer of {names}" if names else "An LSTM and a GAN that learn in the browser"
+    images = _training_images(blocks) if (not runs if trains_gan is None else trains_gan) else None
+    manifest = Manifest(version=__version__, title=title, gans=gans, lstms=lstms, training_images=images)
     page = Page(manifest.title, render_page(manifest, blocks), {id_: len(text) for id_, text in blocks.texts.items()})
     _check_size(len(page.html), "the page", "give fewer runs, or --training-images 0")
     return page
@@ -93,6 +100,13 @@ def write_explorer(runs: Sequence[Run], out: Path, *, num_training: int | None =
     page = build_page(runs, num_training=num_training, with_data=with_data)
     write_text(out, page.html)
     return page
+
+
+def _training_images(blocks: Blocks) -> TrainingImages:
+    """Return the images on which the page trains a GAN, and add them to `blocks`."""
+    images = read_small_mnist().images[:, None]
+    data = blocks.add_tensors("training-images", {"images": encode_u8(images)})
+    return TrainingImages(data=data, source=MNIST_10K, license=data_license("images", MNIST_10K, MNIST_10K))
 
 
 def render_page(manifest: Manifest, blocks: Blocks) -> str:

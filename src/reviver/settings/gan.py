@@ -44,7 +44,7 @@ class GANConfig:
     """Settings of a GAN training run. The defaults are the preset original; the command line starts from best."""
 
     data: Annotated[Text, DATA] = "mnist"
-    """Training images: `mnist` (built in), `fashion-mnist`, `kmnist`, `emnist-balanced`, `emnist-digits` or
+    """Training images: `mnist` and its first part `mnist-10k` (built in), `fashion-mnist`, `kmnist`, `emnist-balanced`, `emnist-digits` or
     `emnist-letters`, or the path of an IDX folder, an image folder, an .npz, an .npy or a packed folder."""
     image_size: Annotated[int, Field(ge=4, le=MAX_IMAGE_SIZE), DATA] = 28
     """Height and width of the images; others are resized."""

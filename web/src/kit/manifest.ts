@@ -182,6 +182,13 @@ export interface LstmContent {
   facts: Facts;
 }
 
+/** Images on which the page trains a GAN. */
+export interface TrainingImages {
+  data: TensorBlock; // `images` [N, 1, H, W], bytes.
+  source: string; // Setting `data` of the same training in Python.
+  license: Item;
+}
+
 /** The manifest of a page. */
 export interface Manifest {
   schemaVersion: number;
@@ -189,4 +196,5 @@ export interface Manifest {
   title: string;
   gans: GanContent[];
   lstms: LstmContent[];
+  trainingImages: TrainingImages | null;
 }

@@ -51,6 +51,7 @@ function reduceManifest(manifest: Manifest, panels: Panel[]): Manifest {
   return {
     ...manifest,
     gans: needs("generator") ? manifest.gans.map(reduce) : [],
+    trainingImages: needs("images") ? manifest.trainingImages : null,
     lstms: manifest.lstms.map((lstm) => (needs("lstm") ? lstm : { ...lstm, stages: [] })),
   };
 }

@@ -25,7 +25,7 @@ import type { Manifest } from "../kit/manifest";
 import type { Run } from "../kit/runs";
 
 /** A part of the runs that a lesson can leave out. Latents go with the generator. */
-export type Part = "generator" | "discriminator" | "classifier" | "snapshots" | "training" | "test" | "lstm";
+export type Part = "generator" | "discriminator" | "classifier" | "snapshots" | "training" | "test" | "lstm" | "images";
 
 export interface Opened {
   /** What the fragment keeps. */

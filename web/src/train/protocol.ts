@@ -10,7 +10,7 @@
  *     const saved = await trainer.call("save");                        // a moment to rewind to, to fork, or to keep
  *     await trainer.call("restore", saved);
  *
- *     const images = { bytes, size: 28 };                              // see images.ts
+ *     const images = await readImages(manifest.trainingImages);        // see images.ts
  *     const trainer = new Trainer<"gan">();
  *     await trainer.call("start", { kind: "gan", settings: GAN_ORIGINAL, images });
  *     const { gan } = await trainer.call("run", { updates: 1, grid: true });

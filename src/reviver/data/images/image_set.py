@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from reviver.data.images.image_files import class_folders, find_image_files, printable, read_images
-from reviver.data.images.named import DATA_SETS, read_data_set, read_mnist
+from reviver.data.images.named import DATA_SETS, MNIST_10K, read_data_set, read_mnist, read_small_mnist
 from reviver.data.packed.arrays import REMEDY, Chunks, is_packed, map_array, open_packed, refuse_existing, write_packed
 from reviver.data.packed.order import equal_blocks
 from reviver.errors import ConfigError, DataError
@@ -35,7 +35,9 @@ _log = logging.getLogger(__name__)
 MAX_LABEL = 2**16 - 1
 CHUNK_BYTES = 1 << 25
 """Size of the images that are read and resized at a time, which bounds the memory."""
-NAMES = ("mnist", *DATA_SETS)
+READERS = {"mnist": read_mnist, MNIST_10K: read_small_mnist}
+"""Readers of the data sets in the package."""
+NAMES = ("mnist", *DATA_SETS, MNIST_10K)
 """Names of data sets, which come before files of these names."""
 SOURCES = f"{', '.join(NAMES)}, an IDX folder, an image folder, an .npz or an .npy"
 """Sources of images, for messages."""
@@ -151,7 +153,7 @@ def find_source(source: str, image_size: int, split: str) -> ImageSource:
     """Return the images of a split, `train` or `test`, as `load_images` and `load_test_images` read them."""
     path = Path(source)
     if source in NAMES:
-        images, labels = read_mnist(split) if source == "mnist" else read_data_set(source, split)
+        images, labels = READERS[source](split) if source in READERS else read_data_set(source, split)
         return _from_array(source, images.numpy()[:, None], labels, image_size)
     if is_packed(path):
         packed = _map_packed(path, image_size, split)

@@ -134,7 +134,7 @@ def try_explorer(path: Path, runs: Sequence[Run]) -> Path | None:
     """
     logger.info("writing %s", path)
     try:
-        page = build_page(runs)
+        page = build_page(runs, trains_gan=True)
     except ReviverError as error:
         logger.warning("the report has no explorer: %s", error)
         with explain_write_errors(path):

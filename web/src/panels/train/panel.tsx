@@ -8,18 +8,19 @@
 import { readTensors, size } from "../../kit/tensors";
 import type { Manifest } from "../../kit/manifest";
 import type { Panel } from "../../page/panel";
-import { hasImages, readImages } from "../../train/images";
+import { readImages } from "../../train/images";
 import { Session } from "./session";
 import { openState, problemsOf, writeState } from "./settings";
 import { Train } from "./view";
 
 const session = new Session();
-/** Images in the page, about. */
-const MNIST_COUNT = 10_000;
 
 /** What a GAN of the page can learn from: the images of MNIST in it, or those that a run trained on. */
-function imagesOf({ gans }: Manifest) {
-  if (hasImages()) return { name: "digits of MNIST", count: MNIST_COUNT, load: () => readImages() };
+function imagesOf({ gans, trainingImages }: Manifest) {
+  if (trainingImages) {
+    const count = trainingImages.data.tensors.images.shape[0];
+    return { name: "digits of MNIST", count, load: () => readImages(trainingImages) };
+  }
   const run = gans.find(({ training, imageShape: [C, H, W] }) => training && C === 1 && H === W);
   if (!run) return null;
   const count = Math.floor(run.training!.tensors.images.shape[0] / 8) * 8;
@@ -33,7 +34,7 @@ function imagesOf({ gans }: Manifest) {
 export const trainPanel: Panel = {
   id: "train",
   tutorial: "lstm",
-  needs: ["training"],
+  needs: ["images", "training"],
   title: "Train",
   question: "How does a network become what the other panels show?",
   observe:
