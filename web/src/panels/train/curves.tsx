@@ -3,6 +3,7 @@ import { Chart, type ChartProps } from "../../charts/chart";
 import type { Series } from "../../charts/marks";
 import { percent } from "../../kit/format";
 import type { Kind, LstmEpoch } from "../../train/protocol";
+import type { GanContent, LstmContent } from "../../kit/manifest";
 import type { Point } from "./branch";
 import type { Line } from "./session";
 
@@ -13,6 +14,8 @@ interface Curve {
   look: Look;
   updates: Record<string, (point: Point) => number>;
   epochs: Record<string, (epoch: LstmEpoch) => number>;
+  /** Columns of a run of Python. */
+  metrics: Record<string, string>;
 }
 
 const CURVES: Record<Kind, Curve[]> = {
@@ -24,6 +27,7 @@ const CURVES: Record<Kind, Curve[]> = {
       },
       updates: { training: ({ values }) => values.loss },
       epochs: { validation: ({ validationLoss }) => validationLoss },
+      metrics: { training: "train_loss", validation: "validation_loss" },
     },
     {
       look: {
@@ -33,6 +37,7 @@ const CURVES: Record<Kind, Curve[]> = {
       },
       updates: { training: ({ values }) => values.accuracy },
       epochs: { validation: ({ validationAccuracy }) => validationAccuracy },
+      metrics: { training: "train_accuracy", validation: "validation_accuracy" },
     },
   ],
   gan: [
@@ -46,14 +51,16 @@ const CURVES: Record<Kind, Curve[]> = {
         "discriminator D": ({ values }) => values.discriminator,
       },
       epochs: {},
+      metrics: { "generator G": "generator_loss", "discriminator D": "discriminator_loss" },
     },
   ],
 };
 
-export function Curves({ lines }: { lines: Line[] }) {
+/** `python` is a run to draw beside those of the page. */
+export function Curves({ lines, python }: { lines: Line[]; python: GanContent | LstmContent | null }) {
   if (!lines.some(({ seen }) => seen.points.length)) return null;
-  const seriesOf = ({ updates, epochs }: Curve): Series[] =>
-    [...lines].reverse().flatMap(({ name, seen }) => {
+  const seriesOf = ({ updates, epochs, metrics }: Curve): Series[] => [
+    ...[...lines].reverse().flatMap(({ name, seen }) => {
       const prefix = lines.length > 1 ? `${name}: ` : "";
       return [
         ...Object.entries(updates).map(([what, of]) => ({
@@ -63,7 +70,11 @@ export function Curves({ lines }: { lines: Line[] }) {
           ...{ name: prefix + what, x: seen.epochs.map(({ epoch }) => epoch), y: seen.epochs.map(of), strong: true },
         })),
       ];
-    });
+    }),
+    ...Object.entries(python ? metrics : {}).map(([what, column]) => ({
+      ...{ name: `Python: ${what}`, x: python!.metrics.epoch ?? [], y: python!.metrics[column] ?? [] },
+    })),
+  ];
   return (
     <section class="columns train-curves">
       {CURVES[lines[0].seen.status.kind].map((curve) => (

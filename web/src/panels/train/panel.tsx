@@ -2,8 +2,8 @@
  * Panel "Train": an LSTM that learns palindromes, or a GAN, in the page, as `reviver lstm train` and `reviver gan train` train
  * them.
  *
- * The fragment keeps `net`, the settings that differ from those of the report, and `digits`, which the LSTM reads, and `experiment`. The session
- * outlives the panel, so that a reader who comes back finds the run, paused.
+ * The fragment keeps `net`, the settings that differ from those of the report, `digits`, which the LSTM reads, `with`, a run
+ * of Python, and `experiment`. The session outlives the panel, so that a reader who comes back finds the run, paused.
  */
 import { readTensors, size } from "../../kit/tensors";
 import type { Manifest } from "../../kit/manifest";
@@ -19,7 +19,7 @@ const session = new Session();
 function imagesOf({ gans, trainingImages }: Manifest) {
   if (trainingImages) {
     const count = trainingImages.data.tensors.images.shape[0];
-    return { name: "digits of MNIST", count, load: () => readImages(trainingImages) };
+    return { name: "digits of MNIST", count, data: trainingImages.source, load: () => readImages(trainingImages) };
   }
   const run = gans.find(({ training, imageShape: [C, H, W] }) => training && C === 1 && H === W);
   if (!run) return null;
@@ -28,7 +28,7 @@ function imagesOf({ gans, trainingImages }: Manifest) {
     const { images } = await readTensors(run.training!);
     return { bytes: Uint8Array.from(images.subarray(0, count * size(run.imageShape))), size: run.imageShape[1] };
   };
-  return { name: `training images of ${run.name}`, count, load };
+  return { name: `training images of ${run.name}`, count, data: null, load };
 }
 
 export const trainPanel: Panel = {
@@ -49,7 +49,7 @@ export const trainPanel: Panel = {
     const problems = problemsOf(state, view);
     return {
       view: () => writeState(state),
-      body: <Train {...{ session, state, problems, images }} />,
+      body: <Train {...{ manifest, session, state, problems, images }} />,
     };
   },
 };

@@ -15,6 +15,8 @@ export interface TrainState {
   settings: Record<Kind, Record<string, Signal<number | string>>>;
   /** What the LSTM reads. */
   digits: Signal<string>;
+  /** Id of a run of Python to compare with; "" for none. */
+  python: Signal<string>;
   /** Number of the chosen experiment, such as a lesson's; null for none. */
   experiment: Signal<number | null>;
 }
@@ -50,12 +52,13 @@ export function openState(view: URLSearchParams): TrainState {
     kind: signal(kind),
     settings: { lstm: Object.fromEntries(read("lstm")), gan: Object.fromEntries(read("gan")) },
     digits: signal(isDigits(digits) ? digits : "4171"),
+    python: signal(view.get("with") ?? ""),
     experiment: signal(readInteger(view.get("experiment") ?? "", 1, 99) ?? null),
   };
 }
 
 /** What the fragment keeps: the settings that differ from those of the report. */
-export function writeState({ kind: { value: kind }, settings, digits, experiment }: TrainState) {
+export function writeState({ kind: { value: kind }, settings, digits, python, experiment }: TrainState) {
   const { specs, original } = NETWORKS[kind];
   const changed = Object.entries(settings[kind]).filter(([name, { value }]) => value !== original[name]);
   const written = changed.map(([name, { value }]) => [specs[name].key, String(value)]);
@@ -63,6 +66,7 @@ export function writeState({ kind: { value: kind }, settings, digits, experiment
     ...(kind === "gan" && { net: kind }),
     ...Object.fromEntries(written),
     ...(kind === "lstm" && { digits: digits.value }),
+    ...(python.value && { with: python.value }),
     ...(experiment.value && { experiment: String(experiment.value) }),
   };
 }
@@ -104,10 +108,12 @@ export const describe = (kind: Kind, settings: Values) =>
     .map(([name, value]) => `${lowerFirst(NETWORKS[kind].specs[name].label)} = ${value}`)
     .join(", ");
 
-/** Returns the command that trains the same from its start; null if there is none. */
-export function commandOf(kind: Kind, settings: Settings): string | null {
+/** Returns the command that trains the same from its start, on data if they are given; null if there is none. */
+export function commandOf(kind: Kind, settings: Settings, data: string | null): string | null {
   const { command, original, specs } = NETWORKS[kind];
   const changes = Object.entries(changesIn(original as unknown as Settings, settings));
   const options = changes.map(([name, value]) => specs[name].option && `${specs[name].option} ${value}`);
-  return options.includes(null) ? null : [command, ...options, "--out run"].join(" ");
+  return options.includes(null)
+    ? null
+    : [command, ...(data ? [`--data ${data}`] : []), ...options, "--out run"].join(" ");
 }

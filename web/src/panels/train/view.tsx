@@ -2,8 +2,9 @@
 import { useComputed, useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { announce } from "../../kit/announce";
-import { bound, cell, Field, Radios } from "../../kit/controls";
-import { CopyField } from "../../kit/copy";
+import { bound, cell, Field, Radios, Select } from "../../kit/controls";
+import { CopyField, quote } from "../../kit/copy";
+import type { Manifest } from "../../kit/manifest";
 import type { Kind } from "../../train/protocol";
 import { Actions } from "./actions";
 import { Curves } from "./curves";
@@ -21,15 +22,16 @@ const KINDS = [
 ] as const;
 
 interface TrainProps {
+  manifest: Manifest;
   session: Session;
   state: TrainState;
   /** What the link gives wrong. */
   problems: Record<string, string>;
   /** What the GAN learns from; null if this file has nothing. */
-  images: { name: string; count: number } | null;
+  images: { name: string; count: number; data: string | null } | null;
 }
 
-export function Train({ session, state, problems, images }: TrainProps) {
+export function Train({ manifest, session, state, problems, images }: TrainProps) {
   const kind = state.kind.value;
   const digits = useComputed(() => [...state.digits.value].map(Number));
   const change = () => void session.change(state.kind.value, settingsOf(state));
@@ -38,6 +40,9 @@ export function Train({ session, state, problems, images }: TrainProps) {
     return () => session.pause();
   }, []);
   useEffect(() => void session.read(digits.value), [digits.value]);
+  const runs = (kind === "gan" ? manifest.gans : manifest.lstms.filter(({ task }) => task === "palindrome")).filter(
+    ({ metrics }) => metrics.epoch,
+  );
   const reset = () => {
     session.reset();
     state.experiment.value = null;
@@ -45,6 +50,7 @@ export function Train({ session, state, problems, images }: TrainProps) {
   const choose = (next: Kind) => {
     reset();
     state.kind.value = next;
+    state.python.value = "";
   };
   const begin = (chosen: Experiment, number: number) => {
     state.experiment.value = number;
@@ -58,7 +64,7 @@ export function Train({ session, state, problems, images }: TrainProps) {
     void session.compare(kind, [chosen.names[0], first], [chosen.names[1], second]);
   };
   return (
-    <div class="stack run-body">
+    <div class="stack run-panel run-body">
       <Radios label="Network" of={bound(kind, choose)} choices={KINDS} segmented />
       {kind === "gan" && (
         <p class="note">
@@ -80,9 +86,16 @@ export function Train({ session, state, problems, images }: TrainProps) {
         </div>
         <SettingsCard {...{ state, problems, change }} />
       </div>
-      <Curves lines={session.lines.value} />
+      {runs.length > 0 && (
+        <Select
+          label="Compare with a run of Python"
+          of={state.python}
+          choices={[["", "none"], ...runs.map(({ id, name }) => [id, name] as const)]}
+        />
+      )}
+      <Curves lines={session.lines.value} python={runs.find(({ id }) => id === state.python.value) ?? null} />
       {kind === "lstm" ? <Reading {...{ session, state }} /> : <Pictures lines={session.lines.value} />}
-      <Command {...{ session, state }} />
+      <Command {...{ session, state, images }} />
     </div>
   );
 }
@@ -128,9 +141,10 @@ function Reading({ session, state }: Part) {
 }
 
 /** The line that trains the same with Python. */
-function Command({ session, state }: Part) {
+function Command({ session, state, images }: Part & Pick<TrainProps, "images">) {
   const kind = state.kind.value;
-  const command = commandOf(kind, settingsOf(state));
+  const data = kind === "gan" && images ? images.data : null;
+  const command = commandOf(kind, settingsOf(state), data && quote(data));
   const isChanged = session.lines.value.length > 1;
   return (
     <section class="stack">
@@ -144,7 +158,7 @@ function Command({ session, state }: Part) {
         {isChanged && "It trains with the last settings from the start. "}
         {kind === "lstm"
           ? "The page draws the weights, the data, their order and the dropout that torch draws of this seed. So the losses are equal up to rounding."
-          : "The page draws the weights and the latents that torch draws of this seed, but learns from fewer images. Rounding alone makes two runs part after some updates."}
+          : `The page draws the weights and the latents that torch draws of this seed${data ? "" : ", but learns from fewer images"}. Rounding alone makes two runs part after some updates.`}
       </p>
     </section>
   );
