@@ -118,7 +118,7 @@ MISTAKES = {
         "there is a sigmoid at the end of D, and another in the loss": "self.layers(x) -> self.layers(x).sigmoid()",
     },
     "losses": {
-        "the loss is the saturating one, log(1 - D(G(z)))": f"{SOFTPLUS} -> -functional.softplus(fake_logits).mean()",
+        "the loss is the saturating one, log(1 - D(G(z)))": f"{SOFTPLUS} -> torch.log(1 - torch.sigmoid(fake_logits)).mean()",
         "the labels are exchanged": "softplus(-real -> softplus(real && softplus(fake -> softplus(-fake",
         "there are two sigmoids": "softplus(-fake_logits) -> softplus(-fake_logits.sigmoid())",
         "the loss has the wrong sign": f"{SUM} -> -{SUM}",

@@ -1,6 +1,6 @@
 """Child process of `submissions`: it runs the code of a file, checks its pieces and appends results to a file, a line each.
 
-python -P -m reviver.checker.child FILE RESULTS MEMORY_BYTES
+python -P -m reviver.checker.child FILE RESULTS SECONDS MEMORY_BYTES
 """
 
 import importlib.util
@@ -15,11 +15,12 @@ MAX_FILE_BYTES = 64 << 20
 """Maximum size of a file that the code may write."""
 
 
-def limit(num_bytes: int) -> None:
-    """Limit the memory and the files of this process from now on, where the operating system can do that."""
+def limit(seconds: int, num_bytes: int) -> None:
+    """Limit computing time, memory and files of this process, where the operating system can do that."""
     with suppress(ImportError, OSError, ValueError):
         import resource
 
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
         num_bytes += int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (num_bytes, num_bytes))
         resource.setrlimit(resource.RLIMIT_FSIZE, (MAX_FILE_BYTES, MAX_FILE_BYTES))
@@ -44,9 +45,9 @@ def main() -> None:
     from reviver.checker.assignment import find_pieces
     from reviver.checker.pieces import describe, run_pieces
 
-    path, results, memory = sys.argv[1:]
+    path, results, *limits = sys.argv[1:]
     torch.set_num_threads(1)
-    limit(int(memory))
+    limit(*map(int, limits))
     with open(results, "a", encoding="utf-8", buffering=1) as file:  # noqa: PTH123
         try:
             names = load(path)

@@ -1,8 +1,8 @@
 """What a check consists of: pieces of a network, what became of each, and mistakes that explain a failure."""
 
+import os
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -13,7 +13,7 @@ from reviver.text import one_line
 
 Namespace = Mapping[str, Any]
 """The names that a file or a notebook defines."""
-PACKAGES = (str(Path(__file__).parents[1]), str(Path(torch.__file__).parent))
+LIBRARIES = (str(Path(__file__).parents[1]), str(Path(os.__file__).parent), "<frozen")
 
 
 class Mistake(NamedTuple):
@@ -131,10 +131,11 @@ def describe(error: BaseException) -> str:
     text = one_line(error) if str(error) else ""
     if "can't allocate memory" in text or isinstance(error, MemoryError):
         text = "asks for more memory than the limit"
-    where = ""
-    with suppress(Exception):
-        frames = [
-            frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(PACKAGES)
-        ]
-        where = f"line {frames[-1].lineno}: " if frames else ""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if not is_library(frame.filename)]
+    where = f"line {lines[-1]}: " if lines else "called as the text says: " * isinstance(error, TypeError)
     return f"{where}{type(error).__name__}{': ' * bool(text)}{text}"
+
+
+def is_library(path: str) -> bool:
+    """Return whether a file of code is ours, Python's or a library's."""
+    return path.startswith(LIBRARIES) or "site-packages" in path

@@ -5,6 +5,7 @@ whoever checks it.
 """
 
 import json
+import math
 import os
 import shutil
 import signal
@@ -26,6 +27,7 @@ from reviver.text import count, one_line
 ALONE = {"OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg", "PYTHONDONTWRITEBYTECODE": "1"}
 """Environment of a child: a thread of its own, and figures without a window."""
 MAX_RESULT_BYTES = 1 << 20
+PATIENCE = 4
 TICK = 0.05
 """Seconds between looks at a child."""
 
@@ -34,6 +36,7 @@ class Limits(NamedTuple):
     """Limits of the check of one file."""
 
     seconds: float = 60.0
+    """Computing time; on a busy machine the check may take PATIENCE times as long."""
     memory_gb: float = 2.0
     """Memory beyond what torch takes itself."""
 
@@ -60,8 +63,16 @@ def check_file(path: Path, limits: Limits, stop: threading.Event) -> CheckReport
             shutil.copyfile(path, folder / "submission.py")
         except OSError as error:
             return CheckReport(str(path), (), f"cannot be read ({error.strerror})")
-        memory = str(int(limits.memory_gb * 2**30))
-        command = [sys.executable, "-P", "-m", "reviver.checker.child", "submission.py", str(results), memory]
+        numbers = (math.ceil(limits.seconds), int(limits.memory_gb * 2**30))
+        command = [
+            sys.executable,
+            "-P",
+            "-m",
+            "reviver.checker.child",
+            "submission.py",
+            str(results),
+            *map(str, numbers),
+        ]
         with subprocess.Popen(  # noqa: S603
             command,
             cwd=folder,
@@ -71,7 +82,7 @@ def check_file(path: Path, limits: Limits, stop: threading.Event) -> CheckReport
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         ) as child:
-            end = time.monotonic() + limits.seconds
+            end = time.monotonic() + PATIENCE * limits.seconds
             try:
                 while child.poll() is None and time.monotonic() < end and not stop.is_set():
                     time.sleep(TICK)
@@ -92,7 +103,7 @@ def kill(child: subprocess.Popen[bytes]) -> None:
 
 def describe_end(status: int | None, limits: Limits) -> str:
     """Return why a child ended before it was done, by its exit status, None if it did not end."""
-    if status is None:
+    if status is None or status == -getattr(signal, "SIGXCPU", 0):
         return f"takes more than {count(limits.seconds, 'seconds')}"
     return f"ends the process by signal {-status}" if status < 0 else f"ends the process with exit code {status}"
 
