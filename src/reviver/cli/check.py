@@ -49,7 +49,7 @@ def check(
     if start is not None:
         if files:
             raise ConfigError("start is only for a new file; leave out the files", field="start")
-        from reviver.checker.start import write_start
+        from reviver.checker.blanks import write_start
 
         path = write_start(start, Path(out or f"my_{start}.py"))
         common.show({"out": str(path)}, str(path))
