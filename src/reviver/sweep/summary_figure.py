@@ -1,10 +1,13 @@
 """Figure of a sweep: the measure over the axes, mean ± standard deviation over the seeds."""
 
+from statistics import median
+
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from reviver.figures import INK, plain_log_ticks, styled
-from reviver.sweep.statistics import STATISTICS, Row, show, stopped_short
+from reviver.sweep.statistics import STATISTICS, Row, bounds_of, show, stopped_short
+from reviver.text import leaves_bounds
 
 STYLES = tuple(zip([f"C{index}" for index in range(8)], "os^DxvP*", ("-", "--", "-.", ":") * 2, strict=True))
 """Color, marker and dashes of each line; markers and dashes also tell them apart in grayscale."""
@@ -15,14 +18,17 @@ LENGTH_LABEL = "length reached / final length"
 def summary_figure(summary: Row) -> Figure:
     """Plot the measure over an axis of a sweep: mean ± standard deviation (n - 1) over the seeds.
 
-    If some runs stopped before the final length of their curriculum, it is the length reached, as a fraction of the
-    final one: mean and range.
+    If that leaves the values that the measure can have, it is median and range. If some runs stopped before the final length
+    of their curriculum, it is the length reached, as a fraction of the final one: mean and range.
+
     The horizontal axis is the first numeric axis with several values, else the first one with several values. Each value
     on the other axes is a line of its own, or points where the horizontal axis is not numeric; of more than there are
     `STYLES`, those with the best settings. The best setting has a ring, as do all that
     equal it. A dashed line is chance, if it is the same for all.
     """
     settings, by_length = summary["settings"], stopped_short(summary)
+    bounds = bounds_of(summary["measure"])
+    use_median = any(leaves_bounds(setting["values"], *bounds) for setting in settings)
     rank = {id(settings[index]): place for place, index in enumerate(summary["ranking"])}
     leaders = {id(settings[index]) for index in summary["leaders"]}
     axes = [name for name in settings[0] if name not in STATISTICS]
@@ -48,7 +54,7 @@ def summary_figure(summary: Row) -> Figure:
                 row[horizontal] if numeric else names.index(show(row.get(horizontal, ""))) + offset for row in points
             )
             x, rows = zip(*sorted(zip(places, points, strict=True), key=lambda point: point[0]), strict=True)
-            means, *spreads = zip(*(_value(row, by_length) for row in rows), strict=True)
+            means, *spreads = zip(*(_value(row, by_length, use_median) for row in rows), strict=True)
             panel.errorbar(
                 x, means, spreads if any(map(any, spreads)) else None, capsize=2.5, elinewidth=0.9, markersize=4.5,
                 label=plain_text(label), color=color, marker=marker, linestyle=dashes if numeric else "none",
@@ -68,7 +74,7 @@ def summary_figure(summary: Row) -> Figure:
             panel.set_xlim(-0.5, len(names) - 0.5)
         has_spread = any(setting["std"] is not None for setting in settings)
         what = (
-            f"Mean {'and range' if by_length else '± standard deviation'} over the seeds"
+            f"{'Mean and range' if by_length else 'Median and range' if use_median else 'Mean ± standard deviation'} over the seeds"
             if has_spread
             else "One seed per setting"
         )
@@ -84,8 +90,11 @@ def summary_figure(summary: Row) -> Figure:
     return figure
 
 
-def _value(setting: Row, by_length: bool) -> tuple[float, float, float]:
-    """Return a mean and how far the bar goes below and above it: of the measure, or of the fraction of the final length."""
+def _value(setting: Row, by_length: bool, use_median: bool) -> tuple[float, float, float]:
+    """Return the center of a bar and how far it goes below and above: of the measure, or of the fraction of the final length."""
+    if not by_length and use_median:
+        center = median(setting["values"])
+        return center, center - min(setting["values"]), max(setting["values"]) - center
     if not by_length:
         return setting["mean"], setting["std"] or 0.0, setting["std"] or 0.0
     if setting["reached"] is None:  # no curriculum
