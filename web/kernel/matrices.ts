@@ -1,7 +1,34 @@
 /** Products and sums of matrices. Addresses and strides are in bytes; activations are [features, batch]. */
 
+/** Rows of A and terms of a sum in a block: A stays in the second cache meanwhile, 8 columns of B in the first. */
+const ROWS: i32 = 32;
+const TERMS: i32 = 128;
+
 /** C [M, N] += A [M, K] B [K, N]: M a multiple of 4, N of 8. A has strides of rows and columns, so that it may be transposed. */
 export function product(
+  a: usize,
+  aRow: usize,
+  aColumn: usize,
+  b: usize,
+  bRow: usize,
+  c: usize,
+  cRow: usize,
+  M: i32,
+  K: i32,
+  N: i32,
+): void {
+  for (let k: i32 = 0; k < K; k += TERMS) {
+    const terms = min(TERMS, K - k);
+    for (let i: i32 = 0; i < M; i += ROWS) {
+      const p = a + <usize>i * aRow + <usize>k * aColumn;
+      const q = b + <usize>k * bRow;
+      block(p, aRow, aColumn, q, bRow, c + <usize>i * cRow, cRow, min(ROWS, M - i), terms, N);
+    }
+  }
+}
+
+/** The same of a block. The sums do not depend on the blocks: each is in a register, or in C meanwhile. */
+function block(
   a: usize,
   aRow: usize,
   aColumn: usize,
