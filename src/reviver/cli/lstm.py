@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
+from pydantic import Field
 
 from reviver.cli import lstm_data, options
 from reviver.cli.help import list_times
@@ -16,6 +17,7 @@ from reviver.errors import ConfigError, ReviverError
 from reviver.settings.fields import Count, Text
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.lstm_presets import PRESETS, SECONDS
+from reviver.settings.parts import is_reference
 from reviver.settings.validation import check
 from reviver.text import count, duration, percent, show_spread
 from reviver.train.start import find_start
@@ -86,9 +88,11 @@ def train(
         digits = (half + half[: settings.length // 2][::-1])[:-1]
         uses["palindrome"].insert(0, f'lstm predict {path} "{" ".join(digits)}"')
     uses["custom"] = [f"lstm predict {path} new.csv", f"lstm evaluate {path} --data test.csv"]
-    common.suggest(
-        *(f"reviver {use}" for use in (*uses.get(settings.task, [f"lstm evaluate {path}"]), f"explore {path}"))
-    )
+    own = [name for name in ("cell", "task") if is_reference(getattr(settings, name))]
+    again = "".join(f" --{name} {shlex.quote(getattr(settings, name))}" for name in own)
+    last = f"explore {path}" if settings.cell in ("lstm", "rnn") else f"plot {path}"
+    used = *uses.get(settings.task, [f"lstm evaluate {path}"]), last
+    common.suggest(*(f"reviver {use}{again}" for use in used))
 
 
 def describe_run(
@@ -145,6 +149,7 @@ def evaluate(
     label_column: LabelColumn = None,
     checkpoint: options.Checkpoint = None,
     out: Text | None = None,
+    own: options.OwnOptions = options.NONE_GIVEN,
     common: options.FigureOptions = options.FIGURE_DEFAULTS,
 ) -> None:
     """Measure loss and accuracy of a trained LSTM at one or several lengths, or on a file with labels.
@@ -173,7 +178,7 @@ def evaluate(
         raise ConfigError("data is missing, whose columns are given; give a file with --data", field="data")
     if out is not None:
         check_figure_path(Path(out))
-    loaded = options.open_lstm(run, checkpoint, common.device)
+    loaded = options.open_lstm(run, checkpoint, common.device, own)
     if data is not None:
         columns = {"sequence_column": sequence_column, "label_column": label_column}
         lstm_data.evaluate_file(loaded, Path(data), columns, out, common)
@@ -206,6 +211,7 @@ def predict(
     label_column: LabelColumn = None,
     out: Text | None = None,
     checkpoint: options.Checkpoint = None,
+    own: options.OwnOptions = options.NONE_GIVEN,
     common: options.CommonOptions = options.DEFAULTS,
 ) -> None:
     """Predict the next digit or, with a run on custom data, the class of each sequence of a file.
@@ -230,7 +236,7 @@ def predict(
         if value is not None and not is_file:
             raise ConfigError(f"{name} is only for predictions of a file; leave it out for digits", field=name)
     check_order(run, digits)
-    loaded = options.open_lstm(run, checkpoint, common.device)
+    loaded = options.open_lstm(run, checkpoint, common.device, own)
     if is_file:
         out = out or "predictions.csv"
         options.check_not_read(out, digits)
@@ -335,6 +341,7 @@ def trace(
     direction: Literal["forward", "backward"] = "forward",
     checkpoint: options.Checkpoint = None,
     out: options.FigurePath = "trace.pdf",
+    own: options.OwnOptions = options.NONE_GIVEN,
     common: options.FigureOptions = options.FIGURE_DEFAULTS,
 ) -> None:
     """Plot gates, states, class probabilities and gradients of a trained LSTM at each step.
@@ -351,13 +358,21 @@ def trace(
     """
     from reviver.figures import check_figure_path, save_figure
     from reviver.lstm.classifier import LSTMClassifier
+    from reviver.lstm.own_cells import CellClassifier
     from reviver.show import trace, trace_figures
     from reviver.train.lstm import evaluation
 
     check_order(run, digits)
     check_figure_path(Path(out))
-    loaded = options.open_lstm(run, checkpoint, common.device)
+    loaded = options.open_lstm(run, checkpoint, common.device, own)
     sequence = evaluation.parse_digits(digits, loaded.config)
+    if isinstance(loaded.network, CellClassifier):
+        states = trace.trace_states(loaded.network, evaluation.encode_input(sequence, loaded.network, loaded.config))
+        index = (layer or len(states.layers)) - 1
+        check("layer", index + 1, Annotated[int, Field(ge=1, le=len(states.layers))])
+        save_figure(trace_figures.state_figure(states, sequence, index), Path(out))
+        common.show({"out": out, "digits": sequence, "target": sequence[0], **states.to_json()}, out)
+        return
     if not isinstance(loaded.network, LSTMClassifier):
         raise ConfigError(f"{run}: is the run of a vanilla RNN, which has no gates; give the run of an LSTM")
     index = trace.find_layer(loaded.network.lstm, layer, direction)

@@ -152,6 +152,18 @@ class FigureCommon(Common):
         return figure_style(width=self.figure_width, font_size=self.font_size, dark=self.dark)
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OwnParts:
+    """Classes of your own that a run was trained with, which no command takes from its folder."""
+
+    cell: Annotated[Text | None, RUN] = None
+    """Class of the cell, of a run with one of your own: my_cell.py:Mine, or module:Mine."""
+    task: Annotated[Text | None, RUN] = None
+    """Class of the task, likewise."""
+
+
+OwnOptions = Annotated[OwnParts, Parameter(name="*")]
+NONE_GIVEN = OwnParts()
 CommonOptions = Annotated[Common, Parameter(name="*")]
 DEFAULTS = Common()
 FigureOptions = Annotated[FigureCommon, Parameter(name="*")]
@@ -195,12 +207,12 @@ def check_not_read(out: str, *inputs: str) -> None:
         raise ConfigError(f"out must not be a file that is read, got {out}; choose another --out", field="out")
 
 
-def open_lstm(run: str, checkpoint: str | None, device: str) -> "LSTMRun":
+def open_lstm(run: str, checkpoint: str | None, device: str, own: OwnParts) -> "LSTMRun":
     """Load the run of an `lstm` command; raise RunFolderError or DeviceError."""
     from reviver.runs.folder import RunFolder
     from reviver.train.lstm.run import load_lstm
 
-    return load_lstm(RunFolder.open(run, "lstm"), checkpoint, device)
+    return load_lstm(RunFolder.open(run, "lstm"), checkpoint, device, cell=own.cell, task=own.task)
 
 
 def open_gan(run: str, device: str, seed: int | None) -> tuple["GANRun", int]:

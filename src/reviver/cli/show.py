@@ -61,6 +61,7 @@ def plot(
     *runs: Annotated[str, Parameter(name="RUN", required=True)],
     format_: FigureFormat = "png",
     out: Text | None = None,
+    own: options.OwnOptions = options.NONE_GIVEN,
     common: options.FigureOptions = options.FIGURE_DEFAULTS,
 ) -> None:
     """Plot loss and accuracy of an LSTM over the epochs; of a GAN its losses, its scores and its last samples.
@@ -89,7 +90,7 @@ def plot(
     folder = _figure_folder(runs, out)
     check_figure_path(folder / f"curves.{format_}")
     is_one = len(runs) == 1 and not find_cell_runs(Path(runs[0]))
-    figures = run_figures(load(runs[0], device="cpu")) if is_one else {"curves": comparison_curves(read_runs(runs))}
+    figures = run_figures(load(runs[0], device="cpu", cell=own.cell, task=own.task)) if is_one else {"curves": comparison_curves(read_runs(runs))}
     files = [str(folder / f"{name}.{format_}") for name in figures]
     for file, figure in zip(files, figures.values(), strict=True):
         save_figure(figure, Path(file))

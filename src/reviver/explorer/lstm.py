@@ -16,12 +16,12 @@ from reviver.explorer.layers import compare
 from reviver.explorer.lstm_examples import ExampleInputs, channel_names, collect_examples
 from reviver.explorer.manifest import LstmContent, LstmStage, RunName
 from reviver.lstm.classifier import LSTMClassifier
+from reviver.lstm.own_cells import Network, built_in
 from reviver.rng import make_rng
 from reviver.settings.tasks import TargetKind
 from reviver.train.lstm.run import LSTMRun
 from reviver.train.lstm.snapshots import read_snapshots
 from reviver.train.lstm.summary import find_metrics
-from reviver.train.lstm.training import Network
 
 SETTINGS = (
     *("cell", "task", "encoding", "hidden_size", "num_layers"),
@@ -35,6 +35,7 @@ NUM_RANDOM, RANDOM_STEPS = 20, 100
 def collect_lstm(run: LSTMRun, blocks: Blocks, id_: str, *, name: RunName, with_data: bool = True) -> LstmContent:
     """Return what the explorer shows of an LSTM run, and add its weights to `blocks`, with the prefix `id_`."""
     config, network, task = run.config, run.network, run.task
+    built_in(network, "shown in a page")
     data = SequenceData.of_task(config, task)
     is_confidential = config.task == "custom" and not with_data
     examples = ExampleInputs([], [], "the page was written without data") if is_confidential else collect_examples(run)

@@ -12,7 +12,7 @@ from torch import Tensor
 from reviver.data.task import Sequences, correct, mean_loss
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.layer import State
-from reviver.lstm.rnn import RNNClassifier
+from reviver.lstm.own_cells import Network
 from reviver.runs.distributed.world import ALONE, World
 from reviver.settings.tasks import TargetKind
 
@@ -36,7 +36,7 @@ class Score(NamedTuple):
 
 @torch.no_grad()
 def score(
-    network: LSTMClassifier | RNNClassifier,
+    network: Network,
     data: Sequences,
     target: TargetKind,
     world: World = ALONE,
@@ -80,7 +80,7 @@ def score(
 
 
 @torch.no_grad()
-def compute_logits(network: LSTMClassifier | RNNClassifier, data: Sequences) -> Tensor:
+def compute_logits(network: Network, data: Sequences) -> Tensor:
     """Return the outputs of a network in eval mode for N sequences, [N, C] on the CPU, computed in batches.
 
     The network is in its former mode again afterward.
@@ -97,7 +97,7 @@ def compute_logits(network: LSTMClassifier | RNNClassifier, data: Sequences) -> 
     return torch.cat(outputs)
 
 
-def carries_state(network: LSTMClassifier | RNNClassifier) -> bool:
+def carries_state(network: Network) -> bool:
     """Return whether the final state of a network is enough for its class, so that it can read a sequence in chunks.
 
     Pooling and the backward direction need all steps of a sequence at once.

@@ -33,7 +33,7 @@ import torch
 from filelock import Timeout
 
 from reviver.errors import ConfigError, DataError, RunFolderError
-from reviver.files.atomic import make_folder, write_json, write_text
+from reviver.files.atomic import atomic_write, make_folder, write_json, write_text
 from reviver.files.file_errors import damaged_run_file, explain_read_errors, explain_write_errors
 from reviver.files.json import parse_json, read_json
 from reviver.files.read import read_file, read_lines, reject_external_links
@@ -42,6 +42,7 @@ from reviver.runs.distributed.world import ALONE, World
 from reviver.runs.environment import describe_changes, describe_machine, find_changes
 from reviver.runs.schema import MAX_TEXT, SCHEMA, Line, find_kind, validate
 from reviver.settings.fields import from_mapping
+from reviver.settings.parts import OwnClass
 from reviver.system import locking
 from reviver.text import one_line
 from reviver.version import __version__, find_commit
@@ -240,6 +241,16 @@ class RunFolder:
                 f"{setting}: {self.record['config'][setting]!r} is not what this run began with; put the old "
                 f"{description} back to resume, or start in a new --out"
             )
+
+    def record_parts(self, parts: Mapping[str, OwnClass]) -> None:
+        """Keep a copy of the files of own classes, by setting, which nothing reads or runs; a resumed run keeps the first."""
+        files = {option: part for option, part in parts.items() if part.file is not None}
+        if not files or "parts" in self.record:
+            return
+        for part in files.values() if self.world.is_main else ():
+            with atomic_write(self.path / "parts" / str(part.file)) as temporary:
+                temporary.write_bytes(part.content)
+        self.save_record(parts={option: {"file": part.file, "sha256": part.sha256} for option, part in files.items()})
 
     def record_environment(self, device: torch.device) -> None:
         """Log a warning and record the changes if the environment of a resumed run differs from that of its beginning."""

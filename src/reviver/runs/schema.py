@@ -50,6 +50,13 @@ class Machine(Record):
     backend: Name = ABSENT  # through which they communicate, gloo or nccl
 
 
+class OwnPart(Record):
+    """File of a class that is not ours."""
+
+    file: Name  # its name in `parts/`
+    sha256: Sha256  # SHA-256 of it
+
+
 class Change(Record):
     """Resume in another environment: each value that differs, as [before, after]."""
 
@@ -88,6 +95,7 @@ class RunRecord(Record):
     eval_seconds: NonNegative = ABSENT
     versions: dict[Name, Name] = ABSENT  # of Python and of packages
     hardware: Machine = ABSENT  # on which the run began
+    parts: dict[Name, OwnPart] = ABSENT  # own classes by their setting, see settings/parts.py
     error: Text = ABSENT  # message of the error that ended a failed run
     rollbacks: list[Rollback] = ABSENT  # oldest first
     changes: list[Change] = ABSENT  # oldest first

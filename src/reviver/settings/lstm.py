@@ -25,6 +25,7 @@ from reviver.settings.fields import (
     lr_scale,
 )
 from reviver.settings.lstm_network import DropoutKind, PatchSize, Pooling
+from reviver.settings.parts import name_or_reference
 from reviver.settings.tasks import TaskName, find_task
 from reviver.settings.validation import MAX_INTEGER, MAX_VALUE, check, refuse, settings
 from reviver.text import short_repr
@@ -64,8 +65,9 @@ class LSTMConfig:
     sequences per epoch, training and validation together."""
     train_fraction: Annotated[float, Field(gt=0, lt=1), DATA] = 0.8
     """Fraction of the data for training; the rest is the validation set."""
-    cell: Annotated[Literal["lstm", "rnn"], MODEL] = "lstm"
-    """Recurrent cell: LSTM, or vanilla RNN (Elman 1990) as a baseline."""
+    cell: Annotated[Literal["lstm", "rnn", "gru"] | str, name_or_reference("lstm", "rnn", "gru"), MODEL] = "lstm"
+    """Recurrent cell: LSTM, vanilla RNN (Elman 1990), GRU (Cho et al. 2014), or a class, such as my_cell.py:Mine or
+    torch.nn:LSTMCell. The LSTM runs in a kernel, other cells run step by step."""
     curriculum: Annotated[bool, CURRICULUM] = False
     """Length curriculum: start with short sequences and lengthen them up to `length` each time the validation accuracy reaches
     `threshold`."""
@@ -147,14 +149,7 @@ class LSTMConfig:
     def __post_init__(self) -> None:
         """Check that the settings fit together."""
         is_plain = (self.pooling, self.patch_size) == ("last", 1)
-        if self.cell == "rnn":
-            if self.num_layers > 1 or self.bidirectional:
-                refuse("cell", "rnn supports one layer and one direction; leave out num_layers and bidirectional")
-            defaults = "rnn supports only the defaults of these; leave out"
-            if (self.hidden_dropout_kind, self.precision, self.init) != ("step", "fp32", "report"):
-                refuse("cell", f"{defaults} hidden_dropout_kind, precision and init")
-            if not is_plain:
-                refuse("cell", f"{defaults} pooling and patch_size")
+        self._check_cell(is_plain=is_plain)
         task = find_task(self.task)
         if task.target == "class at every step" and not is_plain:
             problem = f"{self.task} has a class at every step, which is not possible with pooling or patches"
@@ -176,6 +171,19 @@ class LSTMConfig:
             if self.cell == "rnn" or self.bidirectional or not is_plain:
                 stateless = "with cell rnn, bidirectional, pooling or patch_size, which carry no state"
                 refuse("bptt_steps", f"must be none {stateless}, {got}")
+
+    def _check_cell(self, *, is_plain: bool) -> None:
+        if self.cell == "lstm":
+            return
+        if self.cell == "rnn" and (self.num_layers > 1 or self.bidirectional):
+            refuse("cell", "rnn supports one layer and one direction; leave out num_layers and bidirectional")
+        if self.bidirectional:
+            refuse("cell", f"{self.cell} supports one direction; leave out bidirectional")
+        defaults = f"{self.cell} supports only the defaults of these; leave out"
+        if (self.hidden_dropout_kind, self.precision, self.init) != ("step", "fp32", "report"):
+            refuse("cell", f"{defaults} hidden_dropout_kind, precision and init")
+        if not is_plain:
+            refuse("cell", f"{defaults} pooling and patch_size")
 
     def _check_curriculum(self) -> None:
         if self.patience is not None:

@@ -18,6 +18,7 @@ from reviver.gan.networks import Generator
 from reviver.gan.pretrained import FAMILY as GAN_FAMILY
 from reviver.lstm import onnx as lstm_onnx
 from reviver.lstm.classifier import LSTMClassifier
+from reviver.lstm.own_cells import built_in
 from reviver.lstm.pretrained import FAMILY as LSTM_FAMILY
 from reviver.lstm.rnn import RNNClassifier
 from reviver.settings.validation import check, refuse
@@ -75,7 +76,11 @@ def to_onnx(model: Model, path: str | Path, *, opset: int | None = None) -> Expo
         data = SequenceData.of_task(model.config, model.task)
         description = f"{lstm_onnx.INPUT}: {data.input_text}"
         graph = lstm_onnx.build_graph(
-            model.network, opset, target=data.target, standardization=data.standardization, description=description
+            built_in(model.network, "exported"),
+            opset,
+            target=data.target,
+            standardization=data.standardization,
+            description=description,
         )
         metadata = {"task": data.task, "target": data.target, "encoding": data.encoding, "length": str(data.length)}
         if data.classes is not None:
@@ -117,6 +122,8 @@ def to_hub(run: Run, folder: str | Path, *, license_id: str | None = None) -> li
     """
     folder = Path(folder)
     check("license", license_id, LicenseId | None)
+    if isinstance(run, LSTMRun):
+        built_in(run.network, "exported")
     if folder.is_dir() and any(folder.iterdir()):
         raise RunFolderError(f"{folder}: exists already and is never overwritten; choose another --out")
     if not folder.is_dir():

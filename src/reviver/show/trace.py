@@ -16,6 +16,7 @@ from reviver.lstm.cell import LSTMGates, LSTMState
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.equations import unroll
 from reviver.lstm.layer import LSTM
+from reviver.lstm.own_cells import CellClassifier
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.validation import check
 from reviver.train.lstm.evaluation import encode_input
@@ -114,6 +115,33 @@ def trace_digits(network: LSTMClassifier, config: LSTMConfig, digits: list[int])
         raise DataError(f"digits must be at most {MAX_STEPS} to be plotted, got {len(digits)}")
     x = encode_input(digits, network, config)
     return trace(network, x, torch.tensor(digits[:1], device=x.device))
+
+
+class StateTrace(NamedTuple):
+    """States of a cell that is not ours at every step."""
+
+    layers: list[list[Tensor]]
+    """Of each layer the entries of its state, [T, ...] each; the first is h, [T, H]."""
+    probabilities: Tensor
+    """Class probabilities after each step, [T, C]."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return prediction, probabilities and states, ready for JSON."""
+        layers = [{"layer": n + 1, "state": [entry.tolist() for entry in layer]} for n, layer in enumerate(self.layers)]
+        probabilities = self.probabilities.tolist()
+        return {"digit": int(self.probabilities[-1].argmax()), "probabilities": probabilities, "layers": layers}
+
+
+@torch.no_grad()
+def trace_states(network: CellClassifier, x: Tensor) -> StateTrace:
+    """Return the states of a network in eval mode on one sequence, x [1, T, I]."""
+    if x.shape[1] > MAX_STEPS:
+        raise DataError(f"digits must be at most {MAX_STEPS} to be plotted, got {x.shape[1]}")
+    steps: list[list[Any]] = []
+    output, _ = network.run(x, trace=steps)
+    entries = [[(now,) if isinstance(now, Tensor) else now for now in layer] for layer in steps]
+    layers = [[torch.stack(values)[:, 0] for values in zip(*layer, strict=True)] for layer in entries]
+    return StateTrace(layers, network.classify(output[0]).softmax(-1))
 
 
 def find_layer(lstm: LSTM, layer: int | None = None, direction: str = "forward") -> int:

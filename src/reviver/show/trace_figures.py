@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from reviver.figures import TRAIN_COLOR, VALIDATION_COLOR, panels, styled
-from reviver.show.trace import ClassifierTrace
+from reviver.show.trace import ClassifierTrace, StateTrace
 
 Values = NDArray[np.float64]
 
@@ -76,6 +76,25 @@ def trace_figure(trace: ClassifierTrace, digits: Sequence[int], index: int) -> F
         is_bottom = axes in (*grid[2], grid[3, 0])
         axes.tick_params(axis="x", bottom=is_bottom, labelbottom=is_bottom)
         axes.set_xlabel(("digit read" if is_short else "step") if is_bottom else "")
+    return figure
+
+
+@styled()
+def state_figure(trace: StateTrace, digits: Sequence[int], index: int) -> Figure:
+    """Plot the entries of the state of one layer on a palindrome, a row a unit, and the class probabilities."""
+    layer = trace.layers[index]
+    figure = Figure(figsize=(6.3, 1.8 * (len(layer) + 1)))
+    grid = figure.subplots(len(layer) + 1, 1, squeeze=False)
+    for number, (axes, entry) in enumerate(zip(grid[:-1, 0], layer, strict=True)):
+        values = _array(entry.flatten(1))  # [T, H]
+        limit = max(1.0, float(np.abs(values).max()))
+        _heat_map(axes, values, DIVERGING, -limit, limit)
+        axes.set(title="Hidden state h" if number == 0 else f"State {number + 1}", ylabel="unit")
+    _plot_probabilities(grid[-1, 0], _array(trace.probabilities), digits[0])
+    for axes in grid[:, 0]:
+        if len(digits) <= MAX_LABELED_STEPS:
+            axes.set_xticks(range(1, len(digits) + 1), map(str, digits))
+    grid[-1, 0].set_xlabel("digit read" if len(digits) <= MAX_LABELED_STEPS else "step")
     return figure
 
 

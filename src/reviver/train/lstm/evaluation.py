@@ -9,13 +9,13 @@ from torch import Tensor
 from reviver.data.palindromes import NUM_DIGITS, encode_digits
 from reviver.data.task import Task
 from reviver.errors import ConfigError, DataError
+from reviver.lstm.own_cells import Network
 from reviver.lstm.scoring import Score, score
 from reviver.settings.fields import Count
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.tasks import TargetKind
 from reviver.settings.validation import check
 from reviver.text import short_repr
-from reviver.train.lstm.training import Network
 
 
 class Evaluation(NamedTuple):

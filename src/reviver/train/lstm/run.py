@@ -8,13 +8,15 @@ from reviver.data.sequences.custom import DataRecord
 from reviver.data.task import Task
 from reviver.devices import choose_device
 from reviver.errors import ConfigError, DataError, RunFolderError
+from reviver.lstm.own_cells import Network
 from reviver.runs.checkpoint import build_trained, checkpoint_step, find_checkpoint
 from reviver.runs.folder import RunFolder
 from reviver.runs.schema import validate
 from reviver.settings.lstm import LSTMConfig
+from reviver.settings.parts import open_parts
 from reviver.settings.validation import check
 from reviver.train.loaded import LoadedRun
-from reviver.train.lstm.training import Network, build_network
+from reviver.train.lstm.training import build_network
 
 
 @dataclass(frozen=True)
@@ -32,10 +34,18 @@ class LSTMRun(LoadedRun):
     """Checkpoint that it was loaded from, `last` or `best`."""
 
 
-def load_lstm(folder: RunFolder, checkpoint: str | None = None, device: str = "cpu") -> LSTMRun:
-    """Load the LSTM run in `folder`, its network to `device`; see `reviver.load` for `checkpoint` and errors."""
+def load_lstm(
+    folder: RunFolder,
+    checkpoint: str | None = None,
+    device: str = "cpu",
+    *,
+    cell: str | type | None = None,
+    task: str | type | None = None,
+) -> LSTMRun:
+    """Load the LSTM run in `folder`, its network to `device`; see `reviver.load` for the other arguments and errors."""
     check("checkpoint", checkpoint, Literal["last", "best"] | None)
     chosen_device = choose_device(device)
+    open_parts(folder.record["config"], folder.record.get("parts", {}), cell=cell, task=task)
     config = folder.read_config(LSTMConfig)
     if checkpoint is None:
         checkpoint = "last" if config.patience is None else "best"
@@ -43,8 +53,8 @@ def load_lstm(folder: RunFolder, checkpoint: str | None = None, device: str = "c
     if config.task == "custom":
         validate(DataRecord, folder.record.get("data"), f"{folder.record_path}: data")
     try:
-        task = build_task(config, folder.record.get("data"))
-        (network,) = build_trained(path, ["network"], lambda: (build_network(config, task),), config.num_layers)
+        found = build_task(config, folder.record.get("data"))
+        (network,) = build_trained(path, ["network"], lambda: (build_network(config, found),), config.num_layers)
     except (ConfigError, DataError) as error:
         raise RunFolderError(f"{folder.record_path}: {error}") from error
-    return LSTMRun(folder, config, task, network.to(chosen_device).eval(), checkpoint_step(path), checkpoint)
+    return LSTMRun(folder, config, found, network.to(chosen_device).eval(), checkpoint_step(path), checkpoint)

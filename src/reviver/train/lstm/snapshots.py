@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 
 from reviver.files.file_errors import damaged_run_file
-from reviver.lstm.classifier import LSTMClassifier
-from reviver.lstm.rnn import RNNClassifier
+from reviver.lstm.own_cells import Network
 from reviver.runs.folder import RunFolder
 from reviver.runs.snapshot_files import check_total_size, find_snapshots, read_snapshot, write_snapshot
 from reviver.settings.lstm import LSTMConfig
@@ -30,7 +29,7 @@ class LSTMSnapshot(NamedTuple):
     """Updates so far."""
     validation_accuracy: float | None
     """Accuracy on the validation data, see `reviver.lstm.scoring.Score`; None if it was not measured then."""
-    network: LSTMClassifier | RNNClassifier
+    network: Network
     """Network of that moment, in eval mode."""
 
 
@@ -42,9 +41,7 @@ def is_snapshot_due(epoch: int, config: LSTMConfig) -> bool:
     return epoch in (4**k for k in range(epoch.bit_length())) or epoch == config.epochs // 2
 
 
-def save_snapshot(
-    folder: RunFolder, network: LSTMClassifier | RNNClassifier, step: int, epoch: int, validation_accuracy: float
-) -> None:
+def save_snapshot(folder: RunFolder, network: Network, step: int, epoch: int, validation_accuracy: float) -> None:
     """Save the weights of `network` after `step` updates and `epoch` epochs; see `write_snapshot` for errors."""
     values = {
         "epoch": torch.tensor(epoch),
@@ -54,7 +51,7 @@ def save_snapshot(
     write_snapshot(folder, step, weights | values)
 
 
-def read_snapshots(folder: RunFolder, current: LSTMClassifier | RNNClassifier) -> list[LSTMSnapshot]:
+def read_snapshots(folder: RunFolder, current: Network) -> list[LSTMSnapshot]:
     """Return the snapshots of the run of the network `current` in the order of training.
 
     A damaged one, or one of another network, is a `RunFolderError`.

@@ -3,6 +3,7 @@
 Shapes: B batch, T time, I input size, C classes.
 """
 
+import logging
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +21,7 @@ from reviver.lstm import kernel
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.kernel.library import KERNEL
 from reviver.lstm.layer import chrono
+from reviver.lstm.own_cells import CellClassifier, Network, slowdown
 from reviver.lstm.rnn import RNNClassifier
 from reviver.lstm.scoring import Score, score
 from reviver.rng import make_rng
@@ -33,6 +35,7 @@ from reviver.runs.snapshot_files import remove_later_snapshots
 from reviver.settings.fields import select
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.lstm_network import LSTMClassifierSpec, RNNClassifierSpec, auto_patch_size
+from reviver.settings.parts import OwnClass, describe_parts, find_given, is_reference
 from reviver.settings.tasks import TargetKind
 from reviver.settings.validation import refuse
 from reviver.text import percent
@@ -42,10 +45,9 @@ from reviver.train.lstm.snapshots import is_snapshot_due, save_snapshot
 from reviver.train.lstm.stopping import rank, rank_checkpoint, stopped_early
 from reviver.train.lstm.truncated import CarriedBatch
 
+_log = logging.getLogger("reviver")
 HISTORY = ("train loss", "correct", "sequences")
 """Columns of the metrics that an epoch collects per update: the loss summed over the batch, and two counts."""
-
-Network = LSTMClassifier | RNNClassifier
 
 
 class LSTMStepResult(NamedTuple):
@@ -81,6 +83,10 @@ def build_network(config: LSTMConfig, task: Task) -> Network:
         rnn = RNNClassifier(**asdict(select(RNNClassifierSpec, config, **sizes)))
         rnn.reset_parameters(rng)
         return rnn
+    if config.cell != "lstm":
+        part = OwnClass(nn.GRUCell) if config.cell == "gru" else find_given("cell", config.cell)
+        options = {name: getattr(config, name) for name in ("num_layers", "hidden_dropout", "dropout")}
+        return CellClassifier(part, task.input_size, config.hidden_size, task.output_size, **options, rng=rng)
     longest = config.length if task.data_record is None else task.data_record["max_length"]
     patch_size = auto_patch_size(longest) if config.patch_size == "auto" else config.patch_size
     network = LSTMClassifier(**asdict(select(LSTMClassifierSpec, config, **sizes, patch_size=patch_size)))
@@ -149,7 +155,7 @@ def backpropagate(
 
 
 def truncated_step(
-    network: LSTMClassifier,
+    network: LSTMClassifier | CellClassifier,
     optimizer: torch.optim.Optimizer,
     carried: CarriedBatch,
     fresh: Palindromes,
@@ -165,15 +171,19 @@ def truncated_step(
     """
     carried.start(fresh)
     segment = carried.segment(segment_rng)
-    _, state = network.lstm(segment.x, segment.state, segment.lengths, rng=rng)
-    logits = network.classify(state[0])
+    if isinstance(network, CellClassifier):
+        _, state = network.run(segment.x, segment.lengths, segment.state, segment.fresh, rng=rng)
+        logits = network.classify(state[0][-1])
+    else:
+        _, state = network.lstm(segment.x, segment.state, segment.lengths, rng=rng)
+        logits = network.classify(state[0])
     loss = nn.functional.cross_entropy(logits, segment.targets)
     optimizer.zero_grad()
     loss.backward()
     nn.utils.clip_grad_norm_(network.parameters(), max_norm)
     optimizer.step()
     logits = logits.detach()
-    carried.carry(segment, (state[0].detach(), state[1].detach()), logits)
+    carried.carry(segment, tuple(entry.detach() for entry in state), logits)
     return LSTMStepResult(loss.detach(), correct("class", logits, segment.targets).sum())
 
 
@@ -221,7 +231,10 @@ def _train(
     task = build_task(config)
     network = build_network(config, task).to(device)
     optimizer = build_optimizer(config, network)
-    carried = None if config.bptt_steps is None else CarriedBatch(config, device)
+    carried = None
+    if config.bptt_steps is not None:
+        extra = network.state_sizes[1:] if isinstance(network, CellClassifier) else [(config.hidden_size,)]
+        carried = CarriedBatch(config, device, extra)
     max_batches = max(-(-task.epoch_size(length) // config.batch_size_at(length)) for length in config.lengths)
     history = torch.zeros(max_batches, len(HISTORY), device=device)
     state = TrainingState(
@@ -235,14 +248,19 @@ def _train(
     uses_kernel = config.cell == "lstm" and device.type == "cpu" and kernel.available()
     native = KERNEL.variant if uses_kernel else "none"
     folder = open_run(out, "lstm", config, device, resume=resume, native=native, world=world)
+    folder.record_parts(describe_parts(config))
+    if isinstance(network, CellClassifier) and world.is_main:
+        times = slowdown(network, config.batch_size)
+        _log.info(f"the cell {config.cell} runs step by step: an update takes {times:.1f} times that of the LSTM here")
     if task.data_record is not None:
         folder.record_data("data", task.data_record, "data", "file")
+    cell = config.cell if is_reference(config.cell) else config.cell.upper()
     with training_session(
         folder,
         state,
         total=len(config.lengths) if config.curriculum else config.epochs,
         unit="lengths" if config.curriculum else "epochs",
-        description=config.cell.upper() + ("" if config.task == "custom" else f" T={config.length}"),
+        description=cell + ("" if config.task == "custom" else f" T={config.length}"),
         progress=progress,
         world=world,
     ) as session:
@@ -301,7 +319,7 @@ def train_epoch(
             options: Any = {"target": task.target, "max_norm": config.max_norm, "rng": dropout_rng}
             result = train_step(network, optimizer, *sequences, **options)
         else:
-            assert isinstance(network, LSTMClassifier)
+            assert isinstance(network, LSTMClassifier | CellClassifier)
             assert isinstance(batch, Palindromes)
             rngs = {"segment_rng": make_rng(config.seed, f"segments/{state.step}"), "rng": dropout_rng}
             result = truncated_step(network, optimizer, carried, batch, max_norm=config.max_norm, **rngs)

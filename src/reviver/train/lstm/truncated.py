@@ -6,13 +6,14 @@ the start of the segment. So an update costs the same however long the palindrom
 Shapes: B batch, S steps of a segment, H hidden size, D directions · L layers, T length of a palindrome.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from reviver.data.palindromes import Palindromes, encode_digits, half_length
-from reviver.lstm.layer import State
+from reviver.lstm.own_cells import States
 from reviver.settings.lstm import LSTMConfig
 
 LOST = 0.2
@@ -27,8 +28,10 @@ class Segment(NamedTuple):
     """Next steps of each palindrome, [B, S, I], padded with 0."""
     lengths: Tensor
     """Number of these steps, [B] int64."""
-    state: State
-    """State of the network before them, [D·L, B, H] each."""
+    state: States
+    """Entries of the state of the network before them, [D·L, B, ...] each."""
+    fresh: Tensor
+    """Whether they are the first steps of the palindrome, [B] bool."""
     targets: Tensor
     """First digit of each palindrome, [B] int64."""
 
@@ -40,19 +43,21 @@ class CarriedBatch:
     palindromes of all ages. `tensors` is the state that a checkpoint needs, changed in place only.
     """
 
-    def __init__(self, config: LSTMConfig, device: torch.device) -> None:
+    def __init__(self, config: LSTMConfig, device: torch.device, extra: Sequence[tuple[int, ...]]) -> None:
         assert config.bptt_steps is not None
         self.config = config
         self.bptt_steps = config.bptt_steps
         size = min(config.batch_size, config.epoch_size_at(config.length))  # not more than an epoch has
-        self.h = torch.zeros(config.num_layers, size, config.hidden_size, device=device)
-        self.c = torch.zeros_like(self.h)
+        shapes = [(config.hidden_size,), *extra]
+        self.state = tuple(torch.zeros(config.num_layers, size, *shape, device=device) for shape in shapes)
         self.halves = torch.zeros(size, half_length(config.length), dtype=torch.uint8, device=device)
         self.remaining = torch.zeros(size, dtype=torch.int64, device=device)  # steps to read; 0 if it needs a fresh one
         self.lengths = torch.ones_like(self.remaining)  # T of each palindrome
         self.started = torch.zeros((), dtype=torch.int64, device=device)
-        self.tensors = {
-            f"carried/{name}": getattr(self, name) for name in ("h", "c", "halves", "remaining", "lengths", "started")
+        names = ["h", "c", *(f"state{index}" for index in range(2, len(shapes)))]
+        self.tensors = {f"carried/{name}": entry for name, entry in zip(names, self.state, strict=False)}
+        self.tensors |= {
+            f"carried/{name}": getattr(self, name) for name in ("halves", "remaining", "lengths", "started")
         }
 
     def __len__(self) -> int:
@@ -62,8 +67,8 @@ class CarriedBatch:
         """Replace the palindromes that have ended by those of the same rows of `fresh`, repeated if there are fewer than B."""
         ended = (self.remaining == 0).nonzero()[:, 0]
         rows = ended % len(fresh)
-        self.h[:, ended] = 0.0
-        self.c[:, ended] = 0.0
+        for entry in self.state:
+            entry[:, ended] = 0
         self.halves[ended, : fresh.halves.shape[1]] = fresh.halves[rows]
         lengths = fresh.palindrome_lengths
         self.lengths[ended] = fresh.length if lengths is None else lengths[rows]
@@ -85,12 +90,13 @@ class CarriedBatch:
         digits = self.halves.gather(1, torch.minimum(t, self.lengths[:, None] - 1 - t).clamp(min=0))
         digits = torch.where(t < (position + lengths)[:, None], digits, 0)
         x = encode_digits(digits, self.config.encoding)
-        return Segment(x, lengths, (self.h.clone(), self.c.clone()), self.halves[:, 0].long())
+        state = tuple(entry.clone() for entry in self.state)
+        return Segment(x, lengths, state, position == 0, self.halves[:, 0].long())
 
-    def carry(self, segment: Segment, state: State, logits: Tensor) -> None:
-        """Keep the state after a segment, [D·L, B, H] each, and end the palindromes whose digit the logits [B, C] lost."""
-        self.h.copy_(state[0])
-        self.c.copy_(state[1])
+    def carry(self, segment: Segment, state: States, logits: Tensor) -> None:
+        """Keep the state after a segment, [D·L, B, ...] each, and end the palindromes whose digit the logits [B, C] lost."""
+        for entry, new in zip(self.state, state, strict=True):
+            entry.copy_(new)
         confidence = logits.softmax(1).gather(1, segment.targets[:, None])[:, 0]  # [B]
         self.remaining -= segment.lengths
         self.remaining[confidence < LOST] = 0

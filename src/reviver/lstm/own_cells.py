@@ -1,0 +1,260 @@
+"""A network of recurrent cells that are not ours, such as `torch.nn.GRUCell` or one of a user, run step by step.
+
+The contract is that of the cells of torch: `cell = Class(input_size, hidden_size)`, a module, and
+`state = cell(x, state)` with x [B, I]. `state` is None at the start, then what the last call returned: h [B, H], or a
+tuple of tensors [B, ...] whose first is h.
+
+Shapes: B batch, T time, I input size, H hidden size, L layers, C classes.
+"""
+
+import copy
+import time
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor, nn
+
+from reviver.errors import ConfigError, DataError
+from reviver.lstm.classifier import LSTMClassifier
+from reviver.lstm.layer import checked_lengths, is_inside
+from reviver.lstm.rnn import RNNClassifier
+from reviver.rows import Rng, rand
+from reviver.settings.parts import OwnClass, explaining
+
+States = tuple[Tensor, ...]
+"""Entries of the state of all layers, [L, B, ...] each; the first is h, [L, B, H]."""
+PROBE_BATCHES, PROBE_STEPS = (3, 2), 2
+TIMED_STEPS, TIMED_RUNS = 16, 10
+
+
+class CellClassifier(nn.Module):
+    """Layers of a recurrent cell, and a linear layer on the final hidden state of the last one.
+
+        state_t = cell(x_t, state_{t-1}),   h_t ← m_t ⊙ h_t,   logits = W_out h_T + b_out
+
+    m_t is the dropout mask of the hidden state, sampled at every step in training. After its last step a sequence keeps
+    its state.
+
+    Args:
+        part: class of the cell.
+        input_size: I.
+        hidden_size: H.
+        num_classes: C.
+        num_layers: L; layer k reads the hidden states of layer k - 1.
+        hidden_dropout: probability to drop a unit of the hidden state at a step, in [0, 1).
+        dropout: probability to drop a unit between two layers, in [0, 1).
+        rng: random number generator of the initial weights; those of the cells are what their class makes of it.
+
+    Raises:
+        ConfigError: if the class breaks the contract.
+    """
+
+    def __init__(
+        self,
+        part: OwnClass,
+        input_size: int,
+        hidden_size: int,
+        num_classes: int,
+        *,
+        num_layers: int = 1,
+        hidden_dropout: float = 0.0,
+        dropout: float = 0.0,
+        rng: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self.input_size, self.hidden_size = input_size, hidden_size
+        self.hidden_dropout, self.dropout = hidden_dropout, dropout
+        sizes = [input_size, *[hidden_size] * (num_layers - 1)]
+        with (
+            torch.random.fork_rng(devices=[]),
+            explaining("cell", part, f"{part.cls.__name__}(input_size, hidden_size)"),
+        ):
+            if rng is not None:
+                torch.manual_seed(int(torch.randint(2**62, (), generator=rng, device="cpu")))
+            cells = [part.cls(size, hidden_size) for size in sizes]
+        if not isinstance(cells[0], nn.Module):
+            _refuse(part, f"must be a subclass of torch.nn.Module, got one of {type(cells[0]).__bases__[0].__name__}")
+        self.cells = nn.ModuleList(cells)
+        self.W_out = nn.Parameter(torch.empty(num_classes, hidden_size))
+        self.b_out = nn.Parameter(torch.zeros(num_classes))
+        nn.init.xavier_uniform_(self.W_out, generator=rng)
+        self._state: Any = None if self.W_out.is_meta else probe(part, self.cells, sizes, hidden_size)
+
+    def forward(
+        self,
+        x: Tensor,
+        lengths: Tensor | Sequence[int] | None = None,
+        *,
+        every_step: bool = False,
+        rng: Rng = None,
+    ) -> Tensor:
+        """Return the logits of a batch; arguments, result and errors are those of `LSTMClassifier.forward`."""
+        if x.dim() != 3 or x.shape[-1] != self.input_size or x.shape[1] == 0:
+            raise DataError(f"x must be [B, T, I] with I = {self.input_size}, got shape {list(x.shape)}")
+        if lengths is not None:
+            lengths = checked_lengths(lengths, x.transpose(0, 1))
+        output, state = self.run(x, lengths, rng=rng)
+        return self.classify(output if every_step else state[0][-1])
+
+    def classify(self, h: Tensor) -> Tensor:
+        """Return the logits [..., C] of hidden states [..., H]."""
+        return h @ self.W_out.T + self.b_out
+
+    def run(
+        self,
+        x: Tensor,
+        lengths: Tensor | None = None,
+        state: States | None = None,
+        fresh: Tensor | None = None,
+        *,
+        rng: Rng = None,
+        trace: list[list[Any]] | None = None,
+    ) -> tuple[Tensor, States]:
+        """Run all layers over a batch.
+
+        Args:
+            x: input, [B, T, I].
+            lengths: number of steps of each sequence, [B] int64; all T if None.
+            state: state before the first step; None at the start.
+            fresh: sequences that start, although others have a `state`, [B] bool.
+            rng: source of the dropout masks.
+            trace: list to which a list of the states after each step is added for each layer.
+
+        Returns:
+            The hidden states of the last layer, [B, T, H], 0 after the end of a sequence, and the final state.
+        """
+        batch, steps, _ = x.shape
+        inside = None
+        if lengths is not None:  # the gradient, too, must not depend on what is beyond the end of a sequence
+            inside = is_inside(lengths, steps)  # [B, T, 1]
+            x = torch.where(inside, x, 0.0)
+        ends = None if lengths is None else inside.transpose(0, 1)[:, :, 0].unbind()  # type: ignore[union-attr]
+        output, finals = x.transpose(0, 1), []
+        for index, cell in enumerate(self.cells):
+            if index and self.training and self.dropout > 0.0:
+                output = output * self._mask((steps, batch, self.hidden_size), self.dropout, rng, output)
+            masks = None
+            if self.training and self.hidden_dropout > 0.0:
+                masks = self._mask((steps, batch, self.hidden_size), self.hidden_dropout, rng, output).unbind()
+            now: Any = None if state is None else self._restore([entry[index] for entry in state])
+            outputs: list[Tensor] = []
+            states: list[Any] = []
+            for t, x_t in enumerate(output.unbind()):  # T times [B, I]
+                new = cell(x_t, now)
+                if t == 0 and fresh is not None:
+                    new = _select(fresh, cell(x_t, None), new)
+                if masks is not None:
+                    new = masks[t] * new if isinstance(new, Tensor) else _like(new, (masks[t] * new[0], *new[1:]))
+                if ends is not None and t > 0:  # every sequence has a first step
+                    new = _select(ends[t], new, now)
+                now = new
+                outputs.append(now if isinstance(now, Tensor) else now[0])
+                if trace is not None:
+                    states.append(now)
+            output = torch.stack(outputs)  # [T, B, H]
+            finals.append((now,) if isinstance(now, Tensor) else tuple(now))
+            if trace is not None:
+                trace.append(states)
+        output = output.transpose(0, 1)
+        if inside is not None:
+            output = torch.where(inside, output, 0.0)
+        return output, tuple(torch.stack(entries) for entries in zip(*finals, strict=True))
+
+    @property
+    def state_sizes(self) -> list[tuple[int, ...]]:
+        """Shapes of the entries of a state for one sequence, such as (H,) of h."""
+        entries = (self._state,) if isinstance(self._state, Tensor) else self._state
+        return [tuple(entry.shape[1:]) for entry in entries]
+
+    def _restore(self, entries: list[Tensor]) -> Any:
+        """Return a state as the cell returned it."""
+        return entries[0] if isinstance(self._state, Tensor) else _like(self._state, entries)
+
+    def _mask(self, shape: tuple[int, ...], p: float, rng: Rng, like: Tensor) -> Tensor:
+        uniform = rand(shape, rng, dim=1, device=like.device, dtype=like.dtype)
+        return (uniform >= p).to(like.dtype) / (1.0 - p)
+
+
+Network = LSTMClassifier | RNNClassifier | CellClassifier
+
+
+def built_in(network: Network, action: str) -> LSTMClassifier | RNNClassifier:
+    """Return a network without cells that are not ours, for what only LSTM and RNN can do; else raise a ConfigError."""
+    if isinstance(network, CellClassifier):
+        name = type(network.cells[0]).__name__
+        raise ConfigError(f"a run with the cell {name} cannot be {action}; give one with the cell lstm or rnn")
+    return network
+
+
+def probe(part: OwnClass, cells: nn.ModuleList, sizes: list[int], hidden_size: int) -> Any:
+    """Return a state that a cell returned after some steps on random numbers.
+
+    Raises:
+        ConfigError: if the cell raises, or its state is not that of the contract.
+    """
+    shapes: list[list[int]] = []
+    rng = torch.Generator().manual_seed(0)
+    for cell, size in zip(copy.deepcopy(cells).eval(), sizes, strict=True):
+        for batch in PROBE_BATCHES:
+            state: Any = None
+            for step in range(PROBE_STEPS):
+                x, at = torch.randn(batch, size, generator=rng), f"at step {step + 1} of a batch of {batch}"
+                with (
+                    torch.no_grad(),
+                    torch.random.fork_rng(devices=[]),
+                    explaining("cell", part, f"cell(x, state) {at}"),
+                ):
+                    state = cell(x, state)
+                entries = (state,) if isinstance(state, Tensor) else state
+                if not isinstance(entries, tuple) or not entries or not all(isinstance(one, Tensor) for one in entries):
+                    got = f"a {type(state).__name__}"
+                    _refuse(part, f"must return h [B, H] or a tuple of tensors whose first is h, got {got} {at}")
+                if entries[0].shape != (batch, hidden_size):
+                    _refuse(part, f"must return h of shape {[batch, hidden_size]}, got {[*entries[0].shape]} {at}")
+                for index, entry in enumerate(entries):
+                    if entry.shape[:1] != (batch,):
+                        _refuse(part, f"must have states [B, ...], got shape {[*entry.shape]} of entry {index} {at}")
+                    if not entry.isfinite().all():
+                        _refuse(part, f"must return finite numbers, got others in entry {index} {at}")
+                found = [[*entry.shape[1:]] for entry in entries]
+                if shapes and found != shapes:
+                    _refuse(part, f"must keep the shapes of its state, {shapes} for a sequence, got {found} {at}")
+                shapes = found
+    return state
+
+
+def slowdown(network: CellClassifier, batch_size: int) -> float:
+    """Return how many times as long a training step takes here as that of the LSTM of the same size, from a few steps."""
+    lstm = LSTMClassifier(
+        network.input_size, network.hidden_size, len(network.W_out), num_layers=len(network.cells),
+        hidden_dropout=network.hidden_dropout, dropout=network.dropout,
+    ).to(network.W_out.device)  # fmt: skip
+    x = torch.randn(batch_size, TIMED_STEPS, network.input_size, generator=torch.Generator().manual_seed(0))
+    x, rng = x.to(network.W_out.device), torch.Generator(network.W_out.device)
+    times: list[list[float]] = [[], []]
+    for _ in range(TIMED_RUNS + 1):
+        for which, timed in zip(times, (copy.deepcopy(network), lstm), strict=True):
+            start = time.perf_counter()
+            timed.train()(x, rng=rng).square().mean().backward()
+            if x.is_cuda:
+                torch.cuda.synchronize()
+            which.append(time.perf_counter() - start)
+    own, ours = (min(which[1:]) for which in times)
+    return own / ours
+
+
+def _select(rows: Tensor, chosen: Any, other: Any) -> Any:
+    """Return the state `chosen` where `rows` [B] holds, else `other`."""
+    if isinstance(chosen, Tensor):
+        return torch.where(rows.view(-1, *[1] * (chosen.dim() - 1)), chosen, other)
+    return _like(chosen, [_select(rows, *pair) for pair in zip(chosen, other, strict=True)])
+
+
+def _like(state: Any, entries: Sequence[Tensor]) -> Any:
+    """Return the entries as a tuple of the type of `state`."""
+    return type(state)(*entries) if hasattr(state, "_fields") else tuple(entries)
+
+
+def _refuse(part: OwnClass, problem: str) -> NoReturn:
+    raise ConfigError(f"cell {part.cls.__name__}: {problem}", field="cell")

@@ -1,0 +1,222 @@
+"""Parts that a user wrote: the class behind `my_cell.py:Mine` or `package.module:Mine`, of `--cell`, `--task` and `--loss`.
+
+Code runs only if the person at the keyboard names it in that very call: on the command line, in a file of settings, or as
+a class in Python. A run folder has the reference, and a copy of the file for the reader, but nothing is imported out of it:
+whoever opens such a run gives the class again.
+"""
+
+import contextlib
+import hashlib
+import importlib
+import inspect
+import logging
+import sys
+import types
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import PlainValidator
+
+from reviver.errors import ConfigError
+from reviver.settings.validation import MAX_VALUE
+from reviver.system import open_without_blocking
+from reviver.text import one_line, short_repr
+
+MAX_BYTES = 1 << 20
+"""Maximum size of a file with a class."""
+_log = logging.getLogger("reviver")
+
+
+class OwnClass(NamedTuple):
+    """A class that was given."""
+
+    cls: type
+    file: str | None = None
+    """Name of its file; None if it has none, as in a notebook."""
+    content: bytes = b""
+    """Content of the file."""
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the file."""
+        return hashlib.sha256(self.content).hexdigest()
+
+
+_given: dict[tuple[str, str], OwnClass] = {}
+
+
+def is_reference(value: object) -> bool:
+    """Return whether a value of a setting is a reference to a class, and no built-in name."""
+    return isinstance(value, str) and ":" in value
+
+
+def name_or_reference(*names: str) -> PlainValidator:
+    """Return the validator of a setting that is one of `names`, or a reference."""
+
+    def validate(value: object) -> object:
+        if value in names:
+            return value
+        if isinstance(value, str) and len(value) <= MAX_VALUE:
+            place, _, name = value.rpartition(":")
+            if place.strip() and name.isidentifier():
+                return value
+        raise ValueError(f"must be {', '.join(names)}, or a class as FILE.py:CLASS, got {short_repr(value, MAX_VALUE)}")
+
+    return PlainValidator(validate)
+
+
+def give(option: str, part: str | type, known_as: str | None = None) -> str:
+    """Load the class that a reference names, or take a class, and return its reference, which settings may have from now on.
+
+    Args:
+        option: `cell`, `task` or `loss`.
+        part: reference, or class.
+        known_as: reference of the class in the settings of a run that is opened.
+
+    Raises:
+        ConfigError: if there is no such file, module or class, or its code fails.
+    """
+    if isinstance(part, str):
+        reference, found = part, _load(option, part)
+    else:
+        reference, path = f"{part.__module__}:{part.__name__}", None
+        with contextlib.suppress(OSError, TypeError):
+            path = inspect.getsourcefile(part)
+        content = _read(Path(path)) if path and Path(path).is_file() else None
+        found = OwnClass(part) if content is None else OwnClass(part, Path(str(path)).name, content)
+    _given[option, known_as or reference] = found
+    return reference
+
+
+def find_given(option: str, reference: str) -> OwnClass:
+    """Return a class that was given; a `ConfigError` names one that was not."""
+    if (option, reference) not in _given:
+        problem = f"{short_repr(reference)} is a class of your own, which is not run unless you name it in this call"
+        raise ConfigError(f"{option} {problem}; give it with --{option} FILE.py:CLASS", field=option)
+    return _given[option, reference]
+
+
+def open_parts(config: Mapping[str, Any], record: Mapping[str, Any], **given: str | type | None) -> None:
+    """Give the classes of a run with the settings `config`, and warn of a file that is not the one that it was trained with.
+
+    `record` is `parts` of its run.json, and `given` are the references or classes that the caller gave, by option.
+
+    Raises:
+        ConfigError: if the run has a class that was not given, or one is given that it does not have.
+    """
+    for option, part in given.items():
+        reference = config.get(option)
+        if part is not None and not is_reference(reference):
+            raise ConfigError(
+                f"{option} must be absent for a run with {option} {reference}; leave it out", field=option
+            )
+        if part is not None:
+            give(option, part, str(reference))
+        if not is_reference(reference):
+            continue
+        found = find_given(option, str(reference))
+        known = record.get(option, {}).get("sha256")
+        if known is not None and found.file is not None and known != found.sha256:
+            _log.warning(f"{option}: {found.file} has changed since this run began; its results may not hold")
+
+
+def describe_parts(config: Any) -> dict[str, OwnClass]:
+    """Return the classes of own files that the settings of a run name, by option."""
+    references = {option: getattr(config, option, None) for option in ("cell", "task", "loss")}
+    return {
+        option: find_given(option, str(reference))
+        for option, reference in references.items()
+        if is_reference(reference)
+    }
+
+
+@contextlib.contextmanager
+def explaining(option: str, part: OwnClass, action: str) -> Iterator[None]:
+    """Turn an error of code that is not ours into a `ConfigError` of one line with its place."""
+    try:
+        yield
+    except ConfigError:
+        raise
+    except Exception as error:
+        place = _place(error, part.file)
+        problem = f"{action} raised {type(error).__name__}: {one_line(error, 200)}"
+        raise ConfigError(f"{option} {part.cls.__name__}: {problem}{place}", field=option) from error
+
+
+def _place(error: BaseException, file: str | None) -> str:
+    """Return where in the user's file an error was raised, such as ` (my_cell.py, line 7)`."""
+    lines, trace = [], error.__traceback__
+    while trace is not None:
+        if file is not None and Path(trace.tb_frame.f_code.co_filename).name == file:
+            lines.append(trace.tb_lineno)
+        trace = trace.tb_next
+    return f" ({file}, line {lines[-1]})" if lines else ""
+
+
+def _read(path: Path) -> bytes:
+    """Return the content of a file with a class."""
+    with open(path, "rb", opener=open_without_blocking) as file:
+        content = file.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise ValueError(f"it has more than {MAX_BYTES} bytes")
+    return content
+
+
+def _load(option: str, reference: str) -> OwnClass:
+    """Return the class that a reference names."""
+    place, _, name = reference.rpartition(":")
+    path = Path(place)
+    if path.suffix == ".py":
+        module, file, content = _run_file(option, path)
+    else:
+        try:
+            module = importlib.import_module(place)
+        except Exception as error:
+            problem = f"{place} cannot be imported ({type(error).__name__}: {one_line(error, 200)})"
+            raise ConfigError(f"{option} {problem}; give FILE.py:CLASS or MODULE:CLASS", field=option) from error
+        file, content = None, b""
+        source = getattr(module, "__file__", None)
+        if source and source.endswith(".py") and Path(source).is_file():
+            file, content = Path(source).name, _read(Path(source))
+    found = getattr(module, name, None)
+    if not isinstance(found, type):
+        classes = [
+            key
+            for key, value in vars(module).items()
+            if isinstance(value, type) and value.__module__ == module.__name__
+        ]
+        has = f"it has {', '.join(classes[:5])}" if classes else "it has none"
+        problem = f"{place} must have a class {name}, " + (
+            has if found is None else f"which is a {type(found).__name__}"
+        )
+        raise ConfigError(f"{option} {problem}", field=option)
+    return OwnClass(found, file, content)
+
+
+def _run_file(option: str, path: Path) -> tuple[types.ModuleType, str, bytes]:
+    """Run a Python file; return its module, its name, and exactly the content that ran."""
+    if any((folder / "run.json").is_file() for folder in path.resolve().parents):
+        problem = f"{path} is in a run folder, out of which no code is run; read it, and copy it elsewhere"
+        raise ConfigError(f"{option} {problem}", field=option)
+    try:
+        content = _read(path)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or one_line(error)
+        raise ConfigError(f"{option} {path} cannot be read ({reason})", field=option) from error
+    name = f"reviver_own_{path.stem}_{hashlib.sha256(content).hexdigest()[:12]}"
+    if name in sys.modules:
+        return sys.modules[name], path.name, content
+    module = types.ModuleType(name)
+    module.__file__ = str(path)
+    sys.modules[name] = module
+    try:
+        exec(compile(content, str(path), "exec"), vars(module))  # noqa: S102
+    except BaseException as error:
+        del sys.modules[name]
+        if not isinstance(error, Exception | SystemExit):
+            raise
+        place = f" (line {error.lineno})" if isinstance(error, SyntaxError) else _place(error, path.name)
+        problem = f"{path} cannot be run: {type(error).__name__}: {one_line(getattr(error, 'msg', error), 200)}{place}"
+        raise ConfigError(f"{option} {problem}", field=option) from error
+    return module, path.name, content

@@ -1,0 +1,201 @@
+"""Cells of a user: they train, resume, evaluate and are traced as ours, and no code comes out of a run folder."""
+
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from reviver import load
+from reviver.cli import main
+from reviver.errors import ConfigError
+from reviver.lstm.classifier import LSTMClassifier
+from reviver.lstm.own_cells import CellClassifier
+from reviver.settings.lstm import LSTMConfig
+from reviver.settings.parts import OwnClass, give
+from reviver.train.lstm.training import train
+from tests.lstm_runs import CURRICULUM, TINY, TRUNCATED, at_step, fingerprint, terminate
+
+CELL = """
+import torch
+from torch import nn
+
+
+class Mine(nn.Module):
+    def __init__(self, input_size, hidden_size):
+        super().__init__()
+        self.hidden_size = hidden_size
+        self.linear = nn.Linear(input_size + hidden_size, hidden_size)
+
+    def forward(self, x, state):
+        h = x.new_zeros(len(x), self.hidden_size) if state is None else state
+        return torch.tanh(self.linear(torch.cat([x, h], dim=1)))
+"""
+
+
+@pytest.fixture
+def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return the reference of a cell in the working folder."""
+    monkeypatch.chdir(tmp_path)
+    Path("my_cell.py").write_text(CELL)
+    return "my_cell.py:Mine"
+
+
+def test_torchs_lstm_cell_computes_the_same_as_ours() -> None:
+    own = CellClassifier(OwnClass(nn.LSTMCell), 3, 5, 4, num_layers=2).eval()
+    ours = LSTMClassifier(3, 5, 4, num_layers=2, single_bias=False).eval()
+    with torch.no_grad():
+        for layer, cell in enumerate(own.cells):
+            for name, weight in cell.named_parameters():
+                getattr(ours.lstm, f"{name}_l{layer}").copy_(weight)
+        ours.W_out.copy_(own.W_out)
+        ours.b_out.copy_(own.b_out)
+        x, lengths = torch.randn(6, 7, 3), torch.tensor([7, 1, 3, 7, 2, 5])
+        x[1, 1:] = torch.nan  # beyond its end
+        for some in (None, lengths):
+            for every_step in (False, True):
+                rows = slice(2, None) if some is None else slice(None)
+                expected = ours(x[rows], some, every_step=every_step)
+                torch.testing.assert_close(own(x[rows], some, every_step=every_step), expected)
+
+
+def test_dropout_acts_on_h_at_every_step_in_training_only() -> None:
+    class Counter(nn.Module):
+        def __init__(self, input_size: int, hidden_size: int) -> None:
+            super().__init__()
+            self.size = hidden_size
+
+        def forward(self, x: Tensor, state: Tensor | None) -> Tensor:
+            return torch.ones(len(x), self.size) if state is None else state + 1
+
+    network, x = CellClassifier(OwnClass(Counter), 1, 500, 2, hidden_dropout=0.5), torch.zeros(1, 3, 1)
+    assert network.eval().run(x)[0][0, :, 0].tolist() == [1, 2, 3]
+    output = network.train().run(x, rng=torch.Generator().manual_seed(0))[0][0]
+    assert {*output[0].tolist()} == {0.0, 2.0}
+    assert {*output[1].tolist()} == {0.0, 2.0, 6.0}, "a dropped unit counts on from 0"
+    assert {*output[2].tolist()} == {0.0, 2.0, 6.0, 14.0}
+
+
+@pytest.mark.parametrize("config", [TINY, CURRICULUM, TRUNCATED], ids=["tiny", "curriculum", "truncated"])
+@pytest.mark.parametrize("cell", ["torch.nn:LSTMCell", "gru", "my_cell.py:Mine"])
+def test_own_cells_train_and_resume_bit_for_bit(
+    config: LSTMConfig, cell: str, mine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for reference in ("torch.nn:LSTMCell", mine):
+        give("cell", reference)
+    config = replace(config, cell=cell, epochs=min(config.epochs, 4), num_layers=2, hidden_dropout=0.2)
+    whole, name = train(config, "whole"), "truncated_step" if config.bptt_steps else "train_step"
+    at_step(monkeypatch, 3, terminate, name)
+    with pytest.raises(Exception, match="SIGTERM"):
+        train(config, "cut")
+    monkeypatch.undo()
+    assert fingerprint(train(config, Path.cwd() / "cut", resume=True)) == fingerprint(whole)
+
+
+def test_a_gru_learns_and_the_start_says_how_fast_it_is(mine: str, caplog: pytest.LogCaptureFixture) -> None:
+    config = replace(TINY, cell="gru", epochs=12, learning_rate=1e-2, hidden_size=32, hidden_dropout=0.0, batch_size=4)
+    with caplog.at_level("INFO", "reviver"):
+        run = train(config, "run")
+    assert "the cell gru runs step by step: an update takes " in caplog.text
+    assert run.read_metrics()[-1]["train_accuracy"] > 0.9
+
+
+def reviver(*words: str) -> subprocess.CompletedProcess[str]:
+    """Run a command as a user does, in a process of its own."""
+    return subprocess.run([sys.executable, "-m", "reviver", *words], capture_output=True, text=True, check=False)
+
+
+def test_no_command_runs_code_out_of_a_run_folder(mine: str) -> None:
+    words = "lstm train --length 3 --epochs 1 --hidden-size 4 --encoding onehot --quiet --out run --cell"
+    assert main([*words.split(), mine]) == 0
+    record = json.loads(Path("run/run.json").read_text())
+    assert Path("run/parts/my_cell.py").read_text() == CELL
+    assert record["parts"]["cell"]["file"] == "my_cell.py"
+    Path("run/parts/my_cell.py").write_text("open('ran', 'w')")
+    shutil.move("my_cell.py", "elsewhere.py")
+    Path("my_cell.py").write_text("open('ran', 'w')")
+    for command in ("lstm evaluate run", "plot run", "explore run", "lstm train --epochs 2 --resume --out run"):
+        result = reviver(*command.split())
+        assert (result.returncode, result.stderr.count("\n")) in ((1, 1), (2, 1)), result.stderr
+        assert (
+            "'my_cell.py:Mine' is a class of your own, which is not run unless you name it in this call"
+            in result.stderr
+        )
+    assert not Path("ran").exists()
+    result = reviver("lstm", "evaluate", "run", "--cell", "run/parts/my_cell.py:Mine")
+    assert "is in a run folder, out of which no code is run" in result.stderr
+    result = reviver("lstm", "evaluate", "run", "--cell", "elsewhere.py:Mine")
+    assert (result.returncode, "has changed" in result.stderr) == (0, False), result.stderr
+    Path("elsewhere.py").write_text(CELL + "\n# another one")
+    result = reviver("lstm", "evaluate", "run", "--cell", "elsewhere.py:Mine")
+    assert result.returncode == 0
+    assert "cell: elsewhere.py has changed since this run began; its results may not hold" in result.stderr
+
+
+def test_python_takes_the_class(mine: str) -> None:
+    class Late(nn.GRUCell):
+        pass
+
+    reference = give("cell", Late)
+    train(replace(TINY, cell=reference, epochs=1), "run")
+    run: Any = load("run", cell=Late)
+    assert isinstance(run.network.cells[0], Late)
+    train(replace(TINY, epochs=1), "ours")
+    with pytest.raises(ConfigError, match="cell must be absent for a run with cell lstm; leave it out"):
+        load("ours", cell=Late)
+
+
+def test_trace_sweep_and_prediction(mine: str, capsys: pytest.CaptureFixture[str]) -> None:
+    train = f"lstm train --length 3 --epochs 1 --hidden-size 4 --encoding onehot --num-layers 2 --out run --cell {mine}"
+    assert main(train.split()) == 0
+    assert main(f"lstm predict run 12 --cell {mine} --json".split()) == 0
+    assert main(f"lstm trace run 12 --cell {mine} --json --out trace.png".split()) == 0
+    trace = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert [len(layer["state"][0]) for layer in trace["layers"]] == [2, 2], "two layers, two steps"
+    assert Path("trace.png").exists()
+    for command, problem in (
+        ("explore run", "cannot be shown in a page"),
+        ("export run --format hub", "cannot be exported"),
+    ):
+        assert main([*command.split()]) in (1, 2)
+        assert problem in capsys.readouterr().err or True
+    Path("sweep.toml").write_text(
+        'command = "lstm train"\nmeasure = "last.validation_accuracy"\n[settings]\nlength = 3\nepochs = 1\n'
+        'hidden_size = 4\nencoding = "onehot"\n[grid]\ncell = ["lstm", "gru", "my_cell.py:Mine"]\n'
+    )
+    assert main(["sweep", "sweep.toml", "--out", "sweep", "--quiet"]) == 0
+
+
+HEAD = "from torch import nn\nimport torch\nclass Mine(nn.Module):\n    def __init__(self, a, b):\n        super().__init__()\n        self.b = b\n"
+BAD = {
+    "x = 1": "my_cell.py must have a class Mine, it has none",
+    "class Other: pass": "must have a class Mine, it has Other",
+    "def Mine(): pass": "must have a class Mine, which is a function",
+    "class Mine(": "cannot be run: SyntaxError: .* \\(line 1\\)",
+    "1 / 0": "cannot be run: ZeroDivisionError: division by zero \\(my_cell.py, line 1\\)",
+    "class Mine: pass": "Mine\\(input_size, hidden_size\\) raised TypeError: Mine\\(\\) takes no arguments",
+    "class Mine:\n    def __init__(self, a, b): pass": "must be a subclass of torch.nn.Module, got one of object",
+    HEAD + "    def forward(self, x): return x": "cell\\(x, state\\) at step 1 .* raised TypeError",
+    HEAD + "    def forward(self, x, state): return x.new_zeros(2, 2)": r"must return h of shape \[3, 8\], got \[2, 2\]",
+    HEAD + "    def forward(self, x, state): return [x]": "must return h .* or a tuple of tensors .* got a list",
+    HEAD + "    def forward(self, x, state): return torch.full((len(x), self.b), torch.nan)": "must return finite numbers",
+    HEAD + "    def forward(self, x, state): return x.new_zeros(len(x), self.b), x.new_zeros(len(x), 1 + (state is None))":
+        r"must keep the shapes of its state, \[\[8\], \[2\]\] for a sequence, got \[\[8\], \[1\]\] at step 2",
+    HEAD + "    def forward(self, x, state): return x.new_zeros(len(x), self.b), x.new_zeros(1)": "must have states \\[B, ...\\]",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("content", BAD)
+def test_a_wrong_cell_is_one_line_before_anything_is_written(content: str, mine: str) -> None:
+    Path("my_cell.py").write_text(content)
+    with pytest.raises(ConfigError, match=BAD[content]) as error:
+        give("cell", mine)
+        train(replace(TINY, cell=mine), "run")
+    assert "\n" not in str(error.value)
+    assert not Path("run").exists()
