@@ -21,6 +21,7 @@ from reviver.errors import ConfigError
 from reviver.launch import DEFAULT_TIMEOUT
 from reviver.settings import fields
 from reviver.settings.fields import Positive, Seed, Text
+from reviver.settings.parts import give_parts, is_reference
 from reviver.settings.validation import check
 from reviver.text import duration, escape_controls
 
@@ -161,6 +162,10 @@ class OwnParts:
     task: Annotated[Text | None, RUN] = None
     """Class of the task, likewise."""
 
+    def give(self) -> None:
+        """Give the classes by their own references, for a command that reads the settings of many runs."""
+        give_parts(dataclasses.asdict(self))
+
 
 OwnOptions = Annotated[OwnParts, Parameter(name="*")]
 NONE_GIVEN = OwnParts()
@@ -213,6 +218,16 @@ def open_lstm(run: str, checkpoint: str | None, device: str, own: OwnParts) -> "
     from reviver.train.lstm.run import load_lstm
 
     return load_lstm(RunFolder.open(run, "lstm"), checkpoint, device, cell=own.cell, task=own.task)
+
+
+def open_any(run: str, own: OwnParts, checkpoint: str | None = None, device: str = "cpu") -> "LSTMRun | GANRun":
+    """Load a run of any kind, with the classes of `own` that it needs."""
+    from reviver.runs.folder import RunFolder
+    from reviver.train.loading import load
+
+    config = RunFolder.open(run).record["config"]
+    given = {name: part for name, part in dataclasses.asdict(own).items() if is_reference(config.get(name))}
+    return load(run, checkpoint=checkpoint, device=device, **given)
 
 
 def open_gan(run: str, device: str, seed: int | None) -> tuple["GANRun", int]:

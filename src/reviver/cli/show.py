@@ -84,13 +84,13 @@ def plot(
     from reviver.show.curves import run_figures
     from reviver.show.groups import comparison_curves, read_runs
     from reviver.sweep.cells import find_cell_runs
-    from reviver.train.loading import load
 
     common.require_cpu()
     folder = _figure_folder(runs, out)
     check_figure_path(folder / f"curves.{format_}")
     is_one = len(runs) == 1 and not find_cell_runs(Path(runs[0]))
-    figures = run_figures(load(runs[0], device="cpu", cell=own.cell, task=own.task)) if is_one else {"curves": comparison_curves(read_runs(runs))}
+    own.give()
+    figures = run_figures(options.open_any(runs[0], own)) if is_one else {"curves": comparison_curves(read_runs(runs))}
     files = [str(folder / f"{name}.{format_}") for name in figures]
     for file, figure in zip(files, figures.values(), strict=True):
         save_figure(figure, Path(file))
@@ -101,6 +101,7 @@ def compare(
     *runs: Annotated[str, Parameter(name="RUN", required=True)],
     format_: FigureFormat = "png",
     out: Text | None = None,
+    own: options.OwnOptions = options.NONE_GIVEN,
     common: options.FigureOptions = options.FIGURE_DEFAULTS,
 ) -> None:
     """Compare groups of runs that differ only in their seed: a table, and comparison.png with a band over the seeds.
@@ -123,6 +124,7 @@ def compare(
     common.require_cpu()
     path = _figure_folder(runs, out) / f"comparison.{format_}"
     check_figure_path(path)
+    own.give()
     found = read_runs(runs)
     result, lines = compare_runs(found)
     save_figure(comparison_curves(found), path)
@@ -138,6 +140,7 @@ def explore(
     out: Text = "explorer.html",
     training_images: CountOrZero | None = None,
     no_data: Annotated[bool, FLAG] = False,
+    own: options.OwnOptions = options.NONE_GIVEN,
     common: options.CommonOptions = options.DEFAULTS,
 ) -> None:
     """Write runs as one HTML page, in which their networks run and new ones train in the browser.
@@ -165,10 +168,11 @@ def explore(
 
     from reviver.explorer.page import write_explorer
     from reviver.files.file_errors import check_writable
-    from reviver.train.loading import load
 
     check_writable(path)
-    page = write_explorer([load(run) for run in runs], path, num_training=training_images, with_data=not no_data)
+    page = write_explorer(
+        [options.open_any(run, own) for run in runs], path, num_training=training_images, with_data=not no_data
+    )
     sizes, size = dict(page.block_sizes), path.stat().st_size
     result = {"out": out, "bytes": size, "blocks": {"page": size - sum(sizes.values()), **sizes}}
     common.show(result, f"{out}: {size / 1e6:.1f} MB")
@@ -183,6 +187,7 @@ def export(
     opset: int | None = None,
     license_: Annotated[Text | None, Parameter(name="--license")] = None,
     checkpoint: options.Checkpoint = None,
+    own: options.OwnOptions = options.NONE_GIVEN,
     common: options.CommonOptions = options.DEFAULTS,
 ) -> None:
     """Export a trained network as an ONNX file or as a folder for the Hugging Face Hub.
@@ -217,11 +222,10 @@ def export(
         raise ConfigError("license is only for the model card of the format hub; leave it out", field="license")
 
     from reviver.show.export import to_hub, to_onnx
-    from reviver.train.loading import load
     from reviver.train.lstm.run import LSTMRun
 
     path = Path(out or {"onnx": "model.onnx", "hub": "model"}[format_])
-    loaded = load(run, checkpoint=checkpoint, device="cpu" if common.device == "auto" else common.device)
+    loaded = options.open_any(run, own, checkpoint, "cpu" if common.device == "auto" else common.device)
     used = loaded.checkpoint if isinstance(loaded, LSTMRun) else "last"
     result: dict[str, Any] = {"run": run, "checkpoint": used, "step": loaded.step, "format": format_, "out": str(path)}
     if format_ == "hub":

@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from reviver.data.generated import GeneratedTask
+from reviver.data.generated import GeneratedTask, probe
 from reviver.data.sequences.custom import CustomTask
 from reviver.data.task import Task
 from reviver.settings.lstm import LSTMConfig
+from reviver.settings.parts import is_reference
 from reviver.settings.tasks import find_task
 
 
@@ -18,5 +19,10 @@ def build_task(config: LSTMConfig, record: Mapping[str, Any] | None = None) -> T
     """
     if config.task == "custom":
         return CustomTask(config, record)
-    task: Task | None = find_task(config.task).build(config)
-    return GeneratedTask(config) if task is None else task
+    definition = find_task(config.task)
+    task: Task | None = definition.build(config)
+    if task is None:
+        task = GeneratedTask(config)
+        if is_reference(config.task):
+            probe(definition, config)
+    return task

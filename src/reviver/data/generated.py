@@ -6,6 +6,7 @@ long sequence hardly ever occurs twice, and there are few very short ones (2^T o
 Shapes: N sequences, T time, I input size.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +14,10 @@ from torch import Tensor
 
 from reviver.data.task import Sequences, Task
 from reviver.rng import make_rng
+from reviver.settings.lstm import LSTMConfig
+from reviver.settings.parts import explaining, find_given
 from reviver.settings.tasks import TaskDefinition
+from reviver.settings.validation import refuse
 
 PADDING = 255
 """Symbol after the end of a sequence that is shorter than the longest."""
@@ -103,6 +107,7 @@ class GeneratedTask(Task):
 def generate(task: TaskDefinition, lengths: Tensor, rng: torch.Generator, encoding: str) -> Symbols | Numbers:
     """Return new sequences of a task, of lengths T [N], padded."""
     x, targets = task.generate(lengths, rng)
+    x = x.to(torch.uint8) if task.symbols else x
     mixed = None
     if bool((lengths != lengths.max()).any()):
         mixed, is_padding = lengths, torch.arange(x.shape[1]) >= lengths.unsqueeze(1)
@@ -110,6 +115,30 @@ def generate(task: TaskDefinition, lengths: Tensor, rng: torch.Generator, encodi
     if task.symbols is None:
         return Numbers(x, targets, mixed)
     return Symbols(x, targets.to(torch.uint8), mixed, len(task.symbols), encoding)
+
+
+def probe(task: TaskDefinition, config: LSTMConfig) -> None:
+    """Raise a ConfigError unless the sequences of a task that is not ours are those of the contract."""
+    part, length = find_given("task", task.name), min(config.lengths)
+    lengths = torch.tensor([length, max(task.min_length, length - 1) if task.mixes_lengths else length])
+    with explaining("task", part, "generate(lengths, rng)"):
+        x, targets = task.generate(lengths, torch.Generator().manual_seed(0))
+    steps = x.shape[1] if isinstance(x, Tensor) and x.dim() > 1 else length
+    classes = None if task.target == "number" else len(task.classes or ())
+    symbols = None if task.symbols is None else len(task.symbols)
+    expected = {
+        "x": (x, [2, steps, *([] if symbols else [len(task.channels)])], symbols),
+        "targets": (targets, [2, *([steps] if task.target == "class at every step" else [])], classes),
+    }
+    for name, (found, shape, limit) in expected.items():
+        got = f"{[*found.shape]} {found.dtype}" if isinstance(found, Tensor) else f"a {type(found).__name__}"
+        is_right = got.startswith(f"{shape} ") and found.is_floating_point() == (limit is None)
+        if not is_right or not found.isfinite().all() or (limit and not 0 <= found.min() <= found.max() < limit):
+            kind = f"integers below {limit}" if limit else "float32"
+            problem = f"generate must return {name} of shape {shape}, finite {kind}, for lengths {lengths.tolist()}, got {got}"
+            refuse("task", f"{part.cls.__name__}: {problem}")
+    if not (math.isfinite(task.chance) and math.isfinite(task.baseline(length))):
+        refuse("task", f"{part.cls.__name__} must have a number as `chance`, and `baseline(length)` must return one")
 
 
 def random_steps(first: Tensor | int, last: Tensor, rng: torch.Generator) -> Tensor:

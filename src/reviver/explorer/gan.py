@@ -14,7 +14,7 @@ from reviver.explorer.gan_latents import choose_endpoints, embed_latents
 from reviver.explorer.gan_outputs import context_logits, measure_rounding, sample
 from reviver.explorer.layers import FoldedLayer, embed, fold
 from reviver.explorer.manifest import ClassifierSpec, GanContent, MlpSpec, RunName
-from reviver.gan.losses import LOSSES
+from reviver.gan.losses import describe_losses
 from reviver.gan.networks import NEGATIVE_SLOPE
 from reviver.gan.scores.digit_classifier import DigitClassifier
 from reviver.gan.scores.reference_stats import load_extractor
@@ -61,7 +61,7 @@ def collect_gan(
         class_names=class_names(run.config.data, generator.num_classes),
         generator=weights,
         discriminator=d_weights,
-        is_log_odds=LOSSES[run.config.loss].smoothed is not None,
+        is_log_odds=describe_losses(run.config.loss).smoothed is not None,
         classifier=classifier_spec,
         latents=embed_latents(run, layers, endpoints, f"{id_}-latents", blocks),
         endpoint_classes=endpoints.classes,

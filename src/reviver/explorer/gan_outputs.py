@@ -13,7 +13,7 @@ from reviver.data.images.image_set import from_pixels
 from reviver.explorer.gan_images import RealImages, rounded, spread
 from reviver.explorer.layers import FoldedLayer, compare, evaluate
 from reviver.explorer.manifest import LogitContext, Rounding
-from reviver.gan.losses import LOSSES
+from reviver.gan.losses import describe_losses
 from reviver.gan.networks import one_hot
 from reviver.gan.sampling import generate_chunked
 from reviver.gan.scores.digit_classifier import DigitClassifier
@@ -73,7 +73,7 @@ def measure_rounding(
     pixels = evaluate(generator, samples.latents)
     inputs = run.discriminator.inputs(samples.images, samples.classes)
     probabilities = evaluate(discriminator, inputs).sigmoid()
-    unit = "probability that an image is real" if LOSSES[run.config.loss].smoothed else "sigmoid of D's output"
+    unit = "probability that an image is real" if describe_losses(run.config.loss).smoothed else "sigmoid of D's output"
     rounding = [
         compare("generator", "pixel, from -1 to 1", pixels, images.flatten(1)),
         compare("discriminator", unit, probabilities, run.discriminator(samples.images, samples.classes)),

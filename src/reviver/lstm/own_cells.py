@@ -36,15 +36,8 @@ class CellClassifier(nn.Module):
     m_t is the dropout mask of the hidden state, sampled at every step in training. After its last step a sequence keeps
     its state.
 
-    Args:
-        part: class of the cell.
-        input_size: I.
-        hidden_size: H.
-        num_classes: C.
-        num_layers: L; layer k reads the hidden states of layer k - 1.
-        hidden_dropout: probability to drop a unit of the hidden state at a step, in [0, 1).
-        dropout: probability to drop a unit between two layers, in [0, 1).
-        rng: random number generator of the initial weights; those of the cells are what their class makes of it.
+    `part` is the class of the cell, `rng` the random number generator of its initial weights; the other arguments are those
+    of `LSTMClassifier`.
 
     Raises:
         ConfigError: if the class breaks the contract.

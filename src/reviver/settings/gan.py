@@ -25,6 +25,7 @@ from reviver.settings.fields import (
     Text,
     lr_scale,
 )
+from reviver.settings.parts import is_reference, name_or_reference
 from reviver.settings.validation import MAX_INTEGER, refuse, settings
 
 LOSSES: Mapping[str, Any] = importlib.import_module("reviver.gan.losses").LOSSES
@@ -32,7 +33,7 @@ LOSSES: Mapping[str, Any] = importlib.import_module("reviver.gan.losses").LOSSES
 if TYPE_CHECKING:
     LossName = str
 else:
-    LossName = Literal[tuple(LOSSES)]
+    LossName = Annotated[Literal[tuple(LOSSES)] | str, name_or_reference(*LOSSES)]
 EVAL_EVERY = 5
 """Epochs between evaluations by default, where there is a feature extractor."""
 MAX_IMAGE_SIZE = 1024
@@ -122,7 +123,7 @@ class GANConfig:
 
     def __post_init__(self) -> None:
         """Refuse settings that are allowed alone, but not together."""
-        if self.label_smoothing and LOSSES[self.loss].smoothed is None:
+        if self.label_smoothing and (is_reference(self.loss) or LOSSES[self.loss].smoothed is None):
             problem = f"must be 0 for the loss {self.loss}, which has no labels, got {self.label_smoothing}"
             refuse("label_smoothing", problem)
         if self.ema_rampup and not self.ema:

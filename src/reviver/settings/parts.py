@@ -116,9 +116,14 @@ def open_parts(config: Mapping[str, Any], record: Mapping[str, Any], **given: st
         if not is_reference(reference):
             continue
         found = find_given(option, str(reference))
-        known = record.get(option, {}).get("sha256")
-        if known is not None and found.file is not None and known != found.sha256:
-            _log.warning(f"{option}: {found.file} has changed since this run began; its results may not hold")
+        warn_if_changed(option, found, record)
+
+
+def warn_if_changed(option: str, part: OwnClass, record: Mapping[str, Any]) -> None:
+    """Warn if the file of a class is not the one that a run began with; `record` is `parts` of its run.json."""
+    known = record.get(option, {}).get("sha256")
+    if known is not None and part.file is not None and known != part.sha256:
+        _log.warning(f"{option}: {part.file} has changed since this run began; its results may not hold")
 
 
 def describe_parts(config: Any) -> dict[str, OwnClass]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
+from reviver.settings.parts import explaining, find_given, is_reference, name_or_reference
 from reviver.settings.validation import check, refuse
 from reviver.text import short_repr
 
@@ -85,11 +86,11 @@ class TaskDefinition:
     @property
     def chance(self) -> float:
         """Accuracy of the best constant guess: by default of equally frequent classes."""
-        return 1 / len(self.classes or ())
+        return 1 / len(self.classes) if self.classes else math.nan
 
     def baseline(self, length: int) -> float:
         """Return the loss of the best prediction without memory at a length: by default of equally frequent classes."""
-        return math.log(len(self.classes or ()))
+        return math.log(len(self.classes)) if self.classes else math.nan
 
     def generate(self, lengths: "torch.Tensor", rng: "torch.Generator") -> "tuple[torch.Tensor, torch.Tensor]":
         """Return new sequences of lengths T [N]: symbols [N, T] from 0, or numbers [N, T, I], and their targets.
@@ -128,12 +129,30 @@ TASKS: tuple[str, ...] = (
 if TYPE_CHECKING:
     TaskName = str
 else:
-    TaskName = Literal[TASKS]
+    TaskName = Annotated[Literal[TASKS] | str, name_or_reference(*TASKS)]
+
+
+def find_task(name: str) -> TaskDefinition:
+    """Return the definition of the task called `name`: one of `TASKS`, or the reference of a class that was given.
+
+    Raises:
+        ConfigError: if the class was not given, or is no definition.
+    """
+    if not is_reference(name):
+        return _find_task(name)
+    part = find_given("task", name)
+    with explaining("task", part, f"{part.cls.__name__}()"):
+        task = part.cls()
+    if not isinstance(task, TaskDefinition):
+        refuse("task", f"{part.cls.__name__} must be a subclass of reviver.settings.tasks.TaskDefinition")
+    if task.target != "number" and len(task.classes or ()) < 2:
+        refuse("task", f"{part.cls.__name__} must have at least 2 names in `classes`, got {task.classes!r}")
+    task.name = name
+    return task
 
 
 @functools.cache
-def find_task(name: str) -> TaskDefinition:
-    """Return the definition of the task called `name`, one of `TASKS`."""
+def _find_task(name: str) -> TaskDefinition:
     if name == "custom":
         task: TaskDefinition = CustomData()
     else:

@@ -34,7 +34,7 @@ from reviver.figures import (
     styled,
 )
 from reviver.gan.interpolation import Interpolation
-from reviver.gan.losses import LOSSES
+from reviver.gan.losses import describe_losses
 from reviver.gan.scores.monitor import find_collapses
 from reviver.gan.scores.path_metrics import PathComparison, PathMetrics
 
@@ -156,13 +156,13 @@ def loss_curves(records: Records, loss: str = "non-saturating", label_smoothing:
     ):
         marker = "o" if len(records) == 1 else ""  # a line of one point is invisible
         axes.plot(_column(records, "epoch"), _column(records, name), color=color, marker=marker, label=label)
-    is_cross_entropy = LOSSES[loss].smoothed is not None
+    is_cross_entropy = describe_losses(loss).smoothed is not None
     if is_cross_entropy:
         outputs.axhline(
             (1 - label_smoothing) * EQUILIBRIUM, color=CHANCE_COLOR, linestyle=":", linewidth=1.2, label="equilibrium"
         )
     losses.set(title="Loss", ylabel="cross-entropy" if is_cross_entropy else f"{loss} loss")
-    if not LOSSES[loss].is_negative:
+    if not describe_losses(loss).is_negative:
         losses.set_ylim(0, None)
     outputs.set(
         title="Discriminator output", ylim=(0, 1), ylabel="probability of being real" if is_cross_entropy else "sigmoid"

@@ -57,8 +57,8 @@ def test_the_gradient_ends_at_the_start_of_a_segment() -> None:
     network, batch = LSTMClassifier(1, 16, 10), carried_batch(50, 7, 6)
     frozen, rng = torch.optim.SGD(network.parameters(), lr=0.0), torch.Generator().manual_seed(0)
     truncated_step(network, frozen, batch, palindromes(6, 50, equal=True), max_norm=1.0, segment_rng=rng)
-    assert not batch.h.requires_grad
-    assert batch.h.abs().sum() > 0
+    assert not batch.state[0].requires_grad
+    assert batch.state[0].abs().sum() > 0
 
 
 def test_without_truncation_an_update_is_that_of_whole_sequences_bit_for_bit() -> None:
@@ -87,14 +87,14 @@ def test_a_lost_digit_and_an_ended_palindrome_are_replaced() -> None:
     confidence = torch.tensor([0.9, LOST - 0.01, 0.9, LOST + 0.01])
     probabilities = ((1 - confidence) / 9)[:, None].repeat(1, 10)
     probabilities[torch.arange(4), segment.targets] = confidence
-    state = torch.ones_like(batch.h), torch.ones_like(batch.c)
+    state = torch.ones_like(batch.state[0]), torch.ones_like(batch.state[1])
     batch.carry(segment, state, probabilities.log())
     fresh = palindromes(3, 44, equal=True)  # fewer than B: repeated
     batch.start(fresh)
     assert torch.equal(batch.halves[[0, 3]], before[[0, 3]])
     assert torch.equal(batch.halves[[1, 2], :22], fresh.halves[[1, 2]])
     assert batch.remaining[[1, 2]].tolist() == [43, 43]
-    for part in (batch.h, batch.c):
+    for part in (batch.state[0], batch.state[1]):
         assert part[0].sum(1).tolist() == [16, 0, 0, 16]
     assert batch.take_started() == 6
     assert batch.take_started() == 0

@@ -21,6 +21,7 @@ from reviver.errors import DataError
 from reviver.gan.batch_norm_statistics import recompute_batch_norm
 from reviver.gan.centering import CenteredDiscriminator, build_discriminator, center_inputs, image_moments
 from reviver.gan.ema import update_ema
+from reviver.gan.losses import choose_losses
 from reviver.gan.networks import Discriminator, Generator, one_hot
 from reviver.gan.scores.feature_extractor import FeatureExtractor
 from reviver.gan.scores.monitor import create_monitor, summarize
@@ -36,6 +37,7 @@ from reviver.runs.distributed.world import ALONE, World, join_world
 from reviver.runs.folder import RunFolder, refuse_existing
 from reviver.runs.session import Session, open_run, training_session
 from reviver.settings.gan import GANConfig, count_batches
+from reviver.settings.parts import describe_parts
 from reviver.settings.validation import refuse
 from reviver.train.gan.snapshots import SampleWriter
 
@@ -109,6 +111,7 @@ def train_in_world(
 ) -> RunFolder:
     """Train as `train` does, as one of the processes of `world`; rank 0 writes, evaluates and shows progress."""
     check_world(config, world)
+    choose_losses(config.loss)  # of one's own: it must be that of the contract
     if not resume:
         refuse_existing(out, world)
     data = load_images(config.data, config.image_size)
@@ -123,6 +126,7 @@ def train_in_world(
         centering = center_inputs(models.discriminator, image_moments(data))
     state = build_state(config, models, count_batches(len(data), config.batch_size))
     folder = open_run(out, "gan", config, device, resume=resume, native="none", world=world)
+    folder.record_parts(describe_parts(config))
     record = {"name": data.name, "num_images": len(data), "image_shape": list(data.image_shape), "sha256": data.sha256}
     folder.record_data("data", record | ({"num_classes": num_classes} if num_classes else {}), "data", "images")
     if centering is not None and "centering" not in folder.record:  # its last bits depend on the number of threads

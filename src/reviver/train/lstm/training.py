@@ -233,7 +233,7 @@ def _train(
     optimizer = build_optimizer(config, network)
     carried = None
     if config.bptt_steps is not None:
-        extra = network.state_sizes[1:] if isinstance(network, CellClassifier) else [(config.hidden_size,)]
+        extra = network.state_sizes[1:] if isinstance(network, CellClassifier) else None
         carried = CarriedBatch(config, device, extra)
     max_batches = max(-(-task.epoch_size(length) // config.batch_size_at(length)) for length in config.lengths)
     history = torch.zeros(max_batches, len(HISTORY), device=device)

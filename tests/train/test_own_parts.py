@@ -1,0 +1,137 @@
+"""Tasks and losses of a user: one file each, which trains, is evaluated, plotted, exported and explored as ours."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from reviver import load
+from reviver.cli import main
+from reviver.errors import ConfigError
+from reviver.gan.losses import choose_losses
+from reviver.settings.gan import GANConfig
+from reviver.settings.lstm import LSTMConfig
+from reviver.settings.parts import give
+from reviver.train.gan.training import train as train_gan
+from reviver.train.lstm.training import train as train_lstm
+
+TASK = """
+import torch
+from reviver.settings.tasks import TaskDefinition
+
+
+class Majority(TaskDefinition):
+    goal = "tell which symbol is more frequent"
+    symbols, classes = ("-", "+"), ("minus", "plus")
+
+    def generate(self, lengths, rng):
+        x = torch.randint(2, (len(lengths), int(lengths.max())), generator=rng)
+        inside = torch.arange(x.shape[1]) < lengths[:, None]
+        return x, (2 * (x * inside).sum(1) > lengths).long()
+"""
+LOSS = """
+class Exponential:
+    def generator(self, real_logits, fake_logits):
+        return (-fake_logits).exp().mean()
+
+    def discriminator(self, real_logits, fake_logits):
+        return (-real_logits).exp().mean() + fake_logits.exp().mean()
+"""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work in a folder with a task, a loss and images."""
+    monkeypatch.chdir(tmp_path)
+    Path("my_task.py").write_text(TASK)
+    Path("my_loss.py").write_text(LOSS)
+    np.savez("images.npz", images=np.random.default_rng(0).integers(0, 256, (40, 6, 6), np.uint8))
+
+
+def test_a_task_of_ones_own_learns_and_is_shown() -> None:
+    own = "--task my_task.py:Majority"
+    for command in (
+        f"lstm train {own} --length 5 --epochs 12 --hidden-size 8 --data-size 400 --learning-rate 0.01 --out run",
+        f"lstm train {own} --epochs 13 --resume --out run",
+        f"lstm evaluate run {own} --length 7",
+        f"plot run {own}",
+        f"export run {own} --format hub --out model",
+        f"explore run {own}",
+    ):
+        assert main([*command.split(), "--quiet"]) == 0, command
+    assert "trained to tell which symbol is more frequent." in Path("model/README.md").read_text()
+    assert load("run", task="my_task.py:Majority").metrics[-1]["validation_accuracy"] > 0.9
+    result = subprocess.run(
+        [sys.executable, "-m", "reviver", "plot", "run"], capture_output=True, text=True, check=False
+    )
+    assert "'my_task.py:Majority' is a class of your own" in result.stderr
+
+
+def test_a_loss_of_ones_own_trains_as_a_built_in_one() -> None:
+    Path("same.py").write_text("from reviver.gan.losses import hinge_discriminator, critic_generator\n"
+        "class Same:\n    generator = staticmethod(critic_generator)\n    discriminator = staticmethod(hinge_discriminator)\n")  # fmt: skip
+    runs = []
+    for name in ("hinge", give("loss", "same.py:Same"), give("loss", "my_loss.py:Exponential")):
+        config = GANConfig(data="images.npz", image_size=6, epochs=2, batch_size=8, loss=name, log_every=1)
+        runs.append(train_gan(config, f"run{len(runs)}"))
+    ours, same, other = ([row["discriminator_loss"] for row in run.read_metrics()] for run in runs)
+    assert ours == same != other
+    assert Path("run2/parts/my_loss.py").read_text() == LOSS
+    assert set(json.loads(Path("run2/run.json").read_text())["parts"]) == {"loss"}
+    for command in ("gan sample run2 --num-samples 2 --out grid.png", "plot run2", "explore run2"):
+        result = subprocess.run([sys.executable, "-m", "reviver", *command.split()], capture_output=True, check=False)
+        assert result.returncode == 0, "what uses the networks alone does not need the loss"
+
+
+@pytest.mark.parametrize(
+    ("replaced", "by", "problem"),
+    [
+        (
+            "class Majority(TaskDefinition)",
+            "class Majority",
+            "Majority must be a subclass of reviver.settings.tasks.TaskDefi",
+        ),
+        ('("minus", "plus")', '("minus",)', "must have at least 2 names in `classes`, got"),
+        (
+            "return x,",
+            "return x + 1,",
+            r"generate must return x of shape \[2, 5\], finite integers below 2, for lengths \[5, 4\]",
+        ),
+        (".long()", ".float()", r"generate must return targets of shape \[2\], .* got \[2\] torch.float32"),
+        ("return x,", "return 1 / 0,", r"raised ZeroDivisionError: division by zero \(my_task.py, line 13\)"),
+    ],
+)
+def test_a_wrong_task_is_one_line_before_anything_is_written(replaced: str, by: str, problem: str) -> None:
+    assert replaced in TASK
+    Path("my_task.py").write_text(TASK.replace(replaced, by))
+    name = give("task", "my_task.py:Majority")
+    with pytest.raises(ConfigError, match=problem):
+        train_lstm(LSTMConfig(task=name, epochs=1), "run")
+    assert not Path("run").exists()
+
+
+@pytest.mark.parametrize(
+    ("replaced", "by", "problem"),
+    [
+        ("def generator", "def generate", r"must have a function generator\(real_logits, fake_logits\)"),
+        ("(self, real_logits, fake", "(self, real_logits, other, fake", "raised TypeError"),
+        (
+            "(-fake_logits).exp().mean()",
+            "-fake_logits",
+            r"scalar with a gradient for logits \[4, 1\], got shape \[4, 1\]",
+        ),
+        (
+            "class Exponential:",
+            "class Exponential:\n    def __init__(self, x): pass",
+            r"Exponential\(\) raised TypeError",
+        ),
+    ],
+)
+def test_a_wrong_loss_is_one_line(replaced: str, by: str, problem: str) -> None:
+    assert replaced in LOSS
+    Path("my_loss.py").write_text(LOSS.replace(replaced, by, 1))
+    with pytest.raises(ConfigError, match=problem):
+        choose_losses(give("loss", "my_loss.py:Exponential"))
