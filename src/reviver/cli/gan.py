@@ -16,6 +16,7 @@ from reviver.errors import ConfigError, DataError
 from reviver.settings.fields import Count, CountOrZero, Text
 from reviver.settings.gan import MAX_IMAGE_SIZE, GANConfig
 from reviver.settings.gan_presets import PRESETS, SECONDS
+from reviver.settings.parts import give_parts
 from reviver.settings.validation import check, refuse
 from reviver.text import count, percent
 from reviver.train.start import find_start
@@ -52,6 +53,7 @@ def train(
       reviver gan train --out runs/photos --resume       continue after Ctrl-C
       reviver gan train --preset original                as the original, 50 minutes
     """
+    given = give_parts(given)
     base, out = find_start("gan", PRESETS, preset, given, run.out, resume=run.resume)
     settings = replace(base, **given)
     if run.print_config:

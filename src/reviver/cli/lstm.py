@@ -17,7 +17,7 @@ from reviver.errors import ConfigError, ReviverError
 from reviver.settings.fields import Count, Text
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.lstm_presets import PRESETS, SECONDS
-from reviver.settings.parts import is_reference
+from reviver.settings.parts import give_parts, is_reference
 from reviver.settings.validation import check
 from reviver.text import count, duration, percent, show_spread
 from reviver.train.start import find_start
@@ -59,6 +59,7 @@ def train(
     """
     if "data" in given:
         given.setdefault("task", "custom")
+    given = give_parts(given)
     base, out = find_start("lstm", PRESETS, preset, given, run.out, resume=run.resume)
     settings = replace(base, **given)
     if run.print_config:

@@ -25,7 +25,7 @@ from reviver.settings.parts import OwnClass, explaining
 States = tuple[Tensor, ...]
 """Entries of the state of all layers, [L, B, ...] each; the first is h, [L, B, H]."""
 PROBE_BATCHES, PROBE_STEPS = (3, 2), 2
-TIMED_STEPS, TIMED_RUNS = 16, 10
+TIMED_STEPS, TIMED_SECONDS = 16, 0.3
 
 
 class CellClassifier(nn.Module):
@@ -218,23 +218,22 @@ def probe(part: OwnClass, cells: nn.ModuleList, sizes: list[int], hidden_size: i
 
 
 def slowdown(network: CellClassifier, batch_size: int) -> float:
-    """Return how many times as long a training step takes here as that of the LSTM of the same size, from a few steps."""
-    lstm = LSTMClassifier(
-        network.input_size, network.hidden_size, len(network.W_out), num_layers=len(network.cells),
-        hidden_dropout=network.hidden_dropout, dropout=network.dropout,
-    ).to(network.W_out.device)  # fmt: skip
-    x = torch.randn(batch_size, TIMED_STEPS, network.input_size, generator=torch.Generator().manual_seed(0))
-    x, rng = x.to(network.W_out.device), torch.Generator(network.W_out.device)
-    times: list[list[float]] = [[], []]
-    for _ in range(TIMED_RUNS + 1):
-        for which, timed in zip(times, (copy.deepcopy(network), lstm), strict=True):
-            start = time.perf_counter()
-            timed.train()(x, rng=rng).square().mean().backward()
-            if x.is_cuda:
-                torch.cuda.synchronize()
-            which.append(time.perf_counter() - start)
-    own, ours = (min(which[1:]) for which in times)
-    return own / ours
+    """Return how many times as long a training pass takes here as that of an LSTM of the same size, from a few steps."""
+    sizes, device = (network.input_size, network.hidden_size, len(network.W_out)), network.W_out.device
+    options: Any = {"hidden_dropout": network.hidden_dropout, "dropout": network.dropout}
+    start = time.perf_counter()
+    times: dict[str, list[float]] = {"own": [], "ours": []}
+    with torch.random.fork_rng(devices=[]):
+        networks = {"own": copy.deepcopy(network), "ours": LSTMClassifier(*sizes, len(network.cells), **options)}
+        x, rng = torch.randn(batch_size, TIMED_STEPS, sizes[0]).to(device), torch.Generator(device)
+        while time.perf_counter() - start < TIMED_SECONDS or len(times["own"]) < 3:
+            for name, timed in networks.items():
+                begin = time.perf_counter()
+                timed.to(device).train()(x, rng=rng).square().mean().backward()
+                if x.is_cuda:
+                    torch.cuda.synchronize()
+                times[name].append(time.perf_counter() - begin)
+    return min(times["own"][1:]) / min(times["ours"][1:])  # the first pass is a warm-up
 
 
 def _select(rows: Tensor, chosen: Any, other: Any) -> Any:

@@ -23,6 +23,8 @@ from reviver.settings.validation import MAX_VALUE
 from reviver.system import open_without_blocking
 from reviver.text import one_line, short_repr
 
+OPTIONS = ("cell", "task", "loss")
+"""Settings that may name a class."""
 MAX_BYTES = 1 << 20
 """Maximum size of a file with a class."""
 _log = logging.getLogger("reviver")
@@ -89,6 +91,13 @@ def give(option: str, part: str | type, known_as: str | None = None) -> str:
     return reference
 
 
+def give_parts(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings with references instead of classes, after `give` of each."""
+    own = {name: value for name, value in settings.items() if name in OPTIONS}
+    own = {name: value for name, value in own.items() if isinstance(value, type) or is_reference(value)}
+    return {**settings, **{name: give(name, value) for name, value in own.items()}}
+
+
 def find_given(option: str, reference: str) -> OwnClass:
     """Return a class that was given; a `ConfigError` names one that was not."""
     if (option, reference) not in _given:
@@ -128,7 +137,7 @@ def warn_if_changed(option: str, part: OwnClass, record: Mapping[str, Any]) -> N
 
 def describe_parts(config: Any) -> dict[str, OwnClass]:
     """Return the classes of own files that the settings of a run name, by option."""
-    references = {option: getattr(config, option, None) for option in ("cell", "task", "loss")}
+    references = {option: getattr(config, option, None) for option in OPTIONS}
     return {
         option: find_given(option, str(reference))
         for option, reference in references.items()

@@ -62,7 +62,11 @@ class SequenceEstimator(Parameters, BaseEstimator):  # type: ignore[misc]
             weights = tensors_from_bytes(state["network_"])
             shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
             state["network_"] = build_with_weights(
-                partial(new_network, spec), shapes, lambda: weights, num_layers=spec.num_layers, origin="architecture_"
+                partial(new_network, spec, state["cell"]),
+                shapes,
+                lambda: weights,
+                num_layers=spec.num_layers,
+                origin="architecture_",
             ).eval()
         super().__setstate__(state)
 

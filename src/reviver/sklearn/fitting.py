@@ -15,11 +15,14 @@ from torch import Tensor
 from reviver.data.sequences.examples import Examples
 from reviver.data.task import mean_loss
 from reviver.devices import choose_device
+from reviver.errors import ConfigError
 from reviver.lstm.classifier import LSTMClassifier
+from reviver.lstm.own_cells import CellClassifier, Network
 from reviver.lstm.scoring import compute_logits
 from reviver.rng import make_rng
 from reviver.settings.fields import Count, CountOrZero, Positive, Probability, lr_scale
 from reviver.settings.lstm_network import DropoutKind, LSTMClassifierSpec, PatchSize, Pooling
+from reviver.settings.parts import OwnClass
 from reviver.settings.tasks import TargetKind
 from reviver.train.lstm.stopping import rank, rank_checkpoint, stopped_early
 from reviver.train.lstm.training import train_step
@@ -39,6 +42,7 @@ def parameter_class(cls: type[Class]) -> type[Class]:
 class Parameters:
     """Parameters of an estimator with their bounds, which `fit` checks; `SequenceClassifier` documents them."""
 
+    cell: Literal["lstm", "gru"] | type = "lstm"
     hidden_size: Count = 128
     num_layers: Count = 1
     bidirectional: bool = True
@@ -70,8 +74,14 @@ class Part(NamedTuple):
     """Weight of each sequence in the loss, [N] float32 with mean 1; None if all are 1."""
 
 
-def new_network(spec: LSTMClassifierSpec, rng: torch.Generator | None = None) -> LSTMClassifier:
+def new_network(spec: LSTMClassifierSpec, cell: str | type, rng: torch.Generator | None = None) -> Network:
     """Return a network with weights sampled from `rng`, or with any."""
+    if cell != "lstm":
+        if (spec.bidirectional, spec.pooling, spec.patch_size) != (False, "last", 1):
+            raise ConfigError("cell supports only bidirectional=False, pooling='last' and patch_size=1", field="cell")
+        names = "input_size", "hidden_size", "num_classes", "num_layers", "hidden_dropout", "dropout"
+        part = OwnClass(torch.nn.GRUCell if isinstance(cell, str) else cell)
+        return CellClassifier(part, **{name: getattr(spec, name) for name in names}, rng=rng)
     network = LSTMClassifier(**asdict(spec), dtype=torch.float32, device="meta")  # draws no random numbers
     network.to_empty(device=torch.get_default_device())
     if rng is not None:
@@ -89,7 +99,7 @@ def train_network(
     seed: int,
     score: Callable[[Tensor, Part], float],
     log: Callable[[str], None] | None,
-) -> tuple[LSTMClassifier, list[dict[str, Any]], int]:
+) -> tuple[Network, list[dict[str, Any]], int]:
     """Train a new network; torch's default random number generator is neither read nor changed.
 
     Return it on the CPU in eval mode, the metrics of each epoch, and the epoch that it is from, counted from 1. With early
@@ -102,7 +112,7 @@ def train_network(
         ValueError: if a loss is not finite.
     """
     device = choose_device(parameters.device)
-    network = new_network(spec, make_rng(seed, "weights")).to(device).train()
+    network = new_network(spec, parameters.cell, make_rng(seed, "weights")).to(device).train()
     optimizer = torch.optim.Adam(network.parameters(), lr=parameters.learning_rate, foreach=True)
     dropout_rng = make_rng(seed, "dropout", device)
     data = train.examples.to(device)

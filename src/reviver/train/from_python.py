@@ -10,6 +10,7 @@ from reviver.runs.folder import RunFolder
 from reviver.settings.gan_presets import PRESETS as GAN_PRESETS
 from reviver.settings.keywords import GANKeywords, LSTMKeywords
 from reviver.settings.lstm_presets import PRESETS as LSTM_PRESETS
+from reviver.settings.parts import give_parts
 from reviver.train.gan.run import GANRun, load_gan
 from reviver.train.gan.training import train as run_gan
 from reviver.train.lstm.run import LSTMRun, load_lstm
@@ -46,8 +47,8 @@ def lists_settings(preset: Any) -> Callable[[Function], Function]:
 def train_lstm(
     out: str | Path | None = None,
     preset: str = "original",
-    cell: str | None = None,
-    task: str | None = None,
+    cell: str | type | None = None,
+    task: str | type | None = None,
     *,
     resume: bool = False,
     device: str = "auto",
@@ -62,8 +63,8 @@ def train_lstm(
     Args:
         out: run folder, which must not exist unless `resume`; None for a new one in runs/, named after the settings.
         preset: named settings to start from, see `reviver lstm train --help`.
-        cell: `lstm` or `rnn`; None for that of the preset.
-        task: task, such as `palindrome`; None for that of the preset, or `custom` with `data`.
+        cell: `lstm`, `rnn`, `gru`, or a class of your own; None for that of the preset.
+        task: task, such as `palindrome`, or a class of your own; None for that of the preset, or `custom` with `data`.
         resume: go on with an interrupted run.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         progress: show a line of progress, also in a notebook.
@@ -78,6 +79,7 @@ def train_lstm(
     given |= settings
     if "data" in given:
         given.setdefault("task", "custom")
+    given = give_parts(given)
     base, path = find_start("lstm", LSTM_PRESETS, preset, given, None if out is None else str(out), resume=resume)
     run_lstm(replace(base, **given), path, device=device, resume=resume, progress=progress)
     return load_lstm(RunFolder.open(path, "lstm"))
@@ -87,7 +89,7 @@ def train_lstm(
 def train_gan(
     out: str | Path | None = None,
     preset: str = "best",
-    loss: str | None = None,
+    loss: str | type | None = None,
     *,
     resume: bool = False,
     device: str = "auto",
@@ -102,7 +104,7 @@ def train_gan(
     Args:
         out: run folder, see `train_lstm`.
         preset: named settings to start from, see `reviver gan train --help`.
-        loss: loss of both networks, such as `hinge`; None for that of the preset.
+        loss: loss of both networks, such as `hinge`, or a class of your own; None for that of the preset.
         resume: go on with an interrupted run.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         progress: show a line of progress, also in a notebook.
@@ -112,7 +114,7 @@ def train_gan(
         Errors as `train_lstm`.
     """
     given: dict[str, Any] = {} if loss is None else {"loss": loss}
-    given |= settings
+    given = give_parts(given | settings)
     base, path = find_start("gan", GAN_PRESETS, preset, given, None if out is None else str(out), resume=resume)
     run_gan(replace(base, **given), path, device=device, resume=resume, progress=progress)
     return load_gan(RunFolder.open(path, "gan"))

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from reviver import load
+import reviver
 from reviver.cli import main
 from reviver.errors import ConfigError, Interrupted
 from reviver.lstm.classifier import LSTMClassifier
@@ -106,7 +106,7 @@ def test_a_gru_learns_and_the_start_says_how_fast_it_is(mine: str, caplog: pytes
     assert run.read_metrics()[-1]["train_accuracy"] > 0.9
 
 
-def reviver(*words: str) -> subprocess.CompletedProcess[str]:
+def run_command(*words: str) -> subprocess.CompletedProcess[str]:
     """Run a command as a user does, in a process of its own."""
     return subprocess.run([sys.executable, "-m", "reviver", *words], capture_output=True, text=True, check=False)
 
@@ -121,19 +121,19 @@ def test_no_command_runs_code_out_of_a_run_folder(mine: str) -> None:
     shutil.move("my_cell.py", "elsewhere.py")
     Path("my_cell.py").write_text("open('ran', 'w')")
     for command in ("lstm evaluate run", "plot run", "explore run", "lstm train --epochs 2 --resume --out run"):
-        result = reviver(*command.split())
+        result = run_command(*command.split())
         assert (result.returncode, result.stderr.count("\n")) in ((1, 1), (2, 1)), result.stderr
         assert (
             "'my_cell.py:Mine' is a class of your own, which is not run unless you name it in this call"
             in result.stderr
         )
     assert not Path("ran").exists()
-    result = reviver("lstm", "evaluate", "run", "--cell", "run/parts/my_cell.py:Mine")
+    result = run_command("lstm", "evaluate", "run", "--cell", "run/parts/my_cell.py:Mine")
     assert "is in a run folder, out of which no code is run" in result.stderr
-    result = reviver("lstm", "evaluate", "run", "--cell", "elsewhere.py:Mine")
+    result = run_command("lstm", "evaluate", "run", "--cell", "elsewhere.py:Mine")
     assert (result.returncode, "has changed" in result.stderr) == (0, False), result.stderr
     Path("elsewhere.py").write_text(CELL + "\n# another one")
-    result = reviver("lstm", "evaluate", "run", "--cell", "elsewhere.py:Mine")
+    result = run_command("lstm", "evaluate", "run", "--cell", "elsewhere.py:Mine")
     assert result.returncode == 0
     assert "cell: elsewhere.py has changed since this run began; its results may not hold" in result.stderr
 
@@ -142,13 +142,14 @@ def test_python_takes_the_class(mine: str) -> None:
     class Late(nn.GRUCell):
         pass
 
-    reference = give("cell", Late)
-    train(replace(TINY, cell=reference, epochs=1), "run")
-    run: Any = load("run", cell=Late)
+    run: Any = reviver.train_lstm("run", cell=Late, length=3, epochs=1, hidden_size=4, progress=False)
     assert isinstance(run.network.cells[0], Late)
+    run = reviver.load("run", cell=Late)
+    assert isinstance(run.network.cells[0], Late)
+    assert run.plot() is not None
     train(replace(TINY, epochs=1), "ours")
     with pytest.raises(ConfigError, match="cell must be absent for a run with cell lstm; leave it out"):
-        load("ours", cell=Late)
+        reviver.load("ours", cell=Late)
 
 
 def test_trace_sweep_and_prediction(mine: str, capsys: pytest.CaptureFixture[str]) -> None:
