@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 
+import reviver
 from reviver.checker.assignment import PIECES, TUTORIALS
 from reviver.checker.pieces import PieceOutcome, run_pieces
+from reviver.errors import ConfigError
 from tests.checker import gan_solutions, lstm_solutions
 from tools.tutorials import DOCS
 
@@ -50,3 +52,16 @@ def test_a_mistake_is_named(network: str, piece: str, name: str, edits: str) -> 
     tutorial = (DOCS / "tutorials" / f"{network}.md").read_text(encoding="utf-8")
     assert f"\n## {outcome.section}\n" in tutorial
     assert tutorial.startswith(f"# {TUTORIALS[network]}\n")
+
+
+def test_a_notebook_checks_functions_by_name_or_arguments() -> None:
+    def my_step(x: Any, state: Any, w: Any) -> Any:
+        return reviver.lstm_step(x, state, w)
+
+    for report in (reviver.check(my_step), reviver.check(lstm_step=my_step), reviver.check(reviver.lstm_step)):
+        expected = "  passed  lstm_step       gates, state and gradients agree with the equations"
+        assert repr(report) == f"your code: 1 of 1 pieces pass\n{expected}"
+    wrong = reviver.check(lstm_step=lambda x, h, c, w: (h, c))
+    assert wrong.outcomes[0].text.startswith("called as the text says: TypeError: ")
+    with pytest.raises(ConfigError, match=r"^len is no piece of an assignment; give it as NAME=len, NAME being one of "):
+        reviver.check(len)

@@ -27,7 +27,7 @@ from reviver.text import count, one_line
 ALONE = {"OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg", "PYTHONDONTWRITEBYTECODE": "1"}
 """Environment of a child: a thread of its own, and figures without a window."""
 MAX_RESULT_BYTES = 1 << 20
-PATIENCE = 4
+PATIENCE = 3
 TICK = 0.05
 """Seconds between looks at a child."""
 

@@ -41,7 +41,7 @@ def check(
         out: File to write: with --start the file to fill in, by default my_lstm.py or my_gan.py; else a table of grades,
             .csv, which is replaced if it exists.
         points: TOML file with the points of each piece, such as lstm_step = 3; by default each has 1.
-        time_limit: Seconds of computing for each file; with waiting, four times as many.
+        time_limit: Seconds of computing for each file; with waiting, three times as many.
         memory_limit: GiB that the code of a file may allocate, on Linux.
         jobs: Files that are checked at the same time; by default one per core.
     """
