@@ -63,5 +63,7 @@ def test_a_notebook_checks_functions_by_name_or_arguments() -> None:
         assert repr(report) == f"your code: 1 of 1 pieces pass\n{expected}"
     wrong = reviver.check(lstm_step=lambda x, h, c, w: (h, c))
     assert wrong.outcomes[0].text.startswith("called as the text says: TypeError: ")
-    with pytest.raises(ConfigError, match=r"^len is no piece of an assignment; give it as NAME=len, NAME being one of "):
+    with pytest.raises(
+        ConfigError, match=r"^len is no piece of an assignment; give it as NAME=len, NAME being one of "
+    ):
         reviver.check(len)
