@@ -1,9 +1,13 @@
 """The panel that trains, in a real browser: an LSTM of few palindromes."""
 
 import re
+from pathlib import Path
 
 from playwright.sync_api import Page, expect
 
+from reviver.explorer.blocks import Blocks
+from reviver.explorer.manifest import Manifest
+from reviver.explorer.page import render_page
 from tests.explorer.browser import Show, check_accessible, check_fits, poll, view_of, wait_for_panel, wait_view
 
 SMALL = "#train?data=300&units=16&epochs=400&seed=3"
@@ -44,7 +48,7 @@ def test_an_lstm_trains_pauses_forks_and_goes_back(show: Show) -> None:
     press(page, "Start" if page.get_by_role("button", name="Start", exact=True).count() else "Go on")
     poll(lambda: update(page) > 20)
     press(page, "Pause")
-    expect(page.get_by_role("button", name="Go on")).to_be_visible()
+    expect(page.get_by_role("button", name="One update")).to_be_enabled()  # once the worker has answered
     stopped = update(page)
     page.wait_for_timeout(400)
     assert update(page) == stopped
@@ -133,3 +137,19 @@ def test_a_gan_shows_its_pictures_and_what_d_says(show: Show) -> None:
     assert page.locator("pre").inner_text() == (
         "reviver gan train --preset original --batch-size 8 --latent-size 8 --r1 1 --ema 0.9 --out run"
     )
+
+
+def test_a_page_without_runs_or_images_trains_an_lstm(show: Show, tmp_path: Path) -> None:
+    file = tmp_path / "explorer.html"
+    file.write_text(render_page(Manifest(version="1", title="Train", gans=[], lstms=[]), Blocks()), encoding="utf-8")
+    page = show("#train?units=16&data=300", file)
+    wait_for_panel(page, "train")
+    expect(page.locator(".runs")).to_have_text("Networks that learn in this page")
+    press(page, "One epoch")
+    expect(page.get_by_text("The answer is")).to_be_visible()
+    page.get_by_label("GAN on images").check()
+    press(page, "Start")
+    expect(page.get_by_role("alert").filter(has_text="this file has no images to learn from")).to_be_visible()
+    page.get_by_label("LSTM on palindromes").check()
+    press(page, "One update")
+    expect(page.get_by_text("The answer is")).to_be_visible()

@@ -24,6 +24,7 @@ interface PageProps {
 /** What the page is, and of which runs. */
 export function Header({ manifest, lesson, children }: PageProps & { children: ComponentChildren }) {
   const runs = allRuns(manifest);
+  const words = lesson ? "A lesson with " : `Trained networks of the run${runs.length > 1 ? "s" : ""} `;
   return (
     <header class="masthead">
       <div>
@@ -31,7 +32,7 @@ export function Header({ manifest, lesson, children }: PageProps & { children: C
         <div>
           <h1>{lesson ? lesson.title : "Reviver explorer"}</h1>
           <p class="runs">
-            {lesson ? "A lesson with " : `Trained networks of the run${runs.length > 1 ? "s" : ""} `}
+            {runs.length ? words : "Networks that learn in this page"}
             {runs.map(({ id, name }, index) => (
               <Fragment key={id}>
                 {index ? ", " : ""}
@@ -86,9 +87,9 @@ export function Guide({ panel }: { panel: PanelInfo }) {
  * makes another.
  */
 export function Footer({ manifest, lesson }: PageProps) {
-  const licenses = new Map(
-    allRuns(manifest).flatMap(({ facts }) => facts.licenses.map(({ label, value }) => [label, value] as const)),
-  );
+  const items = allRuns(manifest).flatMap(({ facts }) => facts.licenses);
+  if (manifest.trainingImages) items.push(manifest.trainingImages.license);
+  const licenses = new Map(items.map(({ label, value }) => [label, value]));
   return (
     <footer class="row colophon">
       <p>Runs offline; nothing leaves this page.</p>

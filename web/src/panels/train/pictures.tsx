@@ -17,13 +17,17 @@ export const Pictures = ({ lines }: { lines: Line[] }) => (
       return (
         <div key={name} class="card stack">
           <h3>{`${text}25 latents at update ${status.step}`}</h3>
-          <div class="pictures" role="img" aria-label={`Images of 25 latents at update ${status.step}`}>
-            {Array.from({ length: COUNT }, (_, n) => (
-              <Image key={n} pixels={row(grid, n, pixels)} shape={shape} />
-            ))}
+          <div class="columns">
+            <div class="pictures" role="img" aria-label={`Images of 25 latents at update ${status.step}`}>
+              {Array.from({ length: COUNT }, (_, n) => (
+                <Image key={n} pixels={row(grid, n, pixels)} shape={shape} />
+              ))}
+            </div>
+            <div class="stack">
+              <h3>What D said of the latest images</h3>
+              <Distribution context={{ ...logits, realSource: "training images" }} logit={null} isProbability />
+            </div>
           </div>
-          <h3>What D said of the latest images</h3>
-          <Distribution context={{ ...logits, realSource: "training images" }} logit={null} isProbability />
         </div>
       );
     })}
