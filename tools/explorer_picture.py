@@ -10,7 +10,9 @@ from tools.chromium import open_browser
 
 PICTURE = Path(__file__).parents[1] / "docs" / "pictures" / "explorer.png"
 WIDTH, HEIGHT = 1200, 1160
-VIEWS = ("#latent", "#lstm")
+VIEWS = ("#train", "#latent")
+TRAINING_MS = 30000
+"""How long the panel Train trains before its picture is taken, on an idle machine about 100 epochs."""
 PALETTE = 128
 """Colors, for a small file."""
 
@@ -24,6 +26,9 @@ def take_picture(page_file: Path) -> Image.Image:
             page.goto(page_file.absolute().as_uri() + view)
             page.wait_for_selector("#app:not([hidden]) .panel-body > *")
             page.wait_for_timeout(1500)
+            if view == "#train":
+                page.get_by_role("button", name="Start").click()
+                page.wait_for_timeout(TRAINING_MS)
             page.locator(".panel-body").evaluate("(body) => scrollTo(0, body.getBoundingClientRect().top - 24)")
             page.wait_for_timeout(300)
             pictures.append(Image.open(io.BytesIO(page.screenshot())).convert("RGB"))
