@@ -1,8 +1,11 @@
 """The training of the LSTM in the page against Python's: the same data, weights and masks, and losses within rounding."""
 
-from dataclasses import replace
+import base64
+import io
+import zipfile
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -11,6 +14,7 @@ from reviver.data.palindromes import PalindromeTask
 from reviver.settings.lstm import LSTMConfig
 from reviver.train.loading import load
 from reviver.train.lstm.training import build_network, train
+from reviver.version import __version__
 from tests.explorer.node import compute, needs_node
 
 pytestmark = needs_node
@@ -72,3 +76,25 @@ def test_a_run_that_is_saved_and_restored_goes_on_bit_for_bit() -> None:
     assert whole["last"] == parted["last"]
     assert whole["losses"] == parted["losses"]
     assert whole["epochs"] == parted["epochs"]
+
+
+@pytest.mark.parametrize("optimizer", ["rmsprop", "adam"])
+def test_python_goes_on_with_a_run_that_the_page_has_saved(
+    optimizer: Literal["rmsprop", "adam"], tmp_path: Path
+) -> None:
+    """In the middle of an epoch; it ends with the losses that the page ends with."""
+    config = LSTMConfig(epochs=4, seed=5, hidden_size=32, optimizer=optimizer)
+    manifest = {"version": __version__, "lstmConfig": asdict(LSTMConfig())}
+    (ours,) = compute("train", [{"lstm": settings_of(config), "updates": 28, "saveAt": 17, "manifest": manifest}])
+    with zipfile.ZipFile(io.BytesIO(base64.b64decode(ours["folder"]))) as archive:
+        assert archive.testzip() is None
+        archive.extractall(tmp_path)
+    saved = load(tmp_path / "saved")
+    assert (saved.step, saved.config) == (17, config)
+    run = load(train(config, tmp_path / "saved", device="cpu", resume=True).path)
+    metrics = run.folder.read_metrics()
+    assert [line["step"] for line in metrics] == [7, 14, 21, 28]
+    for epoch, line in zip(ours["epochs"], metrics, strict=True):
+        assert epoch["trainLoss"] == pytest.approx(line["train_loss"], abs=TOLERANCE)
+        assert epoch["validationLoss"] == pytest.approx(line["validation_loss"], abs=TOLERANCE)
+        assert epoch["validationAccuracy"] == pytest.approx(line["validation_accuracy"], abs=1e-12)

@@ -1,7 +1,9 @@
 /** What trains in the page, for tests/explorer/test_train_*.py, in Node.js. */
 import { cpuUsage } from "node:process";
+import type { Manifest } from "../src/kit/manifest";
 import { GanRun } from "../src/train/gan_run";
 import { LstmRun } from "../src/train/lstm_run";
+import { runFolder } from "../src/train/run_folder";
 import { makeRng } from "../src/train/random";
 import { GAN_ORIGINAL, LSTM_ORIGINAL, type GanSettings, type LstmSettings } from "../src/train/settings";
 import { sha256Hex } from "../src/train/sha256";
@@ -17,6 +19,8 @@ interface Request {
   updates?: number;
   /** Update after which the run is saved and restored. */
   saveAt?: number;
+  /** For the run folder of then. */
+  manifest?: Pick<Manifest, "version" | "lstmConfig">;
 }
 
 function draw({ seed, purpose, draws }: NonNullable<Request["random"]>) {
@@ -31,7 +35,8 @@ function draw({ seed, purpose, draws }: NonNullable<Request["random"]>) {
 const digest = (weights: Record<string, Float32Array>) =>
   Object.fromEntries(Object.entries(weights).map(([name, values]) => [name, sha256Hex(new Uint8Array(values.buffer))]));
 
-async function lstm({ lstm: settings, updates = 0, saveAt }: Request) {
+async function lstm({ lstm: settings, updates = 0, saveAt, manifest }: Request) {
+  let folder = null;
   let run = await LstmRun.create({ ...LSTM_ORIGINAL, ...settings });
   const initial = run.network.weights.save().w;
   const { train, validation } = run;
@@ -39,13 +44,16 @@ async function lstm({ lstm: settings, updates = 0, saveAt }: Request) {
   const losses = [];
   while (losses.length < updates) {
     losses.push(run.update());
-    if (losses.length === saveAt) run = await LstmRun.restore(run.save());
+    if (losses.length !== saveAt) continue;
+    if (manifest) folder = Buffer.from(runFolder(run.save(), "saved", manifest!, 2.5)).toString("base64");
+    run = await LstmRun.restore(run.save());
   }
   const milliseconds = cpuUsage(start).user / 1000;
   const last = run.network.weights.save().w;
   return {
     initial,
     last,
+    folder,
     hashes: digest(last),
     train: train.halves,
     validation: validation.halves,

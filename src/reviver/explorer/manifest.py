@@ -266,3 +266,5 @@ class Manifest(ManifestPart):
     gans: Sequence[GanContent]
     lstms: Sequence[LstmContent]
     training_images: TrainingImages | None = None
+    lstm_config: Mapping[str, str | int | float | bool | None]
+    """All settings of an LSTM's run by their names in Python, with their defaults, for the run folders that the page writes."""

@@ -5,7 +5,7 @@ import html
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +18,7 @@ from reviver.explorer.gan import collect_gan
 from reviver.explorer.lstm import collect_lstm
 from reviver.explorer.manifest import GanContent, LstmContent, Manifest, RunName, TrainingImages
 from reviver.files.atomic import write_text
+from reviver.settings.lstm import LSTMConfig
 from reviver.train.description import Run
 from reviver.train.gan.run import GANRun
 from reviver.version import __version__
@@ -89,7 +90,14 @@ def build_page(
     names = ", ".join([*(gan.name for gan in gans), *(lstm.name for lstm in lstms)])
     title = f"Explorer of {names}" if names else "An LSTM and a GAN that learn in the browser"
     images = _training_images(blocks) if (not runs if trains_gan is None else trains_gan) else None
-    manifest = Manifest(version=__version__, title=title, gans=gans, lstms=lstms, training_images=images)
+    manifest = Manifest(
+        version=__version__,
+        title=title,
+        gans=gans,
+        lstms=lstms,
+        training_images=images,
+        lstm_config=asdict(LSTMConfig()),
+    )
     page = Page(manifest.title, render_page(manifest, blocks), {id_: len(text) for id_, text in blocks.texts.items()})
     _check_size(len(page.html), "the page", "give fewer runs, or --training-images 0")
     return page

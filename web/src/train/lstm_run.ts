@@ -56,6 +56,8 @@ export interface LstmSaved {
   dropout: { state: Int32Array; next: number };
   weights: SavedWeights;
   epochs: LstmEpoch[];
+  /** Training sequences. */
+  trainCount: number;
 }
 
 export class LstmRun {
@@ -121,6 +123,7 @@ export class LstmRun {
       },
       dropout: this.#dropout.save(),
       weights: this.network.weights.save(),
+      trainCount: this.train.count,
     };
   }
 
