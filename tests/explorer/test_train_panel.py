@@ -93,6 +93,9 @@ def test_the_network_reads_typed_digits_and_leaving_the_panel_pauses(show: Show)
     expect(page.get_by_role("button", name="Go on")).to_be_visible()
     assert update(page) >= 1
     assert view_of(page)["digits"] == "12"
+    page.click("nav [data-panel='train']")  # the link of the panel on show begins anew
+    expect(page.get_by_role("button", name="Start")).to_be_visible()
+    assert wait_view(page, digits="4171") == {"digits": "4171"}
 
 
 def test_a_wrong_setting_gets_a_sentence_beside_it(show: Show) -> None:

@@ -95,6 +95,13 @@ export class Session {
     [this.moments.value, this.speed.value, this.lines.value] = [[], 0, []];
   }
 
+  /** Keeps the run for who comes back to it; another link begins anew. */
+  open(kind: Kind, settings: Settings) {
+    const status = this.#branches.at(-1)?.seen?.status;
+    const isSame = status?.kind === kind && !Object.keys(changesIn(status.settings, settings)).length;
+    if (status && !isSame) this.reset();
+  }
+
   /** Trains two settings beside each other from their start. */
   async compare(kind: Kind, first: [string, Settings], second: [string, Settings]) {
     this.reset();

@@ -36,7 +36,7 @@ export function Train({ manifest, session, state, problems, images }: TrainProps
   const digits = useComputed(() => [...state.digits.value].map(Number));
   const change = () => void session.change(state.kind.value, settingsOf(state));
   useEffect(() => {
-    change(); // another link has other settings
+    session.open(kind, settingsOf(state));
     return () => session.pause();
   }, []);
   useEffect(() => void session.read(digits.value), [digits.value]);
