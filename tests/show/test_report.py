@@ -202,6 +202,12 @@ def test_what_moved_since_an_earlier_report(built: Built, monkeypatch: Any, caps
     old.write_text('{"schema_version": 1}')
     assert main(["report", "--compare", str(old)]) == 2
     assert "schema_version must be 3, got 1" in capsys.readouterr().err
+    for damage, problem in (({"gan": []}, "gan"), ({"reviver": 1}, "reviver"), ({"more": 1}, "more")):
+        old.write_text(json.dumps(before | damage))
+        assert main(["report", "--compare", str(old)]) == 2
+        error = capsys.readouterr().err
+        assert error.startswith(f"error: {old}: {problem}")
+        assert error.count("\n") == 1
 
 
 @needs_poppler

@@ -1,16 +1,18 @@
 """What moved since an earlier report: the results in one report.json beside those in another."""
 
+import json
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from reviver.errors import DataError
-from reviver.files.file_errors import explain_read_errors
-from reviver.files.json import MAX_JSON_BYTES, read_json
-from reviver.settings.validation import show_value
-from reviver.show.report.report_json import SCHEMA_VERSION
-from reviver.text import count
+from pydantic import ValidationError
+
+from reviver.files.file_errors import damaged_data_file, explain_read_errors
+from reviver.files.json import read_json
+from reviver.settings.validation import find_problem, show_value
+from reviver.show.report.report_json import SCHEMA_VERSION, Report
+from reviver.text import count, short_repr
 
 RESULTS = {
     "lstm": ("final", "mean_of_last", "best", "train_accuracy_without_dropout", "no_dropout"),
@@ -20,6 +22,9 @@ RESULTS = {
 """Keys of a report that hold results, by its parts."""
 GIVEN = ("runs", "min_confidence", "num_images", "num_samples", "num_features", "num_evaluations")
 """Keys below them whose values are given, not measured."""
+
+
+REMEDY = "give a report.json that reviver report wrote"
 
 
 class ReportedMean(NamedTuple):
@@ -52,19 +57,23 @@ class Changes(NamedTuple):
     """Settings that differ, before and now."""
 
 
-def read_report(path: Path) -> dict[str, Any]:
-    """Read an untrusted report.json; one of another schema is a `DataError`."""
+def read_report(path: Path) -> Report:
+    """Read an untrusted report.json; a damaged one, or one of another schema, is a `DataError`."""
     with explain_read_errors(path):
-        content = read_json(path, MAX_JSON_BYTES)
-    version = content.get("schema_version") if isinstance(content, dict) else None
-    if version != SCHEMA_VERSION:
-        raise DataError(f"{path}: schema_version must be {SCHEMA_VERSION}, got {version!r}; write the report again")
-    return dict(content)
+        content = read_json(path)
+    if (version := content.get("schema_version")) != SCHEMA_VERSION:
+        problem = f"schema_version must be {SCHEMA_VERSION}, got {short_repr(version)}"
+        raise damaged_data_file(path, problem, REMEDY)
+    try:
+        return Report.model_validate_json(json.dumps(content))
+    except ValidationError as error:
+        found = find_problem(error, tuple(Report.model_fields))
+        raise damaged_data_file(path, f"{found.field} {found.text}", REMEDY) from error
 
 
-def find_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Changes:
-    """Compare two reports, as JSON."""
-    old, new = dict(_results(before)), dict(_results(now))
+def find_changes(before: Report, now: Report) -> Changes:
+    """Compare two reports."""
+    old, new = (dict(_results(report.model_dump(mode="json"))) for report in (before, now))
     moved = []
     for name in old.keys() & new.keys():
         if old[name] == new[name]:
@@ -75,11 +84,12 @@ def find_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Changes:
         moved.append(Moved(name, old[name], new[name], distance))
     moved.sort(key=lambda item: (item.difference_in_std is None, -abs(item.difference_in_std or 0.0), item.name))
     stayed = [name for name in new if old.get(name) == new[name]]
-    pairs = {
-        f"{part}.{name}": (before.get(part, {}).get("settings", {}).get(name), value)
-        for part in ("lstm", "gan")
-        for name, value in now[part]["settings"].items()
-    }
+    pairs: dict[str, tuple[Any, Any]] = {}
+    for part, earlier, later in (
+        ("lstm", before.lstm.settings, now.lstm.settings),
+        ("gan", before.gan.settings, now.gan.settings),
+    ):
+        pairs |= {f"{part}.{name}": (earlier.get(name), value) for name, value in later.items()}
     return Changes(moved, stayed, sorted(old.keys() ^ new.keys()), {k: v for k, v in pairs.items() if v[0] != v[1]})
 
 
@@ -105,7 +115,7 @@ def _results(report: Mapping[str, Any]) -> Iterator[tuple[str, ReportedMean]]:
     """Yield the name of each result of a report with its mean and standard deviation, each result once."""
     for part, names in RESULTS.items():
         for name in names:
-            yield from _measured(report.get(part, {}).get(name), f"{part}.{name}")
+            yield from _measured(report[part][name], f"{part}.{name}")
 
 
 def _measured(value: Any, name: str, error: float | None = None) -> Iterator[tuple[str, ReportedMean]]:

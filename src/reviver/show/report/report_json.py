@@ -62,7 +62,9 @@ class TrainingRun(Record):
     started: str = Field(description="Start date as YYYY-MM-DD.")
     command: str = Field(description="Command that trains a run with the same settings.")
     recorded_command: str = Field(description="Command that trained this run.")
-    commit: str | None = Field(description="Commit of Reviver that trained this run; null if it is not recorded.")
+    commit: str | None = Field(
+        default=None, description="Commit of Reviver that trained this run; null if it is not recorded."
+    )
     hardware: dict[str, Any] = Field(description="Machine: system, processor, cores, threads, memory_gb, device.")
     versions: dict[str, Any] = Field(description="Versions of Python, Reviver and its dependencies.")
     rollbacks: tuple[Rollback, ...] = Field(description="Returns to a checkpoint after a value that was not finite.")
@@ -254,7 +256,7 @@ class Report(Record):
 
     schema_version: int = Field(description="Version of this schema.")
     reviver: str = Field(description="Version of Reviver that wrote the file.")
-    commit: str | None = Field(description="Its commit; null if that is unknown.")
+    commit: str | None = Field(default=None, description="Its commit; null if that is unknown.")
     lstm: LSTMSection = Field(description="LSTM.")
     gan: GANSection = Field(description="GAN.")
     comparison: OriginalComparison = Field(description="What the original prints beside the results of the runs.")
