@@ -70,6 +70,18 @@ def test_a_task_of_ones_own_learns_and_is_shown() -> None:
     assert "'my_task.py:Majority' is a class of your own" in result.stderr
 
 
+def test_symbols_may_have_a_number_as_target() -> None:
+    counted = TASK.replace(
+        'symbols, classes = ("-", "+"), ("minus", "plus")', 'symbols, target, chance = "-+", "number", 0.3'
+    )
+    counted = counted.replace("(2 * (x * inside).sum(1) > lengths).long()", "(x * inside).sum(1) / 2")
+    Path("my_task.py").write_text(counted + "\n    def baseline(self, length):\n        return length / 16\n")
+    name = give("task", "my_task.py:Majority")
+    settings = {"epochs": 4, "data_size": 400, "hidden_size": 8, "batch_size": 8, "learning_rate": 1e-2, "length": 5}
+    run = train_lstm(LSTMConfig(task=name, hidden_dropout=0.0, **settings), "run")  # type: ignore[arg-type]
+    assert run.read_metrics()[-1]["validation_loss"] < 5 / 16 / 3, "a half is not cut off"
+
+
 def test_a_loss_of_ones_own_trains_as_a_built_in_one() -> None:
     Path("same.py").write_text("from reviver.gan.losses import hinge_discriminator, critic_generator\n"
         "class Same:\n    generator = staticmethod(critic_generator)\n    discriminator = staticmethod(hinge_discriminator)\n")  # fmt: skip

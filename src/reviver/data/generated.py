@@ -30,7 +30,7 @@ class Symbols(Sequences):
     symbols: Tensor
     """[N, T] uint8, padded with `PADDING`."""
     classes: Tensor
-    """Target classes, [N], or [N, T] for one at every step, uint8."""
+    """Target classes, [N], or [N, T] for one at every step, uint8; or numbers, [N] float32."""
     lengths: Tensor | None
     num_symbols: int
     encoding: str
@@ -43,8 +43,8 @@ class Symbols(Sequences):
 
     @property
     def targets(self) -> Tensor:
-        """Target classes, [N] or [N, T] int64."""
-        return self.classes.long()
+        """Target classes, [N] or [N, T] int64, or numbers."""
+        return self.classes if self.classes.is_floating_point() else self.classes.long()
 
     def encode(self, begin: int = 0, end: int | None = None) -> Tensor:
         """Return the input of the steps begin ≤ t < end, [N, end - begin, I], padded with 0."""
@@ -114,7 +114,8 @@ def generate(task: TaskDefinition, lengths: Tensor, rng: torch.Generator, encodi
         x.masked_fill_(is_padding if task.symbols else is_padding.unsqueeze(-1), PADDING if task.symbols else 0.0)
     if task.symbols is None:
         return Numbers(x, targets, mixed)
-    return Symbols(x, targets.to(torch.uint8), mixed, len(task.symbols), encoding)
+    classes = targets if task.target == "number" else targets.to(torch.uint8)
+    return Symbols(x, classes, mixed, len(task.symbols), encoding)
 
 
 def probe(task: TaskDefinition, config: LSTMConfig) -> None:

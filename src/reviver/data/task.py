@@ -84,23 +84,19 @@ class Task:
     A task with a fixed data set overrides `fixed_split`; other tasks override `training` and `validation`.
     """
 
+    definition: TaskDefinition
     target: TargetKind = "class"
     data_record: Mapping[str, Any] | None = None
     """Description of the data for run.json; None if the settings describe them."""
 
     def __init__(self, config: LSTMConfig) -> None:
-        self.config = config
+        self.config, self.definition = config, find_task(config.task)
         definition = self.definition
         self.target, self.output_size = definition.target, len(definition.classes or ("a number",))
         self.input_size = len(definition.symbols or definition.channels)  # I
         if definition.symbols and config.encoding == "scalar":
             self.input_size = 1
         self.chance = definition.chance
-
-    @property
-    def definition(self) -> TaskDefinition:
-        """Definition of the task."""
-        return find_task(self.config.task)
 
     def baseline(self, length: int) -> float:
         """Return the loss of the best prediction without memory at a length."""

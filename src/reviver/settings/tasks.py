@@ -31,6 +31,8 @@ TargetKind = Literal["class", "class at every step", "number"]
 """
 TOLERANCE = 0.04
 """Maximum error of a correct number (Hochreiter & Schmidhuber 1997, for the adding problem)."""
+MAX_SYMBOLS = 255
+"""Maximum number of symbols, and of their classes, which are bytes."""
 DIGITS = tuple("0123456789")
 
 
@@ -147,6 +149,8 @@ def find_task(name: str) -> TaskDefinition:
         refuse("task", f"{part.cls.__name__} must be a subclass of reviver.settings.tasks.TaskDefinition")
     if task.target != "number" and len(task.classes or ()) < 2:
         refuse("task", f"{part.cls.__name__} must have at least 2 names in `classes`, got {task.classes!r}")
+    if max(len(task.symbols or ()), len(task.classes or ()) if task.symbols else 0) > MAX_SYMBOLS:
+        refuse("task", f"{part.cls.__name__} must have at most {MAX_SYMBOLS} symbols, and as many classes")
     task.name = name
     return task
 

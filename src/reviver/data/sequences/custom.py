@@ -25,6 +25,7 @@ from reviver.errors import ConfigError, DataError
 from reviver.files.read import open_file
 from reviver.settings.fields import Count
 from reviver.settings.lstm import LSTMConfig
+from reviver.settings.tasks import find_task
 from reviver.settings.validation import JSON_LIST, Record
 
 
@@ -75,7 +76,7 @@ class CustomTask(Task):
     """
 
     def __init__(self, config: LSTMConfig, record: Mapping[str, Any] | None = None) -> None:
-        self.config = config
+        self.config, self.definition = config, find_task(config.task)
         self._splits: dict[SplitName, Sequences] | None = None
         if record is None:
             self.data, self._splits = _load(config)
