@@ -13,7 +13,7 @@ HEAD = '''\
 
 from typing import Literal, TypedDict
 '''
-PARTS = ("cell", "task", "loss")
+PARTS = ("cell", "task", "loss", "networks")
 """Settings that the functions name, since they also take classes."""
 
 

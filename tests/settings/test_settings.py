@@ -39,7 +39,8 @@ BAD_VALUES: dict[type, dict[str, tuple[Any, ...]]] = {
         "seed": (-1, 2**63, 1.0, True, "0", None),
     },
     GANConfig: {
-        "data extractor": ("", 3),
+        "data": ("", 3),
+        "extractor networks": ("", 3),
         "image_size": (3, 1025, 4.0),
         "order lr_schedule loss precision on_nan input_centering": ("", "abc", None),
         "latent_size epochs discriminator_steps penalty_interval sample_every log_every": (0, 1.5, True),

@@ -79,7 +79,10 @@ def train(
     common.show(result, *lines, f"  grids and training.gif are in {folder.samples}")
     path = shlex.quote(str(folder.path))
     uses = [f"gan sample {path}", f"gan interpolate {path}", *([f"gan evaluate {path}"] if scores[0] else [])]
-    common.suggest(*(f"reviver {use}" for use in (*uses, f"explore {path}")))
+    last, again = f"explore {path}", ""
+    if settings.networks is not None:
+        last, again = f"plot {path}", f" --networks {shlex.quote(settings.networks)}"
+    common.suggest(*(f"reviver {use}{again}" for use in (*uses, last)))
 
 
 def sample(
@@ -90,6 +93,7 @@ def sample(
     class_: Annotated[CountOrZero | None, Parameter(name="--class")] = None,
     seed: options.LatentSeed = None,
     out: Text = "grid.png",
+    networks: options.OwnNetworks = None,
     common: options.FigureOptions = options.FIGURE_DEFAULTS,
 ) -> None:
     """Generate new images with a trained GAN.
@@ -110,7 +114,7 @@ def sample(
     from reviver.gan import sampling
     from reviver.train.gan import grids
 
-    loaded, seed = options.open_gan(run, common.device, seed)
+    loaded, seed = options.open_gan(run, common.device, seed, networks)
     images, latents = sampling.generate_samples(loaded.generator, num_samples, seed, class_)
     path, suffix = Path(out), Path(out).suffix.lower()
     check("out", suffix, Literal[".png", ".pdf", ".svg", ".npz"])
@@ -169,6 +173,7 @@ def interpolate(
     num_pairs: CountOrZero | None = None,
     extractor: options.ExtractorFile = None,
     out: options.FigurePath = "interpolation.pdf",
+    networks: options.OwnNetworks = None,
     common: options.FigureOptions = options.FIGURE_DEFAULTS,
 ) -> None:
     """Interpolate between two images through latent space.
@@ -198,7 +203,7 @@ def interpolate(
     if num_pairs is not None and not metrics:
         raise ConfigError("num_pairs needs --metrics; add it, or leave out num_pairs", field="num_pairs")
     chosen.check()
-    loaded, seed = options.open_gan(run, common.device, chosen.seed)
+    loaded, seed = options.open_gan(run, common.device, chosen.seed, networks)
     generator = loaded.generator
     viewed = None if chosen.view is None else views.parse_view(chosen.view, generator.latent_size)
     feature_extractor, classifier = None, None
@@ -239,6 +244,7 @@ def project(
     *images: Annotated[str, Parameter(name="IMAGE", required=True)],
     out: options.FigurePath = "projection.pdf",
     seed: options.LatentSeed = None,
+    networks: options.OwnNetworks = None,
     common: options.FigureOptions = options.FIGURE_DEFAULTS,
 ) -> None:
     """Find the latents whose generated images are nearest to yours.
@@ -255,7 +261,7 @@ def project(
 
     check_figure_path(Path(out))
     options.check_not_read(out, *images)
-    loaded, seed = options.open_gan(run, common.device, seed)
+    loaded, seed = options.open_gan(run, common.device, seed, networks)
     targets, projection = inversion.project_files(loaded.generator, [Path(name) for name in images], seed)
     errors = projection.errors.tolist()
     save_figure(figures.projection_figure(targets, projection.images, errors), Path(out))
@@ -272,6 +278,7 @@ def evaluate(
     extractor: options.ExtractorFile = None,
     seed: options.LatentSeed = None,
     out: Text | None = None,
+    networks: options.OwnNetworks = None,
     common: options.FigureOptions = options.FIGURE_DEFAULTS,
 ) -> None:
     """Evaluate a trained GAN: FID, KID, precision, recall, classes, nearest training images.
@@ -294,7 +301,7 @@ def evaluate(
 
     if out is not None:
         check_figure_path(Path(out))
-    loaded, seed = options.open_gan(run, common.device, seed)
+    loaded, seed = options.open_gan(run, common.device, seed, networks)
     generator = loaded.generator
     config, image_shape = loaded.config, generator.image_shape
     file, sha256 = _find_extractor(loaded, extractor)

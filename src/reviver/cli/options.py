@@ -21,7 +21,7 @@ from reviver.errors import ConfigError
 from reviver.launch import DEFAULT_TIMEOUT
 from reviver.settings import fields
 from reviver.settings.fields import Positive, Seed, Text
-from reviver.settings.parts import give_parts, is_reference
+from reviver.settings.parts import give_parts, is_own
 from reviver.settings.validation import check
 from reviver.text import duration, escape_controls
 
@@ -169,6 +169,18 @@ class OwnParts:
 
 OwnOptions = Annotated[OwnParts, Parameter(name="*")]
 NONE_GIVEN = OwnParts()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AnyParts(OwnParts):
+    """The same for a run of any network."""
+
+    networks: Annotated[Text | None, RUN] = None
+    """File of the networks, of a GAN with networks of your own: my_gan.py."""
+
+
+AnyOwnOptions = Annotated[AnyParts, Parameter(name="*")]
+NO_PARTS = AnyParts()
 CommonOptions = Annotated[Common, Parameter(name="*")]
 DEFAULTS = Common()
 FigureOptions = Annotated[FigureCommon, Parameter(name="*")]
@@ -190,6 +202,9 @@ ExtractorFile = Annotated[
     Parameter(
         help="Extractor from gan train-extractor; by default that of the run, or the digit classifier for MNIST."
     ),
+]
+OwnNetworks = Annotated[
+    Text | None, Parameter(help="File of the networks, of a run with networks of your own: my_gan.py.")
 ]
 NO_TIME = ("seed", "checkpoint_every", "keep_checkpoints", "on_nan", "max_rollbacks", "log_every", "sample_every")
 """Settings that do not change how long a training takes."""
@@ -226,17 +241,28 @@ def open_any(run: str, own: OwnParts, checkpoint: str | None = None, device: str
     from reviver.train.loading import load
 
     config = RunFolder.open(run).record["config"]
-    given = {name: part for name, part in dataclasses.asdict(own).items() if is_reference(config.get(name))}
+    given = {name: part for name, part in dataclasses.asdict(own).items() if is_own(name, config.get(name))}
     return load(run, checkpoint=checkpoint, device=device, **given)
 
 
-def open_gan(run: str, device: str, seed: int | None) -> tuple["GANRun", int]:
+def open_gan(run: str, device: str, seed: int | None, networks: str | None) -> tuple["GANRun", int]:
     """Load the run of a `gan` command, and return it with `seed`, by default that of the run. Errors as `open_lstm`."""
     from reviver.runs.folder import RunFolder
     from reviver.train.gan.run import load_gan
 
-    loaded = load_gan(RunFolder.open(run, "gan"), device=device)
+    loaded = load_gan(RunFolder.open(run, "gan"), device=device, networks=networks)
     return loaded, loaded.config.seed if seed is None else seed
+
+
+def refuse_own_networks(run: str, action: str) -> None:
+    """Raise ConfigError if a run has networks of its user's, which cannot be `action`; no command needs their file for that."""
+    from reviver.runs.folder import RunFolder
+
+    folder = RunFolder.open(run)
+    if folder.record["config"].get("networks") is not None:
+        raise ConfigError(
+            f"{run}: has networks of your own, which cannot be {action}; see the grids in {folder.samples}"
+        )
 
 
 def describe_rollbacks(folder: "RunFolder") -> list[str]:

@@ -61,7 +61,7 @@ def plot(
     *runs: Annotated[str, Parameter(name="RUN", required=True)],
     format_: FigureFormat = "png",
     out: Text | None = None,
-    own: options.OwnOptions = options.NONE_GIVEN,
+    own: options.AnyOwnOptions = options.NO_PARTS,
     common: options.FigureOptions = options.FIGURE_DEFAULTS,
 ) -> None:
     """Plot loss and accuracy of an LSTM over the epochs; of a GAN its losses, its scores and its last samples.
@@ -169,6 +169,8 @@ def explore(
     from reviver.explorer.page import write_explorer
     from reviver.files.file_errors import check_writable
 
+    for run in runs:
+        options.refuse_own_networks(run, "shown in a page")
     check_writable(path)
     page = write_explorer(
         [options.open_any(run, own) for run in runs], path, num_training=training_images, with_data=not no_data
@@ -225,6 +227,7 @@ def export(
     from reviver.train.lstm.run import LSTMRun
 
     path = Path(out or {"onnx": "model.onnx", "hub": "model"}[format_])
+    options.refuse_own_networks(run, "exported")
     loaded = options.open_any(run, own, checkpoint, "cpu" if common.device == "auto" else common.device)
     used = loaded.checkpoint if isinstance(loaded, LSTMRun) else "last"
     result: dict[str, Any] = {"run": run, "checkpoint": used, "step": loaded.step, "format": format_, "out": str(path)}

@@ -16,6 +16,7 @@ from reviver.explorer.layers import FoldedLayer, embed, fold
 from reviver.explorer.manifest import ClassifierSpec, GanContent, MlpSpec, RunName
 from reviver.gan.losses import describe_losses
 from reviver.gan.networks import NEGATIVE_SLOPE
+from reviver.gan.own_networks import refuse_own
 from reviver.gan.scores.digit_classifier import DigitClassifier
 from reviver.gan.scores.reference_stats import load_extractor
 from reviver.train.gan.run import GANRun
@@ -32,6 +33,7 @@ def collect_gan(
 ) -> GanContent:
     """Return what the explorer shows of a GAN run, and add its data to `blocks`, with the prefix `id_`; see `build_page`."""
     generator, discriminator = run.generator, run.discriminator
+    refuse_own(generator, "shown in a page")
     channels, height, width = generator.image_shape
     images = load_real_images(run)
     classifier = find_classifier(run)

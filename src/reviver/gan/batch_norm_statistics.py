@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from reviver.gan.networks import Generator
+from reviver.gan.own_networks import OwnGenerator, recompute_statistics
 from reviver.rng import make_rng
 
 CHUNK = 2048
@@ -28,6 +29,10 @@ def recompute_batch_norm(generator: Generator, num_samples: int, seed: int) -> N
     was_training = generator.training
     generator.eval()
     z = generator.sample_latents(num_samples, make_rng(seed, "statistics")).to(next(generator.parameters()))
+    if isinstance(generator, OwnGenerator):
+        recompute_statistics(generator, z)
+        generator.train(was_training)
+        return
     for index, layer in enumerate(generator.layers):
         if isinstance(layer, nn.BatchNorm1d):  # its inputs depend on the statistics of those before
             _set_statistics(layer, (generator.layers[:index](chunk).cpu() for chunk in z.split(CHUNK)))

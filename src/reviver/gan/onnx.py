@@ -12,6 +12,7 @@ from torch import nn
 from reviver.errors import ConfigError
 from reviver.files.onnx_graph import Graph, Port
 from reviver.gan.networks import Generator
+from reviver.gan.own_networks import refuse_own
 
 
 @torch.no_grad()
@@ -22,6 +23,7 @@ def build_graph(generator: Generator, opset: int | None = None) -> Graph:
     Output: `images` [batch, C, H, W] in [-1, 1]. Raises `ConfigError` if the parameters are not float32, or as `Graph`
     for the `opset`.
     """
+    refuse_own(generator, "exported")
     dtypes = {parameter.dtype for parameter in generator.parameters()}
     if dtypes != {torch.float32}:
         found = ", ".join(sorted(str(dtype).removeprefix("torch.") for dtype in dtypes))

@@ -148,6 +148,7 @@ class RunFolder:
         for name, value in found.removed.items():
             if record["config"].get(name) == value:
                 del record["config"][name]
+        record["config"] = {**found.added, **record["config"]}
         if kind is not None and record["kind"] != kind:
             raise RunFolderError(
                 f"{path}: holds a run of kind {record['kind']!r}, not {kind!r}; use the reviver {record['kind']} commands"

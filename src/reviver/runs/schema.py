@@ -124,6 +124,8 @@ class Kind(NamedTuple):
     """Function of the name of a records file and of `config` that returns the model of its lines."""
     removed: Mapping[str, Any] = {}
     """Settings that `config` may still have, with the value at which they changed nothing."""
+    added: Mapping[str, Any] = {}
+    """Settings that `config` may lack, of an older run, with their value then."""
 
 
 KINDS: Mapping[str, str] = {"lstm": "reviver.train.lstm.records", "gan": "reviver.train.gan.records"}

@@ -55,6 +55,8 @@ class GANConfig:
     """Dimensions Z of the latent vector z ~ N(0, I)."""
     conditional: Annotated[bool, MODEL] = False
     """Condition both networks on the class label (Mirza & Osindero 2014); needs labels."""
+    networks: Annotated[Text | None, MODEL] = None
+    """File with the classes `Generator` and `Discriminator` of your own, such as my_gan.py; by default the original's."""
     epochs: Annotated[Count, OPTIMIZATION] = 200
     """Passes over the images."""
     batch_size: Annotated[int, Field(ge=2, le=MAX_INTEGER), OPTIMIZATION] = 64
@@ -126,6 +128,10 @@ class GANConfig:
         if self.label_smoothing and (is_reference(self.loss) or LOSSES[self.loss].smoothed is None):
             problem = f"must be 0 for the loss {self.loss}, which has no labels, got {self.label_smoothing}"
             refuse("label_smoothing", problem)
+        if self.networks is not None:
+            for name in ("conditional", "discriminator_dropout", "batch_norm_eps"):
+                if (value := getattr(self, name)) != getattr(type(self), name):
+                    refuse(name, f"must be left out with networks of your own, which set it themselves, got {value}")
         if self.ema_rampup and not self.ema:
             problem = f"must be 0 without an average, got {self.ema_rampup}; give ema as well, such as 0.999"
             refuse("ema_rampup", problem)

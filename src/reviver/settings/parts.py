@@ -23,8 +23,8 @@ from reviver.settings.validation import MAX_VALUE
 from reviver.system import open_without_blocking
 from reviver.text import one_line, short_repr
 
-OPTIONS = ("cell", "task", "loss")
-"""Settings that may name a class."""
+OPTIONS = ("cell", "task", "loss", "networks")
+"""Settings that may name a class, or a file with the two of `NETWORKS`."""
 MAX_BYTES = 1 << 20
 """Maximum size of a file with a class."""
 _log = logging.getLogger("reviver")
@@ -48,6 +48,34 @@ class OwnClass(NamedTuple):
 _given: dict[tuple[str, str], OwnClass] = {}
 
 
+NETWORKS = ("Generator", "Discriminator")
+"""Classes of a file of `networks`."""
+
+
+def is_own(option: str, value: object) -> bool:
+    """Return whether a value of a setting names code that is not ours: a class, or the file of `networks`."""
+    return value is not None if option == "networks" else is_reference(value)
+
+
+def give_networks(networks: str | tuple[type, type], known_as: str | None = None) -> str:
+    """Load the classes of a file of `networks`, or take both, and return their reference; see `give`."""
+    if isinstance(networks, str):
+        reference, found = networks, [_load("networks", f"{networks}:{name}") for name in NETWORKS]
+    else:
+        reference, found = networks[0].__module__, [_take(cls) for cls in networks]
+    for name, part in zip(NETWORKS, found, strict=True):
+        _given[f"networks {name}", known_as or reference] = part
+    _given["networks", known_as or reference] = found[0]
+    return reference
+
+
+def find_networks(reference: str) -> tuple[OwnClass, OwnClass]:
+    """Return the generator's and the discriminator's class, which were given; a `ConfigError` names a file that was not."""
+    find_given("networks", reference)
+    generator, discriminator = (_given[f"networks {name}", reference] for name in NETWORKS)
+    return generator, discriminator
+
+
 def is_reference(value: object) -> bool:
     """Return whether a value of a setting is a reference to a class, and no built-in name."""
     return isinstance(value, str) and ":" in value
@@ -68,25 +96,24 @@ def name_or_reference(*names: str) -> PlainValidator:
     return PlainValidator(validate)
 
 
-def give(option: str, part: str | type, known_as: str | None = None) -> str:
+def give(option: str, part: str | type | tuple[type, type], known_as: str | None = None) -> str:
     """Load the class that a reference names, or take a class, and return its reference, which settings may have from now on.
 
     Args:
-        option: `cell`, `task` or `loss`.
-        part: reference, or class.
+        option: `cell`, `task`, `loss` or `networks`.
+        part: reference, or class; of `networks` the file, or both classes.
         known_as: reference of the class in the settings of a run that is opened.
 
     Raises:
         ConfigError: if there is no such file, module or class, or its code fails.
     """
+    if option == "networks" and not isinstance(part, type):
+        return give_networks(part, known_as)
+    assert not isinstance(part, tuple)
     if isinstance(part, str):
         reference, found = part, _load(option, part)
     else:
-        reference, path = f"{part.__module__}:{part.__name__}", None
-        with contextlib.suppress(OSError, TypeError):
-            path = inspect.getsourcefile(part)
-        content = _read(Path(path)) if path and Path(path).is_file() else None
-        found = OwnClass(part) if content is None else OwnClass(part, Path(str(path)).name, content)
+        reference, found = f"{part.__module__}:{part.__name__}", _take(part)
     _given[option, known_as or reference] = found
     return reference
 
@@ -94,19 +121,22 @@ def give(option: str, part: str | type, known_as: str | None = None) -> str:
 def give_parts(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return settings with references instead of classes, after `give` of each."""
     own = {name: value for name, value in settings.items() if name in OPTIONS}
-    own = {name: value for name, value in own.items() if isinstance(value, type) or is_reference(value)}
+    own = {name: value for name, value in own.items() if isinstance(value, type) or is_own(name, value)}
     return {**settings, **{name: give(name, value) for name, value in own.items()}}
 
 
 def find_given(option: str, reference: str) -> OwnClass:
     """Return a class that was given; a `ConfigError` names one that was not."""
     if (option, reference) not in _given:
-        problem = f"{short_repr(reference)} is a class of your own, which is not run unless you name it in this call"
-        raise ConfigError(f"{option} {problem}; give it with --{option} FILE.py:CLASS", field=option)
+        what, form = ("file", "FILE.py") if option == "networks" else ("class", "FILE.py:CLASS")
+        problem = f"{short_repr(reference)} is a {what} of your own, which is not run unless you name it in this call"
+        raise ConfigError(f"{option} {problem}; give it with --{option} {form}", field=option)
     return _given[option, reference]
 
 
-def open_parts(config: Mapping[str, Any], record: Mapping[str, Any], **given: str | type | None) -> None:
+def open_parts(
+    config: Mapping[str, Any], record: Mapping[str, Any], **given: str | type | tuple[type, type] | None
+) -> None:
     """Give the classes of a run with the settings `config`, and warn of a file that is not the one that it was trained with.
 
     `record` is `parts` of its run.json, and `given` are the references or classes that the caller gave, by option.
@@ -116,13 +146,13 @@ def open_parts(config: Mapping[str, Any], record: Mapping[str, Any], **given: st
     """
     for option, part in given.items():
         reference = config.get(option)
-        if part is not None and not is_reference(reference):
+        if part is not None and not is_own(option, reference):
             raise ConfigError(
                 f"{option} must be absent for a run with {option} {reference}; leave it out", field=option
             )
         if part is not None:
             give(option, part, str(reference))
-        if not is_reference(reference):
+        if not is_own(option, reference):
             continue
         found = find_given(option, str(reference))
         warn_if_changed(option, found, record)
@@ -141,7 +171,7 @@ def describe_parts(config: Any) -> dict[str, OwnClass]:
     return {
         option: find_given(option, str(reference))
         for option, reference in references.items()
-        if is_reference(reference)
+        if is_own(option, reference)
     }
 
 
@@ -166,6 +196,14 @@ def _place(error: BaseException, file: str | None) -> str:
             lines.append(trace.tb_lineno)
         trace = trace.tb_next
     return f" ({file}, line {lines[-1]})" if lines else ""
+
+
+def _take(cls: type) -> OwnClass:
+    """Return a class with the content of its file, if it has one."""
+    path = None
+    with contextlib.suppress(OSError, TypeError):
+        path = inspect.getsourcefile(cls)
+    return OwnClass(cls, Path(path).name, _read(Path(path))) if path and Path(path).is_file() else OwnClass(cls)
 
 
 def _read(path: Path) -> bytes:

@@ -15,6 +15,7 @@ from reviver.files.hub import CARD, CONFIG, WEIGHTS
 from reviver.files.onnx_graph import Port
 from reviver.gan import onnx as gan_onnx
 from reviver.gan.networks import Generator
+from reviver.gan.own_networks import refuse_own
 from reviver.gan.pretrained import FAMILY as GAN_FAMILY
 from reviver.lstm import onnx as lstm_onnx
 from reviver.lstm.classifier import LSTMClassifier
@@ -132,6 +133,7 @@ def to_hub(run: Run, folder: str | Path, *, license_id: str | None = None) -> li
         data = SequenceData.of_task(run.config, run.task)
         LSTM_FAMILY.save(run.network, folder, card=lstm_card(run, data, license_id), data=data, run=source_of(run))
     else:
+        refuse_own(run.generator, "exported")
         images = ImageData.model_validate(run.folder.record["data"])
         card = gan_card(run, images, license_id)
         GAN_FAMILY.save(run.generator, folder, card=card, data=images, run=source_of(run))

@@ -75,8 +75,8 @@ def train_lstm(
         DivergenceError: if a loss is not finite.
         Interrupted: after an interrupt, once the state is saved; `resume` goes on.
     """
-    given: dict[str, Any] = {name: value for name, value in {"cell": cell, "task": task}.items() if value is not None}
-    given |= settings
+    own = {"cell": cell, "task": task}
+    given: dict[str, Any] = {name: value for name, value in own.items() if value is not None} | dict(settings)
     if "data" in given:
         given.setdefault("task", "custom")
     given = give_parts(given)
@@ -90,6 +90,7 @@ def train_gan(
     out: str | Path | None = None,
     preset: str = "best",
     loss: str | type | None = None,
+    networks: str | Path | tuple[type, type] | None = None,
     *,
     resume: bool = False,
     device: str = "auto",
@@ -105,6 +106,7 @@ def train_gan(
         out: run folder, see `train_lstm`.
         preset: named settings to start from, see `reviver gan train --help`.
         loss: loss of both networks, such as `hinge`, or a class of your own; None for that of the preset.
+        networks: file with the classes `Generator` and `Discriminator` of your own, or both classes.
         resume: go on with an interrupted run.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         progress: show a line of progress, also in a notebook.
@@ -113,8 +115,9 @@ def train_gan(
     Raises:
         Errors as `train_lstm`.
     """
-    given: dict[str, Any] = {} if loss is None else {"loss": loss}
-    given = give_parts(given | settings)
+    own = {"loss": loss, "networks": str(networks) if isinstance(networks, Path) else networks}
+    given: dict[str, Any] = {name: value for name, value in own.items() if value is not None} | dict(settings)
+    given = give_parts(given)
     base, path = find_start("gan", GAN_PRESETS, preset, given, None if out is None else str(out), resume=resume)
     run_gan(replace(base, **given), path, device=device, resume=resume, progress=progress)
     return load_gan(RunFolder.open(path, "gan"))

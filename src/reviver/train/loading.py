@@ -14,12 +14,14 @@ def load(
     device: str = "cpu",
     cell: str | type | None = None,
     task: str | type | None = None,
+    networks: str | tuple[type, type] | None = None,
 ) -> LSTMRun | GANRun:
     """Return the run in the folder at `path` with its settings and trained networks in eval mode.
 
     `checkpoint` is `last` or `best` (LSTM only), by default `best` for an LSTM with early stopping, otherwise `last`; for
     `device` see `reviver.devices.choose_device`. A run with a cell or task of your own needs its class again, `cell` or
-    `task`: the class, or a reference such as `my_cell.py:Mine`. No code comes out of the folder.
+    `task`: the class, or a reference such as `my_cell.py:Mine`; one with networks of your own their file, or both classes,
+    as `networks`. No code comes out of the folder.
 
     Raises:
         RunFolderError: if the folder is missing, damaged or written by a newer version, or has no such checkpoint.
@@ -29,4 +31,4 @@ def load(
     folder = RunFolder.open(path)
     if folder.kind == "lstm":
         return load_lstm(folder, checkpoint, device, cell=cell, task=task)
-    return load_gan(folder, "last" if checkpoint is None else checkpoint, device)
+    return load_gan(folder, "last" if checkpoint is None else checkpoint, device, networks=networks)

@@ -51,7 +51,7 @@ def _differences(given: Mapping[str, Any], base: Any) -> list[str]:
     for name, usual in dataclasses.asdict(base).items():
         value = given.get(name, usual)
         if value != usual and name not in NOT_IN_NAMES and not (name == "task" and "data" in given):
-            text = show_value(value) if name != "data" else Path(str(value)).stem
+            text = Path(str(value)).stem if name in ("data", "networks") else show_value(value)
             text = {"true": "", "false": "-false"}.get(text, text if text[:1].isdigit() else f"-{text}")
             found.append(re.sub(r"[^\w.]+", "-", f"{name}{text}").replace("_", "-"))
     if len("-".join(found)) > MAX_NAME:

@@ -86,4 +86,6 @@ class GANScores(ComparedScores):
     extractor_sha256: Sha256  # of the weights of the feature extractor
 
 
-KIND = Kind("gan", GANRecord, lambda name, _: GANScores if name == "scores" else GANMetrics, {"packing": 1})
+KIND = Kind(
+    "gan", GANRecord, lambda name, _: GANScores if name == "scores" else GANMetrics, {"packing": 1}, {"networks": None}
+)

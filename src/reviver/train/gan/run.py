@@ -10,6 +10,7 @@ from reviver.gan.networks import Discriminator, Generator
 from reviver.runs.checkpoint import build_trained, checkpoint_step, find_checkpoint
 from reviver.runs.folder import RunFolder
 from reviver.settings.gan import GANConfig
+from reviver.settings.parts import open_parts
 from reviver.settings.validation import check
 from reviver.train.gan.training import build_networks
 from reviver.train.loaded import LoadedRun
@@ -41,10 +42,17 @@ class GANRun(LoadedRun):
         return self.folder.read_scores()
 
 
-def load_gan(folder: RunFolder, checkpoint: str = "last", device: str = "cpu") -> GANRun:
+def load_gan(
+    folder: RunFolder,
+    checkpoint: str = "last",
+    device: str = "cpu",
+    *,
+    networks: str | tuple[type, type] | None = None,
+) -> GANRun:
     """Load the GAN run in `folder`, its networks to `device`; see `reviver.load` for errors. A GAN has no best checkpoint."""
     check("checkpoint", checkpoint, Literal["last"])
     chosen_device = choose_device(device)
+    open_parts(folder.record["config"], folder.record.get("parts", {}), networks=networks)
     config = folder.read_config(GANConfig)
     path = find_checkpoint(folder.checkpoints, checkpoint)  # first: a run killed at its start has no data
     data = folder.record.get("data", {})
@@ -54,5 +62,5 @@ def load_gan(folder: RunFolder, checkpoint: str = "last", device: str = "cpu") -
     image_shape, num_classes = tuple(data["image_shape"]), data["num_classes"] if config.conditional else 0
     names = ("average" if config.ema > 0 else "generator", "discriminator")
     generator, discriminator = build_trained(path, names, lambda: build_networks(config, image_shape, num_classes))
-    networks = (generator.to(chosen_device).eval(), fold(discriminator).to(chosen_device).eval())
-    return GANRun(folder, config, *networks, checkpoint_step(path))
+    found = (generator.to(chosen_device).eval(), fold(discriminator).to(chosen_device).eval())
+    return GANRun(folder, config, *found, checkpoint_step(path))

@@ -23,6 +23,7 @@ from reviver.gan.centering import CenteredDiscriminator, build_discriminator, ce
 from reviver.gan.ema import update_ema
 from reviver.gan.losses import choose_losses
 from reviver.gan.networks import Discriminator, Generator, one_hot
+from reviver.gan.own_networks import OwnDiscriminator, build_own
 from reviver.gan.scores.feature_extractor import FeatureExtractor
 from reviver.gan.scores.monitor import create_monitor, summarize
 from reviver.gan.step import backpropagate, gan_step
@@ -37,7 +38,7 @@ from reviver.runs.distributed.world import ALONE, World, join_world
 from reviver.runs.folder import RunFolder, refuse_existing
 from reviver.runs.session import Session, open_run, training_session
 from reviver.settings.gan import GANConfig, count_batches
-from reviver.settings.parts import describe_parts
+from reviver.settings.parts import describe_parts, find_networks
 from reviver.settings.validation import refuse
 from reviver.train.gan.snapshots import SampleWriter
 
@@ -62,6 +63,8 @@ def build_networks(
     """Return both networks with their initial weights: torch's default initialization, seeded with the run's seed."""
     with torch.random.fork_rng(devices=[]):
         torch.random.set_rng_state(make_rng(config.seed, "weights").get_state())
+        if config.networks is not None:
+            return build_own(find_networks(config.networks), config.latent_size, image_shape)
         return (
             Generator(config.latent_size, image_shape, batch_norm_eps=config.batch_norm_eps, num_classes=num_classes),
             build_discriminator(config, image_shape, num_classes),
@@ -122,7 +125,8 @@ def train_in_world(
         extractor = FeatureExtractor.read(Path(config.extractor)) if monitor is None else monitor.extractor
     models = build_models(config, data.image_shape, num_classes, device, world)
     centering = None
-    if isinstance(models.discriminator, CenteredDiscriminator):
+    if config.input_centering == "auto":
+        assert isinstance(models.discriminator, CenteredDiscriminator | OwnDiscriminator)
         centering = center_inputs(models.discriminator, image_moments(data))
     state = build_state(config, models, count_batches(len(data), config.batch_size))
     folder = open_run(out, "gan", config, device, resume=resume, native="none", world=world)
@@ -156,7 +160,9 @@ def train_in_world(
 
 
 def check_world(config: GANConfig, world: World) -> None:
-    """Check that each process has images to compute in a whole batch."""
+    """Check that each process has images to compute in a whole batch, by networks whose BatchNorm we know."""
+    if config.networks is not None and world.size > 1:
+        refuse("networks", f"must be none with {world.size} processes, got {config.networks}; start one")
     if config.batch_size < world.size:
         remedy = f"give at least {world.size}, or start fewer processes"
         refuse("batch_size", f"{config.batch_size} is too small for {world.size} processes; {remedy}")

@@ -1,0 +1,167 @@
+"""Networks of a file of one's own in the place of those of the original.
+
+The file has two classes, modules of torch: `Generator(latent_size, image_shape)` maps z [N, Z] to images [N, C, H, W] in
+[-1, 1], `Discriminator(image_shape)` images to logits [N]. Convolutions, BatchNorm and dropout are allowed.
+
+Shapes: N images, Z latent size, C channels, H height, W width.
+"""
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor, nn
+
+from reviver.errors import ConfigError
+from reviver.gan.networks import Discriminator, Generator
+from reviver.rows import Rng
+from reviver.settings.parts import OwnClass, explaining
+from reviver.settings.validation import refuse
+
+PROBE_IMAGES = 3
+CHUNK = 256
+"""Images of a pass that recomputes the statistics of BatchNorm: convolutions need much memory."""
+
+
+class OwnGenerator(Generator):
+    """A generator of one's own, as a `Generator`."""
+
+    def __init__(self, part: OwnClass, latent_size: int, image_shape: tuple[int, int, int]) -> None:
+        nn.Module.__init__(self)
+        self.image_shape, self.noise_size, self.latent_size, self.num_classes = image_shape, latent_size, latent_size, 0
+        self.network = _build(part, latent_size, image_shape)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Return the images [N, C, H, W] of latent vectors z [N, Z]."""
+        with _seeded(self, z):
+            images: Tensor = self.network(z)
+        return images
+
+
+class OwnDiscriminator(Discriminator):
+    """A discriminator of one's own, as a `Discriminator`: it sees s (x - m), as `centering.CenteredDiscriminator` does."""
+
+    input_mean: Tensor
+    """m, [C, H, W]; 0 without centering."""
+    input_scale: Tensor
+    """s, a scalar; 1 without centering."""
+
+    def __init__(self, part: OwnClass, image_shape: tuple[int, int, int]) -> None:
+        nn.Module.__init__(self)
+        self.image_shape, self.num_classes, self.dropout = image_shape, 0, 0.0
+        self.register_buffer("input_mean", torch.zeros(image_shape))
+        self.register_buffer("input_scale", torch.ones(()))
+        self.network = _build(part, image_shape)
+
+    @torch.no_grad()
+    def set_centering(self, mean: Tensor, scale: float) -> None:
+        """Set m [C, H, W] and s."""
+        self.input_mean.copy_(mean)
+        self.input_scale.fill_(scale)
+
+    def logits(self, images: Tensor, labels: Tensor | None = None, rng: Rng = None) -> Tensor:
+        """Return the log-odds, [N, 1], that images [N, C, H, W] in [-1, 1] are real."""
+        x = (images - self.input_mean) * self.input_scale
+        with _seeded(self, x):
+            logits: Tensor = self.network(x)
+        return logits.reshape(-1, 1)
+
+    def paired_logits(
+        self, real: Tensor, fake: Tensor, labels: Tensor | None = None, rng: Rng = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return the logits of real and of generated images, [N, 1] each, in two passes: BatchNorm must not mix them."""
+        return self.logits(real), self.logits(fake)
+
+
+def build_own(
+    parts: tuple[OwnClass, OwnClass], latent_size: int, image_shape: tuple[int, int, int]
+) -> tuple[OwnGenerator, OwnDiscriminator]:
+    """Return the networks of a run, whose classes are `parts`.
+
+    Raises:
+        ConfigError: if a class breaks the contract.
+    """
+    networks = OwnGenerator(parts[0], latent_size, image_shape), OwnDiscriminator(parts[1], image_shape)
+    if not any(parameter.is_meta for network in networks for parameter in network.parameters()):
+        _probe(parts, *networks)
+    return networks
+
+
+def refuse_own(generator: Generator, action: str) -> None:
+    """Raise a ConfigError if a generator is of one's own, which cannot be `action`, such as "exported"."""
+    if isinstance(generator, OwnGenerator):
+        refuse(
+            "networks", f"must be the original's to be {action}, and this run has networks of your own; see samples/"
+        )
+
+
+@torch.no_grad()
+def recompute_statistics(generator: OwnGenerator, z: Tensor) -> None:
+    """Set the running statistics of each BatchNorm layer to the mean of those of chunks of z [N, Z], in training mode."""
+    layers = [layer for layer in generator.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
+    momenta = [layer.momentum for layer in layers]
+    generator.train()
+    for layer in layers:
+        layer.reset_running_stats()
+        layer.momentum = None  # a mean of all
+    for chunk in z.split(CHUNK) if layers else ():
+        if len(chunk) > 1:
+            generator(chunk)
+    for layer, momentum in zip(layers, momenta, strict=True):
+        layer.momentum = momentum
+
+
+def _build(part: OwnClass, *arguments: Any) -> nn.Module:
+    name = part.cls.__name__
+    wanted = "latent_size, image_shape" if len(arguments) == 2 else "image_shape"
+    with explaining("networks", part, f"{name}({wanted})"):
+        network = part.cls(*arguments)
+    if not isinstance(network, nn.Module) or not any(True for _ in network.parameters()):
+        _refuse(name, f"must be a torch.nn.Module with parameters, got {part.cls.__mro__[1].__name__}")
+    return network
+
+
+def _probe(parts: tuple[OwnClass, OwnClass], generator: OwnGenerator, discriminator: OwnDiscriminator) -> None:
+    """Check that copies of the networks map random numbers as the contract says, in training mode and without."""
+    rng = torch.Generator().manual_seed(0)
+    shape = [PROBE_IMAGES, *generator.image_shape]
+    for training in (True, False):
+        G, D = (copy.deepcopy(network).train(training) for network in (generator, discriminator))
+        z = torch.randn(PROBE_IMAGES, generator.latent_size, generator=rng)
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            with explaining("networks", parts[0], "G(z)"):
+                images = G.network(z)
+            if not isinstance(images, Tensor) or [*images.shape] != shape:
+                _refuse("Generator", f"G(z) must have the shape {shape} for z {[*z.shape]}, got {_shape(images)}")
+            if not images.isfinite().all() or images.abs().max() > 1:
+                _refuse("Generator", f"G(z) must be in [-1, 1], got up to {images.abs().max():.3g}; end with Tanh")
+            with explaining("networks", parts[1], "D(x)"):
+                logits = D.network(images)
+            if not isinstance(logits, Tensor) or [*logits.shape] not in ([PROBE_IMAGES], [PROBE_IMAGES, 1]):
+                _refuse(
+                    "Discriminator", f"D(x) must have the shape [{PROBE_IMAGES}] for x {shape}, got {_shape(logits)}"
+                )
+            if not logits.isfinite().all():
+                _refuse("Discriminator", "D(x) must be finite")
+
+
+def _shape(value: object) -> str:
+    return str([*value.shape]) if isinstance(value, Tensor) else f"a {type(value).__name__}"
+
+
+def _refuse(name: str, problem: str) -> NoReturn:
+    raise ConfigError(f"networks {name}: {problem}", field="networks")
+
+
+@contextmanager
+def _seeded(network: nn.Module, x: Tensor) -> Iterator[None]:
+    """Let dropout inside draw its masks from a seed that the batch gives, so that a resumed run draws the same ones."""
+    drops = network.training and any(isinstance(layer, nn.modules.dropout._DropoutNd) for layer in network.modules())
+    if not drops:
+        yield
+        return
+    with torch.random.fork_rng([x.device] if x.is_cuda else []):
+        torch.manual_seed(int(x.detach().double().sum().view(torch.int64)))
+        yield

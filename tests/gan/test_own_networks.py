@@ -1,0 +1,173 @@
+"""Networks of one's own in the GAN: from a file or as classes, and never out of a run folder."""
+
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import reviver
+from reviver.cli import main
+from reviver.errors import ConfigError
+from reviver.gan.inversion import project
+from reviver.runs.folder import RunFolder
+from reviver.settings import parts
+
+MINE = """
+from torch import nn
+
+
+class Generator(nn.Module):
+    def __init__(self, latent_size, image_shape):
+        super().__init__()
+        channels, height, width = image_shape
+        self.layers = nn.Sequential(
+            nn.Linear(latent_size, 8 * height * width // 4), nn.Unflatten(1, (8, height // 2, width // 2)),
+            nn.BatchNorm2d(8), nn.ReLU(), nn.ConvTranspose2d(8, channels, 4, 2, 1), nn.Tanh(),
+        )
+
+    def forward(self, z):
+        return self.layers(z)
+
+
+class Discriminator(nn.Module):
+    def __init__(self, image_shape):
+        super().__init__()
+        channels, height, width = image_shape
+        self.layers = nn.Sequential(
+            nn.Conv2d(channels, 8, 4, 2, 1), nn.BatchNorm2d(8), nn.LeakyReLU(0.2), nn.Dropout(0.2),
+            nn.Flatten(), nn.Linear(8 * height * width // 4, 1), nn.Flatten(0),
+        )
+
+    def forward(self, x):
+        return self.layers(x)
+"""
+TRAIN = (
+    "gan train --networks mine.py --data tiny.npz --image-size 8 --batch-size 16 --latent-size 8 --log-every 1 --quiet"
+)
+
+
+@pytest.fixture(autouse=True)
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    Path("mine.py").write_text(MINE)
+    np.savez("tiny.npz", images=np.random.default_rng(0).integers(0, 256, (40, 8, 8), dtype=np.uint8))
+    return tmp_path
+
+
+def run(words: str) -> int:
+    return main(shlex.split(words))
+
+
+def metrics(folder: str) -> list[dict[str, object]]:
+    return [{**row, "seconds": 0} for row in RunFolder.open(folder).read_metrics()]
+
+
+def test_they_train_sample_interpolate_and_project_and_a_run_keeps_their_file() -> None:
+    """With what the preset best has: R1, centered inputs, EMA, bf16, recomputed statistics."""
+    assert run(f"{TRAIN} --epochs 2 --batch-norm-samples 20 --out r") == 0
+    assert Path("r/parts/mine.py").read_text() == MINE
+    for command in ("gan sample r --out s.npz", "gan interpolate r --out i.png", "plot r"):
+        assert run(f"{command} --networks mine.py --quiet") == 0
+    loaded = reviver.load("r", networks="mine.py")
+    assert isinstance(loaded, reviver.GANRun)
+    with np.load("s.npz") as arrays, torch.no_grad():
+        np.testing.assert_allclose(loaded.generator(torch.from_numpy(arrays["latents"])), arrays["images"], atol=1e-6)
+        assert loaded.discriminator(torch.from_numpy(arrays["images"])).shape == (25, 1)
+    target = loaded.generator(loaded.generator.sample_latents(1, torch.Generator())).detach()
+    assert project(loaded.generator, target, steps=30).errors.item() < 0.3
+
+
+def test_a_resumed_run_ends_as_if_it_had_gone_on() -> None:
+    assert run(f"{TRAIN} --preset original --epochs 2 --out whole") == 0
+    assert run(f"{TRAIN} --preset original --epochs 1 --out parts") == 0
+    assert run("gan train --networks mine.py --epochs 2 --out parts --resume --quiet") == 0
+    assert metrics("parts") == metrics("whole")
+
+
+def test_no_command_runs_code_out_of_a_run_folder_and_a_changed_file_is_named(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(f"{TRAIN} --epochs 1 --out r") == 0
+    Path("r/parts/mine.py").write_text("raise SystemExit('ran')")
+    Path("mine.py").unlink()
+    monkeypatch.setattr(parts, "_given", {})  # as in a new process
+    for command in (
+        "gan sample r",
+        "gan train --out r --epochs 2 --resume",
+        "plot r",
+        "gan sample r --networks r/parts/mine.py",
+    ):
+        capsys.readouterr()
+        assert run(command) == 2
+        assert capsys.readouterr().err.startswith("error: --networks ")
+    for command in ("explore r", "export r --format onnx"):
+        assert run(command) == 2
+        assert "has networks of your own, which cannot be" in capsys.readouterr().err
+    Path("other.py").write_text(MINE + "# changed\n")
+    reviver.load("r", networks="other.py")
+    assert "networks: other.py has changed since this run began" in capsys.readouterr().err
+
+
+WRONG = {
+    "no such class": (MINE.replace("class Discriminator", "class Judge"), "mine.py must have a class Discriminator, it has"),
+    "no arguments": (MINE.replace("self, image_shape", "self"), r"Discriminator\(image_shape\) raised TypeError"),
+    "no module": (MINE.replace("class Discriminator(nn.Module)", "class Discriminator(dict)"), "must be a torch.nn.Module"),
+    "other shape": (MINE.replace("return self.layers(z)", "return self.layers(z)[:, :, 1:]"), r"G\(z\) must have the shape \[3, 1, 8, 8\]"),
+    "no tanh": (MINE.replace("nn.Tanh()", "nn.Softplus(), nn.Threshold(9, 3)"), r"G\(z\) must be in \[-1, 1\], got up to 3"),
+    "one logit": (MINE.replace("return self.layers(x)", "return self.layers(x).sum()"), r"D\(x\) must have the shape \[3\]"),
+    "not finite": (MINE.replace("return self.layers(x)", "return self.layers(x) / 0"), r"D\(x\) must be finite"),
+    "no syntax": ("class Generator(", "mine.py cannot be run: SyntaxError"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_networks_that_break_the_contract_are_refused_before_anything_is_written(
+    case: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text, message = WRONG[case]
+    Path("mine.py").write_text(text)
+    assert run(f"{TRAIN} --out r") == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: --networks ")
+    assert error.count("\n") == 1
+    assert re.search(message, error), error
+    assert not Path("r").exists()
+
+
+def test_what_networks_set_themselves_is_no_setting(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(f"{TRAIN} --discriminator-dropout 0.1 --out r") == 2
+    assert "--discriminator-dropout must be left out with networks of your own" in capsys.readouterr().err
+
+
+class Flat(nn.Module):
+    def __init__(self, latent_size: int, image_shape: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(latent_size, 64), nn.Tanh(), nn.Unflatten(1, image_shape))
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        return self.layers(z)  # type: ignore[no-any-return]
+
+
+class Judge(nn.Module):
+    def __init__(self, image_shape: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.layer = nn.Linear(64, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layer(x.flatten(1))  # type: ignore[no-any-return]
+
+
+def test_classes_train_from_python() -> None:
+    run = reviver.train_gan(
+        "r", networks=(Flat, Judge), data="tiny.npz", image_size=8, epochs=1, batch_size=16, latent_size=8, log_every=1,
+        progress=False,
+    )  # fmt: skip
+    assert isinstance(run.generator.network, Flat)  # type: ignore[attr-defined]
+    assert len(run.table()["generator_loss"]) == 3
+    reviver.train_gan("s", data="tiny.npz", image_size=8, epochs=1, batch_size=16, progress=False)
+    with pytest.raises(ConfigError, match=r"^networks must be absent for a run with networks None"):
+        reviver.load("s", networks=(Flat, Judge))
