@@ -2,13 +2,17 @@
 
 import base64
 import socket
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from reviver.data.images.named import read_small_mnist
 from reviver.explorer.page import write_explorer
+from reviver.settings.lstm import LSTMConfig
+from reviver.train.loading import load
 from tests.explorer.browser import Show
 from tests.explorer.firefox import find_firefox, open_firefox
 from tests.explorer.node import compute, needs_node
@@ -107,6 +111,18 @@ def test_chromium_trains_under_the_policy_of_the_page_with_the_bits_of_node(
 ) -> None:
     page = show(file=train_page)
     check(page.evaluate(f"(args) => ({TRAIN})(...args)", [kind, settings, UPDATES[kind]]), kind, expected)
+
+
+def test_the_panel_saves_a_run_that_python_loads(show: Show, train_page: Path, tmp_path: Path) -> None:
+    page = show("#train?units=16&seed=4", file=train_page)
+    page.get_by_role("button", name="One epoch").click()
+    expect(page.locator(".train-facts")).to_contain_text("1 of 100")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save run").click()
+    with zipfile.ZipFile(download.value.path()) as archive:
+        archive.extractall(tmp_path)
+    run = load(tmp_path / "lstm-seed4-step7")
+    assert (run.step, run.config) == (7, LSTMConfig(hidden_size=16, seed=4))
 
 
 @needs_node

@@ -45,7 +45,7 @@ async function lstm({ lstm: settings, updates = 0, saveAt, manifest }: Request) 
   while (losses.length < updates) {
     losses.push(run.update());
     if (losses.length !== saveAt) continue;
-    if (manifest) folder = Buffer.from(runFolder(run.save(), "saved", manifest!, 2.5)).toString("base64");
+    if (manifest) folder = Buffer.from(runFolder(run.save(), "saved", manifest)).toString("base64");
     run = await LstmRun.restore(run.save());
   }
   const milliseconds = cpuUsage(start).user / 1000;

@@ -58,6 +58,8 @@ export interface LstmSaved {
   epochs: LstmEpoch[];
   /** Training sequences. */
   trainCount: number;
+  /** Time that it has trained. */
+  seconds: number;
 }
 
 export class LstmRun {
@@ -65,6 +67,8 @@ export class LstmRun {
   epoch = 0;
   position = 0;
   sequences = 0;
+  /** Time that it has trained; whoever trains it counts. */
+  seconds = 0;
   epochs: LstmEpoch[] = [];
   #sums: LstmSaved["sums"] = [...NO_SUMS];
   #powers: [number, number] = [1, 1];
@@ -99,6 +103,7 @@ export class LstmRun {
   static async restore(saved: LstmSaved): Promise<LstmRun> {
     const run = await LstmRun.create(saved.settings);
     ({ step: run.step, epoch: run.epoch, position: run.position, sequences: run.sequences } = saved);
+    run.seconds = saved.seconds;
     run.epochs = [...saved.epochs];
     run.#sums = [...saved.sums];
     run.#powers = [...saved.powers];
@@ -124,6 +129,7 @@ export class LstmRun {
       dropout: this.#dropout.save(),
       weights: this.network.weights.save(),
       trainCount: this.train.count,
+      seconds: this.seconds,
     };
   }
 

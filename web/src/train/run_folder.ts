@@ -37,16 +37,15 @@ function generatorState({ state, next }: LstmSaved["dropout"]): Uint8Array<Array
 const configOf = ({ forgetBias: _, ...settings }: LstmSettings) => renamed(settings);
 
 /**
- * Returns the zip of a run, in a folder `name`; `seconds` is the time that it has trained. The manifest has Python's settings
+ * Returns the zip of a run, in a folder `name`; the manifest has Python's settings
  * and its version.
  */
 export function runFolder(
   saved: LstmSaved,
   name: string,
   { version, lstmConfig }: Pick<Manifest, "version" | "lstmConfig">,
-  seconds: number,
 ): Uint8Array<ArrayBuffer> {
-  const { settings, step, epoch, position, sequences, sums, weights } = saved;
+  const { settings, step, epoch, position, sequences, sums, weights, seconds } = saved;
   const H = settings.hiddenSize;
   const shapes = { W_out: [10, H], b_out: [10], W: [4 * H, weights.w.W.length / (4 * H)], U: [4 * H, H], b: [4 * H] };
   const networks: Record<string, Tensor> = { "network/lstm.bias_hh_l0": [new Float32Array(4 * H), [4 * H]] };

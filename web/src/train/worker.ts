@@ -55,7 +55,9 @@ function advance({ updates, trace, grid }: Run): Progress<Kind> {
     };
     results = { gan: { updates: losses, realLogits, fakeLogits, ...(grid ? { grid: run.grid() } : {}) } };
   }
-  return { status: status(), updates: made, milliseconds: performance.now() - start, ...results };
+  const milliseconds = performance.now() - start;
+  if (run instanceof LstmRun) run.seconds += milliseconds / 1000;
+  return { status: status(), updates: made, milliseconds, ...results };
 }
 
 async function restore(saved: Saved<Kind>): Promise<Status<Kind>> {

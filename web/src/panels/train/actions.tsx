@@ -46,6 +46,11 @@ export function Actions({ session, state, reset }: ActionsProps) {
         <Button disabled={!seen} onClick={reset}>
           Reset
         </Button>
+        {kind === "lstm" && (
+          <Button disabled={!seen} onClick={() => void session.download()}>
+            Save run
+          </Button>
+        )}
       </div>
       <div class="row controls">
         <Select

@@ -45,6 +45,7 @@ export const trainPanel: Panel = {
   async open(manifest, view) {
     const state = openState(view);
     const images = imagesOf(manifest);
+    session.python = manifest;
     session.images = async () => images && images.load();
     const problems = problemsOf(state, view);
     return {

@@ -1,9 +1,12 @@
 /** A training session: one line of training, or two that part at a change, and what a reader does with them. */
 import { batch, signal } from "@preact/signals";
 import { announce } from "../../kit/announce";
+import { download } from "../../kit/download";
 import { clamp, percent } from "../../kit/format";
+import type { Manifest } from "../../kit/manifest";
 import { prefersStills } from "../../kit/player";
 import type { Images, Kind, Saved } from "../../train/protocol";
+import { runFolder } from "../../train/run_folder";
 import { Branch, type Point, type Seen } from "./branch";
 import { NETWORKS, type Settings } from "./networks";
 import { changesIn, describe } from "./settings";
@@ -41,9 +44,19 @@ export class Session {
   digits: number[] = [];
   /** Loads what the GAN learns from. */
   images: () => Promise<Images | null> = async () => null;
+  /** What the run folder of an LSTM takes from Python. */
+  python: Pick<Manifest, "version" | "lstmConfig"> | null = null;
   #branches: Branch[] = [];
   #last: Promise<unknown> = Promise.resolve();
   /** Counts the resets: what was asked for before one is void. */
+  /** Offers the last line, an LSTM, as a run folder. */
+  async download() {
+    const saved = await this.#do(() => this.#branches.at(-1)!.save());
+    if (saved?.kind !== "lstm") return;
+    const name = `lstm-seed${saved.settings.seed}-step${saved.step}`;
+    download(`${name}.zip`, runFolder(saved, name, this.python!), "application/zip");
+  }
+
   #turn = 0;
   #told = -Infinity;
 
