@@ -13,7 +13,7 @@ from PIL import Image
 
 from reviver.cli import main
 from reviver.settings.lstm import LSTMConfig
-from reviver.show.groups import comparison_curves, read_runs
+from reviver.show.groups import comparison_curves, group_runs, read_runs
 from reviver.train.lstm.training import train
 
 CONFIG = LSTMConfig(hidden_size=4, epochs=2, data_size=60, length=3)
@@ -79,6 +79,16 @@ def test_near_a_bound_a_panel_shows_medians_and_ranges(runs: Path, tmp_path: Pat
     accuracy = figure.axes[1]
     assert accuracy.get_ylabel() == "median and range"
     assert accuracy.lines[0].get_ydata().tolist() == [0.5, 0.5]
+
+
+def test_runs_of_a_changed_file_are_another_group(runs: Path, tmp_path: Path) -> None:
+    for seed in (0, 1):
+        path = Path(shutil.copytree(runs / f"lstm-{seed}", tmp_path / f"lstm-{seed}")) / "run.json"
+        parts = {"cell": {"file": "my_cell.py", "sha256": str(seed) * 64}}
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"parts": parts}))
+    groups = group_runs(read_runs(sorted(tmp_path.iterdir())))
+    assert [len(group) for group in groups.values()] == [1, 1]
+    assert all("code_sha256" in name for name in groups)
 
 
 def test_a_sweep_and_two_commands_compare_cells(

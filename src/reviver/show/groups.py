@@ -26,8 +26,8 @@ from reviver.train.lstm.summary import results_of
 
 Records = list[dict[str, Any]]
 Measure = tuple[str, Literal["max", "min"]]
-DATA = "data_sha256"
-"""Name that the digest of the training data has among the settings."""
+DIGESTS = ("data_sha256", "code_sha256")
+"""Names that digests of the training data and of code of one's own have among the settings."""
 _log = logging.getLogger(__name__)
 
 
@@ -37,7 +37,7 @@ class ComparedRun:
 
     folder: RunFolder
     settings: dict[str, Any]
-    """Settings without the seed, and the digest of the data."""
+    """Settings without the seed, and `DIGESTS`."""
     seed: int
     records: Records
     """Metrics of an LSTM; scores of a GAN, or its metrics if it was not evaluated."""
@@ -83,7 +83,9 @@ def _read_run(folder: RunFolder) -> ComparedRun:
     settings = dataclasses.asdict(config)
     seed = settings.pop(SEED)
     data = folder.record.get("data", {})
-    settings[DATA] = data.get("sha256")
+    parts = folder.record.get("parts", {})
+    code = {name: part.get("sha256") for name, part in parts.items()} or None
+    settings |= dict(zip(DIGESTS, (data.get("sha256"), code and json.dumps(code)), strict=True))
     metrics, scores = folder.read_metrics(), folder.read_scores()
     if not metrics:
         raise RunFolderError(f"{folder.records_path('metrics')} is empty; continue the run with --resume")
@@ -100,9 +102,14 @@ def _read_run(folder: RunFolder) -> ComparedRun:
 
 
 def differing_settings(runs: Sequence[ComparedRun]) -> list[str]:
-    """Return the names of the settings in which runs differ; the digest of the data only if nothing else tells them apart."""
-    names = [name for name in runs[0].settings if len({json.dumps(run.settings[name]) for run in runs}) > 1]
-    return [name for name in names if name != DATA or names == [DATA]]
+    """Return the names of the settings in which runs differ; digests only if the others do not tell all groups apart."""
+
+    def count(names: Sequence[str]) -> int:
+        return len({json.dumps([run.settings[name] for name in names]) for run in runs})
+
+    names = [name for name in runs[0].settings if count([name]) > 1]
+    shown = [name for name in names if name not in DIGESTS]
+    return shown if count(shown) == count(names) else names
 
 
 def group_runs(runs: Sequence[ComparedRun]) -> dict[str, list[ComparedRun]]:
