@@ -46,6 +46,8 @@ WRONG = {
     "explore l missing": "^missing: does not exist; give the folder that a train command wrote",
     "explore l --out .": "cannot be written .Is a directory",
     "explore l --out l/run.json": "^--out must end in .html, got l/run.json",
+    # assignments
+    "check notes.txt --points p.toml": "^--points is only for a table of grades; give its --out",
     # sweeps
     "sweep pipe.toml": "^pipe.toml: cannot be read .it is not a regular file",
     "sweep sweep.toml --address 127.0.0.1:6379": "^--address is only for --engine ray; leave it out",

@@ -45,6 +45,8 @@ COMMANDS: Commands = {
     ("check",): check.check,
 }
 """Functions of the commands by their words: of all that a sweep can run, see `program.ALL_COMMANDS`."""
+OPTIONAL = {("check",): "FILE", ("explore",): "RUN"}
+"""Arguments of commands that may be left out."""
 GROUPS: Mapping[str, tuple[str, str]] = {
     "": (
         "Train, evaluate and plot an LSTM written out gate by gate and a fully connected GAN.",
@@ -107,8 +109,8 @@ def build_app(arguments: Sequence[str] = (), commands: Commands = COMMANDS) -> A
         settings: dict[str, Any] = {}
         if words in PRESETS and words == tuple(arguments[:2]) and {"--help", "-h"} & set(arguments):
             settings["help_formatter"] = SettingsFormatter(PRESETS[words], find_preset(PRESETS[words], arguments))
-        if words == ("check",):  # the library calls an optional argument ARGS
-            settings["usage"] = "Usage: reviver check [OPTIONS] [FILE...]"
+        if words in OPTIONAL:  # which the library calls ARGS
+            settings["usage"] = f"Usage: reviver {words[0]} [OPTIONS] [{OPTIONAL[words]}...]"
         groups[words[0] if len(words) > 1 else ""].command(
             function,
             name=words[-1],
