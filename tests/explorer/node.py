@@ -10,7 +10,7 @@ import pytest
 
 WEB = Path(__file__).parents[2] / "web"
 needs_node = pytest.mark.skipif(
-    shutil.which("node") is None or not (WEB / "node_modules" / "wabt").exists(),
+    shutil.which("node") is None or not (WEB / "node_modules" / "assemblyscript").exists(),
     reason="no Node.js with the packages of web/: what the page computes is not compared with Python",
 )
 

@@ -5,7 +5,6 @@ The page's modules run in Node.js: web/tests/lstm.ts.
 
 import json
 import shutil
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,13 +33,7 @@ from reviver.train.lstm.run import LSTMRun
 from reviver.train.lstm.training import Network
 from tests.damage import edit_json
 from tests.explorer.edits import inflate, read_tensors
-
-NODE = shutil.which("node")
-WEB = Path(__file__).parents[2] / "web"
-needs_node = pytest.mark.skipif(
-    NODE is None or not (WEB / "node_modules" / "esbuild").exists(),
-    reason="no Node.js with the packages of web/: the traces of the page are not compared with Python's",
-)
+from tests.explorer.node import compute, needs_node
 
 DIGITS = list("0123456789")
 NAMES = {
@@ -86,16 +79,6 @@ def request(shown: Shown, seed: int | None, **changes: Any) -> dict[str, Any]:
     example = content["examples"][0]
     asked = {"content": content, "weights": shown.weights[-1], "values": example["values"], "target": example["target"]}
     return asked | {"seed": None if seed is None else str(seed), "gate": None} | changes
-
-
-def run_page(requests: list[Any]) -> list[Any]:
-    """Return what the modules of the page compute."""
-    assert NODE is not None
-    command = [NODE, str(WEB / "tests" / "run.mjs"), "lstm", "/dev/stdin"]
-    done = subprocess.run(command, input=json.dumps(requests), capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    results: list[Any] = json.loads(done.stdout)
-    return results
 
 
 def masks_of(run: LSTMRun, cell: int, steps: int, seed: int | None) -> Tensor | None:
@@ -165,7 +148,7 @@ def close(found: list[float], expected: Tensor) -> None:
 def traces(shown: dict[str, Shown]) -> dict[tuple[str, int | None], Any]:
     """Return the traces of the page of all runs, without dropout and with masks."""
     cases = [(name, seed) for name in NAMES for seed in (None, 2**63 - 2)]
-    return dict(zip(cases, run_page([request(shown[name], seed) for name, seed in cases]), strict=True))
+    return dict(zip(cases, compute("lstm", [request(shown[name], seed) for name, seed in cases]), strict=True))
 
 
 @needs_node
@@ -211,7 +194,7 @@ def test_the_page_traces_what_python_computes(
 def test_the_prefixes_of_a_bidirectional_network_have_the_masks_of_their_steps(shown: dict[str, Shown]) -> None:
     values = [4, 7, 1, 7]
     requests = [request(shown["variational"], 11, values=values[:steps], target=None) for steps in (1, 2, 3, 4)]
-    results = [result["trace"] for result in run_page(requests)]
+    results = [result["trace"] for result in compute("lstm", requests)]
     close(results[-1]["outputs"], torch.tensor([result["output"] for result in results], dtype=torch.float64))
     assert results[0]["loss"] is None  # what a user types has no target, so no gradients
     assert results[0]["cells"][0]["gradC"] == []
@@ -229,7 +212,7 @@ def test_masks_have_the_bits_of_python() -> None:
         {"content": content | {"hiddenDropout": p, "hiddenDropoutKind": kind}, "seed": str(seed), "steps": 40}
         for kind, seed, p in cases
     ]
-    for (kind, seed, p), cells in zip(cases, run_page(requests), strict=True):
+    for (kind, seed, p), cells in zip(cases, compute("lstm", requests), strict=True):
         for cell, found in enumerate(cells):
             bits = (seed + cell + 2**63) % 2**64 - 2**63  # consecutive, modulo 2⁶⁴
             assert found == dropout_masks(torch.tensor(bits), 40, 1, 33, p, kind).flatten().tolist()
@@ -245,7 +228,7 @@ def test_the_terms_of_a_unit_add_up(name: str, shown: dict[str, Shown]) -> None:
     cells, *_ = trace_run(shown[name], x, seed)
     places = [(cell, t, unit) for cell in range(len(cells)) for t in (0, 1, x.shape[1] - 1)]
     requests = [request(shown[name], seed, gate=place) for place in places]
-    for (cell, t, _), result in zip(places, run_page(requests), strict=True):
+    for (cell, t, _), result in zip(places, compute("lstm", requests), strict=True):
         terms, values = result["terms"], {key: torch.stack(steps) for key, steps in cells[cell].items() if steps}
         before = t + 1 if run.config.bidirectional and cell % 2 else t - 1
         h = values["h"][before, 0] if 0 <= before < x.shape[1] else torch.zeros(run.config.hidden_size).double()

@@ -1,10 +1,7 @@
 """The GAN networks of the explorer's page against Python's: forward passes, gradients, projection, paths, view codes."""
 
-import json
 import math
-import shutil
-import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +16,9 @@ from reviver.explorer.layers import FoldedLayer, evaluate
 from reviver.gan.interpolation import interpolate, interpolate_at
 from reviver.gan.inversion import LEARNING_RATE, PRIOR_WEIGHT
 from tests.explorer.edits import read_layers, read_page, read_tensors
+from tests.explorer.node import compute, needs_node
 
-WEB = Path(__file__).parents[2] / "web"
-pytestmark = pytest.mark.skipif(
-    shutil.which("node") is None or not (WEB / "node_modules" / "wabt").exists(),
-    reason="no Node.js with the packages of web/: the networks of the page are not compared with Python's",
-)
+pytestmark = needs_node
 
 N = 5
 FIRST_NORMALS = [0.5353395342826843, -0.3266402781009674, -0.5169864296913147, 0.01436341367661953]
@@ -58,14 +52,6 @@ def embedded(page: Path, index: int) -> tuple[dict[str, list[FoldedLayer]], dict
     return {name: read_layers(content, gan[name]) for name in names}, request
 
 
-def compute(request: Mapping[str, Any]) -> Any:
-    """Return the results of web/tests/gan.ts."""
-    command = ["node", str(WEB / "tests" / "run.mjs"), "gan", "/dev/stdin"]
-    node = subprocess.run(command, input=json.dumps(request), capture_output=True, text=True, check=False)
-    assert node.returncode == 0, node.stderr
-    return json.loads(node.stdout)
-
-
 def tensor(values: Any) -> Tensor:
     return torch.tensor(values, dtype=torch.float64)
 
@@ -88,7 +74,7 @@ def test_images_logits_probabilities_and_the_gradient_of_the_latents(
     if request["classes"] is not None:
         inputs = torch.cat([images, functional.one_hot(torch.tensor(request["classes"]))], 1)
     logits = evaluate(layers["discriminator"], inputs)
-    (ours,) = compute({"gans": [request]})["gans"]
+    (ours,) = compute("gan", {"gans": [request]})["gans"]
     close(ours["gradient"], gradient, gradient.abs().max())
     close(ours["images"], images)
     assert ours["images"][: images.shape[1]] == ours["single"], "an image depends on the batch"
@@ -109,7 +95,8 @@ def test_a_projection_makes_the_steps_of_python(small_page: Path) -> None:
     request |= {"target": target.flatten().tolist()}
     options = [{"seed": 3, "samples": 21, "starts": starts, "steps": steps}, {"samples": 10, "steps": 2, "class": 1}]
     ours, of_class = (
-        gan["projection"] for gan in compute({"gans": [request | {"options": option} for option in options]})["gans"]
+        gan["projection"]
+        for gan in compute("gan", {"gans": [request | {"options": option} for option in options]})["gans"]
     )
     assert (tensor(of_class["latents"]).view(4, -1)[:, noise:] == torch.tensor([0, 1, 0])).all()
     candidates = tensor(ours["candidates"]).view(21, -1)
@@ -153,7 +140,7 @@ def test_paths_are_those_of_python() -> None:
     requests.append({"start": a.tolist(), "end": b.tolist(), "path": "spherical", "steps": None, "t": t.tolist()})
     expected.append(interpolate_at(a, b, t, "spherical"))
     assert sum(points is None for points in expected) == 2
-    for request, points, theirs in zip(requests, compute({"paths": requests})["paths"], expected, strict=True):
+    for request, points, theirs in zip(requests, compute("gan", {"paths": requests})["paths"], expected, strict=True):
         if theirs is None:
             assert points is None, request
         else:
@@ -163,7 +150,7 @@ def test_paths_are_those_of_python() -> None:
 def test_normal_numbers() -> None:
     """They are those of every browser, so the first are written here."""
     seeds = [{"seed": seed, "count": 20_000} for seed in (0, 2**32 - 1)]
-    first, other = (tensor(x) for x in compute({"normals": seeds})["normals"])
+    first, other = (tensor(x) for x in compute("gan", {"normals": seeds})["normals"])
     assert first[:4].tolist() == FIRST_NORMALS
     assert not torch.equal(first, other)
     assert scipy.stats.kstest(first, "norm").pvalue > 0.01
@@ -174,7 +161,7 @@ def test_own_functions_are_precise_and_have_the_bits_of_every_engine() -> None:
     x = [0.0, -1.5, 1e-9, 0.3999, 0.6, 21.5, -745.0, 709.0, *torch.linspace(-40, 40, 999, dtype=torch.float64).tolist()]
     dy, inputs = torch.randn(7, 5), torch.randn(7, 6)
     found = compute(
-        {"functions": x, "weights": {"dy": dy.flatten().tolist(), "x": inputs.flatten().tolist(), "count": 7}}
+        "gan", {"functions": x, "weights": {"dy": dy.flatten().tolist(), "x": inputs.flatten().tolist(), "count": 7}}
     )
     exact = {
         "exp": [math.exp(v) for v in x],
