@@ -88,6 +88,11 @@ WRONG = {
     "compare l g": "^runs must be all of an LSTM or all of a GAN, got gan and lstm; compare each kind alone",
     "compare l g --format jpg": "^--format must be png, pdf or svg, got 'jpg'",
     "report --compare notes.txt": "^notes.txt: cannot be read",
+    # assignments
+    "check": "^FILE is missing; see reviver check --help",
+    "check --start lstm --out notes.txt": "^--out must be a new file, got notes.txt, which exists; choose another --out",
+    "check notes.txt --out grades.txt": "^--out must end in .csv, got grades.txt",
+    "check notes.txt --points notes.txt": "^--points is only for a table of grades; give its --out",
     # traces
     f"lstm trace l {'1' * 10_001}": "^digits must be at most 10000 to be plotted, got 10001",
     "lstm trace gone '1 2' --out notes.txt/trace.pdf": "^notes.txt/trace.pdf: cannot be written .Not a directory.; a part of this path",

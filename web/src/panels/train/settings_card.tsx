@@ -44,12 +44,11 @@ export function SettingsCard({ state, problems, change }: CardProps) {
   return (
     <section class="card stack" aria-label="Settings">
       <h3>Start of a run</h3>
+      <p class="note">A change here ends the run.</p>
       {group(true)}
       <h3>May change while it trains</h3>
+      <p class="note">A change here forks the run: it goes on with the change, and beside it without.</p>
       {group(false)}
-      <p class="note">
-        A change above ends the run. One below forks it: the run goes on with the change, and beside it without.
-      </p>
     </section>
   );
 }
