@@ -76,6 +76,7 @@ def train_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a page without runs."""
     page = tmp_path_factory.mktemp("page") / "train.html"
     write_explorer([], page)
+    assert page.stat().st_size <= 3e6
     return page
 
 
