@@ -144,7 +144,9 @@ def test_a_gan_shows_its_pictures_and_what_d_says(show: Show) -> None:
 
 def test_a_page_without_runs_or_images_trains_an_lstm(show: Show, tmp_path: Path) -> None:
     file = tmp_path / "explorer.html"
-    file.write_text(render_page(Manifest(version="1", title="Train", gans=[], lstms=[]), Blocks()), encoding="utf-8")
+    file.write_text(
+        render_page(Manifest(version="1", title="Train", gans=[], lstms=[], lstm_config={}), Blocks()), encoding="utf-8"
+    )
     page = show("#train?units=16&data=300", file)
     wait_for_panel(page, "train")
     expect(page.locator(".runs")).to_have_text("Networks that learn in this page")
