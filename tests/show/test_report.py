@@ -249,7 +249,7 @@ def test_the_results_are_those_of_the_runs(built: Built) -> None:
 
 
 def test_what_cannot_be_explored_or_compiled_is_left_out(built: Built, tmp_path: Path, monkeypatch: Any) -> None:
-    def fail(_: object) -> str:
+    def fail(*_: object, **__: object) -> str:
         raise DataError("data: gone does not exist; give it back")
 
     monkeypatch.setattr(make, "build_page", fail)

@@ -35,8 +35,6 @@ _log = logging.getLogger(__name__)
 MAX_LABEL = 2**16 - 1
 CHUNK_BYTES = 1 << 25
 """Size of the images that are read and resized at a time, which bounds the memory."""
-READERS = {"mnist": read_mnist, MNIST_10K: read_small_mnist}
-"""Readers of the data sets in the package."""
 NAMES = ("mnist", *DATA_SETS, MNIST_10K)
 """Names of data sets, which come before files of these names."""
 SOURCES = f"{', '.join(NAMES)}, an IDX folder, an image folder, an .npz or an .npy"
@@ -153,7 +151,8 @@ def find_source(source: str, image_size: int, split: str) -> ImageSource:
     """Return the images of a split, `train` or `test`, as `load_images` and `load_test_images` read them."""
     path = Path(source)
     if source in NAMES:
-        images, labels = READERS[source](split) if source in READERS else read_data_set(source, split)
+        readers = {"mnist": read_mnist, MNIST_10K: read_small_mnist}
+        images, labels = readers[source](split) if source in readers else read_data_set(source, split)
         return _from_array(source, images.numpy()[:, None], labels, image_size)
     if is_packed(path):
         packed = _map_packed(path, image_size, split)
