@@ -62,6 +62,8 @@ def test_grades_are_a_row_per_file(files: Path, capsys: pytest.CaptureFixture[st
     assert (first["file"], first["points"], first["lstm_step"], first["initialization"]) == ("a.py", "0.5", "0", "0.5")
     assert first["remarks"].startswith("lstm_step: tanh(c) is missing in the hidden state; ")
     assert list(second.values()) == ["gone.py", "0", *[""] * 6, "cannot be read (No such file or directory)"]
+    assert main(["check", "gone.py", "--out", "quiet.csv", "--quiet"]) == 0
+    assert (capsys.readouterr().out, Path("quiet.csv").exists()) == ("", True)
 
 
 def test_json_has_the_form_of_check50(files: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -76,10 +76,10 @@ def check(
     reports = []
     for report in check_files(list(map(Path, files)), Limits(time_limit, memory_limit), jobs or usable_cores()):
         reports.append(report)
-        if out is not None and not common.json and not common.quiet:
-            print(next(report.lines()))
-        elif not common.json:
+        if out is None and not common.json:
             print(report)
+        elif not common.json and not common.quiet:  # the table has the rest
+            print(next(report.lines()))
     if out is not None:
         write_text(Path(out), write_grades(reports, worth))
     results = [to_check50(report) for report in reports]

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from reviver.errors import ConfigError, DataError
+from reviver.errors import ConfigError
 from reviver.files.hub import PretrainedMixin
-from reviver.lstm.layer import LSTM, checked_lengths, integer_lengths, is_inside
+from reviver.lstm.layer import LSTM, check_batch, checked_lengths, integer_lengths, is_inside
 from reviver.rows import Rng
 from reviver.settings.lstm_network import OPTIONS, LSTMClassifierSpec, Pooling, unexpected_argument
 
@@ -152,8 +152,7 @@ class LSTMClassifier(PretrainedMixin, nn.Module):
             DataError: if the shape of x or a length does not fit.
             ConfigError: if `every_step` does not fit the pooling or the patches.
         """
-        if x.dim() != 3 or x.shape[-1] != self.input_size or x.shape[1] == 0:
-            raise DataError(f"x must be [B, T, I] with I = {self.input_size}, got shape {list(x.shape)}")
+        check_batch(x, self.input_size)
         if every_step and (self.pooling, self.patch_size) != ("last", 1):
             raise ConfigError(
                 "every_step must be False for a classifier that pools or patches the steps, got True with pooling "

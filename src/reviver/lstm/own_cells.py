@@ -15,11 +15,11 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor, nn
 
-from reviver.errors import ConfigError, DataError
+from reviver.errors import ConfigError
 from reviver.lstm.classifier import LSTMClassifier
-from reviver.lstm.layer import checked_lengths, is_inside
-from reviver.lstm.rnn import RNNClassifier
-from reviver.rows import Rng, rand
+from reviver.lstm.layer import check_batch, checked_lengths, is_inside
+from reviver.lstm.rnn import RNNClassifier, sample_masks
+from reviver.rows import Rng
 from reviver.settings.parts import OwnClass, explaining
 
 States = tuple[Tensor, ...]
@@ -83,8 +83,7 @@ class CellClassifier(nn.Module):
         rng: Rng = None,
     ) -> Tensor:
         """Return the logits of a batch; arguments, result and errors are those of `LSTMClassifier.forward`."""
-        if x.dim() != 3 or x.shape[-1] != self.input_size or x.shape[1] == 0:
-            raise DataError(f"x must be [B, T, I] with I = {self.input_size}, got shape {list(x.shape)}")
+        check_batch(x, self.input_size)
         if lengths is not None:
             lengths = checked_lengths(lengths, x.transpose(0, 1))
         output, state = self.run(x, lengths, rng=rng)
@@ -118,7 +117,7 @@ class CellClassifier(nn.Module):
             The hidden states of the last layer, [B, T, H], 0 after the end of a sequence, and the final state.
         """
         batch, steps, _ = x.shape
-        inside = None
+        shape, inside = (steps, batch, self.hidden_size), None
         if lengths is not None:  # the gradient, too, must not depend on what is beyond the end of a sequence
             inside = is_inside(lengths, steps)  # [B, T, 1]
             x = torch.where(inside, x, 0.0)
@@ -126,10 +125,10 @@ class CellClassifier(nn.Module):
         output, finals = x.transpose(0, 1), []
         for index, cell in enumerate(self.cells):
             if index and self.training and self.dropout > 0.0:
-                output = output * self._mask((steps, batch, self.hidden_size), self.dropout, rng, output)
+                output = output * sample_masks(shape, self.dropout, rng, output)
             masks = None
             if self.training and self.hidden_dropout > 0.0:
-                masks = self._mask((steps, batch, self.hidden_size), self.hidden_dropout, rng, output).unbind()
+                masks = sample_masks(shape, self.hidden_dropout, rng, output).unbind()
             now: Any = None if state is None else self._restore([entry[index] for entry in state])
             outputs: list[Tensor] = []
             states: list[Any] = []
@@ -163,10 +162,6 @@ class CellClassifier(nn.Module):
     def _restore(self, entries: list[Tensor]) -> Any:
         """Return a state as the cell returned it."""
         return entries[0] if isinstance(self._state, Tensor) else _like(self._state, entries)
-
-    def _mask(self, shape: tuple[int, ...], p: float, rng: Rng, like: Tensor) -> Tensor:
-        uniform = rand(shape, rng, dim=1, device=like.device, dtype=like.dtype)
-        return (uniform >= p).to(like.dtype) / (1.0 - p)
 
 
 Network = LSTMClassifier | RNNClassifier | CellClassifier

@@ -9,9 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from reviver.errors import DataError
 from reviver.files.hub import PretrainedMixin
-from reviver.lstm.layer import checked_lengths, is_inside
+from reviver.lstm.layer import check_batch, checked_lengths, is_inside
 from reviver.rows import Rng, rand
 from reviver.settings.fields import Probability
 from reviver.settings.lstm_network import RNNClassifierSpec
@@ -75,16 +74,14 @@ class RNNClassifier(PretrainedMixin, nn.Module):
         rng: Rng = None,
     ) -> Tensor:
         """Return the logits of a batch; arguments, result and errors are those of `LSTMClassifier.forward`."""
-        if x.dim() != 3 or x.shape[-1] != self.input_size or x.shape[1] == 0:
-            raise DataError(f"x must be [B, T, I] with I = {self.input_size}, got shape {list(x.shape)}")
+        check_batch(x, self.input_size)
         batch, steps, _ = x.shape
         if lengths is not None:  # the gradient, too, must not depend on what is beyond the end of a sequence
             lengths = checked_lengths(lengths, x.transpose(0, 1))
             x = torch.where(is_inside(lengths, steps), x, 0.0)
         masks = None
         if self.training and self.hidden_dropout > 0.0:
-            uniform = rand((steps, batch, self.hidden_size), rng, dim=1, device=x.device, dtype=x.dtype)
-            masks = (uniform >= self.hidden_dropout).to(x.dtype) / (1.0 - self.hidden_dropout)  # [T, B, H]
+            masks = sample_masks((steps, batch, self.hidden_size), self.hidden_dropout, rng, x)
         h = x.new_zeros(batch, self.hidden_size)
         outputs = []
         for t, z in enumerate((x @ self.W.T + self.b).unbind(1)):  # T times [B, H]
@@ -99,3 +96,9 @@ class RNNClassifier(PretrainedMixin, nn.Module):
         elif lengths is not None:
             output = torch.where(is_inside(lengths, steps), output, 0.0)
         return output @ self.W_out.T + self.b_out
+
+
+def sample_masks(shape: tuple[int, int, int], p: float, rng: Rng, like: Tensor) -> Tensor:
+    """Return dropout masks [T, B, H] on the device and in the dtype of `like`: 0 with probability `p`, else 1 / (1 - p)."""
+    uniform = rand(shape, rng, dim=1, device=like.device, dtype=like.dtype)
+    return (uniform >= p).to(like.dtype) / (1.0 - p)

@@ -1,4 +1,4 @@
-"""Parts that a user wrote: the class behind `my_cell.py:Mine` or `package.module:Mine`, of `--cell`, `--task` and `--loss`.
+"""Code that a user wrote: a class such as `my_cell.py:Mine` or `package.module:Mine`, or a file with the networks of a GAN.
 
 Code runs only if the person at the keyboard names it in that very call: on the command line, in a file of settings, or as
 a class in Python. A run folder has the reference, and a copy of the file for the reader, but nothing is imported out of it:
