@@ -255,7 +255,7 @@ def open_gan(run: str, device: str, seed: int | None, networks: str | None) -> t
 
 
 def refuse_own_networks(run: str, action: str) -> None:
-    """Raise ConfigError if a run has networks of its user's, which cannot be `action`; no command needs their file for that."""
+    """Raise ConfigError if a run has networks of your own, which cannot be `action`, such as exported; their file is not needed."""
     from reviver.runs.folder import RunFolder
 
     folder = RunFolder.open(run)

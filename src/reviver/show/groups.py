@@ -33,7 +33,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ComparedRun:
-    """A run without its networks, so that a class of their own is not needed."""
+    """A run without its networks, so that no class of your own is needed."""
 
     folder: RunFolder
     settings: dict[str, Any]
@@ -96,7 +96,7 @@ def _read_run(folder: RunFolder) -> ComparedRun:
         return ComparedRun(folder, settings, seed, scores or metrics, results)
     try:
         chance = build_task(config, data or None).chance
-    except ReviverError:  # such as a task of their own, which is not at hand
+    except ReviverError:  # such as a task of your own, whose class was not given
         chance = None
     return ComparedRun(folder, settings, seed, metrics, results_of(config, metrics, chance))
 
