@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional
 
 from reviver.data.images.named import read_mnist
 from reviver.gan.sampling import generate
 from reviver.rng import make_rng
 from reviver.settings.gan import GANConfig
+from reviver.settings.parts import give
 from reviver.train.gan.run import GANRun
 from reviver.train.gan.training import GRID_SIZE, build_networks, train
 from reviver.train.loading import load
@@ -24,15 +26,28 @@ pytestmark = needs_node
 
 TOLERANCE = 1e-6
 """Of losses of the first updates. Later ones part where an input of LeakyReLU is so near 0 that rounding gives its sign."""
-UPDATES = {"original": 10, "penalty": 5, "average": 10}
+UPDATES = {"original": 10, "penalty": 5, "average": 10, "exchanged": 8}
 """Updates before the runs part; ten are a promise of the original only."""
 REST = 8
 """Images of the last update."""
+
+
+class Exchanged:
+    """Losses of a discriminator that learns to call generated images real, and a generator that still seeks "real"."""
+
+    def generator(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+        return functional.softplus(-fake_logits).mean()
+
+    def discriminator(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+        return (functional.softplus(real_logits).mean() + functional.softplus(-fake_logits).mean()) / 2
+
+
 ORIGINAL = GANConfig(epochs=1, log_every=1, eval_every=0, seed=7)
 CONFIGS = {
     "original": ORIGINAL,
     "penalty": replace(ORIGINAL, r1=0.2, penalty_interval=2, beta1=-0.3, batch_size=32),
     "average": replace(ORIGINAL, ema=0.9, ema_rampup=0.5, discriminator_steps=2, batch_norm_eps=0.8, batch_size=16),
+    "exchanged": replace(ORIGINAL, loss=give("loss", Exchanged), batch_size=32),
 }
 RENAMED = {
     "r1": "r1",
@@ -57,6 +72,7 @@ def digests(network: nn.Module) -> dict[str, str]:
 
 def request(config: GANConfig, images: np.ndarray, **options: Any) -> dict[str, Any]:
     settings = {ours: getattr(config, name) for name, ours in RENAMED.items()}
+    settings["labels"] = "right" if config.loss == ORIGINAL.loss else "exchanged"
     return {"gan": settings, "images": base64.b64encode(images.tobytes()).decode("ascii"), **options}
 
 

@@ -162,8 +162,11 @@ export class GanNetworks {
     return dy;
   }
 
-  /** Computes the gradients of both networks, of G only if `withG`, from N real images and latents that are written already. */
-  step(N: number, withG: boolean, r1 = 0): StepResult {
+  /**
+   * Computes the gradients of both networks, of G only if `withG`, from N real images and latents that are written already.
+   * `areExchanged`: D learns to call the generated images real.
+   */
+  step(N: number, withG: boolean, r1 = 0, areExchanged = false): StepResult {
     const { memory, D, G } = this;
     D.clearGradients();
     this.generate(N, N, true);
@@ -171,7 +174,7 @@ export class GanNetworks {
     const realLogits = this.#logits.values.slice(0, N);
     const fakeLogits = this.#logits.values.slice(N, 2 * N);
     const ofG = generatorLoss(fakeLogits);
-    const ofD = discriminatorLoss(realLogits, fakeLogits);
+    const ofD = discriminatorLoss(realLogits, fakeLogits, areExchanged);
     if (withG) {
       G.clearGradients();
       const dy = this.#backward(ofG.gradients, N);

@@ -135,7 +135,7 @@ export class GanRun {
     this.#writeLatents(this.#noise.normal(N * settings.latentSize), N);
     const withG = (this.step + 1) % discriminatorSteps === 0;
     const penalty = this.step % penaltyInterval === 0 ? r1 * penaltyInterval : 0;
-    const result = networks.step(N, withG, penalty);
+    const result = networks.step(N, withG, penalty, settings.labels === "exchanged");
     for (const name of withG ? (["G", "D"] as const) : (["D"] as const)) {
       const powers = this.#powers[name];
       this.#powers[name] = [powers[0] * beta1, powers[1] * BETA2];

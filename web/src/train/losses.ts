@@ -33,11 +33,16 @@ export function generatorLoss(fake: Float32Array) {
   return { loss, gradients: Float64Array.from(fake, (l) => (sigmoid(l) - 1) / N) };
 }
 
-/** ½ (E[-log D(x)] + E[-log(1 - D(G(z)))]), and its gradients with respect to the logits of the real and then the fake images. */
-export function discriminatorLoss(real: Float32Array, fake: Float32Array) {
+/**
+ * ½ (E[-log D(x)] + E[-log(1 - D(G(z)))]), and its gradients with respect to the logits of the real and then the fake images;
+ * with the labels exchanged, ½ (E[-log(1 - D(x))] + E[-log D(G(z))]).
+ */
+export function discriminatorLoss(real: Float32Array, fake: Float32Array, areExchanged: boolean) {
   const N = fake.length;
-  const ofReal = real.reduce((sum, l) => sum + softplus(-l), 0) / N;
-  const ofFake = fake.reduce((sum, l) => sum + softplus(l), 0) / N;
-  const gradients = Float64Array.from([...real, ...fake], (l, n) => (sigmoid(l) - (n < N ? 1 : 0)) / (2 * N));
+  const sign = areExchanged ? -1 : 1;
+  const ofReal = real.reduce((sum, l) => sum + softplus(-sign * l), 0) / N;
+  const ofFake = fake.reduce((sum, l) => sum + softplus(sign * l), 0) / N;
+  const targetOf = (n: number) => (n < N === areExchanged ? 0 : 1);
+  const gradients = Float64Array.from([...real, ...fake], (l, n) => (sigmoid(l) - targetOf(n)) / (2 * N));
   return { loss: (ofReal + ofFake) / 2, gradients };
 }

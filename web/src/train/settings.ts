@@ -46,6 +46,8 @@ export interface GanSettings {
   beta1: number;
   /** Updates of D for each of G. */
   discriminatorSteps: number;
+  /** Exchanged: D learns 0 for real and 1 for generated images, and G still seeks 1. A mistake, to look at. */
+  labels: "right" | "exchanged";
   batchNormEps: number;
   /** γ; 0: none. */
   r1: number;
@@ -63,6 +65,7 @@ export const GAN_ORIGINAL: GanSettings = {
   learningRate: 2e-4,
   beta1: 0.5,
   discriminatorSteps: 1,
+  labels: "right",
   batchNormEps: 1e-5,
   r1: 0,
   penaltyInterval: 1,

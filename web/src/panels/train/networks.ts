@@ -71,7 +71,7 @@ export const NETWORKS: Record<Kind, Network> = {
       batchSize: BATCH,
       epochs: EPOCHS,
       optimizer: {
-        ...{ label: "Optimizer", key: "optimizer", option: null },
+        ...{ label: "Optimizer", key: "optimizer", option: "--optimizer" },
         choices: [
           ["rmsprop", "RMSprop"],
           ["adam", "Adam"],
@@ -90,6 +90,13 @@ export const NETWORKS: Record<Kind, Network> = {
       beta1: { label: "β₁ of Adam", key: "beta1", option: "--beta1" },
       batchNormEps: { label: "ε of BatchNorm", key: "eps", option: "--batch-norm-eps" },
       discriminatorSteps: { label: "Updates of D per G", key: "k", option: "--discriminator-steps" },
+      labels: {
+        ...{ label: "Labels that D learns", key: "labels", option: null },
+        choices: [
+          ["right", "right"],
+          ["exchanged", "exchanged"],
+        ],
+      },
       r1: { label: "Weight γ of R1", key: "r1", option: "--r1", hint: "0: none" },
       penaltyInterval: { label: "Interval of R1", key: "every", option: "--penalty-interval" },
       ema: { label: "Moving average of G", key: "ema", option: "--ema", hint: "0: none" },

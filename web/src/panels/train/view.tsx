@@ -152,7 +152,7 @@ function Command({ session, state, images }: Part & Pick<TrainProps, "images">) 
       {command ? (
         <CopyField text={command} copy="Copy command" />
       ) : (
-        <p>Python has no option for this forget bias or this optimizer, so no command trains the same.</p>
+        <p>{`Python has no option for ${kind === "lstm" ? "this forget bias" : "exchanged labels"}, so no command trains the same.`}</p>
       )}
       <p class="note">
         {isChanged && "It trains with the last settings from the start. "}
