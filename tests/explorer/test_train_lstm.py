@@ -5,7 +5,7 @@ import io
 import zipfile
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 
@@ -35,16 +35,32 @@ CONFIGS = {
     "random": LSTMConfig(epochs=1, seed=3, length=18, data_size=300, hidden_size=24, hidden_dropout=0.0),
 }
 
+CURRICULUM = LSTMConfig(
+    curriculum=True,
+    start_length=3,
+    length=7,
+    length_factor=1.5,
+    threshold=0.2,
+    epochs=8,
+    seed=4,
+    data_size=1200,
+    hidden_size=32,
+    learning_rate=3e-3,
+    lr_length_exponent=0.5,
+)
+
 
 def settings_of(config: LSTMConfig) -> dict[str, Any]:
     """Return the settings of the page, see web/src/train/settings.ts."""
     names = "seed length encoding data_size train_fraction hidden_size hidden_dropout epochs batch_size optimizer"
+    names += " start_length length_factor min_length_fraction threshold lr_length_exponent"
     camel = {
         name: "".join([first, *(part.title() for part in rest)])
         for name in (*names.split(), "learning_rate", "max_norm")
         for first, *rest in [name.split("_")]
     }
-    return {ours: getattr(config, name) for name, ours in camel.items()}
+    on = {"curriculum": "on" if config.curriculum else "off"}
+    return {ours: getattr(config, name) for name, ours in camel.items()} | on
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -70,20 +86,47 @@ def test_the_page_trains_what_python_trains(name: str, tmp_path: Path) -> None:
         assert epoch["validationAccuracy"] == pytest.approx(line["validation_accuracy"], abs=1e-12)
 
 
-def test_a_run_that_is_saved_and_restored_goes_on_bit_for_bit() -> None:
-    settings = settings_of(replace(CONFIGS["original"], hidden_size=16, batch_size=96, optimizer="adam"))
+def test_a_curriculum_has_the_lengths_and_losses_of_python(tmp_path: Path) -> None:
+    """Length 3 has few palindromes, so that many are drawn again."""
+    (ours,) = compute("train", [{"lstm": settings_of(CURRICULUM), "updates": 64}])
+    run = load(train(CURRICULUM, tmp_path / "run", device="cpu").path)
+    metrics = run.folder.read_metrics()
+    lengths = [line["length"] for line in metrics]
+    assert [lengths[0], lengths[-1]] == [3, 7]
+    assert len(ours["epochs"]) == len(metrics) == CURRICULUM.epochs
+    for epoch, line in zip(ours["epochs"], metrics, strict=True):
+        for camel, snake in (("length", "length"), ("validationSequences", "validation_sequences"), ("step", "step")):
+            assert epoch[camel] == line[snake]
+        assert epoch["trainLoss"] == pytest.approx(line["train_loss"], abs=TOLERANCE)
+        assert epoch["validationLoss"] == pytest.approx(line["validation_loss"], abs=TOLERANCE)
+        assert epoch["trainAccuracy"] == pytest.approx(line["train_accuracy"], abs=1e-12)
+        assert epoch["validationAccuracy"] == pytest.approx(line["validation_accuracy"], abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [replace(CONFIGS["original"], hidden_size=16, batch_size=96, optimizer="adam"), replace(CURRICULUM, threshold=0.1)],
+    ids=["original", "curriculum"],
+)
+def test_a_run_that_is_saved_and_restored_goes_on_bit_for_bit(config: LSTMConfig) -> None:
+    settings = settings_of(config)
     whole, parted = compute("train", [{"lstm": settings, "updates": 20, "saveAt": at} for at in (None, 11)])
     assert whole["last"] == parted["last"]
     assert whole["losses"] == parted["losses"]
     assert whole["epochs"] == parted["epochs"]
 
 
-@pytest.mark.parametrize("optimizer", ["rmsprop", "adam"])
-def test_python_goes_on_with_a_run_that_the_page_has_saved(
-    optimizer: Literal["rmsprop", "adam"], tmp_path: Path
-) -> None:
+@pytest.mark.parametrize(
+    "config",
+    [
+        LSTMConfig(epochs=4, seed=5, hidden_size=32),
+        LSTMConfig(epochs=4, seed=5, hidden_size=32, optimizer="adam"),
+        replace(CURRICULUM, data_size=1000, threshold=0.1, epochs=4),
+    ],
+    ids=["rmsprop", "adam", "curriculum"],
+)
+def test_python_goes_on_with_a_run_that_the_page_has_saved(config: LSTMConfig, tmp_path: Path) -> None:
     """In the middle of an epoch; it ends with the losses that the page ends with."""
-    config = LSTMConfig(epochs=4, seed=5, hidden_size=32, optimizer=optimizer)
     manifest = {"version": __version__, "lstmConfig": asdict(LSTMConfig())}
     (ours,) = compute("train", [{"lstm": settings_of(config), "updates": 28, "saveAt": 17, "manifest": manifest}])
     with zipfile.ZipFile(io.BytesIO(base64.b64decode(ours["folder"]))) as archive:

@@ -39,7 +39,7 @@ async function lstm({ lstm: settings, updates = 0, saveAt, manifest }: Request) 
   let folder = null;
   let run = await LstmRun.create({ ...LSTM_ORIGINAL, ...settings });
   const initial = run.network.weights.save().w;
-  const { train, validation } = run;
+  const { train, validation } = run.data;
   const start = cpuUsage();
   const losses = [];
   while (losses.length < updates) {

@@ -40,6 +40,12 @@ export class LstmNetwork {
   readonly #dh: Matrix;
   readonly #dc: Matrix;
   readonly #room: Matrix;
+  /** Last hidden state of each sequence, and its gradient, where their lengths differ. */
+  readonly #last: Matrix;
+  readonly #dLast: Matrix;
+  /** Steps of the longest sequence of a batch, and of each [B], where they differ. */
+  #count: number;
+  #ends: Uint8Array | null = null;
 
   constructor(
     readonly memory: Memory,
@@ -49,6 +55,8 @@ export class LstmNetwork {
     this.weights = new Weights(memory, { W: [4 * H, I], U: [4 * H, H], b: [1, 4 * H], W_out: [C, H], b_out: [1, C] });
     const matrix = (rows: number) => memory.matrix(rows, pad(batchSize, 8));
     [this.#zero, this.#ones, this.#dh, this.#dc] = [matrix(H), matrix(H), matrix(H), matrix(H)];
+    [this.#last, this.#dLast] = [matrix(H), matrix(H)];
+    this.#count = steps;
     this.steps = Array.from({ length: steps }, () => ({
       ...{ x: matrix(I), z: matrix(4 * H), c: matrix(H), u: matrix(H), m: matrix(H), h: matrix(H) },
     }));
@@ -76,16 +84,39 @@ export class LstmNetwork {
   drop(p: number, seed: bigint | null, batch: number) {
     const { kernel } = this.memory;
     const threshold = Math.min(Math.floor(p * 2 ** 32 + 0.5), 2 ** 32 - 1);
-    this.steps.forEach(({ m }, t) => {
+    this.steps.slice(0, this.#count).forEach(({ m }, t) => {
       if (seed === null || p === 0) m.values.set(this.#ones.values);
       else
         kernel.masks(seed, BigInt(t), m.address, m.stride, m.rows, pad(batch, 8), threshold, Math.fround(1 / (1 - p)));
     });
   }
 
+  /** Says how many steps a batch has, and each of its sequences, where they differ. */
+  resize(count: number, ends: Uint8Array | null) {
+    [this.#count, this.#ends] = [count, ends];
+  }
+
+  /** Calls with the address of each number of the last hidden state of each sequence, and the step that it belongs to. */
+  #eachEnd(use: (place: number, step: number) => void, step?: number) {
+    const { width, rows } = this.#last;
+    this.#ends!.forEach((end, n) => {
+      if (step === undefined || end - 1 === step) for (let u = 0; u < rows; u++) use(u * width + n, end - 1);
+    });
+  }
+
+  /** The last hidden state of each sequence of the batch. */
+  #read(): Matrix {
+    const { steps } = this;
+    if (!this.#ends) return steps[this.#count - 1].h;
+    this.#last.values.fill(0);
+    this.#eachEnd((place, step) => (this.#last.values[place] = steps[step].h.values[place]));
+    return this.#last;
+  }
+
   /** Computes the logits of the inputs x of the steps. */
   forward(batch: number) {
-    const { memory, steps } = this;
+    const { memory } = this;
+    const steps = this.steps.slice(0, this.#count);
     const { W, U, b, W_out, b_out } = this.weights.w;
     const columns = pad(batch, 8);
     steps.forEach(({ x, z, c, u, m, h }, t) => {
@@ -94,7 +125,7 @@ export class LstmNetwork {
       const before = t > 0 ? steps[t - 1].c : this.#zero;
       memory.kernel.lstmForward(z.address, c.end - c.address, ...[before, c, u, m, h].map(({ address }) => address));
     });
-    memory.linear(steps.at(-1)!.h, W_out, b_out, this.logits, columns);
+    memory.linear(this.#read(), W_out, b_out, this.logits, columns);
   }
 
   /** Returns the mean loss and the number of correct classes of the logits, which become their gradients. */
@@ -110,9 +141,11 @@ export class LstmNetwork {
     weights.clearGradients();
     dh.values.fill(0);
     dc.values.fill(0);
-    memory.linearGradient(this.logits, steps.at(-1)!.h, g.W_out, g.b_out, this.#room, columns);
-    memory.inputGradient(this.logits, W_out, dh, columns);
-    for (let t = steps.length - 1; t >= 0; t--) {
+    memory.linearGradient(this.logits, this.#read(), g.W_out, g.b_out, this.#room, columns);
+    const dLast = this.#ends ? this.#dLast : dh;
+    memory.inputGradient(this.logits, W_out, dLast, columns);
+    for (let t = this.#count - 1; t >= 0; t--) {
+      if (this.#ends) this.#eachEnd((place) => (dh.values[place] = dLast.values[place]), t); // 0 before
       const { x, z, c, u, m } = steps[t];
       const before = t > 0 ? steps[t - 1].c : this.#zero;
       memory.kernel.lstmBackward(z.address, c.end - c.address, ...[before, u, m, dh, dc].map(({ address }) => address));

@@ -2,17 +2,18 @@
  * A training run of the LSTM on palindromes, as `reviver lstm train` makes it: data, split, order of the epochs, dropout masks,
  * updates and the validation after each epoch. The same settings give the same numbers up to rounding.
  */
-import { forward } from "../compute/lstm";
-import { softmax } from "../kit/math";
+import { dataOf, lengthsOf, rateAt, type Split } from "./curriculum";
 import { LstmNetwork } from "./lstm";
+import { traceLstm } from "./lstm_trace";
 import { Memory, type SavedWeights } from "./memory";
-import { digitAt, makePalindromes, splitPalindromes, type Palindromes } from "./palindromes";
+import { digitAt, DIGITS, type Palindromes } from "./palindromes";
 import { makeRng, Rng } from "./random";
 import { checkSettings, LSTM_BOUNDS, type LstmSettings } from "./settings";
 
-const DIGITS = 10;
 /** Settings that shape the weights or the data. */
 const FIXED = ["seed", "encoding", "dataSize", "trainFraction", "hiddenSize"];
+/** Settings that change the data of an epoch. */
+const DATA = ["length", "curriculum", "startLength", "lengthFactor", "minLengthFraction"];
 const NO_SUMS: LstmSaved["sums"] = [0, 0, 0];
 
 /** Metrics of an epoch, as a line of metrics.jsonl. */
@@ -20,6 +21,8 @@ export interface LstmEpoch {
   step: number;
   epoch: number;
   sequences: number;
+  length: number;
+  validationSequences: number;
   trainLoss: number;
   trainAccuracy: number;
   validationLoss: number;
@@ -34,19 +37,14 @@ export interface LstmUpdate {
   norm: number;
 }
 
-/** The network at each step of a sequence, without dropout. Values [T, H], probabilities of each digit [T, C]. */
-export interface LstmTrace {
-  digits: number[];
-  values: Record<"i" | "f" | "g" | "o" | "c" | "h", Float64Array>;
-  probabilities: Float64Array;
-}
-
 /** Where a run stands. */
 export interface LstmSaved {
   kind: "lstm";
   settings: LstmSettings;
   step: number;
   epoch: number;
+  /** Lengths of the curriculum that have passed. */
+  stage: number;
   /** Sequences of the epoch that it has seen. */
   position: number;
   sequences: number;
@@ -65,6 +63,7 @@ export interface LstmSaved {
 export class LstmRun {
   step = 0;
   epoch = 0;
+  stage = 0;
   position = 0;
   sequences = 0;
   /** Time that it has trained; whoever trains it counts. */
@@ -74,17 +73,25 @@ export class LstmRun {
   #powers: [number, number] = [1, 1];
   #dropout: Rng;
   #order: Int32Array | null = null;
-  readonly train: Palindromes;
-  readonly validation: Palindromes;
+  #data: Split | null = null;
+  readonly #lengths: number[];
 
   private constructor(
     readonly settings: LstmSettings,
     readonly network: LstmNetwork,
   ) {
-    const { seed, length, dataSize, trainFraction } = settings;
-    const all = makePalindromes(length, dataSize, makeRng(seed, "data"));
-    ({ train: this.train, validation: this.validation } = splitPalindromes(all, trainFraction, seed));
-    this.#dropout = makeRng(seed, "dropout");
+    this.#lengths = lengthsOf(settings);
+    this.#dropout = makeRng(settings.seed, "dropout");
+  }
+
+  /** The data of this epoch. */
+  get data(): Split {
+    return (this.#data ??= dataOf(this.settings, this.epoch, this.length, null));
+  }
+
+  /** T, of this epoch the largest. */
+  get length() {
+    return this.#lengths[Math.min(this.stage, this.#lengths.length - 1)];
   }
 
   static async create(settings: LstmSettings): Promise<LstmRun> {
@@ -97,12 +104,16 @@ export class LstmRun {
       batchSize: settings.batchSize,
     });
     network.initialize(makeRng(settings.seed, "weights"), settings.forgetBias);
-    return new LstmRun(settings, network);
+    const run = new LstmRun(settings, network);
+    void run.data; // which may be too little
+    return run;
   }
 
   static async restore(saved: LstmSaved): Promise<LstmRun> {
     const run = await LstmRun.create(saved.settings);
-    ({ step: run.step, epoch: run.epoch, position: run.position, sequences: run.sequences } = saved);
+    ({ step: run.step, epoch: run.epoch, stage: run.stage } = saved);
+    ({ position: run.position, sequences: run.sequences } = saved);
+    run.#data = dataOf(run.settings, run.epoch, run.length, run.#data);
     run.seconds = saved.seconds;
     run.epochs = [...saved.epochs];
     run.#sums = [...saved.sums];
@@ -113,27 +124,20 @@ export class LstmRun {
   }
 
   save(): LstmSaved {
-    const { settings, step, epoch, position, sequences } = this;
+    const { settings, step, epoch, stage, position, sequences } = this;
     return {
       kind: "lstm",
       settings: { ...settings },
-      ...{
-        step,
-        epoch,
-        position,
-        sequences,
-        epochs: [...this.epochs],
-        sums: [...this.#sums],
-        powers: [...this.#powers],
-      },
+      ...{ step, epoch, stage, position, sequences },
+      ...{ epochs: [...this.epochs], sums: [...this.#sums], powers: [...this.#powers] },
       dropout: this.#dropout.save(),
       weights: this.network.weights.save(),
-      trainCount: this.train.count,
+      trainCount: this.data.train.count,
       seconds: this.seconds,
     };
   }
 
-  /** Returns a run that goes on from here with other settings; with another length, from the start of the epoch. */
+  /** Returns a run that goes on from here with other settings; with other data, from the start of the epoch. */
   async change(changes: Partial<LstmSettings>): Promise<LstmRun> {
     const fixed = Object.keys(changes).find((name) => FIXED.includes(name));
     if (fixed) throw new Error(`${fixed} cannot change while the network trains; start a new run`);
@@ -142,61 +146,73 @@ export class LstmRun {
     const H = settings.hiddenSize;
     const { b } = saved.weights.w;
     for (let u = H; u < 2 * H; u++) b[u] += settings.forgetBias - saved.settings.forgetBias;
-    const restart = settings.length === saved.settings.length ? {} : { position: 0, sums: NO_SUMS };
+    const lengths = lengthsOf(settings);
+    const isGrowing = settings.curriculum === saved.settings.curriculum && lengths.length > 1;
+    const found = lengths.findIndex((length) => length >= this.length);
+    const stage = isGrowing ? (found < 0 ? lengths.length - 1 : found) : 0;
+    const restart = DATA.some((name) => name in changes) ? { stage, position: 0, sums: NO_SUMS } : {};
     return LstmRun.restore({ ...saved, settings, ...restart });
   }
 
   get updatesPerEpoch() {
-    return Math.ceil(this.train.count / this.settings.batchSize);
+    return Math.ceil(this.data.train.count / this.settings.batchSize);
   }
 
   get isFinished() {
-    return this.epoch >= this.settings.epochs;
+    return this.epoch >= this.settings.epochs || this.stage === this.#lengths.length;
   }
 
   /** Makes one update; after the last of an epoch, validates. */
   update(): LstmUpdate {
     const { settings, network } = this;
     const { weights } = network;
-    this.#order ??= makeRng(settings.seed, `order/${this.epoch}`).permutation(this.train.count);
+    const { train } = this.data;
+    this.#order ??= makeRng(settings.seed, `order/${this.epoch}`).permutation(train.count);
     const indices = this.#order.subarray(this.position, this.position + settings.batchSize);
-    const targets = this.#load(this.train, indices);
+    const targets = this.#load(train, indices);
     const p = settings.hiddenDropout;
     network.drop(p, p > 0 ? this.#dropout.bigInteger(2n ** 63n - 1n) : null, indices.length);
     network.forward(indices.length);
     const { loss, correct } = network.loss(targets);
     network.backward(indices.length);
     const norm = weights.clip(settings.maxNorm);
-    if (settings.optimizer === "rmsprop") weights.rmsprop(settings.learningRate);
+    const rate = rateAt(settings, this.length);
+    if (settings.optimizer === "rmsprop") weights.rmsprop(rate);
     else {
       this.#powers = [this.#powers[0] * 0.9, this.#powers[1] * 0.999];
-      weights.adam(settings.learningRate, [0.9, 0.999], this.#powers);
+      weights.adam(rate, [0.9, 0.999], this.#powers);
     }
     this.step++;
     this.position += indices.length;
     [loss * indices.length, correct, indices.length].forEach((value, k) => (this.#sums[k] += value));
-    if (this.position === this.train.count) this.#endEpoch();
+    if (this.position === train.count) this.#endEpoch();
     return { loss, correct, count: indices.length, norm };
   }
 
   #endEpoch() {
     const [loss, correct, count] = this.#sums;
+    const { settings, data, length } = this;
     this.epoch++;
     this.sequences += count;
-    const validation = this.score(this.validation);
+    const validation = this.score(data.validation);
     this.epochs.push({
       ...{ step: this.step, epoch: this.epoch, sequences: this.sequences },
+      ...{ length, validationSequences: data.validation.count },
       ...{ trainLoss: loss / count, trainAccuracy: correct / count },
       ...{ validationLoss: validation.loss, validationAccuracy: validation.accuracy },
     });
     this.#sums = [...NO_SUMS];
     this.position = 0;
     this.#order = null;
+    if (settings.curriculum === "off") return;
+    if (validation.accuracy >= settings.threshold) this.stage++;
+    this.#data = dataOf(settings, this.epoch, this.length, data);
   }
 
   /** Returns loss and accuracy on palindromes of the run's length, without dropout. */
   score(data: Palindromes) {
     let [loss, correct] = [0, 0];
+    this.network.resize(data.length - 1, null);
     this.network.drop(0, null, 0);
     for (let start = 0; start < data.count; start += this.settings.batchSize) {
       const count = Math.min(this.settings.batchSize, data.count - start);
@@ -215,7 +231,9 @@ export class LstmRun {
   /** Writes the input of palindromes, and returns their last digits. */
   #load(data: Palindromes, indices: Int32Array): Uint8Array {
     const isScalar = this.settings.encoding === "scalar";
-    this.network.steps.forEach(({ x: { values, width } }, t) => {
+    const { lengths } = data;
+    this.network.resize(data.length - 1, lengths ? Uint8Array.from(indices, (index) => lengths[index] - 1) : null);
+    this.network.steps.slice(0, data.length - 1).forEach(({ x: { values, width } }, t) => {
       if (!isScalar) values.fill(0);
       indices.forEach((index, n) => {
         const digit = digitAt(data, index, t);
@@ -226,23 +244,6 @@ export class LstmRun {
     return Uint8Array.from(indices, (index) => digitAt(data, index, 0));
   }
 
-  /** Traces the network over digits, in double precision. */
-  trace(digits: number[]): LstmTrace {
-    const { hiddenSize: H, encoding } = this.settings;
-    const { W, U, b, W_out, b_out } = this.network.weights.w;
-    const [weights, out, bias] = [W, W_out, b_out].map((matrix) => Float64Array.from(matrix.read()));
-    const cell = { W: weights, U: Float64Array.from(U.read()), b: Float64Array.from(b.read()) };
-    const x =
-      encoding === "scalar" ? digits : digits.flatMap((d) => Array.from({ length: DIGITS }, (_, k) => +(k === d)));
-    const run = { reverse: false, mask: null, zoneout: false };
-    const values = forward(cell, Float64Array.from(x), digits.length, run);
-    const probabilities = new Float64Array(digits.length * DIGITS);
-    for (let t = 0; t < digits.length; t++)
-      for (let k = 0; k < DIGITS; k++) {
-        let sum = bias[k];
-        for (let u = 0; u < H; u++) sum += out[k * H + u] * values.h[t * H + u];
-        probabilities[t * DIGITS + k] = sum;
-      }
-    return { digits, values, probabilities: softmax(probabilities, DIGITS) };
-  }
+  /** Traces the network over digits. */
+  trace = (digits: number[]) => traceLstm(this.network.weights.w, digits, this.settings.encoding);
 }

@@ -1,7 +1,7 @@
 /** The palindromes of a run, as `reviver.data.palindromes` makes and splits them; only the first half of each is kept. */
 import { makeRng, type Rng } from "./random";
 
-const DIGITS = 10;
+export const DIGITS = 10;
 /** Maximum number of palindromes for which a sample comes from a permutation of all. */
 const PERMUTATION_LIMIT = 10 ** 7;
 
@@ -9,14 +9,16 @@ export interface Palindromes {
   count: number;
   /** ⌈T/2⌉ */
   width: number;
-  /** T */
+  /** T, of the longest. */
   length: number;
   /** [count, width] */
   halves: Uint8Array;
+  /** T of each [count], where they differ. */
+  lengths?: Uint8Array;
 }
 
 /** Rounds as Python, a half to the even neighbor. */
-function round(x: number) {
+export function round(x: number) {
   const floor = Math.floor(x);
   return x - floor > 0.5 || (x - floor === 0.5 && floor % 2) ? floor + 1 : floor;
 }
@@ -36,6 +38,9 @@ export function makePalindromes(length: number, size: number, rng: Rng): Palindr
   return { count, width, length, halves };
 }
 
+/** Key of a row of digits, of as many of them as Python compares. */
+export const rowKey = (row: Uint8Array) => String.fromCharCode(...row.subarray(0, 18));
+
 function randomDistinct(length: number, size: number, rng: Rng): Palindromes {
   const width = (length + 1) >> 1;
   const rows = new Map<string, Uint8Array>(); // keeps the order
@@ -43,7 +48,7 @@ function randomDistinct(length: number, size: number, rng: Rng): Palindromes {
     const missing = size - rows.size;
     for (let n = 0; n < missing; n++) {
       const row = Uint8Array.from({ length: width }, () => rng.integer(DIGITS));
-      const key = String.fromCharCode(...row.subarray(0, 18)); // as Python compares
+      const key = rowKey(row);
       if (!rows.has(key)) rows.set(key, row);
     }
   }
@@ -67,6 +72,6 @@ export function splitPalindromes(all: Palindromes, trainFraction: number, seed: 
   return { train: take(order.subarray(0, trainSize)), validation: take(order.subarray(trainSize)) };
 }
 
-/** Digit t of palindrome n. */
-export const digitAt = ({ halves, width, length }: Palindromes, n: number, t: number) =>
-  halves[n * width + Math.min(t, length - 1 - t)];
+/** Digit t of palindrome n; beyond its end, any. */
+export const digitAt = ({ halves, width, length, lengths }: Palindromes, n: number, t: number) =>
+  halves[n * width + Math.max(0, Math.min(t, (lengths?.[n] ?? length) - 1 - t))];

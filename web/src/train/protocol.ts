@@ -19,7 +19,8 @@
  * A fork: `new Trainer().call("start", { kind, settings, images, saved })`, with the settings of the fork.
  */
 import type { GanSaved, Images } from "./gan_run";
-import type { LstmEpoch, LstmSaved, LstmTrace, LstmUpdate } from "./lstm_run";
+import type { LstmEpoch, LstmSaved, LstmUpdate } from "./lstm_run";
+import type { LstmTrace } from "./lstm_trace";
 import type { GanSettings, LstmSettings } from "./settings";
 
 export type { GanSaved, GanSettings, Images, LstmEpoch, LstmSaved, LstmSettings, LstmTrace, LstmUpdate };

@@ -34,7 +34,10 @@ function generatorState({ state, next }: LstmSaved["dropout"]): Uint8Array<Array
   return new Uint8Array(view.buffer);
 }
 
-const configOf = ({ forgetBias: _, ...settings }: LstmSettings) => renamed(settings);
+const configOf = ({ forgetBias: _, ...settings }: LstmSettings) => ({
+  ...renamed(settings),
+  curriculum: settings.curriculum === "on",
+});
 
 /**
  * Returns the zip of a run, in a folder `name`; the manifest has Python's settings
@@ -45,7 +48,7 @@ export function runFolder(
   name: string,
   { version, lstmConfig }: Pick<Manifest, "version" | "lstmConfig">,
 ): Uint8Array<ArrayBuffer> {
-  const { settings, step, epoch, position, sequences, sums, weights, seconds } = saved;
+  const { settings, step, epoch, stage, position, sequences, sums, weights, seconds } = saved;
   const H = settings.hiddenSize;
   const shapes = { W_out: [10, H], b_out: [10], W: [4 * H, weights.w.W.length / (4 * H)], U: [4 * H, H], b: [4 * H] };
   const networks: Record<string, Tensor> = { "network/lstm.bias_hh_l0": [new Float32Array(4 * H), [4 * H]] };
@@ -65,7 +68,7 @@ export function runFolder(
   training["tensor/history"] = [history, [batches, 3]];
   const state = {
     ...{ epoch, batch: Math.round(position / settings.batchSize), step, seconds, metrics_count: saved.epochs.length },
-    extra: { stage: 0, sequences },
+    extra: { stage, sequences },
   };
   const files: Files = {
     "networks.safetensors": safetensors(networks),
@@ -77,7 +80,10 @@ export function runFolder(
     ...{ schema: 1, kind: "lstm", status: epoch >= settings.epochs ? "finished" : "interrupted" },
     ...{ config: { ...lstmConfig, ...configOf(settings) }, seconds, versions: { reviver: version } },
   };
-  const line = (found: LstmEpoch) => `${JSON.stringify({ ...renamed(found), seconds: 0 })}\n`;
+  const line = ({ length, validationSequences, ...found }: LstmEpoch) => {
+    const growing = settings.curriculum === "on" ? { length, validationSequences } : {};
+    return `${JSON.stringify({ ...renamed({ ...found, ...growing }), seconds: 0 })}\n`;
+  };
   const folder = `${name}/checkpoints/step-${String(step).padStart(6, "0")}`;
   return zip({
     [`${name}/run.json`]: json(record),

@@ -11,6 +11,16 @@ export interface LstmSettings {
   /** A multiple of 8. */
   hiddenSize: number;
   hiddenDropout: number;
+  curriculum: "off" | "on";
+  /** First length of the curriculum, and the factor between two. */
+  startLength: number;
+  lengthFactor: number;
+  /** Smallest length of an epoch, as a part of the largest. */
+  minLengthFraction: number;
+  /** Accuracy that ends a length. */
+  threshold: number;
+  /** p: the learning rate at length T is scaled by (startLength / T)^p. */
+  lrLengthExponent: number;
   epochs: number;
   batchSize: number;
   optimizer: "rmsprop" | "adam";
@@ -28,6 +38,12 @@ export const LSTM_ORIGINAL: LstmSettings = {
   trainFraction: 0.8,
   hiddenSize: 128,
   hiddenDropout: 0.5,
+  curriculum: "off",
+  startLength: 10,
+  lengthFactor: 2,
+  minLengthFraction: 0.5,
+  threshold: 0.99,
+  lrLengthExponent: 0,
   epochs: 100,
   batchSize: 128,
   optimizer: "rmsprop",
@@ -83,6 +99,11 @@ export const LSTM_BOUNDS: Bounds<LstmSettings> = {
   trainFraction: [0.01, 0.99],
   hiddenSize: [8, 256, 8],
   hiddenDropout: [0, 0.99],
+  startLength: [2, 60, 1],
+  lengthFactor: [1.01, 60],
+  minLengthFraction: [0.01, 1],
+  threshold: [0.01, 1],
+  lrLengthExponent: [0, 10],
   epochs: [1, 100_000, 1],
   batchSize: [1, 1024, 1],
   learningRate: [1e-9, 10],

@@ -24,6 +24,8 @@ interface Spec {
   hint?: string;
   /** Whether a change needs a new run; else it forks the run. */
   isFixed?: boolean;
+  /** The setting that must be "on" for it. */
+  needs?: string;
   /** Of a setting that is no number. */
   choices?: Choices<string>;
 }
@@ -66,6 +68,22 @@ export const NETWORKS: Record<Kind, Network> = {
       length: { label: "Length T", key: "length", option: "--length" },
       learningRate: RATE,
       hiddenDropout: { label: "Dropout of h", key: "dropout", option: "--hidden-dropout" },
+      curriculum: {
+        ...{ label: "Length curriculum", key: "curriculum", option: "--curriculum" },
+        choices: [
+          ["off", "off"],
+          ["on", "on"],
+        ],
+      },
+      startLength: { label: "First length", key: "first", option: "--start-length", needs: "curriculum" },
+      lengthFactor: { label: "Factor of lengths", key: "factor", option: "--length-factor", needs: "curriculum" },
+      minLengthFraction: {
+        ...{ label: "Smallest, as a part", key: "least", option: "--min-length-fraction", needs: "curriculum" },
+      },
+      threshold: { label: "Accuracy to pass", key: "pass", option: "--threshold", needs: "curriculum" },
+      lrLengthExponent: {
+        ...{ label: "Rate falls by T to the", key: "power", option: "--lr-length-exponent", needs: "curriculum" },
+      },
       forgetBias: { label: "Forget bias", key: "forget", option: null, hint: "a change moves the biases" },
       maxNorm: { label: "Largest norm", key: "clip", option: "--max-norm" },
       batchSize: BATCH,

@@ -112,7 +112,9 @@ export const describe = (kind: Kind, settings: Values) =>
 export function commandOf(kind: Kind, settings: Settings, data: string | null): string | null {
   const { command, original, specs } = NETWORKS[kind];
   const changes = Object.entries(changesIn(original as unknown as Settings, settings));
-  const options = changes.map(([name, value]) => specs[name].option && `${specs[name].option} ${value}`);
+  const options = changes.map(
+    ([name, value]) => specs[name].option && (value === "on" ? specs[name].option : `${specs[name].option} ${value}`),
+  );
   return options.includes(null)
     ? null
     : [command, ...(data ? [`--data ${data}`] : []), ...options, "--out run"].join(" ");

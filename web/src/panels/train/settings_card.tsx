@@ -16,7 +16,8 @@ export function SettingsCard({ state, problems, change }: CardProps) {
   const kind = state.kind.value;
   const all = Object.entries(NETWORKS[kind].specs);
   const group = (isFixed: boolean) => {
-    const specs = all.filter(([, spec]) => (spec.isFixed ?? false) === isFixed);
+    const isAsked = (needs?: string) => !needs || state.settings[kind][needs].value === "on";
+    const specs = all.filter(([, spec]) => (spec.isFixed ?? false) === isFixed && isAsked(spec.needs));
     return (
       <>
         <div class="columns train-fields">
