@@ -1,8 +1,11 @@
 """Node.js for the tests of the explorer: what the modules of the page compute."""
 
+import base64
+import io
 import json
 import shutil
 import subprocess
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -21,3 +24,10 @@ def compute(name: str, request: Any) -> Any:
     node = subprocess.run(command, input=json.dumps(request), capture_output=True, text=True, check=False)
     assert node.returncode == 0, node.stderr
     return json.loads(node.stdout)
+
+
+def extract(archive: str, folder: Path) -> None:
+    """Extract a zip in base64."""
+    with zipfile.ZipFile(io.BytesIO(base64.b64decode(archive))) as found:
+        assert found.testzip() is None
+        found.extractall(folder)

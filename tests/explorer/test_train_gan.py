@@ -2,17 +2,19 @@
 
 import base64
 import hashlib
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from pydantic.alias_generators import to_camel
 from torch import Tensor, nn
 from torch.nn import functional
 
 from reviver.data.images.named import read_mnist
+from reviver.explorer.page import build_page
 from reviver.gan.sampling import generate
 from reviver.rng import make_rng
 from reviver.settings.gan import GANConfig
@@ -20,7 +22,8 @@ from reviver.settings.parts import give
 from reviver.train.gan.run import GANRun
 from reviver.train.gan.training import GRID_SIZE, build_networks, train
 from reviver.train.loading import load
-from tests.explorer.node import compute, needs_node
+from reviver.version import __version__
+from tests.explorer.node import compute, extract, needs_node
 
 pytestmark = needs_node
 
@@ -49,18 +52,10 @@ CONFIGS = {
     "average": replace(ORIGINAL, ema=0.9, ema_rampup=0.5, discriminator_steps=2, batch_norm_eps=0.8, batch_size=16),
     "exchanged": replace(ORIGINAL, loss=give("loss", Exchanged), batch_size=32),
 }
-RENAMED = {
-    "r1": "r1",
-    "penalty_interval": "penaltyInterval",
-    "beta1": "beta1",
-    "batch_size": "batchSize",
-    "learning_rate": "learningRate",
-    "ema": "ema",
-    "ema_rampup": "emaRampup",
-    "discriminator_steps": "discriminatorSteps",
-    "batch_norm_eps": "batchNormEps",
-    "seed": "seed",
-}
+SETTINGS = (
+    *("r1", "penalty_interval", "beta1", "batch_size", "learning_rate", "ema", "ema_rampup", "discriminator_steps"),
+    *("batch_norm_eps", "seed", "epochs"),
+)
 
 
 def digests(network: nn.Module) -> dict[str, str]:
@@ -71,7 +66,7 @@ def digests(network: nn.Module) -> dict[str, str]:
 
 
 def request(config: GANConfig, images: np.ndarray, **options: Any) -> dict[str, Any]:
-    settings = {ours: getattr(config, name) for name, ours in RENAMED.items()}
+    settings = {to_camel(name): getattr(config, name) for name in SETTINGS}
     settings["labels"] = "right" if config.loss == ORIGINAL.loss else "exchanged"
     return {"gan": settings, "images": base64.b64encode(images.tobytes()).decode("ascii"), **options}
 
@@ -101,3 +96,28 @@ def test_a_run_that_is_saved_and_restored_goes_on_bit_for_bit() -> None:
     assert whole["last"] == parted["last"]
     assert whole["losses"] == parted["losses"]
     assert whole["grid"] == parted["grid"]
+
+
+@pytest.mark.parametrize("name", ["original", "average"])
+def test_python_goes_on_with_a_run_that_the_page_has_saved(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the middle of an epoch; its next updates have the losses of the page's, also with images that only the page has."""
+    monkeypatch.chdir(tmp_path)
+    config = replace(CONFIGS[name], epochs=4, batch_size=32, log_every=100, eval_every=None, sample_every=5)
+    images = read_mnist().images[:64].numpy()
+    python = {"version": __version__, "ganConfig": asdict(GANConfig())}
+    (ours,) = compute("train", [request(config, images, updates=8, saveAt=5, python=python)])
+    extract(ours["folder"], tmp_path)
+    saved = load(tmp_path / "saved")
+    assert isinstance(saved, GANRun)
+    assert (saved.step, saved.config) == (5, replace(config, data="saved/images.npy"))
+    assert saved.plot()
+    assert build_page([saved]).html
+    run = load(train(saved.config, tmp_path / "saved", device="cpu", resume=True).path)
+    theirs = run.folder.read_metrics()
+    assert [line["step"] for line in theirs] == [2, 4, 6, 8]  # of two updates each
+    for line, epoch in zip(theirs, ours["metrics"], strict=True):
+        assert epoch["epoch"] == line["epoch"]
+        for key in ("generator_loss", "discriminator_loss", "probability_real", "probability_fake"):
+            assert epoch[to_camel(key)] == pytest.approx(line[key], abs=TOLERANCE)

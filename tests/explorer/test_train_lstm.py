@@ -1,8 +1,5 @@
 """The training of the LSTM in the page against Python's: the same data, weights and masks, and losses within rounding."""
 
-import base64
-import io
-import zipfile
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +12,7 @@ from reviver.settings.lstm import LSTMConfig
 from reviver.train.loading import load
 from reviver.train.lstm.training import build_network, train
 from reviver.version import __version__
-from tests.explorer.node import compute, needs_node
+from tests.explorer.node import compute, extract, needs_node
 
 pytestmark = needs_node
 
@@ -127,11 +124,9 @@ def test_a_run_that_is_saved_and_restored_goes_on_bit_for_bit(config: LSTMConfig
 )
 def test_python_goes_on_with_a_run_that_the_page_has_saved(config: LSTMConfig, tmp_path: Path) -> None:
     """In the middle of an epoch; it ends with the losses that the page ends with."""
-    manifest = {"version": __version__, "lstmConfig": asdict(LSTMConfig())}
-    (ours,) = compute("train", [{"lstm": settings_of(config), "updates": 28, "saveAt": 17, "manifest": manifest}])
-    with zipfile.ZipFile(io.BytesIO(base64.b64decode(ours["folder"]))) as archive:
-        assert archive.testzip() is None
-        archive.extractall(tmp_path)
+    python = {"version": __version__, "lstmConfig": asdict(LSTMConfig())}
+    (ours,) = compute("train", [{"lstm": settings_of(config), "updates": 28, "saveAt": 17, "python": python}])
+    extract(ours["folder"], tmp_path)
     saved = load(tmp_path / "saved")
     assert (saved.step, saved.config) == (17, config)
     run = load(train(config, tmp_path / "saved", device="cpu", resume=True).path)

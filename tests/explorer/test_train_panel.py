@@ -144,9 +144,8 @@ def test_a_gan_shows_its_pictures_and_what_d_says(show: Show) -> None:
 
 def test_a_page_without_runs_or_images_trains_an_lstm(show: Show, tmp_path: Path) -> None:
     file = tmp_path / "explorer.html"
-    file.write_text(
-        render_page(Manifest(version="1", title="Train", gans=[], lstms=[], lstm_config={}), Blocks()), encoding="utf-8"
-    )
+    manifest = Manifest(version="1", title="Train", gans=[], lstms=[], lstm_config={}, gan_config={})
+    file.write_text(render_page(manifest, Blocks()), encoding="utf-8")
     page = show("#train?units=16&data=300", file)
     wait_for_panel(page, "train")
     expect(page.locator(".runs")).to_have_text("Networks that learn in this page")

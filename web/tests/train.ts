@@ -1,9 +1,9 @@
 /** What trains in the page, for tests/explorer/test_train_*.py, in Node.js. */
 import { cpuUsage } from "node:process";
-import type { Manifest } from "../src/kit/manifest";
 import { GanRun } from "../src/train/gan_run";
 import { LstmRun } from "../src/train/lstm_run";
-import { runFolder } from "../src/train/run_folder";
+import { packRun } from "../src/train/folder";
+import type { Python } from "../src/train/run_files";
 import { makeRng } from "../src/train/random";
 import { GAN_ORIGINAL, LSTM_ORIGINAL, type GanSettings, type LstmSettings } from "../src/train/settings";
 import { sha256Hex } from "../src/train/sha256";
@@ -16,11 +16,13 @@ interface Request {
   gan?: Partial<GanSettings>;
   /** In base64. */
   images?: string;
+  /** Python's setting `data` for them. */
+  source?: string | null;
   updates?: number;
   /** Update after which the run is saved and restored. */
   saveAt?: number;
   /** For the run folder of then. */
-  manifest?: Pick<Manifest, "version" | "lstmConfig">;
+  python?: Python;
 }
 
 function draw({ seed, purpose, draws }: NonNullable<Request["random"]>) {
@@ -35,8 +37,11 @@ function draw({ seed, purpose, draws }: NonNullable<Request["random"]>) {
 const digest = (weights: Record<string, Float32Array>) =>
   Object.fromEntries(Object.entries(weights).map(([name, values]) => [name, sha256Hex(new Uint8Array(values.buffer))]));
 
-async function lstm({ lstm: settings, updates = 0, saveAt, manifest }: Request) {
-  let folder = null;
+const pack = (run: LstmRun | GanRun, python?: Python) =>
+  python ? Buffer.from(packRun(run, "saved", python)).toString("base64") : null;
+
+async function lstm({ lstm: settings, updates = 0, saveAt, python }: Request) {
+  let folder: string | null = null;
   let run = await LstmRun.create({ ...LSTM_ORIGINAL, ...settings });
   const initial = run.network.weights.save().w;
   const { train, validation } = run.data;
@@ -45,7 +50,7 @@ async function lstm({ lstm: settings, updates = 0, saveAt, manifest }: Request) 
   while (losses.length < updates) {
     losses.push(run.update());
     if (losses.length !== saveAt) continue;
-    if (manifest) folder = Buffer.from(runFolder(run.save(), "saved", manifest)).toString("base64");
+    folder = pack(run, python);
     run = await LstmRun.restore(run.save());
   }
   const milliseconds = cpuUsage(start).user / 1000;
@@ -63,23 +68,26 @@ async function lstm({ lstm: settings, updates = 0, saveAt, manifest }: Request) 
   };
 }
 
-async function gan({ gan: settings, images, updates = 0, saveAt }: Request) {
+async function gan({ gan: settings, images, source = null, updates = 0, saveAt, python }: Request) {
+  let folder: string | null = null;
   const bytes = Uint8Array.from(Buffer.from(images!, "base64"));
-  let run = await GanRun.create({ ...GAN_ORIGINAL, ...settings }, { bytes, size: 28 });
+  let run = await GanRun.create({ ...GAN_ORIGINAL, ...settings }, { bytes, size: 28, source });
   const initial = run.save();
   const start = cpuUsage();
   const losses = [];
   while (losses.length < updates) {
     const { generatorLoss, discriminatorLoss } = run.update();
     losses.push([generatorLoss, discriminatorLoss]);
-    if (losses.length === saveAt) run = await GanRun.restore(run.save(), run.images);
+    if (losses.length !== saveAt) continue;
+    folder = pack(run, python);
+    run = await GanRun.restore(run.save(), run.images);
   }
   const milliseconds = cpuUsage(start).user / 1000;
   const last = run.save();
   return {
     initial: { G: digest(initial.G.w), D: digest(initial.D.w) },
     last: { G: digest(last.G.w), D: digest(last.D.w), average: last.average && digest(last.average) },
-    ...{ losses, milliseconds, running: last.running, grid: run.grid() },
+    ...{ losses, milliseconds, running: last.running, grid: run.grid(), metrics: run.log.lines, folder },
   };
 }
 

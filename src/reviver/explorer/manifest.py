@@ -22,6 +22,9 @@ Dtype = Literal["f16", "f32", "u8"]
 Columns = Mapping[str, Sequence[float | None]]
 """Columns of numbers by name, of equal length: the records of a run."""
 
+Settings = Mapping[str, str | int | float | bool | None]
+"""Settings by name."""
+
 
 class RunName(NamedTuple):
     """Name of a run in the page, with a number if others before have the same, and what commands to copy call it.
@@ -266,5 +269,7 @@ class Manifest(ManifestPart):
     gans: Sequence[GanContent]
     lstms: Sequence[LstmContent]
     training_images: TrainingImages | None = None
-    lstm_config: Mapping[str, str | int | float | bool | None]
-    """All settings of an LSTM's run by their names in Python, with their defaults, for the run folders that the page writes."""
+    lstm_config: Settings
+    """All settings of an LSTM's run by their names in Python, with their defaults, for the run folders of the page."""
+    gan_config: Settings
+    """The same of a GAN's."""

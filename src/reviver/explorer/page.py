@@ -18,6 +18,7 @@ from reviver.explorer.gan import collect_gan
 from reviver.explorer.lstm import collect_lstm
 from reviver.explorer.manifest import GanContent, LstmContent, Manifest, RunName, TrainingImages
 from reviver.files.atomic import write_text
+from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
 from reviver.train.description import Run
 from reviver.train.gan.run import GANRun
@@ -97,6 +98,7 @@ def build_page(
         lstms=lstms,
         training_images=images,
         lstm_config=asdict(LSTMConfig()),
+        gan_config=asdict(GANConfig()),
     )
     page = Page(manifest.title, render_page(manifest, blocks), {id_: len(text) for id_, text in blocks.texts.items()})
     _check_size(len(page.html), "the page", "give fewer runs, or --training-images 0")

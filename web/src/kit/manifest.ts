@@ -197,5 +197,6 @@ export interface Manifest {
   gans: GanContent[];
   lstms: LstmContent[];
   trainingImages: TrainingImages | null;
-  lstmConfig: Record<string, string | number | boolean | null>; // All settings of an LSTM's run by their names in Python, with their defaults, for the run folders that the page writes.
+  lstmConfig: Record<string, string | number | boolean | null>; // All settings of an LSTM's run by their names in Python, with their defaults, for the run folders of the page.
+  ganConfig: Record<string, string | number | boolean | null>; // The same of a GAN's.
 }

@@ -4,6 +4,7 @@
  * those of two machines do.
  */
 import { GanNetworks, type StepResult } from "./gan";
+import { GanLog, type GanLogSaved } from "./gan_log";
 import { Memory, pad, type Matrix, type SavedWeights } from "./memory";
 import { makeRng, Rng } from "./random";
 import { checkSettings, GAN_BOUNDS, type GanSettings } from "./settings";
@@ -19,6 +20,8 @@ export interface Images {
   bytes: Uint8Array;
   /** H = W. */
   size: number;
+  /** Python's setting `data` for the same images; null if they are only here. */
+  source: string | null;
 }
 
 type Tensors = Record<string, Float32Array<ArrayBuffer>>;
@@ -39,6 +42,9 @@ export interface GanSaved {
   running: Tensors;
   /** Moving average of G and of its running statistics; null without. */
   average: Tensors | null;
+  log: GanLogSaved;
+  /** Time that it has trained. */
+  seconds: number;
 }
 
 export class GanRun {
@@ -46,6 +52,9 @@ export class GanRun {
   epoch = 0;
   position = 0;
   generatorSteps = 0;
+  /** Time that it has trained; whoever trains it counts. */
+  seconds = 0;
+  readonly log: GanLog;
   #powers: GanSaved["powers"] = { G: [1, 1], D: [1, 1] };
   #noise: Rng;
   #order: Int32Array | null = null;
@@ -60,6 +69,7 @@ export class GanRun {
     readonly networks: GanNetworks,
   ) {
     this.count = images.bytes.length / images.size ** 2;
+    this.log = new GanLog(this.updatesPerEpoch);
     this.#noise = makeRng(settings.seed, "noise");
     this.#grid = makeRng(settings.seed, "grid").normal(GRID * settings.latentSize);
     if (settings.ema > 0) this.#startAverage();
@@ -82,6 +92,8 @@ export class GanRun {
     ({ step: run.step, epoch: run.epoch, position: run.position, generatorSteps: run.generatorSteps } = saved);
     run.#powers = { G: [...saved.powers.G], D: [...saved.powers.D] };
     run.#noise = Rng.restore(saved.noise);
+    run.seconds = saved.seconds;
+    run.log.restore(saved.log);
     run.networks.G.restore(saved.G);
     run.networks.D.restore(saved.D);
     for (const [name, values] of Object.entries(saved.running)) run.networks.running[name].write(values);
@@ -104,6 +116,7 @@ export class GanRun {
       noise: this.#noise.save(),
       ...{ G: networks.G.save(), D: networks.D.save(), running: read(networks.running) },
       average: this.#average && read(this.#average),
+      ...{ log: this.log.save(), seconds: this.seconds },
     };
   }
 
@@ -149,6 +162,8 @@ export class GanRun {
       this.position = 0;
       this.#order = null;
     }
+    const batch = Math.ceil(this.position / batchSize);
+    this.log.add(result, this.step, this.epoch + batch / this.updatesPerEpoch);
     return result;
   }
 

@@ -9,6 +9,7 @@
  *     await trainer.call("change", { learningRate: 0.01 });
  *     const saved = await trainer.call("save");                        // a moment to rewind to, to fork, or to keep
  *     await trainer.call("restore", saved);
+ *     await trainer.call("pack", { name, python: manifest });          // the zip of a run folder
  *
  *     const images = await readImages(manifest.trainingImages);        // see images.ts
  *     const trainer = new Trainer<"gan">();
@@ -21,6 +22,7 @@
 import type { GanSaved, Images } from "./gan_run";
 import type { LstmEpoch, LstmSaved, LstmUpdate } from "./lstm_run";
 import type { LstmTrace } from "./lstm_trace";
+import type { Python } from "./run_files";
 import type { GanSettings, LstmSettings } from "./settings";
 
 export type { GanSaved, GanSettings, Images, LstmEpoch, LstmSaved, LstmSettings, LstmTrace, LstmUpdate };
@@ -84,6 +86,8 @@ export interface Methods<K extends Kind = "lstm"> {
   change: [Partial<Settings<K>>, Status<K>];
   save: [undefined, Saved<K>];
   restore: [Saved<K>, Status<K>];
+  /** Returns the zip of the run folder `name`. */
+  pack: [{ name: string; python: Python }, Uint8Array<ArrayBuffer>];
 }
 
 export type Method = keyof Methods;

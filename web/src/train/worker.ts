@@ -2,7 +2,8 @@
 import type { StepResult } from "./gan";
 import { GanRun } from "./gan_run";
 import { LstmRun, type LstmUpdate } from "./lstm_run";
-import type { Kind, Method, Progress, Request, Response, Run, Saved, Start, Status } from "./protocol";
+import { packRun } from "./folder";
+import type { Kind, Method, Methods, Progress, Request, Response, Run, Saved, Start, Status } from "./protocol";
 
 let current: LstmRun | GanRun | null = null;
 
@@ -56,7 +57,7 @@ function advance({ updates, trace, grid }: Run): Progress<Kind> {
     results = { gan: { updates: losses, realLogits, fakeLogits, ...(grid ? { grid: run.grid() } : {}) } };
   }
   const milliseconds = performance.now() - start;
-  if (run instanceof LstmRun) run.seconds += milliseconds / 1000;
+  run.seconds += milliseconds / 1000;
   return { status: status(), updates: made, milliseconds, ...results };
 }
 
@@ -83,6 +84,7 @@ const methods: Record<Method, (argument: any) => unknown> = {
     return status();
   },
   save: () => present().save(),
+  pack: ({ name, python }: Methods["pack"][0]) => packRun(present(), name, python),
   restore,
 };
 

@@ -6,7 +6,7 @@ const CRC = Uint32Array.from({ length: 256 }, (_, n) => {
   return c;
 });
 
-function crc32(bytes: Uint8Array) {
+export function crc32(bytes: Uint8Array) {
   let crc = 0xffffffff;
   for (const byte of bytes) crc = CRC[(crc ^ byte) & 255] ^ (crc >>> 8);
   return ~crc >>> 0;
@@ -16,19 +16,12 @@ export type Files = Record<string, Uint8Array<ArrayBuffer>>;
 
 export const textBytes = (text: string) => new TextEncoder().encode(text);
 
-/** Little-endian numbers of the given widths in bytes. */
-function numbers(...fields: [width: 2 | 4, value: number][]) {
-  const view = new DataView(new ArrayBuffer(fields.reduce((sum, [width]) => sum + width, 0)));
-  let at = 0;
-  for (const [width, value] of fields) {
-    if (width === 2) view.setUint16(at, value, true);
-    else view.setUint32(at, value, true);
-    at += width;
-  }
-  return new Uint8Array(view.buffer);
-}
+/** Little-endian numbers of 16 bits. */
+const shorts = (...values: number[]) => new Uint8Array(Uint16Array.from(values).buffer);
+/** Little-endian numbers of 32 bits, as pairs of 16. */
+const longs = (...values: number[]) => shorts(...values.flatMap((value) => [value & 0xffff, value >>> 16]));
 
-function join(parts: Uint8Array[]): Uint8Array<ArrayBuffer> {
+export function join(...parts: Uint8Array[]): Uint8Array<ArrayBuffer> {
   const joined = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
   let at = 0;
   for (const part of parts) {
@@ -44,43 +37,22 @@ export function zip(files: Files): Uint8Array<ArrayBuffer> {
   let offset = 0;
   for (const [path, bytes] of Object.entries(files)) {
     const name = textBytes(path);
-    const common: [2 | 4, number][] = [
-      ...([
-        [2, 20],
-        [2, 0x800],
-        [2, 0],
-        [2, 0],
-        [2, 0x21],
-      ] as [2 | 4, number][]), // no compression, 1 January 1980
-      ...([
-        [4, crc32(bytes)],
-        [4, bytes.length],
-        [4, bytes.length],
-        [2, name.length],
-        [2, 0],
-      ] as [2 | 4, number][]),
-    ];
-    local.push(numbers([4, 0x04034b50], ...common), name, bytes);
-    central.push(numbers([4, 0x02014b50], [2, 20], ...common, [2, 0], [2, 0], [2, 0], [4, 0], [4, offset]), name);
+    const sizes = longs(crc32(bytes), bytes.length, bytes.length);
+    const common = join(shorts(20, 0x800, 0, 0, 0x21), sizes, shorts(name.length, 0)); // stored, 1 January 1980
+    local.push(longs(0x04034b50), common, name, bytes);
+    central.push(longs(0x02014b50), shorts(20), common, shorts(0, 0, 0), longs(0, offset), name);
     offset += 30 + name.length + bytes.length;
   }
-  const directory = join(central);
+  const directory = join(...central);
   const count = Object.keys(files).length;
-  const end = numbers(
-    [4, 0x06054b50],
-    [2, 0],
-    [2, 0],
-    [2, count],
-    [2, count],
-    [4, directory.length],
-    [4, offset],
-    [2, 0],
-  );
-  return join([...local, directory, end]);
+  const end = join(longs(0x06054b50), shorts(0, 0, count, count), longs(directory.length, offset), shorts(0));
+  return join(...local, directory, end);
 }
 
-/** A tensor: its numbers or bytes, and its shape. */
-export type Tensor = [Float32Array<ArrayBuffer> | Uint8Array<ArrayBuffer>, number[]];
+/** A tensor: its numbers, bytes or integers, and its shape. */
+export type Tensor = [Float32Array<ArrayBuffer> | Uint8Array<ArrayBuffer> | BigInt64Array<ArrayBuffer>, number[]];
+
+const DTYPES: Record<number, string> = { 1: "U8", 4: "F32", 8: "I64" };
 
 /** Returns tensors by name as safetensors. */
 export function safetensors(tensors: Record<string, Tensor>): Uint8Array<ArrayBuffer> {
@@ -89,12 +61,14 @@ export function safetensors(tensors: Record<string, Tensor>): Uint8Array<ArrayBu
   let offset = 0;
   const order = Object.entries(tensors).sort(([, [a]], [, [b]]) => b.BYTES_PER_ELEMENT - a.BYTES_PER_ELEMENT);
   for (const [name, [values, shape]] of order) {
-    const dtype = values instanceof Float32Array ? "F32" : "U8";
-    header[name] = { dtype, shape, data_offsets: [offset, offset + values.byteLength] };
+    header[name] = {
+      ...{ dtype: DTYPES[values.BYTES_PER_ELEMENT], shape },
+      data_offsets: [offset, offset + values.byteLength],
+    };
     parts.push(new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
     offset += values.byteLength;
   }
   const text = JSON.stringify(header);
   const bytes = textBytes(text.padEnd(Math.ceil(text.length / 8) * 8));
-  return join([numbers([4, bytes.length], [4, 0]), bytes, ...parts]);
+  return join(longs(bytes.length, 0), bytes, ...parts);
 }

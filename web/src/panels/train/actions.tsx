@@ -46,11 +46,9 @@ export function Actions({ session, state, reset }: ActionsProps) {
         <Button disabled={!seen} onClick={reset}>
           Reset
         </Button>
-        {kind === "lstm" && (
-          <Button disabled={!seen} onClick={() => void session.download()}>
-            Save run
-          </Button>
-        )}
+        <Button disabled={!seen} onClick={() => void session.download()}>
+          Save run
+        </Button>
       </div>
       <div class="row controls">
         <Select

@@ -1,5 +1,6 @@
 /** One line of training: a worker, and what the page has seen of it. */
 import type { Images, Kind, LstmEpoch, LstmTrace, Progress, Run, Saved, Start, Status } from "../../train/protocol";
+import type { Python } from "../../train/run_files";
 import { Trainer } from "../../train/trainer";
 import type { Settings, Values } from "./networks";
 
@@ -79,6 +80,9 @@ export class Branch {
   }
 
   save = () => this.#trainer.call("save");
+
+  /** The zip of a run folder. */
+  pack = (name: string, python: Python) => this.#trainer.call("pack", { name, python });
 
   stop() {
     this.#trainer.stop();

@@ -26,7 +26,8 @@ function imagesOf({ gans, trainingImages }: Manifest) {
   const count = Math.floor(run.training!.tensors.images.shape[0] / 8) * 8;
   const load = async () => {
     const { images } = await readTensors(run.training!);
-    return { bytes: Uint8Array.from(images.subarray(0, count * size(run.imageShape))), size: run.imageShape[1] };
+    const bytes = Uint8Array.from(images.subarray(0, count * size(run.imageShape)));
+    return { bytes, size: run.imageShape[1], source: null };
   };
   return { name: `training images of ${run.name}`, count, data: null, load };
 }
@@ -45,7 +46,7 @@ export const trainPanel: Panel = {
   async open(manifest, view) {
     const state = openState(view);
     const images = imagesOf(manifest);
-    session.python = manifest;
+    session.python = { version: manifest.version, lstmConfig: manifest.lstmConfig, ganConfig: manifest.ganConfig };
     session.images = async () => images && images.load();
     const problems = problemsOf(state, view);
     return {

@@ -3,10 +3,9 @@ import { batch, signal } from "@preact/signals";
 import { announce } from "../../kit/announce";
 import { download } from "../../kit/download";
 import { clamp, percent } from "../../kit/format";
-import type { Manifest } from "../../kit/manifest";
 import { prefersStills } from "../../kit/player";
 import type { Images, Kind, Saved } from "../../train/protocol";
-import { runFolder } from "../../train/run_folder";
+import type { Python } from "../../train/run_files";
 import { Branch, type Point, type Seen } from "./branch";
 import { NETWORKS, type Settings } from "./networks";
 import { changesIn, describe } from "./settings";
@@ -44,19 +43,11 @@ export class Session {
   digits: number[] = [];
   /** Loads what the GAN learns from. */
   images: () => Promise<Images | null> = async () => null;
-  /** What the run folder of an LSTM takes from Python. */
-  python: Pick<Manifest, "version" | "lstmConfig"> | null = null;
+  /** What run folders take from Python. */
+  python: Python | null = null;
   #branches: Branch[] = [];
   #last: Promise<unknown> = Promise.resolve();
   /** Counts the resets: what was asked for before one is void. */
-  /** Offers the last line, an LSTM, as a run folder. */
-  async download() {
-    const saved = await this.#do(() => this.#branches.at(-1)!.save());
-    if (saved?.kind !== "lstm") return;
-    const name = `lstm-seed${saved.settings.seed}-step${saved.step}`;
-    download(`${name}.zip`, runFolder(saved, name, this.python!), "application/zip");
-  }
-
   #turn = 0;
   #told = -Infinity;
 
@@ -113,6 +104,14 @@ export class Session {
     const status = this.#branches.at(-1)?.seen?.status;
     const isSame = status?.kind === kind && !Object.keys(changesIn(status.settings, settings)).length;
     if (status && !isSame) this.reset();
+  }
+
+  /** Offers the last line as a run folder. */
+  async download() {
+    const { kind, settings, step } = this.#branches.at(-1)!.seen!.status;
+    const name = `${kind}-seed${settings.seed}-step${step}`;
+    const packed = await this.#do(() => this.#branches.at(-1)!.pack(name, this.python!));
+    if (packed) download(`${name}.zip`, packed, "application/zip");
   }
 
   /** Trains two settings beside each other from their start. */
