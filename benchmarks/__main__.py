@@ -9,7 +9,15 @@ from pathlib import Path
 from benchmarks.tables import render
 
 QUICK = ("startup", "lstm_epochs", "gan_epoch")
-SLOW = ("lstm_operator", "lstm_dispatch", "hidden_dropout", "held_digit", "whole_report", "explorer")
+SLOW = (
+    "lstm_operator",
+    "lstm_dispatch",
+    "hidden_dropout",
+    "held_digit",
+    "whole_report",
+    "explorer",
+    "explorer_training",
+)
 RESULTS = Path(__file__).parents[1] / "docs" / "measurements"
 
 

@@ -56,6 +56,7 @@ PARTS: Mapping[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
     "held_digit": ("held_digit", tables.render_held),
     "gpu": ("gpu", tables.render_gpu),
     "explorer": ("explorer", tables.render),
+    "explorer_training": ("explorer_training", tables.render),
     "recall": ("recall", tables.render_goals),
     "curve": ("recall_curve", tables.render_curve),
     "fuzz": ("fuzz", tables.render_fuzz),

@@ -26,6 +26,8 @@ def render(result: Mapping[str, Any]) -> str:
     """Return one result as a table and its machine."""
     if "shapes" in result:
         return render_operator(result)
+    if "milliseconds_per_update" in result:
+        return render_training(result)
     if "milliseconds_per_call" in result:
         return render_explorer(result)
     if "rows" in result:
@@ -121,6 +123,21 @@ def render_explorer(result: Mapping[str, Any]) -> str:
         f"Largest difference from float64: {largest:.1g}. Largest effect of fp16 weights: {rounding}. The page has "
         f"{result['megabytes']['page']:.2f} MB. {describe(result['machine'])} {result['machine']['browser']}."
     )
+    return "\n".join([*table(RANGES, rows), "", note, ""])
+
+
+def render_training(result: Mapping[str, Any]) -> str:
+    """Return the result of `explorer_training` as Markdown: speed, smoothness and differences from Python."""
+    rows = [_row(f"{name}, ms an update", values) for name, values in result["milliseconds_per_update"].items()]
+    rows += [_row(name, values) for name, values in result["ratios"].items()]
+    rows += [
+        [f"{network}, drawn: {name}", f"{value:.3g}"]
+        for network, values in result["beside_the_drawing_page"].items()
+        for name, value in values.items()
+    ]
+    differences = "; ".join(f"{name}: {value:.2g}" for name, value in result["differences"].items())
+    machine = result["machine"]
+    note = f"{differences}. {describe(machine)} {machine['browser']}, TensorFlow.js {machine['TensorFlow.js']}."
     return "\n".join([*table(RANGES, rows), "", note, ""])
 
 

@@ -1,0 +1,213 @@
+"""Training in the explorer's page, in headless Chromium: the same losses as Python's, its speed, and how it draws meanwhile.
+
+    npm ci --ignore-scripts --prefix web
+    npm ci --ignore-scripts --prefix benchmarks/tfjs
+    python -m benchmarks explorer_training
+
+TensorFlow.js trains the same networks in the same page, in turn; the page gets no policy for that, which would refuse it.
+"""
+
+import base64
+import json
+import re
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks.measure import machine, ratio, summary
+from reviver.explorer.page import write_explorer
+from reviver.settings.gan import GANConfig
+from reviver.settings.lstm import LSTMConfig
+from reviver.train.from_python import train_lstm
+from tools.chromium import open_browser
+
+TFJS = Path(__file__).parent / "tfjs"
+ESBUILD = Path(__file__).parents[1] / "web" / "node_modules" / ".bin" / "esbuild"
+ROUNDS, SEEDS, GAN_UPDATES = 5, 5, 1000
+TRAINED = 95
+"""Validation accuracy of an LSTM that has learned, percent."""
+SIZES: Mapping[str, Mapping[str, Any]] = {
+    "lstm": {"length": 5, "hidden": 128, "classes": 10, "batch": 128, "learningRate": 1e-3},
+    "gan": {
+        "latentSize": 100,
+        "widths": [128, 256, 512, 1024],
+        "discriminatorWidths": [512, 256],
+        "pixels": 784,
+        "batch": 64,
+        "learningRate": 2e-4,
+    },
+}
+"""The report's networks for TensorFlow.js, see tfjs/training.js."""
+PEERS = {
+    "TensorFlow.js, WebAssembly, products tuned by us": ("wasm", True),
+    "TensorFlow.js, WebAssembly": ("wasm", False),
+    "TensorFlow.js, CPU": ("cpu", False),
+}
+UPDATES = {"lstm": {"page": 100, "wasm": 20, "cpu": 1}, "gan": {"page": 20, "wasm": 4, "cpu": 1}}
+"""Updates of a round."""
+TRAIN = """async ([kind, settings, updates]) => {
+    const trainer = globalThis.trainers?.[kind] ?? reviver.trainer();
+    if (!globalThis.trainers?.[kind]) {
+        const images = kind === "gan" ? await reviver.images() : undefined;
+        await trainer.call("start", { kind, settings, images });
+        globalThis.trainers = { ...globalThis.trainers, [kind]: trainer };
+    }
+    const { milliseconds, lstm } = await trainer.call("run", { updates });
+    return { milliseconds, epochs: lstm?.epochs };
+}"""
+"""Goes on with the training of a network, which begins with the first call."""
+ORIGINALS = {"lstm": LSTMConfig(), "gan": GANConfig()}
+COUNT_FRAMES = """() => {
+    globalThis.frames = 0;
+    const count = () => { globalThis.frames += 1; requestAnimationFrame(count); };
+    requestAnimationFrame(count);
+}"""
+
+
+def main() -> dict[str, object]:
+    """Measure a page without runs."""
+    if not ESBUILD.exists() or not (TFJS / "node_modules").exists():
+        raise SystemExit(
+            "there is no esbuild or no TensorFlow.js; run the two npm commands of benchmarks/explorer_training.py"
+        )
+    with tempfile.TemporaryDirectory() as folder, open_browser() as browser:
+        page = Path(folder) / "explorer.html"
+        write_explorer([], page)
+        per_update, ratios, version = compare(browser, page)
+        drawn = {"LSTM": draw_lstm(browser, page), "GAN": draw_gan(browser, page)}
+        return {
+            "title": "Training in the explorer, in headless Chromium",
+            "machine": machine() | {"browser": f"Chromium {browser.version}", "TensorFlow.js": version},
+            "milliseconds_per_update": per_update,
+            "ratios": ratios,
+            "beside_the_drawing_page": drawn,
+            "differences": differences(browser, page, Path(folder)),
+            "megabytes": {"page without runs": page.stat().st_size / 2**20},
+        }
+
+
+def open_tab(browser: Any, page: Path, fragment: str = "", **options: Any) -> Any:
+    """Open the page in a tab of its own, and wait until it has started."""
+    tab = browser.new_context(viewport={"width": 1280, "height": 900}, **options).new_page()
+    tab.set_default_timeout(600_000)
+    tab.goto(page.as_uri() + fragment)
+    tab.wait_for_function("() => globalThis.reviver && document.querySelector('.panel-body > *')")
+    return tab
+
+
+def settings(kind: str, seed: int = 0) -> dict[str, Any]:
+    """Return the settings of the report's network as the page has them."""
+    values = asdict(replace(ORIGINALS[kind], seed=seed)) | {"forget_bias": 1}
+    return {re.sub(r"_(\w)", lambda match: match[1].upper(), name): value for name, value in values.items()}
+
+
+def compare(browser: Any, page: Path) -> tuple[dict[str, Any], dict[str, Any], str]:
+    """Return the milliseconds of an update by network and contender, the ratios to the page's, and the version of TensorFlow.js."""
+    tab = open_tab(browser, page, bypass_csp=True)
+    options = ["training.js", "--bundle", "--minify", "--format=iife", "--log-level=error"]
+    tab.evaluate(subprocess.run([str(ESBUILD), *options], cwd=TFJS, check=True, capture_output=True, text=True).stdout)
+    files = (TFJS / "node_modules/@tensorflow/tfjs-backend-wasm/dist").glob("*.wasm")
+    head = "data:application/wasm;base64,"
+    tab.evaluate("tfjs.useFiles", {file.name: head + base64.b64encode(file.read_bytes()).decode() for file in files})
+
+    def milliseconds(kind: str, peer: str) -> float:
+        """Return the milliseconds of an update, after one that warms up; of the page if there is no peer."""
+        if not peer:
+            updates = UPDATES[kind]["page"]
+            return float(tab.evaluate(TRAIN, [kind, settings(kind), updates])["milliseconds"]) / updates
+        backend, is_tuned = PEERS[peer]
+        tab.evaluate("(values) => tfjs.prepare(...values)", [kind, backend, is_tuned, SIZES[kind]])
+        tab.evaluate("tfjs.run(1)")
+        updates = UPDATES[kind][backend]
+        return float(tab.evaluate("(updates) => tfjs.run(updates)", updates)) / updates
+
+    per_update: dict[str, Any] = {}
+    ratios: dict[str, Any] = {}
+    for kind, network in (("lstm", "LSTM"), ("gan", "GAN")):
+        milliseconds(kind, "")
+        rounds = [[milliseconds(kind, peer) for peer in ("", *PEERS)] for _ in range(ROUNDS)]
+        ours, *theirs = zip(*rounds, strict=True)
+        per_update[f"{network}, page"] = summary(list(ours))
+        for peer, times in zip(PEERS, theirs, strict=True):
+            per_update[f"{network}, {peer}"] = summary(list(times))
+            ratios[f"{network}, {peer}: ratio to the page"] = ratio(list(times), list(ours))
+    version = tab.evaluate("tfjs.version")
+    tab.context.close()
+    return per_update, ratios, version
+
+
+def draw_lstm(browser: Any, page: Path) -> dict[str, float]:
+    """Train the report's LSTM by a click, and return what it took, see `drawn`."""
+    opened = time.perf_counter()
+    tab = open_tab(browser, page, "#train")
+    learned: list[float] = []
+
+    def is_done() -> bool:
+        facts = read_facts(tab)
+        accuracy = facts.get("Accuracy, validation", "").rstrip("\u202f\xa0 %")
+        if not learned and accuracy.replace(".", "").isdigit() and float(accuracy) >= TRAINED:
+            learned.append(time.perf_counter() - opened)
+        return facts.get("Time left") == "none"
+
+    return drawn(browser, tab, is_done) | {f"seconds from opening the file to {TRAINED} %": learned[0]}
+
+
+def draw_gan(browser: Any, page: Path) -> dict[str, float]:
+    """Train the report's GAN by a click, and return what it took, see `drawn`."""
+    tab = open_tab(browser, page, "#train")
+    tab.get_by_role("radio", name="GAN on images").check()
+    is_done = lambda: int("".join(filter(str.isdigit, read_facts(tab).get("Update", "0")))) >= GAN_UPDATES  # noqa: E731
+    return drawn(browser, tab, is_done)
+
+
+def drawn(browser: Any, tab: Any, is_done: Callable[[], bool]) -> dict[str, float]:
+    """Click Start, and wait.
+
+    Returns:
+        The seconds until `is_done`, frames a second meanwhile, and the longest task of the page's own thread in milliseconds.
+    """
+    tab.evaluate(COUNT_FRAMES)
+    browser.start_tracing(page=tab, categories=["toplevel"])
+    started = time.perf_counter()
+    tab.get_by_role("button", name="Start").click()
+    while not is_done():
+        time.sleep(0.1)
+    seconds = time.perf_counter() - started
+    frames = tab.evaluate("frames")
+    events = json.loads(browser.stop_tracing())["traceEvents"]
+    tab.context.close()
+    threads = {
+        (e["pid"], e["tid"]) for e in events if e["name"] == "thread_name" and e["args"]["name"] == "CrRendererMain"
+    }
+    tasks = [e["dur"] for e in events if e["name"].endswith("RunTask") and (e["pid"], e["tid"]) in threads]
+    return {"seconds": seconds, "frames a second": frames / seconds, "longest task, ms": max(tasks) / 1000}
+
+
+def read_facts(tab: Any) -> dict[str, str]:
+    """Return what the page says of where the run stands."""
+    pairs = "all => all.map((row) => [row.querySelector('dt').textContent, row.querySelector('dd').textContent])"
+    return dict(tab.locator(".train-facts > div").evaluate_all(pairs))
+
+
+def differences(browser: Any, page: Path, folder: Path) -> dict[str, float]:
+    """Return how far the page's LSTM runs are from Python's, over all epochs of some seeds."""
+    losses, counts = 0.0, 0
+    for seed in range(SEEDS):
+        metrics = train_lstm(folder / f"run{seed}", seed=seed, device="cpu", progress=False).metrics
+        tab = open_tab(browser, page)
+        epochs = tab.evaluate(TRAIN, ["lstm", settings("lstm", seed), 10_000])["epochs"]
+        tab.context.close()
+        for ours, theirs in zip(epochs, metrics, strict=True):
+            losses = max(
+                losses, *(abs(ours[f"{part}Loss"] - theirs[f"{part}_loss"]) for part in ("train", "validation"))
+            )
+            parts = ("train", "validation")
+            counts += sum(abs(ours[f"{part}Accuracy"] - theirs[f"{part}_accuracy"]) > 1e-9 for part in parts)
+    return {
+        f"losses of all epochs of {SEEDS} seeds of the LSTM, largest": losses,
+        f"accuracies of all epochs of {SEEDS} seeds that differ": counts,
+    }
