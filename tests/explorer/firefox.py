@@ -38,6 +38,10 @@ class Firefox:
         assert error is None, error
         return result
 
+    def open(self, address: str) -> None:
+        """Open a page."""
+        self.call("WebDriver:Navigate", url=address)
+
     def evaluate(self, script: str, *arguments: Any) -> Any:
         """Return what the promise of a script gives, a function of the arguments."""
         body = f"const done = arguments[arguments.length - 1]; ({script})(...arguments).then(done, (e) => done(String(e)));"

@@ -3,6 +3,8 @@
 import base64
 import socket
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,12 @@ from reviver.explorer.page import write_explorer
 from reviver.settings.lstm import LSTMConfig
 from reviver.train.loading import load
 from tests.explorer.browser import Show
-from tests.explorer.firefox import find_firefox, open_firefox
+from tests.explorer.firefox import Firefox, find_firefox, open_firefox
 from tests.explorer.node import compute, needs_node
+from tests.explorer.webkit import WebKit, find_webkit, open_webkit
 
 TRAIN = """async (kind, settings, updates) => {
+    while (!window.reviver) await new Promise((resolve) => setTimeout(resolve, 50));
     const trainer = window.reviver.trainer();
     const images = kind === "gan" ? await window.reviver.images() : undefined;
     const failed = await trainer.call("start", {kind, settings: {...settings, seed: -1}, images}).catch(String);
@@ -80,14 +84,16 @@ def train_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return page
 
 
+def gan_request(updates: int) -> dict[str, Any]:
+    """Return what Node.js computes of the GAN."""
+    images = base64.b64encode(read_small_mnist().images.numpy().tobytes()).decode("ascii")
+    return {"gan": GAN, "images": images, "updates": updates}
+
+
 @pytest.fixture(scope="module")
 def expected() -> dict[str, Any]:
     """Return what Node.js computes: hashes of the weights, and losses."""
-    images = base64.b64encode(read_small_mnist().images.numpy().tobytes()).decode("ascii")
-    requests: list[dict[str, Any]] = [{"lstm": LSTM}, {"gan": GAN, "images": images}]
-    lstm, gan = compute(
-        "train", [request | {"updates": updates} for request, updates in zip(requests, UPDATES.values(), strict=True)]
-    )
+    lstm, gan = compute("train", [{"lstm": LSTM, "updates": UPDATES["lstm"]}, gan_request(UPDATES["gan"])])
     return {"lstm": lstm, "gan": gan}
 
 
@@ -126,15 +132,43 @@ def test_the_panel_saves_a_run_that_python_loads(show: Show, train_page: Path, t
     assert (run.step, run.config) == (7, LSTMConfig(hidden_size=16, seed=4))
 
 
-@needs_node
-def test_firefox_trains_with_the_same_bits(train_page: Path, expected: dict[str, Any], tmp_path: Path) -> None:
-    executable = find_firefox()
+@contextmanager
+def open_other(name: str, home: Path) -> Iterator[Firefox | WebKit]:
+    """Open Firefox or WebKit, or skip."""
+    find, start = {"firefox": (find_firefox, open_firefox), "webkit": (find_webkit, open_webkit)}[name]
+    executable = find()
     if executable is None:
-        pytest.skip("no Firefox; install it to compare the bits of two browsers")
+        pytest.skip(f"no {name}; install it to compare its bits")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    with open_firefox(executable, tmp_path, port) as firefox:
-        firefox.call("WebDriver:Navigate", url=train_page.as_uri())
+    with start(executable, home, port) as browser:
+        yield browser
+
+
+@needs_node
+@pytest.mark.parametrize("name", ["firefox", "webkit"])
+def test_other_browsers_train_with_the_same_bits(
+    name: str, train_page: Path, expected: dict[str, Any], tmp_path: Path
+) -> None:
+    with open_other(name, tmp_path) as browser:
+        browser.open(train_page.as_uri())
         for kind, settings in (("lstm", LSTM), ("gan", GAN)):
-            check(firefox.evaluate(TRAIN, kind, settings, UPDATES[kind]), kind, expected)
+            check(browser.evaluate(TRAIN, kind, settings, UPDATES[kind]), kind, expected)
+
+
+@needs_node
+@pytest.mark.long
+def test_all_browsers_have_the_same_bits_after_200_updates_of_the_gan(
+    show: Show, train_page: Path, tmp_path: Path
+) -> None:
+    (expected,) = compute("train", [gan_request(200)])
+    page = show(file=train_page)
+    found = {"chromium": page.evaluate(f"(args) => ({TRAIN})(...args)", ["gan", GAN, 200])}
+    for name in ("firefox", "webkit"):
+        with suppress(pytest.skip.Exception), open_other(name, tmp_path) as browser:
+            browser.open(train_page.as_uri())
+            found[name] = browser.evaluate(TRAIN, "gan", GAN, 200)
+    assert len(found) >= 2, "install Firefox or WebKit"
+    for one in found.values():
+        check(one, "gan", {"gan": expected})
