@@ -15,7 +15,7 @@ from reviver.data.images.named import read_small_mnist
 from reviver.explorer.page import write_explorer
 from reviver.settings.lstm import LSTMConfig
 from reviver.train.loading import load
-from tests.explorer.browser import Show
+from tests.explorer.browser import Show, poll
 from tests.explorer.firefox import Firefox, find_firefox, open_firefox
 from tests.explorer.node import compute, needs_node
 from tests.explorer.webkit import WebKit, find_webkit, open_webkit
@@ -155,6 +155,29 @@ def test_other_browsers_train_with_the_same_bits(
         browser.open(train_page.as_uri())
         for kind, settings in (("lstm", LSTM), ("gan", GAN)):
             check(browser.evaluate(TRAIN, kind, settings, UPDATES[kind]), kind, expected)
+
+
+def test_training_goes_on_in_a_hidden_tab(train_page: Path, tmp_path: Path) -> None:
+    state = """async () => ({ tab: document.visibilityState, page: document.querySelector(".panel-train").innerText,
+        updates: Number(/Update\\s+(\\d+)/.exec(document.querySelector(".train-facts")?.innerText)?.[1]) })"""
+    click = """async () => {
+        const find = () => [...document.querySelectorAll("button")].find((one) => one.textContent.trim() === "Start");
+        while (!find()) await new Promise((resolve) => setTimeout(resolve, 50));
+        find().click();
+    }"""
+    with open_other("firefox", tmp_path) as browser:
+        assert isinstance(browser, Firefox)
+        browser.open(train_page.as_uri() + "#train?units=16")
+        browser.evaluate(click)
+        trained = browser.call("WebDriver:GetWindowHandle")["value"]
+        other = browser.call("WebDriver:NewWindow", type="tab")["handle"]
+        browser.call("WebDriver:SwitchToWindow", handle=other)
+        browser.call("WebDriver:SwitchToWindow", handle=trained, focus=False)
+        poll(lambda: browser.evaluate(state)["tab"] == "hidden")
+        before = browser.evaluate(state)
+        assert "goes on while this tab is in the background" in before["page"]
+        poll(lambda: browser.evaluate(state)["updates"] >= before["updates"] + 50)
+        assert browser.evaluate(state)["tab"] == "hidden"
 
 
 @needs_node
