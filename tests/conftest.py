@@ -5,6 +5,7 @@ import getpass
 import json
 import logging
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -104,6 +105,29 @@ def golden(request: pytest.FixtureRequest) -> Callable[..., None]:
         if relative:
             expected = {key: pytest.approx(numbers, rel=relative) for key, numbers in expected.items()}
         assert value == expected, f"differs from {path.name}; {advice}"
+
+    return compare
+
+
+@pytest.fixture
+def same_words(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., None]:
+    """Return a function that compares the whole text of a refusal with that of this test in tests/golden/refusals.json.
+
+    Paths of this machine, versions and what another package says in brackets do not count. `case` is the key of the text.
+    """
+
+    def compare(text: object, case: object) -> None:
+        words = re.sub(r"(cannot be (?:read|written)) \(.*\)", r"\1 (...)", str(text))
+        for found, name in ((str(tmp_path), "FOLDER"), (str(Path.home()), "~")):
+            words = words.replace(found, name)
+        words = re.sub(r"\d+\.\d+\.\d+", "VERSION", words)
+        path, test = GOLDEN / "refusals.json", request.node.nodeid.split("[")[0].removeprefix("tests/")
+        known = json.loads(path.read_text(encoding="utf-8"))
+        if request.config.getoption("--regenerate"):
+            known.setdefault(test, {})[str(case)] = words
+            path.write_text(json.dumps(known, indent=1, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
+        advice = f"run .venv/bin/python -m pytest {request.node.nodeid.split('[')[0]} --regenerate"
+        assert words == known.get(test, {}).get(str(case)), f"differs from refusals.json; if this is intended, {advice}"
 
     return compare
 

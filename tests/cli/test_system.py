@@ -143,6 +143,10 @@ def test_a_narrow_terminal_leaves_out_parts_of_the_progress_line_but_cuts_none(
             assert text in f"{last} ", f"{width} columns"
         assert missing not in last
         assert "…" not in last
+    monkeypatch.setenv("COLUMNS", "44")
+    with progress.ProgressBar("LSTM T=1000", 8, "lengths", visible=True) as bar:
+        bar.update(7, f"{accuracy}, b")
+    assert ", b" not in capsys.readouterr().err, "no part without those that matter more"
 
 
 def test_other_encodings_and_a_closed_stderr_keep_the_output_clean(

@@ -1,6 +1,7 @@
 """Wrong use and failures: one line on stderr, an exit code, and nothing written."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -126,12 +127,15 @@ def snapshot(folder: Path) -> dict[str, tuple[int, int]]:
 
 
 @pytest.mark.parametrize("arguments", WRONG)
-def test_wrong_use_prints_one_line_and_writes_nothing(arguments: str, run: Run, workspace: Path) -> None:
+def test_wrong_use_prints_one_line_and_writes_nothing(
+    arguments: str, run: Run, workspace: Path, same_words: Callable[..., None]
+) -> None:
     before = snapshot(workspace)
     result = run(arguments)
     assert (result.code, result.out, result.err.count("\n")) == (2, "", 1), result.err
     assert result.err.startswith("error: ")
     assert re.search(WRONG[arguments], result.err.removeprefix("error: ")), result.err
+    same_words(result.err.strip().replace(str(workspace), "FOLDER"), arguments)
     assert snapshot(workspace) == before
 
 

@@ -3,9 +3,11 @@
 import gzip
 import hashlib
 import io
+import json
 import struct
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,6 +20,7 @@ from PIL import Image
 from reviver.data.images import image_files, image_set
 from reviver.data.images.image_set import from_pixels, load_images, load_test_images, to_pixels
 from reviver.data.images.named import DATA_SETS, data_folder
+from reviver.data.packed.arrays import checksum_of
 from reviver.errors import DataError
 from tests.damage import npy_claiming
 
@@ -281,7 +284,9 @@ DAMAGED = [
 
 
 @pytest.mark.parametrize("case", range(len(DAMAGED)))
-def test_a_damaged_file_is_refused_in_one_line_with_its_name(case: int, tmp_path: Path) -> None:
+def test_a_damaged_file_is_refused_in_one_line_with_its_name(
+    case: int, tmp_path: Path, same_words: Callable[..., None]
+) -> None:
     name, content, problem = DAMAGED[case]
     path = tmp_path / name
     path.write_bytes(content)
@@ -295,6 +300,21 @@ def test_a_damaged_file_is_refused_in_one_line_with_its_name(case: int, tmp_path
             load_images(source, 8)
         assert path.stem in str(caught.value) or tmp_path.name in str(caught.value)
         assert "\n" not in str(caught.value)
+        same_words(caught.value, f"{Path(source).name if path.stem == 'set' else name}, {problem}")
+
+
+def test_a_single_image_is_refused_with_its_source(tmp_path: Path) -> None:
+    folder, packed = tmp_path / "one", tmp_path / "packed"
+    write_images(folder, noise(8, 8))
+    np.save(tmp_path / "two.npy", noise(2, 8, 8))
+    image_set.pack_images(str(tmp_path / "two.npy"), packed, 8)
+    record = json.loads((packed / "packed.json").read_text())
+    np.save(packed / "images.npy", noise(1, 8, 8)[:, None])
+    record["arrays"]["images"] |= {"shape": [1, 1, 8, 8], "sha256": hashlib.sha256(noise(1, 8, 8)).hexdigest()}
+    (packed / "packed.json").write_text(json.dumps({**record, "checksum": checksum_of(record)}))
+    for source in (folder, packed):
+        with pytest.raises(DataError, match=rf"^data: {source} holds 1 images of \[1, 8, 8\]; give at least 2$"):
+            load_images(str(source), 8)
 
 
 def test_implausibly_many_pixels_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -275,11 +275,14 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("name", DAMAGE)
-def test_a_damaged_folder_is_one_clear_line(name: str, packed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_damaged_folder_is_one_clear_line(
+    name: str, packed: Path, capsys: pytest.CaptureFixture[str], same_words: Callable[..., None]
+) -> None:
     damage, message = DAMAGE[name]
     damage(packed)
-    with pytest.raises(DataError, match=f"{message}.* {REMEDY}$"):
+    with pytest.raises(DataError, match=f"{message}.* {REMEDY}$") as caught:
         load_images(str(packed), SIZE)
+    same_words(caught.value, name)
     out = packed.parent / "run"
     capsys.readouterr()
     assert main(["gan", "train", "--data", str(packed), "--image-size", str(SIZE), "--out", str(out)]) == 2

@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +182,7 @@ BAD: list[tuple[str, Any, str]] = [
     ("csv", HEADER + "1,a\n1 2 -inf,a\n", "row 3: step 3 is infinite, or too large for float32"),
     ("csv", HEADER + f"1,{'a' * 201}\n", "row 2: the label 'a+… has 201 characters; give a label of"),
     ("csv", "sequenze,label\n1,a\n", r"label' \(did you mean 'sequenze'\?\); name the right one with --sequence-column$"),
+    ("csv", "sequence,label,label\n1,a,b\n", "2 columns are called 'label'; rename all but one of them$"),
     ("csv", "a," * 10_000, "it has 10001 columns; put each sequence into one column"),
     ("csv", "sequence;label\n1;a\n", "its columns are separated by semicolons; save it with commas"),
     ("csv", HEADER + "1,2,3,a\n", "row 2: it has 4 fields and the header has 2; put a sequence that"),
@@ -208,7 +210,9 @@ BAD: list[tuple[str, Any, str]] = [
 
 
 @pytest.mark.parametrize("case", range(len(BAD)))
-def test_an_error_is_one_line_with_the_file_the_row_and_the_remedy(case: int, tmp_path: Path) -> None:
+def test_an_error_is_one_line_with_the_file_the_row_and_the_remedy(
+    case: int, tmp_path: Path, same_words: Callable[..., None]
+) -> None:
     kind, content, problem = BAD[case]
     path = file_of(tmp_path, kind, content)
     with pytest.raises(DataError, match=problem) as caught:
@@ -216,6 +220,7 @@ def test_an_error_is_one_line_with_the_file_the_row_and_the_remedy(case: int, tm
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 700
+    same_words(caught.value, f"{kind}: {problem}")
 
 
 def test_paths_and_columns_that_cannot_be_read_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -195,6 +195,20 @@ def test_the_other_tasks_agree_with_their_definitions(lengths: list[int], seed: 
         check_parity(some, seed)
 
 
+@pytest.mark.parametrize("name", TASKS[:-1])
+def test_sequences_on_another_device_stay_there(name: str) -> None:
+    config = LSTMConfig(task=name, curriculum=name == "palindrome", length=LENGTHS.get(name, 6), data_size=20)
+    task = build_task(config)
+    here = task.training(0, config.length)
+    there = here.to(torch.device("meta"))
+    for begin, end in ((0, None), (1, 2)):
+        expected, found = here.encode(begin, end), there.encode(begin, end)
+        assert (found.is_meta, found.shape, found.dtype) == (True, expected.shape, torch.float32)
+    assert (there.targets.is_meta, there.targets.shape) == (True, here.targets.shape)
+    assert (there.lengths is None) == (here.lengths is None)
+    assert there.lengths is None or there.lengths.is_meta
+
+
 def test_random_steps_reach_both_ends_of_their_ranges() -> None:
     lengths = torch.full((20_000,), 100)
     marked = adding(lengths, rng(), "scalar").encode()[:, :, 1].nonzero()[:, 1].view(-1, 2)

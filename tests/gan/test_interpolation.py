@@ -128,6 +128,8 @@ def test_ends_are_of_the_given_classes_or_confident_samples_of_two_different_one
 def test_classes_without_confident_samples_are_refused() -> None:
     with pytest.raises(DataError, match=r"^class 8 is not among 400 samples .* of at least 95%; choose from 2, 7, or"):
         choose_digits(0, 2, 8, confident={2, 7})
+    with pytest.raises(DataError, match=r"with a confidence of at least 95%; train the generator longer$"):
+        choose_digits(0, 2, 8, confident=set())
     with pytest.raises(DataError, match=r"^end points must be .* got 4 among 400 samples; train the generator longer"):
         choose_digits(0, confident={4})
 
@@ -186,6 +188,7 @@ def test_an_interpolation_between_classes_distant_samples_or_given_ends() -> Non
     assert set(found.latents[[0, -1], 0].tolist()) == {z[:, 0].min().item(), z[:, 0].max().item()}
     assert torch.equal(found.latents[[0, -1]], choose_distant_endpoints(generator, 0))
     found = generate_interpolation(generator, None, None, None, 0, "spherical", 0, ends=(z[0], z[1]))
+    assert found.path == "spherical"
     assert torch.equal(found.latents, interpolate(z[0], z[1], 0, "spherical"))
 
 

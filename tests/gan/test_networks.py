@@ -103,10 +103,11 @@ WRONG: list[tuple[Callable[[], Any], type[Exception], str]] = [
 ]
 
 
-def test_wrong_sizes_and_shapes_are_refused() -> None:
+def test_wrong_sizes_and_shapes_are_refused(same_words: Callable[..., None]) -> None:
     for call, kind, problem in WRONG:
-        with pytest.raises(kind, match=problem):
+        with pytest.raises(kind, match=problem) as caught:
             call()
+        same_words(caught.value, problem)
 
 
 # Centered images

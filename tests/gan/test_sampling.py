@@ -31,6 +31,15 @@ def test_samples_are_the_images_of_their_latents_in_eval_mode_which_the_seed_cho
     assert not torch.equal(latents, generate_samples(generator, 5000, seed=2)[1])
 
 
+def test_latents_move_to_the_device_of_the_generator_and_images_back() -> None:
+    class Elsewhere(Generator):
+        def forward(self, z: torch.Tensor) -> torch.Tensor:
+            assert z.is_meta
+            return torch.zeros(len(z), *self.image_shape)
+
+    assert generate_samples(Elsewhere(5, (1, 4, 4)).to("meta"), 3, 0)[0].shape == (3, 1, 4, 4)
+
+
 def test_a_conditional_generator_generates_the_given_class_or_all() -> None:
     generator = Generator(5, (1, 4, 4), num_classes=3)
     latents = generate_samples(generator, 300, 0)[1]

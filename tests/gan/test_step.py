@@ -22,7 +22,7 @@ from reviver.gan.step_options import StepOptions
 from reviver.rows import BatchRows, RowsRng
 from reviver.settings.gan import LOSSES as LOSS_NAMES
 from reviver.settings.gan import GANConfig
-from reviver.train.gan.training import build_networks, build_optimizers
+from reviver.train.gan.training import build_models, build_networks, build_optimizers
 
 # Losses
 
@@ -92,8 +92,8 @@ class HalfNormSq:
         return half_norm_sq(x) * (1 if labels is None else labels.argmax(1, keepdim=True))
 
 
-REAL, FAKE = images((3.0, 4.0), (0.0, 1.0)), images((1.0, 2.0), (3.0, 0.0))
-# ‖∂l/∂x‖² = ‖x‖²: 25 and 1 at the real images, mean 13.
+REAL, FAKE = images((3.0, 4.0), (0.0, 1.0), (2.0, 3.0)), images((1.0, 2.0), (3.0, 0.0), (1.0, 1.0))
+# ‖∂l/∂x‖² = ‖x‖²: 25, 1 and 13 at the real images, mean 13.
 
 
 def penalty(labels: Tensor | None = None, **settings: Any) -> float:
@@ -114,10 +114,10 @@ def test_settings_weigh_the_penalties_alpha_is_uniform_for_each_image_and_labels
     assert penalty() == discriminator_penalty(None, HalfNormSq(), REAL, FAKE).item() == 0.0  # type: ignore[arg-type]
     assert penalty(r1=0.2) == pytest.approx(1.3)  # 0.2 / 2 · 13
     assert penalty(r1=0.2, penalty_interval=8) == pytest.approx(10.4)  # every 8 updates, so 8 · 1.3
-    alpha = torch.rand(2, 1, 1, 1, generator=torch.Generator().manual_seed(5))
+    alpha = torch.rand(3, 1, 1, 1, generator=torch.Generator().manual_seed(5))
     expected = gradient_penalty(half_norm_sq, REAL, FAKE, alpha).item()
     assert penalty(gradient_penalty=10.0, r1=0.2, penalty_interval=2) == pytest.approx(2 * (10 * expected + 1.3))
-    labels = torch.eye(4, dtype=torch.float64)[[2, 2, 3, 3]]  # real images have class 2, generated ones class 3
+    labels = torch.eye(4, dtype=torch.float64)[[2, 2, 2, 3, 3, 3]]  # real images have class 2, generated ones class 3
     assert penalty(labels, r1=0.2) == pytest.approx(5.2)  # 0.2 / 2 · 2² · 13
     expected = gradient_penalty(lambda x: 2 * half_norm_sq(x), REAL, FAKE, alpha).item()
     assert penalty(labels, gradient_penalty=1.0) == pytest.approx(expected)
@@ -197,6 +197,17 @@ def test_an_update_of_the_discriminator_alone_is_the_same_for_it() -> None:
     assert results[0] == results[1]
     assert all(map(torch.equal, both[1].parameters(), alone[1].parameters()))
     assert all(map(torch.equal, alone[0].parameters(), before))
+
+
+def test_the_parts_of_a_step_stay_on_the_device_of_their_arguments() -> None:
+    config = GANConfig(r1=0.1, gradient_penalty=1.0, discriminator_dropout=0.3, ema=0.9)
+    G, D, *_, average = build_models(config, (1, 8, 8), 3, torch.device("meta"))
+    with torch.device("meta"):
+        real, z, labels = torch.zeros(4, 1, 8, 8), torch.zeros(4, 103), torch.zeros(8, 3)
+    fake = shift(G(z), 0.5, None)
+    penalty = discriminator_penalty(config, D, real, fake.detach(), labels)
+    found = [penalty, fake, *D.paired_logits(real, fake, labels), *average.parameters()]
+    assert all(value.is_meta for value in found)
 
 
 def test_bf16_computes_nearly_the_same() -> None:

@@ -193,6 +193,13 @@ def test_weights_start_uniform_over_xaviers_range_and_depend_on_the_generator() 
         assert not any(bias.any() for bias in (w.b_i, w.b_c, w.b_o))
 
 
+def test_an_empty_batch_has_no_outputs() -> None:
+    lstm, empty = LSTM(3, 5, 2), torch.zeros(4, 0, 3)
+    for lengths in (None, torch.zeros(0, dtype=torch.int64)):
+        output, (h, c) = lstm(empty, lengths=lengths)
+        assert (output.shape, h.shape, c.shape) == ((4, 0, 5), (2, 0, 5), (2, 0, 5))
+
+
 def test_chrono_initialization_spreads_the_time_scales_of_every_cell_uniformly() -> None:
     """See Tallec & Ollivier (2018); the other weights stay."""
     lstm = LSTM(3, 2000, 2, bidirectional=True)
@@ -368,6 +375,9 @@ NO_ZONEOUT = r"^hidden_dropout_kind must be step or variational .* got 'zoneout'
         (partial(pad, lengths=[1]), DataError, r"\[B\] = \[2\], got \[1\]"),
     ],
 )
-def test_wrong_values_are_refused(call: Callable[[], Any], error: type[Exception], message: str) -> None:
-    with pytest.raises(error, match=message):
+def test_wrong_values_are_refused(
+    call: Callable[[], Any], error: type[Exception], message: str, same_words: Callable[..., None]
+) -> None:
+    with pytest.raises(error, match=message) as caught:
         call()
+    same_words(caught.value, message)

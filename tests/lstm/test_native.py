@@ -122,6 +122,7 @@ MESSAGES = [
     ({"REVIVER_NATIVE": "x86-64-v4"}, "the processor supports none of the prebuilt variants x86-64-v4"),
     ({"REVIVER_NATIVE": "aarch64"}, "the package has no prebuilt library of the variant aarch64 for this machine .*"),
     ({"REVIVER_NATIVE": "yes"}, r"REVIVER_NATIVE must be one of 0, 1, prebuilt, compile, x86-64-v4\+bf16, .* 'yes'"),
+    ({"CXX": "gone"}, r"no C\+\+ compiler found \(gone\); install one, or set CXX to its name"),
     pytest.param({"CXX": "false"}, r"\S*false failed: no message", marks=needs_compiler),
     pytest.param({"CXX": "c++", "REVIVER_CACHE": f"{__file__}/cache"}, ".*test_native.*", marks=needs_compiler),
 ]
@@ -186,6 +187,23 @@ def test_what_is_damaged_or_may_be_written_by_others_is_compiled_again(tiny, tmp
     tiny.call = type("Larger", (ctypes.Structure,), {"_fields_": [*Call._fields_, ("more", ctypes.c_int64)]})
     with pytest.raises(NativeError, match=r"^tiny\.cpp and .* define different structures for the arguments$"):
         tiny.build(cache)
+
+
+@needs_compiler
+def test_a_compiler_without_a_version_or_with_an_error_is_described(tiny, tmp_path, monkeypatch, caplog):
+    compiler = tmp_path / "odd"
+    monkeypatch.setenv("CXX", str(compiler))
+    for command, variant in (
+        ('exec c++ "$@" -U__VERSION__', " by odd of an unknown version"),
+        ("echo a >&2; ls /gone", ""),
+    ):
+        compiler.write_text(f"#!/bin/sh\n{command}\n")
+        compiler.chmod(0o700)
+        if variant:
+            tiny.build(tmp_path / "cache")
+            assert tiny.variant.endswith(variant)
+        else:
+            assert re.fullmatch(r"\S*odd failed: ls: .*/gone.*", warning_of_find(tiny, caplog))
 
 
 @needs_compiler

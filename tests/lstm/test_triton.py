@@ -160,6 +160,32 @@ def test_arguments_that_do_not_fit(change, message):
         cuda.unroll(inputs, cuda.Options("step", 0.3, False, "ieee"))
 
 
+@pytest.mark.parametrize("product", ["tf32x3", "bf16"])
+def test_the_tiles_of_a_launch_are_those_that_were_chosen_on_gpus(product, golden):
+    """They hold all units, and where programs share the units each has some."""
+    found = {}
+    for kernel in ("forward", "backward"):
+        for H in (1, 16, 33, 256, 257, 1000):
+            how, constants, programs = cuda.compilation(kernel, H, cuda.Options("step", 0.5, True, product))
+            assert constants["PROGRAM_UNITS"] * programs >= H
+            assert (programs == 1) == (H <= 256)
+            found[f"{kernel} {H}"] = [how, constants, programs]
+    golden(f"triton_{product}", found)
+
+
+@pytest.mark.parametrize(
+    ("interpreted", "has_cuda", "capability", "expected"),
+    [("1", False, (0, 0), True), ("0", True, (8, 0), True), ("0", True, (7, 5), False), ("0", False, (9, 0), False)],
+)
+def test_kernels_need_an_interpreter_or_a_gpu(interpreted, has_cuda, capability, expected, monkeypatch, caplog):
+    monkeypatch.setenv("TRITON_INTERPRET", interpreted)
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: has_cuda)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
+    assert cuda.available.__wrapped__() is expected
+    assert ["no Triton for this GPU" in record.getMessage() for record in caplog.records] == [True] * (not expected)
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA")
 def test_a_layer_on_a_gpu_is_the_one_on_the_cpu():
     for kind in get_args(DropoutKind):

@@ -1,6 +1,7 @@
 """Checkpoints: the whole state comes back, damage is noticed, old ones are removed."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +45,12 @@ def saved(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def check_restore_raises(path: Path, match: str) -> None:
+def check_restore_raises(path: Path, match: str) -> str:
+    """Return the text of the error."""
     with pytest.raises(RunFolderError, match=match) as caught:
         restore_checkpoint(path, small_state())
     assert "\n" not in str(caught.value)
+    return str(caught.value)
 
 
 def test_checkpoint_restores_the_whole_state(tmp_path: Path) -> None:
@@ -107,17 +110,20 @@ INVALID_STATES: list[dict[str, Any]] = [
 ]
 
 
-def test_invalid_key_of_a_pointer_or_the_state_raises(saved: Path) -> None:
+def test_invalid_key_of_a_pointer_or_the_state_raises(saved: Path, same_words: Callable[..., None]) -> None:
     path = saved / STEP / "state.json"
     path.with_name("checksums.json").unlink()
     content = json.loads(path.read_text())
     for change in INVALID_STATES:
         changed = {key: value for key, value in (content | change).items() if value is not REMOVED}
         path.write_text(json.dumps(changed))
-        check_restore_raises(saved, rf"state\.json: {next(iter(change))}.*; the file is damaged, restore it or")
+        text = check_restore_raises(saved, rf"state\.json: {next(iter(change))}.*; the file is damaged, restore it or")
+        same_words(text, str(change).replace(str(REMOVED), "removed"))
     for step in ("2", "../../outside", True, -1, 10**30):
         (saved / "last.json").write_text(json.dumps({"step": step}))
-        check_restore_raises(saved, r"last\.json: (step must be|cannot be read).*; the file is damaged")
+        same_words(
+            check_restore_raises(saved, r"last\.json: (step must be|cannot be read).*; the file is damaged"), step
+        )
 
 
 def test_state_of_another_training_loop_raises(saved: Path) -> None:

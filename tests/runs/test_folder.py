@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,9 @@ import torch
 from filelock import FileLock
 from pydantic import ValidationError
 
-from reviver.errors import RunFolderError
+from reviver.errors import ConfigError, DataError, RunFolderError
 from reviver.files.atomic import recover_interrupted_writes, write_text
+from reviver.runs.distributed.world import World
 from reviver.runs.environment import describe_machine
 from reviver.runs.folder import MetricsWriter, RunFolder, refuse_existing
 from reviver.runs.schema import MAX_TEXT, SCHEMA
@@ -73,6 +75,30 @@ def test_a_folder_that_cannot_be_read_is_refused(folder: RunFolder, monkeypatch:
         RunFolder.open(folder.path)
 
 
+def test_data_that_differs_between_processes_or_from_the_first_session_is_named(tmp_path: Path) -> None:
+    class Two(World):
+        def gather(self, value: dict[str, Any]) -> list[Any]:
+            return [value, {**value, "num_images": 9} if "num_images" in value else dict.fromkeys(value, "other")]
+
+    folder = RunFolder.create(tmp_path / "run", "gan", GANConfig(), CPU)
+    data = {"name": "x", "num_images": 4, "image_shape": [1, 2, 2], "sha256": "0" * 64}
+    folder.record_data("data", data, "data", "images")
+    folder.record_data("data", dict(data), "data", "images")
+    problem = (
+        "^data: 'mnist' is not what this run began with; put the old images back to resume, or start in a new --out$"
+    )
+    with pytest.raises(DataError, match=problem):
+        folder.record_data("data", data | {"num_images": 5}, "data", "images")
+    folder.world = Two()
+    start = "start all with the same command, data and versions$"
+    for key, value, problem in (
+        ("data", data, "^data: num_images must be the same on all processes, got 4 on rank 0 and 9 on rank 1; "),
+        ("extractor_sha256", "1" * 64, "^data: extractor_sha256 must be the same on all processes, got '1"),
+    ):
+        with pytest.raises(ConfigError, match=problem + f".*{start}"):
+            folder.record_data(key, value, "data", "images")
+
+
 MACHINE = {"threads": 1, "processor": "x", "device": "cpu", "system": "y"}
 DAMAGED_KEYS: list[dict[str, Any]] = [
     {"rollbacks": [{"step": "x", "quantity": "train loss", "back_to": 1}]},
@@ -89,7 +115,9 @@ DAMAGED_KEYS: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("damaged", DAMAGED_KEYS)
-def test_invalid_key_in_run_json_is_refused_and_never_written(damaged: dict[str, Any], tmp_path: Path) -> None:
+def test_invalid_key_in_run_json_is_refused_and_never_written(
+    damaged: dict[str, Any], tmp_path: Path, same_words: Callable[..., None]
+) -> None:
     folder = RunFolder.create(tmp_path / "run", "gan", GANConfig(), CPU)
     path, key = folder.record_path, next(iter(damaged))
     before = path.read_bytes()
@@ -102,6 +130,7 @@ def test_invalid_key_in_run_json_is_refused_and_never_written(damaged: dict[str,
     with pytest.raises(RunFolderError, match=problem) as caught:
         RunFolder.open(folder.path)
     assert "\n" not in str(caught.value)
+    same_words(caught.value, str(damaged)[:200])
 
 
 DAMAGED_RECORDS = {
@@ -116,12 +145,13 @@ DAMAGED_RECORDS = {
 }
 
 
-def test_damaged_run_json_is_refused(folder: RunFolder) -> None:
+def test_damaged_run_json_is_refused(folder: RunFolder, same_words: Callable[..., None]) -> None:
     for content, problem in DAMAGED_RECORDS.items():
         folder.record_path.write_bytes(content)
         with pytest.raises(RunFolderError, match=rf"run\.json: {problem}.*train again") as caught:
             RunFolder.open(folder.path, "lstm")
         assert "\n" not in str(caught.value)
+        same_words(caught.value, content[:99].decode())
 
 
 def write_records(folder: RunFolder, *records: dict[str, Any]) -> None:

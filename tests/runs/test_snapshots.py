@@ -186,30 +186,51 @@ DAMAGED_GAN: dict[str, Callable[[Path], object]] = {
     "real_logits has numbers that are not finite": change(real_logits=torch.full((25,), math.nan)),
     "epoch must be at least 0, got -1": change(epoch=torch.tensor(-1.0, dtype=torch.float64)),
     "'real' is missing": change(real=None),
+    "real_logits must be torch.float32, got torch.float64": change(real_logits=torch.zeros(25, dtype=torch.float64)),
+    "1 to 25 images, got 0": change(images=torch.zeros(0, 3, 8, 8, dtype=torch.uint8)),
+    "'mean' is not expected": change(mean=torch.zeros(1)),
 }
 DAMAGED_LSTM: dict[str, Callable[[Path], object]] = {
+    "from 0 to 1, got 1 and -0.5": change(validation_accuracy=torch.tensor(-0.5, dtype=torch.float64)),
+    "validation_accuracy must be torch.float64, got torch.float32": change(validation_accuracy=torch.tensor(0.5)),
+    "from 0 to 1, got 0 and 1.0": change(
+        epoch=torch.tensor(0), validation_accuracy=torch.ones((), dtype=torch.float64)
+    ),
     "from 0 to 1, got 1 and 1.5": change(validation_accuracy=torch.tensor(1.5, dtype=torch.float64)),
     r"network/b_out has the shape \[3\], not \[10\]": change(**{"network/b_out": torch.zeros(3)}),
 }
 
 
 def test_damaged_or_too_many_snapshots_are_refused(
-    gan: GANRun, lstm: LSTMRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    gan: GANRun, lstm: LSTMRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, same_words: Callable[..., None]
 ) -> None:
     cases: Any = (
         (gan, lambda run: read_snapshots(run.folder), DAMAGED_GAN),
         (lstm, lambda run: lstm_snapshots.read_snapshots(run.folder, run.network), DAMAGED_LSTM),
     )
+    zero = change(validation_accuracy=torch.zeros((), dtype=torch.float64))
     for original, read, damages in cases:
         run: Any = load(shutil.copytree(original.folder.path, tmp_path / original.folder.kind))
         path = find_snapshots(run.folder)[0].path
         content = path.read_bytes()
         for problem, damage in damages.items():
             damage(path)
-            with pytest.raises(RunFolderError, match=f"^.*{path.name}: .*{problem}.*; the file is damaged.*$"):
+            with pytest.raises(
+                RunFolderError, match=f"^.*{path.name}: .*{problem}.*; the file is damaged.*$"
+            ) as caught:
                 read(run)
+            same_words(caught.value, problem)
             path.write_bytes(content)
-        for limit, value in (("MAX_SNAPSHOTS", 1), ("MAX_TOTAL_BYTES", 1000)):
+        if original is lstm:
+            zero(path)  # nothing is damaged about an accuracy of 0
+            assert read(run)[0].validation_accuracy == 0
+        files = find_snapshots(run.folder)
+        size = sum(file.path.stat().st_size for file in files)
+        with monkeypatch.context() as patch:
+            patch.setattr(snapshot_files, "MAX_SNAPSHOTS", len(files))
+            patch.setattr(snapshot_files, "MAX_TOTAL_BYTES", size)
+            assert len(read(run)) == len(files), "the limits themselves are allowed"
+        for limit, value in (("MAX_SNAPSHOTS", 1), ("MAX_TOTAL_BYTES", size - 1)):
             with monkeypatch.context() as patch:
                 patch.setattr(snapshot_files, limit, value)
                 with pytest.raises(RunFolderError, match=f"snapshots: must have at most .*{value} .*, got"):

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from reviver.data.images.image_set import ImageSet, from_pixels
 from reviver.errors import ConfigError, DataError
+from reviver.gan.scores import feature_extractor
 from reviver.gan.scores import train_classifier as module
 from reviver.gan.scores.digit_classifier import DigitClassifier
 from reviver.gan.scores.feature_extractor import FeatureExtractor
@@ -28,7 +29,9 @@ def bars(count: int) -> ImageSet:
     return ImageSet(images, labels, "bars")
 
 
-def test_an_extractor_learns_the_classes_and_comes_back_from_its_file(tmp_path: Path) -> None:
+def test_an_extractor_learns_the_classes_and_comes_back_from_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     losses: list[tuple[int, float]] = []
     torch.manual_seed(1)  # must not matter
     classifier = train_classifier(bars(300), 3, progress=lambda *report: losses.append(report))
@@ -60,6 +63,9 @@ def test_an_extractor_learns_the_classes_and_comes_back_from_its_file(tmp_path: 
         save_file(weights, tmp_path / "e.safetensors", {"image_shape": shape})
         with pytest.raises(DataError, match=r"\); give a file that reviver gan train-extractor wrote$"):
             FeatureExtractor.read(tmp_path / "e.safetensors")
+    monkeypatch.setattr(feature_extractor, "MAX_FILE_BYTES", 1000)
+    with pytest.raises(DataError, match=r"bars\.safetensors is not the weights of an extractor \(.*1000"):
+        FeatureExtractor.read(tmp_path / "bars.safetensors")
 
 
 def test_images_of_unusable_classes_or_sizes_are_refused() -> None:

@@ -6,6 +6,7 @@ import math
 import re
 import shlex
 import shutil
+from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from reviver.gan.scores import metrics, reference_stats
 from reviver.gan.scores.digit_classifier import DigitClassifier, weights_path
 from reviver.gan.scores.feature_extractor import FeatureExtractor
 from reviver.gan.scores.path_metrics import compare_paths
-from reviver.gan.scores.reference_stats import Comparison, Reference, load_extractor, load_reference
+from reviver.gan.scores.reference_stats import Comparison, Reference, compare, load_extractor, load_reference
 from reviver.gan.scores.scores import Scores, describe, is_collapsed, nearest_grid, score_generator, score_images
 from reviver.gan.scores.train_classifier import save_classifier
 from reviver.gan.view import View
@@ -77,6 +78,11 @@ def test_real_images_score_well_and_noise_does_not(small: Reference) -> None:
     assert real.class_kl < 0.2 < noise.class_kl
     assert (len(small.real_baseline_fids), sum(real.class_counts)) == (600 // N, 600)
     assert real.fid == pytest.approx(np.mean(small.real_baseline_fids))
+    order = torch.randperm(600, generator=make_rng(0, "floor"))
+    first = compare(small.extractor.extract(small.train_images[order[:N]]), small.stats)
+    assert first.fid == small.real_baseline_fids[0], "the numbers of the cache and of earlier runs stay"
+    pixels = torch.randint(0, 256, (N, 1, 28, 28), generator=make_rng(0, "ceiling"), dtype=torch.uint8)
+    assert compare(small.extractor.extract(pixels), small.stats) == noise
 
 
 def test_copies_of_training_images_are_found_and_score_like_real_images(small: Reference) -> None:
@@ -247,13 +253,16 @@ WRONG = {
 }
 
 
-def test_wrong_use_is_an_error_of_one_line_before_any_work(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_use_is_an_error_of_one_line_before_any_work(
+    run: Any, monkeypatch: pytest.MonkeyPatch, same_words: Callable[..., None]
+) -> None:
     monkeypatch.setattr(FeatureExtractor, "extract", None)
     before = sorted(Path().iterdir())
     for arguments, problem in WRONG.items():
         code, out, err = run(arguments)
         assert (code, out, err.count("\n")) == (2, "", 1), arguments
         assert re.match(f"error: {problem}", err), err
+        same_words(err.strip(), arguments)
     assert sorted(Path().iterdir()) == before
 
 

@@ -16,7 +16,7 @@ from reviver.rng import make_rng
 from reviver.runs.folder import RunFolder
 from reviver.settings.gan import GANConfig
 from reviver.train.gan import training
-from reviver.train.gan.grids import grid_at, tile
+from reviver.train.gan.grids import grid_at, save_animation, tile
 from reviver.train.gan.snapshots import read_snapshots
 from reviver.train.gan.training import build_networks, train
 from reviver.train.loading import load
@@ -44,6 +44,9 @@ def test_grids_within_the_first_epochs_are_animated_and_the_same_after_a_resume(
     assert sorted(path.name for path in early.samples.glob("*.png")) == [f"epoch-{name}.png" for name in names]
     with Image.open(early.samples / "training.gif") as animation:
         assert (animation.n_frames, animation.info["loop"]) == (5, 0)
+        pixels = np.asarray(animation.convert("L"))
+    caption = pixels[pixels.shape[1] :]  # below the square grid
+    assert (caption[0, 0], caption[-1, -1], caption.min() < 64) == (255, 255, True), "dark words on white"
     at_step(monkeypatch, 10, interrupt, "gan_step", training)
     with pytest.raises(Interrupted):
         train(config, tmp_path / "run")
@@ -71,6 +74,16 @@ def test_grids_are_saved_at_the_interval_in_the_middle_at_the_end_and_at_first_w
     for epochs, batches, updates in ((34, 469, [10, 20, 50, 100, 200, 500, 1000, 2000]), (4, 10, [10]), (1, 3, [])):
         grids = [grid_at(step, GANConfig(epochs=epochs, sample_every=5), batches) for step in range(epochs * batches)]
         assert [grid.update for grid in grids if grid and grid.update] == updates
+
+
+def test_a_large_grid_becomes_a_smooth_frame_of_a_limited_size(tmp_path: Path) -> None:
+    stripes = (torch.arange(512) % 2 * 2.0 - 1).expand(9, 1, 512, 512)
+    save_animation([("first", stripes)], tmp_path / "a.gif")
+    with Image.open(tmp_path / "a.gif") as animation:
+        pixels = np.asarray(animation.convert("L"))
+    side = pixels.shape[1]
+    assert side < 3 * 512
+    assert pixels[side // 6, side // 12 : side // 4].min() > 64, "stripes of one pixel become gray"
 
 
 def test_a_grid_has_two_white_pixels_around_each_image() -> None:

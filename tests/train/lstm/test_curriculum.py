@@ -171,3 +171,11 @@ def test_the_best_epoch_is_better_where_two_exact_tests_say_so(
     binomial = binomtest(best, size, chance, alternative="greater").pvalue * epochs
     assume(all(abs(p - SIGNIFICANCE) > 1e-6 for p in (fisher, binomial)))
     assert is_better(best / size, last / size, size, epochs, chance) == (max(fisher, binomial) <= SIGNIFICANCE)
+
+
+@pytest.mark.parametrize(("best", "last", "chance"), [(80, 67, 0.1), (40, 16, 0.1), (57, 0, 0.5)])
+def test_one_hit_less_or_more_decides(best: int, last: int, chance: float) -> None:
+    """The examples in the documentation, after 100 epochs; in the third, chance decides."""
+    assert is_better(best / 80, last / 80, 80, 100, chance)
+    nearer = (best - 1, last) if last == 0 else (best, last + 1)
+    assert not is_better(nearer[0] / 80, nearer[1] / 80, 80, 100, chance)

@@ -317,7 +317,7 @@ def _crop_and_resize(images: Tensor, size: int) -> Tensor:
     images = images[:, :, top : top + side, left : left + side]
     if side == size:
         return images
-    resized = functional.interpolate(images.float(), (size, size), mode="bicubic", antialias=True, align_corners=False)
+    resized = functional.interpolate(images.float(), (size, size), mode="bicubic", antialias=True)
     return resized.round().clamp(0, 255).to(torch.uint8)
 
 

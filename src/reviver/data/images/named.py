@@ -105,7 +105,7 @@ def is_present(name: str) -> bool:
     return all(_find(data_set, prefix) is not None for prefix in (data_set.train, data_set.test))
 
 
-def read_data_set(name: str, split: str = "train") -> tuple[Tensor, Tensor]:
+def read_data_set(name: str, split: str) -> tuple[Tensor, Tensor]:
     """Read one split, `train` or `test`, of a data set, and download it first if its files are missing.
 
     Return upright images, bytes [N, H, W], and classes [N] int64, numbered from 0.
