@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -126,7 +127,7 @@ WRONG = {
 
 @pytest.mark.parametrize("case", WRONG)
 def test_networks_that_break_the_contract_are_refused_before_anything_is_written(
-    case: str, capsys: pytest.CaptureFixture[str]
+    case: str, capsys: pytest.CaptureFixture[str], same_words: Callable[..., None]
 ) -> None:
     text, message = WRONG[case]
     Path("mine.py").write_text(text)
@@ -135,6 +136,7 @@ def test_networks_that_break_the_contract_are_refused_before_anything_is_written
     assert error.startswith("error: --networks ")
     assert error.count("\n") == 1
     assert re.search(message, error), error
+    same_words(error.strip(), case)
     assert not Path("r").exists()
 
 

@@ -3,6 +3,7 @@
 import json
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
@@ -122,6 +123,29 @@ def test_generator_computes_the_same(image_shape: Any, num_classes: int, batch_n
             inputs = {"z": z[:, :7].numpy()} | ({"classes": z[:, 7:].argmax(1).numpy()} if num_classes else {})
             (images,) = map(torch.from_numpy, runtime.run(None, inputs))
             torch.testing.assert_close(images, generator(z).detach(), rtol=0, atol=1e-5)
+
+
+def test_the_graphs_are_the_golden_ones(golden: Callable[..., None]) -> None:
+    """Files stay the same from release to release; so do the names and texts that runtimes show."""
+    scale, found = Standardization(mean=(0.5,) * I, scale=(2.0,) * I), {}
+    pools = {
+        pooling: LSTMClassifier(I, H, C, pooling=pooling, patch_size=2) for pooling in ("mean", "max", "attention")
+    }
+    for name, network, options in (
+        *((pooling, network, {"standardization": scale}) for pooling, network in pools.items()),
+        ("two layers", LSTMClassifier(I, H, C, 2, bidirectional=True), {"target": "class at every step"}),
+        ("number", RNNClassifier(I, H, 1), {"target": "number", "description": "Numbers"}),
+        ("images", Generator(4, (1, 2, 2), num_classes=3), {}),
+    ):
+        build: Any = gan_onnx.build_graph if name == "images" else lstm_onnx.build_graph
+        graph = build(network, **options)
+        nodes = [
+            [node.op_type, node.name, [*node.input], [*node.output], [str(one).split() for one in node.attribute]]
+            for node in graph.model("test", "", {}).graph.node
+        ]
+        ports = [[*port[:2], [*port.shape], port.description] for port in (*graph.inputs, *graph.outputs)]
+        found[name] = {"ports": ports, "nodes": nodes}
+    golden("onnx_graphs", found)
 
 
 def test_what_no_file_can_hold_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

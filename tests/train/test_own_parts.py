@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -116,12 +117,15 @@ def test_a_loss_of_ones_own_trains_as_a_built_in_one() -> None:
         ("return x,", "return 1 / 0,", r"raised ZeroDivisionError: division by zero \(my_task.py, line 13\)"),
     ],
 )
-def test_a_wrong_task_is_one_line_before_anything_is_written(replaced: str, by: str, problem: str) -> None:
+def test_a_wrong_task_is_one_line_before_anything_is_written(
+    replaced: str, by: str, problem: str, same_words: Callable[..., None]
+) -> None:
     assert replaced in TASK
     Path("my_task.py").write_text(TASK.replace(replaced, by))
     name = give("task", "my_task.py:Majority")
-    with pytest.raises(ConfigError, match=problem):
+    with pytest.raises(ConfigError, match=problem) as caught:
         train_lstm(LSTMConfig(task=name, epochs=1), "run")
+    same_words(caught.value, by)
     assert not Path("run").exists()
 
 
@@ -142,8 +146,9 @@ def test_a_wrong_task_is_one_line_before_anything_is_written(replaced: str, by: 
         ),
     ],
 )
-def test_a_wrong_loss_is_one_line(replaced: str, by: str, problem: str) -> None:
+def test_a_wrong_loss_is_one_line(replaced: str, by: str, problem: str, same_words: Callable[..., None]) -> None:
     assert replaced in LOSS
     Path("my_loss.py").write_text(LOSS.replace(replaced, by, 1))
-    with pytest.raises(ConfigError, match=problem):
+    with pytest.raises(ConfigError, match=problem) as caught:
         choose_losses(give("loss", "my_loss.py:Exponential"))
+    same_words(caught.value, by)

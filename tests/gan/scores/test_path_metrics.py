@@ -1,6 +1,7 @@
 """Path metrics: closed forms of linear maps and circles, and averages over pairs."""
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from statistics import fmean, median, stdev
@@ -13,7 +14,16 @@ from reviver.gan.interpolation import PATHS, interpolate_at
 from reviver.gan.networks import Generator
 from reviver.gan.scores.digit_classifier import DigitClassifier
 from reviver.gan.scores.feature_extractor import FeatureExtractor
-from reviver.gan.scores.path_metrics import Summary, compare_paths, describe, find_class_switches, measure_path
+from reviver.gan.scores.path_metrics import (
+    ClassSwitch,
+    PathComparison,
+    PathMetrics,
+    Summary,
+    compare_paths,
+    describe,
+    find_class_switches,
+    measure_path,
+)
 from reviver.rng import make_rng
 
 
@@ -93,6 +103,19 @@ def test_the_path_length_ratio_of_a_constant_generator_is_undefined() -> None:
     averages = compare_paths(LinearGenerator(2), extractor, *torch.eye(2), num_pairs=8).averages["linear"]
     assert averages["path_length"].mean > 0
     assert averages["path_length_ratio"] is None
+
+
+def test_a_table_has_what_is_needed_to_quote_it(golden: Callable[..., None]) -> None:
+    t, probabilities = (
+        torch.linspace(0, 1, 5),
+        torch.tensor([[0.9, 0.1], [0.8, 0.2], [0.55, 0.45], [0.3, 0.7], [0.1, 0.9]]),
+    )
+    straight = PathMetrics(t, probabilities, (ClassSwitch(0.5625, 0, 1),), 12.5, 10.0, 300.25)
+    round_ = PathMetrics(t, probabilities.flip(0), (), 0.0625, 0.0, 0.5)
+    summaries = dict.fromkeys(straight.values, Summary(0.5, 0.125, 0.5, 0.25, 0.75))
+    averages = {"linear": summaries, "spherical": summaries | {"path_length_ratio": None}}
+    comparison = PathComparison("mine", "abc", {"linear": straight, "spherical": round_}, 3, averages)
+    golden("path_metrics", [describe(comparison), describe(replace(comparison, num_pairs=0)), comparison.as_dict()])
 
 
 def test_a_table_has_the_digits_of_a_deviation_whose_mean_is_an_integer() -> None:

@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -141,15 +141,20 @@ IMPOSSIBLE: dict[str, dict[str, Any]] = {
 }
 
 
-def test_impossible_evaluation_is_refused_before_anything_is_written(tmp_path: Path, monkeypatch: Any) -> None:
+def test_impossible_evaluation_is_refused_before_anything_is_written(
+    tmp_path: Path, monkeypatch: Any, same_words: Callable[..., None]
+) -> None:
     monkeypatch.chdir(tmp_path)
     digits = load_images("mnist")
     images, labels = digits.images[:100, 0].numpy(), digits.labels.numpy()[:100]  # type: ignore[union-attr]
     np.savez("digits.npz", images=images)
     np.savez("few.npz", images=images, labels=labels, test_images=images[:5], test_labels=labels[:5])
     for problem, values in IMPOSSIBLE.items():
-        with pytest.raises(ConfigError, match=f"^eval_every: evaluation during.*{problem}.*; fix that, or give 0"):
+        with pytest.raises(
+            ConfigError, match=f"^eval_every: evaluation during.*{problem}.*; fix that, or give 0"
+        ) as caught:
             train(replace(CONFIG, **values), tmp_path / "run")
+        same_words(caught.value, problem)
     assert not Path("run").exists()
 
 

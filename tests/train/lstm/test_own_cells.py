@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -209,9 +210,12 @@ BAD = {
 
 
 @pytest.mark.parametrize("content", BAD)
-def test_a_wrong_cell_is_one_line_before_anything_is_written(content: str, mine: str) -> None:
+def test_a_wrong_cell_is_one_line_before_anything_is_written(
+    content: str, mine: str, same_words: Callable[..., None]
+) -> None:
     Path("my_cell.py").write_text(content)
     with pytest.raises(ConfigError, match=BAD[content]) as error:
         give_and_train(mine)
     assert "\n" not in str(error.value)
+    same_words(error.value, content.removeprefix(HEAD))
     assert not Path("run").exists()
