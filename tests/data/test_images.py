@@ -276,9 +276,9 @@ DAMAGED = [
     ("set.npz", NPZ[:60] + bytes(100) + NPZ[160:], "it cannot be read"),
     ("set.npz", npz_bytes(a=IMAGES, b=np.zeros(3)), "it has the arrays a, b; call the one to use images"),
     ("set.npz", NPZ[:CLAIM] + struct.pack("<I", 2**31) + NPZ[CLAIM + 4 :], "claims 2147483648 bytes, more than"),
-    ("set.npz", npz_bytes(images=IMAGES, labels=np.zeros(3, int)), LABELS),
-    ("set.npz", npz_bytes(images=IMAGES, labels=np.array([0, 1, -1, 0])), LABELS),
-    ("set.npz", npz_bytes(images=IMAGES, labels=np.full(4, 2**16)), LABELS),
+    ("set.npz", npz_bytes(images=IMAGES, labels=np.zeros(3, int)), LABELS + r"int64 of shape \[3\]"),
+    ("set.npz", npz_bytes(images=IMAGES, labels=np.array([0, 1, -1, 0])), LABELS + ".* from -1 to 1"),
+    ("set.npz", npz_bytes(images=IMAGES, labels=np.full(4, 2**16)), LABELS + ".* from 65536"),
 ]  # fmt: skip
 """Name of a file, its content and the problem. An array is tried in an .npz, too."""
 

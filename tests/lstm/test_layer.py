@@ -370,8 +370,8 @@ NO_ZONEOUT = r"^hidden_dropout_kind must be step or variational .* got 'zoneout'
         ),
         (partial(LSTM.from_torch, nn.GRU(4, 8)), ConfigError, "^lstm must be a torch.nn.LSTM, got GRU$"),
         (partial(pad, lengths=[5.0, 3.9]), DataError, "^lengths must be integers, got float32; round them"),
-        (partial(pad, lengths=[1, 0]), DataError, "1 to T = 4, got"),
-        (partial(pad, lengths=[5, 1]), DataError, "1 to T = 4, got"),
+        (partial(pad, lengths=[1, 0]), DataError, r"1 to T = 4, got \[1, 0\]"),
+        (partial(pad, lengths=[5, 1]), DataError, r"1 to T = 4, got \[5, 1\]"),
         (partial(pad, lengths=[1]), DataError, r"\[B\] = \[2\], got \[1\]"),
     ],
 )
