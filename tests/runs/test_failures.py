@@ -10,11 +10,13 @@ import os
 import re
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -22,14 +24,16 @@ import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from reviver.errors import OutOfMemory, RunFolderError
-from reviver.runs.checkpoint import find_checkpoint
+from reviver.runs.checkpoint import find_checkpoint, recover_checkpoints, save_checkpoint
+from reviver.runs.folder import MetricsWriter, RunFolder
+from reviver.runs.snapshot_files import remove_later_snapshots, write_snapshot
 from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
 from reviver.train.loading import load
 from tests.contents import contents
 from tests.golden import make
 from tests.lstm_runs import TINY
-from tests.runs.small import GAN, disturb, narrow_gans, run_children, train, train_until
+from tests.runs.small import GAN, disturb, narrow_gans, run_children, small_state, train, train_until
 
 SIX_UPDATES = replace(TINY, epochs=2, batch_size=27, checkpoint_every=1, keep_checkpoints=1)
 CURRICULUM = LSTMConfig(
@@ -70,6 +74,40 @@ def test_failure_of_any_system_call_loses_nothing(call: str, tmp_path: Path) -> 
     assert all("Input/output error" in error and "\n" not in error for error in errors)
     if call in ("fsync", "replace"):  # only failures to remove what is old, or to make what is there, may be ignored
         assert len(errors) == number - 1
+
+
+def save(run: RunFolder) -> None:
+    save_checkpoint(run.checkpoints, small_state(), {"metrics": 0}, 1)
+    write_snapshot(run, 3, {"x": torch.zeros(2)})
+
+
+WRITES: dict[str, tuple[str, Callable[[RunFolder, MetricsWriter], object]]] = {
+    "record": ("fsync", lambda run, writer: run.save_record()),
+    "checkpoint": ("fsync", lambda run, writer: save(run)),
+    "snapshot": ("fsync", lambda run, writer: write_snapshot(run, 4, {"x": torch.zeros(2)})),
+    "run": ("mkdir", lambda run, writer: RunFolder.create(run.path / "a" / "b", "lstm", TINY, torch.device("cpu"))),
+    "metrics": ("fsync", lambda run, writer: writer.sync()),
+    "event file": ("fsync", lambda run, writer: writer.events.sync()),
+    "folder of event files": ("fsync", lambda run, writer: MetricsWriter(run)),
+    "lines": ("fsync", lambda run, writer: run.truncate_records("metrics", 0)),
+    "later snapshot": ("unlink", lambda run, writer: remove_later_snapshots(run, 1)),
+    "job": ("unlink", lambda run, writer: run.remove_job()),
+    "pointer": ("unlink", lambda run, writer: recover_checkpoints(run.checkpoints, None, 1)),
+}
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_a_file_that_cannot_be_written_is_named(
+    name: str, folder: RunFolder, same_words: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    function, write = WRITES[name]
+    save(folder)
+    with closing(MetricsWriter(folder)) as writer:
+        error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        monkeypatch.setattr(os, function, Mock(side_effect=error))
+        with pytest.raises(RunFolderError) as caught:
+            write(folder, writer)
+    same_words(re.sub(r"tfevents\.\d+", "tfevents.TIME", str(caught.value)), name)
 
 
 @pytest.mark.parametrize("config", [TINY, GAN], ids=["lstm", "gan"])

@@ -130,7 +130,7 @@ def fold(discriminator: Discriminator) -> Discriminator:
     return result.to(discriminator.input_mean.device).train(discriminator.training)
 
 
-def build_discriminator(config: GANConfig, image_shape: tuple[int, int, int], num_classes: int = 0) -> Discriminator:
+def build_discriminator(config: GANConfig, image_shape: tuple[int, int, int], num_classes: int) -> Discriminator:
     """Return the discriminator of a run, centered if `config` says so, with torch's default initialization."""
     kind = Discriminator if config.input_centering == "none" else CenteredDiscriminator
     return kind(image_shape, dropout=config.discriminator_dropout, num_classes=num_classes)

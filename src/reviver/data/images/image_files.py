@@ -78,7 +78,7 @@ def read_images(paths: Sequence[Path], image_shape: Sequence[int]) -> Tensor:
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
 
 
-def find_image_files(folder: Path, split: str = "train") -> ImageFiles:
+def find_image_files(folder: Path, split: str) -> ImageFiles:
     """Return the image files of a folder, at any depth, with their class labels.
 
     A folder with the subfolders `train` and `test` has both splits; otherwise all images are training images. Each

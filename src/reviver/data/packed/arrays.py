@@ -151,9 +151,9 @@ def write_packed(
     name: str,
     arrays: Mapping[str, Chunks],
     *,
-    classes: Sequence[str] = (),
+    classes: Sequence[str],
     max_length: int | None = None,
-    progress: bool = False,
+    progress: bool,
 ) -> dict[str, list[int]]:
     """Write the packed folder `out`, see `PackedRecord`, and return the shape of each array; after an error nothing is left.
 
