@@ -49,9 +49,8 @@ def check(
     if start is not None:
         if files:
             raise ConfigError("start is only for a new file; leave out the files", field="start")
-        from reviver.checker.blanks import write_start
-
-        path = write_start(start, Path(out or f"my_{start}.py"))
+        path = Path(out or f"my_{start}.py")
+        _write_start(start, path)
         common.show({"out": str(path)}, str(path))
         common.suggest(f"reviver check {path}")
         return
@@ -87,3 +86,15 @@ def check(
         common.show(results[0] if len(files) == 1 else {"submissions": results})
     if out is None and any(report.error or report.num_passed < len(report.outcomes) for report in reports):
         raise ReviverError("some pieces do not pass")
+
+
+def _write_start(network: str, path: Path) -> None:
+    """Write the file to fill in for `lstm` or `gan`: signatures, shapes and equations, without a solution."""
+    from importlib.resources import files
+
+    from reviver.files.file_errors import check_writable
+
+    if path.exists():
+        raise ConfigError(f"out must be a new file, got {path}, which exists; choose another --out", field="out")
+    check_writable(path)
+    path.write_text((files("reviver.checker") / f"my_{network}.txt").read_text(encoding="utf-8"), encoding="utf-8")
