@@ -125,6 +125,11 @@ def test_generator_computes_the_same(image_shape: Any, num_classes: int, batch_n
             torch.testing.assert_close(images, generator(z).detach(), rtol=0, atol=1e-5)
 
 
+def option(attribute: onnx.AttributeProto) -> str:
+    value = onnx.helper.get_attribute_value(attribute)
+    return f"{attribute.name}={value.decode() if isinstance(value, bytes) else value}"
+
+
 def test_the_graphs_are_the_golden_ones(golden: Callable[..., None]) -> None:
     """Files stay the same from release to release; so do the names and texts that runtimes show."""
     scale, found = Standardization(mean=(0.5,) * I, scale=(2.0,) * I), {}
@@ -139,12 +144,14 @@ def test_the_graphs_are_the_golden_ones(golden: Callable[..., None]) -> None:
     ):
         build: Any = gan_onnx.build_graph if name == "images" else lstm_onnx.build_graph
         graph = build(network, **options)
-        nodes = [
-            [node.op_type, node.name, [*node.input], [*node.output], [str(one).split() for one in node.attribute]]
+        ports = [
+            f"{port.name}: {port.dtype}{list(port.shape)}, {port.description}"
+            for port in (*graph.inputs, *graph.outputs)
+        ]
+        found[name] = ports + [
+            f"{node.name}: {', '.join(node.output)} = {node.op_type}({', '.join([*node.input, *map(option, node.attribute)])})"
             for node in graph.model("test", "", {}).graph.node
         ]
-        ports = [[*port[:2], [*port.shape], port.description] for port in (*graph.inputs, *graph.outputs)]
-        found[name] = {"ports": ports, "nodes": nodes}
     golden("onnx_graphs", found)
 
 
