@@ -125,6 +125,9 @@ def test_a_gan_shows_its_pictures_and_what_d_says(show: Show) -> None:
     press(page, "One update")
     grid = page.locator(".pictures")
     expect(grid).to_have_attribute("aria-label", "Images of 25 latents at update 1")
+    expect(page.locator(".class-columns")).to_have_attribute(
+        "aria-label", re.compile(r"Classes of the latest 8 generated images: \d")
+    )
     before = grid.locator("canvas").first.evaluate("canvas => canvas.toDataURL()")
     press(page, "Start" if page.get_by_role("button", name="Start", exact=True).count() else "Go on")
     poll(lambda: update(page) > 5)

@@ -5,6 +5,7 @@ Shapes: N images, C channels, H height, W width, Z latent size, K classes.
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from reviver.errors import ConfigError, DataError
 from reviver.explorer.blocks import Blocks
@@ -12,7 +13,7 @@ from reviver.explorer.facts import gan_facts, to_columns
 from reviver.explorer.gan_images import choose_images, class_names, embed_images, embed_snapshots, load_real_images
 from reviver.explorer.gan_latents import choose_endpoints, embed_latents
 from reviver.explorer.gan_outputs import context_logits, measure_rounding, sample
-from reviver.explorer.layers import FoldedLayer, embed, fold
+from reviver.explorer.layers import FoldedLayer, embed, fold, shorten
 from reviver.explorer.manifest import ClassifierSpec, GanContent, MlpSpec, RunName
 from reviver.gan.losses import describe_losses
 from reviver.gan.networks import NEGATIVE_SLOPE
@@ -99,11 +100,14 @@ def embed_mlp(blocks: Blocks, name: str, layers: Sequence[FoldedLayer]) -> tuple
 
 
 def embed_classifier(
-    classifier: DigitClassifier, names: Sequence[str], blocks: Blocks, name: str
+    classifier: DigitClassifier, names: Sequence[str], blocks: Blocks, name: str, bits: int | None = None
 ) -> tuple[ClassifierSpec, list[FoldedLayer]]:
-    """Add the weights of the classifier; return its description and the rounded layers."""
+    """Add the weights of the classifier, with so many significant bits; return its description and the rounded layers."""
     num_classes = classifier.head.out_features
-    weights, specs, rounded = embed(blocks, name, fold([*classifier.features, classifier.head]))
+    layers = fold([*classifier.features, classifier.head])
+    if bits is not None:
+        layers = [replace(layer, weight=shorten(layer.weight, bits)) for layer in layers]
+    weights, specs, rounded = embed(blocks, name, layers)
     num_convolutions = sum(layer.is_convolution for layer in rounded)
     spec = ClassifierSpec(
         weights=weights,

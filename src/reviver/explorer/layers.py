@@ -81,6 +81,12 @@ def embed(
     return blocks.add_tensors(name, tensors), specs, rounded_layers
 
 
+def shorten(values: Tensor, bits: int) -> Tensor:
+    """Return numbers with so many significant bits, which deflate better."""
+    mantissas, exponents = torch.frexp(values)
+    return torch.ldexp((mantissas * 2**bits).round(), exponents - bits)
+
+
 def evaluate(layers: Sequence[FoldedLayer], x: Tensor) -> Tensor:
     """Return the outputs of a network for x in float64, which the page is tested against."""
     x = x.double()

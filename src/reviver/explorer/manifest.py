@@ -257,6 +257,8 @@ class TrainingImages(ManifestPart):
     """`images` [N, 1, H, W], bytes."""
     source: str
     """Setting `data` of the same training in Python."""
+    classifier: ClassifierSpec
+    """What tells their classes."""
     license: Item
 
 

@@ -14,10 +14,11 @@ from reviver.data.images.named import MNIST_10K, read_small_mnist
 from reviver.errors import ConfigError, RunFolderError
 from reviver.explorer.blocks import Blocks, encode_u8
 from reviver.explorer.facts import data_license
-from reviver.explorer.gan import collect_gan
+from reviver.explorer.gan import collect_gan, embed_classifier
 from reviver.explorer.lstm import collect_lstm
-from reviver.explorer.manifest import GanContent, LstmContent, Manifest, RunName, TrainingImages
+from reviver.explorer.manifest import ClassifierSpec, GanContent, LstmContent, Manifest, RunName, TrainingImages
 from reviver.files.atomic import write_text
+from reviver.gan.scores.digit_classifier import DigitClassifier
 from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
 from reviver.train.description import Run
@@ -28,6 +29,8 @@ MAX_BYTES = 64 << 20
 """Size of a page; a browser on a phone opens no larger one."""
 BYTES_PER_WEIGHT = 2.0
 """Of the page, at least: half precision, deflated and in base64."""
+CLASSIFIER_BITS = 6
+"""Significant bits of the classifier's weights in a page without a GAN; of 1000 test images none changes its class."""
 
 MAX_WEIGHT = 1e15
 """Largest weight; products of larger ones with those of BatchNorm would leave single precision."""
@@ -79,6 +82,7 @@ def build_page(
     blocks = Blocks()
     gans: list[GanContent] = []
     lstms: list[LstmContent] = []
+    digit_classifier: ClassifierSpec | None = None
     for run, name in zip(map(_on_cpu, runs), name_runs([run.folder.path for run in runs]), strict=True):
         _log.info("%s: embedding networks and images", run.folder.path)
         if run.folder.status == "running":
@@ -86,11 +90,13 @@ def build_page(
         if isinstance(run, GANRun):
             id_ = f"gan-{len(gans)}"
             gans.append(collect_gan(run, blocks, id_, name=name, num_training=num_training, with_data=with_data))
+            if run.is_digits and run.config.extractor is None:
+                digit_classifier = gans[-1].classifier
         else:
             lstms.append(collect_lstm(run, blocks, f"lstm-{len(lstms)}", name=name, with_data=with_data))
     names = ", ".join([*(gan.name for gan in gans), *(lstm.name for lstm in lstms)])
     title = f"Explorer of {names}" if names else "An LSTM and a GAN that learn in the browser"
-    images = _training_images(blocks) if (not runs if trains_gan is None else trains_gan) else None
+    images = _training_images(blocks, digit_classifier) if (not runs if trains_gan is None else trains_gan) else None
     manifest = Manifest(
         version=__version__,
         title=title,
@@ -112,11 +118,17 @@ def write_explorer(runs: Sequence[Run], out: Path, *, num_training: int | None =
     return page
 
 
-def _training_images(blocks: Blocks) -> TrainingImages:
-    """Return the images on which the page trains a GAN, and add them to `blocks`."""
+def _training_images(blocks: Blocks, classifier: ClassifierSpec | None) -> TrainingImages:
+    """Return the images on which the page trains a GAN, and add them to `blocks`; also a classifier unless there is one."""
     images = read_small_mnist().images[:, None]
     data = blocks.add_tensors("training-images", {"images": encode_u8(images)})
-    return TrainingImages(data=data, source=MNIST_10K, license=data_license("images", MNIST_10K, MNIST_10K))
+    if classifier is None:
+        names = [str(digit) for digit in range(10)]
+        classifier, _ = embed_classifier(
+            DigitClassifier.pinned(), names, blocks, "training-classifier", CLASSIFIER_BITS
+        )
+    license_ = data_license("images", MNIST_10K, MNIST_10K)
+    return TrainingImages(data=data, source=MNIST_10K, license=license_, classifier=classifier)
 
 
 def render_page(manifest: Manifest, blocks: Blocks) -> str:

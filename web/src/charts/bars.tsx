@@ -30,13 +30,13 @@ export function ClassBars({ names, probabilities }: BarsProps) {
   );
 }
 
-/** Vertical bars with one text alternative. */
-export function ClassColumns({ names, probabilities }: BarsProps) {
+/** Vertical bars with one text alternative, which begins with `what`. */
+export function ClassColumns({ names, probabilities, what = "Class probabilities" }: BarsProps & { what?: string }) {
   const top = argmax(probabilities);
   const withNames = names.length <= MAX_NAMES && names.every((name) => name.length <= 2);
   const told = names.map((name, k) => ({ name, p: probabilities[k] })).filter(({ p }) => p >= MIN_TOLD);
   told.sort((a, b) => b.p - a.p);
-  const label = `Class probabilities: ${told.map(({ name, p }) => `${name} ${percent(p)}`).join(", ")}`;
+  const label = `${what}: ${told.map(({ name, p }) => `${name} ${percent(p)}`).join(", ")}`;
   return (
     <div class="class-columns" role="img" aria-label={label}>
       {names.map((name, k) => (

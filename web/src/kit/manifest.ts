@@ -186,6 +186,7 @@ export interface LstmContent {
 export interface TrainingImages {
   data: TensorBlock; // `images` [N, 1, H, W], bytes.
   source: string; // Setting `data` of the same training in Python.
+  classifier: ClassifierSpec; // What tells their classes.
   license: Item;
 }
 

@@ -14,7 +14,7 @@ export interface Split {
 
 /** Lengths of a run, in order: those of the curriculum, or one. */
 export function lengthsOf({ curriculum, length, startLength, lengthFactor }: LstmSettings): number[] {
-  if (curriculum === "off") return [length];
+  if (curriculum !== "on") return [length];
   const lengths = [Math.min(startLength, length)];
   for (let exact = lengths[0]; lengths.at(-1)! < length;)
     lengths.push(Math.min(length, Math.max(lengths.at(-1)! + 1, round((exact *= lengthFactor)))));
@@ -24,13 +24,13 @@ export function lengthsOf({ curriculum, length, startLength, lengthFactor }: Lst
 /** Learning rate at a length. */
 export function rateAt(settings: LstmSettings, length: number): number {
   const { learningRate, lrLengthExponent: p, curriculum } = settings;
-  return curriculum === "off" || p === 0 ? learningRate : learningRate * exp(p * log(lengthsOf(settings)[0] / length));
+  return curriculum !== "on" || p === 0 ? learningRate : learningRate * exp(p * log(lengthsOf(settings)[0] / length));
 }
 
 /** The data of an epoch at a length; `before` is what the run has of the epoch before, if any. */
 export function dataOf(settings: LstmSettings, epoch: number, length: number, before: Split | null): Split {
   const { seed, curriculum, dataSize, trainFraction } = settings;
-  if (curriculum === "off")
+  if (curriculum !== "on")
     return before ?? splitPalindromes(makePalindromes(length, dataSize, makeRng(seed, "data")), trainFraction, seed);
   const validation = before?.validation.length === length ? before.validation : heldOut(settings, length);
   return { train: fresh(settings, epoch, length, validation), validation };

@@ -3,6 +3,7 @@
  * The same settings and images give the same weights at the start, images and latents; losses part after some updates, as
  * those of two machines do.
  */
+import type { ClassifierSpec } from "../kit/manifest";
 import { GanNetworks, type StepResult } from "./gan";
 import { GanLog, type GanLogSaved } from "./gan_log";
 import { Memory, pad, type Matrix, type SavedWeights } from "./memory";
@@ -20,6 +21,8 @@ export interface Images {
   bytes: Uint8Array;
   /** H = W. */
   size: number;
+  /** Knows their classes; missing where none does. */
+  classifier?: { spec: ClassifierSpec; tensors: Record<string, Float32Array> };
   /** Python's setting `data` for the same images; null if they are only here. */
   source: string | null;
 }
@@ -167,17 +170,26 @@ export class GanRun {
     return result;
   }
 
-  /** Returns the images of the 25 latents of the grid, [25, P] from -1 to 1. */
+  /** Images that G has made from column `first` on, [count, P] from -1 to 1. */
+  #read(first: number, count: number): Float32Array<ArrayBuffer> {
+    const { values, width } = this.networks.images;
+    const { pixels } = this.networks;
+    const images = new Float32Array(count * pixels);
+    for (let p = 0; p < pixels; p++)
+      for (let n = 0; n < count; n++) images[n * pixels + p] = values[p * width + first + n];
+    return images;
+  }
+
+  /** Returns some of the images that the last update, of N, has generated. */
+  generated = (N: number, count: number) => this.#read(N, Math.min(N, count));
+
+  /** Returns the images of the 25 latents of the grid. */
   grid(): Float32Array<ArrayBuffer> {
     const { networks } = this;
     this.#writeLatents(this.#grid, GRID);
     const source = this.#average;
     networks.generate(pad(GRID, 8), 0, false, source ?? networks.G.w, source ?? networks.running);
-    const { values, width } = networks.images;
-    const pixels = networks.pixels;
-    const images = new Float32Array(GRID * pixels);
-    for (let p = 0; p < pixels; p++) for (let n = 0; n < GRID; n++) images[n * pixels + p] = values[p * width + n];
-    return images;
+    return this.#read(0, GRID);
   }
 
   #writeImages(indices: Int32Array) {

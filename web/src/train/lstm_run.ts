@@ -204,7 +204,7 @@ export class LstmRun {
     this.#sums = [...NO_SUMS];
     this.position = 0;
     this.#order = null;
-    if (settings.curriculum === "off") return;
+    if (settings.curriculum !== "on") return;
     if (validation.accuracy >= settings.threshold) this.stage++;
     this.#data = dataOf(settings, this.epoch, this.length, data);
   }

@@ -54,6 +54,8 @@ export interface Run {
   trace?: number[];
   /** Whether the GAN shows its grid. */
   grid?: boolean;
+  /** Number of generated images to classify. */
+  classes?: number;
 }
 
 export interface Progress<K extends Kind = "lstm"> {
@@ -75,6 +77,8 @@ export interface Progress<K extends Kind = "lstm"> {
     fakeLogits: Float32Array;
     /** Images of 25 latents, always the same, [25, P] from -1 to 1. */
     grid?: Float32Array;
+    /** Classes of images that the last update has generated, where a classifier knows them. */
+    classes?: number[];
   };
 }
 

@@ -1,11 +1,17 @@
 /** The worker that trains: answers the calls of `Trainer`, one after the other. */
+import { Classifier } from "../compute/classifier";
+import { newMemory } from "../compute/kernel";
+import { argmax } from "../kit/format";
+import { row } from "../kit/tensors";
 import type { StepResult } from "./gan";
 import { GanRun } from "./gan_run";
 import { LstmRun, type LstmUpdate } from "./lstm_run";
 import { packRun } from "./folder";
+import { GAN_ORIGINAL, LSTM_ORIGINAL, type GanSettings, type LstmSettings } from "./settings";
 import type { Kind, Method, Methods, Progress, Request, Response, Run, Saved, Start, Status } from "./protocol";
 
 let current: LstmRun | GanRun | null = null;
+let classifier: Classifier | null = null;
 
 function present(): LstmRun | GanRun {
   if (!current) throw new Error("there is no run; start one first");
@@ -36,7 +42,15 @@ function train<U>(
   return found;
 }
 
-function advance({ updates, trace, grid }: Run): Progress<Kind> {
+/** Classes of some of the images that the last update has generated. */
+function classify(run: GanRun, N: number, count: number): number[] | undefined {
+  if (!classifier || !N || !count) return undefined;
+  const { length: K } = classifier.spec.classNames;
+  const probabilities = classifier.probabilities(run.generated(N, count));
+  return Array.from({ length: probabilities.length / K }, (_, n) => argmax(row(probabilities, n, K)));
+}
+
+function advance({ updates, trace, grid, classes }: Run): Progress<Kind> {
   const run = present();
   const start = performance.now();
   let [results, made] = [{}, 0];
@@ -54,7 +68,9 @@ function advance({ updates, trace, grid }: Run): Progress<Kind> {
       realLogits: new Float32Array(),
       fakeLogits: new Float32Array(),
     };
-    results = { gan: { updates: losses, realLogits, fakeLogits, ...(grid ? { grid: run.grid() } : {}) } };
+    const classified = { classes: classify(run, fakeLogits.length, classes ?? 0) }; // before the grid takes its place
+    const shown = grid ? { grid: run.grid() } : {};
+    results = { gan: { updates: losses, realLogits, fakeLogits, ...classified, ...shown } };
   }
   const milliseconds = performance.now() - start;
   run.seconds += milliseconds / 1000;
@@ -70,10 +86,15 @@ async function restore(saved: Saved<Kind>): Promise<Status<Kind>> {
   return status();
 }
 
+/** Begins with settings, of which those that are missing are the original's. */
 async function begin(start: Start<"lstm"> | Start<"gan">): Promise<Status<Kind>> {
-  if (start.kind === "gan") current = await GanRun.create(start.settings, start.images);
-  else current = await LstmRun.create(start.settings);
-  return start.saved ? restore({ ...start.saved, settings: start.settings } as Saved<Kind>) : status();
+  const settings = { ...(start.kind === "gan" ? GAN_ORIGINAL : LSTM_ORIGINAL), ...start.settings };
+  if (start.kind === "gan") {
+    const { classifier: given } = start.images;
+    classifier = given ? new Classifier(given.spec, given.tensors, await newMemory()) : null;
+    current = await GanRun.create(settings as GanSettings, start.images);
+  } else current = await LstmRun.create(settings as LstmSettings);
+  return start.saved ? restore({ ...start.saved, settings } as Saved<Kind>) : status();
 }
 
 const methods: Record<Method, (argument: any) => unknown> = {

@@ -8,6 +8,8 @@ import type { Settings, Values } from "./networks";
 const MAX_POINTS = 240;
 /** Logits of D that its histograms have. */
 const MAX_LOGITS = 512;
+/** Generated images that the histogram of their classes has. */
+const MAX_CLASSES = 100;
 
 /** Means over some updates: loss and accuracy of the LSTM, losses of the GAN. */
 export interface Point {
@@ -29,6 +31,7 @@ export interface Seen {
   /** Of the GAN: pictures of 25 latents [25, P], and the latest logits of D. */
   grid: Float32Array | null;
   logits: { real: number[]; fake: number[] };
+  classes: number[];
 }
 
 export class Branch {
@@ -53,7 +56,7 @@ export class Branch {
 
   async #start(from: { kind: Kind; settings: Settings; saved?: Saved<Kind> }) {
     const status = await this.#trainer.call("start", { ...from, images: this.images } as Start<Kind>);
-    const none = { points: [], epochs: [], trace: null, grid: null, logits: { real: [], fake: [] } };
+    const none = { points: [], epochs: [], trace: null, grid: null, logits: { real: [], fake: [] }, classes: [] };
     this.seen = { status, epochStart: startOf(status, 0), ...none };
   }
 
@@ -75,6 +78,7 @@ export class Branch {
       logits: gan
         ? { real: join(before.logits.real, gan.realLogits), fake: join(before.logits.fake, gan.fakeLogits) }
         : before.logits,
+      classes: [...before.classes, ...(gan?.classes ?? [])].slice(-MAX_CLASSES),
     };
     return progress;
   }

@@ -8,7 +8,7 @@
 import { readTensors, size } from "../../kit/tensors";
 import type { Manifest } from "../../kit/manifest";
 import type { Panel } from "../../page/panel";
-import { readImages } from "../../train/images";
+import { readClassifier, readImages } from "../../train/images";
 import { Session } from "./session";
 import { openState, problemsOf, writeState } from "./settings";
 import { Train } from "./view";
@@ -19,7 +19,14 @@ const session = new Session();
 function imagesOf({ gans, trainingImages }: Manifest) {
   if (trainingImages) {
     const count = trainingImages.data.tensors.images.shape[0];
-    return { name: "digits of MNIST", count, data: trainingImages.source, load: () => readImages(trainingImages) };
+    const { source: data, classifier } = trainingImages;
+    return {
+      name: "digits of MNIST",
+      count,
+      data,
+      classNames: classifier.classNames,
+      load: () => readImages(trainingImages),
+    };
   }
   const run = gans.find(({ training, imageShape: [C, H, W] }) => training && C === 1 && H === W);
   if (!run) return null;
@@ -27,9 +34,10 @@ function imagesOf({ gans, trainingImages }: Manifest) {
   const load = async () => {
     const { images } = await readTensors(run.training!);
     const bytes = Uint8Array.from(images.subarray(0, count * size(run.imageShape)));
-    return { bytes, size: run.imageShape[1], source: null };
+    return { bytes, size: run.imageShape[1], source: null, ...(await readClassifier(run.classifier)) };
   };
-  return { name: `training images of ${run.name}`, count, data: null, load };
+  const classNames = run.classifier?.classNames ?? [];
+  return { name: `training images of ${run.name}`, count, data: null, classNames, load };
 }
 
 export const trainPanel: Panel = {

@@ -1,4 +1,5 @@
-/** What a GAN makes of 25 latents, always the same, and what D says of the latest images that it saw. */
+/** What a GAN makes of 25 latents, always the same, and what D and the classifier say of the latest images. */
+import { ClassColumns } from "../../charts/bars";
 import { Distribution } from "../../charts/distribution";
 import { Image, type ImageShape } from "../../kit/image";
 import { row } from "../../kit/tensors";
@@ -6,9 +7,15 @@ import type { Line } from "./session";
 
 const COUNT = 25;
 
-export const Pictures = ({ lines }: { lines: Line[] }) => (
+interface PicturesProps {
+  lines: Line[];
+  /** Of the classifier. */
+  classNames: string[];
+}
+
+export const Pictures = ({ lines, classNames }: PicturesProps) => (
   <section class="columns train-main">
-    {[...lines].reverse().map(({ name, seen: { grid, logits, status } }) => {
+    {[...lines].reverse().map(({ name, seen: { grid, logits, status, classes } }) => {
       if (!grid) return null;
       const pixels = grid.length / COUNT;
       const side = Math.sqrt(pixels);
@@ -26,6 +33,7 @@ export const Pictures = ({ lines }: { lines: Line[] }) => (
             <div class="stack">
               <h3>What D said of the latest images</h3>
               <Distribution context={{ ...logits, realSource: "training images" }} logit={null} isProbability />
+              {classes.length > 0 && <Classes classes={classes} names={classNames} />}
             </div>
           </div>
         </div>
@@ -33,3 +41,15 @@ export const Pictures = ({ lines }: { lines: Line[] }) => (
     })}
   </section>
 );
+
+/** How images fall on the classes. */
+function Classes({ classes, names }: { classes: number[]; names: string[] }) {
+  const fractions = names.map((_, k) => classes.filter((found) => found === k).length / classes.length);
+  const what = `Classes of the latest ${classes.length} generated images`;
+  return (
+    <>
+      <h3>{what}</h3>
+      <ClassColumns names={names} probabilities={fractions} what={what} />
+    </>
+  );
+}

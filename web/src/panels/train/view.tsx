@@ -28,7 +28,7 @@ interface TrainProps {
   /** What the link gives wrong. */
   problems: Record<string, string>;
   /** What the GAN learns from; null if this file has nothing. */
-  images: { name: string; count: number; data: string | null } | null;
+  images: { name: string; count: number; data: string | null; classNames: string[] } | null;
 }
 
 export function Train({ manifest, session, state, problems, images }: TrainProps) {
@@ -94,7 +94,11 @@ export function Train({ manifest, session, state, problems, images }: TrainProps
         />
       )}
       <Curves lines={session.lines.value} python={runs.find(({ id }) => id === state.python.value) ?? null} />
-      {kind === "lstm" ? <Reading {...{ session, state }} /> : <Pictures lines={session.lines.value} />}
+      {kind === "lstm" ? (
+        <Reading {...{ session, state }} />
+      ) : (
+        <Pictures lines={session.lines.value} classNames={images?.classNames ?? []} />
+      )}
       <Command {...{ session, state, images }} />
     </div>
   );
