@@ -5,6 +5,7 @@ import copy
 import json
 import struct
 import zlib
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -218,6 +219,14 @@ def test_wrong_arguments_are_refused_before_images_are_read(change: dict[str, An
 
 
 # Projected images
+
+
+def test_a_search_and_the_ends_of_a_seed_stay_from_release_to_release(golden: Callable[..., None]) -> None:
+    generator = Generator(4, (1, 4, 4))
+    found = project(generator, generator.eval()(torch.ones(2, 4)).detach(), seed=3, steps=3, starts=2)
+    numbers = {"errors": found.errors.tolist(), "latents": found.latents.flatten().tolist()}
+    numbers["ends"] = choose_distant_endpoints(generator, 3, 3).flatten().tolist()
+    golden("projection", numbers, relative=1e-3)
 
 
 def test_the_latents_of_generated_images_are_found_without_side_effects() -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,13 +31,14 @@ def bars(count: int) -> ImageSet:
 
 
 def test_an_extractor_learns_the_classes_and_comes_back_from_its_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, golden: Callable[..., None]
 ) -> None:
     losses: list[tuple[int, float]] = []
     torch.manual_seed(1)  # must not matter
     classifier = train_classifier(bars(300), 3, progress=lambda *report: losses.append(report))
     assert [epoch for epoch, _ in losses] == [1, 2, 3]
     assert losses[2][1] < losses[0][1] < 1.2
+    golden("extractor", {"losses": [loss for _, loss in losses]}, relative=1e-2)
     assert not classifier.training
     assert accuracy(classifier, bars(30)) == 1.0
     test = bars(30)
