@@ -30,8 +30,6 @@ interface Request {
   normals?: { seed: number; count: number }[];
   /** Arguments of the own functions. */
   functions?: number[];
-  /** dy [N, O] and x [N, I], whose product is the gradient of weights. */
-  weights?: { dy: number[]; x: number[]; count: number };
 }
 
 async function computeGan({ content, blocks, latents, classes, gradOutputs, target, options }: GanRequest) {
@@ -41,6 +39,7 @@ async function computeGan({ content, blocks, latents, classes, gradOutputs, targ
   const images = gan.generate(Float32Array.from(latents));
   const gradient = gan.generator.inputGradient(Float32Array.from(gradOutputs));
   const projection = target && gan.project(Float32Array.from(target), options);
+  while (projection && !projection.advance(Infinity));
   return {
     images,
     gradient,
@@ -50,42 +49,26 @@ async function computeGan({ content, blocks, latents, classes, gradOutputs, targ
     logits: gan.discriminate(images, classes),
     probabilities: gan.classify(images),
     projection: projection && {
-      result: projection.finish(),
+      result: projection.result,
       candidates: projection.candidates,
       latents: projection.latents,
       errors: projection.errors,
       step: projection.step,
-      progress: projection.progress,
     },
   };
 }
 
-/** Returns the gradient of weights, and exp and tanh in single precision. */
-async function computeKernel(values: number[], weights: Request["weights"]) {
+/** Returns tanh in single precision. */
+async function kernelTanh(values: number[]) {
   const memory = await newMemory();
-  const single = { exp: new Float32Array(values.length), tanh: new Float32Array(values.length) };
-  for (const name of ["exp", "tanh"] as const) {
-    const y = memory.bias(Float32Array.from(values));
-    memory[name](y, 1);
-    y.read(single[name]);
-  }
-  if (!weights) return single;
-  const { count } = weights;
-  const [outputs, inputs] = [weights.dy.length / count, weights.x.length / count];
-  const [dy, x, dW] = [
-    memory.matrix(count, outputs),
-    memory.matrix(count, inputs),
-    memory.weights(new Float32Array(outputs * inputs), outputs),
-  ];
-  dy.write(Float32Array.from(weights.dy));
-  x.write(Float32Array.from(weights.x));
-  memory.weightGradient(dy, count, x, dW);
-  const gradient = new Float32Array(outputs * inputs);
-  dW.read(gradient);
-  return { ...single, gradient };
+  const y = memory.bias(Float32Array.from(values));
+  memory.tanh(y, 1);
+  const result = new Float32Array(values.length);
+  y.read(result);
+  return result;
 }
 
-export async function run({ gans = [], paths = [], normals = [], functions = [], weights }: Request) {
+export async function run({ gans = [], paths = [], normals = [], functions = [] }: Request) {
   const computed = [];
   for (const gan of gans) computed.push(await computeGan(gan));
   return {
@@ -96,6 +79,6 @@ export async function run({ gans = [], paths = [], normals = [], functions = [],
     }),
     normals: normals.map(({ seed, count }) => new Random(seed).normals(count)),
     functions: { exp: functions.map(exp), tanh: functions.map(tanh), log: functions.map((x) => log(Math.abs(x))) },
-    kernel: await computeKernel(functions, weights),
+    kernelTanh: await kernelTanh(functions),
   };
 }

@@ -3,8 +3,7 @@ import { argmax, percent } from "../kit/format";
 
 /** Classes with less than this count as 0 in the text alternative of compact bars. */
 const MIN_TOLD = 0.01;
-/** Compact bars have names below them only where these names are short and few. */
-const MAX_NAMES = 12;
+const MAX_NAMES = 12; // Compact bars have names below them only where these names are short and few
 
 interface BarsProps {
   names: string[];

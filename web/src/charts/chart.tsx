@@ -23,25 +23,19 @@ export interface ChartProps {
   series: Series[];
   references?: Reference[];
   xSpacing?: Spacing;
-  /** What the x axis shows at least. */
-  xDomain?: [number, number];
+  xDomain?: [number, number]; // What the x axis shows at least
   ySpacing?: "linear" | "log";
-  /** Ends of the y axis; null follows the data. */
-  yDomain?: [number | null, number | null];
+  yDomain?: [number | null, number | null]; // Ends of the y axis; null follows the data
   formatX?: (x: number) => string;
   formatY?: (y: number) => string;
-  /** Where a cursor stands. */
-  cursor?: number | null;
-  /** Whether a slider reads the values. */
-  reader?: boolean;
-  /** Whether something above the chart says its title. */
-  untitled?: boolean;
+  cursor?: number | null; // Where a cursor stands
+  reader?: boolean; // Whether a slider reads the values
+  untitled?: boolean; // Whether something above the chart says its title
   /** A click at x. */
   onSelect?: (x: number) => void;
 }
 
-/** A value belongs to the cursor if it is at most so far, in em. */
-const REACH = 0.7;
+const REACH = 0.7; // A value belongs to the cursor if it is at most so far, in em
 
 export function Chart(given: ChartProps) {
   const props = { formatX: formatNumber, formatY: formatNumber, ...given };
@@ -223,7 +217,6 @@ function Cursor({ lines, layout: { x, y, em }, at }: { lines: Drawn[]; layout: L
   );
 }
 
-/** The values at the cursor, beside it. */
 function Tooltip(props: { width: number; position: number; em: number; children: preact.ComponentChildren }) {
   const place = (element: HTMLElement | null) => {
     if (!element) return;

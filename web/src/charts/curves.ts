@@ -8,7 +8,6 @@ import type { Reference } from "./series";
 type Columns = Record<string, (number | null)[]>;
 type Source = "metrics" | "scores";
 
-/** Curves in one chart. */
 export interface Curves {
   id: string;
   title: string;
@@ -108,7 +107,6 @@ function score(key: string, title: string, yLabel: string, note: string, percent
   return { id: key, title, yLabel, note, percent, source: "scores", columns: [{ key, name: "samples" }] };
 }
 
-/** Returns the curves that a run has. */
 export function curvesOf(content: Run, runs: Run[] = [content]): Curves[] {
   const known = KNOWN.flatMap((curves) => {
     const columns = curves.columns.filter(({ key }) => hasValues(columnsOf(content, curves.source)[key]));
@@ -125,7 +123,6 @@ export function curvesOf(content: Run, runs: Run[] = [content]): Curves[] {
   return [...known, ...others];
 }
 
-/** Words that depend on the runs. */
 function wordsFor(runs: Run[], id: string): Partial<Curves> {
   if (id === "lstm-loss") {
     const labels = runs.map((run) =>
@@ -165,7 +162,6 @@ const hasValues = (values: Columns[string] | undefined) => Boolean(values?.some(
 
 const varies = (values: Columns[string]) => values.some((value) => value !== values[0]);
 
-/** Returns the lines of some curves of one run. */
 export function seriesOf(content: Run, curves: Curves, x: "epoch" | "step"): Series[] {
   const columns = columnsOf(content, curves.source);
   return curves.columns.flatMap(({ key, name }) =>
@@ -173,7 +169,6 @@ export function seriesOf(content: Run, curves: Curves, x: "epoch" | "step"): Ser
   );
 }
 
-/** How the values of some curves are written. */
 export const formatOf = (curves: Curves) =>
   curves.percent ? (value: number) => percent(value, "short") : formatNumber;
 

@@ -5,12 +5,10 @@ import { styleOf, type Point } from "./marks";
 
 export interface Density {
   kind: "real" | "fake";
-  /** CSS class of its color. */
-  style: string;
+  style: string; // CSS class of its color
   name: string;
   sorted: number[];
-  /** Log-odds and density, at most 1. */
-  points: Point[];
+  points: Point[]; // Log-odds and density, at most 1
 }
 
 export interface Densities {
@@ -19,8 +17,7 @@ export interface Densities {
 }
 
 const NUM_POINTS = 96;
-/** Fraction of the numbers that lies beyond each end of the axis. */
-const TAIL = 0.004;
+const TAIL = 0.004; // Fraction of the numbers that lies beyond each end of the axis
 
 const cache = new WeakMap<LogitContext, Densities>();
 

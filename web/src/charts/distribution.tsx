@@ -9,7 +9,7 @@ import { percent, signed } from "../kit/format";
 import type { LogitContext } from "../kit/manifest";
 import { useSize } from "../kit/size";
 import { densitiesOf, describe, rankOf, type Densities } from "./densities";
-import { linePath, XAxis } from "./marks";
+import { linePath, Sample, XAxis } from "./marks";
 import { clamped, makeScale, ticks, type Scale } from "./scale";
 
 interface DistributionProps {
@@ -22,8 +22,7 @@ const PROBABILITIES = [
   ...[0.0001, 0.001, 0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5],
   ...[0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999, 0.9999],
 ];
-/** Of the compact chart, in its own units. */
-const [WIDTH, HEIGHT] = [120, 30];
+const [WIDTH, HEIGHT] = [120, 30]; // Of the compact chart, in its own units
 
 /** D's output for an image in words. */
 export const scoreText = (logit: number, isProbability = true) =>
@@ -37,7 +36,7 @@ function Curves({ curves, x, y }: Densities & { x: Scale; y: (density: number) =
         return (
           <g key={kind} class={style}>
             <path class="area" d={`${outline}L${x.range[1]},${y(0)}L${x.range[0]},${y(0)}Z`} />
-            <path class="line" d={outline} />
+            <path class="chart-line" d={outline} />
           </g>
         );
       })}
@@ -69,7 +68,7 @@ export function Distribution({ context, logit, isProbability }: DistributionProp
       <ul class="row legend" role="list">
         {data.curves.map(({ kind, style, name }) => (
           <li key={kind}>
-            <span class={`swatch ${style}`} aria-hidden="true" />
+            <Sample style={style} />
             {name}
           </li>
         ))}
@@ -77,7 +76,7 @@ export function Distribution({ context, logit, isProbability }: DistributionProp
       <div class="picture" role="img" aria-label={describe(data, logit, isProbability)} ref={ref}>
         {width > 0 && <Picture {...{ data, logit, isProbability, width, em }} />}
       </div>
-      <p class="rank">{logit !== null && `${unit} ${signed(logit)}. ${rankOf(data, logit)}`}</p>
+      <p class="note">{logit !== null && `${unit} ${signed(logit)}. ${rankOf(data, logit)}`}</p>
     </div>
   );
 }

@@ -4,22 +4,17 @@
  */
 import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { clamp, formatLimit } from "../kit/format";
-import { binColumns, type Binning } from "./binning";
-import { drawValues, isDark, type ColorScale } from "./colors";
+import { binColumns, type Binning, type ColorScale, drawValues, isDark } from "./colors";
 
 export interface HeatmapContent {
-  /** [columns, rows] */
-  values: Float64Array;
+  values: Float64Array; // [columns, rows]
   columns: number;
   rows: number;
-  /** Rows from top to bottom; null for their own order. */
-  order: ArrayLike<number> | null;
+  order: ArrayLike<number> | null; // Rows from top to bottom; null for their own order
   scale: ColorScale;
   binning: Binning;
-  /** Accessible name: the message of the picture. */
-  label: string;
-  /** A row to mark, such as the target class. */
-  marked?: number | null;
+  label: string; // Accessible name: the message of the picture
+  marked?: number | null; // A row to mark, such as the target class
 }
 
 export interface Cell {
@@ -28,10 +23,8 @@ export interface Cell {
 }
 
 interface HeatmapProps extends HeatmapContent {
-  /** For those who use a screen reader, such as "forget gate f". */
-  name: string;
-  /** Width in CSS pixels; more columns are decimated. */
-  width: number;
+  name: string; // For those who use a screen reader, such as "forget gate f"
+  width: number; // Width in CSS pixels; more columns are decimated
   selection: Cell;
   /** Pointer or keyboard is at a cell, or has left. */
   onMove: (cell: Cell | null, isKeyboard: boolean) => void;

@@ -9,10 +9,8 @@ export interface Layout {
   y: Scale;
   xTicks: number[];
   yTicks: number[];
-  /** Every x with a value, ascending. */
-  stops: number[];
-  /** Whether the names of the lines stand above the chart, not at their ends. */
-  isAbove: boolean;
+  stops: number[]; // Every x with a value, ascending
+  isAbove: boolean; // Whether the names of the lines stand above the chart, not at their ends
   em: number;
 }
 

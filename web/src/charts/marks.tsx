@@ -15,8 +15,7 @@ export interface Series {
   name: string;
   x: ArrayLike<number | null>;
   y: ArrayLike<number | null>;
-  /** Whether the line is thick, as the one to look at. */
-  strong?: boolean;
+  strong?: boolean; // Whether the line is thick, as the one to look at
 }
 
 const NUM_STYLES = 6;
@@ -94,8 +93,7 @@ interface AxisProps {
   scale: Scale;
   ticks: number[];
   format: (tick: number, index: number) => string;
-  /** Place of the axis on the other axis, in pixels. */
-  at: number;
+  at: number; // Place of the axis on the other axis, in pixels
   em: number;
 }
 
@@ -128,7 +126,6 @@ export const YAxis = ({ scale, ticks, format, at, em }: AxisProps) => (
   </g>
 );
 
-/** Horizontal lines at the ticks. */
 export const Grid = ({ scale, ticks, left, right }: { scale: Scale; ticks: number[]; left: number; right: number }) => (
   <g class="chart-grid">
     {ticks.map((tick) => (

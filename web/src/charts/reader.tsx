@@ -8,10 +8,8 @@ import { clamp } from "../kit/format";
 import type { Scale } from "./scale";
 
 interface ReaderProps {
-  /** Of the axis; null without a slider. */
-  scale: Scale | null;
-  /** Every x with a value, ascending. */
-  stops: number[];
+  scale: Scale | null; // Of the axis; null without a slider
+  stops: number[]; // Every x with a value, ascending
   /** Shows the values at x, or none. */
   onRead: (at: number | null) => void;
   /** The values at x in words. */
@@ -62,7 +60,7 @@ export function Reader({ scale, stops, onRead, describe, children }: ReaderProps
         class="chart-reader"
         value={index === null ? 0 : (scale(stops[place]) - left) / (right - left)}
         aria-valuetext={index === null ? "start" : describe(stops[place])}
-        style={{ marginLeft: `calc(${left}px - var(--thumb) / 2)`, width: `calc(${right - left}px + var(--thumb))` }}
+        style={{ marginLeft: `calc(${left}px - 0.5rem)`, width: `calc(${right - left}px + 1rem)` }}
         onInput={onInput}
         onKeyDown={onKeyDown}
         onFocus={() => go(place)}

@@ -10,8 +10,7 @@ export interface Scale {
   (value: number): number;
   domain: Interval;
   range: Interval;
-  /** Lists of ticks, from many to few. */
-  ticks: number[][];
+  ticks: number[][]; // Lists of ticks, from many to few
 }
 
 /** Mantissas of the ticks of a logarithmic axis, from many to few. */

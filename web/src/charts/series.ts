@@ -11,13 +11,11 @@ export interface Reference {
 export interface Drawn {
   name: string;
   style: string;
-  /** Index of the symbol; null of a reference. */
-  symbol: number | null;
+  symbol: number | null; // Index of the symbol; null of a reference
   points: Point[];
 }
 
-/** Most points of a line with symbols. */
-const MAX_SYMBOLS = 20;
+const MAX_SYMBOLS = 20; // Most points of a line with symbols
 
 /** Returns the points of a series that the axes can show; y is NaN where there is no value. */
 export function pointsOf({ x, y }: Series, positiveX: boolean, positiveY: boolean): Point[] {

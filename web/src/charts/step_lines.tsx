@@ -5,33 +5,27 @@ import { Grid, Line, Sample, styleOf, type Point } from "./marks";
 import { clamped, fitTicks, makeScale, type Scale } from "./scale";
 import { StepFrame, type Steps } from "./steps";
 
-/** Most steps with a dot each. */
-const MAX_DOTS = 60;
-/** Orders of magnitude that a logarithmic axis shows at most. */
-const MAX_DECADES = 30;
+const MAX_DOTS = 60; // Most steps with a dot each
+const MAX_DECADES = 30; // Orders of magnitude that a logarithmic axis shows at most
 /** Least distance of two ticks, and the margin above and below, in CSS pixels. */
 const [TICK, MARGIN] = [30, 6];
 
 export interface StepLine {
   name: string;
-  /** One per step. */
-  values: ArrayLike<number>;
-  /** Index of its color. */
-  color: number;
+  values: ArrayLike<number>; // One per step
+  color: number; // Index of its color
   dashed?: boolean;
 }
 
 interface StepLinesProps {
   title: ComponentChildren;
-  /** Accessible name: the message. */
-  label: string;
+  label: string; // Accessible name: the message
   lines: StepLine[];
   isLog?: boolean;
   /** A horizontal line, such as a target. */
   level?: { value: number; name: string } | null;
   steps: Steps;
-  /** Width of the axis in steps, if it is longer than the lines. */
-  slots?: number;
+  slots?: number; // Width of the axis in steps, if it is longer than the lines
   selected: number;
   readout: string;
   onSelect: (step: number) => void;

@@ -9,10 +9,8 @@ import { useSize } from "../kit/size";
 import { Heatmap, HeatmapLegend, type Cell, type HeatmapContent } from "./heatmap";
 import { ticks } from "./scale";
 
-/** Characters of a name below a column. */
-const MAX_NAME = 2;
-/** Up to so many steps each column has its number and its symbol. */
-const MAX_LABELLED = 60;
+const MAX_NAME = 2; // Characters of a name below a column
+const MAX_LABELLED = 60; // Up to so many steps each column has its number and its symbol
 const MIN_COLUMN = 0.8; // rem, the width of a labeled column
 const LABEL = 28; // CSS pixels, the width of a step number
 
@@ -21,8 +19,7 @@ export interface Steps {
   count: number;
   /** What the network reads at each step, in few characters; null if that is too long. */
   names: string[] | null;
-  /** The same of the second sequence, null without one. */
-  others: string[] | null;
+  others: string[] | null; // The same of the second sequence, null without one
 }
 
 /** A name at the axis of the rows, from top (0) to bottom (1). */
@@ -35,13 +32,10 @@ export interface RowLabel {
 interface FrameProps {
   title: ComponentChildren;
   legend?: ComponentChildren;
-  /** Of the picture, in CSS. */
-  height: string;
+  height: string; // Of the picture, in CSS
   steps: Steps;
-  /** Steps that the picture has room for, if they are more. */
-  slots?: number;
-  /** Step that must be visible. */
-  selected: number;
+  slots?: number; // Steps that the picture has room for, if they are more
+  selected: number; // Step that must be visible
   readout: string;
 }
 
@@ -122,13 +116,11 @@ function StepAxis({ count, names, others, width }: Steps & { width: number }) {
   );
 }
 
-/** Shortens a name to what fits below a column. */
 const shorten = (name = "") => (name === "blank" ? "·" : name.slice(0, MAX_NAME));
 
 interface StepMapProps {
   title: ComponentChildren;
-  /** For those who use a screen reader. */
-  name: string;
+  name: string; // For those who use a screen reader
   height: string;
   content: HeatmapContent;
   steps: Steps;

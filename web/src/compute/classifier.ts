@@ -11,15 +11,11 @@ import { softmax } from "../kit/math";
 
 /** A convolution, ReLU and max pooling. */
 interface Convolution {
-  /** Input [H + 2, (W + 2) · C]. */
-  x: Matrix;
-  /** [O, 9 · C] */
-  W: Matrix;
+  x: Matrix; // Input [H + 2, (W + 2) · C]
+  W: Matrix; // [O, 9 · C]
   b: Matrix;
-  /** Output before the pooling [H · W, O]. */
-  y: Matrix;
-  /** C, padded. */
-  channels: number;
+  y: Matrix; // Output before the pooling [H · W, O]
+  channels: number; // C, padded
   height: number;
   width: number;
   slope: number;
@@ -27,8 +23,7 @@ interface Convolution {
 
 export class Classifier {
   readonly convolutions: Convolution[];
-  /** Output of the last pooling [h, w, C]. */
-  readonly features: Matrix;
+  readonly features: Matrix; // Output of the last pooling [h, w, C]
   readonly layers: { W: Matrix; b: Matrix; y: Matrix; slope: number }[];
 
   constructor(

@@ -11,15 +11,13 @@
  *     const [W, b] = [memory.weights(values, O), memory.bias(values)];
  *     memory.linear(x, N, W, b, y);          // y = x Wᵀ + b
  *     memory.inputGradient(dy, N, W, dx);    // dx = dy W
- *     memory.weightGradient(dy, N, x, dW);   // dW += dyᵀ x
  *     memory.tanh(y, N);
  */
 import kernelBytes from "wasm:kernel";
 import { fromBase64 } from "../kit/bytes";
 
 const PAGE = 65536;
-/** Bytes of a number. */
-const BYTES = 4;
+const BYTES = 4; // Bytes of a number
 
 /** Rounds up to a multiple of 4. */
 export const pad = (n: number) => Math.ceil(n / 4) * 4;
@@ -28,22 +26,16 @@ export const pad = (n: number) => Math.ceil(n / 4) * 4;
 export interface Rows {
   count: number;
   start: number;
-  /** From one row to the next. */
-  stride: number;
-  /** Of a piece, a multiple of 4. */
-  length: number;
+  stride: number; // From one row to the next
+  length: number; // Of a piece, a multiple of 4
   pieces: number;
-  /** From the end of a piece to the next. */
-  gap: number;
+  gap: number; // From the end of a piece to the next
 }
 
-/** What kernel.wat exports. */
 interface Exports {
   memory: WebAssembly.Memory;
   linear: (...values: number[]) => void;
   transposed: (...values: number[]) => void;
-  weights: (...values: number[]) => void;
-  exp: (from: number, end: number) => void;
   tanh: (from: number, end: number) => void;
 }
 
@@ -59,16 +51,13 @@ export function compileKernel(): Promise<WebAssembly.Module> {
   return (compiled ??= WebAssembly.compile(bytes));
 }
 
-/** Returns a new memory for a network. */
 export async function newMemory(): Promise<Memory> {
   const { exports } = await WebAssembly.instantiate(await compileKernel());
   return new Memory(exports as unknown as Exports);
 }
 
-/** A matrix in a memory. */
 export class Matrix {
-  /** Numbers from one row to the next. */
-  readonly stride: number;
+  readonly stride: number; // Numbers from one row to the next
   #view: Float32Array;
 
   /** `address` in bytes. */
@@ -108,34 +97,27 @@ export class Matrix {
 
 /** The memory of one network, and what the kernel computes in it. */
 export class Memory {
-  /** Bytes in use; none stand at address 0. */
-  #used = 16;
+  #used = 16; // Bytes in use; none stand at address 0
 
   constructor(private kernel: Exports) {}
 
-  /** Returns a new matrix of zeros. */
-  matrix(rows: number, columns: number): Matrix {
+  /** Returns a new matrix of zeros, or of values. */
+  matrix(rows: number, columns: number, values?: Float32Array): Matrix {
     const { memory } = this.kernel;
     const address = this.#used;
     this.#used += rows * pad(columns) * BYTES;
     const missing = this.#used - memory.buffer.byteLength;
     if (missing > 0) memory.grow(Math.ceil(missing / PAGE));
-    return new Matrix(memory, address, rows, columns);
+    const matrix = new Matrix(memory, address, rows, columns);
+    if (values) matrix.write(values);
+    return matrix;
   }
 
   /** Returns the weights W [O, I] of a layer. */
-  weights(values: Float32Array, outputs: number): Matrix {
-    const matrix = this.matrix(pad(outputs), values.length / outputs);
-    matrix.write(values);
-    return matrix;
-  }
+  weights = (values: Float32Array, outputs: number) => this.matrix(pad(outputs), values.length / outputs, values);
 
   /** Returns the bias b [O] of a layer. */
-  bias(values: Float32Array): Matrix {
-    const matrix = this.matrix(1, values.length);
-    matrix.write(values);
-    return matrix;
-  }
+  bias = (values: Float32Array) => this.matrix(1, values.length, values);
 
   /**
    * Computes y = x Wᵀ + b and then LeakyReLU, max(y, slope · y), of N rows, or of those that `rows` describes.
@@ -144,10 +126,8 @@ export class Memory {
    * @param firstRow of y
    */
   linear(x: Matrix, rows: number | Rows, W: Matrix, b: Matrix, y: Matrix, slope = 1, firstRow = 0) {
-    const { count, start, stride, length, pieces, gap } =
-      typeof rows === "number"
-        ? { count: rows, start: 0, stride: x.stride, length: x.stride, pieces: 1, gap: 0 }
-        : rows;
+    const given: Partial<Rows> = typeof rows === "number" ? { count: rows } : rows;
+    const { count = 0, start = 0, stride = x.stride, length = x.stride, pieces = 1, gap = 0 } = given;
     this.kernel.linear(
       ...[x.address + start * BYTES, stride * BYTES, count, length * BYTES, pieces, gap * BYTES],
       ...[W.address, W.rows, b.address, y.address + firstRow * y.stride * BYTES, y.stride * BYTES, slope],
@@ -161,18 +141,8 @@ export class Memory {
     this.kernel.transposed(...source, W.address, W.rows, W.stride * BYTES, dx.address, dx.stride * BYTES);
   }
 
-  /** Adds dyᵀ x to dW, the gradient with respect to the weights of a layer, of N rows. */
-  weightGradient(dy: Matrix, count: number, x: Matrix, dW: Matrix) {
-    this.kernel.weights(dy.address, dy.stride * BYTES, count, x.address, x.stride * BYTES, dW.address, dW.rows);
-  }
-
   /** Replaces N rows by their tanh. */
   tanh(y: Matrix, count: number) {
     this.kernel.tanh(y.address, y.address + count * y.stride * BYTES);
-  }
-
-  /** Replaces N rows by their exp, from e^-87 to e^87. */
-  exp(y: Matrix, count: number) {
-    this.kernel.exp(y.address, y.address + count * y.stride * BYTES);
   }
 }

@@ -1,5 +1,5 @@
-;; The kernel: matrix products forward, to the input and to the weights, and elementwise functions. kernel.ts explains the
-;; layout of the memory. All is IEEE 754 arithmetic in a fixed order, so that every engine gives the same bits.
+;; The kernel: matrix products forward and to the input, and tanh. kernel.ts explains the layout of the memory. All is IEEE 754
+;; arithmetic in a fixed order, so that every engine gives the same bits.
 ;;
 ;; Every row in memory is padded with zeros to a multiple of 4 numbers, and every weight matrix to a multiple of 4 rows.
 ;; Addresses and strides are in bytes. A tile of 4 rows of W and 2 rows of x stays in registers; W is read once for all
@@ -150,46 +150,6 @@
         (local.tee $W (i32.add (local.get $W) (i32.shl (local.get $width) (i32.const 2))))
         (local.get $last)))))
 
-  ;; dW += dy^T x: adds to 4 rows of dW at a time the rows of x, times their numbers of dy.
-  (func (export "weights")
-    (param $dy i32) (param $dyStride i32) (param $count i32) (param $x i32) (param $width i32)
-    (param $dW i32) (param $outputs i32)
-    (local $n i32) (local $last i32) (local $end i32) (local $p i32) (local $w i32) (local $w2 i32) (local $g i32)
-    (local $g0 v128) (local $g1 v128) (local $g2 v128) (local $g3 v128) (local $u v128)
-    (local.set $last (i32.add (local.get $dW) (i32.mul (local.get $outputs) (local.get $width))))
-    (loop $rows
-      (local.set $n (i32.const 0))
-      (loop $samples
-        (local.set $g (i32.add (local.get $dy) (i32.mul (local.get $n) (local.get $dyStride))))
-        (local.set $g0 (v128.load32_splat (local.get $g)))
-        (local.set $g1 (v128.load32_splat offset=4 (local.get $g)))
-        (local.set $g2 (v128.load32_splat offset=8 (local.get $g)))
-        (local.set $g3 (v128.load32_splat offset=12 (local.get $g)))
-        (local.set $p (i32.add (local.get $x) (i32.mul (local.get $n) (local.get $width))))
-        (local.set $end (i32.add (local.get $p) (local.get $width)))
-        (local.set $w (local.get $dW))
-        (local.set $w2 (i32.add (local.get $dW) (i32.shl (local.get $width) (i32.const 1))))
-        (loop $columns
-          (local.set $u (v128.load (local.get $p)))
-          (v128.store (local.get $w)
-            (f32x4.add (v128.load (local.get $w)) (f32x4.mul (local.get $g0) (local.get $u))))
-          (v128.store (i32.add (local.get $w) (local.get $width))
-            (f32x4.add (v128.load (i32.add (local.get $w) (local.get $width))) (f32x4.mul (local.get $g1) (local.get $u))))
-          (v128.store (local.get $w2)
-            (f32x4.add (v128.load (local.get $w2)) (f32x4.mul (local.get $g2) (local.get $u))))
-          (v128.store (i32.add (local.get $w2) (local.get $width))
-            (f32x4.add (v128.load (i32.add (local.get $w2) (local.get $width))) (f32x4.mul (local.get $g3) (local.get $u))))
-          (local.set $w (i32.add (local.get $w) (i32.const 16)))
-          (local.set $w2 (i32.add (local.get $w2) (i32.const 16)))
-          (br_if $columns
-            (i32.lt_u (local.tee $p (i32.add (local.get $p) (i32.const 16))) (local.get $end))))
-        (br_if $samples
-          (i32.lt_u (local.tee $n (i32.add (local.get $n) (i32.const 1))) (local.get $count))))
-      (local.set $dy (i32.add (local.get $dy) (i32.const 16)))
-      (br_if $rows (i32.lt_u
-        (local.tee $dW (i32.add (local.get $dW) (i32.shl (local.get $width) (i32.const 2))))
-        (local.get $last)))))
-
   ;; exp(x) = 2^k exp(r), k = round(x / ln 2), |r| <= ln 2 / 2; a Taylor polynomial to r^7. x is kept within ±87.
   (func $exp (param $x v128) (result v128)
     (local $k v128) (local $r v128)
@@ -226,11 +186,7 @@
       (v128.or (local.get $far) (v128.and (local.get $x) (v128.const i32x4 0x80000000 0x80000000 0x80000000 0x80000000)))
       (f32x4.lt (f32x4.abs (local.get $x)) (v128.const f32x4 0.6 0.6 0.6 0.6))))
 
-  ;; Replaces the numbers of whole rows, `end` exclusive: by exp, or by tanh.
-  (func (export "exp") (param $p i32) (param $end i32)
-    (loop $columns
-      (v128.store (local.get $p) (call $exp (v128.load (local.get $p))))
-      (br_if $columns (i32.lt_u (local.tee $p (i32.add (local.get $p) (i32.const 16))) (local.get $end)))))
+  ;; Replaces the numbers of whole rows, `end` exclusive, by their tanh.
   (func (export "tanh") (param $p i32) (param $end i32)
     (loop $columns
       (v128.store (local.get $p) (call $tanh (v128.load (local.get $p))))

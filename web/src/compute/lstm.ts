@@ -17,22 +17,16 @@ import { addProduct, addTransposedProduct, norm } from "./vectors";
 
 /** Weights of a cell, those of the gates i, f, c, o one below the other; of a vanilla RNN there is only one. */
 export interface CellWeights {
-  /** [4·H, I] */
-  W: Float64Array;
-  /** [4·H, H] */
-  U: Float64Array;
-  /** [4·H] */
-  b: Float64Array;
+  W: Float64Array; // [4·H, I]
+  U: Float64Array; // [4·H, H]
+  b: Float64Array; // [4·H]
 }
 
 /** How a cell runs over a sequence. */
 export interface CellRun {
-  /** From the last step to the first. */
-  reverse: boolean;
-  /** Of the hidden state [T, H]. */
-  mask: Float64Array | null;
-  /** Whether a masked unit keeps its previous value. */
-  zoneout: boolean;
+  reverse: boolean; // From the last step to the first
+  mask: Float64Array | null; // Of the hidden state [T, H]
+  zoneout: boolean; // Whether a masked unit keeps its previous value
 }
 
 /** Values of a cell at all steps, in the order of the input [T, H]. */
@@ -40,12 +34,9 @@ export type CellValues = Record<"i" | "f" | "g" | "o" | "c" | "h", Float64Array>
 
 /** Total derivatives of the loss: over all paths from a state to the loss. */
 export interface CellGradients {
-  /** ‖∂loss/∂c_t‖ [T] */
-  gradC: Float64Array;
-  /** ‖∂loss/∂h_t‖ [T] */
-  gradH: Float64Array;
-  /** ∂loss/∂x_t [T, I]; empty if it is not needed. */
-  dx: Float64Array;
+  gradC: Float64Array; // ‖∂loss/∂c_t‖ [T]
+  gradH: Float64Array; // ‖∂loss/∂h_t‖ [T]
+  dx: Float64Array; // ∂loss/∂x_t [T, I]; empty if it is not needed
 }
 
 /** Computes a cell over a sequence x [T, I], from the state 0. */

@@ -7,12 +7,9 @@ import { newMemory, type Matrix, type Memory } from "./kernel";
 const CHUNK = 32;
 
 interface Layer {
-  /** [O, I] */
-  W: Matrix;
-  /** [O] */
-  b: Matrix;
-  /** Outputs after the activation [CHUNK, O]. */
-  y: Matrix;
+  W: Matrix; // [O, I]
+  b: Matrix; // [O]
+  y: Matrix; // Outputs after the activation [CHUNK, O]
   activation: LayerSpec["activation"];
 }
 

@@ -15,19 +15,14 @@ import { addProduct, addTransposedProduct, dot } from "./vectors";
 type Pooling = LstmContent["pooling"];
 
 export interface AttentionWeights {
-  /** [F, F] */
-  W: Float64Array;
-  /** [F] */
-  b: Float64Array;
-  /** [F] */
-  u: Float64Array;
+  W: Float64Array; // [F, F]
+  b: Float64Array; // [F]
+  u: Float64Array; // [F]
 }
 
 export interface Pooled {
-  /** [F] */
-  p: Float64Array;
-  /** a [T]; null for another pooling. */
-  attention: Float64Array | null;
+  p: Float64Array; // [F]
+  attention: Float64Array | null; // a [T]; null for another pooling
   /** Returns the gradient of the hidden states [T, F] for that of p. */
   backward: (dp: Float64Array) => Float64Array;
 }

@@ -16,20 +16,15 @@ const LEARNING_RATE = 0.1;
 /** λ. It keeps z where N(0, I) has its mass, unless the image needs another z. */
 const PRIOR_WEIGHT = 1e-3;
 const [BETA_1, BETA_2, EPSILON] = [0.9, 0.999, 1e-8];
-/** Pairs of latents that a unit of work takes, since the kernel computes pairs. */
-const MAX_PAIRS = 8;
+const MAX_PAIRS = 8; // Pairs of latents that a unit of work takes, since the kernel computes pairs
 /** Multiplications of a unit of work, some milliseconds, so that slices end in time. */
 const UNIT = 24e6;
 
 export interface ProjectionOptions {
-  /** Of the random latents. */
-  seed?: number;
-  /** Random latents. */
-  samples?: number;
-  /** N, the best of them, which Adam improves. */
-  starts?: number;
-  /** Of Adam. */
-  steps?: number;
+  seed?: number; // Of the random latents
+  samples?: number; // Random latents
+  starts?: number; // N, the best of them, which Adam improves
+  steps?: number; // Of Adam
   /** Of a conditional generator; by default the samples try all classes in turn. */
   class?: number | null;
 }
@@ -44,16 +39,12 @@ export class Projection {
   #rows: number;
   readonly noiseSize: number;
   readonly steps: number;
-  /** Random latents [samples, Z]. */
-  readonly candidates: Float32Array;
-  /** RMSE of the random latents, from 0 to 2 [samples]. */
-  readonly candidateErrors: Float32Array;
-  /** Current latents [N, Z]; empty while the random latents are tried. */
-  latents = new Float32Array(0);
+  readonly candidates: Float32Array; // Random latents [samples, Z]
+  readonly candidateErrors: Float32Array; // RMSE of the random latents, from 0 to 2 [samples]
+  latents = new Float32Array(0); // Current latents [N, Z]; empty while the random latents are tried
   /** Their images [N, P] before the last step, after all steps those of `latents`. */
   readonly images: Float32Array;
-  /** RMSE of each start before each step, and after the last: N curves. */
-  readonly errors: number[][];
+  readonly errors: number[][]; // RMSE of each start before each step, and after the last: N curves
 
   /** `target` is x [P] in [-1, 1]; `numClasses` is 0 unless the generator is conditional. */
   constructor(
@@ -74,7 +65,6 @@ export class Projection {
     this.#rows = 2 * Math.min(MAX_PAIRS, Math.max(1, Math.round(UNIT / generator.numWeights / 2)));
   }
 
-  /** Steps of Adam so far. */
   get step() {
     return Math.max(0, this.errors[this.errors.length - 1].length - 1);
   }
@@ -83,14 +73,6 @@ export class Projection {
     return this.errors[this.errors.length - 1].length > this.steps;
   }
 
-  /** Fraction of the work so far, from 0 to 1. */
-  get progress() {
-    const passes = this.errors.reduce((sum, curve) => sum + curve.length, 0); // forward and backward
-    const allPasses = this.errors.length * (this.steps + 1);
-    return (this.#sampled + 2 * passes) / (this.candidateErrors.length + 2 * allPasses);
-  }
-
-  /** Index of the start with the smallest error so far. */
   get best() {
     const last = this.errors.map((curve) => curve[curve.length - 1] ?? Infinity);
     return last.indexOf(Math.min(...last));
@@ -123,13 +105,6 @@ export class Projection {
     return this.done;
   }
 
-  /** Works to the end without a pause. */
-  finish() {
-    while (!this.advance(Infinity));
-    return this.result;
-  }
-
-  /** Tries some of the random latents. */
   #sample() {
     const { inputs, outputs } = this.generator;
     const [from, to] = [this.#sampled, Math.min(this.#sampled + this.#rows, this.candidateErrors.length)];

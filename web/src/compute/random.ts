@@ -32,11 +32,9 @@ export class Random {
     return result;
   }
 
-  /** Returns a number from 0 to 1, without 1. */
-  uniform = () => this.uint32() / 2 ** 32;
+  uniform = () => this.uint32() / 2 ** 32; // Returns a number from 0 to 1, without 1
 
-  /** Returns an integer from 0 to n - 1. */
-  integer = (n: number) => Math.floor(this.uniform() * n);
+  integer = (n: number) => Math.floor(this.uniform() * n); // Returns an integer from 0 to n - 1
 
   /** Returns a normal number, by Marsaglia's polar method. */
   normal(): number {
@@ -68,5 +66,4 @@ export class Random {
   }
 }
 
-/** Rotates the bits of an integer to the left. */
 const rotate = (x: number, k: number) => (x << k) | (x >>> (32 - k));

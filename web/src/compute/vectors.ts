@@ -44,14 +44,12 @@ export function addTransposedProduct(
   for (; r < rows; r++) for (let c = 0; c < columns; c++) y[start + c] += W[r * columns + c] * z[r];
 }
 
-/** Returns the Euclidean norm ‖x‖. */
 export function norm(x: Float64Array): number {
   let sum = 0;
   for (let i = 0; i < x.length; i++) sum += x[i] * x[i];
   return Math.sqrt(sum);
 }
 
-/** Returns the scalar product of a and b. */
 export function dot(a: Float64Array, b: Float64Array): number {
   let sum = 0;
   for (let i = 0; i < a.length; i++) sum += a[i] * b[i];

@@ -8,8 +8,7 @@ import { MAX_SEED, type Choice, type Latents } from "./latents";
 interface ChooserProps {
   latents: Latents;
   of: Cell<Choice>;
-  /** Whether another panel has passed a latent on. */
-  hasCode?: boolean;
+  hasCode?: boolean; // Whether another panel has passed a latent on
 }
 
 /** The choice of a latent below a title, beside its image. */

@@ -5,12 +5,13 @@
  */
 import { Classifier } from "../compute/classifier";
 import { Mlp } from "../compute/mlp";
-import { Projection, sampleLatents, type ProjectionOptions } from "../compute/projection";
+import { Projection, type ProjectionOptions, sampleLatents } from "../compute/projection";
 import { Random } from "../compute/random";
 import { argmax } from "../kit/format";
-import type { GanContent } from "../kit/manifest";
+import type { ImageShape } from "../kit/image";
+import type { GanContent, SnapshotSpec } from "../kit/manifest";
 import { once } from "../kit/runs";
-import { readTensors, row, size } from "../kit/tensors";
+import { readTensors, row, size, toPixels } from "../kit/tensors";
 
 export class Gan {
   readonly pixels: number;
@@ -72,7 +73,7 @@ export class Gan {
    *     const projection = gan.project(image);
    *     const frame = () => {
    *       const done = projection.advance();       // about 12 ms
-   *       show(projection.errors, projection.images, projection.best, projection.progress);
+   *       show(projection.errors, projection.images, projection.best);
    *       if (!done) requestAnimationFrame(frame);
    *     };
    */
@@ -80,7 +81,6 @@ export class Gan {
     new Projection(this.generator, image, this.content.numClasses, options);
 }
 
-/** Loads the networks of a run once. */
 export const loadGan = once(async (content: GanContent) => {
   const [generator, discriminator, classifier, latents] = await Promise.all([
     Mlp.load(content.generator),
@@ -89,4 +89,29 @@ export const loadGan = once(async (content: GanContent) => {
     readTensors(content.latents),
   ]);
   return new Gan(content, generator, discriminator, classifier, latents);
+});
+
+export class Snapshots {
+  readonly pixels: number;
+  readonly count: number; // Number of latents N
+
+  constructor(
+    readonly moments: SnapshotSpec[],
+    readonly shape: ImageShape,
+    readonly bytes: Record<string, Float32Array>,
+  ) {
+    this.pixels = size(shape);
+    this.count = bytes.images.length / (moments.length * this.pixels);
+  }
+
+  /** Returns the pixels [P] in [-1, 1] of latent n at a moment. */
+  image = (moment: number, n: number) => toPixels(row(this.bytes.images, moment * this.count + n, this.pixels));
+
+  /** Returns the pixels [P] in [-1, 1] of a real image. */
+  real = (n: number) => toPixels(row(this.bytes.real, n, this.pixels));
+}
+
+export const loadSnapshots = once(async ({ snapshots, imageShape, name }: GanContent) => {
+  if (!snapshots) throw new Error(`the run ${name} has no pictures of its training`);
+  return new Snapshots(snapshots.moments, imageShape, await readTensors(snapshots.data));
 });

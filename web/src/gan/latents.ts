@@ -11,19 +11,15 @@ import type { Gan } from "./gan";
 export interface Choice {
   /** `example` counts end points without a class. */
   kind: "class" | "example" | "random" | "grid" | "code";
-  /** Of kind `class`. */
-  classIndex: number;
-  /** Of the example or in the grid. */
-  index: number;
-  /** Of kind `random`. */
-  seed: number;
+  classIndex: number; // Of kind `class`
+  index: number; // Of the example or in the grid
+  seed: number; // Of kind `random`
   /** Class that a conditional generator is given instead of the latent's own. */
   condition: number | null;
 }
 
 export const MAX_SEED = 999_999;
 
-/** A choice with default values. */
 export const choice = (values: Partial<Choice>): Choice => ({
   kind: "grid",
   classIndex: 0,
@@ -36,10 +32,8 @@ export const choice = (values: Partial<Choice>): Choice => ({
 /** What there is to choose from in a run. */
 export class Latents {
   readonly gridSize: number;
-  /** Images of the sample grid [25, P]. */
-  readonly gridImages: Float32Array;
-  /** Indices of end points by class. */
-  readonly byClass = new Map<number, number[]>();
+  readonly gridImages: Float32Array; // Images of the sample grid [25, P]
+  readonly byClass = new Map<number, number[]>(); // Indices of end points by class
   /** Indices of end points without a class. */
   readonly examples: number[] = [];
   readonly classes: number[];
@@ -112,7 +106,6 @@ export class Latents {
     return kind === "code" && passed ? passed : row(latents.grid, index, latentSize);
   }
 
-  /** Names a choice. */
   name({ kind, classIndex, index, seed, condition }: Choice): string {
     const given = condition === null ? "" : ` as class ${this.gan.content.classNames[condition]}`;
     if (kind === "class") return `class ${this.className(classIndex)}, example ${index + 1}`;
@@ -133,7 +126,6 @@ export const choiceField = (latents: Latents, missing: Choice, withCode: boolean
     formatChoice,
   );
 
-/** Returns a choice as text for the URL fragment. */
 export function formatChoice({ kind, classIndex, index, seed, condition }: Choice): string {
   const given = condition === null ? "" : `-as-${condition}`;
   if (kind === "class") return `class-${classIndex}-${index}${given}`;

@@ -9,12 +9,9 @@ import { fromBase64url, fromHalf, toBase64url, toHalf } from "../kit/bytes";
 
 export interface InterpolationView {
   path: PathKind;
-  /** Images between the ends, at most `MAX_STEPS`. */
-  steps: number;
-  /** z₀ [Z], in half precision, see `rounded`. */
-  start: Float32Array;
-  /** z₁ [Z] */
-  end: Float32Array;
+  steps: number; // Images between the ends, at most `MAX_STEPS`
+  start: Float32Array; // z₀ [Z], in half precision, see `rounded`
+  end: Float32Array; // z₁ [Z]
 }
 
 const VERSION = 1;
@@ -25,7 +22,6 @@ const CHECKSUM = 4;
 /** Rounds numbers to half precision, so that they survive a code as they are. */
 export const rounded = (values: Float32Array) => values.map((value) => fromHalf(toHalf(value)));
 
-/** Encodes a view. */
 export function encodeView({ path, steps, start, end }: InterpolationView): string {
   const size = start.length;
   const bytes = new Uint8Array(HEADER + 4 * size + CHECKSUM);

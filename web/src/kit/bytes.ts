@@ -35,7 +35,6 @@ export async function readBlock(id: string): Promise<Uint8Array<ArrayBuffer>> {
   return convert(fromBase64(element.textContent ?? ""), new DecompressionStream("deflate"));
 }
 
-/** Returns the JSON of a data block. */
 export const readJson = async (id: string): Promise<any> => JSON.parse(new TextDecoder().decode(await readBlock(id)));
 
 /** Returns a value as a data block has it. */

@@ -27,7 +27,6 @@ export const cell = <T,>(get: () => T, set: (value: T) => void): Cell<T> => ({
 /** A cell for one rendering, of a value that is at hand. */
 export const bound = <T,>(value: T, set: (value: T) => void): Cell<T> => cell(() => value, set);
 
-/** Values with their names. */
 export type Choices<T extends string> = readonly (readonly [T, string])[];
 
 /** Choices of an object, in its order. */
@@ -57,7 +56,6 @@ export function Field({ label, class: name = "", children }: FieldProps) {
   );
 }
 
-/** A choice among named values. */
 export function Select<T extends string>({ label, of, choices }: Named<T> & { choices: Choices<T> }) {
   return (
     <Field label={label}>
@@ -113,7 +111,6 @@ export function Slider(props: Named<number> & Range & { format?: (value: number)
   );
 }
 
-/** A check box. */
 export function Toggle({ label, of }: Named<boolean>) {
   const id = useId();
   return (
@@ -158,8 +155,7 @@ interface NumberProps extends Named<number> {
   min?: number;
   max?: number;
   step?: number | "any";
-  /** Whether to set the number when it is complete, not after each key. */
-  late?: boolean;
+  late?: boolean; // Whether to set the number when it is complete, not after each key
 }
 
 /** A field for a number; what is none, or outside of the range, changes nothing. */
@@ -193,7 +189,6 @@ interface TextProps extends Named<string> {
   hint?: string;
 }
 
-/** A field for text of one line, or of several. */
 export function TextField({ label, of, rows = 1, maxLength = 200, hint }: TextProps) {
   return (
     <Field label={label} class="wide">

@@ -8,10 +8,8 @@ export const quote = (text: string) => (/^[\w@%+=:,./-]+$/.test(text) ? text : `
 
 interface CopyProps {
   text: string;
-  /** Of the button. */
-  copy: string;
-  /** Of the text, which then stands in a field of one line. */
-  label?: string;
+  copy: string; // Of the button
+  label?: string; // Of the text, which then stands in a field of one line
 }
 
 /** A text with a button that copies it. Where the browser refuses, as inside an iframe, the button selects it. */

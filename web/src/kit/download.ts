@@ -1,7 +1,6 @@
 /** Downloads of what the page has made. */
 import { announce } from "./announce";
 
-/** Offers bytes or text as a file. */
 export function download(name: string, content: BlobPart, type: string) {
   const url = URL.createObjectURL(new Blob([content], { type }));
   Object.assign(document.createElement("a"), { href: url, download: name }).click();
@@ -9,7 +8,6 @@ export function download(name: string, content: BlobPart, type: string) {
   announce(`Saved ${name}`);
 }
 
-/** Offers the picture of a canvas as a PNG file. */
 export async function downloadCanvas(name: string, canvas: HTMLCanvasElement) {
   const blob = await new Promise<Blob | null>((resolve) => canvas.toBlob(resolve, "image/png"));
   if (!blob) throw new Error(`the picture ${name} is too large for this browser`);

@@ -60,10 +60,8 @@ export const capital = (text: string) => text.charAt(0).toUpperCase() + text.sli
 /** A color of CSS, #rrggbb, as numbers. */
 export const parseColor = (text: string) => [1, 3, 5].map((at) => parseInt(text.slice(at, at + 2), 16));
 
-/** Limits a number to an interval. */
 export const clamp = (x: number, low: number, high: number) => Math.min(Math.max(x, low), high);
 
-/** Index of the largest number. */
 export function argmax(values: ArrayLike<number>): number {
   let best = 0;
   for (let k = 1; k < values.length; k++) if (values[k] > values[best]) best = k;

@@ -20,8 +20,7 @@ export function drawImage(canvas: HTMLCanvasElement, pixels: Float32Array, [chan
 interface ImageProps {
   pixels: Float32Array | null;
   shape: ImageShape;
-  /** For those who do not see it; none if a text beside it says the same. */
-  label?: string;
+  label?: string; // For those who do not see it; none if a text beside it says the same
 }
 
 export function Image({ pixels, shape, label }: ImageProps) {
@@ -33,7 +32,6 @@ export function Image({ pixels, shape, label }: ImageProps) {
   return <canvas ref={canvas} width={shape[2]} height={shape[1]} class="image" {...alternative} />;
 }
 
-/** An image with a text below it. */
 export const Figure = ({ caption, ...image }: ImageProps & { caption: string }) => (
   <figure>
     <Image {...image} label={image.label ?? caption} />
@@ -45,11 +43,9 @@ interface PictureButtonProps extends ImageProps {
   label: string;
   pressed: boolean;
   onClick: () => void;
-  /** Below the image; then the name of the button. */
-  children?: ComponentChildren;
+  children?: ComponentChildren; // Below the image; then the name of the button
 }
 
-/** A button that is a picture. */
 export const PictureButton = ({ pixels, shape, label, pressed, onClick, children }: PictureButtonProps) => (
   <button
     type="button"

@@ -2,52 +2,44 @@
 import { signal } from "@preact/signals";
 import { useEffect, useMemo } from "preact/hooks";
 
-const REDUCED_MOTION = "(prefers-reduced-motion: reduce)";
 /** Milliseconds per step for those who prefer less motion: a slow series of stills. */
 const SLOW = 1000;
 
-export const prefersStills = () => matchMedia(REDUCED_MOTION).matches;
+export const prefersStills = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 
-/**
- * Takes a step after so many milliseconds, or with `still` one from still to still; returns false if there is none.
- */
-export type Advance = (elapsed: number, still: boolean) => boolean;
+/** Takes a step after so many milliseconds, or with `still` one from still to still; returns false if there is none. */
+type Advance = (elapsed: number, still: boolean) => boolean;
 
-export class Player {
-  #frame = 0;
-  playing = signal(false);
-
-  /** `interval` in milliseconds per step; 0 for one with every frame. */
-  constructor(
-    readonly interval: number,
-    readonly advance: Advance,
-  ) {}
-
-  play() {
-    if (this.#frame) return;
+/** `interval` in milliseconds per step; 0 for one with every frame. */
+function makePlayer(interval: number, advance: Advance) {
+  let frame = 0;
+  const playing = signal(false);
+  const pause = () => {
+    cancelAnimationFrame(frame);
+    playing.value = false;
+  };
+  const play = () => {
     let last = performance.now();
     const tick = (now: number) => {
-      this.#frame = requestAnimationFrame(tick);
+      frame = requestAnimationFrame(tick);
       const still = prefersStills();
-      if (now - last < (still ? Math.max(SLOW, this.interval) : this.interval)) return;
+      if (now - last < (still ? Math.max(SLOW, interval) : interval)) return;
       const elapsed = Math.max(now - last, 0);
       last = now;
-      if (!this.advance(elapsed, still)) this.pause();
+      if (!advance(elapsed, still)) pause();
     };
-    this.#frame = requestAnimationFrame(tick);
-    this.playing.value = true;
-  }
-
-  pause() {
-    cancelAnimationFrame(this.#frame);
-    this.#frame = 0;
-    this.playing.value = false;
-  }
+    cancelAnimationFrame(frame);
+    frame = requestAnimationFrame(tick);
+    playing.value = true;
+  };
+  return { playing, play, pause };
 }
+
+export type Player = ReturnType<typeof makePlayer>;
 
 /** A player that stops with its component. */
 export function usePlayer(interval: number, advance: Advance): Player {
-  const player = useMemo(() => new Player(interval, advance), []);
-  useEffect(() => () => player.pause(), []);
+  const player = useMemo(() => makePlayer(interval, advance), []);
+  useEffect(() => player.pause, []);
   return player;
 }

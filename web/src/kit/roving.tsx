@@ -13,11 +13,8 @@ const MOVES: Record<string, (index: number, columns: number, count: number) => n
 };
 
 interface RovingProps extends Omit<HTMLAttributes<HTMLDivElement>, "label"> {
-  /** Accessible name. */
-  label: string;
-  /** Index of the button that is the stop, as long as the focus is elsewhere. */
-  stop: number;
-  /** Called with the button that an arrow key leads to. */
+  label: string; // Accessible name
+  stop: number; // Index of the button that is the stop, as long as the focus is elsewhere
   onMove?: (index: number) => void;
   children: ComponentChildren;
 }

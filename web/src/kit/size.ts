@@ -23,7 +23,6 @@ export function useSize<E extends HTMLElement = HTMLDivElement>() {
 
 const measuring = document.createElement("canvas").getContext("2d")!;
 
-/** Width of a text in a font. */
 export function textWidth(text: string, font: string): number {
   measuring.font = font;
   return measuring.measureText(text).width;

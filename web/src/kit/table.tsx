@@ -8,8 +8,7 @@ export interface Row {
 }
 
 interface TableProps {
-  /** For those who use a screen reader. */
-  name: string;
+  name: string; // For those who use a screen reader
   columns: string[];
   rows: Row[];
   class?: string;

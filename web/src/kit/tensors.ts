@@ -2,7 +2,6 @@
 import { fromHalf, readBlock } from "./bytes";
 import type { TensorBlock, TensorSpec } from "./manifest";
 
-/** Number of entries of a shape. */
 export const size = (shape: number[]) => shape.reduce((product, length) => product * length, 1);
 
 let halves: Float32Array | null = null;
@@ -18,7 +17,6 @@ function decode(bytes: Uint8Array<ArrayBuffer>, { dtype, offset, shape, scale }:
   return values;
 }
 
-/** Returns all tensors of a block by name. */
 export async function readTensors(block: TensorBlock): Promise<Record<string, Float32Array>> {
   const bytes = await readBlock(block.block);
   return Object.fromEntries(Object.entries(block.tensors).map(([name, spec]) => [name, decode(bytes, spec)]));

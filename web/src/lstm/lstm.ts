@@ -25,13 +25,11 @@ interface Weights extends HeadWeights {
  */
 const MAX_PREFIX_PRODUCTS = 5e8;
 
-/** Letters of the gates' weights, in the order of the cell's. */
-const LETTERS = ["i", "f", "c", "o"];
+const LETTERS = ["i", "f", "c", "o"]; // Letters of the gates' weights, in the order of the cell's
 
 export class Lstm {
   readonly directions: number;
-  /** Whether there is an output after each step. */
-  readonly hasOutputs: boolean;
+  readonly hasOutputs: boolean; // Whether there is an output after each step
   #weights = new Map<number, Weights>();
 
   /** `stages` has the weights of each stage by name. */
@@ -198,7 +196,6 @@ export class Lstm {
   }
 }
 
-/** Loads the networks of a run once. */
 export const loadLstm = once(
   async (content: LstmContent) =>
     new Lstm(content, await Promise.all(content.stages.map(({ weights }) => readTensors(weights)))),

@@ -10,24 +10,17 @@ import type { CellValues } from "../compute/lstm";
  * its other arrays are empty.
  */
 export interface CellTrace extends CellValues {
-  /** Counted from 0. */
-  layer: number;
+  layer: number; // Counted from 0
   direction: "forward" | "backward";
-  /** Of the hidden state [S, H]; null without dropout. */
-  mask: Float64Array | null;
-  /** ‖∂loss/∂c_t‖ [S]; empty without a target. */
-  gradC: Float64Array;
-  /** ‖∂loss/∂h_t‖ [S]; empty without a target. */
-  gradH: Float64Array;
+  mask: Float64Array | null; // Of the hidden state [S, H]; null without dropout
+  gradC: Float64Array; // ‖∂loss/∂c_t‖ [S]; empty without a target
+  gradH: Float64Array; // ‖∂loss/∂h_t‖ [S]; empty without a target
 }
 
 export interface Trace {
-  /** S of the LSTM: T, or with patches the number of patches. */
-  steps: number;
-  /** Of the first layer, with patches one row per patch [S, patchSize · I]. */
-  input: Float64Array;
-  /** Layer by layer, forward before backward. */
-  cells: CellTrace[];
+  steps: number; // S of the LSTM: T, or with patches the number of patches
+  input: Float64Array; // Of the first layer, with patches one row per patch [S, patchSize · I]
+  cells: CellTrace[]; // Layer by layer, forward before backward
   /**
    * After each step, from the input up to it: class probabilities, or the number [S, C]. Null for a network that pools or
    * patches, which has no output before the end; for a bidirectional one if it would take too long; and if they are not
@@ -35,10 +28,8 @@ export interface Trace {
    * input.
    */
   outputs: Float64Array | null;
-  /** After the last step [C], for a class at every step that of the last step. */
-  output: Float64Array;
-  /** Weight of each step [S]; null for another pooling. */
-  attention: Float64Array | null;
+  output: Float64Array; // After the last step [C], for a class at every step that of the last step
+  attention: Float64Array | null; // Weight of each step [S]; null for another pooling
   /** Cross-entropy, its mean over the steps, or the squared error; null without a target. */
   loss: number | null;
 }
@@ -50,8 +41,7 @@ export interface TraceOptions {
   target?: Target;
   /** Of the dropout masks of the hidden state, see `cellSeed`; no dropout if null. That between layers is left out. */
   seed?: bigint | null;
-  /** Whether `outputs` are wanted, true by default. */
-  outputs?: boolean;
+  outputs?: boolean; // Whether `outputs` are wanted, true by default
 }
 
 /** z = W x_t + U h_{t-1} + b of one unit, and its activation. */

@@ -13,14 +13,11 @@ export interface Lesson {
   schema: 1;
   title: string;
   question: string;
-  /** Ids of the panels. */
-  panels: string[];
-  /** URL fragment of the first view, without #. */
-  start: string;
+  panels: string[]; // Ids of the panels
+  start: string; // URL fragment of the first view, without #
 }
 
-/** Longest title and question, in characters. */
-export const [MAX_TITLE, MAX_QUESTION] = [120, 1000];
+export const [MAX_TITLE, MAX_QUESTION] = [120, 1000]; // Longest title and question, in characters
 /** Networks and images of a GAN that a lesson can leave out, by the parts with the same names. */
 const PARTS = ["discriminator", "classifier", "snapshots", "training", "test"] as const;
 
@@ -71,7 +68,6 @@ function moveLinks(page: Element) {
   tutorials?.setAttribute("content", isPublished ? new URL(folder, location.href).href : "");
 }
 
-/** Removes a data block and the end of its line. */
 function removeLine(block: Element) {
   if (block.nextSibling?.nodeType === Node.TEXT_NODE) block.nextSibling.remove();
   block.remove();

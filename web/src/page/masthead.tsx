@@ -5,7 +5,6 @@ import { allRuns } from "../kit/runs";
 import type { Lesson } from "./lesson";
 import type { PanelInfo } from "./panel";
 
-/** The letter R in 5 × 7 pixels, the logo. */
 const LOGO = ["11110", "10001", "10001", "11110", "10100", "10010", "10001"];
 
 const Logo = () => (
@@ -47,7 +46,6 @@ export function Header({ manifest, lesson, children }: PageProps & { children: C
   );
 }
 
-/** The teacher's question of a lesson. */
 export const LessonQuestion = ({ lesson }: { lesson: Lesson }) => (
   <section class="lesson-question" aria-labelledby="lesson-question">
     <h2 id="lesson-question">Your question</h2>

@@ -28,25 +28,18 @@ import type { Run } from "../kit/runs";
 export type Part = "generator" | "discriminator" | "classifier" | "snapshots" | "training" | "test" | "lstm" | "images";
 
 export interface Opened {
-  /** What the fragment keeps. */
   view: () => View;
   body: VNode;
 }
 
 export interface PanelInfo {
-  /** In the fragment and in lessons. */
-  id: string;
+  id: string; // In the fragment and in lessons
   title: string;
-  /** The one question that it answers. */
-  question: string;
-  /** One thing to observe. */
-  observe: string;
-  /** One limit of what it shows. */
-  limit: string;
-  /** Parts of the runs that a lesson with this panel contains; all if missing. */
-  needs?: Part[];
-  /** Whose paragraph `panel-ID` explains what the panel shows. */
-  tutorial?: "gan" | "lstm";
+  question: string; // The one question that it answers
+  observe: string; // One thing to observe
+  limit: string; // One limit of what it shows
+  needs?: Part[]; // Parts of the runs that a lesson with this panel contains; all if missing
+  tutorial?: "gan" | "lstm"; // Whose paragraph `panel-ID` explains what the panel shows
 }
 
 export interface Panel extends PanelInfo {
@@ -59,8 +52,7 @@ export interface Panel extends PanelInfo {
 interface RunPanel<R extends Run, L> extends PanelInfo {
   /** The runs that it can show. */
   runs: (manifest: Manifest) => R[];
-  /** Why there is none. */
-  none: string;
+  none: string; // Why there is none
   load: (content: R, manifest: Manifest) => Promise<L>;
   open: (loaded: L, content: R, view: URLSearchParams, manifest: Manifest) => Opened;
 }

@@ -6,7 +6,7 @@
 import { effect, signal } from "@preact/signals";
 import { Component, render, type ComponentChildren } from "preact";
 import { cancelAnnouncement, status } from "../kit/announce";
-import { currentFragment, formatFragment, parseFragment, writeFragment } from "../kit/fragment";
+import { currentFragment, formatFragment, parseFragment, writeFragment } from "../kit/codec";
 import type { Manifest } from "../kit/manifest";
 import type { Lesson } from "./lesson";
 import { Footer, Guide, Header, LessonQuestion } from "./masthead";
@@ -17,10 +17,8 @@ const WRITE_INTERVAL = 250;
 
 interface Shown {
   panel: Panel;
-  /** Counts what was shown, so that the same panel opened again begins anew. */
-  number: number;
-  /** Null while it opens. */
-  opened: Opened | null;
+  number: number; // Counts what was shown, so that the same panel opened again begins anew
+  opened: Opened | null; // Null while it opens
 }
 
 export class Shell {
@@ -28,8 +26,7 @@ export class Shell {
   #writing: ReturnType<typeof setTimeout> | undefined;
   /** Last view of each panel, by its id: what a return to the panel shows. */
   #views = new Map<string, string>();
-  /** Panels that these runs have, in the order of the navigation. */
-  readonly available: Panel[];
+  readonly available: Panel[]; // Panels that these runs have, in the order of the navigation
 
   constructor(
     readonly manifest: Manifest,
@@ -42,8 +39,7 @@ export class Shell {
   /** Whether the navigation offers a panel: in a lesson only those of the lesson. */
   offers = (panel: Panel) => !this.lesson || this.lesson.panels.includes(panel.id);
 
-  /** Fragment of a panel with its last view. */
-  fragmentOf = (id: string) => this.#views.get(id) ?? id;
+  fragmentOf = (id: string) => this.#views.get(id) ?? id; // Fragment of a panel with its last view
 
   /** Fills the page, and shows the panel that the address names. */
   async start(root: HTMLElement) {
@@ -195,7 +191,6 @@ const Failure = ({ error }: { error: unknown }) => (
   </p>
 );
 
-/** Shows an error of what is in it in its place. */
 class Boundary extends Component<{ children: ComponentChildren }, { error?: unknown }> {
   static getDerivedStateFromError = (error: unknown) => ({ error });
 

@@ -8,8 +8,7 @@ import type { GanContent } from "../../kit/manifest";
 import { sigmoid } from "../../kit/math";
 import type { Card } from "./round";
 
-/** Part of the rounds in which guessing stays inside its band. */
-const BAND = 0.95;
+const BAND = 0.95; // Part of the rounds in which guessing stays inside its band
 
 /** Returns the smallest band around half of n that a guesser's score is in, in at least 95 % of the rounds. */
 function guessingBand(n: number): [number, number] {
@@ -33,7 +32,6 @@ function meaning(player: boolean, D: boolean) {
 
 export const kind = (real: boolean) => (real ? "real" : "generated");
 
-/** D's output as text. */
 export function output(logit: number, isProbability: boolean) {
   if (!isProbability) return logit.toFixed(2);
   const probability = sigmoid(logit);
@@ -47,8 +45,7 @@ const Answer = ({ right, children }: { right: boolean; children: string }) => (
 
 interface ResultsProps {
   round: Card[];
-  /** True: real. */
-  answers: boolean[];
+  answers: boolean[]; // True: real
   content: GanContent;
   playAgain: () => void;
 }

@@ -1,28 +1,21 @@
 /** A round of the game: images in random order, real or generated, with the logits of D. */
 import { Random } from "../../compute/random";
-import { loadGan } from "../../gan/gan";
-import { loadSnapshots } from "../../gan/snapshots";
+import { loadGan, loadSnapshots } from "../../gan/gan";
 import type { GanContent } from "../../kit/manifest";
 import { readTensors, row, toPixels } from "../../kit/tensors";
 
-/** An image of the game. */
 interface Judged {
-  /** [P] in [-1, 1] */
-  pixels: Float32Array;
+  pixels: Float32Array; // [P] in [-1, 1]
   real: boolean;
-  /** Of D. */
-  logit: number;
+  logit: number; // Of D
 }
 
 export interface Card extends Judged {
-  /** Of D; true: real. */
-  answer: boolean;
+  answer: boolean; // Of D; true: real
 }
 
-/** Where the images come from. */
 interface Source {
-  /** In the fragment. */
-  id: string;
+  id: string; // In the fragment
   name: string;
   load: (random: Random) => Promise<{ real: Judged[]; fake: Judged[] }>;
 }

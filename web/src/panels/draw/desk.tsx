@@ -9,16 +9,14 @@ import { Image, newCanvas } from "../../kit/image";
 import type { GanContent } from "../../kit/manifest";
 import { size } from "../../kit/tensors";
 import { Pad } from "./pad";
-import type { DrawState, TestImages } from "./panel";
 import { preprocess } from "./preprocess";
 import { padSize, paint, type Color } from "./strokes";
-import type { Change } from "./view";
+import type { Change, DrawState, TestImages } from "./panel";
 
 /** Width of the pen, 255 for the side of the drawing, and what it is at first: as wide as the strokes of MNIST. */
 const [BRUSH, BRUSH_WIDTH] = [{ min: 6, max: 60, step: 2 }, 22];
 const TOOLS = named({ pen: "Pen", eraser: "Eraser" });
 
-/** Name of the class of a test image. */
 export const labelName = ({ labels, names }: TestImages, index: number) =>
   labels && (names?.[labels[index]] ?? String(labels[index]));
 
@@ -41,8 +39,7 @@ interface DeskProps {
   state: DrawState;
   target: ReadonlySignal<Float32Array | null>;
   change: (to: Change) => void;
-  /** What to do with the drawing. */
-  children: ComponentChildren;
+  children: ComponentChildren; // What to do with the drawing
 }
 
 export function Desk({ content, tests, state, target, change, children }: DeskProps) {

@@ -6,10 +6,8 @@ import { clamp } from "../../kit/format";
 import type { ImageShape } from "../../kit/image";
 import { MAX, padSize, paint, paintStroke, type Color, type Point, type Stroke } from "./strokes";
 
-/** Units that an arrow key moves the cursor, and with the Shift key. */
-const [NEAR, FAR] = [6, 24];
-/** Points nearer than this to the one before are left out. */
-const MIN_DISTANCE = 2;
+const [NEAR, FAR] = [6, 24]; // Units that an arrow key moves the cursor, and with the Shift key
+const MIN_DISTANCE = 2; // Points nearer than this to the one before are left out
 
 const ARROWS: Record<string, Point> = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
@@ -17,8 +15,7 @@ const rounded = ([x, y]: Point): Point => [Math.round(x), Math.round(y)];
 
 interface PadProps {
   shape: ImageShape;
-  /** Image below the strokes. */
-  base: Float32Array | null;
+  base: Float32Array | null; // Image below the strokes
   of: Signal<Stroke[]>;
   /** Of the next stroke. */
   pen: { width: number; color: Color };
@@ -29,9 +26,7 @@ interface PadProps {
 export function Pad({ shape, base, of, pen, onChange, onUndo }: PadProps) {
   const id = useId();
   const ref = useRef<HTMLCanvasElement>(null);
-  /** The stroke that is being drawn. */
   const stroke = useSignal<Stroke | null>(null);
-  /** Of the keyboard. */
   const cursor = useSignal<Point>([MAX / 2, MAX / 2]);
   const isMarked = useSignal(false);
   const repaint = () => paint(ref.current!, base, shape, of.value);

@@ -4,24 +4,32 @@
  * The fragment keeps `run`, `class`, the drawing as `test` (index of a test image) and `strokes`, the seed of the starts as
  * `seed`, and `search=1` once a search has been made.
  */
-import { loadGan } from "../../gan/gan";
+import { batch, useComputed, useSignal } from "@preact/signals";
+import { useEffect, useRef } from "preact/hooks";
+import type { Projection } from "../../compute/projection";
+import { makeFrames } from "../../gan/frames";
+import { type Gan, loadGan } from "../../gan/gan";
+import { announce } from "../../kit/announce";
 import { codec, field, integer, optional, type State } from "../../kit/codec";
+import { Button, Toggle } from "../../kit/controls";
+import { argmax } from "../../kit/format";
 import type { GanContent } from "../../kit/manifest";
+import { prefersStills } from "../../kit/player";
+import { once } from "../../kit/runs";
 import { readTensors, row, size, toPixels } from "../../kit/tensors";
 import { runPanel } from "../../page/panel";
+import { Desk, labelName, prepare } from "./desk";
+import { formatError, type Found, nearestOf, Result } from "./result";
+import { type Progress, SearchView } from "./search_view";
 import { decodeStrokes, encodeStrokes, type Stroke } from "./strokes";
-import { Draw } from "./view";
 
 export const MAX_SEED = 999;
 
 /** Real images that a drawing can start from. */
 export interface TestImages {
-  /** Each [P]. */
-  images: Float32Array[];
-  /** Class of each. */
-  labels: Float32Array | null;
-  /** Of the classes. */
-  names: string[] | null;
+  images: Float32Array[]; // Each [P]
+  labels: Float32Array | null; // Class of each
+  names: string[] | null; // Of the classes
 }
 
 async function loadTests({ test, imageShape, labelNames }: GanContent): Promise<TestImages> {
@@ -33,7 +41,6 @@ async function loadTests({ test, imageShape, labelNames }: GanContent): Promise<
   return { images: each, labels: labels ?? null, names: labelNames };
 }
 
-/** What the fragment keeps of a run's panel. */
 const fieldsOf = ({ numClasses }: GanContent, { images }: TestImages) => ({
   class: { ...integer(0, Math.max(numClasses - 1, 0)), write: (index: number) => (numClasses ? String(index) : null) },
   test: optional(integer(0, images.length - 1)),
@@ -47,6 +54,115 @@ const fieldsOf = ({ numClasses }: GanContent, { images }: TestImages) => ({
 });
 
 export type DrawState = State<ReturnType<typeof fieldsOf>>;
+
+const BUDGET = 12; // Milliseconds of computing before a repaint
+
+const loadTraining = once(
+  async ({ training }: GanContent) => training && toPixels((await readTensors(training)).images),
+);
+
+/** Works on a projection, a little before every repaint, until it is done. Whoever prefers less motion sees only the end. */
+const work = (projection: Projection, budget: number, { signal }: AbortController, onFrame?: () => void) =>
+  new Promise<void>((resolve) => {
+    const advance = () => {
+      if (signal.aborted) return;
+      const done = projection.advance(budget);
+      if (done || !prefersStills()) onFrame?.();
+      if (done) resolve();
+      else requestAnimationFrame(advance);
+    };
+    requestAnimationFrame(advance);
+  });
+
+/** Index of the real image that is the baseline, if possible of a class; undefined if there is none. */
+function chooseBaseline({ images, labels }: TestImages, except: number | null, classIndex: number): number | undefined {
+  const others = [...images.keys()].filter((index) => index !== except);
+  return others.find((index) => labels?.[index] === classIndex) ?? others[0];
+}
+
+/** What makes a drawing another one. */
+export type Change = Partial<{ test: number | null; strokes: Stroke[]; class: number }>;
+
+export function Draw({ gan, tests, state }: { gan: Gan; tests: TestImages; state: DrawState }) {
+  const { content } = gan;
+  const isSlow = useSignal(false);
+  const progress = useSignal<Progress | null>(null);
+  const found = useSignal<Found | null>(null);
+  const running = useRef(new AbortController());
+  const target = useComputed(() => prepare(content, tests, state));
+
+  const restart = () => {
+    running.current.abort();
+    found.value = null;
+    return (running.current = new AbortController());
+  };
+  /** The result of another drawing is none of this one. */
+  const change = (to: Change) =>
+    batch(() => {
+      restart();
+      progress.value = null;
+      state.search.value = false;
+      for (const [name, value] of Object.entries(to)) state[name as keyof Change].value = value as never;
+    });
+  const find = async () => {
+    const image = target.value;
+    if (!image) return;
+    const run = restart();
+    announce("Searching.");
+    const options = { seed: state.seed.value, class: state.class.value };
+    const projection = gan.project(image, options);
+    const show = () => (progress.value = { projection });
+    show();
+    await work(projection, isSlow.value ? 0 : BUDGET, run, show);
+    const training = await loadTraining(content);
+    if (run.signal.aborted) return;
+    const { latent, error } = projection.result;
+    const [frame] = makeFrames(gan, latent);
+    const probabilities = gan.classify(image);
+    const logits = gan.discriminate(image, content.numClasses ? [options.class] : null);
+    const original = { latent, pixels: image, logit: logits && logits[0], probabilities };
+    const test = state.strokes.value.length ? null : state.test.value;
+    const name = test === null ? "your drawing" : "the test image";
+    found.value = { name, error, frame, original, nearest: training && nearestOf(frame.pixels, training) };
+    state.search.value = true;
+    announce(`Found an image of G with an error of ${formatError(error)}.`);
+
+    const predicted = content.numClasses ? options.class : probabilities ? argmax(probabilities) : -1;
+    const index = chooseBaseline(tests, test, predicted);
+    if (index === undefined) return void (found.value = { ...found.value, baseline: null });
+    const classIndex = content.numClasses && tests.labels ? tests.labels[index] : options.class;
+    const other = gan.project(tests.images[index], { ...options, class: classIndex });
+    await work(other, BUDGET, run);
+    const { result } = other;
+    const baseline = { original: tests.images[index], label: labelName(tests, index), ...result };
+    found.value = { ...found.value, baseline };
+    progress.value = { projection, baseline: result.error };
+  };
+  const searchAgain = () => {
+    state.seed.value = (state.seed.value + 1) % (MAX_SEED + 1);
+    void find();
+  };
+  useEffect(() => {
+    const wasFound = state.search.value;
+    state.search.value = false;
+    if (wasFound) void find();
+    return () => running.current.abort();
+  }, []);
+
+  return (
+    <>
+      <Desk {...{ content, tests, state, target, change }}>
+        <Button class="primary" disabled={!target.value} onClick={() => void find()}>
+          Find the nearest image of G
+        </Button>
+        <Toggle label="Slow motion" of={isSlow} />
+        {state.search.value && <Button onClick={searchAgain}>Search from other starts</Button>}
+      </Desk>
+      <SearchView shape={content.imageShape} of={progress} />
+      {found.value && <Result gan={gan} found={found.value} />}
+    </>
+  );
+}
 
 export const drawPanel = runPanel({
   id: "draw",

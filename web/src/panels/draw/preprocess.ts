@@ -8,12 +8,10 @@ import { clamp } from "../../kit/format";
 import type { ImageShape } from "../../kit/image";
 import { size } from "../../kit/tensors";
 
-/** Side of the box as a fraction of the side of the image. */
-const BOX = 20 / 28;
+const BOX = 20 / 28; // Side of the box as a fraction of the side of the image
 /** Distance of the center of mass from the left and the top, as a fraction of the side: pixel 14, counted from 0. */
 const CENTER = 14.5 / 28;
-/** Ink below this is no part of the digit. */
-const MIN_INK = 0.1;
+const MIN_INK = 0.1; // Ink below this is no part of the digit
 
 /**
  * Returns an image [C, H, W] in [-1, 1], or null if a digit, of one channel, has no ink. A pixel is the mean of the drawing

@@ -1,32 +1,62 @@
 /** The result beside the drawing: difference, error, baseline, nearest training image, and what D and the classifier say. */
 import { useMemo } from "preact/hooks";
-import { classText, dText, type Frame } from "../../gan/frames";
 import type { Gan } from "../../gan/gan";
 import { formatChoice, Latents } from "../../gan/latents";
-import { Readings } from "../../gan/readings";
+import { classText, dText, type Frame, Readings } from "../../gan/frames";
 import { encodeView } from "../../gan/view_code";
 import { argmax, capital } from "../../kit/format";
-import { formatFragment } from "../../kit/fragment";
-import { Figure } from "../../kit/image";
-import { difference, type nearestOf } from "./compare";
+import { formatFragment } from "../../kit/codec";
+import { Figure, type ImageShape } from "../../kit/image";
+import { row } from "../../kit/tensors";
+
+/** Root-mean-square difference of the pixels, from 0 to 2. */
+function rmse(a: Float32Array, b: Float32Array) {
+  let sum = 0;
+  for (let i = 0; i < a.length; i++) sum += (a[i] - b[i]) ** 2;
+  return Math.sqrt(sum / a.length);
+}
+
+/** Returns the one of `count` images [N, P] that is nearest to another [P]. */
+export function nearestOf(image: Float32Array, images: Float32Array) {
+  const count = images.length / image.length;
+  const errors = Array.from({ length: count }, (_, n) => rmse(image, row(images, n, image.length)));
+  const error = Math.min(...errors);
+  return { count, error, image: row(images, errors.indexOf(error), image.length) };
+}
+
+const [BLUE, ORANGE] = [
+  [0.42, 0.75, 0.93],
+  [0.94, 0.64, 0.37],
+];
+
+/**
+ * Returns the difference of two images as a color image [3, H, W]: blue where a is brighter, orange where b is. Half of the
+ * largest difference has the full color already, so that small ones are seen.
+ */
+export function difference(a: Float32Array, b: Float32Array, [channels, height, width]: ImageShape) {
+  const plane = height * width;
+  const image = new Float32Array(3 * plane);
+  for (let i = 0; i < plane; i++) {
+    let sum = 0;
+    for (let c = 0; c < channels; c++) sum += (a[c * plane + i] - b[c * plane + i]) / (2 * channels);
+    const color = sum > 0 ? BLUE : ORANGE;
+    for (let c = 0; c < 3; c++) image[c * plane + i] = 2 * Math.min(1, 2 * Math.abs(sum)) * color[c] - 1;
+  }
+  return image;
+}
 
 export interface Found {
-  /** Of the target, such as "your drawing". */
-  name: string;
+  name: string; // Of the target, such as "your drawing"
   error: number;
   frame: Frame;
-  /** The target, and what D and the classifier make of it. */
-  original: Frame;
-  /** Null without training images. */
-  nearest: ReturnType<typeof nearestOf> | null;
+  original: Frame; // The target, and what D and the classifier make of it
+  nearest: ReturnType<typeof nearestOf> | null; // Null without training images
   /** A real image, and the one that the search reaches for it: null without any, missing as long as it searches. */
   baseline?: { original: Float32Array; label: string | null; image: Float32Array; error: number } | null;
 }
 
-/** Images between the ends of an interpolation. */
-const STEPS_BETWEEN = 7;
-/** Errors whose ratio is at most this count as about equal. */
-const EQUAL = 1.1;
+const STEPS_BETWEEN = 7; // Images between the ends of an interpolation
+const EQUAL = 1.1; // Errors whose ratio is at most this count as about equal
 
 export const formatError = (error: number) => error.toFixed(3);
 

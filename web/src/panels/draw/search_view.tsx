@@ -10,8 +10,7 @@ import { formatError } from "./result";
 /** A new object tells that the projection has gone on. */
 export interface Progress {
   projection: Projection;
-  /** Error that the search reaches for a real image. */
-  baseline?: number;
+  baseline?: number; // Error that the search reaches for a real image
 }
 
 export function SearchView({ shape, of }: { shape: ImageShape; of: ReadonlySignal<Progress | null> }) {

@@ -11,21 +11,16 @@ export type Point = [number, number];
 export type Color = [number, number, number];
 
 export interface Stroke {
-  /** 1 to 255. */
-  width: number;
+  width: number; // 1 to 255
   color: Color;
   points: Point[];
 }
 
-/** Largest coordinate. */
-export const MAX = 255;
-/** Longest stroke that one entry holds; a longer one continues as another. */
-const MAX_POINTS = 255;
+export const MAX = 255; // Largest coordinate
+const MAX_POINTS = 255; // Longest stroke that one entry holds; a longer one continues as another
 const HEADER = 5;
-/** Longest text that is read: about 20,000 points. */
-const MAX_TEXT = 60_000;
-/** Pixels of the longer side of a drawing. */
-const SIDE = 336;
+const MAX_TEXT = 60_000; // Longest text that is read: about 20,000 points
+const SIDE = 336; // Pixels of the longer side of a drawing
 
 export function encodeStrokes(strokes: Stroke[]): string {
   const bytes: number[] = [];

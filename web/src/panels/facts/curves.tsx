@@ -6,8 +6,7 @@ import { Select } from "../../kit/controls";
 import type { Run } from "../../kit/runs";
 import type { FactsState } from "./panel";
 
-/** Charts that are shown at once; a click shows the others. */
-const NUM_FIRST = 4;
+const NUM_FIRST = 4; // Charts that are shown at once; a click shows the others
 
 export const AXES = [
   ["epoch", "epochs"],

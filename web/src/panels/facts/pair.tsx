@@ -1,7 +1,6 @@
 /** Two generators on the same latents: two moments of a run, or the networks of two runs. */
 import { useEffect, useState } from "preact/hooks";
-import { loadGan } from "../../gan/gan";
-import { loadSnapshots } from "../../gan/snapshots";
+import { loadGan, loadSnapshots } from "../../gan/gan";
 import { bound, Select } from "../../kit/controls";
 import { Image } from "../../kit/image";
 import type { GanContent, Manifest } from "../../kit/manifest";
@@ -11,13 +10,10 @@ import type { FactsState } from "./panel";
 
 /** A generator at some time. */
 interface Source {
-  /** In the fragment: the id of a run, and a moment's index after a dot. */
-  id: string;
+  id: string; // In the fragment: the id of a run, and a moment's index after a dot
   name: string;
-  /** Whose pictures these are. */
-  content: GanContent;
-  /** Null: the network at the end. */
-  moment: number | null;
+  content: GanContent; // Whose pictures these are
+  moment: number | null; // Null: the network at the end
 }
 
 /** Returns the generators that can show the latents of a run's grid. */

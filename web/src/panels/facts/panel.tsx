@@ -5,15 +5,17 @@
  * run has no other beside it, and its own pictures, so this is no panel of one run at a time.
  */
 import { batch } from "@preact/signals";
+import { useMemo } from "preact/hooks";
 import { announce } from "../../kit/announce";
 import { codec, field, oneOf, optional, type State } from "../../kit/codec";
-import { cell } from "../../kit/controls";
+import { bound, cell, type Cell, Select, Toggle } from "../../kit/controls";
+import { CopyField } from "../../kit/copy";
 import type { Manifest } from "../../kit/manifest";
 import { allRuns, isGan, type Run } from "../../kit/runs";
 import type { Panel } from "../../page/panel";
-import { AXES } from "./curves";
-import { chosenPair } from "./pair";
-import { Facts } from "./view";
+import { AXES, RunCurves } from "./curves";
+import { chosenPair, Pair } from "./pair";
+import { FactTable, Roundings, Scores, SettingsTable } from "./tables";
 
 const sameKind = (a: Run, b: Run) => a !== b && isGan(a) === isGan(b);
 
@@ -71,6 +73,78 @@ function open(manifest: Manifest, view: URLSearchParams) {
     return { ...fields.write(state), ...(pair && { left: pair.left.id, right: pair.right.id }) };
   };
   return { view: write, body: <Facts {...{ manifest, runs, state, others, chosenRun, chosenOther }} /> };
+}
+
+interface FactsProps {
+  manifest: Manifest;
+  runs: Run[];
+  state: FactsState;
+  /** Runs to compare with. */
+  others: () => Run[];
+  chosenRun: Cell<string>;
+  chosenOther: Cell<string>;
+}
+
+const byName = (runs: Run[]) => runs.map(({ id, name }) => [id, name] as const);
+
+export function Facts({ manifest, runs, state, others, chosenRun, chosenOther }: FactsProps) {
+  const [run, other] = [state.run.value, state.with.value];
+  const shown = useMemo(() => (other ? [run, other] : [run]), [run, other]);
+  return (
+    <>
+      {runs.length > 1 && (
+        <div class="row controls">
+          <Select label="Run" of={chosenRun} choices={byName(runs)} />
+          {others().length > 0 && (
+            <Select label="Compare with" of={chosenOther} choices={[["", "no other run"], ...byName(others())]} />
+          )}
+        </div>
+      )}
+      <div class="facts-body">
+        <section>
+          <h3>Curves</h3>
+          <RunCurves runs={shown} state={state} />
+        </section>
+        <div class="columns">
+          <Scores runs={shown} />
+          <Roundings runs={shown} />
+        </div>
+        <Pair state={state} manifest={manifest} />
+        <section>
+          <h3>{other ? "Commands that repeat the runs" : "Command that repeats the run"}</h3>
+          {shown.map(({ id, name, facts }) => (
+            <CopyField
+              key={id}
+              text={facts.command}
+              copy={other ? `Copy the command of ${name}` : "Copy the command"}
+            />
+          ))}
+        </section>
+        <div class="columns">
+          <section>
+            <h3>Run</h3>
+            <FactTable name="Facts about the run" runs={shown} of="run" />
+          </section>
+          <Settings runs={shown} state={state} />
+        </div>
+        <section>
+          <h3>Licenses</h3>
+          <FactTable name="Licenses" runs={shown} of="licenses" />
+        </section>
+      </div>
+    </>
+  );
+}
+
+function Settings({ runs, state: { settings } }: { runs: Run[]; state: FactsState }) {
+  const few = bound(settings.value === "few", (isFew) => (settings.value = isFew ? "few" : "all"));
+  return (
+    <section>
+      <h3>Settings</h3>
+      <Toggle label={runs.length > 1 ? "Only different settings" : "Only changed settings"} of={few} />
+      <SettingsTable runs={runs} few={few.value} />
+    </section>
+  );
 }
 
 export const factsPanel: Panel = {

@@ -7,7 +7,6 @@ const FactsTable = (props: { name: string; columns: string[]; rows: Row[] }) => 
   <ScrollTable class="facts-table" {...props} />
 );
 
-/** Names of the columns of values. */
 const valueColumns = (runs: Run[], alone = "value") => (runs.length > 1 ? runs.map(({ name }) => name) : [alone]);
 
 /** Facts of several runs, joined by their labels in the order of the first run. */
@@ -50,7 +49,6 @@ export function SettingsTable({ runs, few }: { runs: Run[]; few: boolean }) {
   return <FactsTable name={name} columns={["setting", ...valueColumns(runs)]} rows={shown} />;
 }
 
-/** Scores beside their baselines. */
 export function Scores({ runs }: { runs: Run[] }) {
   const names = [...new Set(runs.flatMap(({ facts }) => facts.scores.map(({ name }) => name)))];
   if (!names.length) return null;
@@ -85,7 +83,6 @@ export function Scores({ runs }: { runs: Run[] }) {
 const small = (value: number) =>
   value === 0 ? "0" : Math.abs(value) < 1e-3 ? value.toExponential(1) : value.toPrecision(2);
 
-/** Rounding errors of the embedded weights. */
 export function Roundings({ runs }: { runs: Run[] }) {
   const rows = runs.flatMap((run) =>
     run.facts.rounding.map(({ network, unit, max, mean }) => ({

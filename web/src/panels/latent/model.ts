@@ -10,8 +10,7 @@ import { codec, integer, number, oneOf } from "../../kit/codec";
 import { cell } from "../../kit/controls";
 import { clamp, shortNumber } from "../../kit/format";
 
-/** Images between the ends, as in the report's Figure 5. */
-const DEFAULT_STEPS = 7;
+const DEFAULT_STEPS = 7; // Images between the ends, as in the report's Figure 5
 
 export function makeModel(gan: Gan, view: URLSearchParams) {
   const latents = new Latents(gan);

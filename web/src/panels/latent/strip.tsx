@@ -18,8 +18,7 @@ import { useSize } from "../../kit/size";
 import type { Model } from "./model";
 import { stripCanvas, stripSvg } from "./strip_file";
 
-/** Width of a frame at least, and gap between two, in em. */
-const [MIN_WIDTH, GAP] = [5.25, 0.5];
+const [MIN_WIDTH, GAP] = [5.25, 0.5]; // Width of a frame at least, and gap between two, in em
 
 const label = (index: number, count: number) => `t = ${shortNumber(index / (count - 1))}`;
 

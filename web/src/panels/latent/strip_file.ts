@@ -7,8 +7,7 @@ import { enlarge, newCanvas, scaleTo, type ImageShape } from "../../kit/image";
 
 interface StripFile {
   title: string;
-  /** Below the title. */
-  notes: string[];
+  notes: string[]; // Below the title
   /** `lines` stand below the image. */
   frames: { pixels: Float32Array; lines: string[] }[];
   shape: ImageShape;
@@ -18,8 +17,7 @@ const [MARGIN, GAP, LINE] = [16, 10, 17];
 const MAX_COLUMNS = 13;
 const MIN_WIDTH = 560;
 const [INK, GRAY] = ["#1a1c20", "#565b66"];
-/** Pixels of a PNG per unit. */
-const PNG_SCALE = 3;
+const PNG_SCALE = 3; // Pixels of a PNG per unit
 /** Width of an image in a PNG, about, and of one inside an SVG, which no program then smooths much. */
 const IMAGE = 300;
 
@@ -61,7 +59,6 @@ function layOut({ title, notes, frames, shape }: StripFile) {
   };
 }
 
-/** Returns the strip as a picture. */
 export function stripCanvas(file: StripFile): HTMLCanvasElement {
   const { width, height, images, texts } = layOut(file);
   const canvas = newCanvas(Math.ceil(width * PNG_SCALE), Math.ceil(height * PNG_SCALE));

@@ -8,8 +8,7 @@ import { MAX_QUESTION, MAX_TITLE, renderLesson } from "../../page/lesson";
 import type { Panel } from "../../page/panel";
 import type { Shell } from "../../page/shell";
 
-/** Most characters of a file name, so that its UTF-8 has at most 255 bytes. */
-const MAX_NAME = 60;
+const MAX_NAME = 60; // Most characters of a file name, so that its UTF-8 has at most 255 bytes
 
 /** Name of the file of a lesson: its words in any script, Latin letters without their marks. */
 function nameOf(title: string) {

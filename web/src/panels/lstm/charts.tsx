@@ -56,7 +56,6 @@ export function Charts(props: PictureProps) {
   );
 }
 
-/** Says why there is no output after each step. */
 function whyNoOutputs({ pooling, patchSize }: LstmContent) {
   if (pooling !== "last")
     return `This network has no output before the end: it pools the hidden states of all steps (${pooling}).`;
@@ -86,7 +85,6 @@ function PerStep({ scene, selected: { step }, onSelect, pick, line, ...rest }: P
   );
 }
 
-/** Norms of the gradient of the loss. */
 function Gradients({ scene, selected: { step }, onSelect }: PictureProps) {
   const { first, second, cell, steps } = scene;
   const { gradC, gradH } = first.trace.cells[cell];

@@ -32,17 +32,13 @@ import {
 import { hasChoice } from "./state";
 import { isGenerated, randomSequence } from "./tasks";
 
-/** Sequences above this number of characters stand in a text area that scrolls. */
-const ONE_LINE = 60;
-/** Characters of an example in the list. */
-const MAX_NAME = 12;
-/** A picture has at least so many columns of pixels. */
-const MANY_STEPS = 200;
+const ONE_LINE = 60; // Sequences above this number of characters stand in a text area that scrolls
+const MAX_NAME = 12; // Characters of an example in the list
+const MANY_STEPS = 200; // A picture has at least so many columns of pixels
 
 const SHOWS = named({ first: "first", second: "second", difference: "second − first" });
 const BINNINGS = named({ extreme: "the extreme of its steps", mean: "the mean of its steps" });
 
-/** A group of controls. */
 export const Group = ({ title, children }: { title: string; children: ComponentChildren }) => (
   <fieldset class="card">
     <legend>{title}</legend>
@@ -88,7 +84,6 @@ function SequenceField({ content, label, of }: { content: LstmContent; label: st
   );
 }
 
-/** What the network reads. */
 export function SequenceControls({ model: { content, state } }: { model: Model }) {
   const { examples, task, length } = content;
   const steps = examples[0]?.steps ?? Math.min(length, MANY_STEPS);
@@ -124,7 +119,6 @@ function exampleName(content: LstmContent, index: number) {
   return [`${index + 1}`, start, name].filter(Boolean).join(": ");
 }
 
-/** A second sequence to compare with. */
 export function ComparisonControls({ model: { content, state } }: { model: Model }) {
   const { first, second, show } = state;
   const isOn = bound(

@@ -11,8 +11,7 @@ import { classNames } from "./sequence";
 import { MAX_SEED } from "./state";
 
 const NUM_MASKS = 100;
-/** Milliseconds of computation between two frames. */
-const SLICE = 12;
+const SLICE = 12; // Milliseconds of computation between two frames
 const MAX_ROWS = 12;
 const KINDS = {
   step: "a new mask at every step",

@@ -57,7 +57,6 @@ function numbers(map: MapName, { gates, c, h }: GateTerms, content: LstmContent)
   return [`${n(mask)} · ${formatTerm(beforeDropout)}${kept}`, n(value)];
 }
 
-/** The selected unit at the selected step. */
 export function Details({ lstm, scene, selected: { map: chosen, step, unit } }: PictureProps & { lstm: Lstm }) {
   const { content } = scene;
   const readings = readingsOf(scene).filter(({ trace }) => step < trace.steps);

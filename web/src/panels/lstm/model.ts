@@ -8,21 +8,16 @@ import type { LstmState, Selected } from "./state";
 import { targetOf } from "./tasks";
 
 const MAX_KEPT = 4;
-/** Multiplications that feel immediate. */
-const IMMEDIATE = 2e7;
-/** Milliseconds that a longer computation waits for the next key. */
-const TYPING_PAUSE = 150;
+const IMMEDIATE = 2e7; // Multiplications that feel immediate
+const TYPING_PAUSE = 150; // Milliseconds that a longer computation waits for the next key
 
-/** A sequence that the network has read. */
 export interface Reading {
-  /** Empty if there is only one. */
-  name: "" | "first" | "second";
+  name: "" | "first" | "second"; // Empty if there is only one
   values: number[];
   target: Target;
   trace: Trace;
 }
 
-/** What to trace. */
 const wantedOf = ({ stage, seed, target, first, second }: LstmState) => ({
   stage: stage.value - 1,
   seed: seed.value,

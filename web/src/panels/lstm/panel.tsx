@@ -1,9 +1,60 @@
 /** Panel "The LSTM at work": every value of the network over time, for a sequence that the user types. */
+import { effect, useSignal } from "@preact/signals";
+import { useEffect, useRef } from "preact/hooks";
+import { announceSoon } from "../../kit/announce";
 import { loadLstm } from "../../lstm/lstm";
 import { runPanel } from "../../page/panel";
-import { makeModel } from "./model";
-import { openState } from "./state";
-import { LstmAtWork } from "./view";
+import { Charts } from "./charts";
+import { ComparisonControls, NetworkControls, SelectionControls, SequenceControls } from "./controls";
+import { DropoutControls, Spread } from "./dropout";
+import { Details } from "./equations";
+import { Maps } from "./maps";
+import { makeModel, type Model } from "./model";
+import { Carrier, Hints, Result } from "./result";
+import { stepText } from "./scene";
+import { openState, type Selected } from "./state";
+
+const ANNOUNCE_PAUSE = 700;
+
+export function LstmAtWork({ model }: { model: Model }) {
+  const { content, isBusy, scene, selected, traced } = model;
+  const spread = useSignal(false);
+  const element = useRef<HTMLDivElement>(null);
+  const textOf = (selector: string) => element.current?.querySelector<HTMLElement>(selector)?.innerText ?? "";
+  useEffect(() => effect(model.follow), [model]);
+  const known = useRef(traced.value);
+  useEffect(() => {
+    if (known.current === traced.value) return; // nobody has done anything yet
+    known.current = traced.value;
+    announceSoon(() => textOf(".lstm-result"), ANNOUNCE_PAUSE);
+  }, [traced.value]);
+  const onSelect = (cell: Partial<Selected>) => {
+    model.select(cell);
+    if (!cell.map) return;
+    const { step, unit } = selected.value;
+    const place = `${stepText(scene.value, step)}, unit ${unit + 1}`;
+    announceSoon(() => `${place}: ${textOf(".lstm-equations .selected")}`, 0); // once its equation is there
+  };
+  const pictures = { scene: scene.value, selected: selected.value, onSelect };
+  return (
+    <div class="stack lstm" ref={element} aria-busy={isBusy.value}>
+      <div class="columns">
+        <SequenceControls model={model} />
+        <ComparisonControls model={model} />
+        <NetworkControls model={model} />
+        <DropoutControls model={model} spread={spread} />
+      </div>
+      {spread.value && <Spread model={model} />}
+      <Result model={model} />
+      <Carrier model={model} />
+      <SelectionControls model={model} />
+      <Charts {...pictures} />
+      <Maps {...pictures} />
+      <Details lstm={model.lstm} {...pictures} />
+      <Hints content={content} />
+    </div>
+  );
+}
 
 export const lstmPanel = runPanel({
   id: "lstm",

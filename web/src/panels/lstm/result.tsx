@@ -1,6 +1,6 @@
 /** What the network predicts, and what to keep in mind about it, in sentences. */
 import type { ComponentChildren } from "preact";
-import { rowMeans } from "../../charts/binning";
+import { rowMeans } from "../../charts/colors";
 import { Button } from "../../kit/controls";
 import { argmax, formatExact } from "../../kit/format";
 import type { LstmContent } from "../../kit/manifest";
@@ -10,7 +10,6 @@ import { classAfter, lastStep, outputText, readingsOf, statesOf } from "./scene"
 import { classNames } from "./sequence";
 import { beginsPalindrome } from "./tasks";
 
-/** The result of each sequence. */
 export const Result = ({ model: { content, traced } }: { model: Model }) => (
   <div class="lstm-result">
     {readingsOf(traced.value).map((reading) => {
@@ -76,7 +75,6 @@ export function Carrier({ model: { content, scene, select } }: { model: Model })
   );
 }
 
-/** What is special about this network. */
 export function Hints({ content }: { content: LstmContent }) {
   const { cell, target, bidirectional, patchSize, hiddenDropout, hiddenDropoutKind } = content;
   const hints = [

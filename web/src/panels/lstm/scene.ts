@@ -3,8 +3,7 @@
  *
  * Shapes: S steps of the LSTM, H hidden size, C classes.
  */
-import { rowMeans, type Binning } from "../../charts/binning";
-import type { ColorScale } from "../../charts/colors";
+import { type Binning, type ColorScale, rowMeans } from "../../charts/colors";
 import type { Steps } from "../../charts/steps";
 import { argmax, formatExact, percent } from "../../kit/format";
 import type { LstmContent } from "../../kit/manifest";
@@ -15,21 +14,16 @@ import type { LstmState, MapName, Order, Selected, Show } from "./state";
 
 export interface Scene extends Traced {
   content: LstmContent;
-  /** Index of layer and direction. */
-  cell: number;
+  cell: number; // Index of layer and direction
   show: Show;
   isDifference: boolean;
-  /** The sequence that is shown, of a difference the first. */
-  shown: Reading;
+  shown: Reading; // The sequence that is shown, of a difference the first
   binning: Binning;
-  /** S that the pictures show. */
-  steps: number;
+  steps: number; // S that the pictures show
   rows: Order;
-  /** Units from top to bottom. */
-  order: Int32Array;
+  order: Int32Array; // Units from top to bottom
 }
 
-/** What a picture shows. */
 export interface PictureProps {
   scene: Scene;
   selected: Selected;
@@ -113,7 +107,6 @@ export function stepAxis({ content, first, second, steps }: Scene): Steps {
   return { count: steps, names: read(first), others: second && read(second) };
 }
 
-/** Says what a network predicts. */
 export function outputText(content: LstmContent, { output }: Trace): string {
   if (content.target === "number") return formatExact(output[0]);
   const best = argmax(output);
@@ -124,7 +117,6 @@ export function outputText(content: LstmContent, { output }: Trace): string {
 export const classAfter = ({ outputSize: C }: LstmContent, outputs: Float64Array, t: number) =>
   argmax(outputs.subarray(t * C, (t + 1) * C));
 
-/** Smallest and largest value. */
 export function rangeText(values: ArrayLike<number>): string {
   let [low, high] = [Infinity, -Infinity];
   for (let k = 0; k < values.length; k++) {

@@ -8,8 +8,7 @@ import type { LstmContent } from "../../kit/manifest";
 
 export const MAX_STEPS = 10_000;
 const MAX_SIZE = 1e9;
-/** Symbols that the message about a wrong one lists. */
-const MAX_LISTED = 12;
+const MAX_LISTED = 12; // Symbols that the message about a wrong one lists
 
 /** Returns the numbers that one step has in a sequence. */
 export const channels = ({ inputKind, inputSize }: LstmContent) => (inputKind === "symbols" ? 1 : inputSize);
@@ -20,11 +19,9 @@ export function stepNoun({ inputKind, task }: LstmContent) {
   return task === "palindrome" ? "digit" : task === "parity" ? "bit" : "symbol";
 }
 
-/** Names of the symbols. */
 export const symbols = ({ symbolNames, encoding, inputSize }: LstmContent) =>
   symbolNames ?? Array.from({ length: encoding === "onehot" ? inputSize : 10 }, (_, k) => String(k));
 
-/** Names of the classes. */
 export const classNames = ({ classNames: names, outputSize }: LstmContent) =>
   names ?? Array.from({ length: outputSize }, (_, k) => String(k));
 
@@ -69,7 +66,6 @@ export function formatSequence(content: LstmContent, values: number[]): string {
   return rows.map((row) => row.join(" ")).join(width > 1 ? "\n" : " ");
 }
 
-/** Name of the field of a sequence. */
 export function fieldLabel(content: LstmContent) {
   if (content.inputKind === "symbols") return `${capital(stepNoun(content))}s that the network reads`;
   return content.inputSize > 1 ? `Numbers, ${content.inputSize} per step` : "Numbers that the network reads";

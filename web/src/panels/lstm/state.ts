@@ -6,7 +6,7 @@
  * as MAP.STEP.UNIT. All counts begin at 1.
  */
 import { batch } from "@preact/signals";
-import type { Binning } from "../../charts/binning";
+import type { Binning } from "../../charts/colors";
 import { codec, field, integer, oneOf, optional, readInteger } from "../../kit/codec";
 import { cell } from "../../kit/controls";
 import type { LstmContent } from "../../kit/manifest";
@@ -22,18 +22,14 @@ export type Order = "trained" | "forget" | "state";
 export interface Selected {
   map: MapName;
   step: number;
-  /** -1 for that of the top row. */
-  unit: number;
+  unit: number; // -1 for that of the top row
 }
 
 /** Maps that a cell has, in the order of the pictures: a vanilla RNN has only h. */
 export const mapNames = ({ cell }: LstmContent): MapName[] => (cell === "rnn" ? ["h"] : ["i", "g", "f", "c", "o", "h"]);
-/** Largest mask seed, what a number field holds exactly. */
-export const MAX_SEED = 2 ** 32 - 1;
-/** Longest sequence in the fragment, in characters. */
-const MAX_TEXT = 20_000;
-/** Steps at the start where there is no example. */
-const START = 200;
+export const MAX_SEED = 2 ** 32 - 1; // Largest mask seed, what a number field holds exactly
+const MAX_TEXT = 20_000; // Longest sequence in the fragment, in characters
+const START = 200; // Steps at the start where there is no example
 
 /** Whether a user chooses the target. */
 export const hasChoice = (content: LstmContent) => content.target === "class" && !hasRule(content);

@@ -18,7 +18,6 @@ const MAX_CELLS = 2500;
 /** Longest side of a kept image: a cell shows no more, and many large images would fill the memory. */
 const MAX_SIDE = 128;
 
-/** Coordinates in a plane. */
 export interface Point {
   x: number;
   y: number;
@@ -43,12 +42,9 @@ export interface Picture extends Point {
 }
 
 interface Cell {
-  /** Null where only the class is wanted. */
-  image: HTMLCanvasElement | null;
-  /** -1 without a classifier. */
-  classIndex: number;
-  /** Probability of this class. */
-  confidence: number;
+  image: HTMLCanvasElement | null; // Null where only the class is wanted
+  classIndex: number; // -1 without a classifier
+  confidence: number; // Probability of this class
 }
 
 export const latentAt = ({ origin, across, up }: Plane, { x, y }: Point) =>
@@ -58,10 +54,8 @@ export class Cells {
   #cells = new Map<string, Cell>();
   #wanted: Place[] = [];
   #request = 0;
-  /** Whether cells are still to be computed. */
-  busy = signal(true);
-  /** Changes when there are new cells. */
-  progress = signal(0);
+  busy = signal(true); // Whether cells are still to be computed
+  progress = signal(0); // Changes when there are new cells
 
   /** `anchor` is the middle of cell (0, 0), `spacing` the distance of neighbors in coordinates. */
   constructor(
@@ -84,7 +78,6 @@ export class Cells {
     row: Math.round((y - this.anchor.y) / this.spacing),
   });
 
-  /** Returns a cell, or undefined as long as it is not computed. */
   get = ({ column, row }: Place) => this.#cells.get(`${column},${row}`);
 
   /** Replaces what is to be computed, the most urgent first. */

@@ -7,10 +7,8 @@ import type { Point } from "./cells";
 import type { Model } from "./model";
 import { drawMap } from "./picture";
 
-/** Wheel movement, in pixels, for one step of zoom. */
-const WHEEL_STEP = 60;
-/** Pixels that a pointer may move and still click. */
-const CLICK_DISTANCE = 4;
+const WHEEL_STEP = 60; // Wheel movement, in pixels, for one step of zoom
+const CLICK_DISTANCE = 4; // Pixels that a pointer may move and still click
 const ARROWS: Record<string, [number, number]> = {
   ArrowLeft: [-1, 0],
   ArrowRight: [1, 0],

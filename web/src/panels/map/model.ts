@@ -22,10 +22,8 @@ export const SHOWS = named<Show>({
 });
 /** How large the map of each kind of plane may be. */
 const LIMITS: Record<PlaneKind, [number, number]> = { points: [0.02, 30], directions: [0.1, 200] };
-/** Images in a row. */
-export const [MIN_COUNT, MAX_COUNT] = [5, 15];
-/** Cells of regions in place of one image, along each side. */
-export const REGION_CELLS = 3;
+export const [MIN_COUNT, MAX_COUNT] = [5, 15]; // Images in a row
+export const REGION_CELLS = 3; // Cells of regions in place of one image, along each side
 const ZOOM = 1.25;
 /** The latents that span the plane. */
 const MARKERS = [
@@ -82,7 +80,6 @@ export function makeModel(gan: Gan, view: URLSearchParams) {
   const makeCells = (before: Picture | null) =>
     new Cells(gan, plane.value, center(), extent.value / columns.value, show.value !== "regions", before);
   const cells = signal(makeCells(null));
-  /** Cell under the pointer. */
   const hovered = signal<Place | null>(null);
   /** Cells from the middle of the map to the selected one. */
   const selected = signal<Place>({ column: 0, row: 0 });

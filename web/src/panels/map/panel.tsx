@@ -4,10 +4,117 @@
  * The fragment keeps `run`, `plane`, the latents `a`, `b`, `c` (see gan/latents.ts), the middle `x`, `y`, `extent`, `count`
  * and `show`.
  */
+import { EndCard } from "../../gan/chooser";
 import { loadGan } from "../../gan/gan";
+import { lengthText, Readings } from "../../gan/frames";
+import { encodeView, rounded } from "../../gan/view_code";
+import { Button, Select, Slider } from "../../kit/controls";
+import { downloadCanvas, fileName } from "../../kit/download";
+import { precise } from "../../kit/format";
+import { formatFragment } from "../../kit/codec";
+import { Image } from "../../kit/image";
 import { runPanel } from "../../page/panel";
-import { makeModel } from "./model";
-import { LatentMap } from "./view";
+import { ClassLegend } from "./classes";
+import { MapView } from "./map";
+import { KINDS, makeModel, MAX_COUNT, MIN_COUNT, type Model, pointText, SHOWS } from "./model";
+
+const HELP =
+  "Drag the map or use the arrow keys. Click an image to keep it. While the map has the focus, + and − and the wheel zoom, and Shift with an arrow key selects another image.";
+
+export const LatentMap = ({ model }: { model: Model }) => (
+  <div class="gan-main map-main">
+    <Setup model={model} />
+    <Middle model={model} />
+    <Detail model={model} />
+  </div>
+);
+
+const Setup = ({ model: { latents, kind, choices, markers, thumbnails } }: { model: Model }) => (
+  <div class="card stack map-setup">
+    <Select label="Plane" of={kind} choices={KINDS} />
+    <div class="stack ends">
+      {markers.value.map(({ name }, n) => (
+        <EndCard
+          key={name}
+          title={markers.value.length > 1 ? `Latent ${name}` : "Origin A"}
+          pixels={thumbnails.value[n]}
+          of={choices[n]}
+          latents={latents}
+        />
+      ))}
+    </div>
+  </div>
+);
+
+function Middle({ model }: { model: Model }) {
+  const { gan, show, count, move, zoom, reset, canvas } = model;
+  const { classifier, name } = gan.content;
+  const keys = [
+    ["←", "Move left", () => move(-1, 0)],
+    ["↑", "Move up", () => move(0, 1)],
+    ["↓", "Move down", () => move(0, -1)],
+    ["→", "Move right", () => move(1, 0)],
+    ["+", "Zoom in", () => zoom(1)],
+    ["−", "Zoom out", () => zoom(-1)],
+  ] as const;
+  return (
+    <div class="card stack">
+      <div class="row controls">
+        {classifier && <Select label="Show" of={show} choices={SHOWS} />}
+        <Slider label="Images in a row" of={count} min={MIN_COUNT} max={MAX_COUNT} step={2} />
+      </div>
+      <MapView model={model} />
+      {classifier && <ClassLegend names={classifier.classNames} />}
+      <div class="row">
+        {keys.map(([sign, label, onClick]) => (
+          <Button key={sign} class="key" aria-label={label} title={label} onClick={onClick}>
+            {sign}
+          </Button>
+        ))}
+        <Button onClick={reset}>Reset</Button>
+        <Button onClick={() => void downloadCanvas(fileName([name, "map"], ".png"), canvas.current!)}>
+          Save map as PNG
+        </Button>
+      </div>
+      <PathLink model={model} />
+      <Extent model={model} />
+      <p class="note">{HELP}</p>
+    </div>
+  );
+}
+
+function PathLink({ model: { gan, plane, frame } }: { model: Model }) {
+  const [start, end] = [plane.value.origin, frame.value.latent].map(rounded);
+  const code = encodeView({ path: "linear", steps: 7, start, end });
+  return (
+    <div>
+      <a class="button" href={`#${formatFragment("latent", { run: gan.content.id, code })}`}>
+        Interpolate from A to this image
+      </a>
+    </div>
+  );
+}
+
+const Extent = ({ model: { center, state } }: { model: Model }) => (
+  <p class="note">{`Middle: ${pointText(center())}. Width: ${precise(state.extent.value, 3)}.`}</p>
+);
+
+function Detail({ model: { gan, frame, point, text } }: { model: Model }) {
+  const { content } = gan;
+  const { pixels, latent } = frame.value;
+  const where = pointText(point.value);
+  const { length, typical } = lengthText(content, latent);
+  return (
+    <div class="card stack map-detail">
+      <section class="stack current" aria-label="Enlarged image">
+        <Image pixels={pixels} shape={content.imageShape} label={`Image at ${where}. ${text.value}`} />
+        <p class="current-caption">{text}</p>
+        <p class="note">{`${where}. Length of z: ${length}; random latents: about ${typical}.`}</p>
+      </section>
+      <Readings content={content} frame={frame.value} />
+    </div>
+  );
+}
 
 export const mapPanel = runPanel({
   id: "map",

@@ -5,9 +5,8 @@ import type { Spacing } from "../../charts/scale";
 import { Select } from "../../kit/controls";
 import { formatNumber } from "../../kit/format";
 import type { SnapshotSpec } from "../../kit/manifest";
-import type { TrainingProps } from "./view";
+import type { TrainingProps } from "./panel";
 
-/** The spacings of the horizontal axis. */
 export const AXES = [
   ["epoch-log", "epochs, logarithmic"],
   ["epoch", "epochs"],

@@ -14,7 +14,6 @@ interface RowProps {
   domain: [number, number];
 }
 
-/** A row of dots. */
 function Dots({ name, series, values, domain }: RowProps) {
   const mean = values.reduce((a, b) => a + b) / values.length;
   const x = makeScale("linear", domain, [MARGIN, WIDTH - MARGIN]);
@@ -48,7 +47,6 @@ function separation(real: number[], fake: number[]): number {
   return wins / (real.length * fake.length);
 }
 
-/** D's verdicts on the pictures of a moment. */
 export function Verdicts({ moment, isProbability }: { moment: SnapshotSpec; isProbability: boolean }) {
   const { realLogits, fakeLogits } = moment;
   const all = [...realLogits, ...fakeLogits];

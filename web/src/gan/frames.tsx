@@ -1,19 +1,16 @@
 /** Images of latents with what D and the classifier make of them. */
-import { scoreText } from "../charts/distribution";
+import type { Gan } from "./gan";
+import { ClassBars } from "../charts/bars";
+import { Distribution, scoreText } from "../charts/distribution";
 import { argmax, percent } from "../kit/format";
 import type { GanContent } from "../kit/manifest";
 import { row } from "../kit/tensors";
-import type { Gan } from "./gan";
 
 export interface Frame {
-  /** z [Z] */
-  latent: Float32Array;
-  /** [P] */
-  pixels: Float32Array;
-  /** Of D; null without D. */
-  logit: number | null;
-  /** Of the classes [K]; null without a classifier. */
-  probabilities: Float32Array | null;
+  latent: Float32Array; // z [Z]
+  pixels: Float32Array; // [P]
+  logit: number | null; // Of D; null without D
+  probabilities: Float32Array | null; // Of the classes [K]; null without a classifier
 }
 
 /** Generates and examines the images of latents [N, Z]. */
@@ -44,11 +41,9 @@ export function classText({ classifier }: GanContent, { probabilities }: Frame):
   return `${classifier.classNames[top]},\u00a0${percent(probabilities[top])}`;
 }
 
-/** D's output, or nothing without D. */
 export const dText = (content: GanContent, { logit }: Frame) =>
   logit === null ? "" : scoreText(logit, content.isLogOdds);
 
-/** Class and D's output in one line. */
 export function frameText(content: GanContent, frame: Frame): string {
   const predicted = classText(content, frame);
   return [predicted && `Class\u00a0${predicted}`, dText(content, frame)].filter(Boolean).join(" · ");
@@ -62,4 +57,30 @@ export function discriminatorNotes(content: GanContent): string[] {
     content.numClasses && "D is told the class with the larger part in z.",
     !content.logits.real.length && "This file has no log-odds of real images.",
   ].filter((note) => typeof note === "string");
+}
+
+export function Readings({ content, frame }: { content: GanContent; frame: Frame }) {
+  const { discriminator, classifier, logits } = content;
+  const { probabilities, logit } = frame;
+  return (
+    <div class="stack readings">
+      <section>
+        <h3>Classifier: which class?</h3>
+        {classifier && probabilities ? (
+          <ClassBars names={classifier.classNames} probabilities={probabilities} />
+        ) : (
+          <p class="note">No classifier knows the images of this run.</p>
+        )}
+      </section>
+      <section>
+        <h3>Discriminator: real or generated?</h3>
+        {discriminator && <Distribution context={logits} logit={logit} isProbability={content.isLogOdds} />}
+        {discriminatorNotes(content).map((note) => (
+          <p key={note} class="note">
+            {note}
+          </p>
+        ))}
+      </section>
+    </div>
+  );
 }
