@@ -3,32 +3,23 @@ import { createHash } from "node:crypto";
 import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import asc from "assemblyscript/asc";
 import { build } from "esbuild";
-import wabt from "wabt";
 
 const read = (path) => readFile(new URL(path, import.meta.url), "utf8");
 
-/** Assembles src/compute/kernel.wat. */
-async function assembleKernel() {
-  const { buffer } = (await wabt())
-    .parseWat("kernel.wat", await read("src/compute/kernel.wat"), { simd: true })
-    .toBinary({});
-  return buffer;
-}
-
-/** Compiles kernel/training.ts, which takes seconds; the result is kept in node_modules/.cache. */
-async function compileTraining() {
+/** Compiles a module of kernel/, which takes seconds; the result is kept in node_modules/.cache. */
+async function compileKernel(module) {
   const names = (await readdir(new URL("kernel/", import.meta.url))).sort();
   const texts = Object.fromEntries(await Promise.all(names.map(async (name) => [name, await read(`kernel/${name}`)])));
   const key = createHash("sha256")
-    .update(JSON.stringify([texts, asc.version]))
+    .update(JSON.stringify([module, texts, asc.version]))
     .digest("hex");
   const folder = new URL("node_modules/.cache/", import.meta.url);
-  const kept = new URL(`training-${key}.wasm`, folder);
+  const kept = new URL(`${module}-${key}.wasm`, folder);
   const found = await readFile(kept).catch(() => null);
   if (found) return found;
   const flags = ["-O3", "--noAssert", "--runtime", "stub", "--enable", "simd", "--initialMemory", "1"];
   let binary;
-  const { error, stderr } = await asc.main(["training.ts", "--outFile", "training.wasm", ...flags], {
+  const { error, stderr } = await asc.main([`${module}.ts`, "--outFile", "kernel.wasm", ...flags], {
     readFile: (name) => texts[name] ?? null,
     writeFile: (_, contents) => (binary = contents),
     listFiles: () => [],
@@ -39,17 +30,17 @@ async function compileTraining() {
   return binary;
 }
 
-const kernels = { "wasm:kernel": assembleKernel, "wasm:training": compileTraining };
-
-/** Resolves `wasm:kernel` and `wasm:training` to the bytes of a kernel in base64, `worker:train` to the script of the worker. */
+/** Resolves `wasm:MODULE` to the bytes of a kernel in base64, `worker:train` to the script of the worker. */
 const parts = {
   name: "parts",
   setup(builder) {
     builder.onResolve({ filter: /^(wasm|worker):/ }, ({ path }) => ({ path, namespace: "part" }));
     builder.onLoad({ filter: /.*/, namespace: "part" }, async ({ path }) => {
-      const text = kernels[path]
-        ? Buffer.from(await kernels[path]()).toString("base64")
-        : await bundle("src/train/worker.ts", { minify: true, format: "iife", platform: "browser" });
+      const [kind, module] = path.split(":");
+      const text =
+        kind === "wasm"
+          ? Buffer.from(await compileKernel(module)).toString("base64")
+          : await bundle("src/train/worker.ts", { minify: true, format: "iife", platform: "browser" });
       return { contents: `export default ${JSON.stringify(text)};`, loader: "js" };
     });
   },

@@ -1,10 +1,5 @@
-/** The kernel in base64, which build.mjs assembles. */
-declare module "wasm:kernel" {
-  const base64: string;
-  export default base64;
-}
-/** The kernel of training in base64, which build.mjs compiles of kernel/training.ts. */
-declare module "wasm:training" {
+/** A module of kernel/ in base64, which bundle.mjs compiles. */
+declare module "wasm:*" {
   const base64: string;
   export default base64;
 }

@@ -13,7 +13,7 @@
  *     memory.inputGradient(dy, N, W, dx);    // dx = dy W
  *     memory.tanh(y, N);
  */
-import kernelBytes from "wasm:kernel";
+import kernelBytes from "wasm:networks";
 import { fromBase64 } from "../kit/bytes";
 
 const PAGE = 65536;
