@@ -5,10 +5,7 @@ import { argmax, percent } from "../kit/format";
 const MIN_TOLD = 0.01;
 const MAX_NAMES = 12; // Compact bars have names below them only where these names are short and few
 
-interface BarsProps {
-  names: string[];
-  probabilities: ArrayLike<number>;
-}
+type BarsProps = { names: string[]; probabilities: ArrayLike<number> };
 
 /** A list of horizontal bars with name and percentage. */
 export function ClassBars({ names, probabilities }: BarsProps) {

@@ -44,7 +44,6 @@ export function Chart(given: ChartProps) {
   const [reading, setReading] = useState<number | null>(null);
   const lines = useMemo(() => draw(props), [series, references, xSpacing, ySpacing, String(xDomain)]);
   const layout = layOut(props, lines, size);
-  const read = (at: number | null) => setReading(at);
   const stopAt = (event: MouseEvent & { currentTarget: Element }) => {
     const { x, stops } = layout!;
     const position = event.clientX - event.currentTarget.getBoundingClientRect().left;
@@ -73,11 +72,11 @@ export function Chart(given: ChartProps) {
           aria-label={summarize(title, xLabel, lines, formatX, formatY)}
           viewBox={`0 0 ${width} ${height}`}
           {...{ width, height }}
-          onPointerMove={(event) => layout && read(stopAt(event))}
-          onPointerLeave={() => read(null)}
+          onPointerMove={(event) => layout && setReading(stopAt(event))}
+          onPointerLeave={() => setReading(null)}
           onClick={(event) => layout && onSelect?.(stopAt(event))}
         >
-          {layout && <Picture lines={lines} layout={layout} formatX={formatX} formatY={formatY} />}
+          {layout && <Picture {...{ lines, layout, formatX, formatY }} />}
           {layout && at !== null && <Cursor lines={lines} layout={layout} at={at} />}
         </svg>
         {layout && reading !== null && (
@@ -97,18 +96,13 @@ export function Chart(given: ChartProps) {
       <Reader
         scale={props.reader && layout ? layout.x : null}
         stops={layout?.stops ?? []}
-        onRead={read}
+        onRead={setReading}
         describe={(stop) => {
           const values = valuesAt(lines, layout!, stop, formatY).map(({ line, text }) => `${line.name} ${text}`);
           return `${xLabel} ${formatX(stop)}: ${values.join(", ")}`;
         }}
       >
-        <ValueTable
-          title={title}
-          xLabel={xLabel}
-          lines={lines.filter(({ symbol }) => symbol !== null)}
-          {...{ formatX, formatY }}
-        />
+        <ValueTable {...{ title, xLabel, formatX, formatY }} lines={lines.filter(({ symbol }) => symbol !== null)} />
       </Reader>
     </figure>
   );
@@ -145,12 +139,7 @@ function valuesAt(lines: Drawn[], { x, em }: Layout, at: number, formatY: Format
   });
 }
 
-interface PictureProps {
-  lines: Drawn[];
-  layout: Layout;
-  formatX: Format;
-  formatY: Format;
-}
+type PictureProps = { lines: Drawn[]; layout: Layout; formatX: Format; formatY: Format };
 
 function Picture({ lines, layout, formatX, formatY }: PictureProps) {
   const { x, y, xTicks, yTicks, em } = layout;
@@ -161,15 +150,8 @@ function Picture({ lines, layout, formatX, formatY }: PictureProps) {
       <YAxis scale={y} ticks={yTicks} format={formatY} at={x.range[0]} em={em} />
       {lines.map(({ points, style, symbol, name }) => {
         const placed = points.map((point) => ({ x: x(point.x), y: y(point.y) }));
-        return (
-          <Line
-            key={name}
-            style={style}
-            symbol={hasSymbols(points) ? symbol : null}
-            points={placed}
-            area={0.28 * em ** 2}
-          />
-        );
+        const shown = hasSymbols(points) ? symbol : null;
+        return <Line key={name} style={style} symbol={shown} points={placed} area={0.28 * em ** 2} />;
       })}
       {!layout.isAbove && lines.length > 1 && <Names lines={lines} layout={layout} />}
     </>

@@ -1,8 +1,7 @@
 /** Which curves a run has: its metrics and scores, in groups that share a chart. */
-import { percent, formatNumber } from "../kit/format";
+import { capital, formatNumber, percent } from "../kit/format";
 import type { GanContent, LstmContent } from "../kit/manifest";
 import { isGan, type Run } from "../kit/runs";
-import type { Series } from "./marks";
 import type { Reference } from "./series";
 
 type Columns = Record<string, (number | null)[]>;
@@ -12,7 +11,7 @@ export interface Curves {
   id: string;
   title: string;
   yLabel: string;
-  columns: { key: string; name: string }[];
+  columns: Record<string, string>; // Names by key
   source: Source;
   note?: string;
   yDomain?: [number | null, number | null];
@@ -29,10 +28,7 @@ const KNOWN: Curves[] = [
     title: "Loss of both networks",
     yLabel: "loss, mean over the last updates",
     source: "metrics",
-    columns: [
-      { key: "generator_loss", name: "generator G" },
-      { key: "discriminator_loss", name: "discriminator D" },
-    ],
+    columns: { generator_loss: "generator G", discriminator_loss: "discriminator D" },
     note: "The losses show how the networks stand against each other, not how good the images are.",
   },
   {
@@ -40,10 +36,7 @@ const KNOWN: Curves[] = [
     title: "Mean probability by D that an image is real",
     yLabel: "probability",
     source: "metrics",
-    columns: [
-      { key: "probability_real", name: "real images" },
-      { key: "probability_fake", name: "generated images" },
-    ],
+    columns: { probability_real: "real images", probability_fake: "generated images" },
     yDomain: [0, 1],
     note: "Both would be ½ if D could not tell real and generated images apart.",
   },
@@ -52,10 +45,7 @@ const KNOWN: Curves[] = [
     title: "Loss",
     yLabel: "loss",
     source: "metrics",
-    columns: [
-      { key: "train_loss", name: "training" },
-      { key: "validation_loss", name: "validation" },
-    ],
+    columns: { train_loss: "training", validation_loss: "validation" },
     note: "Training: mean over the epoch, with dropout on. Validation: after the epoch, without dropout, on sequences that the network does not learn from.",
   },
   {
@@ -63,10 +53,7 @@ const KNOWN: Curves[] = [
     title: "Accuracy",
     yLabel: "fraction of correct answers",
     source: "metrics",
-    columns: [
-      { key: "train_accuracy", name: "training" },
-      { key: "validation_accuracy", name: "validation" },
-    ],
+    columns: { train_accuracy: "training", validation_accuracy: "validation" },
     yDomain: [0, 1],
     percent: true,
     note: "Training with dropout on, validation without. So the training curve may lie below the validation curve.",
@@ -104,15 +91,15 @@ const KNOWN: Curves[] = [
 
 /** A score of samples. */
 function score(key: string, title: string, yLabel: string, note: string, percent = false): Curves {
-  return { id: key, title, yLabel, note, percent, source: "scores", columns: [{ key, name: "samples" }] };
+  return { id: key, title, yLabel, note, percent, source: "scores", columns: { [key]: "samples" } };
 }
 
 export function curvesOf(content: Run, runs: Run[] = [content]): Curves[] {
   const known = KNOWN.flatMap((curves) => {
-    const columns = curves.columns.filter(({ key }) => hasValues(columnsOf(content, curves.source)[key]));
-    return columns.length ? [{ ...curves, ...wordsFor(runs, curves.id), columns }] : [];
+    const columns = Object.entries(curves.columns).filter(([key]) => hasValues(columnsOf(content, curves.source)[key]));
+    return columns.length ? [{ ...curves, ...wordsFor(runs, curves.id), columns: Object.fromEntries(columns) }] : [];
   });
-  const shown = new Set(known.flatMap(({ columns }) => columns.map(({ key }) => key)));
+  const shown = new Set(known.flatMap(({ columns }) => Object.keys(columns)));
 
   const sources: Source[] = ["metrics", "scores"];
   const others = sources.flatMap((source) =>
@@ -142,17 +129,11 @@ function wordsFor(runs: Run[], id: string): Partial<Curves> {
 }
 
 /** Curves of a column that has no words of its own. */
-function other(key: string, source: Source): Curves {
-  const name = key.replaceAll("_", " ");
-  if (key === "seconds")
-    return {
-      id: key,
-      title: "Seconds of training",
-      yLabel: "seconds, without evaluations",
-      source,
-      columns: [{ key, name: "training" }],
-    };
-  return { id: key, title: name[0].toUpperCase() + name.slice(1), yLabel: name, source, columns: [{ key, name }] };
+function other(id: string, source: Source): Curves {
+  const words = id.replaceAll("_", " ");
+  const isTime = id === "seconds";
+  const [title, yLabel] = isTime ? ["Seconds of training", "seconds, without evaluations"] : [capital(words), words];
+  return { id, source, title, yLabel, columns: { [id]: isTime ? "training" : words } };
 }
 
 export const columnsOf = (content: Run, source: Source): Columns =>
@@ -162,11 +143,14 @@ const hasValues = (values: Columns[string] | undefined) => Boolean(values?.some(
 
 const varies = (values: Columns[string]) => values.some((value) => value !== values[0]);
 
-export function seriesOf(content: Run, curves: Curves, x: "epoch" | "step"): Series[] {
+/** What a chart of some curves of one run shows. */
+export function chartOf(content: Run, curves: Curves, x: "epoch" | "step") {
+  const { title, yLabel, yDomain } = curves;
   const columns = columnsOf(content, curves.source);
-  return curves.columns.flatMap(({ key, name }) =>
+  const series = Object.entries(curves.columns).flatMap(([key, name]) =>
     hasValues(columns[key]) ? [{ name, x: columns[x] ?? [], y: columns[key] }] : [],
   );
+  return { title, yLabel, yDomain, series, references: referencesOf(content, curves), formatY: formatOf(curves) };
 }
 
 export const formatOf = (curves: Curves) =>

@@ -11,10 +11,7 @@ export interface Density {
   points: Point[]; // Log-odds and density, at most 1
 }
 
-export interface Densities {
-  domain: [number, number];
-  curves: Density[];
-}
+export type Densities = { domain: [number, number]; curves: Density[] };
 
 const NUM_POINTS = 96;
 const TAIL = 0.004; // Fraction of the numbers that lies beyond each end of the axis

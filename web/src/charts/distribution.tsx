@@ -12,11 +12,7 @@ import { densitiesOf, describe, rankOf, type Densities } from "./densities";
 import { linePath, Sample, XAxis } from "./marks";
 import { clamped, makeScale, ticks, type Scale } from "./scale";
 
-interface DistributionProps {
-  context: LogitContext;
-  logit: number | null;
-  isProbability: boolean;
-}
+type DistributionProps = { context: LogitContext; logit: number | null; isProbability: boolean };
 
 const PROBABILITIES = [
   ...[0.0001, 0.001, 0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5],

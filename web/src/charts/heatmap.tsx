@@ -17,10 +17,7 @@ export interface HeatmapContent {
   marked?: number | null; // A row to mark, such as the target class
 }
 
-export interface Cell {
-  column: number;
-  row: number;
-}
+export type Cell = { column: number; row: number };
 
 interface HeatmapProps extends HeatmapContent {
   name: string; // For those who use a screen reader, such as "forget gate f"

@@ -5,10 +5,7 @@
  */
 import type { Scale } from "./scale";
 
-export interface Point {
-  x: number;
-  y: number;
-}
+export type Point = { x: number; y: number };
 
 /** A line of a chart; `y` is null where there is no value. */
 export interface Series {
@@ -23,28 +20,13 @@ const NUM_STYLES = 6;
 /** CSS class of a series, with its color and dash pattern. */
 export const styleOf = (index: number) => `series-${index % NUM_STYLES}`;
 
-/** Paths of the symbols at the origin, of an area in square pixels: circle, square, triangle, diamond. */
-const SYMBOLS: ((area: number) => string)[] = [
-  (area) => {
-    const r = Math.sqrt(area / Math.PI);
-    return `M${r},0A${r},${r},0,1,1,${-r},0A${r},${r},0,1,1,${r},0`;
-  },
-  (area) => {
-    const w = Math.sqrt(area);
-    return `M${-w / 2},${-w / 2}h${w}v${w}h${-w}Z`;
-  },
-  (area) => {
-    const y = -Math.sqrt(area / (Math.sqrt(3) * 3));
-    return `M0,${y * 2}L${-Math.sqrt(3) * y},${-y}L${Math.sqrt(3) * y},${-y}Z`;
-  },
-  (area) => {
-    const tan = Math.sqrt(1 / 3);
-    const y = Math.sqrt(area / (tan * 2));
-    return `M0,${-y}L${y * tan},0L0,${y}L${-y * tan},0Z`;
-  },
+/** Paths of the symbols, of area 1 around the origin: circle, square, triangle, diamond. */
+const SYMBOLS = [
+  "M0.564,0A0.564,0.564,0,1,1,-0.564,0A0.564,0.564,0,1,1,0.564,0",
+  "M-0.5,-0.5h1v1h-1Z",
+  "M0,-0.877L0.76,0.439L-0.76,0.439Z",
+  "M0,-0.931L0.537,0L0,0.931L-0.537,0Z",
 ];
-
-export const symbolPath = (index: number, area: number) => SYMBOLS[index % SYMBOLS.length](area);
 
 /** Path of a line through points in pixels, with a gap where a point has no y. */
 export function linePath(points: readonly Point[]): string {
@@ -60,14 +42,14 @@ export function linePath(points: readonly Point[]): string {
 
 const round = (x: number) => Math.round(100 * x) / 100;
 
-interface SymbolProps extends Point {
-  index: number;
-  area: number;
-  class?: string;
-}
+type SymbolProps = Point & { index: number; area: number };
 
-export const Symbol = ({ index, area, x, y, class: name = "chart-symbol" }: SymbolProps) => (
-  <path class={name} transform={`translate(${x},${y})`} d={symbolPath(index, area)} />
+export const Symbol = ({ index, area, x, y }: SymbolProps) => (
+  <path
+    class="chart-symbol"
+    transform={`translate(${x},${y}) scale(${Math.sqrt(area)})`}
+    d={SYMBOLS[index % SYMBOLS.length]}
+  />
 );
 
 /** A line, with symbols of series `symbol`, or without for null. Points are in pixels. */

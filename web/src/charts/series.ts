@@ -2,10 +2,7 @@
 import type { Point, Series } from "./marks";
 
 /** A horizontal line, such as a baseline. */
-export interface Reference {
-  name: string;
-  value: number;
-}
+export type Reference = { name: string; value: number };
 
 /** A series or a reference as a chart draws it. */
 export interface Drawn {

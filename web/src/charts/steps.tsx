@@ -23,11 +23,7 @@ export interface Steps {
 }
 
 /** A name at the axis of the rows, from top (0) to bottom (1). */
-export interface RowLabel {
-  place: number;
-  name: string;
-  marked?: boolean;
-}
+export type RowLabel = { place: number; name: string; marked?: boolean };
 
 interface FrameProps {
   title: ComponentChildren;

@@ -10,8 +10,6 @@
  */
 import type { LstmContent } from "../kit/manifest";
 
-type DropoutKind = LstmContent["hiddenDropoutKind"];
-
 const LOW_32 = 0xffffffff;
 
 const wrap = (z: bigint) => BigInt.asUintN(64, z);
@@ -33,48 +31,30 @@ function unitBits(low: number, high: number, unit: number): number {
   return (x ^ (x >>> 15)) >>> 0;
 }
 
-/**
- * Returns the seed of the masks of one cell.
- *
- * The cells of a network, in the order layer 0 forward, layer 0 backward, layer 1 forward, ..., have the seeds s, s + 1,
- * s + 2, ... modulo 2⁶⁴. So the only cell of a small network has the seed itself.
- */
+/** The seed of the masks of one cell: s, s + 1, ... modulo 2⁶⁴ in the order layer 0 forward, layer 0 backward, layer 1, ... */
 export const cellSeed = (seed: bigint, cell: number) => wrap(seed + BigInt(cell));
 
-/** Returns the random masks of a cell in training: 0 for a unit that is dropped, else 1 / (1 - p), or 1 in zoneout. */
-export function dropoutMasks(
-  seed: bigint,
-  steps: number,
-  hiddenSize: number,
-  p: number,
-  kind: DropoutKind,
-): Float64Array {
-  const masks = new Float64Array(steps * hiddenSize);
-  const threshold = Math.min(Math.floor(p * 2 ** 32 + 0.5), LOW_32);
-  const kept = kind === "zoneout" ? 1 : 1 / (1 - p);
-  for (let t = 0; t < steps; t++) {
-    const key = rowKey(wrap(seed), kind === "variational" ? 0 : t); // one mask for all steps
-    const low = Number(key & 0xffffffffn);
-    const high = Number(key >> 32n);
-    for (let unit = 0; unit < hiddenSize; unit++)
-      if (unitBits(low, high, unit) >= threshold) masks[t * hiddenSize + unit] = kept;
-  }
-  return masks;
-}
-
 /**
- * Returns the masks of a cell, or null if the hidden state stays as it is.
- *
- * Without a seed, as after training, only zoneout has a mask: its expected value 1 - p.
+ * Returns the masks of a cell, null if the hidden state stays as it is: random ones in training, 0 for a unit that is dropped,
+ * else 1 / (1 - p), or 1 in zoneout. Without a seed, as after training, only zoneout has a mask: its expected value 1 - p.
  */
 export function hiddenMasks(
   seed: bigint | null,
   steps: number,
   hiddenSize: number,
   p: number,
-  kind: DropoutKind,
+  kind: LstmContent["hiddenDropoutKind"],
 ): Float64Array | null {
-  if (p === 0) return null;
-  if (seed !== null) return dropoutMasks(seed, steps, hiddenSize, p, kind);
-  return kind === "zoneout" ? new Float64Array(steps * hiddenSize).fill(1 - p) : null;
+  if (p === 0 || (seed === null && kind !== "zoneout")) return null;
+  const masks = new Float64Array(steps * hiddenSize);
+  if (seed === null) return masks.fill(1 - p);
+  const threshold = Math.min(Math.floor(p * 2 ** 32 + 0.5), LOW_32);
+  const kept = kind === "zoneout" ? 1 : 1 / (1 - p);
+  for (let t = 0; t < steps; t++) {
+    const key = rowKey(wrap(seed), kind === "variational" ? 0 : t); // one mask for all steps
+    const [low, high] = [Number(key & 0xffffffffn), Number(key >> 32n)];
+    for (let unit = 0; unit < hiddenSize; unit++)
+      if (unitBits(low, high, unit) >= threshold) masks[t * hiddenSize + unit] = kept;
+  }
+  return masks;
 }

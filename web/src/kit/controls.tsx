@@ -82,11 +82,7 @@ export const selectIndex = (of: Cell<number>): Cell<string> =>
 /** Names as choices of their indices. */
 export const indexed = (names: readonly string[]): Choices<string> => names.map((name, k) => [String(k), name]);
 
-interface Range {
-  min: number;
-  max: number;
-  step: number;
-}
+type Range = { min: number; max: number; step: number };
 
 /** A slider that shows its value in words; `spoken` replaces them for a screen reader. */
 export function Slider(props: Named<number> & Range & { format?: (value: number) => string; spoken?: string }) {
@@ -183,11 +179,7 @@ export function NumberField({ label, of, min, max, step = 1, late = false }: Num
 
 const show = (value: number) => (Number.isNaN(value) ? "" : String(value));
 
-interface TextProps extends Named<string> {
-  rows?: number;
-  maxLength?: number;
-  hint?: string;
-}
+type TextProps = Named<string> & { rows?: number; maxLength?: number; hint?: string };
 
 export function TextField({ label, of, rows = 1, maxLength = 200, hint }: TextProps) {
   return (

@@ -1,11 +1,7 @@
 /** Tables that scroll inside themselves where they are too wide. */
 import type { ComponentChildren } from "preact";
 
-export interface Row {
-  head: ComponentChildren;
-  cells: ComponentChildren[];
-  marked?: boolean;
-}
+export type Row = { head: ComponentChildren; cells: ComponentChildren[]; marked?: boolean };
 
 interface TableProps {
   name: string; // For those who use a screen reader

@@ -15,9 +15,7 @@ import { termsOf } from "./terms";
 import { join, part, type CellTrace, type GateTerms, type Trace, type TraceOptions } from "./trace";
 
 /** Weights of a stage in double precision. */
-interface Weights extends HeadWeights {
-  cells: lstm.CellWeights[];
-}
+type Weights = HeadWeights & { cells: lstm.CellWeights[] };
 
 /**
  * Most multiplications for the outputs of a bidirectional network after each step. It reads every prefix of the input

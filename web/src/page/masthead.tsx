@@ -15,10 +15,7 @@ const Logo = () => (
   </svg>
 );
 
-interface PageProps {
-  manifest: Manifest;
-  lesson: Lesson | null;
-}
+type PageProps = { manifest: Manifest; lesson: Lesson | null };
 
 /** What the page is, and of which runs. */
 export function Header({ manifest, lesson, children }: PageProps & { children: ComponentChildren }) {

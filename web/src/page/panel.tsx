@@ -1,16 +1,5 @@
 /**
- * What a panel is, and panels about one run at a time:
- *
- *     export const trainingPanel = runPanel({
- *       id: "training", title: ..., question: ..., observe: ..., limit: ..., none: "why there is none",
- *       runs: ({ gans }) => gans.filter(({ snapshots }) => snapshots),
- *       load: loadSnapshots,
- *       open(snapshots, content, view) {
- *         const fields = codec({ moment: integer(0, last, last), axis: oneOf(AXES) });
- *         const state = fields.read(view);
- *         return { view: () => fields.write(state), body: <Training {...{ snapshots, content, state }} /> };
- *       },
- *     });
+ * What a panel is, and panels about one run at a time, such as panels/training/panel.tsx.
  *
  * `view` reads signals, so the page notices their changes and keeps them in the address; no panel has to say so. Components
  * read `state.moment.value` while they render, and are rendered again when it changes. What must end with the panel (timers,
@@ -20,17 +9,14 @@ import { signal } from "@preact/signals";
 import type { VNode } from "preact";
 import { announce } from "../kit/announce";
 import type { View } from "../kit/codec";
-import { cell, Select } from "../kit/controls";
+import { bound, Select } from "../kit/controls";
 import type { Manifest } from "../kit/manifest";
 import type { Run } from "../kit/runs";
 
 /** A part of the runs that a lesson can leave out. Latents go with the generator. */
 export type Part = "generator" | "discriminator" | "classifier" | "snapshots" | "training" | "test" | "lstm" | "images";
 
-export interface Opened {
-  view: () => View;
-  body: VNode;
-}
+export type Opened = { view: () => View; body: VNode };
 
 export interface PanelInfo {
   id: string; // In the fragment and in lessons
@@ -74,23 +60,17 @@ export function runPanel<R extends Run, L>({ runs: runsOf, none, load, open, ...
       const current = signal(await openRun(first, view));
       const change = async (id: string) => {
         wanted.value = id;
-        const next = await openRun(
-          runs.find((run) => run.id === id)!,
-          new URLSearchParams(),
-        );
+        const found = runs.find((run) => run.id === id)!;
+        const next = await openRun(found, new URLSearchParams());
         if (wanted.peek() !== id) return; // another choice while this run loaded
         current.value = next;
         announce(`Run ${next.run.name}`);
       };
-      const chosen = cell(
-        () => wanted.value,
-        (id) => void change(id),
-      );
       const Body = () => (
         <div class="stack run-panel">
           {runs.length > 1 && (
             <div class="row controls">
-              <Select label="Run" of={chosen} choices={runs.map(({ id, name }) => [id, name])} />
+              <Select label="Run" of={bound(wanted.value, change)} choices={runs.map(({ id, name }) => [id, name])} />
             </div>
           )}
           <div key={current.value.number} class="stack run-body">

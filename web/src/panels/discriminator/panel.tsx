@@ -26,11 +26,7 @@ const fieldsOf = (ids: string[]) => ({
 
 export type GameState = State<ReturnType<typeof fieldsOf>>;
 
-interface GameProps {
-  runs: GanContent[];
-  state: GameState;
-  first: Card[];
-}
+type GameProps = { runs: GanContent[]; state: GameState; first: Card[] };
 
 export function Game({ runs, state, first }: GameProps) {
   const { run, at, seed } = state;

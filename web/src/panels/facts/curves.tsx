@@ -1,7 +1,7 @@
 /** The curves of a run, or of two runs: then each chart has one metric of both. */
 import { useMemo } from "preact/hooks";
 import { Chart } from "../../charts/chart";
-import { curvesOf, formatOf, referencesOf, seriesOf, type Curves } from "../../charts/curves";
+import { chartOf, curvesOf, referencesOf, type Curves } from "../../charts/curves";
 import { Select } from "../../kit/controls";
 import type { Run } from "../../kit/runs";
 import type { FactsState } from "./panel";
@@ -17,9 +17,11 @@ export const AXES = [
 
 /** Splits curves of several metrics into one chart per metric. */
 const split = (curves: Curves): Curves[] =>
-  curves.columns.length === 1
-    ? [curves]
-    : curves.columns.map((column) => ({ ...curves, title: `${curves.title}: ${column.name}`, columns: [column] }));
+  Object.entries(curves.columns).map(([key, name], _, { length }) => ({
+    ...curves,
+    title: length > 1 ? `${curves.title}: ${name}` : curves.title,
+    columns: { [key]: name },
+  }));
 
 /** Returns the horizontal lines of some curves: the same for all runs, or else those of each run, with its name. */
 function sharedReferences(runs: Run[], curves: Curves) {
@@ -36,16 +38,13 @@ export function RunCurves({ runs, state }: { runs: Run[]; state: FactsState }) {
     return (runs.length > 1 ? all.flatMap(split) : all).map((curves) => (
       <div key={`${curves.title} ${axis}`}>
         <Chart
-          title={curves.title}
+          {...chartOf(runs[0], curves, column)}
           xLabel={column === "epoch" ? "epoch" : "update"}
-          yLabel={curves.yLabel}
           xSpacing={axis.endsWith("-log") ? "log" : "linear"}
-          yDomain={curves.yDomain}
           series={runs.flatMap((run) =>
-            seriesOf(run, curves, column).map((one) => (runs.length > 1 ? { ...one, name: run.name } : one)),
+            chartOf(run, curves, column).series.map((one) => (runs.length > 1 ? { ...one, name: run.name } : one)),
           )}
           references={sharedReferences(runs, curves)}
-          formatY={formatOf(curves)}
           reader
         />
         {curves.note && <p class="note">{curves.note}</p>}

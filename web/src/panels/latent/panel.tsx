@@ -61,11 +61,7 @@ const Ends = ({ model: { latents, ends, thumbnails, hasCode, swap } }: { model: 
   </div>
 );
 
-interface CurrentProps {
-  model: Model;
-  player: Player;
-  jumpTo: (t: number) => void;
-}
+type CurrentProps = { model: Model; player: Player; jumpTo: (t: number) => void };
 
 function Current({ model, player, jumpTo }: CurrentProps) {
   const { name, imageShape } = model.gan.content;

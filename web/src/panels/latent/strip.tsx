@@ -22,10 +22,7 @@ const [MIN_WIDTH, GAP] = [5.25, 0.5]; // Width of a frame at least, and gap betw
 
 const label = (index: number, count: number) => `t = ${shortNumber(index / (count - 1))}`;
 
-interface StripProps {
-  model: Model;
-  onSelect: (index: number) => void;
-}
+type StripProps = { model: Model; onSelect: (index: number) => void };
 
 export function StripSection({ model, onSelect }: StripProps) {
   const { gan, path, steps } = model;

@@ -28,11 +28,7 @@ const wantedOf = ({ stage, seed, target, first, second }: LstmState) => ({
 
 type Wanted = ReturnType<typeof wantedOf>;
 
-export interface Traced {
-  wanted: Wanted;
-  first: Reading;
-  second: Reading | null;
-}
+export type Traced = { wanted: Wanted; first: Reading; second: Reading | null };
 
 /** Multiplications of two traces, roughly. */
 function costOf({ hiddenSize, numLayers, bidirectional, inputSize }: LstmContent, { first, second }: Wanted) {

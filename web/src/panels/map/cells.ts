@@ -18,28 +18,15 @@ const MAX_CELLS = 2500;
 /** Longest side of a kept image: a cell shows no more, and many large images would fill the memory. */
 const MAX_SIDE = 128;
 
-export interface Point {
-  x: number;
-  y: number;
-}
+export type Point = { x: number; y: number };
 
-export interface Place {
-  column: number;
-  row: number;
-}
+export type Place = { column: number; row: number };
 
 /** Each [Z]. */
-export interface Plane {
-  origin: Float32Array;
-  across: Float32Array;
-  up: Float32Array;
-}
+export type Plane = { origin: Float32Array; across: Float32Array; up: Float32Array };
 
 /** What the map showed before, and where. */
-export interface Picture extends Point {
-  image: HTMLCanvasElement;
-  extent: number;
-}
+export type Picture = Point & { image: HTMLCanvasElement; extent: number };
 
 interface Cell {
   image: HTMLCanvasElement | null; // Null where only the class is wanted

@@ -1,9 +1,9 @@
 /** Curves of a GAN run with a cursor at the moment of the pictures. */
 import { Chart } from "../../charts/chart";
-import { columnsOf, curvesOf, formatOf, referencesOf, seriesOf } from "../../charts/curves";
+import { chartOf, columnsOf, curvesOf, formatOf } from "../../charts/curves";
 import type { Spacing } from "../../charts/scale";
 import { Select } from "../../kit/controls";
-import { formatNumber } from "../../kit/format";
+import { capital, formatNumber } from "../../kit/format";
 import type { SnapshotSpec } from "../../kit/manifest";
 import type { TrainingProps } from "./panel";
 
@@ -37,50 +37,39 @@ export function TrainingCurves(props: TrainingProps & { onSelect: (moment: numbe
   const { snapshots, content, state, onSelect } = props;
   const { moments } = snapshots;
   const all = curvesOf(content).filter(({ id }) => id !== "seconds");
-  if (!all.length)
-    return (
-      <div class="stack training-curves">
-        <p class="note">This run has no records of losses.</p>
-      </div>
-    );
+  if (!all.length) return <p class="note">This run has no records of losses.</p>;
   const { column, at, ...axis } = axisOf(state.axis.value, moments);
   const chosen = (id: string) => all.find((curves) => curves.id === id)!;
   const moment = state.moment.value;
-  const charts = (
-    [
-      ["first", "First curves"],
-      ["second", "Second curves"],
-    ] as const
-  ).slice(0, all.length);
-  const values = [...new Set(charts.map(([place]) => state[place].value))].flatMap((id) => {
+  const places = (["first", "second"] as const).slice(0, all.length);
+  const values = [...new Set(places.map((place) => state[place].value))].flatMap((id) => {
     const { title, columns, source } = chosen(id);
     const records = columnsOf(content, source);
     const steps = records.step ?? [];
     const index = nearestIndex(steps, moments[moment].step);
     if (typeof steps[index] !== "number") return [];
-    const words = columns.map(({ key, name }) => {
+    const words = Object.entries(columns).map(([key, name], _, { length }) => {
       const value = records[key][index];
-      return `${columns.length > 1 ? `${name} ` : ""}${value === null ? "–" : formatOf(chosen(id))(value)}`;
+      return `${length > 1 ? `${name} ` : ""}${value === null ? "–" : formatOf(chosen(id))(value)}`;
     });
     return [`${title}: ${words.join(", ")} (update ${formatNumber(steps[index])})`];
   });
   return (
     <div>
       <div class="stack training-curves">
-        {charts.map(([place, label]) => {
+        {places.map((place) => {
           const curves = chosen(state[place].value);
           return (
             <div key={place}>
-              <Select label={label} of={state[place]} choices={all.map(({ id, title }) => [id, title])} />
+              <Select
+                label={`${capital(place)} curves`}
+                of={state[place]}
+                choices={all.map(({ id, title }) => [id, title])}
+              />
               <Chart
                 {...axis}
-                title={curves.title}
+                {...chartOf(content, curves, column)}
                 untitled
-                yLabel={curves.yLabel}
-                yDomain={curves.yDomain}
-                series={seriesOf(content, curves, column)}
-                references={referencesOf(content, curves)}
-                formatY={formatOf(curves)}
                 cursor={at[moment]}
                 onSelect={(x) => onSelect(nearestIndex(at, x))}
               />

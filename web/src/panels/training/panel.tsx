@@ -46,11 +46,7 @@ const describe = ({ label, epoch, step }: SnapshotSpec) =>
 /** Whether the pictures come from a moving average of the generator. */
 const hasAverage = ({ facts }: GanContent) => Number(facts.config.find(({ label }) => label === "ema")?.value ?? 0) > 0;
 
-export interface TrainingProps {
-  snapshots: Snapshots;
-  content: GanContent;
-  state: TrainingState;
-}
+export type TrainingProps = { snapshots: Snapshots; content: GanContent; state: TrainingState };
 
 export function Training({ snapshots, content, state }: TrainingProps) {
   const { moments, shape, count } = snapshots;

@@ -7,12 +7,7 @@ import type { SnapshotSpec } from "../../kit/manifest";
 /** Width and height of a row in its own units; CSS gives the size. */
 const [WIDTH, HEIGHT, MARGIN] = [320, 26, 6];
 
-interface RowProps {
-  name: string;
-  series: number;
-  values: number[];
-  domain: [number, number];
-}
+type RowProps = { name: string; series: number; values: number[]; domain: [number, number] };
 
 function Dots({ name, series, values, domain }: RowProps) {
   const mean = values.reduce((a, b) => a + b) / values.length;
