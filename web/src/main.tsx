@@ -39,8 +39,6 @@ function defineConsole(manifest: Manifest) {
 }
 
 async function start(app: HTMLElement) {
-  if (typeof DecompressionStream !== "function")
-    throw new Error("this browser lacks DecompressionStream (Chrome 80, Firefox 113 or Safari 16.4 and later have it)");
   const source = copyPage(document); // before anything changes
   const [manifest, lesson] = await Promise.all([readJson("manifest") as Promise<Manifest>, readLesson()]);
   if (manifest.schemaVersion !== 1) throw new Error(`the file has data of version ${manifest.schemaVersion}, not 1`);

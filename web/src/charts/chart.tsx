@@ -8,13 +8,23 @@
  */
 import { useMemo, useState } from "preact/hooks";
 import { formatNumber } from "../kit/format";
+import { Disclosure } from "../kit/table";
 import { useSize } from "../kit/size";
-import { layOut, type Layout } from "./layout";
+import {
+  type Drawn,
+  hasSymbols,
+  layOut,
+  type Layout,
+  nearest,
+  pointsOf,
+  type Reference,
+  spread,
+  summarize,
+  withValues,
+} from "./series";
 import { Grid, Line, Sample, styleOf, Symbol, XAxis, YAxis, type Series } from "./marks";
-import { Reader } from "./reader";
 import type { Spacing } from "./scale";
-import { hasSymbols, nearest, pointsOf, spread, summarize, withValues, type Drawn, type Reference } from "./series";
-import { ValueTable } from "./value_table";
+import { Reader, Values } from "./reader";
 
 export interface ChartProps {
   title: string;
@@ -102,7 +112,11 @@ export function Chart(given: ChartProps) {
           return `${xLabel} ${formatX(stop)}: ${values.join(", ")}`;
         }}
       >
-        <ValueTable {...{ title, xLabel, formatX, formatY }} lines={lines.filter(({ symbol }) => symbol !== null)} />
+        <Disclosure summary="Values as a table">
+          {() => (
+            <Values {...{ title, xLabel, formatX, formatY }} lines={lines.filter((line) => line.symbol !== null)} />
+          )}
+        </Disclosure>
       </Reader>
     </figure>
   );

@@ -4,6 +4,7 @@
  */
 import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { clamp, formatLimit } from "../kit/format";
+import { ARROWS } from "../kit/roving";
 import { binColumns, type Binning, type ColorScale, drawValues, isDark } from "./colors";
 
 export interface HeatmapContent {
@@ -29,11 +30,8 @@ interface HeatmapProps extends HeatmapContent {
   onSelect: (cell: Cell) => void;
 }
 
-const MOVES: Record<string, [number, number]> = {
-  ArrowLeft: [-1, 0],
-  ArrowRight: [1, 0],
-  ArrowUp: [0, -1],
-  ArrowDown: [0, 1],
+const MOVES: typeof ARROWS = {
+  ...ARROWS,
   PageUp: [-10, 0],
   PageDown: [10, 0],
   Home: [-Infinity, 0],

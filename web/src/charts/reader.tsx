@@ -4,8 +4,10 @@
  */
 import type { ComponentChildren } from "preact";
 import { useId, useState } from "preact/hooks";
-import { clamp } from "../kit/format";
 import type { Scale } from "./scale";
+import type { Drawn } from "./series";
+import { clamp } from "../kit/format";
+import { ScrollTable } from "../kit/table";
 
 interface ReaderProps {
   scale: Scale | null; // Of the axis; null without a slider
@@ -71,5 +73,28 @@ export function Reader({ scale, stops, onRead, describe, children }: ReaderProps
         {children}
       </div>
     </>
+  );
+}
+
+type Format = (value: number) => string;
+type ValuesProps = { title: string; xLabel: string; lines: Drawn[]; formatX: Format; formatY: Format };
+
+/** The numbers of a chart as a table. */
+export function Values({ title, xLabel, lines, formatX, formatY }: ValuesProps) {
+  const rows = new Map<number, number[]>();
+  lines.forEach(({ points }, index) => {
+    for (const { x, y } of points) {
+      if (!rows.has(x)) rows.set(x, Array(lines.length).fill(NaN));
+      rows.get(x)![index] = y;
+    }
+  });
+  const sorted = [...rows].sort(([a], [b]) => a - b);
+  return (
+    <ScrollTable
+      name={`${title}, table`}
+      class="chart-table"
+      columns={[xLabel, ...lines.map(({ name }) => name)]}
+      rows={sorted.map(([x, ys]) => ({ head: formatX(x), cells: ys.map((y) => (Number.isNaN(y) ? "–" : formatY(y))) }))}
+    />
   );
 }

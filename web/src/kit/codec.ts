@@ -58,20 +58,15 @@ type Fields = Record<string, Field<any>>;
 /** A signal per field. */
 export type State<F extends Fields> = { [K in keyof F]: F[K] extends Field<infer T> ? Signal<T> : never };
 
-export interface Codec<F extends Fields> {
-  read: (view: URLSearchParams) => State<F>;
-  write: (state: State<F>) => View;
-}
-
-export const codec = <F extends Fields>(fields: F): Codec<F> => ({
-  read(view) {
+export const codec = <F extends Fields>(fields: F) => ({
+  read(view: URLSearchParams): State<F> {
     const entries = Object.entries(fields).map(([name, { read, missing }]) => {
       const text = view.get(name);
       return [name, signal((text === null ? undefined : read(text)) ?? missing)];
     });
     return Object.fromEntries(entries);
   },
-  write(state) {
+  write(state: State<F>): View {
     const entries = Object.entries(fields).map(([name, { write }]) => [name, write(state[name].value)]);
     return Object.fromEntries(entries.filter(([, text]) => text !== null));
   },

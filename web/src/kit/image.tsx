@@ -59,14 +59,19 @@ export const PictureButton = ({ pixels, shape, label, pressed, onClick, children
   </button>
 );
 
+/** Returns a canvas with an image. */
+export function imageCanvas(pixels: Float32Array, shape: ImageShape): HTMLCanvasElement {
+  const canvas = newCanvas(shape[2], shape[1]);
+  drawImage(canvas, pixels, shape);
+  return canvas;
+}
+
 /** Returns a canvas with an image enlarged without smoothing, for files. */
 export function enlarge(pixels: Float32Array, shape: ImageShape, scale: number): HTMLCanvasElement {
-  const source = newCanvas(shape[2], shape[1]);
-  drawImage(source, pixels, shape);
   const canvas = newCanvas(shape[2] * scale, shape[1] * scale);
   const context = canvas.getContext("2d")!;
   context.imageSmoothingEnabled = false;
-  context.drawImage(source, 0, 0, canvas.width, canvas.height);
+  context.drawImage(imageCanvas(pixels, shape), 0, 0, canvas.width, canvas.height);
   return canvas;
 }
 

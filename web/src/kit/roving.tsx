@@ -3,6 +3,15 @@ import type { ComponentChildren, HTMLAttributes } from "preact";
 import { useLayoutEffect, useRef } from "preact/hooks";
 import { clamp } from "./format";
 
+/** Directions of the arrow keys, to the right and down. */
+type Move = [number, number];
+export const ARROWS: Record<string, Move> = {
+  ArrowLeft: [-1, 0],
+  ArrowRight: [1, 0],
+  ArrowUp: [0, -1],
+  ArrowDown: [0, 1],
+};
+
 const MOVES: Record<string, (index: number, columns: number, count: number) => number> = {
   ArrowLeft: (index) => index - 1,
   ArrowRight: (index) => index + 1,

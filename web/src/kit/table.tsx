@@ -1,5 +1,6 @@
 /** Tables that scroll inside themselves where they are too wide. */
 import type { ComponentChildren } from "preact";
+import { useState } from "preact/hooks";
 
 export type Row = { head: ComponentChildren; cells: ComponentChildren[]; marked?: boolean };
 
@@ -36,3 +37,14 @@ export const ScrollTable = ({ name, columns, rows, class: style = "table" }: Tab
     </table>
   </div>
 );
+
+/** What is made only once a reader opens it. */
+export function Disclosure({ summary, children }: { summary: string; children: () => ComponentChildren }) {
+  const [isOpen, setOpen] = useState(false);
+  return (
+    <details onToggle={(event) => setOpen(event.currentTarget.open)}>
+      <summary>{summary}</summary>
+      {isOpen && children()}
+    </details>
+  );
+}

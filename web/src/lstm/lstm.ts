@@ -11,8 +11,7 @@ import type { LstmContent } from "../kit/manifest";
 import { once } from "../kit/runs";
 import { readTensors } from "../kit/tensors";
 import { checkTarget, logitsOf, probabilities, runHead, type HeadWeights } from "./head";
-import { termsOf } from "./terms";
-import { join, part, type CellTrace, type GateTerms, type Trace, type TraceOptions } from "./trace";
+import { type CellTrace, type GateTerms, join, part, termsOf, type Trace, type TraceOptions } from "./trace";
 
 /** Weights of a stage in double precision. */
 type Weights = HeadWeights & { cells: lstm.CellWeights[] };

@@ -3,7 +3,9 @@
  *
  * Shapes: T time steps, I input size, H hidden size, C classes (1 of a number), D directions, S steps of the LSTM.
  */
-import type { CellValues } from "../compute/lstm";
+import type { CellValues, CellWeights } from "../compute/lstm";
+import type { LstmContent } from "../kit/manifest";
+import { tanh } from "../kit/math";
 
 /**
  * Values of one cell at all steps [S, H], in the order of the input, h after dropout. A vanilla RNN has only `h` and `gradH`;
@@ -86,4 +88,51 @@ export function part(joined: Float64Array, steps: number, direction: number, dir
     found.set(joined.subarray(start, start + H), t * H);
   }
   return found;
+}
+
+const GATES = ["i", "f", "g", "o"] as const;
+
+/** Returns the terms of a unit of a cell, an index in `trace.cells`, that has some weights. */
+export function termsOf(
+  content: LstmContent,
+  { W, U, b }: CellWeights,
+  trace: Trace,
+  cell: number,
+  t: number,
+  unit: number,
+): GateTerms {
+  const H = content.hiddenSize;
+  const directions = content.bidirectional ? 2 : 1;
+  const values = trace.cells[cell];
+  const below = cell - (cell % directions);
+  const input = below ? join(trace.cells.slice(below - directions, below), trace.steps) : trace.input;
+  const I = input.length / trace.steps;
+  const now = t * H + unit;
+  const step = values.direction === "backward" ? t + 1 : t - 1; // the step before, as the cell reads
+  const isFirst = step < 0 || step >= trace.steps;
+  const affine = (row: number): Omit<AffineTerms, "value"> => {
+    let [Wx, Uh] = [0, 0];
+    for (let j = 0; j < I; j++) Wx += W[row * I + j] * input[t * I + j];
+    if (!isFirst) for (let j = 0; j < H; j++) Uh += U[row * H + j] * values.h[step * H + j];
+    return { Wx, Uh, b: b[row], z: b[row] + Wx + Uh };
+  };
+  const previous = isFirst ? 0 : values.h[step * H + unit];
+  const hidden = { mask: values.mask && values.mask[now], previous, value: values.h[now] };
+  if (content.cell === "rnn") {
+    const terms = affine(unit);
+    const value = tanh(terms.z);
+    return { gates: { h: { ...terms, value } }, c: null, h: { tanhC: null, beforeDropout: value, ...hidden } };
+  }
+  const cBefore = isFirst ? 0 : values.c[step * H + unit];
+  const tanhC = tanh(values.c[now]);
+  return {
+    gates: Object.fromEntries(GATES.map((gate, k) => [gate, { ...affine(k * H + unit), value: values[gate][now] }])),
+    c: {
+      previous: cBefore,
+      kept: values.f[now] * cBefore,
+      written: values.i[now] * values.g[now],
+      value: values.c[now],
+    },
+    h: { tanhC, beforeDropout: values.o[now] * tanhC, ...hidden },
+  };
 }

@@ -56,12 +56,7 @@ export class Shell {
     await this.open(currentFragment() || (this.lesson?.start ?? ""), "replace", false);
   }
 
-  /**
-   * Shows the panel and the view that a fragment names, or else the first panel.
-   *
-   * @param write how to write the address
-   * @param focus whether to move the focus to the panel
-   */
+  /** Shows the panel and the view that a fragment names, or else the first panel. `write` is how to write the address. */
   async open(fragment: string, write: "push" | "replace" | null = "push", focus = true) {
     const { id, query } = parseFragment(fragment);
     const { available } = this;

@@ -4,12 +4,11 @@ import { useId, useLayoutEffect, useRef } from "preact/hooks";
 import { announce } from "../../kit/announce";
 import { clamp } from "../../kit/format";
 import type { ImageShape } from "../../kit/image";
+import { ARROWS } from "../../kit/roving";
 import { MAX, padSize, paint, paintStroke, type Color, type Point, type Stroke } from "./strokes";
 
 const [NEAR, FAR] = [6, 24]; // Units that an arrow key moves the cursor, and with the Shift key
 const MIN_DISTANCE = 2; // Points nearer than this to the one before are left out
-
-const ARROWS: Record<string, Point> = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 const rounded = ([x, y]: Point): Point => [Math.round(x), Math.round(y)];
 

@@ -5,7 +5,7 @@
  * [points, width, red, green, blue, x, y, x, y, ...] in bytes; all strokes stand one after the other in base64url.
  */
 import { fromBase64, toBase64url } from "../../kit/bytes";
-import { drawImage, newCanvas, type ImageShape } from "../../kit/image";
+import { imageCanvas, type ImageShape } from "../../kit/image";
 
 export type Point = [number, number];
 export type Color = [number, number, number];
@@ -59,8 +59,7 @@ const contextOf = (canvas: HTMLCanvasElement) => canvas.getContext("2d", { willR
 
 /** Paints an image, or black without one, and strokes above it. */
 export function paint(canvas: HTMLCanvasElement, base: Float32Array | null, shape: ImageShape, strokes: Stroke[]) {
-  const image = newCanvas(shape[2], shape[1]);
-  drawImage(image, base ?? new Float32Array(3 * shape[1] * shape[2]).fill(-1), shape);
+  const image = imageCanvas(base ?? new Float32Array(3 * shape[1] * shape[2]).fill(-1), shape);
   contextOf(canvas).drawImage(image, 0, 0, canvas.width, canvas.height);
   for (const stroke of strokes) paintStroke(canvas, stroke);
 }

@@ -3,7 +3,7 @@
  *
  * Both come from one layout, in the units of the SVG. The page's colors do not matter: files are dark on white.
  */
-import { enlarge, newCanvas, scaleTo, type ImageShape } from "../../kit/image";
+import { enlarge, imageCanvas, newCanvas, scaleTo, type ImageShape } from "../../kit/image";
 
 interface StripFile {
   title: string;
@@ -68,7 +68,7 @@ export function stripCanvas(file: StripFile): HTMLCanvasElement {
   context.fillRect(0, 0, width, height);
   Object.assign(context, { imageSmoothingEnabled: false, strokeStyle: GRAY, lineWidth: 0.5 });
   for (const { pixels, x, y, width, height } of images) {
-    context.drawImage(enlarge(pixels, file.shape, 1), x, y, width, height);
+    context.drawImage(imageCanvas(pixels, file.shape), x, y, width, height);
     context.strokeRect(x, y, width, height);
   }
   for (const { x, y, size, text, anchor, color } of texts) {

@@ -7,7 +7,7 @@ import { clamp, formatExact, percent } from "../../kit/format";
 import type { LstmContent } from "../../kit/manifest";
 import type { Trace } from "../../lstm/trace";
 import { ClassMap, endLabels, mapHeight, numbered } from "./maps";
-import { largest, rangeText, readingsOf, stepAxis, type PictureProps } from "./scene";
+import { largest, rangeText, readingsOf, stepAxis, type PictureProps, type Scene } from "./scene";
 import { channels, classNames } from "./sequence";
 
 const MAX_LINES = 4;
@@ -70,6 +70,12 @@ type PerStepProps = PictureProps &
     pick: (trace: Trace) => Float64Array;
   };
 
+/** The steps of a picture, with the selected one. */
+const stepProps = (scene: Scene, selected: number, onSelect: PictureProps["onSelect"]) => ({
+  ...{ steps: stepAxis(scene), selected },
+  onSelect: (step: number) => onSelect({ step }),
+});
+
 /** A number per step of each sequence. */
 function PerStep({ scene, selected: { step }, onSelect, pick, line, ...rest }: PerStepProps) {
   const values = pick(scene.first.trace);
@@ -77,10 +83,8 @@ function PerStep({ scene, selected: { step }, onSelect, pick, line, ...rest }: P
     <StepLines
       {...rest}
       lines={readingsOf(scene).map(({ name, trace }, color) => ({ name: name || line, values: pick(trace), color }))}
-      steps={stepAxis(scene)}
-      selected={step}
+      {...stepProps(scene, step, onSelect)}
       readout={step < values.length ? `step ${step + 1}: ${formatExact(values[step])}` : ""}
-      onSelect={(chosen) => onSelect({ step: chosen })}
     />
   );
 }
@@ -110,10 +114,8 @@ function Gradients({ scene, selected: { step }, onSelect }: PictureProps) {
       }
       lines={lines.filter(({ values }) => values.length)}
       isLog
-      steps={stepAxis(scene)}
-      selected={step}
+      {...stepProps(scene, step, onSelect)}
       readout={`step ${step + 1}: ${norms.join(", ")}`}
-      onSelect={(chosen) => onSelect({ step: chosen })}
     />
   );
 }

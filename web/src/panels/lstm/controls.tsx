@@ -18,19 +18,20 @@ import {
 import type { LstmContent } from "../../kit/manifest";
 import type { Model } from "./model";
 import { stepText } from "./scene";
+import { hasChoice } from "./state";
 import {
   changedAtStart,
   channels,
   classNames,
   fieldLabel,
   formatSequence,
+  isGenerated,
   MAX_STEPS,
   parseSequence,
+  randomSequence,
   stepNoun,
   symbols,
 } from "./sequence";
-import { hasChoice } from "./state";
-import { isGenerated, randomSequence } from "./tasks";
 
 const ONE_LINE = 60; // Sequences above this number of characters stand in a text area that scrolls
 const MAX_NAME = 12; // Characters of an example in the list

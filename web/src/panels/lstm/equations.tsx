@@ -1,9 +1,8 @@
 /** The equations of one unit at one step with their numbers, in the letters of the report, and the numbers of all units. */
 import { Fragment, type ComponentChildren } from "preact";
-import { useState } from "preact/hooks";
 import { formatExact, formatTerm } from "../../kit/format";
 import type { LstmContent } from "../../kit/manifest";
-import { ScrollTable } from "../../kit/table";
+import { Disclosure, ScrollTable } from "../../kit/table";
 import type { Lstm } from "../../lstm/lstm";
 import type { AffineTerms, GateTerms, Trace } from "../../lstm/trace";
 import { MAP_TITLES, readingsOf, stepText, type PictureProps } from "./scene";
@@ -94,7 +93,6 @@ const chunks = (parts: string[]): ComponentChildren[] =>
 
 /** Text alternative of the heat maps: the values of all units at the selected step, once it is opened. */
 function UnitTable({ scene, step }: Pick<PictureProps, "scene"> & { step: number }) {
-  const [isOpen, setOpen] = useState(false);
   const { content, order, cell } = scene;
   const names = mapNames(content);
   const readings = readingsOf(scene);
@@ -104,9 +102,8 @@ function UnitTable({ scene, step }: Pick<PictureProps, "scene"> & { step: number
   const cells = (unit: number) => readings.flatMap(({ trace }) => names.map((name) => cellOf(trace, name, unit)));
   const rows = () => Array.from(order, (unit) => ({ head: unit + 1, cells: cells(unit) }));
   return (
-    <details onToggle={(event) => setOpen(event.currentTarget.open)}>
-      <summary>Numbers of all units at {stepText(scene, step)}</summary>
-      {isOpen && <ScrollTable name="Values of all units" columns={columns} rows={rows()} class="table dense" />}
-    </details>
+    <Disclosure summary={`Numbers of all units at ${stepText(scene, step)}`}>
+      {() => <ScrollTable name="Values of all units" columns={columns} rows={rows()} class="table dense" />}
+    </Disclosure>
   );
 }

@@ -5,7 +5,7 @@ import type { Lstm } from "../../lstm/lstm";
 import type { Target, Trace } from "../../lstm/trace";
 import { makeScene } from "./scene";
 import type { LstmState, Selected } from "./state";
-import { targetOf } from "./tasks";
+import { targetOf } from "./sequence";
 
 const MAX_KEPT = 4;
 const IMMEDIATE = 2e7; // Multiplications that feel immediate

@@ -7,8 +7,7 @@ import type { LstmContent } from "../../kit/manifest";
 import type { Trace } from "../../lstm/trace";
 import type { Model, Reading } from "./model";
 import { classAfter, lastStep, outputText, readingsOf, statesOf } from "./scene";
-import { classNames } from "./sequence";
-import { beginsPalindrome } from "./tasks";
+import { beginsPalindrome, classNames } from "./sequence";
 
 export const Result = ({ model: { content, traced } }: { model: Model }) => (
   <div class="lstm-result">

@@ -11,8 +11,7 @@ import { codec, field, integer, oneOf, optional, readInteger } from "../../kit/c
 import { cell } from "../../kit/controls";
 import type { LstmContent } from "../../kit/manifest";
 import type { Target } from "../../lstm/trace";
-import { formatSequence, MAX_STEPS, parseSequence } from "./sequence";
-import { hasRule, randomSequence } from "./tasks";
+import { formatSequence, hasRule, MAX_STEPS, parseSequence, randomSequence } from "./sequence";
 
 export type MapName = "i" | "f" | "g" | "o" | "c" | "h";
 export type Show = "first" | "second" | "difference";

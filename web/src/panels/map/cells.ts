@@ -8,7 +8,7 @@ import { signal } from "@preact/signals";
 import { makeFrames } from "../../gan/frames";
 import type { Gan } from "../../gan/gan";
 import { argmax } from "../../kit/format";
-import { drawImage, newCanvas, type ImageShape } from "../../kit/image";
+import { imageCanvas, newCanvas, type ImageShape } from "../../kit/image";
 
 /** Milliseconds of computing per frame of the screen; the rest of 16 is for drawing. */
 const BUDGET = 9;
@@ -108,8 +108,7 @@ export class Cells {
 
 /** Returns an image on a canvas of limited size. */
 function thumbnail(pixels: Float32Array, shape: ImageShape): HTMLCanvasElement {
-  const image = newCanvas(shape[2], shape[1]);
-  drawImage(image, pixels, shape);
+  const image = imageCanvas(pixels, shape);
   const scale = MAX_SIDE / Math.max(image.width, image.height);
   if (scale >= 1) return image;
   const small = newCanvas(Math.round(image.width * scale), Math.round(image.height * scale));

@@ -2,6 +2,7 @@
 import { effect } from "@preact/signals";
 import type { TargetedPointerEvent } from "preact";
 import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
+import { ARROWS } from "../../kit/roving";
 import { useSize } from "../../kit/size";
 import type { Point } from "./cells";
 import type { Model } from "./model";
@@ -9,13 +10,6 @@ import { drawMap } from "./picture";
 
 const WHEEL_STEP = 60; // Wheel movement, in pixels, for one step of zoom
 const CLICK_DISTANCE = 4; // Pixels that a pointer may move and still click
-const ARROWS: Record<string, [number, number]> = {
-  ArrowLeft: [-1, 0],
-  ArrowRight: [1, 0],
-  ArrowUp: [0, 1],
-  ArrowDown: [0, -1],
-};
-
 type PointerAt = TargetedPointerEvent<HTMLDivElement>;
 
 export function MapView({ model }: { model: Model }) {
@@ -73,7 +67,7 @@ export function MapView({ model }: { model: Model }) {
   const onKeyDown = (event: KeyboardEvent) => {
     if (event.ctrlKey || event.altKey || event.metaKey) return;
     const arrow = ARROWS[event.key];
-    if (arrow) (event.shiftKey ? model.selectNext : model.move)(...arrow);
+    if (arrow) (event.shiftKey ? model.selectNext : model.move)(arrow[0], -arrow[1]);
     else if (event.key === "+" || event.key === "=") model.zoom(1);
     else if (event.key === "-") model.zoom(-1);
     else return;

@@ -14,7 +14,7 @@ import { precise } from "../../kit/format";
 import { formatFragment } from "../../kit/codec";
 import { Image } from "../../kit/image";
 import { runPanel } from "../../page/panel";
-import { ClassLegend } from "./classes";
+import { ClassLegend } from "./picture";
 import { MapView } from "./map";
 import { KINDS, makeModel, MAX_COUNT, MIN_COUNT, type Model, pointText, SHOWS } from "./model";
 

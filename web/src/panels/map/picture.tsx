@@ -1,8 +1,30 @@
 /** The map as a picture on a canvas. */
 import { clamp } from "../../kit/format";
 import type { Place, Point } from "./cells";
-import { classColor, shortName } from "./classes";
-import { REGION_CELLS, type Model } from "./model";
+import { type Model, REGION_CELLS } from "./model";
+
+/** Text on each of them is black: contrast at least 7. */
+const COLORS = [
+  ...["#6fb7e6", "#f2a33a", "#7cc77c", "#ef8a86", "#bfa3e0"],
+  ...["#c79f8c", "#eba3cf", "#b4b4b4", "#cfd04f", "#58c9cf"],
+];
+
+export const classColor = (classIndex: number) => COLORS[classIndex % COLORS.length];
+
+/** A name of at most three letters, else the index. */
+export const shortName = (names: string[], classIndex: number) =>
+  names[classIndex]?.length <= 3 ? names[classIndex] : String(classIndex);
+
+export const ClassLegend = ({ names }: { names: string[] }) => (
+  <div class="row class-legend" role="list" aria-label="Colors of the predicted classes">
+    {names.map((name, k) => (
+      <div key={k} role="listitem">
+        <span style={{ background: classColor(k) }}>{shortName(names, k)}</span>
+        {shortName(names, k) !== name && name}
+      </div>
+    ))}
+  </div>
+);
 
 /** Draws the map in a width in CSS pixels, and lets what is missing be computed. */
 export function drawMap(model: Model, width: number) {
