@@ -60,21 +60,14 @@ const KNOWN: Curves[] = [
   },
   score("fid", "FID", "distance of the features", "Lower is better. The best value is that of real images, not 0."),
   score("kid", "KID", "distance of the features", "Lower is better; the best value is 0."),
-  score("precision", "Precision", "fraction of the samples", "Do the samples look real? Higher is better.", true),
-  score(
-    "recall",
-    "Recall",
-    "fraction of the test images",
-    "Does G produce everything in the data? Higher is better.",
-    true,
-  ),
+  score("precision", "Precision", "fraction of the samples", "Do the samples look real? Higher is better."),
+  score("recall", "Recall", "fraction of the test images", "Does G produce everything in the data? Higher is better."),
   score("density", "Density", "balls per sample", "A precision that is robust to outliers. Higher is better."),
   score(
     "coverage",
     "Coverage",
     "fraction of the test images",
     "A recall that is robust to outliers. Higher is better.",
-    true,
   ),
   score("class_kl", "Class KL", "nats", "Does G produce all classes equally often? Lower is better."),
   score(
@@ -90,7 +83,8 @@ const KNOWN: Curves[] = [
 ];
 
 /** A score of samples. */
-function score(key: string, title: string, yLabel: string, note: string, percent = false): Curves {
+function score(key: string, title: string, yLabel: string, note: string): Curves {
+  const percent = yLabel.startsWith("fraction");
   return { id: key, title, yLabel, note, percent, source: "scores", columns: { [key]: "samples" } };
 }
 

@@ -121,12 +121,7 @@ function valueScale(
 }
 
 /** Returns the points of a line. With more steps than pixels each pixel has the smallest and the largest of its values. */
-function pointsOf(
-  values: ArrayLike<number>,
-  width: number,
-  slots: number,
-  isShown: (value: number) => boolean,
-): Point[] {
+function pointsOf(values: ArrayLike<number>, width: number, slots: number, isShown: (value: number) => boolean) {
   const per = Math.max(1, Math.floor(values.length / width));
   const points: Point[] = [];
   for (let begin = 0; begin < values.length; begin += per) {

@@ -13,12 +13,7 @@ export type PathKind = (typeof PATHS)[number];
 const SMALL_ANGLE = 1e-6;
 
 /** Returns the points of a path, computed in double precision. */
-export function interpolateAt(
-  start: Float32Array,
-  end: Float32Array,
-  t: ArrayLike<number>,
-  path: PathKind,
-): Float32Array | null {
+export function interpolateAt(start: Float32Array, end: Float32Array, t: ArrayLike<number>, path: PathKind) {
   const omega = path === "spherical" ? angle(start, end) : 0;
   if (omega > Math.PI - SMALL_ANGLE) return null;
   const isLinear = !(omega > SMALL_ANGLE); // also if it is NaN, since one end is the origin
@@ -32,12 +27,7 @@ export function interpolateAt(
 }
 
 /** Returns the start, evenly spaced points between, and the end. */
-export function interpolate(
-  start: Float32Array,
-  end: Float32Array,
-  steps: number,
-  path: PathKind,
-): Float32Array | null {
+export function interpolate(start: Float32Array, end: Float32Array, steps: number, path: PathKind) {
   const count = steps + 2;
   const gap = 1 / (count - 1);
   const t = Array.from({ length: count }, (_, k) => (k < count >> 1 ? gap * k : 1 - gap * (count - 1 - k))); // as PyTorch

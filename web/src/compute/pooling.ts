@@ -22,7 +22,7 @@ export interface AttentionWeights {
 
 export interface Pooled {
   p: Float64Array; // [F]
-  attention: Float64Array | null; // a [T]; null for another pooling
+  attention?: Float64Array; // a [T], of attention
   /** Returns the gradient of the hidden states [T, F] for that of p. */
   backward: (dp: Float64Array) => Float64Array;
 }
@@ -47,7 +47,6 @@ function last(h: Float64Array, steps: number, directions: number): Pooled {
   const place = (j: number) => (j < half ? (steps - 1) * F + j : j); // the backward direction ends at the first step
   return {
     p: Float64Array.from({ length: F }, (_, j) => h[place(j)]),
-    attention: null,
     backward(dp) {
       const dh = new Float64Array(h.length);
       dp.forEach((value, j) => (dh[place(j)] = value));
@@ -62,7 +61,6 @@ function mean(h: Float64Array, steps: number): Pooled {
   for (let n = 0; n < h.length; n++) p[n % F] += h[n];
   return {
     p: p.map((sum) => sum / steps),
-    attention: null,
     backward: (dp) => h.map((_, n) => dp[n % F] / steps),
   };
 }
@@ -73,7 +71,6 @@ function max(h: Float64Array, steps: number): Pooled {
   for (let n = 0; n < h.length; n++) p[n % F] = Math.max(p[n % F], h[n]);
   return {
     p,
-    attention: null,
     backward(dp) {
       const ties = new Float64Array(F); // equal maxima share the gradient, as in torch
       for (let n = 0; n < h.length; n++) if (h[n] === p[n % F]) ties[n % F]++;

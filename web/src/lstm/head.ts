@@ -5,14 +5,6 @@ import { addProduct, addTransposedProduct } from "../compute/vectors";
 import type { LstmContent } from "../kit/manifest";
 import type { Target } from "./trace";
 
-export interface Head {
-  output: Float64Array;
-  attention: Float64Array | null;
-  loss: number | null;
-  /** Gradient of the loss for the output of the top layer [S, D·H]; empty without a target. */
-  dTop: Float64Array;
-}
-
 export interface HeadWeights {
   W_out: Float64Array;
   b_out: Float64Array;
@@ -30,32 +22,20 @@ export function checkTarget({ target: kind, outputSize }: LstmContent, target: T
     throw new Error(`target must be a ${kind}${kind === "number" ? "" : ` below ${outputSize}`}, got ${target}`);
 }
 
-/** Computes the output, the loss, and its gradient for the output of the top layer `top` [S, D·H]. */
-export function runHead(
-  content: LstmContent,
-  weights: HeadWeights,
-  top: Float64Array,
-  steps: number,
-  target: Target,
-): Head {
+/** Computes the output, the loss, and its gradient dTop for the output of the top layer `top` [S, D·H]; empty without a target. */
+export function runHead(content: LstmContent, weights: HeadWeights, top: Float64Array, steps: number, target: Target) {
   if (content.target === "class at every step") return everyStepHead(content, weights, top, steps, target);
   const pooled = pool(content.pooling, top, steps, content.bidirectional ? 2 : 1, weights.attention);
   const logits = logitsOf(weights, pooled.p, 0);
   const output = probabilities(content, logits);
-  const head = { output, attention: pooled.attention, loss: null, dTop: new Float64Array(0) };
+  const head = { output, attention: pooled.attention ?? null, loss: null, dTop: new Float64Array(0) };
   if (typeof target !== "number") return head;
   const dp = new Float64Array(pooled.p.length);
   addTransposedProduct(dp, 0, weights.W_out, lossGradient(content, output, target), dp.length);
   return { ...head, loss: lossOf(content, logits, target), dTop: pooled.backward(dp) };
 }
 
-function everyStepHead(
-  content: LstmContent,
-  weights: HeadWeights,
-  top: Float64Array,
-  steps: number,
-  target: Target,
-): Head {
+function everyStepHead(content: LstmContent, weights: HeadWeights, top: Float64Array, steps: number, target: Target) {
   const F = top.length / steps;
   const last = probabilities(content, logitsOf(weights, top, (steps - 1) * F));
   const head = { output: last, attention: null, loss: null, dTop: new Float64Array(0) };

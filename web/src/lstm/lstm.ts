@@ -115,13 +115,7 @@ export class Lstm {
     return { cells, inputs };
   }
 
-  #forwardCell(
-    weights: lstm.CellWeights,
-    x: Float64Array,
-    steps: number,
-    index: number,
-    seed: bigint | null,
-  ): CellTrace {
+  #forwardCell(weights: lstm.CellWeights, x: Float64Array, steps: number, index: number, seed: bigint | null) {
     const { cell, hiddenSize, hiddenDropout, hiddenDropoutKind } = this.content;
     const reverse = index % this.directions === 1;
     const chosen = seed === null ? null : cellSeed(seed, index);
@@ -132,7 +126,8 @@ export class Lstm {
         ? { i: none, f: none, g: none, o: none, c: none, h: rnn.forward(weights, x, steps, mask) }
         : lstm.forward(weights, x, steps, { reverse, mask, zoneout: hiddenDropoutKind === "zoneout" });
     const layer = Math.floor(index / this.directions);
-    return { layer, direction: reverse ? "backward" : "forward", ...values, mask, gradC: none, gradH: none };
+    const direction: CellTrace["direction"] = reverse ? "backward" : "forward";
+    return { layer, direction, ...values, mask, gradC: none, gradH: none };
   }
 
   /** Fills in the gradients of the cells from dTop [S, D·H], that for the output of the top layer. */
