@@ -145,77 +145,61 @@ export function Distribution({ context, logit, isProbability }: DistributionProp
   );
 }
 
-interface PictureProps {
-  data: Densities;
-  logit: number | null;
-  isProbability: boolean;
-  width: number;
-  em: number;
-}
+type PictureProps = Omit<DistributionProps, "context"> & { data: Densities; width: number; em: number };
 
 /** The curves with axes: below in probabilities, above in log-odds. Another image changes only the mark. */
 function Picture({ data, logit, isProbability, width, em }: PictureProps) {
   const [top, inner] = [isProbability ? 2.9 * em : 0.5 * em, 7 * em];
-  const height = top + inner + 2.9 * em;
+  const bottom = top + inner;
   const x = useMemo(() => clamped(makeScale("linear", data.domain, [0.5 * em, width - 0.5 * em])), [data, width, em]);
-  const backdrop = useMemo(
-    () => <Backdrop {...{ data, x, isProbability, width, em, top, inner }} />,
-    [x, isProbability],
-  );
-  return (
-    <svg {...{ width, height }} aria-hidden="true">
-      {backdrop}
-      {logit !== null && <Mark {...{ x, logit, isProbability, top, inner, em, width }} />}
-    </svg>
-  );
-}
-
-type BackdropProps = Omit<PictureProps, "logit"> & { x: Scale; top: number; inner: number };
-
-/** What all images have in common. */
-function Backdrop({ data, x, isProbability, width, em, top, inner }: BackdropProps) {
-  const numbers = ticks(...data.domain, Math.max(2, Math.floor(width / (5 * em))));
-  const chosen = probabilityTicks(x, 3.4 * em);
-  const axis = { scale: x, em };
-  const below = isProbability
-    ? { ticks: chosen.map(logOdds), format: (_: number, k: number) => `${+(100 * chosen[k]).toPrecision(6)} %` }
-    : { ticks: numbers, format: signedShort };
-  return (
-    <>
-      <Curves {...data} x={x} y={(density) => top + inner - (inner - 1.7 * em) * density} />
-      <XAxis {...axis} {...below} at={top + inner} />
-      {isProbability && <XAxis {...axis} ticks={numbers} format={signedShort} at={top} above />}
-      {isProbability && (
-        <text class="axis-title" x={width / 2} y={0.9 * em}>
-          log-odds
-        </text>
-      )}
-      <text class="axis-title" x={width / 2} y={top + inner + 2.5 * em}>
-        {isProbability ? "D’s probability that the image is real" : "output of D, higher for real images"}
+  const backdrop = useMemo(() => {
+    const numbers = { ticks: ticks(...data.domain, Math.max(2, Math.floor(width / (5 * em)))), format: signedShort };
+    const chosen = probabilityTicks(x, 3.4 * em);
+    const percents = {
+      ticks: chosen.map(logOdds),
+      format: (_: number, k: number) => `${+(100 * chosen[k]).toPrecision(6)} %`,
+    };
+    const title = (text: string, y: number) => (
+      <text class="axis-title" x={width / 2} y={y}>
+        {text}
       </text>
-    </>
+    );
+    return (
+      <>
+        <Curves {...data} x={x} y={(density) => bottom - (inner - 1.7 * em) * density} />
+        <XAxis scale={x} em={em} {...(isProbability ? percents : numbers)} at={bottom} />
+        {isProbability && <XAxis scale={x} em={em} {...numbers} at={top} above />}
+        {isProbability && title("log-odds", 0.9 * em)}
+        {title(
+          isProbability ? "D’s probability that the image is real" : "output of D, higher for real images",
+          bottom + 2.5 * em,
+        )}
+      </>
+    );
+  }, [x, isProbability]);
+  return (
+    <svg width={width} height={bottom + 2.9 * em} aria-hidden="true">
+      {backdrop}
+      {logit !== null && <Mark {...{ x, logit, isProbability, top, bottom, em }} />}
+    </svg>
   );
 }
 
 const signedShort = (value: number) => String(+value.toPrecision(6)).replace("-", "−");
 
-type MarkProps = Omit<BackdropProps, "data"> & { logit: number };
+type MarkProps = { x: Scale; logit: number; isProbability: boolean; top: number; bottom: number; em: number };
 
 /** The mark of one image: a line with its value, and an arrow where it lies beyond the axis. */
-function Mark({ x, logit, isProbability, top, inner, em, width }: MarkProps) {
+function Mark({ x, logit, isProbability, top, bottom, em }: MarkProps) {
   const text = isProbability ? percent(sigmoid(logit)) : signed(logit);
   const label = logit > x.domain[1] ? `${text} →` : logit < x.domain[0] ? `← ${text}` : text;
   const position = x(logit);
-  const isRight = position > width / 2;
+  const isRight = position > (x.range[0] + x.range[1]) / 2;
+  const place = { x: position + (isRight ? -0.4 : 0.4) * em, y: top + 1.1 * em };
   return (
     <g>
-      <line class="mark" x1={position} x2={position} y1={top} y2={top + inner} />
-      <text
-        class="mark-label"
-        x={position + (isRight ? -0.4 : 0.4) * em}
-        y={top + 1.1 * em}
-        text-anchor={isRight ? "end" : "start"}
-      >
+      <line class="mark" x1={position} x2={position} y1={top} y2={bottom} />
+      <text class="mark-label" {...place} text-anchor={isRight ? "end" : "start"}>
         {label}
       </text>
     </g>

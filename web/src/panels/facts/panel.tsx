@@ -8,7 +8,7 @@ import { batch } from "@preact/signals";
 import { useMemo } from "preact/hooks";
 import { announce } from "../../kit/announce";
 import { codec, field, oneOf, optional, type State } from "../../kit/codec";
-import { bound, cell, type Cell, Select, Toggle } from "../../kit/controls";
+import { bound, Select, Toggle } from "../../kit/controls";
 import { CopyField } from "../../kit/copy";
 import type { Manifest } from "../../kit/manifest";
 import { allRuns, isGan, type Run } from "../../kit/runs";
@@ -16,8 +16,6 @@ import type { Panel } from "../../page/panel";
 import { AXES, RunCurves } from "./curves";
 import { chosenPair, Pair } from "./pair";
 import { FactTable, Roundings, Scores, SettingsTable } from "./tables";
-
-const sameKind = (a: Run, b: Run) => a !== b && isGan(a) === isGan(b);
 
 function fieldsOf(runs: Run[]) {
   const run = field(
@@ -31,11 +29,7 @@ function fieldsOf(runs: Run[]) {
     run,
     with: optional(run),
     axis: oneOf(AXES.map(([axis]) => axis)),
-    settings: field(
-      "few",
-      (text) => (text === "all" ? text : undefined),
-      (text) => (text === "all" ? text : null),
-    ),
+    settings: { ...oneOf(["few", "all"]), write: (settings: string) => (settings === "all" ? settings : null) },
     left: picture,
     right: picture,
   };
@@ -43,60 +37,40 @@ function fieldsOf(runs: Run[]) {
 
 export type FactsState = State<ReturnType<typeof fieldsOf>>;
 
-function open(manifest: Manifest, view: URLSearchParams) {
-  const runs = allRuns(manifest);
-  const fields = codec(fieldsOf(runs));
-  const state = fields.read(view);
-  const { run, with: other, left, right } = state;
-  const others = () => runs.filter((one) => sameKind(run.value, one));
-  if (other.value && !others().includes(other.value)) other.value = null;
-  const chosenRun = cell(
-    () => run.value.id,
-    (id) => {
-      batch(() => {
-        run.value = runs.find((one) => one.id === id)!;
-        other.value = null;
-        left.value = right.value = "";
-      });
-      announce(`Facts of ${run.value.name}.`);
-    },
-  );
-  const chosenOther = cell(
-    () => other.value?.id ?? "",
-    (id) => {
-      other.value = runs.find((one) => one.id === id) ?? null;
-      announce(other.value ? `${run.value.name} beside ${other.value.name}.` : `Only ${run.value.name}.`);
-    },
-  );
-  const write = () => {
-    const pair = chosenPair(state, manifest);
-    return { ...fields.write(state), ...(pair && { left: pair.left.id, right: pair.right.id }) };
-  };
-  return { view: write, body: <Facts {...{ manifest, runs, state, others, chosenRun, chosenOther }} /> };
-}
-
-interface FactsProps {
-  manifest: Manifest;
-  runs: Run[];
-  state: FactsState;
-  /** Runs to compare with. */
-  others: () => Run[];
-  chosenRun: Cell<string>;
-  chosenOther: Cell<string>;
-}
+/** Runs to compare a run with. */
+const othersOf = (run: Run, runs: Run[]) => runs.filter((one) => one !== run && isGan(one) === isGan(run));
 
 const byName = (runs: Run[]) => runs.map(({ id, name }) => [id, name] as const);
 
-export function Facts({ manifest, runs, state, others, chosenRun, chosenOther }: FactsProps) {
+function Facts({ manifest, state }: { manifest: Manifest; state: FactsState }) {
+  const runs = allRuns(manifest);
   const [run, other] = [state.run.value, state.with.value];
   const shown = useMemo(() => (other ? [run, other] : [run]), [run, other]);
+  const others = othersOf(run, runs);
+  const chooseRun = (id: string) => {
+    batch(() => {
+      state.run.value = runs.find((one) => one.id === id)!;
+      state.with.value = null;
+      state.left.value = state.right.value = "";
+    });
+    announce(`Facts of ${state.run.value.name}.`);
+  };
+  const chooseOther = (id: string) => {
+    const chosen = (state.with.value = runs.find((one) => one.id === id) ?? null);
+    announce(chosen ? `${run.name} beside ${chosen.name}.` : `Only ${run.name}.`);
+  };
+  const few = bound(state.settings.value === "few", (isFew) => (state.settings.value = isFew ? "few" : "all"));
   return (
     <>
       {runs.length > 1 && (
         <div class="row controls">
-          <Select label="Run" of={chosenRun} choices={byName(runs)} />
-          {others().length > 0 && (
-            <Select label="Compare with" of={chosenOther} choices={[["", "no other run"], ...byName(others())]} />
+          <Select label="Run" of={bound(run.id, chooseRun)} choices={byName(runs)} />
+          {others.length > 0 && (
+            <Select
+              label="Compare with"
+              of={bound(other?.id ?? "", chooseOther)}
+              choices={[["", "no other run"], ...byName(others)]}
+            />
           )}
         </div>
       )}
@@ -125,7 +99,11 @@ export function Facts({ manifest, runs, state, others, chosenRun, chosenOther }:
             <h3>Run</h3>
             <FactTable name="Facts about the run" runs={shown} of="run" />
           </section>
-          <Settings runs={shown} state={state} />
+          <section>
+            <h3>Settings</h3>
+            <Toggle label={other ? "Only different settings" : "Only changed settings"} of={few} />
+            <SettingsTable runs={shown} few={few.value} />
+          </section>
         </div>
         <section>
           <h3>Licenses</h3>
@@ -133,17 +111,6 @@ export function Facts({ manifest, runs, state, others, chosenRun, chosenOther }:
         </section>
       </div>
     </>
-  );
-}
-
-function Settings({ runs, state: { settings } }: { runs: Run[]; state: FactsState }) {
-  const few = bound(settings.value === "few", (isFew) => (settings.value = isFew ? "few" : "all"));
-  return (
-    <section>
-      <h3>Settings</h3>
-      <Toggle label={runs.length > 1 ? "Only different settings" : "Only changed settings"} of={few} />
-      <SettingsTable runs={runs} few={few.value} />
-    </section>
   );
 }
 
@@ -157,5 +124,15 @@ export const factsPanel: Panel = {
   limit:
     "One run is one random seed. Another seed gives other curves, so a small difference between two runs proves nothing.",
   unavailable: (manifest) => (allRuns(manifest).length ? null : "There is no run in this file."),
-  open: async (manifest, view) => open(manifest, view),
+  async open(manifest, view) {
+    const runs = allRuns(manifest);
+    const fields = codec(fieldsOf(runs));
+    const state = fields.read(view);
+    if (state.with.value && !othersOf(state.run.value, runs).includes(state.with.value)) state.with.value = null;
+    const write = () => {
+      const pair = chosenPair(state, manifest);
+      return { ...fields.write(state), ...(pair && { left: pair.left.id, right: pair.right.id }) };
+    };
+    return { view: write, body: <Facts {...{ manifest, state }} /> };
+  },
 };

@@ -5,7 +5,7 @@ import type { Spacing } from "../../charts/scale";
 import { Select } from "../../kit/controls";
 import { capital, formatNumber } from "../../kit/format";
 import type { SnapshotSpec } from "../../kit/manifest";
-import type { TrainingProps } from "./panel";
+import type { MomentsProps } from "./panel";
 
 export const AXES = [
   ["epoch-log", "epochs, logarithmic"],
@@ -33,8 +33,7 @@ function nearestIndex(values: (number | null)[], wanted: number): number {
   return values.reduce<number>((best, value, k) => (distance(value) < distance(values[best]) ? k : best), 0);
 }
 
-export function TrainingCurves(props: TrainingProps & { onSelect: (moment: number) => void }) {
-  const { snapshots, content, state, onSelect } = props;
+export function TrainingCurves({ snapshots, content, state, onSelect }: MomentsProps) {
   const { moments } = snapshots;
   const all = curvesOf(content).filter(({ id }) => id !== "seconds");
   if (!all.length) return <p class="note">This run has no records of losses.</p>;

@@ -47,7 +47,8 @@ const describe = ({ label, epoch, step }: SnapshotSpec) =>
 /** Whether the pictures come from a moving average of the generator. */
 const hasAverage = ({ facts }: GanContent) => Number(facts.config.find(({ label }) => label === "ema")?.value ?? 0) > 0;
 
-export type TrainingProps = { snapshots: Snapshots; content: GanContent; state: TrainingState };
+type TrainingProps = { snapshots: Snapshots; content: GanContent; state: TrainingState };
+export type MomentsProps = TrainingProps & { onSelect: (moment: number) => void };
 
 export function Training({ snapshots, content, state }: TrainingProps) {
   const { moments, shape, count } = snapshots;
@@ -123,47 +124,37 @@ export function Training({ snapshots, content, state }: TrainingProps) {
         </div>
         <TrainingCurves {...{ snapshots, content, state }} onSelect={choose} />
       </div>
-      {state.image.value !== null && (
-        <Filmstrip
-          {...{ snapshots, moment, image: state.image.value }}
-          isProbability={content.isLogOdds}
-          onSelect={choose}
-        />
-      )}
+      <Filmstrip {...{ snapshots, content, state }} onSelect={choose} />
     </>
   );
 }
 
-interface FilmstripProps {
-  snapshots: Snapshots;
-  image: number;
-  moment: number;
-  isProbability: boolean;
-  onSelect: (moment: number) => void;
+/** One latent through all moments of the training. */
+function Filmstrip({ snapshots, content, state, onSelect }: MomentsProps) {
+  const image = state.image.value;
+  if (image === null) return null;
+  const output = (logit: number) => (content.isLogOdds ? sigmoid(logit) : logit).toFixed(2);
+  return (
+    <section>
+      <h3>Image {image + 1} through training</h3>
+      <Roving class="filmstrip" label="Moments of this image" stop={state.moment.value}>
+        {snapshots.moments.map(({ label, fakeLogits }, k) => (
+          <PictureButton
+            key={k}
+            pixels={snapshots.image(k, image)}
+            shape={snapshots.shape}
+            label={label}
+            pressed={k === state.moment.value}
+            onClick={() => onSelect(k)}
+          >
+            <span class="frame-label">{label}</span>
+            <span class="frame-label muted">{` D ${output(fakeLogits[image])}`}</span>
+          </PictureButton>
+        ))}
+      </Roving>
+    </section>
+  );
 }
-
-export const Filmstrip = ({ snapshots, image, moment, isProbability, onSelect }: FilmstripProps) => (
-  <section>
-    <h3>Image {image + 1} through training</h3>
-    <Roving class="filmstrip" label="Moments of this image" stop={moment}>
-      {snapshots.moments.map(({ label, fakeLogits }, k) => (
-        <PictureButton
-          key={k}
-          pixels={snapshots.image(k, image)}
-          shape={snapshots.shape}
-          label={label}
-          pressed={k === moment}
-          onClick={() => onSelect(k)}
-        >
-          <span class="frame-label">{label}</span>
-          <span class="frame-label muted">
-            {` D ${(isProbability ? sigmoid(fakeLogits[image]) : fakeLogits[image]).toFixed(2)}`}
-          </span>
-        </PictureButton>
-      ))}
-    </Roving>
-  </section>
-);
 
 /** Width and height of a row in its own units; CSS gives the size. */
 const [WIDTH, HEIGHT, MARGIN] = [320, 26, 6];
