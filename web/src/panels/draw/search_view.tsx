@@ -31,7 +31,7 @@ export function SearchView({ shape, of }: { shape: ImageShape; of: ReadonlySigna
   return (
     <section class="card draw-search" aria-label="Search">
       <h3>The search</h3>
-      <p class="muted number">{status}</p>
+      <p class="muted">{status}</p>
       <div class="columns">
         <Chart
           title="Error of every start: root-mean-square difference of the pixels"
@@ -52,8 +52,7 @@ export function SearchView({ shape, of }: { shape: ImageShape; of: ReadonlySigna
                 label={`Image of start ${start + 1}`}
               />
               <figcaption>
-                Start {start + 1}:{" "}
-                <span class="number">{curve.length > 0 && formatError(curve[curve.length - 1])}</span>{" "}
+                Start {start + 1}: {curve.length > 0 && formatError(curve[curve.length - 1])}{" "}
                 <strong>{start === best && (done ? "chosen" : "best so far")}</strong>
               </figcaption>
             </figure>
