@@ -15,6 +15,7 @@ from reviver.cli import main
 from reviver.settings.lstm import LSTMConfig
 from reviver.show.groups import comparison_curves, group_runs, read_runs
 from reviver.train.lstm.training import train
+from tests.sweep.cells import InlineEngine
 
 CONFIG = LSTMConfig(hidden_size=4, epochs=2, data_size=60, length=3)
 
@@ -95,6 +96,7 @@ def test_a_sweep_and_two_commands_compare_cells(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("reviver.sweep.engines.Pool", InlineEngine)
     settings = "epochs = 1\nhidden_size = 4\nlength = 3\ndata_size = 60\n"
     Path("cells.toml").write_text(
         f'command = "lstm train"\nseeds = 2\n[settings]\n{settings}[grid]\ncell = ["lstm", "rnn"]\n'
