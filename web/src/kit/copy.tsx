@@ -30,37 +30,25 @@ export function CopyField({ text, copy, label }: CopyProps) {
       say("Selected: press Ctrl+C or ⌘C to copy.");
     }
   };
-  const button = <Button onClick={() => void onCopy()}>{copy}</Button>;
-  const message = <span class="copied">{result.text === text ? result.message : ""}</span>;
   const keep = (element: HTMLElement | null) => void (shown = element);
-  if (label === undefined)
-    return (
-      <div class="row copy-field">
+  return (
+    <div class={`row ${label === undefined ? "copy-field" : "command-field"}`}>
+      {label === undefined ? (
         <pre tabIndex={0} data-scrolls="">
           <code ref={keep}>{text}</code>
         </pre>
-        {button}
-        {message}
-      </div>
-    );
-  return (
-    <div class="row command-field">
-      <Field label={label}>
-        {(id) => (
-          <input
-            id={id}
-            ref={keep}
-            type="text"
-            readOnly
-            class="command"
-            spellcheck={false}
-            value={text}
-            onFocus={(event) => event.currentTarget.select()}
-          />
-        )}
-      </Field>
-      {button}
-      {message}
+      ) : (
+        <Field label={label}>
+          {(id) => (
+            <input
+              {...{ id, ref: keep, value: text, type: "text", readOnly: true, class: "command", spellcheck: false }}
+              onFocus={(event) => event.currentTarget.select()}
+            />
+          )}
+        </Field>
+      )}
+      <Button onClick={() => void onCopy()}>{copy}</Button>
+      <span class="copied">{result.text === text ? result.message : ""}</span>
     </div>
   );
 }

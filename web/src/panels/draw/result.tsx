@@ -89,14 +89,16 @@ export function Result({ gan, found }: { gan: Gan; found: Found }) {
     [name, opinion(original)],
     ["G’s image", opinion(frame)],
   ];
+  const figure = (caption: string, pixels: Float32Array) => <Figure {...{ caption, pixels, shape }} />;
+  const label = baseline?.label == null ? "" : `, label ${baseline.label}`;
   return (
     <section class="stack draw-result" aria-label="Result">
       <div class="card result-main">
         <h3>The result</h3>
         <div class="columns">
           <div class="row" style={{ "--width": "11rem" }}>
-            <Figure pixels={original.pixels} shape={shape} caption={name} />
-            <Figure pixels={frame.pixels} shape={shape} caption="Nearest image of G" />
+            {figure(name, original.pixels)}
+            {figure("Nearest image of G", frame.pixels)}
             <Figure
               pixels={changed}
               shape={[3, shape[1], shape[2]]}
@@ -134,12 +136,8 @@ export function Result({ gan, found }: { gan: Gan; found: Found }) {
           {baseline && (
             <>
               <div class="row">
-                <Figure
-                  pixels={baseline.original}
-                  shape={shape}
-                  caption={`Real test image${baseline.label === null ? "" : `, label ${baseline.label}`}`}
-                />
-                <Figure pixels={baseline.image} shape={shape} caption="Nearest image of G" />
+                {figure(`Real test image${label}`, baseline.original)}
+                {figure("Nearest image of G", baseline.image)}
               </div>
               <p>
                 For it, the search reaches an error of <strong>{formatError(baseline.error)}</strong>
@@ -154,12 +152,8 @@ export function Result({ gan, found }: { gan: Gan; found: Found }) {
           {nearest && (
             <>
               <div class="row">
-                <Figure pixels={frame.pixels} shape={shape} caption="G’s image" />
-                <Figure
-                  pixels={nearest.image}
-                  shape={shape}
-                  caption={`Nearest of ${nearest.count.toLocaleString("en")} training images`}
-                />
+                {figure("G’s image", frame.pixels)}
+                {figure(`Nearest of ${nearest.count.toLocaleString("en")} training images`, nearest.image)}
               </div>
               <p>
                 Their difference is <strong>{formatError(nearest.error)}</strong>. A copy has a difference near 0.
