@@ -93,7 +93,7 @@ export function Game({ runs, state, first }: GameProps) {
 
   return (
     <>
-      <div class="row game-controls">
+      <div class="row beside game-controls">
         {runs.length > 1 && <Select label="Run" of={run} choices={runs.map(({ id, name }) => [id, name])} />}
         <Select label="Images from" of={at} choices={sourcesOf(chosen).map(({ id, name }) => [id, name])} />
       </div>
@@ -120,7 +120,7 @@ export function Game({ runs, state, first }: GameProps) {
           </div>
         </div>
       )}
-      <div class="row game-controls">
+      <div class="row beside game-controls">
         <NumberField label="Seed of the round" of={seed} min={0} max={MAX_SEED} late />
         <Button onClick={playAgain}>New round</Button>
         <Toggle label="Tell me after each image" of={tells} />

@@ -55,7 +55,7 @@ export function TrainingCurves({ snapshots, content, state, onSelect }: MomentsP
   });
   return (
     <div>
-      <div class="stack training-curves">
+      <div class="stack beside training-curves">
         {places.map((place) => {
           const curves = chosen(state[place].value);
           return (
