@@ -1,6 +1,6 @@
 /**
  * Colors of values: a sequential scale from 0 to a limit, or a diverging one on both sides of 0. The colors are CSS
- * variables, so they follow the color scheme.
+ * variables, so they follow the color scheme. Of more columns than pixels each pixel shows several.
  */
 import { signal } from "@preact/signals";
 import { parseColor } from "../kit/format";

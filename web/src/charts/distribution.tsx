@@ -4,12 +4,12 @@
  * `isProbability` is false for a D whose loss gives no probability, such as that of Wasserstein.
  */
 import { useMemo } from "preact/hooks";
-import { linePath, type Point, Sample, styleOf, XAxis } from "./marks";
-import { clamped, makeScale, type Scale, ticks } from "./scale";
 import { percent, signed } from "../kit/format";
 import type { LogitContext } from "../kit/manifest";
 import { logOdds, sigmoid } from "../kit/math";
 import { useSize } from "../kit/size";
+import { linePath, type Point, Sample, styleOf, XAxis } from "./marks";
+import { clamped, makeScale, type Scale, ticks } from "./scale";
 
 type DistributionProps = { context: LogitContext; logit: number | null; isProbability: boolean };
 

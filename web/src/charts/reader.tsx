@@ -1,13 +1,13 @@
 /**
  * A slider along the x axis of a chart, which reads the values with the keyboard. It moves from value to value, whatever
- * their distance. Below it stand its label and what else belongs to the foot of a chart.
+ * their distance. Below it stand its label and what else belongs to the foot of a chart, such as the values as a table.
  */
 import type { ComponentChildren } from "preact";
 import { useId, useState } from "preact/hooks";
-import type { Scale } from "./scale";
-import type { Drawn } from "./series";
 import { clamp } from "../kit/format";
 import { ScrollTable } from "../kit/table";
+import type { Scale } from "./scale";
+import type { Drawn } from "./series";
 
 interface ReaderProps {
   scale: Scale | null; // Of the axis; null without a slider

@@ -1,8 +1,8 @@
-/** Points of series, and what they say in words. */
+/** Points of series, where they stand in a chart, and what they say in words. */
+import { textWidth } from "../kit/size";
 import type { ChartProps } from "./chart";
 import type { Point, Series } from "./marks";
 import { fitTicks, makeScale, type Scale } from "./scale";
-import { textWidth } from "../kit/size";
 
 /** A horizontal line, such as a baseline. */
 export type Reference = { name: string; value: number };

@@ -5,9 +5,9 @@
  * are then 3 pieces of 3·C numbers, which the kernel takes as they are. C is padded to a multiple of 4.
  */
 import type { ClassifierSpec, LayerSpec } from "../kit/manifest";
+import { softmax } from "../kit/math";
 import { readTensors, row, size } from "../kit/tensors";
 import { newMemory, pad, type Matrix, type Memory } from "./kernel";
-import { softmax } from "../kit/math";
 
 /** A convolution, ReLU and max pooling. */
 interface Convolution {

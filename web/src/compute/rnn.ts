@@ -5,8 +5,8 @@
  *
  * Shapes: T time steps, I input size, H hidden size.
  */
-import type { CellWeights } from "./lstm";
 import { tanh } from "../kit/math";
+import type { CellWeights } from "./lstm";
 import { addProduct, addTransposedProduct, norm } from "./vectors";
 
 /** Computes the hidden states [T, H] of a sequence x [T, I], from the state 0; `mask` is [T, H]. */

@@ -1,10 +1,10 @@
 /** Images of latents with what D and the classifier make of them. */
-import type { Gan } from "./gan";
 import { ClassBars } from "../charts/bars";
 import { Distribution, scoreText } from "../charts/distribution";
 import { argmax, percent } from "../kit/format";
 import type { GanContent } from "../kit/manifest";
 import { row } from "../kit/tensors";
+import type { Gan } from "./gan";
 
 export interface Frame {
   latent: Float32Array; // z [Z]

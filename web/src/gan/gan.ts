@@ -1,5 +1,5 @@
 /**
- * A GAN run in the page: its networks, ready to use.
+ * A GAN run in the page: its networks, ready to use, and the pictures of its training.
  *
  * Images are Float32Array of N·P numbers in [-1, 1], channel by channel and row by row; P = C·H·W.
  */

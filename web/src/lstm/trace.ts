@@ -1,5 +1,5 @@
 /**
- * What an LSTM computes for a sequence, step by step.
+ * What an LSTM computes for a sequence, step by step, and the numbers of its equations.
  *
  * Shapes: T time steps, I input size, H hidden size, C classes (1 of a number), D directions, S steps of the LSTM.
  */

@@ -1,5 +1,5 @@
 /**
- * Sequences as text and numbers.
+ * Sequences as text and numbers, and what the page knows of the generated tasks: targets, random sequences.
  *
  * Shapes: T time steps, I numbers per step. A sequence is a list of T symbols or of T · I numbers, row by row.
  */

@@ -1,4 +1,4 @@
-/** The map as a picture on a canvas. */
+/** The map as a picture on a canvas. No class is told by its color alone. */
 import { clamp } from "../../kit/format";
 import type { Place, Point } from "./cells";
 import { type Model, REGION_CELLS } from "./model";
