@@ -120,10 +120,8 @@ export class Memory {
   bias = (values: Float32Array) => this.matrix(1, values.length, values);
 
   /**
-   * Computes y = x Wᵀ + b and then LeakyReLU, max(y, slope · y), of N rows, or of those that `rows` describes.
-   *
-   * @param slope from 0, as ReLU, to 1, which changes nothing
-   * @param firstRow of y
+   * Computes y = x Wᵀ + b and then LeakyReLU, max(y, slope · y), of N rows, or of those that `rows` describes, into y from
+   * `firstRow`. A slope of 0 is ReLU, 1 changes nothing.
    */
   linear(x: Matrix, rows: number | Rows, W: Matrix, b: Matrix, y: Matrix, slope = 1, firstRow = 0) {
     const given: Partial<Rows> = typeof rows === "number" ? { count: rows } : rows;

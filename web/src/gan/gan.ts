@@ -49,11 +49,7 @@ export class Gan {
   /** Returns the class probabilities [N, K] of images [N, P]; null without a classifier. */
   classify = (images: Float32Array) => this.classifier && this.classifier.probabilities(images);
 
-  /**
-   * Samples latents [count, Z]; the classes of a conditional generator come in turn, or all are `classIndex`.
-   *
-   * @param seed integer from 0 to 2³² - 1
-   */
+  /** Samples latents [count, Z]; the classes of a conditional generator come in turn, or all are `classIndex`. */
   sampleLatents(count: number, seed: number, classIndex: number | null = null): Float32Array {
     const { latentSize, numClasses } = this.content;
     return sampleLatents(latentSize, numClasses, count, new Random(seed), classIndex);
@@ -67,16 +63,7 @@ export class Gan {
     return Array.from({ length: count }, (_, n) => argmax(row(latents, n, latentSize).subarray(noiseSize)));
   }
 
-  /**
-   * Begins to project an image [P] in [-1, 1] into latent space. The caller lets it work, slice by slice:
-   *
-   *     const projection = gan.project(image);
-   *     const frame = () => {
-   *       const done = projection.advance();       // about 12 ms
-   *       show(projection.errors, projection.images, projection.best);
-   *       if (!done) requestAnimationFrame(frame);
-   *     };
-   */
+  /** Begins to project an image [P] in [-1, 1] into latent space; `advance()` works on for about 12 ms. */
   project = (image: Float32Array, options: ProjectionOptions = {}) =>
     new Projection(this.generator, image, this.content.numClasses, options);
 }

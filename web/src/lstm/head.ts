@@ -11,17 +11,6 @@ export interface HeadWeights {
   attention: AttentionWeights | null;
 }
 
-/** Throws an error if a target does not fit the outputs. */
-export function checkTarget({ target: kind, outputSize }: LstmContent, target: Target, steps: number) {
-  if (target === null) return;
-  const targets = Array.isArray(target) ? target : [target];
-  const fits = (value: number) =>
-    kind === "number" ? Number.isFinite(value) : Number.isInteger(value) && value >= 0 && value < outputSize;
-  const isEveryStep = kind === "class at every step";
-  if (Array.isArray(target) !== isEveryStep || targets.length !== (isEveryStep ? steps : 1) || !targets.every(fits))
-    throw new Error(`target must be a ${kind}${kind === "number" ? "" : ` below ${outputSize}`}, got ${target}`);
-}
-
 /** Computes the output, the loss, and its gradient dTop for the output of the top layer `top` [S, D·H]; empty without a target. */
 export function runHead(content: LstmContent, weights: HeadWeights, top: Float64Array, steps: number, target: Target) {
   if (content.target === "class at every step") return everyStepHead(content, weights, top, steps, target);

@@ -10,7 +10,7 @@ import * as rnn from "../compute/rnn";
 import type { LstmContent } from "../kit/manifest";
 import { once } from "../kit/runs";
 import { readTensors } from "../kit/tensors";
-import { checkTarget, logitsOf, probabilities, runHead, type HeadWeights } from "./head";
+import { logitsOf, probabilities, runHead, type HeadWeights } from "./head";
 import { type CellTrace, type GateTerms, join, part, termsOf, type Trace, type TraceOptions } from "./trace";
 
 /** Weights of a stage in double precision. */
@@ -57,7 +57,6 @@ export class Lstm {
   trace(stage: number, x: Float64Array, { target = null, seed = null, outputs = true }: TraceOptions = {}): Trace {
     const weights = this.#stageWeights(stage);
     const { input, steps } = this.#patch(x);
-    checkTarget(this.content, target, steps);
     const { cells, inputs } = this.#forward(weights, input, steps, seed);
     const top = inputs[inputs.length - 1];
     const head = runHead(this.content, weights, top, steps, target);
