@@ -59,11 +59,12 @@ export function discriminatorNotes(content: GanContent): string[] {
   ].filter((note) => typeof note === "string");
 }
 
-export function Readings({ content, frame }: { content: GanContent; frame: Frame }) {
+/** What the classifier and D make of one image, one below the other or in columns. */
+export function Readings({ content, frame, layout = "stack" }: { content: GanContent; frame: Frame; layout?: string }) {
   const { discriminator, classifier, logits } = content;
   const { probabilities, logit } = frame;
   return (
-    <div class="stack readings">
+    <div class={`${layout} readings`}>
       <section>
         <h3>Classifier: which class?</h3>
         {classifier && probabilities ? (

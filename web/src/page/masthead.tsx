@@ -97,7 +97,7 @@ export function Footer({ manifest, lesson }: PageProps) {
       {licenses.size > 0 && (
         <details>
           <summary>Licenses</summary>
-          <dl>{[...licenses].map(([label, value]) => [<dt>{label}</dt>, <dd>{value}</dd>])}</dl>
+          <dl class="columns">{[...licenses].map(([label, value]) => [<dt>{label}</dt>, <dd>{value}</dd>])}</dl>
         </details>
       )}
     </footer>

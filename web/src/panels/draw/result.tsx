@@ -163,7 +163,7 @@ export function Result({ gan, found }: { gan: Gan; found: Found }) {
         </div>
       </div>
       <div class="card">
-        <Readings content={content} frame={frame} />
+        <Readings content={content} frame={frame} layout="columns" />
       </div>
     </section>
   );
