@@ -52,7 +52,8 @@ export function SearchView({ shape, of }: { shape: ImageShape; of: ReadonlySigna
                 label={`Image of start ${start + 1}`}
               />
               <figcaption>
-                Start {start + 1}: {curve.length > 0 && formatError(curve[curve.length - 1])}{" "}
+                Start {start + 1}:{" "}
+                <span class="number">{curve.length > 0 && formatError(curve[curve.length - 1])}</span>{" "}
                 <strong>{start === best && (done ? "chosen" : "best so far")}</strong>
               </figcaption>
             </figure>
