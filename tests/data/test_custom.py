@@ -77,11 +77,15 @@ def test_a_run_predicts_without_its_file(run: RunFolder, tmp_path: Path) -> None
     torch.testing.assert_close(expected, torch.tensor(written))
 
 
-def test_a_resumed_run_finds_its_data_at_a_new_path_and_refuses_other_data(tmp_path: Path) -> None:
+def test_a_resumed_run_finds_its_data_at_a_new_path_and_refuses_other_data(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     path = tmp_path / "data.csv"
     write_ramps(path, 40, 0)
     config = override(CONFIG, {"data": str(path), "epochs": 1})
-    train(config, tmp_path / "run")
+    with caplog.at_level("INFO"):
+        train(config, tmp_path / "run", progress=True)
+    assert "LSTM: 1/1 epoch  validation accuracy" in caplog.text, "sequences of a file have their own lengths"
     moved = tmp_path / "moved" / "data.csv"
     moved.parent.mkdir()
     path.rename(moved)

@@ -28,7 +28,7 @@ from reviver.data.packed.arrays import checksum_of, open_packed
 from reviver.data.packed.order import WINDOW_BLOCKS, epoch_order, equal_blocks, unequal_blocks
 from reviver.data.sequences.custom import CustomTask
 from reviver.data.sequences.examples import PackedExamples, PackedTable, pack_sequences
-from reviver.errors import ConfigError, DataError, Interrupted
+from reviver.errors import ConfigError, DataError, Interrupted, RunFolderError
 from reviver.files.tensors import read_tensors
 from reviver.gan.scores.reference_stats import image_content
 from reviver.rng import make_rng
@@ -87,7 +87,9 @@ SOURCES: dict[str, Callable[[Path], None]] = {
 
 
 @pytest.mark.parametrize("name", SOURCES)
-def test_packed_images_are_those_of_the_source(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_packed_images_are_those_of_the_source(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     SOURCES[name](tmp_path / name)
     source, out, again = str(tmp_path / name), tmp_path / "packed", tmp_path / "again"
     if name == "folder":
@@ -97,7 +99,12 @@ def test_packed_images_are_those_of_the_source(name: str, tmp_path: Path, monkey
     expected = [load(source, SIZE) for load in loads]
     monkeypatch.setattr(image_set, "CHUNK_BYTES", 500)
     assert main(["data", "pack", source, "--image-size", str(SIZE), "--out", str(out), "--quiet"]) == 0
-    pack_images(str(out), again, SIZE)  # a packed folder is a source, too
+    capsys.readouterr()
+    assert main(["data", "pack", str(out), "--image-size", str(SIZE), "--out", str(again)]) == 0, "it is a source, too"
+    lacks = (
+        f"packing without test images (data: {out} has no test images to compare with; pack a source that has them)\n"
+    )
+    assert (lacks in capsys.readouterr().err) == ("npy" in name)
     for folder in (out, again):
         for load, one in zip(loads, expected, strict=True):
             found = load(str(folder), SIZE)
@@ -111,6 +118,14 @@ def test_packed_images_are_those_of_the_source(name: str, tmp_path: Path, monkey
     if "npy" in name:
         with pytest.raises(DataError, match="no test images to compare with; pack a source that has them"):
             load_test_images(str(out), SIZE)
+
+
+def test_a_folder_that_cannot_be_made_is_named(packed: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(
+        RunFolderError, match=f"^{tmp_path}/file/packed: cannot be written .*a part of this path is a file"
+    ):
+        pack_images(str(packed), tmp_path / "file" / "packed", SIZE)
 
 
 def test_a_named_data_set_has_no_classes_of_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,9 +153,10 @@ def test_packed_sequences_are_those_of_the_file(
         for index in (slice(1, 3), torch.tensor([4, 0, 2]), torch.arange(len(one)).flip(0)):
             for key in ("x", "lengths", "targets"):
                 assert torch.equal(getattr(one[index], key), getattr(other[index], key))
-    fewer = {**found.data_record, "classes": ["a", "b"], "class_fractions": [0.5, 0.5]}
-    with pytest.raises(DataError, match="is not the file that this run was trained on"):
-        CustomTask(found.config, fewer).validation(2)
+    fewer = {"classes": ["a", "b"], "class_fractions": [0.5, 0.5]}
+    for changed in (fewer, {"sha256": "0" * 64}):
+        with pytest.raises(DataError, match=f"^{packed_series}: is not the file that this run was trained on"):
+            CustomTask(found.config, {**found.data_record, **changed}).validation(2)
     path, out = tmp_path / "ta\x7fble.csv", tmp_path / "table"
     path.write_text("digits,kind\n1 2,a\n3,b\n")
     assert main(f"data pack {path} --out {out} --sequence-column digits --label-column kind".split()) == 0

@@ -145,6 +145,7 @@ def test_the_names_of_the_equations_are_views_of_torchs_parameters(options: dict
     nn.init.normal_(lstm.bias_hh_l0) if lstm.bias and not lstm.options.single_bias else None
     for name, value in lstm.gate_weights()._asdict().items():
         assert getattr(lstm, name) is None if value is None else torch.equal(getattr(lstm, name), value)
+    assert torch.equal(lstm.stacked_weights().W, lstm.weight_ih_l0)
     for layer, reverse in itertools.product((0, 1), (False, True)):
         w, suffix = lstm.gate_weights(layer, reverse), f"l{layer}" + "_reverse" * reverse
         stacked = {"W": "weight_ih", "U": "weight_hh"} | ({"b": "bias_ih"} if lstm.bias else {})
@@ -194,10 +195,11 @@ def test_weights_start_uniform_over_xaviers_range_and_depend_on_the_generator() 
 
 
 def test_an_empty_batch_has_no_outputs() -> None:
-    lstm, empty = LSTM(3, 5, 2), torch.zeros(4, 0, 3)
-    for lengths in (None, torch.zeros(0, dtype=torch.int64)):
-        output, (h, c) = lstm(empty, lengths=lengths)
-        assert (output.shape, h.shape, c.shape) == ((4, 0, 5), (2, 0, 5), (2, 0, 5))
+    for dtype in (torch.float32, torch.float64):  # by the kernel, and by torch's layer
+        lstm, empty = LSTM(3, 5, 2, dtype=dtype), torch.zeros(4, 0, 3, dtype=dtype)
+        for lengths in (None, torch.zeros(0, dtype=torch.int64)):
+            output, (h, c) = lstm(empty, lengths=lengths)
+            assert (output.shape, h.shape, c.shape) == ((4, 0, 5), (2, 0, 5), (2, 0, 5))
 
 
 def test_chrono_initialization_spreads_the_time_scales_of_every_cell_uniformly() -> None:
