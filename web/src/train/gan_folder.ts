@@ -13,7 +13,8 @@ const IMAGES = "images";
 /** What the run in a folder `name` holds. */
 export function ganFiles(saved: GanSaved, images: Images, name: string, { ganConfig }: Python): RunFiles {
   const { step, epoch, generatorSteps, seconds } = saved;
-  const { labels: _, ...settings } = saved.settings;
+  const { labels, ...settings } = saved.settings;
+  if (labels === "exchanged") throw new Error("Python has no exchanged labels, so it cannot go on with this run");
   const { history, lines } = saved.log;
   const networks: Record<string, Tensor> = {};
   const training: Record<string, Tensor> = {
