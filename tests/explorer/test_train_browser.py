@@ -95,6 +95,19 @@ def test_chromium_trains_under_the_policy_of_the_page_with_the_bits_of_node(
     check(page.evaluate(f"(args) => ({TRAIN})(...args)", [kind, settings, UPDATES[kind]]), kind, expected)
 
 
+def test_a_loss_that_is_not_finite_stops_the_training_with_a_sentence(show: Show, train_page: Path) -> None:
+    page = show(file=train_page)
+    failed = page.evaluate("""async () => {
+        const trainer = window.reviver.trainer();
+        await trainer.call("start", { kind: "lstm", settings: { hiddenSize: 8 } });
+        const saved = await trainer.call("save");
+        saved.weights.w.W.fill(NaN);
+        await trainer.call("restore", saved);
+        return trainer.call("run", { updates: 1 }).catch(String);
+    }""")
+    assert "the loss is not finite at update 1; rewind, or start again with a lower learning rate" in failed
+
+
 def test_the_panel_saves_a_run_that_python_loads(show: Show, train_page: Path, tmp_path: Path) -> None:
     page = show("#train?units=16&seed=4", file=train_page)
     page.get_by_role("button", name="One epoch").click()

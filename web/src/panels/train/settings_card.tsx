@@ -14,6 +14,7 @@ interface CardProps {
 
 export function SettingsCard({ state, problems, change }: CardProps) {
   const kind = state.kind.value;
+  const [wrong, setWrong] = useState(problems);
   const all = Object.entries(NETWORKS[kind].specs);
   const group = (isFixed: boolean) => {
     const isAsked = (needs?: string) => !needs || state.settings[kind][needs].value === "on";
@@ -25,12 +26,21 @@ export function SettingsCard({ state, problems, change }: CardProps) {
             choices ? (
               []
             ) : (
-              <NumberSetting key={kind + name} {...{ kind, name }} of={cellOf(name)} problem={problems[name]} />
+              <NumberSetting key={kind + name} {...{ kind, name }} of={cellOf(name)} problem={wrong[name]} />
             ),
           )}
         </div>
         {specs.flatMap(([name, { label, choices }]) =>
-          choices ? <Radios key={name} label={label} of={cellOf(name)} choices={choices} /> : [],
+          choices ? (
+            <div key={name}>
+              <Radios label={label} of={cellOf(name)} choices={choices} />
+              <small class="wrong" role="alert">
+                {wrong[name]}
+              </small>
+            </div>
+          ) : (
+            []
+          ),
         )}
       </>
     );
@@ -39,6 +49,7 @@ export function SettingsCard({ state, problems, change }: CardProps) {
     const of = state.settings[kind][name];
     return bound(of.value, (value) => {
       of.value = value;
+      setWrong(({ [name]: _, ...others }) => others);
       change();
     });
   };
@@ -66,16 +77,14 @@ interface NumberProps {
 function NumberSetting({ kind, name, of, problem = "" }: NumberProps) {
   const id = useId();
   const [typed, setTyped] = useState<string | null>(null);
-  const [isNew, setNew] = useState(true);
   const isWrong = typed !== null && readSetting(kind, name, typed) === undefined;
-  const wrong = isWrong ? boundsText(kind, name) : isNew ? problem : "";
+  const wrong = isWrong ? boundsText(kind, name) : problem;
   const { label, hint } = NETWORKS[kind].specs[name];
   const onChange = (event: { currentTarget: HTMLInputElement }) => {
     const value = readSetting(kind, name, event.currentTarget.value);
     if (value === undefined) return;
     setTyped(null);
-    setNew(false);
-    if (value !== of.value) of.value = value;
+    of.value = value;
   };
   return (
     <div class="field">
