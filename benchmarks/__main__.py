@@ -17,6 +17,7 @@ SLOW = (
     "whole_report",
     "explorer",
     "explorer_training",
+    "experiments",
 )
 RESULTS = Path(__file__).parents[1] / "docs" / "measurements"
 

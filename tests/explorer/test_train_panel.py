@@ -1,5 +1,6 @@
 """The panel that trains, in a real browser: an LSTM of few palindromes."""
 
+import json
 import re
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from reviver.explorer.blocks import Blocks
 from reviver.explorer.manifest import Manifest
 from reviver.explorer.page import render_page
 from tests.explorer.browser import Show, check_accessible, check_fits, poll, view_of, wait_for_panel, wait_view
+from tests.explorer.node import WEB
 
 SMALL = "#train?data=300&units=16&epochs=400&seed=3"
 """Two updates an epoch."""
@@ -99,11 +101,15 @@ def test_the_network_reads_typed_digits_and_leaving_the_panel_pauses(show: Show)
 
 
 def test_a_wrong_setting_gets_a_sentence_beside_it(show: Show) -> None:
-    page = show("#train?rate=50&units=16&data=300", width=320)
+    page = show("#train?rate=50&units=16&data=300&optimizer=sgd", width=320)
     wait_for_panel(page, "train")
     rate = page.get_by_label("Learning rate")
     assert rate.input_value() == "0.001"
     expect(rate).to_have_accessible_description(re.compile("link has another value.*from 1e-9 to 10"))
+    optimizer = page.get_by_text("The link has another value. Optimizer must be rmsprop or adam.")
+    expect(optimizer).to_be_visible()
+    page.get_by_label("Adam", exact=True).check()
+    expect(optimizer).not_to_be_attached()
     batch = page.get_by_label("Batch")
     batch.fill("5000")
     page.keyboard.press("Tab")
@@ -112,6 +118,18 @@ def test_a_wrong_setting_gets_a_sentence_beside_it(show: Show) -> None:
     expect(page.get_by_text("The answer is")).to_be_visible()
     check_fits(page)
     check_accessible(page)
+
+
+def test_a_phone_begins_with_smaller_networks_unless_a_link_says_otherwise(show: Show) -> None:
+    page = show("#train", width=320)
+    wait_for_panel(page, "train")
+    assert page.get_by_label("Units").input_value() == "64"
+    wait_view(page, units="64")
+    page.get_by_label("GAN on images").check()
+    assert page.get_by_label("Batch", exact=True).input_value() == "32"
+    page = show("#train?digits=4171", width=320)
+    wait_for_panel(page, "train")
+    assert page.get_by_label("Units").input_value() == "128"
 
 
 def test_a_gan_shows_its_pictures_and_what_d_says(show: Show) -> None:
@@ -160,3 +178,45 @@ def test_a_page_without_runs_or_images_trains_an_lstm(show: Show, tmp_path: Path
     page.get_by_label("LSTM on palindromes").check()
     press(page, "One update")
     expect(page.get_by_text("The answer is")).to_be_visible()
+
+
+def test_a_lesson_begins_with_a_prepared_experiment(show: Show, tmp_path: Path) -> None:
+    question, curves = "Does it matter that the forget gates begin open?", ".train-curves"
+    page = show("#train?seed=4")
+    wait_for_panel(page, "train")
+    press(page, question)
+    expect(page.locator(curves)).to_contain_text("bias 0: training")
+    press(page, "Pause")
+    wait_view(page, experiment="forget", forget="0", seed="4")
+    page.click("nav [data-panel='lesson']")
+    page.get_by_label("Start view").select_option("train")
+    with page.expect_download() as download:
+        press(page, "Save as lesson")
+    download.value.save_as(tmp_path / "lesson.html")
+    page = show(file=tmp_path / "lesson.html")
+    wait_for_panel(page, "train")
+    experiments = page.get_by_role("region", name="Experiments")
+    expect(experiments.get_by_role("button", name=question)).to_have_attribute("aria-pressed", "true")
+    expect(experiments.get_by_role("table")).to_contain_text("Accuracy, validation")
+    expect(page.locator(curves)).not_to_be_attached()
+    check_accessible(page)
+    press(page, "Start the experiment")
+    expect(page.locator(curves)).to_contain_text("bias 1: training")
+    press(page, "Reset")
+    expect(page.get_by_role("button", name="Start", exact=True)).to_be_enabled()
+    poll(lambda: "experiment" not in view_of(page))
+
+
+def test_each_experiment_was_measured_with_its_settings_and_is_explained() -> None:
+    experiments = json.loads((WEB / "src" / "panels" / "train" / "experiments.json").read_text(encoding="utf-8"))
+    docs = WEB.parent / "docs"
+    measured = json.loads((docs / "measurements" / "experiments.json").read_text(encoding="utf-8"))
+    for kind, of_kind in experiments.items():
+        tutorial = (docs / "tutorials" / f"{kind}.md").read_text(encoding="utf-8")
+        for one in of_kind:
+            found = measured["results"][one["id"]]
+            first, second = found["settings"]
+            assert (first, second) == (first | one["base"], first | one["change"])
+            for lines in found["measures"].values():
+                assert [len(values) for values in lines] == [5, 5]
+            assert f'<a id="experiment-{one["id"]}"></a>' in tutorial

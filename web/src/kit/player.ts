@@ -7,6 +7,8 @@ const SLOW = 1000;
 
 export const prefersStills = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 
+export const isPhone = () => matchMedia("(max-width: 40em)").matches;
+
 /** Takes a step after so many milliseconds, or with `still` one from still to still; returns false if there is none. */
 type Advance = (elapsed: number, still: boolean) => boolean;
 

@@ -50,10 +50,15 @@ export const LessonQuestion = ({ lesson }: { lesson: Lesson }) => (
   </section>
 );
 
+/** Address of a paragraph of a tutorial, where the tutorials stand beside the page. */
+export function tutorialAddress(tutorial: "gan" | "lstm", anchor: string): string | null {
+  const folder = document.querySelector('meta[name="tutorials"]')?.getAttribute("content");
+  return folder ? `${folder}${tutorial}.html#${anchor}` : null;
+}
+
 /** Question, observation and limit of a panel, and where the tutorials stand beside the page, a link to its paragraph. */
 export function Guide({ panel }: { panel: PanelInfo }) {
-  const folder = document.querySelector('meta[name="tutorials"]')?.getAttribute("content");
-  const href = folder && panel.tutorial && `${folder}${panel.tutorial}.html#panel-${panel.id}`;
+  const href = panel.tutorial && tutorialAddress(panel.tutorial, `panel-${panel.id}`);
   return (
     <dl class="row guide">
       <div class="question series-0">

@@ -14,15 +14,18 @@ const PACES = [
 interface ActionsProps {
   session: Session;
   state: TrainState;
+  /** Begins the chosen experiment, if there is one. */
+  begin: (() => void) | null;
   reset: () => void;
 }
 
-export function Actions({ session, state, reset }: ActionsProps) {
+export function Actions({ session, state, begin, reset }: ActionsProps) {
   const { isRunning, isBusy, lines, pace, moments, problem } = session;
   const [at, setAt] = useState("");
   const seen = lines.value.at(-1)?.seen;
   const isOver = seen?.status.isFinished ?? false;
   const kind = state.kind.value;
+  const start = () => (begin && !seen ? begin() : void session.start(kind, settingsOf(state)));
   const stopped = { disabled: isRunning.value || isBusy.value || isOver };
   const chosen = moments.value.find(({ name }) => name === at) ?? moments.value.at(-1);
   return (
@@ -33,8 +36,8 @@ export function Actions({ session, state, reset }: ActionsProps) {
             Pause
           </Button>
         ) : (
-          <Button class="primary play" disabled={isOver} onClick={() => void session.start(kind, settingsOf(state))}>
-            {seen ? "Go on" : "Start"}
+          <Button class="primary play" disabled={isOver} onClick={start}>
+            {seen ? "Go on" : begin ? "Start the experiment" : "Start"}
           </Button>
         )}
         <Button {...stopped} onClick={() => void session.step(kind, settingsOf(state))}>

@@ -33,6 +33,8 @@ interface Spec {
 export interface Network {
   command: string;
   original: Values;
+  /** Of a page that a phone opens without a view: smaller, so that it stays cool. */
+  phone: Values;
   bounds: Bounds<Values>;
   specs: Record<string, Spec>;
 }
@@ -46,6 +48,7 @@ export const NETWORKS: Record<Kind, Network> = {
   lstm: {
     command: "reviver lstm train --preset original",
     original: { ...LSTM_ORIGINAL },
+    phone: { hiddenSize: 64 },
     bounds: LSTM_BOUNDS,
     specs: {
       seed: SEED,
@@ -78,11 +81,13 @@ export const NETWORKS: Record<Kind, Network> = {
       startLength: { label: "First length", key: "first", option: "--start-length", needs: "curriculum" },
       lengthFactor: { label: "Factor of lengths", key: "factor", option: "--length-factor", needs: "curriculum" },
       minLengthFraction: {
-        ...{ label: "Smallest, as a part", key: "least", option: "--min-length-fraction", needs: "curriculum" },
+        ...{ label: "Shortest in an epoch", key: "least", option: "--min-length-fraction", needs: "curriculum" },
+        hint: "as a part of the longest",
       },
       threshold: { label: "Accuracy to pass", key: "pass", option: "--threshold", needs: "curriculum" },
       lrLengthExponent: {
-        ...{ label: "Rate falls by T to the", key: "power", option: "--lr-length-exponent", needs: "curriculum" },
+        ...{ label: "Exponent p", key: "power", option: "--lr-length-exponent", needs: "curriculum" },
+        hint: "rate × (first length / T)ᵖ",
       },
       forgetBias: { label: "Forget bias", key: "forget", option: null, hint: "a change moves the biases" },
       maxNorm: { label: "Largest norm", key: "clip", option: "--max-norm" },
@@ -100,6 +105,7 @@ export const NETWORKS: Record<Kind, Network> = {
   gan: {
     command: "reviver gan train --preset original",
     original: { ...GAN_ORIGINAL },
+    phone: { batchSize: 32 },
     bounds: GAN_BOUNDS,
     specs: {
       seed: SEED,

@@ -3,7 +3,7 @@ import { batch, signal } from "@preact/signals";
 import { announce } from "../../kit/announce";
 import { download } from "../../kit/download";
 import { clamp, percent } from "../../kit/format";
-import { prefersStills } from "../../kit/player";
+import { isPhone, prefersStills } from "../../kit/player";
 import type { Images, Kind, Saved } from "../../train/protocol";
 import type { Python } from "../../train/run_files";
 import { Branch, type Point, type Seen } from "./branch";
@@ -246,5 +246,3 @@ export class Session {
     announce([news, where, accuracy].filter(Boolean).join(", "));
   }
 }
-
-const isPhone = () => matchMedia("(max-width: 40em)").matches;

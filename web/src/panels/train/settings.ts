@@ -1,7 +1,9 @@
 /** The settings on show, their form in the fragment, and the command that trains the same. */
 import { signal, type Signal } from "@preact/signals";
-import { field, integer, number, oneOf, readInteger, type Field } from "../../kit/codec";
+import { field, integer, number, oneOf, type Field } from "../../kit/codec";
+import { isPhone } from "../../kit/player";
 import type { Kind } from "../../train/protocol";
+import { EXPERIMENTS } from "./experiments";
 import { NETWORKS, type Settings, type Values } from "./networks";
 
 /** Longest sequence that the panel reads out. */
@@ -17,8 +19,8 @@ export interface TrainState {
   digits: Signal<string>;
   /** Id of a run of Python to compare with; "" for none. */
   python: Signal<string>;
-  /** Number of the chosen experiment, such as a lesson's; null for none. */
-  experiment: Signal<number | null>;
+  /** Id of the chosen experiment, such as a lesson's; "" for none. */
+  experiment: Signal<string>;
 }
 
 /** A setting in the fragment. */
@@ -42,18 +44,22 @@ const kindField = oneOf<Kind>(["lstm", "gan"]);
 /** Reads the state from the fragment. */
 export function openState(view: URLSearchParams): TrainState {
   const kind = kindField.read(view.get("net") ?? "") ?? kindField.missing;
-  const read = (of: Kind) =>
-    Object.entries(NETWORKS[of].specs).map(([name, { key }]) => {
+  const isSmall = isPhone() && !view.size;
+  const read = (of: Kind) => {
+    const { specs, original, phone } = NETWORKS[of];
+    const start = isSmall ? { ...original, ...phone } : original;
+    return Object.entries(specs).map(([name, { key }]) => {
       const text = of === kind ? view.get(key) : null;
-      return [name, signal((text === null ? undefined : readSetting(of, name, text)) ?? NETWORKS[of].original[name])];
+      return [name, signal((text === null ? undefined : readSetting(of, name, text)) ?? start[name])];
     });
+  };
   const digits = view.get("digits") ?? "";
   return {
     kind: signal(kind),
     settings: { lstm: Object.fromEntries(read("lstm")), gan: Object.fromEntries(read("gan")) },
     digits: signal(isDigits(digits) ? digits : "4171"),
     python: signal(view.get("with") ?? ""),
-    experiment: signal(readInteger(view.get("experiment") ?? "", 1, 99) ?? null),
+    experiment: signal(EXPERIMENTS[kind].find(({ id }) => id === view.get("experiment"))?.id ?? ""),
   };
 }
 
@@ -67,7 +73,7 @@ export function writeState({ kind: { value: kind }, settings, digits, python, ex
     ...Object.fromEntries(written),
     ...(kind === "lstm" && { digits: digits.value }),
     ...(python.value && { with: python.value }),
-    ...(experiment.value && { experiment: String(experiment.value) }),
+    ...(experiment.value && { experiment: experiment.value }),
   };
 }
 
@@ -80,18 +86,20 @@ const valuesOf = (original: Values, of: Record<string, Signal<number | string>>)
   ...Object.fromEntries(Object.entries(of).map(([name, { value }]) => [name, value])),
 });
 
-/** What a number must be, as a sentence. */
+/** What a setting must be, as a sentence. */
 export function boundsText(kind: Kind, name: string): string {
+  const { label, choices } = NETWORKS[kind].specs[name];
+  if (choices) return `${label} must be ${choices.map(([value]) => value).join(" or ")}.`;
   const [low, high, unit] = NETWORKS[kind].bounds[name]!;
   const what = unit === 1 ? "a whole number" : unit ? `a multiple of ${unit}` : "a number";
-  return `${NETWORKS[kind].specs[name].label} must be ${what} from ${low} to ${high}.`;
+  return `${label} must be ${what} from ${low} to ${high}.`;
 }
 
 /** What a link gives wrong: sentences by the names of the settings. */
 export function problemsOf({ kind: { value: kind } }: TrainState, view: URLSearchParams): Record<string, string> {
   const { specs } = NETWORKS[kind];
   const wrong = Object.entries(specs).filter(
-    ([name, { key, choices }]) => !choices && view.has(key) && readSetting(kind, name, view.get(key)!) === undefined,
+    ([name, { key }]) => view.has(key) && readSetting(kind, name, view.get(key)!) === undefined,
   );
   return Object.fromEntries(wrong.map(([name]) => [name, `The link has another value. ${boundsText(kind, name)}`]));
 }

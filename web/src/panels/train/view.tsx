@@ -8,7 +8,7 @@ import type { Manifest } from "../../kit/manifest";
 import type { Kind } from "../../train/protocol";
 import { Actions } from "./actions";
 import { Curves } from "./curves";
-import { Experiments, type Experiment } from "./experiments";
+import { Experiments, EXPERIMENTS, type Experiment } from "./experiments";
 import { Gates } from "./gates";
 import { NETWORKS, type Settings, type Values } from "./networks";
 import { Pictures } from "./pictures";
@@ -34,7 +34,11 @@ interface TrainProps {
 export function Train({ manifest, session, state, problems, images }: TrainProps) {
   const kind = state.kind.value;
   const digits = useComputed(() => [...state.digits.value].map(Number));
-  const change = () => void session.change(state.kind.value, settingsOf(state));
+  const chosen = EXPERIMENTS[kind].find(({ id }) => id === state.experiment.value);
+  const change = () => {
+    state.experiment.value = "";
+    void session.change(state.kind.value, settingsOf(state));
+  };
   useEffect(() => {
     session.open(kind, settingsOf(state));
     return () => session.pause();
@@ -45,15 +49,15 @@ export function Train({ manifest, session, state, problems, images }: TrainProps
   );
   const reset = () => {
     session.reset();
-    state.experiment.value = null;
+    state.experiment.value = "";
   };
   const choose = (next: Kind) => {
     reset();
     state.kind.value = next;
     state.python.value = "";
   };
-  const begin = (chosen: Experiment, number: number) => {
-    state.experiment.value = number;
+  const begin = (chosen: Experiment) => {
+    state.experiment.value = chosen.id;
     const seed = state.settings[kind].seed.value;
     const settings: Values = { ...NETWORKS[kind].original, ...chosen.base, seed };
     if (chosen.updates)
@@ -77,12 +81,13 @@ export function Train({ manifest, session, state, problems, images }: TrainProps
         <div class="stack">
           <Actions
             {...{ session, state }}
+            begin={chosen ? () => begin(chosen) : null}
             reset={() => {
               reset();
               announce("The run is forgotten.");
             }}
           />
-          <Experiments kind={kind} chosen={state.experiment.value} onBegin={begin} />
+          <Experiments {...{ kind, chosen }} onBegin={begin} />
         </div>
         <SettingsCard {...{ state, problems, change }} />
       </div>

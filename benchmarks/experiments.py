@@ -1,0 +1,149 @@
+"""Measure the experiments of the explorer's panel Train over seeds, trained by Python instead of the page.
+
+`web/src/panels/train/experiments.json` has their settings. `runs/experiments` keeps the trained networks, so the same command
+continues after Ctrl-C. The page is built with the results: run `make explorer` afterwards.
+
+    OMP_NUM_THREADS=1 python -m benchmarks experiments
+"""
+
+import json
+import math
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from benchmarks.measure import machine
+from reviver.data.build import build_task
+from reviver.data.images.image_set import from_pixels
+from reviver.data.images.named import read_small_mnist
+from reviver.gan.sampling import generate_samples
+from reviver.lstm.classifier import LSTMClassifier
+from reviver.lstm.scoring import score
+from reviver.runs.folder import RunFolder
+from reviver.settings.gan import GANConfig
+from reviver.settings.lstm import LSTMConfig
+from reviver.settings.parts import give
+from reviver.train.gan import training as gan
+from reviver.train.gan.run import load_gan
+from reviver.train.lstm import training as lstm
+from reviver.train.lstm.run import load_lstm
+
+ROOT = Path(__file__).parents[1]
+DEFINITIONS = ROOT / "web" / "src" / "panels" / "train" / "experiments.json"
+RUNS = ROOT / "runs" / "experiments"
+SEEDS = range(5)
+IMAGES = 10_000
+"""Images on which a page without runs trains a GAN."""
+SAMPLES = 200
+"""Samples, and real images, between which distances are measured."""
+Settings = Mapping[str, Any]
+"""Settings of a run by their names in the page, see web/src/train/settings.ts."""
+
+
+class Exchanged:
+    """Losses of a discriminator that learns to call generated images real, and of a generator that seeks that answer."""
+
+    def generator(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+        """Return E[-log D(G(z))]."""
+        return functional.softplus(-fake_logits).mean()
+
+    def discriminator(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+        """Return ½ (E[-log(1 - D(x))] + E[-log D(G(z))])."""
+        return (functional.softplus(real_logits).mean() + functional.softplus(-fake_logits).mean()) / 2
+
+
+def to_python(settings: Settings) -> dict[str, Any]:
+    """Return settings of the page as Python names and writes them."""
+    found = {re.sub("[A-Z]", lambda letter: f"_{letter[0].lower()}", name): value for name, value in settings.items()}
+    if "curriculum" in found:
+        found["curriculum"] = found["curriculum"] == "on"
+    return found
+
+
+def is_finished(path: Path) -> bool:
+    """Return whether a run folder has a finished training."""
+    return (path / "run.json").exists() and RunFolder.open(path).status == "finished"
+
+
+def train_lstm(settings: Settings, seed: int, path: Path) -> dict[str, float]:
+    """Train an LSTM; return its accuracy at length T and, of its last epoch, in training."""
+    given = to_python(settings)
+    forget_bias = given.pop("forget_bias", 1)
+    config = LSTMConfig(**given, seed=seed)
+    build = lstm.build_network
+
+    def build_with_bias(*arguments: Any) -> Any:
+        network = build(*arguments)
+        assert isinstance(network, LSTMClassifier)
+        with torch.no_grad():
+            network.lstm.b_f.fill_(forget_bias)
+        return network
+
+    if not is_finished(path):
+        with patch.object(lstm, "build_network", build_with_bias):
+            lstm.train(config, path, device="cpu", resume=(path / "run.json").exists())
+    run = load_lstm(RunFolder.open(path))
+    last = run.folder.read_metrics()[-1]
+    task = build_task(config)
+    data = task.evaluation(config.length, 2000)[0] if config.curriculum else task.validation(config.length)
+    return {
+        "Accuracy, validation": score(run.network, data, task.target).accuracy,
+        "Accuracy, training": last["train_accuracy"],
+    }
+
+
+def distance(images: Tensor) -> Tensor:
+    """Return the mean distance of two images."""
+    return torch.pdist(images.flatten(1)).mean()
+
+
+def train_gan(settings: Settings, seed: int, path: Path) -> dict[str, float]:
+    """Train a GAN; return what D says at the end, and how far apart samples are."""
+    given = to_python(settings)
+    loss = give("loss", Exchanged) if given.pop("labels", "right") == "exchanged" else "non-saturating"
+    config = replace(GANConfig(data="mnist-10k", eval_every=0, loss=loss, seed=seed), **given)
+    if not is_finished(path):
+        gan.train(config, path, device="cpu", resume=(path / "run.json").exists())
+    run = load_gan(RunFolder.open(path))
+    last = run.folder.read_metrics()[-1]
+    images, _ = generate_samples(run.generator, SAMPLES, seed)
+    real = from_pixels(read_small_mnist().images[:SAMPLES])
+    return {
+        "D of real images": last["probability_real"],
+        "D of generated images": last["probability_fake"],
+        "Distance of samples (real: 100 %)": (distance(images) / distance(real)).item(),
+    }
+
+
+def measure(kind: str, settings: Settings, seed: int) -> dict[str, float]:
+    """Train a network unless that is done, and return its measures, which are fractions."""
+    name = "-".join([kind, *(f"{name}-{value}" for name, value in settings.items()), f"seed-{seed}"])
+    found = (train_lstm if kind == "lstm" else train_gan)(settings, seed, RUNS / name)
+    sys.stderr.write(f"{name}: {found}\n")
+    return found
+
+
+def main() -> dict[str, Any]:
+    """Train and measure the two lines of all experiments."""
+    torch.set_flush_denormal(True)
+    results: dict[str, Any] = {}
+    for kind, experiments in json.loads(DEFINITIONS.read_text(encoding="utf-8")).items():
+        for one in experiments:
+            first = dict(one["base"])
+            if "updates" in one:
+                first["epochs"] = math.ceil(one["updates"] * GANConfig.batch_size / IMAGES)
+            settings = [first, first | one["change"]]
+            found = [[measure(kind, line, seed) for seed in SEEDS] for line in settings]
+            results[one["id"]] = {
+                "settings": settings,
+                "measures": {name: [[round(row[name], 4) for row in line] for line in found] for name in found[0][0]},
+            }
+    return {"title": "Experiments of the panel Train", "machine": machine(), "seeds": len(SEEDS), "results": results}
