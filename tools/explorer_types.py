@@ -60,18 +60,24 @@ def member(name: str, hint: Any, text: str | None) -> str:
 
 def declaration(part: type) -> str:
     """Return the interface of a model or dataclass."""
+    inherited = getattr(part.__base__, "model_fields", {})
+    extends = f" extends {part.__base__.__name__}" if inherited else ""
     if issubclass(part, BaseModel):
         fields = {name: (field.annotation, field.description) for name, field in part.model_fields.items()}
+        fields = {name: field for name, field in fields.items() if name not in inherited}
     else:
         fields = {name: (hint, None) for name, hint in get_type_hints(part).items()}
     lines = [member(name, hint, text) for name, (hint, text) in fields.items()]
-    return f"\n{comment(part.__doc__)}export interface {part.__name__} {{\n{''.join(lines)}}}\n"
+    return f"\n{comment(part.__doc__)}export interface {part.__name__}{extends} {{\n{''.join(lines)}}}\n"
 
 
 def write_types() -> str:
     """Return the types of all parts of the manifest."""
-    parts = [Item, Standardization, *manifest.ManifestPart.__subclasses__()]
-    return HEAD + "".join(map(declaration, parts))
+    parts = [
+        part for part in vars(manifest).values() if isinstance(part, type) and part.__module__ == manifest.__name__
+    ]
+    parts = [part for part in parts if issubclass(part, manifest.ManifestPart) and part is not manifest.ManifestPart]
+    return HEAD + "".join(map(declaration, [Item, Standardization, *parts]))
 
 
 if __name__ == "__main__":

@@ -254,14 +254,14 @@ def open_gan(run: str, device: str, seed: int | None, networks: str | None) -> t
     return loaded, loaded.config.seed if seed is None else seed
 
 
-def refuse_own_networks(run: str, action: str) -> None:
-    """Raise ConfigError if a run has networks of your own, which cannot be `action`, such as exported; their file is not needed."""
+def refuse_own_networks(run: str) -> None:
+    """Raise ConfigError if a run has networks of your own, which cannot be exported; their file is not needed."""
     from reviver.runs.folder import RunFolder
 
     folder = RunFolder.open(run)
     if folder.record["config"].get("networks") is not None:
         raise ConfigError(
-            f"{run}: has networks of your own, which cannot be {action}; see the grids in {folder.samples}"
+            f"{run}: has networks of your own, which cannot be exported; see the grids in {folder.samples}"
         )
 
 

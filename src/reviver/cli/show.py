@@ -140,13 +140,14 @@ def explore(
     out: Text = "explorer.html",
     training_images: CountOrZero | None = None,
     no_data: Annotated[bool, FLAG] = False,
-    own: options.OwnOptions = options.NONE_GIVEN,
+    task: Text | None = None,
     common: options.CommonOptions = options.DEFAULTS,
 ) -> None:
     """Write runs as one HTML page, in which their networks run and new ones train in the browser.
 
     The page needs no server and no network. It holds the weights and some real images of the runs, so think before you
-    share it. The same runs give the same file. Without a run, it is a page that trains an LSTM or a GAN.
+    share it. The same runs give the same file. Without a run, it is a page that trains an LSTM or a GAN. Of a GRU, and of
+    cells and networks of your own, it shows what their training recorded, and runs nothing.
 
     Examples:
       reviver explore runs/gan runs/lstm --out explorer.html
@@ -160,6 +161,7 @@ def explore(
         training_images: Training images to embed for each GAN, among which the page finds the nearest; 0 for none. By
             default 2000, and fewer if they are large.
         no_data: Embed no real images, and no sequences of your own, since the page shows them to everybody who has it.
+        task: Class of the task, of an LSTM with a task of your own: my_task.py:Mine.
     """
     common.require_cpu()
     path = Path(out)
@@ -167,14 +169,12 @@ def explore(
         raise ConfigError(f"out must end in .html, got {out}", field="out")
 
     from reviver.explorer.page import write_explorer
+    from reviver.explorer.records import open_run
     from reviver.files.file_errors import check_writable
 
-    for run in runs:
-        options.refuse_own_networks(run, "shown in a page")
     check_writable(path)
-    page = write_explorer(
-        [options.open_any(run, own) for run in runs], path, num_training=training_images, with_data=not no_data
-    )
+    opened = [open_run(run, task=task) for run in runs]
+    page = write_explorer(opened, path, num_training=training_images, with_data=not no_data)
     sizes, size = dict(page.block_sizes), path.stat().st_size
     result = {"out": out, "bytes": size, "blocks": {"page": size - sum(sizes.values()), **sizes}}
     common.show(result, f"{out}: {size / 1e6:.1f} MB")
@@ -227,7 +227,7 @@ def export(
     from reviver.train.lstm.run import LSTMRun
 
     path = Path(out or {"onnx": "model.onnx", "hub": "model"}[format_])
-    options.refuse_own_networks(run, "exported")
+    options.refuse_own_networks(run)
     loaded = options.open_any(run, own, checkpoint, "cpu" if common.device == "auto" else common.device)
     used = loaded.checkpoint if isinstance(loaded, LSTMRun) else "last"
     result: dict[str, Any] = {"run": run, "checkpoint": used, "step": loaded.step, "format": format_, "out": str(path)}

@@ -9,10 +9,19 @@ from reviver.data.images.named import DATA_SETS
 from reviver.data.sequences.custom import CustomTask
 from reviver.explorer.lstm_examples import ExampleInputs
 from reviver.explorer.manifest import Facts, Rounding, ScoreRow
-from reviver.train.description import LICENSES, Item, Run, ScoreTable, command_of, gan_scores, run_items, setting_items
-from reviver.train.gan.run import GANRun
+from reviver.train.description import (
+    LICENSES,
+    Item,
+    Records,
+    ScoreTable,
+    command_of,
+    gan_scores,
+    run_items,
+    setting_items,
+)
+from reviver.train.gan.run import GANRecords, GANRun
 from reviver.train.lstm import summary as lstm_summary
-from reviver.train.lstm.run import LSTMRun
+from reviver.train.lstm.run import LSTMRecords
 
 PAGE_LICENSES = (
     Item("code of this page", "MIT", "Reviver"),
@@ -25,8 +34,13 @@ SIGNIFICANT = 6
 """Digits of a number in a chart."""
 
 
-def lstm_facts(run: LSTMRun, data: SequenceData, examples: ExampleInputs, rounding: Sequence[Rounding]) -> Facts:
-    """Return the facts about an LSTM run; `data` is what its network reads, `rounding` that of the embedded networks."""
+def lstm_facts(
+    run: LSTMRecords, data: SequenceData, examples: ExampleInputs | None = None, rounding: Sequence[Rounding] = ()
+) -> Facts:
+    """Return the facts about an LSTM run; `data` is what its network reads, `rounding` that of the embedded networks.
+
+    `examples` are those in the page, None of a run whose network it cannot run.
+    """
     items = [Item("task", run.task.definition.goal, data.task)]
     images = run.task.definition.data_set
     licenses = [data_license("images", images, images)] if images else []
@@ -35,32 +49,29 @@ def lstm_facts(run: LSTMRun, data: SequenceData, examples: ExampleInputs, roundi
         size = f"{record.num_sequences:,} sequences of up to {record.max_length:,} steps"
         items.append(Item("data", record.name, size))
         licenses.append(Item("sequences", "not known to Reviver", record.name))
-    items += [Item("examples in this page", str(len(examples.examples) or "none"), examples.text), *run_items(run)]
-    items.append(Item("arithmetic of the page", "double precision", "from rounded weights, see the rounding"))
+    if examples is not None:
+        items.append(Item("examples in this page", str(len(examples.examples) or "none"), examples.text))
+    items += run_items(run)
+    if examples is not None:
+        items.append(Item("arithmetic of the page", "double precision", "from rounded weights, see the rounding"))
     if run.config.precision == "bf16":
         note = "The page does not round the operands of matrix products to bfloat16; this difference is part of the rounding."
         items.append(Item("arithmetic of the run", "bfloat16 operands, sums in single precision", note))
     return _facts(run, items, lstm_summary.scores_of(run, data), rounding, licenses)
 
 
-def gan_facts(run: GANRun, rounding: Sequence[Rounding], training: ImageSet | None, problem: str | None) -> Facts:
+def gan_facts(
+    run: GANRecords, rounding: Sequence[Rounding] = (), training: ImageSet | None = None, problem: str | None = None
+) -> Facts:
     """Return the facts about a GAN run with the training images in the page, or why there are none."""
-    data, generator = run.folder.record["data"], run.generator
-    shape = " × ".join(map(str, generator.image_shape))
-    in_page, note = "none", problem
-    if training is not None:
-        in_page = f"{len(training.images):,} of {data['num_images']:,}"
-        note = "a random sample, spread over classes" if len(training.images) < data["num_images"] else None
-    sizes = [sum(tensor.numel() for tensor in network.parameters()) for network in (generator, run.discriminator)]
-    average = f"moving average of the weights with decay {run.config.ema:g}" if run.config.ema > 0 else None
+    data = run.folder.record["data"]
+    shape = " × ".join(map(str, run.image_shape))
     items = [
         Item("data", data["name"]),
         Item("images", f"{data['num_images']:,} of {shape}", "channels × height × width"),
-        Item("training images in this page", in_page, note),
-        Item("parameters of the generator", f"{sizes[0]:,}", average),
-        Item("parameters of the discriminator", f"{sizes[1]:,}"),
-        *([Item("classes", str(generator.num_classes), "conditional")] if generator.num_classes else []),
     ]
+    if isinstance(run, GANRun):
+        items += _network_items(run, training, problem)
     epochs = float(run.config.epochs)
     if run.folder.status != "finished":
         epochs = max((record["epoch"] for record in run.metrics if record["step"] <= run.step), default=0)
@@ -68,8 +79,25 @@ def gan_facts(run: GANRun, rounding: Sequence[Rounding], training: ImageSet | No
     return _facts(run, [*items, *run_items(run, epochs)], gan_scores(run), rounding, licenses)
 
 
+def _network_items(run: GANRun, training: ImageSet | None, problem: str | None) -> list[Item]:
+    """Return the facts about the networks of a run and the training images in the page."""
+    total, generator = run.folder.record["data"]["num_images"], run.generator
+    in_page, note = "none", problem
+    if training is not None:
+        in_page = f"{len(training.images):,} of {total:,}"
+        note = "a random sample, spread over classes" if len(training.images) < total else None
+    sizes = [sum(tensor.numel() for tensor in network.parameters()) for network in (generator, run.discriminator)]
+    average = f"moving average of the weights with decay {run.config.ema:g}" if run.config.ema > 0 else None
+    return [
+        Item("training images in this page", in_page, note),
+        Item("parameters of the generator", f"{sizes[0]:,}", average),
+        Item("parameters of the discriminator", f"{sizes[1]:,}"),
+        *([Item("classes", str(generator.num_classes), "conditional")] if generator.num_classes else []),
+    ]
+
+
 def _facts(
-    run: Run, items: list[Item], scores: ScoreTable, rounding: Sequence[Rounding], licenses: list[Item]
+    run: Records, items: list[Item], scores: ScoreTable, rounding: Sequence[Rounding], licenses: list[Item]
 ) -> Facts:
     return Facts(
         run=items,

@@ -9,15 +9,14 @@ from dataclasses import replace
 
 from reviver.errors import ConfigError, DataError
 from reviver.explorer.blocks import Blocks
-from reviver.explorer.facts import gan_facts, to_columns
-from reviver.explorer.gan_images import choose_images, class_names, embed_images, embed_snapshots, load_real_images
+from reviver.explorer.facts import gan_facts
+from reviver.explorer.gan_images import choose_images, class_names, embed_images, load_real_images
 from reviver.explorer.gan_latents import choose_endpoints, embed_latents
 from reviver.explorer.gan_outputs import context_logits, measure_rounding, sample
 from reviver.explorer.layers import FoldedLayer, embed, fold, shorten
 from reviver.explorer.manifest import ClassifierSpec, GanContent, MlpSpec, RunName
-from reviver.gan.losses import describe_losses
+from reviver.explorer.records import gan_records
 from reviver.gan.networks import NEGATIVE_SLOPE
-from reviver.gan.own_networks import refuse_own
 from reviver.gan.scores.digit_classifier import DigitClassifier
 from reviver.gan.scores.reference_stats import load_extractor
 from reviver.train.gan.run import GANRun
@@ -34,8 +33,6 @@ def collect_gan(
 ) -> GanContent:
     """Return what the explorer shows of a GAN run, and add its data to `blocks`, with the prefix `id_`; see `build_page`."""
     generator, discriminator = run.generator, run.discriminator
-    refuse_own(generator, "shown in a page")
-    channels, height, width = generator.image_shape
     images = load_real_images(run)
     classifier = find_classifier(run)
     layers = fold(list(generator.layers))
@@ -53,28 +50,22 @@ def collect_gan(
     training = choose_images(images.train, num_training if with_data else 0, run, "training")
     test = choose_images(images.test, NUM_TEST if with_data else 0, run, "test")
     return GanContent(
-        id=id_,
-        name=name.name,
         run_argument=name.argument,
         step=run.step,
-        image_shape=(channels, height, width),
         noise_size=generator.noise_size,
         latent_size=generator.latent_size,
         num_classes=generator.num_classes,
         class_names=class_names(run.config.data, generator.num_classes),
         generator=weights,
         discriminator=d_weights,
-        is_log_odds=describe_losses(run.config.loss).smoothed is not None,
         classifier=classifier_spec,
         latents=embed_latents(run, layers, endpoints, f"{id_}-latents", blocks),
         endpoint_classes=endpoints.classes,
         logits=context_logits(run, samples, images),
-        snapshots=embed_snapshots(run, f"{id_}-snapshots", blocks, with_real=with_data),
+        **gan_records(run, blocks, id_, name=name, with_data=with_data),
         training=embed_images(training, f"{id_}-training", blocks),
         test=embed_images(test, f"{id_}-test", blocks),
         label_names=images.label_names,
-        metrics=to_columns([record for record in run.metrics if record["step"] <= run.step]),
-        scores=to_columns([record for record in run.scores if record["step"] <= run.step]),
         facts=gan_facts(run, rounding, training, images.problem),
     )
 

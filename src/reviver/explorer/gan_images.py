@@ -20,7 +20,7 @@ from reviver.explorer.blocks import Blocks, encode_f32, encode_u8
 from reviver.explorer.facts import thin
 from reviver.explorer.manifest import SnapshotSpec, SnapshotsSpec, TensorBlock
 from reviver.rng import make_rng
-from reviver.train.gan.run import GANRun
+from reviver.train.gan.run import GANRecords, GANRun
 from reviver.train.gan.snapshots import GANSnapshot, read_snapshots, snapshot_steps
 
 MAX_MOMENTS = 60
@@ -129,14 +129,14 @@ def rounded(values: Tensor) -> list[float]:
     return [round(value, DECIMALS) for value in values.flatten().tolist()]
 
 
-def embed_snapshots(run: GANRun, name: str, blocks: Blocks, *, with_real: bool = True) -> SnapshotsSpec | None:
+def embed_snapshots(run: GANRecords, name: str, blocks: Blocks, *, with_real: bool = True) -> SnapshotsSpec | None:
     """Add the snapshots of a run up to its checkpoint, also the real images that D saw; return where they are, if any."""
     data = run.folder.record["data"]
-    snapshots = read_snapshots(run.folder, snapshot_steps(run.config, data["num_images"], run.generator.image_shape))
+    snapshots = read_snapshots(run.folder, snapshot_steps(run.config, data["num_images"], run.image_shape))
     found = [snapshot for snapshot in snapshots if snapshot.step <= run.step]
     if not found:
         return None
-    size = len(found[-1].images) * math.prod(run.generator.image_shape)
+    size = len(found[-1].images) * math.prod(run.image_shape)
     count = max(MIN_MOMENTS, min(MAX_MOMENTS, MAX_SNAPSHOT_BYTES // size))
     chosen = thin(drop_repeated(found), count)
     tensors = {"images": encode_u8(torch.stack([snapshot.images for snapshot in chosen]))}

@@ -11,12 +11,13 @@ from torch import Tensor
 
 from reviver.data.describe import SequenceData
 from reviver.explorer.blocks import Blocks, Encoded, encode_f16, encode_f32
-from reviver.explorer.facts import lstm_facts, to_columns
+from reviver.explorer.facts import lstm_facts
 from reviver.explorer.layers import compare
 from reviver.explorer.lstm_examples import ExampleInputs, channel_names, collect_examples
 from reviver.explorer.manifest import LstmContent, LstmStage, RunName
+from reviver.explorer.records import lstm_records
 from reviver.lstm.classifier import LSTMClassifier
-from reviver.lstm.own_cells import Network, built_in
+from reviver.lstm.own_cells import Network
 from reviver.rng import make_rng
 from reviver.settings.tasks import TargetKind
 from reviver.train.lstm.run import LSTMRun
@@ -35,7 +36,6 @@ NUM_RANDOM, RANDOM_STEPS = 20, 100
 def collect_lstm(run: LSTMRun, blocks: Blocks, id_: str, *, name: RunName, with_data: bool = True) -> LstmContent:
     """Return what the explorer shows of an LSTM run, and add its weights to `blocks`, with the prefix `id_`."""
     config, network, task = run.config, run.network, run.task
-    built_in(network, "shown in a page")
     data = SequenceData.of_task(config, task)
     is_confidential = config.task == "custom" and not with_data
     examples = ExampleInputs([], [], "the page was written without data") if is_confidential else collect_examples(run)
@@ -50,23 +50,19 @@ def collect_lstm(run: LSTMRun, blocks: Blocks, id_: str, *, name: RunName, with_
         exact, found = (outputs(network, x, task.target) for network in (trained, rounded))
         rounding.append(compare(label, unit, found, exact))
     return LstmContent(
-        id=id_,
-        name=name.name,
+        **lstm_records(run, id_, name=name),
         run_argument=name.argument,
         **{setting: getattr(config, setting) for setting in SETTINGS},
-        target=task.target,
         input_kind="symbols" if task.definition.symbols else "numbers",
         symbol_names=task.definition.symbols,
         input_size=task.input_size,
         channel_names=channel_names(run),
         class_names=data.classes,
-        output_size=task.output_size,
         patch_size=network.patch_size if isinstance(network, LSTMClassifier) else 1,
         length=data.length,
         standardization=data.standardization,
         stages=stages,
         examples=examples.examples,
-        metrics=to_columns(run.metrics),
         facts=lstm_facts(run, data, examples, rounding),
     )
 

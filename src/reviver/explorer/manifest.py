@@ -160,15 +160,26 @@ class LogitContext(ManifestPart):
     """What the real images are, such as "test images"."""
 
 
-class GanContent(ManifestPart):
-    """A GAN run."""
+class GanRecords(ManifestPart):
+    """What the training of a GAN recorded: all that the page has of a run whose networks it cannot run."""
 
     id: str
     name: str
+    image_shape: tuple[int, int, int]
+    is_log_odds: bool
+    """Whether the output of D is a log-odds; some losses train D to give a number without a unit."""
+    snapshots: SnapshotsSpec | None
+    metrics: Columns
+    scores: Columns
+    facts: Facts
+
+
+class GanContent(GanRecords):
+    """A GAN run."""
+
     run_argument: str
     """The run folder as commands to copy name it, before they quote it."""
     step: int
-    image_shape: tuple[int, int, int]
     noise_size: int
     """Numbers of z that are noise; the K others of a conditional generator are its one-hot class."""
     latent_size: int
@@ -178,8 +189,6 @@ class GanContent(ManifestPart):
     class_names: Sequence[str]
     generator: MlpSpec
     discriminator: MlpSpec | None
-    is_log_odds: bool
-    """Whether the output of D is a log-odds; some losses train D to give a number without a unit."""
     classifier: ClassifierSpec | None
     """Null where no classifier knows these images."""
     latents: TensorBlock
@@ -187,16 +196,12 @@ class GanContent(ManifestPart):
     endpoint_classes: Sequence[int | None]
     """Class of each end point by the classifier or by condition [E]."""
     logits: LogitContext
-    snapshots: SnapshotsSpec | None
     training: TensorBlock | None
     """`images` [M, C, H, W] and, with labels, `labels` [M]."""
     test: TensorBlock | None
     """The same of real images to draw after."""
     label_names: Sequence[str] | None
     """Names of the labels of `training` and `test`."""
-    metrics: Columns
-    scores: Columns
-    facts: Facts
 
 
 class LstmStage(ManifestPart):
@@ -216,15 +221,23 @@ class Example(ManifestPart):
     """Class, class at every step, or number."""
 
 
-class LstmContent(ManifestPart):
-    """An LSTM run."""
+class LstmRecords(ManifestPart):
+    """What the training of an LSTM recorded, see `GanRecords`."""
 
     id: str
     name: str
+    target: Literal["class", "class at every step", "number"]
+    output_size: int
+    metrics: Columns
+    facts: Facts
+
+
+class LstmContent(LstmRecords):
+    """An LSTM run."""
+
     run_argument: str
     cell: Literal["lstm", "rnn"]
     task: str
-    target: Literal["class", "class at every step", "number"]
     input_kind: Literal["symbols", "numbers"]
     encoding: Literal["scalar", "onehot"]
     symbol_names: Sequence[str] | None
@@ -233,7 +246,6 @@ class LstmContent(ManifestPart):
     channel_names: Sequence[str]
     """Of numbers [I]."""
     class_names: Sequence[str] | None
-    output_size: int
     hidden_size: int
     num_layers: int
     bidirectional: bool
@@ -246,8 +258,6 @@ class LstmContent(ManifestPart):
     stages: Sequence[LstmStage]
     """First, middle and last, or fewer."""
     examples: Sequence[Example]
-    metrics: Columns
-    facts: Facts
 
 
 class TrainingImages(ManifestPart):
@@ -270,6 +280,8 @@ class Manifest(ManifestPart):
     title: str
     gans: Sequence[GanContent]
     lstms: Sequence[LstmContent]
+    recorded: Sequence[GanRecords | LstmRecords] = ()
+    """Runs whose networks the page cannot run."""
     training_images: TrainingImages | None = None
     lstm_config: Settings
     """All settings of an LSTM's run by their names in Python, with their defaults, for the run folders of the page."""

@@ -10,10 +10,10 @@ from pydantic import Field
 
 from reviver.errors import ConfigError
 from reviver.explorer.page import build_page
+from reviver.explorer.records import open_run
 from reviver.files.atomic import write_text
 from reviver.settings.validation import check
 from reviver.train.gan.run import GANRun
-from reviver.train.loading import load
 from reviver.train.lstm.run import LSTMRun
 
 RunOrPath = LSTMRun | GANRun | str | Path
@@ -66,7 +66,8 @@ def explore(
     """Return the explorer of trained runs, to show in a notebook or to save.
 
     Args:
-        runs: A run folder or a loaded run, or several of them.
+        runs: A run folder or a loaded run, or several of them. Of one with a cell or networks of the user's own, the page has
+            what its training recorded, and no code.
         training_images: Training images to embed for each GAN; 0 for none, by default as `reviver explore`.
         with_data: Embed real images of the GANs, and sequences of custom data; False for confidential data.
         height: Height of the frame in a notebook, in pixels.
@@ -80,6 +81,6 @@ def explore(
     given = [runs] if isinstance(runs, RunOrPath) else list(runs)
     if not given:
         raise ConfigError("runs must hold at least one run, got none", field="runs")
-    loaded = [load(run) if isinstance(run, str | Path) else run for run in given]
+    loaded = [open_run(run) if isinstance(run, str | Path) else run for run in given]
     page = build_page(loaded, num_training=training_images, with_data=with_data)
     return ExplorerPage(page.html, page.title, height)

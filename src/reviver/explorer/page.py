@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from importlib.resources import files
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from reviver.data.images.named import MNIST_10K, read_small_mnist
 from reviver.errors import ConfigError, RunFolderError
@@ -16,13 +16,24 @@ from reviver.explorer.blocks import Blocks, encode_u8
 from reviver.explorer.facts import data_license
 from reviver.explorer.gan import collect_gan, embed_classifier
 from reviver.explorer.lstm import collect_lstm
-from reviver.explorer.manifest import ClassifierSpec, GanContent, LstmContent, Manifest, RunName, TrainingImages
+from reviver.explorer.manifest import (
+    ClassifierSpec,
+    GanContent,
+    GanRecords,
+    LstmContent,
+    LstmRecords,
+    Manifest,
+    RunName,
+    TrainingImages,
+)
+from reviver.explorer.records import as_shown, collect_records
 from reviver.files.atomic import write_text
 from reviver.gan.scores.digit_classifier import DigitClassifier
 from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
-from reviver.train.description import Run
+from reviver.train.description import Records, Run
 from reviver.train.gan.run import GANRun
+from reviver.train.lstm.run import LSTMRun
 from reviver.version import __version__
 
 MAX_BYTES = 64 << 20
@@ -35,6 +46,7 @@ CLASSIFIER_BITS = 6
 MAX_WEIGHT = 1e15
 """Largest weight; products of larger ones with those of BatchNorm would leave single precision."""
 
+AnyRun = TypeVar("AnyRun", LSTMRun, GANRun)
 TITLE, DATA = "<!--title-->", "<!--data-->"
 MANIFEST = "manifest"
 """Id of the data block with the manifest."""
@@ -51,12 +63,13 @@ class Page(NamedTuple):
 
 
 def build_page(
-    runs: Sequence[Run], *, num_training: int | None = None, with_data: bool = True, trains_gan: bool | None = None
+    runs: Sequence[Records], *, num_training: int | None = None, with_data: bool = True, trains_gan: bool | None = None
 ) -> Page:
     """Build the explorer of some runs; the same runs give the same page. Without runs it can only train.
 
     Args:
-        runs: the runs, in the order in which the page offers them; of one that is given twice, the second is left out.
+        runs: the runs, in the order in which the page offers them; of one that is given twice, the second is left out. Of
+            those whose networks the page cannot run, it has what their training recorded.
         num_training: training images to embed for each GAN, among which the page finds the nearest; 0 for none, None for
             a number that fits.
         with_data: whether to embed real images of the GANs, and sequences of custom data of the LSTMs. False for
@@ -68,33 +81,38 @@ def build_page(
         RunFolderError: if a file of a run is damaged, its weights are not finite, or it is still training.
         DataError: if an image of a run is damaged.
     """
-    distinct: dict[Path, Run] = {}
+    distinct: dict[Path, Records] = {}
     for run in runs:
         if distinct.setdefault(run.folder.path.resolve(), run) is not run:
             _log.warning("%s: was given twice; the page has it once", run.folder.path)
-    runs = list(distinct.values())
+    runs = [as_shown(run) for run in distinct.values()]
     for run in runs:
         if run.folder.is_training:
             raise RunFolderError(
                 f"{run.folder.path}: is still training; wait until it has finished, or stop it with Ctrl-C first"
             )
-        _check_weights(run)
+        if isinstance(run, LSTMRun | GANRun):
+            _check_weights(run)
     blocks = Blocks()
     gans: list[GanContent] = []
     lstms: list[LstmContent] = []
     digit_classifier: ClassifierSpec | None = None
-    for run, name in zip(map(_on_cpu, runs), name_runs([run.folder.path for run in runs]), strict=True):
+    recorded: list[GanRecords | LstmRecords] = []
+    for run, name in zip(runs, name_runs([run.folder.path for run in runs]), strict=True):
         _log.info("%s: embedding networks and images", run.folder.path)
         if run.folder.status == "running":
             _log.warning("%s: was killed while it trained; the page shows update %d", run.folder.path, run.step)
         if isinstance(run, GANRun):
-            id_ = f"gan-{len(gans)}"
-            gans.append(collect_gan(run, blocks, id_, name=name, num_training=num_training, with_data=with_data))
+            id_, on_cpu = f"gan-{len(gans)}", _on_cpu(run)
+            gans.append(collect_gan(on_cpu, blocks, id_, name=name, num_training=num_training, with_data=with_data))
             if run.is_digits and run.config.extractor is None:
                 digit_classifier = gans[-1].classifier
+        elif isinstance(run, LSTMRun):
+            lstms.append(collect_lstm(_on_cpu(run), blocks, f"lstm-{len(lstms)}", name=name, with_data=with_data))
         else:
-            lstms.append(collect_lstm(run, blocks, f"lstm-{len(lstms)}", name=name, with_data=with_data))
-    names = ", ".join([*(gan.name for gan in gans), *(lstm.name for lstm in lstms)])
+            id_ = f"recorded-{len(recorded)}"
+            recorded.append(collect_records(run, blocks, id_, name=name, with_data=with_data))
+    names = ", ".join(run.name for run in (*gans, *lstms, *recorded))
     title = f"Explorer of {names}" if names else "An LSTM and a GAN that learn in the browser"
     images = _training_images(blocks, digit_classifier) if (not runs if trains_gan is None else trains_gan) else None
     manifest = Manifest(
@@ -102,6 +120,7 @@ def build_page(
         title=title,
         gans=gans,
         lstms=lstms,
+        recorded=recorded,
         training_images=images,
         lstm_config=asdict(LSTMConfig()),
         gan_config=asdict(GANConfig()),
@@ -111,7 +130,9 @@ def build_page(
     return page
 
 
-def write_explorer(runs: Sequence[Run], out: Path, *, num_training: int | None = None, with_data: bool = True) -> Page:
+def write_explorer(
+    runs: Sequence[Records], out: Path, *, num_training: int | None = None, with_data: bool = True
+) -> Page:
     """Write the explorer of some runs to `out`, see `build_page`."""
     page = build_page(runs, num_training=num_training, with_data=with_data)
     write_text(out, page.html)
@@ -166,7 +187,7 @@ def _printable(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8") or "run"
 
 
-def _on_cpu(run: Run) -> Run:
+def _on_cpu(run: AnyRun) -> AnyRun:
     """Return a run with its networks on the CPU, where the page is computed, whatever device they were loaded to."""
     if isinstance(run, GANRun):
         generator, discriminator = copy.deepcopy(run.generator).cpu(), copy.deepcopy(run.discriminator).cpu()

@@ -23,7 +23,7 @@ def build_graph(generator: Generator, opset: int | None = None) -> Graph:
     Output: `images` [batch, C, H, W] in [-1, 1]. Raises `ConfigError` if the parameters are not float32, or as `Graph`
     for the `opset`.
     """
-    refuse_own(generator, "exported")
+    refuse_own(generator)
     dtypes = {parameter.dtype for parameter in generator.parameters()}
     if dtypes != {torch.float32}:
         found = ", ".join(sorted(str(dtype).removeprefix("torch.") for dtype in dtypes))

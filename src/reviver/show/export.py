@@ -77,7 +77,7 @@ def to_onnx(model: Model, path: str | Path, *, opset: int | None = None) -> Expo
         data = SequenceData.of_task(model.config, model.task)
         description = f"{lstm_onnx.INPUT}: {data.input_text}"
         graph = lstm_onnx.build_graph(
-            built_in(model.network, "exported"),
+            built_in(model.network),
             opset,
             target=data.target,
             standardization=data.standardization,
@@ -124,7 +124,7 @@ def to_hub(run: Run, folder: str | Path, *, license_id: str | None = None) -> li
     folder = Path(folder)
     check("license", license_id, LicenseId | None)
     if isinstance(run, LSTMRun):
-        built_in(run.network, "exported")
+        built_in(run.network)
     if folder.is_dir() and any(folder.iterdir()):
         raise RunFolderError(f"{folder}: exists already and is never overwritten; choose another --out")
     if not folder.is_dir():
@@ -133,7 +133,7 @@ def to_hub(run: Run, folder: str | Path, *, license_id: str | None = None) -> li
         data = SequenceData.of_task(run.config, run.task)
         LSTM_FAMILY.save(run.network, folder, card=lstm_card(run, data, license_id), data=data, run=source_of(run))
     else:
-        refuse_own(run.generator, "exported")
+        refuse_own(run.generator)
         images = ImageData.model_validate(run.folder.record["data"])
         card = gan_card(run, images, license_id)
         GAN_FAMILY.save(run.generator, folder, card=card, data=images, run=source_of(run))

@@ -17,10 +17,12 @@ from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.validation import show_value
 from reviver.text import count, duration
-from reviver.train.gan.run import GANRun
-from reviver.train.lstm.run import LSTMRun
+from reviver.train.gan.run import GANRecords, GANRun
+from reviver.train.lstm.run import LSTMRecords, LSTMRun
 
 Run = LSTMRun | GANRun
+Records = LSTMRecords | GANRecords
+"""A run, or what it has besides its networks."""
 PATHS = ("data", "extractor")
 """Settings that may be paths."""
 STATUS = {"running": "killed while it trained", "interrupted": "interrupted; reviver ... --resume continues it"}
@@ -122,7 +124,7 @@ def setting_items(config: LSTMConfig | GANConfig) -> list[Item]:
     ]
 
 
-def run_items(run: Run, epochs: float | None = None) -> list[Item]:
+def run_items(run: Records, epochs: float | None = None) -> list[Item]:
     """Return what the record of a run has, and its epochs so far, with a fraction, if they are known."""
     record = run.folder.record
     machine: Mapping[str, Any] = record.get("hardware", {})
@@ -151,7 +153,7 @@ def run_items(run: Run, epochs: float | None = None) -> list[Item]:
     return [item for item in items if item.value]
 
 
-def gan_scores(run: GANRun) -> ScoreTable:
+def gan_scores(run: GANRecords) -> ScoreTable:
     """Return the last scores before the checkpoint beside those of real images and, if they were recorded, of noise."""
     scores = next((record for record in reversed(run.scores) if record["step"] <= run.step), None)
     if scores is None:
@@ -172,7 +174,7 @@ def gan_scores(run: GANRun) -> ScoreTable:
     )
 
 
-def command_of(run: Run) -> str:
+def command_of(run: Records) -> str:
     """Return the command line that trained a run, on one line."""
     command = " ".join(str(run.folder.record.get("command", "not recorded")).split())
     try:

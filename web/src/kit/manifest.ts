@@ -112,31 +112,35 @@ export interface LogitContext {
   realSource: string; // What the real images are, such as "test images".
 }
 
-/** A GAN run. */
-export interface GanContent {
+/** What the training of a GAN recorded: all that the page has of a run whose networks it cannot run. */
+export interface GanRecords {
   id: string;
   name: string;
+  imageShape: [number, number, number];
+  isLogOdds: boolean; // Whether the output of D is a log-odds; some losses train D to give a number without a unit.
+  snapshots: SnapshotsSpec | null;
+  metrics: Record<string, (number | null)[]>;
+  scores: Record<string, (number | null)[]>;
+  facts: Facts;
+}
+
+/** A GAN run. */
+export interface GanContent extends GanRecords {
   runArgument: string; // The run folder as commands to copy name it, before they quote it.
   step: number;
-  imageShape: [number, number, number];
   noiseSize: number; // Numbers of z that are noise; the K others of a conditional generator are its one-hot class.
   latentSize: number; // Z, with the class.
   numClasses: number; // K, 0 unless conditional.
   classNames: string[];
   generator: MlpSpec;
   discriminator: MlpSpec | null;
-  isLogOdds: boolean; // Whether the output of D is a log-odds; some losses train D to give a number without a unit.
   classifier: ClassifierSpec | null; // Null where no classifier knows these images.
   latents: TensorBlock; // `grid` [25, Z]; `endpoints` [E, Z]; `directions` [2, Z], orthonormal, along which images change most.
   endpointClasses: (number | null)[]; // Class of each end point by the classifier or by condition [E].
   logits: LogitContext;
-  snapshots: SnapshotsSpec | null;
   training: TensorBlock | null; // `images` [M, C, H, W] and, with labels, `labels` [M].
   test: TensorBlock | null; // The same of real images to draw after.
   labelNames: string[] | null; // Names of the labels of `training` and `test`.
-  metrics: Record<string, (number | null)[]>;
-  scores: Record<string, (number | null)[]>;
-  facts: Facts;
 }
 
 /** Weights of an LSTM at one moment of the training, named as in its equations. */
@@ -152,21 +156,27 @@ export interface Example {
   target: number | number[]; // Class, class at every step, or number.
 }
 
-/** An LSTM run. */
-export interface LstmContent {
+/** What the training of an LSTM recorded, see `GanRecords`. */
+export interface LstmRecords {
   id: string;
   name: string;
+  target: "class" | "class at every step" | "number";
+  outputSize: number;
+  metrics: Record<string, (number | null)[]>;
+  facts: Facts;
+}
+
+/** An LSTM run. */
+export interface LstmContent extends LstmRecords {
   runArgument: string;
   cell: "lstm" | "rnn";
   task: string;
-  target: "class" | "class at every step" | "number";
   inputKind: "symbols" | "numbers";
   encoding: "scalar" | "onehot";
   symbolNames: string[] | null;
   inputSize: number; // I of one step, after the encoding and before patches.
   channelNames: string[]; // Of numbers [I].
   classNames: string[] | null;
-  outputSize: number;
   hiddenSize: number;
   numLayers: number;
   bidirectional: boolean;
@@ -178,8 +188,6 @@ export interface LstmContent {
   standardization: Standardization | null;
   stages: LstmStage[]; // First, middle and last, or fewer.
   examples: Example[];
-  metrics: Record<string, (number | null)[]>;
-  facts: Facts;
 }
 
 /** Images on which the page trains a GAN. */
@@ -197,6 +205,7 @@ export interface Manifest {
   title: string;
   gans: GanContent[];
   lstms: LstmContent[];
+  recorded: (GanRecords | LstmRecords)[]; // Runs whose networks the page cannot run.
   trainingImages: TrainingImages | null;
   lstmConfig: Record<string, string | number | boolean | null>; // All settings of an LSTM's run by their names in Python, with their defaults, for the run folders of the page.
   ganConfig: Record<string, string | number | boolean | null>; // The same of a GAN's.

@@ -1,11 +1,30 @@
 /** Runs of the page, and what of them a lesson can leave out. */
-import type { GanContent, LstmContent, Manifest } from "./manifest";
+import type { GanContent, GanRecords, LstmContent, LstmRecords, Manifest } from "./manifest";
 
-export type Run = GanContent | LstmContent;
+/** A run: with its networks, or what its training recorded. */
+export type Run = GanRecords | LstmRecords;
 
-export const isGan = (run: Run): run is GanContent => "generator" in run;
+export const isGan = (run: Run): run is GanRecords => "imageShape" in run;
 
-export const allRuns = ({ gans, lstms }: Manifest): Run[] => [...gans, ...lstms];
+export const allRuns = ({ gans, lstms, recorded }: Manifest): Run[] => [...gans, ...lstms, ...recorded];
+
+/** The GAN runs, also those whose networks the page cannot run. */
+export const allGans = (manifest: Manifest) => allRuns(manifest).filter(isGan);
+
+/** Whether the page can run the networks of a run; of another it has what training recorded. */
+export const hasNetworks = (run: Run): run is GanContent | LstmContent => "runArgument" in run;
+
+/** What a panel says of a run without networks. */
+export const RECORDED = "This page cannot run the networks of this run. It shows what training recorded.";
+
+/** Says which runs of a kind have networks that the page cannot run; null if there are none. */
+export function withoutNetworks({ recorded }: Manifest, kind: "gan" | "lstm"): string | null {
+  const names = recorded.filter((run) => isGan(run) === (kind === "gan")).map(({ name }) => name);
+  const where = kind === "gan" ? "Training time, and Curves and facts, show" : "Curves and facts shows";
+  return names.length
+    ? `This page cannot run the networks of ${names.join(", ")}. ${where} what training recorded.`
+    : null;
+}
 
 /** Returns a function that computes the value of a key once, and forgets what has failed. */
 export function once<K extends object, V>(compute: (key: K) => Promise<V>): (key: K) => Promise<V> {

@@ -7,6 +7,7 @@
  */
 import { readJson, writeJson } from "../kit/bytes";
 import type { GanContent, Manifest } from "../kit/manifest";
+import { isGan } from "../kit/runs";
 import type { Panel, Part } from "./panel";
 
 export interface Lesson {
@@ -49,6 +50,7 @@ function reduceManifest(manifest: Manifest, panels: Panel[]): Manifest {
     ...manifest,
     gans: needs("generator") ? manifest.gans.map(reduce) : [],
     trainingImages: needs("images") ? manifest.trainingImages : null,
+    recorded: manifest.recorded.map((run) => (isGan(run) && !needs("snapshots") ? { ...run, snapshots: null } : run)),
     lstms: manifest.lstms.map((lstm) => (needs("lstm") ? lstm : { ...lstm, stages: [] })),
   };
 }

@@ -11,7 +11,7 @@ import { announce } from "../kit/announce";
 import type { View } from "../kit/codec";
 import { bound, Select } from "../kit/controls";
 import type { Manifest } from "../kit/manifest";
-import type { Run } from "../kit/runs";
+import { withoutNetworks, type Run } from "../kit/runs";
 
 /** A part of the runs that a lesson can leave out. Latents go with the generator. */
 export type Part = "generator" | "discriminator" | "classifier" | "snapshots" | "training" | "test" | "lstm" | "images";
@@ -39,15 +39,24 @@ interface RunPanel<R extends Run, L> extends PanelInfo {
   /** The runs that it can show. */
   runs: (manifest: Manifest) => R[];
   none: string; // Why there is none
+  networks?: "gan" | "lstm"; // The kind of networks that it runs, if it does
   load: (content: R, manifest: Manifest) => Promise<L>;
   open: (loaded: L, content: R, view: URLSearchParams, manifest: Manifest) => Opened;
 }
 
 /** Makes a panel with a choice of the run, where there are several, whose state begins anew with each run. */
-export function runPanel<R extends Run, L>({ runs: runsOf, none, load, open, ...info }: RunPanel<R, L>): Panel {
+export function runPanel<R extends Run, L>({
+  runs: runsOf,
+  none,
+  networks,
+  load,
+  open,
+  ...info
+}: RunPanel<R, L>): Panel {
+  const others = (manifest: Manifest) => networks && withoutNetworks(manifest, networks);
   return {
     ...info,
-    unavailable: (manifest) => (runsOf(manifest).length ? null : none),
+    unavailable: (manifest) => (runsOf(manifest).length ? null : (others(manifest) ?? none)),
     async open(manifest, view) {
       const runs = runsOf(manifest);
       const first = runs.find(({ id }) => id === view.get("run")) ?? runs[0];
@@ -73,6 +82,7 @@ export function runPanel<R extends Run, L>({ runs: runsOf, none, load, open, ...
               <Select label="Run" of={bound(wanted.value, change)} choices={runs.map(({ id, name }) => [id, name])} />
             </div>
           )}
+          {others(manifest) && <p class="note">{others(manifest)}</p>}
           <div key={current.value.number} class="stack run-body">
             {current.value.body}
           </div>

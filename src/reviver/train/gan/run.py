@@ -17,24 +17,18 @@ from reviver.train.loaded import LoadedRun
 
 
 @dataclass(frozen=True)
-class GANRun(LoadedRun):
-    """A trained GAN: its run folder, settings, networks in eval mode, and the update of the loaded checkpoint.
-
-    Attributes:
-        generator: the EMA, where the run has one.
-        discriminator: of images as they are, also where training centered them, see `centering.fold`.
-    """
+class GANRecords(LoadedRun):
+    """What a GAN run has besides its networks, whose code may be the user's: folder, settings, update of its checkpoint."""
 
     folder: RunFolder
     config: GANConfig
-    generator: Generator
-    discriminator: Discriminator
     step: int
 
     @property
-    def is_digits(self) -> bool:
-        """Whether the digit classifier can classify the generated images."""
-        return self.config.data == "mnist" and self.generator.image_shape == (1, 28, 28)
+    def image_shape(self) -> tuple[int, int, int]:
+        """Shape of its images, (C, H, W)."""
+        channels, height, width = self.folder.record["data"]["image_shape"]
+        return channels, height, width
 
     @property
     def scores(self) -> list[dict[str, Any]]:
@@ -42,25 +36,53 @@ class GANRun(LoadedRun):
         return self.folder.read_scores()
 
 
+@dataclass(frozen=True)
+class GANRun(GANRecords):
+    """A trained GAN: its run folder, settings, the update of the loaded checkpoint, and networks in eval mode.
+
+    Attributes:
+        generator: the EMA, where the run has one.
+        discriminator: of images as they are, also where training centered them, see `centering.fold`.
+    """
+
+    generator: Generator
+    discriminator: Discriminator
+
+    @property
+    def is_digits(self) -> bool:
+        """Whether the digit classifier can classify the generated images."""
+        return self.config.data == "mnist" and self.generator.image_shape == (1, 28, 28)
+
+
+def read_gan(folder: RunFolder) -> GANRecords:
+    """Return what the GAN run in `folder` has besides its networks; raise RunFolderError if that is damaged."""
+    config = folder.read_config(GANConfig)
+    path = find_checkpoint(folder.checkpoints, "last")  # first: a run killed at its start has no data
+    data = folder.record.get("data", {})
+    for name in ["image_shape", *(["num_classes"] if config.conditional else [])]:
+        if name not in data:
+            raise damaged_run_file(folder.record_path, f"data.{name} is missing")
+    return GANRecords(folder, config, checkpoint_step(path))
+
+
 def load_gan(
     folder: RunFolder,
     checkpoint: str = "last",
     device: str = "cpu",
     *,
-    networks: str | tuple[type, type] | None = None,
+    networks: Any = None,
 ) -> GANRun:
     """Load the GAN run in `folder`, its networks to `device`; see `reviver.load` for errors. A GAN has no best checkpoint."""
     check("checkpoint", checkpoint, Literal["last"])
     chosen_device = choose_device(device)
     open_parts(folder.record["config"], folder.record.get("parts", {}), networks=networks)
-    config = folder.read_config(GANConfig)
-    path = find_checkpoint(folder.checkpoints, checkpoint)  # first: a run killed at its start has no data
-    data = folder.record.get("data", {})
-    for name in ["image_shape", *(["num_classes"] if config.conditional else [])]:
-        if name not in data:
-            raise damaged_run_file(folder.record_path, f"data.{name} is missing")
-    image_shape, num_classes = tuple(data["image_shape"]), data["num_classes"] if config.conditional else 0
+    records = read_gan(folder)
+    config, num_classes = records.config, folder.record["data"]["num_classes"] if records.config.conditional else 0
     names = ("average" if config.ema > 0 else "generator", "discriminator")
-    generator, discriminator = build_trained(path, names, lambda: build_networks(config, image_shape, num_classes))
+    generator, discriminator = build_trained(
+        find_checkpoint(folder.checkpoints, checkpoint),
+        names,
+        lambda: build_networks(config, records.image_shape, num_classes),
+    )
     found = (generator.to(chosen_device).eval(), fold(discriminator).to(chosen_device).eval())
-    return GANRun(folder, config, *found, checkpoint_step(path))
+    return GANRun(folder, config, records.step, *found)

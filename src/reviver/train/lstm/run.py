@@ -1,7 +1,9 @@
 """A trained LSTM, loaded from its run folder."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from reviver.data.build import build_task
 from reviver.data.sequences.custom import DataRecord
@@ -20,18 +22,40 @@ from reviver.train.lstm.training import build_network
 
 
 @dataclass(frozen=True)
-class LSTMRun(LoadedRun):
-    """A trained LSTM, loaded from `folder`."""
+class LSTMRecords(LoadedRun):
+    """What an LSTM run has besides its network, whose code may be the user's."""
 
     folder: RunFolder
     config: LSTMConfig
     task: Task
-    network: Network
-    """Trained network, in eval mode."""
     step: int
     """Update at which the loaded checkpoint was saved."""
     checkpoint: str
     """Checkpoint that it was loaded from, `last` or `best`."""
+
+
+@dataclass(frozen=True)
+class LSTMRun(LSTMRecords):
+    """A trained LSTM, loaded from `folder`."""
+
+    network: Network
+    """Trained network, in eval mode."""
+
+
+def read_lstm(folder: RunFolder, checkpoint: str | None = None, *, task: Any = None) -> LSTMRecords:
+    """Return what the LSTM run in `folder` has besides its network; see `load_lstm`."""
+    check("checkpoint", checkpoint, Literal["last", "best"] | None)
+    open_parts(folder.record["config"], folder.record.get("parts", {}), task=task)
+    config = folder.read_config(LSTMConfig)
+    if checkpoint is None:
+        checkpoint = "last" if config.patience is None else "best"
+    path = find_checkpoint(folder.checkpoints, checkpoint)  # first: a run killed at its start has no data
+    if config.task == "custom":
+        validate(DataRecord, folder.record.get("data"), f"{folder.record_path}: data")
+    with _explaining(folder):
+        return LSTMRecords(
+            folder, config, build_task(config, folder.record.get("data")), checkpoint_step(path), checkpoint
+        )
 
 
 def load_lstm(
@@ -39,22 +63,23 @@ def load_lstm(
     checkpoint: str | None = None,
     device: str = "cpu",
     *,
-    cell: str | type | None = None,
-    task: str | type | None = None,
+    cell: Any = None,
+    task: Any = None,
 ) -> LSTMRun:
     """Load the LSTM run in `folder`, its network to `device`; see `reviver.load` for the other arguments and errors."""
-    check("checkpoint", checkpoint, Literal["last", "best"] | None)
     chosen_device = choose_device(device)
-    open_parts(folder.record["config"], folder.record.get("parts", {}), cell=cell, task=task)
-    config = folder.read_config(LSTMConfig)
-    if checkpoint is None:
-        checkpoint = "last" if config.patience is None else "best"
-    path = find_checkpoint(folder.checkpoints, checkpoint)  # first: a run killed at its start has no data
-    if config.task == "custom":
-        validate(DataRecord, folder.record.get("data"), f"{folder.record_path}: data")
+    open_parts(folder.record["config"], folder.record.get("parts", {}), cell=cell)
+    records = read_lstm(folder, checkpoint, task=task)
+    config, path = records.config, find_checkpoint(folder.checkpoints, records.checkpoint)
+    with _explaining(folder):
+        (network,) = build_trained(path, ["network"], lambda: (build_network(config, records.task),), config.num_layers)
+    return LSTMRun(**vars(records), network=network.to(chosen_device).eval())
+
+
+@contextmanager
+def _explaining(folder: RunFolder) -> Iterator[None]:
+    """Raise errors of settings and data as RunFolderError that names the folder."""
     try:
-        found = build_task(config, folder.record.get("data"))
-        (network,) = build_trained(path, ["network"], lambda: (build_network(config, found),), config.num_layers)
+        yield
     except (ConfigError, DataError) as error:
         raise RunFolderError(f"{folder.record_path}: {error}") from error
-    return LSTMRun(folder, config, found, network.to(chosen_device).eval(), checkpoint_step(path), checkpoint)

@@ -14,7 +14,7 @@ from reviver.settings.lstm import LSTMConfig
 from reviver.settings.tasks import TOLERANCE
 from reviver.text import percent
 from reviver.train.description import ScoreItem, ScoreTable
-from reviver.train.lstm.run import LSTMRun
+from reviver.train.lstm.run import LSTMRecords, LSTMRun
 from reviver.train.lstm.stopping import completes_curriculum, end_reason, find_best
 
 NUM_LAST_EPOCHS = 10
@@ -64,12 +64,12 @@ def trained_length(run: LSTMRun) -> int:
     return int((last_trained(run.metrics) or {}).get("length", run.config.length))
 
 
-def find_metrics(run: LSTMRun) -> dict[str, Any] | None:
+def find_metrics(run: LSTMRecords) -> dict[str, Any] | None:
     """Return the metrics of the last epoch before the checkpoint was saved; None if no epoch was complete."""
     return next((record for record in reversed(run.metrics) if record["step"] <= run.step), None)
 
 
-def scores_of(run: LSTMRun, data: SequenceData) -> ScoreTable:
+def scores_of(run: LSTMRecords, data: SequenceData) -> ScoreTable:
     """Return accuracy and loss of validation and training after the last complete epoch, beside chance and the baseline."""
     metrics = find_metrics(run)
     if metrics is None:

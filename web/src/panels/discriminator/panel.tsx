@@ -9,14 +9,15 @@ import { announce } from "../../kit/announce";
 import { codec, field, integer, oneOf, type State } from "../../kit/codec";
 import { Button, NumberField, Select, Toggle } from "../../kit/controls";
 import { Image } from "../../kit/image";
-import type { GanContent, Manifest } from "../../kit/manifest";
+import type { GanRecords, Manifest } from "../../kit/manifest";
+import { allGans } from "../../kit/runs";
 import type { Panel } from "../../page/panel";
 import { kind, output, Results } from "./results";
 import { type Card, deal, sourceOf, sourcesOf } from "./round";
 
 export const MAX_SEED = 2 ** 31 - 1;
 
-const runsOf = ({ gans }: Manifest) => gans.filter((content) => sourcesOf(content).length);
+const runsOf = (manifest: Manifest) => allGans(manifest).filter((content) => sourcesOf(content).length);
 
 const fieldsOf = (ids: string[]) => ({
   run: { ...oneOf(ids), write: (id: string) => (ids.length > 1 ? id : null) },
@@ -26,7 +27,7 @@ const fieldsOf = (ids: string[]) => ({
 
 export type GameState = State<ReturnType<typeof fieldsOf>>;
 
-type GameProps = { runs: GanContent[]; state: GameState; first: Card[] };
+type GameProps = { runs: GanRecords[]; state: GameState; first: Card[] };
 
 export function Game({ runs, state, first }: GameProps) {
   const { run, at, seed } = state;

@@ -173,6 +173,7 @@ export const drawPanel = runPanel({
   observe: "Draw a digit as in MNIST, then something else. Compare the errors with that of a real image.",
   limit: "The search may end in a local minimum. A large error does not prove that G cannot make the image.",
   none: "There is no GAN run in this file.",
+  networks: "gan",
   runs: ({ gans }) => gans,
   load: async (content) => ({ gan: await loadGan(content), tests: await loadTests(content) }),
   open({ gan, tests }, content, view) {

@@ -3,8 +3,8 @@ import { useEffect, useState } from "preact/hooks";
 import { loadGan, loadSnapshots } from "../../gan/gan";
 import { bound, Select } from "../../kit/controls";
 import { Image } from "../../kit/image";
-import type { GanContent, Manifest } from "../../kit/manifest";
-import { isGan } from "../../kit/runs";
+import type { GanContent, GanRecords, Manifest } from "../../kit/manifest";
+import { hasNetworks, isGan } from "../../kit/runs";
 import { row } from "../../kit/tensors";
 import type { FactsState } from "./panel";
 
@@ -12,19 +12,20 @@ import type { FactsState } from "./panel";
 interface Source {
   id: string; // In the fragment: the id of a run, and a moment's index after a dot
   name: string;
-  content: GanContent; // Whose pictures these are
-  moment: number | null; // Null: the network at the end
+  content: GanRecords; // Whose pictures these are
+  load: () => Promise<Float32Array[]>;
 }
 
 /** Returns the generators that can show the latents of a run's grid. */
-function sourcesOf(content: GanContent, { gans }: Manifest): Source[] {
+function sourcesOf(content: GanRecords, { gans }: Manifest): Source[] {
   const moments = (content.snapshots?.moments ?? []).map(({ label }, moment) => ({
     ...{ id: `${content.id}.${moment}`, name: `${content.name}, ${label}` },
-    ...{ content, moment },
+    ...{ content, load: () => fromMoment(content, moment) },
   }));
+  if (!hasNetworks(content)) return moments;
   const networks = gans
     .filter(({ noiseSize, numClasses }) => noiseSize === content.noiseSize && numClasses === content.numClasses)
-    .map((gan) => ({ id: gan.id, name: `${gan.name}, trained`, content: gan, moment: null }));
+    .map((gan) => ({ id: gan.id, name: `${gan.name}, trained`, content: gan, load: () => fromNetwork(gan, content) }));
   return [...moments, ...networks];
 }
 
@@ -33,30 +34,31 @@ export function chosenPair({ run: { value: run }, left, right }: FactsState, man
   const sources = isGan(run) ? sourcesOf(run, manifest) : [];
   if (!isGan(run) || sources.length < 2) return null;
   const early = sources[Math.floor((run.snapshots?.moments.length ?? 0) / 3)];
-  const own = sources.find(({ id }) => id === run.id)!;
+  const own = sources.find(({ id }) => id === run.id) ?? sources[sources.length - 1];
   const other = sources.find(({ content }) => content !== run);
   const find = (wanted: string) => sources.find(({ id }) => id === wanted);
   return { sources, run, left: find(left.value) ?? (other ? own : early), right: find(right.value) ?? other ?? own };
 }
 
-/** Returns the images of a source for the latents of another run. */
-async function imagesOf({ content, moment }: Source, latentsOf: GanContent): Promise<Float32Array[]> {
-  const each = (count: number, image: (n: number) => Float32Array) => Array.from({ length: count }, (_, n) => image(n));
-  if (moment !== null) {
-    const snapshots = await loadSnapshots(content);
-    return each(snapshots.count, (n) => snapshots.image(moment, n));
-  }
+const each = (count: number, image: (n: number) => Float32Array) => Array.from({ length: count }, (_, n) => image(n));
+
+async function fromMoment(content: GanRecords, moment: number) {
+  const snapshots = await loadSnapshots(content);
+  return each(snapshots.count, (n) => snapshots.image(moment, n));
+}
+
+async function fromNetwork(content: GanContent, latentsOf: GanContent) {
   const [gan, { latents }] = await Promise.all([loadGan(content), loadGan(latentsOf)]);
   const images = gan.generate(latents.grid);
   return each(images.length / gan.pixels, (n) => row(images, n, gan.pixels));
 }
 
-function PairGrid({ source, latentsOf }: { source: Source; latentsOf: GanContent }) {
+function PairGrid({ source, latentsOf }: { source: Source; latentsOf: GanRecords }) {
   const [images, setImages] = useState<Float32Array[]>([]);
   const [shown, setShown] = useState(source);
   useEffect(() => {
     let isWanted = true;
-    void imagesOf(source, latentsOf).then((next) => {
+    void source.load().then((next) => {
       if (!isWanted) return; // another was chosen meanwhile
       setImages(next);
       setShown(source);

@@ -11,7 +11,7 @@ import { codec, field, oneOf, optional, type State } from "../../kit/codec";
 import { bound, Select, Toggle } from "../../kit/controls";
 import { CopyField } from "../../kit/copy";
 import type { Manifest } from "../../kit/manifest";
-import { allRuns, isGan, type Run } from "../../kit/runs";
+import { allRuns, hasNetworks, isGan, RECORDED, type Run } from "../../kit/runs";
 import type { Panel } from "../../page/panel";
 import { AXES, RunCurves } from "./curves";
 import { chosenPair, Pair } from "./pair";
@@ -77,6 +77,7 @@ function Facts({ manifest, state }: { manifest: Manifest; state: FactsState }) {
       <div class="facts-body">
         <section>
           <h3>Curves</h3>
+          {!hasNetworks(run) && <p class="note">{RECORDED}</p>}
           <RunCurves runs={shown} state={state} />
         </section>
         <div class="columns">

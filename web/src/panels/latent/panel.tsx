@@ -112,6 +112,7 @@ export const latentPanel = runPanel({
   limit:
     "D and the classifier do not know that the images belong together. Neither tells whether a person would take an image for real.",
   none: "There is no GAN run in this file.",
+  networks: "gan",
   runs: ({ gans }) => gans,
   load: loadGan,
   open(gan, _, view) {

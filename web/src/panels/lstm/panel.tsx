@@ -67,6 +67,7 @@ export const lstmPanel = runPanel({
   limit:
     "A picture shows what changes together, not what causes what. Many units share one memory, and another training stores it in other units.",
   none: "There is no LSTM run in this file.",
+  networks: "lstm",
   runs: ({ lstms }) => lstms,
   load: loadLstm,
   open(lstm, content, view) {

@@ -126,6 +126,7 @@ export const mapPanel = runPanel({
   limit:
     "The map shows one plane of a space with many dimensions. Away from the chosen latents, z may be shorter or longer than any latent of the training.",
   none: "There is no GAN run in this file.",
+  networks: "gan",
   runs: ({ gans }) => gans,
   load: loadGan,
   open(gan, _, view) {

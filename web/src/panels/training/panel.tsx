@@ -13,14 +13,15 @@ import { codec, field, integer, oneOf, optional, type State } from "../../kit/co
 import { Button, cell, Slider } from "../../kit/controls";
 import { clamp, formatNumber } from "../../kit/format";
 import { PictureButton } from "../../kit/image";
-import type { GanContent, SnapshotSpec } from "../../kit/manifest";
+import type { GanRecords, SnapshotSpec } from "../../kit/manifest";
 import { sigmoid } from "../../kit/math";
 import { usePlayer } from "../../kit/player";
 import { Roving } from "../../kit/roving";
+import { allGans, hasNetworks, RECORDED } from "../../kit/runs";
 import { runPanel } from "../../page/panel";
 import { AXES, TrainingCurves } from "./curves";
 
-function fieldsOf(snapshots: Snapshots, content: GanContent) {
+function fieldsOf(snapshots: Snapshots, content: GanRecords) {
   const last = snapshots.moments.length - 1;
   const ids = curvesOf(content).flatMap(({ id }) => (id === "seconds" ? [] : [id]));
   const known = (wanted: string[]) => {
@@ -45,9 +46,9 @@ const describe = ({ label, epoch, step }: SnapshotSpec) =>
   label.startsWith("update") ? `${label} (epoch ${formatNumber(epoch)})` : `${label} (update ${formatNumber(step)})`;
 
 /** Whether the pictures come from a moving average of the generator. */
-const hasAverage = ({ facts }: GanContent) => Number(facts.config.find(({ label }) => label === "ema")?.value ?? 0) > 0;
+const hasAverage = ({ facts }: GanRecords) => Number(facts.config.find(({ label }) => label === "ema")?.value ?? 0) > 0;
 
-type TrainingProps = { snapshots: Snapshots; content: GanContent; state: TrainingState };
+type TrainingProps = { snapshots: Snapshots; content: GanRecords; state: TrainingState };
 export type MomentsProps = TrainingProps & { onSelect: (moment: number) => void };
 
 export function Training({ snapshots, content, state }: TrainingProps) {
@@ -89,6 +90,7 @@ export function Training({ snapshots, content, state }: TrainingProps) {
   ));
   return (
     <>
+      {!hasNetworks(content) && <p class="note">{RECORDED}</p>}
       <div class="row training-time">
         <Slider
           label="Moment of the training"
@@ -228,7 +230,7 @@ export const trainingPanel = runPanel({
   limit:
     "25 images say little about quality or variety: that is what the scores are for. A falling loss does not mean better images, since each network trains against the other.",
   none: "No GAN run in this file has pictures of its training.",
-  runs: ({ gans }) => gans.filter(({ snapshots }) => snapshots?.moments.length),
+  runs: (manifest) => allGans(manifest).filter(({ snapshots }) => snapshots?.moments.length),
   load: loadSnapshots,
   open(snapshots, content, view) {
     const fields = codec(fieldsOf(snapshots, content));

@@ -1,0 +1,80 @@
+"""What training recorded of a run: all that the page has of one whose networks it cannot run.
+
+Those are networks and cells of the user's own, whose code no page has, and the GRU. Of them nothing is run to write the page.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from reviver.data.describe import SequenceData
+from reviver.explorer.blocks import Blocks
+from reviver.explorer.facts import gan_facts, lstm_facts, to_columns
+from reviver.explorer.gan_images import embed_snapshots
+from reviver.explorer.manifest import GanRecords, LstmRecords, RunName
+from reviver.gan.losses import describe_losses
+from reviver.runs.folder import RunFolder
+from reviver.settings.parts import is_own
+from reviver.train.description import Records
+from reviver.train.gan.run import GANRecords, GANRun, load_gan, read_gan
+from reviver.train.lstm.run import LSTMRecords, LSTMRun, load_lstm, read_lstm
+
+CELLS = ("lstm", "rnn")
+"""Cells that the page can run."""
+
+
+def open_run(path: str | Path, *, task: str | type | None = None) -> Records:
+    """Open a run for the page; `task` is the class of its task, if it is the user's own. See `reviver.load` for errors."""
+    folder = RunFolder.open(path)
+    config = folder.record["config"]
+    task = task if is_own("task", config.get("task")) else None
+    if folder.kind == "gan":
+        return load_gan(folder) if config.get("networks") is None else read_gan(folder)
+    return load_lstm(folder, task=task) if config.get("cell", "lstm") in CELLS else read_lstm(folder, task=task)
+
+
+def as_shown(run: Records) -> Records:
+    """Return a run, without networks that the page cannot run."""
+    if isinstance(run, GANRun) and run.config.networks is not None:
+        return GANRecords(run.folder, run.config, run.step)
+    if isinstance(run, LSTMRun) and run.config.cell not in CELLS:
+        return LSTMRecords(run.folder, run.config, run.task, run.step, run.checkpoint)
+    return run
+
+
+def collect_records(
+    run: Records, blocks: Blocks, id_: str, *, name: RunName, with_data: bool
+) -> GanRecords | LstmRecords:
+    """Return what training recorded of a run, and add its images to `blocks`, with the prefix `id_`."""
+    if isinstance(run, GANRecords):
+        records = gan_records(run, blocks, id_, name=name, with_data=with_data)
+        return GanRecords(**records, facts=gan_facts(run))
+    return LstmRecords(
+        **lstm_records(run, id_, name=name), facts=lstm_facts(run, SequenceData.of_task(run.config, run.task))
+    )
+
+
+def gan_records(run: GANRecords, blocks: Blocks, id_: str, *, name: RunName, with_data: bool) -> dict[str, Any]:
+    """Return the fields of `GanRecords` but `facts`, and add the images of the snapshots to `blocks`."""
+    columns = {
+        kind: to_columns([record for record in records if record["step"] <= run.step])
+        for kind, records in (("metrics", run.metrics), ("scores", run.scores))
+    }
+    return {
+        "id": id_,
+        "name": name.name,
+        "image_shape": run.image_shape,
+        "is_log_odds": describe_losses(run.config.loss).smoothed is not None,
+        "snapshots": embed_snapshots(run, f"{id_}-snapshots", blocks, with_real=with_data),
+        **columns,
+    }
+
+
+def lstm_records(run: LSTMRecords, id_: str, *, name: RunName) -> dict[str, Any]:
+    """Return the fields of `LstmRecords` but `facts`."""
+    return {
+        "id": id_,
+        "name": name.name,
+        "target": run.task.target,
+        "output_size": run.task.output_size,
+        "metrics": to_columns(run.metrics),
+    }
