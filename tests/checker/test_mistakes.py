@@ -19,6 +19,16 @@ CASES = [
     for piece, mistakes in module.MISTAKES.items()
     for name, edits in mistakes.items()
 ]
+PAIRS = [
+    ("lstm", "lstm_step", "tanh(c) is missing in the hidden state", "the forget gate is missing in the cell state"),
+    ("lstm", "lstm_step", "the biases are missing", "U is transposed"),
+    ("lstm", "sequence", "the last step is left out", "there is a softmax before cross-entropy"),
+    ("lstm", "sequence", "c is not carried but reset at every step", "the logits are computed from c"),
+    ("lstm", "training", "the gradients are not cleared", "there is a softmax before cross-entropy"),
+    ("gan", "gan_step", "BatchNorm is in evaluation mode", "all images have one noise vector"),
+    ("gan", "gan_step", "G is not updated", "the step samples its own noise, not z"),
+]
+"""Two mistakes in one piece, in different parts of it."""
 
 
 def check(network: str, text: str, *skipped: str) -> dict[str, PieceOutcome]:
@@ -52,6 +62,17 @@ def test_a_mistake_is_named(network: str, piece: str, name: str, edits: str) -> 
     tutorial = (DOCS / "tutorials" / f"{network}.md").read_text(encoding="utf-8")
     assert f"\n## {outcome.section}\n" in tutorial
     assert tutorial.startswith(f"# {TUTORIALS[network]}\n")
+
+
+@pytest.mark.parametrize(("network", "piece", "first", "second"), PAIRS)
+def test_two_mistakes_in_different_parts_of_a_piece_are_named(
+    network: str, piece: str, first: str, second: str
+) -> None:
+    module = SOLUTIONS[network]
+    text = next(iter(module.STYLES.values()))
+    for name in (first, second):
+        text = edited(text, module.MISTAKES[piece][name])
+    assert check(network, text, "learning", "samples")[piece].mistake == f"two mistakes: {first}; {second}"
 
 
 def test_a_notebook_checks_functions_by_name_or_arguments() -> None:

@@ -1,7 +1,8 @@
 """Compare what the code under test computes with the truth, and with what well-known mistakes compute."""
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import combinations
 from typing import Any
 
 import torch
@@ -31,13 +32,14 @@ def compare(
 ) -> Any:
     """Return the first of `theirs` of which `observe` gives the same quantities as of `ours`.
 
-    Otherwise raise a Failure with the mistake whose quantities are those of one of `theirs`, by the second examples if the
-    first raise an error. `text` is the message instead of the difference.
+    Otherwise raise a Failure with the mistake, or the two, whose quantities are those of one of `theirs`, by the second
+    examples if the first raise an error. `text` is the message instead of the difference.
     """
-    problems, is_square = [], False
+    problems, found, is_square = list[str](), list[Quantities](), False
     for candidate in theirs:
         try:
-            problems.append(difference(observe(candidate, False), observe(ours, False), tolerance))
+            found.append(observe(candidate, False))
+            problems.append(difference(found[-1], observe(ours, False), tolerance))
         except NotImplementedError:
             raise
         except Exception as error:
@@ -48,13 +50,40 @@ def compare(
         if not problems[-1]:
             return candidate
 
-    def gives_the_same(mistake: Mistake, candidate: Any) -> bool:
-        with suppress(Exception):
-            return not difference(observe(candidate, is_square), observe(mistake.compute, is_square), tolerance)
-        return False
+    def seen(functions: Iterable[Any]) -> Iterator[Quantities | None]:
+        for function in functions:
+            try:
+                yield observe(function, is_square)
+            except Exception:
+                yield None
 
-    likely = (mistake for mistake in mistakes if any(gives_the_same(mistake, candidate) for candidate in theirs))
+    if is_square:
+        found = [each for each in seen(theirs) if each is not None]
+    tried = [*mistakes, *pairs(mistakes)]
+    likely = (
+        mistake
+        for mistake, expected in zip(tried, seen(mistake.compute for mistake in tried), strict=True)
+        if expected is not None and any(not difference(each, expected, tolerance) for each in found)
+    )
     raise Failure(text or problems[0], next(likely, None))
+
+
+def pairs(mistakes: Sequence[Mistake]) -> Iterator[Mistake]:
+    """Yield each two of the mistakes that are made in different parts of a piece as one."""
+    for first, second in combinations(mistakes, 2):
+        if both := combine(first.compute, second.compute):
+            hints = " ".join(dict.fromkeys((first.hint, second.hint)))
+            yield Mistake(f"two mistakes: {first.name}; {second.name}", hints, first.section, both)
+
+
+def combine(first: Any, second: Any) -> Callable[..., Any] | None:
+    """Return a function with the arguments of two partial ones of the same function; None if they contradict each other."""
+    if not isinstance(first, partial) or not isinstance(second, partial) or first.func != second.func:
+        return None
+    merged = {**first.keywords, **second.keywords}
+    for name in first.keywords.keys() & second.keywords.keys():
+        merged[name] = combine(first.keywords[name], second.keywords[name])
+    return None if None in merged.values() else partial(first.func, **merged)
 
 
 def difference(found: Quantities, expected: Quantities, tolerance: float) -> str:

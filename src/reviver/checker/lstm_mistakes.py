@@ -45,6 +45,9 @@ def wrong_step(
     state: LSTMState,
     w: LSTMWeights,
     *,
+    weights: Callable[[LSTMWeights], LSTMWeights] = lambda w: w,
+    before: Callable[[LSTMState], LSTMState] = lambda state: state,
+    after: Callable[[LSTMState], LSTMState] = lambda state: state,
     order: str = "ifgo",
     gate: Callable[[Tensor], Tensor] = torch.sigmoid,
     candidate: Callable[[Tensor], Tensor] = torch.tanh,
@@ -55,6 +58,7 @@ def wrong_step(
     returned: str = "ifgo",
 ) -> tuple[LSTMState, LSTMGates]:
     """Compute a step of an LSTM in which something is exchanged; `order` has the equations whose weights i, f, g and o get."""
+    w, state = weights(w), before(state)
     tensors = dict(zip("ifgo", zip(w[:4], w[4:8], w[8:12], strict=True), strict=True))
 
     def affine(W: Tensor, U: Tensor, b: Tensor | None) -> Tensor:
@@ -64,28 +68,18 @@ def wrong_step(
     z_i, z_f, z_g, z_o = (affine(*tensors[name]) for name in order)
     gates = {"i": gate(z_i), "f": gate(z_f + forget_bias), "g": candidate(z_g), "o": gate(z_o)}
     c = cell(state.c, gates["i"], gates["f"], gates["g"])
-    return LSTMState(hidden(state.c, c, gates["o"]), c), LSTMGates(*(gates[name] for name in returned))
+    return after(LSTMState(hidden(state.c, c, gates["o"]), c)), LSTMGates(*(gates[name] for name in returned))
 
 
-def reweighted_step(x: Tensor, state: LSTMState, w: LSTMWeights, *, transposed: str = "") -> Any:
-    """Compute a step with the matrices W or U, or both, transposed; without any of them, with W and U exchanged."""
-    changed = {k: v.T for k, v in w._asdict().items() if k[0] in transposed and v is not None}
-    exchanged = LSTMWeights(*w[4:8], *w[:4], *w[8:])
-    return lstm_step(x, state, w._replace(**changed) if transposed else exchanged)
+def changed(of: str, change: Callable[[Tensor], Tensor]) -> Callable[[Any], Any]:
+    """Return a function that changes the tensors of a state, or of weights, whose names begin with a letter in `of`."""
+    return lambda tensors: tensors._replace(
+        **{name: change(value) for name, value in tensors._asdict().items() if name[0] in of and value is not None}
+    )
 
 
-def detached_step(x: Tensor, state: LSTMState, w: LSTMWeights, *, which: str) -> Any:
-    """Compute a step through whose h or c, as `which` says, no gradient flows back."""
-    return lstm_step(x, LSTMState(*(v.detach() if k in which else v for k, v in state._asdict().items())), w)
-
-
-def exchanged_state(x: Tensor, state: LSTMState, w: LSTMWeights) -> Any:
-    """Compute a step, and return c and h in each other's place."""
-    after, gates = lstm_step(x, state, w)
-    return LSTMState(after.c, after.h), gates
-
-
-step = partial(partial, wrong_step)
+step, transposed = partial(partial, wrong_step), partial(changed, change=torch.t)
+reset, detached = (partial(changed, change=change) for change in (torch.zeros_like, torch.detach))
 STEP_MISTAKES = table(
     ("the input and the forget gate are exchanged", GATES, step(order="figo")),
     ("the forget and the output gate are exchanged", GATES, step(order="iogf")),
@@ -93,7 +87,7 @@ STEP_MISTAKES = table(
     ("the gates have the weights of the order i, f, o, g", GATES, step(order="ifog")),
     ("i and f are exchanged in the cell state", MEMORY, step(cell=lambda c, i, f, g: i * c + f * g)),
     ("the gates are returned in another order than i, f, g, o", ORDER, step(returned="ifog")),
-    ("h and c are returned in the wrong order", ORDER, exchanged_state),
+    ("h and c are returned in the wrong order", ORDER, step(after=lambda state: LSTMState(*state[::-1]))),
     ("tanh(c) is missing in the hidden state", SHOWN, step(hidden=lambda old, new, o: o * new)),
     ("h is computed from c before the step", SHOWN, step(hidden=lambda old, new, o: o * torch.tanh(old))),
     ("the output gate is missing", SHOWN, step(hidden=lambda old, new, o: torch.tanh(new))),
@@ -103,19 +97,19 @@ STEP_MISTAKES = table(
     ("sigmoid and tanh are exchanged", RANGE, step(gate=torch.tanh, candidate=torch.sigmoid)),
     ("the cell candidate has a sigmoid", RANGE, step(candidate=torch.sigmoid)),
     ("the gates have a tanh", RANGE, step(gate=torch.tanh)),
-    ("W and U are exchanged", MATRIX, reweighted_step),
-    ("U is transposed", MATRIX, partial(reweighted_step, transposed="U")),
-    ("W is transposed", MATRIX, partial(reweighted_step, transposed="W")),
-    ("W and U are transposed", MATRIX, partial(reweighted_step, transposed="WU")),
+    ("W and U are exchanged", MATRIX, step(weights=lambda w: LSTMWeights(*w[4:8], *w[:4], *w[8:]))),
+    ("U is transposed", MATRIX, step(weights=transposed("U"))),
+    ("W is transposed", MATRIX, step(weights=transposed("W"))),
+    ("W and U are transposed", MATRIX, step(weights=transposed("WU"))),
     ("c is not carried: the memory is replaced, not added to", MEMORY, step(cell=lambda c, i, f, g: i * g)),
     ("the forget gate is missing in the cell state", MEMORY, step(cell=lambda c, i, f, g: c + i * g)),
     ("the input gate is missing in the cell state", MEMORY, step(cell=lambda c, i, f, g: f * c + g)),
     ("1 - f takes the place of the input gate", MEMORY, step(cell=lambda c, i, f, g: f * c + (1 - f) * g)),
 )
 STEP_GRADIENT_MISTAKES = table(
-    ("no gradient flows back through h and c", DETACH, partial(detached_step, which="hc")),
-    ("no gradient flows back through h", DETACH, partial(detached_step, which="h")),
-    ("no gradient flows back through c", DETACH, partial(detached_step, which="c")),
+    ("no gradient flows back through h and c", DETACH, step(before=detached("hc"))),
+    ("no gradient flows back through h", DETACH, step(before=detached("h"))),
+    ("no gradient flows back through c", DETACH, step(before=detached("c"))),
 )
 (CHANGES_INPUTS,) = table(("the step changes its arguments in place", IN_PLACE, lstm_step))
 
@@ -153,11 +147,6 @@ def recall(
     return final(functional.linear(drop(last, p) if where == "last" else last, W_out, b_out))
 
 
-def reset(state: LSTMState, which: str) -> LSTMState:
-    """Return a state of which `which`, h or c, is zero again."""
-    return LSTMState(*(torch.zeros_like(v) if k in which else v for k, v in state._asdict().items()))
-
-
 network = partial(partial, recall)
 SEQUENCE_MISTAKES = table(
     ("batch and time are mixed up", TIME, network(steps=lambda x: x.transpose(0, 1))),
@@ -166,9 +155,9 @@ SEQUENCE_MISTAKES = table(
         TIME,
         network(steps=lambda x: x.reshape(x.shape[1], x.shape[0], -1).transpose(0, 1)),
     ),
-    ("the state is reset at every step", CARRY, network(carry=partial(reset, which="hc"))),
-    ("c is not carried but reset at every step", CARRY, network(carry=partial(reset, which="c"))),
-    ("h is not carried but reset at every step", CARRY, network(carry=partial(reset, which="h"))),
+    ("the state is reset at every step", CARRY, network(carry=reset("hc"))),
+    ("c is not carried but reset at every step", CARRY, network(carry=reset("c"))),
+    ("h is not carried but reset at every step", CARRY, network(carry=reset("h"))),
     ("the sequence is read backward", ROUNDS, network(steps=lambda x: x.flip(1))),
     ("the last step is left out", ROUNDS, network(steps=lambda x: x[:, :-1])),
     ("the first step is left out", ROUNDS, network(steps=lambda x: x[:, 1:])),
@@ -183,7 +172,7 @@ SEQUENCE_MISTAKES = table(
     *((name, Hint(section, hint), network(step=compute)) for name, hint, section, compute in STEP_MISTAKES),
 )
 SEQUENCE_GRADIENT_MISTAKES = table(
-    ("no gradient flows back from step to step", DETACH, network(step=partial(detached_step, which="hc"))),
+    ("no gradient flows back from step to step", DETACH, network(carry=detached("hc"))),
 )
 DROPOUT_MISTAKES = table(
     ("there is no dropout in training", WHERE, network(where="")),
