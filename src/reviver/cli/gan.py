@@ -1,7 +1,7 @@
 """`reviver gan`: train and use the GAN."""
 
 import shlex
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -16,7 +16,6 @@ from reviver.errors import ConfigError, DataError
 from reviver.settings.fields import Count, CountOrZero, Text
 from reviver.settings.gan import MAX_IMAGE_SIZE, GANConfig
 from reviver.settings.gan_presets import PRESETS, SECONDS
-from reviver.settings.parts import give_parts
 from reviver.settings.validation import check, refuse
 from reviver.text import count, percent
 from reviver.train.start import find_start
@@ -53,9 +52,7 @@ def train(
       reviver gan train --out runs/photos --resume       continue after Ctrl-C
       reviver gan train --preset original                as the original, 50 minutes
     """
-    given = give_parts(given)
-    base, out = find_start("gan", PRESETS, preset, given, run.out, resume=run.resume)
-    settings = replace(base, **given)
+    settings, out = find_start("gan", PRESETS, preset, given, run.out, resume=run.resume)
     if run.print_config:
         print_settings(settings)
         return

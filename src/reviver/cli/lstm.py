@@ -2,7 +2,6 @@
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -17,7 +16,7 @@ from reviver.errors import ConfigError, ReviverError
 from reviver.settings.fields import Count, Text
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.lstm_presets import PRESETS, SECONDS
-from reviver.settings.parts import give_parts, is_reference
+from reviver.settings.parts import is_reference
 from reviver.settings.validation import check
 from reviver.text import count, duration, percent, show_spread
 from reviver.train.start import find_start
@@ -57,11 +56,7 @@ def train(
       reviver lstm train --preset series --data mine.csv --out runs/mine
       reviver lstm train --print-config >lstm.toml   then --config lstm.toml
     """
-    if "data" in given:
-        given.setdefault("task", "custom")
-    given = give_parts(given)
-    base, out = find_start("lstm", PRESETS, preset, given, run.out, resume=run.resume)
-    settings = replace(base, **given)
+    settings, out = find_start("lstm", PRESETS, preset, given, run.out, resume=run.resume)
     if run.print_config:
         print_settings(settings)
         return

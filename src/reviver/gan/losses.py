@@ -142,11 +142,11 @@ def choose_losses(name: str, label_smoothing: float = 0.0) -> Losses:
 
 @cache
 def own_losses(part: OwnClass) -> Losses:
-    """Return the losses of a class with two functions of the logits, `generator` and `discriminator`, after a trial."""
+    """Return the losses of a class or an instance with two functions of the logits, `generator` and `discriminator`, after a trial."""
     import torch
 
     with explaining("loss", part, f"{part.cls.__name__}()"):
-        loss = part.cls()
+        loss = part.build()
     for name in ("generator", "discriminator"):
         if not callable(getattr(loss, name, None)):
             refuse("loss", f"{part.cls.__name__} must have a function {name}(real_logits, fake_logits)")

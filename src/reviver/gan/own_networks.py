@@ -89,12 +89,10 @@ def build_own(
     return networks
 
 
-def refuse_own(generator: Generator, action: str) -> None:
-    """Raise a ConfigError if a generator is of one's own, which cannot be `action`, such as "exported"."""
+def refuse_own(generator: Generator) -> None:
+    """Raise a ConfigError if a generator is of one's own, which cannot be exported."""
     if isinstance(generator, OwnGenerator):
-        refuse(
-            "networks", f"must be the original's to be {action}, and this run has networks of your own; see samples/"
-        )
+        refuse("networks", "must be the original's to be exported, and this run has networks of your own; see samples/")
 
 
 @torch.no_grad()
@@ -117,7 +115,7 @@ def _build(part: OwnClass, *arguments: Any) -> nn.Module:
     name = part.cls.__name__
     wanted = "latent_size, image_shape" if len(arguments) == 2 else "image_shape"
     with explaining("networks", part, f"{name}({wanted})"):
-        network = part.cls(*arguments)
+        network = part.build(*arguments)
     if not isinstance(network, nn.Module) or not any(True for _ in network.parameters()):
         _refuse(name, f"must be a torch.nn.Module with parameters, got {part.cls.__mro__[1].__name__}")
     return network
@@ -131,13 +129,13 @@ def _probe(parts: tuple[OwnClass, OwnClass], generator: OwnGenerator, discrimina
         G, D = (copy.deepcopy(network).train(training) for network in (generator, discriminator))
         z = torch.randn(PROBE_IMAGES, generator.latent_size, generator=rng)
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            with explaining("networks", parts[0], "G(z)"):
+            with explaining("networks", parts[0], f"G(z) of z {[*z.shape]}"):
                 images = G.network(z)
             if not isinstance(images, Tensor) or [*images.shape] != shape:
                 _refuse("Generator", f"G(z) must have the shape {shape} for z {[*z.shape]}, got {_shape(images)}")
             if not images.isfinite().all() or images.abs().max() > 1:
                 _refuse("Generator", f"G(z) must be in [-1, 1], got up to {images.abs().max():.3g}; end with Tanh")
-            with explaining("networks", parts[1], "D(x)"):
+            with explaining("networks", parts[1], f"D(x) of x {shape}"):
                 logits = D.network(images)
             if not isinstance(logits, Tensor) or [*logits.shape] not in ([PROBE_IMAGES], [PROBE_IMAGES, 1]):
                 _refuse(

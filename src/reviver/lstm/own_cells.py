@@ -37,7 +37,7 @@ class CellClassifier(nn.Module):
     its state.
 
     `part` is the class of the cell, `rng` the random number generator of its initial weights; the other arguments are those
-    of `LSTMClassifier`.
+    of `LSTMClassifier`. An instance in place of the class is copied with its weights for each layer, so its sizes must fit.
 
     Raises:
         ConfigError: if the class breaks the contract.
@@ -65,7 +65,7 @@ class CellClassifier(nn.Module):
         ):
             if rng is not None:
                 torch.manual_seed(int(torch.randint(2**62, (), generator=rng, device="cpu")))
-            cells = [part.cls(size, hidden_size) for size in sizes]
+            cells = [part.build(size, hidden_size) for size in sizes]
         if not isinstance(cells[0], nn.Module):
             _refuse(part, f"must be a subclass of torch.nn.Module, got one of {type(cells[0]).__bases__[0].__name__}")
         self.cells = nn.ModuleList(cells)
@@ -167,11 +167,11 @@ class CellClassifier(nn.Module):
 Network = LSTMClassifier | RNNClassifier | CellClassifier
 
 
-def built_in(network: Network, action: str) -> LSTMClassifier | RNNClassifier:
-    """Return a network without cells that are not ours, for what only LSTM and RNN can do; else raise a ConfigError."""
+def built_in(network: Network) -> LSTMClassifier | RNNClassifier:
+    """Return a network to export; raise a ConfigError for one with cells that are not ours, which cannot be exported."""
     if isinstance(network, CellClassifier):
         name = type(network.cells[0]).__name__
-        raise ConfigError(f"a run with the cell {name} cannot be {action}; give one with the cell lstm or rnn")
+        raise ConfigError(f"a run with the cell {name} cannot be exported; give one with the cell lstm or rnn")
     return network
 
 
@@ -191,7 +191,7 @@ def probe(part: OwnClass, cells: nn.ModuleList, sizes: list[int], hidden_size: i
                 with (
                     torch.no_grad(),
                     torch.random.fork_rng(devices=[]),
-                    explaining("cell", part, f"cell(x, state) {at}"),
+                    explaining("cell", part, f"cell(x, state) of x {[batch, size]} and {hidden_size} units {at}"),
                 ):
                     state = cell(x, state)
                 entries = (state,) if isinstance(state, Tensor) else state

@@ -6,13 +6,15 @@ whoever opens such a run gives the class again.
 """
 
 import contextlib
+import copy
+import functools
 import hashlib
 import importlib
 import inspect
 import logging
 import sys
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,18 +33,29 @@ _log = logging.getLogger("reviver")
 
 
 class OwnClass(NamedTuple):
-    """A class that was given."""
+    """A class that was given, or an instance in its place."""
 
     cls: type
     file: str | None = None
     """Name of its file; None if it has none, as in a notebook."""
     content: bytes = b""
     """Content of the file."""
+    copy: Callable[[], Any] | None = None
+    """Return a copy of the instance; None if the class was given."""
 
     @property
     def sha256(self) -> str:
         """SHA-256 of the file."""
         return hashlib.sha256(self.content).hexdigest()
+
+    def build(self, *arguments: Any) -> Any:
+        """Return a new object of the class, or a copy of the instance, a module on the default device."""
+        if self.copy is None:
+            return self.cls(*arguments)
+        made = self.copy()
+        if "torch" in sys.modules and isinstance(made, sys.modules["torch"].nn.Module):
+            made.to(sys.modules["torch"].get_default_device())
+        return made
 
 
 _given: dict[tuple[str, str], OwnClass] = {}
@@ -57,12 +70,16 @@ def is_own(option: str, value: object) -> bool:
     return value is not None if option == "networks" else is_reference(value)
 
 
-def give_networks(networks: str | tuple[type, type], known_as: str | None = None) -> str:
-    """Load the classes of a file of `networks`, or take both, and return their reference; see `give`."""
-    if isinstance(networks, str):
-        reference, found = networks, [_load("networks", f"{networks}:{name}") for name in NETWORKS]
+def give_networks(networks: Any, known_as: str | None = None) -> str:
+    """Load the classes of a file of `networks`, or take a pair of classes or instances, and return their reference; see `give`."""
+    if isinstance(networks, str | Path):
+        reference, found = str(networks), [_load("networks", f"{networks}:{name}") for name in NETWORKS]
+    elif isinstance(networks, tuple) and len(networks) == len(NETWORKS):
+        found = [_take(part) for part in networks]
+        reference = found[0].cls.__module__
     else:
-        reference, found = networks[0].__module__, [_take(cls) for cls in networks]
+        problem = f"networks must be a file, or a pair of a generator and a discriminator, got {one_line(short_repr(networks))}"
+        raise ConfigError(problem, field="networks")
     for name, part in zip(NETWORKS, found, strict=True):
         _given[f"networks {name}", known_as or reference] = part
     _given["networks", known_as or reference] = found[0]
@@ -96,32 +113,32 @@ def name_or_reference(*names: str) -> PlainValidator:
     return PlainValidator(validate)
 
 
-def give(option: str, part: str | type | tuple[type, type], known_as: str | None = None) -> str:
-    """Load the class that a reference names, or take a class, and return its reference, which settings may have from now on.
+def give(option: str, part: Any, known_as: str | None = None) -> str:
+    """Load the class that a reference names, or take a class or an instance, and return its reference, for settings.
 
     Args:
         option: `cell`, `task`, `loss` or `networks`.
-        part: reference, or class; of `networks` the file, or both classes.
+        part: reference, class or instance; of `networks` the file, or a pair of classes or instances.
         known_as: reference of the class in the settings of a run that is opened.
 
     Raises:
         ConfigError: if there is no such file, module or class, or its code fails.
     """
-    if option == "networks" and not isinstance(part, type):
+    if option == "networks":
         return give_networks(part, known_as)
-    assert not isinstance(part, tuple)
     if isinstance(part, str):
         reference, found = part, _load(option, part)
     else:
-        reference, found = f"{part.__module__}:{part.__name__}", _take(part)
+        found = _take(part)
+        reference = f"{found.cls.__module__}:{found.cls.__name__}"
     _given[option, known_as or reference] = found
     return reference
 
 
 def give_parts(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings with references instead of classes, after `give` of each."""
-    own = {name: value for name, value in settings.items() if name in OPTIONS}
-    own = {name: value for name, value in own.items() if isinstance(value, type) or is_own(name, value)}
+    """Return settings with references instead of classes and instances, after `give` of each."""
+    own = {name: value for name, value in settings.items() if name in OPTIONS and value is not None}
+    own = {name: value for name, value in own.items() if not isinstance(value, str) or is_own(name, value)}
     return {**settings, **{name: give(name, value) for name, value in own.items()}}
 
 
@@ -134,9 +151,7 @@ def find_given(option: str, reference: str) -> OwnClass:
     return _given[option, reference]
 
 
-def open_parts(
-    config: Mapping[str, Any], record: Mapping[str, Any], **given: str | type | tuple[type, type] | None
-) -> None:
+def open_parts(config: Mapping[str, Any], record: Mapping[str, Any], **given: Any) -> None:
     """Give the classes of a run with the settings `config`, and warn of a file that is not the one that it was trained with.
 
     `record` is `parts` of its run.json, and `given` are the references or classes that the caller gave, by option.
@@ -198,12 +213,15 @@ def _place(error: BaseException, file: str | None) -> str:
     return f" ({file}, line {lines[-1]})" if lines else ""
 
 
-def _take(cls: type) -> OwnClass:
-    """Return a class with the content of its file, if it has one."""
-    path = None
+def _take(part: Any) -> OwnClass:
+    """Return a class, or that of an instance, with the content of its file, if it has one."""
+    cls, made = (part, None) if isinstance(part, type) else (type(part), functools.partial(copy.deepcopy, part))
+    path, file, content = None, None, b""
     with contextlib.suppress(OSError, TypeError):
         path = inspect.getsourcefile(cls)
-    return OwnClass(cls, Path(path).name, _read(Path(path))) if path and Path(path).is_file() else OwnClass(cls)
+    if path and Path(path).is_file():
+        file, content = Path(path).name, _read(Path(path))
+    return OwnClass(cls, file, content, made)
 
 
 def _read(path: Path) -> bytes:

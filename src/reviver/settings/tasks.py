@@ -144,7 +144,7 @@ def find_task(name: str) -> TaskDefinition:
         return _find_task(name)
     part = find_given("task", name)
     with explaining("task", part, f"{part.cls.__name__}()"):
-        task = part.cls()
+        task = part.build()
     if not isinstance(task, TaskDefinition):
         refuse("task", f"{part.cls.__name__} must be a subclass of reviver.settings.tasks.TaskDefinition")
     if task.target != "number" and len(task.classes or ()) < 2:

@@ -2,15 +2,17 @@
 
 import inspect
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar, Unpack, get_type_hints
+
+from torch import nn
 
 from reviver.runs.folder import RunFolder
 from reviver.settings.gan_presets import PRESETS as GAN_PRESETS
 from reviver.settings.keywords import GANKeywords, LSTMKeywords
 from reviver.settings.lstm_presets import PRESETS as LSTM_PRESETS
-from reviver.settings.parts import give_parts
+from reviver.settings.tasks import TaskDefinition
 from reviver.train.gan.run import GANRun, load_gan
 from reviver.train.gan.training import train as run_gan
 from reviver.train.lstm.run import LSTMRun, load_lstm
@@ -47,8 +49,8 @@ def lists_settings(preset: Any) -> Callable[[Function], Function]:
 def train_lstm(
     out: str | Path | None = None,
     preset: str = "original",
-    cell: str | type | None = None,
-    task: str | type | None = None,
+    cell: str | type | nn.Module | None = None,
+    task: str | type | TaskDefinition | None = None,
     *,
     resume: bool = False,
     device: str = "auto",
@@ -63,8 +65,10 @@ def train_lstm(
     Args:
         out: run folder, which must not exist unless `resume`; None for a new one in runs/, named after the settings.
         preset: named settings to start from, see `reviver lstm train --help`.
-        cell: `lstm`, `rnn`, `gru`, or a class of your own; None for that of the preset.
-        task: task, such as `palindrome`, or a class of your own; None for that of the preset, or `custom` with `data`.
+        cell: `lstm`, `rnn`, `gru`, a class of your own, or an instance: a template, of which each layer begins as a copy with
+            its weights, so its sizes must fit and `seed` does not change it. None for that of the preset.
+        task: task, such as `palindrome`, or a class or an instance of your own, such as `Sum(base=3)`; None for that of the
+            preset, or `custom` with `data`. Who opens the run gives cell and task again, instances with equal arguments.
         resume: go on with an interrupted run.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         progress: show a line of progress, also in a notebook.
@@ -77,11 +81,8 @@ def train_lstm(
     """
     own = {"cell": cell, "task": task}
     given: dict[str, Any] = {name: value for name, value in own.items() if value is not None} | dict(settings)
-    if "data" in given:
-        given.setdefault("task", "custom")
-    given = give_parts(given)
-    base, path = find_start("lstm", LSTM_PRESETS, preset, given, None if out is None else str(out), resume=resume)
-    run_lstm(replace(base, **given), path, device=device, resume=resume, progress=progress)
+    config, path = find_start("lstm", LSTM_PRESETS, preset, given, None if out is None else str(out), resume=resume)
+    run_lstm(config, path, device=device, resume=resume, progress=progress)
     return load_lstm(RunFolder.open(path, "lstm"))
 
 
@@ -89,8 +90,8 @@ def train_lstm(
 def train_gan(
     out: str | Path | None = None,
     preset: str = "best",
-    loss: str | type | None = None,
-    networks: str | Path | tuple[type, type] | None = None,
+    loss: str | type | object | None = None,
+    networks: str | Path | tuple[type | nn.Module, type | nn.Module] | None = None,
     *,
     resume: bool = False,
     device: str = "auto",
@@ -105,8 +106,9 @@ def train_gan(
     Args:
         out: run folder, see `train_lstm`.
         preset: named settings to start from, see `reviver gan train --help`.
-        loss: loss of both networks, such as `hinge`, or a class of your own; None for that of the preset.
-        networks: file with the classes `Generator` and `Discriminator` of your own, or both classes.
+        loss: loss of both networks, such as `hinge`, or a class or an instance of your own; None for that of the preset.
+        networks: file with the classes `Generator` and `Discriminator` of your own, or a pair of classes or of instances, of
+            which the run trains copies: their sizes must fit `latent_size` and the images.
         resume: go on with an interrupted run.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         progress: show a line of progress, also in a notebook.
@@ -115,9 +117,8 @@ def train_gan(
     Raises:
         Errors as `train_lstm`.
     """
-    own = {"loss": loss, "networks": str(networks) if isinstance(networks, Path) else networks}
+    own = {"loss": loss, "networks": networks}
     given: dict[str, Any] = {name: value for name, value in own.items() if value is not None} | dict(settings)
-    given = give_parts(given)
-    base, path = find_start("gan", GAN_PRESETS, preset, given, None if out is None else str(out), resume=resume)
-    run_gan(replace(base, **given), path, device=device, resume=resume, progress=progress)
+    config, path = find_start("gan", GAN_PRESETS, preset, given, None if out is None else str(out), resume=resume)
+    run_gan(config, path, device=device, resume=resume, progress=progress)
     return load_gan(RunFolder.open(path, "gan"))

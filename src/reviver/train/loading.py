@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
+from torch import nn
+
 from reviver.runs.folder import RunFolder
+from reviver.settings.tasks import TaskDefinition
 from reviver.train.gan.run import GANRun, load_gan
 from reviver.train.lstm.run import LSTMRun, load_lstm
 
@@ -12,16 +15,16 @@ def load(
     *,
     checkpoint: str | None = None,
     device: str = "cpu",
-    cell: str | type | None = None,
-    task: str | type | None = None,
-    networks: str | tuple[type, type] | None = None,
+    cell: str | type | nn.Module | None = None,
+    task: str | type | TaskDefinition | None = None,
+    networks: str | tuple[type | nn.Module, type | nn.Module] | None = None,
 ) -> LSTMRun | GANRun:
     """Return the run in the folder at `path` with its settings and trained networks in eval mode.
 
     `checkpoint` is `last` or `best` (LSTM only), by default `best` for an LSTM with early stopping, otherwise `last`; for
     `device` see `reviver.devices.choose_device`. A run with a cell or task of your own needs its class again, `cell` or
-    `task`: the class, or a reference such as `my_cell.py:Mine`; one with networks of your own their file, or both classes,
-    as `networks`. No code comes out of the folder.
+    `task`: the class, an instance, or a reference such as `my_cell.py:Mine`; one with networks of your own their file, or
+    both classes or instances, as `networks`. No code comes out of the folder.
 
     Raises:
         RunFolderError: if the folder is missing, damaged or written by a newer version, or has no such checkpoint.

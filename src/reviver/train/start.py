@@ -10,9 +10,12 @@ from typing import Any, TypeVar
 
 from reviver.launch import is_launched
 from reviver.settings.fields import choose_preset
+from reviver.settings.gan import GANConfig
+from reviver.settings.lstm import LSTMConfig
+from reviver.settings.parts import give_parts
 from reviver.settings.validation import show_value
 
-Config = TypeVar("Config")
+Config = TypeVar("Config", bound=LSTMConfig | GANConfig)
 NOT_IN_NAMES = ("seed", "epochs", "on_nan", "max_rollbacks", "keep_checkpoints")
 """Settings that the name of a run lacks: the seed, which ends it, and what may change when the run is resumed."""
 MAX_NAME = 60
@@ -22,16 +25,19 @@ MAX_NAME = 60
 def find_start(
     kind: str, presets: Mapping[str, Config], preset: str, given: Mapping[str, Any], out: str | None, *, resume: bool
 ) -> tuple[Config, str]:
-    """Return the settings that those `given` change, and the run folder.
+    """Return the settings of a training, and the run folder; raise ConfigError.
 
     Args:
         kind: kind of the run.
         presets: its presets by name.
         preset: name of the preset to start from.
-        given: settings that change it.
+        given: settings that change it, also classes and instances; with `data`, the task of an LSTM is `custom` by default.
         out: run folder; None for a new one in runs/, or to resume the last one, named after preset, settings and seed.
         resume: start from the settings of the run in the folder instead of the preset.
     """
+    if kind == "lstm" and "data" in given:
+        given = {"task": "custom", **given}
+    given = give_parts(given)
     base = choose_preset(presets, preset)
     name = "-".join([kind, preset, *_differences(given, base), f"seed{given.get('seed', getattr(base, 'seed', 0))}"])
     out = out or choose_folder(f"runs/{name}", resume=resume)
@@ -39,7 +45,7 @@ def find_start(
         from reviver.runs.folder import RunFolder
 
         base = RunFolder.open(out, kind).read_config(type(base))
-    return base, out
+    return dataclasses.replace(base, **given), out
 
 
 def _differences(given: Mapping[str, Any], base: Any) -> list[str]:

@@ -208,7 +208,7 @@ BAD = {
     "1 / 0": "cannot be run: ZeroDivisionError: division by zero \\(my_cell.py, line 1\\)",
     "class Mine: pass": "Mine\\(input_size, hidden_size\\) raised TypeError: Mine\\(\\) takes no arguments",
     "class Mine:\n    def __init__(self, a, b): pass": "must be a subclass of torch.nn.Module, got one of object",
-    HEAD + "    def forward(self, x): return x": "cell\\(x, state\\) at step 1 .* raised TypeError",
+    HEAD + "    def forward(self, x): return x": "cell\\(x, state\\) of x .* and 8 units at step 1 .* raised TypeError",
     HEAD + "    def forward(self, x, state): return x.new_zeros(2, 2)": r"must return h of shape \[3, 8\], got \[2, 2\]",
     HEAD + "    def forward(self, x, state): return [x]": "must return h .* or a tuple of tensors .* got a list",
     HEAD + "    def forward(self, x, state): return torch.full((len(x), self.b), torch.nan)": "must return finite numbers",

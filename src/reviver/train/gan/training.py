@@ -162,7 +162,8 @@ def train_in_world(
 def check_world(config: GANConfig, world: World) -> None:
     """Check that each process has images to compute in a whole batch, by networks whose BatchNorm we know."""
     if config.networks is not None and world.size > 1:
-        refuse("networks", f"must be none with {world.size} processes, got {config.networks}; start one")
+        problem = "layers of your own may mix the images of a batch, of which each process has only some; start one"
+        refuse("networks", f"must be none with {world.size} processes, got {config.networks}: {problem}")
     if config.batch_size < world.size:
         remedy = f"give at least {world.size}, or start fewer processes"
         refuse("batch_size", f"{config.batch_size} is too small for {world.size} processes; {remedy}")

@@ -1,0 +1,97 @@
+"""Instances in place of classes in Python: a task, a loss, a cell and networks with arguments of their own."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import reviver
+from reviver.errors import ConfigError
+from reviver.settings.tasks import TaskDefinition
+
+LSTM: dict[str, Any] = {"length": 5, "epochs": 1, "data_size": 60, "hidden_size": 6, "progress": False}
+GAN: dict[str, Any] = {"data": "images.npz", "image_size": 6, "latent_size": 4, "batch_size": 8, "log_every": 1}
+GAN |= {"preset": "original", "epochs": 1, "progress": False}
+
+
+class Sum(TaskDefinition):
+    def __init__(self, base: int) -> None:
+        self.symbols = self.classes = tuple(map(str, range(base)))
+
+    def generate(self, lengths: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        x = torch.randint(len(self.symbols), (len(lengths), int(lengths.max())), generator=rng)
+        return x, x.sum(1) % len(self.symbols)
+
+
+class Scaled:
+    def __init__(self, scale: float) -> None:
+        self.scale = scale
+
+    def generator(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+        return self.scale * (-fake_logits).exp().mean()
+
+    def discriminator(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+        return self.scale * ((-real_logits).exp().mean() + fake_logits.exp().mean())
+
+
+@pytest.fixture(autouse=True)
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.savez("images.npz", images=np.random.default_rng(0).integers(0, 256, (40, 6, 6), dtype=np.uint8))
+
+
+def networks(latent_size: int = 4) -> tuple[nn.Module, nn.Module]:
+    generator = nn.Sequential(nn.Linear(latent_size, 36), nn.Tanh(), nn.Unflatten(1, (1, 6, 6)))
+    return generator, nn.Sequential(nn.Flatten(), nn.Linear(36, 1), nn.Flatten(0))
+
+
+def test_a_task_has_its_arguments_and_a_cell_its_weights_which_training_leaves_to_their_owner() -> None:
+    cell, task = nn.GRUCell(1, 6), Sum(3)
+    before = cell.weight_hh.detach().clone()
+    run = reviver.train_lstm("run", cell=cell, task=task, learning_rate=1e-9, **LSTM)
+    assert run.task.definition.classes == ("0", "1", "2")
+    trained = run.network.cells[0].weight_hh  # type: ignore[union-attr]
+    assert torch.allclose(trained, before, atol=1e-5), "training began at the weights of the template"
+    reviver.train_lstm("run", cell=cell, task=task, learning_rate=1e-9, resume=True, **{**LSTM, "epochs": 2})
+    assert torch.equal(cell.weight_hh, before)
+    again = reviver.load("run", cell=nn.GRUCell(1, 6), task=Sum(3))
+    assert len(again.metrics) == 2
+    assert torch.allclose(again.network.cells[0].weight_hh, before, atol=1e-5)  # type: ignore[union-attr]
+
+
+def test_networks_and_a_loss_train_and_stay_as_they_were() -> None:
+    G, D = networks()
+    before = G[0].weight.detach().clone()  # type: ignore[index, union-attr, operator]
+    runs = [reviver.train_gan(f"run{scale}", loss=Scaled(scale), networks=(G, D), **GAN) for scale in (1, 2)]
+    first, second = (run.table()["discriminator_loss"][0] for run in runs)
+    assert second == pytest.approx(2 * first)
+    assert torch.equal(G[0].weight, before)  # type: ignore[index, union-attr, arg-type]
+    assert not torch.equal(runs[0].generator.network[0].weight, before)  # type: ignore[index, union-attr, operator]
+    loaded = reviver.load("run1", networks=networks())
+    z = torch.randn(2, 4)
+    assert torch.equal(loaded.generator(z), runs[0].generator(z))  # type: ignore[union-attr]
+
+
+TRAIN = {"lstm": (reviver.train_lstm, LSTM), "gan": (reviver.train_gan, GAN)}
+WRONG: dict[str, tuple[str, dict[str, Any], str]] = {
+    "sizes of a cell": ("lstm", {"cell": nn.GRUCell(2, 6)}, r"cell GRUCell: cell\(x, state\) of x \[3, 1\] and 6 units at step 1"),
+    "units of a cell": ("lstm", {"cell": nn.GRUCell(1, 5)}, r"must return h of shape \[3, 6\], got \[3, 5\]"),
+    "no cell": ("lstm", {"cell": 5}, "^cell int: must be a subclass of torch.nn.Module"),
+    "no task": ("lstm", {"task": nn.GRUCell(1, 6)}, "^task GRUCell must be a subclass of .*TaskDefinition"),
+    "no loss": ("gan", {"loss": 0.5}, r"^loss float must have a function generator"),
+    "latents": ("gan", {"networks": networks(5)}, r"^networks Sequential: G\(z\) of z \[3, 4\] raised RuntimeError"),
+    "one network": ("gan", {"networks": networks()[:1]}, "^networks must be a file, or a pair of a generator and a"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_does_not_fit_is_one_line_before_anything_is_written(case: str) -> None:
+    network, parts, message = WRONG[case]
+    train, settings = TRAIN[network]
+    with pytest.raises(ConfigError, match=message) as raised:
+        train("w", **parts, **settings)  # type: ignore[operator]
+    assert "\n" not in str(raised.value)
+    assert not Path("w").exists()
