@@ -7,6 +7,7 @@ from statistics import mean, median
 from typing import Any
 
 from benchmarks.gpu import SHARED_KB
+from reviver.show.recall_curve import MAX_CHANCE_ACCURACY, NETWORKS
 from reviver.text import show_spread
 
 RANGES = ("", "median", "range")
@@ -197,20 +198,29 @@ def _range(values: Sequence[int]) -> str:
 
 def render_curve(result: Mapping[str, Any]) -> str:
     """Return the result of `reviver lstm curve` as Markdown: accuracy by network and length."""
-    networks = list(dict.fromkeys(row["network"] for row in result["rows"]))
     found = {(row["network"], row["length"]): row["accuracies"] for row in result["rows"]}
+    known = {network for network, _ in found}
     lengths = sorted({row["length"] for row in result["rows"]})
+    seeds = max(row["seeds"] for row in result["rows"])
     rows = []
-    for network in networks:
-        values = [found.get((network, length), ()) for length in lengths]
-        cells = [f"{100 * median(one):.1f} ({100 * min(one):.1f})" if one else "" for one in values]
+    for network in (network for network in NETWORKS if network in known):
+        values = [found.get((network, length)) for length in lengths]
+        cells = [f"{100 * median(one):.1f} ({100 * min(one):.1f})" if one else "–" for one in values]
+        last = max(index for index, one in enumerate(values) if one)
+        if all(one and mean(one) <= MAX_CHANCE_ACCURACY for one in values[last - 1 : last + 1]):
+            cells[last + 1 :] = [""] * (len(lengths) - last - 1)  # the command leaves them out
         longest = zip(*(row["longest"] for row in result["rows"] if row["network"] == network), strict=False)
         passed = sorted(Counter(map(max, longest)).items(), reverse=True)
-        rows.append([f"`{network}`", *cells, ", ".join(f"{count} × {_number(length)}" for length, count in passed)])
-    seeds = _range([row["seeds"] for row in result["rows"]])
+        count = len(next(one for one in values if one))
+        name = f"`{network}`" + (f", {count} of {seeds} seeds" if count < seeds else "")
+        rows.append([name, *cells, ", ".join(f"{count} × {_number(length)}" for length, count in passed)])
+    missing = ", ".join(f"`{network}`" for network in NETWORKS if network not in known)
+    not_run = " –: not run." if any("–" in cells for cells in rows) else ""
+    not_run += f" Not run at all: {missing}." if missing else ""
     note = (
         f"Accuracy in %: median (minimum) over {seeds} seeds, after at most {_number(result['sequences'])} training "
-        f"sequences. Last: the longest T of each seed that passed 99 % in training. {describe(result['machine'])}"
+        f"sequences. Last: the longest T of each seed that passed 99 % in training.{not_run} "
+        f"{describe(result['machine'])}"
     )
     return "\n".join([*table(("", *(f"T = {_number(length)}" for length in lengths), "passed"), rows), "", note, ""])
 

@@ -23,7 +23,7 @@ def test_every_network_has_the_same_maximum_of_training_sequences(network: str) 
     assert (config.length, config.seed, config.threshold_at(50), config.jump_factor) == (50, 3, 0.99, None)
     assert config.epochs * config.epoch_size_at(50) == 64_000
     assert (config.lengths == (50,)) == network.endswith("fixed")
-    other = make_config(network=network.replace("lstm", "rnn"), length=50, seed=3, sequences=64_000)
+    other = make_config(network=network.replace(config.cell, "rnn"), length=50, seed=3, sequences=64_000)
     assert dataclasses.replace(config, cell="rnn") == other, "cells are compared with equal settings"
     assert (config.hidden_dropout == 0) == network.endswith("no-dropout")
 

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 SequenceColumn = Annotated[Text | None, Parameter(help="Column of the sequences; by default that of the run.")]
 LabelColumn = Annotated[Text | None, Parameter(help="Column of the classes; by default that of the run.")]
 DEFAULT_SEEDS, DEFAULT_SEQUENCES = 5, 200_000
-CURVE_SECONDS = 1800
-"""Seconds of the recall curve with default settings, on two cores of an AMD EPYC server."""
+CURVE_SECONDS = 3600
+"""Seconds of the recall curve with default settings, on two cores of an AMD EPYC server; the GRU's by the time of a step."""
 MAX_SUGGESTED_LENGTH = 20
 """Maximum length of a palindrome for which the end of a training suggests a prediction."""
 DIP = 0.02
@@ -271,12 +271,12 @@ def curve(
 
     Examples:
       reviver lstm curve --length 10 --seeds 1 --network rnn-onehot-curriculum
-      reviver lstm curve                     half an hour on two cores
+      reviver lstm curve                     an hour on two cores
       reviver lstm curve                     again, to continue after Ctrl-C
 
     Args:
         length: Length of the palindromes; may be repeated.
-        network: Network: cell (lstm, rnn), encoding (onehot, scalar) and training (curriculum, fixed; scalar also no-dropout, a
+        network: Network: cell (lstm, gru, rnn), encoding (onehot, scalar) and training (curriculum, fixed; scalar also no-dropout, a
             curriculum without it), such as rnn-onehot-fixed; may be repeated. By default all.
         seeds: Number of seeds per network and length.
         sequences: Maximum training sequences per run.

@@ -12,6 +12,7 @@ from reviver.figures import (
     CHANCE_COLOR,
     INK,
     SHADE,
+    THIRD_COLOR,
     TRAIN_COLOR,
     VALIDATION_COLOR,
     draw_runs,
@@ -28,7 +29,7 @@ from reviver.train.lstm.evaluation import Evaluation
 Metrics = Sequence[Mapping[str, Any]]
 Values = NDArray[np.float64]
 
-CELL_COLORS = {"lstm": TRAIN_COLOR, "rnn": VALIDATION_COLOR}
+CELL_COLORS = {"lstm": TRAIN_COLOR, "gru": THIRD_COLOR, "rnn": VALIDATION_COLOR}
 TRAINING_STYLES = {"curriculum": ("o", "-"), "fixed": ("s", "--"), "no-dropout": ("^", ":")}
 """Marker and dashes of each way to train in the recall curve; the color is that of the cell."""
 ENCODING_NAMES = {"onehot": "one-hot digits", "scalar": "scalar digits"}

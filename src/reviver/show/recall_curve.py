@@ -39,7 +39,7 @@ class CurveNetwork(NamedTuple):
     training: str
 
 
-CELLS = {"lstm": "LSTM", "rnn": "vanilla RNN"}
+CELLS = {"lstm": "LSTM", "gru": "GRU", "rnn": "vanilla RNN"}
 """Cells, with their names in the figure."""
 ENCODINGS = {"onehot": "recall", "scalar": "recall-scalar"}
 """Encodings of the digits, with the preset whose settings are common to all networks with it, but for its jumps."""
