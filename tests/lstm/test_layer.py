@@ -258,9 +258,11 @@ def test_masks_are_functions_of_step_row_unit_and_kind() -> None:
     assert torch.equal(dropout_masks(SEED, 4, 3, 2, 0.5, "step"), step[:4, :3, :2])
 
 
-@pytest.mark.parametrize("dropouts", [{"hidden_dropout": 0.5}, {"dropout": 0.5}])
-def test_masks_come_from_the_generator_or_from_torchs_own(dropouts: dict[str, float]) -> None:
-    lstm, x = LSTM(3, 8, 2, bidirectional=True, **dropouts), torch.randn(6, 4, 3)
+@pytest.mark.parametrize(
+    "dropouts", [{"hidden_dropout": 0.5}, {"dropout": 0.5}, {"dropout": 0.5, "dtype": torch.float64}]
+)
+def test_masks_come_from_the_generator_or_from_torchs_own(dropouts: dict[str, Any]) -> None:
+    lstm, x = LSTM(3, 8, 2, bidirectional=True, **dropouts), torch.randn(6, 4, 3, dtype=dropouts.get("dtype"))
     generator, before = rng(11), torch.get_rng_state()
     first, second = (lstm(x, rng=generator)[0] for _ in range(2))
     assert torch.equal(first, lstm(x, rng=rng(11))[0])

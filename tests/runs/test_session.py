@@ -57,6 +57,17 @@ def test_session_records_the_final_status(folder: RunFolder) -> None:
         assert (record["status"], record.get("error")) == outcome
 
 
+def test_rollbacks_are_those_of_the_checkpoint(folder: RunFolder) -> None:
+    rollback = {"step": 9, "quantity": "train loss", "back_to": 3}
+    folder.save_record(rollbacks=[rollback])  # after which the process died, before a checkpoint had it
+    with begin(folder, small_state()):
+        assert "rollbacks" not in RunFolder.open(folder.path).record
+    state = small_state()
+    state.extra["rollbacks"] = [rollback]
+    with begin(folder, state):
+        assert RunFolder.open(folder.path).rollbacks == [rollback]
+
+
 def test_progress_is_shown_where_it_is_asked_for(folder: RunFolder, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     for progress, lines in ((False, 0), (True, 1)):

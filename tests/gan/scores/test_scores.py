@@ -276,7 +276,7 @@ def test_changed_images_and_a_changed_extractor_are_refused(run: Any, monkeypatc
     for command in ("gan evaluate followed --num-samples 60", "gan interpolate followed --metrics"):
         problem = "copy.safetensors is not the file that this run recorded; restore it, or give another"
         assert run(command)[::2] == (2, f"error: {problem} --extractor\n")
-    problem = r"^extractor: 'copy\.safetensors' is not what this run began with; put the old"
+    problem = r"^extractor: 'copy\.safetensors' is not what this run began with; put the old file back to"
     with pytest.raises(DataError, match=problem):
         train(replace(config, epochs=3), "followed", device="cpu", resume=True)
     code, out, _ = run("gan evaluate followed --extractor custom.safetensors --num-samples 60 --json")

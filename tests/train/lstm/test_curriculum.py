@@ -54,13 +54,20 @@ def test_a_length_ends_at_the_threshold_and_the_training_at_that_of_the_last_len
     ],
 )
 def test_each_length_ends_exactly_at_its_threshold(
-    last_threshold: Any, accuracies: list[float], lengths: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    last_threshold: Any,
+    accuracies: list[float],
+    lengths: list[int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     values = {"length": 4, "threshold": 0.5, "data_size": 20, "hidden_size": 2}
     config = replace(CURRICULUM, **values, last_threshold=last_threshold)
     remaining = iter([*accuracies, 1.0, 1.0, 1.0])
     monkeypatch.setattr(training, "score", lambda *_: Score(loss=1.0, accuracy=next(remaining), size=4))
-    metrics = train(config, tmp_path / "run").read_metrics()
+    with caplog.at_level("INFO", "reviver"):
+        metrics = train(config, tmp_path / "run", progress=True).read_metrics()
+    assert "LSTM T=4: 0/2 lengths  validation accuracy" in caplog.text
     assert [row["length"] for row in metrics] == lengths
     complete = [completes_curriculum(config, row) for row in metrics]
     assert complete == [False] * (len(metrics) - 1) + [True]

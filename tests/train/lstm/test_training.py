@@ -18,6 +18,7 @@ from reviver.data.palindromes import PalindromeTask, make_palindromes
 from reviver.errors import ConfigError, DivergenceError, Interrupted
 from reviver.lstm import scoring
 from reviver.lstm.classifier import LSTMClassifier
+from reviver.lstm.kernel.library import KERNEL
 from reviver.lstm.scoring import score
 from reviver.runs.checkpoint import find_checkpoint
 from reviver.runs.folder import RunFolder
@@ -216,6 +217,7 @@ def test_every_task_trains_evaluates_and_resumes_bit_for_bit(
     options = {"optimizer": "adam", "lr_schedule": "cosine", "hidden_dropout": 0.25, **NETWORKS.get(name, {})}
     config = LSTMConfig(task=name, **sizes, **options)  # type: ignore[arg-type]
     whole, step, rates = train(config, tmp_path / "whole"), training.train_step, []
+    assert whole.record["hardware"]["native"] == ("none" if config.cell == "rnn" else KERNEL.variant)
 
     def stopping(network: Any, optimizer: Any, *arguments: Any, **keywords: Any) -> Any:
         rates.append(optimizer.param_groups[0]["lr"])
