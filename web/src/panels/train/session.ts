@@ -219,7 +219,7 @@ export class Session {
     const last = this.#branches.at(-1)!;
     const before = last.seen!.status.epoch;
     const began = performance.now();
-    const classes = this.isRunning.value && !prefersStills() ? 2 : 16; // 3 % of the time of a slice
+    const classes = this.isRunning.value && !prefersStills() ? 2 : 16; // 2 % of the time of a slice
     const run = { updates, trace: this.digits, grid: true, classes };
     if (isPhone()) for (const branch of this.#branches) await branch.run(run);
     else await Promise.all(this.#branches.map((branch) => branch.run(run)));
