@@ -207,7 +207,7 @@ def render_curve(result: Mapping[str, Any]) -> str:
         values = [found.get((network, length)) for length in lengths]
         cells = [f"{100 * median(one):.1f} ({100 * min(one):.1f})" if one else "–" for one in values]
         last = max(index for index, one in enumerate(values) if one)
-        if all(one and mean(one) <= MAX_CHANCE_ACCURACY for one in values[last - 1 : last + 1]):
+        if last and all(one and mean(one) <= MAX_CHANCE_ACCURACY for one in values[last - 1 : last + 1]):
             cells[last + 1 :] = [""] * (len(lengths) - last - 1)  # the command leaves them out
         longest = zip(*(row["longest"] for row in result["rows"] if row["network"] == network), strict=False)
         passed = sorted(Counter(map(max, longest)).items(), reverse=True)

@@ -76,6 +76,7 @@ def recall_curve(summary: Sequence[Mapping[str, Any]], chance: float = 0.1) -> F
     some of the seeds reach 99 %, the lower panel gives their number; its lines are means over them.
     """
     encodings = list(dict.fromkeys(NETWORKS[row["network"]].encoding for row in summary))
+    num_seeds = max(row["seeds"] for row in summary)
     figure = Figure(figsize=(6.3, 4.6))
     columns = figure.subplots(2, len(encodings), sharex=True, sharey="row", squeeze=False).T
     for encoding, (accuracy, needed) in zip(encodings, columns, strict=True):
@@ -87,6 +88,8 @@ def recall_curve(summary: Sequence[Mapping[str, Any]], chance: float = 0.1) -> F
             style = {"color": CELL_COLORS[cell], "marker": marker, "markersize": 4, "linestyle": dashes}
             lengths = [row["length"] for row in rows]
             label = f"{CELLS[cell]}, {TRAININGS[training][0]}"
+            if rows[0]["seeds"] < num_seeds:
+                label += f", n = {rows[0]['seeds']}"
             accuracy.plot(lengths, [np.median(row["accuracies"]) for row in rows], label=label, **style)
             low, high = ([limit(row["accuracies"]) for row in rows] for limit in (min, max))
             accuracy.fill_between(lengths, low, high, color=CELL_COLORS[cell], alpha=0.15, linewidth=0)
