@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,15 @@ def compute(name: str, request: Any) -> Any:
     node = subprocess.run(command, input=json.dumps(request), capture_output=True, text=True, check=False)
     assert node.returncode == 0, node.stderr
     return json.loads(node.stdout)
+
+
+def pack(folder: Path, change: Callable[[str, bytes], bytes] = lambda _, content: content) -> str:
+    """Return the zip of a folder in base64, compressed; `change` may alter the content of each file, given its name."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            archive.writestr(str(path.relative_to(folder.parent)), change(path.name, path.read_bytes()))
+    return base64.b64encode(file.getvalue()).decode("ascii")
 
 
 def extract(archive: str, folder: Path) -> None:

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from pydantic.alias_generators import to_camel
 from torch import Tensor, nn
 from torch.nn import functional
 
+from reviver.data.images.image_set import load_images
 from reviver.data.images.named import read_mnist
 from reviver.explorer.page import build_page
 from reviver.gan.sampling import generate
@@ -23,9 +25,11 @@ from reviver.train.gan.run import GANRun
 from reviver.train.gan.training import GRID_SIZE, build_networks, train
 from reviver.train.loading import load
 from reviver.version import __version__
-from tests.explorer.node import compute, extract, needs_node
+from tests.explorer.node import compute, extract, needs_node, pack
 
 pytestmark = needs_node
+
+PYTHON = {"version": __version__, "ganConfig": asdict(GANConfig())}
 
 TOLERANCE = 1e-6
 """Of losses of the first updates. Later ones part where an input of LeakyReLU is so near 0 that rounding gives its sign."""
@@ -99,16 +103,20 @@ def test_a_run_that_is_saved_and_restored_goes_on_bit_for_bit() -> None:
 
 
 @pytest.mark.parametrize("name", ["original", "average"])
-def test_python_goes_on_with_a_run_that_the_page_has_saved(
+def test_python_and_the_page_go_on_with_a_run_that_the_page_has_saved(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In the middle of an epoch; its next updates have the losses of the page's, also with images that only the page has."""
     monkeypatch.chdir(tmp_path)
     config = replace(CONFIGS[name], epochs=4, batch_size=32, log_every=100, eval_every=None, sample_every=5)
     images = read_mnist().images[:64].numpy()
-    python = {"version": __version__, "ganConfig": asdict(GANConfig())}
-    (ours,) = compute("train", [request(config, images, updates=8, saveAt=5, python=python)])
+    (ours,) = compute("train", [request(config, images, updates=8, saveAt=5, python=PYTHON)])
     extract(ours["folder"], tmp_path)
+    (opened,) = compute("train", [{"open": ours["folder"], "updates": 3, "python": PYTHON}])
+    assert opened["step"] == 5
+    losses = [[update["generatorLoss"], update["discriminatorLoss"]] for update in opened["losses"]]
+    assert losses == ours["losses"][5:]
+    assert opened["recorded"] == ours["metrics"]
     saved = load(tmp_path / "saved")
     assert isinstance(saved, GANRun)
     assert (saved.step, saved.config) == (5, replace(config, data="saved/images.npy"))
@@ -121,3 +129,36 @@ def test_python_goes_on_with_a_run_that_the_page_has_saved(
         assert epoch["epoch"] == line["epoch"]
         for key in ("generator_loss", "discriminator_loss", "probability_real", "probability_fake"):
             assert epoch[to_camel(key)] == pytest.approx(line[key], abs=TOLERANCE)
+
+
+def test_the_page_goes_on_with_a_run_of_python_on_the_same_images(tmp_path: Path) -> None:
+    """Not without them: a sentence says what it learned from."""
+    images = read_mnist().images[:64].numpy()
+    np.save(tmp_path / "images.npy", images)
+    config = replace(CONFIGS["average"], epochs=1, data=str(tmp_path / "images.npy"))
+    train(config, tmp_path / "run", device="cpu")
+    encoded = base64.b64encode(images.tobytes()).decode("ascii")
+    file = {"open": pack(tmp_path / "run"), "updates": 4, "python": PYTHON}
+    opened, other, none = compute(
+        "train", [file | {"images": encoded}, file | {"images": encoded[: 4 * 784 * 8 // 3 * 3]}, file]
+    )
+    run = load(train(replace(config, epochs=2), tmp_path / "run", device="cpu", resume=True).path)
+    assert isinstance(run, GANRun)
+    theirs = [[line["generator_loss"], line["discriminator_loss"]] for line in run.metrics[4:]]
+    ours = [[update["generatorLoss"], update["discriminatorLoss"]] for update in opened["losses"]]
+    torch.testing.assert_close(torch.tensor(ours), torch.tensor(theirs), atol=TOLERANCE, rtol=0)
+    assert len(opened["recorded"]) == 8
+    for wrong in (other, none):
+        assert "images.npy, which this page does not have" in wrong["error"]
+
+
+def test_the_page_prepares_gray_images_as_python_does(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    shapes = [(28, 28), (64, 64), (57, 101), (300, 200), (20, 31), (29, 28)]
+    requests = []
+    for number, shape in enumerate(shapes):
+        image = rng.integers(0, 256, shape, np.uint8)
+        Image.fromarray(image).save(tmp_path / f"{number}.png")
+        requests.append({"gray": base64.b64encode(image.tobytes()).decode("ascii"), "width": shape[1]})
+    ours = np.array(compute("train", requests), np.uint8).reshape(-1, 1, 28, 28)
+    assert (ours == load_images(str(tmp_path)).images.numpy()).all()

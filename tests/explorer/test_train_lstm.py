@@ -1,9 +1,12 @@
 """The training of the LSTM in the page against Python's: the same data, weights and masks, and losses within rounding."""
 
+import base64
+import re
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from reviver.data.build import build_task
@@ -12,9 +15,11 @@ from reviver.settings.lstm import LSTMConfig
 from reviver.train.loading import load
 from reviver.train.lstm.training import build_network, train
 from reviver.version import __version__
-from tests.explorer.node import compute, extract, needs_node
+from tests.explorer.node import compute, extract, needs_node, pack
 
 pytestmark = needs_node
+
+PYTHON = {"version": __version__, "lstmConfig": asdict(LSTMConfig())}
 
 TOLERANCE = 1e-5
 """Of losses and accuracies."""
@@ -122,13 +127,16 @@ def test_a_run_that_is_saved_and_restored_goes_on_bit_for_bit(config: LSTMConfig
     ],
     ids=["rmsprop", "adam", "curriculum"],
 )
-def test_python_goes_on_with_a_run_that_the_page_has_saved(config: LSTMConfig, tmp_path: Path) -> None:
-    """In the middle of an epoch; it ends with the losses that the page ends with."""
-    python = {"version": __version__, "lstmConfig": asdict(LSTMConfig())}
-    (ours,) = compute("train", [{"lstm": settings_of(config), "updates": 28, "saveAt": 17, "python": python}])
+def test_python_and_the_page_go_on_with_a_run_that_the_page_has_saved(config: LSTMConfig, tmp_path: Path) -> None:
+    """In the middle of an epoch; both end with the losses that the page ends with."""
+    (ours,) = compute("train", [{"lstm": settings_of(config), "updates": 28, "saveAt": 17, "python": PYTHON}])
     extract(ours["folder"], tmp_path)
     saved = load(tmp_path / "saved")
     assert (saved.step, saved.config) == (17, config)
+    (opened,) = compute("train", [{"open": ours["folder"], "updates": 11, "python": PYTHON}])
+    assert opened["step"] == 17
+    assert [update["loss"] for update in opened["losses"]] == [update["loss"] for update in ours["losses"][17:]]
+    assert opened["recorded"][-1]["validationLoss"] == ours["epochs"][-1]["validationLoss"]
     run = load(train(config, tmp_path / "saved", device="cpu", resume=True).path)
     metrics = run.folder.read_metrics()
     assert [line["step"] for line in metrics] == [7, 14, 21, 28]
@@ -136,3 +144,110 @@ def test_python_goes_on_with_a_run_that_the_page_has_saved(config: LSTMConfig, t
         assert epoch["trainLoss"] == pytest.approx(line["train_loss"], abs=TOLERANCE)
         assert epoch["validationLoss"] == pytest.approx(line["validation_loss"], abs=TOLERANCE)
         assert epoch["validationAccuracy"] == pytest.approx(line["validation_accuracy"], abs=1e-12)
+
+
+def test_the_page_goes_on_with_a_run_of_python(tmp_path: Path) -> None:
+    """It ends with the losses that Python ends with, and has the epochs of before."""
+    config = LSTMConfig(epochs=2, seed=6, hidden_size=24, data_size=500)
+    train(config, tmp_path / "run", device="cpu")
+    (opened,) = compute("train", [{"open": pack(tmp_path / "run"), "updates": 8, "python": PYTHON}])
+    assert opened["step"] == 8
+    assert settings_of(config).items() <= opened["settings"].items()
+    run = load(train(replace(config, epochs=4), tmp_path / "run", device="cpu", resume=True).path)
+    for epoch, line in zip(opened["recorded"], run.metrics, strict=True):
+        assert epoch["trainLoss"] == pytest.approx(line["train_loss"], abs=TOLERANCE)
+        assert epoch["validationLoss"] == pytest.approx(line["validation_loss"], abs=TOLERANCE)
+
+
+def test_a_zip_that_the_page_cannot_go_on_with_gets_a_sentence(tmp_path: Path) -> None:
+    config = LSTMConfig(epochs=1, seed=6, hidden_size=8, data_size=100)
+    train(config, tmp_path / "run", device="cpu")
+    good = base64.b64decode(pack(tmp_path / "run"))
+
+    def changed(name: str, before: bytes, after: bytes) -> str:
+        return pack(tmp_path / "run", lambda file, content: content.replace(before, after) if file == name else content)
+
+    def encode(content: bytes) -> str:
+        return base64.b64encode(content).decode("ascii")
+
+    cases = {
+        encode(b"no zip at all"): "no zip",
+        encode(good[:2000] + bytes(20) + good[2020:]): "damaged",
+        encode(good[: len(good) // 2]): "no zip, or a part",
+        changed("run.json", b'"num_layers": 1', b'"num_layers": 2'): "setting num_layers is 2, and the page .* with 1",
+        changed("run.json", b'"hidden_size": 8', b'"hidden_size": 16'): "no network/W_out of F32",
+        changed(
+            "run.json", b'"hidden_size": 8', b'"hidden_size": 8000'
+        ): "hiddenSize must be a multiple of 8 from 8 to 256",
+        changed("run.json", b'"schema": 1', b'"schema": 2'): "schema 2",
+        changed("run.json", b'"config": {', b'"config": 7, "more": {'): "",
+        changed("run.json", b"{", b"["): "run.json is damaged",
+        changed("state.json", b'"batch": 0', b'"batch": 77'): "beyond the end of the epoch",
+        changed("networks.safetensors", b'"F32"', b'"F64"'): "no network/W_out of F32",
+        changed("training.safetensors", b'"data_offsets"', b'"data_offzets"'): "damaged",
+    }
+    found = compute("train", [{"open": file, "updates": 1, "python": PYTHON} for file in cases])
+    for one, sentence in zip(found, cases.values(), strict=True):
+        assert re.search(sentence, one["error"]), (sentence, one)
+
+
+OWN = LSTMConfig(task="custom", data="series.csv", epochs=3, seed=3, hidden_size=16, batch_size=8, train_fraction=0.75)
+
+
+def write_series(path: Path) -> None:
+    """Write sequences of different lengths in three classes, as spreadsheets and people write them."""
+    rng = np.random.default_rng(0)
+    lines = ["\ufefflabel,note,sequence"]
+    for row in range(40):
+        numbers = (rng.normal(size=rng.integers(3, 9)).cumsum() * 10 + row % 3 * 5).round(3).tolist()
+        text = ", ".join(map(str, numbers)) if row % 2 else "[" + " ".join(map(str, numbers)) + "]"
+        lines.append(f'{(10, 9, -1)[row % 3]},"a ""note""","{text}"')
+    lines.insert(5, "")
+    path.write_text("\r\n".join(lines) + "\r\n", encoding="utf-8")
+
+
+def test_the_page_learns_own_sequences_as_python_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the same split and standardization, also after it was saved."""
+    monkeypatch.chdir(tmp_path)
+    write_series(tmp_path / "series.csv")
+    csv = base64.b64encode((tmp_path / "series.csv").read_bytes()).decode("ascii")
+    settings = {k: v for k, v in settings_of(OWN).items() if k not in ("length", "dataSize")}
+    (ours,) = compute("train", [{"lstm": settings, "csv": csv, "updates": 12, "saveAt": 6, "python": PYTHON}])
+    task = build_task(OWN)
+    for name in ("train", "validation"):
+        x = task.fixed_split(name, 0).encode().flatten()
+        assert ours[name] == pytest.approx(x.tolist(), abs=1e-6)
+    run = load(train(OWN, tmp_path / "run", device="cpu").path)
+    for epoch, line in zip(ours["epochs"], run.folder.read_metrics(), strict=True):
+        assert epoch["trainLoss"] == pytest.approx(line["train_loss"], abs=TOLERANCE)
+        assert epoch["validationLoss"] == pytest.approx(line["validation_loss"], abs=TOLERANCE)
+        assert epoch["validationAccuracy"] == pytest.approx(line["validation_accuracy"], abs=1e-12)
+    extract(ours["folder"], tmp_path)
+    (opened,) = compute("train", [{"open": ours["folder"], "updates": 6, "python": PYTHON}])
+    assert [update["loss"] for update in opened["losses"]] == [update["loss"] for update in ours["losses"][6:]]
+    saved = load(tmp_path / "saved")
+    assert saved.config == replace(OWN, data="saved/data.csv")
+    resumed = load(train(saved.config, tmp_path / "saved", device="cpu", resume=True).path)
+    assert resumed.metrics[-1]["validation_loss"] == pytest.approx(ours["epochs"][-1]["validationLoss"], abs=TOLERANCE)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("sequence,label\n1 2,a\n1 two 3,b\n", "row 3: “two” at step 2 is no number; give numbers separated"),
+        ("sequence,label\n1 2,a\n1,2,3,b\n", "row 3: it has 4 fields in place of 2; put .* in quotes"),
+        ("sequence,label\n1 2,a\n3 4,a\n", "every row has the label “a”; give at least 2 classes"),
+        ("sequence,label\n1 2,a\n3 4,b\n", "no class has a second row"),
+        ("sequence,label\n1 2,a\n3 1e60,\n", "row 3: “1e60” at step 2 is too large, row 3: the label is missing"),
+        ("values,label\n1 2,a\n", "has the columns values, label; call two of them sequence and label"),
+        ("sequence;label\n1 2;a\n", "separated by semicolons; save it with commas"),
+        ('sequence,label\n"1 2,a\n', "row 2: check the quotes"),
+        ("", "has the columns none"),
+        ("sequence,label\n" + "1 2,a\n" * 20_001, "20001 sequences; give at most 20000"),
+        ("sequence,label\n" + "1 " * 101 + ",a\n", "row 2: the sequence has 101 numbers; give at most 100"),
+    ],
+)
+def test_bad_sequences_get_a_sentence(text: str, sentence: str) -> None:
+    csv = base64.b64encode(text.encode() or b"\n").decode("ascii")
+    (found,) = compute("train", [{"lstm": {"trainFraction": 0.8}, "csv": csv}])
+    assert re.search(sentence, found["error"]), found["error"]

@@ -1,10 +1,12 @@
 """The panel that trains, in a real browser: an LSTM of few palindromes."""
 
+import io
 import json
 import re
 from pathlib import Path
 
-from playwright.sync_api import Page, expect
+from PIL import Image
+from playwright.sync_api import FilePayload, Page, expect
 
 from reviver.explorer.blocks import Blocks
 from reviver.explorer.manifest import Manifest
@@ -220,3 +222,126 @@ def test_each_experiment_was_measured_with_its_settings_and_is_explained() -> No
             for lines in found["measures"].values():
                 assert [len(values) for values in lines] == [5, 5]
             assert f'<a id="experiment-{one["id"]}"></a>' in tutorial
+
+
+def drop(page: Page, name: str, content: bytes) -> None:
+    """Drop a file on the panel."""
+    page.evaluate(
+        """([name, content]) => {
+            const data = new DataTransfer();
+            data.items.add(new File([Uint8Array.from(content)], name));
+            document.querySelector(".panel-train h3").dispatchEvent(new DragEvent("drop", { dataTransfer: data, bubbles: true }));
+        }""",
+        [name, list(content)],
+    )
+
+
+def save(page: Page) -> bytes:
+    with page.expect_download() as download:
+        press(page, "Save run")
+    return Path(download.value.path()).read_bytes()
+
+
+def test_a_saved_lstm_opens_again_by_drop_and_other_panels_show_it(show: Show) -> None:
+    page = show(SMALL)
+    wait_for_panel(page, "train")
+    press(page, "One epoch")
+    poll(lambda: page.locator(".train-facts").count() == 1 and fact(page, "Epoch") == "1 of 400")
+    press(page, "One update")
+    poll(lambda: update(page) == 3)
+    content = save(page)
+    press(page, "Reset")
+    drop(page, "other.zip", b"no zip")
+    problem = page.get_by_role("region", name="Files").get_by_role("alert")
+    expect(problem).to_have_text("The file was not opened: it is no zip, or a part of one.")
+    page.get_by_label("GAN on images").check()
+    drop(page, "run.zip", content)
+    poll(lambda: page.locator(".train-facts").count() == 1 and update(page) == 3)
+    expect(problem).to_be_empty()
+    assert wait_view(page, units="16")["seed"] == "3"
+    expect(page.locator(".train-curves")).to_contain_text("validation")
+    press(page, "One epoch")
+    poll(lambda: fact(page, "Epoch") == "2 of 400")
+    check_accessible(page)
+    page.get_by_role("link", name="The LSTM at work").last.click()
+    wait_for_panel(page, "lstm")
+    assert wait_view(page, run="trained-lstm")
+    expect(page.get_by_role("alert").filter(has_text="could not start")).to_have_count(0)
+    page.click("nav [data-panel='train']")
+    wait_for_panel(page, "train")
+    assert update(page) == 4
+
+
+def test_a_saved_gan_opens_again_and_other_panels_show_it(show: Show) -> None:
+    page = show("#train?net=gan&batch=8&latent=8&ema=0.9")
+    wait_for_panel(page, "train")
+    press(page, "One update")
+    poll(lambda: page.locator(".train-facts").count() == 1 and update(page) == 1)
+    content = save(page)
+    press(page, "Reset")
+    chooser = page.get_by_label("A saved run (.zip)")
+    chooser.set_input_files({"name": "gan.zip", "mimeType": "application/zip", "buffer": content})
+    poll(lambda: page.locator(".train-facts").count() == 1 and update(page) == 1)
+    press(page, "One update")
+    poll(lambda: update(page) == 2)
+    expect(page.locator(".pictures")).to_have_attribute("aria-label", "Images of 25 latents at update 2")
+    for link, panel in (("Map", "map"), ("Be the discriminator", "discriminator")):
+        press(page, "Show in other panels")
+        page.locator(".panel-train").get_by_role("link", name=link).click()
+        wait_for_panel(page, panel)
+        expect(page.get_by_role("alert").filter(has_text="could not start")).to_have_count(0)
+        assert wait_view(page, run="trained-gan")
+        page.click("nav [data-panel='train']")
+        wait_for_panel(page, "train")
+
+
+def test_an_lstm_learns_dropped_and_typed_sequences(show: Show) -> None:
+    page = show("#train?units=16&batch=4&epochs=5")
+    wait_for_panel(page, "train")
+    lines = [f"{k} {k + 1} {k % 3},{'even' if k % 2 else 'odd'}" for k in range(12)]
+    drop(page, "mine.csv", "\n".join(["sequence,label", *lines]).encode())
+    expect(page.get_by_text("It learns from 12 sequences of up to 3 numbers, in 2 classes.")).to_be_visible()
+    press(page, "One epoch")
+    expect(page.get_by_text("The answer is")).to_contain_text(re.compile("odd|even"))
+    assert page.locator("pre").inner_text() == (
+        "reviver lstm train --preset original --data mine.csv --hidden-size 16 --epochs 5 --batch-size 4 --out run"
+    )
+    page.get_by_text("Type sequences").click()
+    typed = page.get_by_label("Numbers, a comma and a label on each line")
+    typed.fill("1 2 3, up\n3 x 1, down")
+    press(page, "Learn from these")
+    problem = page.get_by_role("region", name="Files").get_by_role("alert")
+    expect(problem).to_contain_text("It cannot learn from this: line 2: “x” at step 2 is no number; give numbers")
+    check_accessible(page)
+    typed.fill("1 2 3, up\n3 2 1, down\n4 5 6, up\n6 5 4, down")
+    press(page, "Learn from these")
+    expect(problem).to_be_empty()
+    expect(page.get_by_text("It learns from 4 sequences")).to_be_visible()
+    press(page, "One update")
+    expect(page.get_by_text("The answer is")).to_contain_text(re.compile("up|down"))
+    press(page, "Learn palindromes again")
+    press(page, "One update")
+    expect(page.get_by_text("The answer is")).to_contain_text("the first digit is 4")
+
+
+def test_a_gan_learns_from_image_files(show: Show) -> None:
+    page = show("#train?batch=8&latent=8")
+    wait_for_panel(page, "train")
+    files = []
+    for n in range(65):
+        image = io.BytesIO()
+        Image.new("RGB", (40, 30), (n, 2 * n, 0)).save(image, "PNG")
+        files.append(FilePayload(name=f"{n:02}.png", mimeType="image/png", buffer=image.getvalue()))
+    chooser = page.get_by_label("A saved run (.zip)")
+    problem = page.get_by_role("region", name="Files").get_by_role("alert")
+    chooser.set_input_files(files[:63])
+    expect(problem).to_have_text("It cannot learn from this: 63 images; give from 64 to 20,000.")
+    damaged = FilePayload(name="07.png", mimeType="image/png", buffer=files[7]["buffer"][:60])
+    chooser.set_input_files([*files[:7], damaged, *files[8:]])
+    expect(problem).to_contain_text("07.png is no image that this browser reads, or is damaged; take it out")
+    chooser.set_input_files(files)
+    expect(page.get_by_text("It learns from 64 own images, a multiple of 8, made gray and 28 × 28.")).to_be_visible()
+    expect(problem).to_be_empty()
+    press(page, "One update")
+    expect(page.locator(".pictures")).to_have_attribute("aria-label", "Images of 25 latents at update 1")
+    expect(page.locator("pre")).to_contain_text("reviver gan train --preset original --data images.npy")

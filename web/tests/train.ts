@@ -2,9 +2,12 @@
 import { cpuUsage } from "node:process";
 import { GanRun } from "../src/train/gan_run";
 import { LstmRun } from "../src/train/lstm_run";
-import { packRun } from "../src/train/folder";
+import { openRun, packRun } from "../src/train/folder";
 import type { Python } from "../src/train/run_files";
+import type { Sequences } from "../src/train/palindromes";
+import { readSequences, splitSequences, type SequenceData } from "../src/train/sequences";
 import { makeRng } from "../src/train/random";
+import { cropAndResize } from "../src/train/resize";
 import { GAN_ORIGINAL, LSTM_ORIGINAL, type GanSettings, type LstmSettings } from "../src/train/settings";
 import { sha256Hex } from "../src/train/sha256";
 
@@ -13,6 +16,8 @@ interface Request {
   random?: { seed: number; purpose: string; draws: [string, ...number[]][] };
   hash?: number[];
   lstm?: Partial<LstmSettings>;
+  /** Own sequences for it, in base64. */
+  csv?: string;
   gan?: Partial<GanSettings>;
   /** In base64. */
   images?: string;
@@ -21,6 +26,11 @@ interface Request {
   updates?: number;
   /** Update after which the run is saved and restored. */
   saveAt?: number;
+  /** A gray image in base64 to prepare. */
+  gray?: string;
+  width?: number;
+  /** The zip of a run that goes on, in base64. */
+  open?: string;
   /** For the run folder of then. */
   python?: Python;
 }
@@ -40,9 +50,18 @@ const digest = (weights: Record<string, Float32Array>) =>
 const pack = (run: LstmRun | GanRun, python?: Python) =>
   python ? Buffer.from(packRun(run, "saved", python)).toString("base64") : null;
 
-async function lstm({ lstm: settings, updates = 0, saveAt, python }: Request) {
+const inputsOf = (data: Sequences) => ("values" in data ? data.values : data.halves);
+
+async function lstm({ lstm: settings, csv, updates = 0, saveAt, python }: Request) {
   let folder: string | null = null;
-  let run = await LstmRun.create({ ...LSTM_ORIGINAL, ...settings });
+  let own: SequenceData | null = null;
+  try {
+    own = csv ? readSequences(new Uint8Array(Buffer.from(csv, "base64")), "data.csv") : null;
+    if (own) splitSequences(own, settings!.trainFraction!, 0);
+  } catch (error) {
+    return { error: (error as Error).message };
+  }
+  let run = await LstmRun.create({ ...LSTM_ORIGINAL, ...settings }, own);
   const initial = run.network.weights.save().w;
   const { train, validation } = run.data;
   const start = cpuUsage();
@@ -51,7 +70,7 @@ async function lstm({ lstm: settings, updates = 0, saveAt, python }: Request) {
     losses.push(run.update());
     if (losses.length !== saveAt) continue;
     folder = pack(run, python);
-    run = await LstmRun.restore(run.save());
+    run = await LstmRun.restore(run.save(), own);
   }
   const milliseconds = cpuUsage(start).user / 1000;
   const last = run.network.weights.save().w;
@@ -60,8 +79,8 @@ async function lstm({ lstm: settings, updates = 0, saveAt, python }: Request) {
     last,
     folder,
     hashes: digest(last),
-    train: train.halves,
-    validation: validation.halves,
+    train: inputsOf(train),
+    validation: inputsOf(validation),
     losses,
     epochs: run.epochs,
     milliseconds,
@@ -91,9 +110,25 @@ async function gan({ gan: settings, images, source = null, updates = 0, saveAt, 
   };
 }
 
+/** Opens a zip, makes updates, and saves: settings, losses, and what the run has recorded; or what is wrong. */
+async function open({ open: file, images, source = null, updates = 0, python }: Request) {
+  const known = images ? { bytes: Uint8Array.from(Buffer.from(images, "base64")), size: 28, source } : null;
+  try {
+    const run = await openRun(new Blob([Buffer.from(file!, "base64")]), python!, { images: known, sequences: null });
+    const { settings, step } = run;
+    const losses = Array.from({ length: updates }, () => run.update());
+    const recorded = run instanceof GanRun ? run.log.lines : run.epochs;
+    return { settings, step, losses, recorded, folder: pack(run, python) };
+  } catch (error) {
+    return { error: (error as Error).message };
+  }
+}
+
 export const run = (requests: Request[]) =>
   Promise.all(
     requests.map((request) => {
+      if (request.gray) return cropAndResize(Uint8Array.from(Buffer.from(request.gray, "base64")), request.width!);
+      if (request.open) return open(request);
       if (request.random) return draw(request.random);
       if (request.gan) return gan(request);
       return request.lstm ? lstm(request) : sha256Hex(Uint8Array.from(request.hash!));

@@ -237,7 +237,7 @@ class RunFolder:
         recorded = self.record.get(key)
         if recorded is None:
             self.save_record(**{key: value})
-        elif recorded != value:
+        elif not _is_same(recorded, value):
             raise DataError(
                 f"{setting}: {self.record['config'][setting]!r} is not what this run began with; put the old "
                 f"{description} back to resume, or start in a new --out"
@@ -331,6 +331,16 @@ class RunFolder:
                     problem = "another process is training in this folder; wait for it or choose another --out"
                     raise RunFolderError(f"{self.path}: {problem}") from error
             yield
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    """Compare what was recorded of data. The last bits of floats depend on the processor, which orders the sums."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(_is_same(value, other[key]) for key, value in one.items())
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_is_same, one, other))
+    is_number = isinstance(one, float | int) and isinstance(other, float | int)
+    return math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-12) if is_number else one == other
 
 
 class MetricsWriter:

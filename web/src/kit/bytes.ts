@@ -28,8 +28,14 @@ export function fromBase64url(text: string): Uint8Array<ArrayBuffer> | null {
 const convert = async (content: BlobPart, through: ReadableWritablePair<Uint8Array, BufferSource>) =>
   new Uint8Array(await new Response(new Blob([content]).stream().pipeThrough(through)).arrayBuffer());
 
+/** Data blocks that the page has made, by id. */
+const made = new Map<string, Uint8Array<ArrayBuffer>>();
+
+export const provideBlock = (id: string, bytes: Uint8Array<ArrayBuffer>) => made.set(id, bytes);
+
 /** Returns the inflated bytes of the data block with this id: a script element that no browser runs. */
 export async function readBlock(id: string): Promise<Uint8Array<ArrayBuffer>> {
+  if (made.has(id)) return made.get(id)!;
   const element = document.getElementById(id);
   if (!element) throw new Error(`the file has no data block ${id}`);
   return convert(fromBase64(element.textContent ?? ""), new DecompressionStream("deflate"));

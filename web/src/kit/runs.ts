@@ -1,4 +1,5 @@
 /** Runs of the page, and what of them a lesson can leave out. */
+import { signal } from "@preact/signals";
 import type { GanContent, GanRecords, LstmContent, LstmRecords, Manifest } from "./manifest";
 
 /** A run: with its networks, or what its training recorded. */
@@ -6,7 +7,22 @@ export type Run = GanRecords | LstmRecords;
 
 export const isGan = (run: Run): run is GanRecords => "imageShape" in run;
 
-export const allRuns = ({ gans, lstms, recorded }: Manifest): Run[] => [...gans, ...lstms, ...recorded];
+/** Counts the runs that the page has added. */
+const added = signal(0);
+
+/** All runs; who renders or follows it notices those that the page adds. */
+export function allRuns({ gans, lstms, recorded }: Manifest): Run[] {
+  void added.value;
+  return [...gans, ...lstms, ...recorded];
+}
+
+/** Adds a run that the page has trained, in place of one with the same id. */
+export function addRun(manifest: Manifest, run: GanContent | LstmContent) {
+  const runs: Run[] = isGan(run) ? manifest.gans : manifest.lstms;
+  const at = runs.findIndex(({ id }) => id === run.id);
+  runs.splice(at < 0 ? runs.length : at, 1, run);
+  added.value++;
+}
 
 /** The GAN runs, also those whose networks the page cannot run. */
 export const allGans = (manifest: Manifest) => allRuns(manifest).filter(isGan);

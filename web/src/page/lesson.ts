@@ -7,7 +7,7 @@
  */
 import { readJson, writeJson } from "../kit/bytes";
 import type { GanContent, Manifest } from "../kit/manifest";
-import { isGan } from "../kit/runs";
+import { isGan, type Run } from "../kit/runs";
 import type { Panel, Part } from "./panel";
 
 export interface Lesson {
@@ -78,7 +78,9 @@ function removeLine(block: Element) {
 /** Returns the HTML of a page with a lesson; `source` is a copy of the page as it was read. */
 export async function renderLesson(source: HTMLElement, manifest: Manifest, lesson: Lesson, panels: Panel[]) {
   const page = source.cloneNode(true) as HTMLElement;
-  const reduced = reduceManifest(manifest, panels);
+  const isInPage = (run: Run) => blocksIn(run).every((id) => page.querySelector(`#${CSS.escape(id)}`)); // not made by it
+  const [gans, lstms] = [manifest.gans.filter(isInPage), manifest.lstms.filter(isInPage)];
+  const reduced = reduceManifest({ ...manifest, gans, lstms }, panels);
   const kept = new Set(["manifest", ...blocksIn(reduced)]);
   for (const block of page.querySelectorAll('script[type="text/plain"]')) if (!kept.has(block.id)) removeLine(block);
   moveLinks(page);

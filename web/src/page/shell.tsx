@@ -8,6 +8,7 @@ import { Component, render, type ComponentChildren } from "preact";
 import { cancelAnnouncement, status } from "../kit/announce";
 import { currentFragment, formatFragment, parseFragment, writeFragment } from "../kit/codec";
 import type { Manifest } from "../kit/manifest";
+import { allRuns } from "../kit/runs";
 import type { Lesson } from "./lesson";
 import { Footer, Guide, Header, LessonQuestion } from "./masthead";
 import type { Opened, Panel } from "./panel";
@@ -26,14 +27,16 @@ export class Shell {
   #writing: ReturnType<typeof setTimeout> | undefined;
   /** Last view of each panel, by its id: what a return to the panel shows. */
   #views = new Map<string, string>();
-  readonly available: Panel[]; // Panels that these runs have, in the order of the navigation
 
   constructor(
     readonly manifest: Manifest,
     readonly lesson: Lesson | null,
     readonly panels: Panel[],
-  ) {
-    this.available = panels.filter((panel) => !panel.unavailable(manifest));
+  ) {}
+
+  /** Panels that these runs have, in the order of the navigation. */
+  get available() {
+    return allRuns(this.manifest) && this.panels.filter((panel) => !panel.unavailable(this.manifest));
   }
 
   /** Whether the navigation offers a panel: in a lesson only those of the lesson. */

@@ -3,14 +3,9 @@
  * up to one length; the next length begins once the accuracy on the validation set of this one reaches the threshold.
  */
 import { exp, log } from "../kit/math";
-import { makePalindromes, round, rowKey, splitPalindromes, type Palindromes } from "./palindromes";
+import { makePalindromes, round, rowKey, splitPalindromes, type Palindromes, type Split } from "./palindromes";
 import { makeRng } from "./random";
 import type { LstmSettings } from "./settings";
-
-export interface Split {
-  train: Palindromes;
-  validation: Palindromes;
-}
 
 /** Lengths of a run, in order: those of the curriculum, or one. */
 export function lengthsOf({ curriculum, length, startLength, lengthFactor }: LstmSettings): number[] {
@@ -32,7 +27,8 @@ export function dataOf(settings: LstmSettings, epoch: number, length: number, be
   const { seed, curriculum, dataSize, trainFraction } = settings;
   if (curriculum !== "on")
     return before ?? splitPalindromes(makePalindromes(length, dataSize, makeRng(seed, "data")), trainFraction, seed);
-  const validation = before?.validation.length === length ? before.validation : heldOut(settings, length);
+  const known = before?.validation.length === length && (before.validation as Palindromes);
+  const validation = known || heldOut(settings, length);
   return { train: fresh(settings, epoch, length, validation), validation };
 }
 

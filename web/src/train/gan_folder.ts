@@ -1,74 +1,138 @@
 /** What the run folder of a GAN holds, see run_files.ts. */
+import { discriminatorShapes, generatorShapes, NORMED, RUNNING, torchShape } from "./gan_layers";
 import type { GanSaved, Images } from "./gan_run";
-import { NORMED } from "./gan_layers";
-import { generatorState, renamed, type Python, type RunFiles } from "./run_files";
+import { imagesFile, readImagesFile } from "./npy";
+import {
+  generatorState,
+  lineOf,
+  power,
+  readGenerator,
+  readSettings,
+  renamed,
+  type Python,
+  type RunFiles,
+  type RunRead,
+} from "./run_files";
+import { checkSettings, GAN_BOUNDS, GAN_ORIGINAL } from "./settings";
 import { sha256Hex } from "./sha256";
-import { join, textBytes, type Tensor } from "./zip";
+import type { Tensor } from "./zip";
 
 const PARTS = { G: "generator", D: "discriminator" } as const;
-
+/** Means of Adam there. */
+const MEANS = { m: "exp_avg", v: "exp_avg_sq" } as const;
+/** Python's settings that do not change what a run of the page learns. */
+const FREE = [
+  ...["data", "image_size", "sample_every", "eval_every", "eval_samples", "extractor", "log_every"],
+  ...["checkpoint_every", "keep_checkpoints", "on_nan", "max_rollbacks"],
+];
+/** Keys of a line of metrics. */
+const LINE = [
+  ...(["step", "epoch", "generatorLoss", "discriminatorLoss", "probabilityReal", "probabilityFake"] as const),
+];
 /** Name of the file with images that only the page has. */
 const IMAGES = "images";
 
+const shapesOf = (latentSize: number, pixels: number) => ({
+  G: generatorShapes(latentSize, pixels),
+  D: discriminatorShapes(pixels),
+});
+
 /** What the run in a folder `name` holds. */
 export function ganFiles(saved: GanSaved, images: Images, name: string, { ganConfig }: Python): RunFiles {
-  const { step, epoch, generatorSteps, seconds } = saved;
+  const { step, epoch, generatorSteps, seconds, log } = saved;
   const { labels, ...settings } = saved.settings;
   if (labels === "exchanged") throw new Error("Python has no exchanged labels, so it cannot go on with this run");
-  const { history, lines } = saved.log;
+  const { size } = images;
+  const shapes = shapesOf(settings.latentSize, size ** 2);
   const networks: Record<string, Tensor> = {};
   const training: Record<string, Tensor> = {
     "generator/noise": generatorState(saved.noise),
-    "tensor/history": [history, [history.length / 4, 4]],
+    "tensor/history": [log.history, [log.history.length / 4, 4]],
   };
-  const shapes = { G: shapesOf(saved.G.w), D: shapesOf(saved.D.w) };
-  const addG = (name: string, tensors: Record<string, Float32Array<ArrayBuffer>>, batches: number) => {
+  const add = (part: string, tensors: Record<string, Float32Array<ArrayBuffer>>, of: keyof typeof shapes) => {
     for (const [key, values] of Object.entries(tensors))
-      networks[`${name}/${key}`] = [values, shapes.G[key] ?? [values.length]];
-    for (const layer of NORMED)
-      networks[`${name}/layers.${layer + 1}.num_batches_tracked`] = [BigInt64Array.of(BigInt(batches)), []];
+      networks[`${part}/${key}`] = [values, torchShape(key, { ...shapes[of], ...RUNNING }[key])];
   };
-  addG("generator", { ...saved.G.w, ...saved.running }, step);
-  if (saved.average) addG("average", saved.average, 0);
-  for (const [key, values] of Object.entries(saved.D.w)) networks[`discriminator/${key}`] = [values, shapes.D[key]];
+  const addCount = (part: string, batches: number) => {
+    for (const layer of NORMED)
+      networks[`${part}/layers.${layer + 1}.num_batches_tracked`] = [BigInt64Array.of(BigInt(batches)), []];
+  };
+  add("generator", { ...saved.G.w, ...saved.running }, "G");
+  addCount("generator", step);
+  add("discriminator", saved.D.w, "D");
+  if (saved.average) {
+    add("average", saved.average, "G");
+    addCount("average", 0);
+  }
   for (const part of ["G", "D"] as const) {
     const steps = part === "G" ? generatorSteps : step;
-    Object.keys(steps ? saved[part].w : {}).forEach((key, k) => {
+    Object.entries(steps ? shapes[part] : {}).forEach(([key, shape], k) => {
       const at = `optimizer/${PARTS[part]}/${k}`;
       training[`${at}/step`] = [Float32Array.of(steps), []];
-      training[`${at}/exp_avg`] = [saved[part].m[key], shapes[part][key]];
-      training[`${at}/exp_avg_sq`] = [saved[part].v[key], shapes[part][key]];
+      for (const [mean, theirs] of Object.entries(MEANS))
+        training[`${at}/${theirs}`] = [saved[part][mean as "m" | "v"][key], torchShape(key, shape)];
     });
   }
-  const count = images.bytes.length / images.size ** 2;
-  const shape = [1, images.size, images.size];
-  const source = images.source ?? `${name}/${IMAGES}.npy`;
+  const count = images.bytes.length / size ** 2;
+  const config = { data: images.source ?? `${name}/${IMAGES}.npy`, image_size: size, log_every: log.every };
+  const data = { name: images.source ?? IMAGES, num_images: count, image_shape: [1, size, size] };
   return {
-    ...{ kind: "gan", isFinished: epoch >= settings.epochs, metrics: lines, networks, training },
+    ...{ kind: "gan", isFinished: epoch >= settings.epochs, metrics: log.lines, networks, training },
     record: {
-      config: { ...ganConfig, ...renamed(settings), data: source, image_size: images.size },
-      data: { name: images.source ?? IMAGES, num_images: count, image_shape: shape, sha256: sha256Hex(images.bytes) },
+      config: { ...ganConfig, ...renamed(settings), ...config },
+      data: { ...data, sha256: sha256Hex(images.bytes) },
       seconds,
     },
     position: { epoch, batch: Math.round(saved.position / settings.batchSize), step },
     extra: {},
-    files: images.source === null ? { [`${IMAGES}.npy`]: npy(images.bytes, [count, ...shape]) } : {},
+    files: images.source === null ? { [`${IMAGES}.npy`]: imagesFile(images) } : {},
   };
 }
 
-/** Returns bytes as NumPy saves them. */
-function npy(bytes: Uint8Array, shape: number[]): Uint8Array<ArrayBuffer> {
-  const text = `{'descr': '|u1', 'fortran_order': False, 'shape': (${shape.join(", ")}), }`;
-  const header = textBytes(`${text.padEnd(Math.ceil((text.length + 11) / 64) * 64 - 11)}\n`);
-  const magic = Uint8Array.of(0x93, ...textBytes("NUMPY"), 1, 0, header.length & 255, header.length >> 8);
-  return join(magic, header, bytes);
+/** Returns where a run folder stands, and its images: those of the zip, or the page's `known`. */
+export async function readGan(read: RunRead, { ganConfig }: Python, known: Images | null) {
+  const { record, metrics, networks, training, position } = read;
+  const settings = readSettings(record.config, GAN_ORIGINAL, ganConfig, FREE);
+  checkSettings(settings, GAN_BOUNDS);
+  const path = `${read.folder}${IMAGES}.npy`;
+  const images = read.archive.has(path) ? await readImagesFile(read.archive, path) : known;
+  if (!images || sha256Hex(images.bytes) !== record.data?.sha256)
+    throw new Error(
+      `it learned from ${String(record.config.data).split("/").at(-1)!.slice(0, 60)}, which this page does not have; train with --data mnist-10k`,
+    );
+  const { epoch, batch, step } = position;
+  const shapes = shapesOf(settings.latentSize, images.size ** 2);
+  const readAll = (part: string, of: Record<string, [number, number]>) =>
+    Object.fromEntries(
+      Object.entries(of).map(([key, shape]) => [key, networks.floats(`${part}/${key}`, torchShape(key, shape))]),
+    );
+  const stepsOf = (part: string) =>
+    training.has(`optimizer/${part}/0/step`) ? training.floats(`optimizer/${part}/0/step`, [])[0] : 0;
+  const weightsOf = (part: "G" | "D", steps: number): GanSaved["G"] => {
+    const mean = (name: string) =>
+      Object.fromEntries(
+        Object.entries(steps ? shapes[part] : {}).map(([key, shape], k) => [
+          key,
+          training.floats(`optimizer/${PARTS[part]}/${k}/${name}`, torchShape(key, shape)),
+        ]),
+      );
+    return { w: readAll(PARTS[part], shapes[part]), m: mean(MEANS.m), v: mean(MEANS.v) };
+  };
+  const generatorSteps = stepsOf("generator");
+  const powersOf = (steps: number): [number, number] => [power(settings.beta1, steps), power(0.999, steps)];
+  const rows = training.shape("tensor/history")[0];
+  const saved: GanSaved = {
+    ...{ kind: "gan", settings, step, epoch, generatorSteps, position: batch * settings.batchSize },
+    powers: { G: powersOf(generatorSteps), D: powersOf(step) },
+    noise: readGenerator(training, "noise"),
+    ...{ G: weightsOf("G", generatorSteps), D: weightsOf("D", step), running: readAll("generator", RUNNING) },
+    average: settings.ema > 0 ? readAll("average", { ...shapes.G, ...RUNNING }) : null,
+    log: {
+      every: rows,
+      history: training.floats("tensor/history", [rows, 4]),
+      lines: metrics.flatMap((line) => lineOf(line, LINE) ?? []),
+    },
+    seconds: Number(position.seconds) || 0,
+  };
+  return { saved, images };
 }
-
-/** Shapes as torch has them: [O, I] of weights, of which the bias tells O, and [O] of vectors. */
-const shapesOf = (weights: Record<string, Float32Array>): Record<string, number[]> =>
-  Object.fromEntries(
-    Object.entries(weights).map(([name, { length }]) => {
-      const outputs = weights[name.replace("weight", "bias")].length;
-      return [name, length === outputs ? [outputs] : [outputs, length / outputs]];
-    }),
-  );

@@ -32,3 +32,18 @@ export const discriminatorShapes = (pixels: number): Shapes => {
   const sizes = [pixels, ...D_WIDTHS, 1];
   return Object.assign({}, ...D_LAYERS.map((layer, k) => linear(layer, sizes[k], sizes[k + 1])));
 };
+
+/** The shape that torch gives a tensor, which here is [1, O] if it is a vector. */
+export const torchShape = (name: string, [rows, columns]: [number, number]) =>
+  name.endsWith("bias") || NORMED.some((layer) => name.startsWith(`layers.${layer + 1}.`))
+    ? [columns]
+    : [rows, columns];
+
+/** Names of the running statistics of BatchNorm, and their shapes. */
+export const RUNNING: Shapes = Object.assign(
+  {},
+  ...NORMED.map((layer, k) => ({
+    [`layers.${layer + 1}.running_mean`]: [1, WIDTHS[k + 1]],
+    [`layers.${layer + 1}.running_var`]: [1, WIDTHS[k + 1]],
+  })),
+);

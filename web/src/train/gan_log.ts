@@ -2,9 +2,6 @@
 import { sigmoid } from "../kit/math";
 import type { StepResult } from "./gan";
 
-/** Updates of a line at most, Python's `log_every`. */
-const LOG_EVERY = 100;
-
 /** Means over the updates since the last line. */
 export interface GanLine {
   step: number;
@@ -22,8 +19,12 @@ export class GanLog {
   /** Losses and probabilities of the latest updates [R, 4], of which the next line is the mean. */
   readonly history: Float32Array<ArrayBuffer>;
 
-  constructor(updatesPerEpoch: number) {
-    this.history = new Float32Array(4 * Math.min(LOG_EVERY, updatesPerEpoch));
+  /** @param every updates of a line at most, Python's `log_every` */
+  constructor(
+    updatesPerEpoch: number,
+    readonly every = 100,
+  ) {
+    this.history = new Float32Array(4 * Math.min(every, updatesPerEpoch));
   }
 
   add({ generatorLoss, discriminatorLoss, realLogits, fakeLogits }: StepResult, step: number, epoch: number) {
@@ -35,11 +36,13 @@ export class GanLog {
     lines.push({ step, epoch, generatorLoss: g, discriminatorLoss: d, probabilityReal: real, probabilityFake: fake });
   }
 
-  save = () => ({ lines: [...this.lines], history: this.history.slice() });
+  save = () => ({ every: this.every, lines: [...this.lines], history: this.history.slice() });
 
-  restore(saved: GanLogSaved) {
-    this.lines = [...saved.lines];
-    this.history.set(saved.history.subarray(0, this.history.length));
+  static restore({ every, lines, history }: GanLogSaved, updatesPerEpoch: number): GanLog {
+    const log = new GanLog(updatesPerEpoch, every);
+    log.lines = [...lines];
+    log.history.set(history.subarray(0, log.history.length));
+    return log;
   }
 }
 

@@ -57,7 +57,7 @@ export class GanRun {
   generatorSteps = 0;
   /** Time that it has trained; whoever trains it counts. */
   seconds = 0;
-  readonly log: GanLog;
+  log: GanLog;
   #powers: GanSaved["powers"] = { G: [1, 1], D: [1, 1] };
   #noise: Rng;
   #order: Int32Array | null = null;
@@ -96,7 +96,7 @@ export class GanRun {
     run.#powers = { G: [...saved.powers.G], D: [...saved.powers.D] };
     run.#noise = Rng.restore(saved.noise);
     run.seconds = saved.seconds;
-    run.log.restore(saved.log);
+    run.log = GanLog.restore(saved.log, run.updatesPerEpoch);
     run.networks.G.restore(saved.G);
     run.networks.D.restore(saved.D);
     for (const [name, values] of Object.entries(saved.running)) run.networks.running[name].write(values);

@@ -1,6 +1,22 @@
 /** What the run folder of an LSTM holds, see run_files.ts. */
-import type { LstmEpoch, LstmSaved } from "./lstm_run";
-import { generatorState, renamed, type Python, type RunFiles } from "./run_files";
+import type { LstmRun } from "./lstm_run";
+import type { LstmEpoch, LstmSaved } from "./lstm_state";
+import { DIGITS } from "./palindromes";
+import {
+  generatorState,
+  lineOf,
+  power,
+  readGenerator,
+  readSettings,
+  renamed,
+  wholeNumber,
+  type Python,
+  type RunFiles,
+  type RunRead,
+} from "./run_files";
+import { checkSettings, LSTM_BOUNDS, LSTM_ORIGINAL, type LstmSettings } from "./settings";
+import { MAX_FILE, readSequences, type SequenceData, type SequenceSplit } from "./sequences";
+import { sha256Hex } from "./sha256";
 import type { Tensor } from "./zip";
 
 /** The weights in the order of Python's parameters, with their names there. */
@@ -15,11 +31,48 @@ const NAMES = [
 /** Names of the optimizers' means there: of the squared gradients, and of the gradients. */
 const MEANS = { rmsprop: { v: "square_avg" }, adam: { v: "exp_avg_sq", m: "exp_avg" } } as const;
 
-export function lstmFiles(saved: LstmSaved, { lstmConfig }: Python): RunFiles {
+/** Python's settings that do not change what a run of the page learns. */
+const FREE = ["activation_checkpoint_steps", "checkpoint_every", "keep_checkpoints", "on_nan", "max_rollbacks"];
+/** Those that mean nothing for own sequences. */
+const FREE_OF_OWN = ["task", "data", "length", "data_size"];
+/** Keys of a line of metrics. */
+const LINE = [
+  "step",
+  "epoch",
+  "sequences",
+  "trainLoss",
+  "trainAccuracy",
+  "validationLoss",
+  "validationAccuracy",
+] as const;
+
+const shapesOf = (H: number, I: number, C: number) => ({
+  W_out: [C, H],
+  b_out: [C],
+  W: [4 * H, I],
+  U: [4 * H, H],
+  b: [4 * H],
+});
+
+/** Name of the file with own sequences. */
+const DATA = "data.csv";
+
+/** What Python records of own sequences. */
+function describeData({ file, rows, steps, classes }: SequenceData, { mean, scale, fractions }: SequenceSplit) {
+  return {
+    ...{ name: DATA, sha256: sha256Hex(file), num_sequences: rows.length, max_length: steps, classes },
+    ...{ class_fractions: fractions, standardization: { mean: [mean], scale: [scale] } },
+  };
+}
+
+/** What the run in a folder `name` holds. */
+export function lstmFiles(run: LstmRun, name: string, { lstmConfig }: Python): RunFiles {
+  const { own } = run;
+  const saved = run.save();
   const { step, epoch, stage, position, sequences, sums, weights, seconds } = saved;
   const { forgetBias: _, ...settings } = saved.settings;
   const H = settings.hiddenSize;
-  const shapes = { W_out: [10, H], b_out: [10], W: [4 * H, weights.w.W.length / (4 * H)], U: [4 * H, H], b: [4 * H] };
+  const shapes = shapesOf(H, weights.w.W.length / (4 * H), weights.w.b_out.length);
   const networks: Record<string, Tensor> = { "network/lstm.bias_hh_l0": [new Float32Array(4 * H), [4 * H]] };
   const training: Record<string, Tensor> = { "generator/dropout": generatorState(saved.dropout) };
   NAMES.forEach(([ours, theirs], k) => {
@@ -39,8 +92,67 @@ export function lstmFiles(saved: LstmSaved, { lstmConfig }: Python): RunFiles {
     curriculum ? { ...found, length, validationSequences } : found;
   return {
     ...{ kind: "lstm", isFinished: epoch >= settings.epochs, metrics: saved.epochs.map(line), networks, training },
-    record: { config: { ...lstmConfig, ...renamed(settings), curriculum }, seconds },
+    record: {
+      config: {
+        ...lstmConfig,
+        ...renamed(settings),
+        curriculum,
+        ...(own && { task: "custom", data: `${name}/${DATA}` }),
+      },
+      ...(own && { data: describeData(own, run.data as SequenceSplit) }),
+      seconds,
+    },
+    files: own ? { [DATA]: own.file } : {},
     position: { epoch, batch: Math.round(position / settings.batchSize), step },
     extra: { stage, sequences },
   };
+}
+
+/** Returns where a run folder stands, and its own sequences: those of the zip, or the page's `known`. */
+export async function readLstm(read: RunRead, { lstmConfig }: Python, known: SequenceData | null) {
+  const { record, metrics, networks, training, position } = read;
+  const isOwn = record.config.task === "custom";
+  const own = isOwn ? await readOwn(read, known) : null;
+  if (isOwn) FREE_OF_OWN.forEach((name) => delete record.config[name]);
+  const settings: LstmSettings = readSettings(record.config, LSTM_ORIGINAL, lstmConfig, FREE);
+  checkSettings(settings, LSTM_BOUNDS);
+  const { epoch, batch, step, extra } = position;
+  const H = settings.hiddenSize;
+  const shapes = shapesOf(H, settings.encoding === "scalar" ? 1 : DIGITS, own?.classes.length ?? DIGITS);
+  const weights: LstmSaved["weights"] = { w: {}, v: {}, m: {} };
+  NAMES.forEach(([ours, theirs], k) => {
+    weights.w[ours] = networks.floats(`network/${theirs}`, shapes[ours]);
+    for (const [mean, name] of Object.entries(step ? MEANS[settings.optimizer] : {}))
+      weights[mean as "v" | "m"][ours] = training.floats(`optimizer/network/${k}/${name}`, shapes[ours]);
+  });
+  if (networks.floats("network/lstm.bias_hh_l0", [4 * H]).some((value) => value !== 0))
+    throw new Error("its network has two biases for each gate, and that of the page has one");
+  const batches = Math.ceil(training.shape("tensor/history")[0]);
+  const history = training.floats("tensor/history", [batches, 3]).subarray(0, 3 * batch);
+  const sums = [0, 1, 2].map((k) => history.reduce((sum, value, n) => (n % 3 === k ? sum + value : sum), 0));
+  const saved: LstmSaved = {
+    ...{ kind: "lstm", settings, step, epoch, weights, trainCount: 0 },
+    ...{ stage: wholeNumber(extra?.stage ?? 0, "stage"), sequences: wholeNumber(extra?.sequences, "sequences") },
+    position: batch * settings.batchSize,
+    sums: sums as LstmSaved["sums"],
+    powers: [power(0.9, step), power(0.999, step)],
+    dropout: readGenerator(training, "dropout"),
+    epochs: metrics.flatMap((line) => {
+      const found = lineOf(line, LINE);
+      const growing = { length: line.length ?? settings.length, validationSequences: line.validation_sequences ?? 0 };
+      return found ? [{ ...found, ...growing }] : [];
+    }),
+    seconds: Number(position.seconds) || 0,
+  };
+  return { saved, own };
+}
+
+async function readOwn({ archive, folder, record }: RunRead, known: SequenceData | null): Promise<SequenceData> {
+  const path = `${folder}${DATA}`;
+  const found = archive.has(path) ? readSequences(await archive.read(path, MAX_FILE), DATA) : known;
+  if (!found || sha256Hex(found.file) !== record.data?.sha256)
+    throw new Error(
+      "its own sequences are not here; open their CSV file first, or put it into the run folder as data.csv",
+    );
+  return found;
 }

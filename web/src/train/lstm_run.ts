@@ -2,63 +2,23 @@
  * A training run of the LSTM on palindromes, as `reviver lstm train` makes it: data, split, order of the epochs, dropout masks,
  * updates and the validation after each epoch. The same settings give the same numbers up to rounding.
  */
-import { dataOf, lengthsOf, rateAt, type Split } from "./curriculum";
+import { dataOf, lengthsOf, rateAt } from "./curriculum";
 import { LstmNetwork } from "./lstm";
 import { traceLstm } from "./lstm_trace";
-import { Memory, type SavedWeights } from "./memory";
-import { digitAt, DIGITS, type Palindromes } from "./palindromes";
+import type { LstmSaved, LstmEpoch, LstmUpdate } from "./lstm_state";
+import { Memory } from "./memory";
+import { DIGITS, targetOf, valueAt, type Sequences, type Split } from "./palindromes";
 import { makeRng, Rng } from "./random";
+import { splitSequences, type SequenceData, type SequenceSplit } from "./sequences";
 import { checkSettings, LSTM_BOUNDS, type LstmSettings } from "./settings";
 
 /** Settings that shape the weights or the data. */
 const FIXED = ["seed", "encoding", "dataSize", "trainFraction", "hiddenSize"];
 /** Settings that change the data of an epoch. */
 const DATA = ["length", "curriculum", "startLength", "lengthFactor", "minLengthFraction"];
+/** Steps × units × batch at most, so that a phone has the memory. */
+const MAX_STATES = 60 * 256 * 1024;
 const NO_SUMS: LstmSaved["sums"] = [0, 0, 0];
-
-/** Metrics of an epoch, as a line of metrics.jsonl. */
-export interface LstmEpoch {
-  step: number;
-  epoch: number;
-  sequences: number;
-  length: number;
-  validationSequences: number;
-  trainLoss: number;
-  trainAccuracy: number;
-  validationLoss: number;
-  validationAccuracy: number;
-}
-
-/** What an update gives: the loss of its batch before it, the number of correct sequences, the norm of the gradient. */
-export interface LstmUpdate {
-  loss: number;
-  correct: number;
-  count: number;
-  norm: number;
-}
-
-/** Where a run stands. */
-export interface LstmSaved {
-  kind: "lstm";
-  settings: LstmSettings;
-  step: number;
-  epoch: number;
-  /** Lengths of the curriculum that have passed. */
-  stage: number;
-  /** Sequences of the epoch that it has seen. */
-  position: number;
-  sequences: number;
-  /** Sums over the epoch so far: loss, correct, count. */
-  sums: [number, number, number];
-  powers: [number, number];
-  dropout: { state: Int32Array; next: number };
-  weights: SavedWeights;
-  epochs: LstmEpoch[];
-  /** Training sequences. */
-  trainCount: number;
-  /** Time that it has trained. */
-  seconds: number;
-}
 
 export class LstmRun {
   step = 0;
@@ -79,6 +39,8 @@ export class LstmRun {
   private constructor(
     readonly settings: LstmSettings,
     readonly network: LstmNetwork,
+    /** What it learns from; null for palindromes. */
+    readonly own: SequenceData | null,
   ) {
     this.#lengths = lengthsOf(settings);
     this.#dropout = makeRng(settings.seed, "dropout");
@@ -86,7 +48,7 @@ export class LstmRun {
 
   /** The data of this epoch. */
   get data(): Split {
-    return (this.#data ??= dataOf(this.settings, this.epoch, this.length, null));
+    return (this.#data ??= this.#load());
   }
 
   /** T, of this epoch the largest. */
@@ -94,26 +56,38 @@ export class LstmRun {
     return this.#lengths[Math.min(this.stage, this.#lengths.length - 1)];
   }
 
-  static async create(settings: LstmSettings): Promise<LstmRun> {
+  /** @param own sequences to learn from, in place of palindromes */
+  static async create(settings: LstmSettings, own: SequenceData | null = null): Promise<LstmRun> {
     checkSettings(settings, LSTM_BOUNDS);
-    const network = new LstmNetwork(await Memory.create(), {
-      steps: settings.length - 1,
-      inputSize: settings.encoding === "scalar" ? 1 : DIGITS,
-      hiddenSize: settings.hiddenSize,
-      numClasses: DIGITS,
-      batchSize: settings.batchSize,
-    });
+    const { encoding, hiddenSize, batchSize } = settings;
+    if (own && (encoding === "onehot" || settings.curriculum === "on"))
+      throw new Error("own sequences are numbers of one length of training; choose neither one-hot nor a curriculum");
+    const steps = own ? own.steps : settings.length - 1;
+    if (steps * hiddenSize * batchSize > MAX_STATES)
+      throw new Error(
+        `${steps} steps of ${hiddenSize} units and ${batchSize} sequences need too much memory; give a smaller batch`,
+      );
+    const inputSize = encoding === "scalar" ? 1 : DIGITS;
+    const sizes = { steps, inputSize, hiddenSize, numClasses: own?.classes.length ?? DIGITS, batchSize };
+    const network = new LstmNetwork(await Memory.create(), sizes);
     network.initialize(makeRng(settings.seed, "weights"), settings.forgetBias);
-    const run = new LstmRun(settings, network);
+    const run = new LstmRun(settings, network, own);
     void run.data; // which may be too little
     return run;
   }
 
-  static async restore(saved: LstmSaved): Promise<LstmRun> {
-    const run = await LstmRun.create(saved.settings);
+  /** The data of this epoch; `before` are those of the one before. */
+  #load(before: Split | null = null): Split {
+    const { settings, own } = this;
+    if (own) return before ?? splitSequences(own, settings.trainFraction, settings.seed);
+    return dataOf(settings, this.epoch, this.length, before);
+  }
+
+  static async restore(saved: LstmSaved, own: SequenceData | null = null): Promise<LstmRun> {
+    const run = await LstmRun.create(saved.settings, own);
     ({ step: run.step, epoch: run.epoch, stage: run.stage } = saved);
     ({ position: run.position, sequences: run.sequences } = saved);
-    run.#data = dataOf(run.settings, run.epoch, run.length, run.#data);
+    run.#data = run.#load(run.#data);
     run.seconds = saved.seconds;
     run.epochs = [...saved.epochs];
     run.#sums = [...saved.sums];
@@ -151,7 +125,7 @@ export class LstmRun {
     const found = lengths.findIndex((length) => length >= this.length);
     const stage = isGrowing ? (found < 0 ? lengths.length - 1 : found) : 0;
     const restart = DATA.some((name) => name in changes) ? { stage, position: 0, sums: NO_SUMS } : {};
-    return LstmRun.restore({ ...saved, settings, ...restart });
+    return LstmRun.restore({ ...saved, settings, ...restart }, this.own);
   }
 
   get updatesPerEpoch() {
@@ -169,7 +143,7 @@ export class LstmRun {
     const { train } = this.data;
     this.#order ??= makeRng(settings.seed, `order/${this.epoch}`).permutation(train.count);
     const indices = this.#order.subarray(this.position, this.position + settings.batchSize);
-    const targets = this.#load(train, indices);
+    const targets = this.#write(train, indices);
     const p = settings.hiddenDropout;
     network.drop(p, p > 0 ? this.#dropout.bigInteger(2n ** 63n - 1n) : null, indices.length);
     network.forward(indices.length);
@@ -206,17 +180,17 @@ export class LstmRun {
     this.#order = null;
     if (settings.curriculum !== "on") return;
     if (validation.accuracy >= settings.threshold) this.stage++;
-    this.#data = dataOf(settings, this.epoch, this.length, data);
+    this.#data = this.#load(data);
   }
 
-  /** Returns loss and accuracy on palindromes of the run's length, without dropout. */
-  score(data: Palindromes) {
+  /** Returns loss and accuracy on sequences, without dropout. */
+  score(data: Sequences) {
     let [loss, correct] = [0, 0];
     this.network.resize(data.length - 1, null);
     this.network.drop(0, null, 0);
     for (let start = 0; start < data.count; start += this.settings.batchSize) {
       const count = Math.min(this.settings.batchSize, data.count - start);
-      const targets = this.#load(
+      const targets = this.#write(
         data,
         Int32Array.from({ length: count }, (_, n) => start + n),
       );
@@ -228,22 +202,23 @@ export class LstmRun {
     return { loss: loss / data.count, accuracy: correct / data.count };
   }
 
-  /** Writes the input of palindromes, and returns their last digits. */
-  #load(data: Palindromes, indices: Int32Array): Uint8Array {
+  /** Writes the input of sequences, and returns their classes, such as the last digits of palindromes. */
+  #write(data: Sequences, indices: Int32Array): Uint8Array {
     const isScalar = this.settings.encoding === "scalar";
     const { lengths } = data;
     this.network.resize(data.length - 1, lengths ? Uint8Array.from(indices, (index) => lengths[index] - 1) : null);
     this.network.steps.slice(0, data.length - 1).forEach(({ x: { values, width } }, t) => {
       if (!isScalar) values.fill(0);
       indices.forEach((index, n) => {
-        const digit = digitAt(data, index, t);
-        if (isScalar) values[n] = digit;
-        else values[digit * width + n] = 1;
+        const value = valueAt(data, index, t);
+        if (isScalar) values[n] = value;
+        else values[value * width + n] = 1;
       });
     });
-    return Uint8Array.from(indices, (index) => digitAt(data, index, 0));
+    return Uint8Array.from(indices, (index) => targetOf(data, index));
   }
 
-  /** Traces the network over digits. */
-  trace = (digits: number[]) => traceLstm(this.network.weights.w, digits, this.settings.encoding);
+  /** Traces the network over digits, or over numbers as those of its own sequences. */
+  trace = (values: number[]) =>
+    traceLstm(this.network.weights.w, values, this.settings.encoding, this.own && (this.data as SequenceSplit));
 }

@@ -17,6 +17,25 @@ export interface Palindromes {
   lengths?: Uint8Array;
 }
 
+/** Own sequences, standardized. */
+export interface Examples {
+  count: number;
+  /** Numbers of the longest, and 1. */
+  length: number;
+  lengths: Uint8Array;
+  /** [count, length - 1], filled up with 0. */
+  values: Float32Array;
+  /** Index of the class [count]. */
+  targets: Uint8Array;
+}
+
+export type Sequences = Palindromes | Examples;
+
+export interface Split<S extends Sequences = Sequences> {
+  train: S;
+  validation: S;
+}
+
 /** Rounds as Python, a half to the even neighbor. */
 export function round(x: number) {
   const floor = Math.floor(x);
@@ -72,6 +91,10 @@ export function splitPalindromes(all: Palindromes, trainFraction: number, seed: 
   return { train: take(order.subarray(0, trainSize)), validation: take(order.subarray(trainSize)) };
 }
 
-/** Digit t of palindrome n; beyond its end, any. */
-export const digitAt = ({ halves, width, length, lengths }: Palindromes, n: number, t: number) =>
-  halves[n * width + Math.max(0, Math.min(t, (lengths?.[n] ?? length) - 1 - t))];
+/** Number t of sequence n, such as a digit of a palindrome; beyond its end, any. */
+export const valueAt = (data: Sequences, n: number, t: number) =>
+  "values" in data
+    ? data.values[n * (data.length - 1) + t]
+    : data.halves[n * data.width + Math.max(0, Math.min(t, (data.lengths?.[n] ?? data.length) - 1 - t))];
+
+export const targetOf = (data: Sequences, n: number) => ("values" in data ? data.targets[n] : valueAt(data, n, 0));

@@ -10,6 +10,7 @@
  *     const saved = await trainer.call("save");                        // a moment to rewind to, to fork, or to keep
  *     await trainer.call("restore", saved);
  *     await trainer.call("pack", { name, python: manifest });          // the zip of a run folder
+ *     await trainer.call("open", { file, python: manifest, images });  // in place of start: goes on with a run in a zip
  *
  *     const images = await readImages(manifest.trainingImages);        // see images.ts
  *     const trainer = new Trainer<"gan">();
@@ -19,22 +20,24 @@
  *
  * A fork: `new Trainer().call("start", { kind, settings, images, saved })`, with the settings of the fork.
  */
+import type { GanLine } from "./gan_log";
 import type { GanSaved, Images } from "./gan_run";
-import type { LstmEpoch, LstmSaved, LstmUpdate } from "./lstm_run";
+import type { LstmEpoch, LstmSaved, LstmUpdate } from "./lstm_state";
 import type { LstmTrace } from "./lstm_trace";
 import type { Python } from "./run_files";
+import type { SequenceData } from "./sequences";
 import type { GanSettings, LstmSettings } from "./settings";
 
-export type { GanSaved, GanSettings, Images, LstmEpoch, LstmSaved, LstmSettings, LstmTrace, LstmUpdate };
+export type { GanSaved, GanSettings, Images, LstmEpoch, LstmSaved, LstmSettings, LstmTrace, LstmUpdate, SequenceData };
 
 export type Kind = "lstm" | "gan";
 type Settings<K extends Kind> = K extends "lstm" ? LstmSettings : GanSettings;
 export type Saved<K extends Kind = "lstm"> = K extends "lstm" ? LstmSaved : GanSaved;
 
-/** A new run, or one that goes on from `saved` with these settings; a GAN with its images. */
+/** A new run, or one that goes on from `saved` with these settings; a GAN with its images, an LSTM maybe with own sequences. */
 export type Start<K extends Kind = "lstm"> = { kind: K; settings: Settings<K>; saved?: Saved<K> } & (K extends "gan"
   ? { images: Images }
-  : unknown);
+  : { sequences?: SequenceData | null });
 
 /** Where a run stands. */
 export interface Status<K extends Kind = "lstm"> {
@@ -82,6 +85,15 @@ export interface Progress<K extends Kind = "lstm"> {
   };
 }
 
+/** A run that was read from a zip: where it stands, and its curves so far; a GAN with its images. */
+export interface Opened {
+  status: Status<Kind>;
+  epochs: LstmEpoch[];
+  lines: GanLine[];
+  images: Images | null;
+  sequences: SequenceData | null;
+}
+
 /** The methods: what the page gives, and what the worker answers. */
 export interface Methods<K extends Kind = "lstm"> {
   start: [Start<K>, Status<K>];
@@ -92,6 +104,8 @@ export interface Methods<K extends Kind = "lstm"> {
   restore: [Saved<K>, Status<K>];
   /** Returns the zip of the run folder `name`. */
   pack: [{ name: string; python: Python }, Uint8Array<ArrayBuffer>];
+  /** Goes on with the run in a zip, which may have learned from these images or sequences. */
+  open: [{ file: Blob; python: Python; images: Images | null; sequences: SequenceData | null }, Opened];
 }
 
 export type Method = keyof Methods;

@@ -4,6 +4,7 @@
  */
 import type { Manifest } from "../kit/manifest";
 import { sha256Hex } from "./sha256";
+import { Archive, Tensors } from "./unzip";
 import { safetensors, textBytes, zip, type Files, type Tensor } from "./zip";
 
 /** What run folders take from Python. */
@@ -65,4 +66,102 @@ export function zipRun(run: RunFiles, name: string, version: string): Uint8Array
     [`${folder}/checksums.json`]: json(sums),
     ...Object.fromEntries(Object.entries(run.files ?? {}).map(([file, bytes]) => [`${name}/${file}`, bytes])),
   });
+}
+
+/** Bytes at most: of a file of JSON, of lines of metrics, and of tensors. */
+const [MAX_JSON, MAX_LINES, MAX_TENSORS] = [1 << 20, 1 << 24, 1 << 26];
+
+/** What was read of a run folder, which nobody has checked yet but for the sizes. */
+export interface RunRead {
+  archive: Archive;
+  /** Its path in the archive, with a slash, or empty. */
+  folder: string;
+  record: any;
+  metrics: any[];
+  networks: Tensors;
+  training: Tensors;
+  position: any;
+}
+
+/** Reads a run folder, of Python or of the page, out of a zip. */
+export async function unzipRun(file: Blob): Promise<RunRead> {
+  const archive = await Archive.open(file);
+  const depth = (path: string) => path.split("/").length;
+  const found = archive.paths.filter((path) => /(^|\/)run\.json$/.test(path)).sort((a, b) => depth(a) - depth(b));
+  if (!found.length) throw new Error("the zip has no run.json, so it is no run folder");
+  const folder = found[0].slice(0, -"run.json".length);
+  const read = async (path: string, limit = MAX_JSON) => parse(await archive.readText(folder + path, limit), path);
+  const record = await read("run.json");
+  if (record.schema !== 1) throw new Error(`run.json has schema ${text(record.schema)}, and the page reads 1`);
+  if (!archive.has(`${folder}checkpoints/last.json`)) throw new Error("the run has no checkpoint yet");
+  const step = wholeNumber((await read("checkpoints/last.json")).step, "the step of the checkpoint");
+  const at = `checkpoints/step-${String(step).padStart(6, "0")}`;
+  const position = await read(`${at}/state.json`);
+  for (const name of ["epoch", "batch", "step", "metrics_count"]) wholeNumber(position[name], name);
+  if (position.extra?.rollbacks?.length) throw new Error("the run went back to a checkpoint, which the page cannot do");
+  const tensors = async (name: string) =>
+    new Tensors(await archive.read(`${folder}${at}/${name}.safetensors`, MAX_TENSORS), `${name}.safetensors`);
+  const lines = (await archive.readText(`${folder}metrics.jsonl`, MAX_LINES))
+    .split("\n")
+    .slice(0, position.metrics_count);
+  return {
+    ...{ archive, folder, record, position, metrics: lines.map((line) => parse(line, "metrics.jsonl")) },
+    ...{ networks: await tensors("networks"), training: await tensors("training") },
+  };
+}
+
+function parse(json: string, path: string) {
+  try {
+    const value = JSON.parse(json);
+    if (value && typeof value === "object") return value;
+  } catch {} // as for another value
+  throw new Error(`${path} is damaged`);
+}
+
+/** A value of a file, short enough for a sentence. */
+const text = (value: unknown) => String(JSON.stringify(value)).slice(0, 60);
+
+export function wholeNumber(value: unknown, name: string): number {
+  if (!Number.isSafeInteger(value) || (value as number) < 0) throw new Error(`${name} is no number: ${text(value)}`);
+  return value as number;
+}
+
+/** Returns numbers of a line of metrics by their names here; null if one is none. */
+export function lineOf<N extends string>(line: any, names: readonly N[]): Record<N, number> | null {
+  const found = names.map((name) => [name, line[snake(name)]] as const);
+  return found.every(([, value]) => Number.isFinite(value)) ? (Object.fromEntries(found) as Record<N, number>) : null;
+}
+
+/** Returns the state of a generator. */
+export function readGenerator(tensors: Tensors, name: string) {
+  const view = new DataView(tensors.read(`generator/${name}`, [5056]).buffer);
+  const left = view.getInt32(8, true);
+  if (left < 1 || left > 624) throw new Error(`the state of the generator ${name} is damaged`);
+  const state = Int32Array.from({ length: 624 }, (_, k) => view.getInt32(24 + 8 * k, true));
+  return { state, next: left === 1 ? 624 : 625 - left };
+}
+
+/**
+ * Returns the settings of run.json as the page has them. Others must be `python`'s defaults, unless they change nothing that the
+ * page trains: `free`.
+ */
+export function readSettings<S extends object>(config: any, original: S, python: object, free: string[]): S {
+  const own = Object.fromEntries(Object.keys(original).map((name) => [snake(name), name as keyof S]));
+  const found = { ...original };
+  for (const [name, value] of Object.entries(config ?? {})) {
+    const known = own[name];
+    const standard = known ? original[known] : (python as any)[name];
+    const given = typeof value === "boolean" && known ? (value ? "on" : "off") : value;
+    if (known && typeof given === typeof standard) found[known] = given as S[keyof S];
+    else if (given !== standard && !free.includes(name))
+      throw new Error(`its setting ${name} is ${text(value)}, and the page trains only with ${text(standard)}`);
+  }
+  return found;
+}
+
+/** βᵗ, as training multiplies it. */
+export function power(beta: number, steps: number): number {
+  let product = 1;
+  for (let t = 0; t < steps && product !== 0; t++) product *= beta;
+  return product;
 }

@@ -4,11 +4,12 @@ import { newMemory } from "../compute/kernel";
 import { argmax } from "../kit/format";
 import { row } from "../kit/tensors";
 import type { StepResult } from "./gan";
-import { GanRun } from "./gan_run";
-import { LstmRun, type LstmUpdate } from "./lstm_run";
-import { packRun } from "./folder";
+import { GanRun, type Images } from "./gan_run";
+import { LstmRun } from "./lstm_run";
+import type { LstmUpdate } from "./lstm_state";
+import { openRun, packRun } from "./folder";
 import { GAN_ORIGINAL, LSTM_ORIGINAL, type GanSettings, type LstmSettings } from "./settings";
-import type { Kind, Method, Methods, Progress, Request, Response, Run, Saved, Start, Status } from "./protocol";
+import type { Kind, Method, Methods, Opened, Progress, Request, Response, Run, Saved, Start, Status } from "./protocol";
 
 let current: LstmRun | GanRun | null = null;
 let classifier: Classifier | null = null;
@@ -78,7 +79,7 @@ function advance({ updates, trace, grid, classes }: Run): Progress<Kind> {
 }
 
 async function restore(saved: Saved<Kind>): Promise<Status<Kind>> {
-  if (saved.kind === "lstm") current = await LstmRun.restore(saved);
+  if (saved.kind === "lstm") current = await LstmRun.restore(saved, current instanceof LstmRun ? current.own : null);
   else {
     if (!(current instanceof GanRun)) throw new Error("a GAN needs its images; start it with them");
     current = await GanRun.restore(saved, current.images);
@@ -90,11 +91,21 @@ async function restore(saved: Saved<Kind>): Promise<Status<Kind>> {
 async function begin(start: Start<"lstm"> | Start<"gan">): Promise<Status<Kind>> {
   const settings = { ...(start.kind === "gan" ? GAN_ORIGINAL : LSTM_ORIGINAL), ...start.settings };
   if (start.kind === "gan") {
-    const { classifier: given } = start.images;
-    classifier = given ? new Classifier(given.spec, given.tensors, await newMemory()) : null;
+    classifier = await classifierOf(start.images);
     current = await GanRun.create(settings as GanSettings, start.images);
-  } else current = await LstmRun.create(settings as LstmSettings);
+  } else current = await LstmRun.create(settings as LstmSettings, start.sequences);
   return start.saved ? restore({ ...start.saved, settings } as Saved<Kind>) : status();
+}
+
+const classifierOf = async ({ classifier: given }: Images) =>
+  given ? new Classifier(given.spec, given.tensors, await newMemory()) : null;
+
+async function open({ file, python, ...known }: Methods["open"][0]): Promise<Opened> {
+  const run = (current = await openRun(file, python, known));
+  const found = { status: status(), epochs: [], lines: [], images: null, sequences: null };
+  if (run instanceof LstmRun) return { ...found, epochs: [...run.epochs], sequences: structuredClone(run.own) };
+  classifier = await classifierOf(run.images);
+  return { ...found, lines: [...run.log.lines], images: structuredClone(run.images) }; // the worker keeps its own
 }
 
 const methods: Record<Method, (argument: any) => unknown> = {
@@ -107,6 +118,7 @@ const methods: Record<Method, (argument: any) => unknown> = {
   save: () => present().save(),
   pack: ({ name, python }: Methods["pack"][0]) => packRun(present(), name, python),
   restore,
+  open,
 };
 
 /** Buffers of all numbers in a value, which go to the page without a copy. */

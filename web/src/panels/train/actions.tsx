@@ -1,6 +1,7 @@
 /** Start and pause, single updates and epochs, moments to go back to, and what it costs. */
 import { useState } from "preact/hooks";
 import { bound, Button, Select } from "../../kit/controls";
+import { download } from "../../kit/download";
 import { formatNumber, percent } from "../../kit/format";
 import type { Pace, Session } from "./session";
 import { settingsOf, type TrainState } from "./settings";
@@ -17,9 +18,11 @@ interface ActionsProps {
   /** Begins the chosen experiment, if there is one. */
   begin: (() => void) | null;
   reset: () => void;
+  /** Puts the networks into the other panels. */
+  show: () => void;
 }
 
-export function Actions({ session, state, begin, reset }: ActionsProps) {
+export function Actions({ session, state, begin, reset, show }: ActionsProps) {
   const { isRunning, isBusy, lines, pace, moments, problem } = session;
   const [at, setAt] = useState("");
   const seen = lines.value.at(-1)?.seen;
@@ -49,8 +52,11 @@ export function Actions({ session, state, begin, reset }: ActionsProps) {
         <Button disabled={!seen} onClick={reset}>
           Reset
         </Button>
-        <Button disabled={!seen} onClick={() => void session.download()}>
+        <Button disabled={!seen} onClick={() => void save(session)}>
           Save run
+        </Button>
+        <Button disabled={!seen} onClick={show}>
+          Show in other panels
         </Button>
       </div>
       <div class="row controls">
@@ -109,3 +115,11 @@ function Place({ session: { lines, speed } }: Pick<ActionsProps, "session">) {
 
 const duration = (seconds: number) =>
   seconds < 90 ? `${Math.max(1, Math.round(seconds))} s` : `${Math.round(seconds / 60)} min`;
+
+/** Offers the last line as a run folder. */
+async function save(session: Session) {
+  const { kind, settings, step } = session.lines.value.at(-1)!.seen.status;
+  const name = `${kind}-seed${settings.seed}-step${step}`;
+  const packed = await session.withLast((branch) => branch.pack(name, session.python!));
+  if (packed) download(`${name}.zip`, packed, "application/zip");
+}

@@ -1,5 +1,19 @@
 /** One line of training: a worker, and what the page has seen of it. */
-import type { Images, Kind, LstmEpoch, LstmTrace, Progress, Run, Saved, Start, Status } from "../../train/protocol";
+import { percent } from "../../kit/format";
+import { isPhone } from "../../kit/player";
+import type {
+  Images,
+  Kind,
+  LstmEpoch,
+  LstmTrace,
+  Progress,
+  Run,
+  Saved,
+  SequenceData,
+  Start,
+  Status,
+} from "../../train/protocol";
+import type { GanLine } from "../../train/gan_log";
 import type { Python } from "../../train/run_files";
 import { Trainer } from "../../train/trainer";
 import type { Settings, Values } from "./networks";
@@ -34,6 +48,25 @@ export interface Seen {
   classes: number[];
 }
 
+export interface Line {
+  name: string;
+  seen: Seen;
+}
+
+export interface Moment {
+  name: string;
+  saved: Saved<Kind>;
+  points: Point[];
+}
+
+/** What a line learns from: a GAN from images, an LSTM from own sequences or, without, from palindromes. */
+export interface Data {
+  images: Images | null;
+  sequences: SequenceData | null;
+}
+
+const NOTHING = { points: [], epochs: [], trace: null, grid: null, logits: { real: [], fake: [] }, classes: [] };
+
 export class Branch {
   #trainer = new Trainer<Kind>();
   seen: Seen | null = null;
@@ -41,8 +74,29 @@ export class Branch {
   /** @param name how the curves name it, where there are two */
   constructor(
     public name: string,
-    readonly images: Images | null,
+    public data: Data,
   ) {}
+
+  /** Goes on with the run in a zip. */
+  static async open(file: Blob, python: Python, known: Data): Promise<Branch> {
+    const branch = new Branch("", known);
+    const call = branch.#trainer.call("open", { file, python, ...known });
+    const { status, epochs, lines, images, sequences } = await call.catch((error) => {
+      branch.stop();
+      throw error;
+    });
+    branch.data = { images, sequences };
+    const ofEpoch = ({ epoch, step, trainLoss, trainAccuracy }: LstmEpoch) => ({
+      ...{ x: epoch, step, values: { loss: trainLoss, accuracy: trainAccuracy } },
+    });
+    const ofLine = ({ epoch, step, generatorLoss, discriminatorLoss }: GanLine) => ({
+      ...{ x: epoch, step, values: { generator: generatorLoss, discriminator: discriminatorLoss } },
+    });
+    const epochStart = epochs.at(-1)?.step ?? startOf(status, 0);
+    const points = thin([...epochs.map(ofEpoch), ...lines.map(ofLine)]);
+    branch.seen = { ...NOTHING, status, epochStart, points, epochs };
+    return branch;
+  }
 
   start = (kind: Kind, settings: Settings) => this.#start({ kind, settings });
 
@@ -55,9 +109,8 @@ export class Branch {
   }
 
   async #start(from: { kind: Kind; settings: Settings; saved?: Saved<Kind> }) {
-    const status = await this.#trainer.call("start", { ...from, images: this.images } as Start<Kind>);
-    const none = { points: [], epochs: [], trace: null, grid: null, logits: { real: [], fake: [] }, classes: [] };
-    this.seen = { status, epochStart: startOf(status, 0), ...none };
+    const status = await this.#trainer.call("start", { ...from, ...this.data } as Start<Kind>);
+    this.seen = { ...NOTHING, status, epochStart: startOf(status, 0) };
   }
 
   /** Makes some updates, and shows what the network then makes of what the reader has chosen. */
@@ -81,6 +134,14 @@ export class Branch {
       classes: [...before.classes, ...(gan?.classes ?? [])].slice(-MAX_CLASSES),
     };
     return progress;
+  }
+
+  /** Where it stands, for a screen reader. */
+  where(): string {
+    const { status, epochs } = this.seen!;
+    const last = epochs.at(-1);
+    const accuracy = last && `, accuracy ${percent(last.validationAccuracy)}`;
+    return `epoch ${status.epoch} of ${status.settings.epochs}, update ${status.step}${accuracy ?? ""}`;
   }
 
   save = () => this.#trainer.call("save");
@@ -115,9 +176,16 @@ const sum = (values: number[]) => values.reduce((a, b) => a + b, 0);
 /** Halves the points once there are too many. */
 function thin(points: Point[]): Point[] {
   if (points.length <= MAX_POINTS) return points;
-  return Array.from({ length: points.length >> 1 }, (_, k) => {
+  const halved = Array.from({ length: points.length >> 1 }, (_, k) => {
     const [a, b] = points.slice(2 * k, 2 * k + 2);
     const names = Object.keys(b.values);
     return { ...b, values: Object.fromEntries(names.map((name) => [name, (a.values[name] + b.values[name]) / 2])) };
   });
+  return thin(halved);
+}
+
+/** Lets each line make some updates, one after the other on a phone. */
+export async function runAll(branches: Branch[], run: Run) {
+  if (isPhone()) for (const branch of branches) await branch.run(run);
+  else await Promise.all(branches.map((branch) => branch.run(run)));
 }

@@ -5,7 +5,7 @@ import { percent } from "../../kit/format";
 import type { Kind, LstmEpoch } from "../../train/protocol";
 import type { GanContent, LstmContent } from "../../kit/manifest";
 import type { Point } from "./branch";
-import type { Line } from "./session";
+import type { Line } from "./branch";
 
 type Look = Pick<ChartProps, "title" | "yLabel" | "references" | "yDomain" | "formatY">;
 
@@ -56,8 +56,13 @@ const CURVES: Record<Kind, Curve[]> = {
   ],
 };
 
-/** `python` is a run to draw beside those of the page. */
-export function Curves({ lines, python }: { lines: Line[]; python: GanContent | LstmContent | null }) {
+interface CurvesProps {
+  lines: Line[];
+  hasChance: boolean; // Whether the references are right, which are of ten digits or of a GAN
+  python: GanContent | LstmContent | null; // A run to draw beside those of the page
+}
+
+export function Curves({ lines, hasChance, python }: CurvesProps) {
   if (!lines.some(({ seen }) => seen.points.length)) return null;
   const seriesOf = ({ updates, epochs, metrics }: Curve): Series[] => [
     ...[...lines].reverse().flatMap(({ name, seen }) => {
@@ -78,7 +83,14 @@ export function Curves({ lines, python }: { lines: Line[]; python: GanContent | 
   return (
     <section class="columns train-curves">
       {CURVES[lines[0].seen.status.kind].map((curve) => (
-        <Chart key={curve.look.title} {...curve.look} xLabel="epoch" series={seriesOf(curve)} reader />
+        <Chart
+          key={curve.look.title}
+          {...curve.look}
+          {...(!hasChance && { references: [] })}
+          xLabel="epoch"
+          series={seriesOf(curve)}
+          reader
+        />
       ))}
     </section>
   );

@@ -14,18 +14,25 @@ const MAPS = {
   o: "output gate",
   h: "hidden state",
 };
-const DIGITS = Array.from({ length: 10 }, (_, k) => String(k));
 
-export function Gates({ trace }: { trace: LstmTrace }) {
+interface GatesProps {
+  trace: LstmTrace;
+  /** Of the classes. */
+  names: string[];
+  /** The right class, of a palindrome; null if nobody knows. */
+  target: number | null;
+}
+
+export function Gates({ trace, names, target }: GatesProps) {
   const { digits, values, probabilities } = trace;
   const T = digits.length;
   const [selection, setSelection] = useState({ column: Infinity, row: 0 });
-  const last = Float32Array.from(probabilities.subarray((T - 1) * 10));
+  const last = Float32Array.from(probabilities.subarray((T - 1) * names.length));
   const answer = argmax(last);
-  const verdict = answer === digits[0] ? "right" : "wrong";
+  const verdict = answer === target ? "right" : "wrong";
   const at = { ...selection, column: Math.min(selection.column, T - 1) };
   const H = values.h.length / T;
-  const steps = { count: T, names: digits.map(String), others: null };
+  const steps = { count: T, names: target === null ? null : digits.map(String), others: null };
   const contentOf = (name: keyof typeof MAPS): HeatmapContent => ({
     ...{ values: values[name], columns: T, rows: H, order: null, binning: "extreme" },
     scale: "ifo".includes(name)
@@ -36,11 +43,11 @@ export function Gates({ trace }: { trace: LstmTrace }) {
   return (
     <>
       <p>
-        The answer is <strong>{`${answer} (${percent(last[answer])})`}</strong>, the first digit is {digits[0]}:{" "}
-        <span class={verdict}>{verdict}</span>.
+        The answer is <strong>{`${names[answer]} (${percent(last[answer])})`}</strong>
+        {target !== null && [`, the first digit is ${target}: `, <span class={verdict}>{verdict}</span>]}.
       </p>
       <div class="train-answer">
-        <ClassBars names={DIGITS} probabilities={last} />
+        <ClassBars names={names} probabilities={last} />
       </div>
       <div class="steps-grid" data-count={6}>
         {(Object.keys(MAPS) as (keyof typeof MAPS)[]).map((name) => (

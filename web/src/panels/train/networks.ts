@@ -124,6 +124,7 @@ export const NETWORKS: Record<Kind, Network> = {
       r1: { label: "Weight γ of R1", key: "r1", option: "--r1", hint: "0: none" },
       penaltyInterval: { label: "Interval of R1", key: "every", option: "--penalty-interval" },
       ema: { label: "Moving average of G", key: "ema", option: "--ema", hint: "0: none" },
+      emaRampup: { label: "Its ramp-up", key: "ramp", option: "--ema-rampup", hint: "0: none" },
       batchSize: BATCH,
       epochs: EPOCHS,
     },

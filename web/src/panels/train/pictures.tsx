@@ -3,7 +3,7 @@ import { ClassColumns } from "../../charts/bars";
 import { Distribution } from "../../charts/distribution";
 import { Image, type ImageShape } from "../../kit/image";
 import { row } from "../../kit/tensors";
-import type { Line } from "./session";
+import type { Line } from "./branch";
 
 const COUNT = 25;
 

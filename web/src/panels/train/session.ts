@@ -1,12 +1,12 @@
 /** A training session: one line of training, or two that part at a change, and what a reader does with them. */
 import { batch, signal } from "@preact/signals";
 import { announce } from "../../kit/announce";
-import { download } from "../../kit/download";
-import { clamp, percent } from "../../kit/format";
-import { isPhone, prefersStills } from "../../kit/player";
-import type { Images, Kind, Saved } from "../../train/protocol";
+import { clamp } from "../../kit/format";
+import type { Run as ShownRun } from "../../kit/runs";
+import { prefersStills } from "../../kit/player";
+import type { Images, Kind, Saved, SequenceData, Status } from "../../train/protocol";
 import type { Python } from "../../train/run_files";
-import { Branch, type Point, type Seen } from "./branch";
+import { Branch, runAll, type Line, type Moment, type Point } from "./branch";
 import { NETWORKS, type Settings } from "./networks";
 import { changesIn, describe } from "./settings";
 
@@ -14,17 +14,6 @@ import { changesIn, describe } from "./settings";
 const [SLICE, SLOW_SLICE, SILENCE] = [80, 1000, 10_000];
 /** Moments to rewind to: at most, and parts of the run between them. */
 const [MAX_MOMENTS, PARTS] = [24, 10];
-
-export interface Line {
-  name: string;
-  seen: Seen;
-}
-
-export interface Moment {
-  name: string;
-  saved: Saved<Kind>;
-  points: Point[];
-}
 
 /** Updates a second; 0 for as many as there is time for. */
 export type Pace = 0 | 1 | 10;
@@ -35,16 +24,18 @@ export class Session {
   isRunning = signal(false);
   isBusy = signal(false);
   problem = signal("");
+  fileProblem = signal(""); // What is wrong with a file that should be opened
   moments = signal<Moment[]>([]);
-  /** Updates a second of the last line, lately. */
-  speed = signal(0);
+  speed = signal(0); // Updates a second of the last line, lately
   pace = signal<Pace>(0);
-  /** What the LSTM reads. */
-  digits: number[] = [];
+  digits: number[] = []; // What the LSTM reads
+  shown = signal<ShownRun | null>(null); // In the other panels
+  /** What a reader brought to learn from: in place of palindromes, and of the images of the page. */
+  sequences = signal<SequenceData | null>(null);
+  ownImages = signal<Images | null>(null);
   /** Loads what the GAN learns from. */
   images: () => Promise<Images | null> = async () => null;
-  /** What run folders take from Python. */
-  python: Python | null = null;
+  python: Python | null = null; // What run folders take from it
   #branches: Branch[] = [];
   #last: Promise<unknown> = Promise.resolve();
   /** Counts the resets: what was asked for before one is void. */
@@ -106,13 +97,8 @@ export class Session {
     if (status && !isSame) this.reset();
   }
 
-  /** Offers the last line as a run folder. */
-  async download() {
-    const { kind, settings, step } = this.#branches.at(-1)!.seen!.status;
-    const name = `${kind}-seed${settings.seed}-step${step}`;
-    const packed = await this.#do(() => this.#branches.at(-1)!.pack(name, this.python!));
-    if (packed) download(`${name}.zip`, packed, "application/zip");
-  }
+  /** Does something with the last line. */
+  withLast = <T>(what: (branch: Branch) => Promise<T>) => this.#do(() => what(this.#branches.at(-1)!));
 
   /** Trains two settings beside each other from their start. */
   async compare(kind: Kind, first: [string, Settings], second: [string, Settings]) {
@@ -134,7 +120,7 @@ export class Session {
     await this.#do(async () => {
       const saved = await from.save();
       const [points, name] = [from.seen!.points, describe(kind, changes)];
-      const fork = new Branch(name, from.images);
+      const fork = new Branch(name, from.data);
       await fork.fork(saved, points, changes).catch((error) => {
         fork.stop();
         throw error;
@@ -151,14 +137,35 @@ export class Session {
   async rewind({ saved, points, name }: Moment) {
     this.pause();
     await this.#do(async () => {
-      const branch = new Branch("", this.#branches.at(-1)!.images);
+      const branch = new Branch("", this.#branches.at(-1)!.data);
       await branch.fork(saved, points);
-      for (const other of this.#branches.splice(0)) other.stop();
-      this.#branches = [branch];
-      await this.#advance(0);
+      await this.#show(branch);
       this.problem.value = "";
       announce(`Back at ${name}.`);
     });
+  }
+
+  /** Goes on with the run in a zip, and returns where it stands. */
+  async load(file: Blob): Promise<Status<Kind> | undefined> {
+    this.pause();
+    this.fileProblem.value = "";
+    return this.#do(async () => {
+      const [images, sequences] = [this.ownImages.value ?? (await this.images()), this.sequences.value];
+      const branch = await Branch.open(file, this.python!, { images, sequences });
+      await this.#show(branch);
+      [this.moments.value, this.speed.value, this.problem.value] = [[], 0, ""];
+      this.sequences.value = branch.data.sequences;
+      if (branch.data.images?.source === null) this.ownImages.value = branch.data.images;
+      this.#keep("the opened run", await branch.save(), branch.seen!.points);
+      return branch.seen!.status;
+    }, this.fileProblem);
+  }
+
+  /** Puts a line in place of those there are. */
+  async #show(branch: Branch) {
+    for (const other of this.#branches.splice(0)) other.stop();
+    this.#branches = [branch];
+    await this.#advance(0);
   }
 
   /** Reads other digits, also while nothing trains. */
@@ -172,7 +179,7 @@ export class Session {
     this.#branches.some(({ seen }) => !seen!.status.isFinished && seen!.status.epoch < epoch);
 
   /** Does one thing after the other, and shows what has come of it; undefined after an error, which becomes a sentence. */
-  #do<T>(what: () => Promise<T>): Promise<T | undefined> {
+  #do<T>(what: () => Promise<T>, problem = this.problem): Promise<T | undefined> {
     const turn = this.#turn;
     const done = this.#last.then(async () => {
       if (turn !== this.#turn) return undefined;
@@ -182,8 +189,8 @@ export class Session {
       } catch (error) {
         if (turn !== this.#turn) return undefined;
         this.pause();
-        this.problem.value = `Training stopped: ${(error as Error).message}.`;
-        announce(this.problem.value);
+        const failed = problem === this.problem ? "Training stopped" : "The file was not opened";
+        announce((problem.value = `${failed}: ${(error as Error).message}.`));
         return undefined;
       } finally {
         if (turn === this.#turn)
@@ -200,9 +207,10 @@ export class Session {
   async #begin(kind: Kind, lines: [string, Settings][]) {
     if (this.#branches.length) return;
     const turn = this.#turn;
-    const images = kind === "gan" ? await this.images() : null;
+    const images = kind === "gan" ? (this.ownImages.value ?? (await this.images())) : null;
     if (kind === "gan" && !images) throw new Error("this file has no images to learn from");
-    const branches = lines.map(([name]) => new Branch(name, images));
+    const data = { images, sequences: kind === "lstm" ? this.sequences.value : null };
+    const branches = lines.map(([name]) => new Branch(name, data));
     const stop = () => branches.forEach((branch) => branch.stop());
     await Promise.all(branches.map((branch, k) => branch.start(kind, lines[k][1]))).catch((error) => {
       stop();
@@ -219,10 +227,8 @@ export class Session {
     const last = this.#branches.at(-1)!;
     const before = last.seen!.status.epoch;
     const began = performance.now();
-    const classes = this.isRunning.value && !prefersStills() ? 2 : 16; // 2 % of the time of a slice
-    const run = { updates, trace: this.digits, grid: true, classes };
-    if (isPhone()) for (const branch of this.#branches) await branch.run(run);
-    else await Promise.all(this.#branches.map((branch) => branch.run(run)));
+    const classes = this.isRunning.value && !prefersStills() ? 2 : 16; // 3 % of the time of a slice
+    await runAll(this.#branches, { updates, trace: this.digits, grid: true, classes });
     const took = performance.now() - began;
     const { status, points } = last.seen!;
     if (updates) this.speed.value = (1000 * updates) / took;
@@ -239,10 +245,6 @@ export class Session {
   /** Says where the run stands. */
   #tell(news: string) {
     this.#told = performance.now();
-    const { status, epochs } = this.#branches.at(-1)!.seen!;
-    const last = epochs.at(-1);
-    const accuracy = last && `accuracy ${percent(last.validationAccuracy)}`;
-    const where = `epoch ${status.epoch} of ${status.settings.epochs}, update ${status.step}`;
-    announce([news, where, accuracy].filter(Boolean).join(", "));
+    announce([news, this.#branches.at(-1)!.where()].filter(Boolean).join(", "));
   }
 }

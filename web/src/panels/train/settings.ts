@@ -17,6 +17,8 @@ export interface TrainState {
   settings: Record<Kind, Record<string, Signal<number | string>>>;
   /** What the LSTM reads. */
   digits: Signal<string>;
+  /** The same of own sequences; not in the fragment. */
+  numbers: Signal<string>;
   /** Id of a run of Python to compare with; "" for none. */
   python: Signal<string>;
   /** Id of the chosen experiment, such as a lesson's; "" for none. */
@@ -58,6 +60,7 @@ export function openState(view: URLSearchParams): TrainState {
     kind: signal(kind),
     settings: { lstm: Object.fromEntries(read("lstm")), gan: Object.fromEntries(read("gan")) },
     digits: signal(isDigits(digits) ? digits : "4171"),
+    numbers: signal("0"),
     python: signal(view.get("with") ?? ""),
     experiment: signal(EXPERIMENTS[kind].find(({ id }) => id === view.get("experiment"))?.id ?? ""),
   };

@@ -10,12 +10,14 @@ interface CardProps {
   problems: Record<string, string>;
   /** Called after a change. */
   change: () => void;
+  /** Settings that mean nothing here. */
+  hidden: string[];
 }
 
-export function SettingsCard({ state, problems, change }: CardProps) {
+export function SettingsCard({ state, problems, change, hidden }: CardProps) {
   const kind = state.kind.value;
   const [wrong, setWrong] = useState(problems);
-  const all = Object.entries(NETWORKS[kind].specs);
+  const all = Object.entries(NETWORKS[kind].specs).filter(([name]) => !hidden.includes(name));
   const group = (isFixed: boolean) => {
     const isAsked = (needs?: string) => !needs || state.settings[kind][needs].value === "on";
     const specs = all.filter(([, spec]) => (spec.isFixed ?? false) === isFixed && isAsked(spec.needs));

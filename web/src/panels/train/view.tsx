@@ -1,25 +1,23 @@
 /** The settings, what trains, its curves, and what the network makes of one palindrome or of 25 latents. */
-import { useComputed, useSignal } from "@preact/signals";
+import { useComputed } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { announce } from "../../kit/announce";
-import { bound, cell, Field, Radios, Select } from "../../kit/controls";
+import { bound, Radios, Select } from "../../kit/controls";
 import { CopyField, quote } from "../../kit/copy";
 import type { Manifest } from "../../kit/manifest";
-import type { Kind } from "../../train/protocol";
+import type { Kind, LstmSettings } from "../../train/protocol";
+import { parseNumbers } from "../../train/sequences";
 import { Actions } from "./actions";
 import { Curves } from "./curves";
 import { Experiments, EXPERIMENTS, type Experiment } from "./experiments";
-import { Gates } from "./gates";
+import { dropTarget, Files, Shown } from "./files";
 import { NETWORKS, type Settings, type Values } from "./networks";
 import { Pictures } from "./pictures";
+import { OF_PALINDROMES, showRun, takeFiles, withoutPalindromes } from "./own";
+import { Reading } from "./reading";
 import type { Session } from "./session";
-import { commandOf, isDigits, settingsOf, type TrainState } from "./settings";
+import { commandOf, settingsOf, type TrainState } from "./settings";
 import { SettingsCard } from "./settings_card";
-
-const KINDS = [
-  ["lstm", "LSTM on palindromes"],
-  ["gan", "GAN on images"],
-] as const;
 
 interface TrainProps {
   manifest: Manifest;
@@ -31,9 +29,20 @@ interface TrainProps {
   images: { name: string; count: number; data: string | null; classNames: string[] } | null;
 }
 
-export function Train({ manifest, session, state, problems, images }: TrainProps) {
+export function Train({ manifest, session, state, problems, images: ofPage }: TrainProps) {
+  const ownImages = session.ownImages.value;
+  const images = ownImages
+    ? { name: "own images", count: ownImages.bytes.length / ownImages.size ** 2, data: "images.npy", classNames: [] }
+    : ofPage;
   const kind = state.kind.value;
-  const digits = useComputed(() => [...state.digits.value].map(Number));
+  const own = kind === "lstm" ? session.sequences.value : null;
+  const kinds = [
+    ["lstm", session.sequences.value ? "LSTM on own sequences" : "LSTM on palindromes"],
+    ["gan", "GAN on images"],
+  ] as const;
+  const digits = useComputed(() =>
+    session.sequences.value ? [...parseNumbers(state.numbers.value)[0]] : [...state.digits.value].map(Number),
+  );
   const chosen = EXPERIMENTS[kind].find(({ id }) => id === state.experiment.value);
   const change = () => {
     state.experiment.value = "";
@@ -44,8 +53,10 @@ export function Train({ manifest, session, state, problems, images }: TrainProps
     return () => session.pause();
   }, []);
   useEffect(() => void session.read(digits.value), [digits.value]);
-  const runs = (kind === "gan" ? manifest.gans : manifest.lstms.filter(({ task }) => task === "palindrome")).filter(
-    ({ metrics }) => metrics.epoch,
+  const runs = (
+    kind === "gan" ? manifest.gans : manifest.lstms.filter(({ task }) => task === (own ? "custom" : "palindrome"))
+  ).filter(
+    ({ id, metrics }) => metrics.epoch && !id.startsWith("trained-"), // by the page
   );
   const reset = () => {
     session.reset();
@@ -67,9 +78,11 @@ export function Train({ manifest, session, state, problems, images }: TrainProps
     const [first, second] = [settings, changed] as unknown as Settings[];
     void session.compare(kind, [chosen.names[0], first], [chosen.names[1], second]);
   };
+  const show = () => showRun(session, manifest);
+  const take = (files: File[]) => takeFiles(files, session, state, show);
   return (
-    <div class="stack run-panel run-body">
-      <Radios label="Network" of={bound(kind, choose)} choices={KINDS} segmented />
+    <div class="stack run-panel run-body" {...dropTarget((files) => void take(files))}>
+      <Radios label="Network" of={bound(kind, choose)} choices={kinds} segmented />
       {kind === "gan" && (
         <p class="note">
           {images
@@ -82,14 +95,17 @@ export function Train({ manifest, session, state, problems, images }: TrainProps
           <Actions
             {...{ session, state }}
             begin={chosen ? () => begin(chosen) : null}
+            show={() => void show()}
             reset={() => {
               reset();
               announce("The run is forgotten.");
             }}
           />
-          <Experiments {...{ kind, chosen }} onBegin={begin} />
+          <Shown run={session.shown.value} />
+          <Files {...{ session, state }} onFiles={(files) => void take(files)} />
+          {!own && <Experiments {...{ kind, chosen }} onBegin={begin} />}
         </div>
-        <SettingsCard {...{ state, problems, change }} />
+        <SettingsCard {...{ state, problems, change }} hidden={own ? OF_PALINDROMES : []} />
       </div>
       {runs.length > 0 && (
         <Select
@@ -98,7 +114,11 @@ export function Train({ manifest, session, state, problems, images }: TrainProps
           choices={[["", "none"], ...runs.map(({ id, name }) => [id, name] as const)]}
         />
       )}
-      <Curves lines={session.lines.value} python={runs.find(({ id }) => id === state.python.value) ?? null} />
+      <Curves
+        lines={session.lines.value}
+        hasChance={!own}
+        python={runs.find(({ id }) => id === state.python.value) ?? null}
+      />
       {kind === "lstm" ? (
         <Reading {...{ session, state }} />
       ) : (
@@ -109,51 +129,13 @@ export function Train({ manifest, session, state, problems, images }: TrainProps
   );
 }
 
-type Part = Pick<TrainProps, "session" | "state">;
-
-/** The digits, and what the LSTM makes of them. */
-function Reading({ session, state }: Part) {
-  const typed = useSignal<string | null>(null);
-  const text = cell(
-    () => typed.value ?? state.digits.value,
-    (next) => {
-      typed.value = isDigits(next) ? null : next;
-      if (isDigits(next)) state.digits.value = next;
-    },
-  );
-  const trace = session.lines.value.at(-1)?.seen.trace;
-  return (
-    <section class="card stack">
-      <h3>One palindrome, read by the network as it is now</h3>
-      <Field label="Digits that the network reads: all but the last of a palindrome" class="wide">
-        {(id) => (
-          <>
-            <input
-              id={id}
-              class="command"
-              inputMode="numeric"
-              autocomplete="off"
-              value={text.value}
-              aria-invalid={typed.value !== null}
-              aria-describedby={`${id}-problem`}
-              onInput={(event) => (text.value = event.currentTarget.value)}
-            />
-            <p id={`${id}-problem`} class="wrong" role="alert">
-              {typed.value !== null && "Type 1 to 60 digits, and nothing else."}
-            </p>
-          </>
-        )}
-      </Field>
-      {trace ? <Gates trace={trace} /> : <p class="muted">It reads them once the training has started.</p>}
-    </section>
-  );
-}
-
 /** The line that trains the same with Python. */
-function Command({ session, state, images }: Part & Pick<TrainProps, "images">) {
+function Command({ session, state, images }: Pick<TrainProps, "session" | "state" | "images">) {
   const kind = state.kind.value;
   const data = kind === "gan" && images ? images.data : null;
-  const command = commandOf(kind, settingsOf(state), data && quote(data));
+  const own = kind === "lstm" ? session.sequences.value : null;
+  const settings = own ? withoutPalindromes(settingsOf(state) as LstmSettings) : settingsOf(state);
+  const command = commandOf(kind, settings, own ? quote(own.name) : data && quote(data));
   const isChanged = session.lines.value.length > 1;
   return (
     <section class="stack">
@@ -163,6 +145,7 @@ function Command({ session, state, images }: Part & Pick<TrainProps, "images">) 
       ) : (
         <p>{`Python has no option for ${kind === "lstm" ? "this forget bias" : "exchanged labels"}, so no command trains the same.`}</p>
       )}
+      {kind === "gan" && session.ownImages.value && <p>The run that you save has the file images.npy.</p>}
       <p class="note">
         {isChanged && "It trains with the last settings from the start. "}
         {kind === "lstm"

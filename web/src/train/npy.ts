@@ -1,0 +1,24 @@
+/** Images in the file of NumPy that `reviver gan train --data` reads, bytes [N, 1, H, W]. */
+import type { Images } from "./gan_run";
+import type { Archive } from "./unzip";
+import { join, textBytes } from "./zip";
+
+/** Most bytes of images that the page takes: 20,000 of 28 × 28. */
+export const MAX_IMAGE_BYTES = 20_000 * 28 * 28;
+
+export function imagesFile({ bytes, size }: Images): Uint8Array<ArrayBuffer> {
+  const shape = `${bytes.length / size ** 2}, 1, ${size}, ${size}`;
+  const header = `{'descr': '|u1', 'fortran_order': False, 'shape': (${shape}), }`.padEnd(117); // 128 bytes in all
+  return join(Uint8Array.of(0x93), textBytes("NUMPY"), Uint8Array.of(1, 0, 118, 0), textBytes(`${header}\n`), bytes);
+}
+
+export async function readImagesFile(archive: Archive, path: string): Promise<Images> {
+  const file = await archive.read(path, MAX_IMAGE_BYTES + 1024);
+  const start = 10 + file[8] + 256 * file[9];
+  const header = new TextDecoder().decode(file.subarray(10, start));
+  const shape = /^\{'descr': '\|u1', 'fortran_order': False, 'shape': \((\d+), 1, (\d+), (\d+)\), \} *\n$/.exec(header);
+  const [count, size, width] = (shape ?? []).slice(1).map(Number);
+  if (!shape || size !== width || size < 4 || size > 64 || count * size * size !== file.length - start)
+    throw new Error(`${path} holds no images of bytes [N, 1, H, H]`);
+  return { bytes: file.slice(start), size, source: null };
+}
