@@ -31,6 +31,8 @@ def render(result: Mapping[str, Any]) -> str:
         return render_training(result)
     if "milliseconds_per_call" in result:
         return render_explorer(result)
+    if "results" in result:
+        return render_experiments(result)
     if "rows" in result:
         return render_dispatch(result)
     if "dropout" in result:
@@ -140,6 +142,16 @@ def render_training(result: Mapping[str, Any]) -> str:
     machine = result["machine"]
     note = f"{differences}. {describe(machine)} {machine['browser']}, TensorFlow.js {machine['TensorFlow.js']}."
     return "\n".join([*table(RANGES, rows), "", note, ""])
+
+
+def render_experiments(result: Mapping[str, Any]) -> str:
+    """Return the result of `experiments` as Markdown: the measures of both runs over the seeds."""
+    rows = [
+        [f"{name}: {measure}", *(f"{median(line):.1%} ({min(line):.1%} – {max(line):.1%})" for line in lines)]
+        for name, experiment in result["results"].items()
+        for measure, lines in experiment["measures"].items()
+    ]
+    return "\n".join([*table(("", "first run", "second run"), rows), "", describe(result["machine"]), ""])
 
 
 def render_fuzz(result: Mapping[str, Any]) -> str:

@@ -66,19 +66,18 @@ export function Experiments({ kind, chosen, onBegin }: ExperimentsProps) {
 function Measured({ one: { id, names } }: { one: Experiment }) {
   const rows = Object.entries(MEASURED[id].measures).map(([head, lines]) => ({
     head,
-    cells: lines.map(meanAndDeviation),
+    cells: lines.map(medianAndRange),
   }));
   return (
     <>
-      <p class="note">{`Python, with these settings and ${measured.seeds} seeds, at the end (mean ± standard deviation):`}</p>
+      <p class="note">{`Python, with these settings and ${measured.seeds} seeds, at the end (median and range):`}</p>
       <ScrollTable class="table train-measures" name="What Python gave" columns={["Measure", ...names]} rows={rows} />
     </>
   );
 }
 
-function meanAndDeviation(values: number[]) {
-  const mean = values.reduce((a, b) => a + b, 0) / values.length;
-  const variance = values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / (values.length - 1);
-  const [center, spread] = [mean, Math.sqrt(variance)].map((value) => Math.round(100 * value));
-  return `${center}\u00a0±\u00a0${spread}\u00a0%`;
+/** Fractions as percentages: a mean ± its deviation may reach beyond 100 %. */
+function medianAndRange(values: number[]) {
+  const sorted = values.map((value) => Math.round(100 * value)).sort((a, b) => a - b);
+  return `${sorted[sorted.length >> 1]}\u00a0% (${sorted[0]}\u2060–\u2060${sorted.at(-1)})`;
 }
