@@ -43,7 +43,7 @@ SIZES: Mapping[str, Mapping[str, Any]] = {
 }
 """The report's networks for TensorFlow.js, see tfjs/training.js."""
 PEERS = {
-    "TensorFlow.js, WebAssembly, products tuned by us": ("wasm", True),
+    "TensorFlow.js, WebAssembly, tuned": ("wasm", True),
     "TensorFlow.js, WebAssembly": ("wasm", False),
     "TensorFlow.js, CPU": ("cpu", False),
 }
@@ -134,7 +134,7 @@ def compare(browser: Any, page: Path) -> tuple[dict[str, Any], dict[str, Any], s
         per_update[f"{network}, page"] = summary(list(ours))
         for peer, times in zip(PEERS, theirs, strict=True):
             per_update[f"{network}, {peer}"] = summary(list(times))
-            ratios[f"{network}, {peer}: ratio to the page"] = ratio(list(times), list(ours))
+            ratios[f"{network}, {peer}, ratio to the page"] = ratio(list(times), list(ours))
     version = tab.evaluate("tfjs.version")
     tab.context.close()
     return per_update, ratios, version
@@ -208,6 +208,6 @@ def differences(browser: Any, page: Path, folder: Path) -> dict[str, float]:
             parts = ("train", "validation")
             counts += sum(abs(ours[f"{part}Accuracy"] - theirs[f"{part}_accuracy"]) > 1e-9 for part in parts)
     return {
-        f"losses of all epochs of {SEEDS} seeds of the LSTM, largest": losses,
-        f"accuracies of all epochs of {SEEDS} seeds that differ": counts,
+        f"Largest difference from Python's losses, all epochs of {SEEDS} seeds of the LSTM": losses,
+        "accuracies that differ": counts,
     }

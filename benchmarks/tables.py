@@ -130,18 +130,24 @@ def render_explorer(result: Mapping[str, Any]) -> str:
 
 
 def render_training(result: Mapping[str, Any]) -> str:
-    """Return the result of `explorer_training` as Markdown: speed, smoothness and differences from Python."""
-    rows = [_row(f"{name}, ms an update", values) for name, values in result["milliseconds_per_update"].items()]
-    rows += [_row(name, values) for name, values in result["ratios"].items()]
+    """Return the result of `explorer_training` as Markdown: speed beside a peer, smoothness and differences from Python."""
+    networks = result["beside_the_drawing_page"]
+
+    def row(name: str, values: Iterable[Mapping[str, float]]) -> list[str]:
+        return [name, *(f"{value['median']:.3g} ({value['min']:.3g}–{value['max']:.3g})" for value in values)]
+
+    updates = result["milliseconds_per_update"]
+    rows = [row("an update, ms", (updates[f"{network}, page"] for network in networks))]
+    peers = dict.fromkeys(name.split(", ", 1)[1] for name in result["ratios"])
+    rows += [row(peer, (result["ratios"][f"{network}, {peer}"] for network in networks)) for peer in peers]
+    measures = dict.fromkeys(name for values in networks.values() for name in values)
     rows += [
-        [f"{network}, drawn: {name}", f"{value:.3g}"]
-        for network, values in result["beside_the_drawing_page"].items()
-        for name, value in values.items()
+        [name, *(f"{values[name]:.3g}" if name in values else "" for values in networks.values())] for name in measures
     ]
     differences = "; ".join(f"{name}: {value:.2g}" for name, value in result["differences"].items())
     machine = result["machine"]
     note = f"{differences}. {describe(machine)} {machine['browser']}, TensorFlow.js {machine['TensorFlow.js']}."
-    return "\n".join([*table(RANGES, rows), "", note, ""])
+    return "\n".join([*table(("", *networks), rows), "", note, ""])
 
 
 def render_experiments(result: Mapping[str, Any]) -> str:
@@ -217,7 +223,7 @@ def render_curve(result: Mapping[str, Any]) -> str:
     rows = []
     for network in (network for network in NETWORKS if network in known):
         values = [found.get((network, length)) for length in lengths]
-        cells = [f"{100 * median(one):.1f} ({100 * min(one):.1f})" if one else "–" for one in values]
+        cells = [_median(one) if one else "–" for one in values]
         last = max(index for index, one in enumerate(values) if one)
         if last and all(one and mean(one) <= MAX_CHANCE_ACCURACY for one in values[last - 1 : last + 1]):
             cells[last + 1 :] = [""] * (len(lengths) - last - 1)  # the command leaves them out
@@ -322,9 +328,14 @@ def spread(values: Sequence[float], digits: int, high: float = math.inf) -> str:
     return show_spread(values, lambda value: f"{value:.{digits}f}", high=high)
 
 
+def _median(values: Sequence[float]) -> str:
+    """Return the median and the minimum of fractions in percent, if there are several."""
+    return f"{100 * median(values):.1f}" + (f" ({100 * min(values):.1f})" if len(values) > 1 else "")
+
+
 def _percent(values: Sequence[float]) -> str:
-    """Return the mean and the minimum of fractions."""
-    return f"{mean(values):.2%} ({min(values):.2%})"
+    """Return the mean and the minimum of fractions, if there are several."""
+    return f"{mean(values):.2%}" + (f" ({min(values):.2%})" if len(values) > 1 else "")
 
 
 def describe(machine: Mapping[str, Any]) -> str:

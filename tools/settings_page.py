@@ -80,7 +80,7 @@ def _settings(cls: type) -> Iterator[str]:
     groups: dict[str, list[str]] = {}
     for field in dataclasses.fields(cls):
         (group,) = (item for item in get_args(hints[field.name]) if isinstance(item, Group))
-        allowed = ", ".join(filter(None, [_kind(hints[field.name]), bounds[field.name]]))
+        allowed = ", ".join(filter(None, [_kind(hints[field.name]), _in_signs(bounds[field.name])]))
         cells = (f"`{field.name}`", f"`{show_value(field.default)}`", allowed, _escaped(meanings[field.name]))
         groups.setdefault(group.name, []).append(f"| {' | '.join(cells)} |")
     for name, rows in groups.items():
@@ -108,6 +108,13 @@ def _kind(hint: Any) -> str:
     if hasattr(hint, "__metadata__"):
         return _kind(get_args(hint)[0])
     return {int: "integer", float: "number", str: "text", bool: "true or false", type(None): "none"}[hint]
+
+
+def _in_signs(bounds: str) -> str:
+    """Write bounds such as `at least 2` as ≥ 2."""
+    for words, sign in (("at least", "≥"), ("greater than", ">"), ("at most", "≤"), ("less than", "<")):
+        bounds = bounds.replace(f"{words} ", f"{sign}\N{NO-BREAK SPACE}")
+    return bounds
 
 
 def _escaped(text: str) -> str:
