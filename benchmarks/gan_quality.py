@@ -132,25 +132,20 @@ def evaluate(folder: Path, draw: int) -> float:
 
 
 def plot(recipes: Sequence[Mapping[str, Any]]) -> Figure:
-    """Plot FID over the seconds of training: the median over the seeds of each recipe, and a band over all seeds."""
+    """Plot FID over the epochs of training: the median over the seeds of each recipe, and a band over all seeds."""
     with styled():
         figure = Figure(figsize=(6.3, 4.0))
         axes = figure.subplots()
-        max_threads = max(row["threads"] for recipe in recipes for row in recipe["rows"])
         for recipe in recipes:
             rows = recipe["rows"]
             # of each evaluation, over the seeds
             evaluations = list(zip(*(row["fid_curve"] for row in rows), strict=True))
-            seconds = [median(moment for moment, _ in evaluation) for evaluation in evaluations]
+            epochs = [moment / rows[0]["seconds"] * rows[0]["epochs"] for moment, _ in rows[0]["fid_curve"]]
             fids = [[fid for _, fid in evaluation] for evaluation in evaluations]
-            threads = max(row["threads"] for row in rows)
-            label = recipe["what"]
-            if threads < max_threads:
-                label += f" ({threads} thread{'s' * (threads > 1)})"
             medians = [median(values) for values in fids]
-            (line,) = axes.plot(seconds, medians, marker="o", markersize=2.5, label=label)
+            (line,) = axes.plot(epochs, medians, marker="o", markersize=2.5, label=recipe["what"])
             axes.fill_between(
-                seconds,
+                epochs,
                 [min(values) for values in fids],
                 [max(values) for values in fids],
                 color=line.get_color(),
@@ -159,7 +154,7 @@ def plot(recipes: Sequence[Mapping[str, Any]]) -> Figure:
             )
         baseline_fid = recipes[0]["rows"][0]["real_baseline"]["fid"]
         axes.axhline(baseline_fid, color=CHANCE_COLOR, linestyle=":", linewidth=1.2, label="real images")
-        axes.set(xlabel="seconds of training", ylabel="FID, lower is better", xscale="log", yscale="log")
+        axes.set(xlabel="epochs of training", ylabel="FID, lower is better", xscale="log", yscale="log")
         for axis in (axes.xaxis, axes.yaxis):
             plain_log_ticks(axis)
         figure.legend(loc="outside lower center", ncols=2)
