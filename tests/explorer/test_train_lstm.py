@@ -127,7 +127,9 @@ def test_a_run_that_is_saved_and_restored_goes_on_bit_for_bit(config: LSTMConfig
     ],
     ids=["rmsprop", "adam", "curriculum"],
 )
-def test_python_and_the_page_go_on_with_a_run_that_the_page_has_saved(config: LSTMConfig, tmp_path: Path) -> None:
+def test_python_and_the_page_go_on_with_a_run_that_the_page_has_saved(
+    config: LSTMConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """In the middle of an epoch; both end with the losses that the page ends with."""
     (ours,) = compute("train", [{"lstm": settings_of(config), "updates": 28, "saveAt": 17, "python": PYTHON}])
     extract(ours["folder"], tmp_path)
@@ -138,6 +140,8 @@ def test_python_and_the_page_go_on_with_a_run_that_the_page_has_saved(config: LS
     assert [update["loss"] for update in opened["losses"]] == [update["loss"] for update in ours["losses"][17:]]
     assert opened["recorded"][-1]["validationLoss"] == ours["epochs"][-1]["validationLoss"]
     run = load(train(config, tmp_path / "saved", device="cpu", resume=True).path)
+    assert "processor was unknown" in caplog.text
+    assert "None" not in caplog.text
     metrics = run.folder.read_metrics()
     assert [line["step"] for line in metrics] == [7, 14, 21, 28]
     for epoch, line in zip(ours["epochs"], metrics, strict=True):

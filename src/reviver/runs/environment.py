@@ -51,7 +51,12 @@ def find_changes(record: Mapping[str, Any], current: Mapping[str, Any]) -> dict[
 
 def describe_changes(changes: Mapping[str, Any]) -> str:
     """Describe changes in words, such as "threads was 2 and is 1"."""
-    return ", ".join(f"{name} was {pair[0]} and is {pair[1]}" for name, pair in changes.items() if name != "at")
+    pairs = {
+        name: ["unknown" if value is None else value for value in pair]
+        for name, pair in changes.items()
+        if name != "at"
+    }
+    return ", ".join(f"{name} was {before} and is {after}" for name, (before, after) in pairs.items())
 
 
 def _processor_name() -> str:

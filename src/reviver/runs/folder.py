@@ -262,7 +262,8 @@ class RunFolder:
         changes = find_changes(self.record, {"hardware": hardware, "versions": versions()})
         if not changes:
             return
-        advice = f" (OMP_NUM_THREADS={changes['threads'][0]} keeps the threads)" if "threads" in changes else ""
+        threads = changes.get("threads", [None])[0]
+        advice = f" (OMP_NUM_THREADS={threads} keeps the threads)" if threads else ""
         warning = "%s: %s; results may no longer be bit-for-bit those of an uninterrupted run%s"
         _log.warning(warning, self.path, describe_changes(changes), advice)
         self.save_record(changes=[*self.record.get("changes", []), {"at": _now(), **changes}])
