@@ -135,7 +135,7 @@ def open_other(name: str, home: Path) -> Iterator[Firefox | WebKit]:
 
 
 @needs_node
-@pytest.mark.parametrize("name", ["firefox", "webkit"])
+@pytest.mark.parametrize("name", ["firefox", pytest.param("webkit", marks=pytest.mark.long)])
 def test_other_browsers_train_with_the_same_bits(
     name: str, train_page: Path, expected: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -102,7 +102,7 @@ def test_a_run_that_is_saved_and_restored_goes_on_bit_for_bit() -> None:
     assert whole["grid"] == parted["grid"]
 
 
-@pytest.mark.parametrize("name", ["original", "average"])
+@pytest.mark.parametrize("name", [pytest.param("original", marks=pytest.mark.long), "average"])
 def test_python_and_the_page_go_on_with_a_run_that_the_page_has_saved(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
