@@ -4,7 +4,7 @@
     npm ci --ignore-scripts --prefix benchmarks/tfjs
     python -m benchmarks explorer_training
 
-TensorFlow.js trains the same networks in the same page, in turn; the page gets no policy for that, which would refuse it.
+TensorFlow.js trains the same networks in the same page, in turn. For that the page runs without its content security policy.
 """
 
 import base64
@@ -174,7 +174,8 @@ def draw(browser: Any, page: Path, network: str, updates: int) -> dict[str, floa
         f"seconds of {updates} updates": found["seconds"],
         "frames a second": found["frames"] / found["seconds"],
         "longest task, ms": max(task.get("dur", 0) for task in tasks) / 1000,
-        "after the first second": max(task.get("dur", 0) for task in tasks if task["ts"] > later) / 1000,
+        "longest task after the first second, ms": max(task.get("dur", 0) for task in tasks if task["ts"] > later)
+        / 1000,
     }
     return result | ({f"seconds from opening the file to {TRAINED} %": found["learned"]} if "learned" in found else {})
 

@@ -89,6 +89,10 @@ def test_data_that_differs_between_processes_or_from_the_first_session_is_named(
     )
     with pytest.raises(DataError, match=problem):
         folder.record_data("data", data | {"num_images": 5}, "data", "images")
+    many = RunFolder.create(tmp_path / "many", "gan", GANConfig(), CPU)
+    many.record_data("data", data | {"num_images": 2**40}, "data", "images")
+    with pytest.raises(DataError, match=problem):
+        many.record_data("data", data | {"num_images": 2**40 + 1}, "data", "images")
     folder.world = Two()
     start = "start all with the same command, data and versions$"
     for key, value, problem in (

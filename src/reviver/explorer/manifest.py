@@ -160,7 +160,7 @@ class LogitContext(ManifestPart):
     """What the real images are, such as "test images"."""
 
 
-class GanRecords(ManifestPart):
+class RecordedGan(ManifestPart):
     """What the training of a GAN recorded: all that the page has of a run whose networks it cannot run."""
 
     id: str
@@ -174,7 +174,7 @@ class GanRecords(ManifestPart):
     facts: Facts
 
 
-class GanContent(GanRecords):
+class GanContent(RecordedGan):
     """A GAN run."""
 
     run_argument: str
@@ -221,8 +221,8 @@ class Example(ManifestPart):
     """Class, class at every step, or number."""
 
 
-class LstmRecords(ManifestPart):
-    """What the training of an LSTM recorded, see `GanRecords`."""
+class RecordedLstm(ManifestPart):
+    """What the training of an LSTM recorded, see `RecordedGan`."""
 
     id: str
     name: str
@@ -232,7 +232,7 @@ class LstmRecords(ManifestPart):
     facts: Facts
 
 
-class LstmContent(LstmRecords):
+class LstmContent(RecordedLstm):
     """An LSTM run."""
 
     run_argument: str
@@ -280,7 +280,7 @@ class Manifest(ManifestPart):
     title: str
     gans: Sequence[GanContent]
     lstms: Sequence[LstmContent]
-    recorded: Sequence[GanRecords | LstmRecords] = ()
+    recorded: Sequence[RecordedGan | RecordedLstm] = ()
     """Runs whose networks the page cannot run."""
     training_images: TrainingImages | None = None
     lstm_config: Settings

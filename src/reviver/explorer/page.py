@@ -19,10 +19,10 @@ from reviver.explorer.lstm import collect_lstm
 from reviver.explorer.manifest import (
     ClassifierSpec,
     GanContent,
-    GanRecords,
     LstmContent,
-    LstmRecords,
     Manifest,
+    RecordedGan,
+    RecordedLstm,
     RunName,
     TrainingImages,
 )
@@ -97,7 +97,7 @@ def build_page(
     gans: list[GanContent] = []
     lstms: list[LstmContent] = []
     digit_classifier: ClassifierSpec | None = None
-    recorded: list[GanRecords | LstmRecords] = []
+    recorded: list[RecordedGan | RecordedLstm] = []
     for run, name in zip(runs, name_runs([run.folder.path for run in runs]), strict=True):
         _log.info("%s: embedding networks and images", run.folder.path)
         if run.folder.status == "running":

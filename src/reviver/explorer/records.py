@@ -1,6 +1,6 @@
 """What training recorded of a run: all that the page has of one whose networks it cannot run.
 
-Those are networks and cells of the user's own, whose code no page has, and the GRU. Of them nothing is run to write the page.
+The page cannot run a GRU, nor cells and networks of the user's own. Writing it runs none of their code.
 """
 
 from pathlib import Path
@@ -10,7 +10,7 @@ from reviver.data.describe import SequenceData
 from reviver.explorer.blocks import Blocks
 from reviver.explorer.facts import gan_facts, lstm_facts, to_columns
 from reviver.explorer.gan_images import embed_snapshots
-from reviver.explorer.manifest import GanRecords, LstmRecords, RunName
+from reviver.explorer.manifest import RecordedGan, RecordedLstm, RunName
 from reviver.gan.losses import describe_losses
 from reviver.runs.folder import RunFolder
 from reviver.settings.parts import is_own
@@ -43,18 +43,18 @@ def as_shown(run: Records) -> Records:
 
 def collect_records(
     run: Records, blocks: Blocks, id_: str, *, name: RunName, with_data: bool
-) -> GanRecords | LstmRecords:
+) -> RecordedGan | RecordedLstm:
     """Return what training recorded of a run, and add its images to `blocks`, with the prefix `id_`."""
     if isinstance(run, GANRecords):
         records = gan_records(run, blocks, id_, name=name, with_data=with_data)
-        return GanRecords(**records, facts=gan_facts(run))
-    return LstmRecords(
+        return RecordedGan(**records, facts=gan_facts(run))
+    return RecordedLstm(
         **lstm_records(run, id_, name=name), facts=lstm_facts(run, SequenceData.of_task(run.config, run.task))
     )
 
 
 def gan_records(run: GANRecords, blocks: Blocks, id_: str, *, name: RunName, with_data: bool) -> dict[str, Any]:
-    """Return the fields of `GanRecords` but `facts`, and add the images of the snapshots to `blocks`."""
+    """Return the fields of `RecordedGan` but `facts`, and add the images of the snapshots to `blocks`."""
     columns = {
         kind: to_columns([record for record in records if record["step"] <= run.step])
         for kind, records in (("metrics", run.metrics), ("scores", run.scores))
@@ -70,7 +70,7 @@ def gan_records(run: GANRecords, blocks: Blocks, id_: str, *, name: RunName, wit
 
 
 def lstm_records(run: LSTMRecords, id_: str, *, name: RunName) -> dict[str, Any]:
-    """Return the fields of `LstmRecords` but `facts`."""
+    """Return the fields of `RecordedLstm` but `facts`."""
     return {
         "id": id_,
         "name": name.name,

@@ -335,13 +335,14 @@ class RunFolder:
 
 
 def _is_same(one: Any, other: Any) -> bool:
-    """Compare what was recorded of data. The last bits of floats depend on the processor, which orders the sums."""
+    """Compare what was recorded of data, integers and texts exactly; the last bits of means depend on the processor."""
     if isinstance(one, Mapping) and isinstance(other, Mapping):
         return one.keys() == other.keys() and all(_is_same(value, other[key]) for key, value in one.items())
     if isinstance(one, list) and isinstance(other, list):
         return len(one) == len(other) and all(map(_is_same, one, other))
-    is_number = isinstance(one, float | int) and isinstance(other, float | int)
-    return math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-12) if is_number else one == other
+    numbers = [isinstance(value, float | int) for value in (one, other)]
+    is_rounded = all(numbers) and (isinstance(one, float) or isinstance(other, float))
+    return math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-12) if is_rounded else one == other
 
 
 class MetricsWriter:

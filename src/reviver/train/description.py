@@ -22,7 +22,7 @@ from reviver.train.lstm.run import LSTMRecords, LSTMRun
 
 Run = LSTMRun | GANRun
 Records = LSTMRecords | GANRecords
-"""A run, or what it has besides its networks."""
+"""A run, with or without its networks."""
 PATHS = ("data", "extractor")
 """Settings that may be paths."""
 STATUS = {"running": "killed while it trained", "interrupted": "interrupted; reviver ... --resume continues it"}

@@ -1,6 +1,6 @@
 /** Which curves a run has: its metrics and scores, in groups that share a chart. */
 import { capital, formatNumber, percent } from "../kit/format";
-import type { GanRecords, LstmRecords } from "../kit/manifest";
+import type { RecordedGan, RecordedLstm } from "../kit/manifest";
 import { isGan, type Run } from "../kit/runs";
 import type { Reference } from "./series";
 
@@ -157,13 +157,13 @@ export function referencesOf(content: Run, curves: Curves): Reference[] {
 }
 
 /** Accuracy and cross-entropy of equal class probabilities. */
-function guessing({ target, outputSize }: LstmRecords, id: string): Reference[] {
+function guessing({ target, outputSize }: RecordedLstm, id: string): Reference[] {
   if (target === "number" || outputSize < 2) return [];
   if (id === "lstm-accuracy") return [{ name: "guessing", value: 1 / outputSize }];
   return id === "lstm-loss" ? [{ name: "guessing", value: Math.log(outputSize) }] : [];
 }
 
-function baselines(content: GanRecords, { id, title, source }: Curves): Reference[] {
+function baselines(content: RecordedGan, { id, title, source }: Curves): Reference[] {
   if (source === "metrics") {
     if (!content.isLogOdds) return [];
     if (id === "probability") return [{ name: "D cannot tell", value: 0.5 }];

@@ -9,7 +9,7 @@ import { Projection, type ProjectionOptions, sampleLatents } from "../compute/pr
 import { Random } from "../compute/random";
 import { argmax } from "../kit/format";
 import type { ImageShape } from "../kit/image";
-import type { GanContent, GanRecords, SnapshotSpec } from "../kit/manifest";
+import type { GanContent, RecordedGan, SnapshotSpec } from "../kit/manifest";
 import { once } from "../kit/runs";
 import { readTensors, row, size, toPixels } from "../kit/tensors";
 
@@ -98,7 +98,7 @@ export class Snapshots {
   real = (n: number) => toPixels(row(this.bytes.real, n, this.pixels));
 }
 
-export const loadSnapshots = once(async ({ snapshots, imageShape, name }: GanRecords) => {
+export const loadSnapshots = once(async ({ snapshots, imageShape, name }: RecordedGan) => {
   if (!snapshots) throw new Error(`the run ${name} has no pictures of its training`);
   return new Snapshots(snapshots.moments, imageShape, await readTensors(snapshots.data));
 });

@@ -113,7 +113,7 @@ export interface LogitContext {
 }
 
 /** What the training of a GAN recorded: all that the page has of a run whose networks it cannot run. */
-export interface GanRecords {
+export interface RecordedGan {
   id: string;
   name: string;
   imageShape: [number, number, number];
@@ -125,7 +125,7 @@ export interface GanRecords {
 }
 
 /** A GAN run. */
-export interface GanContent extends GanRecords {
+export interface GanContent extends RecordedGan {
   runArgument: string; // The run folder as commands to copy name it, before they quote it.
   step: number;
   noiseSize: number; // Numbers of z that are noise; the K others of a conditional generator are its one-hot class.
@@ -156,8 +156,8 @@ export interface Example {
   target: number | number[]; // Class, class at every step, or number.
 }
 
-/** What the training of an LSTM recorded, see `GanRecords`. */
-export interface LstmRecords {
+/** What the training of an LSTM recorded, see `RecordedGan`. */
+export interface RecordedLstm {
   id: string;
   name: string;
   target: "class" | "class at every step" | "number";
@@ -167,7 +167,7 @@ export interface LstmRecords {
 }
 
 /** An LSTM run. */
-export interface LstmContent extends LstmRecords {
+export interface LstmContent extends RecordedLstm {
   runArgument: string;
   cell: "lstm" | "rnn";
   task: string;
@@ -205,7 +205,7 @@ export interface Manifest {
   title: string;
   gans: GanContent[];
   lstms: LstmContent[];
-  recorded: (GanRecords | LstmRecords)[]; // Runs whose networks the page cannot run.
+  recorded: (RecordedGan | RecordedLstm)[]; // Runs whose networks the page cannot run.
   trainingImages: TrainingImages | null;
   lstmConfig: Record<string, string | number | boolean | null>; // All settings of an LSTM's run by their names in Python, with their defaults, for the run folders of the page.
   ganConfig: Record<string, string | number | boolean | null>; // The same of a GAN's.

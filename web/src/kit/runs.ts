@@ -1,11 +1,11 @@
 /** Runs of the page, and what of them a lesson can leave out. */
 import { signal } from "@preact/signals";
-import type { GanContent, GanRecords, LstmContent, LstmRecords, Manifest } from "./manifest";
+import type { GanContent, RecordedGan, LstmContent, RecordedLstm, Manifest } from "./manifest";
 
 /** A run: with its networks, or what its training recorded. */
-export type Run = GanRecords | LstmRecords;
+export type Run = RecordedGan | RecordedLstm;
 
-export const isGan = (run: Run): run is GanRecords => "imageShape" in run;
+export const isGan = (run: Run): run is RecordedGan => "imageShape" in run;
 
 /** Counts the runs that the page has added. */
 const added = signal(0);

@@ -127,7 +127,7 @@ export async function readLstm(read: RunRead, { lstmConfig }: Python, known: Seq
   });
   if (networks.floats("network/lstm.bias_hh_l0", [4 * H]).some((value) => value !== 0))
     throw new Error("its network has two biases for each gate, and that of the page has one");
-  const batches = Math.ceil(training.shape("tensor/history")[0]);
+  const batches = training.shape("tensor/history")[0];
   const history = training.floats("tensor/history", [batches, 3]).subarray(0, 3 * batch);
   const sums = [0, 1, 2].map((k) => history.reduce((sum, value, n) => (n % 3 === k ? sum + value : sum), 0));
   const saved: LstmSaved = {

@@ -159,9 +159,13 @@ export function readSettings<S extends object>(config: any, original: S, python:
   return found;
 }
 
-/** βᵗ, as training multiplies it. */
+/** βᵗ, as training multiplies it. Rounding holds tiny products in place, where `steps`, from a file, may be any number. */
 export function power(beta: number, steps: number): number {
   let product = 1;
-  for (let t = 0; t < steps && product !== 0; t++) product *= beta;
+  for (let t = 0; t < steps; t++) {
+    const next = product * beta;
+    if (Math.abs(next) === Math.abs(product)) break;
+    product = next;
+  }
   return product;
 }

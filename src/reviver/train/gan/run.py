@@ -18,7 +18,7 @@ from reviver.train.loaded import LoadedRun
 
 @dataclass(frozen=True)
 class GANRecords(LoadedRun):
-    """What a GAN run has besides its networks, whose code may be the user's: folder, settings, update of its checkpoint."""
+    """A GAN run without its networks, whose code may be the user's: its run folder, settings and update."""
 
     folder: RunFolder
     config: GANConfig
@@ -55,7 +55,7 @@ class GANRun(GANRecords):
 
 
 def read_gan(folder: RunFolder) -> GANRecords:
-    """Return what the GAN run in `folder` has besides its networks; raise RunFolderError if that is damaged."""
+    """Open the GAN run in `folder` without its networks; raise RunFolderError if it is damaged."""
     config = folder.read_config(GANConfig)
     path = find_checkpoint(folder.checkpoints, "last")  # first: a run killed at its start has no data
     data = folder.record.get("data", {})

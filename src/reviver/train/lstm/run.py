@@ -23,7 +23,7 @@ from reviver.train.lstm.training import build_network
 
 @dataclass(frozen=True)
 class LSTMRecords(LoadedRun):
-    """What an LSTM run has besides its network, whose code may be the user's."""
+    """An LSTM run without its network, whose code may be the user's."""
 
     folder: RunFolder
     config: LSTMConfig
@@ -43,7 +43,7 @@ class LSTMRun(LSTMRecords):
 
 
 def read_lstm(folder: RunFolder, checkpoint: str | None = None, *, task: Any = None) -> LSTMRecords:
-    """Return what the LSTM run in `folder` has besides its network; see `load_lstm`."""
+    """Open the LSTM run in `folder` without its network; see `load_lstm`."""
     check("checkpoint", checkpoint, Literal["last", "best"] | None)
     open_parts(folder.record["config"], folder.record.get("parts", {}), task=task)
     config = folder.read_config(LSTMConfig)

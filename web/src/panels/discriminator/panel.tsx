@@ -9,7 +9,7 @@ import { announce } from "../../kit/announce";
 import { codec, field, integer, oneOf, type State } from "../../kit/codec";
 import { Button, NumberField, Select, Toggle } from "../../kit/controls";
 import { Image } from "../../kit/image";
-import type { GanRecords, Manifest } from "../../kit/manifest";
+import type { RecordedGan, Manifest } from "../../kit/manifest";
 import { allGans } from "../../kit/runs";
 import type { Panel } from "../../page/panel";
 import { kind, output, Results } from "./results";
@@ -27,7 +27,7 @@ const fieldsOf = (ids: string[]) => ({
 
 export type GameState = State<ReturnType<typeof fieldsOf>>;
 
-type GameProps = { runs: GanRecords[]; state: GameState; first: Card[] };
+type GameProps = { runs: RecordedGan[]; state: GameState; first: Card[] };
 
 export function Game({ runs, state, first }: GameProps) {
   const { run, at, seed } = state;

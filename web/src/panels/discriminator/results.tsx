@@ -4,7 +4,7 @@ import { styleOf } from "../../charts/marks";
 import { announce } from "../../kit/announce";
 import { Button } from "../../kit/controls";
 import { Image } from "../../kit/image";
-import type { GanRecords } from "../../kit/manifest";
+import type { RecordedGan } from "../../kit/manifest";
 import { sigmoid } from "../../kit/math";
 import type { Card } from "./round";
 
@@ -46,7 +46,7 @@ const Answer = ({ right, children }: { right: boolean; children: string }) => (
 interface ResultsProps {
   round: Card[];
   answers: boolean[]; // True: real
-  content: GanRecords;
+  content: RecordedGan;
   playAgain: () => void;
 }
 

@@ -1,7 +1,7 @@
 /** A round of the game: images in random order, real or generated, with the logits of D. */
 import { Random } from "../../compute/random";
 import { loadGan, loadSnapshots } from "../../gan/gan";
-import type { GanContent, GanRecords } from "../../kit/manifest";
+import type { GanContent, RecordedGan } from "../../kit/manifest";
 import { hasNetworks } from "../../kit/runs";
 import { readTensors, row, toPixels } from "../../kit/tensors";
 
@@ -26,7 +26,7 @@ const ROUND_SIZE = 20;
 const [EARLY, NOISE, QUARTER] = [0.02, 150, 0.25];
 
 /** Returns where a run's images can come from: three moments of its training, and new samples of its networks. */
-export function sourcesOf(content: GanRecords): Source[] {
+export function sourcesOf(content: RecordedGan): Source[] {
   const moments = content.snapshots?.data.tensors.real ? content.snapshots.moments : [];
   const last = moments[moments.length - 1]?.step ?? 0;
   const early = Math.min(Math.max(EARLY * last, NOISE), QUARTER * last);
@@ -44,20 +44,20 @@ export function sourcesOf(content: GanRecords): Source[] {
 }
 
 /** Whether the page has the discriminator of a run, and real images with what it asks for. */
-function canJudge(content: GanRecords): content is GanContent {
+function canJudge(content: RecordedGan): content is GanContent {
   if (!hasNetworks(content) || !content.discriminator) return false;
   const block = content.test ?? content.training;
   return Boolean(block && (!content.numClasses || block.tensors.labels));
 }
 
 /** Returns the source that the fragment names, or the middle one. */
-export function sourceOf(content: GanRecords, at: string): Source {
+export function sourceOf(content: RecordedGan, at: string): Source {
   const sources = sourcesOf(content);
   return sources.find(({ id }) => id === at) ?? sources[Math.min(1, sources.length - 1)];
 }
 
 /** Pictures and logits of a moment of the training. */
-async function fromMoment(content: GanRecords, moment: number) {
+async function fromMoment(content: RecordedGan, moment: number) {
   const snapshots = await loadSnapshots(content);
   const { realLogits, fakeLogits } = snapshots.moments[moment];
   return {
@@ -104,7 +104,7 @@ const meanLogit = (cards: Judged[]) => cards.reduce((sum, { logit }) => sum + lo
  * Deals a round. Each image is real with probability ½, whatever the others are. D answers "real" above 0, or, if its loss
  * gives no probability, above the middle between its mean outputs for real and for generated images.
  */
-export async function deal(content: GanRecords, at: string, seed: number): Promise<Card[]> {
+export async function deal(content: RecordedGan, at: string, seed: number): Promise<Card[]> {
   const random = new Random(seed);
   const { real, fake } = await sourceOf(content, at).load(random);
   const limit = content.isLogOdds ? 0 : (meanLogit(real) + meanLogit(fake)) / 2;

@@ -3,7 +3,7 @@ import { useEffect, useState } from "preact/hooks";
 import { loadGan, loadSnapshots } from "../../gan/gan";
 import { bound, Select } from "../../kit/controls";
 import { Image } from "../../kit/image";
-import type { GanContent, GanRecords, Manifest } from "../../kit/manifest";
+import type { GanContent, RecordedGan, Manifest } from "../../kit/manifest";
 import { hasNetworks, isGan } from "../../kit/runs";
 import { row } from "../../kit/tensors";
 import type { FactsState } from "./panel";
@@ -12,12 +12,12 @@ import type { FactsState } from "./panel";
 interface Source {
   id: string; // In the fragment: the id of a run, and a moment's index after a dot
   name: string;
-  content: GanRecords; // Whose pictures these are
+  content: RecordedGan; // Whose pictures these are
   load: () => Promise<Float32Array[]>;
 }
 
 /** Returns the generators that can show the latents of a run's grid. */
-function sourcesOf(content: GanRecords, { gans }: Manifest): Source[] {
+function sourcesOf(content: RecordedGan, { gans }: Manifest): Source[] {
   const moments = (content.snapshots?.moments ?? []).map(({ label }, moment) => ({
     ...{ id: `${content.id}.${moment}`, name: `${content.name}, ${label}` },
     ...{ content, load: () => fromMoment(content, moment) },
@@ -42,7 +42,7 @@ export function chosenPair({ run: { value: run }, left, right }: FactsState, man
 
 const each = (count: number, image: (n: number) => Float32Array) => Array.from({ length: count }, (_, n) => image(n));
 
-async function fromMoment(content: GanRecords, moment: number) {
+async function fromMoment(content: RecordedGan, moment: number) {
   const snapshots = await loadSnapshots(content);
   return each(snapshots.count, (n) => snapshots.image(moment, n));
 }
@@ -53,7 +53,7 @@ async function fromNetwork(content: GanContent, latentsOf: GanContent) {
   return each(images.length / gan.pixels, (n) => row(images, n, gan.pixels));
 }
 
-function PairGrid({ source, latentsOf }: { source: Source; latentsOf: GanRecords }) {
+function PairGrid({ source, latentsOf }: { source: Source; latentsOf: RecordedGan }) {
   const [images, setImages] = useState<Float32Array[]>([]);
   const [shown, setShown] = useState(source);
   useEffect(() => {

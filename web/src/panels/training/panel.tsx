@@ -13,7 +13,7 @@ import { codec, field, integer, oneOf, optional, type State } from "../../kit/co
 import { Button, cell, Slider } from "../../kit/controls";
 import { clamp, formatNumber } from "../../kit/format";
 import { PictureButton } from "../../kit/image";
-import type { GanRecords, SnapshotSpec } from "../../kit/manifest";
+import type { RecordedGan, SnapshotSpec } from "../../kit/manifest";
 import { sigmoid } from "../../kit/math";
 import { usePlayer } from "../../kit/player";
 import { Roving } from "../../kit/roving";
@@ -21,7 +21,7 @@ import { allGans, hasNetworks, RECORDED } from "../../kit/runs";
 import { runPanel } from "../../page/panel";
 import { AXES, TrainingCurves } from "./curves";
 
-function fieldsOf(snapshots: Snapshots, content: GanRecords) {
+function fieldsOf(snapshots: Snapshots, content: RecordedGan) {
   const last = snapshots.moments.length - 1;
   const ids = curvesOf(content).flatMap(({ id }) => (id === "seconds" ? [] : [id]));
   const known = (wanted: string[]) => {
@@ -46,9 +46,10 @@ const describe = ({ label, epoch, step }: SnapshotSpec) =>
   label.startsWith("update") ? `${label} (epoch ${formatNumber(epoch)})` : `${label} (update ${formatNumber(step)})`;
 
 /** Whether the pictures come from a moving average of the generator. */
-const hasAverage = ({ facts }: GanRecords) => Number(facts.config.find(({ label }) => label === "ema")?.value ?? 0) > 0;
+const hasAverage = ({ facts }: RecordedGan) =>
+  Number(facts.config.find(({ label }) => label === "ema")?.value ?? 0) > 0;
 
-type TrainingProps = { snapshots: Snapshots; content: GanRecords; state: TrainingState };
+type TrainingProps = { snapshots: Snapshots; content: RecordedGan; state: TrainingState };
 export type MomentsProps = TrainingProps & { onSelect: (moment: number) => void };
 
 export function Training({ snapshots, content, state }: TrainingProps) {
