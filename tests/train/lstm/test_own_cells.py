@@ -179,7 +179,7 @@ def test_trace_sweep_and_prediction(mine: str, capsys: pytest.CaptureFixture[str
         'command = "lstm train"\nmeasure = "last.validation_accuracy"\n[settings]\nlength = 3\nepochs = 1\n'
         'hidden_size = 4\nencoding = "onehot"\n[grid]\ncell = ["gru", "my_cell.py:Mine"]\n'
     )
-    assert main(["sweep", "sweep.toml", "--out", "sweep", "--quiet"]) == 0
+    assert main(["sweep", "sweep.toml", "--out", "sweep", "--jobs", "1", "--quiet"]) == 0
 
 
 HEAD = """
