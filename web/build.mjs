@@ -16,8 +16,9 @@ import { bundle } from "./bundle.mjs";
 const root = dirname(fileURLToPath(import.meta.url));
 const out = argv[2] ?? join(root, "../src/reviver/explorer/template.html");
 
-/** Notice of the bundled libraries, which their license asks for. */
-const NOTICE = "/* Preact and its signals: MIT, copyright Jason Miller and Preact Team, preactjs.com */";
+/** Notices of the bundled libraries, which their licenses ask for. */
+const NOTICE = `/* All MIT. Preact and its signals: copyright Jason Miller and Preact Team, preactjs.com. fflate: copyright Arjun
+Barrett, github.com/101arrowz/fflate. noble-hashes: copyright Paul Miller, paulmillr.com */`;
 
 /** Hash of an inline script or style, as a content security policy names it. */
 const hash = (text) => `'sha256-${createHash("sha256").update(text).digest("base64")}'`;

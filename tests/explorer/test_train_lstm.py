@@ -174,8 +174,13 @@ def test_a_zip_that_the_page_cannot_go_on_with_gets_a_sentence(tmp_path: Path) -
     def encode(content: bytes) -> str:
         return base64.b64encode(content).decode("ascii")
 
+    large = base64.b64decode(changed("run.json", b'"schema"', b" " * 900_000 + b'"schema"'))
+    size = (900_000 + (tmp_path / "run" / "run.json").stat().st_size).to_bytes(4, "little")
+    assert size in large
     cases = {
         encode(b"no zip at all"): "no zip",
+        encode(large.replace(size, (900).to_bytes(4, "little"))): "damaged or incomplete",  # more than it says
+        changed("run.json", b'"schema"', b" " * 2_000_000 + b'"schema"'): "run.json has .* the page reads at most",
         encode(good[:2000] + bytes(20) + good[2020:]): "damaged",
         encode(good[: len(good) // 2]): "no zip, or a part",
         changed("run.json", b'"num_layers": 1', b'"num_layers": 2'): "setting num_layers is 2, and the page .* with 1",

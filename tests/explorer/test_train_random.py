@@ -1,6 +1,5 @@
 """The random numbers of the training in the page against torch's, bit for bit."""
 
-import hashlib
 from typing import Any
 
 import torch
@@ -53,10 +52,3 @@ def _draw(rng: torch.Generator, kind: str, *sizes: Any) -> Any:
         layer = nn.Linear(*sizes)
         rng.set_state(torch.random.get_rng_state())
     return [layer.weight.flatten().tolist(), layer.bias.tolist()]
-
-
-def test_hash() -> None:
-    texts = [b"", b"abc", b"7/weights", bytes(range(256)) * 3, bytes(55), bytes(56), bytes(64)]
-    assert compute("train", [{"hash": list(text)} for text in texts]) == [
-        hashlib.sha256(text).hexdigest() for text in texts
-    ]

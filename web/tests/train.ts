@@ -6,15 +6,13 @@ import { openRun, packRun } from "../src/train/folder";
 import type { Python } from "../src/train/run_files";
 import type { Sequences } from "../src/train/palindromes";
 import { readSequences, splitSequences, type SequenceData } from "../src/train/sequences";
-import { makeRng } from "../src/train/random";
+import { makeRng, sha256Hex } from "../src/train/random";
 import { cropAndResize } from "../src/train/resize";
 import { GAN_ORIGINAL, LSTM_ORIGINAL, type GanSettings, type LstmSettings } from "../src/train/settings";
-import { sha256Hex } from "../src/train/sha256";
 
 interface Request {
   /** Seed and purpose of a generator, and what it draws. */
   random?: { seed: number; purpose: string; draws: [string, ...number[]][] };
-  hash?: number[];
   lstm?: Partial<LstmSettings>;
   /** Own sequences for it, in base64. */
   csv?: string;
@@ -131,6 +129,6 @@ export const run = (requests: Request[]) =>
       if (request.open) return open(request);
       if (request.random) return draw(request.random);
       if (request.gan) return gan(request);
-      return request.lstm ? lstm(request) : sha256Hex(Uint8Array.from(request.hash!));
+      return lstm(request);
     }),
   );

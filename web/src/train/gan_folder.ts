@@ -14,8 +14,8 @@ import {
   type RunRead,
 } from "./run_files";
 import { checkSettings, GAN_BOUNDS, GAN_ORIGINAL } from "./settings";
-import { sha256Hex } from "./sha256";
-import type { Tensor } from "./zip";
+import { sha256Hex } from "./random";
+import type { Tensor } from "./safetensors";
 
 const PARTS = { G: "generator", D: "discriminator" } as const;
 /** Means of Adam there. */

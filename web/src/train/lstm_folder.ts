@@ -16,8 +16,8 @@ import {
 } from "./run_files";
 import { checkSettings, LSTM_BOUNDS, LSTM_ORIGINAL, type LstmSettings } from "./settings";
 import { MAX_FILE, readSequences, type SequenceData, type SequenceSplit } from "./sequences";
-import { sha256Hex } from "./sha256";
-import type { Tensor } from "./zip";
+import { sha256Hex } from "./random";
+import type { Tensor } from "./safetensors";
 
 /** The weights in the order of Python's parameters, with their names there. */
 const NAMES = [

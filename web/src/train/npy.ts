@@ -1,7 +1,7 @@
 /** Images in the file of NumPy that `reviver gan train --data` reads, bytes [N, 1, H, W]. */
+import { concatBytes, utf8ToBytes } from "@noble/hashes/utils.js";
+import type { Archive } from "./archive";
 import type { Images } from "./gan_run";
-import type { Archive } from "./unzip";
-import { join, textBytes } from "./zip";
 
 /** Most bytes of images that the page takes: 20,000 of 28 × 28. */
 export const MAX_IMAGE_BYTES = 20_000 * 28 * 28;
@@ -9,7 +9,13 @@ export const MAX_IMAGE_BYTES = 20_000 * 28 * 28;
 export function imagesFile({ bytes, size }: Images): Uint8Array<ArrayBuffer> {
   const shape = `${bytes.length / size ** 2}, 1, ${size}, ${size}`;
   const header = `{'descr': '|u1', 'fortran_order': False, 'shape': (${shape}), }`.padEnd(117); // 128 bytes in all
-  return join(Uint8Array.of(0x93), textBytes("NUMPY"), Uint8Array.of(1, 0, 118, 0), textBytes(`${header}\n`), bytes);
+  return concatBytes(
+    Uint8Array.of(0x93),
+    utf8ToBytes("NUMPY"),
+    Uint8Array.of(1, 0, 118, 0),
+    utf8ToBytes(`${header}\n`),
+    bytes,
+  );
 }
 
 export async function readImagesFile(archive: Archive, path: string): Promise<Images> {

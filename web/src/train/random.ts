@@ -2,8 +2,9 @@
  * The random numbers of torch's generator on a CPU, bit for bit: MT19937 (Matsumoto & Nishimura 1998), which torch seeds by
  * the low 32 bits; and `makeRng` of `reviver.rng`, an independent generator for each purpose.
  */
+import { sha256 } from "@noble/hashes/sha2.js";
+import { bytesToHex, utf8ToBytes } from "@noble/hashes/utils.js";
 import { boxMuller } from "./normal";
-import { sha256 } from "./sha256";
 
 const [N, M] = [624, 397];
 
@@ -106,6 +107,9 @@ export class Rng {
 
 /** Returns a new generator, seeded by a hash of the seed of a run and a purpose, as `reviver.rng.make_rng` does. */
 export function makeRng(seed: number, purpose: string): Rng {
-  const view = new DataView(sha256(new TextEncoder().encode(`${seed}/${purpose}`)).buffer);
+  const view = new DataView(sha256(utf8ToBytes(`${seed}/${purpose}`)).buffer);
   return new Rng((view.getUint32(0, true) >>> 1) | (view.getUint32(4, true) << 31)); // 64 bits, shifted by one
 }
+
+/** SHA-256 as hexadecimal text. */
+export const sha256Hex = (bytes: Uint8Array) => bytesToHex(sha256(bytes));

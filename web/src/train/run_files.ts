@@ -2,10 +2,11 @@
  * The files of a run folder, as a zip: `reviver load`, `plot` and `explore` open it, and `train --resume` goes on with it. See
  * `reviver.runs.checkpoint`.
  */
+import { utf8ToBytes } from "@noble/hashes/utils.js";
 import type { Manifest } from "../kit/manifest";
-import { sha256Hex } from "./sha256";
-import { Archive, Tensors } from "./unzip";
-import { safetensors, textBytes, zip, type Files, type Tensor } from "./zip";
+import { Archive, zip, type Files } from "./archive";
+import { sha256Hex } from "./random";
+import { safetensors, Tensors, type Tensor } from "./safetensors";
 
 /** What run folders take from Python. */
 export type Python = Pick<Manifest, "version" | "lstmConfig" | "ganConfig">;
@@ -43,7 +44,7 @@ export interface RunFiles {
   files?: Files;
 }
 
-const json = (value: unknown) => textBytes(JSON.stringify(value));
+const json = (value: unknown) => utf8ToBytes(JSON.stringify(value));
 
 /** Returns the zip of a run, in a folder `name`. */
 export function zipRun(run: RunFiles, name: string, version: string): Uint8Array<ArrayBuffer> {
@@ -60,7 +61,7 @@ export function zipRun(run: RunFiles, name: string, version: string): Uint8Array
   const folder = `${name}/checkpoints/step-${String(position.step).padStart(6, "0")}`;
   return zip({
     [`${name}/run.json`]: json({ schema: 1, kind: run.kind, status, ...record, versions: { reviver: version } }),
-    [`${name}/metrics.jsonl`]: textBytes(metrics.map(line).join("")),
+    [`${name}/metrics.jsonl`]: utf8ToBytes(metrics.map(line).join("")),
     [`${name}/checkpoints/last.json`]: json({ step: position.step }),
     ...Object.fromEntries(Object.entries(files).map(([file, bytes]) => [`${folder}/${file}`, bytes])),
     [`${folder}/checksums.json`]: json(sums),

@@ -2,9 +2,9 @@
  * Own labeled sequences of one channel, from a CSV file, as `reviver.data.sequences` reads, splits and standardizes them: a
  * header with the columns `sequence`, numbers separated by spaces or commas, and `label`.
  */
+import { utf8ToBytes } from "@noble/hashes/utils.js";
 import { round, type Examples, type Split } from "./palindromes";
 import { makeRng } from "./random";
-import { textBytes } from "./zip";
 
 /** What the page takes at most, so that a run stays small. */
 export const MAX_FILE = 4 << 20;
@@ -33,7 +33,8 @@ export interface SequenceSplit extends Split<Examples> {
 }
 
 /** Reads lines that somebody typed: numbers, a comma, and a label. */
-export const readTyped = (text: string) => readSequences(textBytes(`sequence,label\n${text}`), "sequences.csv", "line");
+export const readTyped = (text: string) =>
+  readSequences(utf8ToBytes(`sequence,label\n${text}`), "sequences.csv", "line");
 
 /** Reads a CSV file; throws a sentence for people. Lines are counted without the header. */
 export function readSequences(file: Uint8Array<ArrayBuffer>, name: string, unit: "row" | "line" = "row"): SequenceData {

@@ -1,4 +1,5 @@
 /** A run of the page as the other panels show it: what Python writes into the manifest of one of its own. */
+import { concatBytes } from "@noble/hashes/utils.js";
 import { Mlp } from "../../compute/mlp";
 import { provideBlock } from "../../kit/bytes";
 import type { Facts, GanContent, LayerSpec, LstmContent, MlpSpec, TensorBlock } from "../../kit/manifest";
@@ -7,7 +8,6 @@ import type { GanSaved, Images, LstmSaved, SequenceData } from "../../train/prot
 import { makeRng } from "../../train/random";
 import { splitSequences } from "../../train/sequences";
 import { renamed } from "../../train/run_files";
-import { join } from "../../train/zip";
 import type { Seen } from "./branch";
 
 type Numbers = Float32Array<ArrayBuffer> | Uint8Array<ArrayBuffer>;
@@ -30,7 +30,7 @@ function block(id: string, tensors: Record<string, [Numbers, number[]]>): Tensor
   const parts = Object.values(tensors).map(
     ([values]) => new Uint8Array(values.buffer, values.byteOffset, values.byteLength),
   );
-  provideBlock(id, join(...parts));
+  provideBlock(id, concatBytes(...parts));
   return { block: id, tensors: Object.fromEntries(specs) };
 }
 
