@@ -4,10 +4,11 @@
  * A layer reads its input as [H + 2, W + 2, C], with a border of zeros and the channels last: the 3 × 3 pixels around one
  * are then 3 pieces of 3·C numbers, which the kernel takes as they are. C is padded to a multiple of 4.
  */
-import type { ClassifierSpec, LayerSpec } from "../kit/manifest";
+import type { ClassifierSpec } from "../kit/manifest";
 import { softmax } from "../kit/math";
 import { readTensors, row, size } from "../kit/tensors";
 import { newMemory, pad, type Matrix, type Memory } from "./kernel";
+import { CHUNK, Mlp } from "./mlp";
 
 /** A convolution, ReLU and max pooling. */
 interface Convolution {
@@ -23,8 +24,7 @@ interface Convolution {
 
 export class Classifier {
   readonly convolutions: Convolution[];
-  readonly features: Matrix; // Output of the last pooling [h, w, C]
-  readonly layers: { W: Matrix; b: Matrix; y: Matrix; slope: number }[];
+  readonly head: Mlp; // Of the output of the last pooling [h, w, C]
 
   constructor(
     readonly spec: ClassifierSpec,
@@ -42,22 +42,15 @@ export class Classifier {
         channels: pad(channels),
         height,
         width,
-        slope: slopeOf(activation),
+        slope: activation === "relu" ? 0 : 1,
       };
       [channels, height, width] = [outputs, height >> 1, width >> 1];
       return convolution;
     });
-    this.features = memory.matrix(1, height * width * pad(channels));
-    this.layers = spec.layers.map(({ weight, bias, activation }, index) => {
-      const outputs = tensors[bias].length;
-      const values = index === 0 ? channelsLast(tensors[weight], outputs, channels, height * width) : tensors[weight];
-      return {
-        W: memory.weights(values, outputs),
-        b: memory.bias(tensors[bias]),
-        y: memory.matrix(1, outputs),
-        slope: slopeOf(activation),
-      };
-    });
+    const { weight, bias } = spec.layers[0];
+    const reordered = channelsLast(tensors[weight], tensors[bias].length, channels, height * width);
+    const weights = { ...tensors, [weight]: reordered };
+    this.head = new Mlp({ layers: spec.layers, negativeSlope: 0 }, weights, memory);
   }
 
   static load = async (spec: ClassifierSpec) =>
@@ -66,22 +59,24 @@ export class Classifier {
   /** Returns the class probabilities [N, K] of images [N, C, H, W] in [-1, 1]. */
   probabilities(images: Float32Array): Float32Array {
     const pixels = size(this.spec.imageShape);
-    const numClasses = this.spec.classNames.length;
-    const logits = new Float32Array((images.length / pixels) * numClasses);
-    for (let n = 0; n < images.length / pixels; n++) {
-      this.#writeImage(row(images, n, pixels));
-      this.convolutions.forEach((convolution, index) => {
-        this.#convolve(convolution);
-        maxPool(convolution, this.convolutions[index + 1] ?? null, this.features);
-      });
-      let x = this.features;
-      for (const { W, b, y, slope } of this.layers) {
-        this.memory.linear(x, 1, W, b, y, slope);
-        x = y;
+    const { x, outputs } = this.head;
+    const count = images.length / pixels;
+    const logits = new Float32Array(count * outputs);
+    for (let start = 0; start < count; start += CHUNK) {
+      const end = Math.min(start + CHUNK, count);
+      for (let n = start; n < end; n++) {
+        this.#writeImage(row(images, n, pixels));
+        this.convolutions.forEach((convolution, index) => {
+          this.#convolve(convolution);
+          const next = this.convolutions[index + 1]?.x;
+          // Behind the border, the first pixel is in the second row and the second column.
+          if (next) maxPool(convolution, next.values, next.stride + convolution.y.stride, next.stride);
+          else maxPool(convolution, row(x.values, n - start, x.stride));
+        });
       }
-      x.read(row(logits, n, numClasses));
+      this.head.compute(end - start, logits.subarray(start * outputs, end * outputs));
     }
-    return softmax(logits, numClasses);
+    return softmax(logits, outputs);
   }
 
   #writeImage(image: Float32Array) {
@@ -103,9 +98,6 @@ export class Classifier {
   }
 }
 
-/** Slope below 0 of ReLU or of no activation. */
-const slopeOf = (activation: LayerSpec["activation"]) => (activation === "relu" ? 0 : 1);
-
 /** Reorders weights [O, C, positions] to [O, positions, C], with C padded to a multiple of 4. */
 function channelsLast(values: Float32Array, outputs: number, channels: number, positions: number): Float32Array {
   const padded = pad(channels);
@@ -117,23 +109,19 @@ function channelsLast(values: Float32Array, outputs: number, channels: number, p
   return reordered;
 }
 
-/** Takes the maximum of each 2 × 2 pixels, into the input of the next convolution or the features. */
-function maxPool({ y, height, width }: Convolution, next: Convolution | null, features: Matrix) {
+/** Takes the maximum of each 2 × 2 pixels, into `target` from `begin`, in rows of `targetStride`. */
+function maxPool({ y, height, width }: Convolution, target: Float32Array, begin = 0, targetStride = 0) {
   const source = y.values;
   const { stride } = y;
   const [rows, columns] = [height >> 1, width >> 1];
-  const target = (next ? next.x : features).values;
-  const targetStride = next ? next.x.stride : columns * stride;
-  const border = next ? targetStride + stride : 0; // from the corner to the first pixel inside the border
   for (let i = 0; i < rows; i++)
     for (let j = 0; j < columns; j++) {
       const from = (2 * i * width + 2 * j) * stride;
-      const to = border + i * targetStride + j * stride;
+      const to = begin + i * (targetStride || columns * stride) + j * stride;
       const below = from + width * stride;
       for (let c = 0; c < stride; c++) {
-        const upper = source[from + c] > source[from + stride + c] ? source[from + c] : source[from + stride + c];
-        const lower = source[below + c] > source[below + stride + c] ? source[below + c] : source[below + stride + c];
-        target[to + c] = upper > lower ? upper : lower;
+        const upper = Math.max(source[from + c], source[from + stride + c]);
+        target[to + c] = Math.max(upper, source[below + c], source[below + stride + c]);
       }
     }
 }

@@ -4,7 +4,7 @@ import { readTensors } from "../kit/tensors";
 import { newMemory, type Matrix, type Memory } from "./kernel";
 
 /** Inputs that the layers compute at once, which bounds the memory for their outputs. */
-const CHUNK = 32;
+export const CHUNK = 32;
 
 interface Layer {
   W: Matrix; // [O, I]
@@ -22,7 +22,7 @@ export class Mlp {
   #gradients: Matrix[] | null = null;
 
   constructor(
-    readonly spec: MlpSpec,
+    readonly spec: Pick<MlpSpec, "layers" | "negativeSlope">,
     tensors: Record<string, Float32Array>,
     readonly memory: Memory,
   ) {
@@ -55,19 +55,20 @@ export class Mlp {
     for (let n = 0; n < count; n += CHUNK) {
       const end = Math.min(n + CHUNK, count);
       this.x.write(x.subarray(n * this.inputs, end * this.inputs));
-      this.#computeLayers(end - n);
-      this.#last.y.read(outputs.subarray(n * this.outputs, end * this.outputs));
+      this.compute(end - n, outputs.subarray(n * this.outputs, end * this.outputs));
     }
     return outputs;
   }
 
-  #computeLayers(count: number) {
+  /** Computes the outputs [N, outputs] of N rows of `x`, at most 32. */
+  compute(count: number, outputs: Float32Array) {
     let { x } = this;
     for (const { W, b, y, activation } of this.layers) {
       this.memory.linear(x, count, W, b, y, this.#slope(activation));
       if (activation === "tanh") this.memory.tanh(y, count);
       x = y;
     }
+    x.read(outputs);
   }
 
   #slope(activation: LayerSpec["activation"]): number {

@@ -8,6 +8,7 @@
  *
  * Shapes: N starts, Z latent size, P pixels.
  */
+import { clamp } from "../kit/format";
 import { row } from "../kit/tensors";
 import type { Mlp } from "./mlp";
 import { Random } from "./random";
@@ -30,13 +31,10 @@ export interface ProjectionOptions {
 }
 
 export class Projection {
-  #next = 0;
-  #sampled = 0;
   #firstMoment: Float64Array;
   #secondMoment: Float64Array;
+  #units: Iterator<void>;
   #longestUnit = 0;
-  /** Random latents that a unit of work tries. A step of half as many starts costs the same. */
-  #rows: number;
   readonly noiseSize: number;
   readonly steps: number;
   readonly candidates: Float32Array; // Random latents [samples, Z]
@@ -62,15 +60,16 @@ export class Projection {
     this.errors = Array.from({ length: starts }, () => []);
     this.#firstMoment = new Float64Array(starts * generator.inputs);
     this.#secondMoment = new Float64Array(starts * generator.inputs);
-    this.#rows = 2 * Math.min(MAX_PAIRS, Math.max(1, Math.round(UNIT / generator.numWeights / 2)));
+    this.#units = this.#search(2 * clamp(Math.round(UNIT / generator.numWeights / 2), 1, MAX_PAIRS));
+    this.#units.next(); // to where the first unit begins
   }
 
   get step() {
-    return Math.max(0, this.errors[this.errors.length - 1].length - 1);
+    return Math.max(0, this.errors.at(-1)!.length - 1);
   }
 
   get done() {
-    return this.errors[this.errors.length - 1].length > this.steps;
+    return this.errors.at(-1)!.length > this.steps;
   }
 
   get best() {
@@ -96,8 +95,7 @@ export class Projection {
     let now = started;
     do {
       if (this.done) break;
-      if (this.#sampled < this.candidateErrors.length) this.#sample();
-      else this.#improve();
+      this.#units.next();
       const after = performance.now();
       this.#longestUnit = Math.max(0.9 * this.#longestUnit, after - now);
       now = after;
@@ -105,41 +103,33 @@ export class Projection {
     return this.done;
   }
 
-  #sample() {
-    const { inputs, outputs } = this.generator;
-    const [from, to] = [this.#sampled, Math.min(this.#sampled + this.#rows, this.candidateErrors.length)];
-    const images = this.generator.forward(this.candidates.subarray(from * inputs, to * inputs));
-    for (let n = from; n < to; n++) this.candidateErrors[n] = this.#rmse(images, (n - from) * outputs);
-    this.#sampled = to;
-    if (to === this.candidateErrors.length) this.#start();
-  }
-
-  /** Takes the best of the random latents. */
-  #start() {
-    const { inputs } = this.generator;
-    const order = Array.from(this.candidateErrors.keys());
-    order.sort((a, b) => this.candidateErrors[a] - this.candidateErrors[b] || a - b);
-    this.latents = new Float32Array(this.errors.length * inputs);
-    this.errors.forEach((_, n) => {
-      this.latents.set(row(this.candidates, order[n % order.length], inputs), n * inputs);
-    });
-  }
-
-  /** Makes one step of some of the starts. After the last step it only computes the images. */
-  #improve() {
-    const { inputs, outputs } = this.generator;
-    const rows = Math.max(2, this.#rows >> 1);
-    const [from, to] = [this.#next, Math.min(this.#next + rows, this.errors.length)];
-    const latents = this.latents.subarray(from * inputs, to * inputs);
-    const images = this.generator.forward(latents);
-    this.images.set(images, from * outputs);
-    const step = this.errors[from].length;
-    for (let n = from; n < to; n++) this.errors[n].push(this.#rmse(images, (n - from) * outputs));
-    if (step < this.steps) {
-      const gradOutputs = images.map((pixel, k) => (2 / outputs) * (pixel - this.target[k % outputs]));
-      this.#update(from, latents, this.generator.inputGradient(gradOutputs), step);
+  /**
+   * Tries the random latents, `rows` of them in each unit of work, and improves the best ones; yields before each unit. A step
+   * of half as many starts costs the same.
+   */
+  *#search(rows: number) {
+    const { generator, target, candidates, candidateErrors, errors } = this;
+    const { inputs, outputs } = generator;
+    for (let from = 0; from < candidateErrors.length; from += rows) {
+      yield;
+      const images = generator.forward(candidates.subarray(from * inputs, (from + rows) * inputs));
+      candidateErrors.set(errorsOf(target, images), from);
     }
-    this.#next = to % this.errors.length;
+    const order = [...candidateErrors.keys()].sort((a, b) => candidateErrors[a] - candidateErrors[b]);
+    this.latents = new Float32Array(errors.length * inputs);
+    errors.forEach((_, n) => this.latents.set(row(candidates, order[n % order.length], inputs), n * inputs));
+    const atOnce = Math.max(2, rows >> 1);
+    for (let step = 0; step <= this.steps; step++)
+      for (let from = 0; from < errors.length; from += atOnce) {
+        yield;
+        const latents = this.latents.subarray(from * inputs, (from + atOnce) * inputs);
+        const images = generator.forward(latents);
+        this.images.set(images, from * outputs);
+        errorsOf(target, images).forEach((error, n) => errors[from + n].push(error));
+        if (step === this.steps) continue; // only the images
+        const gradOutputs = images.map((pixel, k) => (2 / outputs) * (pixel - target[k % outputs]));
+        this.#update(from, latents, generator.inputGradient(gradOutputs), step);
+      }
   }
 
   /** Updates latents, from the start `from` on, by Adam (Kingma & Ba 2015) with a cosine learning-rate schedule. */
@@ -158,18 +148,15 @@ export class Projection {
       latents[k] -= (scale_1 * m[k]) / (Math.sqrt(v[k]) / scale_2 + EPSILON);
     }
   }
-
-  /** Returns the root-mean-square difference of an image from x. */
-  #rmse(images: Float32Array, start: number): number {
-    const { target } = this;
-    let sum = 0;
-    for (let k = 0; k < target.length; k++) {
-      const difference = images[start + k] - target[k];
-      sum += difference * difference;
-    }
-    return Math.sqrt(sum / target.length);
-  }
 }
+
+/** Returns the root-mean-square differences [N] of images [N, P] from another x [P]. */
+export const errorsOf = (x: Float32Array, images: Float32Array) =>
+  Array.from({ length: images.length / x.length }, (_, n) => {
+    let sum = 0;
+    for (let k = 0; k < x.length; k++) sum += (images[n * x.length + k] - x[k]) ** 2;
+    return Math.sqrt(sum / x.length);
+  });
 
 /**
  * Samples latents z ~ N(0, I) [count, size]; those of a conditional generator end with a one-hot class, `classIndex` or each

@@ -1,6 +1,6 @@
 /** What the output layer computes from the top layer, and how gradients go back. Shapes as in trace.ts. */
 import { crossEntropy, softmax } from "../kit/math";
-import { pool, type AttentionWeights } from "../compute/pooling";
+import { pool, type AttentionWeights, type Pooled } from "../compute/pooling";
 import { addProduct, addTransposedProduct } from "../compute/vectors";
 import type { LstmContent } from "../kit/manifest";
 import type { Target } from "./trace";
@@ -11,33 +11,31 @@ export interface HeadWeights {
   attention: AttentionWeights | null;
 }
 
-/** Computes the output, the loss, and its gradient dTop for the output of the top layer `top` [S, D·H]; empty without a target. */
+/**
+ * Computes the last output, the loss, its mean over the steps for a class at every step, and its gradient dTop for the output
+ * of the top layer `top` [S, D·H]; empty without a target.
+ */
 export function runHead(content: LstmContent, weights: HeadWeights, top: Float64Array, steps: number, target: Target) {
-  if (content.target === "class at every step") return everyStepHead(content, weights, top, steps, target);
-  const pooled = pool(content.pooling, top, steps, content.bidirectional ? 2 : 1, weights.attention);
-  const logits = logitsOf(weights, pooled.p, 0);
-  const output = probabilities(content, logits);
-  const head = { output, attention: pooled.attention ?? null, loss: null, dTop: new Float64Array(0) };
-  if (typeof target !== "number") return head;
-  const dp = new Float64Array(pooled.p.length);
-  addTransposedProduct(dp, 0, weights.W_out, lossGradient(content, output, target), dp.length);
-  return { ...head, loss: lossOf(content, logits, target), dTop: pooled.backward(dp) };
-}
-
-function everyStepHead(content: LstmContent, weights: HeadWeights, top: Float64Array, steps: number, target: Target) {
-  const F = top.length / steps;
-  const last = probabilities(content, logitsOf(weights, top, (steps - 1) * F));
-  const head = { output: last, attention: null, loss: null, dTop: new Float64Array(0) };
-  if (!Array.isArray(target)) return head;
-  const dTop = new Float64Array(top.length);
+  const isEveryStep = content.target === "class at every step";
+  const pooled: Pooled = isEveryStep
+    ? { p: top, backward: (dp) => dp }
+    : pool(content.pooling, top, steps, content.bidirectional ? 2 : 1, weights.attention);
+  const targets = typeof target === "number" ? [target] : target;
+  const F = weights.W_out.length / weights.b_out.length;
+  const rows = pooled.p.length / F;
+  const dp = new Float64Array(targets ? pooled.p.length : 0);
   let loss = 0;
-  for (let t = 0; t < steps; t++) {
-    const logits = logitsOf(weights, top, t * F);
-    loss += lossOf(content, logits, target[t]) / steps;
-    const dLogits = lossGradient(content, probabilities(content, logits), target[t]).map((value) => value / steps);
-    addTransposedProduct(dTop, t * F, weights.W_out, dLogits, F);
+  let output = new Float64Array(0);
+  for (let n = targets ? 0 : rows - 1; n < rows; n++) {
+    const logits = logitsOf(weights, pooled.p, n * F);
+    output = probabilities(content, logits);
+    if (!targets) continue;
+    loss += lossOf(content, logits, targets[n]) / rows;
+    const dLogits = lossGradient(content, output, targets[n]).map((value) => value / rows);
+    addTransposedProduct(dp, n * F, weights.W_out, dLogits, F);
   }
-  return { ...head, loss, dTop };
+  const dTop = targets ? pooled.backward(dp) : dp;
+  return { output, attention: pooled.attention ?? null, loss: targets && loss, dTop };
 }
 
 /** Returns W_out h + b_out, with h from `start`. */

@@ -6,7 +6,6 @@
 import { cellSeed, hiddenMasks } from "../compute/dropout";
 import * as lstm from "../compute/lstm";
 import { pool } from "../compute/pooling";
-import * as rnn from "../compute/rnn";
 import type { LstmContent } from "../kit/manifest";
 import { once } from "../kit/runs";
 import { readTensors } from "../kit/tensors";
@@ -115,26 +114,18 @@ export class Lstm {
   }
 
   #forwardCell(weights: lstm.CellWeights, x: Float64Array, steps: number, index: number, seed: bigint | null) {
-    const { cell, hiddenSize, hiddenDropout, hiddenDropoutKind } = this.content;
+    const { hiddenSize, hiddenDropout, hiddenDropoutKind } = this.content;
     const reverse = index % this.directions === 1;
     const chosen = seed === null ? null : cellSeed(seed, index);
     const mask = hiddenMasks(chosen, steps, hiddenSize, hiddenDropout, hiddenDropoutKind);
-    const none = new Float64Array(0);
-    const values =
-      cell === "rnn"
-        ? { i: none, f: none, g: none, o: none, c: none, h: rnn.forward(weights, x, steps, mask) }
-        : lstm.forward(weights, x, steps, { reverse, mask, zoneout: hiddenDropoutKind === "zoneout" });
+    const values = lstm.forward(weights, x, steps, { reverse, mask, zoneout: hiddenDropoutKind === "zoneout" });
     const layer = Math.floor(index / this.directions);
     const direction: CellTrace["direction"] = reverse ? "backward" : "forward";
-    return { layer, direction, ...values, mask, gradC: none, gradH: none };
+    return { layer, direction, ...values, mask, gradC: new Float64Array(0), gradH: new Float64Array(0) };
   }
 
   /** Fills in the gradients of the cells from dTop [S, D·H], that for the output of the top layer. */
   #backward(weights: Weights, cells: CellTrace[], steps: number, inputs: Float64Array[], dTop: Float64Array) {
-    if (this.content.cell === "rnn") {
-      cells[0].gradH = rnn.backward(weights.cells[0], cells[0].h, dTop, cells[0].mask);
-      return;
-    }
     const zoneout = this.content.hiddenDropoutKind === "zoneout";
     let dOutput = dTop;
     for (let layer = this.content.numLayers - 1; layer >= 0; layer--) {

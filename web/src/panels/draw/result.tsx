@@ -1,5 +1,6 @@
 /** The result beside the drawing: difference, error, baseline, nearest training image, and what D and the classifier say. */
 import { useMemo } from "preact/hooks";
+import { errorsOf } from "../../compute/projection";
 import type { Gan } from "../../gan/gan";
 import { formatChoice, Latents } from "../../gan/latents";
 import { classText, dText, type Frame, Readings } from "../../gan/frames";
@@ -9,19 +10,11 @@ import { formatFragment } from "../../kit/codec";
 import { Figure, type ImageShape } from "../../kit/image";
 import { row } from "../../kit/tensors";
 
-/** Root-mean-square difference of the pixels, from 0 to 2. */
-function rmse(a: Float32Array, b: Float32Array) {
-  let sum = 0;
-  for (let i = 0; i < a.length; i++) sum += (a[i] - b[i]) ** 2;
-  return Math.sqrt(sum / a.length);
-}
-
 /** Returns the one of `count` images [N, P] that is nearest to another [P]. */
 export function nearestOf(image: Float32Array, images: Float32Array) {
-  const count = images.length / image.length;
-  const errors = Array.from({ length: count }, (_, n) => rmse(image, row(images, n, image.length)));
+  const errors = errorsOf(image, images);
   const error = Math.min(...errors);
-  return { count, error, image: row(images, errors.indexOf(error), image.length) };
+  return { count: errors.length, error, image: row(images, errors.indexOf(error), image.length) };
 }
 
 const [BLUE, ORANGE] = [
