@@ -17,8 +17,9 @@ const root = dirname(fileURLToPath(import.meta.url));
 const out = argv[2] ?? join(root, "../src/reviver/explorer/template.html");
 
 /** Notices of the bundled libraries, which their licenses ask for. */
-const NOTICE = `/* All MIT. Preact and its signals: copyright Jason Miller and Preact Team, preactjs.com. fflate: copyright Arjun
-Barrett, github.com/101arrowz/fflate. noble-hashes: copyright Paul Miller, paulmillr.com */`;
+const NOTICE = `/* All MIT but d3-array. Preact and its signals: copyright Jason Miller and Preact Team, preactjs.com. fflate: copyright
+Arjun Barrett, github.com/101arrowz/fflate. noble-hashes: copyright Paul Miller, paulmillr.com. d3-array: ISC, copyright
+2010-2026 Mike Bostock, d3js.org */`;
 
 /** Hash of an inline script or style, as a content security policy names it. */
 const hash = (text) => `'sha256-${createHash("sha256").update(text).digest("base64")}'`;

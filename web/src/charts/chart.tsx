@@ -6,6 +6,7 @@
  * The pointer moves a cursor with a tooltip over the chart. With `reader`, a slider below the chart does the same for the
  * keyboard; without it, whoever gives `cursor` shows the values elsewhere.
  */
+import { extent, least } from "d3-array";
 import { useMemo, useState } from "preact/hooks";
 import { formatNumber } from "../kit/format";
 import { Disclosure } from "../kit/table";
@@ -57,7 +58,7 @@ export function Chart(given: ChartProps) {
   const stopAt = (event: MouseEvent & { currentTarget: Element }) => {
     const { x, stops } = layout!;
     const position = event.clientX - event.currentTarget.getBoundingClientRect().left;
-    return stops.reduce((a, b) => (Math.abs(x(b) - position) < Math.abs(x(a) - position) ? b : a));
+    return least(stops, (stop) => Math.abs(x(stop) - position))!;
   };
   const at = reading ?? props.cursor ?? null;
   const hasValues = lines.some(({ points }) => withValues(points).length);
@@ -130,8 +131,9 @@ function draw({ series, references = [], xSpacing, xDomain, ySpacing }: ChartPro
     symbol: index,
     points: pointsOf(one, xSpacing === "log", ySpacing === "log"),
   }));
-  const xs = lines.flatMap(({ points }) => points.map(({ x }) => x));
-  const ends = xDomain ?? (xs.length ? [Math.min(...xs), Math.max(...xs)] : []);
+  const ends = (xDomain ?? extent(lines.flatMap(({ points }) => points.map(({ x }) => x)))).filter(
+    (x) => x !== undefined,
+  );
   const levels = references.map(({ name, value }) => ({
     name,
     style: "reference",

@@ -3,13 +3,14 @@
  *
  * `isProbability` is false for a D whose loss gives no probability, such as that of Wasserstein.
  */
+import { mean as meanOf, ticks } from "d3-array";
 import { useMemo } from "preact/hooks";
 import { percent, signed } from "../kit/format";
 import type { LogitContext } from "../kit/manifest";
 import { logOdds, sigmoid } from "../kit/math";
 import { useSize } from "../kit/size";
 import { linePath, type Point, Sample, styleOf, XAxis } from "./marks";
-import { clamped, makeScale, type Scale, ticks } from "./scale";
+import { clamped, makeScale, type Scale } from "./scale";
 
 type DistributionProps = { context: LogitContext; logit: number | null; isProbability: boolean };
 
@@ -54,7 +55,7 @@ function compute({ real, fake, realSource }: LogitContext): Densities {
 
 /** Returns a Gaussian kernel density estimate with Silverman's bandwidth. */
 function estimate(sorted: number[], [low, high]: [number, number]): Point[] {
-  const mean = sorted.reduce((a, b) => a + b) / sorted.length;
+  const mean = meanOf(sorted)!;
   const deviation = Math.sqrt(sorted.reduce((sum, x) => sum + (x - mean) ** 2, 0) / sorted.length);
   const bandwidth = Math.max(1.06 * deviation * sorted.length ** -0.2, (high - low) / NUM_POINTS);
   return Array.from({ length: NUM_POINTS + 1 }, (_, i) => {

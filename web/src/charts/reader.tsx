@@ -2,6 +2,7 @@
  * A slider along the x axis of a chart, which reads the values with the keyboard. It moves from value to value, whatever
  * their distance. Below it stand its label and what else belongs to the foot of a chart, such as the values as a table.
  */
+import { minIndex } from "d3-array";
 import type { ComponentChildren } from "preact";
 import { useId, useState } from "preact/hooks";
 import { clamp } from "../kit/format";
@@ -32,8 +33,7 @@ export function Reader({ scale, stops, onRead, describe, children }: ReaderProps
   };
   const onInput = (event: { currentTarget: HTMLInputElement }) => {
     const position = left + event.currentTarget.valueAsNumber * (right - left);
-    const distances = stops.map((stop) => Math.abs(scale(stop) - position));
-    go(distances.indexOf(Math.min(...distances)));
+    go(minIndex(stops, (stop) => Math.abs(scale(stop) - position)));
   };
   const onKeyDown = (event: KeyboardEvent) => {
     const page = Math.max(1, Math.round(stops.length / 10));

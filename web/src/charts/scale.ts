@@ -1,4 +1,5 @@
 /** Scales of charts and their ticks. */
+import { bisectLeft, nice, ticks } from "d3-array";
 import { clamp } from "../kit/format";
 
 /** Spacing of an axis: even in the number, even in its logarithm, or even from stop to stop. */
@@ -18,11 +19,11 @@ const MANTISSAS = [[1, 2, 3, 4, 5, 6, 7, 8, 9], [1, 2, 5], [1, 3], [1]];
 const COUNTS = [10, 8, 6, 5, 4, 3, 2, 1];
 const STRIDES = [1, 2, 3, 4, 6, 8, 12, 20];
 
-/** Creates a scale. `nice` lets a linear axis end at round numbers. */
-export function makeScale(spacing: Spacing, [low, high]: Interval, range: Interval, nice = false): Scale {
+/** Creates a scale. `isNice` lets a linear axis end at round numbers. */
+export function makeScale(spacing: Spacing, [low, high]: Interval, range: Interval, isNice = false): Scale {
   if (low === high) [low, high] = spacing === "log" ? [low / 2, high * 2] : [low - 0.5, high + 0.5];
   if (typeof spacing === "object" && spacing.length > 1) return stopScale(spacing, range);
-  if (nice && spacing !== "log") [low, high] = niceDomain(low, high, 5);
+  if (isNice && spacing !== "log") [low, high] = nice(low, high, 5);
   const of = spacing === "log" ? Math.log : (value: number) => value;
   const [a, b] = [of(low), of(high)];
   const at = (value: number) => range[0] + ((of(value) - a) / (b - a)) * (range[1] - range[0]);
@@ -40,49 +41,12 @@ export const clamped = (scale: Scale): Scale => {
 function stopScale(stops: number[], range: Interval): Scale {
   const step = (range[1] - range[0]) / (stops.length - 1);
   const at = (value: number) => {
-    const next = clamp(
-      stops.findIndex((stop) => stop >= value),
-      1,
-      stops.length - 1,
-    );
-    if (value >= stops[stops.length - 1]) return range[1];
+    const next = clamp(bisectLeft(stops, value), 1, stops.length - 1);
     const [left, right] = [stops[next - 1], stops[next]];
     return range[0] + (next - 1 + clamp((value - left) / (right - left), 0, 1)) * step;
   };
   const lists = STRIDES.map((stride) => stops.filter((_, index) => index % stride === 0));
   return Object.assign(at, { domain: [stops[0], stops[stops.length - 1]] as Interval, range, ticks: lists });
-}
-
-/** Step of about `count` round ticks; a negative one is that part of 1, so that decimals stay exact. */
-function tickStep(low: number, high: number, count: number): number {
-  const step = (high - low) / count;
-  const power = Math.floor(Math.log10(step));
-  const error = step / 10 ** power;
-  const factor = error >= Math.sqrt(50) ? 10 : error >= Math.sqrt(10) ? 5 : error >= Math.SQRT2 ? 2 : 1;
-  return power >= 0 ? factor * 10 ** power : -(10 ** -power) / factor;
-}
-
-/** Returns about `count` round numbers in an interval. */
-export function ticks(low: number, high: number, count: number): number[] {
-  const step = tickStep(low, high, count);
-  const of = (n: number) => (step > 0 ? n * step : n / -step);
-  const per = step > 0 ? 1 / step : -step;
-  let [first, last] = [Math.round(low * per), Math.round(high * per)];
-  if (of(first) < low) first++;
-  if (of(last) > high) last--;
-  return Array.from({ length: Math.max(0, last - first + 1) }, (_, k) => of(first + k));
-}
-
-/** Widens an interval to round numbers. */
-function niceDomain(low: number, high: number, count: number): Interval {
-  for (let before = 0, k = 0; k < 10; k++) {
-    const step = tickStep(low, high, count);
-    if (step === before) break;
-    const per = step > 0 ? 1 / step : -step;
-    [low, high] = [Math.floor(low * per) / per, Math.ceil(high * per) / per];
-    before = step;
-  }
-  return [low, high];
 }
 
 function logTicks(low: number, high: number): number[][] {

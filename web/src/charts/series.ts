@@ -1,4 +1,5 @@
 /** Points of series, where they stand in a chart, and what they say in words. */
+import { greatest, least } from "d3-array";
 import { textWidth } from "../kit/size";
 import type { ChartProps } from "./chart";
 import type { Point, Series } from "./marks";
@@ -35,10 +36,8 @@ export const withValues = (points: Point[]) => points.filter(({ y }) => !Number.
 export const hasSymbols = (points: Point[]) => withValues(points).length <= MAX_SYMBOLS;
 
 /** Returns the point with a value that is nearest to a position in pixels. */
-export function nearest(points: Point[], scale: (x: number) => number, position: number): Point | null {
-  const distance = ({ x }: Point) => Math.abs(scale(x) - position);
-  return withValues(points).reduce<Point | null>((a, b) => (a && distance(a) <= distance(b) ? a : b), null);
-}
+export const nearest = (points: Point[], scale: (x: number) => number, position: number) =>
+  least(withValues(points), ({ x }) => Math.abs(scale(x) - position));
 
 type Format = (value: number) => string;
 
@@ -51,8 +50,7 @@ export function summarize(title: string, xLabel: string, lines: Drawn[], formatX
     const at = ({ x, y }: Point) => `${formatY(y)} at ${xLabel} ${formatX(x)}`;
     const [first, last] = [shown[0], shown[shown.length - 1]];
     if (shown.length === 1) return `${name}: ${at(first)}`;
-    const low = shown.reduce((a, b) => (b.y < a.y ? b : a));
-    const high = shown.reduce((a, b) => (b.y > a.y ? b : a));
+    const [low, high] = [least(shown, ({ y }) => y)!, greatest(shown, ({ y }) => y)!];
     const extremes = `lowest ${formatY(low.y)} at ${formatX(low.x)}, highest ${formatY(high.y)} at ${formatX(high.x)}`;
     return `${name}: ${at(first)}, ${at(last)}, ${extremes}`;
   });

@@ -1,4 +1,5 @@
 /** Lines over the steps in a frame, aligned with the heat maps: gradient norms on a logarithmic axis, a number, the input. */
+import { extent } from "d3-array";
 import type { ComponentChildren } from "preact";
 import { formatLimit, superscript } from "../kit/format";
 import { Grid, Line, Sample, styleOf, type Point } from "./marks";
@@ -102,14 +103,8 @@ function valueScale(
   isShown: (value: number) => boolean,
   height: number,
 ): Scale {
-  let [low, high] = level === undefined ? [Infinity, -Infinity] : [level, level];
-  for (const { values } of lines)
-    for (let k = 0; k < values.length; k++) {
-      if (!isShown(values[k])) continue;
-      low = Math.min(low, values[k]);
-      high = Math.max(high, values[k]);
-    }
-  if (low > high) [low, high] = [isLog ? 0.1 : 0, 1];
+  const shown = lines.flatMap(({ values }) => Array.from(values).filter(isShown));
+  let [low = isLog ? 0.1 : 0, high = 1] = extent(level === undefined ? shown : [level, ...shown]);
   if (isLog) {
     const top = Math.ceil(Math.log10(high) - 1e-9);
     const bottom = Math.max(Math.min(Math.floor(Math.log10(low) + 1e-9), top - 1), top - MAX_DECADES);

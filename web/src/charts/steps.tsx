@@ -2,12 +2,12 @@
  * Pictures over time steps: a caption, the axis of the rows, the picture in a box that scrolls, the axis of the steps, and a
  * line that reads out a value. All have the same margins, so that their steps align.
  */
+import { ticks } from "d3-array";
 import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { ComponentChildren } from "preact";
 import { announce } from "../kit/announce";
 import { useSize } from "../kit/size";
 import { Heatmap, HeatmapLegend, type Cell, type HeatmapContent } from "./heatmap";
-import { ticks } from "./scale";
 
 const MAX_NAME = 2; // Characters of a name below a column
 const MAX_LABELLED = 60; // Up to so many steps each column has its number and its symbol

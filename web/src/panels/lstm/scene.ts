@@ -3,6 +3,7 @@
  *
  * Shapes: S steps of the LSTM, H hidden size, C classes.
  */
+import { extent } from "d3-array";
 import { type Binning, type ColorScale, rowMeans } from "../../charts/colors";
 import type { Steps } from "../../charts/steps";
 import { argmax, formatExact, percent } from "../../kit/format";
@@ -117,11 +118,7 @@ export function outputText(content: LstmContent, { output }: Trace): string {
 export const classAfter = ({ outputSize: C }: LstmContent, outputs: Float64Array, t: number) =>
   argmax(outputs.subarray(t * C, (t + 1) * C));
 
-export function rangeText(values: ArrayLike<number>): string {
-  let [low, high] = [Infinity, -Infinity];
-  for (let k = 0; k < values.length; k++) {
-    if (values[k] < low) low = values[k];
-    if (values[k] > high) high = values[k];
-  }
-  return low > high ? "not finite" : `from ${formatExact(low)} to ${formatExact(high)}`;
+export function rangeText(values: Float64Array): string {
+  const [low, high] = extent(values);
+  return low === undefined ? "not finite" : `from ${formatExact(low)} to ${formatExact(high)}`;
 }

@@ -1,4 +1,5 @@
 /** Curves of a GAN run with a cursor at the moment of the pictures. */
+import { minIndex } from "d3-array";
 import { Chart } from "../../charts/chart";
 import { chartOf, columnsOf, curvesOf, formatOf } from "../../charts/curves";
 import type { Spacing } from "../../charts/scale";
@@ -27,11 +28,9 @@ function axisOf(choice: AxisChoice, moments: SnapshotSpec[]) {
   return { column, at, xSpacing, xDomain, xLabel: column === "epoch" ? "epoch" : "update" };
 }
 
-/** Index of the number that is nearest to another; null counts as far away. */
-function nearestIndex(values: (number | null)[], wanted: number): number {
-  const distance = (value: number | null) => (value === null ? Infinity : Math.abs(value - wanted));
-  return values.reduce<number>((best, value, k) => (distance(value) < distance(values[best]) ? k : best), 0);
-}
+/** Index of the number that is nearest to another; -1 if there is none. */
+const nearestIndex = (values: (number | null)[], wanted: number) =>
+  minIndex(values, (value) => (value === null ? null : Math.abs(value - wanted)));
 
 export function TrainingCurves({ snapshots, content, state, onSelect }: MomentsProps) {
   const { moments } = snapshots;
