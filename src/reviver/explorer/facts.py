@@ -24,8 +24,8 @@ from reviver.train.lstm import summary as lstm_summary
 from reviver.train.lstm.run import LSTMRecords
 
 PAGE_LICENSES = (
-    Item("code of this page", "MIT", "Reviver"),
-    Item("charts", "ISC", "d3-scale, d3-shape, d3-axis, d3-selection and their dependencies, by Mike Bostock"),
+    Item("code of this page", "MIT", "Reviver; Preact and its signals, by Jason Miller and the Preact Team"),
+    Item("ticks of its charts", "ISC", "d3-array, by Mike Bostock"),
 )
 """Licenses of every page."""
 MAX_ROWS = 1000

@@ -3,7 +3,7 @@ import { Button, bound, indexed, NumberField, Select, type Cell, type Choices } 
 import { Image } from "../kit/image";
 import { Roving } from "../kit/roving";
 import { row } from "../kit/tensors";
-import { MAX_SEED, type Choice, type Latents } from "./latents";
+import { choice, MAX_SEED, type Choice, type Latents } from "./latents";
 
 interface ChooserProps {
   latents: Latents;
@@ -29,7 +29,7 @@ function Chooser({ latents, of, hasCode = false }: ChooserProps) {
   const part = { latents, chosen, change };
   const kinds = [
     latents.classes.length && ["class", "by class"],
-    latents.examples.length && ["example", "example"],
+    latents.count(choice({ kind: "example" })) && ["example", "example"],
     ["random", "at random"],
     ["grid", "sample grid"],
     (hasCode || kind === "code") && ["code", "from a link"],
@@ -46,8 +46,8 @@ function Chooser({ latents, of, hasCode = false }: ChooserProps) {
         {(kind === "class" || kind === "example") && <Examples {...part} />}
         {kind === "random" && (
           <>
-            <NumberField label="Seed" of={bound(chosen.seed, (seed) => change({ seed }))} min={0} max={MAX_SEED} />
-            <Button onClick={() => change({ seed: Math.floor(Math.random() * 10_000) })}>New seed</Button>
+            <NumberField label="Seed" of={bound(chosen.index, (index) => change({ index }))} min={0} max={MAX_SEED} />
+            <Button onClick={() => change({ index: Math.floor(Math.random() * 10_000) })}>New seed</Button>
           </>
         )}
         {kind === "grid" && <GridPicker {...part} />}

@@ -12,8 +12,7 @@ export interface Choice {
   /** `example` counts end points without a class. */
   kind: "class" | "example" | "random" | "grid" | "code";
   classIndex: number; // Of kind `class`
-  index: number; // Of the example or in the grid
-  seed: number; // Of kind `random`
+  index: number; // Of the example or in the grid; at random the seed
   /** Class that a conditional generator is given instead of the latent's own. */
   condition: number | null;
 }
@@ -21,11 +20,7 @@ export interface Choice {
 export const MAX_SEED = 999_999;
 
 export const choice = (values: Partial<Choice>): Choice => ({
-  kind: "grid",
-  classIndex: 0,
-  index: 0,
-  seed: 0,
-  condition: null,
+  ...{ kind: "grid", classIndex: 0, index: 0, condition: null },
   ...values,
 });
 
@@ -33,21 +28,16 @@ export const choice = (values: Partial<Choice>): Choice => ({
 export class Latents {
   readonly gridSize: number;
   readonly gridImages: Float32Array; // Images of the sample grid [25, P]
-  readonly byClass = new Map<number, number[]>(); // Indices of end points by class
-  /** Indices of end points without a class. */
-  readonly examples: number[] = [];
+  readonly #byClass: Map<number | null, number[]>; // Indices of end points by class, or without one
   readonly classes: number[];
 
   constructor(readonly gan: Gan) {
-    const { latentSize } = gan.content;
-    const { grid, endpoints } = gan.latents;
+    const { grid } = gan.latents;
+    const { latentSize, endpointClasses } = gan.content;
     this.gridSize = grid.length / latentSize;
     this.gridImages = gan.generate(grid);
-    gan.content.endpointClasses.slice(0, endpoints.length / latentSize).forEach((classIndex, index) => {
-      if (classIndex === null) this.examples.push(index);
-      else this.byClass.set(classIndex, [...(this.byClass.get(classIndex) ?? []), index]);
-    });
-    this.classes = [...this.byClass.keys()].sort((a, b) => a - b);
+    this.#byClass = Map.groupBy(endpointClasses.keys(), (index) => endpointClasses[index]);
+    this.classes = [...this.#byClass.keys()].filter((index) => index !== null).sort((a, b) => a - b);
   }
 
   /** Name of a class that choices name. */
@@ -56,34 +46,33 @@ export class Latents {
     return (classifier?.classNames ?? classNames)[index] ?? String(index);
   }
 
-  /** Number of examples that a choice goes through. */
-  count = ({ kind, classIndex }: Choice) =>
-    kind === "class" ? (this.byClass.get(classIndex)?.length ?? 0) : this.examples.length;
+  #endpoints = ({ kind, classIndex }: Choice) => this.#byClass.get(kind === "class" ? classIndex : null) ?? [];
+
+  /** Number of latents that a choice goes through: examples, samples of the grid, seeds. */
+  count(chosen: Choice): number {
+    const { length } = this.#endpoints(chosen);
+    return { class: length, example: length, random: MAX_SEED + 1, grid: this.gridSize, code: 1 }[chosen.kind];
+  }
 
   /**
    * Returns choices to begin with, of different classes where there are any: `preferred`, such as those of the report's
    * Figure 5, if the run has them all, or `fallback` of all classes.
    */
   defaults(preferred: number[], fallback: (classes: number[]) => number[]): Choice[] {
-    const { classes, examples, gridSize } = this;
+    const { classes, gridSize } = this;
     const count = preferred.length;
     if (classes.length >= count)
       return (preferred.every((k) => classes.includes(k)) ? preferred : fallback(classes)).map((classIndex) =>
         choice({ kind: "class", classIndex }),
       );
-    const isExample = examples.length >= count;
+    const isExample = this.count(choice({ kind: "example" })) >= count;
     return preferred.map((_, n) =>
       isExample ? choice({ kind: "example", index: n }) : choice({ index: Math.min(n, gridSize - 1) }),
     );
   }
 
   /** Returns whether a choice names something that this run has. */
-  has(chosen: Choice): boolean {
-    const { kind, index, seed, condition } = chosen;
-    if (condition !== null && condition >= this.gan.content.numClasses) return false;
-    if (kind === "class" || kind === "example") return index < this.count(chosen);
-    return kind === "grid" ? index < this.gridSize : kind === "code" || seed <= MAX_SEED;
-  }
+  has = (chosen: Choice) => (chosen.condition ?? -1) < this.gan.content.numClasses && chosen.index < this.count(chosen);
 
   /** Returns the latent [Z] of a choice; that of kind `code` is `passed`. */
   latent(chosen: Choice, passed: Float32Array | null = null): Float32Array {
@@ -96,22 +85,26 @@ export class Latents {
     return latent;
   }
 
-  #latent({ kind, classIndex, index, seed }: Choice, passed: Float32Array | null): Float32Array {
+  #latent(chosen: Choice, passed: Float32Array | null): Float32Array {
+    const { kind, index } = chosen;
     const { latents, content } = this.gan;
     const { latentSize, numClasses } = content;
-    if (kind === "class") return row(latents.endpoints, (this.byClass.get(classIndex) ?? [0])[index], latentSize);
-    if (kind === "example") return row(latents.endpoints, this.examples[index], latentSize);
     // Its own class differs from seed to seed.
-    if (kind === "random") return this.gan.sampleLatents(1, seed, numClasses ? seed % numClasses : null);
-    return kind === "code" && passed ? passed : row(latents.grid, index, latentSize);
+    if (kind === "random") return this.gan.sampleLatents(1, index, numClasses ? index % numClasses : null);
+    if (kind === "code" && passed) return passed;
+    const isEnd = kind === "class" || kind === "example";
+    return row(isEnd ? latents.endpoints : latents.grid, isEnd ? this.#endpoints(chosen)[index] : index, latentSize);
   }
 
-  name({ kind, classIndex, index, seed, condition }: Choice): string {
-    const given = condition === null ? "" : ` as class ${this.gan.content.classNames[condition]}`;
-    if (kind === "class") return `class ${this.className(classIndex)}, example ${index + 1}`;
-    if (kind === "example") return `example ${index + 1}${given}`;
-    if (kind === "random") return `random, seed ${seed}${given}`;
-    return kind === "grid" ? `sample ${index + 1} of the grid${given}` : `a latent from a link${given}`;
+  name({ kind, classIndex, index, condition }: Choice): string {
+    const names = {
+      class: `class ${this.className(classIndex)}, example ${index + 1}`,
+      example: `example ${index + 1}`,
+      random: `random, seed ${index}`,
+      grid: `sample ${index + 1} of the grid`,
+      code: "a latent from a link",
+    };
+    return names[kind] + (condition === null ? "" : ` as class ${this.gan.content.classNames[condition]}`);
   }
 }
 
@@ -126,19 +119,17 @@ export const choiceField = (latents: Latents, missing: Choice, withCode: boolean
     formatChoice,
   );
 
-export function formatChoice({ kind, classIndex, index, seed, condition }: Choice): string {
-  const given = condition === null ? "" : `-as-${condition}`;
-  if (kind === "class") return `class-${classIndex}-${index}${given}`;
-  if (kind === "random") return `random-${seed}${given}`;
-  return kind === "code" ? `code${given}` : `${kind}-${index}${given}`;
+export function formatChoice({ kind, classIndex, index, condition }: Choice): string {
+  const place = { class: [classIndex, index], example: [index], random: [index], grid: [index], code: [] }[kind];
+  return [kind, ...place, ...(condition === null ? [] : ["as", condition])].join("-");
 }
 
 /** Returns the choice of an untrusted text, or null. */
 function parseChoice(text: string): Choice | null {
   const found = /^(class|example|random|grid|code)(?:-(\d{1,6}))?(?:-(\d{1,6}))?(?:-as-(\d{1,4}))?$/.exec(text);
   if (!found) return null;
+  const kind = found[1] as Choice["kind"];
   const [first, second] = [Number(found[2] ?? 0), Number(found[3] ?? 0)];
-  const shared = { kind: found[1] as Choice["kind"], condition: found[4] === undefined ? null : Number(found[4]) };
-  if (shared.kind === "class") return choice({ ...shared, classIndex: first, index: second });
-  return choice(shared.kind === "random" ? { ...shared, seed: first } : { ...shared, index: first });
+  const place = kind === "class" ? { classIndex: first, index: second } : { index: first };
+  return choice({ kind, ...place, condition: found[4] === undefined ? null : Number(found[4]) });
 }

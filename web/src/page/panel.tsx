@@ -40,17 +40,19 @@ interface RunPanel<R extends Run, L> extends PanelInfo {
   runs: (manifest: Manifest) => R[];
   none: string; // Why there is none
   networks?: "gan" | "lstm"; // The kind of networks that it runs, if it does
-  load: (content: R, manifest: Manifest) => Promise<L>;
-  open: (loaded: L, content: R, view: URLSearchParams, manifest: Manifest) => Opened;
+  load: (content: R) => Promise<L>;
+  open: (loaded: L, content: R, view: URLSearchParams) => Opened | Promise<Opened>;
+  keepsView?: boolean; // Whether another run begins with the view of the one before, not anew
 }
 
-/** Makes a panel with a choice of the run, where there are several, whose state begins anew with each run. */
+/** Makes a panel with a choice of the run, where there are several. */
 export function runPanel<R extends Run, L>({
   runs: runsOf,
   none,
   networks,
   load,
   open,
+  keepsView,
   ...info
 }: RunPanel<R, L>): Panel {
   const others = (manifest: Manifest) => networks && withoutNetworks(manifest, networks);
@@ -62,15 +64,15 @@ export function runPanel<R extends Run, L>({
       const first = runs.find(({ id }) => id === view.get("run")) ?? runs[0];
       let count = 0;
       const openRun = async (run: R, start: URLSearchParams) => {
-        const loaded = await load(run, manifest);
-        return { run, number: ++count, ...open(loaded, run, start, manifest) };
+        const opened = await open(await load(run), run, start);
+        return { run, number: ++count, ...opened };
       };
       const wanted = signal(first.id);
       const current = signal(await openRun(first, view));
       const change = async (id: string) => {
         wanted.value = id;
         const found = runs.find((run) => run.id === id)!;
-        const next = await openRun(found, new URLSearchParams());
+        const next = await openRun(found, new URLSearchParams(keepsView ? current.peek().view() : {}));
         if (wanted.peek() !== id) return; // another choice while this run loaded
         current.value = next;
         announce(`Run ${next.run.name}`);

@@ -4,7 +4,8 @@
  * A panel that cannot start says so in its place; the others go on.
  */
 import { effect, signal } from "@preact/signals";
-import { Component, render, type ComponentChildren } from "preact";
+import { render, type ComponentChildren } from "preact";
+import { useErrorBoundary } from "preact/hooks";
 import { cancelAnnouncement, status } from "../kit/announce";
 import { currentFragment, formatFragment, parseFragment, writeFragment } from "../kit/codec";
 import type { Manifest } from "../kit/manifest";
@@ -189,16 +190,9 @@ const Failure = ({ error }: { error: unknown }) => (
   </p>
 );
 
-class Boundary extends Component<{ children: ComponentChildren }, { error?: unknown }> {
-  static getDerivedStateFromError = (error: unknown) => ({ error });
-
-  componentDidCatch(error: unknown) {
-    console.error(error);
-  }
-
-  render() {
-    return "error" in this.state ? <Failure error={this.state.error} /> : this.props.children;
-  }
+function Boundary({ children }: { children: ComponentChildren }) {
+  const [error] = useErrorBoundary(console.error);
+  return error ? <Failure error={error} /> : <>{children}</>;
 }
 
 /** Returns the view of a panel; none if that fails, so that the navigation goes on. */

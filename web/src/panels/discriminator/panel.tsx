@@ -1,58 +1,54 @@
 /**
  * Panel "Be the discriminator": a game against D. One image after the other, as D judges them.
  *
- * The fragment keeps `run`, where there are several, `at` (where the images come from) and `seed`. Another run keeps both.
+ * The fragment keeps `run`, `at` (where the images come from) and `seed`. Another run keeps both.
  */
-import { batch, useSignal } from "@preact/signals";
+import { batch, signal, useSignal } from "@preact/signals";
 import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 import { announce } from "../../kit/announce";
-import { codec, field, integer, oneOf, type State } from "../../kit/codec";
+import { codec, integer, oneOf, type State } from "../../kit/codec";
 import { Button, NumberField, Select, Toggle } from "../../kit/controls";
 import { Image } from "../../kit/image";
-import type { RecordedGan, Manifest } from "../../kit/manifest";
+import type { RecordedGan } from "../../kit/manifest";
 import { allGans } from "../../kit/runs";
-import type { Panel } from "../../page/panel";
+import { runPanel } from "../../page/panel";
 import { kind, output, Results } from "./results";
-import { type Card, deal, sourceOf, sourcesOf } from "./round";
+import { type Card, deal, sourcesOf } from "./round";
 
 export const MAX_SEED = 2 ** 31 - 1;
 
-const runsOf = (manifest: Manifest) => allGans(manifest).filter((content) => sourcesOf(content).length);
-
-const fieldsOf = (ids: string[]) => ({
-  run: { ...oneOf(ids), write: (id: string) => (ids.length > 1 ? id : null) },
-  at: field("", String, String),
-  seed: integer(0, MAX_SEED),
-});
+const fieldsOf = (content: RecordedGan) => {
+  const ids = sourcesOf(content).map(({ id }) => id);
+  return { at: oneOf(ids, ids[1] ?? ids[0]), seed: integer(0, MAX_SEED) };
+};
 
 export type GameState = State<ReturnType<typeof fieldsOf>>;
 
-type GameProps = { runs: RecordedGan[]; state: GameState; first: Card[] };
+/** What a player prefers, also for the next run. */
+const [tells, hasKeys] = [signal(false), signal(true)];
 
-export function Game({ runs, state, first }: GameProps) {
-  const { run, at, seed } = state;
-  const chosen = runs.find(({ id }) => id === run.value)!;
-  const key = `${run.value} ${at.value} ${seed.value}`;
+type GameProps = { content: RecordedGan; state: GameState; first: Card[] };
+
+export function Game({ content, state, first }: GameProps) {
+  const { at, seed } = state;
+  const key = `${at.value} ${seed.value}`;
   /** The round on the table, until the next one is dealt. */
-  const table = useSignal({ key, round: first, content: chosen });
+  const table = useSignal({ key, round: first });
   const answers = useSignal<boolean[]>([]);
   const feedback = useSignal("");
-  const tells = useSignal(false);
-  const hasKeys = useSignal(true);
   const real = useRef<HTMLButtonElement>(null);
   const deals = useRef({ count: 0, focus: false });
-  const { round, content } = table.value;
+  const { round } = table.value;
   const number = answers.value.length + 1;
   const isOver = number > round.length;
 
   useEffect(() => {
     const turn = ++deals.current.count;
     if (key === table.value.key) return;
-    at.value = sourceOf(chosen, at.value).id;
-    void deal(chosen, at.value, seed.value).then((dealt) => {
+    void deal(content, at.value, seed.value).then((dealt) => {
       if (turn !== deals.current.count) return; // another round was chosen meanwhile
       batch(() => {
-        table.value = { key, round: dealt, content: chosen };
+        table.value = { key, round: dealt };
         [answers.value, feedback.value] = [[], ""];
       });
     });
@@ -95,8 +91,7 @@ export function Game({ runs, state, first }: GameProps) {
   return (
     <>
       <div class="row beside game-controls">
-        {runs.length > 1 && <Select label="Run" of={run} choices={runs.map(({ id, name }) => [id, name])} />}
-        <Select label="Images from" of={at} choices={sourcesOf(chosen).map(({ id, name }) => [id, name])} />
+        <Select label="Images from" of={at} choices={sourcesOf(content).map(({ id, name }) => [id, name])} />
       </div>
       {isOver ? (
         <Results {...{ round, content, playAgain }} answers={answers.value} />
@@ -131,7 +126,7 @@ export function Game({ runs, state, first }: GameProps) {
   );
 }
 
-export const discriminatorPanel: Panel = {
+export const discriminatorPanel = runPanel({
   id: "discriminator",
   tutorial: "gan",
   needs: ["snapshots", "generator", "discriminator", "test", "training"],
@@ -140,16 +135,13 @@ export const discriminatorPanel: Panel = {
   observe: "Play an early moment and a late one. Whose score falls more, yours or D's?",
   limit:
     "The real images of a moment are training images, which D has learned from. There are only 25 of them, and as many generated ones: after some rounds you know them too.",
-  unavailable: (manifest) =>
-    runsOf(manifest).length ? null : "No GAN run in this file has real images that D has judged.",
-  async open(manifest, view) {
-    const runs = runsOf(manifest);
-    const fields = codec(fieldsOf(runs.map(({ id }) => id)));
+  none: "No GAN run in this file has real images that D has judged.",
+  runs: (manifest) => allGans(manifest).filter((content) => sourcesOf(content).length),
+  load: async (content) => codec(fieldsOf(content)),
+  keepsView: true,
+  async open(fields, content, view) {
     const state = fields.read(view);
-    const { run, at, seed } = state;
-    const content = runs.find(({ id }) => id === run.value)!;
-    at.value = sourceOf(content, at.value).id;
-    const first = await deal(content, at.value, seed.value);
-    return { view: () => fields.write(state), body: <Game {...{ runs, state, first }} /> };
+    const first = await deal(content, state.at.value, state.seed.value);
+    return { view: () => fields.write(state), body: <Game {...{ content, state, first }} /> };
   },
-};
+});

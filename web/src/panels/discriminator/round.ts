@@ -50,12 +50,6 @@ function canJudge(content: RecordedGan): content is GanContent {
   return Boolean(block && (!content.numClasses || block.tensors.labels));
 }
 
-/** Returns the source that the fragment names, or the middle one. */
-export function sourceOf(content: RecordedGan, at: string): Source {
-  const sources = sourcesOf(content);
-  return sources.find(({ id }) => id === at) ?? sources[Math.min(1, sources.length - 1)];
-}
-
 /** Pictures and logits of a moment of the training. */
 async function fromMoment(content: RecordedGan, moment: number) {
   const snapshots = await loadSnapshots(content);
@@ -106,7 +100,9 @@ const meanLogit = (cards: Judged[]) => cards.reduce((sum, { logit }) => sum + lo
  */
 export async function deal(content: RecordedGan, at: string, seed: number): Promise<Card[]> {
   const random = new Random(seed);
-  const { real, fake } = await sourceOf(content, at).load(random);
+  const { real, fake } = await sourcesOf(content)
+    .find(({ id }) => id === at)!
+    .load(random);
   const limit = content.isLogOdds ? 0 : (meanLogit(real) + meanLogit(fake)) / 2;
   random.shuffle(real);
   random.shuffle(fake);
