@@ -222,7 +222,7 @@ def write_lessons(explorer: Path, out: Path) -> str | None:
             page.wait_for_selector(".lesson-form")
             page.get_by_role("textbox", name="Title").fill(lesson.title)
             page.get_by_role("textbox", name="Your question").fill(lesson.question)
-            for box in page.locator(".lesson-form .toggle").all():
+            for box in page.locator(".lesson-form .columns label").all():
                 if box.inner_text() not in lesson.panels:
                     box.locator("input").uncheck()
             page.get_by_label("Start view").select_option(label=lesson.panels[0])

@@ -57,7 +57,7 @@ const app = document.getElementById("app")!;
 start(app).catch((error) => {
   const message = document.createElement("p");
   message.setAttribute("role", "alert");
-  message.className = "alert";
+  message.className = "card alert";
   message.textContent = `The explorer could not start: ${error.message}.`;
   document.body.prepend(message);
   app.hidden = true;

@@ -1,4 +1,5 @@
 /** Class probabilities as bars. */
+import type { ComponentChildren } from "preact";
 import { argmax, percent } from "../kit/format";
 
 /** Classes with less than this count as 0 in the text alternative of compact bars. */
@@ -7,19 +8,24 @@ const MAX_NAMES = 12; // Compact bars have names below them only where these nam
 
 type BarsProps = { names: string[]; probabilities: ArrayLike<number> };
 
+/** A bar without a text, of a fraction. */
+export const Bar = ({ part, children }: { part: number; children?: ComponentChildren }) => (
+  <span class="bar" aria-hidden="true" style={{ "--part": `${100 * part}%` }}>
+    {children}
+  </span>
+);
+
 /** A list of horizontal bars with name and percentage. */
 export function ClassBars({ names, probabilities }: BarsProps) {
   const top = argmax(probabilities);
   return (
     // Without the role, Safari does not treat a list without bullets as one.
-    <ul class="class-bars" role="list">
+    <ul class="bars" role="list">
       {names.map((name, k) => (
         <li key={k} class={k === top ? "top" : undefined}>
-          <span class="bar-name">{name}</span>
-          <span class="bar-track" aria-hidden="true">
-            <span class="bar-fill" style={{ width: `${100 * probabilities[k]}%` }} />
-          </span>
-          <span class="bar-value">{percent(probabilities[k])}</span>
+          <span>{name}</span>
+          <Bar part={probabilities[k]} />
+          <span>{percent(probabilities[k])}</span>
         </li>
       ))}
     </ul>
@@ -37,10 +43,8 @@ export function ClassColumns({ names, probabilities, what = "Class probabilities
     <div class="class-columns" role="img" aria-label={label}>
       {names.map((name, k) => (
         <span key={k} class={k === top ? "top" : undefined}>
-          <span class="bar-track">
-            <span class="bar-fill" style={{ height: `${100 * probabilities[k]}%` }} />
-          </span>
-          {withNames && <span class="bar-name">{name}</span>}
+          <Bar part={probabilities[k]} />
+          {withNames && name}
         </span>
       ))}
     </div>

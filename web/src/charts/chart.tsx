@@ -76,7 +76,7 @@ export function Chart(given: ChartProps) {
           ))}
         </ul>
       )}
-      <div class="chart-y-label">{yLabel}</div>
+      <div class="muted">{yLabel}</div>
       <div class="chart-plot" ref={ref}>
         <svg
           role="img"
@@ -103,7 +103,7 @@ export function Chart(given: ChartProps) {
           </Tooltip>
         )}
       </div>
-      <div class="chart-x-label">{xLabel}</div>
+      <div class="chart-x-label muted">{xLabel}</div>
       <Reader
         scale={props.reader && layout ? layout.x : null}
         stops={layout?.stops ?? []}
@@ -202,7 +202,7 @@ function Cursor({ lines, layout: { x, y, em }, at }: { lines: Drawn[]; layout: L
   const position = x(Math.min(Math.max(at, x.domain[0]), x.domain[1]));
   return (
     <g class="chart-cursor">
-      <path class="chart-cursor-line" d={`M${position},${y.range[1]}V${y.range[0]}`} />
+      <path class="chart-cursor-line mark" d={`M${position},${y.range[1]}V${y.range[0]}`} />
       {lines.map(({ points, style, symbol, name }) => {
         const point = symbol !== null && nearest(points, x, position);
         return point ? (

@@ -138,7 +138,7 @@ export function Distribution({ context, logit, isProbability }: DistributionProp
           </li>
         ))}
       </ul>
-      <div class="picture" role="img" aria-label={describe(data, logit, isProbability)} ref={ref}>
+      <div role="img" aria-label={describe(data, logit, isProbability)} ref={ref}>
         {width > 0 && <Picture {...{ data, logit, isProbability, width, em }} />}
       </div>
       <p class="note">{logit !== null && `${unit} ${signed(logit)}. ${rankOf(data, logit)}`}</p>
@@ -161,7 +161,7 @@ function Picture({ data, logit, isProbability, width, em }: PictureProps) {
       format: (_: number, k: number) => `${+(100 * chosen[k]).toPrecision(6)} %`,
     };
     const title = (text: string, y: number) => (
-      <text class="axis-title" x={width / 2} y={y}>
+      <text class="muted" text-anchor="middle" x={width / 2} y={y}>
         {text}
       </text>
     );

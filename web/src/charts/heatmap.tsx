@@ -101,7 +101,7 @@ export function Heatmap(props: HeatmapProps) {
 
 /** Legend of a color scale: a bar with its numbers. */
 export const HeatmapLegend = ({ scale: { name, limit } }: { scale: ColorScale }) => (
-  <span class="heatmap-legend">
+  <span class="row">
     <span>{name === "sequential" ? "0" : formatLimit(-limit)}</span>
     <span class="heatmap-bar" style={{ background: `linear-gradient(to right, var(--${name}))` }} />
     <span>{name === "sequential" ? formatLimit(limit) : `+${formatLimit(limit)}`}</span>

@@ -23,7 +23,7 @@ interface ReaderProps {
 export function Reader({ scale, stops, onRead, describe, children }: ReaderProps) {
   const id = useId();
   const [index, setIndex] = useState<number | null>(null);
-  if (!scale) return <div class="row chart-foot">{children}</div>;
+  if (!scale) return <div class="row chart-foot muted">{children}</div>;
   const [left, right] = scale.range;
   const place = clamp(index ?? 0, 0, stops.length - 1);
   const go = (next: number) => {
@@ -68,7 +68,7 @@ export function Reader({ scale, stops, onRead, describe, children }: ReaderProps
         onFocus={() => go(place)}
         onBlur={() => onRead(null)}
       />
-      <div class="row chart-foot">
+      <div class="row chart-foot muted">
         <label for={id}>Move to read values</label>
         {children}
       </div>
@@ -92,7 +92,6 @@ export function Values({ title, xLabel, lines, formatX, formatY }: ValuesProps) 
   return (
     <ScrollTable
       name={`${title}, table`}
-      class="chart-table"
       columns={[xLabel, ...lines.map(({ name }) => name)]}
       rows={sorted.map(([x, ys]) => ({ head: formatX(x), cells: ys.map((y) => (Number.isNaN(y) ? "–" : formatY(y))) }))}
     />

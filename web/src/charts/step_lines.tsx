@@ -44,11 +44,11 @@ export function StepLines(props: StepLinesProps) {
     if (step >= 0 && step < steps.count) onSelect(step);
   };
   const legend = (
-    <span class="steps-legend">
+    <span class="row legend">
       {lines.map((line) => (
         <Key key={line.name} style={styleOfLine(line)} name={line.name} />
       ))}
-      {level && <Key style="level" name={level.name} />}
+      {level && <Key style="reference" name={level.name} />}
     </span>
   );
   const draw = (width: number, height: number) => {
@@ -61,7 +61,12 @@ export function StepLines(props: StepLinesProps) {
         <svg role="img" class="steps-chart" viewBox={`0 0 ${width} ${height}`} aria-label={label}>
           <Grid scale={y} ticks={shown} left={0} right={width} />
           {level && (
-            <Line style="level" symbol={null} area={0} points={place([0, width].map((x) => ({ x, y: level.value })))} />
+            <Line
+              style="reference"
+              symbol={null}
+              area={0}
+              points={place([0, width].map((x) => ({ x, y: level.value })))}
+            />
           )}
           {lines.map((line) => (
             <Line
@@ -90,7 +95,7 @@ export function StepLines(props: StepLinesProps) {
 }
 
 const Key = ({ style, name }: { style: string; name: string }) => (
-  <span class="steps-key">
+  <span>
     <Sample style={style} />
     {name}
   </span>

@@ -56,7 +56,7 @@ export function StepFrame({ children, ...props }: FrameProps & { children: Pictu
   const { rows, picture } = children(width, pixels);
   return (
     <figure class="steps" style={{ "--plot-height": height }}>
-      <figcaption class="row">
+      <figcaption class="row between">
         <span class="steps-title">{title}</span>
         {legend}
       </figcaption>
@@ -76,8 +76,8 @@ export function StepFrame({ children, ...props }: FrameProps & { children: Pictu
             <StepAxis {...steps} names={isLabelled ? steps.names : null} width={width || 1} />
           </div>
         </div>
+        <p class="steps-readout">{readout}</p>
       </div>
-      <p class="steps-readout">{readout}</p>
     </figure>
   );
 }

@@ -39,9 +39,9 @@ function Chooser({ latents, of, hasCode = false }: ChooserProps) {
   const setClass = (value: string) => change({ classIndex: Number(value), index: 0 });
   const classes = latents.classes.map((index) => [String(index), latents.className(index)] as const);
   return (
-    <div class="row chooser">
+    <div class="stack">
       <Select label="Choose" of={bound(kind, setKind)} choices={kinds} />
-      <div class="row">
+      <div class="row controls">
         {kind === "class" && <Select label="Class" of={bound(String(chosen.classIndex), setClass)} choices={classes} />}
         {(kind === "class" || kind === "example") && <Examples {...part} />}
         {kind === "random" && (
@@ -62,12 +62,17 @@ function Chooser({ latents, of, hasCode = false }: ChooserProps) {
 function Examples({ latents, chosen, change }: PartProps) {
   const count = latents.count(chosen);
   const step = (by: number, name: string, sign: string) => (
-    <Button aria-label={name} title={name} onClick={() => change({ index: (chosen.index + by + count) % count })}>
+    <Button
+      class="key"
+      aria-label={name}
+      title={name}
+      onClick={() => change({ index: (chosen.index + by + count) % count })}
+    >
       {sign}
     </Button>
   );
   return (
-    <div class="examples" role="group" aria-label="Example">
+    <div class="row" role="group" aria-label="Example">
       {step(-1, "Previous example", "‹")}
       <span>
         {chosen.index + 1} of {count}
@@ -82,10 +87,11 @@ function GridPicker({ latents, chosen, change }: PartProps) {
   const { pixels, content } = latents.gan;
   const pick = (index: number) => change({ index });
   return (
-    <Roving class="grid-picker" role="radiogroup" label="Sample of the grid" stop={chosen.index} onMove={pick}>
+    <Roving class="pictures" role="radiogroup" label="Sample of the grid" stop={chosen.index} onMove={pick}>
       {Array.from({ length: latents.gridSize }, (_, n) => (
         <Button
           key={n}
+          class="picture-button"
           role="radio"
           aria-label={`Sample ${n + 1}`}
           aria-checked={n === chosen.index}

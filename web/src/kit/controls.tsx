@@ -41,15 +41,14 @@ export const Button = (props: ButtonHTMLAttributes<HTMLButtonElement>) => <butto
 
 interface FieldProps {
   label: ComponentChildren;
-  class?: string;
   children: (id: string) => ComponentChildren;
 }
 
 /** A label above what `children` makes for it. */
-export function Field({ label, class: name = "", children }: FieldProps) {
+export function Field({ label, children }: FieldProps) {
   const id = useId();
   return (
-    <div class={`field ${name}`.trim()}>
+    <div class="field">
       <label for={id}>{label}</label>
       {children(id)}
     </div>
@@ -108,17 +107,11 @@ export function Slider(props: Named<number> & Range & { format?: (value: number)
 }
 
 export function Toggle({ label, of }: Named<boolean>) {
-  const id = useId();
   return (
-    <div class="field toggle">
-      <input
-        id={id}
-        type="checkbox"
-        checked={of.value}
-        onChange={(event) => (of.value = event.currentTarget.checked)}
-      />
-      <label for={id}>{label}</label>
-    </div>
+    <label>
+      <input type="checkbox" checked={of.value} onChange={(event) => (of.value = event.currentTarget.checked)} />
+      <span>{label}</span>
+    </label>
   );
 }
 
@@ -127,11 +120,11 @@ export function Radios<T extends string>(props: Named<T> & { choices: Choices<T>
   const { label, of, choices, segmented } = props;
   const name = useId();
   return (
-    <fieldset class={segmented ? "field segmented" : "field radios"}>
+    <fieldset class="field">
       <legend>{label}</legend>
       <div class="row">
         {choices.map(([value, text]) => (
-          <label key={value}>
+          <label key={value} class={segmented ? "button" : undefined}>
             <input
               type="radio"
               name={name}
@@ -183,7 +176,7 @@ type TextProps = Named<string> & { rows?: number; maxLength?: number; hint?: str
 
 export function TextField({ label, of, rows = 1, maxLength = 200, hint }: TextProps) {
   return (
-    <Field label={label} class="wide">
+    <Field label={label}>
       {(id) => {
         const about = hint ? `${id}-hint` : undefined;
         const shared = { id, maxLength, value: of.value, "aria-describedby": about };

@@ -32,13 +32,13 @@ export function CopyField({ text, copy, label }: CopyProps) {
   };
   const keep = (element: HTMLElement | null) => void (shown = element);
   return (
-    <div class="row copy-field">
+    <div class="row controls copy-field">
       {label === undefined ? (
         <pre tabIndex={0} data-scrolls="">
           <code ref={keep}>{text}</code>
         </pre>
       ) : (
-        <Field label={label} class="wide">
+        <Field label={label}>
           {(id) => (
             <input
               {...{ id, ref: keep, value: text, type: "text", readOnly: true, class: "command", spellcheck: false }}

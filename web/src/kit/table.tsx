@@ -8,11 +8,10 @@ interface TableProps {
   name: string; // For those who use a screen reader
   columns: string[];
   rows: Row[];
-  class?: string;
 }
 
-export const ScrollTable = ({ name, columns, rows, class: style = "table" }: TableProps) => (
-  <div class={style} role="region" tabIndex={0} aria-label={name} data-scrolls="">
+export const ScrollTable = ({ name, columns, rows }: TableProps) => (
+  <div class="table" role="region" tabIndex={0} aria-label={name} data-scrolls="">
     <table>
       <caption class="visually-hidden">{name}</caption>
       <thead>

@@ -27,7 +27,7 @@ export function Header({ manifest, lesson, children }: PageProps & { children: C
         <Logo />
         <div>
           <h1>{lesson ? lesson.title : "Reviver explorer"}</h1>
-          <p class="runs">
+          <p class="runs note">
             {runs.length ? words : "Networks that learn in this page"}
             {runs.map(({ id, name }, index) => (
               <Fragment key={id}>
@@ -60,21 +60,21 @@ export function tutorialAddress(tutorial: "gan" | "lstm", anchor: string): strin
 export function Guide({ panel }: { panel: PanelInfo }) {
   const href = panel.tutorial && tutorialAddress(panel.tutorial, `panel-${panel.id}`);
   return (
-    <dl class="row guide">
-      <div class="question series-0">
+    <dl class="columns guide">
+      <div class="card series-0">
         <dt>Question</dt>
-        <dd>{panel.question}</dd>
+        <dd class="question">{panel.question}</dd>
         {href && (
-          <dd class="tutorial">
+          <dd class="note">
             <a href={href}>How it works: the tutorial</a>
           </dd>
         )}
       </div>
-      <div class="series-2">
+      <div class="card series-2">
         <dt>Observe</dt>
         <dd>{panel.observe}</dd>
       </div>
-      <div class="series-1">
+      <div class="card series-1">
         <dt>Limit</dt>
         <dd>{panel.limit}</dd>
       </div>
@@ -91,7 +91,7 @@ export function Footer({ manifest, lesson }: PageProps) {
   if (manifest.trainingImages) items.push(manifest.trainingImages.license);
   const licenses = new Map(items.map(({ label, value }) => [label, value]));
   return (
-    <footer class="row colophon">
+    <footer class="row colophon note">
       <p>Runs offline; nothing leaves this page.</p>
       <p>Made with Reviver {manifest.version}, MIT license.</p>
       {lesson && (

@@ -83,7 +83,7 @@ export class Shell {
     <>
       <a
         href="#panel"
-        class="skip"
+        class="skip visually-hidden"
         onClick={(event) => {
           event.preventDefault();
           focusHeading();
@@ -107,7 +107,7 @@ export class Shell {
     const missing = this.lesson ? [] : this.panels.filter((panel) => panel.unavailable(this.manifest));
     const current = this.#shown.value?.panel.id;
     return (
-      <nav class="row" aria-label="Panels">
+      <nav class="row between" aria-label="Panels">
         <ul class="row tabs">
           {this.available.filter(this.offers).map(({ id, title }) => (
             <li key={id}>
@@ -118,7 +118,7 @@ export class Shell {
           ))}
         </ul>
         {missing.length > 0 && (
-          <details class="missing">
+          <details class="missing muted">
             <summary>Not available</summary>
             <dl>{missing.map((panel) => [<dt>{panel.title}</dt>, <dd>{panel.unavailable(this.manifest)}</dd>])}</dl>
           </details>
@@ -185,7 +185,7 @@ async function openPanel(panel: Panel, manifest: Manifest, view: URLSearchParams
 }
 
 const Failure = ({ error }: { error: unknown }) => (
-  <p role="alert" class="alert">
+  <p role="alert" class="card alert">
     {`This panel could not start: ${error instanceof Error ? error.message : String(error)}. The others still work.`}
   </p>
 );

@@ -90,7 +90,7 @@ export function Game({ content, state, first }: GameProps) {
 
   return (
     <>
-      <div class="row beside game-controls">
+      <div class="row controls">
         <Select label="Images from" of={at} choices={sourcesOf(content).map(({ id, name }) => [id, name])} />
       </div>
       {isOver ? (
@@ -116,7 +116,7 @@ export function Game({ content, state, first }: GameProps) {
           </div>
         </div>
       )}
-      <div class="row beside game-controls">
+      <div class="row controls">
         <NumberField label="Seed of the round" of={seed} min={0} max={MAX_SEED} late />
         <Button onClick={playAgain}>New round</Button>
         <Toggle label="Tell me after each image" of={tells} />

@@ -1,5 +1,6 @@
 /** The result of a round: the player's score beside D's and beside guessing, and every image with its answers. */
 import { useLayoutEffect, useRef } from "preact/hooks";
+import { Bar } from "../../charts/bars";
 import { styleOf } from "../../charts/marks";
 import { announce } from "../../kit/announce";
 import { Button } from "../../kit/controls";
@@ -63,16 +64,15 @@ export function Results({ round, answers, content, playAgain }: ResultsProps) {
   const bars = [["you", player] as const, ["D", D] as const];
   const part = (count: number) => `${(100 * count) / n}%`;
   return (
-    <section class="stack game-results">
+    <section class="game-results">
       <h3 ref={heading} tabIndex={-1}>{`You: ${player} of ${n}. D: ${D} of ${n}.`}</h3>
-      <ul class="class-bars" role="list" style={{ width: "min(36rem, 100%)" }}>
+      <ul class="bars" role="list">
         {bars.map(([name, correct], index) => (
           <li key={name} class={styleOf(index)}>
             <strong>{name}</strong>
-            <span class="bar-track" aria-hidden="true">
-              <span class="bar-fill" style={{ width: part(correct) }} />
+            <Bar part={correct / n}>
               <span class="score-chance" style={{ left: part(low), width: part(high - low) }} />
-            </span>
+            </Bar>
             <strong>{`${correct} of ${n}`}</strong>
           </li>
         ))}
@@ -92,7 +92,7 @@ export function Results({ round, answers, content, playAgain }: ResultsProps) {
           Play another round
         </Button>
       </div>
-      <ol class="game-grid">
+      <ol class="gallery game-grid">
         {round.map(({ pixels, real, logit, answer }, index) => (
           <li key={index} class={`is-${kind(real)}`}>
             <Image pixels={pixels} shape={content.imageShape} label={`image ${index + 1}`} />

@@ -80,11 +80,11 @@ export function Desk({ content, tests, state, target, change, children }: DeskPr
         onChange={(next) => change({ strokes: next })}
         onUndo={undo}
       />
-      <div class="draw-tools">
+      <div>
         {pictures.length ? (
           <fieldset class="field">
             <legend>Or start from a test image</legend>
-            <div class="test-picker">{pictures}</div>
+            <div class="gallery test-picker">{pictures}</div>
           </fieldset>
         ) : (
           <p class="muted">This file has no test images to start from.</p>
@@ -115,8 +115,8 @@ export function Desk({ content, tests, state, target, change, children }: DeskPr
           <Select label="Class given to G" of={selectIndex(chosenClass)} choices={indexed(classNames)} />
         )}
       </div>
-      <div class="draw-tools">
-        <figure class="draw-target" style={{ "--image": "10rem" }}>
+      <div>
+        <figure class="draw-target">
           <Image pixels={target.value ?? black} shape={imageShape} />
           <figcaption>
             <strong>{`What the search gets: ${width} × ${height} pixels. `}</strong>

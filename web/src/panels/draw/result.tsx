@@ -85,7 +85,7 @@ export function Result({ gan, found }: { gan: Gan; found: Found }) {
   const figure = (caption: string, pixels: Float32Array) => <Figure {...{ caption, pixels, shape }} />;
   const label = baseline?.label == null ? "" : `, label ${baseline.label}`;
   return (
-    <section class="stack draw-result" aria-label="Result">
+    <section class="draw-result" aria-label="Result">
       <div class="card result-main">
         <h3>The result</h3>
         <div class="columns">
@@ -99,7 +99,7 @@ export function Result({ gan, found }: { gan: Gan; found: Found }) {
               caption="Difference: blue where G’s image is brighter, orange where it is darker"
             />
           </div>
-          <div class="result-text">
+          <div>
             <p class="result-summary">
               Error <strong>{formatError(found.error)}</strong>: the root-mean-square difference of the pixels, from 0
               (equal) to 2 (black against white).

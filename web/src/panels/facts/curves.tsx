@@ -56,12 +56,12 @@ export function RunCurves({ runs, state }: { runs: Run[]; state: FactsState }) {
     <>
       <Select label="Horizontal axis" of={state.axis} choices={AXES} />
       {charts.length ? (
-        <div class="facts-curves">
-          <div class="columns facts-charts">{charts.slice(0, NUM_FIRST)}</div>
+        <div class="stack">
+          <div class="columns halves facts-charts">{charts.slice(0, NUM_FIRST)}</div>
           {more.length > 0 && (
             <details>
               <summary>{more.length} more curves</summary>
-              <div class="columns facts-charts">{more}</div>
+              <div class="columns halves facts-charts">{more}</div>
             </details>
           )}
         </div>

@@ -74,13 +74,13 @@ function Facts({ manifest, state }: { manifest: Manifest; state: FactsState }) {
           )}
         </div>
       )}
-      <div class="facts-body">
+      <div class="stack facts-body">
         <section>
           <h3>Curves</h3>
           {!hasNetworks(run) && <p class="note">{RECORDED}</p>}
           <RunCurves runs={shown} state={state} />
         </section>
-        <div class="columns">
+        <div class="columns halves">
           <Scores runs={shown} />
           <Roundings runs={shown} />
         </div>
@@ -95,7 +95,7 @@ function Facts({ manifest, state }: { manifest: Manifest; state: FactsState }) {
             />
           ))}
         </section>
-        <div class="columns">
+        <div class="columns halves">
           <section>
             <h3>Run</h3>
             <FactTable name="Facts about the run" runs={shown} of="run" />

@@ -1,11 +1,7 @@
 /** Facts of one run, or of two side by side, as tables. */
 import type { Item } from "../../kit/manifest";
 import type { Run } from "../../kit/runs";
-import { ScrollTable, type Row } from "../../kit/table";
-
-const FactsTable = (props: { name: string; columns: string[]; rows: Row[] }) => (
-  <ScrollTable class="facts-table" {...props} />
-);
+import { ScrollTable } from "../../kit/table";
 
 const valueColumns = (runs: Run[], alone = "value") => (runs.length > 1 ? runs.map(({ name }) => name) : [alone]);
 
@@ -16,7 +12,7 @@ function joinFacts(lists: Item[][]): { label: string; facts: (Item | undefined)[
 }
 
 export const FactTable = ({ name, runs, of }: { name: string; runs: Run[]; of: "run" | "licenses" }) => (
-  <FactsTable
+  <ScrollTable
     name={name}
     columns={["fact", ...valueColumns(runs)]}
     rows={joinFacts(runs.map(({ facts }) => facts[of])).map(({ label, facts }) => ({
@@ -35,7 +31,7 @@ export function SettingsTable({ runs, few }: { runs: Run[]; few: boolean }) {
     cells: facts.map((fact) =>
       fact?.note === "changed" ? (
         <>
-          <span class="changed">{fact.value}</span>
+          <strong>{fact.value}</strong>
           <span class="note"> changed</span>
         </>
       ) : (
@@ -46,7 +42,7 @@ export function SettingsTable({ runs, few }: { runs: Run[]; few: boolean }) {
   const shown = few ? rows.filter(({ marked }) => marked) : rows;
   if (!shown.length) return <p>{isPair ? "The runs have the same settings." : "Every setting has its default."}</p>;
   const name = isPair ? "Settings of both runs" : "Settings";
-  return <FactsTable name={name} columns={["setting", ...valueColumns(runs)]} rows={shown} />;
+  return <ScrollTable name={name} columns={["setting", ...valueColumns(runs)]} rows={shown} />;
 }
 
 export function Scores({ runs }: { runs: Run[] }) {
@@ -65,7 +61,7 @@ export function Scores({ runs }: { runs: Run[] }) {
     <section>
       <h3>Scores at the end</h3>
       <div>
-        <FactsTable
+        <ScrollTable
           name="Scores"
           columns={["score", ...valueColumns(runs, "this run"), "real images", "noise"]}
           rows={rows}
@@ -97,13 +93,13 @@ export function Roundings({ runs }: { runs: Run[] }) {
   );
   if (!rows.length) return null;
   return (
-    <section class="facts-rounding">
+    <section>
       <h3>Rounding</h3>
       <p class="note">
         This file has its weights in half precision (fp16), so that it stays small. The errors compare its networks with
         the trained ones.
       </p>
-      <FactsTable name="Rounding errors" columns={["network", "largest error", "mean error"]} rows={rows} />
+      <ScrollTable name="Rounding errors" columns={["network", "largest error", "mean error"]} rows={rows} />
     </section>
   );
 }

@@ -35,7 +35,7 @@ export function Latent({ model }: { model: Model }) {
   };
   return (
     <>
-      <div class="gan-main latent-main">
+      <div class="gan-main">
         <Ends model={model} />
         <Current {...{ model, player, jumpTo }} />
         <CurrentReadings model={model} />
@@ -46,8 +46,8 @@ export function Latent({ model }: { model: Model }) {
 }
 
 const Ends = ({ model: { latents, ends, thumbnails, hasCode, swap } }: { model: Model }) => (
-  <div class="card stack ends-column">
-    <div class="stack ends">
+  <div class="card">
+    <div class="stack">
       {ends.map((of, n) => (
         <EndCard
           key={n}
@@ -75,10 +75,10 @@ function Current({ model, player, jumpTo }: CurrentProps) {
   };
   const isPlaying = player.playing.value;
   return (
-    <section class="card stack current" aria-label="Current image">
+    <section class="card current wide" aria-label="Current image">
       <Image pixels={pixels} shape={imageShape} label={`Image at ${words}`} />
       <p class="current-caption">{model.text}</p>
-      <div class="position">
+      <div class="row controls position">
         <Button class="play" onClick={() => (isPlaying ? jumpTo(t) : player.play())}>
           {isPlaying ? "Pause" : "Play"}
         </Button>
@@ -97,7 +97,7 @@ function Current({ model, player, jumpTo }: CurrentProps) {
 }
 
 const CurrentReadings = ({ model: { gan, frame } }: { model: Model }) => (
-  <div class="card stack">
+  <div class="card">
     <Readings content={gan.content} frame={frame.value} />
   </div>
 );

@@ -29,7 +29,7 @@ export function StripSection({ model, onSelect }: StripProps) {
   const run = quote(gan.content.runArgument);
   return (
     <section class="strip-section card">
-      <div class="row controls strip-head">
+      <div class="row controls">
         <h3>The path in {steps.value + 2} images</h3>
         <Select label="Path" of={path} choices={PATHS.map((name) => [name, name])} />
         <Slider label="Images between the ends" of={steps} min={0} max={MAX_STEPS} step={1} />
@@ -67,7 +67,7 @@ function Strip({ model: { gan, frames, selected }, onSelect }: StripProps) {
   return (
     <div ref={ref}>
       <Roving
-        class="strip"
+        class="pictures strip"
         label="Images on the path; choose one to show it"
         stop={selected.value}
         onMove={onSelect}
@@ -94,14 +94,14 @@ function StripCell({ content, frame, index, label, selected, onSelect }: CellPro
   const { classifier, logits, isLogOdds, discriminator } = content;
   const { probabilities, logit } = frame;
   return (
-    <div class="stack strip-cell">
-      <button type="button" class="frame" aria-current={isCurrent.value} onClick={() => onSelect(index)}>
+    <div class="stack">
+      <button type="button" class="picture-button frame" aria-current={isCurrent.value} onClick={() => onSelect(index)}>
         <Image pixels={frame.pixels} shape={content.imageShape} />
-        <span class="frame-label">{label}</span>
+        <small>{label}</small>
       </button>
-      {discriminator && <span class="frame-caption">{dText(content, frame)}</span>}
+      {discriminator && <small>{dText(content, frame)}</small>}
       {discriminator && <CompactDistribution context={logits} logit={logit} isProbability={isLogOdds} />}
-      {classifier && <span class="frame-caption">{classText(content, frame)}</span>}
+      {classifier && <small>{classText(content, frame)}</small>}
       {classifier && probabilities && <ClassColumns names={classifier.classNames} probabilities={probabilities} />}
     </div>
   );

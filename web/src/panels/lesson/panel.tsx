@@ -55,7 +55,7 @@ function LessonForm({ manifest, source, shell }: FormProps) {
       />
       <fieldset class="field">
         <legend>Panels</legend>
-        <div class="columns choices">
+        <div class="columns">
           {panels.map(({ id, title: name }) => (
             <Toggle key={id} label={name} of={bound(!left.value.includes(id), () => toggle(id))} />
           ))}

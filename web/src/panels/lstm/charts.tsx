@@ -1,6 +1,7 @@
 /** What stands above the maps of the cell: the input, the output after each step, the gradients, and the attention. */
 import type { ComponentProps } from "preact";
 import { useMemo } from "preact/hooks";
+import { Bar } from "../../charts/bars";
 import { StepLines, type StepLine } from "../../charts/step_lines";
 import { StepMap } from "../../charts/steps";
 import { clamp, formatExact, percent } from "../../kit/format";
@@ -184,7 +185,7 @@ function Bars({ scene, selected: { step } }: PictureProps) {
   const largestFirst = names.map((_, k) => k).sort((a, b) => sizes[b] - sizes[a]);
   const classes = largestFirst.slice(0, MAX_BARS).sort((a, b) => a - b);
   return (
-    <table class="lstm-bars dense">
+    <table class="lstm-bars">
       <caption>Class probabilities after {isLast ? "the last step" : `step ${step + 1}`}</caption>
       <thead>
         <tr class={series.length > 1 ? "" : "visually-hidden"}>
@@ -205,9 +206,7 @@ function Bars({ scene, selected: { step } }: PictureProps) {
             {series.map((values, n) => (
               <td key={n}>
                 <span class={`bar-cell series-${n}`}>
-                  <span class="bar-track" aria-hidden="true">
-                    <span class="bar-fill" style={{ width: `${100 * clamp(values[k], 0, 1)}%` }} />
-                  </span>
+                  <Bar part={clamp(values[k], 0, 1)} />
                   <span>{percent(values[k], "fixed")}</span>
                 </span>
               </td>

@@ -63,7 +63,7 @@ function SequenceField({ content, label, of }: { content: LstmContent; label: st
   const [example] = content.examples;
   const longest = Math.max(content.length, example ? formatSequence(content, example.values).length : 0);
   return (
-    <Field label={label} class="wide">
+    <Field label={label}>
       {(id) => {
         const text = isTyped ? typed.text : formatSequence(content, of.value);
         const about = { "aria-invalid": isTyped && problem !== "", "aria-describedby": `${id}-problem` };

@@ -104,7 +104,5 @@ function SpreadTable({ content, outputs: [plain, ...outputs] }: { content: LstmC
     return { head: isNumber ? "output" : classNames(content)[k], cells };
   });
   const columns = ["class", "100 masks", "median", "5 % to 95 %", "no dropout"];
-  return (
-    <ScrollTable name="Table of the outputs of all masks" {...{ columns, rows }} class="table dense lstm-strips" />
-  );
+  return <ScrollTable name="Table of the outputs of all masks" {...{ columns, rows }} />;
 }

@@ -103,7 +103,7 @@ function UnitTable({ scene, step }: Pick<PictureProps, "scene"> & { step: number
   const rows = () => Array.from(order, (unit) => ({ head: unit + 1, cells: cells(unit) }));
   return (
     <Disclosure summary={`Numbers of all units at ${stepText(scene, step)}`}>
-      {() => <ScrollTable name="Values of all units" columns={columns} rows={rows()} class="table dense" />}
+      {() => <ScrollTable name="Values of all units" columns={columns} rows={rows()} />}
     </Disclosure>
   );
 }

@@ -22,7 +22,7 @@ const HELP =
   "Drag the map or use the arrow keys. Click an image to keep it. While the map has the focus, + and − and the wheel zoom, and Shift with an arrow key selects another image.";
 
 export const LatentMap = ({ model }: { model: Model }) => (
-  <div class="gan-main map-main">
+  <div class="gan-main">
     <Setup model={model} />
     <Middle model={model} />
     <Detail model={model} />
@@ -30,9 +30,9 @@ export const LatentMap = ({ model }: { model: Model }) => (
 );
 
 const Setup = ({ model: { latents, kind, choices, markers, thumbnails } }: { model: Model }) => (
-  <div class="card stack map-setup">
+  <div class="card">
     <Select label="Plane" of={kind} choices={KINDS} />
-    <div class="stack ends">
+    <div class="stack">
       {markers.value.map(({ name }, n) => (
         <EndCard
           key={name}
@@ -58,7 +58,7 @@ function Middle({ model }: { model: Model }) {
     ["−", "Zoom out", () => zoom(-1)],
   ] as const;
   return (
-    <div class="card stack">
+    <div class="card wide">
       <div class="row controls">
         {classifier && <Select label="Show" of={show} choices={SHOWS} />}
         <Slider label="Images in a row" of={count} min={MIN_COUNT} max={MAX_COUNT} step={2} />
@@ -105,8 +105,8 @@ function Detail({ model: { gan, frame, point, text } }: { model: Model }) {
   const where = pointText(point.value);
   const { length, typical } = lengthText(content, latent);
   return (
-    <div class="card stack map-detail">
-      <section class="stack current" aria-label="Enlarged image">
+    <div class="card map-detail">
+      <section class="current" aria-label="Enlarged image">
         <Image pixels={pixels} shape={content.imageShape} label={`Image at ${where}. ${text.value}`} />
         <p class="current-caption">{text}</p>
         <p class="note">{`${where}. Length of z: ${length}; random latents: about ${typical}.`}</p>

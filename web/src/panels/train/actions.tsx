@@ -102,7 +102,7 @@ function Place({ session: { lines, speed } }: Pick<ActionsProps, "session">) {
     ["Time left", status.isFinished ? "none" : speed.value ? duration(left) : "–"],
   ];
   return (
-    <dl class="train-facts">
+    <dl class="columns train-facts">
       {facts.map(([name, value]) => (
         <div key={name}>
           <dt class="note">{name}</dt>

@@ -81,7 +81,7 @@ export function Curves({ lines, hasChance, python }: CurvesProps) {
     })),
   ];
   return (
-    <section class="columns train-curves">
+    <section class="columns halves train-curves">
       {CURVES[lines[0].seen.status.kind].map((curve) => (
         <Chart
           key={curve.look.title}

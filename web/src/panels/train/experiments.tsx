@@ -71,7 +71,7 @@ function Measured({ one: { id, names } }: { one: Experiment }) {
   return (
     <>
       <p class="note">{`Python, with these settings and ${measured.seeds} seeds, at the end (median and range):`}</p>
-      <ScrollTable class="table train-measures" name="What Python gave" columns={["Measure", ...names]} rows={rows} />
+      <ScrollTable name="What Python gave" columns={["Measure", ...names]} rows={rows} />
     </>
   );
 }

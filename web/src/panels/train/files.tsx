@@ -21,7 +21,7 @@ export function Files({ session, state, onFiles }: FilesProps) {
   return (
     <section class="card stack" aria-label="Files">
       <h3>Open</h3>
-      <Field label="A saved run (.zip), sequences (.csv), or images (.png, .jpg)" class="wide">
+      <Field label="A saved run (.zip), sequences (.csv), or images (.png, .jpg)">
         {(id) => (
           <input
             id={id}
@@ -38,7 +38,7 @@ export function Files({ session, state, onFiles }: FilesProps) {
       <details>
         <summary>Type sequences</summary>
         <div class="stack">
-          <Field label="Numbers, a comma and a label on each line" class="wide">
+          <Field label="Numbers, a comma and a label on each line">
             {(id) => (
               <textarea
                 id={id}

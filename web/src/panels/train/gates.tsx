@@ -46,9 +46,7 @@ export function Gates({ trace, names, target }: GatesProps) {
         The answer is <strong>{`${names[answer]} (${percent(last[answer])})`}</strong>
         {target !== null && [`, the first digit is ${target}: `, <span class={verdict}>{verdict}</span>]}.
       </p>
-      <div class="train-answer">
-        <ClassBars names={names} probabilities={last} />
-      </div>
+      <ClassBars names={names} probabilities={last} />
       <div class="steps-grid" data-count={6}>
         {(Object.keys(MAPS) as (keyof typeof MAPS)[]).map((name) => (
           <StepMap

@@ -14,7 +14,7 @@ interface PicturesProps {
 }
 
 export const Pictures = ({ lines, classNames }: PicturesProps) => (
-  <section class="columns train-main">
+  <section class="columns halves">
     {[...lines].reverse().map(({ name, seen: { grid, logits, status, classes } }) => {
       if (!grid) return null;
       const pixels = grid.length / COUNT;

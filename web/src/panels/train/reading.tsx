@@ -28,7 +28,6 @@ export function Reading({ session, state }: { session: Session; state: TrainStat
         label={
           own ? "Numbers that the network reads" : "Digits that the network reads: all but the last of a palindrome"
         }
-        class="wide"
       >
         {(id) => (
           <>

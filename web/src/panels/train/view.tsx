@@ -90,7 +90,7 @@ export function Train({ manifest, session, state, problems, images: ofPage }: Tr
             : "This file has no images to learn from."}
         </p>
       )}
-      <div class="columns train-main">
+      <div class="columns halves">
         <div class="stack">
           <Actions
             {...{ session, state }}

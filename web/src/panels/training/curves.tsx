@@ -54,7 +54,7 @@ export function TrainingCurves({ snapshots, content, state, onSelect }: MomentsP
   });
   return (
     <div>
-      <div class="stack beside training-curves">
+      <div class="stack training-curves">
         {places.map((place) => {
           const curves = chosen(state[place].value);
           return (

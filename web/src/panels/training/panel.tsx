@@ -92,7 +92,7 @@ export function Training({ snapshots, content, state }: TrainingProps) {
   return (
     <>
       {!hasNetworks(content) && <p class="note">{RECORDED}</p>}
-      <div class="row training-time">
+      <div class="row controls training-time">
         <Slider
           label="Moment of the training"
           of={cell(() => moment, choose)}
@@ -111,7 +111,7 @@ export function Training({ snapshots, content, state }: TrainingProps) {
           </Button>
         </div>
       </div>
-      <div class="columns training-columns">
+      <div class="columns halves">
         <div>
           <Roving class="pictures training-grid" label="Images of the same latents" stop={state.image.value ?? 0}>
             {images}
@@ -140,7 +140,7 @@ function Filmstrip({ snapshots, content, state, onSelect }: MomentsProps) {
   return (
     <section>
       <h3>Image {image + 1} through training</h3>
-      <Roving class="filmstrip" label="Moments of this image" stop={state.moment.value}>
+      <Roving class="gallery filmstrip" label="Moments of this image" stop={state.moment.value}>
         {snapshots.moments.map(({ label, fakeLogits }, k) => (
           <PictureButton
             key={k}
@@ -150,8 +150,8 @@ function Filmstrip({ snapshots, content, state, onSelect }: MomentsProps) {
             pressed={k === state.moment.value}
             onClick={() => onSelect(k)}
           >
-            <span class="frame-label">{label}</span>
-            <span class="frame-label muted">{` D ${output(fakeLogits[image])}`}</span>
+            <small>{label}</small>
+            <small>{` D ${output(fakeLogits[image])}`}</small>
           </PictureButton>
         ))}
       </Roving>
@@ -179,8 +179,8 @@ function Dots({ name, series, values, domain }: RowProps) {
         role="img"
         aria-label={`D for ${name}: ${texts.join(", ")}`}
       >
-        <path class="axis" d={`M${x(domain[0])},${HEIGHT / 2}H${x(domain[1])}`} />
-        <path class="axis" stroke-dasharray="2 2" d={`M${WIDTH / 2},1V${HEIGHT - 1}`} />
+        <path class="chart-grid" d={`M${x(domain[0])},${HEIGHT / 2}H${x(domain[1])}`} />
+        <path class="chart-grid" stroke-dasharray="2 2" d={`M${WIDTH / 2},1V${HEIGHT - 1}`} />
         {values.map((value, k) => (
           <Symbol key={k} index={series} area={70} x={x(value)} y={HEIGHT / 2} />
         ))}
@@ -208,7 +208,7 @@ export function Verdicts({ moment, isProbability }: { moment: SnapshotSpec; isPr
     <div class="dots">
       <Dots name="real images" series={0} values={values(realLogits)} domain={domain} />
       <Dots name="these pictures" series={1} values={values(fakeLogits)} domain={domain} />
-      <div class="dots-ends" aria-hidden="true">
+      <div class="row between note" aria-hidden="true">
         {ends.map((end) => (
           <span key={end}>{end}</span>
         ))}
