@@ -35,51 +35,41 @@ export function pool(
   directions: number,
   weights: AttentionWeights | null,
 ): Pooled {
-  if (pooling === "mean") return mean(h, steps);
-  if (pooling === "max") return max(h, steps);
-  if (pooling === "attention" && weights) return attend(h, steps, weights);
-  return last(h, steps, directions);
-}
-
-function last(h: Float64Array, steps: number, directions: number): Pooled {
   const F = h.length / steps;
-  const half = F / directions;
-  const place = (j: number) => (j < half ? (steps - 1) * F + j : j); // the backward direction ends at the first step
+  const scores = pooling === "attention" && weights ? attend(h, steps, weights) : null;
+  const fractions = scores ? h.map((_, n) => scores.a[Math.floor(n / F)]) : fractionsOf(pooling, h, F, directions);
+  const p = new Float64Array(F);
+  for (let n = 0; n < h.length; n++) p[n % F] += fractions[n] * h[n];
   return {
-    p: Float64Array.from({ length: F }, (_, j) => h[place(j)]),
+    p,
+    attention: scores?.a,
     backward(dp) {
-      const dh = new Float64Array(h.length);
-      dp.forEach((value, j) => (dh[place(j)] = value));
+      const dh = fractions.map((fraction, n) => fraction * dp[n % F]);
+      scores?.addGradient(dh, dp, p);
       return dh;
     },
   };
 }
 
-function mean(h: Float64Array, steps: number): Pooled {
-  const F = h.length / steps;
-  const p = new Float64Array(F);
-  for (let n = 0; n < h.length; n++) p[n % F] += h[n];
-  return {
-    p: p.map((sum) => sum / steps),
-    backward: (dp) => h.map((_, n) => dp[n % F] / steps),
-  };
+/** What p has of each h_t [T, F], unless attention decides. */
+function fractionsOf(pooling: Pooling, h: Float64Array, F: number, directions: number): Float64Array {
+  const steps = h.length / F;
+  if (pooling === "mean") return new Float64Array(h.length).fill(1 / steps);
+  if (pooling === "max") {
+    const max = new Float64Array(F).fill(-Infinity);
+    const ties = new Float64Array(F); // equal maxima share the gradient, as in torch
+    h.forEach((value, n) => (max[n % F] = Math.max(max[n % F], value)));
+    h.forEach((value, n) => (ties[n % F] += Number(value === max[n % F])));
+    return h.map((value, n) => (value === max[n % F] ? 1 / ties[n % F] : 0));
+  }
+  const isForward = (j: number) => j < F / directions; // the backward direction ends at the first step
+  const fractions = new Float64Array(h.length);
+  for (let j = 0; j < F; j++) fractions[isForward(j) ? (steps - 1) * F + j : j] = 1;
+  return fractions;
 }
 
-function max(h: Float64Array, steps: number): Pooled {
-  const F = h.length / steps;
-  const p = new Float64Array(F).fill(-Infinity);
-  for (let n = 0; n < h.length; n++) p[n % F] = Math.max(p[n % F], h[n]);
-  return {
-    p,
-    backward(dp) {
-      const ties = new Float64Array(F); // equal maxima share the gradient, as in torch
-      for (let n = 0; n < h.length; n++) if (h[n] === p[n % F]) ties[n % F]++;
-      return h.map((value, n) => (value === p[n % F] ? dp[n % F] / ties[n % F] : 0));
-    },
-  };
-}
-
-function attend(h: Float64Array, steps: number, { W, b, u }: AttentionWeights): Pooled {
+/** Returns the weights a [T] of the steps, and what adds to dh the gradient through them. */
+function attend(h: Float64Array, steps: number, { W, b, u }: AttentionWeights) {
   const F = b.length;
   const keys = new Float64Array(steps * F); // tanh(W_att h_t + b_att)
   const scores = new Float64Array(steps);
@@ -91,23 +81,13 @@ function attend(h: Float64Array, steps: number, { W, b, u }: AttentionWeights): 
     scores[t] = dot(u, keys.subarray(t * F, (t + 1) * F));
   }
   const a = softmax(scores);
-  const p = new Float64Array(F);
-  for (let n = 0; n < h.length; n++) p[n % F] += a[Math.floor(n / F)] * h[n];
-  return {
-    p,
-    attention: a,
-    backward(dp) {
-      const dh = new Float64Array(h.length);
-      const mean = dot(dp, p);
-      for (let t = 0; t < steps; t++) {
-        const dScore = a[t] * (dot(dp, h.subarray(t * F, (t + 1) * F)) - mean);
-        for (let j = 0; j < F; j++) {
-          dh[t * F + j] = a[t] * dp[j];
-          z[j] = dScore * u[j] * (1 - keys[t * F + j] ** 2);
-        }
-        addTransposedProduct(dh, t * F, W, z, F);
-      }
-      return dh;
-    },
+  const addGradient = (dh: Float64Array, dp: Float64Array, p: Float64Array) => {
+    const mean = dot(dp, p);
+    for (let t = 0; t < steps; t++) {
+      const dScore = a[t] * (dot(dp, h.subarray(t * F, (t + 1) * F)) - mean);
+      for (let j = 0; j < F; j++) z[j] = dScore * u[j] * (1 - keys[t * F + j] ** 2);
+      addTransposedProduct(dh, t * F, W, z, F);
+    }
   };
+  return { a, addGradient };
 }

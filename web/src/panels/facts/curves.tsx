@@ -1,7 +1,7 @@
 /** The curves of a run, or of two runs: then each chart has one metric of both. */
 import { useMemo } from "preact/hooks";
 import { Chart } from "../../charts/chart";
-import { chartOf, curvesOf, referencesOf, type Curves } from "../../charts/curves";
+import { chartOf, curvesOf, type Curves } from "../../charts/curves";
 import { Select } from "../../kit/controls";
 import type { Run } from "../../kit/runs";
 import type { FactsState } from "./panel";
@@ -25,7 +25,7 @@ const split = (curves: Curves): Curves[] =>
 
 /** Returns the horizontal lines of some curves: the same for all runs, or else those of each run, with its name. */
 function sharedReferences(runs: Run[], curves: Curves) {
-  const lists = runs.map((run) => referencesOf(run, curves));
+  const lists = runs.map((run) => curves.references?.(run) ?? []);
   if (lists.every((list) => JSON.stringify(list) === JSON.stringify(lists[0]))) return lists[0];
   return lists.flatMap((list, k) => list.map((line) => ({ ...line, name: `${line.name}, ${runs[k].name}` })));
 }
