@@ -1,6 +1,7 @@
 /** Which curves a run has: its metrics and scores, in groups that share a chart. */
 import { capital, formatNumber, percent } from "../kit/format";
 import { isGan, type Run } from "../kit/runs";
+import type { Spacing } from "./scale";
 import type { Reference } from "./series";
 
 type Columns = Record<string, (number | null)[]>;
@@ -143,14 +144,21 @@ const hasValues = (values: Columns[string] | undefined) => Boolean(values?.some(
 
 const varies = (values: Columns[string]) => values.some((value) => value !== values[0]);
 
-/** What a chart of some curves of one run shows. */
-export function chartOf(content: Run, curves: Curves, x: "epoch" | "step") {
+/** Column of the records that an axis shows, such as "epoch-log". */
+export const columnOf = (axis: string) => (axis.startsWith("epoch") ? "epoch" : "step");
+
+/** What a chart of some curves of one run shows over an axis. */
+export function chartOf(content: Run, curves: Curves, axis: string) {
   const { title, yLabel, yDomain } = curves;
   const columns = columnsOf(content, curves.source);
+  const x = columnOf(axis);
+  const xLabel = x === "epoch" ? "epoch" : "update";
+  const xSpacing: Spacing = axis.endsWith("-log") ? "log" : "linear";
   const series = Object.entries(curves.columns).flatMap(([key, name]) =>
     hasValues(columns[key]) ? [{ name, x: columns[x] ?? [], y: columns[key] }] : [],
   );
-  return { title, yLabel, yDomain, series, references: curves.references?.(content), formatY: formatOf(curves) };
+  const references = curves.references?.(content);
+  return { title, xLabel, yLabel, xSpacing, yDomain, series, references, formatY: formatOf(curves) };
 }
 
 export const formatOf = (curves: Curves) =>

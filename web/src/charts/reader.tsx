@@ -81,19 +81,14 @@ type ValuesProps = { title: string; xLabel: string; lines: Drawn[]; formatX: For
 
 /** The numbers of a chart as a table. */
 export function Values({ title, xLabel, lines, formatX, formatY }: ValuesProps) {
-  const rows = new Map<number, number[]>();
-  lines.forEach(({ points }, index) => {
-    for (const { x, y } of points) {
-      if (!rows.has(x)) rows.set(x, Array(lines.length).fill(NaN));
-      rows.get(x)![index] = y;
-    }
-  });
-  const sorted = [...rows].sort(([a], [b]) => a - b);
+  const columns = lines.map(({ points }) => new Map(points.map(({ x, y }) => [x, y])));
+  const xs = [...new Set(columns.flatMap((column) => [...column.keys()]))].sort((a, b) => a - b);
+  const show = (y = NaN) => (Number.isNaN(y) ? "–" : formatY(y));
   return (
     <ScrollTable
       name={`${title}, table`}
       columns={[xLabel, ...lines.map(({ name }) => name)]}
-      rows={sorted.map(([x, ys]) => ({ head: formatX(x), cells: ys.map((y) => (Number.isNaN(y) ? "–" : formatY(y))) }))}
+      rows={xs.map((x) => ({ head: formatX(x), cells: columns.map((column) => show(column.get(x))) }))}
     />
   );
 }

@@ -50,11 +50,10 @@ export const writeJson = async (value: unknown) =>
 /** The number of 16 bits in half precision. */
 export function fromHalf(bits: number): number {
   const sign = bits & 0x8000 ? -1 : 1;
-  const exponent = (bits >> 10) & 31;
+  const exponent = (bits >> 10) & 31; // 0 of a subnormal number, without the leading 1
   const fraction = bits & 1023;
-  if (exponent === 0) return sign * fraction * 2 ** -24;
   if (exponent === 31) return fraction ? NaN : sign * Infinity;
-  return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
+  return sign * (exponent ? 1024 + fraction : fraction) * 2 ** (Math.max(exponent, 1) - 25);
 }
 
 /** The bits of a number in half precision, rounded to nearest, ties to even. */
@@ -63,12 +62,8 @@ export function toHalf(value: number): number {
   const magnitude = Math.abs(value);
   if (Number.isNaN(value)) return 0x7e00;
   if (magnitude >= 65520) return sign | 0x7c00; // halfway from the largest, 65504, to 2¹⁶
-  if (magnitude < 2 ** -14) return sign | roundToEven(magnitude * 2 ** 24); // subnormal; 1024 is the smallest normal
-  let exponent = 15;
-  let fraction = magnitude;
-  for (; fraction >= 2; exponent++) fraction /= 2;
-  for (; fraction < 1; exponent--) fraction *= 2;
-  return sign | ((exponent << 10) + roundToEven((fraction - 1) * 1024)); // 1024 carries into the exponent
+  const exponent = Math.max(Math.floor(Math.log2(magnitude)), -14); // also of subnormal numbers
+  return sign | ((exponent + 14) * 1024 + roundToEven(magnitude * 2 ** (10 - exponent))); // 2048 carries into the exponent
 }
 
 function roundToEven(x: number): number {

@@ -12,14 +12,7 @@ export const ARROWS: Record<string, Move> = {
   ArrowDown: [0, 1],
 };
 
-const MOVES: Record<string, (index: number, columns: number, count: number) => number> = {
-  ArrowLeft: (index) => index - 1,
-  ArrowRight: (index) => index + 1,
-  ArrowUp: (index, columns) => index - columns,
-  ArrowDown: (index, columns) => index + columns,
-  Home: () => 0,
-  End: (_, __, count) => count - 1,
-};
+const MOVES: typeof ARROWS = { ...ARROWS, Home: [-Infinity, 0], End: [Infinity, 0] };
 
 interface RovingProps extends Omit<HTMLAttributes<HTMLDivElement>, "label"> {
   label: string; // Accessible name
@@ -43,7 +36,7 @@ export function Roving({ label, stop, onMove, children, ...rest }: RovingProps) 
     const move = MOVES[event.key];
     if (index < 0 || !move || event.ctrlKey || event.altKey || event.metaKey) return;
     event.preventDefault();
-    const target = clamp(move(index, countInRow(all), all.length), 0, all.length - 1);
+    const target = clamp(index + move[0] + (move[1] && move[1] * countInRow(all)), 0, all.length - 1);
     setStop(target);
     all[target].focus();
     onMove?.(target);

@@ -15,6 +15,14 @@ import { type CellTrace, type GateTerms, join, part, termsOf, type Trace, type T
 /** Weights of a stage in double precision. */
 type Weights = HeadWeights & { cells: lstm.CellWeights[] };
 
+/** A network that reads a sequence. */
+interface Run {
+  weights: Weights;
+  x: Float64Array; // [S, patchSize · I]
+  steps: number;
+  seed: bigint | null;
+}
+
 /**
  * Most multiplications for the outputs of a bidirectional network after each step. It reads every prefix of the input
  * again, T² / 2 steps in all: with one layer of 128 units up to 122 steps, in about half a second.
@@ -26,7 +34,7 @@ const LETTERS = ["i", "f", "c", "o"]; // Letters of the gates' weights, in the o
 export class Lstm {
   readonly directions: number;
   readonly hasOutputs: boolean; // Whether there is an output after each step
-  #weights = new Map<number, Weights>();
+  readonly #weights: Weights[]; // Of each stage
 
   /** `stages` has the weights of each stage by name. */
   constructor(
@@ -35,6 +43,7 @@ export class Lstm {
   ) {
     this.directions = content.bidirectional ? 2 : 1;
     this.hasOutputs = content.pooling === "last" && content.patchSize === 1;
+    this.#weights = stages.map((tensors) => this.#gather(tensors));
   }
 
   /** Returns the input [T, I] of a sequence that a user typed, see `Example`: encoded symbols, or standardized numbers. */
@@ -54,26 +63,22 @@ export class Lstm {
 
   /** Computes the network of a stage for x [T, I], at least one step, and the gradients of the loss. */
   trace(stage: number, x: Float64Array, { target = null, seed = null, outputs = true }: TraceOptions = {}): Trace {
-    const weights = this.#stageWeights(stage);
-    const { input, steps } = this.#patch(x);
-    const { cells, inputs } = this.#forward(weights, input, steps, seed);
-    const top = inputs[inputs.length - 1];
-    const head = runHead(this.content, weights, top, steps, target);
-    if (head.loss !== null) this.#backward(weights, cells, steps, inputs, head.dTop);
+    const run = { weights: this.#weights[stage], ...this.#patch(x), seed };
+    const { cells, inputs } = this.#forward(run);
+    const top = inputs.at(-1)!;
+    const head = runHead(this.content, run.weights, top, run.steps, target);
+    if (head.loss !== null) this.#backward(run, cells, inputs, head.dTop);
     const { output, attention, loss } = head;
-    const after = outputs ? this.#outputs(weights, input, steps, seed, cells[0], top) : null;
-    return { steps, input, cells, outputs: after, output, attention, loss };
+    const after = outputs ? this.#outputs(run, cells[0], top) : null;
+    return { steps: run.steps, input: run.x, cells, outputs: after, output, attention, loss };
   }
 
   /** Returns the numbers of the equations of one unit at one step of a trace of a stage. */
   gateTerms(stage: number, cell: number, trace: Trace, t: number, unit: number): GateTerms {
-    return termsOf(this.content, this.#stageWeights(stage).cells[cell], trace, cell, t, unit);
+    return termsOf(this.content, this.#weights[stage].cells[cell], trace, cell, t, unit);
   }
 
-  #stageWeights(stage: number): Weights {
-    const known = this.#weights.get(stage);
-    if (known) return known;
-    const tensors = this.stages[stage];
+  #gather(tensors: Record<string, Float32Array>): Weights {
     const gather = (...names: string[]) => Float64Array.from(names.flatMap((name) => Array.from(tensors[name])));
     const isRnn = this.content.cell === "rnn";
     const cells = Array.from({ length: isRnn ? 1 : this.content.numLayers * this.directions }, (_, k) => {
@@ -83,9 +88,7 @@ export class Lstm {
     });
     const isAttention = this.content.pooling === "attention";
     const attention = isAttention ? { W: gather("W_att"), b: gather("b_att"), u: gather("u_att") } : null;
-    const weights = { cells, W_out: gather("W_out"), b_out: gather("b_out"), attention };
-    this.#weights.set(stage, weights);
-    return weights;
+    return { cells, W_out: gather("W_out"), b_out: gather("b_out"), attention };
   }
 
   /** Returns the input as patches; the last one is padded with 0. */
@@ -93,39 +96,40 @@ export class Lstm {
     const { inputSize, patchSize } = this.content;
     if (x.length === 0 || x.length % inputSize) throw new Error(`x must be [T, ${inputSize}], got ${x.length} numbers`);
     const steps = Math.ceil(x.length / inputSize / patchSize);
-    const input = new Float64Array(steps * patchSize * inputSize);
-    input.set(x);
-    return { input, steps };
+    const padded = new Float64Array(steps * patchSize * inputSize);
+    padded.set(x);
+    return { x: padded, steps };
   }
 
-  /**
-   * Computes all layers of x [S, patchSize · I]. Returns the cells, the first of which may be known; and the input of each
-   * layer, with the output of the last one.
-   */
-  #forward(weights: Weights, x: Float64Array, steps: number, seed: bigint | null, first: CellTrace | null = null) {
+  /** Computes all layers. Returns the cells, the first of which may be known; and the input of each layer, with the last output. */
+  #forward(run: Run, first: CellTrace | null = null) {
     const cells: CellTrace[] = [];
-    const inputs = [x];
-    weights.cells.forEach((cellWeights, k) => {
+    const inputs = [run.x];
+    run.weights.cells.forEach((_, k) => {
       const known = k === 0 ? first : null;
-      cells.push(known ?? this.#forwardCell(cellWeights, inputs[Math.floor(k / this.directions)], steps, k, seed));
-      if (k % this.directions === this.directions - 1) inputs.push(join(cells.slice(-this.directions), steps));
+      cells.push(known ?? this.#forwardCell(run, inputs.at(-1)!, k));
+      if (k % this.directions === this.directions - 1) inputs.push(join(cells.slice(-this.directions), run.steps));
     });
     return { cells, inputs };
   }
 
-  #forwardCell(weights: lstm.CellWeights, x: Float64Array, steps: number, index: number, seed: bigint | null) {
+  #forwardCell({ weights, steps, seed }: Run, x: Float64Array, index: number) {
     const { hiddenSize, hiddenDropout, hiddenDropoutKind } = this.content;
     const reverse = index % this.directions === 1;
     const chosen = seed === null ? null : cellSeed(seed, index);
     const mask = hiddenMasks(chosen, steps, hiddenSize, hiddenDropout, hiddenDropoutKind);
-    const values = lstm.forward(weights, x, steps, { reverse, mask, zoneout: hiddenDropoutKind === "zoneout" });
+    const values = lstm.forward(weights.cells[index], x, steps, {
+      reverse,
+      mask,
+      zoneout: hiddenDropoutKind === "zoneout",
+    });
     const layer = Math.floor(index / this.directions);
     const direction: CellTrace["direction"] = reverse ? "backward" : "forward";
     return { layer, direction, ...values, mask, gradC: new Float64Array(0), gradH: new Float64Array(0) };
   }
 
   /** Fills in the gradients of the cells from dTop [S, D·H], that for the output of the top layer. */
-  #backward(weights: Weights, cells: CellTrace[], steps: number, inputs: Float64Array[], dTop: Float64Array) {
+  #backward({ weights, steps }: Run, cells: CellTrace[], inputs: Float64Array[], dTop: Float64Array) {
     const zoneout = this.content.hiddenDropoutKind === "zoneout";
     let dOutput = dTop;
     for (let layer = this.content.numLayers - 1; layer >= 0; layer--) {
@@ -142,39 +146,29 @@ export class Lstm {
     }
   }
 
-  /** Returns the output after each step, see `Trace`; `first` is the first cell, `top` the output of the top layer. */
-  #outputs(
-    weights: Weights,
-    input: Float64Array,
-    steps: number,
-    seed: bigint | null,
-    first: CellTrace,
-    top: Float64Array,
-  ): Float64Array | null {
+  /**
+   * Returns the output after each step, see `Trace`; `first` is the first cell over the whole input, whose steps depend only on
+   * those before, `top` the output of the top layer.
+   */
+  #outputs(run: Run, first: CellTrace, top: Float64Array): Float64Array | null {
     if (!this.hasOutputs) return null;
+    const { weights, x, steps } = run;
     const reads = this.directions === 2 && this.content.target !== "class at every step";
     const perStep = weights.cells.slice(1).reduce((sum, { W, U }) => sum + W.length + U.length, 0);
     if (reads && ((steps * (steps + 1)) / 2) * perStep > MAX_PREFIX_PRODUCTS) return null;
     const C = this.content.outputSize;
-    const [F, I] = [top.length / steps, input.length / steps];
     const outputs = new Float64Array(steps * C);
-    for (let t = 0; t < steps; t++) {
-      const logits = reads
-        ? this.#prefixLogits(weights, input.subarray(0, (t + 1) * I), t + 1, seed, first)
-        : logitsOf(weights, top, t * F);
-      outputs.set(probabilities(this.content, logits), t * C);
+    const begin = (values: Float64Array, count: number) => values.subarray(0, (count * values.length) / steps);
+    for (let count = 1; count <= steps; count++) {
+      let state = top.subarray(((count - 1) * top.length) / steps);
+      if (reads) {
+        const known = { ...first, h: begin(first.h, count) };
+        const { inputs } = this.#forward({ ...run, x: begin(x, count), steps: count }, known);
+        state = pool("last", inputs.at(-1)!, count, 2, null).p;
+      }
+      outputs.set(probabilities(this.content, logitsOf(weights, state, 0)), (count - 1) * C);
     }
     return outputs;
-  }
-
-  /**
-   * Returns the logits of a bidirectional network that reads only the first steps; `whole` is its first cell over the whole
-   * input, whose steps depend only on those before.
-   */
-  #prefixLogits(weights: Weights, x: Float64Array, steps: number, seed: bigint | null, whole: CellTrace) {
-    const first = { ...whole, h: whole.h.subarray(0, steps * this.content.hiddenSize) };
-    const { inputs } = this.#forward(weights, x, steps, seed, first);
-    return logitsOf(weights, pool("last", inputs[inputs.length - 1], steps, 2, null).p, 0);
   }
 }
 

@@ -22,16 +22,20 @@ export function preprocess({ data, width, height }: ImageData, shape: ImageShape
   const frame = isDigit ? digitFrame(channel(0), width) : { left: 0, top: 0, width, height };
   if (!frame) return null;
   const [channels, rows, columns] = shape;
-  const [stepX, stepY] = [frame.width / columns, frame.height / rows];
   const image = new Float32Array(size(shape));
   for (let c = 0, i = 0; c < channels; c++) {
-    const sums = sumTable(channel(c), width, height);
+    const ink = channel(c);
     for (let row = 0; row < rows; row++)
       for (let column = 0; column < columns; column++, i++) {
-        const [left, top] = [frame.left + column * stepX, frame.top + row * stepY];
-        const [right, bottom] = [left + stepX, top + stepY];
-        const sum = sums(right, bottom) - sums(left, bottom) - sums(right, top) + sums(left, top);
-        image[i] = 2 * clamp(sum / (stepX * stepY), 0, 1) - 1;
+        const [left, right] = [column, column + 1].map((k) => frame.left + (k * frame.width) / columns);
+        const [top, bottom] = [row, row + 1].map((k) => frame.top + (k * frame.height) / rows);
+        let sum = 0;
+        for (let y = Math.max(Math.floor(top), 0); y < Math.min(bottom, height); y++)
+          for (let x = Math.max(Math.floor(left), 0); x < Math.min(right, width); x++) {
+            const inside = (Math.min(right, x + 1) - Math.max(left, x)) * (Math.min(bottom, y + 1) - Math.max(top, y));
+            sum += inside * ink[y * width + x];
+          }
+        image[i] = 2 * clamp(sum / ((right - left) * (bottom - top)), 0, 1) - 1;
       }
   }
   return image;
@@ -50,22 +54,4 @@ function digitFrame(ink: Float32Array, width: number) {
   });
   const side = Math.max(right - left + 1, bottom - top + 1) / BOX;
   return mass ? { left: x / mass - CENTER * side, top: y / mass - CENTER * side, width: side, height: side } : null;
-}
-
-/** Returns the integral of values from the corner to (x, y); between pixels it is bilinear, which is exact. */
-function sumTable(values: Float32Array, width: number, height: number) {
-  const stride = width + 1;
-  const sums = new Float64Array(stride * (height + 1));
-  for (let row = 0; row < height; row++)
-    for (let column = 0, sum = 0; column < width; column++) {
-      sum += values[row * width + column];
-      sums[(row + 1) * stride + column + 1] = sums[row * stride + column + 1] + sum;
-    }
-  return (x: number, y: number) => {
-    const [right, bottom] = [clamp(x, 0, width), clamp(y, 0, height)];
-    const [column, row] = [Math.min(Math.floor(right), width - 1), Math.min(Math.floor(bottom), height - 1)];
-    const [fx, fy] = [right - column, bottom - row];
-    const alongRow = (at: number) => (1 - fx) * sums[at] + fx * sums[at + 1];
-    return (1 - fy) * alongRow(row * stride + column) + fy * alongRow((row + 1) * stride + column);
-  };
 }

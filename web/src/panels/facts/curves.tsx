@@ -33,16 +33,13 @@ function sharedReferences(runs: Run[], curves: Curves) {
 export function RunCurves({ runs, state }: { runs: Run[]; state: FactsState }) {
   const axis = state.axis.value;
   const charts = useMemo(() => {
-    const column = axis.startsWith("epoch") ? "epoch" : "step";
     const all = curvesOf(runs[0], runs);
     return (runs.length > 1 ? all.flatMap(split) : all).map((curves) => (
       <div key={`${curves.title} ${axis}`}>
         <Chart
-          {...chartOf(runs[0], curves, column)}
-          xLabel={column === "epoch" ? "epoch" : "update"}
-          xSpacing={axis.endsWith("-log") ? "log" : "linear"}
+          {...chartOf(runs[0], curves, axis)}
           series={runs.flatMap((run) =>
-            chartOf(run, curves, column).series.map((one) => (runs.length > 1 ? { ...one, name: run.name } : one)),
+            chartOf(run, curves, axis).series.map((one) => (runs.length > 1 ? { ...one, name: run.name } : one)),
           )}
           references={sharedReferences(runs, curves)}
           reader

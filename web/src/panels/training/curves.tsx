@@ -1,8 +1,7 @@
 /** Curves of a GAN run with a cursor at the moment of the pictures. */
 import { minIndex } from "d3-array";
 import { Chart } from "../../charts/chart";
-import { chartOf, columnsOf, curvesOf, formatOf } from "../../charts/curves";
-import type { Spacing } from "../../charts/scale";
+import { chartOf, columnOf, columnsOf, curvesOf, formatOf } from "../../charts/curves";
 import { Select } from "../../kit/controls";
 import { capital, formatNumber } from "../../kit/format";
 import type { SnapshotSpec } from "../../kit/manifest";
@@ -17,15 +16,13 @@ export const AXES = [
 ] as const;
 type AxisChoice = (typeof AXES)[number][0];
 
-/** What a chart needs to know of an axis, and where the moments are on it. */
+/** Where the moments are on an axis, and what a chart needs to know of them. */
 function axisOf(choice: AxisChoice, moments: SnapshotSpec[]) {
-  const column: "epoch" | "step" = choice.startsWith("epoch") ? "epoch" : "step";
-  const at = moments.map((moment) => moment[column]);
+  const at = moments.map((moment) => moment[columnOf(choice)]);
   const isLog = choice.endsWith("-log");
   const stops = at.filter((x, index) => index === 0 || x > at[index - 1]);
-  const xSpacing: Spacing = choice === "moment" ? stops : isLog ? "log" : "linear";
   const xDomain: [number, number] = [Math.min(...at.filter((x) => !isLog || x > 0)), Math.max(...at)];
-  return { column, at, xSpacing, xDomain, xLabel: column === "epoch" ? "epoch" : "update" };
+  return { at, axis: { xDomain, ...(choice === "moment" && { xSpacing: stops }) } };
 }
 
 /** Index of the number that is nearest to another; -1 if there is none. */
@@ -36,7 +33,7 @@ export function TrainingCurves({ snapshots, content, state, onSelect }: MomentsP
   const { moments } = snapshots;
   const all = curvesOf(content).filter(({ id }) => id !== "seconds");
   if (!all.length) return <p class="note">This run has no records of losses.</p>;
-  const { column, at, ...axis } = axisOf(state.axis.value, moments);
+  const { at, axis } = axisOf(state.axis.value, moments);
   const chosen = (id: string) => all.find((curves) => curves.id === id)!;
   const moment = state.moment.value;
   const places = (["first", "second"] as const).slice(0, all.length);
@@ -65,8 +62,8 @@ export function TrainingCurves({ snapshots, content, state, onSelect }: MomentsP
                 choices={all.map(({ id, title }) => [id, title])}
               />
               <Chart
+                {...chartOf(content, curves, state.axis.value)}
                 {...axis}
-                {...chartOf(content, curves, column)}
                 untitled
                 cursor={at[moment]}
                 onSelect={(x) => onSelect(nearestIndex(at, x))}
