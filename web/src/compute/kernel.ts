@@ -58,7 +58,6 @@ export async function newMemory(): Promise<Memory> {
 
 export class Matrix {
   readonly stride: number; // Numbers from one row to the next
-  #view: Float32Array;
 
   /** `address` in bytes. */
   constructor(
@@ -68,14 +67,11 @@ export class Matrix {
     readonly columns: number,
   ) {
     this.stride = pad(columns);
-    this.#view = new Float32Array(memory.buffer, address, rows * this.stride);
   }
 
   /** All numbers with the padding, [rows, stride]; valid until the next allocation. */
   get values(): Float32Array {
-    const { buffer } = this.memory;
-    if (this.#view.buffer !== buffer) this.#view = new Float32Array(buffer, this.address, this.rows * this.stride);
-    return this.#view;
+    return new Float32Array(this.memory.buffer, this.address, this.rows * this.stride);
   }
 
   /** Writes rows [N, columns], from the first. */

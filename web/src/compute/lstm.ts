@@ -77,7 +77,10 @@ export function forward(weights: CellWeights, x: Float64Array, steps: number, ru
   return { i, f, g, o, c, h };
 }
 
-/** Computes the gradients of a cell from `dOutput` [T, H], that of the loss through what reads h_t outside of the cell. */
+/**
+ * Computes the gradients of a cell from `dOutput` [T, D·H], that of the loss through what reads h_t outside of the cell; with
+ * two directions the second half belongs to the one that runs in reverse.
+ */
 export function backward(
   weights: CellWeights,
   { i, f, g, o, c, h }: CellValues,
@@ -88,6 +91,7 @@ export function backward(
   const { W, U, b } = weights;
   const { H, I, isRnn } = sizesOf(weights);
   const steps = h.length / H;
+  const width = dOutput.length / steps;
   const gradC = new Float64Array(isRnn ? 0 : steps);
   const gradH = new Float64Array(steps);
   const dx = new Float64Array(wantInput ? steps * I : 0);
@@ -100,7 +104,8 @@ export function backward(
     const now = t * H;
     const before = reverse ? now + H : now - H;
     dhBefore.fill(0);
-    for (let u = 0; u < H; u++) dh[u] += dOutput[now + u];
+    const own = t * width + (reverse ? width - H : 0);
+    for (let u = 0; u < H; u++) dh[u] += dOutput[own + u];
     gradH[t] = norm(dh);
     for (let u = 0; u < H; u++) {
       const n = now + u;

@@ -159,20 +159,21 @@ export const errorsOf = (x: Float32Array, images: Float32Array) =>
   });
 
 /**
- * Samples latents z ~ N(0, I) [count, size]; those of a conditional generator end with a one-hot class, `classIndex` or each
- * in turn.
+ * Samples latents z ~ N(0, I) [count, size]; those of a conditional generator end with a one-hot class: the same for all, or
+ * one of each; null for each class in turn.
  */
 export function sampleLatents(
   size: number,
   numClasses: number,
   count: number,
   random: Random,
-  classIndex: number | null = null,
+  classes: number | number[] | null = null,
 ): Float32Array {
   const latents = new Float32Array(count * size);
   for (let n = 0; n < count; n++) {
     latents.set(random.normals(size - numClasses), n * size);
-    if (numClasses) latents[(n + 1) * size - numClasses + (classIndex ?? n % numClasses)] = 1;
+    const classIndex = Array.isArray(classes) ? classes[n] : (classes ?? n % numClasses);
+    if (numClasses) latents[(n + 1) * size - numClasses + classIndex] = 1;
   }
   return latents;
 }

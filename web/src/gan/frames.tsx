@@ -9,7 +9,7 @@ import type { Gan } from "./gan";
 export interface Frame {
   latent: Float32Array; // z [Z]
   pixels: Float32Array; // [P]
-  logit: number | null; // Of D; null without D
+  logit: number; // Of D; not a number without D
   probabilities: Float32Array | null; // Of the classes [K]; null without a classifier
 }
 
@@ -23,7 +23,7 @@ export function makeFrames(gan: Gan, latents: Float32Array, { withDiscriminator 
   return Array.from({ length: count }, (_, n) => ({
     latent: row(latents, n, latentSize),
     pixels: row(images, n, gan.pixels),
-    logit: logits && logits[n],
+    logit: logits ? logits[n] : NaN,
     probabilities: probabilities && row(probabilities, n, probabilities.length / count),
   }));
 }
@@ -41,8 +41,7 @@ export function classText({ classifier }: GanContent, { probabilities }: Frame):
   return `${classifier.classNames[top]},\u00a0${percent(probabilities[top])}`;
 }
 
-export const dText = (content: GanContent, { logit }: Frame) =>
-  logit === null ? "" : scoreText(logit, content.isLogOdds);
+export const dText = ({ isLogOdds }: GanContent, { logit }: Frame) => scoreText(logit, isLogOdds);
 
 export function frameText(content: GanContent, frame: Frame): string {
   const predicted = classText(content, frame);
@@ -51,7 +50,6 @@ export function frameText(content: GanContent, frame: Frame): string {
 
 /** Returns what a reader must know about D's numbers in this run, as sentences. */
 export function discriminatorNotes(content: GanContent): string[] {
-  if (!content.discriminator) return ["This file has no discriminator."];
   return [
     !content.isLogOdds && "The loss of this run gives D a number without a unit, not a probability.",
     content.numClasses && "D is told the class with the larger part in z.",
@@ -61,7 +59,7 @@ export function discriminatorNotes(content: GanContent): string[] {
 
 /** What the classifier and D make of one image, one below the other or in columns. */
 export function Readings({ content, frame, layout = "stack" }: { content: GanContent; frame: Frame; layout?: string }) {
-  const { discriminator, classifier, logits } = content;
+  const { classifier, logits } = content;
   const { probabilities, logit } = frame;
   return (
     <div class={`${layout} readings`}>
@@ -75,7 +73,7 @@ export function Readings({ content, frame, layout = "stack" }: { content: GanCon
       </section>
       <section>
         <h3>Discriminator: real or generated?</h3>
-        {discriminator && <Distribution context={logits} logit={logit} isProbability={content.isLogOdds} />}
+        <Distribution context={logits} logit={logit} isProbability={content.isLogOdds} />
         {discriminatorNotes(content).map((note) => (
           <p key={note} class="note">
             {note}

@@ -30,11 +30,10 @@ export class Gan {
   generate = (latents: Float32Array) => this.generator.forward(latents);
 
   /**
-   * Returns the log-odds [N] that images [N, P] are real, null without a discriminator. `classes` [N] are those of a
-   * conditional run.
+   * Returns the log-odds [N] that images [N, P] are real. `classes` [N] are those of a conditional run. Only some lessons have
+   * no discriminator, and no panel that asks it.
    */
-  discriminate(images: Float32Array, classes: number[] | null = null): Float32Array | null {
-    if (!this.discriminator) return null;
+  discriminate(images: Float32Array, classes: number[] | null = null): Float32Array {
     const { numClasses } = this.content;
     const count = images.length / this.pixels;
     const width = this.pixels + numClasses;
@@ -43,7 +42,7 @@ export class Gan {
       inputs.set(row(images, n, this.pixels), n * width);
       if (classes) inputs[n * width + this.pixels + classes[n]] = 1;
     }
-    return this.discriminator.forward(inputs);
+    return this.discriminator!.forward(inputs);
   }
 
   /** Returns the class probabilities [N, K] of images [N, P]; null without a classifier. */

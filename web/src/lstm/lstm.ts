@@ -10,7 +10,7 @@ import type { LstmContent } from "../kit/manifest";
 import { once } from "../kit/runs";
 import { readTensors } from "../kit/tensors";
 import { logitsOf, probabilities, runHead, type HeadWeights } from "./head";
-import { type CellTrace, type GateTerms, join, part, termsOf, type Trace, type TraceOptions } from "./trace";
+import { type CellTrace, type GateTerms, join, termsOf, type Trace, type TraceOptions } from "./trace";
 
 /** Weights of a stage in double precision. */
 type Weights = HeadWeights & { cells: lstm.CellWeights[] };
@@ -129,7 +129,7 @@ export class Lstm {
   }
 
   /** Fills in the gradients of the cells from dTop [S, D·H], that for the output of the top layer. */
-  #backward({ weights, steps }: Run, cells: CellTrace[], inputs: Float64Array[], dTop: Float64Array) {
+  #backward({ weights }: Run, cells: CellTrace[], inputs: Float64Array[], dTop: Float64Array) {
     const zoneout = this.content.hiddenDropoutKind === "zoneout";
     let dOutput = dTop;
     for (let layer = this.content.numLayers - 1; layer >= 0; layer--) {
@@ -137,8 +137,7 @@ export class Lstm {
       for (let d = 0; d < this.directions; d++) {
         const k = layer * this.directions + d;
         const run = { reverse: d === 1, mask: cells[k].mask, zoneout };
-        const dh = part(dOutput, steps, d, this.directions);
-        const { gradC, gradH, dx } = lstm.backward(weights.cells[k], cells[k], dh, run, layer > 0);
+        const { gradC, gradH, dx } = lstm.backward(weights.cells[k], cells[k], dOutput, run, layer > 0);
         Object.assign(cells[k], { gradC, gradH });
         for (let n = 0; n < dx.length; n++) dInput[n] += dx[n];
       }

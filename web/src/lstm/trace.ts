@@ -78,18 +78,6 @@ export function join(cells: CellTrace[], steps: number): Float64Array {
   return joined;
 }
 
-/** Returns the part [S, H] of [S, D·H] that belongs to a direction. */
-export function part(joined: Float64Array, steps: number, direction: number, directions: number): Float64Array {
-  if (directions === 1) return joined;
-  const H = joined.length / steps / directions;
-  const found = new Float64Array(steps * H);
-  for (let t = 0; t < steps; t++) {
-    const start = (t * directions + direction) * H;
-    found.set(joined.subarray(start, start + H), t * H);
-  }
-  return found;
-}
-
 const GATES = ["i", "f", "g", "o"] as const;
 
 /** Returns the terms of a unit of a cell, an index in `trace.cells`, that has some weights. */

@@ -1,4 +1,5 @@
 /** A round of the game: images in random order, real or generated, with the logits of D. */
+import { sampleLatents } from "../../compute/projection";
 import { Random } from "../../compute/random";
 import { loadGan, loadSnapshots } from "../../gan/gan";
 import type { GanContent, RecordedGan } from "../../kit/manifest";
@@ -64,20 +65,16 @@ async function fromMoment(content: RecordedGan, moment: number) {
 async function fromNetworks(content: GanContent, random: Random) {
   const gan = await loadGan(content);
   const { images, labels } = await readTensors((content.test ?? content.training)!);
-  const { latentSize, noiseSize, numClasses } = content;
+  const { latentSize, numClasses } = content;
   const { pixels } = gan;
   const chosen = random.shuffle([...Array(images.length / pixels).keys()]).slice(0, ROUND_SIZE);
   const real = toPixels(Float32Array.from(chosen.flatMap((n) => [...row(images, n, pixels)])));
-  const latents = new Float32Array(ROUND_SIZE * latentSize);
   const classes = Array.from({ length: ROUND_SIZE }, () => random.integer(numClasses));
-  classes.forEach((classIndex, n) => {
-    latents.set(random.normals(noiseSize), n * latentSize);
-    if (numClasses) latents[n * latentSize + noiseSize + classIndex] = 1;
-  });
+  const latents = sampleLatents(latentSize, numClasses, ROUND_SIZE, random, classes);
   // Rounded to bytes like the real ones, so that the rendering gives nothing away.
   const fake = gan.generate(latents).map((value) => Math.round((value + 1) * 127.5) / 127.5 - 1);
   const judge = (all: Float32Array, isReal: boolean, given: number[]): Judged[] =>
-    Array.from(gan.discriminate(all, numClasses ? given : null)!, (logit, n) => ({
+    Array.from(gan.discriminate(all, numClasses ? given : null), (logit, n) => ({
       pixels: row(all, n, pixels),
       real: isReal,
       logit,

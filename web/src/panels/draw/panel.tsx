@@ -119,8 +119,8 @@ export function Draw({ gan, tests, state }: { gan: Gan; tests: TestImages; state
     const { latent, error } = projection.result;
     const [frame] = makeFrames(gan, latent);
     const probabilities = gan.classify(image);
-    const logits = gan.discriminate(image, content.numClasses ? [options.class] : null);
-    const original = { latent, pixels: image, logit: logits && logits[0], probabilities };
+    const [logit] = gan.discriminate(image, content.numClasses ? [options.class] : null);
+    const original = { latent, pixels: image, logit, probabilities };
     const test = state.strokes.value.length ? null : state.test.value;
     const name = test === null ? "your drawing" : "the test image";
     found.value = { name, error, frame, original, nearest: training && nearestOf(frame.pixels, training) };

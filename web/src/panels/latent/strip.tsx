@@ -91,7 +91,7 @@ interface CellProps {
 /** One image with its charts. */
 function StripCell({ content, frame, index, label, selected, onSelect }: CellProps) {
   const isCurrent = useComputed(() => selected.value === index);
-  const { classifier, logits, isLogOdds, discriminator } = content;
+  const { classifier, logits, isLogOdds } = content;
   const { probabilities, logit } = frame;
   return (
     <div class="stack">
@@ -99,8 +99,8 @@ function StripCell({ content, frame, index, label, selected, onSelect }: CellPro
         <Image pixels={frame.pixels} shape={content.imageShape} />
         <small>{label}</small>
       </button>
-      {discriminator && <small>{dText(content, frame)}</small>}
-      {discriminator && <CompactDistribution context={logits} logit={logit} isProbability={isLogOdds} />}
+      <small>{dText(content, frame)}</small>
+      <CompactDistribution context={logits} logit={logit} isProbability={isLogOdds} />
       {classifier && <small>{classText(content, frame)}</small>}
       {classifier && probabilities && <ClassColumns names={classifier.classNames} probabilities={probabilities} />}
     </div>
@@ -111,15 +111,14 @@ async function save({ gan: { content }, frames: { value: frames }, latents, ends
   const [start, end] = ends.map(({ value }) => latents.name(value));
   const meanings = [
     content.classifier && "Class: by the classifier, with its probability.",
-    content.discriminator &&
-      (content.isLogOdds ? "D: its probability that the image is real." : "D: its output, higher for real images."),
+    content.isLogOdds ? "D: its probability that the image is real." : "D: its output, higher for real images.",
   ];
   const file = {
     title: `Latent interpolation of ${content.name}`,
     notes: [
       `From ${start} to ${end}. Path: ${path.value}. Updates: ${content.step}.`,
       meanings.filter(Boolean).join(" "),
-    ].filter(Boolean),
+    ],
     shape: content.imageShape,
     frames: frames.map((frame, n) => ({
       pixels: frame.pixels,
