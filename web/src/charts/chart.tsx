@@ -23,7 +23,7 @@ import {
   summarize,
   withValues,
 } from "./series";
-import { Grid, Line, Sample, styleOf, Symbol, XAxis, YAxis, type Series } from "./marks";
+import { Grid, Legend, Line, Sample, styleOf, Symbol, XAxis, YAxis, type Series } from "./marks";
 import type { Spacing } from "./scale";
 import { Reader, Values } from "./reader";
 
@@ -66,16 +66,7 @@ export function Chart(given: ChartProps) {
   return (
     <figure class={`chart${onSelect ? " selects" : ""}${hasValues ? "" : " empty"}`}>
       <figcaption class={props.untitled ? "visually-hidden" : "chart-title"}>{title}</figcaption>
-      {layout?.isAbove && (
-        <ul class="row legend">
-          {lines.map((line) => (
-            <li key={line.name}>
-              <Sample {...line} />
-              {line.name}
-            </li>
-          ))}
-        </ul>
-      )}
+      {layout?.isAbove && <Legend lines={lines} />}
       <div class="muted">{yLabel}</div>
       <div class="chart-plot" ref={ref}>
         <svg

@@ -9,7 +9,7 @@ import { percent, signed } from "../kit/format";
 import type { LogitContext } from "../kit/manifest";
 import { logOdds, sigmoid } from "../kit/math";
 import { useSize } from "../kit/size";
-import { linePath, type Point, Sample, styleOf, XAxis } from "./marks";
+import { Legend, linePath, type Point, styleOf, XAxis } from "./marks";
 import { clamped, makeScale, type Scale } from "./scale";
 
 type DistributionProps = { context: LogitContext; logit: number | null; isProbability: boolean };
@@ -130,14 +130,7 @@ export function Distribution({ context, logit, isProbability }: DistributionProp
   const unit = isProbability ? "Log-odds" : "Output";
   return (
     <div class="distribution">
-      <ul class="row legend" role="list">
-        {data.curves.map(({ kind, style, name }) => (
-          <li key={kind}>
-            <Sample style={style} />
-            {name}
-          </li>
-        ))}
-      </ul>
+      <Legend lines={data.curves} />
       <div role="img" aria-label={describe(data, logit, isProbability)} ref={ref}>
         {width > 0 && <Picture {...{ data, logit, isProbability, width, em }} />}
       </div>

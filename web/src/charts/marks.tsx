@@ -71,6 +71,21 @@ export const Sample = ({ style, symbol = null }: { style: string; symbol?: numbe
   </svg>
 );
 
+type Key = { name: string; style: string; symbol?: number | null };
+
+/** What the lines of a picture are. */
+export const Legend = ({ lines }: { lines: Key[] }) => (
+  // Without the role, Safari does not treat a list without bullets as one.
+  <ul class="row legend" role="list">
+    {lines.map(({ name, style, symbol }) => (
+      <li key={name}>
+        <Sample {...{ style, symbol }} />
+        {name}
+      </li>
+    ))}
+  </ul>
+);
+
 interface AxisProps {
   scale: Scale;
   ticks: number[];

@@ -2,7 +2,7 @@
 import { extent } from "d3-array";
 import type { ComponentChildren } from "preact";
 import { formatLimit, superscript } from "../kit/format";
-import { Grid, Line, Sample, styleOf, type Point } from "./marks";
+import { Grid, Legend, Line, styleOf, type Point } from "./marks";
 import { clamped, fitTicks, makeScale, type Scale } from "./scale";
 import { StepFrame, type Steps } from "./steps";
 
@@ -43,14 +43,8 @@ export function StepLines(props: StepLinesProps) {
     const step = Math.floor(((event.clientX - box.left) / box.width) * slots);
     if (step >= 0 && step < steps.count) onSelect(step);
   };
-  const legend = (
-    <span class="row legend">
-      {lines.map((line) => (
-        <Key key={line.name} style={styleOfLine(line)} name={line.name} />
-      ))}
-      {level && <Key style="reference" name={level.name} />}
-    </span>
-  );
+  const keys = lines.map((line) => ({ name: line.name, style: styleOfLine(line) }));
+  const legend = <Legend lines={level ? [...keys, { name: level.name, style: "reference" }] : keys} />;
   const draw = (width: number, height: number) => {
     if (!width || !height) return { rows: [], picture: null }; // before the first layout
     const y = valueScale(lines, level?.value, isLog, isShown, height);
@@ -93,13 +87,6 @@ export function StepLines(props: StepLinesProps) {
     </StepFrame>
   );
 }
-
-const Key = ({ style, name }: { style: string; name: string }) => (
-  <span>
-    <Sample style={style} />
-    {name}
-  </span>
-);
 
 function valueScale(
   lines: StepLine[],

@@ -1,6 +1,6 @@
 /** Controls that choose a latent, each with its picture: its kind, and what this kind needs. */
-import { Button, bound, indexed, NumberField, Select, type Cell, type Choices } from "../kit/controls";
-import { Image } from "../kit/image";
+import { Button, bound, indexed, KeyButton, NumberField, Select, type Cell, type Choices } from "../kit/controls";
+import { Image, PictureButton } from "../kit/image";
 import { Roving } from "../kit/roving";
 import { row } from "../kit/tensors";
 import { choice, MAX_SEED, type Choice, type Latents } from "./latents";
@@ -61,15 +61,10 @@ function Chooser({ latents, of, hasCode = false }: ChooserProps) {
 /** Buttons that go through examples, around the end. */
 function Examples({ latents, chosen, change }: PartProps) {
   const count = latents.count(chosen);
-  const step = (by: number, name: string, sign: string) => (
-    <Button
-      class="key"
-      aria-label={name}
-      title={name}
-      onClick={() => change({ index: (chosen.index + by + count) % count })}
-    >
+  const step = (by: number, label: string, sign: string) => (
+    <KeyButton label={label} onClick={() => change({ index: (chosen.index + by + count) % count })}>
       {sign}
-    </Button>
+    </KeyButton>
   );
   return (
     <div class="row" role="group" aria-label="Example">
@@ -89,16 +84,15 @@ function GridPicker({ latents, chosen, change }: PartProps) {
   return (
     <Roving class="pictures" role="radiogroup" label="Sample of the grid" stop={chosen.index} onMove={pick}>
       {Array.from({ length: latents.gridSize }, (_, n) => (
-        <Button
+        <PictureButton
           key={n}
-          class="picture-button"
+          pixels={row(latents.gridImages, n, pixels)}
+          shape={content.imageShape}
           role="radio"
           aria-label={`Sample ${n + 1}`}
           aria-checked={n === chosen.index}
           onClick={() => pick(n)}
-        >
-          <Image pixels={row(latents.gridImages, n, pixels)} shape={content.imageShape} />
-        </Button>
+        />
       ))}
     </Roving>
   );

@@ -39,6 +39,11 @@ interface Named<T> {
 
 export const Button = (props: ButtonHTMLAttributes<HTMLButtonElement>) => <button type="button" {...props} />;
 
+/** A button with a sign, whose name a pointer shows. */
+export const KeyButton = ({ label, ...attributes }: ButtonHTMLAttributes<HTMLButtonElement> & { label: string }) => (
+  <Button class="key" aria-label={label} title={label} {...attributes} />
+);
+
 interface FieldProps {
   label: ComponentChildren;
   children: (id: string) => ComponentChildren;

@@ -1,5 +1,5 @@
 /** Images of pixels in [-1, 1] on canvases of their own size; CSS enlarges them without smoothing. */
-import type { ComponentChildren } from "preact";
+import type { ButtonHTMLAttributes } from "preact";
 import { useLayoutEffect, useRef } from "preact/hooks";
 
 /** (C, H, W) */
@@ -39,21 +39,11 @@ export const Figure = ({ caption, ...image }: ImageProps & { caption: string }) 
   </figure>
 );
 
-interface PictureButtonProps extends ImageProps {
-  label: string;
-  pressed: boolean;
-  onClick: () => void;
-  children?: ComponentChildren; // Below the image; then the name of the button
-}
+type PictureButtonProps = Omit<ImageProps, "label"> & ButtonHTMLAttributes<HTMLButtonElement>;
 
-export const PictureButton = ({ pixels, shape, label, pressed, onClick, children }: PictureButtonProps) => (
-  <button
-    type="button"
-    class="picture-button"
-    aria-label={children ? undefined : label}
-    aria-pressed={pressed}
-    onClick={onClick}
-  >
+/** An image as a button, whose `children` stand below it. */
+export const PictureButton = ({ pixels, shape, children, ...attributes }: PictureButtonProps) => (
+  <button type="button" class="picture-button" {...attributes}>
     <Image pixels={pixels} shape={shape} />
     {children}
   </button>

@@ -5,7 +5,7 @@ import { useMemo } from "preact/hooks";
 import { announce } from "../../kit/announce";
 import { Button, bound, Field, indexed, named, Radios, Select, selectIndex, Slider } from "../../kit/controls";
 import { parseColor } from "../../kit/format";
-import { Image, newCanvas } from "../../kit/image";
+import { Image, newCanvas, PictureButton } from "../../kit/image";
 import type { GanContent } from "../../kit/manifest";
 import { size } from "../../kit/tensors";
 import { Pad } from "./pad";
@@ -64,11 +64,8 @@ export function Desk({ content, tests, state, target, change, children }: DeskPr
   const pictures = tests.images.map((image, index) => {
     const label = labelName(tests, index);
     const name = `Test image ${index + 1}${label === null ? "" : `, label ${label}`}`;
-    return (
-      <button key={index} class="picture-button" aria-label={name} title={name} onClick={() => startFrom(index)}>
-        <Image pixels={image} shape={imageShape} />
-      </button>
-    );
+    const text = { "aria-label": name, title: name };
+    return <PictureButton key={index} pixels={image} shape={imageShape} {...text} onClick={() => startFrom(index)} />;
   });
   return (
     <section class="card columns" aria-label="Drawing">

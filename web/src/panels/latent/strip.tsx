@@ -11,7 +11,7 @@ import { Button, Select, Slider } from "../../kit/controls";
 import { CopyField, quote } from "../../kit/copy";
 import { download, downloadCanvas, fileName } from "../../kit/download";
 import { shortNumber } from "../../kit/format";
-import { Image } from "../../kit/image";
+import { PictureButton } from "../../kit/image";
 import type { GanContent } from "../../kit/manifest";
 import { Roving } from "../../kit/roving";
 import { useSize } from "../../kit/size";
@@ -93,12 +93,17 @@ function StripCell({ content, frame, index, label, selected, onSelect }: CellPro
   const isCurrent = useComputed(() => selected.value === index);
   const { classifier, logits, isLogOdds } = content;
   const { probabilities, logit } = frame;
+  const image = { pixels: frame.pixels, shape: content.imageShape };
   return (
     <div class="stack">
-      <button type="button" class="picture-button frame" aria-current={isCurrent.value} onClick={() => onSelect(index)}>
-        <Image pixels={frame.pixels} shape={content.imageShape} />
+      <PictureButton
+        {...image}
+        class="picture-button frame"
+        aria-current={isCurrent.value}
+        onClick={() => onSelect(index)}
+      >
         <small>{label}</small>
-      </button>
+      </PictureButton>
       <small>{dText(content, frame)}</small>
       <CompactDistribution context={logits} logit={logit} isProbability={isLogOdds} />
       {classifier && <small>{classText(content, frame)}</small>}

@@ -8,7 +8,7 @@ import { EndCard } from "../../gan/chooser";
 import { loadGan } from "../../gan/gan";
 import { lengthText, Readings } from "../../gan/frames";
 import { encodeView, rounded } from "../../gan/view_code";
-import { Button, Select, Slider } from "../../kit/controls";
+import { Button, KeyButton, Select, Slider } from "../../kit/controls";
 import { downloadCanvas, fileName } from "../../kit/download";
 import { precise } from "../../kit/format";
 import { formatFragment } from "../../kit/codec";
@@ -67,9 +67,9 @@ function Middle({ model }: { model: Model }) {
       {classifier && <ClassLegend names={classifier.classNames} />}
       <div class="row">
         {keys.map(([sign, label, onClick]) => (
-          <Button key={sign} class="key" aria-label={label} title={label} onClick={onClick}>
+          <KeyButton key={sign} label={label} onClick={onClick}>
             {sign}
-          </Button>
+          </KeyButton>
         ))}
         <Button onClick={reset}>Reset</Button>
         <Button onClick={() => void downloadCanvas(fileName([name, "map"], ".png"), canvas.current!)}>

@@ -84,8 +84,8 @@ export function Training({ snapshots, content, state }: TrainingProps) {
       key={n}
       pixels={snapshots.image(moment, n)}
       shape={shape}
-      label={`image ${n + 1}`}
-      pressed={n === state.image.value}
+      aria-label={`image ${n + 1}`}
+      aria-pressed={n === state.image.value}
       onClick={() => follow(n)}
     />
   ));
@@ -146,8 +146,7 @@ function Filmstrip({ snapshots, content, state, onSelect }: MomentsProps) {
             key={k}
             pixels={snapshots.image(k, image)}
             shape={snapshots.shape}
-            label={label}
-            pressed={k === state.moment.value}
+            aria-pressed={k === state.moment.value}
             onClick={() => onSelect(k)}
           >
             <small>{label}</small>
