@@ -6,7 +6,7 @@
  *     <Slider label="Position t" of={state.t} min={0} max={1} step={0.005} />
  *     <Select label="Path" of={cell(() => state.path.value, (path) => changePath(path))} choices={PATHS} />
  */
-import type { ButtonHTMLAttributes, ComponentChildren, TargetedEvent } from "preact";
+import type { ButtonHTMLAttributes, ComponentChildren, InputHTMLAttributes, TargetedEvent } from "preact";
 import { useId } from "preact/hooks";
 
 /** A value that a control shows and sets. */
@@ -177,14 +177,16 @@ export function NumberField({ label, of, min, max, step = 1, late = false }: Num
 
 const show = (value: number) => (Number.isNaN(value) ? "" : String(value));
 
-type TextProps = Named<string> & { rows?: number; maxLength?: number; hint?: string };
+type TextProps = Named<string> & { rows?: number; hint?: string; problem?: string };
 
-export function TextField({ label, of, rows = 1, maxLength = 200, hint }: TextProps) {
+/** A field for a text, of one line or more, with a hint or with what is wrong. */
+export function TextField(props: TextProps & Omit<InputHTMLAttributes<HTMLInputElement>, "label">) {
+  const { label, of, rows = 1, hint, problem, ...attributes } = props;
   return (
     <Field label={label}>
       {(id) => {
-        const about = hint ? `${id}-hint` : undefined;
-        const shared = { id, maxLength, value: of.value, "aria-describedby": about };
+        const about = hint === undefined && problem === undefined ? undefined : `${id}-about`;
+        const shared: object = { id, value: of.value, "aria-describedby": about, ...attributes };
         const onInput = (event: { currentTarget: { value: string } }) => (of.value = event.currentTarget.value);
         return (
           <>
@@ -194,6 +196,11 @@ export function TextField({ label, of, rows = 1, maxLength = 200, hint }: TextPr
               <input {...shared} onInput={onInput} />
             )}
             {hint && <small id={about}>{hint}</small>}
+            {problem !== undefined && (
+              <p id={about} class="wrong" role="alert">
+                {problem}
+              </p>
+            )}
           </>
         );
       }}

@@ -41,8 +41,8 @@ interface RunPanel<R extends Run, L> extends PanelInfo {
   none: string; // Why there is none
   networks?: "gan" | "lstm"; // The kind of networks that it runs, if it does
   load: (content: R) => Promise<L>;
-  open: (loaded: L, content: R, view: URLSearchParams) => Opened | Promise<Opened>;
-  keepsView?: boolean; // Whether another run begins with the view of the one before, not anew
+  open: (loaded: L, content: R, view: URLSearchParams, manifest: Manifest) => Opened | Promise<Opened>;
+  kept?: string[]; // What another run keeps of the view of the one before; else its view begins anew
 }
 
 /** Makes a panel with a choice of the run, where there are several. */
@@ -52,7 +52,7 @@ export function runPanel<R extends Run, L>({
   networks,
   load,
   open,
-  keepsView,
+  kept = [],
   ...info
 }: RunPanel<R, L>): Panel {
   const others = (manifest: Manifest) => networks && withoutNetworks(manifest, networks);
@@ -64,7 +64,7 @@ export function runPanel<R extends Run, L>({
       const first = runs.find(({ id }) => id === view.get("run")) ?? runs[0];
       let count = 0;
       const openRun = async (run: R, start: URLSearchParams) => {
-        const opened = await open(await load(run), run, start);
+        const opened = await open(await load(run), run, start, manifest);
         return { run, number: ++count, ...opened };
       };
       const wanted = signal(first.id);
@@ -72,7 +72,8 @@ export function runPanel<R extends Run, L>({
       const change = async (id: string) => {
         wanted.value = id;
         const found = runs.find((run) => run.id === id)!;
-        const next = await openRun(found, new URLSearchParams(keepsView ? current.peek().view() : {}));
+        const view = Object.entries(current.peek().view()).filter(([key]) => kept.includes(key));
+        const next = await openRun(found, new URLSearchParams(view));
         if (wanted.peek() !== id) return; // another choice while this run loaded
         current.value = next;
         announce(`Run ${next.run.name}`);

@@ -138,7 +138,7 @@ export const discriminatorPanel = runPanel({
   none: "No GAN run in this file has real images that D has judged.",
   runs: (manifest) => allGans(manifest).filter((content) => sourcesOf(content).length),
   load: async (content) => codec(fieldsOf(content)),
-  keepsView: true,
+  kept: ["at", "seed"],
   async open(fields, content, view) {
     const state = fields.read(view);
     const first = await deal(content, state.at.value, state.seed.value);

@@ -4,7 +4,7 @@ import { loadGan, loadSnapshots } from "../../gan/gan";
 import { bound, Select } from "../../kit/controls";
 import { Image } from "../../kit/image";
 import type { GanContent, RecordedGan, Manifest } from "../../kit/manifest";
-import { hasNetworks, isGan } from "../../kit/runs";
+import { hasNetworks, isGan, type Run } from "../../kit/runs";
 import { row } from "../../kit/tensors";
 import type { FactsState } from "./panel";
 
@@ -30,7 +30,7 @@ function sourcesOf(content: RecordedGan, { gans }: Manifest): Source[] {
 }
 
 /** Returns what there is to compare, and what is chosen of it; null if there is nothing. */
-export function chosenPair({ run: { value: run }, left, right }: FactsState, manifest: Manifest) {
+export function chosenPair(run: Run, { left, right }: FactsState, manifest: Manifest) {
   const sources = isGan(run) ? sourcesOf(run, manifest) : [];
   if (!isGan(run) || sources.length < 2) return null;
   const early = sources[Math.floor((run.snapshots?.moments.length ?? 0) / 3)];
@@ -74,8 +74,8 @@ function PairGrid({ source, latentsOf }: { source: Source; latentsOf: RecordedGa
   );
 }
 
-export function Pair({ state, manifest }: { state: FactsState; manifest: Manifest }) {
-  const pair = chosenPair(state, manifest);
+export function Pair({ run, state, manifest }: { run: Run; state: FactsState; manifest: Manifest }) {
+  const pair = chosenPair(run, state, manifest);
   if (!pair) return null;
   const side = (label: string, name: "left" | "right") => (
     <div>

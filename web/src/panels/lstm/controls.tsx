@@ -5,7 +5,6 @@ import {
   Button,
   bound,
   type Cell,
-  Field,
   indexed,
   named,
   NumberField,
@@ -13,6 +12,7 @@ import {
   Select,
   selectIndex,
   Slider,
+  TextField,
   Toggle,
 } from "../../kit/controls";
 import type { LstmContent } from "../../kit/manifest";
@@ -54,34 +54,22 @@ function SequenceField({ content, label, of }: { content: LstmContent; label: st
   // The text stays as long as it means the sequence, or is wrong and the sequence still what it was.
   const isTyped = problem ? typed.instead === of.value : values.join() === of.value.join();
   const tooLong = values.length / channels(content) >= MAX_STEPS && `Only the first ${MAX_STEPS} steps count.`;
-  const onInput = (event: { currentTarget: { value: string } }) => {
-    const text = event.currentTarget.value;
+  const type = (text: string) => {
     setTyped({ text, instead: of.value });
     const read = parseSequence(content, text);
     if (!read.problem) of.value = read.values;
   };
   const [example] = content.examples;
   const longest = Math.max(content.length, example ? formatSequence(content, example.values).length : 0);
+  const isLong = content.inputKind === "numbers" || longest > ONE_LINE;
   return (
-    <Field label={label}>
-      {(id) => {
-        const text = isTyped ? typed.text : formatSequence(content, of.value);
-        const about = { "aria-invalid": isTyped && problem !== "", "aria-describedby": `${id}-problem` };
-        const shared = { id, class: "command", value: text, spellcheck: false, autocomplete: "off", ...about, onInput };
-        return (
-          <>
-            {content.inputKind === "numbers" || longest > ONE_LINE ? (
-              <textarea {...shared} rows={3} />
-            ) : (
-              <input {...shared} inputMode="numeric" />
-            )}
-            <p id={`${id}-problem`} class="wrong" role="alert">
-              {isTyped && (problem || tooLong)}
-            </p>
-          </>
-        );
-      }}
-    </Field>
+    <TextField
+      {...{ label, class: "command", spellcheck: false, autocomplete: "off" }}
+      {...(isLong ? { rows: 3 } : { inputMode: "numeric" })}
+      of={bound(isTyped ? typed.text : formatSequence(content, of.value), type)}
+      problem={(isTyped && (problem || tooLong)) || ""}
+      aria-invalid={isTyped && problem !== ""}
+    />
   );
 }
 

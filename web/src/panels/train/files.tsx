@@ -1,6 +1,6 @@
 /** What a reader brings along: a run that was saved, or sequences or images to learn from. */
 import { useSignal } from "@preact/signals";
-import { Button, Field } from "../../kit/controls";
+import { Button, Field, TextField } from "../../kit/controls";
 import { isGan, type Run } from "../../kit/runs";
 import type { Kind } from "../../train/protocol";
 import { readTyped } from "../../train/sequences";
@@ -38,17 +38,12 @@ export function Files({ session, state, onFiles }: FilesProps) {
       <details>
         <summary>Type sequences</summary>
         <div class="stack">
-          <Field label="Numbers, a comma and a label on each line">
-            {(id) => (
-              <textarea
-                id={id}
-                rows={6}
-                placeholder={"0.1 0.4 0.9, up\n0.8 0.5 0.2, down"}
-                value={text.value}
-                onInput={({ currentTarget }) => (text.value = currentTarget.value)}
-              />
-            )}
-          </Field>
+          <TextField
+            label="Numbers, a comma and a label on each line"
+            of={text}
+            rows={6}
+            placeholder={"0.1 0.4 0.9, up\n0.8 0.5 0.2, down"}
+          />
           <div class="row">
             <Button onClick={() => void learnFrom(session, state, async () => readTyped(text.value))}>
               Learn from these

@@ -1,6 +1,6 @@
 /** One sequence that a reader types, and what the LSTM makes of it. */
 import { useSignal } from "@preact/signals";
-import { Field } from "../../kit/controls";
+import { bound, TextField } from "../../kit/controls";
 import { parseNumbers } from "../../train/sequences";
 import { Gates } from "./gates";
 import type { Session } from "./session";
@@ -24,29 +24,15 @@ export function Reading({ session, state }: { session: Session; state: TrainStat
   return (
     <section class="card stack">
       <h3>{own ? "One sequence" : "One palindrome"}, read by the network as it is now</h3>
-      <Field
+      <TextField
         label={
           own ? "Numbers that the network reads" : "Digits that the network reads: all but the last of a palindrome"
         }
-      >
-        {(id) => (
-          <>
-            <input
-              id={id}
-              class="command"
-              inputMode={own ? "text" : "numeric"}
-              autocomplete="off"
-              value={typed.value ?? of.value}
-              aria-invalid={typed.value !== null}
-              aria-describedby={`${id}-problem`}
-              onInput={(event) => type(event.currentTarget.value)}
-            />
-            <p id={`${id}-problem`} class="wrong" role="alert">
-              {typed.value !== null && problemOf(typed.value)}
-            </p>
-          </>
-        )}
-      </Field>
+        of={bound(typed.value ?? of.value, type)}
+        problem={typed.value === null ? "" : problemOf(typed.value)}
+        aria-invalid={typed.value !== null}
+        {...{ class: "command", inputMode: own ? "text" : "numeric", autocomplete: "off" }}
+      />
       {trace ? (
         <Gates trace={trace} names={own?.classes ?? DIGITS} target={own ? null : trace.digits[0]} />
       ) : (
