@@ -83,7 +83,7 @@ export function Chart(given: ChartProps) {
         </svg>
         {layout && reading !== null && (
           <Tooltip width={width} position={layout.x(reading)} em={size.em}>
-            <div class="chart-tooltip-x">{`${xLabel} ${formatX(reading)}`}</div>
+            <div>{`${xLabel} ${formatX(reading)}`}</div>
             {valuesAt(lines, layout, reading, formatY).map(({ line, text }) => (
               <div key={line.name}>
                 <Sample {...line} />

@@ -99,7 +99,7 @@ export function XAxis({ scale, ticks, format, at, above = false }: AxisProps & {
   const side = above ? -1 : 1;
   return (
     <g class="chart-axis" transform={`translate(0,${at})`} text-anchor="middle">
-      <path class="domain" d={`M${scale.range[0]},0H${scale.range[1]}`} />
+      <path d={`M${scale.range[0]},0H${scale.range[1]}`} />
       {ticks.map((tick, k) => (
         <g key={tick} transform={`translate(${scale(tick)},0)`}>
           <line y2={6 * side} />
