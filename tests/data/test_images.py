@@ -194,6 +194,11 @@ def test_a_ramp_stays_a_ramp_at_every_size(size: int, channels: int, tmp_path: P
     assert (images.float() - expected)[..., inner].abs().max() < 3
 
 
+def test_fine_stripes_become_gray_when_images_shrink(tmp_path: Path) -> None:
+    np.save(tmp_path / "set.npy", np.tile([0, 240, 240, 0], (2, 28, 7)).astype(np.uint8))
+    assert (load_images(str(tmp_path / "set.npy"), 7).images.float() - 120).abs().max() < 12, "no aliasing"
+
+
 # Classes and test images
 
 

@@ -84,10 +84,11 @@ def test_symbols_may_have_a_number_as_target() -> None:
 
 
 def test_a_loss_of_ones_own_trains_as_a_built_in_one() -> None:
-    Path("same.py").write_text("from reviver.gan.losses import hinge_discriminator, critic_generator\n"
-        "class Same:\n    generator = staticmethod(critic_generator)\n    discriminator = staticmethod(hinge_discriminator)\n")  # fmt: skip
+    Path("same.py").write_text("from reviver.gan.losses import cross_entropy_discriminator, non_saturating_generator\n"
+        "class Same:\n    generator = staticmethod(non_saturating_generator)\n"
+        "    discriminator = staticmethod(cross_entropy_discriminator)\n")  # fmt: skip
     runs = []
-    for name in ("hinge", give("loss", "same.py:Same"), give("loss", "my_loss.py:Exponential")):
+    for name in ("non-saturating", give("loss", "same.py:Same"), give("loss", "my_loss.py:Exponential")):
         config = GANConfig(data="images.npz", image_size=6, epochs=2, batch_size=8, loss=name, log_every=1)
         runs.append(train_gan(config, f"run{len(runs)}"))
     ours, same, other = ([row["discriminator_loss"] for row in run.read_metrics()] for run in runs)

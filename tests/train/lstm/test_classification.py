@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import warnings
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -61,6 +62,9 @@ def test_scores_are_those_of_scikit_learn(num_classes: int, size: int, absent: t
         values = [math.nan if value is None else value for value in (score.precision, score.recall, score.f1)]
         assert values == pytest.approx([precision, recall, f1], nan_ok=True)
         assert score.support == support
+    wrong = Counter(zip(true.tolist(), predicted.tolist(), strict=True))
+    expected = {(str(i), str(j), count) for (i, j), count in wrong.items() if i != j}
+    assert set(report.confusions()) == expected
     counts = targets.bincount(minlength=num_classes)
     assert report.chance == counts.max().item() / size
     assert report.balanced_chance == pytest.approx(1 / counts.count_nonzero().item())
