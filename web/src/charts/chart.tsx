@@ -11,18 +11,8 @@ import { useMemo, useState } from "preact/hooks";
 import { formatNumber } from "../kit/format";
 import { Disclosure } from "../kit/table";
 import { useSize } from "../kit/size";
-import {
-  type Drawn,
-  hasSymbols,
-  layOut,
-  type Layout,
-  nearest,
-  pointsOf,
-  type Reference,
-  spread,
-  summarize,
-  withValues,
-} from "./series";
+import { hasSymbols, layOut, nearest, pointsOf, spread, summarize, withValues } from "./series";
+import type { Drawn, Layout, Reference } from "./series";
 import { Grid, Legend, Line, Sample, styleOf, Symbol, XAxis, YAxis, type Series } from "./marks";
 import type { Spacing } from "./scale";
 import { Reader, Values } from "./reader";

@@ -4,7 +4,7 @@
  */
 import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { clamp, formatLimit } from "../kit/format";
-import { ARROWS } from "../kit/roving";
+import { MOVES } from "../kit/roving";
 import { binColumns, type Binning, type ColorScale, drawValues, isDark } from "./colors";
 
 export interface HeatmapContent {
@@ -30,13 +30,7 @@ interface HeatmapProps extends HeatmapContent {
   onSelect: (cell: Cell) => void;
 }
 
-const MOVES: typeof ARROWS = {
-  ...ARROWS,
-  PageUp: [-10, 0],
-  PageDown: [10, 0],
-  Home: [-Infinity, 0],
-  End: [Infinity, 0],
-};
+const JUMPS: typeof MOVES = { ...MOVES, PageUp: [-10, 0], PageDown: [10, 0] };
 
 export function Heatmap(props: HeatmapProps) {
   const { name, values, columns, rows, order, scale, binning, label, marked, width, selection, onMove, onSelect } =
@@ -67,7 +61,7 @@ export function Heatmap(props: HeatmapProps) {
   const onKeyDown = (event: KeyboardEvent) => {
     if (event.ctrlKey || event.altKey || event.metaKey) return;
     const from = hovered ?? selection;
-    const direction = MOVES[event.key];
+    const direction = JUMPS[event.key];
     if (event.key === "Enter" || event.key === " ") onSelect(from);
     else if (direction) {
       const place = clamp(placeOf(from.row) + direction[1], 0, rows - 1);

@@ -21,33 +21,31 @@ const STRIDES = [1, 2, 3, 4, 6, 8, 12, 20];
 
 /** Creates a scale. `isNice` lets a linear axis end at round numbers. */
 export function makeScale(spacing: Spacing, [low, high]: Interval, range: Interval, isNice = false): Scale {
-  if (low === high) [low, high] = spacing === "log" ? [low / 2, high * 2] : [low - 0.5, high + 0.5];
-  if (typeof spacing === "object" && spacing.length > 1) return stopScale(spacing, range);
+  const stops = typeof spacing === "object" && spacing.length > 1 ? spacing : null;
+  if (stops) [low, high] = [stops[0], stops.at(-1)!];
+  else if (low === high) [low, high] = spacing === "log" ? [low / 2, high * 2] : [low - 0.5, high + 0.5];
   if (isNice && spacing !== "log") [low, high] = nice(low, high, 5);
-  const of = spacing === "log" ? Math.log : (value: number) => value;
-  const [a, b] = [of(low), of(high)];
-  const at = (value: number) => range[0] + ((of(value) - a) / (b - a)) * (range[1] - range[0]);
-  const lists = spacing === "log" ? logTicks(low, high) : COUNTS.map((count) => ticks(low, high, count));
+  const even = (value: number) => (stops ? placeAmong(stops, value) : spacing === "log" ? Math.log(value) : value);
+  const [a, b] = [even(low), even(high)];
+  const at = (value: number) => range[0] + ((even(value) - a) / (b - a)) * (range[1] - range[0]);
+  const linear = () => COUNTS.map((count) => ticks(low, high, count));
+  const lists = stops ? everyNth(stops) : spacing === "log" ? logTicks(low, high) : linear();
   return Object.assign(at, { domain: [low, high] as Interval, range, ticks: lists });
 }
+
+/** Index of a value among ascending stops, with a fraction between two. */
+function placeAmong(stops: number[], value: number): number {
+  const next = clamp(bisectLeft(stops, value), 1, stops.length - 1);
+  return next - 1 + clamp((value - stops[next - 1]) / (stops[next] - stops[next - 1]), 0, 1);
+}
+
+const everyNth = (stops: number[]) => STRIDES.map((stride) => stops.filter((_, index) => index % stride === 0));
 
 /** Lets a scale stay within its range. */
 export const clamped = (scale: Scale): Scale => {
   const [low, high] = [Math.min(...scale.range), Math.max(...scale.range)];
   return Object.assign((value: number) => clamp(scale(value), low, high), { ...scale });
 };
-
-/** Even from stop to stop, linear between them. */
-function stopScale(stops: number[], range: Interval): Scale {
-  const step = (range[1] - range[0]) / (stops.length - 1);
-  const at = (value: number) => {
-    const next = clamp(bisectLeft(stops, value), 1, stops.length - 1);
-    const [left, right] = [stops[next - 1], stops[next]];
-    return range[0] + (next - 1 + clamp((value - left) / (right - left), 0, 1)) * step;
-  };
-  const lists = STRIDES.map((stride) => stops.filter((_, index) => index % stride === 0));
-  return Object.assign(at, { domain: [stops[0], stops[stops.length - 1]] as Interval, range, ticks: lists });
-}
 
 function logTicks(low: number, high: number): number[][] {
   const first = Math.floor(Math.log10(low));

@@ -18,17 +18,13 @@ export interface Drawn {
 
 const MAX_SYMBOLS = 20; // Most points of a line with symbols
 
+/** Whether an axis can show a value; a logarithmic one has no 0. */
+export const canShow = (value: number | null, isLog: boolean): value is number =>
+  Number.isFinite(value) && !(isLog && value! <= 0);
+
 /** Returns the points of a series that the axes can show; y is NaN where there is no value. */
-export function pointsOf({ x, y }: Series, positiveX: boolean, positiveY: boolean): Point[] {
-  const points: Point[] = [];
-  for (let k = 0; k < x.length; k++) {
-    const [at, value] = [x[k], y[k]];
-    if (typeof at !== "number" || !Number.isFinite(at) || (positiveX && at <= 0)) continue;
-    const shown = typeof value === "number" && Number.isFinite(value) && !(positiveY && value <= 0);
-    points.push({ x: at, y: shown ? value : NaN });
-  }
-  return points;
-}
+export const pointsOf = ({ x, y }: Series, isLogX: boolean, isLogY: boolean): Point[] =>
+  Array.from(x).flatMap((at, k) => (canShow(at, isLogX) ? [{ x: at, y: canShow(y[k], isLogY) ? y[k] : NaN }] : []));
 
 export const withValues = (points: Point[]) => points.filter(({ y }) => !Number.isNaN(y));
 

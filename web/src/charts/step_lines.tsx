@@ -3,6 +3,7 @@ import { extent } from "d3-array";
 import type { ComponentChildren } from "preact";
 import { formatLimit, superscript } from "../kit/format";
 import { Grid, Legend, Line, styleOf, type Point } from "./marks";
+import { canShow } from "./series";
 import { clamped, fitTicks, makeScale, type Scale } from "./scale";
 import { StepFrame, type Steps } from "./steps";
 
@@ -36,7 +37,7 @@ const styleOfLine = ({ color, dashed }: StepLine) => `${styleOf(color)}${dashed 
 
 export function StepLines(props: StepLinesProps) {
   const { title, label, lines, isLog = false, level, steps, slots = steps.count, selected, readout, onSelect } = props;
-  const isShown = (value: number) => Number.isFinite(value) && !(isLog && value <= 0); // a logarithmic axis has no 0
+  const isShown = (value: number) => canShow(value, isLog);
   const nameTick = (tick: number) => (isLog ? `10${superscript(Math.round(Math.log10(tick)))}` : formatLimit(tick, 6));
   const onClick = (event: MouseEvent & { currentTarget: Element }) => {
     const box = event.currentTarget.getBoundingClientRect();

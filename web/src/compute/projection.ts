@@ -8,6 +8,7 @@
  *
  * Shapes: N starts, Z latent size, P pixels.
  */
+import { minIndex } from "d3-array";
 import { clamp } from "../kit/format";
 import { row } from "../kit/tensors";
 import type { Mlp } from "./mlp";
@@ -73,8 +74,7 @@ export class Projection {
   }
 
   get best() {
-    const last = this.errors.map((curve) => curve[curve.length - 1] ?? Infinity);
-    return last.indexOf(Math.min(...last));
+    return minIndex(this.errors, (curve) => curve.at(-1) ?? Infinity);
   }
 
   /** The best start so far: latent z [Z], and image [P] and RMSE, before all is done those before the last step. */

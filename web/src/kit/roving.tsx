@@ -12,7 +12,7 @@ export const ARROWS: Record<string, Move> = {
   ArrowDown: [0, 1],
 };
 
-const MOVES: typeof ARROWS = { ...ARROWS, Home: [-Infinity, 0], End: [Infinity, 0] };
+export const MOVES: typeof ARROWS = { ...ARROWS, Home: [-Infinity, 0], End: [Infinity, 0] };
 
 interface RovingProps extends Omit<HTMLAttributes<HTMLDivElement>, "label"> {
   label: string; // Accessible name
