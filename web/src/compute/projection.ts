@@ -154,7 +154,10 @@ export class Projection {
 export const errorsOf = (x: Float32Array, images: Float32Array) =>
   Array.from({ length: images.length / x.length }, (_, n) => {
     let sum = 0;
-    for (let k = 0; k < x.length; k++) sum += (images[n * x.length + k] - x[k]) ** 2;
+    for (let k = 0; k < x.length; k++) {
+      const difference = images[n * x.length + k] - x[k];
+      sum += difference * difference;
+    }
     return Math.sqrt(sum / x.length);
   });
 

@@ -16,7 +16,11 @@ import { withoutNetworks, type Run } from "../kit/runs";
 /** A part of the runs that a lesson can leave out. Latents go with the generator. */
 export type Part = "generator" | "discriminator" | "classifier" | "snapshots" | "training" | "test" | "lstm" | "images";
 
-export type Opened = { view: () => View; body: VNode };
+export interface Opened {
+  view: () => View;
+  body: VNode;
+  controls?: VNode | false; // Beside the choice of the run
+}
 
 export interface PanelInfo {
   id: string; // In the fragment and in lessons
@@ -80,9 +84,12 @@ export function runPanel<R extends Run, L>({
       };
       const Body = () => (
         <div class="stack run-panel">
-          {runs.length > 1 && (
+          {(runs.length > 1 || current.value.controls) && (
             <div class="row controls">
-              <Select label="Run" of={bound(wanted.value, change)} choices={runs.map(({ id, name }) => [id, name])} />
+              {runs.length > 1 && (
+                <Select label="Run" of={bound(wanted.value, change)} choices={runs.map(({ id, name }) => [id, name])} />
+              )}
+              {current.value.controls}
             </div>
           )}
           {others(manifest) && <p class="note">{others(manifest)}</p>}

@@ -90,9 +90,6 @@ export function Game({ content, state, first }: GameProps) {
 
   return (
     <>
-      <div class="row controls">
-        <Select label="Images from" of={at} choices={sourcesOf(content).map(({ id, name }) => [id, name])} />
-      </div>
       {isOver ? (
         <Results {...{ round, content, playAgain }} answers={answers.value} />
       ) : (
@@ -142,6 +139,11 @@ export const discriminatorPanel = runPanel({
   async open(fields, content, view) {
     const state = fields.read(view);
     const first = await deal(content, state.at.value, state.seed.value);
-    return { view: () => fields.write(state), body: <Game {...{ content, state, first }} /> };
+    const sources = sourcesOf(content).map(({ id, name }) => [id, name] as const);
+    return {
+      view: () => fields.write(state),
+      body: <Game {...{ content, state, first }} />,
+      controls: <Select label="Images from" of={state.at} choices={sources} />,
+    };
   },
 });

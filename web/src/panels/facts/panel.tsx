@@ -7,7 +7,7 @@
 import { useMemo } from "preact/hooks";
 import { announce } from "../../kit/announce";
 import { codec, field, oneOf, optional, type State } from "../../kit/codec";
-import { bound, Select, Toggle } from "../../kit/controls";
+import { bound, cell, Select, Toggle } from "../../kit/controls";
 import { CopyField } from "../../kit/copy";
 import type { Manifest } from "../../kit/manifest";
 import { allRuns, hasNetworks, isGan, RECORDED, type Run } from "../../kit/runs";
@@ -35,65 +35,44 @@ function fieldsOf(others: Run[]) {
 
 export type FactsState = State<ReturnType<typeof fieldsOf>>;
 
-type FactsProps = { run: Run; others: Run[]; manifest: Manifest; state: FactsState };
-
-function Facts({ run, others, manifest, state }: FactsProps) {
+function Facts({ run, manifest, state }: { run: Run; manifest: Manifest; state: FactsState }) {
   const other = state.with.value;
   const shown = useMemo(() => (other ? [run, other] : [run]), [run, other]);
-  const chooseOther = (id: string) => {
-    const chosen = (state.with.value = others.find((one) => one.id === id) ?? null);
-    announce(chosen ? `${run.name} beside ${chosen.name}.` : `Only ${run.name}.`);
-  };
   const few = bound(state.settings.value === "few", (isFew) => (state.settings.value = isFew ? "few" : "all"));
   return (
-    <>
-      {others.length > 0 && (
-        <div class="row controls">
-          <Select
-            label="Compare with"
-            of={bound(other?.id ?? "", chooseOther)}
-            choices={[["", "no other run"], ...others.map(({ id, name }) => [id, name] as const)]}
-          />
-        </div>
-      )}
-      <div class="stack facts-body">
+    <div class="stack facts-body">
+      <section>
+        <h3>Curves</h3>
+        {!hasNetworks(run) && <p class="note">{RECORDED}</p>}
+        <RunCurves runs={shown} state={state} />
+      </section>
+      <div class="columns halves">
+        <Scores runs={shown} />
+        <Roundings runs={shown} />
+      </div>
+      <Pair {...{ run, state, manifest }} />
+      <section>
+        <h3>{other ? "Commands that repeat the runs" : "Command that repeats the run"}</h3>
+        {shown.map(({ id, name, facts }) => (
+          <CopyField key={id} text={facts.command} copy={other ? `Copy the command of ${name}` : "Copy the command"} />
+        ))}
+      </section>
+      <div class="columns halves">
         <section>
-          <h3>Curves</h3>
-          {!hasNetworks(run) && <p class="note">{RECORDED}</p>}
-          <RunCurves runs={shown} state={state} />
+          <h3>Run</h3>
+          <FactTable name="Facts about the run" runs={shown} of="run" />
         </section>
-        <div class="columns halves">
-          <Scores runs={shown} />
-          <Roundings runs={shown} />
-        </div>
-        <Pair {...{ run, state, manifest }} />
         <section>
-          <h3>{other ? "Commands that repeat the runs" : "Command that repeats the run"}</h3>
-          {shown.map(({ id, name, facts }) => (
-            <CopyField
-              key={id}
-              text={facts.command}
-              copy={other ? `Copy the command of ${name}` : "Copy the command"}
-            />
-          ))}
-        </section>
-        <div class="columns halves">
-          <section>
-            <h3>Run</h3>
-            <FactTable name="Facts about the run" runs={shown} of="run" />
-          </section>
-          <section>
-            <h3>Settings</h3>
-            <Toggle label={other ? "Only different settings" : "Only changed settings"} of={few} />
-            <SettingsTable runs={shown} few={few.value} />
-          </section>
-        </div>
-        <section>
-          <h3>Licenses</h3>
-          <FactTable name="Licenses" runs={shown} of="licenses" />
+          <h3>Settings</h3>
+          <Toggle label={other ? "Only different settings" : "Only changed settings"} of={few} />
+          <SettingsTable runs={shown} few={few.value} />
         </section>
       </div>
-    </>
+      <section>
+        <h3>Licenses</h3>
+        <FactTable name="Licenses" runs={shown} of="licenses" />
+      </section>
+    </div>
   );
 }
 
@@ -118,6 +97,18 @@ export const factsPanel = runPanel({
       const pair = chosenPair(run, state, manifest);
       return { ...fields.write(state), ...(pair && { left: pair.left.id, right: pair.right.id }) };
     };
-    return { view: write, body: <Facts {...{ run, others, manifest, state }} /> };
+    const choose = (id: string) => {
+      const chosen = (state.with.value = others.find((one) => one.id === id) ?? null);
+      announce(chosen ? `${run.name} beside ${chosen.name}.` : `Only ${run.name}.`);
+    };
+    const other = cell(() => state.with.value?.id ?? "", choose);
+    const names = others.map(({ id, name }) => [id, name] as const);
+    return {
+      view: write,
+      body: <Facts {...{ run, manifest, state }} />,
+      controls: names.length > 0 && (
+        <Select label="Compare with" of={other} choices={[["", "no other run"], ...names]} />
+      ),
+    };
   },
 });
