@@ -72,7 +72,7 @@ def test_an_lstm_trains_pauses_forks_and_goes_back(show: Show) -> None:
     poll(lambda: fact(page, "Epoch") == "0 of 400")
     expect(page.locator(".train-curves")).not_to_be_attached()
     assert page.locator("pre").inner_text() == (
-        "reviver lstm train --preset original --seed 3 --data-size 300 --hidden-size 16 --epochs 400 --learning-rate 0.01"
+        "reviver lstm train --preset original --seed 3 --data-size 300 --hidden-size 16 --learning-rate 0.01 --epochs 400"
         " --out run"
     )
 
@@ -115,7 +115,7 @@ def test_a_wrong_setting_gets_a_sentence_beside_it(show: Show) -> None:
     batch = page.get_by_label("Batch")
     batch.fill("5000")
     page.keyboard.press("Tab")
-    expect(batch).to_have_accessible_description("Batch must be a whole number from 1 to 1024.")
+    expect(batch).to_have_accessible_description("Batch must be an integer from 1 to 1024.")
     press(page, "One update")
     expect(page.get_by_text("The answer is")).to_be_visible()
     check_fits(page)
@@ -161,7 +161,7 @@ def test_a_gan_shows_its_pictures_and_what_d_says(show: Show) -> None:
     expect(page.locator(".distribution")).to_have_count(2)
     check_accessible(page)
     assert page.locator("pre").inner_text() == (
-        "reviver gan train --preset original --batch-size 8 --latent-size 8 --r1 1 --ema 0.9 --out run"
+        "reviver gan train --preset original --latent-size 8 --r1 1 --ema 0.9 --batch-size 8 --out run"
     )
 
 
@@ -301,7 +301,7 @@ def test_an_lstm_learns_dropped_and_typed_sequences(show: Show) -> None:
     press(page, "One epoch")
     expect(page.get_by_text("The answer is")).to_contain_text(re.compile("odd|even"))
     assert page.locator("pre").inner_text() == (
-        "reviver lstm train --preset original --data mine.csv --hidden-size 16 --epochs 5 --batch-size 4 --out run"
+        "reviver lstm train --preset original --data mine.csv --hidden-size 16 --batch-size 4 --epochs 5 --out run"
     )
     page.get_by_text("Type sequences").click()
     typed = page.get_by_label("Numbers, a comma and a label on each line")

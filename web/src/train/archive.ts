@@ -4,6 +4,8 @@ import { zipSync } from "fflate";
 const DAMAGED = "the zip is damaged or incomplete";
 /** Bytes of the list of files, and of the end of an archive with its comment, at most. */
 const [MAX_LIST, MAX_END] = [1 << 22, 22 + 65535];
+/** Bytes that are inflated at once, to a thousand times as many at most. */
+const PIECE = 1 << 14;
 
 export type Files = Record<string, Uint8Array<ArrayBuffer>>;
 
@@ -97,7 +99,12 @@ async function fill(file: Blob, size: number, isDeflated: boolean) {
       at += part.length;
     },
   });
-  const stream = file.stream();
+  const pieces = new TransformStream<Uint8Array<ArrayBuffer>, Uint8Array<ArrayBuffer>>({
+    transform(part, out) {
+      for (let from = 0; from < part.length; from += PIECE) out.enqueue(part.subarray(from, from + PIECE));
+    },
+  });
+  const stream = file.stream().pipeThrough(pieces);
   await (isDeflated ? stream.pipeThrough(new DecompressionStream("deflate-raw")) : stream).pipeTo(sink).catch(() => {
     throw new Error(DAMAGED);
   });

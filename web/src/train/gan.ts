@@ -230,7 +230,7 @@ export class GanNetworks {
     const d1 = this.#hidden[0].d.from(N); // free by now
     const d2 = this.#hidden[1].d.from(N);
     const through = (x: Matrix, W: Matrix, d: Matrix, y: Matrix) => {
-      for (let r = 0; r < d.rows; r++) d.values.fill(0, r * d.width, r * d.width + N);
+      d.clear(N);
       memory.product(W, x, d, N);
       kernel.leakyBackward(d.address, d.stride, y.address, y.stride, y.rows, N, SLOPE);
     };

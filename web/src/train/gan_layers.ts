@@ -14,7 +14,7 @@ export const biasOf = (layer: number) => `layers.${layer}.bias`;
 
 const linear = (layer: number, inputs: number, outputs: number): Shapes => ({
   [weightOf(layer)]: [outputs, inputs],
-  [biasOf(layer)]: [1, outputs],
+  [biasOf(layer)]: [outputs],
 });
 
 export const generatorShapes = (latentSize: number, pixels: number): Shapes =>
@@ -22,8 +22,8 @@ export const generatorShapes = (latentSize: number, pixels: number): Shapes =>
     linear(0, latentSize, WIDTHS[0]),
     ...NORMED.map((layer, k) => ({
       ...linear(layer, WIDTHS[k], WIDTHS[k + 1]),
-      [weightOf(layer + 1)]: [1, WIDTHS[k + 1]],
-      [biasOf(layer + 1)]: [1, WIDTHS[k + 1]],
+      [weightOf(layer + 1)]: [WIDTHS[k + 1]],
+      [biasOf(layer + 1)]: [WIDTHS[k + 1]],
     })),
     linear(LAST, WIDTHS[3], pixels),
   );
@@ -33,17 +33,11 @@ export const discriminatorShapes = (pixels: number): Shapes => {
   return Object.assign({}, ...D_LAYERS.map((layer, k) => linear(layer, sizes[k], sizes[k + 1])));
 };
 
-/** The shape that torch gives a tensor, which here is [1, O] if it is a vector. */
-export const torchShape = (name: string, [rows, columns]: [number, number]) =>
-  name.endsWith("bias") || NORMED.some((layer) => name.startsWith(`layers.${layer + 1}.`))
-    ? [columns]
-    : [rows, columns];
-
 /** Names of the running statistics of BatchNorm, and their shapes. */
 export const RUNNING: Shapes = Object.assign(
   {},
   ...NORMED.map((layer, k) => ({
-    [`layers.${layer + 1}.running_mean`]: [1, WIDTHS[k + 1]],
-    [`layers.${layer + 1}.running_var`]: [1, WIDTHS[k + 1]],
+    [`layers.${layer + 1}.running_mean`]: [WIDTHS[k + 1]],
+    [`layers.${layer + 1}.running_var`]: [WIDTHS[k + 1]],
   })),
 );

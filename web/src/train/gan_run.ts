@@ -5,10 +5,10 @@
  */
 import type { ClassifierSpec } from "../kit/manifest";
 import { GanNetworks, type StepResult } from "./gan";
-import { GanLog, type GanLogSaved } from "./gan_log";
-import { Memory, pad, type Matrix, type SavedWeights } from "./memory";
+import { GanLog } from "./gan_log";
+import { Memory, pad, readAll, writeAll, type Matrix } from "./memory";
 import { makeRng, Rng } from "./random";
-import { checkSettings, GAN_BOUNDS, type GanSettings } from "./settings";
+import { checkChanges, checkSettings, GAN, type GanSettings } from "./settings";
 
 /** Latents of the grid. */
 const GRID = 25;
@@ -27,40 +27,26 @@ export interface Images {
   source: string | null;
 }
 
-type Tensors = Record<string, Float32Array<ArrayBuffer>>;
-
 /** Where a run stands, without its images. */
-export interface GanSaved {
-  kind: "gan";
-  settings: GanSettings;
-  step: number;
-  epoch: number;
-  position: number;
-  /** Updates of G. */
-  generatorSteps: number;
-  powers: { G: [number, number]; D: [number, number] };
-  noise: { state: Int32Array; next: number };
-  G: SavedWeights;
-  D: SavedWeights;
-  running: Tensors;
-  /** Moving average of G and of its running statistics; null without. */
-  average: Tensors | null;
-  log: GanLogSaved;
-  /** Time that it has trained. */
-  seconds: number;
-}
+export type GanSaved = ReturnType<GanRun["save"]>;
 
 export class GanRun {
+  readonly kind = "gan" as const;
   step = 0;
+  /** Finished epochs. */
   epoch = 0;
+  /** Images of the epoch that it has seen. */
   position = 0;
+  /** Updates of G. */
   generatorSteps = 0;
   /** Time that it has trained; whoever trains it counts. */
   seconds = 0;
   log: GanLog;
-  #powers: GanSaved["powers"] = { G: [1, 1], D: [1, 1] };
+  /** β₁ᵗ and β₂ᵗ of both optimizers. */
+  #powers: Record<"G" | "D", [number, number]> = { G: [1, 1], D: [1, 1] };
   #noise: Rng;
   #order: Int32Array | null = null;
+  /** Moving average of G and of its running statistics; null without. */
   #average: Record<string, Matrix> | null = null;
   readonly count: number;
   readonly #values = Float32Array.from({ length: 256 }, (_, byte) => Math.fround(byte / 127.5) - 1);
@@ -79,7 +65,7 @@ export class GanRun {
   }
 
   static async create(settings: GanSettings, images: Images): Promise<GanRun> {
-    checkSettings(settings, GAN_BOUNDS);
+    checkSettings(settings, GAN);
     const { latentSize, batchSize, batchNormEps } = settings;
     const count = images.bytes.length / images.size ** 2;
     if (!Number.isInteger(count) || count < 8 || count % 8)
@@ -93,40 +79,30 @@ export class GanRun {
   static async restore(saved: GanSaved, images: Images): Promise<GanRun> {
     const run = await GanRun.create(saved.settings, images);
     ({ step: run.step, epoch: run.epoch, position: run.position, generatorSteps: run.generatorSteps } = saved);
-    run.#powers = { G: [...saved.powers.G], D: [...saved.powers.D] };
+    run.#powers = { ...saved.powers };
     run.#noise = Rng.restore(saved.noise);
     run.seconds = saved.seconds;
     run.log = GanLog.restore(saved.log, run.updatesPerEpoch);
     run.networks.G.restore(saved.G);
     run.networks.D.restore(saved.D);
-    for (const [name, values] of Object.entries(saved.running)) run.networks.running[name].write(values);
-    if (run.#average) {
-      const from = saved.average ?? { ...saved.G.w, ...saved.running };
-      for (const [name, values] of Object.entries(from)) run.#average[name].write(values);
-    }
+    writeAll(run.networks.running, saved.running);
+    if (run.#average) writeAll(run.#average, saved.average ?? { ...saved.G.w, ...saved.running });
     return run;
   }
 
-  save(): GanSaved {
-    const { settings, step, epoch, position, generatorSteps, networks } = this;
-    const read = (part: Record<string, Matrix>): Tensors =>
-      Object.fromEntries(Object.entries(part).map(([name, matrix]) => [name, matrix.read()]));
+  save() {
+    const { kind, settings, step, epoch, position, generatorSteps, networks, seconds } = this;
     return {
-      kind: "gan",
-      settings: { ...settings },
-      ...{ step, epoch, position, generatorSteps },
-      powers: { G: [...this.#powers.G], D: [...this.#powers.D] },
-      noise: this.#noise.save(),
-      ...{ G: networks.G.save(), D: networks.D.save(), running: read(networks.running) },
-      average: this.#average && read(this.#average),
-      ...{ log: this.log.save(), seconds: this.seconds },
+      ...{ kind, settings: { ...settings }, step, epoch, position, generatorSteps, seconds },
+      ...{ powers: { ...this.#powers }, noise: this.#noise.save(), log: this.log.save() },
+      ...{ G: networks.G.save(), D: networks.D.save(), running: readAll(networks.running) },
+      average: this.#average && readAll(this.#average),
     };
   }
 
   /** Returns a run that goes on from here with other settings. */
   async change(changes: Partial<GanSettings>): Promise<GanRun> {
-    const fixed = Object.keys(changes).find((name) => name === "seed" || name === "latentSize");
-    if (fixed) throw new Error(`${fixed} cannot change while the networks train; start a new run`);
+    checkChanges(changes, GAN);
     const saved = this.save();
     return GanRun.restore({ ...saved, settings: { ...saved.settings, ...changes } }, this.images);
   }

@@ -52,7 +52,7 @@ export class LstmNetwork {
     readonly sizes: LstmSizes,
   ) {
     const { steps, inputSize: I, hiddenSize: H, numClasses: C, batchSize } = sizes;
-    this.weights = new Weights(memory, { W: [4 * H, I], U: [4 * H, H], b: [1, 4 * H], W_out: [C, H], b_out: [1, C] });
+    this.weights = new Weights(memory, { W: [4 * H, I], U: [4 * H, H], b: [4 * H], W_out: [C, H], b_out: [C] });
     const matrix = (rows: number) => memory.matrix(rows, pad(batchSize, 8));
     [this.#zero, this.#ones, this.#dh, this.#dc] = [matrix(H), matrix(H), matrix(H), matrix(H)];
     [this.#last, this.#dLast] = [matrix(H), matrix(H)];

@@ -1,35 +1,13 @@
 /** What the run folder of an LSTM holds, see run_files.ts. */
-import type { LstmRun } from "./lstm_run";
-import type { LstmEpoch, LstmSaved } from "./lstm_state";
+import { generatorState, power, readGenerator, readWeights, writeWeights, type Layout } from "./checkpoint";
+import type { LstmRun, LstmSaved } from "./lstm_run";
+import type { LstmEpoch } from "./lstm_state";
 import { DIGITS } from "./palindromes";
-import {
-  generatorState,
-  lineOf,
-  power,
-  readGenerator,
-  readSettings,
-  renamed,
-  wholeNumber,
-  type Python,
-  type RunFiles,
-  type RunRead,
-} from "./run_files";
-import { checkSettings, LSTM_BOUNDS, LSTM_ORIGINAL, type LstmSettings } from "./settings";
-import { MAX_FILE, readSequences, type SequenceData, type SequenceSplit } from "./sequences";
 import { sha256Hex } from "./random";
+import { lineOf, readSettings, renamed, wholeNumber, type Python, type RunFiles, type RunRead } from "./run_files";
 import type { Tensor } from "./safetensors";
-
-/** The weights in the order of Python's parameters, with their names there. */
-const NAMES = [
-  ["W_out", "W_out"],
-  ["b_out", "b_out"],
-  ["W", "lstm.weight_ih_l0"],
-  ["U", "lstm.weight_hh_l0"],
-  ["b", "lstm.bias_ih_l0"],
-] as const;
-
-/** Names of the optimizers' means there: of the squared gradients, and of the gradients. */
-const MEANS = { rmsprop: { v: "square_avg" }, adam: { v: "exp_avg_sq", m: "exp_avg" } } as const;
+import { MAX_FILE, readSequences, type SequenceData, type SequenceSplit } from "./sequences";
+import { LSTM, type LstmSettings } from "./settings";
 
 /** Python's settings that do not change what a run of the page learns. */
 const FREE = ["activation_checkpoint_steps", "checkpoint_every", "keep_checkpoints", "on_nan", "max_rollbacks"];
@@ -46,12 +24,17 @@ const LINE = [
   "validationAccuracy",
 ] as const;
 
-const shapesOf = (H: number, I: number, C: number) => ({
-  W_out: [C, H],
-  b_out: [C],
-  W: [4 * H, I],
-  U: [4 * H, H],
-  b: [4 * H],
+/** Python has two biases for each gate, of which the page holds the second at 0. */
+const SECOND_BIAS = "network/lstm.bias_hh_l0";
+
+const layoutOf = ({ hiddenSize: H, encoding, optimizer }: LstmSettings, classCount: number): Layout => ({
+  part: "network",
+  shapes: {
+    ...{ W_out: [classCount, H], b_out: [classCount] },
+    ...{ W: [4 * H, encoding === "scalar" ? 1 : DIGITS], U: [4 * H, H], b: [4 * H] },
+  },
+  names: { W: "lstm.weight_ih_l0", U: "lstm.weight_hh_l0", b: "lstm.bias_ih_l0" },
+  means: optimizer === "rmsprop" ? { v: "square_avg" } : { v: "exp_avg_sq", m: "exp_avg" },
 });
 
 /** Name of the file with own sequences. */
@@ -72,17 +55,9 @@ export function lstmFiles(run: LstmRun, name: string, { lstmConfig }: Python): R
   const { step, epoch, stage, position, sequences, sums, weights, seconds } = saved;
   const { forgetBias: _, ...settings } = saved.settings;
   const H = settings.hiddenSize;
-  const shapes = shapesOf(H, weights.w.W.length / (4 * H), weights.w.b_out.length);
-  const networks: Record<string, Tensor> = { "network/lstm.bias_hh_l0": [new Float32Array(4 * H), [4 * H]] };
+  const networks: Record<string, Tensor> = { [SECOND_BIAS]: [new Float32Array(4 * H), [4 * H]] };
   const training: Record<string, Tensor> = { "generator/dropout": generatorState(saved.dropout) };
-  NAMES.forEach(([ours, theirs], k) => {
-    const at = `optimizer/network/${k}`;
-    networks[`network/${theirs}`] = [weights.w[ours], shapes[ours]];
-    if (step === 0) return;
-    training[`${at}/step`] = [Float32Array.of(step), []];
-    for (const [mean, name] of Object.entries(MEANS[settings.optimizer]))
-      training[`${at}/${name}`] = [weights[mean as "v" | "m"][ours], shapes[ours]];
-  });
+  writeWeights({ networks, training }, layoutOf(saved.settings, weights.w.b_out.length), weights, step);
   const batches = Math.ceil(saved.trainCount / settings.batchSize);
   const history = new Float32Array(3 * batches);
   history.set(sums); // of all batches of the epoch so far: only their sum counts
@@ -114,18 +89,10 @@ export async function readLstm(read: RunRead, { lstmConfig }: Python, known: Seq
   const isOwn = record.config.task === "custom";
   const own = isOwn ? await readOwn(read, known) : null;
   if (isOwn) FREE_OF_OWN.forEach((name) => delete record.config[name]);
-  const settings: LstmSettings = readSettings(record.config, LSTM_ORIGINAL, lstmConfig, FREE);
-  checkSettings(settings, LSTM_BOUNDS);
+  const settings = readSettings<LstmSettings>(record.config, LSTM, lstmConfig, FREE);
   const { epoch, batch, step, extra } = position;
-  const H = settings.hiddenSize;
-  const shapes = shapesOf(H, settings.encoding === "scalar" ? 1 : DIGITS, own?.classes.length ?? DIGITS);
-  const weights: LstmSaved["weights"] = { w: {}, v: {}, m: {} };
-  NAMES.forEach(([ours, theirs], k) => {
-    weights.w[ours] = networks.floats(`network/${theirs}`, shapes[ours]);
-    for (const [mean, name] of Object.entries(step ? MEANS[settings.optimizer] : {}))
-      weights[mean as "v" | "m"][ours] = training.floats(`optimizer/network/${k}/${name}`, shapes[ours]);
-  });
-  if (networks.floats("network/lstm.bias_hh_l0", [4 * H]).some((value) => value !== 0))
+  const weights = readWeights(read, layoutOf(settings, own?.classes.length ?? DIGITS), step);
+  if (networks.floats(SECOND_BIAS, [4 * settings.hiddenSize]).some((value) => value !== 0))
     throw new Error("its network has two biases for each gate, and that of the page has one");
   const batches = training.shape("tensor/history")[0];
   const history = training.floats("tensor/history", [batches, 3]).subarray(0, 3 * batch);
@@ -134,7 +101,7 @@ export async function readLstm(read: RunRead, { lstmConfig }: Python, known: Seq
     ...{ kind: "lstm", settings, step, epoch, weights, trainCount: 0 },
     ...{ stage: wholeNumber(extra?.stage ?? 0, "stage"), sequences: wholeNumber(extra?.sequences, "sequences") },
     position: batch * settings.batchSize,
-    sums: sums as LstmSaved["sums"],
+    sums,
     powers: [power(0.9, step), power(0.999, step)],
     dropout: readGenerator(training, "dropout"),
     epochs: metrics.flatMap((line) => {

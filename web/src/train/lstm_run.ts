@@ -5,31 +5,38 @@
 import { dataOf, lengthsOf, rateAt } from "./curriculum";
 import { LstmNetwork } from "./lstm";
 import { traceLstm } from "./lstm_trace";
-import type { LstmSaved, LstmEpoch, LstmUpdate } from "./lstm_state";
+import type { LstmEpoch, LstmUpdate } from "./lstm_state";
 import { Memory } from "./memory";
 import { DIGITS, targetOf, valueAt, type Sequences, type Split } from "./palindromes";
 import { makeRng, Rng } from "./random";
 import { splitSequences, type SequenceData, type SequenceSplit } from "./sequences";
-import { checkSettings, LSTM_BOUNDS, type LstmSettings } from "./settings";
+import { checkChanges, checkSettings, LSTM, type LstmSettings } from "./settings";
 
-/** Settings that shape the weights or the data. */
-const FIXED = ["seed", "encoding", "dataSize", "trainFraction", "hiddenSize"];
 /** Settings that change the data of an epoch. */
 const DATA = ["length", "curriculum", "startLength", "lengthFactor", "minLengthFraction"];
 /** Steps × units × batch at most, so that a phone has the memory. */
 const MAX_STATES = 60 * 256 * 1024;
-const NO_SUMS: LstmSaved["sums"] = [0, 0, 0];
+const NO_SUMS = [0, 0, 0];
+
+/** Where a run stands. */
+export type LstmSaved = ReturnType<LstmRun["save"]>;
 
 export class LstmRun {
+  readonly kind = "lstm" as const;
   step = 0;
+  /** Finished epochs. */
   epoch = 0;
+  /** Lengths of the curriculum that have passed. */
   stage = 0;
+  /** Sequences of the epoch that it has seen. */
   position = 0;
   sequences = 0;
   /** Time that it has trained; whoever trains it counts. */
   seconds = 0;
   epochs: LstmEpoch[] = [];
-  #sums: LstmSaved["sums"] = [...NO_SUMS];
+  /** Sums over the epoch so far: loss, correct, count. */
+  #sums = [...NO_SUMS];
+  /** β₁ᵗ and β₂ᵗ of Adam. */
   #powers: [number, number] = [1, 1];
   #dropout: Rng;
   #order: Int32Array | null = null;
@@ -58,7 +65,7 @@ export class LstmRun {
 
   /** @param own sequences to learn from, in place of palindromes */
   static async create(settings: LstmSettings, own: SequenceData | null = null): Promise<LstmRun> {
-    checkSettings(settings, LSTM_BOUNDS);
+    checkSettings(settings, LSTM);
     const { encoding, hiddenSize, batchSize } = settings;
     if (own && (encoding === "onehot" || settings.curriculum === "on"))
       throw new Error("own sequences are numbers of one length of training; choose neither one-hot nor a curriculum");
@@ -91,30 +98,24 @@ export class LstmRun {
     run.seconds = saved.seconds;
     run.epochs = [...saved.epochs];
     run.#sums = [...saved.sums];
-    run.#powers = [...saved.powers];
+    run.#powers = saved.powers;
     run.#dropout = Rng.restore(saved.dropout);
     run.network.weights.restore(saved.weights);
     return run;
   }
 
-  save(): LstmSaved {
-    const { settings, step, epoch, stage, position, sequences } = this;
+  save() {
+    const { kind, settings, step, epoch, stage, position, sequences, seconds } = this;
     return {
-      kind: "lstm",
-      settings: { ...settings },
-      ...{ step, epoch, stage, position, sequences },
-      ...{ epochs: [...this.epochs], sums: [...this.#sums], powers: [...this.#powers] },
-      dropout: this.#dropout.save(),
-      weights: this.network.weights.save(),
-      trainCount: this.data.train.count,
-      seconds: this.seconds,
+      ...{ kind, settings: { ...settings }, step, epoch, stage, position, sequences, seconds },
+      ...{ epochs: [...this.epochs], sums: [...this.#sums], powers: this.#powers, dropout: this.#dropout.save() },
+      ...{ weights: this.network.weights.save(), trainCount: this.data.train.count },
     };
   }
 
   /** Returns a run that goes on from here with other settings; with other data, from the start of the epoch. */
   async change(changes: Partial<LstmSettings>): Promise<LstmRun> {
-    const fixed = Object.keys(changes).find((name) => FIXED.includes(name));
-    if (fixed) throw new Error(`${fixed} cannot change while the network trains; start a new run`);
+    checkChanges(changes, LSTM);
     const saved = this.save();
     const settings = { ...saved.settings, ...changes };
     const H = settings.hiddenSize;

@@ -1,6 +1,4 @@
-/** What a run of the LSTM records, and what of it is saved. */
-import type { SavedWeights } from "./memory";
-import type { LstmSettings } from "./settings";
+/** What a run of the LSTM records. */
 
 /** Metrics of an epoch, as a line of metrics.jsonl. */
 export interface LstmEpoch {
@@ -21,27 +19,4 @@ export interface LstmUpdate {
   correct: number;
   count: number;
   norm: number;
-}
-
-/** Where a run stands. */
-export interface LstmSaved {
-  kind: "lstm";
-  settings: LstmSettings;
-  step: number;
-  epoch: number;
-  /** Lengths of the curriculum that have passed. */
-  stage: number;
-  /** Sequences of the epoch that it has seen. */
-  position: number;
-  sequences: number;
-  /** Sums over the epoch so far: loss, correct, count. */
-  sums: [number, number, number];
-  powers: [number, number];
-  dropout: { state: Int32Array; next: number };
-  weights: SavedWeights;
-  epochs: LstmEpoch[];
-  /** Training sequences. */
-  trainCount: number;
-  /** Time that it has trained. */
-  seconds: number;
 }

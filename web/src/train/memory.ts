@@ -57,6 +57,11 @@ export class Matrix {
     return new Matrix(this.memory, this.address + column * BYTES, this.rows, this.columns - column, this.width);
   }
 
+  /** Sets the first columns to 0. */
+  clear(columns: number) {
+    for (let r = 0; r < this.rows; r++) this.values.fill(0, r * this.width, r * this.width + columns);
+  }
+
   /** Writes numbers [rows, columns]. */
   write(numbers: Float32Array) {
     for (let r = 0; r < this.rows; r++)
@@ -64,10 +69,10 @@ export class Matrix {
   }
 
   /** Returns the numbers [rows, columns]. */
-  read(columns = this.columns): Float32Array<ArrayBuffer> {
-    const numbers = new Float32Array(this.rows * columns);
-    for (let r = 0; r < this.rows; r++)
-      numbers.set(this.values.subarray(r * this.width, r * this.width + columns), r * columns);
+  read(): Float32Array<ArrayBuffer> {
+    const { rows, columns, width, values } = this;
+    const numbers = new Float32Array(rows * columns);
+    for (let r = 0; r < rows; r++) numbers.set(values.subarray(r * width, r * width + columns), r * columns);
     return numbers;
   }
 }
@@ -102,34 +107,15 @@ export class Memory {
   }
 
   /** C += A B, of the first columns of B and C. */
-  product(a: Matrix, b: Matrix, c: Matrix, columns = pad(c.columns, 8)) {
-    this.kernel.product(
-      a.address,
-      a.stride,
-      BYTES,
-      b.address,
-      b.stride,
-      c.address,
-      c.stride,
-      c.height,
-      a.columns,
-      columns,
-    );
+  product(a: Matrix, b: Matrix, c: Matrix, columns: number) {
+    this.#product(a, a.stride, BYTES, b, c, a.columns, columns);
   }
 
-  /** C += Aᵀ B, of the first columns of B and C. */
-  transposedProduct(a: Matrix, b: Matrix, c: Matrix, columns = pad(c.columns, 8)) {
+  /** The same for an A whose rows and columns are `down` and `right` bytes apart; `inner` of its columns. */
+  #product(a: Matrix, down: number, right: number, b: Matrix, c: Matrix, inner: number, columns: number) {
     this.kernel.product(
-      a.address,
-      BYTES,
-      a.stride,
-      b.address,
-      b.stride,
-      c.address,
-      c.stride,
-      c.height,
-      a.rows,
-      columns,
+      ...[a.address, down, right, b.address, b.stride, c.address, c.stride],
+      ...[c.height, inner, columns],
     );
   }
 
@@ -145,7 +131,7 @@ export class Memory {
 
   /** Y = W X + b, of the first columns. */
   linear(x: Matrix, W: Matrix, b: Matrix, y: Matrix, columns: number) {
-    this.broadcast(b, y, columns);
+    this.kernel.broadcast(b.address, y.address, y.stride, y.rows, columns);
     this.product(W, x, y, columns);
   }
 
@@ -157,13 +143,8 @@ export class Memory {
 
   /** dX = Wᵀ dY. */
   inputGradient(dy: Matrix, W: Matrix, dx: Matrix, columns: number) {
-    for (let r = 0; r < dx.rows; r++) dx.values.fill(0, r * dx.width, r * dx.width + columns);
-    this.transposedProduct(W, dy, dx, columns);
-  }
-
-  /** Sets the first columns of Y to b, [rows, 1] of a matrix [1, rows]. */
-  broadcast(b: Matrix, y: Matrix, columns: number) {
-    this.kernel.broadcast(b.address, y.address, y.stride, y.rows, columns);
+    dx.clear(columns);
+    this.#product(W, BYTES, W.stride, dy, dx, W.rows, columns);
   }
 
   /** s [1, rows] += the sums over the first columns of Y. */
@@ -172,8 +153,8 @@ export class Memory {
   }
 }
 
-/** Shape of each weight: rows, columns; a bias is [1, O]. */
-export type Shapes = Record<string, [number, number]>;
+/** Shape of each weight as torch has it; a vector [O] is a matrix [1, O] here. */
+export type Shapes = Record<string, number[]>;
 
 /** The weights of a network, one after the other, and what belongs to each of them, in the same order: gradients, means. */
 export class Weights {
@@ -190,7 +171,9 @@ export class Weights {
     readonly shapes: Shapes,
   ) {
     const layers = () =>
-      Object.fromEntries(Object.entries(shapes).map(([name, shape]) => [name, memory.matrix(...shape)]));
+      Object.fromEntries(
+        Object.entries(shapes).map(([name, shape]) => [name, memory.matrix(shape.at(-2) ?? 1, shape.at(-1)!)]),
+      );
     [this.w, this.g, this.v, this.m] = [layers(), layers(), layers(), layers()];
     const ends = [this.w, this.g, this.v, this.m].map((part) => Object.values(part));
     this.#starts = ends.map(([first]) => first.address);
@@ -225,16 +208,21 @@ export class Weights {
 
   /** Returns copies of the weights and of the means that the optimizer keeps, by name. */
   save(): SavedWeights {
-    const copy = (part: Record<string, Matrix>) =>
-      Object.fromEntries(Object.entries(part).map(([name, matrix]) => [name, matrix.read()]));
-    return { w: copy(this.w), v: copy(this.v), m: copy(this.m) };
+    return { w: readAll(this.w), v: readAll(this.v), m: readAll(this.m) };
   }
 
   restore(saved: SavedWeights) {
-    for (const part of ["w", "v", "m"] as const)
-      for (const [name, numbers] of Object.entries(saved[part])) this[part][name].write(numbers);
+    for (const part of ["w", "v", "m"] as const) writeAll(this[part], saved[part]);
   }
 }
 
-type Tensors = Record<string, Float32Array<ArrayBuffer>>;
-export type SavedWeights = { w: Tensors; v: Tensors; m: Tensors };
+/** Numbers of matrices by name. */
+export type Floats = Record<string, Float32Array<ArrayBuffer>>;
+export type SavedWeights = { w: Floats; v: Floats; m: Floats };
+
+export const readAll = (matrices: Record<string, Matrix>): Floats =>
+  Object.fromEntries(Object.entries(matrices).map(([name, matrix]) => [name, matrix.read()]));
+
+export function writeAll(matrices: Record<string, Matrix>, numbers: Floats) {
+  for (const [name, values] of Object.entries(numbers)) matrices[name].write(values);
+}

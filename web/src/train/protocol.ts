@@ -22,7 +22,8 @@
  */
 import type { GanLine } from "./gan_log";
 import type { GanSaved, Images } from "./gan_run";
-import type { LstmEpoch, LstmSaved, LstmUpdate } from "./lstm_state";
+import type { LstmSaved } from "./lstm_run";
+import type { LstmEpoch, LstmUpdate } from "./lstm_state";
 import type { LstmTrace } from "./lstm_trace";
 import type { Python } from "./run_files";
 import type { SequenceData } from "./sequences";

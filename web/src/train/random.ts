@@ -8,6 +8,12 @@ import { boxMuller } from "./normal";
 
 const [N, M] = [624, 397];
 
+/** Of a generator: its 624 numbers, and how many of them are used. */
+export interface RngState {
+  state: Int32Array;
+  next: number;
+}
+
 export class Rng {
   #state = new Int32Array(N);
   #next = N;
@@ -21,11 +27,11 @@ export class Rng {
   }
 
   /** State, of which `restore` makes a generator that continues. */
-  save() {
+  save(): RngState {
     return { state: this.#state.slice(), next: this.#next };
   }
 
-  static restore({ state, next }: { state: Int32Array; next: number }): Rng {
+  static restore({ state, next }: RngState): Rng {
     const rng = new Rng(0);
     rng.#state = state.slice();
     rng.#next = next;

@@ -7,25 +7,19 @@ import type { Manifest } from "../kit/manifest";
 import { Archive, zip, type Files } from "./archive";
 import { sha256Hex } from "./random";
 import { safetensors, Tensors, type Tensor } from "./safetensors";
+import { checkSettings, type Specs, type Values } from "./settings";
 
 /** What run folders take from Python. */
 export type Python = Pick<Manifest, "version" | "lstmConfig" | "ganConfig">;
 
-export const snake = (name: string) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+const separated = (name: string, by: string) => name.replace(/[A-Z]/g, (letter) => by + letter.toLowerCase());
+export const snake = (name: string) => separated(name, "_");
+/** The name of an option of the command. */
+export const kebab = (name: string) => separated(name, "-");
 
 /** Names as Python has them. */
 export const renamed = (record: object) =>
   Object.fromEntries(Object.entries(record).map(([name, value]) => [snake(name), value]));
-
-/** The state of torch's generator, as `torch.Generator.get_state` gives it. */
-export function generatorState({ state, next }: { state: Int32Array; next: number }): Tensor {
-  const view = new DataView(new ArrayBuffer(5056));
-  view.setInt32(8, next === 624 ? 1 : 625 - next, true); // numbers left, counted from 1
-  view.setInt32(12, 1, true); // is seeded
-  view.setInt32(16, next, true);
-  state.forEach((value, k) => view.setInt32(24 + 8 * k, value, true));
-  return [new Uint8Array(view.buffer), [5056]];
-}
 
 /** What a run folder holds. */
 export interface RunFiles {
@@ -133,40 +127,23 @@ export function lineOf<N extends string>(line: any, names: readonly N[]): Record
   return found.every(([, value]) => Number.isFinite(value)) ? (Object.fromEntries(found) as Record<N, number>) : null;
 }
 
-/** Returns the state of a generator. */
-export function readGenerator(tensors: Tensors, name: string) {
-  const view = new DataView(tensors.read(`generator/${name}`, [5056]).buffer);
-  const left = view.getInt32(8, true);
-  if (left < 1 || left > 624) throw new Error(`the state of the generator ${name} is damaged`);
-  const state = Int32Array.from({ length: 624 }, (_, k) => view.getInt32(24 + 8 * k, true));
-  return { state, next: left === 1 ? 624 : 625 - left };
-}
-
 /**
  * Returns the settings of run.json as the page has them. Others must be `python`'s defaults, unless they change nothing that the
  * page trains: `free`.
  */
-export function readSettings<S extends object>(config: any, original: S, python: object, free: string[]): S {
-  const own = Object.fromEntries(Object.keys(original).map((name) => [snake(name), name as keyof S]));
-  const found = { ...original };
-  for (const [name, value] of Object.entries(config ?? {})) {
-    const known = own[name];
-    const standard = known ? original[known] : (python as any)[name];
-    const given = typeof value === "boolean" && known ? (value ? "on" : "off") : value;
-    if (known && typeof given === typeof standard) found[known] = given as S[keyof S];
-    else if (given !== standard && !free.includes(name))
+export function readSettings<S>(config: object, specs: Specs, python: object, free: string[]): S {
+  const given = new Map(Object.entries(config));
+  const found: Values = {};
+  for (const [name, { original }] of Object.entries(specs)) {
+    const value = given.has(snake(name)) ? given.get(snake(name)) : original;
+    found[name] = typeof value === "boolean" ? (value ? "on" : "off") : value;
+    given.delete(snake(name));
+  }
+  checkSettings(found, specs);
+  for (const [name, value] of given) {
+    const standard = (python as any)[name];
+    if (value !== standard && !free.includes(name))
       throw new Error(`its setting ${name} is ${text(value)}, and the page trains only with ${text(standard)}`);
   }
-  return found;
-}
-
-/** βᵗ, as training multiplies it. Rounding holds tiny products in place, where `steps`, from a file, may be any number. */
-export function power(beta: number, steps: number): number {
-  let product = 1;
-  for (let t = 0; t < steps; t++) {
-    const next = product * beta;
-    if (Math.abs(next) === Math.abs(product)) break;
-    product = next;
-  }
-  return product;
+  return found as S;
 }

@@ -1,137 +1,133 @@
-/** Settings of a run in the page: those of `LSTMConfig` and `GANConfig` that it can train, with the defaults of `original`. */
+/**
+ * Settings of a run in the page: those of `LSTMConfig` and `GANConfig` that it can train. Each is declared once, in the order of
+ * the panel: its value in the original, what it may be, and what the panel says of it.
+ */
 
-export interface LstmSettings {
-  /** From 0 to 2³¹ - 1. */
-  seed: number;
+/** Smallest and largest value of a number, and of which number it is a multiple. */
+type Bounds = readonly [number, number, number?];
+
+interface About {
+  label: string;
+  /** In the fragment of the page. */
+  key: string;
+  hint?: string;
+  /** Whether a change needs a new run; else it forks the run. */
+  isFixed?: boolean;
+  /** The setting that must be "on" for it. */
+  needs?: string;
+  /** Whether the command of Python does not have it. */
+  isOfPage?: boolean;
+}
+
+export interface Setting<V extends number | string = number | string> extends About {
+  original: V;
+  bounds?: Bounds;
+  /** In place of bounds: values with their words. */
+  choices?: readonly (readonly [V, string])[];
+}
+
+export type Specs = Record<string, Setting>;
+/** Settings by their names. */
+export type Values = Record<string, number | string>;
+
+const number = (original: number, bounds: Bounds, about: About): Setting<number> => ({ original, bounds, ...about });
+
+/** One of some words, in the original the first. */
+const choice = <V extends string>(words: Record<V, string>, about: About): Setting<V> => {
+  const choices = Object.entries(words) as [V, string][];
+  return { original: choices[0][0], choices, ...about };
+};
+
+const SEED = number(0, [0, 2 ** 31 - 1, 1], { label: "Seed", key: "seed", isFixed: true });
+
+export const LSTM = {
+  seed: SEED,
+  dataSize: number(100_000, [2, 100_000, 1], {
+    ...{ label: "Palindromes", key: "data", hint: "equal ones count once", isFixed: true },
+  }),
+  trainFraction: number(0.8, [0.01, 0.99], { label: "Part to learn from", key: "part", isFixed: true }),
+  hiddenSize: number(128, [8, 256, 8], { label: "Units", key: "units", isFixed: true }),
+  encoding: choice(
+    { scalar: "as one number", onehot: "one-hot" },
+    { label: "A digit is read", key: "encoding", isFixed: true },
+  ),
   /** T, digits of a palindrome. */
-  length: number;
-  encoding: "scalar" | "onehot";
-  dataSize: number;
-  trainFraction: number;
-  /** A multiple of 8. */
-  hiddenSize: number;
-  hiddenDropout: number;
-  curriculum: "off" | "on";
-  /** First length of the curriculum, and the factor between two. */
-  startLength: number;
-  lengthFactor: number;
-  /** Smallest length of an epoch, as a part of the largest. */
-  minLengthFraction: number;
-  /** Accuracy that ends a length. */
-  threshold: number;
-  /** p: the learning rate at length T is scaled by (startLength / T)^p. */
-  lrLengthExponent: number;
-  epochs: number;
-  batchSize: number;
-  optimizer: "rmsprop" | "adam";
-  learningRate: number;
-  maxNorm: number;
+  length: number(5, [2, 60, 1], { label: "Length T", key: "length" }),
+  learningRate: number(1e-3, [1e-9, 10], { label: "Learning rate", key: "rate" }),
+  hiddenDropout: number(0.5, [0, 0.99], { label: "Dropout of h", key: "dropout" }),
+  curriculum: choice({ off: "off", on: "on" }, { label: "Length curriculum", key: "curriculum" }),
+  startLength: number(10, [2, 60, 1], { label: "First length", key: "first", needs: "curriculum" }),
+  lengthFactor: number(2, [1.01, 60], { label: "Factor of lengths", key: "factor", needs: "curriculum" }),
+  minLengthFraction: number(0.5, [0.01, 1], {
+    ...{ label: "Shortest in an epoch", key: "least", hint: "as a part of the longest", needs: "curriculum" },
+  }),
+  threshold: number(0.99, [0.01, 1], { label: "Accuracy to pass", key: "pass", needs: "curriculum" }),
+  lrLengthExponent: number(0, [0, 10], {
+    ...{ label: "Exponent p", key: "power", hint: "rate × (first length / T)ᵖ", needs: "curriculum" },
+  }),
   /** First bias of the forget gates; Python's is always 1. */
-  forgetBias: number;
-}
-
-export const LSTM_ORIGINAL: LstmSettings = {
-  seed: 0,
-  length: 5,
-  encoding: "scalar",
-  dataSize: 100_000,
-  trainFraction: 0.8,
-  hiddenSize: 128,
-  hiddenDropout: 0.5,
-  curriculum: "off",
-  startLength: 10,
-  lengthFactor: 2,
-  minLengthFraction: 0.5,
-  threshold: 0.99,
-  lrLengthExponent: 0,
-  epochs: 100,
-  batchSize: 128,
-  optimizer: "rmsprop",
-  learningRate: 1e-3,
-  maxNorm: 10,
-  forgetBias: 1,
+  forgetBias: number(1, [-100, 100], {
+    ...{ label: "Forget bias", key: "forget", hint: "a change moves the biases", isOfPage: true },
+  }),
+  maxNorm: number(10, [1e-6, 1e9], { label: "Largest norm", key: "clip" }),
+  batchSize: number(128, [1, 1024, 1], { label: "Batch", key: "batch" }),
+  epochs: number(100, [1, 100_000, 1], { label: "Epochs", key: "epochs" }),
+  optimizer: choice({ rmsprop: "RMSprop", adam: "Adam" }, { label: "Optimizer", key: "optimizer" }),
 };
 
-export interface GanSettings {
-  seed: number;
-  epochs: number;
-  /** N, a multiple of 8. */
-  batchSize: number;
-  latentSize: number;
-  learningRate: number;
-  beta1: number;
-  /** Updates of D for each of G. */
-  discriminatorSteps: number;
+export const GAN = {
+  seed: SEED,
+  latentSize: number(100, [2, 1024, 1], { label: "Latent size", key: "latent", isFixed: true }),
+  learningRate: number(2e-4, [1e-9, 10], { label: "Learning rate", key: "rate" }),
+  beta1: number(0.5, [-0.999, 0.999], { label: "β₁ of Adam", key: "beta1" }),
+  batchNormEps: number(1e-5, [1e-12, 1e6], { label: "ε of BatchNorm", key: "eps" }),
+  discriminatorSteps: number(1, [1, 100, 1], { label: "Updates of D per G", key: "k" }),
   /** Exchanged: D learns 0 for real and 1 for generated images, and G still seeks 1. A mistake, to look at. */
-  labels: "right" | "exchanged";
-  batchNormEps: number;
-  /** γ; 0: none. */
-  r1: number;
-  penaltyInterval: number;
-  /** Decay of the moving average of G; 0: none. */
-  ema: number;
-  emaRampup: number;
+  labels: choice(
+    { right: "right", exchanged: "exchanged" },
+    { label: "Labels that D learns", key: "labels", isOfPage: true },
+  ),
+  r1: number(0, [0, 1e6], { label: "Weight γ of R1", key: "r1", hint: "0: none" }),
+  penaltyInterval: number(1, [1, 1000, 1], { label: "Interval of R1", key: "every" }),
+  ema: number(0, [0, 0.999999], { label: "Moving average of G", key: "ema", hint: "0: none" }),
+  emaRampup: number(0, [0, 1000], { label: "Its ramp-up", key: "ramp", hint: "0: none" }),
+  batchSize: number(64, [8, 256, 8], { label: "Batch", key: "batch" }),
+  epochs: number(200, [1, 100_000, 1], { label: "Epochs", key: "epochs" }),
+};
+
+type SettingsOf<S> = { [K in keyof S]: S[K] extends Setting<infer V> ? V : never };
+export type LstmSettings = SettingsOf<typeof LSTM>;
+export type GanSettings = SettingsOf<typeof GAN>;
+
+const originalOf = <S extends Specs>(specs: S) =>
+  Object.fromEntries(Object.entries(specs).map(([name, { original }]) => [name, original])) as SettingsOf<S>;
+export const LSTM_ORIGINAL = originalOf(LSTM);
+export const GAN_ORIGINAL = originalOf(GAN);
+
+/** Whether a setting may have a value. */
+export function accepts({ bounds, choices }: Setting, value: unknown): boolean {
+  if (!bounds) return choices!.some(([word]) => word === value);
+  const [low, high, unit] = bounds;
+  return typeof value === "number" && value >= low && value <= high && (!unit || value % unit === 0);
 }
 
-export const GAN_ORIGINAL: GanSettings = {
-  seed: 0,
-  epochs: 200,
-  batchSize: 64,
-  latentSize: 100,
-  learningRate: 2e-4,
-  beta1: 0.5,
-  discriminatorSteps: 1,
-  labels: "right",
-  batchNormEps: 1e-5,
-  r1: 0,
-  penaltyInterval: 1,
-  ema: 0,
-  emaRampup: 0,
-};
+/** What a setting must be, in words. */
+export function boundsText({ bounds, choices }: Setting): string {
+  if (!bounds) return choices!.map(([word]) => word).join(" or ");
+  const [low, high, unit] = bounds;
+  return `${unit === 1 ? "an integer" : unit ? `a multiple of ${unit}` : "a number"} from ${low} to ${high}`;
+}
 
-/** Smallest and largest value of the settings that are numbers, and of which number it is a multiple. */
-export type Bounds<S> = Partial<Record<keyof S, [number, number, number?]>>;
-
-export const LSTM_BOUNDS: Bounds<LstmSettings> = {
-  seed: [0, 2 ** 31 - 1, 1],
-  length: [2, 60, 1],
-  dataSize: [2, 100_000, 1],
-  trainFraction: [0.01, 0.99],
-  hiddenSize: [8, 256, 8],
-  hiddenDropout: [0, 0.99],
-  startLength: [2, 60, 1],
-  lengthFactor: [1.01, 60],
-  minLengthFraction: [0.01, 1],
-  threshold: [0.01, 1],
-  lrLengthExponent: [0, 10],
-  epochs: [1, 100_000, 1],
-  batchSize: [1, 1024, 1],
-  learningRate: [1e-9, 10],
-  maxNorm: [1e-6, 1e9],
-  forgetBias: [-100, 100],
-};
-
-export const GAN_BOUNDS: Bounds<GanSettings> = {
-  seed: [0, 2 ** 31 - 1, 1],
-  epochs: [1, 100_000, 1],
-  batchSize: [8, 256, 8],
-  latentSize: [2, 1024, 1],
-  learningRate: [1e-9, 10],
-  beta1: [-0.999, 0.999],
-  discriminatorSteps: [1, 100, 1],
-  batchNormEps: [1e-12, 1e6],
-  r1: [0, 1e6],
-  penaltyInterval: [1, 1000, 1],
-  ema: [0, 0.999999],
-  emaRampup: [0, 1000],
-};
-
-/** Throws a sentence for people unless all settings are within their bounds. */
-export function checkSettings<S extends object>(settings: S, bounds: Bounds<S>) {
-  for (const [name, [low, high, unit]] of Object.entries(bounds) as [keyof S & string, [number, number, number?]][]) {
-    const value = settings[name] as number;
-    const fits = typeof value === "number" && value >= low && value <= high && (!unit || value % unit === 0);
-    const kind = unit === 1 ? "an integer" : unit ? `a multiple of ${unit}` : "a number";
-    if (!fits) throw new Error(`${name} must be ${kind} from ${low} to ${high}, got ${value}`);
+/** Throws a sentence for people unless all settings are what they may be. */
+export function checkSettings(settings: object, specs: Specs) {
+  for (const [name, spec] of Object.entries(specs)) {
+    const value = (settings as Values)[name];
+    if (!accepts(spec, value)) throw new Error(`${name} must be ${boundsText(spec)}, got ${value}`);
   }
+}
+
+/** Throws a sentence for people if a network that trains cannot go on with these changes. */
+export function checkChanges(changes: object, specs: Specs) {
+  const fixed = Object.keys(changes).find((name) => specs[name].isFixed);
+  if (fixed) throw new Error(`${fixed} cannot change during the training; start a new run`);
 }

@@ -20,9 +20,7 @@ function present(): LstmRun | GanRun {
 }
 
 function status(): Status<Kind> {
-  const run = present();
-  const { settings, step, epoch, updatesPerEpoch, isFinished } = run;
-  const kind = run instanceof LstmRun ? "lstm" : "gan";
+  const { kind, settings, step, epoch, updatesPerEpoch, isFinished } = present();
   return { kind, settings, step, epoch, updatesPerEpoch, isFinished };
 }
 

@@ -13,10 +13,10 @@ import type {
   Start,
   Status,
 } from "../../train/protocol";
-import type { GanLine } from "../../train/gan_log";
 import type { Python } from "../../train/run_files";
+import type { Values } from "../../train/settings";
 import { Trainer } from "../../train/trainer";
-import type { Settings, Values } from "./networks";
+import type { Settings } from "./settings";
 
 /** Points of a curve of single updates at most; then two become one. */
 const MAX_POINTS = 240;
@@ -25,7 +25,7 @@ const MAX_LOGITS = 512;
 /** Generated images that the histogram of their classes has. */
 const MAX_CLASSES = 100;
 
-/** Means over some updates: loss and accuracy of the LSTM, losses of the GAN. */
+/** Means over some updates: loss and accuracy of the LSTM, losses of the GAN, as `LstmEpoch` and `GanLine` name them. */
 export interface Point {
   /** In epochs. */
   x: number;
@@ -86,14 +86,15 @@ export class Branch {
       throw error;
     });
     branch.data = { images, sequences };
-    const ofEpoch = ({ epoch, step, trainLoss, trainAccuracy }: LstmEpoch) => ({
-      ...{ x: epoch, step, values: { loss: trainLoss, accuracy: trainAccuracy } },
-    });
-    const ofLine = ({ epoch, step, generatorLoss, discriminatorLoss }: GanLine) => ({
-      ...{ x: epoch, step, values: { generator: generatorLoss, discriminator: discriminatorLoss } },
-    });
     const epochStart = epochs.at(-1)?.step ?? startOf(status, 0);
-    const points = thin([...epochs.map(ofEpoch), ...lines.map(ofLine)]);
+    const points = thin([
+      ...epochs.map(({ epoch: x, step, trainLoss, trainAccuracy }) => ({
+        ...{ x, step, values: { trainLoss, trainAccuracy } },
+      })),
+      ...lines.map(({ epoch: x, step, generatorLoss, discriminatorLoss }) => ({
+        ...{ x, step, values: { generatorLoss, discriminatorLoss } },
+      })),
+    ]);
     branch.seen = { ...NOTHING, status, epochStart, points, epochs };
     return branch;
   }
@@ -161,14 +162,14 @@ const startOf = ({ step, updatesPerEpoch }: Status<Kind>, from: number) =>
 function meansOf(updates: { loss: number; correct: number; count: number }[]) {
   const count = sum(updates.map((one) => one.count));
   return {
-    loss: sum(updates.map((one) => one.loss * one.count)) / count,
-    accuracy: sum(updates.map(({ correct }) => correct)) / count,
+    trainLoss: sum(updates.map((one) => one.loss * one.count)) / count,
+    trainAccuracy: sum(updates.map(({ correct }) => correct)) / count,
   };
 }
 
 const lossesOf = (updates: { generatorLoss: number; discriminatorLoss: number }[]) => ({
-  generator: sum(updates.map(({ generatorLoss }) => generatorLoss)) / updates.length,
-  discriminator: sum(updates.map(({ discriminatorLoss }) => discriminatorLoss)) / updates.length,
+  generatorLoss: sum(updates.map(({ generatorLoss }) => generatorLoss)) / updates.length,
+  discriminatorLoss: sum(updates.map(({ discriminatorLoss }) => discriminatorLoss)) / updates.length,
 });
 
 const sum = (values: number[]) => values.reduce((a, b) => a + b, 0);

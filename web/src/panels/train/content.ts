@@ -7,7 +7,7 @@ import { D_LAYERS, LAST, NORMED, SLOPE, weightOf, biasOf } from "../../train/gan
 import type { GanSaved, Images, LstmSaved, SequenceData } from "../../train/protocol";
 import { makeRng } from "../../train/random";
 import { splitSequences } from "../../train/sequences";
-import { renamed } from "../../train/run_files";
+import { renamed, snake } from "../../train/run_files";
 import type { Seen } from "./branch";
 
 type Numbers = Float32Array<ArrayBuffer> | Uint8Array<ArrayBuffer>;
@@ -44,14 +44,11 @@ function factsOf({ step, epoch, settings, seconds }: LstmSaved | GanSaved, comma
   };
 }
 
-/** Rows of values by name, with the names of Python. */
-const columnsOf = (rows: object[]) =>
-  Object.fromEntries(
-    Object.keys(rows[0] ?? {}).map((name) => [
-      Object.keys(renamed({ [name]: 0 }))[0],
-      rows.map((row: any) => row[name]),
-    ]),
-  );
+/** Returns the columns of rows of values by name, with the names of Python; null where a row has no value. */
+export function columnsOf(rows: object[]): Record<string, (number | null)[]> {
+  const names = [...new Set(rows.flatMap(Object.keys))];
+  return Object.fromEntries(names.map((name) => [snake(name), rows.map((row: any) => row[name] ?? null)]));
+}
 
 const DIGITS = Array.from({ length: 10 }, (_, k) => String(k));
 const ABOUT_PALINDROMES = {

@@ -1,97 +1,51 @@
 /** Curves of what a network learns; of two lines of training, both. */
-import { Chart, type ChartProps } from "../../charts/chart";
-import type { Series } from "../../charts/marks";
-import { percent } from "../../kit/format";
-import type { Kind, LstmEpoch } from "../../train/protocol";
+import { Chart } from "../../charts/chart";
+import { chartOf, curvesOf } from "../../charts/curves";
 import type { GanContent, LstmContent } from "../../kit/manifest";
-import type { Point } from "./branch";
-import type { Line } from "./branch";
+import type { Run } from "../../kit/runs";
+import type { Line, Seen } from "./branch";
+import { columnsOf } from "./content";
 
-type Look = Pick<ChartProps, "title" | "yLabel" | "references" | "yDomain" | "formatY">;
-
-/** A chart and its curves: of single updates, and of epochs. */
-interface Curve {
-  look: Look;
-  updates: Record<string, (point: Point) => number>;
-  epochs: Record<string, (epoch: LstmEpoch) => number>;
-  /** Columns of a run of Python. */
-  metrics: Record<string, string>;
+/** What was seen of a line, as a run has its records: first those of single updates, then those of epochs. */
+function runOf({ points, epochs, status }: Seen, classCount: number): Run {
+  const ofUpdates = points.map(({ x, values }) => ({ epoch: x, ...values }));
+  const ofEpochs = epochs.map(({ epoch, validationLoss, validationAccuracy }) => ({
+    ...{ epoch, validationLoss, validationAccuracy },
+  }));
+  const ofGan = { imageShape: [], isLogOdds: true, scores: {} };
+  const about = status.kind === "gan" ? ofGan : { target: "class", outputSize: classCount };
+  return { ...about, metrics: columnsOf([...ofUpdates, ...ofEpochs]) } as unknown as Run;
 }
-
-const CURVES: Record<Kind, Curve[]> = {
-  lstm: [
-    {
-      look: {
-        ...{ title: "Loss", yLabel: "cross-entropy, nats", yDomain: [0, null] },
-        references: [{ name: "guessing", value: Math.LN10 }],
-      },
-      updates: { training: ({ values }) => values.loss },
-      epochs: { validation: ({ validationLoss }) => validationLoss },
-      metrics: { training: "train_loss", validation: "validation_loss" },
-    },
-    {
-      look: {
-        ...{ title: "Accuracy", yLabel: "fraction of correct answers", yDomain: [0, 1] },
-        references: [{ name: "guessing", value: 0.1 }],
-        formatY: (value) => percent(value, "short"),
-      },
-      updates: { training: ({ values }) => values.accuracy },
-      epochs: { validation: ({ validationAccuracy }) => validationAccuracy },
-      metrics: { training: "train_accuracy", validation: "validation_accuracy" },
-    },
-  ],
-  gan: [
-    {
-      look: {
-        ...{ title: "Loss of both networks", yLabel: "loss", yDomain: [0, null] },
-        references: [{ name: "D cannot tell", value: Math.LN2 }],
-      },
-      updates: {
-        "generator G": ({ values }) => values.generator,
-        "discriminator D": ({ values }) => values.discriminator,
-      },
-      epochs: {},
-      metrics: { "generator G": "generator_loss", "discriminator D": "discriminator_loss" },
-    },
-  ],
-};
 
 interface CurvesProps {
   lines: Line[];
-  hasChance: boolean; // Whether the references are right, which are of ten digits or of a GAN
+  classCount: number;
   python: GanContent | LstmContent | null; // A run to draw beside those of the page
 }
 
-export function Curves({ lines, hasChance, python }: CurvesProps) {
+/** Charts of charts/curves.ts. */
+const SHOWN = ["lstm-loss", "lstm-accuracy", "gan-loss"];
+
+export function Curves({ lines, classCount, python }: CurvesProps) {
   if (!lines.some(({ seen }) => seen.points.length)) return null;
-  const seriesOf = ({ updates, epochs, metrics }: Curve): Series[] => [
-    ...[...lines].reverse().flatMap(({ name, seen }) => {
-      const prefix = lines.length > 1 ? `${name}: ` : "";
-      return [
-        ...Object.entries(updates).map(([what, of]) => ({
-          ...{ name: prefix + what, x: seen.points.map(({ x }) => x), y: seen.points.map(of) },
-        })),
-        ...Object.entries(epochs).map(([what, of]) => ({
-          ...{ name: prefix + what, x: seen.epochs.map(({ epoch }) => epoch), y: seen.epochs.map(of), strong: true },
-        })),
-      ];
-    }),
-    ...Object.entries(python ? metrics : {}).map(([what, column]) => ({
-      ...{ name: `Python: ${what}`, x: python!.metrics.epoch ?? [], y: python!.metrics[column] ?? [] },
-    })),
-  ];
+  const ofPage = [...lines].reverse().map(({ name, seen }) => ({
+    run: runOf(seen, classCount),
+    prefix: lines.length > 1 ? `${name}: ` : "",
+  }));
+  const named = [...ofPage, ...(python ? [{ run: python as Run, prefix: "Python: " }] : [])];
+  const all = { ...ofPage[0].run, metrics: Object.assign({}, ...named.map(({ run }) => run.metrics)) };
+  const charts = curvesOf(all).filter(({ id }) => SHOWN.includes(id));
   return (
     <section class="columns halves train-curves">
-      {CURVES[lines[0].seen.status.kind].map((curve) => (
-        <Chart
-          key={curve.look.title}
-          {...curve.look}
-          {...(!hasChance && { references: [] })}
-          xLabel="epoch"
-          series={seriesOf(curve)}
-          reader
-        />
-      ))}
+      {charts.map((curves) => {
+        const { yDomain, ...chart } = chartOf(all, curves, "epoch");
+        const series = named.flatMap(({ run, prefix }) =>
+          chartOf(run, curves, "epoch").series.map((one) => ({
+            ...{ ...one, name: prefix + one.name, strong: run !== python && one.name === "validation" },
+          })),
+        );
+        return <Chart key={curves.id} {...chart} yDomain={yDomain ?? [0, null]} series={series} reader />;
+      })}
     </section>
   );
 }

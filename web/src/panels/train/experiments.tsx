@@ -8,8 +8,8 @@ import { Button } from "../../kit/controls";
 import { ScrollTable } from "../../kit/table";
 import { tutorialAddress } from "../../page/masthead";
 import type { Kind } from "../../train/protocol";
+import type { Values } from "../../train/settings";
 import definitions from "./experiments.json";
-import type { Values } from "./networks";
 
 export interface Experiment {
   id: string;

@@ -4,9 +4,8 @@ import type { Manifest } from "../../kit/manifest";
 import { addRun } from "../../kit/runs";
 import type { Images, Kind, LstmSettings, SequenceData } from "../../train/protocol";
 import { MAX_FILE, readSequences } from "../../train/sequences";
-import { LSTM_ORIGINAL } from "../../train/settings";
+import { LSTM_ORIGINAL, type Values } from "../../train/settings";
 import { ganContent, lstmContent } from "./content";
-import type { Values } from "./networks";
 import type { Session } from "./session";
 import { readImageFiles } from "./image_files";
 import { commandOf, type TrainState } from "./settings";
@@ -49,8 +48,7 @@ export async function takeFiles(files: File[], session: Session, state: TrainSta
   if (!status) return;
   state.kind.value = status.kind;
   state.experiment.value = "";
-  for (const [name, of] of Object.entries(state.settings[status.kind]))
-    of.value = (status.settings as unknown as Values)[name];
+  for (const [name, of] of Object.entries(state.settings[status.kind])) of.value = (status.settings as Values)[name];
   if (status.kind === "lstm") showFirst(session.sequences.value, state);
   await show();
   announce(`Opened ${file.name}`);

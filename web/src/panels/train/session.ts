@@ -7,8 +7,7 @@ import { prefersStills } from "../../kit/player";
 import type { Images, Kind, Saved, SequenceData, Status } from "../../train/protocol";
 import type { Python } from "../../train/run_files";
 import { Branch, runAll, type Line, type Moment, type Point } from "./branch";
-import { NETWORKS, type Settings } from "./networks";
-import { changesIn, describe } from "./settings";
+import { changesIn, describe, NETWORKS, type Settings } from "./settings";
 
 /** Milliseconds of training between two pictures, also for whoever prefers less motion, and between two announcements. */
 const [SLICE, SLOW_SLICE, SILENCE] = [80, 1000, 10_000];

@@ -1,10 +1,45 @@
 /** The settings on show, their form in the fragment, and the command that trains the same. */
 import { signal, type Signal } from "@preact/signals";
-import { field, integer, number, oneOf, type Field } from "../../kit/codec";
+import { oneOf } from "../../kit/codec";
 import { isPhone } from "../../kit/player";
 import type { Kind } from "../../train/protocol";
+import { kebab } from "../../train/run_files";
+import {
+  accepts,
+  boundsText,
+  GAN,
+  GAN_ORIGINAL,
+  LSTM,
+  LSTM_ORIGINAL,
+  type GanSettings,
+  type LstmSettings,
+  type Setting,
+  type Specs,
+  type Values,
+} from "../../train/settings";
 import { EXPERIMENTS } from "./experiments";
-import { NETWORKS, type Settings, type Values } from "./networks";
+
+export type Settings = LstmSettings | GanSettings;
+
+interface Network {
+  command: string;
+  specs: Specs;
+  original: Values;
+  /** Of a page that a phone opens without a view: smaller, so that it stays cool. */
+  phone: Values;
+}
+
+/** What the panel can train. */
+export const NETWORKS: Record<Kind, Network> = {
+  lstm: {
+    ...{ command: "reviver lstm train --preset original", specs: LSTM, original: LSTM_ORIGINAL },
+    phone: { hiddenSize: 64 },
+  },
+  gan: {
+    ...{ command: "reviver gan train --preset original", specs: GAN, original: GAN_ORIGINAL },
+    phone: { batchSize: 32 },
+  },
+};
 
 /** Longest sequence that the panel reads out. */
 const MAX_DIGITS = 60;
@@ -25,21 +60,12 @@ export interface TrainState {
   experiment: Signal<string>;
 }
 
-/** A setting in the fragment. */
-function fieldOf(kind: Kind, name: string): Field<any> {
-  const { specs, bounds, original } = NETWORKS[kind];
-  const { choices } = specs[name];
-  if (choices) return oneOf(choices.map(([value]) => value));
-  const [low, high, unit] = bounds[name]!;
-  if (low >= 0 && unit === 1) return integer(low, high, original[name] as number);
-  const { missing, read, write } = number(low, high, original[name] as number);
-  const fits = (value?: number) => (value !== undefined && (!unit || value % unit === 0) ? value : undefined);
-  return field(missing, (text) => fits(read(text)), write);
-}
-
 /** Returns what a text says of a setting, or undefined. */
-export const readSetting = (kind: Kind, name: string, text: string): number | undefined =>
-  fieldOf(kind, name).read(text.trim());
+export function readSetting(spec: Setting, text: string): number | string | undefined {
+  const trimmed = text.trim();
+  const value = spec.choices ? trimmed : trimmed === "" ? NaN : Number(trimmed);
+  return accepts(spec, value) ? value : undefined;
+}
 
 const kindField = oneOf<Kind>(["lstm", "gan"]);
 
@@ -50,9 +76,9 @@ export function openState(view: URLSearchParams): TrainState {
   const read = (of: Kind) => {
     const { specs, original, phone } = NETWORKS[of];
     const start = isSmall ? { ...original, ...phone } : original;
-    return Object.entries(specs).map(([name, { key }]) => {
-      const text = of === kind ? view.get(key) : null;
-      return [name, signal((text === null ? undefined : readSetting(of, name, text)) ?? start[name])];
+    return Object.entries(specs).map(([name, spec]) => {
+      const text = of === kind ? view.get(spec.key) : null;
+      return [name, signal((text === null ? undefined : readSetting(spec, text)) ?? start[name])];
     });
   };
   const digits = view.get("digits") ?? "";
@@ -82,34 +108,23 @@ export function writeState({ kind: { value: kind }, settings, digits, python, ex
 
 /** The settings of the network on show. */
 export const settingsOf = ({ kind, settings }: TrainState) =>
-  valuesOf(NETWORKS[kind.value].original, settings[kind.value]) as unknown as Settings;
-
-const valuesOf = (original: Values, of: Record<string, Signal<number | string>>): Values => ({
-  ...original,
-  ...Object.fromEntries(Object.entries(of).map(([name, { value }]) => [name, value])),
-});
+  Object.fromEntries(Object.entries(settings[kind.value]).map(([name, { value }]) => [name, value])) as Settings;
 
 /** What a setting must be, as a sentence. */
-export function boundsText(kind: Kind, name: string): string {
-  const { label, choices } = NETWORKS[kind].specs[name];
-  if (choices) return `${label} must be ${choices.map(([value]) => value).join(" or ")}.`;
-  const [low, high, unit] = NETWORKS[kind].bounds[name]!;
-  const what = unit === 1 ? "a whole number" : unit ? `a multiple of ${unit}` : "a number";
-  return `${label} must be ${what} from ${low} to ${high}.`;
-}
+export const sentenceOf = (spec: Setting) => `${spec.label} must be ${boundsText(spec)}.`;
 
 /** What a link gives wrong: sentences by the names of the settings. */
 export function problemsOf({ kind: { value: kind } }: TrainState, view: URLSearchParams): Record<string, string> {
   const { specs } = NETWORKS[kind];
   const wrong = Object.entries(specs).filter(
-    ([name, { key }]) => view.has(key) && readSetting(kind, name, view.get(key)!) === undefined,
+    ([, spec]) => view.has(spec.key) && readSetting(spec, view.get(spec.key)!) === undefined,
   );
-  return Object.fromEntries(wrong.map(([name]) => [name, `The link has another value. ${boundsText(kind, name)}`]));
+  return Object.fromEntries(wrong.map(([name, spec]) => [name, `The link has another value. ${sentenceOf(spec)}`]));
 }
 
 /** Returns the settings of b that differ from those of a. */
-export const changesIn = (a: Settings, b: Settings): Values =>
-  Object.fromEntries(Object.entries(b).filter(([name, value]) => (a as unknown as Values)[name] !== value));
+export const changesIn = (a: Values, b: Values): Values =>
+  Object.fromEntries(Object.entries(b).filter(([name, value]) => a[name] !== value));
 
 const lowerFirst = (text: string) => text.charAt(0).toLowerCase() + text.slice(1);
 
@@ -122,11 +137,8 @@ export const describe = (kind: Kind, settings: Values) =>
 /** Returns the command that trains the same from its start, on data if they are given; null if there is none. */
 export function commandOf(kind: Kind, settings: Settings, data: string | null): string | null {
   const { command, original, specs } = NETWORKS[kind];
-  const changes = Object.entries(changesIn(original as unknown as Settings, settings));
-  const options = changes.map(
-    ([name, value]) => specs[name].option && (value === "on" ? specs[name].option : `${specs[name].option} ${value}`),
-  );
-  return options.includes(null)
-    ? null
-    : [command, ...(data ? [`--data ${data}`] : []), ...options, "--out run"].join(" ");
+  const changes = Object.entries(changesIn(original, settings));
+  if (changes.some(([name]) => specs[name].isOfPage)) return null;
+  const options = changes.map(([name, value]) => `--${kebab(name)}${value === "on" ? "" : ` ${value}`}`);
+  return [command, ...(data ? [`--data ${data}`] : []), ...options, "--out run"].join(" ");
 }

@@ -1,9 +1,8 @@
 /** The settings of a run: those of its start, and those that may change while it trains. */
 import { useId, useState } from "preact/hooks";
 import { bound, Radios, type Cell } from "../../kit/controls";
-import type { Kind } from "../../train/protocol";
-import { NETWORKS } from "./networks";
-import { boundsText, readSetting, type TrainState } from "./settings";
+import type { Setting } from "../../train/settings";
+import { NETWORKS, readSetting, sentenceOf, type TrainState } from "./settings";
 
 interface CardProps {
   state: TrainState;
@@ -16,44 +15,40 @@ interface CardProps {
 
 export function SettingsCard({ state, problems, change, hidden }: CardProps) {
   const kind = state.kind.value;
+  const settings = state.settings[kind];
   const [wrong, setWrong] = useState(problems);
-  const all = Object.entries(NETWORKS[kind].specs).filter(([name]) => !hidden.includes(name));
-  const group = (isFixed: boolean) => {
-    const isAsked = (needs?: string) => !needs || state.settings[kind][needs].value === "on";
-    const specs = all.filter(([, spec]) => (spec.isFixed ?? false) === isFixed && isAsked(spec.needs));
-    return (
-      <>
-        <div class="columns train-fields">
-          {specs.flatMap(([name, { choices }]) =>
-            choices ? (
-              []
-            ) : (
-              <NumberSetting key={kind + name} {...{ kind, name }} of={cellOf(name)} problem={wrong[name]} />
-            ),
-          )}
-        </div>
-        {specs.flatMap(([name, { label, choices }]) =>
-          choices ? (
-            <div key={name}>
-              <Radios label={label} of={cellOf(name)} choices={choices} />
-              <small class="wrong" role="alert">
-                {wrong[name]}
-              </small>
-            </div>
-          ) : (
-            []
-          ),
-        )}
-      </>
-    );
-  };
-  const cellOf = (name: string): Cell<any> => {
-    const of = state.settings[kind][name];
-    return bound(of.value, (value) => {
-      of.value = value;
+  const cellOf = (name: string): Cell<any> =>
+    bound(settings[name].value, (value) => {
+      settings[name].value = value;
       setWrong(({ [name]: _, ...others }) => others);
       change();
     });
+  const group = (isFixed: boolean) => {
+    const specs = Object.entries(NETWORKS[kind].specs).filter(
+      ([name, { needs, ...spec }]) =>
+        !hidden.includes(name) && (spec.isFixed ?? false) === isFixed && (!needs || settings[needs].value === "on"),
+    );
+    return (
+      <>
+        <div class="columns train-fields">
+          {specs.map(
+            ([name, spec]) =>
+              !spec.choices && <NumberSetting key={kind + name} spec={spec} of={cellOf(name)} problem={wrong[name]} />,
+          )}
+        </div>
+        {specs.map(
+          ([name, { label, choices }]) =>
+            choices && (
+              <div key={name}>
+                <Radios label={label} of={cellOf(name)} choices={choices} />
+                <small class="wrong" role="alert">
+                  {wrong[name]}
+                </small>
+              </div>
+            ),
+        )}
+      </>
+    );
   };
   return (
     <section class="card stack" aria-label="Settings">
@@ -68,29 +63,26 @@ export function SettingsCard({ state, problems, change, hidden }: CardProps) {
 }
 
 interface NumberProps {
-  kind: Kind;
-  name: string;
+  spec: Setting;
   of: Cell<number>;
   /** What is wrong with the value of a link. */
   problem?: string;
 }
 
 /** A field that takes a number once it is complete, and says what is wrong with it. */
-function NumberSetting({ kind, name, of, problem = "" }: NumberProps) {
+function NumberSetting({ spec, of, problem = "" }: NumberProps) {
   const id = useId();
   const [typed, setTyped] = useState<string | null>(null);
-  const isWrong = typed !== null && readSetting(kind, name, typed) === undefined;
-  const wrong = isWrong ? boundsText(kind, name) : problem;
-  const { label, hint } = NETWORKS[kind].specs[name];
+  const wrong = typed !== null && readSetting(spec, typed) === undefined ? sentenceOf(spec) : problem;
   const onChange = (event: { currentTarget: HTMLInputElement }) => {
-    const value = readSetting(kind, name, event.currentTarget.value);
+    const value = readSetting(spec, event.currentTarget.value);
     if (value === undefined) return;
     setTyped(null);
-    of.value = value;
+    of.value = value as number;
   };
   return (
     <div class="field">
-      <label for={id}>{label}</label>
+      <label for={id}>{spec.label}</label>
       <input
         id={id}
         inputMode="decimal"
@@ -102,7 +94,7 @@ function NumberSetting({ kind, name, of, problem = "" }: NumberProps) {
         onChange={onChange}
       />
       <small id={`${id}-about`}>
-        {hint}
+        {spec.hint}
         <span class="wrong" role="alert">
           {wrong}
         </span>

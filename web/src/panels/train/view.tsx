@@ -6,17 +6,18 @@ import { bound, Radios, Select } from "../../kit/controls";
 import { CopyField, quote } from "../../kit/copy";
 import type { Manifest } from "../../kit/manifest";
 import type { Kind, LstmSettings } from "../../train/protocol";
+import { DIGITS } from "../../train/palindromes";
 import { parseNumbers } from "../../train/sequences";
+import type { Values } from "../../train/settings";
 import { Actions } from "./actions";
 import { Curves } from "./curves";
 import { Experiments, EXPERIMENTS, type Experiment } from "./experiments";
 import { dropTarget, Files, Shown } from "./files";
-import { NETWORKS, type Settings, type Values } from "./networks";
 import { Pictures } from "./pictures";
 import { OF_PALINDROMES, showRun, takeFiles, withoutPalindromes } from "./own";
 import { Reading } from "./reading";
 import type { Session } from "./session";
-import { commandOf, settingsOf, type TrainState } from "./settings";
+import { commandOf, NETWORKS, settingsOf, type Settings, type TrainState } from "./settings";
 import { SettingsCard } from "./settings_card";
 
 interface TrainProps {
@@ -75,7 +76,7 @@ export function Train({ manifest, session, state, problems, images: ofPage }: Tr
       settings.epochs = Math.ceil((chosen.updates * Number(settings.batchSize)) / (images?.count ?? 1));
     const changed: Values = { ...settings, ...chosen.change };
     for (const [name, of] of Object.entries(state.settings[kind])) of.value = changed[name];
-    const [first, second] = [settings, changed] as unknown as Settings[];
+    const [first, second] = [settings, changed] as Settings[];
     void session.compare(kind, [chosen.names[0], first], [chosen.names[1], second]);
   };
   const show = () => showRun(session, manifest);
@@ -116,7 +117,7 @@ export function Train({ manifest, session, state, problems, images: ofPage }: Tr
       )}
       <Curves
         lines={session.lines.value}
-        hasChance={!own}
+        classCount={own?.classes.length ?? DIGITS}
         python={runs.find(({ id }) => id === state.python.value) ?? null}
       />
       {kind === "lstm" ? (
