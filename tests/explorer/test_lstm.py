@@ -252,8 +252,8 @@ def test_the_manifest_describes_the_run(name: str, shown: dict[str, Shown]) -> N
     run, content = shown[name].run, shown[name].content
     is_symbolic, names = content.input_kind == "symbols", NAMES[name]
     assert {found.content.task for found in shown.values()} == set(TASKS)
-    assert content.class_names is None or len(content.class_names) == content.output_size
-    assert list((content.symbol_names if is_symbolic else content.channel_names) or []) == names
+    assert len(content.class_names) == (0 if content.target == "number" else content.output_size)
+    assert list(content.symbol_names if is_symbolic else content.channel_names) == names
     assert content.input_size == (1 if is_symbolic and content.encoding == "scalar" else len(names))
     assert 2 <= len(content.examples) <= MAX_EXAMPLES
     for example in content.examples:

@@ -240,12 +240,14 @@ class LstmContent(RecordedLstm):
     task: str
     input_kind: Literal["symbols", "numbers"]
     encoding: Literal["scalar", "onehot"]
-    symbol_names: Sequence[str] | None
+    symbol_names: Sequence[str]
+    """Empty of numbers."""
     input_size: int
     """I of one step, after the encoding and before patches."""
     channel_names: Sequence[str]
     """Of numbers [I]."""
-    class_names: Sequence[str] | None
+    class_names: Sequence[str]
+    """Empty if the target is a number."""
     hidden_size: int
     num_layers: int
     bidirectional: bool

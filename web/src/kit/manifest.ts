@@ -173,10 +173,10 @@ export interface LstmContent extends RecordedLstm {
   task: string;
   inputKind: "symbols" | "numbers";
   encoding: "scalar" | "onehot";
-  symbolNames: string[] | null;
+  symbolNames: string[]; // Empty of numbers.
   inputSize: number; // I of one step, after the encoding and before patches.
   channelNames: string[]; // Of numbers [I].
-  classNames: string[] | null;
+  classNames: string[]; // Empty if the target is a number.
   hiddenSize: number;
   numLayers: number;
   bidirectional: boolean;

@@ -9,7 +9,7 @@ import type { LstmContent } from "../../kit/manifest";
 import type { Trace } from "../../lstm/trace";
 import { ClassMap, endLabels, mapHeight, numbered } from "./maps";
 import { largest, rangeText, readingsOf, stepAxis, type PictureProps, type Scene } from "./scene";
-import { channels, classNames } from "./sequence";
+import { channels } from "./sequence";
 
 const MAX_LINES = 4;
 const MAX_BARS = 12;
@@ -172,7 +172,7 @@ function Input({ scene, selected, onSelect }: PictureProps) {
 
 /** Class probabilities at the selected step as bars with their numbers; with many classes only the largest. */
 function Bars({ scene, selected: { step } }: PictureProps) {
-  const names = classNames(scene.content);
+  const names = scene.content.classNames;
   const C = names.length;
   const readings = readingsOf(scene).filter(({ trace }) => step < trace.steps);
   const isLast = readings.some(({ trace }) => !trace.outputs);

@@ -22,7 +22,6 @@ import { hasChoice } from "./state";
 import {
   changedAtStart,
   channels,
-  classNames,
   fieldLabel,
   formatSequence,
   isGenerated,
@@ -30,7 +29,6 @@ import {
   parseSequence,
   randomSequence,
   stepNoun,
-  symbols,
 } from "./sequence";
 
 const ONE_LINE = 60; // Sequences above this number of characters stand in a text area that scrolls
@@ -92,7 +90,7 @@ export function SequenceControls({ model: { content, state } }: { model: Model }
         <Select
           label="Target class, for the loss and its gradient"
           of={state.chosenTarget}
-          choices={[["", "none"], ...indexed(classNames(content))]}
+          choices={[["", "none"], ...indexed(content.classNames)]}
         />
       )}
     </Group>
@@ -104,7 +102,7 @@ function exampleName(content: LstmContent, index: number) {
   const { values, target } = content.examples[index];
   const text = content.inputKind === "symbols" ? formatSequence(content, values.slice(0, MAX_NAME + 1)) : "";
   const start = text.length > MAX_NAME ? `${text.slice(0, MAX_NAME - 1)}…` : text;
-  const name = content.target === "class" && typeof target === "number" ? `target ${classNames(content)[target]}` : "";
+  const name = content.target === "class" && typeof target === "number" ? `target ${content.classNames[target]}` : "";
   return [`${index + 1}`, start, name].filter(Boolean).join(": ");
 }
 
@@ -206,7 +204,7 @@ export function SelectionControls({ model }: { model: Model }) {
       {inputKind === "numbers" ? (
         <NumberField label={label} of={value} step="any" late />
       ) : (
-        <Select label={label} of={selectIndex(value)} choices={indexed(symbols(content))} />
+        <Select label={label} of={selectIndex(value)} choices={indexed(content.symbolNames)} />
       )}
     </div>
   );

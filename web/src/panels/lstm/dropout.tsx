@@ -7,7 +7,6 @@ import type { LstmContent } from "../../kit/manifest";
 import { ScrollTable } from "../../kit/table";
 import { Group } from "./controls";
 import type { Model } from "./model";
-import { classNames } from "./sequence";
 import { MAX_SEED } from "./state";
 
 const NUM_MASKS = 100;
@@ -77,7 +76,7 @@ function summaryOf(content: LstmContent, [plain, ...outputs]: Float64Array[]) {
   if (content.target === "number") return `The number with masks 0 to ${count - 1}${progress}.`;
   const best = argmax(plain);
   const votes = outputs.filter((output) => argmax(output) === best).length;
-  const name = classNames(content)[best];
+  const name = content.classNames[best];
   return `${votes} of ${count} masks predict ${name}, as the network does without dropout${progress}.`;
 }
 
@@ -101,7 +100,7 @@ function SpreadTable({ content, outputs: [plain, ...outputs] }: { content: LstmC
       </span>
     );
     const cells = [strip, quantile(0.5), `${quantile(0.05)} to ${quantile(0.95)}`, format(plain[k])];
-    return { head: isNumber ? "output" : classNames(content)[k], cells };
+    return { head: isNumber ? "output" : content.classNames[k], cells };
   });
   const columns = ["class", "100 masks", "median", "5 % to 95 %", "no dropout"];
   return <ScrollTable name="Table of the outputs of all masks" {...{ columns, rows }} />;

@@ -6,7 +6,6 @@ import { capital, formatExact } from "../../kit/format";
 import { typeset } from "./equations";
 import * as scenes from "./scene";
 import type { PictureProps, Scene } from "./scene";
-import { classNames } from "./sequence";
 import { mapNames, type MapName } from "./state";
 
 const MAX_CLASSES = 24;
@@ -82,7 +81,7 @@ function classContent(scene: Scene): HeatmapContent {
 /** Class probabilities after each step, of a network that has them. */
 export function ClassMap({ scene, selected: { step }, onSelect }: PictureProps) {
   const map = useMemo(() => classContent(scene), [scene]);
-  const names = classNames(scene.content);
+  const names = scene.content.classNames;
   const labels = names.map((name, k) => ({ place: (k + 0.5) / names.length, name, marked: k === map.marked }));
   const isFull = names.length <= MAX_CLASSES;
   return (

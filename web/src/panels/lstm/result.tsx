@@ -7,7 +7,7 @@ import type { LstmContent } from "../../kit/manifest";
 import type { Trace } from "../../lstm/trace";
 import type { Model, Reading } from "./model";
 import { classAfter, lastStep, outputText, readingsOf, statesOf } from "./scene";
-import { beginsPalindrome, classNames } from "./sequence";
+import { beginsPalindrome } from "./sequence";
 
 export const Result = ({ model: { content, traced } }: { model: Model }) => (
   <div class="lstm-result">
@@ -39,7 +39,7 @@ function prediction(content: LstmContent, { trace, target }: Reading): Component
   if (target === null) return text;
   if (content.target === "number") return [...text, `, target ${formatExact(target)}`];
   const verdict = argmax(output) === target ? "right" : "wrong";
-  return [...text, `, target ${classNames(content)[target]}: `, <span class={verdict}>{verdict}</span>];
+  return [...text, `, target ${content.classNames[target]}: `, <span class={verdict}>{verdict}</span>];
 }
 
 /** Says from which step on the prediction stays. */
@@ -48,7 +48,7 @@ function since(content: LstmContent, { outputs, output, steps }: Trace) {
   const last = argmax(output);
   let step = steps - 1;
   while (step > 0 && classAfter(content, outputs, step - 1) === last) step--;
-  const name = classNames(content)[last];
+  const name = content.classNames[last];
   if (step === steps - 1) return `Only after the last step ${name} is the most probable class.`;
   return `${name} is the most probable class from step ${step + 1} on.`;
 }

@@ -10,7 +10,7 @@ import { argmax, formatExact, percent } from "../../kit/format";
 import type { LstmContent } from "../../kit/manifest";
 import type { CellTrace, Trace } from "../../lstm/trace";
 import type { Reading, Traced } from "./model";
-import { classNames, stepNoun, symbols } from "./sequence";
+import { stepNoun } from "./sequence";
 import type { LstmState, MapName, Order, Selected, Show } from "./state";
 
 export interface Scene extends Traced {
@@ -95,7 +95,7 @@ export function stepText({ content, first, second, show }: Scene, step: number):
   const { patchSize, inputKind } = content;
   if (patchSize > 1) return `patch ${step + 1} (steps ${step * patchSize + 1} to ${(step + 1) * patchSize})`;
   if (inputKind === "numbers") return `step ${step + 1}`;
-  const [a, b] = [first, second].map((reading) => symbols(content)[reading?.values[step] ?? -1] ?? "none");
+  const [a, b] = [first, second].map((reading) => content.symbolNames[reading?.values[step] ?? -1] ?? "none");
   const other = second && show !== "first" && a !== b ? `, second ${b}` : "";
   return `step ${step + 1} (${stepNoun(content)} ${a}${other})`;
 }
@@ -103,7 +103,7 @@ export function stepText({ content, first, second, show }: Scene, step: number):
 /** The axis of the steps, with the symbols that the network reads. */
 export function stepAxis({ content, first, second, steps }: Scene): Steps {
   if (content.inputKind === "numbers") return { count: steps, names: null, others: null };
-  const names = symbols(content);
+  const names = content.symbolNames;
   const read = ({ values }: Reading) => Array.from({ length: steps }, (_, t) => names[values[t]] ?? "");
   return { count: steps, names: read(first), others: second && read(second) };
 }
@@ -111,7 +111,7 @@ export function stepAxis({ content, first, second, steps }: Scene): Steps {
 export function outputText(content: LstmContent, { output }: Trace): string {
   if (content.target === "number") return formatExact(output[0]);
   const best = argmax(output);
-  return `${classNames(content)[best]} (${percent(output[best], "fixed")})`;
+  return `${content.classNames[best]} (${percent(output[best], "fixed")})`;
 }
 
 /** The most probable class after a step. */

@@ -20,12 +20,6 @@ export function stepNoun({ inputKind, task }: LstmContent) {
   return task === "palindrome" ? "digit" : task === "parity" ? "bit" : "symbol";
 }
 
-export const symbols = ({ symbolNames, encoding, inputSize }: LstmContent) =>
-  symbolNames ?? Array.from({ length: encoding === "onehot" ? inputSize : 10 }, (_, k) => String(k));
-
-export const classNames = ({ classNames: names, outputSize }: LstmContent) =>
-  names ?? Array.from({ length: outputSize }, (_, k) => String(k));
-
 /** Whether symbols stand side by side, since each has one character. */
 const isCompact = (names: string[]) => names.every((name) => [...name].length === 1);
 
@@ -36,7 +30,7 @@ export function parseSequence(content: LstmContent, text: string): { values: num
   const words = text.split(/[\s,;]+/).filter(Boolean);
   let values: number[];
   if (content.inputKind === "symbols") {
-    const names = symbols(content);
+    const names = content.symbolNames;
     const parts = isCompact(names) ? [...words.join("")] : words;
     const index = new Map(names.map((name, k) => [name, k]));
     const unknown = parts.find((part) => !index.has(part));
@@ -59,7 +53,7 @@ export function parseSequence(content: LstmContent, text: string): { values: num
 /** Writes a sequence as a user would type it. */
 export function formatSequence(content: LstmContent, values: number[]): string {
   if (content.inputKind === "symbols") {
-    const names = symbols(content);
+    const names = content.symbolNames;
     return values.map((value) => names[value]).join(isCompact(names) ? "" : " ");
   }
   const width = channels(content);
@@ -74,7 +68,7 @@ export function fieldLabel(content: LstmContent) {
 
 /** Returns a sequence with another value at the start: the next symbol, or a number one standard deviation larger. */
 export function changedAtStart(content: LstmContent, [first, ...rest]: number[]): number[] {
-  if (content.inputKind === "symbols") return [(first + 1) % symbols(content).length, ...rest];
+  if (content.inputKind === "symbols") return [(first + 1) % content.symbolNames.length, ...rest];
   return [Number((first + (content.standardization?.scale[0] ?? 0.5)).toPrecision(4)), ...rest];
 }
 
@@ -150,7 +144,7 @@ export function randomSequence(content: LstmContent, steps: number): number[] {
     for (const place of [steps / 10, steps / 2]) values[Math.floor(place)] = 2 + below(2);
     return values;
   }
-  if (inputKind === "symbols") return fill(() => below(symbols(content).length));
+  if (inputKind === "symbols") return fill(() => below(content.symbolNames.length));
   const { mean, scale } = standardization ?? { mean: [], scale: [] };
   return Array.from({ length: steps * channels(content) }, (_, k) => {
     const channel = k % inputSize;

@@ -63,7 +63,7 @@ function aboutOwn(own: SequenceData, { trainFraction, seed }: LstmSaved["setting
   }));
   return {
     ...({ task: "custom", inputKind: "numbers" } as const),
-    ...{ symbolNames: null, classNames: own.classes, channelNames: ["value"], examples },
+    ...{ symbolNames: [], classNames: own.classes, channelNames: ["value"], examples },
     standardization: { mean: [mean], scale: [scale] },
   };
 }
