@@ -26,6 +26,7 @@ from reviver.train.lstm.run import LSTMRecords
 PAGE_LICENSES = (
     Item("code of this page", "MIT", "Reviver; Preact and its signals, by Jason Miller and the Preact Team"),
     Item("ticks of its charts", "ISC", "d3-array, by Mike Bostock"),
+    Item("zips and hashes of its training", "MIT", "fflate, by Arjun Barrett; noble-hashes, by Paul Miller"),
 )
 """Licenses of every page."""
 MAX_ROWS = 1000

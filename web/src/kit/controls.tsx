@@ -185,8 +185,8 @@ export function TextField(props: TextProps & Omit<InputHTMLAttributes<HTMLInputE
   return (
     <Field label={label}>
       {(id) => {
-        const about = hint === undefined && problem === undefined ? undefined : `${id}-about`;
-        const shared: object = { id, value: of.value, "aria-describedby": about, ...attributes };
+        const about = [hint && `${id}-hint`, problem !== undefined && `${id}-problem`].filter(Boolean).join(" ");
+        const shared: object = { id, value: of.value, "aria-describedby": about || undefined, ...attributes };
         const onInput = (event: { currentTarget: { value: string } }) => (of.value = event.currentTarget.value);
         return (
           <>
@@ -195,9 +195,9 @@ export function TextField(props: TextProps & Omit<InputHTMLAttributes<HTMLInputE
             ) : (
               <input {...shared} onInput={onInput} />
             )}
-            {hint && <small id={about}>{hint}</small>}
+            {hint && <small id={`${id}-hint`}>{hint}</small>}
             {problem !== undefined && (
-              <p id={about} class="wrong" role="alert">
+              <p id={`${id}-problem`} class="wrong" role="alert">
                 {problem}
               </p>
             )}

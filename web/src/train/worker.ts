@@ -3,10 +3,8 @@ import { Classifier } from "../compute/classifier";
 import { newMemory } from "../compute/kernel";
 import { argmax } from "../kit/format";
 import { row } from "../kit/tensors";
-import type { StepResult } from "./gan";
 import { GanRun, type Images } from "./gan_run";
 import { LstmRun } from "./lstm_run";
-import type { LstmUpdate } from "./lstm_state";
 import { openRun, packRun } from "./folder";
 import { GAN_ORIGINAL, LSTM_ORIGINAL, type GanSettings, type LstmSettings } from "./settings";
 import type { Kind, Method, Methods, Opened, Progress, Request, Response, Run, Saved, Start, Status } from "./protocol";
@@ -27,11 +25,11 @@ function status(): Status<Kind> {
 /** Makes updates until the run ends. */
 function train<U>(
   run: { isFinished: boolean; step: number; update: () => U },
-  updates: number,
+  count: number,
   lossOf: (update: U) => number,
 ) {
   const found: U[] = [];
-  while (found.length < updates && !run.isFinished) {
+  while (found.length < count && !run.isFinished) {
     found.push(run.update());
     if (!Number.isFinite(lossOf(found.at(-1)!)))
       throw new Error(
@@ -41,7 +39,22 @@ function train<U>(
   return found;
 }
 
-/** Classes of some of the images that the last update has generated. */
+function advanceLstm(run: LstmRun, { updates: count, trace }: Run): Progress["lstm"] {
+  const first = run.epochs.length;
+  const updates = train(run, count, ({ loss }) => loss);
+  return { updates, epochs: run.epochs.slice(first), ...(trace?.length && { trace: run.trace(trace) }) };
+}
+
+function advanceGan(run: GanRun, { updates: count, grid, classes = 0 }: Run): Progress["gan"] {
+  const found = train(run, count, (update) => update.generatorLoss + update.discriminatorLoss);
+  const updates = found.map(({ generatorLoss, discriminatorLoss }) => ({ generatorLoss, discriminatorLoss }));
+  const none = new Float32Array();
+  const { realLogits, fakeLogits } = found.at(-1) ?? { realLogits: none, fakeLogits: none };
+  const classified = classify(run, fakeLogits.length, classes); // before the grid takes the place of the images
+  return { updates, realLogits, fakeLogits, classes: classified, ...(grid && { grid: run.grid() }) };
+}
+
+/** Classes of some of the images that the last update, of N, has generated. */
 function classify(run: GanRun, N: number, count: number): number[] | undefined {
   if (!classifier || !N || !count) return undefined;
   const { length: K } = classifier.spec.classNames;
@@ -49,31 +62,13 @@ function classify(run: GanRun, N: number, count: number): number[] | undefined {
   return Array.from({ length: probabilities.length / K }, (_, n) => argmax(row(probabilities, n, K)));
 }
 
-function advance({ updates, trace, grid, classes }: Run): Progress<Kind> {
+function advance(asked: Run): Progress<Kind> {
   const run = present();
-  const start = performance.now();
-  let [results, made] = [{}, 0];
-  if (run instanceof LstmRun) {
-    const first = run.epochs.length;
-    const found = train<LstmUpdate>(run, updates, ({ loss }) => loss);
-    made = found.length;
-    const traced = trace?.length ? { trace: run.trace(trace) } : {};
-    results = { lstm: { updates: found, epochs: run.epochs.slice(first), ...traced } };
-  } else {
-    const found = train<StepResult>(run, updates, (update) => update.generatorLoss + update.discriminatorLoss);
-    made = found.length;
-    const losses = found.map(({ generatorLoss, discriminatorLoss }) => ({ generatorLoss, discriminatorLoss }));
-    const { realLogits, fakeLogits } = found.at(-1) ?? {
-      realLogits: new Float32Array(),
-      fakeLogits: new Float32Array(),
-    };
-    const classified = { classes: classify(run, fakeLogits.length, classes ?? 0) }; // before the grid takes its place
-    const shown = grid ? { grid: run.grid() } : {};
-    results = { gan: { updates: losses, realLogits, fakeLogits, ...classified, ...shown } };
-  }
+  const [start, step] = [performance.now(), run.step];
+  const results = run.kind === "lstm" ? { lstm: advanceLstm(run, asked) } : { gan: advanceGan(run, asked) };
   const milliseconds = performance.now() - start;
   run.seconds += milliseconds / 1000;
-  return { status: status(), updates: made, milliseconds, ...results };
+  return { status: status(), updates: run.step - step, milliseconds, ...results };
 }
 
 async function restore(saved: Saved<Kind>): Promise<Status<Kind>> {

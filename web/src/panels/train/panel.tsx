@@ -5,10 +5,9 @@
  * The fragment keeps `net`, the settings that differ from those of the report, `digits`, which the LSTM reads, `with`, a run
  * of Python, and `experiment`. The session outlives the panel, so that a reader who comes back finds the run, paused.
  */
-import { readTensors, size } from "../../kit/tensors";
 import type { Manifest } from "../../kit/manifest";
 import type { Panel } from "../../page/panel";
-import { readClassifier, readImages } from "../../train/images";
+import { readImages } from "../../train/images";
 import { Session } from "./session";
 import { openState, problemsOf, writeState } from "./settings";
 import { Train } from "./view";
@@ -17,27 +16,16 @@ const session = new Session();
 
 /** What a GAN of the page can learn from: the images of MNIST in it, or those that a run trained on. */
 function imagesOf({ gans, trainingImages }: Manifest) {
-  if (trainingImages) {
-    const count = trainingImages.data.tensors.images.shape[0];
-    const { source: data, classifier } = trainingImages;
-    return {
-      name: "digits of MNIST",
-      count,
-      data,
-      classNames: classifier.classNames,
-      load: () => readImages(trainingImages),
-    };
-  }
   const run = gans.find(({ training, imageShape: [C, H, W] }) => training && C === 1 && H === W);
-  if (!run) return null;
-  const count = Math.floor(run.training!.tensors.images.shape[0] / 8) * 8;
-  const load = async () => {
-    const { images } = await readTensors(run.training!);
-    const bytes = Uint8Array.from(images.subarray(0, count * size(run.imageShape)));
-    return { bytes, size: run.imageShape[1], source: null, ...(await readClassifier(run.classifier)) };
+  const from = trainingImages ?? (run && { data: run.training!, source: null, classifier: run.classifier });
+  if (!from) return null;
+  const { data, source, classifier } = from;
+  const count = Math.floor(data.tensors.images.shape[0] / 8) * 8;
+  return {
+    name: trainingImages ? "digits of MNIST" : `training images of ${run!.name}`,
+    ...{ count, data: source, classNames: classifier?.classNames ?? [] },
+    load: () => readImages(from, count),
   };
-  const classNames = run.classifier?.classNames ?? [];
-  return { name: `training images of ${run.name}`, count, data: null, classNames, load };
 }
 
 export const trainPanel: Panel = {

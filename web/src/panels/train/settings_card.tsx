@@ -1,6 +1,6 @@
 /** The settings of a run: those of its start, and those that may change while it trains. */
-import { useId, useState } from "preact/hooks";
-import { bound, Radios, type Cell } from "../../kit/controls";
+import { useState } from "preact/hooks";
+import { bound, Radios, TextField, type Cell } from "../../kit/controls";
 import type { Setting } from "../../train/settings";
 import { NETWORKS, readSetting, sentenceOf, type TrainState } from "./settings";
 
@@ -71,34 +71,22 @@ interface NumberProps {
 
 /** A field that takes a number once it is complete, and says what is wrong with it. */
 function NumberSetting({ spec, of, problem = "" }: NumberProps) {
-  const id = useId();
   const [typed, setTyped] = useState<string | null>(null);
   const wrong = typed !== null && readSetting(spec, typed) === undefined ? sentenceOf(spec) : problem;
-  const onChange = (event: { currentTarget: HTMLInputElement }) => {
-    const value = readSetting(spec, event.currentTarget.value);
-    if (value === undefined) return;
-    setTyped(null);
-    of.value = value as number;
-  };
   return (
-    <div class="field">
-      <label for={id}>{spec.label}</label>
-      <input
-        id={id}
-        inputMode="decimal"
-        autocomplete="off"
-        value={typed ?? String(of.value)}
-        aria-invalid={wrong !== ""}
-        aria-describedby={`${id}-about`}
-        onInput={(event) => setTyped(event.currentTarget.value)}
-        onChange={onChange}
-      />
-      <small id={`${id}-about`}>
-        {spec.hint}
-        <span class="wrong" role="alert">
-          {wrong}
-        </span>
-      </small>
-    </div>
+    <TextField
+      label={spec.label}
+      of={bound(typed ?? String(of.value), setTyped)}
+      hint={spec.hint}
+      problem={wrong || undefined}
+      aria-invalid={wrong !== ""}
+      {...{ inputMode: "decimal", autocomplete: "off" }}
+      onChange={({ currentTarget }) => {
+        const value = readSetting(spec, currentTarget.value);
+        if (value === undefined) return;
+        setTyped(null);
+        of.value = value as number;
+      }}
+    />
   );
 }
