@@ -11,6 +11,9 @@ WEB    := web/node_modules/.installed
 # On another Python or platform other files are needed, so pip chooses within the ranges of pyproject.toml.
 IS_LOCKED := import platform, sys; sys.exit((sys.version_info[:2], platform.system(), platform.machine()) != ((3, 11), "Linux", "x86_64"))
 
+# Tests start dozens of processes of Python, each of which would compile the package again.
+test test-long random: export PYTHONDONTWRITEBYTECODE :=
+
 .DELETE_ON_ERROR:  # so that a venv without pip, as Debian makes it without python3-venv, is made again
 .PHONY: help setup browser explorer web-check lock report finished-report test test-long test-third-party random check docs pages teach release wheel format bench recall quality series fuzz gpu gpu-compile classifier sanitize portable mutants mutants-native clean
 

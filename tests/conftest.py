@@ -1,6 +1,8 @@
 """Options, fixtures and settings of all tests."""
 
+import atexit
 import contextlib
+import gc
 import getpass
 import json
 import logging
@@ -8,7 +10,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +37,39 @@ MIN_MEMORY = 4 << 30
 """Bytes that must be free in memory for the temporary folders of the tests."""
 
 
+SLOW = ("explorer", "show", "files/test_fuzz.py", "test_determinism.py", "test_new_parts.py", "test_portability.py")
+SLOW += ("runs/distributed", "checker", "docs", "sweep", "train")
+"""Folders and files of the tests that take longest: they begin first, so that no process has such a one left at the end."""
+
+
 def pytest_configure(config: pytest.Config) -> None:
     if can_use_memory():
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
     if not hasattr(config, "workerinput"):  # not in the processes of pytest-xdist
         remove_folders_of_killed_runs(Path(os.environ.get("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Keep what is imported for the tests out of every search for garbage: it stays."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+        atexit.register(gc.unfreeze)  # else libraries report leaks at the end
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the slow tests; `make random` mixes all of them afterwards."""
+
+    def place(item: pytest.Item) -> int:
+        name = item.nodeid.removeprefix("tests/")
+        return next((index for index, slow in enumerate(SLOW) if name.startswith(slow)), len(SLOW))
+
+    items.sort(key=place)
 
 
 def remove_folders_of_killed_runs(root: Path) -> None:

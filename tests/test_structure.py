@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -14,11 +15,16 @@ PATHS = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
     for path in sorted((ROOT / "reviver").rglob("*.py"))
 }
-TREES = {name: ast.parse(path.read_text("utf-8")) for name, path in PATHS.items()}
 IN_BOTH = {"lstm", "gan", "training", "settings", "presets", "records", "figures", "snapshots", "run"}
 """Names of parts that both networks have, each in a room of its own."""
 REPEATED = {"onnx", "pretrained", "classifier"}
 """The same for two more; files saved by skops name `reviver.sklearn.classifier`."""
+
+
+@cache
+def trees() -> dict[str, ast.Module]:
+    """Return the syntax of every module."""
+    return {name: ast.parse(path.read_text("utf-8")) for name, path in PATHS.items()}
 
 
 def repeated(names: list[str]) -> set[str]:
@@ -26,7 +32,7 @@ def repeated(names: list[str]) -> set[str]:
 
 
 def classes() -> list[str]:
-    return [node.name for tree in TREES.values() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    return [node.name for tree in trees().values() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
 
 
 def imports(tree: ast.Module) -> Iterator[str]:
@@ -36,7 +42,7 @@ def imports(tree: ast.Module) -> Iterator[str]:
         parent = str(node.module) if isinstance(node, ast.ImportFrom) else ""
         for name in names:
             full = f"{parent}.{name}".lstrip(".")
-            yield full if full in TREES else parent
+            yield full if full in PATHS else parent
 
 
 def test_a_module_name_occurs_twice_only_where_both_networks_have_the_part() -> None:
@@ -48,7 +54,7 @@ def test_a_class_name_occurs_once_and_no_constant_has_it() -> None:
     assert repeated(found) == set()
     assigned = {
         target.id
-        for tree in TREES.values()
+        for tree in trees().values()
         for node in ast.walk(tree)
         for target in (node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)])
         if isinstance(target, ast.Name)
@@ -57,7 +63,7 @@ def test_a_class_name_occurs_once_and_no_constant_has_it() -> None:
 
 
 def test_modules_import_each_other_without_circles() -> None:
-    TopologicalSorter({name: set(imports(tree)) for name, tree in TREES.items()}).prepare()  # or CycleError
+    TopologicalSorter({name: set(imports(tree)) for name, tree in trees().items()}).prepare()  # or CycleError
 
 
 def test_a_script_opens_a_run_with_the_run_folder_alone() -> None:

@@ -92,6 +92,7 @@ def work(jobs: Mapping[str, range], home: Path, kept: Path, hang_seconds: float,
     limit = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() + MAX_ADDRESS_GROWTH
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     write_files(home)
+    gc.freeze()  # what is imported stays
     for name, numbers in jobs.items():
         reader = READERS[name]
         files = {str(path.relative_to(home)): path.read_bytes() for path in home.glob(reader.pattern)}
