@@ -46,7 +46,8 @@ TRAIN = """async (kind, settings, updates) => {
 }"""
 LSTM, GAN = {"dataSize": 1000}, {"epochs": 2}
 """Settings that differ from the original's."""
-UPDATES = {"lstm": 700, "gan": 20}
+UPDATES = {"lstm": 140, "gan": 20}
+"""20 epochs of the LSTM, and a part of one of the GAN."""
 
 
 @pytest.fixture(scope="module")
