@@ -80,6 +80,7 @@ def start(launch: list[str], out: Path, *options: str, epochs: int = 8, **variab
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
+@pytest.mark.long
 def test_torchrun_restarts_what_died_and_reports_one_line(
     server: ForkServerContext, folder: Path, tmp_path: Path
 ) -> None:
