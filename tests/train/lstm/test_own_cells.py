@@ -132,11 +132,13 @@ def test_no_command_runs_code_out_of_a_run_folder(mine: str) -> None:
     Path("run/parts/my_cell.py").write_text("open('ran', 'w')")
     shutil.move("my_cell.py", "elsewhere.py")
     Path("my_cell.py").write_text("open('ran', 'w')")
-    evaluate, named = "lstm evaluate run", "lstm evaluate run --cell elsewhere.py:Mine"
+    Path("edited.py").write_text(CELL + "\n# another one")
+    evaluate = "lstm evaluate run"
     refused = (evaluate, "plot run", "lstm train --epochs 2 --resume --out run")
-    *errors, inside, records, good = run_commands(
-        *refused, f"{evaluate} --cell run/parts/my_cell.py:Mine", "explore run --quiet", named
-    )
+    *errors, inside, records, good, changed = run_commands(
+        *refused, f"{evaluate} --cell run/parts/my_cell.py:Mine", "explore run --quiet",
+        f"{evaluate} --cell elsewhere.py:Mine", f"{evaluate} --cell edited.py:Mine",
+    )  # fmt: skip
     for error in errors:
         assert error.splitlines()[1:] in (["1"], ["2"]), error
         assert "'my_cell.py:Mine' is a class of your own, which is not run unless you name it in this call" in error
@@ -144,9 +146,7 @@ def test_no_command_runs_code_out_of_a_run_folder(mine: str) -> None:
     assert records == "0", "it shows what training recorded"
     assert not Path("ran").exists()
     assert good == "0", "nothing has changed"
-    Path("elsewhere.py").write_text(CELL + "\n# another one")
-    (changed,) = run_commands(named)
-    assert "cell: elsewhere.py has changed since this run began; its results may not hold" in changed
+    assert "cell: edited.py has changed since this run began; its results may not hold" in changed
     assert changed.endswith("\n0")
 
 
