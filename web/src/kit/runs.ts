@@ -42,7 +42,7 @@ export function withoutNetworks({ recorded }: Manifest, kind: "gan" | "lstm"): s
     : null;
 }
 
-/** Returns a function that computes the value of a key once, and forgets what has failed. */
+/** Returns a function that computes the value of a key once. */
 export function once<K extends object, V>(compute: (key: K) => Promise<V>): (key: K) => Promise<V> {
   const known = new WeakMap<K, Promise<V>>();
   return (key) => {

@@ -147,7 +147,7 @@ export function NetworkControls({ model: { content, state, scene } }: { model: M
   return (
     <Group title="Network">
       {stages.length < 2 ? (
-        <p>Weights of {stages[0]?.label ?? "the last epoch"}.</p>
+        <p>Weights of {stages[0].label}.</p>
       ) : (
         <Radios
           label="Stage of training"
