@@ -13,7 +13,7 @@
  *     await trainer.call("open", { file, python: manifest, images });  // in place of start: goes on with a run in a zip
  *
  *     const images = await readImages(manifest.trainingImages);        // see images.ts
- *     const trainer = new Trainer<"gan">();
+ *     const trainer = new Trainer();
  *     await trainer.call("start", { kind: "gan", settings: GAN_ORIGINAL, images });
  *     const { gan } = await trainer.call("run", { updates: 1, grid: true });
  *     gan.updates; gan.realLogits; gan.fakeLogits; gan.grid;           // losses, logits of the last update, 25 images
@@ -32,18 +32,26 @@ import type { GanSettings, LstmSettings } from "./settings";
 export type { GanSaved, GanSettings, Images, LstmEpoch, LstmSaved, LstmSettings, LstmTrace, LstmUpdate, SequenceData };
 
 export type Kind = "lstm" | "gan";
-type Settings<K extends Kind> = K extends "lstm" ? LstmSettings : GanSettings;
-export type Saved<K extends Kind = "lstm"> = K extends "lstm" ? LstmSaved : GanSaved;
+export type Settings = LstmSettings | GanSettings;
+export type Saved = LstmSaved | GanSaved;
 
-/** A new run, or one that goes on from `saved` with these settings; a GAN with its images, an LSTM maybe with own sequences. */
-export type Start<K extends Kind = "lstm"> = { kind: K; settings: Settings<K>; saved?: Saved<K> } & (K extends "gan"
-  ? { images: Images }
-  : { sequences?: SequenceData | null });
+/** What a run learns from: a GAN from images, an LSTM from own sequences or, without, from palindromes. */
+export interface Data {
+  images: Images | null;
+  sequences: SequenceData | null;
+}
+
+/** A new run, or one that goes on from `saved` with these settings. */
+export interface Start extends Partial<Data> {
+  kind: Kind;
+  settings: Settings;
+  saved?: Saved;
+}
 
 /** Where a run stands. */
-export interface Status<K extends Kind = "lstm"> {
-  kind: K;
-  settings: Settings<K>;
+export interface Status {
+  kind: Kind;
+  settings: Settings;
   step: number;
   /** Finished epochs. */
   epoch: number;
@@ -62,8 +70,8 @@ export interface Run {
   classes?: number;
 }
 
-export interface Progress<K extends Kind = "lstm"> {
-  status: Status<K>;
+export interface Progress {
+  status: Status;
   /** Updates that were made, and the time that they took. */
   updates: number;
   milliseconds: number;
@@ -86,27 +94,25 @@ export interface Progress<K extends Kind = "lstm"> {
   };
 }
 
-/** A run that was read from a zip: where it stands, and its curves so far; a GAN with its images. */
-export interface Opened {
-  status: Status<Kind>;
+/** A run that was read from a zip: where it stands, its curves so far, and what it learns from. */
+export interface Opened extends Data {
+  status: Status;
   epochs: LstmEpoch[];
   lines: GanLine[];
-  images: Images | null;
-  sequences: SequenceData | null;
 }
 
 /** The methods: what the page gives, and what the worker answers. */
-export interface Methods<K extends Kind = "lstm"> {
-  start: [Start<K>, Status<K>];
-  run: [Run, Progress<K>];
+export interface Methods {
+  start: [Start, Status];
+  run: [Run, Progress];
   /** Settings to change; those that the weights do not fit are refused. */
-  change: [Partial<Settings<K>>, Status<K>];
-  save: [undefined, Saved<K>];
-  restore: [Saved<K>, Status<K>];
+  change: [Partial<Settings>, Status];
+  save: [undefined, Saved];
+  restore: [Saved, Status];
   /** Returns the zip of the run folder `name`. */
   pack: [{ name: string; python: Python }, Uint8Array<ArrayBuffer>];
   /** Goes on with the run in a zip, which may have learned from these images or sequences. */
-  open: [{ file: Blob; python: Python; images: Images | null; sequences: SequenceData | null }, Opened];
+  open: [{ file: Blob; python: Python } & Data, Opened];
 }
 
 export type Method = keyof Methods;

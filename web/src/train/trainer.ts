@@ -1,8 +1,8 @@
 /** The page's side of a worker that trains, see protocol.ts. */
 import script from "worker:train";
-import type { Kind, Method, Methods, Request, Response } from "./protocol";
+import type { Method, Methods, Request, Response } from "./protocol";
 
-export class Trainer<K extends Kind = "lstm"> {
+export class Trainer {
   #worker: Worker;
   #waiting = new Map<number, { resolve: (result: any) => void; reject: (error: Error) => void }>();
   #count = 0;
@@ -23,8 +23,8 @@ export class Trainer<K extends Kind = "lstm"> {
   /** Calls a method; rejects with a sentence for people. */
   call<M extends Method>(
     method: M,
-    ...[argument]: undefined extends Methods<K>[M][0] ? [] : [Methods<K>[M][0]]
-  ): Promise<Methods<K>[M][1]> {
+    ...[argument]: undefined extends Methods[M][0] ? [] : [Methods[M][0]]
+  ): Promise<Methods[M][1]> {
     const request: Request = { id: ++this.#count, method, argument };
     return new Promise((resolve, reject) => {
       this.#waiting.set(request.id, { resolve, reject });

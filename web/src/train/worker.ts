@@ -7,7 +7,7 @@ import { GanRun, type Images } from "./gan_run";
 import { LstmRun } from "./lstm_run";
 import { openRun, packRun } from "./folder";
 import { GAN_ORIGINAL, LSTM_ORIGINAL, type GanSettings, type LstmSettings } from "./settings";
-import type { Kind, Method, Methods, Opened, Progress, Request, Response, Run, Saved, Start, Status } from "./protocol";
+import type { Method, Methods, Opened, Progress, Request, Response, Run, Saved, Start, Status } from "./protocol";
 
 let current: LstmRun | GanRun | null = null;
 let classifier: Classifier | null = null;
@@ -17,7 +17,7 @@ function present(): LstmRun | GanRun {
   return current;
 }
 
-function status(): Status<Kind> {
+function status(): Status {
   const { kind, settings, step, epoch, updatesPerEpoch, isFinished } = present();
   return { kind, settings, step, epoch, updatesPerEpoch, isFinished };
 }
@@ -62,7 +62,7 @@ function classify(run: GanRun, N: number, count: number): number[] | undefined {
   return Array.from({ length: probabilities.length / K }, (_, n) => argmax(row(probabilities, n, K)));
 }
 
-function advance(asked: Run): Progress<Kind> {
+function advance(asked: Run): Progress {
   const run = present();
   const [start, step] = [performance.now(), run.step];
   const results = run.kind === "lstm" ? { lstm: advanceLstm(run, asked) } : { gan: advanceGan(run, asked) };
@@ -71,7 +71,7 @@ function advance(asked: Run): Progress<Kind> {
   return { status: status(), updates: run.step - step, milliseconds, ...results };
 }
 
-async function restore(saved: Saved<Kind>): Promise<Status<Kind>> {
+async function restore(saved: Saved): Promise<Status> {
   if (saved.kind === "lstm") current = await LstmRun.restore(saved, current instanceof LstmRun ? current.own : null);
   else {
     if (!(current instanceof GanRun)) throw new Error("a GAN needs its images; start it with them");
@@ -81,13 +81,13 @@ async function restore(saved: Saved<Kind>): Promise<Status<Kind>> {
 }
 
 /** Begins with settings, of which those that are missing are the original's. */
-async function begin(start: Start<"lstm"> | Start<"gan">): Promise<Status<Kind>> {
+async function begin(start: Start): Promise<Status> {
   const settings = { ...(start.kind === "gan" ? GAN_ORIGINAL : LSTM_ORIGINAL), ...start.settings };
   if (start.kind === "gan") {
-    classifier = await classifierOf(start.images);
-    current = await GanRun.create(settings as GanSettings, start.images);
+    classifier = await classifierOf(start.images!);
+    current = await GanRun.create(settings as GanSettings, start.images!);
   } else current = await LstmRun.create(settings as LstmSettings, start.sequences);
-  return start.saved ? restore({ ...start.saved, settings } as Saved<Kind>) : status();
+  return start.saved ? restore({ ...start.saved, settings } as Saved) : status();
 }
 
 const classifierOf = async ({ classifier: given }: Images) =>

@@ -1,22 +1,10 @@
 /** One line of training: a worker, and what the page has seen of it. */
 import { percent } from "../../kit/format";
 import { isPhone } from "../../kit/player";
-import type {
-  Images,
-  Kind,
-  LstmEpoch,
-  LstmTrace,
-  Progress,
-  Run,
-  Saved,
-  SequenceData,
-  Start,
-  Status,
-} from "../../train/protocol";
+import type { Data, Kind, LstmEpoch, LstmTrace, Progress, Run, Saved, Settings, Status } from "../../train/protocol";
 import type { Python } from "../../train/run_files";
 import type { Values } from "../../train/settings";
 import { Trainer } from "../../train/trainer";
-import type { Settings } from "./settings";
 
 /** Points of a curve of single updates at most; then two become one. */
 const MAX_POINTS = 240;
@@ -35,7 +23,7 @@ export interface Point {
 
 /** What is on the page of a line of training; a new object after each change. */
 export interface Seen {
-  status: Status<Kind>;
+  status: Status;
   /** Update at which the epoch began. */
   epochStart: number;
   points: Point[];
@@ -55,20 +43,14 @@ export interface Line {
 
 export interface Moment {
   name: string;
-  saved: Saved<Kind>;
+  saved: Saved;
   points: Point[];
-}
-
-/** What a line learns from: a GAN from images, an LSTM from own sequences or, without, from palindromes. */
-export interface Data {
-  images: Images | null;
-  sequences: SequenceData | null;
 }
 
 const NOTHING = { points: [], epochs: [], trace: null, grid: null, logits: { real: [], fake: [] }, classes: [] };
 
 export class Branch {
-  #trainer = new Trainer<Kind>();
+  #trainer = new Trainer();
   seen: Seen | null = null;
 
   /** @param name how the curves name it, where there are two */
@@ -102,20 +84,20 @@ export class Branch {
   start = (kind: Kind, settings: Settings) => this.#start({ kind, settings });
 
   /** Goes on from a moment of this line or another, with what changes. */
-  async fork(saved: Saved<Kind>, points: Point[], changes: Values = {}) {
+  async fork(saved: Saved, points: Point[], changes: Values = {}) {
     await this.#start({ kind: saved.kind, settings: saved.settings, saved });
     if (Object.keys(changes).length) this.seen!.status = await this.#trainer.call("change", changes);
     this.seen!.points = points.filter(({ step }) => step <= saved.step);
     if (saved.kind === "lstm") this.seen!.epochs = saved.epochs;
   }
 
-  async #start(from: { kind: Kind; settings: Settings; saved?: Saved<Kind> }) {
-    const status = await this.#trainer.call("start", { ...from, ...this.data } as Start<Kind>);
+  async #start(from: { kind: Kind; settings: Settings; saved?: Saved }) {
+    const status = await this.#trainer.call("start", { ...from, ...this.data });
     this.seen = { ...NOTHING, status, epochStart: startOf(status, 0) };
   }
 
   /** Makes some updates, and shows what the network then makes of what the reader has chosen. */
-  async run(run: Run): Promise<Progress<Kind>> {
+  async run(run: Run): Promise<Progress> {
     const progress = await this.#trainer.call("run", run);
     const { status, lstm, gan } = progress;
     const before = this.seen!;
@@ -156,7 +138,7 @@ export class Branch {
 }
 
 /** The update at which the epoch of a status began, from an earlier such update. */
-const startOf = ({ step, updatesPerEpoch }: Status<Kind>, from: number) =>
+const startOf = ({ step, updatesPerEpoch }: Status, from: number) =>
   from + Math.floor((step - from) / updatesPerEpoch) * updatesPerEpoch;
 
 function meansOf(updates: { loss: number; correct: number; count: number }[]) {

@@ -84,17 +84,10 @@ export function lstmContent(saved: LstmSaved, own: SequenceData | null, command:
   const id = "trained-lstm";
   const tensors = { ...Object.fromEntries(cells), W_out: [W_out, [b_out.length, H]], b_out: [b_out, [b_out.length]] };
   return {
-    ...{
-      id,
-      name: "the LSTM of the panel Train",
-      runArgument: "run",
-      cell: "lstm",
-      target: "class",
-      inputSize,
-      encoding,
-    },
+    ...{ id, name: "the LSTM of the panel Train", runArgument: "run", cell: "lstm", target: "class" },
     ...(own ? aboutOwn(own, settings) : ABOUT_PALINDROMES),
-    ...{ outputSize: b_out.length, length: own?.steps ?? length, hiddenSize: H, numLayers: 1, bidirectional: false },
+    ...{ inputSize, encoding, outputSize: b_out.length, length: own?.steps ?? length, hiddenSize: H },
+    ...{ numLayers: 1, bidirectional: false },
     ...{ pooling: "last", patchSize: 1, hiddenDropout, hiddenDropoutKind: "step" },
     stages: [{ label: `update ${step}`, weights: block(id, tensors) }],
     ...{ metrics: columnsOf(saved.epochs), facts: factsOf(saved, command) },

@@ -4,10 +4,10 @@ import { announce } from "../../kit/announce";
 import { clamp } from "../../kit/format";
 import type { Run as ShownRun } from "../../kit/runs";
 import { prefersStills } from "../../kit/player";
-import type { Images, Kind, Saved, SequenceData, Status } from "../../train/protocol";
+import type { Images, Kind, Saved, SequenceData, Settings, Status } from "../../train/protocol";
 import type { Python } from "../../train/run_files";
 import { Branch, runAll, type Line, type Moment, type Point } from "./branch";
-import { changesIn, describe, NETWORKS, type Settings } from "./settings";
+import { changesIn, describe, NETWORKS } from "./settings";
 
 /** Milliseconds of training between two pictures, also for whoever prefers less motion, and between two announcements. */
 const [SLICE, SLOW_SLICE, SILENCE] = [80, 1000, 10_000];
@@ -145,7 +145,7 @@ export class Session {
   }
 
   /** Goes on with the run in a zip, and returns where it stands. */
-  async load(file: Blob): Promise<Status<Kind> | undefined> {
+  async load(file: Blob): Promise<Status | undefined> {
     this.pause();
     this.fileProblem.value = "";
     return this.#do(async () => {
@@ -237,7 +237,7 @@ export class Session {
     return took;
   }
 
-  #keep(name: string, saved: Saved<Kind>, points: Point[]) {
+  #keep(name: string, saved: Saved, points: Point[]) {
     this.moments.value = [...this.moments.value, { name, saved, points }].slice(-MAX_MOMENTS);
   }
 

@@ -2,7 +2,7 @@
 import { signal, type Signal } from "@preact/signals";
 import { oneOf } from "../../kit/codec";
 import { isPhone } from "../../kit/player";
-import type { Kind } from "../../train/protocol";
+import type { Kind, Settings } from "../../train/protocol";
 import { kebab } from "../../train/run_files";
 import {
   accepts,
@@ -11,15 +11,11 @@ import {
   GAN_ORIGINAL,
   LSTM,
   LSTM_ORIGINAL,
-  type GanSettings,
-  type LstmSettings,
   type Setting,
   type Specs,
   type Values,
 } from "../../train/settings";
 import { EXPERIMENTS } from "./experiments";
-
-export type Settings = LstmSettings | GanSettings;
 
 interface Network {
   command: string;

@@ -5,7 +5,7 @@ import { announce } from "../../kit/announce";
 import { bound, Radios, Select } from "../../kit/controls";
 import { CopyField, quote } from "../../kit/copy";
 import type { Manifest } from "../../kit/manifest";
-import type { Kind, LstmSettings } from "../../train/protocol";
+import type { Kind, LstmSettings, Settings } from "../../train/protocol";
 import { DIGITS } from "../../train/palindromes";
 import { parseNumbers } from "../../train/sequences";
 import type { Values } from "../../train/settings";
@@ -17,7 +17,7 @@ import { Pictures } from "./pictures";
 import { OF_PALINDROMES, showRun, takeFiles, withoutPalindromes } from "./own";
 import { Reading } from "./reading";
 import type { Session } from "./session";
-import { commandOf, NETWORKS, settingsOf, type Settings, type TrainState } from "./settings";
+import { commandOf, NETWORKS, settingsOf, type TrainState } from "./settings";
 import { SettingsCard } from "./settings_card";
 
 interface TrainProps {
