@@ -21,6 +21,7 @@ import typst
 from benchmarks.publish import Comparison
 from reviver.cli import main
 from reviver.data.images import image_set
+from reviver.data.images.named import Digits, read_small_mnist
 from reviver.errors import DataError, RunFolderError
 from reviver.figures import save_figure
 from reviver.gan import interpolation
@@ -61,8 +62,10 @@ class Built(NamedTuple):
 
 @pytest.fixture(scope="module", autouse=True)
 def few_samples() -> Iterator[None]:
-    """Classify fewer samples than a report does, which changes only the numbers, and save figures in fewer formats."""
+    """Classify and embed fewer images than a report does, which changes only numbers, and save figures in fewer formats."""
     with pytest.MonkeyPatch.context() as patch:
+        few = Digits(*(part[:100] for part in read_small_mnist()))
+        patch.setattr("reviver.explorer.page.read_small_mnist", lambda: few)
         patch.setattr(results, "NUM_CLASSIFIED", 100)
         patch.setattr(interpolation, "NUM_CANDIDATES", 256)
         patch.setattr(make, "FORMATS", ("pdf", "svg"))
