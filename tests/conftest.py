@@ -61,15 +61,15 @@ def pytest_collection() -> Generator[None, object, object]:
         atexit.register(gc.unfreeze)  # else libraries report leaks at the end
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the slow tests; `make random` mixes all of them afterwards."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin with the slow tests, unless `make random` mixes all of them."""
 
     def place(item: pytest.Item) -> int:
         name = item.nodeid.removeprefix("tests/")
         return next((index for index, slow in enumerate(SLOW) if name.startswith(slow)), len(SLOW))
 
-    items.sort(key=place)
+    if not config.pluginmanager.hasplugin("randomly"):
+        items.sort(key=place)
 
 
 def remove_folders_of_killed_runs(root: Path) -> None:
