@@ -1,6 +1,7 @@
 /** Bytes as text: base64, its form for addresses, zlib-deflated data blocks, and numbers in half precision. */
 
 export function fromBase64(text: string): Uint8Array<ArrayBuffer> {
+  if (Uint8Array.fromBase64) return Uint8Array.fromBase64(text); // many times as fast; older browsers lack it
   const binary = atob(text);
   const bytes = new Uint8Array(binary.length);
   for (let i = 0; i < binary.length; i++) bytes[i] = binary.charCodeAt(i);

@@ -13,8 +13,7 @@ export function useSize<E extends HTMLElement = HTMLDivElement>() {
       const next = { width, height, em: parseFloat(fontSize), font: `600 ${fontSize} ${fontFamily}` };
       setSize((last) => (JSON.stringify(last) === JSON.stringify(next) ? last : next));
     };
-    measure();
-    const observer = new ResizeObserver(measure);
+    const observer = new ResizeObserver(measure); // the first time after the layout, which measuring here would force
     observer.observe(element);
     return () => observer.disconnect();
   }, []);
