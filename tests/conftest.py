@@ -10,13 +10,16 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 from hypothesis import Phase, settings
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -161,6 +164,17 @@ def same_words(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., 
         assert words == known.get(test, {}).get(str(case)), f"differs from refusals.json; if this is intended, {advice}"
 
     return compare
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator["Browser"]:
+    """Yield Chromium, one for all tests of a process, or skip the test where there is none."""
+    from tools.chromium import find_chromium, open_browser  # Playwright is loaded for the tests that need it
+
+    if find_chromium() is None:
+        pytest.skip("no Chromium; install it to test pages in a browser")
+    with open_browser() as opened:
+        yield opened
 
 
 @pytest.fixture(scope="session")

@@ -20,9 +20,10 @@ from reviver.train.gan import training as gan
 from reviver.train.loading import load
 from reviver.train.lstm import training as lstm
 from tests.explorer.edits import load_some_images
-from tools.chromium import find_chromium, open_browser
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
     from tests.explorer.browser import Show
 
 SMALL = LSTMConfig(hidden_size=6, epochs=2, data_size=60, batch_size=16, seed=3)
@@ -94,14 +95,11 @@ def small_page(shared_folder: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.fixture(scope="package")
-def opener(explorer_page: Path) -> Iterator["Show"]:
-    """Yield what opens pages in Chromium, or skip the test where there is none."""
-    if find_chromium() is None:
-        pytest.skip("no Chromium; install it to test the explorer in a browser")
+def opener(explorer_page: Path, browser: "Browser") -> "Show":
+    """Return what opens pages in Chromium."""
     from tests.explorer.browser import Show
 
-    with open_browser() as browser:
-        yield Show(browser, explorer_page)
+    return Show(browser, explorer_page)
 
 
 @pytest.fixture

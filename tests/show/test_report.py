@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 import typst
+from playwright.sync_api import Browser
 
 from benchmarks.publish import Comparison
 from reviver.cli import main
@@ -37,7 +38,6 @@ from reviver.show.report.report_json import DigitCounts, Report, Spread
 from reviver.show.report.results import GANResults, LSTMResults, collect, read_gan, read_lstm, replace_unprintable
 from reviver.train.gan.training import train as train_gan
 from reviver.train.lstm.training import train as train_lstm
-from tools.chromium import find_chromium, open_browser
 
 LSTM = LSTMConfig(hidden_size=8, epochs=3)
 GAN = GANConfig(epochs=1, batch_size=64, log_every=5, eval_every=0)
@@ -292,19 +292,18 @@ def test_page_is_self_contained_and_accessible(built: Built) -> None:
     assert "@media (prefers-reduced-motion: reduce) {" in built.html
 
 
-@pytest.mark.skipif(find_chromium() is None, reason="needs Chromium")
-def test_a_phone_shows_charts_and_tables_whole(built: Built) -> None:
-    with open_browser() as browser:
-        page = browser.new_page(viewport={"width": 360, "height": 800})
-        page.goto(built.files.html.as_uri())
-        for selector, number in ((".wide td, .wide th[scope=row]", 50), (".for-narrow img", 2), (".pixels img", 4)):
-            boxes = page.locator(selector).evaluate_all(VISIBLE_BOXES)
-            assert len(boxes) >= number
-            assert all(left >= 0 and right <= 360 for left, right in boxes), selector
-        assert not page.locator(".for-wide").first.is_visible()
-        page.set_viewport_size({"width": 1280, "height": 800})
-        assert page.locator(".for-wide").first.is_visible()
-        assert not page.locator(".for-narrow").first.is_visible()
+def test_a_phone_shows_charts_and_tables_whole(built: Built, browser: Browser) -> None:
+    page = browser.new_page(viewport={"width": 360, "height": 800})
+    page.goto(built.files.html.as_uri())
+    for selector, number in ((".wide td, .wide th[scope=row]", 50), (".for-narrow img", 2), (".pixels img", 4)):
+        boxes = page.locator(selector).evaluate_all(VISIBLE_BOXES)
+        assert len(boxes) >= number
+        assert all(left >= 0 and right <= 360 for left, right in boxes), selector
+    assert not page.locator(".for-wide").first.is_visible()
+    page.set_viewport_size({"width": 1280, "height": 800})
+    assert page.locator(".for-wide").first.is_visible()
+    assert not page.locator(".for-narrow").first.is_visible()
+    page.close()
 
 
 def test_rebuilding_gives_the_same_bytes(built: Built, monkeypatch: pytest.MonkeyPatch) -> None:
