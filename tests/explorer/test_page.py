@@ -159,6 +159,9 @@ def test_the_sources_of_the_page_import_in_one_direction() -> None:
             is_aside = {layer, target} == {"gan", "lstm"} or (target == "panels" and inner[0] != rest[0] != "index.ts")
             assert not is_upward, f"{source} imports {name}"
             assert not is_aside, f"{source} imports {name}"
+    for panel in (sources / "panels").iterdir():
+        style = sources / "css" / f"{panel.name}.css"
+        assert not style.exists() or len(style.read_text(encoding="utf-8").splitlines()) <= 60, style
 
 
 @given(
