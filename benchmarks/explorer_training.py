@@ -116,7 +116,7 @@ def open_tab(browser: Any, page: Path, fragment: str = "", **options: Any) -> An
 
 def settings(kind: str, seed: int = 0) -> dict[str, Any]:
     """Return the settings of the report's network as the page has them."""
-    values = asdict(replace(ORIGINALS[kind], seed=seed)) | {"forget_bias": 1}
+    values = asdict(replace(ORIGINALS[kind], seed=seed)) | {"curriculum": "off", "forget_bias": 1, "labels": "right"}
     return {re.sub(r"_(\w)", lambda match: match[1].upper(), name): value for name, value in values.items()}
 
 

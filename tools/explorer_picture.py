@@ -9,9 +9,9 @@ from PIL import Image
 from tools.chromium import open_browser
 
 PICTURE = Path(__file__).parents[1] / "docs" / "pictures" / "explorer.png"
-WIDTH, HEIGHT = 1200, 1340
+WIDTH, HEIGHT = 1200, 1530
 VIEWS = ("#train", "#latent")
-TRAINING_MS = 4000
+TRAINING_MS = 3000
 """How long the panel Train trains before its picture is taken: most of its 100 epochs on an idle machine."""
 PALETTE = 128
 """Colors, for a small file."""
