@@ -46,8 +46,8 @@ TRAIN = """async (kind, settings, updates) => {
 }"""
 LSTM, GAN = {"dataSize": 1000}, {"epochs": 2}
 """Settings that differ from the original's."""
-UPDATES = {"lstm": 140, "gan": 20}
-"""20 epochs of the LSTM, and a part of one of the GAN."""
+UPDATES, MORE_UPDATES = {"lstm": 140, "gan": 20}, {"lstm": 700, "gan": 200}
+"""20 epochs of the LSTM, and a part of one of the GAN; what the long test trains."""
 
 
 @pytest.fixture(scope="module")
@@ -59,17 +59,18 @@ def train_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return page
 
 
-def gan_request(updates: int) -> dict[str, Any]:
-    """Return what Node.js computes of the GAN."""
+def compute_all(updates: dict[str, int]) -> dict[str, Any]:
+    """Return what Node.js computes: hashes of the weights, and losses."""
     images = base64.b64encode(read_small_mnist().images.numpy().tobytes()).decode("ascii")
-    return {"gan": GAN, "images": images, "updates": updates}
+    requests = [{"lstm": LSTM, "updates": updates["lstm"]}, {"gan": GAN, "images": images, "updates": updates["gan"]}]
+    lstm, gan = compute("train", requests)
+    return {"lstm": lstm, "gan": gan}
 
 
 @pytest.fixture(scope="module")
 def expected() -> dict[str, Any]:
-    """Return what Node.js computes: hashes of the weights, and losses."""
-    lstm, gan = compute("train", [{"lstm": LSTM, "updates": UPDATES["lstm"]}, gan_request(UPDATES["gan"])])
-    return {"lstm": lstm, "gan": gan}
+    """Return what Node.js computes in the short tests."""
+    return compute_all(UPDATES)
 
 
 def check(found: dict[str, Any], kind: str, expected: dict[str, Any]) -> None:
@@ -171,16 +172,17 @@ def test_training_goes_on_in_a_hidden_tab(train_page: Path, tmp_path: Path) -> N
 
 @needs_node
 @pytest.mark.long
-def test_all_browsers_have_the_same_bits_after_200_updates_of_the_gan(
+def test_all_browsers_have_the_same_bits_after_700_updates_of_the_lstm_and_200_of_the_gan(
     show: Show, train_page: Path, tmp_path: Path
 ) -> None:
-    (expected,) = compute("train", [gan_request(200)])
-    page = show(file=train_page)
-    found = {"chromium": page.evaluate(f"(args) => ({TRAIN})(...args)", ["gan", GAN, 200])}
+    expected, page = compute_all(MORE_UPDATES), show(file=train_page)
+    networks = [(kind, settings, MORE_UPDATES[kind]) for kind, settings in (("lstm", LSTM), ("gan", GAN))]
+    found = {"chromium": [page.evaluate(f"(args) => ({TRAIN})(...args)", [*network]) for network in networks]}
     for name in ("firefox", "webkit"):
         with suppress(pytest.skip.Exception), open_other(name, tmp_path) as browser:
             browser.open(train_page.as_uri())
-            found[name] = browser.evaluate(TRAIN, "gan", GAN, 200)
+            found[name] = [browser.evaluate(TRAIN, *network) for network in networks]
     assert len(found) >= 2, "install Firefox or WebKit"
-    for one in found.values():
-        check(one, "gan", {"gan": expected})
+    for results in found.values():
+        for (kind, *_), result in zip(networks, results, strict=True):
+            check(result, kind, expected)
