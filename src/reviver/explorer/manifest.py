@@ -241,7 +241,7 @@ class LstmContent(RecordedLstm):
     input_kind: Literal["symbols", "numbers"]
     encoding: Literal["scalar", "onehot"]
     symbol_names: Sequence[str]
-    """Empty of numbers."""
+    """Empty if the inputs are numbers."""
     input_size: int
     """I of one step, after the encoding and before patches."""
     channel_names: Sequence[str]

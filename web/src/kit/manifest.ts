@@ -173,7 +173,7 @@ export interface LstmContent extends RecordedLstm {
   task: string;
   inputKind: "symbols" | "numbers";
   encoding: "scalar" | "onehot";
-  symbolNames: string[]; // Empty of numbers.
+  symbolNames: string[]; // Empty if the inputs are numbers.
   inputSize: number; // I of one step, after the encoding and before patches.
   channelNames: string[]; // Of numbers [I].
   classNames: string[]; // Empty if the target is a number.
