@@ -54,7 +54,6 @@ PARTS: Mapping[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
     "dispatch": ("lstm_dispatch", tables.render),
     "hidden_dropout": ("hidden_dropout", tables.render_dropout),
     "held_digit": ("held_digit", tables.render_held),
-    "gpu": ("gpu", tables.render_gpu),
     "explorer": ("explorer", tables.render),
     "explorer_training": ("explorer_training", tables.render),
     "recall": ("recall", tables.render_goals),

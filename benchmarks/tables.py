@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from statistics import mean, median
 from typing import Any
 
-from benchmarks.gpu import SHARED_KB
 from reviver.show.recall_curve import MAX_CHANCE_ACCURACY, NETWORKS
 from reviver.text import show_spread
 
@@ -95,22 +94,6 @@ def render_dispatch(result: Mapping[str, Any]) -> str:
     ]
     titles = ("precision", "pass", "kernel to nn.LSTM, median", f"range over {len(next(iter(groups.values())))} shapes")
     return "\n".join([*table(titles, rows), "", describe(result["machine"]), ""])
-
-
-def render_gpu(result: Mapping[str, Any]) -> str:
-    """Return what `benchmarks.gpu --compile` found in two sentences: the largest values over sizes and kinds of dropout."""
-    compiled = result["compiled"]
-    memory = ", ".join(
-        f"{max(row['shared_kb'] for row in compiled if row['capability'] == capability):g} of {SHARED_KB[capability]} KB "
-        f"({capability / 10})"
-        for capability in dict.fromkeys(row["capability"] for row in compiled)
-    )
-    registers, spills = (max(row[name] for row in compiled) for name in ("registers", "spills"))
-    sizes = ", ".join(str(H) for H in dict.fromkeys(row["H"] for row in compiled))
-    return (
-        f"Shared memory of a program by compute capability: {memory}; at most {registers} of 255 registers and {spills} spilled "
-        f"bytes. The largest values over H = {sizes} and kinds of dropout, by Triton {result['triton']}; `make gpu-compile`.\n"
-    )
 
 
 def render_explorer(result: Mapping[str, Any]) -> str:

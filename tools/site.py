@@ -48,10 +48,6 @@ HIDDEN_COLON = "\ue000"
 CODE = re.compile(r"(`+)(.+?)\1", re.DOTALL)
 
 
-WITHOUT_SOURCE = ("triton_kernels.py",)
-"""Modules whose functions Sphinx does not know, so that it makes no page of their source."""
-
-
 def setup(app: "Sphinx") -> dict[str, Any]:
     """Register the extension."""
     app.add_config_value("explorer", "", "html")  # address of the explorer from the root of the site, if it has one
@@ -125,7 +121,7 @@ def _site_link(match: re.Match[str], docname: str) -> str:
         module = target.relative_to(PACKAGE.parent).with_suffix(".html").as_posix()
         text = re.sub(r"`([^`]+)`", r'<code class="docutils literal">\1</code>', match["text"])
         page = f"_modules/{module}"
-        if target.name in WITHOUT_SOURCE or not _has_definitions(target):
+        if not _has_definitions(target):
             page = f"reference/api/{module.removesuffix('.html').replace('/', '.')}.html"
         return f'<a href="{"../" * docname.count("/")}{page}">{text}</a>'
     copy = COPIES.get(os.path.relpath(target, ROOT))

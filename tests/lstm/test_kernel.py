@@ -3,6 +3,7 @@
 import gc
 import re
 from concurrent.futures import ThreadPoolExecutor
+from typing import get_args
 
 import pytest
 import torch
@@ -12,9 +13,9 @@ from torch._subclasses import FakeTensorMode
 
 from reviver.errors import DataError
 from reviver.lstm import kernel
-from reviver.lstm.kernel import buffers, cuda, library, ops
+from reviver.lstm.kernel import buffers, library, ops
 from reviver.lstm.layer import LSTM
-from reviver.settings.lstm_network import LSTMOptions
+from reviver.settings.lstm_network import DropoutKind
 
 pytestmark = pytest.mark.skipif(not kernel.available(), reason="no native kernel on this machine")
 
@@ -298,19 +299,28 @@ def test_torch_runs_only_what_it_can_compute():
             assert not kernel.applies(x)
 
 
-def test_options_of_the_kernel_for_cuda(monkeypatch):
+def test_on_cuda_torch_runs_a_layer_without_hidden_dropout_and_the_equations_one_with():
     """The tensors have no memory, so this needs no GPU."""
-    found = []
-    monkeypatch.setattr(cuda, "unroll", lambda inputs, options: found.append(options) or (inputs.x, inputs.h, inputs.c))
-    with FakeTensorMode(), torch.device("cuda"):
-        x, h, weights = torch.empty(2, 5, 3), torch.empty(5, 4), map(torch.empty, ((16, 3), (16, 4), 16, 16))
-        state, weights = kernel.LSTMState(h, h), kernel.StackedWeights(*weights)
-        for options, seed in (
-            (LSTMOptions(hidden_dropout=0.5), torch.tensor(1)),
-            (LSTMOptions(precision="bf16"), None),
-        ):
-            kernel.unroll(weights, x, state, None, reverse=seed is None, options=options, seed=seed)
-    assert found == [cuda.Options("step", 0.5, False, "tf32x3"), cuda.Options("none", 0.0, True, "bf16")]
+    with FakeTensorMode():
+        x = torch.empty(2, 5, 3, device="cuda")
+        for p in (0.0, 0.5):
+            lstm = LSTM(3, 4, hidden_dropout=p)
+            assert kernel.torch_runs(lstm, lstm.options, x) == (p == 0.0)
+            assert not kernel.applies(x)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA")
+@pytest.mark.parametrize("kind", get_args(DropoutKind))
+def test_a_layer_on_a_gpu_is_the_one_on_the_cpu(kind):
+    layer = LSTM(5, 20, 2, bidirectional=True, hidden_dropout=0.4, hidden_dropout_kind=kind)
+    x, results = torch.randn(9, 6, 5), []
+    for device in ("cpu", "cuda"):
+        layer = layer.to(device)
+        layer.zero_grad()
+        output, (h, c) = layer(x.to(device), None, [9, 1, 4, 8, 2, 9], rng=torch.Generator().manual_seed(3))
+        (output.square().sum() + h.sum() + c.sum()).backward()
+        results.append([tensor.detach().cpu() for tensor in (output, h, c, *(p.grad for p in layer.parameters()))])
+    torch.testing.assert_close(*results, rtol=1e-4, atol=1e-5)
 
 
 # Large buffers that are reused -----------------------------------------------------------------------------------------

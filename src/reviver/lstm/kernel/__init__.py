@@ -1,4 +1,4 @@
-"""What runs a cell over a sequence: torch, a kernel (native on a CPU, Triton's on CUDA), or the equations.
+"""What runs a cell over a sequence: torch, the native kernel on a CPU, or the equations.
 
 torch computes what it can and the kernel does not compute faster. It cannot drop units of the hidden state; it has no
 rules for `torch.func`, forward-mode AD and, in float32 on a CPU, second derivatives; and in exported programs it fixes
@@ -18,7 +18,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from reviver.lstm import equations
 from reviver.lstm.cell import LSTMState, StackedWeights
-from reviver.lstm.kernel import cuda, library, ops
+from reviver.lstm.kernel import library, ops
 from reviver.lstm.transforms import is_transformed
 from reviver.settings.fields import Precision
 from reviver.settings.lstm_network import LSTMOptions
@@ -34,7 +34,7 @@ _switched_off: ContextVar[bool] = ContextVar("_switched_off", default=False)
 
 @contextmanager
 def reference() -> Iterator[None]:
-    """Switch the kernels off in this context, so that LSTMs compute step by step with `lstm_step`."""
+    """Switch the kernel off in this context, so that LSTMs compute step by step with `lstm_step`."""
     token = _switched_off.set(True)
     try:
         yield
@@ -89,31 +89,26 @@ def _torch_is_faster(hidden_size: int) -> bool:
 
 
 def applies(x: Tensor, *others: Tensor | None) -> bool:
-    """Return whether a kernel can compute with these tensors.
+    """Return whether the kernel can compute with these tensors.
 
-    They must be float32, all on a CPU or all on CUDA, and of no subclass that it does not know. It computes neither inside
-    transforms of `torch.func` or forward-mode AD nor while a graph for other machines is recorded (`torch.export`,
-    `torch.jit`). Under autocast it computes in bfloat16 only. The kernels for CUDA are not part of compiled graphs.
+    They must be float32, on a CPU, and of no subclass that it does not know. It computes neither inside transforms of
+    `torch.func` or forward-mode AD nor while a graph for other machines is recorded (`torch.export`, `torch.jit`).
+    Under autocast it computes in bfloat16 only.
     """
-    device = x.device.type
     for tensor in (x, *(other for other in others if other is not None)):
-        if tensor.dtype != torch.float32 or tensor.device.type != device or type(tensor) not in _KNOWN_TYPES:
+        if tensor.dtype != torch.float32 or not tensor.is_cpu or type(tensor) not in _KNOWN_TYPES:
             return False
-    if device not in ("cpu", "cuda") or is_transformed():
+    if is_transformed() or torch.compiler.is_exporting() or torch._C._get_tracing_state():
         return False
-    if torch.compiler.is_exporting() or torch._C._get_tracing_state():
+    if torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") != torch.bfloat16:
         return False
-    if torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) != torch.bfloat16:
-        return False
-    if device == "cpu":
-        return available()
-    return not is_switched_off() and not torch.compiler.is_compiling() and cuda.available()
+    return available()
 
 
 def run_cell(
     weights: StackedWeights, x: Tensor, state: LSTMState, lengths: Tensor | None, **options: Any
 ) -> tuple[Tensor, LSTMState]:
-    """Run a cell over a sequence, with a kernel if one can; arguments and result are those of `equations.unroll`."""
+    """Run a cell over a sequence, with the kernel if it can; arguments and result are those of `equations.unroll`."""
     can_run = weights.W_proj is None and x.shape[1] > 0 and applies(x, *state, *weights)
     return (unroll if can_run else equations.unroll)(weights, x, state, lengths, **options)
 
@@ -128,8 +123,8 @@ def unroll(
     options: LSTMOptions,
     seed: Tensor | None,
 ) -> tuple[Tensor, LSTMState]:
-    """Run a cell over a sequence with a kernel; arguments and result are those of `equations.unroll`."""
-    precision: Precision = "bf16" if torch.is_autocast_enabled(x.device.type) else options.precision
+    """Run a cell over a sequence with the kernel; arguments and result are those of `equations.unroll`."""
+    precision: Precision = "bf16" if torch.is_autocast_enabled("cpu") else options.precision
     p = options.hidden_dropout
     kind: str = options.hidden_dropout_kind
     if seed is None:
@@ -138,9 +133,6 @@ def unroll(
         seed = seed.to(x.device)
     W, U, b_ih, b_hh, _ = weights
     inputs = library.Inputs(x, *state, W, U, b_ih, b_hh, lengths, seed)
-    if not x.is_cpu:
-        output, h, c = cuda.unroll(inputs, cuda.Options(kind, p, reverse, "bf16" if precision == "bf16" else "tf32x3"))
-        return output, LSTMState(h, c)
     save = library.SAVE_NOTHING
     if torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in inputs):
         save = options.activation_checkpoint_steps or library.SAVE_ALL
