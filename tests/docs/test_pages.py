@@ -215,7 +215,7 @@ def problem_of(words: list[str]) -> str | None:
         return None  # it reads files, or has placeholders
     try:
         check_words(words, ALL_COMMANDS)
-    except ReviverError as error:  # a fragment may lack an argument, such as `reviver gan interpolate --metrics`
+    except ReviverError as error:  # a fragment may lack an argument, such as `reviver gan interpolate --annotate`
         return None if isinstance(error.__cause__, MissingArgumentError) else str(error)
     return None
 

@@ -23,8 +23,6 @@ from reviver.train.start import find_start
 if TYPE_CHECKING:
     from reviver.train.gan.run import GANRun
 
-DEFAULT_PAIRS = 100
-"""Pairs of random latents that path metrics are averaged over."""
 DEFAULT_SAMPLES = 10_000
 """Samples that are evaluated, if there are as many training images."""
 DEFAULT_STEPS = 7
@@ -166,8 +164,6 @@ def interpolate(
     *,
     chosen: Annotated[PathOptions, Parameter(name="*")] = ANY_PATH,
     annotate: Annotated[bool, options.FLAG] = False,
-    metrics: Annotated[bool, options.FLAG] = False,
-    num_pairs: CountOrZero | None = None,
     extractor: options.ExtractorFile = None,
     out: options.FigurePath = "interpolation.pdf",
     networks: options.OwnNetworks = None,
@@ -178,36 +174,29 @@ def interpolate(
     Examples:
       reviver gan interpolate runs/gan --from 3 --to 8 --annotate
       reviver gan interpolate runs/gan --from-image a.png --to-image b.png
-      reviver gan interpolate runs/gan --metrics         compare both paths
-      reviver gan interpolate runs/fashion --metrics --extractor fashion.safetensors
+      reviver gan interpolate runs/fashion --extractor fashion.safetensors
       reviver gan interpolate runs/gan --view CODE       copied from the explorer
 
     Args:
         annotate: Write below each image its predicted class and the confidence.
-        metrics: Compare the linear and the spherical path between the ends: plot the class probabilities below the
-            images, and print where the class switches and how long the path is.
-        num_pairs: Pairs of random latents between which --metrics also compares both paths; by default 100.
     """
     from reviver.figures import check_figure_path, save_figure
     from reviver.gan import interpolation
     from reviver.gan import view as views
-    from reviver.gan.scores import path_metrics, reference_stats
+    from reviver.gan.scores import reference_stats
     from reviver.gan.scores.digit_classifier import DigitClassifier
     from reviver.show import gan_figures as figures
 
     check_figure_path(Path(out))
     options.check_not_read(out, *filter(None, (chosen.from_image, chosen.to_image)))
-    if num_pairs is not None and not metrics:
-        raise ConfigError("num_pairs needs --metrics; add it, or leave out num_pairs", field="num_pairs")
     chosen.check()
     loaded, seed = options.open_gan(run, common.device, chosen.seed, networks)
     generator = loaded.generator
     viewed = None if chosen.view is None else views.parse_view(chosen.view, generator.latent_size)
-    feature_extractor, classifier = None, None
+    classifier = None
     file, sha256 = _find_extractor(loaded, extractor)
-    if metrics or file:
-        feature_extractor = reference_stats.load_extractor(loaded.config.data, generator.image_shape, file, sha256)
-        classifier = feature_extractor.classifier
+    if file:
+        classifier = reference_stats.load_extractor(loaded.config.data, generator.image_shape, file, sha256).classifier
     elif loaded.is_digits:
         classifier = DigitClassifier.pinned()
     images = interpolation.generate_interpolation(
@@ -223,16 +212,8 @@ def interpolate(
     )
     result = {"out": out, "path": images.path, "seed": seed}
     result |= {"classes": images.classes, "confidences": images.confidences}
-    comparison = None
-    if metrics and feature_extractor:
-        start, end = images.latents[0], images.latents[-1]
-        num_pairs = DEFAULT_PAIRS if num_pairs is None else num_pairs
-        comparison = path_metrics.compare_paths(
-            generator, feature_extractor, start, end, num_pairs=num_pairs, seed=seed
-        )
-        result["metrics"] = comparison.as_dict()
-    save_figure(figures.interpolation_figure(images, annotate=annotate, comparison=comparison), Path(out))
-    common.show(result, *(path_metrics.describe(comparison) if comparison else ()), out)
+    save_figure(figures.interpolation_figure(images, annotate=annotate), Path(out))
+    common.show(result, out)
 
 
 def project(

@@ -1,14 +1,12 @@
-"""Figures of the GAN: grids, interpolations with their path metrics, projections, losses and scores over training.
+"""Figures of the GAN: grids, interpolations, projections, losses and scores over training.
 
 Shapes: N images, C channels, H height, W width.
 """
 
 from collections.abc import Mapping, Sequence
-from itertools import cycle
 from typing import Any
 
 import numpy as np
-import torch
 from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -26,7 +24,6 @@ from reviver.figures import (
     THIRD_COLOR,
     TRAIN_COLOR,
     VALIDATION_COLOR,
-    format_number,
     integer_ticks,
     panels,
     plain_log_ticks,
@@ -36,20 +33,11 @@ from reviver.figures import (
 from reviver.gan.interpolation import Interpolation
 from reviver.gan.losses import describe_losses
 from reviver.gan.scores.monitor import find_collapses
-from reviver.gan.scores.path_metrics import PathComparison, PathMetrics
 
 Records = Sequence[Mapping[str, Any]]
 
 WIDTH, RIGHT, GAP = 6.3, 0.99, 0.08
 """Of a row of images: its width in inches, its right end, and the space between images, as fractions."""
-PANEL_HEIGHT, BELOW_AXES, ABOVE_AXES, LEGEND_HEIGHT = 1.9, 0.45, 0.45, 0.3
-"""Inches, of what is below the images: panels, each with ticks below and a title above; a legend."""
-CLASS_COLORS = ("#0072b2", "#d55e00", "#009e73", INK, "#cc79a7", "#56b4e9", "#e69f00", "#7f7f7f")
-"""Distinct for color-blind readers (Okabe & Ito 2008); in gray print the line styles differ."""
-CLASS_STYLES = ("-", "--", "-.")
-MIN_CLASS_FRACTION = 0.1
-"""A class is plotted if its probability reaches this fraction of the highest one anywhere on the path."""
-MAX_LABELED_SWITCHES = 8
 SCORE_STYLES = (
     {"fid": (INK, "o")},
     {"precision": (TRAIN_COLOR, "o"), "recall": (VALIDATION_COLOR, "s"), "coverage": (THIRD_COLOR, "^")},
@@ -59,10 +47,8 @@ EQUILIBRIUM = 0.5
 """D(x) everywhere once generated images are distributed like the real ones (Goodfellow et al. 2014), for the target 1."""
 
 
-def interpolation_figure(
-    interpolation: Interpolation, *, annotate: bool = False, comparison: PathComparison | None = None
-) -> Figure:
-    """Return a row of the images of an interpolation, and below them the metrics of both paths if they are given.
+def interpolation_figure(interpolation: Interpolation, *, annotate: bool = False) -> Figure:
+    """Return a row of the images of an interpolation.
 
     With `annotate`, the predicted class and its confidence are below each image; without a classifier, ConfigError.
     """
@@ -76,9 +62,7 @@ def interpolation_figure(
             )
         predictions = zip(interpolation.classes, interpolation.confidences, strict=True)
         labels = [f"{class_index}\n{confidence:.0%}" for class_index, confidence in predictions]
-    if comparison is None:
-        return strip_figure(interpolation.images, labels)
-    return path_metrics_figure(interpolation.images, comparison.paths, interpolation.path, labels)
+    return strip_figure(interpolation.images, labels)
 
 
 @styled()
@@ -88,33 +72,14 @@ def strip_figure(images: Tensor, labels: Sequence[str] | None = None) -> Figure:
     bottom = _label_space(len(images))[1] if labels else 0.03 * side
     height = bottom + 1.03 * side
     figure = Figure(figsize=(WIDTH, height), layout=FIXED)
-    _draw_strip(figure, images, labels, left=0.01, bottom=bottom / height, top=1 - 0.03 * side / height)
-    return figure
-
-
-@styled()
-def path_metrics_figure(
-    images: Tensor, paths: Mapping[str, PathMetrics], path: str, labels: Sequence[str] | None = None
-) -> Figure:
-    """Return the images [N, C, H, W] of one `path` in a row, each above its t, and the class probabilities on all `paths`."""
-    num_images, left = len(images), 0.08
-    side = WIDTH * (RIGHT - left) / num_images  # inches per image
-    panels = LEGEND_HEIGHT + len(paths) * PANEL_HEIGHT + (_label_space(num_images)[1] if labels else 0)
-    height = panels + 1.06 * side
-    figure = Figure(figsize=(WIDTH, height), layout=FIXED)
-    _draw_strip(figure, images, labels, left=left, bottom=panels / height, top=1 - 0.03 * side / height)
-    highest = torch.stack([metrics.probabilities.amax(0) for metrics in paths.values()]).amax(0)  # [K]
-    most_probable = highest.argsort(descending=True)[: len(CLASS_COLORS)].tolist()
-    classes = sorted(index for index in most_probable if highest[index] >= MIN_CLASS_FRACTION * highest.max())
-    size = (RIGHT - left, (PANEL_HEIGHT - BELOW_AXES - ABOVE_AXES) / height)
-    half_image = 0.5 / ((1 + GAP) * (num_images - 1))  # in t
-    for index, kind in enumerate(sorted(paths, key=lambda kind: kind == path)):  # from below
-        bottom = LEGEND_HEIGHT + index * PANEL_HEIGHT + BELOW_AXES
-        axes = figure.add_axes((left, bottom / height, *size), xlim=(-half_image, 1 + half_image))
-        axes.set_title(f"{kind.capitalize()} path{', shown above' if kind == path else ' between the same ends'}")
-        _draw_path_metrics(axes, paths[kind], classes)
-    handles, class_names = figure.axes[-1].get_legend_handles_labels()
-    figure.legend(handles, class_names, loc="lower center", ncols=len(classes), columnspacing=1.2, handlelength=1.8)
+    top = 1 - 0.03 * side / height
+    grid = figure.add_gridspec(1, len(images), left=0.01, right=RIGHT, top=top, bottom=bottom / height, wspace=GAP)
+    for index, image in enumerate(images):
+        axes = figure.add_subplot(grid[0, index])
+        _show_framed(axes, image)
+        axes.spines[:].set(visible=index in (0, len(images) - 1), color=VALIDATION_COLOR, linewidth=2)
+        if labels:
+            axes.set_xlabel(labels[index], labelpad=3, fontsize=_label_space(len(images))[0], linespacing=1.1)
     return figure
 
 
@@ -211,39 +176,6 @@ def _label_space(num_images: int) -> tuple[float, float]:
     """Return the font size of the two lines below each image of a row, in points, and the inches that they need."""
     size = rcParams["font.size"] * min(0.8, 11 / num_images)
     return size, (2.8 * size + 5) / 72
-
-
-def _draw_strip(
-    figure: Figure, images: Tensor, labels: Sequence[str] | None, *, left: float, bottom: float, top: float
-) -> None:
-    """Draw images in one row into a part of the figure, with labels below that part."""
-    num_images = len(images)
-    grid = figure.add_gridspec(1, num_images, left=left, right=RIGHT, top=top, bottom=bottom, wspace=GAP)
-    for index, image in enumerate(images):
-        axes = figure.add_subplot(grid[0, index])
-        _show_framed(axes, image)
-        axes.spines[:].set(visible=index in (0, num_images - 1), color=VALIDATION_COLOR, linewidth=2)
-        if labels:
-            axes.set_xlabel(labels[index], labelpad=3, fontsize=_label_space(num_images)[0], linespacing=1.1)
-
-
-def _draw_path_metrics(axes: Axes, metrics: PathMetrics, classes: Sequence[int]) -> None:
-    """Draw the probabilities of `classes` over t, and where the most probable class switches, which the upper axis labels."""
-    for index, color, style in zip(classes, CLASS_COLORS, cycle(CLASS_STYLES), strict=False):
-        axes.plot(metrics.t, metrics.probabilities[:, index], color=color, linestyle=style, label=f"class {index}")
-    switches = [switch.t for switch in metrics.class_switches]
-    for t in switches:
-        axes.axvline(t, color=CHANCE_COLOR, linestyle=":", linewidth=1)
-    if len(switches) <= MAX_LABELED_SWITCHES:
-        upper = axes.secondary_xaxis("top")
-        upper.set_xticks(switches, [f"{t:.2f}" for t in switches])
-        upper.tick_params(length=0, pad=1, labelsize="x-small", labelcolor=CHANCE_COLOR)
-        upper.spines["top"].set_visible(False)
-    axes.set(xticks=np.linspace(0, 1, 6), xlabel="t", ylim=(-0.03, 1.03), ylabel="probability")
-    ratio = metrics.values["path_length_ratio"]
-    title = "" if ratio is None else f"path length ratio {ratio:.2f}, "
-    title += f"perceptual path length {format_number(metrics.perceptual_path_length)}"
-    axes.set_title(title, loc="right", fontsize="small", fontweight="normal")
 
 
 def _show_framed(axes: Axes, image: Tensor) -> None:

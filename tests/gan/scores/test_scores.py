@@ -24,18 +24,15 @@ from reviver.gan.networks import Generator
 from reviver.gan.scores import metrics, reference_stats
 from reviver.gan.scores.digit_classifier import DigitClassifier, weights_path
 from reviver.gan.scores.feature_extractor import FeatureExtractor
-from reviver.gan.scores.path_metrics import compare_paths
 from reviver.gan.scores.reference_stats import Comparison, Reference, compare, load_extractor, load_reference
 from reviver.gan.scores.scores import Scores, describe, is_collapsed, nearest_grid, score_generator, score_images
 from reviver.gan.scores.train_classifier import save_classifier
-from reviver.gan.view import View
 from reviver.rng import make_rng
 from reviver.settings.gan import GANConfig
 from reviver.train.gan.training import train
 from reviver.train.loading import load
 from tests.data.test_images import idx_bytes
 from tests.gan.scores.conftest import few_digits, mnist, shrink_mnist
-from tests.gan.test_interpolation import code_of
 
 N = 150
 DOCS = Path(__file__).parents[3] / "docs" / "reference"
@@ -219,24 +216,6 @@ def test_evaluate_prints_the_scores_as_json_and_as_a_table_beside_both_baselines
     assert [float(text) for text in line.split()[2:4]] == pytest.approx(baselines, abs=6e-3)
 
 
-def test_path_metrics_are_printed_plotted_and_equal_those_of_the_functions(run: Any, tmp_path: Path) -> None:
-    start, end = torch.randn(2, 100).half().float()
-    view = code_of(View(start, end, "spherical", 3))
-    command = f"gan interpolate digits --view {view} --metrics --num-pairs 2 --out {tmp_path / 'new' / 'a.png'}"
-    code, out, _ = run(command)
-    lines = out.splitlines()
-    assert (code, Path(lines[-1]).read_bytes()[:4]) == (0, b"\x89PNG")
-    result = json.loads(run(f"{command} --json")[1])
-    comparison = result["metrics"]
-    for name in comparison["averages"]["linear"]:  # between the ends, and of random pairs
-        assert len([line for line in lines if line.startswith(f"  {name.replace('_', ' ')}  ")]) == 2
-    expected = compare_paths(load("digits").generator, FeatureExtractor.pinned(), start, end, num_pairs=2)
-    assert comparison == json.loads(json.dumps(expected.as_dict()))
-    page = (DOCS / "path-metrics.md").read_text(encoding="utf-8")
-    keys = (*result, *comparison, *comparison["paths"]["linear"], *comparison["averages"]["linear"]["path_length"])
-    assert not [key for key in keys if f"`{key}`" not in page]
-
-
 WRONG = {
     "gan evaluate digits --num-samples 5": "--num-samples must be at least 6, got 5",
     "gan evaluate digits --num-samples 601": "--num-samples must be at most 600, got 601",
@@ -248,8 +227,6 @@ WRONG = {
     "gan train-extractor --out x --data untested.npz": "--data the test images of untested have no labels; give",
     "gan train-extractor --out x --data idx --image-size 7": "--image-size must be at least 8, got 7",
     "gan interpolate custom --extractor custom.safetensors --from 10": "--from must be at most 9, got 10",
-    "gan interpolate digits --metrics --num-pairs -1": "--num-pairs must be at least 0, got -1",
-    "gan interpolate digits --num-pairs 5": "--num-pairs needs --metrics; add it, or leave out num_pairs",
 }
 
 
@@ -273,7 +250,7 @@ def test_changed_images_and_a_changed_extractor_are_refused(run: Any, monkeypatc
     recorded = hashlib.sha256(Path("custom.safetensors").read_bytes()).hexdigest()
     assert folder.record["extractor_sha256"] == recorded
     save_classifier(DigitClassifier(10), Path("copy.safetensors"))
-    for command in ("gan evaluate followed --num-samples 60", "gan interpolate followed --metrics"):
+    for command in ("gan evaluate followed --num-samples 60", "gan interpolate followed"):
         problem = "copy.safetensors is not the file that this run recorded; restore it, or give another"
         assert run(command)[::2] == (2, f"error: {problem} --extractor\n")
     problem = r"^extractor: 'copy\.safetensors' is not what this run began with; put the old file back to"

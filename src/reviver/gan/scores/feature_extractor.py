@@ -1,4 +1,4 @@
-"""The feature extractor of scores and path metrics: a trained classifier, and the layer before its logits.
+"""The feature extractor of scores: a trained classifier, and the layer before its logits.
 
 Shapes: N images, C channels, H height, W width, D features, K classes.
 """

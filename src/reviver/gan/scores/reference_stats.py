@@ -228,9 +228,8 @@ def load_extractor(
     """
     if path is None and (data, image_shape) != ("mnist", IMAGE_SHAPE):
         raise ConfigError(
-            f"data: the digit classifier does not know {data!r} as images of {list(image_shape)}, so there are no scores "
-            "and no path metrics; train an extractor on labeled images with reviver gan train-extractor and give it as "
-            "--extractor"
+            f"data: the digit classifier does not know {data!r} as images of {list(image_shape)}, so there are no "
+            "scores; train an extractor on labeled images with reviver gan train-extractor and give it as --extractor"
         )
     extractor = FeatureExtractor.pinned() if path is None else FeatureExtractor.read(Path(path))
     if sha256 not in (None, extractor.sha256):
