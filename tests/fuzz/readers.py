@@ -16,8 +16,7 @@ import pyarrow.parquet as pq
 import torch
 from PIL import Image
 
-from reviver.cli.app import build_app
-from reviver.cli.settings import options_of, read_settings
+from reviver.cli.settings import read_settings
 from reviver.data.describe import SequenceData
 from reviver.data.images.image_set import load_images, load_test_images
 from reviver.data.sequences.reader import read_sequences
@@ -162,8 +161,6 @@ def write_runs(home: Path) -> None:
 
 # Readers
 
-OPTIONS = options_of(build_app()["lstm"]["train"].assemble_argument_collection())
-
 
 def read_images(path: Path) -> None:
     """Read images from a file, or from its folder."""
@@ -232,7 +229,7 @@ def read_records(path: Path) -> None:
 
 def read_config(path: Path) -> None:
     """Read the settings of a training command."""
-    settings = read_settings(path, OPTIONS)
+    settings = read_settings(path)
     names = {field.name for field in dataclasses.fields(LSTMConfig)}
     override(LSTMConfig(), {name: value for name, value in settings.items() if name in names})
 

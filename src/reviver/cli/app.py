@@ -16,10 +16,10 @@ from cyclopts import App, ArgumentCollection, CoercionError, CycloptsError, Para
 from cyclopts.annotations import resolve_optional
 
 from reviver.cli import check, data, gan, lstm, show
-from reviver.cli.help import SettingsFormatter, examples, find_preset
+from reviver.cli.help import CommandFormatter, SettingsFormatter, examples, find_preset
 from reviver.cli.messages import explain
 from reviver.cli.options import DEFAULTS, FigureCommon
-from reviver.cli.settings import PRESETS, fill_from_file
+from reviver.cli.settings import PRESETS, complete_settings
 from reviver.errors import ConfigError
 from reviver.version import __version__
 
@@ -94,8 +94,9 @@ def build_app(arguments: Sequence[str] = (), commands: Commands = COMMANDS) -> A
         help_epilogue=examples(GROUPS[""][1]),
         help_format="plaintext",
         version=f"reviver {__version__}",
-        config=(fill_from_file, check_integers),
+        config=(check_integers, complete_settings),
         default_parameter=Parameter(negative_iterable=""),
+        help_formatter=CommandFormatter(),
     )
     app.register_install_completion_command(add_to_startup=True)
     groups = {"": app}
@@ -105,7 +106,6 @@ def build_app(arguments: Sequence[str] = (), commands: Commands = COMMANDS) -> A
     for words, function in commands.items():
         doc = inspect.cleandoc(function.__doc__ or "")
         text, _, rest = doc.partition("\nExamples:\n")
-        function.__doc__ = re.sub(r"(?<=\S)\n {8}(?=\S)", " ", doc)  # in Args
         settings: dict[str, Any] = {}
         if words in PRESETS and words == tuple(arguments[:2]) and {"--help", "-h"} & set(arguments):
             settings["help_formatter"] = SettingsFormatter(PRESETS[words], find_preset(PRESETS[words], arguments))

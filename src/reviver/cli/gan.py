@@ -3,14 +3,14 @@
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 from pydantic import Field
 
 from reviver.cli import options
 from reviver.cli.help import list_times
-from reviver.cli.options import RUN, with_settings
+from reviver.cli.options import RUN
 from reviver.cli.settings import print_settings
 from reviver.errors import ConfigError, DataError
 from reviver.settings.fields import Count, CountOrZero, Text
@@ -18,7 +18,6 @@ from reviver.settings.gan import MAX_IMAGE_SIZE, GANConfig
 from reviver.settings.gan_presets import PRESETS, SECONDS
 from reviver.settings.validation import check, refuse
 from reviver.text import count, percent
-from reviver.train.start import find_start
 
 if TYPE_CHECKING:
     from reviver.train.gan.run import GANRun
@@ -31,13 +30,12 @@ MAX_GRID_IMAGES = 2500
 """Maximum number of images in a grid of samples."""
 
 
-@with_settings(GANConfig)
 def train(
     *,
     preset: Annotated[str, RUN, Parameter(choices=tuple(PRESETS), help=list_times(SECONDS))] = "best",
     run: options.RunOptions = options.NEW_RUN,
+    settings: Annotated[GANConfig, options.FLATTENED] = PRESETS["best"],
     common: options.CommonOptions = options.DEFAULTS,
-    **given: Any,
 ) -> None:
     """Train a GAN on MNIST or on your own images. The defaults are those of the preset best.
 
@@ -50,7 +48,6 @@ def train(
       reviver gan train --out runs/photos --resume       continue after Ctrl-C
       reviver gan train --preset original                as the original, 50 minutes
     """
-    settings, out = find_start("gan", PRESETS, preset, given, run.out, resume=run.resume)
     if run.print_config:
         print_settings(settings)
         return
@@ -60,7 +57,7 @@ def train(
     from reviver.train.gan import training
 
     with announcing(options.expect_time(settings, PRESETS, SECONDS)):
-        folder = training.train(settings, out, **run.arguments(common))
+        folder = training.train(settings, **run.arguments(common))
     if not folder.world.is_main:
         return
     seconds = folder.record["seconds"]

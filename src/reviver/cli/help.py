@@ -9,30 +9,56 @@ from typing import Any
 
 from cyclopts.help import ColumnSpec, DefaultFormatter, DescriptionRenderer, HelpEntry, HelpPanel, NameRenderer
 
-from reviver.settings.fields import choose_preset
-from reviver.settings.validation import describe_bounds, describe_fields, show_value
+from reviver.cli.options import SETTINGS
+from reviver.settings.fields import choose_preset, groups_of
+from reviver.settings.validation import describe_bounds, show_value
 from reviver.text import duration
 
 
-class SettingsFormatter(DefaultFormatter):
-    """Formatter that shows the values of the preset called `name` as defaults, with the bounds of each setting."""
+class CommandFormatter(DefaultFormatter):
+    """Formatter that wraps descriptions by the width of the console, not by the lines of the docstrings."""
+
+    def __call__(self, console: Any, options: Any, panel: HelpPanel) -> None:
+        """Print one panel of the help; cyclopts calls this."""
+        panel.entries = [self.describe(entry) for entry in panel.entries]
+        super().__call__(console, options, panel)
+
+    def describe(self, entry: HelpEntry) -> HelpEntry:
+        """Return an entry as it is printed."""
+        text: Any = entry.description
+        return entry.copy(description=" ".join(text.primary_renderable.plain.split()))
+
+
+class SettingsFormatter(CommandFormatter):
+    """Formatter that shows the settings by their groups, with the values of the preset called `name` and the bounds."""
 
     def __init__(self, presets: Mapping[str, Any], name: str) -> None:
         super().__init__(column_specs=wide_columns)
         preset = choose_preset(presets, name)
+        self.groups = groups_of(type(preset))
         self.values = {"preset": name, **dataclasses.asdict(preset)}
-        self.descriptions = describe_fields(type(preset))
         self.bounds = describe_bounds(type(preset))
 
     def __call__(self, console: Any, options: Any, panel: HelpPanel) -> None:
-        """Print one panel of the help; cyclopts calls this."""
-        for index, entry in enumerate(panel.entries):
-            name = entry.positive_names[0].removeprefix("--").replace("-", "_") if entry.positive_names else ""
-            if name in self.values:
-                default = "; ".join(filter(None, [show_value(self.values[name]), self.bounds.get(name)]))
-                description = self.descriptions.get(name, entry.description)
-                panel.entries[index] = entry.copy(default=default, description=description)
-        super().__call__(console, options, panel)
+        """Print one panel of the help, that of the settings as one for each group."""
+        if panel.title != SETTINGS.name:
+            super().__call__(console, options, panel)
+            return
+        for group in sorted({*self.groups.values()}, key=lambda group: group.order):
+            entries = [entry for entry in panel.entries if self.groups[_setting(entry)] == group]
+            super().__call__(console, options, panel.copy(title=group.name, entries=entries))
+
+    def describe(self, entry: HelpEntry) -> HelpEntry:
+        """Return an entry with the value and the bounds of its setting."""
+        entry, name = super().describe(entry), _setting(entry)
+        if name not in self.values:
+            return entry
+        return entry.copy(default="; ".join(filter(None, [show_value(self.values[name]), self.bounds.get(name)])))
+
+
+def _setting(entry: HelpEntry) -> str:
+    """Return the name of the setting of an option."""
+    return entry.positive_names[0].removeprefix("--").replace("-", "_") if entry.positive_names else ""
 
 
 def wide_columns(console: Any, options: Any, entries: Sequence[HelpEntry]) -> tuple[ColumnSpec, ...]:

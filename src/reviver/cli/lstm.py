@@ -10,7 +10,7 @@ from pydantic import Field
 
 from reviver.cli import lstm_data, options
 from reviver.cli.help import list_times
-from reviver.cli.options import RUN, with_settings
+from reviver.cli.options import RUN
 from reviver.cli.settings import print_settings
 from reviver.errors import ConfigError, ReviverError
 from reviver.settings.fields import Count, Text
@@ -19,7 +19,6 @@ from reviver.settings.lstm_presets import PRESETS, SECONDS
 from reviver.settings.parts import is_reference
 from reviver.settings.validation import check
 from reviver.text import count, duration, percent, show_spread
-from reviver.train.start import find_start
 
 if TYPE_CHECKING:
     from reviver.data.task import Task
@@ -35,13 +34,12 @@ DIP = 0.02
 """Validation accuracy below that of the best epoch by which the last epoch is reported as a dip."""
 
 
-@with_settings(LSTMConfig)
 def train(
     *,
     preset: Annotated[str, RUN, Parameter(choices=tuple(PRESETS), help=list_times(SECONDS))] = "original",
     run: options.RunOptions = options.NEW_RUN,
+    settings: Annotated[LSTMConfig, options.FLATTENED] = PRESETS["original"],
     common: options.CommonOptions = options.DEFAULTS,
-    **given: Any,
 ) -> None:
     """Train an LSTM on a memory task. The defaults are the original's.
 
@@ -56,7 +54,6 @@ def train(
       reviver lstm train --preset series --data mine.csv --out runs/mine
       reviver lstm train --print-config >lstm.toml   then --config lstm.toml
     """
-    settings, out = find_start("lstm", PRESETS, preset, given, run.out, resume=run.resume)
     if run.print_config:
         print_settings(settings)
         return
@@ -68,7 +65,7 @@ def train(
     if preset == "series" and settings.task == "palindrome":
         raise ConfigError("data must be a file for the preset series; give one with --data", field="data")
     with announcing(options.expect_time(settings, PRESETS, SECONDS)):
-        folder = training.train(settings, out, **run.arguments(common))
+        folder = training.train(settings, **run.arguments(common))
     if not folder.world.is_main:
         return
     task = build_task(settings, folder.record.get("data"))

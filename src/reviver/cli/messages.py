@@ -7,7 +7,6 @@ import pydantic
 from cyclopts import exceptions
 from cyclopts.annotations import resolve_optional
 
-from reviver.cli.options import declared_type
 from reviver.errors import ConfigError, DeviceError, ReviverError
 from reviver.settings.validation import MAX_VALUE, check, find_problem
 from reviver.text import did_you_mean, one_line, short_repr
@@ -49,7 +48,7 @@ def explain(error: exceptions.CycloptsError) -> str:  # noqa: PLR0911  # a retur
                 advice = did_you_mean(value, presets) or f"choose from {', '.join(presets)}"
                 return f"{name} {short_repr(value)} is unknown; {advice}"
             try:
-                check(name, [value] if is_list else value, declared_type(argument))
+                check(name, [value] if is_list else value, argument.field_info.annotation)
             except ConfigError as problem:
                 return str(problem)
         case exceptions.ValidationError(__cause__=pydantic.ValidationError() as cause):

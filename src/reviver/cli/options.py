@@ -2,24 +2,20 @@
 
 import contextlib
 import dataclasses
-import functools
 import json
 import logging
 import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict, TypeVar, Unpack, get_args, get_type_hints
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import cyclopts
 from cyclopts import Parameter
-from cyclopts.argument import Argument
-from pydantic import SkipValidation
 
 from reviver.errors import ConfigError
 from reviver.launch import DEFAULT_TIMEOUT
-from reviver.settings import fields
 from reviver.settings.fields import Positive, Seed, Text
 from reviver.settings.parts import give_parts, is_own
 from reviver.settings.validation import check
@@ -30,50 +26,16 @@ if TYPE_CHECKING:
     from reviver.train.gan.run import GANRun
     from reviver.train.lstm.run import LSTMRun
 
-CommandFunction = TypeVar("CommandFunction", bound=Callable[..., None])
 _log = logging.getLogger("reviver")
 
 
-UNCHECKED: Any = SkipValidation()  # type: ignore[type-arg]  # its type is for annotations
-"""Annotation of an option that cyclopts only converts."""
-
-
-@functools.cache
-def in_group(group: fields.Group) -> Parameter:
-    """Return the annotation that puts an option into `group` of the help."""
-    return Parameter(group=cyclopts.Group(group.name, sort_key=group.order))
-
-
-def with_settings(cls: type) -> Callable[[CommandFunction], CommandFunction]:
-    """Decorate a command whose keyword arguments `given` are settings: each field of the dataclass `cls` is an option.
-
-    The command gets those that are given, converted but unchecked, since the dataclass checks them together.
-    """
-    hints = get_type_hints(cls, include_extras=True)
-    for name, hint in hints.items():
-        (group,) = (item for item in get_args(hint) if isinstance(item, fields.Group))
-        hints[name] = Annotated[hint, in_group(group), UNCHECKED]
-    given: Any = TypedDict(cls.__name__, hints, total=False)  # type: ignore[misc]  # its keys are not known before
-    given.__module__ = cls.__module__  # where cyclopts finds the docstrings of the fields
-
-    def decorate(command: CommandFunction) -> CommandFunction:
-        command.__annotations__["given"] = Unpack[given]
-        return command
-
-    return decorate
-
-
-def declared_type(option: Argument) -> Any:
-    """Return the type of an option with its bounds."""
-    hint = option.field_info.annotation
-    if UNCHECKED not in get_args(hint):
-        return hint
-    return Annotated[tuple(item for item in get_args(hint) if item is not UNCHECKED)]
-
-
-RUN = in_group(fields.RUN)
-COMMON = in_group(fields.COMMON)
-FIGURE = in_group(fields.FIGURE)
+RUN = Parameter(group=cyclopts.Group("Run", sort_key=0))
+SETTINGS = cyclopts.Group("Settings", sort_key=1)
+"""Group of the settings of a training, which the help shows by their own groups."""
+FIGURE = Parameter(group=cyclopts.Group("Figure", sort_key=2))
+COMMON = Parameter(group=cyclopts.Group("Common", sort_key=3))
+FLATTENED = Parameter(name="*", group=SETTINGS)
+"""Parameter of a dataclass of settings, each field of which is an option."""
 FLAG = Parameter(negative="", show_default=False)
 """Parameter of a flag that is off by default and has no --no- form."""
 
@@ -128,9 +90,9 @@ class TrainOptions:
     """Print the settings as TOML instead of training."""
 
     def arguments(self, common: Common) -> dict[str, Any]:
-        """Return the keyword arguments of a `train` function."""
-        progress = not common.quiet
-        return {"device": common.device, "resume": self.resume, "progress": progress, "timeout": self.timeout}
+        """Return the keyword arguments of a `train` function besides the settings."""
+        where = {"out": self.out, "resume": self.resume, "device": common.device}
+        return {**where, "progress": not common.quiet, "timeout": self.timeout}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,6 @@ import tomli_w
 from cyclopts import App, ArgumentCollection, Token
 from cyclopts.argument import Argument
 
-from reviver.cli.options import declared_type
 from reviver.errors import ConfigError
 from reviver.files.json import parse_json
 from reviver.files.read import read_file
@@ -19,6 +18,7 @@ from reviver.settings.gan_presets import PRESETS as GAN_PRESETS
 from reviver.settings.lstm_presets import PRESETS as LSTM_PRESETS
 from reviver.settings.validation import check
 from reviver.text import did_you_mean, one_line, short_repr
+from reviver.train.start import find_start
 
 PRESETS: Mapping[tuple[str, ...], Mapping[str, Any]] = {
     ("lstm", "train"): LSTM_PRESETS,
@@ -30,42 +30,60 @@ NOT_IN_FILES = ("config", "print_config", "debug")
 """Options that a settings file cannot set."""
 
 
-def fill_from_file(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
-    """Set the options of a training command that are not given to the values in the file of --config, if there is one.
+def complete_settings(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """Complete the settings of a training command by those of its preset or run, and find its run folder.
 
-    Cyclopts calls this before it converts them.
+    Cyclopts calls this before it converts the other arguments.
     """
+    if commands not in PRESETS:
+        return
     options = options_of(arguments)
-    if commands in PRESETS and options["config"].tokens:
-        path = Path(options["config"].convert_and_validate())
-        for name, value in read_settings(path, options).items():
-            if not options[name].tokens:
-                options[name].append(Token(keyword=name, implicit_value=value, source=str(path)))
+
+    def value_of(name: str) -> Any:
+        return options[name].convert_and_validate() if options[name].tokens else None
+
+    (settings,) = (argument for argument in arguments if argument.field_info.name == "settings")
+    typed = {option.keys[-1]: option.convert() for option in settings.children if option.tokens}
+    filed: dict[str, Any] = {}
+    if (path := value_of("config")) is not None:
+        for name, value in read_settings(Path(path)).items():
+            if name in NOT_IN_FILES or name not in options:
+                advice = did_you_mean(name, options.keys() - NOT_IN_FILES) or "see --help for the settings"
+                raise ConfigError(f"{path}: {short_repr(name)[1:-1]} is unknown; {advice}")
+            if options[name] in settings.children:
+                filed[name] = value
+            elif not options[name].tokens:
+                check(name, value, options[name].field_info.annotation)
+                options[name].append(Token(keyword=name, implicit_value=value))
+    presets = PRESETS[commands]
+    preset, given = value_of("preset") or next(iter(presets)), {**filed, **typed}
+    try:
+        config, out = find_start(
+            commands[0], presets, preset, given, value_of("out"), resume=value_of("resume") or False
+        )
+    except ConfigError as error:
+        if error.field not in filed.keys() - typed.keys():
+            raise
+        raise ConfigError(f"{path}: {error}") from error
+    for option in (*settings.children, options["out"]):
+        option.tokens.clear()
+    settings.append(Token(keyword="settings", implicit_value=config))
+    options["out"].append(Token(keyword="out", implicit_value=out))
 
 
-def read_settings(path: Path, options: Mapping[str, Argument]) -> dict[str, Any]:
-    """Return the values in a TOML or JSON file by their names in `options`, of which it may set all but NOT_IN_FILES."""
+def read_settings(path: Path) -> dict[str, Any]:
+    """Return the content of a settings file, TOML or JSON."""
     if path.suffix.lower() not in (".toml", ".json"):
         raise ConfigError(f"config must be a .toml or .json file, got {short_repr(str(path))}", field="config")
     try:
         content = read_file(path, MAX_SETTINGS_BYTES)
-        settings = tomllib.loads(content.decode()) if path.suffix.lower() == ".toml" else parse_json(content)
+        return tomllib.loads(content.decode()) if path.suffix.lower() == ".toml" else parse_json(content)
     except OSError as error:
         raise ConfigError(f"config {path} cannot be read ({error.strerror or error})", field="config") from error
     except (ValueError, RecursionError) as error:
         problem = "it is too deep" if isinstance(error, RecursionError) else one_line(error)
         kind = path.suffix[1:].upper()
         raise ConfigError(f"config {path} is not valid {kind} ({problem}); correct the file", field="config") from error
-    known = [name for name in options if name not in NOT_IN_FILES]
-    for name, value in settings.items():
-        if name not in known:
-            advice = did_you_mean(name, known) or "see --help for the settings"
-            raise ConfigError(f"{path}: {short_repr(name)[1:-1]} is unknown; {advice}")
-        try:
-            check(name, value, declared_type(options[name]))
-        except ConfigError as error:
-            raise ConfigError(f"{path}: {error}") from None
-    return settings
 
 
 def print_settings(settings: Any) -> None:

@@ -14,7 +14,7 @@ from cyclopts.annotations import resolve_optional
 from cyclopts.argument import Argument
 
 from reviver.cli.app import COMMANDS, build_app, check_words, run
-from reviver.cli.options import DEFAULTS, FIGURE_DEFAULTS, FLAG, FigureOptions, declared_type
+from reviver.cli.options import DEFAULTS, FIGURE_DEFAULTS, FLAG, FigureOptions
 from reviver.cli.settings import PRESETS, options_of
 from reviver.errors import ConfigError, ReviverError
 from reviver.settings.fields import Count, Text
@@ -259,7 +259,7 @@ def _check_names(tables: Mapping[str, Mapping[str, Any]], options: Mapping[str, 
 def _check_values(values: Iterable[tuple[str, Any]], options: Mapping[str, Argument]) -> None:
     """Check each value by itself, as in a settings file."""
     for name, value in values:
-        kind = declared_type(options[name])
+        kind = options[name].field_info.annotation
         if options[name].name.startswith("-"):
             is_list = get_origin(resolve_optional(kind)) is list
             check(name, _as_list(value) if is_list else value, kind)

@@ -7,7 +7,7 @@ choices, group and default of a setting, and its docstring is the help, for comm
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_args, get_type_hints
 
 from pydantic import Field
 
@@ -27,7 +27,6 @@ class Group(NamedTuple):
     """Its place among the groups."""
 
 
-RUN = Group("Run", 0)
 DATA = Group("Data", 1)
 MODEL = Group("Model", 2)
 OPTIMIZATION = Group("Optimization", 3)
@@ -35,8 +34,6 @@ CURRICULUM = Group("Curriculum", 4)
 REGULARIZATION = Group("Regularization", 5)
 EVALUATION = Group("Evaluation", 6)
 CHECKPOINTS = Group("Checkpoints", 7)
-FIGURE = Group("Figure", 8)
-COMMON = Group("Common", 9)
 
 Seed = Annotated[int, Field(ge=0, le=MAX_INTEGER)]
 Count = Annotated[int, Field(ge=1, le=MAX_INTEGER)]
@@ -51,6 +48,12 @@ Precision = Literal["fp32", "bf16"]
 DataOrder = Literal["full", "blocks"]
 """Order of an epoch: a permutation of all examples, or of blocks of neighbors and then within a window of blocks."""
 OnNaN = Literal["stop", "rollback"]
+
+
+def groups_of(cls: type) -> dict[str, Group]:
+    """Return the group of each field of a dataclass of settings, by name."""
+    hints = get_type_hints(cls, include_extras=True)
+    return {name: next(item for item in get_args(hint) if isinstance(item, Group)) for name, hint in hints.items()}
 
 
 def choose_preset(presets: Mapping[str, Config], name: str) -> Config:
