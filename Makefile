@@ -15,7 +15,7 @@ IS_LOCKED := import platform, sys; sys.exit((sys.version_info[:2], platform.syst
 test test-long random: export PYTHONDONTWRITEBYTECODE :=
 
 .DELETE_ON_ERROR:  # so that a venv without pip, as Debian makes it without python3-venv, is made again
-.PHONY: help setup browser explorer web-check lock report finished-report test test-long test-third-party random check docs pages teach release wheel format bench recall quality series fuzz classifier sanitize portable mutants mutants-native clean
+.PHONY: help setup browser explorer web-check lock report finished-report test test-long test-third-party random check docs pages teach release wheel format bench recall quality series classifier sanitize portable mutants mutants-native clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -161,9 +161,6 @@ quality: setup  ## measure what recipes of the GAN reach, over seeds, into docs/
 series: setup  ## measure the LSTM on data sets of UCR and UEA, over seeds, into docs/measurements (hours; resumes)
 	$(PIP) install --editable '.[train,dev,bench]'
 	$(BIN)/python -m benchmarks.series
-
-fuzz: setup  ## read 100 000 damaged files with every reader, into docs/measurements (an hour of processor time; resumes; FUZZ=png reads but these)
-	$(BIN)/python -m tests.fuzz $(FUZZ)
 
 classifier: setup  ## train the pinned digit classifier again (minutes)
 	$(BIN)/python -m reviver.gan.scores.train_classifier

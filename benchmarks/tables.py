@@ -143,20 +143,6 @@ def render_experiments(result: Mapping[str, Any]) -> str:
     return "\n".join([*table(("", "first run", "second run"), rows), "", describe(result["machine"]), ""])
 
 
-def render_fuzz(result: Mapping[str, Any]) -> str:
-    """Write the result of `make fuzz` in a few sentences: what came of the damaged files of all readers."""
-    tallies = result["readers"].values()
-    total = {name: sum(tally[name] for tally in tallies) for name in ("inputs", "values", "errors")}
-    bad = sum(tally[name] for tally in tallies for name in ("crashes", "hangs", "slow", "large", "wrong"))
-    machine = result["machine"]
-    packages = ", ".join(f"{name} {machine[name]}" for name in ("safetensors", "pillow", "pyarrow"))
-    return (
-        f"Of {_number(total['inputs'])} damaged files by {len(tallies)} readers, {_number(total['values'])} had a correct result "
-        f"and {_number(total['errors'])} an error of Reviver; crashes, hangs, more than 1 s or 200 MB, other outcomes: {bad}. "
-        f"{describe(machine).rstrip('.')}, {packages}.\n"
-    )
-
-
 def render_goals(result: Mapping[str, Any]) -> str:
     """Return the result of `recall` as Markdown: the accuracy of each preset over its seeds, then at other lengths."""
     rows, lengths = [], []
