@@ -275,13 +275,22 @@ class LSTM(PretrainedMixin, nn.LSTM):
         self, sequence: PackedSequence, hx: State | None, rng: Rng
     ) -> tuple[PackedSequence, State]:
         """Run over a `PackedSequence`; the output has its order of rows, which nothing sorts again."""
-        padded, lengths = pad_packed_sequence(sequence, self.batch_first)
+        data, batch_sizes, order, _ = sequence
+        sizes = batch_sizes.to(data.device)  # sequences that have a step t, [T]
+        steps, batch = len(sizes), int(batch_sizes[0])
+        column = torch.arange(batch, device=data.device)
+        inside = column < sizes.unsqueeze(1)  # [T, B], longest sequence first
+        lengths = inside.sum(0)
+        if order is not None:
+            column, lengths = order, torch.empty_like(lengths).index_copy(0, order, lengths)
+        time = torch.arange(steps, device=data.device).unsqueeze(1)
+        places = (
+            column * steps + time if self.batch_first else time * batch + column
+        )  # [T, B], rows of the padded batch
+        rows, shape = places[inside], (batch, steps) if self.batch_first else (steps, batch)
+        padded = data.new_zeros(steps * batch, data.shape[1]).index_copy(0, rows, data).view(*shape, -1)
         output, state = LSTM.forward(self, padded, hx, lengths, rng=rng)
-        if sequence.sorted_indices is not None:
-            output = output.index_select(0 if self.batch_first else 1, sequence.sorted_indices)
-            lengths = lengths[sequence.sorted_indices.cpu()]
-        data = pack_padded_sequence(output, lengths, self.batch_first, enforce_sorted=True).data
-        return PackedSequence(data, *sequence[1:]), state
+        return PackedSequence(output.flatten(0, 1).index_select(0, rows), *sequence[1:]), state
 
     def _run(self, x: Tensor, hx: State, lengths: Tensor | None, rng: Rng) -> tuple[Tensor, State]:
         """Run all cells over x [T, B, I]; return the output [T, B, D·P] and the final state."""
