@@ -11,7 +11,6 @@ import math
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -30,7 +29,7 @@ from reviver.lstm.scoring import score
 from reviver.runs.folder import RunFolder
 from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
-from reviver.settings.parts import give
+from reviver.settings.parts import Parts
 from reviver.train.gan import training as gan
 from reviver.train.gan.run import load_gan
 from reviver.train.lstm import training as lstm
@@ -108,10 +107,11 @@ def distance(images: Tensor) -> Tensor:
 def train_gan(settings: Settings, seed: int, path: Path) -> dict[str, float]:
     """Train a GAN; return what D says at the end, and how far apart samples are."""
     given = to_python(settings)
-    loss = give("loss", Exchanged) if given.pop("labels", "right") == "exchanged" else "non-saturating"
-    config = replace(GANConfig(data="mnist-10k", eval_every=0, loss=loss, seed=seed), **given)
+    loss = Exchanged if given.pop("labels", "right") == "exchanged" else "non-saturating"
+    named, parts = Parts.resolve({"loss": loss, **given})
+    config = GANConfig(data="mnist-10k", eval_every=0, seed=seed, **named)
     if not is_finished(path):
-        gan.train(config, path, device="cpu", resume=(path / "run.json").exists())
+        gan.train(config, path, parts=parts, device="cpu", resume=(path / "run.json").exists())
     run = load_gan(RunFolder.open(path))
     last = run.folder.read_metrics()[-1]
     images, _ = generate_samples(run.generator, SAMPLES, seed)

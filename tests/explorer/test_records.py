@@ -14,7 +14,6 @@ from torch import nn
 import reviver
 from reviver.cli import main
 from reviver.runs.folder import RunFolder
-from reviver.settings import parts
 from reviver.train.lstm.training import train
 from tests.explorer.browser import check_accessible, pictures, text
 from tests.explorer.conftest import SMALL
@@ -36,7 +35,7 @@ class Judge(nn.Sequential):
 
 @pytest.fixture
 def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Path:
-    """Write a page of own networks, an own cell, a GRU and an LSTM, as in a process that knows none of the classes."""
+    """Write a page of own networks, an own cell, a GRU and an LSTM."""
     monkeypatch.chdir(tmp_path)
     np.savez("tiny.npz", images=np.random.default_rng(0).integers(0, 256, (40, 8, 8), dtype=np.uint8))
     options = {"image_size": 8, "epochs": 2, "batch_size": 16, "latent_size": 8, "log_every": 1, "eval_every": 0}
@@ -46,7 +45,6 @@ def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
         train(replace(SMALL, cell=name), tmp_path / name, device="cpu")
     for path in tmp_path.glob("*/parts/*.py"):
         path.write_text("raise SystemExit('ran')")
-    monkeypatch.setattr(parts, "_given", {})
     assert main(["explore", "mine", "own", "gru", "lstm", "--quiet"]) == 0
     assert "ran" not in capsys.readouterr().err
     return tmp_path / "explorer.html"

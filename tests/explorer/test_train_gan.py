@@ -20,7 +20,7 @@ from reviver.explorer.page import build_page
 from reviver.gan.sampling import generate
 from reviver.rng import make_rng
 from reviver.settings.gan import GANConfig
-from reviver.settings.parts import give
+from reviver.settings.parts import Parts
 from reviver.train.gan.run import GANRun
 from reviver.train.gan.training import GRID_SIZE, build_networks, train
 from reviver.train.loading import load
@@ -49,12 +49,13 @@ class Exchanged:
         return (functional.softplus(real_logits).mean() + functional.softplus(-fake_logits).mean()) / 2
 
 
+EXCHANGED, PARTS = Parts.resolve({"loss": Exchanged})
 ORIGINAL = GANConfig(epochs=1, log_every=1, eval_every=0, seed=7)
 CONFIGS = {
     "original": ORIGINAL,
     "penalty": replace(ORIGINAL, r1=0.2, penalty_interval=2, beta1=-0.3, batch_size=32),
     "average": replace(ORIGINAL, ema=0.9, ema_rampup=0.5, discriminator_steps=2, batch_norm_eps=0.8, batch_size=16),
-    "exchanged": replace(ORIGINAL, loss=give("loss", Exchanged), batch_size=32),
+    "exchanged": replace(ORIGINAL, loss=EXCHANGED["loss"], batch_size=32),
 }
 SETTINGS = (
     *("r1", "penalty_interval", "beta1", "batch_size", "learning_rate", "ema", "ema_rampup", "discriminator_steps"),
@@ -83,7 +84,8 @@ def test_the_page_trains_what_python_trains(name: str, tmp_path: Path) -> None:
     generator, discriminator = build_networks(config, (1, 28, 28))
     assert ours["initial"] == {"G": digests(generator), "D": digests(discriminator)}
     np.save(tmp_path / "images.npy", images)
-    run = load(train(replace(config, data=str(tmp_path / "images.npy")), tmp_path / "run", device="cpu").path)
+    config = replace(config, data=str(tmp_path / "images.npy"))
+    run = load(train(config, tmp_path / "run", parts=PARTS, device="cpu").path)
     assert isinstance(run, GANRun)
     metrics = run.folder.read_metrics()
     theirs = [(line["generator_loss"], line["discriminator_loss"]) for line in metrics]

@@ -68,7 +68,7 @@ def train(
         folder = training.train(settings, **run.arguments(common))
     if not folder.world.is_main:
         return
-    task = build_task(settings, folder.record.get("data"))
+    task = build_task(settings, folder.record.get("data"), run.parts)
     result, lines = describe_run(settings, folder.read_metrics(), task)
     lines = [f"{folder.path}: {lines[0]}", *options.describe_rollbacks(folder), *lines[1:]]
     if settings.task == "custom" and preset == "original":
@@ -351,7 +351,7 @@ def trace(
     """
     from reviver.figures import check_figure_path, save_figure
     from reviver.lstm.classifier import LSTMClassifier
-    from reviver.lstm.own_cells import CellClassifier
+    from reviver.lstm.custom_cells import CellClassifier
     from reviver.show import trace, trace_figures
     from reviver.train.lstm import evaluation
 

@@ -17,7 +17,7 @@ from cyclopts import Parameter
 from reviver.errors import ConfigError
 from reviver.launch import DEFAULT_TIMEOUT
 from reviver.settings.fields import Positive, Seed, Text
-from reviver.settings.parts import give_parts, is_own
+from reviver.settings.parts import BUILT_IN, Parts, is_custom
 from reviver.settings.validation import check
 from reviver.text import duration, escape_controls
 
@@ -88,10 +88,12 @@ class TrainOptions:
     """Seconds that a process waits for the others, of several that torchrun has started."""
     print_config: Annotated[bool, RUN, FLAG] = False
     """Print the settings as TOML instead of training."""
+    parts: Annotated[Parts, RUN, Parameter(show=False, accepts_keys=False)] = BUILT_IN
+    """User-defined classes that the settings name; `settings.complete_settings` sets it."""
 
     def arguments(self, common: Common) -> dict[str, Any]:
         """Return the keyword arguments of a `train` function besides the settings."""
-        where = {"out": self.out, "resume": self.resume, "device": common.device}
+        where = {"out": self.out, "parts": self.parts, "resume": self.resume, "device": common.device}
         return {**where, "progress": not common.quiet, "timeout": self.timeout}
 
 
@@ -123,10 +125,6 @@ class OwnParts:
     """Class of the cell, of a run with one of your own: my_cell.py:Mine, or module:Mine."""
     task: Annotated[Text | None, RUN] = None
     """Class of the task, likewise."""
-
-    def give(self) -> None:
-        """Give the classes by their own references, for a command that reads the settings of many runs."""
-        give_parts(dataclasses.asdict(self))
 
 
 OwnOptions = Annotated[OwnParts, Parameter(name="*")]
@@ -203,7 +201,7 @@ def open_any(run: str, own: OwnParts, checkpoint: str | None = None, device: str
     from reviver.train.loading import load
 
     config = RunFolder.open(run).record["config"]
-    given = {name: part for name, part in dataclasses.asdict(own).items() if is_own(name, config.get(name))}
+    given = {name: part for name, part in dataclasses.asdict(own).items() if is_custom(name, config.get(name))}
     return load(run, checkpoint=checkpoint, device=device, **given)
 
 
@@ -216,12 +214,15 @@ def open_gan(run: str, device: str, seed: int | None, networks: str | None) -> t
     return loaded, loaded.config.seed if seed is None else seed
 
 
-def refuse_own_networks(run: str) -> None:
-    """Raise ConfigError if a run has networks of your own, which cannot be exported; their file is not needed."""
+def refuse_custom_networks(run: str) -> None:
+    """Raise ConfigError if a run has a custom cell or networks, which cannot be exported; their file is not needed."""
     from reviver.runs.folder import RunFolder
 
     folder = RunFolder.open(run)
-    if folder.record["config"].get("networks") is not None:
+    config = folder.record["config"]
+    if is_custom("cell", config.get("cell")):
+        raise ConfigError(f"{run}: has the custom cell {config['cell']}, which cannot be exported")
+    if config.get("networks") is not None:
         raise ConfigError(
             f"{run}: has networks of your own, which cannot be exported; see the grids in {folder.samples}"
         )

@@ -26,7 +26,7 @@ PRESETS: Mapping[tuple[str, ...], Mapping[str, Any]] = {
 }
 """Presets by command; the first is the default."""
 MAX_SETTINGS_BYTES = 1 << 16
-NOT_IN_FILES = ("config", "print_config", "debug")
+NOT_IN_FILES = ("config", "parts", "print_config", "debug")
 """Options that a settings file cannot set."""
 
 
@@ -58,17 +58,18 @@ def complete_settings(app: App, commands: tuple[str, ...], arguments: ArgumentCo
     presets = PRESETS[commands]
     preset, given = value_of("preset") or next(iter(presets)), {**filed, **typed}
     try:
-        config, out = find_start(
+        config, out, parts = find_start(
             commands[0], presets, preset, given, value_of("out"), resume=value_of("resume") or False
         )
     except ConfigError as error:
         if error.field not in filed.keys() - typed.keys():
             raise
         raise ConfigError(f"{path}: {error}") from error
-    for option in (*settings.children, options["out"]):
+    for option in (*settings.children, options["out"], options["parts"]):
         option.tokens.clear()
     settings.append(Token(keyword="settings", implicit_value=config))
     options["out"].append(Token(keyword="out", implicit_value=out))
+    options["parts"].append(Token(keyword="parts", implicit_value=parts))
 
 
 def read_settings(path: Path) -> dict[str, Any]:

@@ -89,7 +89,6 @@ def plot(
     folder = _figure_folder(runs, out)
     check_figure_path(folder / f"curves.{format_}")
     is_one = len(runs) == 1 and not find_cell_runs(Path(runs[0]))
-    own.give()
     figures = run_figures(options.open_any(runs[0], own)) if is_one else {"curves": comparison_curves(read_runs(runs))}
     files = [str(folder / f"{name}.{format_}") for name in figures]
     for file, figure in zip(files, figures.values(), strict=True):
@@ -124,7 +123,6 @@ def compare(
     common.require_cpu()
     path = _figure_folder(runs, out) / f"comparison.{format_}"
     check_figure_path(path)
-    own.give()
     found = read_runs(runs)
     result, lines = compare_runs(found)
     save_figure(comparison_curves(found), path)
@@ -227,7 +225,7 @@ def export(
     from reviver.train.lstm.run import LSTMRun
 
     path = Path(out or {"onnx": "model.onnx", "hub": "model"}[format_])
-    options.refuse_own_networks(run)
+    options.refuse_custom_networks(run)
     loaded = options.open_any(run, own, checkpoint, "cpu" if common.device == "auto" else common.device)
     used = loaded.checkpoint if isinstance(loaded, LSTMRun) else "last"
     result: dict[str, Any] = {"run": run, "checkpoint": used, "step": loaded.step, "format": format_, "out": str(path)}

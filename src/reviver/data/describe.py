@@ -12,7 +12,7 @@ from reviver.data.sequences.standardization import Standardization
 from reviver.data.task import Task
 from reviver.settings.fields import Count
 from reviver.settings.lstm import LSTMConfig
-from reviver.settings.tasks import TargetKind, TaskName, find_task
+from reviver.settings.tasks import TargetKind, TaskName
 from reviver.settings.validation import JSON_LIST, Record
 
 
@@ -52,9 +52,3 @@ class SequenceData(Record):
             classes=task.definition.classes if data is None else data.classes,
             standardization=None if data is None else data.standardization,
         )
-
-    @property
-    def input_text(self) -> str:
-        """Description of the input in words."""
-        text = find_task(self.task).inputs
-        return f"{text}; one-hot vectors" if self.encoding == "onehot" else text

@@ -15,7 +15,7 @@ from torch import Tensor
 from reviver.data.task import Sequences, Task
 from reviver.rng import make_rng
 from reviver.settings.lstm import LSTMConfig
-from reviver.settings.parts import explaining, find_given
+from reviver.settings.parts import CustomClass, explaining
 from reviver.settings.tasks import TaskDefinition
 from reviver.settings.validation import refuse
 
@@ -118,9 +118,9 @@ def generate(task: TaskDefinition, lengths: Tensor, rng: torch.Generator, encodi
     return Symbols(x, classes, mixed, len(task.symbols), encoding)
 
 
-def probe(task: TaskDefinition, config: LSTMConfig) -> None:
-    """Raise a ConfigError unless the sequences of a task that is not ours are those of the contract."""
-    part, length = find_given("task", task.name), min(config.lengths)
+def probe(task: TaskDefinition, part: CustomClass, config: LSTMConfig) -> None:
+    """Raise a ConfigError unless the sequences of a user-defined task are those of the contract."""
+    length = min(config.lengths)
     lengths = torch.tensor([length, max(task.min_length, length - 1) if task.mixes_lengths else length])
     with explaining("task", part, "generate(lengths, rng)"):
         x, targets = task.generate(lengths, torch.Generator().manual_seed(0))
@@ -137,9 +137,9 @@ def probe(task: TaskDefinition, config: LSTMConfig) -> None:
         if not is_right or not found.isfinite().all() or (limit and not 0 <= found.min() <= found.max() < limit):
             kind = f"integers below {limit}" if limit else "float32"
             problem = f"generate must return {name} of shape {shape}, finite {kind}, for lengths {lengths.tolist()}, got {got}"
-            refuse("task", f"{part.cls.__name__}: {problem}")
+            refuse("task", f"{part.name}: {problem}")
     if not (math.isfinite(task.chance) and math.isfinite(task.baseline(length))):
-        refuse("task", f"{part.cls.__name__} must have a number as `chance`, and `baseline(length)` must return one")
+        refuse("task", f"{part.name} must have a number as `chance`, and `baseline(length)` must return one")
 
 
 def random_steps(first: Tensor | int, last: Tensor, rng: torch.Generator) -> Tensor:

@@ -81,7 +81,8 @@ class Sequences:
 class Task:
     """Base class of tasks. A task has sequences of any allowed length T, because a length curriculum changes T.
 
-    A task with a fixed data set overrides `fixed_split`; other tasks override `training` and `validation`.
+    `definition` is by default that of the built-in task. A task with a fixed data set overrides `fixed_split`; other tasks
+    override `training` and `validation`.
     """
 
     definition: TaskDefinition
@@ -89,14 +90,20 @@ class Task:
     data_record: Mapping[str, Any] | None = None
     """Description of the data for run.json; None if the settings describe them."""
 
-    def __init__(self, config: LSTMConfig) -> None:
-        self.config, self.definition = config, find_task(config.task)
-        definition = self.definition
+    def __init__(self, config: LSTMConfig, definition: TaskDefinition | None = None) -> None:
+        definition = definition or find_task(config.task)
+        self.config, self.definition = config, definition
         self.target, self.output_size = definition.target, len(definition.classes or ("a number",))
         self.input_size = len(definition.symbols or definition.channels)  # I
         if definition.symbols and config.encoding == "scalar":
             self.input_size = 1
         self.chance = definition.chance
+
+    @property
+    def input_text(self) -> str:
+        """Description of the input in words."""
+        suffix = "; one-hot vectors" if self.config.encoding == "onehot" else ""
+        return self.definition.inputs + suffix
 
     def baseline(self, length: int) -> float:
         """Return the loss of the best prediction without memory at a length."""

@@ -17,7 +17,7 @@ from reviver.explorer.lstm_examples import ExampleInputs, channel_names, collect
 from reviver.explorer.manifest import LstmContent, LstmStage, RunName
 from reviver.explorer.records import lstm_records
 from reviver.lstm.classifier import LSTMClassifier
-from reviver.lstm.own_cells import Network
+from reviver.lstm.custom_cells import Network
 from reviver.rng import make_rng
 from reviver.settings.tasks import TargetKind
 from reviver.train.lstm.run import LSTMRun

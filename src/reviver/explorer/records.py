@@ -13,7 +13,7 @@ from reviver.explorer.gan_images import embed_snapshots
 from reviver.explorer.manifest import RecordedGan, RecordedLstm, RunName
 from reviver.gan.losses import describe_losses
 from reviver.runs.folder import RunFolder
-from reviver.settings.parts import is_own
+from reviver.settings.parts import is_custom
 from reviver.train.description import Records
 from reviver.train.gan.run import GANRecords, GANRun, load_gan, read_gan
 from reviver.train.lstm.run import LSTMRecords, LSTMRun, load_lstm, read_lstm
@@ -26,7 +26,7 @@ def open_run(path: str | Path, *, task: str | type | None = None) -> Records:
     """Open a run for the page; `task` is the class of its task, if it is the user's own. See `reviver.load` for errors."""
     folder = RunFolder.open(path)
     config = folder.record["config"]
-    task = task if is_own("task", config.get("task")) else None
+    task = task if is_custom("task", config.get("task")) else None
     if folder.kind == "gan":
         return load_gan(folder) if config.get("networks") is None else read_gan(folder)
     return load_lstm(folder, task=task) if config.get("cell", "lstm") in CELLS else read_lstm(folder, task=task)

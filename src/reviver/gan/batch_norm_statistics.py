@@ -11,8 +11,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from reviver.gan.custom_networks import CustomGenerator, recompute_statistics
 from reviver.gan.networks import Generator
-from reviver.gan.own_networks import OwnGenerator, recompute_statistics
 from reviver.rng import make_rng
 
 CHUNK = 2048
@@ -29,7 +29,7 @@ def recompute_batch_norm(generator: Generator, num_samples: int, seed: int) -> N
     was_training = generator.training
     generator.eval()
     z = generator.sample_latents(num_samples, make_rng(seed, "statistics")).to(next(generator.parameters()))
-    if isinstance(generator, OwnGenerator):
+    if isinstance(generator, CustomGenerator):
         recompute_statistics(generator, z)
         generator.train(was_training)
         return

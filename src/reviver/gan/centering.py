@@ -27,8 +27,8 @@ import torch
 from torch import Tensor
 
 from reviver.data.images.image_set import ImageSet
+from reviver.gan.custom_networks import CustomDiscriminator
 from reviver.gan.networks import Discriminator
-from reviver.gan.own_networks import OwnDiscriminator
 from reviver.settings.gan import GANConfig
 from reviver.settings.validation import refuse
 
@@ -136,7 +136,7 @@ def build_discriminator(config: GANConfig, image_shape: tuple[int, int, int], nu
     return kind(image_shape, dropout=config.discriminator_dropout, num_classes=num_classes)
 
 
-def center_inputs(discriminator: CenteredDiscriminator | OwnDiscriminator, moments: ImageMoments) -> dict[str, Any]:
+def center_inputs(discriminator: CenteredDiscriminator | CustomDiscriminator, moments: ImageMoments) -> dict[str, Any]:
     """Set m and s of a discriminator, and return the record of them in run.json, see `reviver.train.gan.records.Centering`."""
     scale = centering_scale(moments)
     discriminator.set_centering(moments.mean, scale)

@@ -10,11 +10,11 @@ Shapes: P logits of real images and as many of generated ones, [P, 1]. A logit i
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cache, partial
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
-from reviver.settings.parts import OwnClass, explaining, find_given, is_reference
+from reviver.settings.parts import BUILT_IN, CustomClass, Parts, explaining, is_reference
 from reviver.settings.validation import refuse
 
 if TYPE_CHECKING:
@@ -115,46 +115,45 @@ LOSSES: Mapping[str, Losses] = MappingProxyType(
 """The losses by name; non-saturating is the original's."""
 
 
-OWN = Losses(critic_generator, wasserstein_discriminator, is_negative=True)
-"""What is known of a loss that is not ours, besides its functions."""
+CUSTOM = Losses(critic_generator, wasserstein_discriminator, is_negative=True)
+"""What is known of a user-defined loss, besides its functions."""
 
 
 def describe_losses(name: str) -> Losses:
-    """Return what figures and explorer ask of a loss: LOSSES[name], or of one that is not ours what all have."""
-    return LOSSES.get(name, OWN)
+    """Return what figures and explorer ask of a loss: LOSSES[name], or of a user-defined one what all have."""
+    return LOSSES.get(name, CUSTOM)
 
 
-def choose_losses(name: str, label_smoothing: float = 0.0) -> Losses:
-    """Return LOSSES[name], or those of a class that was given.
+def choose_losses(name: str, label_smoothing: float = 0.0, parts: Parts = BUILT_IN) -> Losses:
+    """Return LOSSES[name], or those of the user-defined class.
 
     With label smoothing s above 0 the discriminator's is `smoothed`.
 
     Raises:
-        ConfigError: if the class was not given, or breaks the contract.
+        ConfigError: if a user-defined class is not in `parts`, or breaks the contract.
     """
     if is_reference(name):
-        return own_losses(find_given("loss", name))
+        return custom_losses(parts.require("loss", name))
     losses = LOSSES[name]
     if label_smoothing > 0 and losses.smoothed is not None:
         return losses._replace(discriminator=partial(losses.smoothed, smoothing=label_smoothing))
     return losses
 
 
-@cache
-def own_losses(part: OwnClass) -> Losses:
+def custom_losses(part: CustomClass) -> Losses:
     """Return the losses of a class or an instance with two functions of the logits, `generator` and `discriminator`, after a trial."""
     import torch
 
-    with explaining("loss", part, f"{part.cls.__name__}()"):
+    with explaining("loss", part, f"{part.name}()"):
         loss = part.build()
     for name in ("generator", "discriminator"):
         if not callable(getattr(loss, name, None)):
-            refuse("loss", f"{part.cls.__name__} must have a function {name}(real_logits, fake_logits)")
+            refuse("loss", f"{part.name} must have a function {name}(real_logits, fake_logits)")
         logits = torch.linspace(-2, 2, 8).view(2, 4, 1).requires_grad_()
         with explaining("loss", part, f"{name}(real_logits, fake_logits)"):
             found = getattr(loss, name)(*logits)
         got = f"shape {[*found.shape]}" if isinstance(found, torch.Tensor) else f"a {type(found).__name__}"
         if not isinstance(found, torch.Tensor) or found.dim() or not found.requires_grad or not found.isfinite():
             problem = f"{name} must return a finite scalar with a gradient for logits [4, 1], got {got}"
-            refuse("loss", f"{part.cls.__name__}: {problem}")
-    return OWN._replace(generator=loss.generator, discriminator=loss.discriminator)
+            refuse("loss", f"{part.name}: {problem}")
+    return CUSTOM._replace(generator=loss.generator, discriminator=loss.discriminator)

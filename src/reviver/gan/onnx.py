@@ -11,8 +11,8 @@ from torch import nn
 
 from reviver.errors import ConfigError
 from reviver.files.onnx_graph import Graph, Port
+from reviver.gan.custom_networks import refuse_custom
 from reviver.gan.networks import Generator
-from reviver.gan.own_networks import refuse_own
 
 
 @torch.no_grad()
@@ -23,7 +23,7 @@ def build_graph(generator: Generator, opset: int | None = None) -> Graph:
     Output: `images` [batch, C, H, W] in [-1, 1]. Raises `ConfigError` if the parameters are not float32, or as `Graph`
     for the `opset`.
     """
-    refuse_own(generator)
+    refuse_custom(generator)
     dtypes = {parameter.dtype for parameter in generator.parameters()}
     if dtypes != {torch.float32}:
         found = ", ".join(sorted(str(dtype).removeprefix("torch.") for dtype in dtypes))

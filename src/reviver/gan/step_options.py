@@ -24,8 +24,8 @@ class StepOptions:
     """bf16: bfloat16 matmuls with float32 weights, by autocast."""
 
     @classmethod
-    def from_config(cls, config: GANConfig, step: int) -> Self:
-        """Return the options of the step after `step` steps of a run.
+    def from_config(cls, config: GANConfig, step: int, loss: Losses | None = None) -> Self:
+        """Return the options of the step after `step` steps of a run; `loss` is that of the settings by default.
 
         The generator is updated in every step number k, 2k, 3k ..., with k = `discriminator_steps`. Penalties are added
         in the first step and then every `penalty_interval` steps.
@@ -33,7 +33,7 @@ class StepOptions:
         has_penalty = config.r1 > 0 or config.gradient_penalty > 0
         is_penalty_due = has_penalty and step % config.penalty_interval == 0
         return cls(
-            loss=choose_losses(config.loss, config.label_smoothing),
+            loss=loss or choose_losses(config.loss, config.label_smoothing),
             penalty=config if is_penalty_due else None,
             update_generator=(step + 1) % config.discriminator_steps == 0,
             shift_probability=config.shift_probability,

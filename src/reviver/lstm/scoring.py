@@ -11,8 +11,8 @@ from torch import Tensor
 
 from reviver.data.task import Sequences, correct, mean_loss
 from reviver.lstm.classifier import LSTMClassifier
+from reviver.lstm.custom_cells import Network
 from reviver.lstm.layer import State
-from reviver.lstm.own_cells import Network
 from reviver.runs.distributed.world import ALONE, World
 from reviver.settings.tasks import TargetKind
 

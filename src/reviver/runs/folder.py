@@ -42,7 +42,7 @@ from reviver.runs.distributed.world import ALONE, World
 from reviver.runs.environment import describe_changes, describe_machine, find_changes
 from reviver.runs.schema import MAX_TEXT, SCHEMA, Line, find_kind, validate
 from reviver.settings.fields import from_mapping
-from reviver.settings.parts import OwnClass, warn_if_changed
+from reviver.settings.parts import Parts
 from reviver.system import locking
 from reviver.text import one_line
 from reviver.version import __version__, find_commit
@@ -243,12 +243,10 @@ class RunFolder:
                 f"{description} back to resume, or start in a new --out"
             )
 
-    def record_parts(self, parts: Mapping[str, OwnClass]) -> None:
-        """Keep a copy of the files of own classes, by setting, which nothing reads or runs; a resumed run keeps the first."""
-        files = {option: part for option, part in parts.items() if part.file is not None}
-        if "parts" in self.record:
-            for option, part in files.items():
-                warn_if_changed(option, part, self.record["parts"])
+    def record_parts(self, parts: Parts) -> None:
+        """Keep copies of the files of user-defined classes, which nothing reads or runs; a resumed run keeps the first."""
+        files = parts.files
+        parts.warn_of_changes(self.record.get("parts", {}))
         if not files or "parts" in self.record:
             return
         for part in files.values() if self.world.is_main else ():

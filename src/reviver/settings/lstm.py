@@ -25,8 +25,8 @@ from reviver.settings.fields import (
     lr_scale,
 )
 from reviver.settings.lstm_network import DropoutKind, PatchSize, Pooling
-from reviver.settings.parts import name_or_reference
-from reviver.settings.tasks import TaskName, find_task
+from reviver.settings.parts import is_reference, name_or_reference
+from reviver.settings.tasks import TaskDefinition, TaskName, find_task
 from reviver.settings.validation import MAX_INTEGER, MAX_VALUE, check, refuse, settings
 from reviver.text import short_repr
 
@@ -150,20 +150,15 @@ class LSTMConfig:
         """Check that the settings fit together."""
         is_plain = (self.pooling, self.patch_size) == ("last", 1)
         self._check_cell(is_plain=is_plain)
-        task = find_task(self.task)
-        if task.target == "class at every step" and not is_plain:
-            problem = f"{self.task} has a class at every step, which is not possible with pooling or patches"
-            refuse("task", f"{problem}; leave them out")
         if self.task == "custom" and self.data is None:
             refuse("data", "must be a file for the task custom, got None; give one with --data")
         if self.task != "custom" and self.data is not None:
             found = short_repr(self.data, MAX_VALUE)
             refuse("data", f"must be None for the task {self.task}, got {found}; give it with the task custom only")
-        task.check_length(self.length)
-        if self.encoding == "onehot" and task.symbols is None:
-            refuse("encoding", f"must be scalar for the task {self.task}, whose input is real-valued, got 'onehot'")
         if self.curriculum:
             self._check_curriculum()
+        if not is_reference(self.task):
+            self.check_task(find_task(self.task))
         if self.bptt_steps is not None:
             got = f"got {self.bptt_steps}"
             if self.task != "palindrome" or not self.curriculum:
@@ -188,13 +183,23 @@ class LSTMConfig:
     def _check_curriculum(self) -> None:
         if self.patience is not None:
             refuse("patience", f"must be none with curriculum, which ends by its threshold, got {self.patience}")
-        task = find_task(self.task)
-        if not task.has_curriculum:
-            refuse("curriculum", f"must be false for the task {self.task}, which has one length, got True")
-        check("start_length", self.start_length, Annotated[int, Field(ge=task.min_length)])
         if math.log(self.length / self.start_length) > MAX_LENGTHS * math.log(self.length_factor):
             ends = f"from start_length {self.start_length} to length {self.length}, got {self.length_factor}"
             refuse("length_factor", f"must give at most {MAX_LENGTHS} lengths {ends}; give a larger one")
+
+    def check_task(self, task: TaskDefinition) -> None:
+        """Check that the settings fit the definition of the task; of a user-defined one its builder calls this."""
+        if task.target == "class at every step" and (self.pooling, self.patch_size) != ("last", 1):
+            problem = f"{self.task} has a class at every step, which is not possible with pooling or patches"
+            refuse("task", f"{problem}; leave them out")
+        task.check_length(self.length)
+        if self.encoding == "onehot" and task.symbols is None:
+            refuse("encoding", f"must be scalar for the task {self.task}, whose input is real-valued, got 'onehot'")
+        if not self.curriculum:
+            return
+        if not task.has_curriculum:
+            refuse("curriculum", f"must be false for the task {self.task}, which has one length, got True")
+        check("start_length", self.start_length, Annotated[int, Field(ge=task.min_length)])
         allowed = task.lengths or self.lengths
         wrong = [length for length in self.lengths if length not in allowed]
         if wrong:

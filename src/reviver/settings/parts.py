@@ -1,47 +1,51 @@
-"""Code that a user wrote: a class such as `my_cell.py:Mine` or `package.module:Mine`, or a file with the networks of a GAN.
+"""User-defined classes: cell, task, loss and networks of a run; never loaded from the run folder.
 
 Code runs only if the person at the keyboard names it in that very call: on the command line, in a file of settings, or as
-a class in Python. A run folder has the reference, and a copy of the file for the reader, but nothing is imported out of it:
-whoever opens such a run gives the class again.
+a class in Python. `Parts` holds the classes of one run, and is passed to whatever builds objects of them. A run folder has
+their references, and copies of their files for the reader.
 """
 
 import contextlib
 import copy
-import functools
 import hashlib
 import importlib
 import inspect
 import logging
 import sys
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from pydantic import PlainValidator
 
 from reviver.errors import ConfigError
-from reviver.settings.validation import MAX_VALUE
+from reviver.settings.validation import MAX_VALUE, refuse
 from reviver.system import open_without_blocking
 from reviver.text import one_line, short_repr
 
-OPTIONS = ("cell", "task", "loss", "networks")
-"""Settings that may name a class, or a file with the two of `NETWORKS`."""
+NETWORKS = ("Generator", "Discriminator")
+"""Classes of a file of `networks`."""
 MAX_BYTES = 1 << 20
 """Maximum size of a file with a class."""
 _log = logging.getLogger("reviver")
 
 
-class OwnClass(NamedTuple):
-    """A class that was given, or an instance in its place."""
+class CustomClass(NamedTuple):
+    """A user-defined class, or an instance as a template of its copies."""
 
     cls: type
     file: str | None = None
     """Name of its file; None if it has none, as in a notebook."""
     content: bytes = b""
     """Content of the file."""
-    copy: Callable[[], Any] | None = None
-    """Return a copy of the instance; None if the class was given."""
+    instance: Any = None
+
+    @property
+    def name(self) -> str:
+        """Name of the class."""
+        return self.cls.__name__
 
     @property
     def sha256(self) -> str:
@@ -50,47 +54,92 @@ class OwnClass(NamedTuple):
 
     def build(self, *arguments: Any) -> Any:
         """Return a new object of the class, or a copy of the instance, a module on the default device."""
-        if self.copy is None:
+        if self.instance is None:
             return self.cls(*arguments)
-        made = self.copy()
-        if "torch" in sys.modules and isinstance(made, sys.modules["torch"].nn.Module):
-            made.to(sys.modules["torch"].get_default_device())
-        return made
+        built = copy.deepcopy(self.instance)
+        if "torch" in sys.modules and isinstance(built, sys.modules["torch"].nn.Module):
+            built.to(sys.modules["torch"].get_default_device())
+        return built
 
 
-_given: dict[tuple[str, str], OwnClass] = {}
+@dataclass(frozen=True)
+class Parts:
+    """User-defined classes of a run by the setting that names them; None where the run has a built-in one."""
+
+    cell: CustomClass | None = None
+    task: CustomClass | None = None
+    loss: CustomClass | None = None
+    networks: tuple[CustomClass, CustomClass] | None = None
+    """Generator and discriminator."""
+
+    @classmethod
+    def load(cls, **named: Any) -> Self:
+        """Return the classes that the caller named by setting: references, classes or instances; None: none.
+
+        Raises:
+            ConfigError: if there is no such file, module or class, or its code fails.
+        """
+        return cls.resolve(named)[1]
+
+    @classmethod
+    def resolve(cls, settings: Mapping[str, Any]) -> tuple[dict[str, Any], Self]:
+        """Return `settings` with references in place of classes and instances, and the classes; errors as `load`."""
+        references, found = dict(settings), dict[str, Any]()
+        for name in OPTIONS:
+            value = settings.get(name)
+            if value is None or (isinstance(value, str) and not is_custom(name, value)):
+                continue
+            if name == "networks":
+                references[name], found[name] = _resolve_networks(value)
+            else:
+                references[name], found[name] = _resolve(name, value)
+        return references, cls(**found)
+
+    def require(self, option: str, reference: str) -> Any:
+        """Return the class of a setting; a `ConfigError` names the reference of one that the caller did not name."""
+        part = getattr(self, option)
+        if part is None:
+            what, form = ("file", "FILE.py") if option == "networks" else ("class", "FILE.py:CLASS")
+            problem = (
+                f"{short_repr(reference)} is a {what} of your own, which is not run unless you name it in this call"
+            )
+            refuse(option, f"{problem}; give it with --{option} {form}")
+        return part
+
+    def check_run(self, config: Mapping[str, Any], record: Mapping[str, Any]) -> None:
+        """Check the classes for an existing run: warn of changed files, refuse classes that the run does not have.
+
+        `config` has the settings of the run, `record` is `parts` of its run.json.
+        """
+        for option in OPTIONS:
+            if getattr(self, option) is not None and not is_custom(option, config.get(option)):
+                refuse(option, f"must be absent for a run with {option} {config.get(option)}; leave it out")
+        self.warn_of_changes(record)
+
+    def warn_of_changes(self, record: Mapping[str, Any]) -> None:
+        """Warn of each file that is not the one that a run began with; `record` is `parts` of its run.json."""
+        for option, part in self.files.items():
+            if record.get(option, {}).get("sha256", part.sha256) != part.sha256:
+                _log.warning(f"{option}: {part.file} has changed since this run began; its results may not hold")
+
+    @property
+    def files(self) -> dict[str, CustomClass]:
+        """The classes that have a file, by setting; both networks have the same."""
+        found = {name: getattr(self, name) for name in OPTIONS}
+        if self.networks is not None:
+            found["networks"] = self.networks[0]
+        return {name: part for name, part in found.items() if part is not None and part.file is not None}
 
 
-NETWORKS = ("Generator", "Discriminator")
-"""Classes of a file of `networks`."""
+OPTIONS = tuple(field.name for field in fields(Parts))
+"""Settings that may name a class, or a file with the two of `NETWORKS`."""
+BUILT_IN = Parts()
+"""Those of a run without user-defined classes."""
 
 
-def is_own(option: str, value: object) -> bool:
-    """Return whether a value of a setting names code that is not ours: a class, or the file of `networks`."""
+def is_custom(option: str, value: object) -> bool:
+    """Return whether a value of a setting names user-defined code: a class, or the file of `networks`."""
     return value is not None if option == "networks" else is_reference(value)
-
-
-def give_networks(networks: Any, known_as: str | None = None) -> str:
-    """Load the classes of a file of `networks`, or take a pair of classes or instances, and return their reference; see `give`."""
-    if isinstance(networks, str | Path):
-        reference, found = str(networks), [_load("networks", f"{networks}:{name}") for name in NETWORKS]
-    elif isinstance(networks, tuple) and len(networks) == len(NETWORKS):
-        found = [_take(part) for part in networks]
-        reference = found[0].cls.__module__
-    else:
-        problem = f"networks must be a file, or a pair of a generator and a discriminator, got {one_line(short_repr(networks))}"
-        raise ConfigError(problem, field="networks")
-    for name, part in zip(NETWORKS, found, strict=True):
-        _given[f"networks {name}", known_as or reference] = part
-    _given["networks", known_as or reference] = found[0]
-    return reference
-
-
-def find_networks(reference: str) -> tuple[OwnClass, OwnClass]:
-    """Return the generator's and the discriminator's class, which were given; a `ConfigError` names a file that was not."""
-    find_given("networks", reference)
-    generator, discriminator = (_given[f"networks {name}", reference] for name in NETWORKS)
-    return generator, discriminator
 
 
 def is_reference(value: object) -> bool:
@@ -113,94 +162,16 @@ def name_or_reference(*names: str) -> PlainValidator:
     return PlainValidator(validate)
 
 
-def give(option: str, part: Any, known_as: str | None = None) -> str:
-    """Load the class that a reference names, or take a class or an instance, and return its reference, for settings.
-
-    Args:
-        option: `cell`, `task`, `loss` or `networks`.
-        part: reference, class or instance; of `networks` the file, or a pair of classes or instances.
-        known_as: reference of the class in the settings of a run that is opened.
-
-    Raises:
-        ConfigError: if there is no such file, module or class, or its code fails.
-    """
-    if option == "networks":
-        return give_networks(part, known_as)
-    if isinstance(part, str):
-        reference, found = part, _load(option, part)
-    else:
-        found = _take(part)
-        reference = f"{found.cls.__module__}:{found.cls.__name__}"
-    _given[option, known_as or reference] = found
-    return reference
-
-
-def give_parts(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings with references instead of classes and instances, after `give` of each."""
-    own = {name: value for name, value in settings.items() if name in OPTIONS and value is not None}
-    own = {name: value for name, value in own.items() if not isinstance(value, str) or is_own(name, value)}
-    return {**settings, **{name: give(name, value) for name, value in own.items()}}
-
-
-def find_given(option: str, reference: str) -> OwnClass:
-    """Return a class that was given; a `ConfigError` names one that was not."""
-    if (option, reference) not in _given:
-        what, form = ("file", "FILE.py") if option == "networks" else ("class", "FILE.py:CLASS")
-        problem = f"{short_repr(reference)} is a {what} of your own, which is not run unless you name it in this call"
-        raise ConfigError(f"{option} {problem}; give it with --{option} {form}", field=option)
-    return _given[option, reference]
-
-
-def open_parts(config: Mapping[str, Any], record: Mapping[str, Any], **given: Any) -> None:
-    """Give the classes of a run with the settings `config`, and warn of a file that is not the one that it was trained with.
-
-    `record` is `parts` of its run.json, and `given` are the references or classes that the caller gave, by option.
-
-    Raises:
-        ConfigError: if the run has a class that was not given, or one is given that it does not have.
-    """
-    for option, part in given.items():
-        reference = config.get(option)
-        if part is not None and not is_own(option, reference):
-            raise ConfigError(
-                f"{option} must be absent for a run with {option} {reference}; leave it out", field=option
-            )
-        if part is not None:
-            give(option, part, str(reference))
-        if not is_own(option, reference):
-            continue
-        found = find_given(option, str(reference))
-        warn_if_changed(option, found, record)
-
-
-def warn_if_changed(option: str, part: OwnClass, record: Mapping[str, Any]) -> None:
-    """Warn if the file of a class is not the one that a run began with; `record` is `parts` of its run.json."""
-    known = record.get(option, {}).get("sha256")
-    if known is not None and part.file is not None and known != part.sha256:
-        _log.warning(f"{option}: {part.file} has changed since this run began; its results may not hold")
-
-
-def describe_parts(config: Any) -> dict[str, OwnClass]:
-    """Return the classes of own files that the settings of a run name, by option."""
-    references = {option: getattr(config, option, None) for option in OPTIONS}
-    return {
-        option: find_given(option, str(reference))
-        for option, reference in references.items()
-        if is_own(option, reference)
-    }
-
-
 @contextlib.contextmanager
-def explaining(option: str, part: OwnClass, action: str) -> Iterator[None]:
-    """Turn an error of code that is not ours into a `ConfigError` of one line with its place."""
+def explaining(option: str, part: CustomClass, action: str) -> Iterator[None]:
+    """Turn an error of user-defined code into a `ConfigError` of one line with its place."""
     try:
         yield
     except ConfigError:
         raise
     except Exception as error:
-        place = _place(error, part.file)
         problem = f"{action} raised {type(error).__name__}: {one_line(error, 200)}"
-        raise ConfigError(f"{option} {part.cls.__name__}: {problem}{place}", field=option) from error
+        raise ConfigError(f"{option} {part.name}: {problem}{_place(error, part.file)}", field=option) from error
 
 
 def _place(error: BaseException, file: str | None) -> str:
@@ -213,15 +184,40 @@ def _place(error: BaseException, file: str | None) -> str:
     return f" ({file}, line {lines[-1]})" if lines else ""
 
 
-def _take(part: Any) -> OwnClass:
-    """Return a class, or that of an instance, with the content of its file, if it has one."""
-    cls, made = (part, None) if isinstance(part, type) else (type(part), functools.partial(copy.deepcopy, part))
-    path, file, content = None, None, b""
+def _resolve(option: str, value: Any) -> tuple[str, CustomClass]:
+    """Return reference and class of a value: a reference, a class or an instance."""
+    if isinstance(value, str):
+        return value, _load(option, value)
+    part = _inspect(value)
+    return f"{part.cls.__module__}:{part.name}", part
+
+
+def _resolve_networks(value: Any) -> tuple[str, tuple[CustomClass, CustomClass]]:
+    """Return reference and classes of networks: a file, or a pair of classes or instances."""
+    if isinstance(value, str | Path):
+        generator, discriminator = (_load("networks", f"{value}:{name}") for name in NETWORKS)
+        return str(value), (generator, discriminator)
+    if not isinstance(value, tuple) or len(value) != len(NETWORKS):
+        found = one_line(short_repr(value))
+        refuse("networks", f"must be a file, or a pair of a generator and a discriminator, got {found}")
+    generator, discriminator = map(_inspect, value)
+    return generator.cls.__module__, (generator, discriminator)
+
+
+def _inspect(value: Any) -> CustomClass:
+    """Return a class or an instance with the content of its file, if it has one."""
+    cls, instance = (value, None) if isinstance(value, type) else (type(value), value)
+    path = None
     with contextlib.suppress(OSError, TypeError):
         path = inspect.getsourcefile(cls)
-    if path and Path(path).is_file():
-        file, content = Path(path).name, _read(Path(path))
-    return OwnClass(cls, file, content, made)
+    return CustomClass(cls, *_read_source(path), instance)
+
+
+def _read_source(path: str | None) -> tuple[str | None, bytes]:
+    """Return name and content of the Python file at `path`, if there is one."""
+    if path and path.endswith(".py") and Path(path).is_file():
+        return Path(path).name, _read(Path(path))
+    return None, b""
 
 
 def _read(path: Path) -> bytes:
@@ -233,22 +229,20 @@ def _read(path: Path) -> bytes:
     return content
 
 
-def _load(option: str, reference: str) -> OwnClass:
+def _load(option: str, reference: str) -> CustomClass:
     """Return the class that a reference names."""
     place, _, name = reference.rpartition(":")
     path = Path(place)
     if path.suffix == ".py":
-        module, file, content = _run_file(option, path)
+        module, content = _run_file(option, path)
+        source: tuple[str | None, bytes] = (path.name, content)
     else:
         try:
             module = importlib.import_module(place)
         except Exception as error:
             problem = f"{place} cannot be imported ({type(error).__name__}: {one_line(error, 200)})"
             raise ConfigError(f"{option} {problem}; give FILE.py:CLASS or MODULE:CLASS", field=option) from error
-        file, content = None, b""
-        source = getattr(module, "__file__", None)
-        if source and source.endswith(".py") and Path(source).is_file():
-            file, content = Path(source).name, _read(Path(source))
+        source = _read_source(getattr(module, "__file__", None))
     found = getattr(module, name, None)
     if not isinstance(found, type):
         classes = [
@@ -257,26 +251,24 @@ def _load(option: str, reference: str) -> OwnClass:
             if isinstance(value, type) and value.__module__ == module.__name__
         ]
         has = f"it has {', '.join(classes[:5])}" if classes else "it has none"
-        problem = f"{place} must have a class {name}, " + (
-            has if found is None else f"which is a {type(found).__name__}"
-        )
-        raise ConfigError(f"{option} {problem}", field=option)
-    return OwnClass(found, file, content)
+        if found is not None:
+            has = f"which is a {type(found).__name__}"
+        refuse(option, f"{place} must have a class {name}, {has}")
+    return CustomClass(found, *source)
 
 
-def _run_file(option: str, path: Path) -> tuple[types.ModuleType, str, bytes]:
-    """Run a Python file; return its module, its name, and exactly the content that ran."""
+def _run_file(option: str, path: Path) -> tuple[types.ModuleType, bytes]:
+    """Run a Python file; return its module, and exactly the content that ran."""
     if any((folder / "run.json").is_file() for folder in path.resolve().parents):
-        problem = f"{path} is in a run folder, out of which no code is run; read it, and copy it elsewhere"
-        raise ConfigError(f"{option} {problem}", field=option)
+        refuse(option, f"{path} is in a run folder, out of which no code is run; read it, and copy it elsewhere")
     try:
         content = _read(path)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or one_line(error)
         raise ConfigError(f"{option} {path} cannot be read ({reason})", field=option) from error
-    name = f"reviver_own_{path.stem}_{hashlib.sha256(content).hexdigest()[:12]}"
+    name = f"reviver_custom_{path.stem}_{hashlib.sha256(content).hexdigest()[:12]}"
     if name in sys.modules:
-        return sys.modules[name], path.name, content
+        return sys.modules[name], content
     module = types.ModuleType(name)
     module.__file__ = str(path)
     sys.modules[name] = module
@@ -289,4 +281,4 @@ def _run_file(option: str, path: Path) -> tuple[types.ModuleType, str, bytes]:
         place = f" (line {error.lineno})" if isinstance(error, SyntaxError) else _place(error, path.name)
         problem = f"{path} cannot be run: {type(error).__name__}: {one_line(getattr(error, 'msg', error), 200)}{place}"
         raise ConfigError(f"{option} {problem}", field=option) from error
-    return module, path.name, content
+    return module, content

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from reviver.settings.parts import explaining, find_given, is_reference, name_or_reference
+from reviver.settings.parts import CustomClass, explaining, name_or_reference
 from reviver.settings.validation import check, refuse
 from reviver.text import short_repr
 
@@ -56,7 +56,7 @@ class TaskDefinition:
     """
 
     name: str
-    """Name, as `--task` takes it; `find_task` sets it."""
+    """Name, as `--task` takes it; `find_task` and `build_definition` set it."""
     goal: str = "solve its task"
     """What a network has learned, after "trained to"."""
     inputs: str = "numbers"
@@ -134,32 +134,30 @@ else:
     TaskName = Annotated[Literal[TASKS] | str, name_or_reference(*TASKS)]
 
 
-def find_task(name: str) -> TaskDefinition:
-    """Return the definition of the task called `name`: one of `TASKS`, or the reference of a class that was given.
-
-    Raises:
-        ConfigError: if the class was not given, or is no definition.
-    """
-    if not is_reference(name):
-        return _find_task(name)
-    part = find_given("task", name)
-    with explaining("task", part, f"{part.cls.__name__}()"):
-        task = part.build()
-    if not isinstance(task, TaskDefinition):
-        refuse("task", f"{part.cls.__name__} must be a subclass of reviver.settings.tasks.TaskDefinition")
-    if task.target != "number" and len(task.classes or ()) < 2:
-        refuse("task", f"{part.cls.__name__} must have at least 2 names in `classes`, got {task.classes!r}")
-    if max(len(task.symbols or ()), len(task.classes or ()) if task.symbols else 0) > MAX_SYMBOLS:
-        refuse("task", f"{part.cls.__name__} must have at most {MAX_SYMBOLS} symbols, and as many classes")
-    task.name = name
-    return task
-
-
 @functools.cache
-def _find_task(name: str) -> TaskDefinition:
+def find_task(name: str) -> TaskDefinition:
+    """Return the definition of the built-in task called `name`, one of `TASKS`."""
     if name == "custom":
         task: TaskDefinition = CustomData()
     else:
         task = importlib.import_module(f"reviver.data.tasks.{name.replace('-', '_')}").TASK()
+    task.name = name
+    return task
+
+
+def build_definition(name: str, part: CustomClass) -> TaskDefinition:
+    """Return the definition of a user-defined task, whose reference is `name`.
+
+    Raises:
+        ConfigError: if the class is no definition, or its code fails.
+    """
+    with explaining("task", part, f"{part.name}()"):
+        task = part.build()
+    if not isinstance(task, TaskDefinition):
+        refuse("task", f"{part.name} must be a subclass of reviver.settings.tasks.TaskDefinition")
+    if task.target != "number" and len(task.classes or ()) < 2:
+        refuse("task", f"{part.name} must have at least 2 names in `classes`, got {task.classes!r}")
+    if max(len(task.symbols or ()), len(task.classes or ()) if task.symbols else 0) > MAX_SYMBOLS:
+        refuse("task", f"{part.name} must have at most {MAX_SYMBOLS} symbols, and as many classes")
     task.name = name
     return task

@@ -192,14 +192,14 @@ def _lstm_usage(run: LSTMRun, data: SequenceData) -> tuple[str, str]:
     if data.target == "number":
         code = code.replace("probabilities = network(x).softmax(-1)", "value = network(x)")
     code = code.replace("[B, T, I]", f"[B, T, {run.network.input_size}]")
-    return code_block(code, "python"), f"`x` has B sequences of T steps, float32: {data.input_text}."
+    return code_block(code, "python"), f"`x` has B sequences of T steps, float32: {run.task.input_text}."
 
 
 def _lstm_data(run: LSTMRun, data: SequenceData) -> tuple[str, str]:
     """Return where the sequences come from, and a table of their properties."""
     config = run.config
     split = f"{100 * config.train_fraction:.9g} % of them for training, the others for validation"
-    rows = [("input", escape(data.input_text)), ("T", str(data.length))]
+    rows = [("input", escape(run.task.input_text)), ("T", str(data.length))]
     if data.classes is not None:
         names = ", ".join(map(escape, data.classes[:MAX_CLASSES]))
         num_more = len(data.classes) - MAX_CLASSES

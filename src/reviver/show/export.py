@@ -14,12 +14,12 @@ from reviver.files.file_errors import check_writable
 from reviver.files.hub import CARD, CONFIG, WEIGHTS
 from reviver.files.onnx_graph import Port
 from reviver.gan import onnx as gan_onnx
+from reviver.gan.custom_networks import refuse_custom
 from reviver.gan.networks import Generator
-from reviver.gan.own_networks import refuse_own
 from reviver.gan.pretrained import FAMILY as GAN_FAMILY
 from reviver.lstm import onnx as lstm_onnx
 from reviver.lstm.classifier import LSTMClassifier
-from reviver.lstm.own_cells import built_in
+from reviver.lstm.custom_cells import built_in
 from reviver.lstm.pretrained import FAMILY as LSTM_FAMILY
 from reviver.lstm.rnn import RNNClassifier
 from reviver.settings.validation import check, refuse
@@ -75,7 +75,7 @@ def to_onnx(model: Model, path: str | Path, *, opset: int | None = None) -> Expo
     metadata: dict[str, str] = {}
     if isinstance(model, LSTMRun):
         data = SequenceData.of_task(model.config, model.task)
-        description = f"{lstm_onnx.INPUT}: {data.input_text}"
+        description = f"{lstm_onnx.INPUT}: {model.task.input_text}"
         graph = lstm_onnx.build_graph(
             built_in(model.network),
             opset,
@@ -88,7 +88,7 @@ def to_onnx(model: Model, path: str | Path, *, opset: int | None = None) -> Expo
             metadata["classes"] = json.dumps(data.classes, ensure_ascii=False)
         if data.standardization is not None:
             metadata["standardization"] = data.standardization.model_dump_json()
-        metadata["input"] = data.input_text
+        metadata["input"] = model.task.input_text
     elif isinstance(model, GANRun | Generator):
         graph = gan_onnx.build_graph(model.generator if isinstance(model, GANRun) else model, opset)
     else:
@@ -133,7 +133,7 @@ def to_hub(run: Run, folder: str | Path, *, license_id: str | None = None) -> li
         data = SequenceData.of_task(run.config, run.task)
         LSTM_FAMILY.save(run.network, folder, card=lstm_card(run, data, license_id), data=data, run=source_of(run))
     else:
-        refuse_own(run.generator)
+        refuse_custom(run.generator)
         images = ImageData.model_validate(run.folder.record["data"])
         card = gan_card(run, images, license_id)
         GAN_FAMILY.save(run.generator, folder, card=card, data=images, run=source_of(run))

@@ -14,9 +14,9 @@ from torch.nn import functional
 from reviver.errors import ConfigError, DataError
 from reviver.lstm.cell import LSTMGates, LSTMState
 from reviver.lstm.classifier import LSTMClassifier
+from reviver.lstm.custom_cells import CellClassifier
 from reviver.lstm.equations import unroll
 from reviver.lstm.layer import LSTM
-from reviver.lstm.own_cells import CellClassifier
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.validation import check
 from reviver.train.lstm.evaluation import encode_input

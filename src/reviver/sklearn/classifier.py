@@ -36,7 +36,7 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[mi
     - a list of N arrays [T_n] or [T_n, I], which may have different lengths.
 
     Args:
-        cell: "lstm", "gru", or a class with the contract of torch's cells, see `reviver.lstm.own_cells`; others than
+        cell: "lstm", "gru", or a class with the contract of torch's cells, see `reviver.lstm.custom_cells`; others than
             "lstm" need bidirectional=False, pooling="last" and patch_size=1.
         hidden_size: hidden units H per layer and direction.
         num_layers: stacked layers.

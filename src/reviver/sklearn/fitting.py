@@ -17,12 +17,12 @@ from reviver.data.task import mean_loss
 from reviver.devices import choose_device
 from reviver.errors import ConfigError
 from reviver.lstm.classifier import LSTMClassifier
-from reviver.lstm.own_cells import CellClassifier, Network
+from reviver.lstm.custom_cells import CELLS, CellClassifier, Network, build_custom
 from reviver.lstm.scoring import compute_logits
 from reviver.rng import make_rng
 from reviver.settings.fields import Count, CountOrZero, Positive, Probability, lr_scale
 from reviver.settings.lstm_network import DropoutKind, LSTMClassifierSpec, PatchSize, Pooling
-from reviver.settings.parts import OwnClass
+from reviver.settings.parts import CustomClass
 from reviver.settings.tasks import TargetKind
 from reviver.train.lstm.stopping import rank, rank_checkpoint, stopped_early
 from reviver.train.lstm.training import train_step
@@ -80,8 +80,10 @@ def new_network(spec: LSTMClassifierSpec, cell: str | type, rng: torch.Generator
         if (spec.bidirectional, spec.pooling, spec.patch_size) != (False, "last", 1):
             raise ConfigError("cell supports only bidirectional=False, pooling='last' and patch_size=1", field="cell")
         names = "input_size", "hidden_size", "num_classes", "num_layers", "hidden_dropout", "dropout"
-        part = OwnClass(torch.nn.GRUCell if isinstance(cell, str) else cell)
-        return CellClassifier(part, **{name: getattr(spec, name) for name in names}, rng=rng)
+        options = {name: getattr(spec, name) for name in names}
+        if isinstance(cell, str):
+            return CellClassifier(CELLS[cell], **options, rng=rng)
+        return build_custom(CustomClass(cell), **options, rng=rng)
     network = LSTMClassifier(**asdict(spec), dtype=torch.float32, device="meta")  # draws no random numbers
     network.to_empty(device=torch.get_default_device())
     if rng is not None:

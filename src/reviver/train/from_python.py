@@ -81,9 +81,11 @@ def train_lstm(
     """
     own = {"cell": cell, "task": task}
     given: dict[str, Any] = {name: value for name, value in own.items() if value is not None} | dict(settings)
-    config, path = find_start("lstm", LSTM_PRESETS, preset, given, None if out is None else str(out), resume=resume)
-    run_lstm(config, path, device=device, resume=resume, progress=progress)
-    return load_lstm(RunFolder.open(path, "lstm"))
+    config, path, parts = find_start(
+        "lstm", LSTM_PRESETS, preset, given, None if out is None else str(out), resume=resume
+    )
+    run_lstm(config, path, parts=parts, device=device, resume=resume, progress=progress)
+    return load_lstm(RunFolder.open(path, "lstm"), cell=cell, task=task)
 
 
 @lists_settings(GAN_PRESETS["best"])
@@ -119,6 +121,8 @@ def train_gan(
     """
     own = {"loss": loss, "networks": networks}
     given: dict[str, Any] = {name: value for name, value in own.items() if value is not None} | dict(settings)
-    config, path = find_start("gan", GAN_PRESETS, preset, given, None if out is None else str(out), resume=resume)
-    run_gan(config, path, device=device, resume=resume, progress=progress)
-    return load_gan(RunFolder.open(path, "gan"))
+    config, path, parts = find_start(
+        "gan", GAN_PRESETS, preset, given, None if out is None else str(out), resume=resume
+    )
+    run_gan(config, path, parts=parts, device=device, resume=resume, progress=progress)
+    return load_gan(RunFolder.open(path, "gan"), networks=networks)

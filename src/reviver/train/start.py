@@ -12,7 +12,7 @@ from reviver.launch import is_launched
 from reviver.settings.fields import choose_preset
 from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
-from reviver.settings.parts import give_parts
+from reviver.settings.parts import Parts
 from reviver.settings.validation import show_value
 
 Config = TypeVar("Config", bound=LSTMConfig | GANConfig)
@@ -24,8 +24,8 @@ MAX_NAME = 60
 
 def find_start(
     kind: str, presets: Mapping[str, Config], preset: str, given: Mapping[str, Any], out: str | None, *, resume: bool
-) -> tuple[Config, str]:
-    """Return the settings of a training, and the run folder; raise ConfigError.
+) -> tuple[Config, str, Parts]:
+    """Return the settings of a training, the run folder, and the user-defined classes; raise ConfigError.
 
     Args:
         kind: kind of the run.
@@ -37,7 +37,7 @@ def find_start(
     """
     if kind == "lstm" and "data" in given:
         given = {"task": "custom", **given}
-    given = give_parts(given)
+    given, parts = Parts.resolve(given)
     base = choose_preset(presets, preset)
     name = "-".join([kind, preset, *_differences(given, base), f"seed{given.get('seed', getattr(base, 'seed', 0))}"])
     out = out or choose_folder(f"runs/{name}", resume=resume)
@@ -45,7 +45,7 @@ def find_start(
         from reviver.runs.folder import RunFolder
 
         base = RunFolder.open(out, kind).read_config(type(base))
-    return dataclasses.replace(base, **given), out
+    return dataclasses.replace(base, **given), out, parts
 
 
 def _differences(given: Mapping[str, Any], base: Any) -> list[str]:

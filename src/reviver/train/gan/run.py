@@ -10,7 +10,7 @@ from reviver.gan.networks import Discriminator, Generator
 from reviver.runs.checkpoint import build_trained, checkpoint_step, find_checkpoint
 from reviver.runs.folder import RunFolder
 from reviver.settings.gan import GANConfig
-from reviver.settings.parts import open_parts
+from reviver.settings.parts import Parts
 from reviver.settings.validation import check
 from reviver.train.gan.training import build_networks
 from reviver.train.loaded import LoadedRun
@@ -75,14 +75,15 @@ def load_gan(
     """Load the GAN run in `folder`, its networks to `device`; see `reviver.load` for errors. A GAN has no best checkpoint."""
     check("checkpoint", checkpoint, Literal["last"])
     chosen_device = choose_device(device)
-    open_parts(folder.record["config"], folder.record.get("parts", {}), networks=networks)
+    parts = Parts.load(networks=networks)
+    parts.check_run(folder.record["config"], folder.record.get("parts", {}))
     records = read_gan(folder)
     config, num_classes = records.config, folder.record["data"]["num_classes"] if records.config.conditional else 0
     names = ("average" if config.ema > 0 else "generator", "discriminator")
     generator, discriminator = build_trained(
         find_checkpoint(folder.checkpoints, checkpoint),
         names,
-        lambda: build_networks(config, records.image_shape, num_classes),
+        lambda: build_networks(config, records.image_shape, num_classes, parts),
     )
     found = (generator.to(chosen_device).eval(), fold(discriminator).to(chosen_device).eval())
     return GANRun(folder, config, records.step, *found)

@@ -20,10 +20,10 @@ from reviver.devices import choose_device
 from reviver.errors import DataError
 from reviver.gan.batch_norm_statistics import recompute_batch_norm
 from reviver.gan.centering import CenteredDiscriminator, build_discriminator, center_inputs, image_moments
+from reviver.gan.custom_networks import CustomDiscriminator, build_custom
 from reviver.gan.ema import update_ema
-from reviver.gan.losses import choose_losses
+from reviver.gan.losses import Losses, choose_losses
 from reviver.gan.networks import Discriminator, Generator, one_hot
-from reviver.gan.own_networks import OwnDiscriminator, build_own
 from reviver.gan.scores.feature_extractor import FeatureExtractor
 from reviver.gan.scores.monitor import create_monitor, summarize
 from reviver.gan.step import backpropagate, gan_step
@@ -38,7 +38,7 @@ from reviver.runs.distributed.world import ALONE, World, join_world
 from reviver.runs.folder import RunFolder, refuse_existing
 from reviver.runs.session import Session, open_run, training_session
 from reviver.settings.gan import GANConfig, count_batches
-from reviver.settings.parts import describe_parts, find_networks
+from reviver.settings.parts import BUILT_IN, Parts
 from reviver.settings.validation import refuse
 from reviver.train.gan.snapshots import SampleWriter
 
@@ -58,13 +58,13 @@ class Models(NamedTuple):
 
 
 def build_networks(
-    config: GANConfig, image_shape: tuple[int, int, int], num_classes: int = 0
+    config: GANConfig, image_shape: tuple[int, int, int], num_classes: int = 0, parts: Parts = BUILT_IN
 ) -> tuple[Generator, Discriminator]:
     """Return both networks with their initial weights: torch's default initialization, seeded with the run's seed."""
     with torch.random.fork_rng(devices=[]):
         torch.random.set_rng_state(make_rng(config.seed, "weights").get_state())
         if config.networks is not None:
-            return build_own(find_networks(config.networks), config.latent_size, image_shape)
+            return build_custom(parts.require("networks", config.networks), config.latent_size, image_shape)
         return (
             Generator(config.latent_size, image_shape, batch_norm_eps=config.batch_norm_eps, num_classes=num_classes),
             build_discriminator(config, image_shape, num_classes),
@@ -83,6 +83,7 @@ def train(
     config: GANConfig,
     out: str | Path,
     *,
+    parts: Parts = BUILT_IN,
     device: str = "auto",
     resume: bool = False,
     progress: bool = False,
@@ -93,6 +94,7 @@ def train(
     Args:
         config: the settings of the run.
         out: the run folder; it must not exist, unless `resume`.
+        parts: user-defined loss and networks that `config` names.
         device: cpu, cuda, cuda:N, mps or auto.
         resume: continue an interrupted run from its last checkpoint. It ends bit-for-bit as if it had not been
             interrupted, on the same machine with the same number of threads.
@@ -106,15 +108,22 @@ def train(
     """
     chosen_device = choose_device(device)
     with join_world(chosen_device, timeout) as world:
-        return train_in_world(config, out, world, chosen_device, resume=resume, progress=progress)
+        return train_in_world(config, out, world, chosen_device, parts, resume=resume, progress=progress)
 
 
 def train_in_world(
-    config: GANConfig, out: str | Path, world: World, device: torch.device, *, resume: bool, progress: bool
+    config: GANConfig,
+    out: str | Path,
+    world: World,
+    device: torch.device,
+    parts: Parts = BUILT_IN,
+    *,
+    resume: bool,
+    progress: bool,
 ) -> RunFolder:
     """Train as `train` does, as one of the processes of `world`; rank 0 writes, evaluates and shows progress."""
     check_world(config, world)
-    choose_losses(config.loss)  # of one's own: it must be that of the contract
+    losses = choose_losses(config.loss, config.label_smoothing, parts)
     if not resume:
         refuse_existing(out, world)
     data = load_images(config.data, config.image_size)
@@ -123,14 +132,14 @@ def train_in_world(
     extractor = None
     if config.extractor is not None:  # recorded even if unused in training: later scores must use the same one
         extractor = FeatureExtractor.read(Path(config.extractor)) if monitor is None else monitor.extractor
-    models = build_models(config, data.image_shape, num_classes, device, world)
+    models = build_models(config, data.image_shape, num_classes, device, world, parts)
     centering = None
     if config.input_centering == "auto":
-        assert isinstance(models.discriminator, CenteredDiscriminator | OwnDiscriminator)
+        assert isinstance(models.discriminator, CenteredDiscriminator | CustomDiscriminator)
         centering = center_inputs(models.discriminator, image_moments(data))
     state = build_state(config, models, count_batches(len(data), config.batch_size))
     folder = open_run(out, "gan", config, device, resume=resume, native="none", world=world)
-    folder.record_parts(describe_parts(config))
+    folder.record_parts(parts)
     record = {"name": data.name, "num_images": len(data), "image_shape": list(data.image_shape), "sha256": data.sha256}
     folder.record_data("data", record | ({"num_classes": num_classes} if num_classes else {}), "data", "images")
     if centering is not None and "centering" not in folder.record:  # its last bits depend on the number of threads
@@ -150,7 +159,7 @@ def train_in_world(
             with session.rolling_back():
                 if state.step == 0:
                     world.call_on_main(partial(samples.write, session, epoch=0.0))
-                train_epoch(session, models, samples, data, config)
+                train_epoch(session, models, samples, data, config, losses)
                 if monitor is not None and monitor.is_due(state.epoch):
                     world.call_on_main(partial(monitor.score, session, models.eval_generator))
                 if state.epoch % config.checkpoint_every == 0 or state.epoch == config.epochs:
@@ -170,10 +179,15 @@ def check_world(config: GANConfig, world: World) -> None:
 
 
 def build_models(
-    config: GANConfig, image_shape: tuple[int, int, int], num_classes: int, device: torch.device, world: World = ALONE
+    config: GANConfig,
+    image_shape: tuple[int, int, int],
+    num_classes: int,
+    device: torch.device,
+    world: World = ALONE,
+    parts: Parts = BUILT_IN,
 ) -> Models:
     """Return the networks and optimizers of a run on `device`, before the first update."""
-    generator, discriminator = build_networks(config, image_shape, num_classes)
+    generator, discriminator = build_networks(config, image_shape, num_classes, parts)
     generator, discriminator = generator.to(device), discriminator.to(device)
     if world.size > 1:
         parallelize_batch_norm(generator)
@@ -197,7 +211,9 @@ def build_state(config: GANConfig, models: Models, batches_per_epoch: int) -> Tr
     )
 
 
-def train_epoch(session: Session, models: Models, samples: SampleWriter, data: ImageSet, config: GANConfig) -> None:
+def train_epoch(
+    session: Session, models: Models, samples: SampleWriter, data: ImageSet, config: GANConfig, losses: Losses
+) -> None:
     """Train on all images once, or on the rest of the epoch after a resume; the session saves, logs and stops."""
     state, world = session.state, session.world
     generator, _, opt_generator, opt_discriminator, eval_generator = models
@@ -215,7 +231,7 @@ def train_epoch(session: Session, models: Models, samples: SampleWriter, data: I
         for optimizer in (opt_generator, opt_discriminator):
             optimizer.param_groups[0]["lr"] = rate * session.lr_scale
         z = rows.take(generator.sample_latents(rows.total, rng))
-        options = StepOptions.from_config(config, state.step)
+        options = StepOptions.from_config(config, state.step, losses)
         real_labels = None if labels is None else one_hot(labels[indices], num_classes)
         batch: dict[str, Any] = {
             "real": from_pixels(pixels),
@@ -242,8 +258,8 @@ def train_epoch(session: Session, models: Models, samples: SampleWriter, data: I
         if state.step % len(history) == 0:
             session.log(epoch=epoch, **dict(zip(GANStepResult._fields, history.mean(0).tolist(), strict=True)))
         if session.progress.due or state.batch == len(batches):
-            losses = f"loss of G {result.generator_loss:.2f}, of D {result.discriminator_loss:.2f}"
-            session.progress.update(epoch, losses)
+            text = f"loss of G {result.generator_loss:.2f}, of D {result.discriminator_loss:.2f}"
+            session.progress.update(epoch, text)
         if session.stop_requested:
             check_losses(session)
             session.stop()

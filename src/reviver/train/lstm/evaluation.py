@@ -9,7 +9,7 @@ from torch import Tensor
 from reviver.data.palindromes import NUM_DIGITS, encode_digits
 from reviver.data.task import Task
 from reviver.errors import ConfigError, DataError
-from reviver.lstm.own_cells import Network
+from reviver.lstm.custom_cells import Network
 from reviver.lstm.scoring import Score, score
 from reviver.settings.fields import Count
 from reviver.settings.lstm import LSTMConfig

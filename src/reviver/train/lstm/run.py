@@ -10,12 +10,12 @@ from reviver.data.sequences.custom import DataRecord
 from reviver.data.task import Task
 from reviver.devices import choose_device
 from reviver.errors import ConfigError, DataError, RunFolderError
-from reviver.lstm.own_cells import Network
+from reviver.lstm.custom_cells import Network
 from reviver.runs.checkpoint import build_trained, checkpoint_step, find_checkpoint
 from reviver.runs.folder import RunFolder
 from reviver.runs.schema import validate
 from reviver.settings.lstm import LSTMConfig
-from reviver.settings.parts import open_parts
+from reviver.settings.parts import Parts, is_reference
 from reviver.settings.validation import check
 from reviver.train.loaded import LoadedRun
 from reviver.train.lstm.training import build_network
@@ -44,18 +44,23 @@ class LSTMRun(LSTMRecords):
 
 def read_lstm(folder: RunFolder, checkpoint: str | None = None, *, task: Any = None) -> LSTMRecords:
     """Open the LSTM run in `folder` without its network; see `load_lstm`."""
+    return _read(folder, checkpoint, Parts.load(task=task))
+
+
+def _read(folder: RunFolder, checkpoint: str | None, parts: Parts) -> LSTMRecords:
     check("checkpoint", checkpoint, Literal["last", "best"] | None)
-    open_parts(folder.record["config"], folder.record.get("parts", {}), task=task)
+    parts.check_run(folder.record["config"], folder.record.get("parts", {}))
     config = folder.read_config(LSTMConfig)
+    if is_reference(config.task):
+        parts.require("task", config.task)
     if checkpoint is None:
         checkpoint = "last" if config.patience is None else "best"
     path = find_checkpoint(folder.checkpoints, checkpoint)  # first: a run killed at its start has no data
     if config.task == "custom":
         validate(DataRecord, folder.record.get("data"), f"{folder.record_path}: data")
     with _explaining(folder):
-        return LSTMRecords(
-            folder, config, build_task(config, folder.record.get("data")), checkpoint_step(path), checkpoint
-        )
+        task = build_task(config, folder.record.get("data"), parts)
+    return LSTMRecords(folder, config, task, checkpoint_step(path), checkpoint)
 
 
 def load_lstm(
@@ -68,11 +73,15 @@ def load_lstm(
 ) -> LSTMRun:
     """Load the LSTM run in `folder`, its network to `device`; see `reviver.load` for the other arguments and errors."""
     chosen_device = choose_device(device)
-    open_parts(folder.record["config"], folder.record.get("parts", {}), cell=cell)
-    records = read_lstm(folder, checkpoint, task=task)
+    parts = Parts.load(cell=cell, task=task)
+    records = _read(folder, checkpoint, parts)
     config, path = records.config, find_checkpoint(folder.checkpoints, records.checkpoint)
+    if is_reference(config.cell):
+        parts.require("cell", config.cell)
     with _explaining(folder):
-        (network,) = build_trained(path, ["network"], lambda: (build_network(config, records.task),), config.num_layers)
+        (network,) = build_trained(
+            path, ["network"], lambda: (build_network(config, records.task, parts),), config.num_layers
+        )
     return LSTMRun(**vars(records), network=network.to(chosen_device).eval())
 
 

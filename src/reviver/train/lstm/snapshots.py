@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from reviver.files.file_errors import damaged_run_file
-from reviver.lstm.own_cells import Network
+from reviver.lstm.custom_cells import Network
 from reviver.runs.folder import RunFolder
 from reviver.runs.snapshot_files import check_total_size, find_snapshots, read_snapshot, write_snapshot
 from reviver.settings.lstm import LSTMConfig

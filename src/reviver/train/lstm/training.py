@@ -19,9 +19,9 @@ from reviver.devices import choose_device
 from reviver.launch import DEFAULT_TIMEOUT
 from reviver.lstm import kernel
 from reviver.lstm.classifier import LSTMClassifier
+from reviver.lstm.custom_cells import CELLS, CellClassifier, Network, build_custom, slowdown
 from reviver.lstm.kernel.library import KERNEL
 from reviver.lstm.layer import chrono
-from reviver.lstm.own_cells import CellClassifier, Network, slowdown
 from reviver.lstm.rnn import RNNClassifier
 from reviver.lstm.scoring import Score, score
 from reviver.rng import make_rng
@@ -35,7 +35,7 @@ from reviver.runs.snapshot_files import remove_later_snapshots
 from reviver.settings.fields import select
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.lstm_network import LSTMClassifierSpec, RNNClassifierSpec, auto_patch_size
-from reviver.settings.parts import OwnClass, describe_parts, find_given, is_reference
+from reviver.settings.parts import BUILT_IN, Parts, is_reference
 from reviver.settings.tasks import TargetKind
 from reviver.settings.validation import refuse
 from reviver.text import percent
@@ -75,7 +75,7 @@ def check_batch_sizes(config: LSTMConfig, world: World) -> None:
             refuse("batch_size", f"{problem}; give a larger one or start fewer processes")
 
 
-def build_network(config: LSTMConfig, task: Task) -> Network:
+def build_network(config: LSTMConfig, task: Task, parts: Parts = BUILT_IN) -> Network:
     """Return the network of a run with its initial weights."""
     rng = make_rng(config.seed, "weights")
     sizes = {"input_size": task.input_size, "num_classes": task.output_size}
@@ -84,9 +84,10 @@ def build_network(config: LSTMConfig, task: Task) -> Network:
         rnn.reset_parameters(rng)
         return rnn
     if config.cell != "lstm":
-        part = OwnClass(nn.GRUCell) if config.cell == "gru" else find_given("cell", config.cell)
-        options = {name: getattr(config, name) for name in ("num_layers", "hidden_dropout", "dropout")}
-        return CellClassifier(part, task.input_size, config.hidden_size, task.output_size, **options, rng=rng)
+        options = {name: getattr(config, name) for name in ("hidden_size", "num_layers", "hidden_dropout", "dropout")}
+        if config.cell in CELLS:
+            return CellClassifier(CELLS[config.cell], **sizes, **options, rng=rng)
+        return build_custom(parts.require("cell", config.cell), **sizes, **options, rng=rng)
     longest = config.length if task.data_record is None else task.data_record["max_length"]
     patch_size = auto_patch_size(longest) if config.patch_size == "auto" else config.patch_size
     network = LSTMClassifier(**asdict(select(LSTMClassifierSpec, config, **sizes, patch_size=patch_size)))
@@ -191,6 +192,7 @@ def train(
     config: LSTMConfig,
     out: str | Path,
     *,
+    parts: Parts = BUILT_IN,
     device: str = "auto",
     resume: bool = False,
     progress: bool = False,
@@ -204,6 +206,7 @@ def train(
     Args:
         config: settings of the run.
         out: run folder, which must not exist unless `resume`.
+        parts: user-defined cell and task that `config` names.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         resume: continue the run in `out` from its last checkpoint. On the same machine and with the same number of
             threads and processes the result is bit for bit that of an uninterrupted run.
@@ -221,15 +224,22 @@ def train(
         check_batch_sizes(config, world)
         if not resume:
             refuse_existing(out, world=world)
-        return _train(config, out, chosen_device, world, resume=resume, progress=progress)
+        return _train(config, out, chosen_device, world, parts, resume=resume, progress=progress)
 
 
 def _train(
-    config: LSTMConfig, out: str | Path, device: torch.device, world: World, *, resume: bool, progress: bool
+    config: LSTMConfig,
+    out: str | Path,
+    device: torch.device,
+    world: World,
+    parts: Parts,
+    *,
+    resume: bool,
+    progress: bool,
 ) -> RunFolder:
     """Train as one process of `world`."""
-    task = build_task(config)
-    network = build_network(config, task).to(device)
+    task = build_task(config, parts=parts)
+    network = build_network(config, task, parts).to(device)
     optimizer = build_optimizer(config, network)
     carried = None
     if config.bptt_steps is not None:
@@ -248,7 +258,7 @@ def _train(
     uses_kernel = config.cell == "lstm" and device.type == "cpu" and kernel.available()
     native = KERNEL.variant if uses_kernel else "none"
     folder = open_run(out, "lstm", config, device, resume=resume, native=native, world=world)
-    folder.record_parts(describe_parts(config))
+    folder.record_parts(parts)
     if isinstance(network, CellClassifier) and world.is_main:
         times = slowdown(network, config.batch_size)
         _log.info(f"the cell {config.cell} runs step by step: an update takes {times:.1f} times that of the LSTM here")

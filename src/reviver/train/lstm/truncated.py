@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from reviver.data.palindromes import Palindromes, encode_digits, half_length
-from reviver.lstm.own_cells import States
+from reviver.lstm.custom_cells import States
 from reviver.settings.lstm import LSTMConfig
 
 LOST = 0.2

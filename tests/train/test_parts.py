@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,7 @@ from reviver.errors import ConfigError
 from reviver.gan.losses import choose_losses
 from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
-from reviver.settings.parts import give
+from reviver.settings.parts import Parts
 from reviver.train.gan.training import train as train_gan
 from reviver.train.lstm.training import train as train_lstm
 
@@ -52,7 +51,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     np.savez("images.npz", images=np.random.default_rng(0).integers(0, 256, (40, 6, 6), np.uint8))
 
 
-def test_a_task_of_ones_own_learns_and_is_shown() -> None:
+def test_a_custom_task_learns_and_is_shown() -> None:
     own = "--task my_task.py:Majority"
     for command in (
         f"lstm train {own} --length 5 --epochs 12 --hidden-size 8 --data-size 400 --learning-rate 0.01 --out run",
@@ -73,20 +72,21 @@ def test_symbols_may_have_a_number_as_target() -> None:
     )
     counted = counted.replace("(2 * (x * inside).sum(1) > lengths).long()", "(x * inside).sum(1) / 2")
     Path("my_task.py").write_text(counted + "\n    def baseline(self, length):\n        return length / 16\n")
-    name = give("task", "my_task.py:Majority")
+    name = "my_task.py:Majority"
     settings = {"epochs": 4, "data_size": 400, "hidden_size": 8, "batch_size": 8, "learning_rate": 1e-2, "length": 5}
-    run = train_lstm(LSTMConfig(task=name, hidden_dropout=0.0, **settings), "run")  # type: ignore[arg-type]
+    config = LSTMConfig(task=name, hidden_dropout=0.0, **settings)  # type: ignore[arg-type]
+    run = train_lstm(config, "run", parts=Parts.load(task=name))
     assert run.read_metrics()[-1]["validation_loss"] < 5 / 16 / 3, "a half is not cut off"
 
 
-def test_a_loss_of_ones_own_trains_as_a_built_in_one() -> None:
+def test_a_custom_loss_trains_as_a_built_in_one() -> None:
     Path("same.py").write_text("from reviver.gan.losses import cross_entropy_discriminator, non_saturating_generator\n"
         "class Same:\n    generator = staticmethod(non_saturating_generator)\n"
         "    discriminator = staticmethod(cross_entropy_discriminator)\n")  # fmt: skip
     runs = []
-    for name in ("non-saturating", give("loss", "same.py:Same"), give("loss", "my_loss.py:Exponential")):
+    for name in ("non-saturating", "same.py:Same", "my_loss.py:Exponential"):
         config = GANConfig(data="images.npz", image_size=6, epochs=2, batch_size=8, loss=name, log_every=1)
-        runs.append(train_gan(config, f"run{len(runs)}"))
+        runs.append(train_gan(config, f"run{len(runs)}", parts=Parts.resolve({"loss": name})[1]))
     ours, same, other = ([row["discriminator_loss"] for row in run.read_metrics()] for run in runs)
     assert ours == same != other
     assert Path("run2/parts/my_loss.py").read_text() == LOSS
@@ -94,9 +94,10 @@ def test_a_loss_of_ones_own_trains_as_a_built_in_one() -> None:
 
 
 def test_another_process_needs_the_task_but_not_the_loss_for_what_uses_the_networks_alone() -> None:
-    train_lstm(LSTMConfig(task=give("task", "my_task.py:Majority"), epochs=1, hidden_size=2, data_size=40), "lstm")
-    loss = give("loss", "my_loss.py:Exponential")
-    train_gan(GANConfig(data="images.npz", image_size=6, epochs=1, batch_size=8, loss=loss), "gan")
+    task, loss = "my_task.py:Majority", "my_loss.py:Exponential"
+    parts = Parts.load(task=task, loss=loss)
+    train_lstm(LSTMConfig(task=task, epochs=1, hidden_size=2, data_size=40), "lstm", parts=parts)
+    train_gan(GANConfig(data="images.npz", image_size=6, epochs=1, batch_size=8, loss=loss), "gan", parts=parts)
     commands = ("plot lstm", "gan sample gan --num-samples 2 --out grid.png", "plot gan", "explore gan")
     script = "import sys; from reviver.cli import main; print([main(words.split()) for words in sys.argv[1:]])"
     result = subprocess.run([sys.executable, "-c", script, *commands], capture_output=True, text=True, check=True)
@@ -122,15 +123,12 @@ def test_another_process_needs_the_task_but_not_the_loss_for_what_uses_the_netwo
         ("return x,", "return 1 / 0,", r"raised ZeroDivisionError: division by zero \(my_task.py, line 13\)"),
     ],
 )
-def test_a_wrong_task_is_one_line_before_anything_is_written(
-    replaced: str, by: str, problem: str, same_words: Callable[..., None]
-) -> None:
+def test_a_wrong_task_is_one_line_before_anything_is_written(replaced: str, by: str, problem: str) -> None:
     assert replaced in TASK
     Path("my_task.py").write_text(TASK.replace(replaced, by))
-    name = give("task", "my_task.py:Majority")
-    with pytest.raises(ConfigError, match=problem) as caught:
-        train_lstm(LSTMConfig(task=name, epochs=1), "run")
-    same_words(caught.value, by)
+    name = "my_task.py:Majority"
+    with pytest.raises(ConfigError, match=problem):
+        train_lstm(LSTMConfig(task=name, epochs=1), "run", parts=Parts.load(task=name))
     assert not Path("run").exists()
 
 
@@ -151,9 +149,8 @@ def test_a_wrong_task_is_one_line_before_anything_is_written(
         ),
     ],
 )
-def test_a_wrong_loss_is_one_line(replaced: str, by: str, problem: str, same_words: Callable[..., None]) -> None:
+def test_a_wrong_loss_is_one_line(replaced: str, by: str, problem: str) -> None:
     assert replaced in LOSS
     Path("my_loss.py").write_text(LOSS.replace(replaced, by, 1))
-    with pytest.raises(ConfigError, match=problem) as caught:
-        choose_losses(give("loss", "my_loss.py:Exponential"))
-    same_words(caught.value, by)
+    with pytest.raises(ConfigError, match=problem):
+        choose_losses("my_loss.py:Exponential", parts=Parts.load(loss="my_loss.py:Exponential"))

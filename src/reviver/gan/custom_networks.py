@@ -1,4 +1,4 @@
-"""Networks of a file of one's own in the place of those of the original.
+"""User-defined networks in the place of those of the original.
 
 The file has two classes, modules of torch: `Generator(latent_size, image_shape)` maps z [N, Z] to images [N, C, H, W] in
 [-1, 1], `Discriminator(image_shape)` images to logits [N]. Convolutions, BatchNorm and dropout are allowed.
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from reviver.errors import ConfigError
 from reviver.gan.networks import Discriminator, Generator
 from reviver.rows import Rng
-from reviver.settings.parts import OwnClass, explaining
+from reviver.settings.parts import CustomClass, explaining
 from reviver.settings.validation import refuse
 
 PROBE_IMAGES = 3
@@ -25,10 +25,10 @@ CHUNK = 256
 """Images of a pass that recomputes the statistics of BatchNorm: convolutions need much memory."""
 
 
-class OwnGenerator(Generator):
-    """A generator of one's own, as a `Generator`."""
+class CustomGenerator(Generator):
+    """A user-defined generator, as a `Generator`."""
 
-    def __init__(self, part: OwnClass, latent_size: int, image_shape: tuple[int, int, int]) -> None:
+    def __init__(self, part: CustomClass, latent_size: int, image_shape: tuple[int, int, int]) -> None:
         nn.Module.__init__(self)
         self.image_shape, self.noise_size, self.latent_size, self.num_classes = image_shape, latent_size, latent_size, 0
         self.network = _build(part, latent_size, image_shape)
@@ -40,15 +40,15 @@ class OwnGenerator(Generator):
         return images
 
 
-class OwnDiscriminator(Discriminator):
-    """A discriminator of one's own, as a `Discriminator`: it sees s (x - m), as `centering.CenteredDiscriminator` does."""
+class CustomDiscriminator(Discriminator):
+    """A user-defined discriminator, as a `Discriminator`: it sees s (x - m), as `centering.CenteredDiscriminator` does."""
 
     input_mean: Tensor
     """m, [C, H, W]; 0 without centering."""
     input_scale: Tensor
     """s, a scalar; 1 without centering."""
 
-    def __init__(self, part: OwnClass, image_shape: tuple[int, int, int]) -> None:
+    def __init__(self, part: CustomClass, image_shape: tuple[int, int, int]) -> None:
         nn.Module.__init__(self)
         self.image_shape, self.num_classes, self.dropout = image_shape, 0, 0.0
         self.register_buffer("input_mean", torch.zeros(image_shape))
@@ -75,28 +75,28 @@ class OwnDiscriminator(Discriminator):
         return self.logits(real), self.logits(fake)
 
 
-def build_own(
-    parts: tuple[OwnClass, OwnClass], latent_size: int, image_shape: tuple[int, int, int]
-) -> tuple[OwnGenerator, OwnDiscriminator]:
+def build_custom(
+    parts: tuple[CustomClass, CustomClass], latent_size: int, image_shape: tuple[int, int, int]
+) -> tuple[CustomGenerator, CustomDiscriminator]:
     """Return the networks of a run, whose classes are `parts`.
 
     Raises:
         ConfigError: if a class breaks the contract.
     """
-    networks = OwnGenerator(parts[0], latent_size, image_shape), OwnDiscriminator(parts[1], image_shape)
+    networks = CustomGenerator(parts[0], latent_size, image_shape), CustomDiscriminator(parts[1], image_shape)
     if not any(parameter.is_meta for network in networks for parameter in network.parameters()):
         _probe(parts, *networks)
     return networks
 
 
-def refuse_own(generator: Generator) -> None:
-    """Raise a ConfigError if a generator is of one's own, which cannot be exported."""
-    if isinstance(generator, OwnGenerator):
+def refuse_custom(generator: Generator) -> None:
+    """Raise a ConfigError if a generator is user-defined, which cannot be exported."""
+    if isinstance(generator, CustomGenerator):
         refuse("networks", "must be the original's to be exported, and this run has networks of your own; see samples/")
 
 
 @torch.no_grad()
-def recompute_statistics(generator: OwnGenerator, z: Tensor) -> None:
+def recompute_statistics(generator: CustomGenerator, z: Tensor) -> None:
     """Set the running statistics of each BatchNorm layer to the mean of those of chunks of z [N, Z], in training mode."""
     layers = [layer for layer in generator.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
     momenta = [layer.momentum for layer in layers]
@@ -111,8 +111,8 @@ def recompute_statistics(generator: OwnGenerator, z: Tensor) -> None:
         layer.momentum = momentum
 
 
-def _build(part: OwnClass, *arguments: Any) -> nn.Module:
-    name = part.cls.__name__
+def _build(part: CustomClass, *arguments: Any) -> nn.Module:
+    name = part.name
     wanted = "latent_size, image_shape" if len(arguments) == 2 else "image_shape"
     with explaining("networks", part, f"{name}({wanted})"):
         network = part.build(*arguments)
@@ -121,7 +121,9 @@ def _build(part: OwnClass, *arguments: Any) -> nn.Module:
     return network
 
 
-def _probe(parts: tuple[OwnClass, OwnClass], generator: OwnGenerator, discriminator: OwnDiscriminator) -> None:
+def _probe(
+    parts: tuple[CustomClass, CustomClass], generator: CustomGenerator, discriminator: CustomDiscriminator
+) -> None:
     """Check that copies of the networks map random numbers as the contract says, in training mode and without."""
     rng = torch.Generator().manual_seed(0)
     shape = [PROBE_IMAGES, *generator.image_shape]

@@ -5,7 +5,6 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,9 +17,9 @@ import reviver
 from reviver.cli import main
 from reviver.errors import ConfigError, Interrupted
 from reviver.lstm.classifier import LSTMClassifier
-from reviver.lstm.own_cells import CellClassifier
+from reviver.lstm.custom_cells import CellClassifier
 from reviver.settings.lstm import LSTMConfig
-from reviver.settings.parts import OwnClass, give
+from reviver.settings.parts import Parts
 from reviver.train.lstm.training import train
 from tests.lstm_runs import CURRICULUM, TINY, TRUNCATED, at_step, fingerprint, terminate
 
@@ -50,7 +49,7 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_torchs_lstm_cell_computes_the_same_as_ours() -> None:
-    own = CellClassifier(OwnClass(nn.LSTMCell), 3, 5, 4, num_layers=2).eval()
+    own = CellClassifier(nn.LSTMCell, 3, 5, 4, num_layers=2).eval()
     ours = LSTMClassifier(3, 5, 4, num_layers=2, single_bias=False).eval()
     with torch.no_grad():
         for layer, cell in enumerate(own.cells):
@@ -76,7 +75,7 @@ def test_dropout_acts_on_h_at_every_step_in_training_only() -> None:
         def forward(self, x: Tensor, state: Tensor | None) -> Tensor:
             return torch.ones(len(x), self.size) if state is None else state + 1
 
-    network, x = CellClassifier(OwnClass(Counter), 1, 500, 2, hidden_dropout=0.5), torch.zeros(1, 3, 1)
+    network, x = CellClassifier(Counter, 1, 500, 2, hidden_dropout=0.5), torch.zeros(1, 3, 1)
     assert network.eval().run(x)[0][0, :, 0].tolist() == [1, 2, 3]
     output = network.train().run(x, rng=torch.Generator().manual_seed(0))[0][0]
     assert {*output[0].tolist()} == {0.0, 2.0}
@@ -86,18 +85,17 @@ def test_dropout_acts_on_h_at_every_step_in_training_only() -> None:
 
 @pytest.mark.parametrize("config", [TINY, CURRICULUM, TRUNCATED], ids=["tiny", "curriculum", "truncated"])
 @pytest.mark.parametrize("cell", ["torch.nn:LSTMCell", "gru", "my_cell.py:Mine"])
-def test_own_cells_train_and_resume_bit_for_bit(
+def test_custom_cells_train_and_resume_bit_for_bit(
     config: LSTMConfig, cell: str, mine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for reference in ("torch.nn:LSTMCell", mine):
-        give("cell", reference)
+    parts = Parts.resolve({"cell": cell})[1]
     config = replace(config, cell=cell, epochs=min(config.epochs, 4), num_layers=2, hidden_dropout=0.2)
-    whole, name = train(config, "whole"), "truncated_step" if config.bptt_steps else "train_step"
+    whole, name = train(config, "whole", parts=parts), "truncated_step" if config.bptt_steps else "train_step"
     with monkeypatch.context() as patch:
         at_step(patch, 3, terminate, name)
         with pytest.raises(Interrupted, match="SIGTERM"):
-            train(config, "cut")
-    assert fingerprint(train(config, "cut", resume=True)) == fingerprint(whole)
+            train(config, "cut", parts=parts)
+    assert fingerprint(train(config, "cut", parts=parts, resume=True)) == fingerprint(whole)
 
 
 def test_a_gru_learns_and_the_start_says_how_fast_it_is(mine: str, caplog: pytest.LogCaptureFixture) -> None:
@@ -173,7 +171,7 @@ def test_trace_sweep_and_prediction(mine: str, capsys: pytest.CaptureFixture[str
     assert [len(layer["state"][0]) for layer in trace["layers"]] == [2, 2], "two layers, two steps"
     assert Path("trace.png").exists()
     assert main(["export", "run", "--format", "hub", "--out", "model"]) == 2
-    assert "a run with the cell Mine cannot be exported" in capsys.readouterr().err
+    assert "run: has the custom cell my_cell.py:Mine, which cannot be exported" in capsys.readouterr().err
     assert not Path("model").exists()
     Path("sweep.toml").write_text(
         'command = "lstm train"\nmeasure = "last.validation_accuracy"\n[settings]\nlength = 3\nepochs = 1\n'
@@ -195,11 +193,6 @@ class Mine(nn.Module):
 """
 
 
-def give_and_train(reference: str) -> None:
-    give("cell", reference)
-    train(replace(TINY, cell=reference), "run")
-
-
 BAD = {
     "x = 1": "my_cell.py must have a class Mine, it has none",
     "class Other: pass": "must have a class Mine, it has Other",
@@ -219,12 +212,9 @@ BAD = {
 
 
 @pytest.mark.parametrize("content", BAD)
-def test_a_wrong_cell_is_one_line_before_anything_is_written(
-    content: str, mine: str, same_words: Callable[..., None]
-) -> None:
+def test_a_wrong_cell_is_one_line_before_anything_is_written(content: str, mine: str) -> None:
     Path("my_cell.py").write_text(content)
     with pytest.raises(ConfigError, match=BAD[content]) as error:
-        give_and_train(mine)
+        train(replace(TINY, cell=mine), "run", parts=Parts.load(cell=mine))
     assert "\n" not in str(error.value)
-    same_words(error.value, content.removeprefix(HEAD))
     assert not Path("run").exists()

@@ -1,4 +1,4 @@
-"""A network of recurrent cells that are not ours, such as `torch.nn.GRUCell` or one of a user, run step by step.
+"""A network of recurrent cells that run step by step: `torch.nn.GRUCell`, or a user-defined one.
 
 The contract is that of the cells of torch: `cell = Class(input_size, hidden_size)`, a module, and
 `state = cell(x, state)` with x [B, I]. `state` is None at the start, then what the last call returned: h [B, H], or a
@@ -9,7 +9,9 @@ Shapes: B batch, T time, I input size, H hidden size, L layers, C classes.
 
 import copy
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 import torch
@@ -20,10 +22,14 @@ from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.layer import check_batch, checked_lengths, is_inside
 from reviver.lstm.rnn import RNNClassifier, sample_masks
 from reviver.rows import Rng
-from reviver.settings.parts import OwnClass, explaining
+from reviver.settings.parts import CustomClass, explaining
 
 States = tuple[Tensor, ...]
 """Entries of the state of all layers, [L, B, ...] each; the first is h, [L, B, H]."""
+Cell = Callable[[int, int], nn.Module]
+"""A function of (input_size, hidden_size) that builds a cell."""
+CELLS: Mapping[str, Cell] = MappingProxyType({"gru": nn.GRUCell})
+"""The built-in cells that run step by step, by name."""
 PROBE_BATCHES, PROBE_STEPS = (3, 2), 2
 TIMED_STEPS, TIMED_SECONDS = 16, 0.3
 
@@ -36,16 +42,13 @@ class CellClassifier(nn.Module):
     m_t is the dropout mask of the hidden state, sampled at every step in training. After its last step a sequence keeps
     its state.
 
-    `part` is the class of the cell, `rng` the random number generator of its initial weights; the other arguments are those
-    of `LSTMClassifier`. An instance in place of the class is copied with its weights for each layer, so its sizes must fit.
-
-    Raises:
-        ConfigError: if the class breaks the contract.
+    `cell` builds the cell of a layer, and `rng` is the random number generator of its initial weights; the other arguments
+    are those of `LSTMClassifier`. `build_custom` builds one of a user-defined cell.
     """
 
     def __init__(
         self,
-        part: OwnClass,
+        cell: Cell,
         input_size: int,
         hidden_size: int,
         num_classes: int,
@@ -59,20 +62,13 @@ class CellClassifier(nn.Module):
         self.input_size, self.hidden_size = input_size, hidden_size
         self.hidden_dropout, self.dropout = hidden_dropout, dropout
         sizes = [input_size, *[hidden_size] * (num_layers - 1)]
-        with (
-            torch.random.fork_rng(devices=[]),
-            explaining("cell", part, f"{part.cls.__name__}(input_size, hidden_size)"),
-        ):
+        with torch.random.fork_rng(devices=[]):
             if rng is not None:
                 torch.manual_seed(int(torch.randint(2**62, (), generator=rng, device="cpu")))
-            cells = [part.build(size, hidden_size) for size in sizes]
-        if not isinstance(cells[0], nn.Module):
-            _refuse(part, f"must be a subclass of torch.nn.Module, got one of {type(cells[0]).__bases__[0].__name__}")
-        self.cells = nn.ModuleList(cells)
+            self.cells = nn.ModuleList(cell(size, hidden_size) for size in sizes)
         self.W_out = nn.Parameter(torch.empty(num_classes, hidden_size))
         self.b_out = nn.Parameter(torch.zeros(num_classes))
         nn.init.xavier_uniform_(self.W_out, generator=rng)
-        self._state: Any = None if self.W_out.is_meta else probe(part, self.cells, sizes, hidden_size)
 
     def forward(
         self,
@@ -153,63 +149,94 @@ class CellClassifier(nn.Module):
             output = torch.where(inside, output, 0.0)
         return output, tuple(torch.stack(entries) for entries in zip(*finals, strict=True))
 
+    @cached_property
+    def _example(self) -> Any:
+        """A state of one sequence, as the cell returns it."""
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            cell = copy.deepcopy(self.cells[0]).eval()
+            return cell(self.W_out.new_zeros(1, self.input_size), None)
+
     @property
     def state_sizes(self) -> list[tuple[int, ...]]:
         """Shapes of the entries of a state for one sequence, such as (H,) of h."""
-        entries = (self._state,) if isinstance(self._state, Tensor) else self._state
+        entries = (self._example,) if isinstance(self._example, Tensor) else self._example
         return [tuple(entry.shape[1:]) for entry in entries]
 
     def _restore(self, entries: list[Tensor]) -> Any:
         """Return a state as the cell returned it."""
-        return entries[0] if isinstance(self._state, Tensor) else _like(self._state, entries)
+        return entries[0] if isinstance(self._example, Tensor) else _like(self._example, entries)
 
 
 Network = LSTMClassifier | RNNClassifier | CellClassifier
 
 
 def built_in(network: Network) -> LSTMClassifier | RNNClassifier:
-    """Return a network to export; raise a ConfigError for one with cells that are not ours, which cannot be exported."""
+    """Return a network to export; raise a ConfigError for one with cells that run step by step, which cannot be exported."""
     if isinstance(network, CellClassifier):
         name = type(network.cells[0]).__name__
         raise ConfigError(f"a run with the cell {name} cannot be exported; give one with the cell lstm or rnn")
     return network
 
 
-def probe(part: OwnClass, cells: nn.ModuleList, sizes: list[int], hidden_size: int) -> Any:
-    """Return a state that a cell returned after some steps on random numbers.
+def build_custom(
+    part: CustomClass, input_size: int, hidden_size: int, num_classes: int, **options: Any
+) -> CellClassifier:
+    """Return the network of a user-defined cell; the arguments are those of `CellClassifier`.
+
+    An instance in place of the class is copied with its weights for each layer, so its sizes must fit.
+
+    Raises:
+        ConfigError: if the cell breaks the contract.
+    """
+
+    def build(input_size: int, hidden_size: int) -> nn.Module:
+        with explaining("cell", part, f"{part.name}(input_size, hidden_size)"):
+            cell = part.build(input_size, hidden_size)
+        if not isinstance(cell, nn.Module):
+            _refuse(part, f"must be a subclass of torch.nn.Module, got one of {type(cell).__bases__[0].__name__}")
+        return cell
+
+    network = CellClassifier(build, input_size, hidden_size, num_classes, **options)
+    if not network.W_out.is_meta:
+        for index, cell in enumerate(network.cells):
+            probe(part, cell, hidden_size if index else input_size, hidden_size)
+    return network
+
+
+def probe(part: CustomClass, cell: nn.Module, input_size: int, hidden_size: int) -> None:
+    """Run a copy of a cell for some steps on random numbers.
 
     Raises:
         ConfigError: if the cell raises, or its state is not that of the contract.
     """
     shapes: list[list[int]] = []
     rng = torch.Generator().manual_seed(0)
-    for cell, size in zip(copy.deepcopy(cells).eval(), sizes, strict=True):
-        for batch in PROBE_BATCHES:
-            state: Any = None
-            for step in range(PROBE_STEPS):
-                x, at = torch.randn(batch, size, generator=rng), f"at step {step + 1} of a batch of {batch}"
-                with (
-                    torch.no_grad(),
-                    torch.random.fork_rng(devices=[]),
-                    explaining("cell", part, f"cell(x, state) of x {[batch, size]} and {hidden_size} units {at}"),
-                ):
-                    state = cell(x, state)
-                entries = (state,) if isinstance(state, Tensor) else state
-                if not isinstance(entries, tuple) or not entries or not all(isinstance(one, Tensor) for one in entries):
-                    got = f"a {type(state).__name__}"
-                    _refuse(part, f"must return h [B, H] or a tuple of tensors whose first is h, got {got} {at}")
-                if entries[0].shape != (batch, hidden_size):
-                    _refuse(part, f"must return h of shape {[batch, hidden_size]}, got {[*entries[0].shape]} {at}")
-                for index, entry in enumerate(entries):
-                    if entry.shape[:1] != (batch,):
-                        _refuse(part, f"must have states [B, ...], got shape {[*entry.shape]} of entry {index} {at}")
-                    if not entry.isfinite().all():
-                        _refuse(part, f"must return finite numbers, got others in entry {index} {at}")
-                found = [[*entry.shape[1:]] for entry in entries]
-                if shapes and found != shapes:
-                    _refuse(part, f"must keep the shapes of its state, {shapes} for a sequence, got {found} {at}")
-                shapes = found
-    return state
+    cell = copy.deepcopy(cell).eval()
+    for batch in PROBE_BATCHES:
+        state: Any = None
+        for step in range(PROBE_STEPS):
+            x, at = torch.randn(batch, input_size, generator=rng), f"at step {step + 1} of a batch of {batch}"
+            with (
+                torch.no_grad(),
+                torch.random.fork_rng(devices=[]),
+                explaining("cell", part, f"cell(x, state) of x {[batch, input_size]} and {hidden_size} units {at}"),
+            ):
+                state = cell(x, state)
+            entries = (state,) if isinstance(state, Tensor) else state
+            if not isinstance(entries, tuple) or not entries or not all(isinstance(one, Tensor) for one in entries):
+                got = f"a {type(state).__name__}"
+                _refuse(part, f"must return h [B, H] or a tuple of tensors whose first is h, got {got} {at}")
+            if entries[0].shape != (batch, hidden_size):
+                _refuse(part, f"must return h of shape {[batch, hidden_size]}, got {[*entries[0].shape]} {at}")
+            for index, entry in enumerate(entries):
+                if entry.shape[:1] != (batch,):
+                    _refuse(part, f"must have states [B, ...], got shape {[*entry.shape]} of entry {index} {at}")
+                if not entry.isfinite().all():
+                    _refuse(part, f"must return finite numbers, got others in entry {index} {at}")
+            found = [[*entry.shape[1:]] for entry in entries]
+            if shapes and found != shapes:
+                _refuse(part, f"must keep the shapes of its state, {shapes} for a sequence, got {found} {at}")
+            shapes = found
 
 
 def slowdown(network: CellClassifier, batch_size: int) -> float:
@@ -243,5 +270,5 @@ def _like(state: Any, entries: Sequence[Tensor]) -> Any:
     return type(state)(*entries) if hasattr(state, "_fields") else tuple(entries)
 
 
-def _refuse(part: OwnClass, problem: str) -> NoReturn:
-    raise ConfigError(f"cell {part.cls.__name__}: {problem}", field="cell")
+def _refuse(part: CustomClass, problem: str) -> NoReturn:
+    raise ConfigError(f"cell {part.name}: {problem}", field="cell")

@@ -2,7 +2,6 @@
 
 import re
 import shlex
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,6 @@ from reviver.errors import ConfigError
 from reviver.gan.inversion import project
 from reviver.rng import make_rng
 from reviver.runs.folder import RunFolder
-from reviver.settings import parts
 
 MINE = """
 from torch import nn
@@ -100,12 +98,11 @@ def test_a_resumed_run_ends_as_if_it_had_gone_on() -> None:
 
 
 def test_no_command_runs_code_out_of_a_run_folder_and_a_changed_file_is_named(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert run(f"{TRAIN} --epochs 1 --out r") == 0
     Path("r/parts/mine.py").write_text("raise SystemExit('ran')")
     Path("mine.py").unlink()
-    monkeypatch.setattr(parts, "_given", {})  # as in a new process
     for command in (
         "gan sample r",
         "gan train --out r --epochs 2 --resume",
@@ -136,7 +133,7 @@ WRONG = {
 
 @pytest.mark.parametrize("case", WRONG)
 def test_networks_that_break_the_contract_are_refused_before_anything_is_written(
-    case: str, capsys: pytest.CaptureFixture[str], same_words: Callable[..., None]
+    case: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text, message = WRONG[case]
     Path("mine.py").write_text(text)
@@ -145,7 +142,6 @@ def test_networks_that_break_the_contract_are_refused_before_anything_is_written
     assert error.startswith("error: --networks ")
     assert error.count("\n") == 1
     assert re.search(message, error), error
-    same_words(error.strip(), case)
     assert not Path("r").exists()
 
 
