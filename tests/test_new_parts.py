@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+import shutil
 import subprocess
 import sys
 import zlib
@@ -56,24 +57,8 @@ for command in sys.argv[1].splitlines():
 """
 
 
-def copy_package(folder: Path) -> None:
-    """Make a copy of the package, of links as far as it is not changed."""
-    for path in PACKAGE.iterdir():
-        if path.name not in ("data", "gan", "__pycache__"):
-            (folder / path.name).symlink_to(path)
-    for name, changed in (("data", "tasks"), ("gan", "losses.py")):
-        (folder / name).mkdir()
-        for path in (PACKAGE / name).iterdir():
-            if path.name not in (changed, "__pycache__"):
-                (folder / name / path.name).symlink_to(path)
-    (folder / "data" / "tasks").mkdir()
-    for path in (PACKAGE / "data" / "tasks").glob("*.py"):
-        (folder / "data" / "tasks" / path.name).symlink_to(path)
-
-
 def test_a_file_is_a_task_and_an_entry_a_loss(tmp_path: Path) -> None:
-    (tmp_path / "reviver").mkdir()
-    copy_package(tmp_path / "reviver")
+    shutil.copytree(PACKAGE, tmp_path / "reviver")
     (tmp_path / "reviver" / "data" / "tasks" / "majority.py").write_text(TASK)
     losses = (PACKAGE / "gan" / "losses.py").read_text("utf-8")
     (tmp_path / "reviver" / "gan" / "losses.py").write_text(losses + LOSS, "utf-8")
