@@ -1,16 +1,12 @@
 """Packed data: what is read is what was packed, training on it is the same, damage is found, nothing half is left."""
 
-import errno
-import hashlib
 import itertools
 import json
 import os
-import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -20,12 +16,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from reviver.cli import main
+from reviver.data import packed as packed_module
 from reviver.data.images import image_set
 from reviver.data.images.image_files import class_folders
 from reviver.data.images.image_set import load_images, load_test_images, pack_images
-from reviver.data.packed import order as packed_order
-from reviver.data.packed.arrays import checksum_of, open_packed
-from reviver.data.packed.order import WINDOW_BLOCKS, epoch_order, equal_blocks, unequal_blocks
+from reviver.data.packed import WINDOW_BLOCKS, epoch_order, equal_blocks, open_packed, unequal_blocks
 from reviver.data.sequences.custom import CustomTask
 from reviver.data.sequences.examples import PackedExamples, PackedTable, pack_sequences
 from reviver.errors import ConfigError, DataError, Interrupted, RunFolderError
@@ -48,7 +43,7 @@ LABELS = np.arange(40) % 3
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make blocks of five gray images, so that small data has many."""
-    for function in (packed_order.equal_blocks, packed_order.unequal_blocks):
+    for function in (packed_module.equal_blocks, packed_module.unequal_blocks):
         monkeypatch.setattr(function, "__defaults__", (5 * SIZE * SIZE,))
 
 
@@ -110,7 +105,7 @@ def test_packed_images_are_those_of_the_source(
             found = load(str(folder), SIZE)
             assert torch.equal(found.images, one.images)
             assert (found.name, found.sha256, len(found)) == (one.name, one.sha256, len(one))
-            assert image_content(found).shape == (32,), "the cache of scores knows them by their checksum"
+            assert image_content(found).shape == (32,), "the cache of scores knows them by their SHA-256"
             assert (found.labels is None) == (one.labels is None)
             assert found.labels is None or torch.equal(found.labels, one.labels)
         assert class_folders(folder) == class_folders(tmp_path / name)
@@ -250,78 +245,57 @@ def test_a_resumed_run_goes_on_in_the_middle_of_the_order(
 # Damage
 
 
-def flip_byte(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[-3] ^= 1
-    path.write_bytes(content)
+def edit(folder: Path, **changes: Any) -> None:
+    """Change packed.json."""
+    path = folder / "packed.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
-def edit_record(folder: Path, **changes: Any) -> None:
-    """Change packed.json, with a valid checksum."""
-    record = json.loads((folder / "packed.json").read_text()) | changes
-    (folder / "packed.json").write_text(json.dumps({**record, "checksum": checksum_of(record)}))
+class Payload:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (Path("was-run"),)
 
 
-def link_away(path: Path) -> None:
-    shutil.move(path, path.parents[1] / "elsewhere.npy")
-    path.symlink_to(path.parents[1] / "elsewhere.npy")
-
-
-def rename_data(path: Path) -> None:
-    path.write_text(path.read_text().replace('"gray"', '"grax"'))
-
-
-REMEDY = "(restore the folder, or pack the data again|give it to reviver lstm train)"
 DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
-    "image": (lambda p: flip_byte(p / "images.npy"), "images.npy: it has another checksum than when packed"),
-    "truncated": (lambda p: os.truncate(p / "images.npy", 500), "images.npy: its header claims 1440 bytes and it holds"),
-    "longer": (lambda p: os.truncate(p / "images.npy", 5000), "images.npy: it has 5000 bytes instead of 1568"),
-    "no file": (lambda p: (p / "labels.npy").unlink(), "labels.npy: it cannot be read .*No such file"),
-    "dtype": (lambda p: np.save(p / "images.npy", PIXELS[..., :1].astype(np.int8)), "images.npy: it holds int8 of shape"),
-    "checksum": (lambda p: rename_data(p / "packed.json"), "packed.json: its checksum differs"),
-    "format": (lambda p: edit_record(p, format=2), "packed.json: its format is not 1, which this version reads"),
-    "kind": (lambda p: edit_record(p, kind="sequences"), "holds sequences"),
-    "name": (lambda p: edit_record(p, name=""), "packed.json: name must not be empty, got ''"),
-    "no array": (lambda p: edit_record(p, arrays={}), "packed.json: must have the array images"),
-    "shape": (lambda p: np.save(p / "images.npy", PIXELS), "images.npy: .*, not what packed.json describes;"),
-    "pickle": (lambda p: np.save(p / "labels.npy", np.array([print])), "labels.npy: it holds Python objects"),
-    "large": (lambda p: os.truncate(p / "packed.json", (1 << 26) + 1), "packed: it cannot be read .*67108864"),
-    "link": (lambda p: link_away(p / "labels.npy"), "packed: it cannot be read .labels.npy is a link that leads out"),
+    "truncated": (lambda p: os.truncate(p / "images.npy", 500), r"images.npy: cannot be read \(mmap length"),
+    "no file": (lambda p: (p / "images.npy").unlink(), "images.npy: cannot be read .No such file or directory"),
+    "empty": (lambda p: os.truncate(p / "images.npy", 0), "images.npy: cannot be read"),
+    "dtype": (lambda p: np.save(p / "images.npy", PIXELS[..., :1].astype(np.int8)), "images.npy: .*it holds int8 of shape"),
+    "labels": (lambda p: np.save(p / "labels.npy", LABELS[:3]), "labels.npy: its labels must be 40 integers from 0 to"),
+    "pickle": (lambda p: np.save(p / "labels.npy", np.array([Payload()])), "labels.npy: cannot be read .*Python objects"),
+    "record": (lambda p: os.truncate(p / "packed.json", 9), "packed.json: cannot be read"),
+    "name": (lambda p: edit(p, name=""), "packed.json: name must not be empty, got ''"),
+    "kind": (lambda p: edit(p, kind="sequences"), "holds sequences; give it to reviver lstm train"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", DAMAGE)
 def test_a_damaged_folder_is_one_clear_line(
-    name: str, packed: Path, capsys: pytest.CaptureFixture[str], same_words: Callable[..., None]
+    name: str, packed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     damage, message = DAMAGE[name]
     damage(packed)
-    with pytest.raises(DataError, match=f"{message}.* {REMEDY}$") as caught:
+    remedy = "" if name == "kind" else ".*; restore the folder, or pack the data again$"
+    with pytest.raises(DataError, match=message + remedy):
         load_images(str(packed), SIZE)
-    same_words(caught.value, name)
-    out = packed.parent / "run"
     capsys.readouterr()
-    assert main(["gan", "train", "--data", str(packed), "--image-size", str(SIZE), "--out", str(out)]) == 2
+    assert main(["gan", "train", "--data", str(packed), "--image-size", str(SIZE), "--out", "run"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
-    assert not out.exists()
+    assert not {"run", "was-run"} & {path.name for path in tmp_path.iterdir()}
 
 
 def test_wrong_offsets_and_labels_are_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "two.npz", x=np.zeros((2, 3)), y=[0, 1])
-    pack_sequences(tmp_path / "two.npz", tmp_path / "packed")
     cases = {
-        "offsets must increase from 0 to 6": ("offsets", [[1, 3, 6], [0, 7, 6], [0, 0, 6], [0, 1, 3, 6]]),
-        "a sequence is longer than 3 steps": ("offsets", [[0, 1, 6]]),
-        "labels must be the indices of the 2 distinct classes": ("labels", [[0, 0], [0, 2]]),
+        "offsets must increase from 0 to 6": ("offsets", [[1, 3, 6], [0, 7, 6], [0, 0, 6], [0, 1, 6]]),
+        "labels must be 2 indices of the 2 classes": ("labels", [[0, 0], [0, 2], [0, 1, 1]]),
     }
     for message, name, values in ((text, name, one) for text, (name, arrays) in cases.items() for one in arrays):
-        folder, array = tmp_path / f"{name}{values}", np.array(values)
-        shutil.copytree(tmp_path / "packed", folder)
-        np.save(folder / f"{name}.npy", array)
-        arrays = json.loads((folder / "packed.json").read_text())["arrays"]
-        described = {"shape": list(array.shape), "sha256": hashlib.sha256(array.tobytes()).hexdigest()}
-        edit_record(folder, arrays={**arrays, name: described})
-        with pytest.raises(DataError, match=message):
+        folder = tmp_path / f"{name}{values}"
+        pack_sequences(tmp_path / "two.npz", folder)
+        np.save(folder / f"{name}.npy", np.array(values))
+        with pytest.raises(DataError, match=f"{message}.*; restore the folder, or pack the data again$"):
             PackedTable.open(folder)
 
 
@@ -330,21 +304,6 @@ def test_images_are_not_taken_for_sequences_or_for_another_size(packed: Path) ->
         CustomTask(lstm_config(packed))
     with pytest.raises(ConfigError, match=r"image_size must be 6 for .*, which was packed with images of 6 x 6, got 8"):
         load_images(str(packed), 8)
-
-
-def test_a_disk_that_fails_is_one_clear_line(packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hashlib, "file_digest", Mock(side_effect=OSError(errno.EIO, "Input/output error")))
-    with pytest.raises(DataError, match=rf"/images\.npy: it cannot be read .*Input/output error\); {REMEDY}$"):
-        load_images(str(packed), SIZE)
-
-
-def test_a_record_may_have_64_mebibytes_and_its_keys_any_order(packed: Path) -> None:
-    edit_record(packed, classes=["c" * 255] * 5000)
-    path = packed / "packed.json"
-    path.write_text(json.dumps(dict(reversed(json.loads(path.read_text()).items()))))
-    assert len(open_packed(packed, "images").classes) == 5000
-    expected = hashlib.sha256(b'{"a":null,"b":[1,2]}').hexdigest()
-    assert checksum_of({"b": [1, 2], "checksum": "", "a": None}) == expected
 
 
 # Writing
@@ -360,6 +319,6 @@ def test_a_signal_or_a_damaged_source_leaves_nothing_behind(
         assert main(["data", "pack", str(source), "--out", str(tmp_path / "packed")]) == 128 + number
     assert capsys.readouterr().err.splitlines()[-1].endswith(f"stopped by {number.name}; nothing was written")
     (source / "test" / "dogs" / "6.png").write_bytes(b"\x89PNG no")
-    with pytest.raises(DataError, match=r"6\.png: it cannot be read"):
+    with pytest.raises(DataError, match=r"6\.png: (it )?cannot be read"):
         pack_images(str(source), tmp_path / "packed", SIZE)
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]

@@ -18,7 +18,7 @@ import torch
 
 from reviver import LSTMClassifier
 from reviver.data.images.image_set import pack_images
-from reviver.data.packed.arrays import map_array, open_packed
+from reviver.data.packed import map_array
 from reviver.errors import RunFolderError
 from reviver.files.atomic import recover_interrupted_writes, write_text
 from reviver.runs.checkpoint import checkpoint_step, find_checkpoint, load_networks
@@ -120,7 +120,7 @@ def pack(out: Path, mark: Callable[[Any], None] = lambda _: None) -> None:
 def finish_packing(out: Path, mark: str | None) -> list[Any]:
     if mark is None and not out.exists():
         pack(out)
-    return map_array(out, open_packed(out, "images"), "images").tolist()
+    return map_array(out, "images").tolist()
 
 
 def build_pretrained(seed: int) -> LSTMClassifier:

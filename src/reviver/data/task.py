@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from reviver.data.packed.order import equal_blocks
+from reviver.data.packed import equal_blocks
 from reviver.rows import BatchRows
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.tasks import TOLERANCE, TargetKind, TaskDefinition, find_task
@@ -65,7 +65,7 @@ class Sequences:
 
     @property
     def block_edges(self) -> Tensor:
-        """First sequence of each block of neighbors, and N, for the order `blocks`; see `packed.order`."""
+        """First sequence of each block of neighbors, and N, for the order `blocks`; see `reviver.data.packed`."""
         return equal_blocks(len(self), self._first[:1].numel() * self._first.element_size())
 
     @property

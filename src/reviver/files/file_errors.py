@@ -3,14 +3,15 @@
 import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from reviver.errors import DataError, RunFolderError
+from reviver.errors import DataError, ReviverError, RunFolderError
 from reviver.text import one_line
 
 DATA_REMEDY = "replace the file or remove it"
 """Remedy for a damaged data file where the caller knows no better one."""
+RUN_REMEDY = "the file is damaged, restore it or train again"
 
 
 @contextmanager
@@ -46,17 +47,28 @@ def check_writable(path: Path) -> None:
 
 
 @contextmanager
-def explain_read_errors(path: Path) -> Iterator[None]:
-    """Convert an `OSError` or `ValueError` raised inside to a `RunFolderError` that names the file `path` of a run."""
+def reading(path: Path, remedy: str = DATA_REMEDY, kind: type[ReviverError] = DataError) -> Iterator[None]:
+    """Convert whatever a library raises inside, on a damaged or missing file, to one line of a `kind` of error.
+
+    The line names `path`, the problem and the remedy. Errors of Reviver pass.
+    """
     try:
         yield
-    except (OSError, ValueError) as error:
-        raise damaged_run_file(path, f"cannot be read ({one_line(error)})") from error
+    except ReviverError:
+        raise
+    except Exception as error:
+        problem = (isinstance(error, OSError) and error.strerror) or one_line(error)
+        raise kind(f"{path}: cannot be read ({problem}); {remedy}") from error
+
+
+def explain_read_errors(path: Path) -> AbstractContextManager[None]:
+    """Convert errors inside as `reading` does, to a `RunFolderError` of the file `path` of a run."""
+    return reading(path, RUN_REMEDY, RunFolderError)
 
 
 def damaged_run_file(location: object, problem: object) -> RunFolderError:
     """Return the error of a damaged file of a run folder; `location` is its path, or its path and a line."""
-    return RunFolderError(f"{location}: {problem}; the file is damaged, restore it or train again")
+    return RunFolderError(f"{location}: {problem}; {RUN_REMEDY}")
 
 
 def damaged_data_file(path: Path, problem: str, remedy: str = DATA_REMEDY) -> DataError:

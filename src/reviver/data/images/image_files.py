@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reviver.data.packed.arrays import is_packed, open_packed
+from reviver.data.packed import is_packed, open_packed
 from reviver.errors import DataError, needing_train
 from reviver.files.file_errors import damaged_data_file
 from reviver.files.read import open_file

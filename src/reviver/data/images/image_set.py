@@ -9,6 +9,7 @@ import hashlib
 import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -21,8 +22,16 @@ from torch.nn import functional
 
 from reviver.data.images.image_files import class_folders, find_image_files, printable, read_images
 from reviver.data.images.named import DATA_SETS, MNIST_10K, read_data_set, read_mnist, read_small_mnist
-from reviver.data.packed.arrays import REMEDY, Chunks, is_packed, map_array, open_packed, refuse_existing, write_packed
-from reviver.data.packed.order import equal_blocks
+from reviver.data.packed import (
+    REMEDY,
+    Chunks,
+    equal_blocks,
+    is_packed,
+    map_array,
+    open_packed,
+    refuse_existing,
+    write_packed,
+)
 from reviver.errors import ConfigError, DataError
 from reviver.files.file_errors import DATA_REMEDY, damaged_data_file
 from reviver.files.idx import read_idx_images
@@ -70,8 +79,8 @@ class ImageSet:
     """Classes [N] int64, or None."""
     name: str
     """Name of the data set, file or folder."""
-    packed_sha256: str | None = None
-    """SHA-256 of packed images; None for images in memory."""
+    is_mapped: bool = False
+    """Whether the images are mapped."""
 
     def __len__(self) -> int:
         """Return N."""
@@ -83,14 +92,14 @@ class ImageSet:
         _, channels, height, width = self.images.shape
         return channels, height, width
 
-    @property
+    @cached_property
     def sha256(self) -> str:
-        """SHA-256 of the images' bytes, by which a run detects changed data. That of packed images is recorded."""
-        return self.packed_sha256 or hashlib.sha256(self.images.contiguous().numpy().data).hexdigest()
+        """SHA-256 of the images' bytes, by which a run detects changed data."""
+        return hashlib.sha256(self.images.contiguous().numpy().data).hexdigest()
 
     @property
     def block_edges(self) -> Tensor:
-        """First image of each block of `BLOCK_BYTES`, and N, see `packed.order`."""
+        """First image of each block of `BLOCK_BYTES`, and N, see `reviver.data.packed`."""
         return equal_blocks(len(self), prod(self.image_shape))
 
     def read(self, batches: Iterable[Tensor], device: torch.device) -> Iterator[Tensor]:
@@ -98,7 +107,7 @@ class ImageSet:
 
         Images in memory are moved there once, packed images batch by batch.
         """
-        pixels = self.images.to(device) if self.packed_sha256 is None else self.images
+        pixels = self.images if self.is_mapped else self.images.to(device)
         return (pixels[indices.to(pixels.device)].to(device) for indices in batches)
 
 
@@ -200,9 +209,9 @@ def _map_packed(path: Path, image_size: int, split: str) -> ImageSet:
     """Map the images of a packed folder, and load their labels."""
     record = open_packed(path, "images")
     name, labels_name = ("images", "labels") if split == "train" else ("test_images", "test_labels")
-    if split == "test" and name not in record.arrays:
+    if split == "test" and not (path / f"{name}.npy").exists():
         raise DataError(f"data: {path} has no test images to compare with; pack a source that has them")
-    images = map_array(path, record, name)
+    images = map_array(path, name)
     _check_count(str(path), images.shape)
     height, width = images.shape[2:]
     if (height, width) != (image_size, image_size):
@@ -211,10 +220,10 @@ def _map_packed(path: Path, image_size: int, split: str) -> ImageSet:
             f"{image_size}; or pack it again with that size",
             field="image_size",
         )
-    labels = map_array(path, record, labels_name) if labels_name in record.arrays else None
+    labels = map_array(path, labels_name) if (path / f"{labels_name}.npy").exists() else None
     if labels is not None:
         _check_labels(path / f"{labels_name}.npy", "labels", labels.numpy(), len(images), REMEDY)
-    return ImageSet(images, labels, record.name, record.arrays[name].sha256)
+    return ImageSet(images, labels, record.name, is_mapped=True)
 
 
 def _find_idx(folder: Path, size: int, split: str) -> ImageSource | None:

@@ -6,7 +6,7 @@ Shapes: N sequences, T steps of the longest, I channels per step, C classes.
 import hashlib
 import math
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -14,7 +14,7 @@ from typing import Annotated, Any, Self
 import torch
 from pydantic import Field, model_validator
 
-from reviver.data.packed.arrays import is_packed
+from reviver.data.packed import is_packed
 from reviver.data.sequences.examples import Examples, PackedExamples, PackedTable
 from reviver.data.sequences.labels import class_indices, class_names, stratified_split
 from reviver.data.sequences.reader import read_sequences
@@ -22,7 +22,7 @@ from reviver.data.sequences.standardization import Standardization
 from reviver.data.sequences.table import SequenceTable
 from reviver.data.task import Sequences, SplitName, Task
 from reviver.errors import ConfigError, DataError
-from reviver.files.read import open_file
+from reviver.files.file_errors import reading
 from reviver.settings.fields import Count
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.tasks import find_task
@@ -35,7 +35,7 @@ class DataRecord(Record):
     name: str
     """Name of the file."""
     sha256: str
-    """SHA-256 of the file."""
+    """SHA-256 of the file, or of the digests of the files of a packed folder."""
     num_sequences: Count
     max_length: Count
     """T, number of steps of the longest sequence."""
@@ -108,18 +108,17 @@ def _load(config: LSTMConfig, known: DataRecord | None = None) -> tuple[DataReco
     assert config.data is not None, "LSTMConfig checks it"
     path = Path(config.data)
     table: PackedTable | SequenceTable
+    digest = ""
+    if path.is_file() or is_packed(path):
+        with reading(path):
+            digest = _digest(path)
+        _check_known(path, known, sha256=digest)
     if is_packed(path):
         table = PackedTable.open(path)
-        name, digest, classes, labels = table.record.name, table.record.checksum, table.record.classes, table.labels
-        max_length = table.max_length
-        _check_known(path, known, sha256=digest)
+        name, classes, labels, max_length = table.record.name, table.record.classes, table.labels, table.max_length
     else:
-        name, digest = path.name, ""
-        with suppress(OSError), open_file(path) as file:  # the reader of the table raises a better error
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-            _check_known(path, known, sha256=digest)
         table = read_sequences(path, sequence_column=config.sequence_column, label_column=config.label_column)
-        max_length = table.x.shape[1]
+        name, max_length = path.name, table.x.shape[1]
         with _naming(path):
             classes = class_names(table.labels or ())
         labels = class_indices(table, classes)
@@ -149,6 +148,14 @@ def _load(config: LSTMConfig, known: DataRecord | None = None) -> tuple[DataReco
         apply, x, lengths = record.standardization.apply, table.x, table.lengths
         parts = [Examples(apply(x[rows], lengths[rows]), lengths[rows], labels[rows]) for rows in split]
     return record, {"train": parts[0], "validation": parts[1]}
+
+
+def _digest(path: Path) -> str:
+    """Return the SHA-256 of a file, or of the digests of the files in a folder."""
+    if path.is_dir():
+        return hashlib.sha256("".join(map(_digest, sorted(path.iterdir()))).encode()).hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

@@ -11,13 +11,20 @@ from typing import NamedTuple, Self
 import torch
 from torch import Tensor
 
-from reviver.data.packed.arrays import REMEDY, PackedRecord, map_array, open_packed, refuse_existing, write_packed
-from reviver.data.packed.order import unequal_blocks
+from reviver.data.packed import (
+    REMEDY,
+    PackedRecord,
+    map_array,
+    open_packed,
+    refuse_existing,
+    unequal_blocks,
+    write_packed,
+)
 from reviver.data.sequences.labels import class_indices, class_names
 from reviver.data.sequences.reader import read_sequences
 from reviver.data.sequences.standardization import Standardization, chunk_size, unpadded_chunks
 from reviver.data.task import Sequences
-from reviver.files.file_errors import damaged_data_file
+from reviver.files.file_errors import reading
 
 
 def pack_sequences(
@@ -92,17 +99,14 @@ class PackedTable(NamedTuple):
     def open(cls, path: Path) -> Self:
         """Open a packed folder; raise `DataError` if it is damaged or holds other data."""
         record = open_packed(path, "sequences")
-        values, offsets, labels = (map_array(path, record, name) for name in ("sequences", "offsets", "labels"))
-        lengths, max_length, count = offsets.diff(), record.max_length or 0, len(set(record.classes))
-        if len(offsets) != len(labels) + 1 or offsets[0] or offsets[-1] != len(values) or int(lengths.min()) < 1:
-            name, problem = "offsets", f"offsets must increase from 0 to {len(values)}, {len(labels)} times"
-        elif int(lengths.max()) > max_length:
-            name, problem = "offsets", f"a sequence is longer than {max_length} steps"
-        elif not 2 <= count == len(record.classes) or labels.unique().tolist() != list(range(count)):
-            name, problem = "labels", f"labels must be the indices of the {count} distinct classes, 2 or more"
-        else:
-            return cls(record, values, offsets[:-1], lengths, labels, max_length)
-        raise damaged_data_file(path / f"{name}.npy", problem, REMEDY)
+        values, offsets, labels = (map_array(path, name) for name in ("sequences", "offsets", "labels"))
+        lengths, max_length, count = offsets.diff(), record.max_length or 0, len(record.classes)
+        with reading(path, REMEDY):
+            if offsets[0] or offsets[-1] != len(values) or not 1 <= lengths.min() <= lengths.max() <= max_length:
+                raise ValueError(f"offsets must increase from 0 to {len(values)} by 1 to {max_length}")
+            if len(lengths) != len(labels) or labels.unique().tolist() != list(range(count)) or count < 2:
+                raise ValueError(f"labels must be {len(lengths)} indices of the {count} classes, 2 or more")
+        return cls(record, values, offsets[:-1], lengths, labels, max_length)
 
     def take(self, rows: Tensor) -> Tensor:
         """Return the steps of the sequences `rows`, one sequence after another, [n, I]."""

@@ -181,7 +181,7 @@ def load_reference(
     mean_row = [fmean(column) for column in zip(*real_rows, strict=True)]
     sum_counts = tuple(sum(column) for column in zip(*real_counts, strict=True))
     limit = min(MAX_PACKED, MAX_PACKED_BYTES // prod(train.image_shape))
-    is_searched_whole = train.packed_sha256 is None or len(train) <= limit
+    is_searched_whole = not train.is_mapped or len(train) <= limit
     return Reference(
         data=train.name,
         extractor=extractor,
@@ -198,9 +198,9 @@ def load_reference(
 
 def image_content(images: ImageSet) -> Tensor:
     """Return what identifies images in the cache: their bytes, or of packed images their SHA-256, as bytes."""
-    if images.packed_sha256 is None:
-        return images.images
-    return torch.tensor(list(bytes.fromhex(images.sha256)), dtype=torch.uint8)
+    if images.is_mapped:
+        return torch.tensor(list(bytes.fromhex(images.sha256)), dtype=torch.uint8)
+    return images.images
 
 
 def load_reference_images(

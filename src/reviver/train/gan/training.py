@@ -15,7 +15,7 @@ import torch
 from torch.optim import Adam
 
 from reviver.data.images.image_set import MAX_CLASSES, ImageSet, from_pixels, load_images
-from reviver.data.packed.order import epoch_order
+from reviver.data.packed import epoch_order
 from reviver.devices import choose_device
 from reviver.errors import DataError
 from reviver.gan.batch_norm_statistics import recompute_batch_norm

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from reviver.data.build import build_task
-from reviver.data.packed.order import epoch_order
+from reviver.data.packed import epoch_order
 from reviver.data.palindromes import Palindromes
 from reviver.data.task import Sequences, Task, correct, mean_loss
 from reviver.devices import choose_device

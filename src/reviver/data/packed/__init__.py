@@ -1,1 +1,0 @@
-"""Packed data: .npy files beside a record with their checksums, which training maps instead of loading."""
