@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from benchmarks.measure import Goal, Row, json_of, measure_goals, trained
 from reviver.figures import CHANCE_COLOR, plain_log_ticks, save_figure, styled
 from reviver.gan.scores.monitor import find_collapse
-from reviver.sweep.cells import Cell
+from reviver.sweep.trials import Trial
 
 ROOT = Path(__file__).parents[1]
 RUNS = ROOT / "runs" / "gan-quality"
@@ -81,8 +81,8 @@ RECIPES = (
 )
 
 
-def make_cell(recipe: Recipe, seed: int) -> Cell:
-    """Return the cell that trains one seed of a recipe."""
+def make_trial(recipe: Recipe, seed: int) -> Trial:
+    """Return the trial that trains one seed of a recipe."""
     evaluation = ("--eval-every", str(recipe.eval_every), "--eval-samples", str(NUM_SAMPLES))
     command = [
         "reviver",
@@ -96,7 +96,7 @@ def make_cell(recipe: Recipe, seed: int) -> Cell:
         str(seed),
     ]
     arguments = {"seed": seed, "command": command}
-    return Cell("benchmarks.gan_quality:measure", arguments, {"recipe": recipe.name, "seed": seed})
+    return Trial(measure, arguments, {"recipe": recipe.name, "seed": seed})
 
 
 def measure(folder: Path, *, seed: int, command: list[str]) -> dict[str, Any]:
@@ -164,7 +164,7 @@ def plot(recipes: Sequence[Mapping[str, Any]]) -> Figure:
 def main() -> None:
     """Measure the recipes that the command line names, and update the figure."""
     title = "Scores of GAN recipes"
-    results = measure_goals("benchmarks.gan_quality", __doc__, title, RUNS, RESULTS, RECIPES, make_cell)
+    results = measure_goals("benchmarks.gan_quality", __doc__, title, RUNS, RESULTS, RECIPES, make_trial)
     goals = results["goals"]
     plotted = [goals[recipe.name] for recipe in RECIPES if recipe.is_plotted and recipe.name in goals]
     if plotted:

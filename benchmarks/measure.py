@@ -19,9 +19,9 @@ from reviver.files.atomic import write_json
 from reviver.runs.environment import describe_machine
 from reviver.runs.folder import RunFolder
 from reviver.runs.session import handling_signals
-from reviver.sweep.cells import Cell, Outcome, cell_folder, read_outcome
-from reviver.sweep.driver import run_cells
+from reviver.sweep.driver import run_trials
 from reviver.sweep.engines import Pool
+from reviver.sweep.trials import Outcome, Trial, read_outcome, trial_folder
 
 
 def alternate(contenders: Mapping[str, Callable[[], object]], rounds: int, warmup: int = 1) -> dict[str, list[float]]:
@@ -139,7 +139,7 @@ def measure_goals(
     runs: Path,
     path: Path,
     goals: Sequence[AnyGoal],
-    make_cell: Callable[[AnyGoal, int], Cell],
+    make_trial: Callable[[AnyGoal, int], Trial],
 ) -> dict[str, Any]:
     """Measure the goals that the command line names, over seeds, as a sweep; save the results at `path`, also when stopped.
 
@@ -150,7 +150,7 @@ def measure_goals(
         runs: folder of the sweep.
         path: JSON file of the results.
         goals: all goals.
-        make_cell: function that returns the cell of a goal and a seed.
+        make_trial: function that returns the trial of a goal and a seed.
 
     Returns:
         All results in the file.
@@ -165,23 +165,23 @@ def measure_goals(
         parser.error(f"{', '.join(unknown)}: unknown; choose from {', '.join(known)}")
     if options.jobs < 1:
         parser.error(f"--jobs must be at least 1, got {options.jobs}")
-    cells = {
-        goal: [make_cell(goal, seed) for seed in range(min(goal.seeds, options.seeds or goal.seeds))]
+    trials = {
+        goal: [make_trial(goal, seed) for seed in range(min(goal.seeds, options.seeds or goal.seeds))]
         for goal in goals
         if goal.name in (options.names or known)
     }
-    all_cells = [cell for of_goal in cells.values() for cell in of_goal]
+    all_trials = [trial for of_goal in trials.values() for trial in of_goal]
     try:
-        run_cells(runs, all_cells, Pool(options.jobs), retry_failed=True, title=title, progress=True)
+        run_trials(runs, all_trials, Pool(options.jobs), retry_failed=True, title=title, progress=True)
     except Interrupted as error:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(error.exit_code) from error
     finally:
-        outcomes = {cell.key: read_outcome(cell_folder(runs, cell), cell) for cell in all_cells}
-        results = save_results(title, path, known, cells, outcomes)
+        outcomes = {trial.key: read_outcome(trial_folder(runs, trial), trial) for trial in all_trials}
+        results = save_results(title, path, known, trials, outcomes)
     failed = [outcome for outcome in outcomes.values() if outcome is not None and outcome.status == "failed"]
     for outcome in failed:
-        sys.stderr.write(f"{runs / 'cells' / outcome.key}: {outcome.error}\n")
+        sys.stderr.write(f"{runs / 'trials' / outcome.key}: {outcome.error}\n")
     if failed:
         raise SystemExit(1)
     return results
@@ -191,17 +191,17 @@ def save_results(
     title: str,
     path: Path,
     known: Sequence[str],
-    cells: Mapping[AnyGoal, Sequence[Cell]],
+    trials: Mapping[AnyGoal, Sequence[Trial]],
     outcomes: Mapping[str, Outcome | None],
 ) -> dict[str, Any]:
-    """Add the rows of goals of which at least one cell is done to the results at `path`, and return all results.
+    """Add the rows of goals of which at least one trial is done to the results at `path`, and return all results.
 
-    Whether a row reaches the target is not in the outcome of its cell, since targets change.
+    Whether a row reaches the target is not in the outcome of its trial, since targets change.
     """
     results = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"title": title, "goals": {}}
     results["machine"] = machine()
-    for goal, of_goal in cells.items():
-        found = [outcomes[cell.key] for cell in of_goal]
+    for goal, of_goal in trials.items():
+        found = [outcomes[trial.key] for trial in of_goal]
         rows = [dict(outcome.result) for outcome in found if outcome is not None and outcome.result]
         if goal.reached is not None:
             rows = [{**row, "reached": goal.reached(row)} for row in rows]

@@ -14,7 +14,7 @@ from typing import Any
 
 from benchmarks.measure import Goal, Row, json_of, measure_goals, trained
 from reviver.settings.lstm import LSTMConfig
-from reviver.sweep.cells import Cell
+from reviver.sweep.trials import Trial
 from reviver.train.lstm.stopping import find_best
 
 ROOT = Path(__file__).parents[1]
@@ -105,11 +105,11 @@ GOALS = (
 )
 
 
-def make_cell(goal: Preset, seed: int) -> Cell:
-    """Return the cell that trains and evaluates one seed of a goal."""
+def make_trial(goal: Preset, seed: int) -> Trial:
+    """Return the trial that trains and evaluates one seed of a goal."""
     command = ["reviver", "lstm", "train", "--preset", goal.preset or goal.name, *goal.changes, "--seed", str(seed)]
     arguments = {"seed": seed, "command": command, "lengths": list(goal.lengths), "min_size": goal.min_size}
-    return Cell("benchmarks.recall:measure", arguments, {"goal": goal.name, "seed": seed})
+    return Trial(measure, arguments, {"goal": goal.name, "seed": seed})
 
 
 def measure(folder: Path, *, seed: int, command: list[str], lengths: list[int], min_size: int) -> dict[str, Any]:
@@ -148,7 +148,7 @@ def evaluate(folder: Path, length: int | None, min_size: int) -> list[dict[str, 
 
 def main() -> None:
     title = "Results of the LSTM presets"
-    measure_goals("benchmarks.recall", __doc__, title, RUNS, RESULTS, GOALS, make_cell)
+    measure_goals("benchmarks.recall", __doc__, title, RUNS, RESULTS, GOALS, make_trial)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from benchmarks.measure import Goal, json_of, measure_goals, trained
 from reviver.errors import ReviverError
 from reviver.files.atomic import atomic_write, write_text
-from reviver.sweep.cells import Cell
+from reviver.sweep.trials import Trial
 
 ROOT = Path(__file__).parents[1]
 RUNS = ROOT / "runs" / "series"
@@ -71,10 +71,10 @@ GOALS = [
 ]
 
 
-def make_cell(goal: Variant, seed: int) -> Cell:
-    """Return the cell that trains and evaluates one seed of a goal."""
+def make_trial(goal: Variant, seed: int) -> Trial:
+    """Return the trial that trains and evaluates one seed of a goal."""
     arguments = {"seed": seed, "data": goal.data, "options": list(goal.options)}
-    return Cell("benchmarks.series:measure", arguments, {"goal": goal.name, "seed": seed})
+    return Trial(measure, arguments, {"goal": goal.name, "seed": seed})
 
 
 def measure(folder: Path, *, seed: int, data: str, options: list[str]) -> dict[str, Any]:
@@ -102,7 +102,7 @@ def prepare(name: str, part: str) -> Path:
     """Return the path of a part of a data set as an .npz file, which is written if it does not exist."""
     path = RUNS / "data" / f"{name}_{part}.npz"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{path}.lock"):  # other cells need the same file
+    with FileLock(f"{path}.lock"):  # other trials need the same file
         if not path.exists():
             spec = importlib.util.find_spec("aeon")  # found, not imported, which would take seconds
             if spec is None or not spec.submodule_search_locations:
@@ -144,7 +144,7 @@ def dtw_accuracy(train: Path, test: Path) -> float:
     The distance of two steps is the squared Euclidean one, of all channels.
     """
     path = train.with_name(f"{train.stem}-dtw.json")
-    with FileLock(f"{path}.lock"):  # other cells need the same file
+    with FileLock(f"{path}.lock"):  # other trials need the same file
         if not path.exists():
             with np.load(train) as first, np.load(test) as second:
                 nearest = [
@@ -172,7 +172,7 @@ def dtw(x: NDArray[np.float32], others: NDArray[np.float32], lengths: NDArray[np
 
 def main() -> None:
     title = "Results on sets of UCR and UEA"
-    measure_goals("benchmarks.series", __doc__, title, RUNS, RESULTS, GOALS, make_cell)
+    measure_goals("benchmarks.series", __doc__, title, RUNS, RESULTS, GOALS, make_trial)
 
 
 if __name__ == "__main__":

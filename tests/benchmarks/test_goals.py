@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from benchmarks import gan_quality, measure, recall, series
-from reviver.sweep.cells import Cell
+from reviver.sweep.trials import Trial
+from tests.benchmarks.trials import count
 
 
 @dataclass(frozen=True)
@@ -24,9 +25,9 @@ GOALS = [
 ]
 
 
-def make_cell(goal: Goal, seed: int) -> Cell:
+def make_trial(goal: Goal, seed: int) -> Trial:
     arguments = {"seed": seed, "name": goal.name, "is_valid": goal.is_valid}
-    return Cell("tests.benchmarks.cells:count", arguments, {"goal": goal.name, "seed": seed})
+    return Trial(count, arguments, {"goal": goal.name, "seed": seed})
 
 
 def test_goals_are_measured_once_and_rows_of_other_goals_are_kept(
@@ -37,7 +38,7 @@ def test_goals_are_measured_once_and_rows_of_other_goals_are_kept(
 
     def call(*words: str) -> dict[str, Any]:
         monkeypatch.setattr(sys, "argv", ["measure", *words])
-        return measure.measure_goals("measure", "", "title", runs, path, GOALS, make_cell)
+        return measure.measure_goals("measure", "", "title", runs, path, GOALS, make_trial)
 
     with pytest.raises(SystemExit) as caught:
         call("first", "second", "--seeds", "1")
@@ -52,17 +53,17 @@ def test_goals_are_measured_once_and_rows_of_other_goals_are_kept(
     assert [row["value"] for row in results["goals"]["first"]["rows"]] == [0.5, 1.5]
     assert [row["reached"] for row in results["goals"]["third"]["rows"]] == [False, True]
     assert results == json.loads(path.read_text())
-    calls = [file.read_text() for file in runs.glob("cells/*/calls.txt")]
-    assert calls == ["x"] * 5  # a failed cell is repeated only if it is asked for
+    calls = [file.read_text() for file in runs.glob("trials/*/calls.txt")]
+    assert calls == ["x"] * 5  # a failed trial is repeated only if it is asked for
 
 
 @pytest.mark.parametrize("module", [recall, gan_quality, series])
-def test_cells_name_functions_that_take_their_arguments(module: Any) -> None:
+def test_trials_name_functions_that_take_their_arguments(module: Any) -> None:
     for goal in module.RECIPES if module is gan_quality else module.GOALS:
-        cell = module.make_cell(goal, 0)
-        assert cell.function == f"{module.__name__}:measure"
-        assert {*cell.arguments, "folder", "return"} == {*module.measure.__annotations__}
-        assert cell.key != module.make_cell(goal, 1).key
+        trial = module.make_trial(goal, 0)
+        assert trial.function is module.measure
+        assert {*trial.arguments, "folder", "return"} == {*module.measure.__annotations__}
+        assert trial.key != module.make_trial(goal, 1).key
 
 
 def test_status_and_peak_memory_of_a_process() -> None:

@@ -19,8 +19,7 @@ from PIL import Image
 
 import reviver
 from reviver.cli import main
-from reviver.cli.app import build_app, check_words
-from reviver.cli.program import ALL_COMMANDS
+from reviver.cli.app import COMMANDS, build_app, parse
 from reviver.data.images.named import Digits, read_mnist
 from reviver.settings.gan import GANConfig
 from reviver.settings.gan_presets import SECONDS as GAN_SECONDS
@@ -29,7 +28,7 @@ from reviver.settings.validation import show_value
 from tests.cli.tiny import PRESETS
 
 MEASUREMENTS = Path(__file__).parents[2] / "docs" / "measurements"
-GROUPS = sorted({words[:length] for words in ALL_COMMANDS for length in range(len(words))})
+GROUPS = sorted({words[:length] for words in COMMANDS for length in range(len(words))})
 
 
 def help_of(*words: str) -> str:
@@ -46,7 +45,7 @@ def arguments_of(example: str) -> list[str]:
     return shlex.split(re.split(r"\s{2,}|>", example.strip().removeprefix("reviver "))[0])
 
 
-@pytest.mark.parametrize("words", [*ALL_COMMANDS, *GROUPS], ids=" ".join)
+@pytest.mark.parametrize("words", [*COMMANDS, *GROUPS], ids=" ".join)
 def test_every_command_has_help_and_examples_that_parse(words: tuple[str, ...]) -> None:
     text = help_of(*words)
     assert text.startswith("Usage: reviver")
@@ -58,9 +57,9 @@ def test_every_command_has_help_and_examples_that_parse(words: tuple[str, ...]) 
         assert line.startswith("  reviver"), "no line is too long"
         arguments = arguments_of(line)
         if "--help" not in arguments:
-            check_words([word for word in arguments if word != "--resume"], ALL_COMMANDS)  # no run exists here
-    if words in ALL_COMMANDS:
-        app = build_app(commands=ALL_COMMANDS)
+            parse([word for word in arguments if word != "--resume"])  # no run exists here
+    if words in COMMANDS:
+        app = build_app()
         for word in words:
             app = app[word]
         for argument in app.assemble_argument_collection(parse_docstring=True):
@@ -129,7 +128,7 @@ def example_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         for copy in ("deep", "long", "recall"):
             shutil.copytree("runs/lstm", f"runs/{copy}")
         shutil.copytree("runs/mine", "runs/patients")
-        shutil.copytree("runs/lstm", "runs/sweep-cells/cells/0/run")
+        shutil.copytree("runs/lstm", "runs/sweep-cells/trials/0/run")
         yield folder
 
 
@@ -180,7 +179,7 @@ HEAVY = ["lstm trace", "lstm curve", "gan project", "gan interpolate", "plot", "
     "words",
     [
         pytest.param(words, marks=[pytest.mark.long] * (" ".join(words) in HEAVY))
-        for words in [*ALL_COMMANDS, *GROUPS]
+        for words in [*COMMANDS, *GROUPS]
         if words
     ],
     ids=" ".join,
@@ -201,7 +200,7 @@ def test_examples_run(words: tuple[str, ...], example_folder: Path) -> None:
 
 def test_completion(monkeypatch: pytest.MonkeyPatch) -> None:
     for shell in ("bash", "zsh", "fish"):
-        script = build_app(commands=ALL_COMMANDS).generate_completion(shell=shell)
+        script = build_app().generate_completion(shell=shell)
         for word in ("interpolate", "hidden-dropout", "recall-100000"):
             assert word in script
 
@@ -230,7 +229,7 @@ def test_what_needs_no_network_loads_no_torch_and_the_layer_only_pydantic_and_sa
     script = """
 import contextlib, io, sys
 import reviver
-from reviver.cli.program import main
+from reviver.cli.app import main
 with contextlib.redirect_stdout(io.StringIO()):
     codes = [main(["lstm", "train", option]) for option in ("--help", "--print-config")]
 print(codes == [0, 0], *{"torch", "matplotlib", "numpy", "PIL", "tensorboardX", "jinja2", "typst"} & set(sys.modules))

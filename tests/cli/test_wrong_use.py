@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from reviver.cli.program import ALL_COMMANDS
+from reviver.cli.app import COMMANDS
 from reviver.runs.folder import RunFolder
 from tests.cli.tiny import TINY_GAN, TINY_LSTM, Run
 
@@ -140,7 +140,7 @@ def test_wrong_use_prints_one_line_and_writes_nothing(
 
 
 def test_wrong_use_covers_every_command() -> None:
-    for words in ALL_COMMANDS:
+    for words in COMMANDS:
         assert words == ("report",) or any(arguments.startswith(" ".join(words)) for arguments in WRONG)
 
 
@@ -167,7 +167,7 @@ def test_unexpected_errors_print_one_line(
     def fail(run: str, /) -> None:
         raise error
 
-    monkeypatch.setitem(ALL_COMMANDS, ("gan", "sample"), fail)
+    monkeypatch.setitem(COMMANDS, ("gan", "sample"), fail)
     result = run("gan sample g")
     assert (result.code, result.out) == (code, "")
     assert result.err.startswith(message)

@@ -6,7 +6,7 @@ import re
 import shlex
 import shutil
 from collections.abc import Iterator
-from functools import cache, partial, reduce
+from functools import cache, reduce
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,8 @@ from cyclopts import MissingArgumentError
 
 import reviver
 from benchmarks.publish import fill
-from reviver.cli.app import build_app, check_words
-from reviver.cli.program import ALL_COMMANDS, main
-from reviver.cli.sweep import build_cells
+from reviver.cli.app import COMMANDS, build_app, main, parse
+from reviver.cli.sweep import build_trials
 from reviver.errors import ReviverError
 from reviver.sweep.spec import read_sweep
 from reviver.train.gan.records import GANRecord
@@ -52,7 +51,7 @@ def shell_lines(text: str) -> Iterator[str]:
 
 
 COMMON = {"--help", "--version", "--install-completion"}
-build = cache(partial(build_app, commands=ALL_COMMANDS))
+build = cache(build_app)
 
 
 @cache
@@ -64,7 +63,7 @@ def option_names(command: tuple[str, ...]) -> set[str]:
 
 @cache
 def all_options() -> set[str]:
-    return COMMON.union(*map(option_names, ALL_COMMANDS))
+    return COMMON.union(*map(option_names, COMMANDS))
 
 
 @each_page
@@ -166,14 +165,14 @@ def shortened(page: Path, folder: Path) -> Path:
 
 
 def test_toml_is_valid(tmp_path: Path) -> None:
-    """The files of sweeps have cells, where a fragment gets a command, and the settings file is read."""
+    """The files of sweeps have trials, where a fragment gets a command, and the settings file is read."""
     path = tmp_path / "file.toml"
     for page in (DOCS / "how-to" / "sweep.md", settings_page.PAGE):
         for block in find_blocks(page.read_text(encoding="utf-8")):
             if block.language == "toml":
                 has_command = block.code.startswith("command") or page == settings_page.PAGE
                 path.write_text(block.code if has_command else f'command = "lstm train"\n{block.code}')
-                assert page == settings_page.PAGE or build_cells(read_sweep(path), {})
+                assert page == settings_page.PAGE or build_trials(read_sweep(path), {})
     assert main(["lstm", "train", "--config", str(path), "--print-config"]) == 0
 
 
@@ -206,7 +205,7 @@ def problem_of(words: list[str]) -> str | None:
     command, rest = tuple(words[:count]), words[count:]
     if not rest or set(rest) & COMMON:
         return None
-    if command not in ALL_COMMANDS:
+    if command not in COMMANDS:
         return f"{rest[0]} is no command"
     named = {word.split("=")[0] for word in rest if word.startswith("--")}
     if unknown := named - option_names(command):
@@ -214,7 +213,7 @@ def problem_of(words: list[str]) -> str | None:
     if named & {"--resume", "--config"} or any(word.isupper() or ".py" in word for word in rest):
         return None  # it reads files, or has placeholders
     try:
-        check_words(words, ALL_COMMANDS)
+        parse(words)
     except ReviverError as error:  # a fragment may lack an argument, such as `reviver gan interpolate --annotate`
         return None if isinstance(error.__cause__, MissingArgumentError) else str(error)
     return None

@@ -18,7 +18,7 @@ import pytest
 import torch
 from PIL import Image
 
-from reviver.cli.program import main
+from reviver.cli.app import main
 from reviver.cli.settings import read_settings
 from reviver.data.images import image_files
 from reviver.data.images.image_set import load_images

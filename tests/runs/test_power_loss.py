@@ -27,7 +27,7 @@ from reviver.runs.session import open_run, training_session
 from reviver.runs.snapshot_files import find_snapshots, read_snapshot, remove_later_snapshots, write_snapshot
 from reviver.settings.lstm import LSTMConfig
 from reviver.show.export import to_onnx
-from reviver.sweep.cells import Cell, Outcome, execute
+from reviver.sweep.trials import Outcome, Trial, execute
 from tests.contents import contents
 from tests.runs.power_loss import PowerLoss
 from tests.runs.small import CPU, small_state, update, write_images
@@ -91,25 +91,25 @@ def begin_interrupted(path: Path) -> None:
     states[len(states) // 2].write(path.parent)
 
 
-def train_in_cell(folder: Path) -> dict[str, Any]:
-    """Train in a cell of a sweep."""
+def train_in_trial(folder: Path) -> dict[str, Any]:
+    """Train in a trial of a sweep."""
     run_small(folder / "run")
     return {"loss": RunFolder.open(folder / "run").read_records("metrics")[-1]["loss"]}
 
 
-CELL = Cell(f"{__name__}:train_in_cell", {})
+TRIAL = Trial(train_in_trial, {})
 
 
-def run_cell(folder: Path, mark: Callable[[Any], None]) -> None:
-    mark(execute(folder, CELL))
+def run_trial(folder: Path, mark: Callable[[Any], None]) -> None:
+    mark(execute(folder, TRIAL))
 
 
-def finish_cell(folder: Path, mark: Outcome | None) -> Any:
+def finish_trial(folder: Path, mark: Outcome | None) -> Any:
     if mark is not None:  # was recorded, with its time
-        assert execute(folder, CELL) == mark
-    outcome = execute(folder, CELL)
+        assert execute(folder, TRIAL) == mark
+    outcome = execute(folder, TRIAL)
     assert isinstance(outcome, Outcome), outcome
-    return outcome.status, outcome.result, contents(folder / "cells" / CELL.key / "run")
+    return outcome.status, outcome.result, contents(folder / "trials" / TRIAL.key / "run")
 
 
 def pack(out: Path, mark: Callable[[Any], None] = lambda _: None) -> None:
@@ -166,7 +166,7 @@ SCENARIOS = {
     "saving": Scenario(1400, run_small, finish_small),
     "rollback": Scenario(2100, partial(run_small, diverges_at=2), partial(finish_small, diverges_at=2)),
     "resuming": Scenario(400, run_small, finish_small, begin_interrupted),
-    "cell": Scenario(1400, run_cell, finish_cell),
+    "trial": Scenario(1400, run_trial, finish_trial),
     "packing": Scenario(40, pack, finish_packing, lambda path: write_images(path.parent)),
     "exporting": Scenario(20, export, finish_export, lambda folder: build_pretrained(0).save_pretrained(folder)),
 }

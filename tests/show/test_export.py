@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from reviver import Generator, LSTMClassifier, load
-from reviver.cli.program import main
+from reviver.cli.app import main
 from reviver.data.sequences.reader import read_sequences
 from reviver.data.sequences.standardization import Standardization
 from reviver.errors import ConfigError

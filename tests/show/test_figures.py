@@ -11,7 +11,7 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
-from reviver.cli.program import main
+from reviver.cli.app import main
 from reviver.figures import FORMATS, figure_style, format_number, plain_log_ticks, save_figure
 from reviver.show.gan_figures import loss_curves, strip_figure
 from reviver.show.lstm_figures import confusion_figure, learning_curves

@@ -15,7 +15,7 @@ from reviver.cli import main
 from reviver.settings.lstm import LSTMConfig
 from reviver.show.groups import comparison_curves, group_runs, read_runs
 from reviver.train.lstm.training import train
-from tests.sweep.cells import InlineEngine
+from tests.sweep.trials import InlineEngine
 
 CONFIG = LSTMConfig(hidden_size=4, epochs=2, data_size=60, length=3)
 

@@ -22,7 +22,7 @@ from safetensors.torch import save as to_bytes
 from torch import nn
 
 from reviver import LSTM, Discriminator, Generator, LSTMClassifier, PretrainedClassifier, load
-from reviver.cli.program import main
+from reviver.cli.app import main
 from reviver.data.sequences.reader import read_sequences
 from reviver.errors import ConfigError, DataError
 from reviver.files.model_card import front_matter

@@ -1,4 +1,4 @@
-"""The recall curve: its cells, which of them may start, resuming, results and figure."""
+"""The recall curve: its trials, which of them may start, resuming, results and figure."""
 
 import dataclasses
 import json
@@ -11,9 +11,9 @@ from benchmarks.tables import render_curve
 from reviver.cli import main
 from reviver.runs.folder import RunFolder
 from reviver.show.lstm_figures import recall_curve
-from reviver.show.recall_curve import NETWORKS, make_cells, make_config, pending, run_cell, summarize
-from reviver.sweep.cells import Cell, Outcome
-from tests.sweep.cells import InlineEngine
+from reviver.show.recall_curve import NETWORKS, build_trials, make_config, ready_trials, rows_of_curve, run_trial
+from reviver.sweep.trials import Outcome, Trial
+from tests.sweep.trials import InlineEngine
 
 SEQUENCES = 3200
 
@@ -34,7 +34,7 @@ def test_a_curve_skips_finished_runs_and_longer_lengths_of_a_network_at_chance(
 ) -> None:
     calls = []
 
-    def run_cell(
+    def run_trial(
         _: Path, *, network: str, length: int, seed: int, lengths: list[int], sequences: int
     ) -> dict[str, Any]:
         calls.append((network, length))
@@ -46,7 +46,7 @@ def test_a_curve_skips_finished_runs_and_longer_lengths_of_a_network_at_chance(
             "seconds": 1.0,
         }
 
-    monkeypatch.setattr("reviver.show.recall_curve.run_cell", run_cell)
+    monkeypatch.setattr("reviver.show.recall_curve.run_trial", run_trial)
     monkeypatch.setattr("reviver.sweep.engines.Pool", InlineEngine)
     monkeypatch.chdir(tmp_path)
     options = (
@@ -73,7 +73,7 @@ def test_a_curve_skips_finished_runs_and_longer_lengths_of_a_network_at_chance(
 
 def run_short(folder: Path, sequences: int, **changes: Any) -> dict[str, Any]:
     setting = {"network": "lstm-onehot-fixed", "length": 12, "seed": 0, "lengths": [12]} | changes
-    return run_cell(folder / "cells" / "key", **setting, sequences=sequences)
+    return run_trial(folder / "trials" / "key", **setting, sequences=sequences)
 
 
 def test_a_finished_run_continues_for_more_sequences_unless_it_is_at_chance(tmp_path: Path) -> None:
@@ -99,18 +99,18 @@ def test_a_curriculum_is_trained_once_and_evaluated_at_every_length(tmp_path: Pa
     assert result["sequences"][0] == result["sequences"][1] <= result["sequences"][2] <= 8 * SEQUENCES
 
 
-def finish(cells: list[Cell], results: list[dict[str, Any]]) -> dict[str, Outcome]:
-    pairs = zip(cells, results, strict=False)
-    return {cell.key: Outcome(key=cell.key, status="done", result=result) for cell, result in pairs}
+def finish(trials: list[Trial], results: list[dict[str, Any]]) -> dict[str, Outcome]:
+    pairs = zip(trials, results, strict=False)
+    return {trial.key: Outcome(key=trial.key, status="done", result=result) for trial, result in pairs}
 
 
 def test_a_network_waits_for_two_lengths_and_is_not_trained_after_two_at_chance() -> None:
-    cells = make_cells((5, 10, 20, 50, 100), ("lstm-onehot-fixed",), 2, SEQUENCES)
-    cells.sort(key=lambda cell: cell.axes["length"])
+    trials = build_trials((5, 10, 20, 50, 100), ("lstm-onehot-fixed",), 2, SEQUENCES)
+    trials.sort(key=lambda trial: trial.axes["length"])
 
     def ready(*accuracies: float) -> list[int]:
-        found = finish(cells, [{"accuracies": [accuracy]} for accuracy in accuracies])
-        return [cell.axes["length"] for cell in pending(cells, found)]
+        found = finish(trials, [{"accuracies": [accuracy]} for accuracy in accuracies])
+        return [trial.axes["length"] for trial in ready_trials(trials, found)]
 
     assert ready() == [5, 5, 10, 10]
     assert ready(1.0, 1.0) == [10, 10, 20, 20]
@@ -122,16 +122,16 @@ def test_a_network_waits_for_two_lengths_and_is_not_trained_after_two_at_chance(
 
 
 def test_rows_are_of_all_seeds_and_the_figure_shows_them() -> None:
-    cells = make_cells((10, 100), ("lstm-onehot-curriculum",), 2, SEQUENCES)
+    trials = build_trials((10, 100), ("lstm-onehot-curriculum",), 2, SEQUENCES)
     results = [
         {"accuracies": [0.9, 0.1], "sequences": [3200, None], "longest": 11, "seconds": 1.0},
         {"accuracies": [1.0, 0.2], "sequences": [6400, 8000], "longest": 108, "seconds": 2.0},
     ]
-    rows = summarize(cells, finish(cells, results))
+    rows = rows_of_curve(trials, finish(trials, results))
     assert [*rows[0].values()][:5] == ["lstm-onehot-curriculum", 10, 2, [0.9, 1.0], [11, 108]]
     assert [*rows[0].values()][5:] == pytest.approx([0.95, 0.1 / 2**0.5, 2, 4800, 3200 / 2**0.5, 1.5])
     assert (rows[1]["reached"], rows[1]["sequences_mean"], rows[1]["sequences_std"]) == (1, 8000, None)
-    alone = summarize(cells, finish(cells, results[:1]))[1]
+    alone = rows_of_curve(trials, finish(trials, results[:1]))[1]
     assert (alone["seeds"], alone["accuracy_std"], alone["sequences_mean"]) == (1, None, None)
     accuracy, needed = recall_curve(rows).axes
     lines = {line.get_label(): list(line.get_ydata()) for line in accuracy.lines}

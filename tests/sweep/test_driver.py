@@ -1,4 +1,4 @@
-"""Cells of a sweep, and the driver."""
+"""Trials of a sweep, and the driver."""
 
 import json
 import threading
@@ -11,43 +11,45 @@ import pytest
 from filelock import FileLock
 
 from reviver.errors import RunFolderError
-from reviver.sweep import cells as cell_module
 from reviver.sweep import driver
-from reviver.sweep.cells import Cell, cell_folder, execute, read_outcome
-from reviver.sweep.driver import run_cells
-from tests.sweep.cells import InlineEngine, cell_of, wait_until
+from reviver.sweep import trials as trial_module
+from reviver.sweep.driver import run_trials
+from reviver.sweep.trials import Trial, execute, read_outcome, trial_folder
+from tests.sweep import trials as functions
+from tests.sweep.trials import InlineEngine, wait_until
 
-NINE = cell_of("square", x=3.0)
-
-
-def test_the_key_of_a_cell_depends_on_its_settings_alone() -> None:
-    first = Cell("a:b", {"x": 1, "y": [2]}, {"x": 1})
-    assert first.key == Cell("a:b", {"y": [2], "x": 1}).key == "d3ffef23a1dd2fc7"
-    assert len({first.key, Cell("a:c", {"x": 1, "y": [2]}).key, Cell("a:b", {"x": 1, "y": [3]}).key}) == 3
+NINE = Trial(functions.square, {"x": 3.0})
 
 
-def test_each_cell_runs_once_and_failed_ones_again_on_demand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cell_module, "time", SimpleNamespace(perf_counter=count(0.0, 1.5).__next__))
-    failing = [cell_of("refuse", value=3), cell_of("square", x=1e200), cell_of("nothing")]
-    cells = [NINE, *failing, cell_of("square", x=4.0)]
+def test_the_key_of_a_trial_depends_on_its_settings_alone() -> None:
+    first = Trial(functions.square, {"x": 1, "y": [2]}, {"x": 1})
+    assert first.key == Trial(functions.square, {"y": [2], "x": 1}).key == "072e4586091c5eaf"
+    others = Trial(functions.refuse, {"x": 1, "y": [2]}), Trial(functions.square, {"x": 1, "y": [3]})
+    assert len({first.key, *(other.key for other in others)}) == 3
+
+
+def test_each_trial_runs_once_and_failed_ones_again_on_demand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trial_module, "time", SimpleNamespace(perf_counter=count(0.0, 1.5).__next__))
+    failing = [Trial(functions.refuse, {"value": 3}), Trial(functions.square, {"x": 1e200}), Trial(functions.fail, {})]
+    trials = [NINE, *failing, Trial(functions.square, {"x": 4.0})]
     engine = InlineEngine()
-    outcomes = run_cells(tmp_path, cells, engine)
-    assert engine.cells == cells
-    assert [(outcomes[cell.key].result or {})["square"] for cell in (NINE, cells[-1])] == [9, 16]
+    outcomes = run_trials(tmp_path, trials, engine)
+    assert engine.trials == trials
+    assert [(outcomes[trial.key].result or {})["square"] for trial in (NINE, trials[-1])] == [9, 16]
     assert {(outcome.seconds, outcome.attempts) for outcome in outcomes.values()} == {(1.5, 1)}
-    assert [str(outcomes[cell.key].error)[:32] for cell in failing] == [
-        *("value must be 1, got 3", "ValueError: Out of range float v", "AttributeError: module 'tests.sw"),
+    assert [str(outcomes[trial.key].error)[:32] for trial in failing] == [
+        *("value must be 1, got 3", "ValueError: Out of range float v", "ZeroDivisionError: division by z"),
     ]
-    traces = [(cell_folder(tmp_path, cell) / "traceback.txt").exists() for cell in cells]
+    traces = [(trial_folder(tmp_path, trial) / "traceback.txt").exists() for trial in trials]
     assert traces == [False, False, True, True, False], "of errors that are not the user's"
-    assert json.loads((cell_folder(tmp_path, NINE) / "cell.json").read_text())["arguments"] == {"x": 3.0}
+    assert json.loads((trial_folder(tmp_path, NINE) / "trial.json").read_text())["arguments"] == {"x": 3.0}
     again = InlineEngine()
-    assert run_cells(tmp_path, cells, again) == outcomes
-    assert again.cells == []
-    run_cells(tmp_path, cells, again, retry_failed=True)
-    assert again.cells == failing
-    later = cell_of("square", x=5.0)
-    found = run_cells(tmp_path, [NINE, later], again, select=lambda found: [later] if NINE.key in found else [NINE])
+    assert run_trials(tmp_path, trials, again) == outcomes
+    assert again.trials == []
+    run_trials(tmp_path, trials, again, retry_failed=True)
+    assert again.trials == failing
+    later = Trial(functions.square, {"x": 5.0})
+    found = run_trials(tmp_path, [NINE, later], again, select=lambda found: [later] if NINE.key in found else [NINE])
     assert found.keys() == {NINE.key, later.key}, "an outcome from before lets others start"
 
 
@@ -55,27 +57,27 @@ def test_each_cell_runs_once_and_failed_ones_again_on_demand(tmp_path: Path, mon
     ("change", "problem"),
     [
         ({"schema": 2}, "schema must be 1, got 2"),
-        ({"key": "other"}, "is the outcome of the cell 'other'; remove it"),
+        ({"key": "other"}, "is the outcome of the trial 'other'; remove it"),
         (None, r"cannot be read .*; the file is damaged"),
     ],
 )
 def test_a_damaged_or_foreign_outcome_ends_the_sweep(change: Any, problem: str, tmp_path: Path) -> None:
     execute(tmp_path, NINE)
-    path = cell_folder(tmp_path, NINE) / "outcome.json"
+    path = trial_folder(tmp_path, NINE) / "outcome.json"
     path.write_text("{" if change is None else json.dumps(json.loads(path.read_text()) | change))
     assert isinstance(execute(tmp_path, NINE), RunFolderError)
     with pytest.raises(RunFolderError, match=rf"outcome\.json: {problem}"):
-        run_cells(tmp_path, [NINE], InlineEngine())
+        run_trials(tmp_path, [NINE], InlineEngine())
 
 
-def test_a_cell_of_another_machine_runs_once_its_lock_is_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The other machine dies when this one has finished the second cell."""
+def test_a_trial_of_another_machine_runs_once_its_lock_is_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other machine dies when this one has finished the second trial."""
     monkeypatch.setattr(driver, "BUSY_POLLS", 1)
     monkeypatch.setattr(InlineEngine, "poll", 0.01)
-    cells = [cell_of("square", x=x) for x in (1.0, 2.0)]
-    first, second = (cell_folder(tmp_path, cell) for cell in cells)
+    trials = [Trial(functions.square, {"x": x}) for x in (1.0, 2.0)]
+    first, second = (trial_folder(tmp_path, trial) for trial in trials)
     first.mkdir(parents=True)
-    lock = FileLock(first / "cell.lock", thread_local=False)
+    lock = FileLock(first / "trial.lock", thread_local=False)
     lock.acquire()
 
     def die() -> None:
@@ -84,31 +86,35 @@ def test_a_cell_of_another_machine_runs_once_its_lock_is_free(tmp_path: Path, mo
 
     engine, other = InlineEngine(), threading.Thread(target=die)
     other.start()
-    outcomes = run_cells(tmp_path, cells, engine)
+    outcomes = run_trials(tmp_path, trials, engine)
     other.join()
-    assert {key: outcome.status for key, outcome in outcomes.items()} == {cell.key: "done" for cell in cells}
-    assert engine.cells[:2] == cells
+    assert {key: outcome.status for key, outcome in outcomes.items()} == {trial.key: "done" for trial in trials}
+    assert engine.trials[:2] == trials
     assert [(folder / "calls").read_text() for folder in (first, second)] == ["x", "x"]
 
 
 def test_a_folder_that_cannot_be_written_is_an_error_that_names_it(tmp_path: Path) -> None:
     (tmp_path / "sweep").touch()
-    problem = f"sweep/cells/{NINE.key}: cannot be written (Not a directory); a part of this path is a file; choose"
+    problem = f"sweep/trials/{NINE.key}: cannot be written (Not a directory); a part of this path is a file; choose"
     assert problem in str(execute(tmp_path / "sweep", NINE))
 
 
 @pytest.mark.parametrize(
     ("function", "error", "runs"),
-    [("stop", "its job was stopped 100 times", 100), ("end", "its worker died 5 times", 5)],
+    [(functions.stop, "its job was stopped 100 times", 100), (functions.end, "its worker died 5 times", 5)],
 )
-def test_a_cell_without_an_outcome_does_not_run_forever(function: str, error: str, runs: int, tmp_path: Path) -> None:
-    engine, cell = InlineEngine(), cell_of(function)
-    (outcome,) = run_cells(tmp_path, [cell], engine).values()
-    assert (outcome.status, outcome.attempts, len(engine.cells)) == ("failed", 5 if function == "end" else 1, runs)
+def test_a_trial_without_an_outcome_does_not_run_forever(function: Any, error: str, runs: int, tmp_path: Path) -> None:
+    engine, trial = InlineEngine(), Trial(function, {})
+    (outcome,) = run_trials(tmp_path, [trial], engine).values()
+    assert (outcome.status, outcome.attempts, len(engine.trials)) == (
+        "failed",
+        5 if function is functions.end else 1,
+        runs,
+    )
     assert str(outcome.error).startswith(error)
-    assert read_outcome(cell_folder(tmp_path, cell), cell) == outcome
+    assert read_outcome(trial_folder(tmp_path, trial), trial) == outcome
 
 
-def test_a_cell_that_exits_has_failed(tmp_path: Path) -> None:
-    (outcome,) = run_cells(tmp_path, [cell_of("leave")], InlineEngine()).values()
+def test_a_trial_that_exits_has_failed(tmp_path: Path) -> None:
+    (outcome,) = run_trials(tmp_path, [Trial(functions.leave, {})], InlineEngine()).values()
     assert (outcome.status, outcome.error) == ("failed", "SystemExit: there is no GPU")

@@ -16,10 +16,11 @@ from typing import Any
 import pytest
 
 from reviver.errors import ConfigError, Interrupted, ReviverError
-from reviver.sweep.cells import Outcome, cell_folder, execute
-from reviver.sweep.driver import run_cells
+from reviver.sweep.driver import run_trials
 from reviver.sweep.engines import Pool, RayEngine, SlurmEngine
-from tests.sweep.cells import cell_of, wait_until
+from reviver.sweep.trials import Outcome, Trial, execute, trial_folder
+from tests.sweep import trials as functions
+from tests.sweep.trials import wait_until
 
 
 @pytest.fixture
@@ -40,15 +41,19 @@ def short_folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     ],
     ids=["pool", "ray", "slurm"],
 )
-def test_an_engine_runs_cells_in_processes_replaces_dead_ones_and_lets_cells_save_at_a_signal(
+def test_an_engine_runs_trials_in_processes_replaces_dead_ones_and_lets_trials_save_at_a_signal(
     start: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A cell waits all the time, and the signal comes when the others have ended."""
+    """A trial waits all the time, and the signal comes when the others have ended."""
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path for path in sys.path if path))
     monkeypatch.setenv("RAY_worker_niceness", "0")  # by default 15, which starves its workers on a busy machine
-    waiting, dying, square = cell_of("wait_for", path=str(tmp_path / "go")), cell_of("die"), cell_of("square", x=3.0)
-    folder = cell_folder(tmp_path, waiting)
-    paths = [folder / "begun", *(cell_folder(tmp_path, cell) / "outcome.json" for cell in (dying, square))]
+    waiting, dying, square = (
+        Trial(functions.wait_for, {"path": str(tmp_path / "go")}),
+        Trial(functions.die, {}),
+        Trial(functions.square, {"x": 3.0}),
+    )
+    folder = trial_folder(tmp_path, waiting)
+    paths = [folder / "begun", *(trial_folder(tmp_path, trial) / "outcome.json" for trial in (dying, square))]
 
     def interrupt() -> None:
         wait_until(lambda: all(path.exists() for path in paths))
@@ -57,28 +62,32 @@ def test_an_engine_runs_cells_in_processes_replaces_dead_ones_and_lets_cells_sav
     thread = threading.Thread(target=interrupt)
     thread.start()
     with pytest.raises(Interrupted, match="stopped, the runs are saved; go on with the same command") as caught:
-        run_cells(tmp_path, [waiting, dying, square], start(tmp_path))
+        run_trials(tmp_path, [waiting, dying, square], start(tmp_path))
     thread.join()
     assert caught.value.exit_code == 143
     assert (folder / "saved").exists()
     (tmp_path / "go").touch()
-    outcomes = [execute(tmp_path, cell) for cell in (waiting, dying, square)]
+    outcomes = [execute(tmp_path, trial) for trial in (waiting, dying, square)]
     counts = [(one.status, one.attempts) for one in outcomes if isinstance(one, Outcome)]
     assert counts == [("done", 1), ("done", 2), ("done", 1)]
-    assert (cell_folder(tmp_path, square) / "calls").read_text() == "x"  # its outcome was recorded
+    assert (trial_folder(tmp_path, square) / "calls").read_text() == "x"  # its outcome was recorded
     result = json.loads(paths[-1].read_text())["result"]
     assert result | {"square": 9.0, "directory": str(Path.cwd()), "threads": "2"} == result
     assert result["pid"] != os.getpid()
 
 
-def test_processes_of_the_pool_stay_for_the_next_cell_and_save_after_their_parent_is_killed(tmp_path: Path) -> None:
-    cells = [cell_of("wait_for", path=str(tmp_path / "never")), cell_of("square", x=1.0), cell_of("square", x=2.0)]
+def test_processes_of_the_pool_stay_for_the_next_trial_and_save_after_their_parent_is_killed(tmp_path: Path) -> None:
+    trials = [
+        Trial(functions.wait_for, {"path": str(tmp_path / "never")}),
+        *(Trial(functions.square, {"x": x}) for x in (1.0, 2.0)),
+    ]
+    calls = [(trial.function.__name__, trial.arguments) for trial in trials]
     script = (
-        "import sys; from pathlib import Path; from reviver.sweep.cells import Cell;"
-        "from reviver.sweep.driver import run_cells; from reviver.sweep.engines import Pool;"
-        f"run_cells(Path(sys.argv[1]), {cells}, Pool(2))"
+        "import sys; from pathlib import Path; from reviver.sweep.trials import Trial; from tests.sweep import trials;"
+        "from reviver.sweep.driver import run_trials; from reviver.sweep.engines import Pool;"
+        f"run_trials(Path(sys.argv[1]), [Trial(getattr(trials, name), arguments) for name, arguments in {calls}], Pool(2))"
     )
-    running, *squares = (cell_folder(tmp_path, cell) for cell in cells)
+    running, *squares = (trial_folder(tmp_path, trial) for trial in trials)
     outcomes = [folder / "outcome.json" for folder in squares]
     with subprocess.Popen([sys.executable, "-c", script, tmp_path], stderr=subprocess.PIPE) as process:
         wait_until(lambda: all(path.exists() for path in (running / "begun", *outcomes)))
@@ -115,7 +124,7 @@ def test_options_of_slurm_reach_the_batch_script(tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     options = {"partition": "gpu", "timeout_min": 30, "mem_gb": 4, "setup": ["module load python"]}
     with pytest.raises(ReviverError, match=r"Slurm did not take the job: .*invalid partition"):
-        run_cells(tmp_path, [cell_of("square", x=1.0)], SlurmEngine(tmp_path, threads=3, options=options))
+        run_trials(tmp_path, [Trial(functions.square, {"x": 1.0})], SlurmEngine(tmp_path, threads=3, options=options))
     lines = (tmp_path / "script").read_text().splitlines()
     expected = ["partition=gpu", "time=30", "mem=4GB", "cpus-per-task=3", "job-name=reviver"]
     assert {"module load python", *(f"#SBATCH --{option}" for option in expected)} <= set(lines)

@@ -12,52 +12,52 @@ import pytest
 
 from reviver.errors import ConfigError
 from reviver.figures import INK
-from reviver.sweep.cells import Cell, Outcome
-from reviver.sweep.statistics import summarize, summary_lines, table_rows, write_table
+from reviver.sweep.statistics import rank_settings, ranking_lines, table_rows, write_table
 from reviver.sweep.summary_figure import STYLES, summary_figure
+from reviver.sweep.trials import Outcome, Trial
 
 
-def make_cells(*points: dict[str, Any]) -> list[Cell]:
-    return [Cell("package:function", point, point) for point in points]
+def make_trials(*points: dict[str, Any]) -> list[Trial]:
+    return [Trial(dict, point, point) for point in points]
 
 
-def finish(cells: list[Cell], *accuracies: float) -> dict[str, Outcome]:
+def finish(trials: list[Trial], *accuracies: float) -> dict[str, Outcome]:
     results = [{"best": {"accuracy": accuracy}} for accuracy in accuracies]
-    pairs = zip(cells, results, strict=False)
-    return {cell.key: Outcome(key=cell.key, status="done", result=result, host="node") for cell, result in pairs}
+    pairs = zip(trials, results, strict=False)
+    return {trial.key: Outcome(key=trial.key, status="done", result=result, host="node") for trial, result in pairs}
 
 
-CELLS = make_cells(*({"rate": rate, "seed": seed} for rate in (0.1, 0.2) for seed in (0, 1)))
+TRIALS = make_trials(*({"rate": rate, "seed": seed} for rate in (0.1, 0.2) for seed in (0, 1)))
 ERROR = "rate must be\nat most 0.1, got 0.2"
 RESULT = {"best": {"accuracy": 0.5, "is_last": True}, "seconds": 9, "curve": [1, 2], "run": "runs/a", "loss": None}
 OUTCOMES = {
-    **finish(CELLS, 0.5, 0.75, 0.9),
-    CELLS[0].key: Outcome(key=CELLS[0].key, status="done", result=RESULT, seconds=1.5, attempts=2, host="node"),
-    CELLS[3].key: Outcome(key=CELLS[3].key, status="failed", error=ERROR),
+    **finish(TRIALS, 0.5, 0.75, 0.9),
+    TRIALS[0].key: Outcome(key=TRIALS[0].key, status="done", result=RESULT, seconds=1.5, attempts=2, host="node"),
+    TRIALS[3].key: Outcome(key=TRIALS[3].key, status="failed", error=ERROR),
 }
 
 
 def test_rows_have_axes_outcomes_and_numbers(tmp_path: Path) -> None:
-    rows = first, second, _, last = table_rows(CELLS, OUTCOMES)
-    columns = {"key": CELLS[0].key, "status": "done", "error": None, "seconds": 1.5, "attempts": 2, "host": "node"}
+    rows = first, second, _, last = table_rows(TRIALS, OUTCOMES)
+    columns = {"key": TRIALS[0].key, "status": "done", "error": None, "seconds": 1.5, "attempts": 2, "host": "node"}
     numbers = {"best.accuracy": 0.5, "best.is_last": True, "result.seconds": 9}
     assert first == {"rate": 0.1, "seed": 0} | columns | numbers
     assert (second["best.accuracy"], second["best.is_last"], second["seconds"]) == (0.75, None, 0.0)
     assert (last["status"], last["error"], last["best.accuracy"]) == ("failed", ERROR, None)
     table = pyarrow.parquet.read_table(write_table(rows, tmp_path / "table.parquet"))
     assert table.to_pylist() == rows
-    cells = make_cells({"patch": 4, "sizes": [1, 2]}, {"patch": "4", "sizes": [3]}, {"patch": None, "sizes": None})
-    outcomes = finish(cells, 0.1, 0.2, 0.3)
-    path = write_table(table_rows(cells, outcomes), tmp_path / "table.parquet")
+    trials = make_trials({"patch": 4, "sizes": [1, 2]}, {"patch": "4", "sizes": [3]}, {"patch": None, "sizes": None})
+    outcomes = finish(trials, 0.1, 0.2, 0.3)
+    path = write_table(table_rows(trials, outcomes), tmp_path / "table.parquet")
     columns = pyarrow.parquet.read_table(path, columns=["patch", "sizes"]).to_pydict()
     assert columns == {"patch": ["4", "4", None], "sizes": ["[1, 2]", "[3]", None]}
-    settings = summarize(cells, outcomes, "best.accuracy", "max")["settings"]
+    settings = rank_settings(trials, outcomes, "best.accuracy", "max")["settings"]
     assert [row["mean"] for row in settings] == [0.1, 0.2, 0.3], "4 and '4' stay apart"
 
 
 def test_without_pyarrow_the_table_is_csv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    rows = table_rows(CELLS, OUTCOMES)
+    rows = table_rows(TRIALS, OUTCOMES)
     with write_table(rows, tmp_path / "table.parquet").open(newline="", encoding="utf-8") as file:
         assert file.name == str(tmp_path / "table.csv")
         read = list(csv.DictReader(file))
@@ -65,28 +65,28 @@ def test_without_pyarrow_the_table_is_csv(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_summary_by_hand() -> None:
-    summary = summarize(CELLS, OUTCOMES, "best.accuracy", "max")
+    summary = rank_settings(TRIALS, OUTCOMES, "best.accuracy", "max")
     low, high = summary["settings"]
     assert low["std"] == pytest.approx(math.sqrt(2 * 0.125**2))  # squared deviations over n - 1
     unknown = dict.fromkeys(("chance", "reached", "lengths_reached", "final_length"))
-    assert low == {"rate": 0.1, "values": [0.5, 0.75], "mean": 0.625, "n": 2, "cells": 2, "std": low["std"], **unknown}
-    assert high == {"rate": 0.2, "values": [0.9], "mean": 0.9, "n": 1, "cells": 2, "std": None, **unknown}
+    assert low == {"rate": 0.1, "values": [0.5, 0.75], "mean": 0.625, "n": 2, "runs": 2, "std": low["std"], **unknown}
+    assert high == {"rate": 0.2, "values": [0.9], "mean": 0.9, "n": 1, "runs": 2, "std": None, **unknown}
     assert summary["best"] is high
-    assert summary["failures"] == [{"key": CELLS[3].key, "values": CELLS[3].axes, "error": ERROR}]
-    assert summary_lines(summary) == [
+    assert summary["failures"] == [{"key": TRIALS[3].key, "values": TRIALS[3].axes, "error": ERROR}]
+    assert ranking_lines(summary) == [
         "rate  best.accuracy    n",
         " 0.2            0.9  1/2",
         " 0.1   0.625 ± 0.18    2",
         "best: rate = 0.2: best.accuracy 0.9 with n = 1/2",
         "  one run does not show how far seeds differ; set seeds in the file",
         "1 failed:",
-        f"  {CELLS[3].key}  rate = 0.2, seed = 1: rate must be at most 0.1, got 0.2",
+        f"  {TRIALS[3].key}  rate = 0.2, seed = 1: rate must be at most 0.1, got 0.2",
     ]
-    assert summarize(CELLS, OUTCOMES, "best.accuracy", "min")["best"] == low
+    assert rank_settings(TRIALS, OUTCOMES, "best.accuracy", "min")["best"] == low
     problem = r"^measure 'best\.accurac' is not in the results; did you mean best\.accuracy"
     with pytest.raises(ConfigError, match=problem):
-        summarize(CELLS, OUTCOMES, "best.accurac", "max")
-    failure, *_ = summarize(CELLS, OUTCOMES, "best.is_last", "max")["failures"]
+        rank_settings(TRIALS, OUTCOMES, "best.accurac", "max")
+    failure, *_ = rank_settings(TRIALS, OUTCOMES, "best.is_last", "max")["failures"]
     assert failure["error"] == "its result has no best.is_last"
 
 
@@ -100,24 +100,24 @@ def test_settings_that_differ_less_than_their_spread_are_not_called_best() -> No
         ((0.5, 0.54, 0.61, 0.75), 0.2, "best: rate = 0.2: best.accuracy 0.68 ± 0.099 with n = 2"),
         ((1.0, 1.0, 1.0, 1.0), None, "no best: rate = 0.1; rate = 0.2 differ by no more"),
     ):
-        summary = summarize(CELLS, finish(CELLS, *accuracies), "best.accuracy", "max")
+        summary = rank_settings(TRIALS, finish(TRIALS, *accuracies), "best.accuracy", "max")
         assert (summary["best"] or {}).get("rate") == best
-        assert any(text.startswith(line) for text in summary_lines(summary)), summary_lines(summary)
+        assert any(text.startswith(line) for text in ranking_lines(summary)), ranking_lines(summary)
 
 
 def test_runs_with_a_curriculum_are_ranked_by_how_far_they_came() -> None:
     rates = (0.1, 0.2, 0.3)
-    cells = make_cells(*({"rate": rate, "seed": seed} for rate in rates for seed in range(5)))
+    trials = make_trials(*({"rate": rate, "seed": seed} for rate in rates for seed in range(5)))
     stopped = {0.1: (10, 10, 10, 10, 10), 0.2: (1000, 1000, 1000, 1000, 1000), 0.3: (100, 200, 100, 1000, 100)}
     accuracies = {0.1: 0.996, 0.2: 0.991, 0.3: 0.992}
     outcomes = {}
-    for cell in cells:
-        length = stopped[cell.axes["rate"]][cell.axes["seed"]]
-        result = {"best": {"validation_accuracy": accuracies[cell.axes["rate"]], "length": length}, "chance": 0.1}
+    for trial in trials:
+        length = stopped[trial.axes["rate"]][trial.axes["seed"]]
+        result = {"best": {"validation_accuracy": accuracies[trial.axes["rate"]], "length": length}, "chance": 0.1}
         result |= {"reached": length == 1000, "length": 1000, "evaluate": {"accuracy": 0.3, "chance": 0.1}}
-        outcomes[cell.key] = Outcome(key=cell.key, status="done", result=result)
-    summary = summarize(cells, outcomes, "best.validation_accuracy", "max")
-    assert summary_lines(summary) == [
+        outcomes[trial.key] = Outcome(key=trial.key, status="done", result=result)
+    summary = rank_settings(trials, outcomes, "best.validation_accuracy", "max")
+    assert ranking_lines(summary) == [
         "rate  best.validation_accuracy  chance  reached     at length  n",
         " 0.2                 0.991 ± 0     0.1   5 of 5  1000 of 1000  5",
         " 0.3                 0.992 ± 0     0.1   1 of 5   300 of 1000  5",
@@ -128,7 +128,7 @@ def test_runs_with_a_curriculum_are_ranked_by_how_far_they_came() -> None:
     assert list(panel.containers[0].lines[0].get_ydata()) == [0.01, 1.0, 0.3], (
         "accuracies at different lengths are not compared"
     )
-    summary = summarize(cells, outcomes, "evaluate.accuracy", "max")
+    summary = rank_settings(trials, outcomes, "evaluate.accuracy", "max")
     assert summary["best"] is None, "measured at one length"
     (panel,) = summary_figure(summary).axes
     assert "chance" in {text.get_text() for text in panel.texts}
@@ -136,9 +136,9 @@ def test_runs_with_a_curriculum_are_ranked_by_how_far_they_came() -> None:
 
 def test_near_a_bound_median_and_range_are_shown() -> None:
     """1.0, 1.0 and 0.7 have a mean of 0.9 and a standard deviation of 0.17."""
-    cells = make_cells(*({"rate": 0.1, "seed": seed} for seed in range(3)))
-    summary = summarize(cells, finish(cells, 1.0, 1.0, 0.7), "best.accuracy", "max")
-    assert summary_lines(summary)[1].split("  ")[1:3] == ["0.9 (median 1, 0.7 to 1)", "3"]
+    trials = make_trials(*({"rate": 0.1, "seed": seed} for seed in range(3)))
+    summary = rank_settings(trials, finish(trials, 1.0, 1.0, 0.7), "best.accuracy", "max")
+    assert ranking_lines(summary)[1].split("  ")[1:3] == ["0.9 (median 1, 0.7 to 1)", "3"]
     (panel,) = summary_figure(summary).axes
     assert panel.containers[0].lines[0].get_ydata().tolist() == [1.0]
     assert panel.get_title(loc="left").startswith("Median and range over the seeds")
@@ -154,13 +154,13 @@ def test_near_a_bound_median_and_range_are_shown() -> None:
     ],
 )
 def test_the_figure_marks_the_best(axes: dict[str, list[Any]], lines: int, scale: str) -> None:
-    cells = make_cells(*(dict(zip(axes, values, strict=True)) for values in product(*axes.values())))
-    summary = summarize(cells, finish(cells, *range(len(cells))), "best.accuracy", "max")
+    trials = make_trials(*(dict(zip(axes, values, strict=True)) for values in product(*axes.values())))
+    summary = rank_settings(trials, finish(trials, *range(len(trials))), "best.accuracy", "max")
     figure = summary_figure(summary)
     figure.draw_without_rendering()
     (panel,) = figure.axes
     assert (len(panel.containers), panel.get_xscale()) == (lines, scale)
     assert len({label.get_text() for label in panel.get_xticklabels()}) == len(panel.get_xticks())
-    assert list(panel.containers[0].lines[0].get_ydata())[-1] == len(cells) - 1
+    assert list(panel.containers[0].lines[0].get_ydata())[-1] == len(trials) - 1
     (ring,) = (line for line in panel.lines if line.get_markersize() == 11)
-    assert (ring.get_ydata()[0], ring.get_color()) == (len(cells) - 1, INK)  # white on a dark background
+    assert (ring.get_ydata()[0], ring.get_color()) == (len(trials) - 1, INK)  # white on a dark background

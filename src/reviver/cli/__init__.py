@@ -1,5 +1,5 @@
 """The command line: one typed function per command, whose signature and docstring are the command."""
 
-from reviver.cli.program import main
+from reviver.cli.app import main
 
 __all__ = ["main"]

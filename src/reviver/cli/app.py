@@ -1,30 +1,33 @@
-"""The command-line application: its commands, and how a command line is parsed.
+"""The command-line application: its commands, how a command line is parsed and run, and how errors are reported.
 
 Commands import torch only when they run, so that `--help` is fast.
 """
 
 import contextlib
 import inspect
-import io
 import logging
 import os
 import re
+import signal
+import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, get_args
 
 from cyclopts import App, ArgumentCollection, CoercionError, CycloptsError, Parameter
 from cyclopts.annotations import resolve_optional
 
-from reviver.cli import check, data, gan, lstm, show
+from reviver.cli import check, data, gan, lstm, show, sweep
 from reviver.cli.help import CommandFormatter, SettingsFormatter, examples, find_preset
-from reviver.cli.messages import explain
+from reviver.cli.messages import INTERRUPTED, describe_failure, explain
 from reviver.cli.options import DEFAULTS, FigureCommon
 from reviver.cli.settings import PRESETS, complete_settings
 from reviver.errors import ConfigError
+from reviver.launch import is_launched, record_failure
+from reviver.text import escape_controls
 from reviver.version import __version__
 
-Commands = Mapping[tuple[str, ...], Callable[..., None]]
-COMMANDS: Commands = {
+COMMANDS: dict[tuple[str, ...], Callable[..., Any]] = {
     ("report",): show.report,
     ("lstm", "train"): lstm.train,
     ("lstm", "evaluate"): lstm.evaluate,
@@ -43,8 +46,9 @@ COMMANDS: Commands = {
     ("explore",): show.explore,
     ("export",): show.export,
     ("check",): check.check,
+    ("sweep",): sweep.sweep,
 }
-"""Functions of the commands by their words: of all that a sweep can run, see `program.ALL_COMMANDS`."""
+"""Functions of the commands by their words."""
 OPTIONAL = {("check",): "FILE", ("explore",): "RUN"}
 """Arguments of commands that may be left out."""
 GROUPS: Mapping[str, tuple[str, str]] = {
@@ -86,7 +90,32 @@ GROUPS: Mapping[str, tuple[str, str]] = {
 """Help and examples of `reviver` and its groups of commands."""
 
 
-def build_app(arguments: Sequence[str] = (), commands: Commands = COMMANDS) -> App:
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line, by default that of `sys.argv`.
+
+    Returns:
+        Exit code: 0 done, 1 failed, 2 wrong usage, 130 Ctrl-C, 143 SIGTERM.
+    """
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    logging.basicConfig(format="%(message)s", handlers=[StderrHandler()], force=True)
+    logging.getLogger("reviver").setLevel(logging.INFO)
+    try:
+        if not arguments:
+            app = build_app()
+            app.help_print(console=app.error_console)
+            return ConfigError.exit_code
+        run(arguments)
+        sys.stdout.flush()
+    except SystemExit as stop:  # rich raises it if the reader of the help has closed the pipe
+        return int(bool(stop.code) and "--install-completion" in arguments)
+    except (Exception, KeyboardInterrupt) as error:
+        if "--debug" in arguments and not isinstance(error, KeyboardInterrupt):
+            traceback.print_exception(error)
+        return report_failure(error, arguments)
+    return 0
+
+
+def build_app(arguments: Sequence[str] = ()) -> App:
     """Build the application for a command line, which is read only for --help with --preset, to show its values."""
     app = App(
         name="reviver",
@@ -103,7 +132,7 @@ def build_app(arguments: Sequence[str] = (), commands: Commands = COMMANDS) -> A
     for name, (text, lines) in [*GROUPS.items()][1:]:
         groups[name] = App(name=name, help=text, help_epilogue=examples(lines), sort_key=1)
         app.command(groups[name])
-    for words, function in commands.items():
+    for words, function in COMMANDS.items():
         doc = inspect.cleandoc(function.__doc__ or "")
         text, _, rest = doc.partition("\nExamples:\n")
         settings: dict[str, Any] = {}
@@ -114,7 +143,7 @@ def build_app(arguments: Sequence[str] = (), commands: Commands = COMMANDS) -> A
         groups[words[0] if len(words) > 1 else ""].command(
             function,
             name=words[-1],
-            help=re.sub(r"(?<=\w)\n(?=\w)", " ", text.strip()),  # the help wraps lines itself
+            help=re.sub(r"(?<=[\w,])\n(?=\w)", " ", text.strip()),  # the help wraps lines itself
             help_epilogue=examples(rest.partition("\n\n")[0]),
             sort_key=0,
             **settings,
@@ -122,9 +151,9 @@ def build_app(arguments: Sequence[str] = (), commands: Commands = COMMANDS) -> A
     return app
 
 
-def run(arguments: Sequence[str], commands: Commands = COMMANDS) -> None:
+def run(arguments: Sequence[str]) -> None:
     """Parse `arguments` and run their command; raise ConfigError if an argument is wrong."""
-    command, bound = parse(arguments, commands)
+    command, bound = parse(arguments)
     common = bound.arguments.get("common", DEFAULTS)
     if common.quiet:
         logging.getLogger("reviver").setLevel(logging.WARNING)
@@ -132,9 +161,9 @@ def run(arguments: Sequence[str], commands: Commands = COMMANDS) -> None:
         command(*bound.args, **bound.kwargs)
 
 
-def parse(arguments: Sequence[str], commands: Commands = COMMANDS) -> tuple[Callable[..., Any], inspect.BoundArguments]:
+def parse(arguments: Sequence[str]) -> tuple[Callable[..., Any], inspect.BoundArguments]:
     """Return the function of a command line and its arguments; raise ConfigError if one is wrong."""
-    app = build_app(arguments, commands)
+    app = build_app(arguments)
     try:
         command, bound, _ = app.parse_args(normalize(arguments), print_error=False, exit_on_error=False, verbose=False)
     except CycloptsError as error:
@@ -144,16 +173,6 @@ def parse(arguments: Sequence[str], commands: Commands = COMMANDS) -> tuple[Call
         choices = ", ".join(name for name in group if not name.startswith("-"))
         raise ConfigError(f"{' '.join(['reviver', *arguments])} requires a command; choose from {choices}")
     return command, bound
-
-
-def check_words(arguments: Sequence[str], commands: Commands = COMMANDS) -> None:
-    """Check a command line without running it, and the settings of a training together; a wrong one is a ConfigError."""
-    if tuple(arguments[:2]) not in PRESETS:
-        parse(arguments, commands)
-        return
-    command, bound = parse([*arguments, *({"--print-config"} - {*arguments})], commands)
-    with contextlib.redirect_stdout(io.StringIO()):
-        command(*bound.args, **bound.kwargs)
 
 
 def normalize(arguments: Sequence[str]) -> list[str]:
@@ -180,3 +199,31 @@ def check_integers(app: App, commands: tuple[str, ...], arguments: ArgumentColle
             for token in argument.tokens:
                 if token.value and token.value not in words and not re.fullmatch(r"[+-]?[0-9]+", token.value):
                     raise CoercionError(token=token, argument=argument, target_type=hint)
+
+
+class StderrHandler(logging.Handler):
+    """Handler that writes to the current `sys.stderr`, which a progress bar replaces to keep lines above the bar."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line."""
+        if sys.stderr is not None:  # None if the parent process closed it
+            with contextlib.suppress(OSError, ValueError):
+                text, is_ours = self.format(record), record.name.startswith("reviver")  # others may have several lines
+                print(escape_controls(text) if is_ours else text, file=sys.stderr, flush=True)
+
+
+def report_failure(error: BaseException, arguments: Sequence[str]) -> int:
+    """Print an error in one line on stderr, of several processes by rank 0 only, and return the exit code."""
+    message, exit_code = describe_failure(error, arguments)
+    if isinstance(error, OSError) and error.filename is None:
+        # To the null device, so that Python does not fail again when it flushes stdout at exit.
+        with contextlib.suppress(OSError, ValueError):  # stdout has no file descriptor, or is closed
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if is_launched():  # torchrun sends SIGTERM to all once one has failed
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if message and os.environ.get("RANK", "0") == "0":
+        kind = "" if exit_code >= INTERRUPTED else "error: "
+        logging.getLogger("reviver").error("%s%s", kind, " ".join(message.split()))
+    if message and is_launched():
+        record_failure(error)
+    return exit_code

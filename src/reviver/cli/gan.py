@@ -3,7 +3,7 @@
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 from pydantic import Field
@@ -36,7 +36,7 @@ def train(
     run: options.RunOptions = options.NEW_RUN,
     settings: Annotated[GANConfig, options.FLATTENED] = PRESETS["best"],
     common: options.CommonOptions = options.DEFAULTS,
-) -> None:
+) -> dict[str, Any]:
     """Train a GAN on MNIST or on your own images. The defaults are those of the preset best.
 
     Options override the file of --config, which overrides the preset. --help with --preset shows the values of a preset.
@@ -50,7 +50,7 @@ def train(
     """
     if run.print_config:
         print_settings(settings)
-        return
+        return {}
 
     from reviver.gan.scores import monitor
     from reviver.progress import announcing
@@ -59,7 +59,7 @@ def train(
     with announcing(options.expect_time(settings, PRESETS, SECONDS)):
         folder = training.train(settings, **run.arguments(common))
     if not folder.world.is_main:
-        return
+        return {}
     seconds = folder.record["seconds"]
     metrics, scores = ([*records, None] for records in (folder.read_metrics()[-1:], folder.read_scores()[-1:]))
     lines = [f"{folder.path}: {count(settings.epochs, 'epochs')} in {seconds:.1f} s"]
@@ -68,13 +68,14 @@ def train(
         lines.append(f"  {monitor.describe_record(scores[0])}")
         lines.append(f"  evaluation took another {folder.record['eval_seconds']:.1f} s")
     result = {"run": str(folder.path), "seconds": seconds, "last": metrics[0], "scores": scores[0]}
-    common.show(result, *lines, f"  grids and training.gif are in {folder.samples}")
+    result = common.show(result, *lines, f"  grids and training.gif are in {folder.samples}")
     path = shlex.quote(str(folder.path))
     uses = [f"gan sample {path}", f"gan interpolate {path}", *([f"gan evaluate {path}"] if scores[0] else [])]
     last, again = f"explore {path}", ""
     if settings.networks is not None:
         last, again = f"plot {path}", f" --networks {shlex.quote(settings.networks)}"
     common.suggest(*(f"reviver {use}{again}" for use in (*uses, last)))
+    return result
 
 
 def sample(
@@ -255,7 +256,7 @@ def evaluate(
     out: Text | None = None,
     networks: options.OwnNetworks = None,
     common: options.FigureOptions = options.FIGURE_DEFAULTS,
-) -> None:
+) -> dict[str, Any]:
     """Evaluate a trained GAN: FID, KID, precision, recall, classes, nearest training images.
 
     Examples:
@@ -292,7 +293,7 @@ def evaluate(
         columns = min(scores.NUM_SHOWN, num_samples)
         grids.save_grid(scores.nearest_grid(images, result, reference), Path(out), columns)
         lines.append(out)
-    common.show({"run": run, "seed": seed, "out": out, **result.as_dict()}, *lines)
+    return common.show({"run": run, "seed": seed, "out": out, **result.as_dict()}, *lines)
 
 
 def train_extractor(

@@ -40,7 +40,7 @@ def train(
     run: options.RunOptions = options.NEW_RUN,
     settings: Annotated[LSTMConfig, options.FLATTENED] = PRESETS["original"],
     common: options.CommonOptions = options.DEFAULTS,
-) -> None:
+) -> dict[str, Any]:
     """Train an LSTM on a memory task. The defaults are the original's.
 
     Options override the file of --config, which overrides the preset. --help with --preset shows the values of a preset.
@@ -56,7 +56,7 @@ def train(
     """
     if run.print_config:
         print_settings(settings)
-        return
+        return {}
 
     from reviver.data.build import build_task
     from reviver.progress import announcing
@@ -67,13 +67,13 @@ def train(
     with announcing(options.expect_time(settings, PRESETS, SECONDS)):
         folder = training.train(settings, **run.arguments(common))
     if not folder.world.is_main:
-        return
+        return {}
     task = build_task(settings, folder.record.get("data"), run.parts)
     result, lines = describe_run(settings, folder.read_metrics(), task)
     lines = [f"{folder.path}: {lines[0]}", *options.describe_rollbacks(folder), *lines[1:]]
     if settings.task == "custom" and preset == "original":
         lines.append("  these are the settings of the original; --preset series is made for series of measurements")
-    common.show({"run": str(folder.path), **result}, *lines)
+    result = common.show({"run": str(folder.path), **result}, *lines)
     path = shlex.quote(str(folder.path))
     uses = {"palindrome": [f"lstm evaluate {path} --length {2 * settings.length}"]}
     if settings.length <= MAX_SUGGESTED_LENGTH:
@@ -86,6 +86,7 @@ def train(
     last = f"explore {path}" if settings.cell in ("lstm", "rnn") else f"plot {path}"
     used = *uses.get(settings.task, [f"lstm evaluate {path}"]), last
     common.suggest(*(f"reviver {use}{again}" for use in used))
+    return result
 
 
 def describe_run(
@@ -144,7 +145,7 @@ def evaluate(
     out: Text | None = None,
     own: options.OwnOptions = options.NONE_GIVEN,
     common: options.FigureOptions = options.FIGURE_DEFAULTS,
-) -> None:
+) -> dict[str, Any]:
     """Measure loss and accuracy of a trained LSTM at one or several lengths, or on a file with labels.
 
     Examples:
@@ -174,8 +175,7 @@ def evaluate(
     loaded = options.open_lstm(run, checkpoint, common.device, own)
     if data is not None:
         columns = {"sequence_column": sequence_column, "label_column": label_column}
-        lstm_data.evaluate_file(loaded, Path(data), columns, out, common)
-        return
+        return lstm_data.evaluate_file(loaded, Path(data), columns, out, common)
     if length and isinstance(loaded.task, CustomTask):
         raise ConfigError("length is that of the data for a run on custom data; leave it out", field="length")
     trained = summary.trained_length(loaded)
@@ -192,7 +192,7 @@ def evaluate(
     if out is not None:
         save_figure(figures.generalization(sorted(results), trained, chance), Path(out))
         lines.append(out)
-    common.show({"run": run, "checkpoint": loaded.checkpoint, "results": rows}, *lines)
+    return common.show({"run": run, "checkpoint": loaded.checkpoint, "results": rows}, *lines)
 
 
 def predict(
@@ -288,30 +288,36 @@ def curve(
     from reviver.runs.environment import describe_machine
     from reviver.show import lstm_figures as figures
     from reviver.show import recall_curve
-    from reviver.sweep.driver import open_sweep, run_cells
+    from reviver.sweep.driver import open_sweep, run_trials
     from reviver.sweep.engines import Pool
 
     common.require_cpu()
     for name in network or ():
         check("network", name, Literal[tuple(recall_curve.NETWORKS)])
-    cells = recall_curve.make_cells(length or recall_curve.LENGTHS, network or recall_curve.NETWORKS, seeds, sequences)
+    trials = recall_curve.build_trials(
+        length or recall_curve.LENGTHS, network or recall_curve.NETWORKS, seeds, sequences
+    )
     folder = Path(out)
-    open_sweep(folder, "curve", ("cells", "runs"))  # a report has only runs, another sweep only cells
+    open_sweep(folder, "curve", ("trials", "runs"))  # a report has only runs, another sweep only trials
 
-    usual = recall_curve.make_cells(recall_curve.LENGTHS, recall_curve.NETWORKS, DEFAULT_SEEDS, DEFAULT_SEQUENCES)
+    usual = recall_curve.build_trials(recall_curve.LENGTHS, recall_curve.NETWORKS, DEFAULT_SEEDS, DEFAULT_SEQUENCES)
     steps, usual_steps = (
-        sum(cell.axes["length"] * cell.arguments["sequences"] for cell in some) for some in (cells, usual)
+        sum(trial.axes["length"] * trial.arguments["sequences"] for trial in some) for some in (trials, usual)
     )
     seconds = CURVE_SECONDS * steps / usual_steps
     setup: Any = {"retry_failed": True, "title": "recall curve", "progress": not common.quiet}
     with announcing(f"this takes at most about {duration(seconds)} on two cores"):
-        found = run_cells(
-            folder, cells, Pool(jobs, threads=1), select=lambda found: recall_curve.pending(cells, found), **setup
+        found = run_trials(
+            folder,
+            trials,
+            Pool(jobs, threads=1),
+            select=lambda found: recall_curve.ready_trials(trials, found),
+            **setup,
         )
-    for cell in cells:
-        if cell.key in found and (error := found[cell.key].error) is not None:
-            raise ReviverError(f"{out}: the run {recall_curve.run_name(**cell.axes)} failed: {error}")
-    rows = recall_curve.summarize(cells, found)
+    for trial in trials:
+        if trial.key in found and (error := found[trial.key].error) is not None:
+            raise ReviverError(f"{out}: the run {recall_curve.run_name(**trial.axes)} failed: {error}")
+    rows = recall_curve.rows_of_curve(trials, found)
     machine = {**describe_machine(torch.device("cpu")), "torch": torch.__version__}
     write_json(folder / "curve.json", {"sequences": sequences, "machine": machine, "rows": rows})
     for suffix in ("pdf", "png"):

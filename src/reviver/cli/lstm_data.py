@@ -23,7 +23,7 @@ MAX_CONFUSIONS = 10
 
 def evaluate_file(
     loaded: "LSTMRun", path: Path, columns: Mapping[str, str | None], out: str | None, common: options.Common
-) -> None:
+) -> dict[str, Any]:
     """Score a run on the labeled sequences of a file."""
     from reviver.data.sequences.reader import read_sequences
     from reviver.figures import save_figure
@@ -40,7 +40,7 @@ def evaluate_file(
         save_figure(confusion_figure(report), Path(out))
         lines.append(out)
     result = {"run": str(loaded.folder.path), "checkpoint": loaded.checkpoint, "data": str(path), **report.to_json()}
-    common.show(result, *lines)
+    return common.show(result, *lines)
 
 
 def predict_file(

@@ -57,15 +57,16 @@ class Common:
         """Raise ConfigError if a command that uses only the CPU is given another device."""
         check("device", self.device, Literal["auto", "cpu"])
 
-    def show(self, result: Mapping[str, Any], *lines: str) -> None:
-        """Print the result of a command on stdout: as JSON with --json, otherwise `lines`, wrapped on a terminal."""
+    def show(self, result: Mapping[str, Any], *lines: str) -> dict[str, Any]:
+        """Print the result of a command on stdout, as JSON with --json, otherwise `lines`, wrapped on a terminal; return it."""
         if self.json:
             print(json.dumps(result, allow_nan=False))
-            return
+            return {**result}
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
         for line in (escape_controls(line.rstrip()) for line in lines):
             is_long = len(line) > width
             print(textwrap.fill(line, width, subsequent_indent="    ", break_on_hyphens=False) if is_long else line)
+        return {**result}
 
     def suggest(self, *commands: str) -> None:
         """Log the commands that make sense next, after a training."""

@@ -83,12 +83,12 @@ def plot(
     from reviver.figures import check_figure_path, save_figure
     from reviver.show.curves import run_figures
     from reviver.show.groups import comparison_curves, read_runs
-    from reviver.sweep.cells import find_cell_runs
+    from reviver.sweep.trials import find_trial_runs
 
     common.require_cpu()
     folder = _figure_folder(runs, out)
     check_figure_path(folder / f"curves.{format_}")
-    is_one = len(runs) == 1 and not find_cell_runs(Path(runs[0]))
+    is_one = len(runs) == 1 and not find_trial_runs(Path(runs[0]))
     figures = run_figures(options.open_any(runs[0], own)) if is_one else {"curves": comparison_curves(read_runs(runs))}
     files = [str(folder / f"{name}.{format_}") for name in figures]
     for file, figure in zip(files, figures.values(), strict=True):
@@ -118,13 +118,13 @@ def compare(
         out: Folder for the figure; by default that of the sweep, of several runs the current one.
     """
     from reviver.figures import check_figure_path, save_figure
-    from reviver.show.groups import compare_runs, comparison_curves, read_runs
+    from reviver.show.groups import comparison_curves, rank_runs, read_runs
 
     common.require_cpu()
     path = _figure_folder(runs, out) / f"comparison.{format_}"
     check_figure_path(path)
     found = read_runs(runs)
-    result, lines = compare_runs(found)
+    result, lines = rank_runs(found)
     save_figure(comparison_curves(found), path)
     common.show({**result, "figure": str(path)}, *lines, str(path))
 

@@ -1,46 +1,66 @@
-"""`reviver sweep`: run a command over many settings and seeds. Its cells call `run_command` here."""
+"""`reviver sweep`: train with many settings and seeds. Its trials call `run_trial` here."""
 
 import contextlib
-import io
-import json
-import random
-import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, get_args, get_type_hints
 
 from cyclopts import Parameter
-from cyclopts.annotations import resolve_optional
-from cyclopts.argument import Argument
 
-from reviver.cli.app import COMMANDS, build_app, check_words, run
-from reviver.cli.options import DEFAULTS, FIGURE_DEFAULTS, FLAG, FigureOptions
-from reviver.cli.settings import PRESETS, options_of
+from reviver.cli import gan, lstm
+from reviver.cli.options import DEFAULTS, FIGURE_DEFAULTS, FLAG, FigureCommon, FigureOptions, OwnParts, TrainOptions
 from reviver.errors import ConfigError, ReviverError
 from reviver.settings.fields import Count, Text
+from reviver.settings.gan import GANConfig
+from reviver.settings.gan_presets import PRESETS as GAN_PRESETS
+from reviver.settings.lstm import LSTMConfig
+from reviver.settings.lstm_presets import PRESETS as LSTM_PRESETS
+from reviver.settings.parts import Parts, is_custom
 from reviver.settings.validation import check
 from reviver.text import count, did_you_mean, one_line
+from reviver.train.start import find_start
 
 if TYPE_CHECKING:
-    from reviver.sweep.cells import Cell, Outcome
     from reviver.sweep.engines import Engine
     from reviver.sweep.spec import Command, SweepFile
+    from reviver.sweep.trials import Outcome, Trial
 
-MEASURES: Mapping[str, tuple[str, Literal["max", "min"]]] = {
-    "lstm train": ("best.validation_accuracy", "max"),
-    "lstm evaluate": ("results.0.accuracy", "max"),
-    "gan train": ("scores.fid", "min"),
-    "gan evaluate": ("fid", "min"),
+
+class Training(NamedTuple):
+    """What a sweep knows of a training command."""
+
+    config: type
+    presets: Mapping[str, Any]
+    train: Callable[..., dict[str, Any]]
+    evaluate: Callable[..., dict[str, Any]]
+    measures: tuple[str, str]
+    """Values of the results by which settings are compared: of the training, and of the evaluation."""
+    goal: Literal["max", "min"]
+    """Whether they should be large or small."""
+
+
+_LSTM = ("best.validation_accuracy", "evaluate.results.0.accuracy")
+COMMANDS = {
+    "lstm train": Training(LSTMConfig, LSTM_PRESETS, lstm.train, lstm.evaluate, _LSTM, "max"),
+    "gan train": Training(GANConfig, GAN_PRESETS, gan.train, gan.evaluate, ("scores.fid", "evaluate.fid"), "min"),
 }
-"""The value of the result by which cells are compared, and whether it should be large or small."""
-NOT_IN_SWEEPS = ("out", "resume", "print_config", "json", "quiet", "debug")
-"""Options that the sweep itself sets, or that suppress the result."""
-MAX_CHECKED = 20
-"""Maximum number of cells that are checked before the sweep starts."""
-LOG = "log.txt"
-"""File for the warnings of a command, in the folder of its cell."""
-NEVER_REPLACED = ("model", "packed", "extractor.safetensors")
-"""Results that commands refuse to replace. A call that was killed may have left them in the folder of its cell."""
+"""Commands of a sweep file."""
+SET_BY_SWEEP = ("out", "resume")
+NOT_OF_EVALUATION = ("run", "out", "own", "networks", "common", "return")
+"""Arguments of an evaluation that the sweep sets."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class InTrial(FigureCommon):
+    """Options of a command that a trial calls: it prints nothing, and returns its result."""
+
+    json: bool = True
+    quiet: bool = True
+
+    def show(self, result: Mapping[str, Any], *lines: str) -> dict[str, Any]:
+        """Return the result."""
+        return {**result}
 
 
 def sweep(
@@ -55,10 +75,10 @@ def sweep(
     retry_failed: Annotated[bool, FLAG] = False,
     common: FigureOptions = FIGURE_DEFAULTS,
 ) -> None:
-    """Run a command over many settings and seeds, and tabulate and plot the results.
+    """Train with many settings and seeds, and tabulate and plot the results.
 
-    Finished cells are not repeated: the same command continues after Ctrl-C. Started on several machines that share --out, it
-    shares the cells among them.
+    Finished trials are not repeated: the same command continues after Ctrl-C. Started on several machines that share --out,
+    it shares the trials among them.
 
     Examples:
       reviver sweep learning-rates.toml
@@ -67,14 +87,14 @@ def sweep(
       reviver sweep learning-rates.toml --engine slurm --jobs 100
 
     Args:
-        file: File of the sweep, .toml: the command, such as command = "lstm train"; seeds = 5; [settings], options of
-            all runs, such as preset = "onehot"; and [grid], the values to combine, such as learning_rate = [1e-3, 3e-3].
-        engine: Where cells run: pool, processes of this machine; ray, a Ray cluster; slurm, jobs of Slurm.
+        file: File of the sweep, .toml: command = "lstm train" or "gan train"; seeds = 5; [settings], those of all runs, such
+            as preset = "onehot"; and [grid], the values to combine, such as learning_rate = [1e-3, 3e-3].
+        engine: Where trials run: pool, processes of this machine; ray, a Ray cluster; slurm, jobs of Slurm.
         address: Address of the Ray cluster, HOST:PORT or auto; by default Ray starts on this machine.
-        jobs: Number of cells that run at the same time; by default one per core.
-        threads: Threads per cell; by default the cores divided by --jobs.
+        jobs: Number of trials that run at the same time; by default one per core.
+        threads: Threads per trial; by default the cores divided by --jobs.
         out: Folder of the sweep; by default runs/sweep-NAME, after the name of the file.
-        retry_failed: Run cells again that failed.
+        retry_failed: Run trials again that failed.
     """
     from reviver.progress import announcing
     from reviver.sweep import driver, engines, spec
@@ -84,7 +104,7 @@ def sweep(
     path = Path(file)
     content = spec.read_sweep(path)
     try:
-        cells = build_cells(content, {"device": common.device} if common.device != DEFAULTS.device else {})
+        trials = build_trials(content, {"device": common.device} if common.device != DEFAULTS.device else {})
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
     folder = Path("runs") / f"sweep-{path.stem}" if out is None else Path(out)
@@ -95,25 +115,30 @@ def sweep(
         "slurm": lambda: engines.SlurmEngine(folder, jobs, threads, content.slurm),
     }
     options: Any = {"retry_failed": retry_failed, "title": path.stem, "progress": not common.quiet}
-    with announcing("the time that is left will be shown after the first cells"):
-        outcomes = driver.run_cells(folder, cells, start[engine](), **options)
-    result, lines = report_sweep(folder, content, cells, outcomes)
+    with announcing("the time that is left will be shown after the first trials"):
+        outcomes = driver.run_trials(folder, trials, start[engine](), **options)
+    result, lines = write_report(folder, content, trials, outcomes)
     common.show(result, *lines)
     if result["failed"]:
-        key = next(cell.key for cell in cells if outcomes[cell.key].status == "failed")
-        problem = f"{result['failed']} of {count(len(cells), 'cells')} failed; see {folder / 'cells' / key}"
+        key = next(trial.key for trial in trials if outcomes[trial.key].status == "failed")
+        problem = f"{result['failed']} of {count(len(trials), 'trials')} failed; see {folder / 'trials' / key}"
         raise ReviverError(f"{problem}, and run them again with --retry-failed")
 
 
-def build_cells(file: "SweepFile", common: Mapping[str, Any]) -> "list[Cell]":
-    """Return the cells of a sweep, seeds last; `common` are options of all cells, which the file may not set.
+def build_trials(file: "SweepFile", common: Mapping[str, Any]) -> "list[Trial]":
+    """Return the trials of a sweep, seeds last; `common` are settings of all trials, which the file may not set.
 
-    A wrong option, value or axis is a `ConfigError`, and so is no valid cell; if only some are invalid, these fail later.
+    A wrong setting, value or axis is a `ConfigError`, and so are settings of which no trial is valid; if only some trials are
+    invalid, these fail later.
     """
-    from reviver.sweep.cells import Cell
     from reviver.sweep.spec import points_of
+    from reviver.sweep.trials import Trial
 
-    options = find_options(file.command)
+    if file.command not in COMMANDS:
+        advice = did_you_mean(file.command, COMMANDS) or f"choose from {', '.join(COMMANDS)}"
+        raise ConfigError(f"command {one_line(file.command, 60)!r} is unknown; {advice}")
+    training = COMMANDS[file.command]
+    kinds = {"preset": Text, "device": Text, **get_type_hints(training.config, include_extras=True)}
     tables = {
         "the command line": common,
         "settings": file.settings,
@@ -122,116 +147,82 @@ def build_cells(file: "SweepFile", common: Mapping[str, Any]) -> "list[Cell]":
         "random": file.random.options if file.random else {},
         "seeds": {} if file.seeds is None else {"seed": file.seeds},
     }
-    _check_names(tables, options, file.command)
+    _check_names(tables, kinds)
     points = points_of(file)
     values = {repr(pair): pair for point in (file.settings, *points) for pair in point.items()}
-    _check_values(values.values(), options)  # each once, as there may be many cells
+    _check_values(values.values(), kinds)  # each once, as there may be many trials
     arguments: dict[str, Any] = {"command": file.command}
     if file.evaluate is not None:
-        _check_evaluation(file.command, file.evaluate)
-        arguments["evaluate"] = file.evaluate.model_dump()
-    function = f"{__name__}:{run_command.__name__}"
-    cells = [Cell(function, arguments | {"settings": {**common, **file.settings, **point}}, point) for point in points]
-    _check_any_valid(cells)
-    return cells
+        arguments["evaluate"] = _check_evaluation(file.command, file.evaluate)
+    trials = [
+        Trial(run_trial, arguments | {"settings": {**common, **file.settings, **point}}, point) for point in points
+    ]
+    _check_any_valid(trials)
+    return trials
 
 
-def run_command(
+def run_trial(
     folder: Path, *, command: str, settings: Mapping[str, Any], evaluate: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Run a command such as `lstm train` in the folder of a cell, and return its result; a training resumes.
+    """Train with `settings` in the folder of a trial, or resume it; return the result.
 
-    `settings` are its options by their names in a sweep file. `evaluate` has `command` and `settings` of another command,
-    which gets the run folder of the first; its result is the value `evaluate`.
+    With `evaluate`, arguments of the command that evaluates, the value `evaluate` of the result is that of this command.
     """
-
-    def call(command: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-        output = io.StringIO()
-        with (
-            (folder / LOG).open("a", encoding="utf-8") as log,
-            contextlib.redirect_stdout(output),
-            contextlib.redirect_stderr(log),
-        ):
-            run(to_words(command, settings, folder))
-        result: dict[str, Any] = json.loads(output.getvalue())
-        return result
-
-    for path in (folder / name for name in NEVER_REPLACED):
-        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-    result = call(command, settings)
-    if evaluate is not None:
-        result["evaluate"] = call(evaluate["command"], {"run": result["run"], **evaluate["settings"]})
+    training = COMMANDS[command]
+    path = folder / "run"
+    resume = (path / "run.json").exists()
+    common = InTrial(device=settings.get("device", DEFAULTS.device))
+    with (folder / "log.txt").open("a", encoding="utf-8") as log, contextlib.redirect_stderr(log):
+        preset, config, parts = _configure(command, settings, path, resume=resume)
+        run = TrainOptions(out=str(path), resume=resume, parts=parts)
+        result = training.train(preset=preset, run=run, settings=config, common=common)
+        if evaluate is not None:
+            custom = {name: getattr(config, name, None) for name in ("cell", "task", "networks")}
+            custom = {name: value for name, value in custom.items() if is_custom(name, value)}
+            again = custom if command == "gan train" else {"own": OwnParts(**custom)}
+            result["evaluate"] = training.evaluate(str(path), **evaluate, **again, common=common)
     return result
 
 
-def to_words(command: str, settings: Mapping[str, Any], folder: Path) -> list[str]:
-    """Return the command line of a cell, which writes into its folder."""
-    known = find_options(command)
-    words = command.split()
-    for name in sorted(settings, key=[*known].index):  # positional arguments in their order
-        option = known[name].name
-        for value in _as_list(settings[name]):
-            word = str(value).lower() if isinstance(value, bool) else str(value)
-            words.append(f"{option}={word}" if option.startswith("-") else word)
-    outputs = {
-        "data pack": "packed",
-        "export": "model.onnx" if settings.get("format") == "onnx" else "model",
-        "lstm predict": "predictions.csv" if Path(str(settings.get("digits"))).suffix else None,  # None for digits
-        "plot": ".",
-        "compare": ".",
-    }
-    output = outputs.get(command, known["out"].field_info.default if "out" in known else None)
-    if tuple(command.split()) in PRESETS:
-        path = folder / "run"
-        words += [f"--out={path}", *(["--resume"] if (path / "run.json").exists() else [])]
-    elif isinstance(output, str):
-        words.append(f"--out={folder / Path(output).name}")
-    return [*words, "--json", "--quiet"]
+def _configure(
+    command: str, settings: Mapping[str, Any], path: Path, *, resume: bool = False
+) -> tuple[str, Any, Parts]:
+    """Return the preset of a trial, its settings, which may be those of its run in the folder `path`, and its classes."""
+    kind, presets = command.split(maxsplit=1)[0], COMMANDS[command].presets
+    preset = settings.get("preset", next(iter(presets)))
+    given = {name: value for name, value in settings.items() if name not in ("preset", "device")}
+    config, _, parts = find_start(kind, presets, preset, given, str(path), resume=resume)
+    return preset, config, parts
 
 
-def find_options(command: str) -> dict[str, Argument]:
-    """Return the options of a command, which must be known, by their names in a file: `hidden_size`, or `run` for RUN."""
-    names = list(map(" ".join, COMMANDS))
-    if command not in names:
-        advice = did_you_mean(command, names) or f"choose from {', '.join(names)}"
-        raise ConfigError(f"command {one_line(command, 60)!r} is unknown; {advice}")
-    group = build_app()
-    for word in command.split():
-        group = group[word]
-    arguments = options_of(group.assemble_argument_collection()).values()
-    return {argument.name.removeprefix("--").replace("-", "_").lower(): argument for argument in arguments}
-
-
-def report_sweep(
-    folder: Path, file: "SweepFile", cells: "Sequence[Cell]", outcomes: "Mapping[str, Outcome]"
+def write_report(
+    folder: Path, file: "SweepFile", trials: "Sequence[Trial]", outcomes: "Mapping[str, Outcome]"
 ) -> tuple[dict[str, Any], list[str]]:
     """Write table.parquet (or table.csv), summary.json, summary.pdf and summary.png; return the result and its lines.
 
-    If no finished cell has the measure that the file names, the table is written and ConfigError raised.
+    If no finished trial has the measure that the file names, the table is written and ConfigError raised.
     """
     from reviver.figures import save_figure
     from reviver.files.atomic import write_json
-    from reviver.sweep.statistics import summarize, summary_lines, table_rows, write_table
+    from reviver.sweep.statistics import rank_settings, ranking_lines, table_rows, write_table
     from reviver.sweep.summary_figure import summary_figure
 
-    failed = [outcomes[cell.key] for cell in cells if outcomes[cell.key].status == "failed"]
-    usual, goal = MEASURES.get(file.evaluate.command if file.evaluate else file.command, ("", "max"))
-    measure = file.measure or (f"evaluate.{usual}" if usual and file.evaluate else usual)
-    table = write_table(table_rows(cells, outcomes), folder / "table.parquet")
-    counts = {"cells": len(cells), "done": len(cells) - len(failed), "failed": len(failed)}
+    training = COMMANDS[file.command]
+    failed = [outcomes[trial.key] for trial in trials if outcomes[trial.key].status == "failed"]
+    table = write_table(table_rows(trials, outcomes), folder / "table.parquet")
+    counts = {"trials": len(trials), "done": len(trials) - len(failed), "failed": len(failed)}
     result: dict[str, Any] = {"out": str(folder), **counts, "table": str(table)}
-    lines = [f"{folder}: {counts['done']} of {count(len(cells), 'cells')} done"]
-    summary = None
+    lines = [f"{folder}: {counts['done']} of {count(len(trials), 'trials')} done"]
+    measure, goal = file.measure or training.measures[file.evaluate is not None], file.goal or training.goal
     try:
-        summary = summarize(cells, outcomes, measure, file.goal or goal) if measure else None
-    except ConfigError as error:  # the usual measure is not in the results with all settings
+        summary = rank_settings(trials, outcomes, measure, goal)
+    except ConfigError as error:
         if file.measure:
             raise ConfigError(f"{error}; change it in the file and run the same command again") from error
-    if summary is None:
         return result, [*lines, *(f"failed: {one.key}: {one.error}" for one in failed), str(table)]
     result["summary"] = summary
     write_json(folder / "summary.json", result)
-    lines += summary_lines(summary)
+    lines += ranking_lines(summary)
     if summary["leaders"]:
         for suffix in (".png", ".pdf"):
             save_figure(summary_figure(summary), folder / f"summary{suffix}")
@@ -240,67 +231,54 @@ def report_sweep(
     return result, [*lines, str(table)]
 
 
-def _check_names(tables: Mapping[str, Mapping[str, Any]], options: Mapping[str, Argument], command: str) -> None:
-    """Check that every option exists, may be set in a sweep, and is given once."""
+def _check_names(tables: Mapping[str, Mapping[str, Any]], known: Iterable[str]) -> None:
+    """Check that every setting exists, may be set in a sweep, and is given once."""
     found: dict[str, str] = {}
     for table, values in tables.items():
         for name in values:
             place = table if table == "seeds" else f"{table}.{name}"
-            if name in NOT_IN_SWEEPS:
-                raise ConfigError(f"{place} must be left out, since the sweep sets it for each cell")
-            if name not in options:
-                advice = did_you_mean(name, options.keys() - NOT_IN_SWEEPS)
-                raise ConfigError(f"{place} is unknown; {advice or f'see reviver {command} --help for the options'}")
+            if name in SET_BY_SWEEP:
+                raise ConfigError(f"{place} must be left out, since the sweep sets it for each trial")
+            if name not in known:
+                raise ConfigError(f"{place} is unknown; {did_you_mean(name, known) or 'see --help of the command'}")
             if name in found:
                 raise ConfigError(f"{place} is given twice, also by {found[name]}; keep one of them")
             found[name] = place
 
 
-def _check_values(values: Iterable[tuple[str, Any]], options: Mapping[str, Argument]) -> None:
-    """Check each value by itself, as in a settings file."""
+def _check_values(values: Iterable[tuple[str, Any]], kinds: Mapping[str, Any]) -> None:
+    """Check each value by itself."""
     for name, value in values:
-        kind = options[name].field_info.annotation
-        if options[name].name.startswith("-"):
-            is_list = get_origin(resolve_optional(kind)) is list
-            check(name, _as_list(value) if is_list else value, kind)
-        else:
-            for word in _as_list(value):
-                check(name, word, kind | int)  # digits may be a number
+        check(name, value, kinds[name])
 
 
-def _check_evaluation(command: str, evaluation: "Command") -> None:
-    """Check the table `evaluate` of a sweep file."""
-    if tuple(command.split()) not in PRESETS:
-        trainings = " or ".join(" ".join(words) for words in PRESETS)
-        raise ConfigError(f"evaluate must be left out for the command {command}; it is for {trainings}")
-    options = find_options(evaluation.command)
-    network, other = (words.split(maxsplit=1)[0] for words in (command, evaluation.command))
-    if "run" not in options or other not in (network, "export"):
-        raise ConfigError(f"evaluate.command must be a command for a run, such as {network} evaluate")
+def _check_evaluation(command: str, evaluation: "Command") -> dict[str, Any]:
+    """Check the table `evaluate` of a sweep file, and return the arguments of the command."""
+    kind = command.split(maxsplit=1)[0]
+    if evaluation.command != f"{kind} evaluate":
+        raise ConfigError(f"evaluate.command must be {kind} evaluate, got {one_line(evaluation.command, 60)!r}")
+    hints = get_type_hints(COMMANDS[command].evaluate, include_extras=True)
+    kinds = {name: hint for name, hint in hints.items() if name not in NOT_OF_EVALUATION}
+    settings = {  # one value of an option that may be repeated
+        name: [value] if list[int] in get_args(kinds.get(name)) and not isinstance(value, list) else value
+        for name, value in evaluation.settings.items()
+    }
     try:
-        del options["run"]
-        _check_names({"settings": evaluation.settings}, options, evaluation.command)
-        _check_values(evaluation.settings.items(), options)
+        _check_names({"settings": settings}, kinds)
+        _check_values(settings.items(), kinds)
     except ConfigError as error:
         raise ConfigError(f"evaluate.{error}") from error
+    return settings
 
 
-def _check_any_valid(cells: "Sequence[Cell]") -> None:
-    """Raise the error of a cell if the settings of no cell are valid together; of many cells, some at random are checked."""
-    distinct = [*{repr({**cell.axes, "seed": None}): cell for cell in cells}.values()]  # the seed does not matter
+def _check_any_valid(trials: "Sequence[Trial]") -> None:
+    """Raise the error of a trial if the settings of no trial are valid together."""
+    distinct = {repr({**trial.axes, "seed": None}): trial for trial in trials}  # the seed does not matter
     errors = []
-    for cell in random.Random(0).sample(distinct, min(len(distinct), MAX_CHECKED)):  # noqa: S311
+    for trial in distinct.values():
         try:
-            check_words(to_words(cell.arguments["command"], cell.arguments["settings"], Path("cell")))
+            _configure(trial.arguments["command"], trial.arguments["settings"], Path("run"))
         except ReviverError as error:
             errors.append(error)
-        else:
-            return
-    some = (
-        f" (so in all {len(errors)} of {len(distinct)} cells that were checked)" if len(errors) < len(distinct) else ""
-    )
-    raise ConfigError(f"{errors[0]}{some}")
-
-
-def _as_list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
+    if len(errors) == len(distinct):
+        raise errors[0]

@@ -18,9 +18,9 @@ from reviver.runs.folder import RunFolder
 from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.validation import show_value
-from reviver.sweep.cells import Cell, Outcome, find_cell_runs
-from reviver.sweep.statistics import SEED, bounds_of, summarize, summary_lines
+from reviver.sweep.statistics import SEED, Group, bounds_of, rank_groups, ranking_lines
 from reviver.sweep.summary_figure import STYLES, plain_text
+from reviver.sweep.trials import find_trial_runs
 from reviver.text import leaves_bounds
 from reviver.train.lstm.summary import results_of
 
@@ -52,7 +52,7 @@ def read_runs(paths: Sequence[str | Path]) -> list[ComparedRun]:
         RunFolderError: if there are no runs, one is damaged or has no metrics yet, or two kinds are mixed.
         ConfigError: if two runs have the same settings and the same seed.
     """
-    folders = [RunFolder.open(run) for path in map(Path, paths) for run in _in_order(find_cell_runs(path)) or [path]]
+    folders = [RunFolder.open(run) for path in map(Path, paths) for run in _in_order(find_trial_runs(path)) or [path]]
     kinds = sorted({folder.kind for folder in folders})
     if len(kinds) > 1:
         raise RunFolderError(
@@ -68,14 +68,14 @@ def read_runs(paths: Sequence[str | Path]) -> list[ComparedRun]:
     return runs
 
 
-def _in_order(cells: Sequence[Path]) -> list[Path]:
+def _in_order(folders: Sequence[Path]) -> list[Path]:
     """Return the runs of a sweep in the order of their settings; the names of their folders are hashes."""
 
     def settings(path: Path) -> list[tuple[float, str]]:
         values = RunFolder.open(path).record["config"].values()
         return [(value if isinstance(value, (int, float)) else 0.0, str(value)) for value in values]
 
-    return sorted(cells, key=settings)
+    return sorted(folders, key=settings)
 
 
 def _read_run(folder: RunFolder) -> ComparedRun:
@@ -122,24 +122,24 @@ def group_runs(runs: Sequence[ComparedRun]) -> dict[str, list[ComparedRun]]:
     return groups
 
 
-def compare_runs(runs: Sequence[ComparedRun]) -> tuple[dict[str, Any], list[str]]:
-    """Return the comparison of runs, a summary as that of a sweep for each measure, and the lines of its table.
+def rank_runs(runs: Sequence[ComparedRun]) -> tuple[dict[str, Any], list[str]]:
+    """Return the groups of runs ranked by each measure, and the lines of the table.
 
-    The first measure decides which group is the best, see `reviver.sweep.statistics.summarize`.
+    The first measure decides which group is the best, see `reviver.sweep.statistics.rank_groups`.
     """
     names = differing_settings(runs)
-    cells, outcomes = [], {}
-    for run in runs:
-        axes = {name: run.settings[name] for name in names} | {SEED: run.seed}
-        cell = Cell("", {"run": str(run.folder.path)}, axes)
-        cells.append(cell)
-        result = {**run.results, "seconds": run.folder.record.get("seconds")}
-        outcomes[cell.key] = Outcome(key=cell.key, status="done", result=result)
-    summaries = [summarize(cells, outcomes, *measure) for measure in _measures(runs)]
-    if "validation_accuracy" not in summaries[0]["measure"] and "fid" not in summaries[0]["measure"]:
-        summaries[0] |= {"leaders": [], "best": None}  # a lower loss of a GAN is not better
-    lines = summary_lines(summaries[0], summaries[1:], advice="train more seeds")
-    return {"runs": [str(run.folder.path) for run in runs], "summaries": summaries}, lines
+    groups = [
+        Group(
+            {name: group[0].settings[name] for name in names},
+            [{**run.results, "seconds": run.folder.record.get("seconds")} for run in group],
+        )
+        for group in group_runs(runs).values()
+    ]
+    rankings = [rank_groups(groups, *measure) for measure in _measures(runs)]
+    if "validation_accuracy" not in rankings[0]["measure"] and "fid" not in rankings[0]["measure"]:
+        rankings[0] |= {"leaders": [], "best": None}  # a lower loss of a GAN is not better
+    lines = ranking_lines(rankings[0], rankings[1:], advice="train more seeds")
+    return {"runs": [str(run.folder.path) for run in runs], "summaries": rankings}, lines
 
 
 def _measures(runs: Sequence[ComparedRun]) -> list[Measure]:

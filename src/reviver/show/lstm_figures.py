@@ -72,7 +72,7 @@ def learning_curves(
 def recall_curve(summary: Sequence[Mapping[str, Any]], chance: float = 0.1) -> Figure:
     """Plot accuracy and number of training sequences to 99 % accuracy over the length: a column for each encoding of the digits.
 
-    `summary` has the rows of `reviver.show.recall_curve.summarize`. Lines are medians over the seeds, bands their range. If only
+    `summary` has the rows of `reviver.show.recall_curve.rows_of_curve`. Lines are medians over the seeds, bands their range. If only
     some of the seeds reach 99 %, the lower panel gives their number; its lines are means over them.
     """
     encodings = list(dict.fromkeys(NETWORKS[row["network"]].encoding for row in summary))

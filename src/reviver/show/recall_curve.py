@@ -17,7 +17,7 @@ import torch
 from reviver.files.json import read_json
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.lstm_presets import PRESETS
-from reviver.sweep.cells import Cell, Outcome
+from reviver.sweep.trials import Outcome, Trial
 from reviver.train.lstm.evaluation import evaluate
 from reviver.train.lstm.run import load_lstm
 from reviver.train.lstm.stopping import passes
@@ -57,21 +57,21 @@ NETWORKS = {
 """Networks to compare."""
 
 
-def make_cells(lengths: Iterable[int], networks: Iterable[str], num_seeds: int, sequences: int) -> list[Cell]:
-    """Return the cells of a curve, the shortest length first, for at most `sequences` training sequences per run.
+def build_trials(lengths: Iterable[int], networks: Iterable[str], num_seeds: int, sequences: int) -> list[Trial]:
+    """Return the trials of a curve, the shortest length first, for at most `sequences` training sequences per run.
 
     Raises:
         ConfigError: if a setting is out of range.
     """
-    cells, all_lengths = [], sorted(set(lengths))
+    trials, all_lengths = [], sorted(set(lengths))
     for seed, network in product(range(num_seeds), dict.fromkeys(networks)):
         is_fixed = NETWORKS[network].training == "fixed"
         for length in all_lengths if is_fixed else all_lengths[-1:]:
             axes = {"network": network, "length": length, "seed": seed}
             make_config(**axes, sequences=sequences)  # checks all settings before the first run starts
             arguments = {**axes, "sequences": sequences, "lengths": [length] if is_fixed else all_lengths}
-            cells.append(Cell(f"{__name__}:{run_cell.__name__}", arguments, axes))
-    return cells
+            trials.append(Trial(run_trial, arguments, axes))
+    return trials
 
 
 def make_config(*, network: str, length: int, seed: int, sequences: int) -> LSTMConfig:
@@ -101,10 +101,10 @@ def run_name(network: str, length: int, seed: int) -> str:
     return f"{network}-{length}-seed{seed}"
 
 
-def run_cell(
+def run_trial(
     folder: Path, *, network: str, length: int, seed: int, sequences: int, lengths: Sequence[int]
 ) -> dict[str, Any]:
-    """Train a run of the curve, or continue it, and return its results: the function of its cell.
+    """Train a run of the curve, or continue it, and return its results: the function of its trial.
 
     For each of `lengths` these are the `accuracies` on fresh sequences and the number of training `sequences` after which it
     passed 99 % in validation (None if it did not); besides, the `longest` length that passed (0 if none) and the `seconds`.
@@ -140,15 +140,15 @@ def run_cell(
     }
 
 
-def pending(cells: Sequence[Cell], found: Mapping[str, Outcome]) -> list[Cell]:
-    """Return the cells that may start now, given the outcomes of the finished ones by key.
+def ready_trials(trials: Sequence[Trial], found: Mapping[str, Outcome]) -> list[Trial]:
+    """Return the trials that may start now, given the outcomes of the finished ones by key.
 
     A run does not start if its network was at chance level at two consecutive shorter lengths, or may prove to be.
     """
     groups: dict[tuple[str, int], list[float | None]] = {}
-    for cell in sorted(cells, key=lambda cell: cell.axes["length"]):
-        result = found[cell.key].result if cell.key in found else None
-        groups.setdefault(_place(cell), []).append(result["accuracies"][-1] if result else None)
+    for trial in sorted(trials, key=lambda trial: trial.axes["length"]):
+        result = found[trial.key].result if trial.key in found else None
+        groups.setdefault(_place(trial), []).append(result["accuracies"][-1] if result else None)
     at_chance: dict[str, list[bool | None]] = {}  # at each length of a network; None if it is not finished
     ready = set()
     for (network, length), results in groups.items():
@@ -159,21 +159,21 @@ def pending(cells: Sequence[Cell], found: Mapping[str, Outcome]) -> list[Cell]:
             ready.add((network, length))
         accuracies = [accuracy for accuracy in results if accuracy is not None]
         before.append(mean(accuracies) <= MAX_CHANCE_ACCURACY if len(accuracies) == len(results) else None)
-    return [cell for cell in cells if _place(cell) in ready and cell.key not in found]
+    return [trial for trial in trials if _place(trial) in ready and trial.key not in found]
 
 
-def summarize(cells: Sequence[Cell], found: Mapping[str, Outcome]) -> list[dict[str, Any]]:
+def rows_of_curve(trials: Sequence[Trial], found: Mapping[str, Outcome]) -> list[dict[str, Any]]:
     """Return the results over the seeds for each network and length.
 
     A row has the accuracy of each seed, the longest length that each run passed, the training sequences to 99 % of those that
     passed this length (its mean is None if none did), and the mean time of training, with a curriculum that of the whole run.
     """
-    results = [(cell, found[cell.key].result or {}) for cell in cells if cell.key in found]
+    results = [(trial, found[trial.key].result or {}) for trial in trials if trial.key in found]
     rows: dict[tuple[str, int], dict[str, Any]] = {}
-    for cell, result in results:
-        for place, length in enumerate(cell.arguments["lengths"]):
+    for trial, result in results:
+        for place, length in enumerate(trial.arguments["lengths"]):
             columns: dict[str, list[Any]] = {name: [] for name in ("accuracies", "longest", "sequences", "seconds")}
-            row = rows.setdefault((cell.axes["network"], length), columns)
+            row = rows.setdefault((trial.axes["network"], length), columns)
             row["accuracies"].append(result["accuracies"][place])
             row["longest"].append(result["longest"])
             row["sequences"] += [] if result["sequences"][place] is None else [result["sequences"][place]]
@@ -196,5 +196,5 @@ def summarize(cells: Sequence[Cell], found: Mapping[str, Outcome]) -> list[dict[
     ]
 
 
-def _place(cell: Cell) -> tuple[str, int]:
-    return cell.axes["network"], cell.axes["length"]
+def _place(trial: Trial) -> tuple[str, int]:
+    return trial.axes["network"], trial.axes["length"]

@@ -1,1 +1,1 @@
-"""Sweeps: many calls of functions, the cells, by the processes of this machine, by Ray or by Slurm."""
+"""Sweeps: many calls of functions, the trials, by the processes of this machine, by Ray or by Slurm."""

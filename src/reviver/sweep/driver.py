@@ -1,4 +1,4 @@
-"""Driver of a sweep: submits cells to an engine while it has room, until all have an outcome."""
+"""Driver of a sweep: submits trials to an engine while it has room, until all have an outcome."""
 
 import time
 from collections import Counter
@@ -13,20 +13,20 @@ from reviver.errors import Interrupted, RunFolderError
 from reviver.files.atomic import make_folder
 from reviver.files.file_errors import explain_write_errors
 from reviver.progress import ProgressBar
-from reviver.sweep.cells import Cell, Ended, Outcome, cell_folder, execute, read_outcome, record_outcome
 from reviver.sweep.engines import Engine
+from reviver.sweep.trials import Ended, Outcome, Trial, execute, read_outcome, record_outcome, trial_folder
 from reviver.system import handling_signals
 
 LIMITS = {
     "died": (5, "its worker died 5 times (killed, or out of memory); use fewer --jobs or more memory"),
     "stopped": (100, "its job was stopped 100 times; raise timeout_min in [slurm]"),
 }
-"""Number of workers without an outcome after which a cell fails, and its error: of those that died or were stopped."""
+"""Number of workers without an outcome after which a trial fails, and its error: of those that died or were stopped."""
 BUSY_POLLS = 40
-"""Looks at the running cells after which a cell that another machine runs is submitted again."""
+"""Looks at the running trials after which a trial that another machine runs is submitted again."""
 
 
-def open_sweep(folder: Path, kind: str = "sweep", parts: Sequence[str] = ("cells",)) -> None:
+def open_sweep(folder: Path, kind: str = "sweep", parts: Sequence[str] = ("trials",)) -> None:
     """Create the folder of a sweep, or check that it is one: that it has the folders `parts`. `kind` is its name in errors.
 
     Raises:
@@ -40,40 +40,40 @@ def open_sweep(folder: Path, kind: str = "sweep", parts: Sequence[str] = ("cells
             make_folder(folder / part)
 
 
-def run_cells(
+def run_trials(
     folder: Path,
-    cells: Sequence[Cell],
+    trials: Sequence[Trial],
     engine: Engine,
     *,
-    select: Callable[[Mapping[str, Outcome]], Sequence[Cell]] | None = None,
+    select: Callable[[Mapping[str, Outcome]], Sequence[Trial]] | None = None,
     retry_failed: bool = False,
     title: str = "sweep",
     progress: bool = False,
 ) -> dict[str, Outcome]:
-    """Run the cells of a sweep that have no outcome, and return the outcomes by the keys of the cells.
+    """Run the trials of a sweep that have no outcome, and return the outcomes by the keys of the trials.
 
-    With `retry_failed`, cells that failed before run again. `select` is given the outcomes so far and returns the cells
+    With `retry_failed`, trials that failed before run again. `select` is given the outcomes so far and returns the trials
     that may start; by default all may. The engine is closed at the end.
 
     Raises:
-        Interrupted: after SIGINT or SIGTERM, once the running cells are saved.
-        ReviverError: if a cell is damaged or cannot be written, or the engine fails.
+        Interrupted: after SIGINT or SIGTERM, once the running trials are saved.
+        ReviverError: if a trial is damaged or cannot be written, or the engine fails.
     """
     signals: list[int] = []
     driver = _Driver(folder.absolute(), engine)
     outcomes, running = driver.outcomes, driver.running
     with (
         handling_signals(lambda number, _: signals.append(number)),
-        ProgressBar(title, len(cells), "cells", visible=progress) as bar,
+        ProgressBar(title, len(trials), "trials", visible=progress) as bar,
     ):
         try:
-            for cell in cells if retry_failed else ():
-                driver.forget_failure(cell)
-            while not signals and driver.submit(cells if select is None else select(outcomes)):
+            for trial in trials if retry_failed else ():
+                driver.forget_failure(trial)
+            while not signals and driver.submit(trials if select is None else select(outcomes)):
                 time.sleep(engine.poll)
-                for cell, future in [pair for pair in running.values() if pair[1].done()]:
-                    del running[cell.key]
-                    driver.settle(cell, future)
+                for trial, future in [pair for pair in running.values() if pair[1].done()]:
+                    del running[trial.key]
+                    driver.settle(trial, future)
                 failed = sum(outcome.status == "failed" for outcome in outcomes.values())
                 bar.update(len(outcomes), f"{len(running)} running" + (f", {failed} failed" if failed else ""))
         finally:
@@ -85,48 +85,48 @@ def run_cells(
 
 @dataclass
 class _Driver:
-    """State of a sweep, by the keys of the cells."""
+    """State of a sweep, by the keys of the trials."""
 
     folder: Path
     engine: Engine
     outcomes: dict[str, Outcome] = field(default_factory=dict)
-    running: dict[str, tuple[Cell, Future[Ended]]] = field(default_factory=dict)
+    running: dict[str, tuple[Trial, Future[Ended]]] = field(default_factory=dict)
     lost: Counter[tuple[str, str]] = field(default_factory=Counter)  # workers without an outcome, also by the reason
-    waits_until: dict[str, float] = field(default_factory=dict)  # when a cell of another machine is submitted again
+    waits_until: dict[str, float] = field(default_factory=dict)  # when a trial of another machine is submitted again
 
-    def is_done(self, cell: Cell) -> bool:
-        """Return whether a cell has an outcome, which may be that of another machine."""
-        if outcome := self.outcomes.get(cell.key) or read_outcome(cell_folder(self.folder, cell), cell):
-            self.outcomes[cell.key] = outcome
+    def is_done(self, trial: Trial) -> bool:
+        """Return whether a trial has an outcome, which may be that of another machine."""
+        if outcome := self.outcomes.get(trial.key) or read_outcome(trial_folder(self.folder, trial), trial):
+            self.outcomes[trial.key] = outcome
         return outcome is not None
 
-    def forget_failure(self, cell: Cell) -> None:
-        """Remove the outcome of a cell if it has failed."""
-        if self.is_done(cell) and self.outcomes[cell.key].status == "failed":
-            del self.outcomes[cell.key]
-            folder = cell_folder(self.folder, cell)
+    def forget_failure(self, trial: Trial) -> None:
+        """Remove the outcome of a trial if it has failed."""
+        if self.is_done(trial) and self.outcomes[trial.key].status == "failed":
+            del self.outcomes[trial.key]
+            folder = trial_folder(self.folder, trial)
             with explain_write_errors(folder):
                 for name in ("outcome.json", "traceback.txt"):
                     (folder / name).unlink(missing_ok=True)  # another machine may do the same
 
-    def submit(self, cells: Sequence[Cell]) -> bool:
-        """Submit cells while the engine has room, last those of other machines; return whether to go on."""
+    def submit(self, trials: Sequence[Trial]) -> bool:
+        """Submit trials while the engine has room, last those of other machines; return whether to go on."""
         known, waits = len(self.outcomes), False
-        for cell in sorted(cells, key=lambda cell: self.waits_until.get(cell.key, 0.0)):
+        for trial in sorted(trials, key=lambda trial: self.waits_until.get(trial.key, 0.0)):
             if len(self.running) == self.engine.slots:
                 break
-            if cell.key in self.running or self.is_done(cell):
+            if trial.key in self.running or self.is_done(trial):
                 continue
-            if time.monotonic() < self.waits_until.get(cell.key, 0.0):
+            if time.monotonic() < self.waits_until.get(trial.key, 0.0):
                 waits = True
                 continue
-            attempts = 1 + self.lost[cell.key, "died"]
-            call = partial(execute, self.folder, cell, self.engine.threads, attempts)
-            self.running[cell.key] = cell, self.engine.submit(call)
-        return waits or bool(self.running) or len(self.outcomes) > known  # an outcome may let other cells start
+            attempts = 1 + self.lost[trial.key, "died"]
+            call = partial(execute, self.folder, trial, self.engine.threads, attempts)
+            self.running[trial.key] = trial, self.engine.submit(call)
+        return waits or bool(self.running) or len(self.outcomes) > known  # an outcome may let other trials start
 
-    def settle(self, cell: Cell, future: Future[Ended]) -> None:
-        """Keep the outcome of a cell. A cell without one runs again, but not forever."""
+    def settle(self, trial: Trial, future: Future[Ended]) -> None:
+        """Keep the outcome of a trial. A trial without one runs again, but not forever."""
         try:
             ended: Ended | Literal["died"] = future.result()
         except self.engine.died:
@@ -134,13 +134,13 @@ class _Driver:
         if isinstance(ended, Exception):
             raise ended
         if isinstance(ended, Outcome):
-            self.outcomes[cell.key] = ended
+            self.outcomes[trial.key] = ended
         elif ended == "busy":
-            self.waits_until[cell.key] = time.monotonic() + BUSY_POLLS * self.engine.poll
+            self.waits_until[trial.key] = time.monotonic() + BUSY_POLLS * self.engine.poll
         else:
-            self.lost[cell.key, ended] += 1
+            self.lost[trial.key, ended] += 1
             limit, problem = LIMITS[ended]
-            if self.lost[cell.key, ended] == limit:
-                error, attempts = f"{problem}, and use --retry-failed", max(1, self.lost[cell.key, "died"])
-                outcome = Outcome(key=cell.key, status="failed", error=error, attempts=attempts)
-                self.outcomes[cell.key] = record_outcome(cell_folder(self.folder, cell), outcome)
+            if self.lost[trial.key, ended] == limit:
+                error, attempts = f"{problem}, and use --retry-failed", max(1, self.lost[trial.key, "died"])
+                outcome = Outcome(key=trial.key, status="failed", error=error, attempts=attempts)
+                self.outcomes[trial.key] = record_outcome(trial_folder(self.folder, trial), outcome)

@@ -1,6 +1,6 @@
 """Engines of a sweep: processes of this machine, Ray Core (https://arxiv.org/abs/1712.05889), and Slurm by submitit.
 
-An engine starts calls elsewhere, each of which runs a cell. Machines of a cluster need Reviver, and the sweep folder at
+An engine starts calls elsewhere, each of which runs a trial. Machines of a cluster need Reviver, and the sweep folder at
 the same path.
 """
 
@@ -22,11 +22,11 @@ from typing import Any, Protocol, cast
 from reviver.errors import ConfigError, ReviverError, import_library
 from reviver.files.atomic import make_folder
 from reviver.files.file_errors import explain_write_errors
-from reviver.sweep.cells import Ended
+from reviver.sweep.trials import Ended
 from reviver.system import blocking_interrupt, usable_cores
 from reviver.text import one_line, short_repr
 
-CellCall = Callable[[], Ended]
+TrialCall = Callable[[], Ended]
 
 
 class Engine(Protocol):
@@ -41,7 +41,7 @@ class Engine(Protocol):
     died: tuple[type[Exception], ...]
     """Errors of a future whose worker died."""
 
-    def submit(self, call: CellCall) -> Future[Ended]:
+    def submit(self, call: TrialCall) -> Future[Ended]:
         """Start a call."""
 
     def close(self, running: Sequence[Any]) -> None:
@@ -51,7 +51,7 @@ class Engine(Protocol):
 class Pool:
     """Engine of `jobs` processes of this machine, by default one per core, with `threads` each, by default their share.
 
-    The processes stay for the next cell, so that they import torch once. Each is an executor of its own, so that one that
+    The processes stay for the next trial, so that they import torch once. Each is an executor of its own, so that one that
     dies takes no other with it.
     """
 
@@ -63,7 +63,7 @@ class Pool:
         self.threads = threads or max(1, usable_cores() // self.slots)
         self._last: dict[ProcessPoolExecutor, Future[Ended]] = {}
 
-    def submit(self, call: CellCall) -> Future[Ended]:
+    def submit(self, call: TrialCall) -> Future[Ended]:
         """Start a call in an idle process, or a new one."""
         for executor in [executor for executor, last in self._last.items() if last.done()]:
             with suppress(BrokenProcessPool):  # it has died
@@ -71,7 +71,7 @@ class Pool:
             del self._last[executor]
         return self._start(ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _prepare_process), call)
 
-    def _start(self, executor: ProcessPoolExecutor, call: CellCall) -> Future[Ended]:
+    def _start(self, executor: ProcessPoolExecutor, call: TrialCall) -> Future[Ended]:
         with blocking_interrupt():  # in the process, too
             self._last[executor] = executor.submit(_call_for_parent, call)
         return self._last[executor]
@@ -96,7 +96,7 @@ def _follow_parent() -> None:
         os.kill(os.getpid(), signal.SIGTERM)  # lets a run save, and ends an idle process
 
 
-def _call_for_parent(call: CellCall) -> Ended:
+def _call_for_parent(call: TrialCall) -> Ended:
     ended = call()
     if (parent := multiprocessing.parent_process()) is not None and not parent.is_alive():
         os._exit(0)
@@ -106,7 +106,7 @@ def _call_for_parent(call: CellCall) -> Ended:
 class RayEngine:
     """Engine of tasks of Ray, started on this machine, or joined at `address`: the head node `host:port`, or `auto`.
 
-    At most `jobs` cells run at the same time, by default as many as there are CPUs for. Each reserves `threads` CPUs, by
+    At most `jobs` trials run at the same time, by default as many as there are CPUs for. Each reserves `threads` CPUs, by
     default 1 on a cluster, and the cores divided by `jobs` here.
 
     Raises:
@@ -126,7 +126,7 @@ class RayEngine:
         if address is None:
             jobs = jobs or usable_cores()
             threads = threads or max(1, usable_cores() // jobs)
-            # Cells and outcomes are small. Ray would take 30 % of the memory for them; it asks for at least 75 MB.
+            # Trials and outcomes are small. Ray would take 30 % of the memory for them; it asks for at least 75 MB.
             memory = 80 << 20
             options |= {"num_cpus": threads * jobs, "include_dashboard": False, "object_store_memory": memory}
         self.threads = threads = threads or 1
@@ -151,7 +151,7 @@ class RayEngine:
             raise ConfigError(f"threads must be at most {max(cpus)}, the CPUs of {place}, got {threads}", "threads")
         self._task = ray.remote(num_cpus=threads, max_retries=0)(_call_in)  # the driver counts the attempts
 
-    def submit(self, call: CellCall) -> Future[Ended]:
+    def submit(self, call: TrialCall) -> Future[Ended]:
         """Submit the task of a call."""
         return cast("Future[Ended]", self._task.remote(Path.cwd(), call).future())
 
@@ -163,9 +163,9 @@ class RayEngine:
         self._ray.shutdown()
 
 
-def _call_in(directory: Path, call: CellCall) -> Ended:
-    """Call in the working directory of the sweep, which relative paths in the settings of a cell start from."""
-    with suppress(OSError):  # the paths of a cell may all be absolute
+def _call_in(directory: Path, call: TrialCall) -> Ended:
+    """Call in the working directory of the sweep, which relative paths in the settings of a trial start from."""
+    with suppress(OSError):  # the paths of a trial may all be absolute
         os.chdir(directory)
     return call()
 
@@ -214,7 +214,7 @@ class SlurmEngine:
                 raise ConfigError(f"{problem}: {one_line(error)}", "slurm") from error
         self._executor.update_parameters(cpus_per_task=self.threads, nodes=1, tasks_per_node=1)
 
-    def submit(self, call: CellCall) -> Any:
+    def submit(self, call: TrialCall) -> Any:
         """Submit the job of a call."""
         try:
             with blocking_interrupt():
@@ -237,8 +237,8 @@ class SlurmEngine:
             time.sleep(self.poll)  # one forced look asks Slurm for all jobs
 
 
-def _call_in_job(call: CellCall) -> Ended:
-    """Call in a job. The signal that Slurm sends before the time of a job is over lets the cell save and stop."""
+def _call_in_job(call: TrialCall) -> Ended:
+    """Call in a job. The signal that Slurm sends before the time of a job is over lets the trial save and stop."""
     number = signal.Signals[f"SIG{importlib.import_module('submitit').JobEnvironment.USR_SIG}"]
     signal.signal(number, lambda *_: signal.raise_signal(signal.SIGTERM))  # submitit would end the process
     return call()

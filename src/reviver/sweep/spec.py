@@ -1,4 +1,4 @@
-"""The file of a sweep, TOML: a command, the options that all cells share, and the axes, whose combinations are the cells."""
+"""The file of a sweep, TOML: a command, the options that all trials share, and the axes, whose combinations are the trials."""
 
 import math
 import random
@@ -15,8 +15,8 @@ from reviver.settings.fields import Seed, Text
 from reviver.settings.validation import Record, check, find_problem
 from reviver.text import one_line, short_repr
 
-MAX_CELLS = 100_000
-"""Maximum number of cells of a sweep."""
+MAX_TRIALS = 100_000
+"""Maximum number of trials of a sweep."""
 
 Point = dict[str, Any]
 """Values of some options."""
@@ -28,7 +28,7 @@ def _require_value(values: list[Any]) -> list[Any]:
     return values
 
 
-CellCount = Annotated[int, Field(ge=1, le=MAX_CELLS)]
+TrialCount = Annotated[int, Field(ge=1, le=MAX_TRIALS)]
 Values = Annotated[list[Any], AfterValidator(_require_value)]
 Seeds = Annotated[list[Seed], AfterValidator(_require_value)]
 
@@ -44,7 +44,7 @@ class Range(Record):
 class Random(Record):
     """Random points: their number, a seed, and for each option a list of choices or a `Range`."""
 
-    samples: CellCount
+    samples: TrialCount
     seed: Seed = 0
     options: Point = Field(default_factory=dict)
 
@@ -103,7 +103,7 @@ def points_of(file: SweepFile) -> list[Point]:
     """Return all combinations of the axes of a sweep, without repetitions; seeds change fastest.
 
     Raises:
-        ConfigError: if an axis is wrong, or there are more than `MAX_CELLS`.
+        ConfigError: if an axis is wrong, or there are more than `MAX_TRIALS`.
     """
     axes = [[{name: value} for value in values] for name, values in file.grid.items()]
     if len({len(values) for values in file.zip.values()}) > 1:
@@ -116,12 +116,12 @@ def points_of(file: SweepFile) -> list[Point]:
         options = file.random.options.items()
         axes.append(_transpose({name: _sample(file.random, name, domain) for name, domain in options}))
     if file.seeds is not None:
-        check("seeds", file.seeds, Seeds if isinstance(file.seeds, list) else CellCount)
+        check("seeds", file.seeds, Seeds if isinstance(file.seeds, list) else TrialCount)
         seeds = file.seeds if isinstance(file.seeds, list) else range(file.seeds)
         axes.append([{"seed": seed} for seed in seeds])
     count = math.prod(map(len, axes))
-    if count > MAX_CELLS:
-        raise ConfigError(f"a sweep must have at most {MAX_CELLS} cells, got {count}; shorten its axes")
+    if count > MAX_TRIALS:
+        raise ConfigError(f"a sweep must have at most {MAX_TRIALS} trials, got {count}; shorten its axes")
     points = [{name: value for part in parts for name, value in part.items()} for parts in product(*axes)]
     return list({repr(point): point for point in points}.values())
 

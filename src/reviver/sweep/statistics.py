@@ -1,4 +1,4 @@
-"""Results of a sweep: a table of its cells, and mean and standard deviation of each setting over the seeds."""
+"""Results of a sweep: a table of its trials, and mean and standard deviation of each setting over the seeds."""
 
 import csv
 import json
@@ -7,16 +7,16 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from reviver.errors import ConfigError
 from reviver.files.atomic import atomic_write
-from reviver.sweep.cells import Cell, Outcome
+from reviver.sweep.trials import Outcome, Trial
 from reviver.text import MAX_PROBLEM, did_you_mean, one_line, show_spread
 
 SEED = "seed"
 """Axis over which results are averaged."""
-STATISTICS = ("values", "mean", "n", "cells", "std", "chance", "reached", "lengths_reached", "final_length")
+STATISTICS = ("values", "mean", "n", "runs", "std", "chance", "reached", "lengths_reached", "final_length")
 """Keys of a setting in a summary that are not its values on the axes."""
 EVALUATED = "evaluate."
 """Prefix of the results of the command that evaluates a trained run."""
@@ -31,16 +31,16 @@ Row = dict[str, Any]
 _log = logging.getLogger(__name__)
 
 
-def table_rows(cells: Sequence[Cell], outcomes: Mapping[str, Outcome]) -> list[Row]:
-    """Return a row for each cell: axes, `FIXED_COLUMNS`, and the numbers of the result by their paths.
+def table_rows(trials: Sequence[Trial], outcomes: Mapping[str, Outcome]) -> list[Row]:
+    """Return a row for each trial: axes, `FIXED_COLUMNS`, and the numbers of the result by their paths.
 
-    All cells have the same axes. A result with the name of another column has `result.` before its name, and one that a
-    cell does not have is None.
+    All trials have the same axes. A result with the name of another column has `result.` before its name, and one that a
+    trial does not have is None.
     """
     rows = []
-    for cell in cells:
-        row = {**cell.axes, **{name: getattr(outcomes[cell.key], name) for name in FIXED_COLUMNS}}
-        numbers = numbers_in(outcomes[cell.key].result or {})
+    for trial in trials:
+        row = {**trial.axes, **{name: getattr(outcomes[trial.key], name) for name in FIXED_COLUMNS}}
+        numbers = numbers_in(outcomes[trial.key].result or {})
         rows.append(row | {f"result.{name}" if name in row else name: number for name, number in numbers})
     columns = dict.fromkeys(name for row in rows for name in row)
     return [columns | row for row in rows]
@@ -90,45 +90,62 @@ def write_table(rows: Sequence[Row], path: Path) -> Path:
     return path
 
 
-def summarize(cells: Sequence[Cell], outcomes: Mapping[str, Outcome], measure: str, goal: Literal["max", "min"]) -> Row:
-    """Return the summary of a sweep: each setting with the measure over its seeds, the best one, and the failures.
+class Group(NamedTuple):
+    """Runs that differ only in their seed."""
+
+    values: Mapping[str, Any]
+    """Settings that tell it from other groups."""
+    results: Sequence[Mapping[str, Any]]
+    """Result of each run; empty if it failed."""
+
+
+def rank_groups(groups: Sequence[Group], measure: str, goal: Literal["max", "min"]) -> Row:
+    """Return each group with the measure over its seeds, and the best one.
 
     The measure is the path of a number in the results, such as `best.validation_accuracy`. The standard deviation is that of
     a sample (n - 1). Accuracies have the one of the best constant guess, `chance`. Runs with a length curriculum are measured
     where they stopped, so more runs that `reached` the final length are better, then longer sequences, then the measure; what
     `evaluate` measures is at one length, and compared by itself.
 
-    Settings that differ by no more than the larger of their standard deviations are equal. The `leaders` are the first of the
-    `ranking` and those that equal it; if it is alone, it is the `best`. Both lists have indices of the settings.
+    Groups that differ by no more than the larger of their standard deviations are equal. The `leaders` are the first of the
+    `ranking` and those that equal it; if it is alone, it is the `best`. Both lists have indices of the `settings`.
 
     Raises:
-        ConfigError: if cells are finished, but none has the measure.
+        ConfigError: if runs are finished, but none has the measure.
     """
-    groups: dict[str, tuple[Row, list[dict[str, float]]]] = {}
-    failures = []
-    for cell in cells:
-        outcome = outcomes[cell.key]
-        numbers = dict(numbers_in(outcome.result or {}))
-        values = {name: value for name, value in cell.axes.items() if name != SEED}
-        groups.setdefault(json.dumps(values), (values, []))[1].append(numbers)
-        if measure not in numbers:
-            error = outcome.error or f"its result has no {measure}"
-            failures.append({"key": cell.key, "values": dict(cell.axes), "error": error})
-    known = {name for _, found in groups.values() for numbers in found for name in numbers}
-    if measure not in known and any(outcome.status == "done" for outcome in outcomes.values()):
+    numbers = [[dict(numbers_in(result)) for result in group.results] for group in groups]
+    known = {name for rows in numbers for row in rows for name in row}
+    if measure not in known and any(result for group in groups for result in group.results):
         choice = did_you_mean(measure, known) or f"choose from {', '.join(known) or 'nothing: there are no numbers'}"
         raise ConfigError(f"measure {measure!r} is not in the results; {choice}", field="measure")
     settings, criteria = [], {}
-    for index, (values, found) in enumerate(groups.values()):
-        done = [numbers for numbers in found if measure in numbers]
-        settings.append(values | {"cells": len(found)} | _statistics(done, measure))
+    for index, (group, rows) in enumerate(zip(groups, numbers, strict=True)):
+        done = [row for row in rows if measure in row]
+        settings.append({**group.values, "runs": len(rows), **_statistics(done, measure)})
         if done:
             criteria[index] = _criteria(done, measure, goal)
     ranking = sorted(criteria, key=lambda index: [mean(values) for values in criteria[index]], reverse=True)
     leaders = [index for index in ranking if not _is_better(criteria[ranking[0]], criteria[index])]
     best = settings[leaders[0]] if len(leaders) == 1 else None
     comparison = {"settings": settings, "ranking": ranking, "leaders": leaders, "best": best}
-    return {"measure": measure, "goal": goal, **comparison, "failures": failures}
+    return {"measure": measure, "goal": goal, **comparison, "failures": []}
+
+
+def rank_settings(
+    trials: Sequence[Trial], outcomes: Mapping[str, Outcome], measure: str, goal: Literal["max", "min"]
+) -> Row:
+    """Return the settings of a sweep as `rank_groups` does, with the trials that lack the measure as its `failures`."""
+    groups: dict[str, tuple[Row, list[Row]]] = {}
+    failures = []
+    for trial in trials:
+        outcome = outcomes[trial.key]
+        values = {name: value for name, value in trial.axes.items() if name != SEED}
+        result = outcome.result or {}
+        groups.setdefault(json.dumps(values), (values, []))[1].append(result)
+        if measure not in dict(numbers_in(result)):
+            error = outcome.error or f"its result has no {measure}"
+            failures.append({"key": trial.key, "values": dict(trial.axes), "error": error})
+    return rank_groups([Group(*group) for group in groups.values()], measure, goal) | {"failures": failures}
 
 
 def _statistics(done: Sequence[Mapping[str, float]], measure: str) -> Row:
@@ -171,10 +188,10 @@ def _is_better(first: Sequence[Sequence[float]], second: Sequence[Sequence[float
     return False
 
 
-def summary_lines(summary: Row, others: Sequence[Row] = (), *, advice: str = "set seeds in the file") -> list[str]:
-    """Return a summary as lines of text: a table of the settings by their rank, the best one, the failures.
+def ranking_lines(summary: Row, others: Sequence[Row] = (), *, advice: str = "set seeds in the file") -> list[str]:
+    """Return the result of `rank_groups` as lines of text: a table of the settings by their rank, the best one, the failures.
 
-    `others` are summaries of the same cells by other measures, which become columns of the table; `advice` says what to do
+    `others` are rankings of the same groups by other measures, which become columns of the table; `advice` says what to do
     if the best one has a single run.
     """
     settings, failures, leaders = summary["settings"], summary["failures"], summary["leaders"]
@@ -235,8 +252,8 @@ def _measured(setting: Row, measure: str) -> str:
 
 
 def _number(setting: Row) -> str:
-    """Return the number of finished cells, with that of all if some are not."""
-    return f"{setting['n']}" + ("" if setting["n"] == setting["cells"] else f"/{setting['cells']}")
+    """Return the number of finished runs, with that of all if some are not."""
+    return f"{setting['n']}" + ("" if setting["n"] == setting["runs"] else f"/{setting['runs']}")
 
 
 def _reached(setting: Row) -> str:

@@ -1,21 +1,21 @@
-"""A cell of a sweep: one call of a function in a folder of its own, and its outcome.
+"""A trial of a sweep: one call of a function in a folder of its own, and its outcome.
 
-cells/KEY/cell.json       function, arguments and axes
-cells/KEY/cell.lock       locked by the worker that runs the cell; the system releases the lock of one that dies
-cells/KEY/outcome.json    the outcome of a finished or failed cell
-cells/KEY/traceback.txt   where an unexpected error of a failed cell was raised
-cells/KEY/...             what the function writes
+trials/KEY/trial.json      function, arguments and axes
+trials/KEY/trial.lock      locked by the worker that runs the trial; the system releases the lock of one that dies
+trials/KEY/outcome.json    the outcome of a finished or failed trial
+trials/KEY/traceback.txt   where an unexpected error of a failed trial was raised
+trials/KEY/...             what the function writes
 """
 
 import hashlib
-import importlib
 import json
 import os
 import socket
+import sys
 import time
 import traceback
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import FrameType
@@ -36,14 +36,14 @@ from reviver.text import one_line
 
 
 @dataclass(frozen=True)
-class Cell:
+class Trial:
     """One call of a function, `function(folder, **arguments)`, which returns a JSON object.
 
-    The folder belongs to the cell. The next call finds there what an interrupted one has left, and goes on.
+    The folder belongs to the trial. The next call finds there what an interrupted one has left, and goes on.
     """
 
-    function: str
-    """`package.module:name`."""
+    function: Callable[..., Mapping[str, Any]]
+    """Function of a module, which workers import."""
     arguments: Mapping[str, Any]
     """JSON."""
     axes: Mapping[str, Any] = field(default_factory=dict)
@@ -51,17 +51,17 @@ class Cell:
 
     @cached_property
     def key(self) -> str:
-        """Hash of function and arguments, 16 hexadecimal digits; it names the folder of the cell."""
-        text = json.dumps([self.function, dict(self.arguments)], sort_keys=True)
+        """Hash of the function's name and the arguments, 16 hexadecimal digits; it names the folder of the trial."""
+        text = json.dumps([self.function.__name__, dict(self.arguments)], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 class Outcome(Record):
-    """The outcome of a cell, as outcome.json records it."""
+    """The outcome of a trial, as outcome.json records it."""
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
     key: str
-    """Key of the cell."""
+    """Key of the trial."""
     status: Literal["done", "failed"]
     """Whether the function returned a result or raised an error."""
     result: dict[str, Any] | None = None
@@ -73,47 +73,47 @@ class Outcome(Record):
     host: str = Field(default_factory=socket.gethostname)
     """Name of the machine."""
     attempts: Count = 1
-    """Number of workers that the cell has had: 1, and those that died."""
+    """Number of workers that the trial has had: 1, and those that died."""
 
 
 Ended = Outcome | ReviverError | Literal["stopped", "busy"]
-"""How a call ended. `stopped`: by a signal; it can go on. `busy`: another worker runs the cell. An error: its folder is
+"""How a call ended. `stopped`: by a signal; it can go on. `busy`: another worker runs the trial. An error: its folder is
 damaged or cannot be written."""
 
 
-def cell_folder(sweep_folder: Path, cell: Cell) -> Path:
-    """Return the folder of a cell."""
-    return sweep_folder / "cells" / cell.key
+def trial_folder(sweep_folder: Path, trial: Trial) -> Path:
+    """Return the folder of a trial."""
+    return sweep_folder / "trials" / trial.key
 
 
-def find_cell_runs(sweep_folder: Path) -> list[Path]:
-    """Return the run folders in the cells of a sweep, in the order of their keys; none if the folder is that of no sweep."""
-    return sorted(path.parent for path in sweep_folder.glob("cells/*/run/run.json"))
+def find_trial_runs(sweep_folder: Path) -> list[Path]:
+    """Return the run folders in the trials of a sweep, in the order of their keys; none if the folder is that of no sweep."""
+    return sorted(path.parent for path in sweep_folder.glob("trials/*/run/run.json"))
 
 
-def execute(sweep_folder: Path, cell: Cell, threads: int | None = None, attempts: int = 1) -> Ended:
-    """Run a cell, unless it has an outcome or another worker runs it.
+def execute(sweep_folder: Path, trial: Trial, threads: int | None = None, attempts: int = 1) -> Ended:
+    """Run a trial, unless it has an outcome or another worker runs it.
 
-    This is all that an engine runs, in a process of its own, on any machine that has the sweep folder. It computes with
-    `threads`, unless it has imported torch already. `attempts` counts the workers that the cell has had, with this one.
+    This is all that an engine runs, in a process of its own, on any machine that has the sweep folder, with `threads`.
+    `attempts` counts the workers that the trial has had, with this one.
     """
-    folder = cell_folder(sweep_folder, cell)
+    folder = trial_folder(sweep_folder, trial)
     try:
         with explain_write_errors(folder), handling_signals(_interrupt):
             make_folder(folder)
-            with locking(folder / "cell.lock"):
-                return read_outcome(folder, cell) or _call(folder, cell, threads, attempts)
+            with locking(folder / "trial.lock"):
+                return read_outcome(folder, trial) or _call(folder, trial, threads, attempts)
     except Interrupted:
         return "stopped"
     except RunFolderError as error:
         return "busy" if isinstance(error.__cause__, Timeout) else error
 
 
-def read_outcome(folder: Path, cell: Cell) -> Outcome | None:
-    """Return the recorded outcome of a cell, or None if it has none.
+def read_outcome(folder: Path, trial: Trial) -> Outcome | None:
+    """Return the recorded outcome of a trial, or None if it has none.
 
     Raises:
-        RunFolderError: if outcome.json is damaged or that of another cell.
+        RunFolderError: if outcome.json is damaged or that of another trial.
     """
     path = folder / "outcome.json"
     if not path.exists():
@@ -122,8 +122,8 @@ def read_outcome(folder: Path, cell: Cell) -> Outcome | None:
         content = read_json(path, 1 << 26)
     validate(Outcome, content, path)
     outcome = Outcome.model_validate(content)
-    if outcome.key != cell.key:
-        raise RunFolderError(f"{path}: is the outcome of the cell {outcome.key[:16]!r}; remove it")
+    if outcome.key != trial.key:
+        raise RunFolderError(f"{path}: is the outcome of the trial {outcome.key[:16]!r}; remove it")
     return outcome
 
 
@@ -133,16 +133,18 @@ def record_outcome(folder: Path, outcome: Outcome) -> Outcome:
     return outcome
 
 
-def _call(folder: Path, cell: Cell, threads: int | None, attempts: int) -> Outcome:
+def _call(folder: Path, trial: Trial, threads: int | None, attempts: int) -> Outcome:
     recover_interrupted_writes(folder)
-    write_json(folder / "cell.json", asdict(cell))
+    name = f"{trial.function.__module__}:{trial.function.__name__}"
+    write_json(folder / "trial.json", {"function": name, "arguments": trial.arguments, "axes": trial.axes})
     if threads is not None:
-        os.environ["OMP_NUM_THREADS"] = str(threads)  # torch reads it when the function imports it
+        os.environ["OMP_NUM_THREADS"] = str(threads)  # torch reads it at its import
+        if "torch" in sys.modules:
+            sys.modules["torch"].set_num_threads(threads)
     started = time.perf_counter()
     found: dict[str, Any] = {"status": "failed"}
     try:
-        module, _, name = cell.function.partition(":")
-        result = getattr(importlib.import_module(module), name)(folder, **cell.arguments)
+        result = trial.function(folder, **trial.arguments)
         found = {"status": "done", "result": parse_json(json.dumps(result, allow_nan=False).encode())}
     except Interrupted:
         raise
@@ -152,7 +154,7 @@ def _call(folder: Path, cell: Cell, threads: int | None, attempts: int) -> Outco
         found["error"] = one_line(f"{type(error).__name__}: {error}", MAX_TEXT)
         write_text(folder / "traceback.txt", traceback.format_exc())
     seconds = round(time.perf_counter() - started, 3)
-    return record_outcome(folder, Outcome(key=cell.key, seconds=seconds, attempts=attempts, **found))
+    return record_outcome(folder, Outcome(key=trial.key, seconds=seconds, attempts=attempts, **found))
 
 
 def _interrupt(number: int, _: FrameType | None) -> None:

@@ -1,4 +1,4 @@
-"""Functions of cells, and an engine, for tests of sweeps."""
+"""Functions of trials, and an engine, for tests of sweeps."""
 
 import os
 import signal
@@ -10,21 +10,21 @@ from pathlib import Path
 from typing import Any
 
 from reviver.errors import DataError, Interrupted
-from reviver.sweep.cells import Cell, Ended
+from reviver.sweep.trials import Ended, Trial
 
 
 class InlineEngine:
-    """Engine that runs each cell in this process at once."""
+    """Engine that runs each trial in this process at once."""
 
     slots, poll = 1, 0.0
     threads: Any = None  # as they are
     died: Any = property(lambda _: Died)
 
     def __init__(self, *_: Any, **__: Any) -> None:
-        self.cells: list[Cell] = []
+        self.trials: list[Trial] = []
 
     def submit(self, call: Any) -> Future[Ended]:
-        self.cells.append(call.args[1])
+        self.trials.append(call.args[1])
         future: Future[Ended] = Future()
         try:
             future.set_result(call())
@@ -43,10 +43,6 @@ def wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def cell_of(function: str, **arguments: Any) -> Cell:
-    return Cell(f"tests.sweep.cells:{function}", arguments)
-
-
 def square(folder: Path, x: float) -> dict[str, Any]:
     with (folder / "calls").open("a") as file:
         file.write("x")
@@ -56,6 +52,10 @@ def square(folder: Path, x: float) -> dict[str, Any]:
 
 def refuse(folder: Path, value: int) -> dict[str, Any]:
     raise DataError(f"value must be 1,\ngot {value}")
+
+
+def fail(folder: Path) -> dict[str, Any]:
+    return {"ratio": 1 / 0}
 
 
 def stop(folder: Path) -> dict[str, Any]:

@@ -1,11 +1,11 @@
-"""A cell for tests of goals, which imports nothing that is slow."""
+"""A trial for tests of goals, which imports nothing that is slow."""
 
 from pathlib import Path
 from typing import Any
 
 
 def count(folder: Path, *, seed: int, name: str, is_valid: bool) -> dict[str, Any]:
-    """Count the calls of a cell in a file of its own."""
+    """Count the calls of a trial in a file of its own."""
     with (folder / "calls.txt").open("a") as file:
         file.write("x")
     if not is_valid:
