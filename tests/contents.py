@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from safetensors import safe_open
+from safetensors.torch import load_file
+
 TIMES = ("started", "updated", "seconds", "eval_seconds")
 
 
@@ -23,15 +26,24 @@ def contents(folder: Path) -> dict[str, Any]:
 
 def content(path: Path) -> Any:
     """Return the content of a file without times and what depends on them, or a hash if it is not JSON."""
-    if path.name in ("run.json", "state.json"):
+    if path.name == "run.json":
         record = json.loads(path.read_text())
         return {name: value for name, value in record.items() if name not in TIMES}
-    if path.name == "checksums.json":
-        return {name: value for name, value in json.loads(path.read_text()).items() if name != "state.json"}
+    if path.parent.name == "checkpoints" and path.suffix == ".safetensors":
+        tensors = {name: (str(each.dtype), each.tolist()) for name, each in sorted(load_file(path).items())}
+        digest = hashlib.sha256(json.dumps(tensors).encode()).hexdigest()
+        return {**{name: value for name, value in position(path).items() if name not in TIMES}, "tensors": digest}
     if path.suffix == ".jsonl":
         lines = path.read_text().removesuffix("\n").split("\n")
         return [{**json.loads(line), "seconds": None} for line in lines if line]
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def position(path: Path) -> dict[str, Any]:
+    """Return the position in the metadata of a checkpoint."""
+    with safe_open(path, "np") as file:
+        found: dict[str, Any] = json.loads(file.metadata()["position"])
+        return found
 
 
 def tensorboard_values(folder: Path) -> list[tuple[int, str, Any]]:

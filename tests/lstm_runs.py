@@ -1,7 +1,6 @@
 """Settings and data of tiny LSTM runs, what interrupts them at an update, and what two equal runs share."""
 
 import hashlib
-import json
 import os
 import signal
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from reviver.runs.checkpoint import find_checkpoint
 from reviver.runs.folder import RunFolder
 from reviver.settings.lstm import LSTMConfig
 from reviver.train.lstm import training
+from tests.contents import content
 
 TINY = LSTMConfig(length=3, encoding="onehot", hidden_size=8, epochs=4, batch_size=16, checkpoint_every=2)
 """20 updates, 5 an epoch; checkpoints after 10 and 20."""
@@ -79,14 +79,14 @@ def write_ramps(path: Path, count: int, seed: int, more: str = "") -> None:
 def fingerprint(folder: RunFolder) -> dict[str, Any]:
     """Return digests of the checkpoints and grids of a run, its state and its records, without the times."""
     run = RunFolder.open(folder.path)
-    last = find_checkpoint(run.checkpoints, "last")
-    files = [*sorted(last.glob("*.safetensors")), *sorted(run.samples.glob("*"))]
-    if (run.checkpoints / "best.json").exists():
-        files.append(find_checkpoint(run.checkpoints, "best") / "networks.safetensors")
+    files = sorted(run.samples.glob("*"))
+    paths = [find_checkpoint(run.checkpoints, "last"), *run.checkpoints.glob("best.safetensors")]
+    checkpoints = {path.name: content(path) for path in paths}
     scores = run.records_path("scores")
     return {
         "files": {str(file.relative_to(run.path)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files},
-        "state": {**json.loads((last / "state.json").read_text()), "seconds": None},
+        "checkpoints": checkpoints,
+        "weights": {name: each["tensors"] for name, each in checkpoints.items()},
         "metrics": [{**row, "seconds": None} for row in run.read_metrics()],
         "scores": scores.read_text() if scores.exists() else None,
         "config": run.record["config"],

@@ -38,7 +38,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
             path = Path(name, "run.json")
             path.write_text(json.dumps(json.loads(path.read_text()) | change))
         shutil.copytree("g", "cut")
-        weights = find_checkpoint(Path("cut", "checkpoints"), "last") / "networks.safetensors"
+        weights = find_checkpoint(Path("cut", "checkpoints"), "last")
         weights.write_bytes(weights.read_bytes()[:-9])
         Path("empty").mkdir()
         Path("report", "runs").mkdir(parents=True)

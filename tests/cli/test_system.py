@@ -1,7 +1,6 @@
 """The system around the command line: full disks, signals, pipes, terminals, and threads of OpenMP."""
 
 import contextlib
-import json
 import os
 import pty
 import re
@@ -15,6 +14,7 @@ import pytest
 
 from reviver import __main__ as entry
 from reviver import progress
+from reviver.runs.checkpoint import checkpoint_step, find_checkpoint
 from reviver.runs.folder import RunFolder
 from reviver.text import count
 from tests.cli.tiny import ENVIRONMENT, TINY_GAN, TINY_LSTM, Run, process
@@ -89,7 +89,7 @@ def test_a_signal_ends_training_after_saving(
     match = re.fullmatch(rf".*run: stopped at step (\d+) by {number.name} and saved; go on with .* --resume", last)
     assert match, result.err
     assert RunFolder.open(out).status == "interrupted"
-    assert json.loads((out / "checkpoints" / "last.json").read_text()) == {"step": int(match[1])}
+    assert checkpoint_step(find_checkpoint(out / "checkpoints", "last")) == int(match[1])
     assert run(f"gan sample {out} --out {tmp_path / 'grid.png'}").code == 0, "the saved run is usable"
 
 

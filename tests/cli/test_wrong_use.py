@@ -84,7 +84,7 @@ WRONG = {
     "lstm train --resume --out g": "^g: holds a run of kind 'gan', not 'lstm'; use the reviver gan commands",
     "gan train --resume --out g --epochs 1": r"^--epochs is 2 in this run, got 1",
     "lstm predict newer '1 2'": r"^newer/run\.json: has schema 2, and this Reviver reads only schema 1; use the version",
-    "gan sample cut": "^cut/checkpoints/.*networks.safetensors: cannot be read",
+    "gan sample cut": "^cut/checkpoints/step-.*safetensors: cannot be read",
     # comparisons
     "compare l g": "^runs must be all of an LSTM or all of a GAN, got gan and lstm; compare each kind alone",
     "compare l g --format jpg": "^--format must be png, pdf or svg, got 'jpg'",

@@ -1,6 +1,7 @@
 """The training of the LSTM in the page against Python's: the same data, weights and masks, and losses within rounding."""
 
 import base64
+import json
 import re
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -8,13 +9,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.torch import load_file, save
 
 from reviver.data.build import build_task
 from reviver.data.palindromes import PalindromeTask
+from reviver.runs.checkpoint import find_checkpoint
 from reviver.settings.lstm import LSTMConfig
 from reviver.train.loading import load
 from reviver.train.lstm.training import build_network, train
 from reviver.version import __version__
+from tests.contents import position
 from tests.explorer.node import compute, extract, needs_node, pack
 
 pytestmark = needs_node
@@ -171,6 +175,13 @@ def test_a_zip_that_the_page_cannot_go_on_with_gets_a_sentence(tmp_path: Path) -
     def changed(name: str, before: bytes, after: bytes) -> str:
         return pack(tmp_path / "run", lambda file, content: content.replace(before, after) if file == name else content)
 
+    checkpoint = find_checkpoint(tmp_path / "run" / "checkpoints", "last")
+
+    def moved(**changes: int) -> str:
+        metadata = {"position": json.dumps(position(checkpoint) | changes)}
+        content = save(load_file(checkpoint), metadata)
+        return pack(tmp_path / "run", lambda file, before: content if file == checkpoint.name else before)
+
     def encode(content: bytes) -> str:
         return base64.b64encode(content).decode("ascii")
 
@@ -184,18 +195,18 @@ def test_a_zip_that_the_page_cannot_go_on_with_gets_a_sentence(tmp_path: Path) -
         encode(good[:2000] + bytes(20) + good[2020:]): "damaged",
         encode(good[: len(good) // 2]): "no zip, or a part",
         changed("run.json", b'"num_layers": 1', b'"num_layers": 2'): "setting num_layers is 2, and the page .* with 1",
-        changed("run.json", b'"hidden_size": 8', b'"hidden_size": 16'): "no network/W_out of F32",
+        changed("run.json", b'"hidden_size": 8', b'"hidden_size": 16'): "no networks/network/W_out of F32",
         changed(
             "run.json", b'"hidden_size": 8', b'"hidden_size": 8000'
         ): "hiddenSize must be a multiple of 8 from 8 to 256",
         changed("run.json", b'"schema": 1', b'"schema": 2'): "schema 2",
         changed("run.json", b'"config": {', b'"config": 7, "more": {'): "",
         changed("run.json", b"{", b"["): "run.json is damaged",
-        changed("state.json", b'"batch": 0', b'"batch": 77'): "beyond the end of the epoch",
-        changed("networks.safetensors", b'"F32"', b'"F64"'): "no network/W_out of F32",
-        changed("training.safetensors", b'"data_offsets"', b'"data_offzets"'): "damaged",
+        moved(batch=77): "beyond the end of the epoch",
+        changed(checkpoint.name, b'"F32"', b'"F64"'): "no networks/network/W_out of F32",
+        changed(checkpoint.name, b'"data_offsets"', b'"data_offzets"'): "damaged",
     }
-    late = changed("state.json", b'"step": 1', b'"step": 9007199254740991')  # its powers of beta must not take ages
+    late = moved(step=9007199254740991)  # its powers of beta must not take ages
     *found, last = compute("train", [{"open": file, "updates": 1, "python": PYTHON} for file in (*cases, late)])
     for one, sentence in zip(found, cases.values(), strict=True):
         assert re.search(sentence, one["error"]), (sentence, one)

@@ -183,7 +183,7 @@ def test_every_tensor_reader_refuses_an_invalid_header(
     with pytest.raises(ValueError, match=re.escape(problem)):
         read_header(path)
     with pytest.raises(RunFolderError, match=r"networks\.safetensors: cannot be read \(.+\); the file is damaged"):
-        load_networks(tmp_path, {"network": torch.nn.Linear(2, 1)})
+        load_networks(path, {"network": torch.nn.Linear(2, 1)})
     with pytest.raises(DataError, match=r"^extractor: .* is not the weights of an extractor"):
         FeatureExtractor.read(path)
     monkeypatch.setenv("REVIVER_CACHE", str(tmp_path))
@@ -202,14 +202,12 @@ def test_a_wrong_header_length_is_refused(tmp_path: Path) -> None:
 # Run folders
 
 SIZES = {
-    "hidden_size": ("lstm", {"config": {"hidden_size": 10**6}}, r"W_out has the shape \[10, 3\], not \[10, 1000000\]"),
-    "too large": ("lstm", {"config": {"hidden_size": 2**62}}, r"run\.json: its sizes are too large \(.+\); the file is damaged"),
-    "num_layers": ("lstm", {"config": {"num_layers": 10**9}}, r"the network of run.json \(it has \d+ tensors for 1000000000 layers\)"),
+    "hidden_size": ("lstm", {"config": {"hidden_size": 20}}, r"its weights do not fit the network of run.json \(.*W_out: "),
     "length_factor": (
         "lstm",
         {"config": {"curriculum": True, "length": 10**7, "length_factor": 1 + 1e-9}},
         "length_factor must give at most 10000 lengths"),
-    "latent_size": ("gan", {"config": {"latent_size": 10**12}}, r"layers\.0\.weight has the shape \[128, 4\], not"),
+    "latent_size": ("gan", {"config": {"latent_size": 9}}, r"the generator of run.json \(.*layers\.0\.weight: "),
     "packing": ("gan", {"config": {"packing": 2}}, "packing is unknown; .*; the run folder was damaged or written by another version"),
     "no custom data": ("custom", {"data": None}, r"run\.json: data: must be an object, got None; the file is damaged, restore"),
     "classes": ("gan", {"config": {"conditional": True}, "data": {"num_classes": 10**12}}, "num_classes must be at most 1000, got 10+"),
@@ -217,12 +215,12 @@ SIZES = {
     "fractions": ("custom", {"data": {"class_fractions": [0.5, 2.0]}}, r"data: class_fractions\.1 must be less than 1, got 2\.0"),
     "scale": ("custom", {"data": {"standardization": {"mean": [0.0], "scale": [0.0]}}}, r"scale\.0 must be greater than 0, got 0\.0"),
     "means": ("custom", {"data": {"standardization": {"mean": [1.0, 2.0], "scale": [1.0]}}}, "as many means as scales, got 2 and 1"),
-    "channels": ("custom", {"data": {"standardization": {"mean": [0.5] * 9999, "scale": [1] * 9999}}}, "weight_ih_l0 has the shape"),
+    "channels": ("custom", {"data": {"standardization": {"mean": [0.5] * 9999, "scale": [1] * 9999}}}, "weight_ih_l0: "),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("case", SIZES)
-def test_sizes_in_run_json_are_checked_before_memory_is_allocated(case: str, run: Callable[[str], Path]) -> None:
+def test_sizes_in_run_json_that_do_not_fit_are_named(case: str, run: Callable[[str], Path]) -> None:
     kind, changes, problem = SIZES[case]
     folder = run(kind)
     edit_json(folder / "run.json", **changes)
@@ -231,7 +229,7 @@ def test_sizes_in_run_json_are_checked_before_memory_is_allocated(case: str, run
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["run.json", "checkpoints", "checkpoints/*/net*"])
+@pytest.mark.parametrize("name", ["run.json", "checkpoints", "checkpoints/step*"])
 @pytest.mark.parametrize("way", ["absolute", "relative", "dangling"])
 def test_a_link_out_of_a_run_folder_is_refused_and_not_followed(
     name: str, way: str, run: Callable[[str], Path]
@@ -253,7 +251,7 @@ def test_a_link_out_of_a_run_folder_is_refused_and_not_followed(
 
 def test_internal_links_are_followed_and_circular_ones_refused(run: Callable[[str], Path]) -> None:
     folder = run("lstm")
-    (folder / "newest").symlink_to("checkpoints/last.json")
+    (folder / "newest").symlink_to("metrics.jsonl")
     shutil.move(folder / "checkpoints", folder / "kept")
     (folder / "checkpoints").symlink_to("kept")
     (folder.parent / "newest").symlink_to("lstm")
@@ -264,7 +262,7 @@ def test_internal_links_are_followed_and_circular_ones_refused(run: Callable[[st
 
 
 @pytest.mark.timeout(60)
-@pytest.mark.parametrize("name", ["run.json", "checkpoints/last.json", "pipe"])
+@pytest.mark.parametrize("name", ["run.json", "checkpoints/step-000001.safetensors", "pipe"])
 def test_a_pipe_in_a_run_folder_is_refused_without_blocking(name: str, run: Callable[[str], Path]) -> None:
     folder = run("lstm")
     (folder / name).unlink(missing_ok=True)

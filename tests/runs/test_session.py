@@ -38,7 +38,7 @@ def test_non_finite_weight_is_never_saved(folder: RunFolder) -> None:
     with pytest.raises(DivergenceError, match="step 3: a weight of the other is not finite; the last good checkpoint"):
         run()
     assert folder.status == "failed"
-    assert find_checkpoint(folder.checkpoints, "last").name == "step-000002"
+    assert find_checkpoint(folder.checkpoints, "last").stem == "step-000002"
 
 
 def test_session_records_the_final_status(folder: RunFolder) -> None:

@@ -426,7 +426,7 @@ def test_make_report_trains_reuses_and_resumes(tmp_path: Path, monkeypatch: pyte
     settings = [RunFolder.open(path).read_config(LSTMConfig) for path in (*lstm, *without)]
     assert settings == [dataclasses.replace(LSTM, seed=seed, hidden_dropout=p) for p in (0.5, 0.0) for seed in (3, 4)]
 
-    weights = list(runs.rglob("networks.safetensors"))
+    weights = list(runs.rglob("checkpoints/*.safetensors"))
     assert len(weights) >= 3
     times = [path.stat().st_mtime_ns for path in weights]
     record = runs / "lstm-seed4" / "run.json"

@@ -38,6 +38,7 @@ from reviver.files.file_errors import damaged_run_file, explain_read_errors, exp
 from reviver.files.json import parse_json, read_json
 from reviver.files.read import read_file, read_lines, reject_external_links
 from reviver.launch import job_id, restart_count
+from reviver.runs.checkpoint import find_step_files
 from reviver.runs.distributed.world import ALONE, World
 from reviver.runs.environment import describe_changes, describe_machine, find_changes
 from reviver.runs.schema import MAX_TEXT, SCHEMA, Line, find_kind, validate
@@ -161,9 +162,9 @@ class RunFolder:
         return str(self.record["kind"])
 
     @property
-    def last_checkpoint(self) -> Path:
-        """Path of the pointer to the last checkpoint, which is there if one was saved."""
-        return self.checkpoints / "last.json"
+    def has_checkpoint(self) -> bool:
+        """Whether a checkpoint was saved, from which training can continue."""
+        return bool(find_step_files(self.checkpoints))
 
     @property
     def status(self) -> str:

@@ -132,21 +132,21 @@ KINDS: Mapping[str, str] = {"lstm": "reviver.train.lstm.records", "gan": "revive
 """Modules of the kinds of runs by name; each defines its `KIND`, and is imported when a run of that kind is read."""
 
 
-class Pointer(Record):
-    """Content of last.json and best.json."""
+class Best(Record):
+    """Position of the best weights; a loop adds their metrics."""
 
-    step: Count  # update of the checkpoint
+    step: Step
 
 
 class Extra(Record):
     """State of a training loop beyond its tensors and counters; a loop adds its own."""
 
-    best: Pointer = ABSENT  # of the best weights
+    best: Best = ABSENT  # of the best weights
     rollbacks: list[Rollback] = ABSENT  # oldest first
 
 
 class Position(Record):
-    """Content of state.json: the position at which training continues."""
+    """Metadata of a checkpoint: the position at which training continues."""
 
     epoch: Count  # of the next batch, from 0
     batch: Count  # index of the next batch in its epoch
@@ -157,16 +157,8 @@ class Position(Record):
     extra: Extra
 
 
-class Checksums(Record):
-    """Content of checksums.json: SHA-256 of each file of a checkpoint. A folder with only the best weights lacks two of them."""
-
-    networks: Sha256 = Field(alias="networks.safetensors")
-    training: Sha256 = Field(default=ABSENT, alias="training.safetensors")
-    state: Sha256 = Field(default=ABSENT, alias="state.json")
-
-
 def position_model(extra: type[Extra]) -> type[Position]:
-    """Return the model of state.json of a loop with the state `extra`."""
+    """Return the model of the position of a loop with the state `extra`."""
     return Position if extra is Extra else create_model("Position", __base__=Position, extra=(extra, ...))
 
 

@@ -32,7 +32,7 @@ from reviver.errors import (
 )
 from reviver.files.atomic import recover_interrupted_writes
 from reviver.launch import explaining_losses
-from reviver.runs.checkpoint import TrainingState, recover_checkpoints, restore_checkpoint, save_checkpoint
+from reviver.runs.checkpoint import TrainingState, prune_checkpoints, restore_checkpoint, save_checkpoint
 from reviver.runs.distributed.world import ALONE, World
 from reviver.runs.folder import MetricsWriter, RunFolder, is_restarted, versions
 from reviver.runs.schema import MAX_TEXT
@@ -187,7 +187,7 @@ class Session:
         """Return the error for a `quantity` that is not finite, with advice."""
         rollbacks = self.state.rollbacks
         attempts = f"{count(len(rollbacks), 'rollbacks')} did not help; " if rollbacks else ""
-        is_saved = self.folder.last_checkpoint.exists()
+        is_saved = self.folder.has_checkpoint
         kept = "the last good checkpoint is kept" if is_saved else "no checkpoint was saved yet"
         advice = f"try a --learning-rate lower than {self.folder.record['config'].get('learning_rate')} in a new --out"
         return DivergenceError(f"step {step}: {problem}; {attempts}{kept}; {advice}", step, quantity)
@@ -228,10 +228,9 @@ class Session:
             counts = restore_checkpoint(folder.checkpoints, state, self._files)
             if not self.world.is_main:
                 return
-            for path in (folder.path, folder.samples, folder.snapshots):
+            for path in (folder.path, folder.samples, folder.snapshots, folder.checkpoints):
                 recover_interrupted_writes(path)
-            best_step = state.extra.get("best", {}).get("step")
-            recover_checkpoints(folder.checkpoints, best_step, folder.record["config"]["keep_checkpoints"])
+            prune_checkpoints(folder.checkpoints, folder.record["config"]["keep_checkpoints"])
             for name, lines in counts.items():
                 folder.truncate_records(name, lines)
             # At step 0 a GAN writes its first grid again. At a later step, everything was logged before the checkpoint.
@@ -286,7 +285,7 @@ def training_session(
         try:
             with _explain_failures(folder, state):
                 rolls_back = folder.record["config"]["on_nan"] == "rollback"
-                if rolls_back and not world.call_on_main(folder.last_checkpoint.exists):
+                if rolls_back and not world.call_on_main(lambda: folder.has_checkpoint):
                     session.save()  # so that a rollback is always possible
                 yield session
                 session.finish()
@@ -308,7 +307,7 @@ def _explain_failures(folder: RunFolder, state: TrainingState) -> Iterator[None]
         with explaining_losses(advice=""):
             yield
     except ProcessLost as error:
-        kept = "the last checkpoint is kept" if folder.last_checkpoint.exists() else "no checkpoint was saved yet"
+        kept = "the last checkpoint is kept" if folder.has_checkpoint else "no checkpoint was saved yet"
         raise ProcessLost(
             f"step {state.step + 1}: {error}; {kept}; go on with the same command and --resume, or let torchrun do so "
             "with --max-restarts"

@@ -6,10 +6,8 @@ Nothing is resumed from them. Each is written atomically, before the checkpoint 
 rollback, training only has to remove those that are later than its last checkpoint, and writes them again.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from safetensors.torch import save as to_bytes
 from torch import Tensor
@@ -17,22 +15,13 @@ from torch import Tensor
 from reviver.files.atomic import atomic_write, make_folder
 from reviver.files.file_errors import damaged_run_file, explain_read_errors, explain_write_errors
 from reviver.files.tensors import Header, read_header, read_tensors
+from reviver.runs.checkpoint import StepFile, find_step_files
 from reviver.runs.folder import RunFolder
 
-NAME = re.compile(r"step-([0-9]{6,18})\.safetensors")
 MAX_SNAPSHOTS = 1000
 """Maximum number of snapshots that are read."""
 MAX_TOTAL_BYTES = 1 << 30
 """Maximum size of all snapshots that are read."""
-
-
-class SnapshotFile(NamedTuple):
-    """A snapshot of a run."""
-
-    step: int
-    """Updates before it."""
-    path: Path
-    """File."""
 
 
 def write_snapshot(folder: RunFolder, step: int, tensors: Mapping[str, Tensor]) -> None:
@@ -44,10 +33,9 @@ def write_snapshot(folder: RunFolder, step: int, tensors: Mapping[str, Tensor]) 
         temporary.write_bytes(to_bytes({name: tensor.contiguous() for name, tensor in tensors.items()}))
 
 
-def find_snapshots(folder: RunFolder) -> list[SnapshotFile]:
-    """Return the snapshots of a run in the order of training; skip other files."""
-    matches = {path: NAME.fullmatch(path.name) for path in folder.snapshots.glob("step-*.safetensors")}
-    return sorted(SnapshotFile(int(match[1]), path) for path, match in matches.items() if match)
+def find_snapshots(folder: RunFolder) -> list[StepFile]:
+    """Return the snapshots of a run in the order of training."""
+    return find_step_files(folder.snapshots)
 
 
 def remove_later_snapshots(folder: RunFolder, step: int) -> None:
@@ -58,7 +46,7 @@ def remove_later_snapshots(folder: RunFolder, step: int) -> None:
                 snapshot.path.unlink()
 
 
-def check_total_size(folder: RunFolder, files: Sequence[SnapshotFile]) -> None:
+def check_total_size(folder: RunFolder, files: Sequence[StepFile]) -> None:
     """Raise `RunFolderError` if snapshots are so many or so large that they would fill memory, before any is read."""
     with explain_read_errors(folder.snapshots):
         total = sum(file.path.stat().st_size for file in files)

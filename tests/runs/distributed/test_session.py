@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 
-from reviver.runs.checkpoint import find_checkpoint
+from reviver.runs.checkpoint import find_checkpoint, find_step_files
 from reviver.runs.folder import JOB_FILE, RunFolder
 from reviver.train.lstm.training import train
+from tests.contents import content
 from tests.runs.distributed.training import CONFIG, OPTIONS, STEP, attempt_all, complete
 from tests.runs.small import run_group
 
@@ -27,11 +28,8 @@ TWO = ["--standalone", "--nproc-per-node", "2"]
 def results(folder: Path) -> dict[str, Any]:
     """Return the results of a run that do not depend on the time it took."""
     run = RunFolder.open(folder)
-    last = find_checkpoint(run.checkpoints, "last")
     return {
-        "step": last.name,
-        "networks": (last / "networks.safetensors").read_bytes(),
-        "training": (last / "training.safetensors").read_bytes(),
+        "last": content(find_checkpoint(run.checkpoints, "last")),
         "metrics": [{**row, "seconds": 0} for row in run.read_metrics()],
     }
 
@@ -119,7 +117,7 @@ def test_two_machines_equal_two_processes_of_one(folder: Path, tmp_path: Path) -
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_process_that_hangs_fails_the_others_after_the_timeout(rank: int, tmp_path: Path) -> None:
     job = start(TWO, tmp_path / "run", "--timeout", "4", epochs=100_000)
-    while not (tmp_path / "run" / "checkpoints" / "last.json").exists():
+    while not find_step_files(tmp_path / "run" / "checkpoints"):
         assert job.poll() is None, job.communicate()
         time.sleep(0.05)
     for child in Path(f"/proc/{job.pid}/task/{job.pid}/children").read_text().split():

@@ -24,6 +24,7 @@ from reviver.settings.lstm_presets import PRESETS
 from reviver.train.lstm import training
 from reviver.train.lstm.stopping import SIGNIFICANCE, completes_curriculum, end_reason, find_best, is_better, rank
 from reviver.train.lstm.training import train
+from tests.contents import position
 from tests.lstm_runs import CURRICULUM, PATIENT
 
 # Thresholds
@@ -124,7 +125,7 @@ def test_a_run_trains_only_at_the_shortest_length_that_breaks(
         trained = row["train_accuracy"] is not None
         assert row["epoch"] - before["epoch"] == trained
         assert (row["step"] > before["step"]) == (row["sequences"] > before["sequences"]) == trained
-    best = json.loads((find_checkpoint(folder.checkpoints, "last") / "state.json").read_text())["extra"]["best"]
+    best = position(find_checkpoint(folder.checkpoints, "last"))["extra"]["best"]
     longest = max(row["length"] for row in metrics if row["validation_accuracy"])
     assert best["length"] == find_best(metrics, config)["length"] == longest, "not one that broke"
     steps = max(row["length"] for row in metrics if row["train_loss"]) - 1

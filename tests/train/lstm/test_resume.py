@@ -53,7 +53,7 @@ def test_a_run_resumes_to_the_same_bits(
         number = signal.SIGINT if action is interrupt else signal.SIGTERM
         assert f"stopped at step {step} by {number.name} and saved; go on with the same command" in str(caught.value)
         assert (folder.status, caught.value.exit_code) == ("interrupted", 128 + number)
-        assert find_checkpoint(folder.checkpoints, "last").name == f"step-{step:06d}"
+        assert find_checkpoint(folder.checkpoints, "last").stem == f"step-{step:06d}"
     resumed = train(config, tmp_path / "run", resume=True)
     assert fingerprint(resumed) == expected
     assert resumed.status == "finished"
@@ -68,7 +68,7 @@ def test_a_second_signal_ends_the_run_at_once(
         at_step(patched, 13, lambda network: [interrupt(network), interrupt(network)])  # type: ignore[func-returns-value]
         with pytest.raises(KeyboardInterrupt):
             train(replace(TINY, epochs=3), tmp_path / "run")
-    assert find_checkpoint(tmp_path / "run" / "checkpoints", "last").name == "step-000010"
+    assert find_checkpoint(tmp_path / "run" / "checkpoints", "last").stem == "step-000010"
     train(replace(TINY, epochs=3), tmp_path / "run", resume=True)
     assert fingerprint(train(TINY, tmp_path / "run", resume=True)) == fingerprint(folders("tiny"))
 

@@ -20,7 +20,7 @@ from reviver.lstm import scoring
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.kernel.library import KERNEL
 from reviver.lstm.scoring import score
-from reviver.runs.checkpoint import find_checkpoint
+from reviver.runs.checkpoint import checkpoint_step, find_checkpoint
 from reviver.runs.folder import RunFolder
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.lstm_presets import PRESETS
@@ -174,7 +174,7 @@ def test_a_run_writes_its_metrics_record_and_checkpoints(tmp_path: Path) -> None
     best = max(metrics, key=lambda row: (row["validation_accuracy"], -row["validation_loss"]))
     for which, expected in (("last", metrics[-1]), ("best", best)):
         path = find_checkpoint(folder.checkpoints, which)
-        assert path.name == f"step-{expected['step']:06d}"
+        assert checkpoint_step(path) == expected["step"]
         measured = score(load(folder.path, checkpoint=which).network, PalindromeTask(TINY).split.validation, "class")
         assert measured.accuracy == expected["validation_accuracy"]
         assert measured.loss == pytest.approx(expected["validation_loss"], rel=1e-6)
@@ -201,7 +201,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(
     assert caught.value.exit_code == 1
     folder = RunFolder.open(tmp_path / "run")
     assert (folder.status, folder.record["error"]) == ("failed", str(caught.value))
-    assert find_checkpoint(folder.checkpoints, "last").name == "step-000010"
+    assert find_checkpoint(folder.checkpoints, "last").stem == "step-000010"
     assert all(parameter.isfinite().all() for parameter in load(folder.path).network.parameters())
     assert [row["step"] for row in folder.read_metrics()] == [5, 10]
 

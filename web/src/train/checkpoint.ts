@@ -18,40 +18,42 @@ type MeanNames = [mean: "v" | "m", theirs: string][];
 
 /** Adds the weights and, after the first update, the state of the optimizer. */
 export function writeWeights(
-  { networks, training }: Record<"networks" | "training", Record<string, Tensor>>,
+  tensors: Record<string, Tensor>,
   { part, shapes, names = {}, means }: Layout,
   weights: SavedWeights,
   steps: number,
 ) {
   Object.entries(shapes).forEach(([name, shape], k) => {
-    networks[`${part}/${names[name] ?? name}`] = [weights.w[name], shape];
-    const at = `optimizer/${part}/${k}`;
-    if (steps) training[`${at}/step`] = [Float32Array.of(steps), []];
+    tensors[`networks/${part}/${names[name] ?? name}`] = [weights.w[name], shape];
+    const at = `optimizers/${part}/${k}`;
+    if (steps) tensors[`${at}/step`] = [Float32Array.of(steps), []];
     for (const [mean, theirs] of steps ? (Object.entries(means) as MeanNames) : [])
-      training[`${at}/${theirs}`] = [weights[mean][name], shape];
+      tensors[`${at}/${theirs}`] = [weights[mean][name], shape];
   });
 }
 
 export function readWeights(
-  { networks, training }: Record<"networks" | "training", Tensors>,
+  tensors: Tensors,
   { part, shapes, names = {}, means }: Layout,
   steps: number,
 ): SavedWeights {
   const weights: SavedWeights = { w: {}, v: {}, m: {} };
   Object.entries(shapes).forEach(([name, shape], k) => {
-    weights.w[name] = networks.floats(`${part}/${names[name] ?? name}`, shape);
+    weights.w[name] = tensors.floats(`networks/${part}/${names[name] ?? name}`, shape);
     for (const [mean, theirs] of steps ? (Object.entries(means) as MeanNames) : [])
-      weights[mean][name] = training.floats(`optimizer/${part}/${k}/${theirs}`, shape);
+      weights[mean][name] = tensors.floats(`optimizers/${part}/${k}/${theirs}`, shape);
   });
   return weights;
 }
 
 /** Names tensors as those of a network. */
 export const tensorsOf = (part: string, shapes: Shapes, values: Floats): Record<string, Tensor> =>
-  Object.fromEntries(Object.entries(values).map(([name, one]) => [`${part}/${name}`, [one, shapes[name]]]));
+  Object.fromEntries(Object.entries(values).map(([name, one]) => [`networks/${part}/${name}`, [one, shapes[name]]]));
 
 export const readTensors = (tensors: Tensors, part: string, shapes: Shapes): Floats =>
-  Object.fromEntries(Object.entries(shapes).map(([name, shape]) => [name, tensors.floats(`${part}/${name}`, shape)]));
+  Object.fromEntries(
+    Object.entries(shapes).map(([name, shape]) => [name, tensors.floats(`networks/${part}/${name}`, shape)]),
+  );
 
 /** The state of torch's generator, as `torch.Generator.get_state` gives it. */
 export function generatorState({ state, next }: RngState): Tensor {
@@ -64,7 +66,7 @@ export function generatorState({ state, next }: RngState): Tensor {
 }
 
 export function readGenerator(tensors: Tensors, name: string): RngState {
-  const view = new DataView(tensors.read(`generator/${name}`, [5056]).buffer);
+  const view = new DataView(tensors.read(`rngs/${name}`, [5056]).buffer);
   const left = view.getInt32(8, true);
   if (left < 1 || left > 624) throw new Error(`the state of the generator ${name} is damaged`);
   const state = Int32Array.from({ length: 624 }, (_, k) => view.getInt32(24 + 8 * k, true));

@@ -31,7 +31,10 @@ function layoutsOf(latentSize: number, pixels: number) {
 /** BatchNorm's numbers of batches. */
 const countsOf = (part: string, batches: number): Record<string, Tensor> =>
   Object.fromEntries(
-    NORMED.map((layer) => [`${part}/layers.${layer + 1}.num_batches_tracked`, [BigInt64Array.of(BigInt(batches)), []]]),
+    NORMED.map((layer) => [
+      `networks/${part}/layers.${layer + 1}.num_batches_tracked`,
+      [BigInt64Array.of(BigInt(batches)), []],
+    ]),
   );
 
 /** What the run in a folder `name` holds. */
@@ -41,22 +44,20 @@ export function ganFiles(saved: GanSaved, images: Images, name: string, { ganCon
   if (labels === "exchanged") throw new Error("Python has no exchanged labels, so it cannot go on with this run");
   const { size } = images;
   const { G, D, average } = layoutsOf(settings.latentSize, size ** 2);
-  const networks = {
+  const tensors: Record<string, Tensor> = {
     ...tensorsOf("generator", RUNNING, saved.running),
     ...countsOf("generator", step),
     ...(saved.average && { ...tensorsOf("average", average, saved.average), ...countsOf("average", 0) }),
+    "rngs/noise": generatorState(saved.noise),
+    "tensors/history": [log.history, [log.history.length / 4, 4]],
   };
-  const training: Record<string, Tensor> = {
-    "generator/noise": generatorState(saved.noise),
-    "tensor/history": [log.history, [log.history.length / 4, 4]],
-  };
-  writeWeights({ networks, training }, G, saved.G, generatorSteps);
-  writeWeights({ networks, training }, D, saved.D, step);
+  writeWeights(tensors, G, saved.G, generatorSteps);
+  writeWeights(tensors, D, saved.D, step);
   const count = images.bytes.length / size ** 2;
   const config = { data: images.source ?? `${name}/${IMAGES}.npy`, image_size: size, log_every: log.every };
   const data = { name: images.source ?? IMAGES, num_images: count, image_shape: [1, size, size] };
   return {
-    ...{ kind: "gan", isFinished: epoch >= settings.epochs, metrics: log.lines, networks, training },
+    ...{ kind: "gan", isFinished: epoch >= settings.epochs, metrics: log.lines, tensors },
     record: {
       config: { ...ganConfig, ...renamed(settings), ...config },
       data: { ...data, sha256: sha256Hex(images.bytes) },
@@ -70,7 +71,7 @@ export function ganFiles(saved: GanSaved, images: Images, name: string, { ganCon
 
 /** Returns where a run folder stands, and its images: those of the zip, or the page's `known`. */
 export async function readGan(read: RunRead, { ganConfig }: Python, known: Images | null) {
-  const { record, metrics, networks, training, position } = read;
+  const { record, metrics, tensors, position } = read;
   const settings = readSettings<GanSettings>(record.config, GAN, ganConfig, FREE);
   const path = `${read.folder}${IMAGES}.npy`;
   const images = read.archive.has(path) ? await readImagesFile(read.archive, path) : known;
@@ -80,20 +81,20 @@ export async function readGan(read: RunRead, { ganConfig }: Python, known: Image
     );
   const { epoch, batch, step } = position;
   const { G, D, average } = layoutsOf(settings.latentSize, images.size ** 2);
-  const counted = "optimizer/generator/0/step";
-  const generatorSteps = training.has(counted) ? training.floats(counted, [])[0] : 0;
+  const counted = "optimizers/generator/0/step";
+  const generatorSteps = tensors.has(counted) ? tensors.floats(counted, [])[0] : 0;
   const powersOf = (steps: number): [number, number] => [power(settings.beta1, steps), power(0.999, steps)];
-  const rows = training.shape("tensor/history")[0];
+  const rows = tensors.shape("tensors/history")[0];
   const saved: GanSaved = {
     ...{ kind: "gan", settings, step, epoch, generatorSteps, position: batch * settings.batchSize },
     powers: { G: powersOf(generatorSteps), D: powersOf(step) },
-    noise: readGenerator(training, "noise"),
-    ...{ G: readWeights(read, G, generatorSteps), D: readWeights(read, D, step) },
-    running: readTensors(networks, "generator", RUNNING),
-    average: settings.ema > 0 ? readTensors(networks, "average", average) : null,
+    noise: readGenerator(tensors, "noise"),
+    ...{ G: readWeights(tensors, G, generatorSteps), D: readWeights(tensors, D, step) },
+    running: readTensors(tensors, "generator", RUNNING),
+    average: settings.ema > 0 ? readTensors(tensors, "average", average) : null,
     log: {
       every: rows,
-      history: training.floats("tensor/history", [rows, 4]),
+      history: tensors.floats("tensors/history", [rows, 4]),
       lines: metrics.flatMap((line) => lineOf(line, LINE) ?? []),
     },
     seconds: Number(position.seconds) || 0,

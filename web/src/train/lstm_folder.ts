@@ -25,7 +25,7 @@ const LINE = [
 ] as const;
 
 /** Python has two biases for each gate, of which the page holds the second at 0. */
-const SECOND_BIAS = "network/lstm.bias_hh_l0";
+const SECOND_BIAS = "networks/network/lstm.bias_hh_l0";
 
 const layoutOf = ({ hiddenSize: H, encoding, optimizer }: LstmSettings, classCount: number): Layout => ({
   part: "network",
@@ -55,18 +55,20 @@ export function lstmFiles(run: LstmRun, name: string, { lstmConfig }: Python): R
   const { step, epoch, stage, position, sequences, sums, weights, seconds } = saved;
   const { forgetBias: _, ...settings } = saved.settings;
   const H = settings.hiddenSize;
-  const networks: Record<string, Tensor> = { [SECOND_BIAS]: [new Float32Array(4 * H), [4 * H]] };
-  const training: Record<string, Tensor> = { "generator/dropout": generatorState(saved.dropout) };
-  writeWeights({ networks, training }, layoutOf(saved.settings, weights.w.b_out.length), weights, step);
+  const tensors: Record<string, Tensor> = {
+    [SECOND_BIAS]: [new Float32Array(4 * H), [4 * H]],
+    "rngs/dropout": generatorState(saved.dropout),
+  };
+  writeWeights(tensors, layoutOf(saved.settings, weights.w.b_out.length), weights, step);
   const batches = Math.ceil(saved.trainCount / settings.batchSize);
   const history = new Float32Array(3 * batches);
   history.set(sums); // of all batches of the epoch so far: only their sum counts
-  training["tensor/history"] = [history, [batches, 3]];
+  tensors["tensors/history"] = [history, [batches, 3]];
   const curriculum = settings.curriculum === "on";
   const line = ({ length, validationSequences, ...found }: LstmEpoch) =>
     curriculum ? { ...found, length, validationSequences } : found;
   return {
-    ...{ kind: "lstm", isFinished: epoch >= settings.epochs, metrics: saved.epochs.map(line), networks, training },
+    ...{ kind: "lstm", isFinished: epoch >= settings.epochs, metrics: saved.epochs.map(line), tensors },
     record: {
       config: {
         ...lstmConfig,
@@ -85,17 +87,17 @@ export function lstmFiles(run: LstmRun, name: string, { lstmConfig }: Python): R
 
 /** Returns where a run folder stands, and its own sequences: those of the zip, or the page's `known`. */
 export async function readLstm(read: RunRead, { lstmConfig }: Python, known: SequenceData | null) {
-  const { record, metrics, networks, training, position } = read;
+  const { record, metrics, tensors, position } = read;
   const isOwn = record.config.task === "custom";
   const own = isOwn ? await readOwn(read, known) : null;
   if (isOwn) FREE_OF_OWN.forEach((name) => delete record.config[name]);
   const settings = readSettings<LstmSettings>(record.config, LSTM, lstmConfig, FREE);
   const { epoch, batch, step, extra } = position;
-  const weights = readWeights(read, layoutOf(settings, own?.classes.length ?? DIGITS), step);
-  if (networks.floats(SECOND_BIAS, [4 * settings.hiddenSize]).some((value) => value !== 0))
+  const weights = readWeights(tensors, layoutOf(settings, own?.classes.length ?? DIGITS), step);
+  if (tensors.floats(SECOND_BIAS, [4 * settings.hiddenSize]).some((value) => value !== 0))
     throw new Error("its network has two biases for each gate, and that of the page has one");
-  const batches = training.shape("tensor/history")[0];
-  const history = training.floats("tensor/history", [batches, 3]).subarray(0, 3 * batch);
+  const batches = tensors.shape("tensors/history")[0];
+  const history = tensors.floats("tensors/history", [batches, 3]).subarray(0, 3 * batch);
   const sums = [0, 1, 2].map((k) => history.reduce((sum, value, n) => (n % 3 === k ? sum + value : sum), 0));
   const saved: LstmSaved = {
     ...{ kind: "lstm", settings, step, epoch, weights, trainCount: 0 },
@@ -103,7 +105,7 @@ export async function readLstm(read: RunRead, { lstmConfig }: Python, known: Seq
     position: batch * settings.batchSize,
     sums,
     powers: [power(0.9, step), power(0.999, step)],
-    dropout: readGenerator(training, "dropout"),
+    dropout: readGenerator(tensors, "dropout"),
     epochs: metrics.flatMap((line) => {
       const found = lineOf(line, LINE);
       const growing = { length: line.length ?? settings.length, validationSequences: line.validation_sequences ?? 0 };

@@ -5,7 +5,6 @@
 import { utf8ToBytes } from "@noble/hashes/utils.js";
 import type { Manifest } from "../kit/manifest";
 import { Archive, zip, type Files } from "./archive";
-import { sha256Hex } from "./random";
 import { safetensors, Tensors, type Tensor } from "./safetensors";
 import { checkSettings, type Specs, type Values } from "./settings";
 
@@ -29,9 +28,8 @@ export interface RunFiles {
   record: { config: object; seconds: number; data?: object };
   /** Lines of metrics.jsonl. */
   metrics: object[];
-  networks: Record<string, Tensor>;
-  /** Optimizers, generators and sums. */
-  training: Record<string, Tensor>;
+  /** Of the checkpoint. */
+  tensors: Record<string, Tensor>;
   position: { epoch: number; batch: number; step: number };
   extra: object;
   /** What it learned from, if only the page has it, by path. */
@@ -44,21 +42,14 @@ const json = (value: unknown) => utf8ToBytes(JSON.stringify(value));
 export function zipRun(run: RunFiles, name: string, version: string): Uint8Array<ArrayBuffer> {
   const { record, metrics, position } = run;
   const { seconds } = record;
-  const files: Files = {
-    "networks.safetensors": safetensors(run.networks),
-    "training.safetensors": safetensors(run.training),
-    "state.json": json({ ...position, seconds, metrics_count: metrics.length, extra: run.extra }),
-  };
-  const sums = Object.fromEntries(Object.entries(files).map(([file, bytes]) => [file, sha256Hex(bytes)]));
+  const saved = { ...position, seconds, metrics_count: metrics.length, extra: run.extra };
+  const checkpoint = safetensors(run.tensors, { position: JSON.stringify(saved) });
   const status = run.isFinished ? "finished" : "interrupted";
   const line = (found: object) => `${JSON.stringify({ ...renamed(found), seconds: 0 })}\n`;
-  const folder = `${name}/checkpoints/step-${String(position.step).padStart(6, "0")}`;
   return zip({
     [`${name}/run.json`]: json({ schema: 1, kind: run.kind, status, ...record, versions: { reviver: version } }),
     [`${name}/metrics.jsonl`]: utf8ToBytes(metrics.map(line).join("")),
-    [`${name}/checkpoints/last.json`]: json({ step: position.step }),
-    ...Object.fromEntries(Object.entries(files).map(([file, bytes]) => [`${folder}/${file}`, bytes])),
-    [`${folder}/checksums.json`]: json(sums),
+    [`${name}/checkpoints/step-${String(position.step).padStart(6, "0")}.safetensors`]: checkpoint,
     ...Object.fromEntries(Object.entries(run.files ?? {}).map(([file, bytes]) => [`${name}/${file}`, bytes])),
   });
 }
@@ -73,8 +64,7 @@ export interface RunRead {
   folder: string;
   record: any;
   metrics: any[];
-  networks: Tensors;
-  training: Tensors;
+  tensors: Tensors;
   position: any;
 }
 
@@ -88,21 +78,22 @@ export async function unzipRun(file: Blob): Promise<RunRead> {
   const read = async (path: string, limit = MAX_JSON) => parse(await archive.readText(folder + path, limit), path);
   const record = await read("run.json");
   if (record.schema !== 1) throw new Error(`run.json has schema ${text(record.schema)}, and the page reads 1`);
-  if (!archive.has(`${folder}checkpoints/last.json`)) throw new Error("the run has no checkpoint yet");
-  const step = wholeNumber((await read("checkpoints/last.json")).step, "the step of the checkpoint");
-  const at = `checkpoints/step-${String(step).padStart(6, "0")}`;
-  const position = await read(`${at}/state.json`);
+  const last = lastCheckpoint(archive.paths, `${folder}checkpoints/`);
+  if (!last) throw new Error("the run has no checkpoint yet");
+  const tensors = new Tensors(await archive.read(last, MAX_TENSORS), last.slice(folder.length));
+  const position = parse(tensors.metadata.position ?? "", last.slice(folder.length));
   for (const name of ["epoch", "batch", "step", "metrics_count"]) wholeNumber(position[name], name);
   if (position.extra?.rollbacks?.length) throw new Error("the run went back to a checkpoint, which the page cannot do");
-  const tensors = async (name: string) =>
-    new Tensors(await archive.read(`${folder}${at}/${name}.safetensors`, MAX_TENSORS), `${name}.safetensors`);
   const lines = (await archive.readText(`${folder}metrics.jsonl`, MAX_LINES))
     .split("\n")
     .slice(0, position.metrics_count);
-  return {
-    ...{ archive, folder, record, position, metrics: lines.map((line) => parse(line, "metrics.jsonl")) },
-    ...{ networks: await tensors("networks"), training: await tensors("training") },
-  };
+  return { archive, folder, record, position, tensors, metrics: lines.map((line) => parse(line, "metrics.jsonl")) };
+}
+
+/** Returns the path of the checkpoint with the highest step. */
+function lastCheckpoint(paths: string[], folder: string): string | undefined {
+  const stepOf = (path: string) => Number(/^step-(\d+)\.safetensors$/.exec(path.slice(folder.length))?.[1]);
+  return paths.filter((path) => path.startsWith(folder) && stepOf(path) >= 0).sort((a, b) => stepOf(b) - stepOf(a))[0];
 }
 
 function parse(json: string, path: string) {

@@ -7,9 +7,12 @@ export type Tensor = [Float32Array<ArrayBuffer> | Uint8Array<ArrayBuffer> | BigI
 /** Bytes of a number. */
 const WIDTHS: Record<string, number> = { U8: 1, F32: 4, I64: 8 };
 
-/** Returns the file of tensors. */
-export function safetensors(tensors: Record<string, Tensor>): Uint8Array<ArrayBuffer> {
-  const header: Record<string, unknown> = {};
+/** Returns the file of tensors, with metadata. */
+export function safetensors(
+  tensors: Record<string, Tensor>,
+  metadata: Record<string, string>,
+): Uint8Array<ArrayBuffer> {
+  const header: Record<string, unknown> = { __metadata__: metadata };
   const parts: Uint8Array[] = [];
   let offset = 0;
   const order = Object.entries(tensors).sort(([, [a]], [, [b]]) => b.BYTES_PER_ELEMENT - a.BYTES_PER_ELEMENT);
@@ -37,6 +40,10 @@ export class Tensors {
     this.#start = 8 + length;
     if (!(this.#start <= bytes.length)) throw new Error(`${name} is damaged`);
     this.#header = JSON.parse(new TextDecoder().decode(bytes.subarray(8, this.#start)));
+  }
+
+  get metadata(): Record<string, string> {
+    return (this.#header.__metadata__ ?? {}) as object as Record<string, string>;
   }
 
   has = (tensor: string) => Object.hasOwn(this.#header, tensor);

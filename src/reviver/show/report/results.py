@@ -25,7 +25,7 @@ from reviver.gan.scores.monitor import find_collapses
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.scoring import score
 from reviver.rng import make_rng
-from reviver.runs.checkpoint import find_checkpoint
+from reviver.runs.checkpoint import checkpoint_step, find_checkpoint
 from reviver.runs.environment import describe_changes
 from reviver.runs.folder import RunFolder
 from reviver.runs.schema import Rollback
@@ -315,7 +315,7 @@ def _collect_run(run: Run) -> report_json.TrainingRun:
         name=run.folder.path.name,
         seed=run.config.seed,
         epochs=run.config.epochs,
-        updates=int(find_checkpoint(run.folder.checkpoints, "last").name.removeprefix("step-")),
+        updates=checkpoint_step(find_checkpoint(run.folder.checkpoints, "last")),
         seconds=record["seconds"],
         started=str(record.get("started", "unknown"))[:10],
         command=find_command(run),

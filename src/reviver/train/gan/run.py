@@ -7,7 +7,7 @@ from reviver.devices import choose_device
 from reviver.files.file_errors import damaged_run_file
 from reviver.gan.centering import fold
 from reviver.gan.networks import Discriminator, Generator
-from reviver.runs.checkpoint import build_trained, checkpoint_step, find_checkpoint
+from reviver.runs.checkpoint import checkpoint_step, find_checkpoint, load_networks
 from reviver.runs.folder import RunFolder
 from reviver.settings.gan import GANConfig
 from reviver.settings.parts import Parts
@@ -79,11 +79,8 @@ def load_gan(
     parts.check_run(folder.record["config"], folder.record.get("parts", {}))
     records = read_gan(folder)
     config, num_classes = records.config, folder.record["data"]["num_classes"] if records.config.conditional else 0
-    names = ("average" if config.ema > 0 else "generator", "discriminator")
-    generator, discriminator = build_trained(
-        find_checkpoint(folder.checkpoints, checkpoint),
-        names,
-        lambda: build_networks(config, records.image_shape, num_classes, parts),
-    )
+    generator, discriminator = build_networks(config, records.image_shape, num_classes, parts)
+    loaded = {"average" if config.ema > 0 else "generator": generator, "discriminator": discriminator}
+    load_networks(find_checkpoint(folder.checkpoints, checkpoint), loaded)
     found = (generator.to(chosen_device).eval(), fold(discriminator).to(chosen_device).eval())
     return GANRun(folder, config, records.step, *found)

@@ -24,10 +24,10 @@ from reviver.files.file_errors import damaged_run_file
 from reviver.gan.networks import Discriminator, Generator, one_hot
 from reviver.gan.sampling import generate
 from reviver.rng import make_rng
+from reviver.runs.checkpoint import StepFile
 from reviver.runs.folder import RunFolder
 from reviver.runs.session import Session
 from reviver.runs.snapshot_files import (
-    SnapshotFile,
     check_total_size,
     find_snapshots,
     read_snapshot,
@@ -185,7 +185,7 @@ def read_snapshots(folder: RunFolder, steps: Container[int] | None = None) -> li
     return snapshots
 
 
-def _read_snapshot(folder: RunFolder, file: SnapshotFile) -> GANSnapshot:
+def _read_snapshot(folder: RunFolder, file: StepFile) -> GANSnapshot:
     found = read_snapshot_header(file.path).shapes
     count = found.get("images", (0,))[:1] or (0,)
     if not 1 <= count[0] <= MAX_IMAGES:

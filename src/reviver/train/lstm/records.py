@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from reviver.runs.schema import ABSENT, Count, Epoch, Extra, Fraction, Kind, Line, Pointer, RunRecord, Seconds, Step
+from reviver.runs.schema import ABSENT, Best, Count, Epoch, Extra, Fraction, Kind, Line, RunRecord, Seconds, Step
 from reviver.settings.validation import Record
 
 SequencesSeen = Count  # training sequences seen so far
@@ -54,7 +54,7 @@ class CurriculumMetrics(_Validated):
     train_accuracy: Accuracy | None  # the same
 
 
-class Best(Pointer):
+class BestEpoch(Best):
     """An epoch with its validation."""
 
     epoch: Epoch
@@ -69,8 +69,8 @@ class LSTMExtra(Extra):
     stage: Count = ABSENT  # number of lengths of the curriculum that have passed
     broken: Count | None = ABSENT  # index of the shortest length known to break, see `reviver.train.lstm.curriculum`
     sequences: SequencesSeen = ABSENT
-    best: Best = ABSENT
-    improved: Best = ABSENT  # last improvement, with early stopping
+    best: BestEpoch = ABSENT
+    improved: BestEpoch = ABSENT  # last improvement, with early stopping
 
 
 KIND = Kind("lstm", LSTMRecord, lambda _, config: CurriculumMetrics if config.get("curriculum") else LSTMMetrics)

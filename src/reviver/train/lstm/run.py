@@ -11,7 +11,7 @@ from reviver.data.task import Task
 from reviver.devices import choose_device
 from reviver.errors import ConfigError, DataError, RunFolderError
 from reviver.lstm.custom_cells import Network
-from reviver.runs.checkpoint import build_trained, checkpoint_step, find_checkpoint
+from reviver.runs.checkpoint import checkpoint_step, find_checkpoint, load_networks
 from reviver.runs.folder import RunFolder
 from reviver.runs.schema import validate
 from reviver.settings.lstm import LSTMConfig
@@ -79,9 +79,8 @@ def load_lstm(
     if is_reference(config.cell):
         parts.require("cell", config.cell)
     with _explaining(folder):
-        (network,) = build_trained(
-            path, ["network"], lambda: (build_network(config, records.task, parts),), config.num_layers
-        )
+        network = build_network(config, records.task, parts)
+        load_networks(path, {"network": network})
     return LSTMRun(**vars(records), network=network.to(chosen_device).eval())
 
 
