@@ -21,7 +21,7 @@ from reviver.data.images.image_set import pack_images
 from reviver.data.packed import map_array
 from reviver.errors import RunFolderError
 from reviver.files.atomic import recover_interrupted_writes, write_text
-from reviver.runs.checkpoint import checkpoint_step, find_checkpoint, load_networks
+from reviver.runs.checkpoint import checkpoint_step, find_checkpoint, load_networks, prune_checkpoints
 from reviver.runs.folder import RunFolder
 from reviver.runs.session import open_run, training_session
 from reviver.runs.snapshot_files import find_snapshots, read_snapshot, remove_later_snapshots, write_snapshot
@@ -109,7 +109,9 @@ def finish_trial(folder: Path, mark: Outcome | None) -> Any:
         assert execute(folder, TRIAL) == mark
     outcome = execute(folder, TRIAL)
     assert isinstance(outcome, Outcome), outcome
-    return outcome.status, outcome.result, contents(folder / "trials" / TRIAL.key / "run")
+    run = folder / "trials" / TRIAL.key / "run"
+    prune_checkpoints(run / "checkpoints", CONFIG.keep_checkpoints)  # a removed one may be there again
+    return outcome.status, outcome.result, contents(run)
 
 
 def pack(out: Path, mark: Callable[[Any], None] = lambda _: None) -> None:
