@@ -169,7 +169,7 @@ SCENARIOS = {
     "rollback": Scenario(1700, partial(run_small, diverges_at=2), partial(finish_small, diverges_at=2)),
     "resuming": Scenario(400, run_small, finish_small, begin_interrupted),
     "trial": Scenario(1000, run_trial, finish_trial),
-    "packing": Scenario(40, pack, finish_packing, lambda path: write_images(path.parent)),
+    "packing": Scenario(20, pack, finish_packing, lambda path: write_images(path.parent)),
     "exporting": Scenario(20, export, finish_export, lambda folder: build_pretrained(0).save_pretrained(folder)),
 }
 
