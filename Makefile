@@ -187,4 +187,4 @@ mutants-native: setup  ## check that the tests of the native kernel notice every
 	$(BIN)/python -m tests.mutants.native
 
 clean:  ## remove what setup and report made
-	rm -rf $(VENV) web/node_modules report build dist docs/reference/api $(addprefix docs/reference/,changelog.md security.md source-tree.md report-json.md)
+	rm -rf $(VENV) web/node_modules report build dist docs/reference/api $(addprefix docs/reference/,changelog.md security.md source-tree.md)

@@ -1,7 +1,7 @@
 """What the documentation site needs beyond Sphinx: an extension that docs/conf.py names.
 
 - A page for each module, from its docstrings, which are written in Markdown.
-- The source tree, the keys of report.json, the changelog and the security policy as pages.
+- The source tree, the changelog and the security policy as pages.
 - Links to files of the repository: sources lead to their highlighted page.
 - Equations as MathML.
 - A check that every link of the built site leads somewhere.
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from tools import report_json, source_tree
+from tools import source_tree
 
 if TYPE_CHECKING:
     from docutils import nodes
@@ -33,7 +33,7 @@ MODULES = ROOT / "docs" / "reference" / "api"
 COPIES = {"CHANGELOG.md": "reference/changelog.md", "SECURITY.md": "reference/security.md"}
 """Files at the root of the repository, and their pages below docs/; git ignores the pages."""
 
-GENERATED = {"reference/source-tree.md": source_tree.page, "reference/report-json.md": report_json.page}
+GENERATED = {"reference/source-tree.md": source_tree.page}
 """Pages below docs/ that git ignores, and the functions that return their text."""
 
 PANEL = re.compile(r'(<a id="panel-(?P<id>\w+)"></a>[^*]*)\*(?P<title>[^*]+)\*')
@@ -68,7 +68,7 @@ def find_modules() -> list[str]:
 
 
 def write_pages() -> None:
-    """Write the pages that git ignores: one per module, the source tree, report.json, changelog and security policy."""
+    """Write the pages that git ignores: one per module, the source tree, changelog and security policy."""
     MODULES.mkdir(exist_ok=True)
     pages = {f"{name}.rst": _module_page(name) for name in find_modules()}
     for path in MODULES.glob("*.rst"):

@@ -1,17 +1,14 @@
 """What moved since an earlier report: the results in one report.json beside those in another."""
 
-import json
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pydantic import ValidationError
-
 from reviver.files.file_errors import damaged_data_file, explain_read_errors
 from reviver.files.json import read_json
-from reviver.settings.validation import find_problem, show_value
-from reviver.show.report.report_json import SCHEMA_VERSION, Report
+from reviver.settings.validation import show_value
+from reviver.show.report.results import SCHEMA_VERSION
 from reviver.text import count, short_repr
 
 RESULTS = {
@@ -57,7 +54,7 @@ class Changes(NamedTuple):
     """Settings that differ, before and now."""
 
 
-def read_report(path: Path) -> Report:
+def read_report(path: Path) -> dict[str, Any]:
     """Read an untrusted report.json; a damaged one, or one of another schema, is a `DataError`."""
     with explain_read_errors(path):
         content = read_json(path)
@@ -65,15 +62,15 @@ def read_report(path: Path) -> Report:
         problem = f"schema_version must be {SCHEMA_VERSION}, got {short_repr(version)}"
         raise damaged_data_file(path, problem, REMEDY)
     try:
-        return Report.model_validate_json(json.dumps(content))
-    except ValidationError as error:
-        found = find_problem(error, tuple(Report.model_fields))
-        raise damaged_data_file(path, f"{found.field} {found.text}", REMEDY) from error
+        find_changes(content, content)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise damaged_data_file(path, "lacks results or settings of a network", REMEDY) from error
+    return content
 
 
-def find_changes(before: Report, now: Report) -> Changes:
+def find_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Changes:
     """Compare two reports."""
-    old, new = (dict(_results(report.model_dump(mode="json"))) for report in (before, now))
+    old, new = (dict(_results(report)) for report in (before, now))
     moved = []
     for name in old.keys() & new.keys():
         if old[name] == new[name]:
@@ -84,13 +81,13 @@ def find_changes(before: Report, now: Report) -> Changes:
         moved.append(Moved(name, old[name], new[name], distance))
     moved.sort(key=lambda item: (item.difference_in_std is None, -abs(item.difference_in_std or 0.0), item.name))
     stayed = [name for name in new if old.get(name) == new[name]]
-    pairs: dict[str, tuple[Any, Any]] = {}
-    for part, earlier, later in (
-        ("lstm", before.lstm.settings, now.lstm.settings),
-        ("gan", before.gan.settings, now.gan.settings),
-    ):
-        pairs |= {f"{part}.{name}": (earlier.get(name), value) for name, value in later.items()}
-    return Changes(moved, stayed, sorted(old.keys() ^ new.keys()), {k: v for k, v in pairs.items() if v[0] != v[1]})
+    settings = {
+        f"{part}.{name}": (before[part]["settings"].get(name), value)
+        for part in ("lstm", "gan")
+        for name, value in now[part]["settings"].items()
+    }
+    changed = {name: pair for name, pair in settings.items() if pair[0] != pair[1]}
+    return Changes(moved, stayed, sorted(old.keys() ^ new.keys()), changed)
 
 
 def change_lines(changes: Changes) -> list[str]:

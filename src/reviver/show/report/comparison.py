@@ -1,18 +1,11 @@
 """Compare what the original prints with the measured results; report.typ puts the result into words."""
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from reviver.show.report.report_json import (
-    GANSection,
-    LSTMSection,
-    MeasuredRow,
-    OriginalComparison,
-    Spread,
-    StructureRow,
-    Unit,
-)
+from reviver.text import leaves_bounds
 
 Records = Sequence[Mapping[str, Any]]
 
@@ -46,28 +39,43 @@ GAN_EPOCHS = 200
 """Not printed; the default of the course script that the original follows."""
 
 
-def compare(lstm: LSTMSection, metrics: Sequence[Records], gan: GANSection) -> OriginalComparison:
+def summarize(values: Sequence[float], low: float = 0.0, high: float = math.inf) -> dict[str, Any]:
+    """Summarize the values of at least one run, of a quantity that lies between `low` and `high`."""
+    return {
+        "values": list(values),
+        "mean": statistics.fmean(values),
+        "std": statistics.stdev(values) if len(values) > 1 else None,
+        "min": min(values),
+        "max": max(values),
+        "median": statistics.median(values),
+        "leaves_bounds": leaves_bounds(values, low, high),
+    }
+
+
+def compare_with_original(
+    lstm: Mapping[str, Any], metrics: Sequence[Records], gan: Mapping[str, Any]
+) -> dict[str, Any]:
     """Compare every number of the original with the measured ones, and count those that agree.
 
     What is given rather than measured, such as the widths of the layers, does not count. `metrics` are those of the LSTM runs.
     """
     rows = {"lstm": compare_lstm(lstm, metrics), "gan": compare_gan(gan)}
-    measured = [row for part in rows.values() for row in part.values() if isinstance(row, MeasuredRow)]
-    agreements = [row.agrees for row in measured if row.agrees is not None]
-    return OriginalComparison(**rows, num_compared=len(agreements), num_agreeing=sum(agreements))
+    measured = [row for part in rows.values() for row in part.values() if "num_runs" in row]
+    agreements = [row["agrees"] for row in measured if row["agrees"] is not None]
+    return {**rows, "num_compared": len(agreements), "num_agreeing": sum(agreements)}
 
 
-def compare_lstm(section: LSTMSection, metrics: Sequence[Records]) -> dict[str, MeasuredRow | StructureRow]:
+def compare_lstm(section: Mapping[str, Any], metrics: Sequence[Records]) -> dict[str, dict[str, Any]]:
     """Return the rows about the LSTM by their names."""
     accuracy = "validation_accuracy"
     gaps = [records[-1][accuracy] - records[-1]["train_accuracy"] for records in metrics]
-    sizes = [section.num_train_sequences, section.num_validation_sequences]
-    rows: dict[str, MeasuredRow | StructureRow] = {"sequences": compare_structure("count", None, sizes)}
+    sizes = [section["num_train_sequences"], section["num_validation_sequences"]]
+    rows = {"sequences": compare_structure("count", None, sizes)}
     for name, printed in FINAL.items():
-        unit: Unit = "nats" if name.endswith("loss") else "fraction"
-        rows[name] = compare_number(unit, section.final[name].values, printed)
-        if name == accuracy and section.no_dropout is not None:
-            without = section.no_dropout.final[accuracy].values
+        unit = "nats" if name.endswith("loss") else "fraction"
+        rows[name] = compare_number(unit, section["final"][name]["values"], printed)
+        if name == accuracy and section["no_dropout"] is not None:
+            without = section["no_dropout"]["final"][accuracy]["values"]
             rows["validation_accuracy_no_dropout"] = compare_number("fraction", without)
     rows["accuracy_gap"] = compare_number("fraction", gaps, low=-1.0)
     for threshold, epoch in BREAKTHROUGH:
@@ -105,59 +113,61 @@ def fraction_after(metrics: Sequence[Records], epoch: float, name: str, threshol
     return [sum(value >= threshold for value in values) / len(values) for values in later]
 
 
-def compare_gan(section: GANSection) -> dict[str, MeasuredRow | StructureRow]:
+def compare_gan(section: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Return the rows about the GAN by their names."""
-    generator, discriminator = section.generator.layers, section.discriminator.layers
-    batch_norm = [layer.outputs for layer in generator if "BatchNorm" in layer.followed_by]
-    followers = [follower for layer in (*generator, *discriminator) for follower in layer.followed_by]
+    generator, discriminator = section["generator"]["layers"], section["discriminator"]["layers"]
+    batch_norm = [layer["outputs"] for layer in generator if "BatchNorm" in layer["followed_by"]]
+    followers = [follower for layer in (*generator, *discriminator) for follower in layer["followed_by"]]
     slopes = [float(follower.split()[1]) for follower in followers if follower.startswith("LeakyReLU")]
-    rows: dict[str, MeasuredRow | StructureRow] = {
-        "generator_widths": compare_structure("width", GENERATOR_WIDTHS, [layer.outputs for layer in generator]),
+    rows = {
+        "generator_widths": compare_structure("width", GENERATOR_WIDTHS, [layer["outputs"] for layer in generator]),
         "batch_norm_widths": compare_structure("width", BATCH_NORM_WIDTHS, batch_norm),
         "discriminator_widths": compare_structure(
-            "width", DISCRIMINATOR_WIDTHS, [layer.outputs for layer in discriminator]
+            "width", DISCRIMINATOR_WIDTHS, [layer["outputs"] for layer in discriminator]
         ),
         "negative_slopes": compare_structure("negative slope", [NEGATIVE_SLOPE] * len(slopes), slopes),
-        "epochs": compare_number("epoch", [section.run.epochs]),
+        "epochs": compare_number("epoch", [section["run"]["epochs"]]),
     }
-    if section.recognition is not None:
-        trained = section.recognition.trained
-        rows["recognized"] = compare_number("fraction", [trained.fraction])
-        rows["recognized_balanced"] = compare_number("fraction", [trained.balanced_fraction])
-        rows["digits"] = compare_number("count", [trained.num_digits])
+    if section["recognition"] is not None:
+        trained = section["recognition"]["trained"]
+        rows["recognized"] = compare_number("fraction", [trained["fraction"]])
+        rows["recognized_balanced"] = compare_number("fraction", [trained["balanced_fraction"]])
+        rows["digits"] = compare_number("count", [trained["num_digits"]])
     return rows
 
 
 def compare_number(
-    unit: Unit, measured: Sequence[float | None], printed: Printed | None = None, low: float = 0.0
-) -> MeasuredRow:
+    unit: str, measured: Sequence[float | None], printed: Printed | None = None, low: float = 0.0
+) -> dict[str, Any]:
     """Compare a number of the original, or None, with the one of each run, None for a run that has none.
 
-    `low` is the least value of the quantity.
+    `low` is the least value of the quantity. The number agrees if it lies between the least and the greatest of the runs, up
+    to rounding; `distance_to_range` is 0 then, and `distance_in_std` is its distance to the mean.
     """
     known = [float(value) for value in measured if value is not None]
-    spread = Spread.from_values(known, low, 1.0 if unit == "fraction" else math.inf) if known else None
+    spread = summarize(known, low, 1.0 if unit == "fraction" else math.inf) if known else None
     original, section = printed or (None, None)
     agrees = to_range = in_std = None
     if original is not None:
-        agrees = spread is not None and spread.contains(original)
+        agrees = spread is not None and spread["min"] - 1e-9 <= original <= spread["max"] + 1e-9
     if original is not None and spread is not None:
-        to_range = 0.0 if agrees else min(abs(value - original) for value in spread.values)
-        in_std = abs(original - spread.mean) / spread.std if spread.std else None
-    return MeasuredRow(
-        unit=unit,
-        original=original,
-        section=section,
-        measured=spread,
-        num_runs=len(measured),
-        agrees=agrees,
-        distance_to_range=to_range,
-        distance_in_std=in_std,
-    )
+        to_range = 0.0 if agrees else min(abs(value - original) for value in spread["values"])
+        in_std = abs(original - spread["mean"]) / spread["std"] if spread["std"] else None
+    return {
+        "unit": unit,
+        "original": None if original is None else float(original),
+        "section": section,
+        "measured": spread,
+        "num_runs": len(measured),
+        "agrees": agrees,
+        "distance_to_range": to_range,
+        "distance_in_std": in_std,
+    }
 
 
-def compare_structure(unit: Unit, original: Sequence[float] | None, found: Sequence[float]) -> StructureRow:
+def compare_structure(unit: str, original: Sequence[float] | None, found: Sequence[float]) -> dict[str, Any]:
     """Compare numbers that do not depend on the seed; they agree if they are equal."""
-    printed = None if original is None else tuple(original)
-    agrees = None if printed is None else bool(found) and printed == tuple(found)
-    return StructureRow(unit=unit, original=printed, measured=tuple(found), agrees=agrees)
+    measured = list(map(float, found))
+    printed = None if original is None else list(map(float, original))
+    agrees = None if printed is None else bool(found) and printed == measured
+    return {"unit": unit, "original": printed, "measured": measured, "agrees": agrees}

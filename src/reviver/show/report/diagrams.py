@@ -6,7 +6,7 @@ Coordinates and sizes are in inches. Shapes: T length of a palindrome.
 import itertools
 from collections.abc import Mapping, Sequence
 from math import log2
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
@@ -18,7 +18,6 @@ from torch import nn
 from reviver.figures import CHANCE_COLOR, FIXED, INK, TRAIN_COLOR, VALIDATION_COLOR, styled
 from reviver.gan.networks import Discriminator, Generator
 from reviver.lstm.classifier import LSTMClassifier
-from reviver.show.report.report_json import LinearLayer
 
 WIDTH = 6.3
 WEIGHTS_FILL, STATE_FILL, DROPOUT_FILL = (TRAIN_COLOR, 0.14), (VALIDATION_COLOR, 0.17), (INK, 0.06)
@@ -45,6 +44,14 @@ def _mix(fill: Fill) -> Any:
     """Return a color mixed into the background of the figure, light or dark."""
     color, fraction = fill
     return fraction * np.array(to_rgb(color)) + (1 - fraction) * np.array(to_rgb(mpl.rcParams["figure.facecolor"]))
+
+
+class LinearLayer(NamedTuple):
+    """A linear layer of the GAN, and the modules up to the next one, such as "LeakyReLU 0.2"."""
+
+    inputs: int
+    outputs: int
+    followed_by: list[str]
 
 
 class Canvas:
@@ -190,10 +197,7 @@ def read_layers(network: Generator | Discriminator) -> list[LinearLayer]:
         layers[-1][1].append(type(module).__name__.removesuffix("1d") + negative_slope)
     if isinstance(network, Discriminator):
         layers[-1][1].append("Sigmoid")
-    return [
-        LinearLayer(inputs=linear.in_features, outputs=linear.out_features, followed_by=tuple(followed_by))
-        for linear, followed_by in layers
-    ]
+    return [LinearLayer(linear.in_features, linear.out_features, followed_by) for linear, followed_by in layers]
 
 
 @styled()

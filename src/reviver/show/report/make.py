@@ -122,7 +122,7 @@ def write_report(out: Path, lstm: LSTMResults, gan: GANResults) -> ReportFiles:
     logger.info("plotting the figures into %s", figures)
     save_figures(figures, lstm, gan)
     logger.info("writing %s, report.html and report.pdf", paths.json)
-    write_json(paths.json, replace_unprintable(collect(lstm, gan).model_dump(mode="json")))
+    write_json(paths.json, replace_unprintable(collect(lstm, gan)))
     compile_report(paths.json, figures, {"html": paths.html, "pdf": paths.pdf}, has_explorer=explorer is not None)
     return paths
 

@@ -28,15 +28,12 @@ from reviver.rng import make_rng
 from reviver.runs.checkpoint import checkpoint_step, find_checkpoint
 from reviver.runs.environment import describe_changes
 from reviver.runs.folder import RunFolder
-from reviver.runs.schema import Rollback
 from reviver.settings.gan import count_batches
 from reviver.settings.gan_presets import PRESETS as GAN_PRESETS
 from reviver.settings.lstm_presets import PRESETS as LSTM_PRESETS
 from reviver.settings.validation import describe_fields, show_value
-from reviver.show.report import report_json
-from reviver.show.report.comparison import GAN_EPOCHS, compare
+from reviver.show.report.comparison import GAN_EPOCHS, compare_with_original, summarize
 from reviver.show.report.diagrams import read_layers
-from reviver.show.report.report_json import DigitCounts, Recognition, Spread
 from reviver.train.description import Run
 from reviver.train.gan.grids import grid_at, grid_steps
 from reviver.train.gan.run import GANRun, load_gan
@@ -51,6 +48,8 @@ NUM_CLASSIFIED = 1000
 """Images per set (untrained, trained, real) that the digit classifier classifies."""
 INTERPOLATION_STEPS = 7
 """Images between both ends of figure 5."""
+SCHEMA_VERSION = 3
+"""Version of report.json, which rises when a key is removed, renamed or changes its meaning."""
 GAN_METRICS = ("generator_loss", "discriminator_loss", "probability_real", "probability_fake")
 
 Records = list[dict[str, Any]]
@@ -79,11 +78,11 @@ class LSTMResults:
         """Digits of the first validation palindrome of the first run."""
         return tuple(palindromes_of(self.runs[0]).split.validation.digits()[0].tolist())
 
-    def spread(self, summarize: Callable[[Records, str], float]) -> dict[str, Spread]:
-        """Return each metric over the runs, where `summarize` returns the value of one run from its records."""
+    def spread(self, value_of: Callable[[Records, str], float]) -> dict[str, dict[str, Any]]:
+        """Summarize each metric over the runs, where `value_of` returns the value of one run from its records."""
         return {
-            name: Spread.from_values(
-                [summarize(records, name) for records in self.metrics],
+            name: summarize(
+                [value_of(records, name) for records in self.metrics],
                 high=1.0 if name.endswith("accuracy") else math.inf,
             )
             for name in METRICS
@@ -91,11 +90,14 @@ class LSTMResults:
 
 
 class PictureGrid(NamedTuple):
-    """A sample grid of figures 2 to 4."""
+    """A sample grid of figures 2 to 4, images [N, C, H, W] in [-1, 1].
 
-    grid: report_json.SampleGrid
+    `epoch` counts the completed epochs, `update` the updates so far for a grid within an epoch; None at the end of one.
+    """
+
+    epoch: int
+    update: int | None
     images: Tensor
-    """[N, C, H, W] in [-1, 1]."""
 
 
 @dataclass(frozen=True)
@@ -160,32 +162,26 @@ def _open_finished(path: Path, kind: str) -> RunFolder:
 
 def _choose_grids(run: GANRun, classifier: DigitClassifier | None) -> dict[str, PictureGrid]:
     """Choose the first grid, the last grid, and the one whose progress is closest to halfway between both."""
-    snapshots = read_snapshots(run.folder)
+    batches_per_epoch = count_batches(run.folder.record["data"]["num_images"], run.config.batch_size)
+    snapshots = read_snapshots(run.folder, grid_steps(run.config, batches_per_epoch))
     if not snapshots:
         raise DataError(f"{run.folder.snapshots}: has no samples; train again to save them")
-    batches_per_epoch = count_batches(run.folder.record["data"]["num_images"], run.config.batch_size)
 
-    def when(snapshot: GANSnapshot) -> report_json.SampleGrid:
+    def when(snapshot: GANSnapshot) -> tuple[int, int | None]:
         grid = grid_at(snapshot.step, run.config, batches_per_epoch)
-        epoch, update = grid or (int(snapshot.epoch), None if snapshot.epoch.is_integer() else snapshot.step)
-        return report_json.SampleGrid(epoch=epoch, update=update)
+        return grid or (int(snapshot.epoch), None if snapshot.epoch.is_integer() else snapshot.step)
 
-    steps = grid_steps(run.config, batches_per_epoch)
-    by_step = {snapshot.step: snapshot for snapshot in snapshots}
-    # A run of an earlier version kept no snapshots of some grids: those nearest to them stand for them.
-    nearest = sorted({min(by_step, key=lambda step: (abs(step - wanted), step)) for wanted in steps})
-    snapshots = [by_step[step] for step in nearest]
     images = [from_pixels(snapshot.images) for snapshot in snapshots]
     # Progress is not time, since images change fastest at the start: recognized digits, or distances to both ends.
     if classifier is not None:
-        progress = [_count_digits(classifier.probabilities(batch)).balanced_fraction for batch in images]
+        progress = [_count_digits(classifier.probabilities(batch))["balanced_fraction"] for batch in images]
     else:
         progress = [float((batch - images[0]).abs().mean() - (batch - images[-1]).abs().mean()) for batch in images]
     halfway = (progress[0] + progress[-1]) / 2
     between = range(1, len(images) - 1) or range(len(images))
     middle = min(between, key=lambda index: abs(progress[index] - halfway))
     chosen = {"start": 0, "middle": middle, "end": len(images) - 1}
-    return {name: PictureGrid(when(snapshots[index]), images[index]) for name, index in chosen.items()}
+    return {name: PictureGrid(*when(snapshots[index]), images[index]) for name, index in chosen.items()}
 
 
 def _interpolate(run: GANRun, classifier: DigitClassifier | None) -> Interpolation:
@@ -197,79 +193,78 @@ def _interpolate(run: GANRun, classifier: DigitClassifier | None) -> Interpolati
         return generate_interpolation(run.generator, None, *arguments)
 
 
-def collect(lstm: LSTMResults, gan: GANResults) -> report_json.Report:
-    """Return the whole content of report.json."""
+def collect(lstm: LSTMResults, gan: GANResults) -> dict[str, Any]:
+    """Return the content of report.json: fractions from 0 to 1, losses in nats, times in seconds."""
     lstm_section, gan_section = _collect_lstm(lstm), _collect_gan(gan)
-    return report_json.Report(
-        schema_version=report_json.SCHEMA_VERSION,
-        reviver=__version__,
-        commit=find_commit(),
-        lstm=lstm_section,
-        gan=gan_section,
-        comparison=compare(lstm_section, lstm.metrics, gan_section),
-    )
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "reviver": __version__,
+        "commit": find_commit(),
+        "lstm": lstm_section,
+        "gan": gan_section,
+        "comparison": compare_with_original(lstm_section, lstm.metrics, gan_section),
+    }
 
 
-def _collect_lstm(results: LSTMResults) -> report_json.LSTMSection:
+def _collect_lstm(results: LSTMResults) -> dict[str, Any]:
     config, task = results.runs[0].config, palindromes_of(results.runs[0])
     untrained = build_network(config, task)
     assert isinstance(untrained, LSTMClassifier), "the report has no vanilla RNN"
     bests, without = results.spread(best), results.no_dropout
     train_scores = [score(run.network, palindromes_of(run).split.train, "class") for run in results.runs]
-    return report_json.LSTMSection(
-        runs=tuple(map(_collect_run, results.runs)),
-        settings=dataclasses.asdict(config) | {"seed": [run.config.seed for run in results.runs]},
-        descriptions=describe_fields(type(config)),
-        num_train_sequences=len(task.split.train),
-        num_validation_sequences=len(task.split.validation),
-        chance_accuracy=task.chance,
-        chance_loss=-math.log(task.chance),
-        example=results.example,
-        forget_bias=untrained.lstm.b_f[0].item(),
-        parameters=_group_parameters(results.network),
-        num_parameters=sum(parameter.numel() for parameter in results.network.parameters()),
-        final=results.spread(last),
-        best=bests,
-        mean_of_last=results.spread(mean_of_last),
-        num_last_epochs=min(NUM_LAST_EPOCHS, *map(len, results.metrics)),
-        best_validation_accuracy=bests["validation_accuracy"],
-        train_accuracy_without_dropout=Spread.from_values([item.accuracy for item in train_scores], high=1.0),
-        no_dropout=None
-        if without is None
-        else report_json.NoDropout(
-            runs=tuple(map(_collect_run, without.runs)),
-            final=without.spread(last),
-            mean_of_last=without.spread(mean_of_last),
-        ),
-    )
+    no_dropout = without and {
+        "runs": list(map(_collect_run, without.runs)),
+        "final": without.spread(last),
+        "mean_of_last": without.spread(mean_of_last),
+    }
+    return {
+        "runs": list(map(_collect_run, results.runs)),
+        "settings": dataclasses.asdict(config) | {"seed": [run.config.seed for run in results.runs]},
+        "descriptions": describe_fields(type(config)),
+        "num_train_sequences": len(task.split.train),
+        "num_validation_sequences": len(task.split.validation),
+        "chance_accuracy": task.chance,
+        "chance_loss": -math.log(task.chance),
+        "example": results.example,
+        "forget_bias": untrained.lstm.b_f[0].item(),
+        "parameters": _group_parameters(results.network),
+        "num_parameters": sum(parameter.numel() for parameter in results.network.parameters()),
+        "final": results.spread(last),
+        "best": bests,
+        "mean_of_last": results.spread(mean_of_last),
+        "num_last_epochs": min(NUM_LAST_EPOCHS, *map(len, results.metrics)),
+        "best_validation_accuracy": bests["validation_accuracy"],
+        "train_accuracy_without_dropout": summarize([item.accuracy for item in train_scores], high=1.0),
+        "no_dropout": no_dropout,
+    }
 
 
-def _collect_gan(results: GANResults) -> report_json.GANSection:
+def _collect_gan(results: GANResults) -> dict[str, Any]:
     run, interpolation, final = results.run, results.interpolation, results.run.metrics[-1]
     data = run.folder.record["data"]
-    return report_json.GANSection(
-        run=_collect_run(run),
-        settings=dataclasses.asdict(run.config),
-        descriptions=describe_fields(type(run.config)),
-        data=data["name"],
-        num_images=data["num_images"],
-        image_shape=run.generator.image_shape,
-        script_epochs=GAN_EPOCHS,
-        generator=_collect_network(run.generator),
-        discriminator=_collect_network(run.discriminator),
-        grids={name: picture.grid for name, picture in results.grids.items()},
-        recognition=_recognize_digits(run, DigitClassifier.pinned()) if run.is_digits else None,
-        interpolation=report_json.InterpolatedImages(
-            num_images=len(interpolation.images),
-            digits=tuple(interpolation.classes) if interpolation.classes else None,
-            confidences=tuple(interpolation.confidences) if interpolation.confidences else None,
-        ),
-        final={name: final[name] for name in GAN_METRICS},
-        scores=_collect_scores(results.scores) if results.scores else None,
-    )
+    return {
+        "run": _collect_run(run),
+        "settings": dataclasses.asdict(run.config),
+        "descriptions": describe_fields(type(run.config)),
+        "data": data["name"],
+        "num_images": data["num_images"],
+        "image_shape": run.generator.image_shape,
+        "script_epochs": GAN_EPOCHS,
+        "generator": _collect_network(run.generator),
+        "discriminator": _collect_network(run.discriminator),
+        "grids": {name: {"epoch": grid.epoch, "update": grid.update} for name, grid in results.grids.items()},
+        "recognition": _recognize_digits(run, DigitClassifier.pinned()) if run.is_digits else None,
+        "interpolation": {
+            "num_images": len(interpolation.images),
+            "digits": interpolation.classes,
+            "confidences": interpolation.confidences,
+        },
+        "final": {name: final[name] for name in GAN_METRICS},
+        "scores": _collect_scores(results.scores) if results.scores else None,
+    }
 
 
-def _recognize_digits(run: GANRun, classifier: DigitClassifier) -> Recognition:
+def _recognize_digits(run: GANRun, classifier: DigitClassifier) -> dict[str, Any]:
     """Classify samples of the untrained and of the trained generator, and real test images."""
     untrained_generator, _ = build_networks(run.config, (1, 28, 28))
     untrained, trained = (
@@ -280,87 +275,113 @@ def _recognize_digits(run: GANRun, classifier: DigitClassifier) -> Recognition:
     assert test.labels is not None
     indices = torch.randperm(len(test.images), generator=make_rng(run.config.seed, "judged"))[:NUM_CLASSIFIED]
     real = classifier.probabilities(from_pixels(test.images[indices]))
-    return Recognition(
-        min_confidence=CONFIDENCE,
-        untrained=_count_digits(untrained),
-        trained=_count_digits(trained),
-        real=_count_digits(real),
-        real_accuracy=float((real.argmax(1) == test.labels[indices]).double().mean()),
-    )
+    return {
+        "min_confidence": CONFIDENCE,
+        "untrained": _count_digits(untrained),
+        "trained": _count_digits(trained),
+        "real": _count_digits(real),
+        "real_accuracy": float((real.argmax(1) == test.labels[indices]).double().mean()),
+    }
 
 
-def _count_digits(probabilities: Tensor) -> DigitCounts:
+def _count_digits(probabilities: Tensor) -> dict[str, Any]:
     """Count the digits with a probability of at least CONFIDENCE in probabilities [N, 10]."""
     confidences, digits = probabilities.max(1)
     counts = torch.bincount(digits[confidences >= CONFIDENCE], minlength=10)
-    return DigitCounts.from_counts(len(probabilities), counts.tolist())
+    return summarize_digits(len(probabilities), counts.tolist())
 
 
-def _collect_scores(records: Sequence[Mapping[str, Any]]) -> report_json.SampleScores:
+def summarize_digits(num_images: int, counts: Sequence[int]) -> dict[str, Any]:
+    """Summarize `counts`, the images recognized as each digit, of `num_images` images.
+
+    The standard error of the fraction of recognized images is that from their number alone. `balanced_fraction` counts each
+    digit for at most a tenth of the images, so one digit gives 0.1.
+    """
+    fraction = sum(counts) / num_images
+    return {
+        "num_images": num_images,
+        "counts": counts,
+        "fraction": fraction,
+        "standard_error": (fraction * (1 - fraction) / num_images) ** 0.5,
+        "balanced_fraction": sum(min(count, num_images / len(counts)) for count in counts) / num_images,
+        "num_digits": sum(count > 0 for count in counts),
+    }
+
+
+def _collect_scores(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     final, warnings = records[-1], find_collapses(records)
-    names = ("num_samples", "extractor", "extractor_sha256", "fid", "fid_ratio", "coverage")
-    return report_json.SampleScores(
-        **{name: final[name] for name in names},
-        **{f"real_baseline_{name}": final["real_baseline"][name] for name in ("fid", "coverage")},
-        num_evaluations=len(records),
-        num_features=NUM_FEATURES,
-        collapsed_epochs=tuple(record["epoch"] for record, warning in zip(records, warnings, strict=True) if warning),
-        collapse_warning=warnings[-1],
-    )
+    return {
+        "num_evaluations": len(records),
+        "num_samples": final["num_samples"],
+        "extractor": final["extractor"],
+        "extractor_sha256": final["extractor_sha256"],
+        "num_features": NUM_FEATURES,
+        "fid": final["fid"],
+        "fid_ratio": final["fid_ratio"],
+        "coverage": final["coverage"],
+        "real_baseline_fid": final["real_baseline"]["fid"],
+        "real_baseline_coverage": final["real_baseline"]["coverage"],
+        "collapsed_epochs": [
+            float(record["epoch"]) for record, warning in zip(records, warnings, strict=True) if warning
+        ],
+        "collapse_warning": warnings[-1],
+    }
 
 
-def _collect_run(run: Run) -> report_json.TrainingRun:
+def _collect_run(run: Run) -> dict[str, Any]:
     record = run.folder.record
-    return report_json.TrainingRun(
-        name=run.folder.path.name,
-        seed=run.config.seed,
-        epochs=run.config.epochs,
-        updates=checkpoint_step(find_checkpoint(run.folder.checkpoints, "last")),
-        seconds=record["seconds"],
-        started=str(record.get("started", "unknown"))[:10],
-        command=find_command(run),
-        recorded_command=str(record.get("command", "unknown")),
-        commit=record.get("versions", {}).get("commit"),
-        hardware=record.get("hardware", {}),
-        versions=record.get("versions", {}),
-        rollbacks=tuple(map(Rollback.model_validate, run.folder.rollbacks)),
-        changes=tuple(filter(None, map(describe_changes, record.get("changes", [])))),
-    )
+    versions = record.get("versions", {})
+    return {
+        "name": run.folder.path.name,
+        "seed": run.config.seed,
+        "epochs": run.config.epochs,
+        "updates": checkpoint_step(find_checkpoint(run.folder.checkpoints, "last")),
+        "seconds": record["seconds"],
+        "started": str(record.get("started", "unknown"))[:10],
+        "command": find_command(run),
+        "recorded_command": str(record.get("command", "unknown")),
+        "commit": versions.get("commit"),
+        "hardware": record.get("hardware", {}),
+        "versions": versions,
+        "rollbacks": run.folder.rollbacks,
+        "changes": list(filter(None, map(describe_changes, record.get("changes", [])))),
+    }
 
 
-def _collect_network(network: Generator | Discriminator) -> report_json.NetworkLayers:
-    parameters = tuple(
+def _collect_network(network: Generator | Discriminator) -> dict[str, Any]:
+    parameters = [
         _describe_parameters(f"layers.{name}", module, dict(module.named_parameters()))
         for name, module in network.layers.named_children()
         if next(module.parameters(), None) is not None
-    )
-    layers, total = tuple(read_layers(network)), sum(group.num_parameters for group in parameters)
-    return report_json.NetworkLayers(layers=layers, parameters=parameters, num_parameters=total)
+    ]
+    return {
+        "layers": [layer._asdict() for layer in read_layers(network)],
+        "parameters": parameters,
+        "num_parameters": sum(group["num_parameters"] for group in parameters),
+    }
 
 
-def _group_parameters(network: LSTMClassifier) -> tuple[report_json.ModuleParameters, ...]:
+def _group_parameters(network: LSTMClassifier) -> list[dict[str, Any]]:
     """Group the weights of each cell by first letter and shape, such as W_i, W_f, W_c, W_o; the output layer comes last."""
     groups: dict[tuple[str, str, tuple[int, ...]], dict[str, Tensor]] = {}
     for full_name, weight in network.weights_by_name().items():
         module, _, name = full_name.replace("lstm.layers.0.", "lstm.").rpartition(".")  # the report's has one cell
         letter = name if name.endswith("out") else name.split("_")[0]
         groups.setdefault((module, letter, tuple(weight.shape)), {})[name] = weight
-    return tuple(
+    return [
         _describe_parameters(module, network.lstm if module else network, weights)
         for (module, _, _), weights in groups.items()
-    )
+    ]
 
 
-def _describe_parameters(
-    name: str, module: nn.Module, parameters: Mapping[str, Tensor]
-) -> report_json.ModuleParameters:
-    return report_json.ModuleParameters(
-        module=name,
-        kind=type(module).__name__,
-        names=tuple(parameters),
-        shapes=tuple(tuple(parameter.shape) for parameter in parameters.values()),
-        num_parameters=sum(parameter.numel() for parameter in parameters.values()),
-    )
+def _describe_parameters(name: str, module: nn.Module, parameters: Mapping[str, Tensor]) -> dict[str, Any]:
+    return {
+        "module": name,
+        "kind": type(module).__name__,
+        "names": list(parameters),
+        "shapes": [list(parameter.shape) for parameter in parameters.values()],
+        "num_parameters": sum(parameter.numel() for parameter in parameters.values()),
+    }
 
 
 def find_command(run: Run) -> str:
@@ -387,4 +408,4 @@ def replace_unprintable(value: Any) -> Any:
         return "".join(c if c.isprintable() else " " if c.isspace() else "\ufffd" for c in value)
     if isinstance(value, dict):
         return {replace_unprintable(key): replace_unprintable(entry) for key, entry in value.items()}
-    return [replace_unprintable(entry) for entry in value] if isinstance(value, list) else value
+    return [replace_unprintable(entry) for entry in value] if isinstance(value, (list, tuple)) else value
