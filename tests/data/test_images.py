@@ -6,7 +6,6 @@ import io
 import struct
 import sys
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,7 +19,6 @@ from reviver.data.images import image_files, image_set
 from reviver.data.images.image_set import from_pixels, load_images, load_test_images, to_pixels
 from reviver.data.images.named import DATA_SETS, data_folder
 from reviver.errors import DataError
-from tests.damage import npy_claiming
 
 
 def noise(*shape: int, seed: int = 0) -> np.ndarray:
@@ -248,62 +246,46 @@ def test_labels_and_test_images_of_an_archive(tmp_path: Path) -> None:
         load_test_images(source, 8)
 
 
-# Damage
+# Wrong files
 
-
-HEADER = struct.pack(">4I", 0x803, 3, 4, 4)
-HUGE = struct.pack(">4I", 0x803, 10**6, 1000, 1000) + bytes(99)
 IMAGES = noise(4, 8, 8)
-NPZ = npz_bytes(images=IMAGES)
-CLAIM = NPZ.rindex(b"PK\x01\x02") + 24
-UNKNOWN = "it is none of PNG, JPEG, BMP, GIF, WEBP, TIFF, or its header is damaged"
 LABELS = r"set.npz: its labels must be 4 integers from 0 to 65535, one per image, got "
-IDX, PNG = "train-images-idx3-ubyte", "1.png"
-DAMAGED = [
-    (IDX, HEADER + bytes(49), "its header claims 48 bytes and it holds more"),
+IDX = "train-images-idx3-ubyte"
+WRONG = [
     (IDX, idx_bytes(np.arange(20, dtype=np.uint8)), "its magic number is 0x801 instead of 0x803"),
-    (IDX, HUGE, "claims 1000000000000 bytes, more than"),
-    (IDX, gzip.compress(HEADER + bytes(48))[:-8] + bytes(8), "it cannot be read"),
-    (PNG, b"", UNKNOWN),
-    (PNG, b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n", UNKNOWN),
-    ("set.npy", npy_claiming("(1000000, 1000, 1000)", bytes(99)), "its header claims 1000000000000 bytes and it holds"),
-    ("set.npy", npy_claiming("(-4, 8, 8)", bytes(256)), "claims -256"),
-    ("set.npy", npy_claiming(f"(0, {10**30})"), "."),
-    ("set.npy", npy_claiming("(" * 9000), "it cannot be read"),
-    ("set.npy", npy_claiming("__import__('os').abort()"), "it cannot be read"),
+    (IDX, struct.pack(">4I", 0x803, 3, 4, 4) + bytes(49), "cannot reshape array of size 49"),
     ("set.npy", npy_bytes(noise(8, 8)), r"an array of shape \[8, 8\] is not images; give \[N, H, W\]"),
     ("set.npy", npy_bytes(np.zeros((4, 8, 8), dtype=np.int64)), "256 int64 is not images; give bytes"),
     ("set.npy", npy_bytes(IMAGES.astype(np.float32)), "its numbers go from .* to .*; give bytes"),
     ("set.npy", npy_bytes(np.full((4, 8, 8), np.nan)), "its numbers go from nan to nan"),
-    ("set.npy", npy_bytes(noise(1, 8, 8)), "give at least 2"),
-    ("set.npz", NPZ[:60] + bytes(100) + NPZ[160:], "it cannot be read"),
+    ("set.npy", npy_bytes(noise(1, 8, 8)), r"^data: set holds 1 images of \[1, 8, 8\]; give at least 2$"),
     ("set.npz", npz_bytes(a=IMAGES, b=np.zeros(3)), "it has the arrays a, b; call the one to use images"),
-    ("set.npz", NPZ[:CLAIM] + struct.pack("<I", 2**31) + NPZ[CLAIM + 4 :], "claims 2147483648 bytes, more than"),
     ("set.npz", npz_bytes(images=IMAGES, labels=np.zeros(3, int)), LABELS + r"int64 of shape \[3\]"),
     ("set.npz", npz_bytes(images=IMAGES, labels=np.array([0, 1, -1, 0])), LABELS + ".* from -1 to 1"),
     ("set.npz", npz_bytes(images=IMAGES, labels=np.full(4, 2**16)), LABELS + ".* from 65536"),
+    ("empty", None, "empty holds no IDX files and no images; put some into it"),
+    ("set.txt", b"images", "set.txt is of an unknown kind; give mnist, "),
+    ("nowhere", b"", "nowhere does not exist; give mnist, "),
 ]  # fmt: skip
 """Name of a file, its content and the problem. An array is tried in an .npz, too."""
 
 
-@pytest.mark.parametrize("case", range(len(DAMAGED)))
-def test_a_damaged_file_is_refused_in_one_line_with_its_name(
-    case: int, tmp_path: Path, same_words: Callable[..., None]
-) -> None:
-    name, content, problem = DAMAGED[case]
+@pytest.mark.parametrize("case", range(len(WRONG)))
+def test_a_wrong_file_is_refused_in_one_line_with_its_name(case: int, tmp_path: Path) -> None:
+    name, content, problem = WRONG[case]
     path = tmp_path / name
-    path.write_bytes(content)
-    sources = [str(path if path.stem == "set" else tmp_path)]
+    if content:
+        path.write_bytes(content)
+    elif content is None:
+        path.mkdir()
+    sources = [str(tmp_path if name == IDX else path)]
     if name == "set.npy":
-        sources.append(write_array(tmp_path / "set.npz", content))
-    elif name == PNG:
-        write_images(tmp_path, noise(16, 16))
+        sources.append(write_array(tmp_path / "set.npz", npy_bytes(np.load(path))))
     for source in sources:
         with pytest.raises(DataError, match=problem) as caught:
             load_images(source, 8)
-        assert path.stem in str(caught.value) or tmp_path.name in str(caught.value)
+        assert path.stem in str(caught.value)
         assert "\n" not in str(caught.value)
-        same_words(caught.value, f"{Path(source).name if path.stem == 'set' else name}, {problem}")
 
 
 def test_a_single_image_is_refused_with_its_source(tmp_path: Path) -> None:
@@ -315,29 +297,6 @@ def test_a_single_image_is_refused_with_its_source(tmp_path: Path) -> None:
     for source in (folder, packed):
         with pytest.raises(DataError, match=rf"^data: {source} holds 1 images of \[1, 8, 8\]; give at least 2$"):
             load_images(str(source), 8)
-
-
-def test_implausibly_many_pixels_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image_files, "UNCHECKED_PIXELS", 1000)
-    source = write_images(tmp_path, noise(200, 200), noise(200, 200))
-    assert len(load_images(source, 8).images) == 2, "noise has as many bytes per pixel as a photo"
-    Image.new("L", (200, 200), 255).save(tmp_path / "white.png")
-    with pytest.raises(DataError, match=r"white\.png: it cannot be read \(it claims 200 x 200 pixels in \d+ bytes\)"):
-        load_images(source, 8)
-
-
-@pytest.mark.parametrize("suffix", ["npy", "npz"])
-def test_a_pickle_is_refused_and_never_run(suffix: str, tmp_path: Path) -> None:
-    class Payload:
-        def __reduce__(self) -> tuple[Any, ...]:
-            return Path.touch, (tmp_path / "was-run",)
-
-    array = np.array([(0, Payload())] * 4, dtype=[("images", "u1"), ("payload", object)])
-    with pytest.raises(DataError, match=r"it holds Python objects \(a pickle\), which could run code; save a plain"):
-        load_images(write_array(tmp_path / f"set.{suffix}", npy_bytes(array)), 8)
-    assert not (tmp_path / "was-run").exists()
-    np.load(io.BytesIO(npy_bytes(array)), allow_pickle=True)
-    assert (tmp_path / "was-run").exists(), "the payload works where pickles are allowed"
 
 
 # Data sets by name

@@ -4,7 +4,6 @@ import csv
 import json
 import math
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +15,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reviver.data.sequences import table
 from reviver.data.sequences.labels import class_indices, class_names, stratified_split
-from reviver.data.sequences.predictions import write_predictions
 from reviver.data.sequences.reader import read_if_labeled, read_sequences
 from reviver.data.sequences.standardization import Standardization
-from reviver.data.sequences.table import SequenceTable
+from reviver.data.sequences.table import SequenceTable, write_predictions
 from reviver.errors import ConfigError, DataError, RunFolderError
 
 SEQUENCES = [[1.0, 2.5, -3.0], [4.0], [0.1, 1e-7, 1e7, 6.0], [7.0, 8.0]]
@@ -73,15 +70,13 @@ ROWS = st.lists(
 )
 SEPARATORS = st.sampled_from((" ", ",", ", ", "\t", "\n", "\u2003"))
 BRACKETS = st.sampled_from(("{}", "[{}]", " {} "))
-CHUNKS = st.sampled_from((1, 7, 1 << 16))
 
 
 @pytest.mark.parametrize("kind", ["csv", "npz"])
-def test_any_table_survives(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_table_survives(kind: str, tmp_path: Path) -> None:
     @settings(max_examples=100)
-    @given(ROWS, SEPARATORS, BRACKETS, CHUNKS)
-    def check(rows: list[tuple[list[float], str]], separator: str, brackets: str, chunk: int) -> None:
-        monkeypatch.setattr(table, "CHUNK_CHARACTERS", chunk)  # a long text is split like a short one
+    @given(ROWS, SEPARATORS, BRACKETS)
+    def check(rows: list[tuple[list[float], str]], separator: str, brackets: str) -> None:
         sequences, labels = map(list, zip(*rows, strict=True))
         content: Any = [["id", "label", " sequence "]]
         content += (["9", label, brackets.format(separator.join(map(repr, one)))] for one, label in rows)
@@ -183,13 +178,11 @@ BAD: list[tuple[str, Any, str]] = [
     ("csv", HEADER + f"1,{'a' * 201}\n", "row 2: the label 'a+… has 201 characters; give a label of"),
     ("csv", "sequenze,label\n1,a\n", r"label' \(did you mean 'sequenze'\?\); name the right one with --sequence-column$"),
     ("csv", "sequence,label,label\n1,a,b\n", "2 columns are called 'label'; rename all but one of them$"),
-    ("csv", "a," * 10_000, "it has 10001 columns; put each sequence into one column"),
     ("csv", "sequence;label\n1;a\n", "its columns are separated by semicolons; save it with commas"),
     ("csv", HEADER + "1,2,3,a\n", "row 2: it has 4 fields and the header has 2; put a sequence that"),
     ("csv", HEADER + '1,a\n"2,b\n3,c\n', "row 3: unexpected end of data; check the quotes there"),
     ("csv", (HEADER + "1,a\n2,ü\n").encode("latin1"), "line 3 is not UTF-8; save it as UTF-8"),
     ("csv", HEADER + "x,a\n" * 15, "row 2: 'x' at step 1 is no number, row 3: .*, row 4: .*, and 12 more; give"),
-    ("csv", HEADER + "1,a\n" + "1 " * (1 << 23) + "1,a\n", "row 3: a field has more than 16777216 char"),
     ("parquet", {"sequence": pa.array([], pa.string()), "label": pa.array([], pa.string())}, "it holds no rows"),
     ("parquet", {"sequence": ["1", None, "1 y"], "label": ["a", "b", None]},
      "row index 1: the sequence is empty, row index 2: 'y' at step 2 is no number, row index 2: the label is missing;"),
@@ -203,16 +196,14 @@ BAD: list[tuple[str, Any, str]] = [
     ("npz", {"x": np.stack([X, X * 1e39], 2), "y": Y}, r"x\[0\]: step 1 of channel 2 is infinite, or too large"),
     ("npz", {"x": X, "y": Y / 2}, r"y is 'float64' of the shape \[3\]; .*such as y.astype\(int\)"),
     ("npz", {"x": X, "y": np.array([b"a", b"\xff", b""])}, r"y\[1\]: b'\\xff' is not UTF-8.* y\[2\]: the label is missing"),
-    ("npz", {"x": X, "y": np.full(3, 2**31 - 1, "i4").view("U1")}, "y cannot be read as text"),
+    ("npz", {"x": X, "y": np.full(3, 2**31 - 1, "i4").view("U1")}, "set.npz: cannot be read .*; save plain arrays"),
     ("npz", {"x": X, "y": Y, "lengths": np.array([5, 1, 0])}, r"lengths\[0\]: 5 steps, lengths\[2\]: 0 steps; x has 4"),
     ("npz", {"x": X, "y": Y, "lengths": np.full(3, 2**64 - 1, "u8")}, r"lengths\[0\]: 18446744073709551615"),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("case", range(len(BAD)))
-def test_an_error_is_one_line_with_the_file_the_row_and_the_remedy(
-    case: int, tmp_path: Path, same_words: Callable[..., None]
-) -> None:
+def test_an_error_is_one_line_with_the_file_the_row_and_the_remedy(case: int, tmp_path: Path) -> None:
     kind, content, problem = BAD[case]
     path = file_of(tmp_path, kind, content)
     with pytest.raises(DataError, match=problem) as caught:
@@ -220,7 +211,6 @@ def test_an_error_is_one_line_with_the_file_the_row_and_the_remedy(
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 700
-    same_words(caught.value, f"{kind}: {problem}")
 
 
 def test_paths_and_columns_that_cannot_be_read_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -233,26 +223,6 @@ def test_paths_and_columns_that_cannot_be_read_are_refused(tmp_path: Path, monke
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(DataError, match=r"needs pyarrow; pip install pyarrow, or save the file as .csv"):
         read_sequences(path)
-
-
-def test_rows_and_bytes_are_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for kind, content in (
-        ("csv", HEADER + "1,a\n2,b\n3 4,c\n"),
-        ("parquet", {"sequence": [[1], [2], [3, 4]], "label": [1, 2, 3]}),
-        ("npz", {"x": X[:, :4].reshape(3, 1, 4).astype("u1"), "y": Y}),
-    ):
-        path = file_of(tmp_path, kind, content)
-        for rows, size, problem in (
-            (3, 23, r"would take .* GiB, more than .* GiB; "),
-            (2, 48, "it has more than 2 rows; give fewer"),
-        ):
-            monkeypatch.setattr(table, "MAX_ROWS", 3)
-            monkeypatch.setattr(table, "MAX_BYTES", 48)
-            read_sequences(path)
-            monkeypatch.setattr(table, "MAX_ROWS", rows)
-            monkeypatch.setattr(table, "MAX_BYTES", size)
-            with pytest.raises(DataError, match=problem):
-                read_sequences(path)
 
 
 # Classes

@@ -70,10 +70,12 @@ def pack(
 
 def find_kind(source: str) -> Literal["images", "sequences"]:
     """Return the kind of the data of a source by its suffix, or by the arrays of an .npz; a damaged one is a `DataError`."""
-    from reviver.files.npz import npz_names
+    from reviver.files.read import open_arrays
 
     path = Path(source)
     suffix = path.suffix.lower()
-    is_npz = suffix == ".npz" and path.is_file()
-    is_sequences = suffix in SEQUENCE_SUFFIXES or (is_npz and {"x", "y"} <= set(npz_names(path)))
+    is_sequences = suffix in SEQUENCE_SUFFIXES
+    if suffix == ".npz" and path.is_file():
+        with open_arrays(path) as arrays:
+            is_sequences = {"x", "y"} <= set(arrays)
     return "sequences" if is_sequences else "images"

@@ -48,8 +48,8 @@ def predict_file(
 ) -> None:
     """Classify the sequences of a file; if it has labels, count the correct predictions."""
     from reviver.data.sequences.labels import class_indices
-    from reviver.data.sequences.predictions import write_predictions
     from reviver.data.sequences.reader import read_if_labeled
+    from reviver.data.sequences.table import write_predictions
     from reviver.lstm.scoring import compute_logits
     from reviver.train.lstm.classification import classification_report
 

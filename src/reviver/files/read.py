@@ -2,11 +2,16 @@
 
 import os
 import stat
-from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from reviver.files.file_errors import DATA_REMEDY, reading
 from reviver.system import open_without_blocking
 
 
@@ -21,6 +26,13 @@ def open_file(path: Path, max_bytes: int | None = None) -> BufferedReader:
             raise OSError(f"it has {status.st_size} bytes, the limit is {max_bytes}")
         opened.pop_all()
         return file
+
+
+@contextmanager
+def open_arrays(path: Path, remedy: str = DATA_REMEDY) -> Iterator[Mapping[str, NDArray[Any]]]:
+    """Yield the arrays of an .npz file by name, each read when it is used; errors inside are those of `reading`."""
+    with reading(path, remedy), path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+        yield archive
 
 
 def read_file(path: Path, max_bytes: int) -> bytes:

@@ -3,7 +3,6 @@
 Shapes: N images, C channels (1 gray, 3 color), H height, W width; pixels are bytes.
 """
 
-import os
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,8 +14,7 @@ from torch import Tensor
 
 from reviver.data.packed import is_packed, open_packed
 from reviver.errors import DataError, needing_train
-from reviver.files.file_errors import damaged_data_file
-from reviver.files.read import open_file
+from reviver.files.file_errors import reading
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -24,11 +22,6 @@ if TYPE_CHECKING:
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
 """Formats that are read, whatever a file is called. Pillow has more, and starts other programs for some of them."""
-MAX_FILE_BYTES = 1 << 28
-UNCHECKED_PIXELS = 1 << 24
-"""Images up to this size are read without a check of the pixels per byte."""
-MAX_PIXELS_PER_BYTE = 64
-"""Limit for larger images. A photo has about ten pixels per byte, a decompression bomb about a thousand."""
 GRAY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "F")
 """Pillow's modes without color."""
 
@@ -152,16 +145,9 @@ def _read_image(path: Path, convert: "Callable[[Image.Image], Result]") -> Resul
     """Open an image and return the result of `convert`; Pillow decodes the pixels only if `convert` uses them."""
     with needing_train("reading images"):
         from PIL import Image, UnidentifiedImageError
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with open_file(path, MAX_FILE_BYTES) as file, Image.open(file, formats=FORMATS) as image:
-                size = os.fstat(file.fileno()).st_size
-                if image.width * image.height > max(UNCHECKED_PIXELS, size * MAX_PIXELS_PER_BYTE):
-                    raise ValueError(f"it claims {image.width} x {image.height} pixels in {size} bytes")
+    with reading(path), warnings.catch_warnings(action="ignore"):
+        try:
+            with Image.open(path, formats=FORMATS) as image:
                 return convert(image)
-    except Exception as error:  # damaged files make Pillow raise errors of any type
-        is_unknown = isinstance(error, UnidentifiedImageError)  # its text shows the stream instead of the file
-        problem = f"it is none of {', '.join(FORMATS)}, or its header is damaged" if is_unknown else error
-        raise damaged_data_file(path, f"it cannot be read ({problem})") from error
+        except UnidentifiedImageError as error:  # its text has the path once more
+            raise ValueError(f"it is none of {', '.join(FORMATS)}, or its header is damaged") from error

@@ -1,13 +1,12 @@
 """Image sets, each read into one tensor: by name, from IDX files, image folders or NumPy files.
 
 Shapes: N images, C channels (1 gray, 3 color), H height, W width; pixels are bytes.
-
-Files are untrusted: claimed sizes are checked against the file before memory is allocated, and nothing is unpickled.
 """
 
 import hashlib
 import logging
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -21,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from reviver.data.images.image_files import class_folders, find_image_files, printable, read_images
-from reviver.data.images.named import DATA_SETS, MNIST_10K, read_data_set, read_mnist, read_small_mnist
+from reviver.data.images.named import DATA_SETS, MNIST_10K, read_data_set, read_idx_images, read_mnist, read_small_mnist
 from reviver.data.packed import (
     REMEDY,
     Chunks,
@@ -33,9 +32,8 @@ from reviver.data.packed import (
     write_packed,
 )
 from reviver.errors import ConfigError, DataError
-from reviver.files.file_errors import DATA_REMEDY, damaged_data_file
-from reviver.files.idx import read_idx_images
-from reviver.files.npz import MAX_ARRAY_BYTES, map_npy, npz_names, read_npz
+from reviver.files.file_errors import DATA_REMEDY, damaged_data_file, reading
+from reviver.files.read import open_arrays
 from reviver.runs.schema import ABSENT, Count, Name, Sha256
 from reviver.settings.validation import Record
 
@@ -168,7 +166,7 @@ def find_source(source: str, image_size: int, split: str) -> ImageSource:
         return ImageSource(packed.name, tuple(packed.images.shape), packed.labels, iter([packed.images]))
     if path.is_dir():
         return _find_idx(path, image_size, split) or _find_folder(path, image_size, split)
-    if path.suffix.lower() in (".npz", ".npy") and path.exists():
+    if path.suffix.lower() in (".npz", ".npy") and path.is_file():
         return _find_arrays(path, image_size, split)
     problem = "is of an unknown kind" if path.exists() else "does not exist"
     raise DataError(f"data: {source} {problem}; give {SOURCES}")
@@ -178,15 +176,8 @@ def _load(source: str, image_size: int, split: str) -> ImageSet:
     path = Path(source)
     if source not in NAMES and is_packed(path):
         return _map_packed(path, image_size, split)
-    if path.suffix.lower() == ".npy" and path.is_file() and path.stat().st_size > MAX_ARRAY_BYTES:
-        problem = f"it has {path.stat().st_size} bytes, the limit is {MAX_ARRAY_BYTES}"
-        raise damaged_data_file(path, problem, "pack it by reviver data pack")
     found = find_source(source, image_size, split)
-    try:
-        images = torch.empty(found.shape, dtype=torch.uint8)
-    except RuntimeError as error:
-        problem = f"{found.shape[0]} images of {list(found.shape[1:])} do not fit into memory"
-        raise DataError(f"data: {found.name} holds too many images: {problem}; give fewer, or smaller ones") from error
+    images = torch.empty(found.shape, dtype=torch.uint8)
     end = 0
     for chunk in found.chunks:
         start, end = end, end + len(chunk)
@@ -250,23 +241,29 @@ def _find_folder(folder: Path, size: int, split: str) -> ImageSource:
 
 def _find_arrays(path: Path, size: int, split: str) -> ImageSource:
     """Return the array of an .npy, or of an .npz `images` (or its only array) and `labels`, or those with `test_`."""
-    is_npz = path.suffix.lower() == ".npz"
-    names = npz_names(path) if is_npz else [""]
     images_name, labels_name = ("images", "labels") if split == "train" else ("test_images", "test_labels")
-    if split == "test" and images_name not in names:
-        raise DataError(f"data: {path} has no test images to compare with; put test_images, test_labels into an .npz")
-    if images_name not in names and len(names) != 1:
-        raise damaged_data_file(path, f"it has the arrays {', '.join(names) or 'none'}; call the one to use images")
-    array = read_npz(path, images_name if images_name in names else names[0]) if is_npz else map_npy(path)
+    with reading(path), ExitStack() as stack:
+        if path.suffix.lower() == ".npz":
+            arrays = stack.enter_context(open_arrays(path))
+        else:
+            arrays = {"images": np.load(path, mmap_mode="r", allow_pickle=False)}
+        names = list(arrays)
+        if split == "test" and images_name not in names:
+            remedy = "put test_images, test_labels into an .npz"
+            raise DataError(f"data: {path} has no test images to compare with; {remedy}")
+        if images_name not in names and len(names) != 1:
+            raise damaged_data_file(path, f"it has the arrays {', '.join(names) or 'none'}; call the one to use images")
+        array = arrays[images_name if images_name in names else names[0]]
+        array_labels = arrays[labels_name] if labels_name in names else None
+        train = arrays["images"] if split == "test" and "images" in names else None
     images = _arrange_channels(path, array)
     values = _pixel_range(path, images)
-    if split == "test" and values is not None and values[0] >= 0 and "images" in names:
-        values = _pixel_range(path, read_npz(path, "images")) or values  # bright test images of a set in [-1, 1]
+    if train is not None and values is not None and values[0] >= 0:
+        values = _pixel_range(path, train) or values  # bright test images of a set in [-1, 1]
     labels = None
-    if labels_name in names:
-        found = read_npz(path, labels_name)
-        _check_labels(path, labels_name, found, len(images))
-        labels = torch.from_numpy(found.astype(np.int64))
+    if array_labels is not None:
+        _check_labels(path, labels_name, array_labels, len(images))
+        labels = torch.from_numpy(array_labels.astype(np.int64))
     return _from_array(path.stem, images, labels, size, values)
 
 

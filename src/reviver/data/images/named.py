@@ -1,16 +1,18 @@
-"""Data sets by name, read from IDX files: MNIST, which is embedded in the package, and its relatives.
+"""IDX files, and data sets by name that consist of them: MNIST, which is embedded in the package, and its relatives.
 
 torchvision downloads the relatives if it is installed. Their files lie where it puts them, such as
 ROOT/FashionMNIST/raw/train-images-idx3-ubyte, with or without .gz. ROOT is `$REVIVER_DATA`, or else the folder `data` of
 the cache.
 
-Shapes: N images, H = W = 28; pixels are bytes.
+Shapes: N images, H height, W width, 28 of the data sets; pixels are bytes.
 """
 
 import contextlib
+import gzip
 import importlib
 import logging
 import os
+import struct
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,15 +21,60 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from reviver.errors import DataError
 from reviver.files.cache import cache_folder
-from reviver.files.file_errors import damaged_data_file
-from reviver.files.idx import labels_path, read_idx_images
+from reviver.files.file_errors import damaged_data_file, reading
 from reviver.text import one_line
 
 _log = logging.getLogger(__name__)
+
+
+IDX_IMAGES, IDX_LABELS = 0x803, 0x801
+"""Magic numbers of IDX files: unsigned bytes in three dimensions, and in one."""
+
+
+def read_idx(path: Path, magic: int) -> Tensor:
+    """Return the bytes of an IDX file, gzip-compressed or not, as a uint8 tensor of the shape in its header.
+
+    The last byte of the `magic` number that it must have, such as `IDX_IMAGES`, is the number of dimensions. A damaged
+    file is a `DataError`.
+    """
+    with reading(path):
+        content = path.read_bytes()
+        if content[:2] == b"\x1f\x8b":
+            content = gzip.decompress(content)
+        dimensions = magic & 0xFF
+        found, *shape = struct.unpack_from(f">{1 + dimensions}I", content)
+        if found != magic:
+            raise ValueError(f"its magic number is {found:#x} instead of {magic:#x}")
+        return torch.from_numpy(np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions).reshape(shape).copy())
+
+
+def read_idx_images(path: Path) -> tuple[Tensor, Tensor | None]:
+    """Return the images [N, H, W] uint8 of an IDX file, and the labels [N] int64 of the file beside it, if it exists.
+
+    Raises:
+        DataError: if a file is damaged, or the number of labels is not N.
+    """
+    images = read_idx(path, IDX_IMAGES)
+    beside = labels_path(path)
+    if not beside.exists():
+        return images, None
+    labels = read_idx(beside, IDX_LABELS).long()
+    if len(labels) != len(images):
+        raise damaged_data_file(beside, f"it has {len(labels)} labels for {len(images)} images")
+    return images, labels
+
+
+def labels_path(path: Path) -> Path:
+    """Return the path of the labels of an IDX file of images: both lie in the same folder, perhaps one of them compressed."""
+    labels = path.with_name(path.name.replace("images", "labels").replace("idx3", "idx1"))
+    other = labels.with_suffix("") if labels.suffix == ".gz" else labels.with_name(f"{labels.name}.gz")
+    return other if other.exists() and not labels.exists() else labels
 
 
 class Digits(NamedTuple):
