@@ -107,7 +107,7 @@ WRONG = {
     "gan interpolate g --from-image a.png": "^--from-image must be given with to_image, and the reverse; give both or neither",
     "gan project g": "^IMAGE is missing; see reviver gan project --help",
     "gan project g ./a.png --out a.png": "^--out must not be a file that is read, got a.png; choose another --out",
-    "gan project g gone.png": "^gone.png: it cannot be read",
+    "gan project g gone.png": "^gone.png: cannot be read",
     "gan interpolate g --view AQAH --seed 1": "^--seed must be left out, since view sets the ends, steps and path",
     "gan interpolate g --from 3 --to 8": "^--from must be left out, since this run did not learn MNIST at 28 x 28",
     "gan interpolate g --steps 49": "^--steps must be at most 48, got 49",

@@ -319,6 +319,6 @@ def test_a_signal_or_a_damaged_source_leaves_nothing_behind(
         assert main(["data", "pack", str(source), "--out", str(tmp_path / "packed")]) == 128 + number
     assert capsys.readouterr().err.splitlines()[-1].endswith(f"stopped by {number.name}; nothing was written")
     (source / "test" / "dogs" / "6.png").write_bytes(b"\x89PNG no")
-    with pytest.raises(DataError, match=r"6\.png: (it )?cannot be read"):
+    with pytest.raises(DataError, match=r"6\.png: cannot be read"):
         pack_images(str(source), tmp_path / "packed", SIZE)
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
