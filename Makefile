@@ -124,7 +124,6 @@ docs: setup  ## build the documentation as a site, build/docs/index.html; every 
 
 pages: setup  ## write what is generated in README and docs: settings, measured numbers, output of tutorials
 	$(BIN)/python -m tools.settings_page
-	$(BIN)/python -m tools.keywords
 	$(BIN)/python -m benchmarks.publish
 	$(BIN)/python -m tools.tutorials
 

@@ -198,11 +198,20 @@ def test_examples_run(words: tuple[str, ...], example_folder: Path) -> None:
         assert main([*values, *shortened(values)]) == 0, line
 
 
-def test_completion(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_completion(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for shell in ("bash", "zsh", "fish"):
         script = build_app().generate_completion(shell=shell)
         for word in ("interpolate", "hidden-dropout", "recall-100000"):
             assert word in script
+
+    monkeypatch.chdir(tmp_path)
+    Path("my_run").mkdir()
+    Path("script").write_text(build_app().generate_completion(shell="bash"))
+    typed = "COMP_WORDS=(reviver plot my) COMP_CWORD=2; _reviver; echo words: ${COMPREPLY[@]}; complete -p reviver"
+    found = subprocess.run(
+        ["bash", "-c", f"source ./script; {typed}"], capture_output=True, text=True, check=True
+    ).stdout
+    assert found == "words:\ncomplete -o default -F _reviver reviver\n", "bash completes files where there are no words"
 
     def fail_to_detect() -> str:
         raise ShellDetectionError

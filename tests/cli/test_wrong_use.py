@@ -79,7 +79,7 @@ WRONG = {
     # run folders
     "lstm train --out l": "^l: exists already and is never overwritten; choose another --out, or go on with --resume",
     "lstm train --out notes.txt/run": "^notes.txt/run: cannot be written .Not a directory.; a part of this path is a file",
-    "lstm train --resume --out lacking": r"^lacking/run\.json: task is missing; the run folder was damaged or written by",
+    "lstm train --resume --out damaged": r"^damaged/run\.json: length must be at least 2, got 1; the run folder was damaged or",
     "gan evaluate notes.txt": "^notes.txt: has no run.json, so it is not a run folder",
     "lstm train --resume --out g": "^g: holds a run of kind 'gan', not 'lstm'; use the reviver gan commands",
     "gan train --resume --out g --epochs 1": r"^--epochs is 2 in this run, got 1",

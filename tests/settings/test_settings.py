@@ -30,7 +30,7 @@ BAD_VALUES: dict[type, dict[str, tuple[Any, ...]]] = {
         "min_length_fraction threshold last_threshold": (0, 0.0, 1.1, -1),
         "length_factor jump_factor": (1, 1.0, -2),
         "threshold_max_length bptt_steps patience activation_checkpoint_steps": (0, 1.5, True),
-        "lr_length_exponent": (-0.1, None),
+        "lr_length_exponent weight_decay": (-0.1, None),
         "batch_steps hidden_size num_layers epochs batch_size checkpoint_every keep_checkpoints": (0, 4.0, True, None),
         "patch_size": (0, 4.0, True, "Auto", ""),
         "hidden_dropout dropout": (-0.1, 1, True),
@@ -94,11 +94,19 @@ def test_a_config_is_validated_frozen_and_survives_a_run_folder(cls: Any) -> Non
     with pytest.raises(ConfigError, match=r"^epoch is unknown; did you mean epochs\?$"):
         dataclasses.replace(cls(), epoch=3)
     saved = dataclasses.asdict(cls())
-    for name in saved:
-        with pytest.raises(ConfigError, match=f"^{name} is missing; the run folder was damaged"):
-            from_mapping(cls, {key: value for key, value in saved.items() if key != name})
     with pytest.raises(ConfigError, match=r"^warmup is unknown; .* another version"):
         from_mapping(cls, {**saved, "warmup": 3})
+
+
+@pytest.mark.parametrize("cls", PRESETS)
+def test_a_run_from_before_a_setting_takes_its_default_and_says_so(cls: Any, caplog: pytest.LogCaptureFixture) -> None:
+    saved = dataclasses.asdict(cls(epochs=3))
+    del saved["learning_rate"], saved["seed"]
+    assert from_mapping(cls, saved) == cls(epochs=3)
+    rate = show_value(cls().learning_rate)
+    assert caplog.messages == [
+        f"the run is from before these settings, which take their defaults: learning_rate {rate}, seed 0"
+    ]
 
 
 def test_the_reports_settings() -> None:

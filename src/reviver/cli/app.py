@@ -115,9 +115,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+class Application(App):
+    """Application whose completion in bash offers files where it has no words, as for RUN and --out."""
+
+    def generate_completion(self, **options: Any) -> str:
+        """Return the script that completes in a shell."""
+        return super().generate_completion(**options).replace("\ncomplete -F", "\ncomplete -o default -F")
+
+
 def build_app(arguments: Sequence[str] = ()) -> App:
     """Build the application for a command line, which is read only for --help with --preset, to show its values."""
-    app = App(
+    app = Application(
         name="reviver",
         help=GROUPS[""][0],
         help_epilogue=examples(GROUPS[""][1]),
@@ -128,7 +136,7 @@ def build_app(arguments: Sequence[str] = ()) -> App:
         help_formatter=CommandFormatter(),
     )
     app.register_install_completion_command(add_to_startup=True)
-    groups = {"": app}
+    groups: dict[str, App] = {"": app}
     for name, (text, lines) in [*GROUPS.items()][1:]:
         groups[name] = App(name=name, help=text, help_epilogue=examples(lines), sort_key=1)
         app.command(groups[name])

@@ -1,4 +1,4 @@
-"""The settings as keyword arguments, so that editors and type checkers know them. Written by python -m tools.keywords."""
+"""The settings as keyword arguments, so that editors and type checkers know them."""
 
 from typing import Literal, TypedDict
 
@@ -42,6 +42,7 @@ class LSTMKeywords(TypedDict, total=False):
     learning_rate: float
     lr_schedule: Literal["constant", "cosine"]
     max_norm: float
+    weight_decay: float
     activation_checkpoint_steps: int | None
     checkpoint_every: int
     keep_checkpoints: int

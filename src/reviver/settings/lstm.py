@@ -132,6 +132,8 @@ class LSTMConfig:
     """Learning-rate schedule: constant, or cosine decay to 0 at the last epoch (Loshchilov & Hutter 2017)."""
     max_norm: Annotated[Positive, OPTIMIZATION] = 10.0
     """Maximum gradient norm; larger gradients are clipped."""
+    weight_decay: Annotated[NonNegative, OPTIMIZATION] = 0.0
+    """Weight decay λ: the optimizer adds λ times the weights to their clipped gradient (L2 regularization)."""
     activation_checkpoint_steps: Annotated[Count | None, OPTIMIZATION] = None
     """Activation checkpointing: save the state for the backward pass only every k time steps. This takes less memory for very
     long sequences and about a third more time."""

@@ -95,6 +95,19 @@ def test_the_optimizer_is_that_of_torch_with_its_defaults(name: Any, kind: type)
     assert optimizer.defaults == kind(network.parameters(), foreach=True).defaults
 
 
+@pytest.mark.parametrize("name", ["rmsprop", "adam"])
+def test_weight_decay_adds_its_share_of_the_weights_to_the_gradient(name: Any) -> None:
+    results = []
+    for decay, share in ((0.1, 0.0), (0.0, 0.1)):
+        network = build_network(REPORT, build_task(REPORT)).double()
+        optimizer = build_optimizer(replace(REPORT, optimizer=name, weight_decay=decay), network)
+        for parameter in network.parameters():
+            parameter.grad = 0.01 + share * parameter.detach()
+        optimizer.step()
+        results.append([parameter.detach() for parameter in network.parameters()])
+    torch.testing.assert_close(*results)
+
+
 # Score
 
 

@@ -100,7 +100,7 @@ def build_network(config: LSTMConfig, task: Task, parts: Parts = BUILT_IN) -> Ne
 def build_optimizer(config: LSTMConfig, network: Network) -> torch.optim.Optimizer:
     """Return the optimizer of a run; `train_epoch` sets its learning rate at every update."""
     optimizer = torch.optim.RMSprop if config.optimizer == "rmsprop" else torch.optim.Adam
-    return optimizer(network.parameters(), foreach=True)
+    return optimizer(network.parameters(), weight_decay=config.weight_decay, foreach=True)
 
 
 def train_step(
