@@ -26,14 +26,13 @@ from reviver.data.images.named import read_small_mnist
 from reviver.gan.sampling import generate_samples
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.scoring import score
+from reviver.run import load
 from reviver.runs.folder import RunFolder
 from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.parts import Parts
 from reviver.train.gan import training as gan
-from reviver.train.gan.run import load_gan
 from reviver.train.lstm import training as lstm
-from reviver.train.lstm.run import load_lstm
 
 ROOT = Path(__file__).parents[1]
 DEFINITIONS = ROOT / "web" / "src" / "panels" / "train" / "experiments.json"
@@ -89,7 +88,7 @@ def train_lstm(settings: Settings, seed: int, path: Path) -> dict[str, float]:
     if not is_finished(path):
         with patch.object(lstm, "build_network", build_with_bias):
             lstm.train(config, path, device="cpu", resume=(path / "run.json").exists())
-    run = load_lstm(RunFolder.open(path))
+    run = load(path, "lstm")
     last = run.folder.read_metrics()[-1]
     task = build_task(config)
     data = task.evaluation(config.length, 2000)[0] if config.curriculum else task.validation(config.length)
@@ -112,7 +111,7 @@ def train_gan(settings: Settings, seed: int, path: Path) -> dict[str, float]:
     config = GANConfig(data="mnist-10k", eval_every=0, seed=seed, **named)
     if not is_finished(path):
         gan.train(config, path, parts=parts, device="cpu", resume=(path / "run.json").exists())
-    run = load_gan(RunFolder.open(path))
+    run = load(path, "gan")
     last = run.folder.read_metrics()[-1]
     images, _ = generate_samples(run.generator, SAMPLES, seed)
     real = from_pixels(read_small_mnist().images[:SAMPLES])

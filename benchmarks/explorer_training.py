@@ -19,9 +19,9 @@ from typing import Any
 
 from benchmarks.measure import machine, ratio, summary
 from reviver.explorer.page import write_explorer
+from reviver.run import train_lstm
 from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
-from reviver.train.from_python import train_lstm
 from tools.chromium import open_browser
 
 TFJS = Path(__file__).parent / "tfjs"

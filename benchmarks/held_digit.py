@@ -17,8 +17,8 @@ from torch import Tensor
 from benchmarks.measure import machine
 from reviver.data.palindromes import encode_digits
 from reviver.lstm.rnn import RNNClassifier
+from reviver.run import load
 from reviver.settings.lstm_presets import PRESETS
-from reviver.train.loading import load
 from reviver.train.lstm.training import train
 
 RUNS = Path(__file__).parents[1] / "runs" / "held_digit"

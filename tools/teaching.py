@@ -19,12 +19,11 @@ import typst
 from matplotlib.figure import Figure
 
 from reviver.figures import figure_style, panels, save_figure, styled
+from reviver.run import load
 from reviver.show.report.make import plot_figures
-from reviver.show.report.results import read_gan, read_lstm
+from reviver.show.report.results import gan_results, lstm_results
 from reviver.show.trace import ClassifierTrace, trace_digits
 from reviver.train.gan.grids import save_grid
-from reviver.train.loading import load
-from reviver.train.lstm.run import LSTMRun
 from tools.sheets import write_sheet
 from tools.tutorials import DOCS, TUTORIALS, find_blocks
 
@@ -189,9 +188,9 @@ def memory_figure(trace: ClassifierTrace, digits: Sequence[int]) -> Figure:
 def write_slides(report: Path, out: Path) -> None:
     """Write slides-light.pdf and slides-dark.pdf with the figures of the report, plotted on either background."""
     lstms = sorted((report / "runs").glob("lstm-*"))
-    lstm, gan = read_lstm(lstms), read_gan(next((report / "runs").glob("gan-*")))
-    run = load(lstms[0])
-    assert isinstance(run, LSTMRun)
+    runs = [load(path, "lstm") for path in lstms]
+    lstm, gan = lstm_results(runs), gan_results(load(next((report / "runs").glob("gan-*"))))
+    run = runs[0]
     digits = list(lstm.example)
     for scheme in ("light", "dark"):
         with tempfile.TemporaryDirectory() as name, figure_style(dark=scheme == "dark"):

@@ -24,7 +24,6 @@ from reviver.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from reviver.checker.assignment import check as check
-    from reviver.explorer.notebook import explore as explore
     from reviver.gan.networks import Discriminator as Discriminator
     from reviver.gan.networks import Generator as Generator
     from reviver.lstm.cell import LSTMState as LSTMState
@@ -33,28 +32,29 @@ if TYPE_CHECKING:
     from reviver.lstm.classifier import LSTMClassifier as LSTMClassifier
     from reviver.lstm.layer import LSTM as LSTM
     from reviver.lstm.pretrained import PretrainedClassifier as PretrainedClassifier
-    from reviver.train.from_python import train_gan as train_gan
-    from reviver.train.from_python import train_lstm as train_lstm
-    from reviver.train.gan.run import GANRun as GANRun
-    from reviver.train.loading import load as load
-    from reviver.train.lstm.run import LSTMRun as LSTMRun
+    from reviver.run import GANRun as GANRun
+    from reviver.run import LSTMRun as LSTMRun
+    from reviver.run import explore as explore
+    from reviver.run import load as load
+    from reviver.run import train_gan as train_gan
+    from reviver.run import train_lstm as train_lstm
 
 _MODULES = {
     "LSTM": "lstm.layer",
     "Discriminator": "gan.networks",
-    "GANRun": "train.gan.run",
+    "GANRun": "run",
     "Generator": "gan.networks",
     "LSTMClassifier": "lstm.classifier",
-    "LSTMRun": "train.lstm.run",
+    "LSTMRun": "run",
     "LSTMState": "lstm.cell",
     "LSTMWeights": "lstm.cell",
     "PretrainedClassifier": "lstm.pretrained",
     "check": "checker.assignment",
-    "explore": "explorer.notebook",
-    "load": "train.loading",
+    "explore": "run",
+    "load": "run",
     "lstm_step": "lstm.cell",
-    "train_gan": "train.from_python",
-    "train_lstm": "train.from_python",
+    "train_gan": "run",
+    "train_lstm": "run",
 }
 
 __all__ = list(_MODULES)

@@ -16,7 +16,8 @@ from reviver.gan import inversion
 from reviver.gan.scores.digit_classifier import DigitClassifier
 from reviver.gan.scores.feature_extractor import FeatureExtractor
 from reviver.gan.scores.train_classifier import save_classifier
-from reviver.show.report.results import read_gan
+from reviver.run import load
+from reviver.show.report.results import gan_results
 
 SIZE = 16
 
@@ -71,7 +72,7 @@ def test_every_command_keeps_the_colors(
     with Image.open("run/samples/training.gif") as animation:
         animation.seek(2)
         assert has_color(animation)
-    results = read_gan(Path("run"))
+    results = gan_results(load("run", "gan"))
     assert not results.run.is_digits, "the digit classifier knows no shapes"
     assert (results.interpolation.images.shape[1:], results.interpolation.classes) == ((3, SIZE, SIZE), None)
 

@@ -14,8 +14,7 @@ from playwright.sync_api import Locator, Page, expect
 from reviver.gan.interpolation import interpolate
 from reviver.gan.sampling import generate
 from reviver.gan.view import parse_view
-from reviver.train.gan.run import GANRun
-from reviver.train.loading import load
+from reviver.run import GANRun, load
 from tests.explorer.browser import PHONE, Show, check_fits, pixels, poll, text, view_of, wait_for_start, wait_view
 
 

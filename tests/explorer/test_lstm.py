@@ -27,9 +27,8 @@ from reviver.lstm.cell import LSTMState, lstm_step
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.dropout import apply_dropout, dropout_masks
 from reviver.lstm.rnn import RNNClassifier
+from reviver.run import LSTMRun, load
 from reviver.settings.tasks import TASKS
-from reviver.train.loading import load
-from reviver.train.lstm.run import LSTMRun
 from reviver.train.lstm.training import Network
 from tests.damage import edit_json
 from tests.explorer.edits import inflate, read_tensors

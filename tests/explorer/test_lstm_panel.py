@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from reviver.run import LSTMRun, load
 from reviver.show.trace import trace_digits
-from reviver.train.loading import load
-from reviver.train.lstm.run import LSTMRun
 from tests.explorer.browser import PHONE, Show, check_accessible, check_fits, poll, text, view_of, wait_view
 
 

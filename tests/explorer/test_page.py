@@ -39,9 +39,9 @@ from reviver.gan.networks import Discriminator, Generator, one_hot
 from reviver.gan.scores.digit_classifier import DigitClassifier
 from reviver.gan.scores.train_classifier import save_classifier
 from reviver.rng import make_rng
+from reviver.run import GANRun
 from reviver.runs.folder import RunFolder
 from reviver.settings.gan import GANConfig
-from reviver.train.gan.run import GANRun
 from reviver.train.gan.training import train
 from tests.damage import edit_json
 from tests.data.test_color_images import write_shapes

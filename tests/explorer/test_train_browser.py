@@ -13,8 +13,8 @@ from playwright.sync_api import expect
 
 from reviver.data.images.named import read_small_mnist
 from reviver.explorer.page import write_explorer
+from reviver.run import load
 from reviver.settings.lstm import LSTMConfig
-from reviver.train.loading import load
 from tests.explorer.browser import Show, poll
 from tests.explorer.firefox import Firefox, find_firefox, open_firefox
 from tests.explorer.node import compute, needs_node

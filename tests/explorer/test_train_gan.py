@@ -19,11 +19,10 @@ from reviver.data.images.named import read_mnist
 from reviver.explorer.page import build_page
 from reviver.gan.sampling import generate
 from reviver.rng import make_rng
+from reviver.run import GANRun, load
 from reviver.settings.gan import GANConfig
 from reviver.settings.parts import Parts
-from reviver.train.gan.run import GANRun
 from reviver.train.gan.training import GRID_SIZE, build_networks, train
-from reviver.train.loading import load
 from reviver.version import __version__
 from tests.explorer.node import compute, extract, needs_node, pack
 

@@ -13,9 +13,9 @@ from safetensors.torch import load_file, save
 
 from reviver.data.build import build_task
 from reviver.data.palindromes import PalindromeTask
+from reviver.run import load
 from reviver.runs.checkpoint import find_checkpoint
 from reviver.settings.lstm import LSTMConfig
-from reviver.train.loading import load
 from reviver.train.lstm.training import build_network, train
 from reviver.version import __version__
 from tests.contents import position

@@ -19,11 +19,11 @@ from reviver.files.json import parse_json
 from reviver.files.read import open_file, read_file, read_lines
 from reviver.files.tensors import read_header
 from reviver.gan.scores.feature_extractor import FeatureExtractor
+from reviver.run import load
 from reviver.runs.checkpoint import load_networks
 from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
 from reviver.train.gan import training
-from reviver.train.loading import load
 from reviver.train.lstm.training import train
 from tests.damage import edit_json, memory_limit
 

@@ -106,12 +106,13 @@ def test_no_command_runs_code_out_of_a_run_folder_and_a_changed_file_is_named(
     for command in (
         "gan sample r",
         "gan train --out r --epochs 2 --resume",
-        "plot r",
         "gan sample r --networks r/parts/mine.py",
     ):
         capsys.readouterr()
         assert run(command) == 2
         assert capsys.readouterr().err.startswith("error: --networks ")
+    assert run("plot r") == run("compare r") == 0, "they read records alone"
+    capsys.readouterr()
     assert run("export r --format onnx") == 2
     assert "has networks of your own, which cannot be exported" in capsys.readouterr().err
     Path("other.py").write_text(MINE + "# changed\n")

@@ -24,12 +24,12 @@ import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from reviver.errors import OutOfMemory, RunFolderError
+from reviver.run import load
 from reviver.runs.checkpoint import find_checkpoint, find_step_files, save_checkpoint
 from reviver.runs.folder import MetricsWriter, RunFolder
 from reviver.runs.snapshot_files import remove_later_snapshots, write_snapshot
 from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
-from reviver.train.loading import load
 from tests.contents import contents
 from tests.golden import make
 from tests.lstm_runs import TINY

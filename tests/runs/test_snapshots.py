@@ -21,13 +21,13 @@ from reviver.errors import RunFolderError
 from reviver.gan.networks import one_hot
 from reviver.gan.sampling import generate
 from reviver.rng import make_rng
+from reviver.run import GANRun, LSTMRun, load
 from reviver.runs import snapshot_files
 from reviver.runs.folder import RunFolder
 from reviver.runs.snapshot_files import find_snapshots
 from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
 from reviver.train.gan import training as gan_training
-from reviver.train.gan.run import GANRun
 from reviver.train.gan.snapshots import (
     NUM_MOMENTS,
     SampleWriter,
@@ -35,9 +35,7 @@ from reviver.train.gan.snapshots import (
     read_snapshots,
     snapshot_steps,
 )
-from reviver.train.loading import load
 from reviver.train.lstm import snapshots as lstm_snapshots
-from reviver.train.lstm.run import LSTMRun
 from tests.contents import contents
 from tests.lstm_runs import TINY, crash
 from tests.runs.small import disturb, narrow_gans, train

@@ -28,10 +28,10 @@ from reviver.errors import ConfigError, DataError
 from reviver.files.model_card import front_matter
 from reviver.lstm.rnn import RNNClassifier
 from reviver.lstm.scoring import compute_logits
+from reviver.run import LSTMRun
 from reviver.settings.tasks import TASKS, TaskDefinition, find_task
 from reviver.show.export import to_hub
 from reviver.train.gan.records import ComparedScores
-from reviver.train.lstm.run import LSTMRun
 from tests.damage import edit_json, memory_limit
 
 FILES = ["README.md", "config.json", "model.safetensors"]

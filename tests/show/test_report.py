@@ -27,6 +27,7 @@ from reviver.errors import DataError, RunFolderError
 from reviver.figures import save_figure
 from reviver.gan import interpolation
 from reviver.gan.scores.digit_classifier import DigitClassifier
+from reviver.run import load
 from reviver.runs.folder import RunFolder
 from reviver.runs.snapshot_files import write_snapshot
 from reviver.settings.gan import GANConfig
@@ -40,13 +41,13 @@ from reviver.show.report.comparison import (
     fraction_after,
     summarize,
 )
-from reviver.show.report.make import ReportFiles, build_report, compile_report, make_report
+from reviver.show.report.make import ReportFiles, TrainedRuns, build_report, compile_report, train_runs
 from reviver.show.report.results import (
     GANResults,
     LSTMResults,
     collect,
-    read_gan,
-    read_lstm,
+    gan_results,
+    lstm_results,
     replace_unprintable,
     summarize_digits,
 )
@@ -96,7 +97,8 @@ def built(tmp_path_factory: pytest.TempPathFactory, few_images: None) -> Built:
         train_lstm(dataclasses.replace(LSTM, seed=seed), path, device="cpu")
         train_lstm(dataclasses.replace(LSTM, seed=seed, hidden_dropout=0.0), without_paths[seed], device="cpu")
     train_gan(GAN, out / "runs" / "gan-seed0", device="cpu")
-    lstm, gan = read_lstm(lstm_paths, without_paths), read_gan(out / "runs" / "gan-seed0")
+    lstm_runs, without_runs = ([load(path) for path in paths] for paths in (lstm_paths, without_paths))
+    lstm, gan = lstm_results(lstm_runs, without_runs), gan_results(load(out / "runs" / "gan-seed0"))
     files = make.write_report(out, lstm, gan)
     html, values = (path.read_text(encoding="utf-8") for path in (files.html, files.json))
     return Built(out, lstm, gan, files, html, json.loads(values))
@@ -206,7 +208,9 @@ def test_what_moved_since_an_earlier_report(built: Built, monkeypatch: Any, caps
     before["gan"]["settings"]["epochs"] = 7
     old = tmp_path / "old.json"
     old.write_text(json.dumps(before))
-    monkeypatch.setattr(make, "make_report", lambda *_, **__: built.files)
+    paths = TrainedRuns([], built.gan.run.folder.path, [])
+    monkeypatch.setattr(make, "train_runs", lambda *_, **__: paths)
+    monkeypatch.setattr(make, "build_report", lambda *_, **__: built.files)
     assert main(["report", "--compare", str(old), "--quiet"]) == 0
     lines = capsys.readouterr().out.splitlines()
     (moved,) = (line.split() for line in lines if line.strip().startswith("lstm.final.validation_loss"))
@@ -328,8 +332,7 @@ def test_rebuilding_gives_the_same_bytes(built: Built, monkeypatch: pytest.Monke
     monkeypatch.setattr(make, "build_page", lambda *_, **__: SimpleNamespace(html=page))
     monkeypatch.setattr(make, "FORMATS", ("pdf",))
     assert built.lstm.no_dropout is not None
-    lstm, without = ([run.folder.path for run in part.runs] for part in (built.lstm, built.lstm.no_dropout))
-    again = build_report(built.out, lstm, built.gan.run.folder.path, without)
+    again = build_report(built.out, built.lstm.runs, built.gan.run, built.lstm.no_dropout.runs)
     assert again == built.files
     assert {path: path.read_bytes() for path in paths} == before
 
@@ -340,7 +343,7 @@ def test_runs_on_other_images_are_reported_without_digits(built: Built, tmp_path
     np.savez(tmp_path / name, images=noise)
     config = dataclasses.replace(GAN, data=str(tmp_path / name), image_size=12, batch_size=16)
     train_gan(config, tmp_path / "gan", device="cpu")
-    lstm, gan = read_lstm([built.lstm.runs[0].folder.path]), read_gan(tmp_path / "gan")
+    lstm, gan = lstm_results(built.lstm.runs[:1]), gan_results(load(tmp_path / "gan"))
     values = collect(lstm, gan)
     assert values["comparison"]["gan"]["generator_widths"]["agrees"] is False
     page = page_of(built, values, tmp_path)
@@ -415,28 +418,25 @@ def test_runs_that_do_not_fit_are_refused(built: Built, tmp_path: Path) -> None:
     path = Path(shutil.copytree(first, tmp_path / "run"))
     record = (path / "run.json").read_text()
     (path / "run.json").write_text(record.replace('"finished"', '"interrupted"'))
-    for read, given, problem in (
-        (read_lstm, [first, tmp_path / "other"], r"hidden_size must be 8 as in .*, got 4; give runs that differ"),
-        (read_lstm, [], "lstm_runs must hold at least one run folder, got none"),
-        (read_lstm, [path], "is interrupted, not finished"),
-        (read_gan, first, "kind 'lstm', not 'gan'"),
+    for paths, problem in (
+        ([first, tmp_path / "other"], r"hidden_size must be 8 as in .*, got 4; give runs that differ"),
+        ([], "lstm_runs must hold at least one run, got none"),
+        ([path], "is interrupted, not finished"),
     ):
         with pytest.raises(RunFolderError, match=problem):
-            read(given)
+            lstm_results([load(one) for one in paths])
 
 
-def test_make_report_trains_reuses_and_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    builds: list[Any] = []
-    monkeypatch.setattr(make, "build_report", lambda *arguments: builds.append(arguments))
+def test_a_report_trains_reuses_and_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(make, "NUM_SEEDS", 2)
     monkeypatch.setattr(make, "LSTM_PRESETS", MappingProxyType({"original": LSTM}))
     monkeypatch.setattr(make, "GAN_PRESETS", MappingProxyType({"best": GAN}))
     runs = tmp_path / "runs"
     (runs / "gan-seed3").mkdir(parents=True)
     (runs / "gan-seed3" / ".run.json.part").touch()  # left by a killed process
-    make_report(tmp_path, seed=3, device="cpu")
+    trained = train_runs(tmp_path, seed=3, device="cpu")
     lstm, without = ([runs / f"{name}-seed{seed}" for seed in (3, 4)] for name in ("lstm", "no-dropout"))
-    assert builds == [(tmp_path, lstm, runs / "gan-seed3", without)]
+    assert trained == (lstm, runs / "gan-seed3", without)
     settings = [RunFolder.open(path).read_config(LSTMConfig) for path in (*lstm, *without)]
     assert settings == [dataclasses.replace(LSTM, seed=seed, hidden_dropout=p) for p in (0.5, 0.0) for seed in (3, 4)]
 
@@ -445,13 +445,13 @@ def test_make_report_trains_reuses_and_resumes(tmp_path: Path, monkeypatch: pyte
     times = [path.stat().st_mtime_ns for path in weights]
     record = runs / "lstm-seed4" / "run.json"
     record.write_text(record.read_text().replace('"finished"', '"running"'))  # as a killed process leaves it
-    make_report(tmp_path, seed=3, device="cpu")
+    train_runs(tmp_path, seed=3, device="cpu")
     assert [path.stat().st_mtime_ns for path in weights] == times
     assert '"finished"' in record.read_text()
 
     monkeypatch.setattr(make, "LSTM_PRESETS", MappingProxyType({"original": dataclasses.replace(LSTM, epochs=4)}))
     with pytest.raises(RunFolderError, match="epochs must be 4 for this report, got 3; move this folder away"):
-        make_report(tmp_path, seed=3, device="cpu")
+        train_runs(tmp_path, seed=3, device="cpu")
 
 
 def test_the_report_says_what_dropout_did_and_shows_no_range_beyond_a_bound(built: Built, tmp_path: Path) -> None:
@@ -513,7 +513,8 @@ def test_the_middle_is_halfway_in_recognized_digits(built: Built, tmp_path: Path
     """Not in time: digits appear early and then hardly change."""
     record = {**built.gan.run.folder.record, "data": {"num_images": 60_000, "image_shape": [1, 28, 28]}}
     config = dataclasses.replace(GAN, epochs=34, batch_size=128, sample_every=17)
-    run = dataclasses.replace(built.gan.run, folder=RunFolder(tmp_path, record), config=config)
+    run = copy.copy(built.gan.run)
+    run.folder, run.config = RunFolder(tmp_path, record), config
     (tmp_path / "run.json").touch()
     with pytest.raises(DataError, match="has no samples; train again"):
         results._choose_grids(run, DigitClassifier.pinned())

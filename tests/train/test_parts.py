@@ -93,16 +93,23 @@ def test_a_custom_loss_trains_as_a_built_in_one() -> None:
     assert set(json.loads(Path("run2/run.json").read_text())["parts"]) == {"loss"}
 
 
-def test_another_process_needs_the_task_but_not_the_loss_for_what_uses_the_networks_alone() -> None:
+def test_another_process_needs_the_task_for_its_sequences_alone() -> None:
     task, loss = "my_task.py:Majority", "my_loss.py:Exponential"
     parts = Parts.load(task=task, loss=loss)
     train_lstm(LSTMConfig(task=task, epochs=1, hidden_size=2, data_size=40), "lstm", parts=parts)
     train_gan(GANConfig(data="images.npz", image_size=6, epochs=1, batch_size=8, loss=loss), "gan", parts=parts)
-    commands = ("plot lstm", "gan sample gan --num-samples 2 --out grid.png", "plot gan", "explore gan")
+    commands = (
+        "lstm evaluate lstm",
+        "plot lstm",
+        "compare lstm",
+        "gan sample gan --num-samples 2 --out grid.png",
+        "plot gan",
+        "explore gan",
+    )
     script = "import sys; from reviver.cli import main; print([main(words.split()) for words in sys.argv[1:]])"
     result = subprocess.run([sys.executable, "-c", script, *commands], capture_output=True, text=True, check=True)
     assert "'my_task.py:Majority' is a class of your own" in result.stderr
-    assert result.stdout.splitlines()[-1] == "[2, 0, 0, 0]"
+    assert result.stdout.splitlines()[-1] == "[2, 0, 0, 0, 0, 0]"
 
 
 @pytest.mark.parametrize(

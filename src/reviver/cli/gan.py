@@ -20,7 +20,7 @@ from reviver.settings.validation import check, refuse
 from reviver.text import count, percent
 
 if TYPE_CHECKING:
-    from reviver.train.gan.run import GANRun
+    from reviver.run import GANRun
 
 DEFAULT_SAMPLES = 10_000
 """Samples that are evaluated, if there are as many training images."""

@@ -12,8 +12,8 @@ from reviver.text import count, one_line, percent
 
 if TYPE_CHECKING:
     from reviver.data.sequences.custom import CustomTask
+    from reviver.run import LSTMRun
     from reviver.train.lstm.classification import ClassificationReport
-    from reviver.train.lstm.run import LSTMRun
 
 MAX_NAME = 24
 """Maximum width of the name of a class in a table on the terminal, in characters."""

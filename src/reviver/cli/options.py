@@ -22,9 +22,8 @@ from reviver.settings.validation import check
 from reviver.text import duration, escape_controls
 
 if TYPE_CHECKING:
+    from reviver.run import GANRun, LSTMRun
     from reviver.runs.folder import RunFolder
-    from reviver.train.gan.run import GANRun
-    from reviver.train.lstm.run import LSTMRun
 
 _log = logging.getLogger("reviver")
 
@@ -190,28 +189,16 @@ def check_not_read(out: str, *inputs: str) -> None:
 
 def open_lstm(run: str, checkpoint: str | None, device: str, own: OwnParts) -> "LSTMRun":
     """Load the run of an `lstm` command; raise RunFolderError or DeviceError."""
-    from reviver.runs.folder import RunFolder
-    from reviver.train.lstm.run import load_lstm
+    from reviver.run import load
 
-    return load_lstm(RunFolder.open(run, "lstm"), checkpoint, device, cell=own.cell, task=own.task)
-
-
-def open_any(run: str, own: OwnParts, checkpoint: str | None = None, device: str = "cpu") -> "LSTMRun | GANRun":
-    """Load a run of any kind, with the classes of `own` that it needs."""
-    from reviver.runs.folder import RunFolder
-    from reviver.train.loading import load
-
-    config = RunFolder.open(run).record["config"]
-    given = {name: part for name, part in dataclasses.asdict(own).items() if is_custom(name, config.get(name))}
-    return load(run, checkpoint=checkpoint, device=device, **given)
+    return load(run, "lstm", checkpoint=checkpoint, device=device, cell=own.cell, task=own.task)
 
 
 def open_gan(run: str, device: str, seed: int | None, networks: str | None) -> tuple["GANRun", int]:
     """Load the run of a `gan` command, and return it with `seed`, by default that of the run. Errors as `open_lstm`."""
-    from reviver.runs.folder import RunFolder
-    from reviver.train.gan.run import load_gan
+    from reviver.run import load
 
-    loaded = load_gan(RunFolder.open(run, "gan"), device=device, networks=networks)
+    loaded = load(run, "gan", device=device, networks=networks)
     return loaded, loaded.config.seed if seed is None else seed
 
 

@@ -1,5 +1,6 @@
 """What is made of trained runs: `reviver report`, `plot`, `explore` and `export`."""
 
+import dataclasses
 import shlex
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -11,6 +12,7 @@ from reviver.cli.options import FLAG, RUN
 from reviver.errors import ConfigError
 from reviver.settings.fields import CountOrZero, Seed, Text
 from reviver.settings.gan_presets import SECONDS
+from reviver.settings.parts import Parts
 from reviver.text import duration
 
 
@@ -36,13 +38,16 @@ def report(
         compare: An earlier report.json: say which results moved, by how many standard deviations, and which stayed.
     """
     from reviver.progress import announcing
+    from reviver.run import load
     from reviver.show.report import changes
-    from reviver.show.report.make import make_report
+    from reviver.show.report.make import build_report, train_runs
 
     before = None if compare is None else changes.read_report(Path(compare))  # it may be the one that is replaced
     time = f"this takes about {duration(SECONDS['original' if full else 'best'] + 60)} on two cores"
     with announcing(time):
-        files = make_report(out, full=full, seed=seed, device=common.device, progress=not common.quiet)
+        trained = train_runs(out, full=full, seed=seed, device=common.device, progress=not common.quiet)
+    lstm, no_dropout = ([load(path, "lstm") for path in paths] for paths in (trained.lstm, trained.no_dropout))
+    files = build_report(out, lstm, load(trained.gan, "gan"), no_dropout)
     paths = {name: str(path) for name, path in files._asdict().items() if path is not None}
     result, lines = dict[str, Any](paths), [*paths.values()]
     if before is not None:
@@ -81,6 +86,7 @@ def plot(
         out: Folder for the figures; by default that of the run or the sweep, of several runs the current one.
     """
     from reviver.figures import check_figure_path, save_figure
+    from reviver.run import open_run
     from reviver.show.curves import run_figures
     from reviver.show.groups import comparison_curves, read_runs
     from reviver.sweep.trials import find_trial_runs
@@ -89,7 +95,11 @@ def plot(
     folder = _figure_folder(runs, out)
     check_figure_path(folder / f"curves.{format_}")
     is_one = len(runs) == 1 and not find_trial_runs(Path(runs[0]))
-    figures = run_figures(options.open_any(runs[0], own)) if is_one else {"curves": comparison_curves(read_runs(runs))}
+    figures = (
+        run_figures(open_run(runs[0], parts=Parts.load(**dataclasses.asdict(own))))
+        if is_one
+        else {"curves": comparison_curves(read_runs(runs))}
+    )
     files = [str(folder / f"{name}.{format_}") for name in figures]
     for file, figure in zip(files, figures.values(), strict=True):
         save_figure(figure, Path(file))
@@ -167,11 +177,11 @@ def explore(
         raise ConfigError(f"out must end in .html, got {out}", field="out")
 
     from reviver.explorer.page import write_explorer
-    from reviver.explorer.records import open_run
     from reviver.files.file_errors import check_writable
+    from reviver.run import open_run
 
     check_writable(path)
-    opened = [open_run(run, task=task) for run in runs]
+    opened = [open_run(run, parts=Parts.load(task=task)) for run in runs]
     page = write_explorer(opened, path, num_training=training_images, with_data=not no_data)
     sizes, size = dict(page.block_sizes), path.stat().st_size
     result = {"out": out, "bytes": size, "blocks": {"page": size - sum(sizes.values()), **sizes}}
@@ -221,14 +231,20 @@ def export(
     if license_ is not None and format_ != "hub":
         raise ConfigError("license is only for the model card of the format hub; leave it out", field="license")
 
+    from reviver.run import load
     from reviver.show.export import to_hub, to_onnx
-    from reviver.train.lstm.run import LSTMRun
 
     path = Path(out or {"onnx": "model.onnx", "hub": "model"}[format_])
     options.refuse_custom_networks(run)
-    loaded = options.open_any(run, own, checkpoint, "cpu" if common.device == "auto" else common.device)
-    used = loaded.checkpoint if isinstance(loaded, LSTMRun) else "last"
-    result: dict[str, Any] = {"run": run, "checkpoint": used, "step": loaded.step, "format": format_, "out": str(path)}
+    device = "cpu" if common.device == "auto" else common.device
+    loaded = load(run, checkpoint=checkpoint, device=device, cell=own.cell, task=own.task)
+    result: dict[str, Any] = {
+        "run": run,
+        "checkpoint": loaded.checkpoint,
+        "step": loaded.step,
+        "format": format_,
+        "out": str(path),
+    }
     if format_ == "hub":
         files = [str(file) for file in to_hub(loaded, path, license_id=license_)]
         common.show({**result, "files": files}, *files)

@@ -12,16 +12,14 @@ from reviver.explorer.manifest import Facts, Rounding, ScoreRow
 from reviver.train.description import (
     LICENSES,
     Item,
-    Records,
     ScoreTable,
     command_of,
     gan_scores,
     run_items,
     setting_items,
 )
-from reviver.train.gan.run import GANRecords, GANRun
 from reviver.train.lstm import summary as lstm_summary
-from reviver.train.lstm.run import LSTMRecords
+from reviver.train.opened import OpenedRun
 
 PAGE_LICENSES = (
     Item("code of this page", "MIT", "Reviver; Preact and its signals, by Jason Miller and the Preact Team"),
@@ -35,8 +33,17 @@ SIGNIFICANT = 6
 """Digits of a number in a chart."""
 
 
+CELLS = ("lstm", "rnn")
+"""Cells that the page can run."""
+
+
+def can_run(run: OpenedRun) -> bool:
+    """Return whether the page can run the networks of a run."""
+    return run.config.networks is None if run.kind == "gan" else run.config.cell in CELLS
+
+
 def lstm_facts(
-    run: LSTMRecords, data: SequenceData, examples: ExampleInputs | None = None, rounding: Sequence[Rounding] = ()
+    run: OpenedRun, data: SequenceData, examples: ExampleInputs | None = None, rounding: Sequence[Rounding] = ()
 ) -> Facts:
     """Return the facts about an LSTM run; `data` is what its network reads, `rounding` that of the embedded networks.
 
@@ -62,7 +69,7 @@ def lstm_facts(
 
 
 def gan_facts(
-    run: GANRecords, rounding: Sequence[Rounding] = (), training: ImageSet | None = None, problem: str | None = None
+    run: OpenedRun, rounding: Sequence[Rounding] = (), training: ImageSet | None = None, problem: str | None = None
 ) -> Facts:
     """Return the facts about a GAN run with the training images in the page, or why there are none."""
     data = run.folder.record["data"]
@@ -71,7 +78,7 @@ def gan_facts(
         Item("data", data["name"]),
         Item("images", f"{data['num_images']:,} of {shape}", "channels × height × width"),
     ]
-    if isinstance(run, GANRun):
+    if can_run(run):
         items += _network_items(run, training, problem)
     epochs = float(run.config.epochs)
     if run.folder.status != "finished":
@@ -80,7 +87,7 @@ def gan_facts(
     return _facts(run, [*items, *run_items(run, epochs)], gan_scores(run), rounding, licenses)
 
 
-def _network_items(run: GANRun, training: ImageSet | None, problem: str | None) -> list[Item]:
+def _network_items(run: OpenedRun, training: ImageSet | None, problem: str | None) -> list[Item]:
     """Return the facts about the networks of a run and the training images in the page."""
     total, generator = run.folder.record["data"]["num_images"], run.generator
     in_page, note = "none", problem
@@ -98,7 +105,7 @@ def _network_items(run: GANRun, training: ImageSet | None, problem: str | None) 
 
 
 def _facts(
-    run: Records, items: list[Item], scores: ScoreTable, rounding: Sequence[Rounding], licenses: list[Item]
+    run: OpenedRun, items: list[Item], scores: ScoreTable, rounding: Sequence[Rounding], licenses: list[Item]
 ) -> Facts:
     return Facts(
         run=items,

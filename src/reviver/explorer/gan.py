@@ -19,7 +19,7 @@ from reviver.explorer.records import gan_records
 from reviver.gan.networks import NEGATIVE_SLOPE
 from reviver.gan.scores.digit_classifier import DigitClassifier
 from reviver.gan.scores.reference_stats import load_extractor
-from reviver.train.gan.run import GANRun
+from reviver.train.opened import OpenedRun
 
 NUM_TRAINING = 2000
 """Training images of a page by default."""
@@ -29,7 +29,7 @@ NUM_TEST = 20
 
 
 def collect_gan(
-    run: GANRun, blocks: Blocks, id_: str, *, name: RunName, num_training: int | None, with_data: bool
+    run: OpenedRun, blocks: Blocks, id_: str, *, name: RunName, num_training: int | None, with_data: bool
 ) -> GanContent:
     """Return what the explorer shows of a GAN run, and add its data to `blocks`, with the prefix `id_`; see `build_page`."""
     generator, discriminator = run.generator, run.discriminator
@@ -70,7 +70,7 @@ def collect_gan(
     )
 
 
-def find_classifier(run: GANRun) -> DigitClassifier | None:
+def find_classifier(run: OpenedRun) -> DigitClassifier | None:
     """Return the classifier that knows the images of a run: its own feature extractor, or that of digits for MNIST.
 
     None if there is none, or if the file of the own one is missing or has changed.

@@ -20,8 +20,8 @@ from reviver.explorer.blocks import Blocks, encode_f32, encode_u8
 from reviver.explorer.facts import thin
 from reviver.explorer.manifest import SnapshotSpec, SnapshotsSpec, TensorBlock
 from reviver.rng import make_rng
-from reviver.train.gan.run import GANRecords, GANRun
 from reviver.train.gan.snapshots import GANSnapshot, read_snapshots, snapshot_steps
+from reviver.train.opened import OpenedRun
 
 MAX_MOMENTS = 60
 """S of a page."""
@@ -58,7 +58,7 @@ class RealImages:
     problem: str | None = None
 
 
-def load_real_images(run: GANRun) -> RealImages:
+def load_real_images(run: OpenedRun) -> RealImages:
     """Read the real images of a run. Images that differ from those of the training count as missing."""
     source, record = run.config.data, run.folder.record["data"]
     if source in DATA_SETS and not is_present(source):  # the page must not wait for a download
@@ -104,7 +104,7 @@ def spread(labels: Tensor | None, total: int, count: int, rng: torch.Generator) 
     return order[(rank * len(sizes) + classes).argsort()[:count]]
 
 
-def choose_images(images: ImageSet | None, count: int, run: GANRun, purpose: str) -> ImageSet | None:
+def choose_images(images: ImageSet | None, count: int, run: OpenedRun, purpose: str) -> ImageSet | None:
     """Return `count` images, spread over their classes; None if there are none."""
     if images is None or count == 0:
         return None
@@ -129,7 +129,7 @@ def rounded(values: Tensor) -> list[float]:
     return [round(value, DECIMALS) for value in values.flatten().tolist()]
 
 
-def embed_snapshots(run: GANRecords, name: str, blocks: Blocks, *, with_real: bool = True) -> SnapshotsSpec | None:
+def embed_snapshots(run: OpenedRun, name: str, blocks: Blocks, *, with_real: bool = True) -> SnapshotsSpec | None:
     """Add the snapshots of a run up to its checkpoint, also the real images that D saw; return where they are, if any."""
     data = run.folder.record["data"]
     snapshots = read_snapshots(run.folder, snapshot_steps(run.config, data["num_images"], run.image_shape))

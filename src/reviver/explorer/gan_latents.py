@@ -18,8 +18,8 @@ from reviver.gan.networks import NEGATIVE_SLOPE, Generator
 from reviver.gan.sampling import generate_chunked
 from reviver.gan.scores.digit_classifier import DigitClassifier
 from reviver.rng import make_rng
-from reviver.train.gan.run import GANRun
 from reviver.train.gan.training import GRID_SIZE
+from reviver.train.opened import OpenedRun
 
 NUM_CANDIDATES = 1024
 """Random latents that end points are chosen from."""
@@ -42,7 +42,7 @@ class Endpoints(NamedTuple):
 
 
 def embed_latents(
-    run: GANRun, layers: Sequence[FoldedLayer], endpoints: Endpoints, name: str, blocks: Blocks
+    run: OpenedRun, layers: Sequence[FoldedLayer], endpoints: Endpoints, name: str, blocks: Blocks
 ) -> TensorBlock:
     """Add the latents of a run to the data blocks; return where they are."""
     generator = run.generator
@@ -56,7 +56,7 @@ def embed_latents(
     return blocks.add_tensors(name, tensors)
 
 
-def choose_endpoints(run: GANRun, classifier: DigitClassifier | None) -> Endpoints:
+def choose_endpoints(run: OpenedRun, classifier: DigitClassifier | None) -> Endpoints:
     """Choose end points: the most robust of each class, or latents whose images differ much where no class is known.
 
     A conditional generator whose classes the classifier does not know gets random latents of each class.

@@ -18,7 +18,7 @@ from reviver.gan.networks import one_hot
 from reviver.gan.sampling import generate_chunked
 from reviver.gan.scores.digit_classifier import DigitClassifier
 from reviver.rng import make_rng
-from reviver.train.gan.run import GANRun
+from reviver.train.opened import OpenedRun
 
 NUM_CONTEXT = 500
 """Number N of real images, and of samples, which measure the rounding, too."""
@@ -35,7 +35,7 @@ class Samples(NamedTuple):
     """One-hot, [N, K]."""
 
 
-def sample(run: GANRun) -> Samples:
+def sample(run: OpenedRun) -> Samples:
     """Return the samples that stand for all of a run."""
     generator = run.generator
     rng = make_rng(run.config.seed, "explorer/context")
@@ -44,7 +44,7 @@ def sample(run: GANRun) -> Samples:
 
 
 @torch.no_grad()
-def context_logits(run: GANRun, samples: Samples, images: RealImages) -> LogitContext:
+def context_logits(run: OpenedRun, samples: Samples, images: RealImages) -> LogitContext:
     """Return the log-odds of D for samples and for real images."""
     discriminator, num_classes = run.discriminator, run.generator.num_classes
     fake = rounded(discriminator.logits(samples.images, samples.classes))
@@ -61,7 +61,7 @@ def context_logits(run: GANRun, samples: Samples, images: RealImages) -> LogitCo
 
 @torch.no_grad()
 def measure_rounding(
-    run: GANRun,
+    run: OpenedRun,
     samples: Samples,
     generator: Sequence[FoldedLayer],
     discriminator: Sequence[FoldedLayer],

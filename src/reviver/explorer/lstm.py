@@ -20,9 +20,9 @@ from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.custom_cells import Network
 from reviver.rng import make_rng
 from reviver.settings.tasks import TargetKind
-from reviver.train.lstm.run import LSTMRun
 from reviver.train.lstm.snapshots import read_snapshots
 from reviver.train.lstm.summary import find_metrics
+from reviver.train.opened import OpenedRun
 
 SETTINGS = (
     *("cell", "task", "encoding", "hidden_size", "num_layers"),
@@ -33,7 +33,7 @@ NUM_RANDOM, RANDOM_STEPS = 20, 100
 """Number and steps of the random sequences that measure the rounding where there are no examples."""
 
 
-def collect_lstm(run: LSTMRun, blocks: Blocks, id_: str, *, name: RunName, with_data: bool = True) -> LstmContent:
+def collect_lstm(run: OpenedRun, blocks: Blocks, id_: str, *, name: RunName, with_data: bool = True) -> LstmContent:
     """Return what the explorer shows of an LSTM run, and add its weights to `blocks`, with the prefix `id_`."""
     config, network, task = run.config, run.network, run.task
     data = SequenceData.of_task(config, task)
@@ -67,7 +67,7 @@ def collect_lstm(run: LSTMRun, blocks: Blocks, id_: str, *, name: RunName, with_
     )
 
 
-def choose_stages(run: LSTMRun) -> dict[str, Network]:
+def choose_stages(run: OpenedRun) -> dict[str, Network]:
     """Return the networks of the first and the middle snapshot of a run, if there are any, and the trained one, by name."""
     metrics = find_metrics(run)
     epoch = metrics["epoch"] if metrics else 0

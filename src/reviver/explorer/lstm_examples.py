@@ -13,7 +13,7 @@ from reviver.data.sequences.custom import CustomTask
 from reviver.data.task import Sequences
 from reviver.errors import ConfigError, DataError
 from reviver.explorer.manifest import Example
-from reviver.train.lstm.run import LSTMRun
+from reviver.train.opened import OpenedRun
 
 MAX_EXAMPLES = 20
 MAX_LENGTH, MORE_STEPS = 1000, 20
@@ -34,7 +34,7 @@ class ExampleInputs(NamedTuple):
     text: str
 
 
-def channel_names(run: LSTMRun) -> list[str]:
+def channel_names(run: OpenedRun) -> list[str]:
     """Return the names of the numbers of a step, [I]; none for symbols."""
     if run.task.definition.symbols is not None:
         return []
@@ -44,7 +44,7 @@ def channel_names(run: LSTMRun) -> list[str]:
     return list(run.task.definition.channels)
 
 
-def collect_examples(run: LSTMRun) -> ExampleInputs:
+def collect_examples(run: OpenedRun) -> ExampleInputs:
     """Return sequences that the network was not trained on, at the length of the run, or shorter ones if it is long."""
     trained = run.config.length
     length = min(trained, MAX_LENGTH)
@@ -81,7 +81,7 @@ def choose(lengths: Tensor, step_size: int) -> Tensor:
     return short[torch.linspace(0, len(short) - 1, count).round().long()]
 
 
-def raw_values(run: LSTMRun, sequences: Sequences) -> Tensor:
+def raw_values(run: OpenedRun, sequences: Sequences) -> Tensor:
     """Return sequences as a user would type them: symbols [N, T], or numbers [N, T, I], in float64."""
     if sequences.typed is not None:
         return sequences.typed.double()

@@ -1,19 +1,18 @@
 """Build the explorer from run folders."""
 
-import copy
 import html
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from reviver.data.images.named import MNIST_10K, read_small_mnist
 from reviver.errors import ConfigError, RunFolderError
 from reviver.explorer.blocks import Blocks, encode_u8
-from reviver.explorer.facts import data_license
+from reviver.explorer.facts import can_run, data_license
 from reviver.explorer.gan import collect_gan, embed_classifier
 from reviver.explorer.lstm import collect_lstm
 from reviver.explorer.manifest import (
@@ -26,14 +25,12 @@ from reviver.explorer.manifest import (
     RunName,
     TrainingImages,
 )
-from reviver.explorer.records import as_shown, collect_records
+from reviver.explorer.records import collect_records
 from reviver.files.atomic import write_text
 from reviver.gan.scores.digit_classifier import DigitClassifier
 from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
-from reviver.train.description import Records, Run
-from reviver.train.gan.run import GANRun
-from reviver.train.lstm.run import LSTMRun
+from reviver.train.opened import OpenedRun
 from reviver.version import __version__
 
 MAX_BYTES = 64 << 20
@@ -46,7 +43,6 @@ CLASSIFIER_BITS = 6
 MAX_WEIGHT = 1e15
 """Largest weight; products of larger ones with those of BatchNorm would leave single precision."""
 
-AnyRun = TypeVar("AnyRun", LSTMRun, GANRun)
 TITLE, DATA = "<!--title-->", "<!--data-->"
 MANIFEST = "manifest"
 """Id of the data block with the manifest."""
@@ -63,7 +59,11 @@ class Page(NamedTuple):
 
 
 def build_page(
-    runs: Sequence[Records], *, num_training: int | None = None, with_data: bool = True, trains_gan: bool | None = None
+    runs: Sequence[OpenedRun],
+    *,
+    num_training: int | None = None,
+    with_data: bool = True,
+    trains_gan: bool | None = None,
 ) -> Page:
     """Build the explorer of some runs; the same runs give the same page. Without runs it can only train.
 
@@ -81,17 +81,17 @@ def build_page(
         RunFolderError: if a file of a run is damaged, its weights are not finite, or it is still training.
         DataError: if an image of a run is damaged.
     """
-    distinct: dict[Path, Records] = {}
+    distinct: dict[Path, OpenedRun] = {}
     for run in runs:
         if distinct.setdefault(run.folder.path.resolve(), run) is not run:
             _log.warning("%s: was given twice; the page has it once", run.folder.path)
-    runs = [as_shown(run) for run in distinct.values()]
+    runs = [run.to("cpu") for run in distinct.values()]  # where the page is computed
     for run in runs:
         if run.folder.is_training:
             raise RunFolderError(
                 f"{run.folder.path}: is still training; wait until it has finished, or stop it with Ctrl-C first"
             )
-        if isinstance(run, LSTMRun | GANRun):
+        if can_run(run):
             _check_weights(run)
     blocks = Blocks()
     gans: list[GanContent] = []
@@ -102,16 +102,16 @@ def build_page(
         _log.info("%s: embedding networks and images", run.folder.path)
         if run.folder.status == "running":
             _log.warning("%s: was killed while it trained; the page shows update %d", run.folder.path, run.step)
-        if isinstance(run, GANRun):
-            id_, on_cpu = f"gan-{len(gans)}", _on_cpu(run)
-            gans.append(collect_gan(on_cpu, blocks, id_, name=name, num_training=num_training, with_data=with_data))
-            if run.is_digits and run.config.extractor is None:
-                digit_classifier = gans[-1].classifier
-        elif isinstance(run, LSTMRun):
-            lstms.append(collect_lstm(_on_cpu(run), blocks, f"lstm-{len(lstms)}", name=name, with_data=with_data))
-        else:
+        if not can_run(run):
             id_ = f"recorded-{len(recorded)}"
             recorded.append(collect_records(run, blocks, id_, name=name, with_data=with_data))
+        elif run.kind == "gan":
+            id_ = f"gan-{len(gans)}"
+            gans.append(collect_gan(run, blocks, id_, name=name, num_training=num_training, with_data=with_data))
+            if run.is_digits and run.config.extractor is None:
+                digit_classifier = gans[-1].classifier
+        else:
+            lstms.append(collect_lstm(run, blocks, f"lstm-{len(lstms)}", name=name, with_data=with_data))
     names = ", ".join(run.name for run in (*gans, *lstms, *recorded))
     title = f"Explorer of {names}" if names else "An LSTM and a GAN that learn in the browser"
     images = _training_images(blocks, digit_classifier) if (not runs if trains_gan is None else trains_gan) else None
@@ -131,7 +131,7 @@ def build_page(
 
 
 def write_explorer(
-    runs: Sequence[Records], out: Path, *, num_training: int | None = None, with_data: bool = True
+    runs: Sequence[OpenedRun], out: Path, *, num_training: int | None = None, with_data: bool = True
 ) -> Page:
     """Write the explorer of some runs to `out`, see `build_page`."""
     page = build_page(runs, num_training=num_training, with_data=with_data)
@@ -187,17 +187,9 @@ def _printable(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8") or "run"
 
 
-def _on_cpu(run: AnyRun) -> AnyRun:
-    """Return a run with its networks on the CPU, where the page is computed, whatever device they were loaded to."""
-    if isinstance(run, GANRun):
-        generator, discriminator = copy.deepcopy(run.generator).cpu(), copy.deepcopy(run.discriminator).cpu()
-        return replace(run, generator=generator, discriminator=discriminator)
-    return replace(run, network=copy.deepcopy(run.network).cpu())
-
-
-def _check_weights(run: Run) -> None:
+def _check_weights(run: OpenedRun) -> None:
     """Refuse, before anything is computed, weights that are not finite, or too many for a page."""
-    networks = (run.generator, run.discriminator) if isinstance(run, GANRun) else (run.network,)
+    networks = (run.generator, run.discriminator) if run.kind == "gan" else (run.network,)
     tensors = [tensor for network in networks for tensor in network.state_dict().values()]
     size = round(BYTES_PER_WEIGHT * sum(math.prod(tensor.shape) for tensor in tensors))
     subject = f"{run.folder.path}: its networks are so large that the page"

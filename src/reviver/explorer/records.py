@@ -3,7 +3,6 @@
 The page cannot run a GRU, nor cells and networks of the user's own. Writing it runs none of their code.
 """
 
-from pathlib import Path
 from typing import Any
 
 from reviver.data.describe import SequenceData
@@ -12,40 +11,14 @@ from reviver.explorer.facts import gan_facts, lstm_facts, to_columns
 from reviver.explorer.gan_images import embed_snapshots
 from reviver.explorer.manifest import RecordedGan, RecordedLstm, RunName
 from reviver.gan.losses import describe_losses
-from reviver.runs.folder import RunFolder
-from reviver.settings.parts import is_custom
-from reviver.train.description import Records
-from reviver.train.gan.run import GANRecords, GANRun, load_gan, read_gan
-from reviver.train.lstm.run import LSTMRecords, LSTMRun, load_lstm, read_lstm
-
-CELLS = ("lstm", "rnn")
-"""Cells that the page can run."""
-
-
-def open_run(path: str | Path, *, task: str | type | None = None) -> Records:
-    """Open a run for the page; `task` is the class of its task, if it is the user's own. See `reviver.load` for errors."""
-    folder = RunFolder.open(path)
-    config = folder.record["config"]
-    task = task if is_custom("task", config.get("task")) else None
-    if folder.kind == "gan":
-        return load_gan(folder) if config.get("networks") is None else read_gan(folder)
-    return load_lstm(folder, task=task) if config.get("cell", "lstm") in CELLS else read_lstm(folder, task=task)
-
-
-def as_shown(run: Records) -> Records:
-    """Return a run, without networks that the page cannot run."""
-    if isinstance(run, GANRun) and run.config.networks is not None:
-        return GANRecords(run.folder, run.config, run.step)
-    if isinstance(run, LSTMRun) and run.config.cell not in CELLS:
-        return LSTMRecords(run.folder, run.config, run.task, run.step, run.checkpoint)
-    return run
+from reviver.train.opened import OpenedRun
 
 
 def collect_records(
-    run: Records, blocks: Blocks, id_: str, *, name: RunName, with_data: bool
+    run: OpenedRun, blocks: Blocks, id_: str, *, name: RunName, with_data: bool
 ) -> RecordedGan | RecordedLstm:
     """Return what training recorded of a run, and add its images to `blocks`, with the prefix `id_`."""
-    if isinstance(run, GANRecords):
+    if run.kind == "gan":
         records = gan_records(run, blocks, id_, name=name, with_data=with_data)
         return RecordedGan(**records, facts=gan_facts(run))
     return RecordedLstm(
@@ -53,7 +26,7 @@ def collect_records(
     )
 
 
-def gan_records(run: GANRecords, blocks: Blocks, id_: str, *, name: RunName, with_data: bool) -> dict[str, Any]:
+def gan_records(run: OpenedRun, blocks: Blocks, id_: str, *, name: RunName, with_data: bool) -> dict[str, Any]:
     """Return the fields of `RecordedGan` but `facts`, and add the images of the snapshots to `blocks`."""
     columns = {
         kind: to_columns([record for record in records if record["step"] <= run.step])
@@ -69,7 +42,7 @@ def gan_records(run: GANRecords, blocks: Blocks, id_: str, *, name: RunName, wit
     }
 
 
-def lstm_records(run: LSTMRecords, id_: str, *, name: RunName) -> dict[str, Any]:
+def lstm_records(run: OpenedRun, id_: str, *, name: RunName) -> dict[str, Any]:
     """Return the fields of `RecordedLstm` but `facts`."""
     return {
         "id": id_,

@@ -25,7 +25,6 @@ from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.pretrained import FAMILY as LSTM_FAMILY
 from reviver.train.description import (
     LICENSES,
-    Run,
     ScoreTable,
     changed_settings,
     command_of,
@@ -33,15 +32,14 @@ from reviver.train.description import (
     run_items,
     run_name,
 )
-from reviver.train.gan.run import GANRun
 from reviver.train.lstm import summary as lstm_summary
-from reviver.train.lstm.run import LSTMRun
+from reviver.train.opened import OpenedRun
 
 MAX_CLASSES = 50
 """Maximum number of class names that a card lists."""
 
 
-def lstm_card(run: LSTMRun, data: SequenceData, license_id: str | None = None) -> str:
+def lstm_card(run: OpenedRun, data: SequenceData, license_id: str | None = None) -> str:
     """Return the model card of the network of a run; `data` is what it reads and predicts.
 
     By default the license is that of the data.
@@ -65,7 +63,7 @@ def lstm_card(run: LSTMRun, data: SequenceData, license_id: str | None = None) -
     return _card(run, metadata, title, _lstm_usage(run, data), scores, _lstm_data(run, data), _lstm_limits(run, data))
 
 
-def gan_card(run: GANRun, images: ImageData, license_id: str | None = None) -> str:
+def gan_card(run: OpenedRun, images: ImageData, license_id: str | None = None) -> str:
     """Return the model card of the generator of a run; `images` describes its training images.
 
     By default the license is that of the data.
@@ -109,7 +107,7 @@ def gan_card(run: GANRun, images: ImageData, license_id: str | None = None) -> s
 
 
 def _card(
-    run: Run,
+    run: OpenedRun,
     metadata: Mapping[str, Any],
     title: str,
     usage: tuple[str, str],
@@ -150,7 +148,7 @@ def _card(
 
 
 def _model_index(
-    run: Run, scores: ScoreTable, types: tuple[str, ...], task: str, dataset: tuple[str, str, str]
+    run: OpenedRun, scores: ScoreTable, types: tuple[str, ...], task: str, dataset: tuple[str, str, str]
 ) -> list[dict[str, Any]] | None:
     """Return the first scores in the form that the hub reads, by their types; `dataset` is its name, type and split."""
     if not scores.items:
@@ -162,7 +160,7 @@ def _model_index(
     return [{"name": run_name(run), "results": [{"task": {"type": task}, "dataset": data, "metrics": metrics}]}]
 
 
-def _describe_lstm(run: LSTMRun) -> str:
+def _describe_lstm(run: OpenedRun) -> str:
     config, network = run.config, run.network
     if not isinstance(network, LSTMClassifier):
         return f"A vanilla RNN with {config.hidden_size} hidden units"
@@ -173,7 +171,7 @@ def _describe_lstm(run: LSTMRun) -> str:
     return f"An LSTM of {layers} with {config.hidden_size} hidden units{directions}{patches}, and a linear layer on {pooling}"
 
 
-def _lstm_usage(run: LSTMRun, data: SequenceData) -> tuple[str, str]:
+def _lstm_usage(run: OpenedRun, data: SequenceData) -> tuple[str, str]:
     """Return Python code that uses the network, and a note on its input."""
     is_lstm = isinstance(run.network, LSTMClassifier)
     if data.task == "custom" and is_lstm:
@@ -195,7 +193,7 @@ def _lstm_usage(run: LSTMRun, data: SequenceData) -> tuple[str, str]:
     return code_block(code, "python"), f"`x` has B sequences of T steps, float32: {run.task.input_text}."
 
 
-def _lstm_data(run: LSTMRun, data: SequenceData) -> tuple[str, str]:
+def _lstm_data(run: OpenedRun, data: SequenceData) -> tuple[str, str]:
     """Return where the sequences come from, and a table of their properties."""
     config = run.config
     split = f"{100 * config.train_fraction:.9g} % of them for training, the others for validation"
@@ -224,7 +222,7 @@ def _lstm_data(run: LSTMRun, data: SequenceData) -> tuple[str, str]:
     return text, table(("property", "value"), rows)
 
 
-def _lstm_limits(run: LSTMRun, data: SequenceData) -> list[str]:
+def _lstm_limits(run: OpenedRun, data: SequenceData) -> list[str]:
     if data.task == "custom":
         lines = [
             "It always answers with one of its classes, for sequences of another kind, too.",

@@ -7,19 +7,18 @@ from matplotlib.figure import Figure
 
 from reviver.data.images.image_set import from_pixels
 from reviver.data.task import LOSS_NAMES
-from reviver.errors import RunFolderError
+from reviver.errors import ConfigError, RunFolderError
 from reviver.figures import grid_figure, styled
 from reviver.runs.snapshot_files import find_snapshots
 from reviver.settings.validation import check
 from reviver.show.gan_figures import loss_curves, score_curves
 from reviver.show.lstm_figures import learning_curves
-from reviver.train.description import Run
 from reviver.train.gan.grids import tile
 from reviver.train.gan.snapshots import read_snapshots
-from reviver.train.lstm.run import LSTMRun
+from reviver.train.opened import OpenedRun
 
 
-def plot_run(run: Run, name: str) -> Figure:
+def plot_run(run: OpenedRun, name: str) -> Figure:
     """Return the figure of a run called `name`, see `run_figures`; notebooks show it."""
     figures = run_figures(run)
     check("name", name, Literal[tuple(figures)])
@@ -35,13 +34,16 @@ def plot_run(run: Run, name: str) -> Figure:
     return figure
 
 
-def run_figures(run: Run) -> dict[str, Figure]:
+def run_figures(run: OpenedRun) -> dict[str, Figure]:
     """Return the figures of a run by their names: `curves`, and of a GAN also `scores` and `samples` where it has them."""
     metrics = run.metrics
     if not metrics:
         raise RunFolderError(f"{run.folder.records_path('metrics')} is empty; continue the run with --resume")
-    if isinstance(run, LSTMRun):
-        task, length = run.task, metrics[-1].get("length", run.config.length)
+    if run.kind == "lstm":
+        try:
+            task, length = run.task, metrics[-1].get("length", run.config.length)
+        except ConfigError:  # a user-defined one, which nobody named: the records do not need it
+            return {"curves": learning_curves([metrics], None, None, "loss")}
         return {"curves": learning_curves([metrics], task.chance, task.baseline(length), LOSS_NAMES[task.target])}
     figures = {"curves": loss_curves(metrics, run.config.loss, run.config.label_smoothing)}
     if run.scores:

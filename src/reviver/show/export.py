@@ -22,15 +22,15 @@ from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.custom_cells import built_in
 from reviver.lstm.pretrained import FAMILY as LSTM_FAMILY
 from reviver.lstm.rnn import RNNClassifier
+from reviver.runs.folder import RunFolder
 from reviver.settings.validation import check, refuse
 from reviver.show.cards import gan_card, lstm_card
-from reviver.train.description import Run, source_of
-from reviver.train.gan.run import GANRun
-from reviver.train.lstm.run import LSTMRun
+from reviver.train.description import source_of
+from reviver.train.opened import OpenedRun
 
 LicenseId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.+-]{0,49}$")]
 """Identifier of a license as the hub lists them, such as `mit` or `cc-by-sa-4.0`."""
-Model = Run | LSTMClassifier | RNNClassifier | Generator
+Network = LSTMClassifier | RNNClassifier | Generator
 
 
 class Exported(NamedTuple):
@@ -48,7 +48,9 @@ class Exported(NamedTuple):
     """Size of the file."""
 
 
-def to_onnx(model: Model, path: str | Path, *, opset: int | None = None) -> Exported:
+def to_onnx(
+    model: OpenedRun | LSTMClassifier | RNNClassifier | Generator, path: str | Path, *, opset: int | None = None
+) -> Exported:
     """Write a trained network as an ONNX file; an existing file is replaced.
 
     A classifier becomes a graph from raw numbers to probabilities, see `reviver.lstm.onnx.build_graph`. A generator, of a
@@ -65,7 +67,13 @@ def to_onnx(model: Model, path: str | Path, *, opset: int | None = None) -> Expo
             of standard nodes computes the same as the network.
         RunFolderError: if the file cannot be written.
     """
-    if not isinstance(model, Model):
+    run = None
+    if isinstance(model, Network):
+        network: Network = model
+    elif isinstance(getattr(model, "folder", None), RunFolder):
+        run = model
+        network = run.generator if run.kind == "gan" else built_in(run.network)
+    else:
         refuse(
             "model",
             f"must be a run from load, an LSTMClassifier, RNNClassifier or Generator, got {type(model).__name__}",
@@ -73,42 +81,41 @@ def to_onnx(model: Model, path: str | Path, *, opset: int | None = None) -> Expo
     path = Path(path)
     check_writable(path)
     metadata: dict[str, str] = {}
-    if isinstance(model, LSTMRun):
-        data = SequenceData.of_task(model.config, model.task)
-        description = f"{lstm_onnx.INPUT}: {model.task.input_text}"
+    if isinstance(network, Generator):
+        graph = gan_onnx.build_graph(network, opset)
+        if run is not None:
+            metadata = {"data": run.folder.record["data"]["name"]}
+    elif run is None:
+        graph = lstm_onnx.build_graph(network, opset)
+    else:
+        data = SequenceData.of_task(run.config, run.task)
         graph = lstm_onnx.build_graph(
-            built_in(model.network),
+            network,
             opset,
             target=data.target,
             standardization=data.standardization,
-            description=description,
+            description=f"{lstm_onnx.INPUT}: {run.task.input_text}",
         )
         metadata = {"task": data.task, "target": data.target, "encoding": data.encoding, "length": str(data.length)}
         if data.classes is not None:
             metadata["classes"] = json.dumps(data.classes, ensure_ascii=False)
         if data.standardization is not None:
             metadata["standardization"] = data.standardization.model_dump_json()
-        metadata["input"] = model.task.input_text
-    elif isinstance(model, GANRun | Generator):
-        graph = gan_onnx.build_graph(model.generator if isinstance(model, GANRun) else model, opset)
-    else:
-        graph = lstm_onnx.build_graph(model, opset)
-    if isinstance(model, GANRun):
-        metadata = {"data": model.folder.record["data"]["name"]}
-    name = type(model).__name__
-    if isinstance(model, Run):
-        source = source_of(model)
+        metadata["input"] = run.task.input_text
+    name = type(network).__name__
+    if run is not None:
+        source = source_of(run)
         name = source.name
         metadata |= {"run": name, "seed": str(source.seed), "step": str(source.step), "started": source.started or ""}
         metadata |= {"versions": json.dumps(source.versions), "settings": json.dumps(source.settings)}
-    kind = "Generator of images" if isinstance(model, GANRun | Generator) else "Classifier of sequences"
+    kind = "Generator of images" if isinstance(network, Generator) else "Classifier of sequences"
     content = graph.model(name, f"{kind}, exported by Reviver", metadata).SerializeToString(deterministic=True)
     with atomic_write(path) as temporary:
         temporary.write_bytes(content)
     return Exported(path, graph.opset, graph.inputs, graph.outputs, path.stat().st_size)
 
 
-def to_hub(run: Run, folder: str | Path, *, license_id: str | None = None) -> list[Path]:
+def to_hub(run: OpenedRun, folder: str | Path, *, license_id: str | None = None) -> list[Path]:
     """Write the trained network of a run, of a GAN its generator or the EMA, with a model card; return the files.
 
     Args:
@@ -123,13 +130,13 @@ def to_hub(run: Run, folder: str | Path, *, license_id: str | None = None) -> li
     """
     folder = Path(folder)
     check("license", license_id, LicenseId | None)
-    if isinstance(run, LSTMRun):
+    if run.kind == "lstm":
         built_in(run.network)
     if folder.is_dir() and any(folder.iterdir()):
         raise RunFolderError(f"{folder}: exists already and is never overwritten; choose another --out")
     if not folder.is_dir():
         check_writable(folder)
-    if isinstance(run, LSTMRun):
+    if run.kind == "lstm":
         data = SequenceData.of_task(run.config, run.task)
         LSTM_FAMILY.save(run.network, folder, card=lstm_card(run, data, license_id), data=data, run=source_of(run))
     else:

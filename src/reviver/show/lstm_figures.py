@@ -41,12 +41,16 @@ MAX_COUNTED = 50
 
 @styled()
 def learning_curves(
-    runs: Sequence[Metrics], chance: float = 0.1, baseline: float = np.log(10), loss_name: str = "cross-entropy"
+    runs: Sequence[Metrics],
+    chance: float | None = 0.1,
+    baseline: float | None = np.log(10),
+    loss_name: str = "cross-entropy",
 ) -> Figure:
     """Plot loss and accuracy of training (with dropout) and validation (without) over the epochs.
 
     Lines are means over the runs, of equally many epochs, bands standard deviations. Dotted lines are the accuracy of the
-    best constant guess and the loss of the best prediction without memory, `chance` and `baseline`: 1/C and ln C of C classes.
+    best constant guess and the loss of the best prediction without memory, `chance` and `baseline`: 1/C and ln C of C classes;
+    None if unknown.
     """
     figure = Figure()
     ((loss, accuracy),) = panels(figure)
@@ -61,7 +65,8 @@ def learning_curves(
             draw_runs(axes, epochs, values, color, limits=(0, limit), marker=marker, label=label)
     for axes, level in ((loss, baseline), (accuracy, chance)):
         integer_ticks(axes.xaxis)
-        axes.axhline(level, color=CHANCE_COLOR, linestyle=":", linewidth=1.2, label="chance")
+        if level is not None:
+            axes.axhline(level, color=CHANCE_COLOR, linestyle=":", linewidth=1.2, label="chance")
     loss.set(title="Loss", xlabel="epoch", ylabel=loss_name, ylim=(0, 1.05 * loss.dataLim.y1))
     accuracy.set(title="Accuracy", xlabel="epoch", ylabel="fraction correct", ylim=(0, 1.02))
     loss.legend(loc="center right")

@@ -14,14 +14,15 @@ from typing import Any, NamedTuple
 
 import torch
 
+from reviver.data.build import build_task
 from reviver.files.json import read_json
+from reviver.runs.checkpoint import find_checkpoint, load_networks
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.lstm_presets import PRESETS
 from reviver.sweep.trials import Outcome, Trial
 from reviver.train.lstm.evaluation import evaluate
-from reviver.train.lstm.run import load_lstm
 from reviver.train.lstm.stopping import passes
-from reviver.train.lstm.training import train
+from reviver.train.lstm.training import build_network, train
 
 LENGTHS = (10, 20, 50, 100, 200, 500, 1000)
 """Default lengths T of the palindromes."""
@@ -126,8 +127,10 @@ def run_trial(
             metrics = trained.read_metrics()
             if max(record["validation_accuracy"] for record in metrics) <= MAX_CHANCE_ACCURACY:
                 break
-        loaded = load_lstm(trained)
-        accuracies = [evaluate(loaded.network, loaded.task, T, EVALUATION_SIZE).score.accuracy for T in lengths]
+        task = build_task(config)
+        model = build_network(config, task).eval()
+        load_networks(find_checkpoint(trained.checkpoints, "last"), {"network": model})
+        accuracies = [evaluate(model, task, T, EVALUATION_SIZE).score.accuracy for T in lengths]
     finally:
         torch.set_flush_denormal(False)
     trained.save_record(measured={"sequences": EVALUATION_SIZE, "accuracy": accuracies[-1]})

@@ -17,11 +17,10 @@ from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.validation import show_value
 from reviver.text import count, duration
-from reviver.train.gan.run import GANRecords, GANRun
-from reviver.train.lstm.run import LSTMRecords, LSTMRun
+from reviver.train.opened import OpenedRun
 
-Run = LSTMRun | GANRun
-Records = LSTMRecords | GANRecords
+Run = OpenedRun | OpenedRun
+Records = OpenedRun | OpenedRun
 """A run, with or without its networks."""
 PATHS = ("data", "extractor")
 """Settings that may be paths."""
@@ -85,7 +84,7 @@ LICENSES: Mapping[str, License] = {
 """Licenses of data sets by name, of those whose license is known."""
 
 
-def source_of(run: Run) -> Source:
+def source_of(run: OpenedRun) -> Source:
     """Return the source of an exported network: the run, in a form that fits into its files."""
     record = run.folder.record
     return Source(
@@ -98,7 +97,7 @@ def source_of(run: Run) -> Source:
     )
 
 
-def run_name(run: Run) -> str:
+def run_name(run: OpenedRun) -> str:
     """Return the name of the run folder."""
     return run.folder.path.resolve().name[:200] or "run"
 
@@ -124,7 +123,7 @@ def setting_items(config: LSTMConfig | GANConfig) -> list[Item]:
     ]
 
 
-def run_items(run: Records, epochs: float | None = None) -> list[Item]:
+def run_items(run: OpenedRun, epochs: float | None = None) -> list[Item]:
     """Return what the record of a run has, and its epochs so far, with a fraction, if they are known."""
     record = run.folder.record
     machine: Mapping[str, Any] = record.get("hardware", {})
@@ -153,7 +152,7 @@ def run_items(run: Records, epochs: float | None = None) -> list[Item]:
     return [item for item in items if item.value]
 
 
-def gan_scores(run: GANRecords) -> ScoreTable:
+def gan_scores(run: OpenedRun) -> ScoreTable:
     """Return the last scores before the checkpoint beside those of real images and, if they were recorded, of noise."""
     scores = next((record for record in reversed(run.scores) if record["step"] <= run.step), None)
     if scores is None:
@@ -174,7 +173,7 @@ def gan_scores(run: GANRecords) -> ScoreTable:
     )
 
 
-def command_of(run: Records) -> str:
+def command_of(run: OpenedRun) -> str:
     """Return the command line that trained a run, on one line."""
     command = " ".join(str(run.folder.record.get("command", "not recorded")).split())
     try:

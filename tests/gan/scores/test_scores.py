@@ -28,9 +28,9 @@ from reviver.gan.scores.reference_stats import Comparison, Reference, compare, l
 from reviver.gan.scores.scores import Scores, describe, is_collapsed, nearest_grid, score_generator, score_images
 from reviver.gan.scores.train_classifier import save_classifier
 from reviver.rng import make_rng
+from reviver.run import load
 from reviver.settings.gan import GANConfig
 from reviver.train.gan.training import train
-from reviver.train.loading import load
 from tests.data.test_images import idx_bytes
 from tests.gan.scores.conftest import few_digits, mnist, shrink_mnist
 

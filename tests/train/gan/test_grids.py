@@ -13,13 +13,13 @@ from reviver.data.images.image_set import from_pixels, to_pixels
 from reviver.errors import Interrupted
 from reviver.gan.sampling import generate
 from reviver.rng import make_rng
+from reviver.run import load
 from reviver.runs.folder import RunFolder
 from reviver.settings.gan import GANConfig
 from reviver.train.gan import training
 from reviver.train.gan.grids import grid_at, save_animation, tile
 from reviver.train.gan.snapshots import read_snapshots
 from reviver.train.gan.training import build_networks, train
-from reviver.train.loading import load
 from tests.lstm_runs import at_step, fingerprint, interrupt
 
 

@@ -19,13 +19,13 @@ from reviver.gan.networks import Generator
 from reviver.gan.sampling import generate, generate_samples
 from reviver.gan.step import gan_step
 from reviver.gan.step_options import GANStepResult
+from reviver.run import load
 from reviver.runs.checkpoint import find_checkpoint
 from reviver.runs.folder import RunFolder
 from reviver.settings.gan import LOSSES, GANConfig, count_batches
 from reviver.settings.gan_presets import PRESETS
 from reviver.train.gan import training
 from reviver.train.gan.training import build_networks, build_optimizers, count_classes, train
-from reviver.train.loading import load
 from tests.lstm_runs import at_step, fingerprint, interrupt, terminate
 
 EPOCHS, BATCHES = 2, 3

@@ -132,9 +132,10 @@ def test_no_command_runs_code_out_of_a_run_folder(mine: str) -> None:
     Path("my_cell.py").write_text("open('ran', 'w')")
     Path("edited.py").write_text(CELL + "\n# another one")
     evaluate = "lstm evaluate run"
-    refused = (evaluate, "plot run", "lstm train --epochs 2 --resume --out run")
-    *errors, inside, records, good, changed = run_commands(
-        *refused, f"{evaluate} --cell run/parts/my_cell.py:Mine", "explore run --quiet",
+    refused = (evaluate, "lstm train --epochs 2 --resume --out run")
+    *errors, inside, plotted, compared, records, good, changed = run_commands(
+        *refused, f"{evaluate} --cell run/parts/my_cell.py:Mine", "plot run --quiet", "compare run --quiet",
+        "explore run --quiet",
         f"{evaluate} --cell elsewhere.py:Mine", f"{evaluate} --cell edited.py:Mine",
     )  # fmt: skip
     for error in errors:
@@ -142,6 +143,7 @@ def test_no_command_runs_code_out_of_a_run_folder(mine: str) -> None:
         assert "'my_cell.py:Mine' is a class of your own, which is not run unless you name it in this call" in error
     assert "is in a run folder, out of which no code is run" in inside
     assert records == "0", "it shows what training recorded"
+    assert [error.splitlines()[-1] for error in (plotted, compared)] == ["0", "0"], "they read records alone"
     assert not Path("ran").exists()
     assert good == "0", "nothing has changed"
     assert "cell: edited.py has changed since this run began; its results may not hold" in changed

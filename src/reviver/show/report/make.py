@@ -26,9 +26,9 @@ from reviver.settings.lstm_presets import PRESETS as LSTM_PRESETS
 from reviver.show.gan_figures import interpolation_figure, loss_curves, score_curves
 from reviver.show.lstm_figures import learning_curves
 from reviver.show.report.diagrams import gan_networks, lstm_cell, lstm_unrolled
-from reviver.show.report.results import GANResults, LSTMResults, collect, read_gan, read_lstm, replace_unprintable
-from reviver.train.description import Run
+from reviver.show.report.results import GANResults, LSTMResults, collect, gan_results, lstm_results, replace_unprintable
 from reviver.train.gan.grids import save_grid
+from reviver.train.opened import OpenedRun
 
 NUM_SEEDS = 5
 """LSTM runs with dropout, with consecutive seeds; as many are without."""
@@ -54,10 +54,18 @@ class ReportFiles(NamedTuple):
     explorer: Path | None
 
 
-def make_report(
+class TrainedRuns(NamedTuple):
+    """Run folders of a report."""
+
+    lstm: list[Path]
+    gan: Path
+    no_dropout: list[Path]
+
+
+def train_runs(
     out: str | Path, *, full: bool = False, seed: int = 0, device: str = "auto", progress: bool = False
-) -> ReportFiles:
-    """Train both networks into `out`/runs, reusing finished runs, and write `out`/report.html, .pdf and .json.
+) -> TrainedRuns:
+    """Train both networks into `out`/runs, reusing finished runs, for `build_report`.
 
     The LSTM is trained with each seed with the dropout of the original, and without.
     `full` trains the GAN with the preset `original` instead of `best`. `seed` is that of the GAN, and the first of the LSTM.
@@ -84,7 +92,7 @@ def make_report(
         train: Any = train_lstm if kind == "lstm" else train_gan
         train(config, path, device=device, resume=status is not None, progress=progress)
     *lstm_runs, gan_run = (path for _, path, _ in plan)
-    return build_report(out, lstm_runs[:NUM_SEEDS], gan_run, lstm_runs[NUM_SEEDS:])
+    return TrainedRuns(lstm_runs[:NUM_SEEDS], gan_run, lstm_runs[NUM_SEEDS:])
 
 
 def check_run(path: Path, kind: str, config: Any) -> str | None:
@@ -103,15 +111,14 @@ def check_run(path: Path, kind: str, config: Any) -> str | None:
 
 
 def build_report(
-    out: str | Path, lstm_runs: Sequence[str | Path], gan_run: str | Path, no_dropout_runs: Sequence[str | Path] = ()
+    out: str | Path, lstm_runs: Sequence[OpenedRun], gan_run: OpenedRun, no_dropout_runs: Sequence[OpenedRun] = ()
 ) -> ReportFiles:
     """Write `out`/figures and `out`/report.html, .pdf and .json from finished runs; those of LSTMs differ in their seed.
 
     `no_dropout_runs` are runs of the LSTM without hidden dropout, which the report compares with the others.
     """
     logger.info("reading %d runs of the LSTM and one of the GAN", len(lstm_runs) + len(no_dropout_runs))
-    lstm, no_dropout = ([Path(path) for path in paths] for paths in (lstm_runs, no_dropout_runs))
-    return write_report(Path(out), read_lstm(lstm, no_dropout), read_gan(Path(gan_run)))
+    return write_report(Path(out), lstm_results(lstm_runs, no_dropout_runs), gan_results(gan_run))
 
 
 def write_report(out: Path, lstm: LSTMResults, gan: GANResults) -> ReportFiles:
@@ -127,7 +134,7 @@ def write_report(out: Path, lstm: LSTMResults, gan: GANResults) -> ReportFiles:
     return paths
 
 
-def try_explorer(path: Path, runs: Sequence[Run]) -> Path | None:
+def try_explorer(path: Path, runs: Sequence[OpenedRun]) -> Path | None:
     """Write the explorer of some runs to `path`, and return it; or warn and return None if they have no data for one.
 
     The report is complete without it.

@@ -8,7 +8,6 @@ import math
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -27,21 +26,18 @@ from reviver.lstm.scoring import score
 from reviver.rng import make_rng
 from reviver.runs.checkpoint import checkpoint_step, find_checkpoint
 from reviver.runs.environment import describe_changes
-from reviver.runs.folder import RunFolder
 from reviver.settings.gan import count_batches
 from reviver.settings.gan_presets import PRESETS as GAN_PRESETS
 from reviver.settings.lstm_presets import PRESETS as LSTM_PRESETS
 from reviver.settings.validation import describe_fields, show_value
 from reviver.show.report.comparison import GAN_EPOCHS, compare_with_original, summarize
 from reviver.show.report.diagrams import read_layers
-from reviver.train.description import Run
 from reviver.train.gan.grids import grid_at, grid_steps
-from reviver.train.gan.run import GANRun, load_gan
 from reviver.train.gan.snapshots import GANSnapshot, read_snapshots
 from reviver.train.gan.training import build_networks
-from reviver.train.lstm.run import LSTMRun, load_lstm
 from reviver.train.lstm.summary import METRICS, NUM_LAST_EPOCHS, best, mean_of_last
 from reviver.train.lstm.training import build_network
+from reviver.train.opened import OpenedRun
 from reviver.version import __version__, find_commit
 
 NUM_CLASSIFIED = 1000
@@ -62,7 +58,7 @@ class LSTMResults:
     `no_dropout` are runs that also differ in their hidden dropout, which is 0; None without.
     """
 
-    runs: tuple[LSTMRun, ...]
+    runs: tuple[OpenedRun, ...]
     metrics: tuple[Records, ...]
     no_dropout: "LSTMResults | None" = None
 
@@ -70,7 +66,7 @@ class LSTMResults:
     def network(self) -> LSTMClassifier:
         """Network of the first run."""
         network = self.runs[0].network
-        assert isinstance(network, LSTMClassifier), "read_lstm refuses other networks"
+        assert isinstance(network, LSTMClassifier), "lstm_results refuses other networks"
         return network
 
     @property
@@ -104,7 +100,7 @@ class PictureGrid(NamedTuple):
 class GANResults:
     """A GAN run, with its sample grids at the `start`, in the `middle` and at the `end`, and its scores, perhaps none."""
 
-    run: GANRun
+    run: OpenedRun
     grids: dict[str, PictureGrid]
     interpolation: Interpolation
     scores: Records
@@ -115,17 +111,18 @@ def last(records: Records, name: str) -> float:
     return float(records[-1][name])
 
 
-def palindromes_of(run: LSTMRun) -> PalindromeTask:
-    """Return the task of a run that `read_lstm` accepts."""
+def palindromes_of(run: OpenedRun) -> PalindromeTask:
+    """Return the task of a run that `lstm_results` accepts."""
     assert isinstance(run.task, PalindromeTask)
     return run.task
 
 
-def read_lstm(paths: Sequence[Path], no_dropout: Sequence[Path] = ()) -> LSTMResults:
-    """Read finished runs that differ only in their seed, and those of the same settings without hidden dropout."""
-    if not paths:
-        raise RunFolderError("lstm_runs must hold at least one run folder, got none")
-    runs = tuple(load_lstm(_open_finished(path, "lstm"), device="cpu") for path in paths)
+def lstm_results(runs: Sequence[OpenedRun], no_dropout: Sequence[OpenedRun] = ()) -> LSTMResults:
+    """Return finished runs that differ only in their seed, and those of the same settings without hidden dropout."""
+    if not runs:
+        raise RunFolderError("lstm_runs must hold at least one run, got none")
+    for run in runs:
+        _check_finished(run)
     first = runs[0].config
     if first.cell != "lstm" or first.task != "palindrome" or first.curriculum:
         raise RunFolderError(
@@ -140,27 +137,27 @@ def read_lstm(paths: Sequence[Path], no_dropout: Sequence[Path] = ()) -> LSTMRes
                     f"{run.folder.path}: {name} must be {expected!r} as in {runs[0].folder.path}, got {value!r}; give "
                     "runs that differ only in their seed"
                 )
-    return LSTMResults(runs, tuple(run.metrics for run in runs), read_lstm(no_dropout) if no_dropout else None)
+    without = lstm_results(no_dropout) if no_dropout else None
+    return LSTMResults(tuple(runs), tuple(run.metrics for run in runs), without)
 
 
-def read_gan(path: Path) -> GANResults:
-    """Read a finished run, and choose the images that the figures show."""
-    run = load_gan(_open_finished(path, "gan"), device="cpu")
+def gan_results(run: OpenedRun) -> GANResults:
+    """Return a finished run with the images that the figures show."""
+    _check_finished(run)
     classifier = DigitClassifier.pinned() if run.is_digits else None
     return GANResults(run, _choose_grids(run, classifier), _interpolate(run, classifier), run.scores)
 
 
-def _open_finished(path: Path, kind: str) -> RunFolder:
-    """Open the folder of a finished run that has metrics."""
-    folder = RunFolder.open(path, kind)
+def _check_finished(run: OpenedRun) -> None:
+    """Check that a run has finished, and has metrics."""
+    folder = run.folder
     if folder.status != "finished":
-        raise RunFolderError(f"{path}: is {folder.status}, not finished; finish it with --resume")
-    if not folder.read_metrics():
+        raise RunFolderError(f"{folder.path}: is {folder.status}, not finished; finish it with --resume")
+    if not run.metrics:
         raise RunFolderError(f"{folder.records_path('metrics')} is empty; train again with a smaller --log-every")
-    return folder
 
 
-def _choose_grids(run: GANRun, classifier: DigitClassifier | None) -> dict[str, PictureGrid]:
+def _choose_grids(run: OpenedRun, classifier: DigitClassifier | None) -> dict[str, PictureGrid]:
     """Choose the first grid, the last grid, and the one whose progress is closest to halfway between both."""
     batches_per_epoch = count_batches(run.folder.record["data"]["num_images"], run.config.batch_size)
     snapshots = read_snapshots(run.folder, grid_steps(run.config, batches_per_epoch))
@@ -184,7 +181,7 @@ def _choose_grids(run: GANRun, classifier: DigitClassifier | None) -> dict[str, 
     return {name: PictureGrid(*when(snapshots[index]), images[index]) for name, index in chosen.items()}
 
 
-def _interpolate(run: GANRun, classifier: DigitClassifier | None) -> Interpolation:
+def _interpolate(run: OpenedRun, classifier: DigitClassifier | None) -> Interpolation:
     """Interpolate linearly between samples of two digits, or if no two are recognized between two distant samples."""
     arguments = (None, None, INTERPOLATION_STEPS, "linear", run.config.seed)
     try:
@@ -264,7 +261,7 @@ def _collect_gan(results: GANResults) -> dict[str, Any]:
     }
 
 
-def _recognize_digits(run: GANRun, classifier: DigitClassifier) -> dict[str, Any]:
+def _recognize_digits(run: OpenedRun, classifier: DigitClassifier) -> dict[str, Any]:
     """Classify samples of the untrained and of the trained generator, and real test images."""
     untrained_generator, _ = build_networks(run.config, (1, 28, 28))
     untrained, trained = (
@@ -328,7 +325,7 @@ def _collect_scores(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _collect_run(run: Run) -> dict[str, Any]:
+def _collect_run(run: OpenedRun) -> dict[str, Any]:
     record = run.folder.record
     versions = record.get("versions", {})
     return {
@@ -384,7 +381,7 @@ def _describe_parameters(name: str, module: nn.Module, parameters: Mapping[str, 
     }
 
 
-def find_command(run: Run) -> str:
+def find_command(run: OpenedRun) -> str:
     """Return the command that trains a run with these settings: the nearest preset plus the options that differ."""
     kind, settings = run.folder.kind, dataclasses.asdict(run.config)
     presets: Mapping[str, Any] = LSTM_PRESETS if kind == "lstm" else GAN_PRESETS

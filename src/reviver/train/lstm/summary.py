@@ -14,8 +14,8 @@ from reviver.settings.lstm import LSTMConfig
 from reviver.settings.tasks import TOLERANCE
 from reviver.text import percent
 from reviver.train.description import ScoreItem, ScoreTable
-from reviver.train.lstm.run import LSTMRecords, LSTMRun
 from reviver.train.lstm.stopping import completes_curriculum, end_reason, find_best
+from reviver.train.opened import OpenedRun
 
 NUM_LAST_EPOCHS = 10
 """Epochs at the end of a run that its mean is taken over; all of them if there are fewer."""
@@ -55,21 +55,21 @@ def last_trained(records: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | No
     return next((record for record in reversed(records) if record["train_loss"] is not None), None)
 
 
-def trained_length(run: LSTMRun) -> int:
+def trained_length(run: OpenedRun) -> int:
     """Return the maximum length T that a run was trained at; of custom data, that of the longest sequence."""
     if isinstance(run.task, CustomTask):
         return run.task.data.max_length
     if not run.config.curriculum:
-        return run.config.length
+        return int(run.config.length)
     return int((last_trained(run.metrics) or {}).get("length", run.config.length))
 
 
-def find_metrics(run: LSTMRecords) -> dict[str, Any] | None:
+def find_metrics(run: OpenedRun) -> dict[str, Any] | None:
     """Return the metrics of the last epoch before the checkpoint was saved; None if no epoch was complete."""
     return next((record for record in reversed(run.metrics) if record["step"] <= run.step), None)
 
 
-def scores_of(run: LSTMRecords, data: SequenceData) -> ScoreTable:
+def scores_of(run: OpenedRun, data: SequenceData) -> ScoreTable:
     """Return accuracy and loss of validation and training after the last complete epoch, beside chance and the baseline."""
     metrics = find_metrics(run)
     if metrics is None:

@@ -1,0 +1,515 @@
+"""Runs as Python sees them: train a network, or open a run folder, and look at its settings, records and networks."""
+
+import copy
+import inspect
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import fields
+from functools import cached_property
+from pathlib import Path
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Literal,
+    Self,
+    TypedDict,
+    TypeVar,
+    Unpack,
+    cast,
+    get_type_hints,
+    overload,
+)
+
+import numpy as np
+from torch import nn
+
+from reviver.data.build import build_task
+from reviver.data.sequences.custom import DataRecord
+from reviver.data.task import Task
+from reviver.devices import choose_device
+from reviver.errors import ConfigError, DataError, ReviverError, RunFolderError
+from reviver.explorer.notebook import ExplorerPage, show_runs
+from reviver.files.file_errors import damaged_run_file
+from reviver.gan.centering import fold
+from reviver.gan.networks import Discriminator, Generator
+from reviver.lstm.custom_cells import Network
+from reviver.runs.checkpoint import checkpoint_step, find_checkpoint, load_networks
+from reviver.runs.folder import RunFolder
+from reviver.runs.schema import validate
+from reviver.settings.gan import GANConfig
+from reviver.settings.gan_presets import PRESETS as GAN_PRESETS
+from reviver.settings.keywords import GANKeywords, LSTMKeywords
+from reviver.settings.lstm import LSTMConfig
+from reviver.settings.lstm_presets import PRESETS as LSTM_PRESETS
+from reviver.settings.parts import BUILT_IN, Parts, is_custom
+from reviver.settings.tasks import TaskDefinition
+from reviver.settings.validation import check, refuse
+from reviver.text import one_line, short_repr
+from reviver.train.gan.training import build_networks
+from reviver.train.gan.training import train as run_gan
+from reviver.train.lstm import evaluation
+from reviver.train.lstm.training import build_network
+from reviver.train.lstm.training import train as run_lstm
+from reviver.train.start import find_start
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+Cell = str | type | nn.Module
+AnyTask = str | type | TaskDefinition
+Networks = str | Path | tuple[type | nn.Module, type | nn.Module]
+
+
+class Run:
+    """A run folder, opened: its settings and records, and its networks, which are built and loaded at first access.
+
+    `load` opens one with its networks. The records need no user-defined class. `LSTMRun` and `GANRun` are the two kinds;
+    what the other kind has raises AttributeError.
+
+    Args:
+        folder: run folder.
+        checkpoint: `last` or `best` (LSTM only), by default `best` for an LSTM with early stopping, otherwise `last`.
+        device: device of the networks, see `reviver.devices.choose_device`.
+        parts: user-defined classes of the run.
+
+    Attributes:
+        folder: run folder.
+        config: settings.
+        checkpoint: checkpoint of the networks, `last` or `best`.
+
+    Raises:
+        RunFolderError: if the folder is missing, damaged or of another kind.
+        ConfigError: if `checkpoint` has another value, or the run does not have one of `parts`.
+        DeviceError: if the device is not available.
+    """
+
+    kind: ClassVar[Literal["lstm", "gan"]]
+    config: LSTMConfig | GANConfig
+
+    def __init__(
+        self,
+        folder: RunFolder | str | Path,
+        *,
+        checkpoint: str | None = None,
+        device: str = "cpu",
+        parts: Parts = BUILT_IN,
+    ) -> None:
+        self.folder = folder if isinstance(folder, RunFolder) else RunFolder.open(folder, self.kind)
+        is_lstm = self.kind == "lstm"
+        check("checkpoint", checkpoint, Literal["last", "best"] | None if is_lstm else Literal["last"] | None)
+        parts.check_run(self.folder.record["config"], self.folder.record.get("parts", {}))
+        self.config = self.folder.read_config(LSTMConfig) if is_lstm else self.folder.read_config(GANConfig)
+        patience = self.config.patience if isinstance(self.config, LSTMConfig) else None
+        self.checkpoint = checkpoint or ("last" if patience is None else "best")
+        self._device, self._parts = choose_device(device), parts
+
+    def __repr__(self) -> str:
+        """Return a short description."""
+        return f"<{type(self).__name__} {short_repr(str(self.folder.path))}, {self.folder.status}>"
+
+    @property
+    def metrics(self) -> list[dict[str, Any]]:
+        """Metrics of each epoch of an LSTM, or every `log_every` updates of a GAN, as in metrics.jsonl."""
+        return self.folder.read_metrics()
+
+    @property
+    def scores(self) -> list[dict[str, Any]]:
+        """Records of scores.jsonl: evaluations of a GAN while training; empty if there were none."""
+        return self.folder.read_scores()
+
+    def table(self, name: Literal["metrics", "scores"] = "metrics") -> dict[str, list[Any]]:
+        """Return metrics, or `scores` of a GAN, by column; `pandas.DataFrame` and `polars.DataFrame` take it."""
+        rows = self.metrics if name == "metrics" else self.scores
+        return {
+            column: [row.get(column) for row in rows] for column in dict.fromkeys(key for row in rows for key in row)
+        }
+
+    def plot(self, name: str = "curves") -> "Figure":
+        """Return a figure of the run, which a notebook shows: `curves`, or of a GAN also `scores` or `samples`.
+
+        Raises:
+            ConfigError: if the run has no such figure.
+            RunFolderError: if it has no metrics yet.
+        """
+        from reviver.show.curves import plot_run  # needs matplotlib
+
+        return plot_run(self, name)
+
+    def explore(self, **options: Any) -> ExplorerPage:
+        """Return the explorer of the run, which a notebook shows; see `reviver.explore`."""
+        return explore(self, **options)
+
+    @cached_property
+    def _path(self) -> Path:
+        return find_checkpoint(self.folder.checkpoints, self.checkpoint)
+
+    @cached_property
+    def step(self) -> int:
+        """Update at which the checkpoint was saved."""
+        return checkpoint_step(self._path)
+
+    @cached_property
+    def task(self) -> Task:
+        """Task of an LSTM."""
+        if not isinstance(self.config, LSTMConfig):
+            raise AttributeError("the run of a GAN has no task")
+        self._require("task")
+        data = self.folder.record.get("data")
+        if self.config.task == "custom":
+            validate(DataRecord, data, f"{self.folder.record_path}: data")
+        with self._explaining():
+            return build_task(self.config, data, self._parts)
+
+    @cached_property
+    def networks(self) -> dict[str, nn.Module]:
+        """Trained networks in eval mode: `network`, or `generator` (the EMA, where the run has one) and `discriminator`."""
+        path, config = self._path, self.config  # first: a run killed at its start has no data
+        if isinstance(config, LSTMConfig):
+            self._require("cell")
+            task = self.task
+            with self._explaining():
+                networks: dict[str, nn.Module] = {"network": build_network(config, task, self._parts)}
+            self._load(path, networks, "cell")
+        else:
+            self._require("networks")
+            num_classes = self._data("num_classes") if config.conditional else 0
+            with self._explaining():
+                generator, discriminator = build_networks(config, self.image_shape, num_classes, self._parts)
+            names = ("average" if config.ema > 0 else "generator", "discriminator")
+            self._load(path, dict(zip(names, (generator, discriminator), strict=True)), "networks")
+            networks = {"generator": generator, "discriminator": fold(discriminator)}
+        return {name: network.to(self._device).eval() for name, network in networks.items()}
+
+    @property
+    def network(self) -> Network:
+        """Trained network of an LSTM, in eval mode."""
+        return cast("Network", self._network("network"))
+
+    @property
+    def generator(self) -> Generator:
+        """Trained generator of a GAN, in eval mode: the EMA, where the run has one."""
+        return cast("Generator", self._network("generator"))
+
+    @property
+    def discriminator(self) -> Discriminator:
+        """Trained discriminator of a GAN, in eval mode, of images as they are, also where training centered them."""
+        return cast("Discriminator", self._network("discriminator"))
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Shape of the images of a GAN, (C, H, W)."""
+        channels, height, width = self._data("image_shape")
+        return channels, height, width
+
+    @property
+    def is_digits(self) -> bool:
+        """Whether the digit classifier can classify the images of a GAN."""
+        return self.config.data == "mnist" and self.image_shape == (1, 28, 28)
+
+    def to(self, device: str) -> Self:
+        """Return the run with its networks on `device`."""
+        run = copy.copy(self)
+        run._device = choose_device(device)
+        if "networks" in vars(self):
+            run.networks = {name: copy.deepcopy(network).to(run._device) for name, network in self.networks.items()}
+        return run
+
+    def _network(self, name: str) -> nn.Module:
+        if (name == "network") != (self.kind == "lstm"):
+            raise AttributeError(f"the run of {'an LSTM' if self.kind == 'lstm' else 'a GAN'} has no {name}")
+        return self.networks[name]
+
+    def _data(self, name: str) -> Any:
+        """Return what run.json has of the images of a GAN."""
+        data = self.folder.record.get("data", {})
+        if name not in data:
+            raise damaged_run_file(self.folder.record_path, f"data.{name} is missing")
+        return data[name]
+
+    def _require(self, option: Literal["cell", "task", "networks"]) -> None:
+        """Raise ConfigError if a user-defined class of the run was not named."""
+        reference = getattr(self.config, option)
+        if is_custom(option, reference):
+            self._parts.require(option, reference)
+
+    def _load(self, path: Path, networks: dict[str, nn.Module], option: Literal["cell", "networks"]) -> None:
+        """Load the weights; of user-defined networks, those that do not fit are of another class."""
+        try:
+            load_networks(path, networks)
+        except RunFolderError as error:
+            if not isinstance(error.__cause__, RuntimeError) or not is_custom(option, getattr(self.config, option)):
+                raise
+            problem = f"is not what {self.folder.path} was trained with ({one_line(error.__cause__, 200)})"
+            raise ConfigError(f"{option} {problem}; give the class of this run", field=option) from error
+
+    @contextmanager
+    def _explaining(self) -> Iterator[None]:
+        """Raise errors of settings and data as RunFolderError that names the folder."""
+        try:
+            yield
+        except (ConfigError, DataError) as error:
+            raise RunFolderError(f"{self.folder.record_path}: {error}") from error
+
+
+class LSTMRun(Run):
+    """The run of an LSTM."""
+
+    kind = "lstm"
+    config: LSTMConfig
+
+    def evaluate(self, length: int | None = None, size: int | None = None) -> evaluation.Evaluation:
+        """Measure loss and accuracy on sequences that the network was not trained on.
+
+        Args:
+            length: length T; by default that of the run.
+            size: number of fresh sequences; by default 10 000, but at most 100 million steps.
+
+        Raises:
+            ConfigError: if the task does not have this length, or `size` is out of range.
+        """
+        values = [value.item() if isinstance(value, np.generic) else value for value in (length, size)]
+        return evaluation.evaluate(self.network, self.task, values[0] or self.config.length, values[1])
+
+    def predict(self, digits: str | Sequence[int]) -> evaluation.Prediction:
+        """Predict the digit after `digits` of a palindrome, such as `"1 2 3 2"` or `[1, 2, 3, 2]`.
+
+        Raises:
+            ConfigError: if the task is not `palindrome`.
+            DataError: if there is no digit, or one is not from 0 to 9.
+        """
+        if isinstance(digits, str):
+            digits = evaluation.parse_digits(digits, self.config)
+        return evaluation.predict(self.network, self.config, [int(digit) for digit in digits])
+
+
+class GANRun(Run):
+    """The run of a GAN."""
+
+    kind = "gan"
+    config: GANConfig
+
+
+KINDS: dict[str, type[LSTMRun | GANRun]] = {"lstm": LSTMRun, "gan": GANRun}
+
+
+def open_run(path: str | Path, **options: Any) -> LSTMRun | GANRun:
+    """Open a run of either kind, without its networks; `options` are those of `Run`."""
+    folder = RunFolder.open(path)
+    return KINDS[folder.kind](folder, **options)
+
+
+class Opening(TypedDict, total=False):
+    """Arguments of `load`."""
+
+    checkpoint: str | None
+    device: str
+    cell: Cell | None
+    task: AnyTask | None
+    networks: Networks | None
+
+
+@overload
+def load(path: str | Path, kind: None = None, **opening: Unpack[Opening]) -> LSTMRun | GANRun: ...
+@overload
+def load(path: str | Path, kind: Literal["lstm"], **opening: Unpack[Opening]) -> LSTMRun: ...
+@overload
+def load(path: str | Path, kind: Literal["gan"], **opening: Unpack[Opening]) -> GANRun: ...
+def load(
+    path: str | Path,
+    kind: Literal["lstm", "gan"] | None = None,
+    *,
+    checkpoint: str | None = None,
+    device: str = "cpu",
+    cell: Cell | None = None,
+    task: AnyTask | None = None,
+    networks: Networks | None = None,
+) -> LSTMRun | GANRun:
+    """Return the run in the folder at `path` with its settings and trained networks in eval mode.
+
+    Args:
+        path: run folder.
+        kind: kind of the run, `lstm` or `gan`; None for either.
+        checkpoint: see `Run`.
+        device: see `Run`.
+        cell: user-defined cell of the run: the class, an instance, or a reference such as `my_cell.py:Mine`. No code comes out
+            of the folder.
+        task: user-defined task of the run, likewise.
+        networks: file of the user-defined networks of the run, or both classes or instances.
+
+    Raises:
+        RunFolderError: if the folder is missing, damaged or written by a newer version, or has no such checkpoint.
+        ConfigError: if `checkpoint` has another value, or a user-defined class is missing, or is another one.
+        DeviceError: if the device is not available.
+    """
+    with speaking_python():
+        folder = RunFolder.open(path, kind)
+        parts = Parts.load(cell=cell, task=task, networks=networks)
+        run = KINDS[folder.kind](folder, checkpoint=checkpoint, device=device, parts=parts)
+        assert run.networks, "a run has networks"
+    return run
+
+
+def explore(
+    runs: Run | str | Path | Sequence[Run | str | Path],
+    *,
+    training_images: int | None = None,
+    with_data: bool = True,
+    height: int = 720,
+) -> ExplorerPage:
+    """Return the explorer of trained runs, to show in a notebook or to save.
+
+    Args:
+        runs: A run folder or a run, or several of them. Of one with a cell or networks of the user's own, the page has what
+            its training recorded, and no code.
+        training_images: Training images to embed for each GAN; 0 for none, by default as `reviver explore`.
+        with_data: Embed real images of the GANs, and sequences of custom data; False for confidential data.
+        height: Height of the frame in a notebook, in pixels.
+
+    Raises:
+        ConfigError: if there is no run, or an argument is out of range.
+        RunFolderError: if a run folder is missing or damaged.
+    """
+    given = [runs] if isinstance(runs, Run | str | Path) else list(runs)
+    if not given:
+        raise ConfigError("runs must hold at least one run, got none", field="runs")
+    opened = [run if isinstance(run, Run) else open_run(run) for run in given]
+    return show_runs(opened, training_images=training_images, with_data=with_data, height=height)
+
+
+def lists_settings(preset: Any) -> Callable[[Function], Function]:
+    """Decorate a function so that `help` and completion list its keyword arguments `settings`, as the `preset` has them."""
+
+    def decorate(function: Function) -> Function:
+        hints, signature = get_type_hints(type(preset)), inspect.signature(function)
+        *named, _ = signature.parameters.values()
+        known = {parameter.name for parameter in named}
+        listed = [
+            inspect.Parameter(
+                field.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=getattr(preset, field.name),
+                annotation=hints[field.name],
+            )
+            for field in fields(preset)
+            if field.name not in known
+        ]
+        function.__signature__ = signature.replace(parameters=[*named, *listed])  # type: ignore[attr-defined]
+        return function
+
+    return decorate
+
+
+@contextmanager
+def speaking_python() -> Iterator[None]:
+    """Name the options of the command line in errors inside as the arguments of a function."""
+    try:
+        yield
+    except ReviverError as error:
+        text = re.sub(r"--([a-z][a-z-]*)", lambda option: option[1].replace("-", "_"), str(error))
+        error.args = (text, *error.args[1:])
+        raise
+
+
+def _train(
+    kind: Literal["lstm", "gan"],
+    preset: str,
+    out: str | Path | None,
+    settings: dict[str, Any],
+    *,
+    resume: bool,
+    device: str,
+    progress: bool,
+) -> LSTMRun | GANRun:
+    """Train a network of either kind, and return its run."""
+    if not isinstance(out, str | Path | None):
+        refuse("out", f"must be a folder, got {short_repr(out)}")
+    presets: Any = LSTM_PRESETS if kind == "lstm" else GAN_PRESETS
+    train: Any = run_lstm if kind == "lstm" else run_gan
+    given = {
+        name: value.item() if isinstance(value, np.generic) else value
+        for name, value in settings.items()
+        if value is not None or name not in ("cell", "task", "loss", "networks")
+    }
+    path = None if out is None else str(out)
+    with speaking_python():
+        config, path, parts = find_start(kind, presets, preset, given, path, resume=resume)
+        train(config, path, parts=parts, device=device, resume=resume, progress=progress)
+        run = KINDS[kind](path, parts=parts)
+        assert run.networks, "a run has networks"
+    return run
+
+
+@lists_settings(LSTM_PRESETS["original"])
+def train_lstm(
+    out: str | Path | None = None,
+    preset: str = "original",
+    cell: Cell | None = None,
+    task: AnyTask | None = None,
+    *,
+    resume: bool = False,
+    device: str = "auto",
+    progress: bool = True,
+    **settings: Unpack[LSTMKeywords],
+) -> LSTMRun:
+    """Train an LSTM on a memory task or on your own sequences, and return the run.
+
+        run = reviver.train_lstm(length=9, encoding="onehot", epochs=10)
+        run.table()["validation_accuracy"], run.plot(), run.network
+
+    Args:
+        out: run folder, which must not exist unless `resume`; None for a new one in runs/, named after the settings.
+        preset: named settings to start from, see `reviver lstm train --help`.
+        cell: `lstm`, `rnn`, `gru`, a class of your own, or an instance: a template, of which each layer begins as a copy with
+            its weights, so its sizes must fit and `seed` does not change it. None for that of the preset.
+        task: task, such as `palindrome`, or a class or an instance of your own, such as `Sum(base=3)`; None for that of the
+            preset, or `custom` with `data`. Who opens the run names cell and task again, instances with equal arguments.
+        resume: go on with an interrupted run.
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+        progress: show a line of progress, also in a notebook.
+        **settings: settings that change the preset, such as `learning_rate=3e-3`: those of `reviver lstm train`.
+
+    Raises:
+        ConfigError, DataError, DeviceError, RunFolderError: before anything is written.
+        DivergenceError: if a loss is not finite.
+        Interrupted: after an interrupt, once the state is saved; `resume` goes on.
+    """
+    given = {"cell": cell, "task": task, **settings}
+    return cast("LSTMRun", _train("lstm", preset, out, given, resume=resume, device=device, progress=progress))
+
+
+@lists_settings(GAN_PRESETS["best"])
+def train_gan(
+    out: str | Path | None = None,
+    preset: str = "best",
+    loss: str | type | object | None = None,
+    networks: Networks | None = None,
+    *,
+    resume: bool = False,
+    device: str = "auto",
+    progress: bool = True,
+    **settings: Unpack[GANKeywords],
+) -> GANRun:
+    """Train a GAN on MNIST or on your own images, and return the run.
+
+        run = reviver.train_gan(data="photos/", image_size=32, epochs=50)
+        run.table()["generator_loss"], run.plot("samples"), run.generator
+
+    Args:
+        out: run folder, see `train_lstm`.
+        preset: named settings to start from, see `reviver gan train --help`.
+        loss: loss of both networks, such as `hinge`, or a class or an instance of your own; None for that of the preset.
+        networks: file with the classes `Generator` and `Discriminator` of your own, or a pair of classes or of instances, of
+            which the run trains copies: their sizes must fit `latent_size` and the images.
+        resume: go on with an interrupted run.
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+        progress: show a line of progress, also in a notebook.
+        **settings: settings that change the preset, such as `epochs=50`: those of `reviver gan train`.
+
+    Raises:
+        Errors as `train_lstm`.
+    """
+    given = {"loss": loss, "networks": networks, **settings}
+    return cast("GANRun", _train("gan", preset, out, given, resume=resume, device=device, progress=progress))
