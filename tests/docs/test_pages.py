@@ -172,7 +172,7 @@ def test_toml_is_valid(tmp_path: Path) -> None:
             if block.language == "toml":
                 has_command = block.code.startswith("command") or page == settings_page.PAGE
                 path.write_text(block.code if has_command else f'command = "lstm train"\n{block.code}')
-                assert page == settings_page.PAGE or build_trials(read_sweep(path), {})
+                assert page == settings_page.PAGE or build_trials(read_sweep(path), {}, tmp_path)
     assert main(["lstm", "train", "--config", str(path), "--print-config"]) == 0
 
 

@@ -70,6 +70,19 @@ def test_bands_are_of_the_seeds(runs: Path) -> None:
     assert accuracy.get_ylim() == (-0.02, 1.02)
 
 
+def test_the_legend_has_other_names_and_losses_a_logarithmic_scale_on_demand(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    compared = read_runs(sorted(runs.iterdir()))
+    figure = comparison_curves(compared, ["ours", "Elman's"], log_loss=True)
+    assert [text.get_text() for text in figure.legends[0].get_texts()][:2] == ["ours (n = 2)", "Elman's (n = 2)"]
+    assert [panel.get_yscale() for panel in figure.axes] == ["log", "linear"]
+    assert [panel.get_yscale() for panel in comparison_curves(compared).axes] == ["linear", "linear"]
+    given = [str(path) for path in sorted(runs.iterdir())]
+    assert main(["compare", *given, "--labels", "ours", "--out", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == "error: --labels must be 2, one for each of cell = lstm; cell = rnn, got 1\n"
+
+
 def test_near_a_bound_a_panel_shows_medians_and_ranges(runs: Path, tmp_path: Path) -> None:
     """Accuracies of 0 and 1 have a standard deviation beyond both."""
     for seed in (0, 1):
@@ -99,9 +112,12 @@ def test_a_sweep_and_two_commands_compare_cells(
     monkeypatch.setattr("reviver.sweep.engines.Pool", InlineEngine)
     settings = "epochs = 1\nhidden_size = 4\nlength = 3\ndata_size = 60\n"
     Path("cells.toml").write_text(
-        f'command = "lstm train"\nseeds = 2\n[settings]\n{settings}[grid]\ncell = ["lstm", "rnn"]\n'
+        f'command = "lstm train"\nseeds = 2\n[settings]\n{settings}[grid]\ncell = ["rnn", "lstm", "gru"]\n'
     )
     assert main(["sweep", "cells.toml", "--jobs", "1", "--quiet"]) == 0
+    assert [*group_runs(read_runs(["runs/sweep-cells"]))] == ["cell = rnn", "cell = lstm", "cell = gru"], (
+        "as in the file"
+    )
     assert main(["compare", "runs/sweep-cells"]) == 0
     assert Path("runs/sweep-cells/comparison.png").exists()
     capsys.readouterr()

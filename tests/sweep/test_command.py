@@ -51,7 +51,7 @@ def test_a_sweep_has_all_combinations_once_and_seeds_change_fastest(monkeypatch:
     assert zipped == [{"d": d, "e": e, "seed": seed} for d, e in ((5, 6), (10, 12)) for seed in (3, 5)]
     checked: list[str] = []
     monkeypatch.setattr("reviver.cli.sweep.check", lambda name, *_: checked.append(name))
-    assert len(build_trials(SweepFile(command="lstm train", seeds=3, grid={"length": [3, 4]}), {})) == 6
+    assert len(build_trials(SweepFile(command="lstm train", seeds=3, grid={"length": [3, 4]}), {}, Path())) == 6
     assert checked == ["length", "seed", "seed", "seed", "length"], "each value once, of as many trials as there are"
 
 
@@ -69,7 +69,7 @@ WRONG = {
     "[random]\nsamples = 2\nlength = {min = 3, max = 2}\n": "random.length.max must be greater than min 3, got 2",
     "[random]\nsamples = 2\nlength = {min = 0, max = 5, log = true}\n": "random.length.min must be greater than 0 with log",
     f"seeds = 400\n[grid]\nlength = {[*range(2, 402)]}\n": "a sweep must have at most 100000 trials, got 160000; shorten",
-    "seeds = 300\n[settings]\ncell = 'rnn'\n[grid]\nnum_layers = [2, 3]\n": "cell rnn supports one layer and one direction",
+    "seeds = 300\n[settings]\ncell = 'rnn'\n[grid]\nnum_layers = [2, 3]\n": "cell rnn does not support num_layers",
     "[evaluate]\ncommand = 'gan evaluate'\n": "evaluate.command must be lstm evaluate, got 'gan evaluate'",
     "[evaluate]\ncommand = 'lstm evaluate'\nsettings = {lenght = 3}\n": r"evaluate.settings.lenght is unknown; did you mean length\?",
     f"[settings]\ntask = 'temporal-order'\n[grid]\nhidden_size = {[*range(1, 31)]}\n": (
@@ -106,7 +106,7 @@ def test_a_sweep_writes_its_results_also_if_a_trial_fails(
     assert (result["trials"], result["done"], result["failed"]) == (2, 1, 1)
     assert result["summary"]["measure"] == "evaluate.results.0.accuracy"
     assert [row["num_layers"] for row in result["summary"]["settings"]] == [1, 2]
-    assert "cell rnn supports one layer and one direction" in result["summary"]["failures"][0]["error"]
+    assert "cell rnn does not support num_layers" in result["summary"]["failures"][0]["error"]
     problem = r"error: 1 of 2 trials failed; see runs/sweep-layers/trials/\w+, and run them again with --retry-failed\n"
     assert re.fullmatch(problem, outputs[0].err)
     for name in ("table.parquet", "summary.json", "summary.pdf", "summary.png"):
@@ -130,3 +130,26 @@ def test_ctrl_c_saves_the_trials(tmp_path: Path) -> None:
     assert "Traceback" not in errors
     (run,) = (RunFolder.open(path) for path in out.glob("trials/*/run"))
     assert run.status == "interrupted"
+
+
+def test_paths_are_relative_to_the_file_and_checked_before_the_first_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "there"
+    folder.mkdir()
+    (folder / "cells.py").write_text("from torch.nn import GRUCell as Mine\n\n\nclass Other(Mine):\n    pass\n")
+    (folder / "a.csv").write_text("sequence,label\n1 2,a\n3 4,b\n")
+    monkeypatch.chdir(tmp_path)
+    grid = {"cell": ["lstm", "cells.py:Other"]}
+    trials = build_trials(SweepFile(command="lstm train", grid=grid, settings={"data": "a.csv"}), {}, Path("there"))
+    settings = [trial.arguments["settings"] for trial in trials]
+    assert [(one["cell"], one["data"]) for one in settings] == [
+        ("lstm", "there/a.csv"),
+        ("there/cells.py:Other", "there/a.csv"),
+    ]
+    assert [trial.axes["cell"] for trial in trials] == grid["cell"], "tables have the words of the file"
+    for name, value in (("cell", "gone.py:Other"), ("data", "gone.csv")):
+        with pytest.raises(
+            ConfigError, match=rf"^{name} there/gone\.\w+ does not exist; paths in the file are relative"
+        ):
+            build_trials(SweepFile(command="lstm train", grid={name: [value]}), {}, Path("there"))

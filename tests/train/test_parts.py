@@ -161,3 +161,22 @@ def test_a_wrong_loss_is_one_line(replaced: str, by: str, problem: str) -> None:
     Path("my_loss.py").write_text(LOSS.replace(replaced, by, 1))
     with pytest.raises(ConfigError, match=problem):
         choose_losses("my_loss.py:Exponential", parts=Parts.load(loss="my_loss.py:Exponential"))
+
+
+def test_a_file_may_import_its_neighbors_and_a_module_of_the_folder_may_be_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path not in ("", str(tmp_path))])
+    Path("beside").mkdir()
+    Path("beside/neighbor_words.py").write_text("GOAL = 'count'\n")
+    Path("beside/my_task.py").write_text(f"from neighbor_words import GOAL\n{TASK}    goal = GOAL\n")
+    _, parts = Parts.resolve({"task": "beside/my_task.py:Majority"})
+    assert parts.require("task", "beside/my_task.py:Majority").cls.goal == "count"
+    Path("task_of_this_folder.py").write_text(TASK)
+    _, parts = Parts.resolve({"task": "task_of_this_folder:Majority"})
+    assert parts.require("task", "task_of_this_folder:Majority").cls.__module__ == "task_of_this_folder"
+    Path("run.json").touch()
+    Path("task_of_a_run.py").write_text(TASK)
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path != str(tmp_path)])
+    with pytest.raises(ConfigError, match="task_of_a_run cannot be imported"):
+        Parts.resolve({"task": "task_of_a_run:Majority"})

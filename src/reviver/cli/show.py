@@ -110,6 +110,8 @@ def compare(
     *runs: Annotated[str, Parameter(name="RUN", required=True)],
     format_: FigureFormat = "png",
     out: Text | None = None,
+    labels: Annotated[list[Text] | None, Parameter(consume_multiple=True)] = None,
+    log_loss: Annotated[bool, FLAG] = False,
     own: options.OwnOptions = options.NONE_GIVEN,
     common: options.FigureOptions = options.FIGURE_DEFAULTS,
 ) -> None:
@@ -121,11 +123,14 @@ def compare(
     Examples:
       reviver compare runs/lstm-* runs/rnn-*
       reviver compare runs/sweep-cells --format pdf --out figures
+      reviver compare runs/lstm-* runs/rnn-* --labels LSTM RNN --log-loss
       reviver compare runs/lstm runs/rnn --json
 
     Args:
         runs: Run folders of LSTMs or of GANs, or the folder of a sweep.
         out: Folder for the figure; by default that of the sweep, of several runs the current one.
+        labels: Names of the groups in the legend of the figure, in the order of the runs or of the file of the sweep.
+        log_loss: Plot losses on a logarithmic scale.
     """
     from reviver.figures import check_figure_path, save_figure
     from reviver.show.groups import comparison_curves, rank_runs, read_runs
@@ -135,7 +140,7 @@ def compare(
     check_figure_path(path)
     found = read_runs(runs)
     result, lines = rank_runs(found)
-    save_figure(comparison_curves(found), path)
+    save_figure(comparison_curves(found, labels or (), log_loss=log_loss), path)
     common.show({**result, "figure": str(path)}, *lines, str(path))
 
 

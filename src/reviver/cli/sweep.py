@@ -16,7 +16,7 @@ from reviver.settings.gan import GANConfig
 from reviver.settings.gan_presets import PRESETS as GAN_PRESETS
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.lstm_presets import PRESETS as LSTM_PRESETS
-from reviver.settings.parts import Parts, is_custom
+from reviver.settings.parts import Parts, is_custom, is_reference
 from reviver.settings.validation import check
 from reviver.text import count, did_you_mean, one_line
 from reviver.train.start import find_start
@@ -47,6 +47,7 @@ COMMANDS = {
 }
 """Commands of a sweep file."""
 SET_BY_SWEEP = ("out", "resume")
+PATHS = ("data", "extractor", "networks")
 NOT_OF_EVALUATION = ("run", "out", "own", "networks", "common", "return")
 """Arguments of an evaluation that the sweep sets."""
 
@@ -98,17 +99,20 @@ def sweep(
     """
     from reviver.progress import announcing
     from reviver.sweep import driver, engines, spec
+    from reviver.sweep.trials import record_order
 
     if address is not None and engine != "ray":
         raise ConfigError("address is only for --engine ray; leave it out", field="address")
     path = Path(file)
     content = spec.read_sweep(path)
     try:
-        trials = build_trials(content, {"device": common.device} if common.device != DEFAULTS.device else {})
+        device = {"device": common.device} if common.device != DEFAULTS.device else {}
+        trials = build_trials(content, device, path.parent)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
     folder = Path("runs") / f"sweep-{path.stem}" if out is None else Path(out)
     driver.open_sweep(folder)
+    record_order(folder, trials)
     start: Mapping[str, Callable[[], Engine]] = {
         "pool": lambda: engines.Pool(jobs, threads),
         "ray": lambda: engines.RayEngine(jobs, threads, address),
@@ -125,11 +129,11 @@ def sweep(
         raise ReviverError(f"{problem}, and run them again with --retry-failed")
 
 
-def build_trials(file: "SweepFile", common: Mapping[str, Any]) -> "list[Trial]":
+def build_trials(file: "SweepFile", common: Mapping[str, Any], folder: Path) -> "list[Trial]":
     """Return the trials of a sweep, seeds last; `common` are settings of all trials, which the file may not set.
 
-    A wrong setting, value or axis is a `ConfigError`, and so are settings of which no trial is valid; if only some trials are
-    invalid, these fail later.
+    Paths are relative to `folder`, that of the file. A wrong setting, value or axis or a missing path is a `ConfigError`, and
+    so are settings of which no trial is valid; if only some trials are invalid, these fail later.
     """
     from reviver.sweep.spec import points_of
     from reviver.sweep.trials import Trial
@@ -149,14 +153,17 @@ def build_trials(file: "SweepFile", common: Mapping[str, Any]) -> "list[Trial]":
     }
     _check_names(tables, kinds)
     points = points_of(file)
-    values = {repr(pair): pair for point in (file.settings, *points) for pair in point.items()}
-    _check_values(values.values(), kinds)  # each once, as there may be many trials
+    pairs = {repr(pair): pair for point in (file.settings, *points) for pair in point.items()}
+    values = {
+        key: _check_value(*pair, kinds, folder) for key, pair in pairs.items()
+    }  # once, as there may be many trials
     arguments: dict[str, Any] = {"command": file.command}
     if file.evaluate is not None:
-        arguments["evaluate"] = _check_evaluation(file.command, file.evaluate)
-    trials = [
-        Trial(run_trial, arguments | {"settings": {**common, **file.settings, **point}}, point) for point in points
-    ]
+        arguments["evaluate"] = _check_evaluation(file.command, file.evaluate, folder)
+    trials = []
+    for point in points:
+        settings = {name: values[repr((name, value))] for name, value in {**file.settings, **point}.items()}
+        trials.append(Trial(run_trial, arguments | {"settings": {**common, **settings}}, point))
     _check_any_valid(trials)
     return trials
 
@@ -246,13 +253,21 @@ def _check_names(tables: Mapping[str, Mapping[str, Any]], known: Iterable[str]) 
             found[name] = place
 
 
-def _check_values(values: Iterable[tuple[str, Any]], kinds: Mapping[str, Any]) -> None:
-    """Check each value by itself."""
-    for name, value in values:
-        check(name, value, kinds[name])
+def _check_value(name: str, value: Any, kinds: Mapping[str, Any], folder: Path) -> Any:
+    """Check a value by itself, and return it; a path in it is relative to `folder`, and must exist."""
+    from reviver.data.images.image_set import NAMES
+
+    check(name, value, kinds[name])
+    place, colon, cls = str(value).rpartition(":") if is_reference(value) else (str(value), "", "")
+    is_path = place.endswith(".py") if colon else name in PATHS and value not in (None, *NAMES)
+    if not is_path:
+        return value
+    if not (folder / place).exists():
+        raise ConfigError(f"{name} {folder / place} does not exist; paths in the file are relative to its folder")
+    return f"{folder / place}{colon}{cls}"
 
 
-def _check_evaluation(command: str, evaluation: "Command") -> dict[str, Any]:
+def _check_evaluation(command: str, evaluation: "Command", folder: Path) -> dict[str, Any]:
     """Check the table `evaluate` of a sweep file, and return the arguments of the command."""
     kind = command.split(maxsplit=1)[0]
     if evaluation.command != f"{kind} evaluate":
@@ -265,10 +280,9 @@ def _check_evaluation(command: str, evaluation: "Command") -> dict[str, Any]:
     }
     try:
         _check_names({"settings": settings}, kinds)
-        _check_values(settings.items(), kinds)
+        return {name: _check_value(name, value, kinds, folder) for name, value in settings.items()}
     except ConfigError as error:
         raise ConfigError(f"evaluate.{error}") from error
-    return settings
 
 
 def _check_any_valid(trials: "Sequence[Trial]") -> None:

@@ -8,7 +8,6 @@ Shapes: B batch, T time, I input size, H hidden size, L layers, C classes.
 """
 
 import copy
-import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from types import MappingProxyType
@@ -237,25 +236,6 @@ def probe(part: CustomClass, cell: nn.Module, input_size: int, hidden_size: int)
             if shapes and found != shapes:
                 _refuse(part, f"must keep the shapes of its state, {shapes} for a sequence, got {found} {at}")
             shapes = found
-
-
-def slowdown(network: CellClassifier, batch_size: int) -> float:
-    """Return how many times as long a training pass takes here as that of an LSTM of the same size, from a few steps."""
-    sizes, device = (network.input_size, network.hidden_size, len(network.W_out)), network.W_out.device
-    options: Any = {"hidden_dropout": network.hidden_dropout, "dropout": network.dropout}
-    start = time.perf_counter()
-    times: dict[str, list[float]] = {"own": [], "ours": []}
-    with torch.random.fork_rng(devices=[]):
-        networks = {"own": copy.deepcopy(network), "ours": LSTMClassifier(*sizes, len(network.cells), **options)}
-        x, rng = torch.randn(batch_size, TIMED_STEPS, sizes[0]).to(device), torch.Generator(device)
-        while time.perf_counter() - start < TIMED_SECONDS or len(times["own"]) < 3:
-            for name, timed in networks.items():
-                begin = time.perf_counter()
-                timed.to(device).train()(x, rng=rng).square().mean().backward()
-                if x.is_cuda:
-                    torch.cuda.synchronize()
-                times[name].append(time.perf_counter() - begin)
-    return min(times["own"][1:]) / min(times["ours"][1:])  # the first pass is a warm-up
 
 
 def _select(rows: Tensor, chosen: Any, other: Any) -> Any:

@@ -1,6 +1,7 @@
 """Settings of an LSTM training run."""
 
 import math
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -27,11 +28,15 @@ from reviver.settings.fields import (
 from reviver.settings.lstm_network import DropoutKind, PatchSize, Pooling
 from reviver.settings.parts import is_reference, name_or_reference
 from reviver.settings.tasks import TaskDefinition, TaskName, find_task
-from reviver.settings.validation import MAX_INTEGER, MAX_VALUE, check, refuse, settings
+from reviver.settings.validation import MAX_INTEGER, MAX_VALUE, check, refuse, settings, show_value
 from reviver.text import short_repr
 
 MAX_LENGTHS = 10_000
 """Maximum number of lengths of a curriculum."""
+STATELESS = ("bidirectional", "pooling", "patch_size")
+"""Settings of networks that carry no state from one segment of a sequence to the next, unless they have their defaults."""
+WITHOUT_CELLS = (*STATELESS, "hidden_dropout_kind", "precision", "init")
+"""Settings that only the LSTM supports."""
 MIN_BATCH_SIZE = 16
 """Minimum batch size of a curriculum, unless `batch_size` is smaller."""
 
@@ -150,8 +155,9 @@ class LSTMConfig:
 
     def __post_init__(self) -> None:
         """Check that the settings fit together."""
-        is_plain = (self.pooling, self.patch_size) == ("last", 1)
-        self._check_cell(is_plain=is_plain)
+        limited = [*WITHOUT_CELLS, *(["num_layers"] if self.cell == "rnn" else [])] if self.cell != "lstm" else []
+        if changed := self._changed(limited):
+            refuse("cell", f"{self.cell} does not support {changed}; leave it out")
         if self.task == "custom" and self.data is None:
             refuse("data", "must be a file for the task custom, got None; give one with --data")
         if self.task != "custom" and self.data is not None:
@@ -165,22 +171,13 @@ class LSTMConfig:
             got = f"got {self.bptt_steps}"
             if self.task != "palindrome" or not self.curriculum:
                 refuse("bptt_steps", f"must be none except for the task palindrome with curriculum, {got}")
-            if self.cell == "rnn" or self.bidirectional or not is_plain:
-                stateless = "with cell rnn, bidirectional, pooling or patch_size, which carry no state"
-                refuse("bptt_steps", f"must be none {stateless}, {got}")
+            if stateless := "cell rnn" if self.cell == "rnn" else self._changed(STATELESS):
+                refuse("bptt_steps", f"must be none with {stateless}, which carries no state, {got}")
 
-    def _check_cell(self, *, is_plain: bool) -> None:
-        if self.cell == "lstm":
-            return
-        if self.cell == "rnn" and (self.num_layers > 1 or self.bidirectional):
-            refuse("cell", "rnn supports one layer and one direction; leave out num_layers and bidirectional")
-        if self.bidirectional:
-            refuse("cell", f"{self.cell} supports one direction; leave out bidirectional")
-        defaults = f"{self.cell} supports only the defaults of these; leave out"
-        if (self.hidden_dropout_kind, self.precision, self.init) != ("step", "fp32", "report"):
-            refuse("cell", f"{defaults} hidden_dropout_kind, precision and init")
-        if not is_plain:
-            refuse("cell", f"{defaults} pooling and patch_size")
+    def _changed(self, names: Iterable[str]) -> str:
+        """Return the first of these settings that is not the default, with its value; empty if all are."""
+        changed = (name for name in names if getattr(self, name) != getattr(type(self), name))
+        return next((f"{name} {show_value(getattr(self, name))}" for name in changed), "")
 
     def _check_curriculum(self) -> None:
         if self.patience is not None:

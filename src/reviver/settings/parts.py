@@ -238,6 +238,7 @@ def _load(option: str, reference: str) -> CustomClass:
         source: tuple[str | None, bytes] = (path.name, content)
     else:
         try:
+            _let_import(Path.cwd())
             module = importlib.import_module(place)
         except Exception as error:
             problem = f"{place} cannot be imported ({type(error).__name__}: {one_line(error, 200)})"
@@ -272,6 +273,7 @@ def _run_file(option: str, path: Path) -> tuple[types.ModuleType, bytes]:
     module = types.ModuleType(name)
     module.__file__ = str(path)
     sys.modules[name] = module
+    _let_import(path.resolve().parent)
     try:
         exec(compile(content, str(path), "exec"), vars(module))  # noqa: S102
     except BaseException as error:
@@ -282,3 +284,11 @@ def _run_file(option: str, path: Path) -> tuple[types.ModuleType, bytes]:
         problem = f"{path} cannot be run: {type(error).__name__}: {one_line(getattr(error, 'msg', error), 200)}{place}"
         raise ConfigError(f"{option} {problem}", field=option) from error
     return module, content
+
+
+def _let_import(folder: Path) -> None:
+    """Let user-defined code import modules of a folder, after all that are installed; never those of a run folder."""
+    in_run = any((parent / "run.json").is_file() for parent in (folder, *folder.parents))
+    if str(folder) not in sys.path and not in_run:
+        sys.path.append(str(folder))
+        importlib.invalidate_caches()

@@ -17,7 +17,7 @@ from reviver.figures import CHANCE_COLOR, draw_runs, integer_ticks, panels, plai
 from reviver.runs.folder import RunFolder
 from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
-from reviver.settings.validation import show_value
+from reviver.settings.validation import refuse, show_value
 from reviver.sweep.statistics import SEED, Group, bounds_of, rank_groups, ranking_lines
 from reviver.sweep.summary_figure import STYLES, plain_text
 from reviver.sweep.trials import find_trial_runs
@@ -52,7 +52,7 @@ def read_runs(paths: Sequence[str | Path]) -> list[ComparedRun]:
         RunFolderError: if there are no runs, one is damaged or has no metrics yet, or two kinds are mixed.
         ConfigError: if two runs have the same settings and the same seed.
     """
-    folders = [RunFolder.open(run) for path in map(Path, paths) for run in _in_order(find_trial_runs(path)) or [path]]
+    folders = [RunFolder.open(run) for path in map(Path, paths) for run in find_trial_runs(path) or [path]]
     kinds = sorted({folder.kind for folder in folders})
     if len(kinds) > 1:
         raise RunFolderError(
@@ -66,16 +66,6 @@ def read_runs(paths: Sequence[str | Path]) -> list[ComparedRun]:
             problem = f"{other.folder.path} and {run.folder.path} have the same settings and the seed {run.seed}"
             raise ConfigError(f"{problem}; give one of them, since only other seeds show a spread", field="run")
     return runs
-
-
-def _in_order(folders: Sequence[Path]) -> list[Path]:
-    """Return the runs of a sweep in the order of their settings; the names of their folders are hashes."""
-
-    def settings(path: Path) -> list[tuple[float, str]]:
-        values = RunFolder.open(path).record["config"].values()
-        return [(value if isinstance(value, (int, float)) else 0.0, str(value)) for value in values]
-
-    return sorted(folders, key=settings)
 
 
 def _read_run(folder: RunFolder) -> ComparedRun:
@@ -153,13 +143,19 @@ def _measures(runs: Sequence[ComparedRun]) -> list[Measure]:
 
 
 @styled()
-def comparison_curves(runs: Sequence[ComparedRun]) -> Figure:
+def comparison_curves(runs: Sequence[ComparedRun], labels: Sequence[str] = (), *, log_loss: bool = False) -> Figure:
     """Plot two metrics of each group over the epochs: mean and band of one standard deviation over the seeds.
+
+    `labels` are names of the groups in the legend, by default their settings; with `log_loss`, losses are on a log scale.
 
     If a band would leave the values that its metric can have, the panel shows medians and ranges instead. A run that ended
     keeps its last value. Of more groups than there are `STYLES`, the first are shown.
     """
     groups = group_runs(runs)
+    if labels:
+        if len(labels) != len(groups):
+            refuse("labels", f"must be {len(groups)}, one for each of {'; '.join(groups)}, got {len(labels)}")
+        groups = dict(zip(labels, groups.values(), strict=True))
     chosen = dict([*groups.items()][: len(STYLES)])
     figure = Figure()
     (axes,) = panels(figure)
@@ -178,7 +174,7 @@ def comparison_curves(runs: Sequence[ComparedRun]) -> Figure:
             panel.set_ylabel("median and range" if use_median else "mean ± std")
         if high == 1.0:
             panel.set_ylim(-0.02, 1.02)
-        elif name in ("fid", "length"):
+        elif name in ("fid", "length") or (log_loss and name.endswith("loss")):
             panel.set_yscale("log")
             plain_log_ticks(panel.yaxis)
         integer_ticks(panel.xaxis)

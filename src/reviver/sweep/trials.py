@@ -14,7 +14,7 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -86,9 +86,20 @@ def trial_folder(sweep_folder: Path, trial: Trial) -> Path:
     return sweep_folder / "trials" / trial.key
 
 
+def record_order(sweep_folder: Path, trials: Sequence[Trial]) -> None:
+    """Write the order of the trials into order.json."""
+    write_json(sweep_folder / "order.json", {"trials": [trial.key for trial in trials]})
+
+
 def find_trial_runs(sweep_folder: Path) -> list[Path]:
-    """Return the run folders in the trials of a sweep, in the order of their keys; none if the folder is that of no sweep."""
-    return sorted(path.parent for path in sweep_folder.glob("trials/*/run/run.json"))
+    """Return the run folders in the trials of a sweep, in the order of its file; none if the folder is that of no sweep."""
+    path = sweep_folder / "order.json"
+    keys: list[str] = []
+    if path.exists():
+        with explain_read_errors(path):
+            keys = read_json(path)["trials"]
+    found = sorted(run.parent for run in sweep_folder.glob("trials/*/run/run.json"))
+    return sorted(found, key=lambda run: keys.index(run.parent.name) if run.parent.name in keys else len(keys))
 
 
 def execute(sweep_folder: Path, trial: Trial, threads: int | None = None, attempts: int = 1) -> Ended:

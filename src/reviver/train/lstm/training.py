@@ -19,7 +19,7 @@ from reviver.devices import choose_device
 from reviver.launch import DEFAULT_TIMEOUT
 from reviver.lstm import kernel
 from reviver.lstm.classifier import LSTMClassifier
-from reviver.lstm.custom_cells import CELLS, CellClassifier, Network, build_custom, slowdown
+from reviver.lstm.custom_cells import CELLS, CellClassifier, Network, build_custom
 from reviver.lstm.kernel.library import KERNEL
 from reviver.lstm.layer import chrono
 from reviver.lstm.rnn import RNNClassifier
@@ -260,8 +260,7 @@ def _train(
     folder = open_run(out, "lstm", config, device, resume=resume, native=native, world=world)
     folder.record_parts(parts)
     if isinstance(network, CellClassifier) and world.is_main:
-        times = slowdown(network, config.batch_size)
-        _log.info(f"the cell {config.cell} runs step by step: an update takes {times:.1f} times that of the LSTM here")
+        _log.info(f"the cell {config.cell} runs step by step, which takes longer than the LSTM, which has a kernel")
     if task.data_record is not None:
         folder.record_data("data", task.data_record, "data", "file")
     cell = config.cell if is_reference(config.cell) else config.cell.upper()
