@@ -16,8 +16,7 @@ from reviver.data.images.image_set import from_pixels, load_images
 from reviver.gan.networks import Discriminator, Generator
 from reviver.gan.sampling import generate_samples
 from reviver.gan.scores.reference_stats import load_reference
-from reviver.gan.step import gan_step
-from reviver.gan.step_options import StepOptions
+from reviver.gan.step import StepOptions, gan_step
 from reviver.settings.fields import Precision
 from reviver.settings.gan import GANConfig
 from reviver.train.gan.training import build_networks, build_optimizers
@@ -80,7 +79,7 @@ def sampling_and_scoring() -> dict[str, Callable[[], object]]:
 
     def score() -> None:
         images, _ = generate_samples(generator, SCORED, 0)
-        reference.compare(images)
+        reference.score(images)
 
     sample = partial(generate_samples, generator, SAMPLES, 0)
     return {f"sampling {SAMPLES} images": sample, f"scoring {SCORED} samples": score}

@@ -11,9 +11,8 @@ import torch
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
-from reviver.gan.interpolation import interpolate
+from reviver.gan.interpolation import interpolate, parse_view
 from reviver.gan.sampling import generate
-from reviver.gan.view import parse_view
 from reviver.run import GANRun, load
 from tests.explorer.browser import PHONE, Show, check_fits, pixels, poll, text, view_of, wait_for_start, wait_view
 

@@ -25,17 +25,18 @@ from reviver.gan.interpolation import (
     CONFIDENCE,
     MAX_STEPS,
     PATHS,
+    View,
     choose_class_endpoints,
     choose_distant_endpoints,
     generate_interpolation,
     interpolate,
     most_gradual,
     most_robust,
+    parse_view,
 )
-from reviver.gan.inversion import project, project_files
+from reviver.gan.inversion import project
 from reviver.gan.networks import Generator
 from reviver.gan.scores.digit_classifier import DigitClassifier
-from reviver.gan.view import View, parse_view
 from reviver.rng import make_rng
 from reviver.settings.gan import GANConfig
 from reviver.train.gan.training import train
@@ -65,13 +66,11 @@ def test_points_equal_those_of_numpy_and_scipy(size: int, seed: int) -> None:
     torch.testing.assert_close(interpolate(spherical[0], spherical[-1], 2, "spherical"), spherical)
 
 
-def test_slerp_between_near_ends_and_from_the_origin_equals_lerp_and_between_opposite_ends_is_refused() -> None:
+def test_slerp_between_near_ends_from_the_origin_or_between_opposite_ends_equals_lerp() -> None:
     start = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
     for distance in (0.0, 1e-9, 1e-7, 1e-5):
-        for ends in ((start, start + torch.tensor([0.0, 0.0, distance])), (0 * start, start)):
+        for ends in ((start, start + torch.tensor([0.0, 0.0, distance])), (0 * start, start), (start, -3 * start)):
             torch.testing.assert_close(interpolate(*ends, 7, "spherical"), interpolate(*ends, 7), rtol=1e-9, atol=1e-9)
-    with pytest.raises(ConfigError, match=r"^path must be linear between ends in opposite directions, got spherical"):
-        interpolate(start, -3 * start, 7, "spherical")
 
 
 # End points
@@ -250,8 +249,6 @@ def test_the_latents_of_generated_images_are_found_without_side_effects() -> Non
         torch.testing.assert_close(generator.eval()(projection.latents), projection.images)
     expected = (projection.images - targets).square().flatten(1).mean(1).sqrt()
     torch.testing.assert_close(projection.errors, expected)
-    with pytest.raises(ConfigError, match=r"^the number of images must be from 1 to 64, got 65"):
-        project_files(generator, [Path("a.png")] * 65, 0)
 
 
 # View codes
@@ -272,7 +269,7 @@ def code_of(view: View) -> str:
 
 
 def test_the_codes_that_the_explorer_writes_are_read() -> None:
-    """For the bytes see gan/view.py."""
+    """For the bytes see gan/interpolation.py."""
     view = parse_view(encode(bytes([1, 1, 9, 0, 2, 0]) + bytes.fromhex("0038 00bc 0040 0000")), 2)
     assert (view.start.tolist(), view.end.tolist(), *view[2:]) == ([0.5, -1.0], [2.0, 0.0], "spherical", 9)
     z = torch.randn(100)
@@ -284,16 +281,16 @@ def test_the_codes_that_the_explorer_writes_are_read() -> None:
 
 Z = torch.linspace(-1, 1, 4)
 WRONG_VIEWS = {
-    "AQAHAA==": "must have only letters, digits, - and _, got '='; copy it again from the explorer",
-    "AQAHA": "is damaged; copy it again from the explorer",  # no bytes have this length
+    "AQAHAA==": "is damaged; copy it again from the explorer",
+    "AQ+HAA": "is damaged",  # a character that no code has
+    "AQAHA": "is damaged",  # no bytes have this length
     encode(b"\1\0\7\0"): "is damaged",  # only a header
     encode(content(Z, torch.cat([Z, Z]))): "is damaged",
     encode(content(Z, Z, path=2)): "is damaged",
     encode(content(Z, Z, steps=49)): "is damaged",
     encode(content(Z, Z, zero=1)): "is damaged",
-    encode(content(Z, Z, version=2)): "is of version 2, this Reviver reads version 1; use the Reviver",
+    encode(content(Z, Z, version=2)): "is damaged",
     encode(content(Z[:3], Z[:3])): "is of a generator with Z = 3, this run has 4; give the run",
-    encode(content(Z, Z / 0)): "has numbers that are not finite; copy it again",
 }
 
 

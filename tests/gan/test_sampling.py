@@ -8,9 +8,8 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from reviver.errors import ConfigError, DataError
-from reviver.gan import batch_norm_statistics
-from reviver.gan.batch_norm_statistics import recompute_batch_norm
-from reviver.gan.ema import update_ema
+from reviver.gan import ema
+from reviver.gan.ema import recompute_batch_norm, update_ema
 from reviver.gan.networks import Generator
 from reviver.gan.sampling import generate, generate_samples
 from reviver.rng import make_rng
@@ -111,7 +110,7 @@ def statistics(generator: Generator) -> dict[str, torch.Tensor]:
 def test_recomputed_statistics_are_those_of_one_batch(
     num_classes: int, chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batch_norm_statistics, "CHUNK", chunk)
+    monkeypatch.setattr(ema, "CHUNK", chunk)
     generator = Generator(6, (1, 4, 4), num_classes=num_classes).double()
     expected = copy.deepcopy(generator)
     for layer in expected.modules():

@@ -12,13 +12,11 @@ from scipy.stats import chisquare
 from torch import Tensor, nn
 from torch.nn import functional
 
-from reviver.gan import shifts
+from reviver.gan import step
 from reviver.gan.losses import LOSSES, choose_losses
 from reviver.gan.networks import Discriminator, Generator
 from reviver.gan.penalties import discriminator_penalty, gradient_penalty
-from reviver.gan.shifts import shift
-from reviver.gan.step import gan_step
-from reviver.gan.step_options import StepOptions
+from reviver.gan.step import StepOptions, gan_step, shift
 from reviver.rows import BatchRows, RowsRng
 from reviver.settings.gan import LOSSES as LOSS_NAMES
 from reviver.settings.gan import GANConfig
@@ -272,7 +270,7 @@ def test_the_shifts_are_those_of_an_image_padded_with_its_edge_and_reach_further
 def test_each_shift_is_as_frequent_as_the_probability_says_the_same_for_all_channels_and_processes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(shifts, "SIDE", 3)
+    monkeypatch.setattr(step, "SIDE", 3)
     batch = torch.arange(9.0).view(1, 1, 3, 3).expand(20_000, 3, 3, 3)
     for probability in (0.3, 1.0):
         result = shifted(batch, probability)

@@ -180,7 +180,6 @@ def interpolate(
     """
     from reviver.figures import check_figure_path, save_figure
     from reviver.gan import interpolation
-    from reviver.gan import view as views
     from reviver.gan.scores import reference_stats
     from reviver.gan.scores.digit_classifier import DigitClassifier
     from reviver.show import gan_figures as figures
@@ -190,7 +189,7 @@ def interpolate(
     chosen.check()
     loaded, seed = options.open_gan(run, common.device, chosen.seed, networks)
     generator = loaded.generator
-    viewed = None if chosen.view is None else views.parse_view(chosen.view, generator.latent_size)
+    viewed = None if chosen.view is None else interpolation.parse_view(chosen.view, generator.latent_size)
     classifier = None
     file, sha256 = _find_extractor(loaded, extractor)
     if file:
@@ -288,7 +287,7 @@ def evaluate(
     reference = reference_stats.load_reference(num_samples, feature_extractor, train, test)
     images, z = sampling.generate_samples(generator, num_samples, seed)
     result = scores.score_images(images, reference, generator.class_labels(z))
-    lines = [f"{run}, seed {seed}", *scores.describe(result)]
+    lines = [f"{run}, seed {seed}", *scores.score_table(result)]
     if out is not None:
         columns = min(scores.NUM_SHOWN, num_samples)
         grids.save_grid(scores.nearest_grid(images, result, reference), Path(out), columns)

@@ -104,8 +104,6 @@ class Family(Generic[Data]):
     """Tags of the model cards."""
     pipeline_tags: Mapping[str, str] = field(default_factory=dict)
     """Task of the networks of a class, in the words of the hub, where it has one."""
-    removed: Mapping[str, Any] = field(default_factory=dict)
-    """Arguments that a saved network may still have, with the value at which they changed nothing."""
 
     def save(
         self,
@@ -197,8 +195,7 @@ class Family(Generic[Data]):
         if missing := [field.name for field in fields(spec_type) if field.name not in config.network]:
             raise damaged_data_file(path, f"network.{missing[0]} is missing", REMEDY)
         try:
-            removed = self.removed.items()
-            spec = spec_type(**{name: value for name, value in config.network.items() if (name, value) not in removed})
+            spec = spec_type(**config.network)
         except ConfigError as error:
             raise damaged_data_file(path, f"network.{error}", REMEDY) from error
         data = None if config.data is None else validate_record(self.data_model, config.data, path, REMEDY, "data")

@@ -21,7 +21,7 @@ Shapes: C channels, H height, W width, K classes.
 import copy
 import hashlib
 from math import prod, sqrt
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -103,11 +103,6 @@ class CenteredDiscriminator(Discriminator):
     def save_pretrained(self, folder: Any) -> None:
         """Write the network that `fold` returns."""
         fold(self).save_pretrained(folder)
-
-    @classmethod
-    def from_pretrained(cls, source: Any, **download: Any) -> Self:
-        """Refuse: what `save_pretrained` writes is a `Discriminator`."""
-        raise TypeError("a saved discriminator is not centered; use Discriminator.from_pretrained")
 
 
 @torch.no_grad()

@@ -9,11 +9,15 @@ its inside, where training samples no latents.
 Shapes: N images, Z latent size, C channels, H height, W width, S points on a path, K classes.
 """
 
+import base64
+import struct
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal, NamedTuple, get_args
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -43,6 +47,9 @@ NUM_PATH_POINTS = 9
 """Points of a path by which pairs of end points are compared, see `most_gradual`."""
 SMALL_ANGLE = 1e-6
 """Radians. For ω nearer to 0 or π than this, sin ω is too small to divide by."""
+VERSION, HEADER, CHECKSUM = 1, struct.Struct("<BBBBH"), struct.Struct("<I")
+"""Of a view code, see `parse_view`."""
+DAMAGED = "is damaged; copy it again from the explorer"
 
 
 @dataclass(frozen=True)
@@ -64,16 +71,14 @@ class Interpolation:
 def interpolate_at(start: Tensor, end: Tensor, t: Tensor, path: str = "linear") -> Tensor:
     """Return the points [S, Z] of a path from z₀ to z₁, [Z], at t [S] float64: lerp or slerp, see the top of this module.
 
-    They have the dtype of z₀, and are computed in float64. For ω near 0 slerp is lerp, which both formulas agree on there.
-    Ends in opposite directions, which many great circles join, are a `ConfigError` for slerp.
+    They have the dtype of z₀, and are computed in float64. For ω near 0 slerp is lerp, which both formulas agree on there, and
+    for ω near π, where many great circles join the ends.
     """
     z_0, z_1 = start.double(), end.double()
     start_weight, end_weight = 1 - t, t
     if path == "spherical":
         omega = torch.acos((torch.dot(z_0, z_1) / (z_0.norm() * z_1.norm())).clamp(-1, 1))
-        if omega > torch.pi - SMALL_ANGLE:
-            refuse("path", "must be linear between ends in opposite directions, got spherical; or use other ends")
-        if omega > SMALL_ANGLE:  # not if it is NaN, since one end is the origin
+        if SMALL_ANGLE < omega < torch.pi - SMALL_ANGLE:  # not if it is NaN, since one end is the origin
             start_weight, end_weight = (torch.sin(part * omega) / torch.sin(omega) for part in (1 - t, t))
     return (start_weight.unsqueeze(1) * z_0 + end_weight.unsqueeze(1) * z_1).to(start.dtype)
 
@@ -213,3 +218,45 @@ def choose_distant_endpoints(generator: Generator, seed: int, count: int = 2) ->
     while len(chosen) < count:
         chosen.append(int(distances[chosen].amin(0).argmax()))
     return z[chosen]
+
+
+class View(NamedTuple):
+    """An interpolation from z₀ to z₁, [Z] each, with `steps` images between."""
+
+    start: Tensor
+    end: Tensor
+    path: str
+    steps: int
+
+
+def parse_view(code: str, latent_size: int) -> View:
+    """Return the interpolation of a view code, text that the explorer shows for copying, for Z = `latent_size`.
+
+    A code is unpadded base64url of these bytes, with integers in little-endian order:
+
+        1 byte           version, 1
+        1 byte           path, its index in PATHS: 0 linear, 1 spherical
+        1 byte           steps between the ends, 0 ... MAX_STEPS
+        1 byte           0
+        2 bytes          latent size Z
+        2 Z bytes        z₀ in half precision
+        2 Z bytes        z₁ in half precision
+        4 bytes          CRC-32 of all bytes before
+
+    Raises `ConfigError` if the code is damaged, or of a generator with another latent size.
+    """
+    try:
+        data = base64.b64decode(code + "=" * (-len(code) % 4), altchars=b"-_", validate=True)
+        content, checksum = data[: -CHECKSUM.size], data[-CHECKSUM.size :]
+        version, path, steps, zero, size = HEADER.unpack_from(content)
+    except (ValueError, struct.error):
+        refuse("view", DAMAGED)
+    if CHECKSUM.pack(zlib.crc32(content)) != checksum or zero or len(content) != HEADER.size + 4 * size:
+        refuse("view", DAMAGED)
+    if version != VERSION or path >= len(PATHS) or steps > MAX_STEPS:
+        refuse("view", DAMAGED)
+    if size != latent_size:
+        problem = f"is of a generator with Z = {size}, this run has {latent_size}"
+        refuse("view", f"{problem}; give the run that it was copied for")
+    latents = torch.from_numpy(np.frombuffer(content, "<f2", offset=HEADER.size).astype(np.float32)).view(2, size)
+    return View(latents[0], latents[1], PATHS[path], steps)

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from reviver.data.images.image_files import read_images
 from reviver.data.images.image_set import from_pixels
-from reviver.errors import ConfigError
 from reviver.gan.networks import Generator
 from reviver.rng import make_rng
 from reviver.settings.fields import Seed
@@ -23,8 +22,6 @@ STEPS, STARTS = 400, 16
 LEARNING_RATE = 0.1
 PRIOR_WEIGHT = 1e-3
 """λ, weight of ‖z‖²/Z. It keeps z where N(0, I) has its mass, unless the image needs another z."""
-MAX_IMAGES = 64
-"""Maximum number of files that are projected at once."""
 
 
 class Projection(NamedTuple):
@@ -71,11 +68,8 @@ def project(
 def project_files(generator: Generator, paths: Sequence[Path], seed: int) -> tuple[Tensor, Projection]:
     """Return the images of files, cropped and resized, [N, C, H, W] in [-1, 1], and their projection.
 
-    Raises `ConfigError` if there are no files or more than MAX_IMAGES, or `seed` is out of range, and `DataError` if a
-    file is missing or damaged.
+    Raises `ConfigError` if `seed` is out of range, and `DataError` if a file is missing or damaged.
     """
     check("seed", seed, Seed)
-    if not 1 <= len(paths) <= MAX_IMAGES:
-        raise ConfigError(f"the number of images must be from 1 to {MAX_IMAGES}, got {len(paths)}")
     targets = from_pixels(read_images(paths, generator.image_shape))
     return targets, project(generator, targets, seed=seed)

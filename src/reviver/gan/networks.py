@@ -119,7 +119,7 @@ class Discriminator(nn.Module, PretrainedMixin):
         """Return the log-odds, [N, 1], that images [N, C, H, W] in [-1, 1] are real; losses are computed from them.
 
         A conditional discriminator needs one-hot `labels` [N, K]. `rng`, by default torch's own, generates the dropout
-        masks. A wrong shape is a `DataError`.
+        masks. Images of another shape are a `DataError`.
         """
         x = self.inputs(images, labels)
         for layer in self.layers:
@@ -145,10 +145,6 @@ class Discriminator(nn.Module, PretrainedMixin):
         if images.shape[1:] != self.image_shape:
             shape = ", ".join(map(str, ("N", *self.image_shape)))
             raise DataError(f"images must have shape [{shape}], got {list(images.shape)}")
-        found = None if labels is None else list(labels.shape)
-        if found != ([len(images), self.num_classes] if self.num_classes else None):
-            shape = f"have shape [N, {self.num_classes}]" if self.num_classes else "be None"
-            raise DataError(f"labels must {shape}, got {found} for N = {len(images)}")
         return images.flatten(1) if labels is None else torch.cat([images.flatten(1), labels], dim=1)
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:

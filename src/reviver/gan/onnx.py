@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from reviver.errors import ConfigError
 from reviver.files.onnx_graph import Graph, Port
 from reviver.gan.custom_networks import refuse_custom
 from reviver.gan.networks import Generator
@@ -20,14 +19,9 @@ def build_graph(generator: Generator, opset: int | None = None) -> Graph:
     """Return the graph of a generator in eval mode, with a dynamic batch.
 
     Inputs: `z` [batch, Z] float32, noise from N(0, I); with a conditional generator also `classes` [batch] int64.
-    Output: `images` [batch, C, H, W] in [-1, 1]. Raises `ConfigError` if the parameters are not float32, or as `Graph`
-    for the `opset`.
+    Output: `images` [batch, C, H, W] in [-1, 1]. Raises `ConfigError` as `Graph` for the `opset`.
     """
     refuse_custom(generator)
-    dtypes = {parameter.dtype for parameter in generator.parameters()}
-    if dtypes != {torch.float32}:
-        found = ", ".join(sorted(str(dtype).removeprefix("torch.") for dtype in dtypes))
-        raise ConfigError(f"parameters must be float32 for ONNX, got {found}; call generator.float()")
     graph = Graph(opset)
     x = graph.input(Port("z", "float32", ("batch", generator.noise_size), "Noise, independent samples from N(0, 1)"))
     if generator.num_classes:
@@ -48,8 +42,6 @@ def build_graph(generator: Generator, opset: int | None = None) -> Graph:
                 x = graph.add("LeakyRelu", x, name=name, alpha=layer.negative_slope)
             case nn.Tanh():
                 x = graph.add("Tanh", x, name=name)
-            case _:
-                raise AssertionError(f"the generator has no layer {layer}")
     x = graph.add("Reshape", x, graph.integers(-1, *generator.image_shape))
     graph.output(
         x, Port("images", "float32", ("batch", *generator.image_shape), "Pixels, from -1 (black) to 1 (white)")

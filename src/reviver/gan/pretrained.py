@@ -62,5 +62,4 @@ FAMILY = Family(
     usage_of,
     ("reviver", "gan"),
     pipeline_tags={"Generator": "unconditional-image-generation"},
-    removed={"packing": 1},
 )

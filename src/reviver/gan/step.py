@@ -14,15 +14,71 @@ update. Algorithm 1 alternates: it updates D k times, and then G, on fresh z and
 Shapes: N images, C channels, H height, W width, Z latent size, K classes.
 """
 
+from dataclasses import dataclass
+from typing import NamedTuple, Self
+
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from reviver.gan.losses import LOSSES, Losses, choose_losses
 from reviver.gan.networks import Discriminator, Generator
 from reviver.gan.penalties import discriminator_penalty
-from reviver.gan.shifts import shift
-from reviver.gan.step_options import DEFAULTS, GANStepResult, StepOptions
-from reviver.rows import Rng
+from reviver.rows import Rng, rand
+from reviver.settings.fields import Precision
+from reviver.settings.gan import GANConfig
+
+SIDE = 28
+"""Longer side of an image, in pixels, for each pixel of a shift. In smaller images a pixel would cut off strokes at the edge."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepOptions:
+    """What a step minimizes, and how. The defaults are the original's."""
+
+    loss: Losses = LOSSES["non-saturating"]
+    penalty: GANConfig | None = None
+    """Settings of the penalties that are added to the discriminator's loss, see penalties.py; None: none in this step."""
+    update_generator: bool = True
+    """Update both networks, or the discriminator only."""
+    shift_probability: float = 0.0
+    precision: Precision = "fp32"
+    """bf16: bfloat16 matmuls with float32 weights, by autocast."""
+
+    @classmethod
+    def from_config(cls, config: GANConfig, step: int, loss: Losses | None = None) -> Self:
+        """Return the options of the step after `step` steps of a run; `loss` is that of the settings by default.
+
+        The generator is updated in every step number k, 2k, 3k ..., with k = `discriminator_steps`. Penalties are added
+        in the first step and then every `penalty_interval` steps.
+        """
+        has_penalty = config.r1 > 0 or config.gradient_penalty > 0
+        is_penalty_due = has_penalty and step % config.penalty_interval == 0
+        return cls(
+            loss=loss or choose_losses(config.loss, config.label_smoothing),
+            penalty=config if is_penalty_due else None,
+            update_generator=(step + 1) % config.discriminator_steps == 0,
+            shift_probability=config.shift_probability,
+            precision=config.precision,
+        )
+
+
+DEFAULTS = StepOptions()
+
+
+class GANStepResult(NamedTuple):
+    """Losses, without penalties, and mean D(x) and D(G(z)) of one step before its update; scalars without a graph."""
+
+    generator_loss: Tensor
+    discriminator_loss: Tensor
+    probability_real: Tensor
+    probability_fake: Tensor
+
+    @classmethod
+    def from_logits(cls, g_loss: Tensor, d_loss: Tensor, real_logits: Tensor, fake_logits: Tensor) -> Self:
+        """Return the result of a step with these losses, scalars, and logits, [N, 1] each."""
+        real, fake = real_logits.detach(), fake_logits.detach()
+        return cls(g_loss.detach(), d_loss.detach(), real.sigmoid().mean(), fake.sigmoid().mean())
 
 
 def gan_step(
@@ -82,3 +138,26 @@ def backpropagate(
         (fraction * g_loss).backward(inputs=list(G.parameters()), retain_graph=True)  # ∇_θG L_G
     (fraction * (d_loss + penalty)).backward(inputs=list(D.parameters()))  # ∇_θD L_D
     return GANStepResult.from_logits(g_loss, d_loss, real_logits, fake_logits)
+
+
+def shift(images: Tensor, probability: float, rng: Rng) -> Tensor:
+    """Return images [N, C, H, W], each with some probability shifted in each direction by at most a 28th of the longer side.
+
+    The discriminator, which sees real and generated images alike, can learn the training images by heart; shifted images make
+    that harder (Zhao et al. 2020, "Differentiable augmentation for data-efficient GAN training"). If a part of the images stays
+    in place, the distribution of the shifted images determines that of the images, so the generator does not learn to shift
+    (Karras et al. 2020, "Training generative adversarial networks with limited data", section 2.2).
+
+    A random shift may also be none. Pixels from outside repeat those at the edge. The result is differentiable.
+    """
+    if probability == 0:
+        return images
+    height, width = images.shape[2:]
+    reach = max(height, width) // SIDE
+    side = 2 * reach + 1
+    drawn = rand((len(images),), rng, device=images.device) / probability  # below 1: shifted
+    numbers = torch.where(drawn < 1, (drawn * side**2).long().clamp(max=side**2 - 1), side**2 // 2)[:, None]  # [N, 1]
+    y = torch.arange(height, device=images.device) - (numbers // side - reach)  # [N, H], the row that each comes from
+    x = torch.arange(width, device=images.device) - (numbers % side - reach)  # [N, W]
+    sources = y.clamp(0, height - 1)[:, :, None] * width + x.clamp(0, width - 1)[:, None]  # [N, H, W]
+    return images.flatten(2).gather(2, sources.flatten(1)[:, None].expand(-1, images.shape[1], -1)).view_as(images)

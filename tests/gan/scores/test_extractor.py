@@ -18,7 +18,7 @@ from reviver.gan.scores import train_classifier as module
 from reviver.gan.scores.digit_classifier import DigitClassifier
 from reviver.gan.scores.feature_extractor import FeatureExtractor
 from reviver.gan.scores.reference_stats import Comparison
-from reviver.gan.scores.scores import NearestDistances, Scores, describe
+from reviver.gan.scores.scores import NearestDistances, Scores, score_table
 from reviver.gan.scores.train_classifier import accuracy, augment, save_classifier, train_classifier
 
 
@@ -53,14 +53,11 @@ def test_an_extractor_learns_the_classes_and_comes_back_from_its_file(
     other = train_classifier(bars(300), 3)
     assert all(map(torch.equal, other.state_dict().values(), classifier.state_dict().values())), "the same bits"
     weights = load_file(tmp_path / "bars.safetensors")
-    for name, value, problem in (
-        ("head.bias", torch.zeros(3, dtype=torch.int64), "head.bias is of torch.int64, not torch.float32"),
-        ("head.weight", torch.zeros(2, 128), "size mismatch for head.weight"),
-        ("features.0.weight", weights["features.0.weight"] / 0, "features.0.weight has numbers that are not finite"),
+    save_file(weights | {"head.weight": torch.zeros(2, 128)}, tmp_path / "e.safetensors", {"image_shape": "3 x 8 x 9"})
+    with pytest.raises(
+        DataError, match=r"e\.safetensors is not the weights of an extractor \(.*size mismatch for head"
     ):
-        save_file(weights | {name: value}, tmp_path / "e.safetensors", {"image_shape": "3 x 8 x 9"})
-        with pytest.raises(DataError, match=rf"e\.safetensors is not the weights of an extractor \(.*{problem}"):
-            FeatureExtractor.read(tmp_path / "e.safetensors")
+        FeatureExtractor.read(tmp_path / "e.safetensors")
     for shape in ("3 x 8", "3 x 7 x 9", f"3 x {10**20} x 8", "a"):
         save_file(weights, tmp_path / "e.safetensors", {"image_shape": shape})
         with pytest.raises(DataError, match=r"\); give a file that reviver gan train-extractor wrote$"):
@@ -159,6 +156,6 @@ def test_a_table_of_scores_has_what_is_needed_to_quote_them() -> None:
     scores = Scores(
         **known, extractor_sha256="abc", samples=samples, **baselines, **nearest, class_accuracy=(0.5, None)
     )  # type: ignore[arg-type]
-    assert "\n".join(describe(scores)) == TABLE
-    lines = describe(replace(scores, class_accuracy=None, real_baseline=replace(real, fid=0.0)))
+    assert "\n".join(score_table(scores)) == TABLE
+    lines = score_table(replace(scores, class_accuracy=None, real_baseline=replace(real, fid=0.0)))
     assert [line for line in TABLE.splitlines() if line not in lines] == [TABLE.splitlines()[i] for i in (3, 10)]

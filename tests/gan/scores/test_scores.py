@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 import re
 import shlex
 import shutil
@@ -24,8 +23,8 @@ from reviver.gan.networks import Generator
 from reviver.gan.scores import metrics, reference_stats
 from reviver.gan.scores.digit_classifier import DigitClassifier, weights_path
 from reviver.gan.scores.feature_extractor import FeatureExtractor
-from reviver.gan.scores.reference_stats import Comparison, Reference, compare, load_extractor, load_reference
-from reviver.gan.scores.scores import Scores, describe, is_collapsed, nearest_grid, score_generator, score_images
+from reviver.gan.scores.reference_stats import Comparison, Reference, compare_features, load_extractor, load_reference
+from reviver.gan.scores.scores import Scores, is_collapsed, nearest_grid, score_generator, score_images, score_table
 from reviver.gan.scores.train_classifier import save_classifier
 from reviver.rng import make_rng
 from reviver.run import load
@@ -76,10 +75,10 @@ def test_real_images_score_well_and_noise_does_not(small: Reference) -> None:
     assert (len(small.real_baseline_fids), sum(real.class_counts)) == (600 // N, 600)
     assert real.fid == pytest.approx(np.mean(small.real_baseline_fids))
     order = torch.randperm(600, generator=make_rng(0, "floor"))
-    first = compare(small.extractor.extract(small.train_images[order[:N]]), small.stats)
+    first = compare_features(small.extractor.extract(small.train_images[order[:N]]), small.stats)
     assert first.fid == small.real_baseline_fids[0], "the numbers of the cache and of earlier runs stay"
     pixels = torch.randint(0, 256, (N, 1, 28, 28), generator=make_rng(0, "ceiling"), dtype=torch.uint8)
-    assert compare(small.extractor.extract(pixels), small.stats) == noise
+    assert compare_features(small.extractor.extract(pixels), small.stats) == noise
 
 
 def test_copies_of_training_images_are_found_and_score_like_real_images(small: Reference) -> None:
@@ -109,7 +108,7 @@ def test_low_coverage_half_of_the_classes_and_repeated_images_are_a_mode_collaps
     scores = score_images(noisy(0)[torch.arange(N) % 5], small)
     assert scores.samples.recall == scores.samples.spacing == 0
     assert "the samples repeat few images; try a small --batch-norm-eps" in str(scores.warning)
-    assert describe(scores)[-1].startswith("warning: mode collapse: ")
+    assert score_table(scores)[-1].startswith("warning: mode collapse: ")
 
 
 def test_scores_are_deterministic_and_change_nothing_else(small: Reference) -> None:
@@ -154,8 +153,6 @@ def test_the_pinned_classifier_classifies_digits_as_its_description_says() -> No
     probabilities = DigitClassifier.pinned().probabilities(from_pixels(test.images[:700]))
     assert torch.equal(probabilities.argmax(1), classes[:700])
     torch.testing.assert_close(probabilities.sum(1), torch.ones(700))
-    with pytest.raises(DataError, match=r"^images must have the shape \[N, 1, 28, 28\] for this classifier, got \["):
-        extractor.classifier(torch.zeros(2, 784))
 
 
 # The command line
@@ -171,8 +168,6 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     spoiled = DigitClassifier.pinned()
     torch.nn.init.constant_(spoiled.head.weight, 3e38)
     save_classifier(spoiled, folder / "huge.safetensors")
-    torch.nn.init.constant_(spoiled.head.bias, math.nan)
-    save_classifier(spoiled, folder / "nan.safetensors")
     (folder / "idx").mkdir()
     for split, prefix in (("train", "train"), ("test", "t10k")):
         data = few_digits(split)
@@ -220,7 +215,6 @@ WRONG = {
     "gan evaluate digits --num-samples 5": "--num-samples must be at least 6, got 5",
     "gan evaluate digits --num-samples 601": "--num-samples must be at most 600, got 601",
     "gan evaluate digits --seed -1": "--seed must be at least 0, got -1",
-    "gan evaluate digits --extractor nan.safetensors": r"--extractor nan.* is not the weights .* \(head.bias has numbers .* not finite\)",
     "gan interpolate digits --extractor huge.safetensors": "--extractor gives logits that are not finite; train another one",
     "gan evaluate custom": r"the digit classifier does not know 'idx' as images of \[1, 28, 28\], so there",
     "gan train-extractor --out x --data color.npz": "--data color.npz has no test images",

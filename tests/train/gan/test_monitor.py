@@ -15,7 +15,7 @@ from reviver.cli import main
 from reviver.data.images.image_set import load_images, load_test_images
 from reviver.errors import ConfigError
 from reviver.gan.scores.digit_classifier import weights_path
-from reviver.gan.scores.monitor import create_monitor, find_collapse, find_collapses, summarize
+from reviver.gan.scores.monitor import create_monitor, find_collapse, find_collapses, progress_line
 from reviver.gan.scores.reference_stats import Comparison, Reference, load_reference
 from reviver.gan.scores.scores import SCORE_LABELS, score_generator
 from reviver.run import GANRun, load
@@ -198,16 +198,16 @@ def test_repeated_images_are_detected_at_the_second_warning_from_the_minimum_epo
     assert find_collapses(records_of(*scores, spacing=1.1)) == [None] * 4
     assert find_collapse(records_of((5, 0.0), (10, 0.0), (15, 0.0))) == WARNING
     assert "coverage fell from 0.51 to 0.20" in str(find_collapse(records_of((5, 0.513), (10, 0.2))))
-    assert summarize(records_of((5, 0.5), (10, 0.012))) == "collapsed (coverage 0.01), see samples/"
+    assert progress_line(records_of((5, 0.5), (10, 0.012))) == "collapsed (coverage 0.01), see samples/"
 
 
 def test_each_mode_collapse_is_logged_once(tmp_path: Path, monkeypatch: Any, caplog: Any) -> None:
-    coverages, compare = iter([0.5, 0.001, 0.002, 0.5, 0.001]), Reference.compare
+    coverages, compare = iter([0.5, 0.001, 0.002, 0.5, 0.001]), Reference.score
 
     def with_coverage(*arguments: Any) -> Comparison:
         return replace(compare(*arguments), coverage=next(coverages), class_kl=0.0)
 
-    monkeypatch.setattr(Reference, "compare", with_coverage)
+    monkeypatch.setattr(Reference, "score", with_coverage)
     train(replace(CONFIG, epochs=5, batch_size=300), tmp_path / "run")
     logged = [(record.levelname, record.message.partition(": ")[0]) for record in caplog.records]
     assert logged == [("WARNING", "epoch 2"), ("WARNING", "epoch 5")]

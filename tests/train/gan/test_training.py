@@ -14,11 +14,10 @@ from torch import Tensor
 
 from reviver.data.images.image_set import ImageSet, from_pixels, load_images, load_test_images
 from reviver.errors import ConfigError, DataError, DivergenceError, Interrupted, RunFolderError
-from reviver.gan.batch_norm_statistics import recompute_batch_norm
+from reviver.gan.ema import recompute_batch_norm
 from reviver.gan.networks import Generator
 from reviver.gan.sampling import generate, generate_samples
-from reviver.gan.step import gan_step
-from reviver.gan.step_options import GANStepResult
+from reviver.gan.step import GANStepResult, gan_step
 from reviver.run import load
 from reviver.runs.checkpoint import find_checkpoint
 from reviver.runs.folder import RunFolder

@@ -2,7 +2,7 @@
  * The CODE of `reviver gan interpolate RUN --view CODE`: the two ends of an interpolation and its path, as text.
  *
  * Unpadded base64url of: version 1; path (0 linear, 1 spherical); steps between the ends; 0; the latent size Z (uint16);
- * z₀ and z₁ in half precision; the CRC-32 of all bytes before (uint32). All little-endian. src/reviver/gan/view.py reads it.
+ * z₀ and z₁ in half precision; the CRC-32 of all bytes before (uint32). All little-endian. src/reviver/gan/interpolation.py reads it.
  */
 import { PATHS, type PathKind } from "../compute/paths";
 import { fromBase64url, fromHalf, toBase64url, toHalf } from "../kit/bytes";

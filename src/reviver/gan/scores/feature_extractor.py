@@ -23,13 +23,6 @@ from reviver.gan.scores.metrics import snap
 MAX_FILE_BYTES = 1 << 30
 
 
-class ExtractorOutput(NamedTuple):
-    """Features [N, D] and logits [N, K] of N images, float32."""
-
-    features: Tensor
-    logits: Tensor
-
-
 class Features(NamedTuple):
     """Features of N images for scores, [N, D] float32, multiples of `metrics.GRID`, and predicted classes, [N] int64."""
 
@@ -63,11 +56,6 @@ class FeatureExtractor:
             channels, height, width = map(int, shape_text.split(" x ")) if shape_text else IMAGE_SHAPE
             with torch.device("meta"):  # allocates nothing, whatever shape the file claims
                 classifier = DigitClassifier(len(weights["head.bias"]), (channels, height, width))
-            for key, tensor in classifier.state_dict().items():
-                if weights[key].is_floating_point() != tensor.is_floating_point():
-                    raise ValueError(f"{key} is of {weights[key].dtype}, not {tensor.dtype}")
-                if not bool(weights[key].isfinite().all()):
-                    raise ValueError(f"{key} has numbers that are not finite")
             classifier.load_state_dict(weights, assign=True)
         except (OSError, SafetensorError, RuntimeError, KeyError, TypeError, ValueError, OverflowError) as error:
             reason = (isinstance(error, OSError) and error.strerror) or " ".join(str(error).split())[:100]
@@ -80,15 +68,10 @@ class FeatureExtractor:
         return cls(name or path.stem, hashlib.sha256(content).hexdigest(), classifier.eval())
 
     @torch.no_grad()
-    def forward(self, images: Tensor) -> ExtractorOutput:
-        """Return the features and logits of images [N, C, H, W] in [-1, 1]."""
-        assert not self.classifier.training, "BatchNorm would take its statistics from the batch"
-        chunks = (chunk.contiguous(memory_format=torch.channels_last) for chunk in images.split(CHUNK))
-        features = torch.cat([self.classifier.features(chunk) for chunk in chunks])
-        return ExtractorOutput(features, self.classifier.logits(features))
-
     def extract(self, pixels: Tensor) -> Features:
         """Return the features and predicted classes of images as bytes [N, C, H, W]."""
-        outputs = [self.forward(from_pixels(chunk)) for chunk in pixels.split(CHUNK)]
-        features, logits = (torch.cat(parts) for parts in zip(*outputs, strict=True))
-        return Features(snap(features), logits.argmax(1))
+        assert not self.classifier.training, "BatchNorm would take its statistics from the batch"
+        chunks = (from_pixels(chunk).contiguous(memory_format=torch.channels_last) for chunk in pixels.split(CHUNK))
+        features = [self.classifier.features(chunk) for chunk in chunks]
+        classes = [self.classifier.logits(chunk).argmax(1) for chunk in features]
+        return Features(snap(torch.cat(features)), torch.cat(classes))

@@ -60,13 +60,13 @@ class TrainingMonitor:
         """Score the samples that `reviver gan sample` would generate, record the scores, warn of a new mode collapse."""
         with session.evaluating():
             images, _ = generate_samples(generator, self.reference.num_samples, self.config.seed)
-            samples = self.reference.compare(images)
+            samples = self.reference.score(images)
         session.log_scores(epoch=session.state.epoch, **score_record(samples, self.reference))
         records = session.folder.read_scores()
         problem = find_collapse(records)
         if problem is not None and find_collapse(records[:-1]) is None:
             _log.warning("epoch %d: %s", session.state.epoch, problem)
-        session.progress.status = summarize(records)
+        session.progress.status = progress_line(records)
 
 
 def create_monitor(config: GANConfig, train: ImageSet) -> TrainingMonitor | None:
@@ -143,7 +143,7 @@ def find_collapses(records: Sequence[ScoreRecord]) -> list[str | None]:
     return [find_collapse(records[: end + 1]) for end in range(len(records))]
 
 
-def summarize(records: Sequence[ScoreRecord]) -> str:
+def progress_line(records: Sequence[ScoreRecord]) -> str:
     """Return the last record in a few words, for the progress line; empty if there is none."""
     if not records:
         return ""

@@ -128,9 +128,9 @@ class Reference:
         note = f"extracting the features of {len(self.train_images)} training images, once for this and later scores"
         return TrainingFeatures(**cached(f"scores-{self.key}-originals", compute, note))
 
-    def compare(self, images: Tensor) -> Comparison:
+    def score(self, images: Tensor) -> Comparison:
         """Compare images [N, C, H, W] in [-1, 1], rounded to bytes, with the test images."""
-        return compare(self.extractor.extract(to_pixels(images)), self.stats)
+        return compare_features(self.extractor.extract(to_pixels(images)), self.stats)
 
 
 def load_reference(
@@ -171,7 +171,7 @@ def load_reference(
         shape = (num_samples, *train.image_shape)
         noise = torch.randint(0, 256, shape, generator=make_rng(0, "ceiling"), dtype=torch.uint8)
         image_sets = (*(train.images[subset] for subset in subsets), noise)
-        rows = [astuple(compare(extractor.extract(images), stats)) for images in image_sets]
+        rows = [astuple(compare_features(extractor.extract(images), stats)) for images in image_sets]
         numbers = torch.tensor([row[:-1] for row in rows], dtype=torch.float64)
         return {"numbers": numbers, "classes": torch.tensor([row[-1] for row in rows])}
 
@@ -269,7 +269,7 @@ def class_fractions(train: ImageSet, extractor: FeatureExtractor) -> Tensor:
     return counts / counts.sum()
 
 
-def compare(images: Features, stats: ReferenceStats) -> Comparison:
+def compare_features(images: Features, stats: ReferenceStats) -> Comparison:
     """Compare the features and predicted classes of images with the test images."""
     features = images.features.double()
     radii = metrics.squared_knn_radii(features, K_NEAREST)

@@ -24,7 +24,7 @@ from reviver.gan.scores.reference_stats import (
     NUM_SEARCHED,
     Comparison,
     Reference,
-    compare,
+    compare_features,
     find_nearest,
     load_reference,
 )
@@ -166,7 +166,7 @@ def score_images(images: Tensor, reference: Reference, class_labels: Tensor | No
         extractor=reference.extractor.name,
         extractor_sha256=reference.extractor.sha256,
         k=K_NEAREST,
-        samples=compare(extracted, reference.stats),
+        samples=compare_features(extracted, reference.stats),
         real_baseline=reference.real_baseline,
         real_baseline_fids=reference.real_baseline_fids,
         noise_baseline=reference.noise_baseline,
@@ -203,7 +203,7 @@ def collapse_warning(samples: Comparison, real_baseline: Comparison) -> str | No
     )
 
 
-def describe(scores: Scores) -> list[str]:
+def score_table(scores: Scores) -> list[str]:
     """Return the lines of a table of the scores, with what is needed to quote them."""
     lines = [
         f"{scores.num_samples} samples against the {scores.num_test_images} test images of {scores.data}",

@@ -18,16 +18,14 @@ from reviver.data.images.image_set import MAX_CLASSES, ImageSet, from_pixels, lo
 from reviver.data.packed import epoch_order
 from reviver.devices import choose_device
 from reviver.errors import DataError
-from reviver.gan.batch_norm_statistics import recompute_batch_norm
 from reviver.gan.centering import CenteredDiscriminator, build_discriminator, center_inputs, image_moments
 from reviver.gan.custom_networks import CustomDiscriminator, build_custom
-from reviver.gan.ema import update_ema
+from reviver.gan.ema import recompute_batch_norm, update_ema
 from reviver.gan.losses import Losses, choose_losses
 from reviver.gan.networks import Discriminator, Generator, one_hot
 from reviver.gan.scores.feature_extractor import FeatureExtractor
-from reviver.gan.scores.monitor import create_monitor, summarize
-from reviver.gan.step import backpropagate, gan_step
-from reviver.gan.step_options import GANStepResult, StepOptions
+from reviver.gan.scores.monitor import create_monitor, progress_line
+from reviver.gan.step import GANStepResult, StepOptions, backpropagate, gan_step
 from reviver.launch import DEFAULT_TIMEOUT
 from reviver.rng import make_rng
 from reviver.rows import BatchRows, RowsRng
@@ -153,7 +151,7 @@ def train_in_world(
     with training_session(
         folder, state, total=config.epochs, description=f"GAN {data.name}", progress=progress, files=files, world=world
     ) as session:
-        session.progress.status = summarize(folder.read_scores())
+        session.progress.status = progress_line(folder.read_scores())
         while state.epoch < config.epochs:
             world.call_on_main(partial(samples.remove_later, state.step))
             with session.rolling_back():
