@@ -282,7 +282,7 @@ def test_the_codes_that_the_explorer_writes_are_read() -> None:
 Z = torch.linspace(-1, 1, 4)
 WRONG_VIEWS = {
     "AQAHAA==": "is damaged; copy it again from the explorer",
-    "AQ+HAA": "is damaged",  # a character that no code has
+    "AQ+HAQ": "is damaged",  # a character that no code has
     "AQAHA": "is damaged",  # no bytes have this length
     encode(b"\1\0\7\0"): "is damaged",  # only a header
     encode(content(Z, torch.cat([Z, Z]))): "is damaged",
