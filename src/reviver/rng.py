@@ -4,6 +4,8 @@ So another batch of samples does not change training, and the initial weights do
 """
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -18,3 +20,19 @@ def make_rng(seed: int, purpose: str, device: torch.device | str = "cpu") -> tor
     rng = torch.Generator(device=device)
     rng.manual_seed(int.from_bytes(digest[:8], "little") >> 1)
     return rng
+
+
+@contextmanager
+def seeding_default_rngs(seed: int, device: torch.device) -> Iterator[dict[str, torch.Generator]]:
+    """Seed the default generators of torch, from which user-defined code draws, and yield them by name.
+
+    A checkpoint saves their states. Afterward they are as they were before.
+    """
+    is_cuda = device.type == "cuda"
+    with torch.random.fork_rng(devices=[device] if is_cuda else []):
+        torch.manual_seed(make_rng(seed, "default").initial_seed())
+        rngs = {"default": torch.default_generator}
+        if is_cuda:
+            index = torch.cuda.current_device() if device.index is None else device.index
+            rngs["default-cuda"] = torch.cuda.default_generators[index]
+        yield rngs

@@ -97,6 +97,16 @@ def test_a_resumed_run_ends_as_if_it_had_gone_on() -> None:
     assert metrics("parts") == metrics("whole")
 
 
+def test_randomness_inside_networks_comes_from_the_seed() -> None:
+    random = MINE.replace("return self.layers(x)", "return self.layers(x + 0.1 * torch.randn_like(x))")
+    Path("mine.py").write_text("import torch\n" + random)
+    assert run(f"{TRAIN} --preset original --epochs 2 --out whole") == 0
+    assert run(f"{TRAIN} --preset original --epochs 2 --out again") == 0
+    assert run(f"{TRAIN} --preset original --epochs 1 --out parts") == 0
+    assert run("gan train --networks mine.py --epochs 2 --out parts --resume --quiet") == 0
+    assert metrics("parts") == metrics("whole") == metrics("again")
+
+
 def test_no_command_runs_code_out_of_a_run_folder_and_a_changed_file_is_named(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -143,12 +143,20 @@ def test_a_wrong_task_is_one_line_before_anything_is_written(replaced: str, by: 
     ("replaced", "by", "problem"),
     [
         ("def generator", "def generate", r"must have a function generator\(real_logits, fake_logits\)"),
-        ("(self, real_logits, fake", "(self, real_logits, other, fake", "raised TypeError"),
+        ("(self, real_logits, fake", "(self, real_logits, other, fake", r"raised TypeError: .* \(my_loss.py, line 3\)"),
         (
             "(-fake_logits).exp().mean()",
             "-fake_logits",
-            r"scalar with a gradient for logits \[4, 1\], got shape \[4, 1\]",
+            r"must return a scalar for .*, got shape \[4, 1\]; take the mean",
         ),
+        ("(-fake_logits).exp().mean()", "(-fake_logits).log().mean()", "got nan for logits from -2 to 2"),
+        (
+            "(-fake_logits).exp().mean()",
+            "(-fake_logits * 1e38 * 1e3).mean()",
+            "got (nan|-?inf) for logits from -2 to 2",
+        ),
+        ("(-fake_logits).exp().mean()", "fake_logits.detach().mean()", "got one without a gradient"),
+        ("(-fake_logits).exp().mean()", "fake_logits.mean().item()", "got a float"),
         (
             "class Exponential:",
             "class Exponential:\n    def __init__(self, x): pass",

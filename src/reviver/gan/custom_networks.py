@@ -7,8 +7,6 @@ Shapes: N images, Z latent size, C channels, H height, W width.
 """
 
 import copy
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import torch
@@ -35,8 +33,7 @@ class CustomGenerator(Generator):
 
     def forward(self, z: Tensor) -> Tensor:
         """Return the images [N, C, H, W] of latent vectors z [N, Z]."""
-        with _seeded(self, z):
-            images: Tensor = self.network(z)
+        images: Tensor = self.network(z)
         return images
 
 
@@ -64,8 +61,7 @@ class CustomDiscriminator(Discriminator):
     def logits(self, images: Tensor, labels: Tensor | None = None, rng: Rng = None) -> Tensor:
         """Return the log-odds, [N, 1], that images [N, C, H, W] in [-1, 1] are real."""
         x = (images - self.input_mean) * self.input_scale
-        with _seeded(self, x):
-            logits: Tensor = self.network(x)
+        logits: Tensor = self.network(x)
         return logits.reshape(-1, 1)
 
     def paired_logits(
@@ -153,15 +149,3 @@ def _shape(value: object) -> str:
 
 def _refuse(name: str, problem: str) -> NoReturn:
     raise ConfigError(f"networks {name}: {problem}", field="networks")
-
-
-@contextmanager
-def _seeded(network: nn.Module, x: Tensor) -> Iterator[None]:
-    """Let dropout inside draw its masks from a seed that the batch gives, so that a resumed run draws the same ones."""
-    drops = network.training and any(isinstance(layer, nn.modules.dropout._DropoutNd) for layer in network.modules())
-    if not drops:
-        yield
-        return
-    with torch.random.fork_rng([x.device] if x.is_cuda else []):
-        torch.manual_seed(int(x.detach().double().sum().view(torch.int64)))
-        yield

@@ -152,8 +152,13 @@ def custom_losses(part: CustomClass) -> Losses:
         logits = torch.linspace(-2, 2, 8).view(2, 4, 1).requires_grad_()
         with explaining("loss", part, f"{name}(real_logits, fake_logits)"):
             found = getattr(loss, name)(*logits)
-        got = f"shape {[*found.shape]}" if isinstance(found, torch.Tensor) else f"a {type(found).__name__}"
-        if not isinstance(found, torch.Tensor) or found.dim() or not found.requires_grad or not found.isfinite():
-            problem = f"{name} must return a finite scalar with a gradient for logits [4, 1], got {got}"
-            refuse("loss", f"{part.name}: {problem}")
+        problem = "must return a scalar for logits [4, 1], got "
+        if not isinstance(found, torch.Tensor):
+            refuse("loss", f"{part.name}: {name} {problem}a {type(found).__name__}")
+        if found.dim():
+            refuse("loss", f"{part.name}: {name} {problem}shape {[*found.shape]}; take the mean")
+        if not found.isfinite():
+            refuse("loss", f"{part.name}: {name} {problem}{found.item()} for logits from -2 to 2")
+        if not found.requires_grad:
+            refuse("loss", f"{part.name}: {name} {problem}one without a gradient; use torch alone, and detach nothing")
     return CUSTOM._replace(generator=loss.generator, discriminator=loss.discriminator)

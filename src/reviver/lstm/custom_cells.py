@@ -113,10 +113,10 @@ class CellClassifier(nn.Module):
         """
         batch, steps, _ = x.shape
         shape, inside = (steps, batch, self.hidden_size), None
-        if lengths is not None:  # the gradient, too, must not depend on what is beyond the end of a sequence
+        running: list[Tensor | None] = [None] * steps  # rows of each step; None: all
+        if lengths is not None:
             inside = is_inside(lengths, steps)  # [B, T, 1]
-            x = torch.where(inside, x, 0.0)
-        ends = None if lengths is None else inside.transpose(0, 1)[:, :, 0].unbind()  # type: ignore[union-attr]
+            running = [None if bool(rows.all()) else rows.nonzero()[:, 0] for rows in inside[:, :, 0].T]
         output, finals = x.transpose(0, 1), []
         for index, cell in enumerate(self.cells):
             if index and self.training and self.dropout > 0.0:
@@ -128,14 +128,11 @@ class CellClassifier(nn.Module):
             outputs: list[Tensor] = []
             states: list[Any] = []
             for t, x_t in enumerate(output.unbind()):  # T times [B, I]
-                new = cell(x_t, now)
+                mask = None if masks is None else masks[t]
                 if t == 0 and fresh is not None:
-                    new = _select(fresh, cell(x_t, None), new)
-                if masks is not None:
-                    new = masks[t] * new if isinstance(new, Tensor) else _like(new, (masks[t] * new[0], *new[1:]))
-                if ends is not None and t > 0:  # every sequence has a first step
-                    new = _select(ends[t], new, now)
-                now = new
+                    now = self._start(cell, x_t, now, fresh, mask)
+                else:
+                    now = self._advance(cell, x_t, now, running[t], mask)
                 outputs.append(now if isinstance(now, Tensor) else now[0])
                 if trace is not None:
                     states.append(now)
@@ -147,6 +144,32 @@ class CellClassifier(nn.Module):
         if inside is not None:
             output = torch.where(inside, output, 0.0)
         return output, tuple(torch.stack(entries) for entries in zip(*finals, strict=True))
+
+    @staticmethod
+    def _advance(cell: nn.Module, x: Tensor, state: Any, rows: Tensor | None, mask: Tensor | None) -> Any:
+        """Return the state after a step of the sequences `rows`, which alone the cell sees; the others keep theirs."""
+        chosen = state
+        if rows is not None:
+            x, mask = x[rows], None if mask is None else mask[rows]
+            chosen = None if state is None else _map(lambda entry: entry[rows], state)
+        new = cell(x, chosen)
+        if mask is not None:
+            new = mask * new if isinstance(new, Tensor) else _like(new, (mask * new[0], *new[1:]))
+        if rows is None or state is None:
+            return new
+        return _map(lambda before, after: before.index_copy(0, rows, after), state, new)
+
+    def _start(self, cell: nn.Module, x: Tensor, state: Any, fresh: Tensor, mask: Tensor | None) -> Any:
+        """Return the state after a first step, of which the sequences `fresh` [B] start and the others have a `state`."""
+        starting, others = fresh.nonzero()[:, 0], (~fresh).nonzero()[:, 0]
+        if not len(starting):
+            return self._advance(cell, x, state, None, mask)
+        new = self._advance(cell, x, None, starting, mask)
+        if not len(others):
+            return new
+        rest = _map(lambda entry: entry[others], self._advance(cell, x, state, others, mask))
+        back = torch.cat([starting, others]).argsort()
+        return _map(lambda one, other: torch.cat([one, other])[back], new, rest)
 
     @cached_property
     def _example(self) -> Any:
@@ -203,46 +226,73 @@ def build_custom(
 
 
 def probe(part: CustomClass, cell: nn.Module, input_size: int, hidden_size: int) -> None:
-    """Run a copy of a cell for some steps on random numbers.
+    """Run a copy of a cell forward and backward for some steps on random numbers, each batch twice.
 
     Raises:
-        ConfigError: if the cell raises, or its state is not that of the contract.
+        ConfigError: if the cell raises, its state is not that of the contract, or it would compute something else in training.
     """
-    shapes: list[list[int]] = []
-    rng = torch.Generator().manual_seed(0)
     cell = copy.deepcopy(cell).eval()
+    shapes: list[list[int]] = []
     for batch in PROBE_BATCHES:
-        state: Any = None
-        for step in range(PROBE_STEPS):
-            x, at = torch.randn(batch, input_size, generator=rng), f"at step {step + 1} of a batch of {batch}"
-            with (
-                torch.no_grad(),
-                torch.random.fork_rng(devices=[]),
-                explaining("cell", part, f"cell(x, state) of x {[batch, input_size]} and {hidden_size} units {at}"),
-            ):
-                state = cell(x, state)
-            entries = (state,) if isinstance(state, Tensor) else state
-            if not isinstance(entries, tuple) or not entries or not all(isinstance(one, Tensor) for one in entries):
-                got = f"a {type(state).__name__}"
-                _refuse(part, f"must return h [B, H] or a tuple of tensors whose first is h, got {got} {at}")
-            if entries[0].shape != (batch, hidden_size):
-                _refuse(part, f"must return h of shape {[batch, hidden_size]}, got {[*entries[0].shape]} {at}")
-            for index, entry in enumerate(entries):
-                if entry.shape[:1] != (batch,):
-                    _refuse(part, f"must have states [B, ...], got shape {[*entry.shape]} of entry {index} {at}")
-                if not entry.isfinite().all():
-                    _refuse(part, f"must return finite numbers, got others in entry {index} {at}")
-            found = [[*entry.shape[1:]] for entry in entries]
-            if shapes and found != shapes:
-                _refuse(part, f"must keep the shapes of its state, {shapes} for a sequence, got {found} {at}")
-            shapes = found
+        of = f"x {[batch, input_size]} and {hidden_size} units"
+        runs = []
+        for _ in range(2):
+            rng = torch.Generator().manual_seed(0)
+            with torch.random.fork_rng(devices=[]), torch.enable_grad():
+                torch.manual_seed(0)
+                state: Any = None
+                for step in range(PROBE_STEPS):
+                    at = f"at step {step + 1} of a batch of {batch}"
+                    x = torch.randn(batch, input_size, generator=rng).requires_grad_()
+                    inputs = (x * 1.0, *_entries(state))  # x is no leaf, as in a second layer
+                    before = [tensor.clone() for tensor in inputs]
+                    with explaining("cell", part, f"cell(x, state) of {of} {at}"):
+                        state = cell(inputs[0], state)
+                    if not all(map(torch.equal, inputs, before)):
+                        _refuse(part, f"must not change x and state in place, which other layers read, {at}")
+                    _check_state(part, state, batch, hidden_size, at)
+                    found = [[*entry.shape[1:]] for entry in _entries(state)]
+                    if shapes and found != shapes:
+                        _refuse(part, f"must keep the shapes of its state, {shapes} for a sequence, got {found} {at}")
+                    shapes = found
+            runs.append(_entries(state))
+        if not all(map(torch.equal, *runs)):
+            problem = "got something else for the same x: keep all state in what it returns, and none on self"
+            _refuse(part, f"must return what x and state determine, {problem}")
+        with explaining("cell", part, f"the gradient of {of}"):
+            runs[1][0].sum().backward()
 
 
-def _select(rows: Tensor, chosen: Any, other: Any) -> Any:
-    """Return the state `chosen` where `rows` [B] holds, else `other`."""
-    if isinstance(chosen, Tensor):
-        return torch.where(rows.view(-1, *[1] * (chosen.dim() - 1)), chosen, other)
-    return _like(chosen, [_select(rows, *pair) for pair in zip(chosen, other, strict=True)])
+def _check_state(part: CustomClass, state: Any, batch: int, hidden_size: int, at: str) -> None:
+    entries = (state,) if isinstance(state, Tensor) else state
+    if not isinstance(entries, tuple) or not entries or not all(isinstance(one, Tensor) for one in entries):
+        got = f"a {type(state).__name__}"
+        if isinstance(entries, tuple):
+            got = f"({', '.join(type(one).__name__ for one in entries)})"
+        _refuse(part, f"must return h [B, H] or a tuple of tensors whose first is h, got {got} {at}")
+    if entries[0].shape != (batch, hidden_size):
+        _refuse(part, f"must return h of shape {[batch, hidden_size]}, got {[*entries[0].shape]} {at}")
+    for index, entry in enumerate(entries):
+        if entry.shape[:1] != (batch,):
+            _refuse(part, f"must have states [B, ...], got shape {[*entry.shape]} of entry {index} {at}")
+        if entry.is_floating_point() and entry.dtype != torch.get_default_dtype():
+            _refuse(part, f"must return {torch.get_default_dtype()} as x is, got {entry.dtype} of entry {index} {at}")
+        if not entry.isfinite().all():
+            _refuse(part, f"must return finite numbers, got others in entry {index} {at}")
+    if not entries[0].requires_grad:
+        _refuse(part, f"must return h with a gradient, got one that is detached from x {at}; use torch alone")
+
+
+def _entries(state: Any) -> tuple[Tensor, ...]:
+    """Return the entries of a state; none at the start."""
+    return (state,) if isinstance(state, Tensor) else tuple(state or ())
+
+
+def _map(function: Callable[..., Tensor], *states: Any) -> Any:
+    """Return the state whose entries are those of a function of the entries of `states`."""
+    if isinstance(states[0], Tensor):
+        return function(*states)
+    return _like(states[0], [function(*entries) for entries in zip(*states, strict=True)])
 
 
 def _like(state: Any, entries: Sequence[Tensor]) -> Any:

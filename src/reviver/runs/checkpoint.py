@@ -53,7 +53,7 @@ class TrainingState:
 
     networks: Mapping[str, nn.Module]
     optimizers: Mapping[str, torch.optim.Optimizer]
-    rngs: Mapping[str, torch.Generator] = field(default_factory=dict)
+    rngs: dict[str, torch.Generator] = field(default_factory=dict)
     """Random number generators in use."""
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
     """Other tensors of the loop, such as the losses since the last line of metrics."""

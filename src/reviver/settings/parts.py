@@ -11,6 +11,7 @@ import hashlib
 import importlib
 import inspect
 import logging
+import re
 import sys
 import types
 from collections.abc import Iterator, Mapping
@@ -171,16 +172,25 @@ def explaining(option: str, part: CustomClass, action: str) -> Iterator[None]:
         raise
     except Exception as error:
         problem = f"{action} raised {type(error).__name__}: {one_line(error, 200)}"
-        raise ConfigError(f"{option} {part.name}: {problem}{_place(error, part.file)}", field=option) from error
+        raise ConfigError(
+            f"{option} {part.name}: {problem}{_place(error, part.file, part.cls)}", field=option
+        ) from error
 
 
-def _place(error: BaseException, file: str | None) -> str:
-    """Return where in the user's file an error was raised, such as ` (my_cell.py, line 7)`."""
+def _place(error: BaseException, file: str | None, cls: type = object) -> str:
+    """Return where in the user's file an error was raised, such as ` (my_cell.py, line 7)`.
+
+    A function of `cls` that was called with other arguments than it takes is named by its first line.
+    """
     lines, trace = [], error.__traceback__
     while trace is not None:
         if file is not None and Path(trace.tb_frame.f_code.co_filename).name == file:
             lines.append(trace.tb_lineno)
         trace = trace.tb_next
+    called = re.match(r"(?:\w+\.)*(\w+)\(\) ", str(error))
+    if not lines and file is not None and isinstance(error, TypeError) and called:
+        function = vars(cls).get(called[1])
+        lines = [function.__code__.co_firstlineno] if isinstance(function, types.FunctionType) else []
     return f" ({file}, line {lines[-1]})" if lines else ""
 
 

@@ -19,7 +19,7 @@ from reviver.errors import ConfigError
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.custom_cells import CELLS, CellClassifier, Network, build_custom
 from reviver.lstm.scoring import compute_logits
-from reviver.rng import make_rng
+from reviver.rng import make_rng, seeding_default_rngs
 from reviver.settings.fields import Count, CountOrZero, Positive, Probability, lr_scale
 from reviver.settings.lstm_network import DropoutKind, LSTMClassifierSpec, PatchSize, Pooling
 from reviver.settings.parts import CustomClass
@@ -114,6 +114,22 @@ def train_network(
         ValueError: if a loss is not finite.
     """
     device = choose_device(parameters.device)
+    with seeding_default_rngs(seed, device):  # for user-defined cells
+        return _train_network(spec, train, validation, target, parameters, seed, device, score, log)
+
+
+def _train_network(
+    spec: LSTMClassifierSpec,
+    train: Part,
+    validation: Part | None,
+    target: TargetKind,
+    parameters: Parameters,
+    seed: int,
+    device: torch.device,
+    score: Callable[[Tensor, Part], float],
+    log: Callable[[str], None] | None,
+) -> tuple[Network, list[dict[str, Any]], int]:
+    """Train as `train_network` does, on a device."""
     network = new_network(spec, parameters.cell, make_rng(seed, "weights")).to(device).train()
     optimizer = torch.optim.Adam(network.parameters(), lr=parameters.learning_rate, foreach=True)
     dropout_rng = make_rng(seed, "dropout", device)

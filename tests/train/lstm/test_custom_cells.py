@@ -9,19 +9,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 import reviver
 from reviver.cli import main
-from reviver.errors import ConfigError, Interrupted
+from reviver.errors import ConfigError, Interrupted, OutOfMemory
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.custom_cells import CellClassifier
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.parts import Parts
+from reviver.sklearn import SequenceClassifier
 from reviver.train.lstm.training import train
-from tests.lstm_runs import CURRICULUM, TINY, TRUNCATED, at_step, fingerprint, terminate
+from tests.lstm_runs import CURRICULUM, TINY, TRUNCATED, at_step, crash, fingerprint, terminate
 
 CELL = """
 import torch
@@ -96,6 +98,60 @@ def test_custom_cells_train_and_resume_bit_for_bit(
         with pytest.raises(Interrupted, match="SIGTERM"):
             train(config, "cut", parts=parts)
     assert fingerprint(train(config, "cut", parts=parts, resume=True)) == fingerprint(whole)
+
+
+RANDOM = CELL.replace("torch.tanh(", "nn.functional.dropout(torch.tanh(").replace(
+    "dim=1)))", "dim=1))), 0.3, self.training)"
+)
+
+
+def test_randomness_inside_a_cell_comes_from_the_seed(mine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("my_cell.py").write_text(RANDOM)
+    config, parts = replace(TINY, cell=mine), Parts.load(cell=mine)
+    whole = fingerprint(train(config, "whole", parts=parts))
+    torch.rand(3)
+    before = torch.random.get_rng_state()
+    assert fingerprint(train(config, "again", parts=parts)) == whole
+    assert torch.equal(torch.random.get_rng_state(), before)
+    with monkeypatch.context() as patch:
+        at_step(patch, 13, crash)
+        with pytest.raises(OutOfMemory):
+            train(config, "cut", parts=parts)
+    assert fingerprint(train(config, "cut", parts=parts, resume=True)) == whole
+    other = train(replace(config, seed=1), "other", parts=parts)
+    assert fingerprint(other)["metrics"] != whole["metrics"]
+    X, y = np.random.default_rng(0).normal(size=(40, 6, 1)), np.arange(40) % 2
+    settings: Any = {"cell": parts.cell.cls, "bidirectional": False, "pooling": "last", "patch_size": 1}
+    settings |= {"hidden_size": 4, "max_epochs": 2, "random_state": 5}
+    first, second = (SequenceClassifier(**settings).fit(X, y).predict_proba(X) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+
+
+def test_a_cell_sees_each_running_row_once_and_no_padding() -> None:
+    seen: list[int] = []
+
+    class Watching(nn.GRUCell):
+        def forward(self, x: Tensor, state: Tensor | None = None) -> Tensor:
+            seen.append(len(x))
+            assert (x != 7).all(), "padding"
+            return super().forward(x, state)
+
+    network = CellClassifier(Watching, 2, 4, 3).eval()
+    x, lengths = torch.randn(3, 5, 2), torch.tensor([5, 1, 3])
+    x[1, 1:], x[2, 3:] = 7.0, 7.0
+    assert network.state_sizes == [(4,)]
+    seen.clear()
+    _, (h,) = network.run(x, lengths)
+    assert seen == [3, 2, 2, 1, 1]
+    for row, length in enumerate(lengths.tolist()):
+        _, (alone,) = network.run(x[row : row + 1, :length])
+        torch.testing.assert_close(h[:, row : row + 1], alone)
+    seen.clear()
+    fresh = torch.tensor([False, True, False])
+    _, (h,) = network.run(x[:, :1], None, (h,), fresh)
+    assert sorted(seen) == [1, 2]
+    _, (started,) = network.run(x[1:2, :1])
+    torch.testing.assert_close(h[:, 1:2], started)
 
 
 def test_a_gru_learns_and_the_start_says_that_it_has_no_kernel(mine: str, caplog: pytest.LogCaptureFixture) -> None:
@@ -195,6 +251,7 @@ class Mine(nn.Module):
 """
 
 
+OTHER = "    def forward(self, x, state):\n        s = x.new_zeros(len(x), self.b) if state is None else state\n        {}\n"
 BAD = {
     "x = 1": "my_cell.py must have a class Mine, it has none",
     "class Other: pass": "must have a class Mine, it has Other",
@@ -205,9 +262,29 @@ BAD = {
     "class Mine:\n    def __init__(self, a, b): pass": "must be a subclass of torch.nn.Module, got one of object",
     HEAD + "    def forward(self, x): return x": "cell\\(x, state\\) of x .* and 8 units at step 1 .* raised TypeError",
     HEAD + "    def forward(self, x, state): return x.new_zeros(2, 2)": r"must return h of shape \[3, 8\], got \[2, 2\]",
+    HEAD + "    def forward(self, x): return x ": r"takes 2 positional arguments but 3 were given \(my_cell.py, line 11\)",
+    HEAD + OTHER.format("s += 0.1 * x.mean(1, keepdim=True); return s"): "must not change x and state in place, .* at step 2",
+    HEAD + OTHER.format("x *= 2; return s + x.mean(1, keepdim=True)"): "must not change x and state in place, .* at step 1",
+    HEAD + OTHER.format("return (s + x.mean()).detach()"): "must return h with a gradient, got one that is detached from x",
+    HEAD + OTHER.format("return torch.from_numpy((s + x.mean()).detach().numpy())"): "must return h with a gradient",
+    HEAD + OTHER.format("return (s + x.mean()).detach().numpy()"): "got a ndarray",
+    HEAD + OTHER.format("return (s + x.mean()).double()"): "must return torch.float32 as x is, got torch.float64 of entry 0",
+    HEAD + "    def forward(self, x, state): h = x.new_zeros(len(x), self.b) + x.mean(); return h, (h, h)": r"got \(Tensor, tuple\)",
+    HEAD + """
+        self.h = None
+    def forward(self, x, state):
+        self.h = x.mean(1, keepdim=True) + (x.new_zeros(len(x), self.b) if state is None and self.h is None else self.h)
+        return self.h
+""": "keep all state in what it returns, and none on self",
+    HEAD + """
+        self.count = 0
+    def forward(self, x, state):
+        self.count += 1
+        return x.new_zeros(len(x), self.b) + x.mean() * self.count
+""": "keep all state in what it returns, and none on self",
     HEAD + "    def forward(self, x, state): return [x]": "must return h .* or a tuple of tensors .* got a list",
     HEAD + "    def forward(self, x, state): return torch.full((len(x), self.b), torch.nan)": "must return finite numbers",
-    HEAD + "    def forward(self, x, state): return x.new_zeros(len(x), self.b), x.new_zeros(len(x), 1 + (state is None))":
+    HEAD + "    def forward(self, x, state): return x.new_zeros(len(x), self.b) + x.mean(), x.new_zeros(len(x), 1 + (state is None))":
         r"must keep the shapes of its state, \[\[8\], \[2\]\] for a sequence, got \[\[8\], \[1\]\] at step 2",
     HEAD + "    def forward(self, x, state): return x.new_zeros(len(x), self.b), x.new_zeros(1)": "must have states \\[B, ...\\]",
 }  # fmt: skip

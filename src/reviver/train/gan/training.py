@@ -9,6 +9,7 @@ import copy
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
@@ -27,7 +28,7 @@ from reviver.gan.scores.feature_extractor import FeatureExtractor
 from reviver.gan.scores.monitor import create_monitor, progress_line
 from reviver.gan.step import GANStepResult, StepOptions, backpropagate, gan_step
 from reviver.launch import DEFAULT_TIMEOUT
-from reviver.rng import make_rng
+from reviver.rng import make_rng, seeding_default_rngs
 from reviver.rows import BatchRows, RowsRng
 from reviver.runs.checkpoint import TrainingState
 from reviver.runs.distributed.batch_norm import parallelize_batch_norm
@@ -105,8 +106,8 @@ def train(
         Interrupted: after SIGINT or SIGTERM, once the state is saved.
     """
     chosen_device = choose_device(device)
-    with join_world(chosen_device, timeout) as world:
-        return train_in_world(config, out, world, chosen_device, parts, resume=resume, progress=progress)
+    with join_world(chosen_device, timeout) as world, seeding_default_rngs(config.seed, chosen_device) as rngs:
+        return train_in_world(config, out, world, chosen_device, parts, rngs, resume=resume, progress=progress)
 
 
 def train_in_world(
@@ -115,6 +116,7 @@ def train_in_world(
     world: World,
     device: torch.device,
     parts: Parts = BUILT_IN,
+    default_rngs: Mapping[str, torch.Generator] = MappingProxyType({}),
     *,
     resume: bool,
     progress: bool,
@@ -136,6 +138,8 @@ def train_in_world(
         assert isinstance(models.discriminator, CenteredDiscriminator | CustomDiscriminator)
         centering = center_inputs(models.discriminator, image_moments(data))
     state = build_state(config, models, count_batches(len(data), config.batch_size))
+    if parts.networks is not None or parts.loss is not None:
+        state.rngs |= default_rngs
     folder = open_run(out, "gan", config, device, resume=resume, native="none", world=world)
     folder.record_parts(parts)
     record = {"name": data.name, "num_images": len(data), "image_shape": list(data.image_shape), "sha256": data.sha256}

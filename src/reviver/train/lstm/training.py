@@ -24,7 +24,7 @@ from reviver.lstm.kernel.library import KERNEL
 from reviver.lstm.layer import chrono
 from reviver.lstm.rnn import RNNClassifier
 from reviver.lstm.scoring import Score, score
-from reviver.rng import make_rng
+from reviver.rng import make_rng, seeding_default_rngs
 from reviver.rows import Rng, RowsRng
 from reviver.runs.checkpoint import TrainingState
 from reviver.runs.distributed.parallel_step import ParallelStep
@@ -220,11 +220,14 @@ def train(
         ProcessLost: if another process died or does not answer.
     """
     chosen_device = choose_device(device)
-    with join_world(chosen_device, timeout) as world:
+    with join_world(chosen_device, timeout) as world, seeding_default_rngs(config.seed, chosen_device) as default_rngs:
         check_batch_sizes(config, world)
         if not resume:
             refuse_existing(out, world=world)
-        return _train(config, out, chosen_device, world, parts, resume=resume, progress=progress)
+        rngs = {"dropout": make_rng(config.seed, "dropout", chosen_device)}
+        if parts.cell is not None:
+            rngs |= default_rngs
+        return _train(config, out, chosen_device, world, parts, rngs, resume=resume, progress=progress)
 
 
 def _train(
@@ -233,6 +236,7 @@ def _train(
     device: torch.device,
     world: World,
     parts: Parts,
+    rngs: dict[str, torch.Generator],
     *,
     resume: bool,
     progress: bool,
@@ -250,7 +254,7 @@ def _train(
     state = TrainingState(
         networks={"network": network},
         optimizers={"network": optimizer},
-        rngs={"dropout": make_rng(config.seed, "dropout", device)},
+        rngs=rngs,
         tensors={"history": history, **({} if carried is None else carried.tensors)},
         extra={**curriculum.start(config), "sequences": 0},
         extra_model=LSTMExtra,
