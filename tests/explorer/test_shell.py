@@ -8,12 +8,21 @@ from typing import Any
 
 from playwright.sync_api import Page, expect
 
-from tests.explorer.browser import PHONE, Show, check_accessible, check_fits, current, wait_for_panel, wait_for_start
+from tests.explorer.browser import (
+    PHONE,
+    Show,
+    check_accessible,
+    check_fits,
+    current,
+    view_of,
+    wait_for_panel,
+    wait_for_start,
+)
 from tests.explorer.edits import edit_manifest, read_page
 from tools.release import link_tutorials
 
 WEB = Path(__file__).parents[2] / "web"
-PANELS = ("latent", "map", "training", "draw", "discriminator", "lstm", "train", "facts", "lesson")
+PANELS = ("start", "train", "lstm", "latent", "map", "training", "draw", "discriminator", "facts", "lesson")
 CONTROLS = ("button", "slider", "checkbox", "combobox", "link", "radio", "spinbutton", "textbox")
 """Roles of what a reader operates."""
 HOSTILE = (
@@ -56,7 +65,7 @@ def test_every_panel_fits_a_phone_also_with_large_text(show: Show) -> None:
 
 def test_links_keys_and_history_show_panels(show: Show) -> None:
     page = show()
-    assert current(page) == "latent"
+    assert current(page) == "start"
     page.keyboard.press("Tab")
     expect(page.locator(".skip")).to_be_focused()
     page.keyboard.press("Enter")
@@ -98,12 +107,26 @@ WRONG = (
 )
 
 
+def test_the_start_leads_to_what_a_reader_can_do(show: Show) -> None:
+    page = show()
+    for question, link, panel in (
+        ("How does a network remember?", "Train an LSTM", "train"),
+        ("How does a network learn to draw?", "Train a GAN", "train"),
+        ("How does a network learn to draw?", "draw a digit", "draw"),
+    ):
+        go(page, "start")
+        page.locator(".start-card", has_text=question).get_by_role("link", name=link).click()
+        wait_for_panel(page, panel)
+    go(page, "train")
+    assert view_of(page)["net"] == "gan"
+
+
 def test_a_wrong_address_counts_as_missing(show: Show) -> None:
     page = show()
     for fragment in WRONG:
         page.evaluate("fragment => { location.hash = fragment; }", fragment)
         panel = re.match(r"#([a-z]*)", fragment)
-        wait_for_panel(page, panel[1] if panel and panel[1] in PANELS else "latent")
+        wait_for_panel(page, panel[1] if panel and panel[1] in PANELS else "start")
         page.wait_for_timeout(50)
         assert page.locator("nav [aria-current='page']").count() == 1
         assert page.locator(".panel-body > [role='alert']").count() == 0
@@ -142,6 +165,8 @@ def test_a_damaged_file_loses_only_panels_and_hostile_names_are_text(
     assert page.locator("nav a[data-panel='lstm'], nav a[data-panel='discriminator']").count() == 0
     page.locator("nav summary").press("Enter")
     expect(page.locator("nav dl")).to_contain_text("no LSTM run in this file")
+    page.get_by_role("link", name="Train one here").first.click()
+    wait_for_panel(page, "train")
     assert len(show.problems) == 1  # for developers
     show.problems.clear()
 
@@ -152,7 +177,7 @@ def test_the_page_works_in_a_sandboxed_iframe(show: Show, explorer_page: Path, t
     frame_tag = f'<iframe sandbox="allow-scripts" width=1000 height=800 srcdoc="{content}"></iframe>'
     outer.write_text(f"<!doctype html><title>x</title>{frame_tag}", encoding="utf-8")
     frame = show(file=outer, wait=False).frame_locator("iframe")
-    expect(frame.locator("nav [aria-current]")).to_have_text("Latent interpolation")
+    expect(frame.locator("nav [aria-current]")).to_have_text("Start")
     frame.locator("nav >> text=Draw a digit").click()
     frame.locator(".test-picker button").first.click()
     expect(frame.locator(".draw-target")).to_be_visible()
@@ -165,7 +190,7 @@ def test_panels_link_to_the_tutorials(show: Show, explorer_page: Path, tmp_path:
     page_file.write_text(link_tutorials(explorer_page.read_text(encoding="utf-8"), "tutorials/"), encoding="utf-8")
     page = show("#lesson", page_file)
     link = page.get_by_role("link", name="How it works: the tutorial")
-    for panel in PANELS[:-1]:
+    for panel in PANELS[1:-1]:
         go(page, panel)
         file, _, anchor = (link.get_attribute("href") or "").partition("#")
         tutorial = (WEB.parent / "docs" / file).with_suffix(".md").read_text(encoding="utf-8")

@@ -112,9 +112,11 @@ def test_a_loss_that_is_not_finite_stops_the_training_with_a_sentence(show: Show
 
 def test_the_panel_saves_a_run_that_python_loads(show: Show, train_page: Path, tmp_path: Path) -> None:
     page = show("#train?units=16&seed=4", file=train_page)
+    page.locator(".train-bar summary").click()
     page.get_by_role("button", name="One epoch").click()
     expect(page.locator(".train-facts")).to_contain_text("1 of 100")
     with page.expect_download() as download:
+        page.locator(".train-bar summary").click()
         page.get_by_role("button", name="Save run").click()
     with zipfile.ZipFile(download.value.path()) as archive:
         archive.extractall(tmp_path)
@@ -148,7 +150,7 @@ def test_other_browsers_train_with_the_same_bits(
 
 
 def test_training_goes_on_in_a_hidden_tab(train_page: Path, tmp_path: Path) -> None:
-    state = """async () => ({ tab: document.visibilityState, page: document.querySelector(".panel-train").innerText,
+    state = """async () => ({ tab: document.visibilityState,
         updates: Number(/Update\\s+(\\d+)/.exec(document.querySelector(".train-facts")?.innerText)?.[1]) })"""
     click = """async () => {
         const find = () => [...document.querySelectorAll("button")].find((one) => one.textContent.trim() === "Start");
@@ -165,7 +167,6 @@ def test_training_goes_on_in_a_hidden_tab(train_page: Path, tmp_path: Path) -> N
         browser.call("WebDriver:SwitchToWindow", handle=trained, focus=False)
         poll(lambda: browser.evaluate(state)["tab"] == "hidden")
         before = browser.evaluate(state)
-        assert "goes on while this tab is in the background" in before["page"]
         poll(lambda: browser.evaluate(state)["updates"] >= before["updates"] + 50)
         assert browser.evaluate(state)["tab"] == "hidden"
 

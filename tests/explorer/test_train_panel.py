@@ -5,8 +5,9 @@ import json
 import re
 from pathlib import Path
 
+import pytest
 from PIL import Image
-from playwright.sync_api import FilePayload, Page, expect
+from playwright.sync_api import FilePayload, Locator, Page, expect
 
 from reviver.explorer.blocks import Blocks
 from reviver.explorer.manifest import Manifest
@@ -30,6 +31,23 @@ def press(page: Page, name: str) -> None:
     page.get_by_role("button", name=name, exact=True).click()
 
 
+def choose(page: Page, name: str) -> None:
+    """Press a button of the menu."""
+    page.locator(".train-bar summary").click()
+    press(page, name)
+
+
+def epoch(page: Page) -> None:
+    """Train for an epoch."""
+    choose(page, "One epoch")
+
+
+def exact(page: Page, name: str) -> Locator:
+    """Return the field of a setting, for which the settings below those in the first view are opened."""
+    page.locator("details:has(> summary:text-is('More settings'))").evaluate("all => { all.open = true; }")
+    return page.get_by_role("textbox", name=name, exact=True)
+
+
 def rows(page: Page) -> int:
     """Return how many moments the table of the losses has."""
     return page.get_by_role("region", name="Loss, table").locator("tbody tr").count()
@@ -38,18 +56,18 @@ def rows(page: Page) -> int:
 def test_an_lstm_trains_pauses_forks_and_goes_back(show: Show) -> None:
     page = show(SMALL)
     wait_for_panel(page, "train")
-    press(page, "One epoch")
-    poll(lambda: page.locator(".train-facts").count() == 1 and fact(page, "Epoch") == "1 of 400")
+    epoch(page)
+    poll(lambda: fact(page, "Epoch") == "1 of 400")
     page.get_by_text("Values as a table").first.click()
     before = rows(page)
-    press(page, "One epoch")
+    epoch(page)
     poll(lambda: fact(page, "Epoch") == "2 of 400" and rows(page) > before)
     assert update(page) == 4
     press(page, "One update")
     poll(lambda: update(page) == 5)
     check_accessible(page)
 
-    press(page, "Start" if page.get_by_role("button", name="Start", exact=True).count() else "Go on")
+    press(page, "Go on")
     poll(lambda: update(page) > 20)
     press(page, "Pause")
     expect(page.get_by_role("button", name="One update")).to_be_enabled()  # once the worker has answered
@@ -57,20 +75,22 @@ def test_an_lstm_trains_pauses_forks_and_goes_back(show: Show) -> None:
     page.wait_for_timeout(400)
     assert update(page) == stopped
 
-    page.get_by_label("Learning rate").fill("0.01")
+    exact(page, "Learning rate").fill("0.01")
     page.keyboard.press("Tab")
     wait_view(page, rate="0.01")
-    expect(page.locator(".train-curves")).to_contain_text("unchanged: validation")
-    press(page, "One epoch")
+    expect(page.locator(".train-curves")).to_contain_text("learning rate 0.001: validation")
+    expect(page.locator(".train-curves")).to_contain_text("learning rate 0.01: validation")
+    epoch(page)
     poll(lambda: update(page) > stopped)
     python = page.get_by_label("Compare with a run of Python")
     python.select_option(index=1)
     expect(page.locator(".train-curves")).to_contain_text("Python: validation")
     wait_view(page, **{"with": python.input_value()})
+    page.locator(".train-bar summary").click()
     page.get_by_label("Rewind to").select_option("the start")
     press(page, "Rewind")
     poll(lambda: fact(page, "Epoch") == "0 of 400")
-    expect(page.locator(".train-curves")).not_to_be_attached()
+    expect(page.locator(".train-curves")).not_to_contain_text("learning rate")
     assert page.locator("pre").inner_text() == (
         "reviver lstm train --preset original --seed 3 --data-size 300 --hidden-size 16 --learning-rate 0.01 --epochs 400"
         " --out run"
@@ -83,11 +103,13 @@ def test_the_network_reads_typed_digits_and_leaving_the_panel_pauses(show: Show)
     press(page, "One update")
     answer = page.get_by_text("The answer is")
     expect(answer).to_contain_text("the first digit is 9")
-    assert page.locator(".steps-grid .heatmap").count() == 6
-    page.get_by_label("Digits that the network reads").fill("12")
+    expect(page.locator(".panel-train .heatmap")).to_have_count(6)
+    page.locator(".heatmap").first.hover()
+    expect(page.locator(".heatmap-hover")).to_have_count(6)  # all follow
+    page.get_by_label("Read these digits").fill("12")
     expect(answer).to_contain_text("the first digit is 1")
     assert wait_view(page, digits="12")["data"] == "300"
-    page.get_by_label("Digits that the network reads").fill("1x")
+    page.get_by_label("Read these digits").fill("1x")
     expect(page.get_by_text("Type 1 to 60 digits")).to_be_visible()
     press(page, "Go on")
     page.click("nav [data-panel='facts']")
@@ -98,70 +120,166 @@ def test_the_network_reads_typed_digits_and_leaving_the_panel_pauses(show: Show)
     assert update(page) >= 1
     assert view_of(page)["digits"] == "12"
     page.click("nav [data-panel='train']")  # the link of the panel on show begins anew
-    expect(page.get_by_role("button", name="Start")).to_be_visible()
+    expect(page.get_by_role("button", name="Start", exact=True)).to_be_visible()
     assert wait_view(page, digits="4171") == {"digits": "4171"}
+    press(page, "Undo")
+    assert wait_view(page, data="300", units="16")
+    assert update(page) >= 1
 
 
 def test_a_wrong_setting_gets_a_sentence_beside_it(show: Show) -> None:
     page = show("#train?rate=50&units=16&data=300&optimizer=sgd", width=320)
     wait_for_panel(page, "train")
-    rate = page.get_by_label("Learning rate")
+    rate = exact(page, "Learning rate")
     assert rate.input_value() == "0.001"
     expect(rate).to_have_accessible_description(re.compile("link has another value.*from 1e-9 to 10"))
     optimizer = page.get_by_text("The link has another value. Optimizer must be rmsprop or adam.")
     expect(optimizer).to_be_visible()
     page.get_by_label("Adam", exact=True).check()
     expect(optimizer).not_to_be_attached()
-    batch = page.get_by_label("Batch")
+    batch = exact(page, "Batch")
     batch.fill("5000")
     page.keyboard.press("Tab")
     expect(batch).to_have_accessible_description("Batch must be an integer from 1 to 1024.")
+    press(page, "Start")  # which must not train with another number than that on show
+    expect(page.get_by_text("Not started. Batch must be an integer from 1 to 1024.")).to_be_visible()
+    assert update(page) == 0
+    batch.fill("64")
+    page.keyboard.press("Tab")
+    clip = exact(page, "Clip gradient norm at")
+    clip.fill("off")
+    page.keyboard.press("Tab")
+    wait_view(page, batch="64", clip="1000000000")
+    assert clip.input_value() == "off"
     press(page, "One update")
     expect(page.get_by_text("The answer is")).to_be_visible()
     check_fits(page)
     check_accessible(page)
 
 
+def test_a_long_text_is_refused_when_it_is_pasted(show: Show) -> None:
+    page = show(SMALL)
+    wait_for_panel(page, "train")
+    field = page.get_by_label("Read these digits")
+    field.evaluate("""field => {
+        const data = new DataTransfer();
+        data.setData("text", "1".repeat(1e7));
+        field.dispatchEvent(new ClipboardEvent("paste", { clipboardData: data, bubbles: true, cancelable: true }));
+    }""")
+    expect(page.get_by_text("The text has 10,000,000 characters; paste at most 2,000.")).to_be_visible()
+    assert field.input_value() == "4171"
+
+
+LAYOUTS = {"laptop": (1366, 768), "small laptop": (1280, 720), "phone": (390, 844)}
+
+
+@pytest.mark.parametrize("net", ["lstm", "gan"])
+@pytest.mark.parametrize("screen", LAYOUTS)
+def test_what_learns_is_in_the_first_view(net: str, screen: str, show: Show) -> None:
+    width, height = LAYOUTS[screen]
+    page = show(f"#train?net={net}&batch=8")
+    page.set_viewport_size({"width": width, "height": height})
+    parts = [".train-bar .play", ".train-picture .heatmap" if net == "lstm" else ".train-picture .pictures"]
+    if screen != "phone":
+        parts += [".train-curves .chart-plot >> nth=0", ".train-curves > :last-child", ".train-bar"]
+    for started in (False, True):
+        if started:
+            press(page, "Start")
+            poll(lambda: update(page) > 5)
+            press(page, "Pause")
+        for part in parts:
+            box = page.locator(part).first.bounding_box()
+            assert box is not None
+            assert 0 <= box["y"] < box["y"] + box["height"] <= height, (part, started)
+        controls = page.locator("main :is(button, input, select, textarea)").evaluate_all(
+            """(all, height) => all.filter((one) => one.checkVisibility()).map((one) => one.getBoundingClientRect())
+                .filter(({ top, bottom, width }) => width && bottom > 0 && top < height).length""",
+            height,
+        )
+        assert controls <= 10
+
+
+def test_nothing_is_lost_without_a_word(show: Show) -> None:
+    page = show(SMALL)
+    wait_for_panel(page, "train")
+    press(page, "One update")
+    poll(lambda: update(page) == 1)
+    page.get_by_label("Network", exact=True).select_option("gan")
+    expect(page.locator(".pictures")).to_be_visible()
+    page.get_by_label("Network", exact=True).select_option("lstm")  # as it was left
+    poll(lambda: update(page) == 1)
+    slider = page.get_by_role("slider", name="Units")
+    slider.press("ArrowRight")
+    expect(page.get_by_text("Units changed. The run before is kept.")).to_be_visible()
+    poll(lambda: update(page) == 0)
+    press(page, "Undo")
+    poll(lambda: update(page) == 1)
+    wait_view(page, units="16")
+    page.get_by_role("slider", name="Length T").press("ArrowRight")
+    wait_view(page, length="6", digits="41771"[:5])
+    expect(page.get_by_label("Read these digits")).to_have_value("41771")
+    page.get_by_role("slider", name="Dropout of h").press("ArrowLeft")  # nothing was trained since
+    expect(page.locator(".train-curves")).to_contain_text("length T 6, dropout of h 0.4: training")
+    press(page, "One update")
+    poll(lambda: update(page) == 2)
+    page.get_by_role("slider", name="Dropout of h").press("ArrowLeft")
+    expect(page.locator(".train-curves")).to_contain_text("length T 6, dropout of h 0.3: training")
+    expect(page.locator(".train-curves")).to_contain_text("length T 5, dropout of h 0.5: training")
+    dialogs: list[str] = []
+    page.on("dialog", lambda dialog: (dialogs.append(dialog.type), dialog.accept()))
+    page.reload()
+    assert dialogs == ["beforeunload"]
+
+
+def test_curves_keep_their_start(show: Show) -> None:
+    page = show("#train?data=300&units=8&epochs=300&length=2&seed=3")
+    wait_for_panel(page, "train")
+    press(page, "Start")
+    expect(page.get_by_role("button", name="Finished")).to_be_disabled()
+    page.get_by_text("Values as a table").first.click()
+    first = page.get_by_role("region", name="Loss, table").locator("tbody th").first
+    assert float(first.inner_text()) <= 300 / 60
+
+
 def test_a_phone_begins_with_smaller_networks_unless_a_link_says_otherwise(show: Show) -> None:
     page = show("#train", width=320)
     wait_for_panel(page, "train")
-    assert page.get_by_label("Units").input_value() == "64"
+    assert exact(page, "Units").input_value() == "64"
     wait_view(page, units="64")
-    page.get_by_label("GAN on images").check()
-    assert page.get_by_label("Batch", exact=True).input_value() == "32"
+    page.get_by_label("Network", exact=True).select_option("gan")
+    assert exact(page, "Batch").input_value() == "32"
     page = show("#train?digits=4171", width=320)
     wait_for_panel(page, "train")
-    assert page.get_by_label("Units").input_value() == "128"
+    assert exact(page, "Units").input_value() == "128"
 
 
 def test_a_gan_shows_its_pictures_and_what_d_says(show: Show) -> None:
     page = show("#train?digits=12")
     wait_for_panel(page, "train")
-    page.get_by_label("GAN on images").check()
+    page.get_by_label("Network", exact=True).select_option("gan")
     wait_view(page, net="gan")
     for name, value in (("Batch", "8"), ("Latent size", "8"), ("Moving average of G", "0.9")):
-        page.get_by_label(name, exact=True).fill(value)
+        exact(page, name).fill(value)
         page.keyboard.press("Tab")
     press(page, "One update")
     grid = page.locator(".pictures")
     expect(grid).to_have_attribute("aria-label", "Images of 25 latents at update 1")
-    expect(page.locator(".class-columns")).to_have_attribute(
-        "aria-label", re.compile(r"Classes of the latest 8 generated images: \d")
-    )
+    expect(page.locator(".class-columns")).to_have_count(0)  # a classifier says nothing about noise
     before = grid.locator("canvas").first.evaluate("canvas => canvas.toDataURL()")
-    press(page, "Start" if page.get_by_role("button", name="Start", exact=True).count() else "Go on")
+    press(page, "Go on")
     poll(lambda: update(page) > 5)
-    page.get_by_label("Weight γ of R1").fill("1")
+    exact(page, "Weight γ of R1").fill("1")
     page.keyboard.press("Tab")
     expect(grid).to_have_count(2)
     press(page, "Pause")
     expect(page.get_by_role("button", name="Go on")).to_be_visible()
     assert grid.first.locator("canvas").first.evaluate("canvas => canvas.toDataURL()") != before
-    expect(page.locator(".train-curves")).to_contain_text("unchanged: generator G")
+    expect(page.locator(".train-curves")).to_contain_text("weight γ of R1 0.2: generator G")
     expect(page.locator(".distribution")).to_have_count(2)
     check_accessible(page)
     assert page.locator("pre").inner_text() == (
-        "reviver gan train --preset original --latent-size 8 --r1 1 --ema 0.9 --batch-size 8 --out run"
+        "reviver gan train --preset original --latent-size 8 --learning-rate 0.0012 --beta1 -0.3 --r1 1"
+        " --penalty-interval 8 --ema 0.9 --ema-rampup 0.05 --batch-size 8 --epochs 34 --out run"
     )
 
 
@@ -172,12 +290,12 @@ def test_a_page_without_runs_or_images_trains_an_lstm(show: Show, tmp_path: Path
     page = show("#train?units=16&data=300", file)
     wait_for_panel(page, "train")
     expect(page.locator(".runs")).to_have_text("Networks that learn in this page")
-    press(page, "One epoch")
+    epoch(page)
     expect(page.get_by_text("The answer is")).to_be_visible()
-    page.get_by_label("GAN on images").check()
+    page.get_by_label("Network", exact=True).select_option("gan")
     press(page, "Start")
     expect(page.get_by_role("alert").filter(has_text="this file has no images to learn from")).to_be_visible()
-    page.get_by_label("LSTM on palindromes").check()
+    page.get_by_label("Network", exact=True).select_option("lstm")
     press(page, "One update")
     expect(page.get_by_text("The answer is")).to_be_visible()
 
@@ -186,8 +304,13 @@ def test_a_lesson_begins_with_a_prepared_experiment(show: Show, tmp_path: Path) 
     question, curves = "Does it matter that the forget gates begin open?", ".train-curves"
     page = show("#train?seed=4")
     wait_for_panel(page, "train")
+    page.locator("details > summary:text-is('Experiments')").click()
     press(page, question)
+    experiments = page.get_by_role("region", name="Experiments")
+    expect(experiments.get_by_role("table")).not_to_be_attached()  # a guess comes first
+    press(page, "bias 0")
     expect(page.locator(curves)).to_contain_text("bias 0: training")
+    expect(experiments).to_contain_text("You guessed: bias 0.")
     press(page, "Pause")
     wait_view(page, experiment="forget", forget="0", seed="4")
     page.click("nav [data-panel='lesson']")
@@ -199,14 +322,25 @@ def test_a_lesson_begins_with_a_prepared_experiment(show: Show, tmp_path: Path) 
     wait_for_panel(page, "train")
     experiments = page.get_by_role("region", name="Experiments")
     expect(experiments.get_by_role("button", name=question)).to_have_attribute("aria-pressed", "true")
-    expect(experiments.get_by_role("table")).to_contain_text("Accuracy, validation")
-    expect(page.locator(curves)).not_to_be_attached()
+    expect(experiments).to_contain_text("Your guess first")
     check_accessible(page)
     press(page, "Start the experiment")
     expect(page.locator(curves)).to_contain_text("bias 1: training")
     press(page, "Reset")
     expect(page.get_by_role("button", name="Start", exact=True)).to_be_enabled()
     poll(lambda: "experiment" not in view_of(page))
+
+
+def test_python_answers_when_an_experiment_is_over(show: Show) -> None:
+    page = show("#train?seed=4")
+    wait_for_panel(page, "train")
+    page.locator("details > summary:text-is('Experiments')").click()
+    experiments = page.get_by_role("region", name="Experiments")
+    press(page, "Does it matter that the forget gates begin open?")
+    press(page, "bias 1")
+    expect(page.get_by_role("button", name="Finished")).to_be_visible(timeout=120_000)
+    expect(experiments).to_contain_text("Python’s 5 seeds all say: bias 1. You guessed right.")
+    expect(experiments.get_by_role("table")).to_contain_text("Accuracy, validation")
 
 
 def test_each_experiment_was_measured_with_its_settings_and_is_explained() -> None:
@@ -238,29 +372,29 @@ def drop(page: Page, name: str, content: bytes) -> None:
 
 def save(page: Page) -> bytes:
     with page.expect_download() as download:
-        press(page, "Save run")
+        choose(page, "Save run")
     return Path(download.value.path()).read_bytes()
 
 
 def test_a_saved_lstm_opens_again_by_drop_and_other_panels_show_it(show: Show) -> None:
     page = show(SMALL)
     wait_for_panel(page, "train")
-    press(page, "One epoch")
-    poll(lambda: page.locator(".train-facts").count() == 1 and fact(page, "Epoch") == "1 of 400")
+    epoch(page)
+    poll(lambda: fact(page, "Epoch") == "1 of 400")
     press(page, "One update")
     poll(lambda: update(page) == 3)
     content = save(page)
     press(page, "Reset")
     drop(page, "other.zip", b"no zip")
-    problem = page.get_by_role("region", name="Files").get_by_role("alert")
+    problem = page.locator(".train-bar [role=alert]").last
     expect(problem).to_have_text("The file was not opened: it is no zip, or a part of one.")
-    page.get_by_label("GAN on images").check()
+    page.get_by_label("Network", exact=True).select_option("gan")
     drop(page, "run.zip", content)
-    poll(lambda: page.locator(".train-facts").count() == 1 and update(page) == 3)
+    poll(lambda: update(page) == 3)
     expect(problem).to_be_empty()
     assert wait_view(page, units="16")["seed"] == "3"
     expect(page.locator(".train-curves")).to_contain_text("validation")
-    press(page, "One epoch")
+    epoch(page)
     poll(lambda: fact(page, "Epoch") == "2 of 400")
     check_accessible(page)
     page.get_by_role("link", name="The LSTM at work").last.click()
@@ -276,16 +410,16 @@ def test_a_saved_gan_opens_again_and_other_panels_show_it(show: Show, tmp_path: 
     page = show("#train?net=gan&batch=8&latent=8&ema=0.9")
     wait_for_panel(page, "train")
     press(page, "One update")
-    poll(lambda: page.locator(".train-facts").count() == 1 and update(page) == 1)
+    poll(lambda: update(page) == 1)
     saved = tmp_path / "gan.zip"
     saved.write_bytes(save(page))
     press(page, "Reset")
-    page.get_by_label("A saved run (.zip)").set_input_files(saved)
-    poll(lambda: page.locator(".train-facts").count() == 1 and update(page) == 1)
+    page.locator("input[type=file]").set_input_files(saved)
+    poll(lambda: update(page) == 1)
     press(page, "One update")
     poll(lambda: update(page) == 2)
     expect(page.locator(".pictures")).to_have_attribute("aria-label", "Images of 25 latents at update 2")
-    press(page, "Show in other panels")
+    choose(page, "Show in other panels")
     page.locator(".panel-train").get_by_role("link", name="Be the discriminator").click()
     wait_for_panel(page, "discriminator")
     expect(page.get_by_role("alert").filter(has_text="could not start")).to_have_count(0)
@@ -298,7 +432,7 @@ def test_an_lstm_learns_dropped_and_typed_sequences(show: Show) -> None:
     lines = [f"{k} {k + 1} {k % 3},{'even' if k % 2 else 'odd'}" for k in range(12)]
     drop(page, "mine.csv", "\n".join(["sequence,label", *lines]).encode())
     expect(page.get_by_text("It learns from 12 sequences of up to 3 numbers, in 2 classes.")).to_be_visible()
-    press(page, "One epoch")
+    epoch(page)
     expect(page.get_by_text("The answer is")).to_contain_text(re.compile("odd|even"))
     assert page.locator("pre").inner_text() == (
         "reviver lstm train --preset original --data mine.csv --hidden-size 16 --batch-size 4 --epochs 5 --out run"
@@ -307,7 +441,7 @@ def test_an_lstm_learns_dropped_and_typed_sequences(show: Show) -> None:
     typed = page.get_by_label("Numbers, a comma and a label on each line")
     typed.fill("1 2 3, up\n3 x 1, down")
     press(page, "Learn from these")
-    problem = page.get_by_role("region", name="Files").get_by_role("alert")
+    problem = page.locator(".train-bar [role=alert]").last
     expect(problem).to_contain_text("It cannot learn from this: line 2: “x” at step 2 is no number; give numbers")
     check_accessible(page)
     typed.fill("1 2 3, up\n3 2 1, down\n4 5 6, up\n6 5 4, down")
@@ -329,8 +463,8 @@ def test_a_gan_learns_from_image_files(show: Show) -> None:
         image = io.BytesIO()
         Image.new("RGB", (40, 30), (n, 2 * n, 0)).save(image, "PNG")
         files.append(FilePayload(name=f"{n:02}.png", mimeType="image/png", buffer=image.getvalue()))
-    chooser = page.get_by_label("A saved run (.zip)")
-    problem = page.get_by_role("region", name="Files").get_by_role("alert")
+    chooser = page.locator("input[type=file]")
+    problem = page.locator(".train-bar [role=alert]").last
     chooser.set_input_files(files[:63])
     expect(problem).to_have_text("It cannot learn from this: 63 images; give from 64 to 20,000.")
     damaged = FilePayload(name="07.png", mimeType="image/png", buffer=files[7]["buffer"][:60])

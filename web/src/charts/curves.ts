@@ -24,7 +24,7 @@ export interface Curves {
 const AXES = new Set(["step", "epoch", "sequences", "validation_sequences"]);
 
 /** Curves that have words of their own, for some runs. */
-function known(runs: Run[]): Curves[] {
+export function wordsOf(runs: Run[]): Curves[] {
   const isLogOdds = runs.every((run) => isGan(run) && run.isLogOdds);
   const losses = runs.map((run) => (!isGan(run) && run.target === "number" ? "squared error" : "cross-entropy, nats"));
   const ratio = score("fid_ratio", "FID as a multiple of real images", "FID ratio", "1 is the FID of real images.");
@@ -114,7 +114,7 @@ const realImages = (title: string) => (run: Run) => {
 };
 
 export function curvesOf(content: Run, runs: Run[] = [content]): Curves[] {
-  const all = known(runs).flatMap((curves) => {
+  const all = wordsOf(runs).flatMap((curves) => {
     const columns = Object.entries(curves.columns).filter(([key]) => hasValues(columnsOf(content, curves.source)[key]));
     return columns.length ? [{ ...curves, columns: Object.fromEntries(columns) }] : [];
   });

@@ -2,7 +2,7 @@
  * Heat map of values over columns (time) and rows: one color per value, marks of the selected cell, its column and a row, and
  * selection by mouse, touch and keyboard.
  */
-import { useLayoutEffect, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import { clamp, formatLimit } from "../kit/format";
 import { MOVES } from "../kit/roving";
 import { binColumns, type Binning, type ColorScale, drawValues, isDark } from "./colors";
@@ -24,8 +24,9 @@ interface HeatmapProps extends HeatmapContent {
   name: string; // For those who use a screen reader, such as "forget gate f"
   width: number; // Width in CSS pixels; more columns are decimated
   selection: Cell;
+  hovered: Cell | null; // Cell at hand, by pointer or keyboard
   /** Pointer or keyboard is at a cell, or has left. */
-  onMove: (cell: Cell | null, isKeyboard: boolean) => void;
+  onMove: (cell: Cell | null, isKeyboard?: boolean) => void;
   /** Click, tap, Enter or space. */
   onSelect: (cell: Cell) => void;
 }
@@ -33,10 +34,9 @@ interface HeatmapProps extends HeatmapContent {
 const JUMPS: typeof MOVES = { ...MOVES, PageUp: [-10, 0], PageDown: [10, 0] };
 
 export function Heatmap(props: HeatmapProps) {
-  const { name, values, columns, rows, order, scale, binning, label, marked, width, selection, onMove, onSelect } =
-    props;
+  const { name, values, columns, rows, order, scale, binning, label, marked, width, selection, hovered } = props;
+  const { onMove: move, onSelect } = props;
   const canvas = useRef<HTMLCanvasElement>(null);
-  const [hovered, setHovered] = useState<Cell | null>(null);
   const dark = isDark.value;
   useLayoutEffect(() => {
     if (!width) return; // before the first layout
@@ -48,10 +48,6 @@ export function Heatmap(props: HeatmapProps) {
   const columnStyle = (column: number) => ({ left: `${(100 * column) / columns}%`, width: `${100 / columns}%` });
   const rowStyle = (row: number) => ({ top: `${(100 * placeOf(row)) / rows}%`, height: `${100 / rows}%` });
   const cellStyle = ({ column, row }: Cell) => ({ ...columnStyle(column), ...rowStyle(row) });
-  const move = (cell: Cell | null, isKeyboard = false) => {
-    setHovered(cell);
-    onMove(cell, isKeyboard);
-  };
   const cellAt = (event: MouseEvent): Cell | null => {
     const box = canvas.current!.getBoundingClientRect();
     const column = Math.floor(((event.clientX - box.left) / box.width) * columns);

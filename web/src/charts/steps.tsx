@@ -3,7 +3,8 @@
  * line that reads out a value. All have the same margins, so that their steps align.
  */
 import { ticks } from "d3-array";
-import { useLayoutEffect, useRef, useState } from "preact/hooks";
+import { type Signal, useSignal } from "@preact/signals";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import type { ComponentChildren } from "preact";
 import { announce } from "../kit/announce";
 import { useSize } from "../kit/size";
@@ -27,6 +28,7 @@ export type RowLabel = { place: number; name: string; marked?: boolean };
 
 interface FrameProps {
   title: ComponentChildren;
+  note?: string; // What it means
   legend?: ComponentChildren;
   height: string; // Of the picture, in CSS
   steps: Steps;
@@ -39,7 +41,7 @@ type Picture = (width: number, height: number) => { rows: RowLabel[]; picture: C
 
 /** The frame of a picture, which `children` makes for a size in CSS pixels. */
 export function StepFrame({ children, ...props }: FrameProps & { children: Picture }) {
-  const { title, legend, height, steps, slots = steps.count, selected, readout } = props;
+  const { title, note, legend, height, steps, slots = steps.count, selected, readout } = props;
   const { ref: plot, width, height: pixels } = useSize();
   const scroll = useRef<HTMLDivElement>(null);
   const isLabelled = steps.names !== null && steps.count <= MAX_LABELLED;
@@ -57,7 +59,10 @@ export function StepFrame({ children, ...props }: FrameProps & { children: Pictu
   return (
     <figure class="steps" style={{ "--plot-height": height }}>
       <figcaption class="row between">
-        <span class="steps-title">{title}</span>
+        <span>
+          <span class="steps-title">{title}</span>
+          {note && `: ${note}`}
+        </span>
         {legend}
       </figcaption>
       <div class="steps-body">
@@ -116,32 +121,39 @@ const shorten = (name = "") => (name === "blank" ? "·" : name.slice(0, MAX_NAME
 
 interface StepMapProps {
   title: ComponentChildren;
+  note?: string;
   name: string; // For those who use a screen reader
   height: string;
   content: HeatmapContent;
   steps: Steps;
   rows: RowLabel[];
   selection: Cell;
+  hover?: Signal<Cell | null>; // Of maps that follow each other
   describe: (cell: Cell) => string;
   onSelect: (cell: Cell) => void;
 }
 
 /** A heat map over the steps, with a line that reads out the cell at hand. */
 export function StepMap(props: StepMapProps) {
-  const { title, name, height, content, steps, rows, selection, describe, onSelect } = props;
-  const [hovered, setHovered] = useState<Cell | null>(null);
-  const onMove = (cell: Cell | null, isKeyboard: boolean) => {
-    setHovered(cell);
+  const { title, note, name, height, content, steps, rows, selection, describe, onSelect } = props;
+  const own = useSignal<Cell | null>(null);
+  const hover = props.hover ?? own;
+  const hovered = hover.value;
+  const onMove = (cell: Cell | null, isKeyboard = false) => {
+    hover.value = cell;
     if (cell && isKeyboard) announce(describe(cell));
   };
   return (
     <StepFrame
-      {...{ title, height, steps }}
+      {...{ title, note, height, steps }}
       legend={<HeatmapLegend scale={content.scale} />}
       selected={selection.column}
       readout={describe(hovered ?? selection)}
     >
-      {(width) => ({ rows, picture: <Heatmap {...content} {...{ name, width, selection, onMove, onSelect }} /> })}
+      {(width) => ({
+        rows,
+        picture: <Heatmap {...content} {...{ name, width, selection, hovered, onMove, onSelect }} />,
+      })}
     </StepFrame>
   );
 }

@@ -7,7 +7,7 @@
  *     <Select label="Path" of={cell(() => state.path.value, (path) => changePath(path))} choices={PATHS} />
  */
 import type { ButtonHTMLAttributes, ComponentChildren, InputHTMLAttributes, TargetedEvent } from "preact";
-import { useId } from "preact/hooks";
+import { useId, useState } from "preact/hooks";
 
 /** A value that a control shows and sets. */
 export interface Cell<T> {
@@ -181,19 +181,33 @@ type TextProps = Named<string> & { rows?: number; hint?: string; problem?: strin
 
 /** A field for a text, of one line or more, with a hint or with what is wrong. */
 export function TextField(props: TextProps & Omit<InputHTMLAttributes<HTMLInputElement>, "label">) {
-  const { label, of, rows = 1, hint, problem, ...attributes } = props;
+  const { label, of, rows = 1, hint, problem: given, ...attributes } = props;
+  const [tooLong, setTooLong] = useState(0);
+  const limit = Number(attributes.maxLength ?? Infinity);
+  const problem = tooLong
+    ? `The text has ${tooLong.toLocaleString("en")} characters; paste at most ${limit.toLocaleString("en")}.`
+    : given;
+  /** A browser would cut it without a word. */
+  const onPaste = (event: ClipboardEvent) => {
+    const size = event.clipboardData?.getData("text").length ?? 0;
+    setTooLong(size > limit ? size : 0);
+    if (size > limit) event.preventDefault();
+  };
   return (
     <Field label={label}>
       {(id) => {
         const about = [hint && `${id}-hint`, problem !== undefined && `${id}-problem`].filter(Boolean).join(" ");
         const shared: object = { id, value: of.value, "aria-describedby": about || undefined, ...attributes };
-        const onInput = (event: { currentTarget: { value: string } }) => (of.value = event.currentTarget.value);
+        const onInput = (event: { currentTarget: { value: string } }) => {
+          setTooLong(0);
+          of.value = event.currentTarget.value;
+        };
         return (
           <>
             {rows > 1 ? (
-              <textarea {...shared} rows={rows} onInput={onInput} />
+              <textarea {...shared} rows={rows} {...{ onInput, onPaste }} />
             ) : (
-              <input {...shared} onInput={onInput} />
+              <input {...shared} {...{ onInput, onPaste }} />
             )}
             {hint && <small id={`${id}-hint`}>{hint}</small>}
             {problem !== undefined && (

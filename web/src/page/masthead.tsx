@@ -17,29 +17,29 @@ const Logo = () => (
 
 type PageProps = { manifest: Manifest; lesson: Lesson | null };
 
-/** What the page is, and of which runs. */
-export function Header({ manifest, lesson, children }: PageProps & { children: ComponentChildren }) {
+/** What the page is, in one row with the navigation. */
+export const Header = ({ lesson, children }: Pick<PageProps, "lesson"> & { children: ComponentChildren }) => (
+  <header class="row masthead">
+    <Logo />
+    <h1>{lesson ? lesson.title : "Reviver explorer"}</h1>
+    {children}
+  </header>
+);
+
+/** Of which runs the page is. */
+function Runs({ manifest, lesson }: PageProps) {
   const runs = allRuns(manifest);
   const words = lesson ? "A lesson with " : `Trained networks of the run${runs.length > 1 ? "s" : ""} `;
   return (
-    <header class="masthead">
-      <div>
-        <Logo />
-        <div>
-          <h1>{lesson ? lesson.title : "Reviver explorer"}</h1>
-          <p class="runs note">
-            {runs.length ? words : "Networks that learn in this page"}
-            {runs.map(({ id, name }, index) => (
-              <Fragment key={id}>
-                {index ? ", " : ""}
-                <strong>{name}</strong>
-              </Fragment>
-            ))}
-          </p>
-        </div>
-      </div>
-      {children}
-    </header>
+    <p class="runs">
+      {runs.length ? words : "Networks that learn in this page"}
+      {runs.map(({ id, name }, index) => (
+        <Fragment key={id}>
+          {index ? ", " : ""}
+          <strong>{name}</strong>
+        </Fragment>
+      ))}
+    </p>
   );
 }
 
@@ -56,29 +56,31 @@ export function tutorialAddress(tutorial: "gan" | "lstm", anchor: string): strin
   return folder ? `${folder}${tutorial}.html#${anchor}` : null;
 }
 
-/** Question, observation and limit of a panel, and where the tutorials stand beside the page, a link to its paragraph. */
-export function Guide({ panel }: { panel: PanelInfo }) {
-  const href = panel.tutorial && tutorialAddress(panel.tutorial, `panel-${panel.id}`);
+/** Title of a panel with its question, which opens what to observe, a caveat, and where it stands the tutorial. */
+export function PanelHead({ panel: { id, title, guide, tutorial } }: { panel: PanelInfo }) {
+  const href = tutorial && tutorialAddress(tutorial, `panel-${id}`);
   return (
-    <dl class="columns guide">
-      <div class="card series-0">
-        <dt>Question</dt>
-        <dd class="question">{panel.question}</dd>
-        {href && (
-          <dd class="note">
-            <a href={href}>How it works: the tutorial</a>
-          </dd>
-        )}
-      </div>
-      <div class="card series-2">
-        <dt>Observe</dt>
-        <dd>{panel.observe}</dd>
-      </div>
-      <div class="card series-1">
-        <dt>Limit</dt>
-        <dd>{panel.limit}</dd>
-      </div>
-    </dl>
+    <div class="panel-head">
+      <h2 class="panel-title" tabIndex={-1}>
+        {title}
+      </h2>
+      {guide && (
+        <details class="guide">
+          <summary>{guide.question}</summary>
+          <dl>
+            <dt>Observe</dt>
+            <dd>{guide.observe}</dd>
+            <dt>Caveat</dt>
+            <dd>{guide.caveat}</dd>
+          </dl>
+        </details>
+      )}
+      {href && (
+        <a class="note" href={href}>
+          How it works: the tutorial
+        </a>
+      )}
+    </div>
   );
 }
 
@@ -92,6 +94,7 @@ export function Footer({ manifest, lesson }: PageProps) {
   const licenses = new Map(items.map(({ label, value }) => [label, value]));
   return (
     <footer class="row colophon note">
+      <Runs {...{ manifest, lesson }} />
       <p>Runs offline; nothing leaves this page.</p>
       <p>Made with Reviver {manifest.version}, MIT license.</p>
       {lesson && (

@@ -22,12 +22,17 @@ export interface Opened {
   controls?: VNode | false; // Beside the choice of the run
 }
 
+export interface Guide {
+  question: string; // The one question that the panel answers
+  observe: string; // One thing to observe
+  caveat: string; // One limit of what it shows
+}
+
 export interface PanelInfo {
   id: string; // In the fragment and in lessons
   title: string;
-  question: string; // The one question that it answers
-  observe: string; // One thing to observe
-  limit: string; // One limit of what it shows
+  guide?: Guide;
+  group?: "lstm" | "gan"; // The network that it is about, in the navigation
   needs?: Part[]; // Parts of the runs that a lesson with this panel contains; all if missing
   tutorial?: "gan" | "lstm"; // Whose paragraph `panel-ID` explains what the panel shows
 }

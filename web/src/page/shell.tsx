@@ -11,8 +11,10 @@ import { currentFragment, formatFragment, parseFragment, writeFragment } from ".
 import type { Manifest } from "../kit/manifest";
 import { allRuns } from "../kit/runs";
 import type { Lesson } from "./lesson";
-import { Footer, Guide, Header, LessonQuestion } from "./masthead";
+import { Footer, Header, LessonQuestion, PanelHead } from "./masthead";
 import type { Opened, Panel } from "./panel";
+
+const GROUPS = { lstm: "LSTM", gan: "GAN" };
 
 /** Milliseconds between two writes of the address: browsers stop pages that write it at every move of a slider. */
 const WRITE_INTERVAL = 250;
@@ -91,7 +93,7 @@ export class Shell {
       >
         Skip to the panel
       </a>
-      <Header manifest={this.manifest} lesson={this.lesson}>
+      <Header lesson={this.lesson}>
         <this.Navigation />
       </Header>
       {this.lesson?.question && <LessonQuestion lesson={this.lesson} />}
@@ -106,21 +108,36 @@ export class Shell {
   Navigation = () => {
     const missing = this.lesson ? [] : this.panels.filter((panel) => panel.unavailable(this.manifest));
     const current = this.#shown.value?.panel.id;
+    const shown = this.available.filter(this.offers);
+    const groups = [...new Set(shown.map(({ group }) => group))];
     return (
-      <nav class="row between" aria-label="Panels">
-        <ul class="row tabs">
-          {this.available.filter(this.offers).map(({ id, title }) => (
-            <li key={id}>
-              <a href={`#${id}`} data-panel={id} aria-current={id === current ? "page" : undefined}>
-                {title}
-              </a>
-            </li>
-          ))}
-        </ul>
+      <nav aria-label="Panels" data-scrolls="">
+        {groups.map((group) => (
+          <ul key={group} class="tabs" aria-label={group && GROUPS[group]}>
+            {group && <li class="note">{GROUPS[group]}</li>}
+            {shown
+              .filter((panel) => panel.group === group)
+              .map(({ id, title }) => (
+                <li key={id}>
+                  <a href={`#${id}`} data-panel={id} aria-current={id === current ? "page" : undefined}>
+                    {title}
+                  </a>
+                </li>
+              ))}
+          </ul>
+        ))}
         {missing.length > 0 && (
-          <details class="missing muted">
+          <details class="menu missing">
             <summary>Not available</summary>
-            <dl>{missing.map((panel) => [<dt>{panel.title}</dt>, <dd>{panel.unavailable(this.manifest)}</dd>])}</dl>
+            <dl class="card">
+              {missing.map((panel) => [
+                <dt>{panel.title}</dt>,
+                <dd>
+                  {panel.unavailable(this.manifest)}{" "}
+                  {panel.group && <a href={panel.group === "gan" ? "#train?net=gan" : "#train"}>Train one here</a>}
+                </dd>,
+              ])}
+            </dl>
           </details>
         )}
       </nav>
@@ -133,10 +150,7 @@ export class Shell {
     const { panel, number, opened } = shown;
     return (
       <main id="panel" aria-busy={!opened}>
-        <h2 key={number} class="panel-title" tabIndex={-1}>
-          {panel.title}
-        </h2>
-        <Guide panel={panel} />
+        <PanelHead key={number} panel={panel} />
         <div key={`body-${number}`} class={`stack panel-body panel-${panel.id}`}>
           {opened && <Boundary>{opened.body}</Boundary>}
         </div>

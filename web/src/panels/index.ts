@@ -8,18 +8,20 @@ import { latentPanel } from "./latent/panel";
 import { lessonPanel } from "./lesson/panel";
 import { lstmPanel } from "./lstm/panel";
 import { mapPanel } from "./map/panel";
+import { startPanel } from "./start/panel";
 import { trainPanel } from "./train/panel";
 import { trainingPanel } from "./training/panel";
 
 /** `source` is a copy of the page as it was read. */
 export const panels = (source: HTMLElement, shell: () => Shell): Panel[] => [
+  startPanel,
+  trainPanel,
+  lstmPanel,
   latentPanel,
   mapPanel,
   trainingPanel,
   drawPanel,
   discriminatorPanel,
-  lstmPanel,
-  trainPanel,
   factsPanel,
   lessonPanel(source, shell),
 ];

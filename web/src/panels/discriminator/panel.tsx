@@ -128,10 +128,13 @@ export const discriminatorPanel = runPanel({
   tutorial: "gan",
   needs: ["snapshots", "generator", "discriminator", "test", "training"],
   title: "Be the discriminator",
-  question: "Can you tell real images from generated ones better than D can?",
-  observe: "Play an early moment and a late one. Whose score falls more, yours or D's?",
-  limit:
-    "The real images of a moment are training images, which D has learned from. There are only 25 of them, and as many generated ones: after some rounds you know them too.",
+  group: "gan",
+  guide: {
+    question: "Can you tell real images from generated ones better than D can?",
+    observe: "Play an early moment and a late one. Whose score falls more, yours or D's?",
+    caveat:
+      "The real images of a moment are training images, which D has learned from. There are only 25 of them, and as many generated ones: after some rounds you know them too.",
+  },
   none: "No GAN run in this file has real images that D has judged.",
   runs: (manifest) => allGans(manifest).filter((content) => sourcesOf(content).length),
   load: async (content) => codec(fieldsOf(content)),

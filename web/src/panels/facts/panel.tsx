@@ -81,10 +81,12 @@ export const factsPanel = runPanel({
   tutorial: "gan",
   needs: ["generator", "snapshots"],
   title: "Curves and facts",
-  question: "How did this run go, and can somebody repeat it?",
-  observe: "Compare the last values of a curve with its baseline: how much better could it still become?",
-  limit:
-    "One run is one random seed. Another seed gives other curves, so a small difference between two runs proves nothing.",
+  guide: {
+    question: "How did this run go, and can somebody repeat it?",
+    observe: "Compare the last values of a curve with its baseline: how much better could it still become?",
+    caveat:
+      "One run is one random seed. Another seed gives other curves, so a small difference between two runs proves nothing.",
+  },
   none: "There is no run in this file.",
   runs: allRuns,
   kept: ["axis", "settings"],

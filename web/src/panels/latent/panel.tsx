@@ -107,10 +107,13 @@ export const latentPanel = runPanel({
   tutorial: "gan",
   needs: ["generator", "discriminator", "classifier"],
   title: "Latent interpolation",
-  question: "What lies between two generated images?",
-  observe: "Move t from 0 to 1. Find the place where one class becomes another. Does D notice it?",
-  limit:
-    "D and the classifier do not know that the images belong together. Neither tells whether a person would take an image for real.",
+  group: "gan",
+  guide: {
+    question: "What lies between two generated images?",
+    observe: "Move t from 0 to 1. Find the place where one class becomes another. Does D notice it?",
+    caveat:
+      "D and the classifier do not know that the images belong together. Neither tells whether a person would take an image for real.",
+  },
   none: "There is no GAN run in this file.",
   networks: "gan",
   runs: ({ gans }) => gans,

@@ -22,7 +22,7 @@ function nameOf(title: string) {
 type FormProps = { manifest: Manifest; source: HTMLElement; shell: Shell };
 
 function LessonForm({ manifest, source, shell }: FormProps) {
-  const panels = shell.available.filter((panel) => panel.id !== "lesson" && shell.offers(panel));
+  const panels = shell.available.filter((panel) => panel.guide && panel.id !== "lesson" && shell.offers(panel));
   const title = useSignal(shell.lesson?.title ?? "");
   const question = useSignal(shell.lesson?.question ?? "");
   const left = useSignal<string[]>([]);
@@ -80,9 +80,11 @@ export const lessonPanel = (source: HTMLElement, shell: () => Shell): Panel => (
   id: "lesson",
   needs: [],
   title: "Lessons",
-  question: "What should your students look at first?",
-  observe: "A lesson opens at your start view, with your question on top, and shows only the panels that you chose.",
-  limit: "A lesson is a file of its own. Later changes of this page do not reach it.",
+  guide: {
+    question: "What should your students look at first?",
+    observe: "A lesson opens at your start view, with your question on top, and shows only the panels that you chose.",
+    caveat: "A lesson is a file of its own. Later changes of this page do not reach it.",
+  },
   unavailable: () => null,
   open: async (manifest) => ({
     view: () => ({}),

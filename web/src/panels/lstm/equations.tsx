@@ -4,8 +4,9 @@ import { formatExact, formatTerm } from "../../kit/format";
 import type { LstmContent } from "../../kit/manifest";
 import { Disclosure, ScrollTable } from "../../kit/table";
 import type { Lstm } from "../../lstm/lstm";
+import { TITLES } from "../../lstm/words";
 import type { AffineTerms, GateTerms, Trace } from "../../lstm/trace";
-import { MAP_TITLES, readingsOf, stepText, type PictureProps } from "./scene";
+import { readingsOf, stepText, type PictureProps } from "./scene";
 import { mapNames, type MapName } from "./state";
 
 /** A text with letters that have an index below, such as "W_i x_t". */
@@ -65,7 +66,7 @@ export function Details({ lstm, scene, selected: { map: chosen, step, unit } }: 
   const terms = readings.map(({ trace }) => lstm.gateTerms(scene.wanted.stage, scene.cell, trace, step, unit));
   return (
     <section>
-      <h3>{`Unit ${unit + 1} at ${stepText(scene, step)}: ${MAP_TITLES[chosen]} ${chosen}`}</h3>
+      <h3>{`Unit ${unit + 1} at ${stepText(scene, step)}: ${TITLES[chosen]} ${chosen}`}</h3>
       <div class="lstm-equations steps-grid" data-count={maps.length}>
         {maps.map((map) => (
           <div key={map} class={map === chosen ? "selected" : undefined} data-map={map}>

@@ -1,8 +1,10 @@
 /** Heat maps over the steps: those of the cell, and that of the class probabilities. */
+import { useSignal } from "@preact/signals";
 import { useMemo } from "preact/hooks";
-import type { HeatmapContent } from "../../charts/heatmap";
+import type { Cell, HeatmapContent } from "../../charts/heatmap";
 import { StepMap, type RowLabel } from "../../charts/steps";
 import { capital, formatExact } from "../../kit/format";
+import { ROLES, TITLES } from "../../lstm/words";
 import { typeset } from "./equations";
 import * as scenes from "./scene";
 import type { PictureProps, Scene } from "./scene";
@@ -29,7 +31,7 @@ function mapContent(scene: Scene, name: MapName): HeatmapContent {
   const { content, cell, steps, order, isDifference, binning } = scene;
   const rows = order.length;
   const values = scenes.shownValues(scene, (trace) => trace.cells[cell][name]).subarray(0, steps * rows);
-  const title = scenes.MAP_TITLES[name];
+  const title = TITLES[name];
   const what = isDifference ? `Difference of the ${title}` : capital(title);
   const noun = content.patchSize > 1 ? "patch" : "step";
   const label = `${what} ${name}: ${rows} units over ${steps} ${noun}s, values ${scenes.rangeText(values)}`;
@@ -42,14 +44,17 @@ const valueText = ({ isDifference }: Scene, name: string, value: number) =>
 
 export function Maps({ scene, selected: { step, unit }, onSelect }: PictureProps) {
   const names = mapNames(scene.content);
+  const hover = useSignal<Cell | null>(null);
   const maps = useMemo(() => names.map((name) => mapContent(scene, name)), [scene]);
   return (
     <div class="steps-grid" data-count={names.length}>
       {names.map((name, k) => (
         <StepMap
           key={name}
-          title={typeset(`${scenes.MAP_TITLES[name]} ${name}_t`)}
-          name={`${scenes.MAP_TITLES[name]} ${name}`}
+          title={typeset(`${TITLES[name]} ${name}_t`)}
+          name={`${TITLES[name]} ${name}`}
+          note={ROLES[name]}
+          hover={hover}
           height={mapHeight(maps[k].rows)}
           content={maps[k]}
           steps={scenes.stepAxis(scene)}

@@ -61,11 +61,14 @@ export const lstmPanel = runPanel({
   tutorial: "lstm",
   needs: ["lstm"],
   title: "The LSTM at work",
-  question: "How does the network carry what it reads to the step that needs it?",
-  observe:
-    "Change the first step and look at the difference. In which units does the cell state c keep it to the end? What do their forget gates f do meanwhile?",
-  limit:
-    "A picture shows what changes together, not what causes what. Many units share one memory, and another training stores it in other units.",
+  group: "lstm",
+  guide: {
+    question: "How does the network carry what it reads to the step that needs it?",
+    observe:
+      "Change the first step and look at the difference. In which units does the cell state c keep it to the end? What do their forget gates f do meanwhile?",
+    caveat:
+      "A picture shows what changes together, not what causes what. Many units share one memory, and another training stores it in other units.",
+  },
   none: "There is no LSTM run in this file.",
   networks: "lstm",
   runs: ({ lstms }) => lstms,

@@ -81,15 +81,6 @@ export function mapScale(scene: Scene, name: MapName, values: Float64Array): Col
 export const largest = (values: Float64Array) =>
   values.reduce((max, value) => (Math.abs(value) < Infinity ? Math.max(max, Math.abs(value)) : max), 0);
 
-export const MAP_TITLES: Record<MapName, string> = {
-  i: "input gate",
-  f: "forget gate",
-  g: "cell candidate",
-  o: "output gate",
-  c: "cell state",
-  h: "hidden state",
-};
-
 /** Names a step of the LSTM and what the network reads there. */
 export function stepText({ content, first, second, show }: Scene, step: number): string {
   const { patchSize, inputKind } = content;

@@ -121,10 +121,13 @@ export const mapPanel = runPanel({
   tutorial: "gan",
   needs: ["generator", "discriminator", "classifier"],
   title: "Map",
-  question: "How is the latent space ordered?",
-  observe: "Move across the map. Where do the images change at once, and where do they become blurred?",
-  limit:
-    "The map shows one plane of a space with many dimensions. Away from the chosen latents, z may be shorter or longer than any latent of the training.",
+  group: "gan",
+  guide: {
+    question: "How is the latent space ordered?",
+    observe: "Move across the map. Where do the images change at once, and where do they become blurred?",
+    caveat:
+      "The map shows one plane of a space with many dimensions. Away from the chosen latents, z may be shorter or longer than any latent of the training.",
+  },
   none: "There is no GAN run in this file.",
   networks: "gan",
   runs: ({ gans }) => gans,

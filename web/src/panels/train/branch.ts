@@ -6,9 +6,9 @@ import type { Python } from "../../train/run_files";
 import type { Values } from "../../train/settings";
 import { Trainer } from "../../train/trainer";
 
-/** Points of a curve of single updates at most; then two become one. */
+/** Points of a curve of single updates at most; then those beside each other become one. */
 const MAX_POINTS = 240;
-/** Logits of D that its histograms have. */
+/** Logits of D that its densities have. */
 const MAX_LOGITS = 512;
 /** Generated images that the histogram of their classes has. */
 const MAX_CLASSES = 100;
@@ -17,7 +17,10 @@ const MAX_CLASSES = 100;
 export interface Point {
   /** In epochs. */
   x: number;
+  /** The last of the updates. */
   step: number;
+  /** Number of updates. */
+  count: number;
   values: Record<string, number>;
 }
 
@@ -52,8 +55,10 @@ const NOTHING = { points: [], epochs: [], trace: null, grid: null, logits: { rea
 export class Branch {
   #trainer = new Trainer();
   seen: Seen | null = null;
+  /** Update at which it began, or parted from another. */
+  from = 0;
 
-  /** @param name how the curves name it, where there are two */
+  /** @param name how the curves name it; empty for the settings in which it differs from the others */
   constructor(
     public name: string,
     public data: Data,
@@ -69,15 +74,17 @@ export class Branch {
     });
     branch.data = { images, sequences };
     const epochStart = epochs.at(-1)?.step ?? startOf(status, 0);
-    const points = thin([
+    const recorded = [
       ...epochs.map(({ epoch: x, step, trainLoss, trainAccuracy }) => ({
         ...{ x, step, values: { trainLoss, trainAccuracy } },
       })),
       ...lines.map(({ epoch: x, step, generatorLoss, discriminatorLoss }) => ({
         ...{ x, step, values: { generatorLoss, discriminatorLoss } },
       })),
-    ]);
+    ];
+    const points = thin(recorded.map((one, k) => ({ ...one, count: one.step - (recorded[k - 1]?.step ?? 0) })));
     branch.seen = { ...NOTHING, status, epochStart, points, epochs };
+    branch.from = status.step;
     return branch;
   }
 
@@ -86,9 +93,15 @@ export class Branch {
   /** Goes on from a moment of this line or another, with what changes. */
   async fork(saved: Saved, points: Point[], changes: Values = {}) {
     await this.#start({ kind: saved.kind, settings: saved.settings, saved });
-    if (Object.keys(changes).length) this.seen!.status = await this.#trainer.call("change", changes);
+    if (Object.keys(changes).length) await this.change(changes);
     this.seen!.points = points.filter(({ step }) => step <= saved.step);
     if (saved.kind === "lstm") this.seen!.epochs = saved.epochs;
+    this.from = saved.step;
+  }
+
+  /** Goes on with other settings. */
+  async change(changes: Values) {
+    this.seen = { ...this.seen!, status: await this.#trainer.call("change", changes) };
   }
 
   async #start(from: { kind: Kind; settings: Settings; saved?: Saved }) {
@@ -104,7 +117,11 @@ export class Branch {
     const epochs = [...before.epochs, ...(lstm?.epochs ?? [])];
     const epochStart = epochs.at(-1)?.step ?? startOf(status, before.epochStart);
     const values = lstm ? meansOf(lstm.updates) : lossesOf(gan!.updates);
-    const point = { x: status.epoch + (status.step - epochStart) / status.updatesPerEpoch, step: status.step, values };
+    const { step } = status;
+    const point = {
+      x: status.epoch + (step - epochStart) / status.updatesPerEpoch,
+      ...{ step, count: progress.updates, values },
+    };
     const join = (known: number[], more: Float32Array) => [...known, ...more].slice(-MAX_LOGITS);
     this.seen = {
       ...{ status, epochStart, epochs },
@@ -156,15 +173,24 @@ const lossesOf = (updates: { generatorLoss: number; discriminatorLoss: number }[
 
 const sum = (values: number[]) => values.reduce((a, b) => a + b, 0);
 
-/** Halves the points once there are too many. */
+/** Merges points of the same part of the run, once there are too many: parts of equal length, so that the start stays. */
 function thin(points: Point[]): Point[] {
   if (points.length <= MAX_POINTS) return points;
-  const halved = Array.from({ length: points.length >> 1 }, (_, k) => {
-    const [a, b] = points.slice(2 * k, 2 * k + 2);
-    const names = Object.keys(b.values);
-    return { ...b, values: Object.fromEntries(names.map((name) => [name, (a.values[name] + b.values[name]) / 2])) };
-  });
-  return thin(halved);
+  const part = points.at(-1)!.step / (MAX_POINTS / 2);
+  const merged: Point[] = [];
+  for (const point of points) {
+    const last = merged.at(-1);
+    if (last && Math.ceil(last.step / part) === Math.ceil(point.step / part))
+      merged[merged.length - 1] = merge(last, point);
+    else merged.push(point);
+  }
+  return merged;
+}
+
+function merge(a: Point, b: Point): Point {
+  const count = a.count + b.count;
+  const mean = (name: string) => (a.values[name] * a.count + b.values[name] * b.count) / count;
+  return { ...b, count, values: Object.fromEntries(Object.keys(b.values).map((name) => [name, mean(name)])) };
 }
 
 /** Lets each line make some updates, one after the other on a phone. */

@@ -1,51 +1,102 @@
-/** Curves of what a network learns; of two lines of training, both. */
+/** Curves of what a network learns; of several lines of training, all. Drawn at most four times a second. */
+import { effect, type ReadonlySignal } from "@preact/signals";
+import { useEffect, useState } from "preact/hooks";
 import { Chart } from "../../charts/chart";
-import { chartOf, curvesOf } from "../../charts/curves";
-import type { GanContent, LstmContent } from "../../kit/manifest";
+import { chartOf, wordsOf } from "../../charts/curves";
+import { Distribution } from "../../charts/distribution";
 import type { Run } from "../../kit/runs";
+import type { Kind } from "../../train/protocol";
 import type { Line, Seen } from "./branch";
 import { columnsOf } from "./content";
 
+const INTERVAL = 250; // Milliseconds between two pictures of the curves
+
+/** Lines of training of a network, a little late. */
+export function useSlow(of: ReadonlySignal<Line[]>, kind: Kind): Line[] {
+  const [lines, setLines] = useState(of.peek());
+  useEffect(() => {
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const stop = effect(() => {
+      void of.value;
+      timer ??= setTimeout(() => {
+        timer = undefined;
+        setLines(of.peek());
+      }, INTERVAL);
+    });
+    return () => {
+      stop();
+      clearTimeout(timer);
+    };
+  }, [of]);
+  return lines.filter(({ seen }) => seen.status.kind === kind);
+}
+
 /** What was seen of a line, as a run has its records: first those of single updates, then those of epochs. */
-function runOf({ points, epochs, status }: Seen, classCount: number): Run {
+function runOf(kind: Kind, { points, epochs }: Pick<Seen, "points" | "epochs">, classCount: number): Run {
   const ofUpdates = points.map(({ x, values }) => ({ epoch: x, ...values }));
   const ofEpochs = epochs.map(({ epoch, validationLoss, validationAccuracy }) => ({
     ...{ epoch, validationLoss, validationAccuracy },
   }));
   const ofGan = { imageShape: [], isLogOdds: true, scores: {} };
-  const about = status.kind === "gan" ? ofGan : { target: "class", outputSize: classCount };
+  const about = kind === "gan" ? ofGan : { target: "class", outputSize: classCount };
   return { ...about, metrics: columnsOf([...ofUpdates, ...ofEpochs]) } as unknown as Run;
 }
 
 interface CurvesProps {
-  lines: Line[];
+  lines: ReadonlySignal<Line[]>;
+  kind: Kind;
   classCount: number;
-  python: GanContent | LstmContent | null; // A run to draw beside those of the page
+  python: Run | null; // A run to draw beside those of the page
 }
 
 /** Charts of charts/curves.ts. */
 const SHOWN = ["lstm-loss", "lstm-accuracy", "gan-loss"];
 
-export function Curves({ lines, classCount, python }: CurvesProps) {
-  if (!lines.some(({ seen }) => seen.points.length)) return null;
+export function Curves({ lines: of, kind, classCount, python }: CurvesProps) {
+  const lines = useSlow(of, kind);
   const ofPage = [...lines].reverse().map(({ name, seen }) => ({
-    run: runOf(seen, classCount),
+    run: runOf(kind, seen, classCount),
     prefix: lines.length > 1 ? `${name}: ` : "",
   }));
-  const named = [...ofPage, ...(python ? [{ run: python as Run, prefix: "Python: " }] : [])];
-  const all = { ...ofPage[0].run, metrics: Object.assign({}, ...named.map(({ run }) => run.metrics)) };
-  const charts = curvesOf(all).filter(({ id }) => SHOWN.includes(id));
+  const named = [...ofPage, ...(python ? [{ run: python, prefix: "Python: " }] : [])];
+  const about = runOf(kind, { points: [], epochs: [] }, classCount);
+  const end = Math.max(1, ...lines.map(({ seen }) => seen.points.at(-1)?.x ?? 0));
   return (
-    <section class="columns halves train-curves">
-      {charts.map((curves) => {
-        const { yDomain, ...chart } = chartOf(all, curves, "epoch");
-        const series = named.flatMap(({ run, prefix }) =>
-          chartOf(run, curves, "epoch").series.map((one) => ({
-            ...{ ...one, name: prefix + one.name, strong: run !== python && one.name === "validation" },
-          })),
-        );
-        return <Chart key={curves.id} {...chart} yDomain={yDomain ?? [0, null]} series={series} reader />;
-      })}
-    </section>
+    <>
+      {wordsOf([about])
+        .filter(({ id }) => SHOWN.includes(id) && id.startsWith(kind))
+        .map((curves) => {
+          const { yDomain, ...chart } = chartOf(about, curves, "epoch");
+          const series = named.flatMap(({ run, prefix }) =>
+            chartOf(run, curves, "epoch").series.map((one) => ({
+              ...{ ...one, name: prefix + one.name, strong: run !== python && one.name === "validation" },
+            })),
+          );
+          return (
+            <Chart
+              key={curves.id}
+              {...chart}
+              yDomain={yDomain ?? [0, null]}
+              xDomain={python ? undefined : [0, end]}
+              series={series}
+            />
+          );
+        })}
+    </>
+  );
+}
+
+/** What D said of the latest real and generated images. */
+export function Densities({ lines: of }: Pick<CurvesProps, "lines">) {
+  const lines = useSlow(of, "gan");
+  return (
+    <>
+      {[...lines].reverse().map(({ name, seen: { logits } }) => (
+        <div key={name} class="stack">
+          <h3 class="chart-title">{`${lines.length > 1 ? `${name}: ` : ""}What D said of the latest images`}</h3>
+          <Distribution context={{ ...logits, realSource: "training images" }} logit={null} isProbability />
+        </div>
+      ))}
+    </>
   );
 }

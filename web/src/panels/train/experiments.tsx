@@ -1,77 +1,83 @@
-/**
- * Experiments: a question, two runs of one seed that differ in one setting, what to watch, and what Python gave over seeds.
- *
- * experiments.json declares them, also for `python -m benchmarks experiments`, which measures them.
- */
-import measured from "../../../../docs/measurements/experiments.json";
+/** The experiments: a reader guesses, both runs train, then Python's seeds answer. */
+import type { Signal } from "@preact/signals";
+import { useComputed } from "@preact/signals";
 import { Button } from "../../kit/controls";
 import { ScrollTable } from "../../kit/table";
 import { tutorialAddress } from "../../page/masthead";
 import type { Kind } from "../../train/protocol";
-import type { Values } from "../../train/settings";
-import definitions from "./experiments.json";
-
-export interface Experiment {
-  id: string;
-  question: string;
-  watch: string;
-  /** Of the first and of the second run. */
-  names: string[];
-  /** Settings of both runs. */
-  base: Values;
-  /** Settings of the second one. */
-  change: Values;
-  /** Of the GAN, about, in place of epochs. */
-  updates?: number;
-}
-
-/** Each ends by itself within a minute. */
-export const EXPERIMENTS = definitions as unknown as Record<Kind, Experiment[]>;
-
-/** Measures of the two runs of each experiment, over seeds. */
-const MEASURED: Record<string, { measures: Record<string, number[][]> }> = measured.results;
+import { answerOf, EXPERIMENTS, MEASURED, SEEDS, type Experiment } from "./experiment";
+import type { Session } from "./session";
 
 interface ExperimentsProps {
   kind: Kind;
+  session: Session;
   chosen: Experiment | undefined;
-  onBegin: (one: Experiment) => void;
+  /** Index of the run that the reader guesses. */
+  guess: Signal<number | null>;
+  choose: (one: Experiment) => void;
+  begin: (one: Experiment, guess: number) => void;
 }
 
-export function Experiments({ kind, chosen, onBegin }: ExperimentsProps) {
+export function Experiments({ kind, session, chosen, guess, choose, begin }: ExperimentsProps) {
   const href = chosen && tutorialAddress(kind, `experiment-${chosen.id}`);
+  const lines = useComputed(() => session.lines.value.length);
+  const isOver = useComputed(() => session.lines.value.every(({ seen }) => seen.status.isFinished));
+  const hasBegun = lines.value > 1;
   return (
-    <section class="card stack" aria-label="Experiments">
-      <h3>Experiments</h3>
-      <div class="stack train-experiments">
+    <details open={Boolean(chosen)}>
+      <summary>Experiments</summary>
+      <section class="stack train-experiments" aria-label="Experiments">
         {EXPERIMENTS[kind].map((one) => (
-          <Button key={one.id} aria-pressed={chosen === one} onClick={() => onBegin(one)}>
+          <Button key={one.id} aria-pressed={chosen === one} onClick={() => choose(one)}>
             {one.question}
           </Button>
         ))}
-      </div>
-      {chosen ? (
-        <>
-          <p class="note">{chosen.watch}</p>
-          <Measured one={chosen} />
-          {href && <a href={href}>How it works: the tutorial</a>}
-        </>
-      ) : (
-        <p class="note">Each trains two runs of one seed that differ in one setting, beside each other.</p>
-      )}
-    </section>
+        {!chosen && <p class="note">Each trains two runs of one seed that differ in one setting, beside each other.</p>}
+        {chosen && (
+          <>
+            <p class="note">{chosen.watch}</p>
+            {!hasBegun && (
+              <fieldset class="field">
+                <legend>{`Your guess first: ${chosen.guess.question}`}</legend>
+                <div class="row">
+                  {chosen.names.map((name, k) => (
+                    <Button key={k} onClick={() => begin(chosen, k)}>
+                      {name}
+                    </Button>
+                  ))}
+                </div>
+              </fieldset>
+            )}
+            {hasBegun && guess.value !== null && <p>{`You guessed: ${chosen.names[guess.value]}.`}</p>}
+            {hasBegun && !isOver.value && <p class="note">Python’s answer appears when both runs are at their end.</p>}
+            {hasBegun && isOver.value && <Answer one={chosen} guess={guess.value} />}
+            {href && <a href={href}>How it works: the tutorial</a>}
+          </>
+        )}
+      </section>
+    </details>
   );
 }
 
 /** What Python's runs with the same settings and numbers of updates gave. */
-function Measured({ one: { id, names } }: { one: Experiment }) {
-  const rows = Object.entries(MEASURED[id].measures).map(([head, lines]) => ({
+function Answer({ one, guess }: { one: Experiment; guess: number | null }) {
+  const answer = answerOf(one);
+  const rows = Object.entries(MEASURED[one.id].measures).map(([head, lines]) => ({
     head,
     cells: lines.map(medianAndRange),
   }));
   return (
     <>
-      <p class="note">{`Python, with these settings and ${measured.seeds} seeds, at the end (median and range):`}</p>
-      <ScrollTable name="What Python gave" columns={["Measure", ...names]} rows={rows} />
+      <p>
+        {answer === null
+          ? "Python’s seeds do not decide: the two ranges overlap."
+          : `Python’s ${SEEDS} seeds all say: ${one.names[answer]}.`}
+        {answer !== null &&
+          guess !== null &&
+          (guess === answer ? " You guessed right." : " You guessed the other one.")}
+      </p>
+      <p class="note">{`Python, with these settings and ${SEEDS} seeds, at the end (median and range):`}</p>
+      <ScrollTable name="What Python gave" columns={["Measure", ...one.names]} rows={rows} />
     </>
   );
 }

@@ -1,40 +1,46 @@
 /** What a reader brings along: a run that was saved, or sequences or images to learn from. */
 import { useSignal } from "@preact/signals";
-import { Button, Field, TextField } from "../../kit/controls";
-import { isGan, type Run } from "../../kit/runs";
-import type { Kind } from "../../train/protocol";
+import type { Ref } from "preact";
+import { Button, TextField } from "../../kit/controls";
 import { readTyped } from "../../train/sequences";
 import { learn, learnFrom } from "./own";
 import type { Session } from "./session";
 import type { TrainState } from "./settings";
 
+const MAX_TEXT = 100_000; // Characters of typed sequences
+
 interface FilesProps {
   session: Session;
   state: TrainState;
-  onFiles: (files: File[]) => void;
 }
 
-export function Files({ session, state, onFiles }: FilesProps) {
+/** The field for files, which the menu of the bar opens. */
+export const Chooser = ({ element, onFiles }: { element: Ref<HTMLInputElement>; onFiles: (files: File[]) => void }) => (
+  <input
+    ref={element}
+    type="file"
+    hidden
+    aria-label="A saved run (.zip), sequences (.csv), or images (.png, .jpg)"
+    accept=".zip,.csv,.txt,image/*"
+    multiple
+    onChange={({ currentTarget }) => {
+      onFiles([...(currentTarget.files ?? [])]);
+      currentTarget.value = ""; // so that the same file can be chosen again
+    }}
+  />
+);
+
+export function OwnData({ session, state }: FilesProps) {
   const text = useSignal("");
   const kind = state.kind.value;
   const own = kind === "lstm" ? session.sequences.value : session.ownImages.value;
   return (
-    <section class="card stack" aria-label="Files">
-      <h3>Open</h3>
-      <Field label="A saved run (.zip), sequences (.csv), or images (.png, .jpg)">
-        {(id) => (
-          <input
-            id={id}
-            type="file"
-            accept=".zip,.csv,image/*"
-            multiple
-            onChange={({ currentTarget }) => {
-              onFiles([...(currentTarget.files ?? [])]);
-              currentTarget.value = ""; // so that the same file can be chosen again
-            }}
-          />
-        )}
-      </Field>
+    <section class="stack" aria-label="Your own data">
+      <h3>Your own data</h3>
+      <p class="note">
+        Drop a saved run (.zip), sequences (.csv) or images (.png, .jpg) anywhere on this panel, or choose them with
+        More. They stay on this computer.
+      </p>
       <details>
         <summary>Type sequences</summary>
         <div class="stack">
@@ -42,6 +48,7 @@ export function Files({ session, state, onFiles }: FilesProps) {
             label="Numbers, a comma and a label on each line"
             of={text}
             rows={6}
+            maxLength={MAX_TEXT}
             placeholder={"0.1 0.4 0.9, up\n0.8 0.5 0.2, down"}
           />
           <div class="row">
@@ -51,9 +58,6 @@ export function Files({ session, state, onFiles }: FilesProps) {
           </div>
         </div>
       </details>
-      <p class="wrong" role="alert">
-        {session.fileProblem}
-      </p>
       {own && (
         <div class="row">
           <p>
@@ -66,33 +70,9 @@ export function Files({ session, state, onFiles }: FilesProps) {
           </Button>
         </div>
       )}
-      <p class="note">Or drop files anywhere on this panel. They stay on this computer.</p>
     </section>
   );
 }
-
-const PANELS: Record<Kind, [id: string, title: string][]> = {
-  lstm: [["lstm", "The LSTM at work"]],
-  gan: [
-    ["latent", "Latent interpolation"],
-    ["map", "Map"],
-    ["draw", "Draw a digit"],
-    ["discriminator", "Be the discriminator"],
-  ],
-};
-
-/** Links to the panels that show a run of the page. */
-export const Shown = ({ run }: { run: Run | null }) =>
-  run && (
-    <p>
-      Update {run.facts.run[0].value} is in{" "}
-      {PANELS[isGan(run) ? "gan" : "lstm"].map(([id, title], k) => [
-        k > 0 && ", ",
-        <a href={`#${id}?run=${run.id}`}>{title}</a>,
-      ])}
-      .
-    </p>
-  );
 
 /** Makes an element take files that are dropped on it. */
 export const dropTarget = (onFiles: (files: File[]) => void) => ({

@@ -1,73 +1,88 @@
-/** Gates and states of one sequence, and the answer, of the network as it is now. */
-import { useState } from "preact/hooks";
-import { ClassBars } from "../../charts/bars";
-import type { HeatmapContent } from "../../charts/heatmap";
+/** What the network makes of one sequence as it is now: its answer, and maps of its gates and states. */
+import { useSignal } from "@preact/signals";
+import { ClassColumns } from "../../charts/bars";
+import { rowMeans } from "../../charts/colors";
+import type { Cell, HeatmapContent } from "../../charts/heatmap";
 import { StepMap } from "../../charts/steps";
 import { argmax, formatExact, percent } from "../../kit/format";
+import { ROLES, TITLES, type Quantity } from "../../lstm/words";
 import type { LstmTrace } from "../../train/protocol";
 
-const MAPS = {
-  i: "input gate",
-  g: "cell candidate",
-  f: "forget gate",
-  c: "cell state",
-  o: "output gate",
-  h: "hidden state",
-};
+/** In the first view, and below. */
+const PARTS = { first: ["f", "i"], others: ["g", "c", "o", "h"] } satisfies Record<string, Quantity[]>;
 
-interface GatesProps {
+interface AnswerProps {
   trace: LstmTrace;
   /** Of the classes. */
   names: string[];
   /** The right class, of a palindrome; null if nobody knows. */
   target: number | null;
+  /** Whether it has not yet learned anything. */
+  isGuess: boolean;
 }
 
-export function Gates({ trace, names, target }: GatesProps) {
-  const { digits, values, probabilities } = trace;
-  const T = digits.length;
-  const [selection, setSelection] = useState({ column: Infinity, row: 0 });
-  const last = Float32Array.from(probabilities.subarray((T - 1) * names.length));
+export function Answer({ trace: { digits, probabilities }, names, target, isGuess }: AnswerProps) {
+  const last = Float32Array.from(probabilities.subarray((digits.length - 1) * names.length));
   const answer = argmax(last);
   const verdict = answer === target ? "right" : "wrong";
-  const at = { ...selection, column: Math.min(selection.column, T - 1) };
-  const H = values.h.length / T;
-  const steps = { count: T, names: target === null ? null : digits.map(String), others: null };
-  const contentOf = (name: keyof typeof MAPS): HeatmapContent => ({
-    ...{ values: values[name], columns: T, rows: H, order: null, binning: "extreme" },
-    scale: "ifo".includes(name)
-      ? { name: "sequential", limit: 1 }
-      : { name: "diverging", limit: limitOf(name, values.c) },
-    label: `${MAPS[name]} ${name}: ${H} units over ${T} steps`,
-  });
   return (
-    <>
+    <div class="stack train-answer">
       <p>
-        The answer is <strong>{`${names[answer]} (${percent(last[answer])})`}</strong>
+        {isGuess ? "Before training it guesses " : "The answer is "}
+        <strong>{`${names[answer]} (${percent(last[answer])})`}</strong>
         {target !== null && [`, the first digit is ${target}: `, <span class={verdict}>{verdict}</span>]}.
       </p>
-      <ClassBars names={names} probabilities={last} />
-      <div class="steps-grid" data-count={6}>
-        {(Object.keys(MAPS) as (keyof typeof MAPS)[]).map((name) => (
-          <StepMap
-            key={name}
-            title={`${MAPS[name]} ${name}`}
-            name={`${MAPS[name]} ${name}`}
-            height="12rem"
-            content={contentOf(name)}
-            steps={steps}
-            rows={[0, H - 1].map((k) => ({ place: (k + 0.5) / H, name: String(k + 1) }))}
-            selection={at}
-            describe={({ column, row: unit }) =>
-              `step ${column + 1}, unit ${unit + 1}: ${name} = ${formatExact(values[name][column * H + unit])}`
-            }
-            onSelect={setSelection}
-          />
-        ))}
-      </div>
-    </>
+      <ClassColumns names={names} probabilities={last} />
+    </div>
   );
 }
 
-const limitOf = (name: string, c: Float64Array) =>
-  name === "c" ? c.reduce((max, value) => Math.max(max, Math.abs(value)), 1) : 1;
+/** What maps beside each other share: the cell at hand, and the selected one. */
+export const useCells = () => ({ hover: useSignal<Cell | null>(null), selection: useSignal<Cell | null>(null) });
+export type Cells = ReturnType<typeof useCells>;
+
+interface MapsProps {
+  trace: LstmTrace;
+  part: keyof typeof PARTS;
+  cells: Cells;
+  isPalindrome: boolean;
+}
+
+/** Maps of gates and states, units sorted by their mean forget gate. */
+export function Maps({ trace: { digits, values }, part, cells: { hover, selection }, isPalindrome }: MapsProps) {
+  const T = digits.length;
+  const H = values.h.length / T;
+  const keeps = rowMeans(values.f, T, H);
+  const order = Int32Array.from({ length: H }, (_, unit) => unit).sort((a, b) => keeps[b] - keeps[a] || a - b);
+  const limit = values.c.reduce((max, value) => Math.max(max, Math.abs(value)), 1);
+  const contentOf = (name: Quantity): HeatmapContent => ({
+    ...{ values: values[name], columns: T, rows: H, order, binning: "extreme" },
+    scale: "ifo".includes(name)
+      ? { name: "sequential", limit: 1 }
+      : { name: "diverging", limit: name === "c" ? limit : 1 },
+    label: `${TITLES[name]} ${name}: ${H} units over ${T} steps`,
+  });
+  const chosen = selection.value ?? { column: T - 1, row: order[0] };
+  return (
+    <div class={part === "first" ? "steps-grid" : "columns train-others"}>
+      {PARTS[part].map((name) => (
+        <StepMap
+          key={name}
+          title={`${TITLES[name]} ${name}`}
+          note={ROLES[name]}
+          name={`${TITLES[name]} ${name}`}
+          height="11rem"
+          content={contentOf(name)}
+          steps={{ count: T, names: isPalindrome ? digits.map(String) : null, others: null }}
+          rows={["high f", "low f"].map((text, k) => ({ place: k ? 0.97 : 0.03, name: text }))}
+          selection={{ column: Math.min(chosen.column, T - 1), row: Math.min(chosen.row, H - 1) }}
+          hover={hover}
+          describe={({ column, row: unit }) =>
+            `step ${column + 1}, unit ${unit + 1}: ${name} = ${formatExact(values[name][column * H + unit])}`
+          }
+          onSelect={(cell) => (selection.value = cell)}
+        />
+      ))}
+    </div>
+  );
+}

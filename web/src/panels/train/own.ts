@@ -4,11 +4,11 @@ import type { Manifest } from "../../kit/manifest";
 import { addRun } from "../../kit/runs";
 import type { Images, Kind, LstmSettings, SequenceData } from "../../train/protocol";
 import { MAX_FILE, readSequences } from "../../train/sequences";
-import { LSTM_ORIGINAL, type Values } from "../../train/settings";
+import { LSTM_ORIGINAL } from "../../train/settings";
 import { ganContent, lstmContent } from "./content";
 import type { Session } from "./session";
 import { readImageFiles } from "./image_files";
-import { commandOf, type TrainState } from "./settings";
+import { commandOf, setKind, setSettings, settingsOf, type TrainState } from "./settings";
 
 /** Settings that own sequences do without. */
 export const OF_PALINDROMES = ["dataSize", "length", "encoding", "curriculum"];
@@ -37,7 +37,7 @@ export async function showRun(session: Session, manifest: Manifest) {
 export async function takeFiles(files: File[], session: Session, state: TrainState, show: () => Promise<void>) {
   const [file] = files;
   if (!file) return;
-  if (/\.csv$/i.test(file.name))
+  if (/\.(csv|txt)$/i.test(file.name))
     return learnFrom(session, state, async () => {
       if (file.size > MAX_FILE) throw new Error(`${file.name} has ${file.size} bytes; give at most ${MAX_FILE}`);
       return readSequences(new Uint8Array(await file.arrayBuffer()), file.name);
@@ -46,9 +46,8 @@ export async function takeFiles(files: File[], session: Session, state: TrainSta
     return learnFrom(session, state, () => readImageFiles(files));
   const status = await session.load(file);
   if (!status) return;
-  state.kind.value = status.kind;
-  state.experiment.value = "";
-  for (const [name, of] of Object.entries(state.settings[status.kind])) of.value = (status.settings as Values)[name];
+  setKind(state, status.kind);
+  setSettings(state, status.kind, status.settings);
   if (status.kind === "lstm") showFirst(session.sequences.value, state);
   await show();
   announce(`Opened ${file.name}`);
@@ -68,15 +67,11 @@ export async function learnFrom(session: Session, state: TrainState, read: () =>
 
 /** Begins a network anew with own data, or with those of the page. */
 export function learn(session: Session, state: TrainState, own: SequenceData | Images | null, kind: Kind) {
-  session.reset();
-  if (own && "rows" in own) {
-    session.sequences.value = own;
-    [state.settings.lstm.encoding.value, state.settings.lstm.curriculum.value] = ["scalar", "off"];
-    showFirst(own, state);
-  } else if (own) session.ownImages.value = own;
-  else [session.sequences.value, session.ownImages.value] = [null, null];
-  state.kind.value = kind;
-  state.experiment.value = "";
+  const [sequences, images] = own && "rows" in own ? [own, null] : [null, own];
+  setKind(state, kind);
+  if (sequences) [state.settings.lstm.encoding.value, state.settings.lstm.curriculum.value] = ["scalar", "off"];
+  showFirst(sequences, state);
+  void session.learn(kind, settingsOf(state), { sequences, images });
 }
 
 function showFirst(own: SequenceData | null, state: TrainState) {

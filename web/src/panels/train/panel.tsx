@@ -14,6 +14,9 @@ import { Train } from "./view";
 
 const session = new Session();
 
+/** Asks before the page closes with updates that nobody saved. */
+const warn = (event: Event) => session.isUnsaved && event.preventDefault();
+
 /** What a GAN of the page can learn from: the images of MNIST in it, or those that a run trained on. */
 function imagesOf({ gans, trainingImages }: Manifest) {
   const run = gans.find(({ training, imageShape: [C, H, W] }) => training && C === 1 && H === W);
@@ -33,11 +36,13 @@ export const trainPanel: Panel = {
   tutorial: "lstm",
   needs: ["images", "training"],
   title: "Train",
-  question: "How does a network become what the other panels show?",
-  observe:
-    "Follow the gates of one palindrome: which units begin to keep what they have read, and when does the accuracy jump? Of a GAN, follow D's two curves.",
-  limit:
-    "One run is one seed: another seed learns earlier or later. So a difference between two runs says little until other seeds show it too.",
+  guide: {
+    question: "What changes in a network while it learns?",
+    observe:
+      "Follow the gates of one palindrome: which units begin to keep what they have read, and when does the accuracy jump? Of a GAN, follow D's two curves.",
+    caveat:
+      "One run is one seed: another seed learns earlier or later. So a difference between two runs says little until other seeds show it too.",
+  },
   unavailable: () => null,
   async open(manifest, view) {
     const state = openState(view);
@@ -45,6 +50,7 @@ export const trainPanel: Panel = {
     session.python = { version: manifest.version, lstmConfig: manifest.lstmConfig, ganConfig: manifest.ganConfig };
     session.images = async () => images && images.load();
     const problems = problemsOf(state, view);
+    addEventListener("beforeunload", warn);
     return {
       view: () => writeState(state),
       body: <Train {...{ manifest, session, state, problems, images }} />,

@@ -225,10 +225,13 @@ export const trainingPanel = runPanel({
   tutorial: "gan",
   needs: ["generator", "snapshots"],
   title: "Training time",
-  question: "What does the generator learn first, and what last?",
-  observe: "Choose one image and follow it. When does it look like a digit, and does it still become another one?",
-  limit:
-    "25 images say little about quality or variety: that is what the scores are for. A falling loss does not mean better images, since each network trains against the other.",
+  group: "gan",
+  guide: {
+    question: "What does the generator learn first, and what last?",
+    observe: "Choose one image and follow it. When does it look like a digit, and does it still become another one?",
+    caveat:
+      "25 images say little about quality or variety: that is what the scores are for. A falling loss does not mean better images, since each network trains against the other.",
+  },
   none: "No GAN run in this file has pictures of its training.",
   runs: (manifest) => allGans(manifest).filter(({ snapshots }) => snapshots?.moments.length),
   load: loadSnapshots,

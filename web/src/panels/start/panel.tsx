@@ -1,0 +1,71 @@
+/** Panel "Start": what one can do here, in two cards. */
+import type { Manifest } from "../../kit/manifest";
+import type { Panel } from "../../page/panel";
+
+type Links = [fragment: string, text: string][];
+
+interface CardProps {
+  title: string;
+  text: string;
+  /** The first thing to do. */
+  train: [fragment: string, text: string];
+  /** Panels that show a trained network of this file. */
+  links: Links;
+}
+
+const Card = ({ title, text, train: [fragment, action], links }: CardProps) => (
+  <section class="card start-card">
+    <h3>{title}</h3>
+    <p>{text}</p>
+    <p>
+      <a class="button primary" href={`#${fragment}`}>
+        {action}
+      </a>
+    </p>
+    {links.length > 0 && (
+      <p>
+        Or look into a trained one:{" "}
+        {links.map(([to, name], k) => [
+          k > 0 && ", ",
+          <a key={to} href={`#${to}`}>
+            {name}
+          </a>,
+        ])}
+      </p>
+    )}
+  </section>
+);
+
+const GAN_LINKS: Links = [
+  ["latent", "between two images"],
+  ["draw", "draw a digit"],
+  ["discriminator", "be the discriminator"],
+  ["map", "map"],
+];
+
+function Start({ manifest: { gans, lstms } }: { manifest: Manifest }) {
+  return (
+    <div class="columns halves">
+      <Card
+        title="How does a network remember?"
+        text="An LSTM reads digits one after the other and must recall the first. Train one, and watch its gates learn what to keep and what to forget."
+        train={["train", "Train an LSTM"]}
+        links={lstms.length ? [["lstm", "the LSTM at work"]] : []}
+      />
+      <Card
+        title="How does a network learn to draw?"
+        text="In a GAN one network draws digits of random numbers, and another tells them from real ones. Train both against each other until you can read the digits."
+        train={["train?net=gan", "Train a GAN"]}
+        links={gans.length ? GAN_LINKS : []}
+      />
+    </div>
+  );
+}
+
+export const startPanel: Panel = {
+  id: "start",
+  needs: [],
+  title: "Start",
+  unavailable: () => null,
+  open: async (manifest) => ({ view: () => ({}), body: <Start manifest={manifest} /> }),
+};

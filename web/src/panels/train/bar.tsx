@@ -1,0 +1,163 @@
+/** The bar that stays: network, start and pause, one update, speed, where the run stands, and a menu of the rest. */
+import type { ComponentChildren } from "preact";
+import { useRef, useState } from "preact/hooks";
+import { bound, Button, Select } from "../../kit/controls";
+import { formatNumber, percent } from "../../kit/format";
+import type { Kind } from "../../train/protocol";
+import type { Pace, Session } from "./session";
+import { settingsOf, type TrainState } from "./settings";
+
+const PACES = [
+  ["0", "full speed"],
+  ["10", "10 updates/s"],
+  ["1", "1 update/s"],
+] as const;
+
+interface BarProps {
+  session: Session;
+  state: TrainState;
+  /** Begins the chosen experiment, if there is one. */
+  begin: (() => void) | null;
+  choose: (kind: Kind) => void;
+  reset: () => void;
+  /** Saves the run, chooses files, puts the networks into the other panels, shows only picture and curves. */
+  menu: Record<"save" | "open" | "show" | "present", () => void>;
+  isPresenting: boolean;
+}
+
+export function Bar({ session, state, begin, choose, reset, menu, isPresenting }: BarProps) {
+  const { isRunning, isBusy, lines, pace, problem, fileProblem } = session;
+  const status = lines.value.at(-1)?.seen.status;
+  const isStarted = Boolean(status?.step);
+  const isOver = status?.isFinished ?? false;
+  const kinds = [
+    ["lstm", session.sequences.value ? "LSTM on own sequences" : "LSTM on palindromes"],
+    ["gan", "GAN on images"],
+  ] as const;
+  /** A number that is none must not train with another one. */
+  const go = (what: () => unknown) => () => {
+    const [wrong] = Object.values(state.wrong.value);
+    if (wrong) problem.value = `Not started. ${wrong}`;
+    else what();
+  };
+  const start = go(() => (begin && !isStarted ? begin() : void session.start(settingsOf(state))));
+  const stopped = { disabled: isRunning.value || isBusy.value || isOver };
+  return (
+    <section class="train-bar" aria-label="Training">
+      <div class="row controls">
+        <Select label="Network" of={bound(state.kind.value, choose)} choices={kinds} />
+        {isRunning.value ? (
+          <Button class="primary play" onClick={() => session.pause()}>
+            Pause
+          </Button>
+        ) : (
+          <Button class="primary play" disabled={isOver} onClick={start}>
+            {isOver ? "Finished" : isStarted ? "Go on" : begin ? "Start the experiment" : "Start"}
+          </Button>
+        )}
+        <Button {...stopped} onClick={go(() => void session.step(settingsOf(state)))}>
+          One update
+        </Button>
+        <Button disabled={!isStarted} onClick={reset}>
+          Reset
+        </Button>
+        <Select
+          label="Speed"
+          of={bound(String(pace.value), (value) => (pace.value = Number(value) as Pace))}
+          choices={PACES}
+        />
+        <Place session={session} />
+        <Menu>
+          <Button {...stopped} onClick={go(() => void session.start(settingsOf(state), 1))}>
+            One epoch
+          </Button>
+          <Rewind session={session} />
+          <Button disabled={!isStarted} onClick={menu.save}>
+            Save run
+          </Button>
+          <Button onClick={menu.open}>Open files</Button>
+          <Button disabled={!isStarted} onClick={menu.show}>
+            Show in other panels
+          </Button>
+          <p class="note">Training goes on in a background tab. It pauses when you open another panel.</p>
+          <Button onClick={menu.present}>{isPresenting ? "End presentation" : "Present"}</Button>
+        </Menu>
+      </div>
+      <p class="wrong" role="alert">
+        {problem}
+      </p>
+      <p class="wrong" role="alert">
+        {fileProblem}
+      </p>
+    </section>
+  );
+}
+
+/** A menu that closes after a choice, with Escape, and when the focus leaves it. */
+function Menu({ children }: { children: ComponentChildren }) {
+  const element = useRef<HTMLDetailsElement>(null);
+  const close = () => (element.current!.open = false);
+  return (
+    <details
+      class="menu"
+      ref={element}
+      onClick={({ target }) => target instanceof Element && target.closest("button") && close()}
+      onKeyDown={({ key }) => key === "Escape" && close()}
+      onFocusOut={({ relatedTarget }) => {
+        if (relatedTarget instanceof Node && !element.current!.contains(relatedTarget)) close();
+      }}
+    >
+      <summary class="button">More</summary>
+      <div class="card stack">{children}</div>
+    </details>
+  );
+}
+
+function Rewind({ session }: { session: Session }) {
+  const [at, setAt] = useState("");
+  const moments = session.moments.value;
+  const chosen = moments.find(({ name }) => name === at) ?? moments.at(-1);
+  if (!chosen) return null;
+  return (
+    <div class="row controls">
+      <Select label="Rewind to" of={bound(chosen.name, setAt)} choices={moments.map(({ name }) => [name, name])} />
+      <Button disabled={session.isBusy.value && !session.isRunning.value} onClick={() => void session.rewind(chosen)}>
+        Rewind
+      </Button>
+    </div>
+  );
+}
+
+/** Where the run stands, and how long it will take. */
+function Place({ session: { lines, speed } }: Pick<BarProps, "session">) {
+  const seen = lines.value.at(-1)?.seen;
+  const { epoch = 0, step = 0, updatesPerEpoch = 1, isFinished = false } = seen?.status ?? {};
+  const epochs = seen?.status.settings.epochs;
+  const left = epochs ? (epochs * updatesPerEpoch - step) / speed.value : Infinity;
+  const facts = [
+    ["Epoch", epochs ? `${epoch} of ${epochs}` : "–"],
+    ["Update", formatNumber(step)],
+    ...(seen?.status.kind === "gan"
+      ? []
+      : [["Accuracy", seen?.epochs.length ? percent(seen.epochs.at(-1)!.validationAccuracy) : "–"]]),
+    ["Updates/s", speed.value ? formatNumber(speed.value) : "–"],
+    ["Time left", isFinished || !Number.isFinite(left) ? "–" : duration(left)],
+  ];
+  return (
+    <dl class="train-facts">
+      {facts.map(([name, value]) => (
+        <div key={name}>
+          <dt class="note">{name}</dt>
+          <dd class="number">{value}</dd>
+        </div>
+      ))}
+    </dl>
+  );
+}
+
+/** In steps that grow, so that it does not jump. */
+function duration(seconds: number) {
+  if (seconds < 60) return `${Math.max(5, 5 * Math.round(seconds / 5))} s`;
+  const minutes = seconds / 60;
+  return `${minutes < 10 ? Math.ceil(minutes) : 5 * Math.round(minutes / 5)} min`;
+}

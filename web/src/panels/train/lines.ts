@@ -1,0 +1,98 @@
+/** The lines of one run: at first one, or those of an experiment; at each change the last one parts in two. */
+import type { Data, Kind, Run, Settings } from "../../train/protocol";
+import type { Values } from "../../train/settings";
+import { Branch, runAll, type Line, type Moment } from "./branch";
+import { describe, differences } from "./settings";
+
+/** Lines beside each other at most; moments to rewind to at most, and parts of the run between them. */
+const [MAX_LINES, MAX_MOMENTS, PARTS] = [3, 24, 10];
+
+export class Lines {
+  /** The one that goes on with the settings last. */
+  branches: Branch[] = [];
+  moments: Moment[] = [];
+  /** Update that was saved. */
+  savedStep = 0;
+  /** The last thing that was asked of them. */
+  queue: Promise<unknown> = Promise.resolve();
+
+  constructor(
+    readonly kind: Kind,
+    /** What it learns from, where a reader brought that. */
+    readonly own: Data,
+  ) {}
+
+  get status() {
+    return this.branches.at(-1)?.seen?.status;
+  }
+
+  get step() {
+    return Math.max(0, ...this.branches.map(({ seen }) => seen!.status.step));
+  }
+
+  /** What the page shows of each, named by the settings in which they differ. */
+  get shown(): Line[] {
+    const found = differences(this.branches.map(({ seen }) => seen!.status.settings));
+    return this.branches.map(({ name, seen }, k) => ({ name: name || describe(this.kind, found[k]), seen: seen! }));
+  }
+
+  /** Whether one has not yet come to its end, or to the end of an epoch. */
+  isUnfinished = (epoch = Infinity) =>
+    this.branches.some(({ seen }) => !seen!.status.isFinished && seen!.status.epoch < epoch);
+
+  async begin(data: Data, lines: [string, Settings][]) {
+    const branches = lines.map(([name]) => new Branch(name, data));
+    await Promise.all(branches.map((branch, k) => branch.start(this.kind, lines[k][1]))).catch((error) => {
+      branches.forEach((branch) => branch.stop());
+      throw error;
+    });
+    this.branches = branches;
+    await this.keep("the start");
+  }
+
+  /** Lets each make some updates, one after the other on a phone. */
+  async advance(run: Run) {
+    const before = this.status!.epoch;
+    await runAll(this.branches, run);
+    const { epoch, settings } = this.status!;
+    const part = Math.max(1, Math.round(settings.epochs / PARTS));
+    if (Math.floor(epoch / part) > Math.floor(before / part)) await this.keep(`epoch ${epoch}`);
+  }
+
+  /** Goes on with other settings beside those before, unless nothing has gone on since the last change. */
+  async change(changes: Values) {
+    const last = this.branches.at(-1)!;
+    if (this.branches.length > 1 && last.from === this.status!.step) return last.change(changes);
+    const fork = new Branch("", last.data);
+    const saved = await this.keep(`before ${describe(this.kind, changes)}`);
+    await fork.fork(saved, last.seen!.points, changes).catch((error) => {
+      fork.stop();
+      throw error;
+    });
+    this.branches.push(fork);
+    if (this.branches.length > MAX_LINES) this.branches.shift()!.stop();
+  }
+
+  async rewind({ saved, points }: Moment) {
+    const branch = new Branch("", this.branches.at(-1)!.data);
+    await branch.fork(saved, points);
+    this.show(branch);
+  }
+
+  /** Puts one in place of all. */
+  show(branch: Branch) {
+    this.stop();
+    this.branches = [branch];
+  }
+
+  async keep(name: string) {
+    const last = this.branches.at(-1)!;
+    const saved = await last.save();
+    this.moments = [...this.moments, { name, saved, points: last.seen!.points }].slice(-MAX_MOMENTS);
+    return saved;
+  }
+
+  stop() {
+    for (const branch of this.branches) branch.stop();
+  }
+}
