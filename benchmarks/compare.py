@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.measure import ratio, summary
-from reviver.files.json import read_json
+from reviver.files.read import read_json
 
 ROOT = Path(__file__).parents[1]
 TRAININGS = {

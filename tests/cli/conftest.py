@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import shlex
 import shutil
 from pathlib import Path
@@ -42,7 +41,6 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
         weights.write_bytes(weights.read_bytes()[:-9])
         Path("empty").mkdir()
         Path("report", "runs").mkdir(parents=True)
-        os.mkfifo("pipe.toml")
         for name, content in FILES.items():
             Path(name).write_text(content)
     return folder

@@ -50,7 +50,6 @@ WRONG = {
     # assignments
     "check notes.txt --points p.toml": "^--points is only for a table of grades; give its --out",
     # sweeps
-    "sweep pipe.toml": "^pipe.toml: cannot be read .it is not a regular file",
     "sweep sweep.toml --address 127.0.0.1:6379": "^--address is only for --engine ray; leave it out",
     "lstm curve --out report": "^report: exists and is not the folder of a curve; choose another --out",
     "sweep sweep.toml --out l": "^l: exists and is not the folder of a sweep; choose another --out",

@@ -14,6 +14,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from safetensors.torch import load_file
 
 from reviver.cli import main
 from reviver.data import packed as packed_module
@@ -24,7 +25,6 @@ from reviver.data.packed import WINDOW_BLOCKS, epoch_order, equal_blocks, open_p
 from reviver.data.sequences.custom import CustomTask
 from reviver.data.sequences.examples import PackedExamples, PackedTable, pack_sequences
 from reviver.errors import ConfigError, DataError, Interrupted, RunFolderError
-from reviver.files.tensors import read_tensors
 from reviver.gan.scores.reference_stats import image_content
 from reviver.rng import make_rng
 from reviver.runs.checkpoint import find_checkpoint
@@ -200,7 +200,7 @@ def test_blocks_hold_all_rows_and_about_the_block_size(sizes: list[int], block: 
 
 def assert_same_run(one: Path, other: Path) -> None:
     paths = [find_checkpoint(run / "checkpoints", "last") for run in (one, other)]
-    expected, found = map(read_tensors, paths)
+    expected, found = map(load_file, paths)
     assert expected.keys() == found.keys()
     assert all(torch.equal(expected[name], found[name]) for name in expected)
     without_time = [[{**record, "seconds": 0} for record in RunFolder.open(run).read_metrics()] for run in (one, other)]

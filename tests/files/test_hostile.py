@@ -1,35 +1,31 @@
-"""Hostile files: decompression bombs, false sizes, links and names that escape, pipes, and code. Each is one error."""
+"""Run folders and settings that do not fit, are damaged or have links that escape: each is one error, nothing is run."""
 
-import json
 import os
+import pickle
 import re
 import shutil
-import struct
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from reviver.cli.app import main
-from reviver.errors import DataError, RunFolderError
-from reviver.files.cache import cached
-from reviver.files.json import parse_json
-from reviver.files.read import open_file, read_file, read_lines
-from reviver.files.tensors import read_header
-from reviver.gan.scores.feature_extractor import FeatureExtractor
+from reviver.errors import RunFolderError
 from reviver.run import load
-from reviver.runs.checkpoint import load_networks
 from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
 from reviver.train.gan import training
 from reviver.train.lstm.training import train
-from tests.damage import edit_json, memory_limit
+from tests.damage import edit_json
+
+
+class Payload:
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.mkdir, ("was-run",)
+
 
 CSV = "sequence,label\n" + "1 2,a\n2 1 3,b\n" * 10
-IMAGES = np.arange(32, dtype=np.uint8).reshape(2, 4, 4)
-GOLDEN = next(parent for parent in Path(__file__).parents if parent.name == "tests") / "golden"
 
 
 @pytest.fixture(scope="module")
@@ -50,72 +46,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(trained: Path, tmp_path: Path) -> Callable[[str], Path]:
     """Return a function that copies a run, given its kind."""
     return lambda kind: shutil.copytree(trained / kind, tmp_path / kind)
-
-
-# JSON and tensors
-
-
-def test_json_is_strict() -> None:
-    for text, problem in (
-        ('{"a": 1, "b": {"c": 2, "c": 3}}', "it has the key 'c' twice"),
-        ('{"a": {"b": NaN}}', "it has a number that is not finite, NaN, in b"),
-        (f'{{"a": {2**63}}}', "it has an integer of more than 64 bits, 9223372036854775808, in a"),
-        (f'{{"a": {"9" * 5000}}}', "it has an integer of more than 64 bits, 99999999999999999999, in a"),
-        ('{"a": ' + "[" * 20 + "]" * 20 + "}", "it is deeper than 20 levels"),
-        ("[1]", "it is not a JSON object"),
-        ("", "Expecting value"),
-    ):
-        with pytest.raises(ValueError, match=re.escape(problem)):
-            parse_json(text.encode())
-    whole = {"a": [2**63 - 1, -(2**63) + 1, None, "ü"], "b": {"c": 1.5}}
-    assert parse_json(json.dumps(whole).encode()) == whole
-    deep = '{"a": ' + "[" * 19 + "]" * 19 + "}"
-    assert parse_json(deep.encode()) == json.loads(deep)
-
-
-def tensors_file(path: Path, header: str, length: int | None = None) -> Path:
-    path.write_bytes(struct.pack("<Q", len(header) if length is None else length) + header.encode() + bytes(16))
-    return path
-
-
-def entry(kind: str = '"F32"', shape: str = "[4]", offsets: str = "[0, 16]") -> str:
-    return f'{{"dtype": {kind}, "shape": {shape}, "data_offsets": {offsets}}}'
-
-
-TENSORS = {
-    "overlap": (f'{{"a": {entry(shape="[2]", offsets="[0, 8]")}, "b": {entry(shape="[2]", offsets="[4, 12]")}}}', "invalid offset"),
-    "beyond the end": (f'{{"a": {entry(shape="[9]", offsets="[0, 36]")}}}', "incomplete metadata, file not fully covered"),
-    "many dimensions": (f'{{"a": {entry(shape=str([1] * 8 + [4]))}}}', "a.shape must have at most 8 entries"),
-    "twice the same": (f'{{"a": {entry()}, "a": {entry()}}}', "it has the key 'a' twice"),
-    "a dtype that we do not write": ('{"a": ' + entry('"BOOL"', "[16]") + "}", "a.dtype must be F64, F32"),
-    "a key of no meaning": (f'{{"a": {entry()[:-1]}, "order": 1}}}}', "a.order is unknown"),
-    "deep": ('{"a": ' + "[" * 100_000, "recursion limit exceeded"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("case", TENSORS)
-def test_every_tensor_reader_refuses_an_invalid_header(
-    case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    header, problem = TENSORS[case]
-    path = tensors_file(tmp_path / "networks.safetensors", header)
-    with pytest.raises(ValueError, match=re.escape(problem)):
-        read_header(path)
-    with pytest.raises(RunFolderError, match=r"networks\.safetensors: cannot be read \(.+\); the file is damaged"):
-        load_networks(path, {"network": torch.nn.Linear(2, 1)})
-    with pytest.raises(DataError, match=r"^extractor: .* is not the weights of an extractor"):
-        FeatureExtractor.read(path)
-    monkeypatch.setenv("REVIVER_CACHE", str(tmp_path))
-    built = {"a": torch.ones(2)}
-    assert cached("networks", lambda: built) is built
-    assert torch.equal(cached("networks", dict)["a"], built["a"]), "the damaged file must be replaced"
-
-
-def test_a_wrong_header_length_is_refused(tmp_path: Path) -> None:
-    for length, problem in ((0, "invalid JSON in header"), ((1 << 24) + 1, "claims a length")):
-        path = tensors_file(tmp_path / "a.safetensors", f'{{"a": {entry()}}}', length)
-        with memory_limit(5), pytest.raises(ValueError, match=problem):
-            read_header(path)
 
 
 # Run folders
@@ -159,7 +89,7 @@ def test_a_link_out_of_a_run_folder_is_refused_and_not_followed(
     path.symlink_to(os.path.relpath(target, path.parent) if way == "relative" else target)
     if way == "dangling":
         shutil.move(target, folder.parent / "elsewhere")
-    match = rf"lstm: .*{path.name} is a link that leads out of the folder, or to nothing; remove it from the run folder"
+    match = rf"lstm: .*{path.name} is a link that leads out of the folder; remove it from the run folder"
     before = {file: file.read_bytes() for file in folder.parent.rglob("*") if file.is_file()}
     with pytest.raises(RunFolderError, match=match):
         load(folder)
@@ -168,26 +98,39 @@ def test_a_link_out_of_a_run_folder_is_refused_and_not_followed(
     assert {file: file.read_bytes() for file in folder.parent.rglob("*") if file.is_file()} == before
 
 
-def test_internal_links_are_followed_and_circular_ones_refused(run: Callable[[str], Path]) -> None:
+def test_internal_links_are_followed(run: Callable[[str], Path]) -> None:
     folder = run("lstm")
     (folder / "newest").symlink_to("metrics.jsonl")
     shutil.move(folder / "checkpoints", folder / "kept")
     (folder / "checkpoints").symlink_to("kept")
     (folder.parent / "newest").symlink_to("lstm")
     load(folder.parent / "newest")
-    (folder / "circle").symlink_to("circle")
-    with pytest.raises(RunFolderError, match="circle is a link that leads out"):
-        load(folder)
 
 
-@pytest.mark.timeout(60)
-@pytest.mark.parametrize("name", ["run.json", "checkpoints/step-000001.safetensors", "pipe"])
-def test_a_pipe_in_a_run_folder_is_refused_without_blocking(name: str, run: Callable[[str], Path]) -> None:
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("run.json", "lstm evaluate lstm"),
+        ("checkpoints/step-000001.safetensors", "lstm evaluate lstm"),
+        ("metrics.jsonl", "plot lstm --out curves.png"),
+    ],
+)
+def test_a_damaged_file_of_a_run_is_one_line(
+    name: str,
+    command: str,
+    run: Callable[[str], Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     folder = run("lstm")
-    (folder / name).unlink(missing_ok=True)
-    os.mkfifo(folder / name)
-    with pytest.raises(RunFolderError, match=f"lstm: {name} is neither a file nor a folder; remove it"):
-        load(folder)
+    monkeypatch.chdir(folder.parent)
+    content = (folder / name).read_bytes()
+    for damaged in (content[: len(content) // 2], b"", b"%!PS-Adobe-3.0", pickle.dumps(Payload())):
+        (folder / name).write_bytes(damaged + b"\n")
+        assert main(command.split()) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert re.fullmatch(f"error: lstm/{name}:.*; the file is damaged, restore it or train again", line)
+    assert [path.name for path in folder.parent.iterdir()] == ["lstm"]
 
 
 # Settings files
@@ -196,11 +139,10 @@ SETTINGS = {
     "not a number": ("max_norm = nan\n", "^a.toml: max_norm must be (greater than 0|a finite number), got nan$"),
     "a name twice": ("length = 5\nlength = 6\n", "^config a.toml is not valid TOML .*overwrite"),
     "deep tables": ("length = " + "{a = " * 10_000, "^config a.toml is not valid TOML .it is too deep"),
-    "large": ("# " + "x" * (1 << 16), "^config a.toml cannot be read .it has 65538 bytes, the limit is 65536"),
     "another file": ('config = "more.toml"\n', "^a.toml: config is unknown"),
     "a name with a line break": ('"a\\nb" = 5\n', r"^a.toml: a\\nb is unknown"),
     "5000 digits": (f"length = {'9' * 5000}\n", "^config a.toml is not valid TOML"),
-    "JSON NaN": ('{"length": NaN}', r"^config a\.json is not valid JSON"),
+    "JSON NaN": ('{"max_norm": NaN}', r"^a\.json: max_norm must be (greater than 0|a finite number), got nan$"),
 }  # fmt: skip
 
 
@@ -218,15 +160,3 @@ def test_a_hostile_settings_file_is_one_line(
     assert re.search(problem, line.removeprefix("error: ").removeprefix("--"))
     assert (line.count("\n"), len(line) < 2000) == (1, True)
     assert sorted(path.name for path in tmp_path.iterdir()) == [name, "more.toml"]
-
-
-def test_a_file_above_the_size_limit_is_refused_unread(tmp_path: Path) -> None:
-    path = tmp_path / "a"
-    path.write_bytes(b"x" * 99 + b"\n")
-    assert read_file(path, 100) == path.read_bytes()
-    assert list(read_lines(path, 100, 100)) == [path.read_bytes()]
-    for read in (lambda: read_file(path, 99), lambda: open_file(path, 99), lambda: list(read_lines(path, 100, 99))):
-        with pytest.raises(OSError, match="it has 100 bytes, the limit is 99"):
-            read()
-    with pytest.raises(ValueError, match="a line has more than 99 bytes"):
-        list(read_lines(path, 99, 100))

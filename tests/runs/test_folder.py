@@ -12,7 +12,6 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
-from unittest.mock import Mock
 
 import pytest
 import torch
@@ -67,12 +66,6 @@ def test_existing_path_is_never_overwritten(tmp_path: Path) -> None:
             with pytest.raises(RunFolderError, match=message):
                 attempt()
     assert sorted(tmp_path.rglob("*")) == before
-
-
-def test_a_folder_that_cannot_be_read_is_refused(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.scandir", Mock(side_effect=PermissionError(13, "Permission denied")))
-    with pytest.raises(RunFolderError, match=r"run: .*Permission denied; give a folder that you can read$"):
-        RunFolder.open(folder.path)
 
 
 def test_data_that_differs_between_processes_or_from_the_first_session_is_named(tmp_path: Path) -> None:
@@ -230,7 +223,7 @@ def test_line_with_a_missing_invalid_or_unknown_key_is_refused(case: str, folder
         assert "cannot be read (" in (problem(damaged) or "")
     for number in (str(2**63), "9" * 5000, "NaN", "-1e999"):
         damaged = json.dumps(record | {"step": 777}).replace("777", number)
-        assert re.match(r"cannot .* (number|integer) .*in step\)", problem(damaged) or ""), number
+        assert re.match(r"cannot be read \(|step must be ", problem(damaged) or ""), number
 
 
 def test_lock_excludes_others_until_the_holder_dies(folder: RunFolder) -> None:

@@ -278,15 +278,10 @@ def test_another_cell_is_trained_and_saved(cell: Any) -> None:
 
 
 def test_weights_that_do_not_fit_are_refused(fitted: SequenceClassifier) -> None:
-    for change, problem in (
-        ({"num_layers": 10**9}, "tensors for the num_layers of architecture_"),
-        ({"hidden_size": 2**62}, "does not describe one that can be built"),
-        ({"hidden_size": 9}, "architecture_ describes another network"),
-    ):
-        state = fitted.__getstate__()
-        state["architecture_"] |= change
-        with pytest.raises(ValueError, match=problem):
-            SequenceClassifier().__setstate__(state)
+    state = fitted.__getstate__()
+    state["architecture_"] |= {"hidden_size": 9}
+    with pytest.raises(RuntimeError, match="size mismatch for"):
+        SequenceClassifier().__setstate__(state)
 
 
 # Malformed input

@@ -12,8 +12,7 @@ from cyclopts import App, ArgumentCollection, Token
 from cyclopts.argument import Argument
 
 from reviver.errors import ConfigError
-from reviver.files.json import parse_json
-from reviver.files.read import read_file
+from reviver.files.read import parse_json
 from reviver.settings.gan_presets import PRESETS as GAN_PRESETS
 from reviver.settings.lstm_presets import PRESETS as LSTM_PRESETS
 from reviver.settings.validation import check
@@ -25,7 +24,6 @@ PRESETS: Mapping[tuple[str, ...], Mapping[str, Any]] = {
     ("gan", "train"): GAN_PRESETS,
 }
 """Presets by command; the first is the default."""
-MAX_SETTINGS_BYTES = 1 << 16
 NOT_IN_FILES = ("config", "parts", "print_config", "debug")
 """Options that a settings file cannot set."""
 
@@ -77,8 +75,8 @@ def read_settings(path: Path) -> dict[str, Any]:
     if path.suffix.lower() not in (".toml", ".json"):
         raise ConfigError(f"config must be a .toml or .json file, got {short_repr(str(path))}", field="config")
     try:
-        content = read_file(path, MAX_SETTINGS_BYTES)
-        return tomllib.loads(content.decode()) if path.suffix.lower() == ".toml" else parse_json(content)
+        content = path.read_text(encoding="utf-8")
+        return tomllib.loads(content) if path.suffix.lower() == ".toml" else parse_json(content)
     except OSError as error:
         raise ConfigError(f"config {path} cannot be read ({error.strerror or error})", field="config") from error
     except (ValueError, RecursionError) as error:

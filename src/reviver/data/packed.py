@@ -37,7 +37,7 @@ from torch import Tensor
 from reviver.errors import DataError, Interrupted, RunFolderError, needing_train
 from reviver.files.atomic import make_folder, write_json
 from reviver.files.file_errors import explain_write_errors, reading
-from reviver.files.json import read_json, validate_record
+from reviver.files.read import read_json, validate_record
 from reviver.settings.fields import Count, DataOrder
 from reviver.settings.validation import JSON_LIST, Record
 from reviver.system import handling_signals, sync

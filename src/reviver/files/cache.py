@@ -13,10 +13,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from safetensors import SafetensorError
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from reviver.files.tensors import read_header, read_tensors
+from reviver.files.read import read_header
 
 _log = logging.getLogger(__name__)
 
@@ -36,9 +36,9 @@ def cached(name: str, build: Callable[[], dict[str, Tensor]], message: str = "")
 
     The `name` of the file must identify everything that the tensors depend on. A `message` is logged before `build`.
     """
-    with suppress(OSError, ValueError, TypeError):  # it is missing or damaged
+    with suppress(OSError, ValueError, TypeError, SafetensorError):  # it is missing or damaged
         path = cache_folder() / f"{name}.safetensors"
-        tensors = read_tensors(path)
+        tensors = load_file(path)
         if read_header(path).metadata.get("sha256") == digest(tensors):
             return tensors
     if message:

@@ -47,23 +47,23 @@ def check_writable(path: Path) -> None:
 
 
 @contextmanager
-def reading(path: Path, remedy: str = DATA_REMEDY, kind: type[ReviverError] = DataError) -> Iterator[None]:
+def reading(location: object, remedy: str = DATA_REMEDY, kind: type[ReviverError] = DataError) -> Iterator[None]:
     """Convert whatever a library raises inside, on a damaged or missing file, to one line of a `kind` of error.
 
-    The line names `path`, the problem and the remedy. Errors of Reviver pass.
+    The line names the `location`, a path or a path and a line, the problem and the remedy. Errors of Reviver that name the location pass.
     """
     try:
         yield
-    except ReviverError:
-        raise
     except Exception as error:
+        if isinstance(error, ReviverError) and str(location) in str(error):
+            raise
         problem = (isinstance(error, OSError) and error.strerror) or one_line(error)
-        raise kind(f"{path}: cannot be read ({problem}); {remedy}") from error
+        raise kind(f"{location}: cannot be read ({problem}); {remedy}") from error
 
 
-def explain_read_errors(path: Path) -> AbstractContextManager[None]:
-    """Convert errors inside as `reading` does, to a `RunFolderError` of the file `path` of a run."""
-    return reading(path, RUN_REMEDY, RunFolderError)
+def explain_read_errors(location: object) -> AbstractContextManager[None]:
+    """Convert errors inside as `reading` does, to a `RunFolderError` of a file of a run."""
+    return reading(location, RUN_REMEDY, RunFolderError)
 
 
 def damaged_run_file(location: object, problem: object) -> RunFolderError:

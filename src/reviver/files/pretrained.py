@@ -4,39 +4,36 @@
     model.safetensors    weights and buffers
     README.md            model card
 
-The files are not trusted. `config.json` is validated against a strict schema, the shapes that it implies are compared
-with the header of the weights before any memory is allocated, and nothing is unpickled.
+`config.json` is validated against a strict schema; nothing in the files is run.
 """
 
 import json
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar, Unpack, get_args
 
 import torch
 from pydantic import Field
+from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
 from torch import nn
 
 from reviver.errors import ConfigError, DataError
 from reviver.files.atomic import atomic_write, write_text
-from reviver.files.file_errors import damaged_data_file
+from reviver.files.file_errors import reading
 from reviver.files.hub import CARD, CONFIG, WEIGHTS, DownloadKeywords, find_folder
-from reviver.files.json import MAX_JSON_BYTES, read_json, validate_record
 from reviver.files.model_card import INSTALL, code_block, front_matter, join_sections, table
-from reviver.files.tensors import read_header, read_tensors
+from reviver.files.read import read_json, validate_record
 from reviver.settings.fields import CountOrZero
 from reviver.settings.validation import Record
-from reviver.text import one_line, short_repr
+from reviver.text import short_repr
 from reviver.version import __version__
 
 FORMAT = 1
 """Version of config.json; incremented when an older reader could misread a newer file."""
 REMEDY = "download or export the model again"
-MAX_LAYERS = 10_000
-"""Maximum number of layers: each has tensors in the header of the weights, which is limited, too."""
 
 Network = TypeVar("Network", bound=nn.Module)
 Data = TypeVar("Data", bound=Record)
@@ -144,10 +141,6 @@ class Family(Generic[Data]):
         }
         PretrainedConfig.model_validate(config)  # never write what could not be read
         text = json.dumps(config, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-        if len(text.encode()) > MAX_JSON_BYTES:
-            raise ConfigError(
-                f"{CONFIG} must have at most {MAX_JSON_BYTES} bytes, got {len(text.encode())}; use fewer classes"
-            )
         for path in (folder / WEIGHTS, folder / CONFIG):
             if path.is_symlink():  # into the cache of the Hub, whose files are not to change
                 path.unlink()
@@ -191,65 +184,12 @@ class Family(Generic[Data]):
         folder = find_folder(source, **download)
         config = _read_config(folder, architecture)
         path, weights = folder / CONFIG, folder / WEIGHTS
-        spec_type = self.specs[architecture]
-        if missing := [field.name for field in fields(spec_type) if field.name not in config.network]:
-            raise damaged_data_file(path, f"network.{missing[0]} is missing", REMEDY)
-        try:
-            spec = spec_type(**config.network)
-        except ConfigError as error:
-            raise damaged_data_file(path, f"network.{error}", REMEDY) from error
+        with reading(path, REMEDY):
+            network = cls(**asdict(self.specs[architecture](**config.network))).to(getattr(torch, config.dtype))
         data = None if config.data is None else validate_record(self.data_model, config.data, path, REMEDY, "data")
-        try:
-            network = build_with_weights(
-                lambda: cls(**asdict(spec)).to(getattr(torch, config.dtype)),
-                read_header(weights).shapes,
-                lambda: read_tensors(weights),
-                num_layers=getattr(spec, "num_layers", 1),
-                origin=CONFIG,
-            )
-        except ConfigError as error:
-            raise damaged_data_file(path, f"network {error}", REMEDY) from error
-        except (OSError, ValueError, RuntimeError, KeyError) as error:
-            raise damaged_data_file(weights, f"cannot be read ({one_line(error)})", REMEDY) from error
+        with reading(weights, REMEDY):
+            network.load_state_dict(load_file(weights))
         return Pretrained(network.eval(), data, config.run)
-
-
-def build_with_weights(
-    build: Callable[[], Network],
-    shapes: Mapping[str, tuple[int, ...]],
-    read: Callable[[], Mapping[str, torch.Tensor]],
-    *,
-    num_layers: int = 1,
-    origin: str,
-) -> Network:
-    """Build a network from a spec and load weights that are not trusted: memory is taken after their shapes are compared.
-
-    `shapes` are those of the weights by name, which `read` reads. Each of the `num_layers` of the spec has tensors;
-    `origin` says in errors what the spec is from.
-
-    Raises:
-        ConfigError: if the spec does not describe a network that can be built.
-        ValueError: if the weights have other names, shapes or dtypes.
-    """
-    if num_layers > min(len(shapes), MAX_LAYERS):  # each is a module, even without memory
-        raise ValueError(f"it has {len(shapes)} tensors for the num_layers of {origin}")
-    try:
-        with torch.device("meta"):  # allocates nothing
-            expected = {key: (tuple(t.shape), t.dtype) for key, t in build().state_dict().items()}
-    except (RuntimeError, OverflowError, TypeError, ConfigError) as error:
-        raise ConfigError(f"does not describe one that can be built ({one_line(error)})") from error
-    for key in dict.fromkeys([*expected, *shapes]):  # ordered: the same damage gives the same message
-        shape = list(expected[key][0]) if key in expected else "absent"
-        found = list(shapes[key]) if key in shapes else "absent"
-        if shape != found:
-            raise ValueError(f"{short_repr(key)[1:-1]} must be {shape}, is {found}; {origin} describes another network")
-    tensors = read()
-    for key, (_, dtype) in expected.items():
-        if tensors[key].dtype != dtype:
-            raise ValueError(f"{key} must be {dtype}, is {tensors[key].dtype}")
-    network = build()
-    network.load_state_dict(tensors)
-    return network
 
 
 def architecture_of(cls: type, known: Collection[str]) -> type:
@@ -276,15 +216,8 @@ def _read_config(folder: Path, architecture: str) -> PretrainedConfig:
                 "it is a run folder: read it by reviver.load" if is_run else "give the folder of a pretrained model"
             )
             raise DataError(f"{folder}: has no {name}; {remedy}")
-    try:
+    with reading(path, REMEDY):
         content = read_json(path)
-    except (OSError, ValueError) as error:
-        raise damaged_data_file(path, f"cannot be read ({one_line(error)})", REMEDY) from error
-    version = content.get("format")
-    if type(version) is int and version > FORMAT:
-        raise DataError(
-            f"{path}: was written by a newer Reviver (format {version}, this one reads {FORMAT}); upgrade it"
-        )
     config = validate_record(PretrainedConfig, content, path, REMEDY)
     if config.architecture != architecture:
         found = short_repr(config.architecture)

@@ -1,81 +1,79 @@
-"""Reading of untrusted files: only regular files of limited size, and no links that leave a folder."""
+"""Readers of JSON, of safetensors files and of arrays, by their libraries; and the check of a folder's links.
 
+Where it is not said otherwise they raise what the libraries raise: call them inside `file_errors.reading`.
+"""
+
+import json
 import os
-import stat
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
-from io import BufferedReader
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
+from pydantic import ValidationError
 
-from reviver.files.file_errors import DATA_REMEDY, reading
-from reviver.system import open_without_blocking
+from reviver.errors import RunFolderError
+from reviver.files.file_errors import DATA_REMEDY, damaged_data_file, reading
+from reviver.settings.validation import Record, find_problem
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Model = TypeVar("Model", bound=Record)
 
 
-def open_file(path: Path, max_bytes: int | None = None) -> BufferedReader:
-    """Open a file for reading bytes; raise `OSError` unless it is a regular file of at most `max_bytes` bytes."""
-    with ExitStack() as opened:
-        file = opened.enter_context(open(path, "rb", opener=open_without_blocking))
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError("it is not a regular file")
-        if max_bytes is not None and status.st_size > max_bytes:
-            raise OSError(f"it has {status.st_size} bytes, the limit is {max_bytes}")
-        opened.pop_all()
-        return file
+class Header(NamedTuple):
+    """Header of a safetensors file: the shape of each tensor by name, and its metadata."""
+
+    shapes: dict[str, tuple[int, ...]]
+    metadata: dict[str, str]
+
+
+def read_header(path: Path) -> Header:
+    """Return the header of a safetensors file; no tensor is read."""
+    from safetensors import safe_open
+
+    with safe_open(path, "np") as file:
+        names = file.keys()
+        return Header({name: tuple(file.get_slice(name).get_shape()) for name in names}, file.metadata() or {})
 
 
 @contextmanager
-def open_arrays(path: Path, remedy: str = DATA_REMEDY) -> Iterator[Mapping[str, NDArray[Any]]]:
+def open_arrays(path: Path, remedy: str = DATA_REMEDY) -> "Iterator[Mapping[str, NDArray[Any]]]":
     """Yield the arrays of an .npz file by name, each read when it is used; errors inside are those of `reading`."""
+    import numpy as np
+
     with reading(path, remedy), path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
         yield archive
 
 
-def read_file(path: Path, max_bytes: int) -> bytes:
-    """Return the content of a file; raise `OSError` unless it is a regular file of at most `max_bytes` bytes."""
-    with open_file(path, max_bytes) as file:
-        return file.read(max_bytes)
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the JSON object in a file."""
+    return parse_json(path.read_bytes())
 
 
-def read_lines(path: Path, max_line_bytes: int, max_bytes: int) -> Iterator[bytes]:
-    """Yield the lines of a regular file of at most `max_bytes` bytes, each with its newline; the last may lack it.
+def parse_json(content: bytes | str) -> dict[str, Any]:
+    """Return the object that JSON text encodes; anything else is a `ValueError`."""
+    value = json.loads(content)
+    if not isinstance(value, dict):
+        raise ValueError("it is not a JSON object")
+    return value
 
-    Raises:
-        OSError: if it is not a regular file, or too large.
-        ValueError: if a line has more than `max_line_bytes` bytes.
-    """
-    with open_file(path, max_bytes) as file:
-        while line := file.readline(max_line_bytes + 1):
-            if len(line) > max_line_bytes:
-                raise ValueError(f"a line has more than {max_line_bytes} bytes")
-            yield line
+
+def validate_record(model: type[Model], value: object, path: Path, remedy: str, prefix: str = "") -> Model:
+    """Return the record that a value of the file `path` describes; raise `DataError` that names the first wrong field."""
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        problem = find_problem(error, tuple(model.model_fields))
+        field = ".".join(filter(None, (prefix, problem.field)))
+        raise damaged_data_file(path, f"{field} {problem.text}".lstrip(), remedy) from error
 
 
 def reject_external_links(folder: Path) -> None:
-    """Raise if `folder` contains a link that leads out of it, or anything that is neither a file nor a folder.
-
-    Entries that disappear during the scan are skipped, since another process may be training in the folder.
-
-    Raises:
-        OSError: if a subfolder cannot be read.
-        ValueError: naming the first such entry.
-    """
-    root = folder.resolve()
-    pending = [folder]
-    while pending:
-        with suppress(FileNotFoundError), os.scandir(pending.pop()) as entries:
-            for entry in entries:
-                path = Path(entry.path)
-                name = path.relative_to(folder)
-                if entry.is_symlink():
-                    target = Path(os.path.realpath(path))
-                    if not target.is_relative_to(root) or not (target.is_file() or target.is_dir()):
-                        raise ValueError(f"{name} is a link that leads out of the folder, or to nothing")
-                elif entry.is_dir(follow_symlinks=False):
-                    pending.append(path)
-                elif not entry.is_file(follow_symlinks=False) and os.path.lexists(path):
-                    raise ValueError(f"{name} is neither a file nor a folder")
+    """Raise `RunFolderError` if a run folder contains a link that leads out of it: a resumed run would write there."""
+    root = os.path.realpath(folder)
+    for path in folder.rglob("*"):
+        if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(root):
+            problem = f"{path.relative_to(folder)} is a link that leads out of the folder"
+            raise RunFolderError(f"{folder}: {problem}; remove it from the run folder")

@@ -24,14 +24,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from reviver.errors import RunFolderError
 from reviver.files.atomic import atomic_write, make_folder
 from reviver.files.file_errors import damaged_run_file, explain_read_errors, explain_write_errors
-from reviver.files.json import parse_json
-from reviver.files.tensors import read_header, read_tensors
+from reviver.files.read import parse_json, read_header
 from reviver.runs.schema import Extra, position_model, validate
 from reviver.text import one_line
 
@@ -124,7 +124,7 @@ def restore_checkpoint(folder: Path, state: TrainingState, names: Sequence[str] 
         return dict.fromkeys(names, 0)
     path = find_checkpoint(folder, "last")
     with explain_read_errors(path):
-        tensors = read_tensors(path)
+        tensors = load_file(path)
     position = _read_position(path)
     validate(position_model(state.extra_model), position, path)
     _fill(state.networks, tensors, path)
@@ -183,7 +183,7 @@ def load_networks(path: Path, networks: Mapping[str, nn.Module]) -> None:
         RunFolderError: if the file is damaged, or its tensors have other names or shapes.
     """
     with explain_read_errors(path):
-        tensors = read_tensors(path)
+        tensors = load_file(path)
     _fill(networks, tensors, path)
 
 
@@ -211,7 +211,7 @@ def _write(path: Path, content: Mapping[str, Any], position: Mapping[str, Any]) 
 
 def _read_position(path: Path) -> dict[str, Any]:
     with explain_read_errors(path):
-        return parse_json(read_header(path).metadata.get("position", "").encode())
+        return parse_json(read_header(path).metadata.get("position", ""))
 
 
 def _flatten(tree: Mapping[Any, Any], prefix: str = "") -> dict[str, Tensor]:

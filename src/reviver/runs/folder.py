@@ -35,8 +35,7 @@ from filelock import Timeout
 from reviver.errors import ConfigError, DataError, RunFolderError
 from reviver.files.atomic import atomic_write, make_folder, write_json, write_text
 from reviver.files.file_errors import damaged_run_file, explain_read_errors, explain_write_errors
-from reviver.files.json import parse_json, read_json
-from reviver.files.read import read_file, read_lines, reject_external_links
+from reviver.files.read import parse_json, read_json, reject_external_links
 from reviver.launch import job_id, restart_count
 from reviver.runs.checkpoint import find_step_files
 from reviver.runs.distributed.world import ALONE, World
@@ -51,10 +50,6 @@ from reviver.version import __version__, find_commit
 JOB_FILE = "run.job"
 VERSIONED_PACKAGES = ("numpy", "safetensors", "pillow")
 """Packages whose versions run.json records, besides Python, Reviver and torch."""
-MAX_RECORD_BYTES = 1 << 20
-"""Maximum size of run.json, and of one line of a records file."""
-MAX_RECORDS_BYTES = 1 << 28
-"""Maximum size of metrics.jsonl or scores.jsonl: about a million lines."""
 
 _log = logging.getLogger(__name__)
 
@@ -125,19 +120,12 @@ class RunFolder:
         """
         path = Path(path)
         record_path = path / "run.json"
-        try:  # links could make a resumed training write outside the folder
-            if path.is_dir():
-                reject_external_links(path)
-        except (OSError, ValueError) as error:
-            remedy = (
-                "give a folder that you can read" if isinstance(error, OSError) else "remove it from the run folder"
-            )
-            raise RunFolderError(f"{path}: {one_line(error)}; {remedy}") from error
+        reject_external_links(path)
         if not record_path.is_file():
             problem = "has no run.json, so it is not a run folder" if path.exists() else "does not exist"
             raise RunFolderError(f"{path}: {problem}; give the folder that a train command wrote")
         with explain_read_errors(record_path):
-            record = read_json(record_path, MAX_RECORD_BYTES)
+            record = read_json(record_path)
         schema = record.get("schema")
         if type(schema) is int and schema != SCHEMA:
             raise RunFolderError(
@@ -293,23 +281,21 @@ class RunFolder:
         records: list[dict[str, Any]] = []
         if not path.is_file():
             return records
-        try:
-            for line in read_lines(path, MAX_RECORD_BYTES, MAX_RECORDS_BYTES):
-                if not line.endswith(b"\n"):
-                    break
+        with explain_read_errors(path):
+            lines = path.read_bytes().split(b"\n")[:-1]
+        for number, line in enumerate(lines, 1):
+            location = f"{path}: line {number}"
+            with explain_read_errors(location):
                 records.append(parse_json(line))
-                if model is not None:
-                    validate(model, records[-1], f"{path}: line {len(records)}")
-        except (OSError, ValueError) as error:
-            location = path if isinstance(error, OSError) else f"{path}: line {len(records) + 1}"
-            raise damaged_run_file(location, f"cannot be read ({one_line(error)})") from error
+            if model is not None:
+                validate(model, records[-1], location)
         return records
 
     def truncate_records(self, name: str, count: int) -> None:
         """Truncate a records file to its first `count` lines; raise `RunFolderError` if it has fewer."""
         path = self.records_path(name)
         with explain_read_errors(path):
-            text = read_file(path, MAX_RECORDS_BYTES).decode("utf-8", "replace") if path.is_file() else ""
+            text = path.read_bytes().decode("utf-8", "replace") if path.is_file() else ""
         lines = text.split("\n")[:-1]
         if len(lines) < count:
             raise damaged_run_file(path, f"must have at least the {count} lines of the checkpoint, got {len(lines)}")
@@ -398,7 +384,7 @@ def is_restarted(path: str | Path) -> bool:
     if not restart_count() or not job.is_file() or not job.with_name("run.json").is_file():
         return False
     with explain_read_errors(job):
-        return read_file(job, MAX_RECORD_BYTES).decode("utf-8", "replace").strip() == job_id()
+        return job.read_bytes().decode("utf-8", "replace").strip() == job_id()
 
 
 def is_unused(path: Path) -> bool:

@@ -9,12 +9,13 @@ rollback, training only has to remove those that are later than its last checkpo
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from reviver.files.atomic import atomic_write, make_folder
 from reviver.files.file_errors import damaged_run_file, explain_read_errors, explain_write_errors
-from reviver.files.tensors import Header, read_header, read_tensors
+from reviver.files.read import Header, read_header
 from reviver.runs.checkpoint import StepFile, find_step_files
 from reviver.runs.folder import RunFolder
 
@@ -72,7 +73,7 @@ def read_snapshot(path: Path, expected: Mapping[str, Tensor]) -> dict[str, Tenso
         if found[name] != tuple(tensor.shape):
             raise damaged_run_file(path, f"{name} has the shape {list(found[name])}, not {list(tensor.shape)}")
     with explain_read_errors(path):
-        tensors = read_tensors(path)
+        tensors = load_file(path)
     for name, tensor in tensors.items():
         if tensor.dtype != expected[name].dtype:
             raise damaged_run_file(path, f"{name} must be {expected[name].dtype}, got {tensor.dtype}")

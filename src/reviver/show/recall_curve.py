@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import torch
 
 from reviver.data.build import build_task
-from reviver.files.json import read_json
+from reviver.files.read import read_json
 from reviver.runs.checkpoint import find_checkpoint, load_networks
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.lstm_presets import PRESETS

@@ -6,7 +6,6 @@ Shapes: N sequences, T steps of the longest, I channels per step, C outputs.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from functools import partial
 from typing import Any, ClassVar, Literal, get_type_hints
 
 import numpy as np
@@ -30,7 +29,6 @@ from reviver.data.sequences.examples import Examples
 from reviver.data.sequences.labels import stratified_split
 from reviver.data.sequences.standardization import Standardization
 from reviver.devices import choose_device
-from reviver.files.pretrained import build_with_weights
 from reviver.lstm.scoring import compute_logits
 from reviver.settings.fields import select
 from reviver.settings.lstm_network import LSTMClassifierSpec, auto_patch_size
@@ -59,15 +57,9 @@ class SequenceEstimator(Parameters, BaseEstimator):  # type: ignore[misc]
         if "network_" in state:
             state["architecture_"] = spec = LSTMClassifierSpec(**state["architecture_"])
             state["standardization_"] = Standardization.model_validate(state["standardization_"])
-            weights = tensors_from_bytes(state["network_"])
-            shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
-            state["network_"] = build_with_weights(
-                partial(new_network, spec, state["cell"]),
-                shapes,
-                lambda: weights,
-                num_layers=spec.num_layers,
-                origin="architecture_",
-            ).eval()
+            network = new_network(spec, state["cell"])
+            network.load_state_dict(tensors_from_bytes(state["network_"]))
+            state["network_"] = network.eval()
         super().__setstate__(state)
 
     @contextmanager

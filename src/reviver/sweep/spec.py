@@ -10,7 +10,6 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from reviver.errors import ConfigError
-from reviver.files.read import read_file
 from reviver.settings.fields import Seed, Text
 from reviver.settings.validation import Record, check, find_problem
 from reviver.text import one_line, short_repr
@@ -87,7 +86,7 @@ def read_sweep(path: Path) -> SweepFile:
         ConfigError: if the file cannot be read, or has an unknown key or a value that is not allowed.
     """
     try:
-        return SweepFile.model_validate(tomllib.loads(read_file(path, 1 << 20).decode()))
+        return SweepFile.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
         problem = f"cannot be read ({error.strerror or error})"
     except ValidationError as error:

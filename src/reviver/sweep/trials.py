@@ -27,7 +27,7 @@ from pydantic import Field
 from reviver.errors import Interrupted, ReviverError, RunFolderError
 from reviver.files.atomic import make_folder, recover_interrupted_writes, write_json, write_text
 from reviver.files.file_errors import explain_read_errors, explain_write_errors
-from reviver.files.json import parse_json, read_json
+from reviver.files.read import parse_json, read_json
 from reviver.runs.schema import MAX_TEXT, validate
 from reviver.settings.fields import Count, NonNegative
 from reviver.settings.validation import Record
@@ -130,7 +130,7 @@ def read_outcome(folder: Path, trial: Trial) -> Outcome | None:
     if not path.exists():
         return None
     with explain_read_errors(path):
-        content = read_json(path, 1 << 26)
+        content = read_json(path)
     validate(Outcome, content, path)
     outcome = Outcome.model_validate(content)
     if outcome.key != trial.key:
@@ -156,7 +156,7 @@ def _call(folder: Path, trial: Trial, threads: int | None, attempts: int) -> Out
     found: dict[str, Any] = {"status": "failed"}
     try:
         result = trial.function(folder, **trial.arguments)
-        found = {"status": "done", "result": parse_json(json.dumps(result, allow_nan=False).encode())}
+        found = {"status": "done", "result": parse_json(json.dumps(result, allow_nan=False))}
     except Interrupted:
         raise
     except ReviverError as error:

@@ -13,7 +13,6 @@ from safetensors.torch import load_file, save_file
 
 from reviver.data.images.image_set import ImageSet, from_pixels
 from reviver.errors import ConfigError, DataError
-from reviver.gan.scores import feature_extractor
 from reviver.gan.scores import train_classifier as module
 from reviver.gan.scores.digit_classifier import DigitClassifier
 from reviver.gan.scores.feature_extractor import FeatureExtractor
@@ -54,17 +53,12 @@ def test_an_extractor_learns_the_classes_and_comes_back_from_its_file(
     assert all(map(torch.equal, other.state_dict().values(), classifier.state_dict().values())), "the same bits"
     weights = load_file(tmp_path / "bars.safetensors")
     save_file(weights | {"head.weight": torch.zeros(2, 128)}, tmp_path / "e.safetensors", {"image_shape": "3 x 8 x 9"})
-    with pytest.raises(
-        DataError, match=r"e\.safetensors is not the weights of an extractor \(.*size mismatch for head"
-    ):
+    with pytest.raises(DataError, match=r"e\.safetensors: cannot be read \(.*size mismatch for head"):
         FeatureExtractor.read(tmp_path / "e.safetensors")
     for shape in ("3 x 8", "3 x 7 x 9", f"3 x {10**20} x 8", "a"):
         save_file(weights, tmp_path / "e.safetensors", {"image_shape": shape})
         with pytest.raises(DataError, match=r"\); give a file that reviver gan train-extractor wrote$"):
             FeatureExtractor.read(tmp_path / "e.safetensors")
-    monkeypatch.setattr(feature_extractor, "MAX_FILE_BYTES", 1000)
-    with pytest.raises(DataError, match=r"bars\.safetensors is not the weights of an extractor \(.*1000"):
-        FeatureExtractor.read(tmp_path / "bars.safetensors")
 
 
 def test_images_of_unusable_classes_or_sizes_are_refused() -> None:

@@ -136,7 +136,7 @@ def test_scores_after_the_last_checkpoint_are_computed_again(
 IMPOSSIBLE: dict[str, dict[str, Any]] = {
     "the digit classifier does not know 'digits.npz' .* give it as --extractor": {"data": "digits.npz"},
     "digits has no labels": {"data": "digits.npz", "extractor": str(weights_path())},
-    "digits.npz is not the weights of an extractor": {"data": "digits.npz", "extractor": "digits.npz"},
+    "digits.npz: cannot be read": {"data": "digits.npz", "extractor": "digits.npz"},
     "few has 5 test images, scores need 6; give more of them": {"data": "few.npz", "extractor": str(weights_path())},
 }
 

@@ -9,18 +9,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
 
 from reviver.data.images.image_set import from_pixels
-from reviver.errors import DataError
-from reviver.files.read import read_file
-from reviver.files.tensors import read_header
+from reviver.files.file_errors import reading
+from reviver.files.read import read_header
 from reviver.gan.scores.digit_classifier import CHUNK, IMAGE_SHAPE, DigitClassifier, weights_path
 from reviver.gan.scores.metrics import snap
-
-MAX_FILE_BYTES = 1 << 30
 
 
 class Features(NamedTuple):
@@ -49,18 +45,14 @@ class FeatureExtractor:
 
         Raises `DataError` if the file is missing, damaged, or holds something else.
         """
-        try:
-            content = read_file(path, MAX_FILE_BYTES)
+        with reading(path, "give a file that reviver gan train-extractor wrote"):
+            content = path.read_bytes()
             shape_text = read_header(path).metadata.get("image_shape")  # the pinned weights lack it
             weights = load(content)
             channels, height, width = map(int, shape_text.split(" x ")) if shape_text else IMAGE_SHAPE
-            with torch.device("meta"):  # allocates nothing, whatever shape the file claims
+            with torch.device("meta"):  # the weights are assigned
                 classifier = DigitClassifier(len(weights["head.bias"]), (channels, height, width))
             classifier.load_state_dict(weights, assign=True)
-        except (OSError, SafetensorError, RuntimeError, KeyError, TypeError, ValueError, OverflowError) as error:
-            reason = (isinstance(error, OSError) and error.strerror) or " ".join(str(error).split())[:100]
-            remedy = "give a file that reviver gan train-extractor wrote"
-            raise DataError(f"extractor: {path} is not the weights of an extractor ({reason}); {remedy}") from error
         classifier.float()
         for parameter in classifier.parameters():
             if parameter.dim() == 4:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from reviver.files.file_errors import damaged_data_file, explain_read_errors
-from reviver.files.json import read_json
+from reviver.files.read import read_json
 from reviver.settings.validation import show_value
 from reviver.show.report.results import SCHEMA_VERSION
 from reviver.text import count, short_repr
