@@ -15,9 +15,12 @@
 //     every multiplication up to eightfold.
 //   - Dropout masks are functions of (seed, t, b, unit); the backward pass recomputes them.
 //
-// Files: call.h arguments, vectors.h registers, amx.h, matmul.h, dropout.h, rows.h, and the three passes below.
+// Files: call.h arguments, vectors.h registers, amx.h, matmul.h, dropout.h, rows.h, and the three passes below. cell_*.h
+// have the passes of any cell that is a text, on the same tiles, rows, threads and masks.
 
 #include "backward.h"
+#include "cell_backward.h"
+#include "cell_forward.h"
 #include "forward.h"
 #include "weight_gradients.h"
 
@@ -65,7 +68,9 @@ void backward(const Call& call) {
             for (int64_t p; (p = next++) < panel_count;) pack_backward<Format>(call, p * 4 * V, panels.data + p * 4 * V * length);
         },
         [&](int64_t part) { backward_rows<Format>(call, dropout, Rows(call, part, parts), panels.data, grad_b[part].data()); },
-        [&](int64_t part) { weight_gradients<Format>(call, rows, part, parts); });
+        [&](int64_t part) {
+            weight_gradients<Format>(4 * call.H, rows, [&](bool with_h) { return columns_of(call, with_h); }, part, parts);
+        });
     for (const auto& partial : grad_b)
         for (int64_t k = 0; k < 4 * call.H; ++k) call.grad_b[k] += partial[k];
 }
@@ -92,3 +97,9 @@ EXPORT void reviver_lstm_forward(const Call* call) {
 EXPORT void reviver_lstm_backward(const Call* call) {
     with_format(*call, [&](auto format) { backward<decltype(format)>(*call); });
 }
+
+EXPORT int64_t reviver_cell_call_size() { return sizeof(CellCall); }
+
+EXPORT void reviver_cell_forward(const CellCall* call) { cell_forward(*call); }
+
+EXPORT void reviver_cell_backward(const CellCall* call) { cell_backward(*call); }

@@ -27,7 +27,7 @@ std::vector<WeightRow> weight_rows(const Call& call, bool h_is_zero) {
     return rows;
 }
 
-// M of the 4H rows of grad_U and grad_W, from `first`.
+// M of the rows of grad_U and grad_W, from `first`.
 struct Tile { int64_t first; int M; };
 constexpr int packed_width = 8;  // a tile is packed as words [K, 8], of which M are used: one move instead of several
 constexpr int64_t tile_size(int64_t K) { return K * packed_width + 16; }  // not a power of 2, so that tiles do not share cache sets
@@ -113,14 +113,15 @@ void add_matmul(const Amx* amx, const float* left, const std::vector<Tile>& tile
         }
 }
 
-// The part of grad_U and grad_W of one thread: some of their 4H rows, summed over all steps and the whole batch.
-template <class Format>
-void weight_gradients(const Call& call, const std::vector<WeightRow>& rows, int64_t part, int64_t parts) {
+// The part of grad_U and grad_W of one thread: some of their `all_rows` rows, 4H of an LSTM, summed over all steps and the
+// whole batch. columns_for(with_h) returns their columns.
+template <class Format, class ColumnsOf>
+void weight_gradients(int64_t all_rows, const std::vector<WeightRow>& rows, const ColumnsOf& columns_for, int64_t part, int64_t parts) {
     Amx tile_registers;
     const Amx* const amx = prefers_amx<Format>(static_cast<int64_t>(rows.size())) ? &tile_registers : nullptr;
     if (amx) tile_registers.set_rows(Amx::max_rows);
     const int64_t height = amx ? Amx::max_rows : weight_tile_rows;
-    const int64_t first = 4 * call.H * part / parts, last = 4 * call.H * (part + 1) / parts;
+    const int64_t first = all_rows * part / parts, last = all_rows * (part + 1) / parts;
     constexpr int64_t block = 256;  // words at a time, so that a panel and the tiles stay in the cache
     constexpr int64_t max_lines = 16;
     const int64_t lines = amx ? max_lines : 8;  // words of a tile that are packed one after another: it is written line by line
@@ -158,7 +159,7 @@ void weight_gradients(const Call& call, const std::vector<WeightRow>& rows, int6
                     continue;
                 }
                 for (int64_t r = 0; r < count; ++r) {
-                    if (tile.first + packed_width <= 4 * call.H)
+                    if (tile.first + packed_width <= all_rows)
                         std::memcpy(packed + r * packed_width, from[r] + offset, packed_width * sizeof(float));
                     else
                         std::memcpy(packed + r * packed_width, from[r] + offset, tile.M * sizeof(float));
@@ -167,7 +168,7 @@ void weight_gradients(const Call& call, const std::vector<WeightRow>& rows, int6
                 packed += tile_size(length);
             }
         }
-        const std::vector<Columns> columns = columns_of(call, begin < with_h);
+        const std::vector<Columns> columns = columns_for(begin < with_h);
         in_blocks(static_cast<int64_t>(columns.size()), weight_tile_vectors, [&](int64_t j, int count) {
             with_constant<weight_tile_vectors>(count, [&](auto N) { add_matmul<Format, decltype(N)::value>(amx, left.data, tiles, K, block_rows, &columns[j], panel.data); });
         });

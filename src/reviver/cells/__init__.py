@@ -1,0 +1,1 @@
+"""A recurrent cell as text: its equations, from which step, derivative and native pass follow."""

@@ -1,0 +1,363 @@
+"""The text of a cell: its grammar, the checks, and what follows from it, names and sizes of weights and states.
+
+A line is an assignment, `r = sigmoid(W_r @ x + U_r @ h + b_r)`, or says where a vector begins, `b_f: 1`. Expressions
+are a strict subset of Python, which `ast` reads and nothing executes: `+ - * / @`, parentheses, numbers, names and the
+functions of `graph.FUNCTIONS`. What follows `#` names the quantity.
+
+- `x` is the input, [I], and stands right of `@` only; `h` is the output, [H].
+- A name that is read before its line, or in it, is state: its value of the step before, at first 0.
+- A name left of `@` is a learned matrix, [H, I] on x, else [H, H].
+- Any other name with an underscore is a learned vector, [H].
+- Dropout of the hidden state acts on h: the lines after that of h read it after dropout.
+- `normalize(v)` has mean 0 and variance 1 over the units: (v - mean) / sqrt(variance + 1e-5).
+
+Weights have an order: matrices on x in the order of the text, the other matrices, the vectors. In this order they begin:
+matrices Xavier-uniform, vectors at 0, or where their line says.
+"""
+
+import ast
+import math
+import re
+import textwrap
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple, NoReturn
+
+from reviver.cells.graph import FUNCTIONS, Graph
+from reviver.errors import ConfigError
+from reviver.text import did_you_mean, one_line, short_repr
+
+MAX_LINES, MAX_WIDTH, MAX_DEPTH, MAX_STAGES = 64, 200, 32, 6
+"""Limits of a text: lines, characters of a line, nested expressions, products that wait for one another."""
+OPERATORS = {ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "div"}
+FOLDER = Path(__file__).parent
+
+
+class Quantity(NamedTuple):
+    """A line of a text: its node, what its comment says, and where it stands."""
+
+    node: int
+    meaning: str
+    line: int
+    source: str
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """A recurrent cell as its equations.
+
+    Attributes:
+        text: the text.
+        name: name of the cell in messages: that of a built-in text or of a file, else `text`.
+        title: the comment before the first line.
+        graph: the graph of a step.
+        quantities: the assigned names in the order of the text.
+        states: names of the states, h first, then in the order of the text.
+        matrices: names of the matrices in their order, and whether each acts on x.
+        vectors: names of the vectors in the order of the text, and where each begins.
+    """
+
+    text: str
+    name: str
+    title: str
+    graph: Graph
+    quantities: dict[str, Quantity]
+    states: tuple[str, ...]
+    matrices: dict[str, bool]
+    vectors: dict[str, float]
+
+    def shapes(self, input_size: int, hidden_size: int) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of all weights in their order."""
+        sizes = {name: (hidden_size, input_size if on_x else hidden_size) for name, on_x in self.matrices.items()}
+        return {**sizes, **dict.fromkeys(self.vectors, (hidden_size,))}
+
+    def parameter_count(self, input_size: int, hidden_size: int) -> int:
+        """Return the number of weights."""
+        return sum(math.prod(shape) for shape in self.shapes(input_size, hidden_size).values())
+
+    def summary(self) -> str:
+        """Return states and weights on one line, such as "states h, c; matrices W_i, U_i; vectors b_i"."""
+        begins = [name if start == 0 else f"{name} = {start:g}" for name, start in self.vectors.items()]
+        parts = {"states": self.states, "matrices on x": [name for name, on_x in self.matrices.items() if on_x]}
+        parts |= {"other matrices": [name for name, on_x in self.matrices.items() if not on_x], "vectors": begins}
+        return "; ".join(f"{what} {', '.join(names)}" for what, names in parts.items() if names)
+
+
+def load_cell(cell: "Cell | str | Path") -> Cell:
+    """Return a cell by the name of a built-in text, by its text, or by its file, whose name ends with `.cell`.
+
+    Raises:
+        ConfigError: if there is none, or its text is wrong, with line and column.
+    """
+    if isinstance(cell, Cell):
+        return cell
+    if isinstance(cell, str) and ("\n" in cell or "=" in cell):
+        return parse(cell)
+    if str(cell) in built_in_cells():
+        return built_in_cell(str(cell))
+    path = Path(cell)
+    if path.suffix != ".cell":
+        known = built_in_cells()
+        advice = did_you_mean(str(cell), known) or f"the built-in ones are {', '.join(known)}"
+        raise ConfigError(
+            f"cell must be a built-in one, a file such as mine.cell, or a text, got {short_repr(cell)}; {advice}",
+            "cell",
+        )
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or one_line(error)
+        raise ConfigError(f"cell {path} cannot be read ({reason}); name a text file", "cell") from error
+    return parse(text, path.name)
+
+
+@cache
+def built_in_cells() -> tuple[str, ...]:
+    """Return the names of the built-in texts."""
+    return tuple(sorted(path.stem for path in FOLDER.glob("*.cell")))
+
+
+@cache
+def built_in_cell(name: str) -> Cell:
+    """Return a cell by the name of a built-in text."""
+    return parse((FOLDER / f"{name}.cell").read_text(encoding="utf-8"), name)
+
+
+def parse(text: str, name: str = "text") -> Cell:
+    """Return the cell of a text; raise a ConfigError with line and column if it is wrong."""
+    return _Parser(text, name).cell()
+
+
+class _Line(NamedTuple):
+    """A line without its comment: the statement, and the column where it begins."""
+
+    number: int
+    source: str
+    indent: int
+    meaning: str
+
+
+class _Parser:
+    def __init__(self, text: str, name: str) -> None:
+        self.text, self.name = textwrap.dedent(text).strip("\n"), name
+        self.graph = Graph()
+        self.at = _Line(1, "", 0, "")
+        self.assigned: dict[str, int] = {}  # line of each assigned name
+        self.env: dict[str, int] = {}  # node of each name that is assigned so far
+        self.lines: dict[str, int] = {}  # line on which a name is first read
+        self.reads: dict[str, set[str]] = {}  # names that the line of a name reads
+        self.target = ""
+        self.matrices: dict[str, bool] = {}
+        self.matrix_lines: dict[str, int] = {}
+        self.vectors: dict[str, float] = {}
+        self.starts: dict[str, tuple[float, _Line, ast.AST]] = {}
+
+    def cell(self) -> Cell:
+        statements = [(line, self.statement(line)) for line in self.split()]
+        for line, statement in statements:
+            self.at = line
+            if isinstance(statement, ast.Assign):
+                self.declare(statement.targets[0])
+        quantities: dict[str, Quantity] = {}
+        for line, statement in statements:
+            self.at = line
+            if isinstance(statement, ast.Assign):
+                name = self.target = str(getattr(statement.targets[0], "id", ""))
+                node = self.expression(statement.value, 0)
+                if name == "h":
+                    node = self.graph.add("dropout", node, self.graph.add("state", value="h"))
+                self.env[name] = node
+                quantities[name] = Quantity(node, line.meaning, line.number, line.source)
+        self.check(quantities)
+        on_x = {name: on_x for name, on_x in self.matrices.items() if on_x}
+        states = [name for name in quantities if name == "h" or self.graph.has("state", name)]
+        states.sort(key=lambda name: name != "h")
+        title = "\n".join(re.findall(r"\A(?:#.*\n)*", self.text + "\n")[0].replace("#", "").split("\n")).strip()
+        return Cell(
+            self.text,
+            self.name,
+            " ".join(title.split()),
+            self.graph,
+            quantities,
+            tuple(states),
+            {**on_x, **self.matrices},
+            {name: self.starts[name][0] if name in self.starts else 0.0 for name in self.vectors},
+        )
+
+    # Lines ----------------------------------------------------------------------------------------------------------
+
+    def split(self) -> list[_Line]:
+        """Return the lines with a statement."""
+        rows = self.text.split("\n")
+        if len(rows) > MAX_LINES:
+            self.refuse(f"has {len(rows)} lines; a text has at most {MAX_LINES}")
+        lines = []
+        for number, row in enumerate(rows, start=1):
+            code, _, comment = row.partition("#")
+            self.at = _Line(number, code.strip(), len(code) - len(code.lstrip()), comment.strip())
+            if len(code) > MAX_WIDTH:
+                self.refuse(f"has {len(code)} characters; a line has at most {MAX_WIDTH}, split it by a new name")
+            if not code.isascii() or not code.expandtabs().isprintable():
+                column = next(at for at, letter in enumerate(code) if not letter.isascii() or not letter.isprintable())
+                self.refuse(f"{code[column]!r} is no letter of a text; write names in ASCII letters", column=column + 1)
+            if self.at.source:
+                lines.append(self.at)
+        return lines
+
+    def statement(self, line: _Line) -> ast.stmt:
+        self.at = line
+        try:
+            body = ast.parse(line.source).body
+        except SyntaxError as error:
+            column = line.indent + (error.offset or 1)
+            self.refuse(f"{error.msg}; a line is NAME = EXPRESSION with its parentheses closed", column=column)
+        except (ValueError, MemoryError, RecursionError) as error:
+            self.refuse(f"cannot be read ({one_line(error)})")
+        if len(body) != 1:
+            self.refuse("has several statements; write one assignment a line")
+        statement = body[0]
+        if isinstance(statement, ast.AnnAssign) and statement.value is None and isinstance(statement.target, ast.Name):
+            self.starts[statement.target.id] = self.start(statement), line, statement
+        elif not isinstance(statement, ast.Assign) or len(statement.targets) != 1:
+            self.refuse("is no assignment; write NAME = EXPRESSION, or NAME: NUMBER where a vector begins", statement)
+        return statement
+
+    def start(self, statement: ast.AnnAssign) -> float:
+        value = statement.annotation
+        sign = 1.0
+        if isinstance(value, ast.UnaryOp) and isinstance(value.op, ast.USub):
+            sign, value = -1.0, value.operand
+        if not isinstance(value, ast.Constant):
+            self.refuse("a vector begins at a number, such as `b_f: 1`", statement.annotation)
+        return sign * self.number(value)
+
+    def declare(self, target: ast.expr) -> None:
+        if not isinstance(target, ast.Name):
+            self.refuse("left of = stands one name", target)
+        name = target.id
+        if name == "x" or name in FUNCTIONS:
+            self.refuse(f"{name} is {'the input' if name == 'x' else 'a function'}; take another name", target)
+        if name in self.assigned:
+            self.refuse(f"{name} has line {self.assigned[name]} already; take another name", target)
+        if name.startswith("_"):
+            self.refuse(f"{name} begins with an underscore; take another name", target)
+        self.assigned[name] = self.at.number
+
+    # Expressions ----------------------------------------------------------------------------------------------------
+
+    def expression(self, tree: ast.expr, depth: int) -> int:
+        if depth > MAX_DEPTH:
+            self.refuse(f"is nested more than {MAX_DEPTH} deep; split it by a new name", tree)
+        if isinstance(tree, ast.BinOp):
+            if isinstance(tree.op, ast.MatMult):
+                return self.product(tree, depth)
+            if type(tree.op) in OPERATORS:
+                left, right = self.expression(tree.left, depth + 1), self.expression(tree.right, depth + 1)
+                return self.graph.add(OPERATORS[type(tree.op)], left, right)
+        elif isinstance(tree, ast.UnaryOp) and isinstance(tree.op, ast.USub):
+            return self.graph.add("neg", self.expression(tree.operand, depth + 1))
+        elif isinstance(tree, ast.Constant):
+            return self.graph.add("number", value=self.number(tree))
+        elif isinstance(tree, ast.Name):
+            return self.name_of(tree)
+        elif isinstance(tree, ast.Call):
+            return self.call(tree, depth)
+        return self.refuse(
+            "is not part of a text, which has + - * / @, parentheses, numbers, names and functions", tree
+        )
+
+    def number(self, tree: ast.Constant) -> float:
+        if type(tree.value) not in (int, float) or not abs(tree.value) < 1e30:  # type: ignore[arg-type, operator]
+            self.refuse("is no number that a text can have; write a finite one such as 0.5", tree)
+        return float(tree.value)  # type: ignore[arg-type]
+
+    def product(self, tree: ast.BinOp, depth: int) -> int:
+        matrix, right = tree.left, tree.right
+        if not isinstance(matrix, ast.Name):
+            left, operand = ast.unparse(matrix), ast.unparse(right)
+            rest, _, last = left.rpartition(" ")
+            advice = f"{rest} ({last} @ {operand})" if rest.endswith(("*", "/", "@")) else f"M @ {operand}"
+            self.refuse(f"left of @ stands one matrix, got {one_line(left, 60)}; write {one_line(advice, 80)}", tree)
+        name = matrix.id
+        if name in self.assigned or name in FUNCTIONS or name == "x":
+            what = "the input" if name == "x" else "a function" if name in FUNCTIONS else "computed by the text"
+            self.refuse(
+                f"left of @ stands a learned matrix, but {name} is {what}; use * for a product by units", matrix
+            )
+        if name in self.vectors:
+            self.refuse(f"{name} is a vector on line {self.lines[name]} and a matrix here; rename one", matrix)
+        on_x = isinstance(right, ast.Name) and right.id == "x"
+        if self.matrices.setdefault(name, on_x) != on_x:
+            kinds = ("[H, I] on x", "[H, H] on h") if on_x else ("[H, H] on others", "[H, I] on x")
+            self.refuse(
+                f"the matrix {name} has two sizes, {kinds[0]} here and {kinds[1]} on line {self.matrix_lines[name]}; "
+                "rename one",
+                matrix,
+            )
+        self.matrix_lines.setdefault(name, self.at.number)
+        operand = self.graph.add("x") if on_x else self.expression(right, depth + 1)
+        return self.graph.add("matmul", operand, value=name)
+
+    def name_of(self, tree: ast.Name) -> int:
+        name = tree.id
+        self.lines.setdefault(name, self.at.number)
+        self.reads.setdefault(self.target, set()).add(name)
+        if name == "x":
+            self.refuse("x has I numbers, not H; write a matrix before it, such as W_x @ x", tree)
+        if name in self.env:
+            return self.env[name]
+        if name in self.assigned:
+            return self.graph.add("state", value=name)
+        if name in self.matrices:
+            self.refuse(f"{name} is a matrix on line {self.matrix_lines[name]} and a vector here; rename one", tree)
+        if name in FUNCTIONS:
+            self.refuse(f"{name} is a function; write {name}(v)", tree)
+        if "_" not in name.strip("_"):
+            near = did_you_mean(name, [*self.assigned, "x"])
+            near = near or f"write a line {name} = ..., or b_{name} for a learned vector"
+            self.refuse(f"{name} is read, but no line assigns it; {near}", tree)
+        self.vectors.setdefault(name, 0.0)
+        return self.graph.add("vector", value=name)
+
+    def call(self, tree: ast.Call, depth: int) -> int:
+        name = tree.func.id if isinstance(tree.func, ast.Name) else ast.unparse(tree.func)
+        if name not in FUNCTIONS:
+            near = did_you_mean(name, FUNCTIONS) or f"there are {', '.join(FUNCTIONS)}"
+            self.refuse(f"unknown function {one_line(name, 40)}; {near}", tree)
+        if tree.keywords or len(tree.args) != FUNCTIONS[name]:
+            arguments = ", ".join("ab"[: FUNCTIONS[name]])
+            self.refuse(f"{name} has {FUNCTIONS[name]} argument{'s'[: FUNCTIONS[name] - 1]}: {name}({arguments})", tree)
+        return self.graph.add(name, *(self.expression(arg, depth + 1) for arg in tree.args))
+
+    # The whole text -------------------------------------------------------------------------------------------------
+
+    def check(self, quantities: dict[str, Quantity]) -> None:
+        if "h" not in quantities:
+            last = list(quantities)[-1:] or ["v"]
+            self.refuse(f"no line assigns h, the output; write one such as h = tanh({last[0]})", whole=True)
+        if not any(self.matrices.values()):
+            self.refuse("no line reads x, the input; write a matrix before it, such as W_x @ x", whole=True)
+        for name, (_, line, tree) in self.starts.items():
+            if name not in self.vectors:
+                self.at = line
+                near = did_you_mean(name, self.vectors) or "only learned vectors begin at a number"
+                self.refuse(f"no line reads a vector {name}; {near}", tree)
+        read, waiting = set[str](), ["h"]
+        while waiting:  # what h depends on, over steps
+            name = waiting.pop()
+            if name not in read:
+                read.add(name)
+                waiting += self.reads.get(name, ())
+        for name, quantity in quantities.items():
+            if name not in read:
+                self.at = _Line(quantity.line, quantity.source, 0, "")
+                self.refuse(f"nobody reads {name}: h does not depend on it; use it, or remove the line")
+        stages = max(self.graph.levels())
+        if stages > MAX_STAGES:
+            self.refuse(f"has {stages} products that wait for one another; at most {MAX_STAGES} may", whole=True)
+
+    def refuse(self, problem: str, tree: ast.AST | None = None, column: int = 0, whole: bool = False) -> NoReturn:
+        column = column or self.at.indent + int(getattr(tree, "col_offset", 0)) + 1
+        place = "" if whole else f", line {self.at.number}, column {column}"
+        raise ConfigError(f"cell {self.name}{place}: {problem}", "cell")
