@@ -4,6 +4,7 @@
 
     output, (h, c) = LSTM(10, 64)(x)                     # torch.nn.LSTM with dropout at every step
     logits = LSTMClassifier(10, 64, num_classes=3)(x)    # x [B, T, 10]
+    output, h = RNN("gru", 10, 64)(x)                    # or any cell as text: its equations, or their file
     LSTM.from_torch(lstm), lstm.save_pretrained("mine"), LSTM.from_pretrained("mine")
 
     run = train_lstm(length=9, encoding="onehot", epochs=10)    # train_gan(epochs=5) likewise
@@ -23,6 +24,8 @@ from typing import TYPE_CHECKING, Any
 from reviver.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from reviver.cells.grammar import Cell as Cell
+    from reviver.cells.recurrent import RNN as RNN
     from reviver.checker.assignment import check as check
     from reviver.gan.networks import Discriminator as Discriminator
     from reviver.gan.networks import Generator as Generator
@@ -48,6 +51,8 @@ _MODULES = {
     "LSTMRun": "run",
     "LSTMState": "lstm.cell",
     "LSTMWeights": "lstm.cell",
+    "RNN": "cells.recurrent",
+    "Cell": "cells.grammar",
     "PretrainedClassifier": "lstm.pretrained",
     "check": "checker.assignment",
     "explore": "run",

@@ -10,90 +10,69 @@ Gradients are nodes, too, so equal ones are merged and everything is planned ali
     normalize_grad, dropout_grad, dropout_bypass
 """
 
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
-from reviver.cells.graph import Graph
+from reviver.cells.graph import StepGraph
+
+RULES: dict[str, Callable[..., tuple[int, ...]]] = {
+    "add": lambda add, g, y, a, b: (g, g),
+    "sub": lambda add, g, y, a, b: (g, add("neg", g)),
+    "neg": lambda add, g, y, a: (add("neg", g),),
+    "mul": lambda add, g, y, a, b: (add("mul", g, b), add("mul", g, a)),
+    "div": lambda add, g, y, a, b: (add("div", g, b), add("neg", add("mul", add("div", g, b), y))),
+    "sigmoid": lambda add, g, y, a: (add("sigmoid_grad", g, y),),
+    "tanh": lambda add, g, y, a: (add("tanh_grad", g, y),),
+    "relu": lambda add, g, y, a: (add("relu_grad", g, y),),
+    "exp": lambda add, g, y, a: (add("mul", g, y),),
+    "log": lambda add, g, y, a: (add("div", g, a),),
+    "softplus": lambda add, g, y, a: (add("mul", g, add("sigmoid", a)),),
+    "sqrt": lambda add, g, y, a: (add("div", g, add("add", y, y)),),
+    "abs": lambda add, g, y, a: (add("abs_grad", g, a),),
+    "max": lambda add, g, y, a, b: (add("pick", g, a, b), add("pick", g, b, a)),
+    "min": lambda add, g, y, a, b: (add("pick", g, b, a), add("pick", g, a, b)),
+    "normalize": lambda add, g, y, a: (add("normalize_grad", g, y),),
+    "dropout": lambda add, g, y, a, *h: (add("dropout_grad", g), *(add("dropout_bypass", g) for _ in h)),
+}
+"""Gradients of the arguments a and b of y from its gradient g; `add` adds a node to the graph."""
 
 
-@dataclass
-class Derivative:
-    """Gradients of a step: `graph` begins with the nodes of the step; values are nodes, of no gradient absent."""
+class Derivative(NamedTuple):
+    """Gradients of a step: `graph` begins with the nodes of the step; the others are nodes, absent where it is 0."""
 
-    graph: Graph
+    graph: StepGraph
     sums: dict[int, int]  # dz of each sum of products, by node
     vectors: dict[str, int]
     states: dict[str, int]  # of each state before the step, without what comes by products
 
 
-def differentiate(forward: Graph, outputs: dict[str, int]) -> Derivative:
+def differentiate(forward: StepGraph, outputs: dict[str, int]) -> Derivative:
     """Differentiate a step with sums of products (`plan.py`); `outputs` are the nodes of the new states by name."""
-    graph = Graph(forward.nodes)
-    gradients: dict[int, list[int]] = {}
-    for name, node in outputs.items():
-        carry = graph.add("carry", value=name)
-        gradients.setdefault(node, []).append(
-            graph.add("add", carry, graph.add("grad_output")) if name == "h" else carry
-        )
-    result = Derivative(graph, {}, {}, {})
-    products: dict[int, list[int]] = {}  # dz of the products of each operand
-    for index in range(len(forward.nodes) - 1, -1, -1):
-        node = forward.nodes[index]
-        parts = gradients.get(index, [])
-        if node.op == "state" or (index in products and node.op != "x"):
-            if node.op != "state":
-                parts = [*parts, graph.add("transposed", *products[index], value=str(index))]
-        if not parts:
+    graph, result = StepGraph(forward.nodes), Derivative(StepGraph(), {}, {}, {})
+    parts: dict[int, list[int]] = defaultdict(list)  # gradients of each node, which are to be added
+    for state, output in outputs.items():
+        carry = graph.add("carry", value=state)
+        parts[output].append(graph.add("add", carry, graph.add("grad_output")) if state == "h" else carry)
+    products: dict[int, list[int]] = defaultdict(list)  # dz of the products of each operand
+    for index, node in reversed(list(enumerate(forward.nodes))):
+        if index in products and node.op != "state":
+            parts[index].append(graph.add("transposed", *products[index], value=index))
+        if not parts[index]:
             continue
-        g = parts[0]
-        for part in parts[1:]:
+        g = parts[index][0]
+        for part in parts[index][1:]:
             g = graph.add("add", g, part)
+        name: Any = node.value
         if node.op == "sum":
             result.sums[index] = g
             for operand in node.args:
-                products.setdefault(operand, []).append(g)
+                products[operand].append(g)
         elif node.op == "vector":
-            result.vectors[str(node.value)] = g
+            result.vectors[name] = g
         elif node.op == "state":
-            result.states[str(node.value)] = g
-        else:
-            for arg, gradient in _local(graph, index, g):
-                if arg >= 0:
-                    gradients.setdefault(arg, []).append(gradient)
-    return result
-
-
-def _local(graph: Graph, index: int, g: int) -> list[tuple[int, int]]:
-    """Return the arguments of a node with their gradients, from its gradient g."""
-    node, add = graph.nodes[index], graph.add
-    a, b = (*node.args, -1, -1)[:2]
-    match node.op:
-        case "add":
-            return [(a, g), (b, g)]
-        case "sub":
-            return [(a, g), (b, add("neg", g))]
-        case "neg":
-            return [(a, add("neg", g))]
-        case "mul":
-            return [(a, add("mul", g, b)), (b, add("mul", g, a))]
-        case "div":
-            quotient = add("div", g, b)
-            return [(a, quotient), (b, add("neg", add("mul", quotient, index)))]
-        case "sigmoid" | "tanh" | "relu" | "normalize":
-            return [(a, add(f"{node.op}_grad", g, index))]
-        case "exp":
-            return [(a, add("mul", g, index))]
-        case "log":
-            return [(a, add("div", g, a))]
-        case "softplus":
-            return [(a, add("mul", g, add("sigmoid", a)))]
-        case "sqrt":
-            return [(a, add("div", g, add("add", index, index)))]
-        case "abs":
-            return [(a, add("abs_grad", g, a))]
-        case "max":
-            return [(a, add("pick", g, a, b)), (b, add("pick", g, b, a))]
-        case "min":
-            return [(a, add("pick", g, b, a)), (b, add("pick", g, a, b))]
-        case "dropout":
-            return [(a, add("dropout_grad", g)), (b, add("dropout_bypass", g))]
-    return []  # numbers
+            result.states[name] = g
+        elif node.op in RULES:
+            for arg, gradient in zip(node.args, RULES[node.op](graph.add, g, index, *node.args), strict=True):
+                parts[arg].append(gradient)
+    return result._replace(graph=graph)

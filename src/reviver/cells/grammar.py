@@ -24,7 +24,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
-from reviver.cells.graph import FUNCTIONS, Graph
+from reviver.cells.graph import FUNCTIONS, StepGraph
 from reviver.errors import ConfigError
 from reviver.text import did_you_mean, one_line, short_repr
 
@@ -61,11 +61,16 @@ class Cell:
     text: str
     name: str
     title: str
-    graph: Graph
+    graph: StepGraph
     quantities: dict[str, Quantity]
     states: tuple[str, ...]
     matrices: dict[str, bool]
     vectors: dict[str, float]
+
+    @property
+    def weights(self) -> tuple[str, ...]:
+        """Names of all weights in their order."""
+        return *self.matrices, *self.vectors
 
     def shapes(self, input_size: int, hidden_size: int) -> dict[str, tuple[int, ...]]:
         """Return the shapes of all weights in their order."""
@@ -129,7 +134,7 @@ def parse(text: str, name: str = "text") -> Cell:
     return _Parser(text, name).cell()
 
 
-class _Line(NamedTuple):
+class _Statement(NamedTuple):
     """A line without its comment: the statement, and the column where it begins."""
 
     number: int
@@ -141,8 +146,8 @@ class _Line(NamedTuple):
 class _Parser:
     def __init__(self, text: str, name: str) -> None:
         self.text, self.name = textwrap.dedent(text).strip("\n"), name
-        self.graph = Graph()
-        self.at = _Line(1, "", 0, "")
+        self.graph = StepGraph()
+        self.at = _Statement(1, "", 0, "")
         self.assigned: dict[str, int] = {}  # line of each assigned name
         self.env: dict[str, int] = {}  # node of each name that is assigned so far
         self.lines: dict[str, int] = {}  # line on which a name is first read
@@ -151,7 +156,7 @@ class _Parser:
         self.matrices: dict[str, bool] = {}
         self.matrix_lines: dict[str, int] = {}
         self.vectors: dict[str, float] = {}
-        self.starts: dict[str, tuple[float, _Line, ast.AST]] = {}
+        self.starts: dict[str, tuple[float, _Statement, ast.AST]] = {}
 
     def cell(self) -> Cell:
         statements = [(line, self.statement(line)) for line in self.split()]
@@ -187,7 +192,7 @@ class _Parser:
 
     # Lines ----------------------------------------------------------------------------------------------------------
 
-    def split(self) -> list[_Line]:
+    def split(self) -> list[_Statement]:
         """Return the lines with a statement."""
         rows = self.text.split("\n")
         if len(rows) > MAX_LINES:
@@ -195,7 +200,7 @@ class _Parser:
         lines = []
         for number, row in enumerate(rows, start=1):
             code, _, comment = row.partition("#")
-            self.at = _Line(number, code.strip(), len(code) - len(code.lstrip()), comment.strip())
+            self.at = _Statement(number, code.strip(), len(code) - len(code.lstrip()), comment.strip())
             if len(code) > MAX_WIDTH:
                 self.refuse(f"has {len(code)} characters; a line has at most {MAX_WIDTH}, split it by a new name")
             if not code.isascii() or not code.expandtabs().isprintable():
@@ -205,7 +210,7 @@ class _Parser:
                 lines.append(self.at)
         return lines
 
-    def statement(self, line: _Line) -> ast.stmt:
+    def statement(self, line: _Statement) -> ast.stmt:
         self.at = line
         try:
             body = ast.parse(line.source).body
@@ -253,22 +258,20 @@ class _Parser:
             if isinstance(tree.op, ast.MatMult):
                 return self.product(tree, depth)
             if type(tree.op) in OPERATORS:
-                left, right = self.expression(tree.left, depth + 1), self.expression(tree.right, depth + 1)
-                return self.graph.add(OPERATORS[type(tree.op)], left, right)
+                sides = self.expression(tree.left, depth + 1), self.expression(tree.right, depth + 1)
+                return self.graph.add(OPERATORS[type(tree.op)], *sides)
         elif isinstance(tree, ast.UnaryOp) and isinstance(tree.op, ast.USub):
             return self.graph.add("neg", self.expression(tree.operand, depth + 1))
         elif isinstance(tree, ast.Constant):
             return self.graph.add("number", value=self.number(tree))
-        elif isinstance(tree, ast.Name):
-            return self.name_of(tree)
-        elif isinstance(tree, ast.Call):
-            return self.call(tree, depth)
+        elif isinstance(tree, ast.Name | ast.Call):
+            return self.name_of(tree) if isinstance(tree, ast.Name) else self.call(tree, depth)
         return self.refuse(
             "is not part of a text, which has + - * / @, parentheses, numbers, names and functions", tree
         )
 
     def number(self, tree: ast.Constant) -> float:
-        if type(tree.value) not in (int, float) or not abs(tree.value) < 1e30:  # type: ignore[arg-type, operator]
+        if type(tree.value) not in (int, float) or not abs(tree.value) < 1e30:  # type: ignore[arg-type]
             self.refuse("is no number that a text can have; write a finite one such as 0.5", tree)
         return float(tree.value)  # type: ignore[arg-type]
 
@@ -296,8 +299,8 @@ class _Parser:
                 matrix,
             )
         self.matrix_lines.setdefault(name, self.at.number)
-        operand = self.graph.add("x") if on_x else self.expression(right, depth + 1)
-        return self.graph.add("matmul", operand, value=name)
+        factor = self.graph.add("x") if on_x else self.expression(right, depth + 1)
+        return self.graph.add("matmul", factor, value=name)
 
     def name_of(self, tree: ast.Name) -> int:
         name = tree.id
@@ -351,9 +354,9 @@ class _Parser:
                 waiting += self.reads.get(name, ())
         for name, quantity in quantities.items():
             if name not in read:
-                self.at = _Line(quantity.line, quantity.source, 0, "")
+                self.at = _Statement(quantity.line, quantity.source, 0, "")
                 self.refuse(f"nobody reads {name}: h does not depend on it; use it, or remove the line")
-        stages = max(self.graph.levels())
+        stages = self.graph.stages()
         if stages > MAX_STAGES:
             self.refuse(f"has {stages} products that wait for one another; at most {MAX_STAGES} may", whole=True)
 

@@ -43,7 +43,7 @@ class Node(NamedTuple):
     value: str | float | None = None
 
 
-class Graph:
+class StepGraph:
     """Nodes, each of which occurs once."""
 
     def __init__(self, nodes: Iterable[Node] = ()) -> None:
@@ -74,14 +74,13 @@ class Graph:
                 waiting.extend(self.nodes[index].args)
         return found
 
-    def levels(self) -> list[int]:
-        """Return for each node how many products wait for one another before it, beyond those of inputs and states."""
-        levels: list[int] = []
-        for node in self.nodes:
-            level = max((levels[arg] for arg in node.args), default=0)
-            is_waiting = node.op == "matmul" and self.nodes[node.args[0]].op not in ("x", "state")
-            levels.append(level + is_waiting)
-        return levels
+    def stages(self) -> int:
+        """Return how many products wait for one another, beyond those of inputs and states."""
+        stages: list[int] = []
+        for op, args, _ in self.nodes:
+            waits = op == "matmul" and self.nodes[args[0]].op not in ("x", "state")
+            stages.append(max((stages[arg] for arg in args), default=0) + waits)
+        return max(stages)
 
     @staticmethod
     def _key(node: Node) -> Node:

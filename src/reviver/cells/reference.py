@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from reviver.cells.grammar import Cell
-from reviver.cells.graph import Node
 from reviver.lstm.dropout import apply_dropout, hidden_masks
 from reviver.settings.lstm_network import LSTMOptions
 
@@ -47,31 +46,23 @@ def step(
     `x` [B, I] is the input, `before` the states before the step, `mask` [B, H] the dropout mask of h, of this `kind`.
     """
     values: list[Any] = []
-
-    def value(node: Node) -> Any:
-        args = [values[arg] for arg in node.args]
-        name = str(node.value)
-        match node.op:
-            case "x":
-                return x
-            case "number":
-                return x.new_full((), float(name))
-            case "state":
-                return before[name]
-            case "vector":
-                return weights[name]
-            case "matmul":
-                return functional.linear(args[0], weights[name])
-            case "dropout":
-                h = args[0].expand_as(args[1])
-                return h if mask is None else apply_dropout(h, args[1], mask, kind)
-        if node.op == "normalize":
-            args = [args[0].expand_as(before["h"])]
-        return OPERATORS[node.op](*args)
-
-    for node in cell.graph.nodes:
-        values.append(value(node))
-    return {name: values[quantity.node].expand_as(before["h"]) for name, quantity in cell.quantities.items()}
+    h = before["h"]
+    for op, args, value in cell.graph.nodes:
+        entries, name = [values[arg] for arg in args], str(value)
+        if op == "x":
+            found = x
+        elif op == "number":
+            found = x.new_full(h.shape[1:], float(name))
+        elif op in ("state", "vector"):
+            found = before[name] if op == "state" else weights[name]
+        elif op == "matmul":
+            found = functional.linear(entries[0], weights[name])
+        elif op == "dropout":
+            found = entries[0] if mask is None else apply_dropout(entries[0], h, mask, kind)
+        else:
+            found = OPERATORS[op](*entries)
+        values.append(found)
+    return {name: values[quantity.node].expand_as(h) for name, quantity in cell.quantities.items()}
 
 
 def unroll(
@@ -82,6 +73,7 @@ def unroll(
     lengths: Tensor | None,
     options: LSTMOptions,
     seed: Tensor | None,
+    reverse: bool = False,
     trace: dict[str, list[Tensor]] | None = None,
 ) -> tuple[Tensor, States]:
     """Run a cell over a sequence, step by step.
@@ -95,6 +87,7 @@ def unroll(
             sequence keeps its state, and its output is 0.
         options: dropout of the hidden state.
         seed: seed of the dropout masks in training, [] int64; None in eval mode.
+        reverse: run over each sequence from its last step to its first.
         trace: lists by name to which every quantity of every step is added, [B, H] each.
 
     Returns:
@@ -103,6 +96,8 @@ def unroll(
     masks = hidden_masks(x, state["h"].shape[1], options, seed)  # [T, B, H] or None
     if lengths is not None:  # the gradient, too, must not depend on what is beyond the end of a sequence, such as a NaN
         x = torch.where((torch.arange(len(x), device=x.device).unsqueeze(1) < lengths).unsqueeze(2), x, 0.0)
+    if reverse:
+        x, masks = reverse_steps(x, lengths), None if masks is None else reverse_steps(masks, lengths)
     outputs = []
     for t, x_t in enumerate(x.unbind()):
         mask = None if masks is None else masks[t]
@@ -116,4 +111,14 @@ def unroll(
             active = (t < lengths).unsqueeze(1)  # [B, 1]
             state = {name: torch.where(active, values[name], state[name]) for name in cell.states}
             outputs.append(torch.where(active, values["h"], 0.0))
-    return torch.stack(outputs), state
+    output = torch.stack(outputs)
+    return reverse_steps(output, lengths) if reverse else output, state
+
+
+def reverse_steps(x: Tensor, lengths: Tensor | None) -> Tensor:
+    """Return the steps of each sequence of x [T, B, ...] from the last to the first; those after its end stay."""
+    if lengths is None:
+        return x.flip(0)
+    t = torch.arange(len(x), device=x.device).unsqueeze(1)  # [T, 1]
+    index = torch.where(t < lengths, lengths - 1 - t, t)  # [T, B]
+    return x.gather(0, index.unsqueeze(2).expand_as(x))

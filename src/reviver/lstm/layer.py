@@ -4,7 +4,7 @@ Shapes: B batch, T time, I input size, H hidden size, P projection size (H if th
 D directions (1 or 2).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields, replace
 from typing import Any, Never, Self
 
@@ -227,7 +227,9 @@ class LSTM(PretrainedMixin, nn.LSTM):
         if torch_runs and lengths is None:
             return super().forward(input, hx)
         if isinstance(input, PackedSequence):
-            return self._run_packed_sequence(input, hx, rng)
+            return run_packed_sequence(
+                lambda padded, lengths: LSTM.forward(self, padded, hx, lengths, rng=rng), input, self.batch_first
+            )
 
         x, batched, dtype = input, input.dim() == 3, autocast_dtype(input)
         if not self._fits(x, hx):
@@ -270,27 +272,6 @@ class LSTM(PretrainedMixin, nn.LSTM):
         depth, batch = self.num_layers * self.num_directions, x.shape[:-1][:time] + x.shape[:-1][time + 1 :]
         sizes = (depth, *batch, self.output_size), (depth, *batch, self.hidden_size)
         return hx is None or (hx[0].shape, hx[1].shape) == sizes
-
-    def _run_packed_sequence(
-        self, sequence: PackedSequence, hx: State | None, rng: Rng
-    ) -> tuple[PackedSequence, State]:
-        """Run over a `PackedSequence`; the output has its order of rows, which nothing sorts again."""
-        data, batch_sizes, order, _ = sequence
-        sizes = batch_sizes.to(data.device)  # sequences that have a step t, [T]
-        steps, batch = len(sizes), int(batch_sizes[0])
-        column = torch.arange(batch, device=data.device)
-        inside = column < sizes.unsqueeze(1)  # [T, B], longest sequence first
-        lengths = inside.sum(0)
-        if order is not None:
-            column, lengths = order, torch.empty_like(lengths).index_copy(0, order, lengths)
-        time = torch.arange(steps, device=data.device).unsqueeze(1)
-        places = (
-            column * steps + time if self.batch_first else time * batch + column
-        )  # [T, B], rows of the padded batch
-        rows, shape = places[inside], (batch, steps) if self.batch_first else (steps, batch)
-        padded = data.new_zeros(steps * batch, data.shape[1]).index_copy(0, rows, data).view(*shape, -1)
-        output, state = LSTM.forward(self, padded, hx, lengths, rng=rng)
-        return PackedSequence(output.flatten(0, 1).index_select(0, rows), *sequence[1:]), state
 
     def _run(self, x: Tensor, hx: State, lengths: Tensor | None, rng: Rng) -> tuple[Tensor, State]:
         """Run all cells over x [T, B, I]; return the output [T, B, D·P] and the final state."""
@@ -407,6 +388,29 @@ def chrono(lstm: LSTM, max_length: int, rng: torch.Generator | None = None) -> N
         w.b_i.copy_(-w.b_f)
         if stacked.b_hh is not None:
             stacked.b_hh.zero_()
+
+
+def run_packed_sequence(
+    run: Callable[[Tensor, Tensor], tuple[Tensor, Any]], sequence: PackedSequence, batch_first: bool
+) -> tuple[PackedSequence, Any]:
+    """Run a layer over a `PackedSequence`; the output has its order of rows, which nothing sorts again.
+
+    `run(padded, lengths)` runs it over a padded batch, in the layout of `batch_first`; return its output, and its state.
+    """
+    data, batch_sizes, order, _ = sequence
+    sizes = batch_sizes.to(data.device)  # sequences that have a step t, [T]
+    steps, batch = len(sizes), int(batch_sizes[0])
+    column = torch.arange(batch, device=data.device)
+    inside = column < sizes.unsqueeze(1)  # [T, B], longest sequence first
+    lengths = inside.sum(0)
+    if order is not None:
+        column, lengths = order, torch.empty_like(lengths).index_copy(0, order, lengths)
+    time = torch.arange(steps, device=data.device).unsqueeze(1)
+    places = column * steps + time if batch_first else time * batch + column  # [T, B], rows of the padded batch
+    rows, shape = places[inside], (batch, steps) if batch_first else (steps, batch)
+    padded = data.new_zeros(steps * batch, data.shape[1]).index_copy(0, rows, data).view(*shape, -1)
+    output, state = run(padded, lengths)
+    return PackedSequence(output.flatten(0, 1).index_select(0, rows), *sequence[1:]), state
 
 
 def integer_lengths(lengths: Tensor | Sequence[int], device: torch.device) -> Tensor:

@@ -18,7 +18,7 @@ enum class Op : int32_t {
     sigmoid_grad, tanh_grad, relu_grad, abs_grad, pick, normalize_grad, dropout_grad, dropout_bypass, accumulate,
 };
 
-// The order of `Kind` in cells/plan.py.
+// The order of `Place` in cells/plan.py.
 enum Place : int32_t { in_register, in_slot, before_step, after_step, vector, carry, grad_output, grad_sum, grad_operand, grad_vector, spill };
 
 int64_t slot_row(const CellCall& call) { return call.slots * call.P + ceil_div(call.scalars, 16) * 16; }
@@ -206,7 +206,8 @@ private:
     INLINE void masked(const int32_t* i, int64_t first, int64_t count, const F& f) const {
         const Operand target = operand(i[1], first), a = operand(i[2], first), b = operand(i[3], first);
         for (int64_t m = 0; m < count; ++m) {
-            const uint64_t key = dropout.key(t, rows.rows[first + m]);
+            const int64_t step = call.base.reverse ? rows.lengths[first + m] - 1 - t : t;  // of the sequence that is read backward
+            const uint64_t key = dropout.key(step, rows.rows[first + m]);
             for (int64_t j = 0; j < P; j += V) store(target.row(m) + j, f(load(a.row(m) + j), load(b.row(m) + j), dropout.mask(key, j)));
         }
     }

@@ -1,0 +1,258 @@
+"""The native pass of a cell: its plan as arrays, and the functions of the library that interpret it, with a gradient.
+
+Shapes: B batch, T time, I input size, H hidden size, P the same padded to a multiple of 16, S steps of a chunk.
+"""
+
+import ctypes
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from reviver.cells.grammar import Cell
+from reviver.cells.plan import Plan, make_plan
+from reviver.cells.reference import States, reverse_steps, unroll
+from reviver.lstm import kernel
+from reviver.lstm.kernel import buffers, library
+from reviver.lstm.kernel.ops import BACKWARD_ROWS
+from reviver.lstm.transforms import is_batched
+from reviver.settings.lstm_network import LSTMOptions
+
+_SIZES = (
+    "P states sums slots scalars registers spills operand_gradients vectors saving forward_segments backward_segments"
+)
+_POINTERS = (
+    "forward forward_ends groups group_ends backward backward_ends products product_ends W U b vector history last slot "
+    "grad_output carry grad_sums grad_W grad_U grad_vector"
+)
+
+
+class CellCall(ctypes.Structure):
+    """The arguments of a pass: the fields of `CellCall` in `cell_call.h`, which documents them, in the same order."""
+
+    _fields_ = [
+        ("base", library.Call),
+        *((name, ctypes.c_int64) for name in _SIZES.split()),
+        *((name, ctypes.c_void_p) for name in _POINTERS.split()),
+    ]
+
+
+@cache
+def _functions() -> tuple[Any, Any]:
+    """Return the forward and the backward function of the library."""
+    loaded = library.load()
+    loaded.reviver_cell_call_size.restype = ctypes.c_int64
+    assert loaded.reviver_cell_call_size() == ctypes.sizeof(CellCall), "cell_call.h has the same fields"
+    functions = loaded.reviver_cell_forward, loaded.reviver_cell_backward
+    for function in functions:
+        function.argtypes, function.restype = [ctypes.POINTER(CellCall)], None
+    return functions
+
+
+@cache
+def _plan(cell: Cell, dropout: str) -> tuple[Plan, dict[str, Any]]:
+    """Return a plan, and its fields of a call: sizes, and arrays, which must live as long as a call that points to them."""
+    plan = make_plan(cell, dropout)
+    sizes = "slots", "scalars", "registers", "spills", "operand_gradients"
+    fields: dict[str, Any] = {name: getattr(plan, name) for name in sizes}
+    tables: dict[str, list[Any]] = {
+        "forward": plan.forward,
+        "groups": plan.groups,
+        "backward": plan.backward,
+        "products": plan.products,
+    }
+    for name, segments in tables.items():
+        ends = [sum(map(len, segments[: at + 1])) for at in range(len(segments))]
+        numbers = [number for segment in segments for row in segment for number in row]
+        for key, values in ((name, numbers), (f"{name.removesuffix('s')}_ends", ends)):
+            fields[key] = (ctypes.c_int32 * max(1, len(values)))(*values)
+    fields["states"], fields["sums"] = len(plan.states), len(plan.sums)
+    fields["vectors"] = len(plan.vectors) + len(plan.numbers)
+    fields["forward_segments"], fields["backward_segments"] = len(plan.forward), len(plan.backward)
+    return plan, fields
+
+
+def padded(size: int) -> int:
+    """Return the numbers that a row of units takes."""
+    return -(-size // 16) * 16
+
+
+def run(
+    cell: Cell,
+    weights: Mapping[str, Tensor],
+    x: Tensor,
+    state: States,
+    lengths: Tensor | None,
+    options: LSTMOptions,
+    seed: Tensor | None,
+    reverse: bool = False,
+) -> tuple[Tensor, States]:
+    """Run a cell over a sequence, natively where that is possible; arguments and result are those of `reference.unroll`."""
+    tensors = [weights[name] for name in cell.weights]
+    if x.shape[1] == 0 or not x.is_cpu or not kernel.applies(x, *state.values(), *tensors):
+        return unroll(cell, weights, x, state, lengths, options, seed, reverse)
+    x = reverse_steps(x, lengths) if reverse else x
+    job = _Pass(cell, lengths, options, seed, reverse)
+    output, *after = _CellFunction.apply(job, x.contiguous(), *(state[name] for name in cell.states), *tensors)
+    return reverse_steps(output, lengths) if reverse else output, dict(zip(cell.states, after, strict=True))
+
+
+class _Pass:
+    """A pass over a batch, forward and backward."""
+
+    def __init__(
+        self, cell: Cell, lengths: Tensor | None, options: LSTMOptions, seed: Tensor | None, reverse: bool
+    ) -> None:
+        self.cell, self.options, self.seed, self.reverse = cell, options, seed, reverse
+        self.lengths = None if lengths is None else lengths.contiguous()
+        kind = options.hidden_dropout_kind
+        in_eval = "zoneout_mean" if kind == "zoneout" and options.hidden_dropout > 0.0 else "none"
+        self.mask = in_eval if seed is None else kind
+        dropout = {"none": "none", "step": "scaled", "variational": "scaled"}.get(self.mask, "zoneout")
+        self.plan, self.fields = _plan(cell, dropout)
+        self.history: list[Tensor] = []
+        self.slots: Tensor | None = None
+
+    def forward(self, x: Tensor, states: Sequence[Tensor], weights: Sequence[Tensor], saving: bool) -> list[Tensor]:
+        """Return the output and the states after the last step; with `saving`, keep what the backward pass needs."""
+        (T, B, _), H, plan = x.shape, states[0].shape[1], self.plan
+        P = padded(H)
+        self.history = [buffers.empty(T + 1 if saving or not at else 2, B, P) for at in range(len(states))]
+        for state, initial in zip(self.history, states, strict=True):
+            state[0, :, :H] = initial
+        self.slots = buffers.empty(T, B, plan.slots * P + padded(plan.scalars)) if saving else None
+        last = [x.new_empty(B, P) for _ in states]
+        call, kept = self.call(x, H, weights, last=last)
+        call.saving = saving
+        _functions()[0](call)
+        del kept
+        return [self.history[0][1:, :, :H], *(state[:, :H] for state in last)]
+
+    def call(
+        self, x: Tensor, H: int, weights: Sequence[Tensor], **pointers: Sequence[Tensor | None]
+    ) -> tuple[CellCall, Any]:
+        """Return a call, and what must live as long as it; `pointers` are fields that point to arrays of pointers."""
+        call, plan, P, base = CellCall(), self.plan, padded(H), library.Call()
+        base.dropout, base.kind, base.reverse = (
+            self.options.hidden_dropout,
+            library.KINDS.index(self.mask),
+            self.reverse,
+        )
+        base.T, base.B, base.I = x.shape
+        base.H, base.end, base.saved_end, base.threads = H, base.T, base.T, torch.get_num_threads()
+        base.point_to(x=x, lengths=self.lengths, seed=self.seed)
+        call.base, call.P = base, P
+        for name, value in self.fields.items():
+            setattr(call, name, value if isinstance(value, int) else ctypes.addressof(value))
+        by_name = {name: weight.contiguous() for name, weight in zip(self.cell.weights, weights, strict=True)}
+        numbers = torch.tensor(plan.numbers).repeat_interleave(H)
+        table = torch.cat([*(by_name[name] for name in plan.vectors), numbers]).view(-1, H)
+        table = table if P == H else functional.pad(table, (0, P - H))
+        pointers["W"] = [None if s.W is None else by_name[s.W] for s in plan.sums]
+        pointers["U"] = [None if s.U is None else by_name[s.U] for s in plan.sums]
+        pointers["b"] = [None if s.b is None else table[plan.vectors.index(s.b)] for s in plan.sums]
+        pointers["history"] = self.history
+        arrays = {}
+        for name, tensors in pointers.items():
+            addresses = [None if tensor is None else tensor.data_ptr() for tensor in tensors]
+            arrays[name] = (ctypes.c_void_p * len(addresses))(*addresses)
+            setattr(call, name, ctypes.addressof(arrays[name]))
+        call.vector = table.data_ptr()
+        call.slot = None if self.slots is None else self.slots.data_ptr()
+        return call, (by_name, table, arrays)
+
+    def backward(
+        self, x: Tensor, weights: Sequence[Tensor], grads: Sequence[Tensor | None], needs_x: bool, needs_state: bool
+    ) -> list[Tensor | None]:
+        """Return the gradients of x, the states before the first step, and the weights."""
+        plan, (T, B, I) = self.plan, x.shape  # noqa: E741
+        H = len(weights[0])
+        P, n = padded(H), len(plan.sums)
+        grad_output, carry = grads[0], [x.new_zeros(B, P) for _ in grads[1:]]
+        for state, grad in zip(carry, grads[1:], strict=True):
+            if grad is not None:
+                state[:, :H] = grad
+        steps = min(T, max(1, BACKWARD_ROWS // B))
+        tensors = {"grad_sums": x.new_empty(steps, B, n * P), "grad_W": x.new_zeros(n, P, I)}
+        tensors |= {
+            "grad_U": x.new_zeros(n, P, H),
+            "grad_vector": x.new_zeros(len(plan.vectors) + len(plan.numbers), P),
+        }
+        if grad_output is not None:
+            tensors["grad_output"] = functional.pad(grad_output, (0, P - H)).contiguous()
+        call, kept = self.call(x, H, weights, carry=carry)
+        for name, tensor in tensors.items():
+            setattr(call, name, tensor.data_ptr())
+        call.saving, call.base.stop_at_first = True, not needs_state
+        grad_x = x.new_empty(x.shape) if needs_x else None
+        by_name = dict(zip(self.cell.weights, weights, strict=True))
+        on_x = x.new_zeros(n, P, I)  # the matrices on x of all sums, 0 where there is none
+        for at, s in enumerate(plan.sums):
+            if s.W is not None and needs_x:
+                on_x[at, :H] = by_name[s.W]
+        for end in range(T, 0, -steps):
+            begin = max(0, end - steps)
+            call.base.begin, call.base.end = begin, end
+            _functions()[1](call)
+            if grad_x is not None:
+                grad_sums = tensors["grad_sums"][: end - begin].view(-1, n * P)
+                torch.mm(grad_sums, on_x.view(-1, I), out=grad_x[begin:end].view(-1, I))
+        del kept
+        found: dict[str, Tensor] = {}
+        for at, s in enumerate(plan.sums):
+            for matrix, grad in ((s.W, tensors["grad_W"][at, :H]), (s.U, tensors["grad_U"][at, :H])):
+                if matrix is not None:  # which may stand in several sums
+                    found[matrix] = found[matrix] + grad if matrix in found else grad
+        found |= {name: tensors["grad_vector"][at, :H] for at, name in enumerate(plan.vectors)}
+        states = [state[:, :H] if needs_state else None for state in carry]
+        return [grad_x, *states, *(found.get(name) for name in self.cell.weights)]
+
+    def again(self, x: Tensor, *tensors: Tensor) -> list[Tensor]:
+        """Return the output and the states after the last step by the reference."""
+        states = dict(zip(self.cell.states, tensors, strict=False))
+        weights = dict(zip(self.cell.weights, tensors[len(states) :], strict=True))
+        x = reverse_steps(x, self.lengths) if self.reverse else x
+        output, after = unroll(self.cell, weights, x, states, self.lengths, self.options, self.seed, self.reverse)
+        return [
+            reverse_steps(output, self.lengths) if self.reverse else output,
+            *(after[name] for name in self.cell.states),
+        ]
+
+
+class _CellFunction(torch.autograd.Function):
+    """A pass over a batch with its gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, job: _Pass, x: Tensor, *tensors: Tensor) -> Any:
+        count = len(job.cell.states)
+        saving = any(ctx.needs_input_grad)
+        output, *last = job.forward(x, tensors[:count], tensors[count:], saving)
+        if saving:
+            ctx.job = job
+            ctx.save_for_backward(x, output, *tensors)
+            ctx.set_materialize_grads(False)
+        return output, *last
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        job: _Pass = ctx.job
+        count, (x, _, *tensors) = len(job.cell.states), ctx.saved_tensors
+        if torch.is_grad_enabled() or is_batched(grads):  # create_graph=True, is_grads_batched=True
+            return None, *_differentiable(job, (x, *tensors), grads)
+        needs_x, needs_state = ctx.needs_input_grad[1], any(ctx.needs_input_grad[2 : 2 + count])
+        return None, *job.backward(x, tensors[count:], grads, needs_x, needs_state)
+
+
+def _differentiable(job: _Pass, inputs: Iterable[Tensor], grads: Sequence[Any]) -> list[Any]:
+    """Return the gradients of `inputs` by autograd over the reference, connected to `inputs` and `grads`."""
+    create_graph = torch.is_grad_enabled()
+    with torch.enable_grad():
+        views = [tensor.view_as(tensor) for tensor in inputs]
+        used = [(output, grad) for output, grad in zip(job.again(*views), grads, strict=True) if grad is not None]
+        wanted = [view for view in views if view.requires_grad]
+        outputs, output_grads = zip(*used, strict=True)
+        found = iter(torch.autograd.grad(outputs, wanted, output_grads, create_graph=create_graph, allow_unused=True))
+    return [next(found) if view.requires_grad else None for view in views]
