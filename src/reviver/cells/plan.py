@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from reviver.cells.derivative import differentiate
 from reviver.cells.grammar import Cell
-from reviver.cells.graph import FUNCTIONS, StepGraph, Node
+from reviver.cells.graph import FUNCTIONS, Node, StepGraph
 
 OPS = (
     *("move", "add", "sub", "mul", "div", "neg", "fma"),
