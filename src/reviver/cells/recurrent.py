@@ -6,6 +6,7 @@ Shapes: B batch, T time, I input size, H hidden size, L layers, D directions (1 
 from collections import namedtuple
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,6 @@ class RNN(nn.Module):
                 shapes = self.cell.shapes(size, hidden_size)
                 parameters = [(name, torch.empty(shape, device=device, dtype=dtype)) for name, shape in shapes.items()]
                 self.layers.append(nn.ParameterDict(parameters))  # of pairs, whose order it keeps
-        self.state_type: Any = namedtuple("State", self.cell.states)  # type: ignore[misc]
         self.reset_parameters(rng)
 
     def __getattr__(self, name: str) -> Any:
@@ -156,7 +156,7 @@ class RNN(nn.Module):
         last = last if batched else [entry.squeeze(1) for entry in last]
         return (
             x.transpose(0, 1) if self.batch_first and batched else x,
-            last[0] if len(last) == 1 else self.state_type(*last),
+            last[0] if len(last) == 1 else _state_type(self.cell.states)(*last),
         )
 
     def trace(self, x: Tensor, hx: Any = None) -> list[dict[str, Tensor]]:
@@ -248,3 +248,9 @@ class RNN(nn.Module):
     def extra_repr(self) -> str:
         """Return what `print` shows."""
         return f"{self.cell.name}, {self.input_size}, {self.hidden_size}, num_layers={self.num_layers}; {self.cell.summary()}"
+
+
+@cache
+def _state_type(names: tuple[str, ...]) -> Any:
+    """Return the class of named tuples of the states of a cell."""
+    return namedtuple("State", names)  # type: ignore[misc]
