@@ -253,4 +253,4 @@ class RNN(nn.Module):
 @cache
 def _state_type(names: tuple[str, ...]) -> Any:
     """Return the class of named tuples of the states of a cell."""
-    return namedtuple("State", names)  # type: ignore[misc]
+    return namedtuple("State", names)
