@@ -63,8 +63,8 @@ class ProcessLost(ReviverError):
     """Another process of the same training died or did not answer in time; the last good checkpoint is kept."""
 
 
-class Interrupted(ReviverError):
-    """A signal stopped the training, after the state was saved.
+class Interrupted(KeyboardInterrupt):
+    """A signal stopped the training, after the state was saved; `except Exception` does not catch it.
 
     `exit_code` is 128 + the number of the signal: 130 for Ctrl-C (SIGINT), 143 for SIGTERM.
     """

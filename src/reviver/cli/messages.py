@@ -7,7 +7,7 @@ import pydantic
 from cyclopts import exceptions
 from cyclopts.annotations import resolve_optional
 
-from reviver.errors import ConfigError, DeviceError, ReviverError
+from reviver.errors import ConfigError, DeviceError, Interrupted, ReviverError
 from reviver.settings.validation import MAX_VALUE, check, find_problem
 from reviver.text import did_you_mean, one_line, short_repr
 
@@ -67,7 +67,7 @@ def suggest_option(wrong: str, names: Iterable[str]) -> str:
 def describe_failure(error: BaseException, arguments: Sequence[str]) -> tuple[str, int]:
     """Return the message of an error of the command line `arguments`, empty if there is nothing to print, and the exit code."""
     match error:
-        case ReviverError():
+        case ReviverError() | Interrupted():
             return _name_option(error, arguments), error.exit_code
         case KeyboardInterrupt():
             return "stopped by Ctrl-C", INTERRUPTED
@@ -80,7 +80,7 @@ def describe_failure(error: BaseException, arguments: Sequence[str]) -> tuple[st
     return f"{type(error).__name__}: {error}; run again with --debug, and report this bug", 1
 
 
-def _name_option(error: ReviverError, arguments: Sequence[str]) -> str:
+def _name_option(error: ReviverError | Interrupted, arguments: Sequence[str]) -> str:
     """Return the message of an error, which begins with an option as it is typed instead of the name of a setting."""
     message = str(error)
     if isinstance(error, ConfigError) and error.field and message.startswith(error.field):

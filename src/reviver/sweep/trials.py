@@ -157,8 +157,6 @@ def _call(folder: Path, trial: Trial, threads: int | None, attempts: int) -> Out
     try:
         result = trial.function(folder, **trial.arguments)
         found = {"status": "done", "result": parse_json(json.dumps(result, allow_nan=False))}
-    except Interrupted:
-        raise
     except ReviverError as error:
         found["error"] = one_line(error, MAX_TEXT)
     except (Exception, SystemExit) as error:

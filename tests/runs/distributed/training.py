@@ -24,7 +24,7 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 
 from reviver.__main__ import main as reviver
 from reviver.data.images.image_set import from_pixels
-from reviver.errors import ReviverError
+from reviver.errors import Interrupted, ReviverError
 from reviver.gan import shifts
 from reviver.runs.session import Session
 from reviver.settings.gan import GANConfig
@@ -124,7 +124,7 @@ def attempt(folder: Path, config: LSTMConfig = CONFIG, *, resume: bool = False) 
     """Train, and return the error, if there is one."""
     try:
         train_lstm(config, folder, device="cpu", resume=resume, timeout=60)
-    except ReviverError as error:
+    except (ReviverError, Interrupted) as error:
         return f"{type(error).__name__}: {error}"
     return ""
 

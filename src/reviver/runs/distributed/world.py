@@ -15,7 +15,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.rendezvous import rendezvous
 
-from reviver.errors import ConfigError, ProcessLost, ReviverError
+from reviver.errors import ConfigError, Interrupted, ProcessLost, ReviverError
 from reviver.launch import describe_loss, explaining_losses, launched_size, restart_count
 from reviver.rows import BatchRows
 from reviver.text import one_line, short_repr
@@ -76,7 +76,7 @@ class World:
             except BaseException as error:
                 failure = error
                 lost = ProcessLost(f"rank 0 failed ({type(error).__name__}: {one_line(error)})")
-                outcome[1] = error if isinstance(error, ReviverError) else lost
+                outcome[1] = error if isinstance(error, ReviverError | Interrupted) else lost
         dist.broadcast_object_list(outcome)
         if (raised := failure or outcome[1]) is not None:
             raise raised
