@@ -20,9 +20,8 @@ from benchmarks.publish import fill
 from reviver.cli.app import COMMANDS, build_app, main, parse
 from reviver.cli.sweep import build_trials
 from reviver.errors import ReviverError
+from reviver.runs.records import GANRecord, LSTMRecord
 from reviver.sweep.spec import read_sweep
-from reviver.train.gan.records import GANRecord
-from reviver.train.lstm.records import LSTMRecord
 from tools import settings_page, source_tree
 from tools.site import COPIES, GENERATED
 from tools.tutorials import PICTURES, SOLUTIONS, TUTORIALS, Outcome, find_blocks, run_page, working_in

@@ -2,13 +2,16 @@
 
     python -m tests.golden.make
 
-Each run is interrupted and copied, and then completed: a resume of the copy must give the same metrics. Until the first
-release there is one schema. After a change of the format or of what a run learns, make the folders again.
+Each run is interrupted and copied, and then completed: a resume of the copy must give the same metrics. The folders hold no
+time, no version and no machine. A new setting takes its default in them; after a change of the format or of what a run learns,
+make them again.
 """
 
+import json
 import os
 import shutil
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ import pytest
 import torch
 
 from reviver.errors import Interrupted
+from reviver.files.atomic import write_json
 from reviver.gan import networks
 from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
@@ -78,7 +82,7 @@ def train_and_interrupt(module: Any, config: LSTMConfig | GANConfig, kind: str, 
 
 
 def main() -> None:
-    """Create the folders."""
+    """Create the folders, at a clock that stands still."""
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir()
     os.chdir(FOLDER)
@@ -86,13 +90,19 @@ def main() -> None:
     for name, widths in NARROW.items():
         setattr(networks, name, widths)
     np.save("images.npy", np.random.default_rng(0).integers(0, 256, (41, 4, 4), dtype=np.uint8))
-    train_and_interrupt(lstm, LSTM, "lstm", "train_step")
-    train_and_interrupt(gan, GAN, "gan", "gan_step")
+    with pytest.MonkeyPatch.context() as patch:
+        for clock in ("time", "perf_counter"):
+            patch.setattr(time, clock, lambda: 0.0)
+        train_and_interrupt(lstm, LSTM, "lstm", "train_step")
+        train_and_interrupt(gan, GAN, "gan", "gan_step")
     for kind in ("lstm", "gan"):
         shutil.copyfile(f"{kind}-finished/metrics.jsonl", f"{kind}-metrics.jsonl")
         shutil.rmtree(f"{kind}-finished")
-        for number, path in enumerate(sorted(Path(kind, "tensorboard").iterdir())):
-            path.rename(path.with_name(f"events.out.tfevents.{1700000000 + number}.reviver"))
+        record = json.loads(Path(kind, "run.json").read_text())
+        for name in ("started", "updated", "versions", "hardware"):
+            del record[name]
+        write_json(Path(kind, "run.json"), record)
+        shutil.rmtree(Path(kind, "tensorboard"))  # its bytes differ each time
 
 
 if __name__ == "__main__":

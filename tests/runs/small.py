@@ -14,7 +14,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from reviver.errors import ReviverError
+from reviver.errors import Interrupted, ReviverError
 from reviver.gan import networks
 from reviver.rng import make_rng
 from reviver.runs.checkpoint import TrainingState
@@ -58,11 +58,11 @@ def at_step(
 
 def disturb(
     config: LSTMConfig | GANConfig, out: Path | str, number: int, action: Callable[[Any], None]
-) -> ReviverError:
+) -> ReviverError | Interrupted:
     """Start or resume a run, call `action` just before an update as `at_step` does, and return the error that ends it."""
     with pytest.MonkeyPatch.context() as patch:
         at_step(patch, config, number, action)
-        with pytest.raises(ReviverError) as caught:
+        with pytest.raises((ReviverError, Interrupted)) as caught:
             train(config, out)
     return caught.value
 

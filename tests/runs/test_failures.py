@@ -46,6 +46,7 @@ GAN_WITH_STATES = replace(
 )  # fmt: skip
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # tensorboardX leaves its file open
 @pytest.mark.parametrize("call", ["fsync", "replace", "unlink", "rmdir", "mkdir", "open"])
 def test_failure_of_any_system_call_loses_nothing(call: str, tmp_path: Path) -> None:
     """Each call of a function of the system that changes files fails once."""
@@ -88,7 +89,6 @@ WRITES: dict[str, tuple[str, Callable[[RunFolder, MetricsWriter], object]]] = {
     "run": ("mkdir", lambda run, writer: RunFolder.create(run.path / "a" / "b", "lstm", TINY, torch.device("cpu"))),
     "metrics": ("fsync", lambda run, writer: writer.sync()),
     "event file": ("fsync", lambda run, writer: writer.events.sync()),
-    "folder of event files": ("fsync", lambda run, writer: MetricsWriter(run)),
     "lines": ("fsync", lambda run, writer: run.truncate_records("metrics", 0)),
     "later snapshot": ("unlink", lambda run, writer: remove_later_snapshots(run, 1)),
     "job": ("unlink", lambda run, writer: run.remove_job()),
@@ -103,10 +103,11 @@ def test_a_file_that_cannot_be_written_is_named(
     save(folder)
     with closing(MetricsWriter(folder)) as writer:
         error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        monkeypatch.setattr(os, function, Mock(side_effect=error))
-        with pytest.raises(RunFolderError) as caught:
-            write(folder, writer)
-    same_words(re.sub(r"tfevents\.\d+", "tfevents.TIME", str(caught.value)), name)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, function, Mock(side_effect=error))
+            with pytest.raises(RunFolderError) as caught:
+                write(folder, writer)
+    same_words(caught.value, name)
 
 
 @pytest.mark.parametrize("config", [TINY, GAN], ids=["lstm", "gan"])

@@ -17,6 +17,7 @@ import pytest
 import torch
 from filelock import FileLock
 from pydantic import ValidationError
+from reviver.train.loading import load
 
 from reviver.errors import ConfigError, DataError, RunFolderError
 from reviver.files.atomic import recover_interrupted_writes, write_text
@@ -27,6 +28,9 @@ from reviver.runs.schema import MAX_TEXT, SCHEMA
 from reviver.runs.session import training_session
 from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
+from reviver.train.lstm.training import train
+from tests.contents import contents
+from tests.lstm_runs import TINY
 from tests.runs.small import CPU, small_state
 
 
@@ -270,3 +274,16 @@ def test_lock_excludes_others_where_the_file_system_has_none(
             ):
                 pytest.fail("two processes train")
         assert not folder.is_training
+
+
+def test_a_setting_that_an_older_run_lacks_takes_its_default(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    expected = contents(train(TINY, tmp_path / "run").path)
+    path = tmp_path / "run" / "run.json"
+    record = json.loads(path.read_text())
+    del record["config"]["max_norm"], record["config"]["patience"]
+    path.write_text(json.dumps(record))
+    assert load(tmp_path / "run").config == TINY
+    assert caplog.messages == [
+        f"{tmp_path / 'run'}: is from before these settings, which take their defaults: patience none, max_norm 10"
+    ]
+    assert contents(train(TINY, tmp_path / "run", resume=True).path) == expected

@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reviver.errors import ConfigError
-from reviver.settings.fields import from_mapping
 from reviver.settings.gan import GANConfig
 from reviver.settings.gan_presets import PRESETS as GAN_PRESETS
 from reviver.settings.lstm import MIN_BATCH_SIZE, LSTMConfig
@@ -86,27 +85,13 @@ def test_bad_values_are_rejected_in_one_line(cls: Any) -> None:
 
 
 @pytest.mark.parametrize("cls", PRESETS)
-def test_a_config_is_validated_frozen_and_survives_a_run_folder(cls: Any) -> None:
+def test_a_config_is_validated_and_frozen(cls: Any) -> None:
     for values in [values for other, values in BOUNDARY_VALUES if other is cls]:
         assert {name: getattr(cls(**values), name) for name in values} == values
     with pytest.raises(dataclasses.FrozenInstanceError):
         cls().seed = 3
     with pytest.raises(ConfigError, match=r"^epoch is unknown; did you mean epochs\?$"):
         dataclasses.replace(cls(), epoch=3)
-    saved = dataclasses.asdict(cls())
-    with pytest.raises(ConfigError, match=r"^warmup is unknown; .* another version"):
-        from_mapping(cls, {**saved, "warmup": 3})
-
-
-@pytest.mark.parametrize("cls", PRESETS)
-def test_a_run_from_before_a_setting_takes_its_default_and_says_so(cls: Any, caplog: pytest.LogCaptureFixture) -> None:
-    saved = dataclasses.asdict(cls(epochs=3))
-    del saved["learning_rate"], saved["seed"]
-    assert from_mapping(cls, saved) == cls(epochs=3)
-    rate = show_value(cls().learning_rate)
-    assert caplog.messages == [
-        f"the run is from before these settings, which take their defaults: learning_rate {rate}, seed 0"
-    ]
 
 
 def test_the_reports_settings() -> None:

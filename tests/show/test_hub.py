@@ -29,9 +29,9 @@ from reviver.files.model_card import front_matter
 from reviver.lstm.rnn import RNNClassifier
 from reviver.lstm.scoring import compute_logits
 from reviver.run import LSTMRun
+from reviver.runs.records import ComparedScores
 from reviver.settings.tasks import TASKS, TaskDefinition, find_task
 from reviver.show.export import to_hub
-from reviver.train.gan.records import ComparedScores
 from tests.damage import edit_json
 
 FILES = ["README.md", "config.json", "model.safetensors"]

@@ -13,13 +13,14 @@ import torch
 from torch import Tensor
 
 from reviver.data.images.image_files import class_folders
-from reviver.data.images.image_set import MAX_CLASSES, ImageSet, load_images, load_test_images
+from reviver.data.images.image_set import ImageSet, load_images, load_test_images
 from reviver.data.images.named import DATA_SETS, is_present
 from reviver.errors import DataError
 from reviver.explorer.blocks import Blocks, encode_f32, encode_u8
 from reviver.explorer.facts import thin
 from reviver.explorer.manifest import SnapshotSpec, SnapshotsSpec, TensorBlock
 from reviver.rng import make_rng
+from reviver.runs.records import MAX_CLASSES
 from reviver.train.gan.snapshots import GANSnapshot, read_snapshots, snapshot_steps
 from reviver.train.opened import OpenedRun
 

@@ -132,7 +132,7 @@ def build_discriminator(config: GANConfig, image_shape: tuple[int, int, int], nu
 
 
 def center_inputs(discriminator: CenteredDiscriminator | CustomDiscriminator, moments: ImageMoments) -> dict[str, Any]:
-    """Set m and s of a discriminator, and return the record of them in run.json, see `reviver.train.gan.records.Centering`."""
+    """Set m and s of a discriminator, and return the record of them in run.json, see `reviver.runs.records.Centering`."""
     scale = centering_scale(moments)
     discriminator.set_centering(moments.mean, scale)
     return {

@@ -24,7 +24,7 @@ import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -40,9 +40,10 @@ from reviver.launch import job_id, restart_count
 from reviver.runs.checkpoint import find_step_files
 from reviver.runs.distributed.world import ALONE, World
 from reviver.runs.environment import describe_changes, describe_machine, find_changes
-from reviver.runs.schema import MAX_TEXT, SCHEMA, Line, find_kind, validate
-from reviver.settings.fields import from_mapping
+from reviver.runs.records import find_kind
+from reviver.runs.schema import MAX_TEXT, SCHEMA, Line, validate
 from reviver.settings.parts import Parts
+from reviver.settings.validation import show_value
 from reviver.system import locking
 from reviver.text import one_line
 from reviver.version import __version__, find_commit
@@ -134,10 +135,12 @@ class RunFolder:
             )
         found = find_kind(record, record_path)
         validate(found.record, record, record_path)
-        for name, value in found.removed.items():
-            if record["config"].get(name) == value:
-                del record["config"][name]
-        record["config"] = {**found.added, **record["config"]}
+        defaults = {field.name: field.default for field in fields(found.config)}
+        if missing := [
+            f"{name} {show_value(value)}" for name, value in defaults.items() if name not in record["config"]
+        ]:
+            _log.warning("%s: is from before these settings, which take their defaults: %s", path, ", ".join(missing))
+        record["config"] = defaults | record["config"]
         if kind is not None and record["kind"] != kind:
             raise RunFolderError(
                 f"{path}: holds a run of kind {record['kind']!r}, not {kind!r}; use the reviver {record['kind']} commands"
@@ -180,12 +183,13 @@ class RunFolder:
         """Return the settings of the run as an instance of `cls`.
 
         Raises:
-            RunFolderError: if a setting is missing, unknown or out of range.
+            RunFolderError: if a setting is unknown or out of range.
         """
         try:
-            return from_mapping(cls, self.record["config"])
+            return cls(**self.record["config"])
         except ConfigError as error:
-            raise RunFolderError(f"{self.record_path}: {one_line(error)}") from error
+            problem = f"{one_line(error)}; the run folder was damaged or written by another version"
+            raise RunFolderError(f"{self.record_path}: {problem}") from error
 
     def records_path(self, name: str) -> Path:
         """Return the path of the records file `metrics` or `scores`."""

@@ -1,18 +1,15 @@
 """The schema of the JSON in a run folder: run.json, the lines of records files, and the metadata of checkpoints.
 
 Every reader of these files validates them. The comment on a key gives its meaning and unit, its type gives its range.
-What a network adds, its `Kind` declares.
+What a network adds, `reviver.runs.records` declares.
 """
 
-import importlib
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, ValidationError, create_model, model_validator
 
 from reviver.files.file_errors import damaged_run_file
 from reviver.settings.validation import MAX_INTEGER, Record, find_problem
-from reviver.text import short_repr
 
 SCHEMA = 1
 """Version of the run folder, in run.json; it stays 1 until the first release."""
@@ -113,25 +110,6 @@ class Line(Record):
     compared: ClassVar[tuple[str, ...]] = ()  # keys that compare runs: TensorBoard's table of hyperparameters has them
 
 
-class Kind(NamedTuple):
-    """A kind of run, such as those of one network."""
-
-    name: str
-    """Value of `kind` in run.json."""
-    record: type[RunRecord]
-    """Model of run.json."""
-    line: Callable[[str, Mapping[str, Any]], type[Line]]
-    """Function of the name of a records file and of `config` that returns the model of its lines."""
-    removed: Mapping[str, Any] = {}
-    """Settings that `config` may still have, with the value at which they changed nothing."""
-    added: Mapping[str, Any] = {}
-    """Settings that `config` may lack, of an older run, with their value then."""
-
-
-KINDS: Mapping[str, str] = {"lstm": "reviver.train.lstm.records", "gan": "reviver.train.gan.records"}
-"""Modules of the kinds of runs by name; each defines its `KIND`, and is imported when a run of that kind is read."""
-
-
 class Best(Record):
     """Position of the best weights; a loop adds their metrics."""
 
@@ -169,13 +147,3 @@ def validate(model: type[Record], value: object, location: object) -> None:
     except ValidationError as error:
         known = tuple(field.alias or name for name, field in model.model_fields.items())
         raise damaged_run_file(location, find_problem(error, known)) from error
-
-
-def find_kind(record: Mapping[str, Any], location: object) -> Kind:
-    """Return the kind of the run with the run.json `record`, at `location`; `RunFolderError` if it has no known one."""
-    kind = record.get("kind")
-    if isinstance(kind, str) and kind in KINDS:
-        found: Kind = importlib.import_module(KINDS[kind]).KIND
-        return found
-    problem = f"must be {' or '.join(KINDS)}, got {short_repr(kind)}" if "kind" in record else "is missing"
-    raise damaged_run_file(location, f"kind {problem}")

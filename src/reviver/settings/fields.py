@@ -5,7 +5,6 @@ choices, group and default of a setting, and its docstring is the help, for comm
 """
 
 import dataclasses
-import logging
 import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_args, get_type_hints
@@ -13,11 +12,10 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_args, get_t
 from pydantic import Field
 
 from reviver.errors import ConfigError
-from reviver.settings.validation import MAX_INTEGER, show_value
+from reviver.settings.validation import MAX_INTEGER
 from reviver.text import did_you_mean, short_repr
 
 Config = TypeVar("Config")
-_log = logging.getLogger("reviver")
 
 
 class Group(NamedTuple):
@@ -73,23 +71,6 @@ def select(cls: type[Config], source: object, **values: Any) -> Config:
     """
     names = [field.name for field in dataclasses.fields(cls) if field.name not in values]  # type: ignore[arg-type]
     return cls(**{name: getattr(source, name) for name in names if hasattr(source, name)}, **values)
-
-
-def from_mapping(cls: type[Config], values: Mapping[str, Any]) -> Config:
-    """Return an instance of `cls` from the settings in run.json, of which those that it lacks take their defaults.
-
-    Raises `ConfigError` if a field is unknown, or its value is not allowed.
-    """
-    fields = dataclasses.fields(cls)  # type: ignore[arg-type]
-    missing = [f"{field.name} {show_value(field.default)}" for field in fields if field.name not in values]
-    try:
-        config = cls(**values)
-    except ConfigError as error:
-        problem = "the run folder was damaged or written by another version"
-        raise ConfigError(f"{error}; {problem}", field=error.field) from None
-    if missing:
-        _log.warning(f"the run is from before these settings, which take their defaults: {', '.join(missing)}")
-    return config
 
 
 def lr_scale(schedule: str, progress: float, final_ratio: float = 0.0) -> float:

@@ -6,7 +6,6 @@ from typing import Any
 import tomli_w
 
 from reviver.data.describe import SequenceData
-from reviver.data.images.image_set import ImageData
 from reviver.data.images.named import DATA_SETS
 from reviver.data.sequences.custom import CustomTask
 from reviver.files.model_card import (
@@ -23,6 +22,7 @@ from reviver.gan.pretrained import FAMILY as GAN_FAMILY
 from reviver.gan.scores.scores import SCORE_LABELS
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.pretrained import FAMILY as LSTM_FAMILY
+from reviver.runs.records import ImageData
 from reviver.train.description import (
     LICENSES,
     ScoreTable,

@@ -7,7 +7,6 @@ from typing import Annotated, NamedTuple
 from pydantic import Field
 
 from reviver.data.describe import SequenceData
-from reviver.data.images.image_set import ImageData
 from reviver.errors import RunFolderError
 from reviver.files.atomic import atomic_write
 from reviver.files.file_errors import check_writable
@@ -23,6 +22,7 @@ from reviver.lstm.custom_cells import built_in
 from reviver.lstm.pretrained import FAMILY as LSTM_FAMILY
 from reviver.lstm.rnn import RNNClassifier
 from reviver.runs.folder import RunFolder
+from reviver.runs.records import ImageData
 from reviver.settings.validation import check, refuse
 from reviver.show.cards import gan_card, lstm_card
 from reviver.train.description import source_of

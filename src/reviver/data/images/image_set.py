@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
@@ -34,8 +33,6 @@ from reviver.data.packed import (
 from reviver.errors import ConfigError, DataError
 from reviver.files.file_errors import DATA_REMEDY, damaged_data_file, reading
 from reviver.files.read import open_arrays
-from reviver.runs.schema import ABSENT, Count, Name, Sha256
-from reviver.settings.validation import Record
 
 _log = logging.getLogger(__name__)
 
@@ -50,21 +47,6 @@ LABELED_SOURCES = (
     "give an IDX folder with labels, an image folder with a folder per class, an .npz with labels, or a name"
 )
 """Sources of images with labels, for messages."""
-
-
-MAX_CLASSES = 1000
-"""Maximum number of classes of a conditional GAN."""
-Side = Annotated[int, Field(ge=1, le=1024)]
-
-
-class ImageData(Record):
-    """Training images."""
-
-    name: Name  # of the data set, or of the file or folder
-    num_images: Count  # number of training images
-    image_shape: Annotated[list[Side], Field(min_length=3, max_length=3)] = ABSENT  # channels, height, width
-    num_classes: Annotated[int, Field(ge=2, le=MAX_CLASSES)] = ABSENT  # number of classes of a conditional run
-    sha256: Sha256  # of the pixels
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from torch.optim import Adam
 
-from reviver.data.images.image_set import MAX_CLASSES, ImageSet, from_pixels, load_images
+from reviver.data.images.image_set import ImageSet, from_pixels, load_images
 from reviver.data.packed import epoch_order
 from reviver.devices import choose_device
 from reviver.errors import DataError
@@ -35,6 +35,7 @@ from reviver.runs.distributed.batch_norm import parallelize_batch_norm
 from reviver.runs.distributed.parallel_step import ParallelStep
 from reviver.runs.distributed.world import ALONE, World, join_world
 from reviver.runs.folder import RunFolder, refuse_existing
+from reviver.runs.records import MAX_CLASSES
 from reviver.runs.session import Session, open_run, training_session
 from reviver.settings.gan import GANConfig, count_batches
 from reviver.settings.parts import BUILT_IN, Parts

@@ -30,6 +30,7 @@ from reviver.runs.checkpoint import TrainingState
 from reviver.runs.distributed.parallel_step import ParallelStep
 from reviver.runs.distributed.world import World, join_world
 from reviver.runs.folder import RunFolder, refuse_existing
+from reviver.runs.records import LSTMExtra
 from reviver.runs.session import Session, open_run, training_session
 from reviver.runs.snapshot_files import remove_later_snapshots
 from reviver.settings.fields import select
@@ -40,7 +41,6 @@ from reviver.settings.tasks import TargetKind
 from reviver.settings.validation import refuse
 from reviver.text import percent
 from reviver.train.lstm import curriculum
-from reviver.train.lstm.records import LSTMExtra
 from reviver.train.lstm.snapshots import is_snapshot_due, save_snapshot
 from reviver.train.lstm.stopping import rank, rank_checkpoint, stopped_early
 from reviver.train.lstm.truncated import CarriedBatch

@@ -1,0 +1,200 @@
+"""The records of both networks in a run folder: what they add to `reviver.runs.schema`."""
+
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import Field
+
+from reviver.files.file_errors import damaged_run_file
+from reviver.runs.schema import (
+    ABSENT,
+    Best,
+    Count,
+    Epoch,
+    Extra,
+    Fraction,
+    Line,
+    Name,
+    NonNegative,
+    RunRecord,
+    Seconds,
+    Sha256,
+    Step,
+    Text,
+)
+from reviver.settings.gan import GANConfig
+from reviver.settings.lstm import LSTMConfig
+from reviver.settings.validation import Record
+from reviver.text import short_repr
+
+MAX_CLASSES = 1000
+"""Maximum number of classes of a conditional GAN."""
+Side = Annotated[int, Field(ge=1, le=1024)]
+
+
+class ImageData(Record):
+    """Training images."""
+
+    name: Name  # of the data set, or of the file or folder
+    num_images: Count  # number of training images
+    image_shape: Annotated[list[Side], Field(min_length=3, max_length=3)] = ABSENT  # channels, height, width
+    num_classes: Annotated[int, Field(ge=2, le=MAX_CLASSES)] = ABSENT  # number of classes of a conditional run
+    sha256: Sha256  # of the pixels
+
+
+SequencesSeen = Count  # training sequences seen so far
+Length = Count  # time steps of the epoch's sequences
+Accuracy = Fraction  # fraction of correct predictions
+Loss = float  # mean loss: cross-entropy in nats, or squared error
+
+
+class Measured(Record):
+    """Accuracy of a run of the recall curve on new sequences."""
+
+    sequences: Count = ABSENT
+    accuracy: Accuracy
+
+
+class LSTMRecord(RunRecord):
+    """Content of run.json of an LSTM."""
+
+    data: dict[str, Any] | None = None  # custom data, see `reviver.data.sequences.custom`
+    measured: Measured = ABSENT  # of a run of the recall curve
+
+
+class _Validated(Line):
+    """Line of metrics.jsonl: an epoch. Training metrics are with dropout, validation metrics without."""
+
+    compared = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
+
+    step: Step
+    epoch: Epoch
+    sequences: SequencesSeen
+    validation_loss: Loss
+    validation_accuracy: Accuracy
+    seconds: Seconds
+
+
+class LSTMMetrics(_Validated):
+    """Line of metrics.jsonl of a run without a length curriculum."""
+
+    train_loss: Loss
+    train_accuracy: Accuracy
+
+
+class CurriculumMetrics(_Validated):
+    """Line of metrics.jsonl of a run with a length curriculum: an epoch, or a validation without training."""
+
+    length: Length
+    validation_sequences: Count = ABSENT  # number of validation sequences
+    train_loss: Loss | None  # null for a validation without training
+    train_accuracy: Accuracy | None  # the same
+
+
+class BestEpoch(Best):
+    """An epoch with its validation."""
+
+    epoch: Epoch
+    length: Length
+    validation_accuracy: Accuracy
+    validation_loss: Loss
+
+
+class LSTMExtra(Extra):
+    """State of the training loop of an LSTM."""
+
+    stage: Count = ABSENT  # number of lengths of the curriculum that have passed
+    broken: Count | None = ABSENT  # index of the shortest length known to break, see `reviver.train.lstm.curriculum`
+    sequences: SequencesSeen = ABSENT
+    best: BestEpoch = ABSENT
+    improved: BestEpoch = ABSENT  # last improvement, with early stopping
+
+
+class Centering(Record):
+    """Centering of the inputs of a discriminator, see `reviver.gan.centering`."""
+
+    scale: Annotated[float, Field(gt=0)]  # s
+    mean_norm_sq: NonNegative  # ‖m‖², with the mean image m in [-1, 1]
+    variance: NonNegative  # E‖x - m‖² of the training images x
+    mean_sha256: Sha256  # of m, float64
+
+
+class GANRecord(RunRecord):
+    """Content of run.json of a GAN."""
+
+    data: ImageData = ABSENT
+    centering: Centering = ABSENT  # of a run with the setting input_centering
+    extractor_sha256: Sha256 = ABSENT  # of the weights of the feature extractor
+
+
+class GANMetrics(Line):
+    """Line of metrics.jsonl of a GAN: means over the updates since the last line; null if not finite."""
+
+    compared = ("generator_loss", "discriminator_loss", "probability_real", "probability_fake")
+
+    step: Step
+    epoch: NonNegative  # epochs so far, with a fraction
+    generator_loss: float | None  # value of the generator's objective
+    discriminator_loss: float | None  # value of the discriminator's objective
+    probability_real: Fraction | None  # D(x) of training images
+    probability_fake: Fraction | None  # D(G(z)) of generated images
+    seconds: Seconds
+
+
+class ComparedScores(Line):
+    """Scores of generated or real images, compared with the test images; docs/reference/gan-scores.md defines each score."""
+
+    fid: float  # Fréchet distance; 0 is best
+    kid: float  # kernel distance; 0 is best, an estimate can be slightly negative
+    precision: Fraction  # fraction of images near test images
+    recall: Fraction  # fraction of test images near images
+    density: NonNegative  # images near each test image, relative to k; about 1 for real images
+    coverage: Fraction  # fraction of test images with an image near
+    class_kl: float  # KL divergence of the classes from those of the training data, in nats
+    spacing: NonNegative  # median distance of an image to its k-th nearest, in units of the features
+
+
+class GANScores(ComparedScores):
+    """Line of scores.jsonl."""
+
+    compared = tuple(ComparedScores.model_fields)
+
+    step: Step
+    epoch: Epoch
+    class_fractions: Annotated[list[Fraction], Field(max_length=MAX_CLASSES)]  # fraction of the samples in each class
+    fid_ratio: float | None  # FID as a multiple of that of real images; null if that is 0, or not finite
+    warning: Text | None  # mode collapse or low diversity, and the remedy; null if neither
+    real_baseline: ComparedScores  # scores of the same number of real images
+    noise_baseline: ComparedScores = ABSENT  # scores of the same number of images of uniform noise
+    num_samples: Count  # number of samples
+    k: Count  # number of the neighbor whose distance defines near
+    data: Name  # name of the training data
+    extractor: Name  # name of the feature extractor
+    extractor_sha256: Sha256  # of the weights of the feature extractor
+
+
+class Kind(NamedTuple):
+    """A kind of run: those of one network."""
+
+    config: type[LSTMConfig | GANConfig]
+    """Settings."""
+    record: type[RunRecord]
+    """Model of run.json."""
+    line: Callable[[str, Mapping[str, Any]], type[Line]]
+    """Function of the name of a records file and of `config` that returns the model of its lines."""
+
+
+KINDS = {
+    "lstm": Kind(LSTMConfig, LSTMRecord, lambda _, config: CurriculumMetrics if config["curriculum"] else LSTMMetrics),
+    "gan": Kind(GANConfig, GANRecord, lambda name, _: GANScores if name == "scores" else GANMetrics),
+}
+"""Kinds of runs by the value of `kind` in run.json."""
+
+
+def find_kind(record: Mapping[str, Any], location: object) -> Kind:
+    """Return the kind of the run with the run.json `record`, at `location`; `RunFolderError` if it has no known one."""
+    kind = record.get("kind")
+    if isinstance(kind, str) and kind in KINDS:
+        return KINDS[kind]
+    problem = f"must be {' or '.join(KINDS)}, got {short_repr(kind)}" if "kind" in record else "is missing"
+    raise damaged_run_file(location, f"kind {problem}")
