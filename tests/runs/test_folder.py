@@ -17,10 +17,10 @@ import pytest
 import torch
 from filelock import FileLock
 from pydantic import ValidationError
-from reviver.train.loading import load
 
 from reviver.errors import ConfigError, DataError, RunFolderError
 from reviver.files.atomic import recover_interrupted_writes, write_text
+from reviver.run import load
 from reviver.runs.distributed.world import World
 from reviver.runs.environment import describe_machine
 from reviver.runs.folder import MetricsWriter, RunFolder, refuse_existing
