@@ -32,7 +32,10 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
         np.savez("tiny.npz", images=rng.integers(0, 256, (40, 8, 8), dtype=np.uint8))
         assert main([*shlex.split(f"lstm train {TINY_LSTM} --out l"), "--quiet"]) == 0
         assert main([*shlex.split(f"gan train {TINY_GAN} --out g"), "--quiet"]) == 0
-        for name, change in (("newer", {"schema": SCHEMA + 1}), ("damaged", {"config": {"length": 1}})):
+        for name, change in (
+            ("newer", {"schema": SCHEMA + 1}),
+            ("damaged", {"config": {**asdict(LSTMConfig()), "length": 1}}),
+        ):
             shutil.copytree("l", name)
             path = Path(name, "run.json")
             path.write_text(json.dumps(json.loads(path.read_text()) | change))
