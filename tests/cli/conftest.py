@@ -4,6 +4,7 @@ import contextlib
 import json
 import shlex
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from reviver.cli import main
 from reviver.runs.checkpoint import find_checkpoint
 from reviver.runs.folder import SCHEMA
+from reviver.settings.lstm import LSTMConfig
 from tests.cli.tiny import TINY_GAN, TINY_LSTM, Result, Run
 
 FILES = {
