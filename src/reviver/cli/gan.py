@@ -11,7 +11,6 @@ from pydantic import Field
 from reviver.cli import options
 from reviver.cli.help import list_times
 from reviver.cli.options import RUN
-from reviver.cli.settings import print_settings
 from reviver.errors import ConfigError, DataError
 from reviver.settings.fields import Count, CountOrZero, Text
 from reviver.settings.gan import MAX_IMAGE_SIZE, GANConfig
@@ -49,7 +48,7 @@ def train(
       reviver gan train --preset original                as the original, 50 minutes
     """
     if run.print_config:
-        print_settings(settings)
+        run.show_settings(settings)
         return {}
 
     from reviver.gan.scores import monitor

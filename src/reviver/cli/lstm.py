@@ -11,7 +11,6 @@ from pydantic import Field
 from reviver.cli import lstm_data, options
 from reviver.cli.help import list_times
 from reviver.cli.options import RUN
-from reviver.cli.settings import print_settings
 from reviver.errors import ConfigError, ReviverError
 from reviver.settings.fields import Count, Text
 from reviver.settings.lstm import LSTMConfig
@@ -55,7 +54,7 @@ def train(
       reviver lstm train --print-config >lstm.toml   then --config lstm.toml
     """
     if run.print_config:
-        print_settings(settings)
+        run.show_settings(settings)
         return {}
 
     from reviver.data.build import build_task

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import cyclopts
+import tomli_w
 from cyclopts import Parameter
 
 from reviver.errors import ConfigError
@@ -89,7 +90,12 @@ class TrainOptions:
     print_config: Annotated[bool, RUN, FLAG] = False
     """Print the settings as TOML instead of training."""
     parts: Annotated[Parts, RUN, Parameter(show=False, accepts_keys=False)] = BUILT_IN
-    """User-defined classes that the settings name; `settings.complete_settings` sets it."""
+    """User-defined classes that the settings name; `app.complete_settings` sets it."""
+
+    def show_settings(self, settings: Any) -> None:
+        """Print settings as TOML, which --config reads; TOML has no null, so settings that are None are omitted."""
+        values = {name: value for name, value in dataclasses.asdict(settings).items() if value is not None}
+        sys.stdout.write(tomli_w.dumps(values))
 
     def arguments(self, common: Common) -> dict[str, Any]:
         """Return the keyword arguments of a `train` function besides the settings."""

@@ -30,6 +30,7 @@ from reviver.data.sequences.labels import stratified_split
 from reviver.data.sequences.standardization import Standardization
 from reviver.devices import choose_device
 from reviver.lstm.scoring import compute_logits
+from reviver.rng import seeding_default_rngs
 from reviver.settings.fields import select
 from reviver.settings.lstm_network import LSTMClassifierSpec, auto_patch_size
 from reviver.settings.validation import check
@@ -131,16 +132,17 @@ class SequenceEstimator(Parameters, BaseEstimator):  # type: ignore[misc]
             num_classes=num_outputs,
             patch_size=auto_patch_size(longest) if patch_size == "auto" else min(patch_size, longest),
         )
-        self.network_, self.history_, self.best_epoch_ = train_network(
-            self.architecture_,
-            part(train_rows),
-            None if validation_rows is None else part(validation_rows),
-            target=self._target,
-            parameters=parameters,
-            seed=seed,
-            score=self._score_outputs,
-            log=(lambda text: print(f"[{type(self).__name__}] {text}")) if parameters.verbose else None,  # noqa: T201
-        )
+        with seeding_default_rngs(seed, choose_device(parameters.device)):  # for user-defined cells
+            self.network_, self.history_, self.best_epoch_ = train_network(
+                self.architecture_,
+                part(train_rows),
+                None if validation_rows is None else part(validation_rows),
+                target=self._target,
+                parameters=parameters,
+                seed=seed,
+                score=self._score_outputs,
+                log=(lambda text: print(f"[{type(self).__name__}] {text}")) if parameters.verbose else None,  # noqa: T201
+            )
         self.n_iter_ = len(self.history_)
 
     def _encode_targets(self, targets: NDArray[Any], train_rows: Tensor) -> Tensor:

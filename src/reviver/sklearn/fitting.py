@@ -18,14 +18,15 @@ from reviver.devices import choose_device
 from reviver.errors import ConfigError
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.custom_cells import CELLS, CellClassifier, Network, build_custom
-from reviver.lstm.scoring import compute_logits
-from reviver.rng import make_rng, seeding_default_rngs
+from reviver.lstm.scoring import Score, compute_logits
+from reviver.rng import make_rng
+from reviver.runs.checkpoint import TrainingState
 from reviver.settings.fields import Count, CountOrZero, Positive, Probability, lr_scale
 from reviver.settings.lstm_network import DropoutKind, LSTMClassifierSpec, PatchSize, Pooling
 from reviver.settings.parts import CustomClass
 from reviver.settings.tasks import TargetKind
-from reviver.train.lstm.stopping import rank, rank_checkpoint, stopped_early
-from reviver.train.lstm.training import train_step
+from reviver.train.lstm.stopping import stopped_early
+from reviver.train.lstm.training import LSTMStepResult, keep_best, train_step, updates
 
 Class = TypeVar("Class")
 
@@ -113,72 +114,46 @@ def train_network(
     Raises:
         ValueError: if a loss is not finite.
     """
-    device = choose_device(parameters.device)
-    with seeding_default_rngs(seed, device):  # for user-defined cells
-        return _train_network(spec, train, validation, target, parameters, seed, device, score, log)
-
-
-def _train_network(
-    spec: LSTMClassifierSpec,
-    train: Part,
-    validation: Part | None,
-    target: TargetKind,
-    parameters: Parameters,
-    seed: int,
-    device: torch.device,
-    score: Callable[[Tensor, Part], float],
-    log: Callable[[str], None] | None,
-) -> tuple[Network, list[dict[str, Any]], int]:
-    """Train as `train_network` does, on a device."""
+    device, patience = choose_device(parameters.device), parameters.patience
     network = new_network(spec, parameters.cell, make_rng(seed, "weights")).to(device).train()
     optimizer = torch.optim.Adam(network.parameters(), lr=parameters.learning_rate, foreach=True)
-    dropout_rng = make_rng(seed, "dropout", device)
+    state = TrainingState({"network": network}, {"network": optimizer}, {"dropout": make_rng(seed, "dropout", device)})
     data = train.examples.to(device)
     weights = None if train.weights is None else train.weights.to(device)
     history: list[dict[str, Any]] = []
-    improved = best = best_weights = None
-    for epoch in range(1, parameters.max_epochs + 1):
+
+    def rate(done: float) -> float:
+        progress = (state.epoch + done) / parameters.max_epochs
+        return parameters.learning_rate * lr_scale(parameters.lr_schedule, progress)
+
+    def update(batch: Examples, rows: Tensor) -> LSTMStepResult:
+        sequences = batch.encode(), batch.targets, batch.lengths
+        options: Any = {"target": target, "max_norm": parameters.max_norm, "rng": state.rngs["dropout"]}
+        return train_step(network, optimizer, *sequences, **options, weights=None if weights is None else weights[rows])
+
+    while state.epoch < parameters.max_epochs:
+        order = torch.randperm(len(data), generator=make_rng(seed, f"order/{state.epoch + 1}")).to(device)
         losses = torch.zeros((), device=device)
-        order = torch.randperm(len(data), generator=make_rng(seed, f"order/{epoch}")).to(device)
-        batches = order.split(parameters.batch_size)
-        for index, rows in enumerate(batches):
-            progress = (epoch - 1 + index / len(batches)) / parameters.max_epochs
-            for group in optimizer.param_groups:
-                group["lr"] = parameters.learning_rate * lr_scale(parameters.lr_schedule, progress)
-            batch = data[rows]
-            result = train_step(
-                network,
-                optimizer,
-                batch.encode(),
-                batch.targets,
-                batch.lengths,
-                target=target,
-                max_norm=parameters.max_norm,
-                rng=dropout_rng,
-                weights=None if weights is None else weights[rows],
-            )
+        for rows, result in updates(optimizer, data, order.split(parameters.batch_size), rate, update):
             losses += result.loss * len(rows)
-        metrics: dict[str, Any] = {"epoch": epoch, "train_loss": losses.item() / len(data)}
+        state.epoch += 1
+        metrics: dict[str, Any] = {"epoch": state.epoch, "train_loss": losses.item() / len(data)}
         if validation is not None:
             outputs = compute_logits(network, validation.examples).double()
             loss = mean_loss(target, outputs, validation.examples.targets, validation.weights)
             metrics |= {"validation_loss": loss.item(), "validation_score": score(outputs, validation)}
         for name, value in metrics.items():
             if not math.isfinite(value):
-                problem = f"training diverged: the {name.replace('_', ' ')} of epoch {epoch} is {value}"
+                problem = f"training diverged: the {name.replace('_', ' ')} of epoch {state.epoch} is {value}"
                 raise ValueError(f"{problem}; give a lower learning_rate or max_norm")
         history.append(metrics)
         if log is not None:
             log(", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in metrics.items()))
-        if validation is None:
-            continue
-        row = {**metrics, "validation_accuracy": metrics["validation_score"]}
-        if best is None or rank_checkpoint(row, parameters.patience) > rank_checkpoint(best, parameters.patience):
-            best, best_weights = row, {name: value.clone() for name, value in network.state_dict().items()}
-        if improved is None or rank(row) > rank(improved):
-            improved = row
-        elif stopped_early(parameters.patience, epoch, improved["epoch"]):
-            break
-    if best_weights is not None:
-        network.load_state_dict(best_weights)
-    return network.cpu().eval(), history, len(history) if best is None else best["epoch"]
+        if validation is not None:
+            found = Score(metrics["validation_loss"], metrics["validation_score"], len(validation.examples))
+            keep_best(state, network, found, patience=patience)
+            if stopped_early(patience, state.epoch, state.extra["improved"]["epoch"]):
+                break
+    if state.best_networks is not None:
+        network.load_state_dict(state.best_networks["network"])
+    return network.cpu().eval(), history, state.extra.get("best", history[-1])["epoch"]

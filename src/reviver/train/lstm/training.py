@@ -4,6 +4,7 @@ Shapes: B batch, T time, I input size, C classes.
 """
 
 import logging
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -292,7 +293,7 @@ def _train(
                 if stage.trains and is_snapshot_due(state.epoch, config) and world.is_main:
                     save_snapshot(folder, network, state.step, state.epoch, validation.accuracy)
                 if stage.trains or passed:
-                    _update_best(state, network, validation, length, config)
+                    keep_best(state, network, validation, length, config.patience)
                 if config.curriculum:
                     curriculum.advance(state.extra, stage, passed=passed)
                 if (stage.trains and state.epoch % config.checkpoint_every == 0) or is_finished(config, state):
@@ -320,22 +321,23 @@ def train_epoch(
     data = task.training(state.epoch, length).to(history.device)
     order = epoch_order(config.order, data.block_edges, make_rng(config.seed, f"order/{state.epoch}"))
     batches = order.to(history.device).split(config.batch_size_at(length))
-    for indices in batches[state.batch :]:
-        batch = data[indices]
-        progress = (state.epoch + state.batch / len(batches)) / config.epochs
-        for group in optimizer.param_groups:
-            group["lr"] = config.learning_rate_at(progress, length) * session.lr_scale
+
+    def update(batch: Sequences, _: Tensor) -> LSTMStepResult:
         if world.size > 1:
-            result = parallel_step(session, network, optimizer, batch, task.target, config.max_norm)
-        elif carried is None:
+            return parallel_step(session, network, optimizer, batch, task.target, config.max_norm)
+        if carried is None:
             sequences = batch.encode(), batch.targets, batch.lengths
             options: Any = {"target": task.target, "max_norm": config.max_norm, "rng": dropout_rng}
-            result = train_step(network, optimizer, *sequences, **options)
-        else:
-            assert isinstance(network, LSTMClassifier | CellClassifier)
-            assert isinstance(batch, Palindromes)
-            rngs = {"segment_rng": make_rng(config.seed, f"segments/{state.step}"), "rng": dropout_rng}
-            result = truncated_step(network, optimizer, carried, batch, max_norm=config.max_norm, **rngs)
+            return train_step(network, optimizer, *sequences, **options)
+        assert isinstance(network, LSTMClassifier | CellClassifier)
+        assert isinstance(batch, Palindromes)
+        rngs = {"segment_rng": make_rng(config.seed, f"segments/{state.step}"), "rng": dropout_rng}
+        return truncated_step(network, optimizer, carried, batch, max_norm=config.max_norm, **rngs)
+
+    def rate(done: float) -> float:
+        return config.learning_rate_at((state.epoch + done) / config.epochs, length) * session.lr_scale
+
+    for indices, result in updates(optimizer, data, batches, rate, update, first=state.batch):
         count = torch.tensor(len(indices) if carried is None else len(carried), device=history.device)
         history[state.batch] = torch.stack([result.loss * count, result.correct, count])
         state.batch += 1
@@ -348,6 +350,26 @@ def train_epoch(
     state.extra["sequences"] += len(data) if carried is None else carried.take_started()
     state.epoch += 1
     state.batch = 0
+
+
+def updates(
+    optimizer: torch.optim.Optimizer,
+    data: Sequences,
+    batches: Sequence[Tensor],
+    rate: Callable[[float], float],
+    update: Callable[[Any, Tensor], LSTMStepResult],
+    *,
+    first: int = 0,
+) -> Iterator[tuple[Tensor, LSTMStepResult]]:
+    """Update the weights by each batch of an epoch, from number `first`; yield the rows of the batch and its metrics.
+
+    Runs and the estimators of `reviver.sklearn` train by this loop. `rate` returns the learning rate after a fraction of the
+    epoch, and `update` updates the weights by a batch, whose rows in `data` are its second argument.
+    """
+    for index in range(first, len(batches)):
+        for group in optimizer.param_groups:
+            group["lr"] = rate(index / len(batches))
+        yield batches[index], update(data[batches[index]], batches[index])
 
 
 def parallel_step(
@@ -421,7 +443,9 @@ def _log_validation(session: Session, validation: Score, length: int, trained: b
     session.progress.update(done, text)
 
 
-def _update_best(state: TrainingState, network: Network, validation: Score, length: int, config: LSTMConfig) -> None:
+def keep_best(
+    state: TrainingState, network: Network, validation: Score, length: int = 0, patience: int | None = None
+) -> None:
     """Keep a copy of the weights of `network` if their metrics are the best so far, see `rank_checkpoint`."""
     best, improved = state.extra.get("best"), state.extra.get("improved")
     metrics = {
@@ -431,8 +455,8 @@ def _update_best(state: TrainingState, network: Network, validation: Score, leng
         "validation_accuracy": validation.accuracy,
         "validation_loss": validation.loss,
     }
-    if config.patience is not None and (improved is None or rank(metrics) > rank(improved)):
+    if patience is not None and (improved is None or rank(metrics) > rank(improved)):
         state.extra["improved"] = metrics
-    if best is None or rank_checkpoint(metrics, config.patience) > rank_checkpoint(best, config.patience):
+    if best is None or rank_checkpoint(metrics, patience) > rank_checkpoint(best, patience):
         state.extra["best"] = metrics
         state.best_networks = {"network": {key: value.clone() for key, value in network.state_dict().items()}}
