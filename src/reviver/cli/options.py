@@ -132,6 +132,10 @@ class OwnParts:
     task: Annotated[Text | None, RUN] = None
     """Class of the task, likewise."""
 
+    def load(self) -> Parts:
+        """Return the classes."""
+        return Parts.load(cell=self.cell, task=self.task)
+
 
 OwnOptions = Annotated[OwnParts, Parameter(name="*")]
 NONE_GIVEN = OwnParts()
@@ -194,17 +198,17 @@ def check_not_read(out: str, *inputs: str) -> None:
 
 
 def open_lstm(run: str, checkpoint: str | None, device: str, own: OwnParts) -> "LSTMRun":
-    """Load the run of an `lstm` command; raise RunFolderError or DeviceError."""
-    from reviver.run import load
+    """Open the run of an `lstm` command; raise RunFolderError or DeviceError."""
+    from reviver.run import LSTMRun
 
-    return load(run, "lstm", checkpoint=checkpoint, device=device, cell=own.cell, task=own.task)
+    return LSTMRun(run, checkpoint=checkpoint, device=device, parts=own.load())
 
 
 def open_gan(run: str, device: str, seed: int | None, networks: str | None) -> tuple["GANRun", int]:
-    """Load the run of a `gan` command, and return it with `seed`, by default that of the run. Errors as `open_lstm`."""
-    from reviver.run import load
+    """Open the run of a `gan` command, and return it with `seed`, by default that of the run. Errors as `open_lstm`."""
+    from reviver.run import GANRun
 
-    loaded = load(run, "gan", device=device, networks=networks)
+    loaded = GANRun(run, device=device, parts=Parts.load(networks=networks))
     return loaded, loaded.config.seed if seed is None else seed
 
 

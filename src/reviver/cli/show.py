@@ -236,13 +236,13 @@ def export(
     if license_ is not None and format_ != "hub":
         raise ConfigError("license is only for the model card of the format hub; leave it out", field="license")
 
-    from reviver.run import load
+    from reviver.run import open_run
     from reviver.show.export import to_hub, to_onnx
 
     path = Path(out or {"onnx": "model.onnx", "hub": "model"}[format_])
     options.refuse_custom_networks(run)
     device = "cpu" if common.device == "auto" else common.device
-    loaded = load(run, checkpoint=checkpoint, device=device, cell=own.cell, task=own.task)
+    loaded = open_run(run, checkpoint=checkpoint, device=device, parts=own.load())
     result: dict[str, Any] = {
         "run": run,
         "checkpoint": loaded.checkpoint,
