@@ -188,10 +188,8 @@ def test_a_pretrained_classifier_takes_raw_numbers_of_any_length() -> None:
     assert model.predict(sequences) == ["abc"[index] for index in found.argmax(1)]
     bare = PretrainedClassifier(network, SequenceData(**sizes, standardization=None))
     torch.testing.assert_close(bare.predict_probabilities([x.numpy()])[0], network(x[None].float())[0].softmax(0))
-    for wrong in ([], [[]], [1, 2], [[1, 2, 3]], [[[1, 2]]], np.zeros((0, 2)), 1.0):
-        problem = rf"^sequences\[1\] must have the shape \[T, 2\] with T at least 1, got {re.escape(str([*np.shape(wrong)]))}$"
+    for wrong in ([], [[]], [1, 2], [[1, 2, 3]], [[[1, 2]]], np.zeros((0, 2)), 1.0, [[1, math.nan]]):
+        shape = re.escape(str([*np.shape(wrong)]))
+        problem = rf"^sequences\[1\] must be finite numbers of the shape \[T, 2\] with T at least 1, got shape {shape}$"
         with pytest.raises(DataError, match=problem):
             model.predict([[[1, 2]], wrong])
-    for value in (math.nan, math.inf, -1e39):
-        with pytest.raises(DataError, match=r"^sequences\[0\] must hold finite numbers"), np.errstate(over="ignore"):
-            model.predict([[[1, value]]])

@@ -223,7 +223,7 @@ def test_no_denormal_numbers_come_out_and_the_mode_is_restored(threads):
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # opcheck itself looks at it
-def test_the_operators_keep_torchs_rules_and_refuse_second_derivatives_with_the_remedy(monkeypatch):
+def test_the_operators_keep_torchs_rules_and_have_no_second_derivatives(monkeypatch):
     weights = LSTM(3, 20).stacked_weights()[:4]
     x, h, c = torch.randn(5, 4, 3, requires_grad=True), torch.randn(4, 20, requires_grad=True), torch.zeros(4, 20)
     rest = torch.tensor([5, 3, 1, 2]), torch.tensor(5), 0.5, "step", False
@@ -231,7 +231,7 @@ def test_the_operators_keep_torchs_rules_and_refuse_second_derivatives_with_the_
         torch.library.opcheck(ops.lstm_forward, (x, h, c, *weights, *rest, save, precision))
     output, *_ = ops.lstm_forward(x, h, c, *weights, *rest, library.SAVE_ALL, "fp32")
     (gradient,) = torch.autograd.grad(output.sum(), x, create_graph=True)
-    with pytest.raises(RuntimeError, match=r"no second derivatives .*; compute inside `with .*reference"):
+    with pytest.raises(RuntimeError, match="no autograd formula was registered"):
         gradient.sum().backward()
     for lengths in ([5, 3, 0, 2], [5, 3, 6, 2]):
         with pytest.raises(DataError, match=rf"^lengths must be from 1 to T = 5, got {re.escape(str(lengths))}$"):

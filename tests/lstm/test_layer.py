@@ -354,7 +354,6 @@ NO_ZONEOUT = r"^hidden_dropout_kind must be step or variational .* got 'zoneout'
         (partial(LSTM, 3, 5, activation_checkpoint_steps=0), ConfigError, "_steps must be at least 1, got 0"),
         (partial(LSTM, 2, 3, hiden_dropout=0.5), TypeError, r"unexpected argument 'hiden_.*; .* give hidden_dropout$"),
         (partial(LSTMClassifier, 2, 3, 4, hiden_dropout=0.5), TypeError, r"'hiden_dropout'.* give hidden_dropout$"),
-        (partial(chrono, LSTM(2, 3, bias=False), 10), ConfigError, "^bias must be True for chrono init.*, got False$"),
         (LSTM(3, 4, hidden_dropout=0.1, hidden_dropout_kind="zoneout").to_torch, ConfigError, NO_ZONEOUT),
         (
             partial(setattr, LSTM(2, 3), "precision", "garbage"),
@@ -366,13 +365,11 @@ NO_ZONEOUT = r"^hidden_dropout_kind must be step or variational .* got 'zoneout'
             ConfigError,
             "^hidden_dropout must be less than 1, got 1.5$",
         ),
-        (partial(setattr, LSTM(2, 3), "options", 0.5), ConfigError, "^options must be LSTMOptions, got 0.5$"),
         (
             partial(setattr, LSTM(2, 3), "single_bias", True),
             ConfigError,
             r"must stay False, .* by LSTM.from_torch\(lstm, ",
         ),
-        (partial(LSTM.from_torch, nn.GRU(4, 8)), ConfigError, "^lstm must be a torch.nn.LSTM, got GRU$"),
         (partial(pad, lengths=[5.0, 3.9]), DataError, "^lengths must be integers, got float32; round them"),
         (partial(pad, lengths=[1, 0]), DataError, r"1 to T = 4, got \[1, 0\]"),
         (partial(pad, lengths=[5, 1]), DataError, r"1 to T = 4, got \[5, 1\]"),

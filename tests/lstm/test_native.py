@@ -18,7 +18,6 @@ import torch
 from reviver.lstm.kernel import prebuilt
 from reviver.lstm.kernel.library import KERNEL
 from reviver.lstm.kernel.native import NativeLibrary
-from reviver.lstm.kernel.prebuilt import NativeError
 
 needs_compiler = pytest.mark.skipif(
     KERNEL.library() is None or sys.platform != "linux", reason="no native kernel on this machine"
@@ -184,9 +183,6 @@ def test_what_is_damaged_or_may_be_written_by_others_is_compiled_again(tiny, tmp
     compiled.with_suffix(".sha256").write_bytes(b"\xff")
     assert double(tiny.build(cache), 4) == 8
     assert compiled.stat().st_mode & 0o777 == 0o700
-    tiny.call = type("Larger", (ctypes.Structure,), {"_fields_": [*Call._fields_, ("more", ctypes.c_int64)]})
-    with pytest.raises(NativeError, match=r"^tiny\.cpp and .* define different structures for the arguments$"):
-        tiny.build(cache)
 
 
 @needs_compiler

@@ -15,9 +15,9 @@ from torch.utils.checkpoint import checkpoint
 from reviver.errors import DataError
 from reviver.lstm import kernel
 from reviver.lstm.classifier import LSTMClassifier
+from reviver.lstm.equations import bf16_linear, round_to_bf16
 from reviver.lstm.kernel import ops
 from reviver.lstm.layer import LSTM
-from reviver.lstm.precision import bf16_linear, round_to_bf16
 
 # torch warns of its own deprecated parts where its transforms and its compiler use them.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:.torch.jit.script. is:FutureWarning")

@@ -161,8 +161,6 @@ def test_what_no_file_can_hold_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
     for network, problem in (
         (zoneout, r"zoneout mixes h_t with h_\(t-1\), which no LSTM node"),
         (LSTMClassifier(I, H, C, precision="bf16"), "precision must be fp32 for ONNX, got 'bf16'"),
-        (LSTMClassifier(I, H, C).double(), r"must be float32 for ONNX, got float64; call network.float\(\)"),
-        (Generator().double(), r"must be float32 for ONNX, got float64; call generator.float\(\)"),
         (Generator(2, (1, 2, 2)), "at most 1000000 bytes of weights to fit into one ONNX file, got 2806320"),
     ):
         with pytest.raises(ConfigError, match=problem):

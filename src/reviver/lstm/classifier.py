@@ -113,7 +113,10 @@ class LSTMClassifier(PretrainedMixin, nn.Module):
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute, or an option of the LSTM."""
-        setattr(self.lstm, name, value) if name in OPTIONS else super().__setattr__(name, value)
+        if name in OPTIONS:
+            setattr(self.lstm, name, value)
+        else:
+            super().__setattr__(name, value)
 
     def reset_output(self, rng: torch.Generator | None = None) -> None:
         """Sample new weights for the layers after the LSTM from `rng`.
@@ -121,7 +124,10 @@ class LSTMClassifier(PretrainedMixin, nn.Module):
         Matrices are Xavier-uniform, `b_out` and `b_att` 0. `u_att` is 0, so attention begins as the mean.
         """
         for name, weight in self.named_parameters(recurse=False):
-            nn.init.xavier_uniform_(weight, generator=rng) if name.startswith("W") else nn.init.zeros_(weight)
+            if name.startswith("W"):
+                nn.init.xavier_uniform_(weight, generator=rng)
+            else:
+                nn.init.zeros_(weight)
 
     def reset_parameters(self, rng: torch.Generator | None = None) -> None:
         """Sample new weights for the LSTM and the layers after it from `rng` (torch's default generator if None)."""

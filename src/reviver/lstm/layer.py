@@ -22,7 +22,6 @@ from reviver.rows import Rng, RowsRng, rand
 from reviver.settings.fields import Precision
 from reviver.settings.lstm_network import OPTIONS, DropoutKind, LSTMOptions, unexpected_argument
 from reviver.settings.validation import refuse
-from reviver.text import short_repr
 
 State = tuple[Tensor, Tensor]
 """h [D·L, B, P] and c [D·L, B, H]; without B for a single sequence."""
@@ -161,8 +160,6 @@ class LSTM(PretrainedMixin, nn.LSTM):
         if name in OPTIONS:
             name, value = "options", replace(self.options, **{name: value})
         if name == "options":
-            if not isinstance(value, LSTMOptions):
-                refuse("options", f"must be LSTMOptions, got {short_repr(value)}")
             single_bias = self.__dict__.get("options", value).single_bias
             if value.single_bias != single_bias:
                 refuse(
@@ -233,8 +230,7 @@ class LSTM(PretrainedMixin, nn.LSTM):
 
         x, batched, dtype = input, input.dim() == 3, autocast_dtype(input)
         if not self._fits(x, hx):
-            super().forward(x, hx)
-            raise AssertionError("torch must refuse what does not fit")
+            return super().forward(x, hx)  # raises torch's error
         if torch._C._is_any_autocast_enabled():  # the layer before this one, or the call before, may have rounded them
             x, hx = self._widened(x), None if hx is None else (self._widened(hx[0]), self._widened(hx[1]))
         depth, time = self.num_layers * self.num_directions, 1 if self.batch_first and batched else 0
@@ -316,10 +312,8 @@ class LSTM(PretrainedMixin, nn.LSTM):
         """Return an LSTM with copies of the weights of a `torch.nn.LSTM`, its arguments, dtype, device and mode.
 
         `options` are fields of `LSTMOptions`; the others are those of `lstm` if it is one of ours. With `single_bias` the
-        two biases of a gate are added. Raise ConfigError if `lstm` is another layer, or an option is out of range.
+        two biases of a gate are added. Raise ConfigError if an option is out of range.
         """
-        if not isinstance(lstm, nn.LSTM):
-            refuse("lstm", f"must be a torch.nn.LSTM, got {type(lstm).__name__}")
         kept = asdict(lstm.options) if isinstance(lstm, LSTM) else {}
         result = cls(**LSTM._arguments(lstm), **(kept | options))
         result.dropout = lstm.dropout
@@ -377,13 +371,11 @@ def chrono(lstm: LSTM, max_length: int, rng: torch.Generator | None = None) -> N
     T_max. b_i scales the input by the part that is forgotten. The other parameters stay as they are.
 
     `max_length` is T_max in steps, `rng` the source of the biases (torch's default generator if None). The network is
-    changed in place. Raise ConfigError if it has no biases.
+    changed in place.
     """
-    if not lstm.bias:
-        refuse("bias", "must be True for chrono initialization, which sets the biases of the gates, got False")
     for stacked in lstm.all_stacked_weights():
         w = stacked._replace(b_hh=None).by_gate()  # views
-        assert w.b_i is not None and w.b_f is not None, "there are biases"  # noqa: PT018
+        assert w.b_i is not None and w.b_f is not None, "chrono initialization sets the biases of the gates"  # noqa: PT018
         w.b_f.uniform_(1.0, max(1.0, max_length - 1.0), generator=rng).log_()
         w.b_i.copy_(-w.b_f)
         if stacked.b_hh is not None:

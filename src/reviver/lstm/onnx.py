@@ -84,9 +84,6 @@ def build_graph(
 
 def check_exportable(network: LSTMClassifier | RNNClassifier) -> None:
     """Raise ConfigError unless standard nodes compute the same as `network` in eval mode."""
-    if network.W_out.dtype != torch.float32:
-        found = str(network.W_out.dtype).removeprefix("torch.")
-        raise ConfigError(f"parameters must be float32 for ONNX, got {found}; call network.float()")
     if isinstance(network, RNNClassifier):
         return
     options = network.lstm.options

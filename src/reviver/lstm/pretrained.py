@@ -21,7 +21,6 @@ from reviver.files.pretrained import Family, architecture_of
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.scoring import compute_logits
 from reviver.settings.lstm_network import LSTMClassifierSpec, LSTMSpec, RNNClassifierSpec
-from reviver.text import one_line
 
 SPECS: dict[str, type[Any]] = {
     "LSTM": LSTMSpec,
@@ -78,13 +77,6 @@ class PretrainedClassifier:
         network, data, _ = FAMILY.load(LSTMClassifier, source, **download)
         if data is None or data.target != "class" or data.classes is None:
             raise DataError(f"{source}: {CONFIG} names no classes of sequences; use LSTMClassifier.from_pretrained")
-        scale = data.standardization
-        sizes = {"classes": (len(data.classes), len(network.W_out))}
-        if scale is not None:
-            sizes["means"] = (len(scale.mean), network.input_size)
-        for name, (found, expected) in sizes.items():
-            if found != expected:
-                raise DataError(f"{source}: {CONFIG} must have {expected} {name} for its network, got {found}")
         return cls(network, data)
 
     def predict_probabilities(self, sequences: Sequence[Any]) -> Tensor:
@@ -106,21 +98,14 @@ class PretrainedClassifier:
     def _pad(self, sequences: Sequence[Any]) -> tuple[Tensor, Tensor]:
         """Return the sequences padded with 0, [N, T, I], and their lengths [N]."""
         channels = self.network.input_size
-        if len(sequences) == 0:
-            raise DataError("sequences must have at least one sequence, got none")
         tensors = []
         for index, sequence in enumerate(sequences):
-            try:
-                tensor = torch.from_numpy(np.array(sequence, dtype=np.float32))
-            except (OverflowError, TypeError, ValueError) as error:
-                raise DataError(f"sequences[{index}] must hold numbers ({one_line(error)})") from error
+            tensor = torch.from_numpy(np.array(sequence, dtype=np.float32))
             tensor = tensor.unsqueeze(1) if tensor.dim() == 1 else tensor
-            if tensor.dim() != 2 or len(tensor) == 0 or tensor.shape[1] != channels:
+            if tensor.dim() != 2 or len(tensor) == 0 or tensor.shape[1] != channels or not tensor.isfinite().all():
                 shape = f"[T, {channels}]" if channels > 1 else "[T] or [T, 1]"
-                found = list(np.shape(sequence))
-                raise DataError(f"sequences[{index}] must have the shape {shape} with T at least 1, got {found}")
-            if not tensor.isfinite().all():
-                raise DataError(f"sequences[{index}] must hold finite numbers, got NaN, infinity or one beyond float32")
+                problem = f"must be finite numbers of the shape {shape} with T at least 1"
+                raise DataError(f"sequences[{index}] {problem}, got shape {list(np.shape(sequence))}")
             tensors.append(tensor)
         lengths = torch.tensor([len(tensor) for tensor in tensors])
         return torch.nn.utils.rnn.pad_sequence(tensors, batch_first=True), lengths

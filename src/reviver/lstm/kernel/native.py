@@ -93,9 +93,9 @@ class NativeLibrary:
         library = ctypes.CDLL(str(path))
         size = getattr(library, f"reviver_{self.name}_call_size")
         size.restype = ctypes.c_int64
-        if size() != ctypes.sizeof(self.call):
-            module = self.call.__module__
-            raise NativeError(f"{self.source.name} and {module} define different structures for the arguments")
+        assert size() == ctypes.sizeof(self.call), (
+            f"{self.source.name} and {self.call.__module__} define different structures"
+        )
         for name in self.functions:
             function = getattr(library, f"reviver_{self.name}_{name}")
             function.argtypes, function.restype = [ctypes.POINTER(self.call)], None

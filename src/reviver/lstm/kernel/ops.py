@@ -13,9 +13,9 @@ from torch import Tensor
 from torch._subclasses import FakeTensor
 
 from reviver.errors import DataError
+from reviver.lstm.equations import round_to_bf16
 from reviver.lstm.kernel import buffers, library
 from reviver.lstm.kernel.library import SAVE_ALL, SAVE_NOTHING, Inputs, Mode
-from reviver.lstm.precision import round_to_bf16
 from reviver.lstm.transforms import is_batched
 
 BACKWARD_ROWS = 2048
@@ -175,16 +175,6 @@ lstm_forward.register_autograd(
     lambda ctx, *grads: (*_gradient(lstm_backward, ctx, *grads), *[None] * len(Mode._fields)),
     setup_context=_save_for_backward,
 )
-
-
-def _refuse_second_derivative(ctx: Any, *_: Any) -> Any:
-    raise RuntimeError(
-        "the native LSTM kernel has no second derivatives in a compiled graph; compute inside "
-        "`with reviver.lstm.kernel.reference():`"
-    )
-
-
-lstm_backward.register_autograd(_refuse_second_derivative)
 
 
 class _LSTMFunction(torch.autograd.Function):
