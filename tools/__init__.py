@@ -1,1 +1,1 @@
-"""Tools of the project: its lock and audit, generated pages, the site, the teaching kit, wheels and releases."""
+"""Tools of the project: its lock, generated pages, the site, the teaching kit, wheels and releases."""

@@ -18,9 +18,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
-
 ROOT = Path(__file__).parents[1]
 LOCK = ROOT / "requirements.lock"
 TORCH_LOCK = ROOT / "requirements-torch.lock"
@@ -48,9 +45,10 @@ def main() -> None:
     found = (".".join(platform.python_version_tuple()[:2]), platform.system(), platform.machine())
     if found != ENVIRONMENT:
         sys.exit(f"Python version and platform must be {' '.join(ENVIRONMENT)}, got {' '.join(found)}")
-    packages = resolve(requirements(tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    packages = resolve(requirements(project))
     LOCK.write_text(HEADER.format("setup", *ENVIRONMENT) + "".join(map(pinned, packages)), encoding="utf-8")
-    needed = closure({name_of(package): package["metadata"].get("requires_dist", []) for package in packages})
+    needed = set(map(name_of, resolve(requirements(project, ["train"]))))
     report = [package for package in packages if name_of(package) in needed]
     REPORT_LOCK.write_text(HEADER.format("report", *ENVIRONMENT) + "".join(map(pinned, report)), encoding="utf-8")
     torch = next(package for package in packages if name_of(package) == "torch")
@@ -65,23 +63,6 @@ def requirements(project: Mapping[str, Any], extras: Sequence[str] = EXTRAS) -> 
         *(requirement for extra in extras for requirement in optional[extra]),
         *project["build-system"]["requires"],
     ]
-
-
-def closure(dependencies: Mapping[str, Sequence[str]]) -> set[str]:
-    """Return the packages that `make report` needs, out of all with the requirements of each."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    found: set[str] = set()
-    waiting = [Requirement(text) for text in requirements(project, ["train"])]
-    while waiting:
-        requirement = waiting.pop()
-        name = canonicalize_name(requirement.name)
-        if name in found or name not in dependencies:
-            continue
-        found.add(name)
-        wanted = [{"extra": extra} for extra in ("", *requirement.extras)]
-        needed = map(Requirement, dependencies[name])
-        waiting += [r for r in needed if r.marker is None or any(map(r.marker.evaluate, wanted))]
-    return found
 
 
 def resolve(requirements: Iterable[str]) -> list[dict[str, Any]]:

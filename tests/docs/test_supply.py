@@ -1,20 +1,14 @@
-"""The lock satisfies pyproject.toml and pins every file by its hash, and the audit reports vulnerabilities."""
+"""The lock satisfies pyproject.toml and pins every file by its hash."""
 
-import io
-import json
 import re
 import subprocess
-import sys
 import tomllib
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
-import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tools import audit, lock
+from tools import lock
 
 PROJECT = tomllib.loads((lock.ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
@@ -61,33 +55,3 @@ def test_make_creates_an_environment_again_that_has_no_pip(tmp_path: Path) -> No
     command = ["make", "-f", str(lock.ROOT / "Makefile"), f"PYTHON={python}", ".venv/bin/python"]
     assert subprocess.run(command, cwd=tmp_path, capture_output=True, check=False).returncode == 2
     assert [*tmp_path.glob(".venv/bin/*")] == []
-
-
-def audit_of(packages: list[dict[str, Any]], answer: bytes, monkeypatch: pytest.MonkeyPatch) -> object:
-    """Run the audit where the service gives this answer and pip-audit finds these packages; return its error."""
-    monkeypatch.setattr(sys, "argv", ["audit"])
-    monkeypatch.setattr(audit.urllib.request, "urlopen", lambda *_, timeout: io.BytesIO(answer))
-    found = SimpleNamespace(stdout=json.dumps({"dependencies": packages}))
-    monkeypatch.setattr(audit.subprocess, "run", lambda *_, **__: found)
-    try:
-        return audit.main()
-    except SystemExit as caught:
-        return caught.code
-
-
-def test_audit_fails_with_a_known_vulnerability(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    known = json.dumps({"vulns": [{"id": "PYSEC-2026-1"}]}).encode()
-    sound = {"name": "numpy", "version": "2.0", "vulns": []}
-    vulnerable = {"name": "jinja2", "version": "1.0", "vulns": [{"id": "PYSEC-2026-1", "fix_versions": ["99.1"]}]}
-    skipped = {"name": "torch", "skip_reason": "its line cannot be read"}
-    problems = str(audit_of([sound, vulnerable, skipped], known, monkeypatch))
-    assert re.fullmatch("jinja2: .* PYSEC-2026-1, fixed in 99.1; .*\ntorch: was not audited .*", problems)
-    for answer, printed in (
-        (known, "1 packages audited, no vulnerability is known"),
-        (b"{}", "does not answer (it does not know a known vulnerability)"),
-        (b"<html>", "not audited, https://api.osv.dev/v1/query does not answer"),
-    ):
-        assert audit_of([sound], answer, monkeypatch) is None
-        assert printed in capsys.readouterr().out
