@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from reviver import LSTMClassifier, PretrainedClassifier
-from reviver.data.describe import SequenceData
+from reviver.data.build import SequenceData
 from reviver.data.sequences.custom import Examples
 from reviver.data.sequences.standardization import Standardization
 from reviver.errors import ConfigError, DataError

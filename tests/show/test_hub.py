@@ -25,7 +25,7 @@ from reviver import LSTM, Discriminator, Generator, LSTMClassifier, PretrainedCl
 from reviver.cli.app import main
 from reviver.data.sequences.reader import read_sequences
 from reviver.errors import ConfigError, DataError
-from reviver.files.model_card import front_matter
+from reviver.files.pretrained import front_matter
 from reviver.lstm.rnn import RNNClassifier
 from reviver.lstm.scoring import compute_logits
 from reviver.run import LSTMRun

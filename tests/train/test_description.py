@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from reviver.data.build import build_task
-from reviver.data.describe import SequenceData
+from reviver.data.build import SequenceData, build_task
 from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
 from reviver.train.description import changed_settings, command_of, run_items, setting_items, source_of

@@ -1,14 +1,22 @@
-"""Construction of a task from the settings of a run."""
+"""Construction of a task from the settings of a run, and the description of what a network reads and predicts on it.
+
+Shapes: T time, I input size, C classes.
+"""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
 
 from reviver.data.generated import GeneratedTask, probe
 from reviver.data.sequences.custom import CustomTask
+from reviver.data.sequences.standardization import Standardization
 from reviver.data.task import Task
+from reviver.settings.fields import Count
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.parts import BUILT_IN, Parts, is_reference
-from reviver.settings.tasks import build_definition, find_task
+from reviver.settings.tasks import TargetKind, TaskName, build_definition, find_task
+from reviver.settings.validation import JSON_LIST, Record
 
 
 def build_task(config: LSTMConfig, record: Mapping[str, Any] | None = None, parts: Parts = BUILT_IN) -> Task:
@@ -31,3 +39,41 @@ def build_task(config: LSTMConfig, record: Mapping[str, Any] | None = None, part
         probe(definition, part, config)
         task = GeneratedTask(config, definition)
     return task
+
+
+class SequenceData(Record):
+    """What a network reads and predicts."""
+
+    task: TaskName
+    """Task that it was trained on."""
+    target: TargetKind
+    """Kind of its outputs."""
+    encoding: Literal["scalar", "onehot"]
+    """Encoding of a symbol: one number, or a one-hot vector."""
+    length: Count
+    """T, see `LSTMConfig.length`; of custom data the steps of the longest sequence."""
+    classes: Annotated[tuple[Annotated[str, Field(max_length=1000)], ...], JSON_LIST, Field(min_length=2)] | None
+    """Names of the C classes, in the order of their indices; null for a number."""
+    standardization: Standardization | None
+    """Standardization of raw numbers, part of the model; null if there is none."""
+
+    @model_validator(mode="after")
+    def _check_classes(self) -> Self:
+        if (self.classes is None) != (self.target == "number"):
+            raise ValueError("must have classes, or the target number")
+        if self.classes is not None and len(set(self.classes)) < len(self.classes):
+            raise ValueError("must have distinct classes")
+        return self
+
+    @classmethod
+    def of_task(cls, config: LSTMConfig, task: Task) -> Self:
+        """Return the description of a run with these settings on this task."""
+        data = task.data if isinstance(task, CustomTask) else None
+        return cls(
+            task=config.task,
+            target=task.target,
+            encoding=config.encoding,
+            length=config.length if data is None else data.max_length,
+            classes=task.definition.classes if data is None else data.classes,
+            standardization=None if data is None else data.standardization,
+        )

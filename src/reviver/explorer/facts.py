@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from reviver.data.describe import SequenceData
+from reviver.data.build import SequenceData
 from reviver.data.images.image_set import ImageSet
 from reviver.data.images.named import DATA_SETS
 from reviver.data.sequences.custom import CustomTask

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from reviver.data.describe import SequenceData
+from reviver.data.build import SequenceData
 from reviver.explorer.blocks import Blocks, Encoded, encode_f16, encode_f32
 from reviver.explorer.facts import lstm_facts
 from reviver.explorer.layers import compare

@@ -5,7 +5,7 @@ The page cannot run a GRU, nor cells and networks of the user's own. Writing it 
 
 from typing import Any
 
-from reviver.data.describe import SequenceData
+from reviver.data.build import SequenceData
 from reviver.explorer.blocks import Blocks
 from reviver.explorer.facts import gan_facts, lstm_facts, to_columns
 from reviver.explorer.gan_images import embed_snapshots

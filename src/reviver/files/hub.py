@@ -1,9 +1,8 @@
 """Folders of pretrained models: a local one, or a copy of a repository of the Hugging Face Hub."""
 
-import importlib
 import re
 from pathlib import Path
-from typing import Any, ClassVar, Self, TypedDict, Unpack
+from typing import Any, Self, TypedDict, Unpack
 
 from reviver.errors import DataError, import_library
 from reviver.text import one_line, short_repr
@@ -30,12 +29,10 @@ class DownloadKeywords(TypedDict, total=False):
 class PretrainedMixin:
     """A network that is saved as a folder in the layout of the Hugging Face Hub, see `reviver.files.pretrained`."""
 
-    _family_module: ClassVar[str]
-    """Module that defines `FAMILY`, the network's `reviver.files.pretrained.Family`; imported when that is needed."""
-
     @classmethod
     def _family(cls) -> Any:
-        return importlib.import_module(cls._family_module).FAMILY
+        """Return the `reviver.files.pretrained.Family` of the network, imported when that is needed."""
+        raise NotImplementedError
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write config.json, model.safetensors and README.md into `folder`, see `reviver.files.pretrained.Family.save`."""

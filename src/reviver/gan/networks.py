@@ -6,7 +6,7 @@ Shapes: N images, Z latent size, C channels, H height, W width, K classes (0 unl
 from collections.abc import Sequence
 from itertools import pairwise
 from math import prod
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from pydantic import BeforeValidator, Field
@@ -41,7 +41,11 @@ class Generator(nn.Module, PretrainedMixin):
     one-hot class, and Z = latent_size + K. A size below 1 is a `ConfigError`.
     """
 
-    _family_module = "reviver.gan.pretrained"
+    @classmethod
+    def _family(cls) -> Any:
+        from reviver.gan.pretrained import FAMILY
+
+        return FAMILY
 
     def __init__(
         self,
@@ -101,7 +105,11 @@ class Discriminator(nn.Module, PretrainedMixin):
         num_classes: K > 0 if the input is an image and its one-hot class (Mirza & Osindero 2014).
     """
 
-    _family_module = "reviver.gan.pretrained"
+    @classmethod
+    def _family(cls) -> Any:
+        from reviver.gan.pretrained import FAMILY
+
+        return FAMILY
 
     def __init__(self, image_shape: Sequence[int] = (1, 28, 28), *, dropout: float = 0.0, num_classes: int = 0) -> None:
         super().__init__()

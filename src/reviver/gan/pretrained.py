@@ -4,8 +4,7 @@ from typing import Annotated, Any
 
 from torch import nn
 
-from reviver.files.model_card import PLACEHOLDER
-from reviver.files.pretrained import Family, architecture_of
+from reviver.files.pretrained import PLACEHOLDER, Family, architecture_of
 from reviver.runs.records import ImageData
 from reviver.settings.fields import Count, CountOrZero, Positive, Probability
 from reviver.settings.validation import JSON_LIST, settings

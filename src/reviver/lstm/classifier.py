@@ -54,7 +54,11 @@ class LSTMClassifier(PretrainedMixin, nn.Module):
         TypeError: if an option is unknown.
     """
 
-    _family_module = "reviver.lstm.pretrained"
+    @classmethod
+    def _family(cls) -> Any:
+        from reviver.lstm.pretrained import FAMILY
+
+        return FAMILY
 
     def __init__(
         self,

@@ -66,7 +66,11 @@ class LSTM(PretrainedMixin, nn.LSTM):
         Exception: torch's own, if another argument is wrong.
     """
 
-    _family_module = "reviver.lstm.pretrained"
+    @classmethod
+    def _family(cls) -> Any:
+        from reviver.lstm.pretrained import FAMILY
+
+        return FAMILY
 
     options: LSTMOptions
 

@@ -12,12 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reviver.data.describe import SequenceData
+from reviver.data.build import SequenceData
 from reviver.data.sequences.examples import Examples
 from reviver.errors import DataError
 from reviver.files.hub import CONFIG, DownloadKeywords
-from reviver.files.model_card import PLACEHOLDER
-from reviver.files.pretrained import Family, architecture_of
+from reviver.files.pretrained import PLACEHOLDER, Family, architecture_of
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.scoring import compute_logits
 from reviver.settings.lstm_network import LSTMClassifierSpec, LSTMSpec, RNNClassifierSpec

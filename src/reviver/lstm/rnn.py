@@ -39,7 +39,11 @@ class RNNClassifier(PretrainedMixin, nn.Module):
         ConfigError: if an argument is out of range.
     """
 
-    _family_module = "reviver.lstm.pretrained"
+    @classmethod
+    def _family(cls) -> Any:
+        from reviver.lstm.pretrained import FAMILY
+
+        return FAMILY
 
     def __init__(self, input_size: int, hidden_size: int, num_classes: int, *, hidden_dropout: float = 0.0) -> None:
         super().__init__()

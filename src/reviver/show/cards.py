@@ -5,10 +5,10 @@ from typing import Any
 
 import tomli_w
 
-from reviver.data.describe import SequenceData
+from reviver.data.build import SequenceData
 from reviver.data.images.named import DATA_SETS
 from reviver.data.sequences.custom import CustomTask
-from reviver.files.model_card import (
+from reviver.files.pretrained import (
     INSTALL,
     PLACEHOLDER,
     code_block,

@@ -6,7 +6,7 @@ from typing import Annotated, NamedTuple
 
 from pydantic import Field
 
-from reviver.data.describe import SequenceData
+from reviver.data.build import SequenceData
 from reviver.errors import RunFolderError
 from reviver.files.atomic import atomic_write
 from reviver.files.file_errors import check_writable

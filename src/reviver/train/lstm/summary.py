@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from reviver.data.describe import SequenceData
+from reviver.data.build import SequenceData
 from reviver.data.sequences.custom import CustomTask
 from reviver.data.task import ACCURACY_NAMES, LOSS_NAMES
 from reviver.settings.lstm import LSTMConfig
