@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 import reviver
@@ -189,3 +190,53 @@ def test_classes_train_from_python() -> None:
     reviver.train_gan("s", data="tiny.npz", image_size=8, epochs=1, batch_size=16, progress=False)
     with pytest.raises(ConfigError, match=r"^networks must be absent for a run with networks None"):
         reviver.load("s", networks=(Flat, Judge))
+
+
+CONDITIONAL = """
+import torch
+from torch import nn
+
+
+class Generator(nn.Module):
+    def __init__(self, latent_size, image_shape, num_classes):
+        super().__init__()
+        self.noise = nn.Linear(latent_size, 64)
+        self.shift = nn.Linear(num_classes, 1, bias=False)
+        self.image_shape = image_shape
+
+    def forward(self, z, labels):
+        return (0.05 * self.noise(z) + self.shift(labels)).tanh().unflatten(1, self.image_shape)
+
+
+class Discriminator(nn.Module):
+    def __init__(self, image_shape, num_classes):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(64 + num_classes, 16), nn.LeakyReLU(), nn.Linear(16, 1), nn.Flatten(0))
+
+    def forward(self, x, labels):
+        return self.layers(torch.cat([x.flatten(1), labels], 1))
+"""
+
+
+def test_networks_of_a_conditional_run_get_the_class_which_a_folder_names(capsys: pytest.CaptureFixture[str]) -> None:
+    """Images of cats are dark and those of dogs bright."""
+    Path("mine.py").write_text(CONDITIONAL)
+    rng = np.random.default_rng(0)
+    for name, level in (("cats", 20), ("dogs", 200)):
+        (Path("pets") / name).mkdir(parents=True)
+        for index in range(20):
+            pixels = rng.integers(level, level + 30, (8, 8), dtype=np.uint8)
+            Image.fromarray(pixels).save(Path("pets", name, f"{index}.png"))
+    train = (
+        TRAIN.replace("tiny.npz", "pets") + " --preset original --conditional --learning-rate 0.02 --epochs 40 --out r"
+    )
+    assert run(train) == 0
+    means = {}
+    for name in ("cats", "dogs", "1"):
+        assert run(f"gan sample r --class {name} --networks mine.py --num-samples 50 --out s.npz --quiet") == 0
+        with np.load("s.npz") as arrays:
+            means[name] = arrays["images"].mean()
+    assert means["cats"] < -0.3 < 0.3 < means["dogs"] == means["1"]
+    capsys.readouterr()
+    assert run("gan sample r --class birds --networks mine.py --out s.npz") == 2
+    assert capsys.readouterr().err == "error: --class must be cats, dogs, got 'birds'\n"

@@ -82,7 +82,7 @@ def sample(
     /,
     *,
     num_samples: Count = 25,
-    class_: Annotated[CountOrZero | None, Parameter(name="--class")] = None,
+    class_: Annotated[Text | None, Parameter(name="--class")] = None,
     seed: options.LatentSeed = None,
     out: Text = "grid.png",
     networks: options.OwnNetworks = None,
@@ -97,7 +97,7 @@ def sample(
 
     Args:
         num_samples: Number of images.
-        class_: Class to generate, such as a digit; for a run with --conditional.
+        class_: Class to generate, such as a digit or a folder of the images; for a run with --conditional.
         out: Grid as .png, .pdf or .svg, or .npz with images float32 [N, C, H, W] in [-1, 1] and latents [N, Z].
     """
     import numpy as np
@@ -107,7 +107,7 @@ def sample(
     from reviver.train.gan import grids
 
     loaded, seed = options.open_gan(run, common.device, seed, networks)
-    images, latents = sampling.generate_samples(loaded.generator, num_samples, seed, class_)
+    images, latents = sampling.generate_samples(loaded.generator, num_samples, seed, _class_index(loaded, class_))
     path, suffix = Path(out), Path(out).suffix.lower()
     check("out", suffix, Literal[".png", ".pdf", ".svg", ".npz"])
     if suffix == ".npz":
@@ -339,6 +339,18 @@ def train_extractor(
     common.show({"out": out, "test_accuracy": fraction, "sha256": sha256}, text)
     files = f"--data {shlex.quote(data)} --extractor {shlex.quote(out)}"
     common.suggest(f"reviver gan train --image-size {image_size} {files}")
+
+
+def _class_index(run: "GANRun", name: str | None) -> int | None:
+    """Return the index of a class by its name, such as that of a folder of the training images, or its number."""
+    from reviver.explorer.gan_images import class_names
+
+    names = class_names(run.config.data, run.generator.num_classes)
+    if name is None or name in names:
+        return None if name is None else names.index(name)
+    if not name.isdigit():
+        refuse("class", f"must be {', '.join(names) or 'left out, since this run has no classes'}, got {name!r}")
+    return int(name)
 
 
 def _find_extractor(run: "GANRun", given: str | None) -> tuple[str | None, str | None]:

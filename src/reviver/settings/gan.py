@@ -129,7 +129,7 @@ class GANConfig:
             problem = f"must be 0 for the loss {self.loss}, which has no labels, got {self.label_smoothing}"
             refuse("label_smoothing", problem)
         if self.networks is not None:
-            for name in ("conditional", "discriminator_dropout", "batch_norm_eps"):
+            for name in ("discriminator_dropout", "batch_norm_eps"):
                 if (value := getattr(self, name)) != getattr(type(self), name):
                     refuse(name, f"must be left out with networks of your own, which set it themselves, got {value}")
         if self.ema_rampup and not self.ema:

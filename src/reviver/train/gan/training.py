@@ -64,7 +64,8 @@ def build_networks(
     with torch.random.fork_rng(devices=[]):
         torch.random.set_rng_state(make_rng(config.seed, "weights").get_state())
         if config.networks is not None:
-            return build_custom(parts.require("networks", config.networks), config.latent_size, image_shape)
+            custom = parts.require("networks", config.networks)
+            return build_custom(custom, config.latent_size, image_shape, num_classes)
         return (
             Generator(config.latent_size, image_shape, batch_norm_eps=config.batch_norm_eps, num_classes=num_classes),
             build_discriminator(config, image_shape, num_classes),
