@@ -1,4 +1,4 @@
-"""A new task is one file, and a new loss one entry: a copy of the package with both trains, plots, exports and shows them."""
+"""A new task is a file and an entry, and so is a new loss: a copy of the package with both trains, plots, exports and shows them."""
 
 import base64
 import json
@@ -16,7 +16,7 @@ import reviver
 PACKAGE = Path(reviver.__file__).parent
 
 TASK = '''
-from reviver.settings.tasks import TaskDefinition
+from reviver.settings.tasks.definition import TaskDefinition
 
 
 class Majority(TaskDefinition):
@@ -34,8 +34,6 @@ class Majority(TaskDefinition):
         inside = torch.arange(x.shape[1]) < lengths[:, None]
         return x, 2 * (x * inside).sum(1) > lengths
 
-
-TASK = Majority
 '''
 LOSS = """
 def exponential_generator(real_logits, fake_logits):
@@ -59,9 +57,21 @@ for command in sys.argv[1].splitlines():
 
 def test_a_file_is_a_task_and_an_entry_a_loss(tmp_path: Path) -> None:
     shutil.copytree(PACKAGE, tmp_path / "reviver")
-    (tmp_path / "reviver" / "data" / "tasks" / "majority.py").write_text(TASK)
-    losses = (PACKAGE / "gan" / "losses.py").read_text("utf-8")
-    (tmp_path / "reviver" / "gan" / "losses.py").write_text(losses + LOSS, "utf-8")
+    settings = tmp_path / "reviver" / "settings"
+    (settings / "tasks" / "majority.py").write_text(TASK)
+    for path, old, new in (
+        (settings / "tasks" / "__init__.py", '        "custom": CustomData(),\n', '        "majority": Majority(),\n'),
+        (
+            settings / "tasks" / "__init__.py",
+            "import Adding\n",
+            "from reviver.settings.tasks.majority import Majority\n",
+        ),
+        (settings / "gan.py", '"wasserstein")', ', "exponential")'),
+        (tmp_path / "reviver" / "gan" / "losses.py", "", LOSS),
+    ):
+        text = path.read_text("utf-8")
+        assert old in text
+        path.write_text(text.replace(old, old.rstrip(")") + new, 1) if old else text + new, "utf-8")
     images = np.random.default_rng(0).integers(0, 256, (40, 6, 6), np.uint8)
     np.savez(tmp_path / "images.npz", images=images)
     commands = """\

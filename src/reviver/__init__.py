@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from reviver.lstm.cell import lstm_step as lstm_step
     from reviver.lstm.classifier import LSTMClassifier as LSTMClassifier
     from reviver.lstm.layer import LSTM as LSTM
-    from reviver.lstm.pretrained import PretrainedClassifier as PretrainedClassifier
+    from reviver.lstm.pretrained_classifier import PretrainedClassifier as PretrainedClassifier
     from reviver.run import GANRun as GANRun
     from reviver.run import LSTMRun as LSTMRun
     from reviver.run import explore as explore
@@ -53,7 +53,7 @@ _MODULES = {
     "LSTMWeights": "lstm.cell",
     "RNN": "cells.recurrent",
     "Cell": "cells.grammar",
-    "PretrainedClassifier": "lstm.pretrained",
+    "PretrainedClassifier": "lstm.pretrained_classifier",
     "check": "checker.assignment",
     "explore": "run",
     "load": "run",

@@ -3,20 +3,28 @@
 Shapes: T time, I input size, C classes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from reviver.data.digits import DigitTask
 from reviver.data.generated import GeneratedTask, probe
+from reviver.data.palindromes import PalindromeTask
 from reviver.data.sequences.custom import CustomTask
 from reviver.data.sequences.standardization import Standardization
 from reviver.data.task import Task
 from reviver.settings.fields import Count
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.parts import BUILT_IN, Parts, is_reference
-from reviver.settings.tasks import TargetKind, TaskName, build_definition, find_task
+from reviver.settings.tasks import TargetKind, TaskName, build_definition
 from reviver.settings.validation import JSON_LIST, Record
+
+BUILDERS: Mapping[str, Callable[[LSTMConfig], Task]] = MappingProxyType(
+    {"palindrome": PalindromeTask, "row-mnist": DigitTask, "pixel-mnist": DigitTask}
+)
+"""Classes of the built-in tasks whose sequences are not generated anew for every epoch."""
 
 
 def build_task(config: LSTMConfig, record: Mapping[str, Any] | None = None, parts: Parts = BUILT_IN) -> Task:
@@ -29,8 +37,7 @@ def build_task(config: LSTMConfig, record: Mapping[str, Any] | None = None, part
     if config.task == "custom":
         return CustomTask(config, record)
     if not is_reference(config.task):
-        definition = find_task(config.task)
-        return definition.build(config) or GeneratedTask(config, definition)
+        return BUILDERS.get(config.task, GeneratedTask)(config)
     part = parts.require("task", config.task)
     definition = build_definition(config.task, part)
     config.check_task(definition)

@@ -140,9 +140,3 @@ def probe(task: TaskDefinition, part: CustomClass, config: LSTMConfig) -> None:
             refuse("task", f"{part.name}: {problem}")
     if not (math.isfinite(task.chance) and math.isfinite(task.baseline(length))):
         refuse("task", f"{part.name} must have a number as `chance`, and `baseline(length)` must return one")
-
-
-def random_steps(first: Tensor | int, last: Tensor, rng: torch.Generator) -> Tensor:
-    """Return a random step from `first` to `last` for each sequence, [N] int64."""
-    fraction = torch.rand(len(last), dtype=torch.float64, generator=rng)
-    return first + (fraction * (last - first + 1)).long()

@@ -30,7 +30,6 @@ Cell = Callable[[int, int], nn.Module]
 CELLS: Mapping[str, Cell] = MappingProxyType({"gru": nn.GRUCell})
 """The built-in cells that run step by step, by name."""
 PROBE_BATCHES, PROBE_STEPS = (3, 2), 2
-TIMED_STEPS, TIMED_SECONDS = 16, 0.3
 
 
 class CellClassifier(nn.Module):

@@ -66,7 +66,7 @@ PRESETS = MappingProxyType(
   original; `recall-scalar-10000`: scalar digits over 10 000 steps, with truncated backpropagation through time.
 - `recall-10000`, `recall-100000`, `recall-1000000`: the same for longer sequences; the last two are validated on 500 and
   200 of them.
-- those of other tasks have the name of the task, see `data/tasks/`: memory tasks of the literature with a length
+- those of other tasks have the name of the task, see `settings/tasks/`: memory tasks of the literature with a length
   curriculum, and MNIST digits, read row by row or pixel by pixel.
 - `series`: classification of the series in a file, which `data` names; for a few dozen to some thousand series of any length.
 """

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from reviver.settings.tasks import TOLERANCE, TaskDefinition, memory_preset
+from reviver.settings.tasks.definition import TOLERANCE, TaskDefinition, memory_preset, random_steps
 
 if TYPE_CHECKING:
     import torch
@@ -48,13 +48,8 @@ class Adding(TaskDefinition):
         """Generate sequences, see `TaskDefinition.generate`."""
         import torch
 
-        from reviver.data.generated import random_steps
-
         steps, half = int(lengths.max()), lengths // 2
         numbers = torch.rand(len(lengths), steps, generator=rng)
         marked = torch.stack([random_steps(0, half - 1, rng), random_steps(half, lengths - 1, rng)], dim=1)  # a and b
         marks = torch.zeros_like(numbers).scatter_(1, marked, 1.0)
         return torch.stack([numbers, marks], dim=-1), numbers.gather(1, marked).sum(1)
-
-
-TASK = Adding

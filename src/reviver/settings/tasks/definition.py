@@ -1,21 +1,16 @@
-"""The tasks of the LSTM by name. Each has one class, in a file of `data/tasks/`, with all that anybody asks of it.
+"""The definition of a task of the LSTM: its words, its allowed lengths, and its sequences.
 
-Settings, presets, model cards, explorer and docs read it. A new file is a new task: its name is that of the file, its
-class is `TASK`. It imports torch where it needs it, in a function, since `--help` reads the class, too.
+It imports torch where it needs it, in a function, since `--help` reads the classes, too.
 """
 
-import functools
-import importlib
 import math
-import pkgutil
 from collections.abc import Mapping
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from reviver.settings.parts import CustomClass, explaining, name_or_reference
+from reviver.settings.parts import CustomClass, explaining
 from reviver.settings.validation import check, refuse
 from reviver.text import short_repr
 
@@ -122,29 +117,6 @@ class CustomData(TaskDefinition):
     has_curriculum = False
 
 
-_FILES = [module.name for module in pkgutil.iter_modules([str(Path(__file__).parents[1] / "data" / "tasks")])]
-TASKS: tuple[str, ...] = (
-    *sorted((name.replace("_", "-") for name in _FILES), key=lambda name: (name != "palindrome", name)),
-    "custom",
-)
-"""Names of the tasks; the first is the original's."""
-if TYPE_CHECKING:
-    TaskName = str
-else:
-    TaskName = Annotated[Literal[TASKS] | str, name_or_reference(*TASKS)]
-
-
-@functools.cache
-def find_task(name: str) -> TaskDefinition:
-    """Return the definition of the built-in task called `name`, one of `TASKS`."""
-    if name == "custom":
-        task: TaskDefinition = CustomData()
-    else:
-        task = importlib.import_module(f"reviver.data.tasks.{name.replace('-', '_')}").TASK()
-    task.name = name
-    return task
-
-
 def build_definition(name: str, part: CustomClass) -> TaskDefinition:
     """Return the definition of a user-defined task, whose reference is `name`.
 
@@ -161,3 +133,11 @@ def build_definition(name: str, part: CustomClass) -> TaskDefinition:
         refuse("task", f"{part.name} must have at most {MAX_SYMBOLS} symbols, and as many classes")
     task.name = name
     return task
+
+
+def random_steps(first: "torch.Tensor | int", last: "torch.Tensor", rng: "torch.Generator") -> "torch.Tensor":
+    """Return a random step from `first` to `last` for each sequence, [N] int64."""
+    import torch
+
+    fraction = torch.rand(len(last), dtype=torch.float64, generator=rng)
+    return first + (fraction * (last - first + 1)).long()

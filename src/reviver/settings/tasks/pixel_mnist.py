@@ -1,7 +1,7 @@
 """Classification of MNIST digits by pixels."""
 
-from reviver.data.tasks.row_mnist import SIDE, RowMNIST
-from reviver.settings.tasks import mnist_preset
+from reviver.settings.tasks.definition import mnist_preset
+from reviver.settings.tasks.row_mnist import SIDE, RowMNIST
 
 
 class PixelMNIST(RowMNIST):
@@ -28,6 +28,3 @@ class PixelMNIST(RowMNIST):
     )
     purpose = "Recognize a digit, read pixel by pixel."
     seconds = 2230
-
-
-TASK = PixelMNIST

@@ -1,11 +1,6 @@
 """Classification of MNIST digits by rows."""
 
-from typing import TYPE_CHECKING, Any
-
-from reviver.settings.tasks import DIGITS, TaskDefinition, mnist_preset
-
-if TYPE_CHECKING:
-    from reviver.data.digits import DigitTask
+from reviver.settings.tasks.definition import DIGITS, TaskDefinition, mnist_preset
 
 SIDE = 28
 
@@ -32,12 +27,3 @@ class RowMNIST(TaskDefinition):
     def baseline(self, length: int) -> float:
         """Return the loss without memory, see the class."""
         return 2.300848
-
-    def build(self, config: Any) -> "DigitTask":
-        """Return the task of a run, see `TaskDefinition.build`."""
-        from reviver.data.digits import DigitTask
-
-        return DigitTask(config)
-
-
-TASK = RowMNIST

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from reviver.settings.tasks import TaskDefinition, memory_preset
+from reviver.settings.tasks.definition import TaskDefinition, memory_preset
 
 if TYPE_CHECKING:
     import torch
@@ -31,6 +31,3 @@ class Parity(TaskDefinition):
         bits = torch.randint(2, (len(lengths), steps), generator=rng, dtype=torch.uint8)
         is_padding = torch.arange(steps) >= lengths.unsqueeze(1)
         return bits, bits.masked_fill(is_padding, 0).sum(1) % 2
-
-
-TASK = Parity

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from reviver.settings.tasks import TaskDefinition, memory_preset
+from reviver.settings.tasks.definition import TaskDefinition, memory_preset, random_steps
 
 if TYPE_CHECKING:
     import torch
@@ -37,8 +37,6 @@ class TemporalOrder(TaskDefinition):
         """Generate sequences, see `TaskDefinition.generate`."""
         import torch
 
-        from reviver.data.generated import random_steps
-
         size, steps = len(lengths), int(lengths.max())
         symbols = torch.randint(len(DISTRACTORS), (size, steps), generator=rng, dtype=torch.uint8)
         symbols += FIRST_DISTRACTOR
@@ -49,6 +47,3 @@ class TemporalOrder(TaskDefinition):
         symbols[:, 0] = START
         symbols.scatter_(1, lengths.unsqueeze(1) - 1, END)
         return symbols, 2 * relevant[:, 0] + relevant[:, 1]
-
-
-TASK = TemporalOrder

@@ -3,7 +3,7 @@
 import math
 from typing import TYPE_CHECKING
 
-from reviver.settings.tasks import TaskDefinition, memory_preset
+from reviver.settings.tasks.definition import TaskDefinition, memory_preset
 
 if TYPE_CHECKING:
     import torch
@@ -60,6 +60,3 @@ class Copy(TaskDefinition):
         inputs[:, COUNT + length - 1] = DELIMITER
         classes = functional.pad(symbols, (length + COUNT, 0), value=BLANK)
         return inputs, classes
-
-
-TASK = Copy

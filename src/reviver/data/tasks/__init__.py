@@ -1,1 +1,0 @@
-"""The tasks of the LSTM, one a file, see `reviver.settings.tasks`."""
