@@ -7,16 +7,34 @@ from pathlib import Path
 
 import pytest
 
-from reviver.checker.submissions import Limits, check_file
+from reviver.checker.submissions import Limits, Submission, check_submission
 from reviver.cli import main
 from tests.checker.lstm_solutions import FUNCTIONAL
+from tests.checker.student_files import LSTM
 
 STEP = "h, c = state"
 HOSTILE = {
     "a loop": ("while True: pass", 3, "takes more than 3 seconds", []),
     "output": ("while True: print('x' * 10_000)", 3, "takes more than 3 seconds", []),
+    "waiting": (
+        "import os; os.read(os.pipe()[0], 1)",
+        60,
+        "waits for something: it computed nothing for 30 seconds",
+        [],
+    ),
     "syntax": ("def f(:\n", 60, "line 1: invalid syntax", []),
-    "nothing": ("x = 1", 60, "defines no piece of an assignment; see reviver check --start lstm", []),
+    "nothing": (
+        "class Other: pass",
+        60,
+        "defines no piece of an assignment; classes: Other; call the network LSTM, or see reviver check --start lstm",
+        [],
+    ),
+    "no network, and only a copy": (
+        "import os, socket; os.remove(__file__); x = socket.create_connection(('127.0.0.1', 9))",
+        60,
+        "line 1: OSError: there is no network here",
+        [],
+    ),
     "os._exit": ("import os; os._exit(3)", 60, "ends the process with exit code 3", []),
     "10 GB and exit": (
         FUNCTIONAL.replace(STEP, f"torch.zeros(10 * 2**30 // 8); {STEP}")
@@ -40,8 +58,10 @@ HOSTILE = {
 def test_a_hostile_file_becomes_a_report(name: str, tmp_path: Path) -> None:
     text, seconds, error, found = HOSTILE[name]
     (tmp_path / "mine.py").write_text(text)
-    report = check_file(tmp_path / "mine.py", Limits(seconds), threading.Event())
+    path = tmp_path / "mine.py"
+    report = check_submission(Submission("mine.py", {"mine.py": path}), Limits(seconds), threading.Event())
     assert (report.error, [outcome.text for outcome in report.outcomes]) == (error, found)
+    assert path.read_text() == text
 
 
 @pytest.fixture
@@ -61,7 +81,7 @@ def test_grades_are_a_row_per_file(files: Path, capsys: pytest.CaptureFixture[st
     first, second = csv.DictReader(Path("grades.csv").read_text().splitlines())
     assert (first["file"], first["points"], first["lstm_step"], first["initialization"]) == ("a.py", "0.5", "0", "0.5")
     assert first["remarks"].startswith("lstm_step: tanh(c) is missing in the hidden state; ")
-    assert list(second.values()) == ["gone.py", "0", *[""] * 6, "cannot be read (No such file or directory)"]
+    assert list(second.values()) == ["gone.py", *[""] * 8, "cannot be read (No such file or directory)"]
     assert main(["check", "gone.py", "--out", "quiet.csv", "--quiet"]) == 0
     assert (capsys.readouterr().out, Path("quiet.csv").exists()) == ("", True)
 
@@ -101,12 +121,35 @@ def test_a_new_file_waits_to_be_written(network: str, files: Path, capsys: pytes
         ("", "FILE is missing; see reviver check --help"),
         ("a.py --start lstm", "--start is only for a new file; leave out the files"),
         ("a.py --points points.toml", "--points is only for a table of grades; give its --out"),
-        ("a.py --out grades.xlsx", "--out must end in .csv, got grades.xlsx"),
+        ("a.py --out grades.xlsx", "--out must end in .csv, .html or .json, or name a folder, got grades.xlsx"),
+        ("a.py --course half.toml", "--course half.toml: half must be true or false, got 1"),
         ("a.py --out g.csv --points gone.toml", "--points gone.toml cannot be read (No such file or directory)"),
         ("a.py --out g.csv --points wrong.toml", "--points wrong.toml: lstm_stop is no piece; did you mean lstm_step?"),
     ],
 )
 def test_wrong_use(arguments: str, message: str, files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("wrong.toml").write_text("lstm_stop = 3")
+    Path("half.toml").write_text("half = 1")
     assert main(["check", *arguments.split()]) == 2
     assert capsys.readouterr().err == f"error: {message}\n"
+
+
+def test_a_class_of_folders_becomes_pages_and_results(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, text in {"ada": "from other import *", "ben": "class Peephole: pass", "eve": "while True: pass"}.items():
+        Path("class", name).mkdir(parents=True)
+        Path("class", name, "mine.py").write_text(text)
+    Path("class", "ada", "other.py").write_text(LSTM)
+    before = sorted(map(str, Path("class").rglob("*")))
+    assert main(["check", "class", "--course", "plain", "--out", "results", "--time-limit", "10"]) == 0
+    assert sorted(map(str, Path("class").rglob("*"))) == before
+    rows = {row["file"]: row for row in csv.DictReader(Path("results/grades.csv").read_text().splitlines())}
+    assert (rows["ada"]["points"], rows["ada"]["sequence"], rows["ada"]["not understood"]) == ("1", "1", "")
+    assert rows["ben"]["not understood"].startswith("defines no piece of an assignment; classes: Peephole; ")
+    assert rows["eve"]["not understood"] == "takes more than 10 seconds"
+    page = Path("results/class.html").read_text()
+    assert "3 submissions" in page
+    assert "<td>ben<td>all<td>defines no piece" in page
+    assert "sequence: right" in Path("results/students/001 ada.html").read_text()
+    assert main(["check", "class/ada", "--out", "results.json"]) == 0
+    (test,) = json.loads(Path("results.json").read_text())["tests"]
+    assert (test["name"], test["score"], test["max_score"], test["status"]) == ("sequence", 1, 1, "passed")

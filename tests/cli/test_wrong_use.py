@@ -91,7 +91,7 @@ WRONG = {
     # assignments
     "check": "^FILE is missing; see reviver check --help",
     "check --start lstm --out notes.txt": "^--out must be a new file, got notes.txt, which exists; choose another --out",
-    "check notes.txt --out grades.txt": "^--out must end in .csv, got grades.txt",
+    "check notes.txt --out grades.txt": "^--out must end in .csv, .html or .json, or name a folder, got grades.txt",
     "check notes.txt --points notes.txt": "^--points is only for a table of grades; give its --out",
     # traces
     f"lstm trace l {'1' * 10_001}": "^digits must be at most 10000 to be plotted, got 10001",

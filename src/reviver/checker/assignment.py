@@ -1,11 +1,16 @@
 """Check the functions and classes of a notebook or a file: which pieces they are, and a report about them."""
 
+import ast
 import inspect
+import re
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
-from reviver.checker.gan_pieces import GAN_PIECES
+from reviver.checker.gan_pieces import GAN_PIECES, is_own
+from reviver.checker.loading import Source
+from reviver.checker.loops import Loop, events, find_loops
 from reviver.checker.lstm_pieces import LSTM_PIECES
 from reviver.checker.pieces import Namespace, Piece, PieceOutcome, run_pieces
 from reviver.errors import ConfigError
@@ -15,8 +20,21 @@ PIECES = (*LSTM_PIECES, *GAN_PIECES)
 TUTORIALS = {"lstm": "An LSTM from its equations", "gan": "A GAN from its algorithm"}
 SIGNATURES = {("x", "state", "w"): "lstm_step", ("G", "D", "opt_G", "opt_D", "real", "z"): "gan_step"}
 """Parameters by which a function of another name is recognized."""
+CLASSES = {
+    "LSTM": r"^(?!.*(cell|peep|bilstm|bi_lstm|gate|layer|dataset)).*(lstm|rnn)",
+    "LSTMCell": r"^(?!.*peep).*(lstm|rnn).*cell|^cell$",
+    "Recaller": "^recaller$",
+    "Generator": r"^(?!.*(dataset|loader)).*(generator|^gen(net)?$|^g$|^netg$|^gnet$)",
+    "Discriminator": r"discriminator|^disc?(net)?$|^d$|^netd$|^dnet$|critic",
+}
+"""By which names of classes a network is recognized."""
+ARITY = {"lstm_step": (3, 4), "reset_weights": (1,), "update": (5,), "generator_loss": (1,), "discriminator_loss": (2,)}
+ARITY |= {"gan_step": (6,), "interpolate": (3,)}
+"""Functions that are recognized by name, and how many arguments they have."""
+NOT_ASKED = ("initialization", "dropout", "learning", "samples", "interpolation")
+"""Pieces that another course's file is not asked for, unless the course says so."""
 WIDTH = 80
-LABELS = {"passed": "passed", "failed": "FAILED", "waits": "waits", "missing": "missing"}
+LABELS = {"passed": "passed", "failed": "FAILED", "waits": "waits", "missing": "missing", "unclear": "?"}
 
 
 class CheckReport(NamedTuple):
@@ -26,11 +44,18 @@ class CheckReport(NamedTuple):
     outcomes: tuple[PieceOutcome, ...]
     error: str = ""
     """Why the file could not be read or run, or had to be stopped; empty if it was checked to the end."""
+    missing: tuple[str, ...] = ()
+    """Modules that are not there, so that a stand-in took their place."""
 
     @property
     def num_passed(self) -> int:
         """Number of pieces that are right."""
         return sum(outcome.status == "passed" for outcome in self.outcomes)
+
+    @property
+    def is_unclear(self) -> bool:
+        """Whether a person must look at it: the check does not understand all of it, or nothing in it."""
+        return any(outcome.status == "unclear" for outcome in self.outcomes) or (bool(self.error) and not self.outcomes)
 
     def __repr__(self) -> str:
         return "\n".join(self.lines())
@@ -43,11 +68,15 @@ class CheckReport(NamedTuple):
         )
         for outcome in self.outcomes:
             head = f"  {LABELS[outcome.status]:<8}{outcome.piece:<15} "
-            yield from wrap(outcome.text, head)
+            yield from wrap(("not understood: " if outcome.status == "unclear" else "") + outcome.text, head)
             read = f"“{outcome.section}” in the tutorial “{TUTORIALS[outcome.network]}”" if outcome.section else ""
-            for label, text in (("likely", outcome.mistake), ("hint", outcome.hint), ("read", read)):
+            hint = "write" if outcome.status == "unclear" else "hint"
+            remarks = [("remark", remark) for remark in outcome.remarks]
+            for label, text in (("likely", outcome.mistake), (hint, outcome.hint), ("read", read), *remarks):
                 if text:
                     yield from wrap(text, f"{'':10}{label + ':':<15} ")
+        if self.missing:
+            yield from wrap(f"not there, so that a stand-in took its place: {', '.join(self.missing)}", "  ")
 
 
 def wrap(text: str, head: str) -> list[str]:
@@ -83,6 +112,53 @@ def check(*pieces: Callable[..., Any], **named: Callable[..., Any]) -> CheckRepo
 
 
 def find_pieces(names: Namespace) -> list[Piece]:
-    """Return all pieces of the networks of which `names` has a part."""
+    """Return all pieces of the networks of which `names` has a part; of another course's files only those that are there."""
+    if wanted := names.get("*course", {}).get("points"):
+        networks = {piece.network for piece in PIECES if set(piece.names) & names.keys()}
+        return [piece for piece in PIECES if piece.name in wanted and piece.network in networks]
     networks = {piece.network for piece in PIECES if set(piece.names) & names.keys()}
-    return [piece for piece in PIECES if piece.network in networks]
+    asked = {"lstm": {"lstm_step", "Recaller", "update"} & names.keys(), "gan": is_own(names) or "gan_step" in names}
+    return [
+        piece
+        for piece in PIECES
+        if piece.network in networks and (asked[piece.network] or set(piece.names) & names.keys())
+        if asked[piece.network] or piece.name not in NOT_ASKED
+    ]
+
+
+def recognize(sources: Sequence[Source]) -> dict[str, Any]:
+    """Return the pieces of a submission by the names that the checks look up."""
+    names: dict[str, Any] = {"*sources": list(sources)}
+    classes: dict[str, Any] = {}
+    for source in sources:
+        for node in source.tree.body:
+            if not isinstance(node, ast.ClassDef | ast.FunctionDef) or node.name not in source.names:
+                continue
+            value, parameters = source.names[node.name], []
+            with suppress(TypeError, ValueError):
+                parameters = [p for p in inspect.signature(value).parameters.values() if p.default is p.empty]
+            if isinstance(node, ast.ClassDef):
+                classes[node.name] = value
+            elif node.name in ARITY and len(parameters) in ARITY[node.name]:
+                names[node.name] = value
+            elif node.name in ("generator", "discriminator") and not parameters:
+                names[node.name.capitalize()] = value
+    for role, pattern in CLASSES.items():
+        found = [name for name in classes if re.search(pattern, name.lower())]
+        if found:
+            names[role] = classes[min(found, key=lambda name: (name != role, name.lower() != role.lower(), len(name)))]
+    if "Recaller" in names:
+        names.pop("LSTM", None)
+    loops = list(find_loops(list(sources)))
+    by_role = {"GAN loop": [each for each in loops if is_gan_loop(each)]}
+    by_role["LSTM loop"] = [each for each in loops if not is_gan_loop(each)]
+    if by_role["GAN loop"] and {"Generator", "Discriminator"} <= names.keys():
+        names["GAN loop"] = by_role["GAN loop"][0]
+    if by_role["LSTM loop"] and "Generator" not in names and "update" not in names:
+        names["LSTM loop"] = by_role["LSTM loop"][0]
+    return names
+
+
+def is_gan_loop(loop: Loop) -> bool:
+    """Return whether a loop steps two optimizers."""
+    return len({of for name, of in events(loop.node) if name == "step"}) > 1

@@ -29,11 +29,12 @@ def compare(
     mistakes: Sequence[Mistake],
     text: str = "",
     tolerance: float = 1e-7,
+    alone: Sequence[Mistake] = (),
 ) -> Any:
     """Return the first of `theirs` of which `observe` gives the same quantities as of `ours`.
 
     Otherwise raise a Failure with the mistake, or the two, whose quantities are those of one of `theirs`, by the second
-    examples if the first raise an error. `text` is the message instead of the difference.
+    examples if the first raise an error. `text` is the message instead of the difference. Mistakes of `alone` are not paired.
     """
     problems, found, is_square = list[str](), list[Quantities](), False
     for candidate in theirs:
@@ -59,7 +60,7 @@ def compare(
 
     if is_square:
         found = [each for each in seen(theirs) if each is not None]
-    tried = [*mistakes, *pairs(mistakes)]
+    tried = [*mistakes, *alone, *pairs(mistakes)]
     likely = (
         mistake
         for mistake, expected in zip(tried, seen(mistake.compute for mistake in tried), strict=True)

@@ -30,6 +30,11 @@ REACH = Hint(STEP, "Which network may the loss of D change, and which one the lo
 CLEAR = Hint(STEP, "Which calls add to the gradients of D, and which of them are meant for D?")
 SAME = Hint(STEP, "At which weights are both gradients taken? To alternate, algorithm 1 samples new noise.")
 UPDATE = Hint(STEP, "Which network does each optimizer change?")
+SHAPES = Hint(
+    LOSSES, "Which shapes have the labels and the answers, and what does broadcasting make of [N] and [N, 1]?"
+)
+SOFT = Hint(LOSSES, "Which logit has the smallest loss if the label is 1.2?")
+RETURNS = Hint(STEP, "Does the call change the tensor, or return another one?")
 NORM = Hint(TRAIN, "What does BatchNorm use in training, and what in evaluation?")
 NOISE = Hint(STEP, "What are the arguments of the step for, and how many images should they give?")
 ENDS = Hint(TRAIN, "How many rows should the path have, and which are the first and the last?")
@@ -166,8 +171,22 @@ GAN_STEP_MISTAKES = table(
     *((f"loss of G: {m.name}", LABELS, step(losses=(m.compute, discriminator_loss))) for m in GENERATOR_LOSS_MISTAKES),
     *((f"loss of D: {m.name}", LABELS, step(losses=(generator_loss, m.compute))) for m in DISCRIMINATOR_LOSS_MISTAKES),
 )
+BY_NAME = {mistake.name: mistake for mistake in GAN_STEP_MISTAKES}
 NO_DETACH = GAN_STEP_MISTAKES[0]
-(TOO_EARLY,) = table(("an optimizer steps before the other gradient is there", SAME, step(order=ALTERNATING)))
+NEVER_CLEARED = BY_NAME["the gradients are never cleared"]
+KEPT = BY_NAME["the gradients of D from the loss of G are not cleared"]
+NO_GRADIENT = BY_NAME["G gets no gradient from its loss"]
+EXCHANGED = BY_NAME["the labels are exchanged"]
+SATURATING = GENERATOR_LOSS_MISTAKES[0]
+(TOO_EARLY, REUSED, TARGET_SHAPE, LABELS_ABOVE_ONE, TWO_SIGMOIDS, DROPPED) = table(
+    ("an optimizer steps before the other gradient is there", SAME, step(order=ALTERNATING)),
+    ("the fake images are used again after the step of G, without detach", REACH, step(order=ALTERNATING)),
+    ("the labels have the shape [N], the answers of D [N, 1]", SHAPES, step(order=ALTERNATING)),
+    ("a label is above 1", SOFT, step(order=ALTERNATING)),
+    ("there is a sigmoid at the end of D, and another in the loss", SIGMOIDS, step(order=ALTERNATING)),
+    ("the result of a call that changes nothing by itself is dropped", RETURNS, step(order=ALTERNATING)),
+)
+EPS = "BatchNorm gets {:.2g} as eps, which stands second, before momentum; with eps = 0.8 all runs of the recipes collapsed"
 
 
 def interpolate(start: Tensor, end: Tensor, steps: int) -> Tensor:

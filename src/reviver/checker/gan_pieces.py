@@ -6,15 +6,20 @@ A file defines `Generator(latent_size, image_shape)`, `Discriminator(image_shape
 Shapes: N images, C channels, H height, W width, Z latent size.
 """
 
+import ast
+import inspect
+import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from reviver.checker import gan_mistakes as wrong
 from reviver.checker.compare import Quantities, compare, derivatives, sample
-from reviver.checker.pieces import Failure, Mistake, Namespace, Piece, describe
+from reviver.checker.conventions import DISCRIMINATOR_KEYS, GENERATOR_KEYS, build
+from reviver.checker.loops import check_gan_loop
+from reviver.checker.pieces import Failure, Finding, Mistake, Namespace, Piece, Unclear, describe
 from reviver.data.images.named import read_mnist
 from reviver.text import short_repr
 
@@ -24,22 +29,113 @@ MAX_DISTANCE, MIN_SPREAD = 0.5, 0.3
 """Bounds of the samples, see `check_samples`."""
 
 
+class Built(NamedTuple):
+    """A network of a submission and how it is called."""
+
+    module: nn.Module
+    place: Callable[[Tensor], Tensor]
+    """What it makes of noise [N, Z], or of images [N, C, H, W]."""
+    size: tuple[int, ...]
+    """The latent size, or the shape of an image."""
+
+
+def is_own(names: Namespace) -> bool:
+    """Return whether a submission has the names and arguments of the file to fill in."""
+    found = names.get("Generator") or names.get("Discriminator")
+    return found is not None and "image_shape" in inspect.signature(found).parameters
+
+
+def build_generator(names: Namespace) -> Built:
+    """Build the generator; find out its latent size and the shape of its noise. Raises Unclear."""
+    problems = list[Exception]()
+    for size in (LATENT_SIZE, 0):
+        try:
+            module = build_module(names["Generator"], GENERATOR_KEYS, {"Z": size or LATENT_SIZE, "image": IMAGE_SHAPE})
+            found = size or first_size(module)
+            for place in (lambda z: z, lambda z: z[:, :, None, None]):
+                try:
+                    if isinstance(module.train()(place(sample(1, 8, found))), Tensor):
+                        return Built(module, place, (found,))
+                except Exception as error:
+                    problems.append(error)
+        except (NotImplementedError, Failure):
+            raise
+        except Exception as error:
+            problems.append(error)
+    raise unclear("Generator", problems, "write Generator(latent_dim), called with noise [N, latent_dim]")
+
+
+def build_discriminator(names: Namespace) -> Built:
+    """Build the discriminator and find out the shape of its images. Raises Unclear."""
+    problems = list[Exception]()
+    try:
+        module = build_module(names["Discriminator"], DISCRIMINATOR_KEYS, {"image": IMAGE_SHAPE})
+        for side in (28, 32, 64):
+            for place in (lambda x: x, lambda x: x.flatten(1)):
+                try:
+                    x = place(sample(2, 8, 1, side, side).tanh())
+                    values = module.train()(x)
+                    if isinstance(values, Tensor) and values.numel() == 8:
+                        return Built(module, place, (1, side, side))
+                    raise Unclear(
+                        f"it returns {list(values.shape) if isinstance(values, Tensor) else short_repr(values)} for 8 images",
+                        "return one number for each image",
+                    )
+                except Exception as error:
+                    problems.append(error)
+    except (NotImplementedError, Failure):
+        raise
+    except Exception as error:
+        problems.append(error)
+    raise unclear("Discriminator", problems, "write Discriminator(), called with images [N, 784] or [N, 1, 28, 28]")
+
+
+def build_module(cls: Any, keys: tuple[str, ...], values: dict[str, Any]) -> nn.Module:
+    """Build a network. Raises Unclear, or NotImplementedError if it is still to be written."""
+    module = build(cls, keys, values)
+    if module is None or (isinstance(module, nn.Module) and not any(True for _ in module.parameters())):
+        raise NotImplementedError
+    if not isinstance(module, nn.Module):
+        raise Unclear(f"{cls.__name__} is no nn.Module", f"write class {cls.__name__}(nn.Module)")
+    return module
+
+
+def first_size(module: nn.Module) -> int:
+    """Return the input size of the first layer of a network."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Linear):
+            return layer.in_features
+        if isinstance(layer, nn.ConvTranspose2d):
+            return layer.in_channels
+    return LATENT_SIZE
+
+
+def unclear(name: str, problems: list[Exception], advice: str) -> Exception:
+    """Return why no way of calling a network works."""
+    first = next((each for each in problems if isinstance(each, Unclear)), problems[0])
+    return (
+        first if isinstance(first, Unclear) else Unclear(f"no way of calling {name} works: {describe(first)}", advice)
+    )
+
+
 def check_network(
-    network: nn.Module, inputs: Tensor, shapes: tuple[list[int], ...], mistakes: tuple[Mistake, ...]
-) -> str:
-    """Check shape and type of what a network gives, that all its parameters take part, and between which numbers it lies."""
+    network: nn.Module, inputs: Tensor, mistakes: tuple[Mistake, ...], equal: Mistake, is_own: bool
+) -> Finding:
+    """Check what a network returns, that all its parameters take part, and between which numbers it lies."""
     values = network(inputs)
-    if not isinstance(values, Tensor) or list(values.shape) not in shapes:
-        found = list(values.shape) if isinstance(values, Tensor) else short_repr(values)
-        raise Failure(f"the result must have shape {' or '.join(map(str, shapes))}, got {found}")
     if values.dtype != inputs.dtype or not bool(values.isfinite().all()):
         raise Failure(f"the result must be finite and have the dtype {inputs.dtype} of the input, got {values.dtype}")
+    if equal.compute(values):
+        raise Failure(f"all results are the same for {len(inputs)} different inputs", equal)
+    remarks = [wrong.EPS.format(each.eps) for each in network.modules() if getattr(each, "eps", 0) > 0.1]
     names, parameters = zip(*network.named_parameters(), strict=True)
     for name, grad in zip(
         names, torch.autograd.grad(values.square().sum(), parameters, allow_unused=True), strict=True
     ):
         if grad is None:
-            raise Failure(f"{name} has no part in the result")
+            if is_own:
+                raise Failure(f"{name} has no part in the result")
+            remarks.append(f"{name} has no part in the result")
     with torch.no_grad():
         for parameter in parameters:  # large weights show between which numbers the last layer keeps its values
             parameter.mul_(10)
@@ -48,36 +144,85 @@ def check_network(
     for mistake in mistakes:
         if mistake.compute(values):
             raise Failure(text, mistake)
-    return text
+    return Finding.of(text, remarks)
 
 
 def check_generator(names: Namespace) -> str:
     """Check shape, range and variety of the images, in eval mode one by one."""
-    G, z = names["Generator"](LATENT_SIZE, IMAGE_SHAPE), sample(1, 8, LATENT_SIZE)
-    check_network(G, z, ([8, *IMAGE_SHAPE],), wrong.GENERATOR_MISTAKES)
+    own, (G, place, size) = is_own(names), build_generator(names)
+    z = place(sample(1, 8, *size))
+    shapes = [[8, *IMAGE_SHAPE]] if own else [[8, 1, s, s] for s in (28, 32, 64)] + [[8, 784], [8, 28, 28], [8, 1024]]
+    shape = list(G(z).shape)
+    if shape not in shapes:
+        if own:
+            raise Failure(f"the result must have shape {' or '.join(map(str, shapes))}, got {shape}")
+        raise Unclear(f"images of shape {shape} are not known here", "return images [N, 1, 28, 28] or [N, 784]")
+    image_range = names.get("*course", {}).get("image_range") or ("-1 to 1" if own else data_range(names))
+    no_sigmoid, no_tanh, equal = wrong.GENERATOR_MISTAKES
+    mistakes = {"-1 to 1": (no_sigmoid, no_tanh) if own else (no_sigmoid,)}.get(image_range, ())
+    finding = check_network(G, z, mistakes, equal, own)
     with torch.no_grad():
         if not torch.allclose(G.eval()(z)[:4], G(z[:4])):
             raise Failure("in eval mode an image depends on the others of its batch")
-    return "images [N, 1, 28, 28] between -1 and 1"
+        remarks = list(finding.remarks)
+        if not own and bool((G(z).abs() > 1).any()):
+            remarks.append("G has no tanh at its end: its pixels have no bounds")
+        if shape != [8, *IMAGE_SHAPE]:
+            remarks.append(f"images have the shape {['N', *shape[1:]]}".replace("'", ""))
+    return Finding.of("images [N, 1, 28, 28] between -1 and 1" if own else f"{len(z)} images that differ", remarks)
+
+
+def data_range(names: Namespace) -> str:
+    """Return between which numbers the pixels of the data lie, by how the source scales them; empty if it does not say."""
+    text = "".join(ast.unparse(source.tree) for source in names.get("*sources", ()))
+    half = re.search(r"Normalize\(\(?\[?0?\.5", text) or "preprocess_img" in text
+    return "-1 to 1" if half else "0 to 1" if "ToTensor()" in text else ""
 
 
 def check_discriminator(names: Namespace) -> str:
     """Check shape and range of the logits."""
-    x = sample(2, 8, *IMAGE_SHAPE).tanh()
-    check_network(names["Discriminator"](IMAGE_SHAPE), x, ([8, 1], [8]), wrong.DISCRIMINATOR_MISTAKES)
-    return "one logit for each image"
+    own, (D, place, size) = is_own(names), build_discriminator(names)
+    x = place(sample(2, 8, *size).tanh())
+    shape = list(D(x).shape)
+    if own and shape not in ([8, 1], [8]):
+        raise Failure(f"the result must have shape [8, 1] or [8], got {shape}")
+    sigmoid, equal = wrong.DISCRIMINATOR_MISTAKES
+    finding = check_network(D, x, (sigmoid,) if own else (), equal, own)
+    with torch.no_grad():
+        remarks = ["it returns probabilities, for BCELoss"] if sigmoid.compute(D(x)) else []
+    return Finding.of("one logit for each image" if own else "one answer for each image", (*remarks, *finding.remarks))
 
 
 def check_losses(names: Namespace) -> str:
+    """Check both losses and their gradients, in float32 if another course's losses ask for it."""
+    try:
+        return check_both_losses(names, 1e-7)
+    except Failure as failure:
+        if is_own(names) or "gan_step" in names or failure.mistake is not None:
+            raise
+        torch.set_default_dtype(torch.float32)
+        return check_both_losses(names, 1e-4)
+
+
+def check_both_losses(names: Namespace, tolerance: float) -> str:
     """Check both losses and their gradients."""
-    check_loss(names, "generator_loss", wrong.generator_loss, wrong.GENERATOR_LOSS_MISTAKES, ("fake_logits",))
+    check_loss(
+        names, "generator_loss", wrong.generator_loss, wrong.GENERATOR_LOSS_MISTAKES, ("fake_logits",), tolerance
+    )
     inputs = ("real_logits", "fake_logits")
-    check_loss(names, "discriminator_loss", wrong.discriminator_loss, wrong.DISCRIMINATOR_LOSS_MISTAKES, inputs)
+    check_loss(
+        names, "discriminator_loss", wrong.discriminator_loss, wrong.DISCRIMINATOR_LOSS_MISTAKES, inputs, tolerance
+    )
     return "values and gradients agree, also for large logits"
 
 
 def check_loss(
-    names: Namespace, name: str, ours: Callable[..., Tensor], mistakes: tuple[Mistake, ...], inputs: tuple[str, ...]
+    names: Namespace,
+    name: str,
+    ours: Callable[..., Tensor],
+    mistakes: tuple[Mistake, ...],
+    inputs: tuple[str, ...],
+    tolerance: float,
 ) -> None:
     """Check a loss, also of logits so large that a probability would round to 0 or 1."""
     if name not in names:
@@ -93,9 +238,15 @@ def check_loss(
     def gradients(loss: Callable[..., Any], is_square: bool) -> Quantities:
         return derivatives(lambda **given: loss(*given.values()), logits, by_numbers=loss is ours)
 
-    compare(value, [names[name]], ours, mistakes)
-    compare(value_of_large, [names[name]], ours, mistakes)
-    compare(gradients, [names[name]], ours, ())
+    try:
+        compare(value, [names[name]], ours, mistakes, tolerance=tolerance)
+    except Failure as failure:
+        half = names.get("*course", {}).get("half", is_own(names) or "gan_step" in names)
+        if half is True or failure.mistake is None or failure.mistake.name != "the factor ½ is missing":
+            raise
+        ours = failure.mistake.compute
+    compare(value_of_large, [names[name]], ours, mistakes, tolerance=tolerance)
+    compare(gradients, [names[name]], ours, (), tolerance=max(tolerance, 1e-7) if tolerance < 1e-5 else 1e-2)
 
 
 class CountingSGD(torch.optim.SGD):
@@ -141,6 +292,15 @@ def check_gan_step(names: Namespace) -> str:
     return "both networks are updated once, each by its own loss"
 
 
+def check_loop(names: Namespace) -> str:
+    """Check `gan_step`, or else the loop of a submission, by running it."""
+    if "gan_step" in names:
+        return check_gan_step(names)
+    torch.set_default_dtype(torch.float32)
+    G, D = build_generator(names), build_discriminator(names)
+    return check_gan_loop(names["GAN loop"], G.module, D.module, D.size, G.size[0])
+
+
 def check_interpolation(names: Namespace) -> str:
     """Check the points of a path."""
     start, end = sample(6, 2, 5)
@@ -159,7 +319,7 @@ def check_samples(names: Namespace) -> str:
     torch.set_default_dtype(torch.float32)
     step = names.get("gan_step", wrong.wrong_gan_step)
     images = read_mnist().images[:4096].unsqueeze(1).float() / 127.5 - 1  # [N, C, H, W]
-    G, D = names["Generator"](LATENT_SIZE, IMAGE_SHAPE), names["Discriminator"](IMAGE_SHAPE)
+    G, D = build_generator(names).module, build_discriminator(names).module
     opt_G = torch.optim.Adam(G.parameters(), lr=2e-4, betas=(0.5, 0.999))
     opt_D = torch.optim.Adam(D.parameters(), lr=4e-4, betas=(0.5, 0.999))
     z = torch.randn(128, LATENT_SIZE)
@@ -189,7 +349,7 @@ GAN_PIECES = (
     Piece("generator", "gan", ("Generator",), (), wrong.NETWORKS, check_generator),
     Piece("discriminator", "gan", ("Discriminator",), (), wrong.NETWORKS, check_discriminator),
     Piece("losses", "gan", ("generator_loss", "discriminator_loss"), (), wrong.LOSSES, check_losses),
-    Piece("gan_step", "gan", ("gan_step",), ("losses",), wrong.STEP, check_gan_step),
+    Piece("gan_step", "gan", ("gan_step", "GAN loop"), ("losses",), wrong.STEP, check_loop),
     Piece("interpolation", "gan", ("interpolate",), (), wrong.TRAIN, check_interpolation),
     Piece("samples", "gan", ("Generator",), ("gan_step", "generator", "discriminator"), wrong.TRAIN, check_samples),
 )

@@ -3,6 +3,7 @@
 Shapes: B batch, T time, I input size, H hidden size, C classes.
 """
 
+import itertools
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from reviver.checker.pieces import Hint, table
+from reviver.checker.pieces import Hint, Mistake, table
 from reviver.lstm.cell import LSTMGates, LSTMState, LSTMWeights, lstm_step
 
 STEP, NETWORK, TRAIN, EQUATIONS = "One step in code", "A network around it", "Train it", "The equations"
@@ -21,6 +22,9 @@ SHOWN = Hint(EQUATIONS, "Read the last equation once more: what does the output 
 MEMORY = Hint(EQUATIONS, "Read the fifth equation once more: what decides about keeping, and what about writing?")
 RANGE = Hint(EQUATIONS, "Between which numbers must a gate lie, and between which the cell candidate?")
 BIAS = Hint(STEP, "Each gate has one bias; the forget bias is a stored value that training changes.")
+ROWS = Hint(
+    STEP, "Which tensors depend on the number of examples? Give batch and units different sizes and print the shapes."
+)
 MATRIX = Hint(STEP, "Which matrix multiplies what? The equations multiply a column, the code a sequence per row.")
 IN_PLACE = Hint(STEP, "Which operations change a tensor itself: those with an underscore, +=, or [...] =?")
 DETACH = Hint(TRAIN, "Look for detach, .data, .item, no_grad or torch.tensor(...) on the way from step to step.")
@@ -29,6 +33,7 @@ CARRY = Hint(NETWORK, "What does a step get from the step before, and where does
 ROUNDS = Hint(NETWORK, "Count the rounds of your loop: which digit is read first, and which last?")
 READ = Hint(NETWORK, "From which vector, and of which step, does the text compute the logits?")
 SOFTMAX = Hint(TRAIN, "cross_entropy takes logits; what does it compute first?")
+CLASSES = Hint(TRAIN, "Along which dimension do the probabilities of a sequence add up to 1?")
 WHERE = Hint(NETWORK, "Of which vector does the text drop units, when, and in which mode?")
 MASK = Hint(NETWORK, "Does your code choose the units in the loop or before it?")
 SCALE = Hint(NETWORK, "What is the expected value of a unit with dropout, and what without?")
@@ -53,6 +58,7 @@ def wrong_step(
     candidate: Callable[[Tensor], Tensor] = torch.tanh,
     bias: float = 1.0,
     forget_bias: float = 0.0,
+    is_bias_per_row: bool = False,
     cell: Callable[..., Tensor] = lambda c, i, f, g: f * c + i * g,
     hidden: Callable[..., Tensor] = lambda old, new, o: o * torch.tanh(new),
     returned: str = "ifgo",
@@ -63,7 +69,7 @@ def wrong_step(
 
     def affine(W: Tensor, U: Tensor, b: Tensor | None) -> Tensor:
         assert b is not None
-        return functional.linear(x, W) + functional.linear(state.h, U) + bias * b
+        return functional.linear(x, W) + functional.linear(state.h, U) + bias * (b[:, None] if is_bias_per_row else b)
 
     z_i, z_f, z_g, z_o = (affine(*tensors[name]) for name in order)
     gates = {"i": gate(z_i), "f": gate(z_f + forget_bias), "g": candidate(z_g), "o": gate(z_o)}
@@ -76,6 +82,11 @@ def changed(of: str, change: Callable[[Tensor], Tensor]) -> Callable[[Any], Any]
     return lambda tensors: tensors._replace(
         **{name: change(value) for name, value in tensors._asdict().items() if name[0] in of and value is not None}
     )
+
+
+def borrow(w: LSTMWeights, *, to: str, of: str, kinds: str) -> LSTMWeights:
+    """Return weights in which a gate has those of another."""
+    return w._replace(**{f"{kind}_{to}": getattr(w, f"{kind}_{of}") for kind in kinds})
 
 
 step, transposed = partial(partial, wrong_step), partial(changed, change=torch.t)
@@ -105,7 +116,30 @@ STEP_MISTAKES = table(
     ("the forget gate is missing in the cell state", MEMORY, step(cell=lambda c, i, f, g: c + i * g)),
     ("the input gate is missing in the cell state", MEMORY, step(cell=lambda c, i, f, g: f * c + g)),
     ("1 - f takes the place of the input gate", MEMORY, step(cell=lambda c, i, f, g: f * c + (1 - f) * g)),
+    (
+        "the output gate is added to tanh(c), not multiplied",
+        SHOWN,
+        step(hidden=lambda old, new, o: o + torch.tanh(new)),
+    ),
+    ("the cell candidate has no tanh", RANGE, step(candidate=torch.clone)),
+    ("the gates and the cell candidate have no sigmoid and tanh", RANGE, step(gate=torch.clone, candidate=torch.clone)),
+    ("all gates have one bias", BIAS, step(weights=lambda w: w._replace(b_f=w.b_i, b_c=w.b_i, b_o=w.b_i))),
 )
+BORROWED = table(
+    *(
+        (f"the gate {to} has {text} of {of}", GATES, step(weights=partial(borrow, to=to, of=of, kinds=kinds)))
+        for kinds, text in (("WUb", "the weights"), ("W", "W"), ("U", "U"), ("b", "the bias"))
+        for to, of in itertools.permutations("ifco", 2)
+    ),
+)
+BIAS_PER_ROW = Mistake(
+    "the bias is added along the batch, not along the units",
+    ROWS.text,
+    ROWS.section,
+    partial(wrong_step, is_bias_per_row=True),
+)
+(BIAS_PER_EXAMPLE,) = table(("each example has a bias of its own", ROWS, lstm_step))
+(ONLY_EQUAL,) = table(("it works only if batch and units are equal", ROWS, lstm_step))
 STEP_GRADIENT_MISTAKES = table(
     ("no gradient flows back through h and c", DETACH, step(before=detached("hc"))),
     ("no gradient flows back through h", DETACH, step(before=detached("h"))),
@@ -169,9 +203,18 @@ SEQUENCE_MISTAKES = table(
     ),
     ("there is a softmax before cross-entropy", SOFTMAX, network(final=lambda logits: logits.softmax(1))),
     ("there is a log_softmax before cross-entropy", SOFTMAX, network(final=lambda logits: logits.log_softmax(1))),
+    ("the softmax is taken over the batch", CLASSES, network(final=lambda logits: logits.softmax(0))),
+    ("the softmax is taken over the batch", CLASSES, network(final=lambda logits: logits.log_softmax(0))),
     *((name, Hint(section, hint), network(step=compute)) for name, hint, section, compute in STEP_MISTAKES),
 )
+BORROWED_IN_SEQUENCE = tuple(each._replace(compute=network(step=each.compute)) for each in BORROWED)
+(ALONG_BATCH,) = (BIAS_PER_ROW._replace(compute=network(step=BIAS_PER_ROW.compute)),)
+(RANDOM_STATE, NEVER_RESET) = table(
+    ("the initial state is random", CARRY, recall),
+    ("the state is never reset: a batch begins where the one before ended", CARRY, recall),
+)
 SEQUENCE_GRADIENT_MISTAKES = table(
+    ("h is detached before the output", DETACH, network(read=lambda states: states[-1].h.detach())),
     ("no gradient flows back from step to step", DETACH, network(carry=detached("hc"))),
 )
 DROPOUT_MISTAKES = table(
@@ -257,3 +300,4 @@ TRAINING_MISTAKES = table(
     ("there is a softmax before cross-entropy", SOFTMAX, update(final=lambda logits: logits.softmax(1))),
     ("the loss rises", SIGN, update(sign=-1.0)),
 )
+READ_MISTAKES = table(("the gradients are cleared before the step", CLEAR, update(order="backward zero step")))

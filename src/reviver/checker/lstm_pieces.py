@@ -8,9 +8,11 @@ Shapes: B batch, T time, I input size, H hidden size, C classes.
 
 import copy
 import inspect
-from collections.abc import Callable, Mapping
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -20,8 +22,20 @@ from torch.nn import functional
 from reviver.checker import layout
 from reviver.checker import lstm_mistakes as wrong
 from reviver.checker.compare import Quantities, compare, derivatives, sample, upstream
-from reviver.checker.layout import Layout, find_layouts
-from reviver.checker.pieces import Failure, Namespace, Piece
+from reviver.checker.conventions import (
+    FORMS,
+    LSTM_KEYS,
+    Form,
+    LSTMSizes,
+    build,
+    embedding_of,
+    read_logits,
+    sample_digits,
+    stands_for,
+)
+from reviver.checker.layout import IS_STATE, Layout, find_layouts
+from reviver.checker.loops import check_lstm_loop
+from reviver.checker.pieces import Failure, Finding, Mistake, Namespace, Piece, Unclear, describe, is_library
 from reviver.lstm.cell import LSTMState, LSTMWeights, lstm_step
 from reviver.text import short_repr
 
@@ -47,22 +61,38 @@ def make_cells(names: Namespace) -> list[Callable[..., Any]]:
     """Return the step as functions (x, state, w), one for each layout that the weights of a class may have."""
     if "lstm_step" in names:
         return [names["lstm_step"]]
-    return [
-        partial(call_cell, names["LSTMCell"], found) for found in find_layouts(names["LSTMCell"](layout.I, layout.H))
-    ]
+    cls, sizes = names["LSTMCell"], LSTMSizes()
+    cell = build(cls, LSTM_KEYS, sizes._asdict())
+    return [partial(call_cell, cls, found) for found in find_layouts(shapes_of(cell), sizes.I, sizes)]
+
+
+def shapes_of(module: nn.Module) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the parameters of a module."""
+    return {name: tuple(value.shape) for name, value in module.named_parameters() if value.requires_grad}
 
 
 def call_cell(cls: Callable[..., nn.Module], found: Layout, x: Tensor, state: LSTMState, w: LSTMWeights) -> Any:
-    """Call a cell of class `cls` with weights; it takes x, h and c, or x and the state."""
-    cell = cls(x.shape[1], state.h.shape[1])
-    takes_both = len(inspect.signature(cell.forward).parameters) == 3
-    return functional_call(cell, found.assemble(w), (x, *state) if takes_both else (x, state))
+    """Call a cell of class `cls` with weights; it takes x, h and c, or x and the state, by their names c before h."""
+    cell = build(cls, LSTM_KEYS, {"B": len(x), "I": x.shape[1], "H": state.h.shape[1], "T": 1, "C": NUM_CLASSES})
+    arguments = [name.lower() for name in inspect.signature(cell.forward).parameters]
+    ordered = state[::-1] if len(arguments) == 3 and arguments[1].startswith("c") else state
+    result = functional_call(cell, found.assemble(w), (x, *ordered) if len(arguments) == 3 else (x, state))
+    if ordered is not state and isinstance(result, tuple | list) and all(isinstance(each, Tensor) for each in result):
+        result = result[::-1]
+    return result
 
 
 def read_step(result: Any) -> dict[str, Any]:
     """Return the gates, if there are any, and the state that a step returned."""
     if isinstance(result, tuple | list) and len(result) == 2:
-        state, gates = (result, ()) if isinstance(result[0], Tensor) else result
+        first, second = result
+        if (
+            isinstance(first, Tensor) and isinstance(second, tuple | list) and len(second) == 2
+        ):  # an output and the state
+            state: Any = second[::-1] if second[1] is first else second
+            gates: Any = ()
+        else:
+            state, gates = (result, ()) if isinstance(first, Tensor) else result
         if isinstance(state, tuple | list) and len(state) == 2 and len(gates) in {0, 4}:
             return dict(zip("ifgo", gates, strict=False)) | {"c": state[1], "h": state[0]}
     raise Failure(f"a step must return a state (h, c) and gates (i, f, g, o), or h and c, got {short_repr(result)}")
@@ -99,50 +129,284 @@ def check_step(names: Namespace) -> str:
     return "gates, state and gradients agree with the equations"
 
 
-class OwnRecaller:
-    """A class `Recaller` as a function of its weights, called as `recall` is."""
+class Reading(NamedTuple):
+    """A way to call a network that reads sequences."""
 
-    def __init__(self, cls: Callable[..., nn.Module], found: Layout) -> None:
-        self.cls, self.layout = cls, found
+    cls: Callable[..., Any]
+    form: Form
+    sizes: LSTMSizes
+    table: Tensor | None
+    """What the network makes of a digit, [V, I], if it takes digits."""
+    embedding: str
+    """Name of the parameter with the table, empty if there is none."""
+    states: Mapping[str, tuple[int, ...]]
+    """Parameters that hold the state before the first step."""
+    layouts: tuple[Layout, ...]
+    has_output_bias: bool
+    output: partial[Tensor] | None
+    """What it makes of the logits, if that is asked for: the logarithms of probabilities, or probabilities."""
 
-    def __call__(self, x: Tensor, w: LSTMWeights, W_out: Tensor, b_out: Tensor, p: float = 0.0) -> Any:
-        """Return the logits, in training mode if p > 0."""
-        network = self.cls(x.shape[2], len(w.W_i), dropout=p).train(p > 0)
-        return functional_call(network, self.layout.assemble(w, W_out, b_out), (x,))
+    def examples(self, time: int) -> tuple[Tensor, Tensor]:
+        """Return input as the network takes it before its form, and numbers [B, T, I] as the equations take it."""
+        sizes = self.sizes._replace(T=time)
+        if self.table is None:
+            x = sample(30, sizes.B, time, 1 if self.form.kind == "scalars" else sizes.I)
+            return x, x
+        digits = sample_digits(sizes, len(self.table))
+        return digits, self.table[digits[:, :, 0]]
+
+    def weights(self) -> tuple[LSTMWeights, Tensor, Tensor]:
+        """Return random weights of the network."""
+        input_size = self.examples(1)[1].shape[2]
+        b_out = sample(32, self.sizes.C)
+        if not self.has_output_bias:
+            b_out = torch.zeros_like(b_out)
+        return random_weights(input_size, self.sizes.H), sample(31, self.sizes.C, self.sizes.H), b_out
 
 
-def make_networks(names: Namespace) -> list[OwnRecaller]:
-    """Return the network as functions, one for each layout that its weights may have."""
-    layouts = find_layouts(names["Recaller"](layout.I, layout.H, dropout=0.0))
-    if {part.gates for part in layouts[0].parts.values() if part.kinds == ("out",)} != {"W", "b"}:
-        raise Failure(f"a linear layer from H to {NUM_CLASSES} logits is missing")
-    return [OwnRecaller(names["Recaller"], found) for found in layouts]
+class OwnNetwork(NamedTuple):
+    """A network as a function of its weights, called as `recall` is."""
+
+    reading: Reading
+    layout: Layout
+
+    def build(self, time: int, p: float = 0.0) -> nn.Module:
+        """Return the network of a new class for sequences of this length, in training mode if p > 0."""
+        return build_network(self.reading.cls, self.reading.form, self.reading.sizes._replace(T=time), p).train(p > 0)
+
+    def __call__(
+        self, x: Tensor, w: LSTMWeights, W_out: Tensor, b_out: Tensor, p: float = 0.0, module: nn.Module | None = None
+    ) -> Tensor:
+        """Return the logits."""
+        reading, sizes = self.reading, self.reading.sizes._replace(T=x.shape[1], B=len(x), C=len(W_out), H=len(w.W_i))
+        tensors = self.layout.assemble(w, W_out, b_out)
+        if reading.embedding and reading.table is not None:
+            tensors[reading.embedding] = reading.table
+        tensors |= {name: torch.zeros(shape) for name, shape in reading.states.items()}
+        tensors = {
+            name: each if each.requires_grad else each.clone().requires_grad_() for name, each in tensors.items()
+        }
+        if module is None:
+            module = build_network(reading.cls, reading.form, sizes, p, x.shape[2] if reading.table is None else 0)
+        x = reading.form.place(x.long() if reading.form.is_integer else x.to(W_out.dtype))
+        return read_logits(functional_call(module.train(p > 0), tensors, (x,)), sizes)
 
 
-def sequence_examples(is_square: bool) -> tuple[Tensor, LSTMWeights, Tensor, Tensor]:
-    """Return input, weights, W_out and b_out of a network; batch and time have the same size in the second examples."""
-    x = sample(30, 4 if is_square else 2, 4, layout.I)
-    return x, random_weights(layout.I, layout.H), sample(31, NUM_CLASSES, layout.H), sample(32, NUM_CLASSES)
+def build_network(
+    cls: Callable[..., Any], form: Form, sizes: LSTMSizes, p: float = 0.0, input_size: int = 0
+) -> nn.Module:
+    """Return a new network of a class, for these sizes."""
+    inputs = 1 if form.kind == "scalars" else input_size or sizes.I
+    network = build(cls, LSTM_KEYS, sizes._asdict() | {"I": inputs, "p": p})
+    if not isinstance(network, nn.Module):
+        raise Unclear(f"{cls.__name__} is no nn.Module", f"write class {cls.__name__}(nn.Module)")
+    return network
+
+
+def sums_to_one(values: Tensor) -> bool:
+    """Return whether each row adds up to 1."""
+    return bool(torch.allclose(values.sum(1), torch.ones(()).to(values.dtype), rtol=1e-4)) and bool((values >= 0).all())
+
+
+def read_network(
+    cls: Callable[..., Any], form: Form, sizes: LSTMSizes, is_asked_for_probabilities: bool = False
+) -> Reading | None:
+    """Return how a network is called in a form; None if the form is not its own. Raises what the network raises."""
+    network = build_network(cls, form, sizes).eval()
+    if not any(True for _ in network.parameters()):
+        raise NotImplementedError
+    if "C" not in {stands_for(name, LSTM_KEYS) for name in inspect.signature(cls).parameters}:
+        sizes = sizes._replace(C=NUM_CLASSES)
+    embedding, table, input_size = embedding_of(network), None, sizes.I
+    if (embedding is not None) > (form.kind == "digits"):
+        return None
+    if form.kind == "digits":
+        table = torch.eye(sizes.I)
+        if embedding:
+            table = sample(33, *embedding[1].weight.shape)
+        input_size = table.shape[1]
+    reading = Reading(cls, form, sizes, table, f"{embedding[0]}.weight" if embedding else "", {}, (), False, None)
+    x = reading.examples(sizes.T)[0]
+    logits = read_logits(network(form.place(x.long() if form.is_integer else x.to(torch.get_default_dtype()))), sizes)
+    output = partial(torch.log_softmax, dim=1) if sums_to_one(logits.exp()) else None
+    if is_asked_for_probabilities and sums_to_one(logits):
+        output = partial(torch.softmax, dim=1)
+    names, parameters = zip(
+        *((name, each) for name, each in network.named_parameters() if each.requires_grad), strict=True
+    )
+    grads = torch.autograd.grad(logits.square().sum(), parameters, allow_unused=True) if logits.requires_grad else ()
+    unused = frozenset(name for name, grad in zip(names, grads, strict=False) if grad is None)
+    if form.kind == "scalars":  # the shapes tell more with a larger input
+        with suppress(Exception):
+            network = build_network(cls, Form("", form.place), sizes)
+    shapes = shapes_of(network)
+    if shapes.get(names[0]) and form.kind == "scalars" and shapes == shapes_of(build_network(cls, form, sizes)):
+        input_size = 1
+    shapes.pop(reading.embedding, None)
+    layouts = tuple(find_layouts(shapes, input_size, sizes, unused))
+    held = layouts[0].parts
+    rest = {name: tuple(each.shape) for name, each in zip(names, parameters, strict=True) if name not in held}
+    rest.pop(reading.embedding, None)
+    states = {name: shape for name, shape in rest.items() if IS_STATE.search(name.lower())}
+    others = [name for name in rest if name not in states and name not in unused]
+    if others:
+        raise Unclear(
+            f"{others[0]} {list(rest[others[0]])} is no part of an LSTM with a linear layer behind it",
+            "hand in the LSTM alone, with W, U and b of four gates and one output layer",
+        )
+    out = {part.gates for part in held.values() if part.kinds == ("out",)}
+    if "W" not in out:
+        raise Unclear(
+            "a linear layer from H to the classes is missing", "let forward return the logits of the last step"
+        )
+    return reading._replace(states=states, layouts=layouts, has_output_bias="b" in out, output=output)
+
+
+def read_forms(
+    cls: Callable[..., Any], sizes: LSTMSizes, is_own: bool, is_probability: bool
+) -> tuple[list[Reading], list[Exception]]:
+    """Return the ways of calling a network that it accepts, and the errors of the others."""
+    found, problems = list[Reading](), list[Exception]()
+    for form in FORMS[:1] if is_own else FORMS:
+        try:
+            reading = read_network(cls, form, sizes, is_probability)
+        except (NotImplementedError, Failure):
+            raise
+        except Exception as error:
+            problems.append(error)
+        else:
+            found += [reading] if reading else []
+    return found, problems
 
 
 def check_sequence(names: Namespace) -> str:
     """Check the logits without dropout, for several lengths, and the gradients through all steps."""
-    x, w, W_out, b_out = sequence_examples(False)
+    is_own = "Recaller" in names
+    cls, first = names["Recaller" if is_own else "LSTM"], list[Exception]()
+    is_probability = names.get("*course", {}).get("output") == "probabilities"
+    differing = LSTMSizes()
+    others = [differing._replace(T=differing.B)] * is_own + [
+        differing._replace(B=differing.H),
+        differing._replace(B=128),
+    ]
+    for dtype, tolerance in ((torch.float64, 1e-7), (torch.float32, 1e-3)):
+        torch.set_default_dtype(dtype)
+        for sizes in (differing, *others):
+            readings, problems = read_forms(cls, sizes, is_own, is_probability)
+            first = first or problems
+            if readings:
+                remarks = compare_readings(readings, is_own, tolerance)
+                if sizes.is_square:
+                    text = f"with {differing.B} sequences and {differing.H} units: {describe(furthest(first))}"
+                    raise Failure(text, wrong.ONLY_EQUAL)
+                if sizes.T != differing.T:
+                    raise Failure(describe(furthest(first)))
+                if sizes.B == 128:
+                    remarks = (*remarks, "it works only for 128 sequences at a time")
+                if dtype == torch.float32:
+                    remarks = (*remarks, "it works in float32 only")
+                return Finding.of("logits and gradients over time agree with the equations", remarks)
+    error = furthest(first)
+    if is_own or isinstance(error, Unclear):
+        raise error
+    raise Unclear(
+        f"no way of calling {cls.__name__} works; with x {FORMS[0].name}: {describe(error)}",
+        "write forward(x) for x [batch, time] or [batch, time, inputs], which returns [batch, classes]",
+    )
+
+
+def compare_readings(readings: Sequence[Reading], is_own: bool, tolerance: float) -> tuple[str, ...]:
+    """Compare a network that may be called in several ways; return remarks if one agrees, else raise the clearest Failure."""
+    failures = list[Failure]()
+    for reading, is_named in [*((each, False) for each in readings), *((each, True) for each in readings)]:
+        try:
+            return compare_network(reading, is_own, tolerance, is_named)
+        except Failure as failure:
+            failures.append(failure)
+            if failure.mistake and is_named:
+                break
+    clearest = next((each for each in failures if each.mistake), failures[0])
+    if readings[0].sizes.is_square and clearest.mistake is None:
+        raise Failure(f"only if batch and units are equal it runs, and then {clearest}", wrong.ONLY_EQUAL)
+    raise clearest
+
+
+def furthest(errors: Sequence[Exception]) -> Exception:
+    """Return the error that says most: of the attempt that came furthest in the code, the first of several."""
+
+    def depth(error: Exception) -> int:
+        frames = traceback.extract_tb(error.__traceback__)
+        lines = [frame.lineno or 0 for frame in frames if not is_library(frame.filename)]
+        return 10**6 * isinstance(error, Unclear) + max(lines, default=0)
+
+    return max(errors, key=depth)
+
+
+def compare_network(reading: Reading, is_own: bool, tolerance: float, is_named: bool) -> tuple[str, ...]:
+    """Compare a network with the equations; return remarks, or raise Failure, with the likely mistake if `is_named`."""
+    weights = reading.weights()
+
+    def call(network: Callable[..., Any], time: int, *given: Any) -> Tensor:
+        theirs, ours = reading.examples(time)
+        if isinstance(network, OwnNetwork):
+            return network(theirs, *given)
+        value: Tensor = network(ours, *given)
+        return reading.output(value) if reading.output and not is_own else value
 
     def logits(network: Callable[..., Any], is_square: bool) -> Quantities:
-        x, *weights = sequence_examples(is_square)
-        result = {"the logits": network(x, *weights)}
-        return result if is_square else result | {"the logits after one step": network(x[:, :1], *weights)}
+        result = {"the logits": call(network, reading.sizes.T, *weights).detach()}
+        if not is_own:
+            return result
+        return result if is_square else result | {"the logits after one step": call(network, 1, *weights).detach()}
 
     def gradients(network: Callable[..., Any], is_square: bool) -> Quantities:
-        def scalar(x: Tensor, W_out: Tensor, **weights: Tensor) -> Tensor:
-            return upstream({"logits": network(x, LSTMWeights(**weights, W_proj=None), W_out, b_out)})
+        def scalar(W_out: Tensor, **w: Tensor) -> Tensor:
+            value = call(network, reading.sizes.T, LSTMWeights(**w, W_proj=None), W_out, weights[2])
+            return upstream({"logits": value})
 
-        return derivatives(scalar, {"x": x, "W_out": W_out} | by_name(w), by_numbers=network is wrong.recall)
+        return derivatives(scalar, {"W_out": weights[1]} | by_name(weights[0]), by_numbers=False)
 
-    network = compare(logits, make_networks(names), wrong.recall, wrong.SEQUENCE_MISTAKES)
-    compare(gradients, [network], wrong.recall, wrong.SEQUENCE_GRADIENT_MISTAKES)
-    return "logits and gradients over time agree with the equations"
+    theirs = [OwnNetwork(reading, found) for found in reading.layouts]
+    mistakes, alone = list[Mistake](), wrong.BORROWED_IN_SEQUENCE
+    if is_named:
+        check_state(theirs[0], weights)
+        mistakes = [wrong.ALONG_BATCH] * reading.sizes.is_square + [*wrong.SEQUENCE_MISTAKES]
+        theirs = [each for each in theirs if each.layout.is_named] or theirs
+    network = compare(logits, theirs, wrong.recall, mistakes, tolerance=tolerance, alone=alone if is_named else ())
+    compare(gradients, [network], wrong.recall, wrong.SEQUENCE_GRADIENT_MISTAKES, tolerance=tolerance)
+    check_state(network, weights)
+    remarks = [*network.layout.remarks] if not is_own else []
+    if reading.form is not FORMS[0]:
+        remarks.append(f"forward takes {reading.form.name}")
+    if reading.output and not is_own:
+        remarks.append(f"it returns the {reading.output.func.__name__} of the logits")
+    return tuple(remarks)
+
+
+def check_state(network: OwnNetwork, weights: tuple[LSTMWeights, Tensor, Tensor]) -> None:
+    """Check that the same weights and input give the same numbers again, in the same module and in a new one."""
+    time = network.reading.sizes.T
+    x = network.reading.examples(time)[0]
+    w, W_out, b_out = weights
+    assert w.b_f is not None
+    closed = w._replace(b_f=w.b_f - 1e4, **{f"U_{gate}": torch.zeros_like(w.U_i) for gate in layout.LETTERS})
+    differ = {}
+    for name, each in (("", w), ("closed", closed)):  # with the forget gates closed and U = 0 no state has an effect
+        module = network.build(time)
+        values = [network(x, each, W_out, b_out, module=module).detach() for _ in range(2)]
+        torch.manual_seed(1)
+        values.append(network(x, each, W_out, b_out).detach())
+        differ[name] = [not torch.equal(value, values[0]) for value in values[1:]]
+    if differ[""][1]:
+        raise Failure(
+            "the same weights and sequences give other logits each time",
+            None if differ["closed"][1] else wrong.RANDOM_STATE,
+        )
+    if differ[""][0]:
+        raise Failure(
+            "the same network gives other logits for the same sequences when it is called again",
+            None if differ["closed"][0] else wrong.NEVER_RESET,
+        )
 
 
 def check_dropout(names: Namespace) -> str:
@@ -157,12 +421,15 @@ def check_dropout(names: Namespace) -> str:
         h = (h * 1e8).round() + 0.0  # rounding makes no new values, nor does a negative zero
         return {f"values of unit {unit}": h[:, unit].unique() / 1e8 for unit in range(size)}
 
-    examples = sequence_examples(False)
-    networks = [net for net in make_networks(names) if torch.allclose(net(*examples), wrong.recall(*examples))]
+    reading = read_network(names["Recaller"], FORMS[0], LSTMSizes())
+    assert reading is not None
+    example, weights = reading.examples(4)[0], reading.weights()
+    networks = [OwnNetwork(reading, each) for each in reading.layouts]
+    networks = [net for net in networks if torch.allclose(net(example, *weights), wrong.recall(example, *weights))]
     text = f"in training with p = {p}, h does not take the values that it should"
     compare(values, networks, wrong.recall, wrong.DROPOUT_MISTAKES, text)
-    network = names["Recaller"](layout.I, layout.H, dropout=p).eval()
-    if not torch.equal(network(examples[0]), network(examples[0])):
+    network = networks[0].build(4, p).eval()
+    if not torch.equal(network(example), network(example)):
         raise Failure("in eval mode, the same input gives other logits each time", wrong.DROPOUT_IN_EVALUATION)
     return "h, at every step, in training only"
 
@@ -177,9 +444,12 @@ def check_initialization(names: Namespace) -> str:
         names["reset_weights"](w)
         found = [measure(by_name(w))]
     else:
-        cls = names.get("LSTMCell") or names["Recaller"]
-        parameters = dict(cls(*sizes).named_parameters())
-        found = [measure(each.read(parameters, sizes[0])) for each in find_layouts(cls(layout.I, layout.H))]
+        cls, small = names.get("LSTMCell") or names.get("Recaller") or names["LSTM"], LSTMSizes(C=NUM_CLASSES)
+        parameters = dict(
+            build(cls, LSTM_KEYS, small._asdict() | dict(zip("IH", sizes, strict=True))).named_parameters()
+        )
+        layouts = find_layouts(shapes_of(build(cls, LSTM_KEYS, small._asdict())), small.I, small)
+        found = [measure(each.read(parameters, sizes[0])) for each in layouts]
     if any(is_close(values, right) for values in found for right in (wrong.XAVIER, wrong.JOINED_XAVIER)):
         return "Xavier weights, a forget bias of 1, other biases 0"
     W, U, b_f, b = (value.mean().item() for value in found[0])
@@ -222,6 +492,8 @@ def check_training(names: Namespace) -> str:
                 result[name] = linear.weight.detach().clone()
         return result
 
+    if "update" not in names:
+        return check_lstm_loop(names["LSTM loop"])
     update = names["update"]
     compare(
         weights, [update], wrong.wrong_update, wrong.TRAINING_MISTAKES, tolerance=1e-5
@@ -251,8 +523,8 @@ def check_learning(names: Namespace) -> str:
 LSTM_PIECES = (
     Piece("lstm_step", "lstm", ("lstm_step", "LSTMCell"), (), wrong.STEP, check_step),
     Piece("initialization", "lstm", ("reset_weights", "LSTMCell", "Recaller"), (), wrong.STEP, check_initialization),
-    Piece("sequence", "lstm", ("Recaller",), ("lstm_step",), wrong.NETWORK, check_sequence),
+    Piece("sequence", "lstm", ("Recaller", "LSTM"), ("lstm_step",), wrong.NETWORK, check_sequence),
     Piece("dropout", "lstm", ("Recaller",), ("sequence",), wrong.NETWORK, check_dropout),
-    Piece("training", "lstm", ("update",), (), wrong.TRAIN, check_training),
+    Piece("training", "lstm", ("update", "LSTM loop"), (), wrong.TRAIN, check_training),
     Piece("learning", "lstm", ("Recaller",), ("sequence", "training", "initialization"), wrong.TRAIN, check_learning),
 )

@@ -2,7 +2,7 @@
 
 import os
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -63,14 +63,17 @@ class PieceOutcome(NamedTuple):
     piece: str
     network: str
     status: str
-    """`passed`, `failed`, `waits` for another piece, or `missing`."""
+    """`passed`, `failed`, `unclear` if the check does not understand it, `waits` for another piece, or `missing`."""
     text: str = ""
     """What was found."""
     mistake: str = ""
     """Name of the likely mistake, empty if none gives these numbers."""
     hint: str = ""
+    """A question that leads to the mistake; or what to write, for a piece that is not understood."""
     section: str = ""
     seconds: float = 0.0
+    remarks: tuple[str, ...] = ()
+    """What is worth knowing and costs no points."""
 
 
 class Failure(Exception):
@@ -79,6 +82,27 @@ class Failure(Exception):
     def __init__(self, text: str, mistake: Mistake | None = None) -> None:
         super().__init__(text)
         self.mistake = mistake
+
+
+class Unclear(Exception):
+    """The check does not understand a piece, which says nothing about it; the message says why."""
+
+    def __init__(self, text: str, advice: str) -> None:
+        super().__init__(text)
+        self.advice = advice
+
+
+class Finding(str):
+    """What was found of a piece that is right, with remarks."""
+
+    remarks: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, text: str, remarks: Iterable[str]) -> "Finding":
+        """Return the text with remarks."""
+        result = cls(text)
+        result.remarks = tuple(dict.fromkeys(remarks))
+        return result
 
 
 def run_pieces(names: Namespace, pieces: Sequence[Piece]) -> Iterator[PieceOutcome]:
@@ -105,9 +129,14 @@ def run_piece(names: Namespace, piece: Piece) -> PieceOutcome:
         with torch.random.fork_rng(devices=[]):
             torch.set_default_dtype(torch.float64)
             torch.manual_seed(0)
-            return PieceOutcome(piece.name, piece.network, "passed", piece.check(names))
+            text = piece.check(names)
+            return PieceOutcome(piece.name, piece.network, "passed", str(text), remarks=getattr(text, "remarks", ()))
     except NotImplementedError:
         return PieceOutcome(piece.name, piece.network, "missing", "is still to be written")
+    except Unclear as unclear:
+        return PieceOutcome(
+            piece.name, piece.network, "unclear", str(unclear), hint=unclear.advice, section=piece.section
+        )
     except Failure as failure:
         mistake = failure.mistake
         name, hint, section = (mistake.name, mistake.hint, mistake.section) if mistake else ("", "", piece.section)

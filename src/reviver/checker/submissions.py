@@ -1,4 +1,4 @@
-"""Check files of students, each in a child process with limits of time and memory and a folder of its own.
+"""Check submissions, each in a child process with limits of computing time and memory and with a folder of its own.
 
 The limits hold accidents: an endless loop, exit(), a tensor of 10 GB. They are no sandbox: the code runs with the rights of
 whoever checks it.
@@ -7,6 +7,7 @@ whoever checks it.
 import json
 import math
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -14,7 +15,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -27,54 +29,110 @@ from reviver.text import count, one_line
 ALONE = {"OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg", "PYTHONDONTWRITEBYTECODE": "1"}
 """Environment of a child: a thread of its own, and figures without a window."""
 MAX_RESULT_BYTES = 1 << 20
-PATIENCE = 3
-TICK = 0.05
+MAX_COPY_BYTES = 50 << 20
+"""What of a submission is copied: its code, and other files up to this size in all."""
+IDLE_SECONDS = 30
+"""A child that computes nothing for so long waits for something."""
+TICK = 0.1
 """Seconds between looks at a child."""
+CODE = (".py", ".ipynb")
+HIDDEN = ("__MACOSX", ".ipynb_checkpoints", "__pycache__", ".git", ".venv")
+CANVAS = re.compile(r"(.+?)_(?:late_)?\d+_\d+_", re.IGNORECASE)
+"""Names of files from Canvas: student_12345_67890_file.py."""
+ADDED = re.compile(r"_\d+_assignsubmission_file_?$|^\d+-\d+ - | - [A-Z][a-z]+ \d+, .*$|^submission_(?=\d)")
+"""What Moodle and Brightspace add to the name of a student."""
+
+
+NOTHING = "defines no piece of an assignment; classes: {}; call the network LSTM, or see reviver check --start lstm"
+
+
+class Submission(NamedTuple):
+    """What one student handed in."""
+
+    name: str
+    files: Mapping[str, Path | tuple[Path, str]]
+    """Files by their names in the submission; in a zip, the zip and the name there."""
 
 
 class Limits(NamedTuple):
-    """Limits of the check of one file."""
+    """Limits of the check of one submission."""
 
     seconds: float = 60.0
-    """Computing time; on a busy machine the check may take PATIENCE times as long."""
+    """Computing time; how long the check takes on a busy machine does not matter."""
     memory_gb: float = 2.0
     """Memory beyond what torch takes itself."""
 
 
-def check_files(paths: Sequence[Path], limits: Limits, jobs: int) -> Iterator[CheckReport]:
-    """Check files, `jobs` at a time, and yield their reports in order."""
+def find_submissions(paths: Sequence[Path]) -> list[Submission]:
+    """Return the submissions in files, folders and zips: a folder of folders, and a zip of them, has one student in each."""
+    found = []
+    for path in paths:
+        if path.is_dir():
+            found += split(
+                path, {str(each.relative_to(path)): each for each in sorted(path.rglob("*")) if each.is_file()}
+            )
+        elif path.suffix == ".zip" and zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                names = [info.filename for info in archive.infolist() if not info.is_dir() and is_inside(info.filename)]
+            found += split(path, {name: (path, name) for name in sorted(names)})
+        else:
+            found.append(Submission(str(path), {path.name: path}))
+    return found
+
+
+def is_inside(name: str) -> bool:
+    """Return whether the name of a file in a zip stays in its folder."""
+    return not Path(name).is_absolute() and ".." not in Path(name).parts and not set(":\\") & set(name)
+
+
+def split(path: Path, files: Mapping[str, Any]) -> list[Submission]:
+    """Return the submissions of a folder or zip: one per folder in it, or per student in the names of files, or one in all."""
+    parts = {name: Path(name).parts for name in files if not set(HIDDEN) & set(Path(name).parts)}
+    while parts and all(len(each) > 1 for each in parts.values()) and len({each[0] for each in parts.values()}) == 1:
+        parts = {name: each[1:] for name, each in parts.items()}  # one folder around everything
+    students: dict[str, dict[str, Any]] = {}
+    for name, each in parts.items():
+        match = CANVAS.match(each[0])
+        student = ADDED.sub("", each[0]) if len(each) > 1 else match.group(1) if match else ""
+        inner = each[1:] if len(each) > 1 else (each[0][match.end() :] if match else each[0],)
+        students.setdefault(student, {})[str(Path(*inner))] = files[name]
+    loose = any(name.endswith(CODE) for name in students.pop("", {}))
+    students = {name: each for name, each in students.items() if any(file.endswith((*CODE, ".zip")) for file in each)}
+    if loose or len(students) < 2:
+        return [Submission(str(path), {str(Path(*each)): files[name] for name, each in parts.items()})]
+    return [Submission(name, each) for name, each in students.items()]
+
+
+def check_submissions(
+    submissions: Sequence[Submission], limits: Limits, jobs: int, course: Mapping[str, Any] | None = None
+) -> Iterator[CheckReport]:
+    """Check submissions, `jobs` at a time, and yield their reports in order."""
     stop = threading.Event()
     with ThreadPoolExecutor(jobs) as pool:
         try:
-            yield from pool.map(lambda path: check_file(path, limits, stop), paths)
+            yield from pool.map(lambda each: check_submission(each, limits, stop, course), submissions)
         finally:
             stop.set()
 
 
-def check_file(path: Path, limits: Limits, stop: threading.Event) -> CheckReport:
-    """Check a file in a child process, which ends at `stop`."""
+def check_submission(
+    submission: Submission, limits: Limits, stop: threading.Event, course: Mapping[str, Any] | None = None
+) -> CheckReport:
+    """Check a submission in a child process, which ends at `stop`."""
     if stop.is_set():
-        return CheckReport(str(path), (), "not checked")
+        return CheckReport(submission.name, (), "not checked")
     with tempfile.TemporaryDirectory(prefix="reviver-check-", ignore_cleanup_errors=True) as name:
-        folder, results = Path(name, "work"), Path(name, "results")
+        folder, results = Path(name, "work"), Path(name, f".results-{os.urandom(8).hex()}")
         folder.mkdir()
         results.touch()
         try:
-            shutil.copyfile(path, folder / "submission.py")
-        except OSError as error:
-            return CheckReport(str(path), (), f"cannot be read ({error.strerror})")
+            copy_files(submission, folder)
+        except (OSError, zipfile.BadZipFile) as error:
+            return CheckReport(submission.name, (), f"cannot be read ({getattr(error, 'strerror', None) or error})")
         numbers = (math.ceil(limits.seconds), int(limits.memory_gb * 2**30))
-        command = [
-            sys.executable,
-            "-P",
-            "-m",
-            "reviver.checker.child",
-            "submission.py",
-            str(results),
-            *map(str, numbers),
-        ]
+        command = [sys.executable, "-P", "-m", "reviver.checker.child", str(results), *map(str, numbers)]
         with subprocess.Popen(  # noqa: S603
-            command,
+            [*command, json.dumps(course) if course else ""],
             cwd=folder,
             env=os.environ | ALONE,
             stdin=subprocess.DEVNULL,
@@ -82,14 +140,56 @@ def check_file(path: Path, limits: Limits, stop: threading.Event) -> CheckReport
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         ) as child:
-            end = time.monotonic() + PATIENCE * limits.seconds
             try:
-                while child.poll() is None and time.monotonic() < end and not stop.is_set():
-                    time.sleep(TICK)
-                problem = describe_end(child.poll(), limits)
+                problem = wait(child, limits, stop)
             finally:
                 kill(child)
-        return read_results(path, results, problem)
+        return read_results(submission.name, results, problem)
+
+
+def copy_files(submission: Submission, folder: Path) -> None:
+    """Copy a submission, with the zips in it unpacked."""
+    left = MAX_COPY_BYTES
+    for name, source in submission.files.items():
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(source, tuple):
+            with zipfile.ZipFile(source[0]) as archive:
+                left -= archive.getinfo(source[1]).file_size
+                if left > 0:
+                    target.write_bytes(archive.read(source[1]))
+        else:
+            left -= source.stat().st_size
+            if left > 0:
+                shutil.copyfile(source, target)
+        if target.suffix == ".zip" and target.exists() and zipfile.is_zipfile(target):
+            with zipfile.ZipFile(target) as archive:
+                left -= sum(info.file_size for info in archive.infolist())
+                if left > 0:
+                    archive.extractall(target.with_suffix(""), [each for each in archive.namelist() if is_inside(each)])
+
+
+def wait(child: subprocess.Popen[bytes], limits: Limits, stop: threading.Event) -> str:
+    """Wait for a child while it computes; return why it ended before it was done. How busy the machine is does not count."""
+    used, since = 0.0, time.monotonic()
+    while child.poll() is None and not stop.is_set():
+        time.sleep(TICK)
+        now = computing_time(child.pid)
+        if now is not None and now > used:
+            used, since = now, time.monotonic()
+        if used > limits.seconds + 2:
+            return describe_end(None, limits)
+        if time.monotonic() - since > (IDLE_SECONDS if now is not None else 3 * limits.seconds):
+            return f"waits for something: it computed nothing for {IDLE_SECONDS} seconds"
+    return describe_end(child.poll(), limits)
+
+
+def computing_time(process: int) -> float | None:
+    """Return the computing time of a process in seconds; None where the operating system does not say."""
+    with suppress(OSError, ValueError, AttributeError, IndexError):
+        fields = Path(f"/proc/{process}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return None
 
 
 def kill(child: subprocess.Popen[bytes]) -> None:
@@ -108,26 +208,28 @@ def describe_end(status: int | None, limits: Limits) -> str:
     return f"ends the process by signal {-status}" if status < 0 else f"ends the process with exit code {status}"
 
 
-def read_results(path: Path, results: Path, problem: str) -> CheckReport:
+def read_results(name: str, results: Path, problem: str) -> CheckReport:
     """Return the report of what a child wrote; a piece without a result has the `problem`."""
     with results.open("rb") as file:
         lines = file.read(MAX_RESULT_BYTES).decode("utf-8", "replace").splitlines()
     announced: list[Any] = []
     outcomes: list[PieceOutcome] = []
+    about: dict[str, Any] = {}
     try:
         for record in map(json.loads, lines):
             if isinstance(record, list):
-                outcomes.append(PieceOutcome(*record))
+                outcomes.append(PieceOutcome(*record)._replace(remarks=tuple(record[-1])))
             elif "error" in record:
-                return CheckReport(str(path), (), one_line(record["error"]))
+                return CheckReport(name, (), one_line(record["error"]))
             else:
-                announced = record["pieces"]
+                about, announced = record, record["pieces"]
         if lines and not announced:
-            return CheckReport(str(path), (), "defines no piece of an assignment; see reviver check --start lstm")
+            reason = about["problem"] or NOTHING.format(about["found"] or "none")
+            return CheckReport(name, (), reason)
         rest = announced[len(outcomes) :]
-        for index, (name, network) in enumerate(rest):
+        for index, (piece, network) in enumerate(rest):
             text = f"waits for {rest[0][0]}" if index else problem
-            outcomes.append(PieceOutcome(name, network, "waits" if index else "failed", text))
+            outcomes.append(PieceOutcome(piece, network, "waits" if index else "failed", text))
     except (ValueError, TypeError, KeyError, AttributeError):  # the code under test wrote there
-        return CheckReport(str(path), (), "left results that cannot be read")
-    return CheckReport(str(path), tuple(outcomes), problem if rest or not lines else "")
+        return CheckReport(name, (), "left results that cannot be read")
+    return CheckReport(name, tuple(outcomes), problem if rest or not lines else "", tuple(about.get("missing", ())))

@@ -1,8 +1,9 @@
 """`reviver check`: a student's own LSTM or GAN, compared with the equations."""
 
 import logging
+import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -10,6 +11,9 @@ from reviver.cli import options
 from reviver.cli.options import RUN
 from reviver.errors import ConfigError, ReviverError
 from reviver.settings.fields import Count, Positive, Text
+
+if TYPE_CHECKING:
+    from reviver.checker.assignment import CheckReport
 
 _log = logging.getLogger("reviver")
 
@@ -19,6 +23,7 @@ def check(
     start: Annotated[Literal["lstm", "gan"] | None, RUN] = None,
     out: Annotated[Text | None, RUN] = None,
     points: Annotated[Text | None, RUN] = None,
+    course: Annotated[Text | None, RUN] = None,
     time_limit: Annotated[Positive, RUN] = 60.0,
     memory_limit: Annotated[Positive, RUN] = 2.0,
     jobs: Annotated[Count | None, RUN] = None,
@@ -32,18 +37,20 @@ def check(
     Examples:
       reviver check --start lstm --out my_lstm.py   write a file to fill in
       reviver check my_lstm.py                      check it, in seconds
-      reviver check submissions/*.py --out grades.csv
-      reviver check submissions/*.py --out grades.csv --points points.toml
+      reviver check submissions.zip --out grades.csv
+      reviver check submissions/ --course original --out class.html
 
     Args:
-        files: Files with Python code to check.
+        files: Files with Python code, notebooks, and folders or zips of them, one folder per student.
         start: Write a file to fill in, with the signatures and the equations, instead of checking.
-        out: File to write: with --start the file to fill in, by default my_lstm.py or my_gan.py; else a table of grades,
-            .csv, which is replaced if it exists.
+        out: File to write: with --start the file to fill in, by default my_lstm.py or my_gan.py; else what is replaced if it
+            exists: a table of grades, .csv; a page of a student or of the class, .html; Gradescope's results, .json; or a
+            folder for the table and all pages.
         points: TOML file with the points of each piece, such as lstm_step = 3; by default each has 1.
-        time_limit: Seconds of computing for each file; with waiting, three times as many.
-        memory_limit: GiB that the code of a file may allocate, on Linux.
-        jobs: Files that are checked at the same time; by default one per core.
+        course: TOML file with what the assignment asks for, or original or plain; by default what a submission has.
+        time_limit: Seconds of computing for each submission.
+        memory_limit: GiB that the code of a submission may allocate, on Linux.
+        jobs: Submissions that are checked at the same time; by default one per core.
     """
     common.require_cpu()
     if start is not None:
@@ -58,34 +65,69 @@ def check(
         raise ConfigError("FILE is missing; see reviver check --help")
     if points is not None and out is None:
         raise ConfigError("points is only for a table of grades; give its --out", field="points")
-    if out is not None and Path(out).suffix != ".csv":
-        raise ConfigError(f"out must end in .csv, got {out}", field="out")
+    if out is not None and Path(out).suffix not in ("", ".csv", ".html", ".json"):
+        raise ConfigError(f"out must end in .csv, .html or .json, or name a folder, got {out}", field="out")
 
-    from reviver.checker.grades import read_points, to_check50, write_grades
-    from reviver.checker.submissions import Limits, check_files
-    from reviver.files.atomic import write_text
-    from reviver.files.file_errors import check_writable
+    from reviver.checker.course import read_course, read_points
+    from reviver.checker.grades import to_check50
+    from reviver.checker.submissions import Limits, check_submissions, find_submissions
     from reviver.system import usable_cores
 
-    worth = None if points is None else read_points(Path(points))
+    settings = {} if course is None else read_course(course)
+    worth = settings.get("points") if points is None else read_points(Path(points))
     if out is not None:
         options.check_not_read(out, *files, *([points] if points else []))
-        check_writable(Path(out))
-    _log.info("checking %s", files[0] if len(files) == 1 else f"{len(files)} files")
+    submissions = find_submissions(list(map(Path, files)))
+    _log.info("checking %s", files[0] if len(submissions) == 1 else f"{len(submissions)} submissions")
     reports = []
-    for report in check_files(list(map(Path, files)), Limits(time_limit, memory_limit), jobs or usable_cores()):
+    for report in check_submissions(submissions, Limits(time_limit, memory_limit), jobs or usable_cores(), settings):
         reports.append(report)
         if out is None and not common.json:
             print(report)
         elif not common.json and not common.quiet:  # the table has the rest
             print(next(report.lines()))
     if out is not None:
-        write_text(Path(out), write_grades(reports, worth))
+        _write(Path(out), reports, worth)
     results = [to_check50(report) for report in reports]
     if common.json:
-        common.show(results[0] if len(files) == 1 else {"submissions": results})
-    if out is None and any(report.error or report.num_passed < len(report.outcomes) for report in reports):
+        common.show(results[0] if len(submissions) == 1 else {"submissions": results})
+    if out is None:
+        _raise_problems(reports)
+
+
+def _raise_problems(reports: list["CheckReport"]) -> None:
+    """Raise an error if a piece is wrong or missing, or if something was not understood."""
+    if any(o.status in {"failed", "missing", "waits"} for report in reports for o in report.outcomes):
         raise ReviverError("some pieces do not pass")
+    if any(report.error or report.is_unclear for report in reports):
+        raise ReviverError("some submissions are not understood")
+
+
+def _write(out: Path, reports: list["CheckReport"], worth: dict[str, float] | None) -> None:
+    """Write a table of grades, a page, Gradescope's results, or a folder with the table and all pages."""
+    import json
+
+    from reviver.checker import grades
+    from reviver.files.atomic import write_text
+    from reviver.files.file_errors import check_writable
+
+    if out.suffix:
+        check_writable(out)
+    if out.suffix == ".csv":
+        write_text(out, grades.write_grades(reports, worth))
+    elif out.suffix == ".json":
+        results = [grades.to_gradescope(report, worth) for report in reports]
+        write_text(out, json.dumps(results[0] if len(results) == 1 else results, indent=2))
+    elif out.suffix == ".html":
+        text = grades.write_student(reports[0], worth) if len(reports) == 1 else grades.write_class(reports, worth)
+        write_text(out, text)
+    else:
+        (out / "students").mkdir(parents=True, exist_ok=True)
+        write_text(out / "grades.csv", grades.write_grades(reports, worth))
+        write_text(out / "class.html", grades.write_class(reports, worth))
+        for index, report in enumerate(reports, 1):
+            name = re.sub(r"[^\w.-]+", "_", Path(report.file).name)
+            write_text(out / "students" / f"{index:03} {name}.html", grades.write_student(report, worth))
 
 
 def _write_start(network: str, path: Path) -> None:

@@ -1,0 +1,160 @@
+"""LSTMs and GANs in the styles of several courses, and edits that make a mistake in them."""
+
+LSTM = """
+import torch
+import torch.nn as nn
+from tensorboardX import SummaryWriter
+
+class LSTM(nn.Module):
+    def __init__(self, seq_length, input_dim, num_hidden, num_classes, batch_size, device='cpu'):
+        super().__init__()
+        self.seq_length, self.num_hidden, self.batch_size, self.device = seq_length, num_hidden, batch_size, device
+        for gate in 'gifo':
+            setattr(self, f'W_{gate}x', nn.Parameter(torch.randn(input_dim, num_hidden)))
+            setattr(self, f'W_{gate}h', nn.Parameter(torch.randn(num_hidden, num_hidden)))
+            setattr(self, f'b_{gate}', nn.Parameter(torch.zeros(1, num_hidden)))
+        self.W_ph, self.b_p = nn.Parameter(torch.randn(num_hidden, num_classes)), nn.Parameter(torch.zeros(num_classes))
+
+    def forward(self, x):
+        h = torch.zeros(self.batch_size, self.num_hidden, device=self.device)
+        c = torch.zeros(self.batch_size, self.num_hidden, device=self.device)
+        for t in range(self.seq_length):
+            x_t = x[:, t].unsqueeze(1)
+            g = torch.tanh(x_t @ self.W_gx + h @ self.W_gh + self.b_g)
+            i = torch.sigmoid(x_t @ self.W_ix + h @ self.W_ih + self.b_i)
+            f = torch.sigmoid(x_t @ self.W_fx + h @ self.W_fh + self.b_f)
+            o = torch.sigmoid(x_t @ self.W_ox + h @ self.W_oh + self.b_o)
+            c = g * i + c * f
+            h = torch.tanh(c) * o
+        return h @ self.W_ph + self.b_p
+"""
+X_T, RETURN = "x[:, t].unsqueeze(1)", "return h @ self.W_ph + self.b_p"
+COLUMNS = (
+    "torch.randn(input_dim, num_hidden) -> torch.randn(num_hidden, input_dim) && zeros(1, num_hidden) -> zeros(num_hidden, 1)"
+    " && self.batch_size, self.num_hidden, device -> self.num_hidden, 1, device && x[:, t].unsqueeze(1) -> x[:, t][None]"
+    " && x_t @ self.W_gx + h @ self.W_gh -> self.W_gx @ x_t + self.W_gh @ h"
+    " && x_t @ self.W_ix + h @ self.W_ih -> self.W_ix @ x_t + self.W_ih @ h"
+    " && x_t @ self.W_fx + h @ self.W_fh -> self.W_fx @ x_t + self.W_fh @ h"
+    " && x_t @ self.W_ox + h @ self.W_oh -> self.W_ox @ x_t + self.W_oh @ h"
+    " && return h @ self.W_ph -> return h.t() @ self.W_ph"
+)
+EMBEDDING = "super().__init__() -> super().__init__(); self.embedding = nn.Embedding(num_classes, num_hidden // 4)"
+RIGHT_LSTMS = {
+    "scalars [B, T]": "",
+    "[B, T, I]": f"{X_T} -> x[:, t]",
+    "sequence-first": f"{X_T} -> x[t]",
+    "scalars, sequence-first": f"{X_T} -> x[t].unsqueeze(1)",
+    "h and b as columns": COLUMNS,
+    "integers and log-probabilities": f"{EMBEDDING} && torch.randn(input_dim, -> torch.randn(num_hidden // 4, "
+    f"&& {X_T} -> self.embedding(x[:, t].long()) && {RETURN} -> {RETURN[:7]}torch.log_softmax({RETURN[7:]}, dim=1)",
+    "one-hot inside": f"{X_T} -> nn.functional.one_hot(x[:, t].long(), self.W_gx.shape[0]).to(self.b_g.dtype)",
+    "float32": "c = torch.zeros(self.batch_size, self.num_hidden, device=self.device) -> c = torch.FloatTensor(len(h), 1).zero_() * h"
+    " && h = torch.zeros(self.batch_size, self.num_hidden, device=self.device) -> "
+    "h = torch.zeros(self.batch_size, self.num_hidden).float()",
+    "names exchanged": "self.b_f) -> self.b_x) && self.b_o) -> self.b_f) && self.b_x) -> self.b_o)",
+    "unused weights": "super().__init__() -> super().__init__(); self.W_hh = nn.Parameter(torch.ones(num_hidden, num_hidden))",
+    "hidden states, too": f"{RETURN} -> return (h, {RETURN[7:]})",
+    "on a GPU": "self.device = seq -> self.unused = seq && device=self.device -> device='cuda'",
+    "a learned state": "super().__init__() -> super().__init__(); self.h_init = nn.Parameter(torch.zeros(1, num_hidden))"
+    " && h = torch.zeros(self.batch_size, self.num_hidden, device=self.device) -> h = self.h_init.expand(self.batch_size, -1)",
+}
+STATE = "torch.zeros(self.batch_size, self.num_hidden, device=self.device)"
+WRONG_LSTMS = {
+    "the last step is left out": "range(self.seq_length) -> range(self.seq_length - 1)",
+    "there is a softmax before cross-entropy": f"{RETURN} -> {RETURN[:7]}torch.softmax({RETURN[7:]}, dim=1)",
+    "the softmax is taken over the batch": f"{RETURN} -> {RETURN[:7]}torch.log_softmax({RETURN[7:]}, dim=0)",
+    "it works only if batch and units are equal": f"{STATE} -> torch.zeros(self.num_hidden, self.batch_size)",
+    "the bias is added along the batch, not along the units": "self.b_g) -> self.b_g.t()) && self.b_i) -> self.b_i.t())"
+    " && self.b_f) -> self.b_f.t()) && self.b_o) -> self.b_o.t())",
+    "each example has a bias of its own": "zeros(1, num_hidden) -> zeros(batch_size, num_hidden)",
+    "the initial state is random": f"h = {STATE} -> h = torch.randn(self.batch_size, self.num_hidden)",
+    "the state is never reset: a batch begins where the one before ended": f"h = {STATE} -> "
+    f"h = getattr(self, 'h', {STATE}) && {RETURN} -> self.h = h.detach(); {RETURN}",
+    "all gates have one bias": "self.b_i) -> self.b_g) && self.b_f) -> self.b_g) && self.b_o) -> self.b_g) && "
+    "setattr(self, f'b_{gate}', nn.Parameter(torch.zeros(1, num_hidden))) -> self.b_g = nn.Parameter(torch.zeros(1, num_hidden))",
+    "the gate f has the weights of i": "self.W_fx -> self.W_ix && self.W_fh -> self.W_ih && self.b_f -> self.b_i",
+    "h is detached before the output": f"{RETURN} -> h = h.detach(); {RETURN}",
+    "the output gate is added to tanh(c), not multiplied": "torch.tanh(c) * o -> torch.tanh(c) + o",
+}
+
+GAN = """
+import argparse
+import torch
+import torch.nn as nn
+import torchvision.transforms as transforms
+from torchvision.utils import save_image
+
+class Generator(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(args.latent_dim, 32), nn.BatchNorm1d(32), nn.LeakyReLU(0.2), nn.Linear(32, 784), nn.Tanh())
+
+    def forward(self, z):
+        return self.layers(z)
+
+class Discriminator(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(784, 32), nn.LeakyReLU(0.2), nn.Dropout(0.3), nn.Linear(32, 1), nn.Sigmoid())
+
+    def forward(self, img):
+        return self.layers(img)
+
+def train(dataloader, discriminator, generator, optimizer_G, optimizer_D):
+    criterion = nn.BCELoss()
+    for epoch in range(args.n_epochs):
+        for i, (imgs, _) in enumerate(dataloader):
+            imgs = imgs.view(len(imgs), -1)
+            ones, zeros = torch.ones(len(imgs), 1), torch.zeros(len(imgs), 1)
+            fake = generator(torch.randn(len(imgs), args.latent_dim))
+            optimizer_G.zero_grad()
+            criterion(discriminator(fake), ones).backward()
+            optimizer_G.step()
+            optimizer_D.zero_grad()
+            loss = criterion(discriminator(imgs), ones) + criterion(discriminator(fake.detach()), zeros)
+            loss.backward()
+            optimizer_D.step()
+            save_image(fake[:25], f'images/{i}.png')
+
+def main():
+    transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.5,), (0.5,))])
+
+if __name__ == '__main__':
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--n_epochs', type=int, default=200)
+    parser.add_argument('--latent_dim', type=int, default=20)
+    args = parser.parse_args()
+    main()
+"""
+RIGHT_GANS = {
+    "as it is": "",
+    "half the sum": "loss.backward() -> (loss / 2).backward()",
+    "logits": "nn.Sigmoid() -> nn.Identity() && nn.BCELoss() -> nn.BCEWithLogitsLoss()",
+    "logarithms": "criterion(discriminator(fake), ones) -> (-torch.log(discriminator(fake))).mean()",
+    "attached, but cleared": "fake.detach() -> generator(torch.randn(len(imgs), args.latent_dim))",
+    "soft labels": "criterion(discriminator(imgs), ones) -> criterion(discriminator(imgs), 0.9 * ones)",
+    "no loop of a network that is called": "discriminator(fake), -> discriminator.forward(fake),",
+}
+WRONG_GANS = {
+    "the fake images are used again after the step of G, without detach": "fake.detach() -> fake && ones).backward() -> "
+    "ones).backward(retain_graph=True)",
+    "the labels have the shape [N], the answers of D [N, 1]": "torch.ones(len(imgs), 1) -> torch.ones(len(imgs))",
+    "a label is above 1": "discriminator(imgs), ones -> discriminator(imgs), 1.2 * ones",
+    "there is a sigmoid at the end of D, and another in the loss": "nn.BCELoss() -> nn.BCEWithLogitsLoss()",
+    "the result of a call that changes nothing by itself is dropped": "loss.backward() -> loss.clamp(max=1); loss.backward()",
+    "the gradients of D from the loss of G are not cleared": "optimizer_D.zero_grad() -> pass && optimizer_D.step() -> "
+    "optimizer_D.step(); optimizer_D.zero_grad()",
+    "the gradients are never cleared": "optimizer_D.zero_grad() -> pass && optimizer_G.zero_grad() -> pass",
+    "the labels are exchanged": "ones, zeros = torch.ones -> zeros, ones = torch.ones",
+    "the loss is the saturating one, log(1 - D(G(z)))": "criterion(discriminator(fake), ones).backward() -> "
+    "(-criterion(discriminator(fake), zeros)).backward()",
+}
+LOOPS = {
+    "zero_grad backward clip step": "",
+    "zero_grad clip backward step": "the gradient is not clipped before the update",
+    "zero_grad backward step clip": "the gradient is not clipped before the update",
+    "backward clip step": "the gradients are not cleared",
+    "backward zero_grad step": "the gradients are cleared before the step",
+    "clip backward step zero_grad": "the gradient is not clipped before the update",
+}
+"""The parts of an update in the order of a loop, and the mistake."""

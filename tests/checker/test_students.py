@@ -1,0 +1,134 @@
+"""Files of students are understood as they are: right ones pass in every style, wrong ones are named, none is accused falsely."""
+
+import json
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from reviver.checker import loading
+from reviver.checker.assignment import find_pieces, recognize
+from reviver.checker.pieces import PieceOutcome, run_pieces
+from reviver.checker.submissions import find_submissions
+from tests.checker.student_files import (
+    GAN,
+    LOOPS,
+    LSTM,
+    RIGHT_GANS,
+    RIGHT_LSTMS,
+    WRONG_GANS,
+    WRONG_LSTMS,
+)
+from tools.tutorials import DOCS
+
+
+@pytest.fixture(autouse=True)
+def child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Change this process as a child is changed, and undo it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
+    monkeypatch.setattr(sys, "argv", [*sys.argv])
+    connect, cuda = loading.socket.socket.connect, torch.nn.Module.cuda
+    loading.prepare()
+    yield
+    loading.socket.socket.connect, torch.nn.Module.cuda = connect, cuda  # type: ignore[method-assign]
+    for name, module in list(sys.modules.items()):
+        if name == "mine" or isinstance(module, loading.StandInModule):
+            del sys.modules[name]
+
+
+def check(text: str, edits: str = "", name: str = "mine.py") -> dict[str, PieceOutcome]:
+    for edit in filter(None, edits.split(" && ")):
+        old, new = edit.split(" -> ")
+        assert old.strip() in text, old
+        text = text.replace(old.strip(), new.strip())
+    Path(name).write_text(text)
+    with loading.OnCPU():
+        sources, problems = loading.load([Path(name).resolve()])
+        names = recognize(sources)
+        found = {outcome.piece: outcome for outcome in run_pieces(names, find_pieces(names))}
+    assert found, problems
+    return found
+
+
+@pytest.mark.parametrize("style", RIGHT_LSTMS)
+def test_a_right_lstm_passes_however_it_is_called(style: str) -> None:
+    outcome = check(LSTM, RIGHT_LSTMS[style])["sequence"]
+    assert outcome.status == "passed", outcome
+
+
+@pytest.mark.parametrize("mistake", WRONG_LSTMS)
+def test_a_mistake_in_an_lstm_is_named(mistake: str) -> None:
+    outcome = check(LSTM, WRONG_LSTMS[mistake])["sequence"]
+    assert (outcome.status, outcome.mistake) == ("failed", mistake), outcome
+    assert f"\n## {outcome.section}\n" in (DOCS / "tutorials" / "lstm.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("style", RIGHT_GANS)
+def test_a_right_gan_passes(style: str) -> None:
+    found = check(GAN, RIGHT_GANS[style])
+    assert {piece: each for piece, each in found.items() if each.status != "passed"} == {}
+    assert found.keys() == {"generator", "discriminator", "gan_step"}
+
+
+@pytest.mark.parametrize("mistake", WRONG_GANS)
+def test_a_mistake_in_the_loop_of_a_gan_is_named(mistake: str) -> None:
+    outcome = check(GAN, WRONG_GANS[mistake])["gan_step"]
+    assert (outcome.status, outcome.mistake) == ("failed", mistake), outcome
+    assert f"\n## {outcome.section}\n" in (DOCS / "tutorials" / "gan.md").read_text(encoding="utf-8")
+
+
+def test_eps_in_the_place_of_momentum_is_a_remark_and_a_sigmoid_does_not_reach_minus_one() -> None:
+    assert "0.8 as eps" in check(GAN, "BatchNorm1d(32) -> BatchNorm1d(32, 0.8)")["generator"].remarks[0]
+    assert (
+        check(GAN, "nn.Tanh() -> nn.Sigmoid()")["generator"].mistake == "there is a sigmoid at the end of G, not tanh"
+    )
+    unscaled = "nn.Tanh() -> nn.Sigmoid() && , transforms.Normalize((0.5,), (0.5,)) -> "
+    assert check(GAN, unscaled)["generator"].status == "passed"
+
+
+@pytest.mark.parametrize("order", LOOPS)
+def test_a_loop_is_read(order: str) -> None:
+    calls = {"zero_grad": "opt.zero_grad()", "backward": "loss.backward()", "step": "opt.step()"}
+    calls["clip"] = "torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm=10)"
+    lines = ["import torch", "def train(config):", "    for x, y in loader:", "        loss = criterion(model(x), y)"]
+    text = "\n".join([*lines, *(f"        {calls[part]}" for part in order.split())])
+    outcome = check(text)["training"]
+    assert (outcome.status, outcome.mistake) == ("failed" if LOOPS[order] else "passed", LOOPS[order])
+    assert outcome.text.startswith("looks like: " if LOOPS[order] else "by reading: ")
+
+
+def test_what_is_not_understood_is_not_wrong_and_says_what_to_write() -> None:
+    outcome = check(LSTM, "num_hidden, num_classes, -> num_hidden, num_classes, how_many_of_these,")["sequence"]
+    assert (outcome.status, outcome.mistake) == ("unclear", "")
+    assert outcome.text == "what should be the argument how_many_of_these of LSTM?"
+    assert outcome.hint.startswith("give how_many_of_these a default, or call it one of ")
+
+
+def test_a_notebook_counts_without_its_magics_and_its_training() -> None:
+    cells = ["%matplotlib inline\n!pip install torch\n", LSTM, "%%bash\nls", "while True: model.step()", "x = 1 +"]
+    data: dict[str, Any] = {"cells": [{"cell_type": "code", "source": [cell]} for cell in cells]}
+    assert check(json.dumps(data), name="mine.ipynb")["sequence"].status == "passed"
+
+
+@pytest.mark.parametrize(
+    ("names", "students"),
+    [
+        (["ada_12345_678_lstm.py", "ben_late_12346_679_lstm.py"], ["ada", "ben"]),
+        (["Ada L_123_assignsubmission_file_/lstm.py", "Ben M_124_assignsubmission_file_/lstm.py"], ["Ada L", "Ben M"]),
+        (["1-2 - Ada - May 3, 2026 1159 PM/lstm.py", "3-4 - Ben - May 3, 2026 1158 PM/a/lstm.py"], ["Ada", "Ben"]),
+        (["export/submission_11/lstm.py", "export/submission_12/lstm.py", "__MACOSX/x.py"], ["11", "12"]),
+        (["lstm.py", "part2/gan.py"], ["class.zip"]),
+    ],
+)
+def test_a_zip_has_the_names_of_its_system(names: list[str], students: list[str]) -> None:
+    with zipfile.ZipFile("class.zip", "w") as archive:
+        for name in [*names, "../evil.py"]:
+            archive.writestr(name, "x = 1")
+    found = find_submissions([Path("class.zip")])
+    assert [submission.name for submission in found] == students
+    assert not any("evil" in name for submission in found for name in submission.files)
