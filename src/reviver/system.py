@@ -4,20 +4,12 @@ import errno
 import os
 import signal
 import threading
-import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
-
-MOMENT = 0.5
-"""Seconds between the creation of a file and its lock, at most."""
 WITHOUT_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
 """Errors of file systems without locks, such as some of clusters."""
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -90,30 +82,6 @@ def locking(path: Path, timeout: float = 0.0) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-@contextmanager
-def holding(path: Path) -> Iterator[None]:
-    """Hold an existing file or folder for the time in which it is written, see `is_abandoned`."""
-    with ExitStack() as stack:
-        if fcntl is not None:
-            number = os.open(path, os.O_RDONLY)
-            stack.callback(os.close, number)
-            with suppress(OSError):  # of a file system without locks, on which nothing is abandoned
-                fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-
-
-def is_abandoned(path: Path) -> bool:
-    """Return whether no process holds a file or folder that is older than a moment; False where that cannot be known."""
-    if fcntl is None:  # Windows
-        return False
-    with suppress(OSError), ExitStack() as stack:
-        number = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-        stack.callback(os.close, number)
-        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return time.time() - os.fstat(number).st_mtime > MOMENT
-    return False
 
 
 @contextmanager

@@ -27,7 +27,6 @@ from reviver.errors import OutOfMemory, RunFolderError
 from reviver.run import load
 from reviver.runs.checkpoint import find_checkpoint, find_step_files, save_checkpoint
 from reviver.runs.folder import MetricsWriter, RunFolder
-from reviver.runs.snapshot_files import remove_later_snapshots, write_snapshot
 from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
 from tests.contents import contents
@@ -79,18 +78,18 @@ def test_failure_of_any_system_call_loses_nothing(call: str, tmp_path: Path) -> 
 
 def save(run: RunFolder) -> None:
     save_checkpoint(run.checkpoints, small_state(), {"metrics": 0}, 1)
-    write_snapshot(run, 3, {"x": torch.zeros(2)})
+    run.write_snapshot(3, {"x": torch.zeros(2)})
 
 
 WRITES: dict[str, tuple[str, Callable[[RunFolder, MetricsWriter], object]]] = {
     "record": ("fsync", lambda run, writer: run.save_record()),
     "checkpoint": ("fsync", lambda run, writer: save(run)),
-    "snapshot": ("fsync", lambda run, writer: write_snapshot(run, 4, {"x": torch.zeros(2)})),
+    "snapshot": ("fsync", lambda run, writer: run.write_snapshot(4, {"x": torch.zeros(2)})),
     "run": ("mkdir", lambda run, writer: RunFolder.create(run.path / "a" / "b", "lstm", TINY, torch.device("cpu"))),
     "metrics": ("fsync", lambda run, writer: writer.sync()),
     "event file": ("fsync", lambda run, writer: writer.events.sync()),
     "lines": ("fsync", lambda run, writer: run.truncate_records("metrics", 0)),
-    "later snapshot": ("unlink", lambda run, writer: remove_later_snapshots(run, 1)),
+    "later snapshot": ("unlink", lambda run, writer: run.remove_later_snapshots(1)),
     "job": ("unlink", lambda run, writer: run.remove_job()),
 }
 

@@ -4,11 +4,9 @@ import errno
 import fcntl
 import json
 import os
-import re
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,7 @@ from filelock import FileLock
 from pydantic import ValidationError
 
 from reviver.errors import ConfigError, DataError, RunFolderError
-from reviver.files.atomic import recover_interrupted_writes, write_text
+from reviver.files.atomic import remove_leftovers, write_text
 from reviver.run import load
 from reviver.runs.distributed.world import World
 from reviver.runs.environment import describe_machine
@@ -53,7 +51,7 @@ def test_empty_folder_and_missing_parents_are_accepted(tmp_path: Path) -> None:
     for path in (tmp_path / "empty", tmp_path / "a" / "b" / "c"):
         RunFolder.create(path, "gan", GANConfig(), CPU)
         assert RunFolder.open(path).kind == "gan"
-        recover_interrupted_writes(path)
+        remove_leftovers(path)
         assert [found.name for found in path.iterdir()] == ["run.json"]
 
 
@@ -75,84 +73,73 @@ def test_existing_path_is_never_overwritten(tmp_path: Path) -> None:
 def test_data_that_differs_between_processes_or_from_the_first_session_is_named(tmp_path: Path) -> None:
     class Two(World):
         def gather(self, value: dict[str, Any]) -> list[Any]:
-            return [value, {**value, "num_images": 9} if "num_images" in value else dict.fromkeys(value, "other")]
+            return [value, {**value, "num_images": 9}]
 
     folder = RunFolder.create(tmp_path / "run", "gan", GANConfig(), CPU)
     data = {"name": "x", "num_images": 4, "image_shape": [1, 2, 2], "sha256": "0" * 64}
-    folder.record_data("data", data, "data", "images")
-    folder.record_data("data", dict(data), "data", "images")
+    for _ in range(2):
+        folder.record_data("data", data, "data", "images")
     problem = (
         "^data: 'mnist' is not what this run began with; put the old images back to resume, or start in a new --out$"
     )
     with pytest.raises(DataError, match=problem):
-        folder.record_data("data", data | {"num_images": 5}, "data", "images")
-    many = RunFolder.create(tmp_path / "many", "gan", GANConfig(), CPU)
-    many.record_data("data", data | {"num_images": 2**40}, "data", "images")
-    with pytest.raises(DataError, match=problem):
-        many.record_data("data", data | {"num_images": 2**40 + 1}, "data", "images")
+        folder.record_data("data", data | {"sha256": "1" * 64}, "data", "images")
     folder.world = Two()
-    start = "start all with the same command, data and versions$"
-    for key, value, problem in (
-        ("data", data, "^data: num_images must be the same on all processes, got 4 on rank 0 and 9 on rank 1; "),
-        ("extractor_sha256", "1" * 64, "^data: extractor_sha256 must be the same on all processes, got '1"),
-    ):
-        with pytest.raises(ConfigError, match=problem + f".*{start}"):
-            folder.record_data(key, value, "data", "images")
+    problem = (
+        "^data: num_images must be the same on all processes, got 4 on rank 0 and 9 on rank 1; start all with the same"
+    )
+    with pytest.raises(ConfigError, match=problem):
+        folder.record_data("data", data, "data", "images")
 
 
-MACHINE = {"threads": 1, "processor": "x", "device": "cpu", "system": "y"}
-DAMAGED_KEYS: list[dict[str, Any]] = [
-    {"rollbacks": [{"step": "x", "quantity": "train loss", "back_to": 1}]},
-    *({"status": value} for value in ("done", "finished")),  # finished without seconds
-    {"seconds": True},
-    {"versions": {"two\nlines": 3}},
-    *({"hardware": value} for value in ("fast", MACHINE | {"threads": -1}, MACHINE | {"cooling": "air"})),
-    {"changes": [{"threads": [1, 2, 3]}]},
-    {"warmup": 3},
-    {"error": "x" * (MAX_TEXT + 1)},
-    {"data": {"name": "x", "sha256": "y", "images": -1}},
-    {"extractor_sha256": "0" * 63},
+DAMAGED_KEYS: list[tuple[dict[str, Any], str]] = [
+    ({"rollbacks": [{"step": "x", "quantity": "train loss", "back_to": 1}]}, r"rollbacks\.0\.step must be an integer"),
+    ({"status": "done"}, "status must be running, "),
+    ({"status": "finished"}, "seconds is missing, and the run has finished"),
+    (
+        {"hardware": {"threads": 1, "processor": "x", "device": "cpu", "system": "y", "cooling": "air"}},
+        r"hardware\.cooling is",
+    ),
+    ({"warmup": 3}, "warmup is unknown; remove it"),
+    ({"error": "x" * (MAX_TEXT + 1)}, "error must have at most 100000 characters"),
+    ({"extractor_sha256": "0" * 63}, "extractor_sha256 must match"),
 ]
 
 
-@pytest.mark.parametrize("damaged", DAMAGED_KEYS)
+@pytest.mark.parametrize(("damaged", "problem"), DAMAGED_KEYS)
 def test_invalid_key_in_run_json_is_refused_and_never_written(
-    damaged: dict[str, Any], tmp_path: Path, same_words: Callable[..., None]
+    damaged: dict[str, Any], problem: str, tmp_path: Path
 ) -> None:
     folder = RunFolder.create(tmp_path / "run", "gan", GANConfig(), CPU)
-    path, key = folder.record_path, next(iter(damaged))
-    before = path.read_bytes()
+    before = folder.record_path.read_bytes()
     with pytest.raises(ValidationError):
         folder.save_record(**damaged)
-    assert path.read_bytes() == before
-    path.write_text(json.dumps(folder.record | damaged))
-    wrong = "seconds" if damaged == {"status": "finished"} else key
-    problem = rf"run\.json: {wrong}[.\\\w]* .*; the file is damaged, restore it or train"
-    with pytest.raises(RunFolderError, match=problem) as caught:
+    assert folder.record_path.read_bytes() == before
+    folder.record_path.write_text(json.dumps(folder.record | damaged))
+    with pytest.raises(
+        RunFolderError, match=rf"run\.json: {problem}.*; the file is damaged, restore it or train"
+    ) as caught:
         RunFolder.open(folder.path)
     assert "\n" not in str(caught.value)
-    same_words(caught.value, str(damaged)[:200])
 
 
 DAMAGED_RECORDS = {
-    b"": "",
-    b"[" * 100_000: "",
-    b" " * (1 << 21): "",
+    b"": "cannot be read",
+    b"[" * 100_000: "cannot be read",
     b'{"schema": true, "kind": "lstm", "config": {}}': "schema must be",
-    b'{"schema": 2, "kind": "lstm", "config": {}}': "has schema 2, and this Reviver reads only schema 1",
+    b'{"schema": 2, "kind": "lstm", "config": {}}': "has schema 2, and this Reviver reads only schema 1; use the version",
     b'{"schema": 1, "config": {}}': "kind is missing",
-    b'{"schema": 1, "kind": "rnn", "config": {}}': "kind must be",
-    b'{"schema": 1, "kind": "lstm", "config": []}': "config must be",
+    b'{"schema": 1, "kind": "rnn", "config": {}}': "kind must be lstm or gan, got 'rnn'",
+    b'{"schema": 1, "kind": "lstm", "config": []}': "config must be an object",
 }
 
 
-def test_damaged_run_json_is_refused(folder: RunFolder, same_words: Callable[..., None]) -> None:
+def test_damaged_run_json_is_refused(folder: RunFolder) -> None:
     for content, problem in DAMAGED_RECORDS.items():
         folder.record_path.write_bytes(content)
         with pytest.raises(RunFolderError, match=rf"run\.json: {problem}.*train again") as caught:
             RunFolder.open(folder.path, "lstm")
         assert "\n" not in str(caught.value)
-        same_words(caught.value, content[:99].decode())
 
 
 def write_records(folder: RunFolder, *records: dict[str, Any]) -> None:
@@ -163,7 +150,7 @@ def write_records(folder: RunFolder, *records: dict[str, Any]) -> None:
     writer.close()
 
 
-@pytest.mark.parametrize("truncated", ["{", '{"step": 3}', "\0\0\0", "ÿ"])
+@pytest.mark.parametrize("truncated", ["{", '{"step": 3}', "\0\0\0"])
 def test_truncated_last_line_is_skipped(truncated: str, folder: RunFolder) -> None:
     write_records(folder, {"step": 1}, {"step": 2, "loss": float("-inf"), "lr": float("nan")})
     expected = [{"step": 1}, {"step": 2, "loss": None, "lr": None}]
@@ -173,13 +160,10 @@ def test_truncated_last_line_is_skipped(truncated: str, folder: RunFolder) -> No
     folder.truncate_records("metrics", 2)
     write_records(folder, {"step": 3})
     assert folder.read_records("metrics") == [*expected, {"step": 3}]
-    folder.truncate_records("metrics", 1)
-    assert folder.read_records("metrics") == expected[:1]
-    for name, count in (("metrics", 1), ("scores", 0)):
-        message = rf"{name}\.jsonl: must have at least the 2 lines of the checkpoint, got {count}; .* damaged"
-        with pytest.raises(RunFolderError, match=message):
-            folder.truncate_records(name, 2)
-    assert folder.read_records("metrics") == expected[:1]
+    with pytest.raises(
+        RunFolderError, match=r"metrics\.jsonl: must have at least the 4 lines of the checkpoint, got 3; .* damaged"
+    ):
+        folder.truncate_records("metrics", 4)
 
 
 SCORES = dict.fromkeys(("fid", "kid", "precision", "recall", "density", "coverage", "class_kl", "spacing"), 0.5)
@@ -192,42 +176,27 @@ LINES: dict[str, dict[str, Any]] = {
     | {"warning": None, "data": "mnist", "extractor": "some", "extractor_sha256": "0" * 64}
     | {**SCORES, "real_baseline": SCORES},
 }
-FOREIGN = (None, True, "1", [], {}, -1, 0.5, [None], {"fid": 1})
 
 
 @pytest.mark.parametrize("case", LINES)
 def test_line_with_a_missing_invalid_or_unknown_key_is_refused(case: str, folder: RunFolder) -> None:
     name, record = "scores" if case == "scores" else "metrics", LINES[case]
     folder.record |= {"kind": "lstm" if case == "lstm" else "gan"}
-    path = folder.records_path(name)
     read = folder.read_scores if name == "scores" else folder.read_metrics
 
-    def problem(line: str) -> str | None:
-        """Return the problem of the second line, None if it is valid."""
-        path.write_text(f"{json.dumps(record)}\n{line}\n{json.dumps(record)}\n")
-        try:
-            assert read() == [record, json.loads(line), record]
-        except RunFolderError as error:
-            message = str(error)
-        else:
-            return None
-        match = re.fullmatch(rf".*{name}\.jsonl: line 2: (.{{1,200}}); the file is damaged, .*", message)
-        assert match, message
-        return match[1]
+    def check(line: str, problem: str) -> None:
+        folder.records_path(name).write_text(f"{json.dumps(record)}\n{line}\n")
+        with pytest.raises(RunFolderError, match=rf"{name}\.jsonl: line 2: {problem}.*; the file is damaged, "):
+            read()
 
-    assert problem(json.dumps(record)) is None
+    folder.records_path(name).write_text(json.dumps(record) + "\n")
+    assert read() == [record]
     for key in record:
-        assert problem(json.dumps({other: record[other] for other in record if other != key})) == f"{key} is missing"
-        problems = [found for foreign in FOREIGN if (found := problem(json.dumps(record | {key: foreign}))) is not None]
-        assert all(re.match(rf"{key}[.\w]* ", each) for each in problems)
-        assert len(problems) >= 5, f"{key}: only {problems}"
-    for unknown in ("warmup", "two\nlines", "a" * 10_000):
-        assert "is unknown; " in (problem(json.dumps(record | {unknown: 1})) or "")
-    for damaged in ("{", "", "[1]", "[" * 100_000, "\0"):
-        assert "cannot be read (" in (problem(damaged) or "")
-    for number in (str(2**63), "9" * 5000, "NaN", "-1e999"):
-        damaged = json.dumps(record | {"step": 777}).replace("777", number)
-        assert re.match(r"cannot be read \(|step must be ", problem(damaged) or ""), number
+        check(json.dumps({other: record[other] for other in record if other != key}), f"{key} is missing")
+        check(json.dumps(record | {key: {"fid": "x"}}), rf"{key}[.\w]* ")
+    check(json.dumps(record | {"warmup": 1}), "warmup is unknown; ")
+    for damaged in ("{", "", "[1]", "[" * 100_000):
+        check(damaged, r"cannot be read \(")
 
 
 def test_lock_excludes_others_until_the_holder_dies(folder: RunFolder) -> None:

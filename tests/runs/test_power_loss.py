@@ -15,16 +15,16 @@ from typing import Any, NamedTuple
 import onnx
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from reviver import LSTMClassifier
 from reviver.data.images.image_set import pack_images
 from reviver.data.packed import map_array
 from reviver.errors import RunFolderError
-from reviver.files.atomic import recover_interrupted_writes, write_text
+from reviver.files.atomic import remove_leftovers, write_text
 from reviver.runs.checkpoint import checkpoint_step, find_checkpoint, load_networks, prune_checkpoints
 from reviver.runs.folder import RunFolder
 from reviver.runs.session import open_run, training_session
-from reviver.runs.snapshot_files import find_snapshots, read_snapshot, remove_later_snapshots, write_snapshot
 from reviver.settings.lstm import LSTMConfig
 from reviver.show.export import to_onnx
 from reviver.sweep.trials import Outcome, Trial, execute
@@ -47,13 +47,13 @@ def run_small(path: Path, mark: Callable[[int], None] = lambda step: None, diver
     with training_session(folder, state, total=EPOCHS, description="", progress=False, files=files) as session:
         while state.epoch < EPOCHS:
             with session.rolling_back():
-                remove_later_snapshots(folder, state.step)
+                folder.remove_later_snapshots(state.step)
                 loss = update(state)
                 state.epoch += 1
                 session.log(loss=loss.item())
                 session.log_scores(fid=loss.item())
                 write_text(folder.samples / f"epoch-{state.epoch}.txt", str(loss.item()))
-                write_snapshot(folder, state.step, {"loss": loss.detach()})
+                folder.write_snapshot(state.step, {"loss": loss.detach()})
                 if state.step == diverges_at and session.lr_scale == 1:
                     session.check_finite(torch.tensor([[math.nan]]), state.step, ("loss",))
                 if state.epoch < EPOCHS:
@@ -73,8 +73,8 @@ def finish_small(path: Path, mark: int | None, **options: int) -> dict[str, Any]
         assert last >= (mark or 0)
         with suppress(RunFolderError):  # names a line after the last checkpoint; a resume removes it
             folder.read_records("metrics")
-        for snapshot in find_snapshots(folder):
-            read_snapshot(snapshot.path, {"loss": torch.empty((), device="meta")})
+        for snapshot in folder.snapshot_files:
+            assert load_file(snapshot.path).keys() == {"loss"}
         for which in ("last", "best"):
             if last:
                 load_networks(find_checkpoint(folder.checkpoints, which), small_state().networks)
@@ -147,7 +147,7 @@ def finish_export(folder: Path, mark: str | None) -> Any:
         onnx.checker.check_model(onnx.load(folder / "model.onnx"))
     if mark != "exported":
         export(folder)
-    recover_interrupted_writes(folder)
+    remove_leftovers(folder)
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 

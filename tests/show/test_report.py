@@ -29,7 +29,6 @@ from reviver.gan import interpolation
 from reviver.gan.scores.digit_classifier import DigitClassifier
 from reviver.run import load
 from reviver.runs.folder import RunFolder
-from reviver.runs.snapshot_files import write_snapshot
 from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
 from reviver.show.report import make, results
@@ -528,7 +527,7 @@ def test_the_middle_is_halfway_in_recognized_digits(built: Built, tmp_path: Path
         logits = {name: torch.zeros(25) for name in ("fake_logits", "real_logits")}
         epoch = torch.tensor(step / 469, dtype=torch.float64)
         real = {"real": pixels.clone()} if step == 0 else {}
-        write_snapshot(run.folder, step, {"images": pixels, "epoch": epoch, **logits, **real})
+        run.folder.write_snapshot(step, {"images": pixels, "epoch": epoch, **logits, **real})
 
     pictures = results._choose_grids(run, DigitClassifier.pinned()).values()
     found = [(picture.epoch, picture.update) for picture in pictures]

@@ -4,6 +4,8 @@ A resumed run is bit-for-bit reproducible only in the same environment: floating
 terms, which the processor, the number of threads and of processes, the version of torch and the native code determine.
 """
 
+import functools
+import importlib.metadata
 import os
 import platform
 import re
@@ -17,6 +19,10 @@ import torch
 from reviver.runs.distributed.world import ALONE, World
 from reviver.runs.schema import Change
 from reviver.system import memory_gb
+from reviver.version import __version__, find_commit
+
+VERSIONED_PACKAGES = ("numpy", "safetensors", "pillow")
+"""Packages whose versions run.json records, besides Python, Reviver and torch."""
 
 
 def describe_machine(device: torch.device, native: str | None = None, world: World = ALONE) -> dict[str, Any]:
@@ -64,3 +70,18 @@ def _processor_name() -> str:
         if found := re.search(r"^model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text(), re.MULTILINE):
             return found[1].strip()
     return platform.processor() or platform.machine()
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python, Reviver and the packages that a run depends on, as run.json records them."""
+    commit = find_commit()
+    return {
+        "python": platform.python_version(),
+        "reviver": __version__,
+        **({} if commit is None else {"commit": commit}),
+        "torch": torch.__version__,  # with the build, such as +cpu
+        **{name: _version(name) for name in VERSIONED_PACKAGES},
+    }
+
+
+_version = functools.cache(importlib.metadata.version)  # which parses a file

@@ -5,7 +5,7 @@ metrics.jsonl   metrics, one record per line
 scores.jsonl    scores of a GAN, one record per line, if it is evaluated while training
 checkpoints/    see checkpoint.py
 samples/        images generated while training
-snapshots/      see snapshot_files.py
+snapshots/      tensors after some updates, step-N.safetensors; train/*/snapshots.py say which
 tensorboard/    the same metrics and scores, for TensorBoard
 run.lock        locked by the process that is training
 run.job         name of the torchrun that began the run, if one did, until the run has finished
@@ -13,13 +13,10 @@ run.job         name of the torchrun that began the run, if one did, until the r
 Of several processes that train together, only rank 0 writes.
 """
 
-import functools
-import importlib.metadata
 import json
 import logging
 import math
 import os
-import platform
 import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,26 +28,25 @@ from typing import Any, TypeVar
 
 import torch
 from filelock import Timeout
+from safetensors.torch import save as to_bytes
+from torch import Tensor
 
 from reviver.errors import ConfigError, DataError, RunFolderError
 from reviver.files.atomic import atomic_write, make_folder, write_json, write_text
 from reviver.files.file_errors import damaged_run_file, explain_read_errors, explain_write_errors
 from reviver.files.read import parse_json, read_json, reject_external_links
 from reviver.launch import job_id, restart_count
-from reviver.runs.checkpoint import find_step_files
+from reviver.runs.checkpoint import StepFile, find_step_files
 from reviver.runs.distributed.world import ALONE, World
-from reviver.runs.environment import describe_changes, describe_machine, find_changes
+from reviver.runs.environment import describe_changes, describe_machine, find_changes, versions
 from reviver.runs.records import find_kind
 from reviver.runs.schema import MAX_TEXT, SCHEMA, Line, validate
 from reviver.settings.parts import Parts
 from reviver.settings.validation import show_value
 from reviver.system import locking
 from reviver.text import one_line
-from reviver.version import __version__, find_commit
 
 JOB_FILE = "run.job"
-VERSIONED_PACKAGES = ("numpy", "safetensors", "pillow")
-"""Packages whose versions run.json records, besides Python, Reviver and torch."""
 
 _log = logging.getLogger(__name__)
 
@@ -227,14 +223,15 @@ class RunFolder:
             ConfigError: if it differs between the processes that train together.
         """
         self.world.require_same(value if isinstance(value, Mapping) else {key: value}, f"{setting}: ")
-        recorded = self.record.get(key)
-        if recorded is None:
-            self.save_record(**{key: value})
-        elif not _is_same(recorded, value):
+        recorded = self.record.get(key, value)
+        before, now = (each["sha256"] if isinstance(each, Mapping) else each for each in (recorded, value))
+        if before != now:
             raise DataError(
                 f"{setting}: {self.record['config'][setting]!r} is not what this run began with; put the old "
                 f"{description} back to resume, or start in a new --out"
             )
+        if key not in self.record:
+            self.save_record(**{key: value})
 
     def record_parts(self, parts: Parts) -> None:
         """Keep copies of the files of user-defined classes, which nothing reads or runs; a resumed run keeps the first."""
@@ -305,6 +302,26 @@ class RunFolder:
             raise damaged_run_file(path, f"must have at least the {count} lines of the checkpoint, got {len(lines)}")
         write_text(path, "".join(line + "\n" for line in lines[:count]), create_parent=False)
 
+    @property
+    def snapshot_files(self) -> list[StepFile]:
+        """Snapshots in the order of training: what the run looked like then. Nothing is resumed from them."""
+        return find_step_files(self.snapshots)
+
+    def write_snapshot(self, step: int, tensors: Mapping[str, Tensor]) -> None:
+        """Write a snapshot after `step` updates, before the checkpoint of that update, of tensors on the CPU by name."""
+        self.check_present()
+        with explain_write_errors(self.snapshots):
+            make_folder(self.snapshots, create_parent=False)
+        with atomic_write(self.snapshots / f"step-{step:06d}.safetensors", create_parent=False) as temporary:
+            temporary.write_bytes(to_bytes({name: tensor.contiguous() for name, tensor in tensors.items()}))
+
+    def remove_later_snapshots(self, step: int) -> None:
+        """Remove the snapshots after `step` updates, to which training has returned; it writes them again."""
+        for file in self.snapshot_files:
+            if file.step > step:
+                with explain_write_errors(file.path):
+                    file.path.unlink()
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Lock the folder for this process. The operating system releases the lock of a process that dies.
@@ -321,17 +338,6 @@ class RunFolder:
                     problem = "another process is training in this folder; wait for it or choose another --out"
                     raise RunFolderError(f"{self.path}: {problem}") from error
             yield
-
-
-def _is_same(one: Any, other: Any) -> bool:
-    """Compare what was recorded of data, integers and texts exactly; the last bits of means depend on the processor."""
-    if isinstance(one, Mapping) and isinstance(other, Mapping):
-        return one.keys() == other.keys() and all(_is_same(value, other[key]) for key, value in one.items())
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(_is_same, one, other))
-    numbers = [isinstance(value, float | int) for value in (one, other)]
-    is_rounded = all(numbers) and (isinstance(one, float) or isinstance(other, float))
-    return math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-12) if is_rounded else one == other
 
 
 class MetricsWriter:
@@ -409,21 +415,6 @@ def refuse_existing(path: str | Path, world: World = ALONE) -> None:
             raise RunFolderError(f"{path}: {problem}")
 
     world.call_on_main(refuse)
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of Python, Reviver and the packages that a run depends on, as run.json records them."""
-    commit = find_commit()
-    return {
-        "python": platform.python_version(),
-        "reviver": __version__,
-        **({} if commit is None else {"commit": commit}),
-        "torch": torch.__version__,  # with the build, such as +cpu
-        **{name: _version(name) for name in VERSIONED_PACKAGES},
-    }
-
-
-_version = functools.cache(importlib.metadata.version)  # which parses a file
 
 
 def _now() -> str:

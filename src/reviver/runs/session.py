@@ -30,11 +30,12 @@ from reviver.errors import (
     ReviverError,
     needing_train,
 )
-from reviver.files.atomic import recover_interrupted_writes
+from reviver.files.atomic import remove_leftovers
 from reviver.launch import explaining_losses
 from reviver.runs.checkpoint import TrainingState, prune_checkpoints, restore_checkpoint, save_checkpoint
 from reviver.runs.distributed.world import ALONE, World
-from reviver.runs.folder import MetricsWriter, RunFolder, is_restarted, versions
+from reviver.runs.environment import versions
+from reviver.runs.folder import MetricsWriter, RunFolder, is_restarted
 from reviver.runs.schema import MAX_TEXT
 from reviver.system import handling_signals
 from reviver.text import count
@@ -229,7 +230,7 @@ class Session:
             if not self.world.is_main:
                 return
             for path in (folder.path, folder.samples, folder.snapshots, folder.checkpoints):
-                recover_interrupted_writes(path)
+                remove_leftovers(path)
             prune_checkpoints(folder.checkpoints, folder.record["config"]["keep_checkpoints"])
             for name, lines in counts.items():
                 folder.truncate_records(name, lines)

@@ -9,7 +9,6 @@ from reviver.data.images.image_set import from_pixels
 from reviver.data.task import LOSS_NAMES
 from reviver.errors import ConfigError, RunFolderError
 from reviver.figures import grid_figure, styled
-from reviver.runs.snapshot_files import find_snapshots
 from reviver.settings.validation import check
 from reviver.show.gan_figures import loss_curves, score_curves
 from reviver.show.lstm_figures import learning_curves
@@ -48,7 +47,7 @@ def run_figures(run: OpenedRun) -> dict[str, Figure]:
     figures = {"curves": loss_curves(metrics, run.config.loss, run.config.label_smoothing)}
     if run.scores:
         figures["scores"] = score_curves(run.scores)
-    if files := find_snapshots(run.folder):
+    if files := run.folder.snapshot_files:
         (last,) = read_snapshots(run.folder, [files[-1].step])
         figures["samples"] = grid_figure(tile(from_pixels(last.images)))
     return figures

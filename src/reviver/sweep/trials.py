@@ -25,7 +25,7 @@ from filelock import Timeout
 from pydantic import Field
 
 from reviver.errors import Interrupted, ReviverError, RunFolderError
-from reviver.files.atomic import make_folder, recover_interrupted_writes, write_json, write_text
+from reviver.files.atomic import make_folder, remove_leftovers, write_json, write_text
 from reviver.files.file_errors import explain_read_errors, explain_write_errors
 from reviver.files.read import parse_json, read_json
 from reviver.runs.schema import MAX_TEXT, validate
@@ -145,7 +145,7 @@ def record_outcome(folder: Path, outcome: Outcome) -> Outcome:
 
 
 def _call(folder: Path, trial: Trial, threads: int | None, attempts: int) -> Outcome:
-    recover_interrupted_writes(folder)
+    remove_leftovers(folder)
     name = f"{trial.function.__module__}:{trial.function.__name__}"
     write_json(folder / "trial.json", {"function": name, "arguments": trial.arguments, "axes": trial.axes})
     if threads is not None:

@@ -17,24 +17,17 @@ from collections.abc import Container, Sequence
 from typing import NamedTuple
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from reviver.data.images.image_set import ImageSet, from_pixels, to_pixels
-from reviver.files.file_errors import damaged_run_file
+from reviver.files.file_errors import damaged_run_file, explain_read_errors
 from reviver.gan.networks import Discriminator, Generator, one_hot
 from reviver.gan.sampling import generate
 from reviver.rng import make_rng
 from reviver.runs.checkpoint import StepFile
 from reviver.runs.folder import RunFolder
 from reviver.runs.session import Session
-from reviver.runs.snapshot_files import (
-    check_total_size,
-    find_snapshots,
-    read_snapshot,
-    read_snapshot_header,
-    remove_later_snapshots,
-    write_snapshot,
-)
 from reviver.settings.gan import GANConfig, count_batches
 from reviver.train.gan.grids import MAX_FRAMES, grid_at, remove_later_grids, save_animation, save_grid, tile
 
@@ -123,9 +116,9 @@ class SampleWriter:
             "real_logits": real_logits.cpu(),
             "epoch": torch.tensor(epoch, dtype=torch.float64),
         }
-        if not any(snapshot.step < step for snapshot in find_snapshots(self._folder)):
+        if not any(snapshot.step < step for snapshot in self._folder.snapshot_files):
             tensors["real"] = self._real
-        write_snapshot(self._folder, step, tensors)
+        self._folder.write_snapshot(step, tensors)
         if grid := grid_at(step, self._config, self._batches_per_epoch):
             save_grid(images.cpu(), self._folder.samples / grid.file_name)
             session.log_image("samples", tile(images.cpu()))
@@ -133,13 +126,12 @@ class SampleWriter:
     def remove_later(self, step: int) -> None:
         """Remove what was written after `step` updates, to which training has returned."""
         remove_later_grids(self._folder.samples, step, self._batches_per_epoch)
-        remove_later_snapshots(self._folder, step)
+        self._folder.remove_later_snapshots(step)
 
     def animate(self) -> None:
         """Save the grids of the run, in order and with their time as a caption, as samples/training.gif."""
         grids = {
-            file.step: grid_at(file.step, self._config, self._batches_per_epoch)
-            for file in find_snapshots(self._folder)
+            file.step: grid_at(file.step, self._config, self._batches_per_epoch) for file in self._folder.snapshot_files
         }
         captions = {step: grid.when for step, grid in grids.items() if grid is not None}
         steps = [*captions]
@@ -176,9 +168,8 @@ def read_snapshots(folder: RunFolder, steps: Container[int] | None = None) -> li
 
     A damaged one, or one of other images, is a `RunFolderError`.
     """
-    found = find_snapshots(folder)
+    found = folder.snapshot_files
     files = [file for file in found if steps is None or file.step in steps]
-    check_total_size(folder, files)
     snapshots = [_read_snapshot(folder, file) for file in files]
     if files and files[0] == found[0] and snapshots[0].real is None:
         raise damaged_run_file(files[0].path, "'real' is missing")
@@ -186,16 +177,12 @@ def read_snapshots(folder: RunFolder, steps: Container[int] | None = None) -> li
 
 
 def _read_snapshot(folder: RunFolder, file: StepFile) -> GANSnapshot:
-    found = read_snapshot_header(file.path).shapes
-    count = found.get("images", (0,))[:1] or (0,)
-    if not 1 <= count[0] <= MAX_IMAGES:
-        raise damaged_run_file(file.path, f"must have 1 to {MAX_IMAGES} images, got {count[0]}")
-    images = torch.empty(*count, *folder.record["data"]["image_shape"], dtype=torch.uint8, device="meta")
-    logits = torch.empty(count, dtype=torch.float32, device="meta")
-    expected = {"images": images, "fake_logits": logits, "real_logits": logits}
-    expected["epoch"] = torch.empty((), dtype=torch.float64, device="meta")
-    tensors = read_snapshot(file.path, expected | ({"real": images} if "real" in found else {}))
-    epoch = float(tensors.pop("epoch"))
-    if epoch < 0:
-        raise damaged_run_file(file.path, f"epoch must be at least 0, got {epoch:g}")
-    return GANSnapshot(file.step, epoch, **tensors)
+    with explain_read_errors(file.path):
+        tensors = load_file(file.path)
+        snapshot = GANSnapshot(file.step, float(tensors.pop("epoch")), **tensors)
+    shape = folder.record["data"]["image_shape"]
+    if list(snapshot.images.shape[1:]) != shape:
+        raise damaged_run_file(
+            file.path, f"its images must have the shape {shape}, got {list(snapshot.images.shape[1:])}"
+        )
+    return snapshot

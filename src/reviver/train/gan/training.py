@@ -31,8 +31,7 @@ from reviver.launch import DEFAULT_TIMEOUT
 from reviver.rng import make_rng, seeding_default_rngs
 from reviver.rows import BatchRows, RowsRng
 from reviver.runs.checkpoint import TrainingState
-from reviver.runs.distributed.batch_norm import parallelize_batch_norm
-from reviver.runs.distributed.parallel_step import ParallelStep
+from reviver.runs.distributed.parallel_step import ParallelStep, parallelize_batch_norm
 from reviver.runs.distributed.world import ALONE, World, join_world
 from reviver.runs.folder import RunFolder, refuse_existing
 from reviver.runs.records import MAX_CLASSES

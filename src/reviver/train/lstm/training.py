@@ -33,7 +33,6 @@ from reviver.runs.distributed.world import World, join_world
 from reviver.runs.folder import RunFolder, refuse_existing
 from reviver.runs.records import LSTMExtra
 from reviver.runs.session import Session, open_run, training_session
-from reviver.runs.snapshot_files import remove_later_snapshots
 from reviver.settings.fields import select
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.lstm_network import LSTMClassifierSpec, RNNClassifierSpec, auto_patch_size
@@ -280,7 +279,7 @@ def _train(
     ) as session:
         while not is_finished(config, state):
             if world.is_main:
-                remove_later_snapshots(folder, state.step)
+                folder.remove_later_snapshots(state.step)
             with session.rolling_back():
                 stage = curriculum.next_stage(config, state.extra)
                 length = config.lengths[stage.number]
