@@ -25,7 +25,7 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 from reviver.__main__ import main as reviver
 from reviver.data.images.image_set import from_pixels
 from reviver.errors import Interrupted, ReviverError
-from reviver.gan import shifts
+from reviver.gan import step as gan_step
 from reviver.runs.session import Session
 from reviver.settings.gan import GANConfig
 from reviver.settings.gan_presets import PRESETS
@@ -85,7 +85,7 @@ def to_double(_: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(each.double() if isinstance(each, Tensor) and each.is_floating_point() else each for each in arguments)
 
 
-@patch.object(shifts, "SIDE", IMAGE_SIZE)  # shift the small images, too
+@patch.object(gan_step, "SIDE", IMAGE_SIZE)  # shift the small images, too
 def train_all(folder: Path) -> None:
     """Train all networks, each in a folder of its name."""
     os.chdir(folder.parent)
