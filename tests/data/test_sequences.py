@@ -120,14 +120,6 @@ def test_parquet_of_text_and_of_lists(tmp_path: Path) -> None:
         assert_is(read_sequences(path), sequences, ["3", "-1", "20"])
 
 
-def test_parquet_in_many_batches(tmp_path: Path) -> None:
-    sequences = [[float(row)] * (1 + row % 5) for row in range(5000)]
-    labels = [str(row % 3) for row in range(5000)]
-    for column in (sequences, [" ".join(map(str, one)) for one in sequences]):
-        pq.write_table(pa.table({"sequence": column, "label": labels}), tmp_path / "set.parquet", row_group_size=1300)
-        assert_is(read_sequences(tmp_path / "set.parquet"), sequences, labels)
-
-
 @pytest.mark.parametrize(("dtype", "order"), [("?", "C"), (">i4", "F"), ("u8", "C"), ("f2", "F"), ("g", "C")])
 @pytest.mark.parametrize("shape", [(4, 5), (4, 5, 3)])
 def test_npz(dtype: str, order: Any, shape: tuple[int, ...], tmp_path: Path) -> None:

@@ -2,13 +2,11 @@
 
 import gzip
 import io
-import os
 import pickle
 import struct
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,17 +17,13 @@ from PIL import Image
 from reviver.cli import main
 from reviver.data.images.image_set import load_images
 from reviver.gan.scores.digit_classifier import weights_path
+from tests.damage import Payload
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (4, 28, 28), dtype=np.uint8)
 X, Y = np.ones((4, 5)), np.array([0, 1, 0, 1])
 IDX = struct.pack(">4I", 0x803, *IMAGES.shape) + IMAGES.tobytes()
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n(was-run) (w) file closefile\n"
 """A file of a format that none of the readers knows; Pillow would start Ghostscript for it, which runs it."""
-
-
-class Payload:
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.mkdir, ("was-run",)
 
 
 def content_of(save: Callable[[io.BytesIO], object]) -> bytes:

@@ -17,13 +17,7 @@ from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
 from reviver.train.gan import training
 from reviver.train.lstm.training import train
-from tests.damage import edit_json
-
-
-class Payload:
-    def __reduce__(self) -> tuple[object, ...]:
-        return os.mkdir, ("was-run",)
-
+from tests.damage import Payload, edit_json
 
 CSV = "sequence,label\n" + "1 2,a\n2 1 3,b\n" * 10
 

@@ -32,7 +32,7 @@ from reviver.run import LSTMRun
 from reviver.runs.records import ComparedScores
 from reviver.settings.tasks import TASKS, TaskDefinition, find_task
 from reviver.show.export import to_hub
-from tests.damage import edit_json
+from tests.damage import Payload, edit_json
 
 FILES = ["README.md", "config.json", "model.safetensors"]
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
@@ -261,11 +261,6 @@ def test_damaged_config(tmp_path: Path) -> None:
         Discriminator.from_pretrained(tmp_path)
 
 
-class Evil:
-    def __reduce__(self) -> Any:
-        return os.mkdir, ("was-run",)
-
-
 def test_damaged_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     LSTM(3, 4, 2).save_pretrained(tmp_path / "model")
@@ -277,7 +272,7 @@ def test_damaged_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         tensors | {"more": torch.zeros(1)},
         tensors | {first: torch.zeros(1, 1)},
     ]
-    for damaged in (b"", content[:-1], pickle.dumps(Evil()), *map(to_bytes, changed)):
+    for damaged in (b"", content[:-1], pickle.dumps(Payload()), *map(to_bytes, changed)):
         weights.write_bytes(damaged)
         with pytest.raises(DataError, match=r"model.safetensors: cannot be read \(.*; download or export"):
             LSTM.from_pretrained("model")

@@ -1,4 +1,4 @@
-"""Sequences that are generated anew for every epoch, for tasks with `TaskDefinition.generate`.
+"""Sequences that are generated for every epoch, for tasks with `TaskDefinition.generate`.
 
 The sequences of an epoch depend on the seed and the epoch; the validation sequences are fixed. Nothing is held out: a
 long sequence hardly ever occurs twice, and there are few very short ones (2^T of bits).

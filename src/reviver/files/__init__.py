@@ -1,1 +1,1 @@
-"""File input and output: readers of untrusted files, and atomic writes."""
+"""File input and output: libraries read, and writes are atomic."""

@@ -1,6 +1,6 @@
 """Builder of ONNX graphs: nodes and constants in, a checked model out.
 
-The library `onnx` is imported when a graph is made, so that only those who export need it.
+The library `onnx` is imported when a graph is built, so that only those who export need it.
 """
 
 from collections.abc import Mapping, Sequence

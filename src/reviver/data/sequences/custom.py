@@ -112,7 +112,9 @@ def _load(config: LSTMConfig, known: DataRecord | None = None) -> tuple[DataReco
     if path.is_file() or is_packed(path):
         with reading(path):
             digest = _digest(path)
-        _check_known(path, known, sha256=digest)
+        if known is not None and known.sha256 != digest:
+            problem = "is not the file that this run was trained on"
+            raise DataError(f"{path}: {problem}; put that one back, or train a new run")
     if is_packed(path):
         table = PackedTable.open(path)
         name, classes, labels, max_length = table.record.name, table.record.classes, table.labels, table.max_length
@@ -122,7 +124,6 @@ def _load(config: LSTMConfig, known: DataRecord | None = None) -> tuple[DataReco
         with _naming(path):
             classes = class_names(table.labels or ())
         labels = class_indices(table, classes)
-    _check_known(path, known, classes=classes)
     with _naming(path):
         split = stratified_split(labels, config.train_fraction, config.seed)
     record = known
@@ -165,8 +166,3 @@ def _naming(path: Path) -> Iterator[None]:
         yield
     except (DataError, ConfigError) as error:
         raise type(error)(f"{path}: {error}") from error
-
-
-def _check_known(path: Path, known: DataRecord | None, **found: object) -> None:
-    if known is not None and any(getattr(known, name) != value for name, value in found.items()):
-        raise DataError(f"{path}: is not the file that this run was trained on; put that one back, or train a new run")

@@ -61,7 +61,7 @@ def class_indices(table: SequenceTable, names: Sequence[str]) -> Tensor:
 
 
 def stratified_split(classes: Tensor, train_fraction: float, seed: int) -> RowSplit:
-    """Split rows at random, given the number of the class of each, [N] int64, with about the same frequencies in both parts.
+    """Split rows at random by the class of each, [N] int64, with about the same frequencies in both parts.
 
     A class with one row is in the training set. A larger class has at least one row in each set, even if
     `train_fraction` of its rows rounds to none or to all. The same arguments give the same split.
