@@ -288,17 +288,6 @@ def test_a_wrong_file_is_refused_in_one_line_with_its_name(case: int, tmp_path: 
         assert "\n" not in str(caught.value)
 
 
-def test_a_single_image_is_refused_with_its_source(tmp_path: Path) -> None:
-    folder, packed = tmp_path / "one", tmp_path / "packed"
-    write_images(folder, noise(8, 8))
-    np.save(tmp_path / "two.npy", noise(2, 8, 8))
-    image_set.pack_images(str(tmp_path / "two.npy"), packed, 8)
-    np.save(packed / "images.npy", noise(1, 8, 8)[:, None])
-    for source in (folder, packed):
-        with pytest.raises(DataError, match=rf"^data: {source} holds 1 images of \[1, 8, 8\]; give at least 2$"):
-            load_images(str(source), 8)
-
-
 # Data sets by name
 
 PREFIXES = {

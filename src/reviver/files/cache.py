@@ -7,7 +7,6 @@ import errno
 import hashlib
 import logging
 import os
-import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +15,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from reviver.errors import RunFolderError
+from reviver.files.atomic import atomic_write
 from reviver.files.read import read_header
 
 _log = logging.getLogger(__name__)
@@ -47,13 +48,10 @@ def cached(name: str, build: Callable[[], dict[str, Tensor]], message: str = "")
     try:
         path = cache_folder() / f"{name}.safetensors"
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # A unique temporary name, since another process may write the same file.
-        with tempfile.TemporaryDirectory(prefix="writing-", dir=path.parent) as folder:
-            temporary = Path(folder) / path.name
-            whole = {key: tensor.detach().contiguous() for key, tensor in tensors.items()}
+        whole = {key: tensor.detach().contiguous() for key, tensor in tensors.items()}
+        with atomic_write(path) as temporary:
             save_file(whole, temporary, {"sha256": digest(whole)})
-            temporary.replace(path)
-    except (OSError, SafetensorError) as error:
+    except (OSError, SafetensorError, RunFolderError) as error:
         _log.warning("%s: cannot be cached (%s); it will be recomputed each time", name, error)
     return tensors
 
