@@ -97,11 +97,6 @@ def blocking_interrupt() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
-def open_without_blocking(name: str, flags: int) -> int:
-    """Open a file as `os.open` does, but return at once for a pipe that has no writer."""
-    return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
-
-
 def sync(path: Path) -> None:
     """Flush the content of a file, or the names in a folder, to disk."""
     is_posix = hasattr(os, "O_DIRECTORY")

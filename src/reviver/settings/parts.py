@@ -23,13 +23,10 @@ from pydantic import PlainValidator
 
 from reviver.errors import ConfigError
 from reviver.settings.validation import MAX_VALUE, refuse
-from reviver.system import open_without_blocking
 from reviver.text import one_line, short_repr
 
 NETWORKS = ("Generator", "Discriminator")
 """Classes of a file of `networks`."""
-MAX_BYTES = 1 << 20
-"""Maximum size of a file with a class."""
 _log = logging.getLogger("reviver")
 
 
@@ -226,17 +223,8 @@ def _inspect(value: Any) -> CustomClass:
 def _read_source(path: str | None) -> tuple[str | None, bytes]:
     """Return name and content of the Python file at `path`, if there is one."""
     if path and path.endswith(".py") and Path(path).is_file():
-        return Path(path).name, _read(Path(path))
+        return Path(path).name, Path(path).read_bytes()
     return None, b""
-
-
-def _read(path: Path) -> bytes:
-    """Return the content of a file with a class."""
-    with open(path, "rb", opener=open_without_blocking) as file:
-        content = file.read(MAX_BYTES + 1)
-    if len(content) > MAX_BYTES:
-        raise ValueError(f"it has more than {MAX_BYTES} bytes")
-    return content
 
 
 def _load(option: str, reference: str) -> CustomClass:
@@ -273,7 +261,7 @@ def _run_file(option: str, path: Path) -> tuple[types.ModuleType, bytes]:
     if any((folder / "run.json").is_file() for folder in path.resolve().parents):
         refuse(option, f"{path} is in a run folder, out of which no code is run; read it, and copy it elsewhere")
     try:
-        content = _read(path)
+        content = path.read_bytes()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or one_line(error)
         raise ConfigError(f"{option} {path} cannot be read ({reason})", field=option) from error
