@@ -38,6 +38,23 @@ def announcing(text: str) -> Iterator[None]:
         _announcement.reset(token)
 
 
+@contextmanager
+def logging_lines() -> Iterator[None]:
+    """Log to stderr inside, as commands do, unless there is a bar, or the caller has set up logging."""
+    console = Console(stderr=True)
+    if logger.hasHandlers() or console.is_terminal or console.is_jupyter:
+        yield
+        return
+    handler, level = logging.StreamHandler(), logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+
+
 class _Line:
     """A task on one line: description, bar, units, time left, and the parts of its text, of which the first matters most.
 

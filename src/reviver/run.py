@@ -4,7 +4,7 @@ import copy
 import inspect
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import fields
 from functools import cached_property
 from pathlib import Path
@@ -434,8 +434,12 @@ def _train(
         if value is not None or name not in ("cell", "task", "loss", "networks")
     }
     path = None if out is None else str(out)
-    with speaking_python():
+    with speaking_python(), ExitStack() as stack:
         config, path, parts = find_start(kind, presets, preset, given, path, resume=resume)
+        if progress:
+            from reviver.progress import logging_lines  # of the extra train
+
+            stack.enter_context(logging_lines())
         train(config, path, parts=parts, device=device, resume=resume, progress=progress)
         run = KINDS[kind](path, parts=parts)
         assert run.networks, "a run has networks"

@@ -3,6 +3,8 @@
 import builtins
 import inspect
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -52,6 +54,48 @@ def test_a_run_goes_on_and_is_never_overwritten(tmp_path: Path) -> None:
         reviver.train_lstm(out, **TINY)
     run = reviver.train_lstm(out, resume=True, epochs=3, progress=False)
     assert (run.config.hidden_size, run.table()["epoch"]) == (8, [1, 2, 3])
+
+
+def test_a_run_fits_a_line_evaluates_and_predicts(tmp_path: Path) -> None:
+    trained = reviver.train_lstm(tmp_path / "run", **TINY | {"length": np.int64(5), "encoding": "onehot"})
+    run = reviver.load(tmp_path / "run", "lstm")
+    assert repr(run).startswith("<LSTMRun '/")
+    assert repr(run).endswith(", finished>")
+    assert len(repr(run)) < 100
+    evaluated = run.evaluate(length=np.int64(7), size=50)
+    assert (evaluated.length, evaluated.score.size, run.evaluate().length) == (7, 50, 5)
+    assert evaluated.score == trained.evaluate(7, 50).score
+    assert run.predict("1 2 3 2") == run.predict([1, 2, 3, 2])
+    assert sum(run.predict([1, 2]).probabilities) == pytest.approx(1)
+    with pytest.raises(AttributeError, match="the run of an LSTM has no generator"):
+        assert run.generator
+    with pytest.raises(RunFolderError, match="holds a run of kind 'lstm', not 'gan'"):
+        reviver.load(tmp_path / "run", "gan")
+
+
+def test_errors_speak_of_arguments(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^out must be a folder, got 9$"):
+        reviver.train_lstm(9, **TINY)  # type: ignore[arg-type]
+    reviver.train_lstm(tmp_path / "run", **TINY)
+    with pytest.raises(RunFolderError) as caught:
+        reviver.train_lstm(tmp_path / "run", **TINY)
+    assert "choose another out, or go on with resume" in str(caught.value)
+
+
+def test_without_a_terminal_a_training_logs_lines(tmp_path: Path) -> None:
+    script = f"import reviver; reviver.train_lstm({str(tmp_path / 'run')!r}, length=3, epochs=1, data_size=60)"
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert "LSTM T=3: 1/1 epoch" in found.stderr
+
+
+def test_a_preset_for_the_lstm_fits_other_cells(tmp_path: Path) -> None:
+    rows = "".join(f'"{i % 3} {i % 5} 1",{"ab"[i % 2]}\n' for i in range(40))
+    (tmp_path / "mine.csv").write_text("sequence,label\n" + rows)
+    settings: Any = {"data": str(tmp_path / "mine.csv"), "epochs": 1, "progress": False}
+    run = reviver.train_lstm(tmp_path / "run", "series", "gru", **settings)
+    assert (run.config.bidirectional, run.config.patch_size) == (False, 1)
+    with pytest.raises(ConfigError, match="gru does not support bidirectional true"):
+        reviver.train_lstm(tmp_path / "other", "series", "gru", bidirectional=True, **settings)
 
 
 def test_a_preset_a_task_and_own_sequences(tmp_path: Path) -> None:

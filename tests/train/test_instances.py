@@ -1,5 +1,6 @@
 """Instances in place of classes in Python: a task, a loss, a cell and networks with arguments of their own."""
 
+import linecache
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,30 @@ def test_networks_and_a_loss_train_and_stay_as_they_were() -> None:
     loaded = reviver.load("run1", networks=networks())
     z = torch.randn(2, 4)
     assert torch.equal(loaded.generator(z), runs[0].generator(z))  # type: ignore[union-attr]
+
+
+def test_a_class_of_a_notebook_is_kept_where_its_source_is_known(caplog: pytest.LogCaptureFixture) -> None:
+    source = "from torch import nn\nclass Late(nn.GRUCell):\n    def forward(self, x, state=None):\n"
+    source += "        return super().forward(x, state)\n"
+    for name, known in (("<cell 1>", True), ("<cell 2>", False)):
+        scope: dict[str, Any] = {"__name__": "__main__"}
+        exec(compile(source, name, "exec"), scope)
+        if known:
+            linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
+        reviver.train_lstm(f"run{known}", cell=scope["Late"], **LSTM)
+    assert Path("runTrue/parts/Late.py").read_text() == source
+    assert not Path("runFalse/parts").exists()
+    assert "cell: the source of Late is not known" in caplog.text
+
+
+def test_another_class_than_that_of_the_run_is_named() -> None:
+    reviver.train_lstm("run", cell=nn.GRUCell, **LSTM)
+    with pytest.raises(ConfigError, match=r"^cell is not what run was trained with \(.*; give the class of this run$"):
+        reviver.load("run", cell=nn.LSTMCell)
+    reviver.train_gan("gan", networks=networks(), **GAN)
+    other = networks()[0], nn.Sequential(nn.Flatten(), nn.Linear(36, 2), nn.Linear(2, 1), nn.Flatten(0))
+    with pytest.raises(ConfigError, match=r"^networks is not what gan was trained with"):
+        reviver.load("gan", networks=other)
 
 
 TRAIN = {"lstm": (reviver.train_lstm, LSTM), "gan": (reviver.train_gan, GAN)}

@@ -237,6 +237,8 @@ class RunFolder:
         """Keep copies of the files of user-defined classes, which nothing reads or runs; a resumed run keeps the first."""
         files = parts.files
         parts.warn_of_changes(self.record.get("parts", {}))
+        for option, part in parts.without_source.items() if self.world.is_main else ():
+            _log.warning(f"{option}: the source of {part.name} is not known, so the run folder has no copy of it")
         if not files or "parts" in self.record:
             return
         for part in files.values() if self.world.is_main else ():

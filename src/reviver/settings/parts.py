@@ -10,6 +10,7 @@ import copy
 import hashlib
 import importlib
 import inspect
+import linecache
 import logging
 import re
 import sys
@@ -121,12 +122,21 @@ class Parts:
                 _log.warning(f"{option}: {part.file} has changed since this run began; its results may not hold")
 
     @property
+    def without_source(self) -> dict[str, CustomClass]:
+        """The classes whose source is not known, by setting."""
+        return {name: part for name, part in self._by_option.items() if part.file is None}
+
+    @property
     def files(self) -> dict[str, CustomClass]:
         """The classes that have a file, by setting; both networks have the same."""
+        return {name: part for name, part in self._by_option.items() if part.file is not None}
+
+    @property
+    def _by_option(self) -> dict[str, CustomClass]:
         found = {name: getattr(self, name) for name in OPTIONS}
         if self.networks is not None:
             found["networks"] = self.networks[0]
-        return {name: part for name, part in found.items() if part is not None and part.file is not None}
+        return {name: part for name, part in found.items() if part is not None}
 
 
 OPTIONS = tuple(field.name for field in fields(Parts))
@@ -217,7 +227,12 @@ def _inspect(value: Any) -> CustomClass:
     path = None
     with contextlib.suppress(OSError, TypeError):
         path = inspect.getsourcefile(cls)
-    return CustomClass(cls, *_read_source(path), instance)
+    file, content = _read_source(path)
+    if file is None:  # the cells of a notebook are in the cache of lines
+        functions = [value for value in vars(cls).values() if isinstance(value, types.FunctionType)]
+        lines = linecache.getlines(functions[0].__code__.co_filename) if functions else []
+        file, content = (f"{cls.__name__}.py" if lines else None), "".join(lines).encode()
+    return CustomClass(cls, file, content, instance)
 
 
 def _read_source(path: str | None) -> tuple[str | None, bytes]:

@@ -34,7 +34,7 @@ from reviver.rng import seeding_default_rngs
 from reviver.settings.fields import select
 from reviver.settings.lstm_network import LSTMClassifierSpec, auto_patch_size
 from reviver.settings.validation import check
-from reviver.sklearn.fitting import Parameters, Part, new_network, parameter_class, train_network
+from reviver.sklearn.fitting import PLAIN, Parameters, Part, new_network, parameter_class, train_network
 from reviver.sklearn.inputs import SequenceInput, read_sequences
 
 
@@ -125,9 +125,14 @@ class SequenceEstimator(Parameters, BaseEstimator):  # type: ignore[misc]
             return Part(examples[rows], None if is_equal else (chosen / chosen.mean()).float())
 
         longest, patch_size = int(data.lengths.max()), parameters.patch_size
+        plain: dict[str, Any] = {}
+        if parameters.cell != "lstm":  # whose defaults these are
+            plain = {name: value for name, value in PLAIN.items() if getattr(self, name) == getattr(type(self), name)}
+            patch_size = plain.pop("patch_size", patch_size)
         self.architecture_ = select(
             LSTMClassifierSpec,
             parameters,
+            **plain,
             input_size=data.x.shape[2],
             num_classes=num_outputs,
             patch_size=auto_patch_size(longest) if patch_size == "auto" else min(patch_size, longest),

@@ -37,7 +37,8 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[mi
 
     Args:
         cell: "lstm", "gru", or a class with the contract of torch's cells, see `reviver.lstm.custom_cells`; others than
-            "lstm" need bidirectional=False, pooling="last" and patch_size=1.
+            "lstm" read in one direction and without patches, and have the pooling "last": where these three parameters
+            have their defaults, they become that.
         hidden_size: hidden units H per layer and direction.
         num_layers: stacked layers.
         bidirectional: read the sequences in both directions.

@@ -4,8 +4,9 @@ Shapes: N sequences, B batch, T time, I channels per step, C outputs: classes, o
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar, dataclass_transform, get_type_hints
 
 import torch
@@ -75,10 +76,14 @@ class Part(NamedTuple):
     """Weight of each sequence in the loss, [N] float32 with mean 1; None if all are 1."""
 
 
+PLAIN: Mapping[str, Any] = MappingProxyType({"bidirectional": False, "pooling": "last", "patch_size": 1})
+"""The only values of parameters that cells other than the LSTM support."""
+
+
 def new_network(spec: LSTMClassifierSpec, cell: str | type, rng: torch.Generator | None = None) -> Network:
     """Return a network with weights sampled from `rng`, or with any."""
     if cell != "lstm":
-        if (spec.bidirectional, spec.pooling, spec.patch_size) != (False, "last", 1):
+        if any(getattr(spec, name) != value for name, value in PLAIN.items()):
             raise ConfigError("cell supports only bidirectional=False, pooling='last' and patch_size=1", field="cell")
         names = "input_size", "hidden_size", "num_classes", "num_layers", "hidden_dropout", "dropout"
         options = {name: getattr(spec, name) for name in names}

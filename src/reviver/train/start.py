@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from reviver.launch import is_launched
 from reviver.settings.fields import choose_preset
 from reviver.settings.gan import GANConfig
-from reviver.settings.lstm import LSTMConfig
+from reviver.settings.lstm import WITHOUT_CELLS, LSTMConfig
 from reviver.settings.parts import Parts
 from reviver.settings.validation import show_value
 
@@ -45,6 +45,9 @@ def find_start(
         from reviver.runs.folder import RunFolder
 
         base = RunFolder.open(out, kind).read_config(type(base))
+    elif kind == "lstm" and given.get("cell", "lstm") != "lstm":  # what the preset has for the LSTM alone
+        plain = {name: getattr(type(base), name) for name in WITHOUT_CELLS}
+        given = {**plain, **given}
     return dataclasses.replace(base, **given), out, parts
 
 
