@@ -1,7 +1,6 @@
 """An LSTM written gate by gate and a fully connected GAN, with training, evaluation and figures.
 
-    from reviver import LSTM, LSTMClassifier, load, train_lstm
-
+    from reviver import LSTM, RNN, LSTMClassifier, load, train_lstm
     output, (h, c) = LSTM(10, 64)(x)                     # torch.nn.LSTM with dropout at every step
     logits = LSTMClassifier(10, 64, num_classes=3)(x)    # x [B, T, 10]
     output, h = RNN("gru", 10, 64)(x)                    # or any cell as text: its equations, or their file

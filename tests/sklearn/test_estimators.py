@@ -268,13 +268,13 @@ def test_a_saved_estimator_holds_plain_values_and_is_the_same(
 
 @pytest.mark.parametrize("cell", ["gru", nn.LSTMCell])
 def test_another_cell_is_trained_and_saved(cell: Any) -> None:
-    options = STOPPING | {"cell": cell, "bidirectional": False, "pooling": "last", "patch_size": 1, "random_state": 0}
+    options = STOPPING | {"cell": cell, "random_state": 0}
     estimator = SequenceClassifier(**options).fit(GOOD, GOOD_Y)
     assert isinstance(estimator.network_.cells[0], nn.GRUCell if cell == "gru" else cell)
     saved = pickle.loads(pickle.dumps(estimator))
     np.testing.assert_array_equal(saved.predict_proba(GOOD), estimator.predict_proba(GOOD))
     with pytest.raises(ConfigError, match="cell supports only bidirectional=False, pooling='last' and patch_size=1"):
-        clone(estimator).set_params(bidirectional=True).fit(GOOD, GOOD_Y)
+        SequenceClassifier(cell=cell, pooling="max").fit(GOOD, GOOD_Y)
 
 
 def test_weights_that_do_not_fit_are_refused(fitted: SequenceClassifier) -> None:
