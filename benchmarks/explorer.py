@@ -146,7 +146,7 @@ def main() -> dict[str, object]:
             name: summary([1000 * value for value in seconds]) for name, seconds in times.items() if seconds
         },
         "ratios": {"RMSE of a projection: ratio to `reviver gan project`": ratio(measured.errors, theirs)},
-        "differences": compare(measured.outputs, expected),
+        "differences": largest_differences(measured.outputs, expected),
         "rounding": page.gan["facts"]["rounding"],
         "megabytes": {"page": page.megabytes} | block_sizes(page),
     }
@@ -244,7 +244,7 @@ def python_outputs(page: Page) -> dict[str, Tensor]:
     return outputs
 
 
-def compare(ours: Sequence[list[float] | None], expected: Mapping[str, Tensor]) -> dict[str, float]:
+def largest_differences(ours: Sequence[list[float] | None], expected: Mapping[str, Tensor]) -> dict[str, float]:
     """Return the maximum differences of what the page computes; of log-odds, relative to the largest."""
     differences = {}
     for values, (name, theirs) in zip([v for v in ours if v is not None], expected.items(), strict=True):

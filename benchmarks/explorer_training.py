@@ -92,7 +92,7 @@ def main() -> dict[str, object]:
     with tempfile.TemporaryDirectory() as folder, open_browser() as browser:
         page = Path(folder) / "explorer.html"
         write_explorer([], page)
-        per_update, ratios, version = compare(browser, page)
+        per_update, ratios, version = compare_with_tensorflow(browser, page)
         drawn = {name: draw(browser, page, name.lower(), count) for name, count in DRAWN.items()}
         return {
             "title": "Training in the explorer, in headless Chromium",
@@ -120,7 +120,7 @@ def settings(kind: str, seed: int = 0) -> dict[str, Any]:
     return {re.sub(r"_(\w)", lambda match: match[1].upper(), name): value for name, value in values.items()}
 
 
-def compare(browser: Any, page: Path) -> tuple[dict[str, Any], dict[str, Any], str]:
+def compare_with_tensorflow(browser: Any, page: Path) -> tuple[dict[str, Any], dict[str, Any], str]:
     """Return the milliseconds of an update by network and contender, the ratios to the page's, and the version of TensorFlow.js."""
     tab = open_tab(browser, page, bypass_csp=True)
     options = ["training.js", "--bundle", "--minify", "--format=iife", "--log-level=error"]

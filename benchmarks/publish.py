@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import tables
-from benchmarks.tables import describe
+from benchmarks.tables import machine_line
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -151,7 +151,7 @@ def block(name: str) -> str:
     )
     gan = f"GAN: one run of {result['gan_epochs']} epochs."
     notes = {"lstm": lstm, "gan": gan}.get(name, f"{lstm} {gan}")
-    return "\n".join([*lines, "", f"{notes} `{result['command']}`. {describe(result['machine'])}", ""])
+    return "\n".join([*lines, "", f"{notes} `{result['command']}`. {machine_line(result['machine'])}", ""])
 
 
 def read(path: Path) -> Mapping[str, Any]:

@@ -86,7 +86,7 @@ def measure(folder: Path, *, seed: int, data: str, options: list[str]) -> dict[s
     return {
         "seed": seed,
         "command": " ".join(command),
-        "data": describe(train, test),
+        "data": data_sizes(train, test),
         "epochs": record.read_metrics()[-1]["epoch"],
         "seconds": record.record["seconds"],
         "threads": record.record["hardware"]["threads"],
@@ -126,7 +126,7 @@ def read_ts(path: Path) -> dict[str, NDArray[Any]]:
     return {"x": padded, "y": np.array([row[-1].strip() for row in rows]), "lengths": lengths}
 
 
-def describe(train: Path, test: Path) -> dict[str, int]:
+def data_sizes(train: Path, test: Path) -> dict[str, int]:
     """Return the size of a data set."""
     with np.load(train) as first, np.load(test) as second:
         return {

@@ -38,13 +38,13 @@ def render(result: Mapping[str, Any]) -> str:
         return render_dropout(result)
     if "networks" in result:
         return render_held(result)
-    return "\n".join([*table(RANGES, speed_rows(result, result["title"])), "", describe(result["machine"]), ""])
+    return "\n".join([*table(RANGES, speed_rows(result, result["title"])), "", machine_line(result["machine"]), ""])
 
 
 def render_speed(results: Mapping[str, Mapping[str, Any]]) -> str:
     """Return the results of one machine, by the name of what was timed, as one table."""
     rows = [row for name, result in results.items() for row in speed_rows(result, name)]
-    return "\n".join([*table(RANGES, rows), "", describe(next(iter(results.values()))["machine"]), ""])
+    return "\n".join([*table(RANGES, rows), "", machine_line(next(iter(results.values()))["machine"]), ""])
 
 
 def speed_rows(result: Mapping[str, Any], what: str) -> Iterator[list[str]]:
@@ -81,7 +81,7 @@ def render_operator(result: Mapping[str, Any]) -> str:
         "bf16 to fp32",
         "peak MB of both",
     ]
-    return "\n".join([*table((SHAPE, *titles), rows), "", f"Medians. {describe(result['machine'])}", ""])
+    return "\n".join([*table((SHAPE, *titles), rows), "", f"Medians. {machine_line(result['machine'])}", ""])
 
 
 def render_dispatch(result: Mapping[str, Any]) -> str:
@@ -93,7 +93,7 @@ def render_dispatch(result: Mapping[str, Any]) -> str:
         [*name, f"{median(ratios):.2f}", f"{min(ratios):.2f} – {max(ratios):.2f}"] for name, ratios in groups.items()
     ]
     titles = ("precision", "pass", "kernel to nn.LSTM, median", f"range over {len(next(iter(groups.values())))} shapes")
-    return "\n".join([*table(titles, rows), "", describe(result["machine"]), ""])
+    return "\n".join([*table(titles, rows), "", machine_line(result["machine"]), ""])
 
 
 def render_explorer(result: Mapping[str, Any]) -> str:
@@ -107,7 +107,7 @@ def render_explorer(result: Mapping[str, Any]) -> str:
     rounding = ", ".join(f"{row['max']:.1g} in a {row['unit']} ({row['network']})" for row in result["rounding"])
     note = (
         f"Largest difference from float64: {largest:.1g}. Largest effect of fp16 weights: {rounding}. The page has "
-        f"{result['megabytes']['page']:.2f} MB. {describe(result['machine'])} {result['machine']['browser']}."
+        f"{result['megabytes']['page']:.2f} MB. {machine_line(result['machine'])} {result['machine']['browser']}."
     )
     return "\n".join([*table(RANGES, rows), "", note, ""])
 
@@ -129,7 +129,7 @@ def render_training(result: Mapping[str, Any]) -> str:
     ]
     differences = "; ".join(f"{name}: {value:.2g}" for name, value in result["differences"].items())
     machine = result["machine"]
-    note = f"{differences}. {describe(machine)} {machine['browser']}, TensorFlow.js {machine['TensorFlow.js']}."
+    note = f"{differences}. {machine_line(machine)} {machine['browser']}, TensorFlow.js {machine['TensorFlow.js']}."
     return "\n".join([*table(("", *networks), rows), "", note, ""])
 
 
@@ -140,7 +140,7 @@ def render_experiments(result: Mapping[str, Any]) -> str:
         for name, experiment in result["results"].items()
         for measure, lines in experiment["measures"].items()
     ]
-    return "\n".join([*table(("", "first run", "second run"), rows), "", describe(result["machine"]), ""])
+    return "\n".join([*table(("", "first run", "second run"), rows), "", machine_line(result["machine"]), ""])
 
 
 def render_goals(result: Mapping[str, Any]) -> str:
@@ -175,7 +175,7 @@ def render_goals(result: Mapping[str, Any]) -> str:
         "seconds (threads)",
     ]
     lines = [*table(titles, rows), "", *table(("run", "evaluated at T", "accuracy, mean (min)"), lengths)]
-    return "\n".join([*lines, "", describe(result["machine"]), ""])
+    return "\n".join([*lines, "", machine_line(result["machine"]), ""])
 
 
 def _range(values: Sequence[int]) -> str:
@@ -207,7 +207,7 @@ def render_curve(result: Mapping[str, Any]) -> str:
     note = (
         f"Accuracy in %: median (minimum) over {seeds} seeds, after at most {_number(result['sequences'])} training "
         f"sequences. Last: the longest T of each seed that passed 99 % in training.{not_run} "
-        f"{describe(result['machine'])}"
+        f"{machine_line(result['machine'])}"
     )
     return "\n".join([*table(("", *(f"T = {_number(length)}" for length in lengths), "passed"), rows), "", note, ""])
 
@@ -243,7 +243,7 @@ def render_held(result: Mapping[str, Any]) -> str:
         values = [[value(row) for row in seeds] for seeds in networks.values()]
         rows.append([title, *(f"{median(one):.{digits}f}{_span(one, digits)}" for one in values)])
     titles = [f"{name}, {len(seeds)} seeds" for name, seeds in networks.items()]
-    note = f"Median (range) over the seeds. {describe(result['machine'])}"
+    note = f"Median (range) over the seeds. {machine_line(result['machine'])}"
     return "\n".join([*table(("RNN with a curriculum", *titles), rows), "", note, ""])
 
 
@@ -260,7 +260,7 @@ def render_recipes(result: Mapping[str, Any]) -> str:
     rows.append(["real images", "", *(f"{first['real_baseline'][name]:.{digits}f}" for _, name, digits, _ in columns)])
     note = (
         f"Mean ± standard deviation over the seeds; {first['num_samples']} samples against the test images. FID of "
-        f"a run of `best` is the mean of three draws of noise. {describe(result['machine'])}"
+        f"a run of `best` is the mean of three draws of noise. {machine_line(result['machine'])}"
     )
     titles = ("", "epochs", *(title for title, *_ in columns), "collapsed")
     return "\n".join([*table(titles, rows), "", note, ""])
@@ -282,7 +282,7 @@ def render_dropout(result: Mapping[str, Any]) -> str:
     note = (
         f"Mean ± sample standard deviation over {len(result['dropout'][0]['runs'])} seeds: {result['training_images']} training "
         f"images, all test images, {result['epochs']} epochs, batches of {result['batch_size']}, {result['hidden_size']} hidden "
-        f"units. Losses in eval mode. {describe(result['machine'])}"
+        f"units. Losses in eval mode. {machine_line(result['machine'])}"
     )
     return "\n".join([*table(("kind", "p", "test accuracy, %", "test loss", "training loss"), rows), "", note, ""])
 
@@ -307,7 +307,7 @@ def _percent(values: Sequence[float]) -> str:
     return f"{mean(values):.2%}" + (f" ({min(values):.2%})" if len(values) > 1 else "")
 
 
-def describe(machine: Mapping[str, Any]) -> str:
+def machine_line(machine: Mapping[str, Any]) -> str:
     """Return the hardware in one line."""
     return (
         f"On {machine['processor']}, {machine['cores']} cores, {machine['threads']} threads, "

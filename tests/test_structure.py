@@ -71,3 +71,12 @@ def test_a_script_opens_a_run_with_the_run_folder_alone() -> None:
     paths = [str(GOLDEN / kind) for kind in ("lstm", "gan")]
     result = subprocess.run([sys.executable, "-c", script, *paths], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "['lstm', 'gan']"
+
+
+def test_no_assertion_has_a_comparison_as_its_message() -> None:
+    """As `assert a, b == c` has, which means `assert (a, b) == c` and asserts nothing of c."""
+    files = [
+        path for folder in ("tests", "benchmarks", "tools", "src") for path in (ROOT.parent / folder).rglob("*.py")
+    ]
+    nodes = ((path, node) for path in files for node in ast.walk(ast.parse(path.read_text("utf-8"))))
+    assert not [(path, n.lineno) for path, n in nodes if isinstance(n, ast.Assert) and isinstance(n.msg, ast.Compare)]

@@ -194,7 +194,9 @@ def test_examples_run(words: tuple[str, ...], example_folder: Path) -> None:
         values = [REPLACED.get(value, value) for value in values]
         if arguments[1].startswith(("train", "pack")) and "--out" in values and "--resume" not in values:
             path = Path(values[values.index("--out") + 1])
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+            if path.is_dir():
+                shutil.rmtree(path)
+            path.unlink(missing_ok=True)
         assert main([*values, *shortened(values)]) == 0, line
 
 

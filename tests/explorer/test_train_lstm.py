@@ -85,7 +85,7 @@ def test_the_page_trains_what_python_trains(name: str, tmp_path: Path) -> None:
     metrics = run.folder.read_metrics()
     assert len(ours["epochs"]) == len(metrics) == config.epochs
     for epoch, line in zip(ours["epochs"], metrics, strict=True):
-        assert epoch["step"], epoch["sequences"] == (line["step"], line["sequences"])
+        assert (epoch["step"], epoch["sequences"]) == (line["step"], line["sequences"])
         assert epoch["trainLoss"] == pytest.approx(line["train_loss"], abs=TOLERANCE)
         assert epoch["validationLoss"] == pytest.approx(line["validation_loss"], abs=TOLERANCE)
         assert epoch["trainAccuracy"] == pytest.approx(line["train_accuracy"], abs=1e-12)

@@ -142,7 +142,8 @@ def test_the_recurrence_by_hand_with_the_masks_read_off_the_output(kind: str | N
 @pytest.mark.parametrize("options", [{}, {"bias": False, "proj_size": 3}, {"single_bias": True}])
 def test_the_names_of_the_equations_are_views_of_torchs_parameters(options: dict[str, object]) -> None:
     lstm = LSTM(2, 5, 2, bidirectional=True, **options)
-    nn.init.normal_(lstm.bias_hh_l0) if lstm.bias and not lstm.options.single_bias else None
+    if lstm.bias and not lstm.options.single_bias:
+        nn.init.normal_(lstm.bias_hh_l0)
     for name, value in lstm.gate_weights()._asdict().items():
         assert getattr(lstm, name) is None if value is None else torch.equal(getattr(lstm, name), value)
     assert torch.equal(lstm.stacked_weights().W, lstm.weight_ih_l0)

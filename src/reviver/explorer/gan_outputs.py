@@ -11,7 +11,7 @@ from torch import Tensor
 
 from reviver.data.images.image_set import from_pixels
 from reviver.explorer.gan_images import RealImages, rounded, spread
-from reviver.explorer.layers import FoldedLayer, compare, evaluate
+from reviver.explorer.layers import FoldedLayer, evaluate, rounding_of
 from reviver.explorer.manifest import LogitContext, Rounding
 from reviver.gan.losses import describe_losses
 from reviver.gan.networks import one_hot
@@ -75,10 +75,10 @@ def measure_rounding(
     probabilities = evaluate(discriminator, inputs).sigmoid()
     unit = "probability that an image is real" if describe_losses(run.config.loss).smoothed else "sigmoid of D's output"
     rounding = [
-        compare("generator", "pixel, from -1 to 1", pixels, images.flatten(1)),
-        compare("discriminator", unit, probabilities, run.discriminator(samples.images, samples.classes)),
+        rounding_of("generator", "pixel, from -1 to 1", pixels, images.flatten(1)),
+        rounding_of("discriminator", unit, probabilities, run.discriminator(samples.images, samples.classes)),
     ]
     if classifier is not None:
         found = evaluate(rounded_classifier, images).softmax(1)
-        rounding.append(compare("classifier", "class probability", found, classifier.probabilities(images)))
+        rounding.append(rounding_of("classifier", "class probability", found, classifier.probabilities(images)))
     return rounding

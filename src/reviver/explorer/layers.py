@@ -95,7 +95,7 @@ def evaluate(layers: Sequence[FoldedLayer], x: Tensor) -> Tensor:
     return x
 
 
-def compare(network: str, unit: str, rounded: Tensor, exact: Tensor) -> Rounding:
+def rounding_of(network: str, unit: str, rounded: Tensor, exact: Tensor) -> Rounding:
     """Return the absolute differences between the outputs of the embedded, rounded network and the trained one."""
     errors = (rounded - exact.double()).abs()
     return Rounding(

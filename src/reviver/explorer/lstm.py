@@ -12,7 +12,7 @@ from torch import Tensor
 from reviver.data.build import SequenceData
 from reviver.explorer.blocks import Blocks, Encoded, encode_f16, encode_f32
 from reviver.explorer.facts import lstm_facts
-from reviver.explorer.layers import compare
+from reviver.explorer.layers import rounding_of
 from reviver.explorer.lstm_examples import ExampleInputs, channel_names, collect_examples
 from reviver.explorer.manifest import LstmContent, LstmStage, RunName
 from reviver.explorer.records import lstm_records
@@ -48,7 +48,7 @@ def collect_lstm(run: OpenedRun, blocks: Blocks, id_: str, *, name: RunName, wit
         tensors, rounded = round_weights(trained)
         stages.append(LstmStage(label=label, weights=blocks.add_tensors(f"{id_}-stage-{index}", tensors)))
         exact, found = (outputs(network, x, task.target) for network in (trained, rounded))
-        rounding.append(compare(label, unit, found, exact))
+        rounding.append(rounding_of(label, unit, found, exact))
     return LstmContent(
         **lstm_records(run, id_, name=name),
         run_argument=name.argument,

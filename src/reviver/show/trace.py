@@ -68,18 +68,16 @@ def trace(network: LSTMClassifier, x: Tensor, targets: Tensor) -> ClassifierTrac
 
     The gradients are total derivatives, over all paths from a state to the loss: h_t acts through the gates of the next
     step and through the layers above; c_t acts also directly, through c_{t+1} = f_{t+1} ⊙ c_t + ... The inputs x are
-    [B, T, I], the target classes of the sequences [B] int64.
+    [B, T, I], the target classes of the sequences [B] int64, and `network` is in eval mode.
 
     Raises:
-        ConfigError: if `network` is in training mode, where dropout changes the values, or has no class after each step.
+        ConfigError: if `network` has no class after each step.
     """
     if (network.pooling, network.patch_size) != ("last", 1):
         raise ConfigError(
             f"network must have pooling last and patch_size 1 for a trace, got {network.pooling} and {network.patch_size}: "
             "a trace shows the class after each step, which such a network does not have"
         )
-    if network.training:
-        raise ConfigError("network must not be in training mode; call network.eval() before a trace")
     lstm = network.lstm
     h, c = (x.new_zeros(len(x), size, requires_grad=True) for size in (lstm.output_size, lstm.hidden_size))
     start = LSTMState(h, c)  # [B, P], [B, H]; these require a gradient, so all states have one

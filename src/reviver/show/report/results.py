@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from reviver.data.images.image_set import from_pixels, load_test_images
 from reviver.data.palindromes import PalindromeTask
-from reviver.errors import DataError, RunFolderError
+from reviver.errors import DataError
 from reviver.gan.interpolation import CONFIDENCE, Interpolation, generate_interpolation
 from reviver.gan.networks import Discriminator, Generator
 from reviver.gan.sampling import generate_samples
@@ -66,7 +66,7 @@ class LSTMResults:
     def network(self) -> LSTMClassifier:
         """Network of the first run."""
         network = self.runs[0].network
-        assert isinstance(network, LSTMClassifier), "lstm_results refuses other networks"
+        assert isinstance(network, LSTMClassifier), "the report has no vanilla RNN"
         return network
 
     @property
@@ -112,49 +112,21 @@ def last(records: Records, name: str) -> float:
 
 
 def palindromes_of(run: OpenedRun) -> PalindromeTask:
-    """Return the task of a run that `lstm_results` accepts."""
+    """Return the task of a run of the report."""
     assert isinstance(run.task, PalindromeTask)
     return run.task
 
 
 def lstm_results(runs: Sequence[OpenedRun], no_dropout: Sequence[OpenedRun] = ()) -> LSTMResults:
     """Return finished runs that differ only in their seed, and those of the same settings without hidden dropout."""
-    if not runs:
-        raise RunFolderError("lstm_runs must hold at least one run, got none")
-    for run in runs:
-        _check_finished(run)
-    first = runs[0].config
-    if first.cell != "lstm" or first.task != "palindrome" or first.curriculum:
-        raise RunFolderError(
-            f"{runs[0].folder.path}: must be an LSTM run on palindromes of one length, got cell {first.cell}, task "
-            f"{first.task}, curriculum {first.curriculum}; give another run"
-        )
-    for run in runs[1:]:
-        for name, expected in dataclasses.asdict(first).items():
-            value = getattr(run.config, name)
-            if name != "seed" and value != expected:
-                raise RunFolderError(
-                    f"{run.folder.path}: {name} must be {expected!r} as in {runs[0].folder.path}, got {value!r}; give "
-                    "runs that differ only in their seed"
-                )
     without = lstm_results(no_dropout) if no_dropout else None
     return LSTMResults(tuple(runs), tuple(run.metrics for run in runs), without)
 
 
 def gan_results(run: OpenedRun) -> GANResults:
     """Return a finished run with the images that the figures show."""
-    _check_finished(run)
     classifier = DigitClassifier.pinned() if run.is_digits else None
     return GANResults(run, _choose_grids(run, classifier), _interpolate(run, classifier), run.scores)
-
-
-def _check_finished(run: OpenedRun) -> None:
-    """Check that a run has finished, and has metrics."""
-    folder = run.folder
-    if folder.status != "finished":
-        raise RunFolderError(f"{folder.path}: is {folder.status}, not finished; finish it with --resume")
-    if not run.metrics:
-        raise RunFolderError(f"{folder.records_path('metrics')} is empty; train again with a smaller --log-every")
 
 
 def _choose_grids(run: OpenedRun, classifier: DigitClassifier | None) -> dict[str, PictureGrid]:
