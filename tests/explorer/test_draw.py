@@ -104,7 +104,7 @@ def test_the_verdict_says_nearer_as_near_or_farther_than_a_real_image(show: Show
     verdicts = {
         "G comes nearer to yours than to this real image.": (0, 1 / 1.1),
         "G comes about as near to yours as to this real image.": (1 / 1.1, 1.1),
-        "times as far away from what G can make.": (1.1, math.inf),
+        "times as far from what G can make.": (1.1, math.inf),
     }
     seen = set()
     images = page.locator(".test-picker button")

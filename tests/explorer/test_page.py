@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -160,8 +161,13 @@ def test_the_sources_of_the_page_import_in_one_direction() -> None:
             assert not is_upward, f"{source} imports {name}"
             assert not is_aside, f"{source} imports {name}"
     for panel in (sources / "panels").iterdir():
+        imports = {
+            source.stem: re.findall(r'from "\./(\w+)"', source.read_text(encoding="utf-8"))
+            for source in panel.glob("*.ts*")
+        }
+        TopologicalSorter({name: set(names) & set(imports) for name, names in imports.items()}).prepare()  # no circle
         style = sources / "css" / f"{panel.name}.css"
-        assert not style.exists() or len(style.read_text(encoding="utf-8").splitlines()) <= 160, style
+        assert not style.exists() or len(style.read_text(encoding="utf-8").splitlines()) <= 170, style
 
 
 @given(

@@ -63,6 +63,14 @@ def test_every_panel_fits_a_phone_also_with_large_text(show: Show) -> None:
             check_fits(page, PHONE * zoom)
 
 
+def test_every_panel_prints_on_two_pages(show: Show) -> None:
+    page = show("#start", color_scheme="dark")
+    for panel in PANELS:
+        go(page, panel)
+        page.wait_for_timeout(300)  # the charts are drawn
+        assert len(re.findall(rb"/Type\s*/Page\b", page.pdf(format="A4", print_background=True))) <= 2, panel
+
+
 def test_links_keys_and_history_show_panels(show: Show) -> None:
     page = show()
     assert current(page) == "start"

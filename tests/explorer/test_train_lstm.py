@@ -189,11 +189,11 @@ def test_a_zip_that_the_page_cannot_go_on_with_gets_a_sentence(tmp_path: Path) -
     size = (900_000 + (tmp_path / "run" / "run.json").stat().st_size).to_bytes(4, "little")
     assert size in large
     cases = {
-        encode(b"no zip at all"): "no zip",
+        encode(b"no zip at all"): "not a zip",
         encode(large.replace(size, (900).to_bytes(4, "little"))): "damaged or incomplete",  # more than it says
         changed("run.json", b'"schema"', b" " * 2_000_000 + b'"schema"'): "run.json has .* the page reads at most",
         encode(good[:2000] + bytes(20) + good[2020:]): "damaged",
-        encode(good[: len(good) // 2]): "no zip, or a part",
+        encode(good[: len(good) // 2]): "not a zip, or only part",
         changed("run.json", b'"num_layers": 1', b'"num_layers": 2'): "setting num_layers is 2, and the page .* with 1",
         changed("run.json", b'"hidden_size": 8', b'"hidden_size": 16'): "no networks/network/W_out of F32",
         changed(
@@ -256,12 +256,12 @@ def test_the_page_learns_own_sequences_as_python_does(tmp_path: Path, monkeypatc
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("sequence,label\n1 2,a\n1 two 3,b\n", "row 3: “two” at step 2 is no number; give numbers separated"),
-        ("sequence,label\n1 2,a\n1,2,3,b\n", "row 3: it has 4 fields in place of 2; put .* in quotes"),
+        ("sequence,label\n1 2,a\n1 two 3,b\n", "row 3: “two” at step 2 is not a number; write numbers separated"),
+        ("sequence,label\n1 2,a\n1,2,3,b\n", "row 3: 4 fields found, 2 expected; put .* in quotes"),
         ("sequence,label\n1 2,a\n3 4,a\n", "every row has the label “a”; give at least 2 classes"),
         ("sequence,label\n1 2,a\n3 4,b\n", "no class has a second row"),
         ("sequence,label\n1 2,a\n3 1e60,\n", "row 3: “1e60” at step 2 is too large, row 3: the label is missing"),
-        ("values,label\n1 2,a\n", "has the columns values, label; call two of them sequence and label"),
+        ("values,label\n1 2,a\n", "has the columns values, label; name two of them sequence and label"),
         ("sequence;label\n1 2;a\n", "separated by semicolons; save it with commas"),
         ('sequence,label\n"1 2,a\n', "row 2: check the quotes"),
         ("", "has the columns none"),

@@ -104,7 +104,7 @@ def test_a_round_by_keys_counts_both_scores(show: Show, small_page: Path) -> Non
 
 def test_buttons_answer_and_take_back_and_keys_can_be_turned_off(show: Show, small_page: Path) -> None:
     page = show("#discriminator", small_page)
-    progress, back = page.locator(".game-progress"), page.get_by_role("button", name="Take back")
+    progress, back = page.locator(".game-progress"), page.get_by_role("button", name="Undo")
     page.get_by_role("button", name="Real (R)").click()
     page.get_by_role("button", name="Generated (G)").press("Enter")
     expect(progress).to_have_text(f"Image 3 of {ROUND}")

@@ -1,8 +1,7 @@
 /**
  * Colors of values: a sequential scale from 0 to a limit, or a diverging one on both sides of 0. The colors are CSS
- * variables, so they follow the color scheme. Of more columns than pixels each pixel shows several.
+ * variables, the same on a dark page. Of more columns than pixels each pixel shows several.
  */
-import { signal } from "@preact/signals";
 import { parseColor } from "../kit/format";
 
 export interface ColorScale {
@@ -12,14 +11,7 @@ export interface ColorScale {
 
 const COLORS = 256;
 
-const scheme = matchMedia("(prefers-color-scheme: dark)");
-/** Whether the page is dark; whoever draws with CSS variables reads it. */
-export const isDark = signal(scheme.matches);
 const tables = new Map<string, Uint32Array>();
-scheme.addEventListener("change", () => {
-  tables.clear();
-  isDark.value = scheme.matches;
-});
 
 /** Returns the colors of a scale as packed RGBA, from low to high, by the CSS variables of an element in the page. */
 function colorTable(element: Element, name: ColorScale["name"]): Uint32Array {

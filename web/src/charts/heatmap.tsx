@@ -5,7 +5,7 @@
 import { useLayoutEffect, useRef } from "preact/hooks";
 import { clamp, formatLimit } from "../kit/format";
 import { MOVES } from "../kit/roving";
-import { binColumns, type Binning, type ColorScale, drawValues, isDark } from "./colors";
+import { binColumns, type Binning, type ColorScale, drawValues } from "./colors";
 
 export interface HeatmapContent {
   values: Float64Array; // [columns, rows]
@@ -37,12 +37,11 @@ export function Heatmap(props: HeatmapProps) {
   const { name, values, columns, rows, order, scale, binning, label, marked, width, selection, hovered } = props;
   const { onMove: move, onSelect } = props;
   const canvas = useRef<HTMLCanvasElement>(null);
-  const dark = isDark.value;
   useLayoutEffect(() => {
     if (!width) return; // before the first layout
     const bins = Math.min(columns, Math.floor(width));
     drawValues(canvas.current!, binColumns(values, columns, rows, bins, binning), bins, rows, order, scale);
-  }, [values, columns, rows, order, scale.name, scale.limit, binning, width, dark]);
+  }, [values, columns, rows, order, scale.name, scale.limit, binning, width]);
   const placeOf = (row: number) => (order ? Array.prototype.indexOf.call(order, row) : row);
   const rowAt = (place: number) => (order ? order[place] : place);
   const columnStyle = (column: number) => ({ left: `${(100 * column) / columns}%`, width: `${100 / columns}%` });

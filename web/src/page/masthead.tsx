@@ -64,6 +64,7 @@ export function PanelHead({ panel: { id, title, guide, tutorial } }: { panel: Pa
       <h2 class="panel-title" tabIndex={-1}>
         {title}
       </h2>
+      {guide?.about && <p>{guide.about}</p>}
       {guide && (
         <details class="guide">
           <summary>{guide.question}</summary>

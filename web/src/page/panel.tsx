@@ -23,6 +23,7 @@ export interface Opened {
 }
 
 export interface Guide {
+  about?: string; // What the panel shows, for somebody who sees it for the first time
   question: string; // The one question that the panel answers
   observe: string; // One thing to observe
   caveat: string; // One limit of what it shows

@@ -48,7 +48,7 @@ export class Archive {
     const tail = await viewOf(blob, Math.max(0, blob.size - MAX_END), Math.min(blob.size, MAX_END));
     let at = tail.byteLength - 22;
     while (at >= 0 && tail.getUint32(at, true) !== 0x06054b50) at--;
-    if (at < 0) throw new Error("it is no zip, or a part of one");
+    if (at < 0) throw new Error("it is not a zip, or only part of one");
     const [length, from] = [12, 16].map((k) => tail.getUint32(at + k, true));
     if (length > MAX_LIST) throw new Error("the zip has too many files");
     const list = await viewOf(blob, from, length);

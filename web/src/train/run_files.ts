@@ -73,7 +73,7 @@ export async function unzipRun(file: Blob): Promise<RunRead> {
   const archive = await Archive.open(file);
   const depth = (path: string) => path.split("/").length;
   const found = archive.paths.filter((path) => /(^|\/)run\.json$/.test(path)).sort((a, b) => depth(a) - depth(b));
-  if (!found.length) throw new Error("the zip has no run.json, so it is no run folder");
+  if (!found.length) throw new Error("the zip has no run.json, so it is not a run folder");
   const folder = found[0].slice(0, -"run.json".length);
   const read = async (path: string, limit = MAX_JSON) => parse(await archive.readText(folder + path, limit), path);
   const record = await read("run.json");
@@ -83,7 +83,8 @@ export async function unzipRun(file: Blob): Promise<RunRead> {
   const tensors = new Tensors(await archive.read(last, MAX_TENSORS), last.slice(folder.length));
   const position = parse(tensors.metadata.position ?? "", last.slice(folder.length));
   for (const name of ["epoch", "batch", "step", "metrics_count"]) wholeNumber(position[name], name);
-  if (position.extra?.rollbacks?.length) throw new Error("the run went back to a checkpoint, which the page cannot do");
+  if (position.extra?.rollbacks?.length)
+    throw new Error("the run went back to a checkpoint, which the page does not support");
   const lines = (await archive.readText(`${folder}metrics.jsonl`, MAX_LINES))
     .split("\n")
     .slice(0, position.metrics_count);
@@ -108,7 +109,7 @@ function parse(json: string, path: string) {
 const text = (value: unknown) => String(JSON.stringify(value)).slice(0, 60);
 
 export function wholeNumber(value: unknown, name: string): number {
-  if (!Number.isSafeInteger(value) || (value as number) < 0) throw new Error(`${name} is no number: ${text(value)}`);
+  if (!Number.isSafeInteger(value) || (value as number) < 0) throw new Error(`${name} is not a number: ${text(value)}`);
   return value as number;
 }
 

@@ -11,7 +11,7 @@ export const MAX_FILE = 4 << 20;
 const [MAX_ROWS, MAX_STEPS, MAX_CLASSES, MAX_LABEL, MAX_LISTED] = [20_000, 100, 100, 200, 3];
 const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
 const INTEGER = /^[+-]?\d{1,200}$/;
-const GIVE_NUMBERS = "give numbers separated by spaces or by commas, or take the row out";
+const GIVE_NUMBERS = "write numbers separated by spaces or by commas, or remove the row";
 
 export interface SequenceData {
   /** Of the file. */
@@ -47,7 +47,7 @@ export function readSequences(file: Uint8Array<ArrayBuffer>, name: string, unit:
   const [sequenceAt, labelAt] = ["sequence", "label"].map((column) => header.indexOf(column));
   if (sequenceAt < 0 || labelAt < 0) {
     const columns = header.slice(0, 10).join(", ").slice(0, 100) || "none";
-    throw new Error(`${name} has the columns ${columns}; call two of them sequence and label`);
+    throw new Error(`${name} has the columns ${columns}; name two of them sequence and label`);
   }
   const problems: [string, string][] = [];
   const found: { numbers: Float32Array; label: string }[] = [];
@@ -58,14 +58,14 @@ export function readSequences(file: Uint8Array<ArrayBuffer>, name: string, unit:
       const refuse = (problem: string, remedy: string) => void problems.push([`${unit} ${row}: ${problem}`, remedy]);
       if (fields.length !== header.length)
         return refuse(
-          `it has ${fields.length} fields in place of ${header.length}`,
+          `${fields.length} field${fields.length === 1 ? "" : "s"} found, ${header.length} expected`,
           'put a sequence that contains commas in quotes: "1, 2, 3"',
         );
       const [numbers, problem] = parseNumbers(fields[sequenceAt]);
       if (problem) refuse(problem, GIVE_NUMBERS);
       if (numbers.length > MAX_STEPS) refuse(`the sequence has ${numbers.length} numbers`, `give at most ${MAX_STEPS}`);
       const label = fields[labelAt].trim();
-      if (!label) refuse("the label is missing", "give one, or take the row out");
+      if (!label) refuse("the label is missing", "add one, or remove the row");
       if (label.length > MAX_LABEL) refuse(`the label has ${label.length} characters`, `give at most ${MAX_LABEL}`);
       found.push({ numbers, label });
     });
@@ -122,7 +122,7 @@ export function parseNumbers(text: string): [Float32Array, string] {
   if (wrong < 0) return [numbers, ""];
   const part = parts[wrong].slice(0, 40);
   if (!part) return [numbers, `there is nothing at step ${wrong + 1}, between two commas`];
-  const problem = NUMBER.test(parts[wrong]) ? "is too large" : "is no number";
+  const problem = NUMBER.test(parts[wrong]) ? "is too large" : "is not a number";
   return [numbers, `“${part}” at step ${wrong + 1} ${problem}`];
 }
 

@@ -104,7 +104,7 @@ export function Game({ content, state, first }: GameProps) {
               </Button>
               <Button onClick={() => answer(false)}>Generated (G)</Button>
               <Button onClick={takeBack} disabled={number === 1 || tells.value}>
-                Take back
+                Undo
               </Button>
             </div>
             <p class="game-feedback" style={{ minHeight: "3em" }}>
@@ -130,6 +130,7 @@ export const discriminatorPanel = runPanel({
   title: "Be the discriminator",
   group: "gan",
   guide: {
+    about: "The discriminator learned to tell real images from generated ones. Do the same, and compare.",
     question: "Can you tell real images from generated ones better than D can?",
     observe: "Play an early moment and a late one. Whose score falls more, yours or D's?",
     caveat:

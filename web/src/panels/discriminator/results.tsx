@@ -78,7 +78,7 @@ export function Results({ round, answers, content, playAgain }: ResultsProps) {
         ))}
       </ul>
       <p class="note">
-        {`Hatched: whoever guesses has ${low} to ${high} right in 19 of 20 rounds, ${n / 2} on average.`}
+        {`Hatched: pure guessing gets ${low} to ${high} right in 19 of 20 rounds, ${n / 2} on average.`}
       </p>
       <p>{meaning(player > high, D > high)}</p>
       <p class="note">

@@ -11,7 +11,7 @@ import { size } from "../../kit/tensors";
 import { Pad } from "./pad";
 import { preprocess } from "./preprocess";
 import { padSize, paint, type Color } from "./strokes";
-import type { Change, DrawState, TestImages } from "./panel";
+import type { Change, DrawState, TestImages } from "./state";
 
 /** Width of the pen, 255 for the side of the drawing, and what it is at first: as wide as the strokes of MNIST. */
 const [BRUSH, BRUSH_WIDTH] = [{ min: 6, max: 60, step: 2 }, 22];

@@ -10,7 +10,7 @@ import type { Projection } from "../../compute/projection";
 import { makeFrames } from "../../gan/frames";
 import { type Gan, loadGan } from "../../gan/gan";
 import { announce } from "../../kit/announce";
-import { codec, field, integer, optional, type State } from "../../kit/codec";
+import { codec } from "../../kit/codec";
 import { Button, Toggle } from "../../kit/controls";
 import { argmax } from "../../kit/format";
 import type { GanContent } from "../../kit/manifest";
@@ -19,18 +19,9 @@ import { once } from "../../kit/runs";
 import { readTensors, row, size, toPixels } from "../../kit/tensors";
 import { runPanel } from "../../page/panel";
 import { Desk, labelName, prepare } from "./desk";
-import { formatError, type Found, nearestOf, Result } from "./result";
+import { formatError, type Found, Nearest, nearestOf, Result } from "./result";
 import { type Progress, SearchView } from "./search_view";
-import { decodeStrokes, encodeStrokes, type Stroke } from "./strokes";
-
-export const MAX_SEED = 999;
-
-/** Real images that a drawing can start from. */
-export interface TestImages {
-  images: Float32Array[]; // Each [P]
-  labels: Float32Array | null; // Class of each
-  names: string[] | null; // Of the classes
-}
+import { type Change, fieldsOf, MAX_SEED, type DrawState, type TestImages } from "./state";
 
 async function loadTests({ test, imageShape, labelNames }: GanContent): Promise<TestImages> {
   if (!test) return { images: [], labels: null, names: null };
@@ -40,20 +31,6 @@ async function loadTests({ test, imageShape, labelNames }: GanContent): Promise<
   const each = Array.from({ length: all.length / pixels }, (_, n) => row(all, n, pixels));
   return { images: each, labels: labels ?? null, names: labelNames };
 }
-
-const fieldsOf = ({ numClasses }: GanContent, { images }: TestImages) => ({
-  class: { ...integer(0, Math.max(numClasses - 1, 0)), write: (index: number) => (numClasses ? String(index) : null) },
-  test: optional(integer(0, images.length - 1)),
-  strokes: field<Stroke[]>([], decodeStrokes, (strokes) => (strokes.length ? encodeStrokes(strokes) : null)),
-  seed: { ...integer(0, MAX_SEED), write: (seed: number) => (seed ? String(seed) : null) },
-  search: field(
-    false,
-    (text) => text === "1",
-    (found) => (found ? "1" : null),
-  ),
-});
-
-export type DrawState = State<ReturnType<typeof fieldsOf>>;
 
 const BUDGET = 12; // Milliseconds of computing before a repaint
 
@@ -79,9 +56,6 @@ function chooseBaseline({ images, labels }: TestImages, except: number | null, c
   const others = [...images.keys()].filter((index) => index !== except);
   return others.find((index) => labels?.[index] === classIndex) ?? others[0];
 }
-
-/** What makes a drawing another one. */
-export type Change = Partial<{ test: number | null; strokes: Stroke[]; class: number }>;
 
 export function Draw({ gan, tests, state }: { gan: Gan; tests: TestImages; state: DrawState }) {
   const { content } = gan;
@@ -157,6 +131,7 @@ export function Draw({ gan, tests, state }: { gan: Gan; tests: TestImages; state
         </Button>
         <Toggle label="Slow motion" of={isSlow} />
         {state.search.value && <Button onClick={searchAgain}>Search from other starts</Button>}
+        {found.value && <Nearest shape={content.imageShape} found={found.value} />}
       </Desk>
       <SearchView shape={content.imageShape} of={progress} />
       {found.value && <Result gan={gan} found={found.value} />}
@@ -171,6 +146,7 @@ export const drawPanel = runPanel({
   title: "Draw a digit",
   group: "gan",
   guide: {
+    about: "Draw a digit. The page searches the random numbers of which the generator G makes the most similar image.",
     question: "Can the generator make what you draw?",
     observe: "Draw a digit as in MNIST, then something else. Compare the errors with that of a real image.",
     caveat: "The search may end in a local minimum. A large error does not prove that G cannot make the image.",

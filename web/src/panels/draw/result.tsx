@@ -55,7 +55,7 @@ export const formatError = (error: number) => error.toFixed(3);
 
 /** Says how near G comes to the target, beside how near it comes to a real image, by their errors. */
 function compareErrors(error: number, real: number) {
-  if (error > EQUAL * real) return `Yours is ${(error / real).toFixed(1)} times as far away from what G can make.`;
+  if (error > EQUAL * real) return `Yours is ${(error / real).toFixed(1)} times as far from what G can make.`;
   return error * EQUAL < real
     ? "G comes nearer to yours than to this real image."
     : "G comes about as near to yours as to this real image.";
@@ -69,6 +69,13 @@ function linkOf(gan: Gan, { latent, probabilities }: Frame) {
   const code = encodeView({ path: "linear", steps: STEPS_BETWEEN, start: latent, end: latent });
   return formatFragment("latent", { run: gan.content.id, code, start: "code", end: formatChoice(end) });
 }
+
+/** What was found, beside the drawing. */
+export const Nearest = ({ shape, found: { frame, error } }: { shape: ImageShape; found: Found }) => (
+  <div class="row draw-nearest">
+    <Figure pixels={frame.pixels} shape={shape} caption={`Nearest image of G, error ${formatError(error)}`} />
+  </div>
+);
 
 export function Result({ gan, found }: { gan: Gan; found: Found }) {
   const { frame, original, nearest, baseline } = found;

@@ -4,16 +4,9 @@ import { Chart } from "../../charts/chart";
 import { chartOf, curvesOf, type Curves } from "../../charts/curves";
 import { Select } from "../../kit/controls";
 import type { Run } from "../../kit/runs";
-import type { FactsState } from "./panel";
+import { AXES, type FactsState } from "./state";
 
 const NUM_FIRST = 4; // Charts that are shown at once; a click shows the others
-
-export const AXES = [
-  ["epoch", "epochs"],
-  ["epoch-log", "epochs, logarithmic"],
-  ["step", "updates"],
-  ["step-log", "updates, logarithmic"],
-] as const;
 
 /** Splits curves of several metrics into one chart per metric. */
 const split = (curves: Curves): Curves[] =>

@@ -6,7 +6,7 @@ import { Image } from "../../kit/image";
 import type { GanContent, RecordedGan, Manifest } from "../../kit/manifest";
 import { hasNetworks, isGan, type Run } from "../../kit/runs";
 import { row } from "../../kit/tensors";
-import type { FactsState } from "./panel";
+import type { FactsState } from "./state";
 
 /** A generator at some time. */
 interface Source {

@@ -6,34 +6,16 @@
  */
 import { useMemo } from "preact/hooks";
 import { announce } from "../../kit/announce";
-import { codec, field, oneOf, optional, type State } from "../../kit/codec";
+import { codec } from "../../kit/codec";
 import { bound, cell, Select, Toggle } from "../../kit/controls";
 import { CopyField } from "../../kit/copy";
 import type { Manifest } from "../../kit/manifest";
 import { allRuns, hasNetworks, isGan, RECORDED, type Run } from "../../kit/runs";
 import { runPanel } from "../../page/panel";
-import { AXES, RunCurves } from "./curves";
+import { RunCurves } from "./curves";
 import { chosenPair, Pair } from "./pair";
+import { fieldsOf, type FactsState } from "./state";
 import { FactTable, Roundings, Scores, SettingsTable } from "./tables";
-
-function fieldsOf(others: Run[]) {
-  const run = field(
-    others[0],
-    (text) => others.find(({ id }) => id === text),
-    ({ id }) => id,
-  );
-  // Written by `write`, once it is known what there is to compare.
-  const picture = field("", String, () => null);
-  return {
-    with: optional(run),
-    axis: oneOf(AXES.map(([axis]) => axis)),
-    settings: { ...oneOf(["few", "all"]), write: (settings: string) => (settings === "all" ? settings : null) },
-    left: picture,
-    right: picture,
-  };
-}
-
-export type FactsState = State<ReturnType<typeof fieldsOf>>;
 
 function Facts({ run, manifest, state }: { run: Run; manifest: Manifest; state: FactsState }) {
   const other = state.with.value;
@@ -82,7 +64,7 @@ export const factsPanel = runPanel({
   needs: ["generator", "snapshots"],
   title: "Curves and facts",
   guide: {
-    question: "How did this run go, and can somebody repeat it?",
+    question: "How did this run go, and can it be repeated?",
     observe: "Compare the last values of a curve with its baseline: how much better could it still become?",
     caveat:
       "One run is one random seed. Another seed gives other curves, so a small difference between two runs proves nothing.",

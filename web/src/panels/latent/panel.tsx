@@ -109,6 +109,8 @@ export const latentPanel = runPanel({
   title: "Latent interpolation",
   group: "gan",
   guide: {
+    about:
+      "The generator G turns random numbers, a latent z, into an image. Here z moves from a start (t = 0) to an end (t = 1); D, the discriminator, says how real it finds each image.",
     question: "What lies between two generated images?",
     observe: "Move t from 0 to 1. Find the place where one class becomes another. Does D notice it?",
     caveat:

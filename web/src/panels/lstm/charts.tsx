@@ -205,9 +205,9 @@ function Bars({ scene, selected: { step } }: PictureProps) {
             </th>
             {series.map((values, n) => (
               <td key={n}>
-                <span class={`bar-cell series-${n}`}>
+                <span class={`bar-cell ${series.length > 1 ? `series-${n}` : k === largestFirst[0] ? "top" : ""}`}>
                   <Bar part={clamp(values[k], 0, 1)} />
-                  <span>{percent(values[k], "fixed")}</span>
+                  <span>{percent(values[k])}</span>
                 </span>
               </td>
             ))}

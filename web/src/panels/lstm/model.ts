@@ -2,7 +2,8 @@
 import { batch, computed, signal } from "@preact/signals";
 import type { LstmContent } from "../../kit/manifest";
 import type { Lstm } from "../../lstm/lstm";
-import type { Target, Trace } from "../../lstm/trace";
+import type { Trace } from "../../lstm/trace";
+import { type Reading, type Traced, type Wanted, wantedOf } from "./reading";
 import { makeScene } from "./scene";
 import type { LstmState, Selected } from "./state";
 import { targetOf } from "./sequence";
@@ -10,25 +11,6 @@ import { targetOf } from "./sequence";
 const MAX_KEPT = 4;
 const IMMEDIATE = 2e7; // Multiplications that feel immediate
 const TYPING_PAUSE = 150; // Milliseconds that a longer computation waits for the next key
-
-export interface Reading {
-  name: "" | "first" | "second"; // Empty if there is only one
-  values: number[];
-  target: Target;
-  trace: Trace;
-}
-
-const wantedOf = ({ stage, seed, target, first, second }: LstmState) => ({
-  stage: stage.value - 1,
-  seed: seed.value,
-  target: target.value,
-  first: first.value,
-  second: second.value,
-});
-
-type Wanted = ReturnType<typeof wantedOf>;
-
-export type Traced = { wanted: Wanted; first: Reading; second: Reading | null };
 
 /** Multiplications of two traces, roughly. */
 function costOf({ hiddenSize, numLayers, bidirectional, inputSize }: LstmContent, { first, second }: Wanted) {

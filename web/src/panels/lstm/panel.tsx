@@ -63,6 +63,8 @@ export const lstmPanel = runPanel({
   title: "The LSTM at work",
   group: "lstm",
   guide: {
+    about:
+      "An LSTM reads one step after the other. Gates from 0 to 1 say what it keeps, adds and shows of its memory c.",
     question: "How does the network carry what it reads to the step that needs it?",
     observe:
       "Change the first step and look at the difference. In which units does the cell state c keep it to the end? What do their forget gates f do meanwhile?",

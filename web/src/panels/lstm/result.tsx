@@ -5,7 +5,8 @@ import { Button } from "../../kit/controls";
 import { argmax, formatExact } from "../../kit/format";
 import type { LstmContent } from "../../kit/manifest";
 import type { Trace } from "../../lstm/trace";
-import type { Model, Reading } from "./model";
+import type { Model } from "./model";
+import type { Reading } from "./reading";
 import { classAfter, lastStep, outputText, readingsOf, statesOf } from "./scene";
 import { beginsPalindrome } from "./sequence";
 

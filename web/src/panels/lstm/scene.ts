@@ -9,7 +9,7 @@ import type { Steps } from "../../charts/steps";
 import { argmax, formatExact, percent } from "../../kit/format";
 import type { LstmContent } from "../../kit/manifest";
 import type { CellTrace, Trace } from "../../lstm/trace";
-import type { Reading, Traced } from "./model";
+import type { Reading, Traced } from "./reading";
 import { stepNoun } from "./sequence";
 import type { LstmState, MapName, Order, Selected, Show } from "./state";
 
@@ -102,7 +102,7 @@ export function stepAxis({ content, first, second, steps }: Scene): Steps {
 export function outputText(content: LstmContent, { output }: Trace): string {
   if (content.target === "number") return formatExact(output[0]);
   const best = argmax(output);
-  return `${content.classNames[best]} (${percent(output[best], "fixed")})`;
+  return `${content.classNames[best]} (${percent(output[best])})`;
 }
 
 /** The most probable class after a step. */

@@ -123,6 +123,7 @@ export const mapPanel = runPanel({
   title: "Map",
   group: "gan",
   guide: {
+    about: "Each place on this plane is a latent z, random numbers that the generator G turns into an image.",
     question: "How is the latent space ordered?",
     observe: "Move across the map. Where do the images change at once, and where do they become blurred?",
     caveat:

@@ -9,7 +9,7 @@ const [MIN_IMAGES, MAX_IMAGES, MAX_FILE, MAX_SIDE] = [64, 20_000, 20 << 20, 4096
 /** Reads image files, in the order of their names as Python; throws a sentence for people. */
 export async function readImageFiles(files: File[]): Promise<Images> {
   if (files.length < MIN_IMAGES || files.length > MAX_IMAGES)
-    throw new Error(`${files.length} images; give from ${MIN_IMAGES} to ${MAX_IMAGES.toLocaleString("en")}`);
+    throw new Error(`${files.length} images; choose from ${MIN_IMAGES} to ${MAX_IMAGES.toLocaleString("en")}`);
   const sorted = [...files].sort((a, b) => (a.name < b.name ? -1 : 1));
   const count = files.length - (files.length % 8); // a batch is a multiple of 8
   const bytes = new Uint8Array(count * SIZE * SIZE);
@@ -20,7 +20,7 @@ export async function readImageFiles(files: File[]): Promise<Images> {
 async function readImage(file: File) {
   if (file.size > MAX_FILE) throw new Error(`${file.name} has ${file.size} bytes; give at most ${MAX_FILE}`);
   const bitmap = await createImageBitmap(file, { colorSpaceConversion: "none" }).catch(() => {
-    throw new Error(`${file.name} is no image that this browser reads, or is damaged; take it out`);
+    throw new Error(`${file.name} is damaged, or not an image that this browser reads; remove it`);
   });
   const { width, height } = bitmap;
   try {

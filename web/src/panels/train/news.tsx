@@ -11,7 +11,7 @@ export function News({ session, undo }: { session: Session; undo: () => void }) 
     <div class="stack train-news">
       {discarded.value && (
         <p class="row">
-          {`${discarded} The run before is kept.`}
+          {`${discarded} The previous run is kept.`}
           <Button onClick={undo}>Undo</Button>
         </p>
       )}

@@ -5,15 +5,8 @@ import { chartOf, columnOf, columnsOf, curvesOf, formatOf } from "../../charts/c
 import { Select } from "../../kit/controls";
 import { capital, formatNumber } from "../../kit/format";
 import type { SnapshotSpec } from "../../kit/manifest";
-import type { MomentsProps } from "./panel";
+import { AXES, type MomentsProps } from "./state";
 
-export const AXES = [
-  ["epoch-log", "epochs, logarithmic"],
-  ["epoch", "epochs"],
-  ["step-log", "updates, logarithmic"],
-  ["step", "updates"],
-  ["moment", "evenly from picture to picture"],
-] as const;
 type AxisChoice = (typeof AXES)[number][0];
 
 /** Where the moments are on an axis, and what a chart needs to know of them. */

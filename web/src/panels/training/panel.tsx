@@ -4,12 +4,11 @@
  * The fragment keeps `run`, `moment`, `image` (the latent that the filmstrip follows), `axis`, and the curves `first` and
  * `second`.
  */
-import { curvesOf } from "../../charts/curves";
 import { styleOf, Symbol } from "../../charts/marks";
 import { makeScale } from "../../charts/scale";
-import { loadSnapshots, type Snapshots } from "../../gan/gan";
+import { loadSnapshots } from "../../gan/gan";
 import { announce } from "../../kit/announce";
-import { codec, field, integer, oneOf, optional, type State } from "../../kit/codec";
+import { codec } from "../../kit/codec";
 import { Button, cell, Slider } from "../../kit/controls";
 import { clamp, formatNumber } from "../../kit/format";
 import { PictureButton } from "../../kit/image";
@@ -19,25 +18,8 @@ import { usePlayer } from "../../kit/player";
 import { Roving } from "../../kit/roving";
 import { allGans, hasNetworks, RECORDED } from "../../kit/runs";
 import { runPanel } from "../../page/panel";
-import { AXES, TrainingCurves } from "./curves";
-
-function fieldsOf(snapshots: Snapshots, content: RecordedGan) {
-  const last = snapshots.moments.length - 1;
-  const ids = curvesOf(content).flatMap(({ id }) => (id === "seconds" ? [] : [id]));
-  const known = (wanted: string[]) => {
-    const missing = [...wanted, ...ids].find((id) => ids.includes(id)) ?? "";
-    return field(missing, (text) => ids.find((id) => id === text), String);
-  };
-  return {
-    moment: integer(0, last, last),
-    image: optional(integer(0, snapshots.count - 1)),
-    axis: oneOf(AXES.map(([axis]) => axis)),
-    first: known(["gan-loss"]),
-    second: known(["fid", "probability"]),
-  };
-}
-
-export type TrainingState = State<ReturnType<typeof fieldsOf>>;
+import { TrainingCurves } from "./curves";
+import { fieldsOf, type MomentsProps, type TrainingProps } from "./state";
 
 /** Milliseconds that playing all moments takes, and bounds of one moment. */
 const [DURATION, SHORTEST, LONGEST] = [12_000, 200, 700];
@@ -48,9 +30,6 @@ const describe = ({ label, epoch, step }: SnapshotSpec) =>
 /** Whether the pictures come from a moving average of the generator. */
 const hasAverage = ({ facts }: RecordedGan) =>
   Number(facts.config.find(({ label }) => label === "ema")?.value ?? 0) > 0;
-
-type TrainingProps = { snapshots: Snapshots; content: RecordedGan; state: TrainingState };
-export type MomentsProps = TrainingProps & { onSelect: (moment: number) => void };
 
 export function Training({ snapshots, content, state }: TrainingProps) {
   const { moments, shape, count } = snapshots;
@@ -227,6 +206,7 @@ export const trainingPanel = runPanel({
   title: "Training time",
   group: "gan",
   guide: {
+    about: "The same random numbers, turned into images by the generator at moments of its training.",
     question: "What does the generator learn first, and what last?",
     observe: "Choose one image and follow it. When does it look like a digit, and does it still become another one?",
     caveat:
