@@ -43,10 +43,9 @@ def class_indices(table: SequenceTable, names: Sequence[str]) -> Tensor:
     """Return the index of the label of each of the N sequences among `names`, [N] int64.
 
     Raises:
-        DataError: if a label is not among `names`, or the table has no labels.
+        DataError: if a label is not among `names`.
     """
-    if table.labels is None:
-        raise DataError(f"{table.name}: the sequences were read without labels; give a file that has them")
+    assert table.labels is not None, "the table was read with labels"
     index_of = {name: index for index, name in enumerate(names)}
     unknown = [index for index, label in enumerate(table.labels) if label not in index_of]
     if unknown:

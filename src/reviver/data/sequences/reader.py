@@ -204,11 +204,8 @@ def _read_npz(path: Path, columns: Sequence[str]) -> SequenceTable:
         arrays = {name: archive[name] for name in (*wanted, "lengths") if name in archive}
         labels = arrays["y"].tolist() if "y" in arrays else []
     raw = arrays["x"]
-    if raw.ndim not in (2, 3) or raw.dtype.kind not in "biuf":
+    if raw.ndim not in (2, 3) or raw.dtype.kind not in "biuf" or 0 in raw.shape:
         problem = f"x is {short_repr(str(raw.dtype))} of the shape {list(raw.shape)}"
-        raise damaged_data_file(path, problem, NPZ_REMEDY)
-    if 0 in raw.shape:
-        problem = f"x has the shape {list(raw.shape)} and so holds no numbers"
         raise damaged_data_file(path, problem, NPZ_REMEDY)
     raw = raw.reshape(*raw.shape[:2], -1)
     count, steps, _ = raw.shape
