@@ -14,7 +14,7 @@ from typing import Annotated, Any, Self
 import torch
 from pydantic import Field, model_validator
 
-from reviver.data.packed import is_packed
+from reviver.data.packed import RECORD_NAME, is_packed
 from reviver.data.sequences.examples import Examples, PackedExamples, PackedTable
 from reviver.data.sequences.labels import class_indices, class_names, stratified_split
 from reviver.data.sequences.reader import read_sequences
@@ -152,9 +152,10 @@ def _load(config: LSTMConfig, known: DataRecord | None = None) -> tuple[DataReco
 
 
 def _digest(path: Path) -> str:
-    """Return the SHA-256 of a file, or of the digests of the files in a folder."""
+    """Return the SHA-256 of a file, or of the digests of the files of a packed folder."""
     if path.is_dir():
-        return hashlib.sha256("".join(map(_digest, sorted(path.iterdir()))).encode()).hexdigest()
+        parts = [path / RECORD_NAME, *sorted(path.glob("*.npy"))]
+        return hashlib.sha256("".join(map(_digest, parts)).encode()).hexdigest()
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
