@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from reviver.runs.events import EventFile
 from reviver.runs.folder import RunFolder
+from reviver.runs.writer import RecordsWriter
 from tests.contents import events, records, tensorboard_hparams, tensorboard_values
 from tests.lstm_runs import TINY, crash, interrupt
 from tests.runs.small import GAN, disturb, narrow_gans, train, write_images
@@ -79,12 +79,13 @@ def test_disturbed_gan_shows_every_grid_once(action: Any, steps: tuple[int, ...]
     assert tensorboard_hparams(folder.path / "tensorboard")["finished"]
 
 
-def test_sessions_within_a_second_append_files_in_order(tmp_path: Path) -> None:
+def test_sessions_within_a_second_append_files_in_order(folder: RunFolder) -> None:
+    events_folder = folder.path / "tensorboard"
     for value in (1.5, 2.5, 0.5):
-        before = {path: path.read_bytes() for path in tmp_path.iterdir()}
-        file = EventFile(tmp_path, 5, {}, ())
-        file.write_scalars(5, {"loss": value})
-        file.close()
+        before = {path: path.read_bytes() for path in events_folder.glob("*")}
+        writer = RecordsWriter(folder, first_step=5)
+        writer.write("metrics", {"step": 5, "loss": value})
+        writer.close()
         assert {path: path.read_bytes() for path in before} == before
-    assert len([*tmp_path.iterdir()]) == 3
-    assert tensorboard_values(tmp_path) == [(5, "loss", 0.5)]
+    assert len([*events_folder.iterdir()]) == 3
+    assert tensorboard_values(events_folder) == [(5, "loss", 0.5)]

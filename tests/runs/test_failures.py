@@ -26,7 +26,8 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from reviver.errors import OutOfMemory, RunFolderError
 from reviver.run import load
 from reviver.runs.checkpoint import find_checkpoint, find_step_files, save_checkpoint
-from reviver.runs.folder import MetricsWriter, RunFolder
+from reviver.runs.folder import RunFolder
+from reviver.runs.writer import RecordsWriter
 from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
 from tests.contents import contents
@@ -81,13 +82,12 @@ def save(run: RunFolder) -> None:
     run.write_snapshot(3, {"x": torch.zeros(2)})
 
 
-WRITES: dict[str, tuple[str, Callable[[RunFolder, MetricsWriter], object]]] = {
+WRITES: dict[str, tuple[str, Callable[[RunFolder, RecordsWriter], object]]] = {
     "record": ("fsync", lambda run, writer: run.save_record()),
     "checkpoint": ("fsync", lambda run, writer: save(run)),
     "snapshot": ("fsync", lambda run, writer: run.write_snapshot(4, {"x": torch.zeros(2)})),
     "run": ("mkdir", lambda run, writer: RunFolder.create(run.path / "a" / "b", "lstm", TINY, torch.device("cpu"))),
     "metrics": ("fsync", lambda run, writer: writer.sync()),
-    "event file": ("fsync", lambda run, writer: writer.events.sync()),
     "lines": ("fsync", lambda run, writer: run.truncate_records("metrics", 0)),
     "later snapshot": ("unlink", lambda run, writer: run.remove_later_snapshots(1)),
     "job": ("unlink", lambda run, writer: run.remove_job()),
@@ -100,7 +100,7 @@ def test_a_file_that_cannot_be_written_is_named(
 ) -> None:
     function, write = WRITES[name]
     save(folder)
-    with closing(MetricsWriter(folder)) as writer:
+    with closing(RecordsWriter(folder)) as writer:
         error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         with monkeypatch.context() as patch:
             patch.setattr(os, function, Mock(side_effect=error))

@@ -21,9 +21,10 @@ from reviver.files.atomic import remove_leftovers, write_text
 from reviver.run import load
 from reviver.runs.distributed.world import World
 from reviver.runs.environment import describe_machine
-from reviver.runs.folder import MetricsWriter, RunFolder, refuse_existing
+from reviver.runs.folder import RunFolder, refuse_existing
 from reviver.runs.schema import MAX_TEXT, SCHEMA
 from reviver.runs.session import training_session
+from reviver.runs.writer import RecordsWriter
 from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
 from reviver.train.lstm.training import train
@@ -143,7 +144,7 @@ def test_damaged_run_json_is_refused(folder: RunFolder) -> None:
 
 
 def write_records(folder: RunFolder, *records: dict[str, Any]) -> None:
-    writer = MetricsWriter(folder)
+    writer = RecordsWriter(folder)
     for record in records:
         writer.write("metrics", record)
     writer.sync()

@@ -170,10 +170,8 @@ def find_checkpoint(folder: Path, which: str) -> Path:
 
 def checkpoint_step(path: Path) -> int:
     """Return the update at which the checkpoint at `path`, from `find_checkpoint`, was saved."""
-    step = _read_position(path).get("step")
-    if not isinstance(step, int):
-        raise damaged_run_file(path, "its step is missing")
-    return step
+    with explain_read_errors(path):
+        return int(_read_position(path)["step"])
 
 
 def load_networks(path: Path, networks: Mapping[str, nn.Module]) -> None:

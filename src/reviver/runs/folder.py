@@ -13,13 +13,11 @@ run.job         name of the torchrun that began the run, if one did, until the r
 Of several processes that train together, only rank 0 writes.
 """
 
-import json
 import logging
-import math
 import os
 import shlex
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
@@ -129,7 +127,7 @@ class RunFolder:
                 f"{record_path}: has schema {schema}, and this Reviver reads only schema {SCHEMA}; use the version of "
                 "Reviver that wrote it, or train again in a new --out"
             )
-        found = find_kind(record, record_path)
+        found = find_kind(record)
         validate(found.record, record, record_path)
         defaults = {field.name: field.default for field in fields(found.config)}
         if missing := [
@@ -202,7 +200,7 @@ class RunFolder:
         Raises:
             ValidationError: (pydantic) if `open` could not read the result; nothing is written then.
         """
-        find_kind(self.record, self.record_path).record.model_validate(self.record | changes)
+        find_kind(self.record).record.model_validate(self.record | changes)
         self.record.update(changes)
         if self.world.is_main:
             write_json(self.record_path, self.record, create_parent=False)
@@ -272,7 +270,7 @@ class RunFolder:
 
     def line_model(self, name: str) -> type[Line]:
         """Return the model of the lines of NAME.jsonl."""
-        return find_kind(self.record, self.record_path).line(name, self.record["config"])
+        return find_kind(self.record).line(name, self.record["config"])
 
     def read_records(self, name: str, model: type[Line] | None = None) -> list[dict[str, Any]]:
         """Return the records in NAME.jsonl, validated by `model`; a last line that a crash truncated is skipped.
@@ -342,54 +340,6 @@ class RunFolder:
             yield
 
 
-class MetricsWriter:
-    """Writer of the records files `names` and a TensorBoard event file, which begins at `first_step`, see `EventFile`.
-
-    Attributes:
-        counts: number of lines of each records file by name.
-        events: the event file.
-    """
-
-    def __init__(self, folder: RunFolder, names: Sequence[str] = ("metrics",), first_step: int = 0) -> None:
-        from reviver.runs.events import EventFile  # needs tensorboardX, which readers of runs do without
-
-        self.counts = {name: len(folder.read_records(name)) for name in names}
-        self._folder = folder
-        with explain_write_errors(folder.path), ExitStack() as opened:
-            self._files = {
-                name: opened.enter_context(folder.records_path(name).open("a", encoding="utf-8")) for name in names
-            }
-            metrics = [metric for name in names for metric in folder.line_model(name).compared]
-            self.events = EventFile(folder.path / "tensorboard", first_step, folder.record["config"], metrics)
-            opened.callback(self.events.close)
-            self._opened = opened.pop_all()
-
-    def write(self, name: str, record: Mapping[str, Any]) -> None:
-        """Append a record with a `step` to NAME.jsonl and TensorBoard, with null for numbers that are not finite."""
-        clean = {
-            key: None if isinstance(value, float) and not math.isfinite(value) else value
-            for key, value in record.items()
-        }
-        with explain_write_errors(self._folder.records_path(name)):
-            self._files[name].write(json.dumps(clean, allow_nan=False) + "\n")
-            self._files[name].flush()
-            numbers = {key: value for key, value in clean.items() if isinstance(value, float)}
-            self.events.write_scalars(record["step"], numbers)
-        self.counts[name] += 1
-
-    def sync(self) -> None:
-        """Flush all written records to disk."""
-        for name, file in self._files.items():
-            with explain_write_errors(self._folder.records_path(name)):
-                os.fsync(file.fileno())
-        self.events.sync()
-
-    def close(self) -> None:
-        """Close all files."""
-        with explain_write_errors(self._folder.path):
-            self._opened.close()
-
-
 def is_restarted(path: str | Path) -> bool:
     """Return whether torchrun has restarted the processes that began the run at `path`, so that they go on with it."""
     job = Path(path) / JOB_FILE
@@ -401,8 +351,9 @@ def is_restarted(path: str | Path) -> bool:
 
 def is_unused(path: Path) -> bool:
     """Return whether nothing is at `path`, or a folder that is empty but for what a process killed at its start has left."""
-    leftovers = {path / JOB_FILE, *path.glob(f".{JOB_FILE}.*part"), *path.glob(".run.json.*part")}
-    return not os.path.lexists(path) or (path.is_dir() and not path.is_symlink() and {*path.iterdir()} <= leftovers)
+    if not path.is_dir() or path.is_symlink():
+        return not os.path.lexists(path)
+    return all(found.name == JOB_FILE or found.suffix == ".part" for found in path.iterdir())
 
 
 def refuse_existing(path: str | Path, world: World = ALONE) -> None:

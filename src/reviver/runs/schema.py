@@ -82,7 +82,7 @@ class RunRecord(Record):
     """Content of run.json. Keys that an interrupted run lacks are optional."""
 
     schema_version: Annotated[int, Field(ge=SCHEMA, le=SCHEMA)] = Field(alias="schema")  # version of the run folder
-    kind: Name
+    kind: Literal["lstm", "gan"]
     status: Literal["running", "finished", "interrupted", "failed"] = "running"  # a killed run stays `running`
     config: dict[str, Any]  # every setting
     command: Text = ABSENT  # command line

@@ -35,13 +35,14 @@ from reviver.launch import explaining_losses
 from reviver.runs.checkpoint import TrainingState, prune_checkpoints, restore_checkpoint, save_checkpoint
 from reviver.runs.distributed.world import ALONE, World
 from reviver.runs.environment import versions
-from reviver.runs.folder import MetricsWriter, RunFolder, is_restarted
+from reviver.runs.folder import RunFolder, is_restarted
 from reviver.runs.schema import MAX_TEXT
 from reviver.system import handling_signals
 from reviver.text import count
 
 if TYPE_CHECKING:
     from reviver.progress import ProgressBar
+    from reviver.runs.writer import RecordsWriter
 
 ROLLBACK_LR_SCALE = 0.5
 """Factor of the learning rate per rollback."""
@@ -74,7 +75,7 @@ class Session:
         self.progress = progress
         self.world = world
         self._files = files
-        self._metrics: MetricsWriter | None = None  # only on rank 0
+        self._metrics: RecordsWriter | None = None  # only on rank 0
         self._signals = signals  # received by this process
         self._stop_agreed = False
         self._restore()
@@ -121,7 +122,7 @@ class Session:
     def log_image(self, tag: str, pixels: NDArray[np.uint8]) -> None:
         """Write an image to TensorBoard at the current step: uint8, [height, width] or [height, width, 3]."""
         if self._metrics is not None:
-            self._metrics.events.write_image(self.state.step, tag, pixels)
+            self._metrics.write_image(self.state.step, tag, pixels)
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
@@ -158,7 +159,7 @@ class Session:
     def finish(self) -> None:
         """Write to TensorBoard that the run has ended."""
         if self._metrics is not None:
-            self._metrics.events.write_end(self.state.step)
+            self._metrics.write_end(self.state.step)
 
     def close(self) -> None:
         """Close the files."""
@@ -225,6 +226,8 @@ class Session:
         self.close()
         folder, state = self.folder, self.state
 
+        from reviver.runs.writer import RecordsWriter  # needs tensorboardX, which readers of runs do without
+
         def restore() -> None:
             counts = restore_checkpoint(folder.checkpoints, state, self._files)
             if not self.world.is_main:
@@ -235,7 +238,7 @@ class Session:
             for name, lines in counts.items():
                 folder.truncate_records(name, lines)
             # At step 0 a GAN writes its first grid again. At a later step, everything was logged before the checkpoint.
-            self._metrics = MetricsWriter(folder, self._files, state.step + 1 if state.step else 0)
+            self._metrics = RecordsWriter(folder, self._files, state.step + 1 if state.step else 0)
 
         self.world.main_first(restore)
 
@@ -265,10 +268,10 @@ def training_session(
         description += f", {world.size} processes ({world.backend})"
     signals: list[int] = []
 
-    def remember(number: int, _: FrameType | None) -> None:
+    def remember(number: int, frame: FrameType | None) -> None:
         # A worker of a sweep may get SIGTERM twice, also from the driver. Of several processes none may leave alone.
         if signals and number == signal.SIGINT and world.size == 1:
-            raise KeyboardInterrupt
+            signal.default_int_handler(number, frame)
         signals.append(number)
 
     from reviver.progress import ProgressBar
@@ -290,12 +293,12 @@ def training_session(
                     session.save()  # so that a rollback is always possible
                 yield session
                 session.finish()
-        except Interrupted:
-            folder.set_status("interrupted")
-            raise
         except BaseException as error:
-            with suppress(ReviverError):
-                folder.set_status("failed", error=(str(error) or type(error).__name__)[:MAX_TEXT])
+            if isinstance(error, Interrupted):
+                folder.set_status("interrupted")
+            else:
+                with suppress(ReviverError):
+                    folder.set_status("failed", error=(str(error) or type(error).__name__)[:MAX_TEXT])
             raise
         folder.set_status("finished", seconds=round(session.seconds, 3))
         folder.remove_job()
@@ -347,7 +350,7 @@ def open_run(
     """
     with needing_train("training"):
         from reviver import progress  # noqa: F401  before anything is written
-        from reviver.runs import events  # noqa: F401
+        from reviver.runs import writer  # noqa: F401
     world.require_same({"kind": kind, **dataclasses.asdict(config), "resume": resume, **versions()})
 
     def create_or_open() -> dict[str, Any]:
