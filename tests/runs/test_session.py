@@ -1,6 +1,5 @@
 """Sessions: status, time, scores and settings; devices and random numbers that a run begins with."""
 
-import logging
 import pickle
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -66,14 +65,6 @@ def test_rollbacks_are_those_of_the_checkpoint(folder: RunFolder) -> None:
     state.extra["rollbacks"] = [rollback]
     with begin(folder, state):
         assert RunFolder.open(folder.path).rollbacks == [rollback]
-
-
-def test_progress_is_shown_where_it_is_asked_for(folder: RunFolder, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO)
-    for progress, lines in ((False, 0), (True, 1)):
-        with begin(folder, small_state(), progress) as session:
-            session.progress.update(1, "done")
-        assert len(caplog.records) == lines
 
 
 def test_training_time_adds_up_over_sessions_without_evaluation(

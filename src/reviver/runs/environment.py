@@ -17,10 +17,11 @@ from typing import Any
 import torch
 
 from reviver.runs.distributed.world import ALONE, World
-from reviver.runs.schema import Change
 from reviver.system import memory_gb
 from reviver.version import __version__, find_commit
 
+COMPARED = ("processor", "threads", "device", "system", "native", "processes", "backend", "reviver", "torch", "numpy")
+"""What results depend on to the last bit."""
 VERSIONED_PACKAGES = ("numpy", "safetensors", "pillow")
 """Packages whose versions run.json records, besides Python, Reviver and torch."""
 
@@ -47,7 +48,7 @@ def find_changes(record: Mapping[str, Any], current: Mapping[str, Any]) -> dict[
     before, after = (
         {"processes": 1, **each.get("hardware", {}), **each.get("versions", {})} for each in (record, current)
     )
-    for name in Change.model_fields:
+    for name in COMPARED:
         pair = [before.get(name), after.get(name)]
         is_unknown = name in ("native", "backend") and None in pair  # not every run records them
         if pair[0] != pair[1] and not is_unknown:

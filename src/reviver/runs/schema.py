@@ -24,8 +24,7 @@ NonNegative = Annotated[float, Field(ge=0)]
 Name = Annotated[str, Field(max_length=1000)]
 Text = Annotated[str, Field(max_length=MAX_TEXT)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-Texts = Annotated[list[Name | None], Field(min_length=2, max_length=2)]
-Counts = Annotated[list[Count | None], Field(min_length=2, max_length=2)]
+Pair = Annotated[list[Name | Count | None], Field(min_length=2, max_length=2)]
 
 Step = Count  # updates so far
 Epoch = Count  # epochs so far
@@ -54,22 +53,6 @@ class OwnPart(Record):
     sha256: Sha256  # SHA-256 of it
 
 
-class Change(Record):
-    """Resume in another environment: each value that differs, as [before, after]."""
-
-    at: Time = ABSENT
-    processor: Texts = ABSENT
-    threads: Counts = ABSENT
-    device: Texts = ABSENT
-    system: Texts = ABSENT
-    native: Texts = ABSENT
-    processes: Counts = ABSENT
-    backend: Texts = ABSENT
-    reviver: Texts = ABSENT
-    torch: Texts = ABSENT
-    numpy: Texts = ABSENT
-
-
 class Rollback(Record):
     """Rollback to the last checkpoint after a value that was not finite."""
 
@@ -95,7 +78,9 @@ class RunRecord(Record):
     parts: dict[Name, OwnPart] = ABSENT  # own classes by their setting, see settings/parts.py
     error: Text = ABSENT  # message of the error that ended a failed run
     rollbacks: list[Rollback] = ABSENT  # oldest first
-    changes: list[Change] = ABSENT  # oldest first
+    changes: list[dict[Name, Time | Pair]] = (
+        ABSENT  # resumes in another environment, oldest first: [before, after] by key
+    )
 
     @model_validator(mode="after")
     def _check(self) -> "RunRecord":

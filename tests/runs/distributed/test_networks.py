@@ -1,6 +1,5 @@
 """Training by several processes equals training by one process at the same batch size."""
 
-import math
 from contextlib import chdir, nullcontext
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
@@ -9,22 +8,15 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch import nn
 
 from reviver.data.sequences.custom import Examples
 from reviver.errors import ConfigError
-from reviver.lstm import kernel
-from reviver.lstm.classifier import LSTMClassifier
-from reviver.lstm.dropout import dropout_masks, skip_rows
-from reviver.lstm.rnn import RNNClassifier
-from reviver.rows import BatchRows, RowsRng
+from reviver.rows import BatchRows
 from reviver.runs.checkpoint import find_checkpoint
-from reviver.runs.distributed.parallel_step import ParallelStep
-from reviver.runs.distributed.world import ALONE, World
+from reviver.runs.distributed.world import World
 from reviver.runs.folder import RunFolder
 from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
-from reviver.settings.lstm_network import DropoutKind
 from reviver.train.gan import training as gan_training
 from reviver.train.gan.training import check_world
 from reviver.train.lstm import training as lstm_training
@@ -63,36 +55,6 @@ def test_several_processes_train_as_one(name: str, folder: Path) -> None:
         torch.testing.assert_close(tensors[key], value, rtol=0, atol=atol, msg=lambda text, key=key: f"{key}: {text}")
 
 
-@pytest.mark.parametrize("kind", ["step", "variational", "zoneout"])
-@pytest.mark.parametrize("seed", [0, -1, 2**63 - 1, -(2**63)])
-def test_the_masks_of_rows_are_those_of_the_whole_batch(kind: DropoutKind, seed: int) -> None:
-    seeds = torch.tensor(seed), skip_rows(torch.tensor(seed), 3)
-    whole, rows = (dropout_masks(seed, 4, batch, 5, 0.5, kind) for seed, batch in zip(seeds, (8, 5), strict=True))
-    assert rows.equal(whole[:, 3:])
-    assert not rows.equal(whole[:, :5])
-    assert skip_rows(skip_rows(seeds[0], 1000), 24) == skip_rows(seeds[0], 1024)
-
-
-NETWORKS: dict[str, Any] = {
-    "layers": lambda: LSTMClassifier(3, 6, 2, 2, 0.5, True, hidden_dropout=0.3, pooling="mean"),
-    "patches": lambda: LSTMClassifier(3, 6, 2, 2, 0.5, pooling="attention", patch_size=2),
-    "rnn": lambda: RNNClassifier(3, 6, 2, hidden_dropout=0.5),
-}
-
-
-@pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize("context", [nullcontext, kernel.reference])
-@pytest.mark.parametrize("rows", [ROWS, NO_ROWS], ids=["rows", "no rows"])
-def test_rows_have_the_outputs_of_the_whole_batch(name: str, context: Any, rows: BatchRows) -> None:
-    network, x, lengths = NETWORKS[name](), torch.randn(7, 5, 3), torch.tensor([5, 1, 2, 5, 3, 4, 5])
-    rngs = torch.Generator().manual_seed(1), torch.Generator().manual_seed(1)
-    with context():
-        whole = network(x, lengths, rng=rngs[0])
-        outputs = network(rows.take(x), rows.take(lengths), rng=RowsRng(rngs[1], rows))
-    torch.testing.assert_close(outputs, rows.take(whole))
-    assert rngs[0].get_state().equal(rngs[1].get_state())
-
-
 def test_rows_of_custom_data_are_padded_as_the_whole_batch_is() -> None:
     batch = Examples(torch.randn(7, 5, 3), torch.tensor([5, 1, 2, 2, 1, 4, 5]), torch.arange(7))
     rows = batch.take_rows(ROWS)
@@ -120,18 +82,3 @@ def test_a_batch_must_have_a_row_for_each_process(
     assert not (tmp_path / "run").exists()
     check_batch_sizes(LSTMConfig(batch_size=4), World(0, 4))
     check_world(GANConfig(batch_size=4), World(0, 4))
-
-
-def test_a_process_without_rows_contributes_nothing_and_losses_that_are_not_finite_stay_so() -> None:
-    layer = nn.Linear(2, 1)
-    layer.weight.grad = torch.tensor([[3.0, 4.0]])  # that of the bias is missing
-    step = ParallelStep(BatchRows(0, 4, 4), ALONE, 1.0)
-    losses = torch.tensor([1.0, math.nan, math.inf])
-    found = step.finish(layer.parameters(), losses, (torch.tensor(7),))
-    torch.testing.assert_close(torch.stack(found), torch.tensor([1.0, math.nan, math.inf, 7.0]), equal_nan=True)
-    assert step.stop_flags == 1.0
-    assert layer.weight.grad.tolist() == [[3.0, 4.0]]
-    assert layer.bias.grad is not None
-    assert layer.bias.grad.tolist() == [0.0]
-    step.rows = NO_ROWS
-    assert [value.item() for value in step.finish(layer.parameters(), torch.full((2,), math.nan))] == [0.0, 0.0]
