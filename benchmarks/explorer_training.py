@@ -1,7 +1,7 @@
 """Training in the explorer's page, in headless Chromium: the same losses as Python's, its speed, and how it draws meanwhile.
 
     npm ci --ignore-scripts --prefix web
-    npm ci --ignore-scripts --prefix benchmarks/tfjs
+    npm install --ignore-scripts --no-package-lock --prefix benchmarks/tfjs
     python -m benchmarks explorer_training
 
 TensorFlow.js trains the same networks in the same page, in turn. For that the page runs without its content security policy.

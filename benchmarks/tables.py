@@ -1,5 +1,6 @@
 """Benchmark results as Markdown."""
 
+import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -30,8 +31,8 @@ def render(result: Mapping[str, Any]) -> str:
         return render_training(result)
     if "milliseconds_per_call" in result:
         return render_explorer(result)
-    if "results" in result:
-        return render_experiments(result)
+    if "results" in result:  # what the page shows of it are the results themselves
+        return json.dumps(result["results"], indent=2)
     if "rows" in result:
         return render_dispatch(result)
     if "dropout" in result:
@@ -131,16 +132,6 @@ def render_training(result: Mapping[str, Any]) -> str:
     machine = result["machine"]
     note = f"{differences}. {machine_line(machine)} {machine['browser']}, TensorFlow.js {machine['TensorFlow.js']}."
     return "\n".join([*table(("", *networks), rows), "", note, ""])
-
-
-def render_experiments(result: Mapping[str, Any]) -> str:
-    """Return the result of `experiments` as Markdown: the measures of both runs over the seeds."""
-    rows = [
-        [f"{name}: {measure}", *(f"{median(line):.1%} ({min(line):.1%} – {max(line):.1%})" for line in lines)]
-        for name, experiment in result["results"].items()
-        for measure, lines in experiment["measures"].items()
-    ]
-    return "\n".join([*table(("", "first run", "second run"), rows), "", machine_line(result["machine"]), ""])
 
 
 def render_goals(result: Mapping[str, Any]) -> str:

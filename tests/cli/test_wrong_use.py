@@ -94,7 +94,6 @@ WRONG = {
     "check notes.txt --out grades.txt": "^--out must end in .csv, .html or .json, or name a folder, got grades.txt",
     "check notes.txt --points notes.txt": "^--points is only for a table of grades; give its --out",
     # traces
-    f"lstm trace l {'1' * 10_001}": "^digits must be at most 10000 to be plotted, got 10001",
     "lstm trace gone '1 2' --out notes.txt/trace.pdf": "^notes.txt/trace.pdf: cannot be written .Not a directory.; a part of this path",
     "lstm trace l '1 2' --layer 2 --out new/folder/trace.pdf": "^--layer must be at most 1, got 2",
     # samples and interpolations

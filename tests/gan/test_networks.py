@@ -98,11 +98,10 @@ WRONG: list[tuple[Callable[[], Any], type[Exception], str]] = [
 ]
 
 
-def test_wrong_sizes_and_shapes_are_refused(same_words: Callable[..., None]) -> None:
+def test_wrong_sizes_and_shapes_are_refused() -> None:
     for call, kind, problem in WRONG:
-        with pytest.raises(kind, match=problem) as caught:
+        with pytest.raises(kind, match=problem):
             call()
-        same_words(caught.value, problem)
 
 
 # Centered images

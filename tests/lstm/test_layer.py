@@ -377,9 +377,6 @@ NO_ZONEOUT = r"^hidden_dropout_kind must be step or variational .* got 'zoneout'
         (partial(pad, lengths=[1]), DataError, r"\[B\] = \[2\], got \[1\]"),
     ],
 )
-def test_wrong_values_are_refused(
-    call: Callable[[], Any], error: type[Exception], message: str, same_words: Callable[..., None]
-) -> None:
-    with pytest.raises(error, match=message) as caught:
+def test_wrong_values_are_refused(call: Callable[[], Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
         call()
-    same_words(caught.value, message)

@@ -118,8 +118,8 @@ NO_COMPILER = r"no C\+\+ compiler found \(c\+\+\); install one, or set CXX to it
 MESSAGES = [
     ({"PATH": ""}, rf"\S+: .+; {NO_COMPILER}"),
     ({"REVIVER_NATIVE": "prebuilt"}, r"\S+: (?!.*compiler).+"),
-    ({"REVIVER_NATIVE": "x86-64-v4"}, "the processor supports none of the prebuilt variants x86-64-v4"),
-    ({"REVIVER_NATIVE": "aarch64"}, "the package has no prebuilt library of the variant aarch64 for this machine .*"),
+    ({"REVIVER_NATIVE": "x86-64-v4"}, "no prebuilt library x86-64-v4 for these sources, this processor and .*"),
+    ({"REVIVER_NATIVE": "aarch64"}, "no prebuilt library aarch64 for these sources, .*"),
     ({"REVIVER_NATIVE": "yes"}, r"REVIVER_NATIVE must be one of 0, 1, prebuilt, compile, x86-64-v4\+bf16, .* 'yes'"),
     ({"CXX": "gone"}, r"no C\+\+ compiler found \(gone\); install one, or set CXX to its name"),
     pytest.param({"CXX": "false"}, r"\S*false failed: no message", marks=needs_compiler),

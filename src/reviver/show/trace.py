@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from reviver.errors import ConfigError, DataError
+from reviver.errors import ConfigError
 from reviver.lstm.cell import LSTMGates, LSTMState
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.custom_cells import CellClassifier
@@ -22,8 +22,6 @@ from reviver.settings.validation import check
 from reviver.train.lstm.evaluation import encode_input
 
 DIRECTIONS = ("forward", "backward")
-MAX_STEPS = 10_000
-"""Maximum number of digits of `trace_digits`: all steps are in memory at once, and a figure could not show more."""
 PREFIX_CHUNK = 64
 """Number of prefixes of a sequence that a bidirectional network reads in a batch."""
 
@@ -109,8 +107,6 @@ def trace(network: LSTMClassifier, x: Tensor, targets: Tensor) -> ClassifierTrac
 
 def trace_digits(network: LSTMClassifier, config: LSTMConfig, digits: list[int]) -> ClassifierTrace:
     """Trace `network` on a palindrome without its last digit; the target is the first digit."""
-    if len(digits) > MAX_STEPS:
-        raise DataError(f"digits must be at most {MAX_STEPS} to be plotted, got {len(digits)}")
     x = encode_input(digits, network, config)
     return trace(network, x, torch.tensor(digits[:1], device=x.device))
 
@@ -133,8 +129,6 @@ class StateTrace(NamedTuple):
 @torch.no_grad()
 def trace_states(network: CellClassifier, x: Tensor) -> StateTrace:
     """Return the states of a network in eval mode on one sequence, x [1, T, I]."""
-    if x.shape[1] > MAX_STEPS:
-        raise DataError(f"digits must be at most {MAX_STEPS} to be plotted, got {x.shape[1]}")
     steps: list[list[Any]] = []
     output, _ = network.run(x, trace=steps)
     entries = [[(now,) if isinstance(now, Tensor) else now for now in layer] for layer in steps]

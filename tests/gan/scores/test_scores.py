@@ -5,7 +5,6 @@ import json
 import re
 import shlex
 import shutil
-from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -165,9 +164,6 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.savez(folder / "color.npz", images=np.zeros((40, 3, 8, 8), dtype=np.uint8))
     images = np.zeros((40, 8, 8), dtype=np.uint8)
     np.savez(folder / "untested.npz", images=images, labels=np.arange(40) % 2, test_images=images)
-    spoiled = DigitClassifier.pinned()
-    torch.nn.init.constant_(spoiled.head.weight, 3e38)
-    save_classifier(spoiled, folder / "huge.safetensors")
     (folder / "idx").mkdir()
     for split, prefix in (("train", "train"), ("test", "t10k")):
         data = few_digits(split)
@@ -215,7 +211,6 @@ WRONG = {
     "gan evaluate digits --num-samples 5": "--num-samples must be at least 6, got 5",
     "gan evaluate digits --num-samples 601": "--num-samples must be at most 600, got 601",
     "gan evaluate digits --seed -1": "--seed must be at least 0, got -1",
-    "gan interpolate digits --extractor huge.safetensors": "--extractor gives logits that are not finite; train another one",
     "gan evaluate custom": r"the digit classifier does not know 'idx' as images of \[1, 28, 28\], so there",
     "gan train-extractor --out x --data color.npz": "--data color.npz has no test images",
     "gan train-extractor --out x --data untested.npz": "--data the test images of untested have no labels; give",
@@ -224,16 +219,13 @@ WRONG = {
 }
 
 
-def test_wrong_use_is_an_error_of_one_line_before_any_work(
-    run: Any, monkeypatch: pytest.MonkeyPatch, same_words: Callable[..., None]
-) -> None:
+def test_wrong_use_is_an_error_of_one_line_before_any_work(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(FeatureExtractor, "extract", None)
     before = sorted(Path().iterdir())
     for arguments, problem in WRONG.items():
         code, out, err = run(arguments)
         assert (code, out, err.count("\n")) == (2, "", 1), arguments
         assert re.match(f"error: {problem}", err), err
-        same_words(err.strip(), arguments)
     assert sorted(Path().iterdir()) == before
 
 

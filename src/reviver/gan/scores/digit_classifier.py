@@ -63,10 +63,8 @@ class DigitClassifier(nn.Module):
         return self.logits(self.features(images))
 
     def logits(self, features: Tensor) -> Tensor:
-        """Map features [N, D] to logits [N, K]; if one is not finite, as with weights that overflow, it is a `DataError`."""
+        """Map features [N, D] to logits [N, K]."""
         logits: Tensor = self.head(features)
-        if not bool(logits.isfinite().all()):
-            raise DataError("extractor: gives logits that are not finite; train another one")
         return logits
 
     @torch.no_grad()

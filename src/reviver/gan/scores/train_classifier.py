@@ -50,20 +50,13 @@ def train_classifier(
     """Train a classifier of labeled images, by default MNIST, with AdamW and a one-cycle learning rate.
 
     `progress` is called after each epoch with its number and its last loss. The classifier is in eval mode. Raises
-    `ConfigError` if `epochs` is below 1, and `DataError` if the images have no labels, are too small, or lack a class
-    between 0 and the last.
+    `ConfigError` if `epochs` is below 1, and `DataError` if the images have no labels or are too small.
     """
     check("epochs", epochs, Count)
     data = data or load_images("mnist")
     if data.labels is None:
         raise DataError(f"data: {data.name} has no labels, which an extractor learns; {LABELED_SOURCES}")
     num_classes = int(data.labels.max()) + 1
-    num_present = len(data.labels.unique())
-    if num_present != num_classes or num_classes < 2:
-        raise DataError(
-            f"data: the labels of {data.name} must be 0 to K - 1 for K ≥ 2 classes, got {num_present} classes up to "
-            f"{num_classes - 1}; renumber the classes"
-        )
     torch.manual_seed(SEED)
     rng = make_rng(SEED, "classifier")
     classifier = DigitClassifier(num_classes, data.image_shape)

@@ -74,14 +74,11 @@ def find_library(name: str, source: Path, variant: str | None = None) -> tuple[P
     Raise NativeError if there is none that this processor and torch can run, OSError if the processor cannot be asked.
     """
     paths = {found: path for found, path in libraries(name, source).items() if variant in (None, found)}
-    if not paths:
-        kind = "" if variant is None else f" of the variant {variant}"
-        raise NativeError(f"the package has no prebuilt library{kind} for this machine and these sources")
     supported = [found for found in paths if VARIANTS[found].features & ~cpu_features() == 0]
-    if not supported:
-        raise NativeError(f"the processor supports none of the prebuilt variants {', '.join(paths)}")
-    if not share_runtime(GNU):
-        raise NativeError("torch has loaded no OpenMP runtime that prebuilt libraries can use")
+    if not supported or not share_runtime(GNU):
+        raise NativeError(
+            f"no prebuilt library {variant or ''} for these sources, this processor and torch's OpenMP runtime"
+        )
     return paths[supported[0]], supported[0]
 
 
