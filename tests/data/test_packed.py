@@ -13,7 +13,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
 from safetensors.torch import load_file
 
 from reviver.cli import main
@@ -300,10 +300,11 @@ def test_a_signal_or_a_damaged_source_leaves_nothing_behind(
 ) -> None:
     number, source = signal.SIGTERM, tmp_path / "folder"
     save_folder(source)
-    with monkeypatch.context() as patch:
-        patch.setattr(np.lib.format, "write_array_header_1_0", lambda *_: os.kill(os.getpid(), number))
-        assert main(["data", "pack", str(source), "--out", str(tmp_path / "packed")]) == 128 + number
-    assert capsys.readouterr().err.splitlines()[-1].endswith(f"stopped by {number.name}; nothing was written")
+    for moment, name in ((np.lib.format, "write_array_header_1_0"), (ImageOps, "exif_transpose")):
+        with monkeypatch.context() as patch:
+            patch.setattr(moment, name, lambda *_: signal.raise_signal(number))
+            assert main(["data", "pack", str(source), "--out", str(tmp_path / "packed")]) == 128 + number
+        assert capsys.readouterr().err.splitlines()[-1].endswith(f"stopped by {number.name}; nothing was written")
     (source / "test" / "dogs" / "6.png").write_bytes(b"\x89PNG no")
     with pytest.raises(DataError, match=r"6\.png: cannot be read"):
         pack_images(str(source), tmp_path / "packed", SIZE)
