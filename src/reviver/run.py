@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import (
     TYPE_CHECKING,
+    Annotated,
     Any,
     ClassVar,
     Literal,
@@ -23,6 +24,7 @@ from typing import (
 )
 
 import numpy as np
+from pydantic import Field
 from torch import nn
 
 from reviver.data.build import build_task
@@ -30,7 +32,7 @@ from reviver.data.sequences.custom import DataRecord
 from reviver.data.task import Task
 from reviver.devices import choose_device
 from reviver.errors import ConfigError, DataError, ReviverError, RunFolderError
-from reviver.explorer.notebook import ExplorerPage, show_runs
+from reviver.explorer.page import Page, build_page
 from reviver.files.file_errors import damaged_run_file
 from reviver.gan.centering import fold
 from reviver.gan.networks import Discriminator, Generator
@@ -138,7 +140,7 @@ class Run:
 
         return plot_run(self, name)
 
-    def explore(self, **options: Any) -> ExplorerPage:
+    def explore(self, **options: Any) -> Page:
         """Return the explorer of the run, which a notebook shows; see `reviver.explore`."""
         return explore(self, **options)
 
@@ -358,7 +360,7 @@ def explore(
     training_images: int | None = None,
     with_data: bool = True,
     height: int = 720,
-) -> ExplorerPage:
+) -> Page:
     """Return the explorer of trained runs, to show in a notebook or to save.
 
     Args:
@@ -372,11 +374,13 @@ def explore(
         ConfigError: if there is no run, or an argument is out of range.
         RunFolderError: if a run folder is missing or damaged.
     """
+    check("height", height, Annotated[int, Field(ge=100, le=10_000)])
+    check("training_images", training_images, Annotated[int, Field(ge=0)] | None)
     given = [runs] if isinstance(runs, Run | str | Path) else list(runs)
     if not given:
         raise ConfigError("runs must hold at least one run, got none", field="runs")
     opened = [run if isinstance(run, Run) else open_run(run) for run in given]
-    return show_runs(opened, training_images=training_images, with_data=with_data, height=height)
+    return build_page(opened, num_training=training_images, with_data=with_data)._replace(height=height)
 
 
 def lists_settings(preset: Any) -> Callable[[Function], Function]:

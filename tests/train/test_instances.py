@@ -87,7 +87,7 @@ def test_a_class_of_a_notebook_is_kept_where_its_source_is_known(caplog: pytest.
         reviver.train_lstm(f"run{known}", cell=scope["Late"], **LSTM)
     assert Path("runTrue/parts/Late.py").read_text() == source
     assert not Path("runFalse/parts").exists()
-    assert "cell: the source of Late is not known" in caplog.text
+    assert "cell: the source of the class is not known" in caplog.text
 
 
 def test_another_class_than_that_of_the_run_is_named() -> None:

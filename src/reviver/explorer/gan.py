@@ -6,16 +6,17 @@ Shapes: N images, C channels, H height, W width, Z latent size, K classes.
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from reviver.errors import ConfigError, DataError
 from reviver.explorer.blocks import Blocks
-from reviver.explorer.facts import gan_facts
-from reviver.explorer.gan_images import choose_images, class_names, embed_images, load_real_images
+from reviver.explorer.facts import gan_facts, to_columns
+from reviver.explorer.gan_images import choose_images, class_names, embed_images, embed_snapshots, load_real_images
 from reviver.explorer.gan_latents import choose_endpoints, embed_latents
 from reviver.explorer.gan_outputs import context_logits, measure_rounding, sample
 from reviver.explorer.layers import FoldedLayer, embed, fold, shorten
-from reviver.explorer.manifest import ClassifierSpec, GanContent, MlpSpec, RunName
-from reviver.explorer.records import gan_records
+from reviver.explorer.manifest import ClassifierSpec, GanContent, MlpSpec, RecordedGan, RunName
+from reviver.gan.losses import describe_losses
 from reviver.gan.networks import NEGATIVE_SLOPE
 from reviver.gan.scores.digit_classifier import DigitClassifier
 from reviver.gan.scores.reference_stats import load_extractor
@@ -68,6 +69,27 @@ def collect_gan(
         label_names=images.label_names,
         facts=gan_facts(run, rounding, training, images.problem),
     )
+
+
+def record_gan(run: OpenedRun, blocks: Blocks, id_: str, *, name: RunName, with_data: bool) -> RecordedGan:
+    """Return what the training of a GAN recorded, and add its images to `blocks`; none of its code runs."""
+    return RecordedGan(**gan_records(run, blocks, id_, name=name, with_data=with_data), facts=gan_facts(run))
+
+
+def gan_records(run: OpenedRun, blocks: Blocks, id_: str, *, name: RunName, with_data: bool) -> dict[str, Any]:
+    """Return the fields of `RecordedGan` but `facts`, and add the images of the snapshots to `blocks`."""
+    columns = {
+        kind: to_columns([record for record in records if record["step"] <= run.step])
+        for kind, records in (("metrics", run.metrics), ("scores", run.scores))
+    }
+    return {
+        "id": id_,
+        "name": name.name,
+        "image_shape": run.image_shape,
+        "is_log_odds": describe_losses(run.config.loss).smoothed is not None,
+        "snapshots": embed_snapshots(run, f"{id_}-snapshots", blocks, with_real=with_data),
+        **columns,
+    }
 
 
 def find_classifier(run: OpenedRun) -> DigitClassifier | None:

@@ -5,17 +5,17 @@ Shapes: T time, I input size, C classes.
 
 import copy
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from reviver.data.build import SequenceData
 from reviver.explorer.blocks import Blocks, Encoded, encode_f16, encode_f32
-from reviver.explorer.facts import lstm_facts
+from reviver.explorer.facts import lstm_facts, to_columns
 from reviver.explorer.layers import rounding_of
 from reviver.explorer.lstm_examples import ExampleInputs, channel_names, collect_examples
-from reviver.explorer.manifest import LstmContent, LstmStage, RunName
-from reviver.explorer.records import lstm_records
+from reviver.explorer.manifest import LstmContent, LstmStage, RecordedLstm, RunName
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.custom_cells import Network
 from reviver.rng import make_rng
@@ -65,6 +65,23 @@ def collect_lstm(run: OpenedRun, blocks: Blocks, id_: str, *, name: RunName, wit
         examples=examples.examples,
         facts=lstm_facts(run, data, examples, rounding),
     )
+
+
+def record_lstm(run: OpenedRun, id_: str, *, name: RunName) -> RecordedLstm:
+    """Return what the training of an LSTM recorded; of its code, only the task runs."""
+    data = SequenceData.of_task(run.config, run.task)
+    return RecordedLstm(**lstm_records(run, id_, name=name), facts=lstm_facts(run, data))
+
+
+def lstm_records(run: OpenedRun, id_: str, *, name: RunName) -> dict[str, Any]:
+    """Return the fields of `RecordedLstm` but `facts`."""
+    return {
+        "id": id_,
+        "name": name.name,
+        "target": run.task.target,
+        "output_size": run.task.output_size,
+        "metrics": to_columns(run.metrics),
+    }
 
 
 def choose_stages(run: OpenedRun) -> dict[str, Network]:

@@ -13,8 +13,8 @@ from reviver.data.images.named import MNIST_10K, read_small_mnist
 from reviver.errors import ConfigError, RunFolderError
 from reviver.explorer.blocks import Blocks, encode_u8
 from reviver.explorer.facts import can_run, data_license
-from reviver.explorer.gan import collect_gan, embed_classifier
-from reviver.explorer.lstm import collect_lstm
+from reviver.explorer.gan import collect_gan, embed_classifier, record_gan
+from reviver.explorer.lstm import collect_lstm, record_lstm
 from reviver.explorer.manifest import (
     ClassifierSpec,
     GanContent,
@@ -25,7 +25,6 @@ from reviver.explorer.manifest import (
     RunName,
     TrainingImages,
 )
-from reviver.explorer.records import collect_records
 from reviver.files.atomic import write_text
 from reviver.gan.scores.digit_classifier import DigitClassifier
 from reviver.settings.gan import GANConfig
@@ -44,6 +43,8 @@ MAX_WEIGHT = 1e15
 """Largest weight; products of larger ones with those of BatchNorm would leave single precision."""
 
 TITLE, DATA = "<!--title-->", "<!--data-->"
+SANDBOX = "allow-scripts allow-downloads"
+"""What the page may do in a notebook. It has an origin of its own, so it cannot reach the notebook or its server."""
 MANIFEST = "manifest"
 """Id of the data block with the manifest."""
 
@@ -51,11 +52,34 @@ _log = logging.getLogger(__name__)
 
 
 class Page(NamedTuple):
-    """The explorer of some runs: its title, its HTML, and the bytes in it of each data block, by id."""
+    """The explorer of some runs; a notebook shows it if it is the value of a cell."""
 
     title: str
+    """Title, for screen readers."""
     html: str
     block_sizes: Mapping[str, int]
+    """Bytes in the page of each data block, by id."""
+    height: int = 720
+    """Height in a notebook, in pixels."""
+
+    def _repr_html_(self) -> str:
+        """Return the page in a sandboxed frame, for notebooks."""
+        return (
+            f'<iframe sandbox="{SANDBOX}" title="{html.escape(self.title)}" width="100%" height="{self.height}" '
+            f'style="border: 0" srcdoc="{html.escape(self.html)}"></iframe>'
+        )
+
+    def __repr__(self) -> str:
+        """Return a short description, without the page."""
+        return f"<{self.title}, {len(self.html) / 1e6:.1f} MB>"
+
+    def save(self, path: str | Path) -> None:
+        """Write the page to `path`.
+
+        Raises:
+            RunFolderError: if the file cannot be written.
+        """
+        write_text(Path(path), self.html)
 
 
 def build_page(
@@ -104,7 +128,7 @@ def build_page(
             _log.warning("%s: was killed while it trained; the page shows update %d", run.folder.path, run.step)
         if not can_run(run):
             id_ = f"recorded-{len(recorded)}"
-            recorded.append(collect_records(run, blocks, id_, name=name, with_data=with_data))
+            recorded.append(_record(run, blocks, id_, name, with_data=with_data))
         elif run.kind == "gan":
             id_ = f"gan-{len(gans)}"
             gans.append(collect_gan(run, blocks, id_, name=name, num_training=num_training, with_data=with_data))
@@ -185,6 +209,13 @@ def name_runs(paths: Sequence[Path]) -> list[RunName]:
 def _printable(text: str) -> str:
     """Return a file name as UTF-8 can hold it: bytes of a name that are no UTF-8 become question marks."""
     return text.encode("utf-8", "replace").decode("utf-8") or "run"
+
+
+def _record(run: OpenedRun, blocks: Blocks, id_: str, name: RunName, *, with_data: bool) -> RecordedGan | RecordedLstm:
+    """Return what training recorded of a run whose networks the page cannot run."""
+    if run.kind == "gan":
+        return record_gan(run, blocks, id_, name=name, with_data=with_data)
+    return record_lstm(run, id_, name=name)
 
 
 def _check_weights(run: OpenedRun) -> None:

@@ -233,10 +233,10 @@ class RunFolder:
 
     def record_parts(self, parts: Parts) -> None:
         """Keep copies of the files of user-defined classes, which nothing reads or runs; a resumed run keeps the first."""
-        files = parts.files
+        files = {option: part for option, part in parts.named.items() if part.file is not None}
         parts.warn_of_changes(self.record.get("parts", {}))
-        for option, part in parts.without_source.items() if self.world.is_main else ():
-            _log.warning(f"{option}: the source of {part.name} is not known, so the run folder has no copy of it")
+        for option in parts.named.keys() - files if self.world.is_main else ():
+            _log.warning(f"{option}: the source of the class is not known, so the run folder has no copy of it")
         if not files or "parts" in self.record:
             return
         for part in files.values() if self.world.is_main else ():

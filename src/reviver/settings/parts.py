@@ -9,7 +9,6 @@ import contextlib
 import copy
 import hashlib
 import importlib
-import inspect
 import linecache
 import logging
 import re
@@ -88,10 +87,8 @@ class Parts:
             value = settings.get(name)
             if value is None or (isinstance(value, str) and not is_custom(name, value)):
                 continue
-            if name == "networks":
-                references[name], found[name] = _resolve_networks(value)
-            else:
-                references[name], found[name] = _resolve(name, value)
+            resolve = _resolve_networks if name == "networks" else _resolve
+            references[name], found[name] = resolve(name, value)
         return references, cls(**found)
 
     def require(self, option: str, reference: str) -> Any:
@@ -117,26 +114,15 @@ class Parts:
 
     def warn_of_changes(self, record: Mapping[str, Any]) -> None:
         """Warn of each file that is not the one that a run began with; `record` is `parts` of its run.json."""
-        for option, part in self.files.items():
-            if record.get(option, {}).get("sha256", part.sha256) != part.sha256:
+        for option, part in self.named.items():
+            if part.file is not None and record.get(option, {}).get("sha256", part.sha256) != part.sha256:
                 _log.warning(f"{option}: {part.file} has changed since this run began; its results may not hold")
 
     @property
-    def without_source(self) -> dict[str, CustomClass]:
-        """The classes whose source is not known, by setting."""
-        return {name: part for name, part in self._by_option.items() if part.file is None}
-
-    @property
-    def files(self) -> dict[str, CustomClass]:
-        """The classes that have a file, by setting; both networks have the same."""
-        return {name: part for name, part in self._by_option.items() if part.file is not None}
-
-    @property
-    def _by_option(self) -> dict[str, CustomClass]:
-        found = {name: getattr(self, name) for name in OPTIONS}
-        if self.networks is not None:
-            found["networks"] = self.networks[0]
-        return {name: part for name, part in found.items() if part is not None}
+    def named(self) -> dict[str, CustomClass]:
+        """The classes by setting; of the networks, which have one file, the generator's."""
+        found = {name: getattr(self, name) for name in OPTIONS if getattr(self, name) is not None}
+        return {name: part[0] if name == "networks" else part for name, part in found.items()}
 
 
 OPTIONS = tuple(field.name for field in fields(Parts))
@@ -209,37 +195,27 @@ def _resolve(option: str, value: Any) -> tuple[str, CustomClass]:
     return f"{part.cls.__module__}:{part.name}", part
 
 
-def _resolve_networks(value: Any) -> tuple[str, tuple[CustomClass, CustomClass]]:
+def _resolve_networks(option: str, value: Any) -> tuple[str, tuple[CustomClass, CustomClass]]:
     """Return reference and classes of networks: a file, or a pair of classes or instances."""
     if isinstance(value, str | Path):
-        generator, discriminator = (_load("networks", f"{value}:{name}") for name in NETWORKS)
+        generator, discriminator = (_load(option, f"{value}:{name}") for name in NETWORKS)
         return str(value), (generator, discriminator)
     if not isinstance(value, tuple) or len(value) != len(NETWORKS):
         found = one_line(short_repr(value))
-        refuse("networks", f"must be a file, or a pair of a generator and a discriminator, got {found}")
+        refuse(option, f"must be a file, or a pair of a generator and a discriminator, got {found}")
     generator, discriminator = map(_inspect, value)
     return generator.cls.__module__, (generator, discriminator)
 
 
 def _inspect(value: Any) -> CustomClass:
-    """Return a class or an instance with the content of its file, if it has one."""
+    """Return a class or an instance with its source: that of its module, or the cell of a notebook, if it is known."""
     cls, instance = (value, None) if isinstance(value, type) else (type(value), value)
-    path = None
-    with contextlib.suppress(OSError, TypeError):
-        path = inspect.getsourcefile(cls)
-    file, content = _read_source(path)
-    if file is None:  # the cells of a notebook are in the cache of lines
-        functions = [value for value in vars(cls).values() if isinstance(value, types.FunctionType)]
-        lines = linecache.getlines(functions[0].__code__.co_filename) if functions else []
-        file, content = (f"{cls.__name__}.py" if lines else None), "".join(lines).encode()
-    return CustomClass(cls, file, content, instance)
-
-
-def _read_source(path: str | None) -> tuple[str | None, bytes]:
-    """Return name and content of the Python file at `path`, if there is one."""
-    if path and path.endswith(".py") and Path(path).is_file():
-        return Path(path).name, Path(path).read_bytes()
-    return None, b""
+    path = Path(getattr(sys.modules.get(cls.__module__), "__file__", None) or "")
+    if path.suffix == ".py" and path.is_file():
+        return CustomClass(cls, path.name, path.read_bytes(), instance)
+    functions = [function for function in vars(cls).values() if isinstance(function, types.FunctionType)]
+    lines = linecache.getlines(functions[0].__code__.co_filename) if functions else []
+    return CustomClass(cls, f"{cls.__name__}.py" if lines else None, "".join(lines).encode(), instance)
 
 
 def _load(option: str, reference: str) -> CustomClass:
@@ -248,7 +224,6 @@ def _load(option: str, reference: str) -> CustomClass:
     path = Path(place)
     if path.suffix == ".py":
         module, content = _run_file(option, path)
-        source: tuple[str | None, bytes] = (path.name, content)
     else:
         try:
             _let_import(Path.cwd())
@@ -256,7 +231,6 @@ def _load(option: str, reference: str) -> CustomClass:
         except Exception as error:
             problem = f"{place} cannot be imported ({type(error).__name__}: {one_line(error, 200)})"
             raise ConfigError(f"{option} {problem}; give FILE.py:CLASS or MODULE:CLASS", field=option) from error
-        source = _read_source(getattr(module, "__file__", None))
     found = getattr(module, name, None)
     if not isinstance(found, type):
         classes = [
@@ -268,7 +242,7 @@ def _load(option: str, reference: str) -> CustomClass:
         if found is not None:
             has = f"which is a {type(found).__name__}"
         refuse(option, f"{place} must have a class {name}, {has}")
-    return CustomClass(found, *source)
+    return CustomClass(found, path.name, content) if path.suffix == ".py" else _inspect(found)
 
 
 def _run_file(option: str, path: Path) -> tuple[types.ModuleType, bytes]:
