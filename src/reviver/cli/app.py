@@ -32,6 +32,7 @@ from reviver.launch import is_launched, record_failure
 from reviver.settings import validation
 from reviver.settings.gan_presets import PRESETS as GAN_PRESETS
 from reviver.settings.lstm_presets import PRESETS as LSTM_PRESETS
+from reviver.settings.validation import refuse
 from reviver.text import did_you_mean, escape_controls, one_line, short_repr
 from reviver.train.start import find_start
 from reviver.version import __version__
@@ -270,7 +271,7 @@ def complete_settings(app: App, commands: tuple[str, ...], arguments: ArgumentCo
 def read_settings(path: Path) -> dict[str, Any]:
     """Return the content of a settings file, TOML or JSON."""
     if path.suffix.lower() not in (".toml", ".json"):
-        raise ConfigError(f"config must be a .toml or .json file, got {short_repr(str(path))}", field="config")
+        refuse("config", f"must be a .toml or .json file, got {short_repr(str(path))}")
     try:
         content = path.read_text(encoding="utf-8")
         return tomllib.loads(content) if path.suffix.lower() == ".toml" else parse_json(content)

@@ -322,7 +322,7 @@ def train_extractor(
 
     path = Path(out)
     if path.exists():
-        raise ConfigError(f"out {out} exists already and is never overwritten; choose another --out", field="out")
+        refuse("out", f"{out} exists already and is never overwritten; choose another --out")
     check_writable(path)
     common.require_cpu()
     check("image_size", image_size, Annotated[int, Field(ge=MIN_SIZE, le=MAX_IMAGE_SIZE)])

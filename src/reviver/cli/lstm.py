@@ -16,7 +16,7 @@ from reviver.settings.fields import Count, Text
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.lstm_presets import PRESETS, SECONDS
 from reviver.settings.parts import is_reference
-from reviver.settings.validation import check
+from reviver.settings.validation import check, refuse
 from reviver.text import count, duration, percent, show_spread
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def train(
     from reviver.train.lstm import training
 
     if preset == "series" and settings.task == "palindrome":
-        raise ConfigError("data must be a file for the preset series; give one with --data", field="data")
+        refuse("data", "must be a file for the preset series; give one with --data")
     with announcing(options.expect_time(settings, PRESETS, SECONDS)):
         folder = training.train(settings, **run.arguments(common))
     if not folder.world.is_main:
@@ -166,9 +166,9 @@ def evaluate(
     from reviver.train.lstm import evaluation, summary
 
     if data is not None and (length, size) != (None, None):
-        raise ConfigError("data has sequences of its own; leave out --length and --size", field="data")
+        refuse("data", "has sequences of its own; leave out --length and --size")
     if data is None and (sequence_column, label_column) != (None, None):
-        raise ConfigError("data is missing, whose columns are given; give a file with --data", field="data")
+        refuse("data", "is missing, whose columns are given; give a file with --data")
     if out is not None:
         check_figure_path(Path(out))
     loaded = options.open_lstm(run, checkpoint, common.device, own)
@@ -176,7 +176,7 @@ def evaluate(
         columns = {"sequence_column": sequence_column, "label_column": label_column}
         return lstm_data.evaluate_file(loaded, Path(data), columns, out, common)
     if length and isinstance(loaded.task, CustomTask):
-        raise ConfigError("length is that of the data for a run on custom data; leave it out", field="length")
+        refuse("length", "is that of the data for a run on custom data; leave it out")
     trained = summary.trained_length(loaded)
     lengths = length or [trained if isinstance(loaded.task, CustomTask) else loaded.config.length]
     results = [evaluation.evaluate(loaded.network, loaded.task, value, size) for value in lengths]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from reviver.cli import options
 from reviver.errors import ConfigError, DataError
+from reviver.settings.validation import refuse
 from reviver.text import count, one_line, percent
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def predict_file(
 
     task = custom_task(loaded, "DIGITS")
     if out.suffix.lower() != ".csv":
-        raise ConfigError(f"out must end in .csv for predictions, got {out}", field="out")
+        refuse("out", f"must end in .csv for predictions, got {out}")
     table, problem = read_if_labeled(path, **_columns_of(loaded, columns))
     logits = compute_logits(loaded.network, task.examples(replace(table, labels=None)))
     probabilities = logits.softmax(1)

@@ -19,7 +19,7 @@ from reviver.errors import ConfigError
 from reviver.launch import DEFAULT_TIMEOUT
 from reviver.settings.fields import Positive, Seed, Text
 from reviver.settings.parts import BUILT_IN, Parts, is_custom
-from reviver.settings.validation import check
+from reviver.settings.validation import check, refuse
 from reviver.text import duration, escape_controls
 
 if TYPE_CHECKING:
@@ -194,7 +194,7 @@ def expect_time(settings: Any, presets: Mapping[str, Any], seconds: Mapping[str,
 def check_not_read(out: str, *inputs: str) -> None:
     """Raise ConfigError if `out` is one of the files that the command reads."""
     if os.path.realpath(out) in map(os.path.realpath, inputs):
-        raise ConfigError(f"out must not be a file that is read, got {out}; choose another --out", field="out")
+        refuse("out", f"must not be a file that is read, got {out}; choose another --out")
 
 
 def open_lstm(run: str, checkpoint: str | None, device: str, own: OwnParts) -> "LSTMRun":

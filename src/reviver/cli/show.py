@@ -9,10 +9,10 @@ from cyclopts import Parameter
 
 from reviver.cli import options
 from reviver.cli.options import FLAG, RUN
-from reviver.errors import ConfigError
 from reviver.settings.fields import CountOrZero, Seed, Text
 from reviver.settings.gan_presets import SECONDS
 from reviver.settings.parts import Parts
+from reviver.settings.validation import refuse
 from reviver.text import duration
 
 
@@ -179,7 +179,7 @@ def explore(
     common.require_cpu()
     path = Path(out)
     if path.suffix.lower() not in (".html", ".htm") and not path.is_dir():
-        raise ConfigError(f"out must end in .html, got {out}", field="out")
+        refuse("out", f"must end in .html, got {out}")
 
     from reviver.explorer.page import write_explorer
     from reviver.files.file_errors import check_writable
@@ -232,9 +232,9 @@ def export(
             generated sequences, unknown for your own data.
     """
     if opset is not None and format_ != "onnx":
-        raise ConfigError("opset is only for the format onnx; leave it out", field="opset")
+        refuse("opset", "is only for the format onnx; leave it out")
     if license_ is not None and format_ != "hub":
-        raise ConfigError("license is only for the model card of the format hub; leave it out", field="license")
+        refuse("license", "is only for the model card of the format hub; leave it out")
 
     from reviver.run import open_run
     from reviver.show.export import to_hub, to_onnx

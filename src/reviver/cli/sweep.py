@@ -17,7 +17,7 @@ from reviver.settings.gan_presets import PRESETS as GAN_PRESETS
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.lstm_presets import PRESETS as LSTM_PRESETS
 from reviver.settings.parts import Parts, is_custom, is_reference
-from reviver.settings.validation import check
+from reviver.settings.validation import check, refuse
 from reviver.text import count, did_you_mean, one_line
 from reviver.train.start import find_start
 
@@ -102,7 +102,7 @@ def sweep(
     from reviver.sweep.trials import record_order
 
     if address is not None and engine != "ray":
-        raise ConfigError("address is only for --engine ray; leave it out", field="address")
+        refuse("address", "is only for --engine ray; leave it out")
     path = Path(file)
     content = spec.read_sweep(path)
     try:

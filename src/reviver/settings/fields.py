@@ -11,8 +11,7 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_args, get_t
 
 from pydantic import Field
 
-from reviver.errors import ConfigError
-from reviver.settings.validation import MAX_INTEGER
+from reviver.settings.validation import MAX_INTEGER, refuse
 from reviver.text import did_you_mean, short_repr
 
 Config = TypeVar("Config")
@@ -60,7 +59,7 @@ def choose_preset(presets: Mapping[str, Config], name: str) -> Config:
     """Return the preset called `name`; an unknown name is a `ConfigError`."""
     if name not in presets:
         advice = did_you_mean(name, presets) or f"choose from {', '.join(presets)}"
-        raise ConfigError(f"preset {short_repr(name)} is unknown; {advice}", field="preset")
+        refuse("preset", f"{short_repr(name)} is unknown; {advice}")
     return presets[name]
 
 

@@ -1,19 +1,14 @@
-"""What the estimators share: `fit` up to the training, outputs and pickling.
+"""What the estimators share: `fit` up to the training, and outputs.
 
 Shapes: N sequences, T steps of the longest, I channels per step, C outputs.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict
 from typing import Any, ClassVar, Literal, get_type_hints
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import ValidationError
-from safetensors.torch import load as tensors_from_bytes
-from safetensors.torch import save as tensors_to_bytes
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import (
@@ -34,7 +29,7 @@ from reviver.rng import seeding_default_rngs
 from reviver.settings.fields import select
 from reviver.settings.lstm_network import LSTMClassifierSpec, auto_patch_size
 from reviver.settings.validation import check
-from reviver.sklearn.fitting import PLAIN, Parameters, Part, new_network, parameter_class, train_network
+from reviver.sklearn.fitting import PLAIN, Parameters, Part, parameter_class, train_network
 from reviver.sklearn.inputs import SequenceInput, read_sequences
 
 
@@ -43,35 +38,6 @@ class SequenceEstimator(Parameters, BaseEstimator):  # type: ignore[misc]
     """Base of `SequenceClassifier`, which documents the parameters, and `SequenceRegressor`, which has these defaults."""
 
     _target: ClassVar[Literal["class", "number"]]
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = dict(super().__getstate__())
-        if "network_" in state:
-            weights = self.network_.state_dict()
-            state["network_"] = tensors_to_bytes({name: tensor.cpu().contiguous() for name, tensor in weights.items()})
-            state["architecture_"] = asdict(self.architecture_)
-            state["standardization_"] = self.standardization_.model_dump()
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        state = dict(state)
-        if "network_" in state:
-            state["architecture_"] = spec = LSTMClassifierSpec(**state["architecture_"])
-            state["standardization_"] = Standardization.model_validate(state["standardization_"])
-            network = new_network(spec, state["cell"])
-            network.load_state_dict(tensors_from_bytes(state["network_"]))
-            state["network_"] = network.eval()
-        super().__setstate__(state)
-
-    @contextmanager
-    def _unchanged_on_error(self) -> Iterator[None]:
-        """Restore the attributes if the code inside raises or is interrupted: those of two fits do not go together."""
-        before = dict(vars(self))
-        try:
-            yield
-        except BaseException:
-            self.__dict__ = before
-            raise
 
     def _checked(self) -> Parameters:
         """Return the checked parameters, without those that a subclass adds; numbers of numpy become those of Python."""

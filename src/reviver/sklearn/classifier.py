@@ -96,20 +96,19 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[mi
             ValueError: if a parameter is out of range, X or y is malformed, or y has fewer than two classes.
             TypeError: if X is sparse.
         """
-        with self._unchanged_on_error():
-            parameters = self._checked()
-            data, labels, weights = self._read_fit_input(X, y, sample_weight, dtype=None)
-            try:
-                check_classification_targets(labels)
-                self.classes_, indices = np.unique(labels, return_inverse=True)
-            except TypeError as error:  # they cannot be sorted
-                raise ValueError(f"y must have labels of one type, none of them missing ({one_line(error)})") from error
-            if len(self.classes_) < 2:
-                problem = "needs samples of at least 2 classes in y, got one class"
-                raise ValueError(f"{type(self).__name__} {problem}: {short_repr(self.classes_[0].item())}")
-            if self.class_weight is not None:
-                weights = weights * self._class_weights(labels)[indices]
-            self._fit_network(data, indices.astype(np.int64), weights, parameters, len(self.classes_))
+        parameters = self._checked()
+        data, labels, weights = self._read_fit_input(X, y, sample_weight, dtype=None)
+        try:
+            check_classification_targets(labels)
+            self.classes_, indices = np.unique(labels, return_inverse=True)
+        except TypeError as error:  # they cannot be sorted
+            raise ValueError(f"y must have labels of one type, none of them missing ({one_line(error)})") from error
+        if len(self.classes_) < 2:
+            problem = "needs samples of at least 2 classes in y, got one class"
+            raise ValueError(f"{type(self).__name__} {problem}: {short_repr(self.classes_[0].item())}")
+        if self.class_weight is not None:
+            weights = weights * self._class_weights(labels)[indices]
+        self._fit_network(data, indices.astype(np.int64), weights, parameters, len(self.classes_))
         return self
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:

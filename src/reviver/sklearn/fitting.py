@@ -16,7 +16,6 @@ from torch import Tensor
 from reviver.data.sequences.examples import Examples
 from reviver.data.task import mean_loss
 from reviver.devices import choose_device
-from reviver.errors import ConfigError
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.custom_cells import CELLS, CellClassifier, Network, build_custom
 from reviver.lstm.scoring import Score, compute_logits
@@ -26,6 +25,7 @@ from reviver.settings.fields import Count, CountOrZero, Positive, Probability, l
 from reviver.settings.lstm_network import DropoutKind, LSTMClassifierSpec, PatchSize, Pooling
 from reviver.settings.parts import CustomClass
 from reviver.settings.tasks import TargetKind
+from reviver.settings.validation import refuse
 from reviver.train.lstm.stopping import stopped_early
 from reviver.train.lstm.training import LSTMStepResult, keep_best, train_step, updates
 
@@ -84,7 +84,7 @@ def new_network(spec: LSTMClassifierSpec, cell: str | type, rng: torch.Generator
     """Return a network with weights sampled from `rng`, or with any."""
     if cell != "lstm":
         if any(getattr(spec, name) != value for name, value in PLAIN.items()):
-            raise ConfigError("cell supports only bidirectional=False, pooling='last' and patch_size=1", field="cell")
+            refuse("cell", "supports only bidirectional=False, pooling='last' and patch_size=1")
         names = "input_size", "hidden_size", "num_classes", "num_layers", "hidden_dropout", "dropout"
         options = {name: getattr(spec, name) for name in names}
         if isinstance(cell, str):

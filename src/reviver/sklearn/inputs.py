@@ -80,13 +80,11 @@ def _read_table(estimator: BaseEstimator, X: Any, reset: bool) -> NDArray[Any]:
 
 def _read_array(X: Any, channels_first: bool) -> NDArray[Any]:
     """Return X [N, T, I], or [N, I, T] with `channels_first`, as [N, T, I]."""
-    values: NDArray[Any] = check_array(X, dtype="numeric", allow_nd=True, ensure_all_finite=False, ensure_min_samples=1)
+    values: NDArray[Any] = check_array(X, dtype="numeric", allow_nd=True, input_name="X")
     if channels_first:
         values = values.transpose(0, 2, 1)
     if 0 in values.shape:
         raise ValueError(f"X must have at least one step and one channel, got an array of shape {np.shape(X)}")
-    remedy = "fill or drop these values; if they pad shorter sequences, give a list of arrays instead"
-    _check_finite(values, [values.shape[1]] * len(values), remedy)
     return values
 
 
@@ -114,9 +112,8 @@ def _read_list(X: Sequence[Any], channels_first: bool) -> SequenceInput:
         flat = np.concatenate(arrays)  # [sum of T_n, I]
     except TypeError as error:  # no common dtype
         raise ValueError(f"the arrays of X have no common type of number ({one_line(error)})") from error
-    flat = _as_float(check_array(flat, dtype="numeric", ensure_all_finite=False))
+    flat = _as_float(check_array(flat, dtype="numeric", input_name="X"))
     lengths = [len(array) for array in arrays]
-    _check_finite(flat, lengths, "fill or drop these values")
     x = np.zeros((len(arrays), max(lengths), flat.shape[1]), flat.dtype)
     x[np.arange(x.shape[1]) < np.array(lengths)[:, None]] = flat
     return SequenceInput(torch.from_numpy(x), torch.tensor(lengths))
@@ -148,17 +145,3 @@ def _as_float(values: NDArray[Any]) -> NDArray[Any]:
     """Return numbers as a new, contiguous array of float32 if they are float32, else float64."""
     dtype = np.float32 if values.dtype == np.float32 else np.float64
     return np.array(values, dtype=dtype, order="C", copy=True)
-
-
-def _check_finite(steps: NDArray[Any], lengths: list[int], remedy: str) -> None:
-    """Raise if a value of [sum of T_n, I] or [N, T, I] is NaN or infinite; the message names the sequence and the step."""
-    flat = steps.reshape(-1, steps.shape[-1])
-    is_finite = np.isfinite(flat).all(1)
-    if is_finite.all():
-        return
-    index = int(np.argmin(is_finite))
-    kind = "NaN" if np.isnan(flat[index]).any() else "infinity"
-    ends = np.cumsum(lengths)
-    sequence = int(np.searchsorted(ends, index, side="right"))
-    step = index - int(ends[sequence] - lengths[sequence])
-    raise ValueError(f"Input X contains {kind} in sequence {sequence}, step {step} (counted from 0); {remedy}")

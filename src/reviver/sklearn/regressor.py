@@ -41,10 +41,9 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):  # type: ignore[misc
             ValueError: if a parameter is out of range, or X or y is malformed.
             TypeError: if X is sparse.
         """
-        with self._unchanged_on_error():
-            parameters = self._checked()
-            data, targets, weights = self._read_fit_input(X, y, sample_weight, dtype="numeric")
-            self._fit_network(data, targets.astype(np.float64), weights, parameters, num_outputs=1)
+        parameters = self._checked()
+        data, targets, weights = self._read_fit_input(X, y, sample_weight, dtype="numeric")
+        self._fit_network(data, targets.astype(np.float64), weights, parameters, num_outputs=1)
         return self
 
     def predict(self, X: Any) -> NDArray[np.float64]:

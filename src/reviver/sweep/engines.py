@@ -22,6 +22,7 @@ from typing import Any, Protocol, cast
 from reviver.errors import ConfigError, ReviverError, import_library
 from reviver.files.atomic import make_folder
 from reviver.files.file_errors import explain_write_errors
+from reviver.settings.validation import refuse
 from reviver.sweep.trials import Ended
 from reviver.system import blocking_interrupt, usable_cores
 from reviver.text import one_line, short_repr
@@ -148,7 +149,7 @@ class RayEngine:
         if threads > max(cpus):  # Ray would wait for such a machine forever
             ray.shutdown()
             place = "this machine" if address is None else f"a machine of the cluster at {address}"
-            raise ConfigError(f"threads must be at most {max(cpus)}, the CPUs of {place}, got {threads}", "threads")
+            refuse("threads", f"must be at most {max(cpus)}, the CPUs of {place}, got {threads}")
         self._task = ray.remote(num_cpus=threads, max_retries=0)(_call_in)  # the driver counts the attempts
 
     def submit(self, call: TrialCall) -> Future[Ended]:

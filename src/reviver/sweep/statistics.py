@@ -9,8 +9,8 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, Literal, NamedTuple
 
-from reviver.errors import ConfigError
 from reviver.files.atomic import atomic_write
+from reviver.settings.validation import refuse
 from reviver.sweep.trials import Outcome, Trial
 from reviver.text import MAX_PROBLEM, did_you_mean, one_line, show_spread
 
@@ -117,7 +117,7 @@ def rank_groups(groups: Sequence[Group], measure: str, goal: Literal["max", "min
     known = {name for rows in numbers for row in rows for name in row}
     if measure not in known and any(result for group in groups for result in group.results):
         choice = did_you_mean(measure, known) or f"choose from {', '.join(known) or 'nothing: there are no numbers'}"
-        raise ConfigError(f"measure {measure!r} is not in the results; {choice}", field="measure")
+        refuse("measure", f"{measure!r} is not in the results; {choice}")
     settings, criteria = [], {}
     for index, (group, rows) in enumerate(zip(groups, numbers, strict=True)):
         done = [row for row in rows if measure in row]
