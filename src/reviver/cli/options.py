@@ -218,12 +218,9 @@ def refuse_custom_networks(run: str) -> None:
 
     folder = RunFolder.open(run)
     config = folder.record["config"]
-    if is_custom("cell", config.get("cell")):
-        raise ConfigError(f"{run}: has the custom cell {config['cell']}, which cannot be exported")
-    if config.get("networks") is not None:
-        raise ConfigError(
-            f"{run}: has networks of your own, which cannot be exported; see the grids in {folder.samples}"
-        )
+    for name, what in (("cell", "the custom cell"), ("networks", "the custom networks")):
+        if is_custom(name, config.get(name)):
+            raise ConfigError(f"{run}: has {what} {config[name]}, which cannot be exported")
 
 
 def describe_rollbacks(folder: "RunFolder") -> list[str]:

@@ -7,7 +7,7 @@ from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from reviver.errors import ConfigError
 from reviver.settings.fields import Seed, Text
@@ -21,15 +21,9 @@ Point = dict[str, Any]
 """Values of some options."""
 
 
-def _require_value(values: list[Any]) -> list[Any]:
-    if not values:
-        raise ValueError("must have at least 1 value, got an empty list")
-    return values
-
-
 TrialCount = Annotated[int, Field(ge=1, le=MAX_TRIALS)]
-Values = Annotated[list[Any], AfterValidator(_require_value)]
-Seeds = Annotated[list[Seed], AfterValidator(_require_value)]
+Values = Annotated[list[Any], Field(min_length=1)]
+Seeds = Annotated[list[Seed], Field(min_length=1)]
 
 
 class Range(Record):
