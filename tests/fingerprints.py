@@ -19,7 +19,7 @@ from torch import Tensor
 from reviver.data.build import build_task
 from reviver.data.images.image_set import load_images, to_pixels
 from reviver.gan.sampling import generate
-from reviver.gan.scores.digit_classifier import DigitClassifier
+from reviver.gan.scores.feature_extractor import DigitClassifier
 from reviver.gan.scores.metrics import frechet_distance, moments, polynomial_mmd, prdc, snap, squared_knn_radii
 from reviver.lstm.dropout import draw_seed, dropout_masks
 from reviver.lstm.kernel import reference

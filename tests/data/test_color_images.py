@@ -13,8 +13,7 @@ from reviver.cli import main
 from reviver.data.images.image_set import load_test_images
 from reviver.errors import DataError
 from reviver.gan import inversion
-from reviver.gan.scores.digit_classifier import DigitClassifier
-from reviver.gan.scores.feature_extractor import FeatureExtractor
+from reviver.gan.scores.feature_extractor import DigitClassifier, FeatureExtractor
 from reviver.gan.scores.train_classifier import save_classifier
 from reviver.run import load
 from reviver.show.report.results import gan_results

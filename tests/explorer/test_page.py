@@ -37,7 +37,7 @@ from reviver.explorer.page import build_page, name_runs
 from reviver.files.atomic import write_text
 from reviver.gan.interpolation import CONFIDENCE
 from reviver.gan.networks import Discriminator, Generator, one_hot
-from reviver.gan.scores.digit_classifier import DigitClassifier
+from reviver.gan.scores.feature_extractor import DigitClassifier
 from reviver.gan.scores.train_classifier import save_classifier
 from reviver.rng import make_rng
 from reviver.run import GANRun

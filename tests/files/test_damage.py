@@ -16,7 +16,7 @@ from PIL import Image
 
 from reviver.cli import main
 from reviver.data.images.image_set import load_images
-from reviver.gan.scores.digit_classifier import weights_path
+from reviver.gan.scores.feature_extractor import weights_path
 from tests.damage import Payload
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (4, 28, 28), dtype=np.uint8)

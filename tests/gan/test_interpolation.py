@@ -36,7 +36,7 @@ from reviver.gan.interpolation import (
 )
 from reviver.gan.inversion import project
 from reviver.gan.networks import Generator
-from reviver.gan.scores.digit_classifier import DigitClassifier
+from reviver.gan.scores.feature_extractor import DigitClassifier
 from reviver.rng import make_rng
 from reviver.settings.gan import GANConfig
 from reviver.train.gan.training import train

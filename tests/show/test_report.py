@@ -26,7 +26,7 @@ from reviver.data.images.named import Digits, read_small_mnist
 from reviver.errors import DataError, RunFolderError
 from reviver.figures import save_figure
 from reviver.gan import interpolation
-from reviver.gan.scores.digit_classifier import DigitClassifier
+from reviver.gan.scores.feature_extractor import DigitClassifier
 from reviver.run import load
 from reviver.runs.folder import RunFolder
 from reviver.settings.gan import GANConfig

@@ -180,7 +180,7 @@ def interpolate(
     from reviver.figures import check_figure_path, save_figure
     from reviver.gan import interpolation
     from reviver.gan.scores import reference_stats
-    from reviver.gan.scores.digit_classifier import DigitClassifier
+    from reviver.gan.scores.feature_extractor import DigitClassifier
     from reviver.show import gan_figures as figures
 
     check_figure_path(Path(out))
@@ -317,7 +317,7 @@ def train_extractor(
     from reviver.data.images import image_set
     from reviver.files.file_errors import check_writable
     from reviver.gan.scores import train_classifier
-    from reviver.gan.scores.digit_classifier import MIN_SIZE
+    from reviver.gan.scores.feature_extractor import MIN_SIZE
     from reviver.progress import ProgressBar
 
     path = Path(out)

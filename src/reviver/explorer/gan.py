@@ -18,7 +18,7 @@ from reviver.explorer.layers import FoldedLayer, embed, fold, shorten
 from reviver.explorer.manifest import ClassifierSpec, GanContent, MlpSpec, RecordedGan, RunName
 from reviver.gan.losses import describe_losses
 from reviver.gan.networks import NEGATIVE_SLOPE
-from reviver.gan.scores.digit_classifier import DigitClassifier
+from reviver.gan.scores.feature_extractor import DigitClassifier
 from reviver.gan.scores.reference_stats import load_extractor
 from reviver.train.opened import OpenedRun
 

@@ -16,7 +16,7 @@ from reviver.explorer.manifest import TensorBlock
 from reviver.gan.interpolation import CONFIDENCE, choose_distant_endpoints, most_robust
 from reviver.gan.networks import NEGATIVE_SLOPE, Generator
 from reviver.gan.sampling import generate_chunked
-from reviver.gan.scores.digit_classifier import DigitClassifier
+from reviver.gan.scores.feature_extractor import DigitClassifier
 from reviver.rng import make_rng
 from reviver.train.gan.training import GRID_SIZE
 from reviver.train.opened import OpenedRun

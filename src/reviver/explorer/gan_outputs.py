@@ -16,7 +16,7 @@ from reviver.explorer.manifest import LogitContext, Rounding
 from reviver.gan.losses import describe_losses
 from reviver.gan.networks import one_hot
 from reviver.gan.sampling import generate_chunked
-from reviver.gan.scores.digit_classifier import DigitClassifier
+from reviver.gan.scores.feature_extractor import DigitClassifier
 from reviver.rng import make_rng
 from reviver.train.opened import OpenedRun
 

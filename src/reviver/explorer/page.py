@@ -26,7 +26,7 @@ from reviver.explorer.manifest import (
     TrainingImages,
 )
 from reviver.files.atomic import write_text
-from reviver.gan.scores.digit_classifier import DigitClassifier
+from reviver.gan.scores.feature_extractor import DigitClassifier
 from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
 from reviver.train.opened import OpenedRun

@@ -27,7 +27,7 @@ from reviver.errors import ConfigError, DataError
 from reviver.gan.inversion import project_files
 from reviver.gan.networks import Generator
 from reviver.gan.sampling import generate_chunked
-from reviver.gan.scores.digit_classifier import CHUNK, DigitClassifier
+from reviver.gan.scores.feature_extractor import CHUNK, DigitClassifier
 from reviver.rng import make_rng
 from reviver.settings.fields import Seed
 from reviver.settings.validation import check, refuse

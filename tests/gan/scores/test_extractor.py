@@ -14,8 +14,7 @@ from safetensors.torch import load_file, save_file
 from reviver.data.images.image_set import ImageSet, from_pixels
 from reviver.errors import ConfigError, DataError
 from reviver.gan.scores import train_classifier as module
-from reviver.gan.scores.digit_classifier import DigitClassifier
-from reviver.gan.scores.feature_extractor import FeatureExtractor
+from reviver.gan.scores.feature_extractor import DigitClassifier, FeatureExtractor
 from reviver.gan.scores.reference_stats import Comparison
 from reviver.gan.scores.scores import NearestDistances, Scores, score_table
 from reviver.gan.scores.train_classifier import accuracy, augment, save_classifier, train_classifier

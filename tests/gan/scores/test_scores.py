@@ -20,8 +20,7 @@ from reviver.data.images.image_set import ImageSet, from_pixels, to_pixels
 from reviver.errors import ConfigError, DataError
 from reviver.gan.networks import Generator
 from reviver.gan.scores import metrics, reference_stats
-from reviver.gan.scores.digit_classifier import DigitClassifier, weights_path
-from reviver.gan.scores.feature_extractor import FeatureExtractor
+from reviver.gan.scores.feature_extractor import DigitClassifier, FeatureExtractor, weights_path
 from reviver.gan.scores.reference_stats import Comparison, Reference, compare_features, load_extractor, load_reference
 from reviver.gan.scores.scores import Scores, is_collapsed, nearest_grid, score_generator, score_images, score_table
 from reviver.gan.scores.train_classifier import save_classifier

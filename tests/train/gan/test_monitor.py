@@ -14,7 +14,7 @@ import torch
 from reviver.cli import main
 from reviver.data.images.image_set import load_images, load_test_images
 from reviver.errors import ConfigError
-from reviver.gan.scores.digit_classifier import weights_path
+from reviver.gan.scores.feature_extractor import weights_path
 from reviver.gan.scores.monitor import create_monitor, find_collapse, find_collapses, progress_line
 from reviver.gan.scores.reference_stats import Comparison, Reference, load_reference
 from reviver.gan.scores.scores import SCORE_LABELS, score_generator

@@ -26,8 +26,7 @@ from reviver.data.images.image_set import (
 from reviver.errors import ConfigError, DataError
 from reviver.files.cache import cached, digest
 from reviver.gan.scores import metrics
-from reviver.gan.scores.digit_classifier import IMAGE_SHAPE
-from reviver.gan.scores.feature_extractor import FeatureExtractor, Features
+from reviver.gan.scores.feature_extractor import IMAGE_SHAPE, FeatureExtractor, Features
 from reviver.gan.scores.metrics import Moments, NearestNeighbors
 from reviver.rng import make_rng
 from reviver.settings.validation import check

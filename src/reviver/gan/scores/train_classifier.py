@@ -21,7 +21,7 @@ from torch.nn import functional
 from reviver.data.images.image_set import LABELED_SOURCES, ImageSet, from_pixels, load_images, load_test_images
 from reviver.errors import DataError
 from reviver.files.atomic import atomic_write
-from reviver.gan.scores.digit_classifier import DigitClassifier, weights_path
+from reviver.gan.scores.feature_extractor import DigitClassifier, weights_path
 from reviver.rng import make_rng
 from reviver.settings.fields import Count
 from reviver.settings.validation import check

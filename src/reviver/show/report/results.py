@@ -19,7 +19,7 @@ from reviver.errors import DataError
 from reviver.gan.interpolation import CONFIDENCE, Interpolation, generate_interpolation
 from reviver.gan.networks import Discriminator, Generator
 from reviver.gan.sampling import generate_samples
-from reviver.gan.scores.digit_classifier import NUM_FEATURES, DigitClassifier
+from reviver.gan.scores.feature_extractor import NUM_FEATURES, DigitClassifier
 from reviver.gan.scores.monitor import find_collapses
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.scoring import score
