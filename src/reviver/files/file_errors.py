@@ -2,6 +2,7 @@
 
 import errno
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -35,15 +36,11 @@ def explain_write_errors(path: Path) -> Iterator[None]:
 def check_writable(path: Path) -> None:
     """Check, before a long computation, that a file can be written at `path`."""
     with explain_write_errors(path):
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         nearest = next(folder for folder in Path(os.path.realpath(path)).parents if folder.exists())
-        is_writable = os.access(nearest, os.W_OK)
-        for code, is_error in (
-            (errno.ENOTDIR, not nearest.is_dir()),
-            (errno.EISDIR, path.is_dir()),
-            (errno.EACCES, not is_writable),
-        ):
-            if is_error:
-                raise OSError(code, os.strerror(code))
+        with tempfile.TemporaryFile(dir=nearest):
+            pass
 
 
 @contextmanager
