@@ -27,13 +27,14 @@ from reviver.cli.help import CommandFormatter, SettingsFormatter, examples, find
 from reviver.cli.messages import INTERRUPTED, describe_failure, explain
 from reviver.cli.options import DEFAULTS, FigureCommon
 from reviver.errors import ConfigError
+from reviver.files.file_errors import reading
 from reviver.files.read import parse_json
 from reviver.launch import is_launched, record_failure
 from reviver.settings import validation
 from reviver.settings.gan_presets import PRESETS as GAN_PRESETS
 from reviver.settings.lstm_presets import PRESETS as LSTM_PRESETS
 from reviver.settings.validation import refuse
-from reviver.text import did_you_mean, escape_controls, one_line, short_repr
+from reviver.text import did_you_mean, escape_controls, short_repr
 from reviver.train.start import find_start
 from reviver.version import __version__
 
@@ -272,15 +273,9 @@ def read_settings(path: Path) -> dict[str, Any]:
     """Return the content of a settings file, TOML or JSON."""
     if path.suffix.lower() not in (".toml", ".json"):
         refuse("config", f"must be a .toml or .json file, got {short_repr(str(path))}")
-    try:
+    with reading(path, "give a valid TOML or JSON file", ConfigError):
         content = path.read_text(encoding="utf-8")
         return tomllib.loads(content) if path.suffix.lower() == ".toml" else parse_json(content)
-    except OSError as error:
-        raise ConfigError(f"config {path} cannot be read ({error.strerror or error})", field="config") from error
-    except (ValueError, RecursionError) as error:
-        problem = "it is too deep" if isinstance(error, RecursionError) else one_line(error)
-        kind = path.suffix[1:].upper()
-        raise ConfigError(f"config {path} is not valid {kind} ({problem}); correct the file", field="config") from error
 
 
 def options_of(arguments: ArgumentCollection) -> dict[str, Argument]:

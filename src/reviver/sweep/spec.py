@@ -10,9 +10,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from reviver.errors import ConfigError
+from reviver.files.file_errors import reading
 from reviver.settings.fields import Seed, Text
 from reviver.settings.validation import Record, check, find_problem
-from reviver.text import one_line, short_repr
+from reviver.text import short_repr
 
 MAX_TRIALS = 100_000
 """Maximum number of trials of a sweep."""
@@ -79,17 +80,13 @@ def read_sweep(path: Path) -> SweepFile:
     Raises:
         ConfigError: if the file cannot be read, or has an unknown key or a value that is not allowed.
     """
+    with reading(path, "give a valid TOML file", ConfigError):
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
     try:
-        return SweepFile.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        problem = f"cannot be read ({error.strerror or error})"
+        return SweepFile.model_validate(content)
     except ValidationError as error:
-        problem = str(find_problem(error, tuple(SweepFile.model_fields)))
-    except ValueError as error:
-        problem = f"is not valid TOML ({one_line(error)}); correct the file"
-    except RecursionError:
-        problem = "is not valid TOML (it is too deep); correct the file"
-    raise ConfigError(f"{path}: {problem}")
+        problem = find_problem(error, tuple(SweepFile.model_fields))
+        raise ConfigError(f"{path}: {problem}") from None
 
 
 def points_of(file: SweepFile) -> list[Point]:
