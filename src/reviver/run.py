@@ -376,10 +376,10 @@ def explore(
     """
     check("height", height, Annotated[int, Field(ge=100, le=10_000)])
     check("training_images", training_images, Annotated[int, Field(ge=0)] | None)
-    given = [runs] if isinstance(runs, Run | str | Path) else list(runs)
-    if not given:
+    listed = [runs] if isinstance(runs, Run | str | Path) else list(runs)
+    if not listed:
         raise ConfigError("runs must hold at least one run, got none", field="runs")
-    opened = [run if isinstance(run, Run) else open_run(run) for run in given]
+    opened = [run if isinstance(run, Run) else open_run(run) for run in listed]
     return build_page(opened, num_training=training_images, with_data=with_data)._replace(height=height)
 
 
@@ -432,14 +432,14 @@ def _train(
         refuse("out", f"must be a folder, got {short_repr(out)}")
     presets: Any = LSTM_PRESETS if kind == "lstm" else GAN_PRESETS
     train: Any = run_lstm if kind == "lstm" else run_gan
-    given = {
+    changes = {
         name: value.item() if isinstance(value, np.generic) else value
         for name, value in settings.items()
         if value is not None or name not in ("cell", "task", "loss", "networks")
     }
     path = None if out is None else str(out)
     with speaking_python(), ExitStack() as stack:
-        config, path, parts = find_start(kind, presets, preset, given, path, resume=resume)
+        config, path, parts = find_start(kind, presets, preset, changes, path, resume=resume)
         if progress:
             from reviver.progress import logging_lines  # of the extra train
 
@@ -484,8 +484,8 @@ def train_lstm(
         DivergenceError: if a loss is not finite.
         Interrupted: after an interrupt, once the state is saved; `resume` goes on.
     """
-    given = {"cell": cell, "task": task, **settings}
-    return cast("LSTMRun", _train("lstm", preset, out, given, resume=resume, device=device, progress=progress))
+    changes = {"cell": cell, "task": task, **settings}
+    return cast("LSTMRun", _train("lstm", preset, out, changes, resume=resume, device=device, progress=progress))
 
 
 @lists_settings(GAN_PRESETS["best"])
@@ -519,5 +519,5 @@ def train_gan(
     Raises:
         Errors as `train_lstm`.
     """
-    given = {"loss": loss, "networks": networks, **settings}
-    return cast("GANRun", _train("gan", preset, out, given, resume=resume, device=device, progress=progress))
+    changes = {"loss": loss, "networks": networks, **settings}
+    return cast("GANRun", _train("gan", preset, out, changes, resume=resume, device=device, progress=progress))

@@ -137,7 +137,7 @@ def _probe(
         G, D = (copy.deepcopy(network).train(training) for network in (generator, discriminator))
         z = torch.randn(PROBE_IMAGES, generator.noise_size, generator=rng)
         labels = [torch.eye(PROBE_IMAGES, generator.num_classes)] if generator.num_classes else []
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        with torch.enable_grad(), torch.random.fork_rng(devices=[]):
             with explaining("networks", parts[0], f"G(z) of z {[*z.shape]}"):
                 images = G.network(z, *labels)
             if not isinstance(images, Tensor) or [*images.shape] != shape:
@@ -152,6 +152,9 @@ def _probe(
                 )
             if not logits.isfinite().all():
                 _refuse("Discriminator", "D(x) must be finite")
+            for name, output in (("Generator", images), ("Discriminator", logits)):
+                if not output.requires_grad:
+                    _refuse(name, "must return a result with a gradient, got one that is detached; use torch alone")
 
 
 def _shape(value: object) -> str:

@@ -23,7 +23,7 @@ MAX_NAME = 60
 
 
 def find_start(
-    kind: str, presets: Mapping[str, Config], preset: str, given: Mapping[str, Any], out: str | None, *, resume: bool
+    kind: str, presets: Mapping[str, Config], preset: str, changes: Mapping[str, Any], out: str | None, *, resume: bool
 ) -> tuple[Config, str, Parts]:
     """Return the settings of a training, the run folder, and the user-defined classes; raise ConfigError.
 
@@ -31,35 +31,37 @@ def find_start(
         kind: kind of the run.
         presets: its presets by name.
         preset: name of the preset to start from.
-        given: settings that change it, also classes and instances; with `data`, the task of an LSTM is `custom` by default.
+        changes: settings that change it, also classes and instances; with `data`, the task of an LSTM is `custom` by default.
         out: run folder; None for a new one in runs/, or to resume the last one, named after preset, settings and seed.
         resume: start from the settings of the run in the folder instead of the preset.
     """
-    if kind == "lstm" and "data" in given:
-        given = {"task": "custom", **given}
-    given, parts = Parts.resolve(given)
+    if kind == "lstm" and "data" in changes:
+        changes = {"task": "custom", **changes}
+    changes, parts = Parts.resolve(changes)
     base = choose_preset(presets, preset)
-    name = "-".join([kind, preset, *_differences(given, base), f"seed{given.get('seed', getattr(base, 'seed', 0))}"])
+    name = "-".join(
+        [kind, preset, *_differences(changes, base), f"seed{changes.get('seed', getattr(base, 'seed', 0))}"]
+    )
     out = out or choose_folder(f"runs/{name}", resume=resume)
     if resume:
         from reviver.runs.folder import RunFolder
 
         base = RunFolder.open(out, kind).read_config(type(base))
-    elif kind == "lstm" and given.get("cell", "lstm") != "lstm":  # what the preset has for the LSTM alone
+    elif kind == "lstm" and changes.get("cell", "lstm") != "lstm":  # what the preset has for the LSTM alone
         plain = {name: getattr(type(base), name) for name in WITHOUT_CELLS}
-        given = {**plain, **given}
-    return dataclasses.replace(base, **given), out, parts
+        changes = {**plain, **changes}
+    return dataclasses.replace(base, **changes), out, parts
 
 
-def _differences(given: Mapping[str, Any], base: Any) -> list[str]:
-    """Return the `given` settings that differ from `base` for the name of a run, such as `length300` and `curriculum`.
+def _differences(changes: Mapping[str, Any], base: Any) -> list[str]:
+    """Return the `changes` settings that differ from `base` for the name of a run, such as `length300` and `curriculum`.
 
     What may change when the run is resumed is left out. Of many settings, the last ones become a hash.
     """
     found = []
     for name, usual in dataclasses.asdict(base).items():
-        value = given.get(name, usual)
-        if value != usual and name not in NOT_IN_NAMES and not (name == "task" and "data" in given):
+        value = changes.get(name, usual)
+        if value != usual and name not in NOT_IN_NAMES and not (name == "task" and "data" in changes):
             text = Path(str(value)).stem if name in ("data", "networks") else show_value(value)
             text = {"true": "", "false": "-false"}.get(text, text if text[:1].isdigit() else f"-{text}")
             found.append(re.sub(r"[^\w.]+", "-", f"{name}{text}").replace("_", "-"))

@@ -227,9 +227,9 @@ def train_epoch(
     batches = order.to(history.device).split(config.batch_size)
     batches = batches[: count_batches(len(data), config.batch_size)]
     remaining = batches[state.batch :]
-    own_rows = [world.rows(len(batch)) for batch in remaining]
-    own = [rows.take(batch) for rows, batch in zip(own_rows, remaining, strict=True)]
-    for rows, indices, pixels in zip(own_rows, own, data.read(own, history.device), strict=True):
+    local_rows = [world.rows(len(batch)) for batch in remaining]
+    local = [rows.take(batch) for rows, batch in zip(local_rows, remaining, strict=True)]
+    for rows, indices, pixels in zip(local_rows, local, data.read(local, history.device), strict=True):
         rate = config.learning_rate_at((state.epoch + state.batch / len(batches)) / config.epochs)
         for optimizer in (opt_generator, opt_discriminator):
             optimizer.param_groups[0]["lr"] = rate * session.lr_scale

@@ -381,11 +381,11 @@ def parallel_step(
 ) -> LSTMStepResult:
     """Update the weights as `train_step` does, as one of several processes, each with some rows of `batch`."""
     rows = session.world.rows(len(batch))
-    own, rng = batch.take_rows(rows), RowsRng(session.state.rngs["dropout"], rows)
+    local, rng = batch.take_rows(rows), RowsRng(session.state.rngs["dropout"], rows)
     parallel = ParallelStep(rows, session.world, session.stop_flag)
     optimizer.zero_grad()
     loss, num_correct = backpropagate(
-        network, own.encode(), own.targets, own.lengths, target, rng, fraction=rows.fraction
+        network, local.encode(), local.targets, local.lengths, target, rng, fraction=rows.fraction
     )
     result = LSTMStepResult(*parallel.finish(network.parameters(), loss[None], (num_correct,)))
     nn.utils.clip_grad_norm_(network.parameters(), max_norm)
