@@ -11,10 +11,7 @@ from PIL import Image, ImageDraw
 
 from reviver.cli import main
 from reviver.data.images.image_set import load_test_images
-from reviver.errors import DataError
 from reviver.gan import inversion
-from reviver.gan.scores.feature_extractor import DigitClassifier, FeatureExtractor
-from reviver.gan.scores.train_classifier import save_classifier
 from reviver.run import load
 from reviver.show.report.results import gan_results
 
@@ -74,16 +71,3 @@ def test_every_command_keeps_the_colors(
     results = gan_results(load("run", "gan"))
     assert not results.run.is_digits, "the digit classifier knows no shapes"
     assert (results.interpolation.images.shape[1:], results.interpolation.classes) == ((3, SIZE, SIZE), None)
-
-
-def test_an_extractor_file_of_another_shape_than_it_claims_is_refused(tmp_path: Path) -> None:
-    classifier, path = DigitClassifier(4, (3, 33, 33)), tmp_path / "weights.safetensors"
-    save_classifier(classifier, path)
-    assert FeatureExtractor.read(path).classifier.image_shape == (3, 33, 33)
-    for claimed in ((2, 8, 8), (1, 1024, 1024), (1, 4, 4), (1, -9, 10**9)):
-        classifier.image_shape = claimed
-        save_classifier(classifier, path)
-        with pytest.raises(
-            DataError, match=r"weights.safetensors: cannot be read .*give a file that reviver gan train-extractor wrote"
-        ):
-            FeatureExtractor.read(path)

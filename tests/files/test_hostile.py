@@ -57,7 +57,6 @@ SIZES = {
     "fractions": ("custom", {"data": {"class_fractions": [0.5, 2.0]}}, r"data: class_fractions\.1 must be less than 1, got 2\.0"),
     "scale": ("custom", {"data": {"standardization": {"mean": [0.0], "scale": [0.0]}}}, r"scale\.0 must be greater than 0, got 0\.0"),
     "means": ("custom", {"data": {"standardization": {"mean": [1.0, 2.0], "scale": [1.0]}}}, "as many means as scales, got 2 and 1"),
-    "channels": ("custom", {"data": {"standardization": {"mean": [0.5] * 9999, "scale": [1] * 9999}}}, "weight_ih_l0: "),
 }  # fmt: skip
 
 
