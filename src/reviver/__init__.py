@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from reviver.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from reviver.cells.classifier import RNNClassifier as RNNClassifier
     from reviver.cells.grammar import Cell as Cell
     from reviver.cells.recurrent import RNN as RNN
     from reviver.checker.assignment import check as check
@@ -51,6 +52,7 @@ _MODULES = {
     "LSTMState": "lstm.cell",
     "LSTMWeights": "lstm.cell",
     "RNN": "cells.recurrent",
+    "RNNClassifier": "cells.classifier",
     "Cell": "cells.grammar",
     "PretrainedClassifier": "lstm.pretrained_classifier",
     "check": "checker.assignment",

@@ -27,6 +27,7 @@ import numpy as np
 from pydantic import Field
 from torch import nn
 
+from reviver.cells.grammar import Cell as TextCell
 from reviver.data.build import build_task
 from reviver.data.sequences.custom import DataRecord
 from reviver.data.task import Task
@@ -60,7 +61,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-Cell = str | type | nn.Module
+Cell = str | Path | TextCell | type | nn.Module
 AnyTask = str | type | TaskDefinition
 Networks = str | Path | tuple[type | nn.Module, type | nn.Module]
 
@@ -470,8 +471,9 @@ def train_lstm(
     Args:
         out: run folder, which must not exist unless `resume`; None for a new one in runs/, named after the settings.
         preset: named settings to start from, see `reviver lstm train --help`.
-        cell: `lstm`, `rnn`, `gru`, a class of your own, or an instance: a template, of which each layer begins as a copy with
-            its weights, so its sizes must fit and `seed` does not change it. None for that of the preset.
+        cell: a built-in cell such as `gru`, equations as a text, a file such as `mine.cell`, or a `Cell`; or a class of your
+            own, or an instance: a template, of which each layer begins as a copy with its weights, so its sizes must fit and
+            `seed` does not change it. None for that of the preset.
         task: task, such as `palindrome`, or a class or an instance of your own, such as `Sum(base=3)`; None for that of the
             preset, or `custom` with `data`. Who opens the run names cell and task again, instances with equal arguments.
         resume: go on with an interrupted run.
@@ -484,7 +486,7 @@ def train_lstm(
         DivergenceError: if a loss is not finite.
         Interrupted: after an interrupt, once the state is saved; `resume` goes on.
     """
-    changes = {"cell": cell, "task": task, **settings}
+    changes = {"cell": cell.text if isinstance(cell, TextCell) else cell, "task": task, **settings}
     return cast("LSTMRun", _train("lstm", preset, out, changes, resume=resume, device=device, progress=progress))
 
 

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from reviver import RNN
-from reviver.cells.grammar import MAX_LINES, built_in_cell, built_in_cells, load_cell, parse
+from reviver.cells.grammar import FOLDER, MAX_LINES, built_in_cell, load_cell, parse
 from reviver.errors import ConfigError
+from reviver.settings.lstm_network import CELLS
 
 GRU = """
 # mine: a GRU
@@ -147,8 +148,9 @@ def test_every_built_in_text_says_what_its_lines_are_and_where_it_comes_from():
         "rnn",
         "layer-norm",
         "slstm",
-    } == {*built_in_cells()}
-    for name in built_in_cells():
+    } == {*CELLS}
+    assert {path.stem for path in FOLDER.glob("*.cell")} == {*CELLS}
+    for name in CELLS:
         cell = built_in_cell(name)
         assert re.search(r"\b(19|20)\d\d\b", cell.title), name
         assert all(quantity.meaning for quantity in cell.quantities.values()), name
@@ -161,7 +163,7 @@ def test_what_a_text_means_in_numbers(golden):
         return [round(value, 10) for value in tensor.flatten().tolist()]
 
     found = {}
-    for name in built_in_cells():
+    for name in CELLS:
         cell = built_in_cell(name)
         layer = RNN(cell, 2, 3, dtype=torch.float64)
         for at, weight in enumerate(layer.parameters()):

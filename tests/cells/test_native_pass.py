@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from reviver import LSTM, RNN
 from reviver.cells import interpreter, reference
-from reviver.cells.grammar import built_in_cells, load_cell, parse
+from reviver.cells.grammar import load_cell, parse
 from reviver.lstm import kernel
-from reviver.settings.lstm_network import LSTMOptions
+from reviver.settings.lstm_network import CELLS, LSTMOptions
 
 pytestmark = pytest.mark.skipif(not kernel.available(), reason="no native kernel on this machine")
 
@@ -60,7 +60,7 @@ def relative(ours, exact, floor=1.0):
     return ((ours.double() - exact).abs().max() / exact.abs().max().clamp_min(floor)).item()
 
 
-@pytest.mark.parametrize("name", built_in_cells())
+@pytest.mark.parametrize("name", CELLS)
 @pytest.mark.parametrize(
     "case",
     [

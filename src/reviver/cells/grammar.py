@@ -26,6 +26,7 @@ from typing import NamedTuple, NoReturn
 
 from reviver.cells.graph import FUNCTIONS, StepGraph
 from reviver.errors import ConfigError
+from reviver.settings.lstm_network import CELLS, cell_label, is_cell_text, read_cell_text
 from reviver.text import did_you_mean, one_line, short_repr
 
 MAX_LINES, MAX_WIDTH, MAX_DEPTH, MAX_STAGES = 64, 200, 32, 6
@@ -97,30 +98,18 @@ def load_cell(cell: "Cell | str | Path") -> Cell:
     """
     if isinstance(cell, Cell):
         return cell
-    if isinstance(cell, str) and ("\n" in cell or "=" in cell):
-        return parse(cell)
-    if str(cell) in built_in_cells():
+    if is_cell_text(cell):
+        return parse(str(cell), cell_label(str(cell)))
+    if str(cell) in CELLS:
         return built_in_cell(str(cell))
     path = Path(cell)
     if path.suffix != ".cell":
-        known = built_in_cells()
-        advice = did_you_mean(str(cell), known) or f"the built-in ones are {', '.join(known)}"
+        advice = did_you_mean(str(cell), CELLS) or f"the built-in ones are {', '.join(CELLS)}"
         raise ConfigError(
             f"cell must be a built-in one, a file such as mine.cell, or a text, got {short_repr(cell)}; {advice}",
             "cell",
         )
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or one_line(error)
-        raise ConfigError(f"cell {path} cannot be read ({reason}); name a text file", "cell") from error
-    return parse(text, path.name)
-
-
-@cache
-def built_in_cells() -> tuple[str, ...]:
-    """Return the names of the built-in texts."""
-    return tuple(sorted(path.stem for path in FOLDER.glob("*.cell")))
+    return parse(read_cell_text(path), path.name)
 
 
 @cache

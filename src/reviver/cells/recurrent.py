@@ -77,7 +77,8 @@ class RNN(nn.Module):
             hidden_size,
             num_layers,
         )
-        self.batch_first, self.dropout, self.num_directions = batch_first, dropout, 2 if bidirectional else 1
+        self.batch_first, self.dropout, self.bidirectional = batch_first, dropout, bidirectional
+        self.num_directions = 2 if bidirectional else 1
         check("dropout", dropout, Probability)
         self.options = LSTMOptions(hidden_dropout=hidden_dropout, hidden_dropout_kind=hidden_dropout_kind)
         self.layers = nn.ModuleList()

@@ -45,6 +45,7 @@ COMMANDS: dict[tuple[str, ...], Callable[..., Any]] = {
     ("lstm", "predict"): lstm.predict,
     ("lstm", "curve"): lstm.curve,
     ("lstm", "trace"): lstm.trace,
+    ("lstm", "cells"): lstm.cells,
     ("gan", "train"): gan.train,
     ("gan", "sample"): gan.sample,
     ("gan", "interpolate"): gan.interpolate,

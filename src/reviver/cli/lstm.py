@@ -82,7 +82,7 @@ def train(
     uses["custom"] = [f"lstm predict {path} new.csv", f"lstm evaluate {path} --data test.csv"]
     own = [name for name in ("cell", "task") if is_reference(getattr(settings, name))]
     again = "".join(f" --{name} {shlex.quote(getattr(settings, name))}" for name in own)
-    last = f"explore {path}" if settings.cell in ("lstm", "rnn") else f"plot {path}"
+    last = f"plot {path}" if is_reference(settings.cell) else f"explore {path}"
     used = *uses.get(settings.task, [f"lstm evaluate {path}"]), last
     common.suggest(*(f"reviver {use}{again}" for use in used))
     return result
@@ -354,6 +354,7 @@ def trace(
         layer: Layer to plot, from 1, which reads the digits; by default the last one.
         direction: Direction to plot; backward for bidirectional runs only.
     """
+    from reviver.cells.classifier import RNNClassifier
     from reviver.figures import check_figure_path, save_figure
     from reviver.lstm.classifier import LSTMClassifier
     from reviver.lstm.custom_cells import CellClassifier
@@ -364,16 +365,57 @@ def trace(
     check_figure_path(Path(out))
     loaded = options.open_lstm(run, checkpoint, common.device, own)
     sequence = evaluation.parse_digits(digits, loaded.config)
-    if isinstance(loaded.network, CellClassifier):
+    if isinstance(loaded.network, RNNClassifier | CellClassifier):
         states = trace.trace_states(loaded.network, evaluation.encode_input(sequence, loaded.network, loaded.config))
-        index = (layer or len(states.layers)) - 1
+        directions = 2 if loaded.config.bidirectional else 1
+        index = (layer or len(states.layers) // directions) * directions - 1
+        index -= directions > 1 and direction == "forward"
         check("layer", index + 1, Annotated[int, Field(ge=1, le=len(states.layers))])
         save_figure(trace_figures.state_figure(states, sequence, index), Path(out))
         common.show({"out": out, "digits": sequence, "target": sequence[0], **states.to_json()}, out)
         return
-    if not isinstance(loaded.network, LSTMClassifier):
-        raise ConfigError(f"{run}: is the run of a vanilla RNN, which has no gates; give the run of an LSTM")
+    assert isinstance(loaded.network, LSTMClassifier)
     index = trace.find_layer(loaded.network.lstm, layer, direction)
     traced = trace.trace_digits(loaded.network, loaded.config, sequence)
     save_figure(trace_figures.trace_figure(traced, sequence, index), Path(out))
     common.show({"out": out, "digits": sequence, "target": sequence[0], **trace.trace_to_json(traced)}, out)
+
+
+def cells(
+    cell: Text | None = None,
+    /,
+    *,
+    input_size: Count = 10,
+    hidden_size: Count = 128,
+    common: options.CommonOptions = options.DEFAULTS,
+) -> None:
+    """List the built-in cells, or print the text of one, with its states and weights.
+
+    Examples:
+      reviver lstm cells
+      reviver lstm cells gru >mine.cell     then change it
+      reviver lstm cells mine.cell          check it
+      reviver lstm train --cell mine.cell
+
+    Args:
+        cell: Name of a built-in cell, or the file of your own.
+        input_size: Numbers per step, for the number of weights.
+        hidden_size: Hidden units, for the number of weights.
+    """
+    from reviver.cells.grammar import load_cell
+    from reviver.settings.lstm_network import CELLS
+
+    sizes = input_size, hidden_size
+    if cell is None:
+        found = {name: load_cell(name) for name in CELLS}
+        rows = {name: {"title": one.title, "parameters": one.parameter_count(*sizes)} for name, one in found.items()}
+        width = max(map(len, rows))
+        lines = [f"{name:{width}}  {row['parameters']:>9,}  {row['title']}" for name, row in rows.items()]
+        common.show({"cells": rows}, *lines)
+        return
+    one = load_cell(cell)
+    number = one.parameter_count(*sizes)
+    described = {"cell": one.name, "text": one.text, "states": one.states, "parameters": number}
+    shapes = {name: list(shape) for name, shape in one.shapes(*sizes).items()}
+    summary = f"# {one.summary()}; {number:,} weights for {input_size} inputs and {hidden_size} units"
+    common.show({**described, "weights": shapes, "vectors": one.vectors}, *one.text.split("\n"), summary)

@@ -257,9 +257,11 @@ def _check_value(name: str, value: Any, kinds: Mapping[str, Any], folder: Path) 
     """Check a value by itself, and return it; a path in it is relative to `folder`, and must exist."""
     from reviver.data.images.image_set import NAMES
 
-    check(name, value, kinds[name])
+    is_text = name == "cell" and str(value).endswith(".cell")
+    if not is_text:
+        check(name, value, kinds[name])
     place, colon, cls = str(value).rpartition(":") if is_reference(value) else (str(value), "", "")
-    is_path = place.endswith(".py") if colon else name in PATHS and value not in (None, *NAMES)
+    is_path = place.endswith(".py") if colon else is_text or (name in PATHS and value not in (None, *NAMES))
     if not is_path:
         return value
     if not (folder / place).exists():

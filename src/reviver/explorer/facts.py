@@ -39,7 +39,11 @@ CELLS = ("lstm", "rnn")
 
 def can_run(run: OpenedRun) -> bool:
     """Return whether the page can run the networks of a run."""
-    return run.config.networks is None if run.kind == "gan" else run.config.cell in CELLS
+    if run.kind == "gan":
+        return run.config.networks is None
+    config = run.config
+    is_plain = (config.num_layers, config.pooling, config.patch_size) == (1, "last", 1) and not config.bidirectional
+    return config.cell == "lstm" or (config.cell in CELLS and is_plain)
 
 
 def lstm_facts(

@@ -16,7 +16,7 @@ from reviver.explorer.facts import lstm_facts, to_columns
 from reviver.explorer.layers import rounding_of
 from reviver.explorer.lstm_examples import ExampleInputs, channel_names, collect_examples
 from reviver.explorer.manifest import LstmContent, LstmStage, RecordedLstm, RunName
-from reviver.lstm.classifier import LSTMClassifier
+from reviver.lstm.classifier import LSTMClassifier, RecurrentClassifier
 from reviver.lstm.custom_cells import Network
 from reviver.rng import make_rng
 from reviver.settings.tasks import TargetKind
@@ -58,7 +58,7 @@ def collect_lstm(run: OpenedRun, blocks: Blocks, id_: str, *, name: RunName, wit
         input_size=task.input_size,
         channel_names=channel_names(run),
         class_names=data.classes or (),
-        patch_size=network.patch_size if isinstance(network, LSTMClassifier) else 1,
+        patch_size=network.patch_size if isinstance(network, RecurrentClassifier) else 1,
         length=data.length,
         standardization=data.standardization,
         stages=stages,
@@ -99,7 +99,14 @@ def choose_stages(run: OpenedRun) -> dict[str, Network]:
 
 def weights_by_name(network: Network) -> dict[str, Tensor]:
     """Return the weights of a network by the names of its equations."""
-    return network.weights_by_name() if isinstance(network, LSTMClassifier) else dict(network.named_parameters())
+    if isinstance(network, LSTMClassifier):
+        return network.weights_by_name()
+    names = {
+        "rnn.layers.0.W": "W",
+        "rnn.layers.0.U": "U",
+        "rnn.layers.0.b_h": "b",
+    }  # of the text rnn, as the page has them
+    return {names.get(name, name): weight for name, weight in network.named_parameters()}
 
 
 @torch.no_grad()

@@ -30,7 +30,7 @@ class Port(NamedTuple):
 
     name: str
     dtype: str
-    """`float32` or `int64`."""
+    """`float32`, `int64` or `bool`."""
     shape: tuple[str | int, ...]
     """Shape; an axis that varies has a name."""
     description: str
@@ -45,9 +45,10 @@ class Graph:
         ConfigError: if `onnx` is not installed, or the opset is below `MIN_OPSET` or beyond what `onnx` knows.
     """
 
-    def __init__(self, opset: int | None = None) -> None:
+    def __init__(self, opset: int | None = None, prefix: str = "") -> None:
         self._onnx = import_library("onnx", "format onnx needs the library onnx", "format")
         self.opset = MIN_OPSET if opset is None else opset
+        self._prefix = prefix  # of the names of its nodes
         self.inputs: list[Port] = []
         self.outputs: list[Port] = []
         self._nodes: list[Any] = []
@@ -92,10 +93,35 @@ class Graph:
         self, operator: str, inputs: Sequence[str], count: int, *, name: str | None = None, **attributes: Any
     ) -> list[str]:
         """Add a node with `count` outputs; return their names. An empty input is one that is left out."""
-        name = name or f"{operator}_{len(self._nodes)}"
+        name = name or f"{self._prefix}{operator}_{len(self._nodes)}"
         outputs = [f"{name}_out{index}" for index in range(count)]
         self._nodes.append(self._onnx.helper.make_node(operator, list(inputs), outputs, name=name, **attributes))
         return outputs
+
+    def body(self, prefix: str) -> "Graph":
+        """Return a graph that `scan` repeats: it shares the constants, and its nodes have names with a `prefix`."""
+        body = Graph(self.opset, prefix)
+        body._constants = self._constants
+        return body
+
+    def scan(self, body: "Graph", states: Sequence[str], sequences: Sequence[str], reverse: bool = False) -> list[str]:
+        """Run `body` over the first axis of `sequences`; return its last states and its other outputs of all steps.
+
+        Its inputs are states and a step of each sequence, its outputs the new states and others. With `reverse` it runs from
+        the last step to the first.
+        """
+        values = [[self._value_info(port) for port in ports] for ports in (body.inputs, body.outputs)]
+        graph = self._onnx.helper.make_graph(body._nodes, f"{body._prefix}body", *values)
+        others = len(body.outputs) - len(states)
+        return self.add_many(
+            "Scan",
+            [*states, *sequences],
+            len(body.outputs),
+            body=graph,
+            num_scan_inputs=len(sequences),
+            scan_input_directions=[int(reverse)] * len(sequences),
+            scan_output_directions=[int(reverse)] * others,
+        )
 
     def element_type(self, dtype: Any) -> int:
         """Return the number that ONNX gives a NumPy dtype, for the node `Cast`."""
@@ -106,6 +132,12 @@ class Graph:
         if self.opset < REDUCE_OPSET:
             return self.add("ReduceMax", x, axes=[axis], keepdims=0)
         return self.add("ReduceMax", x, self.integers(axis), keepdims=0)
+
+    def reduce_mean(self, x: str, axis: int) -> str:
+        """Return the mean of `x` along an axis, which is kept."""
+        if self.opset < REDUCE_OPSET:
+            return self.add("ReduceMean", x, axes=[axis], keepdims=1)
+        return self.add("ReduceMean", x, self.integers(axis), keepdims=1)
 
     def model(self, name: str, description: str, metadata: Mapping[str, str]) -> Any:
         """Return the graph as an `onnx.ModelProto`, checked with full shape inference.

@@ -17,8 +17,8 @@ from reviver.rows import Rng
 from reviver.settings.lstm_network import OPTIONS, LSTMClassifierSpec, Pooling, unexpected_argument
 
 
-class LSTMClassifier(PretrainedMixin, nn.Module):
-    """An LSTM and a linear layer that maps its pooled hidden states to class logits.
+class RecurrentClassifier(nn.Module):
+    """Recurrent layers, and a linear layer that maps their pooled hidden states to class logits.
 
         logits = W_out p + b_out
 
@@ -32,98 +32,49 @@ class LSTMClassifier(PretrainedMixin, nn.Module):
     sequence do not count. With "last", the backward direction contributes its state after it has read the whole
     sequence. Apply softmax to the logits for probabilities.
 
-    Args:
-        input_size: I.
-        hidden_size: H.
-        num_classes: C.
-        num_layers: L.
-        dropout: probability to drop a unit between two layers in training, in [0, 1).
-        bidirectional: read the sequence in both directions.
-        pooling: pooling of the hidden states over time: "last", "mean", "max" or "attention".
-        patch_size: k, the number of consecutive steps that enter the LSTM as one step of k·I numbers (Nie et al. 2023).
-            The LSTM takes ceil(T / k) steps; the last patch is padded with 0.
-        device: device of the parameters.
-        dtype: dtype of the parameters.
-        **options: fields of `LSTMOptions`; `single_bias` is True by default. They are attributes, as those of `LSTM`.
-
-    Parameters: those of `lstm`, `W_out` [C, D·H], `b_out` [C]; with attention `W_att` [D·H, D·H], `b_att` [D·H] and
-    `u_att` [D·H].
-
-    Raises:
-        ConfigError: if an argument is out of range.
-        TypeError: if an option is unknown.
+    A subclass adds its layers, and calls `add_output`. Parameters: theirs, `W_out` [C, D·H], `b_out` [C]; with attention
+    `W_att` [D·H, D·H], `b_att` [D·H] and `u_att` [D·H].
     """
 
-    @classmethod
-    def _family(cls) -> Any:
-        from reviver.lstm.pretrained import FAMILY
-
-        return FAMILY
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_classes: int,
-        num_layers: int = 1,
-        dropout: float = 0.0,
-        bidirectional: bool = False,
-        *,
-        pooling: Pooling = "last",
-        patch_size: int = 1,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-        **options: Any,
-    ) -> None:
+    def __init__(self, input_size: int, pooling: Pooling, patch_size: int) -> None:
         super().__init__()
-        if unknown := sorted(set(options).difference(OPTIONS)):
-            raise unexpected_argument(unknown[0])
-        spec = LSTMClassifierSpec(
-            input_size=input_size,
-            hidden_size=hidden_size,
-            num_classes=num_classes,
-            num_layers=num_layers,
-            dropout=dropout,
-            bidirectional=bidirectional,
-            pooling=pooling,
-            patch_size=patch_size,
-            **options,
-        )
         self.input_size, self.pooling, self.patch_size = input_size, pooling, patch_size
-        self.lstm = LSTM(
-            patch_size * input_size,
-            hidden_size,
-            num_layers,
-            batch_first=True,
-            bidirectional=bidirectional,
-            device=device,
-            dtype=dtype,
-            **{name: getattr(spec, name) for name in OPTIONS},
-        )
-        self.lstm.dropout = dropout  # not in the constructor, which warns if a single layer makes it ineffective
+
+    @property
+    def recurrent(self) -> Any:
+        """Recurrent layers, called as `LSTM`, with `options`, `num_layers`, `num_directions` and `hidden_size`."""
+        raise NotImplementedError
+
+    @property
+    def state_sizes(self) -> list[tuple[int, ...]]:
+        """Shapes of the entries of a state for one sequence, (H,) each; the first is h."""
+        raise NotImplementedError
+
+    def __getattr__(self, name: str) -> Any:
+        """Return an option of the layers by its name."""
+        return getattr(self.recurrent, name) if name in OPTIONS else super().__getattr__(name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute, or an option of the layers."""
+        if name in OPTIONS:
+            setattr(self.recurrent, name, value)
+        else:
+            super().__setattr__(name, value)
+
+    def add_output(self, num_classes: int, device: torch.device | str | None, dtype: torch.dtype | None) -> None:
+        """Add the layers after the recurrent ones, with new weights from torch's default generator."""
 
         def empty(*shape: int) -> nn.Parameter:
             return nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
 
-        features = self.lstm.num_directions * hidden_size
+        features = self.recurrent.num_directions * self.recurrent.hidden_size
         self.W_out, self.b_out = empty(num_classes, features), empty(num_classes)
-        if pooling == "attention":
+        if self.pooling == "attention":
             self.W_att, self.b_att, self.u_att = empty(features, features), empty(features), empty(features)
         self.reset_output()
 
-    def __getattr__(self, name: str) -> Any:
-        """Return an option of the LSTM by its name."""
-        return getattr(self.lstm, name) if name in OPTIONS else super().__getattr__(name)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute, or an option of the LSTM."""
-        if name in OPTIONS:
-            setattr(self.lstm, name, value)
-        else:
-            super().__setattr__(name, value)
-
     def reset_output(self, rng: torch.Generator | None = None) -> None:
-        """Sample new weights for the layers after the LSTM from `rng`.
+        """Sample new weights for the layers after the recurrent ones from `rng`.
 
         Matrices are Xavier-uniform, `b_out` and `b_att` 0. `u_att` is 0, so attention begins as the mean.
         """
@@ -134,8 +85,8 @@ class LSTMClassifier(PretrainedMixin, nn.Module):
                 nn.init.zeros_(weight)
 
     def reset_parameters(self, rng: torch.Generator | None = None) -> None:
-        """Sample new weights for the LSTM and the layers after it from `rng` (torch's default generator if None)."""
-        self.lstm.reset_parameters(rng)
+        """Sample new weights for all layers from `rng` (torch's default generator if None)."""
+        self.recurrent.reset_parameters(rng)
         self.reset_output(rng)
 
     def forward(
@@ -170,11 +121,11 @@ class LSTMClassifier(PretrainedMixin, nn.Module):
             )
         lengths = None if lengths is None else integer_lengths(lengths, x.device)
         x, lengths = self.patch(x, lengths)
-        output, (h, _) = self.lstm(x, None, lengths, rng=rng)
+        output, state = self.recurrent(x, None, lengths, rng=rng)
         if every_step:
             return self.output(output)
         if self.pooling == "last":
-            return self.classify(h)
+            return self.classify(state if isinstance(state, Tensor) else state[0])
         return self.output(self.pool(output, lengths))
 
     def patch(self, x: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
@@ -208,11 +159,92 @@ class LSTMClassifier(PretrainedMixin, nn.Module):
 
     def classify(self, h: Tensor) -> Tensor:
         """Return the logits [B, C] of the final hidden states [D·L, B, H], for pooling "last"."""
-        return self.output(torch.cat(tuple(h[-self.lstm.num_directions :]), dim=-1))
+        return self.output(torch.cat(tuple(h[-self.recurrent.num_directions :]), dim=-1))
 
     def output(self, h: Tensor) -> Tensor:
         """Return the logits [..., C] of hidden states of the top layer, [..., D·H]."""
         return h @ self.W_out.T + self.b_out
+
+
+class LSTMClassifier(PretrainedMixin, RecurrentClassifier):
+    """An LSTM and a linear layer that maps its pooled hidden states to class logits, see `RecurrentClassifier`.
+
+    Args:
+        input_size: I.
+        hidden_size: H.
+        num_classes: C.
+        num_layers: L.
+        dropout: probability to drop a unit between two layers in training, in [0, 1).
+        bidirectional: read the sequence in both directions.
+        pooling: pooling of the hidden states over time: "last", "mean", "max" or "attention".
+        patch_size: k, the number of consecutive steps that enter the LSTM as one step of k·I numbers (Nie et al. 2023).
+            The LSTM takes ceil(T / k) steps; the last patch is padded with 0.
+        device: device of the parameters.
+        dtype: dtype of the parameters.
+        **options: fields of `LSTMOptions`; `single_bias` is True by default. They are attributes, as those of `LSTM`.
+
+    Raises:
+        ConfigError: if an argument is out of range.
+        TypeError: if an option is unknown.
+    """
+
+    @classmethod
+    def _family(cls) -> Any:
+        from reviver.lstm.pretrained import FAMILY
+
+        return FAMILY
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_classes: int,
+        num_layers: int = 1,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        *,
+        pooling: Pooling = "last",
+        patch_size: int = 1,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        **options: Any,
+    ) -> None:
+        if unknown := sorted(set(options).difference(OPTIONS)):
+            raise unexpected_argument(unknown[0])
+        spec = LSTMClassifierSpec(
+            input_size=input_size,
+            hidden_size=hidden_size,
+            num_classes=num_classes,
+            num_layers=num_layers,
+            dropout=dropout,
+            bidirectional=bidirectional,
+            pooling=pooling,
+            patch_size=patch_size,
+            **options,
+        )
+        super().__init__(input_size, pooling, patch_size)
+        self.lstm = LSTM(
+            patch_size * input_size,
+            hidden_size,
+            num_layers,
+            batch_first=True,
+            bidirectional=bidirectional,
+            device=device,
+            dtype=dtype,
+            **{name: getattr(spec, name) for name in OPTIONS},
+        )
+        self.lstm.dropout = dropout  # not in the constructor, which warns if a single layer makes it ineffective
+        self.add_output(num_classes, device, dtype)
+
+    @property
+    def recurrent(self) -> LSTM:
+        """The LSTM."""
+        return self.lstm
+
+    @property
+    def state_sizes(self) -> list[tuple[int, ...]]:
+        """Shapes of h and c for one sequence."""
+        return [(self.lstm.hidden_size,)] * 2
 
     def weights_by_name(self) -> dict[str, Tensor]:
         """Return views of all weights by the names of the equations, such as `lstm.layers.0.W_i` and `W_out`.

@@ -1,4 +1,4 @@
-"""A network of recurrent cells that run step by step: `torch.nn.GRUCell`, or a user-defined one.
+"""A network of user-defined recurrent cells, which run step by step.
 
 The contract is that of the cells of torch: `cell = Class(input_size, hidden_size)`, a module, and
 `state = cell(x, state)` with x [B, I]. `state` is None at the start, then what the last call returned: h [B, H], or a
@@ -8,27 +8,23 @@ Shapes: B batch, T time, I input size, H hidden size, L layers, C classes.
 """
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
-from types import MappingProxyType
 from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
 
 from reviver.errors import ConfigError
-from reviver.lstm.classifier import LSTMClassifier
+from reviver.lstm.classifier import RecurrentClassifier
 from reviver.lstm.layer import check_batch, checked_lengths, is_inside
-from reviver.lstm.rnn import RNNClassifier, sample_masks
-from reviver.rows import Rng
+from reviver.rows import Rng, rand
 from reviver.settings.parts import CustomClass, explaining
 
 States = tuple[Tensor, ...]
 """Entries of the state of all layers, [L, B, ...] each; the first is h, [L, B, H]."""
 Cell = Callable[[int, int], nn.Module]
 """A function of (input_size, hidden_size) that builds a cell."""
-CELLS: Mapping[str, Cell] = MappingProxyType({"gru": nn.GRUCell})
-"""The built-in cells that run step by step, by name."""
 PROBE_BATCHES, PROBE_STEPS = (3, 2), 2
 
 
@@ -188,15 +184,21 @@ class CellClassifier(nn.Module):
         return entries[0] if isinstance(self._example, Tensor) else _like(self._example, entries)
 
 
-Network = LSTMClassifier | RNNClassifier | CellClassifier
+Network = RecurrentClassifier | CellClassifier
 
 
-def built_in(network: Network) -> LSTMClassifier | RNNClassifier:
-    """Return a network to export; raise a ConfigError for one with cells that run step by step, which cannot be exported."""
+def built_in(network: Network) -> RecurrentClassifier:
+    """Return a network to export; raise a ConfigError for one with user-defined cells, which cannot be exported."""
     if isinstance(network, CellClassifier):
         name = type(network.cells[0]).__name__
-        raise ConfigError(f"a run with the cell {name} cannot be exported; give one with the cell lstm or rnn")
+        raise ConfigError(f"a run with the cell {name} cannot be exported; give one whose cell is a text")
     return network
+
+
+def sample_masks(shape: tuple[int, int, int], p: float, rng: Rng, like: Tensor) -> Tensor:
+    """Return dropout masks [T, B, H] on the device and in the dtype of `like`: 0 with probability `p`, else 1 / (1 - p)."""
+    uniform = rand(shape, rng, dim=1, device=like.device, dtype=like.dtype)
+    return (uniform >= p).to(like.dtype) / (1.0 - p)
 
 
 def build_custom(

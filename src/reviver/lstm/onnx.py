@@ -1,4 +1,4 @@
-"""ONNX graphs of sequence classifiers: one standard `LSTM` or `RNN` node per layer, then pooling and the linear layer.
+"""ONNX graphs of sequence classifiers: recurrent layers, an `LSTM` node each for an LSTM, then pooling and the linear layer.
 
 The graph is built node by node, from the same parameters as the equations. An export by tracing would need a
 `torch.nn.LSTM` in between, and its nodes would depend on the version of torch.
@@ -6,7 +6,8 @@ The graph is built node by node, from the same parameters as the equations. An e
 Shapes: B batch, T time, I input size, H hidden size, D directions (1 or 2), k steps of a patch, C classes.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,8 +17,7 @@ from reviver.data.sequences.standardization import Standardization
 from reviver.errors import ConfigError
 from reviver.files.onnx_graph import Graph, Port
 from reviver.lstm.cell import LSTMWeights
-from reviver.lstm.classifier import LSTMClassifier
-from reviver.lstm.rnn import RNNClassifier
+from reviver.lstm.classifier import LSTMClassifier, RecurrentClassifier
 from reviver.settings.tasks import TargetKind
 
 WHOLE = -1
@@ -33,10 +33,15 @@ class Batch(NamedTuple):
     inside: str  # whether a step is one of its sequence, [T, B, 1] bool
 
 
+Layers = Callable[[Graph, Any, Batch], tuple[str, str]]
+"""Function that adds the recurrent layers of a network to a graph; returns each h [T, B, D·H] and the last [B, D·H]."""
+
+
 @torch.no_grad()
 def build_graph(
-    network: LSTMClassifier | RNNClassifier,
+    network: RecurrentClassifier,
     opset: int | None = None,
+    layers: Layers | None = None,
     *,
     target: TargetKind = "class",
     standardization: Standardization | None = None,
@@ -51,6 +56,7 @@ def build_graph(
     Args:
         network: the classifier.
         opset: version of the operators, see `Graph`.
+        layers: function that adds the recurrent layers; `lstm_layers` if None.
         target: kind of the targets.
         standardization: transformation of raw numbers, which becomes the first nodes.
         description: meaning of `x`.
@@ -68,12 +74,13 @@ def build_graph(
     )
     if standardization is not None:
         x = _standardize(graph, x, standardization)
-    batch = _enter(graph, x, lengths, channels, getattr(network, "patch_size", 1))
-    output, last = _recurrent_layers(graph, network, batch)
+    batch = _enter(graph, x, lengths, channels, network.patch_size)
+    add_layers: Layers = layers or lstm_layers
+    output, last = add_layers(graph, network, batch)
     if target == "class at every step":
         masked = graph.add("Where", batch.inside, output, graph.constant(np.float32(0).reshape(1)))
         pooled = graph.add("Transpose", masked, perm=[1, 0, 2])  # [B, T, D·H]
-    elif isinstance(network, LSTMClassifier) and network.pooling != "last":
+    elif network.pooling != "last":
         pooled = _pool(graph, network, output, batch)
     else:
         pooled = last
@@ -82,11 +89,9 @@ def build_graph(
     return graph
 
 
-def check_exportable(network: LSTMClassifier | RNNClassifier) -> None:
+def check_exportable(network: RecurrentClassifier) -> None:
     """Raise ConfigError unless standard nodes compute the same as `network` in eval mode."""
-    if isinstance(network, RNNClassifier):
-        return
-    options = network.lstm.options
+    options = network.recurrent.options
     if options.hidden_dropout_kind == "zoneout" and options.hidden_dropout > 0.0:
         raise ConfigError(
             "hidden_dropout_kind must be step or variational for ONNX, got 'zoneout' with hidden_dropout "
@@ -139,24 +144,19 @@ def _inside(graph: Graph, lengths: str, steps: str) -> str:
     return graph.add("Unsqueeze", inside, graph.integers(2))
 
 
-def _recurrent_layers(graph: Graph, network: LSTMClassifier | RNNClassifier, batch: Batch) -> tuple[str, str]:
-    """Add an `LSTM` node per layer, or an `RNN` node; return each h [T, B, D·H] and the last [B, D·H] of the top layer."""
+def lstm_layers(graph: Graph, network: LSTMClassifier, batch: Batch) -> tuple[str, str]:
+    """Add an `LSTM` node per layer; return each h [T, B, D·H] and the last [B, D·H] of the top layer."""
     output, last = batch.x, ""
     sequence_lens = graph.add("Cast", batch.lengths, to=graph.element_type(np.int32))
-    if isinstance(network, RNNClassifier):
-        kind, directions, size = "RNN", 1, network.hidden_size
-        b = torch.cat([network.b, torch.zeros_like(network.b)])
-        layers = [[(network.W.cpu().numpy(), network.U.cpu().numpy(), b.cpu().numpy())]]
-    else:
-        lstm = network.lstm
-        kind, directions, size = "LSTM", lstm.num_directions, lstm.hidden_size
-        cells = [_cell_arrays(stacked.by_gate()) for stacked in lstm.all_stacked_weights()]
-        layers = [cells[first : first + directions] for first in range(0, len(cells), directions)]
+    lstm = network.lstm
+    directions, size = lstm.num_directions, lstm.hidden_size
+    cells = [_cell_arrays(stacked.by_gate()) for stacked in lstm.all_stacked_weights()]
+    layers = [cells[first : first + directions] for first in range(0, len(cells), directions)]
     for index, layer in enumerate(layers):
         weights = [graph.constant(np.stack(arrays)) for arrays in zip(*layer, strict=True)]
         attributes = {"hidden_size": size, "direction": "bidirectional" if directions == 2 else "forward"}
         inputs = [output, *weights, sequence_lens]
-        Y, Y_h = graph.add_many(kind, inputs, 2, name=f"{kind.lower()}_{index}", **attributes)
+        Y, Y_h = graph.add_many("LSTM", inputs, 2, name=f"lstm_{index}", **attributes)
         output = graph.add("Reshape", graph.add("Transpose", Y, perm=[0, 2, 1, 3]), graph.integers(0, 0, -1))
         last = graph.add("Reshape", graph.add("Transpose", Y_h, perm=[1, 0, 2]), graph.integers(0, -1))
     return output, last
@@ -172,7 +172,7 @@ def _cell_arrays(w: LSTMWeights) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return W.cpu().numpy(), R.cpu().numpy(), torch.cat([b, zeros]).cpu().numpy()
 
 
-def _pool(graph: Graph, network: LSTMClassifier, output: str, batch: Batch) -> str:
+def _pool(graph: Graph, network: RecurrentClassifier, output: str, batch: Batch) -> str:
     """Pool the hidden states [T, B, D·H] over the steps of each sequence, see `LSTMClassifier`; return [B, D·H]."""
     nothing, minimum = (graph.constant(np.array([value], np.float32)) for value in (0.0, -np.inf))
     if network.pooling == "max":

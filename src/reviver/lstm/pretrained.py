@@ -17,12 +17,12 @@ SPECS: dict[str, type[Any]] = {
 
 def spec_of(network: Any) -> Any:
     """Return the arguments that construct a network of the same architecture and options."""
-    spec, lstm = SPECS[architecture_of(type(network), SPECS).__name__], getattr(network, "lstm", network)
-    owners: tuple[Any, ...] = (getattr(lstm, "options", lstm), network, lstm)
+    spec, layers = SPECS[architecture_of(type(network), SPECS).__name__], getattr(network, "recurrent", network)
+    owners: tuple[Any, ...] = (getattr(layers, "options", layers), network, layers)
 
     def find(name: str) -> Any:
-        if name == "num_classes":
-            return len(network.W_out)
+        if name in ("num_classes", "cell"):
+            return len(network.W_out) if name == "num_classes" else layers.cell.text
         return next(getattr(owner, name) for owner in owners if hasattr(owner, name))
 
     return spec(**{field.name: find(field.name) for field in fields(spec)})
@@ -31,9 +31,8 @@ def spec_of(network: Any) -> Any:
 def usage_of(name: str, _: Any) -> str:
     """Return Python code that uses a network of the class `name`."""
     call = "output, state = network(x)" if name == "LSTM" else "probabilities = network(x).softmax(-1)"
-    module = "reviver.lstm.rnn" if name == "RNNClassifier" else "reviver"
     return "\n".join(
-        [f"from {module} import {name}", f'network = {name}.from_pretrained("{PLACEHOLDER}")', f"{call}  # x [B, T, I]"]
+        [f"from reviver import {name}", f'network = {name}.from_pretrained("{PLACEHOLDER}")', f"{call}  # x [B, T, I]"]
     )
 
 

@@ -4,15 +4,14 @@ Shapes: N sequences, B batch, T time, I input size, C classes.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from reviver.data.task import Sequences, correct, mean_loss
-from reviver.lstm.classifier import LSTMClassifier
+from reviver.lstm.classifier import RecurrentClassifier
 from reviver.lstm.custom_cells import Network
-from reviver.lstm.layer import State
 from reviver.runs.distributed.world import ALONE, World
 from reviver.settings.tasks import TargetKind
 
@@ -65,7 +64,7 @@ def score(
                 report((start + count * done) / len(data))
 
         if chunked:
-            assert isinstance(network, LSTMClassifier)
+            assert isinstance(network, RecurrentClassifier)
             outputs = forward_chunked(network, batch, max(1, CHUNK_STEPS // batch_size), report_chunk)
         else:
             report_chunk(0.0)
@@ -102,7 +101,9 @@ def carries_state(network: Network) -> bool:
 
     Pooling and the backward direction need all steps of a sequence at once.
     """
-    return isinstance(network, LSTMClassifier) and not network.lstm.bidirectional and network.pooling == "last"
+    if not isinstance(network, RecurrentClassifier):
+        return False
+    return network.recurrent.num_directions == 1 and network.pooling == "last"
 
 
 def evaluation_batch_size(data: Sequences) -> int:
@@ -111,7 +112,7 @@ def evaluation_batch_size(data: Sequences) -> int:
 
 
 def forward_chunked(
-    network: LSTMClassifier, data: Sequences, chunk_steps: int, report: Callable[[float], None] | None = None
+    network: RecurrentClassifier, data: Sequences, chunk_steps: int, report: Callable[[float], None] | None = None
 ) -> Tensor:
     """Return the outputs after the last step, [N, C], from chunks of `chunk_steps` steps that pass the state on.
 
@@ -119,12 +120,12 @@ def forward_chunked(
     steps as fit, but at least one patch. The network must be one that `carries_state`, the sequences of equal length.
     `report` is a function of the fraction of the steps that is done, called before each chunk.
     """
-    state: State | None = None
+    state: Any = None
     chunk_steps = max(1, chunk_steps // network.patch_size) * network.patch_size
     for begin in range(0, data.steps, chunk_steps):
         if report is not None:
             report(begin / data.steps)
         x, _ = network.patch(data.encode(begin, min(begin + chunk_steps, data.steps)), None)
-        _, state = network.lstm(x, state)
+        _, state = network.recurrent(x, state)
     assert state is not None, "sequences have at least one step"
-    return network.classify(state[0])
+    return network.classify(state if isinstance(state, Tensor) else state[0])

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, PlainValidator
 
 from reviver.settings.fields import (
     CHECKPOINTS,
@@ -25,8 +25,17 @@ from reviver.settings.fields import (
     Text,
     lr_scale,
 )
-from reviver.settings.lstm_network import DropoutKind, PatchSize, Pooling
-from reviver.settings.parts import is_reference, name_or_reference
+from reviver.settings.lstm_network import (
+    CELLS,
+    MAX_TEXT,
+    CellName,
+    DropoutKind,
+    PatchSize,
+    Pooling,
+    cell_label,
+    is_cell_text,
+)
+from reviver.settings.parts import check_reference, is_reference
 from reviver.settings.tasks import TaskDefinition, TaskName, find_task
 from reviver.settings.validation import MAX_INTEGER, MAX_VALUE, check, refuse, settings, show_value
 from reviver.text import short_repr
@@ -35,10 +44,21 @@ MAX_LENGTHS = 10_000
 """Maximum number of lengths of a curriculum."""
 STATELESS = ("bidirectional", "pooling", "patch_size")
 """Settings of networks that carry no state from one segment of a sequence to the next, unless they have their defaults."""
-WITHOUT_CELLS = (*STATELESS, "hidden_dropout_kind", "precision", "init")
+ONLY_LSTM = ("precision", "init")
 """Settings that only the LSTM supports."""
+WITHOUT_CLASSES = (*STATELESS, "hidden_dropout_kind", *ONLY_LSTM)
+"""Settings that cells as classes do not support."""
 MIN_BATCH_SIZE = 16
 """Minimum batch size of a curriculum, unless `batch_size` is smaller."""
+
+
+def _check_cell(value: object) -> object:
+    if value in CELLS or (is_cell_text(value) and len(str(value)) <= MAX_TEXT):
+        return value
+    return check_reference(value, (*CELLS, "the file of a text, such as mine.cell"))
+
+
+_CellValidator = PlainValidator(_check_cell)
 
 
 @settings
@@ -70,9 +90,9 @@ class LSTMConfig:
     sequences per epoch, training and validation together."""
     train_fraction: Annotated[float, Field(gt=0, lt=1), DATA] = 0.8
     """Fraction of the data for training; the rest is the validation set."""
-    cell: Annotated[Literal["lstm", "rnn", "gru"] | str, name_or_reference("lstm", "rnn", "gru"), MODEL] = "lstm"
-    """Recurrent cell: LSTM, vanilla RNN (Elman 1990), GRU (Cho et al. 2014), or a class, such as my_cell.py:Mine or
-    torch.nn:LSTMCell. The LSTM runs in a kernel, other cells run step by step."""
+    cell: Annotated[CellName | str, _CellValidator, MODEL] = "lstm"
+    """Recurrent cell: a built-in one, see reviver lstm cells, your own equations in a file such as mine.cell, or a class, such
+    as my_cell.py:Mine or torch.nn:LSTMCell. Classes run step by step, all others natively."""
     curriculum: Annotated[bool, CURRICULUM] = False
     """Length curriculum: start with short sequences and lengthen them up to `length` each time the validation accuracy reaches
     `threshold`."""
@@ -155,9 +175,9 @@ class LSTMConfig:
 
     def __post_init__(self) -> None:
         """Check that the settings fit together."""
-        limited = [*WITHOUT_CELLS, *(["num_layers"] if self.cell == "rnn" else [])] if self.cell != "lstm" else []
+        limited = WITHOUT_CLASSES if is_reference(self.cell) else ONLY_LSTM if self.cell != "lstm" else ()
         if changed := self._changed(limited):
-            refuse("cell", f"{self.cell} does not support {changed}; leave it out")
+            refuse("cell", f"{cell_label(self.cell)} does not support {changed}; leave it out")
         if self.task == "custom" and self.data is None:
             refuse("data", "must be a file for the task custom, got None; give one with --data")
         if self.task != "custom" and self.data is not None:
@@ -171,7 +191,7 @@ class LSTMConfig:
             got = f"got {self.bptt_steps}"
             if self.task != "palindrome" or not self.curriculum:
                 refuse("bptt_steps", f"must be none except for the task palindrome with curriculum, {got}")
-            if stateless := "cell rnn" if self.cell == "rnn" else self._changed(STATELESS):
+            if stateless := self._changed(STATELESS):
                 refuse("bptt_steps", f"must be none with {stateless}, which carries no state, {got}")
 
     def _changed(self, names: Iterable[str]) -> str:

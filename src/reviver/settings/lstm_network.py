@@ -4,13 +4,16 @@ This module does not import torch, which the help of a command must not load.
 """
 
 from dataclasses import fields
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Literal, get_args
 
 from pydantic import PlainValidator
 
-from reviver.settings.fields import Count, CountOrZero, Precision, Probability
+from reviver.errors import ConfigError
+from reviver.settings.fields import Count, CountOrZero, Precision, Probability, Text
 from reviver.settings.validation import MAX_INTEGER, settings
-from reviver.text import short_repr
+from reviver.system import open_without_blocking
+from reviver.text import one_line, short_repr
 
 DropoutKind = Literal["step", "variational", "zoneout"]
 """Dropout of the hidden state.
@@ -20,6 +23,43 @@ DropoutKind = Literal["step", "variational", "zoneout"]
 - `zoneout`: keep the previous value of each unit at each step with probability p (Krueger et al. 2017). In eval
   mode a unit takes the expected value, p times the previous value plus 1 - p times the new one.
 """
+
+CellName = Literal[
+    "lstm", "lstm-1997", "peephole", "coupled", "gru", "gru-cudnn", "minimal-gated", "rnn", "layer-norm", "slstm"
+]
+"""Names of the built-in cells: the files `cells/*.cell` of their texts."""
+CELLS: tuple[str, ...] = get_args(CellName)
+MAX_TEXT = 16_384
+"""Maximum length of the text of a cell, in characters."""
+
+
+def is_cell_text(value: object) -> bool:
+    """Return whether a value of the setting `cell` is a text: equations, in lines."""
+    return isinstance(value, str) and "=" in value
+
+
+def cell_label(cell: str) -> str:
+    """Return a cell as messages name it: of a text, what its first comment has before a colon, or "text"."""
+    if not is_cell_text(cell):
+        return cell
+    first = cell.strip().partition("\n")[0]
+    title = first.removeprefix("#").partition(":")[0].strip() if first.startswith("#") else ""
+    return title if 0 < len(title) <= 40 else "text"
+
+
+def read_cell_text(path: str | Path) -> str:
+    """Return the text of a cell in a file; raise a ConfigError if it cannot be read."""
+    try:
+        with open(path, encoding="utf-8", opener=open_without_blocking) as file:
+            text = file.read(MAX_TEXT + 1)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or one_line(error)
+        raise ConfigError(f"cell {path} cannot be read ({reason}); name a text file", "cell") from error
+    if len(text) > MAX_TEXT or not is_cell_text(text):
+        problem = f"has more than {MAX_TEXT} characters" if len(text) > MAX_TEXT else "has no equation"
+        raise ConfigError(f"cell {path} {problem}; name the file of a text", "cell")
+    return text
+
 
 Pooling = Literal["last", "mean", "max", "attention"]
 """Pooling of the hidden states of a classifier over time, see `classifier.LSTMClassifier`."""
@@ -106,10 +146,12 @@ class LSTMClassifierSpec(LSTMOptions, _Stack):
 
 
 @settings
-class RNNClassifierSpec:
+class RNNClassifierSpec(_Stack):
     """Arguments of `RNNClassifier`; a value out of range is a ConfigError."""
 
-    input_size: Count
-    hidden_size: Count
+    cell: Text
     num_classes: Count
+    pooling: Pooling = "last"
+    patch_size: Count = 1
     hidden_dropout: Probability = 0.0
+    hidden_dropout_kind: DropoutKind = "step"

@@ -14,7 +14,7 @@ import logging
 import re
 import sys
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -22,8 +22,9 @@ from typing import Any, NamedTuple, Self
 from pydantic import PlainValidator
 
 from reviver.errors import ConfigError
+from reviver.settings.lstm_network import is_cell_text, read_cell_text
 from reviver.settings.validation import MAX_VALUE, refuse
-from reviver.text import one_line, short_repr
+from reviver.text import did_you_mean, one_line, short_repr
 
 NETWORKS = ("Generator", "Discriminator")
 """Classes of a file of `networks`."""
@@ -83,8 +84,10 @@ class Parts:
     def resolve(cls, settings: Mapping[str, Any]) -> tuple[dict[str, Any], Self]:
         """Return `settings` with references in place of classes and instances, and the classes; errors as `load`."""
         references, found = dict(settings), dict[str, Any]()
+        if str(references.get("cell")).endswith(".cell"):
+            references["cell"] = read_cell_text(references["cell"])
         for name in OPTIONS:
-            value = settings.get(name)
+            value = references.get(name)
             if value is None or (isinstance(value, str) and not is_custom(name, value)):
                 continue
             resolve = _resolve_networks if name == "networks" else _resolve
@@ -138,22 +141,23 @@ def is_custom(option: str, value: object) -> bool:
 
 def is_reference(value: object) -> bool:
     """Return whether a value of a setting is a reference to a class, and no built-in name."""
-    return isinstance(value, str) and ":" in value
+    return isinstance(value, str) and ":" in value and not is_cell_text(value)
 
 
 def name_or_reference(*names: str) -> PlainValidator:
     """Return the validator of a setting that is one of `names`, or a reference."""
+    return PlainValidator(lambda value: value if value in names else check_reference(value, names))
 
-    def validate(value: object) -> object:
-        if value in names:
+
+def check_reference(value: object, others: Sequence[str]) -> object:
+    """Return a reference; raise ValueError for anything else, whose message names what is also allowed."""
+    if isinstance(value, str) and len(value) <= MAX_VALUE:
+        place, _, name = value.rpartition(":")
+        if place.strip() and name.isidentifier():
             return value
-        if isinstance(value, str) and len(value) <= MAX_VALUE:
-            place, _, name = value.rpartition(":")
-            if place.strip() and name.isidentifier():
-                return value
-        raise ValueError(f"must be {', '.join(names)}, or a class as FILE.py:CLASS, got {short_repr(value, MAX_VALUE)}")
-
-    return PlainValidator(validate)
+    near = did_you_mean(value, others) if isinstance(value, str) else ""
+    found = short_repr(value, MAX_VALUE)
+    raise ValueError(f"must be {', '.join(others)}, or a class as FILE.py:CLASS, got {found}{near and '; '}{near}")
 
 
 @contextlib.contextmanager

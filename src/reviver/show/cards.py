@@ -21,8 +21,10 @@ from reviver.files.pretrained import (
 from reviver.gan.pretrained import FAMILY as GAN_FAMILY
 from reviver.gan.scores.scores import SCORE_LABELS
 from reviver.lstm.classifier import LSTMClassifier
+from reviver.lstm.custom_cells import built_in
 from reviver.lstm.pretrained import FAMILY as LSTM_FAMILY
 from reviver.runs.records import ImageData
+from reviver.settings.lstm_network import cell_label
 from reviver.train.description import (
     LICENSES,
     ScoreTable,
@@ -161,14 +163,13 @@ def _model_index(
 
 
 def _describe_lstm(run: OpenedRun) -> str:
-    config, network = run.config, run.network
-    if not isinstance(network, LSTMClassifier):
-        return f"A vanilla RNN with {config.hidden_size} hidden units"
+    config, network = run.config, built_in(run.network)
     directions = " in each direction" if config.bidirectional else ""
     layers = f"{config.num_layers} layers" if config.num_layers > 1 else "one layer"
     patches = f", over patches of {network.patch_size} steps" if network.patch_size > 1 else ""
     pooling = "the last hidden state" if network.pooling == "last" else f"{network.pooling} pooling over time"
-    return f"An LSTM of {layers} with {config.hidden_size} hidden units{directions}{patches}, and a linear layer on {pooling}"
+    kind = "An LSTM" if config.cell == "lstm" else f"A recurrent network of the cell {cell_label(config.cell)}"
+    return f"{kind} of {layers} with {config.hidden_size} hidden units{directions}{patches}, and a linear layer on {pooling}"
 
 
 def _lstm_usage(run: OpenedRun, data: SequenceData) -> tuple[str, str]:

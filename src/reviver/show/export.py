@@ -6,6 +6,8 @@ from typing import Annotated, NamedTuple
 
 from pydantic import Field
 
+from reviver.cells.classifier import RNNClassifier
+from reviver.cells.onnx import scan_layers
 from reviver.data.build import SequenceData
 from reviver.errors import RunFolderError
 from reviver.files.atomic import atomic_write
@@ -17,10 +19,9 @@ from reviver.gan.custom_networks import refuse_custom
 from reviver.gan.networks import Generator
 from reviver.gan.pretrained import FAMILY as GAN_FAMILY
 from reviver.lstm import onnx as lstm_onnx
-from reviver.lstm.classifier import LSTMClassifier
+from reviver.lstm.classifier import RecurrentClassifier
 from reviver.lstm.custom_cells import built_in
 from reviver.lstm.pretrained import FAMILY as LSTM_FAMILY
-from reviver.lstm.rnn import RNNClassifier
 from reviver.runs.folder import RunFolder
 from reviver.runs.records import ImageData
 from reviver.settings.validation import check, refuse
@@ -30,7 +31,7 @@ from reviver.train.opened import OpenedRun
 
 LicenseId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.+-]{0,49}$")]
 """Identifier of a license as the hub lists them, such as `mit` or `cc-by-sa-4.0`."""
-Network = LSTMClassifier | RNNClassifier | Generator
+Network = RecurrentClassifier | Generator
 
 
 class Exported(NamedTuple):
@@ -49,7 +50,7 @@ class Exported(NamedTuple):
 
 
 def to_onnx(
-    model: OpenedRun | LSTMClassifier | RNNClassifier | Generator, path: str | Path, *, opset: int | None = None
+    model: OpenedRun | RecurrentClassifier | Generator, path: str | Path, *, opset: int | None = None
 ) -> Exported:
     """Write a trained network as an ONNX file; an existing file is replaced.
 
@@ -78,6 +79,7 @@ def to_onnx(
             "model",
             f"must be a run from load, an LSTMClassifier, RNNClassifier or Generator, got {type(model).__name__}",
         )
+    layers = scan_layers if isinstance(network, RNNClassifier) else None
     path = Path(path)
     check_writable(path)
     metadata: dict[str, str] = {}
@@ -86,12 +88,13 @@ def to_onnx(
         if run is not None:
             metadata = {"data": run.folder.record["data"]["name"]}
     elif run is None:
-        graph = lstm_onnx.build_graph(network, opset)
+        graph = lstm_onnx.build_graph(network, opset, layers)
     else:
         data = SequenceData.of_task(run.config, run.task)
         graph = lstm_onnx.build_graph(
             network,
             opset,
+            layers,
             target=data.target,
             standardization=data.standardization,
             description=f"{lstm_onnx.INPUT}: {run.task.input_text}",

@@ -3,6 +3,7 @@
 Shapes: B batch, T time, I input size, H hidden size, L layers, D directions (1 or 2), C classes.
 """
 
+from collections.abc import Sequence
 from itertools import chain
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -11,6 +12,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
+from reviver.cells.classifier import RNNClassifier
 from reviver.errors import ConfigError
 from reviver.lstm.cell import LSTMGates, LSTMState
 from reviver.lstm.classifier import LSTMClassifier
@@ -112,28 +114,44 @@ def trace_digits(network: LSTMClassifier, config: LSTMConfig, digits: list[int])
 
 
 class StateTrace(NamedTuple):
-    """States of a cell that is not ours at every step."""
+    """Quantities of a cell at every step: all of a text, by name, or the states of a user-defined class."""
 
     layers: list[list[Tensor]]
-    """Of each layer the entries of its state, [T, ...] each; the first is h, [T, H]."""
+    """Of each layer and direction, in the order of the state, the quantities, [T, ...] each."""
     probabilities: Tensor
     """Class probabilities after each step, [T, C]."""
+    titles: list[str]
+    """What each quantity is, such as "Update gate z"."""
+    names: Sequence[str] = ()
+    """Names of the quantities of a text."""
 
     def to_json(self) -> dict[str, Any]:
         """Return prediction, probabilities and states, ready for JSON."""
-        layers = [{"layer": n + 1, "state": [entry.tolist() for entry in layer]} for n, layer in enumerate(self.layers)]
+        layers: list[dict[str, Any]] = []
+        for number, layer in enumerate(self.layers, start=1):
+            entries = [entry.tolist() for entry in layer]
+            named = dict(zip(self.names, entries, strict=True)) if self.names else {"state": entries}
+            layers.append({"layer": number, **named})
         probabilities = self.probabilities.tolist()
         return {"digit": int(self.probabilities[-1].argmax()), "probabilities": probabilities, "layers": layers}
 
 
 @torch.no_grad()
-def trace_states(network: CellClassifier, x: Tensor) -> StateTrace:
-    """Return the states of a network in eval mode on one sequence, x [1, T, I]."""
+def trace_states(network: CellClassifier | RNNClassifier, x: Tensor) -> StateTrace:
+    """Return the quantities of a network in eval mode on one sequence, x [1, T, I]."""
+    if isinstance(network, RNNClassifier):
+        probabilities = network(x, every_step=True)[0].softmax(-1)
+        traces = [[values[0] for values in found.values()] for found in network.rnn.trace(x)]
+        quantities = network.rnn.cell.quantities
+        meanings = [f"{quantity.meaning} {name}".strip() for name, quantity in quantities.items()]
+        titles = [text[:1].upper() + text[1:] for text in meanings]
+        return StateTrace(traces, probabilities, titles, [*quantities])
     steps: list[list[Any]] = []
     output, _ = network.run(x, trace=steps)
     entries = [[(now,) if isinstance(now, Tensor) else now for now in layer] for layer in steps]
     layers = [[torch.stack(values)[:, 0] for values in zip(*layer, strict=True)] for layer in entries]
-    return StateTrace(layers, network.classify(output[0]).softmax(-1))
+    titles = ["Hidden state h", *(f"State {number}" for number in range(2, len(layers[0]) + 1))]
+    return StateTrace(layers, network.classify(output[0]).softmax(-1), titles)
 
 
 def find_layer(lstm: LSTM, layer: int | None = None, direction: str = "forward") -> int:

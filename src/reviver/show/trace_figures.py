@@ -81,7 +81,7 @@ def trace_figure(trace: ClassifierTrace, digits: Sequence[int], index: int) -> F
 
 @styled()
 def state_figure(trace: StateTrace, digits: Sequence[int], index: int) -> Figure:
-    """Plot the entries of the state of one layer on a palindrome, a row a unit, and the class probabilities."""
+    """Plot the quantities of one layer and direction on a palindrome, a row a unit, and the class probabilities."""
     layer = trace.layers[index]
     figure = Figure(figsize=(6.3, 1.8 * (len(layer) + 1)))
     grid = figure.subplots(len(layer) + 1, 1, squeeze=False)
@@ -89,7 +89,7 @@ def state_figure(trace: StateTrace, digits: Sequence[int], index: int) -> Figure
         values = _array(entry.flatten(1))  # [T, H]
         limit = max(1.0, float(np.abs(values).max()))
         _heat_map(axes, values, DIVERGING, -limit, limit)
-        axes.set(title="Hidden state h" if number == 0 else f"State {number + 1}", ylabel="unit")
+        axes.set(title=trace.titles[number], ylabel="unit")
     _plot_probabilities(grid[-1, 0], _array(trace.probabilities), digits[0])
     for axes in grid[:, 0]:
         if len(digits) <= MAX_LABELED_STEPS:

@@ -13,16 +13,18 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from reviver.cells.classifier import RNNClassifier
+from reviver.cells.grammar import load_cell
 from reviver.data.sequences.examples import Examples
 from reviver.data.task import mean_loss
 from reviver.devices import choose_device
 from reviver.lstm.classifier import LSTMClassifier
-from reviver.lstm.custom_cells import CELLS, CellClassifier, Network, build_custom
+from reviver.lstm.custom_cells import Network, build_custom
 from reviver.lstm.scoring import Score, compute_logits
 from reviver.rng import make_rng
 from reviver.runs.checkpoint import TrainingState
-from reviver.settings.fields import Count, CountOrZero, Positive, Probability, lr_scale
-from reviver.settings.lstm_network import DropoutKind, LSTMClassifierSpec, PatchSize, Pooling
+from reviver.settings.fields import Count, CountOrZero, Positive, Probability, lr_scale, select
+from reviver.settings.lstm_network import DropoutKind, LSTMClassifierSpec, PatchSize, Pooling, RNNClassifierSpec
 from reviver.settings.parts import CustomClass
 from reviver.settings.tasks import TargetKind
 from reviver.settings.validation import refuse
@@ -44,7 +46,7 @@ def parameter_class(cls: type[Class]) -> type[Class]:
 class Parameters:
     """Parameters of an estimator with their bounds, which `fit` checks; `SequenceClassifier` documents them."""
 
-    cell: Literal["lstm", "gru"] | type = "lstm"
+    cell: str | type = "lstm"
     hidden_size: Count = 128
     num_layers: Count = 1
     bidirectional: bool = True
@@ -82,15 +84,18 @@ PLAIN: Mapping[str, Any] = MappingProxyType({"bidirectional": False, "pooling": 
 
 def new_network(spec: LSTMClassifierSpec, cell: str | type, rng: torch.Generator | None = None) -> Network:
     """Return a network with weights sampled from `rng`, or with any."""
-    if cell != "lstm":
+    if isinstance(cell, type):
         if any(getattr(spec, name) != value for name, value in PLAIN.items()):
             refuse("cell", "supports only bidirectional=False, pooling='last' and patch_size=1")
         names = "input_size", "hidden_size", "num_classes", "num_layers", "hidden_dropout", "dropout"
         options = {name: getattr(spec, name) for name in names}
-        if isinstance(cell, str):
-            return CellClassifier(CELLS[cell], **options, rng=rng)
         return build_custom(CustomClass(cell), **options, rng=rng)
-    network = LSTMClassifier(**asdict(spec), dtype=torch.float32, device="meta")  # draws no random numbers
+    network: LSTMClassifier | RNNClassifier  # both draw no random numbers
+    if cell == "lstm":
+        network = LSTMClassifier(**asdict(spec), dtype=torch.float32, device="meta")
+    else:
+        arguments = asdict(select(RNNClassifierSpec, spec, cell=load_cell(cell).text))
+        network = RNNClassifier(**arguments, dtype=torch.float32, device="meta")
     network.to_empty(device=torch.get_default_device())
     if rng is not None:
         network.reset_parameters(rng)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from reviver.cells.classifier import RNNClassifier
 from reviver.data.build import build_task
 from reviver.data.packed import epoch_order
 from reviver.data.palindromes import Palindromes
@@ -20,10 +21,9 @@ from reviver.devices import choose_device
 from reviver.launch import DEFAULT_TIMEOUT
 from reviver.lstm import kernel
 from reviver.lstm.classifier import LSTMClassifier
-from reviver.lstm.custom_cells import CELLS, CellClassifier, Network, build_custom
+from reviver.lstm.custom_cells import CellClassifier, Network, build_custom
 from reviver.lstm.kernel.library import KERNEL
 from reviver.lstm.layer import chrono
-from reviver.lstm.rnn import RNNClassifier
 from reviver.lstm.scoring import Score, score
 from reviver.rng import make_rng, seeding_default_rngs
 from reviver.rows import Rng, RowsRng
@@ -35,7 +35,7 @@ from reviver.runs.records import LSTMExtra
 from reviver.runs.session import Session, open_run, training_session
 from reviver.settings.fields import select
 from reviver.settings.lstm import LSTMConfig
-from reviver.settings.lstm_network import LSTMClassifierSpec, RNNClassifierSpec, auto_patch_size
+from reviver.settings.lstm_network import CELLS, LSTMClassifierSpec, RNNClassifierSpec, auto_patch_size, cell_label
 from reviver.settings.parts import BUILT_IN, Parts, is_reference
 from reviver.settings.tasks import TargetKind
 from reviver.settings.validation import refuse
@@ -79,17 +79,15 @@ def build_network(config: LSTMConfig, task: Task, parts: Parts = BUILT_IN) -> Ne
     """Return the network of a run with its initial weights."""
     rng = make_rng(config.seed, "weights")
     sizes = {"input_size": task.input_size, "num_classes": task.output_size}
-    if config.cell == "rnn":
-        rnn = RNNClassifier(**asdict(select(RNNClassifierSpec, config, **sizes)))
-        rnn.reset_parameters(rng)
-        return rnn
-    if config.cell != "lstm":
+    if is_reference(config.cell):
         options = {name: getattr(config, name) for name in ("hidden_size", "num_layers", "hidden_dropout", "dropout")}
-        if config.cell in CELLS:
-            return CellClassifier(CELLS[config.cell], **sizes, **options, rng=rng)
         return build_custom(parts.require("cell", config.cell), **sizes, **options, rng=rng)
     longest = config.length if task.data_record is None else task.data_record["max_length"]
     patch_size = auto_patch_size(longest) if config.patch_size == "auto" else config.patch_size
+    if config.cell != "lstm":
+        text = RNNClassifier(**asdict(select(RNNClassifierSpec, config, **sizes, patch_size=patch_size)))
+        text.reset_parameters(rng)
+        return text
     network = LSTMClassifier(**asdict(select(LSTMClassifierSpec, config, **sizes, patch_size=patch_size)))
     network.reset_parameters(rng)
     if config.init == "chrono":
@@ -151,12 +149,22 @@ def backpropagate(
     """
     outputs = network(x, lengths, every_step=target == "class at every step", rng=rng)
     loss = mean_loss(target, outputs, targets, weights)
+    if isinstance(network, RNNClassifier) and loss.device.type == "cpu" and not loss.isfinite():
+        _explain_nan(network, x, lengths)
     (fraction * loss).backward()  # through time
     return LSTMStepResult(loss.detach(), correct(target, outputs.detach(), targets).sum())
 
 
+def _explain_nan(network: RNNClassifier, x: Tensor, lengths: Tensor | None) -> None:
+    """Log which line of the text made a number that is not finite, unless a weight is not: then a gradient was."""
+    if all(bool(weight.isfinite().all()) for weight in network.parameters()):
+        found = network.rnn.find_nan(network.patch(x, lengths)[0])
+        if found:
+            _log.warning(found)
+
+
 def truncated_step(
-    network: LSTMClassifier | CellClassifier,
+    network: Network,
     optimizer: torch.optim.Optimizer,
     carried: CarriedBatch,
     fresh: Palindromes,
@@ -176,7 +184,8 @@ def truncated_step(
         _, state = network.run(segment.x, segment.lengths, segment.state, segment.fresh, rng=rng)
         logits = network.classify(state[0][-1])
     else:
-        _, state = network.lstm(segment.x, segment.state, segment.lengths, rng=rng)
+        _, last = network.recurrent(segment.x, segment.state, segment.lengths, rng=rng)
+        state = (last,) if isinstance(last, Tensor) else tuple(last)
         logits = network.classify(state[0])
     loss = nn.functional.cross_entropy(logits, segment.targets)
     optimizer.zero_grad()
@@ -247,8 +256,7 @@ def _train(
     optimizer = build_optimizer(config, network)
     carried = None
     if config.bptt_steps is not None:
-        extra = network.state_sizes[1:] if isinstance(network, CellClassifier) else None
-        carried = CarriedBatch(config, device, extra)
+        carried = CarriedBatch(config, device, network.state_sizes)
     max_batches = max(-(-task.epoch_size(length) // config.batch_size_at(length)) for length in config.lengths)
     history = torch.zeros(max_batches, len(HISTORY), device=device)
     state = TrainingState(
@@ -259,21 +267,24 @@ def _train(
         extra={**curriculum.start(config), "sequences": 0},
         extra_model=LSTMExtra,
     )
-    uses_kernel = config.cell == "lstm" and device.type == "cpu" and kernel.available()
+    uses_kernel = not is_reference(config.cell) and device.type == "cpu" and kernel.available()
     native = KERNEL.variant if uses_kernel else "none"
     folder = open_run(out, "lstm", config, device, resume=resume, native=native, world=world)
     folder.record_parts(parts)
     if isinstance(network, CellClassifier) and world.is_main:
-        _log.info(f"the cell {config.cell} runs step by step, which takes longer than the LSTM, which has a kernel")
+        _log.info(f"the cell {config.cell} runs step by step, which takes longer than a text, which runs natively")
+    if isinstance(network, RNNClassifier) and world.is_main:
+        cell = network.rnn.cell
+        _log.info(f"cell {cell.name}: {cell.summary()}")
     if task.data_record is not None:
         folder.record_data("data", task.data_record, "data", "file")
-    cell = config.cell if is_reference(config.cell) else config.cell.upper()
+    label = cell_label(config.cell) if config.cell not in CELLS else config.cell.upper()
     with training_session(
         folder,
         state,
         total=len(config.lengths) if config.curriculum else config.epochs,
         unit="lengths" if config.curriculum else "epochs",
-        description=cell + ("" if config.task == "custom" else f" T={config.length}"),
+        description=label + ("" if config.task == "custom" else f" T={config.length}"),
         progress=progress,
         world=world,
     ) as session:
@@ -328,7 +339,6 @@ def train_epoch(
             sequences = batch.encode(), batch.targets, batch.lengths
             options: Any = {"target": task.target, "max_norm": config.max_norm, "rng": dropout_rng}
             return train_step(network, optimizer, *sequences, **options)
-        assert isinstance(network, LSTMClassifier | CellClassifier)
         assert isinstance(batch, Palindromes)
         rngs = {"segment_rng": make_rng(config.seed, f"segments/{state.step}"), "rng": dropout_rng}
         return truncated_step(network, optimizer, carried, batch, max_norm=config.max_norm, **rngs)

@@ -39,18 +39,17 @@ class Segment(NamedTuple):
 class CarriedBatch:
     """B palindromes that are read segment by segment, each at its own position.
 
+    `shapes` are those of the entries of a state of the network for one sequence.
+
     A palindrome that ends, or whose digit is lost, is replaced by a fresh one before the next update. Thus one batch has
     palindromes of all ages. `tensors` is the state that a checkpoint needs, changed in place only.
     """
 
-    def __init__(
-        self, config: LSTMConfig, device: torch.device, extra: Sequence[tuple[int, ...]] | None = None
-    ) -> None:
+    def __init__(self, config: LSTMConfig, device: torch.device, shapes: Sequence[tuple[int, ...]]) -> None:
         assert config.bptt_steps is not None
         self.config = config
         self.bptt_steps = config.bptt_steps
         size = min(config.batch_size, config.epoch_size_at(config.length))  # not more than an epoch has
-        shapes = [(config.hidden_size,), *([(config.hidden_size,)] if extra is None else extra)]  # by default h and c
         self.state = tuple(torch.zeros(config.num_layers, size, *shape, device=device) for shape in shapes)
         self.halves = torch.zeros(size, half_length(config.length), dtype=torch.uint8, device=device)
         self.remaining = torch.zeros(size, dtype=torch.int64, device=device)  # steps to read; 0 if it needs a fresh one
