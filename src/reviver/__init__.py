@@ -2,8 +2,7 @@
 
     from reviver import LSTM, RNN, LSTMClassifier, load, train_lstm
     output, (h, c) = LSTM(10, 64)(x)                     # torch.nn.LSTM with dropout at every step
-    logits = LSTMClassifier(10, 64, num_classes=3)(x)    # x [B, T, 10]
-    output, h = RNN("gru", 10, 64)(x)                    # or any cell as text: its equations, or their file
+    logits = LSTMClassifier(10, 64, num_classes=3)(x)    # x [B, T, 10]; RNN("gru", 10, 64) of any cell that is a text
     LSTM.from_torch(lstm), lstm.save_pretrained("mine"), LSTM.from_pretrained("mine")
 
     run = train_lstm(length=9, encoding="onehot", epochs=10)    # train_gan(epochs=5) likewise

@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from reviver import RNNClassifier
 from reviver.data.task import mean_loss
 from reviver.errors import RunFolderError
 from reviver.explorer import lstm_examples
@@ -26,7 +27,6 @@ from reviver.explorer.page import name_runs
 from reviver.lstm.cell import LSTMState, lstm_step
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.dropout import apply_dropout, dropout_masks
-from reviver.lstm.rnn import RNNClassifier
 from reviver.run import LSTMRun, load
 from reviver.settings.tasks import TASKS
 from reviver.train.lstm.training import Network
@@ -98,7 +98,7 @@ def trace_cell(run: LSTMRun, network: Network, index: int, x: Tensor, seed: int 
     for t in reversed(range(len(x))) if is_backward else range(len(x)):
         before = h
         if isinstance(network, RNNClassifier):
-            h = torch.tanh(x[t] @ network.W.T + h @ network.U.T + network.b)
+            h = torch.tanh(x[t] @ network.rnn.W.T + h @ network.rnn.U.T + network.rnn.b_h)
         else:
             w = network.lstm.all_stacked_weights()[index].by_gate()
             (h, c), gates = lstm_step(x[t], LSTMState(h, c), w)

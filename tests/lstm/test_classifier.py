@@ -1,4 +1,4 @@
-"""`LSTMClassifier`: pooling over time, patches of steps, scoring in batches and chunks; and the vanilla RNN."""
+"""`LSTMClassifier`: pooling over time, patches of steps, scoring in batches and chunks."""
 
 import math
 import re
@@ -7,8 +7,6 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from reviver import LSTMClassifier, PretrainedClassifier
@@ -17,7 +15,6 @@ from reviver.data.sequences.custom import Examples
 from reviver.data.sequences.standardization import Standardization
 from reviver.errors import ConfigError, DataError
 from reviver.lstm import scoring
-from reviver.lstm.rnn import RNNClassifier
 from reviver.lstm.scoring import forward_chunked, score
 from reviver.settings.lstm_network import Pooling, auto_patch_size
 
@@ -104,36 +101,6 @@ def test_chunks_of_patches_give_the_logits_of_the_whole_sequence(patch_size: int
         torch.testing.assert_close(forward_chunked(network, data, chunk_steps), network(x))
 
 
-@given(B=st.integers(1, 5), T=st.integers(1, 9), I=st.integers(1, 4), H=st.integers(1, 9), seed=st.integers(0, 100))
-def test_the_rnn_equals_that_of_torch(B: int, T: int, I: int, H: int, seed: int) -> None:  # noqa: E741
-    torch.manual_seed(seed)
-    rnn = RNNClassifier(I, H, 3).double()
-    reference = nn.RNN(I, H, batch_first=True).double()
-    weights = {"weight_ih_l0": rnn.W, "weight_hh_l0": rnn.U, "bias_ih_l0": rnn.b, "bias_hh_l0": torch.zeros(H)}
-    reference.load_state_dict(weights)
-    x = torch.randn(B, T, I, dtype=torch.float64)
-    expected = reference(x)[0] @ rnn.W_out.T + rnn.b_out
-    torch.testing.assert_close(rnn(x, every_step=True), expected)
-    lengths = torch.randint(1, T + 1, (B,))
-    beyond = (torch.arange(T) >= lengths[:, None])[:, :, None]
-    logits = rnn(x.masked_fill(beyond, math.nan), lengths)
-    torch.testing.assert_close(logits, expected[torch.arange(B), lengths - 1])
-    assert all(gradient.isfinite().all() for gradient in torch.autograd.grad(logits.sum(), list(rnn.parameters())))
-    torch.testing.assert_close(rnn(x, lengths, every_step=True), torch.where(beyond, rnn.b_out, expected))
-
-
-def test_the_rnn_drops_the_hidden_state_at_every_step() -> None:
-    network = RNNClassifier(2, 50, 3, hidden_dropout=0.4)
-    x = torch.randn(4, 3, 2)
-    found = network(x, rng=torch.Generator().manual_seed(1))
-    masks = (torch.rand(3, 4, 50, generator=torch.Generator().manual_seed(1)) >= 0.4) / 0.6
-    h = torch.zeros(4, 50)
-    for t in range(3):
-        h = masks[t] * torch.tanh(x[:, t] @ network.W.T + network.b + h @ network.U.T)
-    torch.testing.assert_close(found, h @ network.W_out.T + network.b_out)
-    assert network.bfloat16()(x.bfloat16()).dtype == torch.bfloat16
-
-
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
@@ -144,26 +111,8 @@ def test_the_rnn_drops_the_hidden_state_at_every_step() -> None:
         (lambda: make(patch_size=4)(inputs(), LENGTHS + 1), DataError, "from 1 to T = 7, got"),
         (lambda: LSTMClassifier(I, H, C, pooling="sum"), ConfigError, "^pooling must be last, mean, max or attention"),
         (lambda: LSTMClassifier(I, H, C, patch_size=0), ConfigError, "^patch_size must be at least 1, got 0$"),
-        (lambda: RNNClassifier(2, 4, 3)(torch.zeros(2, 3, 5)), DataError, r"^x must be \[B, T, I\] with I = 2, got "),
-        (
-            lambda: RNNClassifier(2, 4, 3)(torch.zeros(1, 3, 2), [4], every_step=True),
-            DataError,
-            "from 1 to T = 3, got .4",
-        ),
-        (
-            lambda: RNNClassifier(2, 4, 3)(torch.zeros(1, 3, 2), [0], every_step=True),
-            DataError,
-            "from 1 to T = 3, got .0",
-        ),
-        (lambda: RNNClassifier(2, 4, 3, hidden_dropout=1.0), ConfigError, "^hidden_dropout must be less than 1"),
-        (
-            lambda: setattr(RNNClassifier(2, 4, 3), "hidden_dropout", 5.0),
-            ConfigError,
-            "^hidden_dropout must be less than",
-        ),
         (lambda: setattr(make(), "precision", "fp8"), ConfigError, "^precision must be fp32 or bf16, got 'fp8'$"),
         (lambda: make()(inputs(), LENGTHS - 0.5), DataError, "^lengths must be integers, got float32; round them"),
-        (lambda: RNNClassifier(2, 4, 3)(torch.zeros(2, 0, 2)), DataError, r"^x must be \[B, T, I\] .* \[2, 0, 2\]"),
     ],
 )
 def test_wrong_values_are_refused(call: Any, error: type[Exception], message: str) -> None:

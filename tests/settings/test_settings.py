@@ -120,15 +120,15 @@ INVALID_COMBINATIONS: list[tuple[dict[str, Any], str]] = [
     ({"curriculum": True, "length": 10**7, "length_factor": 1.0001}, "length_factor must give at most 10000 lengths from start"),
     ({"curriculum": True, "patience": 5}, "patience must be none with curriculum"),
     *((RNN | {name: value}, f"cell rnn does not support {name} {value}; leave it out")
-      for name, value in (("num_layers", 2), ("precision", "bf16"), ("init", "chrono"), ("pooling", "mean"), ("patch_size", 2))),
-    ({"cell": "gru", "bidirectional": True}, "cell gru does not support bidirectional true; leave it out"),
+      for name, value in (("precision", "bf16"), ("init", "chrono"))),
+    ({"cell": "m:C", "bidirectional": True}, "cell m:C does not support bidirectional true; leave it out"),
     (COPY | {"patch_size": "auto"}, "task copy has a class at every step"),
     (CUSTOM | {"encoding": "onehot"}, "encoding must be scalar for the task custom, .* got 'onehot'"),
     (CUSTOM | {"curriculum": True}, "curriculum must be false for the task custom, .* got True"),
     ({"task": "custom"}, "data must be a file for the task custom, got None; give one with --data"),
     (TRUNCATED | COPY, "bptt_steps must be none except for the task palindrome"),
     *((TRUNCATED | {name: value}, f"bptt_steps must be none with {name} {str(value).lower()}, which carries no state, got 8")
-      for name, value in (("cell", "rnn"), ("bidirectional", True), ("pooling", "mean"), ("patch_size", 2))),
+      for name, value in (("bidirectional", True), ("pooling", "mean"), ("patch_size", 2))),
 ]  # fmt: skip
 INVALID_COMBINATIONS_OF_THE_GAN: list[tuple[dict[str, Any], str]] = [
     ({"ema_rampup": 0.1}, "ema_rampup must be 0 without an average, got 0.1; give ema as well"),

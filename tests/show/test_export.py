@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from reviver import Generator, LSTMClassifier, load
+from reviver.cells.classifier import RNNClassifier
+from reviver.cells.onnx import scan_layers
 from reviver.cli.app import main
 from reviver.data.sequences.reader import read_sequences
 from reviver.data.sequences.standardization import Standardization
@@ -21,9 +23,9 @@ from reviver.errors import ConfigError
 from reviver.files.onnx_graph import MIN_OPSET, REDUCE_OPSET, Graph
 from reviver.gan import onnx as gan_onnx
 from reviver.lstm import onnx as lstm_onnx
-from reviver.lstm.rnn import RNNClassifier
+from reviver.lstm.classifier import RecurrentClassifier
 from reviver.lstm.scoring import compute_logits
-from reviver.settings.lstm_network import Pooling
+from reviver.settings.lstm_network import CELLS, Pooling
 from reviver.show.export import to_onnx
 
 TOLERANCE = 2e-6
@@ -62,7 +64,7 @@ def close(found: Tensor, expected: Tensor) -> None:
     torch.testing.assert_close(found, expected.detach(), rtol=0, atol=TOLERANCE)
 
 
-def check_classifier(network: LSTMClassifier | RNNClassifier, graph: Graph, **options: Any) -> None:
+def check_classifier(network: RecurrentClassifier, graph: Graph, **options: Any) -> None:
     """Compare one graph with the network over batches of several shapes, with and without lengths."""
     runtime = checked_session(graph)
     rng = torch.Generator().manual_seed(0)
@@ -88,11 +90,14 @@ def test_classifier_computes_the_same(pooling: Any, num_layers: int, bidirection
 
 def test_other_networks_and_classes_at_every_step_compute_the_same() -> None:
     for network in (
-        RNNClassifier(I, H, C, hidden_dropout=0.5),
         LSTMClassifier(I, H, C, hidden_dropout_kind="zoneout"),
         LSTMClassifier(I, H, C, hidden_dropout=0.5, hidden_dropout_kind="variational"),
     ):
         check_classifier(network, lstm_onnx.build_graph(randomize(network)))
+    for name in CELLS:
+        network = randomize(RNNClassifier(name, I, H, C, 2, bidirectional=True, hidden_dropout=0.5, patch_size=2))
+        for opset in (None, NEWEST):
+            check_classifier(network, lstm_onnx.build_graph(network, opset, scan_layers))
     for bidirectional in (False, True):
         network = randomize(LSTMClassifier(I, H, C, 2, bidirectional=bidirectional))
         check_classifier(network, lstm_onnx.build_graph(network, target="class at every step"), every_step=True)
@@ -139,7 +144,11 @@ def test_the_graphs_are_the_golden_ones(golden: Callable[..., None]) -> None:
     for name, network, options in (
         *((pooling, network, {"standardization": scale}) for pooling, network in pools.items()),
         ("two layers", LSTMClassifier(I, H, C, 2, bidirectional=True), {"target": "class at every step"}),
-        ("number", RNNClassifier(I, H, 1), {"target": "number", "description": "Numbers"}),
+        (
+            "number",
+            RNNClassifier("gru", I, H, 1),
+            {"layers": scan_layers, "target": "number", "description": "Numbers"},
+        ),
         ("images", Generator(4, (1, 2, 2), num_classes=3), {}),
     ):
         build: Any = gan_onnx.build_graph if name == "images" else lstm_onnx.build_graph

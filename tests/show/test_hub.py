@@ -21,12 +21,11 @@ from safetensors.torch import load as from_bytes
 from safetensors.torch import save as to_bytes
 from torch import nn
 
-from reviver import LSTM, Discriminator, Generator, LSTMClassifier, PretrainedClassifier, load
+from reviver import LSTM, Discriminator, Generator, LSTMClassifier, PretrainedClassifier, RNNClassifier, load
 from reviver.cli.app import main
 from reviver.data.sequences.reader import read_sequences
 from reviver.errors import ConfigError, DataError
 from reviver.files.pretrained import front_matter
-from reviver.lstm.rnn import RNNClassifier
 from reviver.lstm.scoring import compute_logits
 from reviver.run import LSTMRun
 from reviver.runs.records import ComparedScores
@@ -42,7 +41,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "LSTMClassifier": lambda: LSTMClassifier(2, 4, 3, pooling="attention", patch_size=2, hidden_dropout=0.5),
     "LSTMClassifier float64": lambda: LSTMClassifier(2, 4, 3, 2, 0.1, bidirectional=True, dtype=torch.float64),
     "LSTMClassifier bfloat16": lambda: LSTMClassifier(2, 4, 3, activation_checkpoint_steps=5).bfloat16(),
-    "RNNClassifier": lambda: RNNClassifier(2, 4, 3, hidden_dropout=0.2),
+    "RNNClassifier": lambda: RNNClassifier("slstm", 2, 4, 3, 2, hidden_dropout=0.2, bidirectional=True),
     "Generator": lambda: Generator(5, (3, 4, 6), batch_norm_eps=0.8, num_classes=3),
     "Discriminator": lambda: Discriminator((1, 4, 4), dropout=0.3, num_classes=3),
 }

@@ -261,11 +261,21 @@ def test_a_saved_estimator_is_the_same(estimator_class: Any, labels: list[Any], 
     assert loaded.fit(TABLE, y).score(TABLE, y) > 0.8
 
 
-@pytest.mark.parametrize("cell", ["gru", nn.LSTMCell])
-def test_another_cell_is_trained_and_saved(cell: Any) -> None:
+def test_a_text_is_trained_and_saved(tmp_path: Path) -> None:
+    path = tmp_path / "mine.cell"
+    path.write_text("h = tanh(W_h @ x + U_h @ h + b_h)  # hidden state")
+    estimator = SequenceClassifier(**STOPPING | {"cell": str(path), "random_state": 0}).fit(GOOD, GOOD_Y)
+    assert (estimator.network_.pooling, estimator.network_.rnn.num_directions) == ("mean", 2)
+    saved = pickle.dumps(estimator)
+    path.unlink()
+    np.testing.assert_array_equal(pickle.loads(saved).predict_proba(GOOD), estimator.predict_proba(GOOD))
+
+
+def test_a_cell_of_a_class_is_trained_and_saved() -> None:
+    cell = nn.LSTMCell
     options = STOPPING | {"cell": cell, "random_state": 0}
     estimator = SequenceClassifier(**options).fit(GOOD, GOOD_Y)
-    assert isinstance(estimator.network_.cells[0], nn.GRUCell if cell == "gru" else cell)
+    assert isinstance(estimator.network_.cells[0], cell)
     saved = pickle.loads(pickle.dumps(estimator))
     np.testing.assert_array_equal(saved.predict_proba(GOOD), estimator.predict_proba(GOOD))
     with pytest.raises(ConfigError, match="cell supports only bidirectional=False, pooling='last' and patch_size=1"):

@@ -69,7 +69,7 @@ WRONG = {
     "[random]\nsamples = 2\nlength = {min = 3, max = 2}\n": "random.length.max must be greater than min 3, got 2",
     "[random]\nsamples = 2\nlength = {min = 0, max = 5, log = true}\n": "random.length.min must be greater than 0 with log",
     f"seeds = 400\n[grid]\nlength = {[*range(2, 402)]}\n": "a sweep must have at most 100000 trials, got 160000; shorten",
-    "seeds = 300\n[settings]\ncell = 'rnn'\n[grid]\nnum_layers = [2, 3]\n": "cell rnn does not support num_layers",
+    "seeds = 300\n[settings]\ncell = 'rnn'\n[grid]\ninit = ['chrono']\n": "cell rnn does not support init",
     "[evaluate]\ncommand = 'gan evaluate'\n": "evaluate.command must be lstm evaluate, got 'gan evaluate'",
     "[evaluate]\ncommand = 'lstm evaluate'\nsettings = {lenght = 3}\n": r"evaluate.settings.lenght is unknown; did you mean length\?",
     f"[settings]\ntask = 'temporal-order'\n[grid]\nhidden_size = {[*range(1, 31)]}\n": (
@@ -95,7 +95,7 @@ def test_a_sweep_writes_its_results_also_if_a_trial_fails(
 ) -> None:
     monkeypatch.setattr("reviver.sweep.engines.Pool", InlineEngine)
     monkeypatch.chdir(tmp_path)
-    text = TINY + 'cell = "rnn"\n[grid]\nnum_layers = [1, 2]\n[evaluate]\ncommand = "lstm evaluate"\n'
+    text = TINY + 'cell = "rnn"\n[grid]\ninit = ["report", "chrono"]\n[evaluate]\ncommand = "lstm evaluate"\n'
     Path("layers.toml").write_text(text + "settings = {length = [3, 4], size = 50}\n")
     outputs = []
     for _ in range(2):
@@ -105,8 +105,8 @@ def test_a_sweep_writes_its_results_also_if_a_trial_fails(
     result = json.loads(outputs[0].out)
     assert (result["trials"], result["done"], result["failed"]) == (2, 1, 1)
     assert result["summary"]["measure"] == "evaluate.results.0.accuracy"
-    assert [row["num_layers"] for row in result["summary"]["settings"]] == [1, 2]
-    assert "cell rnn does not support num_layers" in result["summary"]["failures"][0]["error"]
+    assert [row["init"] for row in result["summary"]["settings"]] == ["report", "chrono"]
+    assert "cell rnn does not support init" in result["summary"]["failures"][0]["error"]
     problem = r"error: 1 of 2 trials failed; see runs/sweep-layers/trials/\w+, and run them again with --retry-failed\n"
     assert re.fullmatch(problem, outputs[0].err)
     for name in ("table.parquet", "summary.json", "summary.pdf", "summary.png"):

@@ -99,7 +99,9 @@ def load_cell(cell: "Cell | str | Path") -> Cell:
     if isinstance(cell, Cell):
         return cell
     if is_cell_text(cell):
-        return parse(str(cell), cell_label(str(cell)))
+        known = {built_in_cell(name).text: name for name in CELLS}
+        found = parse(str(cell), cell_label(str(cell)))
+        return built_in_cell(known[found.text]) if found.text in known else found
     if str(cell) in CELLS:
         return built_in_cell(str(cell))
     path = Path(cell)

@@ -52,6 +52,11 @@ MIN_BATCH_SIZE = 16
 """Minimum batch size of a curriculum, unless `batch_size` is smaller."""
 
 
+def unsupported_settings(cell: str) -> tuple[str, ...]:
+    """Return the settings that a cell does not support, unless they have their defaults."""
+    return () if cell == "lstm" else WITHOUT_CLASSES if is_reference(cell) else ONLY_LSTM
+
+
 def _check_cell(value: object) -> object:
     if value in CELLS or (is_cell_text(value) and len(str(value)) <= MAX_TEXT):
         return value
@@ -175,8 +180,7 @@ class LSTMConfig:
 
     def __post_init__(self) -> None:
         """Check that the settings fit together."""
-        limited = WITHOUT_CLASSES if is_reference(self.cell) else ONLY_LSTM if self.cell != "lstm" else ()
-        if changed := self._changed(limited):
+        if changed := self._changed(unsupported_settings(self.cell)):
             refuse("cell", f"{cell_label(self.cell)} does not support {changed}; leave it out")
         if self.task == "custom" and self.data is None:
             refuse("data", "must be a file for the task custom, got None; give one with --data")

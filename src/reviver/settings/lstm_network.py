@@ -12,7 +12,6 @@ from pydantic import PlainValidator
 from reviver.errors import ConfigError
 from reviver.settings.fields import Count, CountOrZero, Precision, Probability, Text
 from reviver.settings.validation import MAX_INTEGER, settings
-from reviver.system import open_without_blocking
 from reviver.text import one_line, short_repr
 
 DropoutKind = Literal["step", "variational", "zoneout"]
@@ -50,7 +49,7 @@ def cell_label(cell: str) -> str:
 def read_cell_text(path: str | Path) -> str:
     """Return the text of a cell in a file; raise a ConfigError if it cannot be read."""
     try:
-        with open(path, encoding="utf-8", opener=open_without_blocking) as file:
+        with open(path, encoding="utf-8") as file:
             text = file.read(MAX_TEXT + 1)
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or one_line(error)

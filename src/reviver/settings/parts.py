@@ -84,8 +84,9 @@ class Parts:
     def resolve(cls, settings: Mapping[str, Any]) -> tuple[dict[str, Any], Self]:
         """Return `settings` with references in place of classes and instances, and the classes; errors as `load`."""
         references, found = dict(settings), dict[str, Any]()
-        if str(references.get("cell")).endswith(".cell"):
-            references["cell"] = read_cell_text(references["cell"])
+        cell = references.get("cell")
+        if isinstance(cell, str | Path) and str(cell).endswith(".cell"):
+            references["cell"] = read_cell_text(cell)
         for name in OPTIONS:
             value = references.get(name)
             if value is None or (isinstance(value, str) and not is_custom(name, value)):

@@ -92,7 +92,7 @@ class SequenceEstimator(Parameters, BaseEstimator):  # type: ignore[misc]
 
         longest, patch_size = int(data.lengths.max()), parameters.patch_size
         plain: dict[str, Any] = {}
-        if parameters.cell != "lstm":  # whose defaults these are
+        if isinstance(parameters.cell, type):  # these are defaults of texts
             plain = {name: value for name, value in PLAIN.items() if getattr(self, name) == getattr(type(self), name)}
             patch_size = plain.pop("patch_size", patch_size)
         self.architecture_ = select(

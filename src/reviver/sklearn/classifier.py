@@ -36,9 +36,9 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[mi
     - a list of N arrays [T_n] or [T_n, I], which may have different lengths.
 
     Args:
-        cell: "lstm", "gru", or a class with the contract of torch's cells, see `reviver.lstm.custom_cells`; others than
-            "lstm" read in one direction and without patches, and have the pooling "last": where these three parameters
-            have their defaults, they become that.
+        cell: a built-in cell such as "gru", a text with its equations, or its file; or a class with the contract of torch's
+            cells, see `reviver.lstm.custom_cells`, which reads in one direction and without patches, and has the pooling
+            "last": where these three parameters have their defaults, they become that.
         hidden_size: hidden units H per layer and direction.
         num_layers: stacked layers.
         bidirectional: read the sequences in both directions.

@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 from reviver.launch import is_launched
 from reviver.settings.fields import choose_preset
 from reviver.settings.gan import GANConfig
-from reviver.settings.lstm import WITHOUT_CELLS, LSTMConfig
+from reviver.settings.lstm import LSTMConfig, unsupported_settings
+from reviver.settings.lstm_network import cell_label
 from reviver.settings.parts import Parts
 from reviver.settings.validation import show_value
 
@@ -47,8 +48,8 @@ def find_start(
         from reviver.runs.folder import RunFolder
 
         base = RunFolder.open(out, kind).read_config(type(base))
-    elif kind == "lstm" and changes.get("cell", "lstm") != "lstm":  # what the preset has for the LSTM alone
-        plain = {name: getattr(type(base), name) for name in WITHOUT_CELLS}
+    elif kind == "lstm":  # what the preset has for the LSTM alone
+        plain = {name: getattr(type(base), name) for name in unsupported_settings(str(changes.get("cell", "lstm")))}
         changes = {**plain, **changes}
     return dataclasses.replace(base, **changes), out, parts
 
@@ -61,6 +62,7 @@ def _differences(changes: Mapping[str, Any], base: Any) -> list[str]:
     found = []
     for name, usual in dataclasses.asdict(base).items():
         value = changes.get(name, usual)
+        value = cell_label(value) if name == "cell" and isinstance(value, str) else value
         if value != usual and name not in NOT_IN_NAMES and not (name == "task" and "data" in changes):
             text = Path(str(value)).stem if name in ("data", "networks") else show_value(value)
             text = {"true": "", "false": "-false"}.get(text, text if text[:1].isdigit() else f"-{text}")

@@ -153,11 +153,11 @@ def test_a_cell_sees_each_running_row_once_and_no_padding() -> None:
     torch.testing.assert_close(h[:, 1:2], started)
 
 
-def test_a_gru_learns_and_the_start_says_that_it_has_no_kernel(mine: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_gru_learns_and_the_start_names_its_states_and_weights(mine: str, caplog: pytest.LogCaptureFixture) -> None:
     config = replace(TINY, cell="gru", epochs=12, learning_rate=1e-2, hidden_size=32, hidden_dropout=0.0, batch_size=4)
     with caplog.at_level("INFO", "reviver"):
         run = train(config, "run")
-    assert "the cell gru runs step by step, which takes longer" in caplog.text
+    assert "cell gru: states h; matrices on x W_r, W_z, W_n; other matrices U_r" in caplog.text
     assert run.read_metrics()[-1]["train_accuracy"] > 0.9
 
 

@@ -230,7 +230,7 @@ def test_every_task_trains_evaluates_and_resumes_bit_for_bit(
     options = {"optimizer": "adam", "lr_schedule": "cosine", "hidden_dropout": 0.25, **NETWORKS.get(name, {})}
     config = LSTMConfig(task=name, **sizes, **options)  # type: ignore[arg-type]
     whole, step, rates = train(config, tmp_path / "whole"), training.train_step, []
-    assert whole.record["hardware"]["native"] == ("none" if config.cell == "rnn" else KERNEL.variant)
+    assert whole.record["hardware"]["native"] == KERNEL.variant
 
     def stopping(network: Any, optimizer: Any, *arguments: Any, **keywords: Any) -> Any:
         rates.append(optimizer.param_groups[0]["lr"])

@@ -26,7 +26,8 @@ def palindromes(size: int, length: int, *, equal: bool = False, encoding: str = 
 
 def carried_batch(length: int, steps: int, size: int, encoding: Any = "scalar") -> CarriedBatch:
     sizes = {"length": length, "bptt_steps": steps, "batch_size": size, "start_length": 2}
-    return CarriedBatch(replace(CURRICULUM, encoding=encoding, **sizes), torch.device("cpu"))
+    config = replace(CURRICULUM, encoding=encoding, **sizes)
+    return CarriedBatch(config, torch.device("cpu"), [(config.hidden_size,)] * 2)
 
 
 @given(length=st.integers(2, 60), steps=st.integers(1, 70), encoding=st.sampled_from(["scalar", "onehot"]))
