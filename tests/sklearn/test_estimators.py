@@ -265,7 +265,7 @@ def test_a_text_is_trained_and_saved(tmp_path: Path) -> None:
     path = tmp_path / "mine.cell"
     path.write_text("h = tanh(W_h @ x + U_h @ h + b_h)  # hidden state")
     estimator = SequenceClassifier(**STOPPING | {"cell": str(path), "random_state": 0}).fit(GOOD, GOOD_Y)
-    assert (estimator.network_.pooling, estimator.network_.rnn.num_directions) == ("mean", 2)
+    assert (estimator.network_.pooling, estimator.network_.rnn.num_directions) == ("last", 2)
     saved = pickle.dumps(estimator)
     path.unlink()
     np.testing.assert_array_equal(pickle.loads(saved).predict_proba(GOOD), estimator.predict_proba(GOOD))

@@ -49,7 +49,7 @@ def cell_label(cell: str) -> str:
 def read_cell_text(path: str | Path) -> str:
     """Return the text of a cell in a file; raise a ConfigError if it cannot be read."""
     try:
-        with open(path, encoding="utf-8") as file:
+        with Path(path).open(encoding="utf-8") as file:
             text = file.read(MAX_TEXT + 1)
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or one_line(error)
