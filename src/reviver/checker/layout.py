@@ -24,7 +24,7 @@ WORDS = {"input": "i", "in": "i", "forget": "f", "cell": "c", "cand": "c", "cand
 WORDS |= {"output": "o", "out": "o", "modulation": "c"} | {letter: letter for letter in LETTERS}
 BIAS_PARTS = (0.25, 0.75)
 """What each of two biases gets of the sum."""
-IS_STATE = re.compile(r"init|(^|[._])[hc]_?0|[hc]_?(prev|state|start)")
+IS_STATE = re.compile(r"init|(^|[._])([hc]_?[t0]?|hidden|cell)$|[hc]_?(prev|state|start)|(prev|last)_?[hc]")
 """Names of parameters that hold the state before the first step."""
 
 
@@ -114,8 +114,10 @@ def find_parts(shapes: Mapping[str, tuple[int, ...]], input_size: int, sizes: LS
     for shape, part in shapes_of_parts(input_size, sizes):
         known.setdefault(shape, part)
     B, H, C = sizes.B, sizes.H, sizes.C
-    for shape in shapes.values():
-        if not sizes.is_square and shape in {(B, H), (4, B, H), (B, C), (B, 4 * H), (H, B), (C, B)}:
+    for name, shape in shapes.items():
+        if IS_STATE.search(name.lower()) or sizes.is_square:
+            continue
+        if shape in {(B, H), (4, B, H), (B, C), (B, 4 * H), (H, B), (C, B)}:
             raise Failure(f"a parameter of shape {list(shape)} has the batch size {B} in it", BIAS_PER_EXAMPLE)
     return {name: known[shape] for name, shape in shapes.items() if shape in known}
 
