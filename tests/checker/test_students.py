@@ -10,10 +10,13 @@ from typing import Any
 import pytest
 import torch
 
+from reviver.cells.grammar import built_in_cell
 from reviver.checker import loading
 from reviver.checker.assignment import find_pieces, recognize
+from reviver.checker.equations import check_cell
 from reviver.checker.pieces import PieceOutcome, run_pieces
 from reviver.checker.submissions import find_submissions
+from reviver.cli import main
 from tests.checker.student_files import (
     GAN,
     LOOPS,
@@ -132,3 +135,23 @@ def test_a_zip_has_the_names_of_its_system(names: list[str], students: list[str]
     found = find_submissions([Path("class.zip")])
     assert [submission.name for submission in found] == students
     assert not any("evil" in name for submission in found for name in submission.files)
+
+
+def test_equations_are_compared_line_by_line(capsys: pytest.CaptureFixture[str]) -> None:
+    text = built_in_cell("lstm").text
+    Path("my.cell").write_text(text)
+    assert main(["check", "my.cell"]) == 0
+    edits = {"U_f @ h": "U_i @ h", "g = tanh": "g = sigmoid", "o * tanh": "o + tanh", "b_f: 1": "b_f: 0"}
+    for old, new in edits.items():
+        text = text.replace(old, new)
+    Path("my.cell").write_text(text)
+    report = check_cell(Path("my.cell"), "lstm")
+    assert [(o.piece, o.mistake) for o in report.outcomes if o.status == "failed"] == [
+        ("f", "only U_i is not what belongs there"),
+        ("g", "only sigmoid is not the function that belongs there"),
+        ("h", "only the operator between o and tanh(c) is another"),
+        ("b_f", ""),
+    ]
+    capsys.readouterr()
+    assert main(["check", "my.cell", "--against", "gru"]) == 1
+    assert "cannot be compared with gru line by line: states: c is unknown there" in capsys.readouterr().out

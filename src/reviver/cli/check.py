@@ -1,5 +1,6 @@
 """`reviver check`: a student's own LSTM or GAN, compared with the equations."""
 
+import itertools
 import logging
 import re
 from pathlib import Path
@@ -24,6 +25,7 @@ def check(
     out: Annotated[Text | None, RUN] = None,
     points: Annotated[Text | None, RUN] = None,
     course: Annotated[Text | None, RUN] = None,
+    against: Annotated[Text, RUN] = "lstm",
     time_limit: Annotated[Positive, RUN] = 60.0,
     memory_limit: Annotated[Positive, RUN] = 2.0,
     jobs: Annotated[Count | None, RUN] = None,
@@ -39,15 +41,17 @@ def check(
       reviver check my_lstm.py                      check it, in seconds
       reviver check submissions.zip --out grades.csv
       reviver check submissions/ --course original --out class.html
+      reviver check my.cell --against gru           compare equations, line by line
 
     Args:
-        files: Files with Python code, notebooks, and folders or zips of them, one folder per student.
+        files: Files with Python code, notebooks, folders or zips of them, one folder per student; and equations, .cell.
         start: Write a file to fill in, with the signatures and the equations, instead of checking.
         out: File to write: with --start the file to fill in, by default my_lstm.py or my_gan.py; else what is replaced if it
             exists: a table of grades, .csv; a page of a student or of the class, .html; Gradescope's results, .json; or a
             folder for the table and all pages.
         points: TOML file with the points of each piece, such as lstm_step = 3; by default each has 1.
         course: TOML file with what the assignment asks for, or original or plain; by default what a submission has.
+        against: Cell with which equations are compared: the name of a built-in one, or a file.
         time_limit: Seconds of computing for each submission.
         memory_limit: GiB that the code of a submission may allocate, on Linux.
         jobs: Submissions that are checked at the same time; by default one per core.
@@ -69,6 +73,7 @@ def check(
         raise ConfigError(f"out must end in .csv, .html or .json, or name a folder, got {out}", field="out")
 
     from reviver.checker.course import read_course, read_points
+    from reviver.checker.equations import check_cell
     from reviver.checker.grades import to_check50
     from reviver.checker.submissions import Limits, check_submissions, find_submissions
     from reviver.system import usable_cores
@@ -77,10 +82,13 @@ def check(
     worth = settings.get("points") if points is None else read_points(Path(points))
     if out is not None:
         options.check_not_read(out, *files, *([points] if points else []))
-    submissions = find_submissions(list(map(Path, files)))
-    _log.info("checking %s", files[0] if len(submissions) == 1 else f"{len(submissions)} submissions")
+    cells = [Path(file) for file in files if file.endswith(".cell")]
+    submissions = find_submissions([Path(file) for file in files if not file.endswith(".cell")])
+    number = len(submissions) + len(cells)
+    _log.info("checking %s", files[0] if number == 1 else f"{number} submissions")
     reports = []
-    for report in check_submissions(submissions, Limits(time_limit, memory_limit), jobs or usable_cores(), settings):
+    checked = check_submissions(submissions, Limits(time_limit, memory_limit), jobs or usable_cores(), settings)
+    for report in itertools.chain((check_cell(path, against) for path in cells), checked):
         reports.append(report)
         if out is None and not common.json:
             print(report)
@@ -90,7 +98,7 @@ def check(
         _write(Path(out), reports, worth)
     results = [to_check50(report) for report in reports]
     if common.json:
-        common.show(results[0] if len(submissions) == 1 else {"submissions": results})
+        common.show(results[0] if number == 1 else {"submissions": results})
     if out is None:
         _raise_problems(reports)
 
