@@ -55,6 +55,12 @@ RIGHT_LSTMS = {
     "unused weights": "super().__init__() -> super().__init__(); self.W_hh = nn.Parameter(torch.ones(num_hidden, num_hidden))",
     "hidden states, too": f"{RETURN} -> return (h, {RETURN[7:]})",
     "on a GPU": "self.device = seq -> self.unused = seq && device=self.device -> device='cuda'",
+    "[B, I, T]": f"{X_T} -> x[:, :, t]",
+    "step by step": f"x_t = {X_T} -> x_t = x && for t in range(self.seq_length): -> if True: && h = torch.zeros(self.batch_size, "
+    "self.num_hidden, device=self.device) -> h = getattr(self, 'h', torch.zeros(self.batch_size, self.num_hidden)) && "
+    "c = torch.zeros(self.batch_size, self.num_hidden, device=self.device) -> c = getattr(self, 'c', torch.zeros_like(h)); "
+    f"self.t = getattr(self, 't', 0) + 1 && {RETURN} -> self.h, self.c = (h, c) if self.t % self.seq_length else (0 * h, 0 * c); "
+    f"{RETURN}",
     "a learned state": "super().__init__() -> super().__init__(); self.h_init = nn.Parameter(torch.zeros(1, num_hidden))"
     " && h = torch.zeros(self.batch_size, self.num_hidden, device=self.device) -> h = self.h_init.expand(self.batch_size, -1)",
 }
@@ -70,6 +76,8 @@ WRONG_LSTMS = {
     "the initial state is random": f"h = {STATE} -> h = torch.randn(self.batch_size, self.num_hidden)",
     "the state is never reset: a batch begins where the one before ended": f"h = {STATE} -> "
     f"h = getattr(self, 'h', {STATE}) && {RETURN} -> self.h = h.detach(); {RETURN}",
+    "the gates f and o have the weights of i": "self.W_fx -> self.W_ix && self.W_fh -> self.W_ih && self.b_f -> self.b_i"
+    " && self.W_ox -> self.W_ix && self.W_oh -> self.W_ih && self.b_o -> self.b_i",
     "all gates have one bias": "self.b_i) -> self.b_g) && self.b_f) -> self.b_g) && self.b_o) -> self.b_g) && "
     "setattr(self, f'b_{gate}', nn.Parameter(torch.zeros(1, num_hidden))) -> self.b_g = nn.Parameter(torch.zeros(1, num_hidden))",
     "the gate f has the weights of i": "self.W_fx -> self.W_ix && self.W_fh -> self.W_ih && self.b_f -> self.b_i",
@@ -146,6 +154,7 @@ WRONG_GANS = {
     "optimizer_D.step(); optimizer_D.zero_grad()",
     "the gradients are never cleared": "optimizer_D.zero_grad() -> pass && optimizer_G.zero_grad() -> pass",
     "the labels are exchanged": "ones, zeros = torch.ones -> zeros, ones = torch.ones",
+    "the loss has the wrong sign": "loss.backward() -> (-loss).backward()",
     "the loss is the saturating one, log(1 - D(G(z)))": "criterion(discriminator(fake), ones).backward() -> "
     "(-criterion(discriminator(fake), zeros)).backward()",
 }
@@ -158,3 +167,27 @@ LOOPS = {
     "clip backward step zero_grad": "the gradient is not clipped before the update",
 }
 """The parts of an update in the order of a loop, and the mistake."""
+CELL = """
+import torch
+from torch import nn
+
+class LSTM(nn.Module):
+    def __init__(self, input_dim, hidden_dim, output_dim):
+        super().__init__()
+        for gate in 'figo':
+            setattr(self, f'{gate}_gate', nn.Linear(input_dim + hidden_dim, hidden_dim))
+        self.out = nn.Linear(hidden_dim, output_dim)
+
+    def forward(self, x, prev_hidden, prev_cell):
+        both = torch.cat((x, prev_hidden), 1)
+        f, i, o = (torch.sigmoid(gate(both)) for gate in (self.f_gate, self.i_gate, self.o_gate))
+        cell = f * prev_cell + i * torch.tanh(self.g_gate(both))
+        hidden = o * torch.tanh(cell)
+        return self.out(hidden), hidden, cell
+"""
+RIGHT_CELLS = {
+    "an output and the state": "",
+    "the state as a pair": "x, prev_hidden, prev_cell) -> x, state) && both = -> prev_hidden, prev_cell = state; both = "
+    "&& return self.out(hidden), hidden, cell -> return hidden, (hidden, cell)",
+    "c before h": "prev_hidden, prev_cell) -> c, prev_hidden) && prev_cell + -> c + && hidden, cell -> cell, hidden",
+}

@@ -18,9 +18,11 @@ from reviver.checker.pieces import PieceOutcome, run_pieces
 from reviver.checker.submissions import find_submissions
 from reviver.cli import main
 from tests.checker.student_files import (
+    CELL,
     GAN,
     LOOPS,
     LSTM,
+    RIGHT_CELLS,
     RIGHT_GANS,
     RIGHT_LSTMS,
     WRONG_GANS,
@@ -62,6 +64,15 @@ def check(text: str, edits: str = "", name: str = "mine.py") -> dict[str, PieceO
 def test_a_right_lstm_passes_however_it_is_called(style: str) -> None:
     outcome = check(LSTM, RIGHT_LSTMS[style])["sequence"]
     assert outcome.status == "passed", outcome
+
+
+@pytest.mark.parametrize("style", RIGHT_CELLS)
+def test_a_right_cell_passes_however_it_is_called(style: str) -> None:
+    outcome = check(CELL, RIGHT_CELLS[style])["lstm_step"]
+    assert outcome.status == "passed", outcome
+    assert check(CELL, f"{RIGHT_CELLS[style]} && torch.tanh(cell) -> cell")["lstm_step"].mistake.startswith(
+        "tanh(c) is missing"
+    )
 
 
 @pytest.mark.parametrize("mistake", WRONG_LSTMS)

@@ -143,12 +143,7 @@ def recognize(sources: Sequence[Source]) -> dict[str, Any]:
                 names[node.name] = value
             elif node.name in ("generator", "discriminator") and not parameters:
                 names[node.name.capitalize()] = value
-    for role, pattern in CLASSES.items():
-        found = [name for name in classes if re.search(pattern, name.lower())]
-        if found:
-            names[role] = classes[min(found, key=lambda name: (name != role, name.lower() != role.lower(), len(name)))]
-    if "Recaller" in names:
-        names.pop("LSTM", None)
+    name_networks(names, classes)
     loops = list(find_loops(list(sources)))
     by_role = {"GAN loop": [each for each in loops if is_gan_loop(each)]}
     by_role["LSTM loop"] = [each for each in loops if not is_gan_loop(each)]
@@ -157,6 +152,26 @@ def recognize(sources: Sequence[Source]) -> dict[str, Any]:
     if by_role["LSTM loop"] and "Generator" not in names and "update" not in names:
         names["LSTM loop"] = by_role["LSTM loop"][0]
     return names
+
+
+def name_networks(names: dict[str, Any], classes: dict[str, Any]) -> None:
+    """Add to `names` which class is which network, by its name, and by how it is called."""
+    for role, pattern in CLASSES.items():
+        found = [name for name in classes if re.search(pattern, name.lower())]
+        if found:
+            names[role] = classes[min(found, key=lambda name: (name != role, name.lower() != role.lower(), len(name)))]
+    if "LSTM" in names and takes_state(names["LSTM"]):
+        names.setdefault("LSTMCell", names.pop("LSTM"))
+    if "LSTMCell" in names and not takes_state(names["LSTMCell"]):
+        del names["LSTMCell"]
+    if "Recaller" in names:
+        names.pop("LSTM", None)
+
+
+def takes_state(cls: Any) -> bool:
+    """Return whether a class is called with an input and a state, as a cell is."""
+    parameters = inspect.signature(getattr(cls, "forward", cls)).parameters.values()
+    return sum(each.default is each.empty and each.kind in (0, 1) for each in parameters) > 2  # with self
 
 
 def is_gan_loop(loop: Loop) -> bool:

@@ -115,13 +115,20 @@ class Form(NamedTuple):
     place: Callable[[Tensor], Tensor]
     """What it makes of numbers [B, T, I]."""
     kind: str = "numbers"
-    """`numbers`; `scalars`, for which I = 1; `digits`, integers that the network embeds or encodes itself."""
+    """`numbers`; `scalars`, for which I = 1; `digits`, which the network embeds or encodes itself; `steps`, one per call."""
     is_integer: bool = False
+
+    def inputs(self, x: Tensor) -> list[Tensor]:
+        """Return what the network is called with, once or at each step, for x [B, T, I]."""
+        if self.kind == "steps":
+            return list(x.unbind(1))
+        return [self.place(x.long() if self.is_integer else x)]
 
 
 def _forms() -> Iterator[Form]:
     yield Form("[B, T, I]", lambda x: x)
     yield Form("[T, B, I]", lambda x: x.transpose(0, 1))
+    yield Form("[B, I, T]", lambda x: x.transpose(1, 2))
     yield Form("[B, T]", lambda x: x[:, :, 0], "scalars")
     yield Form("[T, B]", lambda x: x[:, :, 0].T, "scalars")
     for is_integer in (True, False):
@@ -133,6 +140,8 @@ def _forms() -> Iterator[Form]:
             ("[B, 1, T]", lambda x: x.transpose(1, 2)),
         ):
             yield Form(f"{name} of {'integers' if is_integer else 'digits'}", place, "digits", is_integer)
+
+    yield Form("[B, I], step by step", lambda x: x, "steps")
 
 
 FORMS = tuple(_forms())

@@ -178,6 +178,7 @@ KEPT = BY_NAME["the gradients of D from the loss of G are not cleared"]
 NO_GRADIENT = BY_NAME["G gets no gradient from its loss"]
 EXCHANGED = BY_NAME["the labels are exchanged"]
 SATURATING = GENERATOR_LOSS_MISTAKES[0]
+(WRONG_SIGN,) = (each for each in DISCRIMINATOR_LOSS_MISTAKES if each.name == "the loss has the wrong sign")
 (TOO_EARLY, REUSED, TARGET_SHAPE, LABELS_ABOVE_ONE, TWO_SIGMOIDS, DROPPED) = table(
     ("an optimizer steps before the other gradient is there", SAME, step(order=ALTERNATING)),
     ("the fake images are used again after the step of G, without detach", REACH, step(order=ALTERNATING)),

@@ -114,6 +114,8 @@ def find_parts(shapes: Mapping[str, tuple[int, ...]], input_size: int, sizes: LS
     for shape, part in shapes_of_parts(input_size, sizes):
         known.setdefault(shape, part)
     B, H, C = sizes.B, sizes.H, sizes.C
+    if not sizes.is_square and list(shapes.values()).count((B,)) >= 4:
+        raise Failure(f"biases have the shape [{B}] of the batch", BIAS_PER_EXAMPLE)
     for name, shape in shapes.items():
         if IS_STATE.search(name.lower()) or sizes.is_square:
             continue

@@ -324,7 +324,7 @@ def check_gan_loop(loop: Loop, G: nn.Module, D: nn.Module, shape: tuple[int, ...
     if steps != {"G", "D"}:
         missing = " and ".join(sorted({"G", "D"} - steps))
         raise Unclear(f"no step of the optimizer of {missing} was seen", "call step of both optimizers for each batch")
-    if not verdicts:
+    if "right" not in verdicts or "" in verdicts:
         raise Unclear("the gradients are those of no loss that is known here", "use the losses of the text")
     return Finding.of("both networks are updated, each by its own loss", dropped(loop, ("to", "cuda")))
 
@@ -377,6 +377,7 @@ def judge(name: str, found: set[tuple[Any, ...]]) -> Any:
     fake_as_fake, fake_as_real, real_as_real = ("fake", "fake", "+"), ("fake", "real", "+"), ("real", "real", "+")
     tests = {
         "G": (
+            (gan.WRONG_SIGN, fake_as_real not in now and ("fake", "real", "-") in now),
             (gan.SATURATING, fake_as_real not in now and ("fake", "fake", "-") in now),
             (gan.EXCHANGED, fake_as_real not in now),
             (gan.NO_DETACH, fake_as_fake in now | before),
@@ -386,6 +387,8 @@ def judge(name: str, found: set[tuple[Any, ...]]) -> Any:
             (gan.NEVER_CLEARED, bool({fake_as_fake, real_as_real} & before)),
             (gan.KEPT, fake_as_real in now | before and {real_as_real, fake_as_fake} <= now),
             (gan.EXCHANGED, ("real", "fake", "+") in now and real_as_real not in now),
+            (gan.WRONG_SIGN, {("real", "real", "-"), ("fake", "fake", "-")} <= now),
+            ("", not {real_as_real, fake_as_fake} <= now),
         ),
     }
     return next((mistake for mistake, is_so in tests[name] if is_so), "right")

@@ -85,8 +85,8 @@ def changed(of: str, change: Callable[[Tensor], Tensor]) -> Callable[[Any], Any]
 
 
 def borrow(w: LSTMWeights, *, to: str, of: str, kinds: str) -> LSTMWeights:
-    """Return weights in which a gate has those of another."""
-    return w._replace(**{f"{kind}_{to}": getattr(w, f"{kind}_{of}") for kind in kinds})
+    """Return weights in which gates have those of another."""
+    return w._replace(**{f"{kind}_{gate}": getattr(w, f"{kind}_{of}") for kind in kinds for gate in to})
 
 
 step, transposed = partial(partial, wrong_step), partial(changed, change=torch.t)
@@ -123,13 +123,24 @@ STEP_MISTAKES = table(
     ),
     ("the cell candidate has no tanh", RANGE, step(candidate=torch.clone)),
     ("the gates and the cell candidate have no sigmoid and tanh", RANGE, step(gate=torch.clone, candidate=torch.clone)),
-    ("all gates have one bias", BIAS, step(weights=lambda w: w._replace(b_f=w.b_i, b_c=w.b_i, b_o=w.b_i))),
+    *(("all gates have one bias", BIAS, step(weights=partial(borrow, to="ifco", of=of, kinds="b"))) for of in "ifco"),
 )
 BORROWED = table(
     *(
         (f"the gate {to} has {text} of {of}", GATES, step(weights=partial(borrow, to=to, of=of, kinds=kinds)))
         for kinds, text in (("WUb", "the weights"), ("W", "W"), ("U", "U"), ("b", "the bias"))
         for to, of in itertools.permutations("ifco", 2)
+    ),
+    *(
+        (
+            f"the gates {a} and {b} have {text} of {of}",
+            GATES,
+            step(weights=partial(borrow, to=a + b, of=of, kinds=kinds)),
+        )
+        for kinds, text in (("WUb", "the weights"), ("b", "the bias"))
+        for a, b in itertools.combinations("ifco", 2)
+        for of in "ifco"
+        if of not in (a, b)
     ),
 )
 BIAS_PER_ROW = Mistake(

@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from reviver.checker import layout
 from reviver.checker import lstm_mistakes as wrong
-from reviver.checker.compare import Quantities, compare, derivatives, sample, upstream
+from reviver.checker.compare import Quantities, compare, derivatives, difference, sample, upstream
 from reviver.checker.conventions import (
     FORMS,
     LSTM_KEYS,
@@ -73,10 +73,14 @@ def shapes_of(module: nn.Module) -> dict[str, tuple[int, ...]]:
 
 def call_cell(cls: Callable[..., nn.Module], found: Layout, x: Tensor, state: LSTMState, w: LSTMWeights) -> Any:
     """Call a cell of class `cls` with weights; it takes x, h and c, or x and the state, by their names c before h."""
-    cell = build(cls, LSTM_KEYS, {"B": len(x), "I": x.shape[1], "H": state.h.shape[1], "T": 1, "C": NUM_CLASSES})
+    sizes = LSTMSizes(B=len(x), I=x.shape[1], H=state.h.shape[1], T=1)
+    cell = build(cls, LSTM_KEYS, sizes._asdict())
     arguments = [name.lower() for name in inspect.signature(cell.forward).parameters]
-    ordered = state[::-1] if len(arguments) == 3 and arguments[1].startswith("c") else state
-    result = functional_call(cell, found.assemble(w), (x, *ordered) if len(arguments) == 3 else (x, state))
+    ordered = state[::-1] if len(arguments) == 3 and "c" in arguments[1] and "h" not in arguments[1] else state
+    weights = found.assemble(w, sample(31, sizes.C, sizes.H), sample(32, sizes.C))
+    result = functional_call(cell, weights, (x, *ordered) if len(arguments) == 3 else (x, state))
+    if isinstance(result, tuple | list) and len(result) == 3 and all(isinstance(each, Tensor) for each in result):
+        result = result[1:]  # without an output
     if ordered is not state and isinstance(result, tuple | list) and all(isinstance(each, Tensor) for each in result):
         result = result[::-1]
     return result
@@ -119,7 +123,16 @@ def check_step(names: Namespace) -> str:
 
         return derivatives(scalar, {"x": x, "h": state.h, "c": state.c} | by_name(w), by_numbers=step is lstm_step)
 
-    step = compare(values, make_cells(names), lstm_step, wrong.STEP_MISTAKES)
+    cells = make_cells(names)
+    if "lstm_step" not in names:
+        try:
+            read_step(cells[0](*step_examples(False)))
+        except RuntimeError as error:  # of the code under test, which the check may have called in a wrong way
+            raise Unclear(
+                f"no way of calling {names['LSTMCell'].__name__} works: {describe(error)}",
+                "write forward(x, h, c) or forward(x, (h, c)), which returns h and c",
+            ) from error
+    step = compare(values, cells, lstm_step, wrong.STEP_MISTAKES)
     before = copy.deepcopy(given)
     step(*given)
     pairs = zip((x, *state, *by_name(w).values()), (before[0], *before[1], *by_name(before[2]).values()), strict=True)
@@ -188,8 +201,9 @@ class OwnNetwork(NamedTuple):
         }
         if module is None:
             module = build_network(reading.cls, reading.form, sizes, p, x.shape[2] if reading.table is None else 0)
-        x = reading.form.place(x.long() if reading.form.is_integer else x.to(W_out.dtype))
-        return read_logits(functional_call(module.train(p > 0), tensors, (x,)), sizes)
+        inputs = reading.form.inputs(x.to(W_out.dtype))
+        results = [functional_call(module.train(p > 0), tensors, (each,)) for each in inputs]
+        return read_logits(results[-1], sizes)
 
 
 def build_network(
@@ -227,7 +241,7 @@ def read_network(
         input_size = table.shape[1]
     reading = Reading(cls, form, sizes, table, f"{embedding[0]}.weight" if embedding else "", {}, (), False, None)
     x = reading.examples(sizes.T)[0]
-    logits = read_logits(network(form.place(x.long() if form.is_integer else x.to(torch.get_default_dtype()))), sizes)
+    logits = read_logits([network(each) for each in form.inputs(x.to(torch.get_default_dtype()))][-1], sizes)
     output = partial(torch.log_softmax, dim=1) if sums_to_one(logits.exp()) else None
     if is_asked_for_probabilities and sums_to_one(logits):
         output = partial(torch.softmax, dim=1)
@@ -369,12 +383,12 @@ def compare_network(reading: Reading, is_own: bool, tolerance: float, is_named: 
     theirs = [OwnNetwork(reading, found) for found in reading.layouts]
     mistakes, alone = list[Mistake](), wrong.BORROWED_IN_SEQUENCE
     if is_named:
-        check_state(theirs[0], weights)
+        check_randomness(theirs[0], weights, tolerance)
         mistakes = [wrong.ALONG_BATCH] * reading.sizes.is_square + [*wrong.SEQUENCE_MISTAKES]
         theirs = [each for each in theirs if each.layout.is_named] or theirs
     network = compare(logits, theirs, wrong.recall, mistakes, tolerance=tolerance, alone=alone if is_named else ())
     compare(gradients, [network], wrong.recall, wrong.SEQUENCE_GRADIENT_MISTAKES, tolerance=tolerance)
-    check_state(network, weights)
+    check_reset(network, weights)
     remarks = [*network.layout.remarks] if not is_own else []
     if reading.form is not FORMS[0]:
         remarks.append(f"forward takes {reading.form.name}")
@@ -383,30 +397,42 @@ def compare_network(reading: Reading, is_own: bool, tolerance: float, is_named: 
     return tuple(remarks)
 
 
-def check_state(network: OwnNetwork, weights: tuple[LSTMWeights, Tensor, Tensor]) -> None:
-    """Check that the same weights and input give the same numbers again, in the same module and in a new one."""
-    time = network.reading.sizes.T
-    x = network.reading.examples(time)[0]
-    w, W_out, b_out = weights
+def check_randomness(network: OwnNetwork, weights: tuple[LSTMWeights, Tensor, Tensor], tolerance: float) -> None:
+    """Check that the same weights and input give the same numbers again in a new network.
+
+    If they do not, but are right where no state has an effect, that is with closed forget gates and U = 0, the initial state is
+    random.
+    """
+    reading, (w, *rest) = network.reading, weights
+    theirs, ours = reading.examples(reading.sizes.T)
     assert w.b_f is not None
     closed = w._replace(b_f=w.b_f - 1e4, **{f"U_{gate}": torch.zeros_like(w.U_i) for gate in layout.LETTERS})
-    differ = {}
-    for name, each in (("", w), ("closed", closed)):  # with the forget gates closed and U = 0 no state has an effect
-        module = network.build(time)
-        values = [network(x, each, W_out, b_out, module=module).detach() for _ in range(2)]
-        torch.manual_seed(1)
-        values.append(network(x, each, W_out, b_out).detach())
-        differ[name] = [not torch.equal(value, values[0]) for value in values[1:]]
-    if differ[""][1]:
+
+    def differs(w: LSTMWeights) -> bool:
+        values = []
+        for seed in (0, 1):
+            torch.manual_seed(seed)
+            values.append(network(theirs, w, rest[0], rest[1]).detach())
+        return not torch.equal(*values)
+
+    if differs(w):
+        right = wrong.recall(ours, closed, rest[0], rest[1])
+        found = network(theirs, closed, rest[0], rest[1]).detach()
+        is_state = not differs(closed) and not difference({"": found}, {"": right}, tolerance)
         raise Failure(
-            "the same weights and sequences give other logits each time",
-            None if differ["closed"][1] else wrong.RANDOM_STATE,
+            "the same weights and sequences give other logits each time", wrong.RANDOM_STATE if is_state else None
         )
-    if differ[""][0]:
-        raise Failure(
-            "the same network gives other logits for the same sequences when it is called again",
-            None if differ["closed"][0] else wrong.NEVER_RESET,
-        )
+
+
+def check_reset(network: OwnNetwork, weights: tuple[LSTMWeights, Tensor, Tensor]) -> None:
+    """Check that a network, which is right when it is called first, gives the same numbers when it is called again."""
+    time = network.reading.sizes.T
+    module, (w, W_out, b_out) = network.build(time), weights
+    x = network.reading.examples(time)[0]
+    first, second = (network(x, w, W_out, b_out, module=module).detach() for _ in range(2))
+    if not torch.equal(first, second):
+        text = "the same network gives other logits for the same sequences when it is called again"
+        raise Failure(text, wrong.NEVER_RESET)
 
 
 def check_dropout(names: Namespace) -> str:
