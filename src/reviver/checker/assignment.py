@@ -117,12 +117,12 @@ def find_pieces(names: Namespace) -> list[Piece]:
         networks = {piece.network for piece in PIECES if set(piece.names) & names.keys()}
         return [piece for piece in PIECES if piece.name in wanted and piece.network in networks]
     networks = {piece.network for piece in PIECES if set(piece.names) & names.keys()}
-    asked = {"lstm": {"lstm_step", "Recaller", "update"} & names.keys(), "gan": is_own(names) or "gan_step" in names}
+    foreign = names.get("*foreign", ())
     return [
         piece
         for piece in PIECES
-        if piece.network in networks and (asked[piece.network] or set(piece.names) & names.keys())
-        if asked[piece.network] or piece.name not in NOT_ASKED
+        if piece.network in networks and (piece.network not in foreign or set(piece.names) & names.keys())
+        if piece.network not in foreign or piece.name not in NOT_ASKED
     ]
 
 
@@ -144,6 +144,8 @@ def recognize(sources: Sequence[Source]) -> dict[str, Any]:
             elif node.name in ("generator", "discriminator") and not parameters:
                 names[node.name.capitalize()] = value
     name_networks(names, classes)
+    own = {"lstm": {"lstm_step", "Recaller", "update"} & names.keys(), "gan": is_own(names) or "gan_step" in names}
+    names["*foreign"] = [network for network, is_asked in own.items() if not is_asked]
     loops = list(find_loops(list(sources)))
     by_role = {"GAN loop": [each for each in loops if is_gan_loop(each)]}
     by_role["LSTM loop"] = [each for each in loops if not is_gan_loop(each)]

@@ -5,7 +5,7 @@ Shapes: B batch, T time, I input size, H hidden size, C classes, N images, Z lat
 
 import inspect
 from argparse import Namespace as Options
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -34,14 +34,16 @@ NAMES = {
     "pixels": "output_dim output_size out_dim img_dim img_size_flat image_dim n_pixels x_dim out_features d_input "
     "input_dim input_size in_dim in_features image_size img_size im_dim d_in n_features img_len num_pixels",
     "side": "img_rows img_cols side height width",
+    "width": "base_channel base_channels ngf ndf nf n_filters base_dim hidden_dim hidden_size h_dim hidden features "
+    "feature_maps num_filters width dim_h n_hidden hidden_features",
     "channels": "channels nc img_channels num_channels n_channels image_channels in_channels out_channels",
 }
 """Names of arguments by what they stand for; a network looks up only what it has, such as LSTM_SIZES."""
 LSTM_KEYS = ("T", "I", "H", "C", "B", "cpu", "p", "one", "no", "yes")
-GENERATOR_KEYS = ("Z", "image", "pixels", "side", "channels", "B", "cpu", "no")
-DISCRIMINATOR_KEYS = ("image", "pixels", "side", "channels", "B", "cpu", "no")
+GENERATOR_KEYS = ("Z", "image", "pixels", "side", "channels", "width", "B", "cpu", "no", "p")
+DISCRIMINATOR_KEYS = ("image", "pixels", "side", "channels", "width", "B", "cpu", "no", "p")
 FIXED = {"cpu": "cpu", "p": 0.0, "one": 1, "no": False, "yes": True, "image": (1, 28, 28), "pixels": 784, "side": 28}
-FIXED |= {"channels": 1, "Z": 100}
+FIXED |= {"channels": 1, "width": 16, "Z": 100}
 
 
 class LSTMSizes(NamedTuple):
@@ -59,10 +61,18 @@ class LSTMSizes(NamedTuple):
         return self.B == self.H
 
 
-def stands_for(name: str, keys: tuple[str, ...]) -> str:
-    """Return what an argument stands for, the first of `keys` under which it is listed; empty if none."""
-    plain = name.lower().strip("_")
-    return next((key for key in keys if plain in NAMES[key].split()), "")
+def stands_for(name: str, keys: tuple[str, ...], others: Iterable[str] = ()) -> str:
+    """Return what an argument stands for, the first of `keys` under which it is listed; empty if none.
+
+    A key for which one of the `others` can stand alone is not taken twice: beside latent_dim, input_dim is no latent size.
+    """
+
+    def listed(name: str) -> list[str]:
+        plain = name.lower().strip("_")
+        return [key for key in keys if plain in NAMES[key].split()]
+
+    found, taken = listed(name), {each[0] for each in map(listed, others) if len(each) == 1}
+    return next((key for key in found if key not in taken or len(found) == 1), found[0] if found else "")
 
 
 class Sizes(Options):
@@ -91,9 +101,9 @@ def build(cls: Callable[..., Any], keys: tuple[str, ...], values: Mapping[str, A
     for name, parameter in parameters.items():
         if name in arguments or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
-        key = stands_for(name, keys)
+        key = stands_for(name, keys, parameters.keys() - {name})
         has_default = parameter.default is not parameter.empty
-        if key and not (key in ("no", "yes", "one", "side", "channels", "image") and has_default):
+        if key and not (key in ("no", "yes", "one", "side", "channels", "width", "image") and has_default):
             arguments[name] = known[key]
             if key == "pixels" and isinstance(parameter.default, int) and parameter.default in (28, 64):
                 arguments[name] = 28

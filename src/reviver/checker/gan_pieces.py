@@ -102,7 +102,7 @@ def build_module(cls: Any, keys: tuple[str, ...], values: dict[str, Any]) -> nn.
 
 def first_size(module: nn.Module) -> int:
     """Return the input size of the first layer of a network."""
-    for layer in module.modules():
+    for layer in nn.Module.modules(module):  # an attribute may have this name
         if isinstance(layer, nn.Linear):
             return layer.in_features
         if isinstance(layer, nn.ConvTranspose2d):
@@ -127,7 +127,7 @@ def check_network(
         raise Failure(f"the result must be finite and have the dtype {inputs.dtype} of the input, got {values.dtype}")
     if equal.compute(values):
         raise Failure(f"all results are the same for {len(inputs)} different inputs", equal)
-    remarks = [wrong.EPS.format(each.eps) for each in network.modules() if getattr(each, "eps", 0) > 0.1]
+    remarks = [wrong.EPS.format(each.eps) for each in nn.Module.modules(network) if getattr(each, "eps", 0) > 0.1]
     names, parameters = zip(*network.named_parameters(), strict=True)
     for name, grad in zip(
         names, torch.autograd.grad(values.square().sum(), parameters, allow_unused=True), strict=True
@@ -206,14 +206,18 @@ def check_losses(names: Namespace) -> str:
 
 def check_both_losses(names: Namespace, tolerance: float) -> str:
     """Check both losses and their gradients."""
-    check_loss(
-        names, "generator_loss", wrong.generator_loss, wrong.GENERATOR_LOSS_MISTAKES, ("fake_logits",), tolerance
-    )
-    inputs = ("real_logits", "fake_logits")
-    check_loss(
-        names, "discriminator_loss", wrong.discriminator_loss, wrong.DISCRIMINATOR_LOSS_MISTAKES, inputs, tolerance
-    )
-    return "values and gradients agree, also for large logits"
+    remarks = []
+    for name, ours, mistakes, inputs in (
+        ("generator_loss", wrong.generator_loss, wrong.GENERATOR_LOSS_MISTAKES, ("fake_logits",)),
+        (
+            "discriminator_loss",
+            wrong.discriminator_loss,
+            wrong.DISCRIMINATOR_LOSS_MISTAKES,
+            ("real_logits", "fake_logits"),
+        ),
+    ):
+        remarks += check_loss(names, name, ours, mistakes, inputs, tolerance)
+    return Finding.of("values and gradients agree, also for large logits" if not remarks else "values agree", remarks)
 
 
 def check_loss(
@@ -223,7 +227,7 @@ def check_loss(
     mistakes: tuple[Mistake, ...],
     inputs: tuple[str, ...],
     tolerance: float,
-) -> None:
+) -> list[str]:
     """Check a loss, also of logits so large that a probability would round to 0 or 1."""
     if name not in names:
         raise Failure(f"{name} is not defined")
@@ -245,8 +249,16 @@ def check_loss(
         if half is True or failure.mistake is None or failure.mistake.name != "the factor ½ is missing":
             raise
         ours = failure.mistake.compute
-    compare(value_of_large, [names[name]], ours, mistakes, tolerance=tolerance)
+    try:
+        compare(value_of_large, [names[name]], ours, mistakes, tolerance=tolerance)
+    except Failure as failure:
+        if "gan" not in names.get("*foreign", ()):
+            raise
+        return [
+            f"{name} of logits of ±800 is not exact{': ' * bool(failure.mistake)}{failure.mistake.name if failure.mistake else ''}"
+        ]
     compare(gradients, [names[name]], ours, (), tolerance=max(tolerance, 1e-7) if tolerance < 1e-5 else 1e-2)
+    return []
 
 
 class CountingSGD(torch.optim.SGD):

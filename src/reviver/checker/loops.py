@@ -7,10 +7,12 @@ Shapes: N images, P numbers of a gradient.
 """
 
 import ast
+import builtins
 import copy
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
+from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
 
@@ -24,6 +26,7 @@ from reviver.checker.conventions import NAMES, Sizes
 from reviver.checker.loading import Source, StandIn, root
 from reviver.checker.pieces import Failure, Finding, Mistake, Unclear, describe
 
+OPEN = open
 BATCH, PART = 64, 20_000
 """Images in a batch, and numbers of a gradient that are compared."""
 ROLES = {
@@ -39,6 +42,8 @@ ROLES = {
     "args": "args opt config options opts arg hparams cfg params",
 }
 """Names of the arguments of a loop by what they stand for."""
+SIZES = ("batch_size", "noise_size", "latent_dim", "save_interval")
+"""Arguments of a loop that its options have, too."""
 
 
 class Loop(NamedTuple):
@@ -191,12 +196,32 @@ class Batches:
     def __len__(self) -> int:
         return 2
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def __iter__(self) -> "Batches":
         if self.record.round > 0:
             raise SeenEnoughError
-        for index, batch in enumerate(self.images.chunk(2)):
-            self.record.round, self.record.real = index, batch
-            yield batch.clone(), torch.zeros(len(batch), dtype=torch.long)
+        return self
+
+    def __next__(self) -> tuple[Tensor, Tensor]:
+        """Return the next batch."""
+        if self.record.round > 0:
+            raise StopIteration
+        self.record.round += 1
+        batch = self.images.chunk(2)[self.record.round]
+        self.record.real = batch
+        return batch.clone(), torch.zeros(len(batch), dtype=torch.long)
+
+
+def role_of(name: str) -> str:
+    """Return what an argument of a loop stands for by its name; empty if that is not known."""
+    return next((role for role, names in ROLES.items() if name.lower() in names.split()), "")
+
+
+def unknown_arguments(loop: Loop) -> list[str]:
+    """Return the arguments of a loop that get a stand-in."""
+    assert loop.function is not None
+    parameters = inspect.signature(loop.function).parameters.items()
+    needed = [name for name, each in parameters if each.default is each.empty and not role_of(name)]
+    return [name for name in needed if not callable(loop.source.names.get(name)) and name not in SIZES]
 
 
 def arguments_of(loop: Loop, given: dict[str, Any], options: Any) -> dict[str, Any]:
@@ -204,18 +229,18 @@ def arguments_of(loop: Loop, given: dict[str, Any], options: Any) -> dict[str, A
     assert loop.function is not None
     result = {}
     for name, parameter in inspect.signature(loop.function).parameters.items():
-        role = next((role for role, names in ROLES.items() if name.lower() in names.split()), "")
+        role = role_of(name)
         if role in given:
             result[name] = given[role]
         elif role == "args":
             result[name] = options
-        elif name in ("batch_size", "noise_size", "latent_dim", "save_interval"):
+        elif name in SIZES:
             result[name] = getattr(options, name)
         elif callable(loop.source.names.get(name)):
             result[name] = loop.source.names[name]
         elif parameter.default is parameter.empty and parameter.kind in (0, 1, 3):
             result[name] = StandIn()
-    if not {"D", "G"} <= {role for role, names in ROLES.items() if set(names.split()) & {n.lower() for n in result}}:
+    if not {"D", "G"} <= {role_of(name) for name in result}:
         raise Unclear(
             "the loop takes no generator and discriminator", "write train(dataloader, discriminator, generator, ...)"
         )
@@ -280,6 +305,7 @@ def run_loop(loop: Loop, G: nn.Module, D: nn.Module, shape: tuple[int, ...], lat
     error = None
     with ExitStack() as stack, torch.random.fork_rng(devices=[]):
         stack.enter_context(mock.patch.dict(names, changed))
+        stack.enter_context(mock.patch.object(builtins, "open", open_for_writing))
         for name in losses:
             stack.enter_context(mock.patch.object(functional, name, watch(name)))
         try:
@@ -291,6 +317,13 @@ def run_loop(loop: Loop, G: nn.Module, D: nn.Module, shape: tuple[int, ...], lat
         except Exception as problem:
             error = problem
     return record, error
+
+
+def open_for_writing(path: Any, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
+    """Open a file as `open` does; a folder to write to is made."""
+    if set(mode) & set("wax"):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    return OPEN(path, mode, *args, **kwargs)
 
 
 def check_gan_loop(loop: Loop, G: nn.Module, D: nn.Module, shape: tuple[int, ...], latent_size: int) -> str:
@@ -309,6 +342,10 @@ def check_gan_loop(loop: Loop, G: nn.Module, D: nn.Module, shape: tuple[int, ...
                 raise Failure(describe(error), mistake)
     check_targets(record)
     verdicts = [verdict for step in record.steps for verdict in explain(record, *step)]
+    if gan.NO_GRADIENT in verdicts and (unknown := unknown_arguments(loop)):  # a stand-in has no gradient
+        raise Unclear(
+            f"what should be the argument {unknown[0]} of the loop?", "give it a default, or call what you need"
+        )
     if named := [each for each in verdicts if isinstance(each, Mistake)]:
         first = (
             gan.NEVER_CLEARED if gan.NEVER_CLEARED in named else named[0]

@@ -144,6 +144,11 @@ def run_piece(names: Namespace, piece: Piece) -> PieceOutcome:
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt):
             raise
+        if piece.network in names.get("*foreign", ()):  # the check may have called it in a wrong way
+            advice = "let it be called with arguments named as in the text, on the CPU"
+            return PieceOutcome(
+                piece.name, piece.network, "unclear", describe(error), hint=advice, section=piece.section
+            )
         return PieceOutcome(piece.name, piece.network, "failed", describe(error), section=piece.section)
     finally:
         torch.set_default_dtype(dtype)

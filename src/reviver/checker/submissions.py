@@ -229,7 +229,7 @@ def read_results(name: str, results: Path, problem: str) -> CheckReport:
         rest = announced[len(outcomes) :]
         for index, (piece, network) in enumerate(rest):
             text = f"waits for {rest[0][0]}" if index else problem
-            outcomes.append(PieceOutcome(piece, network, "waits" if index else "failed", text))
+            outcomes.append(PieceOutcome(piece, network, "waits" if index else "unclear", text))
     except (ValueError, TypeError, KeyError, AttributeError):  # the code under test wrote there
         return CheckReport(name, (), "left results that cannot be read")
     return CheckReport(name, tuple(outcomes), problem if rest or not lines else "", tuple(about.get("missing", ())))
