@@ -66,13 +66,6 @@ def describe_changes(changes: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} was {before} and is {after}" for name, (before, after) in pairs.items())
 
 
-def _processor_name() -> str:
-    with suppress(OSError):
-        if found := re.search(r"^model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text(), re.MULTILINE):
-            return found[1].strip()
-    return platform.processor() or platform.machine()
-
-
 def versions() -> dict[str, str]:
     """Return the versions of Python, Reviver and the packages that a run depends on, as run.json records them."""
     commit = find_commit()
@@ -86,3 +79,10 @@ def versions() -> dict[str, str]:
 
 
 _version = functools.cache(importlib.metadata.version)  # which parses a file
+
+
+def _processor_name() -> str:
+    with suppress(OSError):
+        if found := re.search(r"^model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text(), re.MULTILINE):
+            return found[1].strip()
+    return platform.processor() or platform.machine()

@@ -46,8 +46,8 @@ class Machine(Record):
     backend: Name = ABSENT  # through which they communicate, gloo or nccl
 
 
-class OwnPart(Record):
-    """File of a class that is not ours."""
+class CustomPart(Record):
+    """File of a user-defined class."""
 
     file: Name  # its name in `parts/`
     sha256: Sha256  # SHA-256 of it
@@ -75,12 +75,10 @@ class RunRecord(Record):
     eval_seconds: NonNegative = ABSENT
     versions: dict[Name, Name] = ABSENT  # of Python and of packages
     hardware: Machine = ABSENT  # on which the run began
-    parts: dict[Name, OwnPart] = ABSENT  # own classes by their setting, see settings/parts.py
+    parts: dict[Name, CustomPart] = ABSENT  # user-defined classes by their setting, see settings/parts.py
     error: Text = ABSENT  # message of the error that ended a failed run
     rollbacks: list[Rollback] = ABSENT  # oldest first
-    changes: list[dict[Name, Time | Pair]] = (
-        ABSENT  # resumes in another environment, oldest first: [before, after] by key
-    )
+    changes: list[dict[Name, Time | Pair]] = ABSENT  # of the environment at resumes: [before, after] by key
 
     @model_validator(mode="after")
     def _check(self) -> "RunRecord":
