@@ -58,6 +58,7 @@ export async function bundle(entry, options) {
     legalComments: "none",
     jsx: "automatic",
     jsxImportSource: "preact",
+    loader: { ".cell": "text" },
     plugins: [parts],
     ...options,
   });

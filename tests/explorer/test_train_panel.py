@@ -91,7 +91,7 @@ def test_an_lstm_trains_pauses_forks_and_goes_back(show: Show) -> None:
     press(page, "Rewind")
     poll(lambda: fact(page, "Epoch") == "0 of 400")
     expect(page.locator(".train-curves")).not_to_contain_text("learning rate")
-    assert page.locator("pre").inner_text() == (
+    assert page.locator("pre[tabindex]").inner_text() == (
         "reviver lstm train --preset original --seed 3 --data-size 300 --hidden-size 16 --learning-rate 0.01 --epochs 400"
         " --out run"
     )
@@ -277,7 +277,7 @@ def test_a_gan_shows_its_pictures_and_what_d_says(show: Show) -> None:
     expect(page.locator(".train-curves")).to_contain_text("weight γ of R1 0.2: generator G")
     expect(page.locator(".distribution")).to_have_count(2)
     check_accessible(page)
-    assert page.locator("pre").inner_text() == (
+    assert page.locator("pre[tabindex]").inner_text() == (
         "reviver gan train --preset original --latent-size 8 --learning-rate 0.0012 --beta1 -0.3 --r1 1"
         " --penalty-interval 8 --ema 0.9 --ema-rampup 0.05 --batch-size 8 --epochs 34 --out run"
     )
@@ -434,7 +434,7 @@ def test_an_lstm_learns_dropped_and_typed_sequences(show: Show) -> None:
     expect(page.get_by_text("It learns from 12 sequences of up to 3 numbers, in 2 classes.")).to_be_visible()
     epoch(page)
     expect(page.get_by_text("The answer is")).to_contain_text(re.compile("odd|even"))
-    assert page.locator("pre").inner_text() == (
+    assert page.locator("pre[tabindex]").inner_text() == (
         "reviver lstm train --preset original --data mine.csv --hidden-size 16 --batch-size 4 --epochs 5 --out run"
     )
     page.get_by_text("Type sequences").click()
@@ -475,4 +475,32 @@ def test_a_gan_learns_from_image_files(show: Show) -> None:
     expect(problem).to_be_empty()
     press(page, "One update")
     expect(page.locator(".pictures")).to_have_attribute("aria-label", "Images of 25 latents at update 1")
-    expect(page.locator("pre")).to_contain_text("reviver gan train --preset original --data images.npy")
+    expect(page.locator("pre[tabindex]")).to_contain_text("reviver gan train --preset original --data images.npy")
+
+
+def test_a_cell_trains_from_its_text_also_beside_another(show: Show) -> None:
+    page = show(SMALL)
+    wait_for_panel(page, "train")
+    card = page.get_by_role("region", name="Cell", exact=True)
+    card.get_by_label("Text of a known cell").select_option("gru")
+    expect(card).to_contain_text("It learns 864 numbers, and remembers h.")
+    text = card.get_by_role("textbox")
+    text.fill("z = sigmoid(W_z @ x + U_z @ h + b_z)  # how much to keep\nh = z * h + (1 - z) * tanh(W @ x + b_q")
+    expect(text).to_have_accessible_description(re.compile(r"Line 2, column \d+: \) is missing here"))
+    expect(card.get_by_role("button", name="Train this cell")).to_be_disabled()
+    text.press("End")
+    text.press_sequentially(")")
+    expect(card.get_by_role("table")).to_contain_text("b_q")
+    check_accessible(page)
+    press(page, "Train beside the cell in use")
+    expect(page.locator(".train-curves")).to_contain_text("cell lstm: training")
+    expect(page.locator(".train-curves")).to_contain_text("cell own: training")
+    press(page, "Pause")
+    expect(page.locator(".panel-train .steps-title").first).to_have_text("how much to keep z")
+    expect(page.locator(".panel-train .heatmap")).to_have_count(2)
+    assert "sigmoid(W_z @ x" in view_of(page)["cell"]
+    content = save(page)
+    press(page, "Reset")
+    drop(page, "run.zip", content)
+    poll(lambda: update(page) > 0)
+    expect(page.locator(".panel-train .steps-title").first).to_have_text("how much to keep z")

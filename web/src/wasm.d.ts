@@ -8,3 +8,9 @@ declare module "worker:train" {
   const script: string;
   export default script;
 }
+
+/** The text of a built-in cell. */
+declare module "*.cell" {
+  const text: string;
+  export default text;
+}

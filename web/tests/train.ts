@@ -1,5 +1,6 @@
 /** What trains in the page, for tests/explorer/test_train_*.py, in Node.js. */
 import { cpuUsage } from "node:process";
+import { joinGates } from "../src/train/cells";
 import { GanRun } from "../src/train/gan_run";
 import { LstmRun } from "../src/train/lstm_run";
 import { openRun, packRun } from "../src/train/folder";
@@ -60,7 +61,11 @@ async function lstm({ lstm: settings, csv, updates = 0, saveAt, python }: Reques
     return { error: (error as Error).message };
   }
   let run = await LstmRun.create({ ...LSTM_ORIGINAL, ...settings }, own);
-  const initial = run.network.weights.save().w;
+  const weights = () => {
+    const saved = run.network.weights.save();
+    return run.settings.cell === "lstm" ? joinGates(saved).w : saved.w;
+  };
+  const initial = weights();
   const { train, validation } = run.data;
   const start = cpuUsage();
   const losses = [];
@@ -71,12 +76,11 @@ async function lstm({ lstm: settings, csv, updates = 0, saveAt, python }: Reques
     run = await LstmRun.restore(run.save(), own);
   }
   const milliseconds = cpuUsage(start).user / 1000;
-  const last = run.network.weights.save().w;
   return {
     initial,
-    last,
+    last: weights(),
     folder,
-    hashes: digest(last),
+    hashes: digest(run.network.weights.save().w),
     train: inputsOf(train),
     validation: inputsOf(validation),
     losses,

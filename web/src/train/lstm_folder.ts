@@ -1,4 +1,6 @@
 /** What the run folder of an LSTM holds, see run_files.ts. */
+import { shapesOf } from "../compute/cell_text";
+import { cellOf, joinGates, splitGates } from "./cells";
 import { generatorState, power, readGenerator, readWeights, writeWeights, type Layout } from "./checkpoint";
 import type { LstmRun, LstmSaved } from "./lstm_run";
 import type { LstmEpoch } from "./lstm_state";
@@ -27,14 +29,18 @@ const LINE = [
 /** Python has two biases for each gate, of which the page holds the second at 0. */
 const SECOND_BIAS = "networks/network/lstm.bias_hh_l0";
 
-const layoutOf = ({ hiddenSize: H, encoding, optimizer }: LstmSettings, classCount: number): Layout => ({
+const isLstm = ({ cell }: LstmSettings) => cell === "lstm";
+
+const shapesOfRun = ({ cell, hiddenSize: H, encoding }: LstmSettings) => {
+  const I = encoding === "scalar" ? 1 : DIGITS;
+  return cell === "lstm" ? { W: [4 * H, I], U: [4 * H, H], b: [4 * H] } : shapesOf(cellOf(cell), I, H);
+};
+
+const layoutOf = (settings: LstmSettings, classCount: number): Layout => ({
   part: "network",
-  shapes: {
-    ...{ W_out: [classCount, H], b_out: [classCount] },
-    ...{ W: [4 * H, encoding === "scalar" ? 1 : DIGITS], U: [4 * H, H], b: [4 * H] },
-  },
+  shapes: { W_out: [classCount, settings.hiddenSize], b_out: [classCount], ...shapesOfRun(settings) },
   names: { W: "lstm.weight_ih_l0", U: "lstm.weight_hh_l0", b: "lstm.bias_ih_l0" },
-  means: optimizer === "rmsprop" ? { v: "square_avg" } : { v: "exp_avg_sq", m: "exp_avg" },
+  means: settings.optimizer === "rmsprop" ? { v: "square_avg" } : { v: "exp_avg_sq", m: "exp_avg" },
 });
 
 /** Name of the file with own sequences. */
@@ -56,10 +62,11 @@ export function lstmFiles(run: LstmRun, name: string, { lstmConfig }: Python): R
   const { forgetBias: _, ...settings } = saved.settings;
   const H = settings.hiddenSize;
   const tensors: Record<string, Tensor> = {
-    [SECOND_BIAS]: [new Float32Array(4 * H), [4 * H]],
+    ...(isLstm(saved.settings) && { [SECOND_BIAS]: [new Float32Array(4 * H), [4 * H]] as Tensor }),
     "rngs/dropout": generatorState(saved.dropout),
   };
-  writeWeights(tensors, layoutOf(saved.settings, weights.w.b_out.length), weights, step);
+  const kept = isLstm(saved.settings) ? joinGates(weights) : weights;
+  writeWeights(tensors, layoutOf(saved.settings, weights.w.b_out.length), kept, step);
   const batches = Math.ceil(saved.trainCount / settings.batchSize);
   const history = new Float32Array(3 * batches);
   history.set(sums); // of all batches of the epoch so far: only their sum counts
@@ -93,8 +100,9 @@ export async function readLstm(read: RunRead, { lstmConfig }: Python, known: Seq
   if (isOwn) FREE_OF_OWN.forEach((name) => delete record.config[name]);
   const settings = readSettings<LstmSettings>(record.config, LSTM, lstmConfig, FREE);
   const { epoch, batch, step, extra } = position;
-  const weights = readWeights(tensors, layoutOf(settings, own?.classes.length ?? DIGITS), step);
-  if (tensors.floats(SECOND_BIAS, [4 * settings.hiddenSize]).some((value) => value !== 0))
+  const found = readWeights(tensors, layoutOf(settings, own?.classes.length ?? DIGITS), step);
+  const weights = isLstm(settings) ? splitGates(found) : found;
+  if (isLstm(settings) && tensors.floats(SECOND_BIAS, [4 * settings.hiddenSize]).some((value) => value !== 0))
     throw new Error("its network has two biases for each gate, and that of the page has one");
   const batches = tensors.shape("tensors/history")[0];
   const history = tensors.floats("tensors/history", [batches, 3]).subarray(0, 3 * batch);

@@ -3,8 +3,9 @@
  * updates and the validation after each epoch. The same settings give the same numbers up to rounding.
  */
 import { dataOf, lengthsOf, rateAt } from "./curriculum";
-import { LstmNetwork } from "./lstm";
-import { traceLstm } from "./lstm_trace";
+import { CellNetwork } from "./cell_network";
+import { cellOf } from "./cells";
+import { traceRun } from "./lstm_trace";
 import type { LstmEpoch, LstmUpdate } from "./lstm_state";
 import { Memory } from "./memory";
 import { DIGITS, targetOf, valueAt, type Sequences, type Split } from "./palindromes";
@@ -45,7 +46,7 @@ export class LstmRun {
 
   private constructor(
     readonly settings: LstmSettings,
-    readonly network: LstmNetwork,
+    readonly network: CellNetwork,
     /** What it learns from; null for palindromes. */
     readonly own: SequenceData | null,
   ) {
@@ -76,8 +77,8 @@ export class LstmRun {
       );
     const inputSize = encoding === "scalar" ? 1 : DIGITS;
     const sizes = { steps, inputSize, hiddenSize, numClasses: own?.classes.length ?? DIGITS, batchSize };
-    const network = new LstmNetwork(await Memory.create(), sizes);
-    network.initialize(makeRng(settings.seed, "weights"), settings.forgetBias);
+    const network = new CellNetwork(await Memory.create(), cellOf(settings.cell), sizes);
+    network.initialize(makeRng(settings.seed, "weights"), settings.cell === "lstm" ? { b_f: settings.forgetBias } : {});
     const run = new LstmRun(settings, network, own);
     void run.data; // which may be too little
     return run;
@@ -118,9 +119,8 @@ export class LstmRun {
     checkChanges(changes, LSTM);
     const saved = this.save();
     const settings = { ...saved.settings, ...changes };
-    const H = settings.hiddenSize;
-    const { b } = saved.weights.w;
-    for (let u = H; u < 2 * H; u++) b[u] += settings.forgetBias - saved.settings.forgetBias;
+    const moved = settings.cell === "lstm" ? saved.weights.w.b_f : new Float32Array();
+    moved.forEach((value, u) => (moved[u] = value + settings.forgetBias - saved.settings.forgetBias));
     const lengths = lengthsOf(settings);
     const isGrowing = settings.curriculum === saved.settings.curriculum && lengths.length > 1;
     const found = lengths.findIndex((length) => length >= this.length);
@@ -221,5 +221,5 @@ export class LstmRun {
 
   /** Traces the network over digits, or over numbers as those of its own sequences. */
   trace = (values: number[]) =>
-    traceLstm(this.network.weights.w, values, this.settings.encoding, this.own && (this.data as SequenceSplit));
+    traceRun(this.network, values, this.settings.encoding, this.own && (this.data as SequenceSplit));
 }

@@ -1,39 +1,43 @@
-/** The gates and states of an LSTM over one sequence. */
-import { forward } from "../compute/lstm";
+/** The quantities of a cell over one sequence, and the answer. */
+import { traceCell } from "../compute/cell_trace";
 import { softmax } from "../kit/math";
-import type { Matrix } from "./memory";
+import type { CellNetwork } from "./cell_network";
 import { DIGITS } from "./palindromes";
 
-/** The network at each step of a sequence, without dropout. Values [T, H], probabilities of each class [T, C]. */
+/** The network at each step of a sequence, without dropout. Values [T, H] by name, probabilities of each class [T, C]. */
 export interface LstmTrace {
   digits: number[];
-  values: Record<"i" | "f" | "g" | "o" | "c" | "h", Float64Array>;
+  values: Record<string, Float64Array>;
+  /** What the text says of each, and whether it is a gate, from 0 to 1. */
+  about: Record<string, { meaning: string; isGate: boolean }>;
   probabilities: Float64Array;
 }
 
-/** Traces weights over digits, or numbers of which `own` tells the mean and the scale, in double precision. */
-export function traceLstm(
-  { W, U, b, W_out, b_out }: Record<string, Matrix>,
+/** Traces a network over digits, or numbers of which `own` tells the mean and the scale, in double precision. */
+export function traceRun(
+  { cell, weights, sizes: { hiddenSize: H, numClasses: C } }: CellNetwork,
   digits: number[],
   encoding: "scalar" | "onehot",
   own: { mean: number; scale: number } | null,
 ): LstmTrace {
-  const H = U.columns;
-  const [weights, recurrent, biases, out, bias] = [W, U, b, W_out, b_out].map((matrix) =>
-    Float64Array.from(matrix.read()),
+  const w = Object.fromEntries(
+    Object.entries(weights.w).map(([name, matrix]) => [name, Float64Array.from(matrix.read())]),
   );
-  const C = b_out.columns;
   const numbers = own ? digits.map((value) => Math.fround((value - own.mean) / own.scale)) : digits;
   const x =
     encoding === "scalar" ? numbers : digits.flatMap((d) => Array.from({ length: DIGITS }, (_, k) => +(k === d)));
-  const run = { reverse: false, mask: null, zoneout: false };
-  const values = forward({ W: weights, U: recurrent, b: biases }, Float64Array.from(x), digits.length, run);
-  const probabilities = new Float64Array(digits.length * C);
-  for (let t = 0; t < digits.length; t++)
+  const T = digits.length;
+  const values = traceCell(cell, w, Float64Array.from(x), T, H);
+  const probabilities = new Float64Array(T * C);
+  for (let t = 0; t < T; t++)
     for (let k = 0; k < C; k++) {
-      let sum = bias[k];
-      for (let u = 0; u < H; u++) sum += out[k * H + u] * values.h[t * H + u];
+      let sum = w.b_out[k];
+      for (let u = 0; u < H; u++) sum += w.W_out[k * H + u] * values.h[t * H + u];
       probabilities[t * C + k] = sum;
     }
-  return { digits, values, probabilities: softmax(probabilities, C) };
+  const isGate = (node: number) => cell.graph.nodes[node].op === "sigmoid";
+  const about = Object.fromEntries(
+    [...cell.quantities].map(([name, { meaning, node }]) => [name, { meaning, isGate: isGate(node) }]),
+  );
+  return { digits, values, about, probabilities: softmax(probabilities, C) };
 }

@@ -121,8 +121,18 @@ export class Memory {
 
   /** C += A Bᵀ over the first columns of A and B; `room` is for Bᵀ. */
   productTransposed(a: Matrix, b: Matrix, c: Matrix, room: Matrix, columns: number) {
+    this.transpose(b, room, columns);
+    this.productRoom(a, b, c, room, columns);
+  }
+
+  /** Puts Bᵀ into `room`. */
+  transpose(b: Matrix, room: Matrix, columns: number) {
+    this.kernel.transpose(b.address, b.stride, room.address, rowWidth(b.rows) * BYTES, b.height, columns);
+  }
+
+  /** C += A Bᵀ with Bᵀ in `room`. */
+  productRoom(a: Matrix, b: Matrix, c: Matrix, room: Matrix, columns: number) {
     const width = rowWidth(b.rows) * BYTES;
-    this.kernel.transpose(b.address, b.stride, room.address, width, b.height, columns);
     this.kernel.product(
       ...[a.address, a.stride, BYTES, room.address, width, c.address, c.stride],
       ...[c.height, columns, pad(c.columns, 8)],
@@ -144,6 +154,11 @@ export class Memory {
   /** dX = Wᵀ dY. */
   inputGradient(dy: Matrix, W: Matrix, dx: Matrix, columns: number) {
     dx.clear(columns);
+    this.addInputGradient(dy, W, dx, columns);
+  }
+
+  /** dX += Wᵀ dY. */
+  addInputGradient(dy: Matrix, W: Matrix, dx: Matrix, columns: number) {
     this.#product(W, BYTES, W.stride, dy, dx, W.rows, columns);
   }
 

@@ -3,6 +3,8 @@
  * the panel: its value in the original, what it may be, and what the panel says of it.
  */
 
+import { problemOf } from "./cells";
+
 /** Smallest and largest value of a number, and of which number it is a multiple. */
 type Bounds = readonly [number, number, number?];
 
@@ -24,6 +26,8 @@ export interface Setting<V extends number | string = number | string> extends Ab
   bounds?: Bounds;
   /** The value by which it does nothing. */
   off?: number;
+  /** Whether it is a cell, in place of bounds. */
+  isCell?: boolean;
   /** In place of bounds: values with their words. */
   choices?: readonly (readonly [V, string])[];
 }
@@ -44,6 +48,8 @@ const SEED = number(0, [0, 2 ** 31 - 1, 1], { label: "Seed", key: "seed", isFixe
 
 export const LSTM = {
   seed: SEED,
+  /** The name of a built-in cell, or a text. */
+  cell: { original: "lstm", label: "Cell", key: "cell", isFixed: true, isCell: true } as Setting<string>,
   dataSize: number(100_000, [2, 100_000, 1], {
     ...{ label: "Palindromes", key: "data", hint: "duplicates removed", isFixed: true },
   }),
@@ -112,14 +118,16 @@ export const GAN_QUICK: GanSettings = {
 };
 
 /** Whether a setting may have a value. */
-export function accepts({ bounds, choices }: Setting, value: unknown): boolean {
+export function accepts({ bounds, choices, isCell }: Setting, value: unknown): boolean {
+  if (isCell) return typeof value === "string" && problemOf(value) === null;
   if (!bounds) return choices!.some(([word]) => word === value);
   const [low, high, unit] = bounds;
   return typeof value === "number" && value >= low && value <= high && (!unit || value % unit === 0);
 }
 
 /** What a setting must be, in words. */
-export function boundsText({ bounds, choices }: Setting): string {
+export function boundsText({ bounds, choices, isCell }: Setting): string {
+  if (isCell) return "the name of a built-in cell or the text of one";
   if (!bounds) return choices!.map(([word]) => word).join(" or ");
   const [low, high, unit] = bounds;
   return `${unit === 1 ? "an integer" : unit ? `a multiple of ${unit}` : "a number"} from ${low} to ${high}`;

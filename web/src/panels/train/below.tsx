@@ -2,6 +2,7 @@
 import { Select } from "../../kit/controls";
 import { CopyField, quote } from "../../kit/copy";
 import type { LstmSettings } from "../../train/protocol";
+import { CellCard } from "./cell_card";
 import { useSlow } from "./curves";
 import { OwnData } from "./files";
 import { Maps, type Cells } from "./gates";
@@ -15,11 +16,12 @@ interface BelowProps {
   state: TrainState;
   images: ImagesAbout | null;
   cells: Cells;
+  change: () => void;
   /** Of Python, which have curves of this network. */
   runs: Run[];
 }
 
-export function Below({ session, state, images, cells, runs }: BelowProps) {
+export function Below({ session, state, images, cells, runs, change }: BelowProps) {
   const kind = state.kind.value;
   const own = session.sequences.value;
   const trace = useSlow(session.lines, kind).at(-1)?.seen.trace;
@@ -31,6 +33,7 @@ export function Below({ session, state, images, cells, runs }: BelowProps) {
           <Maps {...{ trace, cells, part: "others", isPalindrome: !own }} />
         </section>
       )}
+      {kind === "lstm" && <CellCard {...{ session, state, change }} />}
       {runs.length > 0 && (
         <Select
           label="Compare with a run of Python"

@@ -72,15 +72,12 @@ function aboutOwn(own: SequenceData, { trainFraction, seed }: LstmSaved["setting
 export function lstmContent(saved: LstmSaved, own: SequenceData | null, command: string | null): LstmContent {
   const { settings, weights, step } = saved;
   const { hiddenSize: H, encoding, hiddenDropout, length } = settings;
-  const { W, U, b, W_out, b_out } = weights.w;
-  const inputSize = W.length / (4 * H);
-  const gate = (values: Float32Array<ArrayBuffer>, k: number) =>
-    values.slice((k * values.length) / 4, ((k + 1) * values.length) / 4);
-  const cells = ["i", "f", "c", "o"].flatMap((letter, k) => [
-    [`lstm.layers.0.W_${letter}`, [gate(W, k), [H, inputSize]]],
-    [`lstm.layers.0.U_${letter}`, [gate(U, k), [H, H]]],
-    [`lstm.layers.0.b_${letter}`, [gate(b, k), [H]]],
-  ]);
+  const { W_out, b_out, ...ofCell } = weights.w;
+  const inputSize = ofCell.W_i.length / H;
+  const cells = Object.entries(ofCell).map(([name, values]) => {
+    const columns = values.length / H;
+    return [`lstm.layers.0.${name}`, [values, columns === 1 && name.startsWith("b") ? [H] : [H, columns]]];
+  });
   const id = "trained-lstm";
   const tensors = { ...Object.fromEntries(cells), W_out: [W_out, [b_out.length, H]], b_out: [b_out, [b_out.length]] };
   return {

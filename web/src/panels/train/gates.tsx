@@ -8,8 +8,17 @@ import { argmax, formatExact, percent } from "../../kit/format";
 import { ROLES, TITLES, type Quantity } from "../../lstm/words";
 import type { LstmTrace } from "../../train/protocol";
 
-/** In the first view, and below. */
-const PARTS = { first: ["f", "i"], others: ["g", "c", "o", "h"] } satisfies Record<string, Quantity[]>;
+/** Maps in the first view; the others stand below. */
+const FIRST = 2;
+
+/** The quantities of a cell: gates first, that of forgetting before all, h last. */
+function namesOf({ about }: LstmTrace): string[] {
+  const rank = (name: string) => {
+    const { meaning, isGate } = about[name];
+    return name === "h" ? 3 : meaning.includes("forget") ? 0 : isGate ? 1 : 2;
+  };
+  return Object.keys(about).sort((a, b) => rank(a) - rank(b));
+}
 
 interface AnswerProps {
   trace: LstmTrace;
@@ -43,46 +52,52 @@ export type Cells = ReturnType<typeof useCells>;
 
 interface MapsProps {
   trace: LstmTrace;
-  part: keyof typeof PARTS;
+  part: "first" | "others";
   cells: Cells;
   isPalindrome: boolean;
 }
 
-/** Maps of gates and states, units sorted by their mean forget gate. */
-export function Maps({ trace: { digits, values }, part, cells: { hover, selection }, isPalindrome }: MapsProps) {
+const largest = (values: Float64Array) => values.reduce((max, value) => Math.max(max, Math.abs(value)), 1);
+
+/** Maps of gates and states, units sorted by the mean of the first of them. */
+export function Maps({ trace, part, cells: { hover, selection }, isPalindrome }: MapsProps) {
+  const { digits, values, about } = trace;
   const T = digits.length;
   const H = values.h.length / T;
-  const keeps = rowMeans(values.f, T, H);
-  const order = Int32Array.from({ length: H }, (_, unit) => unit).sort((a, b) => keeps[b] - keeps[a] || a - b);
-  const limit = values.c.reduce((max, value) => Math.max(max, Math.abs(value)), 1);
-  const contentOf = (name: Quantity): HeatmapContent => ({
-    ...{ values: values[name], columns: T, rows: H, order, binning: "extreme" },
-    scale: "ifo".includes(name)
-      ? { name: "sequential", limit: 1 }
-      : { name: "diverging", limit: name === "c" ? limit : 1 },
-    label: `${TITLES[name]} ${name}: ${H} units over ${T} steps`,
-  });
+  const names = namesOf(trace);
+  const [key] = names;
+  const means = rowMeans(values[key], T, H);
+  const order = Int32Array.from({ length: H }, (_, unit) => unit).sort((a, b) => means[b] - means[a] || a - b);
   const chosen = selection.value ?? { column: T - 1, row: order[0] };
   return (
     <div class={part === "first" ? "steps-grid" : "columns train-others"}>
-      {PARTS[part].map((name) => (
-        <StepMap
-          key={name}
-          title={`${TITLES[name]} ${name}`}
-          note={ROLES[name]}
-          name={`${TITLES[name]} ${name}`}
-          height="11rem"
-          content={contentOf(name)}
-          steps={{ count: T, names: isPalindrome ? digits.map(String) : null, others: null }}
-          rows={["high f", "low f"].map((text, k) => ({ place: k ? 0.97 : 0.03, name: text }))}
-          selection={{ column: Math.min(chosen.column, T - 1), row: Math.min(chosen.row, H - 1) }}
-          hover={hover}
-          describe={({ column, row: unit }) =>
-            `step ${column + 1}, unit ${unit + 1}: ${name} = ${formatExact(values[name][column * H + unit])}`
-          }
-          onSelect={(cell) => (selection.value = cell)}
-        />
-      ))}
+      {(part === "first" ? names.slice(0, FIRST) : names.slice(FIRST)).map((name) => {
+        const { meaning, isGate } = about[name];
+        const title = `${meaning} ${name}`.trim();
+        const content: HeatmapContent = {
+          ...{ values: values[name], columns: T, rows: H, order, binning: "extreme" },
+          scale: isGate ? { name: "sequential", limit: 1 } : { name: "diverging", limit: largest(values[name]) },
+          label: `${title}: ${H} units over ${T} steps`,
+        };
+        return (
+          <StepMap
+            key={name}
+            title={title}
+            note={meaning === TITLES[name as Quantity] ? ROLES[name as Quantity] : undefined}
+            name={title}
+            height="11rem"
+            content={content}
+            steps={{ count: T, names: isPalindrome ? digits.map(String) : null, others: null }}
+            rows={[`high ${key}`, `low ${key}`].map((text, k) => ({ place: k ? 0.97 : 0.03, name: text }))}
+            selection={{ column: Math.min(chosen.column, T - 1), row: Math.min(chosen.row, H - 1) }}
+            hover={hover}
+            describe={({ column, row: unit }) =>
+              `step ${column + 1}, unit ${unit + 1}: ${name} = ${formatExact(values[name][column * H + unit])}`
+            }
+            onSelect={(cell) => (selection.value = cell)}
+          />
+        );
+      })}
     </div>
   );
 }

@@ -2,6 +2,7 @@
 import { batch, signal, type Signal } from "@preact/signals";
 import { oneOf } from "../../kit/codec";
 import { isPhone } from "../../kit/player";
+import { BUILT_IN } from "../../train/cells";
 import type { Kind, Settings } from "../../train/protocol";
 import { kebab } from "../../train/run_files";
 import {
@@ -92,12 +93,16 @@ export interface TrainState {
 export function readSetting(spec: Setting, text: string): number | string | undefined {
   const trimmed = text.trim();
   if (trimmed === "off" && spec.off !== undefined) return spec.off;
+  if (spec.isCell) return accepts(spec, text) ? text : undefined;
   const value = spec.choices ? trimmed : trimmed === "" ? NaN : Number(trimmed);
   return accepts(spec, value) ? value : undefined;
 }
 
 /** A value in words. */
-export const formatSetting = ({ off }: Setting, value: number | string) => (value === off ? "off" : String(value));
+export function formatSetting({ off, isCell }: Setting, value: number | string): string {
+  if (isCell) return Object.hasOwn(BUILT_IN, value) ? String(value) : "own";
+  return value === off ? "off" : String(value);
+}
 
 const kindField = oneOf<Kind>(["lstm", "gan"]);
 

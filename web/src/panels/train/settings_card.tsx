@@ -27,7 +27,10 @@ export function SettingsCard({ state, problems, set, change, hidden }: CardProps
   const group = (isFixed: boolean) => {
     const specs = Object.entries(NETWORKS[kind].specs).filter(
       ([name, { needs, ...spec }]) =>
-        !hidden.includes(name) && (spec.isFixed ?? false) === isFixed && (!needs || settings[needs].value === "on"),
+        !hidden.includes(name) &&
+        !spec.isCell &&
+        (spec.isFixed ?? false) === isFixed &&
+        (!needs || settings[needs].value === "on"),
     );
     return (
       <>

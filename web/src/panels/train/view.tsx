@@ -146,7 +146,7 @@ export function Train({ manifest, session, state, problems, images: ofPage }: Tr
           {kind === "gan" && <Densities lines={session.lines} />}
         </section>
       </div>
-      <Below {...{ session, state, images, cells, runs }} />
+      <Below {...{ session, state, images, cells, runs, change }} />
     </div>
   );
 }

@@ -1,0 +1,56 @@
+"""Cells as text in the page against Python's: grammar, order of weights, a step and its gradients."""
+
+import json
+import math
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.explorer.node import compute, needs_node
+
+pytestmark = needs_node
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "cells.json"
+
+
+def test_the_page_reads_and_computes_the_texts_as_python() -> None:
+    golden = json.loads(GOLDEN.read_text(encoding="utf-8"))
+    requests = []
+    for cell in golden.values():
+        weights = {
+            name: [math.sin(k + at) / 2 for k in range(math.prod(shape))]
+            for at, (name, shape) in enumerate(cell["weights"].items())
+        }
+        requests.append(
+            {"text": cell["text"], "weights": weights, "x": [[0.5, -1.0], [0.25, 2.0]], "gradient": [1.0, -2.0, 3.0]}
+        )
+    for (name, cell), found in zip(golden.items(), compute("cells", requests), strict=True):
+        assert found["states"] == cell["states"], name
+        assert [*found["matrices"], *found["vectors"]] == list(cell["weights"]), name
+        assert found["vectors"] == cell["vectors"], name
+        assert found["output"] == pytest.approx(cell["output"][-3:], abs=1e-6), name
+        assert found["traced"] == pytest.approx(cell["output"], abs=1e-9), name
+        for weight, gradient in cell["gradients"].items():
+            assert found["gradients"][weight] == pytest.approx(gradient, rel=1e-4, abs=2e-6), (name, weight)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "column", "sentence"),
+    [
+        ("h = tanh(W @ x + U @ h", 1, 23, "\\) is missing"),
+        ("h = tanhh(W @ x)", 1, 5, "tanhh is not a function"),
+        ("h = tanh(W @ x + q)", 1, 18, "No line assigns q"),
+        ("h = tanh(x)", 1, 10, "write a matrix before it"),
+        ("h = tanh(W @ x)\nh = W @ x", 2, 1, "Line 1 has h already"),
+        ("h = W @ x * $", 1, 13, "not part of a text"),
+        ("c = W @ x", 1, 1, "No line assigns h"),
+        ("h = tanh(W @ x)\nb_q: 1", 2, 1, "No line reads a vector b_q"),
+        ("h = W @ x @ h", 1, 11, "Left of @ stands one matrix"),
+        ("i = W @ x\nh = tanh(V @ x)", 1, 1, "Nobody reads i"),
+    ],
+)
+def test_a_wrong_text_gets_a_sentence_at_its_place(text: str, line: int, column: int, sentence: str) -> None:
+    (found,) = compute("cells", [{"text": text}])
+    assert (found["line"], found["column"]) == (line, column), found
+    assert re.search(sentence, found["error"]), found

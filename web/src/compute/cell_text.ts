@@ -1,0 +1,257 @@
+/**
+ * The text of a cell, as `reviver.cells.grammar` reads it: a line is `NAME = EXPRESSION  # what it is`, or `b_f: 1`, where a
+ * vector begins. `x` is the input, `h` the output; a name read before its line is state; left of `@` stands a learned matrix;
+ * other names with an underscore are learned vectors.
+ */
+import { FUNCTIONS, Graph } from "./cell_graph";
+
+export interface Quantity {
+  node: number;
+  meaning: string;
+  line: number;
+}
+
+export interface Cell {
+  text: string;
+  title: string;
+  graph: Graph;
+  /** The assigned names in the order of the text. */
+  quantities: Map<string, Quantity>;
+  /** Names of the states, h first. */
+  states: string[];
+  /** Matrices in the order of their weights, and whether each acts on x; then vectors, and where each begins. */
+  matrices: Map<string, boolean>;
+  vectors: Map<string, number>;
+}
+
+const [MAX_LINES, MAX_WIDTH, MAX_DEPTH] = [64, 200, 32];
+const TOKEN = /\s*(?:((?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|([A-Za-z_]\w*)|([-+*/@(),=:]))/y;
+const OPERATORS: Record<string, string> = { "+": "add", "-": "sub", "*": "mul", "/": "div" };
+
+/** What is wrong with a text, and where; counted from 1. */
+export class CellError extends Error {
+  constructor(
+    message: string,
+    readonly line: number,
+    readonly column: number,
+  ) {
+    super(message);
+  }
+}
+
+type Token = { text: string; kind: "number" | "name" | "sign" | "end"; column: number };
+type Line = { number: number; tokens: Token[]; meaning: string };
+
+export function parseCell(text: string): Cell {
+  return new Parser(text).cell();
+}
+
+class Parser {
+  readonly graph = new Graph();
+  readonly matrices = new Map<string, boolean>();
+  readonly vectors = new Map<string, number>();
+  readonly assigned = new Map<string, number>();
+  readonly env = new Map<string, number>();
+  readonly reads = new Map<string, Set<string>>();
+  #line!: Line;
+  #at = 0;
+  #target = "";
+
+  constructor(readonly text: string) {}
+
+  cell(): Cell {
+    const rows = this.text.split("\n");
+    if (rows.length > MAX_LINES) throw new CellError(`A text has at most ${MAX_LINES} lines.`, MAX_LINES + 1, 1);
+    const lines = rows.map((row, k) => this.#split(row, k + 1)).filter(({ tokens }) => tokens.length > 1);
+    const starts: [Token, number, Line][] = [];
+    for (const line of lines) {
+      const [name, sign] = line.tokens;
+      [this.#line, this.#at] = [line, 2];
+      if (name.kind !== "name" || !"=:".includes(sign.text) || sign.kind === "end")
+        this.#refuse("A line is NAME = EXPRESSION, or NAME: NUMBER where a vector begins.", name);
+      if (sign.text === ":") starts.push([name, this.#start(), line]);
+      else this.#declare(name);
+    }
+    const quantities = new Map<string, Quantity>();
+    for (const line of lines.filter(({ tokens }) => tokens[1].text === "=")) {
+      [this.#line, this.#at, this.#target] = [line, 2, line.tokens[0].text];
+      this.reads.set(this.#target, new Set());
+      let node = this.#sum(0);
+      this.#expect("end");
+      if (this.#target === "h") node = this.graph.add("dropout", [node]);
+      this.env.set(this.#target, node);
+      quantities.set(this.#target, { node, meaning: line.meaning, line: line.number });
+    }
+    for (const [name, value, line] of starts) {
+      this.#line = line;
+      if (!this.vectors.has(name.text)) this.#refuse(`No line reads a vector ${name.text}.`, name);
+      this.vectors.set(name.text, value);
+    }
+    this.#check(quantities);
+    const isState = (name: string) => this.graph.nodes.some(({ op, value }) => op === "state" && value === name);
+    const states = ["h", ...[...quantities.keys()].filter((name) => name !== "h" && isState(name))];
+    const onX = [...this.matrices].filter(([, is]) => is);
+    const others = [...this.matrices].filter(([, is]) => !is);
+    const title = (/^(?:#.*\n)*/.exec(`${this.text}\n`)![0].match(/[^#\n]+/g) ?? []).join(" ").trim();
+    return {
+      ...{ text: this.text, title, graph: this.graph, quantities, states },
+      ...{ matrices: new Map([...onX, ...others]), vectors: this.vectors },
+    };
+  }
+
+  #split(row: string, number: number): Line {
+    const mark = row.indexOf("#");
+    const code = mark < 0 ? row : row.slice(0, mark);
+    if (code.length > MAX_WIDTH) throw new CellError(`A line has at most ${MAX_WIDTH} characters.`, number, MAX_WIDTH);
+    const tokens: Token[] = [];
+    TOKEN.lastIndex = 0;
+    for (let at = 0; at < code.trimEnd().length; at = TOKEN.lastIndex) {
+      const found = TOKEN.exec(code);
+      if (!found) {
+        const column = at + (/^\s*/.exec(code.slice(at))![0].length ?? 0);
+        throw new CellError(`${JSON.stringify(code[column])} is not part of a text.`, number, column + 1);
+      }
+      const [all, digits, name, sign] = found;
+      const content = digits ?? name ?? sign;
+      const column = found.index + all.length - content.length + 1;
+      tokens.push({ text: content, kind: digits ? "number" : name ? "name" : "sign", column });
+    }
+    tokens.push({ text: "", kind: "end", column: code.trimEnd().length + 1 });
+    return { number, tokens, meaning: mark < 0 ? "" : row.slice(mark + 1).trim() };
+  }
+
+  #refuse(message: string, token = this.#line.tokens[this.#at]): never {
+    throw new CellError(message, this.#line.number, token.column);
+  }
+
+  #peek = () => this.#line.tokens[this.#at];
+
+  #take(sign: string): boolean {
+    const isHere = this.#peek().kind === "sign" && this.#peek().text === sign;
+    if (isHere) this.#at++;
+    return isHere;
+  }
+
+  #expect(what: string) {
+    if (what === "end" ? this.#peek().kind === "end" : this.#take(what)) return;
+    const { text } = this.#peek();
+    this.#refuse(what === "end" ? `${text} is not expected here.` : `${what} is missing here.`);
+  }
+
+  #start(): number {
+    const sign = this.#take("-") ? -1 : 1;
+    const token = this.#peek();
+    if (token.kind !== "number") this.#refuse("A vector begins at a number, such as b_f: 1.", token);
+    this.#at++;
+    this.#expect("end");
+    return sign * Number(token.text);
+  }
+
+  #declare(name: Token) {
+    const { text } = name;
+    if (text === "x" || text in FUNCTIONS || text.startsWith("_"))
+      this.#refuse(`${text} cannot be the name of a quantity; choose another.`, name);
+    if (this.assigned.has(text)) this.#refuse(`Line ${this.assigned.get(text)} has ${text} already.`, name);
+    this.assigned.set(text, this.#line.number);
+  }
+
+  #sum(depth: number): number {
+    if (depth > MAX_DEPTH) this.#refuse("The expression is nested too deep; split it by a new name.");
+    let left = this.#product(depth);
+    for (;;) {
+      if (this.#take("+")) left = this.graph.add("add", [left, this.#product(depth)]);
+      else if (this.#take("-")) left = this.graph.add("sub", [left, this.#product(depth)]);
+      else return left;
+    }
+  }
+
+  #product(depth: number): number {
+    const matrix = this.#peek();
+    const next = this.#line.tokens[this.#at + 1];
+    let left: number;
+    if (matrix.kind === "name" && next?.text === "@") {
+      this.#at += 2;
+      left = this.#matmul(matrix, depth);
+    } else left = this.#factor(depth);
+    for (;;) {
+      const sign = this.#peek();
+      if (sign.text === "@") this.#refuse("Left of @ stands one matrix, such as W @ x.", sign);
+      if (!this.#take("*") && !this.#take("/")) return left;
+      left = this.graph.add(OPERATORS[sign.text], [left, this.#factor(depth)]);
+    }
+  }
+
+  #matmul(matrix: Token, depth: number): number {
+    const name = matrix.text;
+    if (this.assigned.has(name) || name in FUNCTIONS || name === "x")
+      this.#refuse(`Left of @ stands a learned matrix, but ${name} is not one; use * for a product by units.`, matrix);
+    if (this.vectors.has(name)) this.#refuse(`${name} is a vector elsewhere; rename one.`, matrix);
+    const onX = this.#peek().text === "x";
+    if ((this.matrices.get(name) ?? onX) !== onX)
+      this.#refuse(`The matrix ${name} acts on x in one place and on another vector elsewhere; rename one.`, matrix);
+    this.matrices.set(name, onX);
+    if (onX) this.#at++;
+    return this.graph.add("matmul", onX ? [] : [this.#factor(depth)], name);
+  }
+
+  #factor(depth: number): number {
+    if (this.#take("-")) return this.graph.add("neg", [this.#factor(depth + 1)]);
+    const token = this.#peek();
+    if (this.#take("(")) {
+      const inner = this.#sum(depth + 1);
+      this.#expect(")");
+      return inner;
+    }
+    this.#at++;
+    if (token.kind === "number") return this.graph.add("number", [], Number(token.text));
+    if (token.kind !== "name") this.#refuse("A name, a number or a parenthesis is missing here.", token);
+    return this.#take("(") ? this.#call(token, depth) : this.#name(token);
+  }
+
+  #call(token: Token, depth: number): number {
+    const count = FUNCTIONS[token.text];
+    if (!Object.hasOwn(FUNCTIONS, token.text))
+      this.#refuse(`${token.text} is not a function; there are ${Object.keys(FUNCTIONS).join(", ")}.`, token);
+    const args = [this.#sum(depth + 1)];
+    while (this.#take(",")) args.push(this.#sum(depth + 1));
+    this.#expect(")");
+    if (args.length !== count) this.#refuse(`${token.text} has ${count} argument${count > 1 ? "s" : ""}.`, token);
+    return this.graph.add(token.text, args);
+  }
+
+  #name(token: Token): number {
+    const { text } = token;
+    this.reads.get(this.#target)!.add(text);
+    const known = this.env.get(text);
+    if (known !== undefined) return known;
+    if (this.assigned.has(text)) return this.graph.add("state", [], text);
+    if (text === "x") this.#refuse("x is not of size H; write a matrix before it, such as W_x @ x.", token);
+    if (this.matrices.has(text)) this.#refuse(`${text} is a matrix elsewhere; rename one.`, token);
+    if (Object.hasOwn(FUNCTIONS, text)) this.#refuse(`${text} is a function; write ${text}(v).`, token);
+    if (!text.replace(/^_+|_+$/g, "").includes("_"))
+      this.#refuse(`No line assigns ${text}; write one, or b_${text} for a learned vector.`, token);
+    if (!this.vectors.has(text)) this.vectors.set(text, 0);
+    return this.graph.add("vector", [], text);
+  }
+
+  #check(quantities: Map<string, Quantity>) {
+    if (!quantities.has("h")) throw new CellError("No line assigns h, the output.", 1, 1);
+    if (![...this.matrices.values()].some(Boolean))
+      throw new CellError("No line reads x, the input; write a matrix before it, such as W_x @ x.", 1, 1);
+    const used = new Set<string>();
+    const waiting = ["h"];
+    for (let name = waiting.pop(); name !== undefined; name = waiting.pop()) {
+      if (used.has(name)) continue;
+      used.add(name);
+      waiting.push(...(this.reads.get(name) ?? []));
+    }
+    for (const [name, { line }] of quantities)
+      if (!used.has(name)) throw new CellError(`Nobody reads ${name}: h does not depend on it.`, line, 1);
+  }
+}
+
+/** Shapes of the weights in their order, as torch has them. */
+export const shapesOf = ({ matrices, vectors }: Cell, inputSize: number, H: number): Record<string, number[]> => ({
+  ...Object.fromEntries([...matrices].map(([name, onX]) => [name, [H, onX ? inputSize : H]])),
+  ...Object.fromEntries([...vectors.keys()].map((name) => [name, [H]])),
+});
