@@ -34,11 +34,17 @@ RENAMED = {
     "W_out": "W_out",
     "b_out": "b_out",
 }
+OWN_CELL = (
+    "z = sigmoid(W_z @ x + U_z @ h + b_z)  # gate\nh = z * h + (1 - z) * tanh(V @ x + U @ (z * h) + u_n)\nu_n: 0.5"
+)
 CONFIGS = {
     "original": LSTMConfig(epochs=3, seed=7),
     "onehot": LSTMConfig(epochs=3, seed=1, encoding="onehot", optimizer="adam", max_norm=0.3, batch_size=100),
     "sample": LSTMConfig(epochs=2, seed=2, length=11, data_size=300, hidden_size=40, hidden_dropout=0.25),
     "random": LSTMConfig(epochs=1, seed=3, length=18, data_size=300, hidden_size=24, hidden_dropout=0.0),
+    "gru": LSTMConfig(epochs=20, seed=4, cell="gru"),
+    "peephole": LSTMConfig(epochs=5, seed=5, cell="peephole", hidden_size=40, optimizer="adam"),
+    "own": LSTMConfig(epochs=5, seed=6, cell=OWN_CELL, hidden_size=24, length=8, data_size=1000),
 }
 
 CURRICULUM = LSTMConfig(
@@ -58,7 +64,7 @@ CURRICULUM = LSTMConfig(
 
 def settings_of(config: LSTMConfig) -> dict[str, Any]:
     """Return the settings of the page, see web/src/train/settings.ts."""
-    names = "seed length encoding data_size train_fraction hidden_size hidden_dropout epochs batch_size optimizer"
+    names = "seed cell length encoding data_size train_fraction hidden_size hidden_dropout epochs batch_size optimizer"
     names += " start_length length_factor min_length_fraction threshold lr_length_exponent"
     camel = {
         name: "".join([first, *(part.title() for part in rest)])
@@ -79,8 +85,10 @@ def test_the_page_trains_what_python_trains(name: str, tmp_path: Path) -> None:
     assert ours["train"] == task.split.train.halves.flatten().tolist()
     assert ours["validation"] == task.split.validation.halves.flatten().tolist()
     initial = build_network(config, task).state_dict()
-    for short, full in RENAMED.items():
-        assert ours["initial"][short] == initial[full].flatten().tolist(), short
+    for short, values in ours["initial"].items():
+        is_cell = config.cell != "lstm" and not short.endswith("_out")
+        full = f"rnn.layers.0.{short}" if is_cell else RENAMED[short]
+        assert values == initial[full].flatten().tolist(), short
     run = load(train(config, tmp_path / "run", device="cpu").path)
     metrics = run.folder.read_metrics()
     assert len(ours["epochs"]) == len(metrics) == config.epochs
@@ -128,8 +136,10 @@ def test_a_run_that_is_saved_and_restored_goes_on_bit_for_bit(config: LSTMConfig
         LSTMConfig(epochs=4, seed=5, hidden_size=32),
         LSTMConfig(epochs=4, seed=5, hidden_size=32, optimizer="adam"),
         replace(CURRICULUM, data_size=1000, threshold=0.1, epochs=4),
+        LSTMConfig(epochs=4, seed=5, hidden_size=32, cell="gru"),
+        LSTMConfig(epochs=4, seed=5, hidden_size=32, cell=OWN_CELL, optimizer="adam"),
     ],
-    ids=["rmsprop", "adam", "curriculum"],
+    ids=["rmsprop", "adam", "curriculum", "gru", "own"],
 )
 def test_python_and_the_page_go_on_with_a_run_that_the_page_has_saved(
     config: LSTMConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture

@@ -39,7 +39,9 @@ const shapesOfRun = ({ cell, hiddenSize: H, encoding }: LstmSettings) => {
 const layoutOf = (settings: LstmSettings, classCount: number): Layout => ({
   part: "network",
   shapes: { W_out: [classCount, settings.hiddenSize], b_out: [classCount], ...shapesOfRun(settings) },
-  names: { W: "lstm.weight_ih_l0", U: "lstm.weight_hh_l0", b: "lstm.bias_ih_l0" },
+  names: isLstm(settings)
+    ? { W: "lstm.weight_ih_l0", U: "lstm.weight_hh_l0", b: "lstm.bias_ih_l0" }
+    : Object.fromEntries(Object.keys(shapesOfRun(settings)).map((name) => [name, `rnn.layers.0.${name}`])),
   means: settings.optimizer === "rmsprop" ? { v: "square_avg" } : { v: "exp_avg_sq", m: "exp_avg" },
 });
 

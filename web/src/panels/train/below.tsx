@@ -63,6 +63,7 @@ function Command({ session, state, images }: Pick<BelowProps, "session" | "state
       ) : (
         <p>{`Python has no option for ${kind === "lstm" ? "this forget bias" : "swapped labels"}, so no command trains the same.`}</p>
       )}
+      {command?.includes("--cell mine.cell") && <p>Save the text of the cell as mine.cell.</p>}
       {kind === "gan" && session.ownImages.value && <p>The run that you save has the file images.npy.</p>}
       <p class="note">
         {isChanged && "It trains with the last settings from the start. "}

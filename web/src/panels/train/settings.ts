@@ -232,6 +232,8 @@ export function commandOf(kind: Kind, settings: Settings, data: string | null): 
   const { command, original, specs } = NETWORKS[kind];
   const changes = Object.entries(changesIn(original, settings));
   if (changes.some(([name]) => specs[name].isOfPage)) return null;
-  const options = changes.map(([name, value]) => `--${kebab(name)}${value === "on" ? "" : ` ${value}`}`);
+  const textOf = (name: string, value: number | string) =>
+    value === "on" ? "" : ` ${specs[name].isCell && !Object.hasOwn(BUILT_IN, value) ? "mine.cell" : value}`;
+  const options = changes.map(([name, value]) => `--${kebab(name)}${textOf(name, value)}`);
   return [command, ...(data ? [`--data ${data}`] : []), ...options, "--out run"].join(" ");
 }
