@@ -1,5 +1,5 @@
 // An LSTM cell over a whole sequence, forward and backward, for float32 on a CPU: what equations.py computes with
-// cell.py and dropout.py. In bf16 mode the operands of matrix multiplications are rounded to bfloat16 (precision.py).
+// cell.py and dropout.py. In bf16 mode the operands of matrix multiplications are rounded to bfloat16 (equations.py).
 //
 // Shapes: B batch, T time, I input size, H hidden size; V floats in a vector register. Tensors are contiguous and
 // row-major. Gates come in the order of the equations, i f c o, with index 0 to 3.
