@@ -57,6 +57,8 @@ def test_negative_losses_single_points_and_missing_glyphs_show(
     figure = learning_curves([RUNS[0][:1]])
     assert losses.lines[0].get_marker() == figure.axes[0].lines[0].get_marker() == "o"
     assert (figure.axes[0].get_xticks().tolist(), figure.axes[0].get_ylim()[1] > 2.4) == ([0, 1, 2], True)
+    for dropout, label in ((True, "training (with dropout)"), (False, "training")):
+        assert learning_curves(RUNS, dropout=dropout).axes[0].get_legend_handles_labels()[1][0] == label
     figure.suptitle("日本")
     save_figure(figure, tmp_path / "a.pdf")
     assert re.fullmatch(r".*a.pdf: Glyph .* missing from font.*; Glyph .*", caplog.messages[0])

@@ -109,6 +109,8 @@ def test_scores_stand_beside_chance_and_baseline() -> None:
     assert "without dropout. The accuracy" in note
     assert note.endswith(" The sequences have length 12, at which the network was validated, but not trained.")
     assert scores_of(run_of(config, 5, rows), data).items == []
+    plain = LSTMConfig(length=12, curriculum=True, hidden_dropout=0.0)
+    assert "dropout" not in scores_of(run_of(plain, 20, rows[:2]), data).note
     adding = LSTMConfig(task="adding", length=9)
     items, note = scores_of(run_of(adding, 10, [record(1, 1.0, 0.5)]), SequenceData.of_task(adding, build_task(adding)))
     assert note.endswith(" A number counts as correct within 0.04.")

@@ -105,7 +105,8 @@ def describe_run(
     if result["ended_by"] == "patience":
         lines.append(f"  stopped early, after {count(settings.patience or 0, 'epochs')} without improvement")
     at_length = f", length {trained['length']}" if trained is not last else ""
-    notes = {"train": f"with dropout{at_length}", "validation": "", "best": f"epoch {best['epoch']}"}
+    training = "with dropout" if settings.uses_dropout else "while training"
+    notes = {"train": f"{training}{at_length}", "validation": "", "best": f"epoch {best['epoch']}"}
     rows = {"train": trained, "validation": last, "best": best}
     if not settings.curriculum:  # the epochs of a curriculum have different lengths
         epochs = min(len(metrics), summary.NUM_LAST_EPOCHS)

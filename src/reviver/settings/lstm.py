@@ -231,6 +231,11 @@ class LSTMConfig:
             refuse("start_length", f"{problem}, which the task {self.task} does not have; {remedy}")
 
     @property
+    def uses_dropout(self) -> bool:
+        """Whether training drops units, of the hidden state or between layers."""
+        return self.hidden_dropout > 0.0 or (self.dropout > 0.0 and self.num_layers > 1)
+
+    @property
     def lengths(self) -> tuple[int, ...]:
         """Lengths T of the training, in order: those of the curriculum, or `length` alone."""
         if not self.curriculum:

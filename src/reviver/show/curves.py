@@ -1,7 +1,7 @@
 """Figures of one run, finished or not: what `reviver plot` writes beside its metrics."""
 
 from io import BytesIO
-from typing import Literal
+from typing import Any, Literal
 
 from matplotlib.figure import Figure
 
@@ -42,8 +42,10 @@ def run_figures(run: OpenedRun) -> dict[str, Figure]:
         try:
             task, length = run.task, metrics[-1].get("length", run.config.length)
         except ConfigError:  # a user-defined one, which nobody named: the records do not need it
-            return {"curves": learning_curves([metrics], None, None, "loss")}
-        return {"curves": learning_curves([metrics], task.chance, task.baseline(length), LOSS_NAMES[task.target])}
+            levels: tuple[Any, ...] = (None, None, "loss")
+        else:
+            levels = (task.chance, task.baseline(length), LOSS_NAMES[task.target])
+        return {"curves": learning_curves([metrics], *levels, dropout=run.config.uses_dropout)}
     figures = {"curves": loss_curves(metrics, run.config.loss, run.config.label_smoothing)}
     if run.scores:
         figures["scores"] = score_curves(run.scores)

@@ -45,8 +45,10 @@ def learning_curves(
     chance: float | None = 0.1,
     baseline: float | None = np.log(10),
     loss_name: str = "cross-entropy",
+    *,
+    dropout: bool = True,
 ) -> Figure:
-    """Plot loss and accuracy of training (with dropout) and validation (without) over the epochs.
+    """Plot loss and accuracy of training (with dropout, unless not `dropout`) and validation (without) over the epochs.
 
     Lines are means over the runs, of equally many epochs, bands standard deviations. Dotted lines are the accuracy of the
     best constant guess and the loss of the best prediction without memory, `chance` and `baseline`: 1/C and ln C of C classes;
@@ -57,7 +59,7 @@ def learning_curves(
     epochs = [metrics["epoch"] for metrics in runs[0]]
     for axes, name, limit in ((loss, "loss", np.inf), (accuracy, "accuracy", 1.0)):
         for split, color, label in (
-            ("train", TRAIN_COLOR, "training (with dropout)"),
+            ("train", TRAIN_COLOR, "training (with dropout)" if dropout else "training"),
             ("validation", VALIDATION_COLOR, "validation"),
         ):
             values: Values = np.array([[metrics[f"{split}_{name}"] for metrics in run] for run in runs], dtype=float)

@@ -83,9 +83,11 @@ def scores_of(run: OpenedRun, data: SequenceData) -> ScoreTable:
         fraction, loss = metrics[f"{split}_accuracy"], metrics[f"{split}_loss"]
         items.append(ScoreItem(f"{split} {accuracy}", fraction, f"{percent(fraction)} %", None, chance))
         items.append(ScoreItem(f"{split} {LOSS_NAMES[data.target]}", loss, f"{loss:.4g}", None, baseline))
+    dropout = run.config.uses_dropout
+    training = f", on the training set {'with dropout' if dropout else 'as the mean over the epoch'}"
     note = (
         f"Measured after epoch {metrics['epoch']} in one run with seed {run.config.seed}, so that the spread over seeds is "
-        f"unknown: on the validation set without dropout{', on the training set with dropout' if is_trained else ''}. The "
+        f"unknown: on the validation set{' without dropout' if dropout else ''}{training if is_trained else ''}. The "
         "accuracy stands beside that of the best constant guess, the loss beside that of the best prediction without memory."
     )
     if run.config.curriculum:
