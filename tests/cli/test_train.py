@@ -108,7 +108,9 @@ def test_options_override_the_file_and_that_overrides_the_preset(tmp_path: Path)
 
 def test_progress_time_and_advice_are_on_stderr_and_can_be_silenced(run: Run, tmp_path: Path) -> None:
     loud = run(f"lstm train {TINY_LSTM} --cell rnn --out {tmp_path / 'a run'}".replace("a run", "'a run'"))
-    assert loud.err.startswith("the time that is left will be shown after the first updates\n")
+    states, waiting = loud.err.splitlines()[:2]
+    assert states.startswith("cell rnn: states h; matrices on x W; ")
+    assert waiting == "the time that is left will be shown after the first updates"
     assert re.search(r"RNN T=3: 2/2 epochs  validation accuracy \d+\.\d%, train loss", loud.err)
     advice = loud.err.partition("next:\n")[2].splitlines()
     assert len(advice) == 3
