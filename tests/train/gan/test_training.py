@@ -233,12 +233,6 @@ def test_every_recipe_trains_and_resumes_to_the_same_bits(
 # Refusals
 
 
-def test_an_existing_folder_is_refused_before_images_are_read(tiny: GANConfig, tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").touch()
-    with pytest.raises(RunFolderError, match=f"^{tmp_path}: exists already"):
-        train(replace(tiny, data="gone"), tmp_path)
-
-
 def test_resuming_with_other_images_is_refused(tiny: GANConfig, tmp_path: Path) -> None:
     path = tmp_path / "images.npy"
     np.save(path, np.zeros((41, 8, 8), dtype=np.uint8))

@@ -5,7 +5,6 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 
 from reviver import load
 from reviver.data.build import build_task
-from reviver.data.palindromes import PalindromeTask, make_palindromes
+from reviver.data.palindromes import PalindromeTask
 from reviver.errors import ConfigError, DivergenceError, Interrupted
 from reviver.lstm import scoring
 from reviver.lstm.classifier import LSTMClassifier
@@ -87,14 +86,6 @@ def test_weights_of_sequences_are_factors_of_their_losses() -> None:
     torch.testing.assert_close(*gradients)
 
 
-@pytest.mark.parametrize(("name", "kind"), [("rmsprop", torch.optim.RMSprop), ("adam", torch.optim.Adam)])
-def test_the_optimizer_is_that_of_torch_with_its_defaults(name: Any, kind: type) -> None:
-    network = build_network(REPORT, build_task(REPORT))
-    optimizer = build_optimizer(replace(REPORT, optimizer=name), network)
-    assert type(optimizer) is kind
-    assert optimizer.defaults == kind(network.parameters(), foreach=True).defaults
-
-
 @pytest.mark.parametrize("name", ["rmsprop", "adam"])
 def test_weight_decay_adds_its_share_of_the_weights_to_the_gradient(name: Any) -> None:
     results = []
@@ -109,18 +100,6 @@ def test_weight_decay_adds_its_share_of_the_weights_to_the_gradient(name: Any) -
 
 
 # Score
-
-
-@pytest.mark.parametrize(("steps", "batches"), [(100, [5, 5, 2]), (83, [6, 6]), (501, [1] * 12)])
-def test_a_batch_of_a_score_has_as_many_steps_as_memory_allows(
-    steps: int, batches: list[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(scoring, "MAX_EVALUATION_STEPS", 500)
-    network = LSTMClassifier(1, 2, 10, bidirectional=True)  # it reads whole sequences at once
-    sizes: list[int] = []
-    network.register_forward_pre_hook(lambda _, arguments: sizes.append(len(arguments[0])))
-    score(network, make_palindromes(steps + 1, 12, torch.Generator()), "class")
-    assert sizes == batches
 
 
 @pytest.mark.parametrize("task", ["palindrome", "parity", "temporal-order"])
@@ -251,19 +230,6 @@ def test_every_task_trains_evaluates_and_resumes_bit_for_bit(
     for arguments, problem in (((1,), r"^length must be .+, got 1$"), ((config.length, 0), "^size must be at least 1")):
         with pytest.raises(ConfigError, match=problem):
             evaluate(build_network(config, task), task, *arguments)
-
-
-@pytest.mark.parametrize(("length", "size"), [(10_000, 10_000), (20_000, 5_000), (10_000_000, 100)])
-def test_by_default_evaluation_reads_100_million_steps(length: int, size: int) -> None:
-    asked: list[tuple[int, int]] = []
-
-    def evaluation(*arguments: int) -> None:
-        asked.append(arguments)
-        raise InterruptedError
-
-    with pytest.raises(InterruptedError):
-        evaluate(nn.Linear(1, 1), SimpleNamespace(evaluation=evaluation), length)  # type: ignore[arg-type]
-    assert asked == [(length, size)]
 
 
 @pytest.mark.parametrize(
