@@ -261,7 +261,7 @@ def test_a_run_that_was_killed_before_it_recorded_its_images_is_refused(
     record = json.loads((uninterrupted.path / "run.json").read_text())
     del record["data"]["image_shape"]
     (tmp_path / "run.json").write_text(json.dumps(record))
-    with pytest.raises(RunFolderError, match="has no last checkpoint yet; continue training with --resume"):
+    with pytest.raises(RunFolderError, match="has no last checkpoint yet; continue training with resume"):
         load(tmp_path)
     shutil.copytree(uninterrupted.path / "checkpoints", tmp_path / "checkpoints")
     with pytest.raises(RunFolderError, match=r"run\.json: data\.image_shape is missing; the file is damaged"):
