@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from torch import nn
 
 import reviver
 from reviver.cli import main
@@ -92,10 +93,10 @@ def test_a_preset_for_the_lstm_fits_other_cells(tmp_path: Path) -> None:
     rows = "".join(f'"{i % 3} {i % 5} 1",{"ab"[i % 2]}\n' for i in range(40))
     (tmp_path / "mine.csv").write_text("sequence,label\n" + rows)
     settings: Any = {"data": str(tmp_path / "mine.csv"), "epochs": 1, "progress": False}
-    run = reviver.train_lstm(tmp_path / "run", "series", "gru", **settings)
+    run = reviver.train_lstm(tmp_path / "run", "series", nn.GRUCell, **settings)
     assert (run.config.bidirectional, run.config.patch_size) == (False, 1)
-    with pytest.raises(ConfigError, match="gru does not support bidirectional true"):
-        reviver.train_lstm(tmp_path / "other", "series", "gru", bidirectional=True, **settings)
+    with pytest.raises(ConfigError, match="GRUCell does not support bidirectional true"):
+        reviver.train_lstm(tmp_path / "other", "series", nn.GRUCell, bidirectional=True, **settings)
 
 
 def test_a_preset_a_task_and_own_sequences(tmp_path: Path) -> None:
