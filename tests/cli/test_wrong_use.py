@@ -22,6 +22,7 @@ WRONG = [
     "lstm predict '1 2' l",
     "lstm train --epochs",
     "lstm curve --network gru --out n",
+    "lstm cells gruu",
     "lstm evaluate gone --out figure.gif",
     "lstm predict l 1 2",
     # presets and fields

@@ -68,7 +68,7 @@ PRESETS: Mapping[tuple[str, ...], Mapping[str, Any]] = {
 """Presets by command; the first is the default."""
 NOT_IN_FILES = ("config", "parts", "print_config", "debug")
 """Options that a settings file cannot set."""
-OPTIONAL = {("check",): "FILE", ("explore",): "RUN"}
+OPTIONAL = {("check",): "FILE...", ("explore",): "RUN...", ("lstm", "cells"): "CELL"}
 """Arguments of commands that may be left out."""
 GROUPS: Mapping[str, tuple[str, str]] = {
     "": (
@@ -166,7 +166,7 @@ def build_app(arguments: Sequence[str] = ()) -> App:
         if words in PRESETS and words == tuple(arguments[:2]) and {"--help", "-h"} & set(arguments):
             settings["help_formatter"] = SettingsFormatter(PRESETS[words], find_preset(PRESETS[words], arguments))
         if words in OPTIONAL:  # which the library calls ARGS
-            settings["usage"] = f"Usage: reviver {words[0]} [OPTIONS] [{OPTIONAL[words]}...]"
+            settings["usage"] = f"Usage: reviver {' '.join(words)} [OPTIONS] [{OPTIONAL[words]}]"
         groups[words[0] if len(words) > 1 else ""].command(
             function,
             name=words[-1],

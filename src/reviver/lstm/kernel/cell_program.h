@@ -181,7 +181,7 @@ private:
             }
         }
     }
-    // target = f(a) of 4 vectors at a time.
+    // target = f(a) of 4 vectors at a time, which may share divisions; but for padded units, which may be NaN.
     template <class F>
     INLINE void function(const int32_t* i, int64_t first, int64_t count, const F& f) const {
         const Operand target = operand(i[1], first), a = operand(i[2], first);
@@ -189,7 +189,7 @@ private:
             float* const to = target.row(m);
             const float* const from = a.row(m);
             int64_t j = 0;
-            for (; j + 4 * V <= P; j += 4 * V) {
+            for (; j + 4 * V <= H; j += 4 * V) {
                 vec z[4];
                 EACH(4) z[n] = load(from + j + n * V);
                 f(z);
