@@ -159,7 +159,6 @@ bench: setup  ## measure speed against the public peers (minutes; BENCH=whole_re
 
 recall: setup  ## measure what the LSTM reaches on every task, over seeds, into docs/measurements (hours; resumes)
 	$(BIN)/python -m benchmarks.recall
-	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks held_digit
 	$(BIN)/reviver lstm curve --out runs/curve
 	cp runs/curve/curve.json docs/measurements/recall_curve.json
 	cp runs/curve/curve.png docs/pictures/recall-curve.png

@@ -12,9 +12,6 @@ QUICK = ("startup", "lstm_epochs", "gan_epoch")
 SLOW = (
     "lstm_operator",
     "lstm_dispatch",
-    "unequal_lengths",
-    "hidden_dropout",
-    "held_digit",
     "whole_report",
     "explorer",
     "explorer_training",

@@ -50,6 +50,7 @@ SHAPES = (
     Shape(1, 1000, 10, 128, 40, training=False),
 )
 BF16_SHAPES = SHAPES[3], SHAPES[2]
+MEMORY_SHAPES = ((128, 200, 10, 128), (64, 100, 64, 512), (32, 10_000, 10, 128))
 
 
 def loop(lstm: LSTM, x: torch.Tensor) -> torch.Tensor:
@@ -172,7 +173,6 @@ def main() -> dict[str, object]:
     """Measure all shapes, and memory."""
     if not kernel.available():
         raise SystemExit("the native kernel is not available here")
-    memory_shapes = ((128, 200, 10, 128), (64, 100, 64, 512), (32, 10_000, 10, 128))
     return {
         "title": "The native LSTM operator, dropout 0.5 at every step, forward and backward",
         "machine": machine(),
@@ -180,6 +180,6 @@ def main() -> dict[str, object]:
         "bf16": {shape.name: measure_bf16(shape) for shape in BF16_SHAPES},
         "peak_megabytes": {
             ",".join(map(str, shape)): {name: peak_megabytes(name, *shape) for name in ("ours", "nn.LSTM")}
-            for shape in memory_shapes
+            for shape in MEMORY_SHAPES
         },
     }

@@ -52,8 +52,6 @@ PICTURE_NAMES = {
 PARTS: Mapping[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
     "operator": ("lstm_operator", tables.render),
     "dispatch": ("lstm_dispatch", tables.render),
-    "hidden_dropout": ("hidden_dropout", tables.render_dropout),
-    "held_digit": ("held_digit", tables.render_held),
     "explorer": ("explorer", tables.render),
     "explorer_training": ("explorer_training", tables.render),
     "recall": ("recall", tables.render_goals),

@@ -3,7 +3,7 @@
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import mean, median
 from typing import Any
 
@@ -35,10 +35,6 @@ def render(result: Mapping[str, Any]) -> str:
         return json.dumps(result["results"], indent=2)
     if "rows" in result:
         return render_dispatch(result)
-    if "dropout" in result:
-        return render_dropout(result)
-    if "networks" in result:
-        return render_held(result)
     return "\n".join([*table(RANGES, speed_rows(result, result["title"])), "", machine_line(result["machine"]), ""])
 
 
@@ -203,41 +199,6 @@ def render_curve(result: Mapping[str, Any]) -> str:
     return "\n".join([*table(("", *(f"T = {_number(length)}" for length in lengths), "passed"), rows), "", note, ""])
 
 
-def _span(values: Sequence[float], digits: int) -> str:
-    """Return the range of some numbers in parentheses; nothing if they are equal."""
-    low, high = (f"{limit(values):.{digits}f}" for limit in (min, max))
-    return "" if low == high else f" ({low}–{high})"
-
-
-def render_held(result: Mapping[str, Any]) -> str:
-    """Return the result of `held_digit` as Markdown: the measures of each network, median and range over its seeds."""
-    measures: tuple[tuple[str, Callable[[Mapping[str, Any]], float], int], ...] = (
-        ("longest T that passed 99 % in training", lambda row: row["longest"], 0),
-        ("right after 100 steps, %", lambda row: 100 * row["right_at_100"], 1),
-        ("right after 1000 steps, %", lambda row: 100 * row["right_at_1000"], 1),
-        ("different states of the ten digits", lambda row: row["different_states"], 0),
-        ("distance of two such states", lambda row: row["apart"], 1),
-        ("distance of a state from its mean", lambda row: row["within"], 2),
-        ("units whose sign no distractor changes, of 128", lambda row: row["held_units"], 0),
-        ("lowest drive that the state gives them", lambda row: row["drive"], 2),
-        ("highest push of a digit against it", lambda row: row["push"] + 0.0, 2),
-        ("drive wins at every step, % of these units", lambda row: 100 * row["drive_wins"], 1),
-        ("weight of a unit on itself, mean", lambda row: row["self_weight"], 2),
-        ("spectral radius of U", lambda row: row["spectral_radius"], 1),
-        ("5 % toward another state: left after 10 steps, %", lambda row: 100 * row["displaced"]["5%"]["after_10"], 1),
-        ("25 %: returned within 100 steps, %", lambda row: 100 * row["displaced"]["25%"]["returned"], 0),
-        ("50 %: returned within 100 steps, %", lambda row: 100 * row["displaced"]["50%"]["returned"], 0),
-    )
-    networks = result["networks"]
-    rows = []
-    for title, value, digits in measures:
-        values = [[value(row) for row in seeds] for seeds in networks.values()]
-        rows.append([title, *(f"{median(one):.{digits}f}{_span(one, digits)}" for one in values)])
-    titles = [f"{name}, {len(seeds)} seeds" for name, seeds in networks.items()]
-    note = f"Median (range) over the seeds. {machine_line(result['machine'])}"
-    return "\n".join([*table(("RNN with a curriculum", *titles), rows), "", note, ""])
-
-
 def render_recipes(result: Mapping[str, Any]) -> str:
     """Write the result of `gan_quality` as Markdown: the scores of each recipe over its seeds."""
     columns = (("FID", "fid", 1, math.inf), ("recall", "recall", 2, 1.0), ("coverage", "coverage", 2, 1.0))
@@ -259,23 +220,6 @@ def render_recipes(result: Mapping[str, Any]) -> str:
 
 def _row(name: str, values: Mapping[str, float]) -> list[str]:
     return [name, f"{values['median']:.3g}", f"{values['min']:.3g} – {values['max']:.3g}" if values["n"] > 1 else ""]
-
-
-def render_dropout(result: Mapping[str, Any]) -> str:
-    """Return the result of `hidden_dropout` as Markdown: accuracy and loss by kind and p, over seeds."""
-    rows = []
-    for row in result["dropout"]:
-        runs = row["runs"]
-        accuracy = [100 * run["accuracy"] for run in runs]
-        losses = [f"{mean(run[name] for run in runs):.3f}" for name in ("loss", "training_loss")]
-        kind = row["kind"] if row["kind"] == "none" else f"`{row['kind']}`"
-        rows.append([kind, f"{row['p']:g}", spread(accuracy, 1, 100.0), *losses])
-    note = (
-        f"Mean ± sample standard deviation over {len(result['dropout'][0]['runs'])} seeds: {result['training_images']} training "
-        f"images, all test images, {result['epochs']} epochs, batches of {result['batch_size']}, {result['hidden_size']} hidden "
-        f"units. Losses in eval mode. {machine_line(result['machine'])}"
-    )
-    return "\n".join([*table(("kind", "p", "test accuracy, %", "test loss", "training loss"), rows), "", note, ""])
 
 
 def _number(value: float) -> str:
