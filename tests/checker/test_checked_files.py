@@ -1,0 +1,63 @@
+"""The counts in the docs are those of the list of files that were judged by reading."""
+
+import json
+from typing import Any
+
+from tools.tutorials import DOCS
+
+FILES = json.loads((DOCS / "measurements" / "checked_files.json").read_text(encoding="utf-8"))["files"]
+
+
+def row(label: str, half: str, key: str) -> str:
+    files = [each for each in FILES if each["half"] == half and each["judgment"] in ("right", "wrong")]
+    lstms, gans = ([each for each in files if each["network"] == network] for network in ("lstm", "gan"))
+
+    def verdicts(each: dict[str, Any]) -> list[str]:
+        return list(each[key].values())
+
+    def is_true(each: dict[str, Any]) -> bool:
+        return key != "checker_first" or not each.get("false_first")
+
+    def is_accused(each: dict[str, Any]) -> bool:
+        return any(verdict.startswith("wrong") for verdict in verdicts(each))
+
+    right, wrong = ([each for each in lstms if each["judgment"] == judgment] for judgment in ("right", "wrong"))
+    agreed = sum(set(verdicts(each)) == {"right"} for each in right)
+    agreed += sum(is_accused(each) and is_true(each) for each in wrong)
+    named = sum(any(v.startswith("wrong: ") for v in verdicts(each)) and is_true(each) for each in wrong)
+    pieces = [verdict for each in gans for verdict in verdicts(each)]
+    understood = sum(verdict.startswith(("right", "wrong")) for verdict in pieces)
+    false = sum(is_accused(each) and (each["judgment"] == "right" or not is_true(each)) for each in gans)
+    accused = sum(map(is_accused, right))
+    cells = (
+        f"{agreed} of {len(lstms)}",
+        f"{named} of {len(wrong)}",
+        str(accused),
+        f"{understood} of {len(pieces)}",
+        str(false),
+    )
+    return f"| {label} | {' | '.join(cells)} |"
+
+
+def test_the_counts_stand_in_the_docs() -> None:
+    text = (DOCS / "how-to" / "check-an-assignment.md").read_text(encoding="utf-8")
+    assert row("built on", "built on", "checker") in text
+    assert row("held out, measured once", "held out", "checker_first") in text
+    assert row("the same, mended", "held out", "checker") in text
+
+
+def test_the_list_has_hashes_and_no_names() -> None:
+    allowed = {
+        "course",
+        "year",
+        "sha256",
+        "network",
+        "half",
+        "judgment",
+        "note",
+        "checker",
+        "checker_first",
+        "false_first",
+    }
+    assert all(set(each) <= allowed for each in FILES)
+    assert {each["half"] == "built on" for each in FILES if int(each["sha256"][0], 16) % 2 == 0} == {True}
