@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -86,35 +85,16 @@ def test_a_damaged_checkpoint_is_named(saved: Path) -> None:
     check_restore_raises(saved, rf"{STEP}: cannot be read")
     del weights["rngs/noise"]
     save_file(weights, path, {"position": json.dumps(whole)})
-    check_restore_raises(saved, rf"{STEP}: does not fit this run \('rngs/noise'\)")
-
-
-REMOVED = object()
-INVALID: list[tuple[dict[str, Any], str]] = [
-    ({"extra": 3}, "extra must be an object, got 3"),
-    ({"extra": {"rollbacks": [3]}}, r"extra\.rollbacks\.0 must be an object, got 3"),
-    ({"extra": {"best": {"step": 3, "loss": 1}}}, r"extra\.best\.loss is unknown; remove it"),
-    ({"momentum": 1}, "momentum is unknown; remove it"),
-    ({"epoch": "x"}, "epoch must be an integer, got 'x'"),
-    ({"step": REMOVED}, "step is missing"),
-]
-
-
-def test_an_invalid_position_is_named(saved: Path) -> None:
-    before, tensors = position(saved / STEP), load((saved / STEP).read_bytes())
-    for change, problem in INVALID:
-        changed = {key: value for key, value in (before | change).items() if value is not REMOVED}
-        save_file(tensors, saved / STEP, {"position": json.dumps(changed)})
-        check_restore_raises(saved, f"{STEP}: {problem}; the file is damaged, restore it or train again")
+    check_restore_raises(saved, rf"{STEP}: cannot be read \('rngs/noise'\)")
 
 
 def test_a_checkpoint_of_other_networks_is_named(saved: Path) -> None:
     for name, network in (("network", nn.Linear(3, 5)), ("critic", nn.Linear(3, 2))):
-        with pytest.raises(RunFolderError, match=rf"{STEP}: its weights do not fit the {name} of run\.json"):
+        with pytest.raises(RunFolderError, match=rf"{STEP}: cannot be read \(Error.* in loading state_dict"):
             load_networks(saved / STEP, {name: network})
     state = small_state()
     state.tensors = {"history": torch.zeros(4)}
-    check_restore_raises(saved, rf"{STEP}: does not fit this run \(The size of tensor a", state)
+    check_restore_raises(saved, rf"{STEP}: cannot be read \(The size of tensor a", state)
 
 
 def test_old_checkpoints_are_removed_except_the_best(tmp_path: Path) -> None:

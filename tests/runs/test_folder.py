@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 import torch
 from filelock import FileLock
-from pydantic import ValidationError
 
 from reviver.errors import ConfigError, DataError, RunFolderError
 from reviver.files.atomic import remove_leftovers, write_text
@@ -22,7 +21,7 @@ from reviver.run import load
 from reviver.runs.distributed.world import World
 from reviver.runs.environment import describe_machine
 from reviver.runs.folder import RunFolder, refuse_existing
-from reviver.runs.schema import MAX_TEXT, SCHEMA
+from reviver.runs.schema import SCHEMA
 from reviver.runs.session import training_session
 from reviver.runs.writer import RecordsWriter
 from reviver.settings.gan import GANConfig
@@ -96,26 +95,14 @@ def test_data_that_differs_between_processes_or_from_the_first_session_is_named(
 DAMAGED_KEYS: list[tuple[dict[str, Any], str]] = [
     ({"rollbacks": [{"step": "x", "quantity": "train loss", "back_to": 1}]}, r"rollbacks\.0\.step must be an integer"),
     ({"status": "done"}, "status must be running, "),
-    ({"status": "finished"}, "seconds is missing, and the run has finished"),
-    (
-        {"hardware": {"threads": 1, "processor": "x", "device": "cpu", "system": "y", "cooling": "air"}},
-        r"hardware\.cooling is",
-    ),
     ({"warmup": 3}, "warmup is unknown; remove it"),
-    ({"error": "x" * (MAX_TEXT + 1)}, "error must have at most 100000 characters"),
     ({"extractor_sha256": "0" * 63}, "extractor_sha256 must match"),
 ]
 
 
 @pytest.mark.parametrize(("damaged", "problem"), DAMAGED_KEYS)
-def test_invalid_key_in_run_json_is_refused_and_never_written(
-    damaged: dict[str, Any], problem: str, tmp_path: Path
-) -> None:
+def test_invalid_key_in_run_json_is_refused(damaged: dict[str, Any], problem: str, tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path / "run", "gan", GANConfig(), CPU)
-    before = folder.record_path.read_bytes()
-    with pytest.raises(ValidationError):
-        folder.save_record(**damaged)
-    assert folder.record_path.read_bytes() == before
     folder.record_path.write_text(json.dumps(folder.record | damaged))
     with pytest.raises(
         RunFolderError, match=rf"run\.json: {problem}.*; the file is damaged, restore it or train"

@@ -8,8 +8,8 @@
     rngs/NAME                          random number generators
     tensors/NAME                       other tensors, such as recent losses
 
-The metadata has the position as JSON, see `reviver.runs.schema.Position`; that of the best weights is their update with its
-metrics. The file with the highest step is the last checkpoint.
+The metadata has the position as JSON, see `save_checkpoint`; that of the best weights is their update with its metrics.
+The file with the highest step is the last checkpoint.
 
 Each file is written atomically and is on disk before the next one: the best weights, then the checkpoint. After a crash at
 any moment the checkpoint before is there, and training from it finds the same best weights again.
@@ -30,10 +30,8 @@ from torch import Tensor, nn
 
 from reviver.errors import RunFolderError
 from reviver.files.atomic import atomic_write, make_folder
-from reviver.files.file_errors import damaged_run_file, explain_read_errors, explain_write_errors
+from reviver.files.file_errors import explain_read_errors, explain_write_errors
 from reviver.files.read import parse_json, read_header
-from reviver.runs.schema import Extra, position_model, validate
-from reviver.text import one_line
 
 NAME = re.compile(r"step-([0-9]+)\.safetensors")
 BEST = "best.safetensors"
@@ -69,8 +67,6 @@ class TrainingState:
     """Other state that JSON can hold. `extra["best"]`, if present, has the `step` and the metrics of the best weights."""
     best_networks: Mapping[str, Mapping[str, Tensor]] | None = None
     """State dicts of the best weights, until they are saved."""
-    extra_model: type[Extra] = Extra
-    """Model of `extra`."""
 
     @property
     def rollbacks(self) -> list[dict[str, Any]]:
@@ -95,7 +91,6 @@ def save_checkpoint(folder: Path, state: TrainingState, counts: Mapping[str, int
         **{f"{name}_count": count for name, count in counts.items()},
         "extra": state.extra,
     }
-    position_model(state.extra_model).model_validate(position)  # never write what could not be read
     content = {
         "networks": {name: network.state_dict() for name, network in state.networks.items()},
         "optimizers": {name: optimizer.state_dict()["state"] for name, optimizer in state.optimizers.items()},
@@ -123,12 +118,9 @@ def restore_checkpoint(folder: Path, state: TrainingState, names: Sequence[str] 
     if not find_step_files(folder):
         return dict.fromkeys(names, 0)
     path = find_checkpoint(folder, "last")
+    load_networks(path, state.networks)
     with explain_read_errors(path):
-        tensors = load_file(path)
-    position = _read_position(path)
-    validate(position_model(state.extra_model), position, path)
-    _fill(state.networks, tensors, path)
-    try:
+        tensors, position = load_file(path), _read_position(path)
         for name, optimizer in state.optimizers.items():
             slots: dict[int, dict[str, Tensor]] = {}
             for key, value in _remove_prefix(tensors, f"optimizers/{name}/").items():
@@ -140,12 +132,10 @@ def restore_checkpoint(folder: Path, state: TrainingState, names: Sequence[str] 
         for name, tensor in state.tensors.items():
             tensor.copy_(tensors[f"tensors/{name}"])
         counts = {name: position[f"{name}_count"] for name in names}
-    except (KeyError, ValueError, RuntimeError) as error:
-        raise damaged_run_file(path, f"does not fit this run ({one_line(error)})") from error
-    state.epoch, state.batch, state.step = position["epoch"], position["batch"], position["step"]
-    state.seconds = float(position["seconds"])
-    state.extra.clear()
-    state.extra.update(position["extra"])
+        state.epoch, state.batch, state.step = position["epoch"], position["batch"], position["step"]
+        state.seconds = float(position["seconds"])
+        state.extra.clear()
+        state.extra.update(position["extra"])
     state.best_networks = None
     return counts
 
@@ -182,16 +172,8 @@ def load_networks(path: Path, networks: Mapping[str, nn.Module]) -> None:
     """
     with explain_read_errors(path):
         tensors = load_file(path)
-    _fill(networks, tensors, path)
-
-
-def _fill(networks: Mapping[str, nn.Module], tensors: Mapping[str, Tensor], path: Path) -> None:
-    for name, network in networks.items():
-        try:
+        for name, network in networks.items():
             network.load_state_dict(_remove_prefix(tensors, f"networks/{name}/"))
-        except RuntimeError as error:
-            problem = f"its weights do not fit the {name} of run.json ({one_line(error)})"
-            raise damaged_run_file(path, problem) from error
 
 
 def prune_checkpoints(folder: Path, keep: int) -> None:

@@ -27,7 +27,10 @@ VERSIONED_PACKAGES = ("numpy", "safetensors", "pillow")
 
 
 def describe_machine(device: torch.device, native: str | None = None, world: World = ALONE) -> dict[str, Any]:
-    """Return the hardware and system, as `reviver.runs.schema.Machine` defines them; arguments as of `RunFolder`."""
+    """Return the hardware and system of a run; arguments as of `RunFolder`.
+
+    `cores` are logical, `threads` those of torch, `memory_gb` is in GiB, and several `processes` have a `backend`.
+    """
     machine = {
         "processor": _processor_name(),
         "cores": os.cpu_count(),

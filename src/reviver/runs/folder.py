@@ -38,7 +38,7 @@ from reviver.runs.checkpoint import StepFile, find_step_files
 from reviver.runs.distributed.world import ALONE, World
 from reviver.runs.environment import describe_changes, describe_machine, find_changes, versions
 from reviver.runs.records import find_kind
-from reviver.runs.schema import MAX_TEXT, SCHEMA, Line, validate
+from reviver.runs.schema import SCHEMA, Line, validate
 from reviver.settings.parts import Parts
 from reviver.settings.validation import show_value
 from reviver.system import locking
@@ -93,7 +93,7 @@ class RunFolder:
             "kind": kind,
             "status": "running",
             "config": asdict(config),
-            "command": shlex.join([program.name, *sys.argv[1:]])[:MAX_TEXT],
+            "command": shlex.join([program.name, *sys.argv[1:]]),
             "started": _now(),
             "versions": versions(),
             "hardware": describe_machine(device, native, world),
@@ -195,12 +195,7 @@ class RunFolder:
             raise RunFolderError(f"{self.path}: was removed or moved while it was in use; start again in a new --out")
 
     def save_record(self, **changes: Any) -> None:
-        """Update the record with `changes` and write run.json; on ranks other than 0, only update it.
-
-        Raises:
-            ValidationError: (pydantic) if `open` could not read the result; nothing is written then.
-        """
-        find_kind(self.record).record.model_validate(self.record | changes)
+        """Update the record with `changes` and write run.json; on ranks other than 0, only update it."""
         self.record.update(changes)
         if self.world.is_main:
             write_json(self.record_path, self.record, create_parent=False)

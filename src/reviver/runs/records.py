@@ -5,22 +5,7 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field
 
-from reviver.runs.schema import (
-    ABSENT,
-    Best,
-    Count,
-    Epoch,
-    Extra,
-    Fraction,
-    Line,
-    Name,
-    NonNegative,
-    RunRecord,
-    Seconds,
-    Sha256,
-    Step,
-    Text,
-)
+from reviver.runs.schema import ABSENT, Count, Epoch, Fraction, Line, NonNegative, RunRecord, Seconds, Sha256, Step
 from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.validation import Record
@@ -33,15 +18,13 @@ Side = Annotated[int, Field(ge=1, le=1024)]
 class ImageData(Record):
     """Training images."""
 
-    name: Name  # of the data set, or of the file or folder
+    name: str  # of the data set, or of the file or folder
     num_images: Count  # number of training images
     image_shape: Annotated[list[Side], Field(min_length=3, max_length=3)] = ABSENT  # channels, height, width
     num_classes: Annotated[int, Field(ge=2, le=MAX_CLASSES)] = ABSENT  # number of classes of a conditional run
     sha256: Sha256  # of the pixels
 
 
-SequencesSeen = Count  # training sequences seen so far
-Length = Count  # time steps of the epoch's sequences
 Accuracy = Fraction  # fraction of correct predictions
 Loss = float  # mean loss: cross-entropy in nats, or squared error
 
@@ -67,7 +50,7 @@ class _Validated(Line):
 
     step: Step
     epoch: Epoch
-    sequences: SequencesSeen
+    sequences: Count  # training sequences seen so far
     validation_loss: Loss
     validation_accuracy: Accuracy
     seconds: Seconds
@@ -83,29 +66,10 @@ class LSTMMetrics(_Validated):
 class CurriculumMetrics(_Validated):
     """Line of metrics.jsonl of a run with a length curriculum: an epoch, or a validation without training."""
 
-    length: Length
+    length: Count  # time steps of the epoch's sequences
     validation_sequences: Count = ABSENT  # number of validation sequences
     train_loss: Loss | None  # null for a validation without training
     train_accuracy: Accuracy | None  # the same
-
-
-class BestEpoch(Best):
-    """An epoch with its validation."""
-
-    epoch: Epoch
-    length: Length
-    validation_accuracy: Accuracy
-    validation_loss: Loss
-
-
-class LSTMExtra(Extra):
-    """State of the training loop of an LSTM."""
-
-    stage: Count = ABSENT  # number of lengths of the curriculum that have passed
-    broken: Count | None = ABSENT  # index of the shortest length known to break, see `reviver.train.lstm.curriculum`
-    sequences: SequencesSeen = ABSENT
-    best: BestEpoch = ABSENT
-    improved: BestEpoch = ABSENT  # last improvement, with early stopping
 
 
 class Centering(Record):
@@ -161,13 +125,13 @@ class GANScores(ComparedScores):
     epoch: Epoch
     class_fractions: Annotated[list[Fraction], Field(max_length=MAX_CLASSES)]  # fraction of the samples in each class
     fid_ratio: float | None  # FID as a multiple of that of real images; null if that is 0, or not finite
-    warning: Text | None  # mode collapse or low diversity, and the remedy; null if neither
+    warning: str | None  # mode collapse or low diversity, and the remedy; null if neither
     real_baseline: ComparedScores  # scores of the same number of real images
     noise_baseline: ComparedScores = ABSENT  # scores of the same number of images of uniform noise
     num_samples: Count  # number of samples
     k: Count  # number of the neighbor whose distance defines near
-    data: Name  # name of the training data
-    extractor: Name  # name of the feature extractor
+    data: str  # name of the training data
+    extractor: str  # name of the feature extractor
     extractor_sha256: Sha256  # of the weights of the feature extractor
 
 

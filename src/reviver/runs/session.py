@@ -36,7 +36,6 @@ from reviver.runs.checkpoint import TrainingState, prune_checkpoints, restore_ch
 from reviver.runs.distributed.world import ALONE, World
 from reviver.runs.environment import versions
 from reviver.runs.folder import RunFolder, is_restarted
-from reviver.runs.schema import MAX_TEXT
 from reviver.system import handling_signals
 from reviver.text import count
 
@@ -298,7 +297,7 @@ def training_session(
                 folder.set_status("interrupted")
             else:
                 with suppress(ReviverError):
-                    folder.set_status("failed", error=(str(error) or type(error).__name__)[:MAX_TEXT])
+                    folder.set_status("failed", error=str(error) or type(error).__name__)
             raise
         folder.set_status("finished", seconds=round(session.seconds, 3))
         folder.remove_job()

@@ -28,7 +28,7 @@ from reviver.errors import Interrupted, ReviverError, RunFolderError
 from reviver.files.atomic import make_folder, remove_leftovers, write_json, write_text
 from reviver.files.file_errors import explain_read_errors, explain_write_errors
 from reviver.files.read import parse_json, read_json
-from reviver.runs.schema import MAX_TEXT, validate
+from reviver.runs.schema import validate
 from reviver.settings.fields import Count, NonNegative
 from reviver.settings.validation import Record
 from reviver.system import handling_signals, locking
@@ -158,9 +158,9 @@ def _call(folder: Path, trial: Trial, threads: int | None, attempts: int) -> Out
         result = trial.function(folder, **trial.arguments)
         found = {"status": "done", "result": parse_json(json.dumps(result, allow_nan=False))}
     except ReviverError as error:
-        found["error"] = one_line(error, MAX_TEXT)
+        found["error"] = one_line(error, 10_000)
     except (Exception, SystemExit) as error:
-        found["error"] = one_line(f"{type(error).__name__}: {error}", MAX_TEXT)
+        found["error"] = one_line(f"{type(error).__name__}: {error}", 10_000)
         write_text(folder / "traceback.txt", traceback.format_exc())
     seconds = round(time.perf_counter() - started, 3)
     return record_outcome(folder, Outcome(key=trial.key, seconds=seconds, attempts=attempts, **found))

@@ -31,7 +31,6 @@ from reviver.runs.checkpoint import TrainingState
 from reviver.runs.distributed.parallel_step import ParallelStep
 from reviver.runs.distributed.world import World, join_world
 from reviver.runs.folder import RunFolder, refuse_existing
-from reviver.runs.records import LSTMExtra
 from reviver.runs.session import Session, open_run, training_session
 from reviver.settings.fields import select
 from reviver.settings.lstm import LSTMConfig
@@ -265,7 +264,6 @@ def _train(
         rngs=rngs,
         tensors={"history": history, **({} if carried is None else carried.tensors)},
         extra={**curriculum.start(config), "sequences": 0},
-        extra_model=LSTMExtra,
     )
     uses_kernel = not is_reference(config.cell) and device.type == "cpu" and kernel.available()
     native = KERNEL.variant if uses_kernel else "none"
