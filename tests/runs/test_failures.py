@@ -116,7 +116,7 @@ def test_folder_moved_while_training_is_not_recreated(
 ) -> None:
     run, moved = tmp_path / "run", tmp_path / "moved"
     error = disturb(config, run, 12, lambda _: run.rename(moved))
-    assert str(error).endswith("run: was removed or moved while it was in use; start again in a new --out")
+    assert str(error).endswith("; the folder no longer exists; choose another one")
     assert not run.exists()
     if config is TINY:
         assert contents(train(config, moved).path) == undisturbed

@@ -73,8 +73,8 @@ def finish_small(path: Path, mark: int | None, **options: int) -> dict[str, Any]
         assert last >= (mark or 0)
         with suppress(RunFolderError):  # names a line after the last checkpoint; a resume removes it
             folder.read_records("metrics")
-        for snapshot in folder.snapshot_files:
-            assert load_file(snapshot.path).keys() == {"loss"}
+        for snapshot in folder.snapshot_files.values():
+            assert load_file(snapshot).keys() == {"loss"}
         for which in ("last", "best"):
             if last:
                 load_networks(find_checkpoint(folder.checkpoints, which), small_state().networks)

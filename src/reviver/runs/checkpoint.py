@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -35,14 +35,6 @@ from reviver.files.read import parse_json, read_header
 
 NAME = re.compile(r"step-([0-9]+)\.safetensors")
 BEST = "best.safetensors"
-
-
-class StepFile(NamedTuple):
-    """A file of a run, such as a checkpoint or a snapshot, that is named after an update."""
-
-    step: int
-    """Updates before it."""
-    path: Path
 
 
 @dataclass
@@ -97,12 +89,10 @@ def save_checkpoint(folder: Path, state: TrainingState, counts: Mapping[str, int
         "rngs": {name: rng.get_state() for name, rng in state.rngs.items()},
         "tensors": state.tensors,
     }
-    with explain_write_errors(folder):
-        make_folder(folder, create_parent=False)
     if state.best_networks is not None:
-        _write(folder / BEST, {"networks": state.best_networks}, state.extra["best"])
+        write_tensors(folder / BEST, {"networks": state.best_networks}, state.extra["best"])
         state.best_networks = None
-    _write(folder / f"step-{state.step:06d}.safetensors", content, position)
+    write_tensors(folder / f"step-{state.step:06d}.safetensors", content, position)
     prune_checkpoints(folder, keep)
 
 
@@ -140,10 +130,10 @@ def restore_checkpoint(folder: Path, state: TrainingState, names: Sequence[str] 
     return counts
 
 
-def find_step_files(folder: Path) -> list[StepFile]:
-    """Return the files `step-N.safetensors` in `folder` in the order of training; skip others."""
+def find_step_files(folder: Path) -> dict[int, Path]:
+    """Return the files `step-N.safetensors` in `folder` by their update, in the order of training; skip others."""
     matches = {path: NAME.fullmatch(path.name) for path in folder.glob("step-*")}
-    return sorted(StepFile(int(match[1]), path) for path, match in matches.items() if match)
+    return dict(sorted((int(match[1]), path) for path, match in matches.items() if match))
 
 
 def find_checkpoint(folder: Path, which: str) -> Path:
@@ -155,7 +145,7 @@ def find_checkpoint(folder: Path, which: str) -> Path:
         raise RunFolderError(
             f"{folder.parent}: has no {which} checkpoint yet; continue training with --resume until one is saved"
         )
-    return found[-1].path
+    return found[max(found)]
 
 
 def checkpoint_step(path: Path) -> int:
@@ -178,13 +168,17 @@ def load_networks(path: Path, networks: Mapping[str, nn.Module]) -> None:
 
 def prune_checkpoints(folder: Path, keep: int) -> None:
     """Remove all checkpoints but the best and the newest `keep`."""
-    for file in find_step_files(folder)[:-keep]:
+    for path in [*find_step_files(folder).values()][:-keep]:
         with suppress(OSError):  # the next save tries again
-            file.path.unlink()
+            path.unlink()
 
 
-def _write(path: Path, content: Mapping[str, Any], position: Mapping[str, Any]) -> None:
-    data = to_bytes(_flatten(content), {"position": json.dumps(position, allow_nan=False)})
+def write_tensors(path: Path, content: Mapping[str, Any], position: Mapping[str, Any] | None = None) -> None:
+    """Write nested mappings of tensors to a file, whose folder is created in a run folder that exists."""
+    metadata = None if position is None else {"position": json.dumps(position, allow_nan=False)}
+    data = to_bytes(_flatten(content), metadata)
+    with explain_write_errors(path.parent):
+        make_folder(path.parent, create_parent=False)
     with atomic_write(path, create_parent=False) as temporary:
         temporary.write_bytes(data)
 

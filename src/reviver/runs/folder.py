@@ -26,7 +26,6 @@ from typing import Any, TypeVar
 
 import torch
 from filelock import Timeout
-from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from reviver.errors import ConfigError, DataError, RunFolderError
@@ -34,7 +33,7 @@ from reviver.files.atomic import atomic_write, make_folder, write_json, write_te
 from reviver.files.file_errors import damaged_run_file, explain_read_errors, explain_write_errors
 from reviver.files.read import parse_json, read_json, reject_external_links
 from reviver.launch import job_id, restart_count
-from reviver.runs.checkpoint import StepFile, find_step_files
+from reviver.runs.checkpoint import find_step_files, write_tensors
 from reviver.runs.distributed.world import ALONE, World
 from reviver.runs.environment import describe_changes, describe_machine, find_changes, versions
 from reviver.runs.records import find_kind
@@ -189,11 +188,6 @@ class RunFolder:
         """Return the path of the records file `metrics` or `scores`."""
         return self.path / f"{name}.jsonl"
 
-    def check_present(self) -> None:
-        """Raise `RunFolderError` if the folder was removed or moved: training must not recreate parts of it."""
-        if not self.record_path.is_file():
-            raise RunFolderError(f"{self.path}: was removed or moved while it was in use; start again in a new --out")
-
     def save_record(self, **changes: Any) -> None:
         """Update the record with `changes` and write run.json; on ranks other than 0, only update it."""
         self.record.update(changes)
@@ -298,24 +292,20 @@ class RunFolder:
         write_text(path, "".join(line + "\n" for line in lines[:count]), create_parent=False)
 
     @property
-    def snapshot_files(self) -> list[StepFile]:
-        """Snapshots in the order of training: what the run looked like then. Nothing is resumed from them."""
+    def snapshot_files(self) -> dict[int, Path]:
+        """Snapshots by their update, in the order of training: what the run looked like then, never resumed from."""
         return find_step_files(self.snapshots)
 
     def write_snapshot(self, step: int, tensors: Mapping[str, Tensor]) -> None:
-        """Write a snapshot after `step` updates, before the checkpoint of that update, of tensors on the CPU by name."""
-        self.check_present()
-        with explain_write_errors(self.snapshots):
-            make_folder(self.snapshots, create_parent=False)
-        with atomic_write(self.snapshots / f"step-{step:06d}.safetensors", create_parent=False) as temporary:
-            temporary.write_bytes(to_bytes({name: tensor.contiguous() for name, tensor in tensors.items()}))
+        """Write a snapshot after `step` updates, before the checkpoint of that update, of tensors by name."""
+        write_tensors(self.snapshots / f"step-{step:06d}.safetensors", tensors)
 
     def remove_later_snapshots(self, step: int) -> None:
         """Remove the snapshots after `step` updates, to which training has returned; it writes them again."""
-        for file in self.snapshot_files:
-            if file.step > step:
-                with explain_write_errors(file.path):
-                    file.path.unlink()
+        for later, path in self.snapshot_files.items():
+            if later > step:
+                with explain_write_errors(path):
+                    path.unlink()
 
     @contextmanager
     def locked(self) -> Iterator[None]:

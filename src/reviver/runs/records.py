@@ -29,18 +29,11 @@ Accuracy = Fraction  # fraction of correct predictions
 Loss = float  # mean loss: cross-entropy in nats, or squared error
 
 
-class Measured(Record):
-    """Accuracy of a run of the recall curve on new sequences."""
-
-    sequences: Count = ABSENT
-    accuracy: Accuracy
-
-
 class LSTMRecord(RunRecord):
     """Content of run.json of an LSTM."""
 
     data: dict[str, Any] | None = None  # custom data, see `reviver.data.sequences.custom`
-    measured: Measured = ABSENT  # of a run of the recall curve
+    measured: dict[str, float] = ABSENT  # accuracy of a run of the recall curve, on `sequences` new sequences
 
 
 class _Validated(Line):
@@ -72,20 +65,11 @@ class CurriculumMetrics(_Validated):
     train_accuracy: Accuracy | None  # the same
 
 
-class Centering(Record):
-    """Centering of the inputs of a discriminator, see `reviver.gan.centering`."""
-
-    scale: Annotated[float, Field(gt=0)]  # s
-    mean_norm_sq: NonNegative  # ‖m‖², with the mean image m in [-1, 1]
-    variance: NonNegative  # E‖x - m‖² of the training images x
-    mean_sha256: Sha256  # of m, float64
-
-
 class GANRecord(RunRecord):
     """Content of run.json of a GAN."""
 
     data: ImageData = ABSENT
-    centering: Centering = ABSENT  # of a run with the setting input_centering
+    centering: dict[str, Any] = ABSENT  # with the setting input_centering, see `reviver.gan.centering.center_inputs`
     extractor_sha256: Sha256 = ABSENT  # of the weights of the feature extractor
 
 

@@ -26,7 +26,6 @@ from reviver.errors import (
     DivergenceError,
     Interrupted,
     OutOfMemory,
-    ProcessLost,
     ReviverError,
     needing_train,
 )
@@ -50,6 +49,8 @@ CHANGEABLE = ("on_nan", "max_rollbacks", "keep_checkpoints")
 
 LOCATIONS = ("data", "extractor")
 """Settings that a resumed run may change to where their files are now: run.json has a hash of the content."""
+
+KEPT = "what was saved is kept"
 
 _log = logging.getLogger(__name__)
 
@@ -150,7 +151,6 @@ class Session:
             if not all(bool(tensor.isfinite().all()) for tensor in network.state_dict().values()):
                 problem = f"a weight of the {name} is not finite"
                 raise self._diverged(self.state.step, f"weight of the {name}", problem)
-        self.folder.check_present()
         self._metrics.sync()
         keep = self.folder.record["config"]["keep_checkpoints"]
         save_checkpoint(self.folder.checkpoints, self.state, self._metrics.counts, keep)
@@ -223,23 +223,21 @@ class Session:
     def _restore(self) -> None:
         """Restore the state and the files to the last checkpoint, if there is one: first rank 0, which writes."""
         self.close()
-        folder, state = self.folder, self.state
+        self.world.call_on_main(self._restore_files)
+        if not self.world.is_main:
+            restore_checkpoint(self.folder.checkpoints, self.state, self._files)
 
+    def _restore_files(self) -> None:
         from reviver.runs.writer import RecordsWriter  # needs tensorboardX, which readers of runs do without
 
-        def restore() -> None:
-            counts = restore_checkpoint(folder.checkpoints, state, self._files)
-            if not self.world.is_main:
-                return
-            for path in (folder.path, folder.samples, folder.snapshots, folder.checkpoints):
-                remove_leftovers(path)
-            prune_checkpoints(folder.checkpoints, folder.record["config"]["keep_checkpoints"])
-            for name, lines in counts.items():
-                folder.truncate_records(name, lines)
-            # At step 0 a GAN writes its first grid again. At a later step, everything was logged before the checkpoint.
-            self._metrics = RecordsWriter(folder, self._files, state.step + 1 if state.step else 0)
-
-        self.world.main_first(restore)
+        folder = self.folder
+        for path in (folder.path, folder.samples, folder.snapshots, folder.checkpoints):
+            remove_leftovers(path)
+        for name, lines in restore_checkpoint(folder.checkpoints, self.state, self._files).items():
+            folder.truncate_records(name, lines)
+        prune_checkpoints(folder.checkpoints, folder.record["config"]["keep_checkpoints"])
+        # At step 0 a GAN writes its first grid again. At a later step, everything was logged before the checkpoint.
+        self._metrics = RecordsWriter(folder, self._files, self.state.step + 1 if self.state.step else 0)
 
 
 @contextmanager
@@ -286,7 +284,7 @@ def training_session(
         folder.record.pop("rollbacks", None)  # the checkpoint may be older than the last rollback
         folder.set_status("running", **({"rollbacks": state.rollbacks} if state.rollbacks else {}))
         try:
-            with _explain_failures(folder, state):
+            with _explain_failures(state):
                 rolls_back = folder.record["config"]["on_nan"] == "rollback"
                 if rolls_back and not world.call_on_main(lambda: folder.has_checkpoint):
                     session.save()  # so that a rollback is always possible
@@ -304,24 +302,18 @@ def training_session(
 
 
 @contextmanager
-def _explain_failures(folder: RunFolder, state: TrainingState) -> Iterator[None]:
+def _explain_failures(state: TrainingState) -> Iterator[None]:
     """Convert the errors inside that the environment causes: lost processes, and memory that ran out."""
     try:
-        with explaining_losses(advice=""):
+        with explaining_losses(f"; {KEPT}; go on with the same command and --resume, or torchrun with --max-restarts"):
             yield
-    except ProcessLost as error:
-        kept = "the last checkpoint is kept" if folder.has_checkpoint else "no checkpoint was saved yet"
-        raise ProcessLost(
-            f"step {state.step + 1}: {error}; {kept}; go on with the same command and --resume, or let torchrun do so "
-            "with --max-restarts"
-        ) from error
     except (MemoryError, RuntimeError) as error:
         is_shortage = isinstance(error, (MemoryError, torch.OutOfMemoryError))
         if not is_shortage and not re.search("can't allocate memory|not enough memory", str(error)):
             raise
         problem = (str(error).strip() or "MemoryError").splitlines()[0]
         raise OutOfMemory(
-            f"step {state.step + 1}: memory ran out ({problem}); what was saved is kept: free some memory and go on with "
+            f"step {state.step + 1}: memory ran out ({problem}); {KEPT}: free some memory and go on with "
             "--resume, or start in a new --out with a smaller --batch-size"
         ) from error
 

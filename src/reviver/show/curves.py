@@ -50,6 +50,6 @@ def run_figures(run: OpenedRun) -> dict[str, Figure]:
     if run.scores:
         figures["scores"] = score_curves(run.scores)
     if files := run.folder.snapshot_files:
-        (last,) = read_snapshots(run.folder, [files[-1].step])
+        (last,) = read_snapshots(run.folder, [max(files)])
         figures["samples"] = grid_figure(tile(from_pixels(last.images)))
     return figures

@@ -90,8 +90,8 @@ def test_torchrun_restarts_what_died_and_reports_one_line(
     run = RunFolder.open(tmp_path / "run")
     error = run.record["error"]
     assert line.startswith(f"error: {error}")  # what torchrun logs may follow, in the same pipe
-    assert error.startswith((f"step {STEP}: {LOST} (", f"step {STEP + 1}: {LOST} ("))
-    assert error.endswith("; go on with the same command and --resume, or let torchrun do so with --max-restarts")
+    assert error.startswith(f"{LOST} (")
+    assert error.endswith("; go on with the same command and --resume, or torchrun with --max-restarts")
     assert run.status == "failed"
     assert (run.path / JOB_FILE).exists()
     assert run_group(server, complete, tmp_path, 2) == [0, 0]

@@ -83,12 +83,6 @@ class World:
         result: T = outcome[0]
         return result
 
-    def main_first(self, function: Callable[[], None]) -> None:
-        """Call `function` on rank 0, and then, if it succeeds, on the others."""
-        self.call_on_main(function)
-        if not self.is_main:
-            function()
-
     def require_same(self, values: Mapping[str, Any], subject: str = "") -> None:
         """Compare `values` by name over the processes; `subject` stands before a name in the error.
 

@@ -14,6 +14,7 @@ Shapes: N images, C channels, H height, W width, Z latent size, K classes, m ima
 
 import math
 from collections.abc import Container, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -25,7 +26,6 @@ from reviver.files.file_errors import damaged_run_file, explain_read_errors
 from reviver.gan.networks import Discriminator, Generator, one_hot
 from reviver.gan.sampling import generate
 from reviver.rng import make_rng
-from reviver.runs.checkpoint import StepFile
 from reviver.runs.folder import RunFolder
 from reviver.runs.session import Session
 from reviver.settings.gan import GANConfig, count_batches
@@ -116,7 +116,7 @@ class SampleWriter:
             "real_logits": real_logits.cpu(),
             "epoch": torch.tensor(epoch, dtype=torch.float64),
         }
-        if not any(snapshot.step < step for snapshot in self._folder.snapshot_files):
+        if not any(earlier < step for earlier in self._folder.snapshot_files):
             tensors["real"] = self._real
         self._folder.write_snapshot(step, tensors)
         if grid := grid_at(step, self._config, self._batches_per_epoch):
@@ -130,9 +130,7 @@ class SampleWriter:
 
     def animate(self) -> None:
         """Save the grids of the run, in order and with their time as a caption, as samples/training.gif."""
-        grids = {
-            file.step: grid_at(file.step, self._config, self._batches_per_epoch) for file in self._folder.snapshot_files
-        }
+        grids = {step: grid_at(step, self._config, self._batches_per_epoch) for step in self._folder.snapshot_files}
         captions = {step: grid.when for step, grid in grids.items() if grid is not None}
         steps = [*captions]
         stride = math.ceil(len(steps) / MAX_FRAMES)
@@ -169,20 +167,17 @@ def read_snapshots(folder: RunFolder, steps: Container[int] | None = None) -> li
     A damaged one, or one of other images, is a `RunFolderError`.
     """
     found = folder.snapshot_files
-    files = [file for file in found if steps is None or file.step in steps]
-    snapshots = [_read_snapshot(folder, file) for file in files]
-    if files and files[0] == found[0] and snapshots[0].real is None:
-        raise damaged_run_file(files[0].path, "'real' is missing")
+    snapshots = [_read_snapshot(folder, step, path) for step, path in found.items() if steps is None or step in steps]
+    if snapshots and snapshots[0].step == min(found) and snapshots[0].real is None:
+        raise damaged_run_file(found[min(found)], "'real' is missing")
     return snapshots
 
 
-def _read_snapshot(folder: RunFolder, file: StepFile) -> GANSnapshot:
-    with explain_read_errors(file.path):
-        tensors = load_file(file.path)
-        snapshot = GANSnapshot(file.step, float(tensors.pop("epoch")), **tensors)
+def _read_snapshot(folder: RunFolder, step: int, path: Path) -> GANSnapshot:
+    with explain_read_errors(path):
+        tensors = load_file(path)
+        snapshot = GANSnapshot(step, float(tensors.pop("epoch")), **tensors)
     shape = folder.record["data"]["image_shape"]
     if list(snapshot.images.shape[1:]) != shape:
-        raise damaged_run_file(
-            file.path, f"its images must have the shape {shape}, got {list(snapshot.images.shape[1:])}"
-        )
+        raise damaged_run_file(path, f"its images must have the shape {shape}, got {list(snapshot.images.shape[1:])}")
     return snapshot

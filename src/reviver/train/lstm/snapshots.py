@@ -56,11 +56,11 @@ def read_snapshots(folder: RunFolder, current: Network) -> list[LSTMSnapshot]:
     A damaged one, or one of another network, is a `RunFolderError`.
     """
     snapshots = []
-    for file in folder.snapshot_files:
+    for step, path in folder.snapshot_files.items():
         network = copy.deepcopy(current)
-        with explain_read_errors(file.path):
-            tensors = load_file(file.path)
+        with explain_read_errors(path):
+            tensors = load_file(path)
             epoch, accuracy = int(tensors.pop("epoch")), float(tensors.pop("validation_accuracy"))
             network.load_state_dict({name.removeprefix(PREFIX): tensor for name, tensor in tensors.items()})
-        snapshots.append(LSTMSnapshot(epoch, file.step, accuracy, network.eval()))
+        snapshots.append(LSTMSnapshot(epoch, step, accuracy, network.eval()))
     return snapshots
