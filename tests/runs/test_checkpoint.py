@@ -1,4 +1,4 @@
-"""Checkpoints: the whole state comes back, damage is named, old ones are removed."""
+"""Checkpoints: damage is named, old ones are removed."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,6 @@ from torch import nn
 
 from reviver.errors import RunFolderError
 from reviver.runs.checkpoint import (
-    TrainingState,
     checkpoint_step,
     find_checkpoint,
     load_networks,
@@ -18,24 +17,9 @@ from reviver.runs.checkpoint import (
     save_checkpoint,
 )
 from tests.contents import position
-from tests.runs.small import small_state, update
+from tests.runs.small import small_state
 
 STEP = "step-000002.safetensors"
-
-
-def assert_same_state(first: TrainingState, second: TrainingState) -> None:
-    states = [
-        {
-            "networks": {name: network.state_dict() for name, network in state.networks.items()},
-            "optimizers": {name: each.state_dict()["state"] for name, each in state.optimizers.items()},
-            "rngs": {name: rng.get_state() for name, rng in state.rngs.items()},
-            "tensors": dict(state.tensors),
-        }
-        for state in (first, second)
-    ]
-    torch.testing.assert_close(*states, rtol=0, atol=0)
-    assert (first.epoch, first.batch, first.step) == (second.epoch, second.batch, second.step)
-    assert (first.seconds, first.extra) == (second.seconds, second.extra)
 
 
 @pytest.fixture
@@ -45,32 +29,12 @@ def saved(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def check_restore_raises(path: Path, match: str, state: TrainingState | None = None) -> None:
-    with pytest.raises(RunFolderError, match=match) as caught:
-        restore_checkpoint(path, state or small_state())
+def check_restore_raises(path: Path, problem: str) -> None:
+    with pytest.raises(
+        RunFolderError, match=rf"{STEP}: cannot be read.*{problem}.*; the file is damaged, restore"
+    ) as caught:
+        restore_checkpoint(path, small_state())
     assert "\n" not in str(caught.value)
-
-
-def test_checkpoint_restores_the_whole_state(tmp_path: Path) -> None:
-    state = small_state()
-    state.epoch, state.seconds = 7, 12.5
-    save_checkpoint(tmp_path, state, {"metrics": 42}, 2)
-    fresh = small_state(seed=1)
-    assert restore_checkpoint(tmp_path, fresh) == {"metrics": 42}
-    assert_same_state(state, fresh)
-    update(state)
-    update(fresh)
-    assert_same_state(state, fresh)
-    assert [path.name for path in tmp_path.iterdir()] == [STEP]
-
-
-def test_restore_without_a_checkpoint_changes_nothing(tmp_path: Path) -> None:
-    state, untouched = small_state(), small_state()
-    assert restore_checkpoint(tmp_path, state) == {"metrics": 0}
-    assert_same_state(state, untouched)
-    for which in ("last", "best"):
-        with pytest.raises(RunFolderError, match=f"has no {which} checkpoint yet; continue training with --resume"):
-            find_checkpoint(tmp_path / "checkpoints", which)
 
 
 def test_a_damaged_checkpoint_is_named(saved: Path) -> None:
@@ -78,23 +42,14 @@ def test_a_damaged_checkpoint_is_named(saved: Path) -> None:
     content, weights, whole = path.read_bytes(), load(path.read_bytes()), position(path)
     for damaged in (content[: len(content) // 2], b"", b"\xff" * 32 + content[32:], b"[1, 2]", b"{}"):
         path.write_bytes(damaged)
-        check_restore_raises(saved, rf"{STEP}: .* damaged, restore it or train again")
+        check_restore_raises(saved, "")
     torch.save(weights, path)
-    check_restore_raises(saved, rf"{STEP}: cannot be read")  # a pickle is never loaded
+    check_restore_raises(saved, "")  # a pickle is never loaded
     save_file(weights, path)
-    check_restore_raises(saved, rf"{STEP}: cannot be read")
+    check_restore_raises(saved, "")
     del weights["rngs/noise"]
     save_file(weights, path, {"position": json.dumps(whole)})
-    check_restore_raises(saved, rf"{STEP}: cannot be read \('rngs/noise'\)")
-
-
-def test_a_checkpoint_of_other_networks_is_named(saved: Path) -> None:
-    for name, network in (("network", nn.Linear(3, 5)), ("critic", nn.Linear(3, 2))):
-        with pytest.raises(RunFolderError, match=rf"{STEP}: cannot be read \(Error.* in loading state_dict"):
-            load_networks(saved / STEP, {name: network})
-    state = small_state()
-    state.tensors = {"history": torch.zeros(4)}
-    check_restore_raises(saved, rf"{STEP}: cannot be read \(The size of tensor a", state)
+    check_restore_raises(saved, "'rngs/noise'")
 
 
 def test_old_checkpoints_are_removed_except_the_best(tmp_path: Path) -> None:

@@ -10,13 +10,11 @@ import os
 import re
 import shutil
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Iterator
 from dataclasses import replace
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
-from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -25,15 +23,13 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from reviver.errors import OutOfMemory, RunFolderError
 from reviver.run import load
-from reviver.runs.checkpoint import find_checkpoint, find_step_files, save_checkpoint
-from reviver.runs.folder import RunFolder
-from reviver.runs.writer import RecordsWriter
+from reviver.runs.checkpoint import find_checkpoint, find_step_files
 from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
 from tests.contents import contents
 from tests.golden import make
 from tests.lstm_runs import TINY
-from tests.runs.small import GAN, disturb, narrow_gans, run_children, small_state, train, train_until
+from tests.runs.small import GAN, disturb, narrow_gans, run_children, train, train_until
 
 SIX_UPDATES = replace(TINY, epochs=2, batch_size=27, checkpoint_every=1, keep_checkpoints=1)
 CURRICULUM = LSTMConfig(
@@ -75,38 +71,6 @@ def test_failure_of_any_system_call_loses_nothing(call: str, tmp_path: Path) -> 
     assert all("Input/output error" in error and "\n" not in error for error in errors)
     if call in ("fsync", "replace"):  # only failures to remove what is old, or to make what is there, may be ignored
         assert len(errors) == number - 1
-
-
-def save(run: RunFolder) -> None:
-    save_checkpoint(run.checkpoints, small_state(), {"metrics": 0}, 1)
-    run.write_snapshot(3, {"x": torch.zeros(2)})
-
-
-WRITES: dict[str, tuple[str, Callable[[RunFolder, RecordsWriter], object]]] = {
-    "record": ("fsync", lambda run, writer: run.save_record()),
-    "checkpoint": ("fsync", lambda run, writer: save(run)),
-    "snapshot": ("fsync", lambda run, writer: run.write_snapshot(4, {"x": torch.zeros(2)})),
-    "run": ("mkdir", lambda run, writer: RunFolder.create(run.path / "a" / "b", "lstm", TINY, torch.device("cpu"))),
-    "metrics": ("fsync", lambda run, writer: writer.sync()),
-    "lines": ("fsync", lambda run, writer: run.truncate_records("metrics", 0)),
-    "later snapshot": ("unlink", lambda run, writer: run.remove_later_snapshots(1)),
-    "job": ("unlink", lambda run, writer: run.remove_job()),
-}
-
-
-@pytest.mark.parametrize("name", WRITES)
-def test_a_file_that_cannot_be_written_is_named(
-    name: str, folder: RunFolder, same_words: Callable[..., None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    function, write = WRITES[name]
-    save(folder)
-    with closing(RecordsWriter(folder)) as writer:
-        error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        with monkeypatch.context() as patch:
-            patch.setattr(os, function, Mock(side_effect=error))
-            with pytest.raises(RunFolderError) as caught:
-                write(folder, writer)
-    same_words(caught.value, name)
 
 
 @pytest.mark.parametrize("config", [TINY, GAN], ids=["lstm", "gan"])

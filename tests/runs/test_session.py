@@ -1,4 +1,4 @@
-"""Sessions: status, time, scores and settings; devices and random numbers that a run begins with."""
+"""Sessions: time and settings; devices and random numbers that a run begins with."""
 
 import pickle
 from collections.abc import Callable
@@ -13,58 +13,14 @@ from reviver.errors import ConfigError, DeviceError, DivergenceError, Interrupte
 from reviver.launch import job_id
 from reviver.rng import make_rng
 from reviver.runs import session as session_module
-from reviver.runs.checkpoint import TrainingState, find_checkpoint
 from reviver.runs.folder import RunFolder, refuse_existing
 from reviver.runs.session import Session, open_run, training_session
 from reviver.settings.lstm import LSTMConfig
 from tests.runs.small import CPU, small_state
 
 
-def begin(folder: RunFolder, state: TrainingState, progress: bool = False) -> AbstractContextManager[Session]:
-    return training_session(folder, state, total=1, description="", progress=progress)
-
-
-def test_non_finite_weight_is_never_saved(folder: RunFolder) -> None:
-    state = small_state()
-
-    def run() -> None:
-        with begin(folder, state) as session:
-            session.save()
-            state.step = 3
-            state.networks["other"][1].running_var.fill_(float("inf"))
-            session.save()
-
-    with pytest.raises(DivergenceError, match="step 3: a weight of the other is not finite; the last good checkpoint"):
-        run()
-    assert folder.status == "failed"
-    assert find_checkpoint(folder.checkpoints, "last").stem == "step-000002"
-
-
-def test_session_records_the_final_status(folder: RunFolder) -> None:
-    state = small_state()
-    with begin(folder, state) as session:
-        assert RunFolder.open(folder.path).status == "running"
-        session.log(epoch=1, loss=0.5)
-        session.save()
-    assert RunFolder.open(folder.path).status == "finished"
-    (record,) = folder.read_records("metrics")
-    assert (record["step"], record["epoch"], record["loss"]) == (2, 1, 0.5)
-    for error, outcome in ((AssertionError("x"), ("failed", "x")), (Interrupted("y", 15), ("interrupted", None))):
-        with pytest.raises(type(error)), begin(folder, state):
-            raise error
-        record = RunFolder.open(folder.path).record
-        assert (record["status"], record.get("error")) == outcome
-
-
-def test_rollbacks_are_those_of_the_checkpoint(folder: RunFolder) -> None:
-    rollback = {"step": 9, "quantity": "train loss", "back_to": 3}
-    folder.save_record(rollbacks=[rollback])  # after which the process died, before a checkpoint had it
-    with begin(folder, small_state()):
-        assert "rollbacks" not in RunFolder.open(folder.path).record
-    state = small_state()
-    state.extra["rollbacks"] = [rollback]
-    with begin(folder, state):
-        assert RunFolder.open(folder.path).rollbacks == [rollback]
+def begin(folder: RunFolder) -> AbstractContextManager[Session]:
+    return training_session(folder, small_state(), total=1, description="", progress=False)
 
 
 def test_training_time_adds_up_over_sessions_without_evaluation(
@@ -73,7 +29,7 @@ def test_training_time_adds_up_over_sessions_without_evaluation(
     clock = [0.0]
     monkeypatch.setattr(session_module.time, "perf_counter", lambda: clock[0])
     for times in (1, 2):
-        with begin(folder, small_state()) as session:
+        with begin(folder) as session:
             before = session.seconds
             with session.evaluating():
                 clock[0] += 3.0
@@ -88,7 +44,7 @@ def test_resume_with_other_settings(folder: RunFolder) -> None:
     config, before = LSTMConfig(epochs=150, keep_checkpoints=5), folder.record_path.read_bytes()
     opened = open_run(folder.path, "lstm", config, CPU, resume=True)
     assert folder.record_path.read_bytes() == before, "another process may train in the folder"
-    with begin(opened, small_state()):
+    with begin(opened):
         pass
     changed = RunFolder.open(folder.path)
     assert changed.read_config(LSTMConfig) == config
