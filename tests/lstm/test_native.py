@@ -20,7 +20,7 @@ from reviver.lstm.kernel.library import KERNEL
 from reviver.lstm.kernel.native import NativeLibrary
 
 needs_compiler = pytest.mark.skipif(
-    KERNEL.library() is None or sys.platform != "linux", reason="no native kernel on this machine"
+    KERNEL.library is None or sys.platform != "linux", reason="no native kernel on this machine"
 )
 SOURCE = """
 #include <cstdint>
@@ -108,7 +108,7 @@ def test_a_library_is_compiled_for_who_asks_for_it_or_has_a_damaged_one(wish, ti
         monkeypatch.setattr(tiny, "load_prebuilt", None)
     for name, value in wish.items():
         monkeypatch.setenv(name, value)
-    assert double(tiny.library(), 21) == 42
+    assert double(tiny.library, 21) == 42
     assert not caplog.records
     assert (" -DNOTHING " in tiny.variant) == ("REVIVER_CXXFLAGS" in wish)
     assert re.search(r"^compiled -m(arch|cpu)=native .*by c\+\+ \d", tiny.variant)
@@ -136,7 +136,7 @@ def test_messages_where_there_is_no_library(environment, message, tiny, package,
 
 def test_no_library_is_looked_for_where_nobody_wants_one(tiny, package, monkeypatch, caplog):
     monkeypatch.setenv("REVIVER_NATIVE", "0")
-    assert tiny.library() is None
+    assert tiny.library is None
     assert not caplog.records, "it is no lack"
 
 
@@ -166,22 +166,18 @@ def test_processes_that_start_at_once_compile_once_with_torchs_runtime(tiny, tmp
 
 
 @needs_compiler
-def test_what_is_damaged_or_may_be_written_by_others_is_compiled_again(tiny, tmp_path, monkeypatch):
+def test_what_others_may_write_is_compiled_again(tiny, tmp_path, monkeypatch):
     cache, folder = tmp_path / "cache", tmp_path / os.fsdecode(b"\xff")  # a path that is not UTF-8
     folder.symlink_to(Path(shutil.which("c++")).parent)
     monkeypatch.setenv("CXX", f"{folder}/c++")
     tiny.build(cache)
     (compiled,) = cache.glob("*.so")
-    first, whole = compiled.stat().st_ino, compiled.read_bytes()
+    first = compiled.stat().st_ino
     tiny.build(cache)
     assert compiled.stat().st_ino == first, "an intact library is kept"
     compiled.chmod(0o777)
-    tiny.build(cache)
-    second = compiled.stat().st_ino
-    assert second != first
-    compiled.write_bytes(whole[: len(whole) // 2])  # as a killed copy would leave it
-    compiled.with_suffix(".sha256").write_bytes(b"\xff")
     assert double(tiny.build(cache), 4) == 8
+    assert compiled.stat().st_ino != first
     assert compiled.stat().st_mode & 0o777 == 0o700
 
 
@@ -222,7 +218,7 @@ def test_libraries_name_no_runtime_and_use_threads_of_c_without_openmp(tiny, tmp
     def symbols(command: str, library: ctypes.CDLL) -> str:
         return subprocess.run([*command.split(), library._name], capture_output=True, text=True, check=True).stdout
 
-    assert not re.search(r"NEEDED.*omp", symbols("readelf --dynamic", KERNEL.library()))
+    assert not re.search(r"NEEDED.*omp", symbols("readelf --dynamic", KERNEL.library))
     assert "GOMP_parallel" in symbols("nm -D", tiny.build(tmp_path / "cache"))
     monkeypatch.setattr(prebuilt, "share_runtime", lambda _: False)
     assert not re.search(r"GOMP_|omp_", symbols("nm -D", tiny.build(tmp_path / "other")))

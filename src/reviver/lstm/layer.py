@@ -17,6 +17,7 @@ from reviver.files.hub import PretrainedMixin
 from reviver.lstm import kernel
 from reviver.lstm.cell import LSTMState, LSTMWeights, StackedWeights, reset_weights
 from reviver.lstm.dropout import draw_seed
+from reviver.lstm.pretrained import FAMILY
 from reviver.lstm.transforms import autocast_dtype, plain_values
 from reviver.rows import Rng, RowsRng, rand
 from reviver.settings.fields import Precision
@@ -66,11 +67,7 @@ class LSTM(PretrainedMixin, nn.LSTM):
         Exception: torch's own, if another argument is wrong.
     """
 
-    @classmethod
-    def _family(cls) -> Any:
-        from reviver.lstm.pretrained import FAMILY
-
-        return FAMILY
+    _family = FAMILY
 
     options: LSTMOptions
 
@@ -280,7 +277,10 @@ class LSTM(PretrainedMixin, nn.LSTM):
             outputs = []
             for reverse in (False, True)[: self.num_directions]:
                 start = LSTMState(hx[0][len(finals)], hx[1][len(finals)])  # [B, P], [B, H]
-                output, final = self._run_cell(self.stacked_weights(layer, reverse), x, start, lengths, reverse, rng)
+                seed = draw_seed(rng) if self.training and self.options.hidden_dropout > 0.0 else None
+                weights = self.stacked_weights(layer, reverse)
+                options: Any = {"reverse": reverse, "options": self.options, "seed": seed}
+                output, final = kernel.run_cell(weights, x, start, lengths, **options)
                 outputs.append(output)  # [T, B, P]
                 finals.append(final)
             x = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)  # [T, B, D·P]
@@ -288,13 +288,6 @@ class LSTM(PretrainedMixin, nn.LSTM):
         if len(finals) == 1:
             return x, (finals[0].h.unsqueeze(0), finals[0].c.unsqueeze(0))  # without copies
         return x, (torch.stack([final.h for final in finals]), torch.stack([final.c for final in finals]))
-
-    def _run_cell(
-        self, weights: StackedWeights, x: Tensor, start: LSTMState, lengths: Tensor | None, reverse: bool, rng: Rng
-    ) -> tuple[Tensor, LSTMState]:
-        """Run a cell over x [T, B, I], in training with new dropout masks; return its output [T, B, P] and final state."""
-        seed = draw_seed(rng) if self.training and self.options.hidden_dropout > 0.0 else None
-        return kernel.run_cell(weights, x, start, lengths, reverse=reverse, options=self.options, seed=seed)
 
     def _drop_between(self, x: Tensor, rng: Rng) -> Tensor:
         """Return the output of a layer [T, B, D·P] as the next layer reads it: in training after `dropout`."""

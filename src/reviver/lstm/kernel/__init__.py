@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -49,7 +48,7 @@ def is_switched_off() -> bool:
 
 def available() -> bool:
     """Return whether the native kernel works on this machine and is switched on. The first call compiles it."""
-    return not _switched_off.get() and library.KERNEL.library() is not None
+    return not _switched_off.get() and library.KERNEL.library is not None
 
 
 # The effect of torch.compiler.assume_constant_result, which would import the whole compiler and take seconds.
@@ -106,14 +105,6 @@ def applies(x: Tensor, *others: Tensor | None) -> bool:
 
 
 def run_cell(
-    weights: StackedWeights, x: Tensor, state: LSTMState, lengths: Tensor | None, **options: Any
-) -> tuple[Tensor, LSTMState]:
-    """Run a cell over a sequence, with the kernel if it can; arguments and result are those of `equations.unroll`."""
-    can_run = weights.W_proj is None and x.shape[1] > 0 and applies(x, *state, *weights)
-    return (unroll if can_run else equations.unroll)(weights, x, state, lengths, **options)
-
-
-def unroll(
     weights: StackedWeights,
     x: Tensor,
     state: LSTMState,
@@ -123,7 +114,9 @@ def unroll(
     options: LSTMOptions,
     seed: Tensor | None,
 ) -> tuple[Tensor, LSTMState]:
-    """Run a cell over a sequence with the kernel; arguments and result are those of `equations.unroll`."""
+    """Run a cell over a sequence, with the kernel if it can; arguments and result are those of `equations.unroll`."""
+    if weights.W_proj is not None or x.shape[1] == 0 or not applies(x, *state, *weights):
+        return equations.unroll(weights, x, state, lengths, reverse=reverse, options=options, seed=seed)
     precision: Precision = "bf16" if torch.is_autocast_enabled("cpu") else options.precision
     p = options.hidden_dropout
     kind: str = options.hidden_dropout_kind

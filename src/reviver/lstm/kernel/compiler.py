@@ -19,11 +19,11 @@ from pathlib import Path
 
 from reviver.lstm.kernel import prebuilt
 from reviver.lstm.kernel.prebuilt import NativeError, source_digest
-from reviver.system import locking
+from reviver.system import locking, sync
 
 
 def compile_library(name: str, source: Path, flags: Sequence[str], folder: Path) -> tuple[Path, str]:
-    """Return the path of a library in the cache `folder`, compiled first if it is missing or damaged.
+    """Return the path of a library in the cache `folder`, compiled first if it is missing.
 
     Also return how it was compiled, such as "compiled -march=native by c++ 12.4.0". `flags` are those of the compiler,
     besides those for this machine and the user's. Raise NativeError if there is no compiler, it fails, or the folder is
@@ -45,10 +45,9 @@ def compile_library(name: str, source: Path, flags: Sequence[str], folder: Path)
             f"{folder} belongs to another user, or others can write to it and so run code as you; chmod go-w your own "
             "folder, or set REVIVER_CACHE to one"
         )
-    if not _is_intact(path):
-        with locking(folder / "lock", timeout=-1):
-            if not _is_intact(path):  # another process may have compiled it meanwhile
-                _compile(command, source, path)
+    with locking(folder / "lock", timeout=-1):  # another process may compile it now
+        if not (path.exists() and is_private(path)):
+            _compile(command, source, path)
     version = re.search(rb'^#define __VERSION__ "(?:Clang )?([^ "]+)', macros, re.MULTILINE)
     number = version[1].decode(errors="replace") if version else "of an unknown version"
     shown = [flag for flag in own_flags if flag != "-fopenmp"]
@@ -84,29 +83,17 @@ def _accepts(compiler: str, flag: str) -> bool:
 
 
 def _compile(command: Sequence[str], source: Path, path: Path) -> None:
-    """Compile `source` to `path` and write its checksum beside it, both atomically."""
-    for stale in path.parent.glob("build-*"):  # left by a killed process: this one holds the lock
-        shutil.rmtree(stale, ignore_errors=True)
+    """Compile `source` to `path`, atomically."""
     with tempfile.TemporaryDirectory(prefix="build-", dir=path.parent) as folder:
-        compiled, library, checksum = (Path(folder) / f"library.{suffix}" for suffix in ("o", "so", "sha256"))
+        compiled, library = (Path(folder) / f"library.{suffix}" for suffix in ("o", "so"))
         _run([*(flag for flag in command if flag != "-shared"), "-c", str(source), "-o", str(compiled)])
         # Linked without -fopenmp, which would load the compiler's runtime besides torch's, see prebuilt.py.
         linker = [flag for flag in command if flag != "-fopenmp"]
         undefined = ["-undefined", "dynamic_lookup"] if sys.platform == "darwin" else []
         _run([*linker, *undefined, str(compiled), "-o", str(library)])
-        checksum.write_text(hashlib.sha256(library.read_bytes()).hexdigest())
         library.chmod(0o700)
+        sync(library)
         library.replace(path)
-        checksum.replace(path.with_suffix(".sha256"))
-
-
-def _is_intact(path: Path) -> bool:
-    """Return whether a library exists, matches its checksum, and only this user and root can have written it."""
-    try:
-        expected = path.with_suffix(".sha256").read_bytes()
-        return is_private(path) and expected == hashlib.sha256(path.read_bytes()).hexdigest().encode()
-    except OSError:
-        return False
 
 
 def _run(command: Sequence[str]) -> bytes:

@@ -90,13 +90,9 @@ KERNEL = NativeLibrary(
 
 
 def load() -> ctypes.CDLL:
-    """Return the compiled library; raise RuntimeError if it is not available."""
-    library = KERNEL.library()
-    if library is None:
-        raise RuntimeError(
-            "the native LSTM kernel is not available on this machine; check `reviver.lstm.kernel.available()` first"
-        )
-    return library
+    """Return the compiled library, which must be available."""
+    assert KERNEL.library is not None, "check `reviver.lstm.kernel.available()` first"
+    return KERNEL.library
 
 
 def make_call(inputs: Inputs, mode: Mode) -> Call:

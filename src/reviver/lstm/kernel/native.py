@@ -14,9 +14,9 @@ The order is: prebuilt (`prebuilt.py`), compiled at first use (`compiler.py`), n
 import ctypes
 import logging
 import os
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from reviver.files.cache import cache_folder
@@ -44,22 +44,17 @@ class NativeLibrary:
     call: type[ctypes.Structure]  # the structure, with the same fields in the same order as in the C++ file
     functions: Sequence[str]  # names of the functions
     fallback: str  # warning if the library is not available: what is missing, and what is used instead
-    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
-    _loaded: list[ctypes.CDLL | None] = field(default_factory=list, init=False)  # empty before `library` was called
     _variant: str = field(default="none", init=False)
 
+    @cached_property
     def library(self) -> ctypes.CDLL | None:
-        """Return the library, or None if it is not available. The first call loads it, or logs a warning."""
-        if not self._loaded:
-            with self._lock:
-                if not self._loaded:
-                    self._loaded.append(self.find())
-        return self._loaded[0]
+        """The library, or None if it is not available. The first use loads it, or logs a warning."""
+        return self.find()
 
     @property
     def variant(self) -> str:
         """Build of the library, such as `prebuilt x86-64-v4+bf16` or `compiled -march=native`; `none` without a library."""
-        self.library()
+        _ = self.library
         return self._variant
 
     def find(self) -> ctypes.CDLL | None:
