@@ -104,11 +104,11 @@ def test_only_what_is_needed_of_a_repository_is_downloaded(tmp_path: Path, monke
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(DataError, match=r"^user/absent: there is no such folder, .* cannot be downloaded \("):
         LSTMClassifier.from_pretrained("user/absent", cache_dir=tmp_path)
+    with pytest.raises(DataError, match=r"a/b/c: there is no such folder, .*; give a folder with config.json and mod"):
+        LSTMClassifier.from_pretrained(Path("a/b/c"))
 
 
-def test_local_folder_comes_first_and_other_sources_are_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_local_folder_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     LSTMClassifier(2, 3, 4).save_pretrained(tmp_path / "user" / "model")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
@@ -116,10 +116,6 @@ def test_local_folder_comes_first_and_other_sources_are_refused(
     LSTMClassifier.from_pretrained("user/model", revision="main", local_files_only=True)
     with pytest.raises(ConfigError, match=r"user/other: there is no such folder; .* pip install huggingface_hub"):
         LSTMClassifier.from_pretrained("user/other")
-    monkeypatch.chdir(tmp_path / "user")
-    for source in ("nowhere", "./a/b", "a/b/c", "../b", "", "user/na me", Path("user/model")):
-        with pytest.raises(DataError, match=r"source must be a folder with config.json|has no config.json"):
-            LSTMClassifier.from_pretrained(source)
 
 
 # Exported runs
@@ -283,7 +279,6 @@ def test_damaged_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_data_that_does_not_fit(home: Path, tmp_path: Path) -> None:
     cases: list[tuple[dict[str, Any], str]] = [
-        ({"classes": ["a", "a"]}, "must have distinct classes"),
         ({"standardization": {"mean": [0], "scale": [0]}}, "data.standardization.scale.0 must be greater than 0"),
         ({"target": "number", "classes": None}, "names no classes of sequences; use LSTMClassifier.from_pretrained"),
     ]

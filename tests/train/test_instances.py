@@ -106,7 +106,7 @@ WRONG: dict[str, tuple[str, dict[str, Any], str]] = {
     "units of a cell": ("lstm", {"cell": nn.GRUCell(1, 5)}, r"must return h of shape \[3, 6\], got \[3, 5\]"),
     "no cell": ("lstm", {"cell": 5}, "^cell int: must be a subclass of torch.nn.Module"),
     "no task": ("lstm", {"task": nn.GRUCell(1, 6)}, "^task GRUCell must be a subclass of .*TaskDefinition"),
-    "no loss": ("gan", {"loss": 0.5}, r"^loss float must have a function generator"),
+    "no loss": ("gan", {"loss": 0.5}, r"^loss float: generator.* raised AttributeError"),
     "latents": ("gan", {"networks": networks(5)}, r"^networks Sequential: G\(z\) of z \[3, 4\] raised RuntimeError"),
     "one network": ("gan", {"networks": networks()[:1]}, "^networks must be a file, or a pair of a generator and a"),
 }  # fmt: skip

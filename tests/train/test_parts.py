@@ -142,7 +142,7 @@ def test_a_wrong_task_is_one_line_before_anything_is_written(replaced: str, by: 
 @pytest.mark.parametrize(
     ("replaced", "by", "problem"),
     [
-        ("def generator", "def generate", r"must have a function generator\(real_logits, fake_logits\)"),
+        ("def generator", "def generate", r"generator\(real_logits, fake_logits\) raised AttributeError"),
         ("(self, real_logits, fake", "(self, real_logits, other, fake", r"raised TypeError: .* \(my_loss.py, line 3\)"),
         (
             "(-fake_logits).exp().mean()",

@@ -4,7 +4,6 @@ Shapes: B batch, T time, I input size, H hidden size, D directions (1 or 2), C c
 """
 
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,6 +12,7 @@ from reviver.cells.grammar import Cell, load_cell
 from reviver.cells.recurrent import RNN
 from reviver.files.hub import PretrainedMixin
 from reviver.lstm.classifier import RecurrentClassifier
+from reviver.lstm.pretrained import FAMILY
 from reviver.settings.lstm_network import DropoutKind, Pooling, RNNClassifierSpec
 
 
@@ -38,11 +38,7 @@ class RNNClassifier(PretrainedMixin, RecurrentClassifier):
         ConfigError: if the text is wrong, or an argument is out of range.
     """
 
-    @classmethod
-    def _family(cls) -> Any:
-        from reviver.lstm.pretrained import FAMILY
-
-        return FAMILY
+    _family = FAMILY
 
     def __init__(
         self,

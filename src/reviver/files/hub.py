@@ -1,16 +1,13 @@
 """Folders of pretrained models: a local one, or a copy of a repository of the Hugging Face Hub."""
 
-import re
 from pathlib import Path
 from typing import Any, Self, TypedDict, Unpack
 
 from reviver.errors import DataError, import_library
-from reviver.text import one_line, short_repr
+from reviver.text import one_line
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 """Files of a pretrained model: settings, weights and model card."""
-REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
-"""Id of a repository: USER/NAME."""
 
 
 class DownloadKeywords(TypedDict, total=False):
@@ -29,19 +26,17 @@ class DownloadKeywords(TypedDict, total=False):
 class PretrainedMixin:
     """A network that is saved as a folder in the layout of the Hugging Face Hub, see `reviver.files.pretrained`."""
 
-    @classmethod
-    def _family(cls) -> Any:
-        """Return the `reviver.files.pretrained.Family` of the network, imported when that is needed."""
-        raise NotImplementedError
+    _family: Any
+    """The `reviver.files.pretrained.Family` of the network."""
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write config.json, model.safetensors and README.md into `folder`, see `reviver.files.pretrained.Family.save`."""
-        self._family().save(self, folder)
+        self._family.save(self, folder)
 
     @classmethod
     def from_pretrained(cls, source: str | Path, **download: Unpack[DownloadKeywords]) -> Self:
         """Return a saved network from a folder or a repository, see `reviver.files.pretrained.Family.load`."""
-        network: Self = cls._family().load(cls, source, **download).network
+        network: Self = cls._family.load(cls, source, **download).network
         return network
 
 
@@ -58,19 +53,12 @@ def find_folder(source: str | Path, **download: Unpack[DownloadKeywords]) -> Pat
     path = Path(source)
     if path.is_dir():
         return path
-    if path.exists():
-        raise DataError(f"{path}: is a file; give the folder that contains {CONFIG} and {WEIGHTS}")
-    if isinstance(source, Path) or not REPOSITORY.fullmatch(source) or ".." in source:
-        raise DataError(
-            f"source must be a folder with {CONFIG} and {WEIGHTS}, or the id of a repository such as user/name, got "
-            f"{short_repr(str(source))}"
-        )
     problem = f"{source}: there is no such folder; downloading the repository of this id needs huggingface_hub"
     hub = import_library("huggingface_hub", problem)
     try:
-        return Path(hub.snapshot_download(source, **download, allow_patterns=[CONFIG, WEIGHTS]))
+        return Path(hub.snapshot_download(str(source), **download, allow_patterns=[CONFIG, WEIGHTS]))
     except Exception as error:  # the library and its HTTP client raise errors of many types
         raise DataError(
             f"{source}: there is no such folder, and the repository of this id cannot be downloaded ({one_line(error)}); "
-            "check the id, the revision, the token and the network"
+            f"give a folder with {CONFIG} and {WEIGHTS}, or check the id, the revision, the token and the network"
         ) from error

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from reviver.errors import ConfigError, import_library
+from reviver.errors import import_library
 from reviver.settings.validation import check
 from reviver.version import __version__
 
@@ -19,8 +19,6 @@ MIN_OPSET = 13
 """Minimum opset of our graphs: the first in which Squeeze takes its axes as input and Softmax works along one axis."""
 REDUCE_OPSET = 18
 """First opset in which ReduceMax takes its axes as input; ReduceSum does from `MIN_OPSET` on."""
-MAX_FILE_BYTES = 2**31 - (1 << 20)
-"""Maximum size of the constants: a protocol buffer holds 2 GiB; the rest is for the nodes."""
 
 Array = NDArray[Any]
 
@@ -53,14 +51,7 @@ class Graph:
         self.outputs: list[Port] = []
         self._nodes: list[Any] = []
         self._constants: dict[str, Array] = {}
-        check("opset", self.opset, Annotated[int, Field()])
-        newest = self._onnx.defs.onnx_opset_version()
-        if not MIN_OPSET <= self.opset <= newest:
-            raise ConfigError(
-                f"opset must be from {MIN_OPSET}, the first with all operators of the graph, to {newest}, the last that "
-                f"the installed onnx {self._onnx.__version__} knows, got {self.opset}",
-                field="opset",
-            )
+        check("opset", self.opset, Annotated[int, Field(ge=MIN_OPSET, le=self._onnx.defs.onnx_opset_version())])
 
     def input(self, port: Port, default: Array | None = None) -> str:
         """Add an input; with a `default` a caller may leave it out. Return its name."""
@@ -143,16 +134,7 @@ class Graph:
         """Return the graph as an `onnx.ModelProto`, checked with full shape inference.
 
         The `description` is for people, the `metadata` for programs.
-
-        Raises:
-            ConfigError: if the constants do not fit into one file.
         """
-        size = sum(array.nbytes for array in self._constants.values())
-        if size > MAX_FILE_BYTES:
-            raise ConfigError(
-                f"the network must have at most {MAX_FILE_BYTES} bytes of weights to fit into one ONNX file, got {size}; "
-                "export a smaller network"
-            )
         onnx = self._onnx
         graph = onnx.helper.make_graph(
             self._nodes,

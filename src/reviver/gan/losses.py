@@ -147,16 +147,13 @@ def custom_losses(part: CustomClass) -> Losses:
     with explaining("loss", part, f"{part.name}()"):
         loss = part.build()
     for name in ("generator", "discriminator"):
-        if not callable(getattr(loss, name, None)):
-            refuse("loss", f"{part.name} must have a function {name}(real_logits, fake_logits)")
         logits = torch.linspace(-2, 2, 8).view(2, 4, 1).requires_grad_()
         with explaining("loss", part, f"{name}(real_logits, fake_logits)"):
             found = getattr(loss, name)(*logits)
         problem = "must return a scalar for logits [4, 1], got "
-        if not isinstance(found, torch.Tensor):
-            refuse("loss", f"{part.name}: {name} {problem}a {type(found).__name__}")
-        if found.dim():
-            refuse("loss", f"{part.name}: {name} {problem}shape {[*found.shape]}; take the mean")
+        if not isinstance(found, torch.Tensor) or found.dim():
+            kind = f"shape {[*found.shape]}" if isinstance(found, torch.Tensor) else f"a {type(found).__name__}"
+            refuse("loss", f"{part.name}: {name} {problem}{kind}; take the mean of a tensor")
         if not found.isfinite():
             refuse("loss", f"{part.name}: {name} {problem}{found.item()} for logits from -2 to 2")
         if not found.requires_grad:

@@ -6,7 +6,7 @@ Shapes: N images, Z latent size, C channels, H height, W width, K classes (0 unl
 from collections.abc import Sequence
 from itertools import pairwise
 from math import prod
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 from pydantic import BeforeValidator, Field
@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from reviver.errors import DataError
 from reviver.files.hub import PretrainedMixin
+from reviver.gan.pretrained import FAMILY
 from reviver.rows import Rng, RowsRng, rand
 from reviver.settings.fields import Count, CountOrZero, Probability
 from reviver.settings.validation import check
@@ -41,11 +42,7 @@ class Generator(nn.Module, PretrainedMixin):
     one-hot class, and Z = latent_size + K. A size below 1 is a `ConfigError`.
     """
 
-    @classmethod
-    def _family(cls) -> Any:
-        from reviver.gan.pretrained import FAMILY
-
-        return FAMILY
+    _family = FAMILY
 
     def __init__(
         self,
@@ -105,11 +102,7 @@ class Discriminator(nn.Module, PretrainedMixin):
         num_classes: K > 0 if the input is an image and its one-hot class (Mirza & Osindero 2014).
     """
 
-    @classmethod
-    def _family(cls) -> Any:
-        from reviver.gan.pretrained import FAMILY
-
-        return FAMILY
+    _family = FAMILY
 
     def __init__(self, image_shape: Sequence[int] = (1, 28, 28), *, dropout: float = 0.0, num_classes: int = 0) -> None:
         super().__init__()

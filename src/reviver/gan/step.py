@@ -74,12 +74,6 @@ class GANStepResult(NamedTuple):
     probability_real: Tensor
     probability_fake: Tensor
 
-    @classmethod
-    def from_logits(cls, g_loss: Tensor, d_loss: Tensor, real_logits: Tensor, fake_logits: Tensor) -> Self:
-        """Return the result of a step with these losses, scalars, and logits, [N, 1] each."""
-        real, fake = real_logits.detach(), fake_logits.detach()
-        return cls(g_loss.detach(), d_loss.detach(), real.sigmoid().mean(), fake.sigmoid().mean())
-
 
 def gan_step(
     G: Generator,
@@ -137,7 +131,8 @@ def backpropagate(
     if options.update_generator:
         (fraction * g_loss).backward(inputs=list(G.parameters()), retain_graph=True)  # ∇_θG L_G
     (fraction * (d_loss + penalty)).backward(inputs=list(D.parameters()))  # ∇_θD L_D
-    return GANStepResult.from_logits(g_loss, d_loss, real_logits, fake_logits)
+    probabilities = (logits.detach().sigmoid().mean() for logits in (real_logits, fake_logits))
+    return GANStepResult(g_loss.detach(), d_loss.detach(), *probabilities)
 
 
 def shift(images: Tensor, probability: float, rng: Rng) -> Tensor:

@@ -13,6 +13,7 @@ from torch.nn import functional
 from reviver.errors import ConfigError
 from reviver.files.hub import PretrainedMixin
 from reviver.lstm.layer import LSTM, check_batch, checked_lengths, integer_lengths, is_inside
+from reviver.lstm.pretrained import FAMILY
 from reviver.rows import Rng
 from reviver.settings.lstm_network import OPTIONS, LSTMClassifierSpec, Pooling, unexpected_argument
 
@@ -188,11 +189,7 @@ class LSTMClassifier(PretrainedMixin, RecurrentClassifier):
         TypeError: if an option is unknown.
     """
 
-    @classmethod
-    def _family(cls) -> Any:
-        from reviver.lstm.pretrained import FAMILY
-
-        return FAMILY
+    _family = FAMILY
 
     def __init__(
         self,

@@ -149,7 +149,9 @@ def load_reference(
     train, test = train or load_images("mnist"), test or load_test_images("mnist")
     check_num_samples("num_samples", num_samples, train, test)
     fractions = class_fractions(train, extractor)
-    content = {"train": image_content(train), "classes": fractions, "test": test.images}
+    # packed images are known by their digest
+    packed = torch.tensor(list(bytes.fromhex(train.sha256)), dtype=torch.uint8) if train.is_mapped else None
+    content = {"train": train.images if packed is None else packed, "classes": fractions, "test": test.images}
     key = f"v{CACHE_VERSION}-k{K_NEAREST}-{extractor.sha256[:16]}-{digest(content)[:16]}-torch{torch.__version__}"
 
     def compute_stats() -> dict[str, Tensor]:
@@ -193,13 +195,6 @@ def load_reference(
         real_baseline_fids=tuple(fid for fid, *_ in real_rows),
         noise_baseline=Comparison(*noise_row, class_counts=tuple(noise_counts)),
     )
-
-
-def image_content(images: ImageSet) -> Tensor:
-    """Return what identifies images in the cache: their bytes, or of packed images their SHA-256, as bytes."""
-    if images.is_mapped:
-        return torch.tensor(list(bytes.fromhex(images.sha256)), dtype=torch.uint8)
-    return images.images
 
 
 def load_reference_images(
