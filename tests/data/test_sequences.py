@@ -2,7 +2,6 @@
 
 import csv
 import json
-import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -167,7 +166,6 @@ BAD: list[tuple[str, Any, str]] = [
     ("csv", HEADER + "1 2,a\n1 x1 2,b\n", r"row 3: 'x1' at step 2 is no number; give numbers separated by"),
     ("csv", HEADER + '"1,,2",a\n', "row 2: there is nothing at step 2, between two commas"),
     ("csv", HEADER + "1,a\n1 2 -inf,a\n", "row 3: step 3 is infinite, or too large for float32"),
-    ("csv", HEADER + f"1,{'a' * 201}\n", "row 2: the label 'a+… has 201 characters; give a label of"),
     ("csv", "sequenze,label\n1,a\n", r"label' \(did you mean 'sequenze'\?\); name the right one with --sequence-column$"),
     ("csv", "sequence,label,label\n1,a,b\n", "2 columns are called 'label'; rename all but one of them$"),
     ("csv", "sequence;label\n1;a\n", "its columns are separated by semicolons; save it with commas"),
@@ -221,9 +219,8 @@ def test_paths_and_columns_that_cannot_be_read_are_refused(tmp_path: Path, monke
 
 
 def test_classes_are_sorted_by_value_or_by_name() -> None:
-    assert class_names(["10", "9", "-1", "9"]) == ("-1", "9", "10")
-    assert class_names(["10", "9", "b", "a"]) == ("10", "9", "a", "b")
-    assert class_names(["1", "01", "+1", "0"]) == ("0", "+1", "01", "1")
+    for labels, names in (("10 9 -1 9", "-1 9 10"), ("10 9 b a", "10 9 a b"), ("1 01 +1 0", "0 +1 01 1")):
+        assert class_names(table_of(tuple(labels.split()))) == tuple(names.split())
     indices = class_indices(table_of(("b", "a", "b")), ("a", "b", "c"))
     assert (indices.tolist(), indices.dtype) == ([1, 0, 1], torch.int64)
 
@@ -253,9 +250,6 @@ def test_the_split_depends_on_the_seed_and_is_random() -> None:
     assert not torch.equal(parts[0], parts[1])
     chosen = torch.cat(parts).bincount(minlength=100)  # expected: 40, with a standard deviation of 5.7
     assert 15 < chosen.min() < chosen.max() < 65
-    for fraction in (0, 1, math.nan):
-        with pytest.raises(ConfigError, match=r"train_fraction must be (a|greater|less).*, got "):
-            stratified_split(torch.zeros(2, dtype=torch.int64), fraction, 0)
 
 
 # Standardization

@@ -22,7 +22,6 @@ from reviver.data.palindromes import (
     Palindromes,
     PalindromeTask,
     make_palindromes,
-    split_palindromes,
 )
 from reviver.data.task import ACCURACY_NAMES, LOSS_NAMES, correct, mean_loss
 from reviver.errors import ConfigError
@@ -390,4 +389,4 @@ def test_sizes_of_which_no_palindromes_are_left_are_refused() -> None:
         make_palindromes(5, 0, rng())
     for fraction in (0.01, 0.99):
         with pytest.raises(ConfigError, match=rf"^train_fraction {fraction} leaves .* set of 10 sequences empty; give"):
-            split_palindromes(make_palindromes(5, 10, rng()), fraction, 0)
+            _ = PalindromeTask(LSTMConfig(data_size=10, train_fraction=fraction)).split

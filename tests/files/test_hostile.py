@@ -53,10 +53,8 @@ SIZES = {
     "latent_size": ("gan", {"config": {"latent_size": 9}}, r"cannot be read \(.*layers\.0\.weight: "),
     "no custom data": ("custom", {"data": None}, r"run\.json: data: must be an object, got None; the file is damaged, restore"),
     "classes": ("gan", {"config": {"conditional": True}, "data": {"num_classes": 10**12}}, "num_classes must be at most 1000, got 10+"),
-    "equal classes": ("custom", {"data": {"classes": ["a", "a"]}}, "data: must have distinct classes, and as many class_fractions"),
     "fractions": ("custom", {"data": {"class_fractions": [0.5, 2.0]}}, r"data: class_fractions\.1 must be less than 1, got 2\.0"),
     "scale": ("custom", {"data": {"standardization": {"mean": [0.0], "scale": [0.0]}}}, r"scale\.0 must be greater than 0, got 0\.0"),
-    "means": ("custom", {"data": {"standardization": {"mean": [1.0, 2.0], "scale": [1.0]}}}, "as many means as scales, got 2 and 1"),
 }  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from reviver.data.digits import DigitTask
 from reviver.data.generated import GeneratedTask, probe
@@ -63,14 +63,6 @@ class SequenceData(Record):
     """Names of the C classes, in the order of their indices; null for a number."""
     standardization: Standardization | None
     """Standardization of raw numbers, part of the model; null if there is none."""
-
-    @model_validator(mode="after")
-    def _check_classes(self) -> Self:
-        if (self.classes is None) != (self.target == "number"):
-            raise ValueError("must have classes, or the target number")
-        if self.classes is not None and len(set(self.classes)) < len(self.classes):
-            raise ValueError("must have distinct classes")
-        return self
 
     @classmethod
     def of_task(cls, config: LSTMConfig, task: Task) -> Self:

@@ -48,10 +48,14 @@ class Symbols(Sequences):
 
     def encode(self, begin: int = 0, end: int | None = None) -> Tensor:
         """Return the input of the steps begin ≤ t < end, [N, end - begin, I], padded with 0."""
-        symbols = self.symbols[:, begin:end]
-        if self.encoding == "scalar":
-            return torch.where(symbols == PADDING, 0, symbols).unsqueeze(-1).float()
-        return (symbols.unsqueeze(-1) == torch.arange(self.num_symbols, device=symbols.device)).float()
+        return encode_symbols(self.symbols[:, begin:end], self.num_symbols, self.encoding)
+
+
+def encode_symbols(symbols: Tensor, num_symbols: int, encoding: str) -> Tensor:
+    """Return symbols [N, T] as numbers, [N, T, 1] (`scalar`), or one-hot, [N, T, num_symbols] (`onehot`); `PADDING` as 0."""
+    if encoding == "scalar":
+        return torch.where(symbols == PADDING, 0, symbols).unsqueeze(-1).float()
+    return (symbols.unsqueeze(-1) == torch.arange(num_symbols, device=symbols.device)).float()
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
+from reviver.data.generated import encode_symbols
 from reviver.data.task import Sequences, Task
 from reviver.errors import ConfigError
 from reviver.rng import make_rng
@@ -99,9 +99,15 @@ class PalindromeTask(Task):
 
     @cached_property
     def split(self) -> Split:
-        """Training and validation set without a curriculum."""
+        """Training and validation set without a curriculum; if one would be empty, getting them is a `ConfigError`."""
         palindromes = self._make(self.config.length, self.config.data_size, "data")
-        return split_palindromes(palindromes, self.config.train_fraction, self.config.seed)
+        train_fraction, size = self.config.train_fraction, len(palindromes)
+        train_size = round(train_fraction * size)
+        if not 0 < train_size < size:
+            problem = f"leaves the training or validation set of {size} sequences empty"
+            raise ConfigError(f"train_fraction {train_fraction} {problem}; give one nearer to 0.5, or more data")
+        order = torch.randperm(size, generator=make_rng(self.config.seed, "split"))
+        return Split(palindromes[order[:train_size]], palindromes[order[train_size:]])
 
     def epoch_size(self, length: int) -> int:
         """Return the number of training palindromes per epoch, see `Task`."""
@@ -166,27 +172,9 @@ def make_palindromes(length: int, size: int, rng: torch.Generator, encoding: str
     return Palindromes(halves, length, encoding=encoding)
 
 
-def split_palindromes(palindromes: Palindromes, train_fraction: float, seed: int) -> Split:
-    """Split `palindromes` at random into disjoint training and validation sets.
-
-    Raises:
-        ConfigError: if one of them would be empty.
-    """
-    train_size = round(train_fraction * len(palindromes))
-    if not 0 < train_size < len(palindromes):
-        raise ConfigError(
-            f"train_fraction {train_fraction} leaves the training or validation set of {len(palindromes)} sequences empty; "
-            "give one nearer to 0.5, or more data"
-        )
-    order = torch.randperm(len(palindromes), generator=make_rng(seed, "split"))
-    return Split(palindromes[order[:train_size]], palindromes[order[train_size:]])
-
-
 def encode_digits(digits: Tensor, encoding: str) -> Tensor:
     """Return digits [N, T] as input of a network: numbers from 0 to 9, [N, T, 1] (`scalar`), or one-hot, [N, T, 10] (`onehot`)."""
-    if encoding == "scalar":
-        return digits.unsqueeze(-1).float()
-    return functional.one_hot(digits.long(), NUM_DIGITS).float()
+    return encode_symbols(digits, NUM_DIGITS, encoding)
 
 
 def _to_digits(numbers: Tensor, width: int) -> Tensor:

@@ -143,9 +143,6 @@ def find_source(source: str, image_size: int, split: str) -> ImageSource:
         readers = {"mnist": read_mnist, MNIST_10K: read_small_mnist}
         images, labels = readers[source](split) if source in readers else read_data_set(source, split)
         return _from_array(source, images.numpy()[:, None], labels, image_size)
-    if is_packed(path):
-        packed = _map_packed(path, image_size, split)
-        return ImageSource(packed.name, tuple(packed.images.shape), packed.labels, iter([packed.images]))
     if path.is_dir():
         return _find_idx(path, image_size, split) or _find_folder(path, image_size, split)
     if path.suffix.lower() in (".npz", ".npy") and path.is_file():

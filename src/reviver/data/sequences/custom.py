@@ -5,14 +5,13 @@ Shapes: N sequences, T steps of the longest, I channels per step, C classes.
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from reviver.data.packed import RECORD_NAME, is_packed
 from reviver.data.sequences.examples import Examples, PackedExamples, PackedTable
@@ -21,7 +20,7 @@ from reviver.data.sequences.reader import read_sequences
 from reviver.data.sequences.standardization import Standardization
 from reviver.data.sequences.table import SequenceTable
 from reviver.data.task import Sequences, SplitName, Task
-from reviver.errors import ConfigError, DataError
+from reviver.errors import DataError
 from reviver.files.file_errors import reading
 from reviver.settings.fields import Count
 from reviver.settings.lstm import LSTMConfig
@@ -45,12 +44,6 @@ class DataRecord(Record):
     """Fraction of each class among the training sequences, [C]."""
     standardization: Standardization
     """Standardization of the channels, fitted on the training set."""
-
-    @model_validator(mode="after")
-    def _check_classes(self) -> Self:
-        if not len(self.classes) == len(set(self.classes)) == len(self.class_fractions):
-            raise ValueError("must have distinct classes, and as many class_fractions")
-        return self
 
     def examples(self, table: SequenceTable) -> Examples:
         """Return the sequences of a table, standardized, with the indices of their classes; all 0 without labels.
@@ -121,11 +114,9 @@ def _load(config: LSTMConfig, known: DataRecord | None = None) -> tuple[DataReco
     else:
         table = read_sequences(path, sequence_column=config.sequence_column, label_column=config.label_column)
         name, max_length = path.name, table.x.shape[1]
-        with _naming(path):
-            classes = class_names(table.labels or ())
+        classes = class_names(table)
         labels = class_indices(table, classes)
-    with _naming(path):
-        split = stratified_split(labels, config.train_fraction, config.seed)
+    split = stratified_split(labels, config.train_fraction, config.seed, f"{path}: labels")
     record = known
     if record is None:
         counts = torch.bincount(labels[split.train], minlength=len(classes)).tolist()
@@ -158,12 +149,3 @@ def _digest(path: Path) -> str:
         return hashlib.sha256("".join(map(_digest, parts)).encode()).hexdigest()
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-@contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """Put the path before the errors raised inside."""
-    try:
-        yield
-    except (DataError, ConfigError) as error:
-        raise type(error)(f"{path}: {error}") from error

@@ -41,7 +41,7 @@ def pack_sequences(
     refuse_existing(out)
     table = read_sequences(path, sequence_column=sequence_column, label_column=label_column)
     assert table.labels is not None, "read_sequences reads them by default"
-    names = class_names(table.labels)
+    names = class_names(table)
     labels = class_indices(table, names)
     _, max_length, channels = table.x.shape
     offsets = torch.cat([torch.tensor([0]), table.lengths.cumsum(0)])

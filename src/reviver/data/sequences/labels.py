@@ -3,16 +3,14 @@
 import math
 import re
 from collections.abc import Sequence
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from reviver.data.sequences.table import MAX_LISTED, SequenceTable, join_listed
 from reviver.errors import DataError
 from reviver.rng import make_rng
-from reviver.settings.validation import check
 from reviver.text import short_repr
 
 INTEGER = re.compile(r"[+-]?[0-9]{1,200}")
@@ -25,16 +23,16 @@ class RowSplit(NamedTuple):
     validation: Tensor
 
 
-def class_names(labels: Sequence[str]) -> tuple[str, ...]:
-    """Return the distinct labels in order: by value if all are integers, else alphabetically.
+def class_names(table: SequenceTable) -> tuple[str, ...]:
+    """Return the distinct labels of a table in order: by value if all are integers, else alphabetically.
 
     Raises:
         DataError: if there are fewer than two.
     """
-    names = set(labels)
+    names = set(table.labels or ())
     if len(names) < 2:
-        found = f"every row has the label {short_repr(next(iter(names)))}" if names else "there are no rows"
-        raise DataError(f"labels: {found}; a classifier needs rows of at least 2 classes")
+        found = f"every row has the label {short_repr(min(names, default=''))}"
+        raise DataError(f"{table.name}: labels: {found}; a classifier needs rows of at least 2 classes")
     are_integers = all(INTEGER.fullmatch(name) for name in names)
     return tuple(sorted(names, key=lambda name: (int(name) if are_integers else 0, name)))
 
@@ -59,24 +57,22 @@ def class_indices(table: SequenceTable, names: Sequence[str]) -> Tensor:
     return torch.tensor([index_of[label] for label in table.labels], dtype=torch.int64)
 
 
-def stratified_split(classes: Tensor, train_fraction: float, seed: int) -> RowSplit:
+def stratified_split(classes: Tensor, train_fraction: float, seed: int, name: str = "labels") -> RowSplit:
     """Split rows at random by the class of each, [N] int64, with about the same frequencies in both parts.
 
     A class with one row is in the training set. A larger class has at least one row in each set, even if
     `train_fraction` of its rows rounds to none or to all. The same arguments give the same split.
 
     Raises:
-        ConfigError: if `train_fraction` is not between 0 and 1.
-        DataError: if no class has two rows, so that the validation set would be empty.
+        DataError: if no class has two rows, so that the validation set would be empty; it begins with `name`.
     """
-    check("train_fraction", train_fraction, Annotated[float, Field(gt=0, lt=1)])
     by_class = classes.argsort(stable=True)
     groups = [rows for rows in by_class.split(torch.bincount(classes).tolist()) if len(rows)]
     groups.sort(key=lambda rows: int(rows[0]))  # in the order in which the classes appear
     sizes = [len(rows) for rows in groups]
     if max(sizes, default=0) < 2:
         raise DataError(
-            f"labels: none of the {len(sizes)} classes has a second row, so that none is left for validation; "
+            f"{name}: none of the {len(sizes)} classes has a second row, so that none is left for validation; "
             "give at least 2 rows of a class, and check that the column of labels is the right one"
         )
     rng = make_rng(seed, "split")

@@ -5,10 +5,10 @@ Shapes: N sequences, T steps of the longest, I channels per step.
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from typing import Annotated, Self
+from typing import Annotated
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor
 
 from reviver.errors import DataError
@@ -25,12 +25,6 @@ class Standardization(Record):
     """Mean of each channel, [I]."""
     scale: Annotated[tuple[Annotated[float, Field(gt=0)], ...], JSON_LIST]
     """Standard deviation of each channel, [I]; 1 for a constant channel."""
-
-    @model_validator(mode="after")
-    def _check_channels(self) -> Self:
-        if len(self.mean) != len(self.scale):
-            raise ValueError(f"must have as many means as scales, got {len(self.mean)} and {len(self.scale)}")
-        return self
 
     @classmethod
     def fit(cls, x: Tensor, lengths: Tensor) -> "Standardization":

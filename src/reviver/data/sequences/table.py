@@ -19,8 +19,6 @@ from reviver.errors import DataError
 from reviver.files.atomic import atomic_write
 from reviver.text import short_repr
 
-MAX_LABEL = 200
-"""Maximum number of characters of a label; a longer one is hardly a label."""
 MAX_LISTED = 3
 """Maximum number of bad rows, unknown labels and the like that an error names; it counts the others."""
 NUMBERS_REMEDY = "give numbers separated by spaces or by commas, or take the row out"
@@ -108,9 +106,6 @@ class TableBuilder:
         problem = remedy = ""
         if not label:
             problem, remedy = "the label is missing", "give one, or take the row out"
-        elif len(label) > MAX_LABEL:
-            problem = f"the label {short_repr(label)} has {len(label)} characters"
-            remedy = f"give a label of at most {MAX_LABEL}, and check that the column is the right one"
         elif UNPRINTABLE.search(label):
             problem, remedy = f"the label {short_repr(label)} has characters that cannot be shown", "take them out"
         if problem:
