@@ -27,7 +27,7 @@ import numpy as np
 from pydantic import Field
 from torch import nn
 
-from reviver.cells.grammar import Cell as TextCell
+from reviver.cells.grammar import Cell
 from reviver.data.build import build_task
 from reviver.data.sequences.custom import DataRecord
 from reviver.data.task import Task
@@ -61,7 +61,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-Cell = str | Path | TextCell | type | nn.Module
+AnyCell = str | Path | Cell | type | nn.Module
 AnyTask = str | type | TaskDefinition
 Networks = str | Path | tuple[type | nn.Module, type | nn.Module]
 
@@ -309,7 +309,7 @@ class Opening(TypedDict, total=False):
 
     checkpoint: str | None
     device: str
-    cell: Cell | None
+    cell: AnyCell | None
     task: AnyTask | None
     networks: Networks | None
 
@@ -326,7 +326,7 @@ def load(
     *,
     checkpoint: str | None = None,
     device: str = "cpu",
-    cell: Cell | None = None,
+    cell: AnyCell | None = None,
     task: AnyTask | None = None,
     networks: Networks | None = None,
 ) -> LSTMRun | GANRun:
@@ -455,7 +455,7 @@ def _train(
 def train_lstm(
     out: str | Path | None = None,
     preset: str = "original",
-    cell: Cell | None = None,
+    cell: AnyCell | None = None,
     task: AnyTask | None = None,
     *,
     resume: bool = False,
@@ -486,7 +486,7 @@ def train_lstm(
         DivergenceError: if a loss is not finite.
         Interrupted: after an interrupt, once the state is saved; `resume` goes on.
     """
-    changes = {"cell": cell.text if isinstance(cell, TextCell) else cell, "task": task, **settings}
+    changes = {"cell": cell.text if isinstance(cell, Cell) else cell, "task": task, **settings}
     return cast("LSTMRun", _train("lstm", preset, out, changes, resume=resume, device=device, progress=progress))
 
 

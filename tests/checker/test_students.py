@@ -13,7 +13,7 @@ import torch
 from reviver.cells.grammar import built_in_cell
 from reviver.checker import loading
 from reviver.checker.assignment import find_pieces, recognize
-from reviver.checker.equations import check_cell
+from reviver.checker.cell_text import check_cell
 from reviver.checker.pieces import PieceOutcome, run_pieces
 from reviver.checker.submissions import find_submissions
 from reviver.cli import main

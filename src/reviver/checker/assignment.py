@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from reviver.checker.gan_pieces import GAN_PIECES, is_own
-from reviver.checker.loading import Source
+from reviver.checker.loading import SourceFile
 from reviver.checker.loops import Loop, events, find_loops
 from reviver.checker.lstm_pieces import LSTM_PIECES
 from reviver.checker.pieces import Namespace, Piece, PieceOutcome, run_pieces
@@ -126,7 +126,7 @@ def find_pieces(names: Namespace) -> list[Piece]:
     ]
 
 
-def recognize(sources: Sequence[Source]) -> dict[str, Any]:
+def recognize(sources: Sequence[SourceFile]) -> dict[str, Any]:
     """Return the pieces of a submission by the names that the checks look up."""
     names: dict[str, Any] = {"*sources": list(sources)}
     classes: dict[str, Any] = {}

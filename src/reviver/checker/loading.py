@@ -145,7 +145,7 @@ def prepare() -> list[str]:
     return missing
 
 
-class Source(NamedTuple):
+class SourceFile(NamedTuple):
     """A file of a submission."""
 
     path: Path
@@ -171,9 +171,9 @@ def read_source(path: Path) -> ast.Module:
     return ast.parse(text, str(path))
 
 
-def load(paths: Sequence[Path]) -> tuple[list[Source], list[str]]:
+def load(paths: Sequence[Path]) -> tuple[list[SourceFile], list[str]]:
     """Run the definitions of files that may import each other; return their names, and why some could not be run."""
-    sources, problems = list[Source](), list[str]()
+    sources, problems = list[SourceFile](), list[str]()
     for path in paths:
         try:
             tree = read_source(path)
@@ -186,7 +186,7 @@ def load(paths: Sequence[Path]) -> tuple[list[Source], list[str]]:
             module = ModuleType("submission")
         module.__dict__.update(__file__=str(path), __name__=path.stem)
         sys.modules.setdefault(path.stem, module)
-        sources.append(Source(path, tree, module.__dict__))
+        sources.append(SourceFile(path, tree, module.__dict__))
     for _, tree, names in sources:
         for statement in definitions(tree):
             code = compile(ast.Module([statement], []), names["__file__"], "exec")

@@ -23,7 +23,7 @@ from torch.nn import functional
 from reviver.checker import gan_mistakes as gan
 from reviver.checker import lstm_mistakes as lstm
 from reviver.checker.conventions import NAMES, Sizes
-from reviver.checker.loading import Source, StandIn, root
+from reviver.checker.loading import SourceFile, StandIn, root
 from reviver.checker.pieces import Failure, Finding, Mistake, Unclear, describe
 
 OPEN = open
@@ -49,12 +49,12 @@ SIZES = ("batch_size", "noise_size", "latent_dim", "save_interval")
 class Loop(NamedTuple):
     """A function, or the code of a file, in which networks are trained."""
 
-    source: Source
+    source: SourceFile
     node: ast.AST
     function: Callable[..., Any] | None
 
 
-def find_loops(sources: list[Source]) -> Iterator[Loop]:
+def find_loops(sources: list[SourceFile]) -> Iterator[Loop]:
     """Yield the loops of a submission in which backward and step are called."""
     for source in sources:
         for node in source.tree.body:
@@ -116,7 +116,7 @@ def fail(loop: Loop, name: str, text: str) -> None:
     raise Failure(f"looks like: {text} (line {getattr(innermost(loop.node), 'lineno', 1)}; read, not run)", mistake)
 
 
-class Call(NamedTuple):
+class LoopCall(NamedTuple):
     """A call of a network in the loop."""
 
     network: nn.Module
@@ -128,12 +128,12 @@ class Call(NamedTuple):
     is_attached: bool
 
 
-class Record:
+class UpdateRecord:
     """What a loop does: the calls of its networks, the targets of its losses, and the gradients at each step."""
 
     def __init__(self, G: nn.Module, D: nn.Module) -> None:
         self.networks = {"G": G, "D": D}
-        self.calls: dict[str, list[Call]] = {"G": [], "D": []}
+        self.calls: dict[str, list[LoopCall]] = {"G": [], "D": []}
         self.steps: list[tuple[str, int, int, dict[str, Tensor | None]]] = []
         self.targets: list[tuple[str, Tensor, Tensor]] = []
         self.round = -1
@@ -152,7 +152,7 @@ class Record:
                 with suppress(RuntimeError):  # a module that keeps results cannot be copied
                     kept = copy.deepcopy(network)
                     x = args[0].detach().clone()
-                    call = Call(kept, x, result.detach().clone(), state, self.round, args[0].requires_grad)
+                    call = LoopCall(kept, x, result.detach().clone(), state, self.round, args[0].requires_grad)
                     self.calls[name].append(call)
                 network.forward = mine
             return result
@@ -173,7 +173,7 @@ def flat(grads: list[Tensor | None]) -> Tensor | None:
 class Recording(torch.optim.SGD):
     """An optimizer that records its steps."""
 
-    def __init__(self, network: nn.Module, name: str, record: Record) -> None:
+    def __init__(self, network: nn.Module, name: str, record: UpdateRecord) -> None:
         super().__init__(network.parameters(), lr=0.02)
         self.name, self.record = name, record
 
@@ -190,7 +190,7 @@ class SeenEnoughError(Exception):
 class Batches:
     """A loader of two batches of random images with labels."""
 
-    def __init__(self, images: Tensor, record: Record) -> None:
+    def __init__(self, images: Tensor, record: UpdateRecord) -> None:
         self.images, self.record, self.dataset, self.batch_size = images, record, range(len(images)), BATCH
 
     def __len__(self) -> int:
@@ -247,7 +247,7 @@ def arguments_of(loop: Loop, given: dict[str, Any], options: Any) -> dict[str, A
     return result
 
 
-class Settings(Sizes):
+class LoopSettings(Sizes):
     """Options of a loop: those of its parser, with one epoch and few images."""
 
     def __init__(self, options: Any, latent_size: int) -> None:
@@ -267,13 +267,15 @@ class Settings(Sizes):
             return 1
 
 
-def run_loop(loop: Loop, G: nn.Module, D: nn.Module, shape: tuple[int, ...], latent_size: int) -> tuple[Record, Any]:
+def run_loop(
+    loop: Loop, G: nn.Module, D: nn.Module, shape: tuple[int, ...], latent_size: int
+) -> tuple[UpdateRecord, Any]:
     """Run a loop on two batches; return what it does, and the error in which it ended."""
-    record = Record(G, D)
+    record = UpdateRecord(G, D)
     images = torch.rand(2 * BATCH, *shape) * 2 - 1
     names, losses = loop.source.names, ("binary_cross_entropy", "binary_cross_entropy_with_logits")
     options = next((each for each in names.values() if type(each).__name__ == "Namespace"), None)
-    settings = Settings(options, latent_size)
+    settings = LoopSettings(options, latent_size)
     text = ast.unparse(loop.source.tree)
     with_logits = "BCEWithLogitsLoss" in text and "BCELoss(" not in text
     given = {
@@ -366,7 +368,7 @@ def check_gan_loop(loop: Loop, G: nn.Module, D: nn.Module, shape: tuple[int, ...
     return Finding.of("both networks are updated, each by its own loss", dropped(loop, ("to", "cuda")))
 
 
-def check_targets(record: Record) -> None:
+def check_targets(record: UpdateRecord) -> None:
     """Check what losses got: labels, and logits or probabilities."""
     for name, x, target in record.targets:
         if name.endswith("logits") and len(x) > 1 and bool(((x > 0) & (x < 1)).all()) and is_probability(record):
@@ -375,12 +377,12 @@ def check_targets(record: Record) -> None:
             raise Failure(f"a label is {target.max():.3g}", gan.LABELS_ABOVE_ONE)
 
 
-def is_probability(record: Record) -> bool:
+def is_probability(record: UpdateRecord) -> bool:
     """Return whether what D returned lies between 0 and 1."""
     return bool(record.calls["D"]) and all(bool(((c.result >= 0) & (c.result <= 1)).all()) for c in record.calls["D"])
 
 
-def explain(record: Record, name: str, round_: int, num_calls: int, grads: dict[str, Tensor | None]) -> list[Any]:
+def explain(record: UpdateRecord, name: str, round_: int, num_calls: int, grads: dict[str, Tensor | None]) -> list[Any]:
     """Return what the gradient of a network at a step consists of: a mistake, or `right`; nothing if it is not known."""
     gradient = grads[name]
     if gradient is None or not bool(gradient.any()):
@@ -431,7 +433,7 @@ def judge(name: str, found: set[tuple[Any, ...]]) -> Any:
     return next((mistake for mistake, is_so in tests[name] if is_so), "right")
 
 
-def gradients_of(record: Record, call: Call, name: str) -> Iterator[tuple[tuple[str, str], Tensor | None]]:
+def gradients_of(record: UpdateRecord, call: LoopCall, name: str) -> Iterator[tuple[tuple[str, str], Tensor | None]]:
     """Yield the gradients of a network by the losses of one call of D, for real images and for generated ones."""
     rows = call.x.flatten(1)
     source, index = find_rows(record, call, rows)
@@ -458,7 +460,7 @@ def gradients_of(record: Record, call: Call, name: str) -> Iterator[tuple[tuple[
                 yield (whose, target), flat(list(grads))
 
 
-def find_rows(record: Record, call: Call, rows: Tensor) -> tuple[Call | None, Tensor]:
+def find_rows(record: UpdateRecord, call: LoopCall, rows: Tensor) -> tuple[LoopCall | None, Tensor]:
     """Return the call of G whose images D saw, and which of them each row is, -1 for another image."""
     for made in reversed(record.calls["G"]):
         images = made.result.flatten(1)

@@ -72,8 +72,8 @@ def check(
     if out is not None and Path(out).suffix not in ("", ".csv", ".html", ".json"):
         raise ConfigError(f"out must end in .csv, .html or .json, or name a folder, got {out}", field="out")
 
+    from reviver.checker.cell_text import check_cell
     from reviver.checker.course import read_course, read_points
-    from reviver.checker.equations import check_cell
     from reviver.checker.grades import to_check50
     from reviver.checker.submissions import Limits, check_submissions, find_submissions
     from reviver.system import usable_cores

@@ -23,7 +23,7 @@ from reviver.settings.parts import CustomClass, explaining
 
 States = tuple[Tensor, ...]
 """Entries of the state of all layers, [L, B, ...] each; the first is h, [L, B, H]."""
-Cell = Callable[[int, int], nn.Module]
+CellBuilder = Callable[[int, int], nn.Module]
 """A function of (input_size, hidden_size) that builds a cell."""
 PROBE_BATCHES, PROBE_STEPS = (3, 2), 2
 
@@ -42,7 +42,7 @@ class CellClassifier(nn.Module):
 
     def __init__(
         self,
-        cell: Cell,
+        cell: CellBuilder,
         input_size: int,
         hidden_size: int,
         num_classes: int,

@@ -18,7 +18,7 @@ from reviver.runs.folder import RunFolder
 from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.validation import refuse, show_value
-from reviver.sweep.statistics import SEED, Group, bounds_of, rank_groups, ranking_lines
+from reviver.sweep.statistics import SEED, RunGroup, bounds_of, rank_groups, ranking_lines
 from reviver.sweep.summary_figure import STYLES, plain_text
 from reviver.sweep.trials import find_trial_runs
 from reviver.text import leaves_bounds
@@ -119,7 +119,7 @@ def rank_runs(runs: Sequence[ComparedRun]) -> tuple[dict[str, Any], list[str]]:
     """
     names = differing_settings(runs)
     groups = [
-        Group(
+        RunGroup(
             {name: group[0].settings[name] for name in names},
             [{**run.results, "seconds": run.folder.record.get("seconds")} for run in group],
         )

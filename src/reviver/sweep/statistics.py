@@ -90,7 +90,7 @@ def write_table(rows: Sequence[Row], path: Path) -> Path:
     return path
 
 
-class Group(NamedTuple):
+class RunGroup(NamedTuple):
     """Runs that differ only in their seed."""
 
     values: Mapping[str, Any]
@@ -99,7 +99,7 @@ class Group(NamedTuple):
     """Result of each run; empty if it failed."""
 
 
-def rank_groups(groups: Sequence[Group], measure: str, goal: Literal["max", "min"]) -> Row:
+def rank_groups(groups: Sequence[RunGroup], measure: str, goal: Literal["max", "min"]) -> Row:
     """Return each group with the measure over its seeds, and the best one.
 
     The measure is the path of a number in the results, such as `best.validation_accuracy`. The standard deviation is that of
@@ -145,7 +145,7 @@ def rank_settings(
         if measure not in dict(numbers_in(result)):
             error = outcome.error or f"its result has no {measure}"
             failures.append({"key": trial.key, "values": dict(trial.axes), "error": error})
-    return rank_groups([Group(*group) for group in groups.values()], measure, goal) | {"failures": failures}
+    return rank_groups([RunGroup(*group) for group in groups.values()], measure, goal) | {"failures": failures}
 
 
 def _statistics(done: Sequence[Mapping[str, float]], measure: str) -> Row:

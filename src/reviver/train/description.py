@@ -19,7 +19,6 @@ from reviver.settings.validation import show_value
 from reviver.text import count, duration
 from reviver.train.opened import OpenedRun
 
-Run = OpenedRun | OpenedRun
 Records = OpenedRun | OpenedRun
 """A run, with or without its networks."""
 PATHS = ("data", "extractor")
