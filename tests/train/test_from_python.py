@@ -157,12 +157,3 @@ def test_editors_know_every_setting_with_its_type_and_default() -> None:
         parameters = inspect.signature(function).parameters
         assert (parameters["epochs"].annotation, parameters[config].annotation) == (int, int)
     assert inspect.signature(reviver.train_gan).parameters["epochs"].default == 34
-
-
-def test_the_help_of_the_package_shows_the_way_in_ten_lines() -> None:
-    lines = (reviver.__doc__ or "").partition("\n\n")[2].splitlines()[:10]
-    assert [
-        name
-        for name in ("train_lstm(", "train_gan(", "load(", "table(", "plot(", "explore(")
-        if name not in " ".join(lines)
-    ] == []

@@ -28,7 +28,7 @@ import torch
 from filelock import Timeout
 from torch import Tensor
 
-from reviver.errors import ConfigError, DataError, RunFolderError
+from reviver.errors import DataError, RunFolderError
 from reviver.files.atomic import atomic_write, make_folder, write_json, write_text
 from reviver.files.file_errors import damaged_run_file, explain_read_errors, explain_write_errors
 from reviver.files.read import parse_json, read_json, reject_external_links
@@ -41,7 +41,6 @@ from reviver.runs.schema import SCHEMA, Line, validate
 from reviver.settings.parts import Parts
 from reviver.settings.validation import show_value
 from reviver.system import locking
-from reviver.text import one_line
 
 JOB_FILE = "run.job"
 
@@ -173,16 +172,9 @@ class RunFolder:
         return list(self.record.get("rollbacks", []))
 
     def read_config(self, cls: type[Config]) -> Config:
-        """Return the settings of the run as an instance of `cls`.
-
-        Raises:
-            RunFolderError: if a setting is unknown or out of range.
-        """
-        try:
+        """Return the settings of the run as an instance of `cls`; one that is out of range is a `RunFolderError`."""
+        with explain_read_errors(self.record_path):
             return cls(**self.record["config"])
-        except ConfigError as error:
-            problem = f"{one_line(error)}; the run folder was damaged or written by another version"
-            raise RunFolderError(f"{self.record_path}: {problem}") from error
 
     def records_path(self, name: str) -> Path:
         """Return the path of the records file `metrics` or `scores`."""

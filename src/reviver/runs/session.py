@@ -67,13 +67,12 @@ class Session:
         state: TrainingState,
         progress: "ProgressBar",
         files: Sequence[str],
-        world: World,
         signals: list[int],
     ) -> None:
         self.folder = folder
         self.state = state
         self.progress = progress
-        self.world = world
+        self.world = folder.world
         self._files = files
         self._metrics: RecordsWriter | None = None  # only on rank 0
         self._signals = signals  # received by this process
@@ -250,7 +249,6 @@ def training_session(
     description: str,
     progress: bool,
     files: Sequence[str] = ("metrics",),
-    world: World = ALONE,
 ) -> Iterator[Session]:
     """Run a training session in `folder`, and record how it ended; `state` is restored from the last checkpoint.
 
@@ -261,6 +259,7 @@ def training_session(
         OutOfMemory: if memory runs out inside.
         ProcessLost: if another process dies or does not answer in time.
     """
+    world = folder.world
     if world.size > 1:
         description += f", {world.size} processes ({world.backend})"
     signals: list[int] = []
@@ -278,7 +277,7 @@ def training_session(
         world.call_on_main(lambda: stack.enter_context(folder.locked()))
         folder.record_environment(next(next(iter(state.networks.values())).parameters()).device)
         bar = stack.enter_context(ProgressBar(description, total, unit, visible=progress and world.is_main))
-        session = Session(folder, state, bar, files, world, signals)
+        session = Session(folder, state, bar, files, signals)
         stack.callback(session.close)
         folder.record.pop("error", None)
         folder.record.pop("rollbacks", None)  # the checkpoint may be older than the last rollback

@@ -1,6 +1,5 @@
 """Runs of each kind resume bit for bit after signals and crashes at any update or part of a validation."""
 
-import contextlib
 import signal
 from collections.abc import Callable
 from dataclasses import replace
@@ -82,18 +81,3 @@ def test_a_run_resumes_in_the_middle_of_a_validation_bit_for_bit(
         with pytest.raises(Interrupted, match="SIGINT and saved"):
             train(JUMPING, tmp_path / "run")
     assert fingerprint(train(JUMPING, tmp_path / "run", resume=True)) == fingerprint(folders("jumping"))
-
-
-def test_a_loop_that_goes_on_after_errors_ends_at_ctrl_c(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    at_step(monkeypatch, 3, interrupt)
-    done = []
-
-    def train_all() -> None:
-        for seed in range(3):
-            with contextlib.suppress(Exception):
-                train(replace(TINY, seed=seed), tmp_path / str(seed))
-            done.append(seed)
-
-    with pytest.raises(Interrupted):
-        train_all()
-    assert not done

@@ -154,7 +154,7 @@ def train_in_world(
     samples = SampleWriter(folder, config, data, models.eval_generator, models.discriminator, grid_z)
     files = ("metrics",) if monitor is None else ("metrics", "scores")
     with training_session(
-        folder, state, total=config.epochs, description=f"GAN {data.name}", progress=progress, files=files, world=world
+        folder, state, total=config.epochs, description=f"GAN {data.name}", progress=progress, files=files
     ) as session:
         session.progress.status = progress_line(folder.read_scores())
         while state.epoch < config.epochs:

@@ -284,7 +284,6 @@ def _train(
         unit="lengths" if config.curriculum else "epochs",
         description=label + ("" if config.task == "custom" else f" T={config.length}"),
         progress=progress,
-        world=world,
     ) as session:
         while not is_finished(config, state):
             if world.is_main:
