@@ -15,13 +15,13 @@ from reviver.settings.lstm import LSTMConfig
 from reviver.train.lstm.training import train
 from tests.contents import contents
 from tests.lstm_runs import TINY
-from tests.runs.small import CPU, narrow_gans, write_images
+from tests.runs.small import narrow_gans, write_images
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> RunFolder:
     """Return a new run folder."""
-    return RunFolder.create(tmp_path / "run", "lstm", LSTMConfig(), CPU)
+    return RunFolder.create(tmp_path / "run", "lstm", LSTMConfig())
 
 
 @pytest.fixture(scope="session")

@@ -30,7 +30,7 @@ from reviver.show.export import to_onnx
 from reviver.sweep.trials import Outcome, Trial, execute
 from tests.contents import contents
 from tests.runs.power_loss import PowerLoss
-from tests.runs.small import CPU, small_state, update, write_images
+from tests.runs.small import small_state, update, write_images
 
 EPOCHS = 3
 NUM_TRIED = 20
@@ -41,7 +41,7 @@ CONFIG = LSTMConfig(keep_checkpoints=1, on_nan="rollback")
 
 def run_small(path: Path, mark: Callable[[int], None] = lambda step: None, diverges_at: int = 0) -> None:
     """Start or resume a run that writes records, samples, snapshots, checkpoints, and best weights before the last epoch."""
-    folder = open_run(path, "lstm", CONFIG, CPU, resume=(path / "run.json").exists())
+    folder = open_run(path, "lstm", CONFIG, resume=(path / "run.json").exists())
     state = small_state(updates=0)
     files = ("metrics", "scores")
     with training_session(folder, state, total=EPOCHS, description="", progress=False, files=files) as session:

@@ -15,7 +15,7 @@ from reviver.runs import session as session_module
 from reviver.runs.folder import RunFolder, refuse_existing
 from reviver.runs.session import Session, open_run, training_session
 from reviver.settings.lstm import LSTMConfig
-from tests.runs.small import CPU, small_state
+from tests.runs.small import small_state
 
 
 def begin(folder: RunFolder) -> AbstractContextManager[Session]:
@@ -41,7 +41,7 @@ def test_training_time_adds_up_over_sessions_without_evaluation(
 
 def test_resume_with_other_settings(folder: RunFolder) -> None:
     config, before = LSTMConfig(epochs=150, keep_checkpoints=5), folder.record_path.read_bytes()
-    opened = open_run(folder.path, "lstm", config, CPU, resume=True)
+    opened = open_run(folder.path, "lstm", config, resume=True)
     assert folder.record_path.read_bytes() == before, "another process may train in the folder"
     with begin(opened):
         pass
@@ -49,13 +49,13 @@ def test_resume_with_other_settings(folder: RunFolder) -> None:
     assert changed.read_config(LSTMConfig) == config
     before = folder.record_path.read_bytes()
     with pytest.raises(ConfigError, match=r"^epochs is 150 in this run, got 100; leave it out to resume, or start in"):
-        open_run(folder.path, "lstm", LSTMConfig(), CPU, resume=True)
+        open_run(folder.path, "lstm", LSTMConfig(), resume=True)
     assert folder.record_path.read_bytes() == before
     changed.record["config"]["epochs"] = "x"
     changed.save_record()
     problem = r"run\.json: cannot be read \(epochs must be an integer, got 'x'\); the file is damaged"
     with pytest.raises(RunFolderError, match=problem):
-        open_run(folder.path, "lstm", LSTMConfig(), CPU, resume=True)
+        open_run(folder.path, "lstm", LSTMConfig(), resume=True)
 
 
 def test_rng_depends_only_on_seed_and_purpose(golden: Callable[..., None]) -> None:
@@ -106,7 +106,7 @@ def test_only_a_restart_of_the_same_torchrun_goes_on(tmp_path: Path, monkeypatch
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
     monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", "/logs/none_a/attempt_0/0/error.json")
     assert job_id() == "/logs/none_a"
-    folder = RunFolder.create(tmp_path / "run", "lstm", LSTMConfig(), CPU)
+    folder = RunFolder.create(tmp_path / "run", "lstm", LSTMConfig())
     with pytest.raises(RunFolderError, match="exists already"):
         refuse_existing(folder.path)
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")

@@ -27,7 +27,7 @@ VERSIONED_PACKAGES = ("numpy", "safetensors", "pillow")
 
 
 def describe_machine(device: torch.device, native: str | None = None, world: World = ALONE) -> dict[str, Any]:
-    """Return the hardware and system of a run; arguments as of `RunFolder`.
+    """Return the hardware and system of a run; see `RunFolder.record_environment`.
 
     `cores` are logical, `threads` those of torch, `memory_gb` is in GiB, and several `processes` have a `backend`.
     """

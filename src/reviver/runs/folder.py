@@ -54,30 +54,20 @@ class RunFolder:
 
     Attributes:
         record: content of run.json.
-        native: `NativeLibrary.variant` of the native code that this process uses for the run; None if unknown.
         world: the processes that train the run together.
     """
 
-    def __init__(self, path: Path, record: dict[str, Any], native: str | None = None, world: World = ALONE) -> None:
+    def __init__(self, path: Path, record: dict[str, Any], world: World = ALONE) -> None:
         self.path = path
         self.record = record
         self.record_path = path / "run.json"
         self.checkpoints = path / "checkpoints"
         self.samples = path / "samples"
         self.snapshots = path / "snapshots"
-        self.native = native
         self.world = world
 
     @classmethod
-    def create(
-        cls,
-        path: str | Path,
-        kind: str,
-        config: Any,
-        device: torch.device,
-        native: str | None = None,
-        world: World = ALONE,
-    ) -> "RunFolder":
+    def create(cls, path: str | Path, kind: str, config: Any, world: World = ALONE) -> "RunFolder":
         """Create a new run folder of a `kind` that is registered; of several processes only rank 0 does.
 
         Raises:
@@ -93,12 +83,10 @@ class RunFolder:
             "config": asdict(config),
             "command": shlex.join([program.name, *sys.argv[1:]]),
             "started": _now(),
-            "versions": versions(),
-            "hardware": describe_machine(device, native, world),
         }
         with explain_write_errors(path):
             make_folder(path)
-        folder = cls(path, record, native, world)
+        folder = cls(path, record, world)
         if world.is_main and (name := job_id()) is not None:  # by which a restart knows the run that it goes on with
             write_text(path / JOB_FILE, name + "\n", create_parent=False)
         folder.save_record()
@@ -225,10 +213,14 @@ class RunFolder:
                 temporary.write_bytes(part.content)
         self.save_record(parts={option: {"file": part.file, "sha256": part.sha256} for option, part in files.items()})
 
-    def record_environment(self, device: torch.device) -> None:
-        """Log a warning and record the changes if the environment of a resumed run differs from that of its beginning."""
-        hardware = describe_machine(device, self.native, self.world)
-        changes = find_changes(self.record, {"hardware": hardware, "versions": versions()})
+    def record_environment(self, device: torch.device, native: str | None) -> None:
+        """Record the environment of a new run; of a resumed one, log a warning and record what has changed since then.
+
+        `native` is the variant of the native code that this process uses for the run; None if unknown.
+        """
+        environment = {"versions": versions(), "hardware": describe_machine(device, native, self.world)}
+        self.record = environment | self.record
+        changes = find_changes(self.record, environment)
         if not changes:
             return
         threads = changes.get("threads", [None])[0]
@@ -323,7 +315,7 @@ def is_restarted(path: str | Path) -> bool:
     if not restart_count() or not job.is_file() or not job.with_name("run.json").is_file():
         return False
     with explain_read_errors(job):
-        return job.read_bytes().decode("utf-8", "replace").strip() == job_id()
+        return job.read_text(encoding="utf-8").strip() == job_id()
 
 
 def is_unused(path: Path) -> bool:

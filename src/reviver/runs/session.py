@@ -249,10 +249,12 @@ def training_session(
     description: str,
     progress: bool,
     files: Sequence[str] = ("metrics",),
+    native: str | None = None,
 ) -> Iterator[Session]:
     """Run a training session in `folder`, and record how it ended; `state` is restored from the last checkpoint.
 
-    The loop writes the records files `files`. For `total`, `unit`, `description` and `progress` see `ProgressBar`.
+    The loop writes the records files `files`. For `total`, `unit`, `description` and `progress` see `ProgressBar`, for
+    `native` see `RunFolder.record_environment`.
 
     Raises:
         RunFolderError: if the folder is locked or damaged, or cannot be written.
@@ -275,7 +277,7 @@ def training_session(
     with ExitStack() as stack:
         stack.enter_context(handling_signals(remember))
         world.call_on_main(lambda: stack.enter_context(folder.locked()))
-        folder.record_environment(next(next(iter(state.networks.values())).parameters()).device)
+        folder.record_environment(next(next(iter(state.networks.values())).parameters()).device, native)
         bar = stack.enter_context(ProgressBar(description, total, unit, visible=progress and world.is_main))
         session = Session(folder, state, bar, files, signals)
         stack.callback(session.close)
@@ -317,16 +319,7 @@ def _explain_failures(state: TrainingState) -> Iterator[None]:
         ) from error
 
 
-def open_run(
-    out: str | Path,
-    kind: str,
-    config: Any,
-    device: torch.device,
-    *,
-    resume: bool,
-    native: str | None = None,
-    world: World = ALONE,
-) -> RunFolder:
+def open_run(out: str | Path, kind: str, config: Any, *, resume: bool, world: World = ALONE) -> RunFolder:
     """Create a run folder, or with `resume` open an existing one.
 
     Of several processes rank 0 does so, and its error is raised by all. If torchrun has restarted them, the run that they
@@ -346,9 +339,9 @@ def open_run(
     def create_or_open() -> dict[str, Any]:
         if resume or is_restarted(out):
             return _reopen(out, kind, config).record
-        return RunFolder.create(out, kind, config, device, native, world).record
+        return RunFolder.create(out, kind, config, world).record
 
-    return RunFolder(Path(out), world.call_on_main(create_or_open), native, world)
+    return RunFolder(Path(out), world.call_on_main(create_or_open), world)
 
 
 def _reopen(out: str | Path, kind: str, config: Any) -> RunFolder:

@@ -141,7 +141,7 @@ def train_in_world(
     state = build_state(config, models, count_batches(len(data), config.batch_size))
     if parts.networks is not None or parts.loss is not None:
         state.rngs |= default_rngs
-    folder = open_run(out, "gan", config, device, resume=resume, native="none", world=world)
+    folder = open_run(out, "gan", config, resume=resume, world=world)
     folder.record_parts(parts)
     record = {"name": data.name, "num_images": len(data), "image_shape": list(data.image_shape), "sha256": data.sha256}
     folder.record_data("data", record | ({"num_classes": num_classes} if num_classes else {}), "data", "images")
@@ -154,7 +154,13 @@ def train_in_world(
     samples = SampleWriter(folder, config, data, models.eval_generator, models.discriminator, grid_z)
     files = ("metrics",) if monitor is None else ("metrics", "scores")
     with training_session(
-        folder, state, total=config.epochs, description=f"GAN {data.name}", progress=progress, files=files
+        folder,
+        state,
+        total=config.epochs,
+        description=f"GAN {data.name}",
+        progress=progress,
+        files=files,
+        native="none",
     ) as session:
         session.progress.status = progress_line(folder.read_scores())
         while state.epoch < config.epochs:

@@ -266,8 +266,7 @@ def _train(
         extra={**curriculum.start(config), "sequences": 0},
     )
     uses_kernel = not is_reference(config.cell) and device.type == "cpu" and kernel.available()
-    native = KERNEL.variant if uses_kernel else "none"
-    folder = open_run(out, "lstm", config, device, resume=resume, native=native, world=world)
+    folder = open_run(out, "lstm", config, resume=resume, world=world)
     folder.record_parts(parts)
     if isinstance(network, CellClassifier) and world.is_main:
         _log.info(f"the cell {config.cell} runs step by step, which takes longer than a text, which runs natively")
@@ -284,6 +283,7 @@ def _train(
         unit="lengths" if config.curriculum else "epochs",
         description=label + ("" if config.task == "custom" else f" T={config.length}"),
         progress=progress,
+        native=KERNEL.variant if uses_kernel else "none",
     ) as session:
         while not is_finished(config, state):
             if world.is_main:
