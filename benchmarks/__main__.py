@@ -10,6 +10,7 @@ from benchmarks.tables import render
 
 QUICK = ("startup", "lstm_epochs", "gan_epoch")
 SLOW = (
+    "cells",
     "lstm_operator",
     "lstm_dispatch",
     "whole_report",

@@ -1,0 +1,103 @@
+"""Time forward and backward of cells as text with hidden dropout 0.5, in one process and in alternation.
+
+The text of the LSTM is compared with the hand-written kernel, the text of the GRU with `torch.nn.GRU`, which has no dropout
+inside, and every built-in text with the same text stepped in torch. Also measured are the first use of a new text, and
+sequences of unequal lengths beside `torch.nn.LSTM` on a `PackedSequence`.
+
+    python -m benchmarks cells
+"""
+
+import time
+from collections.abc import Callable
+
+import torch
+from torch import nn
+from torch.nn.utils.rnn import pack_padded_sequence
+
+from benchmarks.lstm_operator import DROPOUT, SHAPES, Shape, step, time_each
+from benchmarks.measure import machine, ratio, summary
+from reviver import LSTM, RNN
+from reviver.lstm import kernel
+from reviver.settings.lstm_network import CELLS
+
+STEPPED = SHAPES[1]
+ROUNDS = {shape: min(shape.rounds, 30) for shape in SHAPES[:4]}
+LENGTHS = ((128, 200, 10, 128, 10), (32, 1000, 10, 128, 5))
+
+
+def run(layer: nn.Module, x: torch.Tensor, **options: object) -> Callable[[], object]:
+    """Return a function that runs a layer forward and backward from its last state."""
+
+    def last() -> torch.Tensor:
+        _, state = layer(x, **options)
+        return state if isinstance(state, torch.Tensor) else state[0]
+
+    return lambda: step(layer, last)
+
+
+def stepped(call: Callable[[], object]) -> Callable[[], object]:
+    """Return the same, stepped in torch."""
+
+    def in_reference() -> None:
+        with kernel.reference():
+            call()
+
+    return in_reference
+
+
+def contenders(shape: Shape) -> dict[str, Callable[[], object]]:
+    """What is timed for a shape."""
+    x, sizes = torch.randn(shape.T, shape.B, shape.I), (shape.I, shape.H)
+    layers: dict[str, nn.Module] = {
+        "kernel": LSTM(*sizes, hidden_dropout=DROPOUT, single_bias=True),
+        "text lstm": RNN("lstm", *sizes, hidden_dropout=DROPOUT),
+        "nn.GRU": nn.GRU(*sizes),
+        "text gru": RNN("gru", *sizes, hidden_dropout=DROPOUT),
+    }
+    return {name: run(layer, x) for name, layer in layers.items()}
+
+
+def measure_stepped(name: str) -> dict[str, float]:
+    """Return the ratio of a text to the same stepped in torch."""
+    x = torch.randn(STEPPED.T, STEPPED.B, STEPPED.I)
+    call = run(RNN(name, STEPPED.I, STEPPED.H, hidden_dropout=DROPOUT), x)
+    seconds = time_each({"native": call, "stepped": stepped(call)}, 8)
+    return ratio(seconds["native"], seconds["stepped"])
+
+
+def measure_lengths(B: int, T: int, I: int, H: int, rounds: int) -> dict[str, float]:  # noqa: E741
+    """Return the ratio of the text of the LSTM with lengths to `torch.nn.LSTM` packed; forward, as in the issue."""
+    x, lengths = torch.randn(T, B, I), torch.randint(1, T + 1, (B,))
+    packed = pack_padded_sequence(x, lengths, enforce_sorted=False)
+    ours, theirs = RNN("lstm", I, H), nn.LSTM(I, H)
+    seconds = time_each({"ours": run(ours, x, lengths=lengths), "packed": lambda: run(theirs, packed)()}, rounds)
+    return ratio(seconds["ours"], seconds["packed"])
+
+
+def first_use() -> float:
+    """Return the seconds that the first batch of a new text takes, beyond a second one."""
+    text = f"a = sigmoid(W_a @ x + U_a @ h + b_a)\nh = tanh(W_h @ x + U_h @ (a * h)) * {time.time() % 1:.6f}"
+    x, seconds = torch.randn(4, 8, 2), []
+    started = time.perf_counter()
+    call = run(RNN(text, 2, 16), x)
+    for _ in range(2):
+        call()
+        seconds.append(time.perf_counter() - started)
+    return seconds[0] - (seconds[1] - seconds[0])
+
+
+def main() -> dict[str, object]:
+    """Measure all."""
+    if not kernel.available():
+        raise SystemExit("the native kernel is not available here")
+    results: dict[str, object] = {}
+    for shape, rounds in ROUNDS.items():
+        seconds = time_each(contenders(shape), rounds)
+        results[shape.name] = {
+            "text of the LSTM to the kernel": ratio(seconds["text lstm"], seconds["kernel"]),
+            "gru with dropout to nn.GRU": ratio(seconds["text gru"], seconds["nn.GRU"]),
+        }
+    results["to the same text stepped, T = 50"] = {name: measure_stepped(name) for name in CELLS}
+    results["lengths to nn.LSTM packed"] = {f"T = {T}": measure_lengths(B, T, *rest) for B, T, *rest in LENGTHS}
+    results["first use of a text, seconds"] = summary([first_use() for _ in range(20)])
+    return {"title": "Cells as text", "machine": machine(), "threads": torch.get_num_threads(), "results": results}
