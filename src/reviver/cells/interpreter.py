@@ -113,100 +113,94 @@ class _Pass:
         self.mask = in_eval if seed is None else kind
         dropout = {"none": "none", "step": "scaled", "variational": "scaled"}.get(self.mask, "zoneout")
         self.plan, self.fields = _plan(cell, dropout)
-        self.history: list[Tensor] = []
-        self.slots: Tensor | None = None
+        self.call = CellCall()
+        self.kept: Any = None  # what must live as long as the call
 
-    def forward(self, x: Tensor, states: Sequence[Tensor], weights: Sequence[Tensor], saving: bool) -> list[Tensor]:
-        """Return the output and the states after the last step; with `saving`, keep what the backward pass needs."""
+    def forward(
+        self, x: Tensor, states: Sequence[Tensor], weights: Sequence[Tensor], saving: bool
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Return the output with the states after the last step, and what the backward pass needs besides its arguments."""
         (T, B, _), H, plan = x.shape, states[0].shape[1], self.plan
         P = padded(H)
-        self.history = [buffers.empty(T + 1 if saving or not at else 2, B, P) for at in range(len(states))]
-        for state, initial in zip(self.history, states, strict=True):
-            state[0, :, :H] = initial
-        self.slots = buffers.empty(T, B, plan.slots * P + padded(plan.scalars)) if saving else None
+        saved = [buffers.empty(T + 1 if saving or not at else 2, B, P) for at in range(len(states))]
+        for history, initial in zip(saved, states, strict=True):
+            history[0, :, :H] = initial
         last = [x.new_empty(B, P) for _ in states]
-        call, kept = self.call(x, H, weights, last=last)
-        call.saving = saving
-        _functions()[0](call)
-        del kept
-        return [self.history[0][1:, :, :H], *(state[:, :H] for state in last)]
+        self.prepare(x, H, weights, history=saved, last=last)
+        if saving:
+            saved = [*saved, buffers.empty(T, B, plan.slots * P + padded(plan.scalars))]
+            self.call.saving, self.call.slot = True, saved[-1].data_ptr()
+        _functions()[0](self.call)
+        return [saved[0][1:, :, :H], *(state[:, :H] for state in last)], saved
 
-    def call(
-        self, x: Tensor, H: int, weights: Sequence[Tensor], **pointers: Sequence[Tensor | None]
-    ) -> tuple[CellCall, Any]:
-        """Return a call, and what must live as long as it; `pointers` are fields that point to arrays of pointers."""
-        call, plan, P, base = CellCall(), self.plan, padded(H), library.Call()
-        base.dropout, base.kind, base.reverse = (
-            self.options.hidden_dropout,
-            library.KINDS.index(self.mask),
-            self.reverse,
-        )
+    def prepare(self, x: Tensor, H: int, weights: Sequence[Tensor], **pointers: Sequence[Tensor | None]) -> None:
+        """Fill in the call for both passes; `pointers` are fields that point to arrays of pointers."""
+        call, plan, P, base = self.call, self.plan, padded(H), library.Call()
+        base.dropout, base.kind = self.options.hidden_dropout, library.KINDS.index(self.mask)
         base.T, base.B, base.I = x.shape
         base.H, base.end, base.saved_end, base.threads = H, base.T, base.T, torch.get_num_threads()
+        base.reverse = self.reverse
         base.point_to(x=x, lengths=self.lengths, seed=self.seed)
         call.base, call.P = base, P
         for name, value in self.fields.items():
             setattr(call, name, value if isinstance(value, int) else ctypes.addressof(value))
         by_name = {name: weight.contiguous() for name, weight in zip(self.cell.weights, weights, strict=True)}
-        numbers = torch.tensor(plan.numbers).repeat_interleave(H)
-        table = torch.cat([*(by_name[name] for name in plan.vectors), numbers]).view(-1, H)
+        vectors = [by_name[name] for name in plan.vectors]
+        table = torch.cat([*vectors, *(x.new_full((H,), number) for number in plan.numbers)]).view(-1, H)
         table = table if P == H else functional.pad(table, (0, P - H))
         pointers["W"] = [None if s.W is None else by_name[s.W] for s in plan.sums]
         pointers["U"] = [None if s.U is None else by_name[s.U] for s in plan.sums]
         pointers["b"] = [None if s.b is None else table[plan.vectors.index(s.b)] for s in plan.sums]
-        pointers["history"] = self.history
-        arrays = {}
-        for name, tensors in pointers.items():
-            addresses = [None if tensor is None else tensor.data_ptr() for tensor in tensors]
-            arrays[name] = (ctypes.c_void_p * len(addresses))(*addresses)
-            setattr(call, name, ctypes.addressof(arrays[name]))
+        self.kept = by_name, table, [self.point(name, tensors) for name, tensors in pointers.items()]
         call.vector = table.data_ptr()
-        call.slot = None if self.slots is None else self.slots.data_ptr()
-        return call, (by_name, table, arrays)
+
+    def point(self, name: str, tensors: Sequence[Tensor | None]) -> Any:
+        """Let a field of the call point to an array of pointers to tensors; return the array."""
+        addresses = [None if tensor is None else tensor.data_ptr() for tensor in tensors]
+        array = (ctypes.c_void_p * len(addresses))(*addresses)
+        setattr(self.call, name, ctypes.addressof(array))
+        return array
 
     def backward(
         self, x: Tensor, weights: Sequence[Tensor], grads: Sequence[Tensor | None], needs_x: bool, needs_state: bool
     ) -> list[Tensor | None]:
         """Return the gradients of x, the states before the first step, and the weights."""
-        plan, (T, B, I) = self.plan, x.shape  # noqa: E741
+        plan, call, (T, B, I) = self.plan, self.call, x.shape  # noqa: E741
         H = len(weights[0])
         P, n = padded(H), len(plan.sums)
-        grad_output, carry = grads[0], [x.new_zeros(B, P) for _ in grads[1:]]
+        carry = [x.new_zeros(B, P) for _ in grads[1:]]
         for state, grad in zip(carry, grads[1:], strict=True):
             if grad is not None:
                 state[:, :H] = grad
+        array = self.point("carry", carry)
         steps = min(T, max(1, BACKWARD_ROWS // B))
-        tensors = {"grad_sums": x.new_empty(steps, B, n * P), "grad_W": x.new_zeros(n, P, I)}
-        tensors |= {
-            "grad_U": x.new_zeros(n, P, H),
-            "grad_vector": x.new_zeros(len(plan.vectors) + len(plan.numbers), P),
-        }
-        if grad_output is not None:
-            tensors["grad_output"] = functional.pad(grad_output, (0, P - H)).contiguous()
-        call, kept = self.call(x, H, weights, carry=carry)
-        for name, tensor in tensors.items():
-            setattr(call, name, tensor.data_ptr())
-        call.saving, call.base.stop_at_first = True, not needs_state
-        grad_x = x.new_empty(x.shape) if needs_x else None
-        by_name = dict(zip(self.cell.weights, weights, strict=True))
-        on_x = x.new_zeros(n, P, I)  # the matrices on x of all sums, 0 where there is none
-        for at, s in enumerate(plan.sums):
-            if s.W is not None and needs_x:
-                on_x[at, :H] = by_name[s.W]
+        grad_W, grad_U, grad_sums = x.new_zeros(n, P, I), x.new_zeros(n, P, H), x.new_empty(steps, B, n * P)
+        grad_vector = x.new_zeros(call.vectors, P)
+        call.grad_W, call.grad_U, call.grad_vector = grad_W.data_ptr(), grad_U.data_ptr(), grad_vector.data_ptr()
+        grad_output = None if grads[0] is None else functional.pad(grads[0], (0, P - H)).contiguous()
+        call.grad_output = None if grad_output is None else grad_output.data_ptr()
+        call.grad_sums, call.base.stop_at_first = grad_sums.data_ptr(), not needs_state
+        grad_x = on_x = None
+        if needs_x:
+            grad_x, on_x = x.new_empty(x.shape), x.new_zeros(n, P, I)  # the matrices on x of all sums, or 0
+            by_name = dict(zip(self.cell.weights, weights, strict=True))
+            for at, s in enumerate(plan.sums):
+                if s.W is not None:
+                    on_x[at, :H] = by_name[s.W]
         for end in range(T, 0, -steps):
             begin = max(0, end - steps)
             call.base.begin, call.base.end = begin, end
             _functions()[1](call)
-            if grad_x is not None:
-                grad_sums = tensors["grad_sums"][: end - begin].view(-1, n * P)
-                torch.mm(grad_sums, on_x.view(-1, I), out=grad_x[begin:end].view(-1, I))
-        del kept
+            if grad_x is not None and on_x is not None:
+                rows = grad_sums[: end - begin].view(-1, n * P)
+                torch.mm(rows, on_x.view(-1, I), out=grad_x[begin:end].view(-1, I))
+        del array
         found: dict[str, Tensor] = {}
         for at, s in enumerate(plan.sums):
-            for matrix, grad in ((s.W, tensors["grad_W"][at, :H]), (s.U, tensors["grad_U"][at, :H])):
+            for matrix, grad in ((s.W, grad_W[at, :H]), (s.U, grad_U[at, :H])):
                 if matrix is not None:  # which may stand in several sums
                     found[matrix] = found[matrix] + grad if matrix in found else grad
-        found |= {name: tensors["grad_vector"][at, :H] for at, name in enumerate(plan.vectors)}
+        found |= {name: grad_vector[at, :H] for at, name in enumerate(plan.vectors)}
         states = [state[:, :H] if needs_state else None for state in carry]
         return [grad_x, *states, *(found.get(name) for name in self.cell.weights)]
 
@@ -229,17 +223,18 @@ class _CellFunction(torch.autograd.Function):
     def forward(ctx: Any, job: _Pass, x: Tensor, *tensors: Tensor) -> Any:
         count = len(job.cell.states)
         saving = any(ctx.needs_input_grad)
-        output, *last = job.forward(x, tensors[:count], tensors[count:], saving)
+        outputs, saved = job.forward(x, tensors[:count], tensors[count:], saving)
         if saving:
             ctx.job = job
-            ctx.save_for_backward(x, output, *tensors)
+            ctx.save_for_backward(x, *tensors, outputs[0], *saved)  # which checks that nobody has changed them
             ctx.set_materialize_grads(False)
-        return output, *last
+        return tuple(outputs)
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
         job: _Pass = ctx.job
-        count, (x, _, *tensors) = len(job.cell.states), ctx.saved_tensors
+        count = len(job.cell.states)
+        x, *tensors = ctx.saved_tensors[: 1 + count + len(job.cell.weights)]
         if torch.is_grad_enabled() or is_batched(grads):  # create_graph=True, is_grads_batched=True
             return None, *_differentiable(job, (x, *tensors), grads)
         needs_x, needs_state = ctx.needs_input_grad[1], any(ctx.needs_input_grad[2 : 2 + count])

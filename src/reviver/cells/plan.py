@@ -292,12 +292,12 @@ class Plan:
         for name, g in vectors.items():
             stores.append(Store(g, Place.GRAD_VECTOR(self.vectors.index(name)), self.levels[g]))
         for at, name in enumerate(self.states):
-            stores.append(Store(states.get(name, self.zero), Place.CARRY(at), last))
+            slots = next((members[node] for node in members if self.nodes[node] == Node("state", (), name)), [])
+            if slots:
+                self.products[last].append(BackwardProduct(Place.CARRY(at), int(name in states), slots[0], len(slots)))
+            if not slots or name in states:
+                stores.append(Store(states.get(name, self.zero), Place.CARRY(at), last))
         self.backward = self.schedule(given, stores, last, {})
-        for operand, slots in members.items():
-            if self.nodes[operand].op == "state":
-                target = Place.CARRY(self.states.index(str(self.nodes[operand].value)))
-                self.products[last].append(BackwardProduct(target, 1, slots[0], len(slots)))
 
     def schedule(
         self, given: dict[int, int], stores: list[Store], last: int, memory: dict[int, int]
@@ -331,7 +331,7 @@ class Plan:
             at = segment_of.get(store.node, store.segment)
             if store.code is None:
                 kept.add(store.node)
-            elif store.code >> 16 == Place.CARRY:  # which others may still read
+            elif store.code >> 16 == Place.CARRY and self.is_read_later(store, nodes, segment_of, given, stores):
                 here[store.segment].append(store)
                 kept |= {store.node} if at < store.segment else set()
             else:
@@ -344,6 +344,20 @@ class Plan:
             computed = {index: nodes[index] for index in sorted(segment_of) if segment_of[index] == segment}
             programs.append(self.program(computed, here[segment], given, memory, kept))
         return programs
+
+    @staticmethod
+    def is_read_later(
+        store: Store,
+        nodes: dict[int, Node],
+        segment_of: dict[int, int],
+        given: dict[int, int],
+        stores: list[Store],
+    ) -> bool:
+        """Return whether others read a carry when the value that is stored there is computed, or later."""
+        carries = {node for node, code in given.items() if code == store.code}
+        if segment_of.get(store.node) != store.segment or any(other.node in carries for other in stores):
+            return True
+        return any(index > store.node for index in segment_of if not carries.isdisjoint(nodes[index].args))
 
     def program(
         self,
