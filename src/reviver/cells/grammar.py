@@ -20,7 +20,7 @@ import math
 import re
 import textwrap
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
@@ -68,7 +68,7 @@ class Cell:
     matrices: dict[str, bool]
     vectors: dict[str, float]
 
-    @property
+    @cached_property
     def weights(self) -> tuple[str, ...]:
         """Names of all weights in their order."""
         return *self.matrices, *self.vectors

@@ -103,9 +103,9 @@ class RNN(nn.Module):
             name, value = "options", replace(self.options, **{name: value})
         super().__setattr__(name, value)
 
-    def weights(self, at: int) -> Any:
+    def weights(self, at: int) -> dict[str, Any]:
         """Return the weights by name of a layer and direction, in the order of the state: 0 forward, 0 backward, 1 ..."""
-        return self.layers[at]
+        return self.layers[at]._parameters
 
     @torch.no_grad()
     def reset_parameters(self, rng: torch.Generator | None = None) -> None:
@@ -152,7 +152,10 @@ class RNN(nn.Module):
         state = self._states(hx, x, batched)
         lengths = None if lengths is None else checked_lengths(lengths, x)
         x, finals = self._run(x, state, lengths, rng, None)
-        last = [torch.stack([final[name] for final in finals]).to(dtype) for name in self.cell.states]
+        entries = {name: [final[name] for final in finals] for name in self.cell.states}
+        last = [
+            (torch.stack(several) if len(several) > 1 else several[0][None]).to(dtype) for several in entries.values()
+        ]
         x = (x if batched else x.squeeze(1)).to(dtype)
         last = last if batched else [entry.squeeze(1) for entry in last]
         return (

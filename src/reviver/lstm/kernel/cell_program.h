@@ -122,7 +122,7 @@ struct Machine {
     int64_t t = 0, active = 0;
 
     Machine(const CellCall& call, const Dropout& dropout, const Rows& rows)
-        : call(call), dropout(dropout), rows(rows), P(call.P), H(call.base.H), B(call.base.B), block(std::max<int64_t>(1, std::min<int64_t>(512 / call.P, 32))),
+        : call(call), dropout(dropout), rows(rows), P(call.P), H(call.base.H), B(call.base.B), block(std::max<int64_t>(1, std::min<int64_t>(1024 / call.P, 32))),
           registers(call.registers * block * call.P), slots(call.saving ? 0 : rows.size() * slot_row(call)), spills(rows.size() * call.spills * call.P),
           operand_gradients(rows.size() * call.operand_gradients * call.P), zeros(call.P) {
         std::fill(zeros.data, zeros.data + P, 0.0f);
