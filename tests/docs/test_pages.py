@@ -209,11 +209,7 @@ def problem_of(words: list[str]) -> str | None:
     named = {word.split("=")[0] for word in rest if word.startswith("--")}
     if unknown := named - option_names(command):
         return f"unknown options {sorted(unknown)}"
-<<<<<<< HEAD
     if named & {"--resume", "--config"} or any(re.search(r"^[A-Z]+$|\.py|\.cell", word) for word in rest):
-=======
-    if named & {"--resume", "--config"} or any(word.isupper() or ".py" in word or ".cell" in word for word in rest):
->>>>>>> b56837b9 (Let the example of a layer run)
         return None  # it reads files, or has placeholders
     try:
         parse(words)
