@@ -91,13 +91,6 @@ def test_the_statistics_of_batch_norm_are_those_of_many_samples() -> None:
         torch.testing.assert_close(loaded.generator(z), loaded.generator.train()(z), rtol=0, atol=0.01)
 
 
-def test_a_resumed_run_ends_as_if_it_had_gone_on() -> None:
-    assert run(f"{TRAIN} --preset original --epochs 2 --out whole") == 0
-    assert run(f"{TRAIN} --preset original --epochs 1 --out parts") == 0
-    assert run("gan train --networks mine.py --epochs 2 --out parts --resume --quiet") == 0
-    assert metrics("parts") == metrics("whole")
-
-
 def test_randomness_inside_networks_comes_from_the_seed() -> None:
     random = MINE.replace("return self.layers(x)", "return self.layers(x + 0.1 * torch.randn_like(x))")
     Path("mine.py").write_text("import torch\n" + random)

@@ -192,14 +192,6 @@ def test_weights_start_uniform_over_xaviers_range_and_depend_on_the_generator() 
         assert not any(bias.any() for bias in (w.b_i, w.b_c, w.b_o))
 
 
-def test_an_empty_batch_has_no_outputs() -> None:
-    for dtype in (torch.float32, torch.float64):  # by the kernel, and by torch's layer
-        lstm, empty = LSTM(3, 5, 2, dtype=dtype), torch.zeros(4, 0, 3, dtype=dtype)
-        for lengths in (None, torch.zeros(0, dtype=torch.int64)):
-            output, (h, c) = lstm(empty, lengths=lengths)
-            assert (output.shape, h.shape, c.shape) == ((4, 0, 5), (2, 0, 5), (2, 0, 5))
-
-
 def test_chrono_initialization_spreads_the_time_scales_of_every_cell_uniformly() -> None:
     """See Tallec & Ollivier (2018); the other weights stay."""
     lstm = LSTM(3, 2000, 2, bidirectional=True)

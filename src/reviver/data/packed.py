@@ -122,7 +122,7 @@ def write_packed(
     """Write the packed folder `out` and return the shape of each array; after an error nothing is left.
 
     Raises:
-        RunFolderError: if `out` exists or cannot be written.
+        RunFolderError: if `out` cannot be written.
         Interrupted: at SIGINT or SIGTERM.
     """
 
@@ -131,7 +131,6 @@ def write_packed(
 
     with needing_train("packing"):
         from reviver.progress import ProgressBar
-    refuse_existing(out)
     out = out.absolute()
     folder = out.with_name(f".{out.name}.part")
     megabytes = {

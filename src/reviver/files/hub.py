@@ -1,26 +1,13 @@
 """Folders of pretrained models: a local one, or a copy of a repository of the Hugging Face Hub."""
 
 from pathlib import Path
-from typing import Any, Self, TypedDict, Unpack
+from typing import Any, Self
 
 from reviver.errors import DataError, import_library
 from reviver.text import one_line
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 """Files of a pretrained model: settings, weights and model card."""
-
-
-class DownloadKeywords(TypedDict, total=False):
-    """Options of a download from the hub; a local folder needs none of them."""
-
-    revision: str | None
-    """Branch, tag or commit of the repository; by default its main branch."""
-    token: str | bool | None
-    """Token for a private repository; by default the one that `hf auth login` stored."""
-    cache_dir: str | Path | None
-    """Folder of downloaded files; by default that of `huggingface_hub`."""
-    local_files_only: bool
-    """Use only files that were downloaded before."""
 
 
 class PretrainedMixin:
@@ -34,22 +21,22 @@ class PretrainedMixin:
         self._family.save(self, folder)
 
     @classmethod
-    def from_pretrained(cls, source: str | Path, **download: Unpack[DownloadKeywords]) -> Self:
+    def from_pretrained(cls, source: str | Path, **download: Any) -> Self:
         """Return a saved network from a folder or a repository, see `reviver.files.pretrained.Family.load`."""
         network: Self = cls._family.load(cls, source, **download).network
         return network
 
 
-def find_folder(source: str | Path, **download: Unpack[DownloadKeywords]) -> Path:
+def find_folder(source: str | Path, **download: Any) -> Path:
     """Return the folder of a model: a local folder, which comes first, or a copy of the repository of the id `source`.
+
+    `download` are options of `huggingface_hub.snapshot_download`, such as `revision`, `token`, `cache_dir` and
+    `local_files_only`; a local folder needs none.
 
     Raises:
         DataError: if there is no such folder, or the repository cannot be downloaded.
         ConfigError: if a repository is needed and `huggingface_hub` is not installed.
-        TypeError: if an option is unknown.
     """
-    if unknown := download.keys() - DownloadKeywords.__annotations__.keys():
-        raise TypeError(f"from_pretrained() got an unexpected keyword argument {min(unknown)!r}")
     path = Path(source)
     if path.is_dir():
         return path

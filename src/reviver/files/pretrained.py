@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar, Unpack, get_args
+from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar, get_args
 
 import torch
 from pydantic import Field
@@ -24,7 +24,7 @@ from torch import nn
 from reviver.errors import ConfigError, DataError
 from reviver.files.atomic import atomic_write, write_text
 from reviver.files.file_errors import reading
-from reviver.files.hub import CARD, CONFIG, WEIGHTS, DownloadKeywords, find_folder
+from reviver.files.hub import CARD, CONFIG, WEIGHTS, find_folder
 from reviver.files.read import read_json, validate_record
 from reviver.settings.fields import CountOrZero
 from reviver.settings.validation import Record
@@ -173,18 +173,15 @@ class Family(Generic[Data]):
             ),
         )
 
-    def load(
-        self, cls: type[Network], source: str | Path, **download: Unpack[DownloadKeywords]
-    ) -> Pretrained[Network, Data]:
+    def load(self, cls: type[Network], source: str | Path, **download: Any) -> Pretrained[Network, Data]:
         """Return a network of the class `cls` that `save` wrote, in eval mode, and the description of its data.
 
         The `source` is a local folder, which comes first, or the id of a repository of the Hugging Face Hub, such as
-        `user/name`; `download` are `DownloadKeywords`, for a repository.
+        `user/name`; `download` are options for a repository, see `hub.find_folder`.
 
         Raises:
             DataError: if the files are missing or damaged, hold another class, or cannot be downloaded.
             ConfigError: if a repository is needed and `huggingface_hub` is not installed.
-            TypeError: if an option is unknown.
         """
         architecture = architecture_of(cls, self.specs).__name__
         folder = find_folder(source, **download)
@@ -204,7 +201,6 @@ def architecture_of(cls: type, known: Collection[str]) -> type:
 
 
 def _find_dtype(tensors: dict[str, torch.Tensor]) -> str:
-    """Return the one dtype of the weights."""
     dtypes = {str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values() if tensor.is_floating_point()}
     if len(dtypes) != 1 or dtypes - set(get_args(DType)):
         found = ", ".join(sorted(dtypes)) or "none"
@@ -213,7 +209,6 @@ def _find_dtype(tensors: dict[str, torch.Tensor]) -> str:
 
 
 def _read_config(folder: Path, architecture: str) -> PretrainedConfig:
-    """Read and validate config.json."""
     path = folder / CONFIG
     for name in (CONFIG, WEIGHTS):
         if not (folder / name).exists():

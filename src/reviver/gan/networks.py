@@ -6,28 +6,19 @@ Shapes: N images, Z latent size, C channels, H height, W width, K classes (0 unl
 from collections.abc import Sequence
 from itertools import pairwise
 from math import prod
-from typing import Annotated
 
 import torch
-from pydantic import BeforeValidator, Field
 from torch import Tensor, nn
 from torch.nn import functional
 
 from reviver.errors import DataError
 from reviver.files.hub import PretrainedMixin
-from reviver.gan.pretrained import FAMILY
+from reviver.gan.pretrained import FAMILY, DiscriminatorSpec, GeneratorSpec
 from reviver.rows import Rng, RowsRng, rand
-from reviver.settings.fields import Count, CountOrZero, Probability
-from reviver.settings.validation import check
 
 GENERATOR_WIDTHS = (128, 256, 512, 1024)
 DISCRIMINATOR_WIDTHS = (512, 256)
 NEGATIVE_SLOPE = 0.2
-ImageShape = Annotated[
-    list[Count],
-    Field(min_length=3, max_length=3),
-    BeforeValidator(lambda shape: list(shape) if isinstance(shape, Sequence) else shape),
-]
 
 
 class Generator(nn.Module, PretrainedMixin):
@@ -53,11 +44,13 @@ class Generator(nn.Module, PretrainedMixin):
         num_classes: int = 0,
     ) -> None:
         super().__init__()
-        check("latent_size", latent_size, Count)
-        check("image_shape", image_shape, ImageShape)
-        self.image_shape = tuple(image_shape)
-        check("num_classes", num_classes, CountOrZero)
-        self.noise_size, self.num_classes = latent_size, num_classes
+        spec = GeneratorSpec(
+            latent_size=latent_size,
+            image_shape=image_shape,  # type: ignore[arg-type]
+            batch_norm_eps=batch_norm_eps,
+            num_classes=num_classes,
+        )
+        self.image_shape, self.noise_size, self.num_classes = spec.image_shape, latent_size, num_classes
         self.latent_size = latent_size + num_classes
         layers: list[nn.Module] = [nn.Linear(self.latent_size, GENERATOR_WIDTHS[0]), nn.LeakyReLU(NEGATIVE_SLOPE)]
         for width, next_width in pairwise(GENERATOR_WIDTHS):
@@ -106,11 +99,8 @@ class Discriminator(nn.Module, PretrainedMixin):
 
     def __init__(self, image_shape: Sequence[int] = (1, 28, 28), *, dropout: float = 0.0, num_classes: int = 0) -> None:
         super().__init__()
-        check("image_shape", image_shape, ImageShape)
-        self.image_shape = tuple(image_shape)
-        check("dropout", dropout, Probability)
-        check("num_classes", num_classes, CountOrZero)
-        self.dropout, self.num_classes = dropout, num_classes
+        spec = DiscriminatorSpec(image_shape=image_shape, dropout=dropout, num_classes=num_classes)  # type: ignore[arg-type]
+        self.image_shape, self.dropout, self.num_classes = spec.image_shape, dropout, num_classes
         layers: list[nn.Module] = []
         for width, next_width in pairwise((prod(self.image_shape) + num_classes, *DISCRIMINATOR_WIDTHS)):
             layers += [nn.Linear(width, next_width), nn.LeakyReLU(NEGATIVE_SLOPE)]

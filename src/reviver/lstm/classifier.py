@@ -52,11 +52,9 @@ class RecurrentClassifier(nn.Module):
         raise NotImplementedError
 
     def __getattr__(self, name: str) -> Any:
-        """Return an option of the layers by its name."""
         return getattr(self.recurrent, name) if name in OPTIONS else super().__getattr__(name)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute, or an option of the layers."""
         if name in OPTIONS:
             setattr(self.recurrent, name, value)
         else:

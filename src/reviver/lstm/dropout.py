@@ -95,7 +95,6 @@ def unit_bits(key: Tensor, unit: Tensor) -> Tensor:
 
 
 def _signed(value: int) -> int:
-    """Return the signed 64-bit integer with the bits of `value`."""
     return value - 2**64 if value >= 2**63 else value
 
 

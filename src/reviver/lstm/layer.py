@@ -118,7 +118,6 @@ class LSTM(PretrainedMixin, nn.LSTM):
         return self.proj_size or self.hidden_size
 
     def _second_biases(self) -> list[str]:
-        """Return the names of `bias_hh` of all cells."""
         return [name for name in self._flat_weights_names if name.startswith("bias_hh")]
 
     def stacked_weights(self, layer: int = 0, reverse: bool = False) -> StackedWeights:

@@ -106,7 +106,6 @@ def check_exportable(network: RecurrentClassifier) -> None:
 
 
 def _standardize(graph: Graph, x: str, standardization: Standardization) -> str:
-    """Return (x - mean) / scale."""
     mean = np.array(standardization.mean)
     # In two parts, a mean that is large beside the scale keeps its digits without float64, which many runtimes lack.
     rounded = mean.astype(np.float32)
@@ -189,12 +188,10 @@ def _pool(graph: Graph, network: RecurrentClassifier, output: str, batch: Batch)
 
 
 def _linear(graph: Graph, x: str, W: Tensor, b: Tensor) -> str:
-    """Return x W^T + b."""
     return graph.add("Add", graph.add("MatMul", x, graph.constant(W.T)), graph.constant(b))
 
 
 def _add_outputs(graph: Graph, logits: str, target: TargetKind, num_classes: int) -> None:
-    """Name the outputs of the graph."""
     if target == "number":
         value = graph.add("Squeeze", logits, graph.integers(1))
         graph.output(value, Port("value", "float32", ("batch",), "Predicted number"))

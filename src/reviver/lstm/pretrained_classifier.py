@@ -6,7 +6,7 @@ Shapes: N sequences, T steps of the longest, I channels per step, C classes.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, Unpack
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor
 from reviver.data.build import SequenceData
 from reviver.data.sequences.examples import Examples
 from reviver.errors import DataError
-from reviver.files.hub import CONFIG, DownloadKeywords
+from reviver.files.hub import CONFIG
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.pretrained import FAMILY
 from reviver.lstm.scoring import compute_logits
@@ -31,10 +31,10 @@ class PretrainedClassifier:
     """What the network reads and predicts: its classes and the standardization among others."""
 
     @classmethod
-    def from_pretrained(cls, source: str | Path, **download: Unpack[DownloadKeywords]) -> Self:
+    def from_pretrained(cls, source: str | Path, **download: Any) -> Self:
         """Return the classifier in a local folder, which comes first, or a repository such as `user/name`.
 
-        `download` are `reviver.files.hub.DownloadKeywords`, for a repository.
+        `download` are options for a repository, see `reviver.files.hub.find_folder`.
 
         Raises:
             DataError: if the files are missing or damaged, or do not describe a classifier of sequences.

@@ -63,7 +63,6 @@ class ImageSet:
     """Whether the images are mapped."""
 
     def __len__(self) -> int:
-        """Return N."""
         return len(self.images)
 
     @property
@@ -176,7 +175,6 @@ def _from_array(
 
 
 def _map_packed(path: Path, image_size: int, split: str) -> ImageSet:
-    """Map the images of a packed folder, and load their labels."""
     record = open_packed(path, "images")
     name, labels_name = ("images", "labels") if split == "train" else ("test_images", "test_labels")
     if split == "test" and not (path / f"{name}.npy").exists():

@@ -123,7 +123,6 @@ class NamedDataSet:
 
 
 def _emnist(split: str, first_label: int = 0) -> NamedDataSet:
-    """Return one of the data sets of EMNIST, which calls them splits."""
     source = "https://www.nist.gov/itl/products-and-services/emnist-dataset"
     train, test = f"emnist-{split}-train", f"emnist-{split}-test"
     return NamedDataSet("EMNIST", source, train, test, {"split": split}, is_transposed=True, first_label=first_label)

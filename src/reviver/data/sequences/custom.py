@@ -143,7 +143,6 @@ def _load(config: LSTMConfig, known: DataRecord | None = None) -> tuple[DataReco
 
 
 def _digest(path: Path) -> str:
-    """Return the SHA-256 of a file, or of the digests of the files of a packed folder."""
     if path.is_dir():
         parts = [path / RECORD_NAME, *sorted(path.glob("*.npy"))]
         return hashlib.sha256("".join(map(_digest, parts)).encode()).hexdigest()

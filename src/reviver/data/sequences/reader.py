@@ -104,7 +104,6 @@ def _find_columns(
 
 
 def _read_csv(path: Path, columns: Sequence[str]) -> SequenceTable:
-    """Read sequences as text and, unless there is no second column, labels."""
     builder = TableBuilder(path, "row {}")
     header: list[str] = []
     number = 0
@@ -156,7 +155,6 @@ def _csv_header(path: Path, record: Sequence[str]) -> list[str]:
 
 
 def _read_parquet(path: Path, columns: Sequence[str]) -> SequenceTable:
-    """Read sequences as text or lists and, unless there is no second column, labels."""
     if find_spec("pyarrow") is None:
         problem = "reading .parquet needs pyarrow"
         raise damaged_data_file(path, problem, "pip install pyarrow, or save the file as .csv or .npz")

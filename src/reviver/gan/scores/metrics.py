@@ -164,7 +164,6 @@ def class_accuracy(predictions: Tensor, labels: Tensor, num_classes: int) -> tup
 
 
 def _matrix_sqrt(covariance: Tensor) -> Tensor:
-    """Return the symmetric square root of a symmetric positive semidefinite matrix."""
     values, vectors = torch.linalg.eigh(covariance)
     root: Tensor = vectors * values.clamp(min=0).sqrt() @ vectors.T
     return root

@@ -79,7 +79,6 @@ def torch_runs(layer: nn.LSTM, options: LSTMOptions, x: Tensor | PackedSequence)
 
 
 def _torch_is_faster(hidden_size: int) -> bool:
-    """Return whether torch is faster than the kernel in float32 on a CPU."""
     has_amx = torch.cpu._is_amx_tile_supported()
     if torch.is_autocast_enabled("cpu"):
         return has_amx and torch.get_autocast_dtype("cpu") == torch.bfloat16

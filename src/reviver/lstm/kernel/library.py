@@ -38,8 +38,6 @@ def check(inputs: Inputs) -> None:
         if tensor is not None and (tensor.shape != shape or tensor.dtype != dtype or tensor.device != device):
             got = f"{list(tensor.shape)} of {tensor.dtype} on {tensor.device}"
             raise DataError(f"{name} must be {list(shape)} of {dtype} on {device}, got {got}")
-    if 0 in (T, B, I):
-        raise DataError(f"x must not be empty, got {[T, B, I]}")
 
 
 class Mode(NamedTuple):
