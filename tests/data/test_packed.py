@@ -236,8 +236,6 @@ def edit(folder: Path, **changes: Any) -> None:
 
 DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "truncated": (lambda p: os.truncate(p / "images.npy", 500), r"images.npy: cannot be read \(mmap length"),
-    "no file": (lambda p: (p / "images.npy").unlink(), "images.npy: cannot be read .No such file or directory"),
-    "empty": (lambda p: os.truncate(p / "images.npy", 0), "images.npy: cannot be read"),
     "dtype": (lambda p: np.save(p / "images.npy", PIXELS[..., :1].astype(np.int8)), "images.npy: .*it holds int8 of shape"),
     "labels": (lambda p: np.save(p / "labels.npy", LABELS[:3]), "labels.npy: its labels must be 40 integers from 0 to"),
     "pickle": (lambda p: np.save(p / "labels.npy", np.array([Payload()])), "labels.npy: cannot be read .*Python objects"),

@@ -88,7 +88,7 @@ def test_dropout_drops_units_after_both_activations_with_its_probability_by_the_
 WRONG: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: Generator(0), ConfigError, "^latent_size must be at least 1, got 0$"),
     (lambda: Generator(100, (28, 28)), ConfigError, "^image_shape.2 is missing"),
-    (lambda: Discriminator((1, 28, 0)), ConfigError, "^image_shape must be at least 1"),
+    (lambda: Discriminator((1, 28, 0)), ConfigError, "^image_shape.2 must be at least 1"),
     (lambda: Discriminator(num_classes=-1), ConfigError, "^num_classes must be at least 0, got -1"),
     (lambda: Discriminator(dropout=1.0), ConfigError, "^dropout must be less than 1, got 1.0"),
     (lambda: Generator()(torch.zeros(100)), DataError, r"^z must have shape \[N, 100\], got .*sample_latents"),

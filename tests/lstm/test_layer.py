@@ -358,7 +358,7 @@ NO_ZONEOUT = r"^hidden_dropout_kind must be step or variational .* got 'zoneout'
         (
             partial(setattr, LSTM(2, 3), "single_bias", True),
             ConfigError,
-            r"must stay False, .* by LSTM.from_torch\(lstm, ",
+            r"^single_bias must stay; .* by LSTM.from_torch\(lstm, ",
         ),
         (partial(pad, lengths=[5.0, 3.9]), DataError, "^lengths must be integers, got float32; round them"),
         (partial(pad, lengths=[1, 0]), DataError, r"1 to T = 4, got \[1, 0\]"),

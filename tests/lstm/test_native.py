@@ -182,23 +182,6 @@ def test_what_others_may_write_is_compiled_again(tiny, tmp_path, monkeypatch):
 
 
 @needs_compiler
-def test_a_compiler_without_a_version_or_with_an_error_is_described(tiny, tmp_path, monkeypatch, caplog):
-    compiler = tmp_path / "odd"
-    monkeypatch.setenv("CXX", str(compiler))
-    for command, variant in (
-        ('exec c++ "$@" -U__VERSION__', " by odd of an unknown version"),
-        ("echo a >&2; ls /gone", ""),
-    ):
-        compiler.write_text(f"#!/bin/sh\n{command}\n")
-        compiler.chmod(0o700)
-        if variant:
-            tiny.build(tmp_path / "cache")
-            assert tiny.variant.endswith(variant)
-        else:
-            assert re.fullmatch(r"\S*odd failed: ls: .*/gone.*", warning_of_find(tiny, caplog))
-
-
-@needs_compiler
 def test_a_cache_that_others_may_write_to_is_refused(tiny, tmp_path, monkeypatch, caplog):
     cache, message = tmp_path / "cache", "belongs to another user, or others can write to it"
     cache.mkdir()

@@ -167,7 +167,7 @@ def test_the_graphs_are_the_golden_ones(golden: Callable[..., None]) -> None:
 def test_what_no_file_can_hold_is_refused(tmp_path: Path) -> None:
     zoneout = LSTMClassifier(I, H, C, hidden_dropout=0.1, hidden_dropout_kind="zoneout")
     for network, problem in (
-        (zoneout, r"zoneout mixes h_t with h_\(t-1\), which no LSTM node"),
+        (zoneout, r"'zoneout', which mixes h_t with h_\(t-1\)"),
         (LSTMClassifier(I, H, C, precision="bf16"), "precision must be fp32 for ONNX, got 'bf16'"),
     ):
         with pytest.raises(ConfigError, match=problem):

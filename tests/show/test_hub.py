@@ -73,14 +73,9 @@ def test_round_trip_is_exact(name: str, tmp_path: Path) -> None:
     assert {path: path.read_bytes() for path in (tmp_path / "deep" / "model").iterdir()} == before
 
 
-def test_a_subclass_is_saved_as_its_base_beside_the_files_that_links_lead_to(tmp_path: Path) -> None:
-    folder, blob = tmp_path / "model", tmp_path / "blob"
-    folder.mkdir()
-    blob.write_bytes(b"of another model")
-    (folder / "model.safetensors").symlink_to(blob)  # as in the cache of the Hub
-    type("LSTM", (LSTM,), {"__init__": lambda self: LSTM.__init__(self, 3, 4)})().save_pretrained(folder)
-    assert type(LSTM.from_pretrained(folder)) is LSTM
-    assert blob.read_bytes() == b"of another model"
+def test_a_subclass_is_saved_as_its_base(tmp_path: Path) -> None:
+    type("LSTM", (LSTM,), {"__init__": lambda self: LSTM.__init__(self, 3, 4)})().save_pretrained(tmp_path)
+    assert type(LSTM.from_pretrained(tmp_path)) is LSTM
 
 
 # Repositories

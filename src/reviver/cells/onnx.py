@@ -68,8 +68,8 @@ def _step(graph: Graph, rnn: RNN, at: int) -> Graph:
         elif op == "dropout":
             found = entries[0]
         elif op == "normalize":
-            centered = body.add("Sub", entries[0], body.reduce_mean(entries[0], -1))
-            variance = body.reduce_mean(body.add("Mul", centered, centered), -1)
+            centered = body.add("Sub", entries[0], body.reduce("ReduceMean", entries[0], -1, keepdims=1))
+            variance = body.reduce("ReduceMean", body.add("Mul", centered, centered), -1, keepdims=1)
             epsilon = graph.constant(np.full(1, EPSILON, np.float32))
             found = body.add("Div", centered, body.add("Sqrt", body.add("Add", variance, epsilon)))
         else:

@@ -45,9 +45,6 @@ class Palindromes(Sequences):
     encoding: str = "scalar"
     """`scalar` or `onehot`, see `encode_digits`."""
 
-    def __post_init__(self) -> None:
-        assert self.halves.shape[1] == half_length(self.length)
-
     @property
     def steps(self) -> int:
         """T - 1, number of steps of the longest input."""

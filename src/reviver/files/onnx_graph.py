@@ -118,17 +118,11 @@ class Graph:
         """Return the number that ONNX gives a NumPy dtype, for the node `Cast`."""
         return int(self._onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
 
-    def reduce_max(self, x: str, axis: int) -> str:
-        """Return the maximum of `x` along an axis, which is removed."""
+    def reduce(self, operator: str, x: str, axis: int, keepdims: int) -> str:
+        """Add the node `ReduceMax` or `ReduceMean` along an axis, which is kept or removed."""
         if self.opset < REDUCE_OPSET:
-            return self.add("ReduceMax", x, axes=[axis], keepdims=0)
-        return self.add("ReduceMax", x, self.integers(axis), keepdims=0)
-
-    def reduce_mean(self, x: str, axis: int) -> str:
-        """Return the mean of `x` along an axis, which is kept."""
-        if self.opset < REDUCE_OPSET:
-            return self.add("ReduceMean", x, axes=[axis], keepdims=1)
-        return self.add("ReduceMean", x, self.integers(axis), keepdims=1)
+            return self.add(operator, x, axes=[axis], keepdims=keepdims)
+        return self.add(operator, x, self.integers(axis), keepdims=keepdims)
 
     def model(self, name: str, description: str, metadata: Mapping[str, str]) -> Any:
         """Return the graph as an `onnx.ModelProto`, checked with full shape inference.

@@ -147,9 +147,6 @@ class Family(Generic[Data]):
         }
         PretrainedConfig.model_validate(config)  # never write what could not be read
         text = json.dumps(config, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-        for path in (folder / WEIGHTS, folder / CONFIG):
-            if path.is_symlink():  # into the cache of the Hub, whose files are not to change
-                path.unlink()
         with atomic_write(folder / WEIGHTS) as temporary:
             temporary.write_bytes(to_bytes(tensors, {"format": "pt"}))
         if not (folder / CARD).exists():

@@ -159,14 +159,10 @@ class LSTM(PretrainedMixin, nn.LSTM):
         """Set an attribute; an option becomes a part of `options`."""
         if name in OPTIONS:
             name, value = "options", replace(self.options, **{name: value})
-        if name == "options":
-            single_bias = self.__dict__.get("options", value).single_bias
-            if value.single_bias != single_bias:
-                refuse(
-                    "single_bias",
-                    f"must stay {single_bias}, for which the layer has its parameters, got {value.single_bias}; make "
-                    f"another one by LSTM.from_torch(lstm, single_bias={value.single_bias})",
-                )
+        if name == "options" and value.single_bias != self.__dict__.get("options", value).single_bias:
+            refuse(
+                "single_bias", f"must stay; get another layer by LSTM.from_torch(lstm, single_bias={value.single_bias})"
+            )
         super().__setattr__(name, value)
 
     @torch.no_grad()

@@ -94,14 +94,12 @@ def check_exportable(network: RecurrentClassifier) -> None:
     options = network.recurrent.options
     if options.hidden_dropout_kind == "zoneout" and options.hidden_dropout > 0.0:
         raise ConfigError(
-            "hidden_dropout_kind must be step or variational for ONNX, got 'zoneout' with hidden_dropout "
-            f"{options.hidden_dropout}: in eval mode, too, zoneout mixes h_t with h_(t-1), which no LSTM node does; train "
-            "without zoneout"
+            "hidden_dropout_kind must be step or variational for ONNX, got 'zoneout', which mixes h_t with h_(t-1) in "
+            "eval mode, too, as no LSTM node does; train without zoneout"
         )
     if options.precision != "fp32":
         raise ConfigError(
-            f"precision must be fp32 for ONNX, got {options.precision!r}: the network rounds the operands of its matrix "
-            "multiplications to bfloat16, which no LSTM node does; train with precision fp32"
+            f"precision must be fp32 for ONNX, got {options.precision!r}, whose rounding no LSTM node has; train with fp32"
         )
 
 
@@ -175,7 +173,7 @@ def _pool(graph: Graph, network: RecurrentClassifier, output: str, batch: Batch)
     """Pool the hidden states [T, B, D·H] over the steps of each sequence, see `LSTMClassifier`; return [B, D·H]."""
     nothing, minimum = (graph.constant(np.array([value], np.float32)) for value in (0.0, -np.inf))
     if network.pooling == "max":
-        return graph.reduce_max(graph.add("Where", batch.inside, output, minimum), 0)
+        return graph.reduce("ReduceMax", graph.add("Where", batch.inside, output, minimum), 0, keepdims=0)
     output = graph.add("Where", batch.inside, output, nothing)
     if network.pooling == "mean":
         total = graph.add("ReduceSum", output, graph.integers(0), keepdims=0)

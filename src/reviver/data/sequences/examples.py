@@ -69,7 +69,6 @@ class Examples(Sequences):
         return self.x[:, begin:end]
 
     def __getitem__(self, index: Tensor | slice) -> "Examples":
-        """Return some of the sequences, padded to the longest of them."""
         lengths = self.lengths[index]
         longest = int(lengths.max()) if len(lengths) else self.steps
         return Examples(self.x[index][:, :longest], lengths, self.targets[index])
@@ -140,7 +139,6 @@ class PackedExamples(Sequences):
         return self.table.labels[self.rows]
 
     def __getitem__(self, index: Tensor | slice) -> Examples:  # type: ignore[override]
-        """Load some of the sequences, padded to the longest of them."""
         rows = self.rows[index.cpu() if isinstance(index, Tensor) else index]
         lengths = self.table.lengths[rows]
         longest = int(lengths.max()) if len(lengths) else self.steps

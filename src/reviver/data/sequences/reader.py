@@ -94,9 +94,6 @@ def _find_columns(
             found = join_listed([short_repr(name) for name in names[:10]], len(names), 10) or "none"
             remedy = remedy or f"name the right one with {option}"
             raise MissingColumnError(f"{path}: there is no {kind} {short_repr(column)} among {found}{hint}; {remedy}")
-        if names.count(column) > 1:
-            problem = f"{names.count(column)} columns are called {short_repr(column)}"
-            raise damaged_data_file(path, problem, "rename all but one of them")
     return [names.index(column) for column in wanted]
 
 
@@ -107,9 +104,11 @@ def _read_csv(path: Path, columns: Sequence[str]) -> SequenceTable:
     builder = TableBuilder(path, "row {}")
     header: list[str] = []
     number = 0
+    with reading(path, "save it as UTF-8 (in a spreadsheet: “CSV UTF-8”)"):
+        text = path.read_bytes().decode("utf-8-sig")
     previous_limit = csv.field_size_limit(MAX_FIELD)  # one limit for all of Python
     try:
-        for number, record in enumerate(csv.reader(io.StringIO(_read_text(path), newline=""), strict=True), 1):
+        for number, record in enumerate(csv.reader(io.StringIO(text, newline=""), strict=True), 1):
             if not any(record):
                 continue
             if not header:
@@ -129,17 +128,6 @@ def _read_csv(path: Path, columns: Sequence[str]) -> SequenceTable:
     if not header:
         raise damaged_data_file(path, "it is empty", f"give a file with a header ({', '.join(columns)}) and rows")
     return builder.padded_table()
-
-
-def _read_text(path: Path) -> str:
-    with reading(path, REMEDY):
-        content = path.read_bytes()
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = 1 + content[: error.start].count(b"\n")
-        remedy = "save it as UTF-8 (in a spreadsheet: “CSV UTF-8”)"
-        raise damaged_data_file(path, f"line {line} is not UTF-8", remedy) from error
 
 
 def _csv_header(path: Path, record: Sequence[str]) -> list[str]:

@@ -48,10 +48,9 @@ def compile_library(name: str, source: Path, flags: Sequence[str], folder: Path)
     with locking(folder / "lock", timeout=-1):  # another process may compile it now
         if not (path.exists() and is_private(path)):
             _compile(command, source, path)
-    version = re.search(rb'^#define __VERSION__ "(?:Clang )?([^ "]+)', macros, re.MULTILINE)
-    number = version[1].decode(errors="replace") if version else "of an unknown version"
+    version = re.findall(rb'^#define __VERSION__ "(?:Clang )?([^ "]+)', macros, re.MULTILINE)
     shown = [flag for flag in own_flags if flag != "-fopenmp"]
-    return path, " ".join(["compiled", *shown, "by", Path(compiler).name, number])[:500]
+    return path, " ".join(["compiled", *shown, "by", Path(compiler).name, *map(os.fsdecode, version)])[:500]
 
 
 def is_private(path: Path) -> bool:
