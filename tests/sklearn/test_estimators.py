@@ -295,24 +295,19 @@ BAD_X: list[tuple[Any, type[Exception], str]] = [
     (_with(GOOD, np.nan), ValueError, "Input X contains NaN"),
     ([np.ones(2), np.array([np.nan, 1])], ValueError, "Input X contains NaN"),
     (list(_with(TABLE, -np.inf)), ValueError, "Input X contains infinity"),
-    (_with(GOOD, 1e39), ValueError, "too large for dtype"),
     ([*TABLE[1:], np.array(["a", "b"])], ValueError, "arrays of bytes/strings"),
     ([], ValueError, "Found array with 0 sample|Expected 2D array, got 1D array"),
-    (np.empty((40, 0, 2)), ValueError, r"at least one step and one channel, got .*\(40, 0, 2\)"),
-    (GOOD[..., None], ValueError, "must have 2 or 3 dimensions.*got 4"),
-    ([[1.0, 2.0], [3.0]], ValueError, "ragged list.*list of arrays"),
-    ([np.ones((3, 2)), np.ones(3)], ValueError, r"X\[1\] has 1 dimensions and X\[0\] has 2"),
+    (np.empty((40, 0, 2)), ValueError, r"with a step and a channel, got shape \(40, 0, 2\)"),
+    (GOOD[..., None], ValueError, r"X must be \[N, T\] or \[N, T, I\] .*got shape"),
     ([np.ones((3, 2)), np.ones((3, 4))], ValueError, r"X\[1\] has 4 channels.*channels_first=True"),
-    ([np.ones((3, 2)), np.ones((0, 2))], ValueError, r"X\[1\] has 0 steps.*leave out empty"),
+    ([np.ones((3, 2)), np.ones((0, 2))], ValueError, r"X\[1\] must be an array of steps.*shape \(0, 2\)"),
     (sparse.csr_array(TABLE), TypeError, "[Ss]parse data was passed"),
 ]
-BAD_FITS: list[tuple[Any, Any, dict[str, Any], str]] = [
-    (SequenceClassifier, ["up"] * 40, {}, "at least 2 classes in y, got one class: 'up'"),
-    (SequenceClassifier, ["up", None] * 20, {}, "y must have labels of one type, none of them missing"),
-    (SequenceRegressor, GOOD[:, 0, 0] * 1e300, {}, "y are too small or too large to be standardized"),
-    (SequenceClassifier, GOOD_Y, {"sample_weight": -np.ones(40)}, "sample_weight must be at least 0, got -1"),
-    (SequenceClassifier, GOOD_Y, {"sample_weight": np.zeros(40)}, "zero"),
-    (SequenceClassifier, GOOD_Y, {"sample_weight": (GOOD_Y == "up") * 1.0}, "got one class: 'up'"),
+BAD_FITS: list[tuple[Any, dict[str, Any], str]] = [
+    (["up"] * 40, {}, "at least 2 classes in y, got one class: 'up'"),
+    (["up", None] * 20, {}, "y must have labels of one type, none of them missing"),
+    (GOOD_Y, {"sample_weight": -np.ones(40)}, "Negative values"),
+    (GOOD_Y, {"sample_weight": np.zeros(40)}, "zero"),
 ]
 
 
@@ -321,9 +316,11 @@ def test_malformed_sequences_labels_targets_and_weights_are_refused(fitted: Sequ
         for method in (fitted.predict, lambda X: SequenceClassifier(**SMALL).fit(X, GOOD_Y)):
             with pytest.raises(error, match=match):
                 method(X)
-    for estimator_class, y, options, match in BAD_FITS:
+    for y, options, match in BAD_FITS:
         with pytest.raises(ValueError, match=match):
-            estimator_class(**SMALL).fit(GOOD, y, **options)
+            SequenceClassifier(**SMALL).fit(GOOD, y, **options)
+    with pytest.raises(ValueError, match=r"X has 9 channels per step, but Sequence.* is .*check channels_first"):
+        fitted.predict(np.ones((4, 2, 9)))
 
 
 class Smoothed(SequenceClassifier):
@@ -338,30 +335,18 @@ def test_every_parameter_is_checked_in_fit_but_those_of_a_subclass() -> None:
     assert parameters.keys() - {"class_weight"} == SequenceRegressor().get_params().keys()
     wrong: list[tuple[str, Any, str]] = [(name, [5], name) for name in parameters.keys() - {"random_state"}]
     wrong += [("random_state", "seed", "'seed' cannot be used to seed"), ("device", "tpu", "must be one of auto")]
-    wrong += [("validation_fraction", 1.0, "must be less than 1"), ("class_weight", {"up": "heavy"}, "got 'heavy'")]
-    wrong += [("class_weight", {"up": 1, "left": 2}, "class_weight has 'left', which is no class of y")]
-    wrong += [("class_weight", {"up": None}, "got None"), ("class_weight", np.ones(2), "must be None, 'balanced'")]
+    wrong += [("validation_fraction", 1.0, "must be less than 1"), ("class_weight", {"up": "heavy"}, "heavy")]
     for name, value, problem in wrong:
         with pytest.raises(ValueError, match=problem):
             SequenceClassifier(**SMALL | {name: value}).fit(GOOD, GOOD_Y)
 
 
-def test_sequences_and_labels_that_fit_did_not_have_are_refused(fitted: SequenceClassifier) -> None:
-    y = np.where(np.arange(40) == 3, "sideways", GOOD_Y)
-    with pytest.raises(ValueError, match=r"not there in fit: 'sideways'; known are 'down', 'up'"):
-        fitted.score(GOOD, y)
-    with pytest.raises(ValueError, match=r"X has 9 channels per step, but Sequence.* is .*check channels_first"):
-        fitted.predict(np.ones((4, 2, 9)))
-
-
 def test_what_cannot_be_trained_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"early_stopping needs at least 2 samples of a class.*no class has two"):
+    with pytest.raises(ValueError, match=r"early_stopping needs 2 samples of a class.*no class has two"):
         SequenceClassifier(**STOPPING).fit(GOOD[:2], GOOD_Y[:2])
     for kind, y in ((SequenceClassifier, GOOD_Y), (SequenceRegressor, GOOD[:, 0, 0])):
         with pytest.raises(ValueError, match=r"training diverged.*lower learning_rate"):
             kind(**SMALL | {"learning_rate": 1e36, "max_norm": 1e30}).fit(GOOD, y)
-    with pytest.raises(ValueError, match="too small to be standardized"):
-        SequenceClassifier(**SMALL).fit(GOOD * 1e-200, GOOD_Y)
 
 
 def test_without_scikit_learn_an_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

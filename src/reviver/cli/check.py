@@ -59,7 +59,7 @@ def check(
     common.require_cpu()
     if start is not None:
         if files:
-            raise ConfigError("start is only for a new file; leave out the files", field="start")
+            raise ConfigError("FILE must be left out, since --start writes a new file")
         path = Path(out or f"my_{start}.py")
         _write_start(start, path)
         common.show({"out": str(path)}, str(path))
@@ -67,8 +67,8 @@ def check(
         return
     if not files:
         raise ConfigError("FILE is missing; see reviver check --help")
-    if points is not None and out is None:
-        raise ConfigError("points is only for a table of grades; give its --out", field="points")
+    if out is None:
+        options.leave_out("there is no --out for a table of grades", points=points)
     if out is not None and Path(out).suffix not in ("", ".csv", ".html", ".json"):
         raise ConfigError(f"out must end in .csv, .html or .json, or name a folder, got {out}", field="out")
 

@@ -8,7 +8,6 @@ from cyclopts import Parameter
 from pydantic import Field
 
 from reviver.cli import options
-from reviver.errors import ConfigError
 from reviver.settings.fields import Text
 from reviver.settings.gan import MAX_IMAGE_SIZE
 
@@ -44,11 +43,8 @@ def pack(
     """
     common.require_cpu()
     kind = kind or find_kind(source)
-    columns, of_images = {"sequence_column": sequence_column, "label_column": label_column}, {"image_size": image_size}
-    for field, value in (columns if kind == "images" else of_images).items():
-        if value is not None:
-            only = "sequences" if kind == "images" else "images"
-            raise ConfigError(f"{field} is only for {only}, and {source} holds {kind}; leave it out", field=field)
+    columns = {"sequence_column": sequence_column, "label_column": label_column}
+    options.leave_out(f"{source} holds {kind}", **columns if kind == "images" else {"image_size": image_size})
     if kind == "images":
         from reviver.data.images.image_set import pack_images
 

@@ -11,7 +11,7 @@ from pydantic import Field
 from reviver.cli import options
 from reviver.cli.help import list_times
 from reviver.cli.options import RUN
-from reviver.errors import ConfigError, DataError
+from reviver.errors import DataError
 from reviver.settings.fields import Count, CountOrZero, Text
 from reviver.settings.gan import MAX_IMAGE_SIZE, GANConfig
 from reviver.settings.gan_presets import PRESETS, SECONDS
@@ -143,13 +143,12 @@ class PathOptions:
 
     def check(self) -> None:
         """Raise ConfigError if options exclude each other."""
-        for name, value in vars(self).items():
-            if self.view is not None and value is not None and name != "view":
-                field = {"first": "from", "last": "to"}.get(name, name)
-                raise ConfigError(f"{field} must be left out, since view sets the ends, steps and path", field=field)
+        if self.view is not None:
+            names = {"first": "from", "last": "to"}
+            others = {names.get(name, name): value for name, value in vars(self).items() if name != "view"}
+            options.leave_out("view sets the ends, steps and path", **others)
         if (self.from_image is None) != (self.to_image is None):
-            problem = "from_image must be given with to_image, and the reverse; give both or neither"
-            raise ConfigError(problem, field="from_image")
+            refuse("from_image", "must be given with to_image, and the reverse; give both or neither")
 
 
 ANY_PATH = PathOptions()

@@ -17,16 +17,13 @@ from reviver.settings.lstm import LSTMConfig
 from reviver.settings.lstm_presets import PRESETS, SECONDS
 from reviver.settings.parts import is_reference
 from reviver.settings.validation import check, refuse
-from reviver.text import count, duration, percent, show_spread
+from reviver.text import count, percent, show_spread
 
 if TYPE_CHECKING:
     from reviver.data.task import Task
 
 SequenceColumn = Annotated[Text | None, Parameter(help="Column of the sequences; by default that of the run.")]
 LabelColumn = Annotated[Text | None, Parameter(help="Column of the classes; by default that of the run.")]
-DEFAULT_SEEDS, DEFAULT_SEQUENCES = 5, 200_000
-CURVE_SECONDS = 3600
-"""Seconds of the recall curve with default settings, on two cores of an AMD EPYC server; the GRU's by the time of a step."""
 MAX_SUGGESTED_LENGTH = 20
 """Maximum length of a palindrome for which the end of a training suggests a prediction."""
 DIP = 0.02
@@ -166,15 +163,15 @@ def evaluate(
     from reviver.show import lstm_figures as figures
     from reviver.train.lstm import evaluation, summary
 
-    if data is not None and (length, size) != (None, None):
-        refuse("data", "has sequences of its own; leave out --length and --size")
-    if data is None and (sequence_column, label_column) != (None, None):
-        refuse("data", "is missing, whose columns are given; give a file with --data")
+    columns = {"sequence_column": sequence_column, "label_column": label_column}
+    if data is None:
+        options.leave_out("there is no --data with columns", **columns)
+    else:
+        options.leave_out("--data has sequences of its own", length=length, size=size)
     if out is not None:
         check_figure_path(Path(out))
     loaded = options.open_lstm(run, checkpoint, common.device, own)
     if data is not None:
-        columns = {"sequence_column": sequence_column, "label_column": label_column}
         return lstm_data.evaluate_file(loaded, Path(data), columns, out, common)
     if length and isinstance(loaded.task, CustomTask):
         refuse("length", "is that of the data for a run on custom data; leave it out")
@@ -225,9 +222,8 @@ def predict(
 
     columns = {"sequence_column": sequence_column, "label_column": label_column}
     is_file = Path(digits).suffix.lower() in READERS
-    for name, value in {"out": out, **columns}.items():
-        if value is not None and not is_file:
-            raise ConfigError(f"{name} is only for predictions of a file; leave it out for digits", field=name)
+    if not is_file:
+        options.leave_out("DIGITS is not a file", out=out, **columns)
     check_order(run, digits)
     loaded = options.open_lstm(run, checkpoint, common.device, own)
     if is_file:
@@ -258,8 +254,8 @@ def curve(
     *,
     length: list[int] | None = None,
     network: list[str] | None = None,
-    seeds: Count = DEFAULT_SEEDS,
-    sequences: Count = DEFAULT_SEQUENCES,
+    seeds: Count = 5,
+    sequences: Count = 200_000,
     jobs: Count | None = None,
     out: Text = "runs/curve",
     common: options.FigureOptions = options.FIGURE_DEFAULTS,
@@ -300,13 +296,8 @@ def curve(
     folder = Path(out)
     open_sweep(folder, "curve", ("trials", "runs"))  # a report has only runs, another sweep only trials
 
-    usual = recall_curve.build_trials(recall_curve.LENGTHS, recall_curve.NETWORKS, DEFAULT_SEEDS, DEFAULT_SEQUENCES)
-    steps, usual_steps = (
-        sum(trial.axes["length"] * trial.arguments["sequences"] for trial in some) for some in (trials, usual)
-    )
-    seconds = CURVE_SECONDS * steps / usual_steps
     setup: Any = {"retry_failed": True, "title": "recall curve", "progress": not common.quiet}
-    with announcing(f"this takes at most about {duration(seconds)} on two cores"):
+    with announcing("the time that is left will be shown after the first runs"):
         found = run_trials(
             folder,
             trials,

@@ -191,6 +191,13 @@ def expect_time(settings: Any, presets: Mapping[str, Any], seconds: Mapping[str,
     return "the time that is left will be shown after the first updates"
 
 
+def leave_out(reason: str, **options: object) -> None:
+    """Raise ConfigError if one of these options has a value, for which there is no use."""
+    for name, value in options.items():
+        if value is not None:
+            refuse(name, f"must be left out, since {reason}")
+
+
 def check_not_read(out: str, *inputs: str) -> None:
     """Raise ConfigError if `out` is one of the files that the command reads."""
     if os.path.realpath(out) in map(os.path.realpath, inputs):

@@ -231,10 +231,8 @@ def export(
         license_: License in the model card, such as mit; by default that of the data: cc-by-sa-3.0 for MNIST, mit for
             generated sequences, unknown for your own data.
     """
-    if opset is not None and format_ != "onnx":
-        refuse("opset", "is only for the format onnx; leave it out")
-    if license_ is not None and format_ != "hub":
-        refuse("license", "is only for the model card of the format hub; leave it out")
+    unused = {"license": license_} if format_ == "onnx" else {"opset": opset}
+    options.leave_out(f"the format {format_} has none", **unused)
 
     from reviver.run import open_run
     from reviver.show.export import to_hub, to_onnx

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, get_args,
 from cyclopts import Parameter
 
 from reviver.cli import gan, lstm
-from reviver.cli.options import DEFAULTS, FIGURE_DEFAULTS, FLAG, FigureCommon, FigureOptions, OwnParts, TrainOptions
+from reviver.cli.options import (
+    DEFAULTS,
+    FIGURE_DEFAULTS,
+    FLAG,
+    FigureCommon,
+    FigureOptions,
+    OwnParts,
+    TrainOptions,
+    leave_out,
+)
 from reviver.errors import ConfigError, ReviverError
 from reviver.settings.fields import Count, Text
 from reviver.settings.gan import GANConfig
@@ -17,7 +26,7 @@ from reviver.settings.gan_presets import PRESETS as GAN_PRESETS
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.lstm_presets import PRESETS as LSTM_PRESETS
 from reviver.settings.parts import Parts, is_custom, is_reference
-from reviver.settings.validation import check, refuse
+from reviver.settings.validation import check
 from reviver.text import count, did_you_mean, one_line
 from reviver.train.start import find_start
 
@@ -101,8 +110,8 @@ def sweep(
     from reviver.sweep import driver, engines, spec
     from reviver.sweep.trials import record_order
 
-    if address is not None and engine != "ray":
-        refuse("address", "is only for --engine ray; leave it out")
+    if engine != "ray":
+        leave_out("it is of --engine ray", address=address)
     path = Path(file)
     content = spec.read_sweep(path)
     try:

@@ -8,7 +8,6 @@ from typing import Any, ClassVar, Literal, get_type_hints
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import ValidationError
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import (
@@ -57,9 +56,9 @@ class SequenceEstimator(Parameters, BaseEstimator):  # type: ignore[misc]
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
         data = read_sequences(self, X, channels_first=self.channels_first, reset=True)
         check_consistent_length(data.x, y)
-        weights: NDArray[np.float64] = _check_sample_weight(sample_weight, data.x.numpy(), dtype=np.float64)
-        if (weights < 0).any():
-            raise ValueError(f"sample_weight must be at least 0, got {weights.min():g}")
+        weights: NDArray[np.float64] = _check_sample_weight(
+            sample_weight, data.x.numpy(), dtype=np.float64, ensure_non_negative=True
+        )
         used = weights > 0
         if not used.any():
             raise ValueError("sample_weight must have a weight that is not zero")
@@ -79,10 +78,7 @@ class SequenceEstimator(Parameters, BaseEstimator):  # type: ignore[misc]
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         strata = targets if self._target == "class" else np.zeros(len(targets))
         train_rows, validation_rows = _split(strata, parameters, seed)
-        try:
-            self.standardization_ = Standardization.fit(data.x[train_rows], data.lengths[train_rows])
-        except ValidationError as error:  # the squares of numbers below 1e-154 are 0
-            raise ValueError("the values of X are too small to be standardized; multiply them by a constant") from error
+        self.standardization_ = Standardization.fit(data.x[train_rows], data.lengths[train_rows])
         examples = self._standardize(data, self._encode_targets(targets, train_rows))
 
         def part(rows: Tensor) -> Part:
@@ -142,10 +138,7 @@ def _split(strata: NDArray[Any], parameters: Parameters, seed: int) -> tuple[Ten
     names = [str(value) for value in strata.tolist()]
     if len(set(names)) == len(names):
         found = "no class has two" if len(names) > 1 else "got 1 sample"
-        raise ValueError(
-            f"early_stopping needs at least 2 samples of a class, one of them for validation, and {found}; "
-            "give more samples or early_stopping=False"
-        )
+        raise ValueError(f"early_stopping needs 2 samples of a class, and {found}; give more or early_stopping=False")
     numbers: dict[str, int] = {}  # in the order in which the classes come, which the random split depends on
     classes = torch.tensor([numbers.setdefault(name, len(numbers)) for name in names])
     return stratified_split(classes, 1 - parameters.validation_fraction, seed)

@@ -1,7 +1,5 @@
 """The classifier of sequences."""
 
-from collections.abc import Mapping
-from numbers import Real
 from typing import Any, Self
 
 import numpy as np
@@ -10,10 +8,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import ClassifierMixin
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, column_or_1d
 from torch import Tensor
 
-from reviver.data.sequences.table import join_listed
 from reviver.settings.fields import Probability
 from reviver.settings.lstm_network import Pooling
 from reviver.sklearn.base import SequenceEstimator
@@ -106,8 +102,7 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[mi
         if len(self.classes_) < 2:
             problem = "needs samples of at least 2 classes in y, got one class"
             raise ValueError(f"{type(self).__name__} {problem}: {short_repr(self.classes_[0].item())}")
-        if self.class_weight is not None:
-            weights = weights * self._class_weights(labels)[indices]
+        weights *= compute_class_weight(self.class_weight, classes=self.classes_, y=labels)[indices]
         self._fit_network(data, indices.astype(np.int64), weights, parameters, len(self.classes_))
         return self
 
@@ -134,39 +129,6 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[mi
         indices = self._outputs(X).argmax(1)  # before classes_, which an unfitted estimator lacks
         labels: NDArray[Any] = self.classes_[indices]
         return labels
-
-    def score(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
-        """Return the accuracy on sequences X with class labels y [N], weighted by `sample_weight` [N].
-
-        Raises:
-            NotFittedError: if the estimator is not fitted.
-            ValueError: if X or y is malformed, or y has labels that `fit` did not have.
-        """
-        check_is_fitted(self)
-        labels = column_or_1d(y, warn=True)
-        unseen = [short_repr(label) for label in np.unique(labels[~np.isin(labels, self.classes_)]).tolist()]
-        if unseen:
-            known = join_listed([short_repr(label) for label in self.classes_.tolist()], len(self.classes_))
-            raise ValueError(
-                f"y contains labels that were not there in fit: {join_listed(unseen, len(unseen))}; known are {known}"
-            )
-        return float(super().score(X, labels, sample_weight))
-
-    def _class_weights(self, labels: NDArray[Any]) -> NDArray[np.float64]:
-        """Return the weight of each class, [C]."""
-        weight = self.class_weight
-        if isinstance(weight, Mapping):
-            wrong = [value for value in weight.values() if not (isinstance(value, Real) and 0 < float(value) < np.inf)]
-            if wrong:
-                raise ValueError(f"class_weight must have numbers greater than 0, got {short_repr(wrong[0])}")
-            unknown = [key for key in weight if key not in self.classes_.tolist()]
-            if unknown:
-                raise ValueError(f"class_weight has {short_repr(unknown[0])}, which is no class of y")
-            weight = dict(weight)
-        elif not isinstance(weight, str) or weight != "balanced":
-            raise ValueError(f"class_weight must be None, 'balanced' or a dict, got {short_repr(weight)}")
-        result: NDArray[np.float64] = compute_class_weight(weight, classes=self.classes_, y=labels)
-        return result
 
     def _score_outputs(self, outputs: Tensor, part: Part) -> float:
         is_correct = (outputs.argmax(1) == part.examples.targets).double()

@@ -16,9 +16,6 @@ from torch import Tensor
 from reviver.settings.validation import refuse
 from reviver.text import one_line
 
-MAX_NUMBER = torch.finfo(torch.float32).max
-"""Maximum absolute value of a number in X."""
-
 
 class SequenceInput(NamedTuple):
     """Sequences padded to the same length."""
@@ -43,12 +40,10 @@ def read_sequences(estimator: BaseEstimator, X: Any, *, channels_first: bool, re
     if _is_list_of_arrays(X):
         is_table, result = False, _read_list(X, channels_first)
     else:
-        is_table = _count_dimensions(X) < 3
+        is_table = (X if hasattr(X, "ndim") else np.asarray(X)).ndim < 3
         values = _read_table(estimator, X, reset) if is_table else _read_array(X, channels_first)
         x = torch.from_numpy(_as_float(values))
         result = SequenceInput(x, torch.full((len(x),), x.shape[1]))
-    if result.x.abs().amax() > MAX_NUMBER:
-        raise ValueError("Input X contains a value too large for dtype('float32'); scale the values")
     channels = result.x.shape[2]
     if reset:
         estimator.n_channels_in_ = channels
@@ -58,13 +53,8 @@ def read_sequences(estimator: BaseEstimator, X: Any, *, channels_first: bool, re
             if hasattr(estimator, "feature_names_in_"):  # of a data frame that it was fitted on before
                 del estimator.feature_names_in_
     elif channels != estimator.n_channels_in_:
-        advice = "give the same channels in the same order"
-        if estimator.n_channels_in_ in result.x.shape[1:]:
-            advice = "check channels_first, which says where the channels are"
-        raise ValueError(
-            f"X has {channels} channels per step, but {type(estimator).__name__} is expecting "
-            f"{estimator.n_channels_in_}; {advice}"
-        )
+        expected = f"{type(estimator).__name__} is expecting {estimator.n_channels_in_}"
+        raise ValueError(f"X has {channels} channels per step, but {expected}; check channels_first")
     return result
 
 
@@ -81,33 +71,23 @@ def _read_table(estimator: BaseEstimator, X: Any, reset: bool) -> NDArray[Any]:
 def _read_array(X: Any, channels_first: bool) -> NDArray[Any]:
     """Return X [N, T, I], or [N, I, T] with `channels_first`, as [N, T, I]."""
     values: NDArray[Any] = check_array(X, dtype="numeric", allow_nd=True, input_name="X")
-    if channels_first:
-        values = values.transpose(0, 2, 1)
-    if 0 in values.shape:
-        raise ValueError(f"X must have at least one step and one channel, got an array of shape {np.shape(X)}")
-    return values
+    if values.ndim != 3 or 0 in values.shape:
+        raise ValueError(f"X must be [N, T] or [N, T, I] with a step and a channel, got shape {values.shape}")
+    return values.transpose(0, 2, 1) if channels_first else values
 
 
 def _read_list(X: Sequence[Any], channels_first: bool) -> SequenceInput:
     """Return a list of N arrays [T_n] or [T_n, I], padded with 0."""
     arrays: list[NDArray[Any]] = []  # [T_n, I]
     for index, item in enumerate(X):
-        place = f"X[{index}]"
-        if not hasattr(item, "__array__"):
-            refuse(place, f"is a {type(item).__name__} and other sequences are arrays; make all of them arrays")
         array = np.asarray(item)
-        if array.ndim not in (1, 2):
-            refuse(place, f"must be an array of steps, or of steps and channels, got one of {array.ndim} dimensions")
-        if array.ndim != np.ndim(X[0]):
-            found = f"has {array.ndim} dimensions and X[0] has {np.ndim(X[0])}"
-            refuse(place, f"{found}; give all sequences in the same layout")
-        if array.size == 0:
-            refuse(place, f"has 0 steps or channels (shape={array.shape}); leave out empty sequences")
+        if array.ndim not in (1, 2) or array.size == 0:
+            refuse(f"X[{index}]", f"must be an array of steps, [T_n] or [T_n, I], got one of shape {array.shape}")
         arrays.append(array[:, None] if array.ndim == 1 else (array.T if channels_first else array))
         if arrays[-1].shape[1] != arrays[0].shape[1]:
             hint = "" if channels_first else "; arrays of channels first need channels_first=True"
             found = f"has {arrays[-1].shape[1]} channels per step and X[0] has {arrays[0].shape[1]}"
-            refuse(place, f"{found}; all sequences need the same channels{hint}")
+            refuse(f"X[{index}]", f"{found}; all sequences need the same channels{hint}")
     try:
         flat = np.concatenate(arrays)  # [sum of T_n, I]
     except TypeError as error:  # no common dtype
@@ -125,20 +105,6 @@ def _is_list_of_arrays(X: Any) -> bool:
     return (is_object_array or isinstance(X, (list, tuple))) and any(
         hasattr(item, "__array__") and np.ndim(item) > 0 for item in X
     )
-
-
-def _count_dimensions(X: Any) -> int:
-    """Return the number of dimensions of X, an array or nested lists; a ragged list is an error, as are more than three."""
-    try:
-        count = int(X.ndim) if hasattr(X, "ndim") else np.asarray(X).ndim
-    except ValueError as error:
-        raise ValueError(
-            f"X is a ragged list, of which numpy cannot make an array ({one_line(error)}); give sequences of "
-            "different lengths as a list of arrays, [T_n] or [T_n, I] each: [np.asarray(item) for item in X]"
-        ) from error
-    if count > 3:
-        raise ValueError(f"X must have 2 or 3 dimensions, [N, T] or [N, T, I], got {count}")
-    return count
 
 
 def _as_float(values: NDArray[Any]) -> NDArray[Any]:
