@@ -177,7 +177,7 @@ def measure_goals(
         sys.stderr.write(f"{error}\n")
         raise SystemExit(error.exit_code) from error
     finally:
-        outcomes = {trial.key: read_outcome(trial_folder(runs, trial), trial) for trial in all_trials}
+        outcomes = {trial.key: read_outcome(trial_folder(runs, trial)) for trial in all_trials}
         results = save_results(title, path, known, trials, outcomes)
     failed = [outcome for outcome in outcomes.values() if outcome is not None and outcome.status == "failed"]
     for outcome in failed:

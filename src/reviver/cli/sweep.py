@@ -8,17 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, get_args,
 
 from cyclopts import Parameter
 
-from reviver.cli import gan, lstm
-from reviver.cli.options import (
-    DEFAULTS,
-    FIGURE_DEFAULTS,
-    FLAG,
-    FigureCommon,
-    FigureOptions,
-    OwnParts,
-    TrainOptions,
-    leave_out,
-)
+from reviver.cli import gan, lstm, options
+from reviver.cli.options import FLAG
 from reviver.errors import ConfigError, ReviverError
 from reviver.settings.fields import Count, Text
 from reviver.settings.gan import GANConfig
@@ -55,14 +46,13 @@ COMMANDS = {
     "gan train": Training(GANConfig, GAN_PRESETS, gan.train, gan.evaluate, ("scores.fid", "evaluate.fid"), "min"),
 }
 """Commands of a sweep file."""
-SET_BY_SWEEP = ("out", "resume")
 PATHS = ("data", "extractor", "networks")
 NOT_OF_EVALUATION = ("run", "out", "own", "networks", "common", "return")
 """Arguments of an evaluation that the sweep sets."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class InTrial(FigureCommon):
+class InTrial(options.FigureCommon):
     """Options of a command that a trial calls: it prints nothing, and returns its result."""
 
     json: bool = True
@@ -83,7 +73,7 @@ def sweep(
     threads: Count | None = None,
     out: Text | None = None,
     retry_failed: Annotated[bool, FLAG] = False,
-    common: FigureOptions = FIGURE_DEFAULTS,
+    common: options.FigureOptions = options.FIGURE_DEFAULTS,
 ) -> None:
     """Train with many settings and seeds, and tabulate and plot the results.
 
@@ -111,11 +101,11 @@ def sweep(
     from reviver.sweep.trials import record_order
 
     if engine != "ray":
-        leave_out("it is of --engine ray", address=address)
+        options.leave_out("it is of --engine ray", address=address)
     path = Path(file)
     content = spec.read_sweep(path)
     try:
-        device = {"device": common.device} if common.device != DEFAULTS.device else {}
+        device = {"device": common.device} if common.device != options.DEFAULTS.device else {}
         trials = build_trials(content, device, path.parent)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
@@ -127,9 +117,9 @@ def sweep(
         "ray": lambda: engines.RayEngine(jobs, threads, address),
         "slurm": lambda: engines.SlurmEngine(folder, jobs, threads, content.slurm),
     }
-    options: Any = {"retry_failed": retry_failed, "title": path.stem, "progress": not common.quiet}
+    setup: Any = {"retry_failed": retry_failed, "title": path.stem, "progress": not common.quiet}
     with announcing("the time that is left will be shown after the first trials"):
-        outcomes = driver.run_trials(folder, trials, start[engine](), **options)
+        outcomes = driver.run_trials(folder, trials, start[engine](), **setup)
     result, lines = write_report(folder, content, trials, outcomes)
     common.show(result, *lines)
     if result["failed"]:
@@ -139,7 +129,7 @@ def sweep(
 
 
 def build_trials(file: "SweepFile", common: Mapping[str, Any], folder: Path) -> "list[Trial]":
-    """Return the trials of a sweep, seeds last; `common` are settings of all trials, which the file may not set.
+    """Return the trials of a sweep, seeds last; `common` are settings of all trials, which override the file.
 
     Paths are relative to `folder`, that of the file. A wrong setting, value or axis or a missing path is a `ConfigError`, and
     so are settings of which no trial is valid; if only some trials are invalid, these fail later.
@@ -152,27 +142,18 @@ def build_trials(file: "SweepFile", common: Mapping[str, Any], folder: Path) -> 
         raise ConfigError(f"command {one_line(file.command, 60)!r} is unknown; {advice}")
     training = COMMANDS[file.command]
     kinds = {"preset": Text, "device": Text, **get_type_hints(training.config, include_extras=True)}
-    tables = {
-        "the command line": common,
-        "settings": file.settings,
-        "grid": file.grid,
-        "zip": file.zip,
-        "random": file.random.options if file.random else {},
-        "seeds": {} if file.seeds is None else {"seed": file.seeds},
-    }
-    _check_names(tables, kinds)
+    _check_names({"settings": file.settings, "grid": file.grid, "zip": file.zip, "random": file.domains}, kinds)
     points = points_of(file)
     pairs = {repr(pair): pair for point in (file.settings, *points) for pair in point.items()}
-    values = {
-        key: _check_value(*pair, kinds, folder) for key, pair in pairs.items()
-    }  # once, as there may be many trials
+    # Each value is checked once, as there may be many trials.
+    values = {key: _check_value(*pair, kinds, folder) for key, pair in pairs.items()}
     arguments: dict[str, Any] = {"command": file.command}
     if file.evaluate is not None:
         arguments["evaluate"] = _check_evaluation(file.command, file.evaluate, folder)
     trials = []
     for point in points:
         settings = {name: values[repr((name, value))] for name, value in {**file.settings, **point}.items()}
-        trials.append(Trial(run_trial, arguments | {"settings": {**common, **settings}}, point))
+        trials.append(Trial(run_trial, arguments | {"settings": {**settings, **common}}, point))
     _check_any_valid(trials)
     return trials
 
@@ -187,15 +168,15 @@ def run_trial(
     training = COMMANDS[command]
     path = folder / "run"
     resume = (path / "run.json").exists()
-    common = InTrial(device=settings.get("device", DEFAULTS.device))
+    common = InTrial(device=settings.get("device", options.DEFAULTS.device))
     with (folder / "log.txt").open("a", encoding="utf-8") as log, contextlib.redirect_stderr(log):
         preset, config, parts = _configure(command, settings, path, resume=resume)
-        run = TrainOptions(out=str(path), resume=resume, parts=parts)
+        run = options.TrainOptions(out=str(path), resume=resume, parts=parts)
         result = training.train(preset=preset, run=run, settings=config, common=common)
         if evaluate is not None:
             custom = {name: getattr(config, name, None) for name in ("cell", "task", "networks")}
             custom = {name: value for name, value in custom.items() if is_custom(name, value)}
-            again = custom if command == "gan train" else {"own": OwnParts(**custom)}
+            again = custom if command == "gan train" else {"own": options.OwnParts(**custom)}
             result["evaluate"] = training.evaluate(str(path), **evaluate, **again, common=common)
     return result
 
@@ -248,18 +229,12 @@ def write_report(
 
 
 def _check_names(tables: Mapping[str, Mapping[str, Any]], known: Iterable[str]) -> None:
-    """Check that every setting exists, may be set in a sweep, and is given once."""
-    found: dict[str, str] = {}
+    """Check that every setting exists."""
     for table, values in tables.items():
         for name in values:
-            place = table if table == "seeds" else f"{table}.{name}"
-            if name in SET_BY_SWEEP:
-                raise ConfigError(f"{place} must be left out, since the sweep sets it for each trial")
             if name not in known:
-                raise ConfigError(f"{place} is unknown; {did_you_mean(name, known) or 'see --help of the command'}")
-            if name in found:
-                raise ConfigError(f"{place} is given twice, also by {found[name]}; keep one of them")
-            found[name] = place
+                advice = did_you_mean(name, known) or "see --help of the command for the settings"
+                raise ConfigError(f"{table}.{name} is unknown; {advice}")
 
 
 def _check_value(name: str, value: Any, kinds: Mapping[str, Any], folder: Path) -> Any:
@@ -289,11 +264,8 @@ def _check_evaluation(command: str, evaluation: "Command", folder: Path) -> dict
         name: [value] if list[int] in get_args(kinds.get(name)) and not isinstance(value, list) else value
         for name, value in evaluation.settings.items()
     }
-    try:
-        _check_names({"settings": settings}, kinds)
-        return {name: _check_value(name, value, kinds, folder) for name, value in settings.items()}
-    except ConfigError as error:
-        raise ConfigError(f"evaluate.{error}") from error
+    _check_names({"evaluate.settings": settings}, kinds)
+    return {name: _check_value(name, value, kinds, folder) for name, value in settings.items()}
 
 
 def _check_any_valid(trials: "Sequence[Trial]") -> None:
@@ -305,5 +277,6 @@ def _check_any_valid(trials: "Sequence[Trial]") -> None:
             _configure(trial.arguments["command"], trial.arguments["settings"], Path("run"))
         except ReviverError as error:
             errors.append(error)
-    if len(errors) == len(distinct):
-        raise errors[0]
+        else:
+            return
+    raise errors[0]

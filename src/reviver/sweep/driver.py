@@ -96,7 +96,7 @@ class _Driver:
 
     def is_done(self, trial: Trial) -> bool:
         """Return whether a trial has an outcome, which may be that of another machine."""
-        if outcome := self.outcomes.get(trial.key) or read_outcome(trial_folder(self.folder, trial), trial):
+        if outcome := self.outcomes.get(trial.key) or read_outcome(trial_folder(self.folder, trial)):
             self.outcomes[trial.key] = outcome
         return outcome is not None
 

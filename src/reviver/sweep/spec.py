@@ -7,22 +7,15 @@ from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError
 
 from reviver.errors import ConfigError
 from reviver.files.file_errors import reading
-from reviver.settings.fields import Seed, Text
-from reviver.settings.validation import Record, check, find_problem
-from reviver.text import short_repr
-
-MAX_TRIALS = 100_000
-"""Maximum number of trials of a sweep."""
+from reviver.settings.fields import Count, Seed, Text
+from reviver.settings.validation import Record, check, find_problem, refuse
 
 Point = dict[str, Any]
 """Values of some options."""
-
-
-TrialCount = Annotated[int, Field(ge=1, le=MAX_TRIALS)]
 Values = Annotated[list[Any], Field(min_length=1)]
 Seeds = Annotated[list[Seed], Field(min_length=1)]
 
@@ -33,23 +26,6 @@ class Range(Record):
     min: float
     max: float
     log: bool = False
-
-
-class Random(Record):
-    """Random points: their number, a seed, and for each option a list of choices or a `Range`."""
-
-    samples: TrialCount
-    seed: Seed = 0
-    options: Point = Field(default_factory=dict)
-
-    @model_validator(mode="before")  # not extra="allow": autodoc of Sphinx cannot import such a model
-    @classmethod
-    def _collect_options(cls, values: Any) -> Any:
-        """Move what is neither the number nor the seed into `options`."""
-        if not isinstance(values, dict):
-            return values
-        own = {name: values[name] for name in ("samples", "seed") if name in values}
-        return own | {"options": {name: value for name, value in values.items() if name not in own}}
 
 
 class Command(Record):
@@ -69,9 +45,14 @@ class SweepFile(Record):
     settings: Point = Field(default_factory=dict)
     grid: dict[str, Values] = Field(default_factory=dict)
     zip: dict[str, Values] = Field(default_factory=dict)
-    random: Random | None = None
+    random: Point = Field(default_factory=dict)
     evaluate: Command | None = None
     slurm: Point = Field(default_factory=dict)
+
+    @property
+    def domains(self) -> Point:
+        """Random options: a list of choices, or a `Range`, each."""
+        return {name: domain for name, domain in self.random.items() if name not in ("samples", "seed")}
 
 
 def read_sweep(path: Path) -> SweepFile:
@@ -93,48 +74,41 @@ def points_of(file: SweepFile) -> list[Point]:
     """Return all combinations of the axes of a sweep, without repetitions; seeds change fastest.
 
     Raises:
-        ConfigError: if an axis is wrong, or there are more than `MAX_TRIALS`.
+        ConfigError: if an axis is wrong.
     """
     axes = [[{name: value} for value in values] for name, values in file.grid.items()]
     if len({len(values) for values in file.zip.values()}) > 1:
         found = ", ".join(f"{name} has {len(values)}" for name, values in file.zip.items())
         raise ConfigError(f"zip must have lists of one length, but {found} values")
     axes += [_transpose(file.zip)] if file.zip else []
-    if file.random is not None:
-        if not file.random.options:
-            raise ConfigError("random must have an option besides samples and seed; add one, such as learning_rate")
-        options = file.random.options.items()
-        axes.append(_transpose({name: _sample(file.random, name, domain) for name, domain in options}))
+    if file.domains:
+        samples: Any = file.random.get("samples")
+        seed = file.random.get("seed", 0)
+        check("random.samples", samples, Count)
+        axes.append(_transpose({name: _sample(name, domain, samples, seed) for name, domain in file.domains.items()}))
     if file.seeds is not None:
-        check("seeds", file.seeds, Seeds if isinstance(file.seeds, list) else TrialCount)
+        check("seeds", file.seeds, Seeds if isinstance(file.seeds, list) else Count)
         seeds = file.seeds if isinstance(file.seeds, list) else range(file.seeds)
         axes.append([{"seed": seed} for seed in seeds])
-    count = math.prod(map(len, axes))
-    if count > MAX_TRIALS:
-        raise ConfigError(f"a sweep must have at most {MAX_TRIALS} trials, got {count}; shorten its axes")
     points = [{name: value for part in parts for name, value in part.items()} for parts in product(*axes)]
     return list({repr(point): point for point in points}.values())
 
 
-def _sample(table: Random, name: str, domain: Any) -> list[Any]:
+def _sample(name: str, domain: Any, samples: int, seed: int) -> list[Any]:
     """Return random values of an option, by random numbers of its own; integers between two integers."""
     place = f"random.{name}"
-    rng = random.Random(f"{table.seed} {name}")  # noqa: S311
-    uniform = [rng.random() for _ in range(table.samples)]
+    rng = random.Random(f"{seed} {name}")  # noqa: S311
+    uniform = [rng.random() for _ in range(samples)]
     if isinstance(domain, list):
         check(place, domain, Values)
         return [domain[math.floor(u * len(domain))] for u in uniform]
-    if not isinstance(domain, dict):
-        raise ConfigError(f"{place} must be a list of choices, or have min and max, got {short_repr(domain)}")
     try:
         log = Range.model_validate(domain).log
     except ValidationError as error:
-        raise ConfigError(f"{place}.{find_problem(error, tuple(Range.model_fields))}") from None
+        raise ConfigError(f"{place} {find_problem(error, tuple(Range.model_fields))}, or a list of choices") from None
     low, high = domain["min"], domain["max"]
-    if low >= high:
-        raise ConfigError(f"{place}.max must be greater than min {low}, got {high}")
-    if log and low <= 0:
-        raise ConfigError(f"{place}.min must be greater than 0 with log, got {low}")
+    if low >= high or (log and low <= 0):
+        refuse(place, f"must have a max above its min, and with log a min above 0, got {low} to {high}")
     is_integer = isinstance(low, int) and isinstance(high, int)
     end = high + 1 if is_integer else high  # the last integer is as likely as the others
     values = [low * (end / low) ** u if log else low + (end - low) * u for u in uniform]

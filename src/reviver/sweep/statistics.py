@@ -205,7 +205,9 @@ def ranking_lines(summary: Row, others: Sequence[Row] = (), *, advice: str = "se
         columns[each["measure"]] = [_measured(setting, each["measure"]) for setting in measured]
     columns["chance"] = ["" if setting["chance"] is None else f"{setting['chance']:.4g}" for setting in ranked]
     columns["reached"] = [_reached(setting) for setting in ranked]
-    columns["at length"] = [_length(setting) for setting in ranked]
+    lengths = [setting["lengths_reached"] for setting in ranked]
+    ends = [setting["final_length"] for setting in ranked]
+    columns["at length"] = [f"{row[1]:.0f} of {end:.0f}" if row else "" for row, end in zip(lengths, ends, strict=True)]
     columns["n"] = [_number(setting) for setting in ranked]
     table = [[name, *texts] for name, texts in columns.items() if any(texts)]
     widths = [max(map(len, column)) for column in table]
@@ -259,11 +261,6 @@ def _number(setting: Row) -> str:
 def _reached(setting: Row) -> str:
     """Return how many runs with a curriculum reached its final length."""
     return "" if setting["reached"] is None else f"{setting['reached']} of {setting['n']}"
-
-
-def _length(setting: Row) -> str:
-    """Return the mean length at which runs with a curriculum were measured."""
-    return "" if setting["reached"] is None else f"{setting['lengths_reached'][1]:.0f} of {setting['final_length']:.0f}"
 
 
 def _name(values: Row) -> str:

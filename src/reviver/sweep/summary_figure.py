@@ -2,7 +2,6 @@
 
 from statistics import median
 
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from reviver.figures import INK, plain_log_ticks, styled
@@ -41,9 +40,7 @@ def summary_figure(summary: Row) -> Figure:
     for setting in settings:
         if setting["n"]:
             lines.setdefault(", ".join(show(setting[name]) for name in others), []).append(setting)
-    chosen = list(lines.items())
-    if len(chosen) > len(STYLES):
-        chosen = sorted(chosen, key=lambda line: min(rank[id(setting)] for setting in line[1]))[: len(STYLES)]
+    chosen = sorted(lines.items(), key=lambda line: min(rank[id(setting)] for setting in line[1]))[: len(STYLES)]
     with styled():
         figure = Figure(figsize=(6.3, 3.2))
         panel = figure.subplots()
@@ -72,17 +69,17 @@ def summary_figure(summary: Row) -> Figure:
             texts = [plain_text(text if len(text) <= 24 else "…" + text[-23:]) for text in names]
             panel.set_xticks(range(len(names)), texts, rotation=30 if sum(map(len, texts)) > 60 else 0)
             panel.set_xlim(-0.5, len(names) - 0.5)
+        center = "Mean and range" if by_length else "Median and range" if use_median else "Mean ± standard deviation"
         has_spread = any(setting["std"] is not None for setting in settings)
-        what = (
-            f"{'Mean and range' if by_length else 'Median and range' if use_median else 'Mean ± standard deviation'} over the seeds"
-            if has_spread
-            else "One seed per setting"
-        )
+        what = f"{center} over the seeds" if has_spread else "One seed per setting"
         title = f"{what}; ring: best{'' if summary['best'] else ', equal within the spread'}"
         panel.set_title(title, fontweight="normal", fontsize="small")
         panel.set(xlabel=_words(horizontal), ylabel=LENGTH_LABEL if by_length else _words(summary["measure"]))
         if not by_length:
-            _draw_chance(panel, settings)
+            chances = {setting["chance"] for setting in settings if setting["n"]}
+            for chance in chances - {None} if len(chances) == 1 else ():
+                panel.axhline(chance, color=INK, linewidth=0.8, linestyle=(0, (4, 3)), alpha=0.6)
+                panel.text(1, chance, "chance", transform=panel.get_yaxis_transform(), ha="right", va="bottom")
         if others:
             selection = f", best {len(chosen)} of {len(lines)}" if len(lines) > len(chosen) else ""
             title = ", ".join(map(_words, others)) + selection
@@ -101,17 +98,6 @@ def _value(setting: Row, by_length: bool, use_median: bool) -> tuple[float, floa
         return 1.0, 0.0, 0.0
     low, mean, high = (length / setting["final_length"] for length in setting["lengths_reached"])
     return mean, mean - low, high - mean
-
-
-def _draw_chance(panel: Axes, settings: list[Row]) -> None:
-    """Draw chance as a dashed line if it is the same for all settings."""
-    chances = {setting["chance"] for setting in settings if setting["n"]}
-    if len(chances) == 1 and None not in chances:
-        (chance,) = chances
-        panel.axhline(chance, color=INK, linewidth=0.8, linestyle=(0, (4, 3)), alpha=0.6)
-        panel.annotate(
-            "chance", (1, chance), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize="small"
-        )
 
 
 def plain_text(text: str) -> str:

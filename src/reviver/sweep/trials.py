@@ -113,18 +113,18 @@ def execute(sweep_folder: Path, trial: Trial, threads: int | None = None, attemp
         with explain_write_errors(folder), handling_signals(_interrupt):
             make_folder(folder)
             with locking(folder / "trial.lock"):
-                return read_outcome(folder, trial) or _call(folder, trial, threads, attempts)
+                return read_outcome(folder) or _call(folder, trial, threads, attempts)
     except Interrupted:
         return "stopped"
     except RunFolderError as error:
         return "busy" if isinstance(error.__cause__, Timeout) else error
 
 
-def read_outcome(folder: Path, trial: Trial) -> Outcome | None:
+def read_outcome(folder: Path) -> Outcome | None:
     """Return the recorded outcome of a trial, or None if it has none.
 
     Raises:
-        RunFolderError: if outcome.json is damaged or that of another trial.
+        RunFolderError: if outcome.json is damaged.
     """
     path = folder / "outcome.json"
     if not path.exists():
@@ -132,10 +132,7 @@ def read_outcome(folder: Path, trial: Trial) -> Outcome | None:
     with explain_read_errors(path):
         content = read_json(path)
     validate(Outcome, content, path)
-    outcome = Outcome.model_validate(content)
-    if outcome.key != trial.key:
-        raise RunFolderError(f"{path}: is the outcome of the trial {outcome.key[:16]!r}; remove it")
-    return outcome
+    return Outcome.model_validate(content)
 
 
 def record_outcome(folder: Path, outcome: Outcome) -> Outcome:
