@@ -78,6 +78,12 @@ def show_spread(
     return f"{center} ± {(show_std or show)(stdev(values))}{unit}"
 
 
+def align(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return rows of a table as lines, each column as wide as its longest text, to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(map(str.rjust, row, widths)) for row in rows]
+
+
 def duration(seconds: float) -> str:
     """Return a duration that a person plans with: "0.3 s", "40 s", "5 min", "1.2 h"."""
     if seconds < 90:

@@ -60,7 +60,6 @@ WRONG = [
     "lstm train --config=~/none.toml",
     "lstm train --config code.yaml",
     "lstm train --length 3 --length 4",
-    "lstm train --length 0x10",
     "lstm train --curriculum=perhaps",
     # data
     "gan train --data nothing --out n",

@@ -125,7 +125,7 @@ def test_no_command_runs_code_out_of_a_run_folder_and_a_changed_file_is_named(
 
 
 WRONG = {
-    "no such class": (MINE.replace("class Discriminator", "class Judge"), "mine.py must have a class Discriminator, it has"),
+    "no such class": (MINE.replace("class Discriminator", "class Judge"), "mine.py must have a class Discriminator; define it"),
     "no arguments": (MINE.replace("self, image_shape", "self"), r"Discriminator\(image_shape\) raised TypeError"),
     "no module": (MINE.replace("class Discriminator(nn.Module)", "class Discriminator(dict)"), "must be a torch.nn.Module"),
     "other shape": (MINE.replace("return self.layers(z)", "return self.layers(z)[:, :, 1:]"), r"G\(z\) must have the shape \[3, 1, 8, 8\]"),

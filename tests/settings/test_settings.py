@@ -15,79 +15,31 @@ from reviver.settings.gan import GANConfig
 from reviver.settings.gan_presets import PRESETS as GAN_PRESETS
 from reviver.settings.lstm import MIN_BATCH_SIZE, LSTMConfig
 from reviver.settings.lstm_presets import PRESETS as LSTM_PRESETS
-from reviver.settings.validation import show_value
+from reviver.settings.validation import describe_bounds, show_value
 
 JUNK = (math.nan, -math.inf, 1j, [5])
 """Values that no field allows."""
-BAD_VALUES: dict[type, dict[str, tuple[Any, ...]]] = {
-    LSTMConfig: {
-        "task order encoding cell pooling init hidden_dropout_kind precision optimizer lr_schedule on_nan": ("", "abc"),
-        "data sequence_column label_column": ("", 3),
-        "length data_size start_length": (1, 4.0, True, "5", None),
-        "train_fraction": (0, 1, 0.0, 1.0, True, "0.5"),
-        "curriculum bidirectional": (0, 1, "true", None),
-        "min_length_fraction threshold last_threshold": (0, 0.0, 1.1, -1),
-        "length_factor jump_factor": (1, 1.0, -2),
-        "threshold_max_length bptt_steps patience activation_checkpoint_steps": (0, 1.5, True),
-        "lr_length_exponent weight_decay": (-0.1, None),
-        "batch_steps hidden_size num_layers epochs batch_size checkpoint_every keep_checkpoints": (0, 4.0, True, None),
-        "patch_size": (0, 4.0, True, "Auto", ""),
-        "hidden_dropout dropout": (-0.1, 1, True),
-        "learning_rate max_norm": (0, 0.0, -1e-3, True),
-        "max_rollbacks": (-1, 1.0),
-        "seed": (-1, 2**63, 1.0, True, "0", None),
-    },
-    GANConfig: {
-        "data": ("", 3),
-        "extractor networks": ("", 3),
-        "image_size": (3, 1025, 4.0),
-        "order lr_schedule loss precision on_nan input_centering": ("", "abc", None),
-        "latent_size epochs discriminator_steps penalty_interval sample_every log_every": (0, 1.5, True),
-        "checkpoint_every keep_checkpoints": (0, 1.5, True),
-        "conditional": (0, 1, "true", None),
-        "batch_size": (1, 4.0),
-        "learning_rate batch_norm_eps": (0, 0.0, -1e-3, True),
-        "beta1": (-1, 1, True),
-        "label_smoothing discriminator_dropout ema": (-0.1, 1, True),
-        "final_lr_ratio shift_probability": (-0.1, 1.1, True),
-        "r1 gradient_penalty ema_rampup": (-0.1, True),
-        "batch_norm_samples max_rollbacks eval_every": (-1, 1.0),
-        "eval_samples": (5, 6.0),
-        "seed": (-1, 2**63, 1.0, True, "0", None),
-    },
-}
-BOUNDARY_VALUES: list[tuple[Any, dict[str, Any]]] = [
-    (LSTMConfig, {"length": 2, "data_size": 2, "hidden_size": 1, "epochs": 1, "batch_size": 1, "checkpoint_every": 1}),
-    (LSTMConfig, {"hidden_dropout": 0, "dropout": 0.0, "seed": 2**63 - 1, "learning_rate": 1, "train_fraction": 1e-9}),
-    (LSTMConfig, {"patch_size": "auto", "patience": 1, "max_rollbacks": 0, "dropout": 0.999, "length": 10_000_000}),
-    (LSTMConfig, {"task": "temporal-order", "length": 10, "curriculum": True}),
-    (LSTMConfig, {"task": "pixel-mnist", "length": 784, "curriculum": True, "start_length": 49, "length_factor": 4.0}),
-    (LSTMConfig, {"task": "row-mnist", "length": 28, "start_length": 10}),
-    (LSTMConfig, {"task": "parity", "length": 2, "curriculum": True, "start_length": 2}),
-    (GANConfig, {"image_size": 4, "latent_size": 1, "epochs": 1, "batch_size": 2, "sample_every": 1, "log_every": 1}),
-    (GANConfig, {"image_size": 1024, "beta1": -0.999, "seed": 2**63 - 1, "batch_norm_eps": 1e-12, "data": "a/b"}),
-    (GANConfig, {"input_centering": "none", "batch_norm_samples": 0, "eval_every": 0, "eval_samples": 6}),
-    (GANConfig, {"input_centering": "auto", "shift_probability": 1, "final_lr_ratio": 1}),
-]
+BEYOND = {"at least": -1, "greater than": 0, "at most": 1, "less than": 0}
+"""What makes a value of a bound, as the help says it, one that is not allowed."""
 PRESETS = {LSTMConfig: LSTM_PRESETS, GANConfig: GAN_PRESETS}
 
 
 @pytest.mark.parametrize("cls", PRESETS)
 def test_bad_values_are_rejected_in_one_line(cls: Any) -> None:
-    cases = [(name, values) for names, values in BAD_VALUES[cls].items() for name in names.split()]
-    assert sorted(name for name, _ in cases) == sorted(field.name for field in dataclasses.fields(cls))
-    for field, value in [(field, value) for field, values in cases for value in (*values, *JUNK)]:
-        message = rf"^{field} must (be|not be) .+, got {re.escape(repr(value))}$"
-        with pytest.raises(ConfigError, match=message) as caught:
-            cls(**{field: value})
-        assert "\n" not in str(caught.value)
-        assert (caught.value.exit_code, caught.value.field) == (2, field)
+    for field, bounds in describe_bounds(cls).items():
+        found = re.findall(rf"({'|'.join(BEYOND)}) (\S+?)(?:, |$)", bounds)
+        for value in (*JUNK, *(float(limit) + BEYOND[words] for words, limit in found)):
+            message = rf"^{field} must (be|not be) .+, got {re.escape(repr(value))}$"
+            with pytest.raises(ConfigError, match=message) as caught:
+                cls(**{field: value})
+            assert (caught.value.exit_code, caught.value.field) == (2, field)
 
 
 @pytest.mark.parametrize("cls", PRESETS)
-def test_a_config_is_validated_and_frozen(cls: Any) -> None:
-    for values in [values for other, values in BOUNDARY_VALUES if other is cls]:
-        assert {name: getattr(cls(**values), name) for name in values} == values
+def test_a_config_is_strict_and_frozen(cls: Any) -> None:
+    for values in ({"seed": "0"}, {"seed": True}, {"seed": 1.0}, {"batch_size": None}, {"learning_rate": True}):
+        with pytest.raises(ConfigError, match="must be"):
+            cls(**values)
     with pytest.raises(dataclasses.FrozenInstanceError):
         cls().seed = 3
     with pytest.raises(ConfigError, match=r"^epoch is unknown; did you mean epochs\?$"):

@@ -143,7 +143,7 @@ def test_a_wrong_task_is_one_line_before_anything_is_written(replaced: str, by: 
     ("replaced", "by", "problem"),
     [
         ("def generator", "def generate", r"generator\(real_logits, fake_logits\) raised AttributeError"),
-        ("(self, real_logits, fake", "(self, real_logits, other, fake", r"raised TypeError: .* \(my_loss.py, line 3\)"),
+        ("(self, real_logits, fake", "(self, real_logits, other, fake", "raised TypeError: "),
         (
             "(-fake_logits).exp().mean()",
             "-fake_logits",

@@ -16,10 +16,9 @@ import tomllib
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-from cyclopts import App, ArgumentCollection, CoercionError, CycloptsError, Parameter, Token
-from cyclopts.annotations import resolve_optional
+from cyclopts import App, ArgumentCollection, CycloptsError, Parameter, Token
 from cyclopts.argument import Argument
 
 from reviver.cli import check, data, gan, lstm, show, sweep
@@ -150,7 +149,7 @@ def build_app(arguments: Sequence[str] = ()) -> App:
         help_epilogue=examples(GROUPS[""][1]),
         help_format="plaintext",
         version=f"reviver {__version__}",
-        config=(check_integers, complete_settings),
+        config=(complete_settings,),
         default_parameter=Parameter(negative_iterable=""),
         help_formatter=CommandFormatter(),
     )
@@ -215,17 +214,6 @@ def normalize(arguments: Sequence[str]) -> list[str]:
         else:
             words.append(re.sub("^(--[^=]+=)~(?=/)", lambda found: found[1] + home, word))
     return words
-
-
-def check_integers(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
-    """Accept only digits and a sign as an integer, not 2.0, 0x10 or 1_000. Cyclopts calls this before it converts."""
-    for argument in arguments:
-        hint = resolve_optional(argument.hint)
-        words = [word for part in get_args(hint) for word in get_args(part)]  # of a union such as int | Literal["auto"]
-        if hint is int or int in get_args(hint):
-            for token in argument.tokens:
-                if token.value and token.value not in words and not re.fullmatch(r"[+-]?[0-9]+", token.value):
-                    raise CoercionError(token=token, argument=argument, target_type=hint)
 
 
 def complete_settings(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:

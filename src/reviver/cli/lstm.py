@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
-from pydantic import Field
 
 from reviver.cli import lstm_data, options
 from reviver.cli.help import list_times
@@ -17,7 +16,7 @@ from reviver.settings.lstm import LSTMConfig
 from reviver.settings.lstm_presets import PRESETS, SECONDS
 from reviver.settings.parts import is_reference
 from reviver.settings.validation import check, refuse
-from reviver.text import count, percent, show_spread
+from reviver.text import align, count, percent, show_spread
 
 if TYPE_CHECKING:
     from reviver.data.task import Task
@@ -26,7 +25,7 @@ SequenceColumn = Annotated[Text | None, Parameter(help="Column of the sequences;
 LabelColumn = Annotated[Text | None, Parameter(help="Column of the classes; by default that of the run.")]
 MAX_SUGGESTED_LENGTH = 20
 """Maximum length of a palindrome for which the end of a training suggests a prediction."""
-DIP = 0.02
+DIP = 0.05
 """Validation accuracy below that of the best epoch by which the last epoch is reported as a dip."""
 
 
@@ -90,7 +89,7 @@ def describe_run(
 ) -> tuple[dict[str, Any], list[str]]:
     """Return the results of a finished run on `task` with these metrics, and the lines that describe them."""
     from reviver.data.task import ACCURACY_NAMES, LOSS_NAMES
-    from reviver.train.lstm import stopping, summary
+    from reviver.train.lstm import summary
 
     result = summary.results_of(settings, metrics, task.chance)
     last, best = result["last"], result["best"]
@@ -121,11 +120,8 @@ def describe_run(
         if not result["reached"]:
             lines.append("  go on with --resume and more --epochs")
     elif gap >= DIP and settings.patience is None:
-        size = len(task.validation(settings.length))
-        accuracy, last_accuracy = best["validation_accuracy"], last["validation_accuracy"]
-        if stopping.is_better(accuracy, last_accuracy, size, len(metrics), task.chance):
-            below = f"{100 * gap:.1f} points below epoch {best['epoch']}"
-            lines.append(f"  the run ended in a dip, {below}; --checkpoint best uses that epoch")
+        below = f"{100 * gap:.1f} points below epoch {best['epoch']}"
+        lines.append(f"  the run ended in a dip, {below}; --checkpoint best uses that epoch")
     return result, lines
 
 
@@ -313,13 +309,12 @@ def curve(
     write_json(folder / "curve.json", {"sequences": sequences, "machine": machine, "rows": rows})
     for suffix in ("pdf", "png"):
         save_figure(figures.recall_curve(rows), folder / f"curve.{suffix}")
-    lines = [f"{'network':<22} {'length':>6} {'accuracy':>41} {'99 % reached':>13} {'after sequences':>16}"]
+    table = [["network", "length", "accuracy", "99 % reached", "after sequences"]]
     for row in rows:
         accuracy = show_spread(row["accuracies"], percent, high=1.0, unit="%")
         needed = "" if row["sequences_mean"] is None else f"{row['sequences_mean']:,.0f}".replace(",", " ")
-        reached = f"{row['reached']}/{row['seeds']}"
-        lines.append(f"{row['network']:<22} {row['length']:>6} {accuracy:>41} {reached:>13} {needed:>16}")
-    common.show({"out": out, "rows": rows}, *lines, str(folder / "curve.pdf"))
+        table.append([row["network"], str(row["length"]), accuracy, f"{row['reached']}/{row['seeds']}", needed])
+    common.show({"out": out, "rows": rows}, *align(table), str(folder / "curve.pdf"))
 
 
 def trace(
@@ -357,20 +352,16 @@ def trace(
     check_figure_path(Path(out))
     loaded = options.open_lstm(run, checkpoint, common.device, own)
     sequence = evaluation.parse_digits(digits, loaded.config)
-    if isinstance(loaded.network, RNNClassifier | CellClassifier):
+    index = trace.find_layer(loaded.config, layer, direction)
+    if not isinstance(loaded.network, RNNClassifier | CellClassifier):
+        assert isinstance(loaded.network, LSTMClassifier)
+        traced = trace.trace_digits(loaded.network, loaded.config, sequence)
+        figure, result = trace_figures.trace_figure(traced, sequence, index), trace.trace_to_json(traced)
+    else:
         states = trace.trace_states(loaded.network, evaluation.encode_input(sequence, loaded.network, loaded.config))
-        directions = 2 if loaded.config.bidirectional else 1
-        index = (layer or len(states.layers) // directions) * directions - 1
-        index -= directions > 1 and direction == "forward"
-        check("layer", index + 1, Annotated[int, Field(ge=1, le=len(states.layers))])
-        save_figure(trace_figures.state_figure(states, sequence, index), Path(out))
-        common.show({"out": out, "digits": sequence, "target": sequence[0], **states.to_json()}, out)
-        return
-    assert isinstance(loaded.network, LSTMClassifier)
-    index = trace.find_layer(loaded.network.lstm, layer, direction)
-    traced = trace.trace_digits(loaded.network, loaded.config, sequence)
-    save_figure(trace_figures.trace_figure(traced, sequence, index), Path(out))
-    common.show({"out": out, "digits": sequence, "target": sequence[0], **trace.trace_to_json(traced)}, out)
+        figure, result = trace_figures.state_figure(states, sequence, index), states.to_json()
+    save_figure(figure, Path(out))
+    common.show({"out": out, "digits": sequence, "target": sequence[0], **result}, out)
 
 
 def cells(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from reviver.cli import options
 from reviver.errors import ConfigError, DataError
 from reviver.settings.validation import refuse
-from reviver.text import count, one_line, percent
+from reviver.text import align, count, one_line, percent
 
 if TYPE_CHECKING:
     from reviver.data.sequences.custom import CustomTask
@@ -32,7 +32,7 @@ def evaluate_file(
     from reviver.show.lstm_figures import confusion_figure
     from reviver.train.lstm.classification import classification_report
 
-    task = custom_task(loaded, "data")
+    task = custom_task(loaded)
     data = task.examples(read_sequences(path, **_columns_of(loaded, columns)))
     logits = compute_logits(loaded.network, data)
     report = classification_report(logits, data.targets, task.data.classes, task.data.class_fractions)
@@ -54,7 +54,7 @@ def predict_file(
     from reviver.lstm.scoring import compute_logits
     from reviver.train.lstm.classification import classification_report
 
-    task = custom_task(loaded, "DIGITS")
+    task = custom_task(loaded)
     if out.suffix.lower() != ".csv":
         refuse("out", f"must end in .csv for predictions, got {out}")
     table, problem = read_if_labeled(path, **_columns_of(loaded, columns))
@@ -82,34 +82,29 @@ def predict_file(
     common.show({"out": str(out), "sequences": len(table), "counts": counts, **scores}, *lines)
 
 
-def custom_task(loaded: "LSTMRun", name: str) -> "CustomTask":
-    """Return the task of a run on custom data; another one is a `ConfigError` that names the argument `name`."""
+def custom_task(loaded: "LSTMRun") -> "CustomTask":
+    """Return the task of a run on custom data; another one is a `ConfigError`."""
     from reviver.data.sequences.custom import CustomTask
 
     if not isinstance(loaded.task, CustomTask):
-        remedy = "leave it out" if name == "data" else "give digits"
-        problem = f"{loaded.folder.path} was not trained on custom data, so it reads no files; {remedy}"
-        raise ConfigError(f"{name} must be absent: {problem}" if name == "data" else problem, field=name)
+        raise ConfigError(f"{loaded.folder.path} was not trained on custom data, so it reads no files")
     return loaded.task
 
 
 def describe_scores(report: "ClassificationReport") -> list[str]:
     """Return the scores as lines: of all sequences, then of each class, numbered as in the confusion matrix."""
-    width = max(len("class"), *(len(one_line(name, MAX_NAME)) for name in report.classes))
-    digits = max(len(str(len(report.classes))), 2)
     lines = [
         f"  accuracy           {percent(report.accuracy):>7}%   chance   {percent(report.chance):>6}%   (most frequent class)",
         f"  balanced accuracy  {percent(report.balanced_accuracy):>7}%   chance   {percent(report.balanced_chance):>6}%",
         f"  log loss           {report.log_loss:8.4f}   baseline {report.baseline:7.4f}   (classes in training)",
         "",
-        f"  {'#':>{digits}}  {'class':<{width}}  {'sequences':>9}  {'precision':>9}  {'recall':>8}  {'F1':>8}",
     ]
+    rows = [["#", "class", "sequences", "precision", "recall", "F1"]]
     for index, score in enumerate(report.scores, 1):
-        texts = [
-            f"{percent(value)}%" if value is not None else "–" for value in (score.precision, score.recall, score.f1)
-        ]
-        numbers = f"{score.support:>9}  {texts[0]:>9}  {texts[1]:>8}  {texts[2]:>8}"
-        lines.append(f"  {index:>{digits}}  {one_line(score.name, MAX_NAME):<{width}}  {numbers}")
+        fractions = score.precision, score.recall, score.f1
+        numbers = ["–" if value is None else f"{percent(value)}%" for value in fractions]
+        rows.append([str(index), one_line(score.name, MAX_NAME), str(score.support), *numbers])
+    lines += [f"  {line}" for line in align(rows)]
     if any(None in score for score in report.scores):
         lines.append("  – no sequences: precision of a class never predicted, recall of one not there")
     return lines
@@ -117,19 +112,15 @@ def describe_scores(report: "ClassificationReport") -> list[str]:
 
 def describe_confusion(report: "ClassificationReport") -> list[str]:
     """Return the confusion matrix as lines, or the most frequent confusions if it is too wide for the terminal."""
-    number = len(report.classes)
-    width = max(len(str(number)), *(len(str(value)) for row in report.confusion for value in row)) + 2
-    digits = max(len(str(number)), 2)
-    if 2 + digits + number * width <= shutil.get_terminal_size((100, 24)).columns:
-        lines = ["  confusion matrix (row: true class, column: predicted class)"]
-        lines.append(f"  {'#':>{digits}}" + "".join(f"{index:>{width}}" for index in range(1, number + 1)))
-        for index, row in enumerate(report.confusion, 1):
-            lines.append(f"  {index:>{digits}}" + "".join(f"{value or '·':>{width}}" for value in row))
-        return lines
+    rows = [["#", *(str(index) for index, _ in enumerate(report.classes, 1))]]
+    rows += [[str(index), *(str(value or "·") for value in row)] for index, row in enumerate(report.confusion, 1)]
+    lines = [f"  {line}" for line in align(rows)]
+    if len(lines[0]) <= shutil.get_terminal_size((100, 24)).columns:
+        return ["  confusion matrix (row: true class, column: predicted class)", *lines]
     lines = ["  most frequent confusions (the whole matrix: --out confusion.pdf, or --json)"]
     for *names, value in report.confusions()[:MAX_CONFUSIONS]:
         true, predicted = (f"{one_line(name, MAX_NAME)} (#{report.classes.index(name) + 1})" for name in names)
-        lines.append(f"  {value:>{width}}  {true} predicted as {predicted}")
+        lines.append(f"  {value}  {true} predicted as {predicted}")
     return lines if len(lines) > 1 else ["  no sequence was confused"]
 
 

@@ -1,5 +1,6 @@
 """Messages for wrong command lines and failures, in one line: option, value, what is allowed, what to do."""
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import get_origin
 
@@ -7,7 +8,7 @@ import pydantic
 from cyclopts import exceptions
 from cyclopts.annotations import resolve_optional
 
-from reviver.errors import ConfigError, DeviceError, Interrupted, ReviverError
+from reviver.errors import ConfigError, Interrupted, ReviverError
 from reviver.settings.validation import MAX_VALUE, check, find_problem
 from reviver.text import did_you_mean, one_line, short_repr
 
@@ -82,14 +83,9 @@ def describe_failure(error: BaseException, arguments: Sequence[str]) -> tuple[st
 
 def _name_option(error: ReviverError | Interrupted, arguments: Sequence[str]) -> str:
     """Return the message of an error, which begins with an option as it is typed instead of the name of a setting."""
-    message = str(error)
-    if isinstance(error, ConfigError) and error.field and message.startswith(error.field):
-        return "--" + error.field.replace("_", "-") + message.removeprefix(error.field)
-    if isinstance(error, DeviceError) and message.startswith("device "):
-        return f"--{message}"
-    given = {word.partition("=")[0] for word in arguments}
-    for name in ("data", "extractor"):  # which other commands than the one of the option may read
-        if message.startswith((f"{name}: ", f"{name} ")):
-            rest = message.removeprefix(f"{name}: ")
-            return rest if f"--{name}" not in given else f"--{name} {rest.removeprefix(f'{name} ')}"
-    return message
+    message, typed = str(error), {word.partition("=")[0] for word in arguments}
+    names = {getattr(error, "field", ""), "device", *(name for name in ("data", "extractor") if f"--{name}" in typed)}
+    found = re.match(r"(\w+):? ", message)
+    if found is None or found[1] not in names:
+        return message
+    return f"--{found[1].replace('_', '-')} {message[found.end() :]}"

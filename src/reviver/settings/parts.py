@@ -11,8 +11,8 @@ import hashlib
 import importlib
 import linecache
 import logging
-import re
 import sys
+import traceback
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -170,25 +170,13 @@ def explaining(option: str, part: CustomClass, action: str) -> Iterator[None]:
         raise
     except Exception as error:
         problem = f"{action} raised {type(error).__name__}: {one_line(error, 200)}"
-        raise ConfigError(
-            f"{option} {part.name}: {problem}{_place(error, part.file, part.cls)}", field=option
-        ) from error
+        raise ConfigError(f"{option} {part.name}: {problem}{_place(error, part.file)}", field=option) from error
 
 
-def _place(error: BaseException, file: str | None, cls: type = object) -> str:
-    """Return where in the user's file an error was raised, such as ` (my_cell.py, line 7)`.
-
-    A function of `cls` that was called with other arguments than it takes is named by its first line.
-    """
-    lines, trace = [], error.__traceback__
-    while trace is not None:
-        if file is not None and Path(trace.tb_frame.f_code.co_filename).name == file:
-            lines.append(trace.tb_lineno)
-        trace = trace.tb_next
-    called = re.match(r"(?:\w+\.)*(\w+)\(\) ", str(error))
-    if not lines and file is not None and isinstance(error, TypeError) and called:
-        function = vars(cls).get(called[1])
-        lines = [function.__code__.co_firstlineno] if isinstance(function, types.FunctionType) else []
+def _place(error: BaseException, file: str | None) -> str:
+    """Return where in the user's file an error was raised, such as ` (my_cell.py, line 7)`."""
+    trace = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in trace if file is not None and Path(frame.filename).name == file]
     return f" ({file}, line {lines[-1]})" if lines else ""
 
 
@@ -238,15 +226,9 @@ def _load(option: str, reference: str) -> CustomClass:
             raise ConfigError(f"{option} {problem}; give FILE.py:CLASS or MODULE:CLASS", field=option) from error
     found = getattr(module, name, None)
     if not isinstance(found, type):
-        classes = [
-            key
-            for key, value in vars(module).items()
-            if isinstance(value, type) and value.__module__ == module.__name__
-        ]
-        has = f"it has {', '.join(classes[:5])}" if classes else "it has none"
-        if found is not None:
-            has = f"which is a {type(found).__name__}"
-        refuse(option, f"{place} must have a class {name}, {has}")
+        classes = [key for key, value in vars(module).items() if isinstance(value, type)]
+        advice = did_you_mean(name, classes) or "define it, or give another name"
+        refuse(option, f"{place} must have a class {name}; {advice}")
     return CustomClass(found, path.name, content) if path.suffix == ".py" else _inspect(found)
 
 

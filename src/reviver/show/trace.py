@@ -5,7 +5,7 @@ Shapes: B batch, T time, I input size, H hidden size, L layers, D directions (1 
 
 from collections.abc import Sequence
 from itertools import chain
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import torch
 from pydantic import Field
@@ -18,9 +18,8 @@ from reviver.lstm.cell import LSTMGates, LSTMState
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.custom_cells import CellClassifier
 from reviver.lstm.equations import unroll
-from reviver.lstm.layer import LSTM
 from reviver.settings.lstm import LSTMConfig
-from reviver.settings.validation import check
+from reviver.settings.validation import check, refuse
 from reviver.train.lstm.evaluation import encode_input
 
 DIRECTIONS = ("forward", "backward")
@@ -154,15 +153,13 @@ def trace_states(network: CellClassifier | RNNClassifier, x: Tensor) -> StateTra
     return StateTrace(layers, network.classify(output[0]).softmax(-1), titles)
 
 
-def find_layer(lstm: LSTM, layer: int | None = None, direction: str = "forward") -> int:
-    """Return the index in `ClassifierTrace.layers` of a layer, from 1, by default the last, and a direction."""
-    layer = lstm.num_layers if layer is None else layer
-    check("layer", layer, Annotated[int, Field(ge=1, le=lstm.num_layers)])
-    check("direction", direction, Literal[DIRECTIONS])
-    if DIRECTIONS.index(direction) >= lstm.num_directions:
-        problem = f"direction must be forward for a run that reads forward only, got {direction!r}"
-        raise ConfigError(problem, field="direction")
-    return (layer - 1) * lstm.num_directions + DIRECTIONS.index(direction)
+def find_layer(config: LSTMConfig, layer: int | None, direction: str) -> int:
+    """Return the index in the layers of a trace of a layer, from 1, by default the last, and a direction."""
+    layer = config.num_layers if layer is None else layer
+    check("layer", layer, Annotated[int, Field(ge=1, le=config.num_layers)])
+    if direction == "backward" and not config.bidirectional:
+        refuse("direction", f"must be forward for a run that reads forward only, got {direction!r}")
+    return (layer - 1) * (1 + config.bidirectional) + DIRECTIONS.index(direction)
 
 
 def trace_to_json(trace: ClassifierTrace) -> dict[str, Any]:

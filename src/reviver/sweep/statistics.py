@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 from reviver.files.atomic import atomic_write
 from reviver.settings.validation import refuse
 from reviver.sweep.trials import Outcome, Trial
-from reviver.text import MAX_PROBLEM, did_you_mean, one_line, show_spread
+from reviver.text import MAX_PROBLEM, align, did_you_mean, one_line, show_spread
 
 SEED = "seed"
 """Axis over which results are averaged."""
@@ -210,8 +210,7 @@ def ranking_lines(summary: Row, others: Sequence[Row] = (), *, advice: str = "se
     columns["at length"] = [f"{row[1]:.0f} of {end:.0f}" if row else "" for row, end in zip(lengths, ends, strict=True)]
     columns["n"] = [_number(setting) for setting in ranked]
     table = [[name, *texts] for name, texts in columns.items() if any(texts)]
-    widths = [max(map(len, column)) for column in table]
-    lines = ["  ".join(map(str.rjust, row, widths)) for row in zip(*table, strict=True)]
+    lines = align([*zip(*table, strict=True)])
     if len(ranked) > 1 and (best := summary["best"]) is not None:
         reached = f"reached {_reached(best)}, " if best["reached"] is not None else ""
         lines.append(

@@ -9,9 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import assume, given
-from hypothesis import strategies as st
-from scipy.stats import binomtest, fisher_exact
 
 from reviver import load
 from reviver.cli import main
@@ -22,7 +19,7 @@ from reviver.runs.folder import RunFolder
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.lstm_presets import PRESETS
 from reviver.train.lstm import training
-from reviver.train.lstm.stopping import SIGNIFICANCE, completes_curriculum, end_reason, find_best, is_better, rank
+from reviver.train.lstm.stopping import completes_curriculum, end_reason, find_best, rank
 from reviver.train.lstm.training import train
 from tests.contents import position
 from tests.lstm_runs import CURRICULUM, PATIENT
@@ -166,24 +163,3 @@ def test_a_run_whose_patience_had_not_ended_was_ended_by_its_epochs() -> None:
     found = [{"epoch": k, "length": 3, "validation_accuracy": 0.5, "validation_loss": abs(k - 3)} for k in range(1, 5)]
     assert end_reason(LSTMConfig(epochs=4, patience=2), found) == "epochs"
     assert end_reason(LSTMConfig(epochs=9, patience=1), found) == "patience"
-
-
-@given(size=st.integers(1, 200), epochs=st.integers(1, 500), chance=st.sampled_from([0.1, 0.25, 0.5]), data=st.data())
-def test_the_best_epoch_is_better_where_two_exact_tests_say_so(
-    size: int, epochs: int, chance: float, data: st.DataObject
-) -> None:
-    best = data.draw(st.integers(0, size))
-    last = data.draw(st.integers(0, best))
-    table = [[best, size - best], [last, size - last]]
-    fisher = fisher_exact(table, alternative="greater").pvalue * epochs
-    binomial = binomtest(best, size, chance, alternative="greater").pvalue * epochs
-    assume(all(abs(p - SIGNIFICANCE) > 1e-6 for p in (fisher, binomial)))
-    assert is_better(best / size, last / size, size, epochs, chance) == (max(fisher, binomial) <= SIGNIFICANCE)
-
-
-@pytest.mark.parametrize(("best", "last", "chance"), [(80, 67, 0.1), (40, 16, 0.1), (57, 0, 0.5)])
-def test_one_hit_less_or_more_decides(best: int, last: int, chance: float) -> None:
-    """The examples in the documentation, after 100 epochs; in the third, chance decides."""
-    assert is_better(best / 80, last / 80, 80, 100, chance)
-    nearer = (best - 1, last) if last == 0 else (best, last + 1)
-    assert not is_better(nearer[0] / 80, nearer[1] / 80, 80, 100, chance)

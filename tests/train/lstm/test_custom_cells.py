@@ -252,16 +252,14 @@ class Mine(nn.Module):
 
 OTHER = "    def forward(self, x, state):\n        s = x.new_zeros(len(x), self.b) if state is None else state\n        {}\n"
 BAD = {
-    "x = 1": "my_cell.py must have a class Mine, it has none",
-    "class Other: pass": "must have a class Mine, it has Other",
-    "def Mine(): pass": "must have a class Mine, which is a function",
+    "class Min: pass": "my_cell.py must have a class Mine; did you mean Min",
+    "def Mine(): pass": "must have a class Mine; define it",
     "class Mine(": "cannot be run: SyntaxError: .* \\(line 1\\)",
     "1 / 0": "cannot be run: ZeroDivisionError: division by zero \\(my_cell.py, line 1\\)",
     "class Mine: pass": "Mine\\(input_size, hidden_size\\) raised TypeError: Mine\\(\\) takes no arguments",
     "class Mine:\n    def __init__(self, a, b): pass": "must be a subclass of torch.nn.Module, got one of object",
     HEAD + "    def forward(self, x): return x": "cell\\(x, state\\) of x .* and 8 units at step 1 .* raised TypeError",
     HEAD + "    def forward(self, x, state): return x.new_zeros(2, 2)": r"must return h of shape \[3, 8\], got \[2, 2\]",
-    HEAD + "    def forward(self, x): return x ": r"takes 2 positional arguments but 3 were given \(my_cell.py, line 11\)",
     HEAD + OTHER.format("s += 0.1 * x.mean(1, keepdim=True); return s"): "must not change x and state in place, .* at step 2",
     HEAD + OTHER.format("x *= 2; return s + x.mean(1, keepdim=True)"): "must not change x and state in place, .* at step 1",
     HEAD + OTHER.format("return (s + x.mean()).detach()"): "must return h with a gradient, got one that is detached from x",
