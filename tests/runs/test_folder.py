@@ -1,4 +1,4 @@
-"""Run folders: what they record, what they refuse, their records files and their lock."""
+"""Run folders: what they record, what they refuse, their records files, checkpoints and lock."""
 
 import errno
 import fcntl
@@ -14,10 +14,12 @@ from typing import Any
 import pytest
 import torch
 from filelock import FileLock
+from torch import nn
 
 from reviver.errors import RunFolderError
 from reviver.files.atomic import remove_leftovers, write_text
 from reviver.run import load
+from reviver.runs.checkpoint import checkpoint_step, find_checkpoint, load_networks, save_checkpoint
 from reviver.runs.environment import describe_machine
 from reviver.runs.folder import RunFolder, refuse_existing
 from reviver.runs.schema import SCHEMA
@@ -206,3 +208,21 @@ def test_a_setting_that_an_older_run_lacks_takes_its_default(tmp_path: Path, cap
         f"{tmp_path / 'run'}: is from before these settings, which take their defaults: patience none, max_norm 10"
     ]
     assert contents(train(TINY, tmp_path / "run", resume=True).path) == expected
+
+
+def test_old_checkpoints_are_removed_except_the_best(tmp_path: Path) -> None:
+    state = small_state()
+    weights = {"network": state.networks["network"].state_dict()}
+    (tmp_path / "step-5").mkdir()  # no checkpoint of the training
+    for step in (7, 20, 999_998, 999_999, 1_000_000, 1_000_001):  # the steps gain a digit
+        state.step = step
+        if step == 7:
+            state.extra["best"], state.best_networks = {"step": 7}, weights
+        save_checkpoint(tmp_path, state, {"metrics": 0}, 3)
+    names = ["best", "step-1000000", "step-1000001", "step-999999"]
+    assert sorted(path.stem for path in tmp_path.glob("*.safetensors")) == names
+    assert (tmp_path / "step-5").is_dir()
+    assert [checkpoint_step(find_checkpoint(tmp_path, which)) for which in ("last", "best")] == [1_000_001, 7]
+    network = nn.Linear(3, 2)
+    load_networks(find_checkpoint(tmp_path, "best"), {"network": network})
+    assert torch.equal(network.weight, weights["network"]["weight"])

@@ -20,7 +20,6 @@ from reviver.gan.scores.reference_stats import Comparison, Reference, load_refer
 from reviver.gan.scores.scores import SCORE_LABELS, score_generator
 from reviver.run import GANRun, load
 from reviver.runs.folder import RunFolder
-from reviver.runs.session import Session
 from reviver.settings.gan import GANConfig
 from reviver.train.description import gan_scores
 from reviver.train.gan.training import train
@@ -111,26 +110,6 @@ def test_evaluation_does_not_change_training(tmp_path: Path) -> None:
         assert found[name] == expected[name]
     assert plain.read_scores() == []
     assert "eval_seconds" not in plain.record
-
-
-def test_scores_after_the_last_checkpoint_are_computed_again(
-    scored: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A crash while a checkpoint is saved leaves the scores of its epoch in the file."""
-    save, saved_epochs = Session.save, []
-
-    def crash(session: Session) -> None:
-        saved_epochs.append(session.state.epoch)
-        if len(saved_epochs) == 2:
-            raise MemoryError
-        save(session)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Session, "save", crash)
-        with pytest.raises(MemoryError):
-            train(CONFIG, tmp_path / "run")
-    assert len(RunFolder.open(tmp_path / "run").read_scores()) == saved_epochs[-1] == 2
-    assert fingerprint(train(CONFIG, tmp_path / "run", resume=True)) == fingerprint(scored)
 
 
 IMPOSSIBLE: dict[str, dict[str, Any]] = {
