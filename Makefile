@@ -171,7 +171,9 @@ series: setup  ## measure the LSTM on data sets of UCR and UEA, over seeds, into
 	$(BIN)/python -m benchmarks.series
 
 classifier: setup  ## train the pinned digit classifier again (minutes)
-	$(BIN)/python -m reviver.gan.scores.train_classifier
+	rm -f src/reviver/data/digit_classifier.safetensors
+	$(BIN)/reviver gan train-extractor --data mnist --out src/reviver/data/digit_classifier.safetensors --json \
+		> src/reviver/data/digit_classifier.json
 
 SANITIZERS := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
 sanitize: setup  ## run the tests of what is native under the address and undefined-behaviour sanitizers

@@ -107,7 +107,6 @@ def test_chunks_of_patches_give_the_logits_of_the_whole_sequence(patch_size: int
         (lambda: make("mean")(inputs(), every_step=True), ConfigError, "every_step must be False .* 'mean'"),
         (lambda: make(patch_size=2)(inputs(), every_step=True), ConfigError, "every_step must be False .* 2"),
         (lambda: make()(torch.zeros(4, 3)), DataError, r"x must be \[B, T, I\] with I = 3, got shape \[4, 3\]"),
-        (lambda: make()(torch.zeros(4, 3, 2)), DataError, r"x must be \[B, T, I\] with I = 3, got shape \[4, 3, 2\]"),
         (lambda: make(patch_size=4)(inputs(), LENGTHS + 1), DataError, "from 1 to T = 7, got"),
         (lambda: LSTMClassifier(I, H, C, pooling="sum"), ConfigError, "^pooling must be last, mean, max or attention"),
         (lambda: LSTMClassifier(I, H, C, patch_size=0), ConfigError, "^patch_size must be at least 1, got 0$"),

@@ -16,9 +16,7 @@ from reviver.data.generated import encode_symbols
 from reviver.data.task import Sequences, Task
 from reviver.errors import ConfigError
 from reviver.rng import make_rng
-from reviver.settings.fields import Count
 from reviver.settings.tasks import DIGITS, find_task
-from reviver.settings.validation import check
 
 NUM_DIGITS = len(DIGITS)
 PERMUTATION_LIMIT = 10**7
@@ -155,10 +153,9 @@ def make_palindromes(length: int, size: int, rng: torch.Generator, encoding: str
     """Return all palindromes of `length` digits in order if there are at most `size`, else `size` distinct random ones.
 
     Raises:
-        ConfigError: if `length` is below 2 or `size` below 1.
+        ConfigError: if `length` is below 2.
     """
     find_task("palindrome").check_length(length)
-    check("size", size, Count)
     half, count = half_length(length), count_palindromes(length)
     if count <= size and half <= MAX_INT64_DIGITS:
         halves = _to_digits(torch.arange(count), half)

@@ -1,7 +1,6 @@
 """Extractors of features: their training, the images that they see, their files, and the table of the scores that they give."""
 
 import hashlib
-import json
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -96,19 +95,6 @@ def test_training_images_are_rotated_scaled_and_shifted_a_little(kind: str, monk
         assert torch.stack([x, y]).corrcoef()[0, 1].abs() < 0.2
     (low, high), limit = extremes
     assert (float(low), float(high)) == pytest.approx((-limit, limit), rel=0.05)
-
-
-def test_the_pinned_weights_are_written_with_their_description(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    classifier = DigitClassifier(3, (3, 8, 9)).eval()
-    monkeypatch.setattr(module, "train_classifier", lambda: classifier)
-    monkeypatch.setattr(module, "load_test_images", lambda name: {"mnist": bars(7)}[name])
-    module.main(tmp_path / "pinned.safetensors")
-    assert json.loads((tmp_path / "pinned.json").read_text()) == {
-        "command": "python -m reviver.gan.scores.train_classifier",
-        "test_accuracy": round(accuracy(classifier, bars(7)), 4),
-        "sha256": FeatureExtractor.read(tmp_path / "pinned.safetensors").sha256,
-        "torch": torch.__version__,
-    }
 
 
 TABLE = """\

@@ -1,4 +1,4 @@
-"""Training of the digit classifier; `python -m reviver.gan.scores.train_classifier` makes the pinned weights.
+"""Training of the digit classifier; `reviver gan train-extractor --data mnist` makes the pinned weights.
 
 It learns the 60 000 training images of MNIST, each rotated, scaled and shifted a little at random, so that it classifies
 generated digits by their shape. The test images only measure the accuracy, which is written beside the weights.
@@ -8,7 +8,6 @@ Shapes: N images, C channels, H height, W width.
 """
 
 import hashlib
-import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +20,7 @@ from torch.nn import functional
 from reviver.data.images.image_set import LABELED_SOURCES, ImageSet, from_pixels, load_images, load_test_images
 from reviver.errors import DataError
 from reviver.files.atomic import atomic_write
-from reviver.gan.scores.feature_extractor import DigitClassifier, weights_path
+from reviver.gan.scores.feature_extractor import DigitClassifier
 from reviver.rng import make_rng
 from reviver.settings.fields import Count
 from reviver.settings.validation import check
@@ -89,20 +88,3 @@ def save_classifier(classifier: DigitClassifier, path: Path) -> str:
     with atomic_write(path) as temporary:
         save_file({key: value.contiguous() for key, value in classifier.state_dict().items()}, temporary, metadata)
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def main(path: Path | None = None) -> None:
-    """Train the classifier, and write its weights with a description (.json) beside them."""
-    path = path or weights_path()
-    classifier = train_classifier()
-    description = {
-        "command": "python -m reviver.gan.scores.train_classifier",
-        "test_accuracy": round(accuracy(classifier), 4),
-        "sha256": save_classifier(classifier, path),
-        "torch": torch.__version__,
-    }
-    path.with_suffix(".json").write_text(json.dumps(description, indent=2) + "\n")
-
-
-if __name__ == "__main__":
-    main()
