@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from tests.explorer.browser import Show
 
+OWN_CELL = "z = sigmoid(W_z @ x + U_z @ h)  # gate\nc = max(c, normalize(W @ x + z * h))\nh = h + z * (tanh(c * u_c) - h)\nu_c: 1"
 SMALL = LSTMConfig(hidden_size=6, epochs=2, data_size=60, batch_size=16, seed=3)
 SMALL_LSTMS = {
     "palindrome": replace(SMALL, hidden_size=12, encoding="onehot", length=6, epochs=20),
@@ -90,6 +91,8 @@ def small_page(shared_folder: Path, tmp_path_factory: pytest.TempPathFactory) ->
         "color": replace(tiny, data=str(data / "color.npz"), image_size=12, loss="wasserstein", gradient_penalty=1.0),
         **SMALL_LSTMS,
         "custom": replace(SMALL, task="custom", data=str(data / "table.npz"), bidirectional=True, patch_size="auto"),
+        "gru": replace(SMALL, cell="gru", num_layers=2, bidirectional=True),
+        "own": replace(SMALL, cell=OWN_CELL, hidden_dropout_kind="zoneout"),
     }
     return write_page(shared_folder / "small-page", configs)
 

@@ -4,6 +4,7 @@ The page's modules run in Node.js: web/tests/lstm.ts.
 """
 
 import json
+import math
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ import torch
 from torch import Tensor
 
 from reviver import RNNClassifier
+from reviver.cells.grammar import load_cell
+from reviver.cells.reference import step
 from reviver.data.task import mean_loss
 from reviver.errors import RunFolderError
 from reviver.explorer import lstm_examples
@@ -43,7 +46,7 @@ NAMES = {
     "rows": [f"column {index}" for index in range(1, 29)],
     "pixels": ["pixel"],
     "custom": ["channel 1", "channel 2"],
-    **dict.fromkeys(("palindrome", "zoneout", "variational", "attention", "mean", "rnn", "bf16"), DIGITS),
+    **dict.fromkeys(("palindrome", "zoneout", "variational", "attention", "mean", "rnn", "bf16", "gru", "own"), DIGITS),
 }
 """Names of the symbols or channels of the small runs."""
 
@@ -93,21 +96,26 @@ def trace_cell(run: LSTMRun, network: Network, index: int, x: Tensor, seed: int 
     """Return all steps of a cell for its input x [S, 1, I], in the order of x."""
     masks = masks_of(run, index, len(x), seed)
     h = c = torch.zeros(1, run.config.hidden_size, dtype=torch.float64, requires_grad=True)
-    steps: dict[str, list[Tensor]] = {name: [] for name in "ifgoch"}
+    cell = load_cell(run.config.cell)
+    state = dict.fromkeys(cell.states, h)
+    steps: dict[str, list[Tensor]] = {name: [] for name in cell.quantities}
     is_backward = run.config.bidirectional and index % 2 == 1
     for t in reversed(range(len(x))) if is_backward else range(len(x)):
         before = h
         if isinstance(network, RNNClassifier):
-            h = torch.tanh(x[t] @ network.rnn.W.T + h @ network.rnn.U.T + network.rnn.b_h)
+            mask = None if masks is None else masks[t]
+            state = step(cell, network.rnn.weights(index), x[t], state, mask, run.config.hidden_dropout_kind)
+            for name, values in steps.items():
+                values.append(state[name])
         else:
             w = network.lstm.all_stacked_weights()[index].by_gate()
             (h, c), gates = lstm_step(x[t], LSTMState(h, c), w)
             for name in "ifgo":
                 steps[name].append(getattr(gates, name))
+            if masks is not None:
+                h = apply_dropout(h, before, masks[t], run.config.hidden_dropout_kind)
             steps["c"].append(c)
-        if masks is not None:
-            h = apply_dropout(h, before, masks[t], run.config.hidden_dropout_kind)
-        steps["h"].append(h)
+            steps["h"].append(h)
     return {name: values[::-1] if is_backward else values for name, values in steps.items()}
 
 
@@ -120,7 +128,7 @@ def trace_run(shown: Shown, x: Tensor, seed: int | None) -> tuple[list[dict[str,
     run, example = shown.run, shown.content.examples[0]
     _, network = round_weights(run.network)
     cells: list[dict[str, list[Tensor]]] = []
-    inputs = (x if isinstance(network, RNNClassifier) else network.patch(x, None)[0]).transpose(0, 1)  # [S, 1, I]
+    inputs = network.patch(x, None)[0].transpose(0, 1)  # [S, 1, I]
     for _ in range(run.config.num_layers):
         directions = range(2 if run.config.bidirectional else 1)
         layer = [trace_cell(run, network, len(cells) + k, inputs, seed) for k in directions]
@@ -131,7 +139,6 @@ def trace_run(shown: Shown, x: Tensor, seed: int | None) -> tuple[list[dict[str,
     elif run.config.pooling == "last":
         top = torch.cat([layer[0]["h"][-1], *(cell["h"][0] for cell in layer[1:])], -1)
     else:
-        assert not isinstance(network, RNNClassifier)
         top = network.pool(inputs.transpose(0, 1), None)
     outputs = top @ network.W_out.T + network.b_out
     kind = torch.float64 if run.task.target == "number" else torch.int64
@@ -161,15 +168,16 @@ def test_the_page_traces_what_python_computes(
     x = torch.tensor(result["x"], dtype=torch.float64).view(1, *sequence.shape)
     torch.testing.assert_close(x[0], sequence, rtol=0, atol=2e-6)
     found, (cells, outputs, loss) = result["trace"], trace_run(shown[name], x, seed)
-    gradients = torch.autograd.grad(loss, [h for cell in cells for key in "ch" for h in cell[key]])
+    states = ["h", "c"] if run.config.cell == "lstm" else ["h"]
+    gradients = torch.autograd.grad(loss, [h for cell in cells for key in states for h in cell[key]])
     norms = iter([gradient.norm() for gradient in gradients])
     for index, (cell, values) in enumerate(zip(found["cells"], cells, strict=True)):
         directions = 2 if run.config.bidirectional else 1
         assert (cell["layer"], cell["direction"] == "backward") == divmod(index, directions)
         for key, steps in values.items():
-            close(cell[key], torch.cat(steps) if steps else torch.zeros(0))
-        for key, norm in (("c", "gradC"), ("h", "gradH")):
-            close(cell[norm], torch.tensor([next(norms) for _ in values[key]]))
+            close(cell["values"][key], torch.cat(steps))
+        for key in states:
+            close(cell["norms"][key], torch.tensor([next(norms) for _ in values[key]]))
         masks = masks_of(run, index, found["steps"], seed)
         assert cell["mask"] == (None if masks is None else masks.flatten().tolist())  # the same bits
     is_number, at_every_step = run.task.target == "number", run.task.target == "class at every step"
@@ -196,7 +204,7 @@ def test_the_prefixes_of_a_bidirectional_network_have_the_masks_of_their_steps(s
     results = [result["trace"] for result in compute("lstm", requests)]
     close(results[-1]["outputs"], torch.tensor([result["output"] for result in results], dtype=torch.float64))
     assert results[0]["loss"] is None  # what a user types has no target, so no gradients
-    assert results[0]["cells"][0]["gradC"] == []
+    assert results[0]["cells"][0]["norms"] == {}
 
 
 @needs_node
@@ -228,22 +236,13 @@ def test_the_terms_of_a_unit_add_up(name: str, shown: dict[str, Shown]) -> None:
     places = [(cell, t, unit) for cell in range(len(cells)) for t in (0, 1, x.shape[1] - 1)]
     requests = [request(shown[name], seed, gate=place) for place in places]
     for (cell, t, _), result in zip(places, compute("lstm", requests), strict=True):
-        terms, values = result["terms"], {key: torch.stack(steps) for key, steps in cells[cell].items() if steps}
-        before = t + 1 if run.config.bidirectional and cell % 2 else t - 1
-        h = values["h"][before, 0] if 0 <= before < x.shape[1] else torch.zeros(run.config.hidden_size).double()
-        for gate, numbers in terms["gates"].items():
-            w = network.lstm.all_stacked_weights()[cell].by_gate()
-            U, b = (getattr(w, f"{letter}_{'c' if gate == 'g' else gate}") for letter in "Ub")
-            assert numbers["value"] == pytest.approx(values[gate][t, 0, unit].item())
-            assert numbers["z"] == pytest.approx(numbers["Wx"] + numbers["Uh"] + numbers["b"])
-            assert numbers["Uh"] == pytest.approx((U[unit] @ h).item(), abs=1e-12)
-            assert numbers["b"] == b[unit].item()
-        state = terms["h"]
-        assert state["value"] == pytest.approx(values["h"][t, 0, unit].item())
-        assert state["previous"] == pytest.approx(h[unit].item())
-        kept = (1 - state["mask"]) * state["previous"] if name == "zoneout" else 0
-        assert state["value"] == pytest.approx(state["mask"] * state["beforeDropout"] + kept)
-        assert terms["c"]["kept"] + terms["c"]["written"] == pytest.approx(values["c"][t, 0, unit].item())
+        values = {key: torch.stack(steps) for key, steps in cells[cell].items()}
+        w = network.lstm.all_stacked_weights()[cell].by_gate()
+        for k, gate in enumerate("ifgo"):  # W x and U h of each line
+            bias = getattr(w, f"b_{'c' if gate == 'g' else gate}")[unit].item()
+            z = sum(result["products"][2 * k : 2 * k + 2]) + bias
+            value = math.tanh(z) if gate == "g" else 1 / (1 + math.exp(-z))
+            assert value == pytest.approx(values[gate][t, 0, unit].item())
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -15,7 +15,7 @@ interface Case {
   seed: string | null;
   /** Of the masks. */
   steps: number;
-  /** Cell, step and unit of `gateTerms`. */
+  /** Cell, step and unit whose products are wanted. */
   gate: [number, number, number] | null;
   /** Whether only the time matters. */
   isTimed?: boolean;
@@ -36,7 +36,12 @@ function trace(example: Case) {
   const start = cpuUsage(); // other processes do not count
   const found = network.trace(0, x, { target, seed: bits });
   if (example.isTimed) return { milliseconds: cpuUsage(start).user / 1000 };
-  return { x, trace: found, terms: gate && network.gateTerms(0, gate[0], found, gate[1], gate[2]) };
+  const nodes = gate && network.nodesAt(0, gate[0], found, gate[1]).map((values) => values[gate[2]]);
+  return {
+    x,
+    trace: found,
+    products: nodes && network.cell.graph.nodes.flatMap(({ op }, k) => (op === "matmul" ? [nodes[k]] : [])),
+  };
 }
 
 export const run = (cases: Case[]) => cases.map(trace);

@@ -9,6 +9,7 @@ from reviver.data.images.named import DATA_SETS
 from reviver.data.sequences.custom import CustomTask
 from reviver.explorer.lstm_examples import ExampleInputs
 from reviver.explorer.manifest import Facts, Rounding, ScoreRow
+from reviver.settings.parts import is_reference
 from reviver.train.description import (
     LICENSES,
     Item,
@@ -33,17 +34,11 @@ SIGNIFICANT = 6
 """Digits of a number in a chart."""
 
 
-CELLS = ("lstm", "rnn")
-"""Cells that the page can run."""
-
-
 def can_run(run: OpenedRun) -> bool:
     """Return whether the page can run the networks of a run."""
     if run.kind == "gan":
         return run.config.networks is None
-    config = run.config
-    is_plain = (config.num_layers, config.pooling, config.patch_size) == (1, "last", 1) and not config.bidirectional
-    return config.cell == "lstm" or (config.cell in CELLS and is_plain)
+    return not is_reference(run.config.cell)
 
 
 def lstm_facts(

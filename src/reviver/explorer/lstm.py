@@ -99,14 +99,7 @@ def choose_stages(run: OpenedRun) -> dict[str, Network]:
 
 def weights_by_name(network: Network) -> dict[str, Tensor]:
     """Return the weights of a network by the names of its equations."""
-    if isinstance(network, LSTMClassifier):
-        return network.weights_by_name()
-    names = {
-        "rnn.layers.0.W": "W",
-        "rnn.layers.0.U": "U",
-        "rnn.layers.0.b_h": "b",
-    }  # of the text rnn, as the page has them
-    return {names.get(name, name): weight for name, weight in network.named_parameters()}
+    return network.weights_by_name() if isinstance(network, LSTMClassifier) else dict(network.named_parameters())
 
 
 @torch.no_grad()

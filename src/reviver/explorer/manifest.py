@@ -236,7 +236,8 @@ class LstmContent(RecordedLstm):
     """An LSTM run."""
 
     run_argument: str
-    cell: Literal["lstm", "rnn"]
+    cell: str
+    """Name of a built-in cell, or its text."""
     task: str
     input_kind: Literal["symbols", "numbers"]
     encoding: Literal["scalar", "onehot"]

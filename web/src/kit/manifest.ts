@@ -169,7 +169,7 @@ export interface RecordedLstm {
 /** An LSTM run. */
 export interface LstmContent extends RecordedLstm {
   runArgument: string;
-  cell: "lstm" | "rnn";
+  cell: string; // Name of a built-in cell, or its text.
   task: string;
   inputKind: "symbols" | "numbers";
   encoding: "scalar" | "onehot";

@@ -1,19 +1,21 @@
 /**
- * An LSTM run in the page: its networks at several stages of training, ready to trace.
+ * A recurrent network in the page: its weights at several stages of training, ready to trace.
  *
  * All computation is in double precision, from the rounded weights of the page. Shapes as in trace.ts.
  */
 import { cellSeed, hiddenMasks } from "../compute/dropout";
-import * as lstm from "../compute/lstm";
+import type { Cell } from "../compute/cell_text";
+import { cellGradients, stepNodes, traceCell, type Numbers } from "../compute/cell_trace";
 import { pool } from "../compute/pooling";
 import type { LstmContent } from "../kit/manifest";
 import { once } from "../kit/runs";
 import { readTensors } from "../kit/tensors";
 import { logitsOf, probabilities, runHead, type HeadWeights } from "./head";
-import { type CellTrace, type GateTerms, join, termsOf, type Trace, type TraceOptions } from "./trace";
+import { cellOf } from "../train/cells";
+import { type CellTrace, join, type Trace, type TraceOptions } from "./trace";
 
 /** Weights of a stage in double precision. */
-type Weights = HeadWeights & { cells: lstm.CellWeights[] };
+type Weights = HeadWeights & { cells: Numbers[] };
 
 /** A network that reads a sequence. */
 interface Run {
@@ -29,11 +31,10 @@ interface Run {
  */
 const MAX_PREFIX_PRODUCTS = 5e8;
 
-const LETTERS = ["i", "f", "c", "o"]; // Letters of the gates' weights, in the order of the cell's
-
 export class Lstm {
   readonly directions: number;
   readonly hasOutputs: boolean; // Whether there is an output after each step
+  readonly cell: Cell;
   readonly #weights: Weights[]; // Of each stage
 
   /** `stages` has the weights of each stage by name. */
@@ -43,6 +44,7 @@ export class Lstm {
   ) {
     this.directions = content.bidirectional ? 2 : 1;
     this.hasOutputs = content.pooling === "last" && content.patchSize === 1;
+    this.cell = cellOf(content.cell);
     this.#weights = stages.map((tensors) => this.#gather(tensors));
   }
 
@@ -73,19 +75,28 @@ export class Lstm {
     return { steps: run.steps, input: run.x, cells, outputs: after, output, attention, loss };
   }
 
-  /** Returns the numbers of the equations of one unit at one step of a trace of a stage. */
-  gateTerms(stage: number, cell: number, trace: Trace, t: number, unit: number): GateTerms {
-    return termsOf(this.content, this.#weights[stage].cells[cell], trace, cell, t, unit);
+  /** Returns all nodes of the graph of a cell, an index in `trace.cells`, at a step of a trace of a stage. */
+  nodesAt(stage: number, index: number, trace: Trace, t: number): Float64Array[] {
+    const values = trace.cells[index];
+    const below = index - (index % this.directions);
+    const x = below ? join(trace.cells.slice(below - this.directions, below), trace.steps) : trace.input;
+    const reverse = values.direction === "backward";
+    const before = reverse ? (t + 1 < trace.steps ? t + 1 : -1) : t - 1;
+    return stepNodes(this.cell, this.#weights[stage].cells[index], this.#sequence(x, values), { t, before });
   }
 
+  #sequence = (x: Float64Array, { values, mask, direction }: CellTrace) => ({
+    ...{ x, found: values, H: this.content.hiddenSize },
+    run: { reverse: direction === "backward", mask, zoneout: this.content.hiddenDropoutKind === "zoneout" },
+  });
+
   #gather(tensors: Record<string, Float32Array>): Weights {
-    const gather = (...names: string[]) => Float64Array.from(names.flatMap((name) => Array.from(tensors[name])));
-    const isRnn = this.content.cell === "rnn";
-    const cells = Array.from({ length: isRnn ? 1 : this.content.numLayers * this.directions }, (_, k) => {
-      const matrix = (name: string) =>
-        isRnn ? gather(name) : gather(...LETTERS.map((letter) => `lstm.layers.${k}.${name}_${letter}`));
-      return { W: matrix("W"), U: matrix("U"), b: matrix("b") };
-    });
+    const gather = (name: string) => Float64Array.from(tensors[name]);
+    const layer = this.content.cell === "lstm" ? "lstm.layers" : "rnn.layers";
+    const names = [...this.cell.matrices.keys(), ...this.cell.vectors.keys()];
+    const cells = Array.from({ length: this.content.numLayers * this.directions }, (_, k) =>
+      Object.fromEntries(names.map((name) => [name, gather(`${layer}.${k}.${name}`)])),
+    );
     const isAttention = this.content.pooling === "attention";
     const attention = isAttention ? { W: gather("W_att"), b: gather("b_att"), u: gather("u_att") } : null;
     return { cells, W_out: gather("W_out"), b_out: gather("b_out"), attention };
@@ -118,27 +129,23 @@ export class Lstm {
     const reverse = index % this.directions === 1;
     const chosen = seed === null ? null : cellSeed(seed, index);
     const mask = hiddenMasks(chosen, steps, hiddenSize, hiddenDropout, hiddenDropoutKind);
-    const values = lstm.forward(weights.cells[index], x, steps, {
-      reverse,
-      mask,
-      zoneout: hiddenDropoutKind === "zoneout",
-    });
+    const run = { reverse, mask, zoneout: hiddenDropoutKind === "zoneout" };
+    const values = traceCell(this.cell, weights.cells[index], x, steps, hiddenSize, run);
     const layer = Math.floor(index / this.directions);
     const direction: CellTrace["direction"] = reverse ? "backward" : "forward";
-    return { layer, direction, ...values, mask, gradC: new Float64Array(0), gradH: new Float64Array(0) };
+    return { layer, direction, values, mask, norms: {} };
   }
 
   /** Fills in the gradients of the cells from dTop [S, D·H], that for the output of the top layer. */
   #backward({ weights }: Run, cells: CellTrace[], inputs: Float64Array[], dTop: Float64Array) {
-    const zoneout = this.content.hiddenDropoutKind === "zoneout";
     let dOutput = dTop;
     for (let layer = this.content.numLayers - 1; layer >= 0; layer--) {
       const dInput = new Float64Array(layer ? inputs[layer].length : 0);
       for (let d = 0; d < this.directions; d++) {
         const k = layer * this.directions + d;
-        const run = { reverse: d === 1, mask: cells[k].mask, zoneout };
-        const { gradC, gradH, dx } = lstm.backward(weights.cells[k], cells[k], dOutput, run, layer > 0);
-        Object.assign(cells[k], { gradC, gradH });
+        const sequence = this.#sequence(inputs[layer], cells[k]);
+        const { norms, dx } = cellGradients(this.cell, weights.cells[k], sequence, dOutput, layer > 0);
+        cells[k].norms = norms;
         for (let n = 0; n < dx.length; n++) dInput[n] += dx[n];
       }
       dOutput = dInput;
@@ -153,7 +160,9 @@ export class Lstm {
     if (!this.hasOutputs) return null;
     const { weights, x, steps } = run;
     const reads = this.directions === 2 && this.content.target !== "class at every step";
-    const perStep = weights.cells.slice(1).reduce((sum, { W, U }) => sum + W.length + U.length, 0);
+    const perStep = weights.cells
+      .slice(1)
+      .reduce((sum, of) => sum + Object.values(of).reduce((all, { length }) => all + length, 0), 0);
     if (reads && ((steps * (steps + 1)) / 2) * perStep > MAX_PREFIX_PRODUCTS) return null;
     const C = this.content.outputSize;
     const outputs = new Float64Array(steps * C);
@@ -161,7 +170,7 @@ export class Lstm {
     for (let count = 1; count <= steps; count++) {
       let state = top.subarray(((count - 1) * top.length) / steps);
       if (reads) {
-        const known = { ...first, h: begin(first.h, count) };
+        const known = { ...first, values: { h: begin(first.values.h, count) } };
         const { inputs } = this.#forward({ ...run, x: begin(x, count), steps: count }, known);
         state = pool("last", inputs.at(-1)!, count, 2, null).p;
       }

@@ -8,7 +8,7 @@ import { clamp, formatExact, percent } from "../../kit/format";
 import type { LstmContent } from "../../kit/manifest";
 import type { Trace } from "../../lstm/trace";
 import { ClassMap, endLabels, mapHeight, numbered } from "./maps";
-import { largest, rangeText, readingsOf, stepAxis, type PictureProps, type Scene } from "./scene";
+import { largest, rangeText, readingsOf, stepAxis, titleOf, type PictureProps, type Scene } from "./scene";
 import { channels } from "./sequence";
 
 const MAX_LINES = 4;
@@ -92,31 +92,40 @@ function PerStep({ scene, selected: { step }, onSelect, pick, line, ...rest }: P
 
 function Gradients({ scene, selected: { step }, onSelect }: PictureProps) {
   const { first, second, cell, steps } = scene;
-  const { gradC, gradH } = first.trace.cells[cell];
-  if (!gradH.length)
+  const { norms } = first.trace.cells[cell];
+  const states = Object.keys(norms).reverse(); // that beside h first
+  if (!states.length)
     return <p class="note">Without a target there is no loss and no gradient. Choose a target class above.</p>;
   const suffix = second ? ", first" : "";
-  const other = second?.trace.cells[cell].gradC ?? [];
+  const others = second?.trace.cells[cell].norms ?? {};
   const lines: StepLine[] = [
-    { name: `‖∂loss/∂c‖${suffix}`, values: gradC.slice(0, steps), color: 0 },
-    { name: `‖∂loss/∂h‖${suffix}`, values: gradH.slice(0, steps), color: 1 },
-    { name: "‖∂loss/∂c‖, second", values: other.slice(0, steps), color: 0, dashed: true },
+    ...states.map((name, color) => ({
+      ...{ name: `‖∂loss/∂${name}‖${suffix}`, values: norms[name].subarray(0, steps), color },
+    })),
+    ...states
+      .slice(0, 1)
+      .flatMap((name) =>
+        others[name]
+          ? [{ name: `‖∂loss/∂${name}‖, second`, values: others[name].subarray(0, steps), color: 0, dashed: true }]
+          : [],
+      ),
   ];
-  const [main, state] = gradC.length ? [gradC, "cell"] : [gradH, "hidden"];
-  const norms = [gradC, gradH].flatMap((values, k) =>
-    step < values.length ? [`‖∂loss/∂${"ch"[k]}‖ = ${formatExact(values[step])}`] : [],
+  const [state] = states;
+  const main = norms[state];
+  const found = states.flatMap((name) =>
+    step < norms[name].length ? [`‖∂loss/∂${name}‖ = ${formatExact(norms[name][step])}`] : [],
   );
   return (
     <StepLines
       title="gradient of the loss"
       label={
-        `Norm of the gradient of the loss for the ${state} state, logarithmic: ` +
+        `Norm of the gradient of the loss for ${titleOf(scene.content, state)}, logarithmic: ` +
         `${formatExact(main[0])} at the first step, ${formatExact(main[main.length - 1])} at the last`
       }
-      lines={lines.filter(({ values }) => values.length)}
+      lines={lines}
       isLog
       {...stepProps(scene, step, onSelect)}
-      readout={`step ${step + 1}: ${norms.join(", ")}`}
+      readout={`step ${step + 1}: ${found.join(", ")}`}
     />
   );
 }

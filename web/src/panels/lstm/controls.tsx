@@ -17,8 +17,8 @@ import {
 } from "../../kit/controls";
 import type { LstmContent } from "../../kit/manifest";
 import type { Model } from "./model";
-import { stepText } from "./scene";
-import { hasChoice } from "./state";
+import { stepText, titleOf } from "./scene";
+import { gateOf, hasChoice, stateOf } from "./state";
 import {
   changedAtStart,
   channels,
@@ -128,7 +128,7 @@ export function ComparisonControls({ model: { content, state } }: { model: Model
 /** Stage of training, layer and direction, order of the units. */
 export function NetworkControls({ model: { content, state, scene } }: { model: Model }) {
   const { stages, numLayers, bidirectional } = content;
-  const isRnn = content.cell === "rnn";
+  const gate = gateOf(content);
   const moments = stages.length === 2 ? ["first", "last"] : ["first", "middle", "last"];
   const cells = Array.from({ length: numLayers * (bidirectional ? 2 : 1) }, (_, k) => {
     const layer = bidirectional ? Math.floor(k / 2) + 1 : k + 1;
@@ -142,8 +142,8 @@ export function NetworkControls({ model: { content, state, scene } }: { model: M
     state.direction.value = direction as "forward" | "backward";
   });
   const label = numLayers > 1 ? (bidirectional ? "Layer and direction" : "Layer") : "Direction";
-  const byForget = isRnn ? {} : { forget: "by their mean forget gate" };
-  const orders = named({ trained: "as trained", ...byForget, state: `by ${isRnn ? "h" : "c"} at the last step` });
+  const byGate = gate && { forget: `by their mean ${titleOf(content, gate)}` };
+  const orders = named({ trained: "as trained", ...byGate, state: `by ${stateOf(content)} at the last step` });
   return (
     <Group title="Network">
       {stages.length < 2 ? (

@@ -1,82 +1,121 @@
 /** The equations of one unit at one step with their numbers, in the letters of the report, and the numbers of all units. */
-import { Fragment, type ComponentChildren } from "preact";
+import type { ComponentChildren } from "preact";
+import { FUNCTIONS } from "../../compute/cell_graph";
+import type { Cell, Quantity } from "../../compute/cell_text";
 import { formatExact, formatTerm } from "../../kit/format";
-import type { LstmContent } from "../../kit/manifest";
 import { Disclosure, ScrollTable } from "../../kit/table";
 import type { Lstm } from "../../lstm/lstm";
-import { TITLES } from "../../lstm/words";
-import type { AffineTerms, GateTerms, Trace } from "../../lstm/trace";
-import { readingsOf, stepText, type PictureProps } from "./scene";
+import type { Trace } from "../../lstm/trace";
+import { readingsOf, stepText, titleOf, type PictureProps } from "./scene";
 import { mapNames, type MapName } from "./state";
 
-/** A text with letters that have an index below, such as "W_i x_t". */
-export const typeset = (text: string): ComponentChildren =>
-  text.split(/([A-Za-z]_(?:t[\u2212+]1|\w)|\b[WUb]\b)/).map((part, k) =>
-    k % 2 === 0 ? (
-      part
-    ) : (
-      <Fragment key={k}>
-        <var>{part[0]}</var>
-        {part.length > 1 && <sub>{part.slice(2)}</sub>}
-      </Fragment>
-    ),
-  );
+/** A letter with an index below. */
+const Letter = ({ name, index = "" }: { name: string; index?: string }) => (
+  <>
+    <var>{name}</var>
+    {index && <sub>{index}</sub>}
+  </>
+);
 
-/** The equation of a value; `before` is the index of the step before. */
-function letters(map: MapName, content: LstmContent, before: string, hasMask: boolean): string {
-  const weights = map === "g" ? "_c" : map === "h" ? "" : `_${map}`; // those of the candidate g are W_c, U_c, b_c
-  const affine = `W${weights} x_t + U${weights} h_${before} + b${weights}`;
-  if (map === "c") return `c_t = f_t c_${before} + i_t g_t`;
-  if (map !== "h") return `${map}_t = ${map === "g" ? "tanh" : "σ"}(${affine})`;
-  const value = content.cell === "rnn" ? `tanh(${affine})` : "o_t tanh(c_t)";
-  if (!hasMask) return `h_t = ${value}`;
-  return `h_t = m_t ${value}${content.hiddenDropoutKind === "zoneout" ? ` + (1 − m_t) h_${before}` : ""}`;
+/** A name with its index, such as "c_t". */
+export const typeset = (title: string): ComponentChildren => {
+  const [, words, name, index] = /^(.*?)(\w+)_(\S+)$/.exec(title)!;
+  return [words, <Letter name={name} index={index} />];
+};
+
+const TOKENS = /([A-Za-z_]\w*)|([^A-Za-z_]+)/g;
+/** A product of a matrix with a name, a call or a sum in parentheses. */
+const PRODUCT = /([A-Za-z_]\w*)\s*@\s*(\w+\([^()]*\)|\((?:[^()]|\([^()]*\))*\)|\w+)/g;
+const SIGNS: Record<string, string> = { sigmoid: "σ" };
+
+/** The right side of the line of a quantity. */
+const sourceOf = ({ text }: Cell, { line }: Quantity) => /=([^#]*)/.exec(text.split("\n")[line - 1])![1].trim();
+
+/** The equation of a quantity; `before` is the index of the step before. */
+function letters(cell: Cell, name: string, before: string, dropped: string | null): ComponentChildren {
+  const quantity = cell.quantities.get(name)!;
+  const parts = [...sourceOf(cell, quantity).matchAll(TOKENS)].map(([part, word], k): ComponentChildren => {
+    const known = word && cell.quantities.get(word);
+    if (known) return <Letter key={k} name={word} index={known.line < quantity.line ? "t" : before} />;
+    if (word === "x") return <Letter key={k} name="x" index="t" />;
+    if (word && word in FUNCTIONS) return SIGNS[word] ?? word;
+    if (word) return <Letter key={k} name={word.split("_")[0]} index={word.split("_").slice(1).join("_")} />;
+    return part.replaceAll(/\s*[@*]\s*/g, " ");
+  });
+  const kind = name === "h" ? dropped : null;
+  return [
+    <Letter name={name} index="t" />,
+    " = ",
+    ...(kind ? [<Letter name="m" index="t" />, " (", parts, ")"] : parts),
+    ...(kind === "zoneout"
+      ? [" + (1 − ", <Letter name="m" index="t" />, ") ", <Letter name="h" index={before} />]
+      : []),
+  ];
 }
 
-/** The steps from the equation to its result in numbers. */
-function numbers(map: MapName, { gates, c, h }: GateTerms, content: LstmContent): string[] {
-  const n = formatExact;
-  const affine = (name: string, { Wx, Uh, b, z }: AffineTerms) => [
-    `${name}(${n(Wx)} + ${formatTerm(Uh)} + ${formatTerm(b)})`,
-    `${name}(${n(z)})`,
-  ];
-  if (map === "c" && c)
-    return [
-      `${n(gates.f!.value)} · ${formatTerm(c.previous)} + ${n(gates.i!.value)} · ${formatTerm(gates.g!.value)}`,
-      `${n(c.kept)} + ${formatTerm(c.written)}`,
-      n(c.value),
-    ];
-  if (map !== "h") {
-    const gate = gates[map as "i" | "f" | "g" | "o"]!;
-    return [...affine(map === "g" ? "tanh" : "σ", gate), n(gate.value)];
-  }
-  const { mask, previous, beforeDropout, value } = h;
-  if (mask === null)
-    return [...(gates.h ? affine("tanh", gates.h) : [`${n(gates.o!.value)} · tanh(${n(c!.value)})`]), n(value)];
-  const kept = content.hiddenDropoutKind === "zoneout" ? ` + ${n(1 - mask)} · ${formatTerm(previous)}` : "";
-  return [`${n(mask)} · ${formatTerm(beforeDropout)}${kept}`, n(value)];
+/** The steps from the equation of a unit to its result in numbers, from all nodes of the step. */
+function numbers(
+  cell: Cell,
+  name: string,
+  nodes: Float64Array[],
+  unit: number,
+  mask: number | null,
+  isZoneout: boolean,
+) {
+  const quantity = cell.quantities.get(name)!;
+  const { graph } = cell;
+  const find = (op: string, value: string) => graph.nodes.findIndex((node) => node.op === op && node.value === value);
+  const valueOf = (index: number) => nodes[index][unit];
+  const term = (word: string) => {
+    const known = cell.quantities.get(word);
+    if (known && known.line < quantity.line) return formatTerm(valueOf(known.node));
+    return formatTerm(valueOf(find(known ? "state" : "vector", word)));
+  };
+  const text = sourceOf(cell, quantity)
+    .replaceAll(PRODUCT, (_, matrix) => `{${formatTerm(valueOf(find("matmul", matrix)))}}`)
+    .split(/[{}]/)
+    .map((part, k) =>
+      k % 2
+        ? part
+        : part.replaceAll(TOKENS, (all, word) =>
+            !word ? all : word in FUNCTIONS ? (SIGNS[word] ?? word) : term(word),
+          ),
+    )
+    .join("")
+    .replaceAll("*", "·");
+  const result = valueOf(quantity.node);
+  if (name !== "h" || mask === null) return [text, formatExact(result)];
+  const own = valueOf(graph.nodes[quantity.node].args[0]);
+  const kept = isZoneout ? ` + ${formatExact(1 - mask)} · ${formatTerm((result - mask * own) / (1 - mask) || 0)}` : "";
+  return [text, `${formatExact(mask)} · ${formatTerm(own)}${kept}`, formatExact(result)];
 }
 
 export function Details({ lstm, scene, selected: { map: chosen, step, unit } }: PictureProps & { lstm: Lstm }) {
   const { content } = scene;
+  const { cell } = lstm;
   const readings = readingsOf(scene).filter(({ trace }) => step < trace.steps);
   const { direction, mask } = scene.first.trace.cells[scene.cell];
   const before = direction === "backward" ? "t+1" : "t−1";
   const maps = mapNames(content);
-  const terms = readings.map(({ trace }) => lstm.gateTerms(scene.wanted.stage, scene.cell, trace, step, unit));
+  const nodes = readings.map(({ trace }) => lstm.nodesAt(scene.wanted.stage, scene.cell, trace, step));
+  const isZoneout = content.hiddenDropoutKind === "zoneout";
   return (
     <section>
-      <h3>{`Unit ${unit + 1} at ${stepText(scene, step)}: ${TITLES[chosen]} ${chosen}`}</h3>
+      <h3>{`Unit ${unit + 1} at ${stepText(scene, step)}: ${titleOf(content, chosen)}`}</h3>
       <div class="lstm-equations steps-grid" data-count={maps.length}>
         {maps.map((map) => (
           <div key={map} class={map === chosen ? "selected" : undefined} data-map={map}>
-            <p class="lstm-equation-letters">{typeset(letters(map, content, before, mask !== null))}</p>
-            {readings.map(({ name }, k) => (
-              <p key={name} class="lstm-equation-numbers">
-                {name && <em>{`${name} `}</em>}
-                {chunks(numbers(map, terms[k], content))}
-              </p>
-            ))}
+            <p class="lstm-equation-letters">{letters(cell, map, before, mask && content.hiddenDropoutKind)}</p>
+            {readings.map(({ name, trace }, k) => {
+              const masks = trace.cells[scene.cell].mask;
+              const dropped = masks && masks[step * content.hiddenSize + unit];
+              return (
+                <p key={name} class="lstm-equation-numbers">
+                  {name && <em>{`${name} `}</em>}
+                  {chunks(numbers(cell, map, nodes[k], unit, dropped, isZoneout))}
+                </p>
+              );
+            })}
           </div>
         ))}
       </div>
@@ -99,7 +138,7 @@ function UnitTable({ scene, step }: Pick<PictureProps, "scene"> & { step: number
   const readings = readingsOf(scene);
   const columns = ["unit", ...readings.flatMap((reading) => names.map((name) => `${name} ${reading.name}`.trim()))];
   const cellOf = (trace: Trace, name: MapName, unit: number) =>
-    step < trace.steps && formatExact(trace.cells[cell][name][step * order.length + unit]);
+    step < trace.steps && formatExact(trace.cells[cell].values[name][step * order.length + unit]);
   const cells = (unit: number) => readings.flatMap(({ trace }) => names.map((name) => cellOf(trace, name, unit)));
   const rows = () => Array.from(order, (unit) => ({ head: unit + 1, cells: cells(unit) }));
   return (

@@ -4,11 +4,12 @@ import { useMemo } from "preact/hooks";
 import type { Cell, HeatmapContent } from "../../charts/heatmap";
 import { StepMap, type RowLabel } from "../../charts/steps";
 import { capital, formatExact } from "../../kit/format";
-import { ROLES, TITLES } from "../../lstm/words";
+import type { LstmContent } from "../../kit/manifest";
+import { ROLES, TITLES, type Quantity } from "../../lstm/words";
 import { typeset } from "./equations";
 import * as scenes from "./scene";
 import type { PictureProps, Scene } from "./scene";
-import { mapNames, type MapName } from "./state";
+import { gateOf, mapNames, stateOf, type MapName } from "./state";
 
 const MAX_CLASSES = 24;
 
@@ -23,20 +24,23 @@ export const mapHeight = (rows: number) => `${Math.min(Math.max(rows * 0.75, 6),
 /** Names of the units at the axis: their numbers, or how they are sorted. */
 function unitLabels({ content, rows }: Scene): RowLabel[] {
   if (rows === "trained") return endLabels(numbered(content.hiddenSize));
-  const key = rows === "forget" ? "f" : content.cell === "rnn" ? "h" : "c";
+  const key = rows === "forget" ? gateOf(content) : stateOf(content);
   return ["high", "low"].map((word, k) => ({ place: k ? 0.97 : 0.03, name: `${word} ${key}` }));
 }
 
 function mapContent(scene: Scene, name: MapName): HeatmapContent {
   const { content, cell, steps, order, isDifference, binning } = scene;
   const rows = order.length;
-  const values = scenes.shownValues(scene, (trace) => trace.cells[cell][name]).subarray(0, steps * rows);
-  const title = TITLES[name];
+  const values = scenes.shownValues(scene, (trace) => trace.cells[cell].values[name]).subarray(0, steps * rows);
+  const title = scenes.titleOf(content, name);
   const what = isDifference ? `Difference of the ${title}` : capital(title);
   const noun = content.patchSize > 1 ? "patch" : "step";
-  const label = `${what} ${name}: ${rows} units over ${steps} ${noun}s, values ${scenes.rangeText(values)}`;
+  const label = `${what}: ${rows} units over ${steps} ${noun}s, values ${scenes.rangeText(values)}`;
   return { values, columns: steps, rows, order, scale: scenes.mapScale(scene, name, values), binning, label };
 }
+
+const roleOf = (content: LstmContent, name: MapName) =>
+  scenes.titleOf(content, name) === `${TITLES[name as Quantity]} ${name}` ? ROLES[name as Quantity] : undefined;
 
 /** Says what a value is: "c = 0.5", or the change of it. */
 const valueText = ({ isDifference }: Scene, name: string, value: number) =>
@@ -51,9 +55,9 @@ export function Maps({ scene, selected: { step, unit }, onSelect }: PictureProps
       {names.map((name, k) => (
         <StepMap
           key={name}
-          title={typeset(`${TITLES[name]} ${name}_t`)}
-          name={`${TITLES[name]} ${name}`}
-          note={ROLES[name]}
+          title={typeset(`${scenes.titleOf(scene.content, name)}_t`)}
+          name={scenes.titleOf(scene.content, name)}
+          note={roleOf(scene.content, name)}
           hover={hover}
           height={mapHeight(maps[k].rows)}
           content={maps[k]}

@@ -7,7 +7,8 @@ import type { LstmContent } from "../../kit/manifest";
 import type { Trace } from "../../lstm/trace";
 import type { Model } from "./model";
 import type { Reading } from "./reading";
-import { classAfter, lastStep, outputText, readingsOf, statesOf } from "./scene";
+import { classAfter, lastStep, outputText, readingsOf, titleOf } from "./scene";
+import { gateOf, stateOf } from "./state";
 import { beginsPalindrome } from "./sequence";
 
 export const Result = ({ model: { content, traced } }: { model: Model }) => (
@@ -61,15 +62,19 @@ export function Carrier({ model: { content, scene, select } }: { model: Model })
   const H = content.hiddenSize;
   const [a, b] = [first, second].map(({ trace }) => trace.cells[cell]);
   const step = lastStep(a, steps);
-  const changes = Float64Array.from({ length: H }, (_, u) => statesOf(b)[step * H + u] - statesOf(a)[step * H + u]);
+  const [state, gate] = [stateOf(content), gateOf(content)];
+  const changes = Float64Array.from(
+    { length: H },
+    (_, u) => b.values[state][step * H + u] - a.values[state][step * H + u],
+  );
   const unit = argmax(changes.map(Math.abs));
   if (changes[unit] === 0) return <p>At the end of its reading the states of this cell do not differ.</p>;
-  const mean = a.f.length ? formatExact(rowMeans(a.f, first.trace.steps, H)[unit], 2) : "";
+  const mean = gate && formatExact(rowMeans(a.values[gate], first.trace.steps, H)[unit], 2);
   return (
     <p>
       {`Unit ${unit + 1} differs most after the last step that its cell reads: `}
-      {`the change of ${mean ? "c" : "h"} is ${formatExact(changes[unit], 2)}.`}
-      {mean && ` Its forget gate is ${mean} on average in the first sequence.`}{" "}
+      {`the change of ${state} is ${formatExact(changes[unit], 2)}.`}
+      {gate && ` Its ${titleOf(content, gate)} is ${mean} on average in the first sequence.`}{" "}
       <Button onClick={() => select({ unit, step })}>Select this unit</Button>
     </p>
   );
@@ -80,8 +85,9 @@ export function Hints({ content }: { content: LstmContent }) {
   const hints = [
     cell === "rnn"
       ? "A vanilla RNN has no gates and no cell state: each step computes the whole hidden state again."
-      : "A forget gate f near 1 keeps the cell state c of its unit, one near 0 erases it. " +
-        "Sorted by their mean forget gate, the units that keep most of their cell state are on top.",
+      : cell === "lstm" &&
+        "A forget gate f near 1 keeps the cell state c of its unit, one near 0 erases it. " +
+          "Sorted by their mean forget gate, the units that keep most of their cell state are on top.",
     target === "class at every step" && "The network gives a class after each step, and each one counts in the loss.",
     target === "number" && "The output is a number. At which steps does it jump?",
     bidirectional &&

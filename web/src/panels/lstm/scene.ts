@@ -11,7 +11,8 @@ import type { LstmContent } from "../../kit/manifest";
 import type { CellTrace, Trace } from "../../lstm/trace";
 import type { Reading, Traced } from "./reading";
 import { stepNoun } from "./sequence";
-import type { LstmState, MapName, Order, Selected, Show } from "./state";
+import { gateOf, stateOf, type LstmState, type MapName, type Order, type Selected, type Show } from "./state";
+import { cellOf } from "../../train/cells";
 
 export interface Scene extends Traced {
   content: LstmContent;
@@ -40,22 +41,23 @@ export function makeScene(content: LstmContent, traced: Traced, state: LstmState
   const directions = content.bidirectional ? 2 : 1;
   const cell = (state.layer.value - 1) * directions + Number(state.direction.value === "backward");
   const rows = state.units.value;
-  const order = unitOrder(first.trace.cells[cell], first.trace.steps, content.hiddenSize, rows);
+  const order = unitOrder(content, first.trace.cells[cell], first.trace.steps, rows);
   return { ...traced, content, cell, show, isDifference, shown, binning: state.columns.value, steps, rows, order };
 }
 
 /** Step of a cell at which its reading ends, of those up to `steps`. */
 export const lastStep = ({ direction }: CellTrace, steps: number) => (direction === "backward" ? 0 : steps - 1);
 
-/** What a cell keeps from step to step. */
-export const statesOf = ({ c, h }: CellTrace) => (c.length ? c : h);
-
 /** Returns the units in an order, always that of the first sequence, so that both pictures have the same rows. */
-function unitOrder(cell: CellTrace, steps: number, H: number, order: Order): Int32Array {
+function unitOrder(content: LstmContent, cell: CellTrace, steps: number, order: Order): Int32Array {
+  const H = content.hiddenSize;
   const units = Int32Array.from({ length: H }, (_, unit) => unit);
   if (order === "trained") return units;
   const last = lastStep(cell, steps);
-  const keys = order === "forget" ? rowMeans(cell.f, steps, H) : statesOf(cell).subarray(last * H, (last + 1) * H);
+  const keys =
+    order === "forget"
+      ? rowMeans(cell.values[gateOf(content)!], steps, H)
+      : cell.values[stateOf(content)].subarray(last * H, (last + 1) * H);
   return units.sort((a, b) => keys[b] - keys[a] || a - b);
 }
 
@@ -68,18 +70,22 @@ export function shownValues({ first, second, shown, isDifference }: Scene, pick:
   return Float64Array.from({ length: Math.min(a.length, b.length) }, (_, k) => b[k] - a[k]);
 }
 
-/** Returns the color scale of a heat map: gates from 0 to 1, states around 0, with one limit for both sequences. */
+/** Returns the color scale of a heat map: gates from 0 to 1, others around 0, with one limit for both sequences. */
 export function mapScale(scene: Scene, name: MapName, values: Float64Array): ColorScale {
   if (scene.isDifference) return { name: "difference", limit: largest(values) || 1 };
-  if (name === "i" || name === "f" || name === "o") return { name: "sequential", limit: 1 };
-  if (name !== "c") return { name: "diverging", limit: 1 };
-  const limits = readingsOf(scene).map(({ trace }) => largest(trace.cells[scene.cell].c));
+  const { graph, quantities } = cellOf(scene.content.cell);
+  if (graph.nodes[quantities.get(name)!.node].op === "sigmoid") return { name: "sequential", limit: 1 };
+  const limits = readingsOf(scene).map(({ trace }) => largest(trace.cells[scene.cell].values[name]));
   return { name: "diverging", limit: Math.max(1, ...limits) };
 }
 
 /** Largest absolute value. */
 export const largest = (values: Float64Array) =>
   values.reduce((max, value) => (Math.abs(value) < Infinity ? Math.max(max, Math.abs(value)) : max), 0);
+
+/** The name of a quantity, with what its line says that it is. */
+export const titleOf = ({ cell }: LstmContent, name: MapName) =>
+  `${cellOf(cell).quantities.get(name)!.meaning} ${name}`.trim();
 
 /** Names a step of the LSTM and what the network reads there. */
 export function stepText({ content, first, second, show }: Scene, step: number): string {

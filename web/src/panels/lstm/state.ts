@@ -11,9 +11,11 @@ import { codec, field, integer, oneOf, optional, readInteger } from "../../kit/c
 import { cell } from "../../kit/controls";
 import type { LstmContent } from "../../kit/manifest";
 import type { Target } from "../../lstm/trace";
+import { cellOf } from "../../train/cells";
 import { formatSequence, hasRule, MAX_STEPS, parseSequence, randomSequence } from "./sequence";
 
-export type MapName = "i" | "f" | "g" | "o" | "c" | "h";
+/** A quantity of the cell. */
+export type MapName = string;
 export type Show = "first" | "second" | "difference";
 export type Order = "trained" | "forget" | "state";
 
@@ -24,8 +26,19 @@ export interface Selected {
   unit: number; // -1 for that of the top row
 }
 
-/** Maps that a cell has, in the order of the pictures: a vanilla RNN has only h. */
-export const mapNames = ({ cell }: LstmContent): MapName[] => (cell === "rnn" ? ["h"] : ["i", "g", "f", "c", "o", "h"]);
+/** Maps that a cell has, in the order of its text. */
+export const mapNames = ({ cell }: LstmContent): MapName[] => [...cellOf(cell).quantities.keys()];
+
+/** The gate by which units are sorted: that of forgetting, else the first one; null without gates. */
+export function gateOf({ cell }: LstmContent): MapName | null {
+  const { graph, quantities } = cellOf(cell);
+  const gates = [...quantities].filter(([, { node }]) => graph.nodes[node].op === "sigmoid");
+  return (gates.find(([, { meaning }]) => meaning.includes("forget")) ?? gates[0])?.[0] ?? null;
+}
+
+/** What the cell keeps from step to step, beside h if it can. */
+export const stateOf = ({ cell }: LstmContent): MapName => cellOf(cell).states[1] ?? "h";
+
 export const MAX_SEED = 2 ** 32 - 1; // Largest mask seed, what a number field holds exactly
 const MAX_TEXT = 20_000; // Longest sequence in the fragment, in characters
 const START = 200; // Steps at the start where there is no example
@@ -37,8 +50,8 @@ const writeCell = ({ map, step, unit }: Selected) => `${map}.${step + 1}.${unit 
 
 function fieldsOf(content: LstmContent) {
   const { stages, numLayers, bidirectional, examples, outputSize, hiddenSize, hiddenDropout } = content;
-  const isRnn = content.cell === "rnn";
-  const start: Selected = { map: isRnn ? "h" : "f", step: Infinity, unit: -1 };
+  const gate = gateOf(content);
+  const start: Selected = { map: gate ?? "h", step: Infinity, unit: -1 };
   const sequence = field<number[] | null>(
     null,
     (text) => {
@@ -72,7 +85,7 @@ function fieldsOf(content: LstmContent) {
     compare: sequence,
     show: oneOf<Show>(["first", "second", "difference"], "difference"),
     seed: optional(integer(0, hiddenDropout > 0 ? MAX_SEED : -1)),
-    units: isRnn ? oneOf<Order>(["trained", "state"], "state") : oneOf<Order>(["trained", "forget", "state"], "forget"),
+    units: !gate ? oneOf<Order>(["trained", "state"], "state") : oneOf<Order>(["trained", "forget", "state"], "forget"),
     columns: oneOf<Binning>(["extreme", "mean"]),
     cell: field(start, readCell, writeCell),
   };
