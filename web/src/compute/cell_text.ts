@@ -125,7 +125,6 @@ class Parser {
   }
 
   #peek = () => this.#line.tokens[this.#at];
-
   #take(sign: string): boolean {
     const isHere = this.#peek().kind === "sign" && this.#peek().text === sign;
     if (isHere) this.#at++;
@@ -249,9 +248,3 @@ class Parser {
       if (!used.has(name)) throw new CellError(`Nobody reads ${name}: h does not depend on it.`, line, 1);
   }
 }
-
-/** Shapes of the weights in their order, as torch has them. */
-export const shapesOf = ({ matrices, vectors }: Cell, inputSize: number, H: number): Record<string, number[]> => ({
-  ...Object.fromEntries([...matrices].map(([name, onX]) => [name, [H, onX ? inputSize : H]])),
-  ...Object.fromEntries([...vectors.keys()].map((name) => [name, [H]])),
-});

@@ -1,5 +1,7 @@
 /** WebAssembly of what a stage computes by units: a loop over the rows of matrices, four numbers at a time. */
 import type { Graph } from "../compute/cell_graph";
+import type { Stage } from "./cell_plan";
+import type { Kernel } from "./memory";
 
 const unsigned = (n: number): number[] => (n < 128 ? [n] : [(n & 127) | 128, ...unsigned(n >>> 7)]);
 const signed = (n: number): number[] => (n >= -64 && n < 64 ? [n & 127] : [(n & 127) | 128, ...signed(n >> 7)]);
@@ -20,7 +22,7 @@ const [GT, EQ, AND, ANDNOT, BITSELECT] = [0x44, 0x41, 0x4e, 0x4f, 0x52].map(simd
 const [ABS, NEG, SQRT, ADD, SUB, MUL, DIV, MIN, MAX] = [0xe0, 0xe1, 0xe3, 0xe4, 0xe5, 0xe6, 0xe7, 0xe8, 0xe9].map(simd);
 
 /** Functions of the kernel, of four numbers. */
-export const IMPORTED = ["sigmoid", "tanh", "exp", "log", "softplus"];
+const IMPORTED = ["sigmoid", "tanh", "exp", "log", "softplus"];
 
 function number(value: number): number[] {
   const bytes = new Uint8Array(new Float32Array([value]).buffer);
@@ -67,8 +69,23 @@ function codeOf(op: string, [a, b, c]: number[][], mask: number[] | null): numbe
   throw new Error(`no code for ${op}`);
 }
 
+/** A stage whose code is ready; `run` takes the addresses of the slots, rows, bytes of a row, and bytes to the next. */
+export interface Part extends Stage {
+  slots: Slot[];
+  run: ((...numbers: number[]) => void) | null;
+}
+
+/** Compiles a stage; `isStored` says which nodes are in matrices already. */
+export function compileStage(kernel: Kernel, graph: Graph, stage: Stage, isStored: (node: number) => boolean): Part {
+  if (!stage.store.length) return { ...stage, slots: [], run: null };
+  const { slots, module } = emitStage(graph, stage.store, isStored);
+  const k = Object.fromEntries(["memory", ...IMPORTED].map((name) => [name, kernel[name]]));
+  const { exports } = new WebAssembly.Instance(new WebAssembly.Module(module), { k });
+  return { ...stage, slots, run: exports.run as Part["run"] };
+}
+
 /** Returns the slots of a stage and its module; `isStored` says which nodes are in matrices already. */
-export function emitStage({ nodes }: Graph, store: number[], isStored: (index: number) => boolean) {
+function emitStage({ nodes }: Graph, store: number[], isStored: (index: number) => boolean) {
   const slots: Slot[] = [];
   const order: number[] = [];
   const visit = (index: number) => {

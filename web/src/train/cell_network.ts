@@ -4,22 +4,14 @@
  *
  * Shapes: B batch (columns, filled up to a multiple of 8), T steps, I input size, H hidden size, C classes.
  */
-import { shapesOf, type Cell } from "../compute/cell_text";
-import { emitStage, IMPORTED, type Slot } from "./cell_emit";
+import { shapesOf, type CellSizes } from "../compute/cell_shapes";
+import type { Cell } from "../compute/cell_text";
+import { compileStage, type Part, type Slot } from "./cell_emit";
 import { normalize, normalizeGradient } from "./cell_normalize";
-import { planCell, type Plan, type Stage } from "./cell_plan";
+import { planCell, termsOf, type Plan, type Term } from "./cell_plan";
 import { crossEntropy } from "./losses";
 import { Memory, pad, Weights, type Matrix } from "./memory";
 import type { Rng } from "./random";
-
-export interface CellSizes {
-  steps: number;
-  inputSize: number;
-  hiddenSize: number;
-  numClasses: number;
-  /** Largest B. */
-  batchSize: number;
-}
 
 /** What each step keeps for the way back: its input [I, B], the dropout mask [H, B], and nodes of the plan [H, B]. */
 interface Step {
@@ -27,15 +19,6 @@ interface Step {
   m: Matrix;
   nodes: Map<number, Matrix>;
 }
-
-type Run = (...numbers: number[]) => void;
-interface Part extends Stage {
-  slots: Slot[];
-  run: Run | null;
-}
-
-/** A product of a sum, in the order of the weights. */
-type Term = { sum: number; matrix: string; operand: number | null };
 
 export class CellNetwork {
   readonly weights: Weights;
@@ -66,17 +49,13 @@ export class CellNetwork {
   ) {
     const { steps, inputSize: I, hiddenSize: H, numClasses: C, batchSize } = sizes;
     const plan = (this.#plan = planCell(cell));
-    const order = [...cell.matrices.keys()];
-    this.#terms = [...plan.sums]
-      .flatMap(([sum, { terms }]) => terms.map((term) => ({ sum, ...term })))
-      .sort((a, b) => order.indexOf(a.matrix) - order.indexOf(b.matrix));
+    this.#terms = termsOf(cell, plan);
     this.weights = new Weights(memory, { ...shapesOf(cell, I, H), W_out: [C, H], b_out: [C] });
     const matrix = (rows: number) => memory.matrix(rows, pad(batchSize, 8));
     [this.#zero, this.#ones, this.#last, this.#dLast] = [matrix(H), matrix(H), matrix(H), matrix(H)];
     this.#count = steps;
-    const own = [...new Set(plan.kept.values())];
     this.steps = Array.from({ length: steps }, () => {
-      const matrices = new Map(own.map((node) => [node, matrix(H)]));
+      const matrices = new Map([...new Set(plan.kept.values())].map((node) => [node, matrix(H)]));
       const nodes = new Map([...plan.kept].map(([node, as]) => [node, matrices.get(as)!]));
       return { x: matrix(I), m: matrix(H), nodes };
     });
@@ -86,19 +65,12 @@ export class CellNetwork {
     for (const state of cell.states) this.#carries.set(state, matrix(H));
     for (const { before, store } of plan.backward)
       for (const node of [...before, ...store]) this.#grads.set(node, matrix(H));
-    this.#forward = plan.forward.map((stage) => this.#part(stage, (node) => plan.kept.has(node)));
-    this.#backward = plan.backward.map((stage) =>
-      this.#part(stage, (node) => plan.kept.has(node) || this.#grads.has(node)),
+    this.#forward = plan.forward.map((stage) =>
+      compileStage(memory.kernel, plan.graph, stage, (node) => plan.kept.has(node)),
     );
-  }
-
-  #part(stage: Stage, isStored: (node: number) => boolean): Part {
-    if (!stage.store.length) return { ...stage, slots: [], run: null };
-    const { kernel } = this.memory;
-    const { slots, module } = emitStage(this.#plan.graph, stage.store, isStored);
-    const k = Object.fromEntries(["memory", ...IMPORTED].map((name) => [name, kernel[name]]));
-    const { exports } = new WebAssembly.Instance(new WebAssembly.Module(module), { k });
-    return { ...stage, slots, run: exports.run as Run };
+    this.#backward = plan.backward.map((stage) =>
+      compileStage(memory.kernel, plan.graph, stage, (node) => plan.kept.has(node) || this.#grads.has(node)),
+    );
   }
 
   /** New weights: Xavier-uniform, vectors at what the text says; `starts` are those that begin elsewhere. */
@@ -112,12 +84,9 @@ export class CellNetwork {
 
   /** Samples the dropout masks of all steps from a seed; p = 0 or no seed: no dropout. */
   drop(p: number, seed: bigint | null, batch: number) {
-    const { kernel } = this.memory;
-    const threshold = Math.min(Math.floor(p * 2 ** 32 + 0.5), 2 ** 32 - 1);
     this.steps.slice(0, this.#count).forEach(({ m }, t) => {
       if (seed === null || p === 0) m.values.set(this.#ones.values);
-      else
-        kernel.masks(seed, BigInt(t), m.address, m.stride, m.rows, pad(batch, 8), threshold, Math.fround(1 / (1 - p)));
+      else this.memory.mask(m, p, seed, t, pad(batch, 8));
     });
   }
 

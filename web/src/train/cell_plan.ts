@@ -150,3 +150,13 @@ function stagesOf({ nodes }: Graph, roots: number[], isKnown: (index: number) =>
   roots.forEach(store);
   return Array.from(stages, (stage) => stage ?? { before: [], store: [] });
 }
+
+/** A product of a sum. */
+export type Term = { sum: number; matrix: string; operand: number | null };
+
+/** Returns all products in the order of the weights. */
+export function termsOf({ matrices }: Cell, { sums }: Plan): Term[] {
+  const order = [...matrices.keys()];
+  const all = [...sums].flatMap(([sum, { terms }]) => terms.map((term) => ({ sum, ...term })));
+  return all.sort((a, b) => order.indexOf(a.matrix) - order.indexOf(b.matrix));
+}

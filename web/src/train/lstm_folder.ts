@@ -1,5 +1,5 @@
 /** What the run folder of an LSTM holds, see run_files.ts. */
-import { shapesOf } from "../compute/cell_text";
+import { shapesOf } from "../compute/cell_shapes";
 import { cellOf, joinGates, splitGates } from "./cells";
 import { generatorState, power, readGenerator, readWeights, writeWeights, type Layout } from "./checkpoint";
 import type { LstmRun, LstmSaved } from "./lstm_run";

@@ -106,6 +106,12 @@ export class Memory {
     return matrix;
   }
 
+  /** The dropout mask of step t of a seed: each number is 0 with probability p. */
+  mask(m: Matrix, p: number, seed: bigint, t: number, columns: number) {
+    const threshold = Math.min(Math.floor(p * 2 ** 32 + 0.5), 2 ** 32 - 1);
+    this.kernel.masks(seed, BigInt(t), m.address, m.stride, m.rows, columns, threshold, Math.fround(1 / (1 - p)));
+  }
+
   /** C += A B, of the first columns of B and C. */
   product(a: Matrix, b: Matrix, c: Matrix, columns: number) {
     this.#product(a, a.stride, BYTES, b, c, a.columns, columns);
