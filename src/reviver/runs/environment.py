@@ -4,7 +4,6 @@ A resumed run is bit-for-bit reproducible only in the same environment: floating
 terms, which the processor, the number of threads and of processes, the version of torch and the native code determine.
 """
 
-import functools
 import importlib.metadata
 import os
 import platform
@@ -77,11 +76,8 @@ def versions() -> dict[str, str]:
         "reviver": __version__,
         **({} if commit is None else {"commit": commit}),
         "torch": torch.__version__,  # with the build, such as +cpu
-        **{name: _version(name) for name in VERSIONED_PACKAGES},
+        **{name: importlib.metadata.version(name) for name in VERSIONED_PACKAGES},
     }
-
-
-_version = functools.cache(importlib.metadata.version)  # which parses a file
 
 
 def _processor_name() -> str:

@@ -325,18 +325,14 @@ def is_unused(path: Path) -> bool:
     return all(found.name == JOB_FILE or found.suffix == ".part" for found in path.iterdir())
 
 
-def refuse_existing(path: str | Path, world: World = ALONE) -> None:
+def refuse_existing(path: str | Path) -> None:
     """Raise `RunFolderError` unless `path` `is_unused`: a run folder is never overwritten.
 
-    The run that a restart by torchrun goes on with is accepted. Of several processes, rank 0 looks; the error is raised by all.
+    The run that a restart by torchrun goes on with is accepted.
     """
-
-    def refuse() -> None:
-        if not is_unused(Path(path)) and not is_restarted(path):
-            problem = "exists already and is never overwritten; choose another --out, or go on with --resume"
-            raise RunFolderError(f"{path}: {problem}")
-
-    world.call_on_main(refuse)
+    if not is_unused(Path(path)) and not is_restarted(path):
+        problem = "exists already and is never overwritten; choose another --out, or go on with --resume"
+        raise RunFolderError(f"{path}: {problem}")
 
 
 def _now() -> str:

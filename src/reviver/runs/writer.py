@@ -27,8 +27,6 @@ from reviver.system import sync
 
 MAX_PIXELS = 1024
 """Maximum height and width of an image in pixels."""
-MAX_EXACT = 2**53
-"""Larger integers become text, since TensorBoard stores hyperparameters as float64."""
 
 
 class RecordsWriter:
@@ -48,12 +46,8 @@ class RecordsWriter:
         self.counts = {name: len(folder.read_records(name)) for name in names}
         self._folder = folder
         self._events_folder = folder.path / "tensorboard"
-        config = {
-            name: str(value) if isinstance(value, int) and abs(value) > MAX_EXACT else value
-            for name, value in folder.record["config"].items()
-        }
         metrics = [metric for name in names for metric in folder.line_model(name).compared]
-        experiment, start, self._end = hparams(config, dict.fromkeys(metrics, 0.0))
+        experiment, start, self._end = hparams(folder.record["config"], dict.fromkeys(metrics, 0.0))
         with explain_write_errors(folder.path), ExitStack() as opened:
             self._files = {
                 name: opened.enter_context(folder.records_path(name).open("a", encoding="utf-8")) for name in names

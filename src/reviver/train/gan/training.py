@@ -126,7 +126,7 @@ def train_in_world(
     check_world(config, world)
     losses = choose_losses(config.loss, config.label_smoothing, parts)
     if not resume:
-        refuse_existing(out, world)
+        world.call_on_main(partial(refuse_existing, out))
     data = load_images(config.data, config.image_size)
     num_classes = count_classes(data) if config.conditional else 0
     monitor = create_monitor(config, data)

@@ -231,7 +231,7 @@ def train(
     with join_world(chosen_device, timeout) as world, seeding_default_rngs(config.seed, chosen_device) as default_rngs:
         check_batch_sizes(config, world)
         if not resume:
-            refuse_existing(out, world=world)
+            world.call_on_main(lambda: refuse_existing(out))
         rngs = {"dropout": make_rng(config.seed, "dropout", chosen_device)}
         if parts.cell is not None:
             rngs |= default_rngs
