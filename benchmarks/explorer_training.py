@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import machine, ratio, summary
-from reviver.explorer.page import write_explorer
+from reviver.explorer.page import build_page
 from reviver.run import train_lstm
 from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
@@ -91,7 +91,7 @@ def main() -> dict[str, object]:
         )
     with tempfile.TemporaryDirectory() as folder, open_browser() as browser:
         page = Path(folder) / "explorer.html"
-        write_explorer([], page)
+        build_page([]).save(page)
         per_update, ratios, version = compare_with_tensorflow(browser, page)
         drawn = {name: draw(browser, page, name.lower(), count) for name, count in DRAWN.items()}
         return {

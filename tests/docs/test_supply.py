@@ -46,12 +46,3 @@ def test_wheels_have_every_file_of_the_package() -> None:
     patterns = PROJECT["tool"]["setuptools"]["package-data"]["reviver"]
     included = {path for pattern in patterns for path in package.glob(pattern)}
     assert {lock.ROOT / name for name in tracked if not name.endswith(".py")} <= included
-
-
-def test_make_creates_an_environment_again_that_has_no_pip(tmp_path: Path) -> None:
-    python = tmp_path / "python"
-    python.write_text("#!/bin/sh\n[ $1 = -c ] || { mkdir -p .venv/bin; : > .venv/bin/python; exit 1; }\n")
-    python.chmod(0o700)
-    command = ["make", "-f", str(lock.ROOT / "Makefile"), f"PYTHON={python}", ".venv/bin/python"]
-    assert subprocess.run(command, cwd=tmp_path, capture_output=True, check=False).returncode == 2
-    assert [*tmp_path.glob(".venv/bin/*")] == []

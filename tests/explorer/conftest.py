@@ -11,7 +11,7 @@ import pytest
 from filelock import FileLock
 
 from reviver.explorer import gan_images
-from reviver.explorer.page import write_explorer
+from reviver.explorer.page import build_page
 from reviver.run import load
 from reviver.settings.gan import GANConfig
 from reviver.settings.gan_presets import PRESETS as GAN_PRESETS
@@ -56,7 +56,7 @@ def write_page(folder: Path, configs: Mapping[str, GANConfig | LSTMConfig]) -> P
                     gan.train(config, folder / name, device="cpu")
                 else:
                     lstm.train(config, folder / name, device="cpu")
-            write_explorer([load(folder / name) for name in configs], page)
+            build_page([load(folder / name) for name in configs]).save(page)
     return page
 
 

@@ -22,9 +22,8 @@ from reviver.data.task import mean_loss
 from reviver.errors import RunFolderError
 from reviver.explorer import lstm_examples
 from reviver.explorer.blocks import Blocks
-from reviver.explorer.facts import thin
 from reviver.explorer.lstm import collect_lstm, round_weights
-from reviver.explorer.lstm_examples import MAX_EXAMPLES, choose, collect_examples
+from reviver.explorer.lstm_examples import MAX_EXAMPLES, collect_examples
 from reviver.explorer.manifest import LstmContent
 from reviver.explorer.page import name_runs
 from reviver.lstm.cell import LSTMState, lstm_step
@@ -208,24 +207,6 @@ def test_the_prefixes_of_a_bidirectional_network_have_the_masks_of_their_steps(s
 
 
 @needs_node
-def test_masks_have_the_bits_of_python() -> None:
-    cases: list[tuple[Any, int, float]] = [
-        (kind, seed, p)
-        for kind in ("step", "variational", "zoneout")
-        for seed, p in ((0, 0.1), (1, 0.999), (2**32, 0.5), (2**63 - 1, 0.1), (2**64 - 1, 0.5))
-    ]
-    content = {"hiddenSize": 33, "numLayers": 2}
-    requests = [
-        {"content": content | {"hiddenDropout": p, "hiddenDropoutKind": kind}, "seed": str(seed), "steps": 40}
-        for kind, seed, p in cases
-    ]
-    for (kind, seed, p), cells in zip(cases, compute("lstm", requests), strict=True):
-        for cell, found in enumerate(cells):
-            bits = (seed + cell + 2**63) % 2**64 - 2**63  # consecutive, modulo 2⁶⁴
-            assert found == dropout_masks(torch.tensor(bits), 40, 1, 33, p, kind).flatten().tolist()
-
-
-@needs_node
 @pytest.mark.parametrize("name", ["zoneout", "variational"])
 def test_the_terms_of_a_unit_add_up(name: str, shown: dict[str, Shown]) -> None:
     seed, unit, run = 5, 2, shown[name].run
@@ -301,15 +282,6 @@ def test_custom_numbers_are_as_in_the_file_while_it_is_there(shown: dict[str, Sh
     assert content.standardization is not None
     assert content.facts.rounding[0].unit == "class probability, of random numbers"
     assert str(tmp_path) not in content.model_dump_json(exclude={"run_argument"})
-
-
-def test_a_page_has_a_bounded_number_of_numbers() -> None:
-    assert len(choose(torch.full((500,), 784), 1)) == 20
-    assert len(choose(torch.full((500,), 1000), 2)) == 10
-    assert choose(torch.tensor([5000, 1020, 1021, 40]), 1).tolist() == [1, 3]  # the limit itself fits
-    assert choose(torch.tensor([2, 2]), 50_000).tolist() == []
-    assert choose(torch.arange(1, 101), 1).tolist()[::19] == [0, 99]
-    assert thin(range(100), 4) == [0, 33, 66, 99]
 
 
 def test_the_stages_are_the_first_the_middle_and_the_last(shown: dict[str, Shown], tmp_path: Path) -> None:

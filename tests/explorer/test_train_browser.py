@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import expect
 
 from reviver.data.images.named import read_small_mnist
-from reviver.explorer.page import write_explorer
+from reviver.explorer.page import build_page
 from reviver.run import load
 from reviver.settings.lstm import LSTMConfig
 from tests.explorer.browser import Show, poll
@@ -54,7 +54,7 @@ UPDATES, MORE_UPDATES = {"lstm": 140, "gan": 20}, {"lstm": 700, "gan": 200}
 def train_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a page without runs."""
     page = tmp_path_factory.mktemp("page") / "train.html"
-    write_explorer([], page)
+    build_page([]).save(page)
     assert page.stat().st_size <= 3e6
     return page
 

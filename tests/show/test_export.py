@@ -3,7 +3,6 @@
 import json
 import shlex
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
@@ -130,40 +129,6 @@ def test_generator_computes_the_same(image_shape: Any, num_classes: int, batch_n
             torch.testing.assert_close(images, generator(z).detach(), rtol=0, atol=1e-5)
 
 
-def option(attribute: onnx.AttributeProto) -> str:
-    value = onnx.helper.get_attribute_value(attribute)
-    return f"{attribute.name}={value.decode() if isinstance(value, bytes) else value}"
-
-
-def test_the_graphs_are_the_golden_ones(golden: Callable[..., None]) -> None:
-    """Files stay the same from release to release; so do the names and texts that runtimes show."""
-    scale, found = Standardization(mean=(0.5,) * I, scale=(2.0,) * I), {}
-    pools = {
-        pooling: LSTMClassifier(I, H, C, pooling=pooling, patch_size=2) for pooling in ("mean", "max", "attention")
-    }
-    for name, network, options in (
-        *((pooling, network, {"standardization": scale}) for pooling, network in pools.items()),
-        ("two layers", LSTMClassifier(I, H, C, 2, bidirectional=True), {"target": "class at every step"}),
-        (
-            "number",
-            RNNClassifier("gru", I, H, 1),
-            {"layers": scan_layers, "target": "number", "description": "Numbers"},
-        ),
-        ("images", Generator(4, (1, 2, 2), num_classes=3), {}),
-    ):
-        build: Any = gan_onnx.build_graph if name == "images" else lstm_onnx.build_graph
-        graph = build(network, **options)
-        ports = [
-            f"{port.name}: {port.dtype}{list(port.shape)}, {port.description}"
-            for port in (*graph.inputs, *graph.outputs)
-        ]
-        found[name] = ports + [
-            f"{node.name}: {', '.join(node.output)} = {node.op_type}({', '.join([*node.input, *map(option, node.attribute)])})"
-            for node in graph.model("test", "", {}).graph.node
-        ]
-    golden("onnx_graphs", found)
-
-
 def test_what_no_file_can_hold_is_refused(tmp_path: Path) -> None:
     zoneout = LSTMClassifier(I, H, C, hidden_dropout=0.1, hidden_dropout_kind="zoneout")
     for network, problem in (
@@ -207,14 +172,6 @@ def test_every_kind_of_task(name: str, output: str, shape: tuple[int, ...], home
     x = torch.randn(5, 7, run.network.input_size)
     (found,) = session(str(tmp_path / "model")).run([output], {"x": x.numpy()})
     close(torch.from_numpy(found), run.network(x, every_step=name == "copy").reshape(shape))
-
-
-def test_run_of_a_gan_gives_its_average(home: Path, tmp_path: Path) -> None:
-    run: Any = load(home / "gan")
-    exported = to_onnx(run, tmp_path / "model")
-    z = torch.randn(9, 4)
-    (images,) = session(str(exported.path)).run(None, {"z": z.numpy()})
-    torch.testing.assert_close(torch.from_numpy(images), run.generator(z).detach(), rtol=0, atol=1e-5)
 
 
 def test_onnx_is_missing(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from reviver.cli.app import main
-from reviver.figures import FORMATS, figure_style, format_number, plain_log_ticks, save_figure
+from reviver.figures import figure_style, format_number, plain_log_ticks, save_figure
 from reviver.show.gan_figures import loss_curves, strip_figure
 from reviver.show.lstm_figures import confusion_figure, learning_curves
 from reviver.show.report.results import GAN_METRICS
@@ -20,13 +20,6 @@ from reviver.train.lstm.classification import ClassificationReport
 
 METRICS = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
 RUNS = [[{"epoch": epoch, **dict.fromkeys(METRICS, value)} for epoch in (1, 2)] for value in (1.0, 0.5)]
-
-
-def test_the_same_figure_is_the_same_file(tmp_path: Path) -> None:
-    for suffix in FORMATS:
-        for name in "ab":
-            save_figure(learning_curves(RUNS), tmp_path / f"{name}.{suffix}")
-        assert (tmp_path / f"a.{suffix}").read_bytes() == (tmp_path / f"b.{suffix}").read_bytes()
 
 
 def test_width_font_size_and_background(tmp_path: Path) -> None:

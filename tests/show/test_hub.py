@@ -29,7 +29,6 @@ from reviver.files.pretrained import front_matter
 from reviver.lstm.scoring import compute_logits
 from reviver.run import LSTMRun
 from reviver.runs.records import ComparedScores
-from reviver.settings.tasks import TASKS, TaskDefinition, find_task
 from reviver.show.export import to_hub
 from tests.damage import Payload, edit_json
 
@@ -204,17 +203,6 @@ def test_text_of_strangers_stays_text(home: Path, tmp_path: Path) -> None:
     assert ModelCard(text).data.eval_results[0].dataset_name == "`]( <script>"
     values = {"a": "no", "b": "x: [y]", "c": 1.5, "d": ["yes", "plain"], "e": [{"f": [{"g": "é\n"}], "h": True}]}
     assert ModelCard(front_matter({**values, "i": None}) + "\n").data.to_dict() == values
-
-
-def test_every_task_has_a_description() -> None:
-    found = [(task.goal, task.inputs) for task in map(find_task, TASKS)]
-    assert not {TaskDefinition.goal, TaskDefinition.inputs} & {text for texts in found for text in texts}
-    assert len(set(found)) == len(TASKS)
-
-
-def test_the_files_are_listed(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(shlex.split(f"export {home / 'rnn'} --format hub --json --out {tmp_path}/model")) == 0
-    assert sorted(Path(file).name for file in json.loads(capsys.readouterr().out)["files"]) == FILES
 
 
 # Damaged files

@@ -181,13 +181,14 @@ def explore(
     if path.suffix.lower() not in (".html", ".htm") and not path.is_dir():
         refuse("out", f"must end in .html, got {out}")
 
-    from reviver.explorer.page import write_explorer
+    from reviver.explorer.page import build_page
     from reviver.files.file_errors import check_writable
     from reviver.run import open_run
 
     check_writable(path)
     opened = [open_run(run, parts=Parts.load(task=task)) for run in runs]
-    page = write_explorer(opened, path, num_training=training_images, with_data=not no_data)
+    page = build_page(opened, num_training=training_images, with_data=not no_data)
+    page.save(path)
     sizes, size = dict(page.block_sizes), path.stat().st_size
     result = {"out": out, "bytes": size, "blocks": {"page": size - sum(sizes.values()), **sizes}}
     common.show(result, f"{out}: {size / 1e6:.1f} MB")

@@ -22,8 +22,6 @@ MAX_NUMBERS = 20_000
 """Maximum numbers of all examples together, for the size of the page."""
 DIGITS = 6
 """Digits of a number after the first one of the standard deviation of its channel."""
-MAX_DECIMALS = 40
-"""Maximum decimals of a number, which keeps it finite."""
 
 
 class ExampleInputs(NamedTuple):
@@ -92,6 +90,6 @@ def raw_values(run: OpenedRun, sequences: Sequences) -> Tensor:
         scale = torch.tensor(standardization.scale, dtype=torch.float64)
         x = x * scale + torch.tensor(standardization.mean, dtype=torch.float64)
     for channel, deviation in enumerate(scale.tolist()):
-        factor = 10.0 ** min(MAX_DECIMALS, DIGITS - math.floor(math.log10(deviation)))
+        factor = 10.0 ** (DIGITS - math.floor(math.log10(deviation)))
         x[:, :, channel] = (x[:, :, channel] * factor).round() / factor
     return x

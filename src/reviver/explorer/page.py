@@ -2,7 +2,6 @@
 
 import html
 import logging
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.resources import files
@@ -34,13 +33,8 @@ from reviver.version import __version__
 
 MAX_BYTES = 64 << 20
 """Size of a page; a browser on a phone opens no larger one."""
-BYTES_PER_WEIGHT = 2.0
-"""Of the page, at least: half precision, deflated and in base64."""
 CLASSIFIER_BITS = 6
 """Significant bits of the classifier's weights in a page without a GAN; of 1000 test images none changes its class."""
-
-MAX_WEIGHT = 1e15
-"""Largest weight; products of larger ones with those of BatchNorm would leave single precision."""
 
 TITLE, DATA = "<!--title-->", "<!--data-->"
 SANDBOX = "allow-scripts allow-downloads"
@@ -128,7 +122,12 @@ def build_page(
             _log.warning("%s: was killed while it trained; the page shows update %d", run.folder.path, run.step)
         if not can_run(run):
             id_ = f"recorded-{len(recorded)}"
-            recorded.append(_record(run, blocks, id_, name, with_data=with_data))
+            is_gan = run.kind == "gan"
+            recorded.append(
+                record_gan(run, blocks, id_, name=name, with_data=with_data)
+                if is_gan
+                else record_lstm(run, id_, name=name)
+            )
         elif run.kind == "gan":
             id_ = f"gan-{len(gans)}"
             gans.append(collect_gan(run, blocks, id_, name=name, num_training=num_training, with_data=with_data))
@@ -150,16 +149,10 @@ def build_page(
         gan_config=asdict(GANConfig()),
     )
     page = Page(manifest.title, render_page(manifest, blocks), {id_: len(text) for id_, text in blocks.texts.items()})
-    _check_size(len(page.html), "the page", "give fewer runs, or --training-images 0")
-    return page
-
-
-def write_explorer(
-    runs: Sequence[OpenedRun], out: Path, *, num_training: int | None = None, with_data: bool = True
-) -> Page:
-    """Write the explorer of some runs to `out`, see `build_page`."""
-    page = build_page(runs, num_training=num_training, with_data=with_data)
-    write_text(out, page.html)
+    if len(page.html) > MAX_BYTES:
+        sizes = f"about {len(page.html) / 1e6:.0f} MB, and the limit is {MAX_BYTES / 1e6:.0f} MB"
+        remedy = "give fewer runs, --training-images 0, or train with a smaller --image-size"
+        raise ConfigError(f"the page would have {sizes}; {remedy}")
     return page
 
 
@@ -211,27 +204,11 @@ def _printable(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8") or "run"
 
 
-def _record(run: OpenedRun, blocks: Blocks, id_: str, name: RunName, *, with_data: bool) -> RecordedGan | RecordedLstm:
-    """Return what training recorded of a run whose networks the page cannot run."""
-    if run.kind == "gan":
-        return record_gan(run, blocks, id_, name=name, with_data=with_data)
-    return record_lstm(run, id_, name=name)
-
-
 def _check_weights(run: OpenedRun) -> None:
-    """Refuse, before anything is computed, weights that are not finite, or too many for a page."""
+    """Refuse weights that are not finite."""
     networks = (run.generator, run.discriminator) if run.kind == "gan" else (run.network,)
     tensors = [tensor for network in networks for tensor in network.state_dict().values()]
-    size = round(BYTES_PER_WEIGHT * sum(math.prod(tensor.shape) for tensor in tensors))
-    subject = f"{run.folder.path}: its networks are so large that the page"
-    _check_size(size, subject, "train with a smaller --image-size")
-    if not all(bool((tensor.abs() <= MAX_WEIGHT).all()) for tensor in tensors):  # also if one is NaN
+    if not all(bool(tensor.isfinite().all()) for tensor in tensors):
         raise RunFolderError(
             f"{run.folder.path}: has weights that are not finite, so there is nothing to show; train it again"
         )
-
-
-def _check_size(size: int, subject: str, remedy: str) -> None:
-    if size > MAX_BYTES:
-        sizes = f"about {size / 1e6:.0f} MB, and the limit is {MAX_BYTES / 1e6:.0f} MB"
-        raise ConfigError(f"{subject} would have {sizes}; {remedy}")

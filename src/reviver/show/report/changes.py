@@ -19,8 +19,6 @@ RESULTS = {
 """Keys of a report that hold results, by its parts."""
 GIVEN = ("runs", "min_confidence", "num_images", "num_samples", "num_features", "num_evaluations")
 """Keys below them whose values are given, not measured."""
-
-
 REMEDY = "give a report.json that reviver report wrote"
 
 

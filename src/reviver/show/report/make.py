@@ -26,7 +26,7 @@ from reviver.settings.lstm_presets import PRESETS as LSTM_PRESETS
 from reviver.show.gan_figures import interpolation_figure, loss_curves, score_curves
 from reviver.show.lstm_figures import learning_curves
 from reviver.show.report.diagrams import gan_networks, lstm_cell, lstm_unrolled
-from reviver.show.report.results import GANResults, LSTMResults, collect, gan_results, lstm_results, replace_unprintable
+from reviver.show.report.results import GANResults, LSTMResults, collect, gan_results, lstm_results
 from reviver.train.gan.grids import save_grid
 from reviver.train.opened import OpenedRun
 
@@ -129,7 +129,7 @@ def write_report(out: Path, lstm: LSTMResults, gan: GANResults) -> ReportFiles:
     logger.info("plotting the figures into %s", figures)
     save_figures(figures, lstm, gan)
     logger.info("writing %s, report.html and report.pdf", paths.json)
-    write_json(paths.json, replace_unprintable(collect(lstm, gan)))
+    write_json(paths.json, collect(lstm, gan))
     compile_report(paths.json, figures, {"html": paths.html, "pdf": paths.pdf}, has_explorer=explorer is not None)
     return paths
 
@@ -196,11 +196,10 @@ def compile_report(
             (folder / source).write_bytes((files("reviver.show.report") / source).read_bytes())
         shutil.copyfile(results, folder / "report.json")
         shutil.copytree(figures, folder / "figures")
-        document = str(folder / "report.typ")
         inputs = {"explorer": EXPLORER} if has_explorer else {}
         contents = {
             path: typst.compile(
-                document, root=name, format=target, sys_inputs={**inputs, "target": target}, ignore_system_fonts=True
+                folder / "report.typ", format=target, sys_inputs={**inputs, "target": target}, ignore_system_fonts=True
             )
             for target, path in targets.items()
         }

@@ -366,15 +366,3 @@ def find_command(run: OpenedRun) -> str:
     for field, value in changes[nearest].items():
         words += [f"--{field.replace('_', '-')}", show_value(value)]
     return shlex.join([*words, "--out", f"runs/{run.folder.path.name}"])
-
-
-def replace_unprintable(value: Any) -> Any:
-    """Return a JSON value without the characters that PDF and HTML do not allow, such as control characters.
-
-    Whitespace becomes a space, every other unprintable character U+FFFD.
-    """
-    if isinstance(value, str):
-        return "".join(c if c.isprintable() else " " if c.isspace() else "\ufffd" for c in value)
-    if isinstance(value, dict):
-        return {replace_unprintable(key): replace_unprintable(entry) for key, entry in value.items()}
-    return [replace_unprintable(entry) for entry in value] if isinstance(value, (list, tuple)) else value
