@@ -48,8 +48,11 @@ def collect_gan(
     endpoints = choose_endpoints(run, classifier)
     if num_training is None:
         num_training = max(1, min(NUM_TRAINING, MAX_TRAINING_BYTES // math.prod(generator.image_shape)))
-    training = choose_images(images.train, num_training if with_data else 0, run, "training")
-    test = choose_images(images.test, NUM_TEST if with_data else 0, run, "test")
+    training, test = None, None
+    if with_data and images.train and num_training:
+        training = choose_images(images.train, num_training, run, "training")
+    if with_data and images.test:
+        test = choose_images(images.test, NUM_TEST, run, "test")
     return GanContent(
         run_argument=name.argument,
         step=run.step,

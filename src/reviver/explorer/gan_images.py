@@ -105,10 +105,8 @@ def spread(labels: Tensor | None, total: int, count: int, rng: torch.Generator) 
     return order[(rank * len(sizes) + classes).argsort()[:count]]
 
 
-def choose_images(images: ImageSet | None, count: int, run: OpenedRun, purpose: str) -> ImageSet | None:
-    """Return `count` images, spread over their classes; None if there are none."""
-    if images is None or count == 0:
-        return None
+def choose_images(images: ImageSet, count: int, run: OpenedRun, purpose: str) -> ImageSet:
+    """Return at most `count` images, spread over their classes."""
     rng = make_rng(run.config.seed, f"explorer/{purpose}")
     chosen = spread(images.labels, len(images.images), count, rng)
     return ImageSet(images.images[chosen], None if images.labels is None else images.labels[chosen], images.name)

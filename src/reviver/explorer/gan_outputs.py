@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from reviver.data.images.image_set import from_pixels
-from reviver.explorer.gan_images import RealImages, rounded, spread
+from reviver.explorer.gan_images import RealImages, choose_images, rounded
 from reviver.explorer.layers import FoldedLayer, evaluate, rounding_of
 from reviver.explorer.manifest import LogitContext, Rounding
 from reviver.gan.losses import describe_losses
@@ -51,10 +51,9 @@ def context_logits(run: OpenedRun, samples: Samples, images: RealImages) -> Logi
     for found, name in ((images.test, "test images"), (images.train, "training images")):
         if found is None or (num_classes and (found.labels is None or int(found.labels.max()) >= num_classes)):
             continue  # none, or without the labels that a conditional D asks for
-        rng = make_rng(run.config.seed, "explorer/real")
-        chosen = spread(found.labels, len(found.images), min(NUM_CONTEXT, len(found.images)), rng)
-        classes = one_hot(found.labels[chosen], num_classes) if num_classes and found.labels is not None else None
-        real = rounded(discriminator.logits(from_pixels(found.images[chosen]), classes))
+        chosen = choose_images(found, NUM_CONTEXT, run, "real")
+        classes = one_hot(chosen.labels, num_classes) if num_classes and chosen.labels is not None else None
+        real = rounded(discriminator.logits(from_pixels(chosen.images), classes))
         return LogitContext(real=real, fake=fake, real_source=name)
     return LogitContext(real=[], fake=fake, real_source="")
 

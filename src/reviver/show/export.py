@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field
 
@@ -83,22 +83,13 @@ def to_onnx(
     path = Path(path)
     check_writable(path)
     metadata: dict[str, str] = {}
-    if isinstance(network, Generator):
-        graph = gan_onnx.build_graph(network, opset)
-        if run is not None:
-            metadata = {"data": run.folder.record["data"]["name"]}
-    elif run is None:
-        graph = lstm_onnx.build_graph(network, opset, layers)
-    else:
+    options: dict[str, Any] = {}
+    if run is not None and run.kind == "gan":
+        metadata = {"data": run.folder.record["data"]["name"]}
+    elif run is not None:
         data = SequenceData.of_task(run.config, run.task)
-        graph = lstm_onnx.build_graph(
-            network,
-            opset,
-            layers,
-            target=data.target,
-            standardization=data.standardization,
-            description=f"{lstm_onnx.INPUT}: {run.task.input_text}",
-        )
+        options = {"target": data.target, "standardization": data.standardization}
+        options["description"] = f"{lstm_onnx.INPUT}: {run.task.input_text}"
         metadata = {"task": data.task, "target": data.target, "encoding": data.encoding, "length": str(data.length)}
         if data.classes is not None:
             metadata["classes"] = json.dumps(data.classes, ensure_ascii=False)
@@ -112,6 +103,10 @@ def to_onnx(
         metadata |= {"run": name, "seed": str(source.seed), "step": str(source.step), "started": source.started or ""}
         metadata |= {"versions": json.dumps(source.versions), "settings": json.dumps(source.settings)}
     kind = "Generator of images" if isinstance(network, Generator) else "Classifier of sequences"
+    if isinstance(network, Generator):
+        graph = gan_onnx.build_graph(network, opset)
+    else:
+        graph = lstm_onnx.build_graph(network, opset, layers, **options)
     content = graph.model(name, f"{kind}, exported by Reviver", metadata).SerializeToString(deterministic=True)
     with atomic_write(path) as temporary:
         temporary.write_bytes(content)

@@ -43,8 +43,6 @@ SCORE_STYLES = (
     {"precision": (TRAIN_COLOR, "o"), "recall": (VALIDATION_COLOR, "s"), "coverage": (THIRD_COLOR, "^")},
 )
 """Color and marker of the scores in each panel."""
-EQUILIBRIUM = 0.5
-"""D(x) everywhere once generated images are distributed like the real ones (Goodfellow et al. 2014), for the target 1."""
 
 
 def interpolation_figure(interpolation: Interpolation, *, annotate: bool = False) -> Figure:
@@ -122,10 +120,9 @@ def loss_curves(records: Records, loss: str = "non-saturating", label_smoothing:
         marker = "o" if len(records) == 1 else ""  # a line of one point is invisible
         axes.plot(_column(records, "epoch"), _column(records, name), color=color, marker=marker, label=label)
     is_cross_entropy = describe_losses(loss).smoothed is not None
-    if is_cross_entropy:
-        outputs.axhline(
-            (1 - label_smoothing) * EQUILIBRIUM, color=CHANCE_COLOR, linestyle=":", linewidth=1.2, label="equilibrium"
-        )
+    if is_cross_entropy:  # D(x) once generated images are distributed like the real ones (Goodfellow et al. 2014)
+        level = (1 - label_smoothing) / 2
+        outputs.axhline(level, color=CHANCE_COLOR, linestyle=":", linewidth=1.2, label="equilibrium")
     losses.set(title="Loss", ylabel="cross-entropy" if is_cross_entropy else f"{loss} loss")
     if not describe_losses(loss).is_negative:
         losses.set_ylim(0, None)

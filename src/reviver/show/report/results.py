@@ -254,19 +254,14 @@ def _recognize_digits(run: OpenedRun, classifier: DigitClassifier) -> dict[str, 
 
 
 def _count_digits(probabilities: Tensor) -> dict[str, Any]:
-    """Count the digits with a probability of at least CONFIDENCE in probabilities [N, 10]."""
-    confidences, digits = probabilities.max(1)
-    counts = torch.bincount(digits[confidences >= CONFIDENCE], minlength=10)
-    return summarize_digits(len(probabilities), counts.tolist())
-
-
-def summarize_digits(num_images: int, counts: Sequence[int]) -> dict[str, Any]:
-    """Summarize `counts`, the images recognized as each digit, of `num_images` images.
+    """Count the images that are recognized as each digit, with probabilities [N, 10] of which one is at least CONFIDENCE.
 
     The standard error of the fraction of recognized images is that from their number alone. `balanced_fraction` counts each
     digit for at most a tenth of the images, so one digit gives 0.1.
     """
-    fraction = sum(counts) / num_images
+    confidences, digits = probabilities.max(1)
+    counts = torch.bincount(digits[confidences >= CONFIDENCE], minlength=10).tolist()
+    num_images, fraction = len(probabilities), sum(counts) / len(probabilities)
     return {
         "num_images": num_images,
         "counts": counts,
