@@ -30,8 +30,6 @@ from reviver.files.file_errors import reading
 from reviver.files.read import parse_json
 from reviver.launch import is_launched, record_failure
 from reviver.settings import validation
-from reviver.settings.gan_presets import PRESETS as GAN_PRESETS
-from reviver.settings.lstm_presets import PRESETS as LSTM_PRESETS
 from reviver.settings.validation import refuse
 from reviver.text import did_you_mean, escape_controls, short_repr
 from reviver.train.start import find_start
@@ -60,10 +58,7 @@ COMMANDS: dict[tuple[str, ...], Callable[..., Any]] = {
     ("sweep",): sweep.sweep,
 }
 """Functions of the commands by their words."""
-PRESETS: Mapping[tuple[str, ...], Mapping[str, Any]] = {
-    ("lstm", "train"): LSTM_PRESETS,
-    ("gan", "train"): GAN_PRESETS,
-}
+PRESETS = {tuple(words.split()): training.presets for words, training in sweep.COMMANDS.items()}
 """Presets by command; the first is the default."""
 NOT_IN_FILES = ("config", "parts", "print_config", "debug")
 """Options that a settings file cannot set."""
