@@ -132,6 +132,7 @@ def test_a_narrow_terminal_leaves_out_parts_of_the_progress_line_but_cuts_none(
     ):
         monkeypatch.setenv("COLUMNS", str(width))
         with progress.ProgressBar("LSTM T=1000", 8, "lengths", visible=True) as bar:
+            bar.update(1, f"{accuracy}, {loss}")
             bar.update(7, f"{accuracy}, {loss}")
         last = (
             re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", capsys.readouterr().err).rstrip("\n").splitlines()[-1].split("\r")[-1]

@@ -118,7 +118,7 @@ def test_no_command_runs_code_out_of_a_run_folder_and_a_changed_file_is_named(
     assert run("plot r") == run("compare r") == 0, "they read records alone"
     capsys.readouterr()
     assert run("export r --format onnx") == 2
-    assert "has the custom networks mine.py, which cannot be exported" in capsys.readouterr().err
+    assert "has a cell or networks of your own, which cannot be exported" in capsys.readouterr().err
     Path("other.py").write_text(MINE + "# changed\n")
     reviver.load("r", networks="other.py")
     assert "networks: other.py has changed since this run began" in capsys.readouterr().err

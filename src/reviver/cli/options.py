@@ -15,10 +15,9 @@ import cyclopts
 import tomli_w
 from cyclopts import Parameter
 
-from reviver.errors import ConfigError
 from reviver.launch import DEFAULT_TIMEOUT
 from reviver.settings.fields import Positive, Seed, Text
-from reviver.settings.parts import BUILT_IN, Parts, is_custom
+from reviver.settings.parts import BUILT_IN, Parts
 from reviver.settings.validation import check, refuse
 from reviver.text import duration, escape_controls
 
@@ -217,17 +216,6 @@ def open_gan(run: str, device: str, seed: int | None, networks: str | None) -> t
 
     loaded = GANRun(run, device=device, parts=Parts.load(networks=networks))
     return loaded, loaded.config.seed if seed is None else seed
-
-
-def refuse_custom_networks(run: str) -> None:
-    """Raise ConfigError if a run has a custom cell or networks, which cannot be exported; their file is not needed."""
-    from reviver.runs.folder import RunFolder
-
-    folder = RunFolder.open(run)
-    config = folder.record["config"]
-    for name, what in (("cell", "the custom cell"), ("networks", "the custom networks")):
-        if is_custom(name, config.get(name)):
-            raise ConfigError(f"{run}: has {what} {config[name]}, which cannot be exported")
 
 
 def describe_rollbacks(folder: "RunFolder") -> list[str]:

@@ -9,9 +9,10 @@ from cyclopts import Parameter
 
 from reviver.cli import options
 from reviver.cli.options import FLAG, RUN
+from reviver.errors import ConfigError
 from reviver.settings.fields import CountOrZero, Seed, Text
 from reviver.settings.gan_presets import SECONDS
-from reviver.settings.parts import Parts
+from reviver.settings.parts import Parts, is_custom
 from reviver.settings.validation import refuse
 from reviver.text import duration
 
@@ -236,10 +237,13 @@ def export(
     options.leave_out(f"the format {format_} has none", **unused)
 
     from reviver.run import open_run
+    from reviver.runs.folder import RunFolder
     from reviver.show.export import to_hub, to_onnx
 
     path = Path(out or {"onnx": "model.onnx", "hub": "model"}[format_])
-    options.refuse_custom_networks(run)
+    config = RunFolder.open(run).record["config"]
+    if any(is_custom(name, config.get(name)) for name in ("cell", "networks")):  # before their file is asked for
+        raise ConfigError(f"{run}: has a cell or networks of your own, which cannot be exported")
     device = "cpu" if common.device == "auto" else common.device
     loaded = open_run(run, checkpoint=checkpoint, device=device, parts=own.load())
     result: dict[str, Any] = {

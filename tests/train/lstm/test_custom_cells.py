@@ -228,7 +228,7 @@ def test_trace_sweep_and_prediction(mine: str, capsys: pytest.CaptureFixture[str
     assert [len(layer["state"][0]) for layer in trace["layers"]] == [2, 2], "two layers, two steps"
     assert Path("trace.png").exists()
     assert main(["export", "run", "--format", "hub", "--out", "model"]) == 2
-    assert "run: has the custom cell my_cell.py:Mine, which cannot be exported" in capsys.readouterr().err
+    assert "run: has a cell or networks of your own, which cannot be exported" in capsys.readouterr().err
     assert not Path("model").exists()
     Path("sweep.toml").write_text(
         'command = "lstm train"\nmeasure = "last.validation_accuracy"\n[settings]\nlength = 3\nepochs = 1\n'
