@@ -253,11 +253,9 @@ LABELS = r"set.npz: its labels must be 4 integers from 0 to 65535, one per image
 IDX = "train-images-idx3-ubyte"
 WRONG = [
     (IDX, idx_bytes(np.arange(20, dtype=np.uint8)), "its magic number is 0x801 instead of 0x803"),
-    (IDX, struct.pack(">4I", 0x803, 3, 4, 4) + bytes(49), "cannot reshape array of size 49"),
     ("set.npy", npy_bytes(noise(8, 8)), r"an array of shape \[8, 8\] is not images; give \[N, H, W\]"),
     ("set.npy", npy_bytes(np.zeros((4, 8, 8), dtype=np.int64)), "256 int64 is not images; give bytes"),
     ("set.npy", npy_bytes(IMAGES.astype(np.float32)), "its numbers go from .* to .*; give bytes"),
-    ("set.npy", npy_bytes(np.full((4, 8, 8), np.nan)), "its numbers go from nan to nan"),
     ("set.npy", npy_bytes(noise(1, 8, 8)), r"^data: set holds 1 images of \[1, 8, 8\]; give at least 2$"),
     ("set.npz", npz_bytes(a=IMAGES, b=np.zeros(3)), "it has the arrays a, b; call the one to use images"),
     ("set.npz", npz_bytes(images=IMAGES, labels=np.zeros(3, int)), LABELS + r"int64 of shape \[3\]"),

@@ -276,24 +276,6 @@ def test_torch_runs_what_it_computes_faster(has_amx, hidden_size, grad, autocast
         assert kernel.torch_runs(lstm, lstm.options, x) == (expected if grad or autocast else True)
 
 
-def test_torch_runs_only_what_it_can_compute():
-    exact = {"dtype": torch.float64}
-    for options, training, expected in (
-        ({"hidden_dropout": 0.5}, True, False),
-        ({"hidden_dropout": 0.5} | exact, False, True),
-        ({"hidden_dropout": 0.5, "hidden_dropout_kind": "zoneout"} | exact, False, False),
-        ({"precision": "bf16"} | exact, False, False),
-        ({"proj_size": 2}, True, True),
-    ):
-        lstm = LSTM(2, 4, **options).train(training)
-        x = torch.zeros(3, 2, 2, dtype=lstm.weight_ih_l0.dtype)
-        assert kernel.torch_runs(lstm, lstm.options, x) == expected, options
-        assert kernel.applies(x) == (x.dtype == torch.float32)
-        with kernel.reference():
-            assert not kernel.torch_runs(lstm, lstm.options, x)
-            assert not kernel.applies(x)
-
-
 def test_on_cuda_torch_runs_a_layer_without_hidden_dropout_and_the_equations_one_with():
     """The tensors have no memory, so this needs no GPU."""
     with FakeTensorMode():

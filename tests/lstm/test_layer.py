@@ -331,7 +331,7 @@ def test_lengths_equal_each_sequence_alone(context: Callable[[], Any], options: 
 
 
 pad = partial(LSTM(3, 5), torch.zeros(4, 2, 3))
-NO_ZONEOUT = r"^hidden_dropout_kind must be step or variational .* got 'zoneout' .*; keep .* or train without zoneout$"
+NO_ZONEOUT = r"^hidden_dropout_kind must be step or variational .* got 'zoneout'.*; keep .* or train without zoneout$"
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from reviver.errors import RunFolderError
 from reviver.files.atomic import atomic_write
-from reviver.files.read import read_header
+from reviver.files.read import read_metadata
 
 _log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ def cached(name: str, build: Callable[[], dict[str, Tensor]], message: str = "")
     with suppress(OSError, ValueError, TypeError, SafetensorError):  # it is missing or damaged
         path = cache_folder() / f"{name}.safetensors"
         tensors = load_file(path)
-        if read_header(path).metadata.get("sha256") == digest(tensors):
+        if read_metadata(path).get("sha256") == digest(tensors):
             return tensors
     if message:
         _log.info("%s", message)

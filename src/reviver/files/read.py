@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -22,20 +22,12 @@ if TYPE_CHECKING:
 Model = TypeVar("Model", bound=Record)
 
 
-class Header(NamedTuple):
-    """Header of a safetensors file: the shape of each tensor by name, and its metadata."""
-
-    shapes: dict[str, tuple[int, ...]]
-    metadata: dict[str, str]
-
-
-def read_header(path: Path) -> Header:
-    """Return the header of a safetensors file; no tensor is read."""
+def read_metadata(path: Path) -> dict[str, str]:
+    """Return the metadata of a safetensors file; no tensor is read."""
     from safetensors import safe_open
 
     with safe_open(path, "np") as file:
-        names = file.keys()
-        return Header({name: tuple(file.get_slice(name).get_shape()) for name in names}, file.metadata() or {})
+        return file.metadata() or {}
 
 
 @contextmanager

@@ -321,13 +321,9 @@ class LSTM(PretrainedMixin, nn.LSTM):
         Raises:
             ConfigError: if this layer uses zoneout, which changes the outputs in eval mode, too.
         """
-        p = self.options.hidden_dropout
-        if self.options.hidden_dropout_kind == "zoneout" and p > 0.0:
-            refuse(
-                "hidden_dropout_kind",
-                f"must be step or variational for a torch.nn.LSTM, got 'zoneout' with hidden_dropout {p}, which "
-                "torch.nn.LSTM cannot compute even in eval mode; keep the reviver LSTM, or train without zoneout",
-            )
+        if self.options.hidden_dropout_kind == "zoneout" and self.options.hidden_dropout > 0.0:
+            problem = "must be step or variational for a torch.nn.LSTM, got 'zoneout', which acts in eval mode, too"
+            refuse("hidden_dropout_kind", f"{problem}; keep the reviver LSTM, or train without zoneout")
         result = nn.LSTM(**self._arguments())
         result.dropout = self.dropout
         result.load_state_dict({name: getattr(self, name) for name in self._flat_weights_names})
@@ -336,11 +332,8 @@ class LSTM(PretrainedMixin, nn.LSTM):
     def __prepare_scriptable__(self) -> nn.LSTM:
         """Return the layer that `torch.jit.script` compiles in its place; raise ConfigError with hidden dropout."""
         if self.options.hidden_dropout > 0.0:
-            refuse(
-                "hidden_dropout",
-                f"must be 0 for torch.jit.script, got {self.options.hidden_dropout}; script lstm.to_torch(), which has "
-                "none, or use torch.export",
-            )
+            problem = f"must be 0 for torch.jit.script, got {self.options.hidden_dropout}"
+            refuse("hidden_dropout", f"{problem}; script lstm.to_torch(), which has none, or use torch.export")
         return self.to_torch()
 
     def extra_repr(self) -> str:

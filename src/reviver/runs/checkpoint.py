@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from reviver.errors import RunFolderError
 from reviver.files.atomic import atomic_write, make_folder
 from reviver.files.file_errors import explain_read_errors, explain_write_errors
-from reviver.files.read import parse_json, read_header
+from reviver.files.read import parse_json, read_metadata
 
 NAME = re.compile(r"step-([0-9]+)\.safetensors")
 BEST = "best.safetensors"
@@ -185,7 +185,7 @@ def write_tensors(path: Path, content: Mapping[str, Any], position: Mapping[str,
 
 def _read_position(path: Path) -> dict[str, Any]:
     with explain_read_errors(path):
-        return parse_json(read_header(path).metadata.get("position", ""))
+        return parse_json(read_metadata(path).get("position", ""))
 
 
 def _flatten(tree: Mapping[Any, Any], prefix: str = "") -> dict[str, Tensor]:

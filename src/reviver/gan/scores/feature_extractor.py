@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from reviver.data.images.image_set import from_pixels
 from reviver.errors import DataError
 from reviver.files.file_errors import reading
-from reviver.files.read import read_header
+from reviver.files.read import read_metadata
 from reviver.gan.scores.metrics import snap
 
 IMAGE_SHAPE = (1, 28, 28)
@@ -113,7 +113,7 @@ class FeatureExtractor:
         """
         with reading(path, "give a file that reviver gan train-extractor wrote"):
             content = path.read_bytes()
-            shape_text = read_header(path).metadata.get("image_shape")  # the pinned weights lack it
+            shape_text = read_metadata(path).get("image_shape")  # the pinned weights lack it
             weights = load(content)
             channels, height, width = map(int, shape_text.split(" x ")) if shape_text else IMAGE_SHAPE
             with torch.device("meta"):  # the weights are assigned
