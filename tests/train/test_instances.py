@@ -94,6 +94,9 @@ def test_another_class_than_that_of_the_run_is_named() -> None:
     reviver.train_lstm("run", cell=nn.GRUCell, **LSTM)
     with pytest.raises(ConfigError, match=r"^cell is not what run was trained with \(.*; give the class of this run$"):
         reviver.load("run", cell=nn.LSTMCell)
+    reviver.train_lstm("ours", **LSTM)
+    with pytest.raises(ConfigError, match="cell must be absent for a run with cell lstm; leave it out"):
+        reviver.load("ours", cell=nn.GRUCell)
     reviver.train_gan("gan", networks=networks(), **GAN)
     other = networks()[0], nn.Sequential(nn.Flatten(), nn.Linear(36, 2), nn.Linear(2, 1), nn.Flatten(0))
     with pytest.raises(ConfigError, match=r"^networks is not what gan was trained with"):

@@ -14,7 +14,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-import reviver
 from reviver.cli import main
 from reviver.errors import ConfigError, Interrupted, OutOfMemory
 from reviver.lstm.classifier import LSTMClassifier
@@ -203,20 +202,6 @@ def test_no_command_runs_code_out_of_a_run_folder(mine: str) -> None:
     assert good == "0", "nothing has changed"
     assert "cell: edited.py has changed since this run began; its results may not hold" in changed
     assert changed.endswith("\n0")
-
-
-def test_python_takes_the_class(mine: str) -> None:
-    class Late(nn.GRUCell):
-        pass
-
-    run: Any = reviver.train_lstm("run", cell=Late, length=3, epochs=1, hidden_size=4, progress=False)
-    assert isinstance(run.network.cells[0], Late)
-    run = reviver.load("run", cell=Late)
-    assert isinstance(run.network.cells[0], Late)
-    assert run.plot() is not None
-    train(replace(TINY, epochs=1), "ours")
-    with pytest.raises(ConfigError, match="cell must be absent for a run with cell lstm; leave it out"):
-        reviver.load("ours", cell=Late)
 
 
 def test_trace_sweep_and_prediction(mine: str, capsys: pytest.CaptureFixture[str]) -> None:
