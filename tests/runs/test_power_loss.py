@@ -167,7 +167,7 @@ class Scenario(NamedTuple):
 SCENARIOS = {
     "saving": Scenario(700, run_small, finish_small),
     "rollback": Scenario(1000, partial(run_small, diverges_at=2), partial(finish_small, diverges_at=2)),
-    "resuming": Scenario(250, run_small, finish_small, begin_interrupted),
+    "resuming": Scenario(240, run_small, finish_small, begin_interrupted),
     "trial": Scenario(700, run_trial, finish_trial),
     "packing": Scenario(20, pack, finish_packing, lambda path: write_images(path.parent)),
     "exporting": Scenario(20, export, finish_export, lambda folder: build_pretrained(0).save_pretrained(folder)),
