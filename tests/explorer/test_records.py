@@ -52,9 +52,9 @@ def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
 
 def test_a_page_has_what_training_recorded_of_networks_that_it_cannot_run(page: Path) -> None:
     content = read_page(page.read_text("utf-8"))
-    gan, own, gru = content.manifest["recorded"]
-    assert ([run["name"] for run in content.manifest["lstms"]], content.manifest["gans"]) == (["lstm"], [])
-    assert (gan["name"], own["name"], gru["name"]) == ("mine", "own", "gru")
+    gan, own = content.manifest["recorded"]
+    assert ([run["name"] for run in content.manifest["lstms"]], content.manifest["gans"]) == (["gru", "lstm"], [])
+    assert (gan["name"], own["name"]) == ("mine", "own")
     assert "generator" not in gan
     assert gan["metrics"]["step"] == [record["step"] for record in RunFolder.open("mine").read_metrics()]
     assert len(own["metrics"]["validation_accuracy"]) == 2
@@ -75,14 +75,14 @@ def test_panels_show_records_and_say_what_they_cannot_run(show: "Show", page: Pa
     reason = (
         "This page cannot run the networks of mine. Training time, and Curves and facts, show what training recorded."
     )
-    assert text(opened.locator(".missing dd").first) == reason
+    assert text(opened.locator(".missing dd").first).startswith(reason)
     check_accessible(opened)
     opened.get_by_role("link", name="Be the discriminator").click()
     opened.get_by_role("button", name=re.compile("^Real")).click()
     opened.get_by_role("link", name="The LSTM at work").click()
-    expect(opened.locator(".panel-body")).to_contain_text("This page cannot run the networks of own, gru.")
+    expect(opened.locator(".panel-body")).to_contain_text("This page cannot run the networks of own.")
     opened.get_by_role("link", name="Curves and facts").click()
-    opened.get_by_label("Run", exact=True).select_option("gru")
+    opened.get_by_label("Run", exact=True).select_option("own")
     expect(opened.locator(".facts-charts .chart").nth(1)).to_be_visible()
     expect(opened.get_by_role("heading", name="Rounding")).to_have_count(0)
     opened.get_by_label("Run", exact=True).select_option("mine")

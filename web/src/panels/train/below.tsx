@@ -1,4 +1,5 @@
 /** What stands below the first view: the other maps, a run of Python to compare with, own data, and the command. */
+import { useComputed } from "@preact/signals";
 import { Select } from "../../kit/controls";
 import { CopyField, quote } from "../../kit/copy";
 import type { LstmSettings } from "../../train/protocol";
@@ -23,16 +24,9 @@ interface BelowProps {
 
 export function Below({ session, state, images, cells, runs, change }: BelowProps) {
   const kind = state.kind.value;
-  const own = session.sequences.value;
-  const trace = useSlow(session.lines, kind).at(-1)?.seen.trace;
   return (
     <>
-      {kind === "lstm" && trace && (
-        <section>
-          <h3>Other gates and states</h3>
-          <Maps {...{ trace, cells, part: "others", isPalindrome: !own }} />
-        </section>
-      )}
+      {kind === "lstm" && <Others {...{ session, cells }} />}
       {kind === "lstm" && <CellCard {...{ session, state, change }} />}
       {runs.length > 0 && (
         <Select
@@ -47,6 +41,18 @@ export function Below({ session, state, images, cells, runs, change }: BelowProp
   );
 }
 
+/** A component of its own, so that only the maps follow the training. */
+function Others({ session, cells }: Pick<BelowProps, "session" | "cells">) {
+  const trace = useSlow(session.lines, "lstm").at(-1)?.seen.trace;
+  if (!trace) return null;
+  return (
+    <section>
+      <h3>Other gates and states</h3>
+      <Maps {...{ trace, cells, part: "others", isPalindrome: !session.sequences.value }} />
+    </section>
+  );
+}
+
 /** The line that trains the same with Python. */
 function Command({ session, state, images }: Pick<BelowProps, "session" | "state" | "images">) {
   const kind = state.kind.value;
@@ -54,7 +60,7 @@ function Command({ session, state, images }: Pick<BelowProps, "session" | "state
   const own = kind === "lstm" ? session.sequences.value : null;
   const settings = own ? withoutPalindromes(settingsOf(state) as LstmSettings) : settingsOf(state);
   const command = commandOf(kind, settings, own ? quote(own.name) : data && quote(data));
-  const isChanged = session.lines.value.length > 1;
+  const isChanged = useComputed(() => session.lines.value.length > 1).value;
   return (
     <section class="stack">
       <h3>The same run with Python</h3>

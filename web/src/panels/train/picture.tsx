@@ -1,5 +1,6 @@
 /** What the network does as it is now: its answer with the maps of two gates, or the images of 25 latents. */
 import { DIGITS } from "../../train/palindromes";
+import { useSlow } from "./curves";
 import { Answer, Maps, type Cells } from "./gates";
 import { Pictures } from "./pictures";
 import type { Session } from "./session";
@@ -15,13 +16,18 @@ interface PictureProps {
   cells: Cells;
 }
 
+/** A little late, as the curves: 25 pictures take time. */
+const Grids = ({ session, classNames }: Pick<PictureProps, "session" | "classNames">) => (
+  <Pictures lines={useSlow(session.lines, "gan")} classNames={classNames} />
+);
+
 export function Picture({ session, state, classNames, cells }: PictureProps) {
-  const lines = session.lines.value;
+  const lines = state.kind.value === "lstm" ? session.lines.value : [];
   const own = session.sequences.value;
   const { trace, status } = lines.at(-1)?.seen ?? {};
   return (
-    <section class="stack train-picture" aria-label="Picture" aria-busy={!lines.length}>
-      {state.kind.value === "gan" && <Pictures {...{ lines, classNames }} />}
+    <section class="stack train-picture" aria-label="Picture">
+      {state.kind.value === "gan" && <Grids {...{ session, classNames }} />}
       {trace && (
         <>
           <Answer

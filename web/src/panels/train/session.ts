@@ -11,7 +11,7 @@ import { NOTHING, Runs } from "./runs";
 import { changesIn, describe, labelsOf, NETWORKS } from "./settings";
 
 /** Milliseconds of training between two pictures, also for whoever prefers less motion, and between two announcements. */
-const [SLICE, SLOW_SLICE, SILENCE] = [80, 1000, 10_000];
+const [SLICE, SLOW_SLICE, SILENCE] = [120, 1000, 10_000];
 /** Milliseconds over which the speed is a mean, and between two of its values. */
 const [WINDOW, INTERVAL] = [10_000, 500];
 
