@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import mean, median
 from typing import Any
 
-from reviver.show.recall_curve import MAX_CHANCE_ACCURACY, NETWORKS
+from reviver.show.recall_curve import MAX_CHANCE_ACCURACY, USUAL_NETWORKS
 from reviver.text import show_spread
 
 RANGES = ("", "median", "range")
@@ -177,7 +177,7 @@ def render_curve(result: Mapping[str, Any]) -> str:
     lengths = sorted({row["length"] for row in result["rows"]})
     seeds = max(row["seeds"] for row in result["rows"])
     rows = []
-    for network in (network for network in NETWORKS if network in known):
+    for network in (network for network in USUAL_NETWORKS if network in known):
         values = [found.get((network, length)) for length in lengths]
         cells = [_median(one) if one else "–" for one in values]
         last = max(index for index, one in enumerate(values) if one)
@@ -188,7 +188,7 @@ def render_curve(result: Mapping[str, Any]) -> str:
         count = len(next(one for one in values if one))
         name = f"`{network}`" + (f", {count} of {seeds} seeds" if count < seeds else "")
         rows.append([name, *cells, ", ".join(f"{count} × {_number(length)}" for length, count in passed)])
-    missing = ", ".join(f"`{network}`" for network in NETWORKS if network not in known)
+    missing = ", ".join(f"`{network}`" for network in USUAL_NETWORKS if network not in known)
     not_run = " –: not run." if any("–" in cells for cells in rows) else ""
     not_run += f" Not run at all: {missing}." if missing else ""
     note = (

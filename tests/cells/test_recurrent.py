@@ -5,6 +5,7 @@ import pickle
 import pytest
 import torch
 from torch import nn
+from torch._subclasses import FakeTensorMode
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from reviver import LSTM, RNN
@@ -111,6 +112,15 @@ def test_autocast_and_other_dtypes_are_those_of_torch():
     torch.testing.assert_close(layer.double()(x.double())[0].float(), exact)
     with pytest.raises(DataError, match=r"x must be torch\.float64 as the weights, got torch\.float32"):
         layer(x)
+
+
+def test_transforms_and_exports_take_the_equations():
+    layer, x = RNN("gru", 2, 4), torch.randn(5, 3, 2)
+    exact = layer(x)[0]
+    with FakeTensorMode():
+        assert RNN("lstm", 2, 4)(torch.empty(5, 3, 2))[0].shape == exact.shape
+    torch.testing.assert_close(torch.export.export(layer, (x,)).module()(x)[0], exact)
+    torch.testing.assert_close(torch.func.vmap(lambda one: layer(one)[0])(torch.stack([x, x]))[1], exact)
 
 
 def test_a_nan_has_its_line():

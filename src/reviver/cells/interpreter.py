@@ -5,15 +5,16 @@ Shapes: B batch, T time, I input size, H hidden size, P the same padded to a mul
 
 import ctypes
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch._subclasses import FakeTensor
 from torch.nn import functional
 
 from reviver.cells.grammar import Cell
-from reviver.cells.plan import Plan, make_plan
+from reviver.cells.plan import Plan
 from reviver.cells.reference import States, reverse_steps, unroll
 from reviver.lstm import kernel
 from reviver.lstm.kernel import buffers, library
@@ -52,10 +53,10 @@ def _functions() -> tuple[Any, Any]:
     return functions
 
 
-@cache
+@lru_cache(64)
 def _plan(cell: Cell, dropout: str) -> tuple[Plan, dict[str, Any]]:
     """Return a plan, and its fields of a call: sizes, and arrays, which must live as long as a call that points to them."""
-    plan = make_plan(cell, dropout)
+    plan = Plan(cell, dropout)
     sizes = "slots", "scalars", "registers", "spills", "operand_gradients"
     fields: dict[str, Any] = {name: getattr(plan, name) for name in sizes}
     tables: dict[str, list[Any]] = {
@@ -92,7 +93,8 @@ def run(
 ) -> tuple[Tensor, States]:
     """Run a cell over a sequence, natively where that is possible; arguments and result are those of `reference.unroll`."""
     tensors = [weights[name] for name in cell.weights]
-    if x.shape[1] == 0 or not x.is_cpu or not kernel.applies(x, *state.values(), *tensors):
+    traced = torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() or isinstance(x, FakeTensor)
+    if traced or not x.is_cpu or x.shape[1] == 0 or not kernel.applies(x, *state.values(), *tensors):
         return unroll(cell, weights, x, state, lengths, options, seed, reverse)
     x = reverse_steps(x, lengths) if reverse else x
     job = _Pass(cell, lengths, options, seed, reverse)

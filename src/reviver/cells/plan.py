@@ -11,7 +11,6 @@ nobody else reads these, and computed operands; it computes the rest again.
 from collections import Counter
 from collections.abc import Iterable
 from enum import IntEnum
-from functools import cache
 from typing import NamedTuple
 
 from reviver.cells.derivative import differentiate
@@ -86,12 +85,6 @@ Instruction = tuple[int, int, int, int, int, int]
 """op, target, three arguments, index of the scalar of `normalize`."""
 
 
-@cache
-def make_plan(cell: Cell, dropout: str) -> "Plan":
-    """Return the plan of a cell; `dropout` of h is "none", "scaled" (dropped units are 0) or "zoneout"."""
-    return Plan(cell, dropout)
-
-
 def fuse(cell: Cell, dropout: str) -> tuple[StepGraph, dict[str, int], dict[int, Sum]]:
     """Return the graph of a step with sums of products, the nodes of the new states by name, and the sums by node."""
     nodes = cell.graph.nodes
@@ -144,7 +137,7 @@ def fuse(cell: Cell, dropout: str) -> tuple[StepGraph, dict[str, int], dict[int,
 
 
 class Plan:
-    """What the native library gets.
+    """What the native library gets for a cell; `dropout` of h is "none", "scaled" (dropped units are 0) or "zoneout".
 
     Attributes:
         sums: the sums of products, in the order of their slots.

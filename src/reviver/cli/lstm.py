@@ -265,8 +265,8 @@ def curve(
 
     Args:
         length: Length of the palindromes; may be repeated.
-        network: Network: cell (lstm, gru, rnn), encoding (onehot, scalar) and training (curriculum, fixed; scalar also no-dropout, a
-            curriculum without it), such as rnn-onehot-fixed; may be repeated. By default all.
+        network: Network: cell (lstm, gru, rnn or any built-in one), encoding (onehot, scalar) and training (curriculum, fixed; scalar
+            also no-dropout, a curriculum without it), such as rnn-onehot-fixed; may be repeated. By default all of lstm, gru and rnn.
         seeds: Number of seeds per network and length.
         sequences: Maximum training sequences per run.
         jobs: Number of parallel runs; by default one per core.
@@ -287,7 +287,7 @@ def curve(
     for name in network or ():
         check("network", name, Literal[tuple(recall_curve.NETWORKS)])
     trials = recall_curve.build_trials(
-        length or recall_curve.LENGTHS, network or recall_curve.NETWORKS, seeds, sequences
+        length or recall_curve.LENGTHS, network or recall_curve.USUAL_NETWORKS, seeds, sequences
     )
     folder = Path(out)
     open_sweep(folder, "curve", ("trials", "runs"))  # a report has only runs, another sweep only trials

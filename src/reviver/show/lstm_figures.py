@@ -30,6 +30,7 @@ Metrics = Sequence[Mapping[str, Any]]
 Values = NDArray[np.float64]
 
 CELL_COLORS = {"lstm": TRAIN_COLOR, "gru": THIRD_COLOR, "rnn": VALIDATION_COLOR}
+CELL_COLORS |= {name: f"C{number}" for number, name in enumerate(CELLS, start=1) if name not in CELL_COLORS}
 TRAINING_STYLES = {"curriculum": ("o", "-"), "fixed": ("s", "--"), "no-dropout": ("^", ":")}
 """Marker and dashes of each way to train in the recall curve; the color is that of the cell."""
 ENCODING_NAMES = {"onehot": "one-hot digits", "scalar": "scalar digits"}

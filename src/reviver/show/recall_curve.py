@@ -18,6 +18,7 @@ from reviver.data.build import build_task
 from reviver.files.read import read_json
 from reviver.runs.checkpoint import find_checkpoint, load_networks
 from reviver.settings.lstm import LSTMConfig
+from reviver.settings.lstm_network import CELLS as BUILT_IN
 from reviver.settings.lstm_presets import PRESETS
 from reviver.sweep.trials import Outcome, Trial
 from reviver.train.lstm.evaluation import evaluate
@@ -40,8 +41,10 @@ class CurveNetwork(NamedTuple):
     training: str
 
 
-CELLS = {"lstm": "LSTM", "gru": "GRU", "rnn": "vanilla RNN"}
-"""Cells, with their names in the figure."""
+USUAL_CELLS = {"lstm": "LSTM", "gru": "GRU", "rnn": "vanilla RNN"}
+"""Cells that are compared by default, with their names in the figure."""
+CELLS = USUAL_CELLS | {name: name for name in BUILT_IN if name not in USUAL_CELLS}
+"""All built-in cells, with their names in the figure."""
 ENCODINGS = {"onehot": "recall", "scalar": "recall-scalar"}
 """Encodings of the digits, with the preset whose settings are common to all networks with it, but for its jumps."""
 TRAININGS: Mapping[str, tuple[str, dict[str, Any]]] = {
@@ -56,6 +59,8 @@ NETWORKS = {
     if names[1:] != ("onehot", "no-dropout")  # one-hot digits are held with dropout
 }
 """Networks to compare."""
+USUAL_NETWORKS = tuple(name for name, network in NETWORKS.items() if network.cell in USUAL_CELLS)
+"""Those that are compared by default."""
 
 
 def build_trials(lengths: Iterable[int], networks: Iterable[str], num_seeds: int, sequences: int) -> list[Trial]:
