@@ -148,9 +148,9 @@ def test_small_gradients_have_norms_too() -> None:
 
 def test_what_has_no_trace_is_refused() -> None:
     batch = make_batch(dtype=torch.float32)
-    lstm = make_network(2, bidirectional=True).lstm
-    assert [find_layer(lstm, n, way) for n in (1, 2) for way in ("forward", "backward")] == [0, 1, 2, 3]
-    assert find_layer(lstm) == 2
+    config = LSTMConfig(num_layers=2, bidirectional=True)
+    assert [find_layer(config, n, way) for n in (1, 2) for way in ("forward", "backward")] == [0, 1, 2, 3]
+    assert find_layer(config, None, "forward") == 2
     numbers = "^digits must be one or more integers from 0 to 9, got "
     digits = [([], rf"{numbers}\[\]$"), ([10], rf"{numbers}\[10\]$"), ([-1, 2], rf"{numbers}\[-1, 2\]$")]
     for given, problem in digits:
@@ -159,7 +159,10 @@ def test_what_has_no_trace_is_refused() -> None:
     for call, problem in (
         (lambda: trace(make_network(pooling="mean"), *batch), "must have pooling last and .* got mean and 1"),
         (lambda: trace(make_network(patch_size=2), *batch), "must have pooling last and .* got last and 2"),
-        (lambda: find_layer(make_network(2).lstm, 1, "backward"), "must be forward for a run that reads forward only"),
+        (
+            lambda: find_layer(LSTMConfig(num_layers=2), 1, "backward"),
+            "must be forward for a run that reads forward only",
+        ),
     ):
         with pytest.raises(ConfigError, match=problem):
             call()

@@ -158,14 +158,14 @@ WRONG_USE = {
     "evaluate run --data unlabeled.csv": "unlabeled.csv: row 6: the label is missing",
     "evaluate run --data new.csv": "there is no column 'label' among 'sequence'",
     "evaluate run --data channels.npz": "--data has 2 channels a step and the training data had 1",
-    "evaluate run --data test.csv --size 5": "--data has sequences of its own; leave out --length and --size",
-    "evaluate run --label-column kind": "--data is missing, whose columns are given; give a file with --data",
-    "evaluate digits --data test.csv": "was not trained on custom data, so it reads no files; leave it out",
+    "evaluate run --data test.csv --size 5": "--size must be left out, since --data has sequences of its own",
+    "evaluate run --label-column kind": "--label-column must be left out, since there is no --data with columns",
+    "evaluate digits --data test.csv": "was not trained on custom data, so it reads no files",
     "evaluate run --length 5": "--length is that of the data for a run on custom data; leave it out",
     "predict run 123": "DIGITS must be a .csv, .parquet or .npz file for a run on custom data, got",
     "predict run gone.csv": "gone.csv: does not exist; give a .csv, .parquet or .npz file",
     "predict run train.csv --out p.txt": "--out must end in .csv for predictions, got",
-    "predict run 123 --label-column kind": "--label-column is only for predictions of a file",
+    "predict run 123 --label-column kind": "--label-column must be left out, since DIGITS is not a file",
     "train --preset series": "--data must be a file for the preset series; give one with --data",
 }
 
