@@ -103,7 +103,7 @@ def test_a_loss_that_is_not_finite_stops_the_training_with_a_sentence(show: Show
         const trainer = window.reviver.trainer();
         await trainer.call("start", { kind: "lstm", settings: { hiddenSize: 8 } });
         const saved = await trainer.call("save");
-        saved.weights.w.W.fill(NaN);
+        saved.weights.w.W_i.fill(NaN);
         await trainer.call("restore", saved);
         return trainer.call("run", { updates: 1 }).catch(String);
     }""")
