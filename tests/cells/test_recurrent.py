@@ -123,6 +123,15 @@ def test_transforms_and_exports_take_the_equations():
     torch.testing.assert_close(torch.func.vmap(lambda one: layer(one)[0])(torch.stack([x, x]))[1], exact)
 
 
+def test_a_batch_may_be_empty():
+    """As that of one of several processes."""
+    layer = RNN("lstm", 2, 4, 2, bidirectional=True, hidden_dropout=0.5)
+    output, state = layer(torch.empty(5, 0, 2))
+    output.sum().backward()
+    assert (output.shape, state.c.shape) == ((5, 0, 8), (4, 0, 4))
+    assert not layer.U_f.grad.any()
+
+
 def test_a_nan_has_its_line():
     layer = RNN("a = W_a @ x\nb = a / (c_0 * a)\nh = tanh(b) + 0 * h", 1, 2)
     x = torch.ones(3, 2, 1)

@@ -216,7 +216,8 @@ class RNN(nn.Module):
     def _sequence(self, x: Tensor) -> Tensor:
         """Return an input as [T, B, I] in the dtype of the weights; raise a DataError if it does not fit."""
         weight = next(iter(self.weights(0).values()))
-        if x.dim() not in (2, 3) or x.shape[-1] != self.input_size or 0 in x.shape[: x.dim() - 2 + (x.dim() == 2)]:
+        time = 1 if self.batch_first and x.dim() == 3 else 0
+        if x.dim() not in (2, 3) or x.shape[-1] != self.input_size or x.shape[time] == 0:
             raise DataError(
                 f"x must be a batch of sequences with I = {self.input_size} numbers a step, got shape {list(x.shape)}"
             )

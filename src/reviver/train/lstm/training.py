@@ -148,7 +148,7 @@ def backpropagate(
     """
     outputs = network(x, lengths, every_step=target == "class at every step", rng=rng)
     loss = mean_loss(target, outputs, targets, weights)
-    if isinstance(network, RNNClassifier) and loss.device.type == "cpu" and not loss.isfinite():
+    if isinstance(network, RNNClassifier) and len(x) and loss.device.type == "cpu" and not loss.isfinite():
         _explain_nan(network, x, lengths)
     (fraction * loss).backward()  # through time
     return LSTMStepResult(loss.detach(), correct(target, outputs.detach(), targets).sum())
@@ -157,7 +157,7 @@ def backpropagate(
 def _explain_nan(network: RNNClassifier, x: Tensor, lengths: Tensor | None) -> None:
     """Log which line of the text made a number that is not finite, unless a weight is not: then a gradient was."""
     if all(bool(weight.isfinite().all()) for weight in network.parameters()):
-        found = network.rnn.find_nan(network.patch(x, lengths)[0])
+        found = network.rnn.find_nan(network.patch(x.to(network.W_out.dtype), lengths)[0])
         if found:
             _log.warning(found)
 
