@@ -13,6 +13,7 @@ SLOW = (
     "cells",
     "lstm_operator",
     "lstm_dispatch",
+    "unequal_lengths",
     "whole_report",
     "explorer",
     "explorer_training",
