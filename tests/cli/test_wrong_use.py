@@ -60,6 +60,7 @@ WRONG = [
     "lstm train --config=~/none.toml",
     "lstm train --config code.yaml",
     "lstm train --length 3 --length 4",
+    "lstm train --epochs 2.6",
     "lstm train --curriculum=perhaps",
     # data
     "gan train --data nothing --out n",

@@ -16,9 +16,10 @@ import tomllib
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from cyclopts import App, ArgumentCollection, CycloptsError, Parameter, Token
+from cyclopts import App, ArgumentCollection, CoercionError, CycloptsError, Parameter, Token
+from cyclopts.annotations import resolve_optional
 from cyclopts.argument import Argument
 
 from reviver.cli import check, data, gan, lstm, show, sweep
@@ -144,7 +145,7 @@ def build_app(arguments: Sequence[str] = ()) -> App:
         help_epilogue=examples(GROUPS[""][1]),
         help_format="plaintext",
         version=f"reviver {__version__}",
-        config=(complete_settings,),
+        config=(check_integers, complete_settings),
         default_parameter=Parameter(negative_iterable=""),
         help_formatter=CommandFormatter(),
     )
@@ -209,6 +210,17 @@ def normalize(arguments: Sequence[str]) -> list[str]:
         else:
             words.append(re.sub("^(--[^=]+=)~(?=/)", lambda found: found[1] + home, word))
     return words
+
+
+def check_integers(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """Accept only digits and a sign as an integer: cyclopts, which calls this before it converts, would round 2.6 to 3."""
+    for argument in arguments:
+        hint = resolve_optional(argument.hint)
+        words = [word for part in get_args(hint) for word in get_args(part)]  # of a union such as int | Literal["auto"]
+        if hint is int or int in get_args(hint):
+            for token in argument.tokens:
+                if token.value and token.value not in words and not re.fullmatch(r"[+-]?[0-9]+", token.value):
+                    raise CoercionError(token=token, argument=argument, target_type=hint)
 
 
 def complete_settings(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
