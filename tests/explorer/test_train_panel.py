@@ -504,3 +504,6 @@ def test_a_cell_trains_from_its_text_also_beside_another(show: Show) -> None:
     drop(page, "run.zip", content)
     poll(lambda: update(page) > 0)
     expect(page.locator(".panel-train .steps-title").first).to_have_text("how much to keep z")
+    page.get_by_role("link", name="The LSTM at work").last.click()
+    wait_for_panel(page, "lstm")
+    expect(page.get_by_role("heading", name=re.compile("^Unit .*: how much to keep z"))).to_be_visible()

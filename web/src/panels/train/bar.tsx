@@ -4,7 +4,6 @@ import { useRef, useState } from "preact/hooks";
 import { bound, Button, Select } from "../../kit/controls";
 import { formatNumber, percent } from "../../kit/format";
 import type { Kind } from "../../train/protocol";
-import { canShow } from "./own";
 import type { Pace, Session } from "./session";
 import { settingsOf, type TrainState } from "./settings";
 
@@ -77,7 +76,7 @@ export function Bar({ session, state, begin, choose, reset, menu, isPresenting }
             Save run
           </Button>
           <Button onClick={menu.open}>Open files</Button>
-          <Button disabled={!isStarted || !canShow(status!.settings)} onClick={menu.show}>
+          <Button disabled={!isStarted} onClick={menu.show}>
             Show in other panels
           </Button>
           <p class="note">Training goes on in a background tab. It pauses when you open another panel.</p>

@@ -1,8 +1,10 @@
 /** A run of the page as the other panels show it: what Python writes into the manifest of one of its own. */
 import { concatBytes } from "@noble/hashes/utils.js";
 import { Mlp } from "../../compute/mlp";
+import { shapesOf } from "../../compute/cell_shapes";
 import { provideBlock } from "../../kit/bytes";
 import type { Facts, GanContent, LayerSpec, LstmContent, MlpSpec, TensorBlock } from "../../kit/manifest";
+import { cellOf } from "../../train/cells";
 import { D_LAYERS, LAST, NORMED, SLOPE, weightOf, biasOf } from "../../train/gan_layers";
 import type { GanSaved, Images, LstmSaved, SequenceData } from "../../train/protocol";
 import { makeRng } from "../../train/random";
@@ -71,17 +73,16 @@ function aboutOwn(own: SequenceData, { trainFraction, seed }: LstmSaved["setting
 /** @param command that trains the same with Python, if there is one */
 export function lstmContent(saved: LstmSaved, own: SequenceData | null, command: string | null): LstmContent {
   const { settings, weights, step } = saved;
-  const { hiddenSize: H, encoding, hiddenDropout, length } = settings;
+  const { cell, hiddenSize: H, encoding, hiddenDropout, length } = settings;
   const { W_out, b_out, ...ofCell } = weights.w;
-  const inputSize = ofCell.W_i.length / H;
-  const cells = Object.entries(ofCell).map(([name, values]) => {
-    const columns = values.length / H;
-    return [`lstm.layers.0.${name}`, [values, columns === 1 && name.startsWith("b") ? [H] : [H, columns]]];
-  });
+  const inputSize = encoding === "scalar" ? 1 : DIGITS.length;
+  const layer = cell === "lstm" ? "lstm.layers.0" : "rnn.layers.0";
+  const shapes = shapesOf(cellOf(cell), inputSize, H);
+  const cells = Object.entries(ofCell).map(([name, values]) => [`${layer}.${name}`, [values, shapes[name]]]);
   const id = "trained-lstm";
   const tensors = { ...Object.fromEntries(cells), W_out: [W_out, [b_out.length, H]], b_out: [b_out, [b_out.length]] };
   return {
-    ...{ id, name: "the LSTM of the panel Train", runArgument: "run", cell: "lstm", target: "class" },
+    ...{ id, name: "the network of the panel Train", runArgument: "run", cell, target: "class" },
     ...(own ? aboutOwn(own, settings) : ABOUT_PALINDROMES),
     ...{ inputSize, encoding, outputSize: b_out.length, length: own?.steps ?? length, hiddenSize: H },
     ...{ numLayers: 1, bidirectional: false },

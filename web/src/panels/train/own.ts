@@ -18,15 +18,11 @@ export const withoutPalindromes = (settings: LstmSettings): LstmSettings => ({
   ...Object.fromEntries(OF_PALINDROMES.map((name) => [name, LSTM_ORIGINAL[name as "length"]])),
 });
 
-/** Whether other panels know the cell. */
-export const canShow = (settings: object) => !("cell" in settings) || settings.cell === "lstm";
-
 /** Puts the networks of the last line, as they are now, into the other panels. */
 export async function showRun(session: Session, manifest: Manifest) {
   const now = await session.withLast(async ({ save, seen, data }) => ({ saved: await save(), seen: seen!, data }));
   if (!now) return;
   const { saved, seen, data } = now;
-  if (!canShow(saved.settings)) return;
   const command = commandOf(saved.kind, saved.settings, null);
   const run =
     saved.kind === "lstm"
