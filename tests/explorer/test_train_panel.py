@@ -507,3 +507,26 @@ def test_a_cell_trains_from_its_text_also_beside_another(show: Show) -> None:
     page.get_by_role("link", name="The LSTM at work").last.click()
     wait_for_panel(page, "lstm")
     expect(page.get_by_role("heading", name=re.compile("^Unit .*: how much to keep z"))).to_be_visible()
+
+
+def test_a_projector_gets_only_picture_and_curves_and_dark_maps_mean_the_same(show: Show) -> None:
+    page = show(SMALL)
+    wait_for_panel(page, "train")
+    size = "getComputedStyle(document.querySelector('.train-picture')).fontSize"
+    before = float(page.evaluate(size).removesuffix("px"))
+    choose(page, "Present")
+    expect(page.locator(".masthead, .train-left, .colophon")).to_have_count(3)
+    for hidden in (".masthead", ".train-left", ".colophon", ".panel-head"):
+        expect(page.locator(hidden)).to_be_hidden()
+    for part in (".train-bar", ".train-picture", ".train-curves"):
+        expect(page.locator(part)).to_be_visible()
+    assert float(page.evaluate(size).removesuffix("px")) > before
+    page.keyboard.press("Escape")
+    expect(page.locator(".masthead")).to_be_visible()
+    map_ = page.locator(".train-picture .heatmap canvas").first
+    shown = map_.evaluate("canvas => canvas.toDataURL()")
+    page.emulate_media(color_scheme="dark")
+    page.get_by_label("Read these digits").fill("4172")
+    page.get_by_label("Read these digits").fill("4171")
+    poll(lambda: map_.evaluate("canvas => canvas.toDataURL()") == shown)
+    page.emulate_media(color_scheme="light")
