@@ -84,8 +84,9 @@ def describe_failure(error: BaseException, arguments: Sequence[str]) -> tuple[st
 def _name_option(error: ReviverError | Interrupted, arguments: Sequence[str]) -> str:
     """Return the message of an error, which begins with an option as it is typed instead of the name of a setting."""
     message, typed = str(error), {word.partition("=")[0] for word in arguments}
-    names = {getattr(error, "field", ""), "device", *(name for name in ("data", "extractor") if f"--{name}" in typed)}
-    found = re.match(r"(\w+):? ", message)
-    if found is None or found[1] not in names:
+    found = re.match(r"(\w+)(:?) ", message)
+    if found is None or found[1] not in {getattr(error, "field", ""), "device", "data", "extractor"}:
         return message
+    if found[1] in ("data", "extractor") and f"--{found[1]}" not in typed and not getattr(error, "field", ""):
+        return message[found.end() :] if found[2] else message  # of a run, whose command read it
     return f"--{found[1].replace('_', '-')} {message[found.end() :]}"
