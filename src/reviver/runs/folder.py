@@ -219,7 +219,8 @@ class RunFolder:
         `native` is the variant of the native code that this process uses for the run; None if unknown.
         """
         environment = {"versions": versions(), "hardware": describe_machine(device, native, self.world)}
-        self.record = environment | self.record
+        if "versions" not in self.record:  # of a new run
+            self.record.update(environment)
         changes = find_changes(self.record, environment)
         if not changes:
             return
