@@ -90,14 +90,19 @@ def main() -> dict[str, object]:
     """Measure all."""
     if not kernel.available():
         raise SystemExit("the native kernel is not available here")
-    results: dict[str, object] = {}
+    ratios: dict[str, dict[str, float]] = {}
     for shape, rounds in ROUNDS.items():
-        seconds = time_each(contenders(shape), rounds)
-        results[shape.name] = {
-            "text of the LSTM to the kernel": ratio(seconds["text lstm"], seconds["kernel"]),
-            "gru with dropout to nn.GRU": ratio(seconds["text gru"], seconds["nn.GRU"]),
-        }
-    results["to the same text stepped, T = 50"] = {name: measure_stepped(name) for name in CELLS}
-    results["lengths to nn.LSTM packed"] = {f"T = {T}": measure_lengths(B, T, *rest) for B, T, *rest in LENGTHS}
-    results["first use of a text, seconds"] = summary([first_use() for _ in range(20)])
-    return {"title": "Cells as text", "machine": machine(), "threads": torch.get_num_threads(), "results": results}
+        seconds, sizes = (
+            time_each(contenders(shape), rounds),
+            f"B, T, I, H = {shape.B}, {shape.T}, {shape.I}, {shape.H}",
+        )
+        ratios[f"text of the LSTM to the kernel, {sizes}"] = ratio(seconds["text lstm"], seconds["kernel"])
+        ratios[f"GRU with dropout to nn.GRU without, {sizes}"] = ratio(seconds["text gru"], seconds["nn.GRU"])
+    ratios |= {f"{name} to the same text stepped in torch, T = {STEPPED.T}": measure_stepped(name) for name in CELLS}
+    ratios |= {f"lengths= to nn.LSTM packed, T = {T}": measure_lengths(B, T, *rest) for B, T, *rest in LENGTHS}
+    return {
+        "title": "Cells as text",
+        "machine": machine(),
+        "seconds_per_call": {"First use of a text": summary([first_use() for _ in range(20)])},
+        "ratios": ratios,
+    }

@@ -51,6 +51,7 @@ PICTURE_NAMES = {
 """Pictures of the report that README shows, by their names here and there."""
 PARTS: Mapping[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
     "operator": ("lstm_operator", tables.render),
+    "cells": ("cells", tables.render),
     "dispatch": ("lstm_dispatch", tables.render),
     "unequal": ("unequal_lengths", tables.render),
     "explorer": ("explorer", tables.render),

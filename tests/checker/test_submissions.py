@@ -119,8 +119,8 @@ def test_a_new_file_waits_to_be_written(network: str, files: Path, capsys: pytes
     ("arguments", "message"),
     [
         ("", "FILE is missing; see reviver check --help"),
-        ("a.py --start lstm", "--start is only for a new file; leave out the files"),
-        ("a.py --points points.toml", "--points is only for a table of grades; give its --out"),
+        ("a.py --start lstm", "FILE must be left out, since --start writes a new file"),
+        ("a.py --points points.toml", "--points must be left out, since there is no --out for a table of grades"),
         ("a.py --out grades.xlsx", "--out must end in .csv, .html or .json, or name a folder, got grades.xlsx"),
         ("a.py --course half.toml", "--course half.toml: half must be true or false, got 1"),
         ("a.py --out g.csv --points gone.toml", "--points gone.toml cannot be read (No such file or directory)"),
