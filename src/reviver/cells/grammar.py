@@ -263,7 +263,7 @@ class _Parser:
 
     def number(self, tree: ast.Constant) -> float:
         if type(tree.value) not in (int, float) or not abs(tree.value) < 1e30:  # type: ignore[arg-type]
-            self.refuse("is no number that a text can have; write a finite one such as 0.5", tree)
+            self.refuse("is not a number that a text can have; write a finite one such as 0.5", tree)
         return float(tree.value)  # type: ignore[arg-type]
 
     def product(self, tree: ast.BinOp, depth: int) -> int:

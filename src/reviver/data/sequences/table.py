@@ -154,7 +154,7 @@ def parse_numbers(text: str) -> list[float]:
             numbers.append(float(part.replace("_", "?")))  # float() would ignore it
         except ValueError as error:
             if part.strip():
-                raise ValueError(f"{short_repr(part.strip())} at step {step} is no number") from error
+                raise ValueError(f"{short_repr(part.strip())} at step {step} is not a number") from error
             raise ValueError(f"there is nothing at step {step}, between two commas") from error
     return numbers
 
