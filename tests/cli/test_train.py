@@ -151,6 +151,7 @@ def test_a_run_that_ends_in_a_dip_names_the_best_epoch_and_no_error_is_rounded_a
     )
     for changed, last in ((config, 0.96), (dataclasses.replace(config, patience=2), 0.9)):
         assert not any("dip" in line for line in describe(changed, 1.0, last))
+    assert not any("dip" in line for line in describe(config, 0.54, 0.46)), "chance explains it"
     assert describe(config, 0.9, 0.99996)[2] == "  validation  loss 1.0000  accuracy  99.99%  "
     lines = describe(LSTMConfig(curriculum=True, threshold=0.99995), 0.99996)
     assert lines[-1] == "  length 5 of 5: passed, with a validation accuracy of at least 99.995%"
