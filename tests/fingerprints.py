@@ -25,8 +25,7 @@ from reviver.lstm.dropout import draw_seed, dropout_masks
 from reviver.lstm.kernel import reference
 from reviver.rng import make_rng
 from reviver.runs.folder import RunFolder
-from reviver.settings.gan_presets import PRESETS as GAN_PRESETS
-from reviver.settings.lstm_presets import PRESETS as LSTM_PRESETS
+from reviver.settings.presets import GAN_PRESETS, LSTM_PRESETS
 from reviver.train.gan import training as gan
 from reviver.train.lstm import training as lstm
 from tests.lstm_runs import fingerprint

@@ -18,7 +18,7 @@ from torch import Tensor
 from reviver.lstm.kernel.library import KERNEL
 from reviver.runs.environment import describe_machine
 from reviver.runs.folder import RunFolder
-from reviver.settings.lstm_presets import PRESETS
+from reviver.settings.presets import LSTM_PRESETS
 from reviver.train.lstm.training import train
 
 ROOT = Path(__file__).parents[1]
@@ -69,11 +69,11 @@ def test_results_agree_across_processes_threads_and_instruction_sets(
 
 @pytest.fixture
 def started_run(tmp_path: Path) -> RunFolder:
-    return train(replace(PRESETS["original"], epochs=1, hidden_size=8), tmp_path / "run", device="cpu")
+    return train(replace(LSTM_PRESETS["original"], epochs=1, hidden_size=8), tmp_path / "run", device="cpu")
 
 
 def resume(folder: RunFolder) -> dict[str, Any]:
-    config = replace(PRESETS["original"], epochs=2, hidden_size=8)
+    config = replace(LSTM_PRESETS["original"], epochs=2, hidden_size=8)
     record: dict[str, Any] = train(config, folder.path, device="cpu", resume=True).record
     return record
 

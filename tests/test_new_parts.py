@@ -1,4 +1,4 @@
-"""A new task is a file and an entry, and so is a new loss: a copy of the package with both trains, plots, exports and shows them."""
+"""A new task is a class and an entry, and so is a new loss: a copy of the package with both trains, plots, exports and shows them."""
 
 import base64
 import json
@@ -16,9 +16,6 @@ import reviver
 PACKAGE = Path(reviver.__file__).parent
 
 TASK = '''
-from reviver.settings.tasks.definition import TaskDefinition
-
-
 class Majority(TaskDefinition):
     """Which of two symbols is more frequent among T?"""
 
@@ -55,23 +52,18 @@ for command in sys.argv[1].splitlines():
 """
 
 
-def test_a_file_is_a_task_and_an_entry_a_loss(tmp_path: Path) -> None:
+def test_a_class_is_a_task_and_an_entry_a_loss(tmp_path: Path) -> None:
     shutil.copytree(PACKAGE, tmp_path / "reviver")
     settings = tmp_path / "reviver" / "settings"
-    (settings / "tasks" / "majority.py").write_text(TASK)
     for path, old, new in (
-        (settings / "tasks" / "__init__.py", '        "custom": CustomData(),\n', '        "majority": Majority(),\n'),
-        (
-            settings / "tasks" / "__init__.py",
-            "import Adding\n",
-            "from reviver.settings.tasks.majority import Majority\n",
-        ),
-        (settings / "gan.py", '"wasserstein")', ', "exponential")'),
+        (settings / "tasks.py", "\nDEFINITIONS", TASK + "\nDEFINITIONS"),
+        (settings / "tasks.py", '"custom": CustomData(),', '"custom": CustomData(), "majority": Majority(),'),
+        (settings / "gan.py", '"wasserstein")', '"wasserstein", "exponential")'),
         (tmp_path / "reviver" / "gan" / "losses.py", "", LOSS),
     ):
         text = path.read_text("utf-8")
         assert old in text
-        path.write_text(text.replace(old, old.rstrip(")") + new, 1) if old else text + new, "utf-8")
+        path.write_text(text.replace(old, new, 1) if old else text + new, "utf-8")
     images = np.random.default_rng(0).integers(0, 256, (40, 6, 6), np.uint8)
     np.savez(tmp_path / "images.npz", images=images)
     commands = """\

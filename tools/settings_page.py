@@ -7,10 +7,7 @@ from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from reviver.settings.fields import Group
-from reviver.settings.gan_presets import PRESETS as GAN_PRESETS
-from reviver.settings.gan_presets import SECONDS as GAN_SECONDS
-from reviver.settings.lstm_presets import PRESETS as LSTM_PRESETS
-from reviver.settings.lstm_presets import SECONDS as LSTM_SECONDS
+from reviver.settings.presets import PRESETS, SECONDS
 from reviver.settings.tasks import TASKS, find_task
 from reviver.settings.validation import describe_bounds, describe_fields, show_value
 from reviver.text import duration
@@ -69,8 +66,13 @@ def main() -> None:
 def page() -> str:
     """Return the page as Markdown."""
     lines = [INTRODUCTION]
-    for kind, presets, seconds in (("lstm", LSTM_PRESETS, LSTM_SECONDS), ("gan", GAN_PRESETS, GAN_SECONDS)):
-        lines += [f"## reviver {kind} train", "", *_settings(type(presets["original"])), *_presets(presets, seconds)]
+    for kind, presets in PRESETS.items():
+        lines += [
+            f"## reviver {kind} train",
+            "",
+            *_settings(type(presets["original"])),
+            *_presets(presets, SECONDS[kind]),
+        ]
     return "\n".join(lines)
 
 

@@ -31,22 +31,21 @@ from reviver.cells.grammar import Cell
 from reviver.data.build import build_task
 from reviver.data.sequences.custom import DataRecord
 from reviver.data.task import Task
-from reviver.devices import choose_device
 from reviver.errors import ConfigError, DataError, ReviverError, RunFolderError
 from reviver.explorer.page import Page, build_page
 from reviver.files.file_errors import damaged_run_file
 from reviver.gan.centering import fold
 from reviver.gan.networks import Discriminator, Generator
+from reviver.launch import choose_device
 from reviver.lstm.custom_cells import Network
 from reviver.runs.checkpoint import checkpoint_step, find_checkpoint, load_networks
 from reviver.runs.folder import RunFolder
 from reviver.runs.schema import validate
 from reviver.settings.gan import GANConfig
-from reviver.settings.gan_presets import PRESETS as GAN_PRESETS
 from reviver.settings.keywords import GANKeywords, LSTMKeywords
 from reviver.settings.lstm import LSTMConfig
-from reviver.settings.lstm_presets import PRESETS as LSTM_PRESETS
 from reviver.settings.parts import BUILT_IN, Parts, is_custom
+from reviver.settings.presets import GAN_PRESETS, LSTM_PRESETS
 from reviver.settings.tasks import TaskDefinition
 from reviver.settings.validation import check, refuse
 from reviver.text import one_line, short_repr
@@ -75,7 +74,7 @@ class Run:
     Args:
         folder: run folder.
         checkpoint: `last` or `best` (LSTM only), by default `best` for an LSTM with early stopping, otherwise `last`.
-        device: device of the networks, see `reviver.devices.choose_device`.
+        device: device of the networks, see `reviver.launch.choose_device`.
         parts: user-defined classes of the run.
 
     Attributes:
@@ -431,7 +430,6 @@ def _train(
     """Train a network of either kind, and return its run."""
     if not isinstance(out, str | Path | None):
         refuse("out", f"must be a folder, got {short_repr(out)}")
-    presets: Any = LSTM_PRESETS if kind == "lstm" else GAN_PRESETS
     train: Any = run_lstm if kind == "lstm" else run_gan
     changes = {
         name: value.item() if isinstance(value, np.generic) else value
@@ -440,7 +438,7 @@ def _train(
     }
     path = None if out is None else str(out)
     with speaking_python(), ExitStack() as stack:
-        config, path, parts = find_start(kind, presets, preset, changes, path, resume=resume)
+        config, path, parts = find_start(kind, preset, changes, path, resume=resume)
         if progress:
             from reviver.progress import logging_lines  # of the extra train
 

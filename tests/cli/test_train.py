@@ -21,10 +21,9 @@ from reviver.cli.options import expect_time
 from reviver.data.build import build_task
 from reviver.runs.folder import RunFolder
 from reviver.settings.gan import GANConfig
-from reviver.settings.gan_presets import SECONDS as GAN_SECONDS
 from reviver.settings.lstm import LSTMConfig
-from reviver.settings.lstm_presets import SECONDS as LSTM_SECONDS
-from tests.cli.tiny import PRESETS, TINY_GAN, TINY_LSTM, Run
+from reviver.settings.presets import PRESETS
+from tests.cli.tiny import TINY_GAN, TINY_LSTM, Run
 from tests.lstm_runs import LENGTHS
 
 
@@ -132,8 +131,7 @@ def test_a_preset_says_how_long_it_takes_in_proportion_to_the_epochs() -> None:
         "lstm train --hidden-size 64": "the time that is left will be shown after the first updates",
     }.items():
         kind = arguments.split()[0]
-        seconds = {"lstm": LSTM_SECONDS, "gan": GAN_SECONDS}[kind]
-        assert expect_time(settings_of(arguments), PRESETS[kind], seconds) == expected
+        assert expect_time(kind, settings_of(arguments)) == expected
 
 
 def test_a_run_that_ends_in_a_dip_names_the_best_epoch_and_no_error_is_rounded_away() -> None:

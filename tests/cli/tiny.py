@@ -8,11 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from reviver.settings.gan_presets import PRESETS as GAN_PRESETS
-from reviver.settings.lstm_presets import PRESETS as LSTM_PRESETS
-
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
-PRESETS = {"lstm": LSTM_PRESETS, "gan": GAN_PRESETS}
 TINY_LSTM = "--length 3 --epochs 2 --hidden-size 8"
 TINY_GAN = (
     "--data tiny.npz --image-size 8 --epochs 2 --batch-size 16 --latent-size 8 --log-every 3 --batch-norm-samples 9"

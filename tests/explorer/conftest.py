@@ -14,9 +14,8 @@ from reviver.explorer import gan_images
 from reviver.explorer.page import build_page
 from reviver.run import load
 from reviver.settings.gan import GANConfig
-from reviver.settings.gan_presets import PRESETS as GAN_PRESETS
 from reviver.settings.lstm import LSTMConfig
-from reviver.settings.lstm_presets import PRESETS as LSTM_PRESETS
+from reviver.settings.presets import GAN_PRESETS, LSTM_PRESETS
 from reviver.train.gan import training as gan
 from reviver.train.lstm import training as lstm
 from tests.explorer.edits import load_some_images

@@ -17,7 +17,7 @@ from reviver.gan.centering import CenteredDiscriminator, ImageMoments, centering
 from reviver.gan.networks import Discriminator, Generator, one_hot
 from reviver.runs.checkpoint import find_checkpoint, load_networks
 from reviver.settings.gan import GANConfig
-from reviver.settings.gan_presets import PRESETS
+from reviver.settings.presets import GAN_PRESETS
 from reviver.train.gan.training import build_networks, train
 
 
@@ -36,7 +36,7 @@ def discriminator_layers(inputs: int) -> str:
 
 
 def test_every_preset_has_the_reports_layers_its_own_eps_and_the_golden_names(golden: Callable[..., None]) -> None:
-    for name, config in PRESETS.items():
+    for name, config in GAN_PRESETS.items():
         generator, discriminator = build_networks(config, (1, 28, 28))
         assert str(generator.layers) == generator_layers(100, 784, 0.8 if name == "public-script" else 1e-5)
         assert str(discriminator.layers) == discriminator_layers(784)

@@ -17,7 +17,7 @@ from reviver.gan.losses import LOSSES, choose_losses
 from reviver.gan.networks import Discriminator, Generator
 from reviver.gan.penalties import discriminator_penalty, gradient_penalty
 from reviver.gan.step import StepOptions, gan_step, shift
-from reviver.rows import BatchRows, RowsRng
+from reviver.rng import BatchRows, RowsRng
 from reviver.settings.gan import LOSSES as LOSS_NAMES
 from reviver.settings.gan import GANConfig
 from reviver.train.gan.training import build_models, build_networks, build_optimizers

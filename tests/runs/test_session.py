@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from reviver.devices import choose_device
 from reviver.errors import ConfigError, DeviceError, RunFolderError
-from reviver.launch import job_id
+from reviver.launch import choose_device, job_id
 from reviver.rng import make_rng
 from reviver.runs import session as session_module
 from reviver.runs.folder import RunFolder, refuse_existing

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 
 from reviver.errors import ConfigError
 from reviver.settings.gan import GANConfig
-from reviver.settings.gan_presets import PRESETS as GAN_PRESETS
 from reviver.settings.lstm import MIN_BATCH_SIZE, LSTMConfig
-from reviver.settings.lstm_presets import PRESETS as LSTM_PRESETS
+from reviver.settings.presets import GAN_PRESETS, LSTM_PRESETS
 from reviver.settings.validation import describe_bounds, show_value
 
 JUNK = (math.nan, -math.inf, 1j, [5])

@@ -18,7 +18,7 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 from torch import nn
 
 from reviver.errors import ConfigError
-from reviver.settings.lstm_presets import PRESETS
+from reviver.settings.presets import LSTM_PRESETS
 from reviver.sklearn import SequenceClassifier, SequenceRegressor
 from reviver.sklearn.fitting import Part
 
@@ -225,7 +225,7 @@ def test_a_weight_of_zero_leaves_a_sample_out_and_the_validation_score_is_weight
 
 
 def test_the_defaults_are_those_of_the_preset_series() -> None:
-    preset = asdict(PRESETS["series"])
+    preset = asdict(LSTM_PRESETS["series"])
     preset |= {"max_epochs": preset["epochs"], "validation_fraction": pytest.approx(1 - preset["train_fraction"])}
     parameters, regressor = SequenceClassifier().get_params(), SequenceRegressor().get_params()
     shared = parameters.keys() & preset.keys()

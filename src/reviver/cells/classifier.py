@@ -10,7 +10,7 @@ from torch import Tensor
 
 from reviver.cells.grammar import Cell, load_cell
 from reviver.cells.recurrent import RNN
-from reviver.files.hub import PretrainedMixin
+from reviver.files.pretrained import PretrainedMixin
 from reviver.lstm.classifier import RecurrentClassifier
 from reviver.lstm.pretrained import FAMILY
 from reviver.settings.lstm_network import DropoutKind, Pooling, RNNClassifierSpec

@@ -21,7 +21,7 @@ from reviver.errors import DataError
 from reviver.lstm.dropout import draw_seed
 from reviver.lstm.layer import checked_lengths, run_packed_sequence
 from reviver.lstm.transforms import autocast_dtype
-from reviver.rows import Rng, rand
+from reviver.rng import Rng, rand
 from reviver.settings.fields import Probability
 from reviver.settings.lstm_network import OPTIONS, DropoutKind, LSTMOptions
 from reviver.settings.validation import check

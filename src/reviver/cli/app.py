@@ -23,7 +23,7 @@ from cyclopts.annotations import resolve_optional
 from cyclopts.argument import Argument
 
 from reviver.cli import check, data, gan, lstm, show, sweep
-from reviver.cli.help import CommandFormatter, SettingsFormatter, examples, find_preset
+from reviver.cli.help import CommandFormatter, SettingsFormatter, examples
 from reviver.cli.messages import INTERRUPTED, describe_failure, explain
 from reviver.cli.options import DEFAULTS, FigureCommon
 from reviver.errors import ConfigError
@@ -31,6 +31,7 @@ from reviver.files.file_errors import reading
 from reviver.files.read import parse_json
 from reviver.launch import is_launched, record_failure
 from reviver.settings import validation
+from reviver.settings.presets import PRESETS
 from reviver.settings.validation import refuse
 from reviver.text import did_you_mean, escape_controls, short_repr
 from reviver.train.start import find_start
@@ -59,8 +60,6 @@ COMMANDS: dict[tuple[str, ...], Callable[..., Any]] = {
     ("sweep",): sweep.sweep,
 }
 """Functions of the commands by their words."""
-PRESETS = {tuple(words.split()): training.presets for words, training in sweep.COMMANDS.items()}
-"""Presets by command; the first is the default."""
 NOT_IN_FILES = ("config", "parts", "print_config", "debug")
 """Options that a settings file cannot set."""
 OPTIONAL = {("check",): "FILE...", ("explore",): "RUN...", ("lstm", "cells"): "CELL"}
@@ -158,8 +157,8 @@ def build_app(arguments: Sequence[str] = ()) -> App:
         doc = inspect.cleandoc(function.__doc__ or "")
         text, _, rest = doc.partition("\nExamples:\n")
         settings: dict[str, Any] = {}
-        if words in PRESETS and words == tuple(arguments[:2]) and {"--help", "-h"} & set(arguments):
-            settings["help_formatter"] = SettingsFormatter(PRESETS[words], find_preset(PRESETS[words], arguments))
+        if words[-1] == "train" and words == tuple(arguments[:2]) and {"--help", "-h"} & set(arguments):
+            settings["help_formatter"] = SettingsFormatter(words[0], arguments)
         if words in OPTIONAL:  # which the library calls ARGS
             settings["usage"] = f"Usage: reviver {' '.join(words)} [OPTIONS] [{OPTIONAL[words]}]"
         groups[words[0] if len(words) > 1 else ""].command(
@@ -228,7 +227,7 @@ def complete_settings(app: App, commands: tuple[str, ...], arguments: ArgumentCo
 
     Cyclopts calls this before it converts the other arguments.
     """
-    if commands not in PRESETS:
+    if commands[-1:] != ("train",):
         return
     options = options_of(arguments)
 
@@ -248,12 +247,9 @@ def complete_settings(app: App, commands: tuple[str, ...], arguments: ArgumentCo
             elif not options[name].tokens:
                 validation.check(name, value, options[name].field_info.annotation)
                 options[name].append(Token(keyword=name, implicit_value=value))
-    presets = PRESETS[commands]
-    preset, given = value_of("preset") or next(iter(presets)), {**filed, **typed}
+    preset, given = value_of("preset") or next(iter(PRESETS[commands[0]])), {**filed, **typed}
     try:
-        config, out, parts = find_start(
-            commands[0], presets, preset, given, value_of("out"), resume=value_of("resume") or False
-        )
+        config, out, parts = find_start(commands[0], preset, given, value_of("out"), resume=value_of("resume") or False)
     except ConfigError as error:
         if error.field not in filed.keys() - typed.keys():
             raise

@@ -14,7 +14,7 @@ from reviver.cli.options import RUN
 from reviver.errors import DataError
 from reviver.settings.fields import Count, CountOrZero, Text
 from reviver.settings.gan import MAX_IMAGE_SIZE, GANConfig
-from reviver.settings.gan_presets import PRESETS, SECONDS
+from reviver.settings.presets import GAN_PRESETS
 from reviver.settings.validation import check, refuse
 from reviver.text import count, percent
 
@@ -31,9 +31,9 @@ MAX_GRID_IMAGES = 2500
 
 def train(
     *,
-    preset: Annotated[str, RUN, Parameter(choices=tuple(PRESETS), help=list_times(SECONDS))] = "best",
+    preset: Annotated[str, RUN, Parameter(choices=tuple(GAN_PRESETS), help=list_times("gan"))] = "best",
     run: options.RunOptions = options.NEW_RUN,
-    settings: Annotated[GANConfig, options.FLATTENED] = PRESETS["best"],
+    settings: Annotated[GANConfig, options.FLATTENED] = GAN_PRESETS["best"],
     common: options.CommonOptions = options.DEFAULTS,
 ) -> dict[str, Any]:
     """Train a GAN on MNIST or on your own images. The defaults are those of the preset best.
@@ -55,7 +55,7 @@ def train(
     from reviver.progress import announcing
     from reviver.train.gan import training
 
-    with announcing(options.expect_time(settings, PRESETS, SECONDS)):
+    with announcing(options.expect_time("gan", settings)):
         folder = training.train(settings, **run.arguments(common))
     if not folder.world.is_main:
         return {}

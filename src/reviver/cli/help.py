@@ -4,13 +4,14 @@ import dataclasses
 import inspect
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from cyclopts.help import ColumnSpec, DefaultFormatter, DescriptionRenderer, HelpEntry, HelpPanel, NameRenderer
 
 from reviver.cli.options import SETTINGS
-from reviver.settings.fields import choose_preset, groups_of
+from reviver.settings.fields import groups_of
+from reviver.settings.presets import PRESETS, SECONDS, choose_preset
 from reviver.settings.validation import describe_bounds, show_value
 from reviver.text import duration
 
@@ -30,11 +31,12 @@ class CommandFormatter(DefaultFormatter):
 
 
 class SettingsFormatter(CommandFormatter):
-    """Formatter that shows the settings by their groups, with the values of the preset called `name` and the bounds."""
+    """Formatter that shows the settings by their groups, with the values of the preset of --preset and the bounds."""
 
-    def __init__(self, presets: Mapping[str, Any], name: str) -> None:
+    def __init__(self, kind: str, arguments: Sequence[str]) -> None:
         super().__init__(column_specs=wide_columns)
-        preset = choose_preset(presets, name)
+        name = find_preset(kind, arguments)
+        preset = choose_preset(kind, name)
         self.groups = groups_of(type(preset))
         self.values = {"preset": name, **dataclasses.asdict(preset)}
         self.bounds = describe_bounds(type(preset))
@@ -68,15 +70,17 @@ def wide_columns(console: Any, options: Any, entries: Sequence[HelpEntry]) -> tu
     return names, ColumnSpec(renderer=DescriptionRenderer(), header="Description", overflow="fold")
 
 
-def find_preset(presets: Mapping[str, Any], arguments: Sequence[str]) -> str:
-    """Return the last value of --preset in arguments that are not parsed yet, by default the first of `presets`."""
+def find_preset(kind: str, arguments: Sequence[str]) -> str:
+    """Return the last value of --preset in arguments that are not parsed yet, by default the first of the kind."""
     words = [word for argument in arguments for word in argument.split("=", 1)]
-    return [next(iter(presets)), *(value for option, value in itertools.pairwise(words) if option == "--preset")][-1]
+    return [next(iter(PRESETS[kind])), *(value for option, value in itertools.pairwise(words) if option == "--preset")][
+        -1
+    ]
 
 
-def list_times(seconds: Mapping[str, float]) -> str:
+def list_times(kind: str) -> str:
     """Return the help of the option --preset: each preset with the time that it trains for."""
-    times = ", ".join(f"{name} {duration(value)}" for name, value in seconds.items())
+    times = ", ".join(f"{name} {duration(value)}" for name, value in SECONDS[kind].items())
     return f"Settings to start from, with their time on two cores: {times}."
 
 

@@ -14,8 +14,8 @@ from reviver.cli.options import RUN
 from reviver.errors import ConfigError, ReviverError
 from reviver.settings.fields import Count, Text
 from reviver.settings.lstm import LSTMConfig
-from reviver.settings.lstm_presets import PRESETS, SECONDS
 from reviver.settings.parts import is_reference
+from reviver.settings.presets import LSTM_PRESETS
 from reviver.settings.validation import check, refuse
 from reviver.text import align, count, percent, show_spread
 
@@ -32,9 +32,9 @@ DIP = 0.05
 
 def train(
     *,
-    preset: Annotated[str, RUN, Parameter(choices=tuple(PRESETS), help=list_times(SECONDS))] = "original",
+    preset: Annotated[str, RUN, Parameter(choices=tuple(LSTM_PRESETS), help=list_times("lstm"))] = "original",
     run: options.RunOptions = options.NEW_RUN,
-    settings: Annotated[LSTMConfig, options.FLATTENED] = PRESETS["original"],
+    settings: Annotated[LSTMConfig, options.FLATTENED] = LSTM_PRESETS["original"],
     common: options.CommonOptions = options.DEFAULTS,
 ) -> dict[str, Any]:
     """Train an LSTM on a memory task. The defaults are the original's.
@@ -60,7 +60,7 @@ def train(
 
     if preset == "series" and settings.task == "palindrome":
         refuse("data", "must be a file for the preset series; give one with --data")
-    with announcing(options.expect_time(settings, PRESETS, SECONDS)):
+    with announcing(options.expect_time("lstm", settings)):
         folder = training.train(settings, **run.arguments(common))
     if not folder.world.is_main:
         return {}

@@ -18,6 +18,7 @@ from cyclopts import Parameter
 from reviver.launch import DEFAULT_TIMEOUT
 from reviver.settings.fields import Positive, Seed, Text
 from reviver.settings.parts import BUILT_IN, Parts
+from reviver.settings.presets import PRESETS, SECONDS
 from reviver.settings.validation import check, refuse
 from reviver.text import duration, escape_controls
 
@@ -179,14 +180,14 @@ NO_TIME = ("seed", "checkpoint_every", "keep_checkpoints", "on_nan", "max_rollba
 """Settings that do not change how long a training takes."""
 
 
-def expect_time(settings: Any, presets: Mapping[str, Any], seconds: Mapping[str, float]) -> str:
+def expect_time(kind: str, settings: Any) -> str:
     """Say how long a training will take: as long as the preset with the same settings, in proportion to the epochs."""
     given = dataclasses.asdict(settings)
     neutral = {name: value for name, value in given.items() if name in (*NO_TIME, "epochs")}
-    for name, preset in presets.items():
+    for name, preset in PRESETS[kind].items():
         if dataclasses.replace(preset, **neutral) == settings:
             scale = 1 if given.get("curriculum") else settings.epochs / preset.epochs
-            return f"this takes about {duration(seconds[name] * scale)} on two cores"
+            return f"this takes about {duration(SECONDS[kind][name] * scale)} on two cores"
     return "the time that is left will be shown after the first updates"
 
 

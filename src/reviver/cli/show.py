@@ -11,8 +11,8 @@ from reviver.cli import options
 from reviver.cli.options import FLAG, RUN
 from reviver.errors import ConfigError
 from reviver.settings.fields import CountOrZero, Seed, Text
-from reviver.settings.gan_presets import SECONDS
 from reviver.settings.parts import Parts, is_custom
+from reviver.settings.presets import SECONDS
 from reviver.settings.validation import refuse
 from reviver.text import duration
 
@@ -44,7 +44,7 @@ def report(
     from reviver.show.report.make import build_report, train_runs
 
     before = None if compare is None else changes.read_report(Path(compare))  # it may be the one that is replaced
-    time = f"this takes about {duration(SECONDS['original' if full else 'best'] + 60)} on two cores"
+    time = f"this takes about {duration(SECONDS['gan']['original' if full else 'best'] + 60)} on two cores"
     with announcing(time):
         trained = train_runs(out, full=full, seed=seed, device=common.device, progress=not common.quiet)
     lstm, no_dropout = ([load(path, "lstm") for path in paths] for paths in (trained.lstm, trained.no_dropout))

@@ -12,11 +12,8 @@ from reviver.cli import gan, lstm, options
 from reviver.cli.options import FLAG
 from reviver.errors import ConfigError, ReviverError
 from reviver.settings.fields import Count, Text
-from reviver.settings.gan import GANConfig
-from reviver.settings.gan_presets import PRESETS as GAN_PRESETS
-from reviver.settings.lstm import LSTMConfig
-from reviver.settings.lstm_presets import PRESETS as LSTM_PRESETS
 from reviver.settings.parts import Parts, is_custom, is_reference
+from reviver.settings.presets import PRESETS
 from reviver.settings.validation import check
 from reviver.text import count, did_you_mean, one_line
 from reviver.train.start import find_start
@@ -30,8 +27,6 @@ if TYPE_CHECKING:
 class Training(NamedTuple):
     """What a sweep knows of a training command."""
 
-    config: type
-    presets: Mapping[str, Any]
     train: Callable[..., dict[str, Any]]
     evaluate: Callable[..., dict[str, Any]]
     measures: tuple[str, str]
@@ -42,8 +37,8 @@ class Training(NamedTuple):
 
 _LSTM = ("best.validation_accuracy", "evaluate.results.0.accuracy")
 COMMANDS = {
-    "lstm train": Training(LSTMConfig, LSTM_PRESETS, lstm.train, lstm.evaluate, _LSTM, "max"),
-    "gan train": Training(GANConfig, GAN_PRESETS, gan.train, gan.evaluate, ("scores.fid", "evaluate.fid"), "min"),
+    "lstm train": Training(lstm.train, lstm.evaluate, _LSTM, "max"),
+    "gan train": Training(gan.train, gan.evaluate, ("scores.fid", "evaluate.fid"), "min"),
 }
 """Commands of a sweep file."""
 PATHS = ("data", "extractor", "networks")
@@ -128,6 +123,11 @@ def sweep(
         raise ReviverError(f"{problem}, and run them again with --retry-failed")
 
 
+def kind_of(command: str) -> str:
+    """Return the kind of network of a training command."""
+    return command.split(maxsplit=1)[0]
+
+
 def build_trials(file: "SweepFile", common: Mapping[str, Any], folder: Path) -> "list[Trial]":
     """Return the trials of a sweep, seeds last; `common` are settings of all trials, which override the file.
 
@@ -140,8 +140,12 @@ def build_trials(file: "SweepFile", common: Mapping[str, Any], folder: Path) -> 
     if file.command not in COMMANDS:
         advice = did_you_mean(file.command, COMMANDS) or f"choose from {', '.join(COMMANDS)}"
         raise ConfigError(f"command {one_line(file.command, 60)!r} is unknown; {advice}")
-    training = COMMANDS[file.command]
-    kinds = {"preset": Text, "device": Text, **get_type_hints(training.config, include_extras=True)}
+    config = PRESETS[kind_of(file.command)]["original"]
+    kinds = {
+        "preset": Text,
+        "device": Text,
+        **get_type_hints(type(config), include_extras=True),
+    }
     _check_names({"settings": file.settings, "grid": file.grid, "zip": file.zip, "random": file.domains}, kinds)
     points = points_of(file)
     pairs = {repr(pair): pair for point in (file.settings, *points) for pair in point.items()}
@@ -185,10 +189,10 @@ def _configure(
     command: str, settings: Mapping[str, Any], path: Path, *, resume: bool = False
 ) -> tuple[str, Any, Parts]:
     """Return the preset of a trial, its settings, which may be those of its run in the folder `path`, and its classes."""
-    kind, presets = command.split(maxsplit=1)[0], COMMANDS[command].presets
-    preset = settings.get("preset", next(iter(presets)))
+    kind = kind_of(command)
+    preset = settings.get("preset", next(iter(PRESETS[kind])))
     given = {name: value for name, value in settings.items() if name not in ("preset", "device")}
-    config, _, parts = find_start(kind, presets, preset, given, str(path), resume=resume)
+    config, _, parts = find_start(kind, preset, given, str(path), resume=resume)
     return preset, config, parts
 
 
@@ -255,7 +259,7 @@ def _check_value(name: str, value: Any, kinds: Mapping[str, Any], folder: Path) 
 
 def _check_evaluation(command: str, evaluation: "Command", folder: Path) -> dict[str, Any]:
     """Check the table `evaluate` of a sweep file, and return the arguments of the command."""
-    kind = command.split(maxsplit=1)[0]
+    kind = kind_of(command)
     if evaluation.command != f"{kind} evaluate":
         raise ConfigError(f"evaluate.command must be {kind} evaluate, got {one_line(evaluation.command, 60)!r}")
     hints = get_type_hints(COMMANDS[command].evaluate, include_extras=True)

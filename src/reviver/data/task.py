@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from reviver.data.packed import equal_blocks
-from reviver.rows import BatchRows
+from reviver.rng import BatchRows
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.tasks import TOLERANCE, TargetKind, TaskDefinition, find_task
 

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar, get_args
+from typing import Annotated, Any, Generic, Literal, NamedTuple, Self, TypeVar, get_args
 
 import torch
 from pydantic import Field
@@ -21,16 +21,17 @@ from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
 from torch import nn
 
-from reviver.errors import ConfigError, DataError
+from reviver.errors import ConfigError, DataError, import_library
 from reviver.files.atomic import atomic_write, write_text
 from reviver.files.file_errors import reading
-from reviver.files.hub import CARD, CONFIG, WEIGHTS, find_folder
 from reviver.files.read import read_json, validate_record
 from reviver.settings.fields import CountOrZero
 from reviver.settings.validation import Record
-from reviver.text import short_repr
+from reviver.text import one_line, short_repr
 from reviver.version import __version__
 
+CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+"""Files of a pretrained model: settings, weights and model card."""
 FORMAT = 1
 """Version of config.json; incremented when an older reader could misread a newer file."""
 REMEDY = "download or export the model again"
@@ -174,7 +175,7 @@ class Family(Generic[Data]):
         """Return a network of the class `cls` that `save` wrote, in eval mode, and the description of its data.
 
         The `source` is a local folder, which comes first, or the id of a repository of the Hugging Face Hub, such as
-        `user/name`; `download` are options for a repository, see `hub.find_folder`.
+        `user/name`; `download` are options for a repository, see `find_folder`.
 
         Raises:
             DataError: if the files are missing or damaged, hold another class, or cannot be downloaded.
@@ -190,6 +191,47 @@ class Family(Generic[Data]):
         with reading(weights, REMEDY):
             network.load_state_dict(load_file(weights))
         return Pretrained(network.eval(), data, config.run)
+
+
+class PretrainedMixin:
+    """A network that is saved as a folder in the layout of the Hugging Face Hub, see `Family`."""
+
+    _family: Any
+    """The `Family` of the network."""
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write config.json, model.safetensors and README.md into `folder`, see `Family.save`."""
+        self._family.save(self, folder)
+
+    @classmethod
+    def from_pretrained(cls, source: str | Path, **download: Any) -> Self:
+        """Return a saved network from a folder or a repository, see `Family.load`."""
+        network: Self = cls._family.load(cls, source, **download).network
+        return network
+
+
+def find_folder(source: str | Path, **download: Any) -> Path:
+    """Return the folder of a model: a local folder, which comes first, or a copy of the repository of the id `source`.
+
+    `download` are options of `huggingface_hub.snapshot_download`, such as `revision`, `token`, `cache_dir` and
+    `local_files_only`; a local folder needs none.
+
+    Raises:
+        DataError: if there is no such folder, or the repository cannot be downloaded.
+        ConfigError: if a repository is needed and `huggingface_hub` is not installed.
+    """
+    path = Path(source)
+    if path.is_dir():
+        return path
+    problem = f"{source}: there is no such folder; downloading the repository of this id needs huggingface_hub"
+    hub = import_library("huggingface_hub", problem)
+    try:
+        return Path(hub.snapshot_download(str(source), **download, allow_patterns=[CONFIG, WEIGHTS]))
+    except Exception as error:  # the library and its HTTP client raise errors of many types
+        raise DataError(
+            f"{source}: there is no such folder, and the repository of this id cannot be downloaded ({one_line(error)}); "
+            f"give a folder with {CONFIG} and {WEIGHTS}, or check the id, the revision, the token and the network"
+        ) from error
 
 
 def architecture_of(cls: type, known: Collection[str]) -> type:

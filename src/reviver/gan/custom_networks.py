@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from reviver.errors import ConfigError
 from reviver.gan.networks import Discriminator, Generator
-from reviver.rows import Rng
+from reviver.rng import Rng
 from reviver.settings.parts import CustomClass, explaining
 from reviver.settings.validation import refuse
 

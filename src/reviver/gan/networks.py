@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from reviver.errors import DataError
-from reviver.files.hub import PretrainedMixin
+from reviver.files.pretrained import PretrainedMixin
 from reviver.gan.pretrained import FAMILY, DiscriminatorSpec, GeneratorSpec
-from reviver.rows import Rng, RowsRng, rand
+from reviver.rng import Rng, RowsRng, rand
 
 GENERATOR_WIDTHS = (128, 256, 512, 1024)
 DISCRIMINATOR_WIDTHS = (512, 256)

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from reviver.gan.networks import Discriminator
-from reviver.rows import Rng, rand
+from reviver.rng import Rng, rand
 from reviver.settings.gan import GANConfig
 
 Logits = Callable[[Tensor], Tensor]

@@ -24,7 +24,7 @@ from torch.optim import Optimizer
 from reviver.gan.losses import LOSSES, Losses, choose_losses
 from reviver.gan.networks import Discriminator, Generator
 from reviver.gan.penalties import discriminator_penalty
-from reviver.rows import Rng, rand
+from reviver.rng import Rng, rand
 from reviver.settings.fields import Precision
 from reviver.settings.gan import GANConfig
 

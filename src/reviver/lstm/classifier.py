@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from reviver.errors import ConfigError
-from reviver.files.hub import PretrainedMixin
+from reviver.files.pretrained import PretrainedMixin
 from reviver.lstm.layer import LSTM, check_batch, checked_lengths, integer_lengths, is_inside
 from reviver.lstm.pretrained import FAMILY
-from reviver.rows import Rng
+from reviver.rng import Rng
 from reviver.settings.lstm_network import OPTIONS, LSTMClassifierSpec, Pooling, unexpected_argument
 
 

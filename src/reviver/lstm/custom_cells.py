@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from reviver.errors import ConfigError
 from reviver.lstm.classifier import RecurrentClassifier
 from reviver.lstm.layer import check_batch, checked_lengths, is_inside
-from reviver.rows import Rng, rand
+from reviver.rng import Rng, rand
 from reviver.settings.parts import CustomClass, explaining
 
 States = tuple[Tensor, ...]

@@ -14,7 +14,7 @@ any order and any number of threads compute the same bits. The native kernel com
 import torch
 from torch import Tensor
 
-from reviver.rows import Rng, RowsRng
+from reviver.rng import Rng, RowsRng
 from reviver.settings.lstm_network import DropoutKind, LSTMOptions
 
 _LOW_32 = 0xFFFFFFFF

@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from reviver.errors import DataError
-from reviver.files.hub import PretrainedMixin
+from reviver.files.pretrained import PretrainedMixin
 from reviver.lstm import kernel
 from reviver.lstm.cell import LSTMState, LSTMWeights, StackedWeights, reset_weights
 from reviver.lstm.dropout import draw_seed
 from reviver.lstm.pretrained import FAMILY
 from reviver.lstm.transforms import autocast_dtype, plain_values
-from reviver.rows import Rng, RowsRng, rand
+from reviver.rng import Rng, RowsRng, rand
 from reviver.settings.fields import Precision
 from reviver.settings.lstm_network import OPTIONS, DropoutKind, LSTMOptions, unexpected_argument
 from reviver.settings.validation import refuse

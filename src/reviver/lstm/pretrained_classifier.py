@@ -15,7 +15,7 @@ from torch import Tensor
 from reviver.data.build import SequenceData
 from reviver.data.sequences.examples import Examples
 from reviver.errors import DataError
-from reviver.files.hub import CONFIG
+from reviver.files.pretrained import CONFIG
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.pretrained import FAMILY
 from reviver.lstm.scoring import compute_logits
@@ -34,7 +34,7 @@ class PretrainedClassifier:
     def from_pretrained(cls, source: str | Path, **download: Any) -> Self:
         """Return the classifier in a local folder, which comes first, or a repository such as `user/name`.
 
-        `download` are options for a repository, see `reviver.files.hub.find_folder`.
+        `download` are options for a repository, see `reviver.files.pretrained.find_folder`.
 
         Raises:
             DataError: if the files are missing or damaged, or do not describe a classifier of sequences.

@@ -1,4 +1,4 @@
-"""Common parts of the settings of all runs: types, groups, presets, loading, and learning-rate schedules.
+"""Common parts of the settings of all runs: types, groups, and learning-rate schedules.
 
 The settings of each kind of run are one frozen dataclass, made by `validation.settings`. A field declares type, bounds,
 choices, group and default of a setting, and its docstring is the help, for command line, files and Python alike.
@@ -6,13 +6,11 @@ choices, group and default of a setting, and its docstring is the help, for comm
 
 import dataclasses
 import math
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_args, get_type_hints
 
 from pydantic import Field
 
-from reviver.settings.validation import MAX_INTEGER, refuse
-from reviver.text import did_you_mean, short_repr
+from reviver.settings.validation import MAX_INTEGER
 
 Config = TypeVar("Config")
 
@@ -53,14 +51,6 @@ def groups_of(cls: type) -> dict[str, Group]:
     """Return the group of each field of a dataclass of settings, by name."""
     hints = get_type_hints(cls, include_extras=True)
     return {name: next(item for item in get_args(hint) if isinstance(item, Group)) for name, hint in hints.items()}
-
-
-def choose_preset(presets: Mapping[str, Config], name: str) -> Config:
-    """Return the preset called `name`; an unknown name is a `ConfigError`."""
-    if name not in presets:
-        advice = did_you_mean(name, presets) or f"choose from {', '.join(presets)}"
-        refuse("preset", f"{short_repr(name)} is unknown; {advice}")
-    return presets[name]
 
 
 def select(cls: type[Config], source: object, **values: Any) -> Config:

@@ -12,8 +12,8 @@ from reviver.data.build import SequenceData
 from reviver.errors import RunFolderError
 from reviver.files.atomic import atomic_write
 from reviver.files.file_errors import check_writable
-from reviver.files.hub import CARD, CONFIG, WEIGHTS
 from reviver.files.onnx_graph import Port
+from reviver.files.pretrained import CARD, CONFIG, WEIGHTS
 from reviver.gan import onnx as gan_onnx
 from reviver.gan.custom_networks import refuse_custom
 from reviver.gan.networks import Generator

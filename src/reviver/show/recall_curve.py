@@ -19,7 +19,7 @@ from reviver.files.read import read_json
 from reviver.runs.checkpoint import find_checkpoint, load_networks
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.lstm_network import CELLS as BUILT_IN
-from reviver.settings.lstm_presets import PRESETS
+from reviver.settings.presets import LSTM_PRESETS
 from reviver.sweep.trials import Outcome, Trial
 from reviver.train.lstm.evaluation import evaluate
 from reviver.train.lstm.stopping import passes
@@ -98,7 +98,7 @@ def make_config(*, network: str, length: int, seed: int, sequences: int) -> LSTM
         "last_threshold": None,
         "jump_factor": None,
     }
-    config = replace(PRESETS[ENCODINGS[encoding]], **same | one_length | TRAININGS[training][1])
+    config = replace(LSTM_PRESETS[ENCODINGS[encoding]], **same | one_length | TRAININGS[training][1])
     return replace(config, epochs=max(1, sequences // config.epoch_size_at(length)))
 
 

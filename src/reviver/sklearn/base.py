@@ -22,7 +22,7 @@ from torch import Tensor
 from reviver.data.sequences.examples import Examples
 from reviver.data.sequences.labels import stratified_split
 from reviver.data.sequences.standardization import Standardization
-from reviver.devices import choose_device
+from reviver.launch import choose_device
 from reviver.lstm.scoring import compute_logits
 from reviver.rng import seeding_default_rngs
 from reviver.settings.fields import select

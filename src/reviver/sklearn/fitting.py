@@ -17,7 +17,7 @@ from reviver.cells.classifier import RNNClassifier
 from reviver.cells.grammar import load_cell
 from reviver.data.sequences.examples import Examples
 from reviver.data.task import mean_loss
-from reviver.devices import choose_device
+from reviver.launch import choose_device
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.custom_cells import Network, build_custom
 from reviver.lstm.scoring import Score, compute_logits

@@ -6,17 +6,15 @@ import itertools
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from reviver.launch import is_launched
-from reviver.settings.fields import choose_preset
-from reviver.settings.gan import GANConfig
-from reviver.settings.lstm import LSTMConfig, unsupported_settings
+from reviver.settings.lstm import unsupported_settings
 from reviver.settings.lstm_network import cell_label
 from reviver.settings.parts import Parts
+from reviver.settings.presets import choose_preset
 from reviver.settings.validation import show_value
 
-Config = TypeVar("Config", bound=LSTMConfig | GANConfig)
 NOT_IN_NAMES = ("seed", "epochs", "on_nan", "max_rollbacks", "keep_checkpoints")
 """Settings that the name of a run lacks: the seed, which ends it, and what may change when the run is resumed."""
 MAX_NAME = 60
@@ -24,14 +22,13 @@ MAX_NAME = 60
 
 
 def find_start(
-    kind: str, presets: Mapping[str, Config], preset: str, changes: Mapping[str, Any], out: str | None, *, resume: bool
-) -> tuple[Config, str, Parts]:
+    kind: str, preset: str, changes: Mapping[str, Any], out: str | None, *, resume: bool
+) -> tuple[Any, str, Parts]:
     """Return the settings of a training, the run folder, and the user-defined classes; raise ConfigError.
 
     Args:
         kind: kind of the run.
-        presets: its presets by name.
-        preset: name of the preset to start from.
+        preset: name of the preset of this kind to start from.
         changes: settings that change it, also classes and instances; with `data`, the task of an LSTM is `custom` by default.
         out: run folder; None for a new one in runs/, or to resume the last one, named after preset, settings and seed.
         resume: start from the settings of the run in the folder instead of the preset.
@@ -39,7 +36,7 @@ def find_start(
     if kind == "lstm" and "data" in changes:
         changes = {"task": "custom", **changes}
     changes, parts = Parts.resolve(changes)
-    base = choose_preset(presets, preset)
+    base = choose_preset(kind, preset)
     name = "-".join(
         [kind, preset, *_differences(changes, base), f"seed{changes.get('seed', getattr(base, 'seed', 0))}"]
     )

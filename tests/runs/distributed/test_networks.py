@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from reviver.data.sequences.custom import Examples
 from reviver.errors import ConfigError
-from reviver.rows import BatchRows
+from reviver.rng import BatchRows
 from reviver.runs.checkpoint import find_checkpoint
 from reviver.runs.distributed.world import World
 from reviver.runs.folder import RunFolder

@@ -28,8 +28,8 @@ from reviver.errors import Interrupted, ReviverError
 from reviver.gan import step as gan_step
 from reviver.runs.session import Session
 from reviver.settings.gan import GANConfig
-from reviver.settings.gan_presets import PRESETS
 from reviver.settings.lstm import LSTMConfig
+from reviver.settings.presets import GAN_PRESETS
 from reviver.train.gan import training as gan_training
 from reviver.train.lstm.training import train as train_lstm
 from tests.runs.small import narrow_gans, train
@@ -41,7 +41,7 @@ GAN_SETTINGS: dict[str, Any] = {
 """5 updates per epoch."""
 LSTM = LSTMConfig(length=6, encoding="onehot", hidden_size=8, batch_size=8, data_size=41, epochs=3)
 """33 training sequences, of which the last batch has one: all processes but one have no row then."""
-GAN, BEST = (replace(PRESETS[name], **GAN_SETTINGS) for name in ("original", "best"))
+GAN, BEST = (replace(GAN_PRESETS[name], **GAN_SETTINGS) for name in ("original", "best"))
 CONFIGS: Mapping[str, LSTMConfig | GANConfig] = MappingProxyType(
     {
         "layers": replace(

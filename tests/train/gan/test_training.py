@@ -22,7 +22,7 @@ from reviver.run import load
 from reviver.runs.checkpoint import find_checkpoint
 from reviver.runs.folder import RunFolder
 from reviver.settings.gan import LOSSES, GANConfig, count_batches
-from reviver.settings.gan_presets import PRESETS
+from reviver.settings.presets import GAN_PRESETS
 from reviver.train.gan import training
 from reviver.train.gan.training import build_networks, build_optimizers, count_classes, train
 from tests.lstm_runs import at_step, fingerprint, interrupt
@@ -45,7 +45,7 @@ def test_the_first_losses_of_a_preset_are_the_golden_ones(
 
     monkeypatch.setattr(training, "gan_step", recording)
     with pytest.raises(Interrupted):
-        train(PRESETS[preset], tmp_path / "run")
+        train(GAN_PRESETS[preset], tmp_path / "run")
     values = {name: [getattr(result, name).item() for result in results] for name in GANStepResult._fields}
     golden(f"gan_{preset}", values, relative=relative)
 
@@ -54,7 +54,9 @@ def test_both_networks_learn_digits(tmp_path: Path) -> None:
     """After 100 updates of the preset original, on 3200 images of MNIST."""
     np.save(tmp_path / "digits.npy", load_images("mnist").images[:3200].numpy())
     values = {"epochs": 2, "log_every": 1}
-    run = load(train(replace(PRESETS["original"], data=str(tmp_path / "digits.npy"), **values), tmp_path / "run").path)
+    run = load(
+        train(replace(GAN_PRESETS["original"], data=str(tmp_path / "digits.npy"), **values), tmp_path / "run").path
+    )
     test = from_pixels(load_test_images("mnist").images)
     with torch.no_grad():
         assert run.discriminator(torch.rand(500, 1, 28, 28) * 2 - 1).mean() < 0.25

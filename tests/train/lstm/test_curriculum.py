@@ -17,7 +17,7 @@ from reviver.lstm.scoring import Score
 from reviver.runs.checkpoint import find_checkpoint
 from reviver.runs.folder import RunFolder
 from reviver.settings.lstm import LSTMConfig
-from reviver.settings.lstm_presets import PRESETS
+from reviver.settings.presets import LSTM_PRESETS
 from reviver.train.lstm import training
 from reviver.train.lstm.stopping import completes_curriculum, end_reason, find_best, rank
 from reviver.train.lstm.training import train
@@ -74,7 +74,7 @@ def test_each_length_ends_exactly_at_its_threshold(
 def test_a_curriculum_learns_a_length_that_training_at_that_length_does_not(tmp_path: Path) -> None:
     """The network of the report: a few epochs with a curriculum, near chance without."""
     values = {"length": 40, "epochs": 60, "threshold": 0.97, "learning_rate": 1e-2, "data_size": 2000}
-    config = replace(PRESETS["recall"], **values, jump_factor=None, last_threshold=None)
+    config = replace(LSTM_PRESETS["recall"], **values, jump_factor=None, last_threshold=None)
     metrics = train(config, tmp_path / "curriculum").read_metrics()
     assert metrics[-1]["length"] == 40
     assert metrics[-1]["validation_accuracy"] >= 0.97

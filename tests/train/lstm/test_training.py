@@ -22,7 +22,7 @@ from reviver.lstm.scoring import score
 from reviver.runs.checkpoint import checkpoint_step, find_checkpoint
 from reviver.runs.folder import RunFolder
 from reviver.settings.lstm import LSTMConfig
-from reviver.settings.lstm_presets import PRESETS
+from reviver.settings.presets import LSTM_PRESETS
 from reviver.settings.tasks import TASKS
 from reviver.train.lstm import training
 from reviver.train.lstm.evaluation import evaluate
@@ -131,14 +131,14 @@ def test_the_first_losses_of_the_report_preset_equal_the_golden_file(
         return result
 
     monkeypatch.setattr(training, "train_step", recording)
-    metrics = train(replace(PRESETS["original"], epochs=2), tmp_path / "run").read_metrics()
+    metrics = train(replace(LSTM_PRESETS["original"], epochs=2), tmp_path / "run").read_metrics()
     assert len(losses) == 14
     columns = {key: [row[key] for row in metrics] for key in ("train_loss", "validation_loss")}
     golden("lstm_report", {"losses": losses, **columns}, relative=1e-4)
 
 
 def test_it_learns_with_onehot_digits_in_the_same_bits_for_the_same_seed_only(tmp_path: Path) -> None:
-    config = replace(PRESETS["onehot"], epochs=6, learning_rate=3e-3)
+    config = replace(LSTM_PRESETS["onehot"], epochs=6, learning_rate=3e-3)
     metrics = train(config, tmp_path / "run").read_metrics()
     assert metrics[0]["validation_accuracy"] < 0.9
     assert metrics[-1]["validation_accuracy"] >= 0.99

@@ -14,7 +14,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from reviver.rows import BatchRows
+from reviver.rng import BatchRows
 from reviver.runs.distributed.world import World
 
 

@@ -17,7 +17,7 @@ from torch.distributed.rendezvous import rendezvous
 
 from reviver.errors import ConfigError, Interrupted, ProcessLost, ReviverError
 from reviver.launch import describe_loss, explaining_losses, launched_size, restart_count
-from reviver.rows import BatchRows
+from reviver.rng import BatchRows
 from reviver.text import one_line, short_repr
 
 T = TypeVar("T")

@@ -21,8 +21,7 @@ from reviver.figures import FORMATS, figure_style, save_figure
 from reviver.files.atomic import atomic_write, write_json, write_text
 from reviver.files.file_errors import explain_write_errors
 from reviver.runs.folder import RunFolder, is_unused
-from reviver.settings.gan_presets import PRESETS as GAN_PRESETS
-from reviver.settings.lstm_presets import PRESETS as LSTM_PRESETS
+from reviver.settings.presets import GAN_PRESETS, LSTM_PRESETS
 from reviver.show.gan_figures import interpolation_figure, loss_curves, score_curves
 from reviver.show.lstm_figures import learning_curves
 from reviver.show.report.diagrams import gan_networks, lstm_cell, lstm_unrolled

@@ -27,8 +27,7 @@ from reviver.rng import make_rng
 from reviver.runs.checkpoint import checkpoint_step, find_checkpoint
 from reviver.runs.environment import describe_changes
 from reviver.settings.gan import count_batches
-from reviver.settings.gan_presets import PRESETS as GAN_PRESETS
-from reviver.settings.lstm_presets import PRESETS as LSTM_PRESETS
+from reviver.settings.presets import PRESETS
 from reviver.settings.validation import describe_fields, show_value
 from reviver.show.report.comparison import GAN_EPOCHS, compare_with_original, summarize
 from reviver.show.report.diagrams import read_layers
@@ -351,10 +350,9 @@ def _describe_parameters(name: str, module: nn.Module, parameters: Mapping[str, 
 def find_command(run: OpenedRun) -> str:
     """Return the command that trains a run with these settings: the nearest preset plus the options that differ."""
     kind, settings = run.folder.kind, dataclasses.asdict(run.config)
-    presets: Mapping[str, Any] = LSTM_PRESETS if kind == "lstm" else GAN_PRESETS
     changes = {
         name: {field: value for field, value in settings.items() if field != "seed" and getattr(preset, field) != value}
-        for name, preset in presets.items()
+        for name, preset in PRESETS[kind].items()
     }
     nearest = min(changes, key=lambda name: len(changes[name]))
     words = ["reviver", kind, "train", "--preset", nearest, "--seed", str(run.config.seed)]

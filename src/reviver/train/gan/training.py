@@ -17,7 +17,6 @@ from torch.optim import Adam
 
 from reviver.data.images.image_set import ImageSet, from_pixels, load_images
 from reviver.data.packed import epoch_order
-from reviver.devices import choose_device
 from reviver.errors import DataError
 from reviver.gan.centering import CenteredDiscriminator, build_discriminator, center_inputs, image_moments
 from reviver.gan.custom_networks import CustomDiscriminator, build_custom
@@ -27,9 +26,8 @@ from reviver.gan.networks import Discriminator, Generator, one_hot
 from reviver.gan.scores.feature_extractor import FeatureExtractor
 from reviver.gan.scores.monitor import create_monitor, progress_line
 from reviver.gan.step import GANStepResult, StepOptions, backpropagate, gan_step
-from reviver.launch import DEFAULT_TIMEOUT
-from reviver.rng import make_rng, seeding_default_rngs
-from reviver.rows import BatchRows, RowsRng
+from reviver.launch import DEFAULT_TIMEOUT, choose_device
+from reviver.rng import BatchRows, RowsRng, make_rng, seeding_default_rngs
 from reviver.runs.checkpoint import TrainingState
 from reviver.runs.distributed.parallel_step import ParallelStep, parallelize_batch_norm
 from reviver.runs.distributed.world import ALONE, World, join_world

@@ -17,16 +17,14 @@ from reviver.data.build import build_task
 from reviver.data.packed import epoch_order
 from reviver.data.palindromes import Palindromes
 from reviver.data.task import Sequences, Task, correct, mean_loss
-from reviver.devices import choose_device
-from reviver.launch import DEFAULT_TIMEOUT
+from reviver.launch import DEFAULT_TIMEOUT, choose_device
 from reviver.lstm import kernel
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.custom_cells import CellClassifier, Network, build_custom
 from reviver.lstm.kernel.library import KERNEL
 from reviver.lstm.layer import chrono
 from reviver.lstm.scoring import Score, score
-from reviver.rng import make_rng, seeding_default_rngs
-from reviver.rows import Rng, RowsRng
+from reviver.rng import Rng, RowsRng, make_rng, seeding_default_rngs
 from reviver.runs.checkpoint import TrainingState
 from reviver.runs.distributed.parallel_step import ParallelStep
 from reviver.runs.distributed.world import World, join_world
