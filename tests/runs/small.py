@@ -21,6 +21,7 @@ from reviver.runs.checkpoint import TrainingState
 from reviver.runs.folder import RunFolder
 from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
+from reviver.settings.parts import Parts
 from reviver.train.gan import training as gan_training
 from reviver.train.lstm.training import train as train_lstm
 from tests import lstm_runs
@@ -31,9 +32,35 @@ GAN = GANConfig(data="images.npy", image_size=8, latent_size=16, epochs=4, batch
 """12 updates, 3 an epoch, on the 41 images of `write_images`; a checkpoint after each epoch."""
 
 
+OWN = """
+import torch
+from torch import nn
+
+
+class Cell(nn.GRUCell):
+    def forward(self, x, state=None):
+        return nn.functional.dropout(super().forward(x, state), 0.3, self.training)
+
+
+class Generator(nn.Sequential):
+    def __init__(self, latent_size, image_shape):
+        super().__init__(nn.Linear(latent_size, 64), nn.Dropout(0.2), nn.Tanh(), nn.Unflatten(1, image_shape))
+
+
+class Discriminator(nn.Sequential):
+    def __init__(self, image_shape):
+        super().__init__(nn.Flatten(), nn.Linear(64, 1), nn.Flatten(0))
+
+    def forward(self, x):
+        return super().forward(x + 0.1 * torch.randn_like(x))
+"""
+"""A cell and networks of a user with randomness inside."""
+
+
 def write_images(folder: Path = Path()) -> None:
-    """Write images.npy."""
+    """Write images.npy, and own.py with `OWN`."""
     np.save(folder / "images.npy", np.random.default_rng(0).integers(0, 256, (41, 8, 8), dtype=np.uint8))
+    (folder / "own.py").write_text(OWN)
 
 
 def narrow_gans(set_attribute: Callable[[Any, str, Any], None] = setattr) -> None:
@@ -45,7 +72,8 @@ def narrow_gans(set_attribute: Callable[[Any, str, Any], None] = setattr) -> Non
 def train(config: LSTMConfig | GANConfig, out: Path | str) -> RunFolder:
     """Start a run, or resume it if there is one."""
     trainer: Any = train_lstm if isinstance(config, LSTMConfig) else gan_training.train
-    return trainer(config, out, device="cpu", resume=(Path(out) / "run.json").exists())
+    _, parts = Parts.resolve(vars(config))
+    return trainer(config, out, parts=parts, device="cpu", resume=(Path(out) / "run.json").exists())
 
 
 def at_step(

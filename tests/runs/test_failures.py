@@ -94,7 +94,9 @@ def test_out_of_memory_is_explained(tmp_path: Path) -> None:
         disturb(TINY, tmp_path / "run", 3, lambda _: torch.zeros(2) + torch.zeros(3))
 
 
+OWN_CELL, OWN_NETWORKS = replace(TINY, cell="own.py:Cell"), replace(GAN, networks="own.py")
 KILLS: list[tuple[LSTMConfig | GANConfig, tuple[int, ...]]] = [(CURRICULUM, (17, 9)), (GAN_WITH_STATES, (8, 2))]
+KILLS += [(OWN_CELL, (13, 2)), (OWN_NETWORKS, (8, 2))]
 ALL_KILLS = [
     (config, (first, 1 + first % 2, 1)) for config in (TINY, CURRICULUM, GAN, GAN_WITH_STATES) for first in range(1, 12)
 ]
