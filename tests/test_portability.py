@@ -19,9 +19,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import reviver
-from reviver import system
 from reviver.cli import main
-from reviver.system import memory_gb, usable_cores
 
 ROOT = Path(__file__).parents[1]
 
@@ -168,28 +166,6 @@ def test_all_names_work_without_the_extras(tmp_path: Path, monkeypatch: pytest.M
         assert re.fullmatch(r"training needs \w+; install the extra train: in a clone, pip install '.\[train\]'", error)
     assert len(help_page) < 2500
     assert "from reviver import LSTM" in help_page
-
-
-def test_cores_and_memory_are_those_of_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(os, "process_cpu_count", raising=False)
-    monkeypatch.setattr(os, "cpu_count", lambda: 5)
-    assert usable_cores() == len(os.sched_getaffinity(0))
-    monkeypatch.delattr(os, "sched_getaffinity")
-    assert usable_cores() == 5
-    total = re.search(r"^MemTotal: +(\d+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE)
-    assert memory_gb() == pytest.approx(int(total[1]) / 2**20, abs=0.06)
-
-
-def test_what_is_flushed_where_folders_cannot_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "file").write_text("content")
-    flushed: list[str] = []
-    monkeypatch.setattr(os, "fsync", lambda number: flushed.append(str(Path(f"/proc/self/fd/{number}").resolve())))
-    for path in (tmp_path / "file", tmp_path):
-        system.sync(path)
-    monkeypatch.delattr(os, "O_DIRECTORY")
-    for path in (tmp_path / "file", tmp_path):
-        system.sync(path)
-    assert flushed == [str(tmp_path / "file"), str(tmp_path), str(tmp_path / "file")]
 
 
 def test_nothing_is_told_to_install_the_package_of_that_name_on_the_index() -> None:

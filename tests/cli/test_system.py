@@ -16,7 +16,6 @@ from reviver import __main__ as entry
 from reviver import progress
 from reviver.runs.checkpoint import checkpoint_step, find_checkpoint
 from reviver.runs.folder import RunFolder
-from reviver.text import count
 from tests.cli.tiny import ENVIRONMENT, TINY_GAN, TINY_LSTM, Run, process
 
 
@@ -108,15 +107,6 @@ def test_a_closed_pipe_is_no_error_and_a_full_output_device_is_reported(tmp_path
         _, errors = child.communicate(timeout=60)
     assert (child.returncode, errors.count("\n")) == (1, 1)
     assert errors.startswith("error: output: No space left on device")
-
-
-def test_names_and_counts_in_full(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    with progress.ProgressBar("rates[/b]", 1, "cells", visible=True):
-        pass
-    assert "rates[/b] " in capsys.readouterr().err
-    counts = [count(number, "epochs") for number in (1, 1.04, 2.5, 1_234_567)]
-    assert counts == ["1 epoch", "1 epoch", "2.5 epochs", "1234567 epochs"]
 
 
 def test_a_narrow_terminal_leaves_out_parts_of_the_progress_line_but_cuts_none(

@@ -16,7 +16,7 @@ from torch import nn
 from reviver.data import palindromes as module
 from reviver.data.build import build_task
 from reviver.data.digits import DOWNSAMPLED_SHAPES, DigitTask, ImageSequences
-from reviver.data.generated import Symbols, generate
+from reviver.data.generated import generate
 from reviver.data.images.named import read_mnist
 from reviver.data.palindromes import (
     Palindromes,
@@ -215,12 +215,6 @@ def test_random_steps_reach_both_ends_of_their_ranges() -> None:
     symbols = temporal_order(lengths, rng(), "onehot").symbols
     steps = ((symbols == 2) | (symbols == 3)).nonzero()[:, 1].view(-1, 2)
     assert (steps.min(0).values.tolist(), steps.max(0).values.tolist()) == ([10, 50], [20, 60]), "as in experiment 6a"
-
-
-def test_a_symbol_is_a_number_or_a_one_hot_vector() -> None:
-    symbols = torch.tensor([[0, 1, 255]], dtype=torch.uint8)
-    for encoding, expected in (("onehot", [[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]]), ("scalar", [[0.0], [1.0], [0.0]])):
-        assert Symbols(symbols, torch.zeros(1), None, 2, encoding).encode().tolist() == [expected]
 
 
 # Chance and baseline, measured on samples

@@ -1,14 +1,13 @@
 """Atomic writes: a file has its old content or its new one, and nothing else is left."""
 
 import errno
-import json
 import os
 from pathlib import Path
 
 import pytest
 
 from reviver.errors import RunFolderError
-from reviver.files.atomic import atomic_write, remove_leftovers, write_json, write_text
+from reviver.files.atomic import atomic_write, remove_leftovers, write_text
 
 
 class Failure(Exception):
@@ -36,21 +35,6 @@ def test_a_write_replaces_all_or_nothing(tmp_path: Path) -> None:
                 fail_in(tmp_path / name)
         assert contents(tmp_path) == {"a": text, "link": text}
         assert (tmp_path / "link").is_symlink()
-
-
-def test_of_two_writers_of_a_file_the_last_one_wins(tmp_path: Path) -> None:
-    with atomic_write(tmp_path / "a") as temporary, temporary.open("w") as file:
-        file.write("last")
-        write_text(tmp_path / "a", "the other")
-    assert contents(tmp_path) == {"a": "last"}
-
-
-def test_json_is_finite(tmp_path: Path) -> None:
-    write_json(tmp_path / "value.json", {"ü": [1, None]})
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        write_json(tmp_path / "value.json", {"a": float("inf")})
-    assert json.loads((tmp_path / "value.json").read_text(encoding="utf-8")) == {"ü": [1, None]}
-    assert [path.name for path in tmp_path.iterdir()] == ["value.json"]
 
 
 def test_a_write_error_names_the_remedy(tmp_path: Path) -> None:

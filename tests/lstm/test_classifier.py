@@ -1,18 +1,14 @@
 """`LSTMClassifier`: pooling over time, patches of steps, scoring in batches and chunks."""
 
 import math
-import re
 from typing import Any, get_args
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from reviver import LSTMClassifier, PretrainedClassifier
-from reviver.data.build import SequenceData
+from reviver import LSTMClassifier
 from reviver.data.sequences.custom import Examples
-from reviver.data.sequences.standardization import Standardization
 from reviver.errors import ConfigError, DataError
 from reviver.lstm import scoring
 from reviver.lstm.scoring import forward_chunked, score
@@ -56,12 +52,6 @@ def test_pooling_is_what_its_equation_says(pooling: str, bidirectional: bool) ->
             total = sum(math.exp(score) for score in scores)
             pooled = sum(math.exp(score) / total * state for score, state in zip(scores, h, strict=True))
         torch.testing.assert_close(logits[b], network.W_out @ pooled + network.b_out)
-
-
-def test_attention_begins_as_the_mean() -> None:
-    network, mean = (LSTMClassifier(I, H, C, pooling=pooling) for pooling in ("attention", "mean"))
-    mean.load_state_dict(network.state_dict(), strict=False)
-    torch.testing.assert_close(network(inputs().float(), LENGTHS), mean(inputs().float(), LENGTHS))
 
 
 def test_a_patch_holds_consecutive_steps() -> None:
@@ -117,23 +107,3 @@ def test_chunks_of_patches_give_the_logits_of_the_whole_sequence(patch_size: int
 def test_wrong_values_are_refused(call: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         call()
-
-
-def test_a_pretrained_classifier_takes_raw_numbers_of_any_length() -> None:
-    torch.manual_seed(0)
-    network, scale = LSTMClassifier(2, 5, 3).eval(), Standardization(mean=(1.0, -2.0), scale=(3.0, 0.5))
-    sizes: Any = {"task": "custom", "target": "class", "encoding": "scalar", "length": 4, "classes": ("a", "b", "c")}
-    model = PretrainedClassifier(network, SequenceData(**sizes, standardization=scale))
-    sequences = [[[1, 2], [3, 4]], np.array([[5.0, 6.0]]), [[0, 0]] * 4]
-    found = model.predict_probabilities(sequences)
-    for row, sequence in zip(found, sequences, strict=True):
-        x = (torch.tensor(np.array(sequence)) - torch.tensor(scale.mean)) / torch.tensor(scale.scale)
-        torch.testing.assert_close(row, network(x[None].float())[0].softmax(0))
-    assert model.predict(sequences) == ["abc"[index] for index in found.argmax(1)]
-    bare = PretrainedClassifier(network, SequenceData(**sizes, standardization=None))
-    torch.testing.assert_close(bare.predict_probabilities([x.numpy()])[0], network(x[None].float())[0].softmax(0))
-    for wrong in ([], [[]], [1, 2], [[1, 2, 3]], [[[1, 2]]], np.zeros((0, 2)), 1.0, [[1, math.nan]]):
-        shape = re.escape(str([*np.shape(wrong)]))
-        problem = rf"^sequences\[1\] must be finite numbers of the shape \[T, 2\] with T at least 1, got shape {shape}$"
-        with pytest.raises(DataError, match=problem):
-            model.predict([[[1, 2]], wrong])

@@ -240,14 +240,6 @@ def test_known_bits() -> None:
     assert unit_bits(keys, torch.tensor(5)).tolist() == [3544763239, 255776611]
 
 
-def test_masks_are_functions_of_step_row_unit_and_kind() -> None:
-    step, variational, zoneout = (dropout_masks(SEED, 6, 5, 40, 0.5, kind) for kind in get_args(DropoutKind))
-    assert not torch.equal(step[0], step[1])
-    assert torch.equal(variational, step[:1].expand(6, 5, 40))
-    assert torch.equal(zoneout, step / 2)
-    assert torch.equal(dropout_masks(SEED, 4, 3, 2, 0.5, "step"), step[:4, :3, :2])
-
-
 @pytest.mark.parametrize(
     "dropouts", [{"hidden_dropout": 0.5}, {"dropout": 0.5}, {"dropout": 0.5, "dtype": torch.float64}]
 )

@@ -93,12 +93,6 @@ def test_best_variant_that_the_processor_supports(features, best, tiny, package,
     assert prebuilt.find_library("tiny", tiny.source) == (package / name, best)
 
 
-def test_changed_sources_are_never_run_from_a_prebuilt_library(tiny, package):
-    assert prebuilt.libraries("tiny", tiny.source)
-    tiny.source.with_name("header.h").write_text("\n")
-    assert not prebuilt.libraries("tiny", tiny.source)
-
-
 @needs_compiler
 @pytest.mark.parametrize(
     "wish", [{}, {"CXX": "c++", "REVIVER_CXXFLAGS": "-DNOTHING"}, {"REVIVER_NATIVE": "compile"}], ids=str

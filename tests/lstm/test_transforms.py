@@ -15,7 +15,6 @@ from torch.utils.checkpoint import checkpoint
 from reviver.errors import DataError
 from reviver.lstm import kernel
 from reviver.lstm.classifier import LSTMClassifier
-from reviver.lstm.equations import bf16_linear, round_to_bf16
 from reviver.lstm.kernel import ops
 from reviver.lstm.layer import LSTM
 
@@ -156,21 +155,6 @@ def test_vmap_over_lengths_and_over_stacked_weights():
     lengths[1, 1] = 6
     with pytest.raises(DataError, match="from 1 to T = 5"):
         together(weights, buffers, x, lengths)
-
-
-def test_bf16_linear_has_all_derivatives():
-    x, W, direction, weights = torch.randn(4, 3), torch.randn(5, 3), torch.randn(4, 3), torch.randn(4, 5)
-    assert torch.equal(bf16_linear(x, W), round_to_bf16(x) @ round_to_bf16(W).T)
-    inputs = x.requires_grad_(), W.requires_grad_()
-    grad_x, grad_W = torch.autograd.grad((bf16_linear(x, W) * weights).sum(), inputs, create_graph=True)
-    torch.testing.assert_close(grad_x, round_to_bf16(weights) @ round_to_bf16(W))
-    torch.testing.assert_close(grad_W, round_to_bf16(weights).T @ round_to_bf16(x))
-    (second,) = torch.autograd.grad(grad_x.sum(), W)
-    torch.testing.assert_close(second, round_to_bf16(weights).sum(0)[:, None].expand(5, 3))
-    x, W = x.detach(), W.detach()
-    with forward_ad.dual_level():
-        both = bf16_linear(forward_ad.make_dual(x, direction), forward_ad.make_dual(W, W))
-        torch.testing.assert_close(forward_ad.unpack_dual(both).tangent, bf16_linear(direction, W) + bf16_linear(x, W))
 
 
 # Activation checkpointing and autocast ------------------------------------------------------------------------------

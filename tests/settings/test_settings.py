@@ -14,7 +14,7 @@ from reviver.errors import ConfigError
 from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import MIN_BATCH_SIZE, LSTMConfig
 from reviver.settings.presets import GAN_PRESETS, LSTM_PRESETS
-from reviver.settings.validation import describe_bounds, show_value
+from reviver.settings.validation import describe_bounds
 
 JUNK = (math.nan, -math.inf, 1j, [5])
 """Values that no field allows."""
@@ -85,10 +85,6 @@ INVALID_COMBINATIONS_OF_THE_GAN: list[tuple[dict[str, Any], str]] = [
     ({"ema_rampup": 0.1}, "ema_rampup must be 0 without an average, got 0.1; give ema as well"),
     ({"loss": "hinge", "label_smoothing": 0.1}, "label_smoothing must be 0 for the loss hinge, .* got 0.1"),
 ]
-
-
-def test_a_value_is_shown_with_all_of_its_digits() -> None:
-    assert [show_value(value) for value in (0.99999999, 1e-5, 2.0)] == ["0.99999999", "1e-05", "2"]
 
 
 def test_invalid_combinations_are_rejected() -> None:

@@ -57,29 +57,6 @@ def test_a_trace_is_the_forward_pass(num_layers: int, bidirectional: bool, kind:
 
 
 @KINDS
-def test_gates_and_states_satisfy_the_equations(num_layers: int, bidirectional: bool) -> None:
-    network = make_network(num_layers, bidirectional, dtype=torch.float64)
-    x, targets = make_batch()
-    traced = trace(network, x, targets)
-    directions = network.lstm.num_directions
-    inputs = x.transpose(0, 1)
-    for index, (i, f, g, o, c, h) in enumerate(traced.layers):
-        w = network.lstm.all_stacked_weights()[index].by_gate()
-        if index >= directions:
-            below = index // directions * directions - directions
-            inputs = torch.cat([lower.h for lower in traced.layers[below : below + directions]], dim=-1)
-        zeros = torch.zeros_like(h[:1])
-        backward = index % directions == 1
-        h_before, c_before = (torch.cat([v[1:], zeros] if backward else [zeros, v[:-1]]) for v in (h, c))
-        for name, gate in (("i", i), ("f", f), ("o", o), ("c", g)):
-            W, U, b = (getattr(w, f"{kind}_{name}") for kind in "WUb")
-            squash = torch.tanh if name == "c" else torch.sigmoid
-            torch.testing.assert_close(gate, squash(inputs @ W.T + h_before @ U.T + b).detach())
-        torch.testing.assert_close(c, f * c_before + i * g)
-        torch.testing.assert_close(h, o * c.tanh())
-
-
-@KINDS
 @torch.no_grad()
 def test_probabilities_after_a_step_are_those_of_the_prefix(num_layers: int, bidirectional: bool) -> None:
     network = make_network(num_layers, bidirectional)

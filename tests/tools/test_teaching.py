@@ -11,7 +11,6 @@ import pytest
 
 import reviver
 from tools.release import ROOT, release_notes
-from tools.sheets import to_math, to_typst
 from tools.teaching import DOCS, notebook, write_lessons, write_sheets
 from tools.tutorials import SOLUTIONS, TUTORIALS, find_blocks
 
@@ -75,14 +74,6 @@ def test_sheets_for_students_have_no_answers_and_all_sheets_are_written(tmp_path
     key = re.compile(r"\b1 [a-d], 2 [a-d], 3 [a-d]")
     assert key.search((DOCS / "teach" / "quiz-key.md").read_text(encoding="utf-8"))
     assert not key.search((DOCS / "teach" / "quiz.md").read_text(encoding="utf-8"))
-
-
-def test_a_sheet_takes_text_literally_and_refuses_what_it_cannot_show() -> None:
-    assert to_typst('$f_t$ of #x, "y"') == '$f_(t)$#" of #x, \\"y\\""\n\n'
-    assert to_math(r"\tfrac{d}{dl} \log \sigma(l) / x_{t-1}^2") == r"frac(d, d l) log sigma ( l ) \/ x_(t - 1)^(2)"
-    for wrong in (r"$\unknown$", "![a picture](x.png)"):
-        with pytest.raises(ValueError, match=r"add it to tools/sheets\.py"):
-            to_typst(wrong)
 
 
 def test_the_kit_needs_neither_the_tools_of_developers_nor_a_browser(

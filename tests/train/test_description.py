@@ -4,13 +4,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import pytest
-
 from reviver.data.build import SequenceData, build_task
 from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
 from reviver.train.description import changed_settings, command_of, run_items, setting_items, source_of
-from reviver.train.lstm.summary import best, find_metrics, last_trained, mean_of_last, scores_of, trained_length
+from reviver.train.lstm.summary import scores_of, trained_length
 
 CONFIG = LSTMConfig(seed=7, epochs=1200, length=9)
 
@@ -76,18 +74,6 @@ def record(epoch: int, loss: float | None, accuracy: float, **more: Any) -> dict
         "validation_accuracy": accuracy,
         **more,
     }
-
-
-def test_metrics_at_the_end_at_their_best_and_as_a_mean() -> None:
-    records = [record(epoch, 20.0 - epoch, epoch / 20) for epoch in range(1, 15)]
-    assert mean_of_last(records, "train_loss") == pytest.approx(20 - 9.5)
-    assert (best(records, "train_loss"), best(records, "validation_accuracy")) == (6.0, 0.7)
-    for step, epoch in ((139, 13), (140, 14), (999, 14)):
-        assert find_metrics(run_of(step=step, metrics=records)) == records[epoch - 1]
-    assert find_metrics(run_of(step=9, metrics=records)) is None
-    jumped = [*records, record(14, None, 0.2)]
-    assert last_trained(jumped) == records[-1]
-    assert last_trained(jumped[-1:]) is None
 
 
 def test_scores_stand_beside_chance_and_baseline() -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from reviver.data.images.image_set import from_pixels, to_pixels
+from reviver.data.images.image_set import to_pixels
 from reviver.errors import Interrupted
 from reviver.gan.sampling import generate
 from reviver.rng import make_rng
@@ -17,7 +17,7 @@ from reviver.run import load
 from reviver.runs.folder import RunFolder
 from reviver.settings.gan import GANConfig
 from reviver.train.gan import training
-from reviver.train.gan.grids import grid_at, save_animation, tile
+from reviver.train.gan.grids import grid_at, tile
 from reviver.train.gan.snapshots import read_snapshots
 from reviver.train.gan.training import build_networks, train
 from tests.lstm_runs import at_step, fingerprint, interrupt
@@ -74,22 +74,3 @@ def test_grids_are_saved_at_the_interval_in_the_middle_at_the_end_and_at_first_w
     for epochs, batches, updates in ((34, 469, [10, 20, 50, 100, 200, 500, 1000, 2000]), (4, 10, [10]), (1, 3, [])):
         grids = [grid_at(step, GANConfig(epochs=epochs, sample_every=5), batches) for step in range(epochs * batches)]
         assert [grid.update for grid in grids if grid and grid.update] == updates
-
-
-def test_a_large_grid_becomes_a_smooth_frame_of_a_limited_size(tmp_path: Path) -> None:
-    stripes = (torch.arange(512) % 2 * 2.0 - 1).expand(9, 1, 512, 512)
-    save_animation([("first", stripes)], tmp_path / "a.gif")
-    with Image.open(tmp_path / "a.gif") as animation:
-        pixels = np.asarray(animation.convert("L"))
-    side = pixels.shape[1]
-    assert side < 3 * 512
-    assert pixels[side // 6, side // 12 : side // 4].min() > 64, "stripes of one pixel become gray"
-
-
-def test_a_grid_has_two_white_pixels_around_each_image() -> None:
-    pixels = torch.tensor([10, 20, 30], dtype=torch.uint8).view(3, 1, 1, 1)
-    expected = np.full((8, 8), 255)
-    expected[2, 2], expected[2, 5], expected[5, 2] = 10, 20, 30
-    for columns in (2, None):
-        np.testing.assert_array_equal(tile(from_pixels(pixels), columns), expected)
-    np.testing.assert_array_equal(tile(from_pixels(pixels).expand(3, 3, 1, 1)), expected[..., None].repeat(3, 2))

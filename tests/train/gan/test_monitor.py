@@ -17,11 +17,10 @@ from reviver.errors import ConfigError
 from reviver.gan.scores.feature_extractor import weights_path
 from reviver.gan.scores.monitor import create_monitor, find_collapse, find_collapses, progress_line
 from reviver.gan.scores.reference_stats import Comparison, Reference, load_reference
-from reviver.gan.scores.scores import SCORE_LABELS, score_generator
-from reviver.run import GANRun, load
+from reviver.gan.scores.scores import score_generator
+from reviver.run import load
 from reviver.runs.folder import RunFolder
 from reviver.settings.gan import GANConfig
-from reviver.train.description import gan_scores
 from reviver.train.gan.training import train
 from tests.gan.scores.conftest import shrink_mnist
 from tests.lstm_runs import fingerprint
@@ -63,23 +62,6 @@ def test_the_last_record_equals_the_scores_of_the_finished_run(scored: RunFolder
     assert record["class_fractions"] == [count / N for count in scores.samples.class_counts]
     for name in ("fid_ratio", "warning", "num_samples", "k", "data", "extractor", "extractor_sha256"):
         assert record[name] == getattr(scores, name)
-
-
-def test_a_summary_has_the_last_scores_before_the_checkpoint(scored: RunFolder) -> None:
-    run = load(scored.path)
-    assert isinstance(run, GANRun)
-    assert run.is_digits
-    for run.step, used, later in ((13, 1, True), (12, 1, False), (11, 0, True), (6, 0, False)):
-        record, (items, note) = run.scores[used], gan_scores(run)
-        assert [item.number for item in items] == [record[name] for name in SCORE_LABELS]
-        first = items[0]
-        assert (first.name, first.value) == ("FID", f"{record['fid']:.4g}")
-        assert first.real == f"{record['real_baseline']['fid']:.4g}"
-        assert first.noise == f"{record['noise_baseline']['fid']:.4g}"
-        assert f"after epoch {used + 1} (update {6 * used + 6})" in note
-        assert (f"The networks shown here are of update {run.step}." in note) == later
-    run.step = 5
-    assert gan_scores(run).items == []
 
 
 def test_when_evaluation_is_due_and_what_limits_it() -> None:

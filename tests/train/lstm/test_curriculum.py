@@ -16,7 +16,6 @@ from reviver.data.palindromes import Palindromes
 from reviver.lstm.scoring import Score
 from reviver.runs.checkpoint import find_checkpoint
 from reviver.runs.folder import RunFolder
-from reviver.settings.lstm import LSTMConfig
 from reviver.settings.presets import LSTM_PRESETS
 from reviver.train.lstm import training
 from reviver.train.lstm.stopping import completes_curriculum, end_reason, find_best, rank
@@ -157,9 +156,3 @@ def test_early_stopping_ends_a_run_whose_best_weights_are_used_and_changes_nothi
     assert main(["lstm", "evaluate", str(path), "--json"]) == 0
     evaluated = json.loads(capsys.readouterr().out)
     assert (evaluated["checkpoint"], evaluated["results"][0]["accuracy"]) == ("best", accuracy)
-
-
-def test_a_run_whose_patience_had_not_ended_was_ended_by_its_epochs() -> None:
-    found = [{"epoch": k, "length": 3, "validation_accuracy": 0.5, "validation_loss": abs(k - 3)} for k in range(1, 5)]
-    assert end_reason(LSTMConfig(epochs=4, patience=2), found) == "epochs"
-    assert end_reason(LSTMConfig(epochs=9, patience=1), found) == "patience"

@@ -16,7 +16,6 @@ from reviver.data.build import build_task
 from reviver.data.palindromes import PalindromeTask
 from reviver.errors import ConfigError, Interrupted
 from reviver.lstm import scoring
-from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.kernel.library import KERNEL
 from reviver.lstm.scoring import score
 from reviver.runs.checkpoint import checkpoint_step, find_checkpoint
@@ -72,18 +71,6 @@ def test_an_update_returns_the_metrics_of_its_batch_before_it_with_dropout() -> 
     torch.testing.assert_close(result.loss, nn.functional.cross_entropy(logits, classes))
     assert result.correct == (logits.argmax(1) == classes).sum()
     assert not result.loss.requires_grad
-
-
-def test_weights_of_sequences_are_factors_of_their_losses() -> None:
-    network, x, classes = LSTMClassifier(2, 4, 3), torch.randn(6, 5, 2), torch.arange(6) % 3
-    weights = torch.tensor([0, 1, 2, 0, 3, 1])
-    repeated, gradients = torch.arange(6).repeat_interleave(weights), []
-    for rows, factors in ((torch.arange(6), weights), (repeated, None)):
-        optimizer = torch.optim.SGD(network.parameters(), lr=0.0)
-        result = train_step(network, optimizer, x[rows], classes[rows], max_norm=1e9, weights=factors)
-        assert network.W_out.grad is not None
-        gradients.append(torch.cat([result.loss[None], network.W_out.grad.flatten()]) * len(rows))
-    torch.testing.assert_close(*gradients)
 
 
 @pytest.mark.parametrize("name", ["rmsprop", "adam"])
