@@ -75,6 +75,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items.sort(key=place)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(call: pytest.CallInfo[None]) -> Generator[None, object, object]:
+    """Let a failed expectation of Playwright show its own words, and not the accessibility tree of the page as well."""
+    if call.excinfo is not None and isinstance(call.excinfo.value, AssertionError):
+        words, tree, _ = str(call.excinfo.value).partition("\nAria snapshot:")
+        call.excinfo.value.args = (words,) if tree else call.excinfo.value.args
+    return (yield)
+
+
 def remove_folders_of_killed_runs(root: Path) -> None:
     """Remove the temporary folders of test runs that were killed, gigabytes in memory; pytest does so after three days."""
     for lock in root.glob(f"pytest-of-{getpass.getuser()}/pytest-*/.lock"):  # which holds the number of the process

@@ -9,6 +9,8 @@ from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1] / "src"
 GOLDEN = Path(__file__).parent / "golden" / "runs"
 PATHS = {
@@ -71,6 +73,16 @@ def test_a_script_opens_a_run_with_the_run_folder_alone() -> None:
     paths = [str(GOLDEN / kind) for kind in ("lstm", "gan")]
     result = subprocess.run([sys.executable, "-c", script, *paths], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "['lstm', 'gan']"
+
+
+def test_a_failed_expectation_of_playwright_shows_its_own_words(request: pytest.FixtureRequest) -> None:
+    def fail() -> None:
+        raise AssertionError("Locator expected to be visible\n\nAria snapshot:\n- main")
+
+    call = pytest.CallInfo.from_call(fail, "call")
+    report = request.node.ihook.pytest_runtest_makereport(item=request.node, call=call)
+    assert "expected to be visible" in report.longreprtext.splitlines()[-3]
+    assert report.longreprtext.count("Aria snapshot") == report.longreprtext.count("raise AssertionError")
 
 
 def test_no_assertion_has_a_comparison_as_its_message() -> None:

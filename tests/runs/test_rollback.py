@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from reviver.cli import main
@@ -137,5 +138,7 @@ def test_gan_rolls_back_after_a_non_finite_loss_or_weight(at: int, quantity: str
     assert (rollback["quantity"], rollback["back_to"]) == (quantity, last_good)
     assert rates == [2e-4] * (last_good + 3) + [1e-4] * (12 - last_good)
     assert [record["step"] for record in folder.read_metrics()] == [2, 4, 6, 8, 10, 12]
+    for path in folder.snapshot_files.values():
+        assert all(tensor.isfinite().all() for tensor in load_file(path).values()), "none of NaN"
     samples = [step for step, tag, _ in tensorboard_values(folder.path / "tensorboard") if tag == "samples"]
     assert samples == sorted({*samples} | {0, 6, 12}), "each grid once, also the first"

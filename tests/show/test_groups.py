@@ -83,18 +83,6 @@ def test_the_legend_has_other_names_and_losses_a_logarithmic_scale_on_demand(
     assert capsys.readouterr().err == "error: --labels must be 2, one for each of cell = lstm; cell = rnn, got 1\n"
 
 
-def test_near_a_bound_a_panel_shows_medians_and_ranges(runs: Path, tmp_path: Path) -> None:
-    """Accuracies of 0 and 1 have a standard deviation beyond both."""
-    for seed in (0, 1):
-        path = Path(shutil.copytree(runs / f"lstm-{seed}", tmp_path / f"lstm-{seed}")) / "metrics.jsonl"
-        records = [json.loads(line) | {"validation_accuracy": float(seed)} for line in path.read_text().splitlines()]
-        path.write_text("".join(json.dumps(record) + "\n" for record in records))
-    figure = comparison_curves(read_runs(sorted(tmp_path.iterdir())))
-    accuracy = figure.axes[1]
-    assert accuracy.get_ylabel() == "median and range"
-    assert accuracy.lines[0].get_ydata().tolist() == [0.5, 0.5]
-
-
 def test_runs_of_a_changed_file_are_another_group(runs: Path, tmp_path: Path) -> None:
     for seed in (0, 1):
         path = Path(shutil.copytree(runs / f"lstm-{seed}", tmp_path / f"lstm-{seed}")) / "run.json"

@@ -15,13 +15,11 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
-import torch
 import typst
 from playwright.sync_api import Browser
 
 from benchmarks.publish import Comparison
 from reviver.cli import main
-from reviver.data.images import image_set
 from reviver.data.images.named import Digits, read_small_mnist
 from reviver.errors import DataError, RunFolderError
 from reviver.figures import save_figure
@@ -34,9 +32,6 @@ from reviver.show.report import make, results
 from reviver.show.report.comparison import (
     Printed,
     compare_number,
-    first_epoch_above,
-    first_epoch_at,
-    fraction_after,
     summarize,
 )
 from reviver.show.report.make import ReportFiles, TrainedRuns, build_report, compile_report, train_runs
@@ -121,6 +116,11 @@ class Page:
         """Return header and rows of a table."""
         rows = self.root.findall(f".//div[@id='{name}']//tr")
         return [["".join(cell.itertext()).replace("\u00a0", " ") for cell in row] for row in rows]
+
+
+def count_pictures(report: Path) -> int:
+    """Return how many figures a report has, and the image that stands for the animation in print."""
+    return 1 + sum(path.suffix in (".svg", ".png", ".gif") for path in (report / "figures").iterdir())
 
 
 def squeeze(text: str) -> str:
@@ -295,7 +295,7 @@ def test_page_is_self_contained_and_accessible(built: Built) -> None:
     for address in page.addresses:
         assert address.startswith("data:") or address == "explorer.html" or address[1:] in anchors
     assert page.addresses.count("explorer.html") == 1
-    assert len(page.find("img")) == 13  # both charts also narrow
+    assert len(page.find("img")) == count_pictures(built.out)
     assert all(image.get("alt") for image in page.find("img"))
     assert {cell.get("scope") for cell in page.find("th")} == {"col", "row"}
     for element in page.find("div"):  # the keyboard reaches everything that scrolls, and it has a name
@@ -399,7 +399,7 @@ def test_scores_are_plotted_and_mode_collapse_is_reported(built: Built, tmp_path
         "bad; try {x}",
     ):
         assert squeeze(text) in squeeze(page.text)
-    assert len(page.find("img")) == 15
+    assert len(page.find("img")) == count_pictures(tmp_path)
     scores[-1]["fid_ratio"] = None  # the real images have the distance 0
     page = page_of(built._replace(out=tmp_path), collect(built.lstm, gan), tmp_path)
     assert squeeze("At the end, FID is 612.3. Coverage is 0.4 %") in squeeze(page.text)
@@ -469,24 +469,3 @@ def test_a_number_agrees_within_the_range() -> None:
         assert (row["agrees"], row["original"], row["num_runs"]) == (agrees, original, len(measured))
         assert row["distance_to_range"] == (None if to_range is None else pytest.approx(to_range))
         assert row["distance_in_std"] == (None if in_std is None else pytest.approx(in_std))
-
-
-def test_epochs_of_a_metric_and_its_mean() -> None:
-    records = [{"epoch": epoch, "a": value} for epoch, value in enumerate((0.1, 0.5, 0.2, 0.9, 0.9), start=1)]
-    assert [first_epoch_at([records], "a", threshold) for threshold in (0.5, 1.0)] == [[2], [None]]
-    assert [first_epoch_above([records], "a", threshold) for threshold in (0.4, 0.05, 0.9)] == [[4], [1], [None]]
-    assert fraction_after([records], 2, "a", 0.9) == [pytest.approx(2 / 3)]
-    assert fraction_after([records], 5, "a", 0.9) is None
-
-
-def test_the_middle_is_halfway_in_recognized_digits(built: Built, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not in time: digits appear early and then hardly change."""
-    test = image_set.load_test_images("mnist")
-    digits = torch.cat([test.images[test.labels == digit][:3] for digit in range(10)])[:25]
-    gray = torch.full_like(digits, 128)
-    snapshots = [
-        SimpleNamespace(step=step, epoch=step / 10 + 0.01, images=torch.cat([digits[:count], gray[count:]]))
-        for step, count in enumerate((0, 13, 25, 25, 25, 25))
-    ]
-    monkeypatch.setattr(results, "read_snapshots", lambda *_: snapshots)
-    assert [grid.update for grid in gan_results(built.gan.run).grids.values()] == [None, 1, 5]
