@@ -19,8 +19,6 @@ from reviver.settings.validation import show_value
 from reviver.text import count, duration
 from reviver.train.opened import OpenedRun
 
-Records = OpenedRun | OpenedRun
-"""A run, with or without its networks."""
 PATHS = ("data", "extractor")
 """Settings that may be paths."""
 STATUS = {"running": "killed while it trained", "interrupted": "interrupted; reviver ... --resume continues it"}
