@@ -100,7 +100,7 @@ def fact(facts: list[dict[str, Any]], label: str) -> dict[str, Any]:
 def test_a_page_is_computed_on_the_cpu_wherever_the_run_is(shapes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = load_run(shapes)
     assert not next(run.generator.parameters()).is_meta
-    monkeypatch.setattr("reviver.run.choose_device", torch.device)
+    monkeypatch.setattr("reviver.train.opened.choose_device", torch.device)
     away = run.to("meta")  # which stands for a GPU: nothing can be computed there
     for network in (away.generator, away.discriminator):
         assert all(parameter.is_meta for parameter in network.parameters())

@@ -252,7 +252,7 @@ def test_a_cell_of_a_class_is_trained_and_saved() -> None:
     cell = nn.LSTMCell
     options = STOPPING | {"cell": cell, "random_state": 0}
     estimator = SequenceClassifier(**options).fit(GOOD, GOOD_Y)
-    assert isinstance(estimator.network_.cells[0], cell)
+    assert isinstance(estimator.network_.layers.cells[0], cell)
     saved = pickle.loads(pickle.dumps(estimator))
     np.testing.assert_array_equal(saved.predict_proba(GOOD), estimator.predict_proba(GOOD))
     with pytest.raises(ConfigError, match="cell supports only bidirectional=False, pooling='last' and patch_size=1"):

@@ -54,13 +54,13 @@ def test_a_task_has_its_arguments_and_a_cell_its_weights_which_training_leaves_t
     before = cell.weight_hh.detach().clone()
     run = reviver.train_lstm("run", cell=cell, task=task, learning_rate=1e-9, **LSTM)
     assert run.task.definition.classes == ("0", "1", "2")
-    trained = run.network.cells[0].weight_hh  # type: ignore[union-attr]
+    trained = run.network.layers.cells[0].weight_hh  # type: ignore[union-attr]
     assert torch.allclose(trained, before, atol=1e-5), "training began at the weights of the template"
     reviver.train_lstm("run", cell=cell, task=task, learning_rate=1e-9, resume=True, **{**LSTM, "epochs": 2})
     assert torch.equal(cell.weight_hh, before)
     again = reviver.load("run", cell=nn.GRUCell(1, 6), task=Sum(3))
     assert len(again.metrics) == 2
-    assert torch.allclose(again.network.cells[0].weight_hh, before, atol=1e-5)  # type: ignore[union-attr]
+    assert torch.allclose(again.network.layers.cells[0].weight_hh, before, atol=1e-5)  # type: ignore[union-attr]
 
 
 def test_networks_and_a_loss_train_and_stay_as_they_were() -> None:

@@ -4,19 +4,18 @@ Shapes: B batch, T time, I input size, H hidden size, D directions (1 or 2), C c
 """
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from reviver.cells.grammar import Cell, load_cell
 from reviver.cells.recurrent import RNN
-from reviver.files.pretrained import PretrainedMixin
 from reviver.lstm.classifier import RecurrentClassifier
-from reviver.lstm.pretrained import FAMILY
 from reviver.settings.lstm_network import DropoutKind, Pooling, RNNClassifierSpec
 
 
-class RNNClassifier(PretrainedMixin, RecurrentClassifier):
+class RNNClassifier(RecurrentClassifier):
     """Layers of a cell that is a text, and a linear layer on their pooled hidden states, see `RecurrentClassifier`.
 
     Args:
@@ -38,7 +37,7 @@ class RNNClassifier(PretrainedMixin, RecurrentClassifier):
         ConfigError: if the text is wrong, or an argument is out of range.
     """
 
-    _family = FAMILY
+    _spec = RNNClassifierSpec
 
     def __init__(
         self,
@@ -96,6 +95,10 @@ class RNNClassifier(PretrainedMixin, RecurrentClassifier):
     def state_sizes(self) -> list[tuple[int, ...]]:
         """Shapes of the states for one sequence."""
         return [(self.rnn.hidden_size,)] * len(self.rnn.cell.states)
+
+    def _spec_values(self) -> dict[str, Any]:
+        """Return the arguments of the constructor; the cell is its text."""
+        return super()._spec_values() | {"cell": self.rnn.cell.text}
 
     def weights_by_name(self) -> dict[str, Tensor]:
         """Return all weights by the names of the text, such as `rnn.layers.0.W_r`, and `W_out`."""

@@ -17,7 +17,6 @@ from reviver.explorer.layers import rounding_of
 from reviver.explorer.lstm_examples import ExampleInputs, channel_names, collect_examples
 from reviver.explorer.manifest import LstmContent, LstmStage, RecordedLstm, RunName
 from reviver.lstm.classifier import LSTMClassifier, RecurrentClassifier
-from reviver.lstm.custom_cells import Network
 from reviver.rng import make_rng
 from reviver.settings.tasks import TargetKind
 from reviver.train.lstm.snapshots import read_snapshots
@@ -84,7 +83,7 @@ def lstm_records(run: OpenedRun, id_: str, *, name: RunName) -> dict[str, Any]:
     }
 
 
-def choose_stages(run: OpenedRun) -> dict[str, Network]:
+def choose_stages(run: OpenedRun) -> dict[str, RecurrentClassifier]:
     """Return the networks of the first and the middle snapshot of a run, if there are any, and the trained one, by name."""
     metrics = find_metrics(run)
     epoch = metrics["epoch"] if metrics else 0
@@ -97,13 +96,13 @@ def choose_stages(run: OpenedRun) -> dict[str, Network]:
     return {**stages, name: run.network}
 
 
-def weights_by_name(network: Network) -> dict[str, Tensor]:
+def weights_by_name(network: RecurrentClassifier) -> dict[str, Tensor]:
     """Return the weights of a network by the names of its equations."""
     return network.weights_by_name() if isinstance(network, LSTMClassifier) else dict(network.named_parameters())
 
 
 @torch.no_grad()
-def round_weights(network: Network) -> tuple[dict[str, Encoded], Network]:
+def round_weights(network: RecurrentClassifier) -> tuple[dict[str, Encoded], RecurrentClassifier]:
     """Return the weights of a network by name, matrices in half precision, and a float64 network with what they are."""
     tensors: dict[str, Encoded] = {}
     rounded: dict[str, Tensor] = {}
@@ -121,7 +120,7 @@ def round_weights(network: Network) -> tuple[dict[str, Encoded], Network]:
 
 
 @torch.no_grad()
-def outputs(network: Network, x: Sequence[Tensor], target: TargetKind) -> Tensor:
+def outputs(network: RecurrentClassifier, x: Sequence[Tensor], target: TargetKind) -> Tensor:
     """Return all probabilities, or numbers, of a network for sequences [T, I], in float64."""
     found = []
     for sequence in x:

@@ -10,10 +10,10 @@
 import json
 import re
 import warnings
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Annotated, Any, Generic, Literal, NamedTuple, Self, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, Generic, Literal, NamedTuple, Self, TypeVar, get_args
 
 import torch
 from pydantic import Field
@@ -31,7 +31,6 @@ from reviver.text import one_line, short_repr
 from reviver.version import __version__
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
-"""Files of a pretrained model: settings, weights and model card."""
 FORMAT = 1
 """Version of config.json; incremented when an older reader could misread a newer file."""
 REMEDY = "download or export the model again"
@@ -42,8 +41,7 @@ INSTALL = (
     f"`{PLACEHOLDER}` by the folder or the repository of this model."
 )
 
-Network = TypeVar("Network", bound=nn.Module)
-Data = TypeVar("Data", bound=Record)
+Network = TypeVar("Network", bound="PretrainedMixin")
 DType = Literal["float32", "float64", "float16", "bfloat16"]
 Name = Annotated[str, Field(max_length=1000)]
 
@@ -82,161 +80,112 @@ class PretrainedConfig(Record):
     """The run that the model comes from; null if it was saved from Python."""
 
 
-class Pretrained(NamedTuple, Generic[Network, Data]):
+class Pretrained(NamedTuple, Generic[Network]):
     """A network that was read from a folder, in eval mode, and what the folder says about it."""
 
     network: Network
-    data: Data | None
-    """What it reads and predicts; None if unknown."""
+    data: Any
+    """What it reads and predicts, a record of its model; None if unknown."""
     run: Source | None
     """The run that it comes from; None if it was saved from Python."""
 
 
-@dataclass(frozen=True)
-class Family(Generic[Data]):
-    """Networks that are saved in the same way."""
-
-    specs: Mapping[str, type[Any]]
-    """Spec of each class by its name: the arguments of its constructor."""
-    data_model: type[Data]
-    """Model of what a network reads and predicts."""
-    spec_of: Callable[[Any], Any]
-    """Function that returns the spec of a network."""
-    usage_of: Callable[[str, Any], str]
-    """Function of the name of a class and a spec that returns Python code that uses the network."""
-    tags: Sequence[str]
-    """Tags of the model cards."""
-    pipeline_tags: Mapping[str, str] = field(default_factory=dict)
-    """Task of the networks of a class, in the words of the hub, where it has one."""
-
-    def save(
-        self,
-        network: nn.Module,
-        folder: str | Path,
-        *,
-        card: str | None = None,
-        data: Data | None = None,
-        run: Source | None = None,
-    ) -> None:
-        """Write config.json, model.safetensors and README.md of a network into `folder`, which is created if missing.
-
-        Each file is written atomically, config.json last. A README.md that exists is kept: it may have been edited; the
-        default `card` has no results. A subclass is saved as the class that it extends.
-
-        Raises:
-            ConfigError: if the weights have several dtypes, or one that cannot be saved, or one is parametrized or pruned.
-            RunFolderError: if a file cannot be written.
-        """
-        folder, spec = Path(folder), self.spec_of(network)
-        cls = architecture_of(type(network), self.specs)
-        tensors = {key: tensor.detach().cpu().clone().contiguous() for key, tensor in network.state_dict().items()}
-        with torch.device("meta"), warnings.catch_warnings(action="ignore"):  # of dropout in a single layer
-            missing = [key for key in cls(**asdict(spec)).state_dict() if key not in tensors]
-        if missing:
-            raise ConfigError(
-                f"{missing[0]} must be a plain weight, got a computed one; remove its parametrization first"
-            )
-        config = {
-            "format": FORMAT,
-            "library_name": "reviver",
-            "reviver_version": __version__,
-            "architecture": cls.__name__,
-            "dtype": _find_dtype(tensors),
-            "network": asdict(spec),
-            "data": None if data is None else data.model_dump(mode="json", exclude_unset=True),
-            "run": None if run is None else run.model_dump(mode="json"),
-        }
-        PretrainedConfig.model_validate(config)  # never write what could not be read
-        text = json.dumps(config, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-        with atomic_write(folder / WEIGHTS) as temporary:
-            temporary.write_bytes(to_bytes(tensors, {"format": "pt"}))
-        if not (folder / CARD).exists():
-            write_text(folder / CARD, self.plain_card(cls.__name__, spec) if card is None else card)
-        write_text(folder / CONFIG, text)
-
-    def plain_card(self, name: str, spec: Any) -> str:
-        """Return the card of a network that was saved from Python, so that nothing is known about its training."""
-        tag = self.pipeline_tags.get(name)
-        metadata = {"library_name": "reviver", "license": "unknown", "pipeline_tag": tag, "tags": list(self.tags)}
-        return join_sections(
-            front_matter(metadata),
-            f"# {name}",
-            "This network was saved from Python. Its training data, results and limits are not recorded here: add them.",
-            "## How to use",
-            code_block(self.usage_of(name, spec), "python"),
-            INSTALL,
-            "## Architecture",
-            table(
-                ("argument", "value"), [(f"`{key}`", f"`{json.dumps(value)}`") for key, value in asdict(spec).items()]
-            ),
-        )
-
-    def load(self, cls: type[Network], source: str | Path, **download: Any) -> Pretrained[Network, Data]:
-        """Return a network of the class `cls` that `save` wrote, in eval mode, and the description of its data.
-
-        The `source` is a local folder, which comes first, or the id of a repository of the Hugging Face Hub, such as
-        `user/name`; `download` are options for a repository, see `find_folder`.
-
-        Raises:
-            DataError: if the files are missing or damaged, hold another class, or cannot be downloaded.
-            ConfigError: if a repository is needed and `huggingface_hub` is not installed.
-        """
-        architecture = architecture_of(cls, self.specs).__name__
-        folder = find_folder(source, **download)
-        config = _read_config(folder, architecture)
-        path, weights = folder / CONFIG, folder / WEIGHTS
-        with reading(path, REMEDY):
-            network = cls(**asdict(self.specs[architecture](**config.network))).to(getattr(torch, config.dtype))
-        data = None if config.data is None else validate_record(self.data_model, config.data, path, REMEDY, "data")
-        with reading(weights, REMEDY):
-            network.load_state_dict(load_file(weights))
-        return Pretrained(network.eval(), data, config.run)
-
-
 class PretrainedMixin:
-    """A network that is saved as a folder in the layout of the Hugging Face Hub, see `Family`."""
+    """A network that is saved as a folder in the layout of the Hugging Face Hub; a class states what describes it."""
 
-    _family: Any
-    """The `Family` of the network."""
+    _spec: ClassVar[type[Any]]
+    """Arguments of its constructor, a dataclass. The class that states them is the architecture in config.json."""
+    _data_model: ClassVar[type[Record]]
+    """Model of what the network reads and predicts."""
+    _tags: ClassVar[tuple[str, ...]]
+    """Tags of its model cards."""
+    _pipeline_tag: ClassVar[str | None] = None
+    """Its task in the words of the hub, where it has one."""
+    _call: str
+    """Python code that calls it."""
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write config.json, model.safetensors and README.md into `folder`, see `Family.save`."""
-        self._family.save(self, folder)
+        """Write config.json, model.safetensors and README.md into `folder`, see `reviver.files.pretrained.save`."""
+        save(self, folder)
 
     @classmethod
     def from_pretrained(cls, source: str | Path, **download: Any) -> Self:
-        """Return a saved network from a folder or a repository, see `Family.load`."""
-        network: Self = cls._family.load(cls, source, **download).network
-        return network
+        """Return a saved network from a folder or a repository, see `reviver.files.pretrained.load`."""
+        return load(cls, source, **download).network
+
+    def _spec_values(self) -> dict[str, Any]:
+        """Return the arguments that construct a network of the same architecture and options."""
+        return {field.name: getattr(self, field.name) for field in fields(self._spec)}
 
 
-def find_folder(source: str | Path, **download: Any) -> Path:
-    """Return the folder of a model: a local folder, which comes first, or a copy of the repository of the id `source`.
+def save(
+    network: PretrainedMixin,
+    folder: str | Path,
+    *,
+    card: str | None = None,
+    data: Record | None = None,
+    run: Source | None = None,
+) -> None:
+    """Write config.json, model.safetensors and README.md of a network into `folder`, which is created if missing.
 
-    `download` are options of `huggingface_hub.snapshot_download`, such as `revision`, `token`, `cache_dir` and
-    `local_files_only`; a local folder needs none.
+    Each file is written atomically, config.json last. A README.md that exists is kept: it may have been edited; the
+    default `card` has no results. A subclass is saved as the class that it extends.
 
     Raises:
-        DataError: if there is no such folder, or the repository cannot be downloaded.
+        ConfigError: if the weights have several dtypes, or one that cannot be saved, or one is parametrized or pruned.
+        RunFolderError: if a file cannot be written.
+    """
+    assert isinstance(network, nn.Module)
+    folder, cls = Path(folder), architecture_of(type(network))
+    spec = asdict(network._spec(**network._spec_values()))
+    tensors = {key: tensor.detach().cpu().clone().contiguous() for key, tensor in network.state_dict().items()}
+    with torch.device("meta"), warnings.catch_warnings(action="ignore"):  # of dropout in a single layer
+        missing = [key for key in cls(**spec).state_dict() if key not in tensors]
+    if missing:
+        raise ConfigError(f"{missing[0]} must be a plain weight, got a computed one; remove its parametrization first")
+    config = {
+        "format": FORMAT,
+        "library_name": "reviver",
+        "reviver_version": __version__,
+        "architecture": cls.__name__,
+        "dtype": _find_dtype(tensors),
+        "network": spec,
+        "data": None if data is None else data.model_dump(mode="json", exclude_unset=True),
+        "run": None if run is None else run.model_dump(mode="json"),
+    }
+    PretrainedConfig.model_validate(config)  # never write what could not be read
+    text = json.dumps(config, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    with atomic_write(folder / WEIGHTS) as temporary:
+        temporary.write_bytes(to_bytes(tensors, {"format": "pt"}))
+    if not (folder / CARD).exists():
+        write_text(folder / CARD, _plain_card(network, spec) if card is None else card)
+    write_text(folder / CONFIG, text)
+
+
+def load(cls: type[Network], source: str | Path, **download: Any) -> Pretrained[Network]:
+    """Return a network of the class `cls` that `save` wrote, in eval mode, and the description of its data.
+
+    The `source` is a local folder, which comes first, or the id of a repository of the Hugging Face Hub, such as
+    `user/name`; `download` are options for a repository, see `find_folder`.
+
+    Raises:
+        DataError: if the files are missing or damaged, hold another class, or cannot be downloaded.
         ConfigError: if a repository is needed and `huggingface_hub` is not installed.
     """
-    path = Path(source)
-    if path.is_dir():
-        return path
-    problem = f"{source}: there is no such folder; downloading the repository of this id needs huggingface_hub"
-    hub = import_library("huggingface_hub", problem)
-    try:
-        return Path(hub.snapshot_download(str(source), **download, allow_patterns=[CONFIG, WEIGHTS]))
-    except Exception as error:  # the library and its HTTP client raise errors of many types
-        raise DataError(
-            f"{source}: there is no such folder, and the repository of this id cannot be downloaded ({one_line(error)}); "
-            f"give a folder with {CONFIG} and {WEIGHTS}, or check the id, the revision, the token and the network"
-        ) from error
+    folder = find_folder(source, **download)
+    config = _read_config(folder, architecture_of(cls).__name__)
+    path, weights = folder / CONFIG, folder / WEIGHTS
+    with reading(path, REMEDY):
+        network: Any = cls(**asdict(cls._spec(**config.network))).to(getattr(torch, config.dtype))  # type: ignore[attr-defined]
+    data = None if config.data is None else validate_record(cls._data_model, config.data, path, REMEDY, "data")
+    with reading(weights, REMEDY):
+        network.load_state_dict(load_file(weights))
+    return Pretrained(network.eval(), data, config.run)
 
 
-def architecture_of(cls: type, known: Collection[str]) -> type:
-    """Return the first class of Reviver among `cls` and its bases whose name is one of the `known` architectures."""
-    return next(base for base in cls.__mro__ if base.__name__ in known and base.__module__.startswith("reviver."))
+def architecture_of(cls: type[PretrainedMixin]) -> type[Any]:
+    """Return the class among `cls` and its bases that states the arguments of its constructor."""
+    return next(base for base in cls.__mro__ if "_spec" in vars(base))
 
 
 def _find_dtype(tensors: dict[str, torch.Tensor]) -> str:
@@ -265,7 +214,54 @@ def _read_config(folder: Path, architecture: str) -> PretrainedConfig:
     return config
 
 
+def find_folder(source: str | Path, **download: Any) -> Path:
+    """Return the folder of a model: a local folder, which comes first, or a copy of the repository of the id `source`.
+
+    `download` are options of `huggingface_hub.snapshot_download`, such as `revision`, `token`, `cache_dir` and
+    `local_files_only`; a local folder needs none.
+
+    Raises:
+        DataError: if there is no such folder, or the repository cannot be downloaded.
+        ConfigError: if a repository is needed and `huggingface_hub` is not installed.
+    """
+    path = Path(source)
+    if path.is_dir():
+        return path
+    problem = f"{source}: there is no such folder; downloading the repository of this id needs huggingface_hub"
+    hub = import_library("huggingface_hub", problem)
+    try:
+        return Path(hub.snapshot_download(str(source), **download, allow_patterns=[CONFIG, WEIGHTS]))
+    except Exception as error:  # the library and its HTTP client raise errors of many types
+        raise DataError(
+            f"{source}: there is no such folder, and the repository of this id cannot be downloaded ({one_line(error)}); "
+            f"give a folder with {CONFIG} and {WEIGHTS}, or check the id, the revision, the token and the network"
+        ) from error
+
+
 # Parts of a model card, safe for text from strangers
+
+
+def usage_of(network: PretrainedMixin) -> str:
+    """Return Python code that uses a saved network."""
+    name, call = architecture_of(type(network)).__name__, network._call
+    lines = [f"from reviver import {name}", f'network = {name}.from_pretrained("{PLACEHOLDER}")', call]
+    return "\n".join([*(["import torch"] if "torch." in call else []), *lines])
+
+
+def _plain_card(network: PretrainedMixin, spec: Mapping[str, Any]) -> str:
+    """Return the card of a network that was saved from Python, so that nothing is known about its training."""
+    tag = network._pipeline_tag
+    metadata = {"library_name": "reviver", "license": "unknown", "pipeline_tag": tag, "tags": list(network._tags)}
+    return join_sections(
+        front_matter(metadata),
+        f"# {architecture_of(type(network)).__name__}",
+        "This network was saved from Python. Its training data, results and limits are not recorded here: add them.",
+        "## How to use",
+        code_block(usage_of(network), "python"),
+        INSTALL,
+        "## Architecture",
+        table(("argument", "value"), [(f"`{key}`", f"`{json.dumps(value)}`") for key, value in spec.items()]),
+    )
 
 
 def front_matter(values: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ Shapes: N images, Z latent size, C channels, H height, W width, K classes (0 unl
 from collections.abc import Sequence
 from itertools import pairwise
 from math import prod
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
@@ -13,12 +14,37 @@ from torch.nn import functional
 
 from reviver.errors import DataError
 from reviver.files.pretrained import PretrainedMixin
-from reviver.gan.pretrained import FAMILY, DiscriminatorSpec, GeneratorSpec
 from reviver.rng import Rng, RowsRng, rand
+from reviver.runs.records import ImageData
+from reviver.settings.fields import Count, CountOrZero, Positive, Probability
+from reviver.settings.validation import JSON_LIST, settings
 
 GENERATOR_WIDTHS = (128, 256, 512, 1024)
 DISCRIMINATOR_WIDTHS = (512, 256)
 NEGATIVE_SLOPE = 0.2
+TAGS = ("reviver", "gan")
+"""Tags of the model cards."""
+
+ImageShape = Annotated[tuple[Count, Count, Count], JSON_LIST]
+
+
+@settings
+class GeneratorSpec:
+    """Arguments of `Generator`."""
+
+    latent_size: Count
+    image_shape: ImageShape
+    batch_norm_eps: Positive
+    num_classes: CountOrZero
+
+
+@settings
+class DiscriminatorSpec:
+    """Arguments of `Discriminator`."""
+
+    image_shape: ImageShape
+    dropout: Probability
+    num_classes: CountOrZero
 
 
 class Generator(nn.Module, PretrainedMixin):
@@ -33,7 +59,9 @@ class Generator(nn.Module, PretrainedMixin):
     one-hot class, and Z = latent_size + K. A size below 1 is a `ConfigError`.
     """
 
-    _family = FAMILY
+    _spec, _data_model, _tags = GeneratorSpec, ImageData, TAGS
+    _pipeline_tag = "unconditional-image-generation"
+    _call = "images = network(network.sample_latents(25, torch.Generator()))  # [25, C, H, W] in [-1, 1]"
 
     def __init__(
         self,
@@ -57,6 +85,12 @@ class Generator(nn.Module, PretrainedMixin):
             normalization = nn.BatchNorm1d(next_width, eps=batch_norm_eps)
             layers += [nn.Linear(width, next_width), normalization, nn.LeakyReLU(NEGATIVE_SLOPE)]
         self.layers = nn.Sequential(*layers, nn.Linear(GENERATOR_WIDTHS[-1], prod(self.image_shape)), nn.Tanh())
+
+    def _spec_values(self) -> dict[str, Any]:
+        """Return the arguments of the constructor."""
+        epsilon = next(layer.eps for layer in self.layers if isinstance(layer, nn.BatchNorm1d))
+        shape, classes = self.image_shape, self.num_classes
+        return {"latent_size": self.noise_size, "image_shape": shape, "batch_norm_eps": epsilon, "num_classes": classes}
 
     def forward(self, z: Tensor) -> Tensor:
         """Return the images [N, C, H, W] of latent vectors z [N, Z]; another shape of z is a `DataError`."""
@@ -95,7 +129,7 @@ class Discriminator(nn.Module, PretrainedMixin):
         num_classes: K > 0 if the input is an image and its one-hot class (Mirza & Osindero 2014).
     """
 
-    _family = FAMILY
+    _spec, _data_model, _tags = DiscriminatorSpec, ImageData, TAGS
 
     def __init__(self, image_shape: Sequence[int] = (1, 28, 28), *, dropout: float = 0.0, num_classes: int = 0) -> None:
         super().__init__()
@@ -105,6 +139,11 @@ class Discriminator(nn.Module, PretrainedMixin):
         for width, next_width in pairwise((prod(self.image_shape) + num_classes, *DISCRIMINATOR_WIDTHS)):
             layers += [nn.Linear(width, next_width), nn.LeakyReLU(NEGATIVE_SLOPE)]
         self.layers = nn.Sequential(*layers, nn.Linear(DISCRIMINATOR_WIDTHS[-1], 1))
+
+    @property
+    def _call(self) -> str:  # type: ignore[override]
+        labels = ", labels" if self.num_classes else ""
+        return f"probabilities = network(images{labels})  # images [N, C, H, W] in [-1, 1]"
 
     def logits(self, images: Tensor, labels: Tensor | None = None, rng: Rng = None) -> Tensor:
         """Return the log-odds, [N, 1], that images [N, C, H, W] in [-1, 1] are real; losses are computed from them.

@@ -4,21 +4,22 @@ Shapes: B batch, T time, I input size, H hidden size, D directions (1 or 2), k s
 """
 
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from reviver.data.build import SequenceData
 from reviver.errors import ConfigError
 from reviver.files.pretrained import PretrainedMixin
-from reviver.lstm.layer import LSTM, check_batch, checked_lengths, integer_lengths, is_inside
-from reviver.lstm.pretrained import FAMILY
+from reviver.lstm.layer import LSTM, TAGS, check_batch, checked_lengths, integer_lengths, is_inside
 from reviver.rng import Rng
 from reviver.settings.lstm_network import OPTIONS, LSTMClassifierSpec, Pooling, unexpected_argument
 
 
-class RecurrentClassifier(nn.Module):
+class RecurrentClassifier(PretrainedMixin, nn.Module):
     """Recurrent layers, and a linear layer that maps their pooled hidden states to class logits.
 
         logits = W_out p + b_out
@@ -36,6 +37,9 @@ class RecurrentClassifier(nn.Module):
     A subclass adds its layers, and calls `add_output`. Parameters: theirs, `W_out` [C, D·H], `b_out` [C]; with attention
     `W_att` [D·H, D·H], `b_att` [D·H] and `u_att` [D·H].
     """
+
+    _data_model, _tags = SequenceData, TAGS
+    _call = "probabilities = network(x).softmax(-1)  # x [B, T, I]"
 
     def __init__(self, input_size: int, pooling: Pooling, patch_size: int) -> None:
         super().__init__()
@@ -59,6 +63,13 @@ class RecurrentClassifier(nn.Module):
             setattr(self.recurrent, name, value)
         else:
             super().__setattr__(name, value)
+
+    def _spec_values(self) -> dict[str, Any]:
+        """Return the arguments of the constructor: of the classifier itself, or else of its layers."""
+        own = {"num_classes": len(self.W_out), "pooling": self.pooling, "patch_size": self.patch_size}
+        own["input_size"] = self.input_size
+        names = [field.name for field in fields(self._spec)]
+        return {name: own[name] if name in own else getattr(self.recurrent, name) for name in names}
 
     def add_output(self, num_classes: int, device: torch.device | str | None, dtype: torch.dtype | None) -> None:
         """Add the layers after the recurrent ones, with new weights from torch's default generator."""
@@ -165,7 +176,7 @@ class RecurrentClassifier(nn.Module):
         return h @ self.W_out.T + self.b_out
 
 
-class LSTMClassifier(PretrainedMixin, RecurrentClassifier):
+class LSTMClassifier(RecurrentClassifier):
     """An LSTM and a linear layer that maps its pooled hidden states to class logits, see `RecurrentClassifier`.
 
     Args:
@@ -187,7 +198,7 @@ class LSTMClassifier(PretrainedMixin, RecurrentClassifier):
         TypeError: if an option is unknown.
     """
 
-    _family = FAMILY
+    _spec = LSTMClassifierSpec
 
     def __init__(
         self,

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from reviver.errors import ConfigError
 from reviver.lstm.classifier import RecurrentClassifier
-from reviver.lstm.layer import check_batch, checked_lengths, is_inside
+from reviver.lstm.layer import checked_lengths, is_inside
 from reviver.rng import Rng, rand
 from reviver.settings.parts import CustomClass, explaining
 
@@ -28,66 +28,37 @@ CellBuilder = Callable[[int, int], nn.Module]
 PROBE_BATCHES, PROBE_STEPS = (3, 2), 2
 
 
-class CellClassifier(nn.Module):
-    """Layers of a recurrent cell, and a linear layer on the final hidden state of the last one.
+class CellLayers(nn.Module):
+    """Layers of a recurrent cell, which run step by step.
 
-        state_t = cell(x_t, state_{t-1}),   h_t ← m_t ⊙ h_t,   logits = W_out h_T + b_out
+        state_t = cell(x_t, state_{t-1}),   h_t ← m_t ⊙ h_t
 
     m_t is the dropout mask of the hidden state, sampled at every step in training. After its last step a sequence keeps
-    its state.
-
-    `cell` builds the cell of a layer, and `rng` is the random number generator of its initial weights; the other arguments
-    are those of `LSTMClassifier`. `build_custom` builds one of a user-defined cell.
+    its state. `build` builds the cell of a layer.
     """
+
+    num_directions = 1
 
     def __init__(
         self,
-        cell: CellBuilder,
+        build: CellBuilder,
         input_size: int,
         hidden_size: int,
-        num_classes: int,
-        *,
-        num_layers: int = 1,
-        hidden_dropout: float = 0.0,
-        dropout: float = 0.0,
-        rng: torch.Generator | None = None,
+        num_layers: int,
+        hidden_dropout: float,
+        dropout: float,
     ) -> None:
         super().__init__()
-        self.input_size, self.hidden_size = input_size, hidden_size
+        self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.hidden_dropout, self.dropout = hidden_dropout, dropout
         sizes = [input_size, *[hidden_size] * (num_layers - 1)]
-        with torch.random.fork_rng(devices=[]):
-            if rng is not None:
-                torch.manual_seed(int(torch.randint(2**62, (), generator=rng, device="cpu")))
-            self.cells = nn.ModuleList(cell(size, hidden_size) for size in sizes)
-        self.W_out = nn.Parameter(torch.empty(num_classes, hidden_size))
-        self.b_out = nn.Parameter(torch.zeros(num_classes))
-        nn.init.xavier_uniform_(self.W_out, generator=rng)
+        self.cells = nn.ModuleList(build(size, hidden_size) for size in sizes)
 
     def forward(
         self,
         x: Tensor,
-        lengths: Tensor | Sequence[int] | None = None,
-        *,
-        every_step: bool = False,
-        rng: Rng = None,
-    ) -> Tensor:
-        """Return the logits of a batch; arguments, result and errors are those of `LSTMClassifier.forward`."""
-        check_batch(x, self.input_size)
-        if lengths is not None:
-            lengths = checked_lengths(lengths, x.transpose(0, 1))
-        output, state = self.run(x, lengths, rng=rng)
-        return self.classify(output if every_step else state[0][-1])
-
-    def classify(self, h: Tensor) -> Tensor:
-        """Return the logits [..., C] of hidden states [..., H]."""
-        return h @ self.W_out.T + self.b_out
-
-    def run(
-        self,
-        x: Tensor,
-        lengths: Tensor | None = None,
         state: States | None = None,
+        lengths: Tensor | None = None,
         fresh: Tensor | None = None,
         *,
         rng: Rng = None,
@@ -97,8 +68,8 @@ class CellClassifier(nn.Module):
 
         Args:
             x: input, [B, T, I].
-            lengths: number of steps of each sequence, [B] int64; all T if None.
             state: state before the first step; None at the start.
+            lengths: number of steps of each sequence, [B] int64; all T if None.
             fresh: sequences that start, although others have a `state`, [B] bool.
             rng: source of the dropout masks.
             trace: list to which a list of the states after each step is added for each layer.
@@ -110,7 +81,7 @@ class CellClassifier(nn.Module):
         shape, inside = (steps, batch, self.hidden_size), None
         running: list[Tensor | None] = [None] * steps  # rows of each step; None: all
         if lengths is not None:
-            inside = is_inside(lengths, steps)  # [B, T, 1]
+            inside = is_inside(checked_lengths(lengths, x.transpose(0, 1)), steps)  # [B, T, 1]
             running = [None if bool(rows.all()) else rows.nonzero()[:, 0] for rows in inside[:, :, 0].T]
         output, finals = x.transpose(0, 1), []
         for index, cell in enumerate(self.cells):
@@ -167,30 +138,59 @@ class CellClassifier(nn.Module):
         return _map(lambda one, other: torch.cat([one, other])[back], new, rest)
 
     @cached_property
-    def _example(self) -> Any:
+    def example(self) -> Any:
         """A state of one sequence, as the cell returns it."""
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             cell = copy.deepcopy(self.cells[0]).eval()
-            return cell(self.W_out.new_zeros(1, self.input_size), None)
+            return cell(next(cell.parameters()).new_zeros(1, self.input_size), None)
+
+    def _restore(self, entries: list[Tensor]) -> Any:
+        """Return a state as the cell returned it."""
+        return entries[0] if isinstance(self.example, Tensor) else _like(self.example, entries)
+
+
+class CellClassifier(RecurrentClassifier):
+    """`CellLayers`, and a linear layer on the final hidden state of the last one.
+
+    `cell` builds the cell of a layer, and `rng` is the random number generator of its initial weights; the other arguments
+    are those of `LSTMClassifier`. `build_custom` builds one of a user-defined cell.
+    """
+
+    def __init__(
+        self,
+        cell: CellBuilder,
+        input_size: int,
+        hidden_size: int,
+        num_classes: int,
+        *,
+        num_layers: int = 1,
+        hidden_dropout: float = 0.0,
+        dropout: float = 0.0,
+        rng: torch.Generator | None = None,
+    ) -> None:
+        super().__init__(input_size, "last", 1)
+        with torch.random.fork_rng(devices=[]):
+            if rng is not None:
+                torch.manual_seed(int(torch.randint(2**62, (), generator=rng, device="cpu")))
+            self.layers = CellLayers(cell, input_size, hidden_size, num_layers, hidden_dropout, dropout)
+            self.add_output(num_classes, None, None)
+        self.reset_output(rng)
+
+    @property
+    def recurrent(self) -> CellLayers:
+        """The layers of the cell."""
+        return self.layers
 
     @property
     def state_sizes(self) -> list[tuple[int, ...]]:
         """Shapes of the entries of a state for one sequence, such as (H,) of h."""
-        entries = (self._example,) if isinstance(self._example, Tensor) else self._example
-        return [tuple(entry.shape[1:]) for entry in entries]
-
-    def _restore(self, entries: list[Tensor]) -> Any:
-        """Return a state as the cell returned it."""
-        return entries[0] if isinstance(self._example, Tensor) else _like(self._example, entries)
+        return [tuple(entry.shape[1:]) for entry in _entries(self.layers.example)]
 
 
-Network = RecurrentClassifier | CellClassifier
-
-
-def built_in(network: Network) -> RecurrentClassifier:
+def built_in(network: RecurrentClassifier) -> RecurrentClassifier:
     """Return a network to export; raise a ConfigError for one with user-defined cells, which cannot be exported."""
     if isinstance(network, CellClassifier):
-        name = type(network.cells[0]).__name__
+        name = type(network.layers.cells[0]).__name__
         raise ConfigError(f"a run with the cell {name} cannot be exported; give one whose cell is a text")
     return network
 
@@ -221,7 +221,7 @@ def build_custom(
 
     network = CellClassifier(build, input_size, hidden_size, num_classes, **options)
     if not network.W_out.is_meta:
-        for index, cell in enumerate(network.cells):
+        for index, cell in enumerate(network.layers.cells):
             probe(part, cell, hidden_size if index else input_size, hidden_size)
     return network
 

@@ -12,18 +12,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
+from reviver.data.build import SequenceData
 from reviver.errors import DataError
 from reviver.files.pretrained import PretrainedMixin
 from reviver.lstm import kernel
 from reviver.lstm.cell import LSTMState, LSTMWeights, StackedWeights, reset_weights
 from reviver.lstm.dropout import draw_seed
-from reviver.lstm.pretrained import FAMILY
 from reviver.lstm.transforms import autocast_dtype, plain_values
 from reviver.rng import Rng, RowsRng, rand
 from reviver.settings.fields import Precision
-from reviver.settings.lstm_network import OPTIONS, DropoutKind, LSTMOptions, unexpected_argument
+from reviver.settings.lstm_network import OPTIONS, DropoutKind, LSTMOptions, LSTMSpec, unexpected_argument
 from reviver.settings.validation import refuse
 
+TAGS = ("reviver", "recurrent-neural-network")
+"""Tags of the model cards of recurrent networks."""
 State = tuple[Tensor, Tensor]
 """h [D·L, B, P] and c [D·L, B, H]; without B for a single sequence."""
 
@@ -67,7 +69,8 @@ class LSTM(PretrainedMixin, nn.LSTM):
         Exception: torch's own, if another argument is wrong.
     """
 
-    _family = FAMILY
+    _spec, _data_model, _tags = LSTMSpec, SequenceData, TAGS
+    _call = "output, state = network(x)  # x [B, T, I]"
 
     options: LSTMOptions
 

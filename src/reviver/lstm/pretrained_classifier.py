@@ -15,9 +15,8 @@ from torch import Tensor
 from reviver.data.build import SequenceData
 from reviver.data.sequences.examples import Examples
 from reviver.errors import DataError
-from reviver.files.pretrained import CONFIG
+from reviver.files.pretrained import CONFIG, load
 from reviver.lstm.classifier import LSTMClassifier
-from reviver.lstm.pretrained import FAMILY
 from reviver.lstm.scoring import compute_logits
 
 
@@ -40,7 +39,7 @@ class PretrainedClassifier:
             DataError: if the files are missing or damaged, or do not describe a classifier of sequences.
             ConfigError: if a repository is needed and `huggingface_hub` is not installed.
         """
-        network, data, _ = FAMILY.load(LSTMClassifier, source, **download)
+        network, data, _ = load(LSTMClassifier, source, **download)
         if data is None or data.target != "class" or data.classes is None:
             raise DataError(f"{source}: {CONFIG} names no classes of sequences; use LSTMClassifier.from_pretrained")
         return cls(network, data)

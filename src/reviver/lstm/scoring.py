@@ -11,7 +11,6 @@ from torch import Tensor
 
 from reviver.data.task import Sequences, correct, mean_loss
 from reviver.lstm.classifier import RecurrentClassifier
-from reviver.lstm.custom_cells import Network
 from reviver.runs.distributed.world import ALONE, World
 from reviver.settings.tasks import TargetKind
 
@@ -35,7 +34,7 @@ class Score(NamedTuple):
 
 @torch.no_grad()
 def score(
-    network: Network,
+    network: RecurrentClassifier,
     data: Sequences,
     target: TargetKind,
     world: World = ALONE,
@@ -64,7 +63,6 @@ def score(
                 report((start + count * done) / len(data))
 
         if chunked:
-            assert isinstance(network, RecurrentClassifier)
             outputs = forward_chunked(network, batch, max(1, CHUNK_STEPS // batch_size), report_chunk)
         else:
             report_chunk(0.0)
@@ -79,7 +77,7 @@ def score(
 
 
 @torch.no_grad()
-def compute_logits(network: Network, data: Sequences) -> Tensor:
+def compute_logits(network: RecurrentClassifier, data: Sequences) -> Tensor:
     """Return the outputs of a network in eval mode for N sequences, [N, C] on the CPU, computed in batches.
 
     The network is in its former mode again afterward.
@@ -96,13 +94,11 @@ def compute_logits(network: Network, data: Sequences) -> Tensor:
     return torch.cat(outputs)
 
 
-def carries_state(network: Network) -> bool:
+def carries_state(network: RecurrentClassifier) -> bool:
     """Return whether the final state of a network is enough for its class, so that it can read a sequence in chunks.
 
     Pooling and the backward direction need all steps of a sequence at once.
     """
-    if not isinstance(network, RecurrentClassifier):
-        return False
     return network.recurrent.num_directions == 1 and network.pooling == "last"
 
 

@@ -17,12 +17,11 @@ from reviver.files.pretrained import (
     inline_code,
     join_sections,
     table,
+    usage_of,
 )
-from reviver.gan.pretrained import FAMILY as GAN_FAMILY
 from reviver.gan.scores.scores import SCORE_LABELS
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.custom_cells import built_in
-from reviver.lstm.pretrained import FAMILY as LSTM_FAMILY
 from reviver.runs.records import ImageData
 from reviver.settings.lstm_network import cell_label
 from reviver.train.description import (
@@ -57,7 +56,7 @@ def lstm_card(run: OpenedRun, data: SequenceData, license_id: str | None = None)
     metadata = {
         "license": license_id or (images.hub_id if images else "unknown" if is_custom else "mit"),
         "pipeline_tag": kind[0],
-        "tags": [*LSTM_FAMILY.tags, *filter(None, kind[1:])],
+        "tags": [*run.network._tags, *filter(None, kind[1:])],
         "datasets": [images.dataset] if images and images.dataset else None,
         "model-index": _model_index(run, scores, ("accuracy", "loss"), kind[0], (data_name, data.task, "validation")),
     }
@@ -71,11 +70,11 @@ def gan_card(run: OpenedRun, images: ImageData, license_id: str | None = None) -
     By default the license is that of the data.
     """
     scores, known, generator = gan_scores(run), LICENSES.get(images.name), run.generator
-    task = GAN_FAMILY.pipeline_tags["Generator"]
+    task = str(generator._pipeline_tag)
     metadata = {
         "license": license_id or (known.hub_id if known else "unknown"),
         "pipeline_tag": task,
-        "tags": [*GAN_FAMILY.tags, "image-generation"],
+        "tags": [*generator._tags, "image-generation"],
         "datasets": [known.dataset] if known and known.dataset else None,
         "model-index": _model_index(run, scores, tuple(SCORE_LABELS), task, (images.name, images.name, "test")),
     }
@@ -88,7 +87,7 @@ def gan_card(run: OpenedRun, images: ImageData, license_id: str | None = None) -
     )
     random_classes = " and random classes; `classes` chooses them" if generator.num_classes else ""
     usage = (
-        code_block(GAN_FAMILY.usage_of("Generator", GAN_FAMILY.spec_of(generator)), "python"),
+        code_block(usage_of(generator), "python"),
         f"`sample_latents` samples the noise{random_classes}. Pixels are in [-1, 1].",
     )
     if known is not None:
@@ -185,7 +184,7 @@ def _lstm_usage(run: OpenedRun, data: SequenceData) -> tuple[str, str]:
             "`sequences` is a list of sequences of numbers, [T] or [T, I] each, as in the training file: the model "
             "standardizes them. `model.predict_probabilities(sequences)` returns the probability of each class."
         )
-    code = LSTM_FAMILY.usage_of("LSTMClassifier" if is_lstm else "RNNClassifier", None)
+    code = usage_of(run.network)
     if data.target == "class at every step":
         code = code.replace("network(x)", "network(x, every_step=True)")
     if data.target == "number":

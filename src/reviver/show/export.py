@@ -13,15 +13,13 @@ from reviver.errors import RunFolderError
 from reviver.files.atomic import atomic_write
 from reviver.files.file_errors import check_writable
 from reviver.files.onnx_graph import Port
-from reviver.files.pretrained import CARD, CONFIG, WEIGHTS
+from reviver.files.pretrained import CARD, CONFIG, WEIGHTS, save
 from reviver.gan import onnx as gan_onnx
 from reviver.gan.custom_networks import refuse_custom
 from reviver.gan.networks import Generator
-from reviver.gan.pretrained import FAMILY as GAN_FAMILY
 from reviver.lstm import onnx as lstm_onnx
 from reviver.lstm.classifier import RecurrentClassifier
 from reviver.lstm.custom_cells import built_in
-from reviver.lstm.pretrained import FAMILY as LSTM_FAMILY
 from reviver.runs.folder import RunFolder
 from reviver.runs.records import ImageData
 from reviver.settings.validation import check, refuse
@@ -136,10 +134,10 @@ def to_hub(run: OpenedRun, folder: str | Path, *, license_id: str | None = None)
         check_writable(folder)
     if run.kind == "lstm":
         data = SequenceData.of_task(run.config, run.task)
-        LSTM_FAMILY.save(run.network, folder, card=lstm_card(run, data, license_id), data=data, run=source_of(run))
+        save(run.network, folder, card=lstm_card(run, data, license_id), data=data, run=source_of(run))
     else:
         refuse_custom(run.generator)
         images = ImageData.model_validate(run.folder.record["data"])
         card = gan_card(run, images, license_id)
-        GAN_FAMILY.save(run.generator, folder, card=card, data=images, run=source_of(run))
+        save(run.generator, folder, card=card, data=images, run=source_of(run))
     return [folder / name for name in (CONFIG, WEIGHTS, CARD)]

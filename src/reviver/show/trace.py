@@ -146,11 +146,11 @@ def trace_states(network: CellClassifier | RNNClassifier, x: Tensor) -> StateTra
         titles = [text[:1].upper() + text[1:] for text in meanings]
         return StateTrace(traces, probabilities, titles, [*quantities])
     steps: list[list[Any]] = []
-    output, _ = network.run(x, trace=steps)
+    output, _ = network.recurrent(x, trace=steps)
     entries = [[(now,) if isinstance(now, Tensor) else now for now in layer] for layer in steps]
     layers = [[torch.stack(values)[:, 0] for values in zip(*layer, strict=True)] for layer in entries]
     titles = ["Hidden state h", *(f"State {number}" for number in range(2, len(layers[0]) + 1))]
-    return StateTrace(layers, network.classify(output[0]).softmax(-1), titles)
+    return StateTrace(layers, network.output(output[0]).softmax(-1), titles)
 
 
 def find_layer(config: LSTMConfig, layer: int | None, direction: str) -> int:

@@ -18,8 +18,8 @@ from reviver.cells.grammar import load_cell
 from reviver.data.sequences.examples import Examples
 from reviver.data.task import mean_loss
 from reviver.launch import choose_device
-from reviver.lstm.classifier import LSTMClassifier
-from reviver.lstm.custom_cells import Network, build_custom
+from reviver.lstm.classifier import LSTMClassifier, RecurrentClassifier
+from reviver.lstm.custom_cells import build_custom
 from reviver.lstm.scoring import Score, compute_logits
 from reviver.rng import make_rng
 from reviver.runs.checkpoint import TrainingState
@@ -82,7 +82,7 @@ PLAIN: Mapping[str, Any] = MappingProxyType({"bidirectional": False, "pooling": 
 """The only values of parameters that cells other than the LSTM support."""
 
 
-def new_network(spec: LSTMClassifierSpec, cell: str | type, rng: torch.Generator | None = None) -> Network:
+def new_network(spec: LSTMClassifierSpec, cell: str | type, rng: torch.Generator | None = None) -> RecurrentClassifier:
     """Return a network with weights sampled from `rng`, or with any."""
     if isinstance(cell, type):
         if any(getattr(spec, name) != value for name, value in PLAIN.items()):
@@ -112,7 +112,7 @@ def train_network(
     seed: int,
     score: Callable[[Tensor, Part], float],
     log: Callable[[str], None] | None,
-) -> tuple[Network, list[dict[str, Any]], int]:
+) -> tuple[RecurrentClassifier, list[dict[str, Any]], int]:
     """Train a new network; torch's default random number generator is neither read nor changed.
 
     Return it on the CPU in eval mode, the metrics of each epoch, and the epoch that it is from, counted from 1. With early

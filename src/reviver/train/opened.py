@@ -17,7 +17,7 @@ from reviver.files.file_errors import damaged_run_file
 from reviver.gan.centering import fold
 from reviver.gan.networks import Discriminator, Generator
 from reviver.launch import choose_device
-from reviver.lstm.custom_cells import Network
+from reviver.lstm.classifier import RecurrentClassifier
 from reviver.runs.checkpoint import checkpoint_step, find_checkpoint, load_networks
 from reviver.runs.folder import RunFolder
 from reviver.runs.schema import validate
@@ -135,9 +135,9 @@ class OpenedRun:
         return {name: network.to(self._device).eval() for name, network in networks.items()}
 
     @property
-    def network(self) -> Network:
+    def network(self) -> RecurrentClassifier:
         """Trained network of an LSTM, in eval mode."""
-        return cast("Network", self._network("network"))
+        return cast("RecurrentClassifier", self._network("network"))
 
     @property
     def generator(self) -> Generator:

@@ -53,7 +53,7 @@ def test_torchs_lstm_cell_computes_the_same_as_ours() -> None:
     own = CellClassifier(nn.LSTMCell, 3, 5, 4, num_layers=2).eval()
     ours = LSTMClassifier(3, 5, 4, num_layers=2, single_bias=False).eval()
     with torch.no_grad():
-        for layer, cell in enumerate(own.cells):
+        for layer, cell in enumerate(own.layers.cells):
             for name, weight in cell.named_parameters():
                 getattr(ours.lstm, f"{name}_l{layer}").copy_(weight)
         ours.W_out.copy_(own.W_out)
@@ -77,8 +77,8 @@ def test_dropout_acts_on_h_at_every_step_in_training_only() -> None:
             return torch.ones(len(x), self.size) if state is None else state + 1
 
     network, x = CellClassifier(Counter, 1, 500, 2, hidden_dropout=0.5), torch.zeros(1, 3, 1)
-    assert network.eval().run(x)[0][0, :, 0].tolist() == [1, 2, 3]
-    output = network.train().run(x, rng=torch.Generator().manual_seed(0))[0][0]
+    assert network.eval().layers(x)[0][0, :, 0].tolist() == [1, 2, 3]
+    output = network.train().layers(x, rng=torch.Generator().manual_seed(0))[0][0]
     assert {*output[0].tolist()} == {0.0, 2.0}
     assert {*output[1].tolist()} == {0.0, 2.0, 6.0}, "a dropped unit counts on from 0"
     assert {*output[2].tolist()} == {0.0, 2.0, 6.0, 14.0}
@@ -136,16 +136,16 @@ def test_a_cell_sees_each_running_row_once_and_no_padding() -> None:
     x[1, 1:], x[2, 3:] = 7.0, 7.0
     assert network.state_sizes == [(4,)]
     seen.clear()
-    _, (h,) = network.run(x, lengths)
+    _, (h,) = network.layers(x, None, lengths)
     assert seen == [3, 2, 2, 1, 1]
     for row, length in enumerate(lengths.tolist()):
-        _, (alone,) = network.run(x[row : row + 1, :length])
+        _, (alone,) = network.layers(x[row : row + 1, :length])
         torch.testing.assert_close(h[:, row : row + 1], alone)
     seen.clear()
     fresh = torch.tensor([False, True, False])
-    _, (h,) = network.run(x[:, :1], None, (h,), fresh)
+    _, (h,) = network.layers(x[:, :1], (h,), None, fresh)
     assert sorted(seen) == [1, 2]
-    _, (started,) = network.run(x[1:2, :1])
+    _, (started,) = network.layers(x[1:2, :1])
     torch.testing.assert_close(h[:, 1:2], started)
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from reviver.data.palindromes import NUM_DIGITS, encode_digits
 from reviver.data.task import Task
 from reviver.errors import ConfigError, DataError
-from reviver.lstm.custom_cells import Network
+from reviver.lstm.classifier import RecurrentClassifier
 from reviver.lstm.scoring import Score, score
 from reviver.settings.fields import Count
 from reviver.settings.lstm import LSTMConfig
@@ -40,7 +40,7 @@ class Prediction(NamedTuple):
     probabilities: list[float]
 
 
-def evaluate(network: Network, task: Task, length: int, size: int | None = None) -> Evaluation:
+def evaluate(network: RecurrentClassifier, task: Task, length: int, size: int | None = None) -> Evaluation:
     """Measure loss and accuracy of `network` on sequences of T = `length` that it was not trained on.
 
     `size` is the number of fresh sequences; by default 10 000, or as many as have 100 million steps in all, but at least
@@ -57,13 +57,13 @@ def evaluate(network: Network, task: Task, length: int, size: int | None = None)
 
 
 @torch.no_grad()
-def predict(network: Network, config: LSTMConfig, digits: list[int]) -> Prediction:
+def predict(network: RecurrentClassifier, config: LSTMConfig, digits: list[int]) -> Prediction:
     """Return the prediction of `network`, in eval mode, after it read `digits`, which `encode_input` checks."""
     probabilities = network(encode_input(digits, network, config)).softmax(1)[0].tolist()
     return Prediction(max(range(NUM_DIGITS), key=probabilities.__getitem__), probabilities)
 
 
-def encode_input(digits: list[int], network: Network, config: LSTMConfig) -> Tensor:
+def encode_input(digits: list[int], network: RecurrentClassifier, config: LSTMConfig) -> Tensor:
     """Return `digits` as the input of `network`, [1, T, I], on its device.
 
     Raises `ConfigError` if the task is not `palindrome`, and `DataError` if no digit is given, or one is not from 0 to 9.

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from reviver.files.file_errors import explain_read_errors
-from reviver.lstm.custom_cells import Network
+from reviver.lstm.classifier import RecurrentClassifier
 from reviver.runs.folder import RunFolder
 from reviver.settings.lstm import LSTMConfig
 
@@ -28,8 +28,8 @@ class LSTMSnapshot(NamedTuple):
     """Updates so far."""
     validation_accuracy: float | None
     """Accuracy on the validation data, see `reviver.lstm.scoring.Score`; None if it was not measured then."""
-    network: Network
-    """Network of that moment, in eval mode."""
+    network: RecurrentClassifier
+    """RecurrentClassifier of that moment, in eval mode."""
 
 
 def is_snapshot_due(epoch: int, config: LSTMConfig) -> bool:
@@ -40,7 +40,9 @@ def is_snapshot_due(epoch: int, config: LSTMConfig) -> bool:
     return epoch in (4**k for k in range(epoch.bit_length())) or epoch == config.epochs // 2
 
 
-def save_snapshot(folder: RunFolder, network: Network, step: int, epoch: int, validation_accuracy: float) -> None:
+def save_snapshot(
+    folder: RunFolder, network: RecurrentClassifier, step: int, epoch: int, validation_accuracy: float
+) -> None:
     """Save the weights of `network` after `step` updates and `epoch` epochs; see `RunFolder.write_snapshot` for errors."""
     values = {
         "epoch": torch.tensor(epoch),
@@ -50,7 +52,7 @@ def save_snapshot(folder: RunFolder, network: Network, step: int, epoch: int, va
     folder.write_snapshot(step, weights | values)
 
 
-def read_snapshots(folder: RunFolder, current: Network) -> list[LSTMSnapshot]:
+def read_snapshots(folder: RunFolder, current: RecurrentClassifier) -> list[LSTMSnapshot]:
     """Return the snapshots of the run of the network `current` in the order of training.
 
     A damaged one, or one of another network, is a `RunFolderError`.

@@ -19,8 +19,8 @@ from reviver.data.palindromes import Palindromes
 from reviver.data.task import Sequences, Task, correct, mean_loss
 from reviver.launch import DEFAULT_TIMEOUT, choose_device
 from reviver.lstm import kernel
-from reviver.lstm.classifier import LSTMClassifier
-from reviver.lstm.custom_cells import CellClassifier, Network, build_custom
+from reviver.lstm.classifier import LSTMClassifier, RecurrentClassifier
+from reviver.lstm.custom_cells import CellClassifier, build_custom
 from reviver.lstm.kernel.library import KERNEL
 from reviver.lstm.layer import chrono
 from reviver.lstm.scoring import Score, score
@@ -72,7 +72,7 @@ def check_batch_sizes(config: LSTMConfig, world: World) -> None:
             refuse("batch_size", f"{problem}; give a larger one or start fewer processes")
 
 
-def build_network(config: LSTMConfig, task: Task, parts: Parts = BUILT_IN) -> Network:
+def build_network(config: LSTMConfig, task: Task, parts: Parts = BUILT_IN) -> RecurrentClassifier:
     """Return the network of a run with its initial weights."""
     rng = make_rng(config.seed, "weights")
     sizes = {"input_size": task.input_size, "num_classes": task.output_size}
@@ -92,14 +92,14 @@ def build_network(config: LSTMConfig, task: Task, parts: Parts = BUILT_IN) -> Ne
     return network
 
 
-def build_optimizer(config: LSTMConfig, network: Network) -> torch.optim.Optimizer:
+def build_optimizer(config: LSTMConfig, network: RecurrentClassifier) -> torch.optim.Optimizer:
     """Return the optimizer of a run; `train_epoch` sets its learning rate at every update."""
     optimizer = torch.optim.RMSprop if config.optimizer == "rmsprop" else torch.optim.Adam
     return optimizer(network.parameters(), weight_decay=config.weight_decay, foreach=True)
 
 
 def train_step(
-    network: Network,
+    network: RecurrentClassifier,
     optimizer: torch.optim.Optimizer,
     x: Tensor,
     targets: Tensor,
@@ -131,7 +131,7 @@ def train_step(
 
 
 def backpropagate(
-    network: Network,
+    network: RecurrentClassifier,
     x: Tensor,
     targets: Tensor,
     lengths: Tensor | None = None,
@@ -161,7 +161,7 @@ def _explain_nan(network: RNNClassifier, x: Tensor, lengths: Tensor | None) -> N
 
 
 def truncated_step(
-    network: Network,
+    network: RecurrentClassifier,
     optimizer: torch.optim.Optimizer,
     carried: CarriedBatch,
     fresh: Palindromes,
@@ -177,13 +177,10 @@ def truncated_step(
     """
     carried.start(fresh)
     segment = carried.segment(segment_rng)
-    if isinstance(network, CellClassifier):
-        _, state = network.run(segment.x, segment.lengths, segment.state, segment.fresh, rng=rng)
-        logits = network.classify(state[0][-1])
-    else:
-        _, last = network.recurrent(segment.x, segment.state, segment.lengths, rng=rng)
-        state = (last,) if isinstance(last, Tensor) else tuple(last)
-        logits = network.classify(state[0])
+    starts = {"fresh": segment.fresh} if isinstance(network, CellClassifier) else {}
+    _, last = network.recurrent(segment.x, segment.state, segment.lengths, rng=rng, **starts)
+    state = (last,) if isinstance(last, Tensor) else tuple(last)
+    logits = network.classify(state[0])
     loss = nn.functional.cross_entropy(logits, segment.targets)
     optimizer.zero_grad()
     loss.backward()
@@ -308,7 +305,7 @@ def _train(
 
 def train_epoch(
     session: Session,
-    network: Network,
+    network: RecurrentClassifier,
     optimizer: torch.optim.Optimizer,
     task: Task,
     length: int,
@@ -378,7 +375,7 @@ def updates(
 
 def parallel_step(
     session: Session,
-    network: Network,
+    network: RecurrentClassifier,
     optimizer: torch.optim.Optimizer,
     batch: Sequences,
     target: TargetKind,
@@ -408,7 +405,7 @@ def is_finished(config: LSTMConfig, state: TrainingState) -> bool:
     return is_last or (improved is not None and stopped_early(config.patience, state.epoch, improved["epoch"]))
 
 
-def _validate(session: Session, network: Network, task: Task, length: int, trained: bool) -> Score:
+def _validate(session: Session, network: RecurrentClassifier, task: Task, length: int, trained: bool) -> Score:
     """Return the score of the network on the validation sequences of a length.
 
     A validation without training may take minutes at a long length. It shows how far it is, and a signal stops it: the
@@ -448,7 +445,7 @@ def _log_validation(session: Session, validation: Score, length: int, trained: b
 
 
 def keep_best(
-    state: TrainingState, network: Network, validation: Score, length: int = 0, patience: int | None = None
+    state: TrainingState, network: RecurrentClassifier, validation: Score, length: int = 0, patience: int | None = None
 ) -> None:
     """Keep a copy of the weights of `network` if their metrics are the best so far, see `rank_checkpoint`."""
     best, improved = state.extra.get("best"), state.extra.get("improved")
