@@ -15,7 +15,7 @@ from typing import Any
 from benchmarks.measure import Goal, Row, json_of, measure_goals, trained
 from reviver.settings.lstm import LSTMConfig
 from reviver.sweep.trials import Trial
-from reviver.train.lstm.stopping import find_best
+from reviver.train.lstm.curriculum import find_best
 
 ROOT = Path(__file__).parents[1]
 RUNS = ROOT / "runs" / "recall"

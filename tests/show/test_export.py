@@ -20,12 +20,11 @@ from reviver.data.sequences.reader import read_sequences
 from reviver.data.sequences.standardization import Standardization
 from reviver.errors import ConfigError
 from reviver.files.onnx_graph import MIN_OPSET, REDUCE_OPSET, Graph
-from reviver.gan import onnx as gan_onnx
 from reviver.lstm import onnx as lstm_onnx
 from reviver.lstm.classifier import RecurrentClassifier
 from reviver.lstm.scoring import compute_logits
 from reviver.settings.lstm_network import CELLS, Pooling
-from reviver.show.export import to_onnx
+from reviver.show.export import generator_graph, to_onnx
 
 TOLERANCE = 2e-6
 """Maximum difference from torch; measured: 4e-7."""
@@ -121,7 +120,7 @@ def test_standardization_keeps_the_digits_of_a_large_mean(patch_size: int) -> No
 def test_generator_computes_the_same(image_shape: Any, num_classes: int, batch_norm_eps: float) -> None:
     generator = randomize(Generator(7, image_shape, num_classes=num_classes, batch_norm_eps=batch_norm_eps))
     for opset in (None, NEWEST):
-        runtime = checked_session(gan_onnx.build_graph(generator, opset))
+        runtime = checked_session(generator_graph(generator, opset))
         for count in (1, 5):
             z = generator.sample_latents(count, torch.Generator().manual_seed(count))
             inputs = {"z": z[:, :7].numpy()} | ({"classes": z[:, 7:].argmax(1).numpy()} if num_classes else {})

@@ -37,7 +37,7 @@ class RNNClassifier(RecurrentClassifier):
         ConfigError: if the text is wrong, or an argument is out of range.
     """
 
-    _spec = RNNClassifierSpec
+    _spec, _layers = RNNClassifierSpec, "rnn"
 
     def __init__(
         self,
@@ -85,11 +85,6 @@ class RNNClassifier(RecurrentClassifier):
             dtype=dtype,
         )
         self.add_output(num_classes, device, dtype)
-
-    @property
-    def recurrent(self) -> RNN:
-        """The recurrent layers."""
-        return self.rnn
 
     @property
     def state_sizes(self) -> list[tuple[int, ...]]:

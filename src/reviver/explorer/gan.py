@@ -6,20 +6,33 @@ Shapes: N images, C channels, H height, W width, Z latent size, K classes.
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
+import torch
+from torch import Tensor
+
+from reviver.data.images.image_set import from_pixels
 from reviver.errors import ConfigError, DataError
 from reviver.explorer.blocks import Blocks
 from reviver.explorer.facts import gan_facts, to_columns
-from reviver.explorer.gan_images import choose_images, class_names, embed_images, embed_snapshots, load_real_images
+from reviver.explorer.gan_images import (
+    RealImages,
+    choose_images,
+    class_names,
+    embed_images,
+    embed_snapshots,
+    load_real_images,
+    rounded,
+)
 from reviver.explorer.gan_latents import choose_endpoints, embed_latents
-from reviver.explorer.gan_outputs import context_logits, measure_rounding, sample
-from reviver.explorer.layers import FoldedLayer, embed, fold, shorten
-from reviver.explorer.manifest import ClassifierSpec, GanContent, MlpSpec, RecordedGan, RunName
+from reviver.explorer.layers import FoldedLayer, embed, evaluate, fold, rounding_of, shorten
+from reviver.explorer.manifest import ClassifierSpec, GanContent, LogitContext, MlpSpec, RecordedGan, Rounding, RunName
 from reviver.gan.losses import describe_losses
-from reviver.gan.networks import NEGATIVE_SLOPE
+from reviver.gan.networks import NEGATIVE_SLOPE, one_hot
+from reviver.gan.sampling import generate_chunked
 from reviver.gan.scores.feature_extractor import DigitClassifier
 from reviver.gan.scores.reference_stats import load_extractor
+from reviver.rng import make_rng
 from reviver.train.opened import OpenedRun
 
 NUM_TRAINING = 2000
@@ -27,6 +40,8 @@ NUM_TRAINING = 2000
 MAX_TRAINING_BYTES = 8 << 20
 """Size of the training images of a page by default; of large images there are fewer."""
 NUM_TEST = 20
+NUM_CONTEXT = 500
+"""Number of real images, and of samples, whose log-odds the page has; the samples measure the rounding, too."""
 
 
 def collect_gan(
@@ -133,3 +148,62 @@ def embed_classifier(
         class_names=names if len(names) == num_classes else [str(index) for index in range(num_classes)],
     )
     return spec, rounded
+
+
+class Samples(NamedTuple):
+    """Samples of a generator."""
+
+    latents: Tensor
+    """[N, Z]"""
+    images: Tensor
+    """[N, C, H, W]"""
+    classes: Tensor | None
+    """One-hot, [N, K]."""
+
+
+def sample(run: OpenedRun) -> Samples:
+    """Return the samples that stand for all of a run."""
+    generator = run.generator
+    rng = make_rng(run.config.seed, "explorer/context")
+    z = generator.sample_latents(NUM_CONTEXT, rng)
+    return Samples(z, generate_chunked(generator, z), generator.class_labels(z))
+
+
+@torch.no_grad()
+def context_logits(run: OpenedRun, samples: Samples, images: RealImages) -> LogitContext:
+    """Return the log-odds of D for samples and for real images."""
+    discriminator, num_classes = run.discriminator, run.generator.num_classes
+    fake = rounded(discriminator.logits(samples.images, samples.classes))
+    for found, name in ((images.test, "test images"), (images.train, "training images")):
+        if found is None or (num_classes and (found.labels is None or int(found.labels.max()) >= num_classes)):
+            continue  # none, or without the labels that a conditional D asks for
+        chosen = choose_images(found, NUM_CONTEXT, run, "real")
+        classes = one_hot(chosen.labels, num_classes) if num_classes and chosen.labels is not None else None
+        real = rounded(discriminator.logits(from_pixels(chosen.images), classes))
+        return LogitContext(real=real, fake=fake, real_source=name)
+    return LogitContext(real=[], fake=fake, real_source="")
+
+
+@torch.no_grad()
+def measure_rounding(
+    run: OpenedRun,
+    samples: Samples,
+    generator: Sequence[FoldedLayer],
+    discriminator: Sequence[FoldedLayer],
+    classifier: DigitClassifier | None,
+    rounded_classifier: Sequence[FoldedLayer],
+) -> list[Rounding]:
+    """Compare the outputs of the rounded networks for samples with those of the trained ones in single precision."""
+    images = samples.images
+    pixels = evaluate(generator, samples.latents)
+    inputs = run.discriminator.inputs(samples.images, samples.classes)
+    probabilities = evaluate(discriminator, inputs).sigmoid()
+    unit = "probability that an image is real" if describe_losses(run.config.loss).smoothed else "sigmoid of D's output"
+    rounding = [
+        rounding_of("generator", "pixel, from -1 to 1", pixels, images.flatten(1)),
+        rounding_of("discriminator", unit, probabilities, run.discriminator(samples.images, samples.classes)),
+    ]
+    if classifier is not None:
+        found = evaluate(rounded_classifier, images).softmax(1)
+        rounding.append(rounding_of("classifier", "class probability", found, classifier.probabilities(images)))
+    return rounding

@@ -5,7 +5,7 @@ Shapes: B batch, T time, I input size, H hidden size, D directions (1 or 2), k s
 
 from collections.abc import Sequence
 from dataclasses import fields
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +38,8 @@ class RecurrentClassifier(PretrainedMixin, nn.Module):
     `W_att` [D·H, D·H], `b_att` [D·H] and `u_att` [D·H].
     """
 
+    _layers: ClassVar[str]
+    """Name of the attribute with the recurrent layers."""
     _data_model, _tags = SequenceData, TAGS
     _call = "probabilities = network(x).softmax(-1)  # x [B, T, I]"
 
@@ -48,12 +50,12 @@ class RecurrentClassifier(PretrainedMixin, nn.Module):
     @property
     def recurrent(self) -> Any:
         """Recurrent layers, called as `LSTM`, with `options`, `num_layers`, `num_directions` and `hidden_size`."""
-        raise NotImplementedError
+        return getattr(self, self._layers)
 
     @property
     def state_sizes(self) -> list[tuple[int, ...]]:
-        """Shapes of the entries of a state for one sequence, (H,) each; the first is h."""
-        raise NotImplementedError
+        """Shapes of the entries of a state for one sequence; the first is h."""
+        return [(self.recurrent.hidden_size,)] * 2
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.recurrent, name) if name in OPTIONS else super().__getattr__(name)
@@ -198,7 +200,7 @@ class LSTMClassifier(RecurrentClassifier):
         TypeError: if an option is unknown.
     """
 
-    _spec = LSTMClassifierSpec
+    _spec, _layers = LSTMClassifierSpec, "lstm"
 
     def __init__(
         self,
@@ -241,16 +243,6 @@ class LSTMClassifier(RecurrentClassifier):
         )
         self.lstm.dropout = dropout  # not in the constructor, which warns if a single layer makes it ineffective
         self.add_output(num_classes, device, dtype)
-
-    @property
-    def recurrent(self) -> LSTM:
-        """The LSTM."""
-        return self.lstm
-
-    @property
-    def state_sizes(self) -> list[tuple[int, ...]]:
-        """Shapes of h and c for one sequence."""
-        return [(self.lstm.hidden_size,)] * 2
 
     def weights_by_name(self) -> dict[str, Tensor]:
         """Return views of all weights by the names of the equations, such as `lstm.layers.0.W_i` and `W_out`.

@@ -156,6 +156,8 @@ class CellClassifier(RecurrentClassifier):
     are those of `LSTMClassifier`. `build_custom` builds one of a user-defined cell.
     """
 
+    _layers = "layers"
+
     def __init__(
         self,
         cell: CellBuilder,
@@ -175,11 +177,6 @@ class CellClassifier(RecurrentClassifier):
             self.layers = CellLayers(cell, input_size, hidden_size, num_layers, hidden_dropout, dropout)
             self.add_output(num_classes, None, None)
         self.reset_output(rng)
-
-    @property
-    def recurrent(self) -> CellLayers:
-        """The layers of the cell."""
-        return self.layers
 
     @property
     def state_sizes(self) -> list[tuple[int, ...]]:

@@ -108,9 +108,9 @@ def restore_checkpoint(folder: Path, state: TrainingState, names: Sequence[str] 
     if not find_step_files(folder):
         return dict.fromkeys(names, 0)
     path = find_checkpoint(folder, "last")
-    load_networks(path, state.networks)
     with explain_read_errors(path):
         tensors, position = load_file(path), _read_position(path)
+        _load_networks(tensors, state.networks)
         for name, optimizer in state.optimizers.items():
             slots: dict[int, dict[str, Tensor]] = {}
             for key, value in _remove_prefix(tensors, f"optimizers/{name}/").items():
@@ -161,9 +161,12 @@ def load_networks(path: Path, networks: Mapping[str, nn.Module]) -> None:
         RunFolderError: if the file is damaged, or its tensors have other names or shapes.
     """
     with explain_read_errors(path):
-        tensors = load_file(path)
-        for name, network in networks.items():
-            network.load_state_dict(_remove_prefix(tensors, f"networks/{name}/"))
+        _load_networks(load_file(path), networks)
+
+
+def _load_networks(tensors: Mapping[str, Tensor], networks: Mapping[str, nn.Module]) -> None:
+    for name, network in networks.items():
+        network.load_state_dict(_remove_prefix(tensors, f"networks/{name}/"))
 
 
 def prune_checkpoints(folder: Path, keep: int) -> None:
@@ -184,8 +187,7 @@ def write_tensors(path: Path, content: Mapping[str, Any], position: Mapping[str,
 
 
 def _read_position(path: Path) -> dict[str, Any]:
-    with explain_read_errors(path):
-        return parse_json(read_metadata(path).get("position", ""))
+    return parse_json(read_metadata(path).get("position", ""))
 
 
 def _flatten(tree: Mapping[Any, Any], prefix: str = "") -> dict[str, Tensor]:

@@ -4,7 +4,10 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
+import numpy as np
+import torch
 from pydantic import Field
+from torch import nn
 
 from reviver.cells.classifier import RNNClassifier
 from reviver.cells.onnx import scan_layers
@@ -12,9 +15,8 @@ from reviver.data.build import SequenceData
 from reviver.errors import RunFolderError
 from reviver.files.atomic import atomic_write
 from reviver.files.file_errors import check_writable
-from reviver.files.onnx_graph import Port
+from reviver.files.onnx_graph import Graph, Port
 from reviver.files.pretrained import CARD, CONFIG, WEIGHTS, save
-from reviver.gan import onnx as gan_onnx
 from reviver.gan.custom_networks import refuse_custom
 from reviver.gan.networks import Generator
 from reviver.lstm import onnx as lstm_onnx
@@ -53,7 +55,7 @@ def to_onnx(
     """Write a trained network as an ONNX file; an existing file is replaced.
 
     A classifier becomes a graph from raw numbers to probabilities, see `reviver.lstm.onnx.build_graph`. A generator, of a
-    GAN run its EMA if it has one, becomes a graph from noise to images, see `reviver.gan.onnx.build_graph`. The file
+    GAN run its EMA if it has one, becomes a graph from noise to images, see `generator_graph`. The file
     carries the classes, the standardization and the source run as metadata.
 
     Args:
@@ -100,15 +102,49 @@ def to_onnx(
         name = source.name
         metadata |= {"run": name, "seed": str(source.seed), "step": str(source.step), "started": source.started or ""}
         metadata |= {"versions": json.dumps(source.versions), "settings": json.dumps(source.settings)}
-    kind = "Generator of images" if isinstance(network, Generator) else "Classifier of sequences"
     if isinstance(network, Generator):
-        graph = gan_onnx.build_graph(network, opset)
+        kind, graph = "Generator of images", generator_graph(network, opset)
     else:
-        graph = lstm_onnx.build_graph(network, opset, layers, **options)
+        kind, graph = "Classifier of sequences", lstm_onnx.build_graph(network, opset, layers, **options)
     content = graph.model(name, f"{kind}, exported by Reviver", metadata).SerializeToString(deterministic=True)
     with atomic_write(path) as temporary:
         temporary.write_bytes(content)
     return Exported(path, graph.opset, graph.inputs, graph.outputs, path.stat().st_size)
+
+
+@torch.no_grad()
+def generator_graph(generator: Generator, opset: int | None = None) -> Graph:
+    """Return the graph of a generator in eval mode, with a dynamic batch.
+
+    Inputs: `z` [batch, Z] float32, noise from N(0, I); with a conditional generator also `classes` [batch] int64.
+    Output: `images` [batch, C, H, W] in [-1, 1]. Raises `ConfigError` as `Graph` for the `opset`.
+    """
+    refuse_custom(generator)
+    graph = Graph(opset)
+    x = graph.input(Port("z", "float32", ("batch", generator.noise_size), "Noise, independent samples from N(0, 1)"))
+    if generator.num_classes:
+        last = generator.num_classes - 1
+        classes = graph.input(Port("classes", "int64", ("batch",), f"Class of each image, from 0 to {last}"))
+        one_hot = graph.constant(np.eye(generator.num_classes, dtype=np.float32))
+        x = graph.add("Concat", x, graph.add("Gather", one_hot, classes, axis=0), axis=1)
+    for index, layer in enumerate(generator.layers):
+        name = f"layer_{index}"
+        match layer:
+            case nn.Linear():
+                weights: list[Any] = [layer.weight, layer.bias]
+                x = graph.add("Gemm", x, *map(graph.constant, weights), name=name, transB=1)
+            case nn.BatchNorm1d():
+                weights = [layer.weight, layer.bias, layer.running_mean, layer.running_var]
+                x = graph.add("BatchNormalization", x, *map(graph.constant, weights), name=name, epsilon=layer.eps)
+            case nn.LeakyReLU():
+                x = graph.add("LeakyRelu", x, name=name, alpha=layer.negative_slope)
+            case nn.Tanh():
+                x = graph.add("Tanh", x, name=name)
+    x = graph.add("Reshape", x, graph.integers(-1, *generator.image_shape))
+    graph.output(
+        x, Port("images", "float32", ("batch", *generator.image_shape), "Pixels, from -1 (black) to 1 (white)")
+    )
+    return graph
 
 
 def to_hub(run: OpenedRun, folder: str | Path, *, license_id: str | None = None) -> list[Path]:

@@ -21,8 +21,8 @@ from reviver.settings.lstm import LSTMConfig
 from reviver.settings.lstm_network import CELLS as BUILT_IN
 from reviver.settings.presets import LSTM_PRESETS
 from reviver.sweep.trials import Outcome, Trial
+from reviver.train.lstm.curriculum import passes
 from reviver.train.lstm.evaluation import evaluate
-from reviver.train.lstm.stopping import passes
 from reviver.train.lstm.training import build_network, train
 
 LENGTHS = (10, 20, 50, 100, 200, 500, 1000)

@@ -28,7 +28,7 @@ from reviver.settings.lstm_network import DropoutKind, LSTMClassifierSpec, Patch
 from reviver.settings.parts import CustomClass
 from reviver.settings.tasks import TargetKind
 from reviver.settings.validation import refuse
-from reviver.train.lstm.stopping import stopped_early
+from reviver.train.lstm.curriculum import stopped_early
 from reviver.train.lstm.training import LSTMStepResult, keep_best, train_step, updates
 
 Class = TypeVar("Class")

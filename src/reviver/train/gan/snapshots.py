@@ -14,7 +14,6 @@ Shapes: N images, C channels, H height, W width, Z latent size, K classes, m ima
 
 import math
 from collections.abc import Container, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -22,7 +21,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from reviver.data.images.image_set import ImageSet, from_pixels, to_pixels
-from reviver.files.file_errors import damaged_run_file, explain_read_errors
+from reviver.files.file_errors import explain_read_errors
 from reviver.gan.networks import Discriminator, Generator, one_hot
 from reviver.gan.sampling import generate
 from reviver.rng import make_rng
@@ -164,20 +163,12 @@ def image_logits(discriminator: Discriminator, images: Tensor, labels: Tensor | 
 def read_snapshots(folder: RunFolder, steps: Container[int] | None = None) -> list[GANSnapshot]:
     """Return the snapshots of a run, or those after some `steps`, in the order of training.
 
-    A damaged one, or one of other images, is a `RunFolderError`.
+    A damaged one is a `RunFolderError`.
     """
-    found = folder.snapshot_files
-    snapshots = [_read_snapshot(folder, step, path) for step, path in found.items() if steps is None or step in steps]
-    if snapshots and snapshots[0].step == min(found) and snapshots[0].real is None:
-        raise damaged_run_file(found[min(found)], "'real' is missing")
+    snapshots = []
+    for step, path in folder.snapshot_files.items():
+        if steps is None or step in steps:
+            with explain_read_errors(path):
+                tensors = load_file(path)
+                snapshots.append(GANSnapshot(step, float(tensors.pop("epoch")), **tensors))
     return snapshots
-
-
-def _read_snapshot(folder: RunFolder, step: int, path: Path) -> GANSnapshot:
-    with explain_read_errors(path):
-        tensors = load_file(path)
-        snapshot = GANSnapshot(step, float(tensors.pop("epoch")), **tensors)
-    shape = folder.record["data"]["image_shape"]
-    if list(snapshot.images.shape[1:]) != shape:
-        raise damaged_run_file(path, f"its images must have the shape {shape}, got {list(snapshot.images.shape[1:])}")
-    return snapshot

@@ -89,20 +89,7 @@ def train(
 ) -> RunFolder:
     """Train both networks into a run folder, by one process or by all that `torchrun` has started.
 
-    Args:
-        config: the settings of the run.
-        out: the run folder; it must not exist, unless `resume`.
-        parts: user-defined loss and networks that `config` names.
-        device: cpu, cuda, cuda:N, mps or auto.
-        resume: continue an interrupted run from its last checkpoint. It ends bit-for-bit as if it had not been
-            interrupted, on the same machine with the same number of threads.
-        progress: show a progress bar.
-        timeout: seconds that a process waits for the others before it fails.
-
-    Raises:
-        ConfigError, DataError, DeviceError, RunFolderError: before anything is written.
-        DivergenceError: if a loss is not finite.
-        Interrupted: after SIGINT or SIGTERM, once the state is saved.
+    Arguments and errors are those of `reviver.train.lstm.training.train`.
     """
     chosen_device = choose_device(device)
     with join_world(chosen_device, timeout) as world, seeding_default_rngs(config.seed, chosen_device) as rngs:

@@ -14,7 +14,7 @@ from reviver.settings.lstm import LSTMConfig
 from reviver.settings.tasks import TOLERANCE
 from reviver.text import percent
 from reviver.train.description import ScoreItem, ScoreTable
-from reviver.train.lstm.stopping import completes_curriculum, end_reason, find_best
+from reviver.train.lstm.curriculum import completes_curriculum, end_reason, find_best
 from reviver.train.opened import OpenedRun
 
 NUM_LAST_EPOCHS = 10

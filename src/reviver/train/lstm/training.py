@@ -38,8 +38,8 @@ from reviver.settings.tasks import TargetKind
 from reviver.settings.validation import refuse
 from reviver.text import percent
 from reviver.train.lstm import curriculum
+from reviver.train.lstm.curriculum import rank, rank_checkpoint, stopped_early
 from reviver.train.lstm.snapshots import is_snapshot_due, save_snapshot
-from reviver.train.lstm.stopping import rank, rank_checkpoint, stopped_early
 from reviver.train.lstm.truncated import CarriedBatch
 
 _log = logging.getLogger("reviver")
