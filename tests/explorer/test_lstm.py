@@ -27,11 +27,10 @@ from reviver.explorer.lstm_examples import MAX_EXAMPLES, collect_examples
 from reviver.explorer.manifest import LstmContent
 from reviver.explorer.page import name_runs
 from reviver.lstm.cell import LSTMState, lstm_step
-from reviver.lstm.classifier import LSTMClassifier
+from reviver.lstm.classifier import LSTMClassifier, RecurrentClassifier
 from reviver.lstm.dropout import apply_dropout, dropout_masks
 from reviver.run import LSTMRun, load
 from reviver.settings.tasks import TASKS
-from reviver.train.lstm.training import Network
 from tests.damage import edit_json
 from tests.explorer.edits import inflate, read_tensors
 from tests.explorer.node import compute, needs_node
@@ -91,7 +90,9 @@ def masks_of(run: LSTMRun, cell: int, steps: int, seed: int | None) -> Tensor | 
     return dropout_masks(torch.tensor(bits - 2**64 if bits >= 2**63 else bits), steps, 1, size, p, kind)
 
 
-def trace_cell(run: LSTMRun, network: Network, index: int, x: Tensor, seed: int | None) -> dict[str, list[Tensor]]:
+def trace_cell(
+    run: LSTMRun, network: RecurrentClassifier, index: int, x: Tensor, seed: int | None
+) -> dict[str, list[Tensor]]:
     """Return all steps of a cell for its input x [S, 1, I], in the order of x."""
     masks = masks_of(run, index, len(x), seed)
     h = c = torch.zeros(1, run.config.hidden_size, dtype=torch.float64, requires_grad=True)

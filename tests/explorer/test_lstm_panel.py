@@ -20,7 +20,7 @@ def map_of(page: Page, name: str) -> Locator:
 def test_typed_digits_give_the_probabilities_of_python(show: Show, small_page: Path) -> None:
     run = load(small_page.parent / "palindrome")
     assert isinstance(run, LSTMRun)
-    expected = trace_digits(run.network, run.config, [4, 7, 1, 7]).probabilities[-1, 0].tolist()  # type: ignore[arg-type]
+    expected = trace_digits(run.network, run.config, [4, 7, 1, 7]).probabilities[-1].tolist()
     page = show("#lstm", small_page)
     digits = page.get_by_label("Digits that the network reads")
     digits.fill("4717")

@@ -13,7 +13,7 @@ from reviver.lstm import kernel
 from reviver.lstm.cell import LSTMState, lstm_step
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.settings.lstm import LSTMConfig
-from reviver.show.trace import PREFIX_CHUNK, find_layer, trace, trace_digits
+from reviver.show.trace import PREFIX_CHUNK, find_layer, trace_digits, trace_lstm
 from reviver.show.trace_figures import MAX_LABELED_STEPS, PANELS, trace_figure
 
 KINDS = pytest.mark.parametrize(
@@ -28,10 +28,8 @@ def make_network(num_layers: int = 1, bidirectional: bool = False, **settings: A
     return network.eval()
 
 
-def make_batch(steps: int = 6, batch: int = 2, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
-    rng = torch.Generator().manual_seed(1)
-    x = torch.randn(batch, steps, 3, generator=rng, dtype=dtype)
-    return x, torch.arange(batch) % 5
+def make_batch(steps: int = 6, dtype: torch.dtype = torch.float64) -> tuple[Tensor, int]:
+    return torch.randn(1, steps, 3, generator=torch.Generator().manual_seed(1), dtype=dtype), 1
 
 
 @KINDS
@@ -40,30 +38,30 @@ def make_batch(steps: int = 6, batch: int = 2, dtype: torch.dtype = torch.float6
 def test_a_trace_is_the_forward_pass(num_layers: int, bidirectional: bool, kind: Any, dtype: torch.dtype) -> None:
     network = make_network(num_layers, bidirectional, hidden_dropout_kind=kind, dtype=dtype)
     network.requires_grad_(requires_grad=kind == "step")  # a trace needs no gradients of the weights, and leaves none
-    x, targets = make_batch(dtype=dtype)
+    x, target = make_batch(dtype=dtype)
     with torch.no_grad(), kernel.reference():
-        traced = trace(network, x, targets)
+        traced = trace_lstm(network, x, target)
         output, state = network.lstm(x)
         logits = network(x)
     assert all(parameter.grad is None for parameter in network.parameters())
-    top = torch.cat([layer.h for layer in traced.layers[-network.lstm.num_directions :]], dim=-1)
-    torch.testing.assert_close(top.transpose(0, 1), output, rtol=0, atol=0)
+    top = torch.cat([layer["h"] for layer in traced.layers[-network.lstm.num_directions :]], dim=-1)
+    torch.testing.assert_close(top[None], output, rtol=0, atol=0)
     for index, layer in enumerate(traced.layers):
-        last = 0 if traced.locate(index)[1] == "backward" else -1
-        torch.testing.assert_close(layer.h[last], state[0][index], rtol=0, atol=0)
-        torch.testing.assert_close(layer.c[last], state[1][index], rtol=0, atol=0)
-    torch.testing.assert_close(traced.probabilities[-1], logits.softmax(1))
-    torch.testing.assert_close(traced.loss, functional.cross_entropy(logits, targets, reduction="none"))
+        last = 0 if traced.rows[index]["direction"] == "backward" else -1
+        torch.testing.assert_close(layer["h"][last], state[0][index, 0], rtol=0, atol=0)
+        torch.testing.assert_close(layer["c"][last], state[1][index, 0], rtol=0, atol=0)
+    torch.testing.assert_close(traced.probabilities[-1], logits.softmax(1)[0])
+    assert traced.loss == pytest.approx(functional.cross_entropy(logits, torch.tensor([target])).item(), rel=1e-6)
 
 
 @KINDS
 @torch.no_grad()
 def test_probabilities_after_a_step_are_those_of_the_prefix(num_layers: int, bidirectional: bool) -> None:
     network = make_network(num_layers, bidirectional)
-    x, targets = make_batch(steps=PREFIX_CHUNK + 2, dtype=torch.float32)
-    probabilities = trace(network, x, targets).probabilities
+    x, target = make_batch(steps=PREFIX_CHUNK + 2, dtype=torch.float32)
+    probabilities = trace_lstm(network, x, target).probabilities
     for t in (0, 1, PREFIX_CHUNK - 1, PREFIX_CHUNK, PREFIX_CHUNK + 1):
-        torch.testing.assert_close(probabilities[t], network(x[:, : t + 1]).softmax(1))
+        torch.testing.assert_close(probabilities[t], network(x[:, : t + 1]).softmax(1)[0])
 
 
 def loss_after(network: LSTMClassifier, x: Tensor, target: int, at: tuple[int, int], dh: Tensor, dc: Tensor) -> float:
@@ -96,20 +94,21 @@ def loss_after(network: LSTMClassifier, x: Tensor, target: int, at: tuple[int, i
 @torch.no_grad()
 def test_gradients_are_the_finite_differences(num_layers: int, bidirectional: bool) -> None:
     network = make_network(num_layers, bidirectional, dtype=torch.float64)
-    x, targets = make_batch(steps=3)
-    traced = trace(network, x, targets)
-    zero, epsilon, row = torch.zeros(1, 4, dtype=torch.float64), 1e-5, 1
+    x, target = make_batch(steps=3)
+    traced = trace_lstm(network, x, target)
+    assert traced.gradients is not None
+    zero, epsilon = torch.zeros(1, 4, dtype=torch.float64), 1e-5
     for index in range(len(traced.layers)):
         for t in range(3):
-            for norms, is_h in ((traced.gradient_h, True), (traced.gradient_c, False)):
+            for name, norms in traced.gradients[index].items():
                 differences = []
                 for unit in range(4):
                     bump = zero.clone()
                     bump[0, unit] = epsilon
-                    steps = [(step, zero) if is_h else (zero, step) for step in (bump, -bump)]
-                    up, down = (loss_after(network, x[row], int(targets[row]), (index, t), *step) for step in steps)
+                    steps = [(step, zero) if name == "h" else (zero, step) for step in (bump, -bump)]
+                    up, down = (loss_after(network, x[0], target, (index, t), *step) for step in steps)
                     differences.append((up - down) / (2 * epsilon))
-                assert float(norms[index, t, row]) == pytest.approx(np.linalg.norm(differences), rel=1e-6, abs=1e-10)
+                assert float(norms[t]) == pytest.approx(np.linalg.norm(differences), rel=1e-6, abs=1e-10)
 
 
 def test_small_gradients_have_norms_too() -> None:
@@ -117,8 +116,8 @@ def test_small_gradients_have_norms_too() -> None:
     network = make_network(dtype=torch.float32)
     with torch.no_grad():
         network.lstm.b_f.fill_(-9.0)
-    x, targets = make_batch(steps=40, dtype=torch.float32)
-    norms = trace(network, x, targets).gradient_c[0, :, 0]
+    x, target = make_batch(steps=40, dtype=torch.float32)
+    norms = trace_lstm(network, x, target).gradients[0]["c"]  # type: ignore[index]
     assert bool((norms > 0).all())
     assert float(norms[0]) < 1e-22
 
@@ -134,8 +133,8 @@ def test_what_has_no_trace_is_refused() -> None:
         with pytest.raises(DataError, match=problem):
             trace_digits(LSTMClassifier(1, 2, 10).eval(), LSTMConfig(), given)
     for call, problem in (
-        (lambda: trace(make_network(pooling="mean"), *batch), "must have pooling last and .* got mean and 1"),
-        (lambda: trace(make_network(patch_size=2), *batch), "must have pooling last and .* got last and 2"),
+        (lambda: trace_lstm(make_network(pooling="mean"), *batch), "must have pooling last and .* got mean and 1"),
+        (lambda: trace_lstm(make_network(patch_size=2), *batch), "must have pooling last and .* got last and 2"),
         (
             lambda: find_layer(LSTMConfig(num_layers=2), 1, "backward"),
             "must be forward for a run that reads forward only",
@@ -154,16 +153,17 @@ def test_the_figure_shows_the_trace(steps: int, index: int) -> None:
     *maps, probabilities, gradients = (
         axes for axes in trace_figure(traced, digits, index).axes if axes.get_title(loc="left")
     )
-    order = traced.layers[index].f[:, 0].mean(0).argsort(descending=True)
+    order = traced.layers[index]["f"].mean(0).argsort(descending=True)
     for axes, (name, _) in zip(maps, PANELS, strict=True):
-        values = getattr(traced.layers[index], name)[:, 0, order].T.numpy()
+        values = traced.layers[index][name][:, order].T.numpy()
         pixels = np.asarray(axes.images[0].get_array())
         rows, columns = (size // count for size, count in zip(pixels.shape, values.shape, strict=True))
         np.testing.assert_array_equal(pixels, np.kron(values.astype(float), np.ones((rows, columns))))
-    prediction = int(traced.probabilities[-1, 0].argmax())
+    prediction = int(traced.probabilities[-1].argmax())
     assert probabilities.get_title(loc="left") == f"Next digit: prediction {prediction}, target 1"
     np.testing.assert_array_equal(probabilities.lines[0].get_xydata(), [[steps, prediction]])
     distances = range(steps) if index == 3 else range(steps)[::-1]
-    for line, norms in zip(gradients.lines, (traced.gradient_h, traced.gradient_c), strict=True):
+    assert traced.gradients is not None
+    for line, norms in zip(gradients.lines, traced.gradients[index].values(), strict=True):
         np.testing.assert_array_equal(line.get_xdata(), distances)
-        np.testing.assert_allclose(np.asarray(line.get_ydata()), norms[index, :, 0])
+        np.testing.assert_allclose(np.asarray(line.get_ydata()), norms)

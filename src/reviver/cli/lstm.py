@@ -344,10 +344,7 @@ def trace(
         layer: Layer to plot, from 1, which reads the digits; by default the last one.
         direction: Direction to plot; backward for bidirectional runs only.
     """
-    from reviver.cells.classifier import RNNClassifier
     from reviver.figures import check_figure_path, save_figure
-    from reviver.lstm.classifier import LSTMClassifier
-    from reviver.lstm.custom_cells import CellClassifier
     from reviver.show import trace, trace_figures
     from reviver.train.lstm import evaluation
 
@@ -356,15 +353,9 @@ def trace(
     loaded = options.open_lstm(run, checkpoint, common.device, own)
     sequence = evaluation.parse_digits(digits, loaded.config)
     index = trace.find_layer(loaded.config, layer, direction)
-    if not isinstance(loaded.network, RNNClassifier | CellClassifier):
-        assert isinstance(loaded.network, LSTMClassifier)
-        traced = trace.trace_digits(loaded.network, loaded.config, sequence)
-        figure, result = trace_figures.trace_figure(traced, sequence, index), trace.trace_to_json(traced)
-    else:
-        states = trace.trace_states(loaded.network, evaluation.encode_input(sequence, loaded.network, loaded.config))
-        figure, result = trace_figures.state_figure(states, sequence, index), states.to_json()
-    save_figure(figure, Path(out))
-    common.show({"out": out, "digits": sequence, "target": sequence[0], **result}, out)
+    traced = trace.trace_digits(loaded.network, loaded.config, sequence)
+    save_figure(trace_figures.trace_figure(traced, sequence, index), Path(out))
+    common.show({"out": out, "digits": sequence, "target": sequence[0], **traced.to_json()}, out)
 
 
 def cells(

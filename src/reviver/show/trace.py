@@ -1,9 +1,8 @@
-"""Trace of an LSTM classifier: gates, states, probabilities and gradients at every step.
+"""Trace of a network on one sequence: its quantities and class probabilities at every step, and the gradients of an LSTM.
 
-Shapes: B batch, T time, I input size, H hidden size, L layers, D directions (1 or 2), C classes.
+Shapes: T time, I input size, H hidden size, L layers, D directions (1 or 2), C classes.
 """
 
-from collections.abc import Sequence
 from itertools import chain
 from typing import Annotated, Any, NamedTuple
 
@@ -15,8 +14,7 @@ from torch.nn import functional
 from reviver.cells.classifier import RNNClassifier
 from reviver.errors import ConfigError
 from reviver.lstm.cell import LSTMGates, LSTMState
-from reviver.lstm.classifier import LSTMClassifier
-from reviver.lstm.custom_cells import CellClassifier
+from reviver.lstm.classifier import LSTMClassifier, RecurrentClassifier
 from reviver.lstm.equations import unroll
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.validation import check, refuse
@@ -27,47 +25,42 @@ PREFIX_CHUNK = 64
 """Number of prefixes of a sequence that a bidirectional network reads in a batch."""
 
 
-class LSTMTrace(NamedTuple):
-    """Gates, candidate and states of a cell: [B, H] each of one step, or [T, B, H] of all steps in the order of x.
+class Trace(NamedTuple):
+    """What a network computes on one sequence."""
 
-    h has the size of the projection if the cell has one.
-    """
-
-    i: Tensor
-    f: Tensor
-    g: Tensor
-    o: Tensor
-    c: Tensor
-    h: Tensor
-
-
-class ClassifierTrace(NamedTuple):
-    """Intermediate values of an `LSTMClassifier`, and the gradients of its loss."""
-
-    layers: list[LSTMTrace]
-    """Trace of each cell, in the order of the state: layer 0 forward, layer 0 backward, layer 1 forward, ..."""
-    num_directions: int
-    """D."""
+    layers: list[dict[str, Tensor]]
+    """Quantities by name of each layer and direction, in the order of the state, [T, ...] each in the order of x."""
+    titles: list[str]
+    """What each quantity is, such as "Update gate z"."""
     probabilities: Tensor
-    """Class probabilities after each step, from the inputs up to that step, [T, B, C]."""
-    gradient_h: Tensor
-    """‖∂loss/∂h_t‖ for each cell, [D·L, T, B]. The loss is the cross-entropy of a sequence after the last step."""
-    gradient_c: Tensor
-    """‖∂loss/∂c_t‖ for each cell, [D·L, T, B]."""
-    loss: Tensor
-    """Cross-entropy of the final logits, [B]."""
+    """Class probabilities after each step, from the inputs up to that step, [T, C]."""
+    rows: list[dict[str, Any]]
+    """The layers, ready for JSON."""
+    gradients: list[dict[str, Tensor]] | None = None
+    """Of an LSTM `h`, ‖∂loss/∂h_t‖, and `c` of each layer and direction, [T]; the loss is that after the last step."""
+    loss: float | None = None
 
-    def locate(self, index: int) -> tuple[int, str]:
-        """Return the layer, counted from 1, and the direction of the cell at `index` of `layers`."""
-        return index // self.num_directions + 1, DIRECTIONS[index % self.num_directions]
+    def to_json(self) -> dict[str, Any]:
+        """Return prediction, probabilities and layers, and the loss of an LSTM."""
+        loss = {} if self.loss is None else {"loss": self.loss}
+        probabilities = self.probabilities.tolist()
+        digit = int(self.probabilities[-1].argmax())
+        return {"digit": digit, **loss, "probabilities": probabilities, "layers": self.rows}
 
 
-def trace(network: LSTMClassifier, x: Tensor, targets: Tensor) -> ClassifierTrace:
-    """Compute the forward pass of `network` step by step, and the gradients of the loss.
+def trace_digits(network: RecurrentClassifier, config: LSTMConfig, digits: list[int]) -> Trace:
+    """Trace `network`, in eval mode, on a palindrome without its last digit; the target is the first digit."""
+    x = encode_input(digits, network, config)
+    if isinstance(network, LSTMClassifier):
+        return trace_lstm(network, x, digits[0])
+    return _trace_text(network, x) if isinstance(network, RNNClassifier) else _trace_states(network, x)
+
+
+def trace_lstm(network: LSTMClassifier, x: Tensor, target: int) -> Trace:
+    """Compute the forward pass of an LSTM in eval mode on x [1, T, I] step by step, and the gradients of the loss.
 
     The gradients are total derivatives, over all paths from a state to the loss: h_t acts through the gates of the next
-    step and through the layers above; c_t acts also directly, through c_{t+1} = f_{t+1} ⊙ c_t + ... The inputs x are
-    [B, T, I], the target classes of the sequences [B] int64, and `network` is in eval mode.
+    step and through the layers above; c_t acts also directly, through c_{t+1} = f_{t+1} ⊙ c_t + ...
 
     Raises:
         ConfigError: if `network` has no class after each step.
@@ -78,10 +71,10 @@ def trace(network: LSTMClassifier, x: Tensor, targets: Tensor) -> ClassifierTrac
             "a trace shows the class after each step, which such a network does not have"
         )
     lstm = network.lstm
-    h, c = (x.new_zeros(len(x), size, requires_grad=True) for size in (lstm.output_size, lstm.hidden_size))
-    start = LSTMState(h, c)  # [B, P], [B, H]; these require a gradient, so all states have one
-    inputs = x.transpose(0, 1)  # [T, B, I]
-    layers: list[list[LSTMTrace]] = []
+    h, c = (x.new_zeros(1, size, requires_grad=True) for size in (lstm.output_size, lstm.hidden_size))
+    start = LSTMState(h, c)  # [1, P], [1, H]; these require a gradient, so all states have one
+    inputs = x.transpose(0, 1)  # [T, 1, I]
+    cells: list[list[tuple[LSTMGates, LSTMState]]] = []  # in the order of x
     with torch.enable_grad():
         for layer in range(lstm.num_layers):
             outputs, final_h = [], []
@@ -89,68 +82,54 @@ def trace(network: LSTMClassifier, x: Tensor, targets: Tensor) -> ClassifierTrac
                 steps: list[tuple[LSTMGates, LSTMState]] = []
                 w, options = lstm.stacked_weights(layer, reverse), lstm.options
                 output, end = unroll(w, inputs, start, None, reverse=reverse, options=options, seed=None, trace=steps)
-                cell = [LSTMTrace(*gates, c=state.c, h=state.h) for gates, state in steps]
-                layers.append(cell[::-1] if reverse else cell)
+                cells.append(steps[::-1] if reverse else steps)
                 outputs.append(output)
                 final_h.append(end.h)
-            inputs = torch.cat(outputs, dim=-1)  # [T, B, D·H]
-        logits = network.output(torch.cat(final_h, dim=-1))  # [B, C]
-        loss = functional.cross_entropy(logits, targets, reduction="none")  # [B]
-        cells = list(chain.from_iterable(layers))
-        gradients = torch.autograd.grad(loss.sum(), [step.h for step in cells] + [step.c for step in cells])
+            inputs = torch.cat(outputs, dim=-1)  # [T, 1, D·H]
+        logits = network.output(torch.cat(final_h, dim=-1))  # [1, C]
+        loss = functional.cross_entropy(logits, torch.tensor([target], device=x.device))
+        states = [state for _, state in chain.from_iterable(cells)]
+        found = torch.autograd.grad(loss, [state.h for state in states] + [state.c for state in states])
     # In float32 the square of a gradient below 1e-23 would underflow to 0.
-    norms = torch.stack([gradient.cpu().double().norm(dim=-1) for gradient in gradients])  # [2·D·L·T, B]
-    gradient_h, gradient_c = norms.view(2, len(layers), len(inputs), -1)  # [D·L, T, B] each
-    traces = [LSTMTrace(*(torch.stack(values).detach() for values in zip(*steps, strict=True))) for steps in layers]
-    probabilities = _prefix_probabilities(network, x, inputs.detach())
-    return ClassifierTrace(traces, lstm.num_directions, probabilities, gradient_h, gradient_c, loss.detach())
-
-
-def trace_digits(network: LSTMClassifier, config: LSTMConfig, digits: list[int]) -> ClassifierTrace:
-    """Trace `network` on a palindrome without its last digit; the target is the first digit."""
-    x = encode_input(digits, network, config)
-    return trace(network, x, torch.tensor(digits[:1], device=x.device))
-
-
-class StateTrace(NamedTuple):
-    """Quantities of a cell at every step: all of a text, by name, or the states of a user-defined class."""
-
-    layers: list[list[Tensor]]
-    """Of each layer and direction, in the order of the state, the quantities, [T, ...] each."""
-    probabilities: Tensor
-    """Class probabilities after each step, [T, C]."""
-    titles: list[str]
-    """What each quantity is, such as "Update gate z"."""
-    names: Sequence[str] = ()
-    """Names of the quantities of a text."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return prediction, probabilities and states, ready for JSON."""
-        layers: list[dict[str, Any]] = []
-        for number, layer in enumerate(self.layers, start=1):
-            entries = [entry.tolist() for entry in layer]
-            named = dict(zip(self.names, entries, strict=True)) if self.names else {"state": entries}
-            layers.append({"layer": number, **named})
-        probabilities = self.probabilities.tolist()
-        return {"digit": int(self.probabilities[-1].argmax()), "probabilities": probabilities, "layers": layers}
+    norms = torch.cat([gradient.cpu().double().norm(dim=-1) for gradient in found])  # [2·D·L·T]
+    gradients = [dict(zip("hc", each, strict=True)) for each in norms.view(2, len(cells), -1).unbind(1)]  # [T] each
+    layers = []
+    for cell in cells:
+        named = [gates._asdict() | state._asdict() for gates, state in cell]
+        layers.append({name: torch.cat([step[name] for step in named]).detach() for name in named[0]})
+    rows = [
+        {"layer": index // lstm.num_directions + 1, "direction": DIRECTIONS[index % lstm.num_directions]}
+        | {f"gradient_{name}": values.tolist() for name, values in each.items()}
+        for index, each in enumerate(gradients)
+    ]
+    probabilities = _prefix_probabilities(network, x, inputs[:, 0].detach())
+    return Trace(layers, [], probabilities, rows, gradients, loss.item())
 
 
 @torch.no_grad()
-def trace_states(network: CellClassifier | RNNClassifier, x: Tensor) -> StateTrace:
-    """Return the quantities of a network in eval mode on one sequence, x [1, T, I]."""
-    if isinstance(network, RNNClassifier):
-        probabilities = network(x, every_step=True)[0].softmax(-1)
-        traces = [[values[0] for values in found.values()] for found in network.rnn.trace(x)]
-        quantities = network.rnn.cell.quantities
-        meanings = [f"{quantity.meaning} {name}".strip() for name, quantity in quantities.items()]
-        titles = [text[:1].upper() + text[1:] for text in meanings]
-        return StateTrace(traces, probabilities, titles, [*quantities])
+def _trace_text(network: RNNClassifier, x: Tensor) -> Trace:
+    """Return all quantities of a cell that is a text on x [1, T, I]."""
+    layers = [{name: values[0] for name, values in found.items()} for found in network.rnn.trace(x)]
+    texts = [f"{quantity.meaning} {name}".strip() for name, quantity in network.rnn.cell.quantities.items()]
+    rows = [
+        {"layer": number, **{name: values.tolist() for name, values in layer.items()}}
+        for number, layer in enumerate(layers, 1)
+    ]
+    titles = [text[:1].upper() + text[1:] for text in texts]
+    return Trace(layers, titles, network(x, every_step=True)[0].softmax(-1), rows)
+
+
+@torch.no_grad()
+def _trace_states(network: RecurrentClassifier, x: Tensor) -> Trace:
+    """Return the states of a user-defined cell on x [1, T, I]."""
     steps: list[list[Any]] = []
     output, _ = network.recurrent(x, trace=steps)
     entries = [[(now,) if isinstance(now, Tensor) else now for now in layer] for layer in steps]
     layers = [[torch.stack(values)[:, 0] for values in zip(*layer, strict=True)] for layer in entries]
     titles = ["Hidden state h", *(f"State {number}" for number in range(2, len(layers[0]) + 1))]
-    return StateTrace(layers, network.output(output[0]).softmax(-1), titles)
+    rows = [{"layer": number, "state": [entry.tolist() for entry in layer]} for number, layer in enumerate(layers, 1)]
+    named = [dict(zip(titles, layer, strict=True)) for layer in layers]
+    return Trace(named, titles, network.output(output[0]).softmax(-1), rows)
 
 
 def find_layer(config: LSTMConfig, layer: int | None, direction: str) -> int:
@@ -162,28 +141,12 @@ def find_layer(config: LSTMConfig, layer: int | None, direction: str) -> int:
     return (layer - 1) * (1 + config.bidirectional) + DIRECTIONS.index(direction)
 
 
-def trace_to_json(trace: ClassifierTrace) -> dict[str, Any]:
-    """Return prediction, loss, probabilities and gradient norms of the first sequence of a trace, ready for JSON."""
-    gradients = zip(trace.gradient_h[..., 0].tolist(), trace.gradient_c[..., 0].tolist(), strict=True)
-    layers = [
-        dict(zip(("layer", "direction"), trace.locate(index), strict=True)) | {"gradient_h": h, "gradient_c": c}
-        for index, (h, c) in enumerate(gradients)
-    ]
-    probabilities = trace.probabilities[:, 0]
-    digit = int(probabilities[-1].argmax())
-    return {"digit": digit, "loss": trace.loss[0].item(), "probabilities": probabilities.tolist(), "layers": layers}
-
-
 @torch.no_grad()
 def _prefix_probabilities(network: LSTMClassifier, x: Tensor, h: Tensor) -> Tensor:
-    """Return the class probabilities [T, B, C] after each prefix of x [B, T, I]; h are the top layer's, [T, B, D·H]."""
+    """Return the class probabilities [T, C] after each prefix of x [1, T, I]; h are the top layer's, [T, D·H]."""
     if not network.lstm.bidirectional:
         return network.output(h).softmax(dim=-1)
     # Backward, h_t depends on the later inputs, so the network reads each prefix again.
-    batch, steps, _ = x.shape
-    logits = []
-    for lengths in torch.arange(1, steps + 1).split(PREFIX_CHUNK):
-        prefixes = x[:, : int(lengths[-1])].repeat(len(lengths), 1, 1)  # [n·B, lengths[-1], I]
-        chunk = network(prefixes, lengths.repeat_interleave(batch))  # [n·B, C]
-        logits.append(chunk.view(len(lengths), batch, -1))
+    chunks = torch.arange(1, x.shape[1] + 1).split(PREFIX_CHUNK)
+    logits = [network(x[:, : int(n[-1])].repeat(len(n), 1, 1), n) for n in chunks]  # [n, C] each
     return torch.cat(logits).softmax(dim=-1)

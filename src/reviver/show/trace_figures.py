@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from reviver.figures import TRAIN_COLOR, VALIDATION_COLOR, panels, styled
-from reviver.show.trace import ClassifierTrace, StateTrace
+from reviver.show.trace import DIRECTIONS, Trace
 
 Values = NDArray[np.float64]
 
@@ -27,7 +27,7 @@ PANELS = (
     ("o", "Output gate o"),
     ("h", "Hidden state h"),
 )
-"""Field of `LSTMTrace` and title of each heat map. Left column: gates, from 0 to 1. Right column: the signed values that
+"""Quantity and title of each heat map. Left column: gates, from 0 to 1. Right column: the signed values that
 they scale."""
 SEQUENTIAL, DIVERGING = "viridis", "RdBu_r"
 MAX_LABELED_STEPS = 20
@@ -36,37 +36,45 @@ MIN_PIXELS = 1000
 """Minimum width and height of the image of a heat map, more than a print resolves."""
 
 
+def trace_figure(trace: Trace, digits: Sequence[int], index: int) -> Figure:
+    """Plot the trace of one layer and direction, of `index` in `trace.layers`, on a palindrome; the first digit is the target."""
+    return _state_figure(trace, digits, index) if trace.gradients is None else _lstm_figure(trace, digits, index)
+
+
 @styled()
-def trace_figure(trace: ClassifierTrace, digits: Sequence[int], index: int) -> Figure:
-    """Plot the trace of one layer and direction, of `index` in `trace.layers`, on a palindrome.
+def _lstm_figure(trace: Trace, digits: Sequence[int], index: int) -> Figure:
+    """Plot the gates, states and gradients of an LSTM.
 
     Six heat maps show the gates, the candidate and the states. A row is a unit. All maps have the same order of units:
     by the mean of the forget gate over the steps, so that the units that keep most of their cell state are on top. Below are
-    the class probabilities after each step, and the norms of the gradients of the loss. The first of the T digits is the
-    target.
+    the class probabilities after each step, and the norms of the gradients of the loss.
     """
-    layer, (number, direction) = trace.layers[index], trace.locate(index)
-    order = layer.f[:, 0].mean(0).argsort(descending=True, stable=True)  # [H]
+    assert trace.gradients is not None
+    layer, num_layers, is_backward = (
+        trace.layers[index],
+        trace.rows[-1]["layer"],
+        trace.rows[index]["direction"] == DIRECTIONS[1],
+    )
+    order = layer["f"].mean(0).argsort(descending=True, stable=True)  # [H]
     figure = Figure(figsize=(6.3, 7.2))
-    num_layers = len(trace.layers) // trace.num_directions
-    parts = [f"Layer {number} of {num_layers}"] if num_layers > 1 else []
-    if trace.num_directions > 1:
-        parts.append("forward" if direction == "forward" else "backward (from right to left)")
+    parts = [f"Layer {trace.rows[index]['layer']} of {num_layers}"] if num_layers > 1 else []
+    if len(trace.layers) > num_layers:
+        parts.append("backward (from right to left)" if is_backward else "forward")
     if parts:
         title = ", ".join(parts)
         figure.suptitle(title[0].upper() + title[1:], x=0.01, ha="left")
     grid = panels(figure, 4)
     for axes, (name, label) in zip(grid[:3].flat, PANELS, strict=True):
-        values = _array(getattr(layer, name)[:, 0, order])  # [T, H]
+        values = _array(layer[name][:, order])  # [T, H]
         limit = max(1.0, float(np.abs(values).max()))  # |c| may exceed 1; |g| and |h| do not
         colors, low, limit = (SEQUENTIAL, 0.0, 1.0) if name in "ifo" else (DIVERGING, -limit, limit)
         _heat_map(axes, values, colors, low, limit)
         axes.set_title(label)
     for axes in grid[:3, 0]:
         axes.set_ylabel("unit, by mean f")
-    _plot_probabilities(grid[3, 0], _array(trace.probabilities[:, 0]), digits[0])
-    norms = {"h": _array(trace.gradient_h[index, :, 0]), "c": _array(trace.gradient_c[index, :, 0])}
-    _plot_gradients(grid[3, 1], norms, reverse=direction == "backward")
+    _plot_probabilities(grid[3, 0], _array(trace.probabilities), digits[0])
+    norms = {name: _array(values) for name, values in trace.gradients[index].items()}
+    _plot_gradients(grid[3, 1], norms, reverse=is_backward)
     is_short = len(digits) <= MAX_LABELED_STEPS
     for axes in (*grid[:3].flat, grid[3, 0]):
         if is_short:
@@ -80,9 +88,9 @@ def trace_figure(trace: ClassifierTrace, digits: Sequence[int], index: int) -> F
 
 
 @styled()
-def state_figure(trace: StateTrace, digits: Sequence[int], index: int) -> Figure:
-    """Plot the quantities of one layer and direction on a palindrome, a row a unit, and the class probabilities."""
-    layer = trace.layers[index]
+def _state_figure(trace: Trace, digits: Sequence[int], index: int) -> Figure:
+    """Plot the quantities of a cell, a row a unit, and the class probabilities."""
+    layer = trace.layers[index].values()
     figure = Figure(figsize=(6.3, 1.8 * (len(layer) + 1)))
     grid = figure.subplots(len(layer) + 1, 1, squeeze=False)
     for number, (axes, entry) in enumerate(zip(grid[:-1, 0], layer, strict=True)):
