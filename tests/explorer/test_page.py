@@ -18,17 +18,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
-from numpy.typing import NDArray
 
 import reviver
 from reviver import load
 from reviver.data.images.image_set import from_pixels
 from reviver.errors import ConfigError, RunFolderError
 from reviver.explorer import gan_images
-from reviver.explorer.blocks import Blocks, encode_f16, encode_f32, encode_u8
 from reviver.explorer.gan_latents import principal_directions
 from reviver.explorer.layers import evaluate, fold
 from reviver.explorer.page import build_page, name_runs
@@ -44,7 +39,7 @@ from reviver.settings.gan import GANConfig
 from reviver.train.gan.training import train
 from tests.damage import edit_json
 from tests.data.test_color_images import write_shapes
-from tests.explorer.edits import inflate, load_some_images, read_layers, read_page, read_tensors
+from tests.explorer.edits import load_some_images, read_layers, read_page, read_tensors
 from tools.explorer_types import write_types
 
 WEB = Path(__file__).parents[2] / "web"
@@ -138,28 +133,6 @@ def test_the_sources_of_the_page_import_in_one_direction() -> None:
         TopologicalSorter({name: set(names) & set(imports) for name, names in imports.items()}).prepare()  # no circle
         style = sources / "css" / f"{panel.name}.css"
         assert not style.exists() or len(style.read_text(encoding="utf-8").splitlines()) <= 170, style
-
-
-@given(
-    hnp.arrays(
-        np.float32,
-        hnp.array_shapes(min_dims=1, min_side=0, max_side=4),
-        elements=st.sampled_from([2.0**-149, -3e37, 8e37, -0.0, 0.0]) | st.floats(-(2.0**100), 2.0**100, width=32),
-    )
-)
-def test_tensors_round_trip(array: NDArray[np.float32]) -> None:
-    values = torch.from_numpy(array)
-    encoded, rounded = encode_f16(values)
-    pixels = torch.arange(5, dtype=torch.uint8)  # the others must be aligned
-    blocks = Blocks()
-    block = blocks.add_tensors("x", {"u8": encode_u8(pixels), "f16": encoded, "f32": encode_f32(values)})
-    found = read_tensors({"x": inflate(blocks.texts["x"])}, json.loads(block.model_dump_json()))
-    assert torch.equal(found["f16"], rounded)
-    assert torch.equal(found["f32"], values.double())
-    assert torch.equal(found["u8"], pixels.double())
-    exact = values.double()
-    largest = float(exact.abs().max()) if values.numel() else 0.0
-    assert ((rounded - exact).abs() <= torch.clamp(exact.abs() * 2**-11, min=largest * 2**-24)).all()
 
 
 def test_a_conditional_run_with_every_option(shapes: Path) -> None:

@@ -31,7 +31,6 @@ from reviver.gan.interpolation import (
     generate_interpolation,
     interpolate,
     most_gradual,
-    most_robust,
     parse_view,
 )
 from reviver.gan.inversion import project
@@ -132,27 +131,6 @@ def test_classes_without_confident_samples_are_refused() -> None:
         choose_digits(0, 2, 8, confident=set())
     with pytest.raises(DataError, match=r"^end points must be .* got 4 among 400 samples; train the generator longer"):
         choose_digits(0, confident={4})
-
-
-def test_the_most_robust_images_stay_of_their_class_when_shifted_or_blurred() -> None:
-    """A one-pixel dot is lost in the blur, a cross keeps some of it, and a square keeps it all."""
-
-    class Center(DigitClassifier):
-        def probabilities(self, images: Tensor) -> Tensor:
-            assert images.shape[1:] == (1, 7, 7)
-            center = images[:, 0, 3, 3].clamp(0, 1)
-            return torch.stack([1 - center, center], 1)
-
-    images = torch.zeros(7, 1, 7, 7)
-    images[0, 0, 3, 3] = 1
-    images[1, 0, 3, 2:5] = images[1, 0, 2:5, 3] = 1
-    images[2, 0, 1:6, 1:6] = 1
-    images[3, 0, 2:4, 2:6] = images[4, 0, 3:5, 2:6] = 1  # shifted up or down they have left the center
-    images[5, 0, 2:6, 2:4] = images[6, 0, 2:6, 3:5] = 1  # shifted to a side, too
-    assert most_robust(Center(), images, range(7), 1)[:2] == [2, 1]
-    many = images[[0] * 256 + [2]]  # the last is beyond those that count
-    assert set(most_robust(Center(), many, range(257), 1)) < set(range(256))
-    assert len(most_robust(Center(), many, range(257), 1)) == 8
 
 
 def test_the_ends_are_those_between_which_images_change_most_evenly_and_pass_a_boundary() -> None:

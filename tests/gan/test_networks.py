@@ -58,16 +58,6 @@ def test_the_layers_of_any_size_are_applied_in_order_to_rows_of_pixels() -> None
     assert generator.double()(generator.sample_latents(2, torch.Generator())).dtype == torch.float64
 
 
-def test_an_input_is_an_image_with_its_label() -> None:
-    discriminator, images, labels = (
-        Discriminator((1, 4, 4), num_classes=3),
-        torch.randn(6, 1, 4, 4),
-        torch.eye(3)[[0, 1, 2, 0, 1, 2]],
-    )
-    inputs = torch.stack([torch.cat([*images[k].flatten(1), *labels[k : k + 1]]) for k in range(6)])
-    torch.testing.assert_close(discriminator.logits(images, labels), discriminator.layers(inputs))
-
-
 def test_dropout_drops_units_after_both_activations_with_its_probability_by_the_rng_only() -> None:
     discriminator = Discriminator((1, 1, 1), dropout=0.3)
     with torch.no_grad():

@@ -219,20 +219,6 @@ def test_bf16_computes_nearly_the_same() -> None:
     assert not torch.equal(results[0], results[1])
 
 
-def test_options_are_those_of_the_settings_and_of_the_number_of_the_step() -> None:
-    assert StepOptions.from_config(GANConfig(), 0) == StepOptions()
-    assert StepOptions().loss == choose_losses("non-saturating") == LOSSES["non-saturating"]
-    options = StepOptions.from_config(GANConfig(precision="bf16", shift_probability=0.3, loss="hinge"), 0)
-    assert (options.precision, options.shift_probability, options.loss) == ("bf16", 0.3, LOSSES["hinge"])
-    for steps, updates in ((1, "111111"), (2, "010101"), (3, "001001")):
-        config = GANConfig(discriminator_steps=steps)
-        found = [StepOptions.from_config(config, step).update_generator for step in range(6)]
-        assert found == [letter == "1" for letter in updates]
-    config = GANConfig(penalty_interval=3, gradient_penalty=1.0)
-    due = [StepOptions.from_config(config, step).penalty for step in range(7)]
-    assert due == [config, None, None, config, None, None, config]
-
-
 # Shifts
 
 

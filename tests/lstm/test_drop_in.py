@@ -119,19 +119,6 @@ def test_an_empty_batch_gives_empty_results_as_torchs(options: dict[str, Any]) -
     assert ours(x, lengths=[])[0].shape == results[1][0]
 
 
-def test_dropout_between_layers_of_probability_1_and_of_a_single_layer() -> None:
-    ours, theirs = twins(3, 4, 2, dropout=1.0)
-    x = torch.randn(5, 2, 3, requires_grad=True)
-    assert_equal(ours(x)[0], theirs(x)[0])  # the upper layer reads zeros
-    ours(x)[0].sum().backward()
-    assert not x.grad.any()
-    assert_equal(ours.eval()(x)[0], theirs.eval()(x)[0])
-    with pytest.warns(UserWarning, match=r"dropout.*num_layers"):
-        lstm = LSTM(2, 3, dropout=0.5)
-    with warnings.catch_warnings(action="error"):
-        assert LSTM.from_torch(lstm).to_torch().dropout == 0.5
-
-
 STATES = [[2, 5, 6], [4, 1, 6], [4, 5, 7], [4, 6]]
 BAD_CALLS: dict[str, tuple[Any, ...]] = {
     **{f"x {shape}": (torch.zeros(shape),) for shape in ([], [3], [2, 4, 5, 3], [4, 5, 2], [4, 2], [0, 5, 3])},

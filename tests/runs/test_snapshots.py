@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import Tensor
 
 from reviver.data.images.image_set import from_pixels, load_images, to_pixels
@@ -19,13 +17,10 @@ from reviver.gan.sampling import generate
 from reviver.rng import make_rng
 from reviver.run import GANRun, LSTMRun, load
 from reviver.settings.gan import GANConfig
-from reviver.settings.lstm import LSTMConfig
 from reviver.train.gan import training as gan_training
 from reviver.train.gan.snapshots import (
-    NUM_MOMENTS,
     choose_real_images,
     read_snapshots,
-    snapshot_steps,
 )
 from reviver.train.lstm import snapshots as lstm_snapshots
 from tests.lstm_runs import TINY, crash
@@ -62,27 +57,6 @@ def lstm(data: Path) -> LSTMRun:
     run = load(train(replace(TINY, epochs=6), data / "lstm").path)
     assert isinstance(run, LSTMRun)
     return run
-
-
-@given(st.integers(1, 500), st.integers(2, 2000), st.integers(2, 300))
-def test_moments_are_geometric_and_end_with_the_last_update(epochs: int, num_images: int, batch_size: int) -> None:
-    config = GANConfig(epochs=epochs, batch_size=batch_size)
-    last = epochs * gan_training.count_batches(num_images, batch_size)
-    steps = sorted(snapshot_steps(config, num_images, (1, 28, 28)))
-    if last == 0:  # no batch has two images
-        return
-    assert (steps[0], steps[-1]) == (0, last)
-    assert len(steps) == min(NUM_MOMENTS, last + 1)
-    gaps = np.diff(steps)
-    assert (gaps >= 1).all()
-    assert (np.diff(gaps) >= -1).all(), "gaps grow, up to rounding"
-    assert len(snapshot_steps(GANConfig(), 60_000, (3, 1024, 1024))) == 4, "of large images fewer are saved"
-
-
-@pytest.mark.parametrize(("epochs", "expected"), [(1, [1]), (6, [1, 3, 4]), (128, [1, 4, 16, 64])])
-def test_epochs_of_an_lstm(epochs: int, expected: list[int]) -> None:
-    config = LSTMConfig(epochs=epochs)
-    assert [epoch for epoch in range(1, epochs + 1) if lstm_snapshots.is_snapshot_due(epoch, config)] == expected
 
 
 def test_a_gan_saves_images_and_logits(gan: GANRun) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from benchmarks.tables import render_curve
 from reviver.cli import main
 from reviver.runs.folder import RunFolder
 from reviver.show.lstm_figures import recall_curve
@@ -137,26 +136,3 @@ def test_rows_are_of_all_seeds_and_the_figure_shows_them() -> None:
     lines = {line.get_label(): list(line.get_ydata()) for line in accuracy.lines}
     assert lines["LSTM, length curriculum"] == pytest.approx([0.95, 0.15])
     assert [text.get_text() for text in needed.texts] == ["1/2"]
-
-
-def test_figure_and_table_say_which_runs_are_missing() -> None:
-    columns = {"longest": [10, 0], "reached": 1, "sequences_mean": 64}
-    rows = [
-        {"network": network, "length": length, "seeds": len(accuracies), "accuracies": accuracies, **columns}
-        for network, length, accuracies in (
-            ("lstm-onehot-fixed", 10, [1.0, 0.9]),
-            ("lstm-onehot-fixed", 20, [0.1, 0.1]),
-            ("lstm-onehot-fixed", 50, [0.1, 0.1]),
-            ("lstm-onehot-fixed", 100, [0.1, 0.1]),
-            ("gru-onehot-fixed", 10, [1.0]),
-            ("rnn-onehot-fixed", 20, [0.1, 0.1]),
-            ("rnn-onehot-fixed", 50, [0.1, 0.1]),
-        )
-    ]
-    labels = {line.get_label() for line in recall_curve(rows).axes[0].lines}
-    assert {"LSTM, fixed length", "GRU, fixed length, n = 1"} < labels
-    machine = {"processor": "a CPU", "cores": 2, "threads": 1, "memory_gb": 8, "torch": "2"}
-    table = render_curve({"rows": rows, "sequences": 64, "machine": machine})
-    assert "| `gru-onehot-fixed`, 1 of 2 seeds | 100.0 | – | – | – |" in table
-    assert "| `rnn-onehot-fixed` | – | 10.0 (10.0) | 10.0 (10.0) |  |" in table, "after two at chance none is due"
-    assert " –: not run. Not run at all: `lstm-onehot-curriculum`, `lstm-scalar-curriculum`, " in table

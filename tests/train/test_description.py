@@ -7,7 +7,7 @@ from typing import Any
 from reviver.data.build import SequenceData, build_task
 from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
-from reviver.train.description import changed_settings, command_of, run_items, setting_items, source_of
+from reviver.train.description import changed_settings, command_of, setting_items
 from reviver.train.lstm.summary import scores_of, trained_length
 
 CONFIG = LSTMConfig(seed=7, epochs=1200, length=9)
@@ -17,33 +17,6 @@ def run_of(config: LSTMConfig = CONFIG, step: int = 12_345, metrics: Any = (), *
     """Return a run with these values in its run.json and its metrics."""
     folder = SimpleNamespace(path=Path("private/lstm-1"), record=record, status=record.get("status", "finished"))
     return SimpleNamespace(folder=folder, config=config, step=step, metrics=list(metrics), task=build_task(config))
-
-
-def test_facts_of_a_run() -> None:
-    machine = {"processor": "Zen 4", "threads": 2, "device": "cpu", "system": "Linux"}
-    versions = {"torch": "2.10", "reviver": "1.0", "numpy": "2.4"}
-    times = {"started": "2026-01-02T03:04:05", "seconds": 400.0}
-    broken = {"status": "interrupted", "error": "why", "changes": [{}, {}]}
-    run = run_of(hardware=machine, versions=versions, **times, **broken)
-    assert [(item.label, item.value, item.note) for item in run_items(run, 600.25004)] == [
-        ("seed", "7", None),
-        ("epochs", "600.25 of 1,200", None),
-        ("updates", "12,345", None),
-        ("training time", "7 min", "without evaluation"),
-        ("started", "2026-01-02", None),
-        ("hardware", "Zen 4, 2 threads, cpu, Linux", None),
-        ("versions", "reviver 1.0, torch 2.10", None),
-        ("status", "interrupted; reviver ... --resume continues it", "why"),
-        ("resumed in another environment", "2 times", None),
-    ]
-    bare = [(item.label, item.value) for item in run_items(run_of())]
-    assert bare == [("seed", "7"), ("updates", "12,345"), ("status", "finished")]
-    assert run_items(run_of(status="running"), 1200)[1].value == "1,200"
-    assert run_items(run_of(status="running"))[-1].value == "killed while it trained"
-    source = source_of(run)
-    assert (source.name, source.seed, source.step, source.started) == ("lstm-1", 7, 12_345, times["started"])
-    assert (source.versions, source.settings) == (versions, {"seed": 7, "epochs": 1200, "length": 9})
-    assert (source_of(run_of()).started, source_of(run_of()).versions) == (None, {})
 
 
 def test_settings_and_the_command_name_files_without_their_folders() -> None:

@@ -1,7 +1,6 @@
 """Extractors of features: their training, the images that they see, their files, and the table of the scores that they give."""
 
 import hashlib
-import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,11 +11,10 @@ from safetensors.torch import load_file, save_file
 
 from reviver.data.images.image_set import ImageSet, from_pixels
 from reviver.errors import ConfigError, DataError
-from reviver.gan.scores import train_classifier as module
 from reviver.gan.scores.feature_extractor import DigitClassifier, FeatureExtractor
 from reviver.gan.scores.reference_stats import Comparison
 from reviver.gan.scores.scores import NearestDistances, Scores, score_table
-from reviver.gan.scores.train_classifier import accuracy, augment, save_classifier, train_classifier
+from reviver.gan.scores.train_classifier import accuracy, save_classifier, train_classifier
 
 
 def bars(count: int) -> ImageSet:
@@ -69,32 +67,6 @@ def test_images_of_unusable_classes_or_sizes_are_refused() -> None:
     for shape in ((1, 7, 8), (1, 8, 7)):
         with pytest.raises(DataError, match=f"at least 8 x 8 pixels to classify, got {shape[1]} x {shape[2]}$"):
             DigitClassifier(2, shape)
-
-
-@pytest.mark.parametrize("kind", ["ANGLE", "SCALE", "SHIFT"])
-def test_training_images_are_rotated_scaled_and_shifted_a_little(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A dot at the right of 61 x 61 pixels, 20 from the middle: how far does its centroid move?"""
-    for name in {"ANGLE", "SCALE", "SHIFT"} - {kind}:
-        monkeypatch.setattr(module, f"MAX_{name}", 0.0)
-    images = torch.full((400, 1, 61, 61), -1.0)
-    images[:, 0, 29:32, 49:52] = 1.0
-    moved = augment(images, torch.Generator().manual_seed(0))[:, 0] + 1
-    assert moved.amin() >= 0
-    axis = torch.arange(61.0) - 30
-    x, y = (moved.sum(dim) @ axis / moved.sum((1, 2)) for dim in (1, 2))
-    angle, radius = torch.atan2(y, x), torch.hypot(x, y)
-    if kind == "ANGLE":
-        torch.testing.assert_close(radius, torch.full_like(radius, 20.0), rtol=5e-3, atol=0)
-        extremes = (angle.min(), angle.max()), math.radians(10)
-    elif kind == "SCALE":
-        assert angle.abs().max() < 1e-3
-        extremes = (20 / radius.max() - 1, 20 / radius.min() - 1), 0.1
-    else:
-        extremes = (y.min(), y.max()), 0.1 * 30.5
-        torch.testing.assert_close((x - 20).aminmax(), y.aminmax(), rtol=0.05, atol=0)
-        assert torch.stack([x, y]).corrcoef()[0, 1].abs() < 0.2
-    (low, high), limit = extremes
-    assert (float(low), float(high)) == pytest.approx((-limit, limit), rel=0.05)
 
 
 TABLE = """\

@@ -61,18 +61,6 @@ def test_gradients_are_clipped_between_backward_and_step(max_norm: float, clippe
         torch.testing.assert_close(old - parameter, scale * gradient, rtol=1e-5, atol=1e-12)
 
 
-def test_an_update_returns_the_metrics_of_its_batch_before_it_with_dropout() -> None:
-    network = build_network(REPORT, build_task(REPORT))
-    x, classes = first_batch()
-    with torch.no_grad():
-        logits = network(x, rng=torch.Generator().manual_seed(3))
-    optimizer = torch.optim.RMSprop(network.parameters())
-    result = train_step(network, optimizer, x, classes, max_norm=10.0, rng=torch.Generator().manual_seed(3))
-    torch.testing.assert_close(result.loss, nn.functional.cross_entropy(logits, classes))
-    assert result.correct == (logits.argmax(1) == classes).sum()
-    assert not result.loss.requires_grad
-
-
 @pytest.mark.parametrize("name", ["rmsprop", "adam"])
 def test_weight_decay_adds_its_share_of_the_weights_to_the_gradient(name: Any) -> None:
     results = []
