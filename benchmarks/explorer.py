@@ -7,16 +7,11 @@ Processor time does not count the waits of a busy machine. The networks of the p
 in float64, and its projections with those of `reviver gan project`.
 """
 
-import base64
-import json
 import os
-import re
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -24,6 +19,7 @@ from torch.nn import functional
 from benchmarks.measure import machine, ratio, summary
 from reviver.explorer.layers import FoldedLayer, evaluate
 from reviver.gan.inversion import project
+from tests.explorer.edits import Content, read_layers, read_page, read_tensors
 from tools.chromium import open_browser
 
 DEFAULT = "report/explorer.html"
@@ -40,54 +36,17 @@ LOADS, ROUNDS, WARMUP, BATCHES, BATCH, NUM_PROJECTED, TRACED = 10, 100, 20, 20, 
 MEGABYTE = 2**20
 
 
-class Page:
-    """The data of a page: its manifest and tensors."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        html = path.read_text(encoding="utf-8")
-        self.blocks = dict(re.findall(r'<script type="text/plain" id="([^"]+)">([^<]*)</script>', html))
-        self.megabytes = path.stat().st_size / MEGABYTE
-        self.gan: Mapping[str, Any] = json.loads(self.inflate("manifest"))["gans"][0]
-
-    def inflate(self, name: str) -> bytes:
-        """Return the bytes of a block."""
-        return zlib.decompress(base64.b64decode(self.blocks[name]))
-
-    def tensors(self, block: Mapping[str, Any]) -> dict[str, Tensor]:
-        """Return the tensors of a block in float64."""
-        data = self.inflate(block["block"])
-        return {name: decode(data, spec) for name, spec in block["tensors"].items()}
-
-    def network(self, spec: Mapping[str, Any]) -> list[FoldedLayer]:
-        """Return the layers of a network with the weights of the page."""
-        tensors = self.tensors(spec["weights"])
-        layers = [*spec.get("convolutions", []), *spec["layers"]]
-        return [FoldedLayer(tensors[layer["weight"]], tensors[layer["bias"]], layer["activation"]) for layer in layers]
-
-
-def decode(data: bytes, spec: Mapping[str, Any]) -> Tensor:
-    """Return a tensor of a block in float64, see `reviver.explorer.manifest.TensorSpec`."""
-    count, offset = int(np.prod(spec["shape"])), spec["offset"]
-    if spec["dtype"] == "f16":
-        planes = np.frombuffer(data, np.uint8, 2 * count, offset).reshape(2, count)
-        values = np.ascontiguousarray(planes.T).view("<f2").astype(np.float64).ravel() * spec["scale"]
-    else:
-        dtype = "<f4" if spec["dtype"] == "f32" else np.uint8
-        values = np.frombuffer(data, dtype, count, offset).astype(np.float64)
-    return torch.from_numpy(values).view(spec["shape"])
-
-
 class PageGenerator(nn.Module):
     """The generator of a page, as far as `reviver.gan.inversion.project` needs one."""
 
-    def __init__(self, page: Page) -> None:
+    def __init__(self, page: Content) -> None:
         super().__init__()
-        self.image_shape = tuple(page.gan["imageShape"])
-        self.latent_size = page.gan["latentSize"]
+        gan = page.manifest["gans"][0]
+        self.image_shape = tuple(gan["imageShape"])
+        self.latent_size = gan["latentSize"]
         self.layers = [
             FoldedLayer(layer.weight.float(), layer.bias.float(), layer.activation)
-            for layer in page.network(page.gan["generator"])
+            for layer in read_layers(page, gan["generator"])
         ]
         self.first = nn.Parameter(self.layers[0].weight, requires_grad=False)
 
@@ -124,8 +83,11 @@ def main() -> dict[str, object]:
     path = Path(os.environ.get("EXPLORER", DEFAULT)).resolve()
     if not path.is_file():
         raise SystemExit(f"there is no page {path}; write one with reviver explore, and name it in EXPLORER")
-    page = Page(path)
-    images = page.tensors(page.gan["test"])["images"][:NUM_PROJECTED] / 127.5 - 1
+    page = read_page(path.read_text(encoding="utf-8"))
+    gan = page.manifest["gans"][0]
+    images = read_tensors(page.blocks, gan["test"])["images"][:NUM_PROJECTED] / 127.5 - 1
+    sizes = {name: len(text) / MEGABYTE for name, text in page.texts.items()}
+    megabytes = path.stat().st_size / MEGABYTE
     browser, first_images, measured = measure(path, images)
     expected = python_outputs(page)
     theirs = project(PageGenerator(page), images.float()).errors.tolist()  # type: ignore[arg-type]
@@ -147,8 +109,8 @@ def main() -> dict[str, object]:
         },
         "ratios": {"RMSE of a projection: ratio to `reviver gan project`": ratio(measured.errors, theirs)},
         "differences": largest_differences(measured.outputs, expected),
-        "rounding": page.gan["facts"]["rounding"],
-        "megabytes": {"page": page.megabytes} | block_sizes(page),
+        "rounding": gan["facts"]["rounding"],
+        "megabytes": {"page": megabytes} | sizes | {"code and style": megabytes - sum(sizes.values())},
     }
 
 
@@ -214,33 +176,27 @@ def load(browser: Any, path: Path) -> tuple[Any, float]:
     """Open the page; return its tab and the seconds until the first image."""
     tab = browser.new_context().new_page()
     tab.add_init_script(FIRST_IMAGE)
-    tab.goto(path.as_uri())
+    tab.goto(path.as_uri() + "#latent")
     tab.wait_for_function("() => globalThis.firstImage && globalThis.reviver")
     tab.evaluate(f"() => {{ globalThis.bench = {SCRIPT.read_text(encoding='utf-8').rstrip().rstrip(';')}; }}")
     return tab, tab.evaluate("() => firstImage") / 1000
 
 
-def block_sizes(page: Page) -> dict[str, float]:
-    """Return the size of each data block, and of the rest of the page, in megabytes."""
-    sizes = {name: len(text) / MEGABYTE for name, text in page.blocks.items()}
-    return sizes | {"code and style": page.megabytes - sum(sizes.values())}
-
-
-def python_outputs(page: Page) -> dict[str, Tensor]:
+def python_outputs(page: Content) -> dict[str, Tensor]:
     """Return images, log-odds and class probabilities of the sample grid in float64."""
-    gan = page.gan
-    latents = page.tensors(gan["latents"])["grid"]
-    images = evaluate(page.network(gan["generator"]), latents)
+    gan = page.manifest["gans"][0]
+    latents = read_tensors(page.blocks, gan["latents"])["grid"]
+    images = evaluate(read_layers(page, gan["generator"]), latents)
     inputs = images
     if gan["numClasses"]:
         classes = latents[:, gan["noiseSize"] :].argmax(1)
         inputs = torch.cat([images, functional.one_hot(classes, gan["numClasses"]).double()], 1)
     outputs = {"images": images}
     if gan["discriminator"] is not None:
-        outputs["log-odds, relative"] = evaluate(page.network(gan["discriminator"]), inputs)
+        outputs["log-odds, relative"] = evaluate(read_layers(page, gan["discriminator"]), inputs)
     if gan["classifier"] is not None:
         shaped = images.view(-1, *gan["imageShape"])
-        outputs["class probabilities"] = evaluate(page.network(gan["classifier"]), shaped).softmax(1)
+        outputs["class probabilities"] = evaluate(read_layers(page, gan["classifier"]), shaped).softmax(1)
     return outputs
 
 

@@ -7,7 +7,6 @@ runs/series. Finished runs are skipped, so the same command continues after Ctrl
 results are written to docs/measurements/series.json.
 """
 
-import importlib.util
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,6 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from benchmarks.measure import Goal, json_of, measure_goals, trained
-from reviver.errors import ReviverError
 from reviver.files.atomic import atomic_write, write_text
 from reviver.sweep.trials import Trial
 
@@ -79,7 +77,7 @@ def make_trial(goal: Variant, seed: int) -> Trial:
 
 def measure(folder: Path, *, seed: int, data: str, options: list[str]) -> dict[str, Any]:
     """Train a run in `folder`, unless it is finished, and evaluate it."""
-    train, test = (prepare(data, part) for part in ("TRAIN", "TEST"))
+    train, test = prepare(data)
     command = ["reviver", "lstm", "train", *options, "--data", str(train.relative_to(ROOT)), "--seed", str(seed)]
     record, _ = trained(command, folder / "run")
     scores = json_of("lstm", "evaluate", str(folder / "run"), "--data", str(test))
@@ -94,36 +92,30 @@ def measure(folder: Path, *, seed: int, data: str, options: list[str]) -> dict[s
         "accuracy": scores["accuracy"],
         "balanced_accuracy": scores["balanced_accuracy"],
         "chance": scores["chance"],
-        "dtw_accuracy": dtw_accuracy(train, test),
+        "dtw_accuracy": dtw_accuracy(data),
     }
 
 
-def prepare(name: str, part: str) -> Path:
-    """Return the path of a part of a data set as an .npz file, which is written if it does not exist."""
-    path = RUNS / "data" / f"{name}_{part}.npz"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{path}.lock"):  # other trials need the same file
-        if not path.exists():
-            spec = importlib.util.find_spec("aeon")  # found, not imported, which would take seconds
-            if spec is None or not spec.submodule_search_locations:
-                raise ReviverError("aeon is missing; pip install aeon")
-            folder = Path(spec.submodule_search_locations[0], "datasets", "data", name)
-            with atomic_write(path) as temporary, temporary.open("wb") as file:
-                np.savez(file, **read_ts(folder / f"{name}_{part}.ts"))
-    return path
+def parts_of(name: str) -> list[tuple[Any, NDArray[np.str_]]]:
+    """Return the training and the test part of a data set: series [I, T] each, and their classes."""
+    from aeon import datasets
+
+    folder = Path(datasets.__file__).parent / "data" / name
+    return [datasets.load_from_ts_file(str(folder / f"{name}_{part}.ts")) for part in ("TRAIN", "TEST")]
 
 
-def read_ts(path: Path) -> dict[str, NDArray[Any]]:
-    """Read a .ts file of the archive: a series per line, channels separated by colons, the class at the end."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    begin = next(index for index, line in enumerate(lines) if line.strip().lower() == "@data") + 1
-    rows = [line.split(":") for line in lines[begin:] if line.strip()]
-    series = [np.array([channel.split(",") for channel in row[:-1]], dtype=np.float32).T for row in rows]  # [T, I] each
-    lengths = np.array([len(x) for x in series])
-    padded = np.zeros((len(series), lengths.max(), series[0].shape[1]), dtype=np.float32)
-    for row, x in zip(padded, series, strict=True):
-        row[: len(x)] = x
-    return {"x": padded, "y": np.array([row[-1].strip() for row in rows]), "lengths": lengths}
+def prepare(name: str) -> list[Path]:
+    """Return the paths of the parts of a data set as .npz files, which are written if they do not exist."""
+    paths = [RUNS / "data" / f"{name}_{part}.npz" for part in ("TRAIN", "TEST")]
+    paths[0].parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{paths[0]}.lock"):  # other trials need the same files
+        if not paths[1].exists():
+            for path, (series, y) in zip(paths, parts_of(name), strict=True):
+                lengths = np.array([x.shape[1] for x in series])
+                padded = [np.pad(x.T, ((0, lengths.max() - len(x.T)), (0, 0))) for x in series]
+                with atomic_write(path) as temporary, temporary.open("wb") as file:
+                    np.savez(file, x=np.array(padded, np.float32), y=y, lengths=lengths)
+    return paths
 
 
 def data_sizes(train: Path, test: Path) -> dict[str, int]:
@@ -138,36 +130,17 @@ def data_sizes(train: Path, test: Path) -> dict[str, int]:
         }
 
 
-def dtw_accuracy(train: Path, test: Path) -> float:
-    """Return the accuracy of the nearest neighbor by dynamic time warping, without a window (Sakoe & Chiba 1978).
+def dtw_accuracy(name: str) -> float:
+    """Return the accuracy of the nearest neighbor by dynamic time warping, without a window (Sakoe & Chiba 1978)."""
+    from aeon.classification.distance_based import KNeighborsTimeSeriesClassifier
 
-    The distance of two steps is the squared Euclidean one, of all channels.
-    """
-    path = train.with_name(f"{train.stem}-dtw.json")
+    path = RUNS / "data" / f"{name}-dtw.json"
     with FileLock(f"{path}.lock"):  # other trials need the same file
         if not path.exists():
-            with np.load(train) as first, np.load(test) as second:
-                nearest = [
-                    np.argmin(dtw(x[:length], first["x"], first["lengths"]))
-                    for x, length in zip(second["x"], second["lengths"], strict=True)
-                ]
-                write_text(path, json.dumps(float(np.mean(first["y"][nearest] == second["y"]))))
+            train, test = parts_of(name)
+            nearest = KNeighborsTimeSeriesClassifier(n_neighbors=1, distance="dtw").fit(*train)
+            write_text(path, json.dumps(nearest.score(*test)))
     return float(json.loads(path.read_text()))
-
-
-def dtw(x: NDArray[np.float32], others: NDArray[np.float32], lengths: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return the cost of the best alignment of a series x [S, I] with each of `others` [N, T, I], [N]."""
-    count, steps, _ = others.shape
-    above = np.full((steps + 1, count), np.inf)
-    above[0] = 0
-    for step in x.astype(np.float64):
-        costs = np.square(others - step).sum(2).T  # [T, N]
-        row = np.full((steps + 1, count), np.inf)
-        cheapest = np.minimum(above[:-1], above[1:])
-        for t in range(steps):
-            row[t + 1] = costs[t] + np.minimum(cheapest[t], row[t])
-        above = row
-    return above[lengths, np.arange(count)]
 
 
 def main() -> None:
