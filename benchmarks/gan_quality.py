@@ -14,14 +14,11 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from benchmarks.measure import Goal, Row, json_of, measure_goals, trained
+from benchmarks.measure import ROOT, Goal, Row, json_of, measure_goals, trained
 from reviver.figures import CHANCE_COLOR, plain_log_ticks, save_figure, styled
 from reviver.gan.scores.monitor import find_collapse
 from reviver.sweep.trials import Trial
 
-ROOT = Path(__file__).parents[1]
-RUNS = ROOT / "runs" / "gan-quality"
-RESULTS = ROOT / "docs" / "measurements" / "gan_quality.json"
 FIGURE = ROOT / "docs" / "pictures" / "gan-quality.png"
 NUM_SAMPLES = 10_000
 DRAWS = (1000, 1001, 1002)
@@ -163,9 +160,7 @@ def plot(recipes: Sequence[Mapping[str, Any]]) -> Figure:
 
 def main() -> None:
     """Measure the recipes that the command line names, and update the figure."""
-    title = "Scores of GAN recipes"
-    results = measure_goals("benchmarks.gan_quality", __doc__, title, RUNS, RESULTS, RECIPES, make_trial)
-    goals = results["goals"]
+    goals = measure_goals("gan_quality", __doc__, "Scores of GAN recipes", RECIPES, make_trial)["goals"]
     plotted = [goals[recipe.name] for recipe in RECIPES if recipe.is_plotted and recipe.name in goals]
     if plotted:
         save_figure(plot(plotted), FIGURE)

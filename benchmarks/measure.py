@@ -23,6 +23,8 @@ from reviver.sweep.driver import run_trials
 from reviver.sweep.engines import Pool
 from reviver.sweep.trials import Outcome, Trial, read_outcome, trial_folder
 
+ROOT = Path(__file__).parents[1]
+
 
 def alternate(contenders: Mapping[str, Callable[[], object]], rounds: int, warmup: int = 1) -> dict[str, list[float]]:
     """Run each contender once per round, in turn, and return the seconds per round, without warm-up rounds."""
@@ -133,29 +135,18 @@ AnyGoal = TypeVar("AnyGoal", bound=Goal)
 
 
 def measure_goals(
-    module: str,
+    name: str,
     description: str | None,
     title: str,
-    runs: Path,
-    path: Path,
     goals: Sequence[AnyGoal],
     make_trial: Callable[[AnyGoal, int], Trial],
 ) -> dict[str, Any]:
-    """Measure the goals that the command line names, over seeds, as a sweep; save the results at `path`, also when stopped.
+    """Measure the goals that the command line names, over seeds, as a sweep in runs/NAME.
 
-    Args:
-        module: module of the command, for its help.
-        description: description of the command.
-        title: title of the results.
-        runs: folder of the sweep.
-        path: JSON file of the results.
-        goals: all goals.
-        make_trial: function that returns the trial of a goal and a seed.
-
-    Returns:
-        All results in the file.
+    Return all results in docs/measurements/NAME.json, where they are saved, also when the sweep is stopped.
     """
-    parser = ArgumentParser(prog=f"python -m {module}", description=description)
+    runs, path = ROOT / "runs" / name.replace("_", "-"), ROOT / "docs" / "measurements" / f"{name}.json"
+    parser = ArgumentParser(prog=f"python -m benchmarks.{name}", description=description)
     known = [goal.name for goal in goals]
     parser.add_argument("names", nargs="*", metavar="GOAL", help=f"one of {', '.join(known)}; default: all")
     parser.add_argument("--seeds", type=int, help="maximum number of seeds of a goal; default: that of its target")

@@ -5,12 +5,12 @@ README.md and docs/**/*.md between `<!-- results … -->` and `<!-- /results -->
 docs/measurements/*.json, so that no number in them is typed by hand.
 """
 
+import html
 import json
 import re
 import shutil
 import sys
 from collections.abc import Callable, Mapping
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -63,46 +63,22 @@ PARTS: Mapping[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
 """Parts of a page by their name: the measurement, and the function that writes it as Markdown."""
 
 
-class Comparison(HTMLParser):
-    """The rows of a table of report.html, which `name` names; code stands between backticks."""
-
-    def __init__(self, html: str, name: str) -> None:
-        super().__init__()
-        self.rows: list[list[str]] = []
-        self._name = name
-        self._inside = self._in_cell = False
-        self.feed(html)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag == "div":
-            self._inside = dict(attrs).get("id") == self._name
-        elif self._inside and tag == "tr":
-            self.rows.append([])
-        elif self._inside and tag in ("th", "td"):
-            self._in_cell = True
-            self.rows[-1].append("")
-        elif self._in_cell and tag == "code":
-            self.rows[-1][-1] += "`"
-
-    def handle_endtag(self, tag: str) -> None:
-        if self._in_cell and tag == "code":
-            self.rows[-1][-1] += "`"
-        self._in_cell = self._in_cell and tag not in ("th", "td")
-
-    def handle_data(self, data: str) -> None:
-        if self._in_cell:
-            self.rows[-1][-1] += data
+def comparison(page: str, name: str) -> list[list[str]]:
+    """Return the rows of a table of report.html, which `name` names; code stands between backticks."""
+    text = re.sub("</?code>", "`", page.partition(f'id="{name}"')[2].partition("</table>")[0])
+    rows = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL) for row in text.split("</tr>")[:-1]]
+    return [[html.unescape(re.sub("<[^>]*>", "", cell)) for cell in row] for row in rows]
 
 
 def take_over(report: Path) -> None:
     """Keep the comparison and the pictures of a finished report in docs/."""
-    html = (report / "report.html").read_text(encoding="utf-8")
+    page = (report / "report.html").read_text(encoding="utf-8")
     results = read(report / "report.json")
     runs = results["lstm"]["runs"]
 
     def rows(part: str) -> list[dict[str, str]]:
         names = ("quantity", "original", "measured", "explanation")
-        _, *lines = Comparison(html, f"comparison-{part}").rows
+        _, *lines = comparison(page, f"comparison-{part}")
         return [dict(zip(names, line, strict=True)) for line in lines]
 
     result = {

@@ -17,9 +17,6 @@ from reviver.settings.lstm import LSTMConfig
 from reviver.sweep.trials import Trial
 from reviver.train.lstm.curriculum import find_best
 
-ROOT = Path(__file__).parents[1]
-RUNS = ROOT / "runs" / "recall"
-RESULTS = ROOT / "docs" / "measurements" / "recall.json"
 Reached = Callable[[Row], bool]
 
 
@@ -147,8 +144,7 @@ def evaluate(folder: Path, length: int | None, min_size: int) -> list[dict[str, 
 
 
 def main() -> None:
-    title = "Results of the LSTM presets"
-    measure_goals("benchmarks.recall", __doc__, title, RUNS, RESULTS, GOALS, make_trial)
+    measure_goals("recall", __doc__, "Results of the LSTM presets", GOALS, make_trial)
 
 
 if __name__ == "__main__":

@@ -16,13 +16,11 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from benchmarks.measure import Goal, json_of, measure_goals, trained
+from benchmarks.measure import ROOT, Goal, json_of, measure_goals, trained
 from reviver.files.atomic import atomic_write, write_text
 from reviver.sweep.trials import Trial
 
-ROOT = Path(__file__).parents[1]
 RUNS = ROOT / "runs" / "series"
-RESULTS = ROOT / "docs" / "measurements" / "series.json"
 DEVELOPMENT_SETS = ("JapaneseVowels", "GunPoint", "ArrowHead")
 """Sets that the settings of the preset were chosen on."""
 OTHER_SETS = ("BasicMotions", "ItalyPowerDemand", "OSULeaf", "PickupGestureWiimoteZ", "ACSF1")
@@ -144,8 +142,7 @@ def dtw_accuracy(name: str) -> float:
 
 
 def main() -> None:
-    title = "Results on sets of UCR and UEA"
-    measure_goals("benchmarks.series", __doc__, title, RUNS, RESULTS, GOALS, make_trial)
+    measure_goals("series", __doc__, "Results on sets of UCR and UEA", GOALS, make_trial)
 
 
 if __name__ == "__main__":

@@ -32,12 +32,14 @@ def make_trial(goal: Goal, seed: int) -> Trial:
 def test_goals_are_measured_once_and_rows_of_other_goals_are_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    runs, path = tmp_path / "runs", tmp_path / "results.json"
+    monkeypatch.setattr(measure, "ROOT", tmp_path)
+    runs, path = tmp_path / "runs" / "some-goals", tmp_path / "docs" / "measurements" / "some_goals.json"
+    path.parent.mkdir(parents=True)
     path.write_text(json.dumps({"title": "title", "goals": {"third": {"rows": [1]}, "removed": {"rows": []}}}))
 
     def call(*words: str) -> dict[str, Any]:
         monkeypatch.setattr(sys, "argv", ["measure", *words])
-        return measure.measure_goals("measure", "", "title", runs, path, GOALS, make_trial)
+        return measure.measure_goals("some_goals", "", "title", GOALS, make_trial)
 
     with pytest.raises(SystemExit) as caught:
         call("first", "second", "--seeds", "1")

@@ -18,7 +18,7 @@ import pytest
 import typst
 from playwright.sync_api import Browser
 
-from benchmarks.publish import Comparison
+from benchmarks.publish import comparison
 from reviver.cli import main
 from reviver.data.images.named import Digits, read_small_mnist
 from reviver.errors import DataError, RunFolderError
@@ -173,7 +173,7 @@ def test_the_tables_have_every_number_and_of_the_original_only_what_it_prints(bu
     for name, lines in tables.items():
         for quantity, cell, *_ in lines[1:]:
             assert set(re.findall(r"[0-9.]*[0-9]", cell)) <= PRINTED, quantity
-        rows = Comparison(built.html, name).rows  # which puts the numbers into the docs
+        rows = comparison(built.html, name)  # which puts the numbers into the docs
         assert [[squeeze(cell.replace("`", "")) for cell in line] for line in rows] == [
             [squeeze(cell) for cell in line] for line in lines
         ]
