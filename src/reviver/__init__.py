@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from reviver.lstm.cell import lstm_step as lstm_step
     from reviver.lstm.classifier import LSTMClassifier as LSTMClassifier
     from reviver.lstm.layer import LSTM as LSTM
-    from reviver.lstm.pretrained_classifier import PretrainedClassifier as PretrainedClassifier
+    from reviver.pretrained_classifier import PretrainedClassifier as PretrainedClassifier
     from reviver.run import GANRun as GANRun
     from reviver.run import LSTMRun as LSTMRun
     from reviver.run import explore as explore
@@ -53,7 +53,7 @@ _MODULES = {
     "RNN": "cells.recurrent",
     "RNNClassifier": "cells.classifier",
     "Cell": "cells.grammar",
-    "PretrainedClassifier": "lstm.pretrained_classifier",
+    "PretrainedClassifier": "pretrained_classifier",
     "check": "checker.assignment",
     "explore": "run",
     "load": "run",

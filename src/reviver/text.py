@@ -35,7 +35,12 @@ def escape_controls(text: str) -> str:
 
 def did_you_mean(wrong: str, known: Iterable[str]) -> str:
     """Return "did you mean NAME?" if a known name resembles `wrong`, else an empty string."""
-    matches = difflib.get_close_matches(wrong[:MAX_SHOWN], list(known), n=1, cutoff=0.7)
+    names = list(known)
+    matches = difflib.get_close_matches(wrong[:MAX_SHOWN], names, n=1, cutoff=0.7)
+    begin = wrong.lower()
+    matches = matches or [
+        name for name in names if name.lower() == begin or (name.startswith(begin) and len(begin) > 2)
+    ]
     return f"did you mean {matches[0]}?" if matches else ""
 
 

@@ -56,6 +56,11 @@ def test_equal_parts_are_computed_once():
     ("text", "message"),
     [
         ("h = tnh(W_h @ x)", "line 1, column 5: unknown function tnh; did you mean tanh?"),
+        ("h = tanhh(W_h @ x)", "line 1, column 5: unknown function tanhh; did you mean tanh?"),
+        ("h = sig(W_h @ x)", "line 1, column 5: unknown function sig; did you mean sigmoid?"),
+        ("h = tanh(W_h @ y)", "line 1, column 16: y is read, but no line assigns it; did you mean x?"),
+        ("h = tanh(W_h @ x + U_h @ g)", "line 1, column 26: g is read, but no line assigns it; did you mean h?"),
+        ("h = tanh(W_h @ x + H)", "line 1, column 20: H is read, but no line assigns it; did you mean h?"),
         ("h = np.tanh(W_h @ x)", "line 1, column 5: unknown function np.tanh"),
         (
             "gate = sigmoid(W_g @ x)\nh = gats * h",

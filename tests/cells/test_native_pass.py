@@ -15,7 +15,17 @@ pytestmark = pytest.mark.skipif(not kernel.available(), reason="no native kernel
 
 
 def compare(
-    cell, batch=5, steps=7, input_size=3, hidden_size=20, lengths=None, kind="step", p=0.5, seed=3, reverse=False
+    cell,
+    batch=5,
+    steps=7,
+    input_size=3,
+    hidden_size=20,
+    lengths=None,
+    kind="step",
+    p=0.5,
+    seed=3,
+    reverse=False,
+    save=None,
 ):
     """Assert that outputs, last states and gradients of everything are those of the text in float64."""
     rng = torch.Generator().manual_seed(seed or 0)
@@ -30,7 +40,7 @@ def compare(
         randn(steps, batch, hidden_size),
         {name: randn(batch, hidden_size) for name in cell.states},
     )
-    options = LSTMOptions(hidden_dropout=p, hidden_dropout_kind=kind)
+    options = LSTMOptions(hidden_dropout=p, hidden_dropout_kind=kind, activation_checkpoint_steps=save)
     found = []
     for dtype, run in ((torch.float64, reference.unroll), (torch.float32, interpreter.run)):
 
@@ -72,12 +82,33 @@ def relative(ours, exact, floor=1.0):
         {"lengths": torch.tensor([7, 3, 1, 5, 7]), "hidden_size": 37},
         {"lengths": torch.tensor([7, 3, 1, 5, 7]), "reverse": True},
         {"batch": 1, "hidden_size": 3},
+        {"lengths": torch.tensor([7, 3, 1, 5, 7]), "save": 3, "kind": "zoneout"},
+        {"batch": 33, "steps": 40, "hidden_size": 70, "input_size": 17, "reverse": True, "save": 9, "p": 0.2},
         {"batch": 33, "steps": 40, "hidden_size": 70, "input_size": 17, "p": 0.2},  # several threads and chunks
     ],
     ids=str,
 )
 def test_built_in_texts(name, case):
     compare(load_cell(name), **case)
+
+
+def test_activation_checkpoints_save_the_states_of_every_k_steps_only():
+    sizes, gradients = [], []
+    for steps in (None, 10):
+        layer = RNN("slstm", 3, 32, activation_checkpoint_steps=steps)
+        layer.reset_parameters(torch.Generator().manual_seed(1))
+        x, saved = torch.randn(100, 4, 3, generator=torch.Generator().manual_seed(2)), {}
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda tensor, saved=saved: saved.update({tensor.data_ptr(): tensor.numel()}) or tensor,
+            lambda tensor: tensor,
+        ):
+            output, _ = layer(x)
+        output.square().sum().backward()
+        sizes.append(sum(saved.values()))
+        gradients.append([parameter.grad for parameter in layer.parameters()])
+    assert sizes[1] < sizes[0] / 5
+    for whole, again in zip(*gradients, strict=True):
+        torch.testing.assert_close(whole, again, rtol=1e-4, atol=1e-5)
 
 
 def test_padded_units_do_not_reach_others():
@@ -200,7 +231,7 @@ def test_without_the_library_the_text_is_stepped(monkeypatch):
     layer, x = RNN("layer-norm", 3, 5), torch.randn(4, 2, 3)
     ours, _ = layer(x)
     monkeypatch.setattr(kernel, "available", lambda: False)
-    monkeypatch.setattr(interpreter, "_functions", None)
+    monkeypatch.setattr(interpreter, "_CellFunction", None)
     torch.testing.assert_close(layer(x)[0], ours)
 
 

@@ -148,6 +148,21 @@ def test_a_wrong_text_ends_with_status_2_before_anything_is_written(
     assert not Path("run").exists()
 
 
+def test_chrono_initialization_sets_the_biases_that_a_text_names(capsys: pytest.CaptureFixture[str]) -> None:
+    words = "lstm train --length 50 --epochs 1 --data-size 60 --hidden-size 40 --init chrono --quiet --out"
+    assert main([*words.split(), "run", "--cell", "peephole", "--learning-rate", "1e-9"]) == 0
+    layer: Any = reviver.load("run").network
+    keeps = torch.sigmoid(layer.rnn.b_f.detach())
+    assert float(keeps.min()) >= 0.49
+    assert float(keeps.max()) > 0.9
+    torch.testing.assert_close(layer.rnn.b_i, -layer.rnn.b_f)
+    assert main([*words.split(), "other", "--cell", "gru"]) == 2
+    assert "init must be report for the cell gru, whose text has no vector b_f, got 'chrono'" in capsys.readouterr().err
+    assert not Path("other").exists()
+    words = "lstm train --preset adding --cell gru --epochs 1 --data-size 60 --length 10 --quiet --out gru"
+    assert main(words.split()) == 0
+
+
 def test_a_nan_names_the_line_that_made_it(caplog: pytest.LogCaptureFixture) -> None:
     config = replace(TINY, cell="a = W_a @ x + U_a @ h\nb = a / (c_0 * a)\nh = tanh(b)")
     with pytest.raises(DivergenceError):

@@ -66,7 +66,7 @@ WRONG = {
     "[random]\nlength = [3]\n": "random.samples must be an integer, got None",
     "[random]\nsamples = 2\nlength = 3\n": "random.length must be an object, got 3, or a list of choices",
     "[random]\nsamples = 2\nlength = {min = 3, max = 2}\n": "random.length must have a max above its min, .* got 3 to 2",
-    "seeds = 300\n[settings]\ncell = 'rnn'\n[grid]\ninit = ['chrono']\n": "cell rnn does not support init",
+    "seeds = 300\n[settings]\ncell = 'rnn'\n[grid]\nprecision = ['bf16']\n": "cell rnn does not support precision",
     "[evaluate]\ncommand = 'gan evaluate'\n": "evaluate.command must be lstm evaluate, got 'gan evaluate'",
     "[evaluate]\ncommand = 'lstm evaluate'\nsettings = {lenght = 3}\n": r"evaluate.settings.lenght is unknown; did you mean length\?",
     f"[settings]\ntask = 'temporal-order'\n[grid]\nhidden_size = {[*range(1, 31)]}\n": (
@@ -103,7 +103,7 @@ def test_a_sweep_writes_its_results_also_if_a_trial_fails(
     assert (result["trials"], result["done"], result["failed"]) == (2, 1, 1)
     assert result["summary"]["measure"] == "evaluate.results.0.accuracy"
     assert [row["init"] for row in result["summary"]["settings"]] == ["report", "chrono"]
-    assert "cell rnn does not support init" in result["summary"]["failures"][0]["error"]
+    assert "cell rnn, whose text has no vector b_f" in result["summary"]["failures"][0]["error"]
     problem = r"error: 1 of 2 trials failed; see runs/sweep-layers/trials/\w+, and run them again with --retry-failed\n"
     assert re.fullmatch(problem, outputs[0].err)
     for name in ("table.parquet", "summary.json", "summary.pdf", "summary.png"):

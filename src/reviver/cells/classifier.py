@@ -30,6 +30,7 @@ class RNNClassifier(RecurrentClassifier):
         patch_size: number of consecutive steps that enter the layers as one, see `LSTMClassifier`.
         hidden_dropout: see `RNN`.
         hidden_dropout_kind: see `RNN`.
+        activation_checkpoint_steps: see `RNN`.
         device: device of the parameters.
         dtype: dtype of the parameters.
 
@@ -53,6 +54,7 @@ class RNNClassifier(RecurrentClassifier):
         patch_size: int = 1,
         hidden_dropout: float = 0.0,
         hidden_dropout_kind: DropoutKind = "step",
+        activation_checkpoint_steps: int | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -69,6 +71,7 @@ class RNNClassifier(RecurrentClassifier):
             patch_size=patch_size,
             hidden_dropout=hidden_dropout,
             hidden_dropout_kind=hidden_dropout_kind,
+            activation_checkpoint_steps=activation_checkpoint_steps,
         )
         super().__init__(input_size, pooling, patch_size)
         self.rnn = RNN(
@@ -81,6 +84,7 @@ class RNNClassifier(RecurrentClassifier):
             bidirectional=bidirectional,
             hidden_dropout=hidden_dropout,
             hidden_dropout_kind=hidden_dropout_kind,
+            activation_checkpoint_steps=activation_checkpoint_steps,
             device=device,
             dtype=dtype,
         )

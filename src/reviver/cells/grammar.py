@@ -290,10 +290,15 @@ class _Parser:
                 matrix,
             )
         self.matrix_lines.setdefault(name, self.at.number)
-        factor = self.graph.add("x") if on_x else self.expression(right, depth + 1)
+        if on_x:
+            factor = self.graph.add("x")
+        elif isinstance(right, ast.Name):
+            factor = self.name_of(right, "x" if name.startswith("W") else "h")
+        else:
+            factor = self.expression(right, depth + 1)
         return self.graph.add("matmul", factor, value=name)
 
-    def name_of(self, tree: ast.Name) -> int:
+    def name_of(self, tree: ast.Name, usual: str = "") -> int:  # `usual` is what such a matrix acts on
         name = tree.id
         self.lines.setdefault(name, self.at.number)
         self.reads.setdefault(self.target, set()).add(name)
@@ -309,6 +314,7 @@ class _Parser:
             self.refuse(f"{name} is a function; write {name}(v)", tree)
         if "_" not in name.strip("_"):
             near = did_you_mean(name, [*self.assigned, "x"])
+            near = near or (usual and f"did you mean {usual}?")
             near = near or f"write a line {name} = ..., or b_{name} for a learned vector"
             self.refuse(f"{name} is read, but no line assigns it; {near}", tree)
         self.vectors.setdefault(name, 0.0)

@@ -4,8 +4,9 @@ Shapes: B batch, T time, I input size, H hidden size, P the same padded to a mul
 """
 
 import ctypes
-from collections.abc import Iterable, Mapping, Sequence
-from functools import cache, lru_cache
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -18,7 +19,8 @@ from reviver.cells.plan import Plan
 from reviver.cells.reference import States, reverse_steps, unroll
 from reviver.lstm import kernel
 from reviver.lstm.kernel import buffers, library
-from reviver.lstm.kernel.ops import BACKWARD_ROWS
+from reviver.lstm.kernel.library import SAVE_ALL, SAVE_NOTHING
+from reviver.lstm.kernel.ops import BACKWARD_ROWS, chunks, differentiable_gradients
 from reviver.lstm.transforms import is_batched
 from reviver.settings.lstm_network import LSTMOptions
 
@@ -26,7 +28,7 @@ _SIZES = (
     "P states sums slots scalars registers spills operand_gradients vectors saving forward_segments backward_segments"
 )
 _POINTERS = (
-    "forward forward_ends groups group_ends backward backward_ends products product_ends W U b vector history last slot "
+    "forward forward_ends groups groups_ends backward backward_ends products products_ends W U b vector history last slot "
     "grad_output carry grad_sums grad_W grad_U grad_vector"
 )
 
@@ -41,34 +43,16 @@ class CellCall(ctypes.Structure):
     ]
 
 
-@cache
-def _functions() -> tuple[Any, Any]:
-    """Return the forward and the backward function of the library."""
-    loaded = library.load()
-    loaded.reviver_cell_call_size.restype = ctypes.c_int64
-    assert loaded.reviver_cell_call_size() == ctypes.sizeof(CellCall), "cell_call.h has the same fields"
-    functions = loaded.reviver_cell_forward, loaded.reviver_cell_backward
-    for function in functions:
-        function.argtypes, function.restype = [ctypes.POINTER(CellCall)], None
-    return functions
-
-
 @lru_cache(64)
 def _plan(cell: Cell, dropout: str) -> tuple[Plan, dict[str, Any]]:
     """Return a plan, and its fields of a call: sizes, and arrays, which must live as long as a call that points to them."""
     plan = Plan(cell, dropout)
     sizes = "slots", "scalars", "registers", "spills", "operand_gradients"
     fields: dict[str, Any] = {name: getattr(plan, name) for name in sizes}
-    tables: dict[str, list[Any]] = {
-        "forward": plan.forward,
-        "groups": plan.groups,
-        "backward": plan.backward,
-        "products": plan.products,
-    }
-    for name, segments in tables.items():
-        ends = [sum(map(len, segments[: at + 1])) for at in range(len(segments))]
+    for name in ("forward", "groups", "backward", "products"):
+        segments: list[list[Sequence[int]]] = getattr(plan, name)
         numbers = [number for segment in segments for row in segment for number in row]
-        for key, values in ((name, numbers), (f"{name.removesuffix('s')}_ends", ends)):
+        for key, values in ((name, numbers), (f"{name}_ends", [*accumulate(map(len, segments))])):
             fields[key] = (ctypes.c_int32 * max(1, len(values)))(*values)
     fields["states"], fields["sums"] = len(plan.states), len(plan.sums)
     fields["vectors"] = len(plan.vectors) + len(plan.numbers)
@@ -117,23 +101,41 @@ class _Pass:
         self.plan, self.fields = _plan(cell, dropout)
         self.call = CellCall()
         self.kept: Any = None  # what must live as long as the call
+        self.save = SAVE_NOTHING
 
     def forward(
-        self, x: Tensor, states: Sequence[Tensor], weights: Sequence[Tensor], saving: bool
+        self, x: Tensor, states: Sequence[Tensor], weights: Sequence[Tensor], save: int
     ) -> tuple[list[Tensor], list[Tensor]]:
         """Return the output with the states after the last step, and what the backward pass needs besides its arguments."""
         (T, B, _), H, plan = x.shape, states[0].shape[1], self.plan
-        P = padded(H)
-        saved = [buffers.empty(T + 1 if saving or not at else 2, B, P) for at in range(len(states))]
-        for history, initial in zip(saved, states, strict=True):
-            history[0, :, :H] = initial
+        P, saving = padded(H), save == SAVE_ALL
+        history = [buffers.empty(T + 1 if saving or not at else 2, B, P) for at in range(len(states))]
+        for entries, initial in zip(history, states, strict=True):
+            entries[0, :, :H] = initial
         last = [x.new_empty(B, P) for _ in states]
-        self.prepare(x, H, weights, history=saved, last=last)
-        if saving:
-            saved = [*saved, buffers.empty(T, B, plan.slots * P + padded(plan.scalars))]
-            self.call.saving, self.call.slot = True, saved[-1].data_ptr()
-        _functions()[0](self.call)
-        return [saved[0][1:, :, :H], *(state[:, :H] for state in last)], saved
+        self.prepare(x, H, weights, history=history, last=last)
+        saved = [*history, buffers.empty(T, B, plan.slots * P + padded(plan.scalars))] if saving else []
+        self.call.saving, self.call.slot = saving, saved[-1].data_ptr() if saving else None
+        for begin, end in chunks(T, save if save > 0 else T):
+            if save > 0:  # the states before the chunk
+                saved.append(
+                    torch.stack([entries[begin if entries is history[0] else begin % 2] for entries in history])
+                )
+            self.run("forward", begin, end)
+        return [history[0][1:, :, :H], *(state[:, :H] for state in last)], saved
+
+    def run(self, name: str, begin: int, end: int) -> None:
+        """Compute the steps begin <= t < end of a pass."""
+        self.call.base.begin, self.call.base.end = begin, end
+        getattr(library.load(), f"reviver_cell_{name}")(ctypes.byref(self.call))
+
+    def recompute(self, begin: int, end: int, start: Tensor, history: Sequence[Tensor], slot: Tensor) -> None:
+        """Compute some steps again for the backward pass, from the states `start` before them, into the other two."""
+        for entries, initial in zip(history, start, strict=True):
+            entries[0] = initial
+        self.kept[-1]["history"] = self.point("history", history, -begin)
+        self.call.saving, self.call.slot = True, slot.data_ptr() - begin * slot[0].nbytes
+        self.run("forward", begin, end)
 
     def prepare(self, x: Tensor, H: int, weights: Sequence[Tensor], **pointers: Sequence[Tensor | None]) -> None:
         """Fill in the call for both passes; `pointers` are fields that point to arrays of pointers."""
@@ -153,20 +155,29 @@ class _Pass:
         pointers["W"] = [None if s.W is None else by_name[s.W] for s in plan.sums]
         pointers["U"] = [None if s.U is None else by_name[s.U] for s in plan.sums]
         pointers["b"] = [None if s.b is None else table[plan.vectors.index(s.b)] for s in plan.sums]
-        self.kept = by_name, table, [self.point(name, tensors) for name, tensors in pointers.items()]
+        self.kept = by_name, table, {name: self.point(name, tensors) for name, tensors in pointers.items()}
         call.vector = table.data_ptr()
 
-    def point(self, name: str, tensors: Sequence[Tensor | None]) -> Any:
-        """Let a field of the call point to an array of pointers to tensors; return the array."""
-        addresses = [None if tensor is None else tensor.data_ptr() for tensor in tensors]
+    def point(self, name: str, tensors: Sequence[Tensor | None], entry: int = 0) -> Any:
+        """Let a field of the call point to an array of pointers to an entry of tensors; return the array."""
+        addresses = [None if one is None else one.data_ptr() + entry * one[:1].nbytes for one in tensors]
         array = (ctypes.c_void_p * len(addresses))(*addresses)
         setattr(self.call, name, ctypes.addressof(array))
         return array
 
     def backward(
-        self, x: Tensor, weights: Sequence[Tensor], grads: Sequence[Tensor | None], needs_x: bool, needs_state: bool
+        self,
+        x: Tensor,
+        weights: Sequence[Tensor],
+        grads: Sequence[Tensor | None],
+        needs_x: bool,
+        needs_state: bool,
+        starts: Sequence[Tensor],
     ) -> list[Tensor | None]:
-        """Return the gradients of x, the states before the first step, and the weights."""
+        """Return the gradients of x, the states before the first step, and the weights.
+
+        `starts` are the states before each chunk that is to be computed again; empty if everything is saved.
+        """
         plan, call, (T, B, I) = self.plan, self.call, x.shape  # noqa: E741
         H = len(weights[0])
         P, n = padded(H), len(plan.sums)
@@ -174,8 +185,13 @@ class _Pass:
         for state, grad in zip(carry, grads[1:], strict=True):
             if grad is not None:
                 state[:, :H] = grad
-        array = self.point("carry", carry)
-        steps = min(T, max(1, BACKWARD_ROWS // B))
+        self.kept[-1]["carry"] = self.point("carry", carry)
+        steps = min(T, self.save if starts else max(1, BACKWARD_ROWS // B))
+        if starts:  # buffers of a chunk; the states after the last step are computed already
+            history = [buffers.empty(steps + 1, B, P) for _ in carry]
+            slot = buffers.empty(steps, B, plan.slots * P + padded(plan.scalars))
+            last = [torch.empty_like(state) for state in carry]
+            self.kept[-1]["last"] = self.point("last", last)
         grad_W, grad_U, grad_sums = x.new_zeros(n, P, I), x.new_zeros(n, P, H), x.new_empty(steps, B, n * P)
         grad_vector = x.new_zeros(call.vectors, P)
         call.grad_W, call.grad_U, call.grad_vector = grad_W.data_ptr(), grad_U.data_ptr(), grad_vector.data_ptr()
@@ -189,14 +205,13 @@ class _Pass:
             for at, s in enumerate(plan.sums):
                 if s.W is not None:
                     on_x[at, :H] = by_name[s.W]
-        for end in range(T, 0, -steps):
-            begin = max(0, end - steps)
-            call.base.begin, call.base.end = begin, end
-            _functions()[1](call)
+        for begin, end in reversed(chunks(T, steps)):
+            if starts:
+                self.recompute(begin, end, starts[begin // steps], history, slot)
+            self.run("backward", begin, end)
             if grad_x is not None and on_x is not None:
                 rows = grad_sums[: end - begin].view(-1, n * P)
                 torch.mm(rows, on_x.view(-1, I), out=grad_x[begin:end].view(-1, I))
-        del array
         found: dict[str, Tensor] = {}
         for at, s in enumerate(plan.sums):
             for matrix, grad in ((s.W, grad_W[at, :H]), (s.U, grad_U[at, :H])):
@@ -224,9 +239,9 @@ class _CellFunction(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, job: _Pass, x: Tensor, *tensors: Tensor) -> Any:
         count = len(job.cell.states)
-        saving = any(ctx.needs_input_grad)
-        outputs, saved = job.forward(x, tensors[:count], tensors[count:], saving)
-        if saving:
+        job.save = job.options.activation_checkpoint_steps or SAVE_ALL if any(ctx.needs_input_grad) else SAVE_NOTHING
+        outputs, saved = job.forward(x, tensors[:count], tensors[count:], job.save)
+        if job.save != SAVE_NOTHING:
             ctx.job = job
             ctx.save_for_backward(x, *tensors, outputs[0], *saved)  # which checks that nobody has changed them
             ctx.set_materialize_grads(False)
@@ -237,19 +252,8 @@ class _CellFunction(torch.autograd.Function):
         job: _Pass = ctx.job
         count = len(job.cell.states)
         x, *tensors = ctx.saved_tensors[: 1 + count + len(job.cell.weights)]
+        starts = ctx.saved_tensors[2 + len(tensors) :] if job.save > 0 else ()
         if torch.is_grad_enabled() or is_batched(grads):  # create_graph=True, is_grads_batched=True
-            return None, *_differentiable(job, (x, *tensors), grads)
+            return None, *differentiable_gradients(lambda views: job.again(*views), (x, *tensors), grads)
         needs_x, needs_state = ctx.needs_input_grad[1], any(ctx.needs_input_grad[2 : 2 + count])
-        return None, *job.backward(x, tensors[count:], grads, needs_x, needs_state)
-
-
-def _differentiable(job: _Pass, inputs: Iterable[Tensor], grads: Sequence[Any]) -> list[Any]:
-    """Return the gradients of `inputs` by autograd over the reference, connected to `inputs` and `grads`."""
-    create_graph = torch.is_grad_enabled()
-    with torch.enable_grad():
-        views = [tensor.view_as(tensor) for tensor in inputs]
-        used = [(output, grad) for output, grad in zip(job.again(*views), grads, strict=True) if grad is not None]
-        wanted = [view for view in views if view.requires_grad]
-        outputs, output_grads = zip(*used, strict=True)
-        found = iter(torch.autograd.grad(outputs, wanted, output_grads, create_graph=create_graph, allow_unused=True))
-    return [next(found) if view.requires_grad else None for view in views]
+        return None, *job.backward(x, tensors[count:], grads, needs_x, needs_state, starts)

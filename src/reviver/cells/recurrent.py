@@ -24,7 +24,7 @@ from reviver.lstm.transforms import autocast_dtype
 from reviver.rng import Rng, rand
 from reviver.settings.fields import Probability
 from reviver.settings.lstm_network import OPTIONS, DropoutKind, LSTMOptions
-from reviver.settings.validation import check
+from reviver.settings.validation import check, refuse
 
 
 class RNN(nn.Module):
@@ -46,6 +46,7 @@ class RNN(nn.Module):
         bidirectional: add a cell per layer that reads the sequence backward, and concatenate the outputs.
         hidden_dropout: probability to drop a unit of h at a step, in training, with the masks of `LSTM`.
         hidden_dropout_kind: "step", "variational" or "zoneout", see `LSTMOptions`.
+        activation_checkpoint_steps: steps between the states that are saved for the backward pass, see `LSTMOptions`.
         device: device of the parameters.
         dtype: dtype of the parameters.
         rng: source of the initial weights; torch's default generator if None.
@@ -66,6 +67,7 @@ class RNN(nn.Module):
         bidirectional: bool = False,
         hidden_dropout: float = 0.0,
         hidden_dropout_kind: DropoutKind = "step",
+        activation_checkpoint_steps: int | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
         rng: torch.Generator | None = None,
@@ -80,7 +82,11 @@ class RNN(nn.Module):
         self.batch_first, self.dropout, self.bidirectional = batch_first, dropout, bidirectional
         self.num_directions = 2 if bidirectional else 1
         check("dropout", dropout, Probability)
-        self.options = LSTMOptions(hidden_dropout=hidden_dropout, hidden_dropout_kind=hidden_dropout_kind)
+        self.options = LSTMOptions(
+            hidden_dropout=hidden_dropout,
+            hidden_dropout_kind=hidden_dropout_kind,
+            activation_checkpoint_steps=activation_checkpoint_steps,
+        )
         self.layers = nn.ModuleList()
         for layer in range(num_layers):
             size = input_size if layer == 0 else self.num_directions * hidden_size
@@ -106,6 +112,13 @@ class RNN(nn.Module):
     def weights(self, at: int) -> dict[str, Any]:
         """Return the weights by name of a layer and direction, in the order of the state: 0 forward, 0 backward, 1 ..."""
         return self.layers[at]._parameters
+
+    def gate_biases(self) -> list[tuple[Tensor | None, Tensor]]:
+        """Return the biases b_i, if there is one, and b_f of every cell; see `lstm.layer.chrono`."""
+        if "b_f" not in self.cell.vectors:
+            problem = f"must be report for the cell {self.cell.name}, whose text has no vector b_f, got 'chrono'"
+            refuse("init", f"{problem}; name the bias of its forget gate so, or give its start as a line")
+        return [(self.weights(at).get("b_i"), self.weights(at)["b_f"]) for at in range(len(self.layers))]
 
     @torch.no_grad()
     def reset_parameters(self, rng: torch.Generator | None = None) -> None:

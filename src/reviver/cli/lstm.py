@@ -16,8 +16,8 @@ from reviver.settings.fields import Count, Text
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.parts import is_reference
 from reviver.settings.presets import LSTM_PRESETS
-from reviver.settings.validation import check, refuse
-from reviver.text import align, count, percent, show_spread
+from reviver.settings.validation import refuse
+from reviver.text import align, count, did_you_mean, percent, short_repr, show_spread
 
 if TYPE_CHECKING:
     from reviver.data.task import Task
@@ -288,7 +288,10 @@ def curve(
 
     common.require_cpu()
     for name in network or ():
-        check("network", name, Literal[tuple(recall_curve.NETWORKS)])
+        if name not in recall_curve.NETWORKS:
+            words = "CELL-ENCODING-TRAINING, such as rnn-onehot-fixed, see --help"
+            near = did_you_mean(name, recall_curve.NETWORKS)
+            refuse("network", f"must be {words}, got {short_repr(name)}; {near}".removesuffix("; "))
     trials = recall_curve.build_trials(
         length or recall_curve.LENGTHS, network or recall_curve.USUAL_NETWORKS, seeds, sequences
     )

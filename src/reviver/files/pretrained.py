@@ -10,7 +10,7 @@
 import json
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Generic, Literal, NamedTuple, Self, TypeVar, get_args
@@ -162,8 +162,8 @@ def save(
     write_text(folder / CONFIG, text)
 
 
-def load(cls: type[Network], source: str | Path, **download: Any) -> Pretrained[Network]:
-    """Return a network of the class `cls` that `save` wrote, in eval mode, and the description of its data.
+def load(cls: type[Network] | tuple[type[Network], ...], source: str | Path, **download: Any) -> Pretrained[Network]:
+    """Return a network of the class `cls`, or of one of several, that `save` wrote, in eval mode, and the description of its data.
 
     The `source` is a local folder, which comes first, or the id of a repository of the Hugging Face Hub, such as
     `user/name`; `download` are options for a repository, see `find_folder`.
@@ -173,11 +173,13 @@ def load(cls: type[Network], source: str | Path, **download: Any) -> Pretrained[
         ConfigError: if a repository is needed and `huggingface_hub` is not installed.
     """
     folder = find_folder(source, **download)
-    config = _read_config(folder, architecture_of(cls).__name__)
+    known: dict[str, Any] = {architecture_of(one).__name__: one for one in (cls if isinstance(cls, tuple) else (cls,))}
+    config = _read_config(folder, known)
+    found = known[config.architecture]
     path, weights = folder / CONFIG, folder / WEIGHTS
     with reading(path, REMEDY):
-        network: Any = cls(**asdict(cls._spec(**config.network))).to(getattr(torch, config.dtype))  # type: ignore[attr-defined]
-    data = None if config.data is None else validate_record(cls._data_model, config.data, path, REMEDY, "data")
+        network: Any = found(**asdict(found._spec(**config.network))).to(getattr(torch, config.dtype))
+    data = None if config.data is None else validate_record(found._data_model, config.data, path, REMEDY, "data")
     with reading(weights, REMEDY):
         network.load_state_dict(load_file(weights))
     return Pretrained(network.eval(), data, config.run)
@@ -196,7 +198,7 @@ def _find_dtype(tensors: dict[str, torch.Tensor]) -> str:
     return dtypes.pop()
 
 
-def _read_config(folder: Path, architecture: str) -> PretrainedConfig:
+def _read_config(folder: Path, known: Collection[str]) -> PretrainedConfig:
     path = folder / CONFIG
     for name in (CONFIG, WEIGHTS):
         if not (folder / name).exists():
@@ -208,9 +210,9 @@ def _read_config(folder: Path, architecture: str) -> PretrainedConfig:
     with reading(path, REMEDY):
         content = read_json(path)
     config = validate_record(PretrainedConfig, content, path, REMEDY)
-    if config.architecture != architecture:
-        found = short_repr(config.architecture)
-        raise DataError(f"{path}: architecture must be {architecture!r}, got {found}; use the class of that name")
+    if config.architecture not in known:
+        allowed, found = " or ".join(map(repr, known)), short_repr(config.architecture)
+        raise DataError(f"{path}: architecture must be {allowed}, got {found}; use the class of that name")
     return config
 
 

@@ -152,6 +152,14 @@ class LSTM(PretrainedMixin, nn.LSTM):
         """
         return self.stacked_weights(layer, reverse).by_gate()
 
+    @torch.no_grad()
+    def gate_biases(self) -> list[tuple[Tensor | None, Tensor]]:
+        """Return views of the biases b_i and b_f of every cell, each the only one of its gate: the second ones become 0."""
+        for name in self._second_biases():
+            getattr(self, name).zero_()
+        weights = [stacked._replace(b_hh=None).by_gate() for stacked in self.all_stacked_weights()]
+        return [(w.b_i, w.b_f) for w in weights if w.b_f is not None]
+
     def __getattr__(self, name: str) -> Any:
         """Return a weight of the first layer, forward, by its name in the equations, or an option by its name."""
         if name in LSTMWeights._fields:
@@ -347,7 +355,7 @@ class LSTM(PretrainedMixin, nn.LSTM):
 
 
 @torch.no_grad()
-def chrono(lstm: LSTM, max_length: int, rng: torch.Generator | None = None) -> None:
+def chrono(layer: Any, max_length: int, rng: torch.Generator | None = None) -> None:
     """Set the gate biases of every cell so that its units forget over a range of time scales (chrono initialization).
 
     Tallec & Ollivier (2018), "Can recurrent neural networks warp time?":
@@ -356,18 +364,18 @@ def chrono(lstm: LSTM, max_length: int, rng: torch.Generator | None = None) -> N
         b_i = -b_f
 
     A unit with forget gate σ(b_f) = 1 - 1/τ remembers for about τ = 1 + exp(b_f) steps, so τ is uniform from 2 to
-    T_max. b_i scales the input by the part that is forgotten. The other parameters stay as they are.
+    T_max. b_i scales the input by the part that is forgotten; a text may lack it. The other parameters stay as they are.
 
-    `max_length` is T_max in steps, `rng` the source of the biases (torch's default generator if None). The network is
-    changed in place.
+    `layer` is an `LSTM` with biases or an `RNN`, and is changed in place. `max_length` is T_max in steps, `rng` the source of
+    the biases (torch's default generator if None).
+
+    Raises:
+        ConfigError: if the text of the cell has no vector b_f.
     """
-    for stacked in lstm.all_stacked_weights():
-        w = stacked._replace(b_hh=None).by_gate()  # views
-        assert w.b_i is not None and w.b_f is not None, "chrono initialization sets the biases of the gates"  # noqa: PT018
-        w.b_f.uniform_(1.0, max(1.0, max_length - 1.0), generator=rng).log_()
-        w.b_i.copy_(-w.b_f)
-        if stacked.b_hh is not None:
-            stacked.b_hh.zero_()
+    for b_i, b_f in layer.gate_biases():
+        b_f.uniform_(1.0, max(1.0, max_length - 1.0), generator=rng).log_()
+        if b_i is not None:
+            b_i.copy_(-b_f)
 
 
 def run_packed_sequence(

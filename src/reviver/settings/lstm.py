@@ -44,9 +44,9 @@ MAX_LENGTHS = 10_000
 """Maximum number of lengths of a curriculum."""
 STATELESS = ("bidirectional", "pooling", "patch_size")
 """Settings of networks that carry no state from one segment of a sequence to the next, unless they have their defaults."""
-ONLY_LSTM = ("precision", "init")
+ONLY_LSTM = ("precision",)
 """Settings that only the LSTM supports."""
-WITHOUT_CLASSES = (*STATELESS, "hidden_dropout_kind", *ONLY_LSTM)
+WITHOUT_CLASSES = (*STATELESS, "hidden_dropout_kind", "init", "activation_checkpoint_steps", *ONLY_LSTM)
 """Settings that cells as classes do not support."""
 MIN_BATCH_SIZE = 16
 """Minimum batch size of a curriculum, unless `batch_size` is smaller."""

@@ -46,8 +46,9 @@ def find_start(
 
         base = RunFolder.open(out, kind).read_config(type(base))
     elif kind == "lstm":  # what the preset has for the LSTM alone
-        plain = {name: getattr(type(base), name) for name in unsupported_settings(str(changes.get("cell", "lstm")))}
-        changes = {**plain, **changes}
+        cell = str(changes.get("cell", "lstm"))
+        names = [*unsupported_settings(cell), *(["init"] if cell != "lstm" else [])]
+        changes = {**{name: getattr(type(base), name) for name in names}, **changes}
     return dataclasses.replace(base, **changes), out, parts
 
 

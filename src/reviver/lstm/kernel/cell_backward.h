@@ -71,7 +71,7 @@ void cell_backward_rows(const CellCall& call, const Dropout& dropout, const Rows
         bool fetched = t == call.base.begin;
         for (int64_t segment = 0, product = 0, begin = 0; segment < call.backward_segments; begin = call.backward_ends[segment++]) {
             machine.run(call.backward + 6 * begin, call.backward + 6 * call.backward_ends[segment]);
-            for (; product < call.product_ends[segment]; ++product) {
+            for (; product < call.products_ends[segment]; ++product) {
                 const int32_t* const p = call.products + 4 * product;
                 const bool skip = p[0] >> 16 == carry && call.base.stop_at_first && t == 0;
                 for (int64_t r = 0; r < active; ++r) {
@@ -135,10 +135,10 @@ void cell_weight_gradients(const CellCall& call, const int32_t* group, const std
 
 void cell_backward(const CellCall& call) {
     const Dropout dropout = dropout_of(call.base);
-    const int64_t parts = parts_of(call.base), H = call.base.H, group_count = call.group_ends[call.forward_segments - 1];
+    const int64_t parts = parts_of(call.base), H = call.base.H, group_count = call.groups_ends[call.forward_segments - 1];
     std::vector<BackwardPanel> panels;
     int64_t size = 0;
-    for (int64_t product = 0; product < call.product_ends[call.backward_segments - 1]; ++product)
+    for (int64_t product = 0; product < call.products_ends[call.backward_segments - 1]; ++product)
         for (int64_t j = 0; j < H; j += 4 * V) {
             const int32_t* const p = call.products + 4 * product;
             panels.push_back({p, j, static_cast<int>(std::min<int64_t>(4, ceil_div(H - j, V))), nullptr});

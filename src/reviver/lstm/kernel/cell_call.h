@@ -16,11 +16,11 @@ struct CellCall {
     const int32_t* forward;         // [.., 6] instructions: op, target, a, b, c, scalar
     const int32_t* forward_ends;
     const int32_t* groups;          // [.., 4] operand code or -1, has x, first sum, count
-    const int32_t* group_ends;
+    const int32_t* groups_ends;
     const int32_t* backward;        // [.., 6]
     const int32_t* backward_ends;
     const int32_t* products;        // [.., 4] target code, add, first sum, count
-    const int32_t* product_ends;
+    const int32_t* products_ends;
     const float* const* W;          // [sums], each [H, I] or null
     const float* const* U;          // [sums], each [H, H] or null
     const float* const* b;          // [sums], each [P] or null

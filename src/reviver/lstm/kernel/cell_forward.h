@@ -64,7 +64,7 @@ void cell_rows(const CellCall& call, const Dropout& dropout, const Rows& thread_
         machine.t = t;
         size_t panel = 0;
         for (int64_t segment = 0, group = 0, begin = 0; segment < call.forward_segments; begin = call.forward_ends[segment++]) {
-            for (; group < call.group_ends[segment]; ++group) {
+            for (; group < call.groups_ends[segment]; ++group) {
                 const int32_t* const g = call.groups + 4 * group;
                 bool any = false;  // whether the operand is not 0, as h is before the first step
                 for (int64_t r = 0; r < active; ++r) {
@@ -101,7 +101,7 @@ void cell_forward(const CellCall& call) {
     const int64_t parts = parts_of(call.base);
     std::vector<CellPanel> panels;
     int64_t size = 0;
-    for (int64_t group = 0; group < call.group_ends[call.forward_segments - 1]; ++group) {
+    for (int64_t group = 0; group < call.groups_ends[call.forward_segments - 1]; ++group) {
         const int32_t* const g = call.groups + 4 * group;
         for (int64_t column = g[2] * call.P, end = column + g[3] * call.P; column < end; column += 4 * V) {
             const int N = static_cast<int>(std::min<int64_t>(4, (end - column) / V));
@@ -116,8 +116,9 @@ void cell_forward(const CellCall& call) {
         at += (1 + (panel.group[1] ? call.base.I : 0) + (panel.group[0] >= 0 ? call.base.H : 0)) * panel.N * V;
     }
     if (call.saving) {
-        prefer_large_pages(call.slot, call.base.T * call.base.B * slot_row(call) * 4);
-        for (int64_t state = 0; state < call.states; ++state) prefer_large_pages(call.history[state], (call.base.T + 1) * call.base.B * call.P * 4);
+        const int64_t begin = call.base.begin, steps = call.base.end - begin, B = call.base.B;
+        prefer_large_pages(call.slot + begin * B * slot_row(call), steps * B * slot_row(call) * 4);
+        for (int64_t state = 0; state < call.states; ++state) prefer_large_pages(history(call, state, begin), (steps + 1) * B * call.P * 4);
     }
     std::atomic<size_t> next{0};
     parallel(

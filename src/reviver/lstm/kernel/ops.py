@@ -56,7 +56,7 @@ def _forward(*arguments: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         library.load().reviver_lstm_forward(call)
     else:
         state = h, inputs.c
-        for begin, end in _chunks(len(x), save, last_first=mode.reverse):
+        for begin, end in chunks(len(x), save, last_first=mode.reverse):
             before = cells[begin // save]  # [2, B, H]
             before[0], before[1] = state
             state = h_last, c_last
@@ -91,8 +91,8 @@ def _backward(*arguments: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, 
         h_last, c_last = torch.empty_like(h), torch.empty_like(h)
         call.point_to(gates=gates, cells=cells_of_chunk, h_last=h_last, c_last=c_last)
 
-    chunks = _chunks(T, S, last_first=not mode.reverse)
-    for begin, end in chunks:
+    all_chunks = chunks(T, S, last_first=not mode.reverse)
+    for begin, end in all_chunks:
         if save == SAVE_ALL:
             call.begin, call.end = begin, end
         else:
@@ -101,7 +101,7 @@ def _backward(*arguments: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, 
             # The address of step 0, of which only the steps from begin to end are accessed.
             call.output = chunk_output.data_ptr() - begin * B * H * 4
             library.load().reviver_lstm_forward(call)
-        call.stop_at_first = not needs_state and (begin, end) == chunks[-1]
+        call.stop_at_first = not needs_state and (begin, end) == all_chunks[-1]
         library.load().reviver_lstm_backward(call)
         if needs_x:
             operand = to_operand(grad_gates[: end - begin].view(-1, 4 * H))  # [S·B, 4H]
@@ -190,18 +190,24 @@ class _LSTMFunction(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
         if torch.is_grad_enabled() or is_batched(grads):  # create_graph=True, is_grads_batched=True
-            return None, None, *_differentiable_gradients(ctx.equations, Inputs(*ctx.saved_tensors[:9]), grads)
+            return (
+                None,
+                None,
+                *differentiable_gradients(lambda views: ctx.equations(Inputs(*views)), ctx.saved_tensors[:9], grads),
+            )
         return None, None, *_gradient(_backward, ctx, *grads)
 
 
-def _differentiable_gradients(
-    equations: Equations, inputs: Inputs, grads: Sequence[Tensor | None]
+def differentiable_gradients(
+    equations: Callable[[Sequence[Any]], Sequence[Tensor]],
+    inputs: Sequence[Tensor | None],
+    grads: Sequence[Tensor | None],
 ) -> list[Tensor | None]:
     """Return the gradients of `inputs` by autograd, connected to `inputs` and to the gradients of the outputs."""
     create_graph = torch.is_grad_enabled()
     with torch.enable_grad(), torch.autocast("cpu", enabled=False):
         # Views, so that the gradient of x leaves out what x contributes through an h that depends on it.
-        views = _map(lambda tensor: tensor.view_as(tensor), inputs)
+        views = [None if tensor is None else tensor.view_as(tensor) for tensor in inputs]
         used = [(output, grad) for output, grad in zip(equations(views), grads, strict=True) if grad is not None]
         wanted = [tensor for tensor in views if tensor is not None and tensor.requires_grad]
         outputs, output_grads = zip(*used, strict=True)
@@ -234,7 +240,7 @@ def _shapes_of_saved(x: Tensor, h: Tensor, save: int) -> tuple[tuple[int, ...], 
     return (0,), (0,) if save == SAVE_NOTHING else (-(-T // save), 2, B, H)
 
 
-def _chunks(T: int, steps: int, *, last_first: bool) -> list[tuple[int, int]]:
+def chunks(T: int, steps: int, *, last_first: bool = False) -> list[tuple[int, int]]:
     """Return (begin, end) of each chunk of at most `steps` steps out of T."""
     chunks = [(begin, min(begin + steps, T)) for begin in range(0, T, steps)]
     return chunks[::-1] if last_first else chunks

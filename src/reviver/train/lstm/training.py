@@ -81,14 +81,14 @@ def build_network(config: LSTMConfig, task: Task, parts: Parts = BUILT_IN) -> Re
         return build_custom(parts.require("cell", config.cell), **sizes, **options, rng=rng)
     longest = config.length if task.data_record is None else task.data_record["max_length"]
     patch_size = auto_patch_size(longest) if config.patch_size == "auto" else config.patch_size
-    if config.cell != "lstm":
-        text = RNNClassifier(**asdict(select(RNNClassifierSpec, config, **sizes, patch_size=patch_size)))
-        text.reset_parameters(rng)
-        return text
-    network = LSTMClassifier(**asdict(select(LSTMClassifierSpec, config, **sizes, patch_size=patch_size)))
+    network: LSTMClassifier | RNNClassifier
+    if config.cell == "lstm":
+        network = LSTMClassifier(**asdict(select(LSTMClassifierSpec, config, **sizes, patch_size=patch_size)))
+    else:
+        network = RNNClassifier(**asdict(select(RNNClassifierSpec, config, **sizes, patch_size=patch_size)))
     network.reset_parameters(rng)
     if config.init == "chrono":
-        chrono(network.lstm, -(-longest // patch_size), rng)  # T in steps of the LSTM: patches
+        chrono(network.recurrent, -(-longest // patch_size), rng)  # T in steps of the layers: patches
     return network
 
 

@@ -12,11 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from reviver.cells.classifier import RNNClassifier
 from reviver.data.build import SequenceData
 from reviver.data.sequences.examples import Examples
 from reviver.errors import DataError
 from reviver.files.pretrained import CONFIG, load
-from reviver.lstm.classifier import LSTMClassifier
+from reviver.lstm.classifier import LSTMClassifier, RecurrentClassifier
 from reviver.lstm.scoring import compute_logits
 
 
@@ -24,7 +25,7 @@ from reviver.lstm.scoring import compute_logits
 class PretrainedClassifier:
     """A trained classifier, raw numbers in, names of classes out, that `reviver export --format hub` wrote."""
 
-    network: LSTMClassifier
+    network: RecurrentClassifier
     """Network, in eval mode. Its input is standardized."""
     data: SequenceData
     """What the network reads and predicts: its classes and the standardization among others."""
@@ -39,9 +40,11 @@ class PretrainedClassifier:
             DataError: if the files are missing or damaged, or do not describe a classifier of sequences.
             ConfigError: if a repository is needed and `huggingface_hub` is not installed.
         """
-        network, data, _ = load(LSTMClassifier, source, **download)
+        network, data, _ = load((LSTMClassifier, RNNClassifier), source, **download)
         if data is None or data.target != "class" or data.classes is None:
-            raise DataError(f"{source}: {CONFIG} names no classes of sequences; use LSTMClassifier.from_pretrained")
+            raise DataError(
+                f"{source}: {CONFIG} names no classes of sequences; use {type(network).__name__}.from_pretrained"
+            )
         return cls(network, data)
 
     def predict_probabilities(self, sequences: Sequence[Any]) -> Tensor:
