@@ -11,31 +11,10 @@ Gradients are nodes, too, so equal ones are merged and everything is planned ali
 """
 
 from collections import defaultdict
-from collections.abc import Callable
+from functools import reduce
 from typing import Any, NamedTuple
 
-from reviver.cells.graph import StepGraph
-
-RULES: dict[str, Callable[..., tuple[int, ...]]] = {
-    "add": lambda add, g, y, a, b: (g, g),
-    "sub": lambda add, g, y, a, b: (g, add("neg", g)),
-    "neg": lambda add, g, y, a: (add("neg", g),),
-    "mul": lambda add, g, y, a, b: (add("mul", g, b), add("mul", g, a)),
-    "div": lambda add, g, y, a, b: (add("div", g, b), add("neg", add("mul", add("div", g, b), y))),
-    "sigmoid": lambda add, g, y, a: (add("sigmoid_grad", g, y),),
-    "tanh": lambda add, g, y, a: (add("tanh_grad", g, y),),
-    "relu": lambda add, g, y, a: (add("relu_grad", g, y),),
-    "exp": lambda add, g, y, a: (add("mul", g, y),),
-    "log": lambda add, g, y, a: (add("div", g, a),),
-    "softplus": lambda add, g, y, a: (add("mul", g, add("sigmoid", a)),),
-    "sqrt": lambda add, g, y, a: (add("div", g, add("add", y, y)),),
-    "abs": lambda add, g, y, a: (add("abs_grad", g, a),),
-    "max": lambda add, g, y, a, b: (add("pick", g, a, b), add("pick", g, b, a)),
-    "min": lambda add, g, y, a, b: (add("pick", g, b, a), add("pick", g, a, b)),
-    "normalize": lambda add, g, y, a: (add("normalize_grad", g, y),),
-    "dropout": lambda add, g, y, a, *h: (add("dropout_grad", g), *(add("dropout_bypass", g) for _ in h)),
-}
-"""Gradients of the arguments a and b of y from its gradient g; `add` adds a node to the graph."""
+from reviver.cells.graph import OPERATIONS, StepGraph
 
 
 class Derivative(NamedTuple):
@@ -49,30 +28,30 @@ class Derivative(NamedTuple):
 
 def differentiate(forward: StepGraph, outputs: dict[str, int]) -> Derivative:
     """Differentiate a step with sums of products (`plan.py`); `outputs` are the nodes of the new states by name."""
-    graph, result = StepGraph(forward.nodes), Derivative(StepGraph(), {}, {}, {})
+    graph = StepGraph(forward.nodes)
+    result = Derivative(graph, {}, {}, {})
     parts: dict[int, list[int]] = defaultdict(list)  # gradients of each node, which are to be added
     for state, output in outputs.items():
         carry = graph.add("carry", value=state)
         parts[output].append(graph.add("add", carry, graph.add("grad_output")) if state == "h" else carry)
     products: dict[int, list[int]] = defaultdict(list)  # dz of the products of each operand
-    for index, node in reversed(list(enumerate(forward.nodes))):
-        if index in products and node.op != "state":
+    for index, (op, args, value) in reversed(list(enumerate(forward.nodes))):
+        name: Any = value
+        if index in products and op != "state":
             parts[index].append(graph.add("transposed", *products[index], value=index))
         if not parts[index]:
             continue
-        g = parts[index][0]
-        for part in parts[index][1:]:
-            g = graph.add("add", g, part)
-        name: Any = node.value
-        if node.op == "sum":
+        g = reduce(lambda total, part: graph.add("add", total, part), parts[index])
+        if op == "sum":
             result.sums[index] = g
-            for operand in node.args:
+            for operand in args:
                 products[operand].append(g)
-        elif node.op == "vector":
-            result.vectors[name] = g
-        elif node.op == "state":
-            result.states[name] = g
-        elif node.op in RULES:
-            for arg, gradient in zip(node.args, RULES[node.op](graph.add, g, index, *node.args), strict=True):
+        elif op in ("vector", "state"):
+            (result.vectors if op == "vector" else result.states)[name] = g
+        elif op == "dropout":
+            for arg, what in zip(args, ("dropout_grad", "dropout_bypass"), strict=False):
+                parts[arg].append(graph.add(what, g))
+        elif op != "number":
+            for arg, gradient in zip(args, OPERATIONS[op].gradients(graph.add, g, index, *args), strict=True):
                 parts[arg].append(gradient)
-    return result._replace(graph=graph)
+    return result

@@ -125,20 +125,10 @@ def parse(text: str, name: str = "text") -> Cell:
     return _Parser(text, name).cell()
 
 
-class _Statement(NamedTuple):
-    """A line without its comment: the statement, and the column where it begins."""
-
-    number: int
-    source: str
-    indent: int
-    meaning: str
-
-
 class _Parser:
     def __init__(self, text: str, name: str) -> None:
         self.text, self.name = textwrap.dedent(text).strip("\n"), name
         self.graph = StepGraph()
-        self.at = _Statement(1, "", 0, "")
         self.assigned: dict[str, int] = {}  # line of each assigned name
         self.env: dict[str, int] = {}  # node of each name that is assigned so far
         self.lines: dict[str, int] = {}  # line on which a name is first read
@@ -147,25 +137,27 @@ class _Parser:
         self.matrices: dict[str, bool] = {}
         self.matrix_lines: dict[str, int] = {}
         self.vectors: dict[str, float] = {}
-        self.starts: dict[str, tuple[float, _Statement, ast.AST]] = {}
 
     def cell(self) -> Cell:
-        statements = [(line, self.statement(line)) for line in self.split()]
-        for line, statement in statements:
-            self.at = line
+        rows = self.text.split("\n")
+        if len(rows) > MAX_LINES:
+            self.refuse(f"has {len(rows)} lines; a text has at most {MAX_LINES}")
+        statements = [found for number, row in enumerate(rows, start=1) for found in self.statement(number, row)]
+        for statement in statements:
             if isinstance(statement, ast.Assign):
                 self.declare(statement.targets[0])
         quantities: dict[str, Quantity] = {}
-        for line, statement in statements:
-            self.at = line
+        for statement in statements:
             if isinstance(statement, ast.Assign):
                 name = self.target = str(getattr(statement.targets[0], "id", ""))
                 node = self.expression(statement.value, 0)
                 if name == "h":
                     node = self.graph.add("dropout", node, self.graph.add("state", value="h"))
                 self.env[name] = node
-                quantities[name] = Quantity(node, line.meaning, line.number, line.source)
-        self.check(quantities)
+                source, _, meaning = rows[statement.lineno - 1].partition("#")
+                quantities[name] = Quantity(node, meaning.strip(), statement.lineno, source.strip())
+        starts = {getattr(one.target, "id", ""): one for one in statements if isinstance(one, ast.AnnAssign)}
+        self.check(quantities, starts)
         on_x = {name: on_x for name, on_x in self.matrices.items() if on_x}
         states = [name for name in quantities if name == "h" or self.graph.has("state", name)]
         states.sort(key=lambda name: name != "h")
@@ -178,50 +170,48 @@ class _Parser:
             quantities,
             tuple(states),
             {**on_x, **self.matrices},
-            {name: self.starts[name][0] if name in self.starts else 0.0 for name in self.vectors},
+            {name: self.start(starts[name]) if name in starts else 0.0 for name in self.vectors},
         )
 
     # Lines ----------------------------------------------------------------------------------------------------------
 
-    def split(self) -> list[_Statement]:
-        """Return the lines with a statement."""
-        rows = self.text.split("\n")
-        if len(rows) > MAX_LINES:
-            self.refuse(f"has {len(rows)} lines; a text has at most {MAX_LINES}")
-        lines = []
-        for number, row in enumerate(rows, start=1):
-            code, _, comment = row.partition("#")
-            self.at = _Statement(number, code.strip(), len(code) - len(code.lstrip()), comment.strip())
-            if len(code) > MAX_WIDTH:
-                self.refuse(f"has {len(code)} characters; a line has at most {MAX_WIDTH}, split it by a new name")
-            if not code.isascii() or not code.expandtabs().isprintable():
-                column = next(at for at, letter in enumerate(code) if not letter.isascii() or not letter.isprintable())
-                self.refuse(f"{code[column]!r} is no letter of a text; write names in ASCII letters", column=column + 1)
-            if self.at.source:
-                lines.append(self.at)
-        return lines
-
-    def statement(self, line: _Statement) -> ast.stmt:
-        self.at = line
+    def statement(self, number: int, row: str) -> list[ast.stmt]:
+        """Return the statement of a line, none if it is empty or a comment."""
+        code = row.partition("#")[0]
+        indent = len(code) - len(code.lstrip())
+        if len(code) > MAX_WIDTH:
+            problem = f"has {len(code)} characters; a line has at most {MAX_WIDTH}, split it by a new name"
+            self.refuse(problem, (number, 0))
+        for column, letter in enumerate(code.replace("\t", " ")):
+            if not letter.isascii() or not letter.isprintable():
+                self.refuse(f"{letter!r} is no letter of a text; write names in ASCII letters", (number, column))
         try:
-            body = ast.parse(line.source).body
+            body = ast.parse(code.strip()).body
         except SyntaxError as error:
-            column = line.indent + (error.offset or 1)
-            self.refuse(f"{error.msg}; a line is NAME = EXPRESSION with its parentheses closed", column=column)
+            at = number, indent + (error.offset or 1) - 1
+            self.refuse(f"{error.msg}; a line is NAME = EXPRESSION with its parentheses closed", at)
         except (ValueError, MemoryError, RecursionError) as error:
-            self.refuse(f"cannot be read ({one_line(error)})")
-        if len(body) != 1:
-            self.refuse("has several statements; write one assignment a line")
-        statement = body[0]
-        if isinstance(statement, ast.AnnAssign) and statement.value is None and isinstance(statement.target, ast.Name):
-            self.starts[statement.target.id] = self.start(statement), line, statement
-        elif not isinstance(statement, ast.Assign) or len(statement.targets) != 1:
-            self.refuse("is no assignment; write NAME = EXPRESSION, or NAME: NUMBER where a vector begins", statement)
-        return statement
+            self.refuse(f"cannot be read ({one_line(error)})", (number, indent))
+        if len(body) > 1:
+            self.refuse("has several statements; write one assignment a line", (number, indent))
+        for statement in body:
+            for node in ast.walk(statement):
+                if isinstance(node, ast.stmt | ast.expr):
+                    node.lineno, node.col_offset = number, node.col_offset + indent
+            if (
+                isinstance(statement, ast.AnnAssign)
+                and statement.value is None
+                and isinstance(statement.target, ast.Name)
+            ):
+                self.start(statement)
+            elif not isinstance(statement, ast.Assign) or len(statement.targets) != 1:
+                self.refuse(
+                    "is no assignment; write NAME = EXPRESSION, or NAME: NUMBER where a vector begins", statement
+                )
+        return body
 
     def start(self, statement: ast.AnnAssign) -> float:
-        value = statement.annotation
-        sign = 1.0
+        value, sign = statement.annotation, 1.0
         if isinstance(value, ast.UnaryOp) and isinstance(value.op, ast.USub):
             sign, value = -1.0, value.operand
         if not isinstance(value, ast.Constant):
@@ -238,7 +228,7 @@ class _Parser:
             self.refuse(f"{name} has line {self.assigned[name]} already; take another name", target)
         if name.startswith("_"):
             self.refuse(f"{name} begins with an underscore; take another name", target)
-        self.assigned[name] = self.at.number
+        self.assigned[name] = target.lineno
 
     # Expressions ----------------------------------------------------------------------------------------------------
 
@@ -289,7 +279,7 @@ class _Parser:
                 "rename one",
                 matrix,
             )
-        self.matrix_lines.setdefault(name, self.at.number)
+        self.matrix_lines.setdefault(name, tree.lineno)
         if on_x:
             factor = self.graph.add("x")
         elif isinstance(right, ast.Name):
@@ -300,7 +290,7 @@ class _Parser:
 
     def name_of(self, tree: ast.Name, usual: str = "") -> int:  # `usual` is what such a matrix acts on
         name = tree.id
-        self.lines.setdefault(name, self.at.number)
+        self.lines.setdefault(name, tree.lineno)
         self.reads.setdefault(self.target, set()).add(name)
         if name == "x":
             self.refuse("x has I numbers, not H; write a matrix before it, such as W_x @ x", tree)
@@ -325,24 +315,22 @@ class _Parser:
         if name not in FUNCTIONS:
             near = did_you_mean(name, FUNCTIONS) or f"there are {', '.join(FUNCTIONS)}"
             self.refuse(f"unknown function {one_line(name, 40)}; {near}", tree)
-        if tree.keywords or len(tree.args) != FUNCTIONS[name]:
-            arguments = ", ".join("ab"[: FUNCTIONS[name]])
-            self.refuse(f"{name} has {FUNCTIONS[name]} argument{'s'[: FUNCTIONS[name] - 1]}: {name}({arguments})", tree)
+        if tree.keywords or len(tree.args) != (count := FUNCTIONS[name].arguments):
+            self.refuse(f"{name} has {count} argument{'s'[: count - 1]}: {name}({', '.join('ab'[:count])})", tree)
         return self.graph.add(name, *(self.expression(arg, depth + 1) for arg in tree.args))
 
     # The whole text -------------------------------------------------------------------------------------------------
 
-    def check(self, quantities: dict[str, Quantity]) -> None:
+    def check(self, quantities: dict[str, Quantity], starts: dict[str, ast.AnnAssign]) -> None:
         if "h" not in quantities:
             last = list(quantities)[-1:] or ["v"]
-            self.refuse(f"no line assigns h, the output; write one such as h = tanh({last[0]})", whole=True)
+            self.refuse(f"no line assigns h, the output; write one such as h = tanh({last[0]})")
         if not any(self.matrices.values()):
-            self.refuse("no line reads x, the input; write a matrix before it, such as W_x @ x", whole=True)
-        for name, (_, line, tree) in self.starts.items():
+            self.refuse("no line reads x, the input; write a matrix before it, such as W_x @ x")
+        for name, statement in starts.items():
             if name not in self.vectors:
-                self.at = line
                 near = did_you_mean(name, self.vectors) or "only learned vectors begin at a number"
-                self.refuse(f"no line reads a vector {name}; {near}", tree)
+                self.refuse(f"no line reads a vector {name}; {near}", statement)
         read, waiting = set[str](), ["h"]
         while waiting:  # what h depends on, over steps
             name = waiting.pop()
@@ -351,13 +339,14 @@ class _Parser:
                 waiting += self.reads.get(name, ())
         for name, quantity in quantities.items():
             if name not in read:
-                self.at = _Statement(quantity.line, quantity.source, 0, "")
-                self.refuse(f"nobody reads {name}: h does not depend on it; use it, or remove the line")
+                self.refuse(
+                    f"nobody reads {name}: h does not depend on it; use it, or remove the line", (quantity.line, 0)
+                )
         stages = self.graph.stages()
         if stages > MAX_STAGES:
-            self.refuse(f"has {stages} products that wait for one another; at most {MAX_STAGES} may", whole=True)
+            self.refuse(f"has {stages} products that wait for one another; at most {MAX_STAGES} may")
 
-    def refuse(self, problem: str, tree: ast.AST | None = None, column: int = 0, whole: bool = False) -> NoReturn:
-        column = column or self.at.indent + int(getattr(tree, "col_offset", 0)) + 1
-        place = "" if whole else f", line {self.at.number}, column {column}"
+    def refuse(self, problem: str, at: ast.expr | ast.stmt | tuple[int, int] | None = None) -> NoReturn:
+        line, column = at if isinstance(at, tuple) else (getattr(at, "lineno", 0), getattr(at, "col_offset", 0))
+        place = "" if at is None else f", line {line}, column {column + 1}"
         raise ConfigError(f"cell {self.name}{place}: {problem}", "cell")

@@ -15,12 +15,12 @@ from torch._subclasses import FakeTensor
 from torch.nn import functional
 
 from reviver.cells.grammar import Cell
-from reviver.cells.plan import Plan
+from reviver.cells.plan import Place, Plan
 from reviver.cells.reference import States, reverse_steps, unroll
 from reviver.lstm import kernel
 from reviver.lstm.kernel import buffers, library
 from reviver.lstm.kernel.library import SAVE_ALL, SAVE_NOTHING
-from reviver.lstm.kernel.ops import BACKWARD_ROWS, chunks, differentiable_gradients
+from reviver.lstm.kernel.ops import BACKWARD_ROWS, differentiable_gradients
 from reviver.lstm.transforms import is_batched
 from reviver.settings.lstm_network import LSTMOptions
 
@@ -47,8 +47,12 @@ class CellCall(ctypes.Structure):
 def _plan(cell: Cell, dropout: str) -> tuple[Plan, dict[str, Any]]:
     """Return a plan, and its fields of a call: sizes, and arrays, which must live as long as a call that points to them."""
     plan = Plan(cell, dropout)
-    sizes = "slots", "scalars", "registers", "spills", "operand_gradients"
-    fields: dict[str, Any] = {name: getattr(plan, name) for name in sizes}
+    fields: dict[str, Any] = {
+        "scalars": plan.scalars,
+        "slots": plan.sizes[Place.SLOT],
+        "spills": plan.sizes[Place.SPILL],
+    }
+    fields |= {"registers": plan.sizes[Place.REGISTER], "operand_gradients": plan.sizes[Place.GRAD_OPERAND]}
     for name in ("forward", "groups", "backward", "products"):
         segments: list[list[Sequence[int]]] = getattr(plan, name)
         numbers = [number for segment in segments for row in segment for number in row]
@@ -114,9 +118,9 @@ class _Pass:
             entries[0, :, :H] = initial
         last = [x.new_empty(B, P) for _ in states]
         self.prepare(x, H, weights, history=history, last=last)
-        saved = [*history, buffers.empty(T, B, plan.slots * P + padded(plan.scalars))] if saving else []
+        saved = [*history, buffers.empty(T, B, plan.sizes[Place.SLOT] * P + padded(plan.scalars))] if saving else []
         self.call.saving, self.call.slot = saving, saved[-1].data_ptr() if saving else None
-        for begin, end in chunks(T, save if save > 0 else T):
+        for begin, end in reversed(_chunks(T, save if save > 0 else T)):
             if save > 0:  # the states before the chunk
                 saved.append(
                     torch.stack([entries[begin if entries is history[0] else begin % 2] for entries in history])
@@ -181,16 +185,16 @@ class _Pass:
         plan, call, (T, B, I) = self.plan, self.call, x.shape  # noqa: E741
         H = len(weights[0])
         P, n = padded(H), len(plan.sums)
-        carry = [x.new_zeros(B, P) for _ in grads[1:]]
+        carry = [x.new_zeros(2, B, P) for _ in grads[1:]]
         for state, grad in zip(carry, grads[1:], strict=True):
             if grad is not None:
-                state[:, :H] = grad
+                state[:, :, :H] = grad
         self.kept[-1]["carry"] = self.point("carry", carry)
         steps = min(T, self.save if starts else max(1, BACKWARD_ROWS // B))
         if starts:  # buffers of a chunk; the states after the last step are computed already
             history = [buffers.empty(steps + 1, B, P) for _ in carry]
-            slot = buffers.empty(steps, B, plan.slots * P + padded(plan.scalars))
-            last = [torch.empty_like(state) for state in carry]
+            slot = buffers.empty(steps, B, plan.sizes[Place.SLOT] * P + padded(plan.scalars))
+            last = [x.new_empty(B, P) for _ in carry]
             self.kept[-1]["last"] = self.point("last", last)
         grad_W, grad_U, grad_sums = x.new_zeros(n, P, I), x.new_zeros(n, P, H), x.new_empty(steps, B, n * P)
         grad_vector = x.new_zeros(call.vectors, P)
@@ -205,9 +209,9 @@ class _Pass:
             for at, s in enumerate(plan.sums):
                 if s.W is not None:
                     on_x[at, :H] = by_name[s.W]
-        for begin, end in reversed(chunks(T, steps)):
+        for at, (begin, end) in enumerate(_chunks(T, steps)):
             if starts:
-                self.recompute(begin, end, starts[begin // steps], history, slot)
+                self.recompute(begin, end, starts[-1 - at], history, slot)
             self.run("backward", begin, end)
             if grad_x is not None and on_x is not None:
                 rows = grad_sums[: end - begin].view(-1, n * P)
@@ -218,7 +222,7 @@ class _Pass:
                 if matrix is not None:  # which may stand in several sums
                     found[matrix] = found[matrix] + grad if matrix in found else grad
         found |= {name: grad_vector[at, :H] for at, name in enumerate(plan.vectors)}
-        states = [state[:, :H] if needs_state else None for state in carry]
+        states = [state[0, :, :H] if needs_state else None for state in carry]
         return [grad_x, *states, *(found.get(name) for name in self.cell.weights)]
 
     def again(self, x: Tensor, *tensors: Tensor) -> list[Tensor]:
@@ -257,3 +261,8 @@ class _CellFunction(torch.autograd.Function):
             return None, *differentiable_gradients(lambda views: job.again(*views), (x, *tensors), grads)
         needs_x, needs_state = ctx.needs_input_grad[1], any(ctx.needs_input_grad[2 : 2 + count])
         return None, *job.backward(x, tensors[count:], grads, needs_x, needs_state, starts)
+
+
+def _chunks(T: int, steps: int) -> list[tuple[int, int]]:
+    """Return (begin, end) of each chunk of at most `steps` steps, the last one first."""
+    return [(max(0, end - steps), end) for end in range(T, 0, -steps)]

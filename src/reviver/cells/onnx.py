@@ -6,28 +6,10 @@ Shapes: B batch, T time, I input size, H hidden size, D directions (1 or 2).
 import numpy as np
 
 from reviver.cells.classifier import RNNClassifier
+from reviver.cells.graph import EPSILON, OPERATIONS
 from reviver.cells.recurrent import RNN
-from reviver.cells.reference import EPSILON
 from reviver.files.onnx_graph import Graph, Port
 from reviver.lstm.onnx import Batch
-
-OPERATORS = {
-    "add": "Add",
-    "sub": "Sub",
-    "mul": "Mul",
-    "div": "Div",
-    "neg": "Neg",
-    "sigmoid": "Sigmoid",
-    "tanh": "Tanh",
-    "relu": "Relu",
-    "exp": "Exp",
-    "log": "Log",
-    "softplus": "Softplus",
-    "sqrt": "Sqrt",
-    "abs": "Abs",
-    "max": "Max",
-    "min": "Min",
-}
 
 
 def scan_layers(graph: Graph, network: RNNClassifier, batch: Batch) -> tuple[str, str]:
@@ -73,7 +55,7 @@ def _step(graph: Graph, rnn: RNN, at: int) -> Graph:
             epsilon = graph.constant(np.full(1, EPSILON, np.float32))
             found = body.add("Div", centered, body.add("Sqrt", body.add("Add", variance, epsilon)))
         else:
-            found = body.add(OPERATORS[op], *entries)
+            found = body.add(OPERATIONS[op].onnx, *entries)
         values.append(found)
     for name in cell.states:
         new = body.add("Where", inside, values[cell.quantities[name].node], before[name])

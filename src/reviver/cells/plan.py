@@ -15,13 +15,11 @@ from typing import NamedTuple
 
 from reviver.cells.derivative import differentiate
 from reviver.cells.grammar import Cell
-from reviver.cells.graph import FUNCTIONS, Node, StepGraph
+from reviver.cells.graph import FUNCTIONS, OPERATIONS, Node, StepGraph
 
 OPS = (
-    *("move", "add", "sub", "mul", "div", "neg", "fma"),
-    *("sigmoid", "tanh", "relu", "exp", "log", "softplus", "sqrt", "abs", "max", "min", "normalize", "dropout"),
-    *("sigmoid_grad", "tanh_grad", "relu_grad", "abs_grad", "pick", "normalize_grad", "dropout_grad"),
-    *("dropout_bypass", "accumulate"),
+    *("move", "fma", *OPERATIONS, "dropout", "sigmoid_grad", "tanh_grad", "relu_grad", "abs_grad", "pick"),
+    *("normalize_grad", "dropout_grad", "dropout_bypass", "accumulate"),
 )
 """Instructions, in the order of `Op` in cell_program.h."""
 
@@ -34,12 +32,13 @@ class Place(IntEnum):
     BEFORE = 2  # state before the step
     AFTER = 3  # state after it
     VECTOR = 4  # weights, then numbers
-    CARRY = 5  # gradient of a state, in and out
-    GRAD_OUTPUT = 6
-    GRAD_SUM = 7  # dz
-    GRAD_OPERAND = 8  # U^T dz
-    GRAD_VECTOR = 9
-    SPILL = 10
+    CARRY = 5  # gradient of a state after the step
+    CARRIED = 6  # gradient of a state before it
+    GRAD_OUTPUT = 7
+    GRAD_SUM = 8  # dz
+    GRAD_OPERAND = 9  # U^T dz
+    GRAD_VECTOR = 10
+    SPILL = 11
 
     def __call__(self, index: int) -> int:
         """Return the code of an operand."""
@@ -55,34 +54,12 @@ class Sum(NamedTuple):
     operand: int | None
 
 
-class ProductGroup(NamedTuple):
-    """Sums with the same operand, all with or all without x, whose slots are `size` from `first`."""
-
-    operand: int  # code, or -1
-    has_x: int
-    first: int
-    size: int
-
-
-class BackwardProduct(NamedTuple):
-    """The gradient U^T dz of an operand, from the dz of `size` sums from `first`, to `target`; added or written."""
-
-    target: int  # code
-    add: int
-    first: int
-    size: int
-
-
-class Store(NamedTuple):
-    """Where the value of a node is wanted: a code, None for any slot, and the segment by whose end."""
-
-    node: int
-    code: int | None
-    segment: int
-
-
+Product = tuple[int, int, int, int]
+"""Products of `size` sums from `first`: forward (operand or -1, has x, first, size), backward (target, add, first, size)."""
 Instruction = tuple[int, int, int, int, int, int]
 """op, target, three arguments, index of the scalar of `normalize`."""
+Store = tuple[int, int, int]
+"""A node, the code of the place where its value is wanted, and the segment by whose end."""
 
 
 def fuse(cell: Cell, dropout: str) -> tuple[StepGraph, dict[str, int], dict[int, Sum]]:
@@ -90,31 +67,29 @@ def fuse(cell: Cell, dropout: str) -> tuple[StepGraph, dict[str, int], dict[int,
     nodes = cell.graph.nodes
     outputs = {name: cell.quantities[name].node for name in cell.states}
     needed = sorted(cell.graph.reachable(outputs.values()))
-    users: dict[int, list[int]] = {index: [-1] * list(outputs.values()).count(index) for index in needed}
-    for index in needed:
-        for arg in nodes[index].args:
-            users[arg].append(index)
+    users = _readers(nodes, outputs.values(), {})
     graph, sums, new = StepGraph(), dict[int, Sum](), dict[int, int]()
 
     def is_part(index: int, op: str) -> bool:  # of a larger sum
-        return nodes[index].op == op and len(users[index]) == 1 and nodes[users[index][0]].op == "add"
+        is_read_once = len(users[index]) == 1 and index not in outputs.values()
+        return nodes[index].op == op and is_read_once and nodes[users[index][0]].op == "add"
 
     def terms(index: int) -> list[int]:
         return [term for arg in nodes[index].args for term in (terms(arg) if is_part(arg, "add") else [arg])]
 
     def add_sum(W: int | None, U: int | None, b: int | None) -> int:
         name_W, name_U, name_b = (None if index is None else str(nodes[index].value) for index in (W, U, b))
-        operand = None if U is None else new[nodes[U].args[0]]
-        found = graph.add("sum", *(() if operand is None else (operand,)), value=f"{name_W},{name_U},{name_b}")
-        sums[found] = Sum(name_W, name_U, name_b, operand)
-        return found
+        found = Sum(name_W, name_U, name_b, None if U is None else new[nodes[U].args[0]])
+        at = graph.add("sum", *(() if found.operand is None else (found.operand,)), value=f"{found[:3]}")
+        sums[at] = found
+        return at
 
     for index in needed:
-        node = nodes[index]
-        if node.op == "x" or is_part(index, "matmul") or is_part(index, "add"):
+        op, args, value = nodes[index]
+        if op == "x" or is_part(index, "matmul") or is_part(index, "add"):
             continue
-        if node.op in ("matmul", "add"):
-            found = [index] if node.op == "matmul" else terms(index)
+        if op in ("matmul", "add"):
+            found = [index] if op == "matmul" else terms(index)
             products = [term for term in found if term == index or is_part(term, "matmul")]
             inputs = [term for term in products if nodes[nodes[term].args[0]].op == "x"]
             recurrent: list[int | None] = [term for term in products if term not in inputs]
@@ -128,11 +103,11 @@ def fuse(cell: Cell, dropout: str) -> tuple[StepGraph, dict[str, int], dict[int,
             new[index] = total[0]
             for term in total[1:]:
                 new[index] = graph.add("add", new[index], term)
-        elif node.op == "dropout" and dropout == "none":
-            new[index] = new[node.args[0]]
+        elif op == "dropout" and dropout == "none":
+            new[index] = new[args[0]]
         else:
-            args = node.args[:1] if node.op == "dropout" and dropout == "scaled" else node.args
-            new[index] = graph.add(node.op, *(new[arg] for arg in args), value=node.value)
+            kept = args[:1] if op == "dropout" and dropout == "scaled" else args
+            new[index] = graph.add(op, *(new[arg] for arg in kept), value=value)
     return graph, {name: new[index] for name, index in outputs.items()}, sums
 
 
@@ -146,33 +121,45 @@ class Plan:
         forward: programs of the forward segments.
         backward: programs of the backward segments.
         products: products after each backward segment.
-        slots: number of slots; likewise `scalars`, `registers`, `spills` and `operand_gradients`.
+        sizes: number of registers, slots, spills and gradients of operands, by their `Place`.
+        scalars: number of scalars.
     """
 
     def __init__(self, cell: Cell, dropout: str) -> None:
-        self.states = list(cell.states)
+        self.states, self.vectors, self.sizes = list(cell.states), list(cell.vectors), Counter[Place]()
         forward, self.outputs, sums = fuse(cell, dropout)
         self.first = len(forward.nodes)  # of the nodes of the derivative
         self.derivative = differentiate(forward, self.outputs)
-        self.graph = self.derivative.graph
-        self.zero = self.graph.add("number", value=0.0)
-        self.nodes = self.graph.nodes
-        self.levels = self.find_levels()
-        self.order = sorted(sums, key=lambda node: self.sum_key(node, sums[node]))
-        self.sums = [sums[node] for node in self.order]
-        self.vectors = list(cell.vectors)
-        self.numbers = sorted({float(node.value or 0) for node in self.nodes if node.op == "number"})
-        self.slots, self.registers, self.spills, self.operand_gradients = len(sums), 0, 0, 0
-        normalized = [index for index in range(self.first) if self.nodes[index].op == "normalize"]
-        self.scalar_of = {index: at for at, index in enumerate(normalized)}
-        self.scalars = len(normalized)
-        self.reads: Counter[int] = Counter()  # how often a node is still read
-        self.reusable: dict[int, int] = {}  # slots of sums that the backward pass does not read
-        self.free: list[int] = []
-        self.is_backward = False
+        self.zero = self.derivative.graph.add("number", value=0.0)
+        self.nodes = self.derivative.graph.nodes
+        self.levels: list[int] = []  # the first segment of its pass that can compute a node
+        for index, (op, args, _) in enumerate(self.nodes):
+            waits = op == "transposed" or (op == "sum" and any(self.nodes[arg].op != "state" for arg in args))
+            parts = [self.levels[arg] for arg in args if index < self.first or arg >= self.first]
+            self.levels.append(max(parts, default=0) + waits)
 
-        self.inputs = {
-            index: code for index, node in enumerate(self.nodes) if (code := self.input_code(node)) is not None
+        def key(
+            index: int,
+        ) -> tuple[int, int, bool, int]:  # those with an operand, among them those with x, are together
+            s = sums[index]
+            return self.levels[index], self.first if s.operand is None else s.operand, s.W is None, index
+
+        self.order = sorted(sums, key=key)
+        self.sums = [sums[node] for node in self.order]
+        self.numbers = sorted({float(node.value or 0) for node in self.nodes if node.op == "number"})
+        normalized = [index for index in range(self.first) if self.nodes[index].op == "normalize"]
+        self.scalar_of, self.scalars = {index: at for at, index in enumerate(normalized)}, len(normalized)
+        constants = Place.VECTOR, [*self.vectors, *self.numbers]
+        inputs: dict[str, tuple[Place, list[object]]] = {"state": (Place.BEFORE, [*self.states]), "vector": constants}
+        inputs |= {
+            "number": constants,
+            "carry": (Place.CARRY, [*self.states]),
+            "grad_output": (Place.GRAD_OUTPUT, [None]),
+        }
+        self.inputs = {  # codes of nodes that are in memory from the beginning
+            index: inputs[op][0](inputs[op][1].index(value))
+            for index, (op, _, value) in enumerate(self.nodes)
+            if op in inputs
         }
         after = {
             node: Place.AFTER(at)
@@ -184,43 +171,14 @@ class Plan:
         kept = saved | raw | after.keys() | self.inputs.keys()
         self.plan_backward({node: code for node, code in memory.items() if node in kept})
 
-    def find_levels(self) -> list[int]:
-        """Return for each node the first segment that can compute it, in the forward or in the backward pass."""
-        levels: list[int] = []
-        for index, node in enumerate(self.nodes):
-            if index < self.first:
-                waits = node.op == "sum" and any(self.nodes[arg].op != "state" for arg in node.args)
-                levels.append(max((levels[arg] for arg in node.args), default=0) + waits)
-            else:
-                parts = [levels[arg] for arg in node.args if arg >= self.first]
-                levels.append(max(parts, default=0) + (node.op == "transposed"))
-        return levels
-
-    def sum_key(self, index: int, s: Sum) -> tuple[int, int, bool, int]:
-        """Return the key by which sums with the same operand, and among them those with x, stand side by side."""
-        return self.levels[index], self.first if s.operand is None else s.operand, s.W is None, index
-
-    def input_code(self, node: Node) -> int | None:
-        """Return the code of a node that is in memory from the beginning, else None."""
-        match node.op:
-            case "state":
-                return Place.BEFORE(self.states.index(str(node.value)))
-            case "vector":
-                return Place.VECTOR(self.vectors.index(str(node.value)))
-            case "number":
-                return Place.VECTOR(len(self.vectors) + self.numbers.index(float(node.value or 0)))
-            case "carry":
-                return Place.CARRY(self.states.index(str(node.value)))
-        return Place.GRAD_OUTPUT(0) if node.op == "grad_output" else None
-
     def find_saved(self, after: dict[int, int], sums: dict[int, Sum]) -> tuple[set[int], set[int]]:
         """Return the computed nodes and the sums that the backward pass gets in slots."""
         operands = {s.operand for s in self.sums if s.operand is not None}
         saved = {index for index in operands if self.nodes[index].op not in _IN_MEMORY}
-        raw = {index for index in operands if index in sums}
-        roots = [*self.derivative.sums.values(), *self.derivative.vectors.values(), *self.derivative.states.values()]
-        reached = [node for node in self.graph.reachable(roots) if node >= self.first]
-        waiting = [arg for node in reached for arg in self.nodes[node].args if arg < self.first]
+        raw = operands & sums.keys()
+        graph, sums_g, vectors_g, states_g = self.derivative
+        reached = graph.reachable([*sums_g.values(), *vectors_g.values(), *states_g.values()])
+        waiting = [arg for node in reached if node >= self.first for arg in self.nodes[node].args if arg < self.first]
         given = self.inputs.keys() | after.keys()
         seen = set(given)
         while waiting:
@@ -239,61 +197,60 @@ class Plan:
 
     def plan_forward(self, after: dict[int, int], saved: set[int], raw: set[int]) -> dict[int, int]:
         """Plan the forward pass; return the codes of all nodes that it leaves in memory."""
-        slots = {node: Place.SLOT(slot) for slot, node in enumerate(self.order)}
-        used = raw.union(self.outputs.values())
-        self.reusable = {node: code for node, code in slots.items() if node not in used}
-        last = max(self.levels[node] for node in [*self.order, *self.outputs.values()])
-        stores = [Store(node, Place.AFTER(at), last) for at, node in enumerate(self.outputs.values())]
-        stores += [Store(node, None, self.levels[node]) for node in sorted(saved)]
+        slots = {node: self.new(Place.SLOT) for node in self.order}
+        readers = Counter(arg for node in self.nodes[: self.first] for arg in node.args)
+        readers.update([*raw, *self.outputs.values()])
         memory = dict(after)
-        self.forward = self.schedule(self.inputs | slots, stores, last, memory)
+        for node in sorted(saved - after.keys()):  # in place of a sum that nobody else reads
+            free = [slots[arg] for arg in self.nodes[node].args if arg in slots and readers[arg] == 1]
+            memory[node] = free[0] if free else self.new(Place.SLOT)
+        last = max(self.levels[node] for node in [*self.order, *self.outputs.values()])
+        stores = [(node, Place.AFTER(at), last) for at, node in enumerate(self.outputs.values())]
+        stores += [(node, memory[node], self.levels[node]) for node in sorted(saved)]
+        self.forward = self.schedule(self.inputs | slots, stores, last, memory, Place.SLOT)
         memory |= self.inputs | slots
         groups: dict[tuple[int, int, int], list[int]] = {}
         for slot, (node, s) in enumerate(zip(self.order, self.sums, strict=True)):
             code = -1 if s.operand is None else memory[s.operand]
             groups.setdefault((self.levels[node], code, int(s.W is not None)), []).append(slot)
-        self.groups: list[list[ProductGroup]] = [[] for _ in range(last + 1)]
+        self.groups: list[list[Product]] = [[] for _ in range(last + 1)]
         for (level, code, has_x), members in groups.items():
-            self.groups[level].append(ProductGroup(code, has_x, members[0], len(members)))
+            self.groups[level].append((code, has_x, members[0], len(members)))
         return memory
 
     def plan_backward(self, given: dict[int, int]) -> None:
         """Plan the backward pass; `given` are codes of the nodes that the forward pass has left."""
         _, sums, vectors, states = self.derivative
-        self.reusable, self.is_backward = {}, True
-        members: dict[int, list[int]] = {}  # slots of the products of each operand
+        members: dict[int | None, list[int]] = {}  # slots of the products of each operand
         for slot, s in enumerate(self.sums):
-            if s.operand is not None:
-                members.setdefault(s.operand, []).append(slot)
+            members.setdefault(s.operand, []).append(slot)
         last = max(self.levels[g] for g in [*sums.values(), *vectors.values(), *states.values()])
-        self.products: list[list[BackwardProduct]] = [[] for _ in range(last + 1)]
-        for index, node in enumerate(self.nodes):
-            if node.op == "transposed":
-                slots = members[int(node.value or 0)]
-                given[index] = Place.GRAD_OPERAND(self.operand_gradients)
-                self.operand_gradients += 1
-                self.products[self.levels[index] - 1].append(BackwardProduct(given[index], 0, slots[0], len(slots)))
+        self.products: list[list[Product]] = [[] for _ in range(last + 1)]
+        for index, (op, _, value) in enumerate(self.nodes):
+            if op == "transposed":
+                slots = members[int(value or 0)]
+                given[index] = self.new(Place.GRAD_OPERAND)
+                self.products[self.levels[index] - 1].append((given[index], 0, slots[0], len(slots)))
         stores = []
-        gradients = [
-            (s.b, sums[node], Place.GRAD_SUM(slot))
-            for slot, (node, s) in enumerate(zip(self.order, self.sums, strict=True))
-        ]
-        for bias, g, code in gradients:
-            stores.append(Store(g, code, self.levels[g]))
-            if bias is not None:
-                stores.append(Store(g, Place.GRAD_VECTOR(self.vectors.index(bias)), self.levels[g]))
-        for name, g in vectors.items():
-            stores.append(Store(g, Place.GRAD_VECTOR(self.vectors.index(name)), self.levels[g]))
+        for slot, (node, s) in enumerate(zip(self.order, self.sums, strict=True)):
+            g = sums[node]
+            stores.append((g, Place.GRAD_SUM(slot), self.levels[g]))
+            if s.b is not None:
+                stores.append((g, Place.GRAD_VECTOR(self.vectors.index(s.b)), self.levels[g]))
+        stores += [(g, Place.GRAD_VECTOR(self.vectors.index(name)), self.levels[g]) for name, g in vectors.items()]
         for at, name in enumerate(self.states):
-            slots = next((members[node] for node in members if self.nodes[node] == Node("state", (), name)), [])
+            slots = next(
+                (members[node] for node in members if node is not None and self.nodes[node] == Node("state", (), name)),
+                [],
+            )
             if slots:
-                self.products[last].append(BackwardProduct(Place.CARRY(at), int(name in states), slots[0], len(slots)))
+                self.products[last].append((Place.CARRIED(at), int(name in states), slots[0], len(slots)))
             if not slots or name in states:
-                stores.append(Store(states.get(name, self.zero), Place.CARRY(at), last))
-        self.backward = self.schedule(given, stores, last, {})
+                stores.append((states.get(name, self.zero), Place.CARRIED(at), last))
+        self.backward = self.schedule(given, stores, last, {}, Place.SPILL)
 
     def schedule(
-        self, given: dict[int, int], stores: list[Store], last: int, memory: dict[int, int]
+        self, given: dict[int, int], stores: list[Store], last: int, memory: dict[int, int], place: Place
     ) -> list[list[Instruction]]:
         """Return the programs of all segments.
 
@@ -303,127 +260,72 @@ class Plan:
             given: codes of nodes that are in memory when a segment begins that reads them.
             stores: where values are wanted.
             last: the last segment.
-            memory: codes of nodes that instructions write to memory; those of slots and spills are added.
+            memory: codes of nodes that instructions write to memory; those of values for later segments are added.
+            place: where these are.
         """
-        nodes = dict(enumerate(self.nodes))
-        wanted = {store.node for store in stores}
-        users = _users(nodes, wanted, given)
-        for index in sorted(users, reverse=True):  # a product that only an addition reads becomes a part of it
+        nodes = [*self.nodes]
+        wanted = [node for node, _, _ in stores]
+        readers = _readers(nodes, wanted, given)
+        for index in sorted(readers, reverse=True):  # a product that only an addition reads becomes a part of it
             for part, other in (nodes[index].args, nodes[index].args[::-1]) if nodes[index].op == "add" else ():
-                if nodes[part].op == "mul" and users.get(part) == [index] and part not in wanted:
+                if nodes[part].op == "mul" and readers.get(part) == [index] and part not in wanted:
                     nodes[index] = Node("fma", (*nodes[part].args, other))
                     break
-        users = _users(nodes, wanted, given)
+        readers = _readers(nodes, wanted, given)
         segment_of: dict[int, int] = {}
-        for index in sorted(users, reverse=True):
-            due = [store.segment for store in stores if store.node == index]
-            segment_of[index] = min([*due, *(segment_of[user] for user in users[index])])
-        kept = {index for index, at in segment_of.items() if any(segment_of[user] > at for user in users[index])}
+        for index in sorted(readers, reverse=True):
+            due = [segment for node, _, segment in stores if node == index]
+            segment_of[index] = min([*due, *(segment_of[reader] for reader in readers[index])])
         here: list[list[Store]] = [[] for _ in range(last + 1)]
-        for store in stores:
-            at = segment_of.get(store.node, store.segment)
-            if store.code is None:
-                kept.add(store.node)
-            elif store.code >> 16 == Place.CARRY and self.is_read_later(store, nodes, segment_of, given, stores):
-                here[store.segment].append(store)
-                kept |= {store.node} if at < store.segment else set()
-            else:
-                here[at].append(store)
-                if store.code >> 16 != Place.GRAD_VECTOR and store.node in segment_of:
-                    memory.setdefault(store.node, store.code)
-        self.reads = Counter(arg for index in users for arg in nodes[index].args)
+        for node, code, segment in stores:
+            here[segment_of.get(node, segment)].append((node, code, segment))
+            if code >> 16 != Place.GRAD_VECTOR and node in segment_of:
+                memory.setdefault(node, code)
+        for index, at in sorted(segment_of.items()):
+            if index not in memory and any(segment_of[reader] > at for reader in readers[index]):
+                memory[index] = self.new(place)
         programs = []
         for segment in range(last + 1):
             computed = {index: nodes[index] for index in sorted(segment_of) if segment_of[index] == segment}
-            programs.append(self.program(computed, here[segment], given, memory, kept))
+            programs.append(self.program(computed, here[segment], memory | given))
         return programs
 
-    @staticmethod
-    def is_read_later(
-        store: Store,
-        nodes: dict[int, Node],
-        segment_of: dict[int, int],
-        given: dict[int, int],
-        stores: list[Store],
-    ) -> bool:
-        """Return whether others read a carry when the value that is stored there is computed, or later."""
-        carries = {node for node, code in given.items() if code == store.code}
-        if segment_of.get(store.node) != store.segment or any(other.node in carries for other in stores):
-            return True
-        return any(index > store.node for index in segment_of if not carries.isdisjoint(nodes[index].args))
-
-    def program(
-        self,
-        nodes: dict[int, Node],
-        stores: list[Store],
-        given: dict[int, int],
-        memory: dict[int, int],
-        kept: set[int],
-    ) -> list[Instruction]:
-        """Return the program of a segment that computes `nodes`, of which those in `kept` go to memory."""
+    def program(self, nodes: dict[int, Node], stores: list[Store], memory: dict[int, int]) -> list[Instruction]:
+        """Return the program of a segment that computes `nodes`, of which those in `memory` go there."""
         program: list[Instruction] = []
         ends = {arg: index for index, node in nodes.items() for arg in node.args}
-        ends |= {store.node: self.first**2 for store in stores}
-        registers: dict[int, int] = {}
-        free = list(range(len(nodes) + len(stores), -1, -1))
-
-        def code(index: int) -> int:
-            found = given.get(index, memory.get(index))
-            return Place.REGISTER(registers[index]) if found is None else found
-
-        def new_register(index: int) -> int:
-            registers[index] = free.pop()
-            self.registers = max(self.registers, registers[index] + 1)
-            return Place.REGISTER(registers[index])
-
-        for index, node in nodes.items():
-            a, b, c = (*map(code, node.args), 0, 0, 0)[:3]
-            for arg in node.args:
-                self.reads[arg] -= 1
-                if self.reads[arg] == 0 and arg in self.reusable:
-                    self.free.append(self.reusable[arg])
-                if ends.get(arg) == index and arg in registers:
-                    free.append(registers.pop(arg))
-            if index in kept and index not in memory:
-                memory[index] = self.new_memory()
-            target = memory[index] if index in memory else new_register(index)
-            scalar = self.scalar_of.get(node.args[1] if node.op == "normalize_grad" else index, 0)
-            program.append((OPS.index(node.op), target, a, b, c, scalar))
-        moves = [(code(store.node), store.code or 0) for store in stores if code(store.node) != store.code]
-        for at, (source, target) in enumerate(moves):
-            if any(source == other for _, other in moves[:at]):  # a carry that another move overwrites before
-                moves[at] = (new_register(-1 - at), target)
-                program.append((OPS.index("move"), moves[at][0], source, 0, 0, 0))
-        for source, target in moves:
-            op = "accumulate" if target >> 16 == Place.GRAD_VECTOR else "move"
-            program.append((OPS.index(op), target, source, 0, 0, 0))
+        ends |= {node: len(self.nodes) for node, _, _ in stores}
+        codes, free = dict(memory), list(range(len(nodes), -1, -1))
+        for index, (op, args, _) in nodes.items():
+            a, b, c = (*(codes[arg] for arg in args), 0, 0, 0)[:3]
+            free += [codes[arg] for arg in dict.fromkeys(args) if ends[arg] == index and arg not in memory]
+            if index not in memory:
+                codes[index] = free.pop()  # of a register, whose code is its number
+                self.sizes[Place.REGISTER] = max(self.sizes[Place.REGISTER], codes[index] + 1)
+            scalar = self.scalar_of.get(args[1] if op == "normalize_grad" else index, 0)
+            program.append((OPS.index(op), codes[index], a, b, c, scalar))
+        for node, target, _ in stores:
+            if codes[node] != target:
+                op = "accumulate" if target >> 16 == Place.GRAD_VECTOR else "move"
+                program.append((OPS.index(op), target, codes[node], 0, 0, 0))
         return program
 
-    def new_memory(self) -> int:
-        """Return the code of a slot, in place of a sum if one is free, or of a spill in the backward pass."""
-        if self.is_backward:
-            self.spills += 1
-            return Place.SPILL(self.spills - 1)
-        if self.free:
-            return self.free.pop()
-        self.slots += 1
-        return Place.SLOT(self.slots - 1)
+    def new(self, place: Place) -> int:
+        """Return the code of another one of a place."""
+        self.sizes[place] += 1
+        return place(self.sizes[place] - 1)
 
 
 _IN_MEMORY = ("state", "vector", "number", "sum")
 """Operations of nodes that no instruction computes."""
 
 
-def _users(nodes: dict[int, Node], wanted: Iterable[int], given: dict[int, int]) -> dict[int, list[int]]:
+def _readers(nodes: list[Node], wanted: Iterable[int], given: dict[int, int]) -> dict[int, list[int]]:
     """Return the nodes to compute, with their readers."""
-    found: dict[int, list[int]] = {index: [] for index in wanted if index not in given}
-    waiting = list(found)
-    while waiting:
-        index = waiting.pop()
-        for arg in nodes[index].args:
-            if arg not in given:
-                if arg not in found:
-                    found[arg] = []
-                    waiting.append(arg)
-                found[arg].append(index)
-    return found
+    readers: dict[int, list[int]] = {index: [] for index in wanted if index not in given}
+    for index in reversed(range(len(nodes))):  # readers stand after what they read
+        if index in readers:
+            for arg in nodes[index].args:
+                if arg not in given:
+                    readers.setdefault(arg, []).append(index)
+    return readers

@@ -5,8 +5,7 @@ Shapes: B batch, T time, I input size, H hidden size, L layers, D directions (1 
 
 from collections import namedtuple
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +15,15 @@ from torch.nn.utils.rnn import PackedSequence
 
 from reviver.cells import interpreter, reference
 from reviver.cells.grammar import Cell, load_cell
-from reviver.cells.reference import States, reverse_steps
 from reviver.errors import DataError
-from reviver.lstm.dropout import draw_seed
-from reviver.lstm.layer import checked_lengths, run_packed_sequence
-from reviver.lstm.transforms import autocast_dtype
-from reviver.rng import Rng, rand
+from reviver.lstm.layer import RecurrentLayers, run_packed_sequence
+from reviver.rng import Rng
 from reviver.settings.fields import Probability
-from reviver.settings.lstm_network import OPTIONS, DropoutKind, LSTMOptions
+from reviver.settings.lstm_network import DropoutKind, LSTMOptions
 from reviver.settings.validation import check, refuse
 
 
-class RNN(nn.Module):
+class RNN(RecurrentLayers):
     """Layers of a recurrent cell that is a text, such as that of `reviver lstm cells gru`.
 
     It is called as `torch.nn.GRU`: `output, state = layer(x)`. The state of a cell with one state is h, [D·L, B, H]; with
@@ -73,14 +69,10 @@ class RNN(nn.Module):
         rng: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        self.cell, self.input_size, self.hidden_size, self.num_layers = (
-            load_cell(cell),
-            input_size,
-            hidden_size,
-            num_layers,
-        )
+        self.cell = load_cell(cell)
+        self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.batch_first, self.dropout, self.bidirectional = batch_first, dropout, bidirectional
-        self.num_directions = 2 if bidirectional else 1
+        self.num_directions, self.state_sizes = 2 if bidirectional else 1, (hidden_size,) * len(self.cell.states)
         check("dropout", dropout, Probability)
         self.options = LSTMOptions(
             hidden_dropout=hidden_dropout,
@@ -98,16 +90,8 @@ class RNN(nn.Module):
 
     def __getattr__(self, name: str) -> Any:
         """Return a weight of the first layer, or an option, by its name."""
-        if name in OPTIONS:
-            return getattr(self.options, name)
         layers = self.__dict__["_modules"].get("layers")
         return layers[0][name] if layers and name in layers[0] else super().__getattr__(name)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute; an option becomes a part of `options`."""
-        if name in OPTIONS:
-            name, value = "options", replace(self.options, **{name: value})
-        super().__setattr__(name, value)
 
     def weights(self, at: int) -> dict[str, Any]:
         """Return the weights by name of a layer and direction, in the order of the state: 0 forward, 0 backward, 1 ..."""
@@ -160,29 +144,39 @@ class RNN(nn.Module):
             return run_packed_sequence(
                 lambda padded, found: RNN.forward(self, padded, hx, found, rng), input, self.batch_first
             )
-        dtype, batched = autocast_dtype(input), input.dim() == 3
-        x = self._sequence(input)
-        state = self._states(hx, x, batched)
-        lengths = None if lengths is None else checked_lengths(lengths, x)
-        x, finals = self._run(x, state, lengths, rng, None)
-        entries = {name: [final[name] for final in finals] for name in self.cell.states}
-        last = [
-            (torch.stack(several) if len(several) > 1 else several[0][None]).to(dtype) for several in entries.values()
-        ]
-        x = (x if batched else x.squeeze(1)).to(dtype)
-        last = last if batched else [entry.squeeze(1) for entry in last]
-        return (
-            x.transpose(0, 1) if self.batch_first and batched else x,
-            last[0] if len(last) == 1 else _state_type(self.cell.states)(*last),
-        )
+        output, states = self.run_batch(input, self._states(input, hx), lengths, rng, self.run_layers)
+        return output, states[0] if len(states) == 1 else _state_type(self.cell.states)(*states)
+
+    def run_cell(
+        self,
+        at: int,
+        x: Tensor,
+        start: Sequence[Tensor],
+        lengths: Tensor | None,
+        seed: Tensor | None,
+        run: Any = interpreter.run,
+        **options: Any,
+    ) -> tuple[Tensor, Sequence[Tensor]]:
+        """Run a cell, see `RecurrentLayers`."""
+        states, reverse = dict(zip(self.cell.states, start, strict=True)), at % self.num_directions == 1
+        output, after = run(self.cell, self.weights(at), x, states, lengths, self.options, seed, reverse, **options)
+        return output, list(after.values())
 
     def trace(self, x: Tensor, hx: Any = None) -> list[dict[str, Tensor]]:
         """Return every quantity of every step by name in eval mode, in the layout of x, for each layer and direction."""
-        batched, steps, traces = x.dim() == 3, self._sequence(x), list[dict[str, Tensor]]()
-        self._run(steps, self._states(hx, steps, batched), None, None, traces)
-        if batched and self.batch_first:
-            return [{name: values.transpose(0, 1) for name, values in found.items()} for found in traces]
-        return traces if batched else [{name: values.squeeze(1) for name, values in found.items()} for found in traces]
+        traces: list[dict[str, Tensor]] = []
+
+        def run_cell(at: int, *inputs: Any) -> Any:
+            steps = {name: list[Tensor]() for name in self.cell.quantities}
+            result = self.run_cell(at, *inputs, run=reference.unroll, trace=steps)  # type: ignore[misc]
+            order = slice(None, None, -1 if at % self.num_directions else 1)
+            traces.append(
+                {name: self.in_layout(torch.stack(found[order]), x.dim() == 3) for name, found in steps.items()}
+            )
+            return result
+
+        self.run_batch(x, self._states(x, hx), None, None, partial(self.run_layers, run_cell=run_cell))
+        return traces
 
     def find_nan(self, x: Tensor) -> str:
         """Return which line of the text made the first NaN or infinite number of a batch, or an empty string."""
@@ -197,71 +191,24 @@ class RNN(nn.Module):
                         return f"cell {self.cell.name}, {place}: {source} made a NaN or infinite number at step {t + 1}"
         return ""
 
-    def _run(
-        self, x: Tensor, state: States, lengths: Tensor | None, rng: Rng, traces: list[dict[str, Tensor]] | None
-    ) -> tuple[Tensor, list[States]]:
-        """Run all layers over x [T, B, I]; return the output and the final states. With `traces` step by step, in eval mode."""
-        training, finals = self.training and traces is None, list[States]()
-        for layer in range(self.num_layers):
-            outputs = []
-            for reverse in (False, True)[: self.num_directions]:
-                at = len(finals)
-                before = {name: values[at] for name, values in state.items()}
-                seed = draw_seed(rng) if training and self.options.hidden_dropout > 0.0 else None
-                arguments = self.cell, self.weights(at), x, before, lengths, self.options, seed, reverse
-                if traces is None:
-                    output, after = interpreter.run(*arguments)
-                else:
-                    steps = {name: list[Tensor]() for name in self.cell.quantities}
-                    output, after = reference.unroll(*arguments, steps)
-                    found = {name: torch.stack(values) for name, values in steps.items()}
-                    traces.append(
-                        {name: reverse_steps(values, None) if reverse else values for name, values in found.items()}
-                    )
-                outputs.append(output)
-                finals.append(after)
-            x = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)  # [T, B, D·H]
-            if layer < self.num_layers - 1 and training and self.dropout > 0.0:
-                uniform = rand(x.shape, rng, dim=1, device=x.device, dtype=x.dtype)
-                x = x * (uniform >= self.dropout) / ((1.0 - self.dropout) or 1.0)
-        return x, finals
-
-    def _sequence(self, x: Tensor) -> Tensor:
-        """Return an input as [T, B, I] in the dtype of the weights; raise a DataError if it does not fit."""
-        weight = next(iter(self.weights(0).values()))
-        time = 1 if self.batch_first and x.dim() == 3 else 0
-        if x.dim() not in (2, 3) or x.shape[-1] != self.input_size or x.shape[time] == 0:
-            raise DataError(
-                f"x must be a batch of sequences with I = {self.input_size} numbers a step, got shape {list(x.shape)}"
-            )
-        if x.dtype != weight.dtype and not (torch._C._is_any_autocast_enabled() and x.is_floating_point()):
-            raise DataError(f"x must be {weight.dtype} as the weights, got {x.dtype}")
-        x = x.to(weight.dtype)
-        if x.dim() == 2:
-            return x.unsqueeze(1)
-        return x.transpose(0, 1) if self.batch_first else x
-
-    def _states(self, hx: Any, x: Tensor, batched: bool) -> States:
-        """Return the states before the first step by name, [D·L, B, H] each; raise a DataError if they do not fit."""
-        names, shape = self.cell.states, (len(self.layers), x.shape[1], self.hidden_size)
-        if hx is None:
-            hx = {}
-        elif isinstance(hx, Tensor):
-            hx = (hx,)
+    def _states(self, x: Tensor, hx: Any) -> list[Tensor | None]:
+        """Return the states before the first step, None where absent; raise a DataError if they or x do not fit."""
+        if not self.fits(x):
+            what = f"{self.weight_dtype} as the weights, a batch of sequences with I = {self.input_size} numbers a step"
+            raise DataError(f"x must be {what}, got shape {list(x.shape)} of {x.dtype}")
+        names, batch = self.cell.states, [x.shape[0 if self.batch_first else 1]] if x.dim() == 3 else []
+        hx = (hx,) if isinstance(hx, Tensor) else {} if hx is None else hx
         if not isinstance(hx, Mapping):
             if len(hx) != len(names):
                 raise DataError(f"hx must have the states {', '.join(names)}, got {len(hx)}")
             hx = dict(zip(names, hx, strict=True))
         if unknown := set(hx).difference(names):
             raise DataError(f"hx has an unknown state {min(unknown)}; the states are {', '.join(names)}")
-        states = {}
-        for name in names:
-            entry = hx.get(name)
-            entry = x.new_zeros(shape) if entry is None else entry if batched else entry.unsqueeze(1)
-            if entry.shape != shape:
-                raise DataError(f"state {name} must be {list(shape)}, got {list(entry.shape)}")
-            states[name] = entry.to(x.dtype)
-        return states
+        shape = [len(self.layers), *batch, self.hidden_size]
+        for name, entry in hx.items():
+            if entry is not None and [*entry.shape] != shape:
+                raise DataError(f"state {name} must be {shape}, got {list(entry.shape)}")
+        return [hx.get(name) for name in names]
 
     def extra_repr(self) -> str:
         """Return what `print` shows."""

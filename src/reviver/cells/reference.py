@@ -11,27 +11,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from reviver.cells.grammar import Cell
+from reviver.cells.graph import EPSILON, OPERATIONS
 from reviver.lstm.dropout import apply_dropout, hidden_masks
 from reviver.settings.lstm_network import LSTMOptions
 
-EPSILON = 1e-5
-"""Added to the variance in `normalize`."""
 OPERATORS: dict[str, Callable[..., Tensor]] = {
-    "add": torch.add,
-    "sub": torch.sub,
-    "mul": torch.mul,
-    "div": torch.div,
-    "neg": torch.neg,
-    "sigmoid": torch.sigmoid,
-    "tanh": torch.tanh,
-    "relu": torch.relu,
-    "exp": torch.exp,
-    "log": torch.log,
-    "softplus": functional.softplus,
-    "sqrt": torch.sqrt,
-    "abs": torch.abs,
-    "max": torch.maximum,
-    "min": torch.minimum,
+    **{name: getattr(torch, row.torch, None) or getattr(functional, row.torch) for name, row in OPERATIONS.items()},
     "normalize": lambda v: functional.layer_norm(v, v.shape[-1:], eps=EPSILON),
 }
 States = dict[str, Tensor]

@@ -54,8 +54,8 @@ class RecurrentClassifier(PretrainedMixin, nn.Module):
 
     @property
     def state_sizes(self) -> list[tuple[int, ...]]:
-        """Shapes of the entries of a state for one sequence; the first is h."""
-        return [(self.recurrent.hidden_size,)] * 2
+        """Shapes of the entries of a state for one sequence, (H,) each; the first is h."""
+        return [(size,) for size in self.recurrent.state_sizes]
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.recurrent, name) if name in OPTIONS else super().__getattr__(name)

@@ -30,7 +30,101 @@ State = tuple[Tensor, Tensor]
 """h [D·L, B, P] and c [D·L, B, H]; without B for a single sequence."""
 
 
-class LSTM(PretrainedMixin, nn.LSTM):
+class RecurrentLayers(nn.Module):
+    """What `LSTM` and `RNN` share: options as attributes, the layouts of a batch, layers and directions."""
+
+    options: LSTMOptions
+    input_size: int
+    num_layers: int
+    num_directions: int
+    batch_first: bool
+    dropout: float
+    state_sizes: tuple[int, ...]
+    """Sizes of the states of a cell; the first is h."""
+    run_cell: Any
+    """Function that runs cell `at`, 0 forward, 0 backward, 1 ..., over x [T, B, I]: `run_cell(at, x, start, lengths, seed)`
+    returns each h and the last states, [B, ...]."""
+
+    @property
+    def weight_dtype(self) -> torch.dtype:
+        """Dtype of the weights."""
+        return next(self.parameters()).dtype
+
+    def __getattr__(self, name: str) -> Any:
+        """Return an option by its name."""
+        return getattr(self.options, name) if name in OPTIONS else super().__getattr__(name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute; an option becomes a part of `options`."""
+        if name in OPTIONS:
+            name, value = "options", replace(self.options, **{name: value})
+        super().__setattr__(name, value)
+
+    def fits(self, x: Tensor) -> bool:
+        """Return whether an input has a shape and a dtype that `forward` takes."""
+        time = 1 if self.batch_first and x.dim() == 3 else 0
+        if x.dim() not in (2, 3) or x.shape[-1] != self.input_size or x.shape[time] == 0:
+            return False
+        return x.dtype == self.weight_dtype or (torch._C._is_any_autocast_enabled() and x.is_floating_point())
+
+    def run_batch(
+        self,
+        x: Tensor,
+        state: Sequence[Tensor | None],
+        lengths: Tensor | Sequence[int] | None,
+        rng: Rng,
+        run: Callable[..., tuple[Tensor, Sequence[Tensor]]],
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Run over a batch or a single sequence in the layout of `forward`; return the output and the final states.
+
+        A state that is None is 0. `run` is `run_layers`, or another function with its arguments.
+        """
+        batched, dtype = x.dim() == 3, autocast_dtype(x)
+        x = x.to(self.weight_dtype)  # the layer before this one, or the call before, may have rounded them
+        x = x if batched else x.unsqueeze(1)
+        x = x.transpose(0, 1) if self.batch_first and batched else x  # [T, B, I]
+        depth = self.num_layers * self.num_directions
+        start = [
+            x.new_zeros(depth, x.shape[1], size)
+            if entry is None
+            else (entry if batched else entry.unsqueeze(1)).to(x.dtype)
+            for entry, size in zip(state, self.state_sizes, strict=True)
+        ]
+        output, end = run(x, start, None if lengths is None else checked_lengths(lengths, x), rng)
+        return self.in_layout(output.to(dtype), batched), [(e if batched else e.squeeze(1)).to(dtype) for e in end]
+
+    def in_layout(self, values: Tensor, batched: bool) -> Tensor:
+        """Return values of every step [T, B, ...] in the layout of the input."""
+        if not batched:
+            return values.squeeze(1)
+        return values.transpose(0, 1) if self.batch_first else values
+
+    def run_layers(
+        self, x: Tensor, start: Sequence[Tensor], lengths: Tensor | None, rng: Rng, run_cell: Any = None
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Run all cells over x [T, B, I]; return the output [T, B, D·H] and the final states, [D·L, B, ...] each.
+
+        With `run_cell`, which then runs each cell, there is no dropout.
+        """
+        training, finals = self.training and run_cell is None, list[Sequence[Tensor]]()
+        for layer in range(self.num_layers):
+            outputs = []
+            for _ in range(self.num_directions):
+                seed = draw_seed(rng) if training and self.options.hidden_dropout > 0.0 else None
+                at = len(finals)
+                output, final = (run_cell or self.run_cell)(at, x, [entry[at] for entry in start], lengths, seed)
+                outputs.append(output)  # [T, B, H]
+                finals.append(final)
+            x = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)  # [T, B, D·H]
+            if training and layer < self.num_layers - 1 and self.dropout > 0.0:
+                uniform = rand(x.shape, rng, dim=1, device=x.device, dtype=x.dtype)
+                x = x * (uniform >= self.dropout) / ((1.0 - self.dropout) or 1.0)  # all 0 for dropout 1
+        if len(finals) == 1:
+            return x, [entry.unsqueeze(0) for entry in finals[0]]  # without copies
+        return x, [torch.stack(entries) for entries in zip(*finals, strict=True)]
+
+
+class LSTM(PretrainedMixin, RecurrentLayers, nn.LSTM):
     """A `torch.nn.LSTM` with dropout of the hidden state at every step.
 
     It has torch's arguments, parameters, state dict, errors and results; `cell.lstm_step` has its equations. New weights
@@ -106,6 +200,7 @@ class LSTM(PretrainedMixin, nn.LSTM):
         self.num_directions = 2 if bidirectional else 1  # no property: subclasses of torch's layer often set it
         flags: Any = bias, batch_first, dropout, bidirectional, proj_size, device, dtype
         super().__init__(input_size, hidden_size, num_layers, *flags)
+        self.state_sizes = self.output_size, hidden_size
         if single_bias:
             for name in self._second_biases():
                 zeros = getattr(self, name).detach()
@@ -162,18 +257,12 @@ class LSTM(PretrainedMixin, nn.LSTM):
 
     def __getattr__(self, name: str) -> Any:
         """Return a weight of the first layer, forward, by its name in the equations, or an option by its name."""
-        if name in LSTMWeights._fields:
-            return getattr(self.gate_weights(), name)
-        return getattr(self.options, name) if name in OPTIONS else super().__getattr__(name)
+        return getattr(self.gate_weights(), name) if name in LSTMWeights._fields else super().__getattr__(name)
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute; an option becomes a part of `options`."""
-        if name in OPTIONS:
-            name, value = "options", replace(self.options, **{name: value})
-        if name == "options" and value.single_bias != self.__dict__.get("options", value).single_bias:
-            refuse(
-                "single_bias", f"must stay; get another layer by LSTM.from_torch(lstm, single_bias={value.single_bias})"
-            )
+        if name == "single_bias" and value != self.options.single_bias:
+            refuse(name, f"must stay; get another layer by LSTM.from_torch(lstm, single_bias={value})")
         super().__setattr__(name, value)
 
     @torch.no_grad()
@@ -235,72 +324,35 @@ class LSTM(PretrainedMixin, nn.LSTM):
                 lambda padded, lengths: LSTM.forward(self, padded, hx, lengths, rng=rng), input, self.batch_first
             )
 
-        x, batched, dtype = input, input.dim() == 3, autocast_dtype(input)
-        if not self._fits(x, hx):
-            return super().forward(x, hx)  # raises torch's error
-        if torch._C._is_any_autocast_enabled():  # the layer before this one, or the call before, may have rounded them
-            x, hx = self._widened(x), None if hx is None else (self._widened(hx[0]), self._widened(hx[1]))
-        depth, time = self.num_layers * self.num_directions, 1 if self.batch_first and batched else 0
-        x = x if batched else x.unsqueeze(1)
-        x = x.transpose(0, 1) if time else x  # [T, B, I]
-        if hx is None:
-            h = x.new_zeros(depth, x.shape[1], self.output_size)
-            hx = h, (x.new_zeros(depth, x.shape[1], self.hidden_size) if self.proj_size else h)
-        elif not batched:
-            hx = hx[0].unsqueeze(1), hx[1].unsqueeze(1)
-        lengths = None if lengths is None else checked_lengths(lengths, x)
-        if torch_runs and lengths is not None and not x.is_meta and x.shape[1] > 0:
-            sequence, state = super().forward(pack_padded_sequence(x, lengths.cpu(), enforce_sorted=False), hx)
-            output, _ = pad_packed_sequence(sequence, total_length=len(x))
-        else:
-            output, state = self._run(x, hx, lengths, rng)
-        if output.dtype != dtype:
-            output, state = output.to(dtype), (state[0].to(dtype), state[1].to(dtype))
-        if not batched:
-            return output.squeeze(1), (state[0].squeeze(1), state[1].squeeze(1))
-        return output.transpose(0, 1) if time else output, state
+        if not self.fits(input) or not self._fits_state(input, hx):
+            return super().forward(input, hx)  # raises torch's error
+        run = self._run_torch if torch_runs and not input.is_meta else self.run_layers
+        output, (h, c) = self.run_batch(input, (None, None) if hx is None else hx, lengths, rng, run)
+        return output, (h, c)
 
-    def _widened(self, tensor: Tensor) -> Tensor:
-        """Return a tensor that autocast may have rounded in the dtype of the weights, any other as it is."""
-        return tensor.to(self.weight_ih_l0.dtype) if tensor.dtype in (torch.bfloat16, torch.float16) else tensor
+    def _fits_state(self, x: Tensor, hx: State | None) -> bool:
+        """Return whether a state has the shapes that `forward` takes."""
+        batch = [x.shape[0 if self.batch_first else 1]] if x.dim() == 3 else []
+        sizes = [(self.num_layers * self.num_directions, *batch, size) for size in self.state_sizes]
+        return hx is None or [hx[0].shape, hx[1].shape] == sizes
 
-    def _fits(self, x: Tensor, hx: State | None) -> bool:
-        """Return whether an input and a state have the shapes and dtypes that `forward` takes."""
-        time = 1 if self.batch_first and x.dim() == 3 else 0
-        if x.dim() not in (2, 3) or x.shape[-1] != self.input_size or x.shape[time] == 0:
-            return False
-        can_cast = torch._C._is_any_autocast_enabled() and x.is_floating_point()
-        if x.dtype != self.weight_ih_l0.dtype and not can_cast:
-            return False
-        depth, batch = self.num_layers * self.num_directions, x.shape[:-1][:time] + x.shape[:-1][time + 1 :]
-        sizes = (depth, *batch, self.output_size), (depth, *batch, self.hidden_size)
-        return hx is None or (hx[0].shape, hx[1].shape) == sizes
+    def _run_torch(
+        self, x: Tensor, start: Sequence[Tensor], lengths: Tensor, rng: Rng
+    ) -> tuple[Tensor, Sequence[Tensor]]:
+        """Run all cells by torch; arguments and result are those of `run_layers`."""
+        if x.shape[1] == 0:
+            return self.run_layers(x, start, lengths, rng)
+        packed = pack_padded_sequence(x, lengths.cpu(), enforce_sorted=False)
+        sequence, state = nn.LSTM.forward(self, packed, (start[0], start[1]))
+        return pad_packed_sequence(sequence, total_length=len(x))[0], state
 
-    def _run(self, x: Tensor, hx: State, lengths: Tensor | None, rng: Rng) -> tuple[Tensor, State]:
-        """Run all cells over x [T, B, I]; return the output [T, B, D·P] and the final state."""
-        finals: list[LSTMState] = []  # [B, P] and [B, H] each
-        for layer in range(self.num_layers):
-            outputs = []
-            for reverse in (False, True)[: self.num_directions]:
-                start = LSTMState(hx[0][len(finals)], hx[1][len(finals)])  # [B, P], [B, H]
-                seed = draw_seed(rng) if self.training and self.options.hidden_dropout > 0.0 else None
-                weights = self.stacked_weights(layer, reverse)
-                options: Any = {"reverse": reverse, "options": self.options, "seed": seed}
-                output, final = kernel.run_cell(weights, x, start, lengths, **options)
-                outputs.append(output)  # [T, B, P]
-                finals.append(final)
-            x = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)  # [T, B, D·P]
-            x = self._drop_between(x, rng) if layer < self.num_layers - 1 else x
-        if len(finals) == 1:
-            return x, (finals[0].h.unsqueeze(0), finals[0].c.unsqueeze(0))  # without copies
-        return x, (torch.stack([final.h for final in finals]), torch.stack([final.c for final in finals]))
-
-    def _drop_between(self, x: Tensor, rng: Rng) -> Tensor:
-        """Return the output of a layer [T, B, D·P] as the next layer reads it: in training after `dropout`."""
-        if not self.training or self.dropout == 0.0:
-            return x
-        uniform = rand(x.shape, rng, dim=1, device=x.device, dtype=x.dtype)
-        return x * (uniform >= self.dropout) / ((1.0 - self.dropout) or 1.0)  # all 0 for dropout 1
+    def run_cell(
+        self, at: int, x: Tensor, start: Sequence[Tensor], lengths: Tensor | None, seed: Tensor | None
+    ) -> tuple[Tensor, Sequence[Tensor]]:
+        """Run a cell, see `RecurrentLayers`."""
+        reverse = at % self.num_directions == 1
+        weights, state = self.stacked_weights(at // self.num_directions, reverse), LSTMState(start[0], start[1])
+        return kernel.run_cell(weights, x, state, lengths, reverse=reverse, options=self.options, seed=seed)
 
     # Conversion and saving ------------------------------------------------------------------------------------------
 

@@ -73,7 +73,7 @@ void cell_backward_rows(const CellCall& call, const Dropout& dropout, const Rows
             machine.run(call.backward + 6 * begin, call.backward + 6 * call.backward_ends[segment]);
             for (; product < call.products_ends[segment]; ++product) {
                 const int32_t* const p = call.products + 4 * product;
-                const bool skip = p[0] >> 16 == carry && call.base.stop_at_first && t == 0;
+                const bool skip = p[0] >> 16 == carried && call.base.stop_at_first && t == 0;
                 for (int64_t r = 0; r < active; ++r) {
                     const int64_t b = thread_rows.rows[r];
                     float* const grad_sums = machine.operand(grad_sum << 16, r).row(0);

@@ -30,7 +30,7 @@ struct CellCall {
     float* slot;                    // [T, B, slots * P + scalars padded to 16], or null unless saving
     // For the backward pass.
     const float* grad_output;       // [T, B, P], or null for 0
-    float* const* carry;            // [states], each [B, P], in: gradient of the states after the steps; out: before them
+    float* const* carry;            // [states], each [2, B, P]: gradient before even and odd steps; in: after the steps, twice; out: before step 0
     float* grad_sums;               // [end - begin, B, sums, P], out
     float* grad_W;                  // [sums, P, I]; the gradient is added to this and the next two
     float* grad_U;                  // [sums, P, H]

@@ -13,13 +13,12 @@ namespace {
 
 // The order of `OPS` in cells/plan.py.
 enum class Op : int32_t {
-    move, add, sub, mul, div, neg, fma,
-    sigmoid, tanh, relu, exp, log, softplus, sqrt, abs, max, min, normalize, dropout,
+    move, fma, add, sub, mul, div, neg, sigmoid, tanh, relu, exp, log, softplus, sqrt, abs, max, min, normalize, dropout,
     sigmoid_grad, tanh_grad, relu_grad, abs_grad, pick, normalize_grad, dropout_grad, dropout_bypass, accumulate,
 };
 
 // The order of `Place` in cells/plan.py.
-enum Place : int32_t { in_register, in_slot, before_step, after_step, vector, carry, grad_output, grad_sum, grad_operand, grad_vector, spill };
+enum Place : int32_t { in_register, in_slot, before_step, after_step, vector, carry, carried, grad_output, grad_sum, grad_operand, grad_vector, spill };
 
 int64_t slot_row(const CellCall& call) { return call.slots * call.P + ceil_div(call.scalars, 16) * 16; }
 
@@ -147,7 +146,8 @@ struct Machine {
             case before_step: return {history(call, index, t), P, by_row};
             case after_step: return {history(call, index, t + 1), P, by_row};
             case vector: return {const_cast<float*>(call.vector) + index * P, 0, nullptr};
-            case carry: return {call.carry[index], P, by_row};
+            case carry: return {gradient(index, t + 1), P, by_row};
+            case carried: return {gradient(index, t), P, by_row};
             case grad_output:
                 if (!call.grad_output) return {zeros.data, 0, nullptr};
                 return {const_cast<float*>(call.grad_output) + t * B * P, P, by_row};
@@ -157,6 +157,8 @@ struct Machine {
             default: return local(spills, call.spills * P);
         }
     }
+    // The gradient of a state before step t, [B, P].
+    float* gradient(int64_t state, int64_t t) const { return call.carry[state] + t % 2 * B * P; }
     float* scalar(int64_t index, int64_t first, int64_t m) const {
         return operand(in_slot << 16, first).row(m) + call.slots * P + index;
     }

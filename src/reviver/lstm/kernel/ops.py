@@ -56,7 +56,7 @@ def _forward(*arguments: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         library.load().reviver_lstm_forward(call)
     else:
         state = h, inputs.c
-        for begin, end in chunks(len(x), save, last_first=mode.reverse):
+        for begin, end in _chunks(len(x), save, last_first=mode.reverse):
             before = cells[begin // save]  # [2, B, H]
             before[0], before[1] = state
             state = h_last, c_last
@@ -91,8 +91,8 @@ def _backward(*arguments: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, 
         h_last, c_last = torch.empty_like(h), torch.empty_like(h)
         call.point_to(gates=gates, cells=cells_of_chunk, h_last=h_last, c_last=c_last)
 
-    all_chunks = chunks(T, S, last_first=not mode.reverse)
-    for begin, end in all_chunks:
+    chunks = _chunks(T, S, last_first=not mode.reverse)
+    for begin, end in chunks:
         if save == SAVE_ALL:
             call.begin, call.end = begin, end
         else:
@@ -101,7 +101,7 @@ def _backward(*arguments: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, 
             # The address of step 0, of which only the steps from begin to end are accessed.
             call.output = chunk_output.data_ptr() - begin * B * H * 4
             library.load().reviver_lstm_forward(call)
-        call.stop_at_first = not needs_state and (begin, end) == all_chunks[-1]
+        call.stop_at_first = not needs_state and (begin, end) == chunks[-1]
         library.load().reviver_lstm_backward(call)
         if needs_x:
             operand = to_operand(grad_gates[: end - begin].view(-1, 4 * H))  # [S·B, 4H]
@@ -240,7 +240,7 @@ def _shapes_of_saved(x: Tensor, h: Tensor, save: int) -> tuple[tuple[int, ...], 
     return (0,), (0,) if save == SAVE_NOTHING else (-(-T // save), 2, B, H)
 
 
-def chunks(T: int, steps: int, *, last_first: bool = False) -> list[tuple[int, int]]:
+def _chunks(T: int, steps: int, *, last_first: bool) -> list[tuple[int, int]]:
     """Return (begin, end) of each chunk of at most `steps` steps out of T."""
     chunks = [(begin, min(begin + steps, T)) for begin in range(0, T, steps)]
     return chunks[::-1] if last_first else chunks
