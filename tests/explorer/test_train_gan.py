@@ -132,6 +132,20 @@ def test_python_and_the_page_go_on_with_a_run_that_the_page_has_saved(
             assert epoch[to_camel(key)] == pytest.approx(line[key], abs=TOLERANCE)
 
 
+def test_a_run_that_is_saved_before_its_first_line_has_something_to_plot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = replace(ORIGINAL, batch_size=16)
+    (ours,) = compute("train", [request(config, read_mnist().images[:64].numpy(), updates=2, saveAt=2, python=PYTHON)])
+    extract(ours["folder"], tmp_path)
+    saved = load(tmp_path / "saved")
+    (line,) = saved.metrics
+    assert (line["step"], line["epoch"]) == (2, 0.5)
+    assert line["generator_loss"] == pytest.approx(sum(loss for loss, _ in ours["losses"]) / 2)
+    assert saved.plot()
+
+
 def test_the_page_goes_on_with_a_run_of_python_on_the_same_images(tmp_path: Path) -> None:
     """Not without them: a sentence says what it learned from."""
     images = read_mnist().images[:64].numpy()

@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,15 @@ def settings_of(config: LSTMConfig) -> dict[str, Any]:
     return {ours: getattr(config, name) for name, ours in camel.items()} | on
 
 
+def check_epochs(ours: list[dict[str, Any]], theirs: Sequence[Mapping[str, Any]]) -> None:
+    """Compare what both have recorded of all epochs."""
+    for epoch, line in zip(ours, theirs, strict=True):
+        assert (epoch["step"], epoch["sequences"]) == (line["step"], line["sequences"])
+        for part in ("train", "validation"):
+            assert epoch[f"{part}Loss"] == pytest.approx(line[f"{part}_loss"], abs=TOLERANCE)
+            assert epoch[f"{part}Accuracy"] == pytest.approx(line[f"{part}_accuracy"], abs=1e-12)
+
+
 @pytest.mark.parametrize("name", CONFIGS)
 def test_the_page_trains_what_python_trains(name: str, tmp_path: Path) -> None:
     config = CONFIGS[name]
@@ -90,31 +100,28 @@ def test_the_page_trains_what_python_trains(name: str, tmp_path: Path) -> None:
         full = f"rnn.layers.0.{short}" if is_cell else RENAMED[short]
         assert values == initial[full].flatten().tolist(), short
     run = load(train(config, tmp_path / "run", device="cpu").path)
-    metrics = run.folder.read_metrics()
-    assert len(ours["epochs"]) == len(metrics) == config.epochs
-    for epoch, line in zip(ours["epochs"], metrics, strict=True):
-        assert (epoch["step"], epoch["sequences"]) == (line["step"], line["sequences"])
-        assert epoch["trainLoss"] == pytest.approx(line["train_loss"], abs=TOLERANCE)
-        assert epoch["validationLoss"] == pytest.approx(line["validation_loss"], abs=TOLERANCE)
-        assert epoch["trainAccuracy"] == pytest.approx(line["train_accuracy"], abs=1e-12)
-        assert epoch["validationAccuracy"] == pytest.approx(line["validation_accuracy"], abs=1e-12)
+    check_epochs(ours["epochs"], run.metrics)
+    assert len(run.metrics) == config.epochs
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "peephole", OWN_CELL], ids=["lstm", "gru", "peephole", "own"])
+def test_five_seeds_have_the_losses_of_python(cell: str, tmp_path: Path) -> None:
+    same = LSTMConfig(cell=cell, epochs=4, hidden_size=24, data_size=300, length=6)
+    configs = [replace(same, seed=seed) for seed in range(5)]
+    found = compute("train", [{"lstm": settings_of(config), "updates": 8} for config in configs])
+    for config, ours in zip(configs, found, strict=True):
+        check_epochs(ours["epochs"], load(train(config, tmp_path / str(config.seed), device="cpu").path).metrics)
 
 
 def test_a_curriculum_has_the_lengths_and_losses_of_python(tmp_path: Path) -> None:
     """Length 3 has few palindromes, so that many are drawn again."""
     (ours,) = compute("train", [{"lstm": settings_of(CURRICULUM), "updates": 64}])
     run = load(train(CURRICULUM, tmp_path / "run", device="cpu").path)
-    metrics = run.folder.read_metrics()
-    lengths = [line["length"] for line in metrics]
-    assert [lengths[0], lengths[-1]] == [3, 7]
-    assert len(ours["epochs"]) == len(metrics) == CURRICULUM.epochs
-    for epoch, line in zip(ours["epochs"], metrics, strict=True):
-        for camel, snake in (("length", "length"), ("validationSequences", "validation_sequences"), ("step", "step")):
-            assert epoch[camel] == line[snake]
-        assert epoch["trainLoss"] == pytest.approx(line["train_loss"], abs=TOLERANCE)
-        assert epoch["validationLoss"] == pytest.approx(line["validation_loss"], abs=TOLERANCE)
-        assert epoch["trainAccuracy"] == pytest.approx(line["train_accuracy"], abs=1e-12)
-        assert epoch["validationAccuracy"] == pytest.approx(line["validation_accuracy"], abs=1e-12)
+    check_epochs(ours["epochs"], run.metrics)
+    assert len(run.metrics) == CURRICULUM.epochs
+    assert [run.metrics[0]["length"], run.metrics[-1]["length"]] == [3, 7]
+    for epoch, line in zip(ours["epochs"], run.metrics, strict=True):
+        assert (epoch["length"], epoch["validationSequences"]) == (line["length"], line["validation_sequences"])
 
 
 @pytest.mark.parametrize(
@@ -156,12 +163,8 @@ def test_python_and_the_page_go_on_with_a_run_that_the_page_has_saved(
     run = load(train(config, tmp_path / "saved", device="cpu", resume=True).path)
     assert "processor was unknown" in caplog.text
     assert "None" not in caplog.text
-    metrics = run.folder.read_metrics()
-    assert [line["step"] for line in metrics] == [7, 14, 21, 28]
-    for epoch, line in zip(ours["epochs"], metrics, strict=True):
-        assert epoch["trainLoss"] == pytest.approx(line["train_loss"], abs=TOLERANCE)
-        assert epoch["validationLoss"] == pytest.approx(line["validation_loss"], abs=TOLERANCE)
-        assert epoch["validationAccuracy"] == pytest.approx(line["validation_accuracy"], abs=1e-12)
+    assert [line["step"] for line in run.metrics] == [7, 14, 21, 28]
+    check_epochs(ours["epochs"], run.metrics)
 
 
 def test_the_page_goes_on_with_a_run_of_python(tmp_path: Path) -> None:
@@ -172,9 +175,7 @@ def test_the_page_goes_on_with_a_run_of_python(tmp_path: Path) -> None:
     assert opened["step"] == 8
     assert settings_of(config).items() <= opened["settings"].items()
     run = load(train(replace(config, epochs=4), tmp_path / "run", device="cpu", resume=True).path)
-    for epoch, line in zip(opened["recorded"], run.metrics, strict=True):
-        assert epoch["trainLoss"] == pytest.approx(line["train_loss"], abs=TOLERANCE)
-        assert epoch["validationLoss"] == pytest.approx(line["validation_loss"], abs=TOLERANCE)
+    check_epochs(opened["recorded"], run.metrics)
 
 
 def test_a_zip_that_the_page_cannot_go_on_with_gets_a_sentence(tmp_path: Path) -> None:
@@ -200,7 +201,7 @@ def test_a_zip_that_the_page_cannot_go_on_with_gets_a_sentence(tmp_path: Path) -
     assert size in large
     cases = {
         encode(b"no zip at all"): "not a zip",
-        encode(large.replace(size, (900).to_bytes(4, "little"))): "damaged or incomplete",  # more than it says
+        encode(large.replace(size, (900).to_bytes(4, "little"))): "run.json is damaged",  # more than it says
         changed("run.json", b'"schema"', b" " * 2_000_000 + b'"schema"'): "run.json has .* the page reads at most",
         encode(good[:2000] + bytes(20) + good[2020:]): "damaged",
         encode(good[: len(good) // 2]): "not a zip, or only part",
@@ -250,10 +251,7 @@ def test_the_page_learns_own_sequences_as_python_does(tmp_path: Path, monkeypatc
         x = task.fixed_split(name, 0).encode().flatten()
         assert ours[name] == pytest.approx(x.tolist(), abs=1e-6)
     run = load(train(OWN, tmp_path / "run", device="cpu").path)
-    for epoch, line in zip(ours["epochs"], run.folder.read_metrics(), strict=True):
-        assert epoch["trainLoss"] == pytest.approx(line["train_loss"], abs=TOLERANCE)
-        assert epoch["validationLoss"] == pytest.approx(line["validation_loss"], abs=TOLERANCE)
-        assert epoch["validationAccuracy"] == pytest.approx(line["validation_accuracy"], abs=1e-12)
+    check_epochs(ours["epochs"], run.metrics)
     extract(ours["folder"], tmp_path)
     (opened,) = compute("train", [{"open": ours["folder"], "updates": 6, "python": PYTHON}])
     assert [update["loss"] for update in opened["losses"]] == [update["loss"] for update in ours["losses"][6:]]

@@ -10,7 +10,7 @@
  *     const trainer = reviver.trainer();                    // trains in a worker, see train/protocol.ts
  *     const images = await reviver.images();                // for a GAN
  */
-import { compileKernel } from "./compute/kernel";
+import { compileKernel } from "./compute/memory";
 import { loadGan } from "./gan/gan";
 import { readJson } from "./kit/bytes";
 import type { Manifest } from "./kit/manifest";

@@ -2,7 +2,7 @@
 import { CellError, parseCell, type Cell } from "../src/compute/cell_text";
 import { traceCell } from "../src/compute/cell_trace";
 import { CellNetwork } from "../src/train/cell_network";
-import { Memory } from "../src/train/memory";
+import { Memory } from "../src/compute/memory";
 
 interface Request {
   text: string;

@@ -1,8 +1,7 @@
 /** Networks of a GAN, for tests/explorer/test_networks.py; the results have the names of the request. */
-import { newMemory } from "../src/compute/kernel";
+import { Memory } from "../src/compute/memory";
 import { interpolate, interpolateAt, type PathKind } from "../src/compute/paths";
 import type { ProjectionOptions } from "../src/compute/projection";
-import { Random } from "../src/compute/random";
 import { loadGan } from "../src/gan/gan";
 import { exp, log, tanh } from "../src/kit/math";
 import type { GanContent } from "../src/kit/manifest";
@@ -27,7 +26,6 @@ interface Request {
   gans?: GanRequest[];
   /** Even points, or those at `t`. */
   paths?: { start: number[]; end: number[]; steps: number | null; t: number[]; path: PathKind }[];
-  normals?: { seed: number; count: number }[];
   /** Arguments of the own functions. */
   functions?: number[];
 }
@@ -45,6 +43,7 @@ async function computeGan({ content, blocks, latents, classes, gradOutputs, targ
     gradient,
     last: gan.generate(Float32Array.from(Array.from({ length: 15 }, () => latents).flat())).slice(-images.length),
     single: gan.generate(Float32Array.from(latents.slice(0, content.latentSize))),
+    sampled: gan.sampleLatents(1, 17),
     classes: gan.classesOf(Float32Array.from(latents)),
     logits: gan.discriminate(images, classes),
     probabilities: gan.classify(images),
@@ -60,15 +59,13 @@ async function computeGan({ content, blocks, latents, classes, gradOutputs, targ
 
 /** Returns tanh in single precision. */
 async function kernelTanh(values: number[]) {
-  const memory = await newMemory();
-  const y = memory.bias(Float32Array.from(values));
-  memory.tanh(y, 1);
-  const result = new Float32Array(values.length);
-  y.read(result);
-  return result;
+  const memory = await Memory.create();
+  const y = memory.matrix(1, values.length, Float32Array.from(values));
+  memory.kernel.tanhForward(y.address, y.stride, 1, y.width);
+  return y.read();
 }
 
-export async function run({ gans = [], paths = [], normals = [], functions = [] }: Request) {
+export async function run({ gans = [], paths = [], functions = [] }: Request) {
   const computed = [];
   for (const gan of gans) computed.push(await computeGan(gan));
   return {
@@ -77,7 +74,6 @@ export async function run({ gans = [], paths = [], normals = [], functions = [] 
       const [first, last] = [Float32Array.from(start), Float32Array.from(end)];
       return steps === null ? interpolateAt(first, last, t, path) : interpolate(first, last, steps, path);
     }),
-    normals: normals.map(({ seed, count }) => new Random(seed).normals(count)),
     functions: { exp: functions.map(exp), tanh: functions.map(tanh), log: functions.map((x) => log(Math.abs(x))) },
     kernelTanh: await kernelTanh(functions),
   };

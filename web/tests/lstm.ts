@@ -1,6 +1,7 @@
 /** Traces of networks that Python describes, for tests/explorer/test_lstm.py, in the order of the cases. */
 import { cpuUsage } from "node:process";
-import { cellSeed, hiddenMasks } from "../src/compute/dropout";
+import { hiddenMasks } from "../src/compute/dropout";
+import { Memory } from "../src/compute/memory";
 import type { LstmContent } from "../src/kit/manifest";
 import { Lstm } from "../src/lstm/lstm";
 import type { Target } from "../src/lstm/trace";
@@ -21,17 +22,19 @@ interface Case {
   isTimed?: boolean;
 }
 
-function trace(example: Case) {
+async function trace(example: Case) {
+  const memory = await Memory.create();
   const { content, weights, values, target, seed, steps, gate } = example;
   const bits = seed === null ? null : BigInt(seed);
   if (!weights) {
     const { hiddenSize, hiddenDropout, hiddenDropoutKind, numLayers } = content;
+    const room = memory.matrix(hiddenSize, 8);
     return Array.from({ length: numLayers }, (_, cell) =>
-      hiddenMasks(bits === null ? null : cellSeed(bits, cell), steps, hiddenSize, hiddenDropout, hiddenDropoutKind),
+      hiddenMasks(memory, room, bits === null ? null : bits + BigInt(cell), steps, hiddenDropout, hiddenDropoutKind),
     );
   }
   const entries = Object.entries(weights).map(([name, numbers]) => [name, Float32Array.from(numbers)]);
-  const network = new Lstm(content, [Object.fromEntries(entries)]);
+  const network = new Lstm(content, [Object.fromEntries(entries)], memory);
   const x = network.encode(values);
   const start = cpuUsage(); // other processes do not count
   const found = network.trace(0, x, { target, seed: bits });
@@ -44,4 +47,4 @@ function trace(example: Case) {
   };
 }
 
-export const run = (cases: Case[]) => cases.map(trace);
+export const run = (cases: Case[]) => Promise.all(cases.map(trace));

@@ -7,7 +7,7 @@ import { openRun, packRun } from "../src/train/folder";
 import type { Python } from "../src/train/run_files";
 import type { Sequences } from "../src/train/palindromes";
 import { readSequences, splitSequences, type SequenceData } from "../src/train/sequences";
-import { makeRng, sha256Hex } from "../src/train/random";
+import { makeRng, sha256Hex } from "../src/compute/random";
 import { cropAndResize } from "../src/train/resize";
 import { GAN_ORIGINAL, LSTM_ORIGINAL, type GanSettings, type LstmSettings } from "../src/train/settings";
 

@@ -3,7 +3,7 @@
  *
  * Dropout makes of h_t m_t ⊙ h_t, or in zoneout m_t ⊙ h_t + (1 - m_t) ⊙ h_{t-1}. Shapes: T steps, I input size, H hidden size.
  */
-import { exp, log, sigmoid, tanh } from "../kit/math";
+import { exp, log, sigmoid, softplus, tanh } from "../kit/math";
 import type { Cell } from "./cell_text";
 import { addProduct, addTransposedProduct, norm } from "./vectors";
 
@@ -18,9 +18,7 @@ export interface CellRun {
 }
 
 const PLAIN: CellRun = { reverse: false, mask: null, zoneout: false };
-const EPS = 1e-5; // Of `normalize`
-
-const softplus = (x: number) => Math.max(x, 0) + log(1 + exp(-Math.abs(x)));
+export const EPS = 1e-5; // Of `normalize`
 
 /** By units. */
 const VALUES: Record<string, (a: number, b: number) => number> = {

@@ -1,15 +1,15 @@
 /** A multilayer perceptron: generator or discriminator. */
 import type { LayerSpec, MlpSpec } from "../kit/manifest";
 import { readTensors } from "../kit/tensors";
-import { newMemory, type Matrix, type Memory } from "./kernel";
+import { Memory, pad, type Matrix } from "./memory";
 
 /** Inputs that the layers compute at once, which bounds the memory for their outputs. */
-export const CHUNK = 32;
+const CHUNK = 32;
 
 interface Layer {
   W: Matrix; // [O, I]
-  b: Matrix; // [O]
-  y: Matrix; // Outputs after the activation [CHUNK, O]
+  b: Matrix; // [1, O]
+  y: Matrix; // Outputs after the activation [O, CHUNK]
   activation: LayerSpec["activation"];
 }
 
@@ -17,8 +17,8 @@ export class Mlp {
   readonly layers: Layer[];
   readonly inputs: number;
   readonly outputs: number;
-  readonly x: Matrix;
-  /** Gradients with respect to the input of each layer [CHUNK, I], and to the output of the last. */
+  readonly #x: Matrix; // [I, CHUNK]
+  /** Gradients with respect to the input of each layer [I, CHUNK], and to the output of the last. */
   #gradients: Matrix[] | null = null;
 
   constructor(
@@ -26,49 +26,40 @@ export class Mlp {
     tensors: Record<string, Float32Array>,
     readonly memory: Memory,
   ) {
-    this.layers = spec.layers.map(({ weight, bias, activation }) => ({
-      W: memory.weights(tensors[weight], tensors[bias].length),
-      b: memory.bias(tensors[bias]),
-      y: memory.matrix(CHUNK, tensors[bias].length),
-      activation,
-    }));
+    this.layers = spec.layers.map(({ weight, bias, activation }) => {
+      const [W, b] = [tensors[weight], tensors[bias]];
+      const O = b.length;
+      const y = memory.matrix(O, CHUNK);
+      return { W: memory.matrix(O, W.length / O, W), b: memory.matrix(1, O, b), y, activation };
+    });
     this.inputs = this.layers[0].W.columns;
-    this.outputs = this.#last.b.columns;
-    this.x = memory.matrix(CHUNK, this.inputs);
+    this.outputs = this.layers.at(-1)!.y.rows;
+    this.#x = memory.matrix(this.inputs, CHUNK);
   }
 
-  static load = async (spec: MlpSpec) => new Mlp(spec, await readTensors(spec.weights), await newMemory());
-
-  get #last(): Layer {
-    return this.layers[this.layers.length - 1];
-  }
-
-  /** Number of weights, about the multiplications for one input. */
-  get numWeights(): number {
-    return this.layers.reduce((sum, { W, b }) => sum + b.columns * W.columns, 0);
-  }
+  static load = async (spec: MlpSpec) => new Mlp(spec, await readTensors(spec.weights), await Memory.create());
 
   /** Returns the outputs [N, outputs] of inputs x [N, inputs]. Those of one do not depend on the others. */
   forward(x: Float32Array): Float32Array {
     const count = x.length / this.inputs;
     const outputs = new Float32Array(count * this.outputs);
     for (let n = 0; n < count; n += CHUNK) {
-      const end = Math.min(n + CHUNK, count);
-      this.x.write(x.subarray(n * this.inputs, end * this.inputs));
-      this.compute(end - n, outputs.subarray(n * this.outputs, end * this.outputs));
+      const chunk = Math.min(CHUNK, count - n);
+      this.#x.writeColumns(x.subarray(n * this.inputs, (n + chunk) * this.inputs));
+      outputs.set(this.#compute(pad(chunk, 8)).readColumns(chunk), n * this.outputs);
     }
     return outputs;
   }
 
-  /** Computes the outputs [N, outputs] of N rows of `x`, at most 32. */
-  compute(count: number, outputs: Float32Array) {
-    let { x } = this;
-    for (const { W, b, y, activation } of this.layers) {
-      this.memory.linear(x, count, W, b, y, this.#slope(activation));
-      if (activation === "tanh") this.memory.tanh(y, count);
-      x = y;
-    }
-    x.read(outputs);
+  #compute(columns: number): Matrix {
+    const { memory } = this;
+    return this.layers.reduce((x, { W, b, y, activation }) => {
+      memory.linear(x, W, b, y, columns);
+      const at = [y.address, y.stride, y.rows, columns];
+      if (activation === "tanh") memory.kernel.tanhForward(...at);
+      else memory.kernel.leaky(...at, this.#slope(activation));
+      return y;
+    }, this.#x);
   }
 
   #slope(activation: LayerSpec["activation"]): number {
@@ -83,26 +74,17 @@ export class Mlp {
     const count = gradOutputs.length / this.outputs;
     if (count > CHUNK) throw new RangeError(`the gradient is of at most ${CHUNK} inputs, got ${count}`);
     const { memory, layers } = this;
-    this.#gradients ??= [...layers.map(({ W }) => memory.matrix(CHUNK, W.columns)), memory.matrix(CHUNK, this.outputs)];
-    this.#gradients[layers.length].write(gradOutputs);
+    const columns = pad(count, 8);
+    this.#gradients ??= [this.#x, ...layers.map(({ y }) => y)].map(({ rows }) => memory.matrix(rows, CHUNK));
+    this.#gradients[layers.length].writeColumns(gradOutputs);
     for (let index = layers.length - 1; index >= 0; index--) {
       const { W, y, activation } = layers[index];
       const dy = this.#gradients[index + 1];
-      const length = count * dy.stride;
-      multiplyByDerivative(dy.values, y.values, length, activation === "tanh" ? null : this.#slope(activation));
-      memory.inputGradient(dy, count, W, this.#gradients[index]);
+      const at = [dy.address, dy.stride, y.address, y.stride, y.rows, columns];
+      if (activation === "tanh") memory.kernel.tanhBackward(...at);
+      else memory.kernel.leakyBackward(...at, this.#slope(activation));
+      memory.inputGradient(dy, W, this.#gradients[index], columns);
     }
-    const gradient = new Float32Array(count * this.inputs);
-    this.#gradients[0].read(gradient);
-    return gradient;
+    return this.#gradients[0].readColumns(count);
   }
-}
-
-/**
- * Multiplies gradients by the derivative of an activation with outputs y: of LeakyReLU with a slope, at 0 as PyTorch, that of
- * a negative input; or of tanh, null.
- */
-function multiplyByDerivative(gradient: Float32Array, y: Float32Array, length: number, slope: number | null) {
-  if (slope === null) for (let i = 0; i < length; i++) gradient[i] *= 1 - y[i] * y[i];
-  else if (slope !== 1) for (let i = 0; i < length; i++) if (!(y[i] > 0)) gradient[i] *= slope;
 }

@@ -9,18 +9,15 @@
  * Shapes: N starts, Z latent size, P pixels.
  */
 import { minIndex } from "d3-array";
-import { clamp } from "../kit/format";
 import { row } from "../kit/tensors";
 import type { Mlp } from "./mlp";
-import { Random } from "./random";
+import { makeRng, type Rng } from "./random";
 
 const LEARNING_RATE = 0.1;
 /** λ. It keeps z where N(0, I) has its mass, unless the image needs another z. */
 const PRIOR_WEIGHT = 1e-3;
 const [BETA_1, BETA_2, EPSILON] = [0.9, 0.999, 1e-8];
-const MAX_PAIRS = 8; // Pairs of latents that a unit of work takes, since the kernel computes pairs
-/** Multiplications of a unit of work, some milliseconds, so that slices end in time. */
-const UNIT = 24e6;
+const UNIT = 8; // Latents of a unit of work, some milliseconds, so that slices end in time
 
 export interface ProjectionOptions {
   seed?: number; // Of the random latents
@@ -55,13 +52,13 @@ export class Projection {
     const { seed = 0, samples = 512, starts = 4, steps = 150 } = options;
     this.noiseSize = generator.inputs - numClasses;
     this.steps = steps;
-    this.candidates = sampleLatents(generator.inputs, numClasses, samples, new Random(seed), options.class ?? null);
+    this.candidates = sampleLatents(generator.inputs, numClasses, samples, makeRng(seed, "projection"), options.class);
     this.candidateErrors = new Float32Array(samples);
     this.images = new Float32Array(starts * generator.outputs);
     this.errors = Array.from({ length: starts }, () => []);
     this.#firstMoment = new Float64Array(starts * generator.inputs);
     this.#secondMoment = new Float64Array(starts * generator.inputs);
-    this.#units = this.#search(2 * clamp(Math.round(UNIT / generator.numWeights / 2), 1, MAX_PAIRS));
+    this.#units = this.#search();
     this.#units.next(); // to where the first unit begins
   }
 
@@ -103,26 +100,22 @@ export class Projection {
     return this.done;
   }
 
-  /**
-   * Tries the random latents, `rows` of them in each unit of work, and improves the best ones; yields before each unit. A step
-   * of half as many starts costs the same.
-   */
-  *#search(rows: number) {
+  /** Tries the random latents, and improves the best ones; yields before each unit of work. */
+  *#search() {
     const { generator, target, candidates, candidateErrors, errors } = this;
     const { inputs, outputs } = generator;
-    for (let from = 0; from < candidateErrors.length; from += rows) {
+    for (let from = 0; from < candidateErrors.length; from += UNIT) {
       yield;
-      const images = generator.forward(candidates.subarray(from * inputs, (from + rows) * inputs));
+      const images = generator.forward(candidates.subarray(from * inputs, (from + UNIT) * inputs));
       candidateErrors.set(errorsOf(target, images), from);
     }
     const order = [...candidateErrors.keys()].sort((a, b) => candidateErrors[a] - candidateErrors[b]);
     this.latents = new Float32Array(errors.length * inputs);
     errors.forEach((_, n) => this.latents.set(row(candidates, order[n % order.length], inputs), n * inputs));
-    const atOnce = Math.max(2, rows >> 1);
     for (let step = 0; step <= this.steps; step++)
-      for (let from = 0; from < errors.length; from += atOnce) {
+      for (let from = 0; from < errors.length; from += UNIT) {
         yield;
-        const latents = this.latents.subarray(from * inputs, (from + atOnce) * inputs);
+        const latents = this.latents.subarray(from * inputs, (from + UNIT) * inputs);
         const images = generator.forward(latents);
         this.images.set(images, from * outputs);
         errorsOf(target, images).forEach((error, n) => errors[from + n].push(error));
@@ -163,18 +156,20 @@ export const errorsOf = (x: Float32Array, images: Float32Array) =>
 
 /**
  * Samples latents z ~ N(0, I) [count, size]; those of a conditional generator end with a one-hot class: the same for all, or
- * one of each; null for each class in turn.
+ * one of each; by default each class in turn.
  */
 export function sampleLatents(
   size: number,
   numClasses: number,
   count: number,
-  random: Random,
+  rng: Rng,
   classes: number | number[] | null = null,
 ): Float32Array {
+  const noiseSize = size - numClasses;
+  const noise = rng.normals(count * noiseSize);
   const latents = new Float32Array(count * size);
   for (let n = 0; n < count; n++) {
-    latents.set(random.normals(size - numClasses), n * size);
+    latents.set(row(noise, n, noiseSize), n * size);
     const classIndex = Array.isArray(classes) ? classes[n] : (classes ?? n % numClasses);
     if (numClasses) latents[(n + 1) * size - numClasses + classIndex] = 1;
   }

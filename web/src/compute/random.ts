@@ -1,69 +1,124 @@
-/** Random numbers with the same bits in every browser. */
-import { log } from "../kit/math";
+/**
+ * The random numbers of torch's generator on a CPU, bit for bit, in every browser: MT19937 (Matsumoto & Nishimura 1998), which torch seeds by
+ * the low 32 bits; and `makeRng` of `reviver.rng`, an independent generator for each purpose.
+ */
+import { sha256 } from "@noble/hashes/sha2.js";
+import { bytesToHex, utf8ToBytes } from "@noble/hashes/utils.js";
+import { boxMuller } from "./normal";
 
-/** xoshiro128** (Blackman & Vigna 2018), seeded by SplitMix32. */
-export class Random {
-  #state: Uint32Array;
-  #spare: number | null = null;
+const [N, M] = [624, 397];
 
-  /** `seed` is an integer from 0 to 2³² - 1. */
+/** Of a generator: its 624 numbers, and how many of them are used. */
+export interface RngState {
+  state: Int32Array;
+  next: number;
+}
+
+export class Rng {
+  #state = new Int32Array(N);
+  #next = N;
+
   constructor(seed: number) {
-    let counter = seed >>> 0;
-    this.#state = Uint32Array.from({ length: 4 }, () => {
-      counter = (counter + 0x9e3779b9) >>> 0;
-      let z = counter;
-      z = Math.imul(z ^ (z >>> 16), 0x85ebca6b);
-      z = Math.imul(z ^ (z >>> 13), 0xc2b2ae35);
-      return z ^ (z >>> 16);
-    });
-  }
-
-  /** Returns an integer from 0 to 2³² - 1. */
-  uint32(): number {
-    const s = this.#state;
-    const result = Math.imul(rotate(Math.imul(s[1], 5), 7), 9) >>> 0;
-    const shifted = s[1] << 9;
-    s[2] ^= s[0];
-    s[3] ^= s[1];
-    s[1] ^= s[2];
-    s[0] ^= s[3];
-    s[2] ^= shifted;
-    s[3] = rotate(s[3], 11);
-    return result;
-  }
-
-  uniform = () => this.uint32() / 2 ** 32; // Returns a number from 0 to 1, without 1
-
-  integer = (n: number) => Math.floor(this.uniform() * n); // Returns an integer from 0 to n - 1
-
-  /** Returns a normal number, by Marsaglia's polar method. */
-  normal(): number {
-    if (this.#spare !== null) {
-      const spare = this.#spare;
-      this.#spare = null;
-      return spare;
+    this.#state[0] = seed;
+    for (let k = 1; k < N; k++) {
+      const x = this.#state[k - 1];
+      this.#state[k] = Math.imul(1812433253, x ^ (x >>> 30)) + k;
     }
-    let u, v, s;
-    do {
-      u = 2 * this.uniform() - 1;
-      v = 2 * this.uniform() - 1;
-      s = u * u + v * v;
-    } while (s >= 1 || s === 0);
-    const factor = Math.sqrt((-2 * log(s)) / s);
-    this.#spare = v * factor;
-    return u * factor;
   }
 
-  normals = (count: number) => Float32Array.from({ length: count }, () => this.normal());
+  /** State, of which `restore` makes a generator that continues. */
+  save(): RngState {
+    return { state: this.#state.slice(), next: this.#next };
+  }
 
-  /** Shuffles a list in place. */
-  shuffle<T>(list: T[]): T[] {
-    for (let index = list.length - 1; index > 0; index--) {
-      const other = this.integer(index + 1);
-      [list[index], list[other]] = [list[other], list[index]];
+  static restore({ state, next }: RngState): Rng {
+    const rng = new Rng(0);
+    rng.#state = state.slice();
+    rng.#next = next;
+    return rng;
+  }
+
+  /** Returns 32 random bits. */
+  bits(): number {
+    if (this.#next === N) this.#twist();
+    let y = this.#state[this.#next++];
+    y ^= y >>> 11;
+    y ^= (y << 7) & 0x9d2c5680;
+    y ^= (y << 15) & 0xefc60000;
+    return (y ^ (y >>> 18)) >>> 0;
+  }
+
+  #twist() {
+    const p = this.#state;
+    for (let k = 0; k < N; k++) {
+      const y = (p[k] & 0x80000000) | (p[(k + 1) % N] & 0x7fffffff);
+      p[k] = p[(k + M) % N] ^ (y >>> 1) ^ (y & 1 ? 0x9908b0df : 0);
     }
-    return list;
+    this.#next = 0;
+  }
+
+  /** `torch.randint(range, ())` for a range below 2²⁸. */
+  integer = (range: number) => this.bits() % range;
+
+  /** `torch.randint(range, (), dtype=torch.int64)` for a range from 2²⁸. */
+  bigInteger(range: bigint): bigint {
+    const high = BigInt(this.bits());
+    return ((high << 32n) | BigInt(this.bits())) % range;
+  }
+
+  /** `torch.randperm(count)`. */
+  permutation(count: number): Int32Array {
+    const order = Int32Array.from({ length: count }, (_, k) => k);
+    for (let k = 0; k < count - 1; k++) {
+      const other = k + (this.bits() % (count - k));
+      [order[k], order[other]] = [order[other], order[k]];
+    }
+    return order;
+  }
+
+  /** `uniform_(low, high)` of `count` numbers in single precision. */
+  uniform(count: number, low = 0, high = 1): Float32Array<ArrayBuffer> {
+    const values = new Float32Array(count);
+    const from = Math.fround(low);
+    const width = Math.fround(Math.fround(high) - from);
+    for (let k = 0; k < count; k++) values[k] = ((this.bits() & 0xffffff) / 2 ** 24) * width + from;
+    return values;
+  }
+
+  /** `normal_()` of at least 16 numbers in single precision. */
+  normal(count: number): Float32Array<ArrayBuffer> {
+    if (count < 16) throw new Error("torch draws fewer than 16 normal numbers in another way");
+    const values = this.uniform(count);
+    for (let start = 0; start <= count - 16; start += 16) boxMuller(values, start);
+    if (count % 16) {
+      values.set(this.uniform(16), count - 16);
+      boxMuller(values, count - 16);
+    }
+    return values;
+  }
+
+  /** Any number of normal numbers: of fewer than 16 not those of torch. */
+  normals = (count: number) => this.normal(Math.max(16, count)).subarray(0, count);
+
+  /** `nn.init.xavier_uniform_` of weights [O, I]. */
+  xavier(outputs: number, inputs: number) {
+    const bound = Math.sqrt(3) * Math.sqrt(2 / (inputs + outputs));
+    return this.uniform(outputs * inputs, -bound, bound);
+  }
+
+  /** Weights [O, I] and bias [O] of a new `nn.Linear`. */
+  linear(inputs: number, outputs: number) {
+    const bound = Math.sqrt(3) * (Math.sqrt(2 / (1 + Math.sqrt(5) ** 2)) / Math.sqrt(inputs));
+    const weight = this.uniform(outputs * inputs, -bound, bound);
+    return { weight, bias: this.uniform(outputs, -1 / Math.sqrt(inputs), 1 / Math.sqrt(inputs)) };
   }
 }
 
-const rotate = (x: number, k: number) => (x << k) | (x >>> (32 - k));
+/** Returns a new generator, seeded by a hash of the seed of a run and a purpose, as `reviver.rng.make_rng` does. */
+export function makeRng(seed: number, purpose: string): Rng {
+  const view = new DataView(sha256(utf8ToBytes(`${seed}/${purpose}`)).buffer);
+  return new Rng((view.getUint32(0, true) >>> 1) | (view.getUint32(4, true) << 31)); // 64 bits, shifted by one
+}
+
+/** SHA-256 as hexadecimal text. */
+export const sha256Hex = (bytes: Uint8Array) => bytesToHex(sha256(bytes));

@@ -1,4 +1,5 @@
 /** Controls that choose a latent, each with its picture: its kind, and what this kind needs. */
+import { useRef } from "preact/hooks";
 import { Button, bound, indexed, KeyButton, NumberField, Select, type Cell, type Choices } from "../kit/controls";
 import { Image, PictureButton } from "../kit/image";
 import { Roving } from "../kit/roving";
@@ -34,8 +35,12 @@ function Chooser({ latents, of, hasCode = false }: ChooserProps) {
     ["grid", "sample grid"],
     (hasCode || kind === "code") && ["code", "from a link"],
   ].filter(Boolean) as unknown as Choices<Choice["kind"]>;
-  const setKind = (next: Choice["kind"]) =>
-    change({ kind: next, index: 0, classIndex: latents.classes[0] ?? 0, condition: null });
+  /** The latest choice of each kind, so that a seed stays. */
+  const known = useRef<Partial<Record<Choice["kind"], Choice>>>({});
+  const setKind = (next: Choice["kind"]) => {
+    known.current[kind] = chosen;
+    of.value = known.current[next] ?? choice({ kind: next, classIndex: latents.classes[0] ?? 0 });
+  };
   const setClass = (value: string) => change({ classIndex: Number(value), index: 0 });
   const classes = latents.classes.map((index) => [String(index), latents.className(index)] as const);
   return (

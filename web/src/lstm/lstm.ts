@@ -3,9 +3,10 @@
  *
  * All computation is in double precision, from the rounded weights of the page. Shapes as in trace.ts.
  */
-import { cellSeed, hiddenMasks } from "../compute/dropout";
+import { hiddenMasks } from "../compute/dropout";
 import type { Cell } from "../compute/cell_text";
 import { cellGradients, stepNodes, traceCell, type Numbers } from "../compute/cell_trace";
+import { Memory, type Matrix } from "../compute/memory";
 import { pool } from "../compute/pooling";
 import type { LstmContent } from "../kit/manifest";
 import { once } from "../kit/runs";
@@ -36,15 +37,18 @@ export class Lstm {
   readonly hasOutputs: boolean; // Whether there is an output after each step
   readonly cell: Cell;
   readonly #weights: Weights[]; // Of each stage
+  readonly #mask: Matrix;
 
-  /** `stages` has the weights of each stage by name. */
+  /** `stages` has the weights of each stage by name; the kernel makes the dropout masks. */
   constructor(
     readonly content: LstmContent,
     readonly stages: Record<string, Float32Array>[],
+    readonly memory: Memory,
   ) {
     this.directions = content.bidirectional ? 2 : 1;
     this.hasOutputs = content.pooling === "last" && content.patchSize === 1;
     this.cell = cellOf(content.cell);
+    this.#mask = memory.matrix(content.hiddenSize, 8);
     this.#weights = stages.map((tensors) => this.#gather(tensors));
   }
 
@@ -127,8 +131,8 @@ export class Lstm {
   #forwardCell({ weights, steps, seed }: Run, x: Float64Array, index: number) {
     const { hiddenSize, hiddenDropout, hiddenDropoutKind } = this.content;
     const reverse = index % this.directions === 1;
-    const chosen = seed === null ? null : cellSeed(seed, index);
-    const mask = hiddenMasks(chosen, steps, hiddenSize, hiddenDropout, hiddenDropoutKind);
+    const chosen = seed === null ? null : seed + BigInt(index); // modulo 2⁶⁴
+    const mask = hiddenMasks(this.memory, this.#mask, chosen, steps, hiddenDropout, hiddenDropoutKind);
     const run = { reverse, mask, zoneout: hiddenDropoutKind === "zoneout" };
     const values = traceCell(this.cell, weights.cells[index], x, steps, hiddenSize, run);
     const layer = Math.floor(index / this.directions);
@@ -180,7 +184,7 @@ export class Lstm {
   }
 }
 
-export const loadLstm = once(
-  async (content: LstmContent) =>
-    new Lstm(content, await Promise.all(content.stages.map(({ weights }) => readTensors(weights)))),
-);
+export const loadLstm = once(async (content: LstmContent) => {
+  const stages = await Promise.all(content.stages.map(({ weights }) => readTensors(weights)));
+  return new Lstm(content, stages, await Memory.create());
+});

@@ -36,7 +36,10 @@ export type Target = number | number[] | null;
 
 export interface TraceOptions {
   target?: Target;
-  /** Of the dropout masks of the hidden state, see `cellSeed`; no dropout if null. That between layers is left out. */
+  /**
+   * Of the dropout masks of the hidden state: s, s + 1, ... of layer 0 forward, layer 0 backward, layer 1, ...; no dropout if
+   * null. That between layers is left out.
+   */
   seed?: bigint | null;
   outputs?: boolean; // Whether `outputs` are wanted, true by default
 }

@@ -1,7 +1,7 @@
 /** WebAssembly of what a stage computes by units: a loop over the rows of matrices, four numbers at a time. */
 import type { Graph } from "../compute/cell_graph";
 import type { Stage } from "./cell_plan";
-import type { Kernel } from "./memory";
+import type { Kernel } from "../compute/memory";
 
 const unsigned = (n: number): number[] => (n < 128 ? [n] : [(n & 127) | 128, ...unsigned(n >>> 7)]);
 const signed = (n: number): number[] => (n >= -64 && n < 64 ? [n & 127] : [(n & 127) | 128, ...signed(n >> 7)]);

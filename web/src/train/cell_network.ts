@@ -6,12 +6,13 @@
  */
 import { shapesOf, type CellSizes } from "../compute/cell_shapes";
 import type { Cell } from "../compute/cell_text";
+import { EPS } from "../compute/cell_trace";
+import { Memory, pad, type Matrix } from "../compute/memory";
+import type { Rng } from "../compute/random";
 import { compileStage, type Part, type Slot } from "./cell_emit";
-import { normalize, normalizeGradient } from "./cell_normalize";
 import { planCell, termsOf, type Plan, type Term } from "./cell_plan";
 import { crossEntropy } from "./losses";
-import { Memory, pad, Weights, type Matrix } from "./memory";
-import type { Rng } from "./random";
+import { Weights } from "./weights";
 
 /** What each step keeps for the way back: its input [I, B], the dropout mask [H, B], and nodes of the plan [H, B]. */
 interface Step {
@@ -30,7 +31,6 @@ export class CellNetwork {
   readonly #forward: Part[];
   readonly #backward: Part[];
   readonly #zero: Matrix;
-  readonly #ones: Matrix;
   /** Gradients of the states after a step, and of nodes of one step. */
   readonly #carries = new Map<string, Matrix>();
   readonly #grads = new Map<number, Matrix>();
@@ -52,7 +52,7 @@ export class CellNetwork {
     this.#terms = termsOf(cell, plan);
     this.weights = new Weights(memory, { ...shapesOf(cell, I, H), W_out: [C, H], b_out: [C] });
     const matrix = (rows: number) => memory.matrix(rows, pad(batchSize, 8));
-    [this.#zero, this.#ones, this.#last, this.#dLast] = [matrix(H), matrix(H), matrix(H), matrix(H)];
+    [this.#zero, this.#last, this.#dLast] = [matrix(H), matrix(H), matrix(H)];
     this.#count = steps;
     this.steps = Array.from({ length: steps }, () => {
       const matrices = new Map([...new Set(plan.kept.values())].map((node) => [node, matrix(H)]));
@@ -61,7 +61,6 @@ export class CellNetwork {
     });
     this.logits = matrix(C);
     this.#room = memory.matrix(pad(batchSize, 8), Math.max(H, I) + 32);
-    this.#ones.values.fill(1);
     for (const state of cell.states) this.#carries.set(state, matrix(H));
     for (const { before, store } of plan.backward)
       for (const node of [...before, ...store]) this.#grads.set(node, matrix(H));
@@ -85,7 +84,7 @@ export class CellNetwork {
   /** Samples the dropout masks of all steps from a seed; p = 0 or no seed: no dropout. */
   drop(p: number, seed: bigint | null, batch: number) {
     this.steps.slice(0, this.#count).forEach(({ m }, t) => {
-      if (seed === null || p === 0) m.values.set(this.#ones.values);
+      if (seed === null || p === 0) m.values.fill(1);
       else this.memory.mask(m, p, seed, t, pad(batch, 8));
     });
   }
@@ -149,7 +148,8 @@ export class CellNetwork {
           const y = this.#matrix(node, t);
           const sum = sums.get(node);
           if (!sum) {
-            normalize(this.#matrix(graph.nodes[node].args[0], t), y, columns);
+            const v = this.#matrix(graph.nodes[node].args[0], t);
+            memory.kernel.normalize(v.address, y.address, y.stride, y.rows, columns, EPS);
             continue;
           }
           if (sum.bias === null) y.clear(columns);
@@ -202,8 +202,8 @@ export class CellNetwork {
       dy.clear(columns);
       this.#addProducts(value as number, dy, columns);
     } else {
-      const [grad, y, a] = args.map((arg) => this.#matrix(arg, t));
-      normalizeGradient(grad, y, a, dy, columns);
+      const [grad, y, v] = args.map((arg) => this.#matrix(arg, t).address);
+      this.memory.kernel.normalizeBackward(grad, y, v, dy.address, dy.stride, dy.rows, columns, EPS);
     }
   }
 

@@ -10,7 +10,7 @@ import peephole from "../../../src/reviver/cells/peephole.cell";
 import rnn from "../../../src/reviver/cells/rnn.cell";
 import slstm from "../../../src/reviver/cells/slstm.cell";
 import { CellError, parseCell, type Cell } from "../compute/cell_text";
-import type { Floats, SavedWeights } from "./memory";
+import type { Floats, SavedWeights } from "./weights";
 
 export const BUILT_IN: Record<string, string> = {
   ...{ lstm, gru, rnn, peephole, coupled, "lstm-1997": lstm1997, "minimal-gated": minimalGated },
@@ -65,8 +65,8 @@ function splitOne(values: Floats): Floats {
 
 const each =
   (change: (values: Floats) => Floats) =>
-  ({ w, v, m }: SavedWeights): SavedWeights => ({
-    ...{ w: change(w), v: change(v), m: change(m) },
+  ({ w, v, m, powers }: SavedWeights): SavedWeights => ({
+    ...{ w: change(w), v: change(v), m: change(m), powers },
   });
 
 /** The weights of the LSTM with the matrices of all gates in one, as Python's layer has them; and the way back. */

@@ -1,7 +1,7 @@
 /** Tensors of a checkpoint: weights with the state of their optimizer, and random number generators, both ways. */
-import type { Floats, SavedWeights, Shapes } from "./memory";
-import type { RngState } from "./random";
+import type { RngState } from "../compute/random";
 import type { Tensor, Tensors } from "./safetensors";
+import { BETA2, type Floats, type SavedWeights, type Shapes } from "./weights";
 
 /** How Python keeps the weights of a network: those of the page by name, in the order of its parameters. */
 export interface Layout {
@@ -36,8 +36,9 @@ export function readWeights(
   tensors: Tensors,
   { part, shapes, names = {}, means }: Layout,
   steps: number,
+  beta1: number,
 ): SavedWeights {
-  const weights: SavedWeights = { w: {}, v: {}, m: {} };
+  const weights: SavedWeights = { w: {}, v: {}, m: {}, powers: [power(beta1, steps), power(BETA2, steps)] };
   Object.entries(shapes).forEach(([name, shape], k) => {
     weights.w[name] = tensors.floats(`networks/${part}/${names[name] ?? name}`, shape);
     for (const [mean, theirs] of steps ? (Object.entries(means) as MeanNames) : [])
@@ -74,7 +75,7 @@ export function readGenerator(tensors: Tensors, name: string): RngState {
 }
 
 /** βᵗ, as training multiplies it. Rounding holds tiny products in place, where `steps`, from a file, may be any number. */
-export function power(beta: number, steps: number): number {
+function power(beta: number, steps: number): number {
   let product = 1;
   for (let t = 0; t < steps; t++) {
     const next = product * beta;

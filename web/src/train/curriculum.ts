@@ -4,7 +4,7 @@
  */
 import { exp, log } from "../kit/math";
 import { makePalindromes, round, rowKey, splitPalindromes, type Palindromes, type Split } from "./palindromes";
-import { makeRng } from "./random";
+import { makeRng } from "../compute/random";
 import type { LstmSettings } from "./settings";
 
 /** Lengths of a run, in order: those of the curriculum, or one. */

@@ -27,10 +27,10 @@ export async function openRun(file: Blob, python: Python, known: Data): Promise<
 
 async function restore(read: RunRead, python: Python, known: Data): Promise<LstmRun | GanRun> {
   if (read.record.kind === "gan") {
-    const { saved, images } = await readGan(read, python, known.images);
+    const { saved, images } = readGan(read, python, known.images);
     return GanRun.restore(saved, images);
   }
   if (read.record.kind !== "lstm") throw new Error("run.json is of no LSTM and no GAN");
-  const { saved, own } = await readLstm(read, python, known.sequences);
+  const { saved, own } = readLstm(read, python, known.sequences);
   return LstmRun.restore(saved, own);
 }

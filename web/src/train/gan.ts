@@ -7,6 +7,8 @@
  * Shapes: N images, a multiple of 8; Z latent size, P pixels. Activations are [features, N]; D reads N real images and, in the
  * columns after them, the N that G made.
  */
+import type { Matrix, Memory } from "../compute/memory";
+import type { Rng } from "../compute/random";
 import {
   biasOf,
   D_LAYERS,
@@ -20,8 +22,7 @@ import {
   WIDTHS,
 } from "./gan_layers";
 import { discriminatorLoss, generatorLoss } from "./losses";
-import { Memory, Weights, type Matrix } from "./memory";
-import type { Rng } from "./random";
+import { Weights } from "./weights";
 
 export interface StepResult {
   generatorLoss: number;

@@ -1,9 +1,9 @@
 /** What the run folder of a GAN holds, see run_files.ts. */
-import { generatorState, power, readGenerator, readTensors, readWeights, tensorsOf, writeWeights } from "./checkpoint";
+import { generatorState, readGenerator, readTensors, readWeights, tensorsOf, writeWeights } from "./checkpoint";
 import { discriminatorShapes, generatorShapes, NORMED, RUNNING } from "./gan_layers";
 import type { GanSaved, Images } from "./gan_run";
 import { imagesFile, readImagesFile } from "./npy";
-import { sha256Hex } from "./random";
+import { sha256Hex } from "../compute/random";
 import { lineOf, readSettings, renamed, type Python, type RunFiles, type RunRead } from "./run_files";
 import type { Tensor } from "./safetensors";
 import { GAN, type GanSettings } from "./settings";
@@ -57,7 +57,7 @@ export function ganFiles(saved: GanSaved, images: Images, name: string, { ganCon
   const config = { data: images.source ?? `${name}/${IMAGES}.npy`, image_size: size, log_every: log.every };
   const data = { name: images.source ?? IMAGES, num_images: count, image_shape: [1, size, size] };
   return {
-    ...{ kind: "gan", isFinished: epoch >= settings.epochs, metrics: log.lines, tensors },
+    ...{ kind: "gan", isFinished: epoch >= settings.epochs, metrics: saved.metrics, tensors },
     record: {
       config: { ...ganConfig, ...renamed(settings), ...config },
       data: { ...data, sha256: sha256Hex(images.bytes) },
@@ -70,11 +70,11 @@ export function ganFiles(saved: GanSaved, images: Images, name: string, { ganCon
 }
 
 /** Returns where a run folder stands, and its images: those of the zip, or the page's `known`. */
-export async function readGan(read: RunRead, { ganConfig }: Python, known: Images | null) {
+export function readGan(read: RunRead, { ganConfig }: Python, known: Images | null) {
   const { record, metrics, tensors, position } = read;
   const settings = readSettings<GanSettings>(record.config, GAN, ganConfig, FREE);
   const path = `${read.folder}${IMAGES}.npy`;
-  const images = read.archive.has(path) ? await readImagesFile(read.archive, path) : known;
+  const images = read.archive.has(path) ? readImagesFile(read.archive, path) : known;
   if (!images || sha256Hex(images.bytes) !== record.data?.sha256)
     throw new Error(
       `it learned from ${String(record.config.data).split("/").at(-1)!.slice(0, 60)}, which this page does not have; train with --data mnist-10k`,
@@ -83,13 +83,12 @@ export async function readGan(read: RunRead, { ganConfig }: Python, known: Image
   const { G, D, average } = layoutsOf(settings.latentSize, images.size ** 2);
   const counted = "optimizers/generator/0/step";
   const generatorSteps = tensors.has(counted) ? tensors.floats(counted, [])[0] : 0;
-  const powersOf = (steps: number): [number, number] => [power(settings.beta1, steps), power(0.999, steps)];
   const rows = tensors.shape("tensors/history")[0];
   const saved: GanSaved = {
     ...{ kind: "gan", settings, step, epoch, generatorSteps, position: batch * settings.batchSize },
-    powers: { G: powersOf(generatorSteps), D: powersOf(step) },
     noise: readGenerator(tensors, "noise"),
-    ...{ G: readWeights(tensors, G, generatorSteps), D: readWeights(tensors, D, step) },
+    G: readWeights(tensors, G, generatorSteps, settings.beta1),
+    D: readWeights(tensors, D, step, settings.beta1),
     running: readTensors(tensors, "generator", RUNNING),
     average: settings.ema > 0 ? readTensors(tensors, "average", average) : null,
     log: {
@@ -97,6 +96,7 @@ export async function readGan(read: RunRead, { ganConfig }: Python, known: Image
       history: tensors.floats("tensors/history", [rows, 4]),
       lines: metrics.flatMap((line) => lineOf(line, LINE) ?? []),
     },
+    metrics: [],
     seconds: Number(position.seconds) || 0,
   };
   return { saved, images };

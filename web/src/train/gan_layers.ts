@@ -1,5 +1,5 @@
 /** Layers of the GAN, by their numbers in torch's Sequential: the first of G, those with BatchNorm after them, and the last. */
-import type { Shapes } from "./memory";
+import type { Shapes } from "./weights";
 
 export const WIDTHS = [128, 256, 512, 1024];
 export const D_WIDTHS = [512, 256];

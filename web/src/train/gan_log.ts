@@ -12,6 +12,21 @@ export interface GanLine {
   probabilityFake: number;
 }
 
+/** The line of some updates: the means of their losses and probabilities [N, 4]. */
+function lineOf(history: Float32Array, step: number, epoch: number): GanLine {
+  const [generatorLoss, discriminatorLoss, probabilityReal, probabilityFake] = [0, 1, 2, 3].map((k) =>
+    meanOf(history.filter((_, n) => n % 4 === k)),
+  );
+  return { step, epoch, generatorLoss, discriminatorLoss, probabilityReal, probabilityFake };
+}
+
+/** The lines of a run; before the first one is due, that of its updates so far. */
+export const linesOf = (
+  { lines, history }: Pick<GanLogSaved, "lines" | "history">,
+  step: number,
+  epoch: number,
+): GanLine[] => (lines.length || !step ? lines : [lineOf(history.subarray(0, 4 * step), step, epoch)]);
+
 const meanOf = (numbers: ArrayLike<number>) => Array.from(numbers).reduce((sum, x) => sum + x, 0) / numbers.length;
 
 export class GanLog {
@@ -32,8 +47,7 @@ export class GanLog {
     const found = [generatorLoss, discriminatorLoss, meanOf(realLogits.map(sigmoid)), meanOf(fakeLogits.map(sigmoid))];
     history.set(found, (4 * (step - 1)) % history.length);
     if ((4 * step) % history.length) return;
-    const [g, d, real, fake] = found.map((_, k) => meanOf(history.filter((__, n) => n % 4 === k)));
-    lines.push({ step, epoch, generatorLoss: g, discriminatorLoss: d, probabilityReal: real, probabilityFake: fake });
+    lines.push(lineOf(history, step, epoch));
   }
 
   save = () => ({ every: this.every, lines: [...this.lines], history: this.history.slice() });

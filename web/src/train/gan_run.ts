@@ -3,18 +3,18 @@
  * The same settings and images give the same weights at the start, images and latents; losses part after some updates, as
  * those of two machines do.
  */
+import { Memory, pad, type Matrix } from "../compute/memory";
+import { makeRng, Rng } from "../compute/random";
 import type { ClassifierSpec } from "../kit/manifest";
 import { GanNetworks, type StepResult } from "./gan";
-import { GanLog } from "./gan_log";
-import { Memory, pad, readAll, writeAll, type Matrix } from "./memory";
-import { makeRng, Rng } from "./random";
+import { GanLog, linesOf } from "./gan_log";
 import { checkChanges, checkSettings, GAN, type GanSettings } from "./settings";
+import { readAll, writeAll } from "./weights";
 
 /** Latents of the grid. */
 const GRID = 25;
 /** Updates of G between two of its moving average, whose decay is compounded. */
 const EMA_INTERVAL = 4;
-const BETA2 = 0.999;
 
 /** Images to train on, bytes [count, pixels] from black to white. */
 export interface Images {
@@ -42,8 +42,6 @@ export class GanRun {
   /** Time that it has trained; whoever trains it counts. */
   seconds = 0;
   log: GanLog;
-  /** β₁ᵗ and β₂ᵗ of both optimizers. */
-  #powers: Record<"G" | "D", [number, number]> = { G: [1, 1], D: [1, 1] };
   #noise: Rng;
   #order: Int32Array | null = null;
   /** Moving average of G and of its running statistics; null without. */
@@ -79,7 +77,6 @@ export class GanRun {
   static async restore(saved: GanSaved, images: Images): Promise<GanRun> {
     const run = await GanRun.create(saved.settings, images);
     ({ step: run.step, epoch: run.epoch, position: run.position, generatorSteps: run.generatorSteps } = saved);
-    run.#powers = { ...saved.powers };
     run.#noise = Rng.restore(saved.noise);
     run.seconds = saved.seconds;
     run.log = GanLog.restore(saved.log, run.updatesPerEpoch);
@@ -94,9 +91,10 @@ export class GanRun {
     const { kind, settings, step, epoch, position, generatorSteps, networks, seconds } = this;
     return {
       ...{ kind, settings: { ...settings }, step, epoch, position, generatorSteps, seconds },
-      ...{ powers: { ...this.#powers }, noise: this.#noise.save(), log: this.log.save() },
+      ...{ noise: this.#noise.save(), log: this.log.save() },
       ...{ G: networks.G.save(), D: networks.D.save(), running: readAll(networks.running) },
       average: this.#average && readAll(this.#average),
+      metrics: linesOf(this.log, this.step, this.exactEpoch),
     };
   }
 
@@ -112,6 +110,11 @@ export class GanRun {
     return Math.ceil(this.count / this.settings.batchSize);
   }
 
+  /** Finished epochs, and the part of this one. */
+  get exactEpoch() {
+    return this.epoch + Math.ceil(this.position / this.settings.batchSize) / this.updatesPerEpoch;
+  }
+
   get isFinished() {
     return this.epoch >= this.settings.epochs;
   }
@@ -124,15 +127,11 @@ export class GanRun {
     const indices = this.#order.subarray(this.position, this.position + batchSize);
     const N = indices.length;
     this.#writeImages(indices);
-    this.#writeLatents(this.#noise.normal(N * settings.latentSize), N);
+    networks.z.writeColumns(this.#noise.normal(N * settings.latentSize));
     const withG = (this.step + 1) % discriminatorSteps === 0;
     const penalty = this.step % penaltyInterval === 0 ? r1 * penaltyInterval : 0;
     const result = networks.step(N, withG, penalty, settings.labels === "exchanged");
-    for (const name of withG ? (["G", "D"] as const) : (["D"] as const)) {
-      const powers = this.#powers[name];
-      this.#powers[name] = [powers[0] * beta1, powers[1] * BETA2];
-      networks[name].adam(learningRate, [beta1, BETA2], this.#powers[name]);
-    }
+    for (const one of withG ? [networks.G, networks.D] : [networks.D]) one.adam(learningRate, beta1);
     this.step++;
     this.position += N;
     if (withG) this.#endGeneratorStep();
@@ -141,31 +140,20 @@ export class GanRun {
       this.position = 0;
       this.#order = null;
     }
-    const batch = Math.ceil(this.position / batchSize);
-    this.log.add(result, this.step, this.epoch + batch / this.updatesPerEpoch);
+    this.log.add(result, this.step, this.exactEpoch);
     return result;
   }
 
-  /** Images that G has made from column `first` on, [count, P] from -1 to 1. */
-  #read(first: number, count: number): Float32Array<ArrayBuffer> {
-    const { values, width } = this.networks.images;
-    const { pixels } = this.networks;
-    const images = new Float32Array(count * pixels);
-    for (let p = 0; p < pixels; p++)
-      for (let n = 0; n < count; n++) images[n * pixels + p] = values[p * width + first + n];
-    return images;
-  }
-
-  /** Returns some of the images that the last update, of N, has generated. */
-  generated = (N: number, count: number) => this.#read(N, Math.min(N, count));
+  /** Returns some of the images that the last update, of N, has generated, [count, P] from -1 to 1. */
+  generated = (N: number, count: number) => this.networks.images.readColumns(Math.min(N, count), N);
 
   /** Returns the images of the 25 latents of the grid. */
   grid(): Float32Array<ArrayBuffer> {
     const { networks } = this;
-    this.#writeLatents(this.#grid, GRID);
+    networks.z.writeColumns(this.#grid);
     const source = this.#average;
     networks.generate(pad(GRID, 8), 0, false, source ?? networks.G.w, source ?? networks.running);
-    return this.#read(0, GRID);
+    return networks.images.readColumns(GRID);
   }
 
   #writeImages(indices: Int32Array) {
@@ -176,14 +164,6 @@ export class GanRun {
       const from = index * pixels;
       for (let p = 0; p < pixels; p++) values[p * width + n] = this.#values[images.bytes[from + p]];
     });
-  }
-
-  /** Writes latents [count, Z]. */
-  #writeLatents(latents: Float32Array, count: number) {
-    const { values, width } = this.networks.z;
-    const { latentSize } = this.settings;
-    for (let n = 0; n < count; n++)
-      for (let k = 0; k < latentSize; k++) values[k * width + n] = latents[n * latentSize + k];
   }
 
   #startAverage() {

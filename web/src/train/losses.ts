@@ -1,6 +1,6 @@
 /** Losses and their gradients with respect to the logits, in double precision with the same bits in every engine. */
-import { exp, log, sigmoid } from "../kit/math";
-import type { Matrix } from "./memory";
+import { exp, log, sigmoid, softplus } from "../kit/math";
+import type { Matrix } from "../compute/memory";
 
 /**
  * Returns the mean cross-entropy of logits [C, B] and the number of correct classes. The logits become the gradients of the
@@ -23,8 +23,6 @@ export function crossEntropy(logits: Matrix, targets: Uint8Array): { loss: numbe
   for (let k = 0; k < rows; k++) values.fill(0, k * width + targets.length, (k + 1) * width);
   return { loss: total / targets.length, correct };
 }
-
-const softplus = (x: number) => (x > 0 ? x : 0) + log(1 + exp(x > 0 ? -x : x));
 
 /** E[-log D(G(z))], and its gradients with respect to the logits. */
 export function generatorLoss(fake: Float32Array) {

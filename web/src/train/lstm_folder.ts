@@ -1,11 +1,10 @@
 /** What the run folder of an LSTM holds, see run_files.ts. */
 import { shapesOf } from "../compute/cell_shapes";
 import { cellOf, joinGates, splitGates } from "./cells";
-import { generatorState, power, readGenerator, readWeights, writeWeights, type Layout } from "./checkpoint";
-import type { LstmRun, LstmSaved } from "./lstm_run";
-import type { LstmEpoch } from "./lstm_state";
+import { generatorState, readGenerator, readWeights, writeWeights, type Layout } from "./checkpoint";
+import type { LstmEpoch, LstmRun, LstmSaved } from "./lstm_run";
 import { DIGITS } from "./palindromes";
-import { sha256Hex } from "./random";
+import { sha256Hex } from "../compute/random";
 import { lineOf, readSettings, renamed, wholeNumber, type Python, type RunFiles, type RunRead } from "./run_files";
 import type { Tensor } from "./safetensors";
 import { MAX_FILE, readSequences, type SequenceData, type SequenceSplit } from "./sequences";
@@ -95,14 +94,14 @@ export function lstmFiles(run: LstmRun, name: string, { lstmConfig }: Python): R
 }
 
 /** Returns where a run folder stands, and its own sequences: those of the zip, or the page's `known`. */
-export async function readLstm(read: RunRead, { lstmConfig }: Python, known: SequenceData | null) {
+export function readLstm(read: RunRead, { lstmConfig }: Python, known: SequenceData | null) {
   const { record, metrics, tensors, position } = read;
   const isOwn = record.config.task === "custom";
-  const own = isOwn ? await readOwn(read, known) : null;
+  const own = isOwn ? readOwn(read, known) : null;
   if (isOwn) FREE_OF_OWN.forEach((name) => delete record.config[name]);
   const settings = readSettings<LstmSettings>(record.config, LSTM, lstmConfig, FREE);
   const { epoch, batch, step, extra } = position;
-  const found = readWeights(tensors, layoutOf(settings, own?.classes.length ?? DIGITS), step);
+  const found = readWeights(tensors, layoutOf(settings, own?.classes.length ?? DIGITS), step, 0.9);
   const weights = isLstm(settings) ? splitGates(found) : found;
   if (isLstm(settings) && tensors.floats(SECOND_BIAS, [4 * settings.hiddenSize]).some((value) => value !== 0))
     throw new Error("its network has two biases for each gate, and that of the page has one");
@@ -114,7 +113,6 @@ export async function readLstm(read: RunRead, { lstmConfig }: Python, known: Seq
     ...{ stage: wholeNumber(extra?.stage ?? 0, "stage"), sequences: wholeNumber(extra?.sequences, "sequences") },
     position: batch * settings.batchSize,
     sums,
-    powers: [power(0.9, step), power(0.999, step)],
     dropout: readGenerator(tensors, "dropout"),
     epochs: metrics.flatMap((line) => {
       const found = lineOf(line, LINE);
@@ -126,9 +124,9 @@ export async function readLstm(read: RunRead, { lstmConfig }: Python, known: Seq
   return { saved, own };
 }
 
-async function readOwn({ archive, folder, record }: RunRead, known: SequenceData | null): Promise<SequenceData> {
+function readOwn({ archive, folder, record }: RunRead, known: SequenceData | null): SequenceData {
   const path = `${folder}${DATA}`;
-  const found = archive.has(path) ? readSequences(await archive.read(path, MAX_FILE), DATA) : known;
+  const found = archive.has(path) ? readSequences(archive.read(path, MAX_FILE), DATA) : known;
   if (!found || sha256Hex(found.file) !== record.data?.sha256)
     throw new Error(
       "its own sequences are not here; open their CSV file first, or put it into the run folder as data.csv",

@@ -2,14 +2,13 @@
  * A training run of the LSTM on palindromes, as `reviver lstm train` makes it: data, split, order of the epochs, dropout masks,
  * updates and the validation after each epoch. The same settings give the same numbers up to rounding.
  */
+import { Memory } from "../compute/memory";
+import { makeRng, Rng } from "../compute/random";
 import { dataOf, lengthsOf, rateAt } from "./curriculum";
 import { CellNetwork } from "./cell_network";
 import { cellOf } from "./cells";
 import { traceRun } from "./lstm_trace";
-import type { LstmEpoch, LstmUpdate } from "./lstm_state";
-import { Memory } from "./memory";
 import { DIGITS, targetOf, valueAt, type Sequences, type Split } from "./palindromes";
-import { makeRng, Rng } from "./random";
 import { splitSequences, type SequenceData, type SequenceSplit } from "./sequences";
 import { checkChanges, checkSettings, LSTM, type LstmSettings } from "./settings";
 
@@ -18,6 +17,27 @@ const DATA = ["length", "curriculum", "startLength", "lengthFactor", "minLengthF
 /** Steps × units × batch at most, so that a phone has the memory. */
 const MAX_STATES = 60 * 256 * 1024;
 const NO_SUMS = [0, 0, 0];
+
+/** Metrics of an epoch, as a line of metrics.jsonl. */
+export interface LstmEpoch {
+  step: number;
+  epoch: number;
+  sequences: number;
+  length: number;
+  validationSequences: number;
+  trainLoss: number;
+  trainAccuracy: number;
+  validationLoss: number;
+  validationAccuracy: number;
+}
+
+/** What an update gives: the loss of its batch before it, the number of correct sequences, the norm of the gradient. */
+export interface LstmUpdate {
+  loss: number;
+  correct: number;
+  count: number;
+  norm: number;
+}
 
 /** Where a run stands. */
 export type LstmSaved = ReturnType<LstmRun["save"]>;
@@ -37,8 +57,6 @@ export class LstmRun {
   epochs: LstmEpoch[] = [];
   /** Sums over the epoch so far: loss, correct, count. */
   #sums = [...NO_SUMS];
-  /** β₁ᵗ and β₂ᵗ of Adam. */
-  #powers: [number, number] = [1, 1];
   #dropout: Rng;
   #order: Int32Array | null = null;
   #data: Split | null = null;
@@ -99,7 +117,6 @@ export class LstmRun {
     run.seconds = saved.seconds;
     run.epochs = [...saved.epochs];
     run.#sums = [...saved.sums];
-    run.#powers = saved.powers;
     run.#dropout = Rng.restore(saved.dropout);
     run.network.weights.restore(saved.weights);
     return run;
@@ -109,7 +126,7 @@ export class LstmRun {
     const { kind, settings, step, epoch, stage, position, sequences, seconds } = this;
     return {
       ...{ kind, settings: { ...settings }, step, epoch, stage, position, sequences, seconds },
-      ...{ epochs: [...this.epochs], sums: [...this.#sums], powers: this.#powers, dropout: this.#dropout.save() },
+      ...{ epochs: [...this.epochs], sums: [...this.#sums], dropout: this.#dropout.save() },
       ...{ weights: this.network.weights.save(), trainCount: this.data.train.count },
     };
   }
@@ -153,10 +170,7 @@ export class LstmRun {
     const norm = weights.clip(settings.maxNorm);
     const rate = rateAt(settings, this.length);
     if (settings.optimizer === "rmsprop") weights.rmsprop(rate);
-    else {
-      this.#powers = [this.#powers[0] * 0.9, this.#powers[1] * 0.999];
-      weights.adam(rate, [0.9, 0.999], this.#powers);
-    }
+    else weights.adam(rate, 0.9);
     this.step++;
     this.position += indices.length;
     [loss * indices.length, correct, indices.length].forEach((value, k) => (this.#sums[k] += value));

@@ -8,8 +8,6 @@ import { DIGITS } from "./palindromes";
 export interface LstmTrace {
   digits: number[];
   values: Record<string, Float64Array>;
-  /** What the text says of each, and whether it is a gate, from 0 to 1. */
-  about: Record<string, { meaning: string; isGate: boolean }>;
   probabilities: Float64Array;
 }
 
@@ -35,9 +33,5 @@ export function traceRun(
       for (let u = 0; u < H; u++) sum += w.W_out[k * H + u] * values.h[t * H + u];
       probabilities[t * C + k] = sum;
     }
-  const isGate = (node: number) => cell.graph.nodes[node].op === "sigmoid";
-  const about = Object.fromEntries(
-    [...cell.quantities].map(([name, { meaning, node }]) => [name, { meaning, isGate: isGate(node) }]),
-  );
-  return { digits, values, about, probabilities: softmax(probabilities, C) };
+  return { digits, values, probabilities: softmax(probabilities, C) };
 }

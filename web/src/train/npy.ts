@@ -18,8 +18,8 @@ export function imagesFile({ bytes, size }: Images): Uint8Array<ArrayBuffer> {
   );
 }
 
-export async function readImagesFile(archive: Archive, path: string): Promise<Images> {
-  const file = await archive.read(path, MAX_IMAGE_BYTES + 1024);
+export function readImagesFile(archive: Archive, path: string): Images {
+  const file = archive.read(path, MAX_IMAGE_BYTES + 1024);
   const start = 10 + file[8] + 256 * file[9];
   const header = new TextDecoder().decode(file.subarray(10, start));
   const shape = /^\{'descr': '\|u1', 'fortran_order': False, 'shape': \((\d+), 1, (\d+), (\d+)\), \} *\n$/.exec(header);

@@ -1,5 +1,5 @@
 /** The palindromes of a run, as `reviver.data.palindromes` makes and splits them; only the first half of each is kept. */
-import { makeRng, type Rng } from "./random";
+import { makeRng, type Rng } from "../compute/random";
 
 export const DIGITS = 10;
 /** Maximum number of palindromes for which a sample comes from a permutation of all. */

@@ -2,28 +2,14 @@
  * What the page and the worker that trains say to each other. The page calls a method, the worker answers once, so that pausing
  * is not to call `run` again. One worker trains one network; a fork is a second one, started from what the first one saved.
  *
- *     const trainer = new Trainer();                                   // see trainer.ts
- *     await trainer.call("start", { kind: "lstm", settings: LSTM_ORIGINAL });
- *     const { status, lstm } = await trainer.call("run", { updates: 7, trace: [1, 2, 3, 2] });
- *     lstm.updates; lstm.epochs; lstm.trace;                           // since the last call, and of the weights now
- *     await trainer.call("change", { learningRate: 0.01 });
- *     const saved = await trainer.call("save");                        // a moment to rewind to, to fork, or to keep
- *     await trainer.call("restore", saved);
- *     await trainer.call("pack", { name, python: manifest });          // the zip of a run folder
- *     await trainer.call("open", { file, python: manifest, images });  // in place of start: goes on with a run in a zip
- *
- *     const images = await readImages(manifest.trainingImages);        // see images.ts
- *     const trainer = new Trainer();
- *     await trainer.call("start", { kind: "gan", settings: GAN_ORIGINAL, images });
- *     const { gan } = await trainer.call("run", { updates: 1, grid: true });
- *     gan.updates; gan.realLogits; gan.fakeLogits; gan.grid;           // losses, logits of the last update, 25 images
- *
- * A fork: `new Trainer().call("start", { kind, settings, images, saved })`, with the settings of the fork.
+ *     const trainer = new Trainer();                                    // see trainer.ts
+ *     await trainer.call("start", { kind: "gan", settings: GAN_ORIGINAL, images: await reviver.images() });
+ *     const { status, gan } = await trainer.call("run", { updates: 1, grid: true });
+ *     const saved = await trainer.call("save");                         // to rewind to, to fork, or to keep
  */
 import type { GanLine } from "./gan_log";
 import type { GanSaved, Images } from "./gan_run";
-import type { LstmSaved } from "./lstm_run";
-import type { LstmEpoch, LstmUpdate } from "./lstm_state";
+import type { LstmEpoch, LstmSaved, LstmUpdate } from "./lstm_run";
 import type { LstmTrace } from "./lstm_trace";
 import type { Python } from "./run_files";
 import type { SequenceData } from "./sequences";

@@ -75,19 +75,16 @@ export async function unzipRun(file: Blob): Promise<RunRead> {
   const found = archive.paths.filter((path) => /(^|\/)run\.json$/.test(path)).sort((a, b) => depth(a) - depth(b));
   if (!found.length) throw new Error("the zip has no run.json, so it is not a run folder");
   const folder = found[0].slice(0, -"run.json".length);
-  const read = async (path: string, limit = MAX_JSON) => parse(await archive.readText(folder + path, limit), path);
-  const record = await read("run.json");
+  const record = parse(archive.readText(`${folder}run.json`, MAX_JSON), "run.json");
   if (record.schema !== 1) throw new Error(`run.json has schema ${text(record.schema)}, and the page reads 1`);
   const last = lastCheckpoint(archive.paths, `${folder}checkpoints/`);
   if (!last) throw new Error("the run has no checkpoint yet");
-  const tensors = new Tensors(await archive.read(last, MAX_TENSORS), last.slice(folder.length));
+  const tensors = new Tensors(archive.read(last, MAX_TENSORS), last.slice(folder.length));
   const position = parse(tensors.metadata.position ?? "", last.slice(folder.length));
   for (const name of ["epoch", "batch", "step", "metrics_count"]) wholeNumber(position[name], name);
   if (position.extra?.rollbacks?.length)
     throw new Error("the run went back to a checkpoint, which the page does not support");
-  const lines = (await archive.readText(`${folder}metrics.jsonl`, MAX_LINES))
-    .split("\n")
-    .slice(0, position.metrics_count);
+  const lines = archive.readText(`${folder}metrics.jsonl`, MAX_LINES).split("\n").slice(0, position.metrics_count);
   return { archive, folder, record, position, tensors, metrics: lines.map((line) => parse(line, "metrics.jsonl")) };
 }
 

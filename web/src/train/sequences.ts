@@ -4,7 +4,7 @@
  */
 import { utf8ToBytes } from "@noble/hashes/utils.js";
 import { round, type Examples, type Split } from "./palindromes";
-import { makeRng } from "./random";
+import { makeRng } from "../compute/random";
 
 /** What the page takes at most, so that a run stays small. */
 export const MAX_FILE = 4 << 20;

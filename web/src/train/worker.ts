@@ -1,6 +1,6 @@
 /** The worker that trains: answers the calls of `Trainer`, one after the other. */
 import { Classifier } from "../compute/classifier";
-import { newMemory } from "../compute/kernel";
+import { Memory } from "../compute/memory";
 import { argmax } from "../kit/format";
 import { row } from "../kit/tensors";
 import { GanRun, type Images } from "./gan_run";
@@ -91,7 +91,7 @@ async function begin(start: Start): Promise<Status> {
 }
 
 const classifierOf = async ({ classifier: given }: Images) =>
-  given ? new Classifier(given.spec, given.tensors, await newMemory()) : null;
+  given ? new Classifier(given.spec, given.tensors, await Memory.create()) : null;
 
 async function open({ file, python, ...known }: Methods["open"][0]): Promise<Opened> {
   const run = (current = await openRun(file, python, known));

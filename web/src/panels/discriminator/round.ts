@@ -1,6 +1,6 @@
 /** A round of the game: images in random order, real or generated, with the logits of D. */
 import { sampleLatents } from "../../compute/projection";
-import { Random } from "../../compute/random";
+import { makeRng, type Rng } from "../../compute/random";
 import { loadGan, loadSnapshots } from "../../gan/gan";
 import type { GanContent, RecordedGan } from "../../kit/manifest";
 import { hasNetworks } from "../../kit/runs";
@@ -19,7 +19,7 @@ export interface Card extends Judged {
 interface Source {
   id: string; // In the fragment
   name: string;
-  load: (random: Random) => Promise<{ real: Judged[]; fake: Judged[] }>;
+  load: (rng: Rng) => Promise<{ real: Judged[]; fake: Judged[] }>;
 }
 
 const ROUND_SIZE = 20;
@@ -40,7 +40,7 @@ export function sourcesOf(content: RecordedGan): Source[] {
   const end = { id: "end", name: "end of training: new samples" };
   return [
     ...sources.values(),
-    ...(canJudge(content) ? [{ ...end, load: (random: Random) => fromNetworks(content, random) }] : []),
+    ...(canJudge(content) ? [{ ...end, load: (rng: Rng) => fromNetworks(content, rng) }] : []),
   ];
 }
 
@@ -62,15 +62,15 @@ async function fromMoment(content: RecordedGan, moment: number) {
 }
 
 /** Real images that are in the file, and new samples. */
-async function fromNetworks(content: GanContent, random: Random) {
+async function fromNetworks(content: GanContent, rng: Rng) {
   const gan = await loadGan(content);
   const { images, labels } = await readTensors((content.test ?? content.training)!);
   const { latentSize, numClasses } = content;
   const { pixels } = gan;
-  const chosen = random.shuffle([...Array(images.length / pixels).keys()]).slice(0, ROUND_SIZE);
+  const chosen = [...rng.permutation(images.length / pixels)].slice(0, ROUND_SIZE);
   const real = toPixels(Float32Array.from(chosen.flatMap((n) => [...row(images, n, pixels)])));
-  const classes = Array.from({ length: ROUND_SIZE }, () => random.integer(numClasses));
-  const latents = sampleLatents(latentSize, numClasses, ROUND_SIZE, random, classes);
+  const classes = Array.from({ length: ROUND_SIZE }, () => rng.integer(numClasses));
+  const latents = sampleLatents(latentSize, numClasses, ROUND_SIZE, rng, classes);
   // Rounded to bytes like the real ones, so that the rendering gives nothing away.
   const fake = gan.generate(latents).map((value) => Math.round((value + 1) * 127.5) / 127.5 - 1);
   const judge = (all: Float32Array, isReal: boolean, given: number[]): Judged[] =>
@@ -96,16 +96,15 @@ const meanLogit = (cards: Judged[]) => cards.reduce((sum, { logit }) => sum + lo
  * gives no probability, above the middle between its mean outputs for real and for generated images.
  */
 export async function deal(content: RecordedGan, at: string, seed: number): Promise<Card[]> {
-  const random = new Random(seed);
+  const rng = makeRng(seed, "game");
   const { real, fake } = await sourcesOf(content)
     .find(({ id }) => id === at)!
-    .load(random);
+    .load(rng);
   const limit = content.isLogOdds ? 0 : (meanLogit(real) + meanLogit(fake)) / 2;
-  random.shuffle(real);
-  random.shuffle(fake);
+  const decks = [real, fake].map((cards) => Array.from(rng.permutation(cards.length), (n) => cards[n]));
   const round: Card[] = [];
   while (round.length < ROUND_SIZE) {
-    const card = (random.uniform() < 0.5 ? real : fake).pop();
+    const card = decks[rng.integer(2)].pop();
     if (!card) break;
     round.push({ ...card, answer: card.logit > limit });
   }

@@ -1,8 +1,12 @@
-/** The memory of a network that is trained: matrices for kernel/training.ts, which `Memory` instantiates. */
-import kernelBytes from "wasm:training";
+/**
+ * The memory of a network, one for each: matrices for kernel/, which `Memory` instantiates. Activations are [features, N].
+ *
+ * An allocation may move the memory, so `values` of a matrix is valid until the next one.
+ */
+import kernelBytes from "wasm:kernel";
 import { fromBase64 } from "../kit/bytes";
 
-/** What kernel/training.ts exports; u64 is a bigint here. */
+/** What kernel/kernel.ts exports; u64 is a bigint here. */
 export interface Kernel {
   memory: WebAssembly.Memory;
   squares: (from: number, end: number) => number;
@@ -10,7 +14,8 @@ export interface Kernel {
   [name: string]: any;
 }
 
-const BYTES = 4;
+/** Of a number. */
+export const BYTES = 4;
 const PAGE = 65536;
 const LINE = 16;
 
@@ -75,6 +80,22 @@ export class Matrix {
     for (let r = 0; r < rows; r++) numbers.set(values.subarray(r * width, r * width + columns), r * columns);
     return numbers;
   }
+
+  /** Writes numbers [N, rows] into the first columns, each into one. */
+  writeColumns(numbers: Float32Array) {
+    const { rows, width, values } = this;
+    const count = numbers.length / rows;
+    for (let n = 0; n < count; n++) for (let r = 0; r < rows; r++) values[r * width + n] = numbers[n * rows + r];
+  }
+
+  /** Returns the numbers [count, rows] of columns from `first` on. */
+  readColumns(count: number, first = 0): Float32Array<ArrayBuffer> {
+    const { rows, width, values } = this;
+    const numbers = new Float32Array(count * rows);
+    for (let r = 0; r < rows; r++)
+      for (let n = 0; n < count; n++) numbers[n * rows + r] = values[r * width + first + n];
+    return numbers;
+  }
 }
 
 /**
@@ -86,23 +107,36 @@ function rowWidth(columns: number) {
   return width >= 2 * LINE && pad(width, LINE) % (2 * LINE) === 0 ? pad(width, LINE) + LINE : width;
 }
 
+let compiled: Promise<WebAssembly.Module> | null = null;
+
+/** Compiles the kernel; throws in a browser without SIMD. */
+export function compileKernel(): Promise<WebAssembly.Module> {
+  const bytes = fromBase64(kernelBytes);
+  if (typeof WebAssembly === "undefined" || !WebAssembly.validate(bytes))
+    throw new Error(
+      "this browser lacks WebAssembly with SIMD (Chrome 91, Firefox 89 and Safari 16.4 and later have it)",
+    );
+  return (compiled ??= WebAssembly.compile(bytes));
+}
+
 export class Memory {
   #used = 1024;
 
   private constructor(readonly kernel: Kernel) {}
 
   static async create() {
-    const { instance } = await WebAssembly.instantiate(fromBase64(kernelBytes));
-    return new Memory(instance.exports as unknown as Kernel);
+    const { exports } = await WebAssembly.instantiate(await compileKernel());
+    return new Memory(exports as unknown as Kernel);
   }
 
-  /** Returns a new matrix of zeros. */
-  matrix(rows: number, columns: number): Matrix {
+  /** Returns a new matrix of zeros, or of numbers [rows, columns]. */
+  matrix(rows: number, columns: number, numbers?: Float32Array): Matrix {
     const { memory } = this.kernel;
     const matrix = new Matrix(memory, this.#used, rows, columns, rowWidth(columns));
     this.#used = pad(matrix.end, 64);
     const missing = this.#used - memory.buffer.byteLength;
     if (missing > 0) memory.grow(Math.ceil(missing / PAGE));
+    if (numbers) matrix.write(numbers);
     return matrix;
   }
 
@@ -172,78 +206,4 @@ export class Memory {
   rowSums(y: Matrix, s: Matrix, columns: number) {
     this.kernel.rowSums(y.address, y.stride, s.address, y.rows, columns);
   }
-}
-
-/** Shape of each weight as torch has it; a vector [O] is a matrix [1, O] here. */
-export type Shapes = Record<string, number[]>;
-
-/** The weights of a network, one after the other, and what belongs to each of them, in the same order: gradients, means. */
-export class Weights {
-  readonly w: Record<string, Matrix>;
-  readonly g: Record<string, Matrix>;
-  /** Mean of the squared gradients, and of the gradients. */
-  readonly v: Record<string, Matrix>;
-  readonly m: Record<string, Matrix>;
-  readonly size: number;
-  readonly #starts: number[];
-
-  constructor(
-    private memory: Memory,
-    readonly shapes: Shapes,
-  ) {
-    const layers = () =>
-      Object.fromEntries(
-        Object.entries(shapes).map(([name, shape]) => [name, memory.matrix(shape.at(-2) ?? 1, shape.at(-1)!)]),
-      );
-    [this.w, this.g, this.v, this.m] = [layers(), layers(), layers(), layers()];
-    const ends = [this.w, this.g, this.v, this.m].map((part) => Object.values(part));
-    this.#starts = ends.map(([first]) => first.address);
-    this.size = ends[0].at(-1)!.end - this.#starts[0];
-  }
-
-  clearGradients() {
-    for (const matrix of Object.values(this.g)) matrix.values.fill(0);
-  }
-
-  /** Scales the gradients so that their norm is at most `maxNorm`, and returns the norm before, as `clip_grad_norm_`. */
-  clip(maxNorm: number): number {
-    const start = this.#starts[1];
-    const norm = Math.sqrt(this.memory.kernel.squares(start, start + this.size));
-    const factor = maxNorm / (norm + 1e-6);
-    if (factor < 1) this.memory.kernel.scale(start, start + this.size, factor);
-    return norm;
-  }
-
-  /** An update of torch's RMSprop. */
-  rmsprop(lr: number, alpha = 0.99, eps = 1e-8) {
-    const [w, g, v] = this.#starts;
-    this.memory.kernel.rmsprop(w, this.size, g, v, lr, alpha, 1 - alpha, eps);
-  }
-
-  /** An update of torch's Adam; `powers` are β₁ᵗ and β₂ᵗ. */
-  adam(lr: number, [beta1, beta2]: [number, number], powers: [number, number], eps = 1e-8) {
-    const [w, g, v, m] = this.#starts;
-    const [rate, root] = [lr / (1 - powers[0]), Math.sqrt(1 - powers[1])];
-    this.memory.kernel.adam(w, this.size, g, m, v, rate, root, 1 - beta1, beta2, 1 - beta2, eps);
-  }
-
-  /** Returns copies of the weights and of the means that the optimizer keeps, by name. */
-  save(): SavedWeights {
-    return { w: readAll(this.w), v: readAll(this.v), m: readAll(this.m) };
-  }
-
-  restore(saved: SavedWeights) {
-    for (const part of ["w", "v", "m"] as const) writeAll(this[part], saved[part]);
-  }
-}
-
-/** Numbers of matrices by name. */
-export type Floats = Record<string, Float32Array<ArrayBuffer>>;
-export type SavedWeights = { w: Floats; v: Floats; m: Floats };
-
-export const readAll = (matrices: Record<string, Matrix>): Floats =>
-  Object.fromEntries(Object.entries(matrices).map(([name, matrix]) => [name, matrix.read()]));
-
-export function writeAll(matrices: Record<string, Matrix>, numbers: Floats) {
-  for (const [name, values] of Object.entries(numbers)) matrices[name].write(values);
 }
