@@ -63,6 +63,12 @@ TRAIN = """async ([kind, settings, updates]) => {
 }"""
 """Goes on with the training of a network, which begins with the first call."""
 ORIGINALS = {"lstm": LSTMConfig(), "gan": GANConfig()}
+CELLS = {
+    "LSTM": "lstm",
+    "GRU": "gru",
+    "peephole": "peephole",
+    "a text of one's own": "z = sigmoid(W_z @ x + U_z @ h + b_z)\nh = z * h + (1 - z) * tanh(V @ x + U @ (z * h) + u_n)\nu_n: 0.5",
+}
 PRESS_START = """async ([updates, trained]) => {
     const facts = () => Object.fromEntries([...document.querySelectorAll(".train-facts > div")].map((row) =>
         [row.querySelector("dt").textContent, row.querySelector("dd").textContent]));
@@ -75,7 +81,7 @@ PRESS_START = """async ([updates, trained]) => {
     for (;;) {
         await new Promise((resolve) => setTimeout(resolve, 50));
         const now = facts();
-        if (digits(now["Accuracy, validation"]) >= trained) found.learned ??= performance.now() / 1000;
+        if (digits(now.Accuracy) >= trained) found.learned ??= performance.now() / 1000;
         if (digits(now.Update) >= updates) break;
     }
     return { ...found, seconds: (performance.now() - started) / 1000 };
@@ -181,20 +187,19 @@ def draw(browser: Any, page: Path, network: str, updates: int) -> dict[str, floa
 
 
 def differences(browser: Any, page: Path, folder: Path) -> dict[str, float]:
-    """Return how far the page's LSTM runs are from Python's, over all epochs of some seeds."""
-    losses, counts = 0.0, 0
-    for seed in range(SEEDS):
-        metrics = train_lstm(folder / f"run{seed}", seed=seed, device="cpu", progress=False).metrics
-        tab = open_tab(browser, page)
-        epochs = tab.evaluate(TRAIN, ["lstm", settings("lstm", seed), 10_000])["epochs"]
-        tab.context.close()
-        for ours, theirs in zip(epochs, metrics, strict=True):
-            losses = max(
-                losses, *(abs(ours[f"{part}Loss"] - theirs[f"{part}_loss"]) for part in ("train", "validation"))
-            )
-            parts = ("train", "validation")
-            counts += sum(abs(ours[f"{part}Accuracy"] - theirs[f"{part}_accuracy"]) > 1e-9 for part in parts)
-    return {
-        f"Largest difference from Python's losses, all epochs of {SEEDS} seeds of the LSTM": losses,
-        "accuracies that differ": counts,
-    }
+    """Return how far the page's runs of some cells are from Python's, over all epochs of some seeds."""
+    found: dict[str, float] = {}
+    counts = 0
+    for name, cell in CELLS.items():
+        losses = 0.0
+        for seed in range(SEEDS):
+            run = train_lstm(folder / f"{name} {seed}", cell=cell, seed=seed, device="cpu", progress=False)
+            tab = open_tab(browser, page)
+            epochs = tab.evaluate(TRAIN, ["lstm", settings("lstm", seed) | {"cell": cell}, 10_000])["epochs"]
+            tab.context.close()
+            for ours, theirs in zip(epochs, run.metrics, strict=True):
+                for part in ("train", "validation"):
+                    losses = max(losses, abs(ours[f"{part}Loss"] - theirs[f"{part}_loss"]))
+                    counts += abs(ours[f"{part}Accuracy"] - theirs[f"{part}_accuracy"]) > 1e-9
+        found[f"Largest difference from Python's losses, all epochs of {SEEDS} seeds, {name}"] = losses
+    return found | {"accuracies that differ": counts}

@@ -15,12 +15,8 @@ from reviver.train.description import Item
 
 PRIMITIVES = {str: "string", int: "number", float: "number", bool: "boolean", type(None): "null"}
 HEAD = """/**
- * The manifest that Python writes: what is in the file, and in which data block. JSON has a number that is not finite as null.
- *
- * `python -m tools.explorer_types` writes this file from src/reviver/explorer/manifest.py; `make explorer` runs it.
- *
- * Shapes: N images, C channels, H height, W width, P = C·H·W pixels, Z latent size, K classes, S snapshots, T time steps,
- * I input size.
+ * The manifest that Python writes, which src/reviver/explorer/manifest.py explains; `python -m tools.explorer_types` writes this
+ * file, `make explorer` runs it. JSON has a number that is not finite as null.
  */
 """
 
@@ -44,14 +40,6 @@ def typescript(annotation: Any) -> str:
     return PRIMITIVES.get(annotation) or str(annotation.__name__)
 
 
-def comment(text: str | None) -> str:
-    """Return a text as a comment above what it explains."""
-    lines = (text or "").strip().splitlines()
-    if len(lines) < 2:
-        return f"/** {lines[0]} */\n" if lines else ""
-    return "".join(["/**\n", *(f" * {line.strip()}".rstrip() + "\n" for line in lines), " */\n"])
-
-
 def member(name: str, hint: Any, text: str | None) -> str:
     """Return the line of a field, with what explains it."""
     line = f"  {to_camel(name)}: {typescript(hint)};"
@@ -68,7 +56,7 @@ def declaration(part: type) -> str:
     else:
         fields = {name: (hint, None) for name, hint in get_type_hints(part).items()}
     lines = [member(name, hint, text) for name, (hint, text) in fields.items()]
-    return f"\n{comment(part.__doc__)}export interface {part.__name__}{extends} {{\n{''.join(lines)}}}\n"
+    return f"\nexport interface {part.__name__}{extends} {{\n{''.join(lines)}}}\n"
 
 
 def write_types() -> str:

@@ -5,11 +5,25 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 from playwright.sync_api import Locator, Page, expect
 
-from reviver.run import LSTMRun, load
+from reviver.explorer.page import build_page
+from reviver.run import LSTMRun, load, train_lstm
+from reviver.settings.tasks import TaskDefinition
 from reviver.show.trace import trace_digits
 from tests.explorer.browser import PHONE, Show, check_accessible, check_fits, poll, text, view_of, wait_view
+
+
+class Majority(TaskDefinition):
+    """Are there more + than -?"""
+
+    symbols, classes = ("-", "+"), ("minus", "plus")
+
+    def generate(self, lengths: torch.Tensor, rng: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        """Generate sequences, see `TaskDefinition.generate`."""
+        x = torch.randint(2, (len(lengths), int(lengths.max())), generator=rng)
+        return x, (2 * (x * (torch.arange(x.shape[1]) < lengths[:, None])).sum(1) > lengths).long()
 
 
 def map_of(page: Page, name: str) -> Locator:
@@ -24,8 +38,8 @@ def test_typed_digits_give_the_probabilities_of_python(show: Show, small_page: P
     page = show("#lstm", small_page)
     digits = page.get_by_label("Digits that the network reads")
     digits.fill("4717")
-    table = page.get_by_role("table", name="Class probabilities after step 4")
-    shown = [float(cell.rstrip(" %")) / 100 for cell in table.get_by_role("cell").all_inner_texts()]
+    bars = page.get_by_role("list", name="Class probabilities after step 4").locator("li > :last-child")
+    shown = [float(text.strip("<>\xa0%")) / 100 for text in bars.all_inner_texts()]
     assert shown == pytest.approx(expected, abs=0.01)
     expect(page.locator(".lstm-charts .marked")).to_have_text("4")  # the target of these digits, not of the example
     result = page.locator(".lstm-result").inner_text()
@@ -109,6 +123,21 @@ def test_every_kind_of_run_fits_a_phone(show: Show, small_page: Path) -> None:
         page.get_by_label("Run", exact=True).evaluate(choose, run)
     page.wait_for_timeout(1000)
     assert view_of(page)["run"] == "lstm-11"
+
+
+def test_a_task_of_ones_own_says_what_may_be_typed(show: Show, tmp_path: Path) -> None:
+    """The run names the symbols; without a rule for the target a reader chooses it."""
+    run = train_lstm(tmp_path / "run", task=Majority, length=6, epochs=1, data_size=40, hidden_size=4, progress=False)
+    build_page([run]).save(tmp_path / "page.html")
+    page = show("#lstm", tmp_path / "page.html")
+    symbols = page.get_by_label("Symbols that the network reads")
+    symbols.fill("++x")
+    expect(page.get_by_role("alert")).to_have_text(re.compile("“x” is not one of - \\+"))
+    symbols.fill("++-+")
+    page.get_by_label("Target class").select_option(label="plus")
+    expect(page.locator(".lstm-result")).to_contain_text("target plus: ")
+    page.get_by_role("button", name="Next example").click()
+    wait_view(page, example="1")
 
 
 def test_a_gru_shows_its_own_gates_and_equations(show: Show, small_page: Path) -> None:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
 from reviver.data.sequences.standardization import Standardization
+from reviver.settings.tasks import Rule
 from reviver.train.description import Item
 
 SCHEMA = 1
@@ -239,7 +240,11 @@ class LstmContent(RecordedLstm):
     cell: str
     """Name of a built-in cell, or its text."""
     task: str
+    rule: Rule | None
+    """How a target follows from a sequence; None if a user chooses it."""
     input_kind: Literal["symbols", "numbers"]
+    noun: str
+    """Of a symbol, or of a number."""
     encoding: Literal["scalar", "onehot"]
     symbol_names: Sequence[str]
     """Empty if the inputs are numbers."""

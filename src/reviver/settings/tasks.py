@@ -7,7 +7,7 @@ where it is needed, since `--help` reads the classes, too.
 import math
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import Field
 
@@ -24,6 +24,15 @@ TargetKind = Literal["class", "class at every step", "number"]
 - `class`: one of C classes after the last step. Targets [B] int64, outputs [B, C]; the loss is the cross-entropy.
 - `class at every step`: targets [B, T] int64, outputs [B, T, C]; the loss is the mean cross-entropy of all steps.
 - `number`: a real number after the last step. Targets [B] float32, outputs [B, 1]; the loss is the squared error.
+"""
+Rule = Literal["palindrome", "parity", "marked sum", "copy", "order"]
+"""How the target of any sequence follows from it, for the explorer, where a user types sequences.
+
+- `palindrome`: the class with the number of the first symbol.
+- `parity`: whether the sum is odd.
+- `marked sum`: the sum of the numbers before a 1 in the second channel.
+- `copy`: the ten first symbols once more, at the end.
+- `order`: the order of the two symbols that are 2 or 3.
 """
 TOLERANCE = 0.04
 """Maximum error of a correct number (Hochreiter & Schmidhuber 1997, for the adding problem)."""
@@ -64,6 +73,10 @@ class TaskDefinition:
     """Names of the symbols that a sequence has, in the order of their numbers; None if it has numbers."""
     channels: tuple[str, ...] = ("value",)
     """Names of the numbers of a step, of a task without symbols."""
+    noun: str = "symbol"
+    """Name of a symbol in texts."""
+    rule: Rule | None = None
+    """How a target follows from the sequence; None if a user has to choose it."""
     data_set: str | None = None
     """Name of the built-in images that it reads."""
     min_length: int = 2
@@ -124,6 +137,8 @@ class Palindrome(TaskDefinition):
     goal = "predict the last digit of a palindrome from all digits before it"
     inputs = "digits of a palindrome, all but the last"
     symbols = classes = DIGITS
+    noun = "digit"
+    rule = "palindrome"
 
 
 class Adding(TaskDefinition):
@@ -142,6 +157,7 @@ class Adding(TaskDefinition):
     inputs = "pairs: a number from 0 to 1, and 1 if it is marked, else 0"
     target = "number"
     channels = ("number", "marker")
+    rule = "marked sum"
     chance = 1 - (1 - TOLERANCE) ** 2
     preset = memory_preset(
         length=750,
@@ -194,6 +210,7 @@ class Copy(TaskDefinition):
     target = "class at every step"
     classes = ("blank", *map(str, range(1, NUM_SYMBOLS + 1)))
     symbols = (*classes, "delimiter")
+    rule = "copy"
     mixes_lengths = False
     chance = NUM_SYMBOLS**-COUNT
     preset = memory_preset(
@@ -238,6 +255,8 @@ class Parity(TaskDefinition):
     goal = "tell whether the number of ones among bits is odd"
     inputs = "bits"
     symbols, classes = ("0", "1"), ("even", "odd")
+    noun = "bit"
+    rule = "parity"
     preset = memory_preset(length=1000, encoding="onehot", start_length=2)
     purpose = "Tell whether the number of ones in 1000 bits is odd."
     seconds = 60
@@ -324,6 +343,7 @@ class TemporalOrder(TaskDefinition):
     inputs = "symbols: the start (0), X (2) and Y (3) among distractors (4 to 7), the end (1)"
     symbols = ("start", "end", "X", "Y", *DISTRACTORS)
     classes = ("XX", "XY", "YX", "YY")
+    rule = "order"
     min_length = 10
     preset = memory_preset(
         length=100, encoding="onehot", length_factor=1.5, hidden_dropout=0.5, batch_size=32, optimizer="rmsprop"
@@ -397,5 +417,7 @@ def build_definition(name: str, part: CustomClass) -> TaskDefinition:
         refuse("task", f"{part.name} must have at least 2 names in `classes`, got {task.classes!r}")
     if max(len(task.symbols or ()), len(task.classes or ()) if task.symbols else 0) > MAX_SYMBOLS:
         refuse("task", f"{part.name} must have at most {MAX_SYMBOLS} symbols, and as many classes")
+    if task.rule not in (None, *get_args(Rule)):
+        refuse("task", f"{part.name} must have one of {get_args(Rule)} or None as `rule`, got {task.rule!r}")
     task.name = name
     return task

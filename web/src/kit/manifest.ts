@@ -1,32 +1,19 @@
 /**
- * The manifest that Python writes: what is in the file, and in which data block. JSON has a number that is not finite as null.
- *
- * `python -m tools.explorer_types` writes this file from src/reviver/explorer/manifest.py; `make explorer` runs it.
- *
- * Shapes: N images, C channels, H height, W width, P = C·H·W pixels, Z latent size, K classes, S snapshots, T time steps,
- * I input size.
+ * The manifest that Python writes, which src/reviver/explorer/manifest.py explains; `python -m tools.explorer_types` writes this
+ * file, `make explorer` runs it. JSON has a number that is not finite as null.
  */
 
-/** A fact about a run. */
 export interface Item {
   label: string;
   value: string;
   note: string | null;
 }
 
-/** The transformation x' = (x - mean) / scale of each channel, fitted on the training set. */
 export interface Standardization {
   mean: number[];
   scale: number[];
 }
 
-/**
- * A tensor inside a data block.
- *
- * - `f16`: n half-precision numbers, first their n low bytes, then their n high bytes; the value is number × `scale`.
- * - `f32`: n little-endian single-precision numbers.
- * - `u8`: n bytes; for images the value is byte / 127.5 - 1.
- */
 export interface TensorSpec {
   dtype: "f16" | "f32" | "u8";
   offset: number; // First byte in the inflated block.
@@ -34,27 +21,23 @@ export interface TensorSpec {
   scale: number | null; // A power of two.
 }
 
-/** Tensors by name in one data block. */
 export interface TensorBlock {
   block: string; // Id of the script element.
   tensors: Record<string, TensorSpec>;
 }
 
-/** A layer and its activation, y = activation(W x + b), W [outputs, inputs], of a convolution [outputs, inputs, 3, 3]. */
 export interface LayerSpec {
   weight: string;
   bias: string;
   activation: "leaky-relu" | "relu" | "tanh" | "none";
 }
 
-/** A multilayer perceptron. BatchNorm in eval mode is part of its weights. */
 export interface MlpSpec {
   weights: TensorBlock;
   layers: LayerSpec[];
   negativeSlope: number; // Of LeakyReLU.
 }
 
-/** The classifier: (convolution 3 × 3 → ReLU → max pooling 2 × 2) for each convolution, then linear layers. */
 export interface ClassifierSpec {
   weights: TensorBlock;
   imageShape: [number, number, number];
@@ -63,7 +46,6 @@ export interface ClassifierSpec {
   classNames: string[];
 }
 
-/** One moment of the training. */
 export interface SnapshotSpec {
   step: number;
   epoch: number;
@@ -72,13 +54,11 @@ export interface SnapshotSpec {
   fakeLogits: number[]; // Output of D for the pictures [N].
 }
 
-/** Pictures of the same latents at some moments of the training. */
 export interface SnapshotsSpec {
   data: TensorBlock; // `images` [S, N, C, H, W]; `real` [N, C, H, W], the real images that D saw each time, unless left out.
   moments: SnapshotSpec[];
 }
 
-/** A score beside its baselines, as text. */
 export interface ScoreRow {
   name: string;
   value: string;
@@ -86,7 +66,6 @@ export interface ScoreRow {
   noise: string | null; // The same score of noise; of an LSTM, that of the best guess without memory.
 }
 
-/** Difference between the embedded, rounded network and the trained one. */
 export interface Rounding {
   network: string;
   unit: string; // What is compared, such as "pixel, from -1 to 1".
@@ -94,7 +73,6 @@ export interface Rounding {
   mean: number;
 }
 
-/** What there is to know about a run. */
 export interface Facts {
   run: Item[];
   config: Item[]; // Every setting; the note is "changed" where it differs from the default.
@@ -105,14 +83,12 @@ export interface Facts {
   licenses: Item[];
 }
 
-/** Log-odds of D for many images: the context of one image's log-odds. */
 export interface LogitContext {
   real: number[]; // Empty without real images.
   fake: number[];
   realSource: string; // What the real images are, such as "test images".
 }
 
-/** What the training of a GAN recorded: all that the page has of a run whose networks it cannot run. */
 export interface RecordedGan {
   id: string;
   name: string;
@@ -124,7 +100,6 @@ export interface RecordedGan {
   facts: Facts;
 }
 
-/** A GAN run. */
 export interface GanContent extends RecordedGan {
   runArgument: string; // The run folder as commands to copy name it, before they quote it.
   step: number;
@@ -143,20 +118,17 @@ export interface GanContent extends RecordedGan {
   labelNames: string[] | null; // Names of the labels of `training` and `test`.
 }
 
-/** Weights of an LSTM at one moment of the training, named as in its equations. */
 export interface LstmStage {
   label: string;
   weights: TensorBlock;
 }
 
-/** A sequence to look at. */
 export interface Example {
   values: number[]; // Symbols [T], or numbers [T · I], row by row, as a user would type them.
   steps: number;
   target: number | number[]; // Class, class at every step, or number.
 }
 
-/** What the training of an LSTM recorded, see `RecordedGan`. */
 export interface RecordedLstm {
   id: string;
   name: string;
@@ -166,12 +138,13 @@ export interface RecordedLstm {
   facts: Facts;
 }
 
-/** An LSTM run. */
 export interface LstmContent extends RecordedLstm {
   runArgument: string;
   cell: string; // Name of a built-in cell, or its text.
   task: string;
+  rule: "palindrome" | "parity" | "marked sum" | "copy" | "order" | null; // How a target follows from a sequence; None if a user chooses it.
   inputKind: "symbols" | "numbers";
+  noun: string; // Of a symbol, or of a number.
   encoding: "scalar" | "onehot";
   symbolNames: string[]; // Empty if the inputs are numbers.
   inputSize: number; // I of one step, after the encoding and before patches.
@@ -190,7 +163,6 @@ export interface LstmContent extends RecordedLstm {
   examples: Example[];
 }
 
-/** Images on which the page trains a GAN. */
 export interface TrainingImages {
   data: TensorBlock; // `images` [N, 1, H, W], bytes.
   source: string; // Setting `data` of the same training in Python.
@@ -198,7 +170,6 @@ export interface TrainingImages {
   license: Item;
 }
 
-/** The manifest of a page. */
 export interface Manifest {
   schemaVersion: number;
   version: string;

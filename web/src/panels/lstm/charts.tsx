@@ -1,18 +1,18 @@
 /** What stands above the maps of the cell: the input, the output after each step, the gradients, and the attention. */
 import type { ComponentProps } from "preact";
 import { useMemo } from "preact/hooks";
-import { Bar } from "../../charts/bars";
+import { ClassBars } from "../../charts/bars";
 import { StepLines, type StepLine } from "../../charts/step_lines";
 import { StepMap } from "../../charts/steps";
-import { clamp, formatExact, percent } from "../../kit/format";
+import { formatExact } from "../../kit/format";
 import type { LstmContent } from "../../kit/manifest";
+import { largest, titleOf } from "../../lstm/quantities";
 import type { Trace } from "../../lstm/trace";
 import { ClassMap, endLabels, mapHeight, numbered } from "./maps";
-import { largest, rangeText, readingsOf, stepAxis, titleOf, type PictureProps, type Scene } from "./scene";
+import { rangeText, readingsOf, stepAxis, type PictureProps, type Scene } from "./scene";
 import { channels } from "./sequence";
 
 const MAX_LINES = 4;
-const MAX_BARS = 12;
 
 export function Charts(props: PictureProps) {
   const { content, first, shown, steps } = props.scene;
@@ -119,7 +119,7 @@ function Gradients({ scene, selected: { step }, onSelect }: PictureProps) {
     <StepLines
       title="gradient of the loss"
       label={
-        `Norm of the gradient of the loss for ${titleOf(scene.content, state)}, logarithmic: ` +
+        `Norm of the gradient of the loss for ${titleOf(scene.content.cell, state)}, logarithmic: ` +
         `${formatExact(main[0])} at the first step, ${formatExact(main[main.length - 1])} at the last`
       }
       lines={lines}
@@ -179,50 +179,26 @@ function Input({ scene, selected, onSelect }: PictureProps) {
   );
 }
 
-/** Class probabilities at the selected step as bars with their numbers; with many classes only the largest. */
+/** Class probabilities at the selected step as bars with their numbers. */
 function Bars({ scene, selected: { step } }: PictureProps) {
-  const names = scene.content.classNames;
-  const C = names.length;
+  const { classNames, outputSize: C } = scene.content;
   const readings = readingsOf(scene).filter(({ trace }) => step < trace.steps);
   const isLast = readings.some(({ trace }) => !trace.outputs);
-  const series = readings.map(({ trace: { outputs, output } }) =>
-    isLast ? output : outputs!.subarray(step * C, (step + 1) * C),
-  );
-  const found = readings[0]?.target ?? null;
-  const target = Array.isArray(found) ? found[step] : found;
-  const sizes = names.map((_, k) => Math.max(...series.map((values) => values[k])));
-  const largestFirst = names.map((_, k) => k).sort((a, b) => sizes[b] - sizes[a]);
-  const classes = largestFirst.slice(0, MAX_BARS).sort((a, b) => a - b);
+  const title = `Class probabilities after ${isLast ? "the last step" : `step ${step + 1}`}`;
   return (
-    <table class="lstm-bars">
-      <caption>Class probabilities after {isLast ? "the last step" : `step ${step + 1}`}</caption>
-      <thead>
-        <tr class={series.length > 1 ? "" : "visually-hidden"}>
-          {["class", ...readings.map(({ name }) => name || "probability")].map((name) => (
-            <th key={name} scope="col">
-              {name}
-            </th>
-          ))}
-        </tr>
-      </thead>
-      <tbody>
-        {classes.map((k) => (
-          <tr key={k}>
-            <th scope="row">
-              {names[k]}
-              {k === target && <small> target</small>}
-            </th>
-            {series.map((values, n) => (
-              <td key={n}>
-                <span class={`bar-cell ${series.length > 1 ? `series-${n}` : k === largestFirst[0] ? "top" : ""}`}>
-                  <Bar part={clamp(values[k], 0, 1)} />
-                  <span>{percent(values[k])}</span>
-                </span>
-              </td>
-            ))}
-          </tr>
-        ))}
-      </tbody>
-    </table>
+    <div>
+      <p class="steps-title">{title}</p>
+      {readings.map(({ name, target, trace: { outputs, output } }) => (
+        <div key={name}>
+          {name && <p class="note">{name}</p>}
+          <ClassBars
+            names={classNames}
+            probabilities={isLast ? output : outputs!.subarray(step * C, (step + 1) * C)}
+            target={Array.isArray(target) ? target[step] : target}
+            label={`${title} ${name}`.trim()}
+          />
+        </div>
+      ))}
+    </div>
   );
 }

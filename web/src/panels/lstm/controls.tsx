@@ -16,20 +16,11 @@ import {
   Toggle,
 } from "../../kit/controls";
 import type { LstmContent } from "../../kit/manifest";
+import { gateOf, stateOf, titleOf } from "../../lstm/quantities";
 import type { Model } from "./model";
-import { stepText, titleOf } from "./scene";
-import { gateOf, hasChoice, stateOf } from "./state";
-import {
-  changedAtStart,
-  channels,
-  fieldLabel,
-  formatSequence,
-  isGenerated,
-  MAX_STEPS,
-  parseSequence,
-  randomSequence,
-  stepNoun,
-} from "./sequence";
+import { stepText } from "./scene";
+import { hasChoice } from "./state";
+import { changedAtStart, channels, fieldLabel, formatSequence, MAX_STEPS, parseSequence } from "./sequence";
 
 const ONE_LINE = 60; // Sequences above this number of characters stand in a text area that scrolls
 const MAX_NAME = 12; // Characters of an example in the list
@@ -72,19 +63,17 @@ function SequenceField({ content, label, of }: { content: LstmContent; label: st
 }
 
 export function SequenceControls({ model: { content, state } }: { model: Model }) {
-  const { examples, task, length } = content;
-  const steps = examples[0]?.steps ?? Math.min(length, MANY_STEPS);
+  const { examples } = content;
   const names = examples.map((_, k) => [String(k + 1), exampleName(content, k)] as const);
+  const next = (current: string) => String((Number(current) % examples.length) + 1);
   return (
     <Group title="Sequence">
       <SequenceField content={content} label={fieldLabel(content)} of={state.first} />
       <div class="row controls">
-        {isGenerated(content) && (
-          <Button onClick={() => (state.first.value = randomSequence(content, steps))}>
-            Random {task === "palindrome" ? "palindrome" : "sequence"}
-          </Button>
-        )}
         {names.length > 0 && <Select label="Example" of={state.chosenExample} choices={[["", "choose"], ...names]} />}
+        {names.length > 1 && (
+          <Button onClick={() => (state.chosenExample.value = next(state.chosenExample.value))}>Next example</Button>
+        )}
       </div>
       {hasChoice(content) && (
         <Select
@@ -128,7 +117,7 @@ export function ComparisonControls({ model: { content, state } }: { model: Model
 /** Stage of training, layer and direction, order of the units. */
 export function NetworkControls({ model: { content, state, scene } }: { model: Model }) {
   const { stages, numLayers, bidirectional } = content;
-  const gate = gateOf(content);
+  const gate = gateOf(content.cell);
   const moments = stages.length === 2 ? ["first", "last"] : ["first", "middle", "last"];
   const cells = Array.from({ length: numLayers * (bidirectional ? 2 : 1) }, (_, k) => {
     const layer = bidirectional ? Math.floor(k / 2) + 1 : k + 1;
@@ -142,8 +131,8 @@ export function NetworkControls({ model: { content, state, scene } }: { model: M
     state.direction.value = direction as "forward" | "backward";
   });
   const label = numLayers > 1 ? (bidirectional ? "Layer and direction" : "Layer") : "Direction";
-  const byGate = gate && { forget: `by their mean ${titleOf(content, gate)}` };
-  const orders = named({ trained: "as trained", ...byGate, state: `by ${stateOf(content)} at the last step` });
+  const byGate = gate && { forget: `by their mean ${titleOf(content.cell, gate)}` };
+  const orders = named({ trained: "as trained", ...byGate, state: `by ${stateOf(content.cell)} at the last step` });
   return (
     <Group title="Network">
       {stages.length < 2 ? (
@@ -189,7 +178,7 @@ export function SelectionControls({ model }: { model: Model }) {
     values[index] = next;
     state.second.value = values;
   });
-  const label = `Change this ${stepNoun(content)} and compare`;
+  const label = `Change this ${content.noun} and compare`;
   const at = (current: number, name: "step" | "unit") => bound(current + 1, (next) => select({ [name]: next - 1 }));
   return (
     <div class="row controls">

@@ -5,9 +5,9 @@ import type { Cell, Quantity } from "../../compute/cell_text";
 import { formatExact, formatTerm } from "../../kit/format";
 import { Disclosure, ScrollTable } from "../../kit/table";
 import type { Lstm } from "../../lstm/lstm";
+import { namesOf, titleOf } from "../../lstm/quantities";
 import type { Trace } from "../../lstm/trace";
-import { readingsOf, stepText, titleOf, type PictureProps } from "./scene";
-import { mapNames, type MapName } from "./state";
+import { readingsOf, stepText, type PictureProps } from "./scene";
 
 /** A letter with an index below. */
 const Letter = ({ name, index = "" }: { name: string; index?: string }) => (
@@ -96,12 +96,12 @@ export function Details({ lstm, scene, selected: { map: chosen, step, unit } }: 
   const readings = readingsOf(scene).filter(({ trace }) => step < trace.steps);
   const { direction, mask } = scene.first.trace.cells[scene.cell];
   const before = direction === "backward" ? "t+1" : "t−1";
-  const maps = mapNames(content);
+  const maps = namesOf(content.cell);
   const nodes = readings.map(({ trace }) => lstm.nodesAt(scene.wanted.stage, scene.cell, trace, step));
   const isZoneout = content.hiddenDropoutKind === "zoneout";
   return (
     <section>
-      <h3>{`Unit ${unit + 1} at ${stepText(scene, step)}: ${titleOf(content, chosen)}`}</h3>
+      <h3>{`Unit ${unit + 1} at ${stepText(scene, step)}: ${titleOf(content.cell, chosen)}`}</h3>
       <div class="lstm-equations steps-grid" data-count={maps.length}>
         {maps.map((map) => (
           <div key={map} class={map === chosen ? "selected" : undefined} data-map={map}>
@@ -134,10 +134,10 @@ const chunks = (parts: string[]): ComponentChildren[] =>
 /** Text alternative of the heat maps: the values of all units at the selected step, once it is opened. */
 function UnitTable({ scene, step }: Pick<PictureProps, "scene"> & { step: number }) {
   const { content, order, cell } = scene;
-  const names = mapNames(content);
+  const names = namesOf(content.cell);
   const readings = readingsOf(scene);
   const columns = ["unit", ...readings.flatMap((reading) => names.map((name) => `${name} ${reading.name}`.trim()))];
-  const cellOf = (trace: Trace, name: MapName, unit: number) =>
+  const cellOf = (trace: Trace, name: string, unit: number) =>
     step < trace.steps && formatExact(trace.cells[cell].values[name][step * order.length + unit]);
   const cells = (unit: number) => readings.flatMap(({ trace }) => names.map((name) => cellOf(trace, name, unit)));
   const rows = () => Array.from(order, (unit) => ({ head: unit + 1, cells: cells(unit) }));

@@ -4,12 +4,10 @@ import { useMemo } from "preact/hooks";
 import type { Cell, HeatmapContent } from "../../charts/heatmap";
 import { StepMap, type RowLabel } from "../../charts/steps";
 import { capital, formatExact } from "../../kit/format";
-import type { LstmContent } from "../../kit/manifest";
-import { ROLES, TITLES, type Quantity } from "../../lstm/words";
+import { gateOf, namesOf, roleOf, sortedLabels, stateOf, titleOf } from "../../lstm/quantities";
 import { typeset } from "./equations";
 import * as scenes from "./scene";
 import type { PictureProps, Scene } from "./scene";
-import { gateOf, mapNames, stateOf, type MapName } from "./state";
 
 const MAX_CLASSES = 24;
 
@@ -24,30 +22,27 @@ export const mapHeight = (rows: number) => `${Math.min(Math.max(rows * 0.75, 6),
 /** Names of the units at the axis: their numbers, or how they are sorted. */
 function unitLabels({ content, rows }: Scene): RowLabel[] {
   if (rows === "trained") return endLabels(numbered(content.hiddenSize));
-  const key = rows === "forget" ? gateOf(content) : stateOf(content);
-  return ["high", "low"].map((word, k) => ({ place: k ? 0.97 : 0.03, name: `${word} ${key}` }));
+  return sortedLabels(rows === "forget" ? gateOf(content.cell)! : stateOf(content.cell));
 }
 
-function mapContent(scene: Scene, name: MapName): HeatmapContent {
+function mapContent(scene: Scene, name: string): HeatmapContent {
   const { content, cell, steps, order, isDifference, binning } = scene;
   const rows = order.length;
   const values = scenes.shownValues(scene, (trace) => trace.cells[cell].values[name]).subarray(0, steps * rows);
-  const title = scenes.titleOf(content, name);
+  const title = titleOf(content.cell, name);
   const what = isDifference ? `Difference of the ${title}` : capital(title);
   const noun = content.patchSize > 1 ? "patch" : "step";
   const label = `${what}: ${rows} units over ${steps} ${noun}s, values ${scenes.rangeText(values)}`;
   return { values, columns: steps, rows, order, scale: scenes.mapScale(scene, name, values), binning, label };
 }
 
-const roleOf = (content: LstmContent, name: MapName) =>
-  scenes.titleOf(content, name) === `${TITLES[name as Quantity]} ${name}` ? ROLES[name as Quantity] : undefined;
-
 /** Says what a value is: "c = 0.5", or the change of it. */
 const valueText = ({ isDifference }: Scene, name: string, value: number) =>
   `${isDifference ? "change of " : ""}${name} = ${formatExact(value)}`;
 
 export function Maps({ scene, selected: { step, unit }, onSelect }: PictureProps) {
-  const names = mapNames(scene.content);
+  const { cell } = scene.content;
+  const names = namesOf(cell);
   const hover = useSignal<Cell | null>(null);
   const maps = useMemo(() => names.map((name) => mapContent(scene, name)), [scene]);
   return (
@@ -55,9 +50,9 @@ export function Maps({ scene, selected: { step, unit }, onSelect }: PictureProps
       {names.map((name, k) => (
         <StepMap
           key={name}
-          title={typeset(`${scenes.titleOf(scene.content, name)}_t`)}
-          name={scenes.titleOf(scene.content, name)}
-          note={roleOf(scene.content, name)}
+          title={typeset(`${titleOf(cell, name)}_t`)}
+          name={titleOf(cell, name)}
+          note={roleOf(cell, name)}
           hover={hover}
           height={mapHeight(maps[k].rows)}
           content={maps[k]}

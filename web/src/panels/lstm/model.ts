@@ -3,8 +3,7 @@ import { batch, computed, signal } from "@preact/signals";
 import type { LstmContent } from "../../kit/manifest";
 import type { Lstm } from "../../lstm/lstm";
 import type { Trace } from "../../lstm/trace";
-import { type Reading, type Traced, type Wanted, wantedOf } from "./reading";
-import { makeScene } from "./scene";
+import { makeScene, type Reading, type Traced, type Wanted, wantedOf } from "./scene";
 import type { LstmState, Selected } from "./state";
 import { targetOf } from "./sequence";
 

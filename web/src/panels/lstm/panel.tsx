@@ -3,7 +3,7 @@ import { effect, useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import { announceSoon } from "../../kit/announce";
 import { loadLstm } from "../../lstm/lstm";
-import { runPanel } from "../../page/panel";
+import { networkPanel, runPanel } from "../../page/panel";
 import { Charts } from "./charts";
 import { ComparisonControls, NetworkControls, SelectionControls, SequenceControls } from "./controls";
 import { DropoutControls, Spread } from "./dropout";
@@ -57,11 +57,10 @@ export function LstmAtWork({ model }: { model: Model }) {
 }
 
 export const lstmPanel = runPanel({
+  ...networkPanel("lstm"),
   id: "lstm",
-  tutorial: "lstm",
   needs: ["lstm"],
   title: "The LSTM at work",
-  group: "lstm",
   guide: {
     about:
       "An LSTM reads one step after the other. Gates from 0 to 1 say what it keeps, adds and shows of its memory c.",
@@ -71,9 +70,6 @@ export const lstmPanel = runPanel({
     caveat:
       "A picture shows what changes together, not what causes what. Many units share one memory, and another training stores it in other units.",
   },
-  none: "There is no LSTM run in this file.",
-  networks: "lstm",
-  runs: ({ lstms }) => lstms,
   load: loadLstm,
   open(lstm, content, view) {
     const state = openState(content, view);

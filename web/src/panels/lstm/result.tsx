@@ -4,18 +4,17 @@ import { rowMeans } from "../../charts/colors";
 import { Button } from "../../kit/controls";
 import { argmax, formatExact } from "../../kit/format";
 import type { LstmContent } from "../../kit/manifest";
+import { gateOf, stateOf, titleOf } from "../../lstm/quantities";
 import type { Trace } from "../../lstm/trace";
 import type { Model } from "./model";
-import type { Reading } from "./reading";
-import { classAfter, lastStep, outputText, readingsOf, titleOf } from "./scene";
-import { gateOf, stateOf } from "./state";
+import { classAfter, lastStep, outputText, type Reading, readingsOf } from "./scene";
 import { beginsPalindrome } from "./sequence";
 
 export const Result = ({ model: { content, traced } }: { model: Model }) => (
   <div class="lstm-result">
     {readingsOf(traced.value).map((reading) => {
       const { name, values, trace } = reading;
-      const isUnusual = content.task === "palindrome" && !beginsPalindrome(values);
+      const isUnusual = content.rule === "palindrome" && !beginsPalindrome(values);
       return (
         <p key={name}>
           {name && `${name === "first" ? "First" : "Second"} sequence: `}
@@ -62,7 +61,7 @@ export function Carrier({ model: { content, scene, select } }: { model: Model })
   const H = content.hiddenSize;
   const [a, b] = [first, second].map(({ trace }) => trace.cells[cell]);
   const step = lastStep(a, steps);
-  const [state, gate] = [stateOf(content), gateOf(content)];
+  const [state, gate] = [stateOf(content.cell), gateOf(content.cell)];
   const changes = Float64Array.from(
     { length: H },
     (_, u) => b.values[state][step * H + u] - a.values[state][step * H + u],
@@ -74,7 +73,7 @@ export function Carrier({ model: { content, scene, select } }: { model: Model })
     <p>
       {`Unit ${unit + 1} differs most after the last step that its cell reads: `}
       {`the change of ${state} is ${formatExact(changes[unit], 2)}.`}
-      {gate && ` Its ${titleOf(content, gate)} is ${mean} on average in the first sequence.`}{" "}
+      {gate && ` Its ${titleOf(content.cell, gate)} is ${mean} on average in the first sequence.`}{" "}
       <Button onClick={() => select({ unit, step })}>Select this unit</Button>
     </p>
   );

@@ -8,11 +8,29 @@ import { type Binning, type ColorScale, rowMeans } from "../../charts/colors";
 import type { Steps } from "../../charts/steps";
 import { argmax, formatExact, percent } from "../../kit/format";
 import type { LstmContent } from "../../kit/manifest";
-import type { CellTrace, Trace } from "../../lstm/trace";
-import type { Reading, Traced } from "./reading";
-import { stepNoun } from "./sequence";
-import { gateOf, stateOf, type LstmState, type MapName, type Order, type Selected, type Show } from "./state";
-import { cellOf } from "../../train/cells";
+import { gateOf, largest, scaleOf, sortUnits, stateOf } from "../../lstm/quantities";
+import type { CellTrace, Target, Trace } from "../../lstm/trace";
+import type { LstmState, Order, Selected, Show } from "./state";
+
+/** What the panel reads: a sequence with its trace, or two. */
+export interface Reading {
+  name: "" | "first" | "second"; // Empty if there is only one
+  values: number[];
+  target: Target;
+  trace: Trace;
+}
+
+export const wantedOf = ({ stage, seed, target, first, second }: LstmState) => ({
+  stage: stage.value - 1,
+  seed: seed.value,
+  target: target.value,
+  first: first.value,
+  second: second.value,
+});
+
+export type Wanted = ReturnType<typeof wantedOf>;
+
+export type Traced = { wanted: Wanted; first: Reading; second: Reading | null };
 
 export interface Scene extends Traced {
   content: LstmContent;
@@ -51,14 +69,13 @@ export const lastStep = ({ direction }: CellTrace, steps: number) => (direction 
 /** Returns the units in an order, always that of the first sequence, so that both pictures have the same rows. */
 function unitOrder(content: LstmContent, cell: CellTrace, steps: number, order: Order): Int32Array {
   const H = content.hiddenSize;
-  const units = Int32Array.from({ length: H }, (_, unit) => unit);
-  if (order === "trained") return units;
+  if (order === "trained") return Int32Array.from({ length: H }, (_, unit) => unit);
   const last = lastStep(cell, steps);
   const keys =
     order === "forget"
-      ? rowMeans(cell.values[gateOf(content)!], steps, H)
-      : cell.values[stateOf(content)].subarray(last * H, (last + 1) * H);
-  return units.sort((a, b) => keys[b] - keys[a] || a - b);
+      ? rowMeans(cell.values[gateOf(content.cell)!], steps, H)
+      : cell.values[stateOf(content.cell)].subarray(last * H, (last + 1) * H);
+  return sortUnits(keys);
 }
 
 export const readingsOf = ({ first, second }: Traced): Reading[] => (second ? [first, second] : [first]);
@@ -70,22 +87,15 @@ export function shownValues({ first, second, shown, isDifference }: Scene, pick:
   return Float64Array.from({ length: Math.min(a.length, b.length) }, (_, k) => b[k] - a[k]);
 }
 
-/** Returns the color scale of a heat map: gates from 0 to 1, others around 0, with one limit for both sequences. */
-export function mapScale(scene: Scene, name: MapName, values: Float64Array): ColorScale {
+/** Returns the color scale of a heat map, with one limit for both sequences. */
+export function mapScale(scene: Scene, name: string, values: Float64Array): ColorScale {
   if (scene.isDifference) return { name: "difference", limit: largest(values) || 1 };
-  const { graph, quantities } = cellOf(scene.content.cell);
-  if (graph.nodes[quantities.get(name)!.node].op === "sigmoid") return { name: "sequential", limit: 1 };
-  const limits = readingsOf(scene).map(({ trace }) => largest(trace.cells[scene.cell].values[name]));
-  return { name: "diverging", limit: Math.max(1, ...limits) };
+  return scaleOf(
+    scene.content.cell,
+    name,
+    ...readingsOf(scene).map(({ trace }) => trace.cells[scene.cell].values[name]),
+  );
 }
-
-/** Largest absolute value. */
-export const largest = (values: Float64Array) =>
-  values.reduce((max, value) => (Math.abs(value) < Infinity ? Math.max(max, Math.abs(value)) : max), 0);
-
-/** The name of a quantity, with what its line says that it is. */
-export const titleOf = ({ cell }: LstmContent, name: MapName) =>
-  `${cellOf(cell).quantities.get(name)!.meaning} ${name}`.trim();
 
 /** Names a step of the LSTM and what the network reads there. */
 export function stepText({ content, first, second, show }: Scene, step: number): string {
@@ -94,7 +104,7 @@ export function stepText({ content, first, second, show }: Scene, step: number):
   if (inputKind === "numbers") return `step ${step + 1}`;
   const [a, b] = [first, second].map((reading) => content.symbolNames[reading?.values[step] ?? -1] ?? "none");
   const other = second && show !== "first" && a !== b ? `, second ${b}` : "";
-  return `step ${step + 1} (${stepNoun(content)} ${a}${other})`;
+  return `step ${step + 1} (${content.noun} ${a}${other})`;
 }
 
 /** The axis of the steps, with the symbols that the network reads. */

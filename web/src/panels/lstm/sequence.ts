@@ -1,5 +1,5 @@
 /**
- * Sequences as text and numbers, and what the page knows of the generated tasks: targets, random sequences.
+ * Sequences as text and numbers, and what follows from them. The run says what may be typed.
  *
  * Shapes: T time steps, I numbers per step. A sequence is a list of T symbols or of T · I numbers, row by row.
  */
@@ -13,12 +13,6 @@ const MAX_LISTED = 12; // Symbols that the message about a wrong one lists
 
 /** Returns the numbers that one step has in a sequence. */
 export const channels = ({ inputKind, inputSize }: LstmContent) => (inputKind === "symbols" ? 1 : inputSize);
-
-/** Name of one step in texts: "digit", "symbol", "value". */
-export function stepNoun({ inputKind, task }: LstmContent) {
-  if (inputKind === "numbers") return "value";
-  return task === "palindrome" ? "digit" : task === "parity" ? "bit" : "symbol";
-}
 
 /** Whether symbols stand side by side, since each has one character. */
 const isCompact = (names: string[]) => names.every((name) => [...name].length === 1);
@@ -46,7 +40,7 @@ export function parseSequence(content: LstmContent, text: string): { values: num
     if (values.length % width)
       return refuse(`each step has ${width} numbers; ${values.length} is not a multiple of ${width}`);
   }
-  if (!values.length) return refuse(`type at least one ${stepNoun(content)}`);
+  if (!values.length) return refuse(`type at least one ${content.noun}`);
   return { values: values.slice(0, MAX_STEPS * width), problem: "" };
 }
 
@@ -62,7 +56,7 @@ export function formatSequence(content: LstmContent, values: number[]): string {
 }
 
 export function fieldLabel(content: LstmContent) {
-  if (content.inputKind === "symbols") return `${capital(stepNoun(content))}s that the network reads`;
+  if (content.inputKind === "symbols") return `${capital(content.noun)}s that the network reads`;
   return content.inputSize > 1 ? `Numbers, ${content.inputSize} per step` : "Numbers that the network reads";
 }
 
@@ -75,34 +69,25 @@ export function changedAtStart(content: LstmContent, [first, ...rest]: number[])
 const COPY_LENGTH = 10;
 const COPY_DELIMITER = 9;
 
-/** Whether the target of any sequence follows from the sequence. */
-export const hasRule = ({ task }: LstmContent) =>
-  ["palindrome", "copy", "adding", "temporal-order", "parity"].includes(task);
-
-/** Returns the target that the task gives to a sequence; null if it gives none. */
-function ruleTarget(content: LstmContent, values: number[]): Target {
-  switch (content.task) {
-    case "palindrome":
-      return values[0];
-    case "parity":
-      return values.reduce((sum, bit) => sum + bit, 0) % 2;
-    case "adding":
-      return values.reduce((sum, value, k) => (k % 2 && value === 1 ? sum + values[k - 1] : sum), 0);
-    case "copy": {
-      if (values.length <= 2 * COPY_LENGTH || values.some((symbol) => symbol > COPY_DELIMITER)) return null;
-      const pattern = values.slice(0, COPY_LENGTH).map((symbol) => Math.min(symbol, COPY_DELIMITER - 1));
-      return [...Array<number>(values.length - COPY_LENGTH).fill(0), ...pattern];
-    }
-    default: {
-      const relevant = values.filter((symbol) => symbol === 2 || symbol === 3); // of the temporal order
-      return relevant.length === 2 ? 2 * (relevant[0] - 2) + relevant[1] - 2 : null;
-    }
-  }
-}
+/** What a target is, by the rule of the task, see `Rule` in settings/tasks.py; null if there is none. */
+const RULES: Record<NonNullable<LstmContent["rule"]>, (values: number[]) => Target> = {
+  palindrome: ([first]) => first,
+  parity: (bits) => bits.reduce((sum, bit) => sum + bit, 0) % 2,
+  "marked sum": (pairs) => pairs.reduce((sum, value, k) => (k % 2 && value === 1 ? sum + pairs[k - 1] : sum), 0),
+  copy(symbols) {
+    if (symbols.length <= 2 * COPY_LENGTH || symbols.some((symbol) => symbol > COPY_DELIMITER)) return null;
+    const pattern = symbols.slice(0, COPY_LENGTH).map((symbol) => Math.min(symbol, COPY_DELIMITER - 1));
+    return [...Array<number>(symbols.length - COPY_LENGTH).fill(0), ...pattern];
+  },
+  order(symbols) {
+    const relevant = symbols.filter((symbol) => symbol === 2 || symbol === 3);
+    return relevant.length === 2 ? 2 * (relevant[0] - 2) + relevant[1] - 2 : null;
+  },
+};
 
 /** Returns the target of a sequence, null if there is none; `chosen` is that of a task without a rule. */
 export function targetOf(content: LstmContent, chosen: Target, values: number[]): Target {
-  const target = hasRule(content) ? ruleTarget(content, values) : chosen;
+  const target = content.rule ? RULES[content.rule](values) : chosen;
   if (target === null || Array.isArray(target) !== (content.target === "class at every step")) return null;
   return Array.isArray(target) && target.length !== values.length ? null : target;
 }
@@ -111,42 +96,12 @@ export function targetOf(content: LstmContent, chosen: Target, values: number[])
 export const beginsPalindrome = (values: number[]) =>
   values.every((digit, t) => t === 0 || digit === values[values.length - t]);
 
-/** Whether the page can make new sequences of this task. */
-export const isGenerated = ({ inputKind, task }: LstmContent) => inputKind === "symbols" || task === "adding";
-
-const below = (count: number) => Math.floor(Math.random() * count);
-
-/** Returns a random sequence of the task; of numbers that nobody generates, waves. */
-export function randomSequence(content: LstmContent, steps: number): number[] {
-  const { task, inputKind, inputSize, standardization } = content;
-  const fill = (make: (t: number) => number) => Array.from({ length: steps }, (_, t) => make(t));
-  if (task === "palindrome") {
-    const half = fill(() => below(10));
-    return fill((t) => half[Math.min(t, steps - t)]); // all but the last digit of steps + 1
-  }
-  if (task === "copy") {
-    const blanks = Math.max(steps - 2 * COPY_LENGTH, 1);
-    const pattern = Array.from({ length: COPY_LENGTH }, () => 1 + below(8));
-    const rest = [...Array<number>(blanks - 1).fill(0), COPY_DELIMITER, ...Array<number>(COPY_LENGTH).fill(0)];
-    return [...pattern, ...rest];
-  }
-  if (task === "adding") {
-    const half = Math.floor(steps / 2);
-    const marked = [below(Math.max(half, 1)), half + below(steps - half)];
-    return Array.from({ length: steps }, (_, t) => [
-      Number(Math.random().toFixed(2)),
-      Number(marked.includes(t)),
-    ]).flat();
-  }
-  if (task === "temporal-order" && steps >= 10) {
-    const values = fill(() => 4 + below(4));
-    [values[0], values[steps - 1]] = [0, 1];
-    for (const place of [steps / 10, steps / 2]) values[Math.floor(place)] = 2 + below(2);
-    return values;
-  }
-  if (inputKind === "symbols") return fill(() => below(content.symbolNames.length));
+/** Returns a sequence to begin with where there is no example: all symbols in turn, or waves. */
+export function firstSequence(content: LstmContent, steps: number): number[] {
+  const { inputKind, inputSize, symbolNames, standardization } = content;
+  if (inputKind === "symbols") return Array.from({ length: steps }, (_, t) => t % symbolNames.length);
   const { mean, scale } = standardization ?? { mean: [], scale: [] };
-  return Array.from({ length: steps * channels(content) }, (_, k) => {
+  return Array.from({ length: steps * inputSize }, (_, k) => {
     const channel = k % inputSize;
     const wave = Math.sin(k / inputSize / 3 + channel);
     return Number(((mean[channel] ?? 0) + (scale[channel] ?? 1) * wave).toPrecision(4));

@@ -10,47 +10,32 @@ import type { Binning } from "../../charts/colors";
 import { codec, field, integer, oneOf, optional, readInteger } from "../../kit/codec";
 import { cell } from "../../kit/controls";
 import type { LstmContent } from "../../kit/manifest";
+import { gateOf, namesOf } from "../../lstm/quantities";
 import type { Target } from "../../lstm/trace";
-import { cellOf } from "../../train/cells";
-import { formatSequence, hasRule, MAX_STEPS, parseSequence, randomSequence } from "./sequence";
+import { firstSequence, formatSequence, MAX_STEPS, parseSequence } from "./sequence";
 
-/** A quantity of the cell. */
-export type MapName = string;
 export type Show = "first" | "second" | "difference";
 export type Order = "trained" | "forget" | "state";
 
 /** The cell of a heat map at hand; step and unit count from 0. */
 export interface Selected {
-  map: MapName;
+  map: string; // A quantity of the cell
   step: number;
   unit: number; // -1 for that of the top row
 }
-
-/** Maps that a cell has, in the order of its text. */
-export const mapNames = ({ cell }: LstmContent): MapName[] => [...cellOf(cell).quantities.keys()];
-
-/** The gate by which units are sorted: that of forgetting, else the first one; null without gates. */
-export function gateOf({ cell }: LstmContent): MapName | null {
-  const { graph, quantities } = cellOf(cell);
-  const gates = [...quantities].filter(([, { node }]) => graph.nodes[node].op === "sigmoid");
-  return (gates.find(([, { meaning }]) => meaning.includes("forget")) ?? gates[0])?.[0] ?? null;
-}
-
-/** What the cell keeps from step to step, beside h if it can. */
-export const stateOf = ({ cell }: LstmContent): MapName => cellOf(cell).states[1] ?? "h";
 
 export const MAX_SEED = 2 ** 32 - 1; // Largest mask seed, what a number field holds exactly
 const MAX_TEXT = 20_000; // Longest sequence in the fragment, in characters
 const START = 200; // Steps at the start where there is no example
 
 /** Whether a user chooses the target. */
-export const hasChoice = (content: LstmContent) => content.target === "class" && !hasRule(content);
+export const hasChoice = (content: LstmContent) => content.target === "class" && !content.rule;
 
 const writeCell = ({ map, step, unit }: Selected) => `${map}.${step + 1}.${unit + 1}`;
 
 function fieldsOf(content: LstmContent) {
   const { stages, numLayers, bidirectional, examples, outputSize, hiddenSize, hiddenDropout } = content;
-  const gate = gateOf(content);
+  const gate = gateOf(content.cell);
   const start: Selected = { map: gate ?? "h", step: Infinity, unit: -1 };
   const sequence = field<number[] | null>(
     null,
@@ -66,7 +51,7 @@ function fieldsOf(content: LstmContent) {
   const readCell = (text: string): Selected => {
     const [name, step = "", unit = ""] = text.split(".");
     return {
-      map: mapNames(content).find((map) => map === name) ?? start.map,
+      map: namesOf(content.cell).find((map) => map === name) ?? start.map,
       step: (readInteger(step, 1, MAX_STEPS) ?? Infinity) - 1,
       unit: (readInteger(unit, 1, hiddenSize) ?? 0) - 1,
     };
@@ -100,7 +85,7 @@ export function openState(content: LstmContent, view: URLSearchParams) {
   const found = () => (example.value === null ? null : examples[example.value - 1]);
   if (!found() && !sequence.value) {
     if (examples.length) example.value = 1;
-    else sequence.value = randomSequence(content, Math.min(content.length, START));
+    else sequence.value = firstSequence(content, Math.min(content.length, START));
   }
   target.value ??= found()?.target ?? null;
   if (!compare.value) show.value = "first";
