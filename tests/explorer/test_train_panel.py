@@ -225,6 +225,10 @@ def test_nothing_is_lost_without_a_word(show: Show) -> None:
     page.get_by_role("slider", name="Dropout of h").press("ArrowLeft")
     expect(page.locator(".train-curves")).to_contain_text("length T 6, dropout of h 0.3: training")
     expect(page.locator(".train-curves")).to_contain_text("length T 5, dropout of h 0.5: training")
+    press(page, "One update")
+    poll(lambda: update(page) == 3)
+    page.get_by_role("slider", name="Dropout of h").press("ArrowLeft")
+    expect(page.get_by_text("so that of length T 5, dropout of h 0.5 has ended.")).to_be_visible()
     dialogs: list[str] = []
     page.on("dialog", lambda dialog: (dialogs.append(dialog.type), dialog.accept()))
     page.reload()

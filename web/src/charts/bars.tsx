@@ -1,9 +1,10 @@
 /** Class probabilities as bars. */
 import type { ComponentChildren } from "preact";
-import { argmax, percent } from "../kit/format";
+import { argmax, clamp, percent } from "../kit/format";
 
 /** Classes with less than this count as 0 in the text alternative of compact bars. */
 const MIN_TOLD = 0.01;
+const MAX_BARS = 12;
 const MAX_NAMES = 12; // Compact bars have names below them only where these names are short and few
 
 type BarsProps = { names: string[]; probabilities: ArrayLike<number> };
@@ -15,16 +16,25 @@ export const Bar = ({ part, children }: { part: number; children?: ComponentChil
   </span>
 );
 
-/** A list of horizontal bars with name and percentage. */
-export function ClassBars({ names, probabilities }: BarsProps) {
-  const top = argmax(probabilities);
+interface ClassBarsProps extends BarsProps {
+  label?: string; // Accessible name
+  target?: number | null;
+}
+
+/** A list of horizontal bars with name and percentage; of many classes only the most probable ones. */
+export function ClassBars({ names, probabilities, label, target }: ClassBarsProps) {
+  const order = [...names.keys()].sort((a, b) => probabilities[b] - probabilities[a]);
+  const shown = order.slice(0, MAX_BARS).sort((a, b) => a - b);
   return (
     // Without the role, Safari does not treat a list without bullets as one.
-    <ul class="bars" role="list">
-      {names.map((name, k) => (
-        <li key={k} class={k === top ? "top" : undefined}>
-          <span>{name}</span>
-          <Bar part={probabilities[k]} />
+    <ul class="bars" role="list" aria-label={label}>
+      {shown.map((k) => (
+        <li key={k} class={k === order[0] ? "top" : undefined}>
+          <span>
+            {names[k]}
+            {k === target && <small> target</small>}
+          </span>
+          <Bar part={clamp(probabilities[k], 0, 1)} />
           <span>{percent(probabilities[k])}</span>
         </li>
       ))}

@@ -3,34 +3,29 @@
  *
  *     <Chart title="Loss" xLabel="epoch" yLabel="loss" series={[{ name: "training", x, y }]} reader />
  *
- * The pointer moves a cursor with a tooltip over the chart. With `reader`, a slider below the chart does the same for the
- * keyboard; without it, whoever gives `cursor` shows the values elsewhere.
+ * The pointer moves a cursor with a tooltip over the chart, with `reader` the keyboard, too; without it, whoever gives `cursor`
+ * shows the values elsewhere.
  */
 import { extent, least } from "d3-array";
 import { useMemo, useState } from "preact/hooks";
-import { formatNumber } from "../kit/format";
+import { formatNumber, type Format } from "../kit/format";
 import { Disclosure } from "../kit/table";
 import { useSize } from "../kit/size";
 import { hasSymbols, layOut, nearest, pointsOf, spread, summarize, withValues } from "./series";
-import type { Drawn, Layout, Reference } from "./series";
+import type { Axes, Drawn, Layout, Reference } from "./series";
 import { Grid, Legend, Line, Sample, styleOf, Symbol, XAxis, YAxis, type Series } from "./marks";
-import type { Spacing } from "./scale";
 import { Reader, Values } from "./reader";
 
-export interface ChartProps {
+interface ChartProps extends Axes {
   title: string;
   xLabel: string;
   yLabel: string;
   series: Series[];
   references?: Reference[];
-  xSpacing?: Spacing;
-  xDomain?: [number, number]; // What the x axis shows at least
-  ySpacing?: "linear" | "log";
-  yDomain?: [number | null, number | null]; // Ends of the y axis; null follows the data
-  formatX?: (x: number) => string;
-  formatY?: (y: number) => string;
+  formatX?: Format;
+  formatY?: Format;
   cursor?: number | null; // Where a cursor stands
-  reader?: boolean; // Whether a slider reads the values
+  reader?: boolean; // Whether the keyboard reads the values
   untitled?: boolean; // Whether something above the chart says its title
   /** A click at x. */
   onSelect?: (x: number) => void;
@@ -71,6 +66,15 @@ export function Chart(given: ChartProps) {
           {layout && <Picture {...{ lines, layout, formatX, formatY }} />}
           {layout && at !== null && <Cursor lines={lines} layout={layout} at={at} />}
         </svg>
+        {layout && props.reader && (
+          <Reader
+            {...{ stops: layout.stops, at: reading, onRead: setReading }}
+            describe={(stop) => {
+              const values = valuesAt(lines, layout, stop, formatY).map(({ line, text }) => `${line.name} ${text}`);
+              return `${xLabel} ${formatX(stop)}: ${values.join(", ")}`;
+            }}
+          />
+        )}
         {layout && reading !== null && (
           <Tooltip width={width} position={layout.x(reading)} em={size.em}>
             <div>{`${xLabel} ${formatX(reading)}`}</div>
@@ -85,21 +89,13 @@ export function Chart(given: ChartProps) {
         )}
       </div>
       <div class="chart-x-label muted">{xLabel}</div>
-      <Reader
-        scale={props.reader && layout ? layout.x : null}
-        stops={layout?.stops ?? []}
-        onRead={setReading}
-        describe={(stop) => {
-          const values = valuesAt(lines, layout!, stop, formatY).map(({ line, text }) => `${line.name} ${text}`);
-          return `${xLabel} ${formatX(stop)}: ${values.join(", ")}`;
-        }}
-      >
+      <div class="chart-foot muted">
         <Disclosure summary="Values as a table">
           {() => (
             <Values {...{ title, xLabel, formatX, formatY }} lines={lines.filter((line) => line.symbol !== null)} />
           )}
         </Disclosure>
-      </Reader>
+      </div>
     </figure>
   );
 }
@@ -123,8 +119,6 @@ function draw({ series, references = [], xSpacing, xDomain, ySpacing }: ChartPro
   }));
   return [...lines, ...levels];
 }
-
-type Format = (value: number) => string;
 
 /** The values of the lines at, or very near to, a point of the x axis. */
 function valuesAt(lines: Drawn[], { x, em }: Layout, at: number, formatY: Format) {

@@ -21,7 +21,7 @@ export interface Curves {
 }
 
 /** Columns that say when, not what. */
-const AXES = new Set(["step", "epoch", "sequences", "validation_sequences"]);
+const WHEN = new Set(["step", "epoch", "sequences", "validation_sequences"]);
 
 /** Curves that have words of their own, for some runs. */
 export function wordsOf(runs: Run[]): Curves[] {
@@ -122,7 +122,7 @@ export function curvesOf(content: Run, runs: Run[] = [content]): Curves[] {
   const sources: Source[] = ["metrics", "scores"];
   const others = sources.flatMap((source) =>
     Object.entries(columnsOf(content, source))
-      .filter(([key, values]) => !AXES.has(key) && !shown.has(key) && hasValues(values) && varies(values))
+      .filter(([key, values]) => !WHEN.has(key) && !shown.has(key) && hasValues(values) && varies(values))
       .map(([key]) => other(key, source)),
   );
   return [...all, ...others];
@@ -143,6 +143,14 @@ export const columnsOf = (content: Run, source: Source): Columns =>
 const hasValues = (values: Columns[string] | undefined) => Boolean(values?.some((value) => value !== null));
 
 const varies = (values: Columns[string]) => values.some((value) => value !== values[0]);
+
+/** Axes of the curves of a run. */
+export const AXES = [
+  ["epoch", "epochs"],
+  ["epoch-log", "epochs, logarithmic"],
+  ["step", "updates"],
+  ["step-log", "updates, logarithmic"],
+] as const;
 
 /** Column of the records that an axis shows, such as "epoch-log". */
 export const columnOf = (axis: string) => (axis.startsWith("epoch") ? "epoch" : "step");

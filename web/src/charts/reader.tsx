@@ -1,82 +1,46 @@
-/**
- * A slider along the x axis of a chart, which reads the values with the keyboard. It moves from value to value, whatever
- * their distance. Below it stand its label and what else belongs to the foot of a chart, such as the values as a table.
- */
-import { minIndex } from "d3-array";
-import type { ComponentChildren } from "preact";
-import { useId, useState } from "preact/hooks";
-import { clamp } from "../kit/format";
+/** What reads a chart without a pointer: a slider over the plot, from value to value, and the values as a table. */
+import { clamp, type Format } from "../kit/format";
 import { ScrollTable } from "../kit/table";
-import type { Scale } from "./scale";
 import type { Drawn } from "./series";
 
 interface ReaderProps {
-  scale: Scale | null; // Of the axis; null without a slider
   stops: number[]; // Every x with a value, ascending
+  at: number | null; // Where it reads
   /** Shows the values at x, or none. */
   onRead: (at: number | null) => void;
   /** The values at x in words. */
   describe: (at: number) => string;
-  children: ComponentChildren;
 }
 
-export function Reader({ scale, stops, onRead, describe, children }: ReaderProps) {
-  const id = useId();
-  const [index, setIndex] = useState<number | null>(null);
-  if (!scale) return <div class="row chart-foot muted">{children}</div>;
-  const [left, right] = scale.range;
-  const place = clamp(index ?? 0, 0, stops.length - 1);
-  const go = (next: number) => {
-    const target = clamp(next, 0, stops.length - 1);
-    setIndex(target);
-    onRead(stops[target]);
-  };
-  const onInput = (event: { currentTarget: HTMLInputElement }) => {
-    const position = left + event.currentTarget.valueAsNumber * (right - left);
-    go(minIndex(stops, (stop) => Math.abs(scale(stop) - position)));
-  };
-  const onKeyDown = (event: KeyboardEvent) => {
-    const page = Math.max(1, Math.round(stops.length / 10));
-    const targets: Record<string, number> = {
-      ArrowRight: place + 1,
-      ArrowUp: place + 1,
-      ArrowLeft: place - 1,
-      ArrowDown: place - 1,
-      PageUp: place + page,
-      PageDown: place - page,
-      Home: 0,
-      End: stops.length - 1,
-    };
-    if (!(event.key in targets)) return;
-    event.preventDefault();
-    go(targets[event.key]);
+export function Reader({ stops, at, onRead, describe }: ReaderProps) {
+  const place = Math.max(0, stops.indexOf(at ?? NaN));
+  const go = (to: number) => onRead(stops[clamp(to, 0, stops.length - 1)]);
+  const page = Math.max(1, Math.round(stops.length / 10));
+  const moves: Record<string, number> = {
+    ...{ ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1 },
+    ...{ PageUp: page, PageDown: -page, Home: -Infinity, End: Infinity },
   };
   return (
-    <>
-      <input
-        id={id}
-        type="range"
-        min="0"
-        max="1"
-        step="any"
-        class="chart-reader"
-        value={index === null ? 0 : (scale(stops[place]) - left) / (right - left)}
-        aria-valuetext={index === null ? "start" : describe(stops[place])}
-        style={{ marginLeft: `calc(${left}px - 0.5rem)`, width: `calc(${right - left}px + 1rem)` }}
-        onInput={onInput}
-        onKeyDown={onKeyDown}
-        onFocus={() => go(place)}
-        onBlur={() => onRead(null)}
-      />
-      <div class="row chart-foot muted">
-        <label for={id}>Move to read values</label>
-        {children}
-      </div>
-    </>
+    <div
+      class="chart-reader"
+      role="slider"
+      tabIndex={0}
+      aria-label="Move to read values"
+      aria-valuemin={0}
+      aria-valuemax={stops.length - 1}
+      aria-valuenow={place}
+      aria-valuetext={describe(stops[place])}
+      onFocus={() => go(place)}
+      onBlur={() => onRead(null)}
+      onKeyDown={(event) => {
+        if (!(event.key in moves)) return;
+        event.preventDefault();
+        go(place + moves[event.key]);
+      }}
+    />
   );
 }
 
-type Format = (value: number) => string;
 type ValuesProps = { title: string; xLabel: string; lines: Drawn[]; formatX: Format; formatY: Format };
 
 /** The numbers of a chart as a table. */

@@ -1,9 +1,17 @@
 /** Points of series, where they stand in a chart, and what they say in words. */
 import { greatest, least } from "d3-array";
+import type { Format } from "../kit/format";
 import { textWidth } from "../kit/size";
-import type { ChartProps } from "./chart";
 import type { Point, Series } from "./marks";
-import { fitTicks, makeScale, type Scale } from "./scale";
+import { fitTicks, makeScale, type Scale, type Spacing } from "./scale";
+
+/** What the axes of a chart are to show. */
+export interface Axes {
+  xSpacing?: Spacing;
+  xDomain?: [number, number]; // What the x axis shows at least
+  ySpacing?: "linear" | "log";
+  yDomain?: [number | null, number | null]; // Ends of the y axis; null follows the data
+}
 
 /** A horizontal line, such as a baseline. */
 export type Reference = { name: string; value: number };
@@ -34,8 +42,6 @@ export const hasSymbols = (points: Point[]) => withValues(points).length <= MAX_
 /** Returns the point with a value that is nearest to a position in pixels. */
 export const nearest = (points: Point[], scale: (x: number) => number, position: number) =>
   least(withValues(points), ({ x }) => Math.abs(scale(x) - position));
-
-type Format = (value: number) => string;
 
 /** What a chart shows, in words: of each line the first, last, lowest and highest value. */
 export function summarize(title: string, xLabel: string, lines: Drawn[], formatX: Format, formatY: Format): string {
@@ -85,25 +91,29 @@ const MAX_LABEL_SHARE = 0.32;
 type Size = { width: number; height: number; em: number; font: string };
 
 /** Returns the layout of a chart; null without a value, or before the page has given it a size. */
-export function layOut(props: ChartProps, lines: Drawn[], { width, height, em, font }: Size): Layout | null {
-  const { xSpacing = "linear", xDomain = [], ySpacing = "linear", yDomain = [null, null], formatX, formatY } = props;
+export function layOut(
+  axes: Axes & { formatX: Format; formatY: Format },
+  lines: Drawn[],
+  { width, height, em, font }: Size,
+): Layout | null {
+  const { xSpacing = "linear", xDomain = [], ySpacing = "linear", yDomain = [null, null], formatX, formatY } = axes;
   const shown = lines.flatMap(({ points }) => withValues(points));
   if (!shown.length || !(width > 4 * em)) return null;
   const widthOf = (text: string) => textWidth(text, font);
   const ys = shown.map((point) => point.y);
   const ends: [number, number] = [yDomain[0] ?? Math.min(...ys), yDomain[1] ?? Math.max(...ys)];
   const y = makeScale(ySpacing, ends, [height - 1.9 * em, 0.7 * em], true);
-  y.ticks = y.ticks.filter((list) => new Set(list.map(formatY!)).size === list.length);
+  y.ticks = y.ticks.filter((list) => new Set(list.map(formatY)).size === list.length);
   const yTicks = fitTicks(y, () => 1.5 * em, 6);
-  const left = Math.max(...yTicks.map((tick) => widthOf(formatY!(tick)))) + 0.9 * em;
+  const left = Math.max(...yTicks.map((tick) => widthOf(formatY(tick)))) + 0.9 * em;
   const stops = [...new Set(shown.map((point) => point.x))].sort((a, b) => a - b);
   const xs = [...xDomain, ...stops];
   const names = lines.length > 1 ? Math.max(...lines.map(({ name }) => widthOf(name))) + 1.2 * em : 0;
   const isAbove = names > MAX_LABEL_SHARE * width;
   const margin = names && !isAbove ? names : 0.8 * em;
-  const right = width - Math.max(margin, widthOf(formatX!(Math.max(...xs))) / 2);
+  const right = width - Math.max(margin, widthOf(formatX(Math.max(...xs))) / 2);
   const x = makeScale(xSpacing, [Math.min(...xs), Math.max(...xs)], [left, right]);
-  const extent = (tick: number) => widthOf(formatX!(tick)) + 1.2 * em;
+  const extent = (tick: number) => widthOf(formatX(tick)) + 1.2 * em;
   const xTicks = fitTicks(x, extent, Math.floor((right - left) / em));
   return { x, y, xTicks, yTicks, stops, isAbove, em };
 }

@@ -88,8 +88,14 @@ export const indexed = (names: readonly string[]): Choices<string> => names.map(
 
 type Range = { min: number; max: number; step: number };
 
-/** A slider that shows its value in words; `spoken` replaces them for a screen reader. */
-export function Slider(props: Named<number> & Range & { format?: (value: number) => string; spoken?: string }) {
+interface SliderProps extends Named<number>, Range {
+  format?: (value: number) => string;
+  spoken?: string; // In place of the words, for a screen reader
+  onChange?: () => void; // Called once the reader lets go
+}
+
+/** A slider that shows its value in words. */
+export function Slider(props: SliderProps) {
   const { label, of, format = String, spoken, ...range } = props;
   const text = format(of.value);
   return (

@@ -1,5 +1,7 @@
 /** Numbers and words as the page writes them. */
 
+export type Format = (value: number) => string;
+
 /** A number as charts and tables write it: three digits that matter. */
 export const formatNumber = (value: number) =>
   value.toLocaleString("en", Math.abs(value) >= 1000 ? { maximumFractionDigits: 0 } : { maximumSignificantDigits: 3 });

@@ -49,6 +49,9 @@ export function tanh(x: number): number {
 /** The logistic function σ(x). */
 export const sigmoid = (x: number) => 1 / (1 + exp(-x));
 
+/** log(1 + exp x) */
+export const softplus = (x: number) => Math.max(x, 0) + log(1 + exp(-Math.abs(x)));
+
 /** Log-odds of a probability. */
 export const logOdds = (p: number) => log(p / (1 - p));
 

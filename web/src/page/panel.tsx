@@ -49,11 +49,17 @@ interface RunPanel<R extends Run, L> extends PanelInfo {
   /** The runs that it can show. */
   runs: (manifest: Manifest) => R[];
   none: string; // Why there is none
-  networks?: "gan" | "lstm"; // The kind of networks that it runs, if it does
+  networks?: "gan" | "lstm"; // The kind of networks that it runs, if it does; see `networkPanel`
   load: (content: R) => Promise<L>;
   open: (loaded: L, content: R, view: URLSearchParams, manifest: Manifest) => Opened | Promise<Opened>;
   kept?: string[]; // What another run keeps of the view of the one before; else its view begins anew
 }
+
+/** What panels share that run networks of a kind. */
+export const networkPanel = <K extends "gan" | "lstm">(kind: K) => ({
+  ...{ tutorial: kind, group: kind, networks: kind, none: `There is no ${kind.toUpperCase()} run in this file.` },
+  runs: (manifest: Manifest) => manifest[`${kind}s` as const],
+});
 
 /** Makes a panel with a choice of the run, where there are several. */
 export function runPanel<R extends Run, L>({

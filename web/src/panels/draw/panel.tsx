@@ -17,7 +17,7 @@ import type { GanContent } from "../../kit/manifest";
 import { prefersStills } from "../../kit/player";
 import { once } from "../../kit/runs";
 import { readTensors, row, size, toPixels } from "../../kit/tensors";
-import { runPanel } from "../../page/panel";
+import { networkPanel, runPanel } from "../../page/panel";
 import { Desk, labelName, prepare } from "./desk";
 import { formatError, type Found, Nearest, nearestOf, Result } from "./result";
 import { type Progress, SearchView } from "./search_view";
@@ -140,20 +140,16 @@ export function Draw({ gan, tests, state }: { gan: Gan; tests: TestImages; state
 }
 
 export const drawPanel = runPanel({
+  ...networkPanel("gan"),
   id: "draw",
-  tutorial: "gan",
   needs: ["generator", "discriminator", "classifier", "training", "test"],
   title: "Draw a digit",
-  group: "gan",
   guide: {
     about: "Draw a digit. The page searches the random numbers of which the generator G makes the most similar image.",
     question: "Can the generator make what you draw?",
     observe: "Draw a digit as in MNIST, then something else. Compare the errors with that of a real image.",
     caveat: "The search may end in a local minimum. A large error does not prove that G cannot make the image.",
   },
-  none: "There is no GAN run in this file.",
-  networks: "gan",
-  runs: ({ gans }) => gans,
   load: async (content) => ({ gan: await loadGan(content), tests: await loadTests(content) }),
   open({ gan, tests }, content, view) {
     const fields = codec(fieldsOf(content, tests));

@@ -3,7 +3,7 @@ import { useMemo } from "preact/hooks";
 import { errorsOf } from "../../compute/projection";
 import type { Gan } from "../../gan/gan";
 import { formatChoice, Latents } from "../../gan/latents";
-import { classText, dText, type Frame, Readings } from "../../gan/frames";
+import { type Frame, frameText, Readings } from "../../gan/frames";
 import { encodeView } from "../../gan/view_code";
 import { argmax, capital } from "../../kit/format";
 import { formatFragment } from "../../kit/codec";
@@ -84,10 +84,9 @@ export function Result({ gan, found }: { gan: Gan; found: Found }) {
   const changed = useMemo(() => difference(frame.pixels, original.pixels, shape), [frame]);
   const link = useMemo(() => linkOf(gan, frame), [frame]);
   const name = capital(found.name);
-  const opinion = (one: Frame) => [classText(content, one), dText(content, one)].filter(Boolean).join(" · ");
   const opinions = [
-    [name, opinion(original)],
-    ["G’s image", opinion(frame)],
+    [name, frameText(content, original)],
+    ["G’s image", frameText(content, frame)],
   ];
   const figure = (caption: string, pixels: Float32Array) => <Figure {...{ caption, pixels, shape }} />;
   const label = baseline?.label == null ? "" : `, label ${baseline.label}`;

@@ -1,10 +1,10 @@
 /** The curves of a run, or of two runs: then each chart has one metric of both. */
 import { useMemo } from "preact/hooks";
 import { Chart } from "../../charts/chart";
-import { chartOf, curvesOf, type Curves } from "../../charts/curves";
+import { AXES, chartOf, curvesOf, type Curves } from "../../charts/curves";
 import { Select } from "../../kit/controls";
 import type { Run } from "../../kit/runs";
-import { AXES, type FactsState } from "./state";
+import type { FactsState } from "./state";
 
 const NUM_FIRST = 4; // Charts that are shown at once; a click shows the others
 

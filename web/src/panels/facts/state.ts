@@ -1,13 +1,7 @@
 /** State of the panel, and its form in the fragment. */
+import { AXES } from "../../charts/curves";
 import { field, oneOf, optional, type State } from "../../kit/codec";
 import type { Run } from "../../kit/runs";
-
-export const AXES = [
-  ["epoch", "epochs"],
-  ["epoch-log", "epochs, logarithmic"],
-  ["step", "updates"],
-  ["step-log", "updates, logarithmic"],
-] as const;
 
 export function fieldsOf(others: Run[]) {
   const run = field(

@@ -13,7 +13,7 @@ import { downloadCanvas, fileName } from "../../kit/download";
 import { shortNumber } from "../../kit/format";
 import { enlarge, Image, scaleTo } from "../../kit/image";
 import { type Player, usePlayer } from "../../kit/player";
-import { runPanel } from "../../page/panel";
+import { networkPanel, runPanel } from "../../page/panel";
 import { makeModel, type Model } from "./model";
 import { StripSection } from "./strip";
 
@@ -103,11 +103,10 @@ const CurrentReadings = ({ model: { gan, frame } }: { model: Model }) => (
 );
 
 export const latentPanel = runPanel({
+  ...networkPanel("gan"),
   id: "latent",
-  tutorial: "gan",
   needs: ["generator", "discriminator", "classifier"],
   title: "Latent interpolation",
-  group: "gan",
   guide: {
     about:
       "The generator G turns random numbers, a latent z, into an image. Here z moves from a start (t = 0) to an end (t = 1); D, the discriminator, says how real it finds each image.",
@@ -116,9 +115,6 @@ export const latentPanel = runPanel({
     caveat:
       "D and the classifier do not know that the images belong together. Neither tells whether a person would take an image for real.",
   },
-  none: "There is no GAN run in this file.",
-  networks: "gan",
-  runs: ({ gans }) => gans,
   load: loadGan,
   open(gan, _, view) {
     const model = makeModel(gan, view);

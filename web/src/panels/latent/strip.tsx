@@ -16,7 +16,7 @@ import type { GanContent } from "../../kit/manifest";
 import { Roving } from "../../kit/roving";
 import { useSize } from "../../kit/size";
 import type { Model } from "./model";
-import { stripCanvas, stripSvg } from "./strip_file";
+import { canvasOf, stripSvg } from "./strip_file";
 
 const [MIN_WIDTH, GAP] = [5.25, 0.5]; // Width of a frame at least, and gap between two, in em
 
@@ -132,5 +132,5 @@ async function save({ gan: { content }, frames: { value: frames }, latents, ends
   };
   const name = fileName([content.name, "interpolation"], `.${kind}`);
   if (kind === "svg") download(name, stripSvg(file), "image/svg+xml");
-  else await downloadCanvas(name, stripCanvas(file));
+  else await downloadCanvas(name, await canvasOf(stripSvg(file)));
 }

@@ -1,9 +1,9 @@
 /**
  * The strip as a file: PNG, or SVG with the images inside.
  *
- * Both come from one layout, in the units of the SVG. The page's colors do not matter: files are dark on white.
+ * The PNG is a picture of the SVG. The page's colors do not matter: files are dark on white.
  */
-import { enlarge, imageCanvas, newCanvas, scaleTo, type ImageShape } from "../../kit/image";
+import { enlarge, newCanvas, scaleTo, type ImageShape } from "../../kit/image";
 
 interface StripFile {
   title: string;
@@ -59,23 +59,13 @@ function layOut({ title, notes, frames, shape }: StripFile) {
   };
 }
 
-export function stripCanvas(file: StripFile): HTMLCanvasElement {
-  const { width, height, images, texts } = layOut(file);
-  const canvas = newCanvas(Math.ceil(width * PNG_SCALE), Math.ceil(height * PNG_SCALE));
-  const context = canvas.getContext("2d")!;
-  context.scale(PNG_SCALE, PNG_SCALE);
-  context.fillStyle = "#ffffff";
-  context.fillRect(0, 0, width, height);
-  Object.assign(context, { imageSmoothingEnabled: false, strokeStyle: GRAY, lineWidth: 0.5 });
-  for (const { pixels, x, y, width, height } of images) {
-    context.drawImage(imageCanvas(pixels, file.shape), x, y, width, height);
-    context.strokeRect(x, y, width, height);
-  }
-  for (const { x, y, size, text, anchor, color } of texts) {
-    const textAlign = anchor === "middle" ? "center" : "start";
-    Object.assign(context, { font: `${size}px sans-serif`, textAlign, fillStyle: color });
-    context.fillText(text, x, y);
-  }
+/** Returns the picture of an SVG file. */
+export async function canvasOf(svg: string): Promise<HTMLCanvasElement> {
+  const image = new Image();
+  image.src = `data:image/svg+xml,${encodeURIComponent(svg)}`;
+  await image.decode();
+  const canvas = newCanvas(Math.ceil(image.width * PNG_SCALE), Math.ceil(image.height * PNG_SCALE));
+  canvas.getContext("2d")!.drawImage(image, 0, 0, canvas.width, canvas.height);
   return canvas;
 }
 

@@ -8,15 +8,13 @@ import { signal } from "@preact/signals";
 import { makeFrames } from "../../gan/frames";
 import type { Gan } from "../../gan/gan";
 import { argmax } from "../../kit/format";
-import { imageCanvas, newCanvas, type ImageShape } from "../../kit/image";
+import { imageCanvas } from "../../kit/image";
 
 /** Milliseconds of computing per frame of the screen; the rest of 16 is for drawing. */
 const BUDGET = 9;
 const BATCH = 4;
 /** Kept cells; beyond, those that came first are dropped. More than a map of regions shows at once. */
 const MAX_CELLS = 2500;
-/** Longest side of a kept image: a cell shows no more, and many large images would fill the memory. */
-const MAX_SIDE = 128;
 
 export type Point = { x: number; y: number };
 
@@ -98,20 +96,10 @@ export class Cells {
     makeFrames(this.gan, latents, { withDiscriminator: false }).forEach(({ pixels, probabilities }, n) => {
       const classIndex = probabilities ? argmax(probabilities) : -1;
       this.#cells.set(`${places[n].column},${places[n].row}`, {
-        image: this.withImages ? thumbnail(pixels, imageShape) : null,
+        image: this.withImages ? imageCanvas(pixels, imageShape) : null,
         classIndex,
         confidence: probabilities ? probabilities[classIndex] : 0,
       });
     });
   }
-}
-
-/** Returns an image on a canvas of limited size. */
-function thumbnail(pixels: Float32Array, shape: ImageShape): HTMLCanvasElement {
-  const image = imageCanvas(pixels, shape);
-  const scale = MAX_SIDE / Math.max(image.width, image.height);
-  if (scale >= 1) return image;
-  const small = newCanvas(Math.round(image.width * scale), Math.round(image.height * scale));
-  small.getContext("2d")!.drawImage(image, 0, 0, small.width, small.height);
-  return small;
 }

@@ -13,7 +13,7 @@ import { downloadCanvas, fileName } from "../../kit/download";
 import { precise } from "../../kit/format";
 import { formatFragment } from "../../kit/codec";
 import { Image } from "../../kit/image";
-import { runPanel } from "../../page/panel";
+import { networkPanel, runPanel } from "../../page/panel";
 import { ClassLegend } from "./picture";
 import { MapView } from "./map";
 import { KINDS, makeModel, MAX_COUNT, MIN_COUNT, type Model, pointText, SHOWS } from "./model";
@@ -117,11 +117,10 @@ function Detail({ model: { gan, frame, point, text } }: { model: Model }) {
 }
 
 export const mapPanel = runPanel({
+  ...networkPanel("gan"),
   id: "map",
-  tutorial: "gan",
   needs: ["generator", "discriminator", "classifier"],
   title: "Map",
-  group: "gan",
   guide: {
     about: "Each place on this plane is a latent z, random numbers that the generator G turns into an image.",
     question: "How is the latent space ordered?",
@@ -129,9 +128,6 @@ export const mapPanel = runPanel({
     caveat:
       "The map shows one plane of a space with many dimensions. Away from the chosen latents, z may be shorter or longer than any latent of the training.",
   },
-  none: "There is no GAN run in this file.",
-  networks: "gan",
-  runs: ({ gans }) => gans,
   load: loadGan,
   open(gan, _, view) {
     const model = makeModel(gan, view);

@@ -1,11 +1,11 @@
 /** The bar that stays: network, start and pause, one update, speed, where the run stands, and a menu of the rest. */
 import type { ComponentChildren } from "preact";
-import { useRef, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { bound, Button, Select } from "../../kit/controls";
 import { formatNumber, percent } from "../../kit/format";
-import type { Kind } from "../../train/protocol";
+import type { Model } from "./model";
 import type { Pace, Session } from "./session";
-import { settingsOf, type TrainState } from "./settings";
+import { settingsOf } from "./settings";
 
 const PACES = [
   ["0", "full speed"],
@@ -13,23 +13,15 @@ const PACES = [
   ["1", "1 update/s"],
 ] as const;
 
-interface BarProps {
-  session: Session;
-  state: TrainState;
-  /** Begins the chosen experiment, if there is one. */
-  begin: (() => void) | null;
-  choose: (kind: Kind) => void;
-  reset: () => void;
-  /** Saves the run, chooses files, puts the networks into the other panels, shows only picture and curves. */
-  menu: Record<"save" | "open" | "show" | "present", () => void>;
-  isPresenting: boolean;
-}
-
-export function Bar({ session, state, begin, choose, reset, menu, isPresenting }: BarProps) {
+export function Bar({ model }: { model: Model }) {
+  const { session, state } = model;
   const { isRunning, isBusy, lines, pace, problem, fileProblem } = session;
   const status = lines.value.at(-1)?.seen.status;
   const isStarted = Boolean(status?.step);
   const isOver = status?.isFinished ?? false;
+  const experiment = model.chosen.value;
+  const present = usePresent();
+  const chooser = useRef<HTMLInputElement>(null);
   const kinds = [
     ["lstm", session.sequences.value ? "LSTM on own sequences" : "LSTM on palindromes"],
     ["gan", "GAN on images"],
@@ -40,25 +32,27 @@ export function Bar({ session, state, begin, choose, reset, menu, isPresenting }
     if (wrong) problem.value = `Not started. ${wrong}`;
     else what();
   };
-  const start = go(() => (begin && !isStarted ? begin() : void session.start(settingsOf(state))));
+  const start = go(() =>
+    experiment && !isStarted ? model.begin(experiment, model.guess.value) : void session.start(settingsOf(state)),
+  );
   const stopped = { disabled: isRunning.value || isBusy.value || isOver };
   return (
     <section class="train-bar" aria-label="Training">
       <div class="row controls">
-        <Select label="Network" of={bound(state.kind.value, choose)} choices={kinds} />
+        <Select label="Network" of={bound(state.kind.value, model.choose)} choices={kinds} />
         {isRunning.value ? (
           <Button class="primary play" onClick={() => session.pause()}>
             Pause
           </Button>
         ) : (
           <Button class="primary play" disabled={isOver} onClick={start}>
-            {isOver ? "Finished" : isStarted ? "Go on" : begin ? "Start the experiment" : "Start"}
+            {isOver ? "Finished" : isStarted ? "Go on" : experiment ? "Start the experiment" : "Start"}
           </Button>
         )}
         <Button {...stopped} onClick={go(() => void session.step(settingsOf(state)))}>
           One update
         </Button>
-        <Button disabled={!isStarted} onClick={reset}>
+        <Button disabled={!isStarted} onClick={model.reset}>
           Reset
         </Button>
         <Select
@@ -72,17 +66,29 @@ export function Bar({ session, state, begin, choose, reset, menu, isPresenting }
             One epoch
           </Button>
           <Rewind session={session} />
-          <Button disabled={!isStarted} onClick={menu.save}>
+          <Button disabled={!isStarted} onClick={() => void model.save()}>
             Save run
           </Button>
-          <Button onClick={menu.open}>Open files</Button>
-          <Button disabled={!isStarted} onClick={menu.show}>
+          <Button onClick={() => chooser.current!.click()}>Open files</Button>
+          <Button disabled={!isStarted} onClick={() => void model.show()}>
             Show in other panels
           </Button>
           <p class="note">Training goes on in a background tab. It pauses when you open another panel.</p>
-          <Button onClick={menu.present}>{isPresenting ? "End presentation" : "Present"}</Button>
+          <Button onClick={present.toggle}>{present.isOn ? "End presentation" : "Present"}</Button>
         </Menu>
       </div>
+      <input
+        ref={chooser}
+        type="file"
+        hidden
+        aria-label="A saved run (.zip), sequences (.csv), or images (.png, .jpg)"
+        accept=".zip,.csv,.txt,image/*"
+        multiple
+        onChange={({ currentTarget }) => {
+          void model.take([...(currentTarget.files ?? [])]);
+          currentTarget.value = ""; // so that the same file can be chosen again
+        }}
+      />
       <p class="wrong" role="alert">
         {problem}
       </p>
@@ -129,7 +135,7 @@ function Rewind({ session }: { session: Session }) {
 }
 
 /** Where the run stands, and how long it will take. */
-function Place({ session: { lines, speed } }: Pick<BarProps, "session">) {
+function Place({ session: { lines, speed } }: { session: Session }) {
   const seen = lines.value.at(-1)?.seen;
   const { epoch = 0, step = 0, updatesPerEpoch = 1, isFinished = false } = seen?.status ?? {};
   const epochs = seen?.status.settings.epochs;
@@ -153,6 +159,22 @@ function Place({ session: { lines, speed } }: Pick<BarProps, "session">) {
       ))}
     </dl>
   );
+}
+
+/** A mode for a projector: larger type, only the bar, the picture and the curves; Escape ends it. */
+function usePresent() {
+  const [isOn, setOn] = useState(false);
+  useEffect(() => {
+    const page = document.documentElement;
+    page.classList.toggle("presenting", isOn);
+    const onKey = ({ key }: KeyboardEvent) => key === "Escape" && setOn(false);
+    addEventListener("keydown", onKey);
+    return () => {
+      removeEventListener("keydown", onKey);
+      page.classList.remove("presenting");
+    };
+  }, [isOn]);
+  return { isOn, toggle: () => setOn(!isOn) };
 }
 
 /** In steps that grow, so that it does not jump. */

@@ -1,6 +1,5 @@
 /** One line of training: a worker, and what the page has seen of it. */
 import { percent } from "../../kit/format";
-import { isPhone } from "../../kit/player";
 import type { Data, Kind, LstmEpoch, LstmTrace, Progress, Run, Saved, Settings, Status } from "../../train/protocol";
 import type { Python } from "../../train/run_files";
 import type { Values } from "../../train/settings";
@@ -191,10 +190,4 @@ function merge(a: Point, b: Point): Point {
   const count = a.count + b.count;
   const mean = (name: string) => (a.values[name] * a.count + b.values[name] * b.count) / count;
   return { ...b, count, values: Object.fromEntries(Object.keys(b.values).map((name) => [name, mean(name)])) };
-}
-
-/** Lets each line make some updates, one after the other on a phone. */
-export async function runAll(branches: Branch[], run: Run) {
-  if (isPhone()) for (const branch of branches) await branch.run(run);
-  else await Promise.all(branches.map((branch) => branch.run(run)));
 }

@@ -9,19 +9,13 @@ import { ScrollTable } from "../../kit/table";
 import { BUILT_IN, cellOf, problemOf, textOf } from "../../train/cells";
 import { DIGITS } from "../../train/palindromes";
 import type { Settings } from "../../train/protocol";
-import type { Session } from "./session";
+import type { Model } from "./model";
 import { formatSetting, NETWORKS, settingsOf, type TrainState } from "./settings";
 
 /** Characters of a text. */
 const MAX_TEXT = 10_000;
 
-interface CardProps {
-  session: Session;
-  state: TrainState;
-  change: () => void;
-}
-
-export function CellCard({ session, state, change }: CardProps) {
+export function CellCard({ model: { session, state, change } }: { model: Model }) {
   const used = state.settings.lstm.cell;
   const draft = useSignal<string | null>(null); // of the reader; null as long as it is that of the cell in use
   const text = draft.value ?? textOf(String(used.value));

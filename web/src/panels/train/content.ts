@@ -2,12 +2,12 @@
 import { concatBytes } from "@noble/hashes/utils.js";
 import { Mlp } from "../../compute/mlp";
 import { shapesOf } from "../../compute/cell_shapes";
+import { makeRng } from "../../compute/random";
 import { provideBlock } from "../../kit/bytes";
 import type { Facts, GanContent, LayerSpec, LstmContent, MlpSpec, TensorBlock } from "../../kit/manifest";
 import { cellOf } from "../../train/cells";
 import { D_LAYERS, LAST, NORMED, SLOPE, weightOf, biasOf } from "../../train/gan_layers";
 import type { GanSaved, Images, LstmSaved, SequenceData } from "../../train/protocol";
-import { makeRng } from "../../train/random";
 import { splitSequences } from "../../train/sequences";
 import { renamed, snake } from "../../train/run_files";
 import type { Seen } from "./branch";
@@ -53,10 +53,19 @@ export function columnsOf(rows: object[]): Record<string, (number | null)[]> {
 }
 
 const DIGITS = Array.from({ length: 10 }, (_, k) => String(k));
-const ABOUT_PALINDROMES = {
-  ...({ task: "palindrome", inputKind: "symbols" } as const),
-  ...{ symbolNames: DIGITS, classNames: DIGITS, channelNames: [], standardization: null, examples: [] },
-};
+
+function aboutPalindromes({ length, seed }: LstmSaved["settings"]) {
+  const rng = makeRng(seed, "explorer/examples");
+  const examples = Array.from({ length: NUM_EXAMPLES }, () => {
+    const half = Array.from({ length: (length + 1) >> 1 }, () => rng.integer(10));
+    const values = Array.from({ length: length - 1 }, (_, t) => half[Math.min(t, length - 1 - t)]);
+    return { values, steps: length - 1, target: half[0] };
+  });
+  return {
+    ...({ task: "palindrome", rule: "palindrome", inputKind: "symbols", noun: "digit" } as const),
+    ...{ symbolNames: DIGITS, classNames: DIGITS, channelNames: [], standardization: null, examples },
+  };
+}
 
 function aboutOwn(own: SequenceData, { trainFraction, seed }: LstmSaved["settings"]) {
   const { mean, scale } = splitSequences(own, trainFraction, seed);
@@ -64,7 +73,7 @@ function aboutOwn(own: SequenceData, { trainFraction, seed }: LstmSaved["setting
     ...{ values: Array.from(numbers, (value) => Number(value.toPrecision(6))), steps: numbers.length, target: label },
   }));
   return {
-    ...({ task: "custom", inputKind: "numbers" } as const),
+    ...({ task: "custom", rule: null, inputKind: "numbers", noun: "value" } as const),
     ...{ symbolNames: [], classNames: own.classes, channelNames: ["value"], examples },
     standardization: { mean: [mean], scale: [scale] },
   };
@@ -83,7 +92,7 @@ export function lstmContent(saved: LstmSaved, own: SequenceData | null, command:
   const tensors = { ...Object.fromEntries(cells), W_out: [W_out, [b_out.length, H]], b_out: [b_out, [b_out.length]] };
   return {
     ...{ id, name: "the network of the panel Train", runArgument: "run", cell, target: "class" },
-    ...(own ? aboutOwn(own, settings) : ABOUT_PALINDROMES),
+    ...(own ? aboutOwn(own, settings) : aboutPalindromes(settings)),
     ...{ inputSize, encoding, outputSize: b_out.length, length: own?.steps ?? length, hiddenSize: H },
     ...{ numLayers: 1, bidirectional: false },
     ...{ pooling: "last", patchSize: 1, hiddenDropout, hiddenDropoutKind: "step" },
@@ -124,10 +133,7 @@ export async function ganContent(
   const count = Math.min(NUM_IMAGES, bytes.length / size ** 2);
   const id = "trained-gan";
   const source = average ?? { ...saved.G.w, ...saved.running };
-  const normal = (purpose: string, rows: number) =>
-    makeRng(seed, purpose)
-      .normal(Math.max(16, rows * Z))
-      .slice(0, rows * Z);
+  const normal = (purpose: string, rows: number) => makeRng(seed, purpose).normals(rows * Z);
   const generator = mlp(`${id}-g`, source, [0, ...NORMED, LAST], "tanh", source, batchNormEps);
   const directions = await principalDirections(
     generator,
@@ -149,7 +155,7 @@ export async function ganContent(
     logits: { ...logits, realSource: "training images" },
     training: block(`${id}-images`, { images: [bytes.slice(0, count * size ** 2), [count, 1, size, size]] }),
     ...{ snapshots: null, test: null, labelNames: null, scores: {} },
-    ...{ metrics: columnsOf(saved.log.lines), facts: factsOf(saved, command) },
+    ...{ metrics: columnsOf(saved.metrics), facts: factsOf(saved, command) },
   };
 }
 

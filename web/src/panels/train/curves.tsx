@@ -5,9 +5,11 @@ import { Chart } from "../../charts/chart";
 import { chartOf, wordsOf } from "../../charts/curves";
 import { Distribution } from "../../charts/distribution";
 import type { Run } from "../../kit/runs";
+import { DIGITS } from "../../train/palindromes";
 import type { Kind } from "../../train/protocol";
 import type { Line, Seen } from "./branch";
 import { columnsOf } from "./content";
+import type { Model } from "./model";
 
 const INTERVAL = 250; // Milliseconds between two pictures of the curves
 
@@ -42,18 +44,14 @@ function runOf(kind: Kind, { points, epochs }: Pick<Seen, "points" | "epochs">, 
   return { ...about, metrics: columnsOf([...ofUpdates, ...ofEpochs]) } as unknown as Run;
 }
 
-interface CurvesProps {
-  lines: ReadonlySignal<Line[]>;
-  kind: Kind;
-  classCount: number;
-  python: Run | null; // A run to draw beside those of the page
-}
-
 /** Charts of charts/curves.ts. */
 const SHOWN = ["lstm-loss", "lstm-accuracy", "gan-loss"];
 
-export function Curves({ lines: of, kind, classCount, python }: CurvesProps) {
-  const lines = useSlow(of, kind);
+export function Curves({ model: { session, state, own, runs } }: { model: Model }) {
+  const kind = state.kind.value;
+  const lines = useSlow(session.lines, kind);
+  const classCount = own.value?.classes.length ?? DIGITS;
+  const python = runs.value.find(({ id }) => id === state.python.value); // to draw beside those of the page
   const ofPage = [...lines].reverse().map(({ name, seen }) => ({
     run: runOf(kind, seen, classCount),
     prefix: lines.length > 1 ? `${name}: ` : "",
@@ -87,7 +85,7 @@ export function Curves({ lines: of, kind, classCount, python }: CurvesProps) {
 }
 
 /** What D said of the latest real and generated images. */
-export function Densities({ lines: of }: Pick<CurvesProps, "lines">) {
+export function Densities({ lines: of }: { lines: ReadonlySignal<Line[]> }) {
   const lines = useSlow(of, "gan");
   return (
     <>

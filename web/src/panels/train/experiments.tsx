@@ -1,24 +1,14 @@
 /** The experiments: a reader guesses, both runs train, then Python's seeds answer. */
-import type { Signal } from "@preact/signals";
 import { useComputed } from "@preact/signals";
 import { Button } from "../../kit/controls";
 import { ScrollTable } from "../../kit/table";
 import { tutorialAddress } from "../../page/masthead";
-import type { Kind } from "../../train/protocol";
 import { answerOf, EXPERIMENTS, MEASURED, SEEDS, type Experiment } from "./experiment";
-import type { Session } from "./session";
+import type { Model } from "./model";
 
-interface ExperimentsProps {
-  kind: Kind;
-  session: Session;
-  chosen: Experiment | undefined;
-  /** Index of the run that the reader guesses. */
-  guess: Signal<number | null>;
-  choose: (one: Experiment) => void;
-  begin: (one: Experiment, guess: number) => void;
-}
-
-export function Experiments({ kind, session, chosen, guess, choose, begin }: ExperimentsProps) {
+export function Experiments({ model: { session, state, guess, prepare, begin, ...model } }: { model: Model }) {
+  const kind = state.kind.value;
+  const chosen = model.chosen.value;
   const href = chosen && tutorialAddress(kind, `experiment-${chosen.id}`);
   const lines = useComputed(() => session.lines.value.length);
   const isOver = useComputed(() => session.lines.value.every(({ seen }) => seen.status.isFinished));
@@ -28,7 +18,7 @@ export function Experiments({ kind, session, chosen, guess, choose, begin }: Exp
       <summary>Experiments</summary>
       <section class="stack train-experiments" aria-label="Experiments">
         {EXPERIMENTS[kind].map((one) => (
-          <Button key={one.id} aria-pressed={chosen === one} onClick={() => choose(one)}>
+          <Button key={one.id} aria-pressed={chosen === one} onClick={() => prepare(one)}>
             {one.question}
           </Button>
         ))}

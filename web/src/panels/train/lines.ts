@@ -1,7 +1,8 @@
 /** The lines of one run: at first one, or those of an experiment; at each change the last one parts in two. */
+import { isPhone } from "../../kit/player";
 import type { Data, Kind, Run, Settings } from "../../train/protocol";
 import type { Values } from "../../train/settings";
-import { Branch, runAll, type Line, type Moment } from "./branch";
+import { Branch, type Line, type Moment } from "./branch";
 import { describe, differences } from "./settings";
 
 /** Lines beside each other at most; moments to rewind to at most, and parts of the run between them. */
@@ -53,16 +54,20 @@ export class Lines {
   /** Lets each make some updates, one after the other on a phone. */
   async advance(run: Run) {
     const before = this.status!.epoch;
-    await runAll(this.branches, run);
+    if (isPhone()) for (const branch of this.branches) await branch.run(run);
+    else await Promise.all(this.branches.map((branch) => branch.run(run)));
     const { epoch, settings } = this.status!;
     const part = Math.max(1, Math.round(settings.epochs / PARTS));
     if (Math.floor(epoch / part) > Math.floor(before / part)) await this.keep(`epoch ${epoch}`);
   }
 
-  /** Goes on with other settings beside those before, unless nothing has gone on since the last change. */
-  async change(changes: Values) {
+  /**
+   * Goes on with other settings beside those before, unless nothing has gone on since the last change. Returns the name of the
+   * line for which there is no more room, if any.
+   */
+  async change(changes: Values): Promise<string | undefined> {
     const last = this.branches.at(-1)!;
-    if (this.branches.length > 1 && last.from === this.status!.step) return last.change(changes);
+    if (this.branches.length > 1 && last.from === this.status!.step) return void (await last.change(changes));
     const fork = new Branch("", last.data);
     const saved = await this.keep(`before ${describe(this.kind, changes)}`);
     await fork.fork(saved, last.seen!.points, changes).catch((error) => {
@@ -70,17 +75,15 @@ export class Lines {
       throw error;
     });
     this.branches.push(fork);
-    if (this.branches.length > MAX_LINES) this.branches.shift()!.stop();
+    if (this.branches.length <= MAX_LINES) return undefined;
+    const [{ name }] = this.shown;
+    this.branches.shift()!.stop();
+    return name;
   }
 
   async rewind({ saved, points }: Moment) {
     const branch = new Branch("", this.branches.at(-1)!.data);
     await branch.fork(saved, points);
-    this.show(branch);
-  }
-
-  /** Puts one in place of all. */
-  show(branch: Branch) {
     this.stop();
     this.branches = [branch];
   }

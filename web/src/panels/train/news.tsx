@@ -3,18 +3,19 @@ import { Button } from "../../kit/controls";
 import { CopyField } from "../../kit/copy";
 import { isGan, type Run } from "../../kit/runs";
 import type { Kind } from "../../train/protocol";
-import type { Session } from "./session";
+import type { Model } from "./model";
 
-export function News({ session, undo }: { session: Session; undo: () => void }) {
-  const { discarded, saved, shown } = session;
+export function News({ model }: { model: Model }) {
+  const { discarded, ended, saved, shown } = model.session;
   return (
     <div class="stack train-news">
       {discarded.value && (
         <p class="row">
           {`${discarded} The previous run is kept.`}
-          <Button onClick={undo}>Undo</Button>
+          <Button onClick={model.undo}>Undo</Button>
         </p>
       )}
+      {ended.value && <p>{ended}</p>}
       {saved.value && (
         <div class="row">
           <p>{`Saved ${saved}.zip. Extract it, then go on with Python:`}</p>

@@ -5,31 +5,16 @@
  * The fragment keeps `net`, the settings that differ from those of the report, `digits`, which the LSTM reads, `with`, a run
  * of Python, and `experiment`. The session outlives the panel, so that a reader who comes back finds the run, paused.
  */
-import type { Manifest } from "../../kit/manifest";
 import type { Panel } from "../../page/panel";
-import { readImages } from "../../train/images";
+import { makeModel } from "./model";
 import { Session } from "./session";
-import { openState, problemsOf, writeState } from "./settings";
+import { writeState } from "./settings";
 import { Train } from "./view";
 
 const session = new Session();
 
 /** Asks before the page closes with updates that nobody saved. */
 const warn = (event: Event) => session.isUnsaved && event.preventDefault();
-
-/** What a GAN of the page can learn from: the images of MNIST in it, or those that a run trained on. */
-function imagesOf({ gans, trainingImages }: Manifest) {
-  const run = gans.find(({ training, imageShape: [C, H, W] }) => training && C === 1 && H === W);
-  const from = trainingImages ?? (run && { data: run.training!, source: null, classifier: run.classifier });
-  if (!from) return null;
-  const { data, source, classifier } = from;
-  const count = Math.floor(data.tensors.images.shape[0] / 8) * 8;
-  return {
-    name: trainingImages ? "digits of MNIST" : `training images of ${run!.name}`,
-    ...{ count, data: source, classNames: classifier?.classNames ?? [] },
-    load: () => readImages(from, count),
-  };
-}
 
 export const trainPanel: Panel = {
   id: "train",
@@ -45,15 +30,8 @@ export const trainPanel: Panel = {
   },
   unavailable: () => null,
   async open(manifest, view) {
-    const state = openState(view);
-    const images = imagesOf(manifest);
-    session.python = { version: manifest.version, lstmConfig: manifest.lstmConfig, ganConfig: manifest.ganConfig };
-    session.images = async () => images && images.load();
-    const problems = problemsOf(state, view);
+    const model = makeModel(manifest, session, view);
     addEventListener("beforeunload", warn);
-    return {
-      view: () => writeState(state),
-      body: <Train {...{ manifest, session, state, problems, images }} />,
-    };
+    return { view: () => writeState(model.state), body: <Train model={model} /> };
   },
 };

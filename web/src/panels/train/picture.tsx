@@ -1,42 +1,149 @@
-/** What the network does as it is now: its answer with the maps of two gates, or the images of 25 latents. */
+/** What the network does as it is now: its answer with maps of its gates and states, or the images of 25 latents. */
+import { useSignal } from "@preact/signals";
+import { ClassColumns } from "../../charts/bars";
+import { rowMeans } from "../../charts/colors";
+import type { Cell } from "../../charts/heatmap";
+import { StepMap } from "../../charts/steps";
+import { argmax, formatExact, percent } from "../../kit/format";
+import { Image, type ImageShape } from "../../kit/image";
+import { row } from "../../kit/tensors";
+import { gateOf, isGate, namesOf, roleOf, scaleOf, sortedLabels, sortUnits, titleOf } from "../../lstm/quantities";
 import { DIGITS } from "../../train/palindromes";
+import type { LstmSettings } from "../../train/protocol";
+import type { Seen } from "./branch";
 import { useSlow } from "./curves";
-import { Answer, Maps, type Cells } from "./gates";
-import { Pictures } from "./pictures";
-import type { Session } from "./session";
-import type { TrainState } from "./settings";
+import type { Model } from "./model";
 
 const NAMES = Array.from({ length: DIGITS }, (_, k) => String(k));
+const FIRST = 2; // Maps in the first view; the others stand below
+const COUNT = 25; // Latents of the GAN
+/** Classes of noise are all the same: they say something once the most frequent one has at most this part. */
+const [MIN_IMAGES, MAX_PART] = [20, 0.5];
 
-interface PictureProps {
-  session: Session;
-  state: TrainState;
-  /** Of what the GAN learns from. */
-  classNames: string[];
-  cells: Cells;
-}
+/** What maps beside each other share: the cell at hand, and the selected one. */
+export const useCells = () => ({ hover: useSignal<Cell | null>(null), selection: useSignal<Cell | null>(null) });
+export type Cells = ReturnType<typeof useCells>;
 
-/** A little late, as the curves: 25 pictures take time. */
-const Grids = ({ session, classNames }: Pick<PictureProps, "session" | "classNames">) => (
-  <Pictures lines={useSlow(session.lines, "gan")} classNames={classNames} />
+export const Picture = ({ model, cells }: { model: Model; cells: Cells }) => (
+  <section class="stack train-picture" aria-label="Picture">
+    {model.state.kind.value === "gan" ? <Grids model={model} /> : <Reading {...{ model, cells }} />}
+  </section>
 );
 
-export function Picture({ session, state, classNames, cells }: PictureProps) {
-  const lines = state.kind.value === "lstm" ? session.lines.value : [];
-  const own = session.sequences.value;
-  const { trace, status } = lines.at(-1)?.seen ?? {};
+function Reading({ model, cells }: { model: Model; cells: Cells }) {
+  const seen = useSlow(model.session.lines, "lstm").at(-1)?.seen;
+  if (!seen?.trace) return null;
   return (
-    <section class="stack train-picture" aria-label="Picture">
-      {state.kind.value === "gan" && <Grids {...{ session, classNames }} />}
-      {trace && (
-        <>
-          <Answer
-            {...{ trace, names: own?.classes ?? NAMES, target: own ? null : trace.digits[0] }}
-            isGuess={!status!.step}
+    <>
+      <Answer {...{ model, seen }} />
+      <Maps {...{ model, seen, cells }} part="first" />
+    </>
+  );
+}
+
+function Answer({ model: { session }, seen: { trace, status } }: { model: Model; seen: Seen }) {
+  const { digits, probabilities } = trace!;
+  const own = session.sequences.value;
+  const names = own?.classes ?? NAMES;
+  const last = Float32Array.from(probabilities.subarray((digits.length - 1) * names.length));
+  const answer = argmax(last);
+  const verdict = answer === digits[0] ? "right" : "wrong";
+  return (
+    <div class="stack train-answer">
+      <p>
+        {status.step ? "The answer is " : "Before training it guesses "}
+        <strong>{`${names[answer]} (${percent(last[answer])})`}</strong>
+        {!own && [`, the first digit is ${digits[0]}: `, <span class={verdict}>{verdict}</span>]}.
+      </p>
+      <ClassColumns names={names} probabilities={last} />
+    </div>
+  );
+}
+
+/** Gates first, that of forgetting before all, h last. */
+function rankOf(cell: string, name: string) {
+  if (name === "h") return 3;
+  return name === gateOf(cell) ? 0 : isGate(cell, name) ? 1 : 2;
+}
+
+type MapsProps = { model: Model; seen: Seen; cells: Cells; part: "first" | "others" };
+
+/** Maps of gates and states, units sorted by the mean of the first of them. */
+export function Maps({ model: { session }, seen, cells: { hover, selection }, part }: MapsProps) {
+  const { digits, values } = seen.trace!;
+  const { cell } = seen.status.settings as LstmSettings;
+  const T = digits.length;
+  const H = values.h.length / T;
+  const names = namesOf(cell).sort((a, b) => rankOf(cell, a) - rankOf(cell, b));
+  const [key] = names;
+  const order = sortUnits(rowMeans(values[key], T, H));
+  const chosen = selection.value ?? { column: T - 1, row: order[0] };
+  return (
+    <div class={part === "first" ? "steps-grid" : "columns train-others"}>
+      {(part === "first" ? names.slice(0, FIRST) : names.slice(FIRST)).map((name) => {
+        const title = titleOf(cell, name);
+        return (
+          <StepMap
+            key={name}
+            {...{ title, name: title, note: roleOf(cell, name), height: "11rem", hover }}
+            content={{
+              ...{ values: values[name], columns: T, rows: H, order, binning: "extreme" },
+              ...{ scale: scaleOf(cell, name, values[name]), label: `${title}: ${H} units over ${T} steps` },
+            }}
+            steps={{ count: T, names: session.sequences.value ? null : digits.map(String), others: null }}
+            rows={sortedLabels(key)}
+            selection={{ column: Math.min(chosen.column, T - 1), row: Math.min(chosen.row, H - 1) }}
+            describe={({ column, row: unit }) =>
+              `step ${column + 1}, unit ${unit + 1}: ${name} = ${formatExact(values[name][column * H + unit])}`
+            }
+            onSelect={(at) => (selection.value = at)}
           />
-          <Maps {...{ trace, cells, part: "first", isPalindrome: !own }} />
-        </>
-      )}
-    </section>
+        );
+      })}
+    </div>
+  );
+}
+
+/** What a GAN makes of 25 latents, always the same, and on which classes its images fall. */
+function Grids({ model: { session, images } }: { model: Model }) {
+  const lines = useSlow(session.lines, "gan");
+  return (
+    <div class="columns train-grids">
+      {[...lines].reverse().map(({ name, seen: { grid, status, classes } }) => {
+        if (!grid) return null;
+        const pixels = grid.length / COUNT;
+        const side = Math.sqrt(pixels);
+        const shape: ImageShape = [1, side, side];
+        const text = lines.length > 1 ? `${name}: ` : "";
+        return (
+          <div key={name}>
+            <p>
+              {status.step
+                ? `${text}What G makes of 25 random inputs, after update ${status.step}`
+                : `${text}Before training, G makes noise of its 25 random inputs.`}
+            </p>
+            <div class="pictures" role="img" aria-label={`Images of 25 latents at update ${status.step}`}>
+              {Array.from({ length: COUNT }, (_, n) => (
+                <Image key={n} pixels={row(grid, n, pixels)} shape={shape} />
+              ))}
+            </div>
+            <Classes classes={classes} names={images.value?.classNames ?? []} />
+          </div>
+        );
+      })}
+    </div>
+  );
+}
+
+/** How images fall on the classes, once they can be told apart. */
+function Classes({ classes, names }: { classes: number[]; names: string[] }) {
+  const fractions = names.map((_, k) => classes.filter((found) => found === k).length / classes.length);
+  if (classes.length < MIN_IMAGES || Math.max(...fractions) > MAX_PART) return null;
+  const what = `Classes of the latest ${classes.length} generated images`;
+  return (
+    <>
+      <p class="note">{`${what}, by a classifier`}</p>
+      <ClassColumns names={names} probabilities={fractions} what={what} />
+    </>
   );
 }

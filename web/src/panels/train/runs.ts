@@ -18,6 +18,7 @@ export class Runs {
   moments = signal<Moment[]>([]);
   speed = signal(0); // Updates a second, lately
   saved = signal(""); // Name of the run folder that was saved last
+  ended = signal(""); // Which line made room for another
   discarded = signal(""); // Why there is a run to have back
   /** What a reader brought to learn from: in place of palindromes, and of the images of the page. */
   sequences = signal<SequenceData | null>(null);
@@ -74,7 +75,8 @@ export class Runs {
   protected put(run: Lines) {
     this.current = run;
     batch(() => {
-      [this.isRunning.value, this.isBusy.value, this.problem.value, this.speed.value] = [false, false, "", 0];
+      [this.isRunning.value, this.isBusy.value, this.speed.value] = [false, false, 0];
+      [this.problem.value, this.ended.value] = ["", ""];
       if (run.kind === "lstm") this.sequences.value = run.own.sequences;
       else this.ownImages.value = run.own.images;
       this.publish();

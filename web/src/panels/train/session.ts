@@ -110,8 +110,9 @@ export class Session extends Runs {
     const isFixed = names.some((name) => NETWORKS[kind].specs[name].isFixed);
     if (status.step === 0 || isFixed) return this.restart(settings, `${labelsOf(kind, names)} changed.`);
     await this.do(async () => {
-      await this.current.change(changes);
-      announce(`Goes on with ${describe(kind, changes)}, beside the unchanged run.`);
+      const gone = await this.current.change(changes);
+      this.ended.value = gone === undefined ? "" : `Three lines fit beside each other, so that of ${gone} has ended.`;
+      announce(`Goes on with ${describe(kind, changes)}, beside the unchanged run. ${this.ended.value}`.trim());
     });
   }
 

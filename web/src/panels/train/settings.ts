@@ -19,7 +19,7 @@ import {
 } from "../../train/settings";
 import { EXPERIMENTS } from "./experiment";
 
-type Preset = "original" | "quick";
+export type Preset = "original" | "quick";
 
 interface Network {
   command: string;
@@ -176,14 +176,6 @@ export function writeState({ kind: { value: kind }, preset, settings, digits, py
     ...(python.value && { with: python.value }),
     ...(experiment.value && { experiment: experiment.value }),
   };
-}
-
-/** What the GAN learns from. */
-export interface ImagesAbout {
-  name: string;
-  count: number;
-  data: string | null;
-  classNames: string[];
 }
 
 /** The settings of the network on show. */

@@ -1,20 +1,67 @@
-/** All settings of a run: those of its start, and those that may change while it trains. */
+/** All settings of a run: a preset, those that the panel shows at once, and the others. */
 import { useState } from "preact/hooks";
-import { bound, Radios, TextField, type Cell } from "../../kit/controls";
+import { bound, Radios, Select, Slider, TextField, type Cell } from "../../kit/controls";
 import type { Setting } from "../../train/settings";
-import { formatSetting, NETWORKS, readSetting, sentenceOf, type TrainState } from "./settings";
+import type { Model } from "./model";
+import {
+  changesIn,
+  formatSetting,
+  NETWORKS,
+  readSetting,
+  sentenceOf,
+  setPreset,
+  settingsOf,
+  type Preset,
+  type TrainState,
+} from "./settings";
 
-interface CardProps {
-  state: TrainState;
-  problems: Record<string, string>;
-  set: (name: string, value: number | string) => void;
-  /** Called after a change. */
-  change: () => void;
-  /** Settings that mean nothing here. */
-  hidden: string[];
+/** The settings to begin with, where there are several. */
+export function Presets({ model: { state, change } }: { model: Model }) {
+  const { presets } = NETWORKS[state.kind.value];
+  const names = Object.keys(presets) as Preset[];
+  if (names.length < 2) return null;
+  const changes = changesIn(presets[state.preset.value]!, settingsOf(state));
+  const isChanged = Object.keys(changes).some((name) => name !== "seed");
+  const choices = names.map((name) => [name, name] as const);
+  return (
+    <Select<Preset | "">
+      label="Begin with"
+      of={bound(isChanged ? "" : state.preset.value, (name) => {
+        if (!name) return;
+        setPreset(state, name);
+        change();
+      })}
+      choices={isChanged ? [["", "these settings"], ...choices] : choices}
+    />
+  );
 }
 
-export function SettingsCard({ state, problems, set, change, hidden }: CardProps) {
+/** Sliders over some values; the run follows once the reader lets go. */
+export function Steps({ model: { state, hidden, set, change } }: { model: Model }) {
+  const kind = state.kind.value;
+  const { specs, steps } = NETWORKS[kind];
+  const shown = Object.entries(steps).filter(([name]) => !hidden.value.includes(name));
+  return (
+    <>
+      {shown.map(([name, values]) => {
+        const value = Number(state.settings[kind][name].value);
+        const at = Math.max(0, values.filter((one) => one <= value).length - 1);
+        return (
+          <Slider
+            key={kind + name}
+            label={specs[name].label}
+            of={bound(at, (next) => set(name, values[next]))}
+            {...{ min: 0, max: values.length - 1, step: 1, onChange: change }}
+            format={() => formatSetting(specs[name], value)}
+          />
+        );
+      })}
+    </>
+  );
+}
+
+/** The settings of the start, and those that may change while it trains. */
+export function MoreSettings({ model: { state, hidden, problems, set, change } }: { model: Model }) {
   const kind = state.kind.value;
   const settings = state.settings[kind];
   const [wrong, setWrong] = useState(problems);
@@ -27,7 +74,7 @@ export function SettingsCard({ state, problems, set, change, hidden }: CardProps
   const group = (isFixed: boolean) => {
     const specs = Object.entries(NETWORKS[kind].specs).filter(
       ([name, { needs, ...spec }]) =>
-        !hidden.includes(name) &&
+        !hidden.value.includes(name) &&
         !spec.isCell &&
         (spec.isFixed ?? false) === isFixed &&
         (!needs || settings[needs].value === "on"),

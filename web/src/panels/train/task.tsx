@@ -1,23 +1,18 @@
 /** What the network has to do, in a sentence, and for the LSTM the sequence that it reads. */
 import { useSignal } from "@preact/signals";
-import { bound, Select, TextField } from "../../kit/controls";
+import { bound, TextField } from "../../kit/controls";
 import { parseNumbers } from "../../train/sequences";
-import type { Session } from "./session";
-import { isDigits, NETWORKS, setPreset, settingsOf, type ImagesAbout, type TrainState } from "./settings";
-
-interface TaskProps {
-  session: Session;
-  state: TrainState;
-  images: ImagesAbout | null;
-}
+import type { Model } from "./model";
+import { isDigits } from "./settings";
 
 const MAX_TEXT = 2000; // Characters of a sequence
 
-export function Task({ session, state, images }: TaskProps) {
-  if (state.kind.value === "lstm")
+export function Task({ model }: { model: Model }) {
+  const images = model.images.value;
+  if (model.state.kind.value === "lstm")
     return (
       <div class="train-task">
-        <Reading {...{ session, state }} />
+        <Reading model={model} />
       </div>
     );
   return (
@@ -29,7 +24,7 @@ export function Task({ session, state, images }: TaskProps) {
   );
 }
 
-function Reading({ session, state }: Omit<TaskProps, "images">) {
+function Reading({ model: { session, state } }: { model: Model }) {
   const typed = useSignal<string | null>(null);
   const own = session.sequences.value;
   const of = own ? state.numbers : state.digits;
@@ -56,29 +51,3 @@ function Reading({ session, state }: Omit<TaskProps, "images">) {
     />
   );
 }
-
-/** The settings to begin with, where there are several. */
-export function Presets({ state, change }: { state: TrainState; change: () => void }) {
-  const kind = state.kind.value;
-  const { presets } = NETWORKS[kind];
-  const names = Object.keys(presets) as (keyof typeof presets)[];
-  if (names.length < 2) return null;
-  const values = settingsOf(state);
-  const isChanged = Object.entries(presets[state.preset.value]!).some(
-    ([name, value]) => name !== "seed" && values[name as "seed"] !== value,
-  );
-  const choices: [string, string][] = names.map((name) => [name, PRESETS[name]]);
-  return (
-    <Select
-      label="Begin with"
-      of={bound<string>(isChanged ? "" : state.preset.value, (name) => {
-        if (!name) return;
-        setPreset(state, name as keyof typeof presets);
-        change();
-      })}
-      choices={isChanged ? [["", "these settings"], ...choices] : choices}
-    />
-  );
-}
-
-const PRESETS = { quick: "quick", original: "original" };

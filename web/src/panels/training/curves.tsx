@@ -5,9 +5,9 @@ import { chartOf, columnOf, columnsOf, curvesOf, formatOf } from "../../charts/c
 import { Select } from "../../kit/controls";
 import { capital, formatNumber } from "../../kit/format";
 import type { SnapshotSpec } from "../../kit/manifest";
-import { AXES, type MomentsProps } from "./state";
+import { MOMENT_AXES, type MomentsProps } from "./state";
 
-type AxisChoice = (typeof AXES)[number][0];
+type AxisChoice = (typeof MOMENT_AXES)[number][0];
 
 /** Where the moments are on an axis, and what a chart needs to know of them. */
 function axisOf(choice: AxisChoice, moments: SnapshotSpec[]) {
@@ -65,7 +65,7 @@ export function TrainingCurves({ snapshots, content, state, onSelect }: MomentsP
             </div>
           );
         })}
-        <Select label="Horizontal axis" of={state.axis} choices={AXES} />
+        <Select label="Horizontal axis" of={state.axis} choices={MOMENT_AXES} />
       </div>
       <p class="note">{values.length > 0 && `Nearest records to this moment: ${values.join("; ")}.`}</p>
     </div>

@@ -4,8 +4,7 @@
  * The fragment keeps `run`, `moment`, `image` (the latent that the filmstrip follows), `axis`, and the curves `first` and
  * `second`.
  */
-import { styleOf, Symbol } from "../../charts/marks";
-import { makeScale } from "../../charts/scale";
+import { Distribution } from "../../charts/distribution";
 import { loadSnapshots } from "../../gan/gan";
 import { announce } from "../../kit/announce";
 import { codec } from "../../kit/codec";
@@ -137,37 +136,6 @@ function Filmstrip({ snapshots, content, state, onSelect }: MomentsProps) {
   );
 }
 
-/** Width and height of a row in its own units; CSS gives the size. */
-const [WIDTH, HEIGHT, MARGIN] = [320, 26, 6];
-
-type RowProps = { name: string; series: number; values: number[]; domain: [number, number] };
-
-function Dots({ name, series, values, domain }: RowProps) {
-  const mean = values.reduce((a, b) => a + b) / values.length;
-  const x = makeScale("linear", domain, [MARGIN, WIDTH - MARGIN]);
-  const texts = values.map((value) => value.toFixed(2));
-  return (
-    <div>
-      <span>
-        <strong>{name}</strong> mean {mean.toFixed(2)}
-      </span>
-      <svg
-        viewBox={`0 0 ${WIDTH} ${HEIGHT}`}
-        class={styleOf(series)}
-        role="img"
-        aria-label={`D for ${name}: ${texts.join(", ")}`}
-      >
-        <path class="chart-grid" d={`M${x(domain[0])},${HEIGHT / 2}H${x(domain[1])}`} />
-        <path class="chart-grid" stroke-dasharray="2 2" d={`M${WIDTH / 2},1V${HEIGHT - 1}`} />
-        {values.map((value, k) => (
-          <Symbol key={k} index={series} area={70} x={x(value)} y={HEIGHT / 2} />
-        ))}
-        <path class="mark" d={`M${x(mean)},2V${HEIGHT - 2}`} />
-      </svg>
-    </div>
-  );
-}
-
 /** Fraction of the pairs of a real and a generated image in which D finds the real one more real. */
 function separation(real: number[], fake: number[]): number {
   let wins = 0;
@@ -176,21 +144,15 @@ function separation(real: number[], fake: number[]): number {
 }
 
 export function Verdicts({ moment, isProbability }: { moment: SnapshotSpec; isProbability: boolean }) {
-  const { realLogits, fakeLogits } = moment;
-  const all = [...realLogits, ...fakeLogits];
-  const domain: [number, number] = isProbability ? [0, 1] : [Math.min(...all), Math.max(...all)];
-  const values = (logits: number[]) => (isProbability ? logits.map(sigmoid) : logits);
-  const ends = isProbability ? ["0: generated", "½", "1: real"] : ["lower: generated", "", "higher: real"];
-  const pairs = Math.round(100 * separation(realLogits, fakeLogits));
+  const { realLogits: real, fakeLogits: fake } = moment;
+  const pairs = Math.round(100 * separation(real, fake));
   return (
-    <div class="dots">
-      <Dots name="real images" series={0} values={values(realLogits)} domain={domain} />
-      <Dots name="these pictures" series={1} values={values(fakeLogits)} domain={domain} />
-      <div class="row between note" aria-hidden="true">
-        {ends.map((end) => (
-          <span key={end}>{end}</span>
-        ))}
-      </div>
+    <div>
+      <Distribution
+        context={{ real, fake, realSource: "training images" }}
+        logit={null}
+        isProbability={isProbability}
+      />
       <p class="note">
         {`In ${pairs} % of all pairs of a real image and a picture, D gives the real one the higher number. 50 % is guessing.`}
         {!isProbability && " The loss of this run gives D a number without a unit, not a probability."}

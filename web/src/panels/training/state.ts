@@ -1,16 +1,10 @@
 /** State of the panel, and its form in the fragment. */
-import { curvesOf } from "../../charts/curves";
+import { AXES, curvesOf } from "../../charts/curves";
 import type { Snapshots } from "../../gan/gan";
 import { field, integer, oneOf, optional, type State } from "../../kit/codec";
 import type { RecordedGan } from "../../kit/manifest";
 
-export const AXES = [
-  ["epoch-log", "epochs, logarithmic"],
-  ["epoch", "epochs"],
-  ["step-log", "updates, logarithmic"],
-  ["step", "updates"],
-  ["moment", "evenly from picture to picture"],
-] as const;
+export const MOMENT_AXES = [...AXES, ["moment", "evenly from picture to picture"]] as const;
 
 export function fieldsOf(snapshots: Snapshots, content: RecordedGan) {
   const last = snapshots.moments.length - 1;
@@ -22,7 +16,10 @@ export function fieldsOf(snapshots: Snapshots, content: RecordedGan) {
   return {
     moment: integer(0, last, last),
     image: optional(integer(0, snapshots.count - 1)),
-    axis: oneOf(AXES.map(([axis]) => axis)),
+    axis: oneOf(
+      MOMENT_AXES.map(([axis]) => axis),
+      "epoch-log",
+    ),
     first: known(["gan-loss"]),
     second: known(["fid", "probability"]),
   };
