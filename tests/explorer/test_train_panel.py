@@ -228,7 +228,7 @@ def test_nothing_is_lost_without_a_word(show: Show) -> None:
     press(page, "One update")
     poll(lambda: update(page) == 3)
     page.get_by_role("slider", name="Dropout of h").press("ArrowLeft")
-    expect(page.get_by_text("so that of length T 5, dropout of h 0.5 has ended.")).to_be_visible()
+    expect(page.locator(".train-news")).to_contain_text("so that of length T 5, dropout of h 0.5 has ended.")
     dialogs: list[str] = []
     page.on("dialog", lambda dialog: (dialogs.append(dialog.type), dialog.accept()))
     page.reload()
@@ -475,7 +475,11 @@ def test_a_gan_learns_from_image_files(show: Show) -> None:
     chooser.set_input_files([*files[:7], damaged, *files[8:]])
     expect(problem).to_contain_text("07.png is damaged, or not an image that this browser reads; remove it")
     chooser.set_input_files(files)
-    expect(page.get_by_text("It learns from 64 own images, a multiple of 8, made gray and 28 × 28.")).to_be_visible()
+    expect(
+        page.get_by_text(
+            "It learns from 64 of your images (a multiple of 8), converted to gray and resized to 28 × 28."
+        )
+    ).to_be_visible()
     expect(problem).to_be_empty()
     press(page, "One update")
     expect(page.locator(".pictures")).to_have_attribute("aria-label", "Images of 25 latents at update 1")

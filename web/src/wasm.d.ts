@@ -9,7 +9,6 @@ declare module "worker:train" {
   export default script;
 }
 
-/** The text of a built-in cell. */
 declare module "*.cell" {
   const text: string;
   export default text;

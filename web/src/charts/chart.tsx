@@ -27,7 +27,6 @@ interface ChartProps extends Axes {
   cursor?: number | null; // Where a cursor stands
   reader?: boolean; // Whether the keyboard reads the values
   untitled?: boolean; // Whether something above the chart says its title
-  /** A click at x. */
   onSelect?: (x: number) => void;
 }
 

@@ -91,7 +91,6 @@ export function wordsOf(runs: Run[]): Curves[] {
 const metrics = (id: string, title: string, yLabel: string) =>
   ({ id, title, yLabel, source: "metrics", percent: yLabel.startsWith("fraction") }) as const;
 
-/** A score of samples. */
 const score = (key: string, title: string, yLabel: string, note: string): Curves => ({
   ...metrics(key, title, yLabel),
   ...{ source: "scores", columns: { [key]: "samples" }, note, references: realImages(title) },
@@ -144,7 +143,6 @@ const hasValues = (values: Columns[string] | undefined) => Boolean(values?.some(
 
 const varies = (values: Columns[string]) => values.some((value) => value !== values[0]);
 
-/** Axes of the curves of a run. */
 export const AXES = [
   ["epoch", "epochs"],
   ["epoch-log", "epochs, logarithmic"],

@@ -89,7 +89,6 @@ const PROBABILITIES = [
 ];
 const [WIDTH, HEIGHT] = [120, 30]; // Of the compact chart, in its own units
 
-/** D's output for an image in words. */
 export const scoreText = (logit: number, isProbability = true) =>
   isProbability ? `D:\u00a0${percent(sigmoid(logit))}\u00a0real` : `D:\u00a0${signed(logit)}`;
 
@@ -109,7 +108,6 @@ function Curves({ curves, x, y }: Densities & { x: Scale; y: (density: number) =
   );
 }
 
-/** The curves and the mark alone. */
 export function CompactDistribution({ context, logit, isProbability }: DistributionProps) {
   const data = densitiesOf(context);
   const x = clamped(makeScale("linear", data.domain, [0, WIDTH]));

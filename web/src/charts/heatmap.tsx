@@ -27,7 +27,6 @@ interface HeatmapProps extends HeatmapContent {
   hovered: Cell | null; // Cell at hand, by pointer or keyboard
   /** Pointer or keyboard is at a cell, or has left. */
   onMove: (cell: Cell | null, isKeyboard?: boolean) => void;
-  /** Click, tap, Enter or space. */
   onSelect: (cell: Cell) => void;
 }
 

@@ -73,7 +73,6 @@ export const Sample = ({ style, symbol = null }: { style: string; symbol?: numbe
 
 type Key = { name: string; style: string; symbol?: number | null };
 
-/** What the lines of a picture are. */
 export const Legend = ({ lines }: { lines: Key[] }) => (
   // Without the role, Safari does not treat a list without bullets as one.
   <ul class="row legend" role="list">

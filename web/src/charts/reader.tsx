@@ -43,7 +43,6 @@ export function Reader({ stops, at, onRead, describe }: ReaderProps) {
 
 type ValuesProps = { title: string; xLabel: string; lines: Drawn[]; formatX: Format; formatY: Format };
 
-/** The numbers of a chart as a table. */
 export function Values({ title, xLabel, lines, formatX, formatY }: ValuesProps) {
   const columns = lines.map(({ points }) => new Map(points.map(({ x, y }) => [x, y])));
   const xs = [...new Set(columns.flatMap((column) => [...column.keys()]))].sort((a, b) => a - b);

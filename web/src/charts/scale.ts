@@ -41,7 +41,6 @@ function placeAmong(stops: number[], value: number): number {
 
 const everyNth = (stops: number[]) => STRIDES.map((stride) => stops.filter((_, index) => index % stride === 0));
 
-/** Lets a scale stay within its range. */
 export const clamped = (scale: Scale): Scale => {
   const [low, high] = [Math.min(...scale.range), Math.max(...scale.range)];
   return Object.assign((value: number) => clamp(scale(value), low, high), { ...scale });

@@ -5,7 +5,6 @@ import { textWidth } from "../kit/size";
 import type { Point, Series } from "./marks";
 import { fitTicks, makeScale, type Scale, type Spacing } from "./scale";
 
-/** What the axes of a chart are to show. */
 export interface Axes {
   xSpacing?: Spacing;
   xDomain?: [number, number]; // What the x axis shows at least
@@ -13,10 +12,8 @@ export interface Axes {
   yDomain?: [number | null, number | null]; // Ends of the y axis; null follows the data
 }
 
-/** A horizontal line, such as a baseline. */
 export type Reference = { name: string; value: number };
 
-/** A series or a reference as a chart draws it. */
 export interface Drawn {
   name: string;
   style: string;
@@ -36,7 +33,6 @@ export const pointsOf = ({ x, y }: Series, isLogX: boolean, isLogY: boolean): Po
 
 export const withValues = (points: Point[]) => points.filter(({ y }) => !Number.isNaN(y));
 
-/** Whether the points of a line get symbols. */
 export const hasSymbols = (points: Point[]) => withValues(points).length <= MAX_SYMBOLS;
 
 /** Returns the point with a value that is nearest to a position in pixels. */

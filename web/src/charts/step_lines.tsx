@@ -24,7 +24,6 @@ interface StepLinesProps {
   label: string; // Accessible name: the message
   lines: StepLine[];
   isLog?: boolean;
-  /** A horizontal line, such as a target. */
   level?: { value: number; name: string } | null;
   steps: Steps;
   slots?: number; // Width of the axis in steps, if it is longer than the lines

@@ -15,7 +15,6 @@ const MAX_LABELLED = 60; // Up to so many steps each column has its number and i
 const MIN_COLUMN = 0.8; // rem, the width of a labeled column
 const LABEL = 28; // CSS pixels, the width of a step number
 
-/** The axis of the steps. */
 export interface Steps {
   count: number;
   /** What the network reads at each step, in few characters; null if that is too long. */

@@ -10,7 +10,6 @@ import { addProduct, addTransposedProduct, norm } from "./vectors";
 /** Numbers by name: of weights, or of quantities [T, H]. */
 export type Numbers = Record<string, Float64Array>;
 
-/** How a cell runs over a sequence. */
 export interface CellRun {
   reverse: boolean; // From the last step to the first
   mask: Float64Array | null; // Of the hidden state [T, H]

@@ -62,7 +62,6 @@ export class Matrix {
     return new Matrix(this.memory, this.address + column * BYTES, this.rows, this.columns - column, this.width);
   }
 
-  /** Sets the first columns to 0. */
   clear(columns: number) {
     for (let r = 0; r < this.rows; r++) this.values.fill(0, r * this.width, r * this.width + columns);
   }

@@ -38,7 +38,6 @@ export class Rng {
     return rng;
   }
 
-  /** Returns 32 random bits. */
   bits(): number {
     if (this.#next === N) this.#twist();
     let y = this.#state[this.#next++];
@@ -120,5 +119,4 @@ export function makeRng(seed: number, purpose: string): Rng {
   return new Rng((view.getUint32(0, true) >>> 1) | (view.getUint32(4, true) << 31)); // 64 bits, shifted by one
 }
 
-/** SHA-256 as hexadecimal text. */
 export const sha256Hex = (bytes: Uint8Array) => bytesToHex(sha256(bytes));

@@ -12,7 +12,6 @@ interface ChooserProps {
   hasCode?: boolean; // Whether another panel has passed a latent on
 }
 
-/** The choice of a latent below a title, beside its image. */
 export const EndCard = ({ title, pixels, ...chooser }: ChooserProps & { title: string; pixels: Float32Array }) => (
   <section class="end">
     <h3>{title}</h3>
@@ -63,7 +62,6 @@ function Chooser({ latents, of, hasCode = false }: ChooserProps) {
   );
 }
 
-/** Buttons that go through examples, around the end. */
 function Examples({ latents, chosen, change }: PartProps) {
   const count = latents.count(chosen);
   const step = (by: number, label: string, sign: string) => (

@@ -40,7 +40,6 @@ export class Latents {
     this.classes = [...this.#byClass.keys()].filter((index) => index !== null).sort((a, b) => a - b);
   }
 
-  /** Name of a class that choices name. */
   className(index: number): string {
     const { classifier, classNames } = this.gan.content;
     return (classifier?.classNames ?? classNames)[index] ?? String(index);

@@ -18,7 +18,6 @@ export interface Field<T> {
   write: (value: T) => string | null;
 }
 
-/** A number from `min` to `max`. */
 export const number = (min: number, max: number, missing = min, write: (value: number) => string = String) =>
   field(
     missing,

@@ -5,7 +5,6 @@ import { useLayoutEffect, useRef } from "preact/hooks";
 /** (C, H, W) */
 export type ImageShape = [number, number, number];
 
-/** Draws an image [C, H, W] on a canvas. */
 export function drawImage(canvas: HTMLCanvasElement, pixels: Float32Array, [channels, height, width]: ImageShape) {
   const context = canvas.getContext("2d")!;
   const data = context.createImageData(width, height);
@@ -49,7 +48,6 @@ export const PictureButton = ({ pixels, shape, children, ...attributes }: Pictur
   </button>
 );
 
-/** Returns a canvas with an image. */
 export function imageCanvas(pixels: Float32Array, shape: ImageShape): HTMLCanvasElement {
   const canvas = newCanvas(shape[2], shape[1]);
   drawImage(canvas, pixels, shape);

@@ -52,7 +52,6 @@ export const sigmoid = (x: number) => 1 / (1 + exp(-x));
 /** log(1 + exp x) */
 export const softplus = (x: number) => Math.max(x, 0) + log(1 + exp(-Math.abs(x)));
 
-/** Log-odds of a probability. */
 export const logOdds = (p: number) => log(p / (1 - p));
 
 /** ln x: with x = m · 2^e, ln x = 2 artanh((m - 1) / (m + 1)) + e ln 2. */

@@ -7,7 +7,6 @@ export type Run = RecordedGan | RecordedLstm;
 
 export const isGan = (run: Run): run is RecordedGan => "imageShape" in run;
 
-/** Counts the runs that the page has added. */
 const added = signal(0);
 
 /** All runs; who renders or follows it notices those that the page adds. */

@@ -15,10 +15,8 @@ import { logitsOf, probabilities, runHead, type HeadWeights } from "./head";
 import { cellOf } from "../train/cells";
 import { type CellTrace, join, type Trace, type TraceOptions } from "./trace";
 
-/** Weights of a stage in double precision. */
 type Weights = HeadWeights & { cells: Numbers[] };
 
-/** A network that reads a sequence. */
 interface Run {
   weights: Weights;
   x: Float64Array; // [S, patchSize · I]

@@ -17,7 +17,6 @@ const Logo = () => (
 
 type PageProps = { manifest: Manifest; lesson: Lesson | null };
 
-/** What the page is, in one row with the navigation. */
 export const Header = ({ lesson, children }: Pick<PageProps, "lesson"> & { children: ComponentChildren }) => (
   <header class="row masthead">
     <Logo />
@@ -26,7 +25,6 @@ export const Header = ({ lesson, children }: Pick<PageProps, "lesson"> & { child
   </header>
 );
 
-/** Of which runs the page is. */
 function Runs({ manifest, lesson }: PageProps) {
   const runs = allRuns(manifest);
   const words = lesson ? "A lesson with " : `Trained networks of the run${runs.length > 1 ? "s" : ""} `;

@@ -46,7 +46,6 @@ export interface Panel extends PanelInfo {
 }
 
 interface RunPanel<R extends Run, L> extends PanelInfo {
-  /** The runs that it can show. */
   runs: (manifest: Manifest) => R[];
   none: string; // Why there is none
   networks?: "gan" | "lstm"; // The kind of networks that it runs, if it does; see `networkPanel`

@@ -4,12 +4,12 @@
  *
  * Shapes: B batch (columns, filled up to a multiple of 8), T steps, I input size, H hidden size, C classes.
  */
-import { shapesOf, type CellSizes } from "../compute/cell_shapes";
 import type { Cell } from "../compute/cell_text";
 import { EPS } from "../compute/cell_trace";
 import { Memory, pad, type Matrix } from "../compute/memory";
 import type { Rng } from "../compute/random";
 import { compileStage, type Part, type Slot } from "./cell_emit";
+import { shapesOf, type CellSizes } from "./cells";
 import { planCell, termsOf, type Plan, type Term } from "./cell_plan";
 import { crossEntropy } from "./losses";
 import { Weights } from "./weights";
@@ -102,7 +102,6 @@ export class CellNetwork {
     });
   }
 
-  /** The last hidden state of each sequence of the batch. */
   #read(): Matrix {
     if (!this.#ends) return this.#state("h", this.#count - 1);
     this.#last.values.fill(0);

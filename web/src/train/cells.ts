@@ -10,7 +10,7 @@ import peephole from "../../../src/reviver/cells/peephole.cell";
 import rnn from "../../../src/reviver/cells/rnn.cell";
 import slstm from "../../../src/reviver/cells/slstm.cell";
 import { CellError, parseCell, type Cell } from "../compute/cell_text";
-import type { Floats, SavedWeights } from "./weights";
+import type { Floats, SavedWeights, Shapes } from "./weights";
 
 export const BUILT_IN: Record<string, string> = {
   ...{ lstm, gru, rnn, peephole, coupled, "lstm-1997": lstm1997, "minimal-gated": minimalGated },
@@ -39,6 +39,21 @@ export function problemOf(cell: string): CellError | null {
     throw error;
   }
 }
+
+/** Sizes of a network of a cell. */
+export interface CellSizes {
+  steps: number;
+  inputSize: number;
+  hiddenSize: number;
+  numClasses: number;
+  batchSize: number; // Largest B
+}
+
+/** Shapes of the weights of a cell in their order, as torch has them. */
+export const shapesOf = ({ matrices, vectors }: Cell, inputSize: number, H: number): Shapes => ({
+  ...Object.fromEntries([...matrices].map(([name, onX]) => [name, [H, onX ? inputSize : H]])),
+  ...Object.fromEntries([...vectors.keys()].map((name) => [name, [H]])),
+});
 
 /** Python's order of the gates of an LSTM, which it keeps one below the other. */
 const GATES = ["i", "f", "c", "o"];

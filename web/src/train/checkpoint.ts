@@ -47,7 +47,6 @@ export function readWeights(
   return weights;
 }
 
-/** Names tensors as those of a network. */
 export const tensorsOf = (part: string, shapes: Shapes, values: Floats): Record<string, Tensor> =>
   Object.fromEntries(Object.entries(values).map(([name, one]) => [`networks/${part}/${name}`, [one, shapes[name]]]));
 

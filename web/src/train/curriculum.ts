@@ -16,7 +16,6 @@ export function lengthsOf({ curriculum, length, startLength, lengthFactor }: Lst
   return lengths;
 }
 
-/** Learning rate at a length. */
 export function rateAt(settings: LstmSettings, length: number): number {
   const { learningRate, lrLengthExponent: p, curriculum } = settings;
   return curriculum !== "on" || p === 0 ? learningRate : learningRate * exp(p * log(lengthsOf(settings)[0] / length));

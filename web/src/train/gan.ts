@@ -138,7 +138,6 @@ export class GanNetworks {
     kernel.tanhForward(images.address, images.stride, this.pixels, N);
   }
 
-  /** Computes the logits of the first columns of `images`. */
   #discriminate(columns: number) {
     const { memory, D } = this;
     [this.images, ...this.#hidden.map(({ y }) => y)].forEach((x, k) => {

@@ -2,7 +2,7 @@
 import { generatorState, readGenerator, readTensors, readWeights, tensorsOf, writeWeights } from "./checkpoint";
 import { discriminatorShapes, generatorShapes, NORMED, RUNNING } from "./gan_layers";
 import type { GanSaved, Images } from "./gan_run";
-import { imagesFile, readImagesFile } from "./npy";
+import { imagesFile, readImagesFile } from "./images";
 import { sha256Hex } from "../compute/random";
 import { lineOf, readSettings, renamed, type Python, type RunFiles, type RunRead } from "./run_files";
 import type { Tensor } from "./safetensors";
@@ -37,7 +37,6 @@ const countsOf = (part: string, batches: number): Record<string, Tensor> =>
     ]),
   );
 
-/** What the run in a folder `name` holds. */
 export function ganFiles(saved: GanSaved, images: Images, name: string, { ganConfig }: Python): RunFiles {
   const { step, epoch, generatorSteps, seconds, log } = saved;
   const { labels, ...settings } = saved.settings;

@@ -147,7 +147,6 @@ export class GanRun {
   /** Returns some of the images that the last update, of N, has generated, [count, P] from -1 to 1. */
   generated = (N: number, count: number) => this.networks.images.readColumns(Math.min(N, count), N);
 
-  /** Returns the images of the 25 latents of the grid. */
   grid(): Float32Array<ArrayBuffer> {
     const { networks } = this;
     networks.z.writeColumns(this.#grid);

@@ -1,7 +1,9 @@
-/** Images of the page to train a GAN on. */
+/** Images to train a GAN on: of the page, and in a file of NumPy, as `reviver gan train --data` reads them. */
+import { concatBytes, utf8ToBytes } from "@noble/hashes/utils.js";
 import { readBlock } from "../kit/bytes";
 import type { ClassifierSpec, TensorBlock } from "../kit/manifest";
 import { readTensors } from "../kit/tensors";
+import type { Archive } from "./archive";
 import type { Images } from "./gan_run";
 
 interface Source {
@@ -20,4 +22,31 @@ export async function readImages(
   const bytes = (await readBlock(data.block)).slice(offset, offset + count * size * size);
   const known = classifier && { classifier: { spec: classifier, tensors: await readTensors(classifier.weights) } };
   return { bytes, size, source, ...known };
+}
+
+/** Most bytes of images that the page takes: 20,000 of 28 × 28. */
+export const MAX_IMAGE_BYTES = 20_000 * 28 * 28;
+
+/** Returns the file of images, bytes [N, 1, H, W]. */
+export function imagesFile({ bytes, size }: Images): Uint8Array<ArrayBuffer> {
+  const shape = `${bytes.length / size ** 2}, 1, ${size}, ${size}`;
+  const header = `{'descr': '|u1', 'fortran_order': False, 'shape': (${shape}), }`.padEnd(117); // 128 bytes in all
+  return concatBytes(
+    Uint8Array.of(0x93),
+    utf8ToBytes("NUMPY"),
+    Uint8Array.of(1, 0, 118, 0),
+    utf8ToBytes(`${header}\n`),
+    bytes,
+  );
+}
+
+export function readImagesFile(archive: Archive, path: string): Images {
+  const file = archive.read(path, MAX_IMAGE_BYTES + 1024);
+  const start = 10 + file[8] + 256 * file[9];
+  const header = new TextDecoder().decode(file.subarray(10, start));
+  const shape = /^\{'descr': '\|u1', 'fortran_order': False, 'shape': \((\d+), 1, (\d+), (\d+)\), \} *\n$/.exec(header);
+  const [count, size, width] = (shape ?? []).slice(1).map(Number);
+  if (!shape || size !== width || size < 4 || size > 64 || count * size * size !== file.length - start)
+    throw new Error(`${path} holds no images of bytes [N, 1, H, H]`);
+  return { bytes: file.slice(start), size, source: null };
 }

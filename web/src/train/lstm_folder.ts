@@ -1,6 +1,5 @@
 /** What the run folder of an LSTM holds, see run_files.ts. */
-import { shapesOf } from "../compute/cell_shapes";
-import { cellOf, joinGates, splitGates } from "./cells";
+import { cellOf, joinGates, shapesOf, splitGates } from "./cells";
 import { generatorState, readGenerator, readWeights, writeWeights, type Layout } from "./checkpoint";
 import type { LstmEpoch, LstmRun, LstmSaved } from "./lstm_run";
 import { DIGITS } from "./palindromes";
@@ -55,7 +54,6 @@ function describeData({ file, rows, steps, classes }: SequenceData, { mean, scal
   };
 }
 
-/** What the run in a folder `name` holds. */
 export function lstmFiles(run: LstmRun, name: string, { lstmConfig }: Python): RunFiles {
   const { own } = run;
   const saved = run.save();

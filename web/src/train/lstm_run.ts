@@ -72,7 +72,6 @@ export class LstmRun {
     this.#dropout = makeRng(settings.seed, "dropout");
   }
 
-  /** The data of this epoch. */
   get data(): Split {
     return (this.#data ??= this.#load());
   }

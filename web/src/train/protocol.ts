@@ -50,9 +50,7 @@ export interface Run {
   updates: number;
   /** Digits of which to trace the LSTM, see `LstmTrace`. */
   trace?: number[];
-  /** Whether the GAN shows its grid. */
   grid?: boolean;
-  /** Number of generated images to classify. */
   classes?: number;
 }
 
@@ -95,7 +93,6 @@ export interface Methods {
   change: [Partial<Settings>, Status];
   save: [undefined, Saved];
   restore: [Saved, Status];
-  /** Returns the zip of the run folder `name`. */
   pack: [{ name: string; python: Python }, Uint8Array<ArrayBuffer>];
   /** Goes on with the run in a zip, which may have learned from these images or sequences. */
   open: [{ file: Blob; python: Python } & Data, Opened];

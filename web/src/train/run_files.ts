@@ -16,11 +16,9 @@ export const snake = (name: string) => separated(name, "_");
 /** The name of an option of the command. */
 export const kebab = (name: string) => separated(name, "-");
 
-/** Names as Python has them. */
 export const renamed = (record: object) =>
   Object.fromEntries(Object.entries(record).map(([name, value]) => [snake(name), value]));
 
-/** What a run folder holds. */
 export interface RunFiles {
   kind: "lstm" | "gan";
   isFinished: boolean;
@@ -38,7 +36,6 @@ export interface RunFiles {
 
 const json = (value: unknown) => utf8ToBytes(JSON.stringify(value));
 
-/** Returns the zip of a run, in a folder `name`. */
 export function zipRun(run: RunFiles, name: string, version: string): Uint8Array<ArrayBuffer> {
   const { record, metrics, position } = run;
   const { seconds } = record;

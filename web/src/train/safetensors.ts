@@ -7,7 +7,6 @@ export type Tensor = [Float32Array<ArrayBuffer> | Uint8Array<ArrayBuffer> | BigI
 /** Bytes of a number. */
 const WIDTHS: Record<string, number> = { U8: 1, F32: 4, I64: 8 };
 
-/** Returns the file of tensors, with metadata. */
 export function safetensors(
   tensors: Record<string, Tensor>,
   metadata: Record<string, string>,
@@ -27,7 +26,6 @@ export function safetensors(
   return concatBytes(new Uint8Array(BigUint64Array.of(BigInt(bytes.length)).buffer), bytes, ...parts);
 }
 
-/** The tensors of a safetensors file. */
 export class Tensors {
   #header: Record<string, { dtype: string; shape: number[]; data_offsets: [number, number] }>;
   #start: number;

@@ -67,7 +67,7 @@ export const LSTM = {
   startLength: number(10, [2, 60, 1], { label: "First length", key: "first", needs: "curriculum" }),
   lengthFactor: number(2, [1.01, 60], { label: "Factor of lengths", key: "factor", needs: "curriculum" }),
   minLengthFraction: number(0.5, [0.01, 1], {
-    ...{ label: "Shortest in an epoch", key: "least", hint: "as a part of the longest", needs: "curriculum" },
+    ...{ label: "Shortest in an epoch", key: "least", hint: "as a fraction of the longest", needs: "curriculum" },
   }),
   threshold: number(0.99, [0.01, 1], { label: "Accuracy to pass", key: "pass", needs: "curriculum" }),
   lrLengthExponent: number(0, [0, 10], {

@@ -1,8 +1,4 @@
-/**
- * Panel "Be the discriminator": a game against D. One image after the other, as D judges them.
- *
- * The fragment keeps `run`, `at` (where the images come from) and `seed`. Another run keeps both.
- */
+/** Panel "Be the discriminator": a game against D. One image after the other, as D judges them. */
 import { batch, signal, useSignal } from "@preact/signals";
 import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 import { announce } from "../../kit/announce";

@@ -1,9 +1,4 @@
-/**
- * Panel "Draw a digit": the latent whose image is nearest to a drawing.
- *
- * The fragment keeps `run`, `class`, the drawing as `test` (index of a test image) and `strokes`, the seed of the starts as
- * `seed`, and `search=1` once a search has been made.
- */
+/** Panel "Draw a digit": the latent whose image is nearest to a drawing. */
 import { batch, useComputed, useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import type { Projection } from "../../compute/projection";

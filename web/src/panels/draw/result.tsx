@@ -70,7 +70,6 @@ function linkOf(gan: Gan, { latent, probabilities }: Frame) {
   return formatFragment("latent", { run: gan.content.id, code, start: "code", end: formatChoice(end) });
 }
 
-/** What was found, beside the drawing. */
 export const Nearest = ({ shape, found: { frame, error } }: { shape: ImageShape; found: Found }) => (
   <div class="row draw-nearest">
     <Figure pixels={frame.pixels} shape={shape} caption={`Nearest image of G, error ${formatError(error)}`} />

@@ -45,7 +45,7 @@ export function SearchView({ shape, of }: { shape: ImageShape; of: ReadonlySigna
         />
         <div class="row starts">
           {errors.map((curve, start) => (
-            <figure key={start} class={start === best ? "chosen" : ""}>
+            <figure key={start} aria-current={start === best}>
               <Image
                 pixels={best < 0 ? null : row(images, start, size(shape)).slice()}
                 shape={shape}

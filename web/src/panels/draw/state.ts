@@ -5,7 +5,6 @@ import { decodeStrokes, encodeStrokes, type Stroke } from "./strokes";
 
 export const MAX_SEED = 999;
 
-/** Real images that a drawing can start from. */
 export interface TestImages {
   images: Float32Array[]; // Each [P]
   labels: Float32Array | null; // Class of each

@@ -1,10 +1,29 @@
-/** The curves of a run, or of two runs: then each chart has one metric of both. */
+/** State of the panel, and the curves of a run, or of two runs: then each chart has one metric of both. */
 import { useMemo } from "preact/hooks";
 import { Chart } from "../../charts/chart";
 import { AXES, chartOf, curvesOf, type Curves } from "../../charts/curves";
+import { field, oneOf, optional, type State } from "../../kit/codec";
 import { Select } from "../../kit/controls";
 import type { Run } from "../../kit/runs";
-import type { FactsState } from "./state";
+
+export function fieldsOf(others: Run[]) {
+  const run = field(
+    others[0],
+    (text) => others.find(({ id }) => id === text),
+    ({ id }) => id,
+  );
+  // Written by `write`, once it is known what there is to compare.
+  const picture = field("", String, () => null);
+  return {
+    with: optional(run),
+    axis: oneOf(AXES.map(([axis]) => axis)),
+    settings: { ...oneOf(["few", "all"]), write: (settings: string) => (settings === "all" ? settings : null) },
+    left: picture,
+    right: picture,
+  };
+}
+
+export type FactsState = State<ReturnType<typeof fieldsOf>>;
 
 const NUM_FIRST = 4; // Charts that are shown at once; a click shows the others
 

@@ -6,9 +6,8 @@ import { Image } from "../../kit/image";
 import type { GanContent, RecordedGan, Manifest } from "../../kit/manifest";
 import { hasNetworks, isGan, type Run } from "../../kit/runs";
 import { row } from "../../kit/tensors";
-import type { FactsState } from "./state";
+import type { FactsState } from "./curves";
 
-/** A generator at some time. */
 interface Source {
   id: string; // In the fragment: the id of a run, and a moment's index after a dot
   name: string;

@@ -1,9 +1,4 @@
-/**
- * Panel "Curves and facts": what the records of a run say, alone or beside another run.
- *
- * The fragment keeps `run`, `with` (the other run), `axis`, `settings`, and `left` and `right`, the pictures to compare. Another
- * run has no other beside it, and its own pictures.
- */
+/** Panel "Curves and facts": what the records of a run say, alone or beside another run. */
 import { useMemo } from "preact/hooks";
 import { announce } from "../../kit/announce";
 import { codec } from "../../kit/codec";
@@ -12,9 +7,8 @@ import { CopyField } from "../../kit/copy";
 import type { Manifest } from "../../kit/manifest";
 import { allRuns, hasNetworks, isGan, RECORDED, type Run } from "../../kit/runs";
 import { runPanel } from "../../page/panel";
-import { RunCurves } from "./curves";
+import { fieldsOf, type FactsState, RunCurves } from "./curves";
 import { chosenPair, Pair } from "./pair";
-import { fieldsOf, type FactsState } from "./state";
 import { FactTable, Roundings, Scores, SettingsTable } from "./tables";
 
 function Facts({ run, manifest, state }: { run: Run; manifest: Manifest; state: FactsState }) {

@@ -41,7 +41,6 @@ export function makeModel(gan: Gan, view: URLSearchParams) {
     if (!interpolateAt(ends.value[0], ends.value[1], [], path.value)) path.value = "linear";
   };
   const frame = computed(() => makeFrames(gan, interpolateAt(ends.value[0], ends.value[1], [t.value], path.value)!)[0]);
-  /** The current image in words. */
   const text = computed(() => frameText(gan.content, frame.value));
   /** Changes the path and says what is new. */
   const change = (news: string, set: () => void) => {
@@ -60,7 +59,6 @@ export function makeModel(gan: Gan, view: URLSearchParams) {
   settle();
   return {
     ...{ gan, latents, code, frame, text, t, hasCode: link !== null },
-    /** The images of both ends. */
     thumbnails: computed(() => ends.value.map(gan.generate)),
     ends: choices.map((chosen, n) => setting(chosen, (next) => `${n ? "End" : "Start"}: ${latents.name(next)}`)),
     path: setting(path, (value) => `${value} path`),

@@ -1,9 +1,4 @@
-/**
- * Panel "Latent interpolation": two ends, a path between them, and what lies on it.
- *
- * The fragment keeps `run`, `start` and `end` (see gan/latents.ts), `t`, `path`, `steps`, and `code`, a view code with the
- * latents of ends that another panel passed on. A fragment with a code alone takes ends, path and steps from it.
- */
+/** Panel "Latent interpolation": two ends, a path between them, and what lies on it. */
 import { EndCard } from "../../gan/chooser";
 import { loadGan } from "../../gan/gan";
 import { lengthText, Readings } from "../../gan/frames";

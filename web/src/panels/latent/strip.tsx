@@ -88,7 +88,6 @@ interface CellProps {
   onSelect: (index: number) => void;
 }
 
-/** One image with its charts. */
 function StripCell({ content, frame, index, label, selected, onSelect }: CellProps) {
   const isCurrent = useComputed(() => selected.value === index);
   const { classifier, logits, isLogOdds } = content;

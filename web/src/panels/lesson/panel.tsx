@@ -40,7 +40,7 @@ function LessonForm({ manifest, source, shell }: FormProps) {
     const name = nameOf(lesson.title);
     download(name, html, "text/html");
     const megabytes = (html.length / 1e6).toFixed(1);
-    result.value = `Saved ${name}, ${megabytes} MB. It opens in any browser, without a network.`;
+    result.value = `Saved ${name}, ${megabytes} MB. It opens in any browser, without a network connection.`;
     announce(result.value);
   };
   return (
@@ -51,7 +51,7 @@ function LessonForm({ manifest, source, shell }: FormProps) {
         of={question}
         rows={3}
         maxLength={MAX_QUESTION}
-        hint="It stands above the panels. Plain text."
+        hint="Shown above the panels, as plain text."
       />
       <fieldset class="field">
         <legend>Panels</legend>
@@ -83,7 +83,7 @@ export const lessonPanel = (source: HTMLElement, shell: () => Shell): Panel => (
   guide: {
     question: "What should your students look at first?",
     observe: "A lesson opens at your start view, with your question on top, and shows only the panels that you chose.",
-    caveat: "A lesson is a file of its own. Later changes of this page do not reach it.",
+    caveat: "A lesson is a file of its own. Later changes to this page do not affect it.",
   },
   unavailable: () => null,
   open: async (manifest) => ({

@@ -61,7 +61,7 @@ function whyNoOutputs({ pooling, patchSize }: LstmContent) {
   if (pooling !== "last")
     return `This network has no output before the end: it pools the hidden states of all steps (${pooling}).`;
   if (patchSize > 1) return "This network has no output before the end: it reads patches of steps.";
-  return "A bidirectional network reads the sequence again for the output after each step; this one is too long.";
+  return "A bidirectional network reads the sequence again for the output after each step; this sequence is too long for that.";
 }
 
 /** `line` names the line of an only sequence. */

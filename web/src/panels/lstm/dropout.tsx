@@ -73,7 +73,7 @@ export function Spread({ model: { lstm, content, traced } }: { model: Model }) {
 function summaryOf(content: LstmContent, [plain, ...outputs]: Float64Array[]) {
   const count = outputs.length;
   const progress = count < NUM_MASKS ? ` (${count} of ${NUM_MASKS} masks so far)` : "";
-  if (content.target === "number") return `The number with masks 0 to ${count - 1}${progress}.`;
+  if (content.target === "number") return `The output with masks 0 to ${count - 1}${progress}.`;
   const best = argmax(plain);
   const votes = outputs.filter((output) => argmax(output) === best).length;
   const name = content.classNames[best];

@@ -66,7 +66,7 @@ export const lstmPanel = runPanel({
       "An LSTM reads one step after the other. Gates from 0 to 1 say what it keeps, adds and shows of its memory c.",
     question: "How does the network carry what it reads to the step that needs it?",
     observe:
-      "Change the first step and look at the difference. In which units does the cell state c keep it to the end? What do their forget gates f do meanwhile?",
+      "Change the first step and look at the difference. Which units keep it in their cell state c to the end? What do their forget gates f do meanwhile?",
     caveat:
       "A picture shows what changes together, not what causes what. Many units share one memory, and another training stores it in other units.",
   },

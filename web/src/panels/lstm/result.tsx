@@ -22,7 +22,7 @@ export const Result = ({ model: { content, traced } }: { model: Model }) => (
           {trace.loss === null ? ". " : `, loss ${formatExact(trace.loss)}. `}
           <span class="note">
             {since(content, trace)}
-            {isUnusual && " These digits begin no palindrome: the network never saw such a sequence."}
+            {isUnusual && " No palindrome begins with these digits: the network never saw such a sequence."}
           </span>
         </p>
       );
@@ -34,7 +34,7 @@ function prediction(content: LstmContent, { trace, target }: Reading): Component
   const { output, outputs } = trace;
   if (Array.isArray(target)) {
     const right = outputs ? target.filter((k, t) => classAfter(content, outputs, t) === k).length : 0;
-    return ["the most probable class is right after ", <strong>{`${right} of ${target.length} steps`}</strong>];
+    return ["the most probable class is correct at ", <strong>{`${right} of ${target.length} steps`}</strong>];
   }
   const text = ["prediction ", <strong>{outputText(content, trace)}</strong>];
   if (target === null) return text;
@@ -50,7 +50,7 @@ function since(content: LstmContent, { outputs, output, steps }: Trace) {
   let step = steps - 1;
   while (step > 0 && classAfter(content, outputs, step - 1) === last) step--;
   const name = content.classNames[last];
-  if (step === steps - 1) return `Only after the last step ${name} is the most probable class.`;
+  if (step === steps - 1) return `${name} is the most probable class only after the last step.`;
   return `${name} is the most probable class from step ${step + 1} on.`;
 }
 
@@ -67,12 +67,12 @@ export function Carrier({ model: { content, scene, select } }: { model: Model })
     (_, u) => b.values[state][step * H + u] - a.values[state][step * H + u],
   );
   const unit = argmax(changes.map(Math.abs));
-  if (changes[unit] === 0) return <p>At the end of its reading the states of this cell do not differ.</p>;
+  if (changes[unit] === 0) return <p>After the last step that this cell reads, its states do not differ.</p>;
   const mean = gate && formatExact(rowMeans(a.values[gate], first.trace.steps, H)[unit], 2);
   return (
     <p>
       {`Unit ${unit + 1} differs most after the last step that its cell reads: `}
-      {`the change of ${state} is ${formatExact(changes[unit], 2)}.`}
+      {`${state} changes by ${formatExact(changes[unit], 2)}.`}
       {gate && ` Its ${titleOf(content.cell, gate)} is ${mean} on average in the first sequence.`}{" "}
       <Button onClick={() => select({ unit, step })}>Select this unit</Button>
     </p>
@@ -86,12 +86,12 @@ export function Hints({ content }: { content: LstmContent }) {
       ? "A vanilla RNN has no gates and no cell state: each step computes the whole hidden state again."
       : cell === "lstm" &&
         "A forget gate f near 1 keeps the cell state c of its unit, one near 0 erases it. " +
-          "Sorted by their mean forget gate, the units that keep most of their cell state are on top.",
+          "If units are sorted by their mean forget gate, those that keep most of their cell state are at the top.",
     target === "class at every step" && "The network gives a class after each step, and each one counts in the loss.",
     target === "number" && "The output is a number. At which steps does it jump?",
     bidirectional &&
-      "The backward cells read from right to left. Their memory starts at the last step, " +
-        "and the state before that of step t is that of step t + 1.",
+      "The backward cells read from right to left: their memory starts at the last step, " +
+        "and at step t they continue from the state of step t + 1.",
     patchSize > 1 && `One step of the LSTM reads a patch of ${patchSize} steps of the input.`,
     hiddenDropoutKind === "zoneout" &&
       hiddenDropout > 0 &&

@@ -1,9 +1,4 @@
-/**
- * Panel "Map": the images of a plane in latent space.
- *
- * The fragment keeps `run`, `plane`, the latents `a`, `b`, `c` (see gan/latents.ts), the middle `x`, `y`, `extent`, `count`
- * and `show`.
- */
+/** Panel "Map": the images of a plane in latent space. */
 import { EndCard } from "../../gan/chooser";
 import { loadGan } from "../../gan/gan";
 import { lengthText, Readings } from "../../gan/frames";

@@ -7,7 +7,6 @@ type Links = [fragment: string, text: string][];
 interface CardProps {
   title: string;
   text: string;
-  /** The first thing to do. */
   train: [fragment: string, text: string];
   /** Panels that show a trained network of this file. */
   links: Links;
@@ -54,7 +53,7 @@ function Start({ manifest: { gans, lstms } }: { manifest: Manifest }) {
       />
       <Card
         title="How does a network learn to draw?"
-        text="In a GAN one network draws digits of random numbers, and another tells them from real ones. Train both against each other until you can read the digits."
+        text="In a GAN one network draws digits from random numbers, and another tells them from real ones. Train both against each other until you can read the digits."
         train={["train?net=gan", "Train a GAN"]}
         links={gans.length ? GAN_LINKS : []}
       />

@@ -1,8 +1,11 @@
-/** The bar that stays: network, start and pause, one update, speed, where the run stands, and a menu of the rest. */
+/** The bar that stays: network, start and pause, one update, speed, where the run stands, and a menu of the rest; its news. */
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { bound, Button, Select } from "../../kit/controls";
+import { CopyField } from "../../kit/copy";
 import { formatNumber, percent } from "../../kit/format";
+import { isGan, type Run } from "../../kit/runs";
+import type { Kind } from "../../train/protocol";
 import type { Model } from "./model";
 import type { Pace, Session } from "./session";
 import { settingsOf } from "./settings";
@@ -183,3 +186,54 @@ function duration(seconds: number) {
   const minutes = seconds / 60;
   return `${minutes < 10 ? Math.ceil(minutes) : 5 * Math.round(minutes / 5)} min`;
 }
+
+/** What has just happened to the run, and what to do then. */
+export function News({ model }: { model: Model }) {
+  const { discarded, ended, saved, shown } = model.session;
+  if (!(discarded.value || ended.value || saved.value || shown.value)) return null;
+  return (
+    <div class="stack train-news">
+      {discarded.value && (
+        <p class="row">
+          {`${discarded} The previous run is kept.`}
+          <Button onClick={model.undo}>Undo</Button>
+        </p>
+      )}
+      {ended.value && <p>{ended}</p>}
+      {saved.value && (
+        <div class="row">
+          <p>{`Saved ${saved}.zip. Extract it, then go on with Python:`}</p>
+          <CopyField
+            label="Command that resumes it"
+            text={`reviver ${saved.value.startsWith("gan") ? "gan" : "lstm"} train --out ${saved} --resume`}
+            copy="Copy"
+          />
+        </div>
+      )}
+      <Shown run={shown.value} />
+    </div>
+  );
+}
+
+const PANELS: Record<Kind, [id: string, title: string][]> = {
+  lstm: [["lstm", "The LSTM at work"]],
+  gan: [
+    ["latent", "Latent interpolation"],
+    ["map", "Map"],
+    ["draw", "Draw a digit"],
+    ["discriminator", "Be the discriminator"],
+  ],
+};
+
+/** Links to the panels that show a run of the page. */
+const Shown = ({ run }: { run: Run | null }) =>
+  run && (
+    <p>
+      Update {run.facts.run[0].value} is shown in{" "}
+      {PANELS[isGan(run) ? "gan" : "lstm"].map(([id, title], k) => [
+        k > 0 && ", ",
+        <a href={`#${id}?run=${run.id}`}>{title}</a>,
+      ])}
+      .
+    </p>
+  );

@@ -32,7 +32,7 @@ export function Below({ model, cells }: { model: Model; cells: Cells }) {
 
 /** A component of its own, so that only the maps follow the training. */
 function Others({ model, cells }: { model: Model; cells: Cells }) {
-  const seen = useSlow(model.session.lines, "lstm").at(-1)?.seen;
+  const seen = useSlow(model.session.lines, "lstm", 330).at(-1)?.seen;
   if (!seen?.trace) return null;
   return (
     <section>
@@ -99,7 +99,7 @@ function OwnData({ model: { session, state, learn, learnFrom } }: { model: Model
           <p>
             {"rows" in own
               ? `It learns from ${own.rows.length} sequences of up to ${own.steps} numbers, in ${own.classes.length} classes.`
-              : `It learns from ${own.bytes.length / own.size ** 2} own images, a multiple of 8, made gray and ${own.size} × ${own.size}.`}
+              : `It learns from ${own.bytes.length / own.size ** 2} of your images (a multiple of 8), converted to gray and resized to ${own.size} × ${own.size}.`}
           </p>
           <Button onClick={() => learn(null, kind)}>
             {kind === "lstm" ? "Learn palindromes again" : "Learn from the page's images again"}

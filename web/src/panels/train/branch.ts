@@ -63,7 +63,6 @@ export class Branch {
     public data: Data,
   ) {}
 
-  /** Goes on with the run in a zip. */
   static async open(file: Blob, python: Python, known: Data): Promise<Branch> {
     const branch = new Branch("", known);
     const call = branch.#trainer.call("open", { file, python, ...known });
@@ -98,7 +97,6 @@ export class Branch {
     this.from = saved.step;
   }
 
-  /** Goes on with other settings. */
   async change(changes: Values) {
     this.seen = { ...this.seen!, status: await this.#trainer.call("change", changes) };
   }
@@ -145,7 +143,6 @@ export class Branch {
 
   save = () => this.#trainer.call("save");
 
-  /** The zip of a run folder. */
   pack = (name: string, python: Python) => this.#trainer.call("pack", { name, python });
 
   stop() {

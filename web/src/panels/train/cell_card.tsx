@@ -1,12 +1,11 @@
 /** The cell: built-in texts, an editor, what it learns, and how to train it, also beside the cell in use. */
 import { useSignal } from "@preact/signals";
 import { useId } from "preact/hooks";
-import { shapesOf } from "../../compute/cell_shapes";
 import type { Cell, CellError } from "../../compute/cell_text";
 import { bound, Button, Select } from "../../kit/controls";
 import { formatNumber } from "../../kit/format";
 import { ScrollTable } from "../../kit/table";
-import { BUILT_IN, cellOf, problemOf, textOf } from "../../train/cells";
+import { BUILT_IN, cellOf, problemOf, shapesOf, textOf } from "../../train/cells";
 import { DIGITS } from "../../train/palindromes";
 import type { Settings } from "../../train/protocol";
 import type { Model } from "./model";
@@ -132,7 +131,7 @@ function Learned({ cell, state: { settings } }: { cell: Cell; state: TrainState 
     <div>
       {cell.title && <p class="note">{cell.title}</p>}
       <p>{`It learns ${formatNumber(count)} numbers, and remembers ${cell.states.join(", ")}.`}</p>
-      <ScrollTable name="What the cell learns" columns={["Name", "What", "Size", "Begins"]} rows={rows} />
+      <ScrollTable name="What the cell learns" columns={["Name", "Kind", "Size", "Starts at"]} rows={rows} />
     </div>
   );
 }

@@ -1,11 +1,10 @@
 /** A run of the page as the other panels show it: what Python writes into the manifest of one of its own. */
 import { concatBytes } from "@noble/hashes/utils.js";
 import { Mlp } from "../../compute/mlp";
-import { shapesOf } from "../../compute/cell_shapes";
 import { makeRng } from "../../compute/random";
 import { provideBlock } from "../../kit/bytes";
 import type { Facts, GanContent, LayerSpec, LstmContent, MlpSpec, TensorBlock } from "../../kit/manifest";
-import { cellOf } from "../../train/cells";
+import { cellOf, shapesOf } from "../../train/cells";
 import { D_LAYERS, LAST, NORMED, SLOPE, weightOf, biasOf } from "../../train/gan_layers";
 import type { GanSaved, Images, LstmSaved, SequenceData } from "../../train/protocol";
 import { splitSequences } from "../../train/sequences";

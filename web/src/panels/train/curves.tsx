@@ -11,10 +11,11 @@ import type { Line, Seen } from "./branch";
 import { columnsOf } from "./content";
 import type { Model } from "./model";
 
-const INTERVAL = 250; // Milliseconds between two pictures of the curves
-
-/** Lines of training of a network, a little late. */
-export function useSlow(of: ReadonlySignal<Line[]>, kind: Kind): Line[] {
+/**
+ * Lines of training of a network, a little late. What draws them has delays that differ, so that not all draw in one frame, of at
+ * least 250 milliseconds.
+ */
+export function useSlow(of: ReadonlySignal<Line[]>, kind: Kind, delay = 250): Line[] {
   const [lines, setLines] = useState(of.peek());
   useEffect(() => {
     let timer: ReturnType<typeof setTimeout> | undefined;
@@ -23,7 +24,7 @@ export function useSlow(of: ReadonlySignal<Line[]>, kind: Kind): Line[] {
       timer ??= setTimeout(() => {
         timer = undefined;
         setLines(of.peek());
-      }, INTERVAL);
+      }, delay);
     });
     return () => {
       stop();
@@ -49,7 +50,7 @@ const SHOWN = ["lstm-loss", "lstm-accuracy", "gan-loss"];
 
 export function Curves({ model: { session, state, own, runs } }: { model: Model }) {
   const kind = state.kind.value;
-  const lines = useSlow(session.lines, kind);
+  const lines = useSlow(session.lines, kind, 290);
   const classCount = own.value?.classes.length ?? DIGITS;
   const python = runs.value.find(({ id }) => id === state.python.value); // to draw beside those of the page
   const ofPage = [...lines].reverse().map(({ name, seen }) => ({
@@ -84,9 +85,8 @@ export function Curves({ model: { session, state, own, runs } }: { model: Model 
   );
 }
 
-/** What D said of the latest real and generated images. */
 export function Densities({ lines: of }: { lines: ReadonlySignal<Line[]> }) {
-  const lines = useSlow(of, "gan");
+  const lines = useSlow(of, "gan", 330);
   return (
     <>
       {[...lines].reverse().map(({ name, seen: { logits } }) => (

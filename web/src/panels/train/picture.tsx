@@ -120,7 +120,7 @@ function Grids({ model: { session, images } }: { model: Model }) {
             <p>
               {status.step
                 ? `${text}What G makes of 25 random inputs, after update ${status.step}`
-                : `${text}Before training, G makes noise of its 25 random inputs.`}
+                : `${text}Before training, G turns its 25 random inputs into noise.`}
             </p>
             <div class="pictures" role="img" aria-label={`Images of 25 latents at update ${status.step}`}>
               {Array.from({ length: COUNT }, (_, n) => (

@@ -30,7 +30,6 @@ export class Runs {
   #others = new Map<Kind, Lines>();
   #undo: Lines | null = null;
 
-  /** Whether closing the page loses updates. */
   get isUnsaved() {
     return [this.current, ...this.#others.values()].some(({ step, savedStep }) => step > savedStep);
   }

@@ -71,7 +71,6 @@ export class Session extends Runs {
     if (run.branches.length) this.#tell(run.isUnfinished() ? "Paused" : "Finished");
   }
 
-  /** Makes one update. */
   async step(settings: Settings) {
     await this.do(async () => {
       await this.#begin([["", settings]]);
@@ -80,10 +79,8 @@ export class Session extends Runs {
     });
   }
 
-  /** Does something with the last line. */
   withLast = <T>(what: (branch: Branch) => Promise<T>) => this.do(() => what(this.current.branches.at(-1)!));
 
-  /** Returns the name and the zip of the last line. */
   pack = () =>
     this.withLast(async (branch) => {
       const { kind, settings, step } = branch.seen!.status;
@@ -183,7 +180,6 @@ export class Session extends Runs {
     if (times.length > 1) this.speed.value = (1000 * (step - times[0].step)) / (time - times[0].time);
   }
 
-  /** Says where the run stands. */
   #tell(news: string) {
     this.#told = performance.now();
     announce([news, this.current.branches.at(-1)!.where()].filter(Boolean).join(", "));

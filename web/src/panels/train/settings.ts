@@ -33,7 +33,6 @@ interface Network {
   phone: Values;
 }
 
-/** What the panel can train. */
 export const NETWORKS: Record<Kind, Network> = {
   lstm: {
     ...{ command: "reviver lstm train --preset original", specs: LSTM, original: LSTM_ORIGINAL },
@@ -106,7 +105,6 @@ export function formatSetting({ off, isCell }: Setting, value: number | string):
 
 const kindField = oneOf<Kind>(["lstm", "gan"]);
 
-/** The settings that a network begins with. */
 const startOf = (kind: Kind, preset: Preset, isSmall: boolean): Values => ({
   ...NETWORKS[kind].presets[preset],
   ...(isSmall && NETWORKS[kind].phone),
@@ -114,7 +112,6 @@ const startOf = (kind: Kind, preset: Preset, isSmall: boolean): Values => ({
 
 const firstOf = (kind: Kind) => Object.keys(NETWORKS[kind].presets)[0] as Preset;
 
-/** Reads the state from the fragment. */
 export function openState(view: URLSearchParams): TrainState {
   const kind = kindField.read(view.get("net") ?? "") ?? kindField.missing;
   const wanted = view.get("preset") as Preset;
@@ -139,7 +136,6 @@ export function openState(view: URLSearchParams): TrainState {
   };
 }
 
-/** Puts settings into the state. */
 export function setSettings({ settings, wrong }: TrainState, kind: Kind, values: Values) {
   batch(() => {
     for (const [name, of] of Object.entries(settings[kind])) of.value = values[name];
@@ -147,14 +143,12 @@ export function setSettings({ settings, wrong }: TrainState, kind: Kind, values:
   });
 }
 
-/** Begins with other settings. */
 export function setPreset(state: TrainState, preset: Preset) {
   const kind = state.kind.value;
   state.preset.value = preset;
   setSettings(state, kind, startOf(kind, preset, isPhone()));
 }
 
-/** Shows another network. */
 export function setKind(state: TrainState, kind: Kind) {
   batch(() => {
     [state.kind.value, state.preset.value] = [kind, firstOf(kind)];
@@ -178,7 +172,6 @@ export function writeState({ kind: { value: kind }, preset, settings, digits, py
   };
 }
 
-/** The settings of the network on show. */
 export const settingsOf = ({ kind, settings }: TrainState) =>
   Object.fromEntries(Object.entries(settings[kind.value]).map(([name, { value }]) => [name, value])) as Settings;
 

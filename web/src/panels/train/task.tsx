@@ -18,7 +18,7 @@ export function Task({ model }: { model: Model }) {
   return (
     <p class="train-task">
       {images
-        ? `Two networks compete: G draws images of random numbers, D tells them from ${images.count.toLocaleString("en")} ${images.name}. Both learn.`
+        ? `Two networks compete: G draws images from random numbers, and D tells them from ${images.count.toLocaleString("en")} ${images.name}. Both learn.`
         : "This file has no images to learn from. Open some with More."}
     </p>
   );

@@ -1,12 +1,11 @@
 /** What trains on one screen: its settings, what the network makes of one palindrome or of 25 latents, and its curves. */
 import { useEffect } from "preact/hooks";
 import { isPhone } from "../../kit/player";
-import { Bar } from "./bar";
+import { Bar, News } from "./bar";
 import { Below } from "./below";
 import { Curves, Densities } from "./curves";
 import { Experiments } from "./experiments";
 import type { Model } from "./model";
-import { News } from "./news";
 import { Picture, useCells } from "./picture";
 import { MoreSettings, Presets, Steps } from "./settings_card";
 import { Task } from "./task";
@@ -50,7 +49,6 @@ export function Train({ model }: { model: Model }) {
   );
 }
 
-/** Makes an element take files that are dropped on it. */
 const dropTarget = (onFiles: (files: File[]) => void) => ({
   onDragOver: (event: DragEvent) => event.preventDefault(),
   onDrop: (event: DragEvent) => {

@@ -1,9 +1,4 @@
-/**
- * Panel "Training time": the same latents through training, beside the curves.
- *
- * The fragment keeps `run`, `moment`, `image` (the latent that the filmstrip follows), `axis`, and the curves `first` and
- * `second`.
- */
+/** Panel "Training time": the same latents through training, beside the curves. */
 import { Distribution } from "../../charts/distribution";
 import { loadSnapshots } from "../../gan/gan";
 import { announce } from "../../kit/announce";
@@ -17,8 +12,7 @@ import { usePlayer } from "../../kit/player";
 import { Roving } from "../../kit/roving";
 import { allGans, hasNetworks, RECORDED } from "../../kit/runs";
 import { runPanel } from "../../page/panel";
-import { TrainingCurves } from "./curves";
-import { fieldsOf, type MomentsProps, type TrainingProps } from "./state";
+import { fieldsOf, type MomentsProps, TrainingCurves, type TrainingProps } from "./curves";
 
 /** Milliseconds that playing all moments takes, and bounds of one moment. */
 const [DURATION, SHORTEST, LONGEST] = [12_000, 200, 700];
@@ -95,7 +89,7 @@ export function Training({ snapshots, content, state }: TrainingProps) {
             {images}
           </Roving>
           <p class="note">Choose an image to follow it alone.</p>
-          <h3>What D says of each image</h3>
+          <h3>What D says of real images and of these pictures</h3>
           <Verdicts moment={moments[moment]} isProbability={content.isLogOdds} />
           {hasAverage(content) && (
             <p class="note">
@@ -110,7 +104,6 @@ export function Training({ snapshots, content, state }: TrainingProps) {
   );
 }
 
-/** One latent through all moments of the training. */
 function Filmstrip({ snapshots, content, state, onSelect }: MomentsProps) {
   const image = state.image.value;
   if (image === null) return null;
