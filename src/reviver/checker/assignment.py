@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from reviver.checker.gan_pieces import GAN_PIECES, is_own
 from reviver.checker.loading import SourceFile
-from reviver.checker.loops import Loop, events, find_loops
+from reviver.checker.loops import find_loops, is_gan_loop
 from reviver.checker.lstm_pieces import LSTM_PIECES
 from reviver.checker.pieces import Namespace, Piece, PieceOutcome, run_pieces
 from reviver.errors import ConfigError
@@ -48,11 +48,6 @@ class CheckReport(NamedTuple):
     """Modules that are not there, so that a stand-in took their place."""
 
     @property
-    def num_passed(self) -> int:
-        """Number of pieces that are right."""
-        return sum(outcome.status == "passed" for outcome in self.outcomes)
-
-    @property
     def is_unclear(self) -> bool:
         """Whether a person must look at it: the check does not understand all of it, or nothing in it."""
         return any(outcome.status == "unclear" for outcome in self.outcomes) or (bool(self.error) and not self.outcomes)
@@ -62,13 +57,12 @@ class CheckReport(NamedTuple):
 
     def lines(self) -> Iterator[str]:
         """Yield the report in lines of at most WIDTH characters."""
-        count = f"{self.num_passed} of {len(self.outcomes)} pieces pass"
-        yield from wrap(
-            f"{self.file}: {'; '.join([count] * bool(self.outcomes) + [self.error] * bool(self.error))}", ""
-        )
+        num_passed = sum(outcome.status == "passed" for outcome in self.outcomes)
+        count = f"{num_passed} of {len(self.outcomes)} pieces pass" if self.outcomes else ""
+        yield from wrap(f"{self.file}: {'; '.join(filter(None, [count, self.error]))}", "")
         for outcome in self.outcomes:
             head = f"  {LABELS[outcome.status]:<8}{outcome.piece:<15} "
-            yield from wrap(("not understood: " if outcome.status == "unclear" else "") + outcome.text, head)
+            yield from wrap("not understood: " * (outcome.status == "unclear") + outcome.text, head)
             read = f"“{outcome.section}” in the tutorial “{TUTORIALS[outcome.network]}”" if outcome.section else ""
             hint = "write" if outcome.status == "unclear" else "hint"
             remarks = [("remark", remark) for remark in outcome.remarks]
@@ -102,28 +96,25 @@ def check(*pieces: Callable[..., Any], **named: Callable[..., Any]) -> CheckRepo
             name = SIGNATURES.get(tuple(inspect.signature(piece).parameters), name)
         names[name] = piece
     names |= named
-    for name in names:
-        if name not in known:
-            raise ConfigError(
-                f"{name} is no piece of an assignment; give it as NAME={name}, NAME being one of {', '.join(sorted(known))}"
-            )
+    for name in names.keys() - known:
+        raise ConfigError(
+            f"{name} is no piece of an assignment; give it as NAME={name}, NAME being one of {', '.join(sorted(known))}"
+        )
     outcomes = tuple(outcome for outcome in run_pieces(names, find_pieces(names)) if outcome.status != "missing")
     return CheckReport("your code", outcomes)
 
 
 def find_pieces(names: Namespace) -> list[Piece]:
     """Return all pieces of the networks of which `names` has a part; of another course's files only those that are there."""
-    if wanted := names.get("*course", {}).get("points"):
-        networks = {piece.network for piece in PIECES if set(piece.names) & names.keys()}
-        return [piece for piece in PIECES if piece.name in wanted and piece.network in networks]
-    networks = {piece.network for piece in PIECES if set(piece.names) & names.keys()}
-    foreign = names.get("*foreign", ())
-    return [
-        piece
+    found = {piece.name for piece in PIECES if set(piece.names) & names.keys()}
+    networks = {piece.network for piece in PIECES if piece.name in found}
+    wanted = names.get("*course", {}).get("points")
+    wanted = wanted or {
+        piece.name
         for piece in PIECES
-        if piece.network in networks and (piece.network not in foreign or set(piece.names) & names.keys())
-        if piece.network not in foreign or piece.name not in NOT_ASKED
-    ]
+        if piece.network not in names.get("*foreign", ()) or (piece.name in found and piece.name not in NOT_ASKED)
+    }
+    return [piece for piece in PIECES if piece.network in networks and piece.name in wanted]
 
 
 def recognize(sources: Sequence[SourceFile]) -> dict[str, Any]:
@@ -146,13 +137,11 @@ def recognize(sources: Sequence[SourceFile]) -> dict[str, Any]:
     name_networks(names, classes)
     own = {"lstm": {"lstm_step", "Recaller", "update"} & names.keys(), "gan": is_own(names) or "gan_step" in names}
     names["*foreign"] = [network for network, is_asked in own.items() if not is_asked]
-    loops = list(find_loops(list(sources)))
-    by_role = {"GAN loop": [each for each in loops if is_gan_loop(each)]}
-    by_role["LSTM loop"] = [each for each in loops if not is_gan_loop(each)]
-    if by_role["GAN loop"] and {"Generator", "Discriminator"} <= names.keys():
-        names["GAN loop"] = by_role["GAN loop"][0]
-    if by_role["LSTM loop"] and "Generator" not in names and "update" not in names:
-        names["LSTM loop"] = by_role["LSTM loop"][0]
+    for loop in find_loops(sources):
+        if is_gan_loop(loop) and {"Generator", "Discriminator"} <= names.keys():
+            names.setdefault("GAN loop", loop)
+        elif not is_gan_loop(loop) and "Generator" not in names and "update" not in names:
+            names.setdefault("LSTM loop", loop)
     return names
 
 
@@ -174,8 +163,3 @@ def takes_state(cls: Any) -> bool:
     """Return whether a class is called with an input and a state, as a cell is."""
     parameters = inspect.signature(getattr(cls, "forward", cls)).parameters.values()
     return sum(each.default is each.empty and each.kind in (0, 1) for each in parameters) > 2  # with self
-
-
-def is_gan_loop(loop: Loop) -> bool:
-    """Return whether a loop steps two optimizers."""
-    return len({of for name, of in events(loop.node) if name == "step"}) > 1

@@ -1,21 +1,26 @@
-"""Child process of `submissions`: it runs the definitions of a submission, checks its pieces and appends results to a file.
-
-python -P -m reviver.checker.child RESULTS SECONDS MEMORY_BYTES COURSE, in a folder with a copy of the submission
-"""
+"""Child process of `submissions`: it runs the definitions of a submission, checks its pieces and appends results to a file."""
 
 import ast
 import json
 import os
 import sys
 import warnings
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+import torch
+
+from reviver.checker.assignment import find_pieces, recognize
+from reviver.checker.loading import OnCPU, load, prepare
+from reviver.checker.pieces import describe, run_pieces
 
 MAX_FILE_BYTES = 64 << 20
 """Maximum size of a file that the code may write."""
 MAX_FILES = 60
 """Files of a submission that are read."""
+HIDDEN = {".ipynb_checkpoints", "__MACOSX", "__pycache__", "site-packages", ".git"}
 
 
 def limit(seconds: int, num_bytes: int) -> None:
@@ -30,51 +35,39 @@ def limit(seconds: int, num_bytes: int) -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def find_files(folder: Path) -> list[Path]:
-    """Return the code of a submission: its modules, and its notebooks."""
-    found = [path for suffix in ("py", "ipynb") for path in sorted(folder.rglob(f"*.{suffix}"))]
-    hidden = (".ipynb_checkpoints", "__MACOSX", "__pycache__", "site-packages", ".git")
-    return [path for path in found if not set(hidden) & set(path.parts) and not path.name.startswith("._")][:MAX_FILES]
-
-
-def main() -> None:
-    """Check the submission in the current folder."""
-    import torch
-
-    from reviver.checker.assignment import find_pieces, recognize
-    from reviver.checker.loading import OnCPU, load, prepare
-    from reviver.checker.pieces import describe, run_pieces
-
-    results, seconds, num_bytes, course = sys.argv[1:]
+def leave(folder: str) -> None:
+    """Enter a folder and leave the terminal, the group of processes and the threads of who started this one."""
+    os.chdir(folder)
+    if hasattr(os, "setsid"):
+        os.setsid()
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for stream in range(3):
+        os.dup2(nothing, stream)
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    files = find_files(Path.cwd())
+
+
+def main(folder: str, results: str, seconds: int, num_bytes: int, course: Mapping[str, Any]) -> None:
+    """Check the submission in a folder within limits and write results, then end the process."""
+    leave(folder)
+    files = [path for suffix in ("py", "ipynb") for path in sorted(Path.cwd().rglob(f"*.{suffix}"))]
+    files = [path for path in files if not HIDDEN & set(path.parts) and not path.name.startswith("._")][:MAX_FILES]
     sys.path[:0] = list(dict.fromkeys(str(path.parent) for path in files))
     missing = prepare()
-    limit(int(seconds), int(num_bytes))
+    limit(seconds, num_bytes)
     with open(results, "a", encoding="utf-8", buffering=1) as file, OnCPU():  # noqa: PTH123
         try:
             sources, problems = load(files)
             names = recognize(sources)
         except BaseException as error:
             print(json.dumps({"error": describe(error)}), file=file)
-            return
-        if course:
-            names["*course"] = json.loads(course)
-        pieces = find_pieces(names)
-        about: dict[str, Any] = {
-            "pieces": [(piece.name, piece.network) for piece in pieces],
-            "missing": sorted(set(missing)),
-        }
-        about["found"] = ", ".join(
-            each.name for source in sources for each in source.tree.body if isinstance(each, ast.ClassDef)
-        )
-        print(json.dumps(about | {"problem": problems[0] if problems else ""}), file=file)
-        for outcome in run_pieces(names, pieces):
-            print(json.dumps(outcome), file=file)
-        file.flush()
-
-
-if __name__ == "__main__":
-    main()
+        else:
+            names["*course"] = course
+            pieces = find_pieces(names)
+            classes = [each.name for source in sources for each in source.tree.body if isinstance(each, ast.ClassDef)]
+            about = {"pieces": [(piece.name, piece.network) for piece in pieces], "missing": sorted(set(missing))}
+            about |= {"found": ", ".join(classes), "problem": "".join(problems[:1])}
+            print(json.dumps(about), file=file)
+            for outcome in run_pieces(names, pieces):
+                print(json.dumps(outcome), file=file)
     os._exit(0)  # threads of the code under test may run on

@@ -1,20 +1,51 @@
 """Compare what the code under test computes with the truth, and with what well-known mistakes compute."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from itertools import combinations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional
 
-from reviver.checker.pieces import Failure, Mistake, describe
+from reviver.checker.pieces import Failure, Hint, Mistake, describe
 from reviver.text import short_repr
 
 Quantities = Mapping[str, Any]
 """What is compared, by name: tensors, the first that differs being the one to report."""
 Observe = Callable[[Any, bool], Quantities]
 """Call an implementation with examples; those of the second kind have equal sizes, for code that mixes up sizes."""
+
+
+class Program:
+    """A piece as it is right, as text, so that a mistake is an edit; a call calls the last function in the text."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    @cached_property
+    def function(self) -> Callable[..., Any]:
+        """The last function."""
+        names = {**vars(torch), **vars(functional), **vars(nn.utils), "functional": functional}
+        exec(compile(self.text, "<frozen reference>", "exec"), names)  # noqa: S102
+        function: Callable[..., Any] = names[re.findall(r"^def (\w+)", self.text, re.MULTILINE)[-1]]
+        return function
+
+    def __call__(self, *args: Any) -> Any:
+        """Call the last function."""
+        return self.function(*args)
+
+    def edited(self, *changes: str) -> "Program | None":
+        """Return the program after edits `old -> new && old -> new`; None if what one of them replaces is not there."""
+        text = self.text
+        for edit in " && ".join(changes).split(" && "):
+            old, new = edit.split(" -> ")
+            if old not in text:
+                return None
+            text = text.replace(old, new)
+        return Program(text)
 
 
 def sample(seed: int, *shape: int) -> Tensor:
@@ -25,7 +56,7 @@ def sample(seed: int, *shape: int) -> Tensor:
 def compare(
     observe: Observe,
     theirs: Sequence[Any],
-    ours: Any,
+    ours: Program,
     mistakes: Sequence[Mistake],
     text: str = "",
     tolerance: float = 1e-7,
@@ -50,41 +81,30 @@ def compare(
             is_square = True
         if not problems[-1]:
             return candidate
-
-    def seen(functions: Iterable[Any]) -> Iterator[Quantities | None]:
-        for function in functions:
-            try:
-                yield observe(function, is_square)
-            except Exception:
-                yield None
-
     if is_square:
-        found = [each for each in seen(theirs) if each is not None]
-    tried = [*mistakes, *alone, *pairs(mistakes)]
-    likely = (
-        mistake
-        for mistake, expected in zip(tried, seen(mistake.compute for mistake in tried), strict=True)
-        if expected is not None and any(not difference(each, expected, tolerance) for each in found)
-    )
-    raise Failure(text or problems[0], next(likely, None))
+        found = [each for each in (attempt(observe, each, True) for each in theirs) if each is not None]
+    for mistake in likely(mistakes, alone):
+        program = ours.edited(mistake.change)
+        expected = program and attempt(observe, program, is_square)
+        if expected and any(not difference(each, expected, tolerance) for each in found):
+            raise Failure(text or problems[0], mistake)
+    raise Failure(text or problems[0])
 
 
-def pairs(mistakes: Sequence[Mistake]) -> Iterator[Mistake]:
-    """Yield each two of the mistakes that are made in different parts of a piece as one."""
-    for first, second in combinations(mistakes, 2):
-        if both := combine(first.compute, second.compute):
-            hints = " ".join(dict.fromkeys((first.hint, second.hint)))
-            yield Mistake(f"two mistakes: {first.name}; {second.name}", hints, first.section, both)
-
-
-def combine(first: Any, second: Any) -> Callable[..., Any] | None:
-    """Return a function with the arguments of two partial ones of the same function; None if they contradict each other."""
-    if not isinstance(first, partial) or not isinstance(second, partial) or first.func != second.func:
+def attempt(observe: Observe, candidate: Any, is_square: bool) -> Quantities | None:
+    """Return what is observed, None if that raises an error."""
+    try:
+        return observe(candidate, is_square)
+    except Exception:
         return None
-    merged = {**first.keywords, **second.keywords}
-    for name in first.keywords.keys() & second.keywords.keys():
-        merged[name] = combine(first.keywords[name], second.keywords[name])
-    return None if None in merged.values() else partial(first.func, **merged)
+
+
+def likely(mistakes: Sequence[Mistake], alone: Sequence[Mistake]) -> Iterator[Mistake]:
+    """Yield mistakes, then each two of them as one."""
+    yield from (*mistakes, *alone)
+    for a, b in combinations(mistakes, 2):
+        hint = Hint(a.hint.section, " ".join(dict.fromkeys((a.hint.text, b.hint.text))))
+        yield Mistake(f"two mistakes: {a.name}; {b.name}", hint, f"{a.change} && {b.change}")
 
 
 def difference(found: Quantities, expected: Quantities, tolerance: float) -> str:
@@ -105,33 +125,20 @@ def difference(found: Quantities, expected: Quantities, tolerance: float) -> str
     return ""
 
 
-def upstream(outputs: Quantities) -> Tensor:
-    """Return a sum of all outputs with weights that all differ, since equal ones hide mistakes."""
-    parts = [
-        (value * torch.linspace(-1, 1.3, value.numel()).view(value.shape).sin()).sum() for value in outputs.values()
-    ]
-    return torch.stack(parts).sum()
+def upstream(value: Tensor) -> Tensor:
+    """Return a sum of all numbers with weights that all differ, since equal ones hide mistakes."""
+    return (value * torch.linspace(-1, 1.3, value.numel()).view(value.shape).sin()).sum()
 
 
-def derivatives(
-    function: Callable[..., Tensor], inputs: Mapping[str, Tensor], *, by_numbers: bool
-) -> dict[str, Tensor]:
-    """Return the derivative of a scalar by each input in a direction, from autograd or from two values beside."""
-    result = {}
+def derivatives(function: Callable[..., Tensor], inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the derivative of a scalar by each input in a direction."""
     leaves = {name: value.detach().clone().requires_grad_() for name, value in inputs.items()}
-    if not by_numbers:
-        value = function(**leaves)
-        if not value.requires_grad:
-            raise Failure("the result has no gradient")
-        grads = torch.autograd.grad(value, list(leaves.values()), allow_unused=True)
-    for index, (name, value) in enumerate(inputs.items()):
-        direction = torch.linspace(-1, 1, value.numel()).view(value.shape).cos()
-        if by_numbers:
-            with torch.no_grad():
-                beside = [function(**{**inputs, name: value + sign * 1e-5 * direction}) for sign in (1, -1)]
-            slope = (beside[0] - beside[1]) / 2e-5
-        else:
-            grad = grads[index]
-            slope = torch.zeros(()) if grad is None else (grad * direction).sum()
-        result[f"the gradient by {name}"] = slope
-    return result
+    result = function(**leaves)
+    if not result.requires_grad:
+        raise Failure("the result has no gradient")
+    found = {}
+    grads = torch.autograd.grad(result, list(leaves.values()), allow_unused=True, materialize_grads=True)
+    for name, grad in zip(leaves, grads, strict=True):
+        direction = torch.linspace(-1, 1, grad.numel()).view(grad.shape).cos()
+        found[f"the gradient by {name}"] = (grad * direction).sum()
+    return found

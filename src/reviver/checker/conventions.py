@@ -5,11 +5,11 @@ Shapes: B batch, T time, I input size, H hidden size, C classes, N images, Z lat
 
 import inspect
 from argparse import Namespace as Options
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, as_tensor, nn
 
 from reviver.checker.pieces import Unclear
 from reviver.text import short_repr
@@ -37,13 +37,15 @@ NAMES = {
     "width": "base_channel base_channels ngf ndf nf n_filters base_dim hidden_dim hidden_size h_dim hidden features "
     "feature_maps num_filters width dim_h n_hidden hidden_features",
     "channels": "channels nc img_channels num_channels n_channels image_channels in_channels out_channels",
+    "settings": "config args opt opts params hparams cfg arg",
 }
 """Names of arguments by what they stand for; a network looks up only what it has, such as LSTM_SIZES."""
 LSTM_KEYS = ("T", "I", "H", "C", "B", "cpu", "p", "one", "no", "yes")
 GENERATOR_KEYS = ("Z", "image", "pixels", "side", "channels", "width", "B", "cpu", "no", "p")
-DISCRIMINATOR_KEYS = ("image", "pixels", "side", "channels", "width", "B", "cpu", "no", "p")
 FIXED = {"cpu": "cpu", "p": 0.0, "one": 1, "no": False, "yes": True, "image": (1, 28, 28), "pixels": 784, "side": 28}
 FIXED |= {"channels": 1, "width": 16, "Z": 100}
+OPTIONAL = ("no", "yes", "one", "side", "channels", "width", "image")
+"""What keeps the default that a class has."""
 
 
 class LSTMSizes(NamedTuple):
@@ -55,21 +57,15 @@ class LSTMSizes(NamedTuple):
     H: int = 8
     C: int = 7
 
-    @property
-    def is_square(self) -> bool:
-        """Whether batch and units are equal."""
-        return self.B == self.H
 
-
-def stands_for(name: str, keys: tuple[str, ...], others: Iterable[str] = ()) -> str:
+def stands_for(name: str, keys: Iterable[str], others: Iterable[str] = ()) -> str:
     """Return what an argument stands for, the first of `keys` under which it is listed; empty if none.
 
     A key for which one of the `others` can stand alone is not taken twice: beside latent_dim, input_dim is no latent size.
     """
 
     def listed(name: str) -> list[str]:
-        plain = name.lower().strip("_")
-        return [key for key in keys if plain in NAMES[key].split()]
+        return [key for key in keys if name.lower().strip("_") in NAMES[key].split()]
 
     found, taken = listed(name), {each[0] for each in map(listed, others) if len(each) == 1}
     return next((key for key in found if key not in taken or len(found) == 1), found[0] if found else "")
@@ -83,31 +79,28 @@ class Sizes(Options):
         self._values, self._keys = values, keys
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or name not in {each for key in self._keys for each in NAMES[key].split()}:
+        if name.startswith("__") or not (key := stands_for(name, self._keys)):
             raise AttributeError(name)
-        return self._values[stands_for(name, self._keys)]
+        return self._values[key]
 
     __getitem__ = __getattr__
 
 
-def build(cls: Callable[..., Any], keys: tuple[str, ...], values: Mapping[str, Any], **fixed: Any) -> Any:
+def build(cls: Callable[..., Any], keys: tuple[str, ...], values: Mapping[str, Any]) -> Any:
     """Call a class or function with arguments by their names; an unknown one keeps its default. Raises Unclear."""
-    known = FIXED | dict(values)
-    arguments = dict(fixed)
+    known, arguments = FIXED | dict(values), dict[str, Any]()
     try:
         parameters = inspect.signature(cls).parameters
     except (TypeError, ValueError):
         parameters = {}  # type: ignore[assignment]
     for name, parameter in parameters.items():
-        if name in arguments or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            continue
         key = stands_for(name, keys, parameters.keys() - {name})
         has_default = parameter.default is not parameter.empty
-        if key and not (key in ("no", "yes", "one", "side", "channels", "width", "image") and has_default):
-            arguments[name] = known[key]
-            if key == "pixels" and isinstance(parameter.default, int) and parameter.default in (28, 64):
-                arguments[name] = 28
-        elif not has_default and name in ("config", "args", "opt", "opts", "params", "hparams", "cfg", "arg"):
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        if key and not (key in OPTIONAL and has_default):
+            arguments[name] = known["side" if key == "pixels" and parameter.default in (28, 64) else key]
+        elif not has_default and stands_for(name, ["settings"]):
             arguments[name] = Sizes(known, keys)
         elif not has_default:
             choices = ", ".join(NAMES[key].split()[0] for key in keys if key in values or key == "image")
@@ -128,59 +121,47 @@ class Form(NamedTuple):
     """`numbers`; `scalars`, for which I = 1; `digits`, which the network embeds or encodes itself; `steps`, one per call."""
     is_integer: bool = False
 
-    def inputs(self, x: Tensor) -> list[Tensor]:
+    def inputs(self, x: Tensor) -> Sequence[Tensor]:
         """Return what the network is called with, once or at each step, for x [B, T, I]."""
-        if self.kind == "steps":
-            return list(x.unbind(1))
-        return [self.place(x.long() if self.is_integer else x)]
+        return x.unbind(1) if self.kind == "steps" else [self.place(x.long() if self.is_integer else x)]
 
 
-def _forms() -> Iterator[Form]:
-    yield Form("[B, T, I]", lambda x: x)
-    yield Form("[T, B, I]", lambda x: x.transpose(0, 1))
-    yield Form("[B, I, T]", lambda x: x.transpose(1, 2))
-    yield Form("[B, T]", lambda x: x[:, :, 0], "scalars")
-    yield Form("[T, B]", lambda x: x[:, :, 0].T, "scalars")
-    for is_integer in (True, False):
-        for name, place in (
-            ("[B, T]", lambda x: x[:, :, 0]),
-            ("[T, B]", lambda x: x[:, :, 0].T),
-            ("[B, T, 1]", lambda x: x),
-            ("[T, B, 1]", lambda x: x.transpose(0, 1)),
-            ("[B, 1, T]", lambda x: x.transpose(1, 2)),
-        ):
-            yield Form(f"{name} of {'integers' if is_integer else 'digits'}", place, "digits", is_integer)
-
-    yield Form("[B, I], step by step", lambda x: x, "steps")
-
-
-FORMS = tuple(_forms())
+PLACES: dict[str, Callable[[Tensor], Tensor]] = {
+    "[B, T, {}]": lambda x: x,
+    "[T, B, {}]": lambda x: x.transpose(0, 1),
+    "[B, {}, T]": lambda x: x.transpose(1, 2),
+    "[B, T]": lambda x: x[:, :, 0],
+    "[T, B]": lambda x: x[:, :, 0].T,
+}
+FORMS = (
+    *(Form(name.format("I"), place, "numbers" if "{" in name else "scalars") for name, place in PLACES.items()),
+    *(
+        Form(f"{name.format(1)} of {'integers' if is_integer else 'digits'}", PLACES[name], "digits", is_integer)
+        for is_integer in (True, False)
+        for name in sorted(PLACES, key=lambda name: "{" in name)
+    ),
+    Form("[B, I], step by step", lambda x: x, "steps"),
+)
 
 
 def read_logits(result: Any, sizes: LSTMSizes) -> Tensor:
     """Return what a network says about the last step, [B, C], of whatever it returned. Raises Unclear."""
-    batch, time, classes = sizes.B, sizes.T, sizes.C
-    if isinstance(result, Tensor):
-        shape = tuple(result.shape)
-        if shape == (batch, classes):
-            return result
-        if shape == (batch, time, classes):
-            return result[:, -1]
-        if shape in ((time, batch, classes), (1, batch, classes)):
-            return result[-1]
-        if shape == (classes, batch):
-            return result.T
-    elif isinstance(result, tuple | list):
-        for part in [*result[::-1]] if isinstance(result, list) else result:
-            try:
-                return read_logits(part, sizes)
-            except Unclear:
-                continue
+    B, T, C = sizes.B, sizes.T, sizes.C
+    parts: list[Any] = [result]
+    while parts:
+        part = parts.pop(0)
+        shape = tuple(part.shape) if isinstance(part, Tensor) else ()
+        if isinstance(part, tuple | list):
+            parts[:0] = part[::-1] if isinstance(part, list) else part
+        elif shape in ((B, C), (C, B)):
+            return as_tensor(part if shape == (B, C) else part.T)
+        elif shape in ((B, T, C), (T, B, C), (1, B, C)):
+            return as_tensor(part[:, -1] if shape == (B, T, C) else part[-1])
     if result is None:
         raise NotImplementedError
     shown = list(result.shape) if isinstance(result, Tensor) else short_repr(result)
     raise Unclear(
-        f"forward returns {shown} for {batch} sequences, where one number per class was expected",
+        f"forward returns {shown} for {B} sequences, where one number per class was expected",
         "return the logits of the last step, [batch, classes]",
     )
 
@@ -190,7 +171,7 @@ def embedding_of(module: nn.Module) -> tuple[str, nn.Embedding] | None:
     return next(((name, each) for name, each in module.named_modules() if isinstance(each, nn.Embedding)), None)
 
 
-def sample_digits(sizes: LSTMSizes, limit: int, seed: int = 30) -> Tensor:
+def sample_digits(sizes: LSTMSizes, limit: int) -> Tensor:
     """Return random digits [B, T, 1] from 1 up, since 0 may stand for no digit, and below a limit."""
-    rng = torch.Generator().manual_seed(seed)
+    rng = torch.Generator().manual_seed(30)
     return torch.randint(1, min(limit, 10), (sizes.B, sizes.T, 1), generator=rng)

@@ -22,14 +22,7 @@ BUILT_IN = ("original", "plain")
 
 def read_course(name: str) -> dict[str, Any]:
     """Read a course from a TOML file, or one of those built in by its name. Raises ConfigError."""
-    built_in = files("reviver.checker") / f"{name}.toml"
-    try:
-        text = (built_in if name in BUILT_IN else Path(name)).read_text(encoding="utf-8")
-        course = tomllib.loads(text)
-    except (OSError, ValueError) as error:
-        problem = error.strerror if isinstance(error, OSError) else error
-        advice = f"; built in are {' and '.join(BUILT_IN)}" if isinstance(error, FileNotFoundError) else ""
-        raise ConfigError(f"course {name} cannot be read ({problem}){advice}", field="course") from error
+    course = read_toml(name, "course")
     points = course.get("points", {})
     if not isinstance(points, dict):
         raise ConfigError(f"course {name}: points must be a table, such as sequence = 3", field="course")
@@ -40,21 +33,29 @@ def read_course(name: str) -> dict[str, Any]:
         if key not in SETTINGS:
             advice = did_you_mean(key, [*SETTINGS, "points"]) or f"choose from {', '.join([*SETTINGS, 'points'])}"
             raise ConfigError(f"course {name}: {key} is no setting; {advice}", field="course")
-        if value not in SETTINGS[key] or isinstance(value, bool) != isinstance(SETTINGS[key][0], bool):
+        if not any(value is each or (value == each and isinstance(each, str)) for each in SETTINGS[key]):
             values = " or ".join(repr(each).lower() if isinstance(each, bool) else repr(each) for each in SETTINGS[key])
             raise ConfigError(f"course {name}: {key} must be {values}, got {value!r}", field="course")
     return course
 
 
-def read_points(path: Path) -> dict[str, float]:
+def read_points(path: str) -> dict[str, float]:
     """Read the points of each piece from a TOML file; a piece that it does not name has 0. Raises ConfigError."""
-    try:
-        points = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        problem = error.strerror if isinstance(error, OSError) else error
-        raise ConfigError(f"points {path} cannot be read ({problem})", field="points") from error
+    points = read_toml(path, "points")
     check_points(f"points {path}", points, "points")
     return points
+
+
+def read_toml(name: str, field: str) -> dict[str, Any]:
+    """Read a TOML file, or a course that is built in. Raises ConfigError."""
+    is_built_in = field == "course" and name in BUILT_IN
+    try:
+        path = files("reviver.checker") / f"{name}.toml" if is_built_in else Path(name)
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        problem = error.strerror if isinstance(error, OSError) else error
+        advice = f"; built in are {' and '.join(BUILT_IN)}" if field == "course" and isinstance(error, OSError) else ""
+        raise ConfigError(f"{field} {name} cannot be read ({problem}){advice}", field=field) from error
 
 
 def check_points(name: str, points: Mapping[str, Any], field: str) -> None:

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from reviver.checker import gan_mistakes as wrong
-from reviver.checker.compare import Quantities, compare, derivatives, sample
-from reviver.checker.conventions import DISCRIMINATOR_KEYS, GENERATOR_KEYS, build
-from reviver.checker.loops import check_gan_loop
+from reviver.checker.compare import Program, Quantities, compare, derivatives, sample
+from reviver.checker.conventions import GENERATOR_KEYS, build
+from reviver.checker.loops import are_probabilities, check_gan_loop
 from reviver.checker.pieces import Failure, Finding, Mistake, Namespace, Piece, Unclear, describe
 from reviver.data.images.named import read_mnist
 from reviver.text import short_repr
@@ -30,13 +30,13 @@ MAX_DISTANCE, MIN_SPREAD = 0.5, 0.3
 
 
 class Built(NamedTuple):
-    """A network of a submission and how it is called."""
+    """A network of a submission, and how it is called."""
 
     module: nn.Module
-    place: Callable[[Tensor], Tensor]
-    """What it makes of noise [N, Z], or of images [N, C, H, W]."""
-    size: tuple[int, ...]
-    """The latent size, or the shape of an image."""
+    input: Tensor
+    """Noise [N, Z], or images [N, C, H, W]."""
+    example: Tensor
+    """The input in the shape in which the network takes it."""
 
 
 def is_own(names: Namespace) -> bool:
@@ -45,112 +45,86 @@ def is_own(names: Namespace) -> bool:
     return found is not None and "image_shape" in inspect.signature(found).parameters
 
 
-def build_generator(names: Namespace) -> Built:
-    """Build the generator; find out its latent size and the shape of its noise. Raises Unclear."""
-    problems = list[Exception]()
-    for size in (LATENT_SIZE, 0):
-        try:
-            module = build_module(names["Generator"], GENERATOR_KEYS, {"Z": size or LATENT_SIZE, "image": IMAGE_SHAPE})
-            found = size or first_size(module)
-            for place in (lambda z: z, lambda z: z[:, :, None, None]):
-                try:
-                    if isinstance(module.train()(place(sample(1, 8, found))), Tensor):
-                        return Built(module, place, (found,))
-                except Exception as error:
-                    problems.append(error)
-        except (NotImplementedError, Failure):
-            raise
-        except Exception as error:
-            problems.append(error)
-    raise unclear("Generator", problems, "write Generator(latent_dim), called with noise [N, latent_dim]")
-
-
-def build_discriminator(names: Namespace) -> Built:
-    """Build the discriminator and find out the shape of its images. Raises Unclear."""
-    problems = list[Exception]()
+def build_network(names: Namespace, role: str) -> Built:
+    """Build a network; find out its latent size, or the shape of its images. Raises Unclear."""
+    is_generator, problems = role == "Generator", list[Exception]()
+    keys = GENERATOR_KEYS if is_generator else GENERATOR_KEYS[1:]
     try:
-        module = build_module(names["Discriminator"], DISCRIMINATOR_KEYS, {"image": IMAGE_SHAPE})
-        for side in (28, 32, 64):
-            for place in (lambda x: x, lambda x: x.flatten(1)):
-                try:
-                    x = place(sample(2, 8, 1, side, side).tanh())
-                    values = module.train()(x)
-                    if isinstance(values, Tensor) and values.numel() == 8:
-                        return Built(module, place, (1, side, side))
-                    raise Unclear(
-                        f"it returns {list(values.shape) if isinstance(values, Tensor) else short_repr(values)} for 8 images",
-                        "return one number for each image",
-                    )
-                except Exception as error:
-                    problems.append(error)
-    except (NotImplementedError, Failure):
+        module = build(
+            names[role], keys, {"Z": LATENT_SIZE, "image": IMAGE_SHAPE} if is_generator else {"image": IMAGE_SHAPE}
+        )
+    except (NotImplementedError, Unclear):
         raise
     except Exception as error:
-        problems.append(error)
-    raise unclear("Discriminator", problems, "write Discriminator(), called with images [N, 784] or [N, 1, 28, 28]")
-
-
-def build_module(cls: Any, keys: tuple[str, ...], values: dict[str, Any]) -> nn.Module:
-    """Build a network. Raises Unclear, or NotImplementedError if it is still to be written."""
-    module = build(cls, keys, values)
+        raise no_way(role, error) from error
     if module is None or (isinstance(module, nn.Module) and not any(True for _ in module.parameters())):
         raise NotImplementedError
     if not isinstance(module, nn.Module):
-        raise Unclear(f"{cls.__name__} is no nn.Module", f"write class {cls.__name__}(nn.Module)")
-    return module
+        raise Unclear(f"{names[role].__name__} is no nn.Module", f"write class {names[role].__name__}(nn.Module)")
+    if is_generator:
+        inputs = [sample(1, 8, size) for size in (LATENT_SIZE, first_size(module))]
+    else:
+        inputs = [sample(2, 8, 1, side, side).tanh() for side in (28, 32, 64)]
+    for each in inputs:
+        for example in (each, each[:, :, None, None] if is_generator else each.flatten(1)):
+            try:
+                values = module.train()(example)
+            except NotImplementedError:
+                raise
+            except Exception as error:
+                problems.append(error)
+                continue
+            if isinstance(values, Tensor) and (is_generator or values.numel() == 8):
+                return Built(module, each, example)
+            shown = list(values.shape) if isinstance(values, Tensor) else short_repr(values)
+            problems.append(
+                Unclear(f"it returns {shown} for 8 inputs", "return one number for each image, or one image")
+            )
+    raise next((each for each in problems if isinstance(each, Unclear)), no_way(role, problems[0]))
+
+
+def no_way(role: str, error: Exception) -> Unclear:
+    """Return why no way of calling a network works."""
+    call = {"Generator": "Generator(latent_dim), called with noise [N, latent_dim]"}
+    advice = call.get(role, "Discriminator(), called with images [N, 784] or [N, 1, 28, 28]")
+    return Unclear(f"no way of calling {role} works: {describe(error)}", f"write {advice}")
 
 
 def first_size(module: nn.Module) -> int:
     """Return the input size of the first layer of a network."""
     for layer in nn.Module.modules(module):  # an attribute may have this name
-        if isinstance(layer, nn.Linear):
-            return layer.in_features
-        if isinstance(layer, nn.ConvTranspose2d):
-            return layer.in_channels
+        if isinstance(layer, nn.Linear | nn.ConvTranspose2d):
+            return layer.in_features if isinstance(layer, nn.Linear) else layer.in_channels
     return LATENT_SIZE
 
 
-def unclear(name: str, problems: list[Exception], advice: str) -> Exception:
-    """Return why no way of calling a network works."""
-    first = next((each for each in problems if isinstance(each, Unclear)), problems[0])
-    return (
-        first if isinstance(first, Unclear) else Unclear(f"no way of calling {name} works: {describe(first)}", advice)
-    )
-
-
-def check_network(
-    network: nn.Module, inputs: Tensor, mistakes: tuple[Mistake, ...], equal: Mistake, is_own: bool
-) -> Finding:
-    """Check what a network returns, that all its parameters take part, and between which numbers it lies."""
+def examine(network: nn.Module, inputs: Tensor, same: Mistake, is_own: bool) -> tuple[Tensor, str, list[str]]:
+    """Check what a network returns and that all its parameters take part; return what it gives with large weights."""
     values = network(inputs)
     if values.dtype != inputs.dtype or not bool(values.isfinite().all()):
         raise Failure(f"the result must be finite and have the dtype {inputs.dtype} of the input, got {values.dtype}")
-    if equal.compute(values):
-        raise Failure(f"all results are the same for {len(inputs)} different inputs", equal)
+    if torch.allclose(values, values[:1].expand_as(values)):
+        raise Failure(f"all results are the same for {len(inputs)} different inputs", same)
     remarks = [wrong.EPS.format(each.eps) for each in nn.Module.modules(network) if getattr(each, "eps", 0) > 0.1]
     names, parameters = zip(*network.named_parameters(), strict=True)
-    for name, grad in zip(
-        names, torch.autograd.grad(values.square().sum(), parameters, allow_unused=True), strict=True
-    ):
-        if grad is None:
-            if is_own:
-                raise Failure(f"{name} has no part in the result")
-            remarks.append(f"{name} has no part in the result")
+    grads = torch.autograd.grad(values.square().sum(), parameters, allow_unused=True)
+    unused = [f"{name} has no part in the result" for name, grad in zip(names, grads, strict=True) if grad is None]
+    if unused and is_own:
+        raise Failure(unused[0])
     with torch.no_grad():
         for parameter in parameters:  # large weights show between which numbers the last layer keeps its values
             parameter.mul_(10)
         values = network(inputs)
-    text = f"with large weights the values lie between {values.min():.3g} and {values.max():.3g}"
-    for mistake in mistakes:
-        if mistake.compute(values):
-            raise Failure(text, mistake)
-    return Finding.of(text, remarks)
+    return (
+        values,
+        f"with large weights the values lie between {values.min():.3g} and {values.max():.3g}",
+        remarks + unused,
+    )
 
 
 def check_generator(names: Namespace) -> str:
     """Check shape, range and variety of the images, in eval mode one by one."""
-    own, (G, place, size) = is_own(names), build_generator(names)
-    z = place(sample(1, 8, *size))
+    own, (G, _, z) = is_own(names), build_network(names, "Generator")
     shapes = [[8, *IMAGE_SHAPE]] if own else [[8, 1, s, s] for s in (28, 32, 64)] + [[8, 784], [8, 28, 28], [8, 1024]]
     shape = list(G(z).shape)
     if shape not in shapes:
@@ -158,17 +132,18 @@ def check_generator(names: Namespace) -> str:
             raise Failure(f"the result must have shape {' or '.join(map(str, shapes))}, got {shape}")
         raise Unclear(f"images of shape {shape} are not known here", "return images [N, 1, 28, 28] or [N, 784]")
     image_range = names.get("*course", {}).get("image_range") or ("-1 to 1" if own else data_range(names))
-    no_sigmoid, no_tanh, equal = wrong.GENERATOR_MISTAKES
-    mistakes = {"-1 to 1": (no_sigmoid, no_tanh) if own else (no_sigmoid,)}.get(image_range, ())
-    finding = check_network(G, z, mistakes, equal, own)
+    values, text, remarks = examine(G, z, wrong.SAME_IMAGE, own)
+    has_bounds = not bool((values.abs() > 1).any())
+    if image_range == "-1 to 1" and are_probabilities(values):
+        raise Failure(text, wrong.NO_SIGMOID)
+    if own and image_range == "-1 to 1" and not has_bounds:
+        raise Failure(text, wrong.NO_TANH)
     with torch.no_grad():
         if not torch.allclose(G.eval()(z)[:4], G(z[:4])):
             raise Failure("in eval mode an image depends on the others of its batch")
-        remarks = list(finding.remarks)
-        if not own and bool((G(z).abs() > 1).any()):
-            remarks.append("G has no tanh at its end: its pixels have no bounds")
-        if shape != [8, *IMAGE_SHAPE]:
-            remarks.append(f"images have the shape {['N', *shape[1:]]}".replace("'", ""))
+    remarks += ["G has no tanh at its end: its pixels have no bounds"] * (not own and not has_bounds)
+    if shape != [8, *IMAGE_SHAPE]:
+        remarks.append(f"images have the shape [{', '.join(map(str, ('N', *shape[1:])))}]")
     return Finding.of("images [N, 1, 28, 28] between -1 and 1" if own else f"{len(z)} images that differ", remarks)
 
 
@@ -181,16 +156,15 @@ def data_range(names: Namespace) -> str:
 
 def check_discriminator(names: Namespace) -> str:
     """Check shape and range of the logits."""
-    own, (D, place, size) = is_own(names), build_discriminator(names)
-    x = place(sample(2, 8, *size).tanh())
+    own, (D, _, x) = is_own(names), build_network(names, "Discriminator")
     shape = list(D(x).shape)
     if own and shape not in ([8, 1], [8]):
         raise Failure(f"the result must have shape [8, 1] or [8], got {shape}")
-    sigmoid, equal = wrong.DISCRIMINATOR_MISTAKES
-    finding = check_network(D, x, (sigmoid,) if own else (), equal, own)
-    with torch.no_grad():
-        remarks = ["it returns probabilities, for BCELoss"] if sigmoid.compute(D(x)) else []
-    return Finding.of("one logit for each image" if own else "one answer for each image", (*remarks, *finding.remarks))
+    values, text, remarks = examine(D, x, wrong.SAME_ANSWER, own)
+    if own and are_probabilities(values):
+        raise Failure(text, wrong.TWO_SIGMOIDS)
+    remarks[:0] = ["it returns probabilities, for BCELoss"] * are_probabilities(D(x))
+    return Finding.of("one logit for each image" if own else "one answer for each image", remarks)
 
 
 def check_losses(names: Namespace) -> str:
@@ -205,60 +179,43 @@ def check_losses(names: Namespace) -> str:
 
 
 def check_both_losses(names: Namespace, tolerance: float) -> str:
-    """Check both losses and their gradients."""
-    remarks = []
-    for name, ours, mistakes, inputs in (
-        ("generator_loss", wrong.generator_loss, wrong.GENERATOR_LOSS_MISTAKES, ("fake_logits",)),
-        (
-            "discriminator_loss",
-            wrong.discriminator_loss,
-            wrong.DISCRIMINATOR_LOSS_MISTAKES,
-            ("real_logits", "fake_logits"),
-        ),
+    """Check both losses and their gradients, also of logits so large that a probability would round to 0 or 1."""
+    remarks = list[str]()
+    for name, right, mistakes in (
+        ("generator_loss", wrong.generator_loss, wrong.GENERATOR_LOSS_MISTAKES),
+        ("discriminator_loss", wrong.discriminator_loss, wrong.DISCRIMINATOR_LOSS_MISTAKES),
     ):
-        remarks += check_loss(names, name, ours, mistakes, inputs, tolerance)
+        if name not in names:
+            raise Failure(f"{name} is not defined")
+        ours, theirs = right, [names[name]]
+        logits = {each: 2 * sample(seed, 6, 1) for seed, each in enumerate(inspect.signature(ours.function).parameters)}
+
+        def value(loss: Callable[..., Any], is_square: bool, name: str = name, logits: Any = logits) -> Quantities:
+            return {name: loss(*logits.values())}
+
+        def of_large(loss: Callable[..., Any], is_square: bool, name: str = name, logits: Any = logits) -> Quantities:
+            return {f"{name} of large logits": loss(*(400 * each for each in logits.values()))}
+
+        def gradients(loss: Callable[..., Any], is_square: bool, logits: Any = logits) -> Quantities:
+            return derivatives(lambda **given: loss(*given.values()), logits)
+
+        try:
+            compare(value, theirs, ours, mistakes, tolerance=tolerance)
+        except Failure as failure:
+            half = names.get("*course", {}).get("half", is_own(names) or "gan_step" in names)
+            if half is True or failure.mistake != wrong.HALF:
+                raise
+            ours = ours.edited(wrong.HALF.change) or ours
+        try:
+            compare(of_large, theirs, ours, mistakes, tolerance=tolerance)
+        except Failure as failure:
+            if "gan" not in names.get("*foreign", ()):
+                raise
+            cause = f": {failure.mistake.name}" if failure.mistake else ""
+            remarks.append(f"{name} of logits of ±800 is not exact{cause}")
+        else:
+            compare(gradients, theirs, ours, (), tolerance=tolerance if tolerance < 1e-5 else 1e-2)
     return Finding.of("values and gradients agree, also for large logits" if not remarks else "values agree", remarks)
-
-
-def check_loss(
-    names: Namespace,
-    name: str,
-    ours: Callable[..., Tensor],
-    mistakes: tuple[Mistake, ...],
-    inputs: tuple[str, ...],
-    tolerance: float,
-) -> list[str]:
-    """Check a loss, also of logits so large that a probability would round to 0 or 1."""
-    if name not in names:
-        raise Failure(f"{name} is not defined")
-    logits = {each: 2 * sample(seed, 6, 1) for seed, each in enumerate(inputs)}
-
-    def value(loss: Callable[..., Any], is_square: bool) -> Quantities:
-        return {name: loss(*logits.values())}
-
-    def value_of_large(loss: Callable[..., Any], is_square: bool) -> Quantities:
-        return {f"{name} of large logits": loss(*(400 * each for each in logits.values()))}
-
-    def gradients(loss: Callable[..., Any], is_square: bool) -> Quantities:
-        return derivatives(lambda **given: loss(*given.values()), logits, by_numbers=loss is ours)
-
-    try:
-        compare(value, [names[name]], ours, mistakes, tolerance=tolerance)
-    except Failure as failure:
-        half = names.get("*course", {}).get("half", is_own(names) or "gan_step" in names)
-        if half is True or failure.mistake is None or failure.mistake.name != "the factor ½ is missing":
-            raise
-        ours = failure.mistake.compute
-    try:
-        compare(value_of_large, [names[name]], ours, mistakes, tolerance=tolerance)
-    except Failure as failure:
-        if "gan" not in names.get("*foreign", ()):
-            raise
-        return [
-            f"{name} of logits of ±800 is not exact{': ' * bool(failure.mistake)}{failure.mistake.name if failure.mistake else ''}"
-        ]
-    compare(gradients, [names[name]], ours, (), tolerance=max(tolerance, 1e-7) if tolerance < 1e-5 else 1e-2)
-    return []
 
 
 class CountingSGD(torch.optim.SGD):
@@ -295,22 +252,18 @@ def observe_step(step: Callable[..., Any], is_square: bool) -> Quantities:
 
 
 def check_gan_step(names: Namespace) -> str:
-    """Check the weights of both networks after two steps, with logits [N, 1] or, if the step wants them so, [N]."""
+    """Check the weights of both networks after two steps, or else the loop of a submission by running it."""
 
-    def with_flat_logits(G: nn.Module, D: nn.Module, *rest: Any) -> None:
+    def with_flat_logits(G: nn.Module, D: nn.Module, *rest: Any) -> None:  # some steps want them as [N], not [N, 1]
         names["gan_step"](G, nn.Sequential(D, nn.Flatten(0)), *rest)
 
-    compare(observe_step, [names["gan_step"], with_flat_logits], wrong.wrong_gan_step, wrong.GAN_STEP_MISTAKES)
-    return "both networks are updated once, each by its own loss"
-
-
-def check_loop(names: Namespace) -> str:
-    """Check `gan_step`, or else the loop of a submission, by running it."""
     if "gan_step" in names:
-        return check_gan_step(names)
+        compare(observe_step, [names["gan_step"], with_flat_logits], wrong.gan_step, wrong.GAN_STEP_MISTAKES)
+        return "both networks are updated once, each by its own loss"
     torch.set_default_dtype(torch.float32)
-    G, D = build_generator(names), build_discriminator(names)
-    return check_gan_loop(names["GAN loop"], G.module, D.module, D.size, G.size[0])
+    G, D = build_network(names, "Generator"), build_network(names, "Discriminator")
+    images = torch.rand(2 * BATCH_SIZE, *D.input.shape[1:]) * 2 - 1
+    return check_gan_loop(names["GAN loop"], G.module, D.module, images, D.example, G.input.shape[1])
 
 
 def check_interpolation(names: Namespace) -> str:
@@ -329,9 +282,9 @@ def check_samples(names: Namespace) -> str:
     if "Discriminator" not in names:
         raise Failure("Discriminator is not defined")
     torch.set_default_dtype(torch.float32)
-    step = names.get("gan_step", wrong.wrong_gan_step)
+    step: Callable[..., Any] | Program = names.get("gan_step", wrong.gan_step)
     images = read_mnist().images[:4096].unsqueeze(1).float() / 127.5 - 1  # [N, C, H, W]
-    G, D = build_generator(names).module, build_discriminator(names).module
+    G, D = (build_network(names, role).module for role in ("Generator", "Discriminator"))
     opt_G = torch.optim.Adam(G.parameters(), lr=2e-4, betas=(0.5, 0.999))
     opt_D = torch.optim.Adam(D.parameters(), lr=4e-4, betas=(0.5, 0.999))
     z = torch.randn(128, LATENT_SIZE)
@@ -361,7 +314,7 @@ GAN_PIECES = (
     Piece("generator", "gan", ("Generator",), (), wrong.NETWORKS, check_generator),
     Piece("discriminator", "gan", ("Discriminator",), (), wrong.NETWORKS, check_discriminator),
     Piece("losses", "gan", ("generator_loss", "discriminator_loss"), (), wrong.LOSSES, check_losses),
-    Piece("gan_step", "gan", ("gan_step", "GAN loop"), ("losses",), wrong.STEP, check_loop),
+    Piece("gan_step", "gan", ("gan_step", "GAN loop"), ("losses",), wrong.STEP, check_gan_step),
     Piece("interpolation", "gan", ("interpolate",), (), wrong.TRAIN, check_interpolation),
     Piece("samples", "gan", ("Generator",), ("gan_step", "generator", "discriminator"), wrong.TRAIN, check_samples),
 )

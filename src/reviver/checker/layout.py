@@ -6,8 +6,8 @@ Shapes: I input size, H hidden size, C classes, B batch.
 """
 
 import re
-from collections.abc import Iterator, Mapping
-from itertools import permutations
+from collections.abc import Collection, Iterator, Mapping
+from itertools import permutations, product
 from typing import NamedTuple
 
 import torch
@@ -20,23 +20,26 @@ from reviver.lstm.cell import LSTMWeights
 
 LETTERS = "ifco"
 """The gates in the names of the weights; c is the cell candidate."""
+ORDERS = ["".join(order) for order in permutations(LETTERS)]
 WORDS = {"input": "i", "in": "i", "forget": "f", "cell": "c", "cand": "c", "candidate": "c", "new": "c", "g": "c"}
 WORDS |= {"output": "o", "out": "o", "modulation": "c"} | {letter: letter for letter in LETTERS}
 BIAS_PARTS = (0.25, 0.75)
 """What each of two biases gets of the sum."""
 IS_STATE = re.compile(r"init|(^|[._])([hc]_?[t0]?|hidden|cell)$|[hc]_?(prev|state|start)|(prev|last)_?[hc]")
 """Names of parameters that hold the state before the first step."""
+NEEDED = {"W": ("[H, I]", {4}), "U": ("[H, H]", {4}), "b": ("[H]", {0, 1, 4, 8})}
+"""Shape of each kind of weights, and how many a module may have."""
 
 
 class ParameterPart(NamedTuple):
     """What a parameter consists of."""
 
-    kinds: tuple[str, ...]
-    """Kinds of weights from left to right: W, U or both; or b; or out."""
+    kinds: str
+    """Kinds of weights from left to right: W, U or both; or b; or V, the output matrix, or v, its bias."""
     gates: str
     """Gates from top to bottom."""
-    form: str = ""
-    """`T` if the matrix is transposed, `row` or `column` for a bias with two dimensions, `stack` for one matrix behind another."""
+    axes: str
+    """Its dimensions: gates g if they are stacked, rows r, columns k, and 1."""
     fraction: float = 1.0
     """Fraction of the bias that this one holds."""
 
@@ -51,177 +54,154 @@ class Layout(NamedTuple):
 
     def assemble(self, w: LSTMWeights, W_out: Tensor | None = None, b_out: Tensor | None = None) -> dict[str, Tensor]:
         """Return the parameters that hold these weights, of any sizes; gradients flow through."""
-        weights = w._asdict()
+        values = {**w._asdict(), "V": W_out, "v": b_out}
         result = {}
-        for name, part in self.parts.items():
-            if part.kinds == ("out",):
-                tensor = b_out if part.gates == "b" else W_out
-                assert tensor is not None
-            else:
-                rows = [torch.cat([weights[f"{kind}_{gate}"] for kind in part.kinds], dim=-1) for gate in part.gates]
-                if part.form.startswith("stack"):
-                    turn = {"stackT": Tensor.t, "stack row": lambda row: row[None]}
-                    rows = [turn[part.form](row) if part.form in turn else row for row in rows]
-                    result[name] = torch.stack(rows) * part.fraction
-                    continue
-                tensor = torch.cat(rows) * part.fraction
-            forms = {"T": Tensor.t, "row": lambda b: b[None], "column": lambda b: b[:, None]}
-            result[name] = forms[part.form](tensor) if part.form else tensor
+        for name, (kinds, gates, axes, fraction) in self.parts.items():
+            tensor = values.get(kinds)
+            if tensor is None:
+                rows = [torch.cat([values[f"{kind}_{gate}"] for kind in kinds], dim=-1) for gate in gates]
+                tensor = torch.stack(rows) * fraction  # [gates, rows] or [gates, rows, columns]
+                tensor = tensor if "g" in axes else tensor.flatten(0, 1)
+            result[name] = arranged(tensor, axes)
         return result
 
-    def read(self, parameters: Mapping[str, Tensor], input_size: int) -> dict[str, Tensor]:
-        """Return the weights by their names that are in the parameters, biases as sums."""
-        result: dict[str, Tensor] = {}
-        for name, part in self.parts.items():
-            if part.kinds == ("out",):
-                continue
-            tensor = parameters[name].detach()
-            if part.form.startswith("stack"):
-                tensor = torch.cat([each.T if part.form == "stackT" else each.squeeze(0) for each in tensor])
-            elif part.form:
-                tensor = tensor.T if part.form == "T" else tensor.flatten()
-            for gate, rows in zip(part.gates, tensor.chunk(len(part.gates)), strict=True):
-                sizes = [input_size if kind == "W" else rows.shape[-1] - input_size for kind in part.kinds]
-                blocks = rows.split(sizes, dim=1) if len(sizes) > 1 else [rows]
-                for kind, block in zip(part.kinds, blocks, strict=True):
-                    key = f"{kind}_{gate}"
-                    result[key] = result[key] + block if key in result else block
-        return result
+    def read(self, parameters: Mapping[str, Tensor], like: LSTMWeights) -> dict[str, Tensor]:
+        """Return the numbers of the weights by their names, biases as sums, for weights of the shapes of those of `like`."""
+        codes = {name: torch.full_like(value, code) for code, (name, value) in enumerate(by_name(like).items(), 1)}
+        inner = Layout({name: part for name, part in self.parts.items() if part.gates})
+        coded = inner.assemble(LSTMWeights(**codes, W_proj=None))
+        found: dict[str, Tensor] = {}
+        for name, part in inner.parts.items():
+            for kind, gate in product(part.kinds, part.gates):
+                weight = f"{kind}_{gate}"
+                values = parameters[name].detach()[coded[name] == codes[weight].flatten()[0] * part.fraction]
+                found[weight] = found.get(weight, 0) + values
+        return found
 
 
-def shapes_of_parts(input_size: int, sizes: LSTMSizes) -> Iterator[tuple[tuple[int, ...], ParameterPart]]:
-    """Yield the shapes that the weights of an LSTM may have, each with what a parameter of this shape holds."""
+def by_name(w: LSTMWeights) -> dict[str, Tensor]:
+    """Return the weights of a cell without a projection by name."""
+    return {name: value for name, value in w._asdict().items() if value is not None}
+
+
+def arranged(tensor: Tensor, axes: str) -> Tensor:
+    """Return a tensor whose dimensions are gates, rows and columns, with the `axes` in this order."""
+    plain = [axis for axis in "grk" if axis in axes]
+    tensor = tensor.permute([plain.index(axis) for axis in axes if axis != "1"])
+    for index in (index for index, axis in enumerate(axes) if axis == "1"):
+        tensor = tensor.unsqueeze(index)
+    return tensor
+
+
+def known_shapes(input_size: int, sizes: LSTMSizes) -> dict[tuple[int, ...], ParameterPart]:
+    """Return the shapes that the weights of an LSTM may have, each with what a parameter of this shape holds."""
     I, H, C = input_size, sizes.H, sizes.C  # noqa: E741
-    yield from (((C, H), ParameterPart(("out",), "W")), ((H, C), ParameterPart(("out",), "W", "T")))
-    for shape, form in (((C,), ""), ((1, C), "row"), ((C, 1), "column")):
-        yield shape, ParameterPart(("out",), "b", form)
-    for rows, gates in ((H, ""), (4 * H, LETTERS)):
-        for kinds, columns in ((("W",), I), (("U",), H), (("W", "U"), I + H)):
-            yield (rows, columns), ParameterPart(kinds, gates)
-            yield (columns, rows), ParameterPart(kinds, gates, "T")
-            if not gates:
-                yield (4, rows, columns), ParameterPart(kinds, LETTERS, "stack")
-                yield (4, columns, rows), ParameterPart(kinds, LETTERS, "stackT")
-        for shape, form in (((rows,), ""), ((1, rows), "row"), ((rows, 1), "column")):
-            yield shape, ParameterPart(("b",), gates, form)
-    yield (4, H), ParameterPart(("b",), LETTERS, "stack")
-    yield (4, 1, H), ParameterPart(("b",), LETTERS, "stack row")
+    found: dict[tuple[int, ...], ParameterPart] = {}
+    columns_of = {"W": I, "U": H, "WU": I + H, "b": 0}
+    weights = [(kinds, rows, columns) for rows in (H, 4 * H) for kinds, columns in columns_of.items()]
+    for kinds, rows, columns in (("V", C, H), ("v", C, 0), *weights):
+        for axes in ("rk", "kr", "grk", "gkr") if columns else ("r", "1r", "r1", "gr", "g1r"):
+            is_stacked = rows == 4 * H or "g" in axes
+            if "g" not in axes or rows == H:
+                shape = tuple({"g": 4, "r": rows, "k": columns, "1": 1}[axis] for axis in axes)
+                found.setdefault(shape, ParameterPart(kinds, LETTERS * is_stacked, axes))
+    return found
 
 
 def find_parts(shapes: Mapping[str, tuple[int, ...]], input_size: int, sizes: LSTMSizes) -> dict[str, ParameterPart]:
     """Return what parameters hold by their shapes, those that are weights of an LSTM. Raises Failure."""
-    known: dict[tuple[int, ...], ParameterPart] = {}
-    for shape, part in shapes_of_parts(input_size, sizes):
-        known.setdefault(shape, part)
     B, H, C = sizes.B, sizes.H, sizes.C
-    if not sizes.is_square and list(shapes.values()).count((B,)) >= 4:
-        raise Failure(f"biases have the shape [{B}] of the batch", BIAS_PER_EXAMPLE)
-    for name, shape in shapes.items():
-        if IS_STATE.search(name.lower()) or sizes.is_square:
-            continue
-        if shape in {(B, H), (4, B, H), (B, C), (B, 4 * H), (H, B), (C, B)}:
-            raise Failure(f"a parameter of shape {list(shape)} has the batch size {B} in it", BIAS_PER_EXAMPLE)
+    for name, shape in shapes.items() if B != H else ():
+        per_example = {(B, H), (4, B, H), (B, C), (B, 4 * H), (H, B), (C, B)}
+        if (shape in per_example and not IS_STATE.search(name.lower())) or list(shapes.values()).count((B,)) >= 4:
+            raise Failure(f"{name} of shape {list(shape)} has the batch size {B} in it", BIAS_PER_EXAMPLE)
+    known = known_shapes(input_size, sizes)
     return {name: known[shape] for name, shape in shapes.items() if shape in known}
 
 
-def drop_extra(parts: dict[str, ParameterPart], kind: str, unused: frozenset[str]) -> int:
-    """Leave out parameters that are too many of a kind: those without a part in the result, and states; return how many are left."""
-
-    def names() -> list[str]:
-        return [name for name, part in parts.items() if kind in part.kinds]
-
-    for drop in (lambda name: name in unused, lambda name: bool(IS_STATE.search(name.lower()))):
-        if sum(len(parts[name].gates) or 1 for name in names()) in {0, 4, 8 if kind == "b" else 4}:
+def drop_extra(parts: dict[str, ParameterPart], kind: str, unused: Collection[str]) -> int:
+    """Leave out parameters that are too many of a kind: those without a part in the result, and states; count the others."""
+    for drop in (lambda name: name in unused, lambda name: IS_STATE.search(name.lower())):
+        names = [name for name, part in parts.items() if kind in part.kinds]
+        number = sum(len(parts[name].gates) or 1 for name in names)
+        if number in NEEDED[kind][1]:
             break
-        for name in filter(drop, names()):
+        for name in filter(drop, names):
             del parts[name]
-    return sum(len(parts[name].gates) or 1 for name in names())
+    return sum(len(part.gates) or 1 for part in parts.values() if kind in part.kinds)
 
 
 def find_layouts(
-    shapes: Mapping[str, tuple[int, ...]], input_size: int, sizes: LSTMSizes, unused: frozenset[str] = frozenset()
+    shapes: Mapping[str, tuple[int, ...]], input_size: int, sizes: LSTMSizes, unused: Collection[str] = ()
 ) -> Iterator[Layout]:
     """Yield the layouts that parameters of these shapes may have, the likeliest first. Raises Failure, or Unclear if none."""
     parts = find_parts(shapes, input_size, sizes)
-    remarks = [f"{name} has no part in the result" for name in sorted(unused & parts.keys())]
-    for kind in "WUb":
-        found = drop_extra(parts, kind, unused)
-        if found not in ({0, 1, 4, 8} if kind == "b" else {4}):
-            sizes_of = {"W": "[H, I]", "U": "[H, H]", "b": "[H]"}[kind]
+    remarks = tuple(f"{name} has no part in the result" for name in sorted(set(unused) & parts.keys()))
+    for kind, (shape, numbers) in NEEDED.items():
+        if (found := drop_extra(parts, kind, unused)) not in numbers:
             raise Unclear(
-                f"{found} parameters have the shape {sizes_of} of {kind}, where four gates need four "
+                f"{found} parameters have the shape {shape} of {kind}, where four gates need four "
                 f"(H = {sizes.H}, I = {input_size}: {', '.join(f'{n} {list(s)}' for n, s in shapes.items()) or 'none'})",
                 "give each of the four gates one W [H, I], one U [H, H] and one b [H], or stack them",
             )
-    named = letters_of_all({name: part.kinds for name, part in parts.items() if not part.gates})
-    orders = ["".join(order) for order in permutations(LETTERS)]
+    named = letters_of_all(
+        {name: part.kinds for name, part in parts.items() if not part.gates and part.kinds not in "Vv"}
+    )
     for turned in turns(parts):
-        places = named or {}
-        yield Layout(arrange(turned, places, LETTERS), tuple(remarks), bool(named))
+        yield Layout(arrange(turned, named, LETTERS), remarks, bool(named))
     for turned in turns(parts):
-        if any(part.gates == LETTERS for part in parts.values()) or not named:
-            for order in orders:
-                yield Layout(arrange(turned, named or {}, order), tuple(remarks), bool(named))
-        for kind in "bWU" if named else "":
-            for order in orders[1:]:
-                swapped = dict(zip(LETTERS, order, strict=True))
-                changed = {
-                    name: swapped.get(letter, letter) if kind in parts[name].kinds else letter
-                    for name, letter in named.items()
-                }
-                which = [f"{name} is that of {changed[name]}" for name in named if named[name] != changed[name]]
-                text = f"by what they do, {', '.join(which)}"
-                yield Layout(arrange(turned, changed, LETTERS), (*remarks, text))
+        if not named or any(part.gates for part in parts.values()):
+            for order in ORDERS:
+                yield Layout(arrange(turned, named, order), remarks, bool(named))
+        for kind, order in product("bWU", ORDERS[1:]) if named else ():
+            moved = dict(zip(LETTERS, order, strict=True))
+            changed = {
+                name: moved.get(gate, gate) if kind in parts[name].kinds else gate for name, gate in named.items()
+            }
+            which = [f"{name} is that of {changed[name]}" for name in named if named[name] != changed[name]]
+            yield Layout(arrange(turned, changed, LETTERS), (*remarks, f"by what they do, {', '.join(which)}"))
 
 
 def turns(parts: Mapping[str, ParameterPart]) -> Iterator[dict[str, ParameterPart]]:
-    """Yield the parts, again with U before W where a matrix holds both, and each with U turned."""
-    is_transposed = any(part.form == "T" and "W" in part.kinds for part in parts.values())
-    for is_swapped in (False, True)[: 1 + any(len(part.kinds) == 2 for part in parts.values())]:
-        for is_turned in (False, True)[: 1 + any(part.kinds == ("U",) for part in parts.values())]:
+    """Yield the parts, again with U before W where a matrix holds both, and each with a square U turned."""
+    is_transposed = any(part.axes == "kr" and "W" in part.kinds for part in parts.values())
+    squares = {name for name, part in parts.items() if part.kinds == "U" and (not part.gates or "g" in part.axes)}
+    for is_swapped in (False, True) if any(part.kinds == "WU" for part in parts.values()) else (False,):
+        for is_turned in (False, True) if squares else (False,):
             result = {}
             for name, part in parts.items():
-                each = part._replace(kinds=part.kinds[::-1]) if is_swapped and len(part.kinds) == 2 else part
-                if part.kinds == ("U",) and len(part.gates) != 4 and is_transposed != is_turned:
-                    each = each._replace(form="T")
-                if part.kinds == ("U",) and part.form == "stack" and is_turned:
-                    each = each._replace(form="stackT")
-                result[name] = each
+                if name in squares and is_turned != is_transposed:
+                    part = part._replace(axes=part.axes.replace("rk", "kr"))  # noqa: PLW2901
+                result[name] = part._replace(kinds="UW") if is_swapped and part.kinds == "WU" else part
             yield result
 
 
-def letters_of_all(kinds: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
+def letters_of_all(kinds: Mapping[str, str]) -> dict[str, str]:
     """Return the gate of each parameter by its name; empty unless the names of each kind tell all gates apart."""
     result: dict[str, str] = {}
     for kind in dict.fromkeys(kinds.values()):
         names = [name for name in kinds if kinds[name] == kind]
-        letters = letters_of(names)
-        if kind == ("b",) and len(names) == 1:
-            letters = {names[0]: "="}
+        letters = {names[0]: "="} if kind == "b" and len(names) == 1 else letters_of(names)  # one bias for all gates
         if not letters:
             return {}
         result |= letters
     for name in result:  # a linear layer is that of one gate
         weight = name.removesuffix("bias") + "weight"
-        if name.endswith("bias") and weight in result:
-            result[name] = result[weight]
+        result[name] = result.get(weight, result[name]) if name.endswith("bias") else result[name]
     return result
 
 
 def letters_of(names: list[str]) -> dict[str, str]:
     """Return the gate of each of these names where it is the letter, or the word, in which they differ; else nothing."""
     plain = [name.lower() for name in names]
-    candidates = []
-    if len(set(map(len, plain))) == 1:
-        candidates = [[WORDS.get(name[index], "") for name in plain] for index in range(len(plain[0]))]
     words = [re.findall("[a-z]+", name) for name in plain]
-    common = set.intersection(*map(set, words)) if words else set()
-    candidates.append(
-        [next((WORDS[word] for word in each if word in WORDS and word not in common), "") for each in words]
-    )
-    ends = [[word for word in each if word not in common] for each in words]
-    for index in (0, -1):
-        candidates.append([next((WORDS[word[index]] for word in each if word[index] in WORDS), "") for each in ends])
+    common = set.intersection(*map(set, words))
+    rest = [[word for word in each if word not in common] for each in words]
+    candidates = [[WORDS.get(letter, "") for letter in column] for column in zip(*plain, strict=False)]
+    candidates += [
+        [next((WORDS[word[part]] for word in each if word[part] in WORDS), "") for each in rest]
+        for part in (slice(None), slice(1), slice(-1, None))
+    ]
     for letters in candidates:
         if len(names) in {4, 8} and all(letters.count(letter) == len(names) // 4 for letter in LETTERS):
             return dict(zip(names, letters, strict=True))
@@ -231,17 +211,13 @@ def letters_of(names: list[str]) -> dict[str, str]:
 def arrange(parts: Mapping[str, ParameterPart], places: Mapping[str, str], order: str) -> dict[str, ParameterPart]:
     """Return the parts with their gates; those that no name tells come in an `order`."""
     result: dict[str, ParameterPart] = {}
-    num_biases = sum(len(part.gates) or 1 for part in parts.values() if part.kinds == ("b",))
-    has_bias: set[str] = set()
-    counts: dict[tuple[str, ...], int] = {}
+    is_split = sum(len(part.gates) or 1 for part in parts.values() if part.kinds == "b") == 8
+    seen: list[str] = []
     for name, part in parts.items():
-        if part.kinds == ("out",):
-            result[name] = part
-            continue
-        index = counts.get(part.kinds, 0)
-        counts[part.kinds] = index + 1
-        gates = order if part.gates else places.get(name, order[index % 4]).replace("=", "i")
-        fraction = BIAS_PARTS[gates[0] in has_bias] if part.kinds == ("b",) and num_biases == 8 else 1.0
-        has_bias |= set(gates) if part.kinds == ("b",) else set()
-        result[name] = part._replace(gates=gates, fraction=fraction)
+        if part.kinds not in "Vv":
+            gates = order if part.gates else places.get(name, order[seen.count(part.kinds) % 4]).replace("=", "i")
+            fraction = BIAS_PARTS[f"b{gates[0]}" in seen] if part.kinds == "b" and is_split else 1.0
+            seen += [part.kinds, *(part.kinds + gate for gate in gates)]
+            part = part._replace(gates=gates, fraction=fraction)  # noqa: PLW2901
+        result[name] = part
     return result

@@ -1,19 +1,13 @@
-"""Well-known mistakes in an LSTM: each is the piece with one mistake in it.
+"""Well-known mistakes in an LSTM: each is an edit of the piece as it is right, and one mistake may be edited into another.
 
 Shapes: B batch, T time, I input size, H hidden size, C classes.
 """
 
 import itertools
-from collections.abc import Callable
-from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional
-
+from reviver.checker.compare import Program
 from reviver.checker.pieces import Hint, Mistake, table
-from reviver.lstm.cell import LSTMGates, LSTMState, LSTMWeights, lstm_step
 
 STEP, NETWORK, TRAIN, EQUATIONS = "One step in code", "A network around it", "Train it", "The equations"
 GATES = Hint(STEP, "Compare each line of your code with its equation, letter by letter.")
@@ -44,202 +38,157 @@ CLEAR = Hint(TRAIN, "What does backward do with a gradient that is there already
 CLIP = Hint(TRAIN, "When is the gradient there, when is it used, and what should clipping keep of it?")
 SIGN = Hint(TRAIN, "Which sign has the loss that an optimizer minimizes?")
 
-
-def wrong_step(
-    x: Tensor,
-    state: LSTMState,
-    w: LSTMWeights,
-    *,
-    weights: Callable[[LSTMWeights], LSTMWeights] = lambda w: w,
-    before: Callable[[LSTMState], LSTMState] = lambda state: state,
-    after: Callable[[LSTMState], LSTMState] = lambda state: state,
-    order: str = "ifgo",
-    gate: Callable[[Tensor], Tensor] = torch.sigmoid,
-    candidate: Callable[[Tensor], Tensor] = torch.tanh,
-    bias: float = 1.0,
-    forget_bias: float = 0.0,
-    is_bias_per_row: bool = False,
-    cell: Callable[..., Tensor] = lambda c, i, f, g: f * c + i * g,
-    hidden: Callable[..., Tensor] = lambda old, new, o: o * torch.tanh(new),
-    returned: str = "ifgo",
-) -> tuple[LSTMState, LSTMGates]:
-    """Compute a step of an LSTM in which something is exchanged; `order` has the equations whose weights i, f, g and o get."""
-    w, state = weights(w), before(state)
-    tensors = dict(zip("ifgo", zip(w[:4], w[4:8], w[8:12], strict=True), strict=True))
-
-    def affine(W: Tensor, U: Tensor, b: Tensor | None) -> Tensor:
-        assert b is not None
-        return functional.linear(x, W) + functional.linear(state.h, U) + bias * (b[:, None] if is_bias_per_row else b)
-
-    z_i, z_f, z_g, z_o = (affine(*tensors[name]) for name in order)
-    gates = {"i": gate(z_i), "f": gate(z_f + forget_bias), "g": candidate(z_g), "o": gate(z_o)}
-    c = cell(state.c, gates["i"], gates["f"], gates["g"])
-    return after(LSTMState(hidden(state.c, c, gates["o"]), c)), LSTMGates(*(gates[name] for name in returned))
-
-
-def changed(of: str, change: Callable[[Tensor], Tensor]) -> Callable[[Any], Any]:
-    """Return a function that changes the tensors of a state, or of weights, whose names begin with a letter in `of`."""
-    return lambda tensors: tensors._replace(
-        **{name: change(value) for name, value in tensors._asdict().items() if name[0] in of and value is not None}
-    )
+step = Program("""
+def lstm_step(x, state, w):
+    W_i, W_f, W_c, W_o, U_i, U_f, U_c, U_o, b_i, b_f, b_c, b_o, _ = w
+    h, c = state
+    def z(W, U, b): return x @ W.T + h @ U.T + b
+    i = sigmoid(z(W_i, U_i, b_i))
+    f = sigmoid(z(W_f, U_f, b_f))
+    g = tanh(z(W_c, U_c, b_c))
+    o = sigmoid(z(W_o, U_o, b_o))
+    c = f * c + i * g
+    h = o * tanh(c)
+    return (h, c), (i, f, g, o)
+""")
+recall = Program(f"""{step.text}
+def recall(x, w, W_out, b_out, p=0.0):
+    state = h, c = x.new_zeros(2, len(x), len(w[0]))
+    for x_t in x.unbind(1):
+        (h, c), _ = lstm_step(x_t, state, w)
+        last = h
+        h = dropout(h, p)
+        state = h, c
+    logits = h @ W_out.T + b_out
+    return logits
+""")
+"""The logits [B, C] after sequences x [B, T, I], with dropout of h at every step if p > 0."""
+update = Program("""
+def update(network, optimizer, x, targets, max_norm):
+    loss = cross_entropy(network(x), targets)
+    optimizer.zero_grad()
+    loss.backward()
+    clip_grad_norm_(network.parameters(), max_norm)
+    optimizer.step()
+""")
 
 
-def borrow(w: LSTMWeights, *, to: str, of: str, kinds: str) -> LSTMWeights:
-    """Return weights in which gates have those of another."""
-    return w._replace(**{f"{kind}_{gate}": getattr(w, f"{kind}_{of}") for kind in kinds for gate in to})
+def weights(gate: str, of: str = "", kinds: str = "WUb") -> str:
+    """Return the weights of a gate in `step`, those of some kinds from another gate."""
+    return f"({', '.join(f'{kind}_{of if of and kind in kinds else gate}' for kind in 'WUb')})"
 
 
-step, transposed = partial(partial, wrong_step), partial(changed, change=torch.t)
-reset, detached = (partial(changed, change=change) for change in (torch.zeros_like, torch.detach))
+def borrow(to: str, of: str, kinds: str = "WUb") -> str:
+    """Return the edit by which gates have weights of another."""
+    return " && ".join(f"{weights(gate)} -> {weights(gate, of, kinds)}" for gate in to if gate != of)
+
+
+def exchange(a: str, b: str) -> str:
+    """Return the edit by which two gates have each other's weights."""
+    return f"{weights(a)} -> (A) && {borrow(b, a)} && (A) -> {weights(b)}"
+
+
 STEP_MISTAKES = table(
-    ("the input and the forget gate are exchanged", GATES, step(order="figo")),
-    ("the forget and the output gate are exchanged", GATES, step(order="iogf")),
-    ("the input and the output gate are exchanged", GATES, step(order="ofgi")),
-    ("the gates have the weights of the order i, f, o, g", GATES, step(order="ifog")),
-    ("i and f are exchanged in the cell state", MEMORY, step(cell=lambda c, i, f, g: i * c + f * g)),
-    ("the gates are returned in another order than i, f, g, o", ORDER, step(returned="ifog")),
-    ("h and c are returned in the wrong order", ORDER, step(after=lambda state: LSTMState(*state[::-1]))),
-    ("tanh(c) is missing in the hidden state", SHOWN, step(hidden=lambda old, new, o: o * new)),
-    ("h is computed from c before the step", SHOWN, step(hidden=lambda old, new, o: o * torch.tanh(old))),
-    ("the output gate is missing", SHOWN, step(hidden=lambda old, new, o: torch.tanh(new))),
-    ("the biases are missing", BIAS, step(bias=0.0)),
-    ("the biases are added twice", BIAS, step(bias=2.0)),
-    ("the forget bias of 1 is added in the step", BIAS, step(forget_bias=1.0)),
-    ("sigmoid and tanh are exchanged", RANGE, step(gate=torch.tanh, candidate=torch.sigmoid)),
-    ("the cell candidate has a sigmoid", RANGE, step(candidate=torch.sigmoid)),
-    ("the gates have a tanh", RANGE, step(gate=torch.tanh)),
-    ("W and U are exchanged", MATRIX, step(weights=lambda w: LSTMWeights(*w[4:8], *w[:4], *w[8:]))),
-    ("U is transposed", MATRIX, step(weights=transposed("U"))),
-    ("W is transposed", MATRIX, step(weights=transposed("W"))),
-    ("W and U are transposed", MATRIX, step(weights=transposed("WU"))),
-    ("c is not carried: the memory is replaced, not added to", MEMORY, step(cell=lambda c, i, f, g: i * g)),
-    ("the forget gate is missing in the cell state", MEMORY, step(cell=lambda c, i, f, g: c + i * g)),
-    ("the input gate is missing in the cell state", MEMORY, step(cell=lambda c, i, f, g: f * c + g)),
-    ("1 - f takes the place of the input gate", MEMORY, step(cell=lambda c, i, f, g: f * c + (1 - f) * g)),
-    (
-        "the output gate is added to tanh(c), not multiplied",
-        SHOWN,
-        step(hidden=lambda old, new, o: o + torch.tanh(new)),
-    ),
-    ("the cell candidate has no tanh", RANGE, step(candidate=torch.clone)),
-    ("the gates and the cell candidate have no sigmoid and tanh", RANGE, step(gate=torch.clone, candidate=torch.clone)),
-    *(("all gates have one bias", BIAS, step(weights=partial(borrow, to="ifco", of=of, kinds="b"))) for of in "ifco"),
+    ("the input and the forget gate are exchanged", GATES, exchange("i", "f")),
+    ("the forget and the output gate are exchanged", GATES, exchange("f", "o")),
+    ("the input and the output gate are exchanged", GATES, exchange("i", "o")),
+    ("the gates have the weights of the order i, f, o, g", GATES, exchange("c", "o")),
+    ("i and f are exchanged in the cell state", MEMORY, "f * c + i * g -> i * c + f * g"),
+    ("the gates are returned in another order than i, f, g, o", ORDER, "(i, f, g, o) -> (i, f, o, g)"),
+    ("h and c are returned in the wrong order", ORDER, "return (h, c) -> return (c, h)"),
+    ("tanh(c) is missing in the hidden state", SHOWN, "o * tanh(c) -> o * c"),
+    ("h is computed from c before the step", SHOWN, "o * tanh(c) -> o * tanh(state[1])"),
+    ("the output gate is missing", SHOWN, "o * tanh(c) -> tanh(c)"),
+    ("the biases are missing", BIAS, " + b\n -> \n"),
+    ("the biases are added twice", BIAS, " + b\n ->  + 2 * b\n"),
+    ("the forget bias of 1 is added in the step", BIAS, "f = sigmoid( -> f = sigmoid(1 + "),
+    ("sigmoid and tanh are exchanged", RANGE, "sigmoid(z -> S(z && tanh(z -> sigmoid(z && S(z -> tanh(z"),
+    ("the cell candidate has a sigmoid", RANGE, "tanh(z -> sigmoid(z"),
+    ("the gates have a tanh", RANGE, "sigmoid( -> tanh("),
+    ("W and U are exchanged", MATRIX, "z(W, U, b) -> z(U, W, b)"),
+    ("U is transposed", MATRIX, "U.T -> U"),
+    ("W is transposed", MATRIX, "W.T -> W"),
+    ("W and U are transposed", MATRIX, "W.T -> W && U.T -> U"),
+    ("c is not carried: the memory is replaced, not added to", MEMORY, "f * c + i * g -> i * g"),
+    ("the forget gate is missing in the cell state", MEMORY, "f * c + i * g -> c + i * g"),
+    ("the input gate is missing in the cell state", MEMORY, "f * c + i * g -> f * c + g"),
+    ("1 - f takes the place of the input gate", MEMORY, "f * c + i * g -> f * c + (1 - f) * g"),
+    ("the output gate is added to tanh(c), not multiplied", SHOWN, "o * tanh(c) -> o + tanh(c)"),
+    ("the cell candidate has no tanh", RANGE, "tanh(z -> (z"),
+    ("the gates and the cell candidate have no sigmoid and tanh", RANGE, "sigmoid(z -> (z && tanh(z -> (z"),
+    *(("all gates have one bias", BIAS, borrow("ifco", of, "b")) for of in "ifco"),
 )
+KINDS = {"WUb": "the weights", "W": "W", "U": "U", "b": "the bias"}
 BORROWED = table(
     *(
-        (f"the gate {to} has {text} of {of}", GATES, step(weights=partial(borrow, to=to, of=of, kinds=kinds)))
-        for kinds, text in (("WUb", "the weights"), ("W", "W"), ("U", "U"), ("b", "the bias"))
+        (f"the gate {to} has {KINDS[kinds]} of {of}", GATES, borrow(to, of, kinds))
+        for kinds in KINDS
         for to, of in itertools.permutations("ifco", 2)
     ),
     *(
-        (
-            f"the gates {a} and {b} have {text} of {of}",
-            GATES,
-            step(weights=partial(borrow, to=a + b, of=of, kinds=kinds)),
-        )
-        for kinds, text in (("WUb", "the weights"), ("b", "the bias"))
+        (f"the gates {a} and {b} have {KINDS[kinds]} of {of}", GATES, borrow(a + b, of, kinds))
+        for kinds in ("WUb", "b")
         for a, b in itertools.combinations("ifco", 2)
         for of in "ifco"
         if of not in (a, b)
     ),
 )
 BIAS_PER_ROW = Mistake(
-    "the bias is added along the batch, not along the units",
-    ROWS.text,
-    ROWS.section,
-    partial(wrong_step, is_bias_per_row=True),
+    "the bias is added along the batch, not along the units", ROWS, "U.T + b\n -> U.T + b[:, None]\n"
 )
-(BIAS_PER_EXAMPLE,) = table(("each example has a bias of its own", ROWS, lstm_step))
-(ONLY_EQUAL,) = table(("it works only if batch and units are equal", ROWS, lstm_step))
+BIAS_PER_EXAMPLE = Mistake("each example has a bias of its own", ROWS)
+ONLY_EQUAL = Mistake("it works only if batch and units are equal", ROWS)
+CHANGES_INPUTS = Mistake("the step changes its arguments in place", IN_PLACE)
 STEP_GRADIENT_MISTAKES = table(
-    ("no gradient flows back through h and c", DETACH, step(before=detached("hc"))),
-    ("no gradient flows back through h", DETACH, step(before=detached("h"))),
-    ("no gradient flows back through c", DETACH, step(before=detached("c"))),
+    ("no gradient flows back through h and c", DETACH, "h, c = state -> h, c = state[0].detach(), state[1].detach()"),
+    ("no gradient flows back through h", DETACH, "h, c = state -> h, c = state[0].detach(), state[1]"),
+    ("no gradient flows back through c", DETACH, "h, c = state -> h, c = state[0], state[1].detach()"),
 )
-(CHANGES_INPUTS,) = table(("the step changes its arguments in place", IN_PLACE, lstm_step))
-
-
-def recall(
-    x: Tensor,
-    w: LSTMWeights,
-    W_out: Tensor,
-    b_out: Tensor,
-    p: float = 0.0,
-    *,
-    step: Callable[..., Any] = lstm_step,
-    steps: Callable[[Tensor], Tensor] = lambda x: x,
-    carry: Callable[..., LSTMState] = lambda state: state,
-    read: Callable[[list[LSTMState]], Tensor] = lambda states: states[-1].h,
-    final: Callable[[Tensor], Tensor] = lambda logits: logits,
-    where: str = "h",
-    drop: Callable[[Tensor, float], Tensor] = functional.dropout,
-) -> Tensor:
-    """Return the logits [B, C] of the digit after the sequences x [B, T, I], with dropout of h at every step if p > 0.
-
-    The other arguments make a mistake: another `step`, other `steps`, another state that a step hands on, another vector that
-    is read, something after the logits; or dropout `where` it does not belong, or of another kind.
-    """
-    x = steps(x)
-    zeros = x.new_zeros(len(x), len(w.W_i))  # [B, H]
-    state, mask = LSTMState(zeros, zeros), drop(torch.ones_like(zeros), p)
-    states = [state]
-    for x_t in x.unbind(1):  # [B, I]
-        h, c = step(drop(x_t, p) if where == "x" else x_t, carry(state), w)[0]
-        dropped = h * mask if where == "mask" else drop(h, p) if where in ("h", "hc", "carried") else h
-        state = LSTMState(dropped, drop(c, p) if where in ("c", "hc") else c)
-        states.append(state._replace(h=h) if where == "carried" else state)
-    last = read(states)
-    return final(functional.linear(drop(last, p) if where == "last" else last, W_out, b_out))
-
-
-network = partial(partial, recall)
+LAST = "logits = h -> logits = "
 SEQUENCE_MISTAKES = table(
-    ("batch and time are mixed up", TIME, network(steps=lambda x: x.transpose(0, 1))),
+    ("batch and time are mixed up", TIME, "state = h, c = -> x = x.transpose(0, 1); state = h, c ="),
     (
         "batch and time are mixed up by view or reshape",
         TIME,
-        network(steps=lambda x: x.reshape(x.shape[1], x.shape[0], -1).transpose(0, 1)),
+        "state = h, c = -> x = x.reshape(x.shape[1], x.shape[0], -1).transpose(0, 1); state = h, c =",
     ),
-    ("the state is reset at every step", CARRY, network(carry=reset("hc"))),
-    ("c is not carried but reset at every step", CARRY, network(carry=reset("c"))),
-    ("h is not carried but reset at every step", CARRY, network(carry=reset("h"))),
-    ("the sequence is read backward", ROUNDS, network(steps=lambda x: x.flip(1))),
-    ("the last step is left out", ROUNDS, network(steps=lambda x: x[:, :-1])),
-    ("the first step is left out", ROUNDS, network(steps=lambda x: x[:, 1:])),
-    ("the logits are computed from c", READ, network(read=lambda states: states[-1].c)),
+    ("the state is reset at every step", CARRY, "(x_t, state, w) -> (x_t, (0 * h, 0 * c), w)"),
+    ("c is not carried but reset at every step", CARRY, "(x_t, state, w) -> (x_t, (h, 0 * c), w)"),
+    ("h is not carried but reset at every step", CARRY, "(x_t, state, w) -> (x_t, (0 * h, c), w)"),
+    ("the sequence is read backward", ROUNDS, "in x. -> in x.flip(1)."),
+    ("the last step is left out", ROUNDS, ".unbind(1) -> .unbind(1)[:-1]"),
+    ("the first step is left out", ROUNDS, ".unbind(1) -> .unbind(1)[1:]"),
+    ("the logits are computed from c", READ, f"{LAST}c"),
     (
         "the logits are the mean over the steps",
         READ,
-        network(read=lambda all_: sum(s.h for s in all_) / (len(all_) - 1)),
+        f"for x_t -> m = 0\n    for x_t && last = -> m = m + && {LAST}m / len(x[0])",
     ),
-    ("there is a softmax before cross-entropy", SOFTMAX, network(final=lambda logits: logits.softmax(1))),
-    ("there is a log_softmax before cross-entropy", SOFTMAX, network(final=lambda logits: logits.log_softmax(1))),
-    ("the softmax is taken over the batch", CLASSES, network(final=lambda logits: logits.softmax(0))),
-    ("the softmax is taken over the batch", CLASSES, network(final=lambda logits: logits.log_softmax(0))),
-    *((name, Hint(section, hint), network(step=compute)) for name, hint, section, compute in STEP_MISTAKES),
+    ("there is a softmax before cross-entropy", SOFTMAX, "return logits -> return logits.softmax(1)"),
+    ("there is a log_softmax before cross-entropy", SOFTMAX, "return logits -> return logits.log_softmax(1)"),
+    ("the softmax is taken over the batch", CLASSES, "return logits -> return logits.softmax(0)"),
+    ("the softmax is taken over the batch", CLASSES, "return logits -> return logits.log_softmax(0)"),
+    *STEP_MISTAKES,
 )
-BORROWED_IN_SEQUENCE = tuple(each._replace(compute=network(step=each.compute)) for each in BORROWED)
-(ALONG_BATCH,) = (BIAS_PER_ROW._replace(compute=network(step=BIAS_PER_ROW.compute)),)
-(RANDOM_STATE, NEVER_RESET) = table(
-    ("the initial state is random", CARRY, recall),
-    ("the state is never reset: a batch begins where the one before ended", CARRY, recall),
-)
+RANDOM_STATE = Mistake("the initial state is random", CARRY)
+NEVER_RESET = Mistake("the state is never reset: a batch begins where the one before ended", CARRY)
 SEQUENCE_GRADIENT_MISTAKES = table(
-    ("h is detached before the output", DETACH, network(read=lambda states: states[-1].h.detach())),
-    ("no gradient flows back from step to step", DETACH, network(carry=detached("hc"))),
+    ("h is detached before the output", DETACH, f"{LAST}h.detach()"),
+    ("no gradient flows back from step to step", DETACH, "state = h, c\n -> state = h.detach(), c.detach()\n"),
 )
+DROP = "h = dropout(h, p) -> "
 DROPOUT_MISTAKES = table(
-    ("there is no dropout in training", WHERE, network(where="")),
-    ("dropout acts on the input x", WHERE, network(where="x")),
-    ("dropout acts on the cell state c", WHERE, network(where="c")),
-    ("dropout acts on h and c", WHERE, network(where="hc")),
-    ("dropout acts once, after the last step", WHERE, network(where="last")),
-    ("dropout does not act on what the network reads at the end", WHERE, network(where="carried")),
-    ("all steps have the same dropout mask", MASK, network(where="mask")),
-    ("the units that are kept are not scaled", SCALE, network(drop=lambda h, p: h * (torch.rand_like(h) >= p))),
-    ("p is the probability of keeping a unit", SCALE, network(drop=lambda h, p: functional.dropout(h, 1 - p))),
+    ("there is no dropout in training", WHERE, f"{DROP}pass"),
+    ("dropout acts on the input x", WHERE, f"{DROP}pass && (x_t, -> (dropout(x_t, p),"),
+    ("dropout acts on the cell state c", WHERE, f"{DROP}c = dropout(c, p)"),
+    ("dropout acts on h and c", WHERE, f"{DROP}h, c = dropout(h, p), dropout(c, p)"),
+    ("dropout acts once, after the last step", WHERE, f"{DROP}pass && {LAST}dropout(h, p)"),
+    ("dropout does not act on what the network reads at the end", WHERE, f"{LAST}last"),
+    ("all steps have the same dropout mask", MASK, f"for x_t -> m = dropout(h + 1, p)\n    for x_t && {DROP}h = h * m"),
+    ("the units that are kept are not scaled", SCALE, f"{DROP}h = h * (rand_like(h) >= p)"),
+    ("p is the probability of keeping a unit", SCALE, f"{DROP}h = dropout(h, 1 - p)"),
 )
-(DROPOUT_IN_EVALUATION,) = table(("dropout acts in evaluation, too", WHERE, recall))
+DROPOUT_IN_EVALUATION = Mistake("dropout acts in evaluation, too", WHERE)
 
 INPUT_SIZE, HIDDEN_SIZE = 12, 64
 """Sizes of the cell whose initialization is checked."""
@@ -254,61 +203,40 @@ class Initial(NamedTuple):
     b: float | None = None
 
 
-def xavier(rows: int, *columns: int) -> tuple[float, ...]:
+def xavier(rows: int, *columns: int) -> Initial:
     """Return the standard deviations of Xavier initialization."""
-    return tuple(float((2 / (rows + num)) ** 0.5) for num in columns)
+    return Initial(*(float((2 / (rows + num)) ** 0.5) for num in columns))
 
 
-XAVIER = Initial(*xavier(HIDDEN_SIZE, INPUT_SIZE, HIDDEN_SIZE), b_f=1.0, b=0.0)  # type: ignore[misc]
-JOINED_XAVIER = Initial(*xavier(HIDDEN_SIZE, *[INPUT_SIZE + HIDDEN_SIZE] * 2), b_f=1.0, b=0.0)  # type: ignore[misc]
+XAVIER = xavier(HIDDEN_SIZE, INPUT_SIZE, HIDDEN_SIZE)._replace(b_f=1.0, b=0.0)
+JOINED_XAVIER = xavier(HIDDEN_SIZE, *[INPUT_SIZE + HIDDEN_SIZE] * 2)._replace(b_f=1.0, b=0.0)
 """The same for a matrix that holds W and U of a gate."""
-initial = partial(partial, Initial)
 INITIAL_MISTAKES = table(
-    ("the forget bias is 0", KEEP, initial(*XAVIER._replace(b_f=0.0))),
-    ("all biases are 1", KEEP, initial(*XAVIER._replace(b=1.0))),
-    ("all weights are equal", EQUAL, initial(0.0, 0.0)),
+    ("the forget bias is 0", KEEP, XAVIER._replace(b_f=0.0)),
+    ("all biases are 1", KEEP, XAVIER._replace(b=1.0)),
+    ("all weights are equal", EQUAL, Initial(0.0, 0.0)),
     (
         "the weights are left as nn.Linear makes them",
         SIZE,
-        initial((3 * INPUT_SIZE) ** -0.5, (3 * HIDDEN_SIZE) ** -0.5),
+        Initial((3 * INPUT_SIZE) ** -0.5, (3 * HIDDEN_SIZE) ** -0.5),
     ),
-    ("the weights are left as nn.LSTM makes them", SIZE, initial(*[(3 * HIDDEN_SIZE) ** -0.5] * 2)),
-    ("the weights are standard normal", SIZE, initial(1.0, 1.0)),
-    ("Xavier takes all gates for one matrix", SIZE, initial(*xavier(4 * HIDDEN_SIZE, INPUT_SIZE, HIDDEN_SIZE))),
+    ("the weights are left as nn.LSTM makes them", SIZE, Initial(*[(3 * HIDDEN_SIZE) ** -0.5] * 2)),
+    ("the weights are standard normal", SIZE, Initial(1.0, 1.0)),
+    ("Xavier takes all gates for one matrix", SIZE, xavier(4 * HIDDEN_SIZE, INPUT_SIZE, HIDDEN_SIZE)),
 )
-
-
-def wrong_update(
-    network: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    x: Tensor,
-    targets: Tensor,
-    max_norm: float,
-    *,
-    order: str = "zero backward clip step",
-    clip: Callable[..., Any] = nn.utils.clip_grad_norm_,
-    final: Callable[[Tensor], Tensor] = lambda logits: logits,
-    sign: float = 1.0,
-) -> None:
-    """Update a network once, with the parts of an update in an `order`."""
-    loss = sign * functional.cross_entropy(final(network(x)), targets)
-    parts: dict[str, Callable[[], Any]] = {
-        "zero": optimizer.zero_grad,
-        "backward": loss.backward,
-        "step": optimizer.step,
-    }
-    parts["clip"] = lambda: clip(network.parameters(), max_norm)
-    for part in order.split():
-        parts[part]()
-
-
-update = partial(partial, wrong_update)
-TRAINING_MISTAKES = table(
-    ("the gradients are not cleared", CLEAR, update(order="backward clip step")),
-    ("the weights do not change", CLIP, update(order="zero backward clip")),
-    ("the gradient is not clipped before the update", CLIP, update(order="zero backward step clip")),
-    ("each entry of the gradient is clipped, not its norm", CLIP, update(clip=nn.utils.clip_grad_value_)),
-    ("there is a softmax before cross-entropy", SOFTMAX, update(final=lambda logits: logits.softmax(1))),
-    ("the loss rises", SIGN, update(sign=-1.0)),
+CLEARED = "optimizer.zero_grad() -> pass"
+NOT_CLEARED = Mistake("the gradients are not cleared", CLEAR, CLEARED)
+CLEARED_EARLY = Mistake("the gradients are cleared before the step", CLEAR)
+NOT_CLIPPED = Mistake(
+    "the gradient is not clipped before the update", CLIP, "clip_grad_norm_(network.parameters(), max_norm) -> pass"
 )
-READ_MISTAKES = table(("the gradients are cleared before the step", CLEAR, update(order="backward zero step")))
+TRAINING_MISTAKES = (
+    NOT_CLEARED,
+    NOT_CLIPPED,
+    *table(
+        ("the weights do not change", CLIP, "optimizer.step() -> pass"),
+        ("each entry of the gradient is clipped, not its norm", CLIP, "clip_grad_norm_ -> clip_grad_value_"),
+        ("there is a softmax before cross-entropy", SOFTMAX, "network(x), -> network(x).softmax(1),"),
+        ("the loss rises", SIGN, "loss.backward() -> (-loss).backward()"),
+    ),
+)

@@ -16,29 +16,28 @@ Namespace = Mapping[str, Any]
 LIBRARIES = (str(Path(__file__).parents[1]), str(Path(os.__file__).parent), "<frozen")
 
 
-class Mistake(NamedTuple):
-    """A well-known mistake, and what it gives."""
-
-    name: str
-    """What is wrong, in a few words."""
-    hint: str
-    """One sentence that leads to it, without the solution."""
-    section: str
-    """Heading of the tutorial below which to read."""
-    compute: Callable[..., Any]
-    """The piece with this mistake, to be called as the piece itself."""
-
-
 class Hint(NamedTuple):
     """A hint that several mistakes may share."""
 
     section: str
+    """Heading of the tutorial below which to read."""
     text: str
+    """One sentence that leads to the mistake, without the solution."""
 
 
-def table(*rows: tuple[str, Hint, Callable[..., Any]]) -> tuple[Mistake, ...]:
-    """Return mistakes from rows of name, hint and function."""
-    return tuple(Mistake(name, hint.text, hint.section, compute) for name, hint, compute in rows)
+class Mistake(NamedTuple):
+    """A well-known mistake."""
+
+    name: str
+    """What is wrong, in a few words."""
+    hint: Hint
+    change: Any = ""
+    """What makes it of the piece: edits of a `Program`, or the values that it gives."""
+
+
+def table(*rows: tuple[Any, ...]) -> tuple[Mistake, ...]:
+    """Return mistakes from rows of name, hint and change."""
+    return tuple(Mistake(*row) for row in rows)
 
 
 class Piece(NamedTuple):
@@ -110,53 +109,46 @@ def run_pieces(names: Namespace, pieces: Sequence[Piece]) -> Iterator[PieceOutco
     passed: dict[str, bool] = {}
     for piece in pieces:
         blocking = [need for need in piece.needs if not passed.get(need, True)]
-        start = perf_counter()
         if not set(piece.names) & names.keys():
             yield PieceOutcome(piece.name, piece.network, "missing", f"{' or '.join(piece.names)} is not defined")
             continue
-        if blocking:
-            outcome = PieceOutcome(piece.name, piece.network, "waits", f"waits for {blocking[0]}")
-        else:
-            outcome = run_piece(names, piece)._replace(seconds=round(perf_counter() - start, 2))
+        waits = [PieceOutcome(piece.name, piece.network, "waits", f"waits for {need}") for need in blocking]
+        outcome = waits[0] if waits else run_piece(names, piece)
         passed[piece.name] = outcome.status in {"passed", "unclear"}
         yield outcome
 
 
 def run_piece(names: Namespace, piece: Piece) -> PieceOutcome:
     """Check a piece in float64 and with the same random numbers each time, whatever its code does."""
-    dtype = torch.get_default_dtype()
+    dtype, start = torch.get_default_dtype(), perf_counter()
     try:
         with torch.random.fork_rng(devices=[]):
             torch.set_default_dtype(torch.float64)
             torch.manual_seed(0)
             text = piece.check(names)
-            return PieceOutcome(piece.name, piece.network, "passed", str(text), remarks=getattr(text, "remarks", ()))
+        found: dict[str, Any] = {"status": "passed", "text": str(text), "remarks": getattr(text, "remarks", ())}
     except NotImplementedError:
-        return PieceOutcome(piece.name, piece.network, "missing", "is still to be written")
-    except Unclear as unclear:
-        return PieceOutcome(
-            piece.name, piece.network, "unclear", str(unclear), hint=unclear.advice, section=piece.section
-        )
-    except Failure as failure:
-        mistake = failure.mistake
-        name, hint, section = (mistake.name, mistake.hint, mistake.section) if mistake else ("", "", piece.section)
-        return PieceOutcome(piece.name, piece.network, "failed", str(failure), name, hint, section)
+        found = {"status": "missing", "text": "is still to be written"}
+    except KeyboardInterrupt:
+        raise
     except BaseException as error:
-        if isinstance(error, KeyboardInterrupt):
-            raise
-        if piece.network in names.get("*foreign", ()):  # the check may have called it in a wrong way
+        found = {"status": "failed", "text": describe(error), "section": piece.section}
+        if isinstance(error, Failure) and error.mistake:
+            name, (section, hint), _ = error.mistake
+            found |= {"mistake": name, "hint": hint, "section": section}
+        elif isinstance(error, Unclear):
+            found |= {"status": "unclear", "hint": error.advice}
+        elif piece.network in names.get("*foreign", ()) and not isinstance(error, Failure):
             advice = "let it be called with arguments named as in the text, on the CPU"
-            return PieceOutcome(
-                piece.name, piece.network, "unclear", describe(error), hint=advice, section=piece.section
-            )
-        return PieceOutcome(piece.name, piece.network, "failed", describe(error), section=piece.section)
+            found |= {"status": "unclear", "hint": advice}  # the check may have called it in a wrong way
     finally:
         torch.set_default_dtype(dtype)
+    return PieceOutcome(piece.name, piece.network, seconds=round(perf_counter() - start, 2), **found)
 
 
 def describe(error: BaseException) -> str:
     """Return an error of the code under test in one line, with the line of that code where it was raised."""
-    if isinstance(error, Failure):
+    if isinstance(error, Failure | Unclear):
         return str(error)
     if isinstance(error, SyntaxError):
         return f"line {error.lineno}: {one_line(error.msg)}"

@@ -6,12 +6,11 @@ whoever checks it.
 
 import json
 import math
+import multiprocessing
 import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -21,13 +20,15 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest import mock
 
+from reviver.checker import child
 from reviver.checker.assignment import CheckReport
 from reviver.checker.pieces import PieceOutcome
 from reviver.text import count, one_line
 
-ALONE = {"OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg", "PYTHONDONTWRITEBYTECODE": "1"}
-"""Environment of a child: a thread of its own, and figures without a window."""
+ALONE = {"OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONSAFEPATH": "1"}
+"""Environment of a child: a thread of its own, figures without a window, and no modules of the folder that one is in."""
 MAX_RESULT_BYTES = 1 << 20
 MAX_COPY_BYTES = 50 << 20
 """What of a submission is copied: its code, and other files up to this size in all."""
@@ -35,14 +36,15 @@ IDLE_SECONDS = 30
 """A child that computes nothing for so long waits for something."""
 TICK = 0.1
 """Seconds between looks at a child."""
+START: Any = multiprocessing.get_context("forkserver" if hasattr(os, "fork") else "spawn")
+"""Children are forks of a process that has torch imported already, where the operating system can do that."""
 CODE = (".py", ".ipynb")
 HIDDEN = ("__MACOSX", ".ipynb_checkpoints", "__pycache__", ".git", ".venv")
 CANVAS = re.compile(r"(.+?)_(?:late_)?\d+_\d+_", re.IGNORECASE)
 """Names of files from Canvas: student_12345_67890_file.py."""
 ADDED = re.compile(r"_\d+_assignsubmission_file_?$|^\d+-\d+ - | - [A-Z][a-z]+ \d+, .*$|^submission_(?=\d)")
 """What Moodle and Brightspace add to the name of a student."""
-
-
+ADVICE = "let it end by itself: no endless loop, no exit(), nothing that waits or needs more memory"
 NOTHING = "defines no piece of an assignment; classes: {}; call the network LSTM, or see reviver check --start lstm"
 
 
@@ -130,20 +132,17 @@ def check_submission(
         except (OSError, zipfile.BadZipFile) as error:
             return CheckReport(submission.name, (), f"cannot be read ({getattr(error, 'strerror', None) or error})")
         numbers = (math.ceil(limits.seconds), int(limits.memory_gb * 2**30))
-        command = [sys.executable, "-P", "-m", "reviver.checker.child", str(results), *map(str, numbers)]
-        with subprocess.Popen(  # noqa: S603
-            [*command, json.dumps(course) if course else ""],
-            cwd=folder,
-            env=os.environ | ALONE,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        ) as child:
-            try:
-                problem = wait(child, limits, stop)
-            finally:
-                kill(child)
+        process = START.Process(target=child.main, args=(str(folder), str(results), *numbers, course or {}))
+        with mock.patch.dict(os.environ, ALONE):
+            START.set_forkserver_preload([child.__name__])
+            process.start()
+        try:
+            problem = wait(process, limits, stop)
+        finally:
+            with suppress(ProcessLookupError, AttributeError):
+                os.killpg(process.pid or 0, signal.SIGKILL)  # and the processes that it started
+            process.kill()
+            process.join()
         return read_results(submission.name, results, problem)
 
 
@@ -169,19 +168,22 @@ def copy_files(submission: Submission, folder: Path) -> None:
                     archive.extractall(target.with_suffix(""), [each for each in archive.namelist() if is_inside(each)])
 
 
-def wait(child: subprocess.Popen[bytes], limits: Limits, stop: threading.Event) -> str:
+def wait(process: Any, limits: Limits, stop: threading.Event) -> str:
     """Wait for a child while it computes; return why it ended before it was done. How busy the machine is does not count."""
     used, since = 0.0, time.monotonic()
-    while child.poll() is None and not stop.is_set():
-        time.sleep(TICK)
-        now = computing_time(child.pid)
+    while process.exitcode is None and not stop.is_set():
+        process.join(TICK)
+        now = computing_time(process.pid)
         if now is not None and now > used:
             used, since = now, time.monotonic()
         if used > limits.seconds + 2:
-            return describe_end(None, limits)
+            break
         if time.monotonic() - since > (IDLE_SECONDS if now is not None else 3 * limits.seconds):
             return f"waits for something: it computed nothing for {IDLE_SECONDS} seconds"
-    return describe_end(child.poll(), limits)
+    status = process.exitcode
+    if status is None or status == -getattr(signal, "SIGXCPU", 0):
+        return f"takes more than {count(limits.seconds, 'seconds')}"
+    return f"ends the process by signal {-status}" if status < 0 else f"ends the process with exit code {status}"
 
 
 def computing_time(process: int) -> float | None:
@@ -192,44 +194,22 @@ def computing_time(process: int) -> float | None:
     return None
 
 
-def kill(child: subprocess.Popen[bytes]) -> None:
-    """End a child and the processes that it started."""
-    if hasattr(os, "killpg"):
-        with suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)
-    else:
-        child.kill()
-
-
-def describe_end(status: int | None, limits: Limits) -> str:
-    """Return why a child ended before it was done, by its exit status, None if it did not end."""
-    if status is None or status == -getattr(signal, "SIGXCPU", 0):
-        return f"takes more than {count(limits.seconds, 'seconds')}"
-    return f"ends the process by signal {-status}" if status < 0 else f"ends the process with exit code {status}"
-
-
 def read_results(name: str, results: Path, problem: str) -> CheckReport:
     """Return the report of what a child wrote; a piece without a result has the `problem`."""
     with results.open("rb") as file:
         lines = file.read(MAX_RESULT_BYTES).decode("utf-8", "replace").splitlines()
-    announced: list[Any] = []
-    outcomes: list[PieceOutcome] = []
-    about: dict[str, Any] = {}
+    if not lines:
+        return CheckReport(name, (), problem)
     try:
-        for record in map(json.loads, lines):
-            if isinstance(record, list):
-                outcomes.append(PieceOutcome(*record)._replace(remarks=tuple(record[-1])))
-            elif "error" in record:
-                return CheckReport(name, (), one_line(record["error"]))
-            else:
-                about, announced = record, record["pieces"]
-        if lines and not announced:
-            reason = about["problem"] or NOTHING.format(about["found"] or "none")
-            return CheckReport(name, (), reason)
-        rest = announced[len(outcomes) :]
+        about, *records = map(json.loads, lines)
+        if "error" in about or not about["pieces"]:
+            reason = about.get("error") or about["problem"] or NOTHING.format(about["found"] or "none")
+            return CheckReport(name, (), one_line(reason))
+        outcomes = [PieceOutcome(*record)._replace(remarks=tuple(record[-1])) for record in records]
+        rest = about["pieces"][len(outcomes) :]
         for index, (piece, network) in enumerate(rest):
-            text = f"waits for {rest[0][0]}" if index else problem
-            outcomes.append(PieceOutcome(piece, network, "waits" if index else "unclear", text))
+            verdict = ("waits", f"waits for {rest[0][0]}") if index else ("unclear", problem, "", ADVICE)
+            outcomes.append(PieceOutcome(piece, network, *verdict))
+        return CheckReport(name, tuple(outcomes), problem if rest else "", tuple(about["missing"]))
     except (ValueError, TypeError, KeyError, AttributeError):  # the code under test wrote there
         return CheckReport(name, (), "left results that cannot be read")
-    return CheckReport(name, tuple(outcomes), problem if rest or not lines else "", tuple(about.get("missing", ())))

@@ -79,7 +79,7 @@ def check(
     from reviver.system import usable_cores
 
     settings = {} if course is None else read_course(course)
-    worth = settings.get("points") if points is None else read_points(Path(points))
+    worth = settings.get("points") if points is None else read_points(points)
     if out is not None:
         options.check_not_read(out, *files, *([points] if points else []))
     cells = [Path(file) for file in files if file.endswith(".cell")]
