@@ -44,24 +44,28 @@ class CellCall(ctypes.Structure):
 
 
 @lru_cache(64)
-def _plan(cell: Cell, dropout: str) -> tuple[Plan, dict[str, Any]]:
-    """Return a plan, and its fields of a call: sizes, and arrays, which must live as long as a call that points to them."""
-    plan = Plan(cell, dropout)
-    fields: dict[str, Any] = {
-        "scalars": plan.scalars,
-        "slots": plan.sizes[Place.SLOT],
-        "spills": plan.sizes[Place.SPILL],
-    }
-    fields |= {"registers": plan.sizes[Place.REGISTER], "operand_gradients": plan.sizes[Place.GRAD_OPERAND]}
+def _plan(cell: Cell, dropout: str) -> tuple[Plan, CellCall, list[Any]]:
+    """Return a plan, a call with its fields, and the arrays that this points to, which must live as long as it."""
+    plan, arrays = Plan(cell, dropout), list[Any]()
+    call = CellCall(
+        states=len(plan.states),
+        sums=len(plan.sums),
+        slots=plan.sizes[Place.SLOT],
+        scalars=plan.scalars,
+        registers=plan.sizes[Place.REGISTER],
+        spills=plan.sizes[Place.SPILL],
+        operand_gradients=plan.sizes[Place.GRAD_OPERAND],
+        vectors=len(plan.vectors) + len(plan.numbers),
+        forward_segments=len(plan.forward),
+        backward_segments=len(plan.backward),
+    )
     for name in ("forward", "groups", "backward", "products"):
         segments: list[list[Sequence[int]]] = getattr(plan, name)
         numbers = [number for segment in segments for row in segment for number in row]
         for key, values in ((name, numbers), (f"{name}_ends", [*accumulate(map(len, segments))])):
-            fields[key] = (ctypes.c_int32 * max(1, len(values)))(*values)
-    fields["states"], fields["sums"] = len(plan.states), len(plan.sums)
-    fields["vectors"] = len(plan.vectors) + len(plan.numbers)
-    fields["forward_segments"], fields["backward_segments"] = len(plan.forward), len(plan.backward)
-    return plan, fields
+            arrays.append((ctypes.c_int32 * max(1, len(values)))(*values))
+            setattr(call, key, ctypes.addressof(arrays[-1]))
+    return plan, call, arrays
 
 
 def padded(size: int) -> int:
@@ -102,9 +106,9 @@ class _Pass:
         in_eval = "zoneout_mean" if kind == "zoneout" and options.hidden_dropout > 0.0 else "none"
         self.mask = in_eval if seed is None else kind
         dropout = {"none": "none", "step": "scaled", "variational": "scaled"}.get(self.mask, "zoneout")
-        self.plan, self.fields = _plan(cell, dropout)
-        self.call = CellCall()
-        self.kept: Any = None  # what must live as long as the call
+        self.plan, call, arrays = _plan(cell, dropout)
+        self.call = CellCall.from_buffer_copy(call)
+        self.kept: dict[str, Any] = {"plan": arrays}  # what must live as long as the call
         self.save = SAVE_NOTHING
 
     def forward(
@@ -117,7 +121,9 @@ class _Pass:
         for entries, initial in zip(history, states, strict=True):
             entries[0, :, :H] = initial
         last = [x.new_empty(B, P) for _ in states]
-        self.prepare(x, H, weights, history=history, last=last)
+        self.prepare(x, H, weights)
+        self.point("history", [entries.data_ptr() for entries in history])
+        self.point("last", [entries.data_ptr() for entries in last])
         saved = [*history, buffers.empty(T, B, plan.sizes[Place.SLOT] * P + padded(plan.scalars))] if saving else []
         self.call.saving, self.call.slot = saving, saved[-1].data_ptr() if saving else None
         for begin, end in reversed(_chunks(T, save if save > 0 else T)):
@@ -137,37 +143,31 @@ class _Pass:
         """Compute some steps again for the backward pass, from the states `start` before them, into the other two."""
         for entries, initial in zip(history, start, strict=True):
             entries[0] = initial
-        self.kept[-1]["history"] = self.point("history", history, -begin)
+        self.point("history", [entries.data_ptr() - begin * entries[0].nbytes for entries in history])
         self.call.saving, self.call.slot = True, slot.data_ptr() - begin * slot[0].nbytes
         self.run("forward", begin, end)
 
-    def prepare(self, x: Tensor, H: int, weights: Sequence[Tensor], **pointers: Sequence[Tensor | None]) -> None:
-        """Fill in the call for both passes; `pointers` are fields that point to arrays of pointers."""
-        call, plan, P, base = self.call, self.plan, padded(H), library.Call()
+    def prepare(self, x: Tensor, H: int, weights: Sequence[Tensor]) -> None:
+        """Fill in the call for both passes."""
+        call, plan, P, base = self.call, self.plan, padded(H), self.call.base
         base.dropout, base.kind = self.options.hidden_dropout, library.KINDS.index(self.mask)
         base.T, base.B, base.I = x.shape
-        base.H, base.end, base.saved_end, base.threads = H, base.T, base.T, torch.get_num_threads()
-        base.reverse = self.reverse
+        base.H, base.threads, base.reverse, call.P = H, torch.get_num_threads(), self.reverse, P
         base.point_to(x=x, lengths=self.lengths, seed=self.seed)
-        call.base, call.P = base, P
-        for name, value in self.fields.items():
-            setattr(call, name, value if isinstance(value, int) else ctypes.addressof(value))
         by_name = {name: weight.contiguous() for name, weight in zip(self.cell.weights, weights, strict=True)}
-        vectors = [by_name[name] for name in plan.vectors]
-        table = torch.cat([*vectors, *(x.new_full((H,), number) for number in plan.numbers)]).view(-1, H)
-        table = table if P == H else functional.pad(table, (0, P - H))
-        pointers["W"] = [None if s.W is None else by_name[s.W] for s in plan.sums]
-        pointers["U"] = [None if s.U is None else by_name[s.U] for s in plan.sums]
-        pointers["b"] = [None if s.b is None else table[plan.vectors.index(s.b)] for s in plan.sums]
-        self.kept = by_name, table, {name: self.point(name, tensors) for name, tensors in pointers.items()}
+        table = torch.cat([*(by_name[name] for name in plan.vectors), *(x.new_full((H,), n) for n in plan.numbers)])
+        table = table if P == H else functional.pad(table.view(-1, H), (0, P - H))
         call.vector = table.data_ptr()
+        at: dict[Any, int | None] = {name: weight.data_ptr() for name, weight in by_name.items()}
+        at |= {name: call.vector + 4 * P * index for index, name in enumerate(plan.vectors)} | {None: None}
+        for index, name in enumerate("WUb"):
+            self.point(name, [at[s[index]] for s in plan.sums])
+        self.kept |= {"weights": by_name, "table": table}
 
-    def point(self, name: str, tensors: Sequence[Tensor | None], entry: int = 0) -> Any:
-        """Let a field of the call point to an array of pointers to an entry of tensors; return the array."""
-        addresses = [None if one is None else one.data_ptr() + entry * one[:1].nbytes for one in tensors]
-        array = (ctypes.c_void_p * len(addresses))(*addresses)
-        setattr(self.call, name, ctypes.addressof(array))
-        return array
+    def point(self, name: str, addresses: Sequence[int | None]) -> None:
+        """Let a field of the call point to an array of addresses."""
+        self.kept[name] = (ctypes.c_void_p * len(addresses))(*addresses)
+        setattr(self.call, name, ctypes.addressof(self.kept[name]))
 
     def backward(
         self,
@@ -189,17 +189,19 @@ class _Pass:
         for state, grad in zip(carry, grads[1:], strict=True):
             if grad is not None:
                 state[:, :, :H] = grad
-        self.kept[-1]["carry"] = self.point("carry", carry)
+        self.point("carry", [state.data_ptr() for state in carry])
         steps = min(T, self.save if starts else max(1, BACKWARD_ROWS // B))
         if starts:  # buffers of a chunk; the states after the last step are computed already
             history = [buffers.empty(steps + 1, B, P) for _ in carry]
             slot = buffers.empty(steps, B, plan.sizes[Place.SLOT] * P + padded(plan.scalars))
             last = [x.new_empty(B, P) for _ in carry]
-            self.kept[-1]["last"] = self.point("last", last)
+            self.point("last", [entries.data_ptr() for entries in last])
         grad_W, grad_U, grad_sums = x.new_zeros(n, P, I), x.new_zeros(n, P, H), x.new_empty(steps, B, n * P)
         grad_vector = x.new_zeros(call.vectors, P)
         call.grad_W, call.grad_U, call.grad_vector = grad_W.data_ptr(), grad_U.data_ptr(), grad_vector.data_ptr()
-        grad_output = None if grads[0] is None else functional.pad(grads[0], (0, P - H)).contiguous()
+        grad_output = grads[0]
+        if grad_output is not None:
+            grad_output = grad_output.contiguous() if P == H else functional.pad(grad_output, (0, P - H))
         call.grad_output = None if grad_output is None else grad_output.data_ptr()
         call.grad_sums, call.base.stop_at_first = grad_sums.data_ptr(), not needs_state
         grad_x = on_x = None
@@ -216,12 +218,10 @@ class _Pass:
             if grad_x is not None and on_x is not None:
                 rows = grad_sums[: end - begin].view(-1, n * P)
                 torch.mm(rows, on_x.view(-1, I), out=grad_x[begin:end].view(-1, I))
-        found: dict[str, Tensor] = {}
-        for at, s in enumerate(plan.sums):
-            for matrix, grad in ((s.W, grad_W[at, :H]), (s.U, grad_U[at, :H])):
-                if matrix is not None:  # which may stand in several sums
-                    found[matrix] = found[matrix] + grad if matrix in found else grad
-        found |= {name: grad_vector[at, :H] for at, name in enumerate(plan.vectors)}
+        found: dict[str | None, Tensor] = dict(zip(plan.vectors, grad_vector[:, :H].unbind(), strict=False))
+        for s, *pair in zip(plan.sums, grad_W[:, :H].unbind(), grad_U[:, :H].unbind(), strict=True):
+            for matrix, grad in zip(s[:2], pair, strict=True):  # which may stand in several sums
+                found[matrix] = found[matrix] + grad if matrix in found and matrix else grad
         states = [state[0, :, :H] if needs_state else None for state in carry]
         return [grad_x, *states, *(found.get(name) for name in self.cell.weights)]
 
