@@ -23,7 +23,7 @@ from reviver.run import load
 from reviver.runs.checkpoint import checkpoint_step, find_checkpoint, load_networks, save_checkpoint
 from reviver.runs.environment import describe_machine
 from reviver.runs.folder import RunFolder, refuse_existing
-from reviver.runs.schema import SCHEMA
+from reviver.runs.records import SCHEMA
 from reviver.runs.session import training_session
 from reviver.runs.writer import RecordsWriter
 from reviver.settings.gan import GANConfig

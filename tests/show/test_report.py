@@ -90,7 +90,7 @@ def built(tmp_path_factory: pytest.TempPathFactory, few_images: None) -> Built:
     train_gan(GAN, out / "runs" / "gan-seed0", device="cpu")
     lstm_runs, without_runs = ([load(path) for path in paths] for paths in (lstm_paths, without_paths))
     lstm, gan = lstm_results(lstm_runs, without_runs), gan_results(load(out / "runs" / "gan-seed0"))
-    files = make.write_report(out, lstm, gan)
+    files = build_report(out, lstm, gan)
     html, values = (path.read_text(encoding="utf-8") for path in (files.html, files.json))
     return Built(out, lstm, gan, files, html, json.loads(values))
 
@@ -328,7 +328,7 @@ def test_rebuilding_gives_the_same_bytes(built: Built, monkeypatch: pytest.Monke
     monkeypatch.setattr(make, "build_page", lambda *_, **__: SimpleNamespace(html=page))
     monkeypatch.setattr(make, "FORMATS", ("pdf",))
     assert built.lstm.no_dropout is not None
-    again = build_report(built.out, built.lstm.runs, built.gan.run, built.lstm.no_dropout.runs)
+    again = build_report(built.out, built.lstm, built.gan)
     assert again == built.files
     assert {path: path.read_bytes() for path in paths} == before
 

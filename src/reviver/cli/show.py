@@ -42,13 +42,14 @@ def report(
     from reviver.run import load
     from reviver.show.report import changes
     from reviver.show.report.make import build_report, train_runs
+    from reviver.show.report.results import gan_results, lstm_results
 
     before = None if compare is None else changes.read_report(Path(compare))  # it may be the one that is replaced
     time = f"this takes about {duration(SECONDS['gan']['original' if full else 'best'] + 60)} on two cores"
     with announcing(time):
         trained = train_runs(out, full=full, seed=seed, device=common.device, progress=not common.quiet)
     lstm, no_dropout = ([load(path, "lstm") for path in paths] for paths in (trained.lstm, trained.no_dropout))
-    files = build_report(out, lstm, load(trained.gan, "gan"), no_dropout)
+    files = build_report(Path(out), lstm_results(lstm, no_dropout), gan_results(load(trained.gan, "gan")))
     paths = {name: str(path) for name, path in files._asdict().items() if path is not None}
     result, lines = dict[str, Any](paths), [*paths.values()]
     if before is not None:

@@ -29,7 +29,6 @@ from torch import Tensor
 from reviver.data.images.image_set import ImageSet
 from reviver.gan.custom_networks import CustomDiscriminator
 from reviver.gan.networks import Discriminator
-from reviver.settings.gan import GANConfig
 from reviver.settings.validation import refuse
 
 CHUNK_PIXELS = 1 << 22
@@ -123,12 +122,6 @@ def fold(discriminator: Discriminator) -> Discriminator:
     result = result.to_empty(device="cpu").to(first.bias.dtype)
     result.layers.load_state_dict(source.layers.state_dict())
     return result.to(discriminator.input_mean.device).train(discriminator.training)
-
-
-def build_discriminator(config: GANConfig, image_shape: tuple[int, int, int], num_classes: int) -> Discriminator:
-    """Return the discriminator of a run, centered if `config` says so, with torch's default initialization."""
-    kind = Discriminator if config.input_centering == "none" else CenteredDiscriminator
-    return kind(image_shape, dropout=config.discriminator_dropout, num_classes=num_classes)
 
 
 def center_inputs(discriminator: CenteredDiscriminator | CustomDiscriminator, moments: ImageMoments) -> dict[str, Any]:

@@ -49,7 +49,6 @@ SMALL_ANGLE = 1e-6
 """Radians. For ω nearer to 0 or π than this, sin ω is too small to divide by."""
 VERSION, HEADER, CHECKSUM = 1, struct.Struct("<BBBBH"), struct.Struct("<I")
 """Of a view code, see `parse_view`."""
-DAMAGED = "is damaged; copy it again from the explorer"
 
 
 @dataclass(frozen=True)
@@ -249,12 +248,12 @@ def parse_view(code: str, latent_size: int) -> View:
         data = base64.b64decode(code + "=" * (-len(code) % 4), altchars=b"-_", validate=True)
         content, checksum = data[: -CHECKSUM.size], data[-CHECKSUM.size :]
         version, path, steps, zero, size = HEADER.unpack_from(content)
+        is_whole = CHECKSUM.pack(zlib.crc32(content)) == checksum and len(content) == HEADER.size + 4 * size
+        is_known = version == VERSION and zero == 0 and path < len(PATHS) and steps <= MAX_STEPS
     except (ValueError, struct.error):
-        refuse("view", DAMAGED)
-    if CHECKSUM.pack(zlib.crc32(content)) != checksum or zero or len(content) != HEADER.size + 4 * size:
-        refuse("view", DAMAGED)
-    if version != VERSION or path >= len(PATHS) or steps > MAX_STEPS:
-        refuse("view", DAMAGED)
+        is_whole = is_known = False
+    if not is_whole or not is_known:
+        refuse("view", "is damaged; copy it again from the explorer")
     if size != latent_size:
         problem = f"is of a generator with Z = {size}, this run has {latent_size}"
         refuse("view", f"{problem}; give the run that it was copied for")

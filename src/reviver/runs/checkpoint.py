@@ -62,7 +62,7 @@ class TrainingState:
 
     @property
     def rollbacks(self) -> list[dict[str, Any]]:
-        """Rollbacks so far, oldest first; see `reviver.runs.schema.Rollback`."""
+        """Rollbacks so far, oldest first; see `reviver.runs.records.Rollback`."""
         return [dict(rollback) for rollback in self.extra.get("rollbacks", ())]
 
 

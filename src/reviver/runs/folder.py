@@ -36,8 +36,7 @@ from reviver.launch import job_id, restart_count
 from reviver.runs.checkpoint import find_step_files, write_tensors
 from reviver.runs.distributed.world import ALONE, World
 from reviver.runs.environment import describe_changes, describe_machine, find_changes, versions
-from reviver.runs.records import find_kind
-from reviver.runs.schema import SCHEMA, Line, validate
+from reviver.runs.records import SCHEMA, Line, find_kind, validate
 from reviver.settings.parts import Parts
 from reviver.settings.validation import show_value
 from reviver.system import locking
@@ -156,7 +155,7 @@ class RunFolder:
 
     @property
     def rollbacks(self) -> list[dict[str, Any]]:
-        """Rollbacks to a checkpoint, oldest first; see `reviver.runs.schema.Rollback`."""
+        """Rollbacks to a checkpoint, oldest first; see `reviver.runs.records.Rollback`."""
         return list(self.record.get("rollbacks", []))
 
     def read_config(self, cls: type[Config]) -> Config:

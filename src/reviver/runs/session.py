@@ -154,11 +154,6 @@ class Session:
         keep = self.folder.record["config"]["keep_checkpoints"]
         save_checkpoint(self.folder.checkpoints, self.state, self._metrics.counts, keep)
 
-    def finish(self) -> None:
-        """Write to TensorBoard that the run has ended."""
-        if self._metrics is not None:
-            self._metrics.write_end(self.state.step)
-
     def close(self) -> None:
         """Close the files."""
         if self._metrics is not None:
@@ -290,7 +285,8 @@ def training_session(
                 if rolls_back and not world.call_on_main(lambda: folder.has_checkpoint):
                     session.save()  # so that a rollback is always possible
                 yield session
-                session.finish()
+                if session._metrics is not None:
+                    session._metrics.write_end(state.step)
         except BaseException as error:
             if isinstance(error, Interrupted):
                 folder.set_status("interrupted")

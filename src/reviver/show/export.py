@@ -38,15 +38,12 @@ class Exported(NamedTuple):
     """An ONNX file that was written."""
 
     path: Path
-    """The file."""
     opset: int
     """Version of the operators."""
     inputs: list[Port]
     """Inputs of the graph, in order; `lengths` may be left out."""
     outputs: list[Port]
-    """Outputs of the graph, in order."""
     num_bytes: int
-    """Size of the file."""
 
 
 def to_onnx(

@@ -28,7 +28,7 @@ from reviver.errors import Interrupted, ReviverError, RunFolderError
 from reviver.files.atomic import make_folder, remove_leftovers, write_json, write_text
 from reviver.files.file_errors import explain_read_errors, explain_write_errors
 from reviver.files.read import parse_json, read_json
-from reviver.runs.schema import validate
+from reviver.runs.records import validate
 from reviver.settings.fields import Count, NonNegative
 from reviver.settings.validation import Record
 from reviver.system import handling_signals, locking

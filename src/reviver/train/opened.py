@@ -20,7 +20,7 @@ from reviver.launch import choose_device
 from reviver.lstm.classifier import RecurrentClassifier
 from reviver.runs.checkpoint import checkpoint_step, find_checkpoint, load_networks
 from reviver.runs.folder import RunFolder
-from reviver.runs.schema import validate
+from reviver.runs.records import validate
 from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.parts import BUILT_IN, Parts, is_custom
@@ -105,8 +105,7 @@ class OpenedRun:
     @cached_property
     def task(self) -> Task:
         """Task of an LSTM."""
-        if not isinstance(self.config, LSTMConfig):
-            raise AttributeError("the run of a GAN has no task")
+        self._check_kind("task", "lstm")
         self._require("task")
         data = self.folder.record.get("data")
         if self.config.task == "custom":
@@ -169,9 +168,12 @@ class OpenedRun:
         return run
 
     def _network(self, name: str) -> nn.Module:
-        if (name == "network") != (self.kind == "lstm"):
-            raise AttributeError(f"the run of {'an LSTM' if self.kind == 'lstm' else 'a GAN'} has no {name}")
+        self._check_kind(name, "lstm" if name == "network" else "gan")
         return self.networks[name]
+
+    def _check_kind(self, name: str, kind: str) -> None:
+        if self.kind != kind:
+            raise AttributeError(f"the run of {'an LSTM' if self.kind == 'lstm' else 'a GAN'} has no {name}")
 
     def _data(self, name: str) -> Any:
         """Return what run.json has of the images of a GAN."""

@@ -27,7 +27,7 @@ from reviver.settings.presets import GAN_PRESETS, LSTM_PRESETS
 from reviver.show.gan_figures import interpolation_figure, loss_curves, score_curves
 from reviver.show.lstm_figures import learning_curves
 from reviver.show.report.diagrams import gan_networks, lstm_cell, lstm_unrolled
-from reviver.show.report.results import GANResults, LSTMResults, collect, gan_results, lstm_results
+from reviver.show.report.results import GANResults, LSTMResults, collect
 from reviver.train.gan.grids import save_grid
 from reviver.train.opened import OpenedRun
 
@@ -95,6 +95,7 @@ def train_runs(
         train: Any = train_lstm if kind == "lstm" else train_gan
         train(config, path, device=device, resume=status is not None, progress=progress)
     *lstm_runs, gan_run = (path for _, path, _ in plan)
+    logger.info("reading %d runs of the LSTM and one of the GAN", len(lstm_runs))
     return TrainedRuns(lstm_runs[:NUM_SEEDS], gan_run, lstm_runs[NUM_SEEDS:])
 
 
@@ -113,19 +114,8 @@ def check_run(path: Path, kind: str, config: Any) -> str | None:
     return folder.status
 
 
-def build_report(
-    out: str | Path, lstm_runs: Sequence[OpenedRun], gan_run: OpenedRun, no_dropout_runs: Sequence[OpenedRun] = ()
-) -> ReportFiles:
-    """Write `out`/figures and `out`/report.html, .pdf and .json from finished runs; those of LSTMs differ in their seed.
-
-    `no_dropout_runs` are runs of the LSTM without hidden dropout, which the report compares with the others.
-    """
-    logger.info("reading %d runs of the LSTM and one of the GAN", len(lstm_runs) + len(no_dropout_runs))
-    return write_report(Path(out), lstm_results(lstm_runs, no_dropout_runs), gan_results(gan_run))
-
-
-def write_report(out: Path, lstm: LSTMResults, gan: GANResults) -> ReportFiles:
-    """Write the figures and all files of the report into the folder `out`, and raise RunFolderError if that fails."""
+def build_report(out: Path, lstm: LSTMResults, gan: GANResults) -> ReportFiles:
+    """Write `out`/figures and `out`/report.html, .pdf and .json from finished runs; raise RunFolderError if that fails."""
     explorer = try_explorer(out / EXPLORER, [lstm.runs[0], gan.run])
     paths = ReportFiles(out / "report.html", out / "report.pdf", out / "report.json", explorer)
     figures = out / "figures"

@@ -31,8 +31,8 @@ from reviver.settings.presets import PRESETS
 from reviver.settings.validation import describe_fields, show_value
 from reviver.show.report.comparison import GAN_EPOCHS, compare_with_original, summarize
 from reviver.show.report.diagrams import read_layers
-from reviver.train.gan.grids import grid_at, grid_steps
-from reviver.train.gan.snapshots import GANSnapshot, read_snapshots
+from reviver.train.gan.grids import find_grids
+from reviver.train.gan.snapshots import read_snapshots
 from reviver.train.gan.training import build_networks
 from reviver.train.lstm.summary import METRICS, NUM_LAST_EPOCHS, best, mean_of_last
 from reviver.train.lstm.training import build_network
@@ -131,13 +131,10 @@ def gan_results(run: OpenedRun) -> GANResults:
 def _choose_grids(run: OpenedRun, classifier: DigitClassifier | None) -> dict[str, PictureGrid]:
     """Choose the first grid, the last grid, and the one whose progress is closest to halfway between both."""
     batches_per_epoch = count_batches(run.folder.record["data"]["num_images"], run.config.batch_size)
-    snapshots = read_snapshots(run.folder, grid_steps(run.config, batches_per_epoch))
+    grids = find_grids(run.config, batches_per_epoch)
+    snapshots = read_snapshots(run.folder, grids)
     if not snapshots:
         raise DataError(f"{run.folder.snapshots}: has no samples; train again to save them")
-
-    def when(snapshot: GANSnapshot) -> tuple[int, int | None]:
-        grid = grid_at(snapshot.step, run.config, batches_per_epoch)
-        return grid or (int(snapshot.epoch), None if snapshot.epoch.is_integer() else snapshot.step)
 
     images = [from_pixels(snapshot.images) for snapshot in snapshots]
     # Progress is not time, since images change fastest at the start: recognized digits, or distances to both ends.
@@ -149,7 +146,7 @@ def _choose_grids(run: OpenedRun, classifier: DigitClassifier | None) -> dict[st
     between = range(1, len(images) - 1) or range(len(images))
     middle = min(between, key=lambda index: abs(progress[index] - halfway))
     chosen = {"start": 0, "middle": middle, "end": len(images) - 1}
-    return {name: PictureGrid(*when(snapshots[index]), images[index]) for name, index in chosen.items()}
+    return {name: PictureGrid(*grids[snapshots[index].step], images[index]) for name, index in chosen.items()}
 
 
 def _interpolate(run: OpenedRun, classifier: DigitClassifier | None) -> Interpolation:

@@ -7,7 +7,6 @@ Shapes: N images, C channels, H height, W width, Z latent size.
 """
 
 import math
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -30,7 +29,6 @@ FRAME_MILLISECONDS, LAST_FRAME_MILLISECONDS = 180, 2500
 MAX_FRAMES, MAX_FRAME_SIZE = 60, 640
 CAPTION_HEIGHT = 28
 """Pixels, of an animation."""
-NAME = re.compile(r"epoch-([0-9]{1,18})(?:_update-([0-9]{1,18}))?\.png")
 
 
 class Grid(NamedTuple):
@@ -69,12 +67,13 @@ def grid_at(step: int, config: GANConfig, batches_per_epoch: int) -> Grid | None
     return Grid((step - 1) // batches_per_epoch, step) if is_early else None
 
 
-def grid_steps(config: GANConfig, batches_per_epoch: int) -> list[int]:
-    """Return the updates after which a run saves a grid, see `grid_at`."""
+def find_grids(config: GANConfig, batches_per_epoch: int) -> dict[int, Grid]:
+    """Return the grids of a whole run by their update, in order, see `grid_at`."""
     last = config.epochs * batches_per_epoch
     early = {factor * 10**power for power in range(1, 18) for factor in (1, 2, 5)}
     steps = sorted(early.union(range(0, last + 1, batches_per_epoch)))
-    return [step for step in steps if step <= last and grid_at(step, config, batches_per_epoch)]
+    found = {step: grid_at(step, config, batches_per_epoch) for step in steps if step <= last}
+    return {step: grid for step, grid in found.items() if grid is not None}
 
 
 def tile(images: Tensor, columns: int | None = None) -> NDArray[np.uint8]:
@@ -108,15 +107,6 @@ def save_grid(images: Tensor, path: Path, columns: int | None = None) -> None:
         from PIL import Image
     with atomic_write(path) as temporary:
         Image.fromarray(_enlarged(images, columns)).save(temporary, format="PNG", optimize=True)
-
-
-def remove_later_grids(samples: Path, step: int, batches_per_epoch: int) -> None:
-    """Remove the grids after `step` updates, to which training has returned; skip other files."""
-    for path in samples.glob("epoch-*.png"):
-        if match := NAME.fullmatch(path.name):
-            epoch, update = match.groups()
-            if (int(epoch) * batches_per_epoch if update is None else int(update)) > step:
-                path.unlink()
 
 
 def save_animation(frames: Sequence[tuple[str, Tensor]], path: Path) -> None:

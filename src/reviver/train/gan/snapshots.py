@@ -28,7 +28,7 @@ from reviver.rng import make_rng
 from reviver.runs.folder import RunFolder
 from reviver.runs.session import Session
 from reviver.settings.gan import GANConfig, count_batches
-from reviver.train.gan.grids import MAX_FRAMES, grid_at, remove_later_grids, save_animation, save_grid, tile
+from reviver.train.gan.grids import MAX_FRAMES, find_grids, save_animation, save_grid, tile
 
 NUM_MOMENTS = 60
 """Snapshots of a run."""
@@ -84,9 +84,9 @@ class SampleWriter:
         discriminator: Discriminator,
         z: Tensor,
     ) -> None:
-        self._folder, self._config = folder, config
+        self._folder = folder
         self._steps = snapshot_steps(config, len(data.images), data.image_shape)
-        self._batches_per_epoch = count_batches(len(data.images), config.batch_size)
+        self._grids = find_grids(config, count_batches(len(data.images), config.batch_size))
         self._generator, self._discriminator, self._z = generator, discriminator, z
         chosen = choose_real_images(len(data.images), len(z), config.seed)
         self._real, self._real_labels = data.images[chosen], None
@@ -95,7 +95,7 @@ class SampleWriter:
 
     def is_due(self, step: int) -> bool:
         """Return whether there is a snapshot after `step` updates."""
-        return step in self._steps or grid_at(step, self._config, self._batches_per_epoch) is not None
+        return step in self._steps or step in self._grids
 
     def write(self, session: Session, epoch: float) -> None:
         """Write the snapshot at the current update, after `epoch` epochs, and the grid, if one is due.
@@ -118,19 +118,20 @@ class SampleWriter:
         if not any(earlier < step for earlier in self._folder.snapshot_files):
             tensors["real"] = self._real
         self._folder.write_snapshot(step, tensors)
-        if grid := grid_at(step, self._config, self._batches_per_epoch):
+        if grid := self._grids.get(step):
             save_grid(images.cpu(), self._folder.samples / grid.file_name)
             session.log_image("samples", tile(images.cpu()))
 
     def remove_later(self, step: int) -> None:
         """Remove what was written after `step` updates, to which training has returned."""
-        remove_later_grids(self._folder.samples, step, self._batches_per_epoch)
+        for later, grid in self._grids.items():
+            if later > step:
+                (self._folder.samples / grid.file_name).unlink(missing_ok=True)
         self._folder.remove_later_snapshots(step)
 
     def animate(self) -> None:
         """Save the grids of the run, in order and with their time as a caption, as samples/training.gif."""
-        grids = {step: grid_at(step, self._config, self._batches_per_epoch) for step in self._folder.snapshot_files}
-        captions = {step: grid.when for step, grid in grids.items() if grid is not None}
+        captions = {step: self._grids[step].when for step in self._folder.snapshot_files if step in self._grids}
         steps = [*captions]
         stride = math.ceil(len(steps) / MAX_FRAMES)
         chosen = {*steps[::stride], steps[-1]} if steps else set()

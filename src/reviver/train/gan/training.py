@@ -18,7 +18,7 @@ from torch.optim import Adam
 from reviver.data.images.image_set import ImageSet, from_pixels, load_images
 from reviver.data.packed import epoch_order
 from reviver.errors import DataError
-from reviver.gan.centering import CenteredDiscriminator, build_discriminator, center_inputs, image_moments
+from reviver.gan.centering import CenteredDiscriminator, center_inputs, image_moments
 from reviver.gan.custom_networks import CustomDiscriminator, build_custom
 from reviver.gan.ema import recompute_batch_norm, update_ema
 from reviver.gan.losses import Losses, choose_losses
@@ -63,9 +63,10 @@ def build_networks(
         if config.networks is not None:
             custom = parts.require("networks", config.networks)
             return build_custom(custom, config.latent_size, image_shape, num_classes)
+        kind = Discriminator if config.input_centering == "none" else CenteredDiscriminator
         return (
             Generator(config.latent_size, image_shape, batch_norm_eps=config.batch_norm_eps, num_classes=num_classes),
-            build_discriminator(config, image_shape, num_classes),
+            kind(image_shape, dropout=config.discriminator_dropout, num_classes=num_classes),
         )
 
 
