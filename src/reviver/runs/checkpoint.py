@@ -44,7 +44,6 @@ class TrainingState:
     networks: Mapping[str, nn.Module]
     optimizers: Mapping[str, torch.optim.Optimizer]
     rngs: dict[str, torch.Generator] = field(default_factory=dict)
-    """Random number generators in use."""
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
     """Other tensors of the loop, such as the losses since the last line of metrics."""
     epoch: int = 0
@@ -54,7 +53,6 @@ class TrainingState:
     step: int = 0
     """Updates made so far."""
     seconds: float = 0.0
-    """Training time so far."""
     extra: dict[str, Any] = field(default_factory=dict)
     """Other state that JSON can hold. `extra["best"]`, if present, has the `step` and the metrics of the best weights."""
     best_networks: Mapping[str, Mapping[str, Tensor]] | None = None

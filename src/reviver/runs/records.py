@@ -182,9 +182,7 @@ class Kind(NamedTuple):
     """A kind of run: those of one network."""
 
     config: type[LSTMConfig | GANConfig]
-    """Settings."""
     record: type[RunRecord]
-    """Model of run.json."""
     line: Callable[[str, Mapping[str, Any]], type[Line]]
     """Function of the name of a records file and of `config` that returns the model of its lines."""
 

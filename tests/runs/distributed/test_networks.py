@@ -67,7 +67,7 @@ CURRICULUM: dict[str, Any] = {"curriculum": True, "length": 40, "batch_size": 20
 TOO_SMALL = [
     (LSTMConfig(batch_size=3), 4, "must be at least 4, the number of processes, got 3; give a larger one or"),
     (LSTMConfig(**CURRICULUM), 18, "must be at least 18, the number of processes, got 16 at length 10; "),
-    (GANConfig(batch_size=3), 4, "3 is too small for 4 processes; give at least 4"),
+    (GANConfig(batch_size=3), 4, "must be at least 4, the number of processes, got 3; give a larger one or"),
 ]
 
 

@@ -32,7 +32,6 @@ class DataRecord(Record):
     """Description of custom data in run.json. With it a trained network can be used without the file."""
 
     name: str
-    """Name of the file."""
     sha256: str
     """SHA-256 of the file, or of the digests of the files of a packed folder."""
     num_sequences: Count

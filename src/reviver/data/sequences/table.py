@@ -46,7 +46,6 @@ class SequenceTable:
     """Format of such a position in messages: `row {}` of a CSV file, counted as in a spreadsheet (the header is row 1),
     `row index {}` of a Parquet file, counted as in pandas (from 0), `x[{}]` of an .npz file."""
     name: str
-    """Name of the file."""
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -18,6 +18,7 @@ from torch.distributed.rendezvous import rendezvous
 from reviver.errors import ConfigError, Interrupted, ProcessLost, ReviverError
 from reviver.launch import describe_loss, explaining_losses, launched_size, restart_count
 from reviver.rng import BatchRows
+from reviver.settings.validation import refuse
 from reviver.text import one_line, short_repr
 
 T = TypeVar("T")
@@ -31,7 +32,6 @@ class World:
     rank: int = 0
     """Index of this process; rank 0 writes."""
     size: int = 1
-    """Number of processes."""
     backend: str | None = None
     """gloo or nccl; None for one process."""
 
@@ -82,6 +82,12 @@ class World:
             raise raised
         result: T = outcome[0]
         return result
+
+    def check_batch_size(self, size: int, where: str = "") -> None:
+        """Raise ConfigError unless each process has a row of a batch of `size`."""
+        if size < self.size:
+            problem = f"must be at least {self.size}, the number of processes, got {size}{where}"
+            refuse("batch_size", f"{problem}; give a larger one or start fewer processes")
 
     def require_same(self, values: Mapping[str, Any], subject: str = "") -> None:
         """Compare `values` by name over the processes; `subject` stands before a name in the error.

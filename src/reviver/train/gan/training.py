@@ -168,9 +168,7 @@ def check_world(config: GANConfig, world: World) -> None:
     if config.networks is not None and world.size > 1:
         problem = "layers of your own may mix the images of a batch, of which each process has only some; start one"
         refuse("networks", f"must be none with {world.size} processes, got {config.networks}: {problem}")
-    if config.batch_size < world.size:
-        remedy = f"give at least {world.size}, or start fewer processes"
-        refuse("batch_size", f"{config.batch_size} is too small for {world.size} processes; {remedy}")
+    world.check_batch_size(config.batch_size)
 
 
 def build_models(

@@ -15,7 +15,6 @@ class ClassScore(NamedTuple):
     """Scores of one class, from 0 to 1. A score whose denominator is 0 is None."""
 
     name: str
-    """Name of the class."""
     support: int
     """Number of sequences of the class."""
     precision: float | None
@@ -31,7 +30,6 @@ class ClassificationReport:
     """Scores of a classifier on N labeled sequences; the names are those of scikit-learn."""
 
     classes: tuple[str, ...]
-    """Names of the C classes."""
     confusion: tuple[tuple[int, ...], ...]
     """Confusion matrix [C, C]: `confusion[i][j]` sequences of class i were predicted as class j."""
     log_loss: float

@@ -20,16 +20,13 @@ PREFIX = "network/"
 
 
 class LSTMSnapshot(NamedTuple):
-    """A moment of the training."""
+    """A moment of the training: epochs and updates so far, and the network of that moment, in eval mode."""
 
     epoch: int
-    """Epochs so far."""
     step: int
-    """Updates so far."""
     validation_accuracy: float | None
     """Accuracy on the validation data, see `reviver.lstm.scoring.Score`; None if it was not measured then."""
     network: RecurrentClassifier
-    """RecurrentClassifier of that moment, in eval mode."""
 
 
 def is_snapshot_due(epoch: int, config: LSTMConfig) -> bool:

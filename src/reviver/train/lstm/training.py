@@ -65,11 +65,7 @@ def check_batch_sizes(config: LSTMConfig, world: World) -> None:
     if config.bptt_steps is not None and world.size > 1:
         refuse("bptt_steps", f"must be none with {world.size} processes, got {config.bptt_steps}; start one")
     for length in config.lengths:
-        size = config.batch_size_at(length)
-        if size < world.size:
-            where = f" at length {length}" if config.curriculum else ""
-            problem = f"must be at least {world.size}, the number of processes, got {size}{where}"
-            refuse("batch_size", f"{problem}; give a larger one or start fewer processes")
+        world.check_batch_size(config.batch_size_at(length), f" at length {length}" if config.curriculum else "")
 
 
 def build_network(config: LSTMConfig, task: Task, parts: Parts = BUILT_IN) -> RecurrentClassifier:
