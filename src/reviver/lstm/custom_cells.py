@@ -8,7 +8,7 @@ Shapes: B batch, T time, I input size, H hidden size, L layers, C classes.
 """
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any, NoReturn
 
@@ -62,7 +62,7 @@ class CellLayers(nn.Module):
         fresh: Tensor | None = None,
         *,
         rng: Rng = None,
-        trace: list[list[Any]] | None = None,
+        trace: list[list[States]] | None = None,
     ) -> tuple[Tensor, States]:
         """Run all layers over a batch.
 
@@ -90,20 +90,17 @@ class CellLayers(nn.Module):
             masks = None
             if self.training and self.hidden_dropout > 0.0:
                 masks = sample_masks(shape, self.hidden_dropout, rng, output).unbind()
-            now: Any = None if state is None else self._restore([entry[index] for entry in state])
-            outputs: list[Tensor] = []
-            states: list[Any] = []
+            now = None if state is None else tuple(entry[index] for entry in state)
+            states: list[States] = []
             for t, x_t in enumerate(output.unbind()):  # T times [B, I]
                 mask = None if masks is None else masks[t]
-                if t == 0 and fresh is not None:
+                if t == 0 and fresh is not None and now is not None:
                     now = self._start(cell, x_t, now, fresh, mask)
                 else:
                     now = self._advance(cell, x_t, now, running[t], mask)
-                outputs.append(now if isinstance(now, Tensor) else now[0])
-                if trace is not None:
-                    states.append(now)
-            output = torch.stack(outputs)  # [T, B, H]
-            finals.append((now,) if isinstance(now, Tensor) else tuple(now))
+                states.append(now)
+            output = torch.stack([each[0] for each in states])  # [T, B, H]
+            finals.append(states[-1])
             if trace is not None:
                 trace.append(states)
         output = output.transpose(0, 1)
@@ -111,21 +108,23 @@ class CellLayers(nn.Module):
             output = torch.where(inside, output, 0.0)
         return output, tuple(torch.stack(entries) for entries in zip(*finals, strict=True))
 
-    @staticmethod
-    def _advance(cell: nn.Module, x: Tensor, state: Any, rows: Tensor | None, mask: Tensor | None) -> Any:
+    def _advance(
+        self, cell: nn.Module, x: Tensor, state: States | None, rows: Tensor | None, mask: Tensor | None
+    ) -> States:
         """Return the state after a step of the sequences `rows`, which alone the cell sees; the others keep theirs."""
-        chosen = state
+        before = state
         if rows is not None:
             x, mask = x[rows], None if mask is None else mask[rows]
-            chosen = None if state is None else _map(lambda entry: entry[rows], state)
-        new = cell(x, chosen)
-        if mask is not None:
-            new = mask * new if isinstance(new, Tensor) else _like(new, (mask * new[0], *new[1:]))
+            before = None if state is None else tuple(entry[rows] for entry in state)
+        found = cell(x, None if before is None else self._restore(before))
+        self.form = type(found)
+        h, *others = _entries(found)
+        new = (h if mask is None else mask * h, *others)
         if rows is None or state is None:
             return new
-        return _map(lambda before, after: before.index_copy(0, rows, after), state, new)
+        return tuple(old.index_copy(0, rows, entry) for old, entry in zip(state, new, strict=True))
 
-    def _start(self, cell: nn.Module, x: Tensor, state: Any, fresh: Tensor, mask: Tensor | None) -> Any:
+    def _start(self, cell: nn.Module, x: Tensor, state: States, fresh: Tensor, mask: Tensor | None) -> States:
         """Return the state after a first step, of which the sequences `fresh` [B] start and the others have a `state`."""
         starting, others = fresh.nonzero()[:, 0], (~fresh).nonzero()[:, 0]
         if not len(starting):
@@ -133,20 +132,27 @@ class CellLayers(nn.Module):
         new = self._advance(cell, x, None, starting, mask)
         if not len(others):
             return new
-        rest = _map(lambda entry: entry[others], self._advance(cell, x, state, others, mask))
+        rest = (entry[others] for entry in self._advance(cell, x, state, others, mask))
         back = torch.cat([starting, others]).argsort()
-        return _map(lambda one, other: torch.cat([one, other])[back], new, rest)
+        return tuple(torch.cat(pair)[back] for pair in zip(new, rest, strict=True))
 
     @cached_property
     def example(self) -> Any:
         """A state of one sequence, as the cell returns it."""
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             cell = copy.deepcopy(self.cells[0]).eval()
-            return cell(next(cell.parameters()).new_zeros(1, self.input_size), None)
+            return cell(next(cell.parameters(), torch.empty(0)).new_zeros(1, self.input_size), None)
 
-    def _restore(self, entries: list[Tensor]) -> Any:
+    @cached_property
+    def form(self) -> type[Any]:
+        """Type of a state as the cell returns it."""
+        return type(self.example)
+
+    def _restore(self, entries: States) -> Any:
         """Return a state as the cell returned it."""
-        return entries[0] if isinstance(self.example, Tensor) else _like(self.example, entries)
+        if issubclass(self.form, Tensor):
+            return entries[0]
+        return self.form(*entries) if hasattr(self.form, "_fields") else entries
 
 
 class CellClassifier(RecurrentClassifier):
@@ -284,18 +290,6 @@ def _check_state(part: CustomClass, state: Any, batch: int, hidden_size: int, at
 def _entries(state: Any) -> tuple[Tensor, ...]:
     """Return the entries of a state; none at the start."""
     return (state,) if isinstance(state, Tensor) else tuple(state or ())
-
-
-def _map(function: Callable[..., Tensor], *states: Any) -> Any:
-    """Return the state whose entries are those of a function of the entries of `states`."""
-    if isinstance(states[0], Tensor):
-        return function(*states)
-    return _like(states[0], [function(*entries) for entries in zip(*states, strict=True)])
-
-
-def _like(state: Any, entries: Sequence[Tensor]) -> Any:
-    """Return the entries as a tuple of the type of `state`."""
-    return type(state)(*entries) if hasattr(state, "_fields") else tuple(entries)
 
 
 def _refuse(part: CustomClass, problem: str) -> NoReturn:

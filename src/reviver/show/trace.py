@@ -15,6 +15,7 @@ from reviver.cells.classifier import RNNClassifier
 from reviver.errors import ConfigError
 from reviver.lstm.cell import LSTMGates, LSTMState
 from reviver.lstm.classifier import LSTMClassifier, RecurrentClassifier
+from reviver.lstm.custom_cells import States
 from reviver.lstm.equations import unroll
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.validation import check, refuse
@@ -122,10 +123,9 @@ def _trace_text(network: RNNClassifier, x: Tensor) -> Trace:
 @torch.no_grad()
 def _trace_states(network: RecurrentClassifier, x: Tensor) -> Trace:
     """Return the states of a user-defined cell on x [1, T, I]."""
-    steps: list[list[Any]] = []
+    steps: list[list[States]] = []
     output, _ = network.recurrent(x, trace=steps)
-    entries = [[(now,) if isinstance(now, Tensor) else now for now in layer] for layer in steps]
-    layers = [[torch.stack(values)[:, 0] for values in zip(*layer, strict=True)] for layer in entries]
+    layers = [[torch.stack(values)[:, 0] for values in zip(*layer, strict=True)] for layer in steps]
     titles = ["Hidden state h", *(f"State {number}" for number in range(2, len(layers[0]) + 1))]
     rows = [{"layer": number, "state": [entry.tolist() for entry in layer]} for number, layer in enumerate(layers, 1)]
     named = [dict(zip(titles, layer, strict=True)) for layer in layers]
