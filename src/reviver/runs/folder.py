@@ -8,7 +8,6 @@ samples/        images generated while training
 snapshots/      tensors after some updates, step-N.safetensors; train/*/snapshots.py say which
 tensorboard/    the same metrics and scores, for TensorBoard
 run.lock        locked by the process that is training
-run.job         name of the torchrun that began the run, if one did, until the run has finished
 
 Of several processes that train together, only rank 0 writes.
 """
@@ -40,8 +39,6 @@ from reviver.runs.records import SCHEMA, Line, find_kind, validate
 from reviver.settings.parts import Parts
 from reviver.settings.validation import show_value
 from reviver.system import locking
-
-JOB_FILE = "run.job"
 
 _log = logging.getLogger(__name__)
 
@@ -83,11 +80,11 @@ class RunFolder:
             "command": shlex.join([program.name, *sys.argv[1:]]),
             "started": _now(),
         }
+        if (job := job_id()) is not None:  # by which a restart knows the run that it goes on with
+            record["job"] = job
         with explain_write_errors(path):
             make_folder(path)
         folder = cls(path, record, world)
-        if world.is_main and (name := job_id()) is not None:  # by which a restart knows the run that it goes on with
-            write_text(path / JOB_FILE, name + "\n", create_parent=False)
         folder.save_record()
         return folder
 
@@ -172,12 +169,6 @@ class RunFolder:
         self.record.update(changes)
         if self.world.is_main:
             write_json(self.record_path, self.record, create_parent=False)
-
-    def remove_job(self) -> None:
-        """Remove run.job of a finished run."""
-        if self.world.is_main:
-            with explain_write_errors(self.path):
-                (self.path / JOB_FILE).unlink(missing_ok=True)
 
     def record_data(self, key: str, value: Any, setting: str, description: str) -> None:
         """Record as `key` of run.json what the data of a `setting` is, with a hash; a resumed run must have the same.
@@ -311,18 +302,18 @@ class RunFolder:
 
 def is_restarted(path: str | Path) -> bool:
     """Return whether torchrun has restarted the processes that began the run at `path`, so that they go on with it."""
-    job = Path(path) / JOB_FILE
-    if not restart_count() or not job.is_file() or not job.with_name("run.json").is_file():
+    record_path = Path(path) / "run.json"
+    if not restart_count() or not record_path.is_file():
         return False
-    with explain_read_errors(job):
-        return job.read_text(encoding="utf-8").strip() == job_id()
+    with explain_read_errors(record_path):
+        return bool(read_json(record_path).get("job", "") == job_id())
 
 
 def is_unused(path: Path) -> bool:
     """Return whether nothing is at `path`, or a folder that is empty but for what a process killed at its start has left."""
     if not path.is_dir() or path.is_symlink():
         return not os.path.lexists(path)
-    return all(found.name == JOB_FILE or found.suffix == ".part" for found in path.iterdir())
+    return all(found.suffix == ".part" for found in path.iterdir())
 
 
 def refuse_existing(path: str | Path) -> None:

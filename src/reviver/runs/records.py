@@ -53,6 +53,7 @@ class RunRecord(Record):
     command: str = ABSENT  # command line
     started: str = ABSENT  # UTC, ISO 8601
     updated: str = ABSENT  # the same
+    job: str = ABSENT  # torchrun that began the run, until it has finished
     seconds: Seconds = ABSENT
     eval_seconds: NonNegative = ABSENT
     versions: dict[str, str] = ABSENT  # of Python and of packages

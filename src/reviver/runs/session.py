@@ -294,8 +294,8 @@ def training_session(
                 with suppress(ReviverError):
                     folder.set_status("failed", error=str(error) or type(error).__name__)
             raise
+        folder.record.pop("job", None)
         folder.set_status("finished", seconds=round(session.seconds, 3))
-        folder.remove_job()
 
 
 @contextmanager

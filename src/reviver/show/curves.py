@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from reviver.data.images.image_set import from_pixels
 from reviver.data.task import LOSS_NAMES
-from reviver.errors import ConfigError, RunFolderError
+from reviver.errors import ConfigError
 from reviver.figures import grid_figure, styled
 from reviver.settings.validation import check
 from reviver.show.gan_figures import loss_curves, score_curves
@@ -35,9 +35,7 @@ def plot_run(run: OpenedRun, name: str) -> Figure:
 
 def run_figures(run: OpenedRun) -> dict[str, Figure]:
     """Return the figures of a run by their names: `curves`, and of a GAN also `scores` and `samples` where it has them."""
-    metrics = run.metrics
-    if not metrics:
-        raise RunFolderError(f"{run.folder.records_path('metrics')} is empty; continue the run with --resume")
+    metrics = run.require_metrics()
     if run.kind == "lstm":
         try:
             task, length = run.task, metrics[-1].get("length", run.config.length)

@@ -11,18 +11,16 @@ from typing import Any, Literal
 import numpy as np
 from matplotlib.figure import Figure
 
-from reviver.data.build import build_task
 from reviver.errors import ConfigError, ReviverError, RunFolderError
 from reviver.figures import CHANCE_COLOR, draw_runs, integer_ticks, panels, plain_log_ticks, styled
 from reviver.runs.folder import RunFolder
-from reviver.settings.gan import GANConfig
-from reviver.settings.lstm import LSTMConfig
 from reviver.settings.validation import refuse, show_value
 from reviver.sweep.statistics import SEED, RunGroup, bounds_of, rank_groups, ranking_lines
 from reviver.sweep.summary_figure import STYLES, plain_text
 from reviver.sweep.trials import find_trial_runs
 from reviver.text import leaves_bounds
 from reviver.train.lstm.summary import results_of
+from reviver.train.opened import OpenedRun
 
 Records = list[dict[str, Any]]
 Measure = tuple[str, Literal["max", "min"]]
@@ -69,26 +67,23 @@ def read_runs(paths: Sequence[str | Path]) -> list[ComparedRun]:
 
 
 def _read_run(folder: RunFolder) -> ComparedRun:
-    config: Any = folder.read_config(LSTMConfig if folder.kind == "lstm" else GANConfig)
-    settings = dataclasses.asdict(config)
+    run = OpenedRun(folder)
+    settings = dataclasses.asdict(run.config)
     seed = settings.pop(SEED)
-    data = folder.record.get("data", {})
-    parts = folder.record.get("parts", {})
-    code = {name: part.get("sha256") for name, part in parts.items()} or None
-    settings |= dict(zip(DIGESTS, (data.get("sha256"), code and json.dumps(code)), strict=True))
-    metrics, scores = folder.read_metrics(), folder.read_scores()
-    if not metrics:
-        raise RunFolderError(f"{folder.records_path('metrics')} is empty; continue the run with --resume")
+    code = {name: part.get("sha256") for name, part in folder.record.get("parts", {}).items()} or None
+    digests = folder.record.get("data", {}).get("sha256"), code and json.dumps(code)
+    settings |= dict(zip(DIGESTS, digests, strict=True))
+    metrics, scores = run.require_metrics(), run.scores
     if folder.status != "finished":
         _log.warning("%s is %s: it counts with its last epoch so far", folder.path, folder.status)
     if folder.kind == "gan":
         results = {"last": metrics[-1], "scores": scores[-1] if scores else None}
         return ComparedRun(folder, settings, seed, scores or metrics, results)
     try:
-        chance = build_task(config, data or None).chance
+        chance = run.task.chance
     except ReviverError:  # such as a task of your own, whose class was not given
         chance = None
-    return ComparedRun(folder, settings, seed, metrics, results_of(config, metrics, chance))
+    return ComparedRun(folder, settings, seed, metrics, results_of(run.config, metrics, chance))
 
 
 def differing_settings(runs: Sequence[ComparedRun]) -> list[str]:

@@ -51,7 +51,7 @@ class OpenedRun:
         DeviceError: if the device is not available.
     """
 
-    kind: ClassVar[Literal["lstm", "gan"]]
+    kind: ClassVar[Literal["lstm", "gan"] | None] = None
     config: Any
     """Settings, `LSTMConfig` or `GANConfig`."""
 
@@ -64,7 +64,7 @@ class OpenedRun:
         parts: Parts = BUILT_IN,
     ) -> None:
         self.folder = folder if isinstance(folder, RunFolder) else RunFolder.open(folder, self.kind)
-        is_lstm = self.kind == "lstm"
+        is_lstm = self.folder.kind == "lstm"
         check("checkpoint", checkpoint, Literal["last", "best"] | None if is_lstm else Literal["last"] | None)
         parts.check_run(self.folder.record["config"], self.folder.record.get("parts", {}))
         self.config = self.folder.read_config(LSTMConfig) if is_lstm else self.folder.read_config(GANConfig)
@@ -85,6 +85,12 @@ class OpenedRun:
     def scores(self) -> list[dict[str, Any]]:
         """Records of scores.jsonl: evaluations of a GAN while training; empty if there were none."""
         return self.folder.read_scores()
+
+    def require_metrics(self) -> list[dict[str, Any]]:
+        """Return `metrics`; RunFolderError if there are none yet."""
+        if not (metrics := self.metrics):
+            raise RunFolderError(f"{self.folder.records_path('metrics')} is empty; continue the run with --resume")
+        return metrics
 
     def table(self, name: Literal["metrics", "scores"] = "metrics") -> dict[str, list[Any]]:
         """Return metrics, or `scores` of a GAN, by column; `pandas.DataFrame` and `polars.DataFrame` take it."""
@@ -172,8 +178,8 @@ class OpenedRun:
         return self.networks[name]
 
     def _check_kind(self, name: str, kind: str) -> None:
-        if self.kind != kind:
-            raise AttributeError(f"the run of {'an LSTM' if self.kind == 'lstm' else 'a GAN'} has no {name}")
+        if self.folder.kind != kind:
+            raise AttributeError(f"the run of {'an LSTM' if kind == 'gan' else 'a GAN'} has no {name}")
 
     def _data(self, name: str) -> Any:
         """Return what run.json has of the images of a GAN."""

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from reviver.runs.checkpoint import find_checkpoint, find_step_files
-from reviver.runs.folder import JOB_FILE, RunFolder
+from reviver.runs.folder import RunFolder
 from reviver.train.lstm.training import train
 from tests.contents import content
 from tests.runs.distributed.training import CONFIG, OPTIONS, STEP, attempt_all, complete
@@ -93,10 +93,10 @@ def test_torchrun_restarts_what_died_and_reports_one_line(
     assert error.startswith(f"{LOST} (")
     assert error.endswith("; go on with the same command and --resume, or torchrun with --max-restarts")
     assert run.status == "failed"
-    assert (run.path / JOB_FILE).exists()
+    assert "job" in run.record
     assert run_group(server, complete, tmp_path, 2) == [0, 0]
     assert results(run.path) == results(folder / "undisturbed")
-    assert not (run.path / JOB_FILE).exists()
+    assert "job" not in RunFolder.open(run.path).record
 
 
 @pytest.mark.long
