@@ -6,7 +6,7 @@ Shapes: N images, C channels, H height, W width, Z latent size, K classes.
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -58,8 +58,9 @@ def collect_gan(
     if classifier is not None:
         names = images.label_names or class_names(run.config.data, classifier.head.out_features)
         classifier_spec, c_rounded = embed_classifier(classifier, names, blocks, f"{id_}-classifier")
-    samples = sample(run)
-    rounding = measure_rounding(run, samples, g_rounded, d_rounded, classifier, c_rounded)
+    z = generator.sample_latents(NUM_CONTEXT, make_rng(run.config.seed, "explorer/context"))  # stand for all of the run
+    samples = generate_chunked(generator, z)
+    rounding = measure_rounding(run, z, samples, g_rounded, d_rounded, classifier, c_rounded)
     endpoints = choose_endpoints(run, classifier)
     if num_training is None:
         num_training = max(1, min(NUM_TRAINING, MAX_TRAINING_BYTES // math.prod(generator.image_shape)))
@@ -80,7 +81,7 @@ def collect_gan(
         classifier=classifier_spec,
         latents=embed_latents(run, layers, endpoints, f"{id_}-latents", blocks),
         endpoint_classes=endpoints.classes,
-        logits=context_logits(run, samples, images),
+        logits=context_logits(run, samples, generator.class_labels(z), images),
         **gan_records(run, blocks, id_, name=name, with_data=with_data),
         training=embed_images(training, f"{id_}-training", blocks),
         test=embed_images(test, f"{id_}-test", blocks),
@@ -150,30 +151,11 @@ def embed_classifier(
     return spec, rounded
 
 
-class Samples(NamedTuple):
-    """Samples of a generator."""
-
-    latents: Tensor
-    """[N, Z]"""
-    images: Tensor
-    """[N, C, H, W]"""
-    classes: Tensor | None
-    """One-hot, [N, K]."""
-
-
-def sample(run: OpenedRun) -> Samples:
-    """Return the samples that stand for all of a run."""
-    generator = run.generator
-    rng = make_rng(run.config.seed, "explorer/context")
-    z = generator.sample_latents(NUM_CONTEXT, rng)
-    return Samples(z, generate_chunked(generator, z), generator.class_labels(z))
-
-
 @torch.no_grad()
-def context_logits(run: OpenedRun, samples: Samples, images: RealImages) -> LogitContext:
-    """Return the log-odds of D for samples and for real images."""
+def context_logits(run: OpenedRun, samples: Tensor, labels: Tensor | None, images: RealImages) -> LogitContext:
+    """Return the log-odds of D for samples [N, C, H, W] of the classes `labels` and for real images."""
     discriminator, num_classes = run.discriminator, run.generator.num_classes
-    fake = rounded(discriminator.logits(samples.images, samples.classes))
+    fake = rounded(discriminator.logits(samples, labels))
     for found, name in ((images.test, "test images"), (images.train, "training images")):
         if found is None or (num_classes and (found.labels is None or int(found.labels.max()) >= num_classes)):
             continue  # none, or without the labels that a conditional D asks for
@@ -187,21 +169,21 @@ def context_logits(run: OpenedRun, samples: Samples, images: RealImages) -> Logi
 @torch.no_grad()
 def measure_rounding(
     run: OpenedRun,
-    samples: Samples,
+    z: Tensor,
+    images: Tensor,
     generator: Sequence[FoldedLayer],
     discriminator: Sequence[FoldedLayer],
     classifier: DigitClassifier | None,
     rounded_classifier: Sequence[FoldedLayer],
 ) -> list[Rounding]:
-    """Compare the outputs of the rounded networks for samples with those of the trained ones in single precision."""
-    images = samples.images
-    pixels = evaluate(generator, samples.latents)
-    inputs = run.discriminator.inputs(samples.images, samples.classes)
+    """Compare the outputs of the rounded networks for samples of the latents z with those of the trained ones in single precision."""
+    pixels, labels = evaluate(generator, z), run.generator.class_labels(z)
+    inputs = run.discriminator.inputs(images, labels)
     probabilities = evaluate(discriminator, inputs).sigmoid()
     unit = "probability that an image is real" if describe_losses(run.config.loss).smoothed else "sigmoid of D's output"
     rounding = [
         rounding_of("generator", "pixel, from -1 to 1", pixels, images.flatten(1)),
-        rounding_of("discriminator", unit, probabilities, run.discriminator(samples.images, samples.classes)),
+        rounding_of("discriminator", unit, probabilities, run.discriminator(images, labels)),
     ]
     if classifier is not None:
         found = evaluate(rounded_classifier, images).softmax(1)

@@ -67,11 +67,7 @@ class DigitClassifier(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images [N, C, H, W] in [-1, 1] to logits [N, K]."""
-        return self.logits(self.features(images))
-
-    def logits(self, features: Tensor) -> Tensor:
-        """Map features [N, D] to logits [N, K]."""
-        logits: Tensor = self.head(features)
+        logits: Tensor = self.head(self.features(images))
         return logits
 
     @torch.no_grad()
@@ -131,5 +127,5 @@ class FeatureExtractor:
         assert not self.classifier.training, "BatchNorm would take its statistics from the batch"
         chunks = (from_pixels(chunk).contiguous(memory_format=torch.channels_last) for chunk in pixels.split(CHUNK))
         features = [self.classifier.features(chunk) for chunk in chunks]
-        classes = [self.classifier.logits(chunk).argmax(1) for chunk in features]
+        classes = [self.classifier.head(chunk).argmax(1) for chunk in features]
         return Features(snap(torch.cat(features)), torch.cat(classes))

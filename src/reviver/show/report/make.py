@@ -154,8 +154,8 @@ def plot_figures(lstm: LSTMResults, gan: GANResults) -> dict[str, Figure]:
         "gan-losses": loss_curves(gan.run.metrics, gan.run.config.loss, gan.run.config.label_smoothing),
         "interpolation": interpolation_figure(gan.interpolation, annotate=gan.interpolation.classes is not None),
     }
-    if gan.scores:
-        figures["gan-scores"] = score_curves(gan.scores)
+    if gan.run.scores:
+        figures["gan-scores"] = score_curves(gan.run.scores)
     return figures
 
 
@@ -169,9 +169,9 @@ def save_figures(folder: Path, lstm: LSTMResults, gan: GANResults) -> None:
         for name, figure in plot_figures(lstm, gan).items():
             if name in CHARTS:
                 save_figure(figure, folder / f"{name}-narrow.svg")
-    for number, (name, picture) in enumerate(gan.grids.items(), start=2):
+    for number, (name, (_, images)) in enumerate(gan.grids.items(), start=2):
         for suffix in ("pdf", "png"):
-            save_grid(picture.images, folder / f"figure-{number}-{name}.{suffix}")
+            save_grid(images, folder / f"figure-{number}-{name}.{suffix}")
     with atomic_write(folder / "training.gif") as temporary:
         shutil.copyfile(gan.run.folder.samples / "training.gif", temporary)
 

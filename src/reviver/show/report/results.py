@@ -8,7 +8,7 @@ import math
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -31,7 +31,7 @@ from reviver.settings.presets import PRESETS
 from reviver.settings.validation import describe_fields, show_value
 from reviver.show.report.comparison import GAN_EPOCHS, compare_with_original, summarize
 from reviver.show.report.diagrams import read_layers
-from reviver.train.gan.grids import find_grids
+from reviver.train.gan.grids import Grid, find_grids
 from reviver.train.gan.snapshots import read_snapshots
 from reviver.train.gan.training import build_networks
 from reviver.train.lstm.summary import METRICS, NUM_LAST_EPOCHS, best, mean_of_last
@@ -84,25 +84,13 @@ class LSTMResults:
         }
 
 
-class PictureGrid(NamedTuple):
-    """A sample grid of figures 2 to 4, images [N, C, H, W] in [-1, 1].
-
-    `epoch` counts the completed epochs, `update` the updates so far for a grid within an epoch; None at the end of one.
-    """
-
-    epoch: int
-    update: int | None
-    images: Tensor
-
-
 @dataclass(frozen=True)
 class GANResults:
-    """A GAN run, with its sample grids at the `start`, in the `middle` and at the `end`, and its scores, perhaps none."""
+    """A GAN run, with its sample grids at the `start`, in the `middle` and at the `end`, images [N, C, H, W] in [-1, 1]."""
 
     run: OpenedRun
-    grids: dict[str, PictureGrid]
+    grids: dict[str, tuple[Grid, Tensor]]
     interpolation: Interpolation
-    scores: Records
 
 
 def last(records: Records, name: str) -> float:
@@ -125,10 +113,10 @@ def lstm_results(runs: Sequence[OpenedRun], no_dropout: Sequence[OpenedRun] = ()
 def gan_results(run: OpenedRun) -> GANResults:
     """Return a finished run with the images that the figures show."""
     classifier = DigitClassifier.pinned() if run.is_digits else None
-    return GANResults(run, _choose_grids(run, classifier), _interpolate(run, classifier), run.scores)
+    return GANResults(run, _choose_grids(run, classifier), _interpolate(run, classifier))
 
 
-def _choose_grids(run: OpenedRun, classifier: DigitClassifier | None) -> dict[str, PictureGrid]:
+def _choose_grids(run: OpenedRun, classifier: DigitClassifier | None) -> dict[str, tuple[Grid, Tensor]]:
     """Choose the first grid, the last grid, and the one whose progress is closest to halfway between both."""
     batches_per_epoch = count_batches(run.folder.record["data"]["num_images"], run.config.batch_size)
     grids = find_grids(run.config, batches_per_epoch)
@@ -146,7 +134,7 @@ def _choose_grids(run: OpenedRun, classifier: DigitClassifier | None) -> dict[st
     between = range(1, len(images) - 1) or range(len(images))
     middle = min(between, key=lambda index: abs(progress[index] - halfway))
     chosen = {"start": 0, "middle": middle, "end": len(images) - 1}
-    return {name: PictureGrid(*grids[snapshots[index].step], images[index]) for name, index in chosen.items()}
+    return {name: (grids[snapshots[index].step], images[index]) for name, index in chosen.items()}
 
 
 def _interpolate(run: OpenedRun, classifier: DigitClassifier | None) -> Interpolation:
@@ -217,7 +205,7 @@ def _collect_gan(results: GANResults) -> dict[str, Any]:
         "script_epochs": GAN_EPOCHS,
         "generator": _collect_network(run.generator),
         "discriminator": _collect_network(run.discriminator),
-        "grids": {name: {"epoch": grid.epoch, "update": grid.update} for name, grid in results.grids.items()},
+        "grids": {name: grid._asdict() for name, (grid, _) in results.grids.items()},
         "recognition": _recognize_digits(run, DigitClassifier.pinned()) if run.is_digits else None,
         "interpolation": {
             "num_images": len(interpolation.images),
@@ -225,7 +213,7 @@ def _collect_gan(results: GANResults) -> dict[str, Any]:
             "confidences": interpolation.confidences,
         },
         "final": {name: final[name] for name in GAN_METRICS},
-        "scores": _collect_scores(results.scores) if results.scores else None,
+        "scores": _collect_scores(run.scores) if run.scores else None,
     }
 
 
