@@ -6,7 +6,7 @@ Shapes: N images, C channels (1 gray, 3 color), H height, W width; pixels are by
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
@@ -29,16 +29,6 @@ OTHER_SPLITS = {"dev", "eval", "val", "valid", "validation"}
 """Names of folders that hold the test images of others."""
 
 Result = TypeVar("Result")
-
-
-class ImageFiles(NamedTuple):
-    """Image files of one split of a folder."""
-
-    paths: list[Path]
-    channels: int
-    """1 if all training images are gray, else 3."""
-    labels: Tensor | None
-    """Classes [N] int64, or None."""
 
 
 def read_images(paths: Sequence[Path], image_shape: Sequence[int]) -> Tensor:
@@ -71,8 +61,8 @@ def read_images(paths: Sequence[Path], image_shape: Sequence[int]) -> Tensor:
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
 
 
-def find_image_files(folder: Path, split: str) -> ImageFiles:
-    """Return the image files of a folder, at any depth, with their class labels.
+def find_image_files(folder: Path, split: str) -> tuple[list[Path], int, Tensor | None]:
+    """Return the image files of a folder, at any depth, C (1 if all training images are gray), and the labels [N] int64, or None.
 
     A folder with the subfolders `train` and `test` has both splits; otherwise all images are training images. Each
     subfolder of a split is a class, numbered in the order of their names in the training split; there are labels if
@@ -94,12 +84,12 @@ def find_image_files(folder: Path, split: str) -> ImageFiles:
     channels = 1 if all(mode in GRAY_MODES for mode in modes) else 3
     classes = sorted(set(_class_names(train_paths, train_root)))
     if len(classes) < 2 or "" in classes:
-        return ImageFiles(paths, channels, None)
+        return paths, channels, None
     names = _class_names(paths, root)
     if unknown := sorted(set(names) - set(classes)):
         raise DataError(f"data: {root} has the class {unknown[0]!r}, which the training images lack; take it out")
     indices = {name: index for index, name in enumerate(classes)}
-    return ImageFiles(paths, channels, torch.tensor([indices[name] for name in names]))
+    return paths, channels, torch.tensor([indices[name] for name in names])
 
 
 def class_folders(folder: Path) -> list[str]:
