@@ -10,11 +10,11 @@ import logging
 import re
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -30,11 +30,13 @@ from reviver.errors import (
     needing_train,
 )
 from reviver.files.atomic import remove_leftovers
-from reviver.launch import explaining_losses
+from reviver.launch import DEFAULT_TIMEOUT, choose_device, explaining_losses
+from reviver.rng import seeding_default_rngs
 from reviver.runs.checkpoint import TrainingState, prune_checkpoints, restore_checkpoint, save_checkpoint
-from reviver.runs.distributed.world import ALONE, World
+from reviver.runs.distributed.world import ALONE, World, join_world
 from reviver.runs.environment import versions
-from reviver.runs.folder import RunFolder, is_restarted
+from reviver.runs.folder import RunFolder, is_restarted, refuse_existing
+from reviver.settings.parts import BUILT_IN, Parts
 from reviver.system import handling_signals
 from reviver.text import count
 
@@ -313,6 +315,62 @@ def _explain_failures(state: TrainingState) -> Iterator[None]:
             f"step {state.step + 1}: memory ran out ({problem}); {KEPT}: free some memory and go on with "
             "--resume, or start in a new --out with a smaller --batch-size"
         ) from error
+
+
+class Start(NamedTuple):
+    """What a training begins with, in each of its processes."""
+
+    out: str | Path
+    parts: Parts
+    world: World
+    device: torch.device
+    default_rngs: Mapping[str, torch.Generator]
+    """Those of torch, seeded; only user-defined classes use them."""
+    resume: bool
+    progress: bool
+
+
+def trainer(function: Callable[[Any, Start], RunFolder]) -> Callable[..., RunFolder]:
+    """Decorate a function of settings and a `Start` that trains a run: see `train` inside for what callers give."""
+
+    def train(
+        config: Any,
+        out: str | Path,
+        *,
+        parts: Parts = BUILT_IN,
+        device: str = "auto",
+        resume: bool = False,
+        progress: bool = False,
+        timeout: float = DEFAULT_TIMEOUT,
+    ) -> RunFolder:
+        """Train with the settings `config`, and write and return the run folder `out`.
+
+        Several processes that torchrun has started train together, each with a part of every batch. The first of them
+        writes the folder.
+
+        Args:
+            config: settings of the run.
+            out: run folder, which must not exist unless `resume`.
+            parts: user-defined classes that `config` names.
+            device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+            resume: continue the run in `out` from its last checkpoint. On the same machine and with the same number of
+                threads and processes the result is bit for bit that of an uninterrupted run.
+            progress: show a progress bar.
+            timeout: seconds that a process waits for the others before it fails.
+
+        Raises:
+            ConfigError, DataError, DeviceError, RunFolderError: before anything is written.
+            DivergenceError: if a loss is not finite.
+            Interrupted: after SIGINT or SIGTERM, once the state is saved.
+            ProcessLost: if another process died or does not answer.
+        """
+        chosen = choose_device(device)
+        with join_world(chosen, timeout) as world, seeding_default_rngs(config.seed, chosen) as rngs:
+            if not resume:
+                world.call_on_main(lambda: refuse_existing(out))
+            return function(config, Start(out, parts, world, chosen, rngs, resume, progress))
+
+    return train
 
 
 def open_run(out: str | Path, kind: str, config: Any, *, resume: bool, world: World = ALONE) -> RunFolder:

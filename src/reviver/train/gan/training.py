@@ -9,7 +9,6 @@ import copy
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
@@ -26,14 +25,13 @@ from reviver.gan.networks import Discriminator, Generator, one_hot
 from reviver.gan.scores.feature_extractor import FeatureExtractor
 from reviver.gan.scores.monitor import create_monitor, progress_line
 from reviver.gan.step import GANStepResult, StepOptions, backpropagate, gan_step
-from reviver.launch import DEFAULT_TIMEOUT, choose_device
-from reviver.rng import BatchRows, RowsRng, make_rng, seeding_default_rngs
+from reviver.rng import BatchRows, RowsRng, make_rng
 from reviver.runs.checkpoint import TrainingState
 from reviver.runs.distributed.parallel_step import ParallelStep, parallelize_batch_norm
-from reviver.runs.distributed.world import ALONE, World, join_world
-from reviver.runs.folder import RunFolder, refuse_existing
+from reviver.runs.distributed.world import ALONE, World
+from reviver.runs.folder import RunFolder
 from reviver.runs.records import MAX_CLASSES
-from reviver.runs.session import Session, open_run, training_session
+from reviver.runs.session import Session, Start, open_run, trainer, training_session
 from reviver.settings.gan import GANConfig, count_batches
 from reviver.settings.parts import BUILT_IN, Parts
 from reviver.settings.validation import refuse
@@ -78,41 +76,12 @@ def build_optimizers(config: GANConfig, generator: Generator, discriminator: Dis
     return optimizers
 
 
-def train(
-    config: GANConfig,
-    out: str | Path,
-    *,
-    parts: Parts = BUILT_IN,
-    device: str = "auto",
-    resume: bool = False,
-    progress: bool = False,
-    timeout: float = DEFAULT_TIMEOUT,
-) -> RunFolder:
-    """Train both networks into a run folder, by one process or by all that `torchrun` has started.
-
-    Arguments and errors are those of `reviver.train.lstm.training.train`.
-    """
-    chosen_device = choose_device(device)
-    with join_world(chosen_device, timeout) as world, seeding_default_rngs(config.seed, chosen_device) as rngs:
-        return train_in_world(config, out, world, chosen_device, parts, rngs, resume=resume, progress=progress)
-
-
-def train_in_world(
-    config: GANConfig,
-    out: str | Path,
-    world: World,
-    device: torch.device,
-    parts: Parts = BUILT_IN,
-    default_rngs: Mapping[str, torch.Generator] = MappingProxyType({}),
-    *,
-    resume: bool,
-    progress: bool,
-) -> RunFolder:
-    """Train as `train` does, as one of the processes of `world`; rank 0 writes, evaluates and shows progress."""
+@trainer
+def train(config: GANConfig, start: Start) -> RunFolder:
+    """Train both networks; for the arguments of callers see `reviver.runs.session.trainer`."""
+    parts, world, device = start.parts, start.world, start.device
     check_world(config, world)
     losses = choose_losses(config.loss, config.label_smoothing, parts)
-    if not resume:
-        world.call_on_main(partial(refuse_existing, out))
     data = load_images(config.data, config.image_size)
     num_classes = count_classes(data) if config.conditional else 0
     monitor = create_monitor(config, data)
@@ -126,8 +95,8 @@ def train_in_world(
         centering = center_inputs(models.discriminator, image_moments(data))
     state = build_state(config, models, count_batches(len(data), config.batch_size))
     if parts.networks is not None or parts.loss is not None:
-        state.rngs |= default_rngs
-    folder = open_run(out, "gan", config, resume=resume, world=world)
+        state.rngs |= start.default_rngs
+    folder = open_run(start.out, "gan", config, resume=start.resume, world=world)
     folder.record_parts(parts)
     record = {"name": data.name, "num_images": len(data), "image_shape": list(data.image_shape), "sha256": data.sha256}
     folder.record_data("data", record | ({"num_classes": num_classes} if num_classes else {}), "data", "images")
@@ -144,7 +113,7 @@ def train_in_world(
         state,
         total=config.epochs,
         description=f"GAN {data.name}",
-        progress=progress,
+        progress=start.progress,
         files=files,
         native="none",
     ) as session:

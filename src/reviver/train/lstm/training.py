@@ -6,7 +6,6 @@ Shapes: B batch, T time, I input size, C classes.
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -17,19 +16,18 @@ from reviver.data.build import build_task
 from reviver.data.packed import epoch_order
 from reviver.data.palindromes import Palindromes
 from reviver.data.task import Sequences, Task, correct, mean_loss
-from reviver.launch import DEFAULT_TIMEOUT, choose_device
 from reviver.lstm import kernel
 from reviver.lstm.classifier import LSTMClassifier, RecurrentClassifier
 from reviver.lstm.custom_cells import CellClassifier, build_custom
 from reviver.lstm.kernel.library import KERNEL
 from reviver.lstm.layer import chrono
 from reviver.lstm.scoring import Score, score
-from reviver.rng import Rng, RowsRng, make_rng, seeding_default_rngs
+from reviver.rng import Rng, RowsRng, make_rng
 from reviver.runs.checkpoint import TrainingState
 from reviver.runs.distributed.parallel_step import ParallelStep
-from reviver.runs.distributed.world import World, join_world
-from reviver.runs.folder import RunFolder, refuse_existing
-from reviver.runs.session import Session, open_run, training_session
+from reviver.runs.distributed.world import World
+from reviver.runs.folder import RunFolder
+from reviver.runs.session import Session, Start, open_run, trainer, training_session
 from reviver.settings.fields import select
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.lstm_network import CELLS, LSTMClassifierSpec, RNNClassifierSpec, auto_patch_size, cell_label
@@ -187,60 +185,14 @@ def truncated_step(
     return LSTMStepResult(loss.detach(), correct("class", logits, segment.targets).sum())
 
 
-def train(
-    config: LSTMConfig,
-    out: str | Path,
-    *,
-    parts: Parts = BUILT_IN,
-    device: str = "auto",
-    resume: bool = False,
-    progress: bool = False,
-    timeout: float = DEFAULT_TIMEOUT,
-) -> RunFolder:
-    """Train a network with the settings `config`, and write and return the run folder `out`.
-
-    Several processes that torchrun has started train the network together, each with a part of every batch. The first
-    of them writes the folder.
-
-    Args:
-        config: settings of the run.
-        out: run folder, which must not exist unless `resume`.
-        parts: user-defined cell and task that `config` names.
-        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
-        resume: continue the run in `out` from its last checkpoint. On the same machine and with the same number of
-            threads and processes the result is bit for bit that of an uninterrupted run.
-        progress: show a progress bar.
-        timeout: seconds that a process waits for the others before it fails.
-
-    Raises:
-        ConfigError, DataError, DeviceError, RunFolderError: before anything is written.
-        DivergenceError: if a loss is not finite.
-        Interrupted: after SIGINT or SIGTERM, once the state is saved.
-        ProcessLost: if another process died or does not answer.
-    """
-    chosen_device = choose_device(device)
-    with join_world(chosen_device, timeout) as world, seeding_default_rngs(config.seed, chosen_device) as default_rngs:
-        check_batch_sizes(config, world)
-        if not resume:
-            world.call_on_main(lambda: refuse_existing(out))
-        rngs = {"dropout": make_rng(config.seed, "dropout", chosen_device)}
-        if parts.cell is not None:
-            rngs |= default_rngs
-        return _train(config, out, chosen_device, world, parts, rngs, resume=resume, progress=progress)
-
-
-def _train(
-    config: LSTMConfig,
-    out: str | Path,
-    device: torch.device,
-    world: World,
-    parts: Parts,
-    rngs: dict[str, torch.Generator],
-    *,
-    resume: bool,
-    progress: bool,
-) -> RunFolder:
-    """Train as one process of `world`."""
+@trainer
+def train(config: LSTMConfig, start: Start) -> RunFolder:
+    """Train a network on a task; for the arguments of callers see `reviver.runs.session.trainer`."""
+    parts, world, device = start.parts, start.world, start.device
+    check_batch_sizes(config, world)
+    rngs = {"dropout": make_rng(config.seed, "dropout", device)}
+    if parts.cell is not None:
+        rngs |= start.default_rngs
     task = build_task(config, parts=parts)
     network = build_network(config, task, parts).to(device)
     optimizer = build_optimizer(config, network)
@@ -257,7 +209,7 @@ def _train(
         extra={**curriculum.start(config), "sequences": 0},
     )
     uses_kernel = not is_reference(config.cell) and device.type == "cpu" and kernel.available()
-    folder = open_run(out, "lstm", config, resume=resume, world=world)
+    folder = open_run(start.out, "lstm", config, resume=start.resume, world=world)
     folder.record_parts(parts)
     if isinstance(network, CellClassifier) and world.is_main:
         _log.info(f"the cell {config.cell} runs step by step, which takes longer than a text, which runs natively")
@@ -273,7 +225,7 @@ def _train(
         total=len(config.lengths) if config.curriculum else config.epochs,
         unit="lengths" if config.curriculum else "epochs",
         description=label + ("" if config.task == "custom" else f" T={config.length}"),
-        progress=progress,
+        progress=start.progress,
         native=KERNEL.variant if uses_kernel else "none",
     ) as session:
         while not is_finished(config, state):
