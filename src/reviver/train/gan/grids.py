@@ -7,6 +7,7 @@ Shapes: N images, C channels, H height, W width, Z latent size.
 """
 
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -29,6 +30,7 @@ FRAME_MILLISECONDS, LAST_FRAME_MILLISECONDS = 180, 2500
 MAX_FRAMES, MAX_FRAME_SIZE = 60, 640
 CAPTION_HEIGHT = 28
 """Pixels, of an animation."""
+NAME = re.compile(r"epoch-([0-9]{1,18})(?:_update-([0-9]{1,18}))?\.png")
 
 
 class Grid(NamedTuple):
@@ -107,6 +109,15 @@ def save_grid(images: Tensor, path: Path, columns: int | None = None) -> None:
         from PIL import Image
     with atomic_write(path) as temporary:
         Image.fromarray(_enlarged(images, columns)).save(temporary, format="PNG", optimize=True)
+
+
+def remove_later_grids(samples: Path, step: int, batches_per_epoch: int) -> None:
+    """Remove the grids after `step` updates, to which training has returned; skip other files."""
+    for path in samples.glob("epoch-*.png"):
+        if match := NAME.fullmatch(path.name):
+            epoch, update = match.groups()
+            if (int(epoch) * batches_per_epoch if update is None else int(update)) > step:
+                path.unlink()
 
 
 def save_animation(frames: Sequence[tuple[str, Tensor]], path: Path) -> None:

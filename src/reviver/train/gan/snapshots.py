@@ -28,7 +28,7 @@ from reviver.rng import make_rng
 from reviver.runs.folder import RunFolder
 from reviver.runs.session import Session
 from reviver.settings.gan import GANConfig, count_batches
-from reviver.train.gan.grids import MAX_FRAMES, find_grids, save_animation, save_grid, tile
+from reviver.train.gan.grids import MAX_FRAMES, find_grids, remove_later_grids, save_animation, save_grid, tile
 
 NUM_MOMENTS = 60
 """Snapshots of a run."""
@@ -86,7 +86,8 @@ class SampleWriter:
     ) -> None:
         self._folder = folder
         self._steps = snapshot_steps(config, len(data.images), data.image_shape)
-        self._grids = find_grids(config, count_batches(len(data.images), config.batch_size))
+        self._batches_per_epoch = count_batches(len(data.images), config.batch_size)
+        self._grids = find_grids(config, self._batches_per_epoch)
         self._generator, self._discriminator, self._z = generator, discriminator, z
         chosen = choose_real_images(len(data.images), len(z), config.seed)
         self._real, self._real_labels = data.images[chosen], None
@@ -124,9 +125,7 @@ class SampleWriter:
 
     def remove_later(self, step: int) -> None:
         """Remove what was written after `step` updates, to which training has returned."""
-        for later, grid in self._grids.items():
-            if later > step:
-                (self._folder.samples / grid.file_name).unlink(missing_ok=True)
+        remove_later_grids(self._folder.samples, step, self._batches_per_epoch)
         self._folder.remove_later_snapshots(step)
 
     def animate(self) -> None:
