@@ -18,9 +18,8 @@ from typing import NamedTuple
 import pytest
 import torch
 
-from reviver.lstm.kernel.compiler import compile_library
 from reviver.lstm.kernel.library import KERNEL
-from reviver.lstm.kernel.native import FLAGS
+from reviver.lstm.kernel.native import FLAGS, compile_library
 
 ROOT = Path(__file__).parents[2]
 TESTS = "float64 or in_bf16 or thread_count or share_the_units or denormal"
