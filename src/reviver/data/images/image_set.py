@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -90,15 +90,8 @@ class ImageSet:
         return (pixels[indices.to(pixels.device)].to(device) for indices in batches)
 
 
-class ImageSource(NamedTuple):
-    """Images of one split of a source, which are read and resized some at a time."""
-
-    name: str
-    shape: tuple[int, ...]
-    """(N, C, H, W) after resizing."""
-    labels: Tensor | None
-    chunks: Iterator[Tensor]
-    """The images, bytes [n, C, H, W]."""
+ImageSource = tuple[str, tuple[int, ...], Tensor | None, Iterator[Tensor]]
+"""Images of one split of a source, which are read some at a time: name, (N, C, H, W) after resizing, labels, bytes [n, C, H, W]."""
 
 
 def load_images(source: str, image_size: int = 28, split: str = "train") -> ImageSet:
@@ -113,13 +106,13 @@ def load_images(source: str, image_size: int = 28, split: str = "train") -> Imag
     path = Path(source)
     if source not in NAMES and is_packed(path):
         return _map_packed(path, image_size, split)
-    found = find_source(source, image_size, split)
-    images = torch.empty(found.shape, dtype=torch.uint8)
+    name, shape, labels, chunks = find_source(source, image_size, split)
+    images = torch.empty(shape, dtype=torch.uint8)
     end = 0
-    for chunk in found.chunks:
+    for chunk in chunks:
         start, end = end, end + len(chunk)
         images[start:end] = chunk
-    return ImageSet(images, found.labels, found.name)
+    return ImageSet(images, labels, name)
 
 
 def load_test_images(source: str, image_size: int = 28) -> ImageSet:
@@ -167,7 +160,7 @@ def _from_array(
     rows = max(1, CHUNK_BYTES // (prod(array.shape[1:]) * array.itemsize))
     parts = (array[start : start + rows] for start in range(0, len(array), rows))
     chunks = (_crop_and_resize(_convert_pixels(part, values), size) for part in parts)
-    return ImageSource(name, (*array.shape[:2], size, size), labels, chunks)
+    return name, (*array.shape[:2], size, size), labels, chunks
 
 
 def _map_packed(path: Path, image_size: int, split: str) -> ImageSet:
@@ -209,7 +202,7 @@ def _find_folder(folder: Path, size: int, split: str) -> ImageSource:
     _check_count(str(folder), shape)
     rows = max(1, CHUNK_BYTES // prod(shape[1:]))
     chunks = (read_images(paths[start : start + rows], shape[1:]) for start in range(0, len(paths), rows))
-    return ImageSource(printable(folder.absolute().name), shape, labels, chunks)
+    return printable(folder.absolute().name), shape, labels, chunks
 
 
 def _find_arrays(path: Path, size: int, split: str) -> ImageSource:
