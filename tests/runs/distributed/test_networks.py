@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from reviver.data.sequences.custom import Examples
 from reviver.errors import ConfigError
 from reviver.rng import BatchRows
+from reviver.runs import session
 from reviver.runs.checkpoint import find_checkpoint
 from reviver.runs.distributed.world import World
 from reviver.runs.folder import RunFolder
@@ -76,9 +77,9 @@ def test_a_batch_must_have_a_row_for_each_process(
     config: LSTMConfig | GANConfig, size: int, problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module: Any = lstm_training if isinstance(config, LSTMConfig) else gan_training
-    monkeypatch.setattr(module, "join_world", lambda *_: nullcontext(World(0, size)))
+    monkeypatch.setattr(session, "join_world", lambda *_: nullcontext(World(0, size)))
     with pytest.raises(ConfigError, match=f"batch_size {problem}"):
-        module.train(config, tmp_path / "run")
+        module.train(config, tmp_path / "run", resume=True)
     assert not (tmp_path / "run").exists()
     check_batch_sizes(LSTMConfig(batch_size=4), World(0, 4))
     check_world(GANConfig(batch_size=4), World(0, 4))

@@ -154,8 +154,8 @@ def plot_figures(lstm: LSTMResults, gan: GANResults) -> dict[str, Figure]:
         "gan-losses": loss_curves(gan.run.metrics, gan.run.config.loss, gan.run.config.label_smoothing),
         "interpolation": interpolation_figure(gan.interpolation, annotate=gan.interpolation.classes is not None),
     }
-    if gan.run.scores:
-        figures["gan-scores"] = score_curves(gan.run.scores)
+    if gan.scores:
+        figures["gan-scores"] = score_curves(gan.scores)
     return figures
 
 

@@ -91,6 +91,7 @@ class GANResults:
     run: OpenedRun
     grids: dict[str, tuple[Grid, Tensor]]
     interpolation: Interpolation
+    scores: Records
 
 
 def last(records: Records, name: str) -> float:
@@ -113,7 +114,7 @@ def lstm_results(runs: Sequence[OpenedRun], no_dropout: Sequence[OpenedRun] = ()
 def gan_results(run: OpenedRun) -> GANResults:
     """Return a finished run with the images that the figures show."""
     classifier = DigitClassifier.pinned() if run.is_digits else None
-    return GANResults(run, _choose_grids(run, classifier), _interpolate(run, classifier))
+    return GANResults(run, _choose_grids(run, classifier), _interpolate(run, classifier), run.scores)
 
 
 def _choose_grids(run: OpenedRun, classifier: DigitClassifier | None) -> dict[str, tuple[Grid, Tensor]]:
@@ -213,7 +214,7 @@ def _collect_gan(results: GANResults) -> dict[str, Any]:
             "confidences": interpolation.confidences,
         },
         "final": {name: final[name] for name in GAN_METRICS},
-        "scores": _collect_scores(run.scores) if run.scores else None,
+        "scores": _collect_scores(results.scores) if results.scores else None,
     }
 
 
