@@ -94,6 +94,8 @@ def test_ends_by_class_at_random_and_from_the_grid(show: Show) -> None:
         page.keyboard.press(key)
         assert samples.nth(index).get_attribute("aria-checked") == "true"
     wait_view(page, end="grid-24")
+    end.get_by_label("Choose").select_option("random")
+    expect(seed).to_have_value("17")
 
 
 def test_python_makes_the_same_strip_of_the_code(show: Show, explorer_page: Path) -> None:

@@ -37,6 +37,12 @@ def choose(page: Page, name: str) -> None:
     press(page, name)
 
 
+def one_update(page: Page) -> None:
+    last = update(page)
+    press(page, "One update")
+    poll(lambda: update(page) == last + 1)
+
+
 def epoch(page: Page) -> None:
     """Train for an epoch."""
     choose(page, "One epoch")
@@ -48,6 +54,11 @@ def exact(page: Page, name: str) -> Locator:
     return page.get_by_role("textbox", name=name, exact=True)
 
 
+def enter(field: Locator, value: str) -> None:
+    field.fill(value)
+    field.press("Tab")
+
+
 def rows(page: Page) -> int:
     """Return how many moments the table of the losses has."""
     return page.get_by_role("region", name="Loss, table").locator("tbody tr").count()
@@ -55,7 +66,6 @@ def rows(page: Page) -> int:
 
 def test_an_lstm_trains_pauses_forks_and_goes_back(show: Show) -> None:
     page = show(SMALL)
-    wait_for_panel(page, "train")
     epoch(page)
     poll(lambda: fact(page, "Epoch") == "1 of 400")
     page.get_by_text("Values as a table").first.click()
@@ -63,8 +73,7 @@ def test_an_lstm_trains_pauses_forks_and_goes_back(show: Show) -> None:
     epoch(page)
     poll(lambda: fact(page, "Epoch") == "2 of 400" and rows(page) > before)
     assert update(page) == 4
-    press(page, "One update")
-    poll(lambda: update(page) == 5)
+    one_update(page)
     check_accessible(page)
 
     press(page, "Go on")
@@ -75,8 +84,7 @@ def test_an_lstm_trains_pauses_forks_and_goes_back(show: Show) -> None:
     page.wait_for_timeout(400)
     assert update(page) == stopped
 
-    exact(page, "Learning rate").fill("0.01")
-    page.keyboard.press("Tab")
+    enter(exact(page, "Learning rate"), "0.01")
     wait_view(page, rate="0.01")
     expect(page.locator(".train-curves")).to_contain_text("learning rate 0.001: validation")
     expect(page.locator(".train-curves")).to_contain_text("learning rate 0.01: validation")
@@ -99,7 +107,6 @@ def test_an_lstm_trains_pauses_forks_and_goes_back(show: Show) -> None:
 
 def test_the_network_reads_typed_digits_and_leaving_the_panel_pauses(show: Show) -> None:
     page = show(SMALL + "&digits=907")
-    wait_for_panel(page, "train")
     press(page, "One update")
     answer = page.get_by_text("The answer is")
     expect(answer).to_contain_text("the first digit is 9")
@@ -129,7 +136,6 @@ def test_the_network_reads_typed_digits_and_leaving_the_panel_pauses(show: Show)
 
 def test_a_wrong_setting_gets_a_sentence_beside_it(show: Show) -> None:
     page = show("#train?rate=50&units=16&data=300&optimizer=sgd", width=320)
-    wait_for_panel(page, "train")
     rate = exact(page, "Learning rate")
     assert rate.input_value() == "0.001"
     expect(rate).to_have_accessible_description(re.compile("link has another value.*from 1e-9 to 10"))
@@ -138,17 +144,14 @@ def test_a_wrong_setting_gets_a_sentence_beside_it(show: Show) -> None:
     page.get_by_label("Adam", exact=True).check()
     expect(optimizer).not_to_be_attached()
     batch = exact(page, "Batch")
-    batch.fill("5000")
-    page.keyboard.press("Tab")
+    enter(batch, "5000")
     expect(batch).to_have_accessible_description("Batch must be an integer from 1 to 1024.")
     press(page, "Start")  # which must not train with another number than that on show
     expect(page.get_by_text("Not started. Batch must be an integer from 1 to 1024.")).to_be_visible()
     assert update(page) == 0
-    batch.fill("64")
-    page.keyboard.press("Tab")
+    enter(batch, "64")
     clip = exact(page, "Clip gradient norm at")
-    clip.fill("off")
-    page.keyboard.press("Tab")
+    enter(clip, "off")
     wait_view(page, batch="64", clip="1000000000")
     assert clip.input_value() == "off"
     press(page, "One update")
@@ -159,7 +162,6 @@ def test_a_wrong_setting_gets_a_sentence_beside_it(show: Show) -> None:
 
 def test_a_long_text_is_refused_when_it_is_pasted(show: Show) -> None:
     page = show(SMALL)
-    wait_for_panel(page, "train")
     field = page.get_by_label("Read these digits")
     field.evaluate("""field => {
         const data = new DataTransfer();
@@ -201,9 +203,7 @@ def test_what_learns_is_in_the_first_view(net: str, screen: str, show: Show) -> 
 
 def test_nothing_is_lost_without_a_word(show: Show) -> None:
     page = show(SMALL)
-    wait_for_panel(page, "train")
-    press(page, "One update")
-    poll(lambda: update(page) == 1)
+    one_update(page)
     page.get_by_label("Network", exact=True).select_option("gan")
     expect(page.locator(".pictures")).to_be_visible()
     page.get_by_label("Network", exact=True).select_option("lstm")  # as it was left
@@ -220,13 +220,11 @@ def test_nothing_is_lost_without_a_word(show: Show) -> None:
     expect(page.get_by_label("Read these digits")).to_have_value("41771")
     page.get_by_role("slider", name="Dropout of h").press("ArrowLeft")  # nothing was trained since
     expect(page.locator(".train-curves")).to_contain_text("length T 6, dropout of h 0.4: training")
-    press(page, "One update")
-    poll(lambda: update(page) == 2)
+    one_update(page)
     page.get_by_role("slider", name="Dropout of h").press("ArrowLeft")
     expect(page.locator(".train-curves")).to_contain_text("length T 6, dropout of h 0.3: training")
     expect(page.locator(".train-curves")).to_contain_text("length T 5, dropout of h 0.5: training")
-    press(page, "One update")
-    poll(lambda: update(page) == 3)
+    one_update(page)
     page.get_by_role("slider", name="Dropout of h").press("ArrowLeft")
     expect(page.locator(".train-news")).to_contain_text("so that of length T 5, dropout of h 0.5 has ended.")
     dialogs: list[str] = []
@@ -237,7 +235,6 @@ def test_nothing_is_lost_without_a_word(show: Show) -> None:
 
 def test_curves_keep_their_start(show: Show) -> None:
     page = show("#train?data=300&units=8&epochs=300&length=2&seed=3")
-    wait_for_panel(page, "train")
     press(page, "Start")
     expect(page.get_by_role("button", name="Finished")).to_be_disabled()
     page.get_by_text("Values as a table").first.click()
@@ -247,24 +244,20 @@ def test_curves_keep_their_start(show: Show) -> None:
 
 def test_a_phone_begins_with_smaller_networks_unless_a_link_says_otherwise(show: Show) -> None:
     page = show("#train", width=320)
-    wait_for_panel(page, "train")
     assert exact(page, "Units").input_value() == "64"
     wait_view(page, units="64")
     page.get_by_label("Network", exact=True).select_option("gan")
     assert exact(page, "Batch").input_value() == "32"
     page = show("#train?digits=4171", width=320)
-    wait_for_panel(page, "train")
     assert exact(page, "Units").input_value() == "128"
 
 
 def test_a_gan_shows_its_pictures_and_what_d_says(show: Show) -> None:
     page = show("#train?digits=12")
-    wait_for_panel(page, "train")
     page.get_by_label("Network", exact=True).select_option("gan")
     wait_view(page, net="gan")
     for name, value in (("Batch", "8"), ("Latent size", "8"), ("Moving average of G", "0.9")):
-        exact(page, name).fill(value)
-        page.keyboard.press("Tab")
+        enter(exact(page, name), value)
     press(page, "One update")
     grid = page.locator(".pictures")
     expect(grid).to_have_attribute("aria-label", "Images of 25 latents at update 1")
@@ -272,8 +265,7 @@ def test_a_gan_shows_its_pictures_and_what_d_says(show: Show) -> None:
     before = grid.locator("canvas").first.evaluate("canvas => canvas.toDataURL()")
     press(page, "Go on")
     poll(lambda: update(page) > 5)
-    exact(page, "Weight γ of R1").fill("1")
-    page.keyboard.press("Tab")
+    enter(exact(page, "Weight γ of R1"), "1")
     expect(grid).to_have_count(2)
     press(page, "Pause")
     expect(page.get_by_role("button", name="Go on")).to_be_visible()
@@ -292,7 +284,6 @@ def test_a_page_without_runs_or_images_trains_an_lstm(show: Show, tmp_path: Path
     manifest = Manifest(version="1", title="Train", gans=[], lstms=[], lstm_config={}, gan_config={})
     file.write_text(render_page(manifest, Blocks()), encoding="utf-8")
     page = show("#train?units=16&data=300", file)
-    wait_for_panel(page, "train")
     expect(page.locator(".runs")).to_have_text("Networks that learn in this page")
     epoch(page)
     expect(page.get_by_text("The answer is")).to_be_visible()
@@ -307,7 +298,6 @@ def test_a_page_without_runs_or_images_trains_an_lstm(show: Show, tmp_path: Path
 def test_a_lesson_begins_with_a_prepared_experiment(show: Show, tmp_path: Path) -> None:
     question, curves = "Does it matter that the forget gates begin open?", ".train-curves"
     page = show("#train?seed=4")
-    wait_for_panel(page, "train")
     page.locator("details > summary:text-is('Experiments')").click()
     press(page, question)
     experiments = page.get_by_role("region", name="Experiments")
@@ -323,7 +313,6 @@ def test_a_lesson_begins_with_a_prepared_experiment(show: Show, tmp_path: Path) 
         press(page, "Save as lesson")
     download.value.save_as(tmp_path / "lesson.html")
     page = show(file=tmp_path / "lesson.html")
-    wait_for_panel(page, "train")
     experiments = page.get_by_role("region", name="Experiments")
     expect(experiments.get_by_role("button", name=question)).to_have_attribute("aria-pressed", "true")
     expect(experiments).to_contain_text("Your guess first")
@@ -337,7 +326,6 @@ def test_a_lesson_begins_with_a_prepared_experiment(show: Show, tmp_path: Path) 
 
 def test_python_answers_when_an_experiment_is_over(show: Show) -> None:
     page = show("#train?seed=4")
-    wait_for_panel(page, "train")
     page.locator("details > summary:text-is('Experiments')").click()
     experiments = page.get_by_role("region", name="Experiments")
     press(page, "Does it matter that the forget gates begin open?")
@@ -382,11 +370,9 @@ def save(page: Page) -> bytes:
 
 def test_a_saved_lstm_opens_again_by_drop_and_other_panels_show_it(show: Show) -> None:
     page = show(SMALL)
-    wait_for_panel(page, "train")
     epoch(page)
     poll(lambda: fact(page, "Epoch") == "1 of 400")
-    press(page, "One update")
-    poll(lambda: update(page) == 3)
+    one_update(page)
     content = save(page)
     press(page, "Reset")
     drop(page, "other.zip", b"no zip")
@@ -412,16 +398,13 @@ def test_a_saved_lstm_opens_again_by_drop_and_other_panels_show_it(show: Show) -
 
 def test_a_saved_gan_opens_again_and_other_panels_show_it(show: Show, tmp_path: Path) -> None:
     page = show("#train?net=gan&batch=8&latent=8&ema=0.9")
-    wait_for_panel(page, "train")
-    press(page, "One update")
-    poll(lambda: update(page) == 1)
+    one_update(page)
     saved = tmp_path / "gan.zip"
     saved.write_bytes(save(page))
     press(page, "Reset")
     page.locator("input[type=file]").set_input_files(saved)
     poll(lambda: update(page) == 1)
-    press(page, "One update")
-    poll(lambda: update(page) == 2)
+    one_update(page)
     expect(page.locator(".pictures")).to_have_attribute("aria-label", "Images of 25 latents at update 2")
     choose(page, "Show in other panels")
     page.locator(".panel-train").get_by_role("link", name="Be the discriminator").click()
@@ -432,7 +415,6 @@ def test_a_saved_gan_opens_again_and_other_panels_show_it(show: Show, tmp_path: 
 
 def test_an_lstm_learns_dropped_and_typed_sequences(show: Show) -> None:
     page = show("#train?units=16&batch=4&epochs=5")
-    wait_for_panel(page, "train")
     lines = [f"{k} {k + 1} {k % 3},{'even' if k % 2 else 'odd'}" for k in range(12)]
     drop(page, "mine.csv", "\n".join(["sequence,label", *lines]).encode())
     expect(page.get_by_text("It learns from 12 sequences of up to 3 numbers, in 2 classes.")).to_be_visible()
@@ -461,7 +443,6 @@ def test_an_lstm_learns_dropped_and_typed_sequences(show: Show) -> None:
 
 def test_a_gan_learns_from_image_files(show: Show) -> None:
     page = show("#train?batch=8&latent=8")
-    wait_for_panel(page, "train")
     files = []
     for n in range(65):
         image = io.BytesIO()
@@ -488,7 +469,6 @@ def test_a_gan_learns_from_image_files(show: Show) -> None:
 
 def test_a_cell_trains_from_its_text_also_beside_another(show: Show) -> None:
     page = show(SMALL)
-    wait_for_panel(page, "train")
     card = page.get_by_role("region", name="Cell", exact=True)
     card.get_by_label("Text of a known cell").select_option("gru")
     expect(card).to_contain_text("It learns 864 numbers, and remembers h.")
@@ -519,7 +499,6 @@ def test_a_cell_trains_from_its_text_also_beside_another(show: Show) -> None:
 
 def test_a_projector_gets_only_picture_and_curves_and_dark_maps_mean_the_same(show: Show) -> None:
     page = show(SMALL)
-    wait_for_panel(page, "train")
     size = "getComputedStyle(document.querySelector('.train-picture')).fontSize"
     before = float(page.evaluate(size).removesuffix("px"))
     choose(page, "Present")

@@ -91,7 +91,7 @@ export function Densities({ lines: of }: { lines: ReadonlySignal<Line[]> }) {
     <>
       {[...lines].reverse().map(({ name, seen: { logits } }) => (
         <div key={name} class="stack">
-          <h3 class="chart-title">{`${lines.length > 1 ? `${name}: ` : ""}What D said of the latest images`}</h3>
+          <h3 class="note chart-title">{`${lines.length > 1 ? `${name}: ` : ""}What D said of the latest images`}</h3>
           <Distribution context={{ ...logits, realSource: "training images" }} logit={null} isProbability />
         </div>
       ))}
