@@ -187,7 +187,7 @@ function Bars({ scene, selected: { step } }: PictureProps) {
   const title = `Class probabilities after ${isLast ? "the last step" : `step ${step + 1}`}`;
   return (
     <div>
-      <p class="steps-title">{title}</p>
+      <p class="note steps-title">{title}</p>
       {readings.map(({ name, target, trace: { outputs, output } }) => (
         <div key={name}>
           {name && <p class="note">{name}</p>}
