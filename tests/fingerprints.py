@@ -20,7 +20,6 @@ from reviver.data.build import build_task
 from reviver.data.images.image_set import load_images, to_pixels
 from reviver.gan.sampling import generate
 from reviver.gan.scores.feature_extractor import DigitClassifier
-from reviver.gan.scores.metrics import frechet_distance, moments, polynomial_mmd, prdc, snap, squared_knn_radii
 from reviver.lstm.dropout import draw_seed, dropout_masks
 from reviver.lstm.kernel import reference
 from reviver.rng import make_rng
@@ -38,11 +37,11 @@ def main() -> None:
     """Compute all results and write them by name; the tensor of a run contains the bytes of a SHA-256."""
     folder, name, num_threads = Path(sys.argv[1]), sys.argv[2], int(os.environ["OMP_NUM_THREADS"])
     torch.set_num_threads(num_threads)  # also if there are fewer cores
-    results = random_numbers() | scores()
+    results = random_numbers()
     save(folder / name, results if num_threads == 1 else results | forward_passes() | runs())
     if num_threads > 1 and not (folder / "one thread").exists():
         torch.set_num_threads(1)
-        save(folder / "one thread", random_numbers() | scores() | forward_passes())
+        save(folder / "one thread", random_numbers() | forward_passes())
 
 
 def save(path: Path, tensors: dict[str, Tensor]) -> None:
@@ -96,16 +95,6 @@ def forward_passes() -> dict[str, Tensor]:
     images = generate(generator, z)
     outputs = {"forward: lstm": network(task.training(0, LSTM.length).encode()), "forward: pixels": to_pixels(images)}
     return outputs | {"forward: recognized": DigitClassifier.pinned().probabilities(images).argmax(1)}
-
-
-def scores() -> dict[str, Tensor]:
-    """Return distances between two sets of random feature vectors."""
-    x, y = (snap(torch.rand(1000, 128, dtype=torch.float64, generator=make_rng(0, name))) for name in "xy")
-    neighbors = prdc(x, squared_knn_radii(x, 5), y, squared_knn_radii(y, 5), 5)
-    return {
-        "score: kid, precision, recall, density, coverage": torch.tensor([polynomial_mmd(x, y), *neighbors]),
-        "floats: fid": torch.tensor([frechet_distance(moments(x), moments(y))]),
-    }
 
 
 def digest(folder: RunFolder) -> Tensor:

@@ -170,7 +170,7 @@ def observe_run(updates: int, folder: Path) -> None:
     (folder / "observed.json").write_text(json.dumps(observed))
 
 
-@pytest.mark.parametrize("updates", [pytest.param(10_000, marks=pytest.mark.long), 400])
+@pytest.mark.parametrize("updates", [pytest.param(10_000, marks=pytest.mark.long), 240])
 def test_a_long_run_needs_no_more_than_a_short_one(updates: int, server: ForkServerContext, tmp_path: Path) -> None:
     assert run_children(server, observe_run, (updates, tmp_path)) == [0]
     resident, checkpoints, rewritten = zip(*json.loads((tmp_path / "observed.json").read_text()), strict=True)
