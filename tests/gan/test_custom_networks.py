@@ -8,11 +8,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import nn
 
 import reviver
 from reviver.cli import main
-from reviver.errors import ConfigError
 from reviver.gan.inversion import project
 from reviver.rng import make_rng
 
@@ -138,36 +136,6 @@ def test_networks_that_break_the_contract_are_refused_before_anything_is_written
 def test_what_networks_set_themselves_is_no_setting(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(f"{TRAIN} --discriminator-dropout 0.1 --out r") == 2
     assert "--discriminator-dropout must be left out with networks of your own" in capsys.readouterr().err
-
-
-class Flat(nn.Module):
-    def __init__(self, latent_size: int, image_shape: tuple[int, int, int]) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(nn.Linear(latent_size, 64), nn.Tanh(), nn.Unflatten(1, image_shape))
-
-    def forward(self, z: torch.Tensor) -> torch.Tensor:
-        return self.layers(z)  # type: ignore[no-any-return]
-
-
-class Judge(nn.Module):
-    def __init__(self, image_shape: tuple[int, int, int]) -> None:
-        super().__init__()
-        self.layer = nn.Linear(64, 1)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.layer(x.flatten(1))  # type: ignore[no-any-return]
-
-
-def test_classes_train_from_python() -> None:
-    run = reviver.train_gan(
-        "r", networks=(Flat, Judge), data="tiny.npz", image_size=8, epochs=1, batch_size=16, latent_size=8, log_every=1,
-        progress=False,
-    )  # fmt: skip
-    assert isinstance(run.generator.network, Flat)  # type: ignore[attr-defined]
-    assert len(run.table()["generator_loss"]) == 3
-    reviver.train_gan("s", data="tiny.npz", image_size=8, epochs=1, batch_size=16, progress=False)
-    with pytest.raises(ConfigError, match=r"^networks must be absent for a run with networks None"):
-        reviver.load("s", networks=(Flat, Judge))
 
 
 CONDITIONAL = """

@@ -112,63 +112,46 @@ def test_another_process_needs_the_task_for_its_sequences_alone() -> None:
     assert result.stdout.splitlines()[-1] == "[2, 0, 0, 0, 0, 0]"
 
 
-@pytest.mark.parametrize(
-    ("replaced", "by", "problem"),
-    [
-        (
-            "class Majority(TaskDefinition)",
-            "class Majority",
-            "Majority must be a subclass of reviver.settings.tasks.TaskDefi",
-        ),
-        ('("minus", "plus")', '("minus",)', "must have at least 2 names in `classes`, got"),
-        (
-            "return x,",
-            "return x + 1,",
-            r"generate must return x of shape \[2, 5\], finite integers below 2, for lengths \[5, 4\]",
-        ),
-        (".long()", ".float()", r"generate must return targets of shape \[2\], .* got \[2\] torch.float32"),
-        ("return x,", "return 1 / 0,", r"raised ZeroDivisionError: division by zero \(my_task.py, line 13\)"),
-    ],
-)
-def test_a_wrong_task_is_one_line_before_anything_is_written(replaced: str, by: str, problem: str) -> None:
-    assert replaced in TASK
-    Path("my_task.py").write_text(TASK.replace(replaced, by))
-    name = "my_task.py:Majority"
-    with pytest.raises(ConfigError, match=problem):
-        train_lstm(LSTMConfig(task=name, epochs=1), "run", parts=Parts.load(task=name))
+WRONG_TASKS = {
+    "Majority must be a subclass of reviver.settings.tasks.TaskDefi": (
+        "class Majority(TaskDefinition)",
+        "class Majority",
+    ),
+    "must have at least 2 names in `classes`, got": ('("minus", "plus")', '("minus",)'),
+    r"generate must return x of shape \[2, 5\], finite integers below 2, for lengths \[5, 4\]": (
+        "return x,",
+        "return x + 1,",
+    ),
+    r"generate must return targets of shape \[2\], .* got \[2\] torch.float32": (".long()", ".float()"),
+    r"raised ZeroDivisionError: division by zero \(my_task.py, line 13\)": ("return x,", "return 1 / 0,"),
+}
+EXP = "(-fake_logits).exp().mean()"
+WRONG_LOSSES = {
+    r"generator\(real_logits, fake_logits\) raised AttributeError": ("def generator", "def generate"),
+    "raised TypeError: ": ("(self, real_logits, fake", "(self, real_logits, other, fake"),
+    r"must return a scalar for .*, got shape \[4, 1\]; take the mean": (EXP, "-fake_logits"),
+    "got nan for logits from -2 to 2": (EXP, "(-fake_logits).log().mean()"),
+    "got (nan|-?inf) for logits from -2 to 2": (EXP, "(-fake_logits * 1e38 * 1e3).mean()"),
+    "got one without a gradient": (EXP, "fake_logits.detach().mean()"),
+    "got a float": (EXP, "fake_logits.mean().item()"),
+    r"Exponential\(\) raised TypeError": ("class Exponential:", "class Exponential:\n    def __init__(self, x): pass"),
+}
+"""What is wrong with a task or a loss, and the text that the change takes the place of."""
+
+
+@pytest.mark.parametrize("problem", [*WRONG_TASKS, *WRONG_LOSSES])
+def test_a_wrong_task_or_loss_is_one_line_before_anything_is_written(problem: str) -> None:
+    name, text = ("my_task.py:Majority", TASK) if problem in WRONG_TASKS else ("my_loss.py:Exponential", LOSS)
+    replaced, by = (WRONG_TASKS | WRONG_LOSSES)[problem]
+    assert replaced in text
+    Path(name.partition(":")[0]).write_text(text.replace(replaced, by, 1))
+    with pytest.raises(ConfigError, match=problem) as error:
+        if problem in WRONG_TASKS:
+            train_lstm(LSTMConfig(task=name, epochs=1), "run", parts=Parts.load(task=name))
+        else:
+            choose_losses(name, parts=Parts.load(loss=name))
+    assert "\n" not in str(error.value)
     assert not Path("run").exists()
-
-
-@pytest.mark.parametrize(
-    ("replaced", "by", "problem"),
-    [
-        ("def generator", "def generate", r"generator\(real_logits, fake_logits\) raised AttributeError"),
-        ("(self, real_logits, fake", "(self, real_logits, other, fake", "raised TypeError: "),
-        (
-            "(-fake_logits).exp().mean()",
-            "-fake_logits",
-            r"must return a scalar for .*, got shape \[4, 1\]; take the mean",
-        ),
-        ("(-fake_logits).exp().mean()", "(-fake_logits).log().mean()", "got nan for logits from -2 to 2"),
-        (
-            "(-fake_logits).exp().mean()",
-            "(-fake_logits * 1e38 * 1e3).mean()",
-            "got (nan|-?inf) for logits from -2 to 2",
-        ),
-        ("(-fake_logits).exp().mean()", "fake_logits.detach().mean()", "got one without a gradient"),
-        ("(-fake_logits).exp().mean()", "fake_logits.mean().item()", "got a float"),
-        (
-            "class Exponential:",
-            "class Exponential:\n    def __init__(self, x): pass",
-            r"Exponential\(\) raised TypeError",
-        ),
-    ],
-)
-def test_a_wrong_loss_is_one_line(replaced: str, by: str, problem: str) -> None:
-    assert replaced in LOSS
-    Path("my_loss.py").write_text(LOSS.replace(replaced, by, 1))
-    with pytest.raises(ConfigError, match=problem):
-        choose_losses("my_loss.py:Exponential", parts=Parts.load(loss="my_loss.py:Exponential"))
 
 
 def test_a_file_may_import_its_neighbors_and_a_module_of_the_folder_may_be_named(
