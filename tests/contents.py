@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
-from safetensors.torch import load_file
+from safetensors import deserialize, safe_open
 
 TIMES = ("started", "updated", "seconds", "eval_seconds")
 
@@ -30,9 +29,11 @@ def content(path: Path) -> Any:
         record = json.loads(path.read_text())
         return {name: value for name, value in record.items() if name not in TIMES}
     if path.parent.name == "checkpoints" and path.suffix == ".safetensors":
-        tensors = {name: (str(each.dtype), each.tolist()) for name, each in sorted(load_file(path).items())}
-        digest = hashlib.sha256(json.dumps(tensors).encode()).hexdigest()
-        return {**{name: value for name, value in position(path).items() if name not in TIMES}, "tensors": digest}
+        digest = hashlib.sha256()
+        for name, tensor in sorted(deserialize(path.read_bytes())):
+            digest.update(f"{name} {tensor['dtype']} {tensor['shape']}".encode() + tensor["data"])
+        found = {name: value for name, value in position(path).items() if name not in TIMES}
+        return {**found, "tensors": digest.hexdigest()}
     if path.suffix == ".jsonl":
         lines = path.read_text().removesuffix("\n").split("\n")
         return [{**json.loads(line), "seconds": None} for line in lines if line]

@@ -270,11 +270,13 @@ WRONG_VIEWS = {
 }
 
 
-@given(st.text(min_size=1), st.integers(0, 32), st.sampled_from("Aa0_-"))
-def test_any_text_any_changed_character_and_wrong_content_give_an_error(text: str, index: int, letter: str) -> None:
+@given(st.text(min_size=1), st.integers(0, 32), st.sampled_from("Aa0_-"), st.sampled_from(sorted(WRONG_VIEWS)))
+def test_any_text_any_changed_character_and_wrong_content_give_an_error(
+    text: str, index: int, letter: str, view: str
+) -> None:
     code = encode(content(torch.arange(4.0), torch.ones(4)))
     changed = code[:index] + letter + code[index + 1 :]
-    for wrong, problem in {**WRONG_VIEWS, text: "", changed: "is damaged; copy it again"}.items():
+    for wrong, problem in {view: WRONG_VIEWS[view], text: "", changed: "is damaged; copy it again"}.items():
         if wrong != code:
             with pytest.raises(ConfigError, match=f"^view .*{problem}"):
                 parse_view(wrong, 4)

@@ -1,6 +1,7 @@
 """Tasks and losses of a user: one file each, which trains, is evaluated, plotted, exported and explored as ours."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,6 @@ import pytest
 from reviver import load
 from reviver.cli import main
 from reviver.errors import ConfigError
-from reviver.gan.losses import choose_losses
 from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.parts import Parts
@@ -140,17 +140,18 @@ WRONG_LOSSES = {
 
 
 @pytest.mark.parametrize("problem", [*WRONG_TASKS, *WRONG_LOSSES])
-def test_a_wrong_task_or_loss_is_one_line_before_anything_is_written(problem: str) -> None:
+def test_a_wrong_task_or_loss_is_one_line_before_anything_is_written(
+    problem: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     name, text = ("my_task.py:Majority", TASK) if problem in WRONG_TASKS else ("my_loss.py:Exponential", LOSS)
     replaced, by = (WRONG_TASKS | WRONG_LOSSES)[problem]
     assert replaced in text
     Path(name.partition(":")[0]).write_text(text.replace(replaced, by, 1))
-    with pytest.raises(ConfigError, match=problem) as error:
-        if problem in WRONG_TASKS:
-            train_lstm(LSTMConfig(task=name, epochs=1), "run", parts=Parts.load(task=name))
-        else:
-            choose_losses(name, parts=Parts.load(loss=name))
-    assert "\n" not in str(error.value)
+    words = f"gan train --data images.npz --loss {name}" if problem in WRONG_LOSSES else f"lstm train --task {name}"
+    assert main([*words.split(), "--out", "run"]) == 2
+    error = capsys.readouterr().err
+    assert re.search(problem, error), error
+    assert error.count("\n") == 1
     assert not Path("run").exists()
 
 
