@@ -5,7 +5,7 @@ Shapes: N sequences, B batch, T time, I channels per step, C outputs: classes, o
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar, dataclass_transform, get_type_hints
 
@@ -13,23 +13,21 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from reviver.cells.classifier import RNNClassifier
 from reviver.cells.grammar import load_cell
 from reviver.data.sequences.examples import Examples
 from reviver.data.task import mean_loss
 from reviver.launch import choose_device
-from reviver.lstm.classifier import LSTMClassifier, RecurrentClassifier
-from reviver.lstm.custom_cells import build_custom
+from reviver.lstm.classifier import RecurrentClassifier
 from reviver.lstm.scoring import Score, compute_logits
 from reviver.rng import make_rng
 from reviver.runs.checkpoint import TrainingState
-from reviver.settings.fields import Count, CountOrZero, Positive, Probability, lr_scale, select
-from reviver.settings.lstm_network import DropoutKind, LSTMClassifierSpec, PatchSize, Pooling, RNNClassifierSpec
+from reviver.settings.fields import Count, CountOrZero, Positive, Probability, lr_scale
+from reviver.settings.lstm_network import DropoutKind, LSTMClassifierSpec, PatchSize, Pooling
 from reviver.settings.parts import CustomClass
 from reviver.settings.tasks import TargetKind
 from reviver.settings.validation import refuse
 from reviver.train.lstm.curriculum import stopped_early
-from reviver.train.lstm.training import LSTMStepResult, keep_best, train_step, updates
+from reviver.train.lstm.training import LSTMStepResult, keep_best, new_network, train_step, updates
 
 Class = TypeVar("Class")
 
@@ -82,26 +80,6 @@ PLAIN: Mapping[str, Any] = MappingProxyType({"bidirectional": False, "pooling": 
 """The only values of parameters that cells other than the LSTM support."""
 
 
-def new_network(spec: LSTMClassifierSpec, cell: str | type, rng: torch.Generator | None = None) -> RecurrentClassifier:
-    """Return a network with weights sampled from `rng`, or with any."""
-    if isinstance(cell, type):
-        if any(getattr(spec, name) != value for name, value in PLAIN.items()):
-            refuse("cell", "supports only bidirectional=False, pooling='last' and patch_size=1")
-        names = "input_size", "hidden_size", "num_classes", "num_layers", "hidden_dropout", "dropout"
-        options = {name: getattr(spec, name) for name in names}
-        return build_custom(CustomClass(cell), **options, rng=rng)
-    network: LSTMClassifier | RNNClassifier  # both draw no random numbers
-    if cell == "lstm":
-        network = LSTMClassifier(**asdict(spec), dtype=torch.float32, device="meta")
-    else:
-        arguments = asdict(select(RNNClassifierSpec, spec, cell=load_cell(cell).text))
-        network = RNNClassifier(**arguments, dtype=torch.float32, device="meta")
-    network.to_empty(device=torch.get_default_device())
-    if rng is not None:
-        network.reset_parameters(rng)
-    return network
-
-
 def train_network(
     spec: LSTMClassifierSpec,
     train: Part,
@@ -125,7 +103,11 @@ def train_network(
         ValueError: if a loss is not finite.
     """
     device, patience = choose_device(parameters.device), parameters.patience
-    network = new_network(spec, parameters.cell, make_rng(seed, "weights")).to(device).train()
+    cell = parameters.cell
+    if isinstance(cell, type) and any(getattr(spec, name) != value for name, value in PLAIN.items()):
+        refuse("cell", "supports only bidirectional=False, pooling='last' and patch_size=1")
+    part = CustomClass(cell) if isinstance(cell, type) else cell if cell == "lstm" else load_cell(cell).text
+    network = new_network(spec, part, make_rng(seed, "weights"), torch.float32).to(device).train()
     optimizer = torch.optim.Adam(network.parameters(), lr=parameters.learning_rate, foreach=True)
     state = TrainingState({"network": network}, {"network": optimizer}, {"dropout": make_rng(seed, "dropout", device)})
     data = train.examples.to(device)

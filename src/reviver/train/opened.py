@@ -127,7 +127,7 @@ class OpenedRun:
             self._require("cell")
             task = self.task
             with self._explaining():
-                networks: dict[str, nn.Module] = {"network": build_network(config, task, self._parts)}
+                networks: dict[str, nn.Module] = {"network": build_network(config, task, self._parts, for_loading=True)}
             self._load(path, networks, "cell")
         else:
             self._require("networks")

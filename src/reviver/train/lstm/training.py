@@ -31,7 +31,7 @@ from reviver.runs.session import Session, Start, open_run, trainer, training_ses
 from reviver.settings.fields import select
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.lstm_network import CELLS, LSTMClassifierSpec, RNNClassifierSpec, auto_patch_size, cell_label
-from reviver.settings.parts import BUILT_IN, Parts, is_reference
+from reviver.settings.parts import BUILT_IN, CustomClass, Parts, is_reference
 from reviver.settings.tasks import TargetKind
 from reviver.settings.validation import refuse
 from reviver.text import percent
@@ -66,23 +66,36 @@ def check_batch_sizes(config: LSTMConfig, world: World) -> None:
         world.check_batch_size(config.batch_size_at(length), f" at length {length}" if config.curriculum else "")
 
 
-def build_network(config: LSTMConfig, task: Task, parts: Parts = BUILT_IN) -> RecurrentClassifier:
-    """Return the network of a run with its initial weights."""
-    rng = make_rng(config.seed, "weights")
-    sizes = {"input_size": task.input_size, "num_classes": task.output_size}
-    if is_reference(config.cell):
-        options = {name: getattr(config, name) for name in ("hidden_size", "num_layers", "hidden_dropout", "dropout")}
-        return build_custom(parts.require("cell", config.cell), **sizes, **options, rng=rng)
+def build_network(
+    config: LSTMConfig, task: Task, parts: Parts = BUILT_IN, *, for_loading: bool = False
+) -> RecurrentClassifier:
+    """Return the network of a run with its initial weights, or with any `for_loading` others."""
+    cell = parts.require("cell", config.cell) if is_reference(config.cell) else config.cell
     longest = config.length if task.data_record is None else task.data_record["max_length"]
     patch_size = auto_patch_size(longest) if config.patch_size == "auto" else config.patch_size
-    network: LSTMClassifier | RNNClassifier
-    if config.cell == "lstm":
-        network = LSTMClassifier(**asdict(select(LSTMClassifierSpec, config, **sizes, patch_size=patch_size)))
-    else:
-        network = RNNClassifier(**asdict(select(RNNClassifierSpec, config, **sizes, patch_size=patch_size)))
-    network.reset_parameters(rng)
-    if config.init == "chrono":
+    sizes = {"input_size": task.input_size, "num_classes": task.output_size, "patch_size": patch_size}
+    rng = None if for_loading else make_rng(config.seed, "weights")
+    network = new_network(select(LSTMClassifierSpec, config, **sizes), cell, rng)
+    if config.init == "chrono" and rng is not None:
         chrono(network.recurrent, -(-longest // patch_size), rng)  # T in steps of the layers: patches
+    return network
+
+
+def new_network(
+    spec: LSTMClassifierSpec, cell: str | CustomClass, rng: torch.Generator | None, dtype: torch.dtype | None = None
+) -> RecurrentClassifier:
+    """Return a network with weights sampled from `rng`, or with any; torch's default generator is not used."""
+    if isinstance(cell, CustomClass):
+        names = "input_size", "hidden_size", "num_classes", "num_layers", "hidden_dropout", "dropout"
+        return build_custom(cell, **{name: getattr(spec, name) for name in names}, rng=rng)
+    network: LSTMClassifier | RNNClassifier
+    if cell == "lstm":
+        network = LSTMClassifier(**asdict(spec), dtype=dtype, device="meta")
+    else:
+        network = RNNClassifier(**asdict(select(RNNClassifierSpec, spec, cell=cell)), dtype=dtype, device="meta")
+    network.to_empty(device=torch.get_default_device())
+    if rng is not None:
+        network.reset_parameters(rng)
     return network
 
 
