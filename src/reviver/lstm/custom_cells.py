@@ -182,7 +182,8 @@ class CellClassifier(RecurrentClassifier):
                 torch.manual_seed(int(torch.randint(2**62, (), generator=rng, device="cpu")))
             self.layers = CellLayers(cell, input_size, hidden_size, num_layers, hidden_dropout, dropout)
             self.add_output(num_classes, None, None)
-        self.reset_output(rng)
+        if rng is not None:
+            self.reset_output(rng)
 
     @property
     def state_sizes(self) -> list[tuple[int, ...]]:
