@@ -118,7 +118,7 @@ def test_a_narrow_terminal_cuts_the_end_of_the_progress_line(
     for width, shown in (
         (120, f"━ 7/8 lengths TIME {accuracy}, {loss}"),
         (80, "━ 7/8 lengths TIME validation accuracy 99.5% at "),
-        (44, "━ 7/8 lengths TIME v"),
+        (44, "━ 7/8 lengths TIME …"),
     ):
         monkeypatch.setenv("COLUMNS", str(width))
         with progress.ProgressBar("LSTM T=1000", 8, "lengths", visible=True) as bar:
