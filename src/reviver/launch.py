@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from reviver.errors import ConfigError, DeviceError, Interrupted, ProcessLost
+from reviver.errors import DeviceError, Interrupted, ProcessLost
 from reviver.text import one_line
 
 if TYPE_CHECKING:
@@ -33,17 +33,17 @@ def is_launched() -> bool:
 
 def launched_size() -> int:
     """Return the number of processes that torchrun has started, 1 without torchrun."""
-    return _read_count("WORLD_SIZE", 1) if is_launched() else 1
+    return int(os.environ.get("WORLD_SIZE", "1")) if is_launched() else 1
 
 
 def local_rank() -> int:
     """Return the index of this process among those on its machine."""
-    return _read_count("LOCAL_RANK", _read_count("RANK", 0))
+    return int(os.environ.get("LOCAL_RANK", os.environ.get("RANK", "0")))
 
 
 def restart_count() -> int:
     """Return how often torchrun has restarted the processes."""
-    return _read_count("TORCHELASTIC_RESTART_COUNT", 0)
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
 
 
 def job_id() -> str | None:
@@ -55,13 +55,6 @@ def job_id() -> str | None:
     if name not in (None, "none"):
         return name
     return str(Path(error_file).parents[2]) if name and error_file else None  # FOLDER/attempt_N/LOCAL_RANK/error.json
-
-
-def _read_count(name: str, default: int) -> int:
-    text = os.environ.get(name, str(default))
-    if not text.isdecimal():
-        raise ConfigError(f"environment variable {name} must be an integer ≥ 0, got {text!r}; start with torchrun")
-    return int(text)
 
 
 def choose_device(name: str) -> "torch.device":
@@ -85,25 +78,12 @@ def choose_device(name: str) -> "torch.device":
         device = torch.device("meta")
     if device.type not in counts or (device.type != "cuda" and device.index not in (None, 0)):
         raise DeviceError(f"device must be one of auto, cpu, cuda, cuda:0, mps, got {name!r}")
+    if launched_size() > 1 and device.type != "cpu":
+        name = f"{device.type}:{local_rank()}"
+        device = torch.device(name)
     if not 0 <= (device.index or 0) < counts[device.type]:  # torch reads cuda:128 as -128
         raise DeviceError(f"device {name!r} is not available on this machine; use --device auto or --device cpu")
-    return _device_of_process(device, counts[device.type]) if launched_size() > 1 else device
-
-
-def _device_of_process(device: "torch.device", count: int) -> "torch.device":
-    """Return the device of this process, one of several; `count` is the number of devices of its type."""
-    if device.type == "mps":
-        raise DeviceError("device must be cpu or cuda for several processes, got 'mps'; use --device cpu")
-    if device.type == "cpu":
-        return device
-    if device.index is not None:
-        raise DeviceError(f"device must be cuda for several processes, each has a GPU of its own, got {str(device)!r}")
-    if local_rank() >= count:
-        raise DeviceError(
-            f"device 'cuda' needs a GPU for each process, got {count} GPUs and local rank {local_rank()}; start fewer "
-            "processes with --nproc-per-node, or use --device cpu"
-        )
-    return type(device)("cuda", local_rank())
+    return device
 
 
 @contextmanager

@@ -46,10 +46,6 @@ def run(trained: Path, tmp_path: Path) -> Callable[[str], Path]:
 
 SIZES = {
     "hidden_size": ("lstm", {"config": {"hidden_size": 20}}, r"cannot be read \(.*size mismatch"),
-    "length_factor": (
-        "lstm",
-        {"config": {"curriculum": True, "length": 10**7, "length_factor": 1 + 1e-9}},
-        "length_factor must give at most 10000 lengths"),
     "latent_size": ("gan", {"config": {"latent_size": 9}}, r"cannot be read \(.*layers\.0\.weight: "),
     "no custom data": ("custom", {"data": None}, r"run\.json: data: must be an object, got None; the file is damaged, restore"),
     "classes": ("gan", {"config": {"conditional": True}, "data": {"num_classes": 10**12}}, "num_classes must be at most 1000, got 10+"),

@@ -83,9 +83,8 @@ def test_unknown_or_unavailable_device_is_refused(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "local_rank", "expected"),
-    [("cuda", 1, "cuda:1"), ("auto", 0, "cuda:0"), ("cuda", 2, "needs a GPU for each process, got 2"),
-     ("cuda:0", 0, "must be cuda for several processes"), ("cpu", 1, "cpu")],
-)  # fmt: skip
+    [("cuda", 1, "cuda:1"), ("auto", 0, "cuda:0"), ("cuda", 2, "device 'cuda:2' is not available"), ("cpu", 1, "cpu")],
+)
 def test_each_process_gets_a_gpu(name: str, local_rank: int, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
@@ -96,9 +95,6 @@ def test_each_process_gets_a_gpu(name: str, local_rank: int, expected: str, monk
             choose_device(name)
     else:
         assert str(choose_device(name)) == expected
-    monkeypatch.setenv("WORLD_SIZE", "two")
-    with pytest.raises(ConfigError, match="WORLD_SIZE must be an integer ≥ 0, got 'two'"):
-        choose_device("cpu")
 
 
 def test_only_a_restart_of_the_same_torchrun_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

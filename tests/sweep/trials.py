@@ -58,11 +58,6 @@ def fail(folder: Path) -> dict[str, Any]:
     return {"ratio": 1 / 0}
 
 
-def stop(folder: Path) -> dict[str, Any]:
-    signal.raise_signal(signal.SIGINT)
-    return {}
-
-
 def leave(folder: Path) -> dict[str, Any]:
     sys.exit("there is no GPU")
 

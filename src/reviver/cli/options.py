@@ -134,7 +134,7 @@ class OwnParts:
 
     def load(self) -> Parts:
         """Return the classes."""
-        return Parts.load(cell=self.cell, task=self.task)
+        return Parts.load(**dataclasses.asdict(self))
 
 
 OwnOptions = Annotated[OwnParts, Parameter(name="*")]

@@ -1,6 +1,5 @@
 """What is made of trained runs: `reviver report`, `plot`, `explore` and `export`."""
 
-import dataclasses
 import shlex
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -98,9 +97,7 @@ def plot(
     check_figure_path(folder / f"curves.{format_}")
     is_one = len(runs) == 1 and not find_trial_runs(Path(runs[0]))
     figures = (
-        run_figures(open_run(runs[0], parts=Parts.load(**dataclasses.asdict(own))))
-        if is_one
-        else {"curves": comparison_curves(read_runs(runs))}
+        run_figures(open_run(runs[0], parts=own.load())) if is_one else {"curves": comparison_curves(read_runs(runs))}
     )
     files = [str(folder / f"{name}.{format_}") for name in figures]
     for file, figure in zip(files, figures.values(), strict=True):

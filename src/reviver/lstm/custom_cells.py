@@ -25,7 +25,7 @@ States = tuple[Tensor, ...]
 """Entries of the state of all layers, [L, B, ...] each; the first is h, [L, B, H]."""
 CellBuilder = Callable[[int, int], nn.Module]
 """A function of (input_size, hidden_size) that builds a cell."""
-PROBE_BATCHES, PROBE_STEPS = (3, 2), 2
+PROBE_BATCH, PROBE_STEPS = 3, 2
 
 
 class CellLayers(nn.Module):
@@ -231,61 +231,39 @@ def build_custom(
 
 
 def probe(part: CustomClass, cell: nn.Module, input_size: int, hidden_size: int) -> None:
-    """Run a copy of a cell forward and backward for some steps on random numbers, each batch twice.
+    """Run a copy of a cell forward and backward for some steps on random numbers, twice.
 
     Raises:
         ConfigError: if the cell raises, its state is not that of the contract, or it would compute something else in training.
     """
-    cell = copy.deepcopy(cell).eval()
-    shapes: list[list[int]] = []
-    for batch in PROBE_BATCHES:
-        of = f"x {[batch, input_size]} and {hidden_size} units"
-        runs = []
-        for _ in range(2):
-            rng = torch.Generator().manual_seed(0)
-            with torch.random.fork_rng(devices=[]), torch.enable_grad():
-                torch.manual_seed(0)
-                state: Any = None
-                for step in range(PROBE_STEPS):
-                    at = f"at step {step + 1} of a batch of {batch}"
-                    x = torch.randn(batch, input_size, generator=rng).requires_grad_()
-                    inputs = (x * 1.0, *_entries(state))  # x is no leaf, as in a second layer
-                    before = [tensor.clone() for tensor in inputs]
-                    with explaining("cell", part, f"cell(x, state) of {of} {at}"):
-                        state = cell(inputs[0], state)
-                    if not all(map(torch.equal, inputs, before)):
-                        _refuse(part, f"must not change x and state in place, which other layers read, {at}")
-                    _check_state(part, state, batch, hidden_size, at)
-                    found = [[*entry.shape[1:]] for entry in _entries(state)]
-                    if shapes and found != shapes:
-                        _refuse(part, f"must keep the shapes of its state, {shapes} for a sequence, got {found} {at}")
-                    shapes = found
-            runs.append(_entries(state))
-        if not all(map(torch.equal, *runs)):
-            problem = "got something else for the same x: keep all state in what it returns, and none on self"
-            _refuse(part, f"must return what x and state determine, {problem}")
-        with explaining("cell", part, f"the gradient of {of}"):
-            runs[1][0].sum().backward()
-
-
-def _check_state(part: CustomClass, state: Any, batch: int, hidden_size: int, at: str) -> None:
-    entries = (state,) if isinstance(state, Tensor) else state
-    if not isinstance(entries, tuple) or not entries or not all(isinstance(one, Tensor) for one in entries):
-        got = f"a {type(state).__name__}"
-        if isinstance(entries, tuple):
-            got = f"({', '.join(type(one).__name__ for one in entries)})"
-        _refuse(part, f"must return h [B, H] or a tuple of tensors whose first is h, got {got} {at}")
-    if entries[0].shape != (batch, hidden_size):
-        _refuse(part, f"must return h of shape {[batch, hidden_size]}, got {[*entries[0].shape]} {at}")
-    for index, entry in enumerate(entries):
-        if entry.shape[:1] != (batch,):
-            _refuse(part, f"must have states [B, ...], got shape {[*entry.shape]} of entry {index} {at}")
-        if entry.is_floating_point() and entry.dtype != torch.get_default_dtype():
-            _refuse(part, f"must return {torch.get_default_dtype()} as x is, got {entry.dtype} of entry {index} {at}")
-        if not entry.isfinite().all():
-            _refuse(part, f"must return finite numbers, got others in entry {index} {at}")
+    cell, finals = copy.deepcopy(cell).eval(), []
+    of = f"x {[PROBE_BATCH, input_size]} and {hidden_size} units"
+    for _ in range(2):
+        state: Any = None
+        with torch.random.fork_rng(devices=[]), torch.enable_grad():
+            torch.manual_seed(0)
+            for step in range(1, 1 + PROBE_STEPS):
+                x = torch.randn(PROBE_BATCH, input_size, requires_grad=True)
+                with explaining("cell", part, f"cell(x, state) of {of} at step {step}"):
+                    state = cell(x * 1.0, state)  # no leaf, as in a second layer
+                entries = (state,) if isinstance(state, Tensor) else state
+                if not isinstance(entries, tuple) or not all(isinstance(one, Tensor) for one in entries):
+                    names = ", ".join(type(one).__name__ for one in entries) if isinstance(entries, tuple) else ""
+                    got = f"({names})" if names else f"a {type(state).__name__}"
+                    _refuse(part, f"must return h [B, H] or a tuple of tensors whose first is h, got {got}")
+                shapes = [[*one.shape] for one in entries]
+                if shapes[:1] != [[PROBE_BATCH, hidden_size]]:
+                    _refuse(
+                        part, f"must return h of shape {[PROBE_BATCH, hidden_size]} first, got {shapes} at step {step}"
+                    )
+        finals.append(entries)
     if not entries[0].requires_grad:
-        _refuse(part, f"must return h with a gradient, got one that is detached from x {at}; use torch alone")
+        _refuse(part, "must return h with a gradient, got one that is detached from x; use torch alone")
+    if not all(map(torch.equal, *finals)):
+        problem = "got something else for the same x: keep all state in what it returns, and none on self"
+        _refuse(part, f"must return what x and state determine, {problem}")
+    with explaining("cell", part, f"the gradient of {of}"):
+        entries[0].sum().backward()
 
 
 def _entries(state: Any) -> tuple[Tensor, ...]:

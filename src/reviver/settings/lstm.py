@@ -1,6 +1,5 @@
 """Settings of an LSTM training run."""
 
-import math
 from collections.abc import Iterable
 from typing import Annotated, Literal
 
@@ -40,8 +39,6 @@ from reviver.settings.tasks import TaskDefinition, TaskName, find_task
 from reviver.settings.validation import MAX_INTEGER, MAX_VALUE, check, refuse, settings, show_value
 from reviver.text import short_repr
 
-MAX_LENGTHS = 10_000
-"""Maximum number of lengths of a curriculum."""
 STATELESS = ("bidirectional", "pooling", "patch_size")
 """Settings of networks that carry no state from one segment of a sequence to the next, unless they have their defaults."""
 ONLY_LSTM = ("precision",)
@@ -187,8 +184,8 @@ class LSTMConfig:
         if self.task != "custom" and self.data is not None:
             found = short_repr(self.data, MAX_VALUE)
             refuse("data", f"must be None for the task {self.task}, got {found}; give it with the task custom only")
-        if self.curriculum:
-            self._check_curriculum()
+        if self.curriculum and self.patience is not None:
+            refuse("patience", f"must be none with curriculum, which ends by its threshold, got {self.patience}")
         if not is_reference(self.task):
             self.check_task(find_task(self.task))
         if self.bptt_steps is not None:
@@ -202,13 +199,6 @@ class LSTMConfig:
         """Return the first of these settings that is not the default, with its value; empty if all are."""
         changed = (name for name in names if getattr(self, name) != getattr(type(self), name))
         return next((f"{name} {show_value(getattr(self, name))}" for name in changed), "")
-
-    def _check_curriculum(self) -> None:
-        if self.patience is not None:
-            refuse("patience", f"must be none with curriculum, which ends by its threshold, got {self.patience}")
-        if math.log(self.length / self.start_length) > MAX_LENGTHS * math.log(self.length_factor):
-            ends = f"from start_length {self.start_length} to length {self.length}, got {self.length_factor}"
-            refuse("length_factor", f"must give at most {MAX_LENGTHS} lengths {ends}; give a larger one")
 
     def check_task(self, task: TaskDefinition) -> None:
         """Check that the settings fit the definition of the task; of a user-defined one its builder calls this."""

@@ -27,29 +27,11 @@ JSON_LIST = Field(strict=False, fail_fast=True)
 
 Config = TypeVar("Config")
 
-_REQUIREMENTS = {
-    "greater_than_equal": "must be at least {ge}",
-    "greater_than": "must be greater than {gt}",
-    "less_than_equal": "must be at most {le}",
-    "less_than": "must be less than {lt}",
-    "int_type": "must be an integer",
-    "float_type": "must be a number",
-    "finite_number": "must be a finite number",
-    "bool_type": "must be true or false",
-    "string_type": "must be text",
-    "string_unicode": "must be UTF-8",
-    "string_too_short": "must not be empty",
-    "string_too_long": "must have at most {max_length} characters",
-    "string_pattern_mismatch": "must match {pattern}",
-    "literal_error": "must be {expected}",
-    "list_type": "must be a list",
-    "tuple_type": "must be a list",
-    "dict_type": "must be an object",
-    "model_type": "must be an object",
-    "too_short": "must have at least {min_length} entries",
-    "too_long": "must have at most {max_length} entries",
-}
-"""Requirement of a field, by pydantic's type of error, as a template for the limits in the error."""
+_WORDS = {"Input should": "must", "String should": "must", "List should": "must", "a valid boolean": "true or false"}
+_WORDS |= {"have at least 1 character": "not be empty", "a valid integer": "an integer", "a valid string": "text"}
+_WORDS |= {"a valid dictionary": "an object", "a valid tuple": "a list", "a valid": "a", "'": ""}
+_WORDS |= {"greater than or equal to": "at least", "less than or equal to": "at most"}
+"""Our words for those of pydantic's messages."""
 
 
 class Problem(NamedTuple):
@@ -81,16 +63,10 @@ def find_problem(error: ValidationError, known: tuple[str, ...] = ()) -> Problem
         return Problem(field, "is missing")
     if kind == "value_error":
         return Problem(field, str(context["error"]))
-    limits = {key: _format_limit(limit) for key, limit in context.items()}
-    text = _REQUIREMENTS[kind].format(**limits) if kind in _REQUIREMENTS else first["msg"]
+    text = first["msg"].partition(" or instance of ")[0]
+    for theirs, ours in _WORDS.items():
+        text = text.replace(theirs, ours)
     return Problem(field, f"{text}, got {short_repr(value, MAX_VALUE)}")
-
-
-def _format_limit(limit: object) -> object:
-    """Return a bound without a trailing `.0`, or choices without quotes."""
-    if isinstance(limit, float) and limit.is_integer():
-        return int(limit)
-    return limit.replace("'", "") if isinstance(limit, str) else limit
 
 
 def describe_fields(cls: type) -> dict[str, str]:
@@ -116,7 +92,7 @@ def describe_bounds(cls: type) -> dict[str, str]:
     for name, schema in TypeAdapter(cls).json_schema()["properties"].items():
         parts = schema.get("anyOf", [schema])
         found = [(words, part.get(key, MAX_INTEGER)) for key, words in limits.items() for part in parts]
-        bounds[name] = ", ".join(f"{words} {_format_limit(limit)}" for words, limit in found if limit != MAX_INTEGER)
+        bounds[name] = ", ".join(f"{words} {show_value(limit)}" for words, limit in found if limit != MAX_INTEGER)
     return bounds
 
 

@@ -7,7 +7,6 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 from reviver.errors import Interrupted, RunFolderError
 from reviver.files.atomic import make_folder
@@ -17,13 +16,10 @@ from reviver.sweep.engines import Engine
 from reviver.sweep.trials import Ended, Outcome, Trial, execute, read_outcome, record_outcome, trial_folder
 from reviver.system import handling_signals
 
-LIMITS = {
-    "died": (5, "its worker died 5 times (killed, or out of memory); use fewer --jobs or more memory"),
-    "stopped": (100, "its job was stopped 100 times; raise timeout_min in [slurm]"),
-}
-"""Number of workers without an outcome after which a trial fails, and its error: of those that died or were stopped."""
+MAX_DEATHS = 5
+"""Number of workers that died after which a trial fails."""
 BUSY_POLLS = 40
-"""Looks at the running trials after which a trial that another machine runs is submitted again."""
+"""Looks at the running trials after which a trial that was stopped, or that another machine runs, is submitted again."""
 
 
 def open_sweep(folder: Path, kind: str = "sweep", parts: Sequence[str] = ("trials",)) -> None:
@@ -91,8 +87,8 @@ class _Driver:
     engine: Engine
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     running: dict[str, tuple[Trial, Future[Ended]]] = field(default_factory=dict)
-    lost: Counter[tuple[str, str]] = field(default_factory=Counter)  # workers without an outcome, also by the reason
-    waits_until: dict[str, float] = field(default_factory=dict)  # when a trial of another machine is submitted again
+    deaths: Counter[str] = field(default_factory=Counter)
+    waits_until: dict[str, float] = field(default_factory=dict)  # when a trial without an outcome is submitted again
 
     def is_done(self, trial: Trial) -> bool:
         """Return whether a trial has an outcome, which may be that of another machine."""
@@ -110,7 +106,7 @@ class _Driver:
                     (folder / name).unlink(missing_ok=True)  # another machine may do the same
 
     def submit(self, trials: Sequence[Trial]) -> bool:
-        """Submit trials while the engine has room, last those of other machines; return whether to go on."""
+        """Submit trials while the engine has room, last those that wait; return whether to go on."""
         known, waits = len(self.outcomes), False
         for trial in sorted(trials, key=lambda trial: self.waits_until.get(trial.key, 0.0)):
             if len(self.running) == self.engine.slots:
@@ -120,27 +116,27 @@ class _Driver:
             if time.monotonic() < self.waits_until.get(trial.key, 0.0):
                 waits = True
                 continue
-            attempts = 1 + self.lost[trial.key, "died"]
-            call = partial(execute, self.folder, trial, self.engine.threads, attempts)
+            call = partial(execute, self.folder, trial, self.engine.threads, 1 + self.deaths[trial.key])
             self.running[trial.key] = trial, self.engine.submit(call)
         return waits or bool(self.running) or len(self.outcomes) > known  # an outcome may let other trials start
 
     def settle(self, trial: Trial, future: Future[Ended]) -> None:
-        """Keep the outcome of a trial. A trial without one runs again, but not forever."""
+        """Keep the outcome of a trial. A trial without one runs again, but not forever if its workers die."""
         try:
-            ended: Ended | Literal["died"] = future.result()
+            ended = future.result()
         except self.engine.died:
-            ended = "died"
+            self.deaths[trial.key] += 1
+            if self.deaths[trial.key] == MAX_DEATHS:
+                error = (
+                    f"its worker died {MAX_DEATHS} times (killed, or out of memory); use fewer --jobs or more memory"
+                )
+                error += ", and use --retry-failed"
+                outcome = Outcome(key=trial.key, status="failed", error=error, attempts=MAX_DEATHS)
+                self.outcomes[trial.key] = record_outcome(trial_folder(self.folder, trial), outcome)
+            return
         if isinstance(ended, Exception):
             raise ended
-        if isinstance(ended, Outcome):
-            self.outcomes[trial.key] = ended
-        elif ended == "busy":
+        if ended is None:
             self.waits_until[trial.key] = time.monotonic() + BUSY_POLLS * self.engine.poll
         else:
-            self.lost[trial.key, ended] += 1
-            limit, problem = LIMITS[ended]
-            if self.lost[trial.key, ended] == limit:
-                error, attempts = f"{problem}, and use --retry-failed", max(1, self.lost[trial.key, "died"])
-                outcome = Outcome(key=trial.key, status="failed", error=error, attempts=attempts)
-                self.outcomes[trial.key] = record_outcome(trial_folder(self.folder, trial), outcome)
+            self.outcomes[trial.key] = ended

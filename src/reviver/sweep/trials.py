@@ -76,9 +76,9 @@ class Outcome(Record):
     """Number of workers that the trial has had: 1, and those that died."""
 
 
-Ended = Outcome | ReviverError | Literal["stopped", "busy"]
-"""How a call ended. `stopped`: by a signal; it can go on. `busy`: another worker runs the trial. An error: its folder is
-damaged or cannot be written."""
+Ended = Outcome | ReviverError | None
+"""How a call ended. None: by a signal, or since another worker runs the trial, which may have to go on later. An error: its
+folder is damaged or cannot be written."""
 
 
 def trial_folder(sweep_folder: Path, trial: Trial) -> Path:
@@ -115,9 +115,9 @@ def execute(sweep_folder: Path, trial: Trial, threads: int | None = None, attemp
             with locking(folder / "trial.lock"):
                 return read_outcome(folder) or _call(folder, trial, threads, attempts)
     except Interrupted:
-        return "stopped"
+        return None
     except RunFolderError as error:
-        return "busy" if isinstance(error.__cause__, Timeout) else error
+        return None if isinstance(error.__cause__, Timeout) else error
 
 
 def read_outcome(folder: Path) -> Outcome | None:
