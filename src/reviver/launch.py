@@ -36,11 +36,6 @@ def launched_size() -> int:
     return int(os.environ.get("WORLD_SIZE", "1")) if is_launched() else 1
 
 
-def local_rank() -> int:
-    """Return the index of this process among those on its machine."""
-    return int(os.environ.get("LOCAL_RANK", os.environ.get("RANK", "0")))
-
-
 def restart_count() -> int:
     """Return how often torchrun has restarted the processes."""
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
@@ -79,7 +74,7 @@ def choose_device(name: str) -> "torch.device":
     if device.type not in counts or (device.type != "cuda" and device.index not in (None, 0)):
         raise DeviceError(f"device must be one of auto, cpu, cuda, cuda:0, mps, got {name!r}")
     if launched_size() > 1 and device.type != "cpu":
-        name = f"{device.type}:{local_rank()}"
+        name = f"{device.type}:{os.environ.get('LOCAL_RANK', os.environ.get('RANK', '0'))}"
         device = torch.device(name)
     if not 0 <= (device.index or 0) < counts[device.type]:  # torch reads cuda:128 as -128
         raise DeviceError(f"device {name!r} is not available on this machine; use --device auto or --device cpu")

@@ -20,7 +20,6 @@ from typing import Any, get_args
 
 from cyclopts import App, ArgumentCollection, CoercionError, CycloptsError, Parameter, Token
 from cyclopts.annotations import resolve_optional
-from cyclopts.argument import Argument
 
 from reviver.cli import check, data, gan, lstm, show, sweep
 from reviver.cli.help import CommandFormatter, SettingsFormatter, examples
@@ -229,7 +228,8 @@ def complete_settings(app: App, commands: tuple[str, ...], arguments: ArgumentCo
     """
     if commands[-1:] != ("train",):
         return
-    options = options_of(arguments)
+    leaves = [argument for argument in arguments if not argument.children]
+    options = {argument.keys[-1] if argument.keys else argument.field_info.name: argument for argument in leaves}
 
     def value_of(name: str) -> Any:
         return options[name].convert_and_validate() if options[name].tokens else None
@@ -268,12 +268,6 @@ def read_settings(path: Path) -> dict[str, Any]:
     with reading(path, "give a valid TOML or JSON file", ConfigError):
         content = path.read_text(encoding="utf-8")
         return tomllib.loads(content) if path.suffix.lower() == ".toml" else parse_json(content)
-
-
-def options_of(arguments: ArgumentCollection) -> dict[str, Argument]:
-    """Return the options of a command by their Python names, which are those of the settings."""
-    leaves = [argument for argument in arguments if not argument.children]
-    return {argument.keys[-1] if argument.keys else argument.field_info.name: argument for argument in leaves}
 
 
 class StderrHandler(logging.Handler):

@@ -123,11 +123,6 @@ def sweep(
         raise ReviverError(f"{problem}, and run them again with --retry-failed")
 
 
-def kind_of(command: str) -> str:
-    """Return the kind of network of a training command."""
-    return command.split(maxsplit=1)[0]
-
-
 def build_trials(file: "SweepFile", common: Mapping[str, Any], folder: Path) -> "list[Trial]":
     """Return the trials of a sweep, seeds last; `common` are settings of all trials, which override the file.
 
@@ -140,7 +135,7 @@ def build_trials(file: "SweepFile", common: Mapping[str, Any], folder: Path) -> 
     if file.command not in COMMANDS:
         advice = did_you_mean(file.command, COMMANDS) or f"choose from {', '.join(COMMANDS)}"
         raise ConfigError(f"command {one_line(file.command, 60)!r} is unknown; {advice}")
-    config = PRESETS[kind_of(file.command)]["original"]
+    config = PRESETS[file.command.split()[0]]["original"]
     kinds = {
         "preset": Text,
         "device": Text,
@@ -189,7 +184,7 @@ def _configure(
     command: str, settings: Mapping[str, Any], path: Path, *, resume: bool = False
 ) -> tuple[str, Any, Parts]:
     """Return the preset of a trial, its settings, which may be those of its run in the folder `path`, and its classes."""
-    kind = kind_of(command)
+    kind = command.split(maxsplit=1)[0]
     preset = settings.get("preset", next(iter(PRESETS[kind])))
     given = {name: value for name, value in settings.items() if name not in ("preset", "device")}
     config, _, parts = find_start(kind, preset, given, str(path), resume=resume)
@@ -259,7 +254,7 @@ def _check_value(name: str, value: Any, kinds: Mapping[str, Any], folder: Path) 
 
 def _check_evaluation(command: str, evaluation: "Command", folder: Path) -> dict[str, Any]:
     """Check the table `evaluate` of a sweep file, and return the arguments of the command."""
-    kind = kind_of(command)
+    kind = command.split(maxsplit=1)[0]
     if evaluation.command != f"{kind} evaluate":
         raise ConfigError(f"evaluate.command must be {kind} evaluate, got {one_line(evaluation.command, 60)!r}")
     hints = get_type_hints(COMMANDS[command].evaluate, include_extras=True)

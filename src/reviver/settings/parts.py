@@ -91,8 +91,13 @@ class Parts:
             value = references.get(name)
             if value is None or (isinstance(value, str) and not is_custom(name, value)):
                 continue
-            resolve = _resolve_networks if name == "networks" else _resolve
-            references[name], found[name] = resolve(name, value)
+            if name == "networks":
+                references[name], found[name] = _resolve_networks(name, value)
+            elif isinstance(value, str):
+                found[name] = _load(name, value)
+            else:
+                found[name] = _inspect(value)
+                references[name] = f"{found[name].cls.__module__}:{found[name].name}"
         return references, cls(**found)
 
     def require(self, option: str, reference: str) -> Any:
@@ -178,14 +183,6 @@ def _place(error: BaseException, file: str | None) -> str:
     trace = traceback.extract_tb(error.__traceback__)
     lines = [frame.lineno for frame in trace if file is not None and Path(frame.filename).name == file]
     return f" ({file}, line {lines[-1]})" if lines else ""
-
-
-def _resolve(option: str, value: Any) -> tuple[str, CustomClass]:
-    """Return reference and class of a value: a reference, a class or an instance."""
-    if isinstance(value, str):
-        return value, _load(option, value)
-    part = _inspect(value)
-    return f"{part.cls.__module__}:{part.name}", part
 
 
 def _resolve_networks(option: str, value: Any) -> tuple[str, tuple[CustomClass, CustomClass]]:

@@ -37,11 +37,19 @@ def read_sequences(estimator: BaseEstimator, X: Any, *, channels_first: bool, re
         ValueError: if X has no such shape, or a value is not a finite number.
         TypeError: if X is sparse, or a value cannot be a number.
     """
-    if _is_list_of_arrays(X):
+    is_list = isinstance(X, (list, tuple)) or (isinstance(X, np.ndarray) and X.dtype == object and X.ndim == 1)
+    # numpy makes an array of a list of lists of numbers
+    if is_list and any(hasattr(item, "__array__") and np.ndim(item) > 0 for item in X):
         is_table, result = False, _read_list(X, channels_first)
     else:
         is_table = (X if hasattr(X, "ndim") else np.asarray(X)).ndim < 3
-        values = _read_table(estimator, X, reset) if is_table else _read_array(X, channels_first)
+        if is_table:
+            values = _read_table(estimator, X, reset)
+        else:
+            values = check_array(X, dtype="numeric", allow_nd=True, input_name="X")
+            if values.ndim != 3 or 0 in values.shape:
+                raise ValueError(f"X must be [N, T] or [N, T, I] with a step and a channel, got shape {values.shape}")
+            values = values.transpose(0, 2, 1) if channels_first else values
         x = torch.from_numpy(_as_float(values))
         result = SequenceInput(x, torch.full((len(x),), x.shape[1]))
     channels = result.x.shape[2]
@@ -68,14 +76,6 @@ def _read_table(estimator: BaseEstimator, X: Any, reset: bool) -> NDArray[Any]:
     return table
 
 
-def _read_array(X: Any, channels_first: bool) -> NDArray[Any]:
-    """Return X [N, T, I], or [N, I, T] with `channels_first`, as [N, T, I]."""
-    values: NDArray[Any] = check_array(X, dtype="numeric", allow_nd=True, input_name="X")
-    if values.ndim != 3 or 0 in values.shape:
-        raise ValueError(f"X must be [N, T] or [N, T, I] with a step and a channel, got shape {values.shape}")
-    return values.transpose(0, 2, 1) if channels_first else values
-
-
 def _read_list(X: Sequence[Any], channels_first: bool) -> SequenceInput:
     """Return a list of N arrays [T_n] or [T_n, I], padded with 0."""
     arrays: list[NDArray[Any]] = []  # [T_n, I]
@@ -97,14 +97,6 @@ def _read_list(X: Sequence[Any], channels_first: bool) -> SequenceInput:
     x = np.zeros((len(arrays), max(lengths), flat.shape[1]), flat.dtype)
     x[np.arange(x.shape[1]) < np.array(lengths)[:, None]] = flat
     return SequenceInput(torch.from_numpy(x), torch.tensor(lengths))
-
-
-def _is_list_of_arrays(X: Any) -> bool:
-    """Return whether X is a list or an object array [N] of arrays; numpy makes an array of a list of lists of numbers."""
-    is_object_array = isinstance(X, np.ndarray) and X.dtype == object and X.ndim == 1
-    return (is_object_array or isinstance(X, (list, tuple))) and any(
-        hasattr(item, "__array__") and np.ndim(item) > 0 for item in X
-    )
 
 
 def _as_float(values: NDArray[Any]) -> NDArray[Any]:
