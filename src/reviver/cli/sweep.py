@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, get_args, get_type_hints
 
@@ -44,18 +43,6 @@ COMMANDS = {
 PATHS = ("data", "extractor", "networks")
 NOT_OF_EVALUATION = ("run", "out", "own", "networks", "common", "return")
 """Arguments of an evaluation that the sweep sets."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class InTrial(options.FigureCommon):
-    """Options of a command that a trial calls: it prints nothing, and returns its result."""
-
-    json: bool = True
-    quiet: bool = True
-
-    def show(self, result: Mapping[str, Any], *lines: str) -> dict[str, Any]:
-        """Return the result."""
-        return {**result}
 
 
 def sweep(
@@ -167,8 +154,9 @@ def run_trial(
     training = COMMANDS[command]
     path = folder / "run"
     resume = (path / "run.json").exists()
-    common = InTrial(device=settings.get("device", options.DEFAULTS.device))
-    with (folder / "log.txt").open("a", encoding="utf-8") as log, contextlib.redirect_stderr(log):
+    common = options.FigureCommon(device=settings.get("device", options.DEFAULTS.device), json=True, quiet=True)
+    log = (folder / "log.txt").open("a", encoding="utf-8")
+    with log, contextlib.redirect_stderr(log), contextlib.redirect_stdout(log):
         preset, config, parts = _configure(command, settings, path, resume=resume)
         run = options.TrainOptions(out=str(path), resume=resume, parts=parts)
         result = training.train(preset=preset, run=run, settings=config, common=common)
