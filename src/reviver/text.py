@@ -19,11 +19,8 @@ def one_line(problem: object, length: int = MAX_PROBLEM) -> str:
 
 
 def short_repr(value: object, length: int = MAX_SHOWN) -> str:
-    """Return the repr of a value, cut after `length` characters; or its type, if the repr fails."""
-    try:
-        text = repr(value[:length] if isinstance(value, str) else value)
-    except (ValueError, RecursionError):  # an integer of thousands of digits, or very deep nesting
-        return f"of type {type(value).__name__}"
+    """Return the repr of a value, cut after `length` characters."""
+    text = repr(value[:length] if isinstance(value, str) else value)
     is_cut = len(text) > length + 2 or (isinstance(value, str) and len(value) > length)
     return text[:length] + "…" if is_cut else text
 

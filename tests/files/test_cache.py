@@ -29,8 +29,7 @@ def test_a_result_is_computed_once_and_again_if_its_file_is_damaged(
     read()
     (path,) = (tmp_path / "new").iterdir()
     content = path.read_bytes()
-    flipped = content[:-9] + bytes([content[-9] ^ 1]) + content[-8:]
-    for damaged, count in ((content, 1), (content[:-9], 2), (flipped, 3), (b"", 4)):
+    for damaged, count in ((content, 1), (content[:-9], 2), (b"", 3)):
         path.write_bytes(damaged)
         read()
         assert (len(calls), path.read_bytes() == content) == (count, True)

@@ -228,7 +228,7 @@ def test_damaged_config(tmp_path: Path) -> None:
         ({"network": {"hidden_size": 2**62}}, "config.json: cannot be read"),
         ({"network": {"pooling": "attention"}}, "Missing key(s)"),
         ({"network": []}, "network must be an object"),
-        ({"data": {"task": "custom"}}, "data.target is missing"),
+        ({"data": {"task": "custom"}}, "data: target is missing"),
     ]
     for changes, problem in cases:
         LSTMClassifier(2, 4, 3).save_pretrained(tmp_path)

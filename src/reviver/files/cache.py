@@ -1,13 +1,12 @@
-"""On-disk cache for expensive results: written atomically, verified when read, recomputed if damaged.
+"""On-disk cache for expensive results: written atomically, recomputed if damaged.
 
 The folder is `$REVIVER_CACHE`, else `$XDG_CACHE_HOME/reviver`, else `~/.cache/reviver`. It may be deleted at any time.
 """
 
 import errno
-import hashlib
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,7 +16,6 @@ from torch import Tensor
 
 from reviver.errors import RunFolderError
 from reviver.files.atomic import atomic_write
-from reviver.files.read import read_metadata
 
 _log = logging.getLogger(__name__)
 
@@ -38,10 +36,7 @@ def cached(name: str, build: Callable[[], dict[str, Tensor]], message: str = "")
     The `name` of the file must identify everything that the tensors depend on. A `message` is logged before `build`.
     """
     with suppress(OSError, ValueError, TypeError, SafetensorError):  # it is missing or damaged
-        path = cache_folder() / f"{name}.safetensors"
-        tensors = load_file(path)
-        if read_metadata(path).get("sha256") == digest(tensors):
-            return tensors
+        return load_file(cache_folder() / f"{name}.safetensors")
     if message:
         _log.info("%s", message)
     tensors = build()
@@ -50,16 +45,7 @@ def cached(name: str, build: Callable[[], dict[str, Tensor]], message: str = "")
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         whole = {key: tensor.detach().contiguous() for key, tensor in tensors.items()}
         with atomic_write(path) as temporary:
-            save_file(whole, temporary, {"sha256": digest(whole)})
+            save_file(whole, temporary)
     except (OSError, SafetensorError, RunFolderError) as error:
         _log.warning("%s: cannot be cached (%s); it will be recomputed each time", name, error)
     return tensors
-
-
-def digest(tensors: Mapping[str, Tensor]) -> str:
-    """Return the SHA-256 of the names, dtypes, shapes and values of tensors, in hexadecimal."""
-    sha256 = hashlib.sha256()
-    for name, tensor in sorted(tensors.items()):
-        sha256.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
-        sha256.update(tensor.contiguous().numpy().data)
-    return sha256.hexdigest()

@@ -179,7 +179,7 @@ def load(cls: type[Network] | tuple[type[Network], ...], source: str | Path, **d
     path, weights = folder / CONFIG, folder / WEIGHTS
     with reading(path, REMEDY):
         network: Any = found(**asdict(found._spec(**config.network))).to(getattr(torch, config.dtype))
-    data = None if config.data is None else validate_record(found._data_model, config.data, path, REMEDY, "data")
+    data = None if config.data is None else validate_record(found._data_model, config.data, f"{path}: data", REMEDY)
     with reading(weights, REMEDY):
         network.load_state_dict(load_file(weights))
     return Pretrained(network.eval(), data, config.run)

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ValidationError
 
-from reviver.errors import RunFolderError
-from reviver.files.file_errors import DATA_REMEDY, damaged_data_file, reading
+from reviver.errors import DataError, ReviverError, RunFolderError
+from reviver.files.file_errors import DATA_REMEDY, reading
 from reviver.settings.validation import Record, find_problem
+from reviver.text import one_line
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -52,14 +53,15 @@ def parse_json(content: bytes | str) -> dict[str, Any]:
     return value
 
 
-def validate_record(model: type[Model], value: object, path: Path, remedy: str, prefix: str = "") -> Model:
-    """Return the record that a value of the file `path` describes; raise `DataError` that names the first wrong field."""
+def validate_record(
+    model: type[Model], value: object, location: object, remedy: str, kind: type[ReviverError] = DataError
+) -> Model:
+    """Return the record that a value of a file describes; raise a `kind` of error that names the first wrong field."""
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        problem = find_problem(error, tuple(model.model_fields))
-        field = ".".join(filter(None, (prefix, problem.field)))
-        raise damaged_data_file(path, f"{field} {problem.text}".lstrip(), remedy) from error
+        known = tuple(field.alias or name for name, field in model.model_fields.items())
+        raise kind(f"{location}: {one_line(find_problem(error, known))}; {remedy}") from error
 
 
 def reject_external_links(folder: Path) -> None:

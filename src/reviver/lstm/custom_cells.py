@@ -243,9 +243,13 @@ def probe(part: CustomClass, cell: nn.Module, input_size: int, hidden_size: int)
         with torch.random.fork_rng(devices=[]), torch.enable_grad():
             torch.manual_seed(0)
             for step in range(1, 1 + PROBE_STEPS):
-                x = torch.randn(PROBE_BATCH, input_size, requires_grad=True)
+                x = torch.randn(PROBE_BATCH, input_size, requires_grad=True) * 1.0  # no leaf, as in a second layer
+                inputs = x, *_entries(state)
+                before = [tensor.clone() for tensor in inputs]
                 with explaining("cell", part, f"cell(x, state) of {of} at step {step}"):
-                    state = cell(x * 1.0, state)  # no leaf, as in a second layer
+                    state = cell(x, state)
+                if not all(map(torch.equal, inputs, before)):
+                    _refuse(part, f"must not change x and state in place, which other layers read, at step {step}")
                 entries = (state,) if isinstance(state, Tensor) else state
                 if not isinstance(entries, tuple) or not all(isinstance(one, Tensor) for one in entries):
                     names = ", ".join(type(one).__name__ for one in entries) if isinstance(entries, tuple) else ""

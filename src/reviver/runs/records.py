@@ -6,12 +6,14 @@ Every reader of these files validates them. The comment on a key gives its meani
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from reviver.files.file_errors import damaged_run_file
+from reviver.errors import RunFolderError
+from reviver.files.file_errors import RUN_REMEDY
+from reviver.files.read import Model, validate_record
 from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
-from reviver.settings.validation import MAX_INTEGER, Record, find_problem
+from reviver.settings.validation import MAX_INTEGER, Record
 
 SCHEMA = 1
 """Version of the run folder, in run.json; it stays 1 until the first release."""
@@ -200,10 +202,6 @@ def find_kind(record: Mapping[str, Any]) -> Kind:
     return KINDS.get(str(record.get("kind")), KINDS["lstm"])
 
 
-def validate(model: type[Record], value: object, location: object) -> None:
-    """Raise `RunFolderError`, naming `location` and the first invalid key, unless the JSON object `value` fits `model`."""
-    try:
-        model.model_validate(value)
-    except ValidationError as error:
-        known = tuple(field.alias or name for name, field in model.model_fields.items())
-        raise damaged_run_file(location, find_problem(error, known)) from error
+def validate(model: type[Model], value: object, location: object) -> Model:
+    """Return the record that a value of a run's file describes; raise `RunFolderError` with the first invalid key."""
+    return validate_record(model, value, location, RUN_REMEDY, RunFolderError)

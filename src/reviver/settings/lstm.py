@@ -26,7 +26,6 @@ from reviver.settings.fields import (
 )
 from reviver.settings.lstm_network import (
     CELLS,
-    MAX_TEXT,
     CellName,
     DropoutKind,
     PatchSize,
@@ -55,12 +54,8 @@ def unsupported_settings(cell: str) -> tuple[str, ...]:
 
 
 def _check_cell(value: object) -> object:
-    if value in CELLS or (is_cell_text(value) and len(str(value)) <= MAX_TEXT):
-        return value
-    return check_reference(value, (*CELLS, "the file of a text, such as mine.cell"))
-
-
-_CellValidator = PlainValidator(_check_cell)
+    is_known = value in CELLS or is_cell_text(value)
+    return value if is_known else check_reference(value, (*CELLS, "the file of a text, such as mine.cell"))
 
 
 @settings
@@ -92,7 +87,7 @@ class LSTMConfig:
     sequences per epoch, training and validation together."""
     train_fraction: Annotated[float, Field(gt=0, lt=1), DATA] = 0.8
     """Fraction of the data for training; the rest is the validation set."""
-    cell: Annotated[CellName | str, _CellValidator, MODEL] = "lstm"
+    cell: Annotated[CellName | str, PlainValidator(_check_cell), MODEL] = "lstm"
     """Recurrent cell: a built-in one, see reviver lstm cells, your own equations in a file such as mine.cell, or a class, such
     as my_cell.py:Mine or torch.nn:LSTMCell. Classes run step by step, all others natively."""
     curriculum: Annotated[bool, CURRICULUM] = False

@@ -28,8 +28,6 @@ CellName = Literal[
 ]
 """Names of the built-in cells: the files `cells/*.cell` of their texts."""
 CELLS: tuple[str, ...] = get_args(CellName)
-MAX_TEXT = 16_384
-"""Maximum length of the text of a cell, in characters."""
 
 
 def is_cell_text(value: object) -> bool:
@@ -49,14 +47,12 @@ def cell_label(cell: str) -> str:
 def read_cell_text(path: str | Path) -> str:
     """Return the text of a cell in a file; raise a ConfigError if it cannot be read."""
     try:
-        with Path(path).open(encoding="utf-8") as file:
-            text = file.read(MAX_TEXT + 1)
+        text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or one_line(error)
         raise ConfigError(f"cell {path} cannot be read ({reason}); name a text file", "cell") from error
-    if len(text) > MAX_TEXT or not is_cell_text(text):
-        problem = f"has more than {MAX_TEXT} characters" if len(text) > MAX_TEXT else "has no equation"
-        raise ConfigError(f"cell {path} {problem}; name the file of a text", "cell")
+    if not is_cell_text(text):
+        raise ConfigError(f"cell {path} has no equation; name the file of a text", "cell")
     return text
 
 

@@ -14,7 +14,6 @@ from sklearn.utils.validation import check_array, validate_data
 from torch import Tensor
 
 from reviver.settings.validation import refuse
-from reviver.text import one_line
 
 
 class SequenceInput(NamedTuple):
@@ -88,10 +87,7 @@ def _read_list(X: Sequence[Any], channels_first: bool) -> SequenceInput:
             hint = "" if channels_first else "; arrays of channels first need channels_first=True"
             found = f"has {arrays[-1].shape[1]} channels per step and X[0] has {arrays[0].shape[1]}"
             refuse(f"X[{index}]", f"{found}; all sequences need the same channels{hint}")
-    try:
-        flat = np.concatenate(arrays)  # [sum of T_n, I]
-    except TypeError as error:  # no common dtype
-        raise ValueError(f"the arrays of X have no common type of number ({one_line(error)})") from error
+    flat = np.concatenate(arrays)  # [sum of T_n, I]
     flat = _as_float(check_array(flat, dtype="numeric", input_name="X"))
     lengths = [len(array) for array in arrays]
     x = np.zeros((len(arrays), max(lengths), flat.shape[1]), flat.dtype)

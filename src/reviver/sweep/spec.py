@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError
 
 from reviver.errors import ConfigError
 from reviver.files.file_errors import reading
+from reviver.files.read import validate_record
 from reviver.settings.fields import Count, Seed, Text
 from reviver.settings.validation import Record, check, find_problem, refuse
 
@@ -63,11 +64,7 @@ def read_sweep(path: Path) -> SweepFile:
     """
     with reading(path, "give a valid TOML file", ConfigError):
         content = tomllib.loads(path.read_text(encoding="utf-8"))
-    try:
-        return SweepFile.model_validate(content)
-    except ValidationError as error:
-        problem = find_problem(error, tuple(SweepFile.model_fields))
-        raise ConfigError(f"{path}: {problem}") from None
+    return validate_record(SweepFile, content, path, "see reviver sweep --help", ConfigError)
 
 
 def points_of(file: SweepFile) -> list[Point]:

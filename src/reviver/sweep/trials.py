@@ -131,8 +131,7 @@ def read_outcome(folder: Path) -> Outcome | None:
         return None
     with explain_read_errors(path):
         content = read_json(path)
-    validate(Outcome, content, path)
-    return Outcome.model_validate(content)
+    return validate(Outcome, content, path)
 
 
 def record_outcome(folder: Path, outcome: Outcome) -> Outcome:

@@ -4,6 +4,7 @@ Shapes: N generated images, T training images, M test images, Q images whose nea
 C channels, H height, W width, D features, K classes.
 """
 
+import hashlib
 import logging
 from dataclasses import astuple, dataclass, field
 from functools import cached_property
@@ -24,7 +25,7 @@ from reviver.data.images.image_set import (
     to_pixels,
 )
 from reviver.errors import ConfigError, DataError
-from reviver.files.cache import cached, digest
+from reviver.files.cache import cached
 from reviver.gan.scores import metrics
 from reviver.gan.scores.feature_extractor import IMAGE_SHAPE, FeatureExtractor, Features
 from reviver.gan.scores.metrics import Moments, NearestNeighbors
@@ -149,10 +150,9 @@ def load_reference(
     train, test = train or load_images("mnist"), test or load_test_images("mnist")
     check_num_samples("num_samples", num_samples, train, test)
     fractions = class_fractions(train, extractor)
-    # packed images are known by their digest
-    packed = torch.tensor(list(bytes.fromhex(train.sha256)), dtype=torch.uint8) if train.is_mapped else None
-    content = {"train": train.images if packed is None else packed, "classes": fractions, "test": test.images}
-    key = f"v{CACHE_VERSION}-k{K_NEAREST}-{extractor.sha256[:16]}-{digest(content)[:16]}-torch{torch.__version__}"
+    content = [(images.sha256, images.image_shape) for images in (train, test)], fractions.tolist()
+    digest = hashlib.sha256(repr(content).encode()).hexdigest()
+    key = f"v{CACHE_VERSION}-k{K_NEAREST}-{extractor.sha256[:16]}-{digest[:16]}-torch{torch.__version__}"
 
     def compute_stats() -> dict[str, Tensor]:
         features = extractor.extract(test.images).features
