@@ -16,7 +16,7 @@ from reviver.errors import ConfigError
 from reviver.files.pretrained import PretrainedMixin
 from reviver.lstm.layer import LSTM, TAGS, check_batch, checked_lengths, integer_lengths, is_inside
 from reviver.rng import Rng
-from reviver.settings.lstm_network import OPTIONS, LSTMClassifierSpec, Pooling, unexpected_argument
+from reviver.settings.lstm_network import OPTIONS, LSTMClassifierSpec, Pooling
 
 
 class RecurrentClassifier(PretrainedMixin, nn.Module):
@@ -196,8 +196,7 @@ class LSTMClassifier(RecurrentClassifier):
         **options: fields of `LSTMOptions`; `single_bias` is True by default. They are attributes, as those of `LSTM`.
 
     Raises:
-        ConfigError: if an argument is out of range.
-        TypeError: if an option is unknown.
+        ConfigError: if an argument is out of range, or an option is unknown.
     """
 
     _spec, _layers = LSTMClassifierSpec, "lstm"
@@ -217,8 +216,6 @@ class LSTMClassifier(RecurrentClassifier):
         dtype: torch.dtype | None = None,
         **options: Any,
     ) -> None:
-        if unknown := sorted(set(options).difference(OPTIONS)):
-            raise unexpected_argument(unknown[0])
         spec = LSTMClassifierSpec(
             input_size=input_size,
             hidden_size=hidden_size,

@@ -6,7 +6,7 @@ D directions (1 or 2).
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields, replace
-from typing import Any, Never, Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +21,7 @@ from reviver.lstm.dropout import draw_seed
 from reviver.lstm.transforms import autocast_dtype, plain_values
 from reviver.rng import Rng, RowsRng, rand
 from reviver.settings.fields import Precision
-from reviver.settings.lstm_network import OPTIONS, DropoutKind, LSTMOptions, LSTMSpec, unexpected_argument
+from reviver.settings.lstm_network import OPTIONS, DropoutKind, LSTMOptions, LSTMSpec
 from reviver.settings.validation import refuse
 
 TAGS = ("reviver", "recurrent-neural-network")
@@ -159,7 +159,6 @@ class LSTM(PretrainedMixin, RecurrentLayers, nn.LSTM):
 
     Raises:
         ConfigError: if an option is out of range.
-        TypeError: if an option is unknown.
         Exception: torch's own, if another argument is wrong.
     """
 
@@ -186,10 +185,7 @@ class LSTM(PretrainedMixin, RecurrentLayers, nn.LSTM):
         precision: Precision = "fp32",
         single_bias: bool = False,
         activation_checkpoint_steps: int | None = None,
-        **unknown: Never,
     ) -> None:
-        if unknown:
-            raise unexpected_argument(next(iter(unknown)))
         self.options = LSTMOptions(  # before torch calls reset_parameters
             hidden_dropout=hidden_dropout,
             hidden_dropout_kind=hidden_dropout_kind,

@@ -102,14 +102,6 @@ class LSTMOptions:
 OPTIONS = tuple(field.name for field in fields(LSTMOptions))
 
 
-def unexpected_argument(name: str) -> TypeError:
-    """Return the error for an argument of `LSTM` that does not exist."""
-    advice = f"besides those of torch.nn.LSTM it takes {', '.join(OPTIONS)}"
-    if "dropout" in name:
-        advice = "for dropout of the hidden state give hidden_dropout"
-    return TypeError(f"LSTM got an unexpected argument {name!r}; {advice}")
-
-
 @settings
 class _Stack:
     """Arguments of `LSTM` and `LSTMClassifier` alike, besides `LSTMOptions`."""
