@@ -20,7 +20,7 @@ from torch import nn
 from reviver.errors import ConfigError
 from reviver.settings.presets import LSTM_PRESETS
 from reviver.sklearn import SequenceClassifier, SequenceRegressor
-from reviver.sklearn.fitting import Part
+from reviver.sklearn.fitting import Subset
 
 SMALL: dict[str, Any] = {"hidden_size": 8, "hidden_dropout": 0.0, "max_epochs": 20, "patch_size": 1}
 SMALL |= {"learning_rate": 0.03, "early_stopping": False}
@@ -173,9 +173,9 @@ def test_early_stopping_keeps_the_best_epoch(estimator_class: Any, capsys: pytes
 
 
 def test_the_validation_part_is_stratified_and_not_trained_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    parts: list[Part] = []
+    parts: list[Subset] = []
 
-    def record(spec: Any, train: Part, validation: Part, **options: Any) -> None:
+    def record(spec: Any, train: Subset, validation: Subset, **options: Any) -> None:
         parts.extend([train, validation])
         raise InterruptedError
 

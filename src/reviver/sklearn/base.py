@@ -28,7 +28,7 @@ from reviver.rng import seeding_default_rngs
 from reviver.settings.fields import select
 from reviver.settings.lstm_network import LSTMClassifierSpec, auto_patch_size
 from reviver.settings.validation import check
-from reviver.sklearn.fitting import PLAIN, Parameters, Part, parameter_class, train_network
+from reviver.sklearn.fitting import PLAIN, Parameters, Subset, parameter_class, train_network
 from reviver.sklearn.inputs import SequenceInput, read_sequences
 
 
@@ -81,10 +81,10 @@ class SequenceEstimator(Parameters, BaseEstimator):  # type: ignore[misc]
         self.standardization_ = Standardization.fit(data.x[train_rows], data.lengths[train_rows])
         examples = self._standardize(data, self._encode_targets(targets, train_rows))
 
-        def part(rows: Tensor) -> Part:
+        def part(rows: Tensor) -> Subset:
             chosen = torch.from_numpy(weights)[rows]
             is_equal = bool((chosen == chosen[0]).all())
-            return Part(examples[rows], None if is_equal else (chosen / chosen.mean()).float())
+            return Subset(examples[rows], None if is_equal else (chosen / chosen.mean()).float())
 
         longest, patch_size = int(data.lengths.max()), parameters.patch_size
         plain: dict[str, Any] = {}
@@ -116,7 +116,7 @@ class SequenceEstimator(Parameters, BaseEstimator):  # type: ignore[misc]
         """Return the targets as the network is trained on them."""
         return torch.from_numpy(targets)
 
-    def _score_outputs(self, outputs: Tensor, part: Part) -> float:
+    def _score_outputs(self, outputs: Tensor, part: Subset) -> float:
         """Return the score of the outputs of the network for a part."""
         raise NotImplementedError
 

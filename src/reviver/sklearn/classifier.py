@@ -13,7 +13,7 @@ from torch import Tensor
 from reviver.settings.fields import Probability
 from reviver.settings.lstm_network import Pooling
 from reviver.sklearn.base import SequenceEstimator
-from reviver.sklearn.fitting import Part, parameter_class
+from reviver.sklearn.fitting import Subset, parameter_class
 from reviver.text import one_line, short_repr
 
 
@@ -130,7 +130,7 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[mi
         labels: NDArray[Any] = self.classes_[indices]
         return labels
 
-    def _score_outputs(self, outputs: Tensor, part: Part) -> float:
+    def _score_outputs(self, outputs: Tensor, part: Subset) -> float:
         is_correct = (outputs.argmax(1) == part.examples.targets).double()
         weights = torch.ones_like(is_correct) if part.weights is None else part.weights.double()
         return float((weights * is_correct).sum() / weights.sum())  # at most 1; of rounded weights the mean is not

@@ -67,7 +67,7 @@ class Parameters:
     verbose: CountOrZero | bool = 0
 
 
-class Part(NamedTuple):
+class Subset(NamedTuple):
     """Training or validation part of the sequences."""
 
     examples: Examples
@@ -82,13 +82,13 @@ PLAIN: Mapping[str, Any] = MappingProxyType({"bidirectional": False, "pooling": 
 
 def train_network(
     spec: LSTMClassifierSpec,
-    train: Part,
-    validation: Part | None,
+    train: Subset,
+    validation: Subset | None,
     *,
     target: TargetKind,
     parameters: Parameters,
     seed: int,
-    score: Callable[[Tensor, Part], float],
+    score: Callable[[Tensor, Subset], float],
     log: Callable[[str], None] | None,
 ) -> tuple[RecurrentClassifier, list[dict[str, Any]], int]:
     """Train a new network; torch's default random number generator is neither read nor changed.

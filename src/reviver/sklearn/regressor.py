@@ -9,7 +9,7 @@ from sklearn.base import RegressorMixin
 from torch import Tensor
 
 from reviver.sklearn.base import SequenceEstimator
-from reviver.sklearn.fitting import Part, parameter_class
+from reviver.sklearn.fitting import Subset, parameter_class
 
 
 @parameter_class
@@ -63,7 +63,7 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):  # type: ignore[misc
         self.target_scale_ = 1.0 if is_constant else float(train.std())
         return torch.from_numpy((targets - self.target_mean_) / self.target_scale_).float()
 
-    def _score_outputs(self, outputs: Tensor, part: Part) -> float:
+    def _score_outputs(self, outputs: Tensor, part: Subset) -> float:
         """Return R² of the outputs; 0 if the targets are constant."""
         targets = part.examples.targets.double()
         weights = torch.ones_like(targets) if part.weights is None else part.weights.double()
