@@ -61,6 +61,8 @@ RIGHT_LSTMS = {
     "c = torch.zeros(self.batch_size, self.num_hidden, device=self.device) -> c = getattr(self, 'c', torch.zeros_like(h)); "
     f"self.t = getattr(self, 't', 0) + 1 && {RETURN} -> self.h, self.c = (h, c) if self.t % self.seq_length else (0 * h, 0 * c); "
     f"{RETURN}",
+    "an embedding of single inputs": "super().__init__() -> super().__init__(); self.embedding = nn.Embedding(num_classes, 1) "
+    f"&& {X_T} -> self.embedding(x[:, t, 0].long())",
     "a learned state": "super().__init__() -> super().__init__(); self.h_init = nn.Parameter(torch.zeros(1, num_hidden))"
     " && h = torch.zeros(self.batch_size, self.num_hidden, device=self.device) -> h = self.h_init.expand(self.batch_size, -1)",
 }
@@ -82,6 +84,9 @@ WRONG_LSTMS = {
     "setattr(self, f'b_{gate}', nn.Parameter(torch.zeros(1, num_hidden))) -> self.b_g = nn.Parameter(torch.zeros(1, num_hidden))",
     "the gate f has the weights of i": "self.W_fx -> self.W_ix && self.W_fh -> self.W_ih && self.b_f -> self.b_i",
     "h is detached before the output": f"{RETURN} -> h = h.detach(); {RETURN}",
+    "the output gate stands inside the tanh": "torch.tanh(c) * o -> torch.tanh(c * o)",
+    "an attribute is read before it is set": "self.seq_length, self.num_hidden -> self.two = 2 * self.late; self.seq_length, "
+    "self.num_hidden",
     "the output gate is added to tanh(c), not multiplied": "torch.tanh(c) * o -> torch.tanh(c) + o",
 }
 
@@ -140,6 +145,7 @@ RIGHT_GANS = {
     "logits": "nn.Sigmoid() -> nn.Identity() && nn.BCELoss() -> nn.BCEWithLogitsLoss()",
     "logarithms": "criterion(discriminator(fake), ones) -> (-torch.log(discriminator(fake))).mean()",
     "attached, but cleared": "fake.detach() -> generator(torch.randn(len(imgs), args.latent_dim))",
+    "a log in a folder": "criterion = nn.BCELoss() -> criterion = nn.BCELoss(); open('logs/losses.txt', 'w').close()",
     "soft labels": "criterion(discriminator(imgs), ones) -> criterion(discriminator(imgs), 0.9 * ones)",
     "no loop of a network that is called": "discriminator(fake), -> discriminator.forward(fake),",
 }

@@ -120,6 +120,8 @@ class Form(NamedTuple):
     kind: str = "numbers"
     """`numbers`; `scalars`, for which I = 1; `digits`, which the network embeds or encodes itself; `steps`, one per call."""
     is_integer: bool = False
+    is_single: bool = False
+    """Whether I = 1 though the network takes digits."""
 
     def inputs(self, x: Tensor) -> Sequence[Tensor]:
         """Return what the network is called with, once or at each step, for x [B, T, I]."""
@@ -140,6 +142,7 @@ FORMS = (
         for is_integer in (True, False)
         for name in sorted(PLACES, key=lambda name: "{" in name)
     ),
+    Form("[B, T, 1] of integers, which are single inputs", PLACES["[B, T, {}]"], "digits", True, True),
     Form("[B, I], step by step", lambda x: x, "steps"),
 )
 

@@ -12,6 +12,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
+from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
 
@@ -296,6 +297,9 @@ def run_loop(loop: Loop, record: UpdateRecord, images: Tensor, latent_size: int)
 
         return wrapped
 
+    for text in (each.value for each in ast.walk(loop.source.tree) if isinstance(each, ast.Constant)):
+        if isinstance(text, str) and re.fullmatch(r"(?!/|.*\.\.)[\w./{}%-]+", text):
+            Path(text).parent.mkdir(parents=True, exist_ok=True)  # for figures and logs
     with ExitStack() as stack, torch.random.fork_rng(devices=[]):
         stack.enter_context(mock.patch.dict(names, changed))
         for name in ("binary_cross_entropy", "binary_cross_entropy_with_logits"):

@@ -20,6 +20,7 @@ ROWS = Hint(
     STEP, "Which tensors depend on the number of examples? Give batch and units different sizes and print the shapes."
 )
 MATRIX = Hint(STEP, "Which matrix multiplies what? The equations multiply a column, the code a sequence per row.")
+SET = Hint(NETWORK, "Which line of __init__ sets the attribute, and does it stand before the line that reads it?")
 IN_PLACE = Hint(STEP, "Which operations change a tensor itself: those with an underscore, +=, or [...] =?")
 DETACH = Hint(TRAIN, "Look for detach, .data, .item, no_grad or torch.tensor(...) on the way from step to step.")
 TIME = Hint(NETWORK, "Which dimension of x does the loop walk along? view and reshape do not exchange dimensions.")
@@ -98,6 +99,7 @@ STEP_MISTAKES = table(
     ("h and c are returned in the wrong order", ORDER, "return (h, c) -> return (c, h)"),
     ("tanh(c) is missing in the hidden state", SHOWN, "o * tanh(c) -> o * c"),
     ("h is computed from c before the step", SHOWN, "o * tanh(c) -> o * tanh(state[1])"),
+    ("the output gate stands inside the tanh", SHOWN, "o * tanh(c) -> tanh(o * c)"),
     ("the output gate is missing", SHOWN, "o * tanh(c) -> tanh(c)"),
     ("the biases are missing", BIAS, " + b\n -> \n"),
     ("the biases are added twice", BIAS, " + b\n ->  + 2 * b\n"),
@@ -137,6 +139,7 @@ BIAS_PER_ROW = Mistake(
     "the bias is added along the batch, not along the units", ROWS, "U.T + b\n -> U.T + b[:, None]\n"
 )
 BIAS_PER_EXAMPLE = Mistake("each example has a bias of its own", ROWS)
+NOT_SET = Mistake("an attribute is read before it is set", SET)
 ONLY_EQUAL = Mistake("it works only if batch and units are equal", ROWS)
 CHANGES_INPUTS = Mistake("the step changes its arguments in place", IN_PLACE)
 STEP_GRADIENT_MISTAKES = table(

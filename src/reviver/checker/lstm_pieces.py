@@ -165,7 +165,13 @@ class Reading(NamedTuple):
     def build(self, p: float = 0.0, **changes: int) -> nn.Module:
         """Return a new network of the class, for the sizes of the reading or others, in training mode if p > 0."""
         sizes = self.sizes._replace(**changes)._asdict() | {"p": p}
-        network = build(self.cls, LSTM_KEYS, sizes | ({"I": 1} if self.form.kind == "scalars" else {}))
+        single = {"I": 1} if self.form.kind == "scalars" or self.form.is_single else {}
+        try:
+            network = build(self.cls, LSTM_KEYS, sizes | single)
+        except AttributeError as error:
+            if self.cls.__bases__ == (nn.Module,) and f"'{self.cls.__name__}' object has no attribute" in str(error):
+                raise Failure(f"it cannot be built: {describe(error)}", wrong.NOT_SET) from error
+            raise
         if not isinstance(network, nn.Module):
             raise Unclear(f"{self.cls.__name__} is no nn.Module", f"write class {self.cls.__name__}(nn.Module)")
         if not any(True for _ in network.parameters()):
@@ -225,7 +231,7 @@ def read_network(cls: Callable[..., Any], form: Form, sizes: LSTMSizes, is_proba
     )
     unused = {name for name, grad in zip(parameters, grads, strict=False) if grad is None}
     shapes = shapes_of(network)
-    if form.kind == "scalars":  # the shapes tell more with a larger input
+    if form.kind == "scalars" or form.is_single:  # the shapes tell more with a larger input
         with suppress(Exception):
             shapes = shapes_of(reading._replace(form=FORMS[0]).build())
         input_size = 1 if shapes == shapes_of(network) else sizes.I
