@@ -209,7 +209,7 @@ def read_network(cls: Callable[..., Any], form: Form, sizes: LSTMSizes, is_proba
     if "C" not in {stands_for(name, LSTM_KEYS) for name in inspect.signature(cls).parameters}:
         sizes = sizes._replace(C=NUM_CLASSES)
     reading = Reading(cls, form, sizes)
-    network, input_size = reading.build(), sizes.I
+    network, input_size = reading.build(), 1 if form.kind == "scalars" else sizes.I
     if (embedding := embedding_of(network)) is not None:
         reading = reading._replace(table=sample(33, *embedding[1].weight.shape), embedding=f"{embedding[0]}.weight")
     elif form.kind == "digits":
@@ -234,7 +234,7 @@ def read_network(cls: Callable[..., Any], form: Form, sizes: LSTMSizes, is_proba
     if form.kind == "scalars" or form.is_single:  # the shapes tell more with a larger input
         with suppress(Exception):
             shapes = shapes_of(reading._replace(form=FORMS[0]).build())
-        input_size = 1 if shapes == shapes_of(network) else sizes.I
+        input_size = input_size if shapes == shapes_of(network) else sizes.I
     layouts = tuple(
         find_layouts({n: s for n, s in shapes.items() if n != reading.embedding}, input_size, sizes, unused)
     )
