@@ -49,7 +49,18 @@ def test_the_counts_stand_in_the_docs() -> None:
 
 
 def test_the_list_has_hashes_and_no_names() -> None:
-    allowed = {"course", "year", "sha256", "network", "half", "judgment", "note", "checker", "checker_first", "false_first"}
+    allowed = {
+        "course",
+        "year",
+        "sha256",
+        "network",
+        "half",
+        "judgment",
+        "note",
+        "checker",
+        "checker_first",
+        "false_first",
+    }
     assert all(set(each) <= allowed for each in FILES)
     first = [each for each in FILES if each["half"] != "second sample"]
     assert all((each["half"] == "built on") == (int(each["sha256"][0], 16) % 2 == 0) for each in first)

@@ -111,6 +111,16 @@ def build(cls: Callable[..., Any], keys: tuple[str, ...], values: Mapping[str, A
     return cls(**arguments)
 
 
+def build_module(cls: Callable[..., Any], keys: tuple[str, ...], values: Mapping[str, Any]) -> nn.Module:
+    """Build a network. Raises Unclear, or NotImplementedError if it is still to be written."""
+    module = build(cls, keys, values)
+    if module is None or (isinstance(module, nn.Module) and not any(True for _ in module.parameters())):
+        raise NotImplementedError
+    if not isinstance(module, nn.Module):
+        raise Unclear(f"{cls.__name__} is no nn.Module", f"write class {cls.__name__}(nn.Module), in PyTorch")
+    return module
+
+
 class Form(NamedTuple):
     """A form of the input of a network that reads sequences."""
 

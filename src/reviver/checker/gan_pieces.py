@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from reviver.checker import gan_mistakes as wrong
 from reviver.checker.compare import Program, Quantities, compare, derivatives, sample
-from reviver.checker.conventions import GENERATOR_KEYS, build
+from reviver.checker.conventions import GENERATOR_KEYS, build_module
 from reviver.checker.loops import are_probabilities, check_gan_loop
 from reviver.checker.pieces import Failure, Finding, Mistake, Namespace, Piece, Unclear, describe
 from reviver.data.images.named import read_mnist
@@ -50,17 +50,12 @@ def build_network(names: Namespace, role: str) -> Built:
     is_generator, problems = role == "Generator", list[Exception]()
     keys = GENERATOR_KEYS if is_generator else GENERATOR_KEYS[1:]
     try:
-        module = build(
-            names[role], keys, {"Z": LATENT_SIZE, "image": IMAGE_SHAPE} if is_generator else {"image": IMAGE_SHAPE}
-        )
+        values = {"image": IMAGE_SHAPE} | ({"Z": LATENT_SIZE} if is_generator else {})
+        module = build_module(names[role], keys, values)
     except (NotImplementedError, Unclear):
         raise
     except Exception as error:
         raise no_way(role, error) from error
-    if module is None or (isinstance(module, nn.Module) and not any(True for _ in module.parameters())):
-        raise NotImplementedError
-    if not isinstance(module, nn.Module):
-        raise Unclear(f"{names[role].__name__} is no nn.Module", f"write class {names[role].__name__}(nn.Module)")
     if is_generator:
         inputs = [sample(1, 8, size) for size in (LATENT_SIZE, first_size(module))]
     else:
@@ -68,15 +63,15 @@ def build_network(names: Namespace, role: str) -> Built:
     for each in inputs:
         for example in (each, each[:, :, None, None] if is_generator else each.flatten(1)):
             try:
-                values = module.train()(example)
+                found = module.train()(example)
             except NotImplementedError:
                 raise
             except Exception as error:
                 problems.append(error)
                 continue
-            if isinstance(values, Tensor) and (is_generator or values.numel() == 8):
+            if isinstance(found, Tensor) and (is_generator or found.numel() == 8):
                 return Built(module, each, example)
-            shown = list(values.shape) if isinstance(values, Tensor) else short_repr(values)
+            shown = list(found.shape) if isinstance(found, Tensor) else short_repr(found)
             problems.append(
                 Unclear(f"it returns {shown} for 8 inputs", "return one number for each image, or one image")
             )
@@ -218,24 +213,15 @@ def check_both_losses(names: Namespace, tolerance: float) -> str:
     return Finding.of("values and gradients agree, also for large logits" if not remarks else "values agree", remarks)
 
 
-class CountingSGD(torch.optim.SGD):
-    """SGD that counts its steps."""
-
-    num_steps = 0
-
-    def step(self, closure: Any = None) -> Any:
-        """Update the parameters."""
-        self.num_steps += 1
-        return super().step(closure)
-
-
 def observe_step(step: Callable[..., Any], is_square: bool) -> Quantities:
     """Return the weights of two small networks after two steps by SGD, and the number of updates."""
     torch.manual_seed(5)
     G = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Tanh(), nn.Linear(6, 12), nn.Tanh())
     D = nn.Sequential(nn.Linear(12, 5), nn.LeakyReLU(0.2), nn.Linear(5, 1))
-    optimizers = [CountingSGD(network.parameters(), lr=0.5) for network in (G, D)]
-    result: dict[str, Tensor] = {}
+    optimizers = [torch.optim.SGD(network.parameters(), lr=0.5) for network in (G, D)]
+    result, steps = dict[str, Tensor](), list[Any]()
+    for optimizer in optimizers:
+        optimizer.register_step_pre_hook(lambda optimizer, args, kwargs: steps.append(optimizer))
     for index in (1, 2):
         try:
             step(G, D, *optimizers, sample(index, 7, 12).tanh(), sample(index + 2, 7, 4))
@@ -245,7 +231,7 @@ def observe_step(step: Callable[..., Any], is_square: bool) -> Quantities:
                     raise Failure(describe(error), mistake) from error
             raise
         for name, network, optimizer in zip("GD", (G, D), optimizers, strict=True):
-            result[f"the number of updates of {name}"] = torch.tensor(float(optimizer.num_steps))
+            result[f"the number of updates of {name}"] = torch.tensor(float(steps.count(optimizer)))
             weights = network.named_parameters()
             result |= {f"{part} of {name} after step {index}": value.detach().clone() for part, value in weights}
     return result

@@ -22,41 +22,35 @@ STYLE = """body{font:16px/1.5 system-ui,sans-serif;max-width:52rem;margin:2rem a
 h1{font-size:1.5rem}h2{font-size:1.15rem;margin:1.5rem 0 .3rem}table{border-collapse:collapse}
 td,th{padding:.2rem .8rem .2rem 0;text-align:left;vertical-align:top}code{overflow-wrap:anywhere}
 .bar{display:inline-block;height:.8rem;background:#3465a4}@media(prefers-color-scheme:dark){body{color:#ddd;background:#1b1b1b}}"""
+Points = Mapping[str, float] | None
+"""Points of each piece that is right; without them each has 1."""
 
 
-def worth(outcome: PieceOutcome, points: Mapping[str, float] | None) -> float:
-    """Return the points of a piece that is right; without `points` each has 1."""
+def worth(outcome: PieceOutcome, points: Points) -> float:
+    """Return the points of a piece that is right."""
     return points.get(outcome.piece, 0) if points else 1
 
 
-def earned(report: CheckReport, points: Mapping[str, float] | None) -> float:
+def earned(report: CheckReport, points: Points) -> float:
     """Return the points of a submission."""
     return sum(worth(outcome, points) for outcome in report.outcomes if outcome.status == "passed")
 
 
-def name_of(outcome: PieceOutcome) -> str:
-    """Return what is wrong with a piece, in a few words."""
-    return outcome.mistake or outcome.text
-
-
-def write_grades(reports: Sequence[CheckReport], points: Mapping[str, float] | None) -> str:
+def write_grades(reports: Sequence[CheckReport], points: Points) -> str:
     """Return a CSV table: the points of each submission and piece, what is wrong, and what a person must look at.
 
     A column is empty where a submission is about the other network, and where the check does not understand a piece.
     """
-    names = [
-        piece.name for piece in PIECES if any(o.piece == piece.name for report in reports for o in report.outcomes)
-    ]
+    found = {outcome.piece for report in reports for outcome in report.outcomes}
+    names = [piece.name for piece in PIECES if piece.name in found]
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(["file", "points", *names, "remarks", "not understood"])
     for report in reports:
-        shown = [outcome for outcome in report.outcomes if outcome.status != "unclear"]
-        cells = {outcome.piece: worth(outcome, points) if outcome.status == "passed" else 0 for outcome in shown}
+        cells = {o.piece: worth(o, points) * (o.status == "passed") for o in report.outcomes if o.status != "unclear"}
         unclear = [f"{o.piece}: {o.text}" for o in report.outcomes if o.status == "unclear"]
-        remarks = [f"{o.piece}: {name_of(o)}" for o in report.outcomes if o.status in {"failed", "missing"}]
-        error = [report.error] if report.error else []
-        (remarks if report.outcomes else unclear)[:0] = error
+        remarks = [f"{o.piece}: {o.mistake or o.text}" for o in report.outcomes if o.status in {"failed", "missing"}]
+        (remarks if report.outcomes else unclear)[:0] = [report.error] * bool(report.error)
         row = [report.file, earned(report, points) if report.outcomes else "", *(cells.get(name, "") for name in names)]
         writer.writerow([*row, "; ".join(remarks), "; ".join(unclear)])
     return table.getvalue()
@@ -69,18 +63,14 @@ def to_check50(report: CheckReport) -> dict[str, Any]:
         result["error"] = {"type": "Failure", "value": report.error, "traceback": [], "actions": {}, "data": {}}
     for outcome in report.outcomes:
         passed = {"passed": True, "waits": None, "unclear": None}.get(outcome.status, False)
-        cause = (
-            None
-            if passed
-            else {"rationale": outcome.text, "help": outcome.hint or None, "mistake": outcome.mistake or None}
-        )
+        cause = {"rationale": outcome.text, "help": outcome.hint or None, "mistake": outcome.mistake or None}
         result["results"].append(
             {
                 "name": outcome.piece,
                 "description": f"{outcome.piece} is right",
                 "passed": passed,
                 "log": [outcome.text, *outcome.remarks],
-                "cause": cause,
+                "cause": None if passed else cause,
                 "data": {"section": outcome.section, "seconds": outcome.seconds},
                 "dependency": outcome.text.removeprefix("waits for ") if outcome.status == "waits" else None,
             }
@@ -88,16 +78,19 @@ def to_check50(report: CheckReport) -> dict[str, Any]:
     return result
 
 
-def to_gradescope(report: CheckReport, points: Mapping[str, float] | None) -> dict[str, Any]:
+def to_gradescope(report: CheckReport, points: Points) -> dict[str, Any]:
     """Return a report in the form of Gradescope's results.json; a piece that is not understood has no score there."""
     tests = []
     for outcome in report.outcomes:
         parts = [outcome.text, outcome.mistake and f"likely: {outcome.mistake}", outcome.hint, *outcome.remarks]
-        test = {"name": outcome.piece, "output": "\n".join(filter(None, parts)), "visibility": "visible"}
+        test: dict[str, Any] = {
+            "name": outcome.piece,
+            "output": "\n".join(filter(None, parts)),
+            "visibility": "visible",
+        }
         if outcome.status != "unclear":
-            most = worth(outcome, points)
-            passed = outcome.status == "passed"
-            test |= {"score": most if passed else 0, "max_score": most, "status": "passed" if passed else "failed"}  # type: ignore[dict-item]
+            most, passed = worth(outcome, points), outcome.status == "passed"
+            test |= {"score": most * passed, "max_score": most, "status": "passed" if passed else "failed"}
         tests.append(test)
     return {"output": report.error or str(report), "tests": tests}
 
@@ -108,62 +101,43 @@ def page(title: str, body: Iterable[str]) -> str:
     return "\n".join((f"{head}<h1>{escape(title)}</h1>", *body, "</html>", ""))
 
 
-def write_student(report: CheckReport, points: Mapping[str, float] | None) -> str:
+def write_student(report: CheckReport, points: Points) -> str:
     """Return a page for a student: what is right, what is not and how to go on, what nobody could judge."""
-    body = [f"<p>{escape(report.error)}</p>"] if report.error else []
     most = sum(worth(o, points) for o in report.outcomes if o.status != "unclear")
-    if report.outcomes:
-        body.append(f"<p>{earned(report, points):g} of {most:g} points.</p>")
+    body = [report.error, f"{earned(report, points):g} of {most:g} points." if report.outcomes else ""]
     for outcome in report.outcomes:
-        body.append(f"<h2>{escape(outcome.piece)}: {VERDICTS[outcome.status]}</h2>")
-        body.append(f"<p>{escape(outcome.text)}</p>")
-        if outcome.mistake:
-            body.append(f"<p>Likely: {escape(outcome.mistake)}.</p>")
-        if outcome.hint:
-            label = "To be understood" if outcome.status == "unclear" else "A question"
-            body.append(f"<p>{label}: {escape(outcome.hint)}</p>")
-        if outcome.section and outcome.status == "failed":
-            body.append(f"<p>Read “{escape(outcome.section)}” in “{escape(TUTORIALS[outcome.network])}”.</p>")
-        body += [f"<p>Remark: {escape(remark)}</p>" for remark in outcome.remarks]
-    return page(report.file, body)
+        label = "To be understood" if outcome.status == "unclear" else "A question"
+        read = f"Read “{outcome.section}” in “{TUTORIALS[outcome.network]}”." if outcome.status == "failed" else ""
+        body += [f"<h2>{escape(outcome.piece)}: {VERDICTS[outcome.status]}</h2>", outcome.text]
+        body += [f"Likely: {outcome.mistake}." * bool(outcome.mistake), f"{label}: {outcome.hint}" * bool(outcome.hint)]
+        body += [read, *(f"Remark: {remark}" for remark in outcome.remarks)]
+    return page(report.file, (part if part.startswith("<h2>") else f"<p>{escape(part)}</p>" for part in body if part))
 
 
-def write_class(reports: Sequence[CheckReport], points: Mapping[str, float] | None) -> str:
+def write_class(reports: Sequence[CheckReport], points: Points) -> str:
     """Return a page for the class: which mistakes how often, whose verdict needs a person, and how the points spread."""
-    wrong = [(o.piece, name_of(o)) for report in reports for o in report.outcomes if o.status == "failed"]
-    body = [f"<p>{len(reports)} submissions.</p>", "<h2>Mistakes</h2>"]
-    body.append(rows(((number, piece, text) for (piece, text), number in Counter(wrong).most_common()), "How often"))
-    body.append("<h2>Needs a person</h2>")
-    unclear = [
-        (report.file, o.piece, o.text) for report in reports for o in report.outcomes if o.status == "unclear"
-    ] + [(report.file, "all", report.error) for report in reports if report.error and not report.outcomes]
-    body.append(rows(unclear, "Submission"))
-    body.append("<h2>Points</h2>")
+    outcomes = [(report.file, outcome) for report in reports for outcome in report.outcomes]
+    wrong = Counter((o.piece, o.mistake or o.text) for _, o in outcomes if o.status == "failed")
+    unclear = [(file, o.piece, o.text) for file, o in outcomes if o.status == "unclear"]
+    unclear += [(report.file, "all", report.error) for report in reports if report.error and not report.outcomes]
     spread = Counter(earned(report, points) for report in reports if report.outcomes)
-    bars = (
-        (f"{value:g}", number, f'<span class="bar" style="width:{number}rem"></span>')
+    bars = "".join(
+        f'<tr><td>{value:g}<td>{number}<td><span class="bar" style="width:{number}rem"></span>'
         for value, number in sorted(spread.items())
     )
-    body.append(
-        "<table>" + "".join(f"<tr><td>{value}<td>{number}<td>{bar}" for value, number, bar in bars) + "</table>"
-    )
-    body.append("<h2>Submissions</h2>")
-    body.append(
-        rows(((r.file, f"{earned(r, points):g}" if r.outcomes else "", verdicts(r)) for r in reports), "Submission")
-    )
-    return page("The class", body)
-
-
-def verdicts(report: CheckReport) -> str:
-    """Return the verdict of each piece in a line."""
-    return (
-        report.error if not report.outcomes else ", ".join(f"{o.piece} {VERDICTS[o.status]}" for o in report.outcomes)
-    )
+    verdicts = [
+        (r.file, f"{earned(r, points):g}", ", ".join(f"{o.piece} {VERDICTS[o.status]}" for o in r.outcomes))
+        if r.outcomes
+        else (r.file, "", r.error)
+        for r in reports
+    ]
+    body = [f"<p>{len(reports)} submissions.</p>", "<h2>Mistakes</h2>"]
+    body.append(rows(((number, *which) for which, number in wrong.most_common()), "How often"))
+    body += ["<h2>Needs a person</h2>", rows(unclear, "Submission"), "<h2>Points</h2>", f"<table>{bars}</table>"]
+    return page("The class", [*body, "<h2>Submissions</h2>", rows(verdicts, "Submission")])
 
 
 def rows(cells: Iterable[tuple[Any, ...]], head: str) -> str:
     """Return a table of HTML."""
-    lines = ["".join(f"<td>{escape(str(cell))}" for cell in each) for each in cells]
-    return (
-        f"<table><tr><th>{head}<th><th>{''.join('<tr>' + line for line in lines)}</table>" if lines else "<p>None.</p>"
-    )
+    lines = ["<tr>" + "".join(f"<td>{escape(str(cell))}" for cell in each) for each in cells]
+    return f"<table><tr><th>{head}<th><th>{''.join(lines)}</table>" if lines else "<p>None.</p>"

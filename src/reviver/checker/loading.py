@@ -21,17 +21,8 @@ from torch.overrides import TorchFunctionMode
 
 from reviver.checker.pieces import is_library
 
-ALWAYS: tuple[str, ...] = (
-    "torchvision",
-    "matplotlib",
-    "tensorboard",
-    "tensorboardX",
-    "seaborn",
-    "IPython",
-    "google",
-    "torchsummary",
-)
-ALWAYS += ("torch.utils.tensorboard", "wandb", "sacred", "tkinter", "cv2")
+ALWAYS = "torchvision matplotlib tensorboard tensorboardX torch.utils.tensorboard seaborn IPython google torchsummary"
+ALWAYS += " wandb sacred tkinter cv2"
 """Modules for which there is always a stand-in: they draw, log or load data."""
 LIBRARIES = {"torch", "np", "numpy", "random", "os", "sys", "warnings", "math"}
 """Modules whose calls at the top of a file are run, such as torch.manual_seed(1)."""
@@ -80,7 +71,7 @@ class StandInModule(ModuleType):
 class StandInFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     """Find a stand-in for some modules or, as the last finder, for all that nobody found."""
 
-    def __init__(self, names: tuple[str, ...] | None, missing: list[str]) -> None:
+    def __init__(self, names: list[str] | None, missing: list[str]) -> None:
         self.names, self.missing = names, missing
 
     def find_spec(self, name: str, path: Any, target: Any = None) -> importlib.machinery.ModuleSpec | None:
@@ -131,7 +122,7 @@ def on_cpu(value: Any) -> Any:
 def prepare() -> list[str]:
     """Set up stand-ins in this process, and no network; return the names of replaced modules, which grow as they are imported."""
     missing: list[str] = []
-    sys.meta_path.insert(0, StandInFinder(ALWAYS, []))
+    sys.meta_path.insert(0, StandInFinder(ALWAYS.split(), []))
     sys.meta_path.append(StandInFinder(None, missing))
     sys.argv = sys.argv[:1]
 

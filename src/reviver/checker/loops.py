@@ -297,9 +297,10 @@ def run_loop(loop: Loop, record: UpdateRecord, images: Tensor, latent_size: int)
 
         return wrapped
 
-    for text in (each.value for each in ast.walk(loop.source.tree) if isinstance(each, ast.Constant)):
-        if isinstance(text, str) and re.fullmatch(r"(?!/|.*\.\.)[\w./{}%-]+", text):
-            Path(text).parent.mkdir(parents=True, exist_ok=True)  # for figures and logs
+    for each in ast.walk(loop.source.tree):
+        match each:
+            case ast.Constant(value=str(path)) if re.fullmatch(r"(?!/|.*\.\.)[\w./{}%-]+", path):
+                Path(path).parent.mkdir(parents=True, exist_ok=True)  # for figures and logs
     with ExitStack() as stack, torch.random.fork_rng(devices=[]):
         stack.enter_context(mock.patch.dict(names, changed))
         for name in ("binary_cross_entropy", "binary_cross_entropy_with_logits"):

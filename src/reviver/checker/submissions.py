@@ -45,6 +45,7 @@ CANVAS = re.compile(r"(.+?)_(?:late_)?\d+_\d+_", re.IGNORECASE)
 ADDED = re.compile(r"_\d+_assignsubmission_file_?$|^\d+-\d+ - | - [A-Z][a-z]+ \d+, .*$|^submission_(?=\d)")
 """What Moodle and Brightspace add to the name of a student."""
 ADVICE = "let it end by itself: no endless loop, no exit(), nothing that waits or needs more memory"
+MEND = "mend this first, or let the file define its classes without it"
 NOTHING = "defines no piece of an assignment; classes: {}; call the network LSTM, or see reviver check --start lstm"
 
 
@@ -199,12 +200,13 @@ def read_results(name: str, results: Path, problem: str) -> CheckReport:
     with results.open("rb") as file:
         lines = file.read(MAX_RESULT_BYTES).decode("utf-8", "replace").splitlines()
     if not lines:
-        return CheckReport(name, (), problem)
+        return CheckReport(name, (), f"{problem}; {ADVICE}" if problem else "")
     try:
         about, *records = map(json.loads, lines)
         if "error" in about or not about["pieces"]:
-            reason = about.get("error") or about["problem"] or NOTHING.format(about["found"] or "none")
-            return CheckReport(name, (), one_line(reason))
+            reason = about.get("error") or about["problem"]
+            text = f"{one_line(reason)}; {MEND}" if reason else NOTHING.format(about["found"] or "none")
+            return CheckReport(name, (), text)
         outcomes = [PieceOutcome(*record)._replace(remarks=tuple(record[-1])) for record in records]
         rest = about["pieces"][len(outcomes) :]
         for index, (piece, network) in enumerate(rest):
