@@ -63,6 +63,8 @@ RIGHT_LSTMS = {
     f"{RETURN}",
     "an embedding of single inputs": "super().__init__() -> super().__init__(); self.embedding = nn.Embedding(num_classes, 1) "
     f"&& {X_T} -> self.embedding(x[:, t, 0].long())",
+    "seq_length counts what is recalled": "range(self.seq_length) -> range(self.seq_length - 1) && class LSTM(nn.Module): -> "
+    "def main(config):\n    return LSTM(config.length + 1, 1, 128, 10, 128)\n\nclass LSTM(nn.Module):",
     "a learned state": "super().__init__() -> super().__init__(); self.h_init = nn.Parameter(torch.zeros(1, num_hidden))"
     " && h = torch.zeros(self.batch_size, self.num_hidden, device=self.device) -> h = self.h_init.expand(self.batch_size, -1)",
 }

@@ -23,12 +23,7 @@ HOSTILE = {
         [],
     ),
     "syntax": ("def f(:\n", 60, "line 1: invalid syntax", []),
-    "nothing": (
-        "class Other: pass",
-        60,
-        "defines no piece of an assignment",
-        [],
-    ),
+    "nothing": ("class Other: pass", 60, "defines no piece of an assignment", []),
     "no network, and only a copy": (
         "import os, socket; os.remove(__file__); x = socket.create_connection(('127.0.0.1', 9))",
         60,
