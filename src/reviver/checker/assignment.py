@@ -114,7 +114,8 @@ def find_pieces(names: Namespace) -> list[Piece]:
         for piece in PIECES
         if piece.network not in names.get("*foreign", ()) or (piece.name in found and piece.name not in NOT_ASKED)
     }
-    return [piece for piece in PIECES if piece.network in networks and piece.name in wanted]
+    skipped = "initialization" if names.get("*course", {}).get("initialization") == "any" else ""
+    return [p for p in PIECES if p.network in networks and p.name in wanted and p.name != skipped]
 
 
 def recognize(sources: Sequence[SourceFile]) -> dict[str, Any]:

@@ -38,6 +38,8 @@ TICK = 0.1
 """Seconds between looks at a child."""
 START: Any = multiprocessing.get_context("forkserver" if hasattr(os, "fork") else "spawn")
 """Children are forks of a process that has torch imported already, where the operating system can do that."""
+STARTING = threading.Lock()
+"""One thread at a time starts a child, since the environment is changed for it."""
 CODE = (".py", ".ipynb")
 HIDDEN = ("__MACOSX", ".ipynb_checkpoints", "__pycache__", ".git", ".venv")
 CANVAS = re.compile(r"(.+?)_(?:late_)?\d+_\d+_", re.IGNORECASE)
@@ -134,7 +136,7 @@ def check_submission(
             return CheckReport(submission.name, (), f"cannot be read ({getattr(error, 'strerror', None) or error})")
         numbers = (math.ceil(limits.seconds), int(limits.memory_gb * 2**30))
         process = START.Process(target=child.main, args=(str(folder), str(results), *numbers, course or {}))
-        with mock.patch.dict(os.environ, ALONE):
+        with STARTING, mock.patch.dict(os.environ, ALONE):
             START.set_forkserver_preload([child.__name__])
             process.start()
         try:
