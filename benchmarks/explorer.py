@@ -61,23 +61,6 @@ class PageGenerator(nn.Module):
         return z.view(-1, *self.image_shape)
 
 
-class Measured(NamedTuple):
-    """What the page did: seconds, wall-clock or of the processor, and results.
-
-    A frame is generator, discriminator and classifier of one latent; drawn, it is one of the interpolation on the screen.
-    """
-
-    outputs: list[list[float] | None]
-    frames: list[float]
-    cpu_frames: list[float]
-    cpu_drawn: list[float]
-    traces: list[float]
-    projections: list[float]
-    cpu_projections: list[float]
-    slices: list[float]
-    errors: list[float]
-
-
 def main() -> dict[str, object]:
     """Measure the page that EXPLORER names."""
     path = Path(os.environ.get("EXPLORER", DEFAULT)).resolve()
@@ -88,55 +71,41 @@ def main() -> dict[str, object]:
     images = read_tensors(page.blocks, gan["test"])["images"][:NUM_PROJECTED] / 127.5 - 1
     sizes = {name: len(text) / MEGABYTE for name, text in page.texts.items()}
     megabytes = path.stat().st_size / MEGABYTE
-    browser, first_images, measured = measure(path, images)
-    expected = python_outputs(page)
+    with open_browser() as browser:
+        first_images = []
+        for _ in range(LOADS):
+            tab, seconds = load(browser, path)
+            first_images.append(seconds)
+            tab.context.close()
+        measured, version = measure_networks(browser, path, images), f"Chromium {browser.version}"
     theirs = project(PageGenerator(page), images.float()).errors.tolist()  # type: ignore[arg-type]
-    times = {
-        "first image after load": first_images,
-        "G, D and classifier of an image": measured.frames,
-        "G, D and classifier of an image, processor time": measured.cpu_frames,
-        "processor time of a drawn frame of the interpolation": measured.cpu_drawn,
-        f"LSTM trace of {TRACED} steps": measured.traces,
-        "projection": measured.projections,
-        "projection, processor time": measured.cpu_projections,
-        "slice of a projection": measured.slices,
-    }
+    times = {"first image after load": first_images, **measured.seconds}
     return {
         "title": "The explorer in headless Chromium",
-        "machine": machine() | {"browser": browser},
+        "machine": machine() | {"browser": version},
         "milliseconds_per_call": {
             name: summary([1000 * value for value in seconds]) for name, seconds in times.items() if seconds
         },
         "ratios": {"RMSE of a projection: ratio to `reviver gan project`": ratio(measured.errors, theirs)},
-        "differences": largest_differences(measured.outputs, expected),
+        "differences": largest_differences(measured.outputs, python_outputs(page)),
         "rounding": gan["facts"]["rounding"],
         "megabytes": {"page": megabytes} | sizes | {"code and style": megabytes - sum(sizes.values())},
     }
 
 
-def measure(path: Path, images: Tensor) -> tuple[str, list[float], Measured]:
-    """Measure the page in the browser.
+class Measured(NamedTuple):
+    """What the page computed: seconds by what took them, and results."""
 
-    Args:
-        path: file of the page.
-        images: images to project [N, C, H, W].
-
-    Returns:
-        The name of the browser, the seconds until the first image, and what the page did.
-    """
-    first_images = []
-    with open_browser() as browser:
-        for _ in range(LOADS):
-            tab, seconds = load(browser, path)
-            first_images.append(seconds)
-            tab.context.close()
-        measured = measure_networks(browser, path, images)
-        version = f"Chromium {browser.version}"
-    return version, first_images, measured
+    seconds: dict[str, list[float]]
+    outputs: list[list[float] | None]
+    errors: list[float]
 
 
 def measure_networks(browser: Any, path: Path, images: Tensor) -> Measured:
-    """Measure what the page computes in a tab of its own, see `measure`."""
+    """Measure what the page computes in a tab of its own, with images [N, C, H, W] to project.
+
+    A drawn frame is one of the interpolation on the screen.
+    """
     tab, _ = load(browser, path)
     session = tab.context.new_cdp_session(tab)
     session.send("Performance.enable", {"timeDomain": "threadTicks"})
@@ -159,17 +128,16 @@ def measure_networks(browser: Any, path: Path, images: Tensor) -> Measured:
     call("project", images[0].flatten().tolist())  # the compiler of the browser is still at work
     projected = [call("project", image.flatten().tolist()) for image in images]
     tab.context.close()
-    return Measured(
-        outputs=outputs,
-        frames=frames,
-        cpu_frames=cpu_frames,
-        cpu_drawn=cpu_drawn,
-        traces=traces,
-        projections=[sum(result["slices"]) for result, _ in projected],
-        cpu_projections=[seconds for _, seconds in projected],
-        slices=[seconds for result, _ in projected for seconds in result["slices"]],
-        errors=[result["error"] for result, _ in projected],
-    )
+    seconds = {
+        "G, D and classifier of an image": frames,
+        "G, D and classifier of an image, processor time": cpu_frames,
+        "processor time of a drawn frame of the interpolation": cpu_drawn,
+        f"LSTM trace of {TRACED} steps": traces,
+        "projection": [sum(result["slices"]) for result, _ in projected],
+        "projection, processor time": [seconds for _, seconds in projected],
+        "slice of a projection": [seconds for result, _ in projected for seconds in result["slices"]],
+    }
+    return Measured(seconds, outputs, [result["error"] for result, _ in projected])
 
 
 def load(browser: Any, path: Path) -> tuple[Any, float]:

@@ -81,18 +81,8 @@ RECIPES = (
 def make_trial(recipe: Recipe, seed: int) -> Trial:
     """Return the trial that trains one seed of a recipe."""
     evaluation = ("--eval-every", str(recipe.eval_every), "--eval-samples", str(NUM_SAMPLES))
-    command = [
-        "reviver",
-        "gan",
-        "train",
-        "--preset",
-        recipe.preset or recipe.name,
-        *recipe.changes,
-        *evaluation,
-        "--seed",
-        str(seed),
-    ]
-    arguments = {"seed": seed, "command": command}
+    command = ["reviver", "gan", "train", "--preset", recipe.preset or recipe.name, *recipe.changes, *evaluation]
+    arguments = {"seed": seed, "command": [*command, "--seed", str(seed)]}
     return Trial(measure, arguments, {"recipe": recipe.name, "seed": seed})
 
 
@@ -141,14 +131,8 @@ def plot(recipes: Sequence[Mapping[str, Any]]) -> Figure:
             fids = [[fid for _, fid in evaluation] for evaluation in evaluations]
             medians = [median(values) for values in fids]
             (line,) = axes.plot(epochs, medians, marker="o", markersize=2.5, label=recipe["what"])
-            axes.fill_between(
-                epochs,
-                [min(values) for values in fids],
-                [max(values) for values in fids],
-                color=line.get_color(),
-                alpha=0.2,
-                linewidth=0,
-            )
+            low, high = ([choose(values) for values in fids] for choose in (min, max))
+            axes.fill_between(epochs, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
         baseline_fid = recipes[0]["rows"][0]["real_baseline"]["fid"]
         axes.axhline(baseline_fid, color=CHANCE_COLOR, linestyle=":", linewidth=1.2, label="real images")
         axes.set(xlabel="epochs of training", ylabel="FID, lower is better", xscale="log", yscale="log")
