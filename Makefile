@@ -153,7 +153,7 @@ format: setup  ## format the code
 	$(BIN)/ruff check --fix .
 	if command -v npm >/dev/null; then npm run --silent --prefix web format; fi
 
-bench: setup  ## measure speed against the public peers (minutes; BENCH=whole_report times make report)
+bench: setup  ## measure speed against the public peers (minutes; BENCH=NAME for one of benchmarks/)
 	$(PIP) install --editable '.[train,dev,bench]'
 	$(BIN)/python -m benchmarks $(BENCH)
 

@@ -14,7 +14,6 @@ SLOW = (
     "lstm_operator",
     "lstm_dispatch",
     "unequal_lengths",
-    "whole_report",
     "explorer",
     "explorer_training",
     "experiments",

@@ -25,7 +25,6 @@ SPEED = {
     "startup": "help",
     "lstm_epochs": "100 epochs of the LSTM",
     "gan_epoch": "epoch of the GAN",
-    "whole_report": "make report",
 }
 """Measurements of the table of speed, and what they time."""
 SUMMARY = (

@@ -55,8 +55,6 @@ def speed_rows(result: Mapping[str, Any], what: str) -> Iterator[list[str]]:
         yield from (_row(f"{show(name)}, s", values) for name, values in ours.items())
     yield from (_row(f"{name}, s", values) for name, values in result.get("seconds_per_call", {}).items())
     yield from (_row(f"{show(name)}, ratio to the peer", values) for name, values in result.get("ratios", {}).items())
-    if "peak_memory_gb" in result:
-        yield ["peak memory, GiB", f"{result['peak_memory_gb']:.2f}", ""]
 
 
 def render_operator(result: Mapping[str, Any]) -> str:
