@@ -259,7 +259,7 @@ def test_the_page_of_run_folders_names_every_key_of_run_json() -> None:
 
 @pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/explanation/architecture.md"])
 def test_the_map_names_paths_and_definitions_that_exist(page: str) -> None:
-    sources = "\n".join(path.read_text() for path in (ROOT / "src").rglob("*.py"))
+    sources = "\n".join(path.read_text() for folder in ("src", "tools") for path in (ROOT / folder).rglob("*.py"))
     for text in INLINE_CODE.findall(without_blocks((ROOT / page).read_text())):
         if "/" in text and " " not in text:
             assert (ROOT / text).exists() or (ROOT / "src/reviver" / text).exists(), text

@@ -44,6 +44,15 @@ SMALL_LSTMS = {
 }
 
 
+SMALL_NAMES = (*SMALL_LSTMS, "custom", "gru", "own")
+"""Names of the LSTM runs in the page of tiny runs, in its order."""
+
+
+def lstm_id(name: str) -> str:
+    """Return what the page calls a run of `SMALL_NAMES`."""
+    return f"lstm-{SMALL_NAMES.index(name)}"
+
+
 def write_page(folder: Path, configs: Mapping[str, GANConfig | LSTMConfig]) -> Path:
     """Train runs and write their page; the first test process does that for all."""
     page = folder / "explorer.html"

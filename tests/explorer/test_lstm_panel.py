@@ -13,6 +13,7 @@ from reviver.run import LSTMRun, load, train_lstm
 from reviver.settings.tasks import TaskDefinition
 from reviver.show.trace import trace_digits
 from tests.explorer.browser import PHONE, Show, check_accessible, check_fits, poll, text, view_of, wait_view
+from tests.explorer.conftest import lstm_id
 
 
 class Majority(TaskDefinition):
@@ -116,13 +117,13 @@ def test_every_kind_of_run_fits_a_phone(show: Show, small_page: Path) -> None:
         check_fits(page)
         for ticks in page.locator(".lstm-charts .steps-rows").all_inner_texts():
             assert len(set(ticks.split())) == len(ticks.split())  # also of weights that are nearly equal
-    page = show("#lstm?run=lstm-13&sequence=1+2%3B3+4", small_page)
+    page = show(f"#lstm?run={lstm_id('custom')}&sequence=1+2%3B3+4", small_page)
     expect(page.get_by_label("Target class")).to_have_value("")  # the address gives none
     choose = "(runs, id) => { runs.value = id; runs.dispatchEvent(new Event('change')); }"
-    for run in ("lstm-8", "lstm-11"):  # the first has more to load
-        page.get_by_label("Run", exact=True).evaluate(choose, run)
+    for name in ("variational", "rnn"):  # the first has more to load
+        page.get_by_label("Run", exact=True).evaluate(choose, lstm_id(name))
     page.wait_for_timeout(1000)
-    assert view_of(page)["run"] == "lstm-11"
+    assert view_of(page)["run"] == lstm_id("rnn")
 
 
 def test_a_task_of_ones_own_says_what_may_be_typed(show: Show, tmp_path: Path) -> None:
@@ -141,10 +142,10 @@ def test_a_task_of_ones_own_says_what_may_be_typed(show: Show, tmp_path: Path) -
 
 
 def test_a_gru_shows_its_own_gates_and_equations(show: Show, small_page: Path) -> None:
-    page = show("#lstm?run=lstm-14&sequence=4717", small_page)
+    page = show(f"#lstm?run={lstm_id('gru')}&sequence=4717", small_page)
     for name in ("reset gate r", "update gate z", "candidate n", "hidden state h"):
         expect(map_of(page, name)).to_be_visible()
     expect(page.locator("[data-map=n] .lstm-equation-letters")).to_have_text("nt = tanh(Wn xt + Un (rt ht−1) + bn)")
-    page = show("#lstm?run=lstm-15", small_page)  # a text of one's own
+    page = show(f"#lstm?run={lstm_id('own')}", small_page)  # a text of one's own
     expect(map_of(page, "gate z")).to_be_visible()
     expect(page.get_by_role("heading", name=re.compile("^Unit .*: gate z"))).to_be_visible()
