@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import gan_quality, measure, recall, series
+from benchmarks import measure
 from reviver.sweep.trials import Trial
 from tests.benchmarks.trials import count
 
@@ -56,12 +56,3 @@ def test_goals_are_measured_once_and_rows_of_other_goals_are_kept(
     assert results == json.loads(path.read_text())
     calls = [file.read_text() for file in runs.glob("trials/*/calls.txt")]
     assert calls == ["x"] * 5  # a failed trial is repeated only if it is asked for
-
-
-@pytest.mark.parametrize("module", [recall, gan_quality, series])
-def test_trials_name_functions_that_take_their_arguments(module: Any) -> None:
-    for goal in module.RECIPES if module is gan_quality else module.GOALS:
-        trial = module.make_trial(goal, 0)
-        assert trial.function is module.measure
-        assert {*trial.arguments, "folder", "return"} == {*module.measure.__annotations__}
-        assert trial.key != module.make_trial(goal, 1).key

@@ -21,7 +21,7 @@ from reviver.data import packed as packed_module
 from reviver.data.images import image_set
 from reviver.data.images.image_files import class_folders
 from reviver.data.images.image_set import load_images, load_test_images, pack_images
-from reviver.data.packed import WINDOW_BLOCKS, epoch_order, equal_blocks, open_packed, unequal_blocks
+from reviver.data.packed import WINDOW_BLOCKS, epoch_order, equal_blocks, unequal_blocks
 from reviver.data.sequences.custom import CustomTask
 from reviver.data.sequences.examples import PackedExamples, PackedTable, pack_sequences
 from reviver.errors import ConfigError, DataError, Interrupted
@@ -106,14 +106,6 @@ def test_packed_images_are_those_of_the_source(
     if "npy" in name:
         with pytest.raises(DataError, match="no test images to compare with; pack a source that has them"):
             load_test_images(str(out), SIZE)
-
-
-def test_a_named_data_set_has_no_classes_of_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    save_folder(tmp_path / "mnist")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(image_set, "read_mnist", lambda _: (torch.zeros(4, 28, 28, dtype=torch.uint8), torch.arange(4)))
-    pack_images("mnist", tmp_path / "packed")
-    assert open_packed(tmp_path / "packed", "images").classes == ()
 
 
 def test_packed_sequences_are_those_of_the_file(

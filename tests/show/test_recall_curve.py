@@ -10,7 +10,7 @@ import pytest
 from reviver.cli import main
 from reviver.runs.folder import RunFolder
 from reviver.show.lstm_figures import recall_curve
-from reviver.show.recall_curve import NETWORKS, build_trials, make_config, ready_trials, rows_of_curve, run_trial
+from reviver.show.recall_curve import NETWORKS, build_trials, make_config, rows_of_curve, run_trial
 from reviver.sweep.trials import Outcome, Trial
 from tests.sweep.trials import InlineEngine
 
@@ -101,23 +101,6 @@ def test_a_curriculum_is_trained_once_and_evaluated_at_every_length(tmp_path: Pa
 def finish(trials: list[Trial], results: list[dict[str, Any]]) -> dict[str, Outcome]:
     pairs = zip(trials, results, strict=False)
     return {trial.key: Outcome(key=trial.key, status="done", result=result) for trial, result in pairs}
-
-
-def test_a_network_waits_for_two_lengths_and_is_not_trained_after_two_at_chance() -> None:
-    trials = build_trials((5, 10, 20, 50, 100), ("lstm-onehot-fixed",), 2, SEQUENCES)
-    trials.sort(key=lambda trial: trial.axes["length"])
-
-    def ready(*accuracies: float) -> list[int]:
-        found = finish(trials, [{"accuracies": [accuracy]} for accuracy in accuracies])
-        return [trial.axes["length"] for trial in ready_trials(trials, found)]
-
-    assert ready() == [5, 5, 10, 10]
-    assert ready(1.0, 1.0) == [10, 10, 20, 20]
-    assert ready(0.1, 0.1, 0.1) == [10], "both seeds count"
-    assert ready(0.1, 0.1, 0.1, 0.1) == []
-    assert ready(0.1, 0.1, 0.9, 0.9, 0.1, 0.1) == [50, 50]
-    assert ready(1.0, 1.0, 0.1, 0.1, 0.16, 0.16) == [50, 50, 100, 100]
-    assert ready(1.0, 1.0, 0.1, 0.1, 0.15, 0.15) == []
 
 
 def test_rows_are_of_all_seeds_and_the_figure_shows_them() -> None:

@@ -91,12 +91,6 @@ def test_a_trial_of_another_machine_runs_once_its_lock_is_free(tmp_path: Path, m
     assert [(folder / "calls").read_text() for folder in (first, second)] == ["x", "x"]
 
 
-def test_a_folder_that_cannot_be_written_is_an_error_that_names_it(tmp_path: Path) -> None:
-    (tmp_path / "sweep").touch()
-    problem = f"sweep/trials/{NINE.key}: cannot be written (Not a directory); a part of this path is a file; choose"
-    assert problem in str(execute(tmp_path / "sweep", NINE))
-
-
 def test_a_trial_whose_workers_die_does_not_run_forever(tmp_path: Path) -> None:
     engine, trial = InlineEngine(), Trial(functions.end, {})
     (outcome,) = run_trials(tmp_path, [trial], engine).values()

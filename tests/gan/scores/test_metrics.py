@@ -98,9 +98,3 @@ def test_kl_divergence_equals_scipy(pairs: list) -> None:
 def test_class_accuracy() -> None:
     classes, labels = torch.tensor([0, 1, 1, 2, 2, 2, 3]), torch.tensor([0, 1, 2, 2, 2, 0, 4])
     assert metrics.class_accuracy(classes, labels, 6) == (0.5, 1.0, 2 / 3, None, 0.0, None)
-
-
-def test_snapped_features_are_the_nearest_multiples_of_the_grid() -> None:
-    x = torch.rand(99, dtype=torch.float64)
-    assert (metrics.snap(x) - x).abs().max() <= 2.0**-17
-    assert torch.equal(metrics.snap(x) * 2**16, (x * 2**16).round())
