@@ -22,7 +22,7 @@ from reviver.figures import figure_style, panels, save_figure, styled
 from reviver.run import load
 from reviver.show.report.make import plot_figures
 from reviver.show.report.results import gan_results, lstm_results
-from reviver.show.trace import ClassifierTrace, trace_digits
+from reviver.show.trace import Trace, trace_digits
 from reviver.train.gan.grids import save_grid
 from tools.sheets import write_sheet
 from tools.tutorials import DOCS, TUTORIALS, find_blocks
@@ -164,17 +164,17 @@ def write_sheets(students: Path, teachers: Path) -> None:
         write_sheet((PAGES / f"{name}.md").read_text(encoding="utf-8"), teachers / f"{name}.pdf")
 
 
-def memory_figure(trace: ClassifierTrace, digits: Sequence[int]) -> Figure:
+def memory_figure(trace: Trace, digits: Sequence[int]) -> Figure:
     """Plot forget gate and cell state of a few units, from the highest to the lowest mean forget gate, to be read from afar."""
     layer = trace.layers[0]
-    order = layer.f[:, 0].mean(0).argsort(descending=True, stable=True)
+    order = layer["f"].mean(0).argsort(descending=True, stable=True)
     units = order[:: -(-len(order) // SLIDE_UNITS)]
     with styled():
         figure = Figure(figsize=(5.2, 2.2))
         for panel, (name, title) in zip(
             panels(figure)[0], (("f", "forget gate f"), ("c", "cell state c")), strict=True
         ):
-            values = getattr(layer, name)[:, 0, units].cpu()  # [T, units]
+            values = layer[name][:, units].cpu()  # [T, units]
             limit = max(1.0, float(values.abs().max()))
             colors, low, high = ("viridis", 0.0, 1.0) if name == "f" else ("RdBu_r", -limit, limit)
             image = panel.imshow(values.T, colors, aspect="auto", vmin=low, vmax=high)
