@@ -24,7 +24,7 @@ from pydantic import Field
 from torch import nn
 
 from reviver.cells.grammar import Cell
-from reviver.errors import ConfigError, ReviverError
+from reviver.errors import ReviverError
 from reviver.explorer.page import Page, build_page
 from reviver.runs.folder import RunFolder
 from reviver.settings.gan import GANConfig
@@ -177,21 +177,19 @@ def explore(
     """Return the explorer of trained runs, to show in a notebook or to save.
 
     Args:
-        runs: A run folder or a run, or several of them. Of one with a cell or networks of the user's own, the page has what
-            its training recorded, and no code.
+        runs: A run folder or a run, or several of them; of none, the page trains a network. Of one with a cell or networks
+            of the user's own, the page has what its training recorded, and no code.
         training_images: Training images to embed for each GAN; 0 for none, by default as `reviver explore`.
         with_data: Embed real images of the GANs, and sequences of custom data; False for confidential data.
         height: Height of the frame in a notebook, in pixels.
 
     Raises:
-        ConfigError: if there is no run, or an argument is out of range.
+        ConfigError: if an argument is out of range.
         RunFolderError: if a run folder is missing or damaged.
     """
     check("height", height, Annotated[int, Field(ge=100, le=10_000)])
     check("training_images", training_images, Annotated[int, Field(ge=0)] | None)
     listed = [runs] if isinstance(runs, Run | str | Path) else list(runs)
-    if not listed:
-        raise ConfigError("runs must hold at least one run, got none", field="runs")
     opened = [run if isinstance(run, Run) else open_run(run) for run in listed]
     return build_page(opened, num_training=training_images, with_data=with_data)._replace(height=height)
 

@@ -285,7 +285,7 @@ def test_a_text_takes_raw_numbers(home: Path, tmp_path: Path) -> None:
 
 def test_data_that_does_not_fit(home: Path, tmp_path: Path) -> None:
     cases: list[tuple[dict[str, Any], str]] = [
-        ({"standardization": {"mean": [0], "scale": [0]}}, "data.standardization.scale.0 must be greater than 0"),
+        ({"standardization": {"mean": [0], "scale": [0]}}, "data: standardization.scale.0 must be greater than 0"),
         ({"target": "number", "classes": None}, "names no classes of sequences; use LSTMClassifier.from_pretrained"),
     ]
     to_hub(load(home / "custom"), tmp_path / "model")

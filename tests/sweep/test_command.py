@@ -57,7 +57,7 @@ def test_a_sweep_has_all_combinations_once_and_seeds_change_fastest(monkeypatch:
 
 WRONG = {
     "": "command is missing",
-    'command = "lstm evaluate"': r"command 'lstm evaluate' is unknown; choose from lstm train, gan train",
+    'command = "lstm evaluate"': "command must be lstm train or gan train, got 'lstm evaluate'",
     'command = "lstm train"\nseeds = 0': "seeds must be at least 1, got 0",
     "[settings]\ndevice = 2020-01-01\n": "device must be text, got datetime.date",
     '[settings]\nlength = "5"\n': "length must be an integer, got '5'",

@@ -9,11 +9,10 @@
 
 import json
 import re
-import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Generic, Literal, NamedTuple, Self, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, Generic, Literal, NamedTuple, Self, TypeVar
 
 import torch
 from pydantic import Field
@@ -21,7 +20,7 @@ from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
 from torch import nn
 
-from reviver.errors import ConfigError, DataError, import_library
+from reviver.errors import DataError, import_library
 from reviver.files.atomic import atomic_write, write_text
 from reviver.files.file_errors import reading
 from reviver.files.read import read_json, validate_record
@@ -132,23 +131,19 @@ def save(
     default `card` has no results. A subclass is saved as the class that it extends.
 
     Raises:
-        ConfigError: if the weights have several dtypes, or one that cannot be saved, or one is parametrized or pruned.
         RunFolderError: if a file cannot be written.
     """
     assert isinstance(network, nn.Module)
     folder, cls = Path(folder), architecture_of(type(network))
     spec = asdict(network._spec(**network._spec_values()))
     tensors = {key: tensor.detach().cpu().clone().contiguous() for key, tensor in network.state_dict().items()}
-    with torch.device("meta"), warnings.catch_warnings(action="ignore"):  # of dropout in a single layer
-        missing = [key for key in cls(**spec).state_dict() if key not in tensors]
-    if missing:
-        raise ConfigError(f"{missing[0]} must be a plain weight, got a computed one; remove its parametrization first")
+    dtype = next(tensor.dtype for tensor in tensors.values() if tensor.is_floating_point())
     config = {
         "format": FORMAT,
         "library_name": "reviver",
         "reviver_version": __version__,
         "architecture": cls.__name__,
-        "dtype": _find_dtype(tensors),
+        "dtype": str(dtype).removeprefix("torch."),
         "network": spec,
         "data": None if data is None else data.model_dump(mode="json", exclude_unset=True),
         "run": None if run is None else run.model_dump(mode="json"),
@@ -188,14 +183,6 @@ def load(cls: type[Network] | tuple[type[Network], ...], source: str | Path, **d
 def architecture_of(cls: type[PretrainedMixin]) -> type[Any]:
     """Return the class among `cls` and its bases that states the arguments of its constructor."""
     return next(base for base in cls.__mro__ if "_spec" in vars(base))
-
-
-def _find_dtype(tensors: dict[str, torch.Tensor]) -> str:
-    dtypes = {str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values() if tensor.is_floating_point()}
-    if len(dtypes) != 1 or dtypes - set(get_args(DType)):
-        found = ", ".join(sorted(dtypes)) or "none"
-        raise ConfigError(f"weights must have one of the dtypes float32, float64, float16 and bfloat16, got {found}")
-    return dtypes.pop()
 
 
 def _read_config(folder: Path, known: Collection[str]) -> PretrainedConfig:

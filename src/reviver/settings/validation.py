@@ -126,10 +126,9 @@ def settings(cls: type[Config]) -> type[Config]:
             validator().validate_python(ArgsKwargs((), values), self_instance=self)
         except ValidationError as error:
             cause = error.errors(include_url=False)[0].get("ctx", {}).get("error")
-            if isinstance(cause, ConfigError):  # of __post_init__
-                raise cause from None
             problem = find_problem(error, tuple(field.name for field in dataclasses.fields(decorated)))
-            raise ConfigError(str(problem), field=problem.field) from None
+            ours = ConfigError(str(problem), field=problem.field)
+            raise (cause if isinstance(cause, ConfigError) else ours) from None  # of __post_init__
 
     decorated.__init__ = __init__
     return decorated  # type: ignore[no-any-return]

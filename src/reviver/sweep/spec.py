@@ -39,7 +39,7 @@ class Command(Record):
 class SweepFile(Record):
     """Content of the file."""
 
-    command: Text
+    command: Literal["lstm train", "gan train"]
     seeds: Any = None
     measure: Text | None = None
     goal: Literal["max", "min"] | None = None
