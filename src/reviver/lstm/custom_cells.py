@@ -257,9 +257,8 @@ def probe(part: CustomClass, cell: nn.Module, input_size: int, hidden_size: int)
                     _refuse(part, f"must return h [B, H] or a tuple of tensors whose first is h, got {got}")
                 shapes = [[*one.shape] for one in entries]
                 if shapes[:1] != [[PROBE_BATCH, hidden_size]]:
-                    _refuse(
-                        part, f"must return h of shape {[PROBE_BATCH, hidden_size]} first, got {shapes} at step {step}"
-                    )
+                    found = shapes[0] if shapes else "nothing"
+                    _refuse(part, f"must return h of shape {[PROBE_BATCH, hidden_size]}, got {found} at step {step}")
         finals.append(entries)
     if not entries[0].requires_grad:
         _refuse(part, "must return h with a gradient, got one that is detached from x; use torch alone")

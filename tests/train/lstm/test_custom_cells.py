@@ -241,7 +241,7 @@ BAD = {
     "class Mine: pass": "Mine\\(input_size, hidden_size\\) raised TypeError: Mine\\(\\) takes no arguments",
     "class Mine:\n    def __init__(self, a, b): pass": "must be a subclass of torch.nn.Module, got one of object",
     HEAD + "    def forward(self, x): return x": "cell\\(x, state\\) of x .* and 8 units at step 1 raised TypeError",
-    HEAD + "    def forward(self, x, state): return x.new_zeros(2, 2)": r"must return h of shape \[3, 8\] first, got \[\[2, 2\]\]",
+    HEAD + "    def forward(self, x, state): return x.new_zeros(2, 2)": r"must return h of shape \[3, 8\], got \[2, 2\]",
     HEAD + OTHER.format("s += 0.1 * x.mean(1, keepdim=True); return s"): "must not change x and state in place, .* at step 2",
     HEAD + OTHER.format("x *= 2; return s + x.mean(1, keepdim=True)"): "must not change x and state in place, .* at step 1",
     HEAD + OTHER.format("return (s + x.mean()).detach()"): "must return h with a gradient, got one that is detached from x",
