@@ -168,7 +168,6 @@ WRONG_GANS = {
 }
 LOOPS = {
     "zero_grad backward clip step": "",
-    "zero_grad clip backward step": "the gradient is not clipped before the update",
     "zero_grad backward step clip": "the gradient is not clipped before the update",
     "backward clip step": "the gradients are not cleared",
     "backward zero_grad step": "the gradients are cleared before the step",

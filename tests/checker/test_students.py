@@ -17,17 +17,7 @@ from reviver.checker.cell_text import check_cell
 from reviver.checker.pieces import PieceOutcome, run_pieces
 from reviver.checker.submissions import find_submissions
 from reviver.cli import main
-from tests.checker.student_files import (
-    CELL,
-    GAN,
-    LOOPS,
-    LSTM,
-    RIGHT_CELLS,
-    RIGHT_GANS,
-    RIGHT_LSTMS,
-    WRONG_GANS,
-    WRONG_LSTMS,
-)
+from tests.checker import student_files as files
 from tools.tutorials import DOCS
 
 
@@ -60,71 +50,69 @@ def check(text: str, edits: str = "", name: str = "mine.py") -> dict[str, PieceO
     return found
 
 
-@pytest.mark.parametrize("style", RIGHT_LSTMS)
-def test_a_right_lstm_passes_however_it_is_called(style: str) -> None:
-    outcome = check(LSTM, RIGHT_LSTMS[style])["sequence"]
-    assert outcome.status == "passed", outcome
+TANH, LOST = "tanh(c) is missing in the hidden state", "torch.tanh(cell) -> cell"
+RIGHT = [(files.LSTM, "sequence", style, edits) for style, edits in files.RIGHT_LSTMS.items()]
+RIGHT += [(files.CELL, "lstm_step", style, edits) for style, edits in files.RIGHT_CELLS.items()]
+WRONG = [(files.LSTM, "sequence", "lstm", mistake, edits) for mistake, edits in files.WRONG_LSTMS.items()]
+WRONG += [(files.CELL, "lstm_step", "lstm", TANH, f"{edits} && {LOST}") for edits in files.RIGHT_CELLS.values()]
+WRONG += [(files.GAN, "gan_step", "gan", mistake, edits) for mistake, edits in files.WRONG_GANS.items()]
 
 
-@pytest.mark.parametrize("style", RIGHT_CELLS)
-def test_a_right_cell_passes_however_it_is_called(style: str) -> None:
-    outcome = check(CELL, RIGHT_CELLS[style])["lstm_step"]
-    assert outcome.status == "passed", outcome
-    assert check(CELL, f"{RIGHT_CELLS[style]} && torch.tanh(cell) -> cell")["lstm_step"].mistake.startswith(
-        "tanh(c) is missing"
-    )
+@pytest.mark.parametrize(("text", "piece", "style", "edits"), RIGHT, ids=[case[2] for case in RIGHT])
+def test_a_right_lstm_passes_however_it_is_called(text: str, piece: str, style: str, edits: str) -> None:
+    assert check(text, edits)[piece].status == "passed"
 
 
-@pytest.mark.parametrize("mistake", WRONG_LSTMS)
-def test_a_mistake_in_an_lstm_is_named(mistake: str) -> None:
-    outcome = check(LSTM, WRONG_LSTMS[mistake])["sequence"]
+@pytest.mark.parametrize(("text", "piece", "tutorial", "mistake", "edits"), WRONG, ids=[case[3] for case in WRONG])
+def test_a_mistake_is_named(text: str, piece: str, tutorial: str, mistake: str, edits: str) -> None:
+    outcome = check(text, edits)[piece]
     assert (outcome.status, outcome.mistake) == ("failed", mistake), outcome
-    assert f"\n## {outcome.section}\n" in (DOCS / "tutorials" / "lstm.md").read_text(encoding="utf-8")
+    assert f"\n## {outcome.section}\n" in (DOCS / "tutorials" / f"{tutorial}.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("style", RIGHT_GANS)
+@pytest.mark.parametrize("style", files.RIGHT_GANS)
 def test_a_right_gan_passes(style: str) -> None:
-    found = check(GAN, RIGHT_GANS[style])
+    found = check(files.GAN, files.RIGHT_GANS[style])
     assert {piece: each for piece, each in found.items() if each.status != "passed"} == {}
     assert found.keys() == {"generator", "discriminator", "gan_step"}
 
 
-@pytest.mark.parametrize("mistake", WRONG_GANS)
-def test_a_mistake_in_the_loop_of_a_gan_is_named(mistake: str) -> None:
-    outcome = check(GAN, WRONG_GANS[mistake])["gan_step"]
-    assert (outcome.status, outcome.mistake) == ("failed", mistake), outcome
-    assert f"\n## {outcome.section}\n" in (DOCS / "tutorials" / "gan.md").read_text(encoding="utf-8")
-
-
 def test_eps_in_the_place_of_momentum_is_a_remark_and_a_sigmoid_does_not_reach_minus_one() -> None:
-    assert "0.8 as eps" in check(GAN, "BatchNorm1d(32) -> BatchNorm1d(32, 0.8)")["generator"].remarks[0]
+    assert "0.8 as eps" in check(files.GAN, "BatchNorm1d(32) -> BatchNorm1d(32, 0.8)")["generator"].remarks[0]
     assert (
-        check(GAN, "nn.Tanh() -> nn.Sigmoid()")["generator"].mistake == "there is a sigmoid at the end of G, not tanh"
+        check(files.GAN, "nn.Tanh() -> nn.Sigmoid()")["generator"].mistake
+        == "there is a sigmoid at the end of G, not tanh"
     )
     unscaled = "nn.Tanh() -> nn.Sigmoid() && , transforms.Normalize((0.5,), (0.5,)) -> "
-    assert check(GAN, unscaled)["generator"].status == "passed"
+    assert check(files.GAN, unscaled)["generator"].status == "passed"
 
 
-@pytest.mark.parametrize("order", LOOPS)
+@pytest.mark.parametrize("order", files.LOOPS)
 def test_a_loop_is_read(order: str) -> None:
     calls = {"zero_grad": "opt.zero_grad()", "backward": "loss.backward()", "step": "opt.step()"}
     calls["clip"] = "torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm=10)"
     lines = ["import torch", "def train(config):", "    for x, y in loader:", "        loss = criterion(model(x), y)"]
     text = "\n".join([*lines, *(f"        {calls[part]}" for part in order.split())])
     outcome = check(text)["training"]
-    assert (outcome.status, outcome.mistake) == ("failed" if LOOPS[order] else "passed", LOOPS[order])
-    assert outcome.text.startswith("looks like: " if LOOPS[order] else "by reading: ")
+    assert (outcome.status, outcome.mistake) == ("failed" if files.LOOPS[order] else "passed", files.LOOPS[order])
+    assert outcome.text.startswith("looks like: " if files.LOOPS[order] else "by reading: ")
 
 
 def test_what_is_not_understood_is_not_wrong_and_says_what_to_write() -> None:
-    outcome = check(LSTM, "num_hidden, num_classes, -> num_hidden, num_classes, how_many_of_these,")["sequence"]
+    outcome = check(files.LSTM, "num_hidden, num_classes, -> num_hidden, num_classes, how_many_of_these,")["sequence"]
     assert (outcome.status, outcome.mistake) == ("unclear", "")
     assert outcome.text == "what should be the argument how_many_of_these of LSTM?"
     assert outcome.hint.startswith("give how_many_of_these a default, or call it one of ")
 
 
 def test_a_notebook_counts_without_its_magics_and_its_training() -> None:
-    cells = ["%matplotlib inline\n!pip install torch\n", LSTM, "%%bash\nls", "while True: model.step()", "x = 1 +"]
+    cells = [
+        "%matplotlib inline\n!pip install torch\n",
+        files.LSTM,
+        "%%bash\nls",
+        "while True: model.step()",
+        "x = 1 +",
+    ]
     data: dict[str, Any] = {"cells": [{"cell_type": "code", "source": [cell]} for cell in cells]}
     assert check(json.dumps(data), name="mine.ipynb")["sequence"].status == "passed"
 
