@@ -200,8 +200,8 @@ def write_slides(report: Path, out: Path) -> None:
             figures["trace"] = memory_figure(trace_digits(run.network, run.config, digits[:-1]), digits[:-1])
             for figure_name, figure in figures.items():
                 save_figure(figure, folder / f"{figure_name}.svg")
-            for grid_name, picture in gan.grids.items():
-                save_grid(picture.images, folder / f"{grid_name}.png")
+            for grid_name, (_, images) in gan.grids.items():
+                save_grid(images, folder / f"{grid_name}.png")
             pdf = typst.compile(folder / "slides.typ", root=folder, sys_inputs={"scheme": scheme})
             (out / f"slides-{scheme}.pdf").write_bytes(pdf)
 
