@@ -10,6 +10,7 @@ Shapes: B batch, T time, I input size, H hidden size, L layers, C classes.
 import copy
 from collections.abc import Callable
 from functools import cached_property
+from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
@@ -184,6 +185,10 @@ class CellClassifier(RecurrentClassifier):
             self.add_output(num_classes, None, None)
         if rng is not None:
             self.reset_output(rng)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Raise ConfigError: no file holds a user-defined cell."""
+        built_in(self)
 
     @property
     def state_sizes(self) -> list[tuple[int, ...]]:

@@ -67,6 +67,11 @@ def test_torchs_lstm_cell_computes_the_same_as_ours() -> None:
                 torch.testing.assert_close(own(x[rows], some, every_step=every_step), expected)
 
 
+def test_a_network_of_custom_cells_is_no_pretrained_model() -> None:
+    with pytest.raises(ConfigError, match="LSTMCell cannot be exported; give one whose cell is a text"):
+        CellClassifier(nn.LSTMCell, 3, 5, 4).save_pretrained("model")
+
+
 def test_dropout_acts_on_h_at_every_step_in_training_only() -> None:
     class Counter(nn.Module):
         def __init__(self, input_size: int, hidden_size: int) -> None:
