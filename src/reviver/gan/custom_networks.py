@@ -14,7 +14,6 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor, nn
 
-from reviver.errors import ConfigError
 from reviver.gan.networks import Discriminator, Generator
 from reviver.rng import Rng
 from reviver.settings.parts import CustomClass, explaining
@@ -160,4 +159,4 @@ def _shape(value: object) -> str:
 
 
 def _refuse(name: str, problem: str) -> NoReturn:
-    raise ConfigError(f"networks {name}: {problem}", field="networks")
+    refuse("networks", f"{name}: {problem}")

@@ -21,6 +21,7 @@ from reviver.lstm.classifier import RecurrentClassifier
 from reviver.lstm.layer import checked_lengths, is_inside
 from reviver.rng import Rng, rand
 from reviver.settings.parts import CustomClass, explaining
+from reviver.settings.validation import refuse
 
 States = tuple[Tensor, ...]
 """Entries of the state of all layers, [L, B, ...] each; the first is h, [L, B, H]."""
@@ -280,4 +281,4 @@ def _entries(state: Any) -> tuple[Tensor, ...]:
 
 
 def _refuse(part: CustomClass, problem: str) -> NoReturn:
-    raise ConfigError(f"cell {part.name}: {problem}", field="cell")
+    refuse("cell", f"{part.name}: {problem}")

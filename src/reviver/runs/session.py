@@ -21,14 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from reviver.errors import (
-    ConfigError,
-    DivergenceError,
-    Interrupted,
-    OutOfMemory,
-    ReviverError,
-    needing_train,
-)
+from reviver.errors import DivergenceError, Interrupted, OutOfMemory, ReviverError, needing_train
 from reviver.files.atomic import remove_leftovers
 from reviver.launch import DEFAULT_TIMEOUT, choose_device, explaining_losses
 from reviver.rng import seeding_default_rngs
@@ -37,6 +30,7 @@ from reviver.runs.distributed.world import ALONE, World, join_world
 from reviver.runs.environment import versions
 from reviver.runs.folder import RunFolder, is_restarted, refuse_existing
 from reviver.settings.parts import BUILT_IN, Parts
+from reviver.settings.validation import refuse
 from reviver.system import handling_signals
 from reviver.text import count
 
@@ -407,9 +401,7 @@ def _reopen(out: str | Path, kind: str, config: Any) -> RunFolder:
         may_differ = name in CHANGEABLE or (name == "epochs" and value > stored[name])
         may_differ |= name in LOCATIONS and None not in (stored[name], value)
         if stored[name] != value and not may_differ:
-            raise ConfigError(
-                f"{name} is {stored[name]!r} in this run, got {value!r}; leave it out to resume, or start in a new --out",
-                field=name,
-            )
+            problem = f"is {stored[name]!r} in this run, got {value!r}"
+            refuse(name, f"{problem}; leave it out to resume, or start in a new --out")
     folder.record["config"] = requested
     return folder

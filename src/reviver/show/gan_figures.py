@@ -15,7 +15,6 @@ from matplotlib.patches import Patch
 from torch import Tensor
 
 from reviver.data.images.image_set import to_pixels
-from reviver.errors import ConfigError
 from reviver.figures import (
     CHANCE_COLOR,
     FIXED,
@@ -33,6 +32,7 @@ from reviver.figures import (
 from reviver.gan.interpolation import Interpolation
 from reviver.gan.losses import describe_losses
 from reviver.gan.scores.monitor import find_collapses
+from reviver.settings.validation import refuse
 
 Records = Sequence[Mapping[str, Any]]
 
@@ -53,11 +53,8 @@ def interpolation_figure(interpolation: Interpolation, *, annotate: bool = False
     labels = None
     if annotate:
         if interpolation.classes is None or interpolation.confidences is None:
-            raise ConfigError(
-                "annotate must be left out, since the classifier knows only digits, which this run did not learn; or "
-                "give an --extractor",
-                field="annotate",
-            )
+            problem = "must be left out, since the classifier knows only digits, which this run did not learn"
+            refuse("annotate", f"{problem}; or give an --extractor")
         predictions = zip(interpolation.classes, interpolation.confidences, strict=True)
         labels = [f"{class_index}\n{confidence:.0%}" for class_index, confidence in predictions]
     return strip_figure(interpolation.images, labels)

@@ -30,9 +30,10 @@ from reviver.data.packed import (
     refuse_existing,
     write_packed,
 )
-from reviver.errors import ConfigError, DataError
+from reviver.errors import DataError
 from reviver.files.file_errors import DATA_REMEDY, damaged_data_file, reading
 from reviver.files.read import open_arrays
+from reviver.settings.validation import refuse
 
 _log = logging.getLogger(__name__)
 
@@ -172,11 +173,8 @@ def _map_packed(path: Path, image_size: int, split: str) -> ImageSet:
     _check_count(str(path), images.shape)
     height, width = images.shape[2:]
     if (height, width) != (image_size, image_size):
-        raise ConfigError(
-            f"image_size must be {height} for {path}, which was packed with images of {height} x {width}, got "
-            f"{image_size}; or pack it again with that size",
-            field="image_size",
-        )
+        problem = f"must be {height} for {path}, which was packed with images of {height} x {width}, got {image_size}"
+        refuse("image_size", f"{problem}; or pack it again with that size")
     labels = map_array(path, labels_name) if (path / f"{labels_name}.npy").exists() else None
     if labels is not None:
         _check_labels(path / f"{labels_name}.npy", "labels", labels.numpy(), len(images), REMEDY)

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from reviver.data.sequences.table import SequenceTable, TableBuilder, join_listed
-from reviver.errors import ConfigError, DataError
+from reviver.errors import DataError
 from reviver.files.file_errors import damaged_data_file, reading
 from reviver.files.read import open_arrays
+from reviver.settings.validation import refuse
 from reviver.text import short_repr
 
 NPZ_REMEDY = (
@@ -50,9 +51,8 @@ def read_sequences(
         DataError: if the file is missing or malformed, or pyarrow, which reads .parquet, is not installed.
     """
     if labeled and sequence_column == label_column:
-        raise ConfigError(
-            f"label_column must not be sequence_column, got {short_repr(label_column)} for both; name another column",
-            field="label_column",
+        refuse(
+            "label_column", f"must not be sequence_column, got {short_repr(label_column)} for both; name another column"
         )
     columns = (sequence_column, label_column) if labeled else (sequence_column,)
     read = READERS.get(path.suffix.lower())
@@ -158,7 +158,7 @@ def _read_parquet(path: Path, columns: Sequence[str]) -> SequenceTable:
         value = kind.value_type if types.is_dictionary(kind) else kind
         return any(is_kind(value) for is_kind in (types.is_string, types.is_large_string, types.is_string_view))
 
-    def refuse(name: str, kind: Any, allowed: str) -> DataError:
+    def wrong_type(name: str, kind: Any, allowed: str) -> DataError:
         return damaged_data_file(path, f"column {short_repr(name)} holds {short_repr(str(kind))}", f"give {allowed}")
 
     kind = sequences.type
@@ -170,10 +170,10 @@ def _read_parquet(path: Path, columns: Sequence[str]) -> SequenceTable:
         for row, numbers in enumerate(sequences):
             builder.add_numbers(row, numbers.values.to_numpy(zero_copy_only=False) if numbers.is_valid else [])
     else:
-        raise refuse(columns[0], kind, "lists of numbers, or text such as '1 2 3'")
+        raise wrong_type(columns[0], kind, "lists of numbers, or text such as '1 2 3'")
     for column in labels:
         if not (is_text(column.type) or types.is_integer(column.type) or types.is_null(column.type)):
-            raise refuse(columns[1], column.type, "labels as text or integers")
+            raise wrong_type(columns[1], column.type, "labels as text or integers")
         for row, label in enumerate(column.to_pylist()):
             builder.add_label(row, "" if label is None else str(label))
     return builder.padded_table()
