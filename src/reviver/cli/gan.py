@@ -1,5 +1,6 @@
 """`reviver gan`: train and use the GAN."""
 
+import dataclasses
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -290,7 +291,7 @@ def evaluate(
         columns = min(scores.NUM_SHOWN, num_samples)
         grids.save_grid(scores.nearest_grid(images, result, reference), Path(out), columns)
         lines.append(out)
-    return common.show({"run": run, "seed": seed, "out": out, **result.as_dict()}, *lines)
+    return common.show({"run": run, "seed": seed, "out": out, **dataclasses.asdict(result)}, *lines)
 
 
 def train_extractor(

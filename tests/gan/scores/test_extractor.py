@@ -102,8 +102,9 @@ def test_a_table_of_scores_has_what_is_needed_to_quote_them() -> None:
     baselines = {"real_baseline": real, "real_baseline_fids": (6.0, 4.0), "noise_baseline": noise}
     nearest = {"num_searched": 30, "nearest_pixels": pixels, "nearest_features": features}
     scores = Scores(
-        **known, extractor_sha256="abc", samples=samples, **baselines, **nearest, class_accuracy=(0.5, None)
-    )  # type: ignore[arg-type]
+        **known, extractor_sha256="abc", samples=samples, **baselines, **nearest, class_accuracy=(0.5, None),
+        fid_ratio=2.5, warning=None,
+    )  # type: ignore[arg-type]  # fmt: skip
     assert "\n".join(score_table(scores)) == TABLE
-    lines = score_table(replace(scores, class_accuracy=None, real_baseline=replace(real, fid=0.0)))
+    lines = score_table(replace(scores, class_accuracy=None, fid_ratio=None, real_baseline=replace(real, fid=0.0)))
     assert [line for line in TABLE.splitlines() if line not in lines] == [TABLE.splitlines()[i] for i in (3, 10)]

@@ -5,7 +5,7 @@ import json
 import re
 import shlex
 import shutil
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -192,7 +192,7 @@ def test_evaluate_prints_the_scores_as_json_and_as_a_table_beside_both_baselines
     assert (code, err, out.count("\n")) == (0, "", 1)
     result = json.loads(out)
     expected = score_generator(load("digits").generator, N, 2, reference=small)
-    assert result == {"run": "digits", "seed": 2, "out": None} | json.loads(json.dumps(expected.as_dict()))
+    assert result == {"run": "digits", "seed": 2, "out": None} | json.loads(json.dumps(asdict(expected)))
     assert {field.name for field in fields(Scores)} <= set(result)
     page = (DOCS / "gan-scores.md").read_text(encoding="utf-8")
     assert not [key for key in (*result, *result["samples"], *result["nearest_pixels"]) if f"`{key}`" not in page]

@@ -5,10 +5,9 @@ S of these that are shown.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from math import log
 from types import MappingProxyType
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -96,6 +95,8 @@ class Scores:
         nearest_pixels: distances to the nearest training images by pixels in [0, 1].
         nearest_features: distances to the nearest training images by features.
         class_accuracy: per-class accuracy of conditional samples, [K], see `metrics.class_accuracy`; None of others.
+        fid_ratio: FID as a multiple of the real-data baseline, see `fid_ratio`.
+        warning: problem of the samples and its remedy, see `collapse_warning`.
     """
 
     num_samples: int
@@ -111,21 +112,9 @@ class Scores:
     num_searched: int
     nearest_pixels: NearestDistances
     nearest_features: NearestDistances
-    class_accuracy: tuple[float | None, ...] | None = None
-
-    @property
-    def fid_ratio(self) -> float | None:
-        """FID as a multiple of the real-data baseline, see `fid_ratio`."""
-        return fid_ratio(self.samples, self.real_baseline)
-
-    @property
-    def warning(self) -> str | None:
-        """Problem of the samples and its remedy, see `collapse_warning`."""
-        return collapse_warning(self.samples, self.real_baseline)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return all scores, for JSON."""
-        return asdict(self) | {"fid_ratio": self.fid_ratio, "warning": self.warning}
+    class_accuracy: tuple[float | None, ...] | None
+    fid_ratio: float | None
+    warning: str | None
 
 
 def score_generator(
@@ -156,7 +145,7 @@ def score_images(images: Tensor, reference: Reference, class_labels: Tensor | No
     extracted = reference.extractor.extract(pixels)
     searched = pixels[:NUM_SEARCHED], extracted.features[:NUM_SEARCHED]
     by_pixels, by_features = find_nearest(*searched, reference.train_images, training.features)
-    accuracy = None
+    samples, accuracy = compare_features(extracted, reference.stats), None
     if class_labels is not None:
         accuracy = metrics.class_accuracy(extracted.classes, class_labels.argmax(1), class_labels.shape[1])
     return Scores(
@@ -166,7 +155,7 @@ def score_images(images: Tensor, reference: Reference, class_labels: Tensor | No
         extractor=reference.extractor.name,
         extractor_sha256=reference.extractor.sha256,
         k=K_NEAREST,
-        samples=compare_features(extracted, reference.stats),
+        samples=samples,
         real_baseline=reference.real_baseline,
         real_baseline_fids=reference.real_baseline_fids,
         noise_baseline=reference.noise_baseline,
@@ -174,6 +163,8 @@ def score_images(images: Tensor, reference: Reference, class_labels: Tensor | No
         nearest_pixels=NearestDistances.of(by_pixels, training.nearest_pixels),
         nearest_features=NearestDistances.of(by_features, training.nearest_features),
         class_accuracy=accuracy,
+        fid_ratio=fid_ratio(samples, reference.real_baseline),
+        warning=collapse_warning(samples, reference.real_baseline),
     )
 
 
