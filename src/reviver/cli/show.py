@@ -53,8 +53,7 @@ def report(
     result, lines = dict[str, Any](paths), [*paths.values()]
     if before is not None:
         found = changes.find_changes(before, changes.read_report(files.json))
-        moved = [item._asdict() for item in found.moved]
-        result["changes"] = {**found._asdict(), "moved": moved}
+        result["changes"] = found
         lines += changes.change_lines(found)
     common.show(result, *lines)
     common.suggest(*(f"open {shlex.quote(paths[name])} in a browser" for name in ("html", "explorer") if name in paths))

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from reviver.files.file_errors import damaged_data_file, explain_read_errors
 from reviver.files.read import read_json
@@ -22,34 +22,8 @@ GIVEN = ("runs", "min_confidence", "num_images", "num_samples", "num_features", 
 REMEDY = "give a report.json that reviver report wrote"
 
 
-class ReportedMean(NamedTuple):
-    """A result: the mean over the runs, and its standard deviation, of a fraction of samples its standard error; or None."""
-
-    mean: float
-    std: float | None
-
-
-class Moved(NamedTuple):
-    """A result that differs."""
-
-    name: str
-    before: ReportedMean
-    now: ReportedMean
-    difference_in_std: float | None
-    """Difference of the means in root mean square standard deviations of both; None without one."""
-
-
-class Changes(NamedTuple):
-    """Results and settings of a report beside those of an earlier one."""
-
-    moved: list[Moved]
-    """Largest first; those without a standard deviation last."""
-    stayed: list[str]
-    """Names of the results with equal values."""
-    missing: list[str]
-    """Names of the results that only one of both has."""
-    settings: dict[str, tuple[Any, Any]]
-    """Settings that differ, before and now."""
+Mean = tuple[float, float | None]
+"""A result: the mean over the runs, and its standard deviation, of a fraction of samples its standard error; or None."""
 
 
 def read_report(path: Path) -> dict[str, Any]:
@@ -66,60 +40,72 @@ def read_report(path: Path) -> dict[str, Any]:
     return content
 
 
-def find_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Changes:
-    """Compare two reports."""
+def find_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """Compare two reports, ready for JSON.
+
+    `moved` has the results that differ, each as a `Mean` before and now, with the difference of the means in root mean square
+    standard deviations of both, the largest first and those without any last; `stayed` has the names of those that are equal,
+    `missing` of those that only one report has, and `settings` the values of those that differ, before and now.
+    """
     old, new = (dict(_results(report)) for report in (before, now))
-    moved = []
+    moved: list[dict[str, Any]] = []
     for name in old.keys() & new.keys():
         if old[name] == new[name]:
             continue
-        stds = [item.std for item in (old[name], new[name]) if item.std is not None]
+        stds = [std for _, std in (old[name], new[name]) if std is not None]
         scale = math.sqrt(sum(std * std for std in stds) / len(stds)) if stds else 0.0
-        distance = (new[name].mean - old[name].mean) / scale if scale else None
-        moved.append(Moved(name, old[name], new[name], distance))
-    moved.sort(key=lambda item: (item.difference_in_std is None, -abs(item.difference_in_std or 0.0), item.name))
-    stayed = [name for name in new if old.get(name) == new[name]]
+        distance = (new[name][0] - old[name][0]) / scale if scale else None
+        moved.append({"name": name, "before": old[name], "now": new[name], "difference_in_std": distance})
+    moved.sort(
+        key=lambda item: (item["difference_in_std"] is None, -abs(item["difference_in_std"] or 0.0), item["name"])
+    )
     settings = {
         f"{part}.{name}": (before[part]["settings"].get(name), value)
         for part in ("lstm", "gan")
         for name, value in now[part]["settings"].items()
     }
-    changed = {name: pair for name, pair in settings.items() if pair[0] != pair[1]}
-    return Changes(moved, stayed, sorted(old.keys() ^ new.keys()), changed)
+    return {
+        "moved": moved,
+        "stayed": [name for name in new if old.get(name) == new[name]],
+        "missing": sorted(old.keys() ^ new.keys()),
+        "settings": {name: pair for name, pair in settings.items() if pair[0] != pair[1]},
+    }
 
 
-def change_lines(changes: Changes) -> list[str]:
+def change_lines(changes: Mapping[str, Any]) -> list[str]:
     """Return changes as lines of text."""
-    lines = [f"{count(len(changes.moved), 'results')} moved, {len(changes.stayed)} stayed"]
+    moved, stayed = changes["moved"], changes["stayed"]
+    lines = [f"{count(len(moved), 'results')} moved, {len(stayed)} stayed"]
     table = [("result", "before", "now", "moved by")]
-    for item in changes.moved:
-        distance = "" if item.difference_in_std is None else f"{item.difference_in_std:+.2g} std"
-        table.append((item.name, _show(item.before), _show(item.now), distance or "? (no spread)"))
+    for item in moved:
+        distance = item["difference_in_std"]
+        moved_by = "? (no spread)" if distance is None else f"{distance:+.2g} std"
+        table.append((item["name"], _show(item["before"]), _show(item["now"]), moved_by))
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    lines += ["  " + "  ".join(map(str.ljust, row, widths)).rstrip() for row in table if changes.moved]
-    for title, names in (("stayed", changes.stayed), ("only in one of both", changes.missing)):
+    lines += ["  " + "  ".join(map(str.ljust, row, widths)).rstrip() for row in table if moved]
+    for title, names in (("stayed", stayed), ("only in one of both", changes["missing"])):
         lines += [f"{title}: {', '.join(names)}"] if names else []
     lines += [
         f"setting {name}: before {show_value(before)}, now {show_value(now)}"
-        for name, (before, now) in changes.settings.items()
+        for name, (before, now) in changes["settings"].items()
     ]
     return lines
 
 
-def _results(report: Mapping[str, Any]) -> Iterator[tuple[str, ReportedMean]]:
+def _results(report: Mapping[str, Any]) -> Iterator[tuple[str, Mean]]:
     """Yield the name of each result of a report with its mean and standard deviation, each result once."""
     for part, names in RESULTS.items():
         for name in names:
             yield from _measured(report[part][name], f"{part}.{name}")
 
 
-def _measured(value: Any, name: str, error: float | None = None) -> Iterator[tuple[str, ReportedMean]]:
+def _measured(value: Any, name: str, error: float | None = None) -> Iterator[tuple[str, Mean]]:
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        yield name, ReportedMean(value, error)
+        yield name, (value, error)
     if not isinstance(value, Mapping):
         return
     if isinstance(value.get("mean"), (int, float)):
-        yield name, ReportedMean(value["mean"], value.get("std"))
+        yield name, (value["mean"], value.get("std"))
     elif "measured" in value:  # of a row that only repeats a metric, the metric counts
         if not name.endswith(("_loss", "_accuracy", "_no_dropout")):
             yield from _measured(value["measured"], name)
@@ -130,5 +116,6 @@ def _measured(value: Any, name: str, error: float | None = None) -> Iterator[tup
                 yield from _measured(inner, f"{name}.{key}", error)
 
 
-def _show(item: ReportedMean) -> str:
-    return f"{item.mean:.5g}" + ("" if item.std is None else f" ± {item.std:.2g}")
+def _show(result: Mean) -> str:
+    mean, std = result
+    return f"{mean:.5g}" + ("" if std is None else f" ± {std:.2g}")
