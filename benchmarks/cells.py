@@ -1,24 +1,28 @@
 """Time forward and backward of cells as text with hidden dropout 0.5, in one process and in alternation.
 
 The text of the LSTM is compared with the hand-written kernel, the text of the GRU with `torch.nn.GRU`, which has no dropout
-inside, and every built-in text with the same text stepped in torch. Also measured are the first use of a new text, and
-sequences of unequal lengths beside `torch.nn.LSTM` on a `PackedSequence`.
+inside, and every built-in text with the same text stepped in torch. Also measured are a whole run of a GRU beside one of the
+LSTM, the first use of a new text, and sequences of unequal lengths beside `torch.nn.LSTM` on a `PackedSequence`.
 
     python -m benchmarks cells
 """
 
 import time
 from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from benchmarks.lstm_operator import DROPOUT, SHAPES, Shape, step, time_each
-from benchmarks.measure import machine, ratio, summary
+from benchmarks.measure import alternate, machine, ratio, summary
 from reviver import LSTM, RNN
 from reviver.lstm import kernel
+from reviver.settings.lstm import LSTMConfig
 from reviver.settings.lstm_network import CELLS
+from reviver.train.lstm.training import train
 
 STEPPED = SHAPES[1]
 ROUNDS = {shape: min(shape.rounds, 30) for shape in SHAPES[:4]}
@@ -74,6 +78,20 @@ def measure_lengths(B: int, T: int, I: int, H: int, rounds: int) -> dict[str, fl
     return ratio(seconds["ours"], seconds["packed"])
 
 
+def measure_runs() -> dict[str, float]:
+    """Return the ratio of a run of the GRU to one of the LSTM, T = 100, with its setup, validation and files."""
+    runs: dict[str, Callable[[], object]] = {name: lambda name=name: train_once(name) for name in ("gru", "lstm")}
+    seconds = alternate(runs, 5)
+    return ratio(seconds["gru"], seconds["lstm"])
+
+
+def train_once(cell: str) -> None:
+    """Train two epochs at T = 100 in a new folder."""
+    with TemporaryDirectory() as folder:
+        config = LSTMConfig(length=100, encoding="onehot", epochs=2, data_size=2000, hidden_dropout=DROPOUT, cell=cell)
+        train(config, Path(folder) / "run")
+
+
 def first_use() -> float:
     """Return the seconds that the first batch of a new text takes, beyond a second one."""
     text = f"a = sigmoid(W_a @ x + U_a @ h + b_a)\nh = tanh(W_h @ x + U_h @ (a * h)) * {time.time() % 1:.6f}"
@@ -99,6 +117,7 @@ def main() -> dict[str, object]:
         ratios[f"text of the LSTM to the kernel, {sizes}"] = ratio(seconds["text lstm"], seconds["kernel"])
         ratios[f"GRU with dropout to nn.GRU without, {sizes}"] = ratio(seconds["text gru"], seconds["nn.GRU"])
     ratios |= {f"{name} to the same text stepped in torch, T = {STEPPED.T}": measure_stepped(name) for name in CELLS}
+    ratios["a run of the GRU to one of the LSTM, T = 100"] = measure_runs()
     ratios |= {f"lengths= to nn.LSTM packed, T = {T}": measure_lengths(B, T, *rest) for B, T, *rest in LENGTHS}
     return {
         "title": "Cells as text",

@@ -57,6 +57,7 @@ PARTS: Mapping[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
     "explorer_training": ("explorer_training", tables.render),
     "recall": ("recall", tables.render_goals),
     "curve": ("recall_curve", tables.render_curve),
+    "cell_recall": ("cell_recall", tables.render_cells),
     "quality": ("gan_quality", tables.render_recipes),
 }
 """Parts of a page by their name: the measurement, and the function that writes it as Markdown."""

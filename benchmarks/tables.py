@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import mean, median
 from typing import Any
 
-from reviver.show.recall_curve import MAX_CHANCE_ACCURACY, USUAL_NETWORKS
+from reviver.show.recall_curve import MAX_CHANCE_ACCURACY
 from reviver.text import show_spread
 
 RANGES = ("", "median", "range")
@@ -169,32 +169,58 @@ def _range(values: Sequence[int]) -> str:
 
 
 def render_curve(result: Mapping[str, Any]) -> str:
-    """Return the result of `reviver lstm curve` as Markdown: accuracy by network and length."""
-    found = {(row["network"], row["length"]): row["accuracies"] for row in result["rows"]}
-    known = {network for network, _ in found}
+    """Return the result of `reviver lstm curve` as Markdown: accuracy by length of the networks with all seeds."""
     lengths = sorted({row["length"] for row in result["rows"]})
     seeds = max(row["seeds"] for row in result["rows"])
+    known = [row for row in result["rows"] if row["seeds"] == seeds]
+    found = {(row["network"], row["length"]): row["accuracies"] for row in known}
     rows = []
-    for network in (network for network in USUAL_NETWORKS if network in known):
+    for network in dict.fromkeys(row["network"] for row in known):
         values = [found.get((network, length)) for length in lengths]
         cells = [_median(one) if one else "–" for one in values]
         last = max(index for index, one in enumerate(values) if one)
         if last and all(one and mean(one) <= MAX_CHANCE_ACCURACY for one in values[last - 1 : last + 1]):
             cells[last + 1 :] = [""] * (len(lengths) - last - 1)  # the command leaves them out
-        longest = zip(*(row["longest"] for row in result["rows"] if row["network"] == network), strict=False)
+        longest = zip(*(row["longest"] for row in known if row["network"] == network), strict=False)
         passed = sorted(Counter(map(max, longest)).items(), reverse=True)
-        count = len(next(one for one in values if one))
-        name = f"`{network}`" + (f", {count} of {seeds} seeds" if count < seeds else "")
-        rows.append([name, *cells, ", ".join(f"{count} × {_number(length)}" for length, count in passed)])
-    missing = ", ".join(f"`{network}`" for network in USUAL_NETWORKS if network not in known)
-    not_run = " –: not run." if any("–" in cells for cells in rows) else ""
-    not_run += f" Not run at all: {missing}." if missing else ""
+        rows.append([f"`{network}`", *cells, ", ".join(f"{count} × {_number(length)}" for length, count in passed)])
     note = (
         f"Accuracy in %: median (minimum) over {seeds} seeds, after at most {_number(result['sequences'])} training "
-        f"sequences. Last: the longest T of each seed that passed 99 % in training.{not_run} "
-        f"{machine_line(result['machine'])}"
+        f"sequences. Last: the longest T of each seed that passed 99 % in training. {machine_line(result['machine'])}"
     )
     return "\n".join([*table(("", *(f"T = {_number(length)}" for length in lengths), "passed"), rows), "", note, ""])
+
+
+def render_cells(result: Mapping[str, Any]) -> str:
+    """Return the result of `cell_recall` as Markdown: how far each cell recalls, without and with dropout of h."""
+    found = {(row["cell"], row["dropout"]): row for row in result["cells"]}
+    rates = sorted({rate for _, rate in found})
+    rows = []
+    for name in dict.fromkeys(name for name, _ in found):
+        cells = []
+        for rate in rates:
+            row = found.get((name, rate))
+            if row is None:
+                cells += ["–", "–", "–"]
+                continue
+            pairs = zip(row["updates"], row["longest"], strict=True)
+            done = [updates for updates, longest in pairs if longest >= row["length"]]
+            updates = f"{_number(median(done))} ({_range(done)})" if done else "–"
+            cells += [f"{len(done)} of {len(row['longest'])}", _range(row["longest"]), updates]
+        any_row = next(row for (one, _), row in found.items() if one == name)
+        rows.append([f"`{name}`" if name.islower() else name, _number(any_row["weights"]), *cells])
+    length = _number(result["cells"][0]["length"])
+    titles = [
+        f"{'no dropout' if rate == 0 else f'dropout {rate:g}'}: {what}"
+        for rate in rates
+        for what in (f"seeds at T = {length}", "longest T", "updates")
+    ]
+    note = (
+        f"Longest T: the longest palindromes that a run passed in its curriculum, the range over the seeds. Updates: until T = "
+        f"{length} passed, median (range) over the seeds that did. –: none. Runs beside other work. `{result['command']}`. "
+        f"{machine_line(result['machine'])}"
+    )
+    return "\n".join([*table(("cell", "weights", *titles), rows), "", note, ""])
 
 
 def render_recipes(result: Mapping[str, Any]) -> str:

@@ -1,0 +1,72 @@
+"""The longest palindromes that each cell recalls, from the sweep of all cells and of the LSTM without each of its lines.
+
+    reviver sweep benchmarks/cell_texts/recall.toml --jobs 2 --threads 1 --out runs/cells
+    python -m benchmarks.cell_recall [runs/cells]
+
+The second command writes docs/measurements/cell_recall.json from the runs that are finished.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.measure import machine
+from reviver.cells.grammar import load_cell
+from reviver.files.atomic import write_json
+from reviver.files.read import read_json
+from reviver.runs.folder import RunFolder
+from reviver.settings.lstm import LSTMConfig
+from reviver.settings.lstm_network import cell_label
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "docs" / "measurements" / "cell_recall.json"
+
+
+def measure(folder: Path) -> dict[str, Any]:
+    """Return what the finished trials of a sweep reached, by cell and dropout, in the order of the sweep."""
+    rows: dict[tuple[str, float], dict[str, Any]] = {}
+    commands, threads = set[str](), set[int]()
+    for key in read_json(folder / "order.json")["trials"]:
+        trial = folder / "trials" / key
+        if not (trial / "outcome.json").exists():
+            continue
+        run = RunFolder.open(trial / "run")
+        config, metrics = run.read_config(LSTMConfig), run.read_metrics()
+        cell = load_cell(config.cell)
+        row = rows.setdefault(
+            (config.cell, config.hidden_dropout),
+            {
+                "cell": cell_label(config.cell),
+                "dropout": config.hidden_dropout,
+                "states": len(cell.states),
+                "weights": cell.parameter_count(10, config.hidden_size),
+                "length": config.length,
+                "longest": [],
+                "updates": [],
+                "seconds": [],
+            },
+        )
+        passed = [m["length"] for m in metrics if m["validation_accuracy"] >= config.threshold_at(m["length"])]
+        row["longest"].append(max(passed, default=0))
+        row["updates"].append(metrics[-1]["step"])
+        row["seconds"].append(run.record["seconds"])
+        commands.add(run.record["command"].partition(" --")[0])
+        threads.add(run.record["hardware"]["threads"])
+    return {
+        "title": "Recall of cells",
+        "command": ", ".join(sorted(commands)),
+        "machine": {**machine(), "threads": max(threads, default=torch.get_num_threads())},
+        "cells": [*rows.values()],
+    }
+
+
+def main() -> None:
+    """Write the measurement of a sweep."""
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "runs" / "cells"
+    write_json(RESULTS, measure(folder))
+
+
+if __name__ == "__main__":
+    main()
