@@ -1,5 +1,7 @@
 """The native pass against the text stepped in float64 with autograd, which knows no plan and no derivative of ours."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -90,6 +92,26 @@ def relative(ours, exact, floor=1.0):
 )
 def test_built_in_texts(name, case):
     compare(load_cell(name), **case)
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru", "peephole"])
+def test_bf16_rounds_the_operands_of_products_as_the_equations_do(name):
+    found = []
+    for native in (True, False):
+        layer = RNN(name, 7, 40, hidden_dropout=0.3, precision="bf16")
+        layer.reset_parameters(torch.Generator().manual_seed(1))
+        rng = torch.Generator().manual_seed(2)
+        x = torch.randn(9, 21, 7, generator=rng).requires_grad_()
+        with nullcontext() if native else kernel.reference():
+            output, _ = layer(x, lengths=torch.arange(21) % 9 + 1, rng=rng)
+            output.square().sum().backward()
+        found.append([output.detach(), x.grad, *(parameter.grad for parameter in layer.parameters())])
+    layer.precision = "fp32"
+    torch.randn(9, 21, 7, generator=rng.manual_seed(2))  # the same masks
+    exact, _ = layer(x, lengths=torch.arange(21) % 9 + 1, rng=rng)
+    for ours, equations in zip(*found, strict=True):
+        assert relative(ours, equations.double(), floor=0.1) < 0.01
+    assert relative(found[0][0], found[1][0].double()) < relative(exact, found[1][0].double())
 
 
 def test_activation_checkpoints_save_the_states_of_every_k_steps_only():

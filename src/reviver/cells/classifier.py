@@ -15,7 +15,7 @@ from reviver.settings.lstm_network import Pooling, RNNClassifierSpec
 class RNNClassifier(RecurrentClassifier):
     """Layers of a cell that is a text, and a linear layer on their pooled hidden states, see `RecurrentClassifier`.
 
-    `cell` and `options`, which are `hidden_dropout`, `hidden_dropout_kind` and `activation_checkpoint_steps`, are those of
+    `cell` and `options`, which are those of `LSTMOptions` but `single_bias`, are those of
     `RNN`; the other arguments are those of `LSTMClassifier`.
 
     Raises:

@@ -5,6 +5,7 @@ Shapes: B batch, T time, I input size, H hidden size, P the same padded to a mul
 
 import ctypes
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from itertools import accumulate
 from typing import Any
@@ -18,6 +19,7 @@ from reviver.cells.grammar import Cell
 from reviver.cells.plan import Place, Plan
 from reviver.cells.reference import States, reverse_steps, unroll
 from reviver.lstm import kernel
+from reviver.lstm.equations import round_to_bf16
 from reviver.lstm.kernel import buffers, library
 from reviver.lstm.kernel.library import SAVE_ALL, SAVE_NOTHING
 from reviver.lstm.kernel.ops import BACKWARD_ROWS, differentiable_gradients
@@ -88,6 +90,8 @@ def run(
     traced = torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() or isinstance(x, FakeTensor)
     if traced or not x.is_cpu or x.shape[1] == 0 or not kernel.applies(x, *state.values(), *tensors):
         return unroll(cell, weights, x, state, lengths, options, seed, reverse)
+    if torch.is_autocast_enabled("cpu"):
+        options = replace(options, precision="bf16")
     x = reverse_steps(x, lengths) if reverse else x
     job = _Pass(cell, lengths, options, seed, reverse)
     output, *after = _CellFunction.apply(job, x.contiguous(), *(state[name] for name in cell.states), *tensors)
@@ -153,6 +157,7 @@ class _Pass:
         base.dropout, base.kind = self.options.hidden_dropout, library.KINDS.index(self.mask)
         base.T, base.B, base.I = x.shape
         base.H, base.threads, base.reverse, call.P = H, torch.get_num_threads(), self.reverse, P
+        base.bf16 = self.options.precision == "bf16"
         base.point_to(x=x, lengths=self.lengths, seed=self.seed)
         by_name = {name: weight.contiguous() for name, weight in zip(self.cell.weights, weights, strict=True)}
         table = torch.cat([*(by_name[name] for name in plan.vectors), *(x.new_full((H,), n) for n in plan.numbers)])
@@ -205,18 +210,19 @@ class _Pass:
         call.grad_output = None if grad_output is None else grad_output.data_ptr()
         call.grad_sums, call.base.stop_at_first = grad_sums.data_ptr(), not needs_state
         grad_x = on_x = None
+        to_operand = round_to_bf16 if self.options.precision == "bf16" else torch.Tensor.detach
         if needs_x:
             grad_x, on_x = x.new_empty(x.shape), x.new_zeros(n, P, I)  # the matrices on x of all sums, or 0
             by_name = dict(zip(self.cell.weights, weights, strict=True))
             for at, s in enumerate(plan.sums):
                 if s.W is not None:
-                    on_x[at, :H] = by_name[s.W]
+                    on_x[at, :H] = to_operand(by_name[s.W])
         for at, (begin, end) in enumerate(_chunks(T, steps)):
             if starts:
                 self.recompute(begin, end, starts[-1 - at], history, slot)
             self.run("backward", begin, end)
             if grad_x is not None and on_x is not None:
-                rows = grad_sums[: end - begin].view(-1, n * P)
+                rows = to_operand(grad_sums[: end - begin].view(-1, n * P))
                 torch.mm(rows, on_x.view(-1, I), out=grad_x[begin:end].view(-1, I))
         found: dict[str | None, Tensor] = dict(zip(plan.vectors, grad_vector[:, :H].unbind(), strict=False))
         for s, *pair in zip(plan.sums, grad_W[:, :H].unbind(), grad_U[:, :H].unbind(), strict=True):

@@ -18,7 +18,7 @@ from reviver.cells.grammar import Cell, load_cell
 from reviver.errors import DataError
 from reviver.lstm.layer import RecurrentLayers, run_packed_sequence
 from reviver.rng import Rng
-from reviver.settings.fields import Probability
+from reviver.settings.fields import Precision, Probability
 from reviver.settings.lstm_network import DropoutKind, LSTMOptions
 from reviver.settings.validation import check, refuse
 
@@ -42,6 +42,7 @@ class RNN(RecurrentLayers):
         bidirectional: add a cell per layer that reads the sequence backward, and concatenate the outputs.
         hidden_dropout: probability to drop a unit of h at a step, in training, with the masks of `LSTM`.
         hidden_dropout_kind: "step", "variational" or "zoneout", see `LSTMOptions`.
+        precision: "fp32" or "bf16", see `LSTMOptions`.
         activation_checkpoint_steps: steps between the states that are saved for the backward pass, see `LSTMOptions`.
         device: device of the parameters.
         dtype: dtype of the parameters.
@@ -63,6 +64,7 @@ class RNN(RecurrentLayers):
         bidirectional: bool = False,
         hidden_dropout: float = 0.0,
         hidden_dropout_kind: DropoutKind = "step",
+        precision: Precision = "fp32",
         activation_checkpoint_steps: int | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
@@ -77,6 +79,7 @@ class RNN(RecurrentLayers):
         self.options = LSTMOptions(
             hidden_dropout=hidden_dropout,
             hidden_dropout_kind=hidden_dropout_kind,
+            precision=precision,
             activation_checkpoint_steps=activation_checkpoint_steps,
         )
         self.layers = nn.ModuleList()

@@ -13,25 +13,32 @@ from torch.nn import functional
 from reviver.cells.grammar import Cell
 from reviver.cells.graph import EPSILON, OPERATIONS
 from reviver.lstm.dropout import apply_dropout, hidden_masks
+from reviver.lstm.equations import bf16_linear
 from reviver.settings.lstm_network import LSTMOptions
 
 OPERATORS: dict[str, Callable[..., Tensor]] = {
     **{name: getattr(torch, row.torch, None) or getattr(functional, row.torch) for name, row in OPERATIONS.items()},
     "normalize": lambda v: functional.layer_norm(v, v.shape[-1:], eps=EPSILON),
 }
+DEFAULTS = LSTMOptions()
 States = dict[str, Tensor]
 """States by name, [B, H] each."""
 
 
 def step(
-    cell: Cell, weights: Mapping[str, Tensor], x: Tensor, before: States, mask: Tensor | None = None, kind: Any = "step"
+    cell: Cell,
+    weights: Mapping[str, Tensor],
+    x: Tensor,
+    before: States,
+    mask: Tensor | None = None,
+    options: LSTMOptions = DEFAULTS,
 ) -> States:
     """Return all quantities of a step by name, [B, H] each, and with them the new states.
 
-    `x` [B, I] is the input, `before` the states before the step, `mask` [B, H] the dropout mask of h, of this `kind`.
+    `x` [B, I] is the input, `before` the states before the step, `mask` [B, H] the dropout mask of h.
     """
     values: list[Any] = []
-    h = before["h"]
+    h, linear = before["h"], bf16_linear if options.precision == "bf16" else functional.linear
     for op, args, value in cell.graph.nodes:
         entries, name = [values[arg] for arg in args], str(value)
         if op == "x":
@@ -41,9 +48,9 @@ def step(
         elif op in ("state", "vector"):
             found = before[name] if op == "state" else weights[name]
         elif op == "matmul":
-            found = functional.linear(entries[0], weights[name])
+            found = linear(entries[0], weights[name])
         elif op == "dropout":
-            found = entries[0] if mask is None else apply_dropout(entries[0], h, mask, kind)
+            found = entries[0] if mask is None else apply_dropout(entries[0], h, mask, options.hidden_dropout_kind)
         else:
             found = OPERATORS[op](*entries)
         values.append(found)
@@ -70,7 +77,7 @@ def unroll(
         state: states before the first step.
         lengths: number of steps of each sequence of the batch, [B] int64; all T if None. After its last step a
             sequence keeps its state, and its output is 0.
-        options: dropout of the hidden state.
+        options: dropout of the hidden state, and precision.
         seed: seed of the dropout masks in training, [] int64; None in eval mode.
         reverse: run over each sequence from its last step to its first.
         trace: lists by name to which every quantity of every step is added, [B, H] each.
@@ -86,7 +93,7 @@ def unroll(
     outputs = []
     for t, x_t in enumerate(x.unbind()):
         mask = None if masks is None else masks[t]
-        values = step(cell, weights, x_t, state, mask, options.hidden_dropout_kind)
+        values = step(cell, weights, x_t, state, mask, options)
         for name in trace or ():
             trace[name].append(values[name])  # type: ignore[index]
         if lengths is None:

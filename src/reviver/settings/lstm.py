@@ -40,17 +40,10 @@ from reviver.text import short_repr
 
 STATELESS = ("bidirectional", "pooling", "patch_size")
 """Settings of networks that carry no state from one segment of a sequence to the next, unless they have their defaults."""
-ONLY_LSTM = ("precision",)
-"""Settings that only the LSTM supports."""
-WITHOUT_CLASSES = (*STATELESS, "hidden_dropout_kind", "init", "activation_checkpoint_steps", *ONLY_LSTM)
+WITHOUT_CLASSES = (*STATELESS, "hidden_dropout_kind", "init", "activation_checkpoint_steps", "precision")
 """Settings that cells as classes do not support."""
 MIN_BATCH_SIZE = 16
 """Minimum batch size of a curriculum, unless `batch_size` is smaller."""
-
-
-def unsupported_settings(cell: str) -> tuple[str, ...]:
-    """Return the settings that a cell does not support, unless they have their defaults."""
-    return () if cell == "lstm" else WITHOUT_CLASSES if is_reference(cell) else ONLY_LSTM
 
 
 def _check_cell(value: object) -> object:
@@ -172,7 +165,7 @@ class LSTMConfig:
 
     def __post_init__(self) -> None:
         """Check that the settings fit together."""
-        if changed := self._changed(unsupported_settings(self.cell)):
+        if is_reference(self.cell) and (changed := self._changed(WITHOUT_CLASSES)):
             refuse("cell", f"{cell_label(self.cell)} does not support {changed}; leave it out")
         if self.task == "custom" and self.data is None:
             refuse("data", "must be a file for the task custom, got None; give one with --data")

@@ -142,4 +142,5 @@ class RNNClassifierSpec(_Stack):
     patch_size: Count = 1
     hidden_dropout: Probability = 0.0
     hidden_dropout_kind: DropoutKind = "step"
+    precision: Precision = "fp32"
     activation_checkpoint_steps: Count | None = None

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from reviver.launch import is_launched
-from reviver.settings.lstm import unsupported_settings
+from reviver.settings.lstm import WITHOUT_CLASSES
 from reviver.settings.lstm_network import cell_label
-from reviver.settings.parts import Parts
+from reviver.settings.parts import Parts, is_reference
 from reviver.settings.presets import choose_preset
 from reviver.settings.validation import show_value
 
@@ -47,7 +47,7 @@ def find_start(
         base = RunFolder.open(out, kind).read_config(type(base))
     elif kind == "lstm":  # what the preset has for the LSTM alone
         cell = str(changes.get("cell", "lstm"))
-        names = [*unsupported_settings(cell), *(["init"] if cell != "lstm" else [])]
+        names = WITHOUT_CLASSES if is_reference(cell) else () if cell == "lstm" else ("init",)
         changes = {**{name: getattr(type(base), name) for name in names}, **changes}
     return dataclasses.replace(base, **changes), out, parts
 

@@ -7,7 +7,7 @@
 
 namespace {
 
-// The panel of columns j to j + N V - 1 of the U of a product: [count P, N, V], zero beyond H.
+// The panel of columns j to j + N V - 1 of the U of a product, in words: [count P, N, V], zero beyond H.
 struct BackwardPanel {
     const int32_t* product;
     int64_t column;
@@ -15,24 +15,27 @@ struct BackwardPanel {
     float* data;
 };
 
+template <class Format>
 void pack_backward_panel(const CellCall& call, const BackwardPanel& panel) {
     const int64_t H = call.base.H, width = panel.N * V, n = std::min(width, H - panel.column);
     float* to = panel.data;
     for (int64_t sum = panel.product[2]; sum < panel.product[2] + panel.product[3]; ++sum)
-        for (int64_t unit = 0; unit < call.P; ++unit, to += width) {
+        for (int64_t unit = 0; unit < call.P; unit += Format::depth, to += width) {  // depth divides P
+            const float* rows[Format::depth];
+            for (int d = 0; d < Format::depth; ++d) rows[d] = unit + d < H ? call.U[sum] + (unit + d) * H + panel.column : nullptr;
             std::fill(to, to + width, 0.0f);
-            if (unit < H) std::memcpy(to, call.U[sum] + unit * H + panel.column, n * sizeof(float));
+            if (unit < H) Format::across(rows, n, to);
         }
 }
 
 struct CellBackwardRow {
-    const float* grad_sums;
+    const float* grad_sums;  // words
     float* target;
     const float *next_slots, *next_grad_sums;  // of the step before, or null
 };
 
 // target = or += dz U, for M rows and the columns of a panel.
-template <int M, int N>
+template <class Format, int M, int N>
 __attribute__((noinline)) void cell_backward_tile(const CellCall& call, const CellBackwardRow* rows, int64_t length, const BackwardPanel& panel) {
     const float* grad_sums[M];
     vec sums[M][N];
@@ -48,7 +51,7 @@ __attribute__((noinline)) void cell_backward_tile(const CellCall& call, const Ce
     for (int m = 0; m < M; ++m) {
         prefetch(rows[m].next_slots, slot_row(call));
         prefetch(rows[m].next_grad_sums, call.sums * call.P);
-        multiply<Float32, M, N>(grad_sums, length * (m + 1) / M, panel.data, sums, false, length * m / M);
+        multiply<Format, M, N>(grad_sums, length * (m + 1) / M, panel.data, sums, false, length * m / M);
     }
     for (int m = 0; m < M; ++m)
         EACH(N) {
@@ -57,11 +60,13 @@ __attribute__((noinline)) void cell_backward_tile(const CellCall& call, const Ce
         }
 }
 
+template <class Format>
 void cell_backward_rows(const CellCall& call, const Dropout& dropout, const Rows& thread_rows, const std::vector<BackwardPanel>& panels, float* grad_vector) {
     const int64_t B = call.base.B, width = call.sums * call.P;
     Machine machine(call, dropout, thread_rows);
     machine.grad_vectors = grad_vector;
     std::vector<CellBackwardRow> rows(thread_rows.size());
+    Converted<Format> gradients(thread_rows.size(), width);
     for (int64_t t = call.base.end - 1; t >= call.base.begin; --t) {
         const int64_t active = machine.active = thread_rows.active(t);
         machine.t = t;
@@ -77,7 +82,7 @@ void cell_backward_rows(const CellCall& call, const Dropout& dropout, const Rows
                 for (int64_t r = 0; r < active; ++r) {
                     const int64_t b = thread_rows.rows[r];
                     float* const grad_sums = machine.operand(grad_sum << 16, r).row(0);
-                    rows[r] = {grad_sums + p[2] * call.P, machine.operand(p[0], r).row(0), fetched ? nullptr : call.slot + ((t - 1) * B + b) * slot_row(call),
+                    rows[r] = {gradients.row(r, grad_sums + p[2] * call.P, p[3] * call.P), machine.operand(p[0], r).row(0), fetched ? nullptr : call.slot + ((t - 1) * B + b) * slot_row(call),
                                fetched ? nullptr : grad_sums - B * width};
                 }
                 fetched = true;
@@ -86,7 +91,7 @@ void cell_backward_rows(const CellCall& call, const Dropout& dropout, const Rows
                     in_blocks(active, tile_rows, [&](int64_t first, int count) {
                         with_constant<tile_rows>(count, [&](auto M) {
                             with_constant<4>(panels[panel].N, [&](auto N) {
-                                cell_backward_tile<decltype(M)::value, decltype(N)::value>(call, &rows[first], p[3] * call.P, panels[panel]);
+                                cell_backward_tile<Format, decltype(M)::value, decltype(N)::value>(call, &rows[first], words<Format>(p[3] * call.P), panels[panel]);
                             });
                         });
                     });
@@ -119,6 +124,7 @@ std::vector<WeightRow> cell_weight_rows(const CellCall& call, const int32_t* gro
     return rows;
 }
 
+template <class Format>
 void cell_weight_gradients(const CellCall& call, const int32_t* group, const std::vector<WeightRow>& rows, int64_t part, int64_t parts) {
     const int64_t H = call.base.H, I = call.base.I, first = group[2] * call.P;
     const auto columns = [&](bool with_operand) {
@@ -130,9 +136,10 @@ void cell_weight_gradients(const CellCall& call, const int32_t* group, const std
         if (group[1]) add(&WeightRow::x, I, call.grad_W);
         return all;
     };
-    weight_gradients<Float32>(group[3] * call.P, rows, columns, part, parts);
+    weight_gradients<Format>(group[3] * call.P, rows, columns, part, parts);
 }
 
+template <class Format>
 void cell_backward(const CellCall& call) {
     const Dropout dropout = dropout_of(call.base);
     const int64_t parts = parts_of(call.base), H = call.base.H, group_count = call.groups_ends[call.forward_segments - 1];
@@ -157,14 +164,14 @@ void cell_backward(const CellCall& call) {
     parallel(
         parts,
         [&](int64_t) {
-            for (size_t p; (p = next++) < panels.size();) pack_backward_panel(call, panels[p]);
+            for (size_t p; (p = next++) < panels.size();) pack_backward_panel<Format>(call, panels[p]);
         },
-        [&](int64_t part) { cell_backward_rows(call, dropout, Rows(call.base, part, parts), panels, grad_vectors[part].data()); },
+        [&](int64_t part) { cell_backward_rows<Format>(call, dropout, Rows(call.base, part, parts), panels, grad_vectors[part].data()); },
         [&](int64_t) {
             for (int64_t group; (group = next_group++) < group_count;) rows[group] = cell_weight_rows(call, call.groups + 4 * group);
         },
         [&](int64_t part) {
-            for (int64_t group = 0; group < group_count; ++group) cell_weight_gradients(call, call.groups + 4 * group, rows[group], part, parts);
+            for (int64_t group = 0; group < group_count; ++group) cell_weight_gradients<Format>(call, call.groups + 4 * group, rows[group], part, parts);
         });
     for (const auto& partial : grad_vectors)
         for (int64_t k = 0; k < call.vectors * call.P; ++k) call.grad_vector[k] += partial[k];

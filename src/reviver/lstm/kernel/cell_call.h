@@ -7,7 +7,7 @@
 // The same fields in the same order as `CellCall` in cells/interpreter.py. Rows of units are padded with 0 to P floats, a multiple
 // of 16. A code of an operand is kind * 65536 + index.
 struct CellCall {
-    Call base;                      // of these are used: T B I H begin end threads kind dropout seed lengths x stop_at_first,
+    Call base;                      // of these are used: T B I H begin end threads kind bf16 dropout seed lengths x stop_at_first,
                                     // and reverse: x is a sequence backward, and the masks are those of its steps
     int64_t P, states, sums, slots, scalars, registers, spills, operand_gradients, vectors;
     int64_t saving;                 // keep slots and states of all steps for the backward pass

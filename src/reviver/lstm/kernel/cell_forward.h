@@ -6,7 +6,7 @@
 
 namespace {
 
-// Up to 4 vectors of the sums of a group. In floats: b [N, V], W [I, N, V] if the group has x, U [H, N, V] if it has an
+// Up to 4 vectors of the sums of a group: b [N, V], and in words W [I, N, V] if the group has x, U [H, N, V] if it has an
 // operand; zero beyond H.
 struct CellPanel {
     const int32_t* group;
@@ -15,6 +15,12 @@ struct CellPanel {
     float* data;
 };
 
+template <class Format>
+int64_t cell_panel_rows(const CellCall& call, const int32_t* group) {
+    return 1 + (group[1] ? padded<Format>(call.base.I) : 0) + (group[0] >= 0 ? padded<Format>(call.base.H) : 0);
+}
+
+template <class Format>
 void pack_cell_panel(const CellCall& call, const CellPanel& panel) {
     const int64_t H = call.base.H, I = call.base.I, width = panel.N * V;
     for (int n = 0; n < panel.N; ++n) {
@@ -22,10 +28,11 @@ void pack_cell_panel(const CellCall& call, const CellPanel& panel) {
         store(panel.data + n * V, call.b[sum] ? load(call.b[sum] + unit) : vec{});
         float* to = panel.data + width + n * V;
         const auto pack = [&](const float* matrix, int64_t columns) {
+            Converted<Format> converted(V, columns);
             const float* rows[V];
-            for (int64_t v = 0; v < V; ++v) rows[v] = unit + v < H ? matrix + (unit + v) * columns : nullptr;
-            transpose(rows, columns, to, width);
-            to += columns * width;
+            for (int64_t v = 0; v < V; ++v) rows[v] = unit + v < H ? converted.row(v, matrix + (unit + v) * columns, columns) : nullptr;
+            transpose(rows, padded<Format>(columns), to, width);
+            to += padded<Format>(columns) * width;
         };
         if (panel.group[1]) pack(call.W[sum], I);
         if (panel.group[0] >= 0) pack(call.U[sum], H);
@@ -33,11 +40,11 @@ void pack_cell_panel(const CellCall& call, const CellPanel& panel) {
 }
 
 struct CellRow {  // one row at one step
-    const float *x, *operand;
+    const float *x, *operand;  // words
     float* sums;
 };
 
-template <int M, int N>
+template <class Format, int M, int N>
 __attribute__((noinline)) void cell_tile(const CellRow* rows, int64_t inputs, int64_t states, const float* panel, int64_t column) {
     const float *x[M], *operand[M];
     vec z[M][N];
@@ -46,19 +53,22 @@ __attribute__((noinline)) void cell_tile(const CellRow* rows, int64_t inputs, in
         operand[m] = rows[m].operand;
         EACH(N) z[m][n] = load(panel + n * V);
     }
-    const float *W = panel + N * V, *U = W + inputs * N * V;
-    multiply<Float32, M, N>(x, inputs, W, z);
+    const float *W = panel + N * V, *U = W + padded<Format>(inputs) * N * V;
+    multiply<Format, M, N>(x, words<Format>(inputs), W, z);
+    const int64_t length = words<Format>(states);
     for (int m = 0; m < M; ++m) {  // writes wait for their cache lines, which are fetched meanwhile
         for (int n = 0; n < N; ++n) __builtin_prefetch(rows[m].sums + column + n * V, 1);
-        multiply<Float32, M, N>(operand, states * (m + 1) / M, U, z, false, states * m / M);
+        multiply<Format, M, N>(operand, length * (m + 1) / M, U, z, false, length * m / M);
     }
     for (int m = 0; m < M; ++m) EACH(N) store(rows[m].sums + column + n * V, z[m][n]);
 }
 
+template <class Format>
 void cell_rows(const CellCall& call, const Dropout& dropout, const Rows& thread_rows, const std::vector<CellPanel>& panels) {
     const int64_t B = call.base.B, H = call.base.H, I = call.base.I;
     Machine machine(call, dropout, thread_rows);
     std::vector<CellRow> rows(thread_rows.size());
+    Converted<Format> inputs(thread_rows.size(), I), operands(thread_rows.size(), H);
     for (int64_t t = call.base.begin; t < call.base.end; ++t) {
         const int64_t active = machine.active = thread_rows.active(t);
         machine.t = t;
@@ -71,14 +81,15 @@ void cell_rows(const CellCall& call, const Dropout& dropout, const Rows& thread_
                     const int64_t b = thread_rows.rows[r];
                     const float* const operand = g[0] < 0 ? nullptr : machine.operand(g[0], r).row(0);
                     any |= operand && (t > 0 || !is_zero(operand, H));
-                    rows[r] = {call.base.x + (t * B + b) * I, operand, machine.operand(in_slot << 16, r).row(0)};
+                    rows[r] = {g[1] ? inputs.row(r, call.base.x + (t * B + b) * I, I) : nullptr, operand ? operands.row(r, operand, H) : nullptr,
+                               machine.operand(in_slot << 16, r).row(0)};
                 }
                 for (; panel < panels.size() && panels[panel].group == g; ++panel) {
                     const CellPanel& p = panels[panel];
                     in_blocks(active, tile_rows, [&](int64_t first, int count) {
                         with_constant<tile_rows>(count, [&](auto M) {
                             with_constant<4>(p.N, [&](auto N) {
-                                cell_tile<decltype(M)::value, decltype(N)::value>(&rows[first], g[1] ? I : 0, any ? H : 0, p.data, p.column);
+                                cell_tile<Format, decltype(M)::value, decltype(N)::value>(&rows[first], g[1] ? I : 0, any ? H : 0, p.data, p.column);
                             });
                         });
                     });
@@ -96,6 +107,7 @@ void cell_rows(const CellCall& call, const Dropout& dropout, const Rows& thread_
     }
 }
 
+template <class Format>
 void cell_forward(const CellCall& call) {
     const Dropout dropout = dropout_of(call.base);
     const int64_t parts = parts_of(call.base);
@@ -106,14 +118,14 @@ void cell_forward(const CellCall& call) {
         for (int64_t column = g[2] * call.P, end = column + g[3] * call.P; column < end; column += 4 * V) {
             const int N = static_cast<int>(std::min<int64_t>(4, (end - column) / V));
             panels.push_back({g, column, N, nullptr});
-            size += (1 + (g[1] ? call.base.I : 0) + (g[0] >= 0 ? call.base.H : 0)) * N * V;
+            size += cell_panel_rows<Format>(call, g) * N * V;
         }
     }
     const Buffer packed(size);
     float* at = packed.data;
     for (CellPanel& panel : panels) {
         panel.data = at;
-        at += (1 + (panel.group[1] ? call.base.I : 0) + (panel.group[0] >= 0 ? call.base.H : 0)) * panel.N * V;
+        at += cell_panel_rows<Format>(call, panel.group) * panel.N * V;
     }
     if (call.saving) {
         const int64_t begin = call.base.begin, steps = call.base.end - begin, B = call.base.B;
@@ -124,9 +136,9 @@ void cell_forward(const CellCall& call) {
     parallel(
         parts,
         [&](int64_t) {
-            for (size_t p; (p = next++) < panels.size();) pack_cell_panel(call, panels[p]);
+            for (size_t p; (p = next++) < panels.size();) pack_cell_panel<Format>(call, panels[p]);
         },
-        [&](int64_t part) { cell_rows(call, dropout, Rows(call.base, part, parts), panels); });
+        [&](int64_t part) { cell_rows<Format>(call, dropout, Rows(call.base, part, parts), panels); });
 }
 
 }  // namespace

@@ -100,6 +100,10 @@ EXPORT void reviver_lstm_backward(const Call* call) {
 
 EXPORT int64_t reviver_cell_call_size() { return sizeof(CellCall); }
 
-EXPORT void reviver_cell_forward(const CellCall* call) { cell_forward(*call); }
+EXPORT void reviver_cell_forward(const CellCall* call) {
+    with_format(call->base, [&](auto format) { cell_forward<decltype(format)>(*call); });
+}
 
-EXPORT void reviver_cell_backward(const CellCall* call) { cell_backward(*call); }
+EXPORT void reviver_cell_backward(const CellCall* call) {
+    with_format(call->base, [&](auto format) { cell_backward<decltype(format)>(*call); });
+}
