@@ -1,12 +1,14 @@
 """The longest palindromes that each cell recalls, from the sweep of all cells and of the LSTM without each of its lines.
 
     reviver sweep benchmarks/cell_texts/recall.toml --jobs 2 --threads 1 --out runs/cells
-    python -m benchmarks.cell_recall [runs/cells]
+    reviver sweep benchmarks/cell_texts/recall-dropout.toml --jobs 2 --threads 1 --out runs/cells-dropout
+    python -m benchmarks.cell_recall runs/cells runs/cells-dropout
 
-The second command writes docs/measurements/cell_recall.json from the runs that are finished.
+The last command writes docs/measurements/cell_recall.json from the runs that are finished.
 """
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +20,18 @@ from reviver.files.atomic import write_json
 from reviver.files.read import read_json
 from reviver.runs.folder import RunFolder
 from reviver.settings.lstm import LSTMConfig
-from reviver.settings.lstm_network import cell_label
+from reviver.settings.lstm_network import CELLS
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs" / "measurements" / "cell_recall.json"
 
 
-def measure(folder: Path) -> dict[str, Any]:
-    """Return what the finished trials of a sweep reached, by cell and dropout, in the order of the sweep."""
+def measure(folders: Sequence[Path]) -> dict[str, Any]:
+    """Return what the finished trials of sweeps reached, by cell and dropout, in the order of the sweeps."""
     rows: dict[tuple[str, float], dict[str, Any]] = {}
     commands, threads = set[str](), set[int]()
-    for key in read_json(folder / "order.json")["trials"]:
+    keys = [(folder, key) for folder in folders for key in read_json(folder / "order.json")["trials"]]
+    for folder, key in keys:
         trial = folder / "trials" / key
         if not (trial / "outcome.json").exists():
             continue
@@ -38,7 +41,7 @@ def measure(folder: Path) -> dict[str, Any]:
         row = rows.setdefault(
             (config.cell, config.hidden_dropout),
             {
-                "cell": cell_label(config.cell),
+                "cell": config.cell if config.cell in CELLS else cell.title,
                 "dropout": config.hidden_dropout,
                 "states": len(cell.states),
                 "weights": cell.parameter_count(10, config.hidden_size),
@@ -62,11 +65,5 @@ def measure(folder: Path) -> dict[str, Any]:
     }
 
 
-def main() -> None:
-    """Write the measurement of a sweep."""
-    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "runs" / "cells"
-    write_json(RESULTS, measure(folder))
-
-
 if __name__ == "__main__":
-    main()
+    write_json(RESULTS, measure([Path(word) for word in sys.argv[1:]]))

@@ -201,7 +201,7 @@ def render_cells(result: Mapping[str, Any]) -> str:
         for rate in rates:
             row = found.get((name, rate))
             if row is None:
-                cells += ["–", "–", "–"]
+                cells += ["", "", ""]
                 continue
             pairs = zip(row["updates"], row["longest"], strict=True)
             done = [updates for updates, longest in pairs if longest >= row["length"]]
