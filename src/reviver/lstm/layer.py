@@ -80,18 +80,22 @@ class RecurrentLayers(nn.Module):
         A state that is None is 0. `run` is `run_layers`, or another function with its arguments.
         """
         batched, dtype = x.dim() == 3, autocast_dtype(x)
-        x = x.to(self.weight_dtype)  # the layer before this one, or the call before, may have rounded them
+        x = self._widened(x)
         x = x if batched else x.unsqueeze(1)
         x = x.transpose(0, 1) if self.batch_first and batched else x  # [T, B, I]
         depth = self.num_layers * self.num_directions
         start = [
             x.new_zeros(depth, x.shape[1], size)
             if entry is None
-            else (entry if batched else entry.unsqueeze(1)).to(x.dtype)
+            else self._widened(entry if batched else entry.unsqueeze(1))
             for entry, size in zip(state, self.state_sizes, strict=True)
         ]
         output, end = run(x, start, None if lengths is None else checked_lengths(lengths, x), rng)
         return self.in_layout(output.to(dtype), batched), [(e if batched else e.squeeze(1)).to(dtype) for e in end]
+
+    def _widened(self, tensor: Tensor) -> Tensor:
+        """Return a tensor that autocast may have rounded, in the layer or the call before, in the dtype of the weights."""
+        return tensor.to(self.weight_dtype) if tensor.dtype in (torch.bfloat16, torch.float16) else tensor
 
     def in_layout(self, values: Tensor, batched: bool) -> Tensor:
         """Return values of every step [T, B, ...] in the layout of the input."""
@@ -106,7 +110,8 @@ class RecurrentLayers(nn.Module):
 
         With `run_cell`, which then runs each cell, there is no dropout.
         """
-        training, finals = self.training and run_cell is None, list[Sequence[Tensor]]()
+        training = self.training and run_cell is None
+        finals: list[Sequence[Tensor]] = []  # torch.compile reads no list[...]()
         for layer in range(self.num_layers):
             outputs = []
             for _ in range(self.num_directions):
