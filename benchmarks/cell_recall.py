@@ -59,7 +59,7 @@ def measure(folders: Sequence[Path]) -> dict[str, Any]:
         threads.add(run.record["hardware"]["threads"])
     return {
         "title": "Recall of cells",
-        "command": ", ".join(sorted(commands)),
+        "commands": sorted(commands),
         "machine": {**machine(), "threads": max(threads, default=torch.get_num_threads())},
         "cells": [*rows.values()],
     }

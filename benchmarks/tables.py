@@ -210,6 +210,7 @@ def render_cells(result: Mapping[str, Any]) -> str:
         any_row = next(row for (one, _), row in found.items() if one == name)
         rows.append([f"`{name}`" if name.islower() else name, _number(any_row["weights"]), *cells])
     length = _number(result["cells"][0]["length"])
+    commands = ", ".join(f"`{command}`" for command in result["commands"])
     titles = [
         f"{'no dropout' if rate == 0 else f'dropout {rate:g}'}: {what}"
         for rate in rates
@@ -217,7 +218,7 @@ def render_cells(result: Mapping[str, Any]) -> str:
     ]
     note = (
         f"Longest T: the longest palindromes that a run passed in its curriculum, the range over the seeds. Updates: until T = "
-        f"{length} passed, median (range) over the seeds that did. –: none. Runs beside other work. `{result['command']}`. "
+        f"{length} passed, median (range) over the seeds that did. –: none. Runs beside other work. {commands}. "
         f"{machine_line(result['machine'])}"
     )
     return "\n".join([*table(("cell", "weights", *titles), rows), "", note, ""])
