@@ -223,6 +223,7 @@ def predict(
     is_file = Path(digits).suffix.lower() in READERS
     if not is_file:
         options.leave_out("DIGITS is not a file", out=out, **columns)
+    check_order(run, digits)
     loaded = options.open_lstm(run, checkpoint, common.device, own)
     if is_file:
         out = out or "predictions.csv"
@@ -240,6 +241,12 @@ def predict(
         at_most = "at most " if has_shorter else ""
         lines.append(f"the network was trained on {at_most}{count(trained, 'digits')}, got {len(sequence)}")
     common.show({"digits": sequence, **prediction._asdict(), "trained_digits": trained}, *lines)
+
+
+def check_order(run: str, digits: str) -> None:
+    """Raise ConfigError if the run folder is given in the place of the digits."""
+    if not Path(run).is_dir() and Path(digits[:200], "run.json").is_file():
+        raise ConfigError(f"RUN must come before DIGITS: give {shlex.quote(digits)} {shlex.quote(run)}")
 
 
 def curve(
@@ -344,6 +351,7 @@ def trace(
     from reviver.show import trace, trace_figures
     from reviver.train.lstm import evaluation
 
+    check_order(run, digits)
     check_figure_path(Path(out))
     loaded = options.open_lstm(run, checkpoint, common.device, own)
     sequence = evaluation.parse_digits(digits, loaded.config)

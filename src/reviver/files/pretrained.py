@@ -9,6 +9,7 @@
 
 import json
 import re
+import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -20,7 +21,7 @@ from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
 from torch import nn
 
-from reviver.errors import DataError, import_library
+from reviver.errors import ConfigError, DataError, import_library
 from reviver.files.atomic import atomic_write, write_text
 from reviver.files.file_errors import reading
 from reviver.files.read import read_json, validate_record
@@ -131,12 +132,17 @@ def save(
     default `card` has no results. A subclass is saved as the class that it extends.
 
     Raises:
+        ConfigError: if a weight is parametrized or pruned.
         RunFolderError: if a file cannot be written.
     """
     assert isinstance(network, nn.Module)
     folder, cls = Path(folder), architecture_of(type(network))
     spec = asdict(network._spec(**network._spec_values()))
     tensors = {key: tensor.detach().cpu().clone().contiguous() for key, tensor in network.state_dict().items()}
+    with torch.device("meta"), warnings.catch_warnings(action="ignore"):  # of dropout in a single layer
+        missing = [key for key in cls(**spec).state_dict() if key not in tensors]
+    if missing:
+        raise ConfigError(f"{missing[0]} must be a plain weight, got a computed one; remove its parametrization first")
     dtype = next(tensor.dtype for tensor in tensors.values() if tensor.is_floating_point())
     config = {
         "format": FORMAT,
