@@ -65,6 +65,12 @@ RIGHT_LSTMS = {
     f"&& {X_T} -> self.embedding(x[:, t, 0].long())",
     "seq_length counts what is recalled": "range(self.seq_length) -> range(self.seq_length - 1) && class LSTM(nn.Module): -> "
     "def main(config):\n    return LSTM(config.length + 1, 1, 128, 10, 128)\n\nclass LSTM(nn.Module):",
+    "h of all steps, without an output layer": f"num_hidden, num_classes, batch_size, -> lstm_hidden_dim, && super().__init__() -> "
+    "super().__init__(); num_hidden = lstm_hidden_dim && self.batch_size, self.device = seq_length, num_hidden, batch_size, device"
+    " -> self.device = seq_length, num_hidden, device && self.W_ph, self.b_p = nn.Parameter(torch.randn(num_hidden, num_classes)), "
+    "nn.Parameter(torch.zeros(num_classes)) ->  && h = torch.zeros(self.batch_size, -> outputs = []; h = torch.zeros(x.shape[1], "
+    f"&& c = torch.zeros(self.batch_size, -> c = torch.zeros(x.shape[1], && {X_T} -> x[t] && h = torch.tanh(c) * o -> "
+    f"h = torch.tanh(c) * o; outputs.append(h) && {RETURN} -> return torch.stack(outputs), h",
     "a learned state": "super().__init__() -> super().__init__(); self.h_init = nn.Parameter(torch.zeros(1, num_hidden))"
     " && h = torch.zeros(self.batch_size, self.num_hidden, device=self.device) -> h = self.h_init.expand(self.batch_size, -1)",
 }
@@ -91,6 +97,16 @@ WRONG_LSTMS = {
     "self.num_hidden",
     "the output gate is added to tanh(c), not multiplied": "torch.tanh(c) * o -> torch.tanh(c) + o",
 }
+WRONG_LSTMS_TOO = {
+    f"{RETURN} -> {RETURN.replace('h @', 'self.h_t @')}": "an attribute is read before it is set",
+    f"h = {STATE} -> h = torch.randn(self.batch_size, self.num_hidden) && range(self.seq_length) -> range(self.seq_length - 1)": (
+        "the initial state is random"
+    ),
+}
+KEPT_STATE = (
+    f"super().__init__() -> super().__init__(); self.h = None && h = {STATE} -> h = {STATE} if self.h is None else self.h"
+    f" && {RETURN} -> self.h = h.detach(); {RETURN}"
+)
 
 GAN = """
 import argparse

@@ -54,6 +54,7 @@ TANH, LOST = "tanh(c) is missing in the hidden state", "torch.tanh(cell) -> cell
 RIGHT = [(files.LSTM, "sequence", style, edits) for style, edits in files.RIGHT_LSTMS.items()]
 RIGHT += [(files.CELL, "lstm_step", style, edits) for style, edits in files.RIGHT_CELLS.items()]
 WRONG = [(files.LSTM, "sequence", "lstm", mistake, edits) for mistake, edits in files.WRONG_LSTMS.items()]
+WRONG += [(files.LSTM, "sequence", "lstm", mistake, edits) for edits, mistake in files.WRONG_LSTMS_TOO.items()]
 WRONG += [(files.CELL, "lstm_step", "lstm", TANH, f"{edits} && {LOST}") for edits in files.RIGHT_CELLS.values()]
 WRONG += [(files.GAN, "gan_step", "gan", mistake, edits) for mistake, edits in files.WRONG_GANS.items()]
 
@@ -103,6 +104,9 @@ def test_what_is_not_understood_is_not_wrong_and_says_what_to_write() -> None:
     assert (outcome.status, outcome.mistake) == ("unclear", "")
     assert outcome.text == "what should be the argument how_many_of_these of LSTM?"
     assert outcome.hint.startswith("give how_many_of_these a default, or call it one of ")
+    assert check(files.LSTM, files.KEPT_STATE)["sequence"].text.startswith(
+        "the state stays until something sets it to None"
+    )
 
 
 def test_a_notebook_counts_without_its_magics_and_its_training() -> None:

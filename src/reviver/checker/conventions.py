@@ -19,7 +19,7 @@ NAMES = {
     "I": "input_dim input_size in_dim input_dimension num_inputs n_input n_inputs in_features embed_dim embedding_dim "
     "emb_dim embed_size embedding_size x_dim feature_dim num_features input_channels d inp_dim input_features",
     "H": "num_hidden hidden_dim hidden_size hidden n_hidden num_units units hidden_units hidden_dimension h_dim "
-    "lstm_size lstm_num_hidden dim_hidden hidden_num nhid h",
+    "lstm_size lstm_num_hidden lstm_hidden_dim lstm_hidden_size dim_hidden hidden_num nhid h",
     "C": "num_classes output_dim output_size n_classes out_dim num_outputs n_output classes num_output output "
     "class_num nr_classes vocab_size vocabulary_size out_features o_dim",
     "B": "batch_size batch n_batch bs batchsize num_batch batch_sz",
@@ -158,18 +158,19 @@ FORMS = (
 
 
 def read_logits(result: Any, sizes: LSTMSizes) -> Tensor:
-    """Return what a network says about the last step, [B, C], of whatever it returned. Raises Unclear."""
-    B, T, C = sizes.B, sizes.T, sizes.C
-    parts: list[Any] = [result]
-    while parts:
-        part = parts.pop(0)
-        shape = tuple(part.shape) if isinstance(part, Tensor) else ()
-        if isinstance(part, tuple | list):
-            parts[:0] = part[::-1] if isinstance(part, list) else part
-        elif shape in ((B, C), (C, B)):
-            return as_tensor(part if shape == (B, C) else part.T)
-        elif shape in ((B, T, C), (T, B, C), (1, B, C)):
-            return as_tensor(part[:, -1] if shape == (B, T, C) else part[-1])
+    """Return what a network says about the last step, [B, C], or [B, H], of whatever it returned. Raises Unclear."""
+    B, T = sizes.B, sizes.T
+    for C in (sizes.C, sizes.H):
+        parts: list[Any] = [result]
+        while parts:
+            part = parts.pop(0)
+            shape = tuple(part.shape) if isinstance(part, Tensor) else ()
+            if isinstance(part, tuple | list):
+                parts[:0] = part[::-1] if isinstance(part, list) else part
+            elif shape in ((B, C), (C, B)):
+                return as_tensor(part if shape == (B, C) else part.T)
+            elif shape in ((B, T, C), (T, B, C), (1, B, C)):
+                return as_tensor(part[:, -1] if shape == (B, T, C) else part[-1])
     if result is None:
         raise NotImplementedError
     shown = list(result.shape) if isinstance(result, Tensor) else short_repr(result)

@@ -9,8 +9,9 @@ Shapes: B batch, T time, I input size, H hidden size, C classes.
 import ast
 import copy
 import inspect
+import re
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple
@@ -65,11 +66,7 @@ def make_cells(names: Namespace) -> Sequence[Callable[..., Any]]:
     cells = [partial(call_cell, cls, found) for found in find_layouts(shapes_of(cell), sizes.I, sizes)]
     try:
         read_step(cells[0](*step_examples(False)))
-    except (
-        RuntimeError,
-        TypeError,
-        ValueError,
-    ) as error:  # of the code under test, which the check may have called in a wrong way
+    except (RuntimeError, TypeError, ValueError) as error:  # of the code under test, perhaps called in a wrong way
         raise Unclear(
             f"no way of calling {cls.__name__} works: {describe(error)}",
             "write forward(x, h, c) or forward(x, (h, c)), which returns h and c",
@@ -128,9 +125,8 @@ def check_step(names: Namespace) -> str:
     x, state, w = given = step_examples(False)
     before = copy.deepcopy(given)
     step(*given)
-    if difference(
-        {"x": x, **state._asdict(), **by_name(w)}, {"x": before[0], **before[1]._asdict(), **by_name(before[2])}, 0
-    ):
+    now, then = ({"x": each[0], **each[1]._asdict(), **by_name(each[2])} for each in (given, before))
+    if difference(now, then, 0):
         raise Failure("x, h, c or w is another tensor after the step than before", wrong.CHANGES_INPUTS)
     compare(gradients, [step], wrong.step, wrong.STEP_GRADIENT_MISTAKES)
     return "gates, state and gradients agree with the equations"
@@ -149,7 +145,8 @@ class Reading(NamedTuple):
     states: Mapping[str, tuple[int, ...]] = {}
     """Parameters that hold the state before the first step."""
     layouts: tuple[Layout, ...] = ()
-    has_output_bias: bool = True
+    outputs: str = "Vv"
+    """Which parts of the output layer it has; an LSTM without one returns h."""
     output: Callable[[Tensor], Tensor] | None = None
     """What it makes of the logits, if that is asked for: the logarithms of probabilities, or probabilities."""
     extra: int = 0
@@ -167,22 +164,15 @@ class Reading(NamedTuple):
     def weights(self) -> tuple[LSTMWeights, Tensor, Tensor]:
         """Return random weights of the network."""
         w, sizes = random_weights(self.examples(1)[1].shape[2], self.sizes.H), self.sizes
-        return w, sample(31, sizes.C, sizes.H), sample(32, sizes.C) * self.has_output_bias
+        W_out = sample(31, sizes.C, sizes.H) if "V" in self.outputs else torch.eye(sizes.H)
+        return w, W_out, sample(32, sizes.C) * ("v" in self.outputs)
 
     def build(self, p: float = 0.0, **changes: int) -> nn.Module:
         """Return a new network of the class, for the sizes of the reading or others, in training mode if p > 0."""
         sizes = self.sizes._replace(**changes)._asdict()
         sizes |= {"p": p, "T": sizes["T"] + self.extra}
         single = {"I": 1} if self.form.kind == "scalars" or self.form.is_single else {}
-        try:
-            network = build_module(self.cls, LSTM_KEYS, sizes | single)
-        except AttributeError as error:
-            if getattr(self.cls, "__bases__", ()) == (
-                nn.Module,
-            ) and f"'{self.cls.__name__}' object has no attribute" in str(error):
-                raise Failure(f"it cannot be built: {describe(error)}", wrong.NOT_SET) from error
-            raise
-        return network.train(p > 0)
+        return build_module(self.cls, LSTM_KEYS, sizes | single).train(p > 0)
 
     def logits(self, network: nn.Module, x: Tensor, tensors: dict[str, Tensor] | None = None) -> Tensor:
         """Return what a network says of x after the last step, with its parameters or others."""
@@ -198,10 +188,8 @@ class Reading(NamedTuple):
             tensors[self.embedding] = self.table
         leaves = {name: each if each.requires_grad else each.clone().requires_grad_() for name, each in tensors.items()}
         if module is None:
-            changes = {"B": len(x), "T": x.shape[1], "H": len(w.W_i), "C": len(W_out)} | (
-                {"I": x.shape[2]} if self.table is None else {}
-            )
-            module = self.build(p, **changes)
+            inputs = {"I": x.shape[2]} if self.table is None else {}
+            module = self.build(p, B=len(x), T=x.shape[1], H=len(w.W_i), C=len(W_out), **inputs)
         return self._replace(sizes=self.sizes._replace(C=len(W_out))).logits(module, x, leaves)
 
 
@@ -210,10 +198,12 @@ def sums_to_one(values: Tensor) -> bool:
     return bool(torch.allclose(values.sum(1), torch.ones(()).to(values.dtype), rtol=1e-4)) and bool((values >= 0).all())
 
 
-def read_network(cls: Callable[..., Any], form: Form, sizes: LSTMSizes, is_probability: bool = False) -> Reading | None:
+def read_network(
+    cls: Callable[..., Any], form: Form, sizes: LSTMSizes, is_own: bool, is_probability: bool = False
+) -> Reading | None:
     """Return how a network is called in a form; None if the form is not its own. Raises what the network raises."""
-    if "C" not in {stands_for(name, LSTM_KEYS) for name in inspect.signature(cls).parameters}:
-        sizes = sizes._replace(C=NUM_CLASSES)
+    has_classes = "C" in {stands_for(name, LSTM_KEYS) for name in inspect.signature(cls).parameters}
+    sizes = sizes if has_classes else sizes._replace(C=NUM_CLASSES)
     reading = Reading(cls, form, sizes)
     network, input_size = reading.build(), 1 if form.kind == "scalars" else sizes.I
     if (embedding := embedding_of(network)) is not None:
@@ -229,14 +219,10 @@ def read_network(cls: Callable[..., Any], form: Form, sizes: LSTMSizes, is_proba
         reading = reading._replace(output=partial(torch.log_softmax, dim=1))
     if is_probability and sums_to_one(logits):
         reading = reading._replace(output=partial(torch.softmax, dim=1))
-    parameters = {name: each for name, each in network.named_parameters() if each.requires_grad}
-    grads = (
-        torch.autograd.grad(logits.square().sum(), [*parameters.values()], allow_unused=True)
-        if logits.requires_grad
-        else ()
-    )
-    unused = {name for name, grad in zip(parameters, grads, strict=False) if grad is None}
-    shapes = shapes_of(network)
+    shapes, unused = shapes_of(network), set[str]()
+    if logits.requires_grad:
+        logits.square().sum().backward()
+        unused = {name for name, each in network.named_parameters() if each.requires_grad and each.grad is None}
     if form.kind == "scalars" or form.is_single:  # the shapes tell more with a larger input
         with suppress(Exception):
             shapes = shapes_of(reading._replace(form=FORMS[0]).build())
@@ -245,42 +231,43 @@ def read_network(cls: Callable[..., Any], form: Form, sizes: LSTMSizes, is_proba
         find_layouts({n: s for n, s in shapes.items() if n != reading.embedding}, input_size, sizes, unused)
     )
     held = layouts[0].parts
-    rest = {
-        name: tuple(each.shape) for name, each in parameters.items() if name not in held and name != reading.embedding
-    }
+    rest = {name: shape for name, shape in shapes_of(network).items() if name not in held and name != reading.embedding}
     states = {name: shape for name, shape in rest.items() if IS_STATE.search(name.lower())}
     if others := [name for name in rest if name not in states and name not in unused]:
         raise Unclear(
             f"{others[0]} {list(rest[others[0]])} is no part of an LSTM with a linear layer behind it",
             "hand in the LSTM alone, with W, U and b of four gates and one output layer",
         )
-    kinds = {part.kinds for part in held.values()}
-    if "V" not in kinds:
+    outputs = "".join(part.kinds for part in held.values() if part.kinds in "Vv")
+    if not outputs and not has_classes and not is_own:
+        sizes = sizes._replace(C=sizes.H)
+    elif "V" not in outputs:
         raise Unclear(
             "a linear layer from H to the classes is missing", "let forward return the logits of the last step"
         )
-    return reading._replace(states=states, layouts=layouts, has_output_bias="v" in kinds)
+    if logits.shape[1] != sizes.C:
+        raise Unclear(f"forward returns {logits.shape[1]} numbers, not one per class", "return the logits")
+    return reading._replace(sizes=sizes, states=states, layouts=layouts, outputs=outputs)
 
 
 def check_sequence(names: Namespace) -> str:
     """Check the logits without dropout, for several lengths, and the gradients through all steps."""
     is_own = "Recaller" in names
-    cls, first = names["Recaller" if is_own else "LSTM"], list[Exception]()
+    cls, first = names["Recaller" if is_own else "LSTM"], dict[tuple[Form, torch.dtype], Exception]()
     is_probability = names.get("*course", {}).get("output") == "probabilities"
     usual = LSTMSizes()
     others = [usual._replace(T=usual.B)] * is_own + [usual._replace(B=usual.H), usual._replace(B=128)]
     for dtype, tolerance in ((torch.float64, 1e-7), (torch.float32, 1e-3)):
         torch.set_default_dtype(dtype)
         for sizes in (usual, *others):
-            readings, problems = list[Reading](), list[Exception]()
+            readings = list[Reading]()
             for form in FORMS[:1] if is_own else FORMS:
                 try:
-                    readings += filter(None, [read_network(cls, form, sizes, is_probability)])
+                    readings += filter(None, [read_network(cls, form, sizes, is_own, is_probability)])
                 except (NotImplementedError, Failure):
                     raise
                 except Exception as error:
-                    problems.append(error)
-            first = first or problems
+                    first.setdefault((form, dtype), error)
             if readings:
                 try:
                     remarks = compare_readings(readings, is_own, tolerance)
@@ -289,14 +276,17 @@ def check_sequence(names: Namespace) -> str:
                         raise
                     remarks = compare_readings([each._replace(extra=1) for each in readings], is_own, tolerance)
                 if sizes.B == sizes.H:
-                    text = f"with {usual.B} sequences and {usual.H} units: {describe(furthest(first))}"
+                    problem = first.get((readings[0].form, dtype)) or furthest(first.values())
+                    text = f"with {usual.B} sequences and {usual.H} units: {describe(problem)}"
                     raise Failure(text, wrong.ONLY_EQUAL)
                 if sizes.T != usual.T:
-                    raise Failure(describe(furthest(first)))
+                    raise Failure(describe(furthest(first.values())))
                 remarks += ["it works only for 128 sequences at a time"] * (sizes.B == 128)
                 remarks += ["it works in float32 only"] * (dtype == torch.float32)
                 return Finding.of("logits and gradients over time agree with the equations", remarks)
-    problem = furthest(first)
+    problem = furthest(first.values())
+    if isinstance(problem, AttributeError) and lacks_attribute(names, cls, problem):
+        raise Failure(describe(problem), wrong.NOT_SET) from problem
     if is_own or isinstance(problem, Unclear):
         raise problem
     raise Unclear(
@@ -305,18 +295,25 @@ def check_sequence(names: Namespace) -> str:
     )
 
 
+def unparsed(names: Namespace) -> str:
+    """Return the code of a submission without its comments."""
+    return "\n".join(ast.unparse(source.tree) for source in names.get("*sources", ()))
+
+
+def lacks_attribute(names: Namespace, cls: Callable[..., Any], error: AttributeError) -> bool:
+    """Return whether a network reads an attribute of its own that is not there yet, and nothing else may set."""
+    if type(error.obj) is not cls or getattr(cls, "__bases__", ()) != (nn.Module,):
+        return False
+    is_new = any(frame.name == "__init__" for frame in traceback.extract_tb(error.__traceback__))
+    return is_new or not re.search(rf"\.{error.name}\b[^=\n]* = ", unparsed(names))
+
+
 def counts_target(names: Namespace, cls: Callable[..., Any]) -> bool:
     """Return whether a submission builds its network for one step more, since its sequences end with what is recalled."""
-    for node in (node for source in names.get("*sources", ()) for node in ast.walk(source.tree)):
-        match node:
-            case ast.Call(func=ast.Name(id=name), args=[ast.BinOp(op=ast.Add(), right=ast.Constant(value=1)), *_]) if (
-                name == cls.__name__
-            ):
-                return True
-    return False
+    return bool(re.search(rf"\b{cls.__name__}\((\w+=)?[\w.]+ \+ 1\b", unparsed(names)))
 
 
-def furthest(errors: Sequence[Exception]) -> Exception:
+def furthest(errors: Iterable[Exception]) -> Exception:
     """Return the error that says most: of the attempt that came furthest in the code, the first of several."""
 
     def depth(error: Exception) -> int:
@@ -362,14 +359,14 @@ def compare_network(reading: Reading, is_own: bool, tolerance: float, is_named: 
         return result
 
     def gradients(network: Program | Layout, is_square: bool) -> Quantities:
-        def scalar(W_out: Tensor, **w: Tensor) -> Tensor:
+        def scalar(W_out: Tensor = weights[1], **w: Tensor) -> Tensor:
             return upstream(call(network, sizes.T, LSTMWeights(**w, W_proj=None), W_out, weights[2]))
 
-        return derivatives(scalar, {"W_out": weights[1]} | by_name(weights[0]))
+        return derivatives(scalar, ({"W_out": weights[1]} if reading.outputs else {}) | by_name(weights[0]))
 
     theirs = list(reading.layouts)
     if is_named:
-        check_randomness(reading, weights, tolerance)
+        check_randomness(reading, weights)
         theirs = [each for each in theirs if each.is_named] or theirs
         mistakes = (*[wrong.BIAS_PER_ROW] * (sizes.B == sizes.H), *wrong.SEQUENCE_MISTAKES)
         layout = compare(logits, theirs, wrong.recall, mistakes, tolerance=tolerance, alone=wrong.BORROWED)
@@ -377,7 +374,11 @@ def compare_network(reading: Reading, is_own: bool, tolerance: float, is_named: 
         layout = compare(logits, theirs, wrong.recall, (), tolerance=tolerance)
     compare(gradients, [layout], wrong.recall, wrong.SEQUENCE_GRADIENT_MISTAKES, tolerance=tolerance)
     module, x = reading.build(), reading.examples(sizes.T)[0]
+    kept = [name for name, value in vars(module).items() if value is None]
     if not torch.equal(*(reading.run(layout, x, *weights, module=module).detach() for _ in range(2))):
+        if any(getattr(module, name) is not None for name in kept):
+            text = "the state stays until something sets it to None again, which may stand in the training"
+            raise Unclear(text, "let forward itself begin with a new state")
         text = "the same network gives other logits for the same sequences when it is called again"
         raise Failure(text, wrong.NEVER_RESET)
     remarks = [] if is_own else list(layout.remarks)
@@ -386,13 +387,12 @@ def compare_network(reading: Reading, is_own: bool, tolerance: float, is_named: 
     return remarks + [f"it returns the {name} of the logits"] * (bool(name) and not is_own)
 
 
-def check_randomness(reading: Reading, weights: tuple[LSTMWeights, Tensor, Tensor], tolerance: float) -> None:
+def check_randomness(reading: Reading, weights: tuple[LSTMWeights, Tensor, Tensor]) -> None:
     """Check that the same weights and input give the same numbers again in a new network.
 
-    If they do not, but are right where no state has an effect, that is with closed forget gates and U = 0, the initial state is
-    random.
+    If they do not, but do where no state has an effect, that is with closed forget gates and U = 0, the initial state is random.
     """
-    (w, *rest), (theirs, ours) = weights, reading.examples(reading.sizes.T)
+    (w, *rest), theirs = weights, reading.examples(reading.sizes.T)[0]
     assert w.b_f is not None
     closed = w._replace(b_f=w.b_f - 1e4, **{f"U_{gate}": torch.zeros_like(w.U_i) for gate in LETTERS})
 
@@ -404,10 +404,9 @@ def check_randomness(reading: Reading, weights: tuple[LSTMWeights, Tensor, Tenso
         return found
 
     if not torch.equal(*values(w)):
-        right = {"": wrong.recall(ours, closed, *rest)}
-        is_state = not any(difference({"": each}, right, tolerance) for each in values(closed))
         text = "the same weights and sequences give other logits each time"
-        raise Failure(text, wrong.RANDOM_STATE if is_state else None)
+        first, second = values(closed)
+        raise Failure(text, wrong.RANDOM_STATE if torch.allclose(first, second) else None)
 
 
 def check_dropout(names: Namespace) -> str:
@@ -416,7 +415,7 @@ def check_dropout(names: Namespace) -> str:
     w = random_weights(1, size)
     w = w._replace(**{f"U_{gate}": getattr(w, f"U_{gate}").diagonal().diag() for gate in LETTERS})
     x = torch.tensor([[0.8], [-0.6]]).expand(rows, 2, 1)  # [B, T, I]
-    reading = read_network(names["Recaller"], FORMS[0], LSTMSizes())
+    reading = read_network(names["Recaller"], FORMS[0], LSTMSizes(), True)
     assert reading is not None
     example, weights = reading.examples(4)[0], reading.weights()
 
@@ -494,9 +493,8 @@ def check_training(names: Namespace) -> str:
                 result[name] = linear.weight.detach().clone()
         return result
 
-    compare(
-        weights, [names["update"]], wrong.update, wrong.TRAINING_MISTAKES, tolerance=1e-5
-    )  # torch adds 1e-6 to the norm
+    # torch adds 1e-6 to the norm
+    compare(weights, [names["update"]], wrong.update, wrong.TRAINING_MISTAKES, tolerance=1e-5)
     return "the gradient is clipped and the weights are updated"
 
 
