@@ -104,7 +104,7 @@ def trace_cell(
         before = h
         if isinstance(network, RNNClassifier):
             mask = None if masks is None else masks[t]
-            state = step(cell, network.rnn.weights(index), x[t], state, mask, run.config.hidden_dropout_kind)
+            state = step(cell, network.rnn.weights(index), x[t], state, mask, network.rnn.options)
             for name, values in steps.items():
                 values.append(state[name])
         else:

@@ -57,7 +57,6 @@ def test_the_reports_settings() -> None:
 
 PIXELS: dict[str, Any] = {"task": "pixel-mnist", "length": 784}
 TRUNCATED: dict[str, Any] = {"curriculum": True, "bptt_steps": 8}
-RNN: dict[str, Any] = {"cell": "rnn"}
 CUSTOM: dict[str, Any] = {"task": "custom", "data": "x"}
 COPY: dict[str, Any] = {"task": "copy", "encoding": "onehot"}
 INVALID_COMBINATIONS: list[tuple[dict[str, Any], str]] = [
@@ -69,7 +68,7 @@ INVALID_COMBINATIONS: list[tuple[dict[str, Any], str]] = [
     ({"task": "temporal-order", "length": 50, "curriculum": True, "start_length": 9}, "start_length must be at least 10"),
     (PIXELS | {"curriculum": True}, "start_length 10 with length_factor 2.0 gives length 10, .*; give start_length 49"),
     ({"curriculum": True, "patience": 5}, "patience must be none with curriculum"),
-    (RNN | {"precision": "bf16"}, "cell rnn does not support precision bf16; leave it out"),
+    ({"cell": "m:C", "precision": "bf16"}, "cell m:C does not support precision bf16; leave it out"),
     ({"cell": "m:C", "bidirectional": True}, "cell m:C does not support bidirectional true; leave it out"),
     (COPY | {"patch_size": "auto"}, "task copy has a class at every step"),
     (CUSTOM | {"encoding": "onehot"}, "encoding must be scalar for the task custom, .* got 'onehot'"),

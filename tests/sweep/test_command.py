@@ -66,7 +66,7 @@ WRONG = {
     "[random]\nlength = [3]\n": "random.samples must be an integer, got None",
     "[random]\nsamples = 2\nlength = 3\n": "random.length must be an object, got 3, or a list of choices",
     "[random]\nsamples = 2\nlength = {min = 3, max = 2}\n": "random.length must have a max above its min, .* got 3 to 2",
-    "seeds = 300\n[settings]\ncell = 'torch.nn:GRUCell'\n[grid]\nprecision = ['bf16']\n": "does not support precision",
+    "seeds = 300\n[settings]\ncell = 'torch.nn:GRUCell'\n[grid]\nprecision = ['bf16']\n": "cell .* does not support",
     "[evaluate]\ncommand = 'gan evaluate'\n": "evaluate.command must be lstm evaluate, got 'gan evaluate'",
     "[evaluate]\ncommand = 'lstm evaluate'\nsettings = {lenght = 3}\n": r"evaluate.settings.lenght is unknown; did you mean length\?",
     f"[settings]\ntask = 'temporal-order'\n[grid]\nhidden_size = {[*range(1, 31)]}\n": (
