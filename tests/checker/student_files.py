@@ -39,6 +39,14 @@ COLUMNS = (
     " && return h @ self.W_ph -> return h.t() @ self.W_ph"
 )
 EMBEDDING = "super().__init__() -> super().__init__(); self.embedding = nn.Embedding(num_classes, num_hidden // 4)"
+ALONE = (
+    f"num_hidden, num_classes, batch_size, -> lstm_hidden_dim, && super().__init__() -> "
+    "super().__init__(); num_hidden = lstm_hidden_dim && self.batch_size, self.device = seq_length, num_hidden, batch_size, device"
+    " -> self.device = seq_length, num_hidden, device && self.W_ph, self.b_p = nn.Parameter(torch.randn(num_hidden, num_classes)), "
+    "nn.Parameter(torch.zeros(num_classes)) ->  && h = torch.zeros(self.batch_size, -> outputs = []; h = torch.zeros(x.shape[1], "
+    f"&& c = torch.zeros(self.batch_size, -> c = torch.zeros(x.shape[1], && {X_T} -> x[t] && h = torch.tanh(c) * o -> "
+    f"h = torch.tanh(c) * o; outputs.append(h) && {RETURN} -> return torch.stack(outputs), h"
+)
 RIGHT_LSTMS = {
     "scalars [B, T]": "",
     "[B, T, I]": f"{X_T} -> x[:, t]",
@@ -65,12 +73,15 @@ RIGHT_LSTMS = {
     f"&& {X_T} -> self.embedding(x[:, t, 0].long())",
     "seq_length counts what is recalled": "range(self.seq_length) -> range(self.seq_length - 1) && class LSTM(nn.Module): -> "
     "def main(config):\n    return LSTM(config.length + 1, 1, 128, 10, 128)\n\nclass LSTM(nn.Module):",
-    "h of all steps, without an output layer": f"num_hidden, num_classes, batch_size, -> lstm_hidden_dim, && super().__init__() -> "
-    "super().__init__(); num_hidden = lstm_hidden_dim && self.batch_size, self.device = seq_length, num_hidden, batch_size, device"
-    " -> self.device = seq_length, num_hidden, device && self.W_ph, self.b_p = nn.Parameter(torch.randn(num_hidden, num_classes)), "
-    "nn.Parameter(torch.zeros(num_classes)) ->  && h = torch.zeros(self.batch_size, -> outputs = []; h = torch.zeros(x.shape[1], "
-    f"&& c = torch.zeros(self.batch_size, -> c = torch.zeros(x.shape[1], && {X_T} -> x[t] && h = torch.tanh(c) * o -> "
-    f"h = torch.tanh(c) * o; outputs.append(h) && {RETURN} -> return torch.stack(outputs), h",
+    "three biases of each gate": "setattr(self, f'b_{gate}', nn.Parameter(torch.zeros(1, num_hidden))) -> "
+    "setattr(self, f'{gate}x', nn.Linear(input_dim, num_hidden)); setattr(self, f'{gate}h', nn.Linear(num_hidden, num_hidden)); "
+    "setattr(self, f'b_{gate}', nn.Parameter(torch.zeros(num_hidden))) && "
+    "            setattr(self, f'W_{gate}x', nn.Parameter(torch.randn(input_dim, num_hidden)))\n ->  && "
+    "            setattr(self, f'W_{gate}h', nn.Parameter(torch.randn(num_hidden, num_hidden)))\n ->  && "
+    + " && ".join(
+        f"x_t @ self.W_{gate}x + h @ self.W_{gate}h -> self.{gate}x(x_t) + self.{gate}h(h)" for gate in "gifo"
+    ),
+    "h of all steps, without an output layer": ALONE,
     "a learned state": "super().__init__() -> super().__init__(); self.h_init = nn.Parameter(torch.zeros(1, num_hidden))"
     " && h = torch.zeros(self.batch_size, self.num_hidden, device=self.device) -> h = self.h_init.expand(self.batch_size, -1)",
 }
@@ -102,6 +113,8 @@ WRONG_LSTMS_TOO = {
     f"h = {STATE} -> h = torch.randn(self.batch_size, self.num_hidden) && range(self.seq_length) -> range(self.seq_length - 1)": (
         "the initial state is random"
     ),
+    f"c = {STATE} -> c = torch.ones(self.batch_size, self.num_hidden)": "c is 1 before the first step, not 0",
+    f"{ALONE} && outputs.append(h) -> outputs.append(h if outputs else h.detach())": "h of the first step is detached",
 }
 KEPT_STATE = (
     f"super().__init__() -> super().__init__(); self.h = None && h = {STATE} -> h = {STATE} if self.h is None else self.h"

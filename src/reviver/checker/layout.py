@@ -23,11 +23,11 @@ LETTERS = "ifco"
 ORDERS = ["".join(order) for order in permutations(LETTERS)]
 WORDS = {"input": "i", "in": "i", "forget": "f", "cell": "c", "cand": "c", "candidate": "c", "new": "c", "g": "c"}
 WORDS |= {"output": "o", "out": "o", "modulation": "c"} | {letter: letter for letter in LETTERS}
-BIAS_PARTS = (0.25, 0.75)
-"""What each of two biases gets of the sum."""
+BIAS_PARTS = {1: (1.0,), 2: (0.25, 0.75), 3: (0.125, 0.25, 0.625)}
+"""What each of several biases that add up gets of the sum."""
 IS_STATE = re.compile(r"init|(^|[._])([hc]_?[t0]?|hidden|cell)$|[hc]_?(prev|state|start)|(prev|last)_?[hc]")
 """Names of parameters that hold the state before the first step."""
-NEEDED = {"W": ("[H, I]", {4}), "U": ("[H, H]", {4}), "b": ("[H]", {0, 1, 4, 8})}
+NEEDED = {"W": ("[H, I]", {4}), "U": ("[H, H]", {4}), "b": ("[H]", {0, 1, 4, 8, 12})}
 """Shape of each kind of weights, and how many a module may have."""
 
 
@@ -58,7 +58,9 @@ class Layout(NamedTuple):
         result = {}
         for name, (kinds, gates, axes, fraction) in self.parts.items():
             tensor = values.get(kinds)
-            if tensor is None:
+            if tensor is not None:
+                tensor = tensor * fraction
+            else:
                 rows = [torch.cat([values[f"{kind}_{gate}"] for kind in kinds], dim=-1) for gate in gates]
                 tensor = torch.stack(rows) * fraction  # [gates, rows] or [gates, rows, columns]
                 tensor = tensor if "g" in axes else tensor.flatten(0, 1)
@@ -139,9 +141,10 @@ def find_layouts(
     remarks = tuple(f"{name} has no part in the result" for name in sorted(set(unused) & parts.keys()))
     for kind, (shape, numbers) in NEEDED.items():
         if (found := drop_extra(parts, kind, unused)) not in numbers:
+            held = [name for name, part in parts.items() if kind in part.kinds]
             raise Unclear(
                 f"{found} parameters have the shape {shape} of {kind}, where four gates need four "
-                f"(H = {sizes.H}, I = {input_size}: {', '.join(f'{n} {list(s)}' for n, s in shapes.items()) or 'none'})",
+                f"(H = {sizes.H}, I = {input_size}: {', '.join(held or [f'{n} {list(s)}' for n, s in shapes.items()] or ['none'])})",
                 "give each of the four gates one W [H, I], one U [H, H] and one b [H], or stack them",
             )
     named = letters_of_all(
@@ -176,19 +179,22 @@ def turns(parts: Mapping[str, ParameterPart]) -> Iterator[dict[str, ParameterPar
             yield result
 
 
+def weight_of(name: str) -> str:
+    """Return the name of the weight of a linear layer, which is that of one gate, by that of its bias."""
+    return f"{name.removesuffix('bias')}weight" if name.endswith("bias") else ""
+
+
 def letters_of_all(kinds: Mapping[str, str]) -> dict[str, str]:
     """Return the gate of each parameter by its name; empty unless the names of each kind tell all gates apart."""
     result: dict[str, str] = {}
-    for kind in dict.fromkeys(kinds.values()):
-        names = [name for name in kinds if kinds[name] == kind]
+    own = {name: kind for name, kind in kinds.items() if weight_of(name) not in kinds}
+    for kind in dict.fromkeys(own.values()):
+        names = [name for name in own if own[name] == kind]
         letters = {names[0]: "="} if kind == "b" and len(names) == 1 else letters_of(names)  # one bias for all gates
         if not letters:
             return {}
         result |= letters
-    for name in result:  # a linear layer is that of one gate
-        weight = name.removesuffix("bias") + "weight"
-        result[name] = result.get(weight, result[name]) if name.endswith("bias") else result[name]
-    return result
+    return {name: result.get(name) or result[weight_of(name)] for name in kinds}
 
 
 def letters_of(names: list[str]) -> dict[str, str]:
@@ -211,13 +217,16 @@ def letters_of(names: list[str]) -> dict[str, str]:
 def arrange(parts: Mapping[str, ParameterPart], places: Mapping[str, str], order: str) -> dict[str, ParameterPart]:
     """Return the parts with their gates; those that no name tells come in an `order`."""
     result: dict[str, ParameterPart] = {}
-    is_split = sum(len(part.gates) or 1 for part in parts.values() if part.kinds == "b") == 8
+    num_biases = sum(len(part.gates) or 1 for part in parts.values() if part.kinds == "b")
+    shares = {
+        "b": BIAS_PARTS[num_biases // 4 or 1],
+        "v": BIAS_PARTS[sum(part.kinds == "v" for part in parts.values()) or 1],
+    }
     seen: list[str] = []
     for name, part in parts.items():
-        if part.kinds not in "Vv":
-            gates = order if part.gates else places.get(name, order[seen.count(part.kinds) % 4]).replace("=", "i")
-            fraction = BIAS_PARTS[f"b{gates[0]}" in seen] if part.kinds == "b" and is_split else 1.0
-            seen += [part.kinds, *(part.kinds + gate for gate in gates)]
-            part = part._replace(gates=gates, fraction=fraction)  # noqa: PLW2901
-        result[name] = part
+        gates = order if part.gates else places.get(name, order[seen.count(part.kinds) % 4]).replace("=", "i")
+        gates = "" if part.kinds in "Vv" else gates
+        held = seen.count(part.kinds + gates[:1])
+        seen += {part.kinds, *(part.kinds + gate for gate in gates)}
+        result[name] = part._replace(gates=gates, fraction=shares.get(part.kinds, (1.0,))[held])
     return result

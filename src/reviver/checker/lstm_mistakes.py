@@ -156,6 +156,10 @@ SEQUENCE_MISTAKES = table(
         TIME,
         "state = h, c = -> x = x.reshape(x.shape[1], x.shape[0], -1).transpose(0, 1); state = h, c =",
     ),
+    *(
+        (f"{name} 1 before the first step, not 0", CARRY, f"len(w[0])) -> len(w[0])) + tensor([[[{h}]], [[{c}]]])")
+        for name, h, c in (("c is", 0.0, 1.0), ("h is", 1.0, 0.0), ("h and c are", 1.0, 1.0))
+    ),
     ("the state is reset at every step", CARRY, "(x_t, state, w) -> (x_t, (0 * h, 0 * c), w)"),
     ("c is not carried but reset at every step", CARRY, "(x_t, state, w) -> (x_t, (h, 0 * c), w)"),
     ("h is not carried but reset at every step", CARRY, "(x_t, state, w) -> (x_t, (0 * h, c), w)"),
@@ -178,6 +182,7 @@ RANDOM_STATE = Mistake("the initial state is random", CARRY)
 NEVER_RESET = Mistake("the state is never reset: a batch begins where the one before ended", CARRY)
 SEQUENCE_GRADIENT_MISTAKES = table(
     ("h is detached before the output", DETACH, f"{LAST}h.detach()"),
+    ("h of the first step is detached", DETACH, f"{LAST}(h.detach() if len(x[0]) == 1 else h)"),
     ("no gradient flows back from step to step", DETACH, "state = h, c\n -> state = h.detach(), c.detach()\n"),
 )
 DROP = "h = dropout(h, p) -> "

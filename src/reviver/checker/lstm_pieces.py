@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from itertools import compress
 from typing import Any, NamedTuple
 
 import torch
@@ -335,6 +336,10 @@ def compare_readings(readings: Sequence[Reading], is_own: bool, tolerance: float
                 failures.append(failure)
                 if failure.mistake and is_named:
                     raise next(each for each in failures if each.mistake) from failure
+        if any(
+            near := [str(each).startswith("the gradient") for each in failures]
+        ):  # only there, so it is read rightly
+            readings, failures = list(compress(readings, near)), list(compress(failures, near))
     clearest = next((each for each in failures if each.mistake), failures[0])
     if readings[0].sizes.B == readings[0].sizes.H and clearest.mistake is None:
         raise Failure(f"only if batch and units are equal it runs, and then {clearest}", wrong.ONLY_EQUAL)
@@ -353,14 +358,16 @@ def compare_network(reading: Reading, is_own: bool, tolerance: float, is_named: 
         return reading.output(value) if reading.output and not is_own else value
 
     def logits(network: Program | Layout, is_square: bool) -> Quantities:
-        result = {"the logits": call(network, sizes.T, *weights).detach()}
+        result = {"the logits" if reading.outputs else "the last h": call(network, sizes.T, *weights).detach()}
         if is_own and not is_square:
             result["the logits after one step"] = call(network, 1, *weights).detach()
         return result
 
     def gradients(network: Program | Layout, is_square: bool) -> Quantities:
         def scalar(W_out: Tensor = weights[1], **w: Tensor) -> Tensor:
-            return upstream(call(network, sizes.T, LSTMWeights(**w, W_proj=None), W_out, weights[2]))
+            given = LSTMWeights(**w, W_proj=None), W_out, weights[2]
+            times = (sizes.T,) if reading.outputs else (sizes.T, 1)  # one that returns h is asked for that of each step
+            return torch.stack([upstream(call(network, time, *given)) for time in times]).sum()
 
         return derivatives(scalar, ({"W_out": weights[1]} if reading.outputs else {}) | by_name(weights[0]))
 
