@@ -50,6 +50,7 @@ ALONE = (
 RIGHT_LSTMS = {
     "scalars [B, T]": "",
     "[B, T, I]": f"{X_T} -> x[:, t]",
+    "other names": "input_dim -> n_in && num_hidden -> hidden_sz && num_classes -> num_labels",
     "sequence-first": f"{X_T} -> x[t]",
     "scalars, sequence-first": f"{X_T} -> x[t].unsqueeze(1)",
     "h and b as columns": COLUMNS,

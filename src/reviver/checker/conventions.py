@@ -17,15 +17,18 @@ from reviver.text import short_repr
 NAMES = {
     "T": "seq_length seq_len sequence_length input_length num_steps n_steps time_steps timesteps seq_size t length",
     "I": "input_dim input_size in_dim input_dimension num_inputs n_input n_inputs in_features embed_dim embedding_dim "
-    "emb_dim embed_size embedding_size x_dim feature_dim num_features input_channels d inp_dim input_features",
+    "emb_dim embed_size embedding_size x_dim feature_dim num_features input_channels d inp_dim input_features input_sz "
+    "in_size in_sz n_in num_in feature_size n_features num_feats nfeat emb_size embed_sz",
     "H": "num_hidden hidden_dim hidden_size hidden n_hidden num_units units hidden_units hidden_dimension h_dim "
-    "lstm_size lstm_num_hidden lstm_hidden_dim lstm_hidden_size dim_hidden hidden_num nhid h",
+    "lstm_size lstm_num_hidden lstm_hidden_dim lstm_hidden_size lstm_dim dim_hidden hidden_num nhid num_hiddens n_hiddens "
+    "hidden_sz hid_dim hid_size n_hid h",
     "C": "num_classes output_dim output_size n_classes out_dim num_outputs n_output classes num_output output "
-    "class_num nr_classes vocab_size vocabulary_size out_features o_dim",
+    "class_num nr_classes vocab_size vocabulary_size out_features o_dim "
+    "out_size output_sz out_sz n_out num_labels n_labels label_size target_size tagset_size num_class n_class vocab_sz",
     "B": "batch_size batch n_batch bs batchsize num_batch batch_sz",
     "cpu": "device dev",
     "p": "dropout dropout_rate drop_prob dropout_prob dropout_keep_prob p_drop",
-    "one": "num_layers n_layers lstm_num_layers layers layer_num",
+    "one": "num_layers n_layers lstm_num_layers layers layer_num n_layer num_layer layer_dim",
     "no": "gradient_check bidirectional debug verbose save_grads linear use_cuda plot",
     "yes": "batch_first bias",
     "Z": "latent_dim latent_size z_dim noise_dim nz latent_space latent z_size noise_size dim_z n_latent zdim noise "

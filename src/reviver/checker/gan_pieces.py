@@ -6,7 +6,6 @@ A file defines `Generator(latent_size, image_shape)`, `Discriminator(image_shape
 Shapes: N images, C channels, H height, W width, Z latent size.
 """
 
-import ast
 import inspect
 import re
 from collections.abc import Callable
@@ -19,7 +18,7 @@ from reviver.checker import gan_mistakes as wrong
 from reviver.checker.compare import Program, Quantities, compare, derivatives, sample
 from reviver.checker.conventions import GENERATOR_KEYS, build_module
 from reviver.checker.loops import are_probabilities, check_gan_loop
-from reviver.checker.pieces import Failure, Finding, Mistake, Namespace, Piece, Unclear, describe
+from reviver.checker.pieces import Failure, Finding, Mistake, Namespace, Piece, Unclear, describe, unparsed
 from reviver.data.images.named import read_mnist
 from reviver.text import short_repr
 
@@ -144,7 +143,7 @@ def check_generator(names: Namespace) -> str:
 
 def data_range(names: Namespace) -> str:
     """Return between which numbers the pixels of the data lie, by how the source scales them; empty if it does not say."""
-    text = "".join(ast.unparse(source.tree) for source in names.get("*sources", ()))
+    text = unparsed(names)
     half = re.search(r"Normalize\(\(?\[?0?\.5", text) or "preprocess_img" in text
     return "-1 to 1" if half else "0 to 1" if "ToTensor()" in text else ""
 

@@ -62,10 +62,7 @@ class StandIn:
 class StandInModule(ModuleType):
     """A module in which everything is a stand-in."""
 
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return StandIn()
+    __getattr__ = StandIn.__getattr__
 
 
 class StandInFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
@@ -190,9 +187,10 @@ def load(paths: Sequence[Path]) -> tuple[list[SourceFile], list[str]]:
 
 def definitions(tree: ast.Module) -> Iterator[ast.stmt]:
     """Yield the statements of a file that define something, with the parser of its options."""
-    loops = {node.name for node in tree.body if isinstance(node, ast.FunctionDef) and has_loop(node)}
+    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+    loops = {node.name for node in functions if any(isinstance(each, ast.For | ast.While) for each in ast.walk(node))}
     for statement in tree.body:
-        if isinstance(statement, ast.If) and is_main(statement):
+        if isinstance(statement, ast.If) and "__name__" in ast.unparse(statement.test):
             yield from (each for each in statement.body if is_setting(each))
         elif isinstance(statement, ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef | ast.If | ast.Try):
             yield statement
@@ -207,20 +205,10 @@ def definitions(tree: ast.Module) -> Iterator[ast.stmt]:
             yield statement
 
 
-def has_loop(node: ast.AST) -> bool:
-    """Return whether there is a loop in a function."""
-    return any(isinstance(each, ast.For | ast.While) for each in ast.walk(node))
-
-
 def has_step(node: ast.AST) -> bool:
     """Return whether something is trained in a statement, or a long loop shows figures."""
     names = {each.attr for each in ast.walk(node) if isinstance(each, ast.Attribute)}
     return bool(names & {"backward", "step", "zero_grad"})
-
-
-def is_main(node: ast.If) -> bool:
-    """Return whether a statement is `if __name__ == "__main__"`."""
-    return any(isinstance(each, ast.Name) and each.id == "__name__" for each in ast.walk(node.test))
 
 
 def is_setting(node: ast.stmt) -> bool:

@@ -44,14 +44,8 @@ ROLES = {
     "save_interval": "save_interval",
 }
 """Names of the arguments of a loop, or of its options, by what they stand for."""
-LETTERS = {
-    "zero_grad": "z",
-    "backward": "b",
-    "clip_grad_norm": "c",
-    "clip_grad_norm_": "c",
-    "clip_grad_value_": "c",
-    "step": "s",
-}
+LETTERS = {"zero_grad": "z", "backward": "b", "step": "s"}
+LETTERS |= dict.fromkeys(("clip_grad_norm", "clip_grad_norm_", "clip_grad_value_"), "c")
 """The calls that make up an update."""
 READ = (
     (r"^[^z]*$", lstm.NOT_CLEARED, "there is no zero_grad in the loop"),

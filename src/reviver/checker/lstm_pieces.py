@@ -6,7 +6,6 @@ A file defines `lstm_step(x, state, w)`, with `reset_weights(w)`, or a class `LS
 Shapes: B batch, T time, I input size, H hidden size, C classes.
 """
 
-import ast
 import copy
 import inspect
 import re
@@ -37,7 +36,7 @@ from reviver.checker.conventions import (
 )
 from reviver.checker.layout import IS_STATE, LETTERS, Layout, by_name, find_layouts
 from reviver.checker.loops import check_lstm_loop
-from reviver.checker.pieces import Failure, Finding, Namespace, Piece, Unclear, describe, is_library
+from reviver.checker.pieces import Failure, Finding, Namespace, Piece, Unclear, describe, is_library, unparsed
 from reviver.lstm.cell import LSTMState, LSTMWeights
 from reviver.text import short_repr
 
@@ -296,11 +295,6 @@ def check_sequence(names: Namespace) -> str:
     )
 
 
-def unparsed(names: Namespace) -> str:
-    """Return the code of a submission without its comments."""
-    return "\n".join(ast.unparse(source.tree) for source in names.get("*sources", ()))
-
-
 def lacks_attribute(names: Namespace, cls: Callable[..., Any], error: AttributeError) -> bool:
     """Return whether a network reads an attribute of its own that is not there yet, and nothing else may set."""
     if type(error.obj) is not cls or getattr(cls, "__bases__", ()) != (nn.Module,):
@@ -403,17 +397,13 @@ def check_randomness(reading: Reading, weights: tuple[LSTMWeights, Tensor, Tenso
     assert w.b_f is not None
     closed = w._replace(b_f=w.b_f - 1e4, **{f"U_{gate}": torch.zeros_like(w.U_i) for gate in LETTERS})
 
-    def values(w: LSTMWeights) -> list[Tensor]:
-        found = []
-        for seed in (0, 1):
-            torch.manual_seed(seed)
-            found.append(reading.run(reading.layouts[0], theirs, w, *rest).detach())
-        return found
+    def value(w: LSTMWeights, seed: int) -> Tensor:
+        torch.manual_seed(seed)
+        return reading.run(reading.layouts[0], theirs, w, *rest).detach()
 
-    if not torch.equal(*values(w)):
+    if not torch.equal(value(w, 0), value(w, 1)):
         text = "the same weights and sequences give other logits each time"
-        first, second = values(closed)
-        raise Failure(text, wrong.RANDOM_STATE if torch.allclose(first, second) else None)
+        raise Failure(text, wrong.RANDOM_STATE if torch.allclose(value(closed, 0), value(closed, 1)) else None)
 
 
 def check_dropout(names: Namespace) -> str:

@@ -1,5 +1,6 @@
 """What a check consists of: pieces of a network, what became of each, and mistakes that explain a failure."""
 
+import ast
 import os
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -160,6 +161,11 @@ def describe(error: BaseException) -> str:
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if not is_library(frame.filename)]
     where = f"line {lines[-1]}: " if lines else "called as the text says: " * isinstance(error, TypeError)
     return f"{where}{type(error).__name__}{': ' * bool(text)}{text}"
+
+
+def unparsed(names: Namespace) -> str:
+    """Return the code of a submission without its comments."""
+    return "\n".join(ast.unparse(source.tree) for source in names.get("*sources", ()))
 
 
 def is_library(path: str) -> bool:
