@@ -15,7 +15,7 @@ from reviver.explorer.page import render_page
 from tests.explorer.browser import Show, check_accessible, check_fits, poll, view_of, wait_for_panel, wait_view
 from tests.explorer.node import WEB
 
-SMALL = "#train?data=300&units=16&epochs=400&seed=3"
+SMALL = "#train?data=300&units=16&epochs=4000&seed=3"
 """Two updates an epoch."""
 
 
@@ -67,11 +67,11 @@ def rows(page: Page) -> int:
 def test_an_lstm_trains_pauses_forks_and_goes_back(show: Show) -> None:
     page = show(SMALL)
     epoch(page)
-    poll(lambda: fact(page, "Epoch") == "1 of 400")
+    poll(lambda: fact(page, "Epoch") == "1 of 4000")
     page.get_by_text("Values as a table").first.click()
     before = rows(page)
     epoch(page)
-    poll(lambda: fact(page, "Epoch") == "2 of 400" and rows(page) > before)
+    poll(lambda: fact(page, "Epoch") == "2 of 4000" and rows(page) > before)
     assert update(page) == 4
     one_update(page)
     check_accessible(page)
@@ -97,10 +97,10 @@ def test_an_lstm_trains_pauses_forks_and_goes_back(show: Show) -> None:
     page.locator(".train-bar summary").click()
     page.get_by_label("Rewind to").select_option("the start")
     press(page, "Rewind")
-    poll(lambda: fact(page, "Epoch") == "0 of 400")
+    poll(lambda: fact(page, "Epoch") == "0 of 4000")
     expect(page.locator(".train-curves")).not_to_contain_text("learning rate")
     assert page.locator("pre[tabindex]").inner_text() == (
-        "reviver lstm train --preset original --seed 3 --data-size 300 --hidden-size 16 --learning-rate 0.01 --epochs 400"
+        "reviver lstm train --preset original --seed 3 --data-size 300 --hidden-size 16 --learning-rate 0.01 --epochs 4000"
         " --out run"
     )
 
@@ -371,7 +371,7 @@ def save(page: Page) -> bytes:
 def test_a_saved_lstm_opens_again_by_drop_and_other_panels_show_it(show: Show) -> None:
     page = show(SMALL)
     epoch(page)
-    poll(lambda: fact(page, "Epoch") == "1 of 400")
+    poll(lambda: fact(page, "Epoch") == "1 of 4000")
     one_update(page)
     content = save(page)
     press(page, "Reset")
@@ -385,7 +385,7 @@ def test_a_saved_lstm_opens_again_by_drop_and_other_panels_show_it(show: Show) -
     assert wait_view(page, units="16")["seed"] == "3"
     expect(page.locator(".train-curves")).to_contain_text("validation")
     epoch(page)
-    poll(lambda: fact(page, "Epoch") == "2 of 400")
+    poll(lambda: fact(page, "Epoch") == "2 of 4000")
     check_accessible(page)
     page.get_by_role("link", name="The LSTM at work").last.click()
     wait_for_panel(page, "lstm")
