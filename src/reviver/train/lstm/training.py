@@ -69,7 +69,7 @@ def check_batch_sizes(config: LSTMConfig, world: World) -> None:
 def build_network(
     config: LSTMConfig, task: Task, parts: Parts = BUILT_IN, *, for_loading: bool = False
 ) -> RecurrentClassifier:
-    """Return the network of a run with its initial weights, or with any `for_loading` others."""
+    """Return the network of a run with its initial weights, or `for_loading` others with uninitialized ones."""
     cell = parts.require("cell", config.cell) if is_reference(config.cell) else config.cell
     longest = config.length if task.data_record is None else task.data_record["max_length"]
     patch_size = auto_patch_size(longest) if config.patch_size == "auto" else config.patch_size
@@ -84,7 +84,7 @@ def build_network(
 def new_network(
     spec: LSTMClassifierSpec, cell: str | CustomClass, rng: torch.Generator | None, dtype: torch.dtype | None = None
 ) -> RecurrentClassifier:
-    """Return a network with weights sampled from `rng`, or with any; torch's default generator is not used."""
+    """Return a network with weights sampled from `rng`, uninitialized if it is None; torch's generator is not used."""
     if isinstance(cell, CustomClass):
         names = "input_size", "hidden_size", "num_classes", "num_layers", "hidden_dropout", "dropout"
         return build_custom(cell, **{name: getattr(spec, name) for name in names}, rng=rng)
