@@ -35,7 +35,7 @@ def render(result: Mapping[str, Any]) -> str:
         return json.dumps(result["results"], indent=2)
     if "rows" in result:
         return render_dispatch(result)
-    return "\n".join([*table(RANGES, speed_rows(result, result["title"])), "", machine_line(result["machine"]), ""])
+    return "\n".join([*table(RANGES, speed_rows(result)), "", machine_line(result["machine"]), ""])
 
 
 def render_speed(results: Mapping[str, Mapping[str, Any]]) -> str:
@@ -44,17 +44,18 @@ def render_speed(results: Mapping[str, Mapping[str, Any]]) -> str:
     return "\n".join([*table(RANGES, rows), "", machine_line(next(iter(results.values()))["machine"]), ""])
 
 
-def speed_rows(result: Mapping[str, Any], what: str) -> Iterator[list[str]]:
-    """Yield a row for each time of Reviver, and for each ratio to a peer."""
+def speed_rows(result: Mapping[str, Any], what: str = "") -> Iterator[list[str]]:
+    """Yield a row for each time of Reviver, and for each ratio of times to a peer."""
 
     def show(name: str) -> str:
-        return f"{what}: {name.replace('ours', 'Reviver')}"
+        name = name.replace("ours", "Reviver")
+        return f"{what}: {name}" if what else name
 
     for key in ("seconds_per_epoch", "seconds_per_run"):
         ours = {name: values for name, values in result.get(key, {}).items() if name.startswith("ours")}
         yield from (_row(f"{show(name)}, s", values) for name, values in ours.items())
     yield from (_row(f"{name}, s", values) for name, values in result.get("seconds_per_call", {}).items())
-    yield from (_row(f"{show(name)}, ratio to the peer", values) for name, values in result.get("ratios", {}).items())
+    yield from (_row(f"{show(name)}, ratio", values) for name, values in result.get("ratios", {}).items())
 
 
 def render_operator(result: Mapping[str, Any]) -> str:
