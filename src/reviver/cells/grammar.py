@@ -248,7 +248,9 @@ class _Parser:
         elif isinstance(tree, ast.Name | ast.Call):
             return self.name_of(tree) if isinstance(tree, ast.Name) else self.call(tree, depth)
         return self.refuse(
-            "is not part of a text, which has + - * / @, parentheses, numbers, names and functions", tree
+            f"{one_line(ast.unparse(tree), 40)} is not part of a text, which has + - * / @, parentheses, numbers, names "
+            "and functions",
+            tree,
         )
 
     def number(self, tree: ast.Constant) -> float:
