@@ -143,7 +143,10 @@ def compare(
 
 
 def _figure_folder(runs: tuple[str, ...], out: str | None) -> Path:
-    return Path((runs[0] if len(runs) == 1 else ".") if out is None else out)
+    folder = Path((runs[0] if len(runs) == 1 else ".") if out is None else out)
+    if folder.suffix in (".png", ".pdf", ".svg") and not folder.is_dir():
+        refuse("out", f"must be a folder, got {out!r}; give --out {folder.parent} --format {folder.suffix[1:]}")
+    return folder
 
 
 def explore(
