@@ -2,7 +2,8 @@
 
     reviver sweep benchmarks/cell_texts/recall.toml --jobs 2 --threads 1 --out runs/cells
     reviver sweep benchmarks/cell_texts/recall-dropout.toml --jobs 2 --threads 1 --out runs/cells-dropout
-    python -m benchmarks.cell_recall runs/cells runs/cells-dropout
+    reviver sweep benchmarks/cell_texts/recall-zoneout.toml --jobs 2 --threads 1 --out runs/cells-zoneout
+    python -m benchmarks.cell_recall runs/cells runs/cells-dropout runs/cells-zoneout
 
 The last command writes docs/measurements/cell_recall.json from the runs that are finished.
 """
@@ -28,7 +29,7 @@ RESULTS = ROOT / "docs" / "measurements" / "cell_recall.json"
 
 def measure(folders: Sequence[Path]) -> dict[str, Any]:
     """Return what the finished trials of sweeps reached, by cell and dropout, in the order of the sweeps."""
-    rows: dict[tuple[str, float], dict[str, Any]] = {}
+    rows: dict[tuple[str, float, str], dict[str, Any]] = {}
     commands, threads = set[str](), set[int]()
     keys = [(folder, key) for folder in folders for key in read_json(folder / "order.json")["trials"]]
     for folder, key in keys:
@@ -38,10 +39,11 @@ def measure(folders: Sequence[Path]) -> dict[str, Any]:
         run = RunFolder.open(trial / "run")
         config, metrics = run.read_config(LSTMConfig), run.read_metrics()
         cell = load_cell(config.cell)
+        name = f"`{config.cell}`" if config.cell in CELLS else cell.title
         row = rows.setdefault(
-            (config.cell, config.hidden_dropout),
+            (config.cell, config.hidden_dropout, config.hidden_dropout_kind),
             {
-                "cell": config.cell if config.cell in CELLS else cell.title,
+                "cell": name + ("" if config.hidden_dropout_kind == "step" else f", {config.hidden_dropout_kind}"),
                 "dropout": config.hidden_dropout,
                 "states": len(cell.states),
                 "weights": cell.parameter_count(10, config.hidden_size),

@@ -209,7 +209,7 @@ def render_cells(result: Mapping[str, Any]) -> str:
             updates = f"{_number(median(done))} ({_range(done)})" if done else "–"
             cells += [f"{len(done)} of {len(row['longest'])}", _range(row["longest"]), updates]
         any_row = next(row for (one, _), row in found.items() if one == name)
-        rows.append([f"`{name}`" if name.islower() else name, _number(any_row["weights"]), *cells])
+        rows.append([name, _number(any_row["weights"]), *cells])
     length = _number(result["cells"][0]["length"])
     commands = ", ".join(f"`{command}`" for command in result["commands"])
     titles = [
