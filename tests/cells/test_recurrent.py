@@ -165,7 +165,7 @@ def test_a_layer_can_be_saved_printed_and_changed():
         (lambda layer: layer(torch.zeros(5, 3, 2), torch.zeros(1, 3, 4)), "hx must have the states h, c, got 1"),
         (
             lambda layer: layer(torch.zeros(5, 3, 2), {"d": torch.zeros(1, 3, 4)}),
-            "unknown state d; the states are h, c",
+            "hx must have the states h, c, got d",
         ),
         (
             lambda layer: layer(torch.zeros(5, 3, 2), {"c": torch.zeros(3, 4)}),

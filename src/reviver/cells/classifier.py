@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from reviver.cells.grammar import Cell, load_cell
 from reviver.cells.recurrent import RNN
@@ -15,8 +14,7 @@ from reviver.settings.lstm_network import Pooling, RNNClassifierSpec
 class RNNClassifier(RecurrentClassifier):
     """Layers of a cell that is a text, and a linear layer on their pooled hidden states, see `RecurrentClassifier`.
 
-    `cell` and `options`, which are those of `LSTMOptions` but `single_bias`, are those of
-    `RNN`; the other arguments are those of `LSTMClassifier`.
+    `cell` and `options`, those of `LSTMOptions` but `single_bias`, are those of `RNN`; the others those of `LSTMClassifier`.
 
     Raises:
         ConfigError: if the text is wrong, or an argument is out of range.
@@ -41,29 +39,21 @@ class RNNClassifier(RecurrentClassifier):
         **options: Any,
     ) -> None:
         loaded = load_cell(cell)
-        sizes: Any = {
-            "input_size": input_size,
-            "num_classes": num_classes,
-            "pooling": pooling,
-            "patch_size": patch_size,
-        }
-        stack: Any = {
-            "hidden_size": hidden_size,
-            "num_layers": num_layers,
-            "dropout": dropout,
-            "bidirectional": bidirectional,
-        }
-        RNNClassifierSpec(cell=loaded.text, **sizes, **stack, **options)  # checks them
-        super().__init__(input_size, pooling, patch_size)
-        self.rnn = RNN(
-            loaded, patch_size * input_size, batch_first=True, device=device, dtype=dtype, **stack, **options
+        stack: Any = {"num_layers": num_layers, "dropout": dropout, "bidirectional": bidirectional, **options}
+        RNNClassifierSpec(  # checks them
+            cell=loaded.text,
+            input_size=input_size,
+            hidden_size=hidden_size,
+            num_classes=num_classes,
+            pooling=pooling,
+            patch_size=patch_size,
+            **stack,
         )
+        super().__init__(input_size, pooling, patch_size)
+        width = patch_size * input_size
+        self.rnn = RNN(loaded, width, hidden_size, batch_first=True, device=device, dtype=dtype, **stack)
         self.add_output(num_classes, device, dtype)
 
     def _spec_values(self) -> dict[str, Any]:
         """Return the arguments of the constructor; the cell is its text."""
         return super()._spec_values() | {"cell": self.rnn.cell.text}
-
-    def weights_by_name(self) -> dict[str, Tensor]:
-        """Return all weights by the names of the text, such as `rnn.layers.0.W_r`, and `W_out`."""
-        return dict(self.named_parameters())

@@ -16,7 +16,7 @@ from torch.nn.utils.rnn import PackedSequence
 from reviver.cells import interpreter, reference
 from reviver.cells.grammar import Cell, load_cell
 from reviver.errors import DataError
-from reviver.lstm.layer import RecurrentLayers, run_packed_sequence
+from reviver.lstm.layer import RecurrentLayers
 from reviver.rng import Rng
 from reviver.settings.fields import Precision, Probability
 from reviver.settings.lstm_network import DropoutKind, LSTMOptions
@@ -29,24 +29,10 @@ class RNN(RecurrentLayers):
     It is called as `torch.nn.GRU`: `output, state = layer(x)`. The state of a cell with one state is h, [D·L, B, H]; with
     more it is a named tuple in their order, `state.h`, `state.c`. The weights have the names of the text: `layer.W_r` of the
     first layer, `layer.layers[1].W_r` of any other; of two directions, these are the layers 0 forward, 0 backward, 1 ...
-    Matrices begin Xavier-uniform, in the order of the text those on x, then the others; vectors begin at 0, or where
-    their line in the text says. So `RNN("lstm", ...)` and `LSTM` have the same weights for the same seed.
+    `RNN("lstm", ...)` and `LSTM` have the same weights for the same seed, see `cells.grammar`, and the same dropout masks.
 
-    Args:
-        cell: name of a built-in text, a text, a file `NAME.cell`, or a `Cell`.
-        input_size: I.
-        hidden_size: H, the units per layer and direction.
-        num_layers: L; each layer reads the output of the layer below.
-        batch_first: x and output are [B, T, ...] instead of [T, B, ...]; states are [D·L, B, H] either way.
-        dropout: probability to drop a unit between two layers in training, in [0, 1].
-        bidirectional: add a cell per layer that reads the sequence backward, and concatenate the outputs.
-        hidden_dropout: probability to drop a unit of h at a step, in training, with the masks of `LSTM`.
-        hidden_dropout_kind: "step", "variational" or "zoneout", see `LSTMOptions`.
-        precision: "fp32" or "bf16", see `LSTMOptions`.
-        activation_checkpoint_steps: steps between the states that are saved for the backward pass, see `LSTMOptions`.
-        device: device of the parameters.
-        dtype: dtype of the parameters.
-        rng: source of the initial weights; torch's default generator if None.
+    `cell` is the name of a built-in text, a text, a file `NAME.cell`, or a `Cell`; `rng` is the source of the initial weights,
+    torch's default generator if None. The other arguments are those of `LSTM`.
 
     Raises:
         ConfigError: if the text is wrong, with line and column, or an argument is out of range.
@@ -109,7 +95,7 @@ class RNN(RecurrentLayers):
 
     @torch.no_grad()
     def reset_parameters(self, rng: torch.Generator | None = None) -> None:
-        """Sample new weights for every layer."""
+        """Sample new weights for every layer: matrices Xavier-uniform, vectors where their line in the text says."""
         for at in range(len(self.layers)):
             for name, weight in self.weights(at).items():
                 if name in self.cell.matrices:
@@ -124,29 +110,16 @@ class RNN(RecurrentLayers):
         lengths: Tensor | Sequence[int] | None = None,
         rng: Rng = None,
     ) -> tuple[Any, Any]:
-        """Run over a batch of sequences or over a single one.
+        """Run over a batch of sequences or over a single one, see `LSTM.forward`.
 
-        Args:
-            input: [T, B, I], or [B, T, I] with `batch_first`, or [T, I] for a single sequence, with T at least 1; or a
-                `PackedSequence`, then the output is one, too.
-            hx: states before the first step: h, or a sequence of all states, or some by name; [D·L, B, H] each, without B
-                for a single sequence; zeros where absent.
-            lengths: number of steps of each sequence of the batch, from 1 to T, [B]; all T if None. The final state
-                is the one after the last step of each sequence; the output after it is 0.
-            rng: source of the dropout masks; torch's default generator if None.
-
-        Returns:
-            The hidden state of the top layer after each step, [T, B, D·H] in the layout of the input, and the final state.
+        `hx` are the states before the first step: h, or a sequence of all states, or some by name; [D·L, B, H] each, without B
+        for a single sequence; zeros where absent.
 
         Raises:
             DataError: if a shape or a length does not fit.
         """
         if isinstance(input, PackedSequence):
-            if lengths is not None:
-                raise DataError("lengths must be None for a PackedSequence, which has its own; remove them")
-            return run_packed_sequence(
-                lambda padded, found: RNN.forward(self, padded, hx, found, rng), input, self.batch_first
-            )
+            return self.run_packed(input, lengths, lambda padded, found: RNN.forward(self, padded, hx, found, rng))
         output, states = self.run_batch(input, self._states(input, hx), lengths, rng, self.run_layers)
         return output, states[0] if len(states) == 1 else _state_type(self.cell.states)(*states)
 
@@ -201,12 +174,11 @@ class RNN(RecurrentLayers):
             raise DataError(f"x must be {what}, got shape {list(x.shape)} of {x.dtype}")
         names, batch = self.cell.states, [x.shape[0 if self.batch_first else 1]] if x.dim() == 3 else []
         hx = (hx,) if isinstance(hx, Tensor) else {} if hx is None else hx
-        if not isinstance(hx, Mapping):
-            if len(hx) != len(names):
-                raise DataError(f"hx must have the states {', '.join(names)}, got {len(hx)}")
+        if not isinstance(hx, Mapping) and len(hx) == len(names):
             hx = dict(zip(names, hx, strict=True))
-        if unknown := set(hx).difference(names):
-            raise DataError(f"hx has an unknown state {min(unknown)}; the states are {', '.join(names)}")
+        if not isinstance(hx, Mapping) or not set(hx) <= set(names):
+            found = ", ".join(hx) if isinstance(hx, Mapping) else len(hx)
+            raise DataError(f"hx must have the states {', '.join(names)}, got {found}")
         shape = [len(self.layers), *batch, self.hidden_size]
         for name, entry in hx.items():
             if entry is not None and [*entry.shape] != shape:

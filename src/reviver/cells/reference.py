@@ -3,7 +3,7 @@
 Shapes: B batch, T time, I input size, H hidden size.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,8 +12,8 @@ from torch.nn import functional
 
 from reviver.cells.grammar import Cell
 from reviver.cells.graph import EPSILON, OPERATIONS
-from reviver.lstm.dropout import apply_dropout, hidden_masks
-from reviver.lstm.equations import bf16_linear
+from reviver.lstm.dropout import apply_dropout
+from reviver.lstm.equations import bf16_linear, run_steps
 from reviver.settings.lstm_network import LSTMOptions
 
 OPERATORS: dict[str, Callable[..., Tensor]] = {
@@ -68,43 +68,17 @@ def unroll(
     reverse: bool = False,
     trace: dict[str, list[Tensor]] | None = None,
 ) -> tuple[Tensor, States]:
-    """Run a cell over a sequence, step by step.
+    """Run a cell over a sequence, see `equations.run_steps`; every quantity of every step [B, H] is added to `trace`, by name."""
 
-    Args:
-        cell: the cell.
-        weights: its weights by name.
-        x: input, [T, B, I].
-        state: states before the first step.
-        lengths: number of steps of each sequence of the batch, [B] int64; all T if None. After its last step a
-            sequence keeps its state, and its output is 0.
-        options: dropout of the hidden state, and precision.
-        seed: seed of the dropout masks in training, [] int64; None in eval mode.
-        reverse: run over each sequence from its last step to its first.
-        trace: lists by name to which every quantity of every step is added, [B, H] each.
+    def step_of(x_t: Tensor, before: Sequence[Tensor], mask: Tensor | None) -> list[Tensor]:
+        values = step(cell, weights, x_t, dict(zip(cell.states, before, strict=True)), mask, options)
+        for name, steps in (trace or {}).items():
+            steps.append(values[name])
+        return [values[name] for name in cell.states]
 
-    Returns:
-        The hidden state after each step, [T, B, H], and the states after the last step.
-    """
-    masks = hidden_masks(x, state["h"].shape[1], options, seed)  # [T, B, H] or None
-    if lengths is not None:  # the gradient, too, must not depend on what is beyond the end of a sequence, such as a NaN
-        x = torch.where((torch.arange(len(x), device=x.device).unsqueeze(1) < lengths).unsqueeze(2), x, 0.0)
-    if reverse:
-        x, masks = reverse_steps(x, lengths), None if masks is None else reverse_steps(masks, lengths)
-    outputs = []
-    for t, x_t in enumerate(x.unbind()):
-        mask = None if masks is None else masks[t]
-        values = step(cell, weights, x_t, state, mask, options)
-        for name in trace or ():
-            trace[name].append(values[name])  # type: ignore[index]
-        if lengths is None:
-            state = {name: values[name] for name in cell.states}
-            outputs.append(state["h"])
-        else:
-            active = (t < lengths).unsqueeze(1)  # [B, 1]
-            state = {name: torch.where(active, values[name], state[name]) for name in cell.states}
-            outputs.append(torch.where(active, values["h"], 0.0))
-    output = torch.stack(outputs)
-    return reverse_steps(output, lengths) if reverse else output, state
+    start = [state[name] for name in cell.states]
+    output, end = run_steps(step_of, x, start, lengths, reverse=reverse, options=options, seed=seed)
+    return output, dict(zip(cell.states, end, strict=True))
 
 
 def reverse_steps(x: Tensor, lengths: Tensor | None) -> Tensor:

@@ -98,23 +98,18 @@ def choose_stages(run: OpenedRun) -> dict[str, RecurrentClassifier]:
     return {**stages, name: run.network}
 
 
-def weights_by_name(network: RecurrentClassifier) -> dict[str, Tensor]:
-    """Return the weights of a network by the names of its equations."""
-    return network.weights_by_name() if isinstance(network, LSTMClassifier) else dict(network.named_parameters())
-
-
 @torch.no_grad()
 def round_weights(network: RecurrentClassifier) -> tuple[dict[str, Encoded], RecurrentClassifier]:
     """Return the weights of a network by name, matrices in half precision, and a float64 network with what they are."""
     tensors: dict[str, Encoded] = {}
     rounded: dict[str, Tensor] = {}
-    for name, value in weights_by_name(network).items():
+    for name, value in network.weights_by_name().items():
         if value.dim() > 1:
             tensors[name], rounded[name] = encode_f16(value)
         else:
             tensors[name], rounded[name] = encode_f32(value), value.double()
     computed = copy.deepcopy(network).double()
-    for name, weight in weights_by_name(computed).items():
+    for name, weight in computed.weights_by_name().items():
         weight.copy_(rounded[name])
     if isinstance(computed, LSTMClassifier):  # the page does not round to bfloat16
         computed.precision = "fp32"

@@ -32,10 +32,7 @@ class LSTMGates(NamedTuple):
 
 
 class LSTMWeights(NamedTuple):
-    """The weights of a cell by the names of the equations: input weights W, recurrent weights U and biases b of each gate.
-
-    W are [H, I], U [H, P] and b [H]; without biases these are None. `W_proj` [P, H] is None without a projection.
-    """
+    """Weights by the names of the equations: W [H, I], U [H, P], b [H] or None, `W_proj` [P, H], None without a projection."""
 
     W_i: Tensor
     W_f: Tensor

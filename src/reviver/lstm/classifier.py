@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from reviver.data.build import SequenceData
-from reviver.errors import ConfigError
 from reviver.files.pretrained import PretrainedMixin
 from reviver.lstm.layer import LSTM, TAGS, check_batch, checked_lengths, integer_lengths, is_inside
 from reviver.rng import Rng
 from reviver.settings.lstm_network import OPTIONS, LSTMClassifierSpec, Pooling
+from reviver.settings.validation import refuse
 
 
 class RecurrentClassifier(PretrainedMixin, nn.Module):
@@ -101,6 +101,10 @@ class RecurrentClassifier(PretrainedMixin, nn.Module):
         self.recurrent.reset_parameters(rng)
         self.reset_output(rng)
 
+    def weights_by_name(self) -> dict[str, Tensor]:
+        """Return all weights by the names of the equations, such as `rnn.layers.0.W_r` and `W_out`."""
+        return dict(self.named_parameters())
+
     def forward(
         self,
         x: Tensor,
@@ -109,17 +113,13 @@ class RecurrentClassifier(PretrainedMixin, nn.Module):
         every_step: bool = False,
         rng: Rng = None,
     ) -> Tensor:
-        """Return the logits of a batch of sequences.
+        """Return the logits of sequences x [B, T, I]: [B, C], or with `every_step` those after every step, [B, T, C].
 
         Args:
             x: sequences, [B, T, I].
             lengths: number of steps of each sequence, [B]; all T if None.
-            every_step: return the logits after every step instead of the last one only; for pooling "last" and
-                patches of one step.
+            every_step: return the logits after every step; for pooling "last" and patches of one step.
             rng: source of the dropout masks; torch's default generator if None.
-
-        Returns:
-            Logits, [B, C], or [B, T, C] with `every_step`.
 
         Raises:
             DataError: if the shape of x or a length does not fit.
@@ -127,10 +127,8 @@ class RecurrentClassifier(PretrainedMixin, nn.Module):
         """
         check_batch(x, self.input_size)
         if every_step and (self.pooling, self.patch_size) != ("last", 1):
-            raise ConfigError(
-                "every_step must be False for a classifier that pools or patches the steps, got True with pooling "
-                f"{self.pooling!r} and patch_size {self.patch_size}; give pooling 'last' and patch_size 1"
-            )
+            problem = f"got True with pooling {self.pooling!r} and patch_size {self.patch_size}"
+            refuse("every_step", f"must be False for a classifier that pools or patches the steps, {problem}")
         lengths = None if lengths is None else integer_lengths(lengths, x.device)
         x, lengths = self.patch(x, lengths)
         output, state = self.recurrent(x, None, lengths, rng=rng)
@@ -188,7 +186,7 @@ class LSTMClassifier(RecurrentClassifier):
         num_layers: L.
         dropout: probability to drop a unit between two layers in training, in [0, 1).
         bidirectional: read the sequence in both directions.
-        pooling: pooling of the hidden states over time: "last", "mean", "max" or "attention".
+        pooling: "last", "mean", "max" or "attention".
         patch_size: k, the number of consecutive steps that enter the LSTM as one step of k·I numbers (Nie et al. 2023).
             The LSTM takes ceil(T / k) steps; the last patch is padded with 0.
         device: device of the parameters.
@@ -228,16 +226,9 @@ class LSTMClassifier(RecurrentClassifier):
             **options,
         )
         super().__init__(input_size, pooling, patch_size)
-        self.lstm = LSTM(
-            patch_size * input_size,
-            hidden_size,
-            num_layers,
-            batch_first=True,
-            bidirectional=bidirectional,
-            device=device,
-            dtype=dtype,
-            **{name: getattr(spec, name) for name in OPTIONS},
-        )
+        flags: Any = {"batch_first": True, "bidirectional": bidirectional, "device": device, "dtype": dtype}
+        chosen = {name: getattr(spec, name) for name in OPTIONS}
+        self.lstm = LSTM(patch_size * input_size, hidden_size, num_layers, **flags, **chosen)
         self.lstm.dropout = dropout  # not in the constructor, which warns if a single layer makes it ineffective
         self.add_output(num_classes, device, dtype)
 

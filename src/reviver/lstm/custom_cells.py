@@ -66,18 +66,11 @@ class CellLayers(nn.Module):
         rng: Rng = None,
         trace: list[list[States]] | None = None,
     ) -> tuple[Tensor, States]:
-        """Run all layers over a batch.
+        """Run all layers over a batch x [B, T, I] from a `state`, None at the start.
 
-        Args:
-            x: input, [B, T, I].
-            state: state before the first step; None at the start.
-            lengths: number of steps of each sequence, [B] int64; all T if None.
-            fresh: sequences that start, although others have a `state`, [B] bool.
-            rng: source of the dropout masks.
-            trace: list to which a list of the states after each step is added for each layer.
-
-        Returns:
-            The hidden states of the last layer, [B, T, H], 0 after the end of a sequence, and the final state.
+        `lengths` are the steps of each sequence, [B] int64, all T if None; `fresh` are sequences that start, although others
+        have a `state`, [B] bool. A list of the states after each step is added to `trace` for each layer. Return the hidden
+        states of the last layer, [B, T, H], 0 after the end of a sequence, and the final state.
         """
         batch, steps, _ = x.shape
         shape, inside = (steps, batch, self.hidden_size), None
@@ -214,12 +207,9 @@ def sample_masks(shape: tuple[int, int, int], p: float, rng: Rng, like: Tensor) 
 def build_custom(
     part: CustomClass, input_size: int, hidden_size: int, num_classes: int, **options: Any
 ) -> CellClassifier:
-    """Return the network of a user-defined cell; the arguments are those of `CellClassifier`.
+    """Return the network of a user-defined cell; one that breaks the contract is a ConfigError.
 
-    An instance in place of the class is copied with its weights for each layer, so its sizes must fit.
-
-    Raises:
-        ConfigError: if the cell breaks the contract.
+    The arguments are those of `CellClassifier`. An instance in place of the class is copied with its weights for each layer.
     """
 
     def build(input_size: int, hidden_size: int) -> nn.Module:
@@ -237,11 +227,7 @@ def build_custom(
 
 
 def probe(part: CustomClass, cell: nn.Module, input_size: int, hidden_size: int) -> None:
-    """Run a copy of a cell forward and backward for some steps on random numbers, twice.
-
-    Raises:
-        ConfigError: if the cell raises, its state is not that of the contract, or it would compute something else in training.
-    """
+    """Run a copy of a cell forward and backward for some steps, twice; one that breaks the contract is a ConfigError."""
     cell, finals = copy.deepcopy(cell).eval(), []
     of = f"x {[PROBE_BATCH, input_size]} and {hidden_size} units"
     for _ in range(2):

@@ -53,8 +53,7 @@ def apply_dropout(h: Tensor, h_previous: Tensor, mask: Tensor, kind: DropoutKind
 def hidden_masks(x: Tensor, hidden_size: int, options: LSTMOptions, seed: Tensor | None) -> Tensor | None:
     """Return the masks m of all steps of a sequence x [T, B, I], [T, B, H], or None if the hidden state stays as it is.
 
-    They have the dtype and device of x. `seed` is that of random masks in training; it is None in eval mode, where only
-    zoneout has a mask: 1 - p everywhere.
+    In eval mode, where `seed` is None, only zoneout has a mask: 1 - p everywhere.
     """
     steps, batch, _ = x.shape
     p, kind = options.hidden_dropout, options.hidden_dropout_kind

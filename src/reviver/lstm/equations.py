@@ -8,6 +8,7 @@ computes the same (`kernel/matmul.h`).
 Shapes: B batch, T time, I input size, H hidden size, P size of the hidden state.
 """
 
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import torch
@@ -30,59 +31,76 @@ def unroll(
     seed: Tensor | None,
     trace: list[tuple[LSTMGates, LSTMState]] | None = None,
 ) -> tuple[Tensor, LSTMState]:
-    """Run a cell over a sequence, step by step.
+    """Run an LSTM cell over a sequence; for the arguments and the result see `run_steps`.
 
-    Args:
-        weights: weights of the cell.
-        x: input, [T, B, I].
-        state: state before the first step, h [B, P] and c [B, H].
-        lengths: number of steps of each sequence of the batch, [B] int64; all T if None. After its last step a
-            sequence keeps its state, and its output is 0.
-        reverse: run from the last step to the first.
-        options: dropout of the hidden state, and precision.
-        seed: seed of the dropout masks in training, [] int64; None in eval mode.
-        trace: list to which the gates and the state after each step are added as the cell runs; only without `lengths`.
-
-    Returns:
-        The hidden state after each step, [T, B, P] in the order of x, and the state after the last step.
+    The gates and the state after each step are added to `trace` as the cell runs; only without `lengths`.
     """
     linear = bf16_linear if options.precision == "bf16" else functional.linear
-    masks = hidden_masks(x, state.h.shape[1], options, seed)  # [T, B, P] or None
+    # `scan` refuses several views of a tensor from outside
+    by_gate = None if torch.compiler.is_exporting() else weights.by_gate()
+
+    def step(x_t: Tensor, before: Sequence[Tensor], mask: Tensor | None) -> LSTMState:
+        new, gates = lstm_step(x_t, LSTMState(*before), by_gate or weights.by_gate(), linear)
+        if mask is not None:
+            new = LSTMState(apply_dropout(new.h, before[0], mask, options.hidden_dropout_kind), new.c)
+        if trace is not None:
+            trace.append((gates, new))
+        return new
+
+    output, end = run_steps(step, x, state, lengths, reverse=reverse, options=options, seed=seed)
+    return output, LSTMState(*end)
+
+
+def run_steps(
+    step: Callable[[Tensor, Sequence[Tensor], Tensor | None], Sequence[Tensor]],
+    x: Tensor,
+    state: Sequence[Tensor],
+    lengths: Tensor | None,
+    *,
+    reverse: bool,
+    options: LSTMOptions,
+    seed: Tensor | None,
+) -> tuple[Tensor, Sequence[Tensor]]:
+    """Run any cell over a sequence, step by step.
+
+    `step` returns the new states, h first, from the input of a step [B, I], the states before it, [B, ...] each, and the mask
+    of h. `x` is [T, B, I], `lengths` the steps of each sequence, [B] int64, all T if None: after its last step a sequence keeps
+    its state, and its output is 0. `seed` is that of the dropout masks in training, [] int64; None in eval mode.
+
+    Return h after each step, [T, B, ...] in the order of x, also in `reverse`, and the states after the last step.
+    """
+    masks = hidden_masks(x, state[0].shape[1], options, seed)  # [T, B, P] or None
     if lengths is not None:  # the gradient, too, must not depend on what is beyond the end of a sequence, such as a NaN
         active = torch.arange(x.shape[0], device=x.device).unsqueeze(1) < lengths  # [T, B]
         x = torch.where(active.unsqueeze(2), x, 0.0)
-    is_exporting = torch.compiler.is_exporting()
-    by_gate = None if is_exporting else weights.by_gate()  # `scan` refuses several views of a tensor from outside
 
-    def step(before: LSTMState, x_t: Tensor, mask: Tensor | None, t: Tensor | int) -> tuple[LSTMState, Tensor]:
-        new, gates = lstm_step(x_t, before, by_gate or weights.by_gate(), linear)
-        if mask is not None:
-            new = LSTMState(apply_dropout(new.h, before.h, mask, options.hidden_dropout_kind), new.c)
-        if trace is not None:
-            trace.append((gates, new))
+    def advance(
+        before: Sequence[Tensor], x_t: Tensor, mask: Tensor | None, t: Tensor | int
+    ) -> tuple[Sequence[Tensor], Tensor]:
+        new = step(x_t, before, mask)
         if lengths is None:
-            return new, new.h
+            return new, new[0]
         active = (t < lengths).unsqueeze(1)  # [B, 1]
-        after = LSTMState(torch.where(active, new.h, before.h), torch.where(active, new.c, before.c))
-        return after, torch.where(active, new.h, 0.0)
+        after = [torch.where(active, *pair) for pair in zip(new, before, strict=True)]
+        return after, torch.where(active, new[0], 0.0)
 
-    if is_exporting:
+    if torch.compiler.is_exporting():
         # A loop in Python would become T copies of a step in the program; with `scan` the number of steps can be dynamic.
         # The program consists of torch's own operators: whoever loads it needs neither Reviver nor a compiler.
         from torch._higher_order_ops.scan import scan  # imports much of the compiler
 
-        def combine(before: tuple[Tensor, Tensor], now: dict[str, Tensor]) -> tuple[tuple[Tensor, Tensor], Tensor]:
-            after, output = step(LSTMState(*before), now["x"], now.get("mask"), now["t"])
-            return (after.h, after.c), output.clone()  # scan wants results that share no memory
+        def combine(before: Sequence[Tensor], now: dict[str, Tensor]) -> tuple[list[Tensor], Tensor]:
+            after, output = advance(before, now["x"], now.get("mask"), now["t"])
+            return [entry.clone() for entry in after], output.clone()  # scan wants results that share no memory
 
         inputs = {"x": x, "t": torch.arange(x.shape[0], device=x.device)}  # [T, ...] each
         inputs |= {} if masks is None else {"mask": masks}
-        (h, c), output = scan(combine, (state.h.clone(), state.c.clone()), inputs, reverse=reverse)
-        return output, LSTMState(h, c)
-    outputs = [state.h] * len(x)
+        end, output = scan(combine, [entry.clone() for entry in state], inputs, reverse=reverse)
+        return output, end
+    outputs = [state[0]] * len(x)
     x_t = x.unbind()  # T times [B, I]; the gradient of x[t] would be as large as x
     for t in reversed(range(len(x))) if reverse else range(len(x)):
-        state, outputs[t] = step(state, x_t[t], None if masks is None else masks[t], t)
+        state, outputs[t] = advance(state, x_t[t], None if masks is None else masks[t], t)
     return torch.stack(outputs), state
 
 

@@ -103,6 +103,29 @@ class RecurrentLayers(nn.Module):
             return values.squeeze(1)
         return values.transpose(0, 1) if self.batch_first else values
 
+    def run_packed(
+        self, sequence: PackedSequence, lengths: object, run: Callable[[Tensor, Tensor], tuple[Tensor, Any]]
+    ) -> tuple[PackedSequence, Any]:
+        """Run over a `PackedSequence` by `run(padded, lengths)`; the output has its order of rows, which nothing sorts again."""
+        if lengths is not None:
+            raise DataError("lengths must be None for a PackedSequence, which has its own; remove them")
+        data, batch_sizes, order, _ = sequence
+        sizes = batch_sizes.to(data.device)  # sequences that have a step t, [T]
+        steps, batch = len(sizes), int(batch_sizes[0])
+        column = torch.arange(batch, device=data.device)
+        inside = column < sizes.unsqueeze(1)  # [T, B], longest sequence first
+        lengths = inside.sum(0)
+        if order is not None:
+            column, lengths = order, torch.empty_like(lengths).index_copy(0, order, lengths)
+        time = torch.arange(steps, device=data.device).unsqueeze(1)
+        places = (
+            column * steps + time if self.batch_first else time * batch + column
+        )  # [T, B], rows of the padded batch
+        rows, shape = places[inside], (batch, steps) if self.batch_first else (steps, batch)
+        padded = data.new_zeros(steps * batch, data.shape[1]).index_copy(0, rows, data).view(*shape, -1)
+        output, state = run(padded, lengths)
+        return PackedSequence(output.flatten(0, 1).index_select(0, rows), *sequence[1:]), state
+
     def run_layers(
         self, x: Tensor, start: Sequence[Tensor], lengths: Tensor | None, rng: Rng, run_cell: Any = None
     ) -> tuple[Tensor, list[Tensor]]:
@@ -151,16 +174,12 @@ class LSTM(PretrainedMixin, RecurrentLayers, nn.LSTM):
             does not compute projections: with hidden dropout such a layer runs step by step in Python.
         device: device of the parameters.
         dtype: dtype of the parameters.
-        hidden_dropout: see `LSTMOptions`, as for the arguments below. It acts on h, after the projection.
+        hidden_dropout: see `LSTMOptions`, as for the arguments below, which are attributes, too; all but `single_bias` can
+            be assigned: `lstm.hidden_dropout = 0.1`. It acts on h, after the projection.
         hidden_dropout_kind: "step", "variational" or "zoneout".
         precision: "fp32" or "bf16".
         single_bias: have one bias per gate.
         activation_checkpoint_steps: steps between the states that are saved for the backward pass.
-
-    Attributes:
-        options: the `LSTMOptions` of all cells. Each is an attribute, too, and all but `single_bias` can be assigned:
-            `lstm.hidden_dropout = 0.1`. A value out of range is a ConfigError, as in the constructor.
-        num_directions: D, 2 if bidirectional, else 1.
 
     Raises:
         ConfigError: if an option is out of range.
@@ -241,11 +260,7 @@ class LSTM(PretrainedMixin, RecurrentLayers, nn.LSTM):
         return [self.stacked_weights(layer, reverse) for layer in range(self.num_layers) for reverse in directions]
 
     def gate_weights(self, layer: int = 0, reverse: bool = False) -> LSTMWeights:
-        """Return the weights of a layer and direction by the names of the equations, `W_i` to `b_o`.
-
-        They are views: a change in place changes the parameters. Only the biases of a layer with two of them per gate are
-        sums of both, and so copies.
-        """
+        """Return the weights of a layer and direction by the names of the equations, see `LSTM`."""
         return self.stacked_weights(layer, reverse).by_gate()
 
     @torch.no_grad()
@@ -314,17 +329,12 @@ class LSTM(PretrainedMixin, RecurrentLayers, nn.LSTM):
         if isinstance(input, torch.fx.Proxy):  # while torch.fx traces, a leaf as all modules of torch.nn
             tracer: Any = input.tracer
             return tracer.create_proxy("call_module", tracer.path_of_module(self), (input, hx, lengths, rng), {})
-        if isinstance(input, PackedSequence) and lengths is not None:
-            raise DataError("lengths must be None for a PackedSequence, which has its own; remove them")
         has_masks = rng is not None and self.training and self.dropout > 0.0 and self.num_layers > 1  # between layers
         torch_runs = not isinstance(rng, RowsRng) and not has_masks and kernel.torch_runs(self, self.options, input)
         if torch_runs and lengths is None:
             return super().forward(input, hx)
         if isinstance(input, PackedSequence):
-            return run_packed_sequence(
-                lambda padded, lengths: LSTM.forward(self, padded, hx, lengths, rng=rng), input, self.batch_first
-            )
-
+            return self.run_packed(input, lengths, lambda padded, found: LSTM.forward(self, padded, hx, found, rng))
         if not self.fits(input) or not self._fits_state(input, hx):
             return super().forward(input, hx)  # raises torch's error
         run = self._run_torch if torch_runs and not input.is_meta else self.run_layers
@@ -368,7 +378,7 @@ class LSTM(PretrainedMixin, RecurrentLayers, nn.LSTM):
         """Return an LSTM with copies of the weights of a `torch.nn.LSTM`, its arguments, dtype, device and mode.
 
         `options` are fields of `LSTMOptions`; the others are those of `lstm` if it is one of ours. With `single_bias` the
-        two biases of a gate are added. Raise ConfigError if an option is out of range.
+        two biases of a gate are added.
         """
         kept = asdict(lstm.options) if isinstance(lstm, LSTM) else {}
         result = cls(**LSTM._arguments(lstm), **(kept | options))
@@ -379,11 +389,8 @@ class LSTM(PretrainedMixin, RecurrentLayers, nn.LSTM):
     def to_torch(self) -> nn.LSTM:
         """Return a plain `torch.nn.LSTM` with copies of these weights, for tools that know only its own class.
 
-        It has no dropout of the hidden state and no bf16 operands. The outputs are equal in eval mode with `precision`
-        "fp32". In training with `hidden_dropout` they differ by the masks, and with "bf16" by rounding.
-
-        Raises:
-            ConfigError: if this layer uses zoneout, which changes the outputs in eval mode, too.
+        It lacks the dropout of the hidden state, and the rounding of "bf16". Zoneout, which changes the outputs in eval mode,
+        too, is a ConfigError.
         """
         if self.options.hidden_dropout_kind == "zoneout" and self.options.hidden_dropout > 0.0:
             problem = "must be step or variational for a torch.nn.LSTM, got 'zoneout', which acts in eval mode, too"
@@ -411,47 +418,20 @@ class LSTM(PretrainedMixin, RecurrentLayers, nn.LSTM):
 def chrono(layer: Any, max_length: int, rng: torch.Generator | None = None) -> None:
     """Set the gate biases of every cell so that its units forget over a range of time scales (chrono initialization).
 
-    Tallec & Ollivier (2018), "Can recurrent neural networks warp time?":
+    Tallec & Ollivier (2018), "Can recurrent neural networks warp time?", with T_max the `max_length` in steps:
 
         b_f ~ log U(1, T_max - 1)
         b_i = -b_f
 
     A unit with forget gate σ(b_f) = 1 - 1/τ remembers for about τ = 1 + exp(b_f) steps, so τ is uniform from 2 to
-    T_max. b_i scales the input by the part that is forgotten; a text may lack it. The other parameters stay as they are.
+    T_max. b_i scales the input by the part that is forgotten; a text may lack it.
 
-    `layer` is an `LSTM` with biases or an `RNN`, and is changed in place. `max_length` is T_max in steps, `rng` the source of
-    the biases (torch's default generator if None).
-
-    Raises:
-        ConfigError: if the text of the cell has no vector b_f.
+    `layer` is an `LSTM` with biases or an `RNN`, whose text must have a vector b_f, else this is a ConfigError.
     """
     for b_i, b_f in layer.gate_biases():
         b_f.uniform_(1.0, max(1.0, max_length - 1.0), generator=rng).log_()
         if b_i is not None:
             b_i.copy_(-b_f)
-
-
-def run_packed_sequence(
-    run: Callable[[Tensor, Tensor], tuple[Tensor, Any]], sequence: PackedSequence, batch_first: bool
-) -> tuple[PackedSequence, Any]:
-    """Run a layer over a `PackedSequence`; the output has its order of rows, which nothing sorts again.
-
-    `run(padded, lengths)` runs it over a padded batch, in the layout of `batch_first`; return its output, and its state.
-    """
-    data, batch_sizes, order, _ = sequence
-    sizes = batch_sizes.to(data.device)  # sequences that have a step t, [T]
-    steps, batch = len(sizes), int(batch_sizes[0])
-    column = torch.arange(batch, device=data.device)
-    inside = column < sizes.unsqueeze(1)  # [T, B], longest sequence first
-    lengths = inside.sum(0)
-    if order is not None:
-        column, lengths = order, torch.empty_like(lengths).index_copy(0, order, lengths)
-    time = torch.arange(steps, device=data.device).unsqueeze(1)
-    places = column * steps + time if batch_first else time * batch + column  # [T, B], rows of the padded batch
-    rows, shape = places[inside], (batch, steps) if batch_first else (steps, batch)
-    padded = data.new_zeros(steps * batch, data.shape[1]).index_copy(0, rows, data).view(*shape, -1)
-    output, state = run(padded, lengths)
-    return PackedSequence(output.flatten(0, 1).index_select(0, rows), *sequence[1:]), state
 
 
 def integer_lengths(lengths: Tensor | Sequence[int], device: torch.device) -> Tensor:

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from reviver.data.sequences.standardization import Standardization
-from reviver.errors import ConfigError
 from reviver.files.onnx_graph import Graph, Port
 from reviver.lstm.cell import LSTMWeights
 from reviver.lstm.classifier import LSTMClassifier, RecurrentClassifier
 from reviver.settings.tasks import TargetKind
+from reviver.settings.validation import refuse
 
 WHOLE = -1
 """Length that stands for all T steps: the default of the input `lengths`."""
@@ -47,19 +47,12 @@ def build_graph(
     standardization: Standardization | None = None,
     description: str = INPUT,
 ) -> Graph:
-    """Return the graph of a classifier in eval mode.
+    """Return the graph of a classifier in eval mode; for the `opset` see `Graph`.
 
-    Inputs: `x` [batch, time, I] float32 and `lengths` [batch] int64, which may be left out if all sequences have T
-    steps. Outputs: `logits` and `probabilities`, [batch, C], or [batch, time, C] for classes at every step; or `value`
-    [batch] for a number. Batch and time are dynamic.
-
-    Args:
-        network: the classifier.
-        opset: version of the operators, see `Graph`.
-        layers: function that adds the recurrent layers; `lstm_layers` if None.
-        target: kind of the targets.
-        standardization: transformation of raw numbers, which becomes the first nodes.
-        description: meaning of `x`.
+    Inputs: `x` [batch, time, I] float32, raw numbers with a `standardization`, and `lengths` [batch] int64, which may be left
+    out if all sequences have T steps. Outputs: `logits` and `probabilities`, [batch, C], or [batch, time, C] for classes at
+    every step; or `value` [batch] for a number. Batch and time are dynamic. `layers` adds the recurrent layers; `lstm_layers`
+    if None.
 
     Raises:
         ConfigError: if the graph cannot compute the same as the network, see `check_exportable`, or see `Graph`.
@@ -93,14 +86,10 @@ def check_exportable(network: RecurrentClassifier) -> None:
     """Raise ConfigError unless standard nodes compute the same as `network` in eval mode."""
     options = network.recurrent.options
     if options.hidden_dropout_kind == "zoneout" and options.hidden_dropout > 0.0:
-        raise ConfigError(
-            "hidden_dropout_kind must be step or variational for ONNX, got 'zoneout', which mixes h_t with h_(t-1) in "
-            "eval mode, too, as no LSTM node does; train without zoneout"
-        )
+        problem = "got 'zoneout', which mixes h_t with h_(t-1) in eval mode, too, as no LSTM node does"
+        refuse("hidden_dropout_kind", f"must be step or variational for ONNX, {problem}; train without zoneout")
     if options.precision != "fp32":
-        raise ConfigError(
-            f"precision must be fp32 for ONNX, got {options.precision!r}, whose rounding no LSTM node has; train with fp32"
-        )
+        refuse("precision", f"must be fp32 for ONNX, got {options.precision!r}, whose rounding no LSTM node has")
 
 
 def _standardize(graph: Graph, x: str, standardization: Standardization) -> str:

@@ -27,8 +27,8 @@ MAX_EVALUATION_BATCH = 1024
 class Score(NamedTuple):
     """Loss and accuracy of a network on a set of sequences, without dropout."""
 
-    loss: float  # mean loss, see `tasks.task.TargetKind`
-    accuracy: float  # fraction of correct sequences, see `tasks.task.correct`
+    loss: float  # mean loss, see `TargetKind`
+    accuracy: float  # fraction of correct sequences, see `data.task.correct`
     size: int  # number of sequences
 
 
