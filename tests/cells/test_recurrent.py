@@ -114,6 +114,7 @@ def test_autocast_and_other_dtypes_are_those_of_torch():
         layer(x)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch's own `scan`
 def test_transforms_and_exports_take_the_equations():
     layer, x = RNN("gru", 2, 4), torch.randn(5, 3, 2)
     exact = layer(x)[0]

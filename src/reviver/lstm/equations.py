@@ -91,7 +91,7 @@ def run_steps(
 
         def combine(before: Sequence[Tensor], now: dict[str, Tensor]) -> tuple[list[Tensor], Tensor]:
             after, output = advance(before, now["x"], now.get("mask"), now["t"])
-            return [entry.clone() for entry in after], output.clone()  # scan wants results that share no memory
+            return list(after), output.clone()  # scan wants results that share no memory
 
         inputs = {"x": x, "t": torch.arange(x.shape[0], device=x.device)}  # [T, ...] each
         inputs |= {} if masks is None else {"mask": masks}

@@ -89,7 +89,10 @@ def check_exportable(network: RecurrentClassifier) -> None:
         problem = "got 'zoneout', which mixes h_t with h_(t-1) in eval mode, too, as no LSTM node does"
         refuse("hidden_dropout_kind", f"must be step or variational for ONNX, {problem}; train without zoneout")
     if options.precision != "fp32":
-        refuse("precision", f"must be fp32 for ONNX, got {options.precision!r}, whose rounding no LSTM node has")
+        refuse(
+            "precision",
+            f"must be fp32 for ONNX, got {options.precision!r}, whose rounding no node has; train with fp32",
+        )
 
 
 def _standardize(graph: Graph, x: str, standardization: Standardization) -> str:

@@ -68,10 +68,7 @@ def save_checkpoint(folder: Path, state: TrainingState, counts: Mapping[str, int
     """Save `state` as a checkpoint in `folder`, the `checkpoints` folder; its `best_networks` are saved and dropped.
 
     `counts` has the number of lines of each records file, such as `{"metrics": 12}`. Of the checkpoints the newest `keep`
-    stay. If the run folder was removed, saving fails instead of recreating it.
-
-    Raises:
-        RunFolderError: if a file cannot be written.
+    stay. A run folder that was removed is not recreated: that is a RunFolderError.
     """
     position = {
         "epoch": state.epoch,
@@ -97,11 +94,8 @@ def save_checkpoint(folder: Path, state: TrainingState, counts: Mapping[str, int
 def restore_checkpoint(folder: Path, state: TrainingState, names: Sequence[str] = ("metrics",)) -> dict[str, int]:
     """Restore `state` from the last checkpoint in `folder`; without a checkpoint, leave it unchanged.
 
-    Returns:
-        The number of lines that each of the records files `names` had when the checkpoint was saved; 0 without one.
-
-    Raises:
-        RunFolderError: if the checkpoint is damaged or belongs to other networks.
+    Return the number of lines that each of the records files `names` had when it was saved; 0 without one. A checkpoint that is
+    damaged or belongs to other networks is a RunFolderError.
     """
     if not find_step_files(folder):
         return dict.fromkeys(names, 0)
@@ -153,11 +147,7 @@ def checkpoint_step(path: Path) -> int:
 
 
 def load_networks(path: Path, networks: Mapping[str, nn.Module]) -> None:
-    """Load the weights of the checkpoint at `path` into `networks` by name.
-
-    Raises:
-        RunFolderError: if the file is damaged, or its tensors have other names or shapes.
-    """
+    """Load the weights of the checkpoint at `path` into `networks` by name; RunFolderError if they do not fit."""
     with explain_read_errors(path):
         _load_networks(load_file(path), networks)
 

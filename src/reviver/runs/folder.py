@@ -46,29 +46,16 @@ Config = TypeVar("Config")
 
 
 class RunFolder:
-    """A run folder on disk, see the top of this module.
-
-    Attributes:
-        record: content of run.json.
-        world: the processes that train the run together.
-    """
+    """A run folder on disk, see the top of this module, with the `record` in run.json, trained by the processes of a `world`."""
 
     def __init__(self, path: Path, record: dict[str, Any], world: World = ALONE) -> None:
-        self.path = path
-        self.record = record
+        self.path, self.record, self.world = path, record, world
         self.record_path = path / "run.json"
-        self.checkpoints = path / "checkpoints"
-        self.samples = path / "samples"
-        self.snapshots = path / "snapshots"
-        self.world = world
+        self.checkpoints, self.samples, self.snapshots = (path / n for n in ("checkpoints", "samples", "snapshots"))
 
     @classmethod
     def create(cls, path: str | Path, kind: str, config: Any, world: World = ALONE) -> "RunFolder":
-        """Create a new run folder of a `kind` that is registered; of several processes only rank 0 does.
-
-        Raises:
-            RunFolderError: if `path` exists already, except an empty folder, or cannot be written.
-        """
+        """Create a new run folder; RunFolderError if `path` exists already, except an empty folder, or cannot be written."""
         path, program = Path(path), Path(sys.argv[0])
         program = program.parent if program.name == "__main__.py" else program  # of python -m reviver
         refuse_existing(path)
@@ -90,11 +77,7 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: str | Path, kind: str | None = None) -> "RunFolder":
-        """Open an existing run folder, of the required `kind` if one is given.
-
-        Raises:
-            RunFolderError: if it is missing, damaged, of another kind or another schema.
-        """
+        """Open a run folder; RunFolderError if it is missing, damaged, or of another schema or, if it is given, `kind`."""
         path = Path(path)
         record_path = path / "run.json"
         reject_external_links(path)
@@ -171,9 +154,7 @@ class RunFolder:
             write_json(self.record_path, self.record, create_parent=False)
 
     def record_data(self, key: str, value: Any, setting: str, description: str) -> None:
-        """Record as `key` of run.json what the data of a `setting` is, with a hash; a resumed run must have the same.
-
-        Errors call the data by the noun `description`.
+        """Record as `key` of run.json what the data of a `setting` is, with a hash; errors call it by the noun `description`.
 
         Raises:
             DataError: if the data differs from the data that the run began with.
@@ -237,19 +218,10 @@ class RunFolder:
         return find_kind(self.record).line(name, self.record["config"])
 
     def read_records(self, name: str, model: type[Line] | None = None) -> list[dict[str, Any]]:
-        """Return the records in NAME.jsonl, validated by `model`; a last line that a crash truncated is skipped.
-
-        Raises:
-            RunFolderError: naming the first invalid line and its key.
-        """
-        path = self.records_path(name)
-        records: list[dict[str, Any]] = []
-        if not path.is_file():
-            return records
-        with explain_read_errors(path):
-            lines = path.read_bytes().split(b"\n")[:-1]
-        for number, line in enumerate(lines, 1):
-            location = f"{path}: line {number}"
+        """Return the records in NAME.jsonl, validated by `model`; a RunFolderError names the first invalid line and its key."""
+        records = []
+        for number, line in enumerate(self._lines(name), 1):
+            location = f"{self.records_path(name)}: line {number}"
             with explain_read_errors(location):
                 records.append(parse_json(line))
             if model is not None:
@@ -258,13 +230,17 @@ class RunFolder:
 
     def truncate_records(self, name: str, count: int) -> None:
         """Truncate a records file to its first `count` lines; raise `RunFolderError` if it has fewer."""
-        path = self.records_path(name)
-        with explain_read_errors(path):
-            text = path.read_bytes().decode("utf-8", "replace") if path.is_file() else ""
-        lines = text.split("\n")[:-1]
+        path, lines = self.records_path(name), self._lines(name)
         if len(lines) < count:
             raise damaged_run_file(path, f"must have at least the {count} lines of the checkpoint, got {len(lines)}")
         write_text(path, "".join(line + "\n" for line in lines[:count]), create_parent=False)
+
+    def _lines(self, name: str) -> list[str]:
+        """Return the lines of a records file but a last one that a crash truncated; none if there is no file."""
+        path = self.records_path(name)
+        with explain_read_errors(path):
+            text = path.read_bytes().decode("utf-8", "replace") if path.is_file() else ""
+        return text.split("\n")[:-1]
 
     @property
     def snapshot_files(self) -> dict[int, Path]:
@@ -284,11 +260,7 @@ class RunFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Lock the folder for this process. The operating system releases the lock of a process that dies.
-
-        Raises:
-            RunFolderError: if another process holds the lock.
-        """
+        """Lock the folder for this process; RunFolderError if another one holds the lock, which the system releases if it dies."""
         path = self.path / "run.lock"
         with ExitStack() as stack:
             with explain_write_errors(path):

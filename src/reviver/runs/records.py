@@ -11,18 +11,18 @@ from pydantic import Field
 from reviver.errors import RunFolderError
 from reviver.files.file_errors import RUN_REMEDY
 from reviver.files.read import Model, validate_record
+from reviver.settings.fields import CountOrZero as Count
+from reviver.settings.fields import NonNegative
 from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
-from reviver.settings.validation import MAX_INTEGER, Record
+from reviver.settings.validation import Record
 
 SCHEMA = 1
 """Version of the run folder, in run.json; it stays 1 until the first release."""
 ABSENT: Any = None
 """Default of a key that a file may lack. It does not make null valid: that depends on the type of the key."""
 
-Count = Annotated[int, Field(ge=0, le=MAX_INTEGER)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
-NonNegative = Annotated[float, Field(ge=0)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 Step = Count  # updates so far

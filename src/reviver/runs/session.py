@@ -93,10 +93,7 @@ class Session:
 
     @property
     def stop_requested(self) -> bool:
-        """Whether a signal asked to stop; the loop then calls `stop` after the current step.
-
-        Of several processes, all see a signal at the same step, after `agree`.
-        """
+        """Whether a signal asked to stop, of several processes after `agree`; the loop then calls `stop` after the step."""
         return self._stop_agreed if self.world.size > 1 else bool(self._signals)
 
     @property
@@ -130,12 +127,7 @@ class Session:
         self.folder.save_record(eval_seconds=round(before + seconds, 3))
 
     def save(self) -> None:
-        """Save the current state as a checkpoint. All processes wait until it is written.
-
-        Raises:
-            DivergenceError: if a weight is not finite; nothing is saved then.
-            RunFolderError: if the folder was removed, or the checkpoint cannot be written.
-        """
+        """Save the current state as a checkpoint, for which all processes wait; DivergenceError if a weight is not finite."""
         self.state.seconds = self.seconds
         self.world.call_on_main(self._save)
         self.state.best_networks = None
@@ -187,10 +179,8 @@ class Session:
     def rolling_back(self) -> Iterator[None]:
         """Roll back to the last checkpoint if a `DivergenceError` is raised inside, and lower the learning rate.
 
-        The rollback becomes part of the state, so that a resumed run keeps the lower learning rate.
-
-        Raises:
-            DivergenceError: the error inside, if `on_nan` is `stop` or there were `max_rollbacks` already.
+        The rollback becomes part of the state, so that a resumed run keeps the lower learning rate. The error passes if `on_nan`
+        is `stop` or there were `max_rollbacks` already.
         """
         config = self.folder.record["config"]
         try:
@@ -246,11 +236,6 @@ def training_session(
 
     The loop writes the records files `files`. For `total`, `unit`, `description` and `progress` see `ProgressBar`, for
     `native` see `RunFolder.record_environment`.
-
-    Raises:
-        RunFolderError: if the folder is locked or damaged, or cannot be written.
-        OutOfMemory: if memory runs out inside.
-        ProcessLost: if another process dies or does not answer in time.
     """
     world = folder.world
     if world.size > 1:
@@ -337,20 +322,11 @@ def trainer(function: Callable[[Any, Start], RunFolder]) -> Callable[..., RunFol
         progress: bool = False,
         timeout: float = DEFAULT_TIMEOUT,
     ) -> RunFolder:
-        """Train with the settings `config`, and write and return the run folder `out`.
+        """Train with the settings `config`, and write and return the run folder `out`, which must not exist unless `resume`.
 
         Several processes that torchrun has started train together, each with a part of every batch. The first of them
-        writes the folder.
-
-        Args:
-            config: settings of the run.
-            out: run folder, which must not exist unless `resume`.
-            parts: user-defined classes that `config` names.
-            device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
-            resume: continue the run in `out` from its last checkpoint. On the same machine and with the same number of
-                threads and processes the result is bit for bit that of an uninterrupted run.
-            progress: show a progress bar.
-            timeout: seconds that a process waits for the others before it fails.
+        writes the folder; each waits `timeout` seconds for the others. On the same machine and with the same number of threads
+        and processes a resumed run is bit for bit an uninterrupted one.
 
         Raises:
             ConfigError, DataError, DeviceError, RunFolderError: before anything is written.
@@ -368,16 +344,10 @@ def trainer(function: Callable[[Any, Start], RunFolder]) -> Callable[..., RunFol
 
 
 def open_run(out: str | Path, kind: str, config: Any, *, resume: bool, world: World = ALONE) -> RunFolder:
-    """Create a run folder, or with `resume` open an existing one.
+    """Create a run folder, or open one to `resume`, or that processes which torchrun has restarted had begun.
 
-    Of several processes rank 0 does so, and its error is raised by all. If torchrun has restarted them, the run that they
-    had begun is opened. See `RunFolder` for the arguments.
-
-    Raises:
-        RunFolderError: see `RunFolder.create` and `RunFolder.open`.
-        ConfigError: if the settings in the folder differ from `config`. Only larger `epochs`, and the settings in
-            `CHANGEABLE` and `LOCATIONS`, may differ. Also if the processes were started with different settings or versions,
-            or without the extra `train`.
+    Rank 0 does so, and its error is raised by all: see `RunFolder.create` and `RunFolder.open`, and a ConfigError if the
+    settings in the folder differ from `config`. Only larger `epochs`, `CHANGEABLE` and `LOCATIONS` may differ.
     """
     with needing_train("training"):
         from reviver import progress  # noqa: F401  before anything is written

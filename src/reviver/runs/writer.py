@@ -34,12 +34,7 @@ class RecordsWriter:
 
     The event file of a resumed run begins as with the `purge_step` of `SummaryWriter`: TensorBoard drops everything that
     earlier sessions wrote at `first_step` or later. Its table of hyperparameters has the settings and what the records compare.
-
-    Attributes:
-        counts: number of lines of each records file by name.
-
-    Raises:
-        RunFolderError: from the methods, if a file cannot be written.
+    `counts` is the number of lines of each records file by name.
     """
 
     def __init__(self, folder: RunFolder, names: Sequence[str] = ("metrics",), first_step: int = 0) -> None:

@@ -34,15 +34,8 @@ class ParallelStep:
         """Add the gradients of `parameters` over the processes, whose loss is the local mean times `BatchRows.fraction`.
 
         A missing gradient counts as 0. A NaN of one process makes the result of all of them NaN, so all stop or roll back
-        at the same step.
-
-        Args:
-            parameters: their gradients become those of the whole batch.
-            means: means over the rows of this process, [m].
-            sums: values to add over the processes, scalars.
-
-        Returns:
-            The means over the whole batch, and the sums; scalars.
+        at the same step. Return the means over the whole batch of the local `means` [m], and the sums over the processes of the
+        scalars `sums`; scalars.
         """
         chosen = list(parameters)
         # The mean of no row is NaN.
@@ -63,10 +56,7 @@ class ParallelBatchNorm1d(nn.BatchNorm1d):
     Shapes: n rows of this process, F features.
 
     It has the statistics of the rows of all processes, and so the result of one process. Some processes may have no row,
-    but each must call it, forward and backward, equally often.
-
-    Args:
-        layer: the layer to replace; parameters and running statistics are shared with it.
+    but each must call it, forward and backward, equally often. It shares parameters and statistics with the `layer` it replaces.
     """
 
     def __init__(self, layer: nn.BatchNorm1d) -> None:

@@ -60,11 +60,9 @@ class World:
         return values
 
     def call_on_main(self, function: Callable[[], T]) -> T:
-        """Call `function` on rank 0 and return its result on all processes; the others wait.
+        """Call `function` on rank 0 and return its result, or raise its error, on all processes; the others wait.
 
-        Raises:
-            ReviverError: the error of `function`, on all processes.
-            ProcessLost: on the others, if `function` raises another error.
+        An error that is no ReviverError is ProcessLost on the others.
         """
         if self.size == 1:
             return function()
@@ -90,11 +88,7 @@ class World:
             refuse("batch_size", f"{problem}; give a larger one or start fewer processes")
 
     def require_same(self, values: Mapping[str, Any], subject: str = "") -> None:
-        """Compare `values` by name over the processes; `subject` stands before a name in the error.
-
-        Raises:
-            ConfigError: on all processes, if a value differs; it names the rank, the value, and that of rank 0.
-        """
+        """Raise a ConfigError, in which `subject` stands before the name, on all processes if one of the `values` differs."""
         first, *others = self.gather(dict(values))
         for rank, other in enumerate(others, 1):
             for name, value in first.items():
@@ -113,12 +107,8 @@ ALONE = World()
 def join_world(device: torch.device, timeout: float) -> Iterator[World]:
     """Connect with the other processes of the run, and disconnect at the end.
 
-    A process group that the caller has initialized is used, and left as it is. A process waits `timeout` seconds for the
-    others before it fails.
-
-    Raises:
-        ProcessLost: if the others do not answer in time, or one is lost inside.
-        ConfigError: if the environment variables are incomplete.
+    A process group that the caller has initialized is used, and left as it is. Processes that do not answer within `timeout`
+    seconds, or are lost inside, are ProcessLost.
     """
     is_ours = not dist.is_available() or not dist.is_initialized()
     size = launched_size() if is_ours else dist.get_world_size()
