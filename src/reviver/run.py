@@ -95,9 +95,7 @@ class LSTMRun(Run):
             ConfigError: if the task is not `palindrome`.
             DataError: if there is no digit, or one is not from 0 to 9.
         """
-        if isinstance(digits, str):
-            digits = evaluation.parse_digits(digits, self.config)
-        return evaluation.predict(self.network, self.config, [int(digit) for digit in digits])
+        return evaluation.predict(self.network, self.config, digits)
 
 
 class GANRun(Run):

@@ -16,7 +16,7 @@ from reviver.figures import figure_style, format_number, plain_log_ticks, save_f
 from reviver.show.gan_figures import loss_curves, strip_figure
 from reviver.show.lstm_figures import confusion_figure, learning_curves
 from reviver.show.report.results import GAN_METRICS
-from reviver.train.lstm.classification import ClassificationReport
+from reviver.train.lstm.classification import classification_report
 
 METRICS = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
 RUNS = [[{"epoch": epoch, **dict.fromkeys(METRICS, value)} for epoch in (1, 2)] for value in (1.0, 0.5)]
@@ -74,7 +74,8 @@ def test_labels_are_enough_exact_and_inside_the_figure(tmp_path: Path, caplog: p
             save_figure(figure, path)
         assert files[0].read_bytes() == files[2].read_bytes()
     assert caplog.messages == []
-    report = ClassificationReport(tuple("long " * 9 + name for name in "ab"), ((1, 0), (0, 1)), 0.1, 0.7)
+    logits, names = torch.eye(2), tuple("long " * 9 + name for name in "ab")
+    report = classification_report(logits, torch.arange(2), names, (0.5, 0.5))
     assert len({label.get_text() for label in confusion_figure(report).axes[0].get_xticklabels()}) == 2
 
 

@@ -116,8 +116,8 @@ def test_what_has_no_trace_is_refused() -> None:
     config = LSTMConfig(num_layers=2, bidirectional=True)
     assert [find_layer(config, n, way) for n in (1, 2) for way in ("forward", "backward")] == [0, 1, 2, 3]
     assert find_layer(config, None, "forward") == 2
-    numbers = "^digits must be one or more integers from 0 to 9, got "
-    digits = [([], rf"{numbers}\[\]$"), ([10], rf"{numbers}\[10\]$"), ([-1, 2], rf"{numbers}\[-1, 2\]$")]
+    numbers = '^digits must be digits such as "1 2 3 2", got '
+    digits = [([], rf"{numbers}nothing in \[\]$"), ([10], f"{numbers}'10' in"), ([-1, 2], f"{numbers}'-1' in")]
     for given, problem in digits:
         with pytest.raises(DataError, match=problem):
             trace_digits(LSTMClassifier(1, 2, 10).eval(), LSTMConfig(), given)

@@ -14,7 +14,6 @@ from reviver.text import align, count, one_line, percent
 if TYPE_CHECKING:
     from reviver.data.sequences.custom import CustomTask
     from reviver.run import LSTMRun
-    from reviver.train.lstm.classification import ClassificationReport
 
 MAX_NAME = 24
 """Maximum width of the name of a class in a table on the terminal, in characters."""
@@ -36,11 +35,12 @@ def evaluate_file(
     data = task.examples(read_sequences(path, **_columns_of(loaded, columns)))
     logits = compute_logits(loaded.network, data)
     report = classification_report(logits, data.targets, task.data.classes, task.data.class_fractions)
-    lines = [f"{path}: {count(report.size, 'sequences')}", *describe_scores(report), "", *describe_confusion(report)]
+    size = count(report["sequences"], "sequences")
+    lines = [f"{path}: {size}", *describe_scores(report), "", *describe_confusion(report)]
     if out is not None:
         save_figure(confusion_figure(report), Path(out))
         lines.append(out)
-    result = {"run": str(loaded.folder.path), "checkpoint": loaded.checkpoint, "data": str(path), **report.to_json()}
+    result = {"run": str(loaded.folder.path), "checkpoint": loaded.checkpoint, "data": str(path), **report}
     return common.show(result, *lines)
 
 
@@ -70,10 +70,8 @@ def predict_file(
         try:
             targets = class_indices(table, classes)
             report = classification_report(logits, targets, classes, task.data.class_fractions)
-            correct, accuracy = report.num_correct, report.accuracy
-            lines.append(
-                f"  {correct} of {len(table)} are correct ({percent(accuracy)}%, chance {percent(report.chance)}%)"
-            )
+            correct, accuracy, chance = report["correct"], report["accuracy"], percent(report["chance"])
+            lines.append(f"  {correct} of {len(table)} are correct ({percent(accuracy)}%, chance {chance}%)")
         except DataError as error:
             problem = str(error)
     if problem:
@@ -91,36 +89,38 @@ def custom_task(loaded: "LSTMRun") -> "CustomTask":
     return loaded.task
 
 
-def describe_scores(report: "ClassificationReport") -> list[str]:
+def describe_scores(report: Mapping[str, Any]) -> list[str]:
     """Return the scores as lines: of all sequences, then of each class, numbered as in the confusion matrix."""
+    names = ("accuracy", "chance", "balanced_accuracy", "balanced_chance")
+    accuracy, chance, balanced, balanced_chance = (percent(report[name]) for name in names)
     lines = [
-        f"  accuracy           {percent(report.accuracy):>7}%   chance   {percent(report.chance):>6}%   (most frequent class)",
-        f"  balanced accuracy  {percent(report.balanced_accuracy):>7}%   chance   {percent(report.balanced_chance):>6}%",
-        f"  log loss           {report.log_loss:8.4f}   baseline {report.baseline:7.4f}   (classes in training)",
+        f"  accuracy           {accuracy:>7}%   chance   {chance:>6}%   (most frequent class)",
+        f"  balanced accuracy  {balanced:>7}%   chance   {balanced_chance:>6}%",
+        f"  log loss           {report['log_loss']:8.4f}   baseline {report['baseline']:7.4f}   (classes in training)",
         "",
     ]
     rows = [["#", "class", "sequences", "precision", "recall", "F1"]]
-    for index, score in enumerate(report.scores, 1):
-        fractions = score.precision, score.recall, score.f1
+    for index, (name, support, *fractions) in enumerate(map(dict.values, report["classes"]), 1):
         numbers = ["–" if value is None else f"{percent(value)}%" for value in fractions]
-        rows.append([str(index), one_line(score.name, MAX_NAME), str(score.support), *numbers])
+        rows.append([str(index), one_line(name, MAX_NAME), str(support), *numbers])
     lines += [f"  {line}" for line in align(rows)]
-    if any(None in score for score in report.scores):
+    if any(None in score.values() for score in report["classes"]):
         lines.append("  – no sequences: precision of a class never predicted, recall of one not there")
     return lines
 
 
-def describe_confusion(report: "ClassificationReport") -> list[str]:
+def describe_confusion(report: Mapping[str, Any]) -> list[str]:
     """Return the confusion matrix as lines, or the most frequent confusions if it is too wide for the terminal."""
-    rows = [["#", *(str(index) for index, _ in enumerate(report.classes, 1))]]
-    rows += [[str(index), *(str(value or "·") for value in row)] for index, row in enumerate(report.confusion, 1)]
+    from reviver.train.lstm.classification import confusions
+
+    names = [f"{one_line(score['name'], MAX_NAME)} (#{number})" for number, score in enumerate(report["classes"], 1)]
+    rows = [["#", *(str(number) for number, _ in enumerate(names, 1))]]
+    rows += [[str(index), *(str(value or "·") for value in row)] for index, row in enumerate(report["confusion"], 1)]
     lines = [f"  {line}" for line in align(rows)]
     if len(lines[0]) <= shutil.get_terminal_size((100, 24)).columns:
         return ["  confusion matrix (row: true class, column: predicted class)", *lines]
     lines = ["  most frequent confusions (the whole matrix: --out confusion.pdf, or --json)"]
-    for *names, value in report.confusions()[:MAX_CONFUSIONS]:
-        true, predicted = (f"{one_line(name, MAX_NAME)} (#{report.classes.index(name) + 1})" for name in names)
-        lines.append(f"  {value}  {true} predicted as {predicted}")
+    lines += [f"  {size}  {names[i]} predicted as {names[j]}" for i, j, size in confusions(report)[:MAX_CONFUSIONS]]
     return lines if len(lines) > 1 else ["  no sequence was confused"]
 
 

@@ -23,7 +23,6 @@ from reviver.figures import (
 )
 from reviver.show.recall_curve import CELLS, NETWORKS, TRAININGS
 from reviver.text import one_line, percent
-from reviver.train.lstm.classification import ClassificationReport
 from reviver.train.lstm.evaluation import Evaluation
 
 Metrics = Sequence[Mapping[str, Any]]
@@ -151,17 +150,18 @@ def generalization(evaluations: Sequence[Evaluation], trained: int, chance: floa
 
 
 @styled()
-def confusion_figure(report: ClassificationReport) -> Figure:
+def confusion_figure(report: Mapping[str, Any]) -> Figure:
     """Plot the confusion matrix: a row per true class, a column per predicted class.
 
     The shade of a cell is the fraction of the sequences of its row, so that the diagonal shows the recall; the number is
     that of the sequences. The row of a class that does not occur is hatched.
     """
-    counts = np.array(report.confusion)
+    counts = np.array(report["confusion"])
     supports = counts.sum(1, keepdims=True)
     fractions = np.divide(counts, supports, out=np.zeros(counts.shape), where=supports > 0)
-    C = len(report.classes)
-    names = [name if len(name) <= MAX_NAME else f"{name[:11]}…{name[-12:]}" for name in map(one_line, report.classes)]
+    names = [one_line(score["name"]) for score in report["classes"]]
+    names = [name if len(name) <= MAX_NAME else f"{name[:11]}…{name[-12:]}" for name in names]
+    C = len(names)
     labels = [name.replace("$", r"\$") for name in names]  # matplotlib would read math between dollars
     longest = max(map(len, names))
     scale = rcParams["font.size"] / 9
@@ -190,7 +190,7 @@ def confusion_figure(report: ClassificationReport) -> Figure:
     axes.tick_params(which="both", length=0)
     axes.spines[:].set_visible(True)
     axes.set(xlabel="predicted class", ylabel="true class")
-    axes.set_title(f"{report.num_correct} of {report.size} correct ({percent(report.accuracy, 1)}%)")
+    axes.set_title(f"{report['correct']} of {report['sequences']} correct ({percent(report['accuracy'], 1)}%)")
     bar = figure.colorbar(image, ax=axes, fraction=0.05, pad=0.02, aspect=25)
     bar.set_label("fraction of the true class")
     bar.outline.set(linewidth=0.5, edgecolor=INK)

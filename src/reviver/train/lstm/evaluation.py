@@ -1,6 +1,7 @@
 """Evaluation of a trained LSTM: accuracy at any length, and the next digit of a palindrome."""
 
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -8,13 +9,13 @@ from torch import Tensor
 
 from reviver.data.palindromes import NUM_DIGITS, encode_digits
 from reviver.data.task import Task
-from reviver.errors import ConfigError, DataError
+from reviver.errors import DataError
 from reviver.lstm.classifier import RecurrentClassifier
 from reviver.lstm.scoring import Score, score
 from reviver.settings.fields import Count
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.tasks import TargetKind
-from reviver.settings.validation import check
+from reviver.settings.validation import check, refuse
 from reviver.text import short_repr
 
 
@@ -43,10 +44,9 @@ class Prediction(NamedTuple):
 def evaluate(network: RecurrentClassifier, task: Task, length: int, size: int | None = None) -> Evaluation:
     """Measure loss and accuracy of `network` on sequences of T = `length` that it was not trained on.
 
-    `size` is the number of fresh sequences; by default 10 000, or as many as have 100 million steps in all, but at least
-    100. For images it is the number of test images, at most 10 000. The validation set has a fixed size: it is used for
-    custom data, and for palindromes of the run's own length without a curriculum. A `length` or `size` out of range is a
-    `ConfigError`.
+    `size` is the number of fresh sequences, or of test images; by default 10 000, or as many as have 100 million steps in all,
+    but at least 100. The validation set has a fixed size: it is used for custom data, and for palindromes of the run's own
+    length without a curriculum. A `length` or `size` out of range is a `ConfigError`.
     """
     check("size", size, Count | None)
     if size is None:
@@ -57,40 +57,28 @@ def evaluate(network: RecurrentClassifier, task: Task, length: int, size: int | 
 
 
 @torch.no_grad()
-def predict(network: RecurrentClassifier, config: LSTMConfig, digits: list[int]) -> Prediction:
-    """Return the prediction of `network`, in eval mode, after it read `digits`, which `encode_input` checks."""
+def predict(network: RecurrentClassifier, config: LSTMConfig, digits: str | Sequence[int]) -> Prediction:
+    """Return the prediction of `network`, in eval mode, after it read digits, see `parse_digits`."""
     probabilities = network(encode_input(digits, network, config)).softmax(1)[0].tolist()
     return Prediction(max(range(NUM_DIGITS), key=probabilities.__getitem__), probabilities)
 
 
-def encode_input(digits: list[int], network: RecurrentClassifier, config: LSTMConfig) -> Tensor:
-    """Return `digits` as the input of `network`, [1, T, I], on its device.
+def encode_input(digits: str | Sequence[int], network: RecurrentClassifier, config: LSTMConfig) -> Tensor:
+    """Return digits as the input of `network`, [1, T, I], on its device; see `parse_digits`."""
+    return encode_digits(torch.tensor([parse_digits(digits, config)]), config.encoding).to(network.W_out.device)
 
-    Raises `ConfigError` if the task is not `palindrome`, and `DataError` if no digit is given, or one is not from 0 to 9.
+
+def parse_digits(digits: str | Sequence[int], config: LSTMConfig) -> list[int]:
+    """Return digits, or those of a text, with or without spaces or commas between: "1 2 3 2", "1,2,3,2" or "1232".
+
+    Raises `ConfigError` if the task is not `palindrome`, and `DataError` if there is no digit, or something else.
     """
-    _check_task(config)
-    if not digits or not set(digits) <= set(range(NUM_DIGITS)):
-        raise DataError(f"digits must be one or more integers from 0 to 9, got {digits}")
-    return encode_digits(torch.tensor([digits]), config.encoding).to(network.W_out.device)
-
-
-def parse_digits(text: str, config: LSTMConfig) -> list[int]:
-    """Return the digits of a text, with or without spaces or commas between: "1 2 3 2", "1,2,3,2" or "1232".
-
-    Raises `ConfigError` if the task is not `palindrome`, and `DataError` if the text has another character, no digit, or a
-    number of several digits among separated ones.
-    """
-    _check_task(config)
-    parts = text.replace(",", " ").split()
-    digits = list(parts[0]) if len(parts) == 1 else parts
-    wrong = [digit for digit in digits if not re.fullmatch("[0-9]", digit)]
-    if wrong or not digits:
-        found = short_repr(wrong[0]) if wrong else "nothing"
-        raise DataError(f'digits must be digits such as "1 2 3 2", got {found} in {text!r}')
-    return [int(digit) for digit in digits]
-
-
-def _check_task(config: LSTMConfig) -> None:
     if config.task != "palindrome":
-        problem = f"task must be palindrome to read digits, got {config.task}"
-        raise ConfigError(f"{problem}; measure this run by lstm evaluate")
+        refuse("task", f"must be palindrome to read digits, got {config.task}; measure this run by lstm evaluate")
+    parts = digits.replace(",", " ").split() if isinstance(digits, str) else [str(int(digit)) for digit in digits]
+    parts = list(parts[0]) if len(parts) == 1 and isinstance(digits, str) else parts
+    wrong = [part for part in parts if not re.fullmatch("[0-9]", part)]
+    if wrong or not parts:
+        found = short_repr(wrong[0]) if wrong else "nothing"
+        raise DataError(f'digits must be digits such as "1 2 3 2", got {found} in {digits!r}')
+    return [int(part) for part in parts]
