@@ -1,12 +1,16 @@
 """Node.js for the tests of the explorer: what the modules of the page compute."""
 
+import atexit
 import base64
 import io
 import json
+import os
 import shutil
 import subprocess
+import tempfile
 import zipfile
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +23,17 @@ needs_node = pytest.mark.skipif(
 )
 
 
+@cache
+def bundle(name: str) -> Path:
+    """Return where the modules of web/tests/NAME.ts are one file, which the first call of a process builds."""
+    path = Path(tempfile.gettempdir()) / f"reviver-{name}-{os.getpid()}.mjs"
+    atexit.register(path.unlink, missing_ok=True)
+    return path
+
+
 def compute(name: str, request: Any) -> Any:
     """Return the results of web/tests/NAME.ts for a request."""
-    command = ["node", str(WEB / "tests" / "run.mjs"), name, "/dev/stdin"]
+    command = ["node", str(WEB / "tests" / "run.mjs"), name, str(bundle(name)), "/dev/stdin"]
     node = subprocess.run(command, input=json.dumps(request), capture_output=True, text=True, check=False)
     assert node.returncode == 0, node.stderr
     return json.loads(node.stdout)

@@ -35,22 +35,23 @@ def test_the_page_reads_and_computes_the_texts_as_python() -> None:
             assert found["gradients"][weight] == pytest.approx(gradient, rel=1e-4, abs=2e-6), (name, weight)
 
 
-@pytest.mark.parametrize(
-    ("text", "line", "column", "sentence"),
-    [
-        ("h = tanh(W @ x + U @ h", 1, 23, "\\) is missing"),
-        ("h = tanhh(W @ x)", 1, 5, "tanhh is not a function"),
-        ("h = tanh(W @ x + q)", 1, 18, "No line assigns q"),
-        ("h = tanh(x)", 1, 10, "write a matrix before it"),
-        ("h = tanh(W @ x)\nh = W @ x", 2, 1, "Line 1 has h already"),
-        ("h = W @ x * $", 1, 13, "not part of a text"),
-        ("c = W @ x", 1, 1, "No line assigns h"),
-        ("h = tanh(W @ x)\nb_q: 1", 2, 1, "No line reads a vector b_q"),
-        ("h = W @ x @ h", 1, 11, "Left of @ stands one matrix"),
-        ("i = W @ x\nh = tanh(V @ x)", 1, 1, "Nobody reads i"),
-    ],
-)
-def test_a_wrong_text_gets_a_sentence_at_its_place(text: str, line: int, column: int, sentence: str) -> None:
-    (found,) = compute("cells", [{"text": text}])
-    assert (found["line"], found["column"]) == (line, column), found
-    assert re.search(sentence, found["error"]), found
+WRONG = [
+    ("h = tanh(W @ x + U @ h", 1, 23, "\\) is missing"),
+    ("h = tanhh(W @ x)", 1, 5, "tanhh is not a function"),
+    ("h = tanh(W @ x + q)", 1, 18, "No line assigns q"),
+    ("h = tanh(x)", 1, 10, "write a matrix before it"),
+    ("h = tanh(W @ x)\nh = W @ x", 2, 1, "Line 1 has h already"),
+    ("h = W @ x * $", 1, 13, "not part of a text"),
+    ("c = W @ x", 1, 1, "No line assigns h"),
+    ("h = tanh(W @ x)\nb_q: 1", 2, 1, "No line reads a vector b_q"),
+    ("h = W @ x @ h", 1, 11, "Left of @ stands one matrix"),
+    ("i = W @ x\nh = tanh(V @ x)", 1, 1, "Nobody reads i"),
+]
+"""Text, line, column, and what is said there."""
+
+
+def test_a_wrong_text_gets_a_sentence_at_its_place() -> None:
+    found = compute("cells", [{"text": text} for text, *_ in WRONG])
+    for one, (text, line, column, sentence) in zip(found, WRONG, strict=True):
+        assert (one["line"], one["column"]) == (line, column), text
+        assert re.search(sentence, one["error"]), text

@@ -261,23 +261,24 @@ def test_the_page_learns_own_sequences_as_python_does(tmp_path: Path, monkeypatc
     assert resumed.metrics[-1]["validation_loss"] == pytest.approx(ours["epochs"][-1]["validationLoss"], abs=TOLERANCE)
 
 
-@pytest.mark.parametrize(
-    ("text", "sentence"),
-    [
-        ("sequence,label\n1 2,a\n1 two 3,b\n", "row 3: “two” at step 2 is not a number; write numbers separated"),
-        ("sequence,label\n1 2,a\n1,2,3,b\n", "row 3: 4 fields found, 2 expected; put .* in quotes"),
-        ("sequence,label\n1 2,a\n3 4,a\n", "every row has the label “a”; give at least 2 classes"),
-        ("sequence,label\n1 2,a\n3 4,b\n", "no class has a second row"),
-        ("sequence,label\n1 2,a\n3 1e60,\n", "row 3: “1e60” at step 2 is too large, row 3: the label is missing"),
-        ("values,label\n1 2,a\n", "has the columns values, label; name two of them sequence and label"),
-        ("sequence;label\n1 2;a\n", "separated by semicolons; save it with commas"),
-        ('sequence,label\n"1 2,a\n', "row 2: check the quotes"),
-        ("", "has the columns none"),
-        ("sequence,label\n" + "1 2,a\n" * 20_001, "20001 sequences; give at most 20000"),
-        ("sequence,label\n" + "1 " * 101 + ",a\n", "row 2: the sequence has 101 numbers; give at most 100"),
-    ],
-)
-def test_bad_sequences_get_a_sentence(text: str, sentence: str) -> None:
-    csv = base64.b64encode(text.encode() or b"\n").decode("ascii")
-    (found,) = compute("train", [{"lstm": {"trainFraction": 0.8}, "csv": csv}])
-    assert re.search(sentence, found["error"]), found["error"]
+BAD_SEQUENCES = [
+    ("sequence,label\n1 2,a\n1 two 3,b\n", "row 3: “two” at step 2 is not a number; write numbers separated"),
+    ("sequence,label\n1 2,a\n1,2,3,b\n", "row 3: 4 fields found, 2 expected; put .* in quotes"),
+    ("sequence,label\n1 2,a\n3 4,a\n", "every row has the label “a”; give at least 2 classes"),
+    ("sequence,label\n1 2,a\n3 4,b\n", "no class has a second row"),
+    ("sequence,label\n1 2,a\n3 1e60,\n", "row 3: “1e60” at step 2 is too large, row 3: the label is missing"),
+    ("values,label\n1 2,a\n", "has the columns values, label; name two of them sequence and label"),
+    ("sequence;label\n1 2;a\n", "separated by semicolons; save it with commas"),
+    ('sequence,label\n"1 2,a\n', "row 2: check the quotes"),
+    ("", "has the columns none"),
+    ("sequence,label\n" + "1 2,a\n" * 20_001, "20001 sequences; give at most 20000"),
+    ("sequence,label\n" + "1 " * 101 + ",a\n", "row 2: the sequence has 101 numbers; give at most 100"),
+]
+"""The text of a file, and what is said of it."""
+
+
+def test_bad_sequences_get_a_sentence() -> None:
+    files = [base64.b64encode(text.encode() or b"\n").decode("ascii") for text, _ in BAD_SEQUENCES]
+    found = compute("train", [{"lstm": {"trainFraction": 0.8}, "csv": file} for file in files])
+    for one, (_, sentence) in zip(found, BAD_SEQUENCES, strict=True):
+        assert re.search(sentence, one["error"]), one["error"]

@@ -26,12 +26,12 @@ def test_all_draws_are_those_of_torch() -> None:
         ["linear", 100, 128],
         ["normal", 6400],
     ]
-    for seed, purpose in ((0, "weights"), (7, "noise"), (2**31 - 1, "order/12")):
-        rng = make_rng(seed, purpose)
-        theirs = [_draw(rng, *draw) for draw in draws]
-        (ours,) = compute("train", [{"random": {"seed": seed, "purpose": purpose, "draws": draws}}])
-        for draw, found, wanted in zip(draws, ours, theirs, strict=True):
-            assert found == wanted, draw
+    streams = (0, "weights"), (7, "noise"), (2**31 - 1, "order/12")
+    requests = [{"random": {"seed": seed, "purpose": purpose, "draws": draws}} for seed, purpose in streams]
+    for stream, ours in zip(streams, compute("train", requests), strict=True):
+        rng = make_rng(*stream)
+        for draw, found in zip(draws, ours, strict=True):
+            assert found == _draw(rng, *draw), draw
 
 
 def _draw(rng: torch.Generator, kind: str, *sizes: Any) -> Any:
