@@ -29,8 +29,8 @@ from reviver.train.gan import training as gan
 from reviver.train.lstm import training as lstm
 from tests.lstm_runs import fingerprint
 
-LSTM = replace(LSTM_PRESETS["original"], epochs=2, checkpoint_every=1)
-GAN = replace(GAN_PRESETS["original"], epochs=2, batch_size=32, log_every=2)
+LSTM = replace(LSTM_PRESETS["original"], epochs=1)
+GAN = replace(GAN_PRESETS["original"], epochs=1, batch_size=32, log_every=2)
 
 
 def main() -> None:

@@ -18,6 +18,7 @@ from reviver.settings.lstm import LSTMConfig
 from reviver.train.lstm.training import train
 from tests.fingerprints import fingerprint
 from tests.lstm_runs import at_step, terminate
+from tests.sweep.trials import InlineEngine
 
 TEXT = """# mine: a GRU whose candidate is normalized
 r = sigmoid(W_r @ x + U_r @ h + b_r)       # reset gate
@@ -112,7 +113,8 @@ def test_opening_a_run_runs_no_code(folder: Path) -> None:
     assert not (folder / "ran").exists()
 
 
-def test_a_sweep_has_texts_as_an_axis(folder: Path) -> None:
+def test_a_sweep_has_texts_as_an_axis(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reviver.sweep.engines.Pool", InlineEngine)
     (folder / "sweep.toml").write_text(
         'command = "lstm train"\nseeds = 1\n[settings]\nlength = 5\nepochs = 1\ndata_size = 60\nhidden_size = 4\n'
         '[grid]\ncell = ["lstm", "rnn", "mine.cell"]\n'

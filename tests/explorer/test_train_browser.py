@@ -167,7 +167,7 @@ def test_training_goes_on_in_a_hidden_tab(train_page: Path, tmp_path: Path) -> N
         browser.call("WebDriver:SwitchToWindow", handle=trained, focus=False)
         poll(lambda: browser.evaluate(state)["tab"] == "hidden")
         before = browser.evaluate(state)
-        poll(lambda: browser.evaluate(state)["updates"] >= before["updates"] + 50)
+        poll(lambda: browser.evaluate(state)["updates"] >= before["updates"] + 20)
         assert browser.evaluate(state)["tab"] == "hidden"
 
 

@@ -134,25 +134,26 @@ def test_no_library_is_looked_for_where_nobody_wants_one(tiny, package, monkeypa
     assert not caplog.records, "it is no lack"
 
 
-LSTM_SCRIPT = """if True:
-    import re, torch
-    from reviver.lstm import kernel
-    from reviver.lstm.layer import LSTM
-    torch.set_num_threads(2)
-    output, _ = LSTM(10, 64, hidden_dropout=0.5)(torch.randn(20, 64, 10))
-    output.sum().backward()
-    maps = open('/proc/self/maps').read().splitlines()
-    runtimes = {line.split()[-1] for line in maps if re.search(r'/lib(gomp|iomp5|omp)[-.]', line)}
-    print(kernel.available(), *runtimes)"""
+SCRIPT = """
+import ctypes, re, sys, torch
+from pathlib import Path
+from reviver.lstm.kernel.native import NativeLibrary
+
+Call = type("Call", (ctypes.Structure,), {"_fields_": [("number", ctypes.c_int64)]})
+tiny = NativeLibrary("tiny", Path(sys.argv[1]), Call, ("double",), fallback="")
+tiny.library.reviver_tiny_double(call := Call(21))
+maps = Path("/proc/self/maps").read_text().splitlines()
+print(call.number, *{line.split()[-1] for line in maps if re.search(r"/lib(gomp|iomp5|omp)[-.]", line)})
+"""
 
 
 @needs_compiler
 def test_processes_that_start_at_once_compile_once_with_torchs_runtime(tiny, tmp_path):
-    environment = {**os.environ, "REVIVER_CXXFLAGS": "-O0", "REVIVER_NATIVE": "compile"}  # with the fixture's cache
-    command, pipes = [sys.executable, "-c", LSTM_SCRIPT], {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    processes = [subprocess.Popen(command, env=environment, text=True, **pipes) for _ in range(2)]
+    command = [sys.executable, "-c", SCRIPT, tiny.source]  # in the fixture's environment, with its cache
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    processes = [subprocess.Popen(command, text=True, **pipes) for _ in range(2)]
     runtime = prebuilt.find_runtime(prebuilt.GNU)
-    assert [process.communicate() for process in processes] == [(f"True {runtime}\n", "")] * 2
+    assert [process.communicate() for process in processes] == [(f"42 {runtime}\n", "")] * 2
     assert len(list((tmp_path / "cache").glob("*.so"))) == 1
     assert not list((tmp_path / "cache").glob("build-*"))
     torch_libraries = Path(torch.__file__).with_name("lib")

@@ -2,9 +2,8 @@
 
 import builtins
 import inspect
+import logging
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -74,10 +73,12 @@ def test_a_run_fits_a_line_evaluates_and_predicts(tmp_path: Path) -> None:
         reviver.load(tmp_path / "run", "gan")
 
 
-def test_without_a_terminal_a_training_logs_lines(tmp_path: Path) -> None:
-    script = f"import reviver; reviver.train_lstm({str(tmp_path / 'run')!r}, length=3, epochs=1, data_size=60)"
-    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert "LSTM T=3: 1/1 epoch" in found.stderr
+def test_without_a_terminal_a_training_logs_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(logging.getLogger("reviver"), "propagate", False)  # to the handlers of pytest
+    reviver.train_lstm(tmp_path / "run", length=3, epochs=1, data_size=60)
+    assert "LSTM T=3: 1/1 epoch" in capsys.readouterr().err
 
 
 def test_a_preset_for_the_lstm_fits_other_cells(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from reviver.settings.parts import Parts
 from reviver.sklearn import SequenceClassifier
 from reviver.train.lstm.training import train
 from tests.lstm_runs import CURRICULUM, TINY, TRUNCATED, at_step, fingerprint, terminate
+from tests.sweep.trials import InlineEngine
 
 CELL = """
 import torch
@@ -206,7 +207,9 @@ def test_no_command_runs_code_out_of_a_run_folder(mine: str) -> None:
     assert changed.endswith("\n0")
 
 
-def test_trace_sweep_and_prediction(mine: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_trace_sweep_and_prediction(
+    mine: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     train = f"lstm train --length 3 --epochs 1 --hidden-size 4 --encoding onehot --num-layers 2 --out run --cell {mine}"
     assert main(train.split()) == 0
     assert main(f"lstm predict run 12 --cell {mine} --json".split()) == 0
@@ -217,6 +220,7 @@ def test_trace_sweep_and_prediction(mine: str, capsys: pytest.CaptureFixture[str
     assert main(["export", "run", "--format", "hub", "--out", "model"]) == 2
     assert "run: has a cell or networks of your own, which cannot be exported" in capsys.readouterr().err
     assert not Path("model").exists()
+    monkeypatch.setattr("reviver.sweep.engines.Pool", InlineEngine)
     Path("sweep.toml").write_text(
         'command = "lstm train"\nmeasure = "last.validation_accuracy"\n[settings]\nlength = 3\nepochs = 1\n'
         'hidden_size = 4\nencoding = "onehot"\n[grid]\ncell = ["gru", "my_cell.py:Mine"]\n'
