@@ -192,7 +192,7 @@ mutants: setup  ## make 600 small changes of the code, drawn at random, and coun
 	OMP_NUM_THREADS=1 $(BIN)/python -m tools.mutants $(if $(MUTANT_SEED),--seed $(MUTANT_SEED))
 
 mutants-native: setup  ## check that the tests of the native kernel notice every hand-made mutant of its C++ (half an hour)
-	$(BIN)/python -m tests.mutants.native
+	$(BIN)/python -m tools.native_mutants
 
 clean:  ## remove what setup and report made
 	rm -rf $(VENV) web/node_modules report build dist docs/reference/api $(addprefix docs/reference/,changelog.md security.md source-tree.md)

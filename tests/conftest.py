@@ -40,7 +40,7 @@ MIN_MEMORY = 4 << 30
 """Bytes that must be free in memory for the temporary folders of the tests."""
 
 
-SLOW = ("explorer", "show", "test_determinism.py", "test_new_parts.py", "test_portability.py")
+SLOW = ("explorer", "show", "test_determinism.py", "test_portability.py")
 SLOW += ("runs/distributed", "checker", "docs", "sweep", "train")
 """Folders and files of the tests that take longest: they begin first, so that no process has such a one left at the end."""
 

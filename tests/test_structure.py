@@ -1,8 +1,6 @@
 """One word, one thing: names of modules and classes, and imports without circles; import-linter holds the rooms."""
 
 import ast
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from functools import cache
@@ -12,7 +10,6 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1] / "src"
-GOLDEN = Path(__file__).parent / "golden" / "runs"
 PATHS = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
     for path in sorted((ROOT / "reviver").rglob("*.py"))
@@ -66,13 +63,6 @@ def test_a_class_name_occurs_once_and_no_constant_has_it() -> None:
 
 def test_modules_import_each_other_without_circles() -> None:
     TopologicalSorter({name: set(imports(tree)) for name, tree in trees().items()}).prepare()  # or CycleError
-
-
-def test_a_script_opens_a_run_with_the_run_folder_alone() -> None:
-    script = "import sys; from reviver.runs.folder import RunFolder as F; print([F.open(p).kind for p in sys.argv[1:]])"
-    paths = [str(GOLDEN / kind) for kind in ("lstm", "gan")]
-    result = subprocess.run([sys.executable, "-c", script, *paths], capture_output=True, text=True, check=True)
-    assert result.stdout.strip() == "['lstm', 'gan']"
 
 
 def test_a_failed_expectation_of_playwright_shows_its_own_words(request: pytest.FixtureRequest) -> None:

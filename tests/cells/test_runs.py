@@ -63,19 +63,6 @@ def test_a_run_is_used_without_anything_from_its_author(folder: Path, capsys: py
     torch.testing.assert_close(reviver.RNNClassifier.from_pretrained("hub")(x), run.network(x))
 
 
-def test_the_graph_of_a_run_computes_the_same() -> None:
-    onnxruntime = pytest.importorskip("onnxruntime")
-    run = reviver.train_lstm("run", cell=TEXT, bidirectional=True, num_layers=2, progress=False, **_sizes())
-    assert main(["export", "run", "--format", "onnx", "--out", "m.onnx", "--quiet"]) == 0
-    x = torch.randn(3, 6, 1)
-    logits, _ = onnxruntime.InferenceSession("m.onnx").run(None, {"x": x.numpy()})
-    torch.testing.assert_close(torch.from_numpy(logits), run.network(x).detach(), rtol=1e-4, atol=1e-5)
-
-
-def _sizes() -> dict[str, Any]:
-    return {"length": 5, "epochs": 1, "data_size": 60, "hidden_size": 6}
-
-
 @pytest.mark.parametrize(
     "config",
     [
@@ -93,14 +80,6 @@ def test_texts_train_and_resume_bit_for_bit(config: LSTMConfig, monkeypatch: pyt
         with pytest.raises(Interrupted, match="SIGTERM"):
             train(config, "cut")
     assert fingerprint(train(config, "cut", resume=True)) == fingerprint(whole)
-
-
-def test_the_text_of_the_lstm_is_the_run_of_the_lstm() -> None:
-    """The same seed gives the same weights, batches and masks; the sums round differently."""
-    text = (Path(reviver.__file__).parent / "cells" / "lstm.cell").read_text()
-    runs = [train(replace(TINY, cell=cell, epochs=4), name) for name, cell in (("text", text), ("hand", "lstm"))]
-    losses = [[row["train_loss"] for row in run.read_metrics()] for run in runs]
-    assert losses[0] == pytest.approx(losses[1], abs=1e-5)
 
 
 def test_opening_a_run_runs_no_code(folder: Path) -> None:

@@ -24,7 +24,7 @@ from reviver.data.images.image_set import load_images, load_test_images, pack_im
 from reviver.data.packed import WINDOW_BLOCKS, epoch_order, equal_blocks, unequal_blocks
 from reviver.data.sequences.custom import CustomTask
 from reviver.data.sequences.examples import PackedExamples, PackedTable, pack_sequences
-from reviver.errors import ConfigError, DataError, Interrupted
+from reviver.errors import ConfigError, DataError
 from reviver.rng import make_rng
 from reviver.runs.checkpoint import find_checkpoint
 from reviver.runs.folder import RunFolder
@@ -33,7 +33,6 @@ from reviver.settings.lstm import LSTMConfig
 from reviver.train.gan import training as gan
 from reviver.train.lstm import training as lstm
 from tests.damage import Payload
-from tests.lstm_runs import at_step, interrupt
 
 SIZE = 6
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 9, SIZE, 3), dtype=np.uint8)
@@ -203,18 +202,6 @@ def test_a_run_on_packed_data_equals_a_run_on_its_source(
     lstm.train(lstm_config(tmp_path / "series.npz", order=order), tmp_path / "series", device="cpu")
     lstm.train(lstm_config(packed_series, order=order), tmp_path / "packed-run", device="cpu")
     assert_same_run(tmp_path / "series", tmp_path / "packed-run")
-
-
-def test_a_resumed_run_goes_on_in_the_middle_of_the_order(
-    packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config = gan_config(packed, order="blocks")
-    gan.train(config, tmp_path / "one", device="cpu")
-    at_step(monkeypatch, 3, interrupt, "gan_step", gan)
-    with pytest.raises(Interrupted):
-        gan.train(config, tmp_path / "other", device="cpu")
-    gan.train(config, tmp_path / "other", device="cpu", resume=True)
-    assert_same_run(tmp_path / "one", tmp_path / "other")
 
 
 # Damage

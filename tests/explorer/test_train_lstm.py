@@ -104,15 +104,6 @@ def test_the_page_trains_what_python_trains(name: str, tmp_path: Path) -> None:
     assert len(run.metrics) == config.epochs
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru", "peephole", OWN_CELL], ids=["lstm", "gru", "peephole", "own"])
-def test_five_seeds_have_the_losses_of_python(cell: str, tmp_path: Path) -> None:
-    same = LSTMConfig(cell=cell, epochs=4, hidden_size=24, data_size=300, length=6)
-    configs = [replace(same, seed=seed) for seed in range(5)]
-    found = compute("train", [{"lstm": settings_of(config), "updates": 8} for config in configs])
-    for config, ours in zip(configs, found, strict=True):
-        check_epochs(ours["epochs"], load(train(config, tmp_path / str(config.seed), device="cpu").path).metrics)
-
-
 def test_a_curriculum_has_the_lengths_and_losses_of_python(tmp_path: Path) -> None:
     """Length 3 has few palindromes, so that many are drawn again."""
     (ours,) = compute("train", [{"lstm": settings_of(CURRICULUM), "updates": 64}])

@@ -8,7 +8,6 @@ import zlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -168,29 +167,6 @@ def test_an_interpolation_between_classes_distant_samples_or_given_ends() -> Non
     found = generate_interpolation(generator, None, None, None, 0, "spherical", 0, ends=(z[0], z[1]))
     assert found.path == "spherical"
     assert torch.equal(found.latents, interpolate(z[0], z[1], 0, "spherical"))
-
-
-NO_CLASSES = "must be left out, since this run did not learn MNIST at 28 x 28; or give an --extractor"
-
-
-@pytest.mark.parametrize(
-    ("change", "problem"),
-    [
-        ({"classifier": None, "first": 3}, f"from {NO_CLASSES}"),
-        ({"first": -1}, "from must be at least 0, got -1"),
-        ({"last": 10}, "to must be at most 9, got 10"),
-        ({"seed": -1}, "seed must be at least 0, got -1"),
-        ({"steps": -1}, "steps must be at least 0, got -1"),
-        ({"path": "round"}, "path must be linear or spherical, got 'round'"),
-        ({"first": 3}, "from and to must be left out, since the ends are images; or leave out the images"),
-    ],
-)
-def test_wrong_arguments_are_refused_before_images_are_read(change: dict[str, Any], problem: str) -> None:
-    arguments = {"classifier": StubClassifier({3, 8}), "first": None, "last": None, "steps": 7, "path": "linear"}
-    arguments |= {"seed": 0, "image_paths": (Path("missing.png"), Path("missing.png"))}
-    with pytest.raises(ConfigError) as caught:
-        generate_interpolation(StubGenerator(), **arguments | change)  # type: ignore[arg-type]
-    assert str(caught.value) == problem
 
 
 # Projected images

@@ -16,10 +16,8 @@ from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from reviver.errors import OutOfMemory, RunFolderError
 from reviver.run import load
@@ -139,43 +137,3 @@ def test_golden_folder_loads_and_resumes(kind: str, tmp_path: Path, monkeypatch:
     expected = [json.loads(line) for line in (make.FOLDER / f"{kind}-metrics.jsonl").read_text().splitlines()]
     for record, expected_record in zip(folder.read_metrics(), expected, strict=True):
         assert {**record, "seconds": 0} == pytest.approx({**expected_record, "seconds": 0}, rel=1e-4), REMEDY
-
-
-NUM_SAMPLES = 40
-"""Number of observations."""
-
-
-def observe_run(updates: int, folder: Path) -> None:
-    """Train, and write what is seen between updates to FOLDER/observed.json: resident pages, checkpoints, rewritten files."""
-    narrow_gans()
-    np.save(folder / "images.npy", np.random.default_rng(0).integers(0, 256, (320, 8, 8), dtype=np.uint8))
-    epochs = updates // 20
-    config = replace(GAN, data=str(folder / "images.npy"), epochs=epochs, checkpoint_every=5, sample_every=epochs // 4)
-    calls = itertools.count(1)
-    observed: list[tuple[int, int, list[str]]] = []
-    contents: dict[Path, bytes] = {}
-
-    def observe(*_: object) -> None:
-        if next(calls) % (2 * updates // NUM_SAMPLES):
-            return
-        paths = [*folder.glob("run/*.jsonl"), *folder.glob("run/tensorboard/*")]
-        rewritten = [path.name for path in paths if not path.read_bytes().startswith(contents.get(path, b""))]
-        contents.update({path: path.read_bytes() for path in paths})
-        resident = int(Path("/proc/self/statm").read_text().split()[1])
-        observed.append((resident, len(list(folder.glob("run/checkpoints/step-*"))), rewritten))
-
-    register_optimizer_step_post_hook(observe)
-    assert train(config, folder / "run").read_metrics()[-1]["step"] == updates
-    assert sorted(path.name[:7] for path in contents) == ["events.", "metrics"]
-    (folder / "observed.json").write_text(json.dumps(observed))
-
-
-@pytest.mark.parametrize("updates", [pytest.param(10_000, marks=pytest.mark.long), 240])
-def test_a_long_run_needs_no_more_than_a_short_one(updates: int, server: ForkServerContext, tmp_path: Path) -> None:
-    assert run_children(server, observe_run, (updates, tmp_path)) == [0]
-    resident, checkpoints, rewritten = zip(*json.loads((tmp_path / "observed.json").read_text()), strict=True)
-    assert len(resident) == NUM_SAMPLES
-    warm, rest = resident[: NUM_SAMPLES // 4], resident[NUM_SAMPLES // 4 :]
-    assert max(rest) <= 1.01 * max(warm), [round(pages / 256, 1) for pages in resident]
-    assert not any(rewritten), "records are only appended to"
-    assert max(checkpoints) == 2

@@ -70,17 +70,6 @@ def test_rng_depends_only_on_seed_and_purpose(golden: Callable[..., None]) -> No
     assert torch.equal(torch.get_rng_state(), before)
 
 
-@pytest.mark.parametrize("name", ["", "gpu", "meta", "cpu:1", "cuda:x", "CPU", "cuda:99", "cuda:128"])
-def test_unknown_or_unavailable_device_is_refused(name: str) -> None:
-    problem = (
-        f"{name!r} is not available on"
-        if name in ("cuda:99", "cuda:128")
-        else f"must be one of auto, cpu, .*, got {name!r}"
-    )
-    with pytest.raises(DeviceError, match=f"^device {problem}"):
-        choose_device(name)
-
-
 @pytest.mark.parametrize(
     ("name", "local_rank", "expected"),
     [("cuda", 1, "cuda:1"), ("auto", 0, "cuda:0"), ("cuda", 2, "device 'cuda:2' is not available"), ("cpu", 1, "cpu")],

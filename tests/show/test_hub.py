@@ -30,7 +30,6 @@ from reviver import (
     PretrainedClassifier,
     RNNClassifier,
     load,
-    train_lstm,
 )
 from reviver.cli.app import main
 from reviver.data.sequences.reader import read_sequences
@@ -276,20 +275,6 @@ def test_damaged_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     with pytest.raises(DataError, match=r"has no model.safetensors; give the folder of a pretrained model"):
         LSTM.from_pretrained("model")
     assert not Path("was-run").exists()
-
-
-def test_a_text_takes_raw_numbers(home: Path, tmp_path: Path) -> None:
-    table = home / "mine.csv"
-    run: Any = train_lstm(tmp_path / "run", cell="gru", data=str(table), epochs=1, hidden_size=4, progress=False)
-    to_hub(run, tmp_path / "model")
-    model = PretrainedClassifier.from_pretrained(tmp_path / "model")
-    assert isinstance(model.network, RNNClassifier)
-    examples = run.task.examples(read_sequences(table, labeled=False))
-    sequences = [
-        x[:length, 0].tolist()
-        for x, length in zip(read_sequences(table, labeled=False).x, examples.lengths.tolist(), strict=True)
-    ]
-    torch.testing.assert_close(model.predict_probabilities(sequences), compute_logits(run.network, examples).softmax(1))
 
 
 def test_data_that_does_not_fit(home: Path, tmp_path: Path) -> None:

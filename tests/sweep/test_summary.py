@@ -134,16 +134,6 @@ def test_runs_with_a_curriculum_are_ranked_by_how_far_they_came() -> None:
     assert "chance" in {text.get_text() for text in panel.texts}
 
 
-def test_near_a_bound_median_and_range_are_shown() -> None:
-    """1.0, 1.0 and 0.7 have a mean of 0.9 and a standard deviation of 0.17."""
-    trials = make_trials(*({"rate": 0.1, "seed": seed} for seed in range(3)))
-    summary = rank_settings(trials, finish(trials, 1.0, 1.0, 0.7), "best.accuracy", "max")
-    assert ranking_lines(summary)[1].split("  ")[1:3] == ["0.9 (median 1, 0.7 to 1)", "3"]
-    (panel,) = summary_figure(summary).axes
-    assert panel.containers[0].lines[0].get_ydata().tolist() == [1.0]
-    assert panel.get_title(loc="left").startswith("Median and range over the seeds")
-
-
 @pytest.mark.parametrize(
     ("axes", "lines", "scale"),
     [

@@ -104,24 +104,6 @@ def test_the_gan_trains_on_images_and_shows_samples(tmp_path: Path) -> None:
     assert isinstance(run.plot("samples"), Figure)
 
 
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"lenght": 3}, r"^lenght is unknown; did you mean length\?$"),
-        ({"length": "3"}, "^length must be an integer, got '3'$"),
-        ({"preset": "foo"}, "^preset 'foo' is unknown; choose from original"),
-        ({"data": 3}, "^data must be text, got 3$"),
-    ],
-)
-def test_a_wrong_setting_is_named_before_anything_is_written(
-    settings: dict[str, Any], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(ConfigError, match=message):
-        reviver.train_lstm(**settings)
-    assert not any(tmp_path.iterdir())
-
-
 def test_a_notebook_shows_one_line_of_progress(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

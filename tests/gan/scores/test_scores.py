@@ -209,6 +209,8 @@ def test_evaluate_prints_the_scores_as_json_and_as_a_table_beside_both_baselines
     lines = out.splitlines()
     assert (code, lines[-1]) == (0, str(tmp_path / "new" / "nearest.pdf"))
     assert Path(lines[-1]).read_bytes().startswith(b"%PDF")
+    assert re.search(r"^extractor: reviver digit classifier, sha256 [0-9a-f]{8}", out, re.MULTILINE)
+    assert "k = 5. This FID and KID cannot be compared with those of Inception." in out
     (line,) = [line for line in lines if line.startswith("FID ")]
     baselines = [small.real_baseline.fid, small.noise_baseline.fid]
     assert [float(text) for text in line.split()[2:4]] == pytest.approx(baselines, abs=6e-3)

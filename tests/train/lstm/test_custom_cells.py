@@ -15,14 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from reviver.cli import main
-from reviver.errors import ConfigError, Interrupted
+from reviver.errors import ConfigError
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.custom_cells import CellClassifier
-from reviver.settings.lstm import LSTMConfig
 from reviver.settings.parts import Parts
 from reviver.sklearn import SequenceClassifier
 from reviver.train.lstm.training import train
-from tests.lstm_runs import CURRICULUM, TINY, TRUNCATED, at_step, fingerprint, terminate
+from tests.lstm_runs import TINY, fingerprint
 from tests.sweep.trials import InlineEngine
 
 CELL = """
@@ -88,22 +87,6 @@ def test_dropout_acts_on_h_at_every_step_in_training_only() -> None:
     assert {*output[0].tolist()} == {0.0, 2.0}
     assert {*output[1].tolist()} == {0.0, 2.0, 6.0}, "a dropped unit counts on from 0"
     assert {*output[2].tolist()} == {0.0, 2.0, 6.0, 14.0}
-
-
-@pytest.mark.parametrize(
-    ("cell", "config"), [("my_cell.py:Mine", TINY), ("gru", CURRICULUM), ("torch.nn:LSTMCell", TRUNCATED)]
-)
-def test_custom_cells_train_and_resume_bit_for_bit(
-    cell: str, config: LSTMConfig, mine: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    parts = Parts.resolve({"cell": cell})[1]
-    config = replace(config, cell=cell, epochs=min(config.epochs, 4), num_layers=2, hidden_dropout=0.2)
-    whole, name = train(config, "whole", parts=parts), "truncated_step" if config.bptt_steps else "train_step"
-    with monkeypatch.context() as patch:
-        at_step(patch, 3, terminate, name)
-        with pytest.raises(Interrupted, match="SIGTERM"):
-            train(config, "cut", parts=parts)
-    assert fingerprint(train(config, "cut", parts=parts, resume=True)) == fingerprint(whole)
 
 
 RANDOM = CELL.replace("torch.tanh(", "nn.functional.dropout(torch.tanh(").replace(

@@ -1,6 +1,6 @@
 """Mutants of the native kernel, made by hand: each must be noticed by the kernel's tests. `make mutants-native` runs it.
 
-    python -m tests.mutants.native [NUMBER ...]
+    python -m tools.native_mutants [NUMBER ...]
 
 Each mutant is applied to a copy of the sources, compiled, and tested up to the first failure, in a forked process, which
 may crash. The sources as they are come first and must pass.
@@ -21,7 +21,7 @@ import torch
 from reviver.lstm.kernel.library import KERNEL
 from reviver.lstm.kernel.native import FLAGS, compile_library
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 TESTS = "float64 or in_bf16 or thread_count or share_the_units or denormal"
 """Tests of tests/lstm/test_kernel.py that run."""
 AMX = f"-include {ROOT / 'tests/lstm/amx_emulation.h'}"
