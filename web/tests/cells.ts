@@ -1,6 +1,6 @@
 /** What the page makes of texts of cells, for tests/explorer/test_train_cells.py, in Node.js. */
 import { CellError, parseCell, type Cell } from "../src/compute/cell_text";
-import { traceCell } from "../src/compute/cell_trace";
+import { quantitiesOf, traceCell } from "../src/compute/cell_trace";
 import { CellNetwork } from "../src/train/cell_network";
 import { Memory } from "../src/compute/memory";
 
@@ -33,7 +33,7 @@ async function compute(cell: Cell, { weights = {}, x = [], gradient = [] }: Requ
   return {
     output,
     gradients: Object.fromEntries(Object.keys(weights).map((name) => [name, g[name].read()])),
-    traced: traceCell(cell, doubles, Float64Array.from(x.flat()), T, H).h,
+    traced: quantitiesOf(cell, traceCell(cell, doubles, Float64Array.from(x.flat()), T, H)).h,
   };
 }
 

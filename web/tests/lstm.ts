@@ -39,10 +39,10 @@ async function trace(example: Case) {
   const start = cpuUsage(); // other processes do not count
   const found = network.trace(0, x, { target, seed: bits });
   if (example.isTimed) return { milliseconds: cpuUsage(start).user / 1000 };
-  const nodes = gate && network.nodesAt(0, gate[0], found, gate[1]).map((values) => values[gate[2]]);
+  const nodes = gate && found.cells[gate[0]].nodes.map((values) => values[gate[1] * content.hiddenSize + gate[2]]);
   return {
     x,
-    trace: found,
+    trace: { ...found, cells: found.cells.map((cell) => ({ ...cell, nodes: null })) },
     products: nodes && network.cell.graph.nodes.flatMap(({ op }, k) => (op === "matmul" ? [nodes[k]] : [])),
   };
 }

@@ -28,13 +28,13 @@ const VALUES: Record<string, (a: number, b: number) => number> = {
 
 const share = (a: number, b: number) => (a > b ? 1 : a === b ? 0.5 : 0);
 
-type Slope = (a: number, b: number, y: number) => number;
+type Slope = number | "a" | "b" | "y" | ((a: number, b: number, y: number) => number);
 
 /** Derivatives of y for a and for b, by units. */
 const SLOPES: Record<string, Slope[]> = {
-  ...{ add: [() => 1, () => 1], sub: [() => 1, () => -1], neg: [() => -1], mul: [(_, b) => b, (a) => a] },
+  ...{ add: [1, 1], sub: [1, -1], neg: [-1], mul: ["b", "a"] },
   ...{ div: [(_, b) => 1 / b, (_, b, y) => -y / b], sigmoid: [(_a, _b, y) => y * (1 - y)] },
-  ...{ tanh: [(_a, _b, y) => 1 - y * y], exp: [(_a, _b, y) => y], log: [(a) => 1 / a] },
+  ...{ tanh: [(_a, _b, y) => 1 - y * y], exp: ["y"], log: [(a) => 1 / a] },
   ...{ softplus: [(a) => sigmoid(a)], sqrt: [(_a, _b, y) => 0.5 / y], abs: [(a) => Math.sign(a)] },
   ...{ relu: [(a) => Number(a > 0)], max: [share, (a, b) => share(b, a)], min: [(a, b) => share(b, a), share] },
 };
@@ -53,62 +53,63 @@ const stepsOf = (T: number, reverse: boolean) =>
     return { t, before: k === 0 ? -1 : reverse ? t + 1 : t - 1 };
   });
 
-/** Returns all nodes of a step. */
-export function stepNodes(
-  { graph, states }: Cell,
-  weights: Numbers,
-  { x, found, H, run }: Sequence,
-  { t, before }: { t: number; before: number },
-): Float64Array[] {
-  const state = (name: string) => (before < 0 ? new Float64Array(H) : at(found[name], before, H));
-  const I = x.length / (found[states[0]].length / H);
-  const nodes: Float64Array[] = [];
-  for (const { op, args, value } of graph.nodes) {
-    const [a, b] = args.map((arg) => nodes[arg]);
-    const name = String(value);
-    if (op === "number") nodes.push(new Float64Array(H).fill(value as number));
-    else if (op === "vector") nodes.push(weights[name]);
-    else if (op === "state") nodes.push(state(name));
-    else if (op === "matmul") {
-      const y = new Float64Array(H);
-      if (a) addProduct(y, weights[name], a, 0, H);
-      else addProduct(y, weights[name], x, t * I, I);
-      nodes.push(y);
-    } else if (op === "normalize") {
-      const [center, scale] = [mean(a), deviation(a)];
-      nodes.push(a.map((one) => (one - center) / scale));
-    } else if (op === "dropout") nodes.push(drop(a, run, t, state("h")));
-    else nodes.push(a.map((one, u) => VALUES[op](one, b?.[u])));
-  }
-  return nodes;
-}
-
 const at = (values: Float64Array, t: number, H: number) => values.subarray(t * H, (t + 1) * H);
 
-function drop(h: Float64Array, { mask, zoneout }: CellRun, t: number, before: Float64Array) {
-  if (!mask) return h;
-  return h.map((value, u) => {
-    const m = mask[t * h.length + u];
-    return m * value + (zoneout ? (1 - m) * before[u] : 0);
-  });
-}
+/** The values of a node after each step [T, H], by nodes of the graph of a cell. */
+export type Nodes = Float64Array[];
 
-/** What a cell reads: inputs x [T, I], and its quantities so far. */
-export interface Sequence {
-  x: Float64Array;
-  found: Numbers;
-  H: number;
-  run: CellRun;
-}
-
-/** Returns the quantities [T, H] by name, of inputs x [T, I]. */
-export function traceCell(cell: Cell, weights: Numbers, x: Float64Array, T: number, H: number, run = PLAIN): Numbers {
-  const found = Object.fromEntries([...cell.quantities.keys()].map((name) => [name, new Float64Array(T * H)]));
-  for (const step of stepsOf(T, run.reverse)) {
-    const nodes = stepNodes(cell, weights, { x, found, H, run }, step);
-    for (const [name, { node }] of cell.quantities) found[name].set(nodes[node], step.t * H);
+/** Computes all nodes of a cell over inputs x [T, I]. */
+export function traceCell(
+  { graph, quantities }: Cell,
+  weights: Numbers,
+  x: Float64Array,
+  T: number,
+  H: number,
+  run = PLAIN,
+) {
+  const I = x.length / T;
+  const found: Nodes = graph.nodes.map(() => new Float64Array(T * H));
+  const stateOf = (name: string | number) => found[quantities.get(String(name))!.node];
+  for (const { t, before } of stepsOf(T, run.reverse)) {
+    const [begin, end] = [t * H, (t + 1) * H];
+    for (const [index, { op, args, value }] of graph.nodes.entries()) {
+      const y = found[index];
+      const [a, b = a] = args.map((arg) => found[arg]);
+      if (op === "number") y.fill(value as number, begin, end);
+      else if (op === "vector") y.set(weights[value], begin);
+      else if (op === "state") before >= 0 && y.set(at(stateOf(value), before, H), begin);
+      else if (op === "matmul" && a) addProduct(at(y, t, H), weights[value], a, begin, H);
+      else if (op === "matmul") addProduct(at(y, t, H), weights[value], x, t * I, I);
+      else if (op === "normalize") {
+        const v = at(a, t, H);
+        const [center, scale] = [mean(v), deviation(v)];
+        for (let u = begin; u < end; u++) y[u] = (a[u] - center) / scale;
+      } else if (op === "dropout" && !run.mask) y.set(at(a, t, H), begin);
+      else if (op === "dropout") {
+        const { mask, zoneout } = run as { mask: Float64Array; zoneout: boolean };
+        const move = (before - t) * H;
+        for (let u = begin; u < end; u++) y[u] = mask[u] * a[u] + (zoneout ? (1 - mask[u]) * (y[u + move] ?? 0) : 0);
+      } else if (op === "add") {
+        for (let u = begin; u < end; u++) y[u] = a[u] + b[u]; // a third of a step, which a call of `VALUES` would double
+      } else {
+        const f = VALUES[op];
+        for (let u = begin; u < end; u++) y[u] = f(a[u], b[u]);
+      }
+    }
   }
   return found;
+}
+
+/** Returns the quantities [T, H] by name. */
+export const quantitiesOf = ({ quantities }: Cell, nodes: Nodes): Numbers =>
+  Object.fromEntries([...quantities].map(([name, { node }]) => [name, nodes[node]]));
+
+/** What a cell read, inputs x [T, I], and its nodes. */
+export interface Sequence {
+  x: Float64Array;
+  nodes: Nodes;
+  H: number;
+  run: CellRun;
 }
 
 /**
@@ -118,53 +119,61 @@ export function traceCell(cell: Cell, weights: Numbers, x: Float64Array, T: numb
 export function cellGradients(
   cell: Cell,
   weights: Numbers,
-  sequence: Sequence,
+  { x, nodes, H, run }: Sequence,
   dOutput: Float64Array,
   wantInput: boolean,
 ) {
-  const { x, found, H, run } = sequence;
-  const T = found.h.length / H;
+  const T = nodes[0].length / H;
   const [I, width] = [x.length / T, dOutput.length / T];
-  const { nodes: graph } = cell.graph;
+  const graph = cell.graph.nodes;
+  const outputs = cell.states.map((name) => ({ name, node: cell.quantities.get(name)!.node }));
   const norms: Numbers = Object.fromEntries(cell.states.map((name) => [name, new Float64Array(T)]));
   const dx = new Float64Array(wantInput ? x.length : 0);
   const zeros = (): Numbers => Object.fromEntries(cell.states.map((name) => [name, new Float64Array(H)]));
+  const grads = graph.map(() => new Float64Array(H));
+  const matters: boolean[] = []; // Whether a node depends on what a gradient is wanted of
+  for (const [index, { op, args }] of graph.entries())
+    matters.push(
+      op === "state" ||
+        (wantInput && op === "matmul" && !args.length) ||
+        args.some((arg) => matters[arg]) ||
+        outputs.some(({ node }) => node === index),
+    );
   let carries = zeros();
-  for (const step of stepsOf(T, run.reverse).reverse()) {
-    const { t } = step;
-    const values = stepNodes(cell, weights, sequence, step);
-    const grads = graph.map(() => new Float64Array(H));
-    const begin = t * width + (run.reverse ? width - H : 0);
-    carries.h.forEach((value, u) => (carries.h[u] = value + dOutput[begin + u]));
-    for (const name of cell.states) add(grads[cell.quantities.get(name)!.node], carries[name]);
+  for (const { t } of stepsOf(T, run.reverse).reverse()) {
+    const begin = t * H;
+    for (const grad of grads) grad.fill(0);
+    const own = t * width + (run.reverse ? width - H : 0);
+    for (let u = 0; u < H; u++) carries.h[u] += dOutput[own + u];
+    for (const { name, node } of outputs) add(grads[node], carries[name]);
     const next = zeros();
     for (let index = graph.length - 1; index >= 0; index--) {
       const { op, args, value } = graph[index];
-      const g = grads[index];
-      for (const name of cell.states) if (cell.quantities.get(name)!.node === index) norms[name][t] = norm(g);
-      const [a, b] = args.map((arg) => values[arg]);
+      const [g, y] = [grads[index], nodes[index]];
+      if (!matters[index]) continue;
+      for (const { name, node } of outputs) if (node === index) norms[name][t] = norm(g);
+      const [a, b = a] = args.map((arg) => nodes[arg]);
       if (op === "state") add(next[value], g);
       else if (op === "matmul" && args.length) addTransposedProduct(grads[args[0]], 0, weights[value], g, H);
       else if (op === "matmul" && wantInput) addTransposedProduct(dx, t * I, weights[value], g, I);
       else if (op === "dropout") {
         const { mask, zoneout } = run;
-        add(grads[args[0]], mask ? g.map((one, u) => one * mask[t * H + u]) : g);
-        if (mask && zoneout)
-          add(
-            next.h,
-            g.map((one, u) => one * (1 - mask[t * H + u])),
-          );
+        const to = grads[args[0]];
+        for (let u = 0; u < H; u++) to[u] += mask ? g[u] * mask[begin + u] : g[u];
+        if (mask && zoneout) for (let u = 0; u < H; u++) next.h[u] += g[u] * (1 - mask[begin + u]);
       } else if (op === "normalize") {
-        const y = values[index];
-        const [center, along, scale] = [mean(g), mean(g.map((one, u) => one * y[u])), deviation(a)];
-        add(
-          grads[args[0]],
-          g.map((one, u) => (one - center - y[u] * along) / scale),
-        );
+        const [v, to] = [at(y, t, H), grads[args[0]]];
+        const [center, along, scale] = [mean(g), mean(g.map((one, u) => one * v[u])), deviation(at(a, t, H))];
+        for (let u = 0; u < H; u++) to[u] += (g[u] - center - v[u] * along) / scale;
       } else
         (SLOPES[op] ?? []).forEach((slope, k) => {
-          const [to, y] = [grads[args[k]], values[index]];
-          for (let u = 0; u < H; u++) to[u] += g[u] * slope(a[u], b ? b[u] : 0, y[u]);
+          if (!matters[args[k]]) return;
+          const to = grads[args[k]];
+          const values = typeof slope === "string" && { a, b, y }[slope];
+          if (typeof slope === "number") for (let u = 0; u < H; u++) to[u] += g[u] * slope;
+          else if (values) for (let u = 0; u < H; u++) to[u] += g[u] * values[begin + u];
+          else if (typeof slope === "function")
+            for (let u = 0, n = begin; u < H; u++, n++) to[u] += g[u] * slope(a[n], b[n], y[n]);
         });
     }
     carries = next;
@@ -172,4 +181,6 @@ export function cellGradients(
   return { norms, dx };
 }
 
-const add = (to: Float64Array, values: Float64Array) => values.forEach((value, u) => (to[u] += value));
+function add(to: Float64Array, values: Float64Array) {
+  for (let u = 0; u < to.length; u++) to[u] += values[u];
+}

@@ -5,7 +5,7 @@
  */
 import { hiddenMasks } from "../compute/dropout";
 import type { Cell } from "../compute/cell_text";
-import { cellGradients, stepNodes, traceCell, type Numbers } from "../compute/cell_trace";
+import { cellGradients, quantitiesOf, traceCell, type Numbers } from "../compute/cell_trace";
 import { Memory, type Matrix } from "../compute/memory";
 import { pool } from "../compute/pooling";
 import type { LstmContent } from "../kit/manifest";
@@ -77,21 +77,6 @@ export class Lstm {
     return { steps: run.steps, input: run.x, cells, outputs: after, output, attention, loss };
   }
 
-  /** Returns all nodes of the graph of a cell, an index in `trace.cells`, at a step of a trace of a stage. */
-  nodesAt(stage: number, index: number, trace: Trace, t: number): Float64Array[] {
-    const values = trace.cells[index];
-    const below = index - (index % this.directions);
-    const x = below ? join(trace.cells.slice(below - this.directions, below), trace.steps) : trace.input;
-    const reverse = values.direction === "backward";
-    const before = reverse ? (t + 1 < trace.steps ? t + 1 : -1) : t - 1;
-    return stepNodes(this.cell, this.#weights[stage].cells[index], this.#sequence(x, values), { t, before });
-  }
-
-  #sequence = (x: Float64Array, { values, mask, direction }: CellTrace) => ({
-    ...{ x, found: values, H: this.content.hiddenSize },
-    run: { reverse: direction === "backward", mask, zoneout: this.content.hiddenDropoutKind === "zoneout" },
-  });
-
   #gather(tensors: Record<string, Float32Array>): Weights {
     const gather = (name: string) => Float64Array.from(tensors[name]);
     const layer = this.content.cell === "lstm" ? "lstm.layers" : "rnn.layers";
@@ -132,10 +117,10 @@ export class Lstm {
     const chosen = seed === null ? null : seed + BigInt(index); // modulo 2⁶⁴
     const mask = hiddenMasks(this.memory, this.#mask, chosen, steps, hiddenDropout, hiddenDropoutKind);
     const run = { reverse, mask, zoneout: hiddenDropoutKind === "zoneout" };
-    const values = traceCell(this.cell, weights.cells[index], x, steps, hiddenSize, run);
+    const nodes = traceCell(this.cell, weights.cells[index], x, steps, hiddenSize, run);
     const layer = Math.floor(index / this.directions);
     const direction: CellTrace["direction"] = reverse ? "backward" : "forward";
-    return { layer, direction, values, mask, norms: {} };
+    return { layer, direction, nodes, values: quantitiesOf(this.cell, nodes), mask, norms: {} };
   }
 
   /** Fills in the gradients of the cells from dTop [S, D·H], that for the output of the top layer. */
@@ -145,7 +130,9 @@ export class Lstm {
       const dInput = new Float64Array(layer ? inputs[layer].length : 0);
       for (let d = 0; d < this.directions; d++) {
         const k = layer * this.directions + d;
-        const sequence = this.#sequence(inputs[layer], cells[k]);
+        const { nodes, mask } = cells[k];
+        const run = { reverse: d === 1, mask, zoneout: this.content.hiddenDropoutKind === "zoneout" };
+        const sequence = { x: inputs[layer], nodes, H: this.content.hiddenSize, run };
         const { norms, dx } = cellGradients(this.cell, weights.cells[k], sequence, dOutput, layer > 0);
         cells[k].norms = norms;
         for (let n = 0; n < dx.length; n++) dInput[n] += dx[n];

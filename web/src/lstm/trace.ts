@@ -3,13 +3,14 @@
  *
  * Shapes: T time steps, I input size, H hidden size, C classes (1 of a number), D directions, S steps of the network.
  */
-import type { Numbers } from "../compute/cell_trace";
+import type { Nodes, Numbers } from "../compute/cell_trace";
 
 /** Quantities of one cell at all steps [S, H], in the order of the input, h after dropout. */
 export interface CellTrace {
   layer: number; // Counted from 0
   direction: "forward" | "backward";
   values: Numbers;
+  nodes: Nodes;
   mask: Float64Array | null; // Of the hidden state [S, H]; null without dropout
   norms: Numbers; // ‖∂loss/∂s_t‖ [S] of each state s; without a target none
 }

@@ -1,5 +1,5 @@
 /** The quantities of a cell over one sequence, and the answer. */
-import { traceCell } from "../compute/cell_trace";
+import { quantitiesOf, traceCell } from "../compute/cell_trace";
 import { softmax } from "../kit/math";
 import type { CellNetwork } from "./cell_network";
 import { DIGITS } from "./palindromes";
@@ -25,7 +25,7 @@ export function traceRun(
   const x =
     encoding === "scalar" ? numbers : digits.flatMap((d) => Array.from({ length: DIGITS }, (_, k) => +(k === d)));
   const T = digits.length;
-  const values = traceCell(cell, w, Float64Array.from(x), T, H);
+  const values = quantitiesOf(cell, traceCell(cell, w, Float64Array.from(x), T, H));
   const probabilities = new Float64Array(T * C);
   for (let t = 0; t < T; t++)
     for (let k = 0; k < C; k++) {

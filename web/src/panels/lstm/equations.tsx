@@ -4,9 +4,9 @@ import { FUNCTIONS } from "../../compute/cell_graph";
 import type { Cell, Quantity } from "../../compute/cell_text";
 import { formatExact, formatTerm } from "../../kit/format";
 import { Disclosure, ScrollTable } from "../../kit/table";
-import type { Lstm } from "../../lstm/lstm";
 import { namesOf, titleOf } from "../../lstm/quantities";
-import type { Trace } from "../../lstm/trace";
+import type { CellTrace, Trace } from "../../lstm/trace";
+import { cellOf } from "../../train/cells";
 import { readingsOf, stepText, type PictureProps } from "./scene";
 
 /** A letter with an index below. */
@@ -53,19 +53,12 @@ function letters(cell: Cell, name: string, before: string, dropped: string | nul
   ];
 }
 
-/** The steps from the equation of a unit to its result in numbers, from all nodes of the step. */
-function numbers(
-  cell: Cell,
-  name: string,
-  nodes: Float64Array[],
-  unit: number,
-  mask: number | null,
-  isZoneout: boolean,
-) {
+/** The steps from the equation of a unit to its result in numbers; `place` is where the nodes have them. */
+function numbers(cell: Cell, name: string, { nodes, mask: masks }: CellTrace, place: number, isZoneout: boolean) {
   const quantity = cell.quantities.get(name)!;
   const { graph } = cell;
   const find = (op: string, value: string) => graph.nodes.findIndex((node) => node.op === op && node.value === value);
-  const valueOf = (index: number) => nodes[index][unit];
+  const valueOf = (index: number) => nodes[index][place];
   const term = (word: string) => {
     const known = cell.quantities.get(word);
     if (known && known.line < quantity.line) return formatTerm(valueOf(known.node));
@@ -84,20 +77,20 @@ function numbers(
     .join("")
     .replaceAll("*", "·");
   const result = valueOf(quantity.node);
+  const mask = masks && masks[place];
   if (name !== "h" || mask === null) return [text, formatExact(result)];
   const own = valueOf(graph.nodes[quantity.node].args[0]);
   const kept = isZoneout ? ` + ${formatExact(1 - mask)} · ${formatTerm((result - mask * own) / (1 - mask) || 0)}` : "";
   return [text, `${formatExact(mask)} · ${formatTerm(own)}${kept}`, formatExact(result)];
 }
 
-export function Details({ lstm, scene, selected: { map: chosen, step, unit } }: PictureProps & { lstm: Lstm }) {
+export function Details({ scene, selected: { map: chosen, step, unit } }: PictureProps) {
   const { content } = scene;
-  const { cell } = lstm;
+  const cell = cellOf(content.cell);
   const readings = readingsOf(scene).filter(({ trace }) => step < trace.steps);
   const { direction, mask } = scene.first.trace.cells[scene.cell];
   const before = direction === "backward" ? "t+1" : "t−1";
   const maps = namesOf(content.cell);
-  const nodes = readings.map(({ trace }) => lstm.nodesAt(scene.wanted.stage, scene.cell, trace, step));
   const isZoneout = content.hiddenDropoutKind === "zoneout";
   return (
     <section>
@@ -106,16 +99,12 @@ export function Details({ lstm, scene, selected: { map: chosen, step, unit } }: 
         {maps.map((map) => (
           <div key={map} class={map === chosen ? "selected" : undefined} data-map={map}>
             <p class="lstm-equation-letters">{letters(cell, map, before, mask && content.hiddenDropoutKind)}</p>
-            {readings.map(({ name, trace }, k) => {
-              const masks = trace.cells[scene.cell].mask;
-              const dropped = masks && masks[step * content.hiddenSize + unit];
-              return (
-                <p key={name} class="lstm-equation-numbers">
-                  {name && <em>{`${name} `}</em>}
-                  {chunks(numbers(cell, map, nodes[k], unit, dropped, isZoneout))}
-                </p>
-              );
-            })}
+            {readings.map(({ name, trace }) => (
+              <p key={name} class="lstm-equation-numbers">
+                {name && <em>{`${name} `}</em>}
+                {chunks(numbers(cell, map, trace.cells[scene.cell], step * content.hiddenSize + unit, isZoneout))}
+              </p>
+            ))}
           </div>
         ))}
       </div>
@@ -137,9 +126,9 @@ function UnitTable({ scene, step }: Pick<PictureProps, "scene"> & { step: number
   const names = namesOf(content.cell);
   const readings = readingsOf(scene);
   const columns = ["unit", ...readings.flatMap((reading) => names.map((name) => `${name} ${reading.name}`.trim()))];
-  const cellOf = (trace: Trace, name: string, unit: number) =>
+  const numberOf = (trace: Trace, name: string, unit: number) =>
     step < trace.steps && formatExact(trace.cells[cell].values[name][step * order.length + unit]);
-  const cells = (unit: number) => readings.flatMap(({ trace }) => names.map((name) => cellOf(trace, name, unit)));
+  const cells = (unit: number) => readings.flatMap(({ trace }) => names.map((name) => numberOf(trace, name, unit)));
   const rows = () => Array.from(order, (unit) => ({ head: unit + 1, cells: cells(unit) }));
   return (
     <Disclosure summary={`Numbers of all units at ${stepText(scene, step)}`}>

@@ -50,7 +50,7 @@ export function LstmAtWork({ model }: { model: Model }) {
       <SelectionControls model={model} />
       <Charts {...pictures} />
       <Maps {...pictures} />
-      <Details lstm={model.lstm} {...pictures} />
+      <Details {...pictures} />
       <Hints content={content} />
     </div>
   );
