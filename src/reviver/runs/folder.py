@@ -25,7 +25,6 @@ from typing import Any, TypeVar
 
 import torch
 from filelock import Timeout
-from torch import Tensor
 
 from reviver.errors import DataError, RunFolderError
 from reviver.files.atomic import atomic_write, make_folder, write_json, write_text
@@ -247,8 +246,8 @@ class RunFolder:
         """Snapshots by their update, in the order of training: what the run looked like then, never resumed from."""
         return find_step_files(self.snapshots)
 
-    def write_snapshot(self, step: int, tensors: Mapping[str, Tensor]) -> None:
-        """Write a snapshot after `step` updates, before the checkpoint of that update, of tensors by name."""
+    def write_snapshot(self, step: int, tensors: Mapping[str, Any]) -> None:
+        """Write a snapshot after `step` updates, before the checkpoint of that update: tensors by name, also nested."""
         write_tensors(self.snapshots / f"step-{step:06d}.safetensors", tensors)
 
     def remove_later_snapshots(self, step: int) -> None:

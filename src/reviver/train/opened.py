@@ -41,10 +41,6 @@ class OpenedRun:
         device: device of the networks, see `reviver.launch.choose_device`.
         parts: user-defined classes of the run.
 
-    Attributes:
-        folder: run folder.
-        checkpoint: checkpoint of the networks, `last` or `best`.
-
     Raises:
         RunFolderError: if the folder is missing, damaged or of another kind.
         ConfigError: if `checkpoint` has another value, or the run does not have one of `parts`.

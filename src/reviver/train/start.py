@@ -26,12 +26,9 @@ def find_start(
 ) -> tuple[Any, str, Parts]:
     """Return the settings of a training, the run folder, and the user-defined classes; raise ConfigError.
 
-    Args:
-        kind: kind of the run.
-        preset: name of the preset of this kind to start from.
-        changes: settings that change it, also classes and instances; with `data`, the task of an LSTM is `custom` by default.
-        out: run folder; None for a new one in runs/, or to resume the last one, named after preset, settings and seed.
-        resume: start from the settings of the run in the folder instead of the preset.
+    The settings are those of the preset, or to `resume` those of the run, with `changes`, which may be classes and instances,
+    too; with `data`, the task of an LSTM is `custom` by default. Without `out` it is a new folder in runs/, or to resume the
+    last one, named after preset, settings and seed.
     """
     if kind == "lstm" and "data" in changes:
         changes = {"task": "custom", **changes}

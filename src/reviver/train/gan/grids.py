@@ -7,10 +7,9 @@ Shapes: N images, C channels, H height, W width, Z latent size.
 """
 
 import math
-import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +29,6 @@ FRAME_MILLISECONDS, LAST_FRAME_MILLISECONDS = 180, 2500
 MAX_FRAMES, MAX_FRAME_SIZE = 60, 640
 CAPTION_HEIGHT = 28
 """Pixels, of an animation."""
-NAME = re.compile(r"epoch-([0-9]{1,18})(?:_update-([0-9]{1,18}))?\.png")
 
 
 class Grid(NamedTuple):
@@ -47,11 +45,7 @@ class Grid(NamedTuple):
     @property
     def file_name(self) -> str:
         """Name of its file in the folder of the samples."""
-        return (
-            f"epoch-{self.epoch:04d}.png"
-            if self.update is None
-            else f"epoch-{self.epoch:04d}_update-{self.update:06d}.png"
-        )
+        return f"epoch-{self.epoch:04d}{'' if self.update is None else f'_update-{self.update:06d}'}.png"
 
 
 def grid_at(step: int, config: GANConfig, batches_per_epoch: int) -> Grid | None:
@@ -111,29 +105,13 @@ def save_grid(images: Tensor, path: Path, columns: int | None = None) -> None:
         Image.fromarray(_enlarged(images, columns)).save(temporary, format="PNG", optimize=True)
 
 
-def remove_later_grids(samples: Path, step: int, batches_per_epoch: int) -> None:
-    """Remove the grids after `step` updates, to which training has returned; skip other files."""
-    for path in samples.glob("epoch-*.png"):
-        if match := NAME.fullmatch(path.name):
-            epoch, update = match.groups()
-            if (int(epoch) * batches_per_epoch if update is None else int(update)) > step:
-                path.unlink()
-
-
 def save_animation(frames: Sequence[tuple[str, Tensor]], path: Path) -> None:
     """Save grids of images [N, C, H, W] in [-1, 1], each with its caption, as a GIF that loops."""
     pictures = [_frame(_enlarged(images), caption) for caption, images in frames]
     durations = [FRAME_MILLISECONDS] * (len(pictures) - 1) + [LAST_FRAME_MILLISECONDS]
+    options: Any = {"save_all": True, "append_images": pictures[1:], "duration": durations, "loop": 0, "optimize": True}
     with atomic_write(path) as temporary:
-        pictures[0].save(
-            temporary,
-            format="GIF",
-            save_all=True,
-            append_images=pictures[1:],
-            duration=durations,
-            loop=0,
-            optimize=True,
-        )
+        pictures[0].save(temporary, format="GIF", **options)
 
 
 def _enlarged(images: Tensor, columns: int | None = None) -> NDArray[np.uint8]:

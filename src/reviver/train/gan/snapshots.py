@@ -28,7 +28,7 @@ from reviver.rng import make_rng
 from reviver.runs.folder import RunFolder
 from reviver.runs.session import Session
 from reviver.settings.gan import GANConfig, count_batches
-from reviver.train.gan.grids import MAX_FRAMES, find_grids, remove_later_grids, save_animation, save_grid, tile
+from reviver.train.gan.grids import MAX_FRAMES, find_grids, save_animation, save_grid, tile
 
 NUM_MOMENTS = 60
 """Snapshots of a run."""
@@ -86,8 +86,7 @@ class SampleWriter:
     ) -> None:
         self._folder = folder
         self._steps = snapshot_steps(config, len(data.images), data.image_shape)
-        self._batches_per_epoch = count_batches(len(data.images), config.batch_size)
-        self._grids = find_grids(config, self._batches_per_epoch)
+        self._grids = find_grids(config, count_batches(len(data.images), config.batch_size))
         self._generator, self._discriminator, self._z = generator, discriminator, z
         chosen = choose_real_images(len(data.images), len(z), config.seed)
         self._real, self._real_labels = data.images[chosen], None
@@ -125,7 +124,9 @@ class SampleWriter:
 
     def remove_later(self, step: int) -> None:
         """Remove what was written after `step` updates, to which training has returned."""
-        remove_later_grids(self._folder.samples, step, self._batches_per_epoch)
+        for later, grid in self._grids.items():
+            if later > step:
+                (self._folder.samples / grid.file_name).unlink(missing_ok=True)
         self._folder.remove_later_snapshots(step)
 
     def animate(self) -> None:
@@ -148,10 +149,7 @@ def choose_real_images(num_images: int, count: int, seed: int) -> Tensor:
 
 @torch.no_grad()
 def image_logits(discriminator: Discriminator, images: Tensor, labels: Tensor | None = None) -> Tensor:
-    """Return the log-odds of D for each image [N, C, H, W], [N], in eval mode; restore D's mode afterward.
-
-    `labels` are one-hot, [N, K].
-    """
+    """Return the log-odds [N] of D for images [N, C, H, W] with one-hot labels [N, K], in eval mode; restore D's mode."""
     was_training = discriminator.training
     try:
         discriminator.eval()
@@ -161,10 +159,7 @@ def image_logits(discriminator: Discriminator, images: Tensor, labels: Tensor | 
 
 
 def read_snapshots(folder: RunFolder, steps: Container[int] | None = None) -> list[GANSnapshot]:
-    """Return the snapshots of a run, or those after some `steps`, in the order of training.
-
-    A damaged one is a `RunFolderError`.
-    """
+    """Return the snapshots of a run, or those after some `steps`, in order; a damaged one is a `RunFolderError`."""
     snapshots = []
     for step, path in folder.snapshot_files.items():
         if steps is None or step in steps:

@@ -69,9 +69,9 @@ def rank(metrics: Mapping[str, Any]) -> tuple[float, ...]:
 def rank_checkpoint(metrics: Mapping[str, Any], patience: int | None) -> tuple[float, ...]:
     """Return the sort key of an epoch whose maximum is the epoch of the best checkpoint.
 
-    It is that of `rank`, but with early stopping (`patience`) the last one of the epochs with the highest validation accuracy is the
-    best. In a small validation set many epochs have the same accuracy. The one with the lowest loss comes early, since
-    the loss grows with the confidence in the few errors while the network still learns.
+    It is that of `rank`, but with early stopping the last of the epochs with the highest validation accuracy is the best. In a
+    small validation set many have the same accuracy. The one with the lowest loss comes early, since the loss grows with the
+    confidence in the few errors while the network still learns.
     """
     if patience is None:
         return rank(metrics)

@@ -41,19 +41,13 @@ def save_snapshot(
     folder: RunFolder, network: RecurrentClassifier, step: int, epoch: int, validation_accuracy: float
 ) -> None:
     """Save the weights of `network` after `step` updates and `epoch` epochs; see `RunFolder.write_snapshot` for errors."""
-    values = {
-        "epoch": torch.tensor(epoch),
-        "validation_accuracy": torch.tensor(validation_accuracy, dtype=torch.float64),
-    }
-    weights = {PREFIX + name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}
-    folder.write_snapshot(step, weights | values)
+    accuracy = torch.tensor(validation_accuracy, dtype=torch.float64)
+    values = {"network": network.state_dict(), "epoch": torch.tensor(epoch), "validation_accuracy": accuracy}
+    folder.write_snapshot(step, values)
 
 
 def read_snapshots(folder: RunFolder, current: RecurrentClassifier) -> list[LSTMSnapshot]:
-    """Return the snapshots of the run of the network `current` in the order of training.
-
-    A damaged one, or one of another network, is a `RunFolderError`.
-    """
+    """Return the snapshots of the run of the network `current`, in order; one that does not fit is a `RunFolderError`."""
     snapshots = []
     for step, path in folder.snapshot_files.items():
         network = copy.deepcopy(current)

@@ -55,11 +55,7 @@ class LSTMStepResult(NamedTuple):
 
 
 def check_batch_sizes(config: LSTMConfig, world: World) -> None:
-    """Check that every process has a row of a full batch, at each length of a curriculum.
-
-    Raises:
-        ConfigError: if a batch is smaller than the number of processes, or several would have to share carried states.
-    """
+    """Raise a ConfigError unless every process has a row of a full batch, at each length, and none would share carried states."""
     if config.bptt_steps is not None and world.size > 1:
         refuse("bptt_steps", f"must be none with {world.size} processes, got {config.bptt_steps}; start one")
     for length in config.lengths:
@@ -119,16 +115,8 @@ def train_step(
 ) -> LSTMStepResult:
     """Update the weights of `network`, in training mode, once; return the metrics of the batch before the update.
 
-    Args:
-        network: network in training mode.
-        optimizer: optimizer of its parameters.
-        x: batch of inputs, [B, T, I].
-        targets: see `TargetKind` for their shape.
-        lengths: number of steps of each sequence, [B] int64; all T if None.
-        target: kind of the targets.
-        max_norm: maximum norm of the gradient of all parameters; a larger gradient is scaled down to it.
-        rng: source of the dropout masks; torch's default generator if None.
-        weights: factor of the loss of each sequence, [B]; 1 if None.
+    `x` is [B, T, I], `lengths` the steps of each sequence, [B] int64, all T if None; for `targets` see `TargetKind`, and
+    `weights` is a factor of the loss of each sequence, [B]. A gradient with a norm above `max_norm` is scaled down to it.
     """
     optimizer.zero_grad()
     result = backpropagate(network, x, targets, lengths, target, rng, weights)
@@ -147,10 +135,7 @@ def backpropagate(
     weights: Tensor | None = None,
     fraction: float = 1.0,
 ) -> LSTMStepResult:
-    """Add the gradient of the loss, times `fraction`, to that of `network`, and return the metrics of the batch.
-
-    The other arguments are those of `train_step`.
-    """
+    """Add the gradient of the loss, times `fraction`, to that of `network`; return the metrics of the batch, see `train_step`."""
     outputs = network(x, lengths, every_step=target == "class at every step", rng=rng)
     loss = mean_loss(target, outputs, targets, weights)
     if isinstance(network, RNNClassifier) and len(x) and loss.device.type == "cpu" and not loss.isfinite():
@@ -179,8 +164,7 @@ def truncated_step(
 ) -> LSTMStepResult:
     """Update the weights of `network` as `train_step` does, after the next segment of every palindrome of `carried`.
 
-    The target after every segment is the first digit of the palindrome, which the network holds. The `fresh` palindromes
-    replace those that have ended; `segment_rng` chooses the lengths of the segments.
+    The target after every segment is the first digit of the palindrome. The `fresh` palindromes replace those that have ended.
     """
     carried.start(fresh)
     segment = carried.segment(segment_rng)
@@ -273,10 +257,7 @@ def train_epoch(
     config: LSTMConfig,
     carried: CarriedBatch | None = None,
 ) -> None:
-    """Train for one epoch at `length`, or for the rest of it after a resume; see `train` for errors.
-
-    With `carried`, an update reads the next segments of its palindromes; otherwise it reads whole sequences.
-    """
+    """Train for one epoch at `length`, or for the rest of it after a resume, on whole sequences, or segments of `carried`."""
     state, world = session.state, session.world
     history, dropout_rng = state.tensors["history"], state.rngs["dropout"]
     if state.batch == 0:
@@ -325,8 +306,8 @@ def updates(
 ) -> Iterator[tuple[Tensor, LSTMStepResult]]:
     """Update the weights by each batch of an epoch, from number `first`; yield the rows of the batch and its metrics.
 
-    Runs and the estimators of `reviver.sklearn` train by this loop. `rate` returns the learning rate after a fraction of the
-    epoch, and `update` updates the weights by a batch, whose rows in `data` are its second argument.
+    `rate` returns the learning rate after a fraction of the epoch, and `update` updates the weights by a batch, whose rows in
+    `data` are its second argument.
     """
     for index in range(first, len(batches)):
         for group in optimizer.param_groups:
@@ -367,11 +348,7 @@ def is_finished(config: LSTMConfig, state: TrainingState) -> bool:
 
 
 def _validate(session: Session, network: RecurrentClassifier, task: Task, length: int, trained: bool) -> Score:
-    """Return the score of the network on the validation sequences of a length.
-
-    A validation without training may take minutes at a long length. It shows how far it is, and a signal stops it: the
-    resumed run begins it again. Of several processes, all stop before it.
-    """
+    """Return the score on the validation sequences of a length. One without training may take minutes, so a signal stops it."""
     world = session.world
 
     def report(done: float) -> None:

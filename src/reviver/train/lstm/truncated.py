@@ -37,9 +37,7 @@ class Segment(NamedTuple):
 
 
 class CarriedBatch:
-    """B palindromes that are read segment by segment, each at its own position.
-
-    `shapes` are those of the entries of a state of the network for one sequence.
+    """B palindromes that are read segment by segment, each at its own position; `shapes` are those of a state of a sequence.
 
     A palindrome that ends, or whose digit is lost, is replaced by a fresh one before the next update. Thus one batch has
     palindromes of all ages. `tensors` is the state that a checkpoint needs, changed in place only.
@@ -77,11 +75,7 @@ class CarriedBatch:
         self.started += len(ended)
 
     def segment(self, rng: torch.Generator) -> Segment:
-        """Return the next segment of every palindrome.
-
-        `rng`, on the CPU, chooses between a half and all of `bptt_steps` steps, so that the positions spread. A palindrome
-        that is not longer than `bptt_steps` is read at once.
-        """
+        """Return the next segment of every palindrome: of half to all of `bptt_steps` steps, so that the positions spread."""
         size, steps = len(self.remaining), self.bptt_steps
         limit = torch.randint((steps + 1) // 2, steps + 1, (size,), generator=rng).to(self.remaining.device)
         limit[self.lengths - 1 <= steps] = steps
