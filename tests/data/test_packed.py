@@ -103,7 +103,7 @@ def test_packed_images_are_those_of_the_source(
     assert class_folders(out) == class_folders(tmp_path / name)
     assert np.array_equal(np.load(out / "images.npy"), expected[0].images), "plain .npy files"
     if "npy" in name:
-        with pytest.raises(DataError, match="no test images to compare with; pack a source that has them"):
+        with pytest.raises(DataError, match="no test images to compare with; give"):
             load_test_images(str(out), SIZE)
 
 

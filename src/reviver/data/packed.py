@@ -94,11 +94,7 @@ def open_packed(path: Path, kind: PackedKind) -> PackedRecord:
 
 
 def map_array(folder: Path, name: str) -> Tensor:
-    """Map an array: the operating system reads a page of it when it is used. The result must not be written to.
-
-    Raises:
-        DataError: if it is missing or damaged, or is not of the dtype and the number of dimensions of its name.
-    """
+    """Map an array, which must not be written to; DataError if it is damaged, or has not the dtype and dimensions of its name."""
     path, expected = folder / f"{name}.npy", LAYOUTS[name]
     with reading(path, REMEDY):
         rows = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -119,12 +115,7 @@ def write_packed(
     max_length: int | None = None,
     progress: bool,
 ) -> dict[str, list[int]]:
-    """Write the packed folder `out` and return the shape of each array; after an error nothing is left.
-
-    Raises:
-        RunFolderError: if `out` cannot be written.
-        Interrupted: at SIGINT or SIGTERM.
-    """
+    """Write the packed folder `out` and return the shape of each array; after an error or `Interrupted` nothing is left."""
 
     def stop(number: int, _: FrameType | None) -> None:
         raise Interrupted(f"{out}: stopped by {signal.Signals(number).name}; nothing was written", number)

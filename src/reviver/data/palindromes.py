@@ -14,9 +14,9 @@ from torch import Tensor
 
 from reviver.data.generated import encode_symbols
 from reviver.data.task import Sequences, Task
-from reviver.errors import ConfigError
 from reviver.rng import make_rng
 from reviver.settings.tasks import DIGITS, find_task
+from reviver.settings.validation import refuse
 
 NUM_DIGITS = len(DIGITS)
 PERMUTATION_LIMIT = 10**7
@@ -100,7 +100,7 @@ class PalindromeTask(Task):
         train_size = round(train_fraction * size)
         if not 0 < train_size < size:
             problem = f"leaves the training or validation set of {size} sequences empty"
-            raise ConfigError(f"train_fraction {train_fraction} {problem}; give one nearer to 0.5, or more data")
+            refuse("train_fraction", f"{train_fraction} {problem}; give one nearer to 0.5, or more data")
         order = torch.randperm(size, generator=make_rng(self.config.seed, "split"))
         return Split(palindromes[order[:train_size]], palindromes[order[train_size:]])
 
@@ -150,11 +150,7 @@ def count_palindromes(length: int) -> int:
 
 
 def make_palindromes(length: int, size: int, rng: torch.Generator, encoding: str = "scalar") -> Palindromes:
-    """Return all palindromes of `length` digits in order if there are at most `size`, else `size` distinct random ones.
-
-    Raises:
-        ConfigError: if `length` is below 2.
-    """
+    """Return all palindromes of `length` digits in order if there are at most `size`, else `size` distinct random ones."""
     find_task("palindrome").check_length(length)
     half, count = half_length(length), count_palindromes(length)
     if count <= size and half <= MAX_INT64_DIGITS:

@@ -126,11 +126,7 @@ class Task:
         return self.fixed_split("validation", length)
 
     def evaluation(self, length: int, size: int) -> tuple[Sequences, str]:
-        """Return at most `size` sequences to evaluate a trained network on, and a text that describes their origin.
-
-        Raises:
-            ConfigError: if the task does not have `length`.
-        """
+        """Return at most `size` sequences to evaluate a trained network on, and a text that describes their origin."""
         raise NotImplementedError
 
 

@@ -32,12 +32,9 @@ Result = TypeVar("Result")
 
 
 def read_images(paths: Sequence[Path], image_shape: Sequence[int]) -> Tensor:
-    """Read image files, crop each to its middle square and resize it: bytes [N, C, H, W].
+    """Read image files, crop each to its middle square and resize it: bytes [N, C, H, W], gray if C is 1, else in color.
 
-    `image_shape` is (C, H, W); C = 1 converts to gray, else to color. H and W are equal.
-
-    Raises:
-        DataError: if a file is missing or damaged.
+    `image_shape` is (C, H, W), of which H and W are equal. A damaged file is a DataError.
     """
     with needing_train("reading images"):
         from PIL import Image, ImageOps
@@ -61,12 +58,12 @@ def read_images(paths: Sequence[Path], image_shape: Sequence[int]) -> Tensor:
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
 
 
-def find_image_files(folder: Path, split: str) -> tuple[list[Path], int, Tensor | None]:
+def find_image_files(folder: Path, split: str) -> tuple[list[Path], int, Tensor | None] | None:
     """Return the image files of a folder, at any depth, C (1 if all training images are gray), and the labels [N] int64, or None.
 
-    A folder with the subfolders `train` and `test` has both splits; otherwise all images are training images. Each
-    subfolder of a split is a class, numbered in the order of their names in the training split; there are labels if
-    there are at least two and every image lies in one.
+    A folder with the subfolders `train` and `test` has both splits; otherwise all images are training images, and there is
+    nothing to return for `test`. Each subfolder of a split is a class, numbered in the order of their names in the training
+    split; there are labels if there are at least two and every image lies in one.
 
     Raises:
         DataError: if there are no images in the split, the test images are in a folder of another name such as `val`, a
@@ -74,7 +71,7 @@ def find_image_files(folder: Path, split: str) -> tuple[list[Path], int, Tensor 
     """
     has_splits = _has_splits(folder)
     if split == "test" and not has_splits:
-        raise DataError(f"data: {folder} has no test images to compare with; put images into folders train and test")
+        return None
     train_root, root = (folder / "train", folder / split) if has_splits else (folder, folder)
     train_paths, paths = _find_images(train_root), _find_images(root)
     if not paths:

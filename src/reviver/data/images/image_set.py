@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -37,6 +37,7 @@ from reviver.settings.validation import refuse
 
 _log = logging.getLogger(__name__)
 
+IDX_FILES = "*images*idx3-ubyte*"
 MAX_LABEL = 2**16 - 1
 CHUNK_BYTES = 1 << 25
 """Size of the images that are read and resized at a time, which bounds the memory."""
@@ -93,13 +94,17 @@ class ImageSet:
 
 ImageSource = tuple[str, tuple[int, ...], Tensor | None, Iterator[Tensor]]
 """Images of one split of a source, which are read some at a time: name, (N, C, H, W) after resizing, labels, bytes [n, C, H, W]."""
+TEST_SOURCES = "t10k-images-idx3-ubyte in an IDX folder, folders train and test, or test_images in an .npz"
+"""Sources of test images, for messages."""
 
 
 def load_images(source: str, image_size: int = 28, split: str = "train") -> ImageSet:
     """Read the images of a source; each is cropped to its middle square and resized to `image_size` pixels.
 
     The source is `mnist`, another name of DATA_SETS, or the path of an IDX folder, an image folder, an .npz, an .npy, or
-    a packed folder, whose images are mapped and must have the size.
+    a packed folder, whose images are mapped and must have the size. The images of the split `test` are
+    `t10k-images-idx3-ubyte` in an IDX folder, the folder `test` beside `train` in an image folder, or the arrays `test_images`
+    and `test_labels` of an .npz.
 
     Raises:
         DataError: if the source does not exist, is damaged or of an unknown kind, or holds fewer than two images.
@@ -117,14 +122,7 @@ def load_images(source: str, image_size: int = 28, split: str = "train") -> Imag
 
 
 def load_test_images(source: str, image_size: int = 28) -> ImageSet:
-    """Read the test images that belong to the training images of `load_images`.
-
-    They are `t10k-images-idx3-ubyte` in an IDX folder, the folder `test` beside `train` in an image folder, or the
-    arrays `test_images` and `test_labels` of an .npz.
-
-    Raises:
-        DataError: if there are no test images, or as for `load_images`.
-    """
+    """Read the test images that belong to the training images of `load_images`; if there are none, that is a DataError."""
     return load_images(source, image_size, "test")
 
 
@@ -146,11 +144,17 @@ def find_source(source: str, image_size: int, split: str) -> ImageSource:
         images, labels = readers[source](split) if source in readers else read_data_set(source, split)
         return _from_array(source, images.numpy()[:, None], labels, image_size)
     if path.is_dir():
-        return _find_idx(path, image_size, split) or _find_folder(path, image_size, split)
-    if path.suffix.lower() in (".npz", ".npy") and path.is_file():
-        return _find_arrays(path, image_size, split)
-    problem = "is of an unknown kind" if path.exists() else "does not exist"
-    raise DataError(f"data: {source} {problem}; give {SOURCES}")
+        found = (_find_idx if any(path.glob(IDX_FILES)) else _find_folder)(path, image_size, split)
+    elif path.suffix.lower() in (".npz", ".npy") and path.is_file():
+        found = _find_arrays(path, image_size, split)
+    else:
+        problem = "is of an unknown kind" if path.exists() else "does not exist"
+        raise DataError(f"data: {source} {problem}; give {SOURCES}")
+    return found or _refuse_test(source)
+
+
+def _refuse_test(source: object) -> NoReturn:
+    raise DataError(f"data: {source} has no test images to compare with; give {TEST_SOURCES}")
 
 
 def _from_array(
@@ -168,7 +172,7 @@ def _map_packed(path: Path, image_size: int, split: str) -> ImageSet:
     record = open_packed(path, "images")
     name, labels_name = ("images", "labels") if split == "train" else ("test_images", "test_labels")
     if split == "test" and not (path / f"{name}.npy").exists():
-        raise DataError(f"data: {path} has no test images to compare with; pack a source that has them")
+        _refuse_test(path)
     images = map_array(path, name)
     _check_count(str(path), images.shape)
     height, width = images.shape[2:]
@@ -182,20 +186,21 @@ def _map_packed(path: Path, image_size: int, split: str) -> ImageSet:
 
 
 def _find_idx(folder: Path, size: int, split: str) -> ImageSource | None:
-    """Return the IDX images of a folder, or None if it has none; if no name has `train`, the first file has the training images."""
-    paths = sorted(folder.glob("*images*idx3-ubyte*"))
-    if not paths:
-        return None
+    """Return the IDX images of a split; if no name has `train`, the first file has the training images."""
+    paths = sorted(folder.glob(IDX_FILES))
     words = ("train",) if split == "train" else ("t10k", "test")  # those of EMNIST have its name before
     found = [path for path in paths if any(word in path.name for word in words)]
     if not found and split == "test":
-        raise DataError(f"data: {folder} has no test images to compare with; put t10k-images-idx3-ubyte into it")
+        return None
     images, labels = read_idx_images((found or paths)[0])
     return _from_array(printable(folder.absolute().name), images.numpy()[:, None], labels, size)
 
 
-def _find_folder(folder: Path, size: int, split: str) -> ImageSource:
-    paths, channels, labels = find_image_files(folder, split)
+def _find_folder(folder: Path, size: int, split: str) -> ImageSource | None:
+    files = find_image_files(folder, split)
+    if files is None:
+        return None
+    paths, channels, labels = files
     shape = (len(paths), channels, size, size)
     _check_count(str(folder), shape)
     rows = max(1, CHUNK_BYTES // prod(shape[1:]))
@@ -203,7 +208,7 @@ def _find_folder(folder: Path, size: int, split: str) -> ImageSource:
     return printable(folder.absolute().name), shape, labels, chunks
 
 
-def _find_arrays(path: Path, size: int, split: str) -> ImageSource:
+def _find_arrays(path: Path, size: int, split: str) -> ImageSource | None:
     """Return the array of an .npy, or of an .npz `images` (or its only array) and `labels`, or those with `test_`."""
     images_name, labels_name = ("images", "labels") if split == "train" else ("test_images", "test_labels")
     with reading(path), ExitStack() as stack:
@@ -213,8 +218,7 @@ def _find_arrays(path: Path, size: int, split: str) -> ImageSource:
             arrays = {"images": np.load(path, mmap_mode="r", allow_pickle=False)}
         names = list(arrays)
         if split == "test" and images_name not in names:
-            remedy = "put test_images, test_labels into an .npz"
-            raise DataError(f"data: {path} has no test images to compare with; {remedy}")
+            return None
         if images_name not in names and len(names) != 1:
             raise damaged_data_file(path, f"it has the arrays {', '.join(names) or 'none'}; call the one to use images")
         array = arrays[images_name if images_name in names else names[0]]
@@ -293,12 +297,7 @@ def _crop_and_resize(images: Tensor, size: int) -> Tensor:
 def pack_images(source: str, out: Path, image_size: int = 28, *, progress: bool = False) -> dict[str, list[int]]:
     """Write the images of a source, see `load_images`, with their labels and test images, to a new packed folder.
 
-    An image folder or an .npy is read some images at a time, since it may be larger than the memory. Return the shape of
-    each array by name.
-
-    Raises:
-        DataError: see `load_images`.
-        RunFolderError, Interrupted: see `write_packed`.
+    They are read some at a time, since they may be larger than the memory. Return the shape of each array by name.
     """
     refuse_existing(out)
     name, arrays = _chunks_of(source, image_size, "train")

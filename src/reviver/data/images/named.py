@@ -38,11 +38,7 @@ IDX_IMAGES, IDX_LABELS = 0x803, 0x801
 
 
 def _read_idx(path: Path, magic: int) -> Tensor:
-    """Return the bytes of an IDX file, gzip-compressed or not, as a uint8 tensor of the shape in its header.
-
-    The last byte of the `magic` number that it must have, such as `IDX_IMAGES`, is the number of dimensions. A damaged
-    file is a `DataError`.
-    """
+    """Return the bytes of an IDX file, gzip-compressed or not, as a uint8 tensor; the last byte of `magic` is its dimensions."""
     with reading(path):
         content = path.read_bytes()
         if content[:2] == b"\x1f\x8b":
@@ -55,11 +51,7 @@ def _read_idx(path: Path, magic: int) -> Tensor:
 
 
 def read_idx_images(path: Path) -> tuple[Tensor, Tensor | None]:
-    """Return the images [N, H, W] uint8 of an IDX file, and the labels [N] int64 of the file beside it, if it exists.
-
-    Raises:
-        DataError: if a file is damaged, or the number of labels is not N.
-    """
+    """Return the images [N, H, W] uint8 of an IDX file, and the labels [N] int64 of the file beside it, if it exists."""
     images = _read_idx(path, IDX_IMAGES)
     beside = labels_path(path)
     if not beside.exists():
@@ -152,12 +144,9 @@ def is_present(name: str) -> bool:
 
 
 def read_data_set(name: str, split: str) -> tuple[Tensor, Tensor]:
-    """Read one split, `train` or `test`, of a data set, and download it first if its files are missing.
+    """Return upright images [N, H, W] uint8 of a split, `train` or `test`, and classes [N] int64, numbered from 0.
 
-    Return upright images, bytes [N, H, W], and classes [N] int64, numbered from 0.
-
-    Raises:
-        DataError: if the files are missing and cannot be downloaded, or are damaged.
+    Files that are missing are downloaded, which may be a DataError.
     """
     data_set = DATA_SETS[name]
     prefix = data_set.train if split == "train" else data_set.test

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from reviver.data.packed import RECORD_NAME, is_packed
 from reviver.data.sequences.examples import Examples, PackedExamples, PackedTable
-from reviver.data.sequences.labels import class_indices, class_names, stratified_split
+from reviver.data.sequences.labels import class_indices, stratified_split
 from reviver.data.sequences.reader import read_sequences
 from reviver.data.sequences.standardization import Standardization
 from reviver.data.sequences.table import SequenceTable
@@ -45,11 +45,7 @@ class DataRecord(Record):
     """Standardization of the channels, fitted on the training set."""
 
     def examples(self, table: SequenceTable) -> Examples:
-        """Return the sequences of a table, standardized, with the indices of their classes; all 0 without labels.
-
-        Raises:
-            DataError: if a label is unknown, or the number of channels is not that of the training data.
-        """
+        """Return the sequences of a table, standardized, with the indices of their classes, all 0 without labels."""
         classes = torch.zeros(len(table), dtype=torch.int64)
         if table.labels is not None:
             classes = class_indices(table, self.classes)
@@ -60,11 +56,7 @@ class CustomTask(Task):
     """Classification of the sequences in the file or packed folder `config.data`, with a stratified random split.
 
     The standardization is fitted on the training set alone. With a `record`, the entry `data` in run.json of an existing
-    run, the file is read only if a split is used; without one it is read at once. `data` describes it, and `examples`
-    standardizes the sequences of another table, see `DataRecord.examples`.
-
-    Raises:
-        DataError: if the file is malformed.
+    run, the file is read only if a split is used; without one it is read at once. A malformed file is a DataError.
     """
 
     def __init__(self, config: LSTMConfig, record: Mapping[str, Any] | None = None) -> None:
@@ -99,7 +91,6 @@ def _load(config: LSTMConfig, known: DataRecord | None = None) -> tuple[DataReco
     """Read the data of a run, whose digest must be that of a known record; return the record and the splits."""
     assert config.data is not None, "LSTMConfig checks it"
     path = Path(config.data)
-    table: PackedTable | SequenceTable
     digest = ""
     if path.is_file() or is_packed(path):
         with reading(path):
@@ -109,35 +100,23 @@ def _load(config: LSTMConfig, known: DataRecord | None = None) -> tuple[DataReco
             raise DataError(f"{path}: {problem}; put that one back, or train a new run")
     if is_packed(path):
         table = PackedTable.open(path)
-        name, classes, labels, max_length = table.record.name, table.record.classes, table.labels, table.max_length
     else:
-        table = read_sequences(path, sequence_column=config.sequence_column, label_column=config.label_column)
-        name, max_length = path.name, table.x.shape[1]
-        classes = class_names(table)
-        labels = class_indices(table, classes)
-    split = stratified_split(labels, config.train_fraction, config.seed, f"{path}: labels")
-    record = known
-    if record is None:
-        counts = torch.bincount(labels[split.train], minlength=len(classes)).tolist()
-        if isinstance(table, PackedTable):
-            standardization = Standardization.fit_steps(partial(table.chunks, split.train))
-        else:
-            standardization = Standardization.fit(table.x[split.train], table.lengths[split.train])
-        record = DataRecord(
-            name=name,
-            sha256=digest,
-            num_sequences=len(labels),
-            max_length=max_length,
-            classes=classes,
-            class_fractions=tuple(count / len(split.train) for count in counts),
-            standardization=standardization,
-        )
-    parts: list[Sequences]
-    if isinstance(table, PackedTable):
-        parts = [PackedExamples(rows, table, record.standardization) for rows in split]
-    else:
-        apply, x, lengths = record.standardization.apply, table.x, table.lengths
-        parts = [Examples(apply(x[rows], lengths[rows]), lengths[rows], labels[rows]) for rows in split]
+        columns = {"sequence_column": config.sequence_column, "label_column": config.label_column}
+        table = PackedTable.of(read_sequences(path, **columns))
+    split = stratified_split(table.labels, config.train_fraction, config.seed, f"{path}: labels")
+    counts = torch.bincount(table.labels[split.train], minlength=len(table.classes)).tolist()
+    record = known or DataRecord(
+        name=table.name,
+        sha256=digest,
+        num_sequences=len(table.labels),
+        max_length=table.max_length,
+        classes=table.classes,
+        class_fractions=tuple(count / len(split.train) for count in counts),
+        standardization=Standardization.fit_steps(partial(table.chunks, split.train)),
+    )
+    parts: list[Sequences] = [PackedExamples(rows, table, record.standardization) for rows in split]
+    if not is_packed(path):
+        parts = [table.load(rows, record.standardization, table.max_length) for rows in split]
     return record, {"train": parts[0], "validation": parts[1]}
 
 

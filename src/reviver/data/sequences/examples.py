@@ -6,23 +6,16 @@ Shapes: N sequences, n of them, T steps of the longest, S steps of all sequences
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor
 
-from reviver.data.packed import (
-    REMEDY,
-    PackedRecord,
-    map_array,
-    open_packed,
-    refuse_existing,
-    unequal_blocks,
-    write_packed,
-)
+from reviver.data.packed import REMEDY, map_array, open_packed, refuse_existing, unequal_blocks, write_packed
 from reviver.data.sequences.labels import class_indices, class_names
 from reviver.data.sequences.reader import read_sequences
 from reviver.data.sequences.standardization import Standardization, chunk_size, unpadded_chunks
+from reviver.data.sequences.table import SequenceTable
 from reviver.data.task import Sequences
 from reviver.files.file_errors import reading
 
@@ -39,18 +32,12 @@ def pack_sequences(
         RunFolderError, Interrupted: see `write_packed`.
     """
     refuse_existing(out)
-    table = read_sequences(path, sequence_column=sequence_column, label_column=label_column)
-    assert table.labels is not None, "read_sequences reads them by default"
-    names = class_names(table)
-    labels = class_indices(table, names)
-    _, max_length, channels = table.x.shape
-    offsets = torch.cat([torch.tensor([0]), table.lengths.cumsum(0)])
-    arrays = {
-        "sequences": ((int(offsets[-1]), channels), unpadded_chunks(table.x, table.lengths)),
-        "offsets": (offsets.shape, [offsets]),
-        "labels": (labels.shape, [labels]),
-    }
-    return write_packed(out, "sequences", path.name, arrays, classes=names, max_length=max_length, progress=progress)
+    table = PackedTable.of(read_sequences(path, sequence_column=sequence_column, label_column=label_column))
+    offsets = torch.cat([table.begins, torch.tensor([len(table.values)])])
+    found = {"sequences": table.values, "offsets": offsets, "labels": table.labels}
+    arrays = {name: (array.shape, array.split(1 << 20)) for name, array in found.items()}
+    kept: Any = {"classes": table.classes, "max_length": table.max_length}
+    return write_packed(out, "sequences", path.name, arrays, **kept, progress=progress)
 
 
 @dataclass(frozen=True)
@@ -80,9 +67,10 @@ class Examples(Sequences):
 
 
 class PackedTable(NamedTuple):
-    """All sequences of a packed folder, mapped."""
+    """Labeled sequences without padding, in memory, or mapped from a packed folder."""
 
-    record: PackedRecord
+    name: str
+    classes: tuple[str, ...]
     values: Tensor
     """Steps of all sequences, [S, I] float32."""
     begins: Tensor
@@ -95,17 +83,28 @@ class PackedTable(NamedTuple):
     """T, at least the length of the longest sequence."""
 
     @classmethod
+    def of(cls, table: SequenceTable) -> Self:
+        """Return the sequences of a table with labels; raise `DataError` if it has fewer than two classes."""
+        classes, begins = class_names(table), table.lengths.cumsum(0) - table.lengths
+        values = torch.cat([*unpadded_chunks(table.x, table.lengths)])
+        labels = class_indices(table, classes)
+        return cls(table.name, classes, values, begins, table.lengths, labels, table.x.shape[1])
+
+    @classmethod
     def open(cls, path: Path) -> Self:
         """Open a packed folder; raise `DataError` if it is damaged or holds other data."""
         record = open_packed(path, "sequences")
         values, offsets, labels = (map_array(path, name) for name in ("sequences", "offsets", "labels"))
         lengths, max_length, count = offsets.diff(), record.max_length or 0, len(record.classes)
         with reading(path, REMEDY):
+            problem = ""
             if offsets[0] or offsets[-1] != len(values) or not 1 <= lengths.min() <= lengths.max() <= max_length:
-                raise ValueError(f"offsets must increase from 0 to {len(values)} by 1 to {max_length}")
-            if len(lengths) != len(labels) or labels.unique().tolist() != list(range(count)) or count < 2:
-                raise ValueError(f"labels must be {len(lengths)} indices of the {count} classes, 2 or more")
-        return cls(record, values, offsets[:-1], lengths, labels, max_length)
+                problem = f"offsets must increase from 0 to {len(values)} by 1 to {max_length}"
+            elif len(lengths) != len(labels) or labels.unique().tolist() != list(range(count)) or count < 2:
+                problem = f"labels must be {len(lengths)} indices of the {count} classes, 2 or more"
+            if problem:
+                raise ValueError(problem)
+        return cls(record.name, record.classes, values, offsets[:-1], lengths, labels, max_length)
 
     def take(self, rows: Tensor) -> Tensor:
         """Return the steps of the sequences `rows`, one sequence after another, [n, I]."""
@@ -116,6 +115,13 @@ class PackedTable(NamedTuple):
     def chunks(self, rows: Tensor) -> Iterator[Tensor]:
         """Yield the steps of the sequences `rows`, in the chunks in which a table in memory is standardized."""
         return map(self.take, rows.split(chunk_size(self.max_length, self.values.shape[1])))
+
+    def load(self, rows: Tensor, standardization: Standardization, steps: int) -> Examples:
+        """Return the sequences `rows`, standardized and padded to `steps` steps."""
+        lengths = self.lengths[rows]
+        x = torch.zeros(len(rows), steps, self.values.shape[1])
+        x[torch.arange(steps) < lengths.unsqueeze(1)] = self.take(rows)
+        return Examples(standardization.apply(x, lengths), lengths, self.labels[rows])
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,12 +146,8 @@ class PackedExamples(Sequences):
 
     def __getitem__(self, index: Tensor | slice) -> Examples:  # type: ignore[override]
         rows = self.rows[index.cpu() if isinstance(index, Tensor) else index]
-        lengths = self.table.lengths[rows]
-        longest = int(lengths.max()) if len(lengths) else self.steps
-        x = torch.zeros(len(rows), longest, self.table.values.shape[1])
-        x[torch.arange(longest) < lengths.unsqueeze(1)] = self.table.take(rows)
-        examples = Examples(self.standardization.apply(x, lengths), lengths, self.table.labels[rows])
-        return examples.to(torch.device(self.device))
+        longest = int(self.table.lengths[rows].max()) if len(rows) else self.steps
+        return self.table.load(rows, self.standardization, longest).to(torch.device(self.device))
 
     def to(self, device: torch.device) -> Self:
         """Return the same sequences, which will be loaded to `device`."""

@@ -24,11 +24,7 @@ class RowSplit(NamedTuple):
 
 
 def class_names(table: SequenceTable) -> tuple[str, ...]:
-    """Return the distinct labels of a table in order: by value if all are integers, else alphabetically.
-
-    Raises:
-        DataError: if there are fewer than two.
-    """
+    """Return the distinct labels in order: by value if all are integers, else alphabetically; DataError if there are < 2."""
     names = set(table.labels or ())
     if len(names) < 2:
         found = f"every row has the label {short_repr(min(names, default=''))}"
@@ -38,11 +34,7 @@ def class_names(table: SequenceTable) -> tuple[str, ...]:
 
 
 def class_indices(table: SequenceTable, names: Sequence[str]) -> Tensor:
-    """Return the index of the label of each of the N sequences among `names`, [N] int64.
-
-    Raises:
-        DataError: if a label is not among `names`.
-    """
+    """Return the index of the label of each of the N sequences among `names`, [N] int64; DataError if there is another."""
     assert table.labels is not None, "the table was read with labels"
     index_of = {name: index for index, name in enumerate(names)}
     unknown = [index for index, label in enumerate(table.labels) if label not in index_of]

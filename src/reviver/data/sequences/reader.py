@@ -64,22 +64,11 @@ def read_sequences(
 
 
 def read_if_labeled(path: Path, *, sequence_column: str, label_column: str) -> tuple[SequenceTable, str]:
-    """Read sequences and, if the file has them, their labels.
-
-    Returns:
-        The table, and what is wrong with the labels: the table has none then. The text is empty if nothing is wrong or
-        the file has no labels.
-
-    Raises:
-        ConfigError, DataError: see `read_sequences`, except for the labels.
-    """
-    problem = ""
+    """Read sequences and, if the file has them, their labels; return what is wrong with these, too, or an empty text."""
     try:
-        return read_sequences(path, sequence_column=sequence_column, label_column=label_column), problem
-    except MissingColumnError:
-        pass
+        return read_sequences(path, sequence_column=sequence_column, label_column=label_column), ""
     except DataError as error:
-        problem = str(error)
+        problem = "" if isinstance(error, MissingColumnError) else str(error)
     return read_sequences(path, sequence_column=sequence_column, labeled=False), problem
 
 
@@ -158,22 +147,24 @@ def _read_parquet(path: Path, columns: Sequence[str]) -> SequenceTable:
         value = kind.value_type if types.is_dictionary(kind) else kind
         return any(is_kind(value) for is_kind in (types.is_string, types.is_large_string, types.is_string_view))
 
-    def wrong_type(name: str, kind: Any, allowed: str) -> DataError:
-        return damaged_data_file(path, f"column {short_repr(name)} holds {short_repr(str(kind))}", f"give {allowed}")
+    def require(name: str, kind: Any, is_right: bool, allowed: str) -> None:
+        if not is_right:
+            problem = f"column {short_repr(name)} holds {short_repr(str(kind))}"
+            raise damaged_data_file(path, problem, f"give {allowed}")
 
     kind = sequences.type
     is_list = types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
-    if is_text(kind):
-        for row, text in enumerate(sequences.to_pylist()):
-            builder.add_text(row, text or "")
-    elif is_list and (types.is_integer(kind.value_type) or types.is_floating(kind.value_type)):
-        for row, numbers in enumerate(sequences):
-            builder.add_numbers(row, numbers.values.to_numpy(zero_copy_only=False) if numbers.is_valid else [])
-    else:
-        raise wrong_type(columns[0], kind, "lists of numbers, or text such as '1 2 3'")
+    is_numeric = is_list and (types.is_integer(kind.value_type) or types.is_floating(kind.value_type))
+    require(columns[0], kind, is_text(kind) or is_numeric, "lists of numbers, or text such as '1 2 3'")
+    for row, found in enumerate(sequences):
+        if is_numeric:
+            builder.add_numbers(row, found.values.to_numpy(zero_copy_only=False) if found.is_valid else [])
+        else:
+            builder.add_text(row, found.as_py() or "")
     for column in labels:
-        if not (is_text(column.type) or types.is_integer(column.type) or types.is_null(column.type)):
-            raise wrong_type(columns[1], column.type, "labels as text or integers")
+        kind = column.type
+        is_label = is_text(kind) or types.is_integer(kind) or types.is_null(kind)
+        require(columns[1], kind, is_label, "labels as text or integers")
         for row, label in enumerate(column.to_pylist()):
             builder.add_label(row, "" if label is None else str(label))
     return builder.padded_table()
@@ -190,19 +181,17 @@ def _read_npz(path: Path, columns: Sequence[str]) -> SequenceTable:
         arrays = {name: archive[name] for name in (*wanted, "lengths") if name in archive}
         labels = arrays["y"].tolist() if "y" in arrays else []
     raw = arrays["x"]
-    if raw.ndim not in (2, 3) or raw.dtype.kind not in "biuf" or 0 in raw.shape:
-        problem = f"x is {short_repr(str(raw.dtype))} of the shape {list(raw.shape)}"
-        raise damaged_data_file(path, problem, NPZ_REMEDY)
-    raw = raw.reshape(*raw.shape[:2], -1)
-    count, steps, _ = raw.shape
-    for name, kinds, expected in (
-        ("lengths", "iu", "integers"),
-        ("y", "iuUS", "integers or text, such as y.astype(int)"),
+    count, steps = raw.shape[:2] if raw.ndim in (2, 3) else (0, 0)
+    for name, kinds, shape, remedy in (
+        ("x", "biuf", raw.shape if raw.size and count else None, NPZ_REMEDY),
+        ("lengths", "iu", (count,), f"give [{count}] integers, one for each row of x"),
+        ("y", "iuUS", (count,), f"give [{count}] integers or text, such as y.astype(int), one for each row of x"),
     ):
         found = arrays.get(name)
-        if found is not None and (found.shape != (count,) or found.dtype.kind not in kinds):
+        if found is not None and (found.shape != shape or found.dtype.kind not in kinds):
             problem = f"{name} is {short_repr(str(found.dtype))} of the shape {list(found.shape)}"
-            raise damaged_data_file(path, problem, f"give [{count}] {expected}, one for each row of x")
+            raise damaged_data_file(path, problem, remedy)
+    raw = raw.reshape(count, steps, -1)
     builder = TableBuilder(path, "x[{}]", "y[{}]")
     builder.rows.extend(range(count))
     lengths = arrays.get("lengths", np.full(count, steps))

@@ -56,10 +56,8 @@ class Standardization(Record):
             DataError: if x has another number of channels, or a result does not fit into float32.
         """
         if x.shape[2] != len(self.mean):
-            raise DataError(
-                f"data has {x.shape[2]} channels a step and the training data had {len(self.mean)}; "
-                "give data of the same kind"
-            )
+            problem = f"{x.shape[2]} channels a step and the training data had {len(self.mean)}"
+            raise DataError(f"data has {problem}; give data of the same kind")
         mean = torch.tensor(self.mean, dtype=torch.float64)
         scale = torch.tensor(self.scale, dtype=torch.float64)
         result = torch.zeros_like(x)

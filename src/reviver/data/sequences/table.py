@@ -62,10 +62,9 @@ def join_listed(items: Sequence[str], count: int, limit: int = MAX_LISTED) -> st
 
 
 class TableBuilder:
-    """A table under construction. It collects sequences, labels and errors, row by row.
+    """A table under construction: sequences, labels and errors, row by row, of which `table` raises the first few together.
 
-    `table` raises the first few errors of rows together, so that a user can correct several at once. The formats are
-    those of the position of a row and of a label in messages, see `SequenceTable.row_format`.
+    The formats are those of the position of a row and of a label in messages, see `SequenceTable.row_format`.
     """
 
     def __init__(self, path: Path, row_format: str, label_format: str = "") -> None:
@@ -120,11 +119,7 @@ class TableBuilder:
         return self.table(x[:, :, None], lengths)
 
     def table(self, x: NDArray[np.float32], lengths: NDArray[np.int64]) -> SequenceTable:
-        """Return a table of padded sequences x [N, T, I], their lengths [N] and the labels that were added.
-
-        Raises:
-            DataError: if a row has an error, or there are no rows.
-        """
+        """Return a table of padded sequences x [N, T, I], their lengths [N] and the labels; DataError if a row has an error."""
         for index in np.flatnonzero(~np.isfinite(x).all((1, 2))).tolist():
             step, channel = np.argwhere(~np.isfinite(x[index]))[0].tolist()
             position = f"step {step + 1}" + (f" of channel {channel + 1}" if x.shape[2] > 1 else "")
@@ -142,19 +137,16 @@ class TableBuilder:
 
 
 def parse_numbers(text: str) -> list[float]:
-    """Return the numbers of a text that are separated by commas or, without commas, by whitespace.
-
-    Raises:
-        ValueError: if a part is not a number, or empty. The message names the part and its step, counted from 1.
-    """
+    """Return the numbers of a text that are separated by commas or, without commas, by whitespace; ValueError names a wrong one."""
     numbers = []
     for step, part in enumerate(text.split("," if "," in text else None), 1):
         try:
             numbers.append(float(part.replace("_", "?")))  # float() would ignore it
         except ValueError as error:
-            if part.strip():
-                raise ValueError(f"{short_repr(part.strip())} at step {step} is not a number") from error
-            raise ValueError(f"there is nothing at step {step}, between two commas") from error
+            found = f"{short_repr(part.strip())} at step {step} is not a number"
+            raise ValueError(
+                found if part.strip() else f"there is nothing at step {step}, between two commas"
+            ) from error
     return numbers
 
 
@@ -163,10 +155,6 @@ def write_predictions(path: Path, table: SequenceTable, classes: Sequence[str], 
 
     A spreadsheet executes a cell that begins with =, +, - or @ as a formula. Therefore an apostrophe precedes a class
     that begins with one of these and is not a plain number, or with an apostrophe: removing one restores every class.
-    The columns of the probabilities are named `p(CLASS)`, which is no formula.
-
-    Raises:
-        RunFolderError: if the file cannot be written. An existing file stays as it is.
     """
     assert probabilities.shape == (len(table), len(classes))
     values = probabilities.detach().cpu().float()

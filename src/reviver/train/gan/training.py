@@ -255,15 +255,11 @@ def check_losses(session: Session) -> None:
 
 def count_classes(data: ImageSet) -> int:
     """Return the number of classes K of images with labels from 0 to K - 1, K from 2 to MAX_CLASSES."""
-    if data.labels is None:
-        raise DataError(
-            f"data must have labels for a conditional GAN, got {data.name} without labels; "
-            "give an IDX folder with labels, or leave out --conditional"
-        )
-    lowest, highest = map(int, data.labels.aminmax())
+    lowest, highest = (-1, 0) if data.labels is None else map(int, data.labels.aminmax())
     if lowest < 0 or not 1 <= highest < MAX_CLASSES:
+        found = "without labels" if data.labels is None else f"with labels from {lowest} to {highest}"
         raise DataError(
-            f"data must have labels from 0 to K - 1 with K from 2 to {MAX_CLASSES}, got {data.name} with labels from "
-            f"{lowest} to {highest}; renumber them, or leave out --conditional"
+            f"data must have labels from 0 to K - 1 with K from 2 to {MAX_CLASSES} for a conditional GAN, got {data.name} "
+            f"{found}; give images with such labels, or leave out --conditional"
         )
     return highest + 1
