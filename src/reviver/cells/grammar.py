@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from reviver.cells.graph import FUNCTIONS, StepGraph
-from reviver.errors import ConfigError
 from reviver.settings.lstm_network import CELLS, cell_label, is_cell_text, read_cell_text
+from reviver.settings.validation import refuse
 from reviver.text import did_you_mean, one_line, short_repr
 
 MAX_LINES, MAX_WIDTH, MAX_DEPTH, MAX_STAGES = 64, 200, 32, 6
@@ -107,10 +107,8 @@ def load_cell(cell: "Cell | str | Path") -> Cell:
     path = Path(cell)
     if path.suffix != ".cell":
         advice = did_you_mean(str(cell), CELLS) or f"the built-in ones are {', '.join(CELLS)}"
-        raise ConfigError(
-            f"cell must be a built-in one, a file such as mine.cell, or a text, got {short_repr(cell)}; {advice}",
-            "cell",
-        )
+        found = f"got {short_repr(cell)}; {advice}"
+        refuse("cell", f"must be a built-in one, a file such as mine.cell, or a text, {found}")
     return parse(read_cell_text(path), path.name)
 
 
@@ -351,4 +349,4 @@ class _Parser:
     def refuse(self, problem: str, at: ast.expr | ast.stmt | tuple[int, int] | None = None) -> NoReturn:
         line, column = at if isinstance(at, tuple) else (getattr(at, "lineno", 0), getattr(at, "col_offset", 0))
         place = "" if at is None else f", line {line}, column {column + 1}"
-        raise ConfigError(f"cell {self.name}{place}: {problem}", "cell")
+        refuse("cell", f"{self.name}{place}: {problem}")

@@ -37,10 +37,8 @@ class Port(NamedTuple):
 class Graph:
     """An ONNX graph under construction, with `inputs` and `outputs` in order. Values are known by their names.
 
-    The `opset`, the version of the operators, is `MIN_OPSET` by default, which the most runtimes know.
-
-    Raises:
-        ConfigError: if `onnx` is not installed, or the opset is below `MIN_OPSET` or beyond what `onnx` knows.
+    The `opset`, the version of the operators, is `MIN_OPSET` by default, which the most runtimes know. One that `onnx` does not
+    know is a ConfigError, and so is a missing `onnx`.
     """
 
     def __init__(self, opset: int | None = None, prefix: str = "") -> None:
@@ -104,15 +102,10 @@ class Graph:
         values = [[self._value_info(port) for port in ports] for ports in (body.inputs, body.outputs)]
         graph = self._onnx.helper.make_graph(body._nodes, f"{body._prefix}body", *values)
         others = len(body.outputs) - len(states)
-        return self.add_many(
-            "Scan",
-            [*states, *sequences],
-            len(body.outputs),
-            body=graph,
-            num_scan_inputs=len(sequences),
-            scan_input_directions=[int(reverse)] * len(sequences),
-            scan_output_directions=[int(reverse)] * others,
-        )
+        directions: Any = {"scan_input_directions": [int(reverse)] * len(sequences)}
+        directions["scan_output_directions"] = [int(reverse)] * others
+        inputs, attributes = [*states, *sequences], {"body": graph, "num_scan_inputs": len(sequences), **directions}
+        return self.add_many("Scan", inputs, len(body.outputs), **attributes)
 
     def element_type(self, dtype: Any) -> int:
         """Return the number that ONNX gives a NumPy dtype, for the node `Cast`."""

@@ -21,12 +21,12 @@ from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
 from torch import nn
 
-from reviver.errors import ConfigError, DataError, import_library
+from reviver.errors import DataError, import_library
 from reviver.files.atomic import atomic_write, write_text
 from reviver.files.file_errors import reading
 from reviver.files.read import read_json, validate_record
 from reviver.settings.fields import CountOrZero
-from reviver.settings.validation import Record
+from reviver.settings.validation import Record, refuse
 from reviver.text import one_line, short_repr
 from reviver.version import __version__
 
@@ -129,11 +129,7 @@ def save(
     """Write config.json, model.safetensors and README.md of a network into `folder`, which is created if missing.
 
     Each file is written atomically, config.json last. A README.md that exists is kept: it may have been edited; the
-    default `card` has no results. A subclass is saved as the class that it extends.
-
-    Raises:
-        ConfigError: if a weight is parametrized or pruned.
-        RunFolderError: if a file cannot be written.
+    default `card` has no results. A subclass is saved as the class that it extends, a computed weight is a ConfigError.
     """
     assert isinstance(network, nn.Module)
     folder, cls = Path(folder), architecture_of(type(network))
@@ -142,7 +138,7 @@ def save(
     with torch.device("meta"), warnings.catch_warnings(action="ignore"):  # of dropout in a single layer
         missing = [key for key in cls(**spec).state_dict() if key not in tensors]
     if missing:
-        raise ConfigError(f"{missing[0]} must be a plain weight, got a computed one; remove its parametrization first")
+        refuse(missing[0], "must be a plain weight, got a computed one; remove its parametrization first")
     dtype = next(tensor.dtype for tensor in tensors.values() if tensor.is_floating_point())
     config = {
         "format": FORMAT,
@@ -166,12 +162,7 @@ def save(
 def load(cls: type[Network] | tuple[type[Network], ...], source: str | Path, **download: Any) -> Pretrained[Network]:
     """Return a network of the class `cls`, or of one of several, that `save` wrote, in eval mode, and the description of its data.
 
-    The `source` is a local folder, which comes first, or the id of a repository of the Hugging Face Hub, such as
-    `user/name`; `download` are options for a repository, see `find_folder`.
-
-    Raises:
-        DataError: if the files are missing or damaged, hold another class, or cannot be downloaded.
-        ConfigError: if a repository is needed and `huggingface_hub` is not installed.
+    For `source` and `download` see `find_folder`. Files that are missing or damaged, or hold another class, are a DataError.
     """
     folder = find_folder(source, **download)
     known: dict[str, Any] = {architecture_of(one).__name__: one for one in (cls if isinstance(cls, tuple) else (cls,))}
@@ -196,9 +187,7 @@ def _read_config(folder: Path, known: Collection[str]) -> PretrainedConfig:
     for name in (CONFIG, WEIGHTS):
         if not (folder / name).exists():
             is_run = (folder / "run.json").exists()
-            remedy = (
-                "it is a run folder: read it by reviver.load" if is_run else "give the folder of a pretrained model"
-            )
+            remedy = "it is a run folder: read it by reviver.load" if is_run else "give that of a pretrained model"
             raise DataError(f"{folder}: has no {name}; {remedy}")
     with reading(path, REMEDY):
         content = read_json(path)
@@ -212,8 +201,8 @@ def _read_config(folder: Path, known: Collection[str]) -> PretrainedConfig:
 def find_folder(source: str | Path, **download: Any) -> Path:
     """Return the folder of a model: a local folder, which comes first, or a copy of the repository of the id `source`.
 
-    `download` are options of `huggingface_hub.snapshot_download`, such as `revision`, `token`, `cache_dir` and
-    `local_files_only`; a local folder needs none.
+    The repository is one of the Hugging Face Hub, such as `user/name`; `download` are options of
+    `huggingface_hub.snapshot_download`, such as `revision`, `token`, `cache_dir` and `local_files_only`.
 
     Raises:
         DataError: if there is no such folder, or the repository cannot be downloaded.
@@ -260,10 +249,7 @@ def _plain_card(network: PretrainedMixin, spec: Mapping[str, Any]) -> str:
 
 
 def front_matter(values: Mapping[str, Any]) -> str:
-    """Return the YAML block at the top of a card; values that are None are omitted.
-
-    Each value is written as JSON, which is YAML, too.
-    """
+    """Return the YAML block at the top of a card, of values as JSON, which is YAML, too; those that are None are omitted."""
     lines = (f"{key}: {json.dumps(value)}" for key, value in values.items() if value is not None)
     return "\n".join(["---", *lines, "---"])
 

@@ -9,9 +9,8 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import PlainValidator
 
-from reviver.errors import ConfigError
 from reviver.settings.fields import Count, CountOrZero, Precision, Probability, Text
-from reviver.settings.validation import MAX_INTEGER, settings
+from reviver.settings.validation import MAX_INTEGER, refuse, settings
 from reviver.text import one_line, short_repr
 
 DropoutKind = Literal["step", "variational", "zoneout"]
@@ -50,9 +49,9 @@ def read_cell_text(path: str | Path) -> str:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or one_line(error)
-        raise ConfigError(f"cell {path} cannot be read ({reason}); name a text file", "cell") from error
+        refuse("cell", f"{path} cannot be read ({reason}); name a text file")
     if not is_cell_text(text):
-        raise ConfigError(f"cell {path} has no equation; name the file of a text", "cell")
+        refuse("cell", f"{path} has no equation; name the file of a text")
     return text
 
 

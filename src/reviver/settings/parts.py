@@ -73,16 +73,12 @@ class Parts:
 
     @classmethod
     def load(cls, **named: Any) -> Self:
-        """Return the classes that the caller named by setting: references, classes or instances; None: none.
-
-        Raises:
-            ConfigError: if there is no such file, module or class, or its code fails.
-        """
+        """Return the classes that the caller named by setting: references, classes or instances; None: none."""
         return cls.resolve(named)[1]
 
     @classmethod
     def resolve(cls, settings: Mapping[str, Any]) -> tuple[dict[str, Any], Self]:
-        """Return `settings` with references in place of classes and instances, and the classes; errors as `load`."""
+        """Return `settings` with references in place of classes and instances, and the classes; ConfigError if there is none."""
         references, found = dict(settings), dict[str, Any]()
         cell = references.get("cell")
         if isinstance(cell, str | Path) and str(cell).endswith(".cell"):
@@ -112,10 +108,7 @@ class Parts:
         return part
 
     def check_run(self, config: Mapping[str, Any], record: Mapping[str, Any]) -> None:
-        """Check the classes for an existing run: warn of changed files, refuse classes that the run does not have.
-
-        `config` has the settings of the run, `record` is `parts` of its run.json.
-        """
+        """Check the classes for a run with the settings `config`: refuse those that it does not have, and `warn_of_changes`."""
         for option in OPTIONS:
             if getattr(self, option) is not None and not is_custom(option, config.get(option)):
                 refuse(option, f"must be absent for a run with {option} {config.get(option)}; leave it out")
@@ -174,8 +167,8 @@ def explaining(option: str, part: CustomClass, action: str) -> Iterator[None]:
     except ConfigError:
         raise
     except Exception as error:
-        problem = f"{action} raised {type(error).__name__}: {one_line(error, 200)}"
-        raise ConfigError(f"{option} {part.name}: {problem}{_place(error, part.file)}", field=option) from error
+        problem = f"{action} raised {type(error).__name__}: {one_line(error, 200)}{_place(error, part.file)}"
+        refuse(option, f"{part.name}: {problem}")
 
 
 def _place(error: BaseException, file: str | None) -> str:
@@ -220,7 +213,7 @@ def _load(option: str, reference: str) -> CustomClass:
             module = importlib.import_module(place)
         except Exception as error:
             problem = f"{place} cannot be imported ({type(error).__name__}: {one_line(error, 200)})"
-            raise ConfigError(f"{option} {problem}; give FILE.py:CLASS or MODULE:CLASS", field=option) from error
+            refuse(option, f"{problem}; give FILE.py:CLASS or MODULE:CLASS")
     found = getattr(module, name, None)
     if not isinstance(found, type):
         classes = [key for key, value in vars(module).items() if isinstance(value, type)]
@@ -236,8 +229,7 @@ def _run_file(option: str, path: Path) -> tuple[types.ModuleType, bytes]:
     try:
         content = path.read_bytes()
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or one_line(error)
-        raise ConfigError(f"{option} {path} cannot be read ({reason})", field=option) from error
+        refuse(option, f"{path} cannot be read ({getattr(error, 'strerror', None) or one_line(error)})")
     name = f"reviver_custom_{path.stem}_{hashlib.sha256(content).hexdigest()[:12]}"
     if name in sys.modules:
         return sys.modules[name], content
@@ -252,8 +244,8 @@ def _run_file(option: str, path: Path) -> tuple[types.ModuleType, bytes]:
         if not isinstance(error, Exception | SystemExit):
             raise
         place = f" (line {error.lineno})" if isinstance(error, SyntaxError) else _place(error, path.name)
-        problem = f"{path} cannot be run: {type(error).__name__}: {one_line(getattr(error, 'msg', error), 200)}{place}"
-        raise ConfigError(f"{option} {problem}", field=option) from error
+        problem = f"{type(error).__name__}: {one_line(getattr(error, 'msg', error), 200)}{place}"
+        refuse(option, f"{path} cannot be run: {problem}")
     return module, content
 
 

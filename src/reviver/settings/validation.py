@@ -100,9 +100,10 @@ def check(field: str, value: object, kind: Any) -> None:
     """Validate one value against a type such as `Annotated[int, Field(ge=1)]`; a wrong one is a `ConfigError`."""
     try:
         TypeAdapter(kind, config=ConfigDict(allow_inf_nan=False)).validate_python(value, strict=True)
+        return
     except ValidationError as error:
-        problem = find_problem(error)
-        raise ConfigError(f"{field} {problem.text}", field=field) from None
+        problem = find_problem(error).text
+    refuse(field, problem)
 
 
 def refuse(field: str, problem: str) -> NoReturn:
