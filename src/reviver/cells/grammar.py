@@ -107,8 +107,8 @@ def load_cell(cell: "Cell | str | Path") -> Cell:
     path = Path(cell)
     if path.suffix != ".cell":
         advice = did_you_mean(str(cell), CELLS) or f"the built-in ones are {', '.join(CELLS)}"
-        found = f"got {short_repr(cell)}; {advice}"
-        refuse("cell", f"must be a built-in one, a file such as mine.cell, or a text, {found}")
+        forms = "a built-in one, a file such as mine.cell, or a text"
+        refuse("cell", f"must be {forms}, got {short_repr(cell)}; {advice}")
     return parse(read_cell_text(path), path.name)
 
 
@@ -129,11 +129,10 @@ class _Parser:
         self.graph = StepGraph()
         self.assigned: dict[str, int] = {}  # line of each assigned name
         self.env: dict[str, int] = {}  # node of each name that is assigned so far
-        self.lines: dict[str, int] = {}  # line on which a name is first read
+        self.roles = {"x": ("the input", 0)} | dict.fromkeys(FUNCTIONS, ("a function", 0))  # and their first lines
         self.reads: dict[str, set[str]] = {}  # names that the line of a name reads
         self.target = ""
         self.matrices: dict[str, bool] = {}
-        self.matrix_lines: dict[str, int] = {}
         self.vectors: dict[str, float] = {}
 
     def cell(self) -> Cell:
@@ -220,13 +219,18 @@ class _Parser:
         if not isinstance(target, ast.Name):
             self.refuse("left of = stands one name", target)
         name = target.id
-        if name == "x" or name in FUNCTIONS:
-            self.refuse(f"{name} is {'the input' if name == 'x' else 'a function'}; take another name", target)
-        if name in self.assigned:
-            self.refuse(f"{name} has line {self.assigned[name]} already; take another name", target)
         if name.startswith("_"):
             self.refuse(f"{name} begins with an underscore; take another name", target)
+        if name in self.assigned:
+            self.refuse(f"{name} has line {self.assigned[name]} already; take another name", target)
+        self.claim(target, "computed by the text")
         self.assigned[name] = target.lineno
+
+    def claim(self, tree: ast.Name, role: str, remedy: str = "take another name") -> None:
+        """Note the role of a name; refuse a name that has another one."""
+        known, line = self.roles.setdefault(tree.id, (role, tree.lineno))
+        if known != role:
+            self.refuse(f"{tree.id} is {known}{f' on line {line}' if line else ''}, and {role} here; {remedy}", tree)
 
     # Expressions ----------------------------------------------------------------------------------------------------
 
@@ -264,22 +268,10 @@ class _Parser:
             advice = f"{rest} ({last} @ {operand})" if rest.endswith(("*", "/", "@")) else f"M @ {operand}"
             self.refuse(f"left of @ stands one matrix, got {one_line(left, 60)}; write {one_line(advice, 80)}", tree)
         name = matrix.id
-        if name in self.assigned or name in FUNCTIONS or name == "x":
-            what = "the input" if name == "x" else "a function" if name in FUNCTIONS else "computed by the text"
-            self.refuse(
-                f"left of @ stands a learned matrix, but {name} is {what}; use * for a product by units", matrix
-            )
-        if name in self.vectors:
-            self.refuse(f"{name} is a vector on line {self.lines[name]} and a matrix here; rename one", matrix)
         on_x = isinstance(right, ast.Name) and right.id == "x"
-        if self.matrices.setdefault(name, on_x) != on_x:
-            kinds = ("[H, I] on x", "[H, H] on h") if on_x else ("[H, H] on others", "[H, I] on x")
-            self.refuse(
-                f"the matrix {name} has two sizes, {kinds[0]} here and {kinds[1]} on line {self.matrix_lines[name]}; "
-                "rename one",
-                matrix,
-            )
-        self.matrix_lines.setdefault(name, tree.lineno)
+        remedy = "take another name, or use * for a product by units"
+        self.claim(matrix, f"a matrix {'[H, I] on x' if on_x else '[H, H]'}", remedy)
+        self.matrices[name] = on_x
         if on_x:
             factor = self.graph.add("x")
         elif isinstance(right, ast.Name):
@@ -290,7 +282,6 @@ class _Parser:
 
     def name_of(self, tree: ast.Name, usual: str = "") -> int:  # `usual` is what such a matrix acts on
         name = tree.id
-        self.lines.setdefault(name, tree.lineno)
         self.reads.setdefault(self.target, set()).add(name)
         if name == "x":
             self.refuse("x has I numbers, not H; write a matrix before it, such as W_x @ x", tree)
@@ -298,15 +289,12 @@ class _Parser:
             return self.env[name]
         if name in self.assigned:
             return self.graph.add("state", value=name)
-        if name in self.matrices:
-            self.refuse(f"{name} is a matrix on line {self.matrix_lines[name]} and a vector here; rename one", tree)
-        if name in FUNCTIONS:
-            self.refuse(f"{name} is a function; write {name}(v)", tree)
-        if "_" not in name.strip("_"):
+        if "_" not in name.strip("_") and name not in FUNCTIONS:
             near = did_you_mean(name, [*self.assigned, "x"])
             near = near or (usual and f"did you mean {usual}?")
             near = near or f"write a line {name} = ..., or b_{name} for a learned vector"
             self.refuse(f"{name} is read, but no line assigns it; {near}", tree)
+        self.claim(tree, "a vector")
         self.vectors.setdefault(name, 0.0)
         return self.graph.add("vector", value=name)
 

@@ -187,7 +187,9 @@ def _read_config(folder: Path, known: Collection[str]) -> PretrainedConfig:
     for name in (CONFIG, WEIGHTS):
         if not (folder / name).exists():
             is_run = (folder / "run.json").exists()
-            remedy = "it is a run folder: read it by reviver.load" if is_run else "give that of a pretrained model"
+            remedy = (
+                "it is a run folder: read it by reviver.load" if is_run else "give the folder of a pretrained model"
+            )
             raise DataError(f"{folder}: has no {name}; {remedy}")
     with reading(path, REMEDY):
         content = read_json(path)

@@ -101,8 +101,8 @@ def _load(config: LSTMConfig, known: DataRecord | None = None) -> tuple[DataReco
     if is_packed(path):
         table = PackedTable.open(path)
     else:
-        columns = {"sequence_column": config.sequence_column, "label_column": config.label_column}
-        table = PackedTable.of(read_sequences(path, **columns))
+        sequence, label = config.sequence_column, config.label_column
+        table = PackedTable.of(read_sequences(path, sequence_column=sequence, label_column=label))
     split = stratified_split(table.labels, config.train_fraction, config.seed, f"{path}: labels")
     counts = torch.bincount(table.labels[split.train], minlength=len(table.classes)).tolist()
     record = known or DataRecord(

@@ -112,36 +112,26 @@ def train_step(
     max_norm: float,
     rng: Rng = None,
     weights: Tensor | None = None,
+    parallel: ParallelStep | None = None,
 ) -> LSTMStepResult:
     """Update the weights of `network`, in training mode, once; return the metrics of the batch before the update.
 
     `x` is [B, T, I], `lengths` the steps of each sequence, [B] int64, all T if None; for `targets` see `TargetKind`, and
     `weights` is a factor of the loss of each sequence, [B]. A gradient with a norm above `max_norm` is scaled down to it.
+    With `parallel`, these are the rows of one of several processes.
     """
     optimizer.zero_grad()
-    result = backpropagate(network, x, targets, lengths, target, rng, weights)
-    nn.utils.clip_grad_norm_(network.parameters(), max_norm)
-    optimizer.step()
-    return result
-
-
-def backpropagate(
-    network: RecurrentClassifier,
-    x: Tensor,
-    targets: Tensor,
-    lengths: Tensor | None = None,
-    target: TargetKind = "class",
-    rng: Rng = None,
-    weights: Tensor | None = None,
-    fraction: float = 1.0,
-) -> LSTMStepResult:
-    """Add the gradient of the loss, times `fraction`, to that of `network`; return the metrics of the batch, see `train_step`."""
     outputs = network(x, lengths, every_step=target == "class at every step", rng=rng)
     loss = mean_loss(target, outputs, targets, weights)
     if isinstance(network, RNNClassifier) and len(x) and loss.device.type == "cpu" and not loss.isfinite():
         _explain_nan(network, x, lengths)
-    (fraction * loss).backward()  # through time
-    return LSTMStepResult(loss.detach(), correct(target, outputs.detach(), targets).sum())
+    ((1.0 if parallel is None else parallel.rows.fraction) * loss).backward()  # through time
+    result = LSTMStepResult(loss.detach(), correct(target, outputs.detach(), targets).sum())
+    if parallel is not None:
+        result = LSTMStepResult(*parallel.finish(network.parameters(), result.loss[None], (result.correct,)))
+    nn.utils.clip_grad_norm_(network.parameters(), max_norm)
+    optimizer.step()
+    return result
 
 
 def _explain_nan(network: RNNClassifier, x: Tensor, lengths: Tensor | None) -> None:
@@ -267,15 +257,19 @@ def train_epoch(
     batches = order.to(history.device).split(config.batch_size_at(length))
 
     def update(batch: Sequences, _: Tensor) -> LSTMStepResult:
-        if world.size > 1:
-            return parallel_step(session, network, optimizer, batch, task.target, config.max_norm)
-        if carried is None:
-            sequences = batch.encode(), batch.targets, batch.lengths
-            options: Any = {"target": task.target, "max_norm": config.max_norm, "rng": dropout_rng}
-            return train_step(network, optimizer, *sequences, **options)
-        assert isinstance(batch, Palindromes)
-        rngs = {"segment_rng": make_rng(config.seed, f"segments/{state.step}"), "rng": dropout_rng}
-        return truncated_step(network, optimizer, carried, batch, max_norm=config.max_norm, **rngs)
+        if carried is not None:
+            assert isinstance(batch, Palindromes)
+            rngs = {"segment_rng": make_rng(config.seed, f"segments/{state.step}"), "rng": dropout_rng}
+            return truncated_step(network, optimizer, carried, batch, max_norm=config.max_norm, **rngs)
+        options: Any = {"target": task.target, "max_norm": config.max_norm, "rng": dropout_rng}
+        if world.size == 1:
+            return train_step(network, optimizer, batch.encode(), batch.targets, batch.lengths, **options)
+        rows = world.rows(len(batch))
+        local, parallel = batch.take_rows(rows), ParallelStep(rows, world, session.stop_flag)
+        options |= {"rng": RowsRng(dropout_rng, rows), "parallel": parallel}
+        result = train_step(network, optimizer, local.encode(), local.targets, local.lengths, **options)
+        session.agree(parallel.stop_flags)
+        return result
 
     def rate(done: float) -> float:
         return config.learning_rate_at((state.epoch + done) / config.epochs, length) * session.lr_scale
@@ -313,29 +307,6 @@ def updates(
         for group in optimizer.param_groups:
             group["lr"] = rate(index / len(batches))
         yield batches[index], update(data[batches[index]], batches[index])
-
-
-def parallel_step(
-    session: Session,
-    network: RecurrentClassifier,
-    optimizer: torch.optim.Optimizer,
-    batch: Sequences,
-    target: TargetKind,
-    max_norm: float,
-) -> LSTMStepResult:
-    """Update the weights as `train_step` does, as one of several processes, each with some rows of `batch`."""
-    rows = session.world.rows(len(batch))
-    local, rng = batch.take_rows(rows), RowsRng(session.state.rngs["dropout"], rows)
-    parallel = ParallelStep(rows, session.world, session.stop_flag)
-    optimizer.zero_grad()
-    loss, num_correct = backpropagate(
-        network, local.encode(), local.targets, local.lengths, target, rng, fraction=rows.fraction
-    )
-    result = LSTMStepResult(*parallel.finish(network.parameters(), loss[None], (num_correct,)))
-    nn.utils.clip_grad_norm_(network.parameters(), max_norm)
-    optimizer.step()
-    session.agree(parallel.stop_flags)
-    return result
 
 
 def is_finished(config: LSTMConfig, state: TrainingState) -> bool:
