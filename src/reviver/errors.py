@@ -17,10 +17,7 @@ class ReviverError(Exception):
 
 
 class ConfigError(ReviverError, ValueError):
-    """A setting is unknown, of the wrong type, or out of range.
-
-    `field` is the setting that the message begins with, which the command line replaces by its option; empty if none.
-    """
+    """A setting is wrong; the message begins with `field`, if it is not empty, which the command line replaces by its option."""
 
     exit_code = 2
 

@@ -53,13 +53,9 @@ def job_id() -> str | None:
 
 
 def choose_device(name: str) -> "torch.device":
-    """Return the device called `name`. Of several processes on a machine, each has the GPU of its local rank.
+    """Return the device `auto` (the first GPU, or the CPU if there is none), `cpu`, `cuda`, `cuda:N` or `mps`.
 
-    Args:
-        name: `auto` (the first GPU, or the CPU if there is none), `cpu`, `cuda`, `cuda:N` or `mps`.
-
-    Raises:
-        DeviceError: if the name is unknown or this machine has no such device, or not one for each process.
+    Of several processes on a machine, each has the GPU of its local rank. A device that is unknown or absent is a DeviceError.
     """
     import torch
 

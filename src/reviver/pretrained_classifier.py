@@ -32,9 +32,7 @@ class PretrainedClassifier:
 
     @classmethod
     def from_pretrained(cls, source: str | Path, **download: Any) -> Self:
-        """Return the classifier in a local folder, which comes first, or a repository such as `user/name`.
-
-        `download` are options for a repository, see `reviver.files.pretrained.find_folder`.
+        """Return the classifier in a folder or a repository, see `reviver.files.pretrained.find_folder`.
 
         Raises:
             DataError: if the files are missing or damaged, or do not describe a classifier of sequences.

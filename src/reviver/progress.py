@@ -51,14 +51,10 @@ def logging_lines() -> Iterator[None]:
 
 
 class ProgressBar:
-    """Progress of a loop of `total` units, such as `epochs`, with a `description`; a context manager.
-
-    Attributes:
-        status: text before the text of each update, such as the last score.
-    """
+    """Progress of a loop of `total` units, such as `epochs`, with a `description`; a context manager."""
 
     def __init__(self, description: str, total: int, unit: str, *, visible: bool) -> None:
-        self.status = ""
+        self.status = ""  # before the text of each update, such as the last score
         self._total, self._unit, self._visible = total, unit, visible
         self._due = 0.0
         console = Console(stderr=True)
@@ -99,10 +95,7 @@ class ProgressBar:
         return self._visible and time.monotonic() >= self._due
 
     def update(self, completed: float, text: str = "") -> None:
-        """Show that `completed` units are done, with a `text` such as the current loss; skipped if it is not due.
-
-        What matters most comes first in the text, since its end is cut where there is no room.
-        """
+        """Show that `completed` units are done, with a `text`, whose end is cut where there is no room; skipped if not due."""
         if not self.due and completed < self._total:
             return
         text = ", ".join(text for text in (self.status, text) if text)

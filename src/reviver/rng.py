@@ -16,11 +16,7 @@ from torch import Tensor
 
 
 def make_rng(seed: int, purpose: str, device: torch.device | str = "cpu") -> torch.Generator:
-    """Return a new random number generator on `device`, seeded by a hash of `seed` and `purpose`.
-
-    The same seed and purpose give the same numbers. In this package, `purpose` must never change: saved results depend
-    on it.
-    """
+    """Return a new generator on `device`, seeded by a hash of `seed` and `purpose`, on which saved results depend."""
     digest = hashlib.sha256(f"{seed}/{purpose}".encode()).digest()
     rng = torch.Generator(device=device)
     rng.manual_seed(int.from_bytes(digest[:8], "little") >> 1)
@@ -29,10 +25,7 @@ def make_rng(seed: int, purpose: str, device: torch.device | str = "cpu") -> tor
 
 @contextmanager
 def seeding_default_rngs(seed: int, device: torch.device) -> Iterator[dict[str, torch.Generator]]:
-    """Seed the default generators of torch, from which user-defined code draws, and yield them by name.
-
-    A checkpoint saves their states. Afterward they are as they were before.
-    """
+    """Seed the default generators of torch, from which user-defined code draws, and yield them by name; restore them after."""
     is_cuda = device.type == "cuda"
     with torch.random.fork_rng(devices=[device] if is_cuda else []):
         torch.manual_seed(make_rng(seed, "default").initial_seed())
@@ -68,10 +61,7 @@ class BatchRows:
 
 @dataclass(frozen=True)
 class RowsRng:
-    """The random number generator of a batch, in a process that computes some of its rows.
-
-    It stands where a process alone passes a `torch.Generator`.
-    """
+    """The random number generator of a batch, in a process that computes some of its rows; alone, it has a `torch.Generator`."""
 
     generator: torch.Generator | None
     """Generator of the whole batch, in the same state in all processes; torch's default one if None."""

@@ -61,11 +61,8 @@ def handling_signals(handler: Callable[[int, FrameType | None], None]) -> Iterat
 def locking(path: Path, timeout: float = 0.0) -> Iterator[None]:
     """Hold the lock file `path`; the system releases it if the process dies. Wait for `timeout` seconds, forever if negative.
 
-    A file system without locks gets a second file instead, with the process that holds it.
-
-    Raises:
-        filelock.Timeout: if another process holds it.
-        OSError: if it cannot be written.
+    A file system without locks gets a second file instead, with the process that holds it. If another process holds it, that is
+    `filelock.Timeout`.
     """
     import filelock
 

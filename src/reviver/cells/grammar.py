@@ -46,27 +46,16 @@ class Quantity(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Cell:
-    """A recurrent cell as its equations.
-
-    Attributes:
-        text: the text.
-        name: name of the cell in messages: that of a built-in text or of a file, else `text`.
-        title: the comment before the first line.
-        graph: the graph of a step.
-        quantities: the assigned names in the order of the text.
-        states: names of the states, h first, then in the order of the text.
-        matrices: names of the matrices in their order, and whether each acts on x.
-        vectors: names of the vectors in the order of the text, and where each begins.
-    """
+    """A recurrent cell as its equations; names are in the order of the text."""
 
     text: str
-    name: str
-    title: str
-    graph: StepGraph
-    quantities: dict[str, Quantity]
-    states: tuple[str, ...]
-    matrices: dict[str, bool]
-    vectors: dict[str, float]
+    name: str  # in messages: that of a built-in text or of a file, else `text`
+    title: str  # the comment before the first line
+    graph: StepGraph  # of a step
+    quantities: dict[str, Quantity]  # the assigned names
+    states: tuple[str, ...]  # h first
+    matrices: dict[str, bool]  # whether each acts on x; those that do come first
+    vectors: dict[str, float]  # where each begins
 
     @cached_property
     def weights(self) -> tuple[str, ...]:

@@ -114,15 +114,9 @@ def fuse(cell: Cell, dropout: str) -> tuple[StepGraph, dict[str, int], dict[int,
 class Plan:
     """What the native library gets for a cell; `dropout` of h is "none", "scaled" (dropped units are 0) or "zoneout".
 
-    Attributes:
-        sums: the sums of products, in the order of their slots.
-        vectors: names of the learned vectors in their order; `numbers` follow them.
-        groups: products of each forward segment.
-        forward: programs of the forward segments.
-        backward: programs of the backward segments.
-        products: products after each backward segment.
-        sizes: number of registers, slots, spills and gradients of operands, by their `Place`.
-        scalars: number of scalars.
+    `forward` and `backward` are the programs of the segments, `groups` the products before those of the forward pass, and
+    `products` those after those of the backward pass. `sums` are in the order of their slots, and `vectors`, the names of the
+    learned ones, are followed by `numbers`. `sizes` count registers, slots, spills and gradients of operands.
     """
 
     def __init__(self, cell: Cell, dropout: str) -> None:
@@ -252,16 +246,10 @@ class Plan:
     def schedule(
         self, given: dict[int, int], stores: list[Store], last: int, memory: dict[int, int], place: Place
     ) -> list[list[Instruction]]:
-        """Return the programs of all segments.
+        """Return the programs of all segments; a node is computed in that of its first reader, as late as possible.
 
-        A node is computed in the segment of its first reader, as late as possible.
-
-        Args:
-            given: codes of nodes that are in memory when a segment begins that reads them.
-            stores: where values are wanted.
-            last: the last segment.
-            memory: codes of nodes that instructions write to memory; those of values for later segments are added.
-            place: where these are.
+        `given` are codes of nodes that are in memory before, `memory` those of nodes that instructions write to memory; those
+        of values for later segments, at `place`, are added.
         """
         nodes = [*self.nodes]
         wanted = [node for node, _, _ in stores]

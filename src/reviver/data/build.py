@@ -28,12 +28,7 @@ BUILDERS: Mapping[str, Callable[[LSTMConfig], Task]] = MappingProxyType(
 
 
 def build_task(config: LSTMConfig, record: Mapping[str, Any] | None = None, parts: Parts = BUILT_IN) -> Task:
-    """Return the task of a run; `record` is the entry `data` in run.json of an existing run with custom data.
-
-    Raises:
-        ConfigError: if a user-defined task is not in `parts`, or breaks the contract.
-        DataError: if the file with custom data is missing or malformed.
-    """
+    """Return the task of a run; `record` is the entry `data` in run.json of an existing run with custom data."""
     if config.task == "custom":
         return CustomTask(config, record)
     if not is_reference(config.task):

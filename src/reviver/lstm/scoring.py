@@ -78,10 +78,7 @@ def score(
 
 @torch.no_grad()
 def compute_logits(network: RecurrentClassifier, data: Sequences) -> Tensor:
-    """Return the outputs of a network in eval mode for N sequences, [N, C] on the CPU, computed in batches.
-
-    The network is in its former mode again afterward.
-    """
+    """Return the outputs of a network in eval mode for N sequences, [N, C] on the CPU, in batches; its mode is restored."""
     was_training, batch_size, outputs = network.training, evaluation_batch_size(data), []
     network.eval()
     for start in range(0, len(data), batch_size):
@@ -95,10 +92,7 @@ def compute_logits(network: RecurrentClassifier, data: Sequences) -> Tensor:
 
 
 def carries_state(network: RecurrentClassifier) -> bool:
-    """Return whether the final state of a network is enough for its class, so that it can read a sequence in chunks.
-
-    Pooling and the backward direction need all steps of a sequence at once.
-    """
+    """Return whether a network can read a sequence in chunks; pooling and the backward direction need all steps at once."""
     return network.recurrent.num_directions == 1 and network.pooling == "last"
 
 
@@ -112,9 +106,8 @@ def forward_chunked(
 ) -> Tensor:
     """Return the outputs after the last step, [N, C], from chunks of `chunk_steps` steps that pass the state on.
 
-    Only one chunk is encoded at a time, so that long sequences need little memory. With patches, the chunks have as many
-    steps as fit, but at least one patch. The network must be one that `carries_state`, the sequences of equal length.
-    `report` is a function of the fraction of the steps that is done, called before each chunk.
+    Only one chunk is encoded at a time, so that long sequences need little memory. The network must be one that
+    `carries_state`, the sequences of equal length. `report` gets the fraction of the steps that is done before each chunk.
     """
     state: Any = None
     chunk_steps = max(1, chunk_steps // network.patch_size) * network.patch_size

@@ -26,15 +26,12 @@ VERSIONED_PACKAGES = ("numpy", "safetensors", "pillow")
 
 
 def describe_machine(device: torch.device, native: str | None = None, world: World = ALONE) -> dict[str, Any]:
-    """Return the hardware and system of a run; see `RunFolder.record_environment`.
-
-    `cores` are logical, `threads` those of torch, `memory_gb` is in GiB, and several `processes` have a `backend`.
-    """
+    """Return the hardware and system of a run; see `RunFolder.record_environment`."""
     machine = {
         "processor": _processor_name(),
-        "cores": os.cpu_count(),
+        "cores": os.cpu_count(),  # logical ones
         "threads": torch.get_num_threads(),
-        "memory_gb": memory_gb(),
+        "memory_gb": memory_gb(),  # in GiB
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "system": f"{platform.system()} {platform.machine()}",
         "native": native,

@@ -53,11 +53,7 @@ def _check_cell(value: object) -> object:
 
 @settings
 class LSTMConfig:
-    """Settings of an LSTM training run. The defaults are the preset original.
-
-    Raises:
-        ConfigError: if a value is out of range, or two values contradict each other.
-    """
+    """Settings of an LSTM training run. The defaults are the preset original."""
 
     task: Annotated[TaskName, DATA] = "palindrome"
     """Task: predict the last digit of a palindrome from all digits before it, or another task of memory."""

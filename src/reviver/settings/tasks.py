@@ -404,11 +404,7 @@ def find_task(name: str) -> TaskDefinition:
 
 
 def build_definition(name: str, part: CustomClass) -> TaskDefinition:
-    """Return the definition of a user-defined task, whose reference is `name`.
-
-    Raises:
-        ConfigError: if the class is no definition, or its code fails.
-    """
+    """Return the definition of a user-defined task, whose reference is `name`; one that breaks the contract is a ConfigError."""
     with explaining("task", part, f"{part.name}()"):
         task = part.build()
     if not isinstance(task, TaskDefinition):

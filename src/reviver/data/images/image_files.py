@@ -90,10 +90,7 @@ def find_image_files(folder: Path, split: str) -> tuple[list[Path], int, Tensor 
 
 
 def class_folders(folder: Path) -> list[str]:
-    """Return the names of the classes of an image folder, in the order of their numbers; empty if it has none.
-
-    Those of a packed folder are the names that the packed folder of images had.
-    """
+    """Return the names of the classes of an image folder, packed or not, in the order of their numbers."""
     if is_packed(folder):
         return list(open_packed(folder, "images").classes)
     root = folder / "train" if _has_splits(folder) else folder

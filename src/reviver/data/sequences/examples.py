@@ -23,14 +23,7 @@ from reviver.files.file_errors import reading
 def pack_sequences(
     path: Path, out: Path, *, sequence_column: str = "sequence", label_column: str = "label", progress: bool = False
 ) -> dict[str, list[int]]:
-    """Write the labeled sequences of a file, see `read_sequences`, without padding to a packed folder that must not exist.
-
-    Return the shape of each array by name.
-
-    Raises:
-        ConfigError, DataError: see `read_sequences`, and if there are fewer than two classes.
-        RunFolderError, Interrupted: see `write_packed`.
-    """
+    """Write the labeled sequences of a file, see `read_sequences`, to a new packed folder; return the shape of each array."""
     refuse_existing(out)
     table = PackedTable.of(read_sequences(path, sequence_column=sequence_column, label_column=label_column))
     offsets = torch.cat([table.begins, torch.tensor([len(table.values)])])

@@ -26,10 +26,9 @@ Equations = Callable[[Inputs], tuple[Tensor, Tensor, Tensor]]
 
 
 def run(inputs: Inputs, mode: Mode, equations: Equations) -> tuple[Tensor, Tensor, Tensor]:
-    """Run an LSTM cell over a sequence, with a gradient.
+    """Run an LSTM cell over a sequence, with a gradient; `equations` serve second derivatives and batches of gradients.
 
-    `inputs` are float32 on the CPU; `equations` serve second derivatives and batches of gradients. Return the hidden state
-    after each step, [T, B, H], and h and c after the last one, [B, H]. Raise DataError if shapes or dtypes do not fit.
+    Return the hidden state after each step, [T, B, H], and h and c after the last one, [B, H].
     """
     # An operator is what the compiler, dispatch modes and subclasses such as fake tensors can see.
     if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() or isinstance(inputs.x, FakeTensor):
