@@ -3,7 +3,7 @@
 import csv
 import difflib
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from reviver.data.sequences.table import SequenceTable, TableBuilder, join_listed
+from reviver.data.sequences.table import RowError, SequenceTable, build_table, join_listed
 from reviver.errors import DataError
 from reviver.files.file_errors import damaged_data_file, reading
 from reviver.files.read import open_arrays
@@ -55,12 +55,11 @@ def read_sequences(
             "label_column", f"must not be sequence_column, got {short_repr(label_column)} for both; name another column"
         )
     columns = (sequence_column, label_column) if labeled else (sequence_column,)
-    read = READERS.get(path.suffix.lower())
-    if read is None or not path.is_file():
+    if path.suffix.lower() not in READERS or not path.is_file():
         problem = "is of an unknown kind" if path.is_file() else "is no file" if path.exists() else "does not exist"
         *others, last = READERS
         raise DataError(f"{path}: {problem}; give a {', '.join(others)} or {last} file")
-    return read(path, columns)
+    return READERS[path.suffix.lower()](path, columns)
 
 
 def read_if_labeled(path: Path, *, sequence_column: str, label_column: str) -> tuple[SequenceTable, str]:
@@ -86,11 +85,11 @@ def _find_columns(
     return [names.index(column) for column in wanted]
 
 
-# CSV
-
-
 def _read_csv(path: Path, columns: Sequence[str]) -> SequenceTable:
-    builder = TableBuilder(path, "row {}")
+    return build_table(path, _csv_rows(path, columns), ("row {}", "row {}"))
+
+
+def _csv_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
     header: list[str] = []
     number = 0
     with reading(path, "save it as UTF-8 (in a spreadsheet: “CSV UTF-8”)"):
@@ -101,34 +100,22 @@ def _read_csv(path: Path, columns: Sequence[str]) -> SequenceTable:
             if not any(record):
                 continue
             if not header:
-                header = _csv_header(path, record)
+                header = [name.strip() for name in record]
+                for separator, name in ((";", "semicolons"), ("\t", "tabs")):
+                    if len(header) == 1 and separator in header[0]:
+                        raise damaged_data_file(path, f"its columns are separated by {name}", "save it with commas")
                 indices = _find_columns(path, header, columns)
             elif len(record) != len(header):
                 problem = f"it has {len(record)} fields and the header has {len(header)}"
-                builder.add_error(number, problem, 'put a sequence that contains commas in quotes: "1, 2, 3"')
+                yield number, RowError(problem, 'put a sequence that contains commas in quotes: "1, 2, 3"')
             else:
-                builder.add_text(number, record[indices[0]])
-                for index in indices[1:]:
-                    builder.add_label(number, record[index])
+                yield number, *(record[index] for index in indices)
     except csv.Error as error:
         raise damaged_data_file(path, f"row {number + 1}: {error}", "check the quotes there") from error
     finally:
         csv.field_size_limit(previous_limit)
     if not header:
         raise damaged_data_file(path, "it is empty", f"give a file with a header ({', '.join(columns)}) and rows")
-    return builder.padded_table()
-
-
-def _csv_header(path: Path, record: Sequence[str]) -> list[str]:
-    """Return the names of the columns; raise a DataError if the separator is another than a comma."""
-    header = [name.strip() for name in record]
-    for separator, name in ((";", "semicolons"), ("\t", "tabs")):
-        if len(header) == 1 and separator in header[0]:
-            raise damaged_data_file(path, f"its columns are separated by {name}", "save it with commas")
-    return header
-
-
-# Parquet
 
 
 def _read_parquet(path: Path, columns: Sequence[str]) -> SequenceTable:
@@ -138,39 +125,25 @@ def _read_parquet(path: Path, columns: Sequence[str]) -> SequenceTable:
     import pyarrow.parquet as pq
     from pyarrow import types
 
-    builder = TableBuilder(path, "row index {}")
     with reading(path, REMEDY):
         _find_columns(path, pq.read_schema(path).names, columns)
-        sequences, *labels = pq.read_table(path, columns=list(columns)).columns
-
-    def is_text(kind: Any) -> bool:
-        value = kind.value_type if types.is_dictionary(kind) else kind
-        return any(is_kind(value) for is_kind in (types.is_string, types.is_large_string, types.is_string_view))
-
-    def require(name: str, kind: Any, is_right: bool, allowed: str) -> None:
-        if not is_right:
-            problem = f"column {short_repr(name)} holds {short_repr(str(kind))}"
-            raise damaged_data_file(path, problem, f"give {allowed}")
-
-    kind = sequences.type
-    is_list = types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
-    is_numeric = is_list and (types.is_integer(kind.value_type) or types.is_floating(kind.value_type))
-    require(columns[0], kind, is_text(kind) or is_numeric, "lists of numbers, or text such as '1 2 3'")
-    for row, found in enumerate(sequences):
-        if is_numeric:
-            builder.add_numbers(row, found.values.to_numpy(zero_copy_only=False) if found.is_valid else [])
-        else:
-            builder.add_text(row, found.as_py() or "")
-    for column in labels:
-        kind = column.type
-        is_label = is_text(kind) or types.is_integer(kind) or types.is_null(kind)
-        require(columns[1], kind, is_label, "labels as text or integers")
-        for row, label in enumerate(column.to_pylist()):
-            builder.add_label(row, "" if label is None else str(label))
-    return builder.padded_table()
-
-
-# NumPy
+        found = pq.read_table(path, columns=list(columns)).columns
+    sequences, *labels = found
+    kinds = [column.type.value_type if types.is_dictionary(column.type) else column.type for column in found]
+    are_texts = [types.is_string(k) or types.is_large_string(k) or types.is_string_view(k) for k in kinds]
+    is_list = types.is_list(kinds[0]) or types.is_large_list(kinds[0]) or types.is_fixed_size_list(kinds[0])
+    has_numbers = is_list and (types.is_integer(kinds[0].value_type) or types.is_floating(kinds[0].value_type))
+    allowed = [(has_numbers, "lists of numbers, or text such as '1 2 3'")]
+    allowed += [(types.is_integer(k) or types.is_null(k), "labels as text or integers") for k in kinds[1:]]
+    for name, column, is_text, (is_other, remedy) in zip(columns, found, are_texts, allowed, strict=True):
+        if not (is_text or is_other):
+            problem = f"column {short_repr(name)} holds {short_repr(str(column.type))}"
+            raise damaged_data_file(path, problem, f"give {remedy}")
+    values = [
+        one.values.to_numpy(zero_copy_only=False) if one.is_valid and has_numbers else one.as_py() for one in sequences
+    ]
+    rows = zip(range(len(values)), values, *(column.to_pylist() for column in labels), strict=True)
+    return build_table(path, rows, ("row index {}", "row index {}"))
 
 
 def _read_npz(path: Path, columns: Sequence[str]) -> SequenceTable:
@@ -179,11 +152,11 @@ def _read_npz(path: Path, columns: Sequence[str]) -> SequenceTable:
     with open_arrays(path, NPZ_REMEDY) as archive:
         _find_columns(path, list(archive), wanted, "array", NPZ_REMEDY)
         arrays = {name: archive[name] for name in (*wanted, "lengths") if name in archive}
-        labels = arrays["y"].tolist() if "y" in arrays else []
-    raw = arrays["x"]
-    count, steps = raw.shape[:2] if raw.ndim in (2, 3) else (0, 0)
+        labels = [arrays["y"].tolist()] if "y" in arrays else []  # inside, since text may be damaged
+    x = arrays["x"]
+    count, steps = x.shape[:2] if x.ndim in (2, 3) else (0, 0)
     for name, kinds, shape, remedy in (
-        ("x", "biuf", raw.shape if raw.size and count else None, NPZ_REMEDY),
+        ("x", "biuf", x.shape if x.size and count else None, NPZ_REMEDY),
         ("lengths", "iu", (count,), f"give [{count}] integers, one for each row of x"),
         ("y", "iuUS", (count,), f"give [{count}] integers or text, such as y.astype(int), one for each row of x"),
     ):
@@ -191,23 +164,13 @@ def _read_npz(path: Path, columns: Sequence[str]) -> SequenceTable:
         if found is not None and (found.shape != shape or found.dtype.kind not in kinds):
             problem = f"{name} is {short_repr(str(found.dtype))} of the shape {list(found.shape)}"
             raise damaged_data_file(path, problem, remedy)
-    raw = raw.reshape(count, steps, -1)
-    builder = TableBuilder(path, "x[{}]", "y[{}]")
-    builder.rows.extend(range(count))
-    lengths = arrays.get("lengths", np.full(count, steps))
-    for row in np.flatnonzero((lengths < 1) | (lengths > steps)).tolist():
-        remedy = f"x has {steps} steps: give lengths from 1 to {steps}"
-        builder.add_error(row, f"{lengths[row]} steps", remedy, "lengths[{}]")
-    for row, label in enumerate(labels):
-        try:
-            builder.add_label(row, label.decode() if isinstance(label, bytes) else str(label))
-        except UnicodeDecodeError:
-            builder.add_error(row, f"{label[:20]!r} is not UTF-8", "save y as text, not as bytes", "y[{}]")
-    with np.errstate(all="ignore"):  # overflow becomes inf, which `table` reports
-        x = np.array(raw, dtype=np.float32, order="C")
-    lengths = lengths.astype(np.int64)
-    x[np.arange(steps) >= lengths[:, None]] = 0
-    return builder.table(x, lengths)
+    remedy = f"x has {steps} steps: give lengths from 1 to {steps}"
+    lengths = arrays.get("lengths", np.full(count, steps)).tolist()
+    sequences = [
+        x[row, :length] if 1 <= length <= steps else RowError(f"{length} steps", remedy, "lengths[{}]")
+        for row, length in enumerate(lengths)
+    ]
+    return build_table(path, zip(range(count), sequences, *labels, strict=True), ("x[{}]", "y[{}]"), steps)
 
 
 READERS: Mapping[str, Callable[[Path, Sequence[str]], SequenceTable]] = MappingProxyType(

@@ -15,7 +15,7 @@ from reviver.errors import DataError
 from reviver.settings.validation import JSON_LIST, Record
 
 CHUNK_NUMBERS = 1 << 22
-"""Number of values that are converted to float64 at a time."""
+"""Number of values that are added up at a time."""
 
 
 class Standardization(Record):
@@ -60,12 +60,8 @@ class Standardization(Record):
             raise DataError(f"data has {problem}; give data of the same kind")
         mean = torch.tensor(self.mean, dtype=torch.float64)
         scale = torch.tensor(self.scale, dtype=torch.float64)
-        result = torch.zeros_like(x)
-        begin = 0
-        for chunk, is_inside in _chunks(x, lengths):
-            standardized = ((chunk.double() - mean) / scale).float()
-            result[begin : begin + len(chunk)] = torch.where(is_inside.unsqueeze(2), standardized, 0.0)
-            begin += len(chunk)
+        is_inside = torch.arange(x.shape[1]) < lengths.unsqueeze(1)  # [N, T]
+        result = torch.where(is_inside.unsqueeze(2), ((x.double() - mean) / scale).float(), 0.0)
         if not result.isfinite().all():
             raise DataError("data: its numbers are too far from those of the training data; give data of the same kind")
         return result
@@ -78,12 +74,6 @@ def chunk_size(steps: int, channels: int) -> int:
 
 def unpadded_chunks(x: Tensor, lengths: Tensor) -> Iterator[Tensor]:
     """Yield the steps of x [N, T, I] that are not padding, in chunks [n, I]."""
-    return (chunk[is_inside] for chunk, is_inside in _chunks(x, lengths))
-
-
-def _chunks(x: Tensor, lengths: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield chunks of x, [n, T, I], each with a mask of the steps that are not padding, [n, T]."""
-    size = chunk_size(*x.shape[1:])
-    steps = torch.arange(x.shape[1])
-    for chunk, ends in zip(x.split(size), lengths.split(size), strict=True):
-        yield chunk, steps < ends.unsqueeze(1)
+    size, steps = chunk_size(*x.shape[1:]), torch.arange(x.shape[1])
+    chunks = zip(x.split(size), lengths.split(size), strict=True)
+    return (chunk[steps < ends.unsqueeze(1)] for chunk, ends in chunks)

@@ -5,7 +5,7 @@ Shapes: N sequences, T steps of the longest, I channels per step, C classes.
 
 import csv
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,93 +61,83 @@ def join_listed(items: Sequence[str], count: int, limit: int = MAX_LISTED) -> st
     return f"{text}, and {count - limit} more" if count > limit else text
 
 
-class TableBuilder:
-    """A table under construction: sequences, labels and errors, row by row, of which `table` raises the first few together.
+class RowError(Exception):
+    """An error of a row: the problem, the remedy, and the format of the place, if it is not that of the field."""
 
-    The formats are those of the position of a row and of a label in messages, see `SequenceTable.row_format`.
+
+def build_table(path: Path, rows: Iterable[Sequence[Any]], formats: Sequence[str], min_steps: int = 0) -> SequenceTable:
+    """Return the table of rows: the position in the file, the sequence and, if they are read, the label, or a `RowError`.
+
+    A sequence is text, or numbers [T] or [T, I]. The `formats` are those of the position of a sequence and of a label in
+    messages, see `SequenceTable.row_format`; `min_steps` is the least T of the table.
+
+    Raises:
+        DataError: with the first few errors, so that a user can correct several at once; or if there are no rows.
     """
-
-    def __init__(self, path: Path, row_format: str, label_format: str = "") -> None:
-        self.path, self.row_format, self.label_format = path, row_format, label_format or row_format
-        self.sequences: list[NDArray[np.float32]] = []
-        self.rows: list[int] = []
-        self.labels: list[str] = []
-        self._errors: list[str] = []
-        self._remedy = ""
-
-    def add_error(self, row: int, problem: str, remedy: str, row_format: str = "") -> None:
-        """Record an error of a row. The message of `table` has the remedy of the first one."""
-        self._remedy = self._remedy or remedy
-        self._errors.append(f"{(row_format or self.row_format).format(row)}: {problem}")
-
-    def add_text(self, row: int, text: str) -> None:
-        """Add the sequence of `row` from a text with numbers, in brackets or not."""
-        text = text.strip()
-        if text.startswith("[") and text.endswith("]"):
-            text = text[1:-1].strip()
-        try:
-            self.add_numbers(row, parse_numbers(text) if text else [])
-        except ValueError as error:
-            self.add_error(row, str(error), NUMBERS_REMEDY)
-
-    def add_numbers(self, row: int, numbers: Any) -> None:
-        """Add the sequence of `row`."""
-        if len(numbers) == 0:
-            self.add_error(row, "the sequence is empty", NUMBERS_REMEDY)
-        with np.errstate(all="ignore"):  # overflow becomes inf, which `table` reports
-            self.sequences.append(np.asarray(numbers).astype(np.float32))
-        self.rows.append(row)
-
-    def add_label(self, row: int, label: str) -> None:
-        """Add the label of `row`."""
-        label = label.strip()
-        problem = remedy = ""
-        if not label:
-            problem, remedy = "the label is missing", "give one, or take the row out"
-        elif UNPRINTABLE.search(label):
-            problem, remedy = f"the label {short_repr(label)} has characters that cannot be shown", "take them out"
-        if problem:
-            self.add_error(row, problem, remedy, self.label_format)
-        self.labels.append(label)
-
-    def padded_table(self) -> SequenceTable:
-        """Return a table of the one-channel sequences that were added; raise as `table` does."""
-        lengths = np.array([len(sequence) for sequence in self.sequences], dtype=np.int64)
-        x = np.zeros((len(lengths), max(lengths, default=0)), dtype=np.float32)
-        for row, sequence in zip(x, self.sequences, strict=True):
-            row[: len(sequence)] = sequence
-        return self.table(x[:, :, None], lengths)
-
-    def table(self, x: NDArray[np.float32], lengths: NDArray[np.int64]) -> SequenceTable:
-        """Return a table of padded sequences x [N, T, I], their lengths [N] and the labels; DataError if a row has an error."""
-        for index in np.flatnonzero(~np.isfinite(x).all((1, 2))).tolist():
-            step, channel = np.argwhere(~np.isfinite(x[index]))[0].tolist()
-            position = f"step {step + 1}" + (f" of channel {channel + 1}" if x.shape[2] > 1 else "")
-            is_nan = np.isnan(x[index, step, channel])
-            problem = "not a number (NaN)" if is_nan else "infinite, or too large for float32"
-            self.add_error(self.rows[index], f"{position} is {problem}", FINITE_REMEDY)
-        if self._errors:
-            raise DataError(f"{self.path}: {join_listed(self._errors, len(self._errors))}; {self._remedy}")
-        if not self.rows:
-            raise DataError(f"{self.path}: it holds no rows; give a file with sequences")
-        rows, labels = tuple(self.rows), tuple(self.labels) or None
-        return SequenceTable(
-            torch.from_numpy(x), torch.from_numpy(lengths), labels, rows, self.row_format, self.path.name
-        )
+    columns: tuple[list[Any], list[Any]] = ([], [])
+    positions, errors, first_remedy = [], [], ""
+    with np.errstate(all="ignore"):  # overflow becomes inf, which is an error below
+        for position, *fields in rows:
+            positions.append(position)
+            for field, read, column, place in zip(fields, (read_numbers, read_label), columns, formats, strict=False):
+                try:
+                    column.append(read(field))
+                except RowError as error:
+                    column.append(np.zeros((1, 1), np.float32))
+                    problem, remedy, *other = error.args
+                    errors.append(f"{(other or [place])[0].format(position)}: {problem}")
+                    first_remedy = first_remedy or remedy
+    if not positions:
+        raise DataError(f"{path}: it holds no rows; give a file with sequences")
+    sequences, labels = columns
+    lengths = torch.tensor([len(sequence) for sequence in sequences])
+    channels = max(sequence.shape[1] for sequence in sequences)
+    x = np.zeros((len(lengths), max(min_steps, int(lengths.max())), channels), np.float32)
+    for row, sequence in zip(x, sequences, strict=True):
+        row[: len(sequence)] = sequence
+    for index in np.flatnonzero(~np.isfinite(x).all((1, 2))).tolist():
+        step, channel = np.argwhere(~np.isfinite(x[index]))[0].tolist()
+        place = f"step {step + 1}" + (f" of channel {channel + 1}" if channels > 1 else "")
+        problem = "not a number (NaN)" if np.isnan(x[index, step, channel]) else "infinite, or too large for float32"
+        errors.append(f"{formats[0].format(positions[index])}: {place} is {problem}")
+        first_remedy = first_remedy or FINITE_REMEDY
+    if errors:
+        raise DataError(f"{path}: {join_listed(errors, len(errors))}; {first_remedy}")
+    return SequenceTable(torch.from_numpy(x), lengths, tuple(labels) or None, tuple(positions), formats[0], path.name)
 
 
-def parse_numbers(text: str) -> list[float]:
-    """Return the numbers of a text that are separated by commas or, without commas, by whitespace; ValueError names a wrong one."""
-    numbers = []
-    for step, part in enumerate(text.split("," if "," in text else None), 1):
-        try:
-            numbers.append(float(part.replace("_", "?")))  # float() would ignore it
-        except ValueError as error:
-            found = f"{short_repr(part.strip())} at step {step} is not a number"
-            raise ValueError(
-                found if part.strip() else f"there is nothing at step {step}, between two commas"
-            ) from error
-    return numbers
+def read_numbers(field: Any) -> NDArray[np.float32]:
+    """Return the sequence of a row, [T, I]: text, in brackets or not, is separated by commas, or without any by whitespace."""
+    if isinstance(field, RowError):
+        raise field
+    numbers = [] if field is None else field
+    if isinstance(field, str):
+        text = field.strip()
+        text = text[1:-1].strip() if text.startswith("[") and text.endswith("]") else text
+        numbers = []
+        for step, part in enumerate(text.split("," if "," in text else None), 1):
+            try:
+                numbers.append(float(part.replace("_", "?")))  # float() would ignore it
+            except ValueError as error:
+                found = f"{short_repr(part.strip())} at step {step} is not a number"
+                problem = found if part.strip() else f"there is nothing at step {step}, between two commas"
+                raise RowError(problem, NUMBERS_REMEDY) from error
+    if len(numbers) == 0:
+        raise RowError("the sequence is empty", NUMBERS_REMEDY)
+    return np.asarray(numbers).astype(np.float32).reshape(len(numbers), -1)
+
+
+def read_label(field: Any) -> str:
+    """Return the label of a row."""
+    try:
+        label = str(field.decode() if isinstance(field, bytes) else "" if field is None else field).strip()
+    except UnicodeDecodeError as error:
+        raise RowError(f"{field[:20]!r} is not UTF-8", "save y as text, not as bytes") from error
+    if not label:
+        raise RowError("the label is missing", "give one, or take the row out")
+    if UNPRINTABLE.search(label):
+        raise RowError(f"the label {short_repr(label)} has characters that cannot be shown", "take them out")
+    return label
 
 
 def write_predictions(path: Path, table: SequenceTable, classes: Sequence[str], probabilities: Tensor) -> None:
