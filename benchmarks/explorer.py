@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks.measure import machine, ratio, summary
-from reviver.explorer.layers import FoldedLayer, evaluate
 from reviver.gan.inversion import project
 from tests.explorer.edits import Content, read_layers, read_page, read_tensors
 from tools.chromium import open_browser
@@ -44,11 +43,7 @@ class PageGenerator(nn.Module):
         gan = page.manifest["gans"][0]
         self.image_shape = tuple(gan["imageShape"])
         self.latent_size = gan["latentSize"]
-        self.layers = [
-            FoldedLayer(layer.weight.float(), layer.bias.float(), layer.activation)
-            for layer in read_layers(page, gan["generator"])
-        ]
-        self.first = nn.Parameter(self.layers[0].weight, requires_grad=False)
+        self.layers = read_layers(page, gan["generator"]).float()
 
     def sample_latents(self, count: int, rng: torch.Generator) -> Tensor:
         """Sample latents as `Generator.sample_latents`."""
@@ -56,9 +51,8 @@ class PageGenerator(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         """Return the images of latents."""
-        for layer in self.layers:
-            z = layer(z)
-        return z.view(-1, *self.image_shape)
+        images: Tensor = self.layers(z)
+        return images.view(-1, *self.image_shape)
 
 
 def main() -> dict[str, object]:
@@ -154,17 +148,17 @@ def python_outputs(page: Content) -> dict[str, Tensor]:
     """Return images, log-odds and class probabilities of the sample grid in float64."""
     gan = page.manifest["gans"][0]
     latents = read_tensors(page.blocks, gan["latents"])["grid"]
-    images = evaluate(read_layers(page, gan["generator"]), latents)
+    images = read_layers(page, gan["generator"])(latents.double())
     inputs = images
     if gan["numClasses"]:
         classes = latents[:, gan["noiseSize"] :].argmax(1)
         inputs = torch.cat([images, functional.one_hot(classes, gan["numClasses"]).double()], 1)
     outputs = {"images": images}
     if gan["discriminator"] is not None:
-        outputs["log-odds, relative"] = evaluate(read_layers(page, gan["discriminator"]), inputs)
+        outputs["log-odds, relative"] = read_layers(page, gan["discriminator"])(inputs.double())
     if gan["classifier"] is not None:
         shaped = images.view(-1, *gan["imageShape"])
-        outputs["class probabilities"] = evaluate(read_layers(page, gan["classifier"]), shaped).softmax(1)
+        outputs["class probabilities"] = read_layers(page, gan["classifier"])(shaped.double()).softmax(1)
     return outputs
 
 

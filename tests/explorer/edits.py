@@ -11,10 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from reviver.data.images.image_set import ImageSet, load_images
-from reviver.explorer.layers import FoldedLayer
 
 BLOCK = r'<script type="text/plain" id="([\w-]+)">([A-Za-z0-9+/=]*)</script>'
 
@@ -55,11 +54,22 @@ def read_tensors(blocks: Mapping[str, bytes], block: Mapping[str, Any]) -> dict[
     return tensors
 
 
-def read_layers(content: Content, spec: Mapping[str, Any]) -> list[FoldedLayer]:
-    """Return the layers of a network in a page."""
-    tensors = read_tensors(content.blocks, spec["weights"])
-    layers = [*spec.get("convolutions", []), *spec["layers"]]
-    return [FoldedLayer(tensors[y["weight"]], tensors[y["bias"]], y["activation"]) for y in layers]
+def read_layers(content: Content, spec: Mapping[str, Any]) -> nn.Sequential:
+    """Return a network in a page, in float64."""
+    tensors, network = read_tensors(content.blocks, spec["weights"]), nn.Sequential()
+    activations = {"leaky-relu": nn.LeakyReLU(spec.get("negativeSlope", 0.0)), "relu": nn.ReLU(), "tanh": nn.Tanh()}
+    for layer in [*spec.get("convolutions", []), *spec["layers"]]:
+        weight, bias = tensors[layer["weight"]], tensors[layer["bias"]]
+        is_convolution = weight.dim() == 4
+        outputs, inputs = weight.shape[:2]
+        module = nn.Conv2d(inputs, outputs, 3, padding=1) if is_convolution else nn.Linear(inputs, outputs)
+        module.load_state_dict({"weight": weight, "bias": bias}, assign=True)
+        network.extend(
+            [module.requires_grad_(False)] if is_convolution else [nn.Flatten(), module.requires_grad_(False)]
+        )
+        network.extend([activations[layer["activation"]]] if layer["activation"] != "none" else [])
+        network.extend([nn.MaxPool2d(2)] if is_convolution else [])
+    return network
 
 
 def edit_manifest(page: Path, out: Path, edit: Callable[[dict[str, Any]], None]) -> Path:

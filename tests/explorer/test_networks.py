@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
-from reviver.explorer.layers import FoldedLayer, evaluate
 from reviver.gan.interpolation import interpolate, interpolate_at
 from reviver.gan.inversion import LEARNING_RATE, PRIOR_WEIGHT
 from reviver.rng import make_rng
@@ -31,8 +30,8 @@ TOLERANCE = 1e-5
 """Of images, probabilities, and relative to the largest, of logits and gradients."""
 
 
-def embedded(page: Path, index: int) -> tuple[dict[str, list[FoldedLayer]], dict[str, Any]]:
-    """Return the layers of a GAN in a page, and the request for web/tests/gan.ts."""
+def embedded(page: Path, index: int) -> tuple[dict[str, nn.Sequential], dict[str, Any]]:
+    """Return the networks of a GAN in a page, and the request for web/tests/gan.ts."""
     content = read_page(page.read_text(encoding="utf-8"))
     gan = content.manifest["gans"][index]
     names = [name for name in ("generator", "discriminator", "classifier") if gan[name]]
@@ -63,14 +62,14 @@ def close(ours: Sequence[float], expected: Tensor, scale: Tensor | float = 1.0) 
 def test_images_logits_probabilities_and_the_gradient_of_the_latents(
     index: int | None, explorer_page: Path, small_page: Path
 ) -> None:
-    layers, request = embedded(explorer_page, 0) if index is None else embedded(small_page, index)
+    networks, request = embedded(explorer_page, 0) if index is None else embedded(small_page, index)
     z = tensor(request["latents"]).view(N, -1).requires_grad_()
-    images = evaluate(layers["generator"], z)
+    images = networks["generator"](z)
     (gradient,) = torch.autograd.grad(images, z, tensor(request["gradOutputs"]).view_as(images))
     inputs = images = images.detach()
     if request["classes"] is not None:
         inputs = torch.cat([images, functional.one_hot(torch.tensor(request["classes"]))], 1)
-    logits = evaluate(layers["discriminator"], inputs)
+    logits = networks["discriminator"](inputs)
     (ours,) = compute("gan", {"gans": [request]})["gans"]
     close(ours["gradient"], gradient, gradient.abs().max())
     close(ours["images"], images)
@@ -80,17 +79,17 @@ def test_images_logits_probabilities_and_the_gradient_of_the_latents(
     if index is None:  # a seed chooses the image of `reviver gan sample`
         assert ours["sampled"] == torch.randn(100, generator=make_rng(17, "samples")).tolist()
     close(ours["logits"], logits, logits.abs().max())
-    if "classifier" in layers:
+    if "classifier" in networks:
         shaped = images.view(N, *request["content"]["imageShape"])
-        close(ours["probabilities"], evaluate(layers["classifier"], shaped).softmax(1))
+        close(ours["probabilities"], networks["classifier"](shaped).softmax(1))
 
 
 def test_a_projection_makes_the_steps_of_python(small_page: Path) -> None:
     """From the best of the samples, with the same Adam, and with the class as it is."""
     steps, starts = 25, 3
-    layers, request = embedded(small_page, 1)
+    networks, request = embedded(small_page, 1)
     size, noise = request["content"]["latentSize"], request["content"]["noiseSize"]
-    target = evaluate(layers["generator"], tensor(request["latents"])[:size].view(1, -1) / 2)
+    target = networks["generator"](tensor(request["latents"])[:size].view(1, -1) / 2)
     request |= {"target": target.flatten().tolist()}
     options = [{"seed": 3, "samples": 21, "starts": starts, "steps": steps}, {"samples": 10, "steps": 2, "class": 1}]
     ours, of_class = (
@@ -102,7 +101,7 @@ def test_a_projection_makes_the_steps_of_python(small_page: Path) -> None:
     assert (candidates[:, noise:] == torch.eye(3)[torch.arange(21) % 3]).all()
 
     def squared_errors(z: Tensor) -> Tensor:
-        return (evaluate(layers["generator"], z) - target).square().mean(1)
+        return (networks["generator"](z) - target).square().mean(1)
 
     z = candidates[squared_errors(candidates).argsort()[:starts]].requires_grad_()
     optimizer = torch.optim.Adam([z], lr=LEARNING_RATE)

@@ -25,7 +25,7 @@ from reviver.data.images.image_set import from_pixels
 from reviver.errors import ConfigError, RunFolderError
 from reviver.explorer import gan_images
 from reviver.explorer.gan_latents import principal_directions
-from reviver.explorer.layers import evaluate, fold
+from reviver.explorer.layers import fold
 from reviver.explorer.page import build_page, name_runs
 from reviver.files.atomic import write_text
 from reviver.gan.interpolation import CONFIDENCE
@@ -171,7 +171,7 @@ def test_a_run_on_digits(digits: Path) -> None:
     images = run.generator(z)
     networks = ("generator", z, images.flatten(1)), ("discriminator", images, run.discriminator.logits(images))
     for network, inputs, outputs in networks:
-        found = evaluate(read_layers(content, gan[network]), inputs.flatten(1))
+        found = read_layers(content, gan[network])(inputs.flatten(1).double())
         error = found - outputs if network == "generator" else found.sigmoid() - outputs.sigmoid()
         assert float(error.abs().mean()) <= 1.2 * rounding[network]["mean"]
         assert rounding[network]["max"] / 3 <= float(error.abs().max()) <= 3 * rounding[network]["max"]
@@ -199,13 +199,13 @@ def test_images_change_most_along_the_principal_directions() -> None:
     generator = Generator(20, (1, 8, 8)).eval()
     weight = generator.state_dict()["layers.0.weight"]
     weight[:, [3, 11]] *= torch.tensor([20, 10])
-    directions = principal_directions(generator, fold(list(generator.layers)), seed=0)
+    directions = principal_directions(generator, fold(generator.layers), seed=0)
     z = generator.double().sample_latents(32, make_rng(0, "explorer/directions")).double()
     jacobians = [torch.autograd.functional.jacobian(lambda z: generator(z[None]).flatten(), latent) for latent in z]
     _, vectors = torch.linalg.eigh(sum(jacobian.T @ jacobian for jacobian in jacobians))
     torch.testing.assert_close((directions @ vectors[:, [-1, -2]]).abs(), torch.eye(2).double(), rtol=0, atol=1e-6)
     one = Generator(1, (1, 4, 4)).eval()
-    assert principal_directions(one, fold(list(one.layers)), seed=0).tolist() == [[1.0], [0.0]]
+    assert principal_directions(one, fold(one.layers), seed=0).tolist() == [[1.0], [0.0]]
 
 
 def test_images_that_are_missing_changed_or_confidential(color: Path, tmp_path: Path) -> None:

@@ -5,11 +5,10 @@ Shapes: N images, C channels, H height, W width, Z latent size, K classes.
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from reviver.data.images.image_set import from_pixels
 from reviver.errors import ConfigError, DataError
@@ -25,7 +24,7 @@ from reviver.explorer.gan_images import (
     rounded,
 )
 from reviver.explorer.gan_latents import choose_endpoints, embed_latents
-from reviver.explorer.layers import FoldedLayer, embed, evaluate, fold, rounding_of, shorten
+from reviver.explorer.layers import embed, fold, rounding_of, shorten
 from reviver.explorer.manifest import ClassifierSpec, GanContent, LogitContext, MlpSpec, RecordedGan, Rounding, RunName
 from reviver.gan.losses import describe_losses
 from reviver.gan.networks import NEGATIVE_SLOPE, one_hot
@@ -51,10 +50,10 @@ def collect_gan(
     generator, discriminator = run.generator, run.discriminator
     images = load_real_images(run)
     classifier = find_classifier(run)
-    layers = fold(list(generator.layers))
-    weights, g_rounded = embed_mlp(blocks, f"{id_}-generator", layers)
-    d_weights, d_rounded = embed_mlp(blocks, f"{id_}-discriminator", fold(list(discriminator.layers)))
-    classifier_spec, c_rounded = None, list[FoldedLayer]()
+    folded = fold(generator.layers)
+    weights, g_rounded = embed_mlp(blocks, f"{id_}-generator", folded)
+    d_weights, d_rounded = embed_mlp(blocks, f"{id_}-discriminator", fold(discriminator.layers))
+    classifier_spec = c_rounded = None
     if classifier is not None:
         names = images.label_names or class_names(run.config.data, classifier.head.out_features)
         classifier_spec, c_rounded = embed_classifier(classifier, names, blocks, f"{id_}-classifier")
@@ -79,7 +78,7 @@ def collect_gan(
         generator=weights,
         discriminator=d_weights,
         classifier=classifier_spec,
-        latents=embed_latents(run, layers, endpoints, f"{id_}-latents", blocks),
+        latents=embed_latents(run, folded, endpoints, f"{id_}-latents", blocks),
         endpoint_classes=endpoints.classes,
         logits=context_logits(run, samples, generator.class_labels(z), images),
         **gan_records(run, blocks, id_, name=name, with_data=with_data),
@@ -125,22 +124,23 @@ def find_classifier(run: OpenedRun) -> DigitClassifier | None:
     return DigitClassifier.pinned() if run.is_digits else None
 
 
-def embed_mlp(blocks: Blocks, name: str, layers: Sequence[FoldedLayer]) -> tuple[MlpSpec, list[FoldedLayer]]:
-    """Add the weights of a network of linear layers; return its description and the rounded layers."""
-    weights, specs, rounded = embed(blocks, name, layers)
+def embed_mlp(blocks: Blocks, name: str, network: nn.Sequential) -> tuple[MlpSpec, nn.Sequential]:
+    """Add the weights of a folded network of linear layers; return its description and the rounded network."""
+    weights, specs, rounded = embed(blocks, name, network)
     return MlpSpec(weights=weights, layers=specs, negative_slope=NEGATIVE_SLOPE), rounded
 
 
 def embed_classifier(
     classifier: DigitClassifier, names: Sequence[str], blocks: Blocks, name: str, bits: int | None = None
-) -> tuple[ClassifierSpec, list[FoldedLayer]]:
-    """Add the weights of the classifier, with so many significant bits; return its description and the rounded layers."""
+) -> tuple[ClassifierSpec, nn.Sequential]:
+    """Add the weights of the classifier, with so many significant bits; return its description and the rounded network."""
     num_classes = classifier.head.out_features
-    layers = fold([*classifier.features, classifier.head])
-    if bits is not None:
-        layers = [replace(layer, weight=shorten(layer.weight, bits)) for layer in layers]
-    weights, specs, rounded = embed(blocks, name, layers)
-    num_convolutions = sum(layer.is_convolution for layer in rounded)
+    folded = fold([*classifier.features, classifier.head])
+    for parameter in folded.parameters():
+        if bits is not None and parameter.dim() > 1:
+            parameter.copy_(shorten(parameter, bits))
+    weights, specs, rounded = embed(blocks, name, folded)
+    num_convolutions = sum(isinstance(module, nn.Conv2d) for module in folded)
     spec = ClassifierSpec(
         weights=weights,
         image_shape=classifier.image_shape,
@@ -171,21 +171,21 @@ def measure_rounding(
     run: OpenedRun,
     z: Tensor,
     images: Tensor,
-    generator: Sequence[FoldedLayer],
-    discriminator: Sequence[FoldedLayer],
+    generator: nn.Sequential,
+    discriminator: nn.Sequential,
     classifier: DigitClassifier | None,
-    rounded_classifier: Sequence[FoldedLayer],
+    rounded_classifier: nn.Sequential | None,
 ) -> list[Rounding]:
     """Compare the outputs of the rounded networks for samples of the latents z with those of the trained ones in single precision."""
-    pixels, labels = evaluate(generator, z), run.generator.class_labels(z)
+    pixels, labels = generator(z.double()), run.generator.class_labels(z)
     inputs = run.discriminator.inputs(images, labels)
-    probabilities = evaluate(discriminator, inputs).sigmoid()
+    probabilities = discriminator(inputs.double()).sigmoid()
     unit = "probability that an image is real" if describe_losses(run.config.loss).smoothed else "sigmoid of D's output"
     rounding = [
         rounding_of("generator", "pixel, from -1 to 1", pixels, images.flatten(1)),
         rounding_of("discriminator", unit, probabilities, run.discriminator(images, labels)),
     ]
-    if classifier is not None:
-        found = evaluate(rounded_classifier, images).softmax(1)
+    if classifier is not None and rounded_classifier is not None:
+        found = rounded_classifier(images.double()).softmax(1)
         rounding.append(rounding_of("classifier", "class probability", found, classifier.probabilities(images)))
     return rounding

@@ -3,18 +3,18 @@
 Shapes: N latents, Z latent size, K classes, P pixels, E end points.
 """
 
+import copy
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from reviver.explorer.blocks import Blocks, encode_f32
-from reviver.explorer.layers import FoldedLayer
 from reviver.explorer.manifest import TensorBlock
 from reviver.gan.interpolation import CONFIDENCE, choose_distant_endpoints, most_robust
-from reviver.gan.networks import NEGATIVE_SLOPE, Generator
+from reviver.gan.networks import Generator
 from reviver.gan.sampling import generate_chunked
 from reviver.gan.scores.feature_extractor import DigitClassifier
 from reviver.rng import make_rng
@@ -42,7 +42,7 @@ class Endpoints(NamedTuple):
 
 
 def embed_latents(
-    run: OpenedRun, layers: Sequence[FoldedLayer], endpoints: Endpoints, name: str, blocks: Blocks
+    run: OpenedRun, folded: nn.Sequential, endpoints: Endpoints, name: str, blocks: Blocks
 ) -> TensorBlock:
     """Add the latents of a run to the data blocks; return where they are."""
     generator = run.generator
@@ -51,7 +51,7 @@ def embed_latents(
     tensors = {
         "grid": encode_f32(generator.sample_latents(GRID_SIZE, make_rng(run.config.seed, "grid"), grid_classes)),
         "endpoints": encode_f32(endpoints.latents),
-        "directions": encode_f32(principal_directions(generator, layers, run.config.seed)),
+        "directions": encode_f32(principal_directions(generator, folded, run.config.seed)),
     }
     return blocks.add_tensors(name, tensors)
 
@@ -89,38 +89,35 @@ def choose_endpoints(run: OpenedRun, classifier: DigitClassifier | None) -> Endp
     return Endpoints(choose_distant_endpoints(generator, run.config.seed, PER_CLASS), [None] * PER_CLASS)
 
 
-def principal_directions(generator: Generator, layers: Sequence[FoldedLayer], seed: int) -> Tensor:
+def principal_directions(generator: Generator, folded: nn.Sequential, seed: int) -> Tensor:
     """Return the two orthonormal directions d of the noise along which images change most, [2, Z].
 
     They maximize the mean of ‖J d‖² over random latents, where J = ∂x/∂z is the Jacobian of the generator, [P, Z]. So
     they are the first two eigenvectors of the mean of Jᵀ J. A random direction changes images less than half as much.
-    `layers` are those of the generator, with its BatchNorm folded.
+    `folded` has the layers of the generator, see `layers.fold`.
     """
     rng = make_rng(seed, "explorer/directions")
     z = generator.sample_latents(NUM_DIRECTION_LATENTS, rng)
     pixels = torch.randperm(math.prod(generator.image_shape), generator=rng)[:MAX_DIRECTION_PIXELS]
-    *hidden, last = layers
-    layers = [*hidden, FoldedLayer(last.weight[pixels], last.bias[pixels], last.activation)]
-    layers = [FoldedLayer(layer.weight.float(), layer.bias.float(), layer.activation) for layer in layers]
+    network = copy.deepcopy(folded).float()
+    last: nn.Linear = network[-2]  # type: ignore[assignment]
+    last.weight.data, last.bias.data = last.weight[pixels], last.bias[pixels]
     size = generator.noise_size
     total = torch.zeros(size, size).double()
-    for latent in z.split(1):
-        total += _squared_jacobian(layers, latent, size).double()
+    for x in z.split(1):
+        tangent = torch.eye(size, x.shape[1])  # Jᵀ so far, [size, ...]
+        for layer in network:
+            x = layer(x)  # noqa: PLW2901
+            if isinstance(layer, nn.Linear):
+                tangent = tangent @ layer.weight.T
+            elif isinstance(layer, nn.LeakyReLU):
+                tangent = tangent * torch.where(x > 0, 1.0, layer.negative_slope)
+            else:
+                tangent = tangent * (1 - x**2)
+        total += (tangent @ tangent.T).double()
     _, vectors = torch.linalg.eigh(total)  # ascending eigenvalues
     directions = torch.zeros(2, generator.latent_size).double()
     found = vectors.T.flip(0)[:2]
     found = found * torch.where(found.sum(1, keepdim=True) < 0, -1.0, 1.0)  # a sign that no library chooses
     directions[: len(found), :size] = found
     return directions
-
-
-def _squared_jacobian(layers: Sequence[FoldedLayer], z: Tensor, size: int) -> Tensor:
-    """Return Jᵀ J with respect to the first `size` numbers of a latent z [1, Z], by forward differentiation."""
-    x, tangent = z, torch.eye(size, z.shape[1])  # [size, Z]
-    for layer in layers:
-        x, tangent = layer(x), tangent @ layer.weight.T
-        if layer.activation == "leaky-relu":
-            tangent = tangent * torch.where(x > 0, 1.0, NEGATIVE_SLOPE)
-        elif layer.activation == "tanh":
-            tangent = tangent * (1 - x**2)
-    return tangent @ tangent.T

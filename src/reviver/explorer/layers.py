@@ -3,82 +3,50 @@
 Shapes: N batch, I inputs, O outputs of a layer.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import copy
+from collections.abc import Iterable, Mapping
 from decimal import ROUND_CEILING, Context
+from itertools import zip_longest
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from reviver.explorer.blocks import Blocks, Encoded, encode_f16, encode_f32
 from reviver.explorer.manifest import Activation, LayerSpec, Rounding, TensorBlock
-from reviver.gan.networks import NEGATIVE_SLOPE
 
 ACTIVATIONS: Mapping[type[nn.Module], Activation] = {nn.LeakyReLU: "leaky-relu", nn.ReLU: "relu", nn.Tanh: "tanh"}
 
 
-@dataclass(frozen=True)
-class FoldedLayer:
-    """A linear layer or a convolution with its BatchNorm, as one affine map in float64, and its activation."""
-
-    weight: Tensor
-    """[O, I], or [O, I, 3, 3] of a convolution."""
-    bias: Tensor
-    activation: Activation
-
-    @property
-    def is_convolution(self) -> bool:
-        """Whether the layer is a convolution; max pooling follows it."""
-        return self.weight.dim() == 4
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """Apply the layer to x, [N, I] or [N, I, H, W], in the dtype of the weights."""
-        if self.is_convolution:
-            x = functional.conv2d(x, self.weight, self.bias, padding=1)
+def fold(modules: Iterable[nn.Module]) -> nn.Sequential:
+    """Return a copy of a network in eval mode, on the CPU in float64, each BatchNorm as a part of the layer before it."""
+    folded = nn.Sequential()
+    for module in nn.Sequential(*copy.deepcopy([*modules])).cpu().double().eval().requires_grad_(False):
+        if isinstance(module, nn.BatchNorm1d):
+            folded[-1] = fuse_linear_bn_eval(folded[-1], module)  # type: ignore[type-var]
+        elif isinstance(module, nn.BatchNorm2d):
+            folded[-1] = fuse_conv_bn_eval(folded[-1], module)  # type: ignore[type-var]
         else:
-            x = functional.linear(x.flatten(1), self.weight, self.bias)
-        if self.activation == "leaky-relu":
-            x = functional.leaky_relu(x, NEGATIVE_SLOPE)
-        elif self.activation != "none":
-            x = torch.relu(x) if self.activation == "relu" else torch.tanh(x)
-        return functional.max_pool2d(x, 2) if self.is_convolution else x
+            folded.append(module)
+    return folded
 
 
-def fold(modules: Sequence[nn.Module]) -> list[FoldedLayer]:
-    """Return layers in eval mode as affine maps: y = γ (W x + b - μ) / √(σ² + ε) + β is one with W' and b'."""
-    layers: list[FoldedLayer] = []
-    for module in modules:
-        tensors = {name: tensor.detach().cpu().double() for name, tensor in module.state_dict().items()}
-        if isinstance(module, nn.Linear | nn.Conv2d):
-            weight = tensors["weight"]
-            layers.append(FoldedLayer(weight, tensors.get("bias", torch.zeros(len(weight)).double()), "none"))
-        elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-            layer = layers[-1]
-            factor = tensors["weight"] / torch.sqrt(tensors["running_var"] + module.eps)  # [O]
-            weight = layer.weight * factor.view(-1, *[1] * (layer.weight.dim() - 1))
-            bias = (layer.bias - tensors["running_mean"]) * factor + tensors["bias"]
-            layers[-1] = FoldedLayer(weight, bias, layer.activation)
-        elif type(module) in ACTIVATIONS:
-            layers[-1] = FoldedLayer(layers[-1].weight, layers[-1].bias, ACTIVATIONS[type(module)])
-        else:
-            assert isinstance(module, nn.MaxPool2d | nn.Flatten | nn.Sigmoid), f"{module} has no form in the explorer"
-    return layers
+def embed(blocks: Blocks, name: str, network: nn.Sequential) -> tuple[TensorBlock, list[LayerSpec], nn.Sequential]:
+    """Add the weights of a folded network to the block `name`, matrices in half precision.
 
-
-def embed(
-    blocks: Blocks, name: str, layers: Sequence[FoldedLayer]
-) -> tuple[TensorBlock, list[LayerSpec], list[FoldedLayer]]:
-    """Add weights to the block `name`, matrices in half precision; return where, the layers, and the rounded layers."""
+    Return where, its linear layers and convolutions, and the network with the rounded weights.
+    """
+    rounded = copy.deepcopy(network)
     tensors: dict[str, Encoded] = {}
-    specs, rounded_layers = [], []
-    for index, layer in enumerate(layers):
-        weight, bias = f"W{index}", f"b{index}"
-        tensors[weight], rounded = encode_f16(layer.weight)
-        tensors[bias] = encode_f32(layer.bias)
-        specs.append(LayerSpec(weight=weight, bias=bias, activation=layer.activation))
-        rounded_layers.append(FoldedLayer(rounded, layer.bias.float().double(), layer.activation))
-    return blocks.add_tensors(name, tensors), specs, rounded_layers
+    specs: list[LayerSpec] = []
+    for module, after in zip_longest(list(rounded), list(rounded)[1:]):
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            weight, bias = f"W{len(specs)}", f"b{len(specs)}"
+            assert module.bias is not None
+            tensors[weight], module.weight.data = encode_f16(module.weight)
+            tensors[bias], module.bias.data = encode_f32(module.bias), module.bias.float().double()
+            specs.append(LayerSpec(weight=weight, bias=bias, activation=ACTIVATIONS.get(type(after), "none")))
+    return blocks.add_tensors(name, tensors), specs, rounded
 
 
 def shorten(values: Tensor, bits: int) -> Tensor:
@@ -87,22 +55,9 @@ def shorten(values: Tensor, bits: int) -> Tensor:
     return torch.ldexp((mantissas * 2**bits).round(), exponents - bits)
 
 
-def evaluate(layers: Sequence[FoldedLayer], x: Tensor) -> Tensor:
-    """Return the outputs of a network for x in float64, which the page is tested against."""
-    x = x.double()
-    for layer in layers:
-        x = layer(x)
-    return x
-
-
 def rounding_of(network: str, unit: str, rounded: Tensor, exact: Tensor) -> Rounding:
     """Return the absolute differences between the outputs of the embedded, rounded network and the trained one."""
     errors = (rounded - exact.double()).abs()
-    return Rounding(
-        network=network, unit=unit, max=_round_up(float(errors.max())), mean=_round_up(float(errors.mean()))
-    )
-
-
-def _round_up(value: float) -> float:
-    """Round up in the third digit, so that what the page states is never too good."""
-    return float(Context(prec=3, rounding=ROUND_CEILING).create_decimal_from_float(value))
+    context = Context(prec=3, rounding=ROUND_CEILING)  # what the page states is never too good
+    largest, mean = (float(context.create_decimal_from_float(float(value))) for value in (errors.max(), errors.mean()))
+    return Rounding(network=network, unit=unit, max=largest, mean=mean)
