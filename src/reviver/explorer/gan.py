@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from reviver.data.images.image_set import from_pixels
 from reviver.errors import ConfigError, DataError
 from reviver.explorer.blocks import Blocks
-from reviver.explorer.facts import gan_facts, to_columns
+from reviver.explorer.facts import can_run, gan_facts, to_columns
 from reviver.explorer.gan_images import (
     RealImages,
     choose_images,
@@ -45,8 +45,10 @@ NUM_CONTEXT = 500
 
 def collect_gan(
     run: OpenedRun, blocks: Blocks, id_: str, *, name: RunName, num_training: int | None, with_data: bool
-) -> GanContent:
+) -> RecordedGan:
     """Return what the explorer shows of a GAN run, and add its data to `blocks`, with the prefix `id_`; see `build_page`."""
+    if not can_run(run):
+        return RecordedGan(**gan_records(run, blocks, id_, name=name, with_data=with_data), facts=gan_facts(run))
     generator, discriminator = run.generator, run.discriminator
     images = load_real_images(run)
     classifier = find_classifier(run)
@@ -87,11 +89,6 @@ def collect_gan(
         label_names=images.label_names,
         facts=gan_facts(run, rounding, training, images.problem),
     )
-
-
-def record_gan(run: OpenedRun, blocks: Blocks, id_: str, *, name: RunName, with_data: bool) -> RecordedGan:
-    """Return what the training of a GAN recorded, and add its images to `blocks`; none of its code runs."""
-    return RecordedGan(**gan_records(run, blocks, id_, name=name, with_data=with_data), facts=gan_facts(run))
 
 
 def gan_records(run: OpenedRun, blocks: Blocks, id_: str, *, name: RunName, with_data: bool) -> dict[str, Any]:

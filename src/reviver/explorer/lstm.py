@@ -12,7 +12,7 @@ from torch import Tensor
 
 from reviver.data.build import SequenceData
 from reviver.explorer.blocks import Blocks, Encoded, encode_f16, encode_f32
-from reviver.explorer.facts import lstm_facts, to_columns
+from reviver.explorer.facts import can_run, lstm_facts, to_columns
 from reviver.explorer.layers import rounding_of
 from reviver.explorer.lstm_examples import ExampleInputs, channel_names, collect_examples
 from reviver.explorer.manifest import LstmContent, LstmStage, RecordedLstm, RunName
@@ -32,10 +32,20 @@ NUM_RANDOM, RANDOM_STEPS = 20, 100
 """Number and steps of the random sequences that measure the rounding where there are no examples."""
 
 
-def collect_lstm(run: OpenedRun, blocks: Blocks, id_: str, *, name: RunName, with_data: bool = True) -> LstmContent:
+def collect_lstm(run: OpenedRun, blocks: Blocks, id_: str, *, name: RunName, with_data: bool = True) -> RecordedLstm:
     """Return what the explorer shows of an LSTM run, and add its weights to `blocks`, with the prefix `id_`."""
-    config, network, task = run.config, run.network, run.task
+    config, task = run.config, run.task
     data = SequenceData.of_task(config, task)
+    records: dict[str, Any] = {
+        "id": id_,
+        "name": name.name,
+        "target": task.target,
+        "output_size": task.output_size,
+        "metrics": to_columns(run.metrics),
+    }
+    if not can_run(run):  # of its code, only the task has run
+        return RecordedLstm(**records, facts=lstm_facts(run, data))
+    network = run.network
     is_confidential = config.task == "custom" and not with_data
     examples = ExampleInputs([], [], "the page was written without data") if is_confidential else collect_examples(run)
     size = NUM_RANDOM, RANDOM_STEPS, task.input_size  # of standard normal numbers, which standardized data resemble
@@ -49,7 +59,7 @@ def collect_lstm(run: OpenedRun, blocks: Blocks, id_: str, *, name: RunName, wit
         exact, found = (outputs(network, x, task.target) for network in (trained, rounded))
         rounding.append(rounding_of(label, unit, found, exact))
     return LstmContent(
-        **lstm_records(run, id_, name=name),
+        **records,
         run_argument=name.argument,
         **{setting: getattr(config, setting) for setting in SETTINGS},
         rule=task.definition.rule,
@@ -66,23 +76,6 @@ def collect_lstm(run: OpenedRun, blocks: Blocks, id_: str, *, name: RunName, wit
         examples=examples.examples,
         facts=lstm_facts(run, data, examples, rounding),
     )
-
-
-def record_lstm(run: OpenedRun, id_: str, *, name: RunName) -> RecordedLstm:
-    """Return what the training of an LSTM recorded; of its code, only the task runs."""
-    data = SequenceData.of_task(run.config, run.task)
-    return RecordedLstm(**lstm_records(run, id_, name=name), facts=lstm_facts(run, data))
-
-
-def lstm_records(run: OpenedRun, id_: str, *, name: RunName) -> dict[str, Any]:
-    """Return the fields of `RecordedLstm` but `facts`."""
-    return {
-        "id": id_,
-        "name": name.name,
-        "target": run.task.target,
-        "output_size": run.task.output_size,
-        "metrics": to_columns(run.metrics),
-    }
 
 
 def choose_stages(run: OpenedRun) -> dict[str, RecurrentClassifier]:

@@ -5,25 +5,17 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.resources import files
+from itertools import chain, count
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from reviver.data.images.named import MNIST_10K, read_small_mnist
 from reviver.errors import ConfigError, RunFolderError
 from reviver.explorer.blocks import Blocks, encode_u8
 from reviver.explorer.facts import can_run, data_license
-from reviver.explorer.gan import collect_gan, embed_classifier, record_gan
-from reviver.explorer.lstm import collect_lstm, record_lstm
-from reviver.explorer.manifest import (
-    ClassifierSpec,
-    GanContent,
-    LstmContent,
-    Manifest,
-    RecordedGan,
-    RecordedLstm,
-    RunName,
-    TrainingImages,
-)
+from reviver.explorer.gan import collect_gan, embed_classifier
+from reviver.explorer.lstm import collect_lstm
+from reviver.explorer.manifest import ClassifierSpec, Manifest, RunName, TrainingImages
 from reviver.files.atomic import write_text
 from reviver.gan.scores.feature_extractor import DigitClassifier
 from reviver.settings.gan import GANConfig
@@ -81,7 +73,7 @@ def build_page(
     *,
     num_training: int | None = None,
     with_data: bool = True,
-    trains_gan: bool | None = None,
+    trains_gan: bool = False,
 ) -> Page:
     """Build the explorer of some runs; the same runs give the same page. Without runs it can only train.
 
@@ -92,7 +84,7 @@ def build_page(
             a number that fits.
         with_data: whether to embed real images of the GANs, and sequences of custom data of the LSTMs. False for
             confidential data.
-        trains_gan: whether to embed images on which the page trains a GAN; None for a page without runs only.
+        trains_gan: whether to embed images on which the page trains a GAN; a page without runs has them.
 
     Raises:
         ConfigError: if the page would be too large.
@@ -112,39 +104,29 @@ def build_page(
         if can_run(run):
             _check_weights(run)
     blocks = Blocks()
-    gans: list[GanContent] = []
-    lstms: list[LstmContent] = []
+    contents: dict[str, list[Any]] = {"gan": [], "lstm": [], "recorded": []}
     digit_classifier: ClassifierSpec | None = None
-    recorded: list[RecordedGan | RecordedLstm] = []
     for run, name in zip(runs, name_runs([run.folder.path for run in runs]), strict=True):
         _log.info("%s: embedding networks and images", run.folder.path)
         if run.folder.status == "running":
             _log.warning("%s: was killed while it trained; the page shows update %d", run.folder.path, run.step)
-        if not can_run(run):
-            id_ = f"recorded-{len(recorded)}"
-            is_gan = run.kind == "gan"
-            recorded.append(
-                record_gan(run, blocks, id_, name=name, with_data=with_data)
-                if is_gan
-                else record_lstm(run, id_, name=name)
-            )
-        elif run.kind == "gan":
-            id_ = f"gan-{len(gans)}"
-            gans.append(collect_gan(run, blocks, id_, name=name, num_training=num_training, with_data=with_data))
-            if run.is_digits and run.config.extractor is None:
-                digit_classifier = gans[-1].classifier
+        kind = str(run.kind) if can_run(run) else "recorded"
+        place: Any = run, blocks, f"{kind}-{len(contents[kind])}"
+        if run.kind == "gan":
+            content: Any = collect_gan(*place, name=name, num_training=num_training, with_data=with_data)
         else:
-            lstms.append(collect_lstm(run, blocks, f"lstm-{len(lstms)}", name=name, with_data=with_data))
-    names = ", ".join(run.name for run in (*gans, *lstms, *recorded))
-    title = f"Explorer of {names}" if names else "An LSTM and a GAN that learn in the browser"
-    images = _training_images(blocks, digit_classifier) if (not runs if trains_gan is None else trains_gan) else None
+            content = collect_lstm(*place, name=name, with_data=with_data)
+        contents[kind].append(content)
+        if kind == "gan" and run.is_digits and run.config.extractor is None:
+            digit_classifier = content.classifier
+    names = ", ".join(content.name for kind in contents.values() for content in kind)
     manifest = Manifest(
         version=__version__,
-        title=title,
-        gans=gans,
-        lstms=lstms,
-        recorded=recorded,
-        training_images=images,
+        title=f"Explorer of {names}" if names else "An LSTM and a GAN that learn in the browser",
+        gans=contents["gan"],
+        lstms=contents["lstm"],
+        recorded=contents["recorded"],
+        training_images=_training_images(blocks, digit_classifier) if trains_gan or not runs else None,
         lstm_config=asdict(LSTMConfig()),
         gan_config=asdict(GANConfig()),
     )
@@ -178,22 +160,15 @@ def render_page(manifest: Manifest, blocks: Blocks) -> str:
     blocks.add(MANIFEST, manifest.model_dump_json(by_alias=True, exclude_none=False).encode())
     data = "\n".join(f'<script type="text/plain" id="{name}">{text}</script>' for name, text in blocks.texts.items())
     page = (files("reviver.explorer") / "template.html").read_text(encoding="utf-8")
-    for place, content in ((TITLE, html.escape(manifest.title)), (DATA, data)):
-        before, found, after = page.partition(place)
-        assert found, f"the template has no {place}"
-        page = before + content + after
-    return page
+    return page.replace(TITLE, html.escape(manifest.title), 1).replace(DATA, data, 1)
 
 
 def name_runs(paths: Sequence[Path]) -> list[RunName]:
     """Return the names of runs in the folders `paths`; in commands, a name like an option begins with ./."""
     found: dict[str, RunName] = {}
     for path in paths:
-        name = unique = _printable(path.resolve().name)
-        count = 1
-        while unique in found:
-            count += 1
-            unique = f"{name} ({count})"
+        name = _printable(path.resolve().name)
+        unique = next(text for text in chain([name], (f"{name} ({n})" for n in count(2))) if text not in found)
         argument = name if path.is_absolute() else _printable(str(path))
         found[unique] = RunName(unique, f"./{argument}" if argument.startswith("-") else argument)
     return list(found.values())
@@ -206,8 +181,7 @@ def _printable(text: str) -> str:
 
 def _check_weights(run: OpenedRun) -> None:
     """Refuse weights that are not finite."""
-    networks = (run.generator, run.discriminator) if run.kind == "gan" else (run.network,)
-    tensors = [tensor for network in networks for tensor in network.state_dict().values()]
+    tensors = [tensor for network in run.networks.values() for tensor in network.state_dict().values()]
     if not all(bool(tensor.isfinite().all()) for tensor in tensors):
         raise RunFolderError(
             f"{run.folder.path}: has weights that are not finite, so there is nothing to show; train it again"
