@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from reviver.figures import figure_style, panels, save_figure, styled
 from reviver.run import load
 from reviver.show.report.make import plot_figures
-from reviver.show.report.results import gan_results, lstm_results
+from reviver.show.report.results import GANResults, LSTMResults
 from reviver.show.trace import Trace, trace_digits
 from reviver.train.gan.grids import save_grid
 from tools.sheets import write_sheet
@@ -189,7 +189,7 @@ def write_slides(report: Path, out: Path) -> None:
     """Write slides-light.pdf and slides-dark.pdf with the figures of the report, plotted on either background."""
     lstms = sorted((report / "runs").glob("lstm-*"))
     runs = [load(path, "lstm") for path in lstms]
-    lstm, gan = lstm_results(runs), gan_results(load(next((report / "runs").glob("gan-*"))))
+    lstm, gan = LSTMResults(runs), GANResults(load(next((report / "runs").glob("gan-*"))))
     run = runs[0]
     digits = list(lstm.example)
     for scheme in ("light", "dark"):

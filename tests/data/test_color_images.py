@@ -13,7 +13,7 @@ from reviver.cli import main
 from reviver.data.images.image_set import load_test_images
 from reviver.gan import inversion
 from reviver.run import load
-from reviver.show.report.results import gan_results
+from reviver.show.report.results import GANResults
 
 SIZE = 16
 
@@ -68,6 +68,6 @@ def test_every_command_keeps_the_colors(
     with Image.open("run/samples/training.gif") as animation:
         animation.seek(2)
         assert has_color(animation)
-    results = gan_results(load("run", "gan"))
+    results = GANResults(load("run", "gan"))
     assert not results.run.is_digits, "the digit classifier knows no shapes"
     assert (results.interpolation.images.shape[1:], results.interpolation.classes) == ((3, SIZE, SIZE), None)

@@ -39,8 +39,6 @@ from reviver.show.report.results import (
     GANResults,
     LSTMResults,
     collect,
-    gan_results,
-    lstm_results,
 )
 from reviver.train.gan.training import train as train_gan
 from reviver.train.lstm.training import train as train_lstm
@@ -89,7 +87,7 @@ def built(tmp_path_factory: pytest.TempPathFactory, few_images: None) -> Built:
         train_lstm(dataclasses.replace(LSTM, seed=seed, hidden_dropout=0.0), without_paths[seed], device="cpu")
     train_gan(GAN, out / "runs" / "gan-seed0", device="cpu")
     lstm_runs, without_runs = ([load(path) for path in paths] for paths in (lstm_paths, without_paths))
-    lstm, gan = lstm_results(lstm_runs, without_runs), gan_results(load(out / "runs" / "gan-seed0"))
+    lstm, gan = LSTMResults(lstm_runs, without_runs), GANResults(load(out / "runs" / "gan-seed0"))
     files = build_report(out, lstm, gan)
     html, values = (path.read_text(encoding="utf-8") for path in (files.html, files.json))
     return Built(out, lstm, gan, files, html, json.loads(values))
@@ -327,7 +325,6 @@ def test_rebuilding_gives_the_same_bytes(built: Built, monkeypatch: pytest.Monke
     page = before[built.out / "explorer.html"].decode()
     monkeypatch.setattr(make, "build_page", lambda *_, **__: SimpleNamespace(html=page))
     monkeypatch.setattr(make, "FORMATS", ("pdf",))
-    assert built.lstm.no_dropout is not None
     again = build_report(built.out, built.lstm, built.gan)
     assert again == built.files
     assert {path: path.read_bytes() for path in paths} == before
@@ -339,7 +336,7 @@ def test_runs_on_other_images_are_reported_without_digits(built: Built, tmp_path
     np.savez(tmp_path / name, images=noise)
     config = dataclasses.replace(GAN, data=str(tmp_path / name), image_size=12, batch_size=16)
     train_gan(config, tmp_path / "gan", device="cpu")
-    lstm, gan = lstm_results(built.lstm.runs[:1]), gan_results(load(tmp_path / "gan"))
+    lstm, gan = LSTMResults(built.lstm.runs[:1]), GANResults(load(tmp_path / "gan"))
     values = collect(lstm, gan)
     assert values["comparison"]["gan"]["generator_widths"]["agrees"] is False
     page = page_of(built, values, tmp_path)
@@ -436,8 +433,7 @@ def test_the_report_says_what_dropout_did_and_shows_no_range_beyond_a_bound(buil
     values = copy.deepcopy(built.json)
     final = values["lstm"]["no_dropout"]["final"]["validation_accuracy"]
     assert values["comparison"]["lstm"]["validation_accuracy_no_dropout"]["measured"] == final
-    assert built.lstm.no_dropout is not None
-    assert final["values"] == [metrics[-1]["validation_accuracy"] for metrics in built.lstm.no_dropout.metrics]
+    assert final["values"] == [run.metrics[-1]["validation_accuracy"] for run in built.lstm.no_dropout]
     near_bound = summarize((1.0, 0.995, 1.0, 0.99, 0.895), high=1.0)
     values["lstm"]["final"]["validation_accuracy"] = near_bound
     values["comparison"]["lstm"]["validation_accuracy"]["measured"] = near_bound

@@ -2,7 +2,6 @@
 
 import dataclasses
 import shlex
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -122,44 +121,18 @@ def sample(
     common.show({"out": out, "shape": list(images.shape), "seed": seed}, out)
 
 
-@dataclass(frozen=True, kw_only=True)
-class PathOptions:
-    """Options that choose an interpolation: either its ends, steps and path, or its code from the explorer."""
-
-    first: Annotated[CountOrZero | None, Parameter(name="--from")] = None
-    """Class of the first image, such as a digit; by default any."""
-    last: Annotated[CountOrZero | None, Parameter(name="--to")] = None
-    """Class of the last image; by default any other."""
-    from_image: Text | None = None
-    """Image to start from, as the generator reproduces it."""
-    to_image: Text | None = None
-    """Image to end at."""
-    steps: CountOrZero | None = None
-    """Images between the two ends; by default 7."""
-    path: Literal["linear", "spherical"] | None = None
-    """Path through latent space; by default linear."""
-    seed: options.LatentSeed = None
-    view: Text | None = None
-    """Code of an interpolation, copied from the explorer: its ends, steps and path."""
-
-    def check(self) -> None:
-        """Raise ConfigError if options exclude each other."""
-        if self.view is not None:
-            names = {"first": "from", "last": "to"}
-            others = {names.get(name, name): value for name, value in vars(self).items() if name != "view"}
-            options.leave_out("view sets the ends, steps and path", **others)
-        if (self.from_image is None) != (self.to_image is None):
-            refuse("from_image", "must be given with to_image, and the reverse; give both or neither")
-
-
-ANY_PATH = PathOptions()
-
-
 def interpolate(
     run: options.GANRunPath,
     /,
     *,
-    chosen: Annotated[PathOptions, Parameter(name="*")] = ANY_PATH,
+    first: Annotated[CountOrZero | None, Parameter(name="--from")] = None,
+    last: Annotated[CountOrZero | None, Parameter(name="--to")] = None,
+    from_image: Text | None = None,
+    to_image: Text | None = None,
+    steps: CountOrZero | None = None,
+    path: Literal["linear", "spherical"] | None = None,
+    seed: options.LatentSeed = None,
+    view: Text | None = None,
     annotate: Annotated[bool, options.FLAG] = False,
     extractor: options.ExtractorFile = None,
     out: options.FigurePath = "interpolation.pdf",
@@ -175,6 +148,13 @@ def interpolate(
       reviver gan interpolate runs/gan --view CODE       copied from the explorer
 
     Args:
+        first: Class of the first image, such as a digit; by default any.
+        last: Class of the last image; by default any other.
+        from_image: Image to start from, as the generator reproduces it.
+        to_image: Image to end at.
+        steps: Images between the two ends; by default 7.
+        path: Path through latent space; by default linear.
+        view: Code of an interpolation, copied from the explorer: its ends, steps and path.
         annotate: Write below each image its predicted class and the confidence.
     """
     from reviver.figures import check_figure_path, save_figure
@@ -184,11 +164,15 @@ def interpolate(
     from reviver.show import gan_figures as figures
 
     check_figure_path(Path(out))
-    options.check_not_read(out, *filter(None, (chosen.from_image, chosen.to_image)))
-    chosen.check()
-    loaded, seed = options.open_gan(run, common.device, chosen.seed, networks)
+    options.check_not_read(out, *filter(None, (from_image, to_image)))
+    if view is not None:
+        others = {"from": first, "to": last, "from_image": from_image, "to_image": to_image, "steps": steps}
+        options.leave_out("view sets the ends, steps and path", **others, path=path, seed=seed)
+    if (from_image is None) != (to_image is None):
+        refuse("from_image", "must be given with to_image, and the reverse; give both or neither")
+    loaded, seed = options.open_gan(run, common.device, seed, networks)
     generator = loaded.generator
-    viewed = None if chosen.view is None else interpolation.parse_view(chosen.view, generator.latent_size)
+    viewed = None if view is None else interpolation.parse_view(view, generator.latent_size)
     classifier = None
     file, sha256 = _find_extractor(loaded, extractor)
     if file:
@@ -198,12 +182,12 @@ def interpolate(
     images = interpolation.generate_interpolation(
         generator,
         classifier,
-        first=chosen.first,
-        last=chosen.last,
-        steps=viewed.steps if viewed else DEFAULT_STEPS if chosen.steps is None else chosen.steps,
-        path=viewed.path if viewed else chosen.path or "linear",
+        first=first,
+        last=last,
+        steps=viewed.steps if viewed else DEFAULT_STEPS if steps is None else steps,
+        path=viewed.path if viewed else path or "linear",
         seed=seed,
-        image_paths=(Path(chosen.from_image), Path(chosen.to_image)) if chosen.from_image and chosen.to_image else None,
+        image_paths=(Path(from_image), Path(to_image)) if from_image and to_image else None,
         ends=(viewed.start, viewed.end) if viewed else None,
     )
     result = {"out": out, "path": images.path, "seed": seed}
@@ -268,6 +252,7 @@ def evaluate(
             training images.
         out: Grid of 25 samples above their nearest training images by pixels and by features: .png, .pdf or .svg.
     """
+    from reviver.data.images import image_set
     from reviver.figures import check_figure_path
     from reviver.gan import sampling
     from reviver.gan.scores import reference_stats, scores
@@ -280,8 +265,10 @@ def evaluate(
     config, image_shape = loaded.config, generator.image_shape
     file, sha256 = _find_extractor(loaded, extractor)
     feature_extractor = reference_stats.load_extractor(config.data, image_shape, file, sha256)
-    data_sha256 = loaded.folder.record.get("data", {}).get("sha256")
-    train, test = reference_stats.load_reference_images(feature_extractor, config.data, image_shape[1], data_sha256)
+    train = image_set.load_images(config.data, image_shape[1])
+    if loaded.folder.record.get("data", {}).get("sha256", train.sha256) != train.sha256:
+        raise DataError(f"data: {config.data} has changed since this run was trained on it; restore the old images")
+    test = image_set.load_test_images(config.data, image_shape[1])
     num_samples = num_samples or min(DEFAULT_SAMPLES, len(train.images))
     reference = reference_stats.load_reference(num_samples, feature_extractor, train, test)
     images, z = sampling.generate_samples(generator, num_samples, seed)
@@ -327,8 +314,9 @@ def train_extractor(
     common.require_cpu()
     check("image_size", image_size, Annotated[int, Field(ge=MIN_SIZE, le=MAX_IMAGE_SIZE)])
     train_images, test_images = image_set.load_images(data, image_size), image_set.load_test_images(data, image_size)
-    if test_images.labels is None:
-        raise DataError(f"data: the test images of {test_images.name} have no labels; {image_set.LABELED_SOURCES}")
+    for kind, images in (("training", train_images), ("test", test_images)):
+        if images.labels is None:
+            raise DataError(f"data: the {kind} images of {images.name} have no labels; {image_set.LABELED_SOURCES}")
     with ProgressBar("extractor", epochs, "epochs", visible=not common.quiet) as bar:
         classifier = train_classifier.train_classifier(
             train_images, epochs, lambda epoch, loss: bar.update(epoch, f"loss {loss:.4f}")

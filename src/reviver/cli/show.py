@@ -8,9 +8,8 @@ from cyclopts import Parameter
 
 from reviver.cli import options
 from reviver.cli.options import FLAG, RUN
-from reviver.errors import ConfigError
 from reviver.settings.fields import CountOrZero, Seed, Text
-from reviver.settings.parts import Parts, is_custom
+from reviver.settings.parts import Parts
 from reviver.settings.presets import SECONDS
 from reviver.settings.validation import refuse
 from reviver.text import duration
@@ -41,14 +40,14 @@ def report(
     from reviver.run import load
     from reviver.show.report import changes
     from reviver.show.report.make import build_report, train_runs
-    from reviver.show.report.results import gan_results, lstm_results
+    from reviver.show.report.results import GANResults, LSTMResults
 
     before = None if compare is None else changes.read_report(Path(compare))  # it may be the one that is replaced
     time = f"this takes about {duration(SECONDS['gan']['original' if full else 'best'] + 60)} on two cores"
     with announcing(time):
         trained = train_runs(out, full=full, seed=seed, device=common.device, progress=not common.quiet)
     lstm, no_dropout = ([load(path, "lstm") for path in paths] for paths in (trained.lstm, trained.no_dropout))
-    files = build_report(Path(out), lstm_results(lstm, no_dropout), gan_results(load(trained.gan, "gan")))
+    files = build_report(Path(out), LSTMResults(lstm, no_dropout), GANResults(load(trained.gan, "gan")))
     paths = {name: str(path) for name, path in files._asdict().items() if path is not None}
     result, lines = dict[str, Any](paths), [*paths.values()]
     if before is not None:
@@ -237,30 +236,21 @@ def export(
     options.leave_out(f"the format {format_} has none", **unused)
 
     from reviver.run import open_run
-    from reviver.runs.folder import RunFolder
     from reviver.show.export import to_hub, to_onnx
 
     path = Path(out or {"onnx": "model.onnx", "hub": "model"}[format_])
-    config = RunFolder.open(run).record["config"]
-    if any(is_custom(name, config.get(name)) for name in ("cell", "networks")):  # before their file is asked for
-        raise ConfigError(f"{run}: has a cell or networks of your own, which cannot be exported")
     device = "cpu" if common.device == "auto" else common.device
     loaded = open_run(run, checkpoint=checkpoint, device=device, parts=own.load())
-    result: dict[str, Any] = {
-        "run": run,
-        "checkpoint": loaded.checkpoint,
-        "step": loaded.step,
-        "format": format_,
-        "out": str(path),
-    }
+    result: dict[str, Any] = {"run": run, "checkpoint": loaded.checkpoint, "step": loaded.step}
+    result |= {"format": format_, "out": str(path)}
     if format_ == "hub":
         files = [str(file) for file in to_hub(loaded, path, license_id=license_)]
         common.show({**result, "files": files}, *files)
         return
-    exported = to_onnx(loaded, path, opset=opset)
-    result |= {"opset": exported.opset, "bytes": exported.num_bytes}
-    lines = [f"{path}: {exported.num_bytes} bytes, opset {exported.opset}"]
-    for kind, ports in (("input", exported.inputs), ("output", exported.outputs)):
+    graph = to_onnx(loaded, path, opset=opset)
+    result |= {"opset": graph.opset, "bytes": path.stat().st_size}
+    lines = [f"{path}: {path.stat().st_size} bytes, opset {graph.opset}"]
+    for kind, ports in (("input", graph.inputs), ("output", graph.outputs)):
         result[f"{kind}s"] = [port._asdict() for port in ports]
         for port in ports:
             shape = ", ".join(map(str, port.shape))

@@ -93,12 +93,6 @@ def build_custom(
     return networks
 
 
-def refuse_custom(generator: Generator) -> None:
-    """Raise a ConfigError if a generator is user-defined, which cannot be exported."""
-    if isinstance(generator, CustomGenerator):
-        refuse("networks", "must be the original's to be exported, and this run has networks of your own; see samples/")
-
-
 @torch.no_grad()
 def recompute_statistics(generator: CustomGenerator, z: Tensor) -> None:
     """Set the running statistics of each BatchNorm layer to the mean of those of chunks of z [N, Z], in training mode."""

@@ -13,9 +13,8 @@ import base64
 import struct
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple, get_args
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import torch
@@ -23,17 +22,15 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from reviver.errors import ConfigError, DataError
+from reviver.errors import DataError
 from reviver.gan.inversion import project_files
 from reviver.gan.networks import Generator
 from reviver.gan.sampling import generate_chunked
 from reviver.gan.scores.feature_extractor import CHUNK, DigitClassifier
 from reviver.rng import make_rng
-from reviver.settings.fields import Seed
 from reviver.settings.validation import check, refuse
 
-PathKind = Literal["linear", "spherical"]
-PATHS = get_args(PathKind)
+PATHS = ("linear", "spherical")
 MAX_STEPS = 48
 """Maximum number of images between the ends; more in one row are too small to see."""
 NUM_CANDIDATES = 4096
@@ -51,19 +48,14 @@ VERSION, HEADER, CHECKSUM = 1, struct.Struct("<BBBBH"), struct.Struct("<I")
 """Of a view code, see `parse_view`."""
 
 
-@dataclass(frozen=True)
-class Interpolation:
-    """Images [S, C, H, W] in [-1, 1] of latents [S, Z] on a `path`; None for classes without a classifier.
-
-    Attributes:
-        classes: predicted class of each image, [S].
-        confidences: probability of that class, [S].
-    """
+class Interpolation(NamedTuple):
+    """Images [S, C, H, W] in [-1, 1] of latents [S, Z] on a `path`, with predicted classes [S] and their probabilities [S]."""
 
     latents: Tensor
     images: Tensor
     classes: list[int] | None
     confidences: list[float] | None
+    """None, as the classes, without a classifier."""
     path: str = "linear"
 
 
@@ -102,23 +94,23 @@ def generate_interpolation(
 
     The ends are the latents `ends` [Z], or the projections of the files `image_paths`. Else, with a classifier, they
     are confident samples of the classes `first` and `last`, by default of two different random ones. Else they are two
-    samples that differ much. `seed` is that of the latents that the ends are chosen from. Raises `ConfigError` if an
-    argument is out of range, or classes are given without a classifier or with `image_paths`, and `DataError` if there
-    is no confident sample of a class that is needed, or a file is missing or damaged.
+    samples that differ much. `seed` is that of the latents that the ends are chosen from.
+
+    Raises:
+        ConfigError: if there are too many steps, or the classes are out of range or of no use.
+        DataError: if there is no confident sample of a class that is needed, or a file is missing or damaged.
     """
     for name, class_index in (("from", first), ("to", last)):
         if class_index is not None:
             if classifier is None:
                 refuse(name, "must be left out, since this run did not learn MNIST at 28 x 28; or give an --extractor")
             check(name, class_index, Annotated[int, Field(ge=0, le=classifier.head.out_features - 1)])
-    check("seed", seed, Seed)
+            if image_paths is not None:
+                refuse(name, "must be left out, since the ends are images")
     check("steps", steps, Annotated[int, Field(ge=0, le=MAX_STEPS)])
-    check("path", path, PathKind)
     if ends is not None:
         start, end = ends
     elif image_paths is not None:
-        if (first, last) != (None, None):
-            raise ConfigError("from and to must be left out, since the ends are images; or leave out the images")
         start, end = project_files(generator, image_paths, seed)[1].latents
     elif classifier is not None:
         start, end = choose_class_endpoints(generator, classifier, seed, first, last)

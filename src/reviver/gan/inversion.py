@@ -15,8 +15,6 @@ from reviver.data.images.image_files import read_images
 from reviver.data.images.image_set import from_pixels
 from reviver.gan.networks import Generator
 from reviver.rng import make_rng
-from reviver.settings.fields import Seed
-from reviver.settings.validation import check
 
 STEPS, STARTS = 400, 16
 LEARNING_RATE = 0.1
@@ -68,8 +66,7 @@ def project(
 def project_files(generator: Generator, paths: Sequence[Path], seed: int) -> tuple[Tensor, Projection]:
     """Return the images of files, cropped and resized, [N, C, H, W] in [-1, 1], and their projection.
 
-    Raises `ConfigError` if `seed` is out of range, and `DataError` if a file is missing or damaged.
+    A missing or damaged file is a `DataError`.
     """
-    check("seed", seed, Seed)
     targets = from_pixels(read_images(paths, generator.image_shape))
     return targets, project(generator, targets, seed=seed)

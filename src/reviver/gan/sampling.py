@@ -12,7 +12,6 @@ from torch import Tensor
 
 from reviver.gan.networks import Generator
 from reviver.rng import make_rng
-from reviver.settings.fields import Seed
 from reviver.settings.validation import check, refuse
 
 CHUNK = 2048
@@ -43,9 +42,8 @@ def generate_samples(
 ) -> tuple[Tensor, Tensor]:
     """Return images [N, C, H, W] in [-1, 1] of N = `num_samples` random latents, and these, [N, Z]; both on the CPU.
 
-    A conditional generator generates the class `class_index`, by default random classes. Raises `ConfigError` if
-    `num_samples` is below 1 or needs too much memory, `seed` is out of range, or the generator has no class
-    `class_index`.
+    A conditional generator generates the class `class_index`, by default random classes. `ConfigError`: if it has no such
+    class, or so many samples do not fit into memory.
     """
     if class_index is not None:
         if not generator.num_classes:
@@ -54,7 +52,6 @@ def generate_samples(
         check("class", class_index, Annotated[int, Field(ge=0, le=generator.num_classes - 1)])
     limit = MAX_SAMPLE_BYTES // (4 * math.prod(generator.image_shape))
     check("num_samples", num_samples, Annotated[int, Field(ge=1, le=limit)])
-    check("seed", seed, Seed)
     classes = None if class_index is None else torch.full((num_samples,), class_index)
     z = generator.sample_latents(num_samples, make_rng(seed, "samples"), classes)
     return generate_chunked(generator, z), z

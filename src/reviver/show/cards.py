@@ -21,7 +21,6 @@ from reviver.files.pretrained import (
 )
 from reviver.gan.scores.scores import SCORE_LABELS
 from reviver.lstm.classifier import LSTMClassifier
-from reviver.lstm.custom_cells import built_in
 from reviver.runs.records import ImageData
 from reviver.settings.lstm_network import cell_label
 from reviver.train.description import (
@@ -162,7 +161,7 @@ def _model_index(
 
 
 def _describe_lstm(run: OpenedRun) -> str:
-    config, network = run.config, built_in(run.network)
+    config, network = run.config, run.network
     directions = " in each direction" if config.bidirectional else ""
     layers = f"{config.num_layers} layers" if config.num_layers > 1 else "one layer"
     patches = f", over patches of {network.patch_size} steps" if network.patch_size > 1 else ""

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -12,19 +12,19 @@ from torch import nn
 from reviver.cells.classifier import RNNClassifier
 from reviver.cells.onnx import scan_layers
 from reviver.data.build import SequenceData
-from reviver.errors import RunFolderError
+from reviver.errors import ConfigError, RunFolderError
 from reviver.files.atomic import atomic_write
 from reviver.files.file_errors import check_writable
 from reviver.files.onnx_graph import Graph, Port
 from reviver.files.pretrained import CARD, CONFIG, WEIGHTS, save
-from reviver.gan.custom_networks import refuse_custom
+from reviver.gan.custom_networks import CustomGenerator
 from reviver.gan.networks import Generator
 from reviver.lstm import onnx as lstm_onnx
 from reviver.lstm.classifier import RecurrentClassifier
-from reviver.lstm.custom_cells import built_in
-from reviver.runs.folder import RunFolder
+from reviver.lstm.custom_cells import CellClassifier
 from reviver.runs.records import ImageData
-from reviver.settings.validation import check, refuse
+from reviver.settings.parts import is_custom
+from reviver.settings.validation import Record, check, refuse
 from reviver.show.cards import gan_card, lstm_card
 from reviver.train.description import source_of
 from reviver.train.opened import OpenedRun
@@ -34,26 +34,27 @@ LicenseId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.+-]{0,49}$")]
 Network = RecurrentClassifier | Generator
 
 
-class Exported(NamedTuple):
-    """An ONNX file that was written."""
+def network_of(model: OpenedRun | Network) -> Network:
+    """Return the network of a run, of a GAN its generator or the EMA, or a network itself; ConfigError if it is user-defined."""
+    if isinstance(model, OpenedRun):
+        name = str(model.folder.path)
+        is_own = any(is_custom(option, getattr(model.config, option, None)) for option in ("cell", "networks"))
+    else:
+        name, is_own = type(model).__name__, isinstance(model, CellClassifier | CustomGenerator)
+    if is_own:
+        raise ConfigError(f"{name}: has a cell or networks of your own, which cannot be exported")
+    if isinstance(model, OpenedRun):
+        return model.generator if model.kind == "gan" else model.network
+    if not isinstance(model, Network):
+        refuse("model", f"must be a run from load, an LSTMClassifier, RNNClassifier or Generator, got {name}")
+    return model
 
-    path: Path
-    opset: int
-    """Version of the operators."""
-    inputs: list[Port]
-    """Inputs of the graph, in order; `lengths` may be left out."""
-    outputs: list[Port]
-    num_bytes: int
 
+def to_onnx(model: OpenedRun | Network, path: str | Path, *, opset: int | None = None) -> Graph:
+    """Write a trained network as an ONNX file, and return its graph; an existing file is replaced.
 
-def to_onnx(
-    model: OpenedRun | RecurrentClassifier | Generator, path: str | Path, *, opset: int | None = None
-) -> Exported:
-    """Write a trained network as an ONNX file; an existing file is replaced.
-
-    A classifier becomes a graph from raw numbers to probabilities, see `reviver.lstm.onnx.build_graph`. A generator, of a
-    GAN run its EMA if it has one, becomes a graph from noise to images, see `generator_graph`. The file
-    carries the classes, the standardization and the source run as metadata.
+    A classifier becomes a graph from raw numbers to probabilities, see `reviver.lstm.onnx.build_graph`, a generator one from
+    noise to images, see `generator_graph`. Metadata are the classes, the standardization and the source run.
 
     Args:
         model: a run from `load`, or a network.
@@ -65,17 +66,8 @@ def to_onnx(
             of standard nodes computes the same as the network.
         RunFolderError: if the file cannot be written.
     """
-    run = None
-    if isinstance(model, Network):
-        network: Network = model
-    elif isinstance(getattr(model, "folder", None), RunFolder):
-        run = model
-        network = run.generator if run.kind == "gan" else built_in(run.network)
-    else:
-        refuse(
-            "model",
-            f"must be a run from load, an LSTMClassifier, RNNClassifier or Generator, got {type(model).__name__}",
-        )
+    run = model if isinstance(model, OpenedRun) else None
+    network = network_of(model)
     layers = scan_layers if isinstance(network, RNNClassifier) else None
     path = Path(path)
     check_writable(path)
@@ -106,7 +98,7 @@ def to_onnx(
     content = graph.model(name, f"{kind}, exported by Reviver", metadata).SerializeToString(deterministic=True)
     with atomic_write(path) as temporary:
         temporary.write_bytes(content)
-    return Exported(path, graph.opset, graph.inputs, graph.outputs, path.stat().st_size)
+    return graph
 
 
 @torch.no_grad()
@@ -116,7 +108,6 @@ def generator_graph(generator: Generator, opset: int | None = None) -> Graph:
     Inputs: `z` [batch, Z] float32, noise from N(0, I); with a conditional generator also `classes` [batch] int64.
     Output: `images` [batch, C, H, W] in [-1, 1]. Raises `ConfigError` as `Graph` for the `opset`.
     """
-    refuse_custom(generator)
     graph = Graph(opset)
     x = graph.input(Port("z", "float32", ("batch", generator.noise_size), "Noise, independent samples from N(0, 1)"))
     if generator.num_classes:
@@ -159,18 +150,16 @@ def to_hub(run: OpenedRun, folder: str | Path, *, license_id: str | None = None)
     """
     folder = Path(folder)
     check("license", license_id, LicenseId | None)
-    if run.kind == "lstm":
-        built_in(run.network)
+    network = network_of(run)
     if folder.is_dir() and any(folder.iterdir()):
         raise RunFolderError(f"{folder}: exists already and is never overwritten; choose another --out")
     if not folder.is_dir():
         check_writable(folder)
     if run.kind == "lstm":
-        data = SequenceData.of_task(run.config, run.task)
-        save(run.network, folder, card=lstm_card(run, data, license_id), data=data, run=source_of(run))
+        data: Record = SequenceData.of_task(run.config, run.task)
+        card = lstm_card(run, data, license_id)
     else:
-        refuse_custom(run.generator)
-        images = ImageData.model_validate(run.folder.record["data"])
-        card = gan_card(run, images, license_id)
-        save(run.generator, folder, card=card, data=images, run=source_of(run))
+        data = ImageData.model_validate(run.folder.record["data"])
+        card = gan_card(run, data, license_id)
+    save(network, folder, card=card, data=data, run=source_of(run))
     return [folder / name for name in (CONFIG, WEIGHTS, CARD)]

@@ -38,7 +38,7 @@ class ComparedRun:
     """Settings without the seed, and `DIGESTS`."""
     seed: int
     records: Records
-    """Metrics of an LSTM; scores of a GAN, or its metrics if it was not evaluated."""
+    """Metrics of an LSTM; scores of a GAN, or its metrics if one of the runs was not evaluated."""
     results: dict[str, Any]
     """Numbers of the end, as the training command gives them."""
 
@@ -56,7 +56,8 @@ def read_runs(paths: Sequence[str | Path]) -> list[ComparedRun]:
         raise RunFolderError(
             f"runs must be all of an LSTM or all of a GAN, got {' and '.join(kinds)}; compare each kind alone"
         )
-    runs = [_read_run(folder) for folder in {folder.path.resolve(): folder for folder in folders}.values()]
+    opened = [OpenedRun(folder) for folder in {folder.path.resolve(): folder for folder in folders}.values()]
+    runs = [_read_run(run, has_scores=all(each.scores for each in opened)) for run in opened]
     found: dict[str, ComparedRun] = {}
     for run in runs:
         other = found.setdefault(json.dumps([run.settings, run.seed]), run)
@@ -66,9 +67,8 @@ def read_runs(paths: Sequence[str | Path]) -> list[ComparedRun]:
     return runs
 
 
-def _read_run(folder: RunFolder) -> ComparedRun:
-    run = OpenedRun(folder)
-    settings = dataclasses.asdict(run.config)
+def _read_run(run: OpenedRun, *, has_scores: bool) -> ComparedRun:
+    folder, settings = run.folder, dataclasses.asdict(run.config)
     seed = settings.pop(SEED)
     code = {name: part.get("sha256") for name, part in folder.record.get("parts", {}).items()} or None
     digests = folder.record.get("data", {}).get("sha256"), code and json.dumps(code)
@@ -77,8 +77,8 @@ def _read_run(folder: RunFolder) -> ComparedRun:
     if folder.status != "finished":
         _log.warning("%s is %s: it counts with its last epoch so far", folder.path, folder.status)
     if folder.kind == "gan":
-        results = {"last": metrics[-1], "scores": scores[-1] if scores else None}
-        return ComparedRun(folder, settings, seed, scores or metrics, results)
+        results = {"last": metrics[-1], "scores": scores[-1] if has_scores else None}
+        return ComparedRun(folder, settings, seed, scores if has_scores else metrics, results)
     try:
         chance = run.task.chance
     except ReviverError:  # such as a task of your own, whose class was not given

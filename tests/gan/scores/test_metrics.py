@@ -55,7 +55,7 @@ def test_polynomial_mmd_equals_torchmetrics() -> None:
 
 def compute_prdc(x: Tensor, y: Tensor, k: int, **chunk: int) -> dict[str, float]:
     radii = metrics.squared_knn_radii(x, k, **chunk), metrics.squared_knn_radii(y, k, **chunk)
-    return metrics.prdc(x, radii[0], y, radii[1], k, **chunk)._asdict()
+    return metrics.prdc(x, radii[0], y, radii[1], k, **chunk)
 
 
 @given(data=st.data(), k=st.integers(1, 8), levels=st.integers(1, 1000), seed=st.integers(0, 99))

@@ -169,6 +169,14 @@ def test_each_mode_collapse_is_logged_once(tmp_path: Path, monkeypatch: Any, cap
     assert logged == [("WARNING", "epoch 2"), ("WARNING", "epoch 5")]
 
 
+def test_a_run_with_scores_and_one_without_are_compared_by_their_losses(
+    scored: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = train(replace(CONFIG, eval_every=0), tmp_path / "plain")
+    assert main(["compare", str(scored.path), str(plain.path), "--out", str(tmp_path)]) == 0
+    assert "last.generator_loss" in capsys.readouterr().out
+
+
 def test_training_prints_the_last_scores(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     settings = f"--epochs 1 --batch-size 200 --latent-size 16 --eval-samples 60 --conditional --out {tmp_path / 'run'}"
     assert main(shlex.split(f"gan train --preset original {settings} --json")) == 0

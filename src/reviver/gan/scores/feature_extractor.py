@@ -17,7 +17,6 @@ from safetensors.torch import load, load_file
 from torch import Tensor, nn
 
 from reviver.data.images.image_set import from_pixels
-from reviver.errors import DataError
 from reviver.files.file_errors import reading
 from reviver.files.read import read_metadata
 from reviver.gan.scores.metrics import snap
@@ -37,17 +36,11 @@ class DigitClassifier(nn.Module):
 
     (Conv 3 x 3 -> BatchNorm -> ReLU -> MaxPool 2 x 2) with 32, 64 and 128 channels
       -> Linear 128 -> ReLU -> Linear K
-
-    Images smaller than MIN_SIZE are a `DataError`.
     """
 
     def __init__(self, num_classes: int = 10, image_shape: tuple[int, int, int] = IMAGE_SHAPE) -> None:
         super().__init__()
         channels, height, width = image_shape
-        if min(height, width) < MIN_SIZE:
-            raise DataError(
-                f"images must be at least {MIN_SIZE} x {MIN_SIZE} pixels to classify, got {height} x {width}"
-            )
         self.image_shape = image_shape
         blocks: list[nn.Module] = []
         for next_channels in CHANNELS:

@@ -26,15 +26,6 @@ class Moments(NamedTuple):
     covariance: Tensor
 
 
-class PRDC(NamedTuple):
-    """Precision, recall, density and coverage, see `prdc`."""
-
-    precision: float
-    recall: float
-    density: float
-    coverage: float
-
-
 class NearestNeighbors(NamedTuple):
     """Indices [Q] int64 of the nearest neighbors of Q queries in a set, and Euclidean distances to them, [Q] float64."""
 
@@ -105,7 +96,9 @@ def squared_knn_radii(features: Tensor, k: int, *, chunk: int = CHUNK) -> Tensor
     return torch.cat(radii)
 
 
-def prdc(fake: Tensor, fake_radii: Tensor, real: Tensor, real_radii: Tensor, k: int, *, chunk: int = CHUNK) -> PRDC:
+def prdc(
+    fake: Tensor, fake_radii: Tensor, real: Tensor, real_radii: Tensor, k: int, *, chunk: int = CHUNK
+) -> dict[str, float]:
     """Return precision and recall (Kynkäänniemi et al. 2019), density and coverage (Naeem et al. 2020).
 
     The ball B(x) around a feature vector reaches to its k-th nearest neighbor in its own set, see `squared_knn_radii`.
@@ -125,12 +118,12 @@ def prdc(fake: Tensor, fake_radii: Tensor, real: Tensor, real_radii: Tensor, k: 
         num_balls += is_in_real_ball.sum(0)
         num_covered += int(is_in_real_ball.any(1).sum())
         num_recalled += int((distances < fake_radii).any(1).sum())
-    return PRDC(
-        precision=int((num_balls > 0).sum()) / len(fake),
-        recall=num_recalled / len(real),
-        density=int(num_balls.sum()) / (k * len(fake)),
-        coverage=num_covered / len(real),
-    )
+    return {
+        "precision": int((num_balls > 0).sum()) / len(fake),
+        "recall": num_recalled / len(real),
+        "density": int(num_balls.sum()) / (k * len(fake)),
+        "coverage": num_covered / len(real),
+    }
 
 
 def nearest_neighbors(queries: Tensor, features: Tensor, *, chunk: int = 16 * CHUNK) -> NearestNeighbors:

@@ -47,13 +47,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Comparison:
-    """Metrics of N images against the test images; docs/reference/gan-scores.md defines each.
-
-    Attributes:
-        class_kl: KL divergence of the predicted classes from the classes of the training data, in nats.
-        spacing: median distance of an image to its k-th nearest among the N, in feature space.
-        class_counts: number of images that are predicted to be of each class, [K].
-    """
+    """Metrics of N images against the test images; docs/reference/gan-scores.md defines each."""
 
     fid: float
     kid: float
@@ -67,11 +61,7 @@ class Comparison:
 
 
 class ReferenceStats(NamedTuple):
-    """Statistics of the test images, and the classes of the training images.
-
-    `features` are [M, D] float64, `mean_kernel` is their `metrics.mean_polynomial_kernel`, `radii` [M] are their
-    `metrics.squared_knn_radii`, and `class_fractions` [K] is the fraction of the training images in each class, by label.
-    """
+    """Statistics of the test images, features [M, D] float64 and radii [M], and class fractions [K] of the training images."""
 
     features: Tensor
     moments: Moments
@@ -90,32 +80,25 @@ class TrainingFeatures(NamedTuple):
 
 @dataclass(frozen=True)
 class Reference:
-    """Everything that N generated images of one data set are compared with.
-
-    Attributes:
-        num_samples: N; the baselines hold for this number of images only.
-        key: name of the data and the extractor in the cache.
-        train_images: bytes [T, C, H, W].
-        test_images: bytes [M, C, H, W].
-        real_baseline: metrics of N training images, mean over disjoint subsets; its class counts are sums.
-        real_baseline_fids: FID of each subset.
-        noise_baseline: metrics of N images of uniform noise.
-    """
+    """Everything that N generated images of one data set are compared with."""
 
     data: str
     extractor: FeatureExtractor
     num_samples: int
+    """N; the baselines hold for this number of images only."""
     key: str
+    """Name of the data and the extractor in the cache."""
     stats: ReferenceStats
-    train_images: Tensor
-    test_images: Tensor
+    train_images: Tensor  # bytes [T, C, H, W]
+    test_images: Tensor  # bytes [M, C, H, W]
     real_baseline: Comparison
-    real_baseline_fids: tuple[float, ...]
-    noise_baseline: Comparison
+    """Metrics of N training images, mean over disjoint subsets; its class counts are sums."""
+    real_baseline_fids: tuple[float, ...]  # of each subset
+    noise_baseline: Comparison  # N images of uniform noise
 
     @cached_property
     def training_features(self) -> TrainingFeatures:
-        """Features of the training images, for the search of nearest images. Evaluation during training needs none."""
+        """Features of the training images, for the search of nearest images; training needs none."""
 
         def compute() -> dict[str, Tensor]:
             features, test_features = self.extractor.extract(self.train_images).features, self.stats.features.float()
@@ -141,10 +124,11 @@ def load_reference(
 ) -> Reference:
     """Compute the reference of a data set, by default MNIST and the digit classifier, or read it from the cache.
 
-    The cache has an entry for each content of the images, extractor and `num_samples`, the N images that will be
-    compared. Raises `ConfigError` if `num_samples` is less than k + 1 or more than the number of training images, and
-    `DataError` if there are fewer than k + 1 test images, or the training images have no labels, or other classes than the
-    extractor.
+    The cache has an entry for each content of the images, extractor and N = `num_samples`.
+
+    Raises:
+        ConfigError: if `num_samples` is out of range, see `check_num_samples`.
+        DataError: if there are too few test images, or the training images have not the classes of the extractor.
     """
     extractor = extractor or FeatureExtractor.pinned()
     train, test = train or load_images("mnist"), test or load_test_images("mnist")
@@ -182,34 +166,10 @@ def load_reference(
     mean_row = [fmean(column) for column in zip(*real_rows, strict=True)]
     sum_counts = tuple(sum(column) for column in zip(*real_counts, strict=True))
     limit = min(MAX_PACKED, MAX_PACKED_BYTES // prod(train.image_shape))
-    is_searched_whole = not train.is_mapped or len(train) <= limit
-    return Reference(
-        data=train.name,
-        extractor=extractor,
-        num_samples=num_samples,
-        key=key,
-        stats=stats,
-        train_images=train.images if is_searched_whole else train.images[order[:limit]],
-        test_images=test.images,
-        real_baseline=Comparison(*mean_row, class_counts=sum_counts),
-        real_baseline_fids=tuple(fid for fid, *_ in real_rows),
-        noise_baseline=Comparison(*noise_row, class_counts=tuple(noise_counts)),
-    )
-
-
-def load_reference_images(
-    extractor: FeatureExtractor, data: str, image_size: int, sha256: str | None = None
-) -> tuple[ImageSet, ImageSet]:
-    """Read the training and the test images that a run on `data` is evaluated with.
-
-    Raises `DataError` if the images cannot be read, have other classes than the extractor, or the training images do
-    not have the SHA-256 that the run recorded, if given.
-    """
-    train = load_images(data, image_size)
-    if sha256 not in (None, train.sha256):
-        raise DataError(f"data: {data} has changed since this run was trained on it; restore the old images")
-    class_fractions(train, extractor)
-    return train, load_test_images(data, image_size)
+    searched = train.images if not train.is_mapped or len(train) <= limit else train.images[order[:limit]]
+    real = Comparison(*mean_row, class_counts=sum_counts), tuple(fid for fid, *_ in real_rows)
+    noise = Comparison(*noise_row, class_counts=tuple(noise_counts))
+    return Reference(train.name, extractor, num_samples, key, stats, searched, test.images, *real, noise)
 
 
 def load_extractor(
@@ -217,8 +177,9 @@ def load_extractor(
 ) -> FeatureExtractor:
     """Return the feature extractor of a run on `data`: that at `path`, or the digit classifier for MNIST.
 
-    Raises `ConfigError` if there is no extractor for generated images of `image_shape`, (C, H, W), and `DataError` if
-    the file cannot be read, or does not have the SHA-256, if given.
+    Raises:
+        ConfigError: if there is no extractor for images of `image_shape`, (C, H, W).
+        DataError: if the file cannot be read, or does not have the SHA-256, if given.
     """
     if path is None and (data, image_shape) != ("mnist", IMAGE_SHAPE):
         raise ConfigError(
@@ -282,10 +243,7 @@ def compare_features(images: Features, stats: ReferenceStats) -> Comparison:
 def find_nearest(
     images: Tensor, features: Tensor, train_images: Tensor, train_features: Tensor
 ) -> tuple[NearestNeighbors, NearestNeighbors]:
-    """Find the nearest training images by pixels in [0, 1], and by features.
-
-    `images` are bytes [Q, C, H, W] with `features` [Q, D], and `train_images` [T, C, H, W] with `train_features` [T, D].
-    """
+    """Find the nearest of T training images to Q images by pixels, bytes compared in [0, 1], and by features [Q, D], [T, D]."""
     indices, distances = metrics.nearest_neighbors(images.flatten(1).float(), train_images.flatten(1))
     by_features = metrics.nearest_neighbors(features, train_features)
     return NearestNeighbors(indices, distances / 255), by_features

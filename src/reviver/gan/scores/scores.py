@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from reviver.data.images.image_set import from_pixels, to_pixels
-from reviver.errors import DataError
 from reviver.gan.networks import Generator
 from reviver.gan.sampling import generate_samples
 from reviver.gan.scores import metrics
@@ -27,8 +26,6 @@ from reviver.gan.scores.reference_stats import (
     find_nearest,
     load_reference,
 )
-from reviver.settings.fields import Seed
-from reviver.settings.validation import check
 from reviver.text import percent
 
 NUM_SHOWN = 25
@@ -60,10 +57,8 @@ MIN_SPACING_RATIO = 0.1
 class NearestDistances:
     """Distances to the nearest training image.
 
-    Attributes:
-        sample_quantiles: 10 % quantile, median and 90 % quantile over Q samples.
-        test_quantiles: the same over test images.
-        indices: nearest training image of each sample that is shown, [S], at these `distances`.
+    The `QUANTILES` are over Q samples and over test images; each of the S samples that are shown has the index of its nearest
+    training image and the distance to it.
     """
 
     sample_quantiles: tuple[float, ...]
@@ -74,30 +69,16 @@ class NearestDistances:
     @classmethod
     def of(cls, nearest: NearestNeighbors, test_distances: Tensor) -> "NearestDistances":
         """Summarize the nearest training images of samples [Q], and the distances of test images [Q]."""
-        return cls(
-            sample_quantiles=_quantiles(nearest.distances),
-            test_quantiles=_quantiles(test_distances),
-            indices=tuple(nearest.indices[:NUM_SHOWN].tolist()),
-            distances=tuple(nearest.distances[:NUM_SHOWN].tolist()),
+        quantiles = (
+            tuple(values.quantile(torch.tensor(QUANTILES, dtype=values.dtype)).tolist())
+            for values in (nearest.distances, test_distances)
         )
+        return cls(*quantiles, *(tuple(values[:NUM_SHOWN].tolist()) for values in nearest))
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores of N samples of a generator against the test images.
-
-    `data` is the name of the data set, `extractor` that of the feature extractor, and k that of the k-th nearest neighbor.
-    Of the baselines, see `Reference`.
-
-    Attributes:
-        samples: metrics of the samples.
-        num_searched: Q.
-        nearest_pixels: distances to the nearest training images by pixels in [0, 1].
-        nearest_features: distances to the nearest training images by features.
-        class_accuracy: per-class accuracy of conditional samples, [K], see `metrics.class_accuracy`; None of others.
-        fid_ratio: FID as a multiple of the real-data baseline, see `fid_ratio`.
-        warning: problem of the samples and its remedy, see `collapse_warning`.
-    """
+    """Scores of N samples of a generator against the test images; docs/reference/gan-scores.md describes each field."""
 
     num_samples: int
     data: str
@@ -123,24 +104,18 @@ def score_generator(
     """Score N = `num_samples` samples of a generator, those that `reviver gan sample` generates from the same seed.
 
     A training loop may call it at any time: it has its own random numbers, and restores the mode (training or eval) of
-    the generator. The reference is by default that of MNIST; keep it from one call to the next. Raises `ConfigError` if
-    `num_samples` or `seed` is out of range, and `DataError` if the images do not fit the reference.
+    the generator. The reference is by default that of MNIST, and holds for `num_samples`; keep it from one call to the next.
     """
-    check("seed", seed, Seed)  # before the reference is computed, which takes a minute
     reference = reference or load_reference(num_samples)
     images, z = generate_samples(generator, num_samples, seed)
     return score_images(images, reference, generator.class_labels(z))
 
 
 def score_images(images: Tensor, reference: Reference, class_labels: Tensor | None = None) -> Scores:
-    """Score images [N, C, H, W] in [-1, 1], rounded to bytes as in an image file.
+    """Score images [N, C, H, W] in [-1, 1], rounded to bytes as in an image file; N is `num_samples` of the reference.
 
-    `class_labels` are the classes that the images were conditioned on, one-hot [N, K], if they were. Raises `DataError`
-    if the shape of the images is not that of the reference, or N is not its `num_samples`.
+    `class_labels` are the classes that the images were conditioned on, one-hot [N, K], if they were.
     """
-    expected = [reference.num_samples, *reference.train_images.shape[1:]]
-    if list(images.shape) != expected:
-        raise DataError(f"images must have the shape {expected} for this reference, got {list(images.shape)}")
     pixels, training = to_pixels(images), reference.training_features
     extracted = reference.extractor.extract(pixels)
     searched = pixels[:NUM_SEARCHED], extracted.features[:NUM_SEARCHED]
@@ -233,10 +208,6 @@ def nearest_grid(images: Tensor, scores: Scores, reference: Reference) -> Tensor
     by_pixels = reference.train_images[list(scores.nearest_pixels.indices)]
     by_features = reference.train_images[list(scores.nearest_features.indices)]
     return from_pixels(torch.cat([to_pixels(images[:NUM_SHOWN]), by_pixels, by_features]))
-
-
-def _quantiles(values: Tensor) -> tuple[float, ...]:
-    return tuple(values.quantile(torch.tensor(QUANTILES, dtype=values.dtype)).tolist())
 
 
 def _percentages(values: Sequence[float | None]) -> str:

@@ -116,13 +116,14 @@ def check_run(path: Path, kind: str, config: Any) -> str | None:
 
 def build_report(out: Path, lstm: LSTMResults, gan: GANResults) -> ReportFiles:
     """Write `out`/figures and `out`/report.html, .pdf and .json from finished runs; raise RunFolderError if that fails."""
+    results = collect(lstm, gan)
     explorer = try_explorer(out / EXPLORER, [lstm.runs[0], gan.run])
     paths = ReportFiles(out / "report.html", out / "report.pdf", out / "report.json", explorer)
     figures = out / "figures"
     logger.info("plotting the figures into %s", figures)
     save_figures(figures, lstm, gan)
     logger.info("writing %s, report.html and report.pdf", paths.json)
-    write_json(paths.json, collect(lstm, gan))
+    write_json(paths.json, results)
     compile_report(paths.json, figures, {"html": paths.html, "pdf": paths.pdf}, has_explorer=explorer is not None)
     return paths
 

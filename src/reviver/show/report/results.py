@@ -8,6 +8,7 @@ import math
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -52,14 +53,15 @@ Records = list[dict[str, Any]]
 
 @dataclass(frozen=True)
 class LSTMResults:
-    """LSTM runs that differ only in their seed, in the order of their seeds, and their metrics.
+    """Finished LSTM runs that differ only in their seed, in the order of their seeds, and the same ones without dropout."""
 
-    `no_dropout` are runs that also differ in their hidden dropout, which is 0; None without.
-    """
+    runs: Sequence[OpenedRun]
+    no_dropout: Sequence[OpenedRun] = ()
 
-    runs: tuple[OpenedRun, ...]
-    metrics: tuple[Records, ...]
-    no_dropout: "LSTMResults | None" = None
+    @cached_property
+    def metrics(self) -> list[Records]:
+        """Metrics of each run."""
+        return [run.metrics for run in self.runs]
 
     @property
     def network(self) -> LSTMClassifier:
@@ -86,12 +88,49 @@ class LSTMResults:
 
 @dataclass(frozen=True)
 class GANResults:
-    """A GAN run, with its sample grids at the `start`, in the `middle` and at the `end`, images [N, C, H, W] in [-1, 1]."""
+    """A finished GAN run, and what the figures show of it."""
 
     run: OpenedRun
-    grids: dict[str, tuple[Grid, Tensor]]
-    interpolation: Interpolation
-    scores: Records
+
+    @cached_property
+    def classifier(self) -> DigitClassifier | None:
+        """Classifier of its images, if they are digits."""
+        return DigitClassifier.pinned() if self.run.is_digits else None
+
+    @cached_property
+    def scores(self) -> Records:
+        """Evaluations while it trained."""
+        return self.run.scores
+
+    @cached_property
+    def grids(self) -> dict[str, tuple[Grid, Tensor]]:
+        """Sample grids: the first, the last, and the one whose progress is closest to halfway, images [N, C, H, W] in [-1, 1]."""
+        batches_per_epoch = count_batches(self.run.folder.record["data"]["num_images"], self.run.config.batch_size)
+        grids = find_grids(self.run.config, batches_per_epoch)
+        snapshots = read_snapshots(self.run.folder, grids)
+        if not snapshots:
+            raise DataError(f"{self.run.folder.snapshots}: has no samples; train again to save them")
+
+        images = [from_pixels(snapshot.images) for snapshot in snapshots]
+        # Progress is not time, since images change fastest at the start: recognized digits, or distances to both ends.
+        if (classifier := self.classifier) is not None:
+            progress = [_count_digits(classifier.probabilities(batch))["balanced_fraction"] for batch in images]
+        else:
+            progress = [float((batch - images[0]).abs().mean() - (batch - images[-1]).abs().mean()) for batch in images]
+        halfway = (progress[0] + progress[-1]) / 2
+        between = range(1, len(images) - 1) or range(len(images))
+        middle = min(between, key=lambda index: abs(progress[index] - halfway))
+        chosen = {"start": 0, "middle": middle, "end": len(images) - 1}
+        return {name: (grids[snapshots[index].step], images[index]) for name, index in chosen.items()}
+
+    @cached_property
+    def interpolation(self) -> Interpolation:
+        """Linear interpolation between samples of two digits, or if no two are recognized between two distant samples."""
+        arguments = (None, None, INTERPOLATION_STEPS, "linear", self.run.config.seed)
+        try:
+            return generate_interpolation(self.run.generator, self.classifier, *arguments)
+        except DataError:
+            return generate_interpolation(self.run.generator, None, *arguments)
 
 
 def last(records: Records, name: str) -> float:
@@ -103,48 +142,6 @@ def palindromes_of(run: OpenedRun) -> PalindromeTask:
     """Return the task of a run of the report."""
     assert isinstance(run.task, PalindromeTask)
     return run.task
-
-
-def lstm_results(runs: Sequence[OpenedRun], no_dropout: Sequence[OpenedRun] = ()) -> LSTMResults:
-    """Return finished runs that differ only in their seed, and those of the same settings without hidden dropout."""
-    without = lstm_results(no_dropout) if no_dropout else None
-    return LSTMResults(tuple(runs), tuple(run.metrics for run in runs), without)
-
-
-def gan_results(run: OpenedRun) -> GANResults:
-    """Return a finished run with the images that the figures show."""
-    classifier = DigitClassifier.pinned() if run.is_digits else None
-    return GANResults(run, _choose_grids(run, classifier), _interpolate(run, classifier), run.scores)
-
-
-def _choose_grids(run: OpenedRun, classifier: DigitClassifier | None) -> dict[str, tuple[Grid, Tensor]]:
-    """Choose the first grid, the last grid, and the one whose progress is closest to halfway between both."""
-    batches_per_epoch = count_batches(run.folder.record["data"]["num_images"], run.config.batch_size)
-    grids = find_grids(run.config, batches_per_epoch)
-    snapshots = read_snapshots(run.folder, grids)
-    if not snapshots:
-        raise DataError(f"{run.folder.snapshots}: has no samples; train again to save them")
-
-    images = [from_pixels(snapshot.images) for snapshot in snapshots]
-    # Progress is not time, since images change fastest at the start: recognized digits, or distances to both ends.
-    if classifier is not None:
-        progress = [_count_digits(classifier.probabilities(batch))["balanced_fraction"] for batch in images]
-    else:
-        progress = [float((batch - images[0]).abs().mean() - (batch - images[-1]).abs().mean()) for batch in images]
-    halfway = (progress[0] + progress[-1]) / 2
-    between = range(1, len(images) - 1) or range(len(images))
-    middle = min(between, key=lambda index: abs(progress[index] - halfway))
-    chosen = {"start": 0, "middle": middle, "end": len(images) - 1}
-    return {name: (grids[snapshots[index].step], images[index]) for name, index in chosen.items()}
-
-
-def _interpolate(run: OpenedRun, classifier: DigitClassifier | None) -> Interpolation:
-    """Interpolate linearly between samples of two digits, or if no two are recognized between two distant samples."""
-    arguments = (None, None, INTERPOLATION_STEPS, "linear", run.config.seed)
-    try:
-        return generate_interpolation(run.generator, classifier, *arguments)
-    except DataError:
-        return generate_interpolation(run.generator, None, *arguments)
 
 
 def collect(lstm: LSTMResults, gan: GANResults) -> dict[str, Any]:
@@ -164,7 +161,8 @@ def _collect_lstm(results: LSTMResults) -> dict[str, Any]:
     config, task = results.runs[0].config, palindromes_of(results.runs[0])
     untrained = build_network(config, task)
     assert isinstance(untrained, LSTMClassifier), "the report has no vanilla RNN"
-    bests, without = results.spread(best), results.no_dropout
+    bests = results.spread(best)
+    without = LSTMResults(results.no_dropout) if results.no_dropout else None
     train_scores = [score(run.network, palindromes_of(run).split.train, "class") for run in results.runs]
     no_dropout = without and {
         "runs": list(map(_collect_run, without.runs)),
@@ -207,7 +205,7 @@ def _collect_gan(results: GANResults) -> dict[str, Any]:
         "generator": _collect_network(run.generator),
         "discriminator": _collect_network(run.discriminator),
         "grids": {name: grid._asdict() for name, (grid, _) in results.grids.items()},
-        "recognition": _recognize_digits(run, DigitClassifier.pinned()) if run.is_digits else None,
+        "recognition": _recognize_digits(run, results.classifier) if results.classifier else None,
         "interpolation": {
             "num_images": len(interpolation.images),
             "digits": interpolation.classes,
@@ -259,17 +257,12 @@ def _count_digits(probabilities: Tensor) -> dict[str, Any]:
 
 def _collect_scores(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     final, warnings = records[-1], find_collapses(records)
+    names = ("num_samples", "extractor", "extractor_sha256", "fid", "fid_ratio", "coverage")
     return {
         "num_evaluations": len(records),
-        "num_samples": final["num_samples"],
-        "extractor": final["extractor"],
-        "extractor_sha256": final["extractor_sha256"],
+        **{name: final[name] for name in names},
         "num_features": NUM_FEATURES,
-        "fid": final["fid"],
-        "fid_ratio": final["fid_ratio"],
-        "coverage": final["coverage"],
-        "real_baseline_fid": final["real_baseline"]["fid"],
-        "real_baseline_coverage": final["real_baseline"]["coverage"],
+        **{f"real_baseline_{name}": final["real_baseline"][name] for name in ("fid", "coverage")},
         "collapsed_epochs": [
             float(record["epoch"]) for record, warning in zip(records, warnings, strict=True) if warning
         ],
