@@ -23,10 +23,9 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
 
-from reviver.errors import ConfigError
 from reviver.files.atomic import atomic_write
 from reviver.files.file_errors import check_writable
-from reviver.settings.validation import check
+from reviver.settings.validation import check, refuse
 from reviver.text import one_line
 
 FORMATS = ("pdf", "svg", "png")
@@ -63,14 +62,15 @@ def styled() -> Iterator[None]:
 
 
 def check_figure_path(path: Path) -> None:
-    """Check, before a long computation, that `save_figure` can write to `path`, and raise its errors otherwise."""
-    _format_of(path)
+    """Check, before a long computation, that `save_figure` can write to `path`: a `ConfigError` or `RunFolderError`."""
+    if path.suffix.removeprefix(".").lower() not in FORMATS:
+        refuse("out", f"must end in one of .{', .'.join(FORMATS)} for a figure, got {path}")
     check_writable(path)
 
 
 def save_figure(figure: Figure, path: Path) -> None:
     """Save `figure` atomically in the format of the path's suffix, without a date, so that equal figures are equal files."""
-    kind = _format_of(path)
+    kind = path.suffix.removeprefix(".").lower()
     dates = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}
     content = BytesIO()  # if matplotlib wrote a PDF to a full disk itself, the file would stay open
     width, height = figure.get_size_inches()
@@ -136,13 +136,6 @@ def plain_log_ticks(axis: Axis) -> None:
 def integer_ticks(axis: Axis) -> None:
     """Label an axis with integers."""
     axis.set_major_locator(MaxNLocator("auto", steps=(1, 2, 5, 10), integer=True, min_n_ticks=1))
-
-
-def _format_of(path: Path) -> str:
-    kind = path.suffix.removeprefix(".").lower()
-    if kind not in FORMATS:
-        raise ConfigError(f"out must end in one of .{', .'.join(FORMATS)} for a figure, got {path}", field="out")
-    return kind
 
 
 @styled()

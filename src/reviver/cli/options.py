@@ -134,7 +134,7 @@ class OwnParts:
 
     def load(self) -> Parts:
         """Return the classes."""
-        return Parts.load(**dataclasses.asdict(self))
+        return Parts.load(**vars(self))
 
 
 OwnOptions = Annotated[OwnParts, Parameter(name="*")]
@@ -143,7 +143,7 @@ NONE_GIVEN = OwnParts()
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AnyParts(OwnParts):
-    """The same for a run of any network."""
+    """The classes of a run of any network."""
 
     networks: Annotated[Text | None, RUN] = None
     """File of the networks, of a GAN with networks of your own: my_gan.py."""
@@ -205,14 +205,14 @@ def check_not_read(out: str, *inputs: str) -> None:
 
 
 def open_lstm(run: str, checkpoint: str | None, device: str, own: OwnParts) -> "LSTMRun":
-    """Open the run of an `lstm` command; raise RunFolderError or DeviceError."""
+    """Open the run of an `lstm` command."""
     from reviver.run import LSTMRun
 
     return LSTMRun(run, checkpoint=checkpoint, device=device, parts=own.load())
 
 
 def open_gan(run: str, device: str, seed: int | None, networks: str | None) -> tuple["GANRun", int]:
-    """Open the run of a `gan` command, and return it with `seed`, by default that of the run. Errors as `open_lstm`."""
+    """Open the run of a `gan` command, and return it with `seed`, by default that of the run."""
     from reviver.run import GANRun
 
     loaded = GANRun(run, device=device, parts=Parts.load(networks=networks))

@@ -14,7 +14,7 @@ from reviver.settings.fields import Count, Text
 from reviver.settings.parts import Parts, is_custom, is_reference
 from reviver.settings.presets import PRESETS
 from reviver.settings.validation import check
-from reviver.text import count, did_you_mean, one_line
+from reviver.text import count, did_you_mean
 from reviver.train.start import find_start
 
 if TYPE_CHECKING:
@@ -24,14 +24,12 @@ if TYPE_CHECKING:
 
 
 class Training(NamedTuple):
-    """What a sweep knows of a training command."""
+    """What a sweep knows of a training command: the results of training and of evaluation that compare settings."""
 
     train: Callable[..., dict[str, Any]]
     evaluate: Callable[..., dict[str, Any]]
     measures: tuple[str, str]
-    """Values of the results by which settings are compared: of the training, and of the evaluation."""
     goal: Literal["max", "min"]
-    """Whether they should be large or small."""
 
 
 _LSTM = ("best.validation_accuracy", "evaluate.results.0.accuracy")
@@ -94,14 +92,15 @@ def sweep(
     folder = Path("runs") / f"sweep-{path.stem}" if out is None else Path(out)
     driver.open_sweep(folder)
     record_order(folder, trials)
-    start: Mapping[str, Callable[[], Engine]] = {
-        "pool": lambda: engines.Pool(jobs, threads),
-        "ray": lambda: engines.RayEngine(jobs, threads, address),
-        "slurm": lambda: engines.SlurmEngine(folder, jobs, threads, content.slurm),
-    }
+    if engine == "pool":
+        workers: Engine = engines.Pool(jobs, threads)
+    elif engine == "ray":
+        workers = engines.RayEngine(jobs, threads, address)
+    else:
+        workers = engines.SlurmEngine(folder, jobs, threads, content.slurm)
     setup: Any = {"retry_failed": retry_failed, "title": path.stem, "progress": not common.quiet}
     with announcing("the time that is left will be shown after the first trials"):
-        outcomes = driver.run_trials(folder, trials, start[engine](), **setup)
+        outcomes = driver.run_trials(folder, trials, workers, **setup)
     result, lines = write_report(folder, content, trials, outcomes)
     common.show(result, *lines)
     if result["failed"]:
@@ -120,11 +119,7 @@ def build_trials(file: "SweepFile", common: Mapping[str, Any], folder: Path) -> 
     from reviver.sweep.trials import Trial
 
     config = PRESETS[file.command.split()[0]]["original"]
-    kinds = {
-        "preset": Text,
-        "device": Text,
-        **get_type_hints(type(config), include_extras=True),
-    }
+    kinds = {"preset": Text, "device": Text, **get_type_hints(type(config), include_extras=True)}
     _check_names({"settings": file.settings, "grid": file.grid, "zip": file.zip, "random": file.domains}, kinds)
     points = points_of(file)
     pairs = {repr(pair): pair for point in (file.settings, *points) for pair in point.items()}
@@ -239,9 +234,7 @@ def _check_value(name: str, value: Any, kinds: Mapping[str, Any], folder: Path) 
 
 def _check_evaluation(command: str, evaluation: "Command", folder: Path) -> dict[str, Any]:
     """Check the table `evaluate` of a sweep file, and return the arguments of the command."""
-    kind = command.split(maxsplit=1)[0]
-    if evaluation.command != f"{kind} evaluate":
-        raise ConfigError(f"evaluate.command must be {kind} evaluate, got {one_line(evaluation.command, 60)!r}")
+    check("evaluate.command", evaluation.command, Literal[f"{command.split(maxsplit=1)[0]} evaluate"])
     hints = get_type_hints(COMMANDS[command].evaluate, include_extras=True)
     kinds = {name: hint for name, hint in hints.items() if name not in NOT_OF_EVALUATION}
     settings = {  # one value of an option that may be repeated
@@ -255,12 +248,8 @@ def _check_evaluation(command: str, evaluation: "Command", folder: Path) -> dict
 def _check_any_valid(trials: "Sequence[Trial]") -> None:
     """Raise the error of a trial if the settings of no trial are valid together."""
     distinct = {repr({**trial.axes, "seed": None}): trial for trial in trials}  # the seed does not matter
-    errors = []
     for trial in distinct.values():
-        try:
+        with contextlib.suppress(ReviverError):
             _configure(trial.arguments["command"], trial.arguments["settings"], Path("run"))
-        except ReviverError as error:
-            errors.append(error)
-        else:
             return
-    raise errors[0]
+    _configure(trials[0].arguments["command"], trials[0].arguments["settings"], Path("run"))
