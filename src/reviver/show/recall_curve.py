@@ -64,11 +64,7 @@ USUAL_NETWORKS = tuple(name for name, network in NETWORKS.items() if network.cel
 
 
 def build_trials(lengths: Iterable[int], networks: Iterable[str], num_seeds: int, sequences: int) -> list[Trial]:
-    """Return the trials of a curve, the shortest length first, for at most `sequences` training sequences per run.
-
-    Raises:
-        ConfigError: if a setting is out of range.
-    """
+    """Return the trials of a curve, the shortest length first, for at most `sequences` training sequences per run."""
     trials, all_lengths = [], sorted(set(lengths))
     for seed, network in product(range(num_seeds), dict.fromkeys(networks)):
         is_fixed = NETWORKS[network].training == "fixed"
@@ -81,24 +77,13 @@ def build_trials(lengths: Iterable[int], networks: Iterable[str], num_seeds: int
 
 
 def make_config(*, network: str, length: int, seed: int, sequences: int) -> LSTMConfig:
-    """Return the settings of a run, for at most `sequences` training sequences.
-
-    Raises:
-        ConfigError: if a setting is out of range.
-    """
+    """Return the settings of a run, for at most `sequences` training sequences; out of range they are a ConfigError."""
     cell, encoding, training = NETWORKS[network]
     # Also a fixed length is a curriculum, of one length: training ends when it reaches the threshold.
-    one_length = {"start_length": length, "min_length_fraction": 1.0} if training == "fixed" else {}
+    settings = {"start_length": length, "min_length_fraction": 1.0} if training == "fixed" else {}
     # No jumps: every network is compared after training at its own length.
-    same: dict[str, Any] = {
-        "cell": cell,
-        "length": length,
-        "seed": seed,
-        "threshold": 0.99,
-        "last_threshold": None,
-        "jump_factor": None,
-    }
-    config = replace(LSTM_PRESETS[ENCODINGS[encoding]], **same | one_length | TRAININGS[training][1])
+    settings |= {"threshold": 0.99, "last_threshold": None, "jump_factor": None, **TRAININGS[training][1]}
+    config = replace(LSTM_PRESETS[ENCODINGS[encoding]], cell=cell, length=length, seed=seed, **settings)
     return replace(config, epochs=max(1, sequences // config.epoch_size_at(length)))
 
 
@@ -114,10 +99,6 @@ def run_trial(
 
     For each of `lengths` these are the `accuracies` on fresh sequences and the number of training `sequences` after which it
     passed 99 % in validation (None if it did not); besides, the `longest` length that passed (0 if none) and the `seconds`.
-
-    Raises:
-        Interrupted: after a signal, once the run is saved.
-        ConfigError: if the run has other settings.
     """
     config = make_config(network=network, length=length, seed=seed, sequences=sequences)
     path = folder.parents[1] / "runs" / run_name(network, length, seed)

@@ -43,19 +43,11 @@ def trace_figure(trace: Trace, digits: Sequence[int], index: int) -> Figure:
 
 @styled()
 def _lstm_figure(trace: Trace, digits: Sequence[int], index: int) -> Figure:
-    """Plot the gates, states and gradients of an LSTM.
-
-    Six heat maps show the gates, the candidate and the states. A row is a unit. All maps have the same order of units:
-    by the mean of the forget gate over the steps, so that the units that keep most of their cell state are on top. Below are
-    the class probabilities after each step, and the norms of the gradients of the loss.
-    """
+    """Plot gates, candidate and states of an LSTM, a row a unit, and probabilities and gradients after each step."""
     assert trace.gradients is not None
-    layer, num_layers, is_backward = (
-        trace.layers[index],
-        trace.rows[-1]["layer"],
-        trace.rows[index]["direction"] == DIRECTIONS[1],
-    )
-    order = layer["f"].mean(0).argsort(descending=True, stable=True)  # [H]
+    layer, num_layers = trace.layers[index], trace.rows[-1]["layer"]
+    is_backward = trace.rows[index]["direction"] == DIRECTIONS[1]
+    order = layer["f"].mean(0).argsort(descending=True, stable=True)  # [H], units that keep most of their state on top
     figure = Figure(figsize=(6.3, 7.2))
     parts = [f"Layer {trace.rows[index]['layer']} of {num_layers}"] if num_layers > 1 else []
     if len(trace.layers) > num_layers:

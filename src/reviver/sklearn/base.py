@@ -37,13 +37,15 @@ class SequenceEstimator(Parameters, BaseEstimator):  # type: ignore[misc]
     """Base of `SequenceClassifier`, which documents the parameters, and `SequenceRegressor`, which has these defaults."""
 
     _target: ClassVar[Literal["class", "number"]]
+    _score_outputs: ClassVar[Any]
+    """Method that returns the score of outputs of the network, a tensor, for a part, a `Subset`."""
 
     def _checked(self) -> Parameters:
         """Return the checked parameters, without those that a subclass adds; numbers of numpy become those of Python."""
-        values: dict[str, Any] = {}
-        for name, kind in get_type_hints(Parameters, include_extras=True).items():
-            value = getattr(self, name)
-            values[name] = value.item() if isinstance(value, np.generic) else value
+        kinds = get_type_hints(Parameters, include_extras=True)
+        values: dict[str, Any] = {name: getattr(self, name) for name in kinds}
+        values = {name: value.item() if isinstance(value, np.generic) else value for name, value in values.items()}
+        for name, kind in kinds.items():
             check(name, values[name], kind)
         choose_device(values["device"])
         return Parameters(**values)
@@ -51,7 +53,7 @@ class SequenceEstimator(Parameters, BaseEstimator):  # type: ignore[misc]
     def _read_fit_input(
         self, X: Any, y: Any, sample_weight: Any, dtype: str | None
     ) -> tuple[SequenceInput, NDArray[Any], NDArray[np.float64]]:
-        """Return the sequences X whose weight is not zero, y of each, [N], as `dtype` for `check_array`, and the weights, [N]."""
+        """Return the sequences X whose weight is not zero, y of each, [N], and the weights, [N]."""
         if y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
         data = read_sequences(self, X, channels_first=self.channels_first, reset=True)
@@ -113,12 +115,7 @@ class SequenceEstimator(Parameters, BaseEstimator):  # type: ignore[misc]
         self.n_iter_ = len(self.history_)
 
     def _encode_targets(self, targets: NDArray[Any], train_rows: Tensor) -> Tensor:
-        """Return the targets as the network is trained on them."""
         return torch.from_numpy(targets)
-
-    def _score_outputs(self, outputs: Tensor, part: Subset) -> float:
-        """Return the score of the outputs of the network for a part."""
-        raise NotImplementedError
 
     def _standardize(self, data: SequenceInput, targets: Tensor) -> Examples:
         return Examples(self.standardization_.apply(data.x, data.lengths).float(), data.lengths, targets)

@@ -91,16 +91,10 @@ def train_network(
     score: Callable[[Tensor, Subset], float],
     log: Callable[[str], None] | None,
 ) -> tuple[RecurrentClassifier, list[dict[str, Any]], int]:
-    """Train a new network; torch's default random number generator is neither read nor changed.
+    """Train a new network, and return it on the CPU in eval mode, the metrics of each epoch, and the epoch that it is from.
 
-    Return it on the CPU in eval mode, the metrics of each epoch, and the epoch that it is from, counted from 1. With early
-    stopping that is the last epoch with the best score, otherwise the last epoch.
-
-    With a validation part, training stops early, by `score`, a function of the outputs [N, C] for a part and the part: the
-    accuracy, or R². `log` is given a line of text per epoch.
-
-    Raises:
-        ValueError: if a loss is not finite.
+    With a validation part, training stops early, by the `score` of the outputs [N, C] for a part, and the network is that of
+    the last epoch with the best one. `log` is given a line of text per epoch. A loss that is not finite is a ValueError.
     """
     device, patience = choose_device(parameters.device), parameters.patience
     cell = parameters.cell

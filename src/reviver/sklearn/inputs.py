@@ -30,11 +30,7 @@ def read_sequences(estimator: BaseEstimator, X: Any, *, channels_first: bool, re
 
     With `channels_first`, an array is [N, I, T], and an item of a list [I, T_n]. In `fit`, `reset` sets the attributes
     `n_features_in_`, `n_steps_in_`, `n_channels_in_` and, for a data frame, `feature_names_in_` of the estimator; otherwise
-    X is compared with them.
-
-    Raises:
-        ValueError: if X has no such shape, or a value is not a finite number.
-        TypeError: if X is sparse, or a value cannot be a number.
+    X is compared with them. Another X is a ValueError, or a TypeError if it is sparse.
     """
     is_list = isinstance(X, (list, tuple)) or (isinstance(X, np.ndarray) and X.dtype == object and X.ndim == 1)
     # numpy makes an array of a list of lists of numbers

@@ -127,10 +127,8 @@ class _Driver:
         except self.engine.died:
             self.deaths[trial.key] += 1
             if self.deaths[trial.key] == MAX_DEATHS:
-                error = (
-                    f"its worker died {MAX_DEATHS} times (killed, or out of memory); use fewer --jobs or more memory"
-                )
-                error += ", and use --retry-failed"
+                problem = f"its worker died {MAX_DEATHS} times (killed, or out of memory)"
+                error = f"{problem}; use fewer --jobs or more memory, and use --retry-failed"
                 outcome = Outcome(key=trial.key, status="failed", error=error, attempts=MAX_DEATHS)
                 self.outcomes[trial.key] = record_outcome(trial_folder(self.folder, trial), outcome)
             return

@@ -17,12 +17,12 @@ from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Literal, Protocol, cast
 
 from reviver.errors import ConfigError, ReviverError, import_library
 from reviver.files.atomic import make_folder
 from reviver.files.file_errors import explain_write_errors
-from reviver.settings.validation import refuse
+from reviver.settings.validation import check, refuse
 from reviver.sweep.trials import Ended
 from reviver.system import blocking_interrupt, usable_cores
 from reviver.text import one_line, short_repr
@@ -33,14 +33,10 @@ TrialCall = Callable[[], Ended]
 class Engine(Protocol):
     """Executor of calls: `submit` returns a future, or what has `done` and `result` too; `close` ends what still runs."""
 
-    slots: int
-    """Number of calls that run at the same time."""
-    threads: int
-    """Number of threads of each."""
-    poll: float
-    """Seconds between two looks at the running calls."""
-    died: tuple[type[Exception], ...]
-    """Errors of a future whose worker died."""
+    slots: int  # number of calls that run at the same time
+    threads: int  # of each
+    poll: float  # seconds between two looks at the running calls
+    died: tuple[type[Exception], ...]  # errors of a future whose worker died
 
     def submit(self, call: TrialCall) -> Future[Ended]:
         """Start a call."""
@@ -193,11 +189,10 @@ class SlurmEngine:
         self._refused = (submitit.core.utils.FailedJobError, OSError)
         options = {"cluster": "slurm", "name": "reviver", "timeout_min": 60} | dict(options)
         cluster = options.pop("cluster")
-        if cluster not in ("slurm", "local"):
-            raise ConfigError(f"slurm.cluster must be slurm or local, got {short_repr(cluster)}", "slurm")
+        check("slurm.cluster", cluster, Literal["slurm", "local"])
         if cluster == "slurm" and not (shutil.which("sbatch") and shutil.which("srun")):
-            problem = "engine slurm needs the commands sbatch and srun, which are not in PATH here"
-            raise ConfigError(f"{problem}; start the sweep on a login node of the cluster", "engine")
+            problem = "slurm needs the commands sbatch and srun, which are not in PATH here"
+            refuse("engine", f"{problem}; start the sweep on a login node of the cluster")
         folder = sweep_folder.absolute() / "slurm"
         with explain_write_errors(folder):
             make_folder(folder)

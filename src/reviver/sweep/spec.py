@@ -15,8 +15,7 @@ from reviver.files.read import validate_record
 from reviver.settings.fields import Count, Seed, Text
 from reviver.settings.validation import Record, check, find_problem, refuse
 
-Point = dict[str, Any]
-"""Values of some options."""
+Point = dict[str, Any]  # values of some options
 Values = Annotated[list[Any], Field(min_length=1)]
 Seeds = Annotated[list[Seed], Field(min_length=1)]
 

@@ -62,9 +62,6 @@ def write_table(rows: Sequence[Row], path: Path) -> Path:
     """Write rows as Parquet, or as CSV if the library pyarrow is not installed; return the path of the file.
 
     Lists, and columns of mixed types such as numbers and `auto`, are text.
-
-    Raises:
-        RunFolderError: if the file cannot be written.
     """
     rows = [{name: show(value) if isinstance(value, list) else value for name, value in row.items()} for row in rows]
     try:
@@ -127,8 +124,8 @@ def rank_groups(groups: Sequence[RunGroup], measure: str, goal: Literal["max", "
     ranking = sorted(criteria, key=lambda index: [mean(values) for values in criteria[index]], reverse=True)
     leaders = [index for index in ranking if not _is_better(criteria[ranking[0]], criteria[index])]
     best = settings[leaders[0]] if len(leaders) == 1 else None
-    comparison = {"settings": settings, "ranking": ranking, "leaders": leaders, "best": best}
-    return {"measure": measure, "goal": goal, **comparison, "failures": []}
+    found: Row = {"measure": measure, "goal": goal, "settings": settings, "ranking": ranking}
+    return found | {"leaders": leaders, "best": best, "failures": []}
 
 
 def rank_settings(
@@ -175,7 +172,6 @@ def _criteria(done: Sequence[Mapping[str, float]], measure: str, goal: Literal["
 
 
 def _has_curriculum(numbers: Mapping[str, float]) -> bool:
-    """Return whether a result is that of a run with a length curriculum."""
     return {"reached", "length", "best.length"} <= numbers.keys()
 
 
@@ -253,12 +249,10 @@ def _measured(setting: Row, measure: str) -> str:
 
 
 def _number(setting: Row) -> str:
-    """Return the number of finished runs, with that of all if some are not."""
     return f"{setting['n']}" + ("" if setting["n"] == setting["runs"] else f"/{setting['runs']}")
 
 
 def _reached(setting: Row) -> str:
-    """Return how many runs with a curriculum reached its final length."""
     return "" if setting["reached"] is None else f"{setting['reached']} of {setting['n']}"
 
 

@@ -42,12 +42,9 @@ class Trial:
     The folder belongs to the trial. The next call finds there what an interrupted one has left, and goes on.
     """
 
-    function: Callable[..., Mapping[str, Any]]
-    """Function of a module, which workers import."""
-    arguments: Mapping[str, Any]
-    """JSON."""
-    axes: Mapping[str, Any] = field(default_factory=dict)
-    """Values on the axes of the sweep, for tables and figures."""
+    function: Callable[..., Mapping[str, Any]]  # of a module, which workers import
+    arguments: Mapping[str, Any]  # JSON
+    axes: Mapping[str, Any] = field(default_factory=dict)  # values on the axes of the sweep, for tables and figures
 
     @cached_property
     def key(self) -> str:
@@ -60,20 +57,13 @@ class Outcome(Record):
     """The outcome of a trial, as outcome.json records it."""
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
-    key: str
-    """Key of the trial."""
+    key: str  # of the trial
     status: Literal["done", "failed"]
-    """Whether the function returned a result or raised an error."""
-    result: dict[str, Any] | None = None
-    """What the function returned; None if it failed."""
-    error: str | None = None
-    """Message of its error."""
-    seconds: NonNegative = 0.0
-    """Time of the last call."""
+    result: dict[str, Any] | None = None  # what the function returned; None if it failed
+    error: str | None = None  # message of its error
+    seconds: NonNegative = 0.0  # of the last call
     host: str = Field(default_factory=socket.gethostname)
-    """Name of the machine."""
-    attempts: Count = 1
-    """Number of workers that the trial has had: 1, and those that died."""
+    attempts: Count = 1  # workers that the trial has had: 1, and those that died
 
 
 Ended = Outcome | ReviverError | None
@@ -105,8 +95,7 @@ def find_trial_runs(sweep_folder: Path) -> list[Path]:
 def execute(sweep_folder: Path, trial: Trial, threads: int | None = None, attempts: int = 1) -> Ended:
     """Run a trial, unless it has an outcome or another worker runs it.
 
-    This is all that an engine runs, in a process of its own, on any machine that has the sweep folder, with `threads`.
-    `attempts` counts the workers that the trial has had, with this one.
+    This is all that an engine runs, in a process of its own, on any machine that has the sweep folder.
     """
     folder = trial_folder(sweep_folder, trial)
     try:
