@@ -24,8 +24,8 @@ from reviver.lstm.classifier import RecurrentClassifier
 from reviver.lstm.custom_cells import CellClassifier
 from reviver.runs.records import ImageData
 from reviver.settings.parts import is_custom
-from reviver.settings.validation import Record, check, refuse
-from reviver.show.cards import gan_card, lstm_card
+from reviver.settings.validation import check, refuse
+from reviver.show.cards import card_of
 from reviver.train.description import source_of
 from reviver.train.opened import OpenedRun
 
@@ -156,10 +156,8 @@ def to_hub(run: OpenedRun, folder: str | Path, *, license_id: str | None = None)
     if not folder.is_dir():
         check_writable(folder)
     if run.kind == "lstm":
-        data: Record = SequenceData.of_task(run.config, run.task)
-        card = lstm_card(run, data, license_id)
+        data: SequenceData | ImageData = SequenceData.of_task(run.config, run.task)
     else:
         data = ImageData.model_validate(run.folder.record["data"])
-        card = gan_card(run, data, license_id)
-    save(network, folder, card=card, data=data, run=source_of(run))
+    save(network, folder, card=card_of(run, data, license_id), data=data, run=source_of(run))
     return [folder / name for name in (CONFIG, WEIGHTS, CARD)]

@@ -80,7 +80,7 @@ def make_config(*, network: str, length: int, seed: int, sequences: int) -> LSTM
     """Return the settings of a run, for at most `sequences` training sequences; out of range they are a ConfigError."""
     cell, encoding, training = NETWORKS[network]
     # Also a fixed length is a curriculum, of one length: training ends when it reaches the threshold.
-    settings = {"start_length": length, "min_length_fraction": 1.0} if training == "fixed" else {}
+    settings: dict[str, Any] = {"start_length": length, "min_length_fraction": 1.0} if training == "fixed" else {}
     # No jumps: every network is compared after training at its own length.
     settings |= {"threshold": 0.99, "last_threshold": None, "jump_factor": None, **TRAININGS[training][1]}
     config = replace(LSTM_PRESETS[ENCODINGS[encoding]], cell=cell, length=length, seed=seed, **settings)

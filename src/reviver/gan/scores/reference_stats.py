@@ -233,7 +233,7 @@ def compare_features(images: Features, stats: ReferenceStats) -> Comparison:
     return Comparison(
         fid=metrics.frechet_distance(metrics.moments(features), stats.moments),
         kid=metrics.polynomial_mmd(features, stats.features, stats.mean_kernel),
-        **prdc._asdict(),
+        **prdc,
         class_kl=metrics.kl_divergence(counts / counts.sum(), stats.class_fractions),
         spacing=float(radii.median().sqrt()),
         class_counts=tuple(counts.tolist()),
