@@ -56,9 +56,7 @@ class Run(OpenedRun):
     def plot(self, name: str = "curves") -> "Figure":
         """Return a figure of the run, which a notebook shows: `curves`, or of a GAN also `scores` or `samples`.
 
-        Raises:
-            ConfigError: if the run has no such figure.
-            RunFolderError: if it has no metrics yet.
+        Another name is a ConfigError, a run without metrics yet a RunFolderError.
         """
         from reviver.show.curves import plot_run  # needs matplotlib
 

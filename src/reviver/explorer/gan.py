@@ -108,10 +108,7 @@ def gan_records(run: OpenedRun, blocks: Blocks, id_: str, *, name: RunName, with
 
 
 def find_classifier(run: OpenedRun) -> DigitClassifier | None:
-    """Return the classifier that knows the images of a run: its own feature extractor, or that of digits for MNIST.
-
-    None if there is none, or if the file of the own one is missing or has changed.
-    """
+    """Return the classifier that knows the images of a run: its own feature extractor if it is unchanged, or that of digits."""
     path, sha256 = run.config.extractor, run.folder.record.get("extractor_sha256")
     if path is not None and sha256 is not None:
         try:

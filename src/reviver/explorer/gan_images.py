@@ -155,10 +155,7 @@ def embed_snapshots(run: OpenedRun, name: str, blocks: Blocks, *, with_real: boo
 
 
 def drop_repeated(snapshots: Sequence[GANSnapshot]) -> list[GANSnapshot]:
-    """Return the snapshots without those that show the same pictures as the next one, or fewer than the last one.
-
-    A moving average of the weights that is updated every few updates gives the same pictures in between.
-    """
+    """Return the snapshots without those that show the same pictures as the next one, or fewer than the last one."""
     last = snapshots[-1]
     whole = [snapshot for snapshot in snapshots if snapshot.images.shape == last.images.shape]
     return [snapshot for snapshot, after in pairwise(whole) if not torch.equal(snapshot.images, after.images)] + [last]

@@ -67,10 +67,7 @@ def collect_examples(run: OpenedRun) -> ExampleInputs:
 
 
 def choose(lengths: Tensor, step_size: int) -> Tensor:
-    """Return indices of sequences of `lengths` [N], evenly spaced, because a file may be sorted by class.
-
-    A user types `step_size` numbers for a step.
-    """
+    """Return indices of sequences of `lengths` [N], `step_size` numbers a step, evenly spaced: a file may be sorted by class."""
     limit = min(MAX_LENGTH + MORE_STEPS, MAX_NUMBERS // step_size)
     short = (lengths <= limit).nonzero().flatten()
     if not len(short):

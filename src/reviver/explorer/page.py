@@ -60,11 +60,7 @@ class Page(NamedTuple):
         return f"<{self.title}, {len(self.html) / 1e6:.1f} MB>"
 
     def save(self, path: str | Path) -> None:
-        """Write the page to `path`.
-
-        Raises:
-            RunFolderError: if the file cannot be written.
-        """
+        """Write the page to `path`; RunFolderError if that fails."""
         write_text(Path(path), self.html)
 
 
@@ -77,19 +73,13 @@ def build_page(
 ) -> Page:
     """Build the explorer of some runs; the same runs give the same page. Without runs it can only train.
 
-    Args:
-        runs: the runs, in the order in which the page offers them; of one that is given twice, the second is left out. Of
-            those whose networks the page cannot run, it has what their training recorded.
-        num_training: training images to embed for each GAN, among which the page finds the nearest; 0 for none, None for
-            a number that fits.
-        with_data: whether to embed real images of the GANs, and sequences of custom data of the LSTMs. False for
-            confidential data.
-        trains_gan: whether to embed images on which the page trains a GAN; a page without runs has them.
+    A run that is given twice is there once; of one whose networks the page cannot run, it has what their training recorded.
+    `num_training` and `with_data` are those of `reviver.explore`; `trains_gan` embeds images on which the page trains a GAN,
+    which a page without runs has anyway.
 
     Raises:
         ConfigError: if the page would be too large.
         RunFolderError: if a file of a run is damaged, its weights are not finite, or it is still training.
-        DataError: if an image of a run is damaged.
     """
     distinct: dict[Path, OpenedRun] = {}
     for run in runs:
@@ -152,10 +142,9 @@ def _training_images(blocks: Blocks, classifier: ClassifierSpec | None) -> Train
 
 
 def render_page(manifest: Manifest, blocks: Blocks) -> str:
-    """Return the template, filled with the title and the data blocks, to which the manifest is added.
+    """Return the template of `web/build.mjs`, filled with the title and the data blocks, to which the manifest is added.
 
-    `web/build.mjs` builds it. Its content security policy allows one script and one style, by their hashes, so nothing
-    that comes from a run may become either.
+    Its content security policy allows one script and one style, by their hashes, so nothing of a run may become either.
     """
     blocks.add(MANIFEST, manifest.model_dump_json(by_alias=True, exclude_none=False).encode())
     data = "\n".join(f'<script type="text/plain" id="{name}">{text}</script>' for name, text in blocks.texts.items())

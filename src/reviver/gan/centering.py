@@ -106,10 +106,7 @@ class CenteredDiscriminator(Discriminator):
 
 @torch.no_grad()
 def fold(discriminator: Discriminator) -> Discriminator:
-    """Return the discriminator of the original with the same logits in eval mode: W ← s W, b ← b - s W m in the first layer.
-
-    One without centering is returned itself.
-    """
+    """Return D with the same logits in eval mode and without centering: W ← s W, b ← b - s W m in the first layer."""
     if not isinstance(discriminator, CenteredDiscriminator):
         return discriminator
     source = copy.deepcopy(discriminator).cpu()  # not every device has float64

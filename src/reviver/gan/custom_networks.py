@@ -79,11 +79,7 @@ class CustomDiscriminator(Discriminator):
 def build_custom(
     parts: tuple[CustomClass, CustomClass], latent_size: int, image_shape: tuple[int, int, int], num_classes: int = 0
 ) -> tuple[CustomGenerator, CustomDiscriminator]:
-    """Return the networks of a run, whose classes are `parts`.
-
-    Raises:
-        ConfigError: if a class breaks the contract.
-    """
+    """Return the networks of a run, whose classes are `parts`; one that breaks the contract is a ConfigError."""
     networks = (
         CustomGenerator(parts[0], latent_size, image_shape, num_classes),
         CustomDiscriminator(parts[1], image_shape, num_classes),

@@ -130,8 +130,7 @@ def choose_class_endpoints(
     """Return two latents [2, Z] whose images are classified with confidence, as `first` and `last`.
 
     Classes that are not given are chosen at random among those that the generator generates; the two then differ. Of the
-    most robust samples of both, the ends are the `most_gradual` pair. No confident sample of a class that is needed is a
-    `DataError`.
+    most robust samples of both, the ends are the `most_gradual` pair.
     """
     rng = make_rng(seed, "endpoints")
     z = generator.sample_latents(NUM_CANDIDATES, rng)

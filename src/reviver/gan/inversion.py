@@ -64,9 +64,6 @@ def project(
 
 
 def project_files(generator: Generator, paths: Sequence[Path], seed: int) -> tuple[Tensor, Projection]:
-    """Return the images of files, cropped and resized, [N, C, H, W] in [-1, 1], and their projection.
-
-    A missing or damaged file is a `DataError`.
-    """
+    """Return the images of files, cropped and resized, [N, C, H, W] in [-1, 1], and their projection."""
     targets = from_pixels(read_images(paths, generator.image_shape))
     return targets, project(generator, targets, seed=seed)

@@ -125,12 +125,9 @@ def describe_losses(name: str) -> Losses:
 
 
 def choose_losses(name: str, label_smoothing: float = 0.0, parts: Parts = BUILT_IN) -> Losses:
-    """Return LOSSES[name], or those of the user-defined class.
+    """Return LOSSES[name], with label smoothing s above 0 as `smoothed`, or those of the user-defined class.
 
-    With label smoothing s above 0 the discriminator's is `smoothed`.
-
-    Raises:
-        ConfigError: if a user-defined class is not in `parts`, or breaks the contract.
+    A class that is not in `parts`, or breaks the contract, is a ConfigError.
     """
     if is_reference(name):
         return custom_losses(parts.require("loss", name))

@@ -118,10 +118,7 @@ def backpropagate(
     rng: Rng,
     fraction: float = 1.0,
 ) -> GANStepResult:
-    """Add the gradients of the losses, times `fraction`, to those of both networks, and return the losses.
-
-    The other arguments are those of `gan_step`.
-    """
+    """Add the gradients of the losses, times `fraction`, to those of both networks; see `gan_step` for the rest."""
     with torch.autocast(real.device.type, torch.bfloat16, enabled=options.precision == "bf16"):
         real, fake = (shift(x, options.shift_probability, rng) for x in (real, G(z)))
         real_logits, fake_logits = (logits.to(z.dtype) for logits in D.paired_logits(real, fake, labels, rng))

@@ -54,12 +54,8 @@ def to_onnx(model: OpenedRun | Network, path: str | Path, *, opset: int | None =
     """Write a trained network as an ONNX file, and return its graph; an existing file is replaced.
 
     A classifier becomes a graph from raw numbers to probabilities, see `reviver.lstm.onnx.build_graph`, a generator one from
-    noise to images, see `generator_graph`. Metadata are the classes, the standardization and the source run.
-
-    Args:
-        model: a run from `load`, or a network.
-        path: the file.
-        opset: version of the operators; by default the smallest that has all of them.
+    noise to images, see `generator_graph`. Metadata are the classes, the standardization and the source run. `opset` is the
+    version of the operators; by default the smallest that has all of them.
 
     Raises:
         ConfigError: if `model` is something else, `onnx` is not installed, the opset is too small or too large, or no graph
@@ -103,11 +99,7 @@ def to_onnx(model: OpenedRun | Network, path: str | Path, *, opset: int | None =
 
 @torch.no_grad()
 def generator_graph(generator: Generator, opset: int | None = None) -> Graph:
-    """Return the graph of a generator in eval mode, with a dynamic batch.
-
-    Inputs: `z` [batch, Z] float32, noise from N(0, I); with a conditional generator also `classes` [batch] int64.
-    Output: `images` [batch, C, H, W] in [-1, 1]. Raises `ConfigError` as `Graph` for the `opset`.
-    """
+    """Return the graph of a generator in eval mode: `z` [batch, Z], and `classes` [batch] if conditional, to `images`."""
     graph = Graph(opset)
     x = graph.input(Port("z", "float32", ("batch", generator.noise_size), "Noise, independent samples from N(0, 1)"))
     if generator.num_classes:
@@ -138,14 +130,10 @@ def generator_graph(generator: Generator, opset: int | None = None) -> Graph:
 def to_hub(run: OpenedRun, folder: str | Path, *, license_id: str | None = None) -> list[Path]:
     """Write the trained network of a run, of a GAN its generator or the EMA, with a model card; return the files.
 
-    Args:
-        run: a run from `load`.
-        folder: where; nothing but an empty folder may exist there.
-        license_id: license of the model, such as `mit`; by default that of the data, `mit` for generated sequences, and
-            `unknown` for data of your own.
+    The `folder` is new or empty. `license_id` is that of the model, such as `mit`, by default that of the data.
 
     Raises:
-        ConfigError: if `license_id` is no identifier.
+        ConfigError: if `license_id` is no identifier, or the network is user-defined.
         RunFolderError: if the folder is not empty or cannot be written.
     """
     folder = Path(folder)

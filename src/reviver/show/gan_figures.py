@@ -46,10 +46,7 @@ SCORE_STYLES = (
 
 
 def interpolation_figure(interpolation: Interpolation, *, annotate: bool = False) -> Figure:
-    """Return a row of the images of an interpolation.
-
-    With `annotate`, the predicted class and its confidence are below each image; without a classifier, ConfigError.
-    """
+    """Return a row of the images of an interpolation, with `annotate` above the predicted classes and their confidences."""
     labels = None
     if annotate:
         if interpolation.classes is None or interpolation.confidences is None:
@@ -80,10 +77,7 @@ def strip_figure(images: Tensor, labels: Sequence[str] | None = None) -> Figure:
 
 @styled()
 def projection_figure(targets: Tensor, projections: Tensor, errors: Sequence[float]) -> Figure:
-    """Return images above their projections, both [N, C, H, W] in [-1, 1], and the absolute differences of the pixels.
-
-    Below is the root-mean-square difference of each, from `errors`.
-    """
+    """Return images above their projections, [N, C, H, W] in [-1, 1], the differences of the pixels and their root mean square."""
     figure = Figure(figsize=(max(2.8, 0.9 * len(targets) + 0.9), 3.1))
     grid = figure.subplots(3, len(targets), squeeze=False)
     differences = (projections - targets).abs() - 1  # black where there is none

@@ -44,12 +44,7 @@ class ComparedRun:
 
 
 def read_runs(paths: Sequence[str | Path]) -> list[ComparedRun]:
-    """Read the runs in folders, each a run folder or that of a sweep.
-
-    Raises:
-        RunFolderError: if there are no runs, one is damaged or has no metrics yet, or two kinds are mixed.
-        ConfigError: if two runs have the same settings and the same seed.
-    """
+    """Read the runs in folders, each a run folder or that of a sweep; errors if kinds are mixed, or settings and seed repeat."""
     folders = [RunFolder.open(run) for path in map(Path, paths) for run in find_trial_runs(path) or [path]]
     kinds = sorted({folder.kind for folder in folders})
     if len(kinds) > 1:
@@ -108,10 +103,7 @@ def group_runs(runs: Sequence[ComparedRun]) -> dict[str, list[ComparedRun]]:
 
 
 def rank_runs(runs: Sequence[ComparedRun]) -> tuple[dict[str, Any], list[str]]:
-    """Return the groups of runs ranked by each measure, and the lines of the table.
-
-    The first measure decides which group is the best, see `reviver.sweep.statistics.rank_groups`.
-    """
+    """Return the groups of runs ranked by each measure, of which the first decides on the best, and the lines of the table."""
     names = differing_settings(runs)
     groups = [
         RunGroup(
@@ -141,10 +133,8 @@ def _measures(runs: Sequence[ComparedRun]) -> list[Measure]:
 def comparison_curves(runs: Sequence[ComparedRun], labels: Sequence[str] = (), *, log_loss: bool = False) -> Figure:
     """Plot two metrics of each group over the epochs: mean and band of one standard deviation over the seeds.
 
-    `labels` are names of the groups in the legend, by default their settings; with `log_loss`, losses are on a log scale.
-
-    If a band would leave the values that its metric can have, the panel shows medians and ranges instead. A run that ended
-    keeps its last value. Of more groups than there are `STYLES`, the first are shown.
+    `labels` are names of the groups in the legend, by default their settings. If a band would leave the values that its metric
+    can have, the panel shows medians and ranges. A run that ended keeps its last value. Of many groups, the first are shown.
     """
     groups = group_runs(runs)
     if labels:

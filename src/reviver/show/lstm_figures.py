@@ -48,11 +48,10 @@ def learning_curves(
     *,
     dropout: bool = True,
 ) -> Figure:
-    """Plot loss and accuracy of training (with dropout, unless not `dropout`) and validation (without) over the epochs.
+    """Plot loss and accuracy of training and validation over the epochs: means over the runs, and bands of standard deviations.
 
-    Lines are means over the runs, of equally many epochs, bands standard deviations. Dotted lines are the accuracy of the
-    best constant guess and the loss of the best prediction without memory, `chance` and `baseline`: 1/C and ln C of C classes;
-    None if unknown.
+    Dotted lines are the accuracy of the best constant guess and the loss of the best prediction without memory, `chance` and
+    `baseline`: 1/C and ln C of C classes; None if unknown.
     """
     figure = Figure()
     ((loss, accuracy),) = panels(figure)
@@ -127,10 +126,7 @@ def recall_curve(summary: Sequence[Mapping[str, Any]], chance: float = 0.1) -> F
 
 @styled()
 def generalization(evaluations: Sequence[Evaluation], trained: int, chance: float) -> Figure:
-    """Plot the accuracy of a network over the sequence length, with 95 % confidence intervals (Wilson 1927).
-
-    Lines mark `trained`, the maximum length in training, and the accuracy of chance.
-    """
+    """Plot the accuracy over the sequence length, with 95 % intervals (Wilson 1927), chance and the longest `trained` length."""
     figure = Figure(figsize=(6.3, 2.9))
     axes = figure.subplots()
     lengths, values, n = np.transpose([(item.length, item.score.accuracy, item.score.size) for item in evaluations])
@@ -151,10 +147,9 @@ def generalization(evaluations: Sequence[Evaluation], trained: int, chance: floa
 
 @styled()
 def confusion_figure(report: Mapping[str, Any]) -> Figure:
-    """Plot the confusion matrix: a row per true class, a column per predicted class.
+    """Plot the confusion matrix: a row per true class, a column per predicted class, and the number of sequences in a cell.
 
-    The shade of a cell is the fraction of the sequences of its row, so that the diagonal shows the recall; the number is
-    that of the sequences. The row of a class that does not occur is hatched.
+    The shade is the fraction of the row, so the diagonal shows the recall. The row of a class that does not occur is hatched.
     """
     counts = np.array(report["confusion"])
     supports = counts.sum(1, keepdims=True)

@@ -130,10 +130,7 @@ def run_trial(
 
 
 def ready_trials(trials: Sequence[Trial], found: Mapping[str, Outcome]) -> list[Trial]:
-    """Return the trials that may start now, given the outcomes of the finished ones by key.
-
-    A run does not start if its network was at chance level at two consecutive shorter lengths, or may prove to be.
-    """
+    """Return the trials that may start: none whose network was at chance at two shorter lengths in a row, or may prove to be."""
     groups: dict[tuple[str, int], list[float | None]] = {}
     for trial in sorted(trials, key=lambda trial: trial.axes["length"]):
         result = found[trial.key].result if trial.key in found else None
@@ -154,8 +151,7 @@ def ready_trials(trials: Sequence[Trial], found: Mapping[str, Outcome]) -> list[
 def rows_of_curve(trials: Sequence[Trial], found: Mapping[str, Outcome]) -> list[dict[str, Any]]:
     """Return the results over the seeds for each network and length.
 
-    A row has the accuracy of each seed, the longest length that each run passed, the training sequences to 99 % of those that
-    passed this length (its mean is None if none did), and the mean time of training, with a curriculum that of the whole run.
+    `sequences` are training sequences to 99 % of the runs that passed this length, `seconds` those of the whole run.
     """
     results = [(trial, found[trial.key].result or {}) for trial in trials if trial.key in found]
     rows: dict[tuple[str, int], dict[str, Any]] = {}

@@ -62,9 +62,6 @@ def trace_lstm(network: LSTMClassifier, x: Tensor, target: int) -> Trace:
 
     The gradients are total derivatives, over all paths from a state to the loss: h_t acts through the gates of the next
     step and through the layers above; c_t acts also directly, through c_{t+1} = f_{t+1} ⊙ c_t + ...
-
-    Raises:
-        ConfigError: if `network` has no class after each step.
     """
     if (network.pooling, network.patch_size) != ("last", 1):
         raise ConfigError(

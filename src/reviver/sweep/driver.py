@@ -23,11 +23,7 @@ BUSY_POLLS = 40
 
 
 def open_sweep(folder: Path, kind: str = "sweep", parts: Sequence[str] = ("trials",)) -> None:
-    """Create the folder of a sweep, or check that it is one: that it has the folders `parts`. `kind` is its name in errors.
-
-    Raises:
-        RunFolderError: if it holds something else, or cannot be written.
-    """
+    """Create the folder of a sweep, or check that it is one: that it has the folders `parts`. `kind` is its name in errors."""
     is_empty = folder.is_dir() and not any(folder.iterdir())
     if folder.exists() and not is_empty and not all((folder / part).is_dir() for part in parts):
         raise RunFolderError(f"{folder}: exists and is not the folder of a {kind}; choose another --out")
@@ -49,11 +45,7 @@ def run_trials(
     """Run the trials of a sweep that have no outcome, and return the outcomes by the keys of the trials.
 
     With `retry_failed`, trials that failed before run again. `select` is given the outcomes so far and returns the trials
-    that may start; by default all may. The engine is closed at the end.
-
-    Raises:
-        Interrupted: after SIGINT or SIGTERM, once the running trials are saved.
-        ReviverError: if a trial is damaged or cannot be written, or the engine fails.
+    that may start; by default all may. The engine is closed at the end. After a signal, Interrupted is raised.
     """
     signals: list[int] = []
     driver = _Driver(folder.absolute(), engine)

@@ -56,22 +56,14 @@ class SweepFile(Record):
 
 
 def read_sweep(path: Path) -> SweepFile:
-    """Read the file of a sweep.
-
-    Raises:
-        ConfigError: if the file cannot be read, or has an unknown key or a value that is not allowed.
-    """
+    """Read the file of a sweep; ConfigError if that fails, or a key or a value is not allowed."""
     with reading(path, "give a valid TOML file", ConfigError):
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     return validate_record(SweepFile, content, path, "see reviver sweep --help", ConfigError)
 
 
 def points_of(file: SweepFile) -> list[Point]:
-    """Return all combinations of the axes of a sweep, without repetitions; seeds change fastest.
-
-    Raises:
-        ConfigError: if an axis is wrong.
-    """
+    """Return all combinations of the axes of a sweep, without repetitions; seeds change fastest."""
     axes = [[{name: value} for value in values] for name, values in file.grid.items()]
     if len({len(values) for values in file.zip.values()}) > 1:
         found = ", ".join(f"{name} has {len(values)}" for name, values in file.zip.items())

@@ -32,10 +32,9 @@ _log = logging.getLogger(__name__)
 
 
 def table_rows(trials: Sequence[Trial], outcomes: Mapping[str, Outcome]) -> list[Row]:
-    """Return a row for each trial: axes, `FIXED_COLUMNS`, and the numbers of the result by their paths.
+    """Return a row for each trial: axes, `FIXED_COLUMNS`, and the numbers of the result by their paths, None where it has none.
 
-    All trials have the same axes. A result with the name of another column has `result.` before its name, and one that a
-    trial does not have is None.
+    A result with the name of another column has `result.` before its name.
     """
     rows = []
     for trial in trials:
@@ -97,7 +96,7 @@ class RunGroup(NamedTuple):
 
 
 def rank_groups(groups: Sequence[RunGroup], measure: str, goal: Literal["max", "min"]) -> Row:
-    """Return each group with the measure over its seeds, and the best one.
+    """Return each group with the measure over its seeds, and the best one; a measure that no result has is a ConfigError.
 
     The measure is the path of a number in the results, such as `best.validation_accuracy`. The standard deviation is that of
     a sample (n - 1). Accuracies have the one of the best constant guess, `chance`. Runs with a length curriculum are measured
@@ -106,9 +105,6 @@ def rank_groups(groups: Sequence[RunGroup], measure: str, goal: Literal["max", "
 
     Groups that differ by no more than the larger of their standard deviations are equal. The `leaders` are the first of the
     `ranking` and those that equal it; if it is alone, it is the `best`. Both lists have indices of the `settings`.
-
-    Raises:
-        ConfigError: if runs are finished, but none has the measure.
     """
     numbers = [[dict(numbers_in(result)) for result in group.results] for group in groups]
     known = {name for rows in numbers for row in rows for name in row}
@@ -187,8 +183,7 @@ def _is_better(first: Sequence[Sequence[float]], second: Sequence[Sequence[float
 def ranking_lines(summary: Row, others: Sequence[Row] = (), *, advice: str = "set seeds in the file") -> list[str]:
     """Return the result of `rank_groups` as lines of text: a table of the settings by their rank, the best one, the failures.
 
-    `others` are rankings of the same groups by other measures, which become columns of the table; `advice` says what to do
-    if the best one has a single run.
+    `others` are rankings by other measures, which become columns; `advice` says what to do if the best one has a single run.
     """
     settings, failures, leaders = summary["settings"], summary["failures"], summary["leaders"]
     ranked = [settings[index] for index in summary["ranking"]]

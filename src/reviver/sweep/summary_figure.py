@@ -15,15 +15,12 @@ LENGTH_LABEL = "length reached / final length"
 
 
 def summary_figure(summary: Row) -> Figure:
-    """Plot the measure over an axis of a sweep: mean ± standard deviation (n - 1) over the seeds.
+    """Plot the measure over an axis of a sweep: mean ± standard deviation (n - 1) over the seeds, near a bound median and range.
 
-    If that leaves the values that the measure can have, it is median and range. If some runs stopped before the final length
-    of their curriculum, it is the length reached, as a fraction of the final one: mean and range.
-
-    The horizontal axis is the first numeric axis with several values, else the first one with several values. Each value
-    on the other axes is a line of its own, or points where the horizontal axis is not numeric; of more than there are
-    `STYLES`, those with the best settings. The best setting has a ring, as do all that
-    equal it. A dashed line is chance, if it is the same for all.
+    If some runs stopped before the final length of their curriculum, it is the length reached, as a fraction: mean and range.
+    The horizontal axis is the first numeric axis with several values, else the first one with several values. Each value on
+    the other axes is a line of its own, of more than there are `STYLES` those with the best settings. The best setting has a
+    ring, as do all that equal it. A dashed line is chance, if it is the same for all.
     """
     settings, by_length = summary["settings"], stopped_short(summary)
     bounds = bounds_of(summary["measure"])

@@ -93,10 +93,7 @@ def find_trial_runs(sweep_folder: Path) -> list[Path]:
 
 
 def execute(sweep_folder: Path, trial: Trial, threads: int | None = None, attempts: int = 1) -> Ended:
-    """Run a trial, unless it has an outcome or another worker runs it.
-
-    This is all that an engine runs, in a process of its own, on any machine that has the sweep folder.
-    """
+    """Run a trial, unless it has an outcome or another worker runs it: all that an engine runs, in a process of its own."""
     folder = trial_folder(sweep_folder, trial)
     try:
         with explain_write_errors(folder), handling_signals(_interrupt):
@@ -110,11 +107,7 @@ def execute(sweep_folder: Path, trial: Trial, threads: int | None = None, attemp
 
 
 def read_outcome(folder: Path) -> Outcome | None:
-    """Return the recorded outcome of a trial, or None if it has none.
-
-    Raises:
-        RunFolderError: if outcome.json is damaged.
-    """
+    """Return the recorded outcome of a trial, or None if it has none."""
     path = folder / "outcome.json"
     if not path.exists():
         return None

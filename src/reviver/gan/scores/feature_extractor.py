@@ -96,10 +96,7 @@ class FeatureExtractor:
 
     @classmethod
     def read(cls, path: Path, name: str | None = None) -> "FeatureExtractor":
-        """Read an untrusted file that `save_classifier` wrote; its name is by default that of the extractor.
-
-        Raises `DataError` if the file is missing, damaged, or holds something else.
-        """
+        """Read an untrusted file that `save_classifier` wrote; its name is by default that of the extractor."""
         with reading(path, "give a file that reviver gan train-extractor wrote"):
             content = path.read_bytes()
             shape_text = read_metadata(path).get("image_shape")  # the pinned weights lack it

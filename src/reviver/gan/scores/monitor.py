@@ -106,8 +106,7 @@ def score_record(samples: Comparison, reference: Reference) -> dict[str, Any]:
 def find_collapse(records: Sequence[ScoreRecord]) -> str | None:
     """Return a message with a remedy if a run has collapsed at the last of its records, else None.
 
-    A run has collapsed if it has lost diversity, so that coverage is below MIN_COVERAGE_FRACTION of the best in a record
-    without a warning; or if it is stuck, see `is_stuck`.
+    It has if coverage is below MIN_COVERAGE_FRACTION of the best in a record without a warning, or if it is stuck.
     """
     if not records:
         return None
@@ -126,8 +125,7 @@ def find_collapse(records: Sequence[ScoreRecord]) -> str | None:
 def is_stuck(records: Sequence[ScoreRecord]) -> bool:
     """Return whether a run of at least MIN_EPOCHS has low diversity and does not gain any.
 
-    The last two records have warnings, and in both the samples repeat few images, or coverage is no better than in any
-    record before.
+    In its last two records, with warnings, samples repeat few images, or coverage is no better than in any record before.
     """
     earlier, latest = records[:-2], records[-2:]
     if len(latest) < 2 or latest[-1]["epoch"] < MIN_EPOCHS or any(record["warning"] is None for record in latest):

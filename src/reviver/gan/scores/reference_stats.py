@@ -124,11 +124,8 @@ def load_reference(
 ) -> Reference:
     """Compute the reference of a data set, by default MNIST and the digit classifier, or read it from the cache.
 
-    The cache has an entry for each content of the images, extractor and N = `num_samples`.
-
-    Raises:
-        ConfigError: if `num_samples` is out of range, see `check_num_samples`.
-        DataError: if there are too few test images, or the training images have not the classes of the extractor.
+    The cache has an entry for each content of the images, extractor and N = `num_samples`. A number out of range is a
+    ConfigError, too few test images or training images without the classes of the extractor are a DataError.
     """
     extractor = extractor or FeatureExtractor.pinned()
     train, test = train or load_images("mnist"), test or load_test_images("mnist")

@@ -43,9 +43,8 @@ def read_report(path: Path) -> dict[str, Any]:
 def find_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
     """Compare two reports, ready for JSON.
 
-    `moved` has the results that differ, each as a `Mean` before and now, with the difference of the means in root mean square
-    standard deviations of both, the largest first and those without any last; `stayed` has the names of those that are equal,
-    `missing` of those that only one report has, and `settings` the values of those that differ, before and now.
+    Results that `moved` have a `Mean` before and now, with the difference in root mean square standard deviations of both, the
+    largest first and those without any last; `missing` are those of one report only.
     """
     old, new = (dict(_results(report)) for report in (before, now))
     moved: list[dict[str, Any]] = []

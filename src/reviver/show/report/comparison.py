@@ -55,10 +55,7 @@ def summarize(values: Sequence[float], low: float = 0.0, high: float = math.inf)
 def compare_with_original(
     lstm: Mapping[str, Any], metrics: Sequence[Records], gan: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Compare every number of the original with the measured ones, and count those that agree.
-
-    What is given rather than measured, such as the widths of the layers, does not count. `metrics` are those of the LSTM runs.
-    """
+    """Compare every number of the original with the measured ones, and count those that agree, of those that are measured."""
     rows = {"lstm": compare_lstm(lstm, metrics), "gan": compare_gan(gan)}
     measured = [row for part in rows.values() for row in part.values() if "num_runs" in row]
     agreements = [row["agrees"] for row in measured if row["agrees"] is not None]
@@ -141,8 +138,7 @@ def compare_number(
 ) -> dict[str, Any]:
     """Compare a number of the original, or None, with the one of each run, None for a run that has none.
 
-    `low` is the least value of the quantity. The number agrees if it lies between the least and the greatest of the runs, up
-    to rounding; `distance_to_range` is 0 then, and `distance_in_std` is its distance to the mean.
+    It agrees if it lies between the least and the greatest of the runs, up to rounding. `low` is the least value it can have.
     """
     known = [float(value) for value in measured if value is not None]
     spread = summarize(known, low, 1.0 if unit == "fraction" else math.inf) if known else None

@@ -184,10 +184,7 @@ def lstm_unrolled(network: LSTMClassifier, digits: Sequence[int]) -> Figure:
 
 
 def read_layers(network: Generator | Discriminator) -> list[LinearLayer]:
-    """Return the linear layers of a network of the GAN, each with the modules up to the next.
-
-    The discriminator's last layer gets a Sigmoid, which is part of its loss rather than a module.
-    """
+    """Return the linear layers of a network of the GAN, each with the modules up to the next, of D with the Sigmoid of its loss."""
     layers: list[tuple[nn.Linear, list[str]]] = []
     for module in network.layers:
         if isinstance(module, nn.Linear):

@@ -46,10 +46,7 @@ logger = logging.getLogger("reviver")
 
 
 class ReportFiles(NamedTuple):
-    """Paths of the report: the HTML page, the PDF, and the results that both show; the explorer, which they link.
-
-    The explorer is None if these runs cannot be explored.
-    """
+    """Paths of the report, of the results that it shows, and of the explorer that it links, None if there is none."""
 
     html: Path
     pdf: Path
@@ -68,11 +65,10 @@ class TrainedRuns(NamedTuple):
 def train_runs(
     out: str | Path, *, full: bool = False, seed: int = 0, device: str = "auto", progress: bool = False
 ) -> TrainedRuns:
-    """Train both networks into `out`/runs, reusing finished runs, for `build_report`.
+    """Train both networks into `out`/runs for `build_report`, or reuse or resume what is there.
 
-    The LSTM is trained with each seed with the dropout of the original, and without.
-    `full` trains the GAN with the preset `original` instead of `best`. `seed` is that of the GAN, and the first of the LSTM.
-    After an interrupted training, the next call resumes it.
+    The LSTM is trained with each seed with the dropout of the original, and without. `full` trains the GAN with the preset
+    `original` instead of `best`. `seed` is that of the GAN, and the first of the LSTM.
     """
     from reviver.train.gan.training import train as train_gan
     from reviver.train.lstm.training import train as train_lstm
@@ -129,10 +125,7 @@ def build_report(out: Path, lstm: LSTMResults, gan: GANResults) -> ReportFiles:
 
 
 def try_explorer(path: Path, runs: Sequence[OpenedRun]) -> Path | None:
-    """Write the explorer of some runs to `path`, and return it; or warn and return None if they have no data for one.
-
-    The report is complete without it.
-    """
+    """Write the explorer of some runs to `path`, and return it; or warn and return None if they have no data for one."""
     logger.info("writing %s", path)
     try:
         page = build_page(runs, trains_gan=True)
@@ -180,10 +173,7 @@ def save_figures(folder: Path, lstm: LSTMResults, gan: GANResults) -> None:
 def compile_report(
     results: Path, figures: Path, targets: Mapping[Literal["html", "pdf"], Path], *, has_explorer: bool = False
 ) -> None:
-    """Compile report.typ with `results`, a report.json, into one file per target, beside an explorer if there is one.
-
-    If one fails, none is written.
-    """
+    """Compile report.typ with `results`, a report.json, into all targets or none, with a link to an explorer if there is one."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for source in SOURCES:

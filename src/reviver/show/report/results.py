@@ -239,8 +239,7 @@ def _recognize_digits(run: OpenedRun, classifier: DigitClassifier) -> dict[str, 
 def _count_digits(probabilities: Tensor) -> dict[str, Any]:
     """Count the images that are recognized as each digit, with probabilities [N, 10] of which one is at least CONFIDENCE.
 
-    The standard error of the fraction of recognized images is that from their number alone. `balanced_fraction` counts each
-    digit for at most a tenth of the images, so one digit gives 0.1.
+    `balanced_fraction` counts each digit for at most a tenth of the images, so one digit gives 0.1.
     """
     confidences, digits = probabilities.max(1)
     counts = torch.bincount(digits[confidences >= CONFIDENCE], minlength=10).tolist()
