@@ -9,7 +9,7 @@ from reviver.data.images.named import DATA_SETS
 from reviver.data.sequences.custom import CustomTask
 from reviver.explorer.lstm_examples import ExampleInputs
 from reviver.explorer.manifest import Facts, Rounding, ScoreRow
-from reviver.settings.parts import is_reference
+from reviver.settings.parts import is_custom
 from reviver.train.description import (
     LICENSES,
     Item,
@@ -35,10 +35,8 @@ SIGNIFICANT = 6
 
 
 def can_run(run: OpenedRun) -> bool:
-    """Return whether the page can run the networks of a run."""
-    if run.kind == "gan":
-        return run.config.networks is None
-    return not is_reference(run.config.cell)
+    """Return whether the page can run the networks of a run, which are not user-defined."""
+    return not any(is_custom(option, getattr(run.config, option, None)) for option in ("cell", "networks"))
 
 
 def lstm_facts(
@@ -50,7 +48,7 @@ def lstm_facts(
     """
     items = [Item("task", run.task.definition.goal, data.task)]
     images = run.task.definition.data_set
-    licenses = [data_license("images", images, images)] if images else []
+    licenses = [data_license(images, images)] if images else []
     if isinstance(run.task, CustomTask):
         record = run.task.data
         size = f"{record.num_sequences:,} sequences of up to {record.max_length:,} steps"
@@ -78,29 +76,24 @@ def gan_facts(
         Item("images", f"{data['num_images']:,} of {shape}", "channels × height × width"),
     ]
     if can_run(run):
-        items += _network_items(run, training, problem)
+        in_page, note = "none", problem
+        if training is not None:
+            in_page = f"{len(training.images):,} of {data['num_images']:,}"
+            note = "a random sample, spread over classes" if len(training.images) < data["num_images"] else None
+        sizes = [
+            sum(tensor.numel() for tensor in network.parameters()) for network in (run.generator, run.discriminator)
+        ]
+        average = f"moving average of the weights with decay {run.config.ema:g}" if run.config.ema > 0 else None
+        items.append(Item("training images in this page", in_page, note))
+        items.append(Item("parameters of the generator", f"{sizes[0]:,}", average))
+        items.append(Item("parameters of the discriminator", f"{sizes[1]:,}"))
+        if run.generator.num_classes:
+            items.append(Item("classes", str(run.generator.num_classes), "conditional"))
     epochs = float(run.config.epochs)
     if run.folder.status != "finished":
         epochs = max((record["epoch"] for record in run.metrics if record["step"] <= run.step), default=0)
-    licenses = [data_license("images", run.config.data, data["name"])]
+    licenses = [data_license(run.config.data, data["name"])]
     return _facts(run, [*items, *run_items(run, epochs)], gan_scores(run), rounding, licenses)
-
-
-def _network_items(run: OpenedRun, training: ImageSet | None, problem: str | None) -> list[Item]:
-    """Return the facts about the networks of a run and the training images in the page."""
-    total, generator = run.folder.record["data"]["num_images"], run.generator
-    in_page, note = "none", problem
-    if training is not None:
-        in_page = f"{len(training.images):,} of {total:,}"
-        note = "a random sample, spread over classes" if len(training.images) < total else None
-    sizes = [sum(tensor.numel() for tensor in network.parameters()) for network in (generator, run.discriminator)]
-    average = f"moving average of the weights with decay {run.config.ema:g}" if run.config.ema > 0 else None
-    return [
-        Item("training images in this page", in_page, note),
-        Item("parameters of the generator", f"{sizes[0]:,}", average),
-        Item("parameters of the discriminator", f"{sizes[1]:,}"),
-        *([Item("classes", str(generator.num_classes), "conditional")] if generator.num_classes else []),
-    ]
 
 
 def _facts(
@@ -117,9 +110,9 @@ def _facts(
     )
 
 
-def data_license(label: str, source: str, name: str) -> Item:
-    """Return the license of data called `name`, of the setting `data` that is `source`."""
-    label = f"{label}: {name}"
+def data_license(source: str, name: str) -> Item:
+    """Return the license of images called `name`, of the setting `data` that is `source`."""
+    label = f"images: {name}"
     if source in LICENSES:
         known = LICENSES[source]
         return Item(label, known.name, f"by {known.authors}; {known.url}")

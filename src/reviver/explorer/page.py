@@ -137,7 +137,7 @@ def _training_images(blocks: Blocks, classifier: ClassifierSpec | None) -> Train
         classifier, _ = embed_classifier(
             DigitClassifier.pinned(), names, blocks, "training-classifier", CLASSIFIER_BITS
         )
-    license_ = data_license("images", MNIST_10K, MNIST_10K)
+    license_ = data_license(MNIST_10K, MNIST_10K)
     return TrainingImages(data=data, source=MNIST_10K, license=license_, classifier=classifier)
 
 

@@ -13,6 +13,7 @@ from reviver.cells.classifier import RNNClassifier
 from reviver.cells.onnx import scan_layers
 from reviver.data.build import SequenceData
 from reviver.errors import ConfigError, RunFolderError
+from reviver.explorer.facts import can_run
 from reviver.files.atomic import atomic_write
 from reviver.files.file_errors import check_writable
 from reviver.files.onnx_graph import Graph, Port
@@ -23,7 +24,6 @@ from reviver.lstm import onnx as lstm_onnx
 from reviver.lstm.classifier import RecurrentClassifier
 from reviver.lstm.custom_cells import CellClassifier
 from reviver.runs.records import ImageData
-from reviver.settings.parts import is_custom
 from reviver.settings.validation import check, refuse
 from reviver.show.cards import card_of
 from reviver.train.description import source_of
@@ -37,8 +37,7 @@ Network = RecurrentClassifier | Generator
 def network_of(model: OpenedRun | Network) -> Network:
     """Return the network of a run, of a GAN its generator or the EMA, or a network itself; ConfigError if it is user-defined."""
     if isinstance(model, OpenedRun):
-        name = str(model.folder.path)
-        is_own = any(is_custom(option, getattr(model.config, option, None)) for option in ("cell", "networks"))
+        name, is_own = str(model.folder.path), not can_run(model)
     else:
         name, is_own = type(model).__name__, isinstance(model, CellClassifier | CustomGenerator)
     if is_own:

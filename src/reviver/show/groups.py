@@ -112,21 +112,27 @@ def rank_runs(runs: Sequence[ComparedRun]) -> tuple[dict[str, Any], list[str]]:
         )
         for group in group_runs(runs).values()
     ]
-    rankings = [rank_groups(groups, *measure) for measure in _measures(runs)]
+    rankings = [rank_groups(groups, *measure) for measure in _measured(runs)[0]]
     if "validation_accuracy" not in rankings[0]["measure"] and "fid" not in rankings[0]["measure"]:
         rankings[0] |= {"leaders": [], "best": None}  # a lower loss of a GAN is not better
     lines = ranking_lines(rankings[0], rankings[1:], advice="train more seeds")
     return {"runs": [str(run.folder.path) for run in runs], "summaries": rankings}, lines
 
 
-def _measures(runs: Sequence[ComparedRun]) -> list[Measure]:
+def _measured(runs: Sequence[ComparedRun]) -> tuple[list[Measure], tuple[tuple[str, str], tuple[str, str]]]:
+    """Return the measures of a table, the first of which decides, and the metrics of the two panels with their titles."""
+    seconds: Measure = ("seconds", "min")
     if runs[0].folder.kind == "lstm":
         has_means = all("mean_of_last" in run.results for run in runs)
+        has_length = all("length" in run.records[-1] for run in runs)
         steadier: list[Measure] = [("mean_of_last.validation_accuracy", "max")] if has_means else []
-        return [("best.validation_accuracy", "max"), *steadier, ("last.validation_loss", "min"), ("seconds", "min")]
+        first = ("length", "Length of the curriculum") if has_length else ("validation_loss", "Validation loss")
+        measures = [("best.validation_accuracy", "max"), *steadier, ("last.validation_loss", "min"), seconds]
+        return measures, (first, ("validation_accuracy", "Validation accuracy"))
     if all(run.results["scores"] for run in runs):
-        return [("scores.fid", "min"), ("scores.coverage", "max"), ("seconds", "min")]
-    return [("last.generator_loss", "min"), ("last.discriminator_loss", "min"), ("seconds", "min")]
+        return [("scores.fid", "min"), ("scores.coverage", "max"), seconds], (("fid", "FID"), ("coverage", "Coverage"))
+    panels = ("generator_loss", "Generator loss"), ("discriminator_loss", "Discriminator loss")
+    return [("last.generator_loss", "min"), ("last.discriminator_loss", "min"), seconds], panels
 
 
 @styled()
@@ -144,7 +150,7 @@ def comparison_curves(runs: Sequence[ComparedRun], labels: Sequence[str] = (), *
     chosen = dict([*groups.items()][: len(STYLES)])
     figure = Figure()
     (axes,) = panels(figure)
-    for panel, (name, heading) in zip(axes, _panels_of(runs), strict=True):
+    for panel, (name, heading) in zip(axes, _measured(runs)[1], strict=True):
         curves = [_align(group, name) for group in chosen.values()]
         low, high = bounds_of(name)
         if name == "length":
@@ -171,18 +177,6 @@ def comparison_curves(runs: Sequence[ComparedRun], labels: Sequence[str] = (), *
     columns = max(1, min(len(labels), int(figure.get_figwidth() * 14 / (4 + max(map(len, labels))))))
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, title=title)
     return figure
-
-
-def _panels_of(runs: Sequence[ComparedRun]) -> list[tuple[str, str]]:
-    """Return the metrics of the two panels with their titles."""
-    records = [run.records[-1] for run in runs]
-    if runs[0].folder.kind == "lstm":
-        has_length = all("length" in record for record in records)
-        first = ("length", "Length of the curriculum") if has_length else ("validation_loss", "Validation loss")
-        return [first, ("validation_accuracy", "Validation accuracy")]
-    if all("fid" in record for record in records):
-        return [("fid", "FID"), ("coverage", "Coverage")]
-    return [("generator_loss", "Generator loss"), ("discriminator_loss", "Discriminator loss")]
 
 
 def _align(group: Sequence[ComparedRun], name: str) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:

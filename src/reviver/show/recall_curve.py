@@ -153,32 +153,24 @@ def rows_of_curve(trials: Sequence[Trial], found: Mapping[str, Outcome]) -> list
 
     `sequences` are training sequences to 99 % of the runs that passed this length, `seconds` those of the whole run.
     """
-    results = [(trial, found[trial.key].result or {}) for trial in trials if trial.key in found]
-    rows: dict[tuple[str, int], dict[str, Any]] = {}
-    for trial, result in results:
-        for place, length in enumerate(trial.arguments["lengths"]):
-            columns: dict[str, list[Any]] = {name: [] for name in ("accuracies", "longest", "sequences", "seconds")}
-            row = rows.setdefault((trial.axes["network"], length), columns)
-            row["accuracies"].append(result["accuracies"][place])
-            row["longest"].append(result["longest"])
-            row["sequences"] += [] if result["sequences"][place] is None else [result["sequences"][place]]
-            row["seconds"].append(result["seconds"])
-    return [
-        {
-            "network": network,
-            "length": length,
-            "seeds": len(row["accuracies"]),
-            "accuracies": row["accuracies"],
-            "longest": row["longest"],
-            "accuracy_mean": mean(row["accuracies"]),
-            "accuracy_std": stdev(row["accuracies"]) if len(row["accuracies"]) > 1 else None,
-            "reached": len(row["sequences"]),
-            "sequences_mean": mean(row["sequences"]) if row["sequences"] else None,
-            "sequences_std": stdev(row["sequences"]) if len(row["sequences"]) > 1 else None,
-            "seconds_mean": mean(row["seconds"]),
-        }
-        for (network, length), row in sorted(rows.items(), key=lambda pair: ([*NETWORKS].index(pair[0][0]), pair[0][1]))
-    ]
+    runs: dict[tuple[str, int], list[tuple[float, int | None, dict[str, Any]]]] = {}
+    for trial in trials:
+        if trial.key in found and (result := found[trial.key].result) is not None:
+            for length, *values in zip(
+                trial.arguments["lengths"], result["accuracies"], result["sequences"], strict=True
+            ):
+                runs.setdefault((trial.axes["network"], length), []).append((*values, result))
+    rows = []
+    for network, length in sorted(runs, key=lambda place: ([*NETWORKS].index(place[0]), place[1])):
+        accuracies, needed, results = zip(*runs[network, length], strict=True)
+        sequences = [number for number in needed if number is not None]
+        row = {"network": network, "length": length, "seeds": len(accuracies), "accuracies": [*accuracies]}
+        row |= {"longest": [result["longest"] for result in results], "accuracy_mean": mean(accuracies)}
+        row |= {"accuracy_std": stdev(accuracies) if len(accuracies) > 1 else None, "reached": len(sequences)}
+        row["sequences_mean"] = mean(sequences) if sequences else None
+        row["sequences_std"] = stdev(sequences) if len(sequences) > 1 else None
+        rows.append(row | {"seconds_mean": mean(result["seconds"] for result in results)})
+    return rows
 
 
 def _place(trial: Trial) -> tuple[str, int]:
