@@ -6,14 +6,13 @@ A block is zlib-deflated and written in base64. `web/src/data/` reads it.
 import base64
 import zlib
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from reviver.explorer.manifest import Dtype, TensorBlock, TensorSpec
+from reviver.explorer.manifest import TensorBlock, TensorSpec
 
 LEVEL, MEMORY_LEVEL = 9, 9
 """Of zlib: the smallest file."""
@@ -23,13 +22,8 @@ ALIGNMENT = 4
 """Bytes. Each tensor begins at a multiple, so that single-precision numbers can be read in place."""
 
 
-class Encoded(NamedTuple):
-    """The bytes of a tensor, and what a reader needs to know, see `TensorSpec`."""
-
-    dtype: Dtype
-    shape: tuple[int, ...]
-    data: bytes
-    scale: float | None = None
+Encoded = tuple[TensorSpec, bytes]
+"""A tensor as `Blocks.add_tensors` takes it, which sets the offset."""
 
 
 class Blocks:
@@ -46,10 +40,10 @@ class Blocks:
     def add_tensors(self, name: str, tensors: Mapping[str, Encoded]) -> TensorBlock:
         """Add a block with tensors, and return where they are."""
         data, specs = bytearray(), {}
-        for key, tensor in tensors.items():
+        for key, (spec, content) in tensors.items():
             data += bytes(-len(data) % ALIGNMENT)
-            specs[key] = TensorSpec(dtype=tensor.dtype, offset=len(data), shape=tensor.shape, scale=tensor.scale)
-            data += tensor.data
+            specs[key] = spec.model_copy(update={"offset": len(data)})
+            data += content
         self.add(name, bytes(data))
         return TensorBlock(block=name, tensors=specs)
 
@@ -67,24 +61,30 @@ def deflate(data: bytes) -> bytes:
 def encode_u8(values: Tensor | NDArray[np.uint8]) -> Encoded:
     """Encode bytes, such as pixels."""
     array = np.asarray(values, dtype=np.uint8)
-    return Encoded("u8", array.shape, array.tobytes())
+    return TensorSpec(dtype="u8", offset=0, shape=array.shape), array.tobytes()
 
 
 def encode_f32(values: Tensor) -> Encoded:
     """Encode single-precision numbers."""
     array = values.detach().cpu().numpy().astype("<f4")
-    return Encoded("f32", array.shape, array.tobytes())
+    return TensorSpec(dtype="f32", offset=0, shape=array.shape), array.tobytes()
 
 
-def encode_f16(values: Tensor) -> tuple[Encoded, Tensor]:
-    """Encode numbers in half precision; return them with the float64 values that a reader gets.
+def encode_weights(weights: Mapping[str, Tensor]) -> tuple[dict[str, Encoded], dict[str, Tensor]]:
+    """Encode weights by name, matrices in half precision; return them with the float64 values that a reader gets.
 
     A power of two scales the largest to [0.5, 1), so that none overflows. Two planes of bytes deflate better than pairs.
     """
-    exact = values.detach().cpu().double()
-    largest = float(exact.abs().max()) if exact.numel() else 0.0
-    scale = 2.0 ** int(np.frexp(largest)[1]) if largest else 1.0
-    halves = (exact / scale).numpy().astype("<f2")
-    planes = np.frombuffer(halves.tobytes(), dtype=np.uint8).reshape(-1, 2).T
-    rounded = torch.from_numpy(halves.astype(np.float64)) * scale
-    return Encoded("f16", halves.shape, planes.tobytes(), scale=scale), rounded
+    encoded, rounded = dict[str, Encoded](), dict[str, Tensor]()
+    for name, values in weights.items():
+        exact = values.detach().cpu().double()
+        if exact.dim() < 2:
+            encoded[name], rounded[name] = encode_f32(values), exact.float().double()
+            continue
+        largest = float(exact.abs().max()) if exact.numel() else 0.0
+        scale = 2.0 ** int(np.frexp(largest)[1]) if largest else 1.0
+        halves = (exact / scale).numpy().astype("<f2")
+        planes = np.frombuffer(halves.tobytes(), dtype=np.uint8).reshape(-1, 2).T
+        rounded[name] = torch.from_numpy(halves.astype(np.float64)) * scale
+        encoded[name] = TensorSpec(dtype="f16", offset=0, shape=halves.shape, scale=scale), planes.tobytes()
+    return encoded, rounded

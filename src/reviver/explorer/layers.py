@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
-from reviver.explorer.blocks import Blocks, Encoded, encode_f16, encode_f32
+from reviver.explorer.blocks import Blocks, encode_weights
 from reviver.explorer.manifest import Activation, LayerSpec, Rounding, TensorBlock
 
 ACTIVATIONS: Mapping[type[nn.Module], Activation] = {nn.LeakyReLU: "leaky-relu", nn.ReLU: "relu", nn.Tanh: "tanh"}
@@ -37,15 +37,16 @@ def embed(blocks: Blocks, name: str, network: nn.Sequential) -> tuple[TensorBloc
     Return where, its linear layers and convolutions, and the network with the rounded weights.
     """
     rounded = copy.deepcopy(network)
-    tensors: dict[str, Encoded] = {}
+    weights: dict[str, Tensor] = {}
     specs: list[LayerSpec] = []
     for module, after in zip_longest(list(rounded), list(rounded)[1:]):
         if isinstance(module, nn.Linear | nn.Conv2d):
             weight, bias = f"W{len(specs)}", f"b{len(specs)}"
-            assert module.bias is not None
-            tensors[weight], module.weight.data = encode_f16(module.weight)
-            tensors[bias], module.bias.data = encode_f32(module.bias), module.bias.float().double()
+            weights |= dict(zip((weight, bias), module.parameters(), strict=True))
             specs.append(LayerSpec(weight=weight, bias=bias, activation=ACTIVATIONS.get(type(after), "none")))
+    tensors, values = encode_weights(weights)
+    for key, parameter in weights.items():
+        parameter.copy_(values[key])
     return blocks.add_tensors(name, tensors), specs, rounded
 
 

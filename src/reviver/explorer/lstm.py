@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from reviver.data.build import SequenceData
-from reviver.explorer.blocks import Blocks, Encoded, encode_f16, encode_f32
+from reviver.explorer.blocks import Blocks, Encoded, encode_weights
 from reviver.explorer.facts import can_run, lstm_facts, to_columns
 from reviver.explorer.layers import rounding_of
 from reviver.explorer.lstm_examples import ExampleInputs, channel_names, collect_examples
@@ -94,13 +94,7 @@ def choose_stages(run: OpenedRun) -> dict[str, RecurrentClassifier]:
 @torch.no_grad()
 def round_weights(network: RecurrentClassifier) -> tuple[dict[str, Encoded], RecurrentClassifier]:
     """Return the weights of a network by name, matrices in half precision, and a float64 network with what they are."""
-    tensors: dict[str, Encoded] = {}
-    rounded: dict[str, Tensor] = {}
-    for name, value in network.weights_by_name().items():
-        if value.dim() > 1:
-            tensors[name], rounded[name] = encode_f16(value)
-        else:
-            tensors[name], rounded[name] = encode_f32(value), value.double()
+    tensors, rounded = encode_weights(network.weights_by_name())
     computed = copy.deepcopy(network).double()
     for name, weight in computed.weights_by_name().items():
         weight.copy_(rounded[name])

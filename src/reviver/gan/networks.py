@@ -93,11 +93,7 @@ class Generator(nn.Module, PretrainedMixin):
         return {"latent_size": self.noise_size, "image_shape": shape, "batch_norm_eps": epsilon, "num_classes": classes}
 
     def forward(self, z: Tensor) -> Tensor:
-        """Return the images [N, C, H, W] of latent vectors z [N, Z]; another shape of z is a `DataError`."""
-        if z.dim() != 2 or z.shape[1] != self.latent_size:
-            raise DataError(
-                f"z must have shape [N, {self.latent_size}], got {list(z.shape)}; sample it with sample_latents"
-            )
+        """Return the images [N, C, H, W] of latent vectors z [N, Z], see `sample_latents`."""
         pixels: Tensor = self.layers(z)  # [N, C·H·W]
         return pixels.view(-1, *self.image_shape)
 

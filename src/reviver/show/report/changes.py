@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +31,13 @@ def read_report(path: Path) -> dict[str, Any]:
     """Read an untrusted report.json; a damaged one, or one of another schema, is a `DataError`."""
     with explain_read_errors(path):
         content = read_json(path)
-    if (version := content.get("schema_version")) != SCHEMA_VERSION:
+    version, problem = content.get("schema_version"), "lacks results or settings of a network"
+    if version != SCHEMA_VERSION:
         problem = f"schema_version must be {SCHEMA_VERSION}, got {short_repr(version)}"
-        raise damaged_data_file(path, problem, REMEDY)
-    try:
-        find_changes(content, content)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise damaged_data_file(path, "lacks results or settings of a network", REMEDY) from error
-    return content
+    with suppress(KeyError, TypeError, AttributeError):
+        if version == SCHEMA_VERSION and find_changes(content, content):
+            return content
+    raise damaged_data_file(path, problem, REMEDY)
 
 
 def find_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
