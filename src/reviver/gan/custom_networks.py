@@ -20,8 +20,6 @@ from reviver.settings.parts import CustomClass, explaining
 from reviver.settings.validation import refuse
 
 PROBE_IMAGES = 3
-CHUNK = 256
-"""Images of a pass that recomputes the statistics of BatchNorm: convolutions need much memory."""
 
 
 class CustomGenerator(Generator):
@@ -87,22 +85,6 @@ def build_custom(
     if not any(parameter.is_meta for network in networks for parameter in network.parameters()):
         _probe(parts, *networks)
     return networks
-
-
-@torch.no_grad()
-def recompute_statistics(generator: CustomGenerator, z: Tensor) -> None:
-    """Set the running statistics of each BatchNorm layer to the mean of those of chunks of z [N, Z], in training mode."""
-    layers = [layer for layer in generator.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
-    momenta = [layer.momentum for layer in layers]
-    generator.train()
-    for layer in layers:
-        layer.reset_running_stats()
-        layer.momentum = None  # a mean of all
-    for chunk in z.split(CHUNK) if layers else ():
-        if len(chunk) > 1:
-            generator(chunk)
-    for layer, momentum in zip(layers, momenta, strict=True):
-        layer.momentum = momentum
 
 
 def _build(part: CustomClass, num_classes: int, **sizes: Any) -> nn.Module:

@@ -14,9 +14,9 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import get_ema_multi_avg_fn
+from torch.optim.swa_utils import get_ema_multi_avg_fn, update_bn
 
-from reviver.gan.custom_networks import CustomGenerator, recompute_statistics
+from reviver.gan.custom_networks import CustomGenerator
 from reviver.gan.networks import Generator
 from reviver.rng import make_rng
 
@@ -24,6 +24,8 @@ EMA_INTERVAL = 4
 """Generator updates per EMA update; the decay is compounded to match."""
 CHUNK = 2048
 """Latent vectors that are computed at a time, which bounds the memory."""
+CUSTOM_CHUNK = 256
+"""The same for user-defined networks: convolutions need much memory."""
 
 
 def ema_decay(max_decay: float, rampup: float, updates: int) -> float:
@@ -62,7 +64,7 @@ def recompute_batch_norm(generator: Generator, num_samples: int, seed: int) -> N
     generator.eval()
     z = generator.sample_latents(num_samples, make_rng(seed, "statistics")).to(next(generator.parameters()))
     if isinstance(generator, CustomGenerator):
-        recompute_statistics(generator, z)
+        update_bn((chunk for chunk in z.split(CUSTOM_CHUNK) if len(chunk) > 1), generator)
         generator.train(was_training)
         return
     for index, layer in enumerate(generator.layers):

@@ -16,10 +16,11 @@ import torch
 from torch import Tensor
 
 from reviver.cli import main
+from reviver.data.images import image_set
 from reviver.data.images.image_set import ImageSet, from_pixels, to_pixels
 from reviver.errors import ConfigError, DataError
 from reviver.gan.networks import Generator
-from reviver.gan.scores import metrics, reference_stats
+from reviver.gan.scores import metrics
 from reviver.gan.scores.feature_extractor import DigitClassifier, FeatureExtractor, weights_path
 from reviver.gan.scores.reference_stats import Comparison, Reference, compare_features, load_extractor, load_reference
 from reviver.gan.scores.scores import (
@@ -262,6 +263,6 @@ def test_changed_images_and_a_changed_extractor_are_refused(run: Any, monkeypatc
     del folder.record["extractor_sha256"]  # as in a record from elsewhere, which may name any file
     folder.save_record()
     assert run("gan evaluate followed --num-samples 60")[0] == 2
-    monkeypatch.setattr(reference_stats, "load_images", lambda data, size: few_digits("train", 599))
+    monkeypatch.setattr(image_set, "load_images", lambda data, size: few_digits("train", 599))
     problem = "mnist has changed since this run was trained on it; restore the old images"
     assert run("gan evaluate digits --num-samples 60")[::2] == (2, f"error: {problem}\n")
