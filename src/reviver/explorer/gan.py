@@ -62,7 +62,7 @@ def collect_gan(
     z = generator.sample_latents(NUM_CONTEXT, make_rng(run.config.seed, "explorer/context"))  # stand for all of the run
     samples = generate_chunked(generator, z)
     rounding = measure_rounding(run, z, samples, g_rounded, d_rounded, classifier, c_rounded)
-    endpoints = choose_endpoints(run, classifier)
+    endpoints, endpoint_classes = choose_endpoints(run, classifier)
     if num_training is None:
         num_training = max(1, min(NUM_TRAINING, MAX_TRAINING_BYTES // math.prod(generator.image_shape)))
     training, test = None, None
@@ -81,7 +81,7 @@ def collect_gan(
         discriminator=d_weights,
         classifier=classifier_spec,
         latents=embed_latents(run, folded, endpoints, f"{id_}-latents", blocks),
-        endpoint_classes=endpoints.classes,
+        endpoint_classes=endpoint_classes,
         logits=context_logits(run, samples, generator.class_labels(z), images),
         **gan_records(run, blocks, id_, name=name, with_data=with_data),
         training=embed_images(training, f"{id_}-training", blocks),

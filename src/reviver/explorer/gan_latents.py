@@ -5,8 +5,6 @@ Shapes: N latents, Z latent size, K classes, P pixels, E end points.
 
 import copy
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -34,30 +32,21 @@ MAX_DIRECTION_PIXELS = 2048
 """Of larger images, as many random pixels decide about the principal directions."""
 
 
-class Endpoints(NamedTuple):
-    """Latents [E, Z] that make good ends of an interpolation, and the class of each image, or None."""
-
-    latents: Tensor
-    classes: Sequence[int | None]
-
-
-def embed_latents(
-    run: OpenedRun, folded: nn.Sequential, endpoints: Endpoints, name: str, blocks: Blocks
-) -> TensorBlock:
+def embed_latents(run: OpenedRun, folded: nn.Sequential, endpoints: Tensor, name: str, blocks: Blocks) -> TensorBlock:
     """Add the latents of a run to the data blocks; return where they are."""
     generator = run.generator
     num_classes = generator.num_classes
     grid_classes = torch.arange(GRID_SIZE) % num_classes if num_classes else None
     tensors = {
         "grid": encode_f32(generator.sample_latents(GRID_SIZE, make_rng(run.config.seed, "grid"), grid_classes)),
-        "endpoints": encode_f32(endpoints.latents),
+        "endpoints": encode_f32(endpoints),
         "directions": encode_f32(principal_directions(generator, folded, run.config.seed)),
     }
     return blocks.add_tensors(name, tensors)
 
 
-def choose_endpoints(run: OpenedRun, classifier: DigitClassifier | None) -> Endpoints:
-    """Choose end points: the most robust of each class, or latents whose images differ much where no class is known.
+def choose_endpoints(run: OpenedRun, classifier: DigitClassifier | None) -> tuple[Tensor, list[int | None]]:
+    """Return end points [E, Z] and their classes: the most robust, or latents whose images differ much if no class is known.
 
     A conditional generator whose classes the classifier does not know gets random latents of each class.
     """
@@ -85,8 +74,8 @@ def choose_endpoints(run: OpenedRun, classifier: DigitClassifier | None) -> Endp
         chosen += best[:per_class]
         classes += [index] * len(best[:per_class])
     if chosen:
-        return Endpoints(z[chosen], classes)
-    return Endpoints(choose_distant_endpoints(generator, run.config.seed, PER_CLASS), [None] * PER_CLASS)
+        return z[chosen], classes
+    return choose_distant_endpoints(generator, run.config.seed, PER_CLASS), [None] * PER_CLASS
 
 
 def principal_directions(generator: Generator, folded: nn.Sequential, seed: int) -> Tensor:

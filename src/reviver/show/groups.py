@@ -15,7 +15,7 @@ from reviver.errors import ConfigError, ReviverError, RunFolderError
 from reviver.figures import CHANCE_COLOR, draw_runs, integer_ticks, panels, plain_log_ticks, styled
 from reviver.runs.folder import RunFolder
 from reviver.settings.validation import refuse, show_value
-from reviver.sweep.statistics import SEED, RunGroup, bounds_of, rank_groups, ranking_lines
+from reviver.sweep.statistics import SEED, bounds_of, rank_groups, ranking_lines
 from reviver.sweep.summary_figure import STYLES, plain_text
 from reviver.sweep.trials import find_trial_runs
 from reviver.text import leaves_bounds
@@ -105,13 +105,10 @@ def group_runs(runs: Sequence[ComparedRun]) -> dict[str, list[ComparedRun]]:
 def rank_runs(runs: Sequence[ComparedRun]) -> tuple[dict[str, Any], list[str]]:
     """Return the groups of runs ranked by each measure, of which the first decides on the best, and the lines of the table."""
     names = differing_settings(runs)
-    groups = [
-        RunGroup(
-            {name: group[0].settings[name] for name in names},
-            [{**run.results, "seconds": run.folder.record.get("seconds")} for run in group],
-        )
-        for group in group_runs(runs).values()
-    ]
+    groups = []
+    for group in group_runs(runs).values():
+        results = [{**run.results, "seconds": run.folder.record.get("seconds")} for run in group]
+        groups.append(({name: group[0].settings[name] for name in names}, results))
     rankings = [rank_groups(groups, *measure) for measure in _measured(runs)[0]]
     if "validation_accuracy" not in rankings[0]["measure"] and "fid" not in rankings[0]["measure"]:
         rankings[0] |= {"leaders": [], "best": None}  # a lower loss of a GAN is not better

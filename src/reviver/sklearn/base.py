@@ -3,6 +3,7 @@
 Shapes: N sequences, T steps of the longest, I channels per step, C outputs.
 """
 
+from dataclasses import replace
 from typing import Any, ClassVar, Literal, get_type_hints
 
 import numpy as np
@@ -29,7 +30,7 @@ from reviver.settings.fields import select
 from reviver.settings.lstm_network import LSTMClassifierSpec, auto_patch_size
 from reviver.settings.validation import check
 from reviver.sklearn.fitting import PLAIN, Parameters, Subset, parameter_class, train_network
-from reviver.sklearn.inputs import SequenceInput, read_sequences
+from reviver.sklearn.inputs import read_sequences
 
 
 @parameter_class
@@ -52,7 +53,7 @@ class SequenceEstimator(Parameters, BaseEstimator):  # type: ignore[misc]
 
     def _read_fit_input(
         self, X: Any, y: Any, sample_weight: Any, dtype: str | None
-    ) -> tuple[SequenceInput, NDArray[Any], NDArray[np.float64]]:
+    ) -> tuple[Examples, NDArray[Any], NDArray[np.float64]]:
         """Return the sequences X whose weight is not zero, y of each, [N], and the weights, [N]."""
         if y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
@@ -65,12 +66,11 @@ class SequenceEstimator(Parameters, BaseEstimator):  # type: ignore[misc]
         if not used.any():
             raise ValueError("sample_weight must have a weight that is not zero")
         targets = column_or_1d(check_array(y, ensure_2d=False, dtype=dtype, input_name="y"), warn=True)
-        x, lengths = (tensor[torch.from_numpy(used)] for tensor in data)
-        return SequenceInput(x, lengths), targets[used], weights[used]
+        return data[torch.from_numpy(used)], targets[used], weights[used]
 
     def _fit_network(
         self,
-        data: SequenceInput,
+        data: Examples,
         targets: NDArray[Any],
         weights: NDArray[np.float64],
         parameters: Parameters,
@@ -81,7 +81,7 @@ class SequenceEstimator(Parameters, BaseEstimator):  # type: ignore[misc]
         strata = targets if self._target == "class" else np.zeros(len(targets))
         train_rows, validation_rows = _split(strata, parameters, seed)
         self.standardization_ = Standardization.fit(data.x[train_rows], data.lengths[train_rows])
-        examples = self._standardize(data, self._encode_targets(targets, train_rows))
+        examples = replace(self._standardize(data), targets=self._encode_targets(targets, train_rows))
 
         def part(rows: Tensor) -> Subset:
             chosen = torch.from_numpy(weights)[rows]
@@ -117,15 +117,15 @@ class SequenceEstimator(Parameters, BaseEstimator):  # type: ignore[misc]
     def _encode_targets(self, targets: NDArray[Any], train_rows: Tensor) -> Tensor:
         return torch.from_numpy(targets)
 
-    def _standardize(self, data: SequenceInput, targets: Tensor) -> Examples:
-        return Examples(self.standardization_.apply(data.x, data.lengths).float(), data.lengths, targets)
+    def _standardize(self, data: Examples) -> Examples:
+        return replace(data, x=self.standardization_.apply(data.x, data.lengths).float())
 
     def _outputs(self, X: Any) -> NDArray[np.float64]:
         """Return the outputs of the network for X, [N, C]."""
         check_is_fitted(self)
         data = read_sequences(self, X, channels_first=self.channels_first, reset=False)
         network = self.network_.to(choose_device(self.device))
-        return compute_logits(network, self._standardize(data, torch.zeros(len(data.x)))).double().numpy()
+        return compute_logits(network, self._standardize(data)).double().numpy()
 
 
 def _split(strata: NDArray[Any], parameters: Parameters, seed: int) -> tuple[Tensor, Tensor | None]:

@@ -4,7 +4,7 @@ Shapes: N sequences, T steps of the longest, I channels per step.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,20 +13,12 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_array, validate_data
 from torch import Tensor
 
+from reviver.data.sequences.examples import Examples
 from reviver.settings.validation import refuse
 
 
-class SequenceInput(NamedTuple):
-    """Sequences padded to the same length."""
-
-    x: Tensor
-    """Values, [N, T, I], float32 or float64, padded with 0."""
-    lengths: Tensor
-    """Number of steps of each sequence, [N] int64."""
-
-
-def read_sequences(estimator: BaseEstimator, X: Any, *, channels_first: bool, reset: bool) -> SequenceInput:
-    """Return the sequences X, a table [N, T], an array [N, T, I], or a list of N arrays [T_n] or [T_n, I], as tensors.
+def read_sequences(estimator: BaseEstimator, X: Any, *, channels_first: bool, reset: bool) -> Examples:
+    """Return the sequences X, a table [N, T], an array [N, T, I], or a list of N arrays [T_n] or [T_n, I], with targets 0.
 
     With `channels_first`, an array is [N, I, T], and an item of a list [I, T_n]. In `fit`, `reset` sets the attributes
     `n_features_in_`, `n_steps_in_`, `n_channels_in_` and, for a data frame, `feature_names_in_` of the estimator; otherwise
@@ -35,7 +27,7 @@ def read_sequences(estimator: BaseEstimator, X: Any, *, channels_first: bool, re
     is_list = isinstance(X, (list, tuple)) or (isinstance(X, np.ndarray) and X.dtype == object and X.ndim == 1)
     # numpy makes an array of a list of lists of numbers
     if is_list and any(hasattr(item, "__array__") and np.ndim(item) > 0 for item in X):
-        is_table, result = False, _read_list(X, channels_first)
+        is_table, (x, lengths) = False, _read_list(X, channels_first)
     else:
         is_table = (X if hasattr(X, "ndim") else np.asarray(X)).ndim < 3
         if is_table:
@@ -46,11 +38,11 @@ def read_sequences(estimator: BaseEstimator, X: Any, *, channels_first: bool, re
                 raise ValueError(f"X must be [N, T] or [N, T, I] with a step and a channel, got shape {values.shape}")
             values = values.transpose(0, 2, 1) if channels_first else values
         x = torch.from_numpy(_as_float(values))
-        result = SequenceInput(x, torch.full((len(x),), x.shape[1]))
-    channels = result.x.shape[2]
+        lengths = torch.full((len(x),), x.shape[1])
+    channels = x.shape[2]
     if reset:
         estimator.n_channels_in_ = channels
-        estimator.n_steps_in_ = result.x.shape[1] if is_table else None
+        estimator.n_steps_in_ = x.shape[1] if is_table else None
         if not is_table:
             estimator.n_features_in_ = channels
             if hasattr(estimator, "feature_names_in_"):  # of a data frame that it was fitted on before
@@ -58,7 +50,7 @@ def read_sequences(estimator: BaseEstimator, X: Any, *, channels_first: bool, re
     elif channels != estimator.n_channels_in_:
         expected = f"{type(estimator).__name__} is expecting {estimator.n_channels_in_}"
         raise ValueError(f"X has {channels} channels per step, but {expected}; check channels_first")
-    return result
+    return Examples(x, lengths, torch.zeros(len(x)))
 
 
 def _read_table(estimator: BaseEstimator, X: Any, reset: bool) -> NDArray[Any]:
@@ -71,8 +63,8 @@ def _read_table(estimator: BaseEstimator, X: Any, reset: bool) -> NDArray[Any]:
     return table
 
 
-def _read_list(X: Sequence[Any], channels_first: bool) -> SequenceInput:
-    """Return a list of N arrays [T_n] or [T_n, I], padded with 0."""
+def _read_list(X: Sequence[Any], channels_first: bool) -> tuple[Tensor, Tensor]:
+    """Return a list of N arrays [T_n] or [T_n, I], padded with 0, and their lengths [N]."""
     arrays: list[NDArray[Any]] = []  # [T_n, I]
     for index, item in enumerate(X):
         array = np.asarray(item)
@@ -88,7 +80,7 @@ def _read_list(X: Sequence[Any], channels_first: bool) -> SequenceInput:
     lengths = [len(array) for array in arrays]
     x = np.zeros((len(arrays), max(lengths), flat.shape[1]), flat.dtype)
     x[np.arange(x.shape[1]) < np.array(lengths)[:, None]] = flat
-    return SequenceInput(torch.from_numpy(x), torch.tensor(lengths))
+    return torch.from_numpy(x), torch.tensor(lengths)
 
 
 def _as_float(values: NDArray[Any]) -> NDArray[Any]:

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from reviver.files.atomic import atomic_write
 from reviver.settings.validation import refuse
@@ -86,13 +86,8 @@ def write_table(rows: Sequence[Row], path: Path) -> Path:
     return path
 
 
-class RunGroup(NamedTuple):
-    """Runs that differ only in their seed."""
-
-    values: Mapping[str, Any]
-    """Settings that tell it from other groups."""
-    results: Sequence[Mapping[str, Any]]
-    """Result of each run; empty if it failed."""
+RunGroup = tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]
+"""Runs that differ only in their seed: the settings that tell them from others, and the results, each empty if it failed."""
 
 
 def rank_groups(groups: Sequence[RunGroup], measure: str, goal: Literal["max", "min"]) -> Row:
@@ -106,15 +101,15 @@ def rank_groups(groups: Sequence[RunGroup], measure: str, goal: Literal["max", "
     Groups that differ by no more than the larger of their standard deviations are equal. The `leaders` are the first of the
     `ranking` and those that equal it; if it is alone, it is the `best`. Both lists have indices of the `settings`.
     """
-    numbers = [[dict(numbers_in(result)) for result in group.results] for group in groups]
+    numbers = [[dict(numbers_in(result)) for result in results] for _, results in groups]
     known = {name for rows in numbers for row in rows for name in row}
-    if measure not in known and any(result for group in groups for result in group.results):
+    if measure not in known and any(result for _, results in groups for result in results):
         choice = did_you_mean(measure, known) or f"choose from {', '.join(known) or 'nothing: there are no numbers'}"
         refuse("measure", f"{measure!r} is not in the results; {choice}")
     settings, criteria = [], {}
-    for index, (group, rows) in enumerate(zip(groups, numbers, strict=True)):
+    for index, ((values, _), rows) in enumerate(zip(groups, numbers, strict=True)):
         done = [row for row in rows if measure in row]
-        settings.append({**group.values, "runs": len(rows), **_statistics(done, measure)})
+        settings.append({**values, "runs": len(rows), **_statistics(done, measure)})
         if done:
             criteria[index] = _criteria(done, measure, goal)
     ranking = sorted(criteria, key=lambda index: [mean(values) for values in criteria[index]], reverse=True)
@@ -138,7 +133,7 @@ def rank_settings(
         if measure not in dict(numbers_in(result)):
             error = outcome.error or f"its result has no {measure}"
             failures.append({"key": trial.key, "values": dict(trial.axes), "error": error})
-    return rank_groups([RunGroup(*group) for group in groups.values()], measure, goal) | {"failures": failures}
+    return rank_groups([*groups.values()], measure, goal) | {"failures": failures}
 
 
 def _statistics(done: Sequence[Mapping[str, float]], measure: str) -> Row:

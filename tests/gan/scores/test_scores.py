@@ -47,7 +47,7 @@ DOCS = Path(__file__).parents[3] / "docs" / "reference"
 @pytest.fixture(scope="module")
 def small() -> Reference:
     reference = load_reference(N, None, few_digits("train"), few_digits("test"))
-    assert len(reference.training_features.features) == 600  # fills their cache, too
+    assert len(reference.training_features["features"]) == 600  # fills their cache, too
     return reference
 
 

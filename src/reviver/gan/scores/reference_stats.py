@@ -70,14 +70,6 @@ class ReferenceStats(NamedTuple):
     class_fractions: Tensor
 
 
-class TrainingFeatures(NamedTuple):
-    """Features [T, D] of the training images, and distances [Q] of test images to the nearest of them."""
-
-    features: Tensor
-    nearest_pixels: Tensor
-    nearest_features: Tensor
-
-
 @dataclass(frozen=True)
 class Reference:
     """Everything that N generated images of one data set are compared with."""
@@ -97,8 +89,8 @@ class Reference:
     noise_baseline: Comparison  # N images of uniform noise
 
     @cached_property
-    def training_features(self) -> TrainingFeatures:
-        """Features of the training images, for the search of nearest images; training needs none."""
+    def training_features(self) -> dict[str, Tensor]:
+        """`features` [T, D] of the training images, and distances [Q] of test images to the nearest by pixels and features."""
 
         def compute() -> dict[str, Tensor]:
             features, test_features = self.extractor.extract(self.train_images).features, self.stats.features.float()
@@ -109,7 +101,7 @@ class Reference:
             return {"features": features} | nearest
 
         note = f"extracting the features of {len(self.train_images)} training images, once for this and later scores"
-        return TrainingFeatures(**cached(f"scores-{self.key}-originals", compute, note))
+        return cached(f"scores-{self.key}-originals", compute, note)
 
     def score(self, images: Tensor) -> Comparison:
         """Compare images [N, C, H, W] in [-1, 1], rounded to bytes, with the test images."""

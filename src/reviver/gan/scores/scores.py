@@ -119,7 +119,7 @@ def score_images(images: Tensor, reference: Reference, class_labels: Tensor | No
     pixels, training = to_pixels(images), reference.training_features
     extracted = reference.extractor.extract(pixels)
     searched = pixels[:NUM_SEARCHED], extracted.features[:NUM_SEARCHED]
-    by_pixels, by_features = find_nearest(*searched, reference.train_images, training.features)
+    by_pixels, by_features = find_nearest(*searched, reference.train_images, training["features"])
     samples, accuracy = compare_features(extracted, reference.stats), None
     if class_labels is not None:
         accuracy = metrics.class_accuracy(extracted.classes, class_labels.argmax(1), class_labels.shape[1])
@@ -135,8 +135,8 @@ def score_images(images: Tensor, reference: Reference, class_labels: Tensor | No
         real_baseline_fids=reference.real_baseline_fids,
         noise_baseline=reference.noise_baseline,
         num_searched=len(by_pixels.indices),
-        nearest_pixels=NearestDistances.of(by_pixels, training.nearest_pixels),
-        nearest_features=NearestDistances.of(by_features, training.nearest_features),
+        nearest_pixels=NearestDistances.of(by_pixels, training["nearest_pixels"]),
+        nearest_features=NearestDistances.of(by_features, training["nearest_features"]),
         class_accuracy=accuracy,
         fid_ratio=fid_ratio(samples, reference.real_baseline),
         warning=collapse_warning(samples, reference.real_baseline),

@@ -6,7 +6,7 @@ Coordinates and sizes are in inches. Shapes: T length of a palindrome.
 import itertools
 from collections.abc import Mapping, Sequence
 from math import log2
-from typing import Any, NamedTuple
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -44,14 +44,6 @@ def _mix(fill: Fill) -> Any:
     """Return a color mixed into the background of the figure, light or dark."""
     color, fraction = fill
     return fraction * np.array(to_rgb(color)) + (1 - fraction) * np.array(to_rgb(mpl.rcParams["figure.facecolor"]))
-
-
-class LinearLayer(NamedTuple):
-    """A linear layer of the GAN, and the modules up to the next one, such as "LeakyReLU 0.2"."""
-
-    inputs: int
-    outputs: int
-    followed_by: list[str]
 
 
 class Canvas:
@@ -183,7 +175,7 @@ def lstm_unrolled(network: LSTMClassifier, digits: Sequence[int]) -> Figure:
     return canvas.figure
 
 
-def read_layers(network: Generator | Discriminator) -> list[LinearLayer]:
+def read_layers(network: Generator | Discriminator) -> list[dict[str, Any]]:
     """Return the linear layers of a network of the GAN, each with the modules up to the next, of D with the Sigmoid of its loss."""
     layers: list[tuple[nn.Linear, list[str]]] = []
     for module in network.layers:
@@ -194,7 +186,9 @@ def read_layers(network: Generator | Discriminator) -> list[LinearLayer]:
         layers[-1][1].append(type(module).__name__.removesuffix("1d") + negative_slope)
     if isinstance(network, Discriminator):
         layers[-1][1].append("Sigmoid")
-    return [LinearLayer(linear.in_features, linear.out_features, followed_by) for linear, followed_by in layers]
+    return [
+        {"inputs": linear.in_features, "outputs": linear.out_features, "followed_by": names} for linear, names in layers
+    ]
 
 
 @styled()
@@ -205,7 +199,7 @@ def gan_networks(generator: Generator, discriminator: Discriminator) -> Figure:
     image = f"image\n{' × '.join(map(str, generator.image_shape))}"
     latent, probability = f"latent\nvector $z$\n{generator.latent_size}", "probability\nof being real"
     generator_layers, discriminator_layers = read_layers(generator), read_layers(discriminator)
-    widest = max(layer.outputs for layer in generator_layers + discriminator_layers)
+    widest = max(layer["outputs"] for layer in generator_layers + discriminator_layers)
     for y, title, input_text, layers, output_text in (
         (3.02, "Generator $G$", latent, generator_layers, image),
         (0.95, "Discriminator $D$", image, discriminator_layers, probability),
@@ -215,10 +209,10 @@ def gan_networks(generator: Generator, discriminator: Discriminator) -> Figure:
         previous, first, last, width = 0.82, 1.22, 5.0, 0.44
         for index, layer in enumerate(layers):
             x = first + index * (last - first) / max(len(layers) - 1, 1)
-            height = max(0.3, 1.2 * (log2(layer.outputs) - 4) / (log2(widest) - 4))
+            height = max(0.3, 1.2 * (log2(layer["outputs"]) - 4) / (log2(widest) - 4))
             canvas.line((previous, y), (x - width / 2, y))
-            canvas.box(x, y, width, height, WEIGHTS_FILL, {str(layer.outputs): MEDIUM})
-            canvas.text(x, y - 0.64, "\n".join(["Linear", *layer.followed_by]), va="top", linespacing=1.3)
+            canvas.box(x, y, width, height, WEIGHTS_FILL, {str(layer["outputs"]): MEDIUM})
+            canvas.text(x, y - 0.64, "\n".join(["Linear", *layer["followed_by"]]), va="top", linespacing=1.3)
             previous = x + width / 2
         canvas.line((previous, y), (5.45, y))
         canvas.text(5.86, y, output_text)

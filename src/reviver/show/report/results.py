@@ -296,7 +296,7 @@ def _collect_network(network: Generator | Discriminator) -> dict[str, Any]:
         if next(module.parameters(), None) is not None
     ]
     return {
-        "layers": [layer._asdict() for layer in read_layers(network)],
+        "layers": read_layers(network),
         "parameters": parameters,
         "num_parameters": sum(group["num_parameters"] for group in parameters),
     }
