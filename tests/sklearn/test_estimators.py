@@ -175,7 +175,7 @@ def test_early_stopping_keeps_the_best_epoch(estimator_class: Any, capsys: pytes
 def test_the_validation_part_is_stratified_and_not_trained_on(monkeypatch: pytest.MonkeyPatch) -> None:
     parts: list[Subset] = []
 
-    def record(spec: Any, train: Subset, validation: Subset, **options: Any) -> None:
+    def record(estimator: Any, train: Subset, validation: Subset, *options: Any) -> None:
         parts.extend([train, validation])
         raise InterruptedError
 

@@ -102,16 +102,9 @@ class SequenceEstimator(Parameters, BaseEstimator):  # type: ignore[misc]
             patch_size=auto_patch_size(longest) if patch_size == "auto" else min(patch_size, longest),
         )
         with seeding_default_rngs(seed, choose_device(parameters.device)):  # for user-defined cells
-            self.network_, self.history_, self.best_epoch_ = train_network(
-                self.architecture_,
-                part(train_rows),
-                None if validation_rows is None else part(validation_rows),
-                target=self._target,
-                parameters=parameters,
-                seed=seed,
-                score=self._score_outputs,
-                log=(lambda text: print(f"[{type(self).__name__}] {text}")) if parameters.verbose else None,  # noqa: T201
-            )
+            validation = None if validation_rows is None else part(validation_rows)
+            found = train_network(self, part(train_rows), validation, parameters, seed)
+        self.network_, self.history_, self.best_epoch_ = found
         self.n_iter_ = len(self.history_)
 
     def _encode_targets(self, targets: NDArray[Any], train_rows: Tensor) -> Tensor:

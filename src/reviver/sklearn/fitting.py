@@ -4,7 +4,7 @@ Shapes: N sequences, B batch, T time, I channels per step, C outputs: classes, o
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar, dataclass_transform, get_type_hints
@@ -22,9 +22,8 @@ from reviver.lstm.scoring import Score, compute_logits
 from reviver.rng import make_rng
 from reviver.runs.checkpoint import TrainingState
 from reviver.settings.fields import Count, CountOrZero, Positive, Probability, lr_scale
-from reviver.settings.lstm_network import DropoutKind, LSTMClassifierSpec, PatchSize, Pooling
+from reviver.settings.lstm_network import DropoutKind, PatchSize, Pooling
 from reviver.settings.parts import CustomClass
-from reviver.settings.tasks import TargetKind
 from reviver.settings.validation import refuse
 from reviver.train.lstm.curriculum import stopped_early
 from reviver.train.lstm.training import LSTMStepResult, keep_best, new_network, train_step, updates
@@ -81,23 +80,15 @@ PLAIN: Mapping[str, Any] = MappingProxyType({"bidirectional": False, "pooling": 
 
 
 def train_network(
-    spec: LSTMClassifierSpec,
-    train: Subset,
-    validation: Subset | None,
-    *,
-    target: TargetKind,
-    parameters: Parameters,
-    seed: int,
-    score: Callable[[Tensor, Subset], float],
-    log: Callable[[str], None] | None,
+    estimator: Any, train: Subset, validation: Subset | None, parameters: Parameters, seed: int
 ) -> tuple[RecurrentClassifier, list[dict[str, Any]], int]:
     """Train a new network, and return it on the CPU in eval mode, the metrics of each epoch, and the epoch that it is from.
 
-    With a validation part, training stops early, by the `score` of the outputs [N, C] for a part, and the network is that of
-    the last epoch with the best one. `log` is given a line of text per epoch. A loss that is not finite is a ValueError.
+    With a validation part, training stops early, by the score of the `estimator`, and the network is that of the last epoch
+    with the best one. A loss that is not finite is a ValueError.
     """
     device, patience = choose_device(parameters.device), parameters.patience
-    cell = parameters.cell
+    spec, cell, target = estimator.architecture_, parameters.cell, estimator._target
     if isinstance(cell, type) and any(getattr(spec, name) != value for name, value in PLAIN.items()):
         refuse("cell", "supports only bidirectional=False, pooling='last' and patch_size=1")
     part = CustomClass(cell) if isinstance(cell, type) else cell if cell == "lstm" else load_cell(cell).text
@@ -127,14 +118,18 @@ def train_network(
         if validation is not None:
             outputs = compute_logits(network, validation.examples).double()
             loss = mean_loss(target, outputs, validation.examples.targets, validation.weights)
-            metrics |= {"validation_loss": loss.item(), "validation_score": score(outputs, validation)}
+            metrics |= {
+                "validation_loss": loss.item(),
+                "validation_score": estimator._score_outputs(outputs, validation),
+            }
         for name, value in metrics.items():
             if not math.isfinite(value):
                 problem = f"training diverged: the {name.replace('_', ' ')} of epoch {state.epoch} is {value}"
                 raise ValueError(f"{problem}; give a lower learning_rate or max_norm")
         history.append(metrics)
-        if log is not None:
-            log(", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in metrics.items()))
+        if parameters.verbose:
+            text = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in metrics.items())
+            print(f"[{type(estimator).__name__}] {text}")  # noqa: T201
         if validation is not None:
             found = Score(metrics["validation_loss"], metrics["validation_score"], len(validation.examples))
             keep_best(state, network, found, patience=patience)
