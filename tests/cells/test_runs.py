@@ -111,24 +111,6 @@ def test_a_settings_file_holds_a_text(capsys: pytest.CaptureFixture[str]) -> Non
     assert reviver.load("run").config.cell == TEXT
 
 
-@pytest.mark.parametrize(
-    ("cell", "message"),
-    [
-        ("gruu", "did you mean gru?"),
-        ("gone.cell", "cell gone.cell cannot be read"),
-        ("h = tnh(W_h @ x)", "cell text, line 1, column 5: unknown function tnh; did you mean tanh?"),
-        ("x = 5", "line 1, column 1: x is the input"),
-    ],
-)
-def test_a_wrong_text_ends_with_status_2_before_anything_is_written(
-    cell: str, message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["lstm", "train", "--cell", cell, "--out", "run"]) == 2
-    error = capsys.readouterr().err
-    assert message in error
-    assert not Path("run").exists()
-
-
 def test_chrono_initialization_sets_the_biases_that_a_text_names(capsys: pytest.CaptureFixture[str]) -> None:
     words = "lstm train --length 50 --epochs 1 --data-size 60 --hidden-size 40 --init chrono --quiet --out"
     assert main([*words.split(), "run", "--cell", "peephole", "--learning-rate", "1e-9"]) == 0

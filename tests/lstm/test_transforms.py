@@ -6,7 +6,6 @@ from contextlib import suppress
 
 import pytest
 import torch
-import torch._inductor.config
 from torch import nn
 from torch.autograd import forward_ad
 from torch.func import functional_call, grad, hessian, jacfwd, jacrev, jvp, stack_module_state, vjp, vmap
@@ -255,6 +254,8 @@ def train_and_compare(network, compiled, x, *rest):
 @pytest.fixture
 def graphs():
     """Collect the graphs that torch.compile makes, of LSTMs too; random numbers are those of eager mode."""
+    from torch._inductor import config  # takes a second, and only these tests need it
+
     torch._dynamo.reset()
     found = []
 
@@ -263,7 +264,7 @@ def graphs():
         return torch._dynamo.lookup_backend("aot_eager")(graph, inputs)
 
     found.append(backend)
-    with torch._inductor.config.patch(fallback_random=True), torch._dynamo.config.patch(allow_rnn=True):
+    with config.patch(fallback_random=True), torch._dynamo.config.patch(allow_rnn=True):
         yield found
     torch._dynamo.reset()
 

@@ -2,19 +2,23 @@
 
 import errno
 import fcntl
+import io
 import json
 import os
 import shutil
 import subprocess
 import sys
 import threading
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from filelock import FileLock
+from PIL import Image
 from torch import nn
 
 from reviver.errors import RunFolderError
@@ -28,11 +32,10 @@ from reviver.runs.session import training_session
 from reviver.runs.writer import RecordsWriter
 from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
-from reviver.train.lstm.training import train
-from tests.contents import contents
+from tests.contents import contents, events, records, tensorboard_hparams, tensorboard_values
 from tests.golden.make import FOLDER
-from tests.lstm_runs import TINY
-from tests.runs.small import CPU, small_state
+from tests.lstm_runs import TINY, crash
+from tests.runs.small import CPU, GAN, disturb, small_state, train
 
 
 def test_new_folder_records_the_run(folder: RunFolder) -> None:
@@ -196,7 +199,7 @@ def test_a_setting_that_an_older_run_lacks_takes_its_default(tmp_path: Path, cap
     assert caplog.messages == [
         f"{tmp_path / 'run'}: is from before these settings, which take their defaults: patience none, max_norm 10"
     ]
-    assert contents(train(TINY, tmp_path / "run", resume=True).path) == expected
+    assert contents(train(TINY, tmp_path / "run").path) == expected
 
 
 def test_old_checkpoints_are_removed_except_the_best(tmp_path: Path) -> None:
@@ -215,3 +218,48 @@ def test_old_checkpoints_are_removed_except_the_best(tmp_path: Path) -> None:
     network = nn.Linear(3, 2)
     load_networks(find_checkpoint(tmp_path, "best"), {"network": network})
     assert torch.equal(network.weight, weights["network"]["weight"])
+
+
+# TensorBoard
+
+
+def test_scalars_equal_the_metrics(tmp_path: Path) -> None:
+    folder = train(TINY, tmp_path / "run")
+    expected = [
+        (record["step"], name, pytest.approx(value))  # float32
+        for record in folder.read_metrics()
+        for name, value in record.items()
+        if isinstance(value, float) and name != "seconds"
+    ]
+    assert len(expected) == 4 * 4
+    assert tensorboard_values(folder.path / "tensorboard") == expected
+    (path,) = (folder.path / "tensorboard").iterdir()
+    assert sum(16 + len(record) for record in records(path.read_bytes())) == path.stat().st_size, "checksums are right"
+
+
+@pytest.mark.usefixtures("images")
+def test_grids_equal_those_in_samples() -> None:
+    gan = train(GAN, "run")
+    images = {
+        event.step: np.asarray(Image.open(io.BytesIO(entry.image.encoded_image_string)).convert("L"))
+        for event in events(gan.path / "tensorboard")
+        for entry in event.summary.value
+        if entry.tag == "samples"
+    }
+    assert {0, 6, 12} <= images.keys()
+    for step in (0, 6, 12):
+        enlarged = np.asarray(Image.open(gan.samples / f"epoch-{step // 3:04d}.png"))
+        assert np.array_equal(enlarged[::14, ::14], images[step])
+    assert len({pixels.tobytes() for pixels in images.values()}) == len(images)
+
+
+def test_hyperparameters_equal_the_settings(tmp_path: Path) -> None:
+    disturb(TINY, tmp_path / "run", 13, crash)
+    assert not tensorboard_hparams(tmp_path / "run" / "tensorboard")["finished"]
+    train(TINY, tmp_path / "run")
+    shown = tensorboard_hparams(tmp_path / "run" / "tensorboard")
+    expected = {name: value for name, value in asdict(TINY).items() if value is not None}
+    assert shown["config"] == expected
+    assert type(shown["config"]["bidirectional"]) is bool
+    assert shown["metrics"] == ["train_loss", "train_accuracy", "validation_loss", "validation_accuracy"]
+    assert shown["finished"]

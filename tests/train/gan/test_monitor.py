@@ -167,6 +167,7 @@ def test_each_mode_collapse_is_logged_once(tmp_path: Path, monkeypatch: Any, cap
     train(replace(CONFIG, epochs=5, batch_size=300), tmp_path / "run")
     logged = [(record.levelname, record.message.partition(": ")[0]) for record in caplog.records]
     assert logged == [("WARNING", "epoch 2"), ("WARNING", "epoch 5")]
+    assert all("coverage" in record.message for record in caplog.records)
 
 
 def test_a_run_with_scores_and_one_without_are_compared_by_their_losses(
