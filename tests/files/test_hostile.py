@@ -101,7 +101,7 @@ def test_internal_links_are_followed(run: Callable[[str], Path]) -> None:
         ("lstm/checkpoints/step-000001.safetensors", "lstm train --resume --out lstm"),
         ("lstm/snapshots/step-000001.safetensors", "explore lstm"),
         ("gan/snapshots/step-000000.safetensors", "explore gan"),
-        ("lstm/metrics.jsonl", "plot lstm --out curves.png"),
+        ("lstm/metrics.jsonl", "plot lstm --out curves"),
     ],
 )
 def test_a_damaged_file_of_a_run_is_one_line(
