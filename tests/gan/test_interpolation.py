@@ -153,18 +153,19 @@ def test_the_ends_are_those_between_which_images_change_most_evenly_and_pass_a_b
 
 def test_an_interpolation_between_classes_distant_samples_or_given_ends() -> None:
     generator, classifier = StubGenerator(), StubClassifier({0, 9})
-    found = generate_interpolation(generator, classifier, 0, 9, 7, "spherical", seed=0)
+    ends = choose_class_endpoints(generator, classifier, 0, 0, 9)
+    found = generate_interpolation(generator, classifier, ends, 7, "spherical")
     torch.testing.assert_close(found.latents, interpolate(found.latents[0], found.latents[-1], 7, "spherical"))
     assert torch.equal(generator(found.latents), found.images)
     digits = StubClassifier.digit(found.latents[:, 0]).tolist()
     assert (digits[0], digits[-1], found.classes, found.path) == (0, 9, digits, "spherical")
     assert found.confidences == pytest.approx([0.95 if digit in (0, 9) else 0.94 for digit in digits])
-    found = generate_interpolation(generator, None, None, None, MAX_STEPS, "linear", seed=0)
+    found = generate_interpolation(generator, None, choose_distant_endpoints(generator, 0), MAX_STEPS, "linear")
     assert (len(found.latents), found.classes, found.confidences) == (50, None, None)
     z = torch.randn(64, 2, generator=make_rng(0, "endpoints"))
     assert set(found.latents[[0, -1], 0].tolist()) == {z[:, 0].min().item(), z[:, 0].max().item()}
     assert torch.equal(found.latents[[0, -1]], choose_distant_endpoints(generator, 0))
-    found = generate_interpolation(generator, None, None, None, 0, "spherical", 0, ends=(z[0], z[1]))
+    found = generate_interpolation(generator, None, (z[0], z[1]), 0, "spherical")
     assert found.path == "spherical"
     assert torch.equal(found.latents, interpolate(z[0], z[1], 0, "spherical"))
 

@@ -158,38 +158,42 @@ def interpolate(
         annotate: Write below each image its predicted class and the confidence.
     """
     from reviver.figures import check_figure_path, save_figure
-    from reviver.gan import interpolation
+    from reviver.gan import interpolation, inversion
     from reviver.gan.scores import reference_stats
     from reviver.gan.scores.feature_extractor import DigitClassifier
     from reviver.show import gan_figures as figures
 
     check_figure_path(Path(out))
     options.check_not_read(out, *filter(None, (from_image, to_image)))
+    classes = {"from": first, "to": last}
     if view is not None:
-        others = {"from": first, "to": last, "from_image": from_image, "to_image": to_image, "steps": steps}
-        options.leave_out("view sets the ends, steps and path", **others, path=path, seed=seed)
+        others = {"from_image": from_image, "to_image": to_image, "steps": steps, "path": path, "seed": seed}
+        options.leave_out("view sets the ends, steps and path", **classes, **others)
     if (from_image is None) != (to_image is None):
         refuse("from_image", "must be given with to_image, and the reverse; give both or neither")
     loaded, seed = options.open_gan(run, common.device, seed, networks)
     generator = loaded.generator
-    viewed = None if view is None else interpolation.parse_view(view, generator.latent_size)
     classifier = None
     file, sha256 = _find_extractor(loaded, extractor)
     if file:
         classifier = reference_stats.load_extractor(loaded.config.data, generator.image_shape, file, sha256).classifier
     elif loaded.is_digits:
         classifier = DigitClassifier.pinned()
-    images = interpolation.generate_interpolation(
-        generator,
-        classifier,
-        first=first,
-        last=last,
-        steps=viewed.steps if viewed else DEFAULT_STEPS if steps is None else steps,
-        path=viewed.path if viewed else path or "linear",
-        seed=seed,
-        image_paths=(Path(from_image), Path(to_image)) if from_image and to_image else None,
-        ends=(viewed.start, viewed.end) if viewed else None,
-    )
+    if view is not None:
+        *ends, kind, steps = interpolation.parse_view(view, generator.latent_size)
+        images = interpolation.generate_interpolation(generator, classifier, ends, steps, kind)
+    else:
+        if from_image and to_image:
+            options.leave_out("the ends are images", **classes)
+            ends = [*inversion.project_files(generator, [Path(from_image), Path(to_image)], seed)[1].latents]
+        elif classifier is None:
+            problem = "this run did not learn MNIST at 28 x 28; or give an --extractor"
+            options.leave_out(problem, **classes)
+            ends = [*interpolation.choose_distant_endpoints(generator, seed)]
+        else:
+            ends = [*interpolation.choose_class_endpoints(generator, classifier, seed, first, last)]
+        steps = DEFAULT_STEPS if steps is None else steps
+        images = interpolation.generate_interpolation(generator, classifier, ends, steps, path or "linear")
     result = {"out": out, "path": images.path, "seed": seed}
     result |= {"classes": images.classes, "confidences": images.confidences}
     save_figure(figures.interpolation_figure(images, annotate=annotate), Path(out))

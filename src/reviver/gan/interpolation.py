@@ -13,7 +13,6 @@ import base64
 import struct
 import zlib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import numpy as np
@@ -23,7 +22,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from reviver.errors import DataError
-from reviver.gan.inversion import project_files
 from reviver.gan.networks import Generator
 from reviver.gan.sampling import generate_chunked
 from reviver.gan.scores.feature_extractor import CHUNK, DigitClassifier
@@ -80,42 +78,11 @@ def interpolate(start: Tensor, end: Tensor, steps: int, path: str = "linear") ->
 
 
 def generate_interpolation(
-    generator: Generator,
-    classifier: DigitClassifier | None,
-    first: int | None,
-    last: int | None,
-    steps: int,
-    path: str,
-    seed: int,
-    image_paths: tuple[Path, Path] | None = None,
-    ends: tuple[Tensor, Tensor] | None = None,
+    generator: Generator, classifier: DigitClassifier | None, ends: Sequence[Tensor] | Tensor, steps: int, path: str
 ) -> Interpolation:
-    """Generate the images of an interpolation with `steps` images between its ends.
-
-    The ends are the latents `ends` [Z], or the projections of the files `image_paths`. Else, with a classifier, they
-    are confident samples of the classes `first` and `last`, by default of two different random ones. Else they are two
-    samples that differ much. `seed` is that of the latents that the ends are chosen from.
-
-    Raises:
-        ConfigError: if there are too many steps, or the classes are out of range or of no use.
-        DataError: if there is no confident sample of a class that is needed, or a file is missing or damaged.
-    """
-    for name, class_index in (("from", first), ("to", last)):
-        if class_index is not None:
-            if classifier is None:
-                refuse(name, "must be left out, since this run did not learn MNIST at 28 x 28; or give an --extractor")
-            check(name, class_index, Annotated[int, Field(ge=0, le=classifier.head.out_features - 1)])
-            if image_paths is not None:
-                refuse(name, "must be left out, since the ends are images")
+    """Generate the images of an interpolation with `steps` images between its `ends`, two latents [Z]; classify them."""
     check("steps", steps, Annotated[int, Field(ge=0, le=MAX_STEPS)])
-    if ends is not None:
-        start, end = ends
-    elif image_paths is not None:
-        start, end = project_files(generator, image_paths, seed)[1].latents
-    elif classifier is not None:
-        start, end = choose_class_endpoints(generator, classifier, seed, first, last)
-    else:
-        start, end = choose_distant_endpoints(generator, seed)
+    start, end = ends
     latents = interpolate(start, end, steps, path)
     images = generate_chunked(generator, latents)
     if classifier is None:
@@ -130,18 +97,17 @@ def choose_class_endpoints(
     """Return two latents [2, Z] whose images are classified with confidence, as `first` and `last`.
 
     Classes that are not given are chosen at random among those that the generator generates; the two then differ. Of the
-    most robust samples of both, the ends are the `most_gradual` pair.
+    most robust samples of both, the ends are the `most_gradual` pair. No confident sample of a class is a DataError.
     """
+    for name, class_index in (("from", first), ("to", last)):
+        check(name, class_index, Annotated[int, Field(ge=0, le=classifier.head.out_features - 1)] | None)
     rng = make_rng(seed, "endpoints")
     z = generator.sample_latents(NUM_CANDIDATES, rng)
     images = generate_chunked(generator, z)
     confidences, classes = classifier.probabilities(images).max(1)
     is_confident = confidences >= CONFIDENCE
-    available = sorted(set(classes[is_confident].tolist()))
+    available: list[int] = sorted(set(classes[is_confident].tolist()))
     available_text = ", ".join(map(str, available))
-
-    def choose(choices: Sequence[int]) -> int:
-        return choices[int(torch.randint(len(choices), (1,), generator=rng))]
 
     def choose_other(class_index: int | None) -> int:
         others = [other for other in available if other != class_index]
@@ -150,7 +116,7 @@ def choose_class_endpoints(
                 f"end points must be confident samples of two classes, got {available_text or 'none'} among "
                 f"{NUM_CANDIDATES} samples; train the generator longer"
             )
-        return choose(others)
+        return others[int(torch.randint(len(others), (1,), generator=rng))]
 
     first = choose_other(last) if first is None else first
     last = choose_other(first) if last is None else last

@@ -17,7 +17,13 @@ from torch import Tensor, nn
 from reviver.data.images.image_set import from_pixels, load_test_images
 from reviver.data.palindromes import PalindromeTask
 from reviver.errors import DataError
-from reviver.gan.interpolation import CONFIDENCE, Interpolation, generate_interpolation
+from reviver.gan.interpolation import (
+    CONFIDENCE,
+    Interpolation,
+    choose_class_endpoints,
+    choose_distant_endpoints,
+    generate_interpolation,
+)
 from reviver.gan.networks import Discriminator, Generator
 from reviver.gan.sampling import generate_samples
 from reviver.gan.scores.feature_extractor import NUM_FEATURES, DigitClassifier
@@ -126,11 +132,13 @@ class GANResults:
     @cached_property
     def interpolation(self) -> Interpolation:
         """Linear interpolation between samples of two digits, or if no two are recognized between two distant samples."""
-        arguments = (None, None, INTERPOLATION_STEPS, "linear", self.run.config.seed)
+        generator, classifier, seed = self.run.generator, self.classifier, self.run.config.seed
         try:
-            return generate_interpolation(self.run.generator, self.classifier, *arguments)
+            ends = choose_class_endpoints(generator, classifier, seed) if classifier else None
         except DataError:
-            return generate_interpolation(self.run.generator, None, *arguments)
+            ends = classifier = None
+        ends = choose_distant_endpoints(generator, seed) if ends is None else ends
+        return generate_interpolation(generator, classifier, ends, INTERPOLATION_STEPS, "linear")
 
 
 def last(records: Records, name: str) -> float:
