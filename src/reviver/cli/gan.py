@@ -179,21 +179,18 @@ def interpolate(
         classifier = reference_stats.load_extractor(loaded.config.data, generator.image_shape, file, sha256).classifier
     elif loaded.is_digits:
         classifier = DigitClassifier.pinned()
+    between, kind = DEFAULT_STEPS if steps is None else steps, str(path or "linear")
     if view is not None:
-        *ends, kind, steps = interpolation.parse_view(view, generator.latent_size)
-        images = interpolation.generate_interpolation(generator, classifier, ends, steps, kind)
+        *ends, kind, between = interpolation.parse_view(view, generator.latent_size)
+    elif from_image and to_image:
+        options.leave_out("the ends are images", **classes)
+        ends = [*inversion.project_files(generator, [Path(from_image), Path(to_image)], seed)[1].latents]
+    elif classifier is None:
+        options.leave_out("this run did not learn MNIST at 28 x 28; or give an --extractor", **classes)
+        ends = [*interpolation.choose_distant_endpoints(generator, seed)]
     else:
-        if from_image and to_image:
-            options.leave_out("the ends are images", **classes)
-            ends = [*inversion.project_files(generator, [Path(from_image), Path(to_image)], seed)[1].latents]
-        elif classifier is None:
-            problem = "this run did not learn MNIST at 28 x 28; or give an --extractor"
-            options.leave_out(problem, **classes)
-            ends = [*interpolation.choose_distant_endpoints(generator, seed)]
-        else:
-            ends = [*interpolation.choose_class_endpoints(generator, classifier, seed, first, last)]
-        steps = DEFAULT_STEPS if steps is None else steps
-        images = interpolation.generate_interpolation(generator, classifier, ends, steps, path or "linear")
+        ends = [*interpolation.choose_class_endpoints(generator, classifier, seed, first, last)]
+    images = interpolation.generate_interpolation(generator, classifier, ends, between, kind)
     result = {"out": out, "path": images.path, "seed": seed}
     result |= {"classes": images.classes, "confidences": images.confidences}
     save_figure(figures.interpolation_figure(images, annotate=annotate), Path(out))
