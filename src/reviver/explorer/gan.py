@@ -25,7 +25,7 @@ from reviver.explorer.gan_images import (
 )
 from reviver.explorer.gan_latents import choose_endpoints, embed_latents
 from reviver.explorer.layers import embed, fold, rounding_of, shorten
-from reviver.explorer.manifest import ClassifierSpec, GanContent, LogitContext, MlpSpec, RecordedGan, Rounding, RunName
+from reviver.explorer.manifest import ClassifierSpec, GanContent, LogitContext, MlpSpec, RecordedGan, RunName
 from reviver.gan.losses import describe_losses
 from reviver.gan.networks import NEGATIVE_SLOPE, one_hot
 from reviver.gan.sampling import generate_chunked
@@ -43,6 +43,7 @@ NUM_CONTEXT = 500
 """Number of real images, and of samples, whose log-odds the page has; the samples measure the rounding, too."""
 
 
+@torch.no_grad()
 def collect_gan(
     run: OpenedRun, blocks: Blocks, id_: str, *, name: RunName, num_training: int | None, with_data: bool
 ) -> RecordedGan:
@@ -61,7 +62,16 @@ def collect_gan(
         classifier_spec, c_rounded = embed_classifier(classifier, names, blocks, f"{id_}-classifier")
     z = generator.sample_latents(NUM_CONTEXT, make_rng(run.config.seed, "explorer/context"))  # stand for all of the run
     samples = generate_chunked(generator, z)
-    rounding = measure_rounding(run, z, samples, g_rounded, d_rounded, classifier, c_rounded)
+    labels = generator.class_labels(z)
+    unit = "probability that an image is real" if describe_losses(run.config.loss).smoothed else "sigmoid of D's output"
+    inputs, exact = discriminator.inputs(samples, labels).double(), discriminator(samples, labels)
+    rounding = [
+        rounding_of("generator", "pixel, from -1 to 1", g_rounded(z.double()), samples.flatten(1)),
+        rounding_of("discriminator", unit, d_rounded(inputs).sigmoid(), exact),
+    ]
+    if classifier is not None and c_rounded is not None:
+        found, exact = c_rounded(samples.double()).softmax(1), classifier.probabilities(samples)
+        rounding.append(rounding_of("classifier", "class probability", found, exact))
     endpoints, endpoint_classes = choose_endpoints(run, classifier)
     if num_training is None:
         num_training = max(1, min(NUM_TRAINING, MAX_TRAINING_BYTES // math.prod(generator.image_shape)))
@@ -82,7 +92,7 @@ def collect_gan(
         classifier=classifier_spec,
         latents=embed_latents(run, folded, endpoints, f"{id_}-latents", blocks),
         endpoint_classes=endpoint_classes,
-        logits=context_logits(run, samples, generator.class_labels(z), images),
+        logits=context_logits(run, samples, labels, images),
         **gan_records(run, blocks, id_, name=name, with_data=with_data),
         training=embed_images(training, f"{id_}-training", blocks),
         test=embed_images(test, f"{id_}-test", blocks),
@@ -158,28 +168,3 @@ def context_logits(run: OpenedRun, samples: Tensor, labels: Tensor | None, image
         real = rounded(discriminator.logits(from_pixels(chosen.images), classes))
         return LogitContext(real=real, fake=fake, real_source=name)
     return LogitContext(real=[], fake=fake, real_source="")
-
-
-@torch.no_grad()
-def measure_rounding(
-    run: OpenedRun,
-    z: Tensor,
-    images: Tensor,
-    generator: nn.Sequential,
-    discriminator: nn.Sequential,
-    classifier: DigitClassifier | None,
-    rounded_classifier: nn.Sequential | None,
-) -> list[Rounding]:
-    """Compare the outputs of the rounded networks for samples of the latents z with those of the trained ones in single precision."""
-    pixels, labels = generator(z.double()), run.generator.class_labels(z)
-    inputs = run.discriminator.inputs(images, labels)
-    probabilities = discriminator(inputs.double()).sigmoid()
-    unit = "probability that an image is real" if describe_losses(run.config.loss).smoothed else "sigmoid of D's output"
-    rounding = [
-        rounding_of("generator", "pixel, from -1 to 1", pixels, images.flatten(1)),
-        rounding_of("discriminator", unit, probabilities, run.discriminator(images, labels)),
-    ]
-    if classifier is not None and rounded_classifier is not None:
-        found = rounded_classifier(images.double()).softmax(1)
-        rounding.append(rounding_of("classifier", "class probability", found, classifier.probabilities(images)))
-    return rounding

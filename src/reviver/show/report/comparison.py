@@ -79,35 +79,21 @@ def compare_lstm(section: Mapping[str, Any], metrics: Sequence[Records]) -> dict
         rows[f"first_epoch_at_{100 * threshold:.0f}"] = compare_number(
             "epoch", first_epoch_at(metrics, accuracy, threshold), epoch
         )
-    stable_epochs = first_epoch_above(metrics, "train_accuracy", STABLE_ACCURACY)
-    rows["stable_from_epoch"] = compare_number("epoch", stable_epochs, STABLE_EPOCH)
+    stable: list[int | None] = []
+    for records in metrics:
+        low = max((record["epoch"] for record in records if record["train_accuracy"] <= STABLE_ACCURACY), default=0)
+        stable.append(low + 1 if low < records[-1]["epoch"] else None)
+    rows["stable_from_epoch"] = compare_number("epoch", stable, STABLE_EPOCH)
     rows["first_perfect_epoch"] = compare_number("epoch", first_epoch_at(metrics, accuracy, 1.0))
-    perfect = fraction_after(metrics, PERFECT_EPOCH, accuracy, 1.0)
-    if perfect is not None:
-        rows["perfect_epochs"] = compare_number("fraction", perfect)
+    later = [[record[accuracy] >= 1.0 for record in records if record["epoch"] > PERFECT_EPOCH] for records in metrics]
+    if all(later):
+        rows["perfect_epochs"] = compare_number("fraction", [statistics.fmean(values) for values in later])
     return rows
 
 
 def first_epoch_at(metrics: Sequence[Records], name: str, threshold: float) -> list[int | None]:
     """Return the first epoch of each run at which a metric is at least `threshold`; None if there is none."""
     return [next((record["epoch"] for record in records if record[name] >= threshold), None) for records in metrics]
-
-
-def first_epoch_above(metrics: Sequence[Records], name: str, threshold: float) -> list[int | None]:
-    """Return the epoch of each run from which a metric stays above `threshold`; None if it ends at or below it."""
-    last_below = [
-        max((record["epoch"] for record in records if record[name] <= threshold), default=0) for records in metrics
-    ]
-    ends = [records[-1]["epoch"] for records in metrics]
-    return [epoch + 1 if epoch < end else None for epoch, end in zip(last_below, ends, strict=True)]
-
-
-def fraction_after(metrics: Sequence[Records], epoch: float, name: str, threshold: float) -> list[float] | None:
-    """Return the fraction of epochs after `epoch` at which a metric is at least `threshold`; None if there are none."""
-    later = [[record[name] for record in records if record["epoch"] > epoch] for records in metrics]
-    if not all(later):
-        return None
-    return [sum(value >= threshold for value in values) / len(values) for values in later]
 
 
 def compare_gan(section: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
