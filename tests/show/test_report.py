@@ -34,7 +34,7 @@ from reviver.show.report.comparison import (
     compare_number,
     summarize,
 )
-from reviver.show.report.make import ReportFiles, TrainedRuns, build_report, compile_report, train_runs
+from reviver.show.report.make import ReportFiles, build_report, compile_report, train_runs
 from reviver.show.report.results import (
     GANResults,
     LSTMResults,
@@ -202,7 +202,7 @@ def test_what_moved_since_an_earlier_report(built: Built, monkeypatch: Any, caps
     before["gan"]["settings"]["epochs"] = 7
     old = tmp_path / "old.json"
     old.write_text(json.dumps(before))
-    paths = TrainedRuns([], built.gan.run.folder.path, [])
+    paths = [], [], built.gan.run.folder.path
     monkeypatch.setattr(make, "train_runs", lambda *_, **__: paths)
     monkeypatch.setattr(make, "build_report", lambda *_, **__: built.files)
     assert main(["report", "--compare", str(old), "--quiet"]) == 0
@@ -412,7 +412,7 @@ def test_a_report_trains_reuses_and_resumes(tmp_path: Path, monkeypatch: pytest.
     (runs / "gan-seed3" / ".run.json.part").touch()  # left by a killed process
     trained = train_runs(tmp_path, seed=3, device="cpu")
     lstm, without = ([runs / f"{name}-seed{seed}" for seed in (3, 4)] for name in ("lstm", "no-dropout"))
-    assert trained == (lstm, runs / "gan-seed3", without)
+    assert trained == (lstm, without, runs / "gan-seed3")
     settings = [RunFolder.open(path).read_config(LSTMConfig) for path in (*lstm, *without)]
     assert settings == [dataclasses.replace(LSTM, seed=seed, hidden_dropout=p) for p in (0.5, 0.0) for seed in (3, 4)]
 

@@ -45,9 +45,9 @@ def report(
     before = None if compare is None else changes.read_report(Path(compare))  # it may be the one that is replaced
     time = f"this takes about {duration(SECONDS['gan']['original' if full else 'best'] + 60)} on two cores"
     with announcing(time):
-        trained = train_runs(out, full=full, seed=seed, device=common.device, progress=not common.quiet)
-    lstm, no_dropout = ([load(path, "lstm") for path in paths] for paths in (trained.lstm, trained.no_dropout))
-    files = build_report(Path(out), LSTMResults(lstm, no_dropout), GANResults(load(trained.gan, "gan")))
+        lstm, no_dropout, gan = train_runs(out, full=full, seed=seed, device=common.device, progress=not common.quiet)
+    results = LSTMResults([load(path, "lstm") for path in lstm], [load(path, "lstm") for path in no_dropout])
+    files = build_report(Path(out), results, GANResults(load(gan, "gan")))
     paths = {name: str(path) for name, path in files._asdict().items() if path is not None}
     result, lines = dict[str, Any](paths), [*paths.values()]
     if before is not None:

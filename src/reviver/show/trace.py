@@ -30,9 +30,7 @@ class Trace(NamedTuple):
     """What a network computes on one sequence."""
 
     layers: list[dict[str, Tensor]]
-    """Quantities by name of each layer and direction, in the order of the state, [T, ...] each in the order of x."""
-    titles: list[str]
-    """What each quantity is, such as "Update gate z"."""
+    """Quantities of each layer and direction, [T, ...] each in the order of x: of an LSTM by name, else by title."""
     probabilities: Tensor
     """Class probabilities after each step, from the inputs up to that step, [T, C]."""
     rows: list[dict[str, Any]]
@@ -101,20 +99,21 @@ def trace_lstm(network: LSTMClassifier, x: Tensor, target: int) -> Trace:
         for index, each in enumerate(gradients)
     ]
     probabilities = _prefix_probabilities(network, x, inputs[:, 0].detach())
-    return Trace(layers, [], probabilities, rows, gradients, loss.item())
+    return Trace(layers, probabilities, rows, gradients, loss.item())
 
 
 @torch.no_grad()
 def _trace_text(network: RNNClassifier, x: Tensor) -> Trace:
     """Return all quantities of a cell that is a text on x [1, T, I]."""
-    layers = [{name: values[0] for name, values in found.items()} for found in network.rnn.trace(x)]
-    texts = [f"{quantity.meaning} {name}".strip() for name, quantity in network.rnn.cell.quantities.items()]
+    found = network.rnn.trace(x)
+    texts = {name: f"{quantity.meaning} {name}".strip() for name, quantity in network.rnn.cell.quantities.items()}
+    titles = {name: text[:1].upper() + text[1:] for name, text in texts.items()}
+    layers = [{titles[name]: values[0] for name, values in layer.items()} for layer in found]
     rows = [
-        {"layer": number, **{name: values.tolist() for name, values in layer.items()}}
-        for number, layer in enumerate(layers, 1)
+        {"layer": number, **{name: values[0].tolist() for name, values in layer.items()}}
+        for number, layer in enumerate(found, 1)
     ]
-    titles = [text[:1].upper() + text[1:] for text in texts]
-    return Trace(layers, titles, network(x, every_step=True)[0].softmax(-1), rows)
+    return Trace(layers, network(x, every_step=True)[0].softmax(-1), rows)
 
 
 @torch.no_grad()
@@ -126,7 +125,7 @@ def _trace_states(network: RecurrentClassifier, x: Tensor) -> Trace:
     titles = ["Hidden state h", *(f"State {number}" for number in range(2, len(layers[0]) + 1))]
     rows = [{"layer": number, "state": [entry.tolist() for entry in layer]} for number, layer in enumerate(layers, 1)]
     named = [dict(zip(titles, layer, strict=True)) for layer in layers]
-    return Trace(named, titles, network.output(output[0]).softmax(-1), rows)
+    return Trace(named, network.output(output[0]).softmax(-1), rows)
 
 
 def find_layer(config: LSTMConfig, layer: int | None, direction: str) -> int:

@@ -82,14 +82,14 @@ def _lstm_figure(trace: Trace, digits: Sequence[int], index: int) -> Figure:
 @styled()
 def _state_figure(trace: Trace, digits: Sequence[int], index: int) -> Figure:
     """Plot the quantities of a cell, a row a unit, and the class probabilities."""
-    layer = trace.layers[index].values()
+    layer = trace.layers[index]
     figure = Figure(figsize=(6.3, 1.8 * (len(layer) + 1)))
     grid = figure.subplots(len(layer) + 1, 1, squeeze=False)
-    for number, (axes, entry) in enumerate(zip(grid[:-1, 0], layer, strict=True)):
+    for axes, (title, entry) in zip(grid[:-1, 0], layer.items(), strict=True):
         values = _array(entry.flatten(1))  # [T, H]
         limit = max(1.0, float(np.abs(values).max()))
         _heat_map(axes, values, DIVERGING, -limit, limit)
-        axes.set(title=trace.titles[number], ylabel="unit")
+        axes.set(title=title, ylabel="unit")
     _plot_probabilities(grid[-1, 0], _array(trace.probabilities), digits[0])
     for axes in grid[:, 0]:
         if len(digits) <= MAX_LABELED_STEPS:

@@ -54,18 +54,10 @@ class ReportFiles(NamedTuple):
     explorer: Path | None
 
 
-class TrainedRuns(NamedTuple):
-    """Run folders of a report."""
-
-    lstm: list[Path]
-    gan: Path
-    no_dropout: list[Path]
-
-
 def train_runs(
     out: str | Path, *, full: bool = False, seed: int = 0, device: str = "auto", progress: bool = False
-) -> TrainedRuns:
-    """Train both networks into `out`/runs for `build_report`, or reuse or resume what is there.
+) -> tuple[list[Path], list[Path], Path]:
+    """Train both networks into `out`/runs, or reuse or resume what is there; return the folders of the LSTM and the GAN.
 
     The LSTM is trained with each seed with the dropout of the original, and without. `full` trains the GAN with the preset
     `original` instead of `best`. `seed` is that of the GAN, and the first of the LSTM.
@@ -92,7 +84,7 @@ def train_runs(
         train(config, path, device=device, resume=status is not None, progress=progress)
     *lstm_runs, gan_run = (path for _, path, _ in plan)
     logger.info("reading %d runs of the LSTM and one of the GAN", len(lstm_runs))
-    return TrainedRuns(lstm_runs[:NUM_SEEDS], gan_run, lstm_runs[NUM_SEEDS:])
+    return lstm_runs[:NUM_SEEDS], lstm_runs[NUM_SEEDS:], gan_run
 
 
 def check_run(path: Path, kind: str, config: Any) -> str | None:
