@@ -47,7 +47,7 @@ def test_evaluate_uses_chance_and_baseline_of_the_task(run: Run, tmp_path: Path)
     assert rows[0]["baseline"] > rows[1]["baseline"], "its blanks are free"
     for command in ("predict", "trace"):
         result = run(f"lstm {command} {out} '0.5 1'")
-        assert result.err.startswith("error: task must be palindrome to read digits, got copy; measure this run by")
+        assert result.err.startswith("error: --task must be palindrome to read digits, got copy; measure this run by")
 
 
 @pytest.mark.parametrize(("digits", "checkpoint"), [("1 2", "last"), (" 1, 2\n", "best"), ("12", "last")])
