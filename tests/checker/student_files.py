@@ -38,6 +38,7 @@ COLUMNS = (
     " && x_t @ self.W_ox + h @ self.W_oh -> self.W_ox @ x_t + self.W_oh @ h"
     " && return h @ self.W_ph -> return h.t() @ self.W_ph"
 )
+STATE = "torch.zeros(self.batch_size, self.num_hidden, device=self.device)"
 EMBEDDING = "super().__init__() -> super().__init__(); self.embedding = nn.Embedding(num_classes, num_hidden // 4)"
 ALONE = (
     f"num_hidden, num_classes, batch_size, -> lstm_hidden_dim, && super().__init__() -> "
@@ -83,12 +84,40 @@ RIGHT_LSTMS = {
         f"x_t @ self.W_{gate}x + h @ self.W_{gate}h -> self.{gate}x(x_t) + self.{gate}h(h)" for gate in "gifo"
     ),
     "h of all steps, without an output layer": ALONE,
+    "a state that its training resets": "super().__init__() -> super().__init__(); self.h = None && "
+    "h = torch.zeros(self.batch_size, self.num_hidden, device=self.device) -> h = "
+    "torch.zeros(self.batch_size, self.num_hidden) if self.h is None else self.h "
+    f"&& {RETURN} -> self.h = h.detach(); {RETURN}",
+    "a state with a method that resets it": "super().__init__() -> super().__init__(); self.h = torch.zeros(batch_size, num_hidden)"
+    " && h = torch.zeros(self.batch_size, self.num_hidden, device=self.device) -> h = self.h && "
+    "    def forward(self, x): -> def reset(self):\n        self.h = 0 * self.h\n\n    def forward(self, x): "
+    f"&& {RETURN} -> self.h = h.detach(); {RETURN}",
+    "units, inputs and classes in the code": "seq_length, input_dim, num_hidden, num_classes, batch_size, device='cpu' -> "
+    "seq_length, batch_size, device='cpu' && super().__init__() -> "
+    f"super().__init__(); input_dim, num_hidden, num_classes = 10, 32, 11 && {X_T} -> x[:, t]",
+    "keywords": "self, seq_length, input_dim, num_hidden, num_classes, batch_size, device='cpu' -> self, **given && "
+    "super().__init__() -> super().__init__(); input_dim, num_hidden, num_classes = given['input_dim'], given['units'], given['out'];"
+    " seq_length, batch_size, device = given['seq_len'], given['bsz'], 'cpu'",
+    "a name that says nothing": "class LSTM -> class Model",
+    "the state from outside": f"forward(self, x): -> forward(self, x, state): && h = {STATE} -> h, c = state && "
+    f"c = {STATE} -> pass",
     "a learned state": "super().__init__() -> super().__init__(); self.h_init = nn.Parameter(torch.zeros(1, num_hidden))"
     " && h = torch.zeros(self.batch_size, self.num_hidden, device=self.device) -> h = self.h_init.expand(self.batch_size, -1)",
 }
-STATE = "torch.zeros(self.batch_size, self.num_hidden, device=self.device)"
 WRONG_LSTMS = {
-    "the last step is left out": "range(self.seq_length) -> range(self.seq_length - 1)",
+    "the last step is left out": "range(self.seq_length) -> range(self.seq_length - 1) && class LSTM(nn.Module): -> "
+    "def main(config):\n    return LSTM(config.length, 1, 128, 10, 128)\n\nclass LSTM(nn.Module):",
+    "the weights are no parameters, so that no optimizer can change them": "num_hidden)))\n            setattr(self, f'W_{gate}h', "
+    "nn.Parameter(torch.randn(num_hidden, num_hidden))) -> num_hidden)).float() * 1)\n            setattr(self, f'W_{gate}h', "
+    "nn.Parameter(torch.randn(num_hidden, num_hidden)) * 1) && nn.Parameter(torch.randn(num_hidden, num_classes)), -> "
+    "nn.Parameter(torch.randn(num_hidden, num_classes)) * 1,",
+    "the state begins with uninitialized memory": f"h = {STATE} -> h = torch.empty(self.batch_size, self.num_hidden)",
+    "the gate f has a tanh": "f = torch.sigmoid -> f = torch.tanh",
+    "the cell candidate has a relu": "g = torch.tanh -> g = torch.relu",
+    "the logits are those of the first step": "h = torch.tanh(c) * o -> h = torch.tanh(c) * o; first = h if t == 0 else first"
+    f" && {RETURN} -> h = first; {RETURN}",
+    "no gradient flows back through h": "h = torch.tanh(c) * o -> last = torch.tanh(c) * o; h = last.detach()"
+    f" && {RETURN} -> h = last; {RETURN}",
     "there is a softmax before cross-entropy": f"{RETURN} -> {RETURN[:7]}torch.softmax({RETURN[7:]}, dim=1)",
     "the softmax is taken over the batch": f"{RETURN} -> {RETURN[:7]}torch.log_softmax({RETURN[7:]}, dim=0)",
     "it works only if batch and units are equal": f"{STATE} -> torch.zeros(self.num_hidden, self.batch_size)",
@@ -117,11 +146,6 @@ WRONG_LSTMS_TOO = {
     f"c = {STATE} -> c = torch.ones(self.batch_size, self.num_hidden)": "c is 1 before the first step, not 0",
     f"{ALONE} && outputs.append(h) -> outputs.append(h if outputs else h.detach())": "h of the first step is detached",
 }
-KEPT_STATE = (
-    f"super().__init__() -> super().__init__(); self.h = None && h = {STATE} -> h = {STATE} if self.h is None else self.h"
-    f" && {RETURN} -> self.h = h.detach(); {RETURN}"
-)
-
 GAN = """
 import argparse
 import torch

@@ -104,9 +104,9 @@ def test_what_is_not_understood_is_not_wrong_and_says_what_to_write() -> None:
     assert (outcome.status, outcome.mistake) == ("unclear", "")
     assert outcome.text == "what should be the argument how_many_of_these of LSTM?"
     assert outcome.hint.startswith("give how_many_of_these a default, or call it one of ")
-    assert check(files.LSTM, files.KEPT_STATE)["sequence"].text.startswith(
-        "the state stays until something sets it to None"
-    )
+    outcome = check(files.LSTM, "range(self.seq_length) -> range(self.seq_length - 1)")["sequence"]
+    assert outcome.status == "unclear"
+    assert outcome.text.startswith("it reads one step fewer than seq_length")
 
 
 def test_a_notebook_counts_without_its_magics_and_its_training() -> None:

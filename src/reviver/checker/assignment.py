@@ -4,9 +4,11 @@ import ast
 import inspect
 import re
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
+
+from torch import nn
 
 from reviver.checker.gan_pieces import GAN_PIECES, is_own
 from reviver.checker.loading import SourceFile
@@ -135,7 +137,9 @@ def recognize(sources: Sequence[SourceFile]) -> dict[str, Any]:
                 names[node.name] = value
             elif node.name in ("generator", "discriminator") and not parameters:
                 names[node.name.capitalize()] = value
-    name_networks(names, classes)
+    name_networks(
+        names, classes, [node for source in sources for node in source.tree.body if isinstance(node, ast.ClassDef)]
+    )
     own = {"lstm": {"lstm_step", "Recaller", "update"} & names.keys(), "gan": is_own(names) or "gan_step" in names}
     names["*foreign"] = [network for network, is_asked in own.items() if not is_asked]
     for loop in find_loops(sources):
@@ -146,13 +150,25 @@ def recognize(sources: Sequence[SourceFile]) -> dict[str, Any]:
     return names
 
 
-def name_networks(names: dict[str, Any], classes: dict[str, Any]) -> None:
-    """Add to `names` which class is which network, by its name, and by how it is called."""
+def name_networks(names: dict[str, Any], classes: Mapping[str, Any], nodes: Sequence[ast.ClassDef]) -> None:
+    """Add to `names` which class is which network, by its name, and by how it is called; else the outermost with gates."""
     for role, pattern in CLASSES.items():
         found = [name for name in classes if re.search(pattern, name.lower())]
         if found:
             names[role] = classes[min(found, key=lambda name: (name != role, name.lower() != role.lower(), len(name)))]
-    if "LSTM" in names and takes_state(names["LSTM"]):
+    text = {node.name: ast.unparse(node) for node in nodes}
+    modules = [name for name, each in classes.items() if isinstance(each, type) and issubclass(each, nn.Module)]
+    modules = [name for name in modules if not re.search("peep|bi_?lstm", name.lower())]
+    if not CLASSES.keys() & names.keys() and all(
+        word in "".join(text.values()).lower() for word in ("sigmoid", "tanh")
+    ):
+        outer = [each for each in modules if not any(f"{each}(" in text[name] for name in text if name != each)]
+        names |= {key: classes[each] for each in outer[-1:] for key in ("LSTM", "*guessed")}
+    methods = [(node.name, each) for node in nodes for each in node.body if getattr(each, "name", "") == "forward"]
+    looping = {
+        name for name, method in methods if any(isinstance(each, ast.For | ast.While) for each in ast.walk(method))
+    }
+    if "LSTM" in names and takes_state(names["LSTM"]) and names["LSTM"].__name__ not in looping:
         names.setdefault("LSTMCell", names.pop("LSTM"))
     if "LSTMCell" in names and not takes_state(names["LSTMCell"]):
         del names["LSTMCell"]

@@ -4,6 +4,7 @@ Shapes: B batch, T time, I input size, H hidden size, C classes, N images, Z lat
 """
 
 import inspect
+import re
 from argparse import Namespace as Options
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -14,23 +15,20 @@ from torch import Tensor, as_tensor, nn
 from reviver.checker.pieces import Unclear
 from reviver.text import short_repr
 
+PATTERNS = {
+    "p": r"drop",
+    "one": r"layer",
+    "no": r"gradient_check|bidirectional|debug|verbose|save|linear|cuda|plot",
+    "yes": r"batch_first|bias",
+    "cpu": r"^dev",
+    "B": r"batch|^bsz?$|^b$",
+    "T": r"seq|len|step|time|^t$|^sl$",
+    "C": r"(^|_)n?(out|class|cls|label|target|vocab|tag)|^[co](_|$)",
+    "H": r"hid|unit|neuron|lstm|rnn|state|d_model|^h(_|$)",
+    "I": r"(^|_)n?(in(?!it|t)|emb|feat)|^[xdi](_|$)",
+}
+"""Names of the arguments of an LSTM by what they stand for, the first that fits; a GAN has some of them, too."""
 NAMES = {
-    "T": "seq_length seq_len sequence_length input_length num_steps n_steps time_steps timesteps seq_size t length",
-    "I": "input_dim input_size in_dim input_dimension num_inputs n_input n_inputs in_features embed_dim embedding_dim "
-    "emb_dim embed_size embedding_size x_dim feature_dim num_features input_channels d inp_dim input_features input_sz "
-    "in_size in_sz n_in num_in feature_size n_features num_feats nfeat emb_size embed_sz",
-    "H": "num_hidden hidden_dim hidden_size hidden n_hidden num_units units hidden_units hidden_dimension h_dim "
-    "lstm_size lstm_num_hidden lstm_hidden_dim lstm_hidden_size lstm_dim dim_hidden hidden_num nhid num_hiddens n_hiddens "
-    "hidden_sz hid_dim hid_size n_hid h",
-    "C": "num_classes output_dim output_size n_classes out_dim num_outputs n_output classes num_output output "
-    "class_num nr_classes vocab_size vocabulary_size out_features o_dim "
-    "out_size output_sz out_sz n_out num_labels n_labels label_size target_size tagset_size num_class n_class vocab_sz",
-    "B": "batch_size batch n_batch bs batchsize num_batch batch_sz",
-    "cpu": "device dev",
-    "p": "dropout dropout_rate drop_prob dropout_prob dropout_keep_prob p_drop",
-    "one": "num_layers n_layers lstm_num_layers layers layer_num n_layer num_layer layer_dim",
-    "no": "gradient_check bidirectional debug verbose save_grads linear use_cuda plot",
-    "yes": "batch_first bias",
     "Z": "latent_dim latent_size z_dim noise_dim nz latent_space latent z_size noise_size dim_z n_latent zdim noise "
     "latent_dims input_dim input_size in_dim in_features d_noise latent_dimension dim input_features",
     "image": "image_shape img_shape x_dims shape img_dims input_shape output_shape",
@@ -42,8 +40,16 @@ NAMES = {
     "channels": "channels nc img_channels num_channels n_channels image_channels in_channels out_channels",
     "settings": "config args opt opts params hparams cfg arg",
 }
-"""Names of arguments by what they stand for; a network looks up only what it has, such as LSTM_SIZES."""
-LSTM_KEYS = ("T", "I", "H", "C", "B", "cpu", "p", "one", "no", "yes")
+"""Names of other arguments."""
+EXAMPLES = {
+    "T": "seq_length",
+    "I": "input_dim",
+    "H": "num_hidden",
+    "C": "num_classes",
+    "B": "batch_size",
+    "p": "dropout",
+}
+LSTM_KEYS = tuple(PATTERNS)
 GENERATOR_KEYS = ("Z", "image", "pixels", "side", "channels", "width", "B", "cpu", "no", "p")
 FIXED = {"cpu": "cpu", "p": 0.0, "one": 1, "no": False, "yes": True, "image": (1, 28, 28), "pixels": 784, "side": 28}
 FIXED |= {"channels": 1, "width": 16, "Z": 100}
@@ -62,16 +68,22 @@ class LSTMSizes(NamedTuple):
 
 
 def stands_for(name: str, keys: Iterable[str], others: Iterable[str] = ()) -> str:
-    """Return what an argument stands for, the first of `keys` under which it is listed; empty if none.
+    """Return what an argument stands for, the first of `keys` that its name fits; empty if none.
 
     A key for which one of the `others` can stand alone is not taken twice: beside latent_dim, input_dim is no latent size.
     """
 
+    def fits(name: str, key: str) -> bool:
+        name = name.lower().strip("_")
+        return bool(re.search(PATTERNS[key], name)) if key in PATTERNS else name in NAMES[key].split()
+
     def listed(name: str) -> list[str]:
-        return [key for key in keys if name.lower().strip("_") in NAMES[key].split()]
+        return [key for key in keys if fits(name, key)]
 
     found, taken = listed(name), {each[0] for each in map(listed, others) if len(each) == 1}
-    return next((key for key in found if key not in taken or len(found) == 1), found[0] if found else "")
+    return next(
+        (key for key in found if key not in taken or len(found) == 1 or key in PATTERNS), found[0] if found else ""
+    )
 
 
 class Sizes(Options):
@@ -99,6 +111,10 @@ def build(cls: Callable[..., Any], keys: tuple[str, ...], values: Mapping[str, A
     for name, parameter in parameters.items():
         key = stands_for(name, keys, parameters.keys() - {name})
         has_default = parameter.default is not parameter.empty
+        if parameter.kind == parameter.VAR_KEYWORD and "__init__" in vars(cls):  # the names that the code looks up
+            words = vars(cls)["__init__"].__code__.co_consts
+            found = {word: stands_for(word, keys) for word in words if isinstance(word, str) and word.isidentifier()}
+            arguments |= {word: known[key] for word, key in found.items() if key and key not in OPTIONAL}
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
         if key and not (key in OPTIONAL and has_default):
@@ -106,7 +122,7 @@ def build(cls: Callable[..., Any], keys: tuple[str, ...], values: Mapping[str, A
         elif not has_default and stands_for(name, ["settings"]):
             arguments[name] = Sizes(known, keys)
         elif not has_default:
-            choices = ", ".join(NAMES[key].split()[0] for key in keys if key in values or key == "image")
+            choices = ", ".join(EXAMPLES.get(key) or NAMES[key].split()[0] for key in keys if key in values)
             raise Unclear(
                 f"what should be the argument {name} of {getattr(cls, '__name__', cls)}?",
                 f"give {name} a default, or call it one of {choices}",
@@ -168,7 +184,9 @@ def read_logits(result: Any, sizes: LSTMSizes) -> Tensor:
         while parts:
             part = parts.pop(0)
             shape = tuple(part.shape) if isinstance(part, Tensor) else ()
-            if isinstance(part, tuple | list):
+            if isinstance(part, dict):
+                parts[:0] = part.values()
+            elif isinstance(part, tuple | list):
                 parts[:0] = part[::-1] if isinstance(part, list) else part
             elif shape in ((B, C), (C, B)):
                 return as_tensor(part if shape == (B, C) else part.T)

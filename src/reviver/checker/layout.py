@@ -6,6 +6,7 @@ Shapes: I input size, H hidden size, C classes, B batch.
 """
 
 import re
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from itertools import permutations, product
 from typing import NamedTuple
@@ -119,6 +120,21 @@ def find_parts(shapes: Mapping[str, tuple[int, ...]], input_size: int, sizes: LS
             raise Failure(f"{name} of shape {list(shape)} has the batch size {B} in it", BIAS_PER_EXAMPLE)
     known = known_shapes(input_size, sizes)
     return {name: known[shape] for name, shape in shapes.items() if shape in known}
+
+
+def infer_sizes(shapes: Mapping[str, tuple[int, ...]], sizes: LSTMSizes, given: str) -> LSTMSizes:
+    """Return the sizes with those that are written into the code, which the shapes tell; those that are `given` stay."""
+    numbers = sorted({number for shape in shapes.values() for number in shape}, reverse=True)
+    choices = {"H": [*numbers, *(n // 4 for n in numbers)], "I": [*numbers, *(n - H for n in numbers for H in numbers)]}
+    choices |= {"C": numbers}
+    choices = {key: [getattr(sizes, key), *(each if key not in given else ())] for key, each in choices.items()}
+    for each in product(*choices.values()):
+        found = sizes._replace(**dict(zip(choices, each, strict=True)))
+        parts = find_parts(shapes, found.I, found) if min(each) > 0 else {}
+        kinds = Counter(kind for part in parts.values() for kind in part.kinds * (len(part.gates) or 1))
+        if len(parts) == len(shapes) and kinds["W"] == kinds["U"] == 4 and kinds["V"] == 1:
+            return found
+    return sizes
 
 
 def drop_extra(parts: dict[str, ParameterPart], kind: str, unused: Collection[str]) -> int:

@@ -35,7 +35,7 @@ ROLES = {
     "opt_D": "optimizer_d opt_d d_solver d_optimizer optim_d optimizerd d_optim optimizer_discriminator d_opt dis_optimizer",
     "opt_G": "optimizer_g opt_g g_solver g_optimizer optim_g optimizerg g_optim optimizer_generator g_opt gen_optimizer",
     "loss": "criterion loss adversarial_loss loss_func loss_fn bce adv_loss loss_function bce_loss criterion_g criterion_d",
-    "device": NAMES["cpu"],
+    "device": "device dev",
     "epochs": "num_epochs n_epochs epochs n_epoch epoch nr_epochs",
     "shape": NAMES["image"],
     "settings": NAMES["settings"],

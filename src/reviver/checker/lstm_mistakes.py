@@ -21,6 +21,9 @@ ROWS = Hint(
 )
 MATRIX = Hint(STEP, "Which matrix multiplies what? The equations multiply a column, the code a sequence per row.")
 SET = Hint(NETWORK, "Which line of __init__ sets the attribute, and does it stand before the line that reads it?")
+STORED = Hint(
+    NETWORK, "What do network.parameters() return? Parameter(...).float() or .to(device) may be another tensor."
+)
 IN_PLACE = Hint(STEP, "Which operations change a tensor itself: those with an underscore, +=, or [...] =?")
 DETACH = Hint(TRAIN, "Look for detach, .data, .item, no_grad or torch.tensor(...) on the way from step to step.")
 TIME = Hint(NETWORK, "Which dimension of x does the loop walk along? view and reshape do not exchange dimensions.")
@@ -106,7 +109,9 @@ STEP_MISTAKES = table(
     ("the forget bias of 1 is added in the step", BIAS, "f = sigmoid( -> f = sigmoid(1 + "),
     ("sigmoid and tanh are exchanged", RANGE, "sigmoid(z -> S(z && tanh(z -> sigmoid(z && S(z -> tanh(z"),
     ("the cell candidate has a sigmoid", RANGE, "tanh(z -> sigmoid(z"),
+    ("the cell candidate has a relu", RANGE, "tanh(z -> relu(z"),
     ("the gates have a tanh", RANGE, "sigmoid( -> tanh("),
+    *((f"the gate {gate} has a tanh", RANGE, f"{gate} = sigmoid( -> {gate} = tanh(") for gate in "ifo"),
     ("W and U are exchanged", MATRIX, "z(W, U, b) -> z(U, W, b)"),
     ("U is transposed", MATRIX, "U.T -> U"),
     ("W is transposed", MATRIX, "W.T -> W"),
@@ -139,6 +144,8 @@ BIAS_PER_ROW = Mistake(
     "the bias is added along the batch, not along the units", ROWS, "U.T + b\n -> U.T + b[:, None]\n"
 )
 BIAS_PER_EXAMPLE = Mistake("each example has a bias of its own", ROWS)
+NO_PARAMETERS = Mistake("the weights are no parameters, so that no optimizer can change them", STORED)
+UNINITIALIZED = Mistake("the state begins with uninitialized memory", CARRY)
 NOT_SET = Mistake("an attribute is read before it is set", SET)
 ONLY_EQUAL = Mistake("it works only if batch and units are equal", ROWS)
 CHANGES_INPUTS = Mistake("the step changes its arguments in place", IN_PLACE)
@@ -166,6 +173,7 @@ SEQUENCE_MISTAKES = table(
     ("the sequence is read backward", ROUNDS, "in x. -> in x.flip(1)."),
     (LEFT_OUT, ROUNDS, ".unbind(1) -> .unbind(1)[:-1]"),
     ("the first step is left out", ROUNDS, ".unbind(1) -> .unbind(1)[1:]"),
+    ("the logits are those of the first step", READ, ".unbind(1) -> .unbind(1)[:1]"),
     ("the logits are computed from c", READ, f"{LAST}c"),
     (
         "the logits are the mean over the steps",
@@ -184,6 +192,8 @@ SEQUENCE_GRADIENT_MISTAKES = table(
     ("h is detached before the output", DETACH, f"{LAST}h.detach()"),
     ("h of the first step is detached", DETACH, f"{LAST}(h.detach() if len(x[0]) == 1 else h)"),
     ("no gradient flows back from step to step", DETACH, "state = h, c\n -> state = h.detach(), c.detach()\n"),
+    ("no gradient flows back through h", DETACH, "state = h, c\n -> state = h.detach(), c\n"),
+    ("no gradient flows back through c", DETACH, "state = h, c\n -> state = h, c.detach()\n"),
 )
 DROP = "h = dropout(h, p) -> "
 DROPOUT_MISTAKES = table(

@@ -6,6 +6,7 @@ A file defines `lstm_step(x, state, w)`, with `reset_weights(w)`, or a class `LS
 Shapes: B batch, T time, I input size, H hidden size, C classes.
 """
 
+import ast
 import copy
 import inspect
 import re
@@ -13,7 +14,7 @@ import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from itertools import compress
+from itertools import compress, product
 from typing import Any, NamedTuple
 
 import torch
@@ -34,7 +35,7 @@ from reviver.checker.conventions import (
     sample_digits,
     stands_for,
 )
-from reviver.checker.layout import IS_STATE, LETTERS, Layout, by_name, find_layouts
+from reviver.checker.layout import IS_STATE, LETTERS, Layout, by_name, find_layouts, infer_sizes
 from reviver.checker.loops import check_lstm_loop
 from reviver.checker.pieces import Failure, Finding, Namespace, Piece, Unclear, describe, is_library, unparsed
 from reviver.lstm.cell import LSTMState, LSTMWeights
@@ -49,7 +50,8 @@ MIN_ACCURACY = 0.9
 def random_weights(input_size: int, hidden_size: int) -> LSTMWeights:
     """Return weights of a cell that all differ, also U and its transpose."""
     shapes = [(hidden_size, input_size)] * 4 + [(hidden_size, hidden_size)] * 4 + [(hidden_size,)] * 4
-    return LSTMWeights(*(0.7 * sample(seed, *shape) for seed, shape in enumerate(shapes)), None)  # type: ignore[call-arg]
+    scale = 0.7 * min(1, (8 / hidden_size) ** 0.5)  # more units would saturate
+    return LSTMWeights(*(scale * sample(seed, *shape) for seed, shape in enumerate(shapes)), None)  # type: ignore[call-arg]
 
 
 def shapes_of(module: nn.Module) -> dict[str, tuple[int, ...]]:
@@ -177,8 +179,15 @@ class Reading(NamedTuple):
     def logits(self, network: nn.Module, x: Tensor, tensors: dict[str, Tensor] | None = None) -> Tensor:
         """Return what a network says of x after the last step, with its parameters or others."""
         inputs = self.form.inputs(x.to(torch.get_default_dtype()))
-        results = [functional_call(network, tensors, (each,)) if tensors else network(each) for each in inputs]
-        return read_logits(results[-1], self.sizes._replace(B=x.shape[0], T=x.shape[1]))
+        sizes = self.sizes._replace(B=x.shape[0], T=x.shape[1])
+        state: Any = torch.zeros(2, sizes.B, sizes.H).unbind()  # before the first step: h and c, as one or as two, or h
+        wanted = sum(each.default is each.empty for each in inspect.signature(network.forward).parameters.values())
+        options = [(state,), state[:1]] if wanted == 2 else [state if wanted == 3 else ()]
+        for number, rest in enumerate(options, 1):
+            with suppress(*[Exception] * (number < len(options))):
+                results = [functional_call(network, tensors or {}, (each, *rest)) for each in inputs]
+                return read_logits(results[-1], sizes)
+        raise AssertionError
 
     def run(self, layout: Layout, x: Tensor, w: LSTMWeights, *rest: Any, module: nn.Module | None = None) -> Tensor:
         """Return the logits with weights in a layout, as `recall(x, w, W_out, b_out, p)` does."""
@@ -198,40 +207,56 @@ def sums_to_one(values: Tensor) -> bool:
     return bool(torch.allclose(values.sum(1), torch.ones(()).to(values.dtype), rtol=1e-4)) and bool((values >= 0).all())
 
 
-def read_network(
-    cls: Callable[..., Any], form: Form, sizes: LSTMSizes, is_own: bool, is_probability: bool = False
-) -> Reading | None:
-    """Return how a network is called in a form; None if the form is not its own. Raises what the network raises."""
-    has_classes = "C" in {stands_for(name, LSTM_KEYS) for name in inspect.signature(cls).parameters}
-    sizes = sizes if has_classes else sizes._replace(C=NUM_CLASSES)
+def prepare_network(cls: Callable[..., Any], form: Form, sizes: LSTMSizes) -> tuple[Reading, nn.Module, bool]:
+    """Return how a network is built for a form, the network, and whether it is told the number of classes."""
+    parameters = inspect.signature(cls).parameters
+    given = "".join(stands_for(name, LSTM_KEYS) or "HIC" * bool(stands_for(name, ["settings"])) for name in parameters)
+    given += "HIC" * any(each.kind == each.VAR_KEYWORD for each in parameters.values())
+    sizes = sizes if "C" in given else sizes._replace(C=NUM_CLASSES)
+    network = Reading(cls, form, sizes).build()
+    tensors = [
+        name for name, each in vars(network).items() if isinstance(each, Tensor) and each.grad_fn and each.ndim == 2
+    ]
+    if len(tensors) > 3:
+        raise Failure(f"{tensors[0]} is computed from a parameter, and none itself", wrong.NO_PARAMETERS)
+    embedding = embedding_of(network)
+    if embedding is None and form.kind != "scalars":
+        sizes = infer_sizes(shapes_of(network), sizes, given.replace("I", "") if form.kind == "digits" else given)
     reading = Reading(cls, form, sizes)
-    network, input_size = reading.build(), 1 if form.kind == "scalars" else sizes.I
-    if (embedding := embedding_of(network)) is not None:
+    if embedding is not None:
         reading = reading._replace(table=sample(33, *embedding[1].weight.shape), embedding=f"{embedding[0]}.weight")
     elif form.kind == "digits":
         reading = reading._replace(table=torch.eye(sizes.I))
+    with torch.no_grad():
+        for parameter in network.parameters():  # which may not be initialized yet
+            parameter.normal_()
+    return reading, network, "C" in given
+
+
+def read_network(names: Namespace, form: Form, sizes: LSTMSizes) -> Reading | None:
+    """Return how a network is called in a form; None if the form is not its own. Raises what the network raises."""
+    reading, network, has_classes = prepare_network(names.get("Recaller") or names["LSTM"], form, sizes)
     if (reading.table is not None) > (form.kind == "digits"):
         return None
-    if reading.table is not None:
-        input_size = reading.table.shape[1]
-    logits = reading.logits(network, reading.examples(sizes.T)[0])
+    logits, sizes = reading.logits(network, reading.examples(sizes.T)[0]), reading.sizes
     if sums_to_one(logits.exp()):
         reading = reading._replace(output=partial(torch.log_softmax, dim=1))
-    if is_probability and sums_to_one(logits):
+    if names.get("*course", {}).get("output") == "probabilities" and sums_to_one(logits):
         reading = reading._replace(output=partial(torch.softmax, dim=1))
-    shapes, unused = shapes_of(network), set[str]()
+    unused = set[str]()
     if logits.requires_grad:
         logits.square().sum().backward()
         unused = {name for name, each in network.named_parameters() if each.requires_grad and each.grad is None}
+    input_size = reading.examples(1)[1].shape[2]
+    own = shapes = shapes_of(network)
     if form.kind == "scalars" or form.is_single:  # the shapes tell more with a larger input
         with suppress(Exception):
             shapes = shapes_of(reading._replace(form=FORMS[0]).build())
-        input_size = input_size if shapes == shapes_of(network) else sizes.I
-    layouts = tuple(
-        find_layouts({n: s for n, s in shapes.items() if n != reading.embedding}, input_size, sizes, unused)
-    )
+        input_size = input_size if shapes == own else sizes.I
+    own, shapes = ({n: s for n, s in each.items() if n != reading.embedding} for each in (own, shapes))
+    layouts = tuple(find_layouts(shapes, input_size, sizes, unused))
     held = layouts[0].parts
-    rest = {name: shape for name, shape in shapes_of(network).items() if name not in held and name != reading.embedding}
+    rest = {name: shape for name, shape in own.items() if name not in held}
     states = {name: shape for name, shape in rest.items() if IS_STATE.search(name.lower())}
     if others := [name for name in rest if name not in states and name not in unused]:
         raise Unclear(
@@ -239,12 +264,11 @@ def read_network(
             "hand in the LSTM alone, with W, U and b of four gates and one output layer",
         )
     outputs = "".join(part.kinds for part in held.values() if part.kinds in "Vv")
-    if not outputs and not has_classes and not is_own:
+    if not outputs and not has_classes and "Recaller" not in names:
         sizes = sizes._replace(C=sizes.H)
     elif "V" not in outputs:
-        raise Unclear(
-            "a linear layer from H to the classes is missing", "let forward return the logits of the last step"
-        )
+        text = "a linear layer from H to the classes is missing"
+        raise Unclear(text, "let forward return the logits of the last step")
     if logits.shape[1] != sizes.C:
         raise Unclear(f"forward returns {logits.shape[1]} numbers, not one per class", "return the logits")
     return reading._replace(sizes=sizes, states=states, layouts=layouts, outputs=outputs)
@@ -252,39 +276,31 @@ def read_network(
 
 def check_sequence(names: Namespace) -> str:
     """Check the logits without dropout, for several lengths, and the gradients through all steps."""
-    is_own = "Recaller" in names
-    cls, first = names["Recaller" if is_own else "LSTM"], dict[tuple[Form, torch.dtype], Exception]()
-    is_probability = names.get("*course", {}).get("output") == "probabilities"
+    is_own, first = "Recaller" in names, dict[tuple[Form, torch.dtype], Exception]()
     usual = LSTMSizes()
     others = [usual._replace(T=usual.B)] * is_own + [usual._replace(B=usual.H), usual._replace(B=128)]
-    for dtype, tolerance in ((torch.float64, 1e-7), (torch.float32, 1e-3)):
+    for (dtype, tolerance), sizes in product(((torch.float64, 1e-7), (torch.float32, 1e-3)), (usual, *others)):
         torch.set_default_dtype(dtype)
-        for sizes in (usual, *others):
-            readings = list[Reading]()
-            for form in FORMS[:1] if is_own else FORMS:
-                try:
-                    readings += filter(None, [read_network(cls, form, sizes, is_own, is_probability)])
-                except (NotImplementedError, Failure):
-                    raise
-                except Exception as error:
-                    first.setdefault((form, dtype), error)
-            if readings:
-                try:
-                    remarks = compare_readings(readings, is_own, tolerance)
-                except Failure as failure:
-                    if not failure.mistake or failure.mistake.name != wrong.LEFT_OUT or not counts_target(names, cls):
-                        raise
-                    remarks = compare_readings([each._replace(extra=1) for each in readings], is_own, tolerance)
-                if sizes.B == sizes.H:
-                    problem = first.get((readings[0].form, dtype)) or furthest(first.values())
-                    text = f"with {usual.B} sequences and {usual.H} units: {describe(problem)}"
-                    raise Failure(text, wrong.ONLY_EQUAL)
-                if sizes.T != usual.T:
-                    raise Failure(describe(furthest(first.values())))
-                remarks += ["it works only for 128 sequences at a time"] * (sizes.B == 128)
-                remarks += ["it works in float32 only"] * (dtype == torch.float32)
-                return Finding.of("logits and gradients over time agree with the equations", remarks)
-    problem = furthest(first.values())
+        readings = list[Reading]()
+        for form in FORMS[:1] if is_own else FORMS:
+            try:
+                readings += filter(None, [read_network(names, form, sizes)])
+            except (NotImplementedError, Failure):
+                raise
+            except Exception as error:
+                first.setdefault((form, dtype), error)
+        if not readings:
+            continue
+        remarks = compare_readings(names, readings, tolerance)
+        if sizes.B == sizes.H:
+            problem = first.get((readings[0].form, dtype)) or furthest(first.values())
+            raise Failure(f"with {usual.B} sequences and {usual.H} units: {describe(problem)}", wrong.ONLY_EQUAL)
+        if sizes.T != usual.T:
+            raise Failure(describe(furthest(first.values())))
+        remarks += ["it works only for 128 sequences at a time"] * (sizes.B == 128)
+        remarks += ["it works in float32 only"] * (dtype == torch.float32)
+        return Finding.of("logits and gradients over time agree with the equations", remarks)
+    problem, cls = furthest(first.values()), names.get("Recaller") or names["LSTM"]
     if isinstance(problem, AttributeError) and lacks_attribute(names, cls, problem):
         raise Failure(describe(problem), wrong.NOT_SET) from problem
     if is_own or isinstance(problem, Unclear):
@@ -303,9 +319,23 @@ def lacks_attribute(names: Namespace, cls: Callable[..., Any], error: AttributeE
     return is_new or not re.search(rf"\.{error.name}\b[^=\n]* = ", unparsed(names))
 
 
-def counts_target(names: Namespace, cls: Callable[..., Any]) -> bool:
-    """Return whether a submission builds its network for one step more, since its sequences end with what is recalled."""
-    return bool(re.search(rf"\b{cls.__name__}\((\w+=)?[\w.]+ \+ 1\b", unparsed(names)))
+def is_reset(
+    names: Namespace, reading: Reading, module: nn.Module, before: Sequence[Any], again: Callable[[], bool]
+) -> bool:
+    """Return whether something resets the state that a network keeps: a method of it, the training, or None as a sign to."""
+    pairs = zip(before, map(vars, module.modules()), strict=True)
+    kept = {name: old.get(name, 0) for old, new in pairs for name in new if old.get(name, 0) is not new[name]}
+    nodes = [node for source in names.get("*sources", ()) for node in source.tree.body]
+    text = "\n".join(ast.unparse(node) for node in nodes if getattr(node, "name", "") != reading.cls.__name__)
+    if any(re.search(rf"\.{name} = ", text) for name in kept):
+        return True
+    for name in vars(reading.cls):
+        for arguments in ((), (reading.sizes.B,)) if name != "forward" and not name.startswith("__") else ():
+            with suppress(Exception):
+                getattr(module, name)(*arguments)
+                if again():
+                    return True
+    return "LSTM loop" not in names and None in kept.values()
 
 
 def furthest(errors: Iterable[Exception]) -> Exception:
@@ -319,29 +349,48 @@ def furthest(errors: Iterable[Exception]) -> Exception:
     return max(errors, key=depth)
 
 
-def compare_readings(readings: Sequence[Reading], is_own: bool, tolerance: float) -> list[str]:
+def compare_readings(names: Namespace, readings: Sequence[Reading], tolerance: float) -> list[str]:
     """Compare a network that may be called in several ways; return remarks if one agrees, else raise the clearest Failure."""
-    failures = list[Failure]()
+    failures, all_readings = list[Failure](), readings
     for is_named in (False, True):
         for reading in readings:
             try:
-                return compare_network(reading, is_own, tolerance, is_named)
+                return compare_network(names, reading, tolerance, is_named)
             except Failure as failure:
                 failures.append(failure)
                 if failure.mistake and is_named:
-                    raise next(each for each in failures if each.mistake) from failure
-        if any(
-            near := [str(each).startswith("the gradient") for each in failures]
-        ):  # only there, so it is read rightly
+                    return explain_failure(
+                        names, all_readings, tolerance, next(each for each in failures if each.mistake)
+                    )
+        near = [str(each).startswith("the gradient") for each in failures]
+        if any(near):  # only there, so it is read rightly
             readings, failures = list(compress(readings, near)), list(compress(failures, near))
-    clearest = next((each for each in failures if each.mistake), failures[0])
-    if readings[0].sizes.B == readings[0].sizes.H and clearest.mistake is None:
-        raise Failure(f"only if batch and units are equal it runs, and then {clearest}", wrong.ONLY_EQUAL)
-    raise clearest
+    return explain_failure(
+        names, all_readings, tolerance, next((each for each in failures if each.mistake), failures[0])
+    )
 
 
-def compare_network(reading: Reading, is_own: bool, tolerance: float, is_named: bool) -> list[str]:
+def explain_failure(names: Namespace, readings: Sequence[Reading], tolerance: float, failure: Failure) -> list[str]:
+    """Raise a failure, or what it comes to; return remarks if the network is built for more steps than it reads."""
+    reading, cls = readings[0], readings[0].cls.__name__
+    if failure.mistake is None and reading.sizes.B == reading.sizes.H:
+        raise Failure(f"only if batch and units are equal it runs, and then {failure}", wrong.ONLY_EQUAL)
+    if failure.mistake is None and "*guessed" in names:
+        raise Unclear(f"{cls} may be no LSTM: {failure}", "call the network LSTM")
+    calls = re.findall(rf"(?<!class )\b{cls}\((?:\w+=)?[\w.]+( \+ 1)?", unparsed(names))
+    is_left_out = failure.mistake is not None and failure.mistake.name == wrong.LEFT_OUT and not reading.extra
+    if "Recaller" in names or not is_left_out or (calls and not any(calls)):
+        raise failure
+    remarks = compare_readings(names, [each._replace(extra=1) for each in readings], tolerance)
+    if not calls:
+        text = "it reads one step fewer than seq_length, which is right if its training gives one more"
+        raise Unclear(text, "hand in the training, too, or read all seq_length steps")
+    return remarks
+
+
+def compare_network(names: Namespace, reading: Reading, tolerance: float, is_named: bool) -> list[str]:
     """Compare a network with the equations; return remarks, or raise Failure, with the likely mistake if `is_named`."""
+    is_own = "Recaller" in names
     weights, sizes = reading.weights(), reading.sizes
 
     def call(network: Program | Layout, time: int, *given: Any) -> Tensor:
@@ -370,19 +419,27 @@ def compare_network(reading: Reading, is_own: bool, tolerance: float, is_named: 
         check_randomness(reading, weights)
         theirs = [each for each in theirs if each.is_named] or theirs
         mistakes = (*[wrong.BIAS_PER_ROW] * (sizes.B == sizes.H), *wrong.SEQUENCE_MISTAKES)
-        layout = compare(logits, theirs, wrong.recall, mistakes, tolerance=tolerance, alone=wrong.BORROWED)
+        mistakes, alone = ((), mistakes) if sizes.H > 64 else (mistakes, wrong.BORROWED)  # pairs would take long
+        layout = compare(logits, theirs, wrong.recall, mistakes, tolerance=tolerance, alone=alone)
     else:
         layout = compare(logits, theirs, wrong.recall, (), tolerance=tolerance)
     compare(gradients, [layout], wrong.recall, wrong.SEQUENCE_GRADIENT_MISTAKES, tolerance=tolerance)
-    module, x = reading.build(), reading.examples(sizes.T)[0]
-    kept = [name for name, value in vars(module).items() if value is None]
-    if not torch.equal(*(reading.run(layout, x, *weights, module=module).detach() for _ in range(2))):
-        if any(getattr(module, name) is not None for name in kept):
-            text = "the state stays until something sets it to None again, which may stand in the training"
-            raise Unclear(text, "let forward itself begin with a new state")
-        text = "the same network gives other logits for the same sequences when it is called again"
-        raise Failure(text, wrong.NEVER_RESET)
     remarks = [] if is_own else list(layout.remarks)
+    module, x = reading.build(), reading.examples(sizes.T)[0]
+    remarks += [
+        f"{name} is not initialized here" for name, each in module.named_parameters() if bool(each.isnan().any())
+    ]
+    before = [dict(vars(each)) for each in module.modules()]
+    first = reading.run(layout, x, *weights, module=module).detach()
+
+    def again() -> bool:
+        return torch.equal(first, reading.run(layout, x, *weights, module=module).detach())
+
+    if not again():
+        if not is_reset(names, reading, module, before, again):
+            text = "the same network gives other logits for the same sequences when it is called again"
+            raise Failure(text, wrong.NEVER_RESET)
+        remarks.append("the state is kept until something else resets it")
     remarks += [f"forward takes {reading.form.name}"] * (reading.form is not FORMS[0])
     name = getattr(getattr(reading.output, "func", None), "__name__", "")
     return remarks + [f"it returns the {name} of the logits"] * (bool(name) and not is_own)
@@ -401,6 +458,8 @@ def check_randomness(reading: Reading, weights: tuple[LSTMWeights, Tensor, Tenso
         torch.manual_seed(seed)
         return reading.run(reading.layouts[0], theirs, w, *rest).detach()
 
+    if not bool(value(w, 0).isfinite().all()):
+        raise Failure("the logits are nan if memory that is not set is nan", wrong.UNINITIALIZED)
     if not torch.equal(value(w, 0), value(w, 1)):
         text = "the same weights and sequences give other logits each time"
         raise Failure(text, wrong.RANDOM_STATE if torch.allclose(value(closed, 0), value(closed, 1)) else None)
@@ -412,7 +471,7 @@ def check_dropout(names: Namespace) -> str:
     w = random_weights(1, size)
     w = w._replace(**{f"U_{gate}": getattr(w, f"U_{gate}").diagonal().diag() for gate in LETTERS})
     x = torch.tensor([[0.8], [-0.6]]).expand(rows, 2, 1)  # [B, T, I]
-    reading = read_network(names["Recaller"], FORMS[0], LSTMSizes(), True)
+    reading = read_network(names, FORMS[0], LSTMSizes())
     assert reading is not None
     example, weights = reading.examples(4)[0], reading.weights()
 

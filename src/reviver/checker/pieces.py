@@ -126,6 +126,7 @@ def run_piece(names: Namespace, piece: Piece) -> PieceOutcome:
         with torch.random.fork_rng(devices=[]):
             torch.set_default_dtype(torch.float64)
             torch.manual_seed(0)
+            torch.set_deterministic_debug_mode("warn")  # memory that is not set is nan
             text = piece.check(names)
         found: dict[str, Any] = {"status": "passed", "text": str(text), "remarks": getattr(text, "remarks", ())}
     except NotImplementedError:
@@ -144,6 +145,7 @@ def run_piece(names: Namespace, piece: Piece) -> PieceOutcome:
             found |= {"status": "unclear", "hint": advice}  # the check may have called it in a wrong way
     finally:
         torch.set_default_dtype(dtype)
+        torch.set_deterministic_debug_mode("default")
     return PieceOutcome(piece.name, piece.network, seconds=round(perf_counter() - start, 2), **found)
 
 
