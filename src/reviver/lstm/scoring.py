@@ -52,7 +52,9 @@ def score(
     was_training = network.training
     network.eval()
     every_step = target == "class at every step"
-    chunked = carries_state(network) and not every_step and data.lengths is None
+    # Pooling and the backward direction need all steps at once.
+    carries_state = network.recurrent.num_directions == 1 and network.pooling == "last"
+    chunked = carries_state and not every_step and data.lengths is None
     batch_size = min(MAX_EVALUATION_BATCH, max(1, len(data))) if chunked else evaluation_batch_size(data)
     total_loss, num_correct = 0.0, 0
     for start in range(0, len(data), batch_size):
@@ -91,11 +93,6 @@ def compute_logits(network: RecurrentClassifier, data: Sequences) -> Tensor:
     return torch.cat(outputs)
 
 
-def carries_state(network: RecurrentClassifier) -> bool:
-    """Return whether a network can read a sequence in chunks; pooling and the backward direction need all steps at once."""
-    return network.recurrent.num_directions == 1 and network.pooling == "last"
-
-
 def evaluation_batch_size(data: Sequences) -> int:
     """Return the number of whole sequences per forward pass of an evaluation."""
     return max(1, min(MAX_EVALUATION_BATCH, MAX_EVALUATION_STEPS // data.steps))
@@ -106,8 +103,8 @@ def forward_chunked(
 ) -> Tensor:
     """Return the outputs after the last step, [N, C], from chunks of `chunk_steps` steps that pass the state on.
 
-    Only one chunk is encoded at a time, so that long sequences need little memory. The network must be one that
-    `carries_state`, the sequences of equal length. `report` gets the fraction of the steps that is done before each chunk.
+    Only one chunk is encoded at a time, so that long sequences need little memory. They have equal lengths, and the network
+    neither pools nor reads backward. `report` gets the fraction of the steps that is done before each chunk.
     """
     state: Any = None
     chunk_steps = max(1, chunk_steps // network.patch_size) * network.patch_size
