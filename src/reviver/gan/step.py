@@ -14,11 +14,12 @@ update. Algorithm 1 alternates: it updates D k times, and then G, on fresh z and
 Shapes: N images, C channels, H height, W width, Z latent size, K classes.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from reviver.gan.losses import LOSSES, Losses, choose_losses
@@ -86,6 +87,8 @@ def gan_step(
     options: StepOptions = DEFAULTS,
     labels: Tensor | None = None,
     rng: Rng = None,
+    fraction: float = 1.0,
+    gather: Callable[[list[nn.Parameter], Tensor], tuple[Tensor, ...]] | None = None,
 ) -> GANStepResult:
     """Update both networks once, or the discriminator only, and return the losses before the update.
 
@@ -99,26 +102,11 @@ def gan_step(
         options: losses, penalty, shifts, precision, and whether G is updated.
         labels: one-hot classes of the real and then of the generated images, [2N, K], for conditional networks.
         rng: generates the shifts, the dropout masks and what the penalties sample; by default torch's own.
+        fraction: fraction of the batch that these images are, of one of several processes.
+        gather: adds the gradients of all processes; it returns the losses of the whole batch.
     """
     opt_G.zero_grad()
     opt_D.zero_grad()
-    result = backpropagate(G, D, real, z, options, labels, rng)
-    opt_G.step()  # changes nothing where G has no gradients
-    opt_D.step()
-    return result
-
-
-def backpropagate(
-    G: Generator,
-    D: Discriminator,
-    real: Tensor,
-    z: Tensor,
-    options: StepOptions,
-    labels: Tensor | None,
-    rng: Rng,
-    fraction: float = 1.0,
-) -> GANStepResult:
-    """Add the gradients of the losses, times `fraction`, to those of both networks; see `gan_step` for the rest."""
     with torch.autocast(real.device.type, torch.bfloat16, enabled=options.precision == "bf16"):
         real, fake = (shift(x, options.shift_probability, rng) for x in (real, G(z)))
         real_logits, fake_logits = (logits.to(z.dtype) for logits in D.paired_logits(real, fake, labels, rng))
@@ -129,7 +117,13 @@ def backpropagate(
         (fraction * g_loss).backward(inputs=list(G.parameters()), retain_graph=True)  # ∇_θG L_G
     (fraction * (d_loss + penalty)).backward(inputs=list(D.parameters()))  # ∇_θD L_D
     probabilities = (logits.detach().sigmoid().mean() for logits in (real_logits, fake_logits))
-    return GANStepResult(g_loss.detach(), d_loss.detach(), *probabilities)
+    result = GANStepResult(g_loss.detach(), d_loss.detach(), *probabilities)
+    if gather is not None:
+        parameters = [*(G.parameters() if options.update_generator else ()), *D.parameters()]
+        result = GANStepResult(*gather(parameters, torch.stack(result)))
+    opt_G.step()  # changes nothing where G has no gradients
+    opt_D.step()
+    return result
 
 
 def shift(images: Tensor, probability: float, rng: Rng) -> Tensor:

@@ -6,7 +6,6 @@ Shapes: N batch, Z latent size, C channels, H height, W width, K classes.
 """
 
 import copy
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,8 +23,8 @@ from reviver.gan.losses import Losses, choose_losses
 from reviver.gan.networks import Discriminator, Generator, one_hot
 from reviver.gan.scores.feature_extractor import FeatureExtractor
 from reviver.gan.scores.monitor import create_monitor, progress_line
-from reviver.gan.step import GANStepResult, StepOptions, backpropagate, gan_step
-from reviver.rng import BatchRows, RowsRng, make_rng
+from reviver.gan.step import GANStepResult, StepOptions, gan_step
+from reviver.rng import RowsRng, make_rng
 from reviver.runs.checkpoint import TrainingState
 from reviver.runs.distributed.parallel_step import ParallelStep, parallelize_batch_norm
 from reviver.runs.distributed.world import ALONE, World
@@ -200,10 +199,14 @@ def train_epoch(
             "z": z,
             "options": options,
             "labels": None if real_labels is None else torch.cat([real_labels, z[:, -num_classes:]]),
+            "rng": rng,
         }
-        result = (
-            gan_step(*models[:4], **batch, rng=rng) if world.size == 1 else parallel_step(session, models, rows, batch)
-        )
+        if world.size > 1:
+            parallel = ParallelStep(rows, world, session.stop_flag)
+            batch |= {"rng": RowsRng(rng, rows), "fraction": rows.fraction, "gather": parallel.finish}
+        result = gan_step(*models[:4], **batch)
+        if world.size > 1:
+            session.agree(parallel.stop_flags)
         history[state.step % len(history)] = torch.stack(result)
         state.batch += 1
         state.step += 1
@@ -228,22 +231,6 @@ def train_epoch(
     check_losses(session)
     state.epoch += 1
     state.batch = 0
-
-
-def parallel_step(session: Session, models: Models, rows: BatchRows, batch: Mapping[str, Any]) -> GANStepResult:
-    """Update both networks as `gan_step` does, as one of several processes; `batch` are its arguments of these `rows`."""
-    generator, discriminator, *optimizers, _ = models
-    parallel = ParallelStep(rows, session.world, session.stop_flag)
-    for optimizer in optimizers:
-        optimizer.zero_grad()
-    rng = RowsRng(session.state.rngs["noise"], rows)
-    local = backpropagate(generator, discriminator, **batch, rng=rng, fraction=rows.fraction)
-    parameters = [*(generator.parameters() if batch["options"].update_generator else ()), *discriminator.parameters()]
-    result = GANStepResult(*parallel.finish(parameters, torch.stack(local)))
-    for optimizer in optimizers:
-        optimizer.step()
-    session.agree(parallel.stop_flags)
-    return result
 
 
 def check_losses(session: Session) -> None:
