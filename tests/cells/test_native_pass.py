@@ -51,9 +51,10 @@ def compare(
 
         inputs = {"x": leaf(x), **{f"start {name}": leaf(value) for name, value in start.items()}}
         inputs |= {name: leaf(weight) for name, weight in weights.items()}
-        states = {name: inputs[f"start {name}"] for name in cell.states}
+        states = [inputs[f"start {name}"] for name in cell.states]
         of_seed = None if seed is None else torch.tensor(seed)
-        output, last = run(cell, inputs, inputs["x"], states, lengths, options, of_seed, reverse)
+        output, after = run(cell, inputs, inputs["x"], states, lengths, options, of_seed, reverse)
+        last = dict(zip(cell.states, after, strict=True))
         loss = (output * grad_output.to(dtype)).sum()
         loss = loss + sum((last[name] * grad_states[name].to(dtype)).sum() for name in cell.states)
         gradients = torch.autograd.grad(loss, list(inputs.values()), allow_unused=True)

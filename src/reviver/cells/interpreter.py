@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from reviver.cells.grammar import Cell
 from reviver.cells.plan import Place, Plan
-from reviver.cells.reference import States, reverse_steps, unroll
+from reviver.cells.reference import reverse_steps, unroll
 from reviver.lstm import kernel
 from reviver.lstm.equations import round_to_bf16
 from reviver.lstm.kernel import buffers, library
@@ -79,23 +79,23 @@ def run(
     cell: Cell,
     weights: Mapping[str, Tensor],
     x: Tensor,
-    state: States,
+    state: Sequence[Tensor],
     lengths: Tensor | None,
     options: LSTMOptions,
     seed: Tensor | None,
     reverse: bool = False,
-) -> tuple[Tensor, States]:
+) -> tuple[Tensor, Sequence[Tensor]]:
     """Run a cell over a sequence, natively where that is possible; arguments and result are those of `reference.unroll`."""
     tensors = [weights[name] for name in cell.weights]
     traced = torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() or isinstance(x, FakeTensor)
-    if traced or not x.is_cpu or x.shape[1] == 0 or not kernel.applies(x, *state.values(), *tensors):
+    if traced or not x.is_cpu or x.shape[1] == 0 or not kernel.applies(x, *state, *tensors):
         return unroll(cell, weights, x, state, lengths, options, seed, reverse)
     if torch.is_autocast_enabled("cpu"):
         options = replace(options, precision="bf16")
     x = reverse_steps(x, lengths) if reverse else x
     job = _Pass(cell, lengths, options, seed, reverse)
-    output, *after = _CellFunction.apply(job, x.contiguous(), *(state[name] for name in cell.states), *tensors)
-    return reverse_steps(output, lengths) if reverse else output, dict(zip(cell.states, after, strict=True))
+    output, *after = _CellFunction.apply(job, x.contiguous(), *state, *tensors)
+    return reverse_steps(output, lengths) if reverse else output, after
 
 
 class _Pass:
@@ -233,14 +233,11 @@ class _Pass:
 
     def again(self, x: Tensor, *tensors: Tensor) -> list[Tensor]:
         """Return the output and the states after the last step by the reference."""
-        states = dict(zip(self.cell.states, tensors, strict=False))
-        weights = dict(zip(self.cell.weights, tensors[len(states) :], strict=True))
-        x = reverse_steps(x, self.lengths) if self.reverse else x
-        output, after = unroll(self.cell, weights, x, states, self.lengths, self.options, self.seed, self.reverse)
-        return [
-            reverse_steps(output, self.lengths) if self.reverse else output,
-            *(after[name] for name in self.cell.states),
-        ]
+        count = len(self.cell.states)
+        weights = dict(zip(self.cell.weights, tensors[count:], strict=True))
+        x, start = reverse_steps(x, self.lengths) if self.reverse else x, tensors[:count]
+        output, after = unroll(self.cell, weights, x, start, self.lengths, self.options, self.seed, self.reverse)
+        return [reverse_steps(output, self.lengths) if self.reverse else output, *after]
 
 
 class _CellFunction(torch.autograd.Function):

@@ -134,9 +134,8 @@ class RNN(RecurrentLayers):
         **options: Any,
     ) -> tuple[Tensor, Sequence[Tensor]]:
         """Run a cell, see `RecurrentLayers`."""
-        states, reverse = dict(zip(self.cell.states, start, strict=True)), at % self.num_directions == 1
-        output, after = run(self.cell, self.weights(at), x, states, lengths, self.options, seed, reverse, **options)
-        return output, list(after.values())
+        reverse = at % self.num_directions == 1
+        return run(self.cell, self.weights(at), x, start, lengths, self.options, seed, reverse, **options)  # type: ignore[no-any-return]
 
     def trace(self, x: Tensor, hx: Any = None) -> list[dict[str, Tensor]]:
         """Return every quantity of every step by name in eval mode, in the layout of x, for each layer and direction."""

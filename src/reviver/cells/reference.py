@@ -21,18 +21,16 @@ OPERATORS: dict[str, Callable[..., Tensor]] = {
     "normalize": lambda v: functional.layer_norm(v, v.shape[-1:], eps=EPSILON),
 }
 DEFAULTS = LSTMOptions()
-States = dict[str, Tensor]
-"""States by name, [B, H] each."""
 
 
 def step(
     cell: Cell,
     weights: Mapping[str, Tensor],
     x: Tensor,
-    before: States,
+    before: Mapping[str, Tensor],
     mask: Tensor | None = None,
     options: LSTMOptions = DEFAULTS,
-) -> States:
+) -> dict[str, Tensor]:
     """Return all quantities of a step by name, [B, H] each, and with them the new states.
 
     `x` [B, I] is the input, `before` the states before the step, `mask` [B, H] the dropout mask of h.
@@ -61,13 +59,13 @@ def unroll(
     cell: Cell,
     weights: Mapping[str, Tensor],
     x: Tensor,
-    state: States,
+    state: Sequence[Tensor],
     lengths: Tensor | None,
     options: LSTMOptions,
     seed: Tensor | None,
     reverse: bool = False,
     trace: dict[str, list[Tensor]] | None = None,
-) -> tuple[Tensor, States]:
+) -> tuple[Tensor, Sequence[Tensor]]:
     """Run a cell over a sequence, see `equations.run_steps`; every quantity of every step [B, H] is added to `trace`, by name."""
 
     def step_of(x_t: Tensor, before: Sequence[Tensor], mask: Tensor | None) -> list[Tensor]:
@@ -76,9 +74,7 @@ def unroll(
             steps.append(values[name])
         return [values[name] for name in cell.states]
 
-    start = [state[name] for name in cell.states]
-    output, end = run_steps(step_of, x, start, lengths, reverse=reverse, options=options, seed=seed)
-    return output, dict(zip(cell.states, end, strict=True))
+    return run_steps(step_of, x, state, lengths, reverse=reverse, options=options, seed=seed)
 
 
 def reverse_steps(x: Tensor, lengths: Tensor | None) -> Tensor:
