@@ -38,7 +38,7 @@ class PretrainedClassifier:
             DataError: if the files are missing or damaged, or do not describe a classifier of sequences.
             ConfigError: if a repository is needed and `huggingface_hub` is not installed.
         """
-        network, data, _ = load((LSTMClassifier, RNNClassifier), source, **download)
+        network, data = load((LSTMClassifier, RNNClassifier), source, **download)
         if data is None or data.target != "class" or data.classes is None:
             raise DataError(
                 f"{source}: {CONFIG} names no classes of sequences; use {type(network).__name__}.from_pretrained"

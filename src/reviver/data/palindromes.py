@@ -41,7 +41,7 @@ class Palindromes(Sequences):
     palindrome_lengths: Tensor | None = None
     """Length of each palindrome, [N] int64; None if all have T."""
     encoding: str = "scalar"
-    """`scalar` or `onehot`, see `encode_digits`."""
+    """`scalar` or `onehot`, see `encode_symbols`."""
 
     @property
     def steps(self) -> int:
@@ -74,7 +74,7 @@ class Palindromes(Sequences):
 
     def encode(self, begin: int = 0, end: int | None = None) -> Tensor:
         """Return the input of the steps begin ≤ t < end (T - 1 by default), [N, end - begin, I]."""
-        return encode_digits(self.digits(begin, self.steps if end is None else end), self.encoding)
+        return encode_symbols(self.digits(begin, self.steps if end is None else end), NUM_DIGITS, self.encoding)
 
 
 class Split(NamedTuple):
@@ -160,11 +160,6 @@ def make_palindromes(length: int, size: int, rng: torch.Generator, encoding: str
     else:
         halves = _random_distinct(size, half, rng)
     return Palindromes(halves, length, encoding=encoding)
-
-
-def encode_digits(digits: Tensor, encoding: str) -> Tensor:
-    """Return digits [N, T] as input of a network: numbers from 0 to 9, [N, T, 1] (`scalar`), or one-hot, [N, T, 10] (`onehot`)."""
-    return encode_symbols(digits, NUM_DIGITS, encoding)
 
 
 def _to_digits(numbers: Tensor, width: int) -> Tensor:

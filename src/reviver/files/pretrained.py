@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Generic, Literal, NamedTuple, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 import torch
 from pydantic import Field
@@ -80,16 +80,6 @@ class PretrainedConfig(Record):
     """The run that the model comes from; null if it was saved from Python."""
 
 
-class Pretrained(NamedTuple, Generic[Network]):
-    """A network that was read from a folder, in eval mode, and what the folder says about it."""
-
-    network: Network
-    data: Any
-    """What it reads and predicts, a record of its model; None if unknown."""
-    run: Source | None
-    """The run that it comes from; None if it was saved from Python."""
-
-
 class PretrainedMixin:
     """A network that is saved as a folder in the layout of the Hugging Face Hub; a class states what describes it."""
 
@@ -111,7 +101,7 @@ class PretrainedMixin:
     @classmethod
     def from_pretrained(cls, source: str | Path, **download: Any) -> Self:
         """Return a saved network from a folder or a repository, see `reviver.files.pretrained.load`."""
-        return load(cls, source, **download).network
+        return load(cls, source, **download)[0]
 
     def _spec_values(self) -> dict[str, Any]:
         """Return the arguments that construct a network of the same architecture and options."""
@@ -159,8 +149,8 @@ def save(
     write_text(folder / CONFIG, text)
 
 
-def load(cls: type[Network] | tuple[type[Network], ...], source: str | Path, **download: Any) -> Pretrained[Network]:
-    """Return a network of the class `cls`, or of one of several, that `save` wrote, in eval mode, and the description of its data.
+def load(cls: type[Network] | tuple[type[Network], ...], source: str | Path, **download: Any) -> tuple[Network, Any]:
+    """Return a network of the class `cls`, or of one of several, that `save` wrote, in eval mode, and what its data are, or None.
 
     For `source` and `download` see `find_folder`. Files that are missing or damaged, or hold another class, are a DataError.
     """
@@ -174,7 +164,7 @@ def load(cls: type[Network] | tuple[type[Network], ...], source: str | Path, **d
     data = None if config.data is None else validate_record(found._data_model, config.data, f"{path}: data", REMEDY)
     with reading(weights, REMEDY):
         network.load_state_dict(load_file(weights))
-    return Pretrained(network.eval(), data, config.run)
+    return network.eval(), data
 
 
 def architecture_of(cls: type[PretrainedMixin]) -> type[Any]:

@@ -103,20 +103,20 @@ def _load(config: LSTMConfig, known: DataRecord | None = None) -> tuple[DataReco
     else:
         sequence, label = config.sequence_column, config.label_column
         table = PackedTable.of(read_sequences(path, sequence_column=sequence, label_column=label))
-    split = stratified_split(table.labels, config.train_fraction, config.seed, f"{path}: labels")
-    counts = torch.bincount(table.labels[split.train], minlength=len(table.classes)).tolist()
+    train, validation = stratified_split(table.labels, config.train_fraction, config.seed, f"{path}: labels")
+    counts = torch.bincount(table.labels[train], minlength=len(table.classes)).tolist()
     record = known or DataRecord(
         name=table.name,
         sha256=digest,
         num_sequences=len(table.labels),
         max_length=table.max_length,
         classes=table.classes,
-        class_fractions=tuple(count / len(split.train) for count in counts),
-        standardization=Standardization.fit_steps(partial(table.chunks, split.train)),
+        class_fractions=tuple(count / len(train) for count in counts),
+        standardization=Standardization.fit_steps(partial(table.chunks, train)),
     )
-    parts: list[Sequences] = [PackedExamples(rows, table, record.standardization) for rows in split]
+    parts: list[Sequences] = [PackedExamples(rows, table, record.standardization) for rows in (train, validation)]
     if not is_packed(path):
-        parts = [table.load(rows, record.standardization, table.max_length) for rows in split]
+        parts = [table.load(rows, record.standardization, table.max_length) for rows in (train, validation)]
     return record, {"train": parts[0], "validation": parts[1]}
 
 

@@ -3,7 +3,6 @@
 import math
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,13 +13,6 @@ from reviver.rng import make_rng
 from reviver.text import short_repr
 
 INTEGER = re.compile(r"[+-]?[0-9]{1,200}")
-
-
-class RowSplit(NamedTuple):
-    """Disjoint training and validation rows of a table: their indices, int64, in ascending order."""
-
-    train: Tensor
-    validation: Tensor
 
 
 def class_names(table: SequenceTable) -> tuple[str, ...]:
@@ -49,8 +41,8 @@ def class_indices(table: SequenceTable, names: Sequence[str]) -> Tensor:
     return torch.tensor([index_of[label] for label in table.labels], dtype=torch.int64)
 
 
-def stratified_split(classes: Tensor, train_fraction: float, seed: int, name: str = "labels") -> RowSplit:
-    """Split rows at random by the class of each, [N] int64, with about the same frequencies in both parts.
+def stratified_split(classes: Tensor, train_fraction: float, seed: int, name: str = "labels") -> tuple[Tensor, Tensor]:
+    """Return the training and the validation rows, in order: random ones, with about the same frequencies of `classes` [N].
 
     A class with one row is in the training set. A larger class has at least one row in each set, even if
     `train_fraction` of its rows rounds to none or to all. The same arguments give the same split.
@@ -73,7 +65,7 @@ def stratified_split(classes: Tensor, train_fraction: float, seed: int, name: st
         rows.tensor_split([size]) for rows, size in zip(shuffled, _train_sizes(sizes, train_fraction), strict=True)
     ]
     train, validation = (torch.cat(rows).sort().values for rows in zip(*parts, strict=True))
-    return RowSplit(train, validation)
+    return train, validation
 
 
 def _train_sizes(counts: Sequence[int], fraction: float) -> list[int]:

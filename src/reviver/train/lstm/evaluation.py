@@ -7,7 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from reviver.data.palindromes import NUM_DIGITS, encode_digits
+from reviver.data.generated import encode_symbols
+from reviver.data.palindromes import NUM_DIGITS
 from reviver.data.task import Task
 from reviver.errors import DataError
 from reviver.lstm.classifier import RecurrentClassifier
@@ -65,7 +66,8 @@ def predict(network: RecurrentClassifier, config: LSTMConfig, digits: str | Sequ
 
 def encode_input(digits: str | Sequence[int], network: RecurrentClassifier, config: LSTMConfig) -> Tensor:
     """Return digits as the input of `network`, [1, T, I], on its device; see `parse_digits`."""
-    return encode_digits(torch.tensor([parse_digits(digits, config)]), config.encoding).to(network.W_out.device)
+    parsed = torch.tensor([parse_digits(digits, config)], device=network.W_out.device)
+    return encode_symbols(parsed, NUM_DIGITS, config.encoding)
 
 
 def parse_digits(digits: str | Sequence[int], config: LSTMConfig) -> list[int]:

@@ -12,7 +12,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from reviver.data.palindromes import Palindromes, encode_digits, half_length
+from reviver.data.generated import encode_symbols
+from reviver.data.palindromes import NUM_DIGITS, Palindromes, half_length
 from reviver.lstm.custom_cells import States
 from reviver.settings.lstm import LSTMConfig
 
@@ -84,7 +85,7 @@ class CarriedBatch:
         t = position[:, None] + torch.arange(int(lengths.max()), device=position.device)  # [B, S]
         digits = self.halves.gather(1, torch.minimum(t, self.lengths[:, None] - 1 - t).clamp(min=0))
         digits = torch.where(t < (position + lengths)[:, None], digits, 0)
-        x = encode_digits(digits, self.config.encoding)
+        x = encode_symbols(digits, NUM_DIGITS, self.config.encoding)
         state = tuple(entry.clone() for entry in self.state)
         return Segment(x, lengths, state, position == 0, self.halves[:, 0].long())
 
