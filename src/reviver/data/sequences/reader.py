@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from reviver.data.sequences.table import RowError, SequenceTable, build_table, join_listed
+from reviver.data.sequences.table import RowProblem, SequenceTable, build_table, join_listed
 from reviver.errors import DataError
 from reviver.files.file_errors import damaged_data_file, reading
 from reviver.files.read import open_arrays
@@ -107,7 +107,7 @@ def _csv_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
                 indices = _find_columns(path, header, columns)
             elif len(record) != len(header):
                 problem = f"it has {len(record)} fields and the header has {len(header)}"
-                yield number, RowError(problem, 'put a sequence that contains commas in quotes: "1, 2, 3"')
+                yield number, RowProblem(problem, 'put a sequence that contains commas in quotes: "1, 2, 3"')
             else:
                 yield number, *(record[index] for index in indices)
     except csv.Error as error:
@@ -167,7 +167,7 @@ def _read_npz(path: Path, columns: Sequence[str]) -> SequenceTable:
     remedy = f"x has {steps} steps: give lengths from 1 to {steps}"
     lengths = arrays.get("lengths", np.full(count, steps)).tolist()
     sequences = [
-        x[row, :length] if 1 <= length <= steps else RowError(f"{length} steps", remedy, "lengths[{}]")
+        x[row, :length] if 1 <= length <= steps else RowProblem(f"{length} steps", remedy, "lengths[{}]")
         for row, length in enumerate(lengths)
     ]
     return build_table(path, zip(range(count), sequences, *labels, strict=True), ("x[{}]", "y[{}]"), steps)

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -61,12 +61,17 @@ def join_listed(items: Sequence[str], count: int, limit: int = MAX_LISTED) -> st
     return f"{text}, and {count - limit} more" if count > limit else text
 
 
-class RowError(Exception):
-    """An error of a row: the problem, the remedy, and the format of the place, if it is not that of the field."""
+class RowProblem(NamedTuple):
+    """What is wrong with a field of a row."""
+
+    problem: str
+    remedy: str
+    place: str = ""
+    """Format of the position in the message; empty: that of the field."""
 
 
 def build_table(path: Path, rows: Iterable[Sequence[Any]], formats: Sequence[str], min_steps: int = 0) -> SequenceTable:
-    """Return the table of rows: the position in the file, the sequence and, if they are read, the label, or a `RowError`.
+    """Return the table of rows: the position in the file, the sequence and, if they are read, the label, or a `RowProblem`.
 
     A sequence is text, or numbers [T] or [T, I]. The `formats` are those of the position of a sequence and of a label in
     messages, see `SequenceTable.row_format`; `min_steps` is the least T of the table.
@@ -80,13 +85,12 @@ def build_table(path: Path, rows: Iterable[Sequence[Any]], formats: Sequence[str
         for position, *fields in rows:
             positions.append(position)
             for field, read, column, place in zip(fields, (read_numbers, read_label), columns, formats, strict=False):
-                try:
-                    column.append(read(field))
-                except RowError as error:
-                    column.append(np.zeros((1, 1), np.float32))
-                    problem, remedy, *other = error.args
-                    errors.append(f"{(other or [place])[0].format(position)}: {problem}")
-                    first_remedy = first_remedy or remedy
+                found = field if isinstance(field, RowProblem) else read(field)
+                if isinstance(found, RowProblem):
+                    errors.append(f"{(found.place or place).format(position)}: {found.problem}")
+                    first_remedy = first_remedy or found.remedy
+                    found = np.zeros((1, 1), np.float32)
+                column.append(found)
     if not positions:
         raise DataError(f"{path}: it holds no rows; give a file with sequences")
     sequences, labels = columns
@@ -106,10 +110,8 @@ def build_table(path: Path, rows: Iterable[Sequence[Any]], formats: Sequence[str
     return SequenceTable(torch.from_numpy(x), lengths, tuple(labels) or None, tuple(positions), formats[0], path.name)
 
 
-def read_numbers(field: Any) -> NDArray[np.float32]:
+def read_numbers(field: Any) -> NDArray[np.float32] | RowProblem:
     """Return the sequence of a row, [T, I]: text, in brackets or not, is separated by commas, or without any by whitespace."""
-    if isinstance(field, RowError):
-        raise field
     numbers = [] if field is None else field
     if isinstance(field, str):
         text = field.strip()
@@ -118,25 +120,25 @@ def read_numbers(field: Any) -> NDArray[np.float32]:
         for step, part in enumerate(text.split("," if "," in text else None), 1):
             try:
                 numbers.append(float(part.replace("_", "?")))  # float() would ignore it
-            except ValueError as error:
+            except ValueError:
                 found = f"{short_repr(part.strip())} at step {step} is not a number"
                 problem = found if part.strip() else f"there is nothing at step {step}, between two commas"
-                raise RowError(problem, NUMBERS_REMEDY) from error
+                return RowProblem(problem, NUMBERS_REMEDY)
     if len(numbers) == 0:
-        raise RowError("the sequence is empty", NUMBERS_REMEDY)
+        return RowProblem("the sequence is empty", NUMBERS_REMEDY)
     return np.asarray(numbers).astype(np.float32).reshape(len(numbers), -1)
 
 
-def read_label(field: Any) -> str:
+def read_label(field: Any) -> str | RowProblem:
     """Return the label of a row."""
     try:
         label = str(field.decode() if isinstance(field, bytes) else "" if field is None else field).strip()
-    except UnicodeDecodeError as error:
-        raise RowError(f"{field[:20]!r} is not UTF-8", "save y as text, not as bytes") from error
+    except UnicodeDecodeError:
+        return RowProblem(f"{field[:20]!r} is not UTF-8", "save y as text, not as bytes")
     if not label:
-        raise RowError("the label is missing", "give one, or take the row out")
+        return RowProblem("the label is missing", "give one, or take the row out")
     if UNPRINTABLE.search(label):
-        raise RowError(f"the label {short_repr(label)} has characters that cannot be shown", "take them out")
+        return RowProblem(f"the label {short_repr(label)} has characters that cannot be shown", "take them out")
     return label
 
 
