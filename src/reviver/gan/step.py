@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 
 from reviver.gan.losses import LOSSES, Losses, choose_losses
@@ -88,7 +88,7 @@ def gan_step(
     labels: Tensor | None = None,
     rng: Rng = None,
     fraction: float = 1.0,
-    gather: Callable[[list[nn.Parameter], Tensor], tuple[Tensor, ...]] | None = None,
+    gather: Callable[..., tuple[Tensor, ...]] | None = None,
 ) -> GANStepResult:
     """Update both networks once, or the discriminator only, and return the losses before the update.
 

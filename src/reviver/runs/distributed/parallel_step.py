@@ -7,47 +7,44 @@ that of one.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from reviver.rng import BatchRows
-from reviver.runs.distributed.world import World
+from reviver.rng import BatchRows, RowsRng
+from reviver.runs.session import Session
 
 
-@dataclass
-class ParallelStep:
-    """The part of one process in a training step."""
+def step_options(session: Session, rows: BatchRows, rng: torch.Generator) -> dict[str, Any]:
+    """Return the arguments `rng`, `fraction` and `gather` of a training step on the `rows` of a batch of this process."""
+    if session.world.size == 1:
+        return {"rng": rng}
+    return {"rng": RowsRng(rng, rows), "fraction": rows.fraction, "gather": partial(add_gradients, session, rows)}
 
-    rows: BatchRows
-    """Rows of the batch that this process computes, perhaps none."""
-    world: World
-    stop_flags: float
-    """1 if this process was asked to stop, else 0; after `finish`, the sum over the processes."""
 
-    def finish(
-        self, parameters: Iterable[nn.Parameter], means: Tensor, sums: tuple[Tensor, ...] = ()
-    ) -> tuple[Tensor, ...]:
-        """Add the gradients of `parameters` over the processes, whose loss is the local mean times `BatchRows.fraction`.
+def add_gradients(
+    session: Session, rows: BatchRows, parameters: Iterable[nn.Parameter], means: Tensor, *sums: Tensor
+) -> tuple[Tensor, ...]:
+    """Add the gradients of `parameters` over the processes, whose loss is the local mean times `BatchRows.fraction`.
 
-        A missing gradient counts as 0. A NaN of one process makes the result of all of them NaN, so all stop or roll back
-        at the same step. Return the means over the whole batch of the local `means` [m], and the sums over the processes of the
-        scalars `sums`; scalars.
-        """
-        chosen = list(parameters)
-        # The mean of no row is NaN.
-        weighted = self.rows.fraction * means if len(self.rows) else torch.zeros_like(means)
-        totals = torch.stack([*(each.to(means.dtype) for each in sums), means.new_tensor(self.stop_flags)])
-        parts = [torch.zeros_like(each) if each.grad is None else each.grad for each in chosen]
-        local = [torch.cat([weighted, totals]), *(part.flatten() for part in parts)]
-        values, *gradients = self.world.sum(torch.cat(local)).split([len(part) for part in local])  # float32 at least
-        for each, gradient in zip(chosen, gradients, strict=True):
-            each.grad = gradient.view_as(each).to(each.dtype)
-        self.stop_flags = values[-1].item()
-        return tuple(values[:-1])
+    A missing gradient counts as 0. A NaN of one process makes the result of all of them NaN, so all stop or roll back
+    at the same step. Return the means over the whole batch of the local `means` [m], and the sums over the processes of the
+    scalars `sums`; scalars.
+    """
+    chosen = list(parameters)
+    # The mean of no row is NaN.
+    weighted = rows.fraction * means if len(rows) else torch.zeros_like(means)
+    totals = torch.stack([*(each.to(means.dtype) for each in sums), means.new_tensor(session.stop_flag)])
+    parts = [torch.zeros_like(each) if each.grad is None else each.grad for each in chosen]
+    local = [torch.cat([weighted, totals]), *(part.flatten() for part in parts)]
+    values, *gradients = session.world.sum(torch.cat(local)).split([len(part) for part in local])  # float32 at least
+    for each, gradient in zip(chosen, gradients, strict=True):
+        each.grad = gradient.view_as(each).to(each.dtype)
+    session.agree(values[-1].item())
+    return tuple(values[:-1])
 
 
 class ParallelBatchNorm1d(nn.BatchNorm1d):

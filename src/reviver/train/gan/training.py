@@ -8,7 +8,7 @@ Shapes: N batch, Z latent size, C channels, H height, W width, K classes.
 import copy
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch.optim import Adam
@@ -24,9 +24,9 @@ from reviver.gan.networks import Discriminator, Generator, one_hot
 from reviver.gan.scores.feature_extractor import FeatureExtractor
 from reviver.gan.scores.monitor import create_monitor, progress_line
 from reviver.gan.step import GANStepResult, StepOptions, gan_step
-from reviver.rng import RowsRng, make_rng
+from reviver.rng import make_rng
 from reviver.runs.checkpoint import TrainingState
-from reviver.runs.distributed.parallel_step import ParallelStep, parallelize_batch_norm
+from reviver.runs.distributed.parallel_step import parallelize_batch_norm, step_options
 from reviver.runs.distributed.world import ALONE, World
 from reviver.runs.folder import RunFolder
 from reviver.runs.records import MAX_CLASSES
@@ -193,20 +193,11 @@ def train_epoch(
             optimizer.param_groups[0]["lr"] = rate * session.lr_scale
         z = rows.take(generator.sample_latents(rows.total, rng))
         options = StepOptions.from_config(config, state.step, losses)
-        real_labels = None if labels is None else one_hot(labels[indices], num_classes)
-        batch: dict[str, Any] = {
-            "real": from_pixels(pixels),
-            "z": z,
-            "options": options,
-            "labels": None if real_labels is None else torch.cat([real_labels, z[:, -num_classes:]]),
-            "rng": rng,
-        }
-        if world.size > 1:
-            parallel = ParallelStep(rows, world, session.stop_flag)
-            batch |= {"rng": RowsRng(rng, rows), "fraction": rows.fraction, "gather": parallel.finish}
-        result = gan_step(*models[:4], **batch)
-        if world.size > 1:
-            session.agree(parallel.stop_flags)
+        classes = None
+        if labels is not None:
+            classes = torch.cat([one_hot(labels[indices], num_classes), z[:, -num_classes:]])
+        shared = step_options(session, rows, rng)
+        result = gan_step(*models[:4], from_pixels(pixels), z, options=options, labels=classes, **shared)
         history[state.step % len(history)] = torch.stack(result)
         state.batch += 1
         state.step += 1

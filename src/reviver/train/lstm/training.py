@@ -22,9 +22,9 @@ from reviver.lstm.custom_cells import CellClassifier, build_custom
 from reviver.lstm.kernel.library import KERNEL
 from reviver.lstm.layer import chrono
 from reviver.lstm.scoring import Score, score
-from reviver.rng import Rng, RowsRng, make_rng
+from reviver.rng import Rng, make_rng
 from reviver.runs.checkpoint import TrainingState
-from reviver.runs.distributed.parallel_step import ParallelStep
+from reviver.runs.distributed.parallel_step import step_options
 from reviver.runs.distributed.world import World
 from reviver.runs.folder import RunFolder
 from reviver.runs.session import Session, Start, open_run, trainer, training_session
@@ -112,23 +112,24 @@ def train_step(
     max_norm: float,
     rng: Rng = None,
     weights: Tensor | None = None,
-    parallel: ParallelStep | None = None,
+    fraction: float = 1.0,
+    gather: Callable[..., tuple[Tensor, ...]] | None = None,
 ) -> LSTMStepResult:
     """Update the weights of `network`, in training mode, once; return the metrics of the batch before the update.
 
     `x` is [B, T, I], `lengths` the steps of each sequence, [B] int64, all T if None; for `targets` see `TargetKind`, and
     `weights` is a factor of the loss of each sequence, [B]. A gradient with a norm above `max_norm` is scaled down to it.
-    With `parallel`, these are the rows of one of several processes.
+    With `gather`, which adds the gradients of all processes, it is a `fraction` of a batch.
     """
     optimizer.zero_grad()
     outputs = network(x, lengths, every_step=target == "class at every step", rng=rng)
     loss = mean_loss(target, outputs, targets, weights)
     if isinstance(network, RNNClassifier) and len(x) and loss.device.type == "cpu" and not loss.isfinite():
         _explain_nan(network, x, lengths)
-    ((1.0 if parallel is None else parallel.rows.fraction) * loss).backward()  # through time
+    (fraction * loss).backward()  # through time
     result = LSTMStepResult(loss.detach(), correct(target, outputs.detach(), targets).sum())
-    if parallel is not None:
-        result = LSTMStepResult(*parallel.finish(network.parameters(), result.loss[None], (result.correct,)))
+    if gather is not None:
+        result = LSTMStepResult(*gather(network.parameters(), result.loss[None], result.correct))
     nn.utils.clip_grad_norm_(network.parameters(), max_norm)
     optimizer.step()
     return result
@@ -261,15 +262,10 @@ def train_epoch(
             assert isinstance(batch, Palindromes)
             rngs = {"segment_rng": make_rng(config.seed, f"segments/{state.step}"), "rng": dropout_rng}
             return truncated_step(network, optimizer, carried, batch, max_norm=config.max_norm, **rngs)
-        options: Any = {"target": task.target, "max_norm": config.max_norm, "rng": dropout_rng}
-        if world.size == 1:
-            return train_step(network, optimizer, batch.encode(), batch.targets, batch.lengths, **options)
         rows = world.rows(len(batch))
-        local, parallel = batch.take_rows(rows), ParallelStep(rows, world, session.stop_flag)
-        options |= {"rng": RowsRng(dropout_rng, rows), "parallel": parallel}
-        result = train_step(network, optimizer, local.encode(), local.targets, local.lengths, **options)
-        session.agree(parallel.stop_flags)
-        return result
+        local = batch if world.size == 1 else batch.take_rows(rows)
+        options: Any = {"target": task.target, "max_norm": config.max_norm, **step_options(session, rows, dropout_rng)}
+        return train_step(network, optimizer, local.encode(), local.targets, local.lengths, **options)
 
     def rate(done: float) -> float:
         return config.learning_rate_at((state.epoch + done) / config.epochs, length) * session.lr_scale
