@@ -13,7 +13,6 @@ from types import FrameType
 WITHOUT_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
 """Errors of file systems without locks, such as some of clusters."""
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-"""Signals that ask a run to stop."""
 
 
 def usable_cores() -> int:

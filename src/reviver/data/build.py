@@ -47,9 +47,7 @@ class SequenceData(Record):
     """What a network reads and predicts."""
 
     task: TaskName
-    """Task that it was trained on."""
     target: TargetKind
-    """Kind of its outputs."""
     encoding: Literal["scalar", "onehot"]
     """Encoding of a symbol: one number, or a one-hot vector."""
     length: Count

@@ -69,7 +69,6 @@ class PackedRecord(Record):
 
     kind: PackedKind
     name: Annotated[str, Field(min_length=1)]
-    """Name of the data, as runs record it."""
     classes: Annotated[tuple[str, ...], JSON_LIST]
     """Names of the classes, in the order of their indices; empty if they have none."""
     max_length: Count | None

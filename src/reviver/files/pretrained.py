@@ -68,9 +68,7 @@ class PretrainedConfig(Record):
     format: Annotated[int, Field(ge=FORMAT, le=FORMAT)]
     library_name: Literal["reviver"]
     reviver_version: Name
-    """Version of Reviver that wrote the model."""
     architecture: Name
-    """Name of the class."""
     dtype: DType
     network: dict[Name, Any]
     """Arguments of the constructor."""
@@ -86,13 +84,10 @@ class PretrainedMixin:
     _spec: ClassVar[type[Any]]
     """Arguments of its constructor, a dataclass. The class that states them is the architecture in config.json."""
     _data_model: ClassVar[type[Record]]
-    """Model of what the network reads and predicts."""
     _tags: ClassVar[tuple[str, ...]]
-    """Tags of its model cards."""
     _pipeline_tag: ClassVar[str | None] = None
     """Its task in the words of the hub, where it has one."""
     _call: str
-    """Python code that calls it."""
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write config.json, model.safetensors and README.md into `folder`, see `reviver.files.pretrained.save`."""

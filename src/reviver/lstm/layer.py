@@ -25,7 +25,6 @@ from reviver.settings.lstm_network import OPTIONS, DropoutKind, LSTMOptions, LST
 from reviver.settings.validation import refuse
 
 TAGS = ("reviver", "recurrent-neural-network")
-"""Tags of the model cards of recurrent networks."""
 State = tuple[Tensor, Tensor]
 """h [D·L, B, P] and c [D·L, B, H]; without B for a single sequence."""
 

@@ -194,7 +194,6 @@ KINDS = {
     "lstm": Kind(LSTMConfig, LSTMRecord, lambda _, config: CurriculumMetrics if config["curriculum"] else LSTMMetrics),
     "gan": Kind(GANConfig, GANRecord, lambda name, _: GANScores if name == "scores" else GANMetrics),
 }
-"""Kinds of runs by the value of `kind` in run.json."""
 
 
 def find_kind(record: Mapping[str, Any]) -> Kind:

@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from reviver.runs.writer import RecordsWriter
 
 ROLLBACK_LR_SCALE = 0.5
-"""Factor of the learning rate per rollback."""
 CHANGEABLE = ("on_nan", "max_rollbacks", "keep_checkpoints")
 """Settings that a resumed run may change: they do not affect what is learned before a NaN."""
 

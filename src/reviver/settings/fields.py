@@ -19,9 +19,7 @@ class Group(NamedTuple):
     """A group of settings, the metadata of their annotations: a section of the help and of the settings page."""
 
     name: str
-    """Its title."""
     order: int
-    """Its place among the groups."""
 
 
 DATA = Group("Data", 1)

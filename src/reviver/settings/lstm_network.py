@@ -56,7 +56,6 @@ def read_cell_text(path: str | Path) -> str:
 
 
 Pooling = Literal["last", "mean", "max", "attention"]
-"""Pooling of the hidden states of a classifier over time, see `classifier.LSTMClassifier`."""
 
 
 def _check_patch_size(value: object) -> object:

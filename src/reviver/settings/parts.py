@@ -38,7 +38,6 @@ class CustomClass(NamedTuple):
     file: str | None = None
     """Name of its file; None if it has none, as in a notebook."""
     content: bytes = b""
-    """Content of the file."""
     instance: Any = None
 
     @property

@@ -391,7 +391,6 @@ DEFINITIONS: Mapping[str, TaskDefinition] = MappingProxyType(
 for _name, _task in DEFINITIONS.items():
     _task.name = _name
 TASKS = tuple(DEFINITIONS)
-"""Names of the tasks."""
 if TYPE_CHECKING:
     TaskName = str
 else:

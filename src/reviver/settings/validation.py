@@ -20,7 +20,6 @@ MAX_VALUE = 500
 """Maximum length of a value in an error, in characters."""
 
 STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
-"""Configuration of all models."""
 
 JSON_LIST = Field(strict=False, fail_fast=True)
 """Field of a tuple, which JSON stores as a list. Validation stops at the first invalid entry: a million errors fill memory."""

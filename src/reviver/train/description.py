@@ -20,7 +20,6 @@ from reviver.text import count, duration
 from reviver.train.opened import OpenedRun
 
 PATHS = ("data", "extractor")
-"""Settings that may be paths."""
 STATUS = {"running": "killed while it trained", "interrupted": "interrupted; reviver ... --resume continues it"}
 """Status of a run in words, by the status in run.json, where it says more."""
 
@@ -40,7 +39,6 @@ class ScoreItem(NamedTuple):
     name: str
     number: float
     value: str
-    """The number as text."""
     real: str | None
     """That of real images."""
     noise: str | None
@@ -64,7 +62,6 @@ class License(NamedTuple):
     url: str
     authors: str
     dataset: str | None = None
-    """Identifier of the data set on the hub."""
 
 
 _CC = "https://creativecommons.org/licenses/by-sa"
@@ -78,7 +75,6 @@ LICENSES: Mapping[str, License] = {
         "CC BY-SA 4.0", "cc-by-sa-4.0", f"{_CC}/4.0/", "the ROIS-DS Center for Open Data in the Humanities"
     ),
 }
-"""Licenses of data sets by name, of those whose license is known."""
 
 
 def source_of(run: OpenedRun) -> Source:

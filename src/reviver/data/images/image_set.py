@@ -44,11 +44,9 @@ CHUNK_BYTES = 1 << 25
 NAMES = ("mnist", *DATA_SETS, MNIST_10K)
 """Names of data sets, which come before files of these names."""
 SOURCES = f"{', '.join(NAMES)}, an IDX folder, an image folder, an .npz or an .npy"
-"""Sources of images, for messages."""
 LABELED_SOURCES = (
     "give an IDX folder with labels, an image folder with a folder per class, an .npz with labels, or a name"
 )
-"""Sources of images with labels, for messages."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +58,7 @@ class ImageSet:
     labels: Tensor | None
     """Classes [N] int64, or None."""
     name: str
-    """Name of the data set, file or folder."""
     is_mapped: bool = False
-    """Whether the images are mapped."""
 
     def __len__(self) -> int:
         return len(self.images)
@@ -95,7 +91,6 @@ class ImageSet:
 ImageSource = tuple[str, tuple[int, ...], Tensor | None, Iterator[Tensor]]
 """Images of one split of a source, which are read some at a time: name, (N, C, H, W) after resizing, labels, bytes [n, C, H, W]."""
 TEST_SOURCES = "t10k-images-idx3-ubyte in an IDX folder, folders train and test, or test_images in an .npz"
-"""Sources of test images, for messages."""
 
 
 def load_images(source: str, image_size: int = 28, split: str = "train") -> ImageSet:

@@ -102,16 +102,13 @@ class NamedDataSet:
     torchvision: str
     """Name of torchvision's class, and of its folder."""
     source: str
-    """Web page that offers the files."""
     train: str = "train"
     """Prefix of the file names of the training split."""
     test: str = "t10k"
     arguments: Mapping[str, str] = field(default_factory=dict)
-    """Further arguments of torchvision's class."""
     is_transposed: bool = False
     """Whether the files exchange rows and columns of the images."""
     first_label: int = 0
-    """Smallest label in the files."""
 
 
 def _emnist(split: str, first_label: int = 0) -> NamedDataSet:

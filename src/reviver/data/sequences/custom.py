@@ -42,7 +42,6 @@ class DataRecord(Record):
     class_fractions: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], JSON_LIST]
     """Fraction of each class among the training sequences, [C]."""
     standardization: Standardization
-    """Standardization of the channels, fitted on the training set."""
 
     def examples(self, table: SequenceTable) -> Examples:
         """Return the sequences of a table, standardized, with the indices of their classes, all 0 without labels."""

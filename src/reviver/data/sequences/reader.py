@@ -176,4 +176,3 @@ def _read_npz(path: Path, columns: Sequence[str]) -> SequenceTable:
 READERS: Mapping[str, Callable[[Path, Sequence[str]], SequenceTable]] = MappingProxyType(
     {".csv": _read_csv, ".parquet": _read_parquet, ".npz": _read_npz}
 )
-"""Reader of each suffix."""

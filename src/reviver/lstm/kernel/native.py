@@ -36,7 +36,6 @@ from reviver.system import locking, sync
 from reviver.text import one_line
 
 FLAGS = ("-std=c++17", "-O3", "-fPIC", "-shared", "-fvisibility=hidden", "-Wno-psabi")
-"""Flags of the compiler for all libraries."""
 
 _log = logging.getLogger(__name__)
 

@@ -100,7 +100,6 @@ class World:
 
 
 ALONE = World()
-"""A run by one process."""
 
 
 @contextmanager

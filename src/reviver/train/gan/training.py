@@ -37,7 +37,6 @@ from reviver.settings.validation import refuse
 from reviver.train.gan.snapshots import SampleWriter
 
 GRID_SIZE = 25
-"""Images per sample grid."""
 
 
 class Models(NamedTuple):

@@ -49,7 +49,6 @@ class LSTMStepResult(NamedTuple):
     """Metrics of the batch of one update, from the forward pass before it, with dropout; scalars."""
 
     loss: Tensor
-    """Mean loss of the batch."""
     correct: Tensor
     """Number of correct sequences of the batch."""
 
