@@ -154,9 +154,9 @@ def test_batches_metrics_and_learning_rates(tiny: GANConfig, tmp_path: Path, mon
     steps: list[tuple[tuple[Any, ...], GANStepResult, float]] = []
     batches = list[Tensor]()
 
-    def recording(*arguments: Any, real: Tensor, **keywords: Any) -> GANStepResult:
-        batches.append(real)
-        steps.append((arguments, gan_step(*arguments, real, **keywords), arguments[2].param_groups[0]["lr"]))
+    def recording(*arguments: Any, **keywords: Any) -> GANStepResult:
+        batches.append(arguments[4])
+        steps.append((arguments, gan_step(*arguments, **keywords), arguments[2].param_groups[0]["lr"]))
         return steps[-1][1]
 
     monkeypatch.setattr(training, "gan_step", recording)
