@@ -62,7 +62,6 @@ class PretrainedClassifier:
         return [self.data.classes[index] for index in self.predict_probabilities(sequences).argmax(1).tolist()]
 
     def _pad(self, sequences: Sequence[Any]) -> tuple[Tensor, Tensor]:
-        """Return the sequences padded with 0, [N, T, I], and their lengths [N]."""
         channels = self.network.input_size
         tensors = []
         for index, sequence in enumerate(sequences):

@@ -234,7 +234,6 @@ def _train(
     device: str,
     progress: bool,
 ) -> LSTMRun | GANRun:
-    """Train a network of either kind, and return its run."""
     if not isinstance(out, str | Path | None):
         refuse("out", f"must be a folder, got {short_repr(out)}")
     train: Any = run_lstm if kind == "lstm" else run_gan

@@ -55,5 +55,4 @@ class RNNClassifier(RecurrentClassifier):
         self.add_output(num_classes, device, dtype)
 
     def _spec_values(self) -> dict[str, Any]:
-        """Return the arguments of the constructor; the cell is its text."""
         return super()._spec_values() | {"cell": self.rnn.cell.text}

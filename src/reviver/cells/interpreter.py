@@ -99,8 +99,6 @@ def run(
 
 
 class _Pass:
-    """A pass over a batch, forward and backward."""
-
     def __init__(
         self, cell: Cell, lengths: Tensor | None, options: LSTMOptions, seed: Tensor | None, reverse: bool
     ) -> None:
@@ -241,8 +239,6 @@ class _Pass:
 
 
 class _CellFunction(torch.autograd.Function):
-    """A pass over a batch with its gradient."""
-
     @staticmethod
     def forward(ctx: Any, job: _Pass, x: Tensor, *tensors: Tensor) -> Any:
         count = len(job.cell.states)

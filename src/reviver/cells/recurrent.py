@@ -191,5 +191,4 @@ class RNN(RecurrentLayers):
 
 @cache
 def _state_type(names: tuple[str, ...]) -> Any:
-    """Return the class of named tuples of the states of a cell."""
     return namedtuple("State", names)

@@ -255,7 +255,6 @@ def probe(part: CustomClass, cell: nn.Module, input_size: int, hidden_size: int)
 
 
 def _entries(state: Any) -> tuple[Tensor, ...]:
-    """Return the entries of a state; none at the start."""
     return (state,) if isinstance(state, Tensor) else tuple(state or ())
 
 

@@ -341,7 +341,6 @@ class LSTM(PretrainedMixin, RecurrentLayers, nn.LSTM):
         return output, (h, c)
 
     def _fits_state(self, x: Tensor, hx: State | None) -> bool:
-        """Return whether a state has the shapes that `forward` takes."""
         batch = [x.shape[0 if self.batch_first else 1]] if x.dim() == 3 else []
         sizes = [(self.num_layers * self.num_directions, *batch, size) for size in self.state_sizes]
         return hx is None or [hx[0].shape, hx[1].shape] == sizes

@@ -166,7 +166,6 @@ class Session:
             raise self._diverged(first_step + row, names[column].replace("_", " "), problem)
 
     def _diverged(self, step: int, quantity: str, problem: str) -> DivergenceError:
-        """Return the error for a `quantity` that is not finite, with advice."""
         rollbacks = self.state.rollbacks
         attempts = f"{count(len(rollbacks), 'rollbacks')} did not help; " if rollbacks else ""
         is_saved = self.folder.has_checkpoint

@@ -201,7 +201,6 @@ def _inspect(value: Any) -> CustomClass:
 
 
 def _load(option: str, reference: str) -> CustomClass:
-    """Return the class that a reference names."""
     place, _, name = reference.rpartition(":")
     path = Path(place)
     if path.suffix == ".py":

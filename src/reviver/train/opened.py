@@ -178,7 +178,6 @@ class OpenedRun:
             raise AttributeError(f"the run of {'an LSTM' if kind == 'gan' else 'a GAN'} has no {name}")
 
     def _data(self, name: str) -> Any:
-        """Return what run.json has of the images of a GAN."""
         data = self.folder.record.get("data", {})
         if name not in data:
             raise damaged_run_file(self.folder.record_path, f"data.{name} is missing")

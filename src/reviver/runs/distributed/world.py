@@ -125,7 +125,6 @@ def join_world(device: torch.device, timeout: float) -> Iterator[World]:
 
 
 def _connect(device: torch.device, timeout: timedelta) -> None:
-    """Initialize the process group from the variables of torchrun."""
     if device.type == "cuda":
         torch.cuda.set_device(device)
     try:
