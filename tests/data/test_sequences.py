@@ -226,11 +226,11 @@ def test_stratified_split(counts: list[int], fraction: float, seed: int) -> None
         assert abs(found - fraction * count) < 1 or found in (1, count - 1)
     if min(fraction, 1 - fraction) * min(counts) >= 1:
         assert len(train) == round(fraction * len(classes))
-    assert torch.equal(train, stratified_split(classes, fraction, seed).train)
+    assert torch.equal(train, stratified_split(classes, fraction, seed)[0])
 
 
 def test_the_split_depends_on_the_seed_and_is_random() -> None:
-    parts = [stratified_split(torch.arange(100) % 2, 0.8, seed).validation for seed in range(200)]
+    parts = [stratified_split(torch.arange(100) % 2, 0.8, seed)[1] for seed in range(200)]
     assert not torch.equal(parts[0], parts[1])
     chosen = torch.cat(parts).bincount(minlength=100)  # expected: 40, with a standard deviation of 5.7
     assert 15 < chosen.min() < chosen.max() < 65

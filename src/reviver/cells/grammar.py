@@ -16,8 +16,8 @@ matrices Xavier-uniform, vectors at 0, or where their line says.
 """
 
 import ast
+import itertools
 import math
-import re
 import textwrap
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -115,6 +115,7 @@ def parse(text: str, name: str = "text") -> Cell:
 class _Parser:
     def __init__(self, text: str, name: str) -> None:
         self.text, self.name = textwrap.dedent(text).strip("\n"), name
+        self.rows = self.text.split("\n")
         self.graph = StepGraph()
         self.assigned: dict[str, int] = {}  # line of each assigned name
         self.env: dict[str, int] = {}  # node of each name that is assigned so far
@@ -125,75 +126,58 @@ class _Parser:
         self.vectors: dict[str, float] = {}
 
     def cell(self) -> Cell:
-        rows = self.text.split("\n")
-        if len(rows) > MAX_LINES:
-            self.refuse(f"has {len(rows)} lines; a text has at most {MAX_LINES}")
-        statements = [found for number, row in enumerate(rows, start=1) for found in self.statement(number, row)]
-        for statement in statements:
-            if isinstance(statement, ast.Assign):
-                self.declare(statement.targets[0])
-        quantities: dict[str, Quantity] = {}
-        for statement in statements:
-            if isinstance(statement, ast.Assign):
-                name = self.target = str(getattr(statement.targets[0], "id", ""))
-                node = self.expression(statement.value, 0)
-                if name == "h":
-                    node = self.graph.add("dropout", node, self.graph.add("state", value="h"))
-                self.env[name] = node
-                source, _, meaning = rows[statement.lineno - 1].partition("#")
-                quantities[name] = Quantity(node, meaning.strip(), statement.lineno, source.strip())
+        if len(self.rows) > MAX_LINES:
+            self.refuse(f"has {len(self.rows)} lines; a text has at most {MAX_LINES}")
+        statements = [found for number, row in enumerate(self.rows, start=1) for found in self.statement(number, row)]
+        assignments = [one for one in statements if isinstance(one, ast.Assign)]
         starts = {getattr(one.target, "id", ""): one for one in statements if isinstance(one, ast.AnnAssign)}
+        for one in assignments:
+            self.declare(one.targets[0])
+        quantities: dict[str, Quantity] = {}
+        for one in assignments:
+            name = self.target = str(getattr(one.targets[0], "id", ""))
+            node = self.expression(one.value, 0)
+            if name == "h":
+                node = self.graph.add("dropout", node, self.graph.add("state", value="h"))
+            self.env[name] = node
+            source, _, meaning = self.rows[one.lineno - 1].partition("#")
+            quantities[name] = Quantity(node, meaning.strip(), one.lineno, source.strip())
         self.check(quantities, starts)
         on_x = {name: on_x for name, on_x in self.matrices.items() if on_x}
         states = [name for name in quantities if name == "h" or self.graph.has("state", name)]
         states.sort(key=lambda name: name != "h")
-        title = "\n".join(re.findall(r"\A(?:#.*\n)*", self.text + "\n")[0].replace("#", "").split("\n")).strip()
-        return Cell(
-            self.text,
-            self.name,
-            " ".join(title.split()),
-            self.graph,
-            quantities,
-            tuple(states),
-            {**on_x, **self.matrices},
-            {name: self.start(starts[name]) if name in starts else 0.0 for name in self.vectors},
-        )
+        comments = itertools.takewhile(lambda row: row.startswith("#"), self.rows)
+        title = " ".join(" ".join(comments).replace("#", "").split())
+        vectors = {name: self.start(starts[name]) if name in starts else 0.0 for name in self.vectors}
+        matrices = {**on_x, **self.matrices}
+        return Cell(self.text, self.name, title, self.graph, quantities, tuple(states), matrices, vectors)
 
     # Lines ----------------------------------------------------------------------------------------------------------
 
     def statement(self, number: int, row: str) -> list[ast.stmt]:
         """Return the statement of a line, none if it is empty or a comment."""
         code = row.partition("#")[0]
-        indent = len(code) - len(code.lstrip())
         if len(code) > MAX_WIDTH:
             problem = f"has {len(code)} characters; a line has at most {MAX_WIDTH}, split it by a new name"
             self.refuse(problem, (number, 0))
+        code = code.strip()
         for column, letter in enumerate(code.replace("\t", " ")):
             if not letter.isascii() or not letter.isprintable():
                 self.refuse(f"{letter!r} is no letter of a text; write names in ASCII letters", (number, column))
         try:
-            body = ast.parse(code.strip()).body
+            body = ast.parse("\n" * (number - 1) + code).body
         except SyntaxError as error:
-            at = number, indent + (error.offset or 1) - 1
-            self.refuse(f"{error.msg}; a line is NAME = EXPRESSION with its parentheses closed", at)
+            problem = f"{error.msg}; a line is NAME = EXPRESSION with its parentheses closed"
+            self.refuse(problem, (number, (error.offset or 1) - 1))
         except (ValueError, MemoryError, RecursionError) as error:
-            self.refuse(f"cannot be read ({one_line(error)})", (number, indent))
+            self.refuse(f"cannot be read ({one_line(error)})", (number, 0))
         if len(body) > 1:
-            self.refuse("has several statements; write one assignment a line", (number, indent))
-        for statement in body:
-            for node in ast.walk(statement):
-                if isinstance(node, ast.stmt | ast.expr):
-                    node.lineno, node.col_offset = number, node.col_offset + indent
-            if (
-                isinstance(statement, ast.AnnAssign)
-                and statement.value is None
-                and isinstance(statement.target, ast.Name)
-            ):
-                self.start(statement)
-            elif not isinstance(statement, ast.Assign) or len(statement.targets) != 1:
-                self.refuse(
-                    "is no assignment; write NAME = EXPRESSION, or NAME: NUMBER where a vector begins", statement
-                )
+            self.refuse("has several statements; write one assignment a line", (number, 0))
+        for one in body:
+            if isinstance(one, ast.AnnAssign) and one.value is None and isinstance(one.target, ast.Name):
+                self.start(one)
+            elif not isinstance(one, ast.Assign) or len(one.targets) != 1:
+                self.refuse("is no assignment; write NAME = EXPRESSION, or NAME: NUMBER where a vector begins", one)
         return body
 
     def start(self, statement: ast.AnnAssign) -> float:
@@ -325,5 +309,8 @@ class _Parser:
 
     def refuse(self, problem: str, at: ast.expr | ast.stmt | tuple[int, int] | None = None) -> NoReturn:
         line, column = at if isinstance(at, tuple) else (getattr(at, "lineno", 0), getattr(at, "col_offset", 0))
-        place = "" if at is None else f", line {line}, column {column + 1}"
+        place = ""
+        if at is not None:
+            row = self.rows[line - 1]
+            place = f", line {line}, column {column + len(row) - len(row.lstrip()) + 1}"
         refuse("cell", f"{self.name}{place}: {problem}")
