@@ -12,11 +12,11 @@ from safetensors.torch import load_file
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from reviver.cli import main
-from reviver.errors import DivergenceError, Interrupted, OutOfMemory
+from reviver.errors import DivergenceError, OutOfMemory
 from reviver.runs.checkpoint import find_checkpoint
 from reviver.runs.folder import RunFolder
 from tests.contents import contents, tensorboard_values
-from tests.lstm_runs import TINY, crash, interrupt
+from tests.lstm_runs import TINY, crash
 from tests.runs.small import GAN, train
 
 ROLLBACK = replace(TINY, on_nan="rollback", max_rollbacks=2)
@@ -102,19 +102,6 @@ def test_crash_before_or_after_a_rollback_resumes_bit_for_bit(
     with diverging(13, 6e-4):
         folder = train(ROLLBACK, tmp_path / "run")
     assert contents(folder.path) == contents(rolled_back.path)
-
-
-def test_lower_learning_rate_is_part_of_the_state(tmp_path: Path) -> None:
-    """A run that is stopped after a rollback resumes with the lower learning rate, even if nothing diverges."""
-    with (
-        diverging(13, 6e-4, lambda _, rate: interrupt(None) if rate < 1e-3 else None),
-        pytest.raises(Interrupted, match="stopped at step 11 "),
-    ):
-        train(ROLLBACK, tmp_path / "run")
-    with diverging(99) as rates:
-        folder = train(ROLLBACK, tmp_path / "run")
-    assert rates == [5e-4] * 9
-    assert folder.rollbacks == ONE_ROLLBACK
 
 
 def test_diverged_run_can_be_resumed_with_rollbacks(tmp_path: Path) -> None:
