@@ -92,9 +92,9 @@ from reviver.settings.lstm import LSTMConfig
 for network in (LSTM(3, 4), LSTMClassifier(3, 4, 2), Generator(3), Discriminator()):
     network.save_pretrained("network")
     assert str(type(network).from_pretrained("network")) == str(network)
-for run, kind in ((load("gan"), GANRun), (load("lstm"), LSTMRun)):
-    assert isinstance(run, kind) and run.metrics
-    explore(run).save("explorer.html")
+runs = [load(kind) for kind in ("gan", "lstm")]
+assert [type(run) for run in runs if run.metrics] == [GANRun, LSTMRun]
+explore(runs).save("explorer.html")
 assert PretrainedClassifier.from_pretrained("hub").predict([[1, 2, 3]])[0] in ("up", "down")
 for kind, config in (("lstm", LSTMConfig()), ("gan", GANConfig())):
     try:
