@@ -26,7 +26,7 @@ from reviver.runs.folder import RunFolder
 from reviver.settings.gan import LOSSES, GANConfig, count_batches
 from reviver.settings.presets import GAN_PRESETS
 from reviver.train.gan import training
-from reviver.train.gan.grids import grid_at, tile
+from reviver.train.gan.grids import find_grids, tile
 from reviver.train.gan.snapshots import read_snapshots
 from reviver.train.gan.training import build_networks, build_optimizers, count_classes, train
 from tests.lstm_runs import at_step, fingerprint, interrupt
@@ -342,11 +342,8 @@ def test_grids_within_the_first_epochs_are_animated_and_the_same_after_a_resume(
 
 def test_grids_are_saved_at_the_interval_in_the_middle_at_the_end_and_at_first_within_epochs() -> None:
     for epochs, sample_every, expected in ((1, 5, [1]), (2, 9, [1, 2]), (5, 9, [2, 5]), (6, 4, [3, 4, 6])):
-        config = GANConfig(epochs=epochs, sample_every=sample_every)
-        assert [epoch for epoch in range(epochs + 1) if grid_at(3 * epoch, config, 3) == (epoch, None)] == [
-            0,
-            *expected,
-        ]
+        grids = find_grids(GANConfig(epochs=epochs, sample_every=sample_every), 3)
+        assert grids == {3 * epoch: (epoch, None) for epoch in (0, *expected)}
     for epochs, batches, updates in ((34, 469, [10, 20, 50, 100, 200, 500, 1000, 2000]), (4, 10, [10]), (1, 3, [])):
-        grids = [grid_at(step, GANConfig(epochs=epochs, sample_every=5), batches) for step in range(epochs * batches)]
-        assert [grid.update for grid in grids if grid and grid.update] == updates
+        grids = find_grids(GANConfig(epochs=epochs, sample_every=5), batches)
+        assert [grid.update for grid in grids.values() if grid.update] == updates

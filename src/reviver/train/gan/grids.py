@@ -6,6 +6,7 @@ samples/epoch-NNNN_update-NNNNNN.png: the epochs before it, and the updates in a
 Shapes: N images, C channels, H height, W width, Z latent size.
 """
 
+import itertools
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -48,28 +49,19 @@ class Grid(NamedTuple):
         return f"epoch-{self.epoch:04d}{'' if self.update is None else f'_update-{self.update:06d}'}.png"
 
 
-def grid_at(step: int, config: GANConfig, batches_per_epoch: int) -> Grid | None:
-    """Return the grid that a run saves after `step` updates, or None if it saves none then.
+def find_grids(config: GANConfig, batches_per_epoch: int) -> dict[int, Grid]:
+    """Return the grids of a whole run by their update, in order.
 
     Grids are saved before the training, every `sample_every` epochs, in the middle and at the end. Samples change fastest at
     first: from grids after epochs alone, they would go from noise to digits in one step. So there are also grids after the
     updates 10, 20, 50, 100, 200 ... before the first of those epochs.
     """
-    epoch, batch = divmod(step, batches_per_epoch)
-    if batch == 0 and (epoch % config.sample_every == 0 or epoch in (config.epochs // 2, config.epochs)):
-        return Grid(epoch, None)
     first_epoch = min(config.sample_every, max(1, config.epochs // 2))
-    is_early = 10 <= step < first_epoch * batches_per_epoch and str(step).rstrip("0") in ("1", "2", "5")
-    return Grid((step - 1) // batches_per_epoch, step) if is_early else None
-
-
-def find_grids(config: GANConfig, batches_per_epoch: int) -> dict[int, Grid]:
-    """Return the grids of a whole run by their update, in order, see `grid_at`."""
-    last = config.epochs * batches_per_epoch
-    early = {factor * 10**power for power in range(1, 18) for factor in (1, 2, 5)}
-    steps = sorted(early.union(range(0, last + 1, batches_per_epoch)))
-    found = {step: grid_at(step, config, batches_per_epoch) for step in steps if step <= last}
-    return {step: grid for step, grid in found.items() if grid is not None}
+    early = (factor * 10**power for power in range(1, 18) for factor in (1, 2, 5))
+    steps = itertools.takewhile(lambda step: step < first_epoch * batches_per_epoch, early)
+    grids = {step: Grid((step - 1) // batches_per_epoch, step) for step in steps}
+    epochs = {*range(0, config.epochs + 1, config.sample_every), config.epochs // 2, config.epochs}
+    return dict(sorted((grids | {epoch * batches_per_epoch: Grid(epoch, None) for epoch in epochs}).items()))
 
 
 def tile(images: Tensor, columns: int | None = None) -> NDArray[np.uint8]:
