@@ -115,11 +115,8 @@ class RecurrentClassifier(PretrainedMixin, nn.Module):
     ) -> Tensor:
         """Return the logits of sequences x [B, T, I]: [B, C], or with `every_step` those after every step, [B, T, C].
 
-        Args:
-            x: sequences, [B, T, I].
-            lengths: number of steps of each sequence, [B]; all T if None.
-            every_step: return the logits after every step; for pooling "last" and patches of one step.
-            rng: source of the dropout masks; torch's default generator if None.
+        `lengths` is the number of steps of each sequence, [B], all T if None; `rng` the source of the dropout masks. `every_step`
+        is for pooling "last" and patches of one step.
 
         Raises:
             DataError: if the shape of x or a length does not fit.
@@ -179,19 +176,10 @@ class RecurrentClassifier(PretrainedMixin, nn.Module):
 class LSTMClassifier(RecurrentClassifier):
     """An LSTM and a linear layer that maps its pooled hidden states to class logits, see `RecurrentClassifier`.
 
-    Args:
-        input_size: I.
-        hidden_size: H.
-        num_classes: C.
-        num_layers: L.
-        dropout: probability to drop a unit between two layers in training, in [0, 1).
-        bidirectional: read the sequence in both directions.
-        pooling: "last", "mean", "max" or "attention".
-        patch_size: k, the number of consecutive steps that enter the LSTM as one step of k·I numbers (Nie et al. 2023).
-            The LSTM takes ceil(T / k) steps; the last patch is padded with 0.
-        device: device of the parameters.
-        dtype: dtype of the parameters.
-        **options: fields of `LSTMOptions`; `single_bias` is True by default. They are attributes, as those of `LSTM`.
+    `num_classes` is C, `pooling` is "last", "mean", "max" or "attention", and `patch_size` is k, the number of consecutive
+    steps that enter the LSTM as one step of k·I numbers (Nie et al. 2023): it takes ceil(T / k) steps, and the last patch is
+    padded with 0. The other arguments and `options`, the fields of `LSTMOptions`, are those of `LSTM`; `single_bias` is True
+    by default.
 
     Raises:
         ConfigError: if an argument is out of range, or an option is unknown.

@@ -8,7 +8,6 @@ Shapes: B batch, T time, I input size, H hidden size, L layers, C classes.
 """
 
 import copy
-from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn
@@ -25,8 +24,6 @@ from reviver.settings.validation import refuse
 
 States = tuple[Tensor, ...]
 """Entries of the state of all layers, [L, B, ...] each; the first is h, [L, B, H]."""
-CellBuilder = Callable[[int, int], nn.Module]
-"""A function of (input_size, hidden_size) that builds a cell."""
 PROBE_BATCH, PROBE_STEPS = 3, 2
 
 
@@ -36,14 +33,14 @@ class CellLayers(nn.Module):
         state_t = cell(x_t, state_{t-1}),   h_t ← m_t ⊙ h_t
 
     m_t is the dropout mask of the hidden state, sampled at every step in training. After its last step a sequence keeps
-    its state. `build` builds the cell of a layer.
+    its state. `part` is the class of the cells, or an instance, which is copied with its weights for each layer.
     """
 
     num_directions = 1
 
     def __init__(
         self,
-        build: CellBuilder,
+        part: CustomClass,
         input_size: int,
         hidden_size: int,
         num_layers: int,
@@ -53,8 +50,13 @@ class CellLayers(nn.Module):
         super().__init__()
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.hidden_dropout, self.dropout = hidden_dropout, dropout
-        sizes = [input_size, *[hidden_size] * (num_layers - 1)]
-        self.cells = nn.ModuleList(build(size, hidden_size) for size in sizes)
+        self.cells = nn.ModuleList()
+        for size in (input_size, *[hidden_size] * (num_layers - 1)):
+            with explaining("cell", part, f"{part.name}(input_size, hidden_size)"):
+                cell = part.build(size, hidden_size)
+            if not isinstance(cell, nn.Module):
+                _refuse(part, f"must be a subclass of torch.nn.Module, got one of {type(cell).__bases__[0].__name__}")
+            self.cells.append(cell)
 
     def forward(
         self,
@@ -153,15 +155,14 @@ class CellLayers(nn.Module):
 class CellClassifier(RecurrentClassifier):
     """`CellLayers`, and a linear layer on the final hidden state of the last one.
 
-    `cell` builds the cell of a layer, and `rng` is the random number generator of its initial weights; the other arguments
-    are those of `LSTMClassifier`. `build_custom` builds one of a user-defined cell.
+    `rng` is the random number generator of the initial weights; the other arguments are those of `LSTMClassifier`.
     """
 
     _layers = "layers"
 
     def __init__(
         self,
-        cell: CellBuilder,
+        part: CustomClass,
         input_size: int,
         hidden_size: int,
         num_classes: int,
@@ -175,7 +176,7 @@ class CellClassifier(RecurrentClassifier):
         with torch.random.fork_rng(devices=[]):
             if rng is not None:
                 torch.manual_seed(int(torch.randint(2**62, (), generator=rng, device="cpu")))
-            self.layers = CellLayers(cell, input_size, hidden_size, num_layers, hidden_dropout, dropout)
+            self.layers = CellLayers(part, input_size, hidden_size, num_layers, hidden_dropout, dropout)
             self.add_output(num_classes, None, None)
         if rng is not None:
             self.reset_output(rng)
@@ -197,29 +198,13 @@ def sample_masks(shape: tuple[int, int, int], p: float, rng: Rng, like: Tensor) 
     return (uniform >= p).to(like.dtype) / (1.0 - p)
 
 
-def build_custom(
-    part: CustomClass, input_size: int, hidden_size: int, num_classes: int, **options: Any
-) -> CellClassifier:
-    """Return the network of a user-defined cell; one that breaks the contract is a ConfigError.
-
-    The arguments are those of `CellClassifier`. An instance in place of the class is copied with its weights for each layer.
-    """
-
-    def build(input_size: int, hidden_size: int) -> nn.Module:
-        with explaining("cell", part, f"{part.name}(input_size, hidden_size)"):
-            cell = part.build(input_size, hidden_size)
-        if not isinstance(cell, nn.Module):
-            _refuse(part, f"must be a subclass of torch.nn.Module, got one of {type(cell).__bases__[0].__name__}")
-        return cell
-
-    network = CellClassifier(build, input_size, hidden_size, num_classes, **options)
-    if not network.W_out.is_meta:
-        for index, cell in enumerate(network.layers.cells):
-            probe(part, cell, hidden_size if index else input_size, hidden_size)
-    return network
+def probe(part: CustomClass, layers: CellLayers) -> None:
+    """Raise a ConfigError unless all cells keep the contract; see `_probe`."""
+    for index, cell in enumerate(layers.cells):
+        _probe(part, cell, layers.hidden_size if index else layers.input_size, layers.hidden_size)
 
 
-def probe(part: CustomClass, cell: nn.Module, input_size: int, hidden_size: int) -> None:
+def _probe(part: CustomClass, cell: nn.Module, input_size: int, hidden_size: int) -> None:
     """Run a copy of a cell forward and backward for some steps, twice; one that breaks the contract is a ConfigError."""
     cell, finals = copy.deepcopy(cell).eval(), []
     of = f"x {[PROBE_BATCH, input_size]} and {hidden_size} units"

@@ -18,7 +18,7 @@ from reviver.data.palindromes import Palindromes
 from reviver.data.task import Sequences, Task, correct, mean_loss
 from reviver.lstm import kernel
 from reviver.lstm.classifier import LSTMClassifier, RecurrentClassifier
-from reviver.lstm.custom_cells import CellClassifier, build_custom
+from reviver.lstm.custom_cells import CellClassifier, probe
 from reviver.lstm.kernel.library import KERNEL
 from reviver.lstm.layer import chrono
 from reviver.lstm.scoring import Score, score
@@ -82,7 +82,10 @@ def new_network(
     """Return a network with weights sampled from `rng`, uninitialized if it is None; torch's generator is not used."""
     if isinstance(cell, CustomClass):
         names = "input_size", "hidden_size", "num_classes", "num_layers", "hidden_dropout", "dropout"
-        return build_custom(cell, **{name: getattr(spec, name) for name in names}, rng=rng)
+        custom = CellClassifier(cell, **{name: getattr(spec, name) for name in names}, rng=rng)
+        if not custom.W_out.is_meta:
+            probe(cell, custom.layers)
+        return custom
     network: LSTMClassifier | RNNClassifier
     if cell == "lstm":
         network = LSTMClassifier(**asdict(spec), dtype=dtype, device="meta")
