@@ -24,8 +24,8 @@ from reviver import load
 from reviver.data.images.image_set import from_pixels
 from reviver.errors import ConfigError, RunFolderError
 from reviver.explorer import gan_images
+from reviver.explorer.blocks import fold
 from reviver.explorer.gan_latents import principal_directions
-from reviver.explorer.layers import fold
 from reviver.explorer.page import build_page, name_runs
 from reviver.files.atomic import write_text
 from reviver.gan.interpolation import CONFIDENCE

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from reviver.data.images.image_set import from_pixels
 from reviver.errors import ConfigError, DataError
-from reviver.explorer.blocks import Blocks
+from reviver.explorer.blocks import Blocks, embed, fold, rounding_of, shorten
 from reviver.explorer.facts import can_run, gan_facts, to_columns
 from reviver.explorer.gan_images import (
     RealImages,
@@ -24,7 +24,6 @@ from reviver.explorer.gan_images import (
     rounded,
 )
 from reviver.explorer.gan_latents import choose_endpoints, embed_latents
-from reviver.explorer.layers import embed, fold, rounding_of, shorten
 from reviver.explorer.manifest import ClassifierSpec, GanContent, LogitContext, MlpSpec, RecordedGan, RunName
 from reviver.gan.losses import describe_losses
 from reviver.gan.networks import NEGATIVE_SLOPE, one_hot

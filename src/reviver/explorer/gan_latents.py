@@ -83,7 +83,7 @@ def principal_directions(generator: Generator, folded: nn.Sequential, seed: int)
 
     They maximize the mean of ‖J d‖² over random latents, where J = ∂x/∂z is the Jacobian of the generator, [P, Z]. So
     they are the first two eigenvectors of the mean of Jᵀ J. A random direction changes images less than half as much.
-    `folded` has the layers of the generator, see `layers.fold`.
+    `folded` has the layers of the generator, see `blocks.fold`.
     """
     rng = make_rng(seed, "explorer/directions")
     z = generator.sample_latents(NUM_DIRECTION_LATENTS, rng)

@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 
 from reviver.data.build import SequenceData
-from reviver.explorer.blocks import Blocks, Encoded, encode_weights
+from reviver.explorer.blocks import Blocks, Encoded, encode_weights, rounding_of
 from reviver.explorer.facts import can_run, lstm_facts, to_columns
-from reviver.explorer.layers import rounding_of
 from reviver.explorer.lstm_examples import ExampleInputs, channel_names, collect_examples
 from reviver.explorer.manifest import LstmContent, LstmStage, RecordedLstm, RunName
 from reviver.lstm.classifier import LSTMClassifier, RecurrentClassifier

@@ -72,12 +72,8 @@ class Generator(nn.Module, PretrainedMixin):
         num_classes: int = 0,
     ) -> None:
         super().__init__()
-        spec = GeneratorSpec(
-            latent_size=latent_size,
-            image_shape=image_shape,  # type: ignore[arg-type]
-            batch_norm_eps=batch_norm_eps,
-            num_classes=num_classes,
-        )
+        sizes: Any = {"latent_size": latent_size, "image_shape": image_shape, "num_classes": num_classes}
+        spec = GeneratorSpec(**sizes, batch_norm_eps=batch_norm_eps)
         self.image_shape, self.noise_size, self.num_classes = spec.image_shape, latent_size, num_classes
         self.latent_size = latent_size + num_classes
         layers: list[nn.Module] = [nn.Linear(self.latent_size, GENERATOR_WIDTHS[0]), nn.LeakyReLU(NEGATIVE_SLOPE)]
