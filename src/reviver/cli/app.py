@@ -36,29 +36,19 @@ from reviver.text import did_you_mean, escape_controls, short_repr
 from reviver.train.start import find_start
 from reviver.version import __version__
 
-COMMANDS: dict[tuple[str, ...], Callable[..., Any]] = {
-    ("report",): show.report,
-    ("lstm", "train"): lstm.train,
-    ("lstm", "evaluate"): lstm.evaluate,
-    ("lstm", "predict"): lstm.predict,
-    ("lstm", "curve"): lstm.curve,
-    ("lstm", "trace"): lstm.trace,
-    ("lstm", "cells"): lstm.cells,
-    ("gan", "train"): gan.train,
-    ("gan", "sample"): gan.sample,
-    ("gan", "interpolate"): gan.interpolate,
-    ("gan", "project"): gan.project,
-    ("gan", "evaluate"): gan.evaluate,
-    ("gan", "train-extractor"): gan.train_extractor,
-    ("data", "pack"): data.pack,
-    ("plot",): show.plot,
-    ("compare",): show.compare,
-    ("explore",): show.explore,
-    ("export",): show.export,
-    ("check",): check.check,
-    ("sweep",): sweep.sweep,
+FUNCTIONS: Mapping[str, tuple[Callable[..., Any], ...]] = {
+    "": (show.report, show.plot, show.compare, show.explore, show.export, check.check, sweep.sweep),
+    "lstm": (lstm.train, lstm.evaluate, lstm.predict, lstm.curve, lstm.trace, lstm.cells),
+    "gan": (gan.train, gan.sample, gan.interpolate, gan.project, gan.evaluate, gan.train_extractor),
+    "data": (data.pack,),
 }
-"""Functions of the commands by their words."""
+"""Functions of the commands, which have their names, by group."""
+COMMANDS = {
+    (*group.split(), function.__name__.replace("_", "-")): function
+    for group, functions in FUNCTIONS.items()
+    for function in functions
+}
+"""The same by the words of the commands."""
 NOT_IN_FILES = ("config", "parts", "print_config", "debug")
 """Options that a settings file cannot set."""
 OPTIONAL = {("check",): "FILE...", ("explore",): "RUN...", ("lstm", "cells"): "CELL"}
