@@ -1,7 +1,8 @@
 """Engines of a sweep: processes of this machine, Ray Core (https://arxiv.org/abs/1712.05889), and Slurm by submitit.
 
-An engine starts calls elsewhere, each of which runs a trial. Machines of a cluster need Reviver, and the sweep folder at
-the same path.
+An engine starts calls elsewhere, each of which runs a trial: `slots` at the same time, with `threads` each. `submit` returns a
+future, of which `died` are the errors if its worker died; `poll` is the seconds between two looks at it. `close` lets the
+running calls save and stop, and releases all workers. Machines of a cluster need Reviver, and the sweep folder at the same path.
 """
 
 import importlib
@@ -17,7 +18,7 @@ from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Literal, cast
 
 from reviver.errors import ConfigError, ReviverError, import_library
 from reviver.files.atomic import make_folder
@@ -28,21 +29,6 @@ from reviver.system import blocking_interrupt, usable_cores
 from reviver.text import one_line, short_repr
 
 TrialCall = Callable[[], Ended]
-
-
-class Engine(Protocol):
-    """Executor of calls: `submit` returns a future, or what has `done` and `result` too; `close` ends what still runs."""
-
-    slots: int  # number of calls that run at the same time
-    threads: int  # of each
-    poll: float  # seconds between two looks at the running calls
-    died: tuple[type[Exception], ...]  # errors of a future whose worker died
-
-    def submit(self, call: TrialCall) -> Future[Ended]:
-        """Start a call."""
-
-    def close(self, running: Sequence[Any]) -> None:
-        """Let these calls save and stop, and release all workers."""
 
 
 class Pool:
@@ -238,3 +224,6 @@ def _call_in_job(call: TrialCall) -> Ended:
     number = signal.Signals[f"SIG{importlib.import_module('submitit').JobEnvironment.USR_SIG}"]
     signal.signal(number, lambda *_: signal.raise_signal(signal.SIGTERM))  # submitit would end the process
     return call()
+
+
+Engine = Pool | RayEngine | SlurmEngine
