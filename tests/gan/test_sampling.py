@@ -51,14 +51,8 @@ def test_a_conditional_generator_generates_the_given_class_or_all() -> None:
 
 
 def test_impossible_samples_are_refused() -> None:
-    generator = Generator(5, (1, 4, 4), num_classes=3)
-    assert len(generate_samples(generator, 1, 0, 0)[0]) == 1
-    for arguments, problem in (
-        ((3, 0, 3), "class must be at most 2, got 3"),
-        ((0, 0), "num_samples must be at least 1, got 0"),
-    ):
-        with pytest.raises(ConfigError, match=f"^{problem}$"):
-            generate_samples(generator, *arguments)
+    with pytest.raises(ConfigError, match=r"^num_samples must be at least 1, got 0$"):
+        generate_samples(Generator(5), 0, 0)
 
 
 # The EMA

@@ -337,8 +337,10 @@ def _class_index(run: "GANRun", name: str | None) -> int | None:
     names = class_names(run.config.data, run.generator.num_classes)
     if name is None or name in names:
         return None if name is None else names.index(name)
-    if not name.isdigit():
-        refuse("class", f"must be {', '.join(names) or 'left out, since this run has no classes'}, got {name!r}")
+    if not names:
+        refuse("class", f"must be left out, since this run has no classes, got {name}; train one with --conditional")
+    if not name.isdigit() or int(name) >= len(names):
+        refuse("class", f"must be {', '.join(names)}, got {name}")
     return int(name)
 
 

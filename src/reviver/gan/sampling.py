@@ -12,7 +12,7 @@ from torch import Tensor
 
 from reviver.gan.networks import Generator
 from reviver.rng import make_rng
-from reviver.settings.validation import check, refuse
+from reviver.settings.validation import check
 
 CHUNK = 2048
 """Images that are generated at a time, which bounds the memory of the device."""
@@ -42,14 +42,8 @@ def generate_samples(
 ) -> tuple[Tensor, Tensor]:
     """Return images [N, C, H, W] in [-1, 1] of N = `num_samples` random latents, and these, [N, Z]; both on the CPU.
 
-    A conditional generator generates the class `class_index`, by default random classes. `ConfigError`: if it has no such
-    class, or so many samples do not fit into memory.
+    A conditional generator generates the class `class_index`, by default random classes.
     """
-    if class_index is not None:
-        if not generator.num_classes:
-            problem = f"must be left out, since this run has no classes, got {class_index}"
-            refuse("class", f"{problem}; train one with --conditional")
-        check("class", class_index, Annotated[int, Field(ge=0, le=generator.num_classes - 1)])
     limit = MAX_SAMPLE_BYTES // (4 * math.prod(generator.image_shape))
     check("num_samples", num_samples, Annotated[int, Field(ge=1, le=limit)])
     classes = None if class_index is None else torch.full((num_samples,), class_index)

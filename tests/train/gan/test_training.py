@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from reviver.cli import main
 from reviver.data.images.image_set import ImageSet, from_pixels, load_images, load_test_images, to_pixels
 from reviver.errors import ConfigError, DataError, DivergenceError, Interrupted, RunFolderError
 from reviver.gan.ema import recompute_batch_norm
@@ -104,7 +105,9 @@ def bars(count: int) -> ImageSet:
     return ImageSet(images, labels, "bars")
 
 
-def test_samples_have_the_class_that_they_are_conditioned_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_samples_have_the_class_that_they_are_conditioned_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(training, "load_images", lambda source, size: bars(960))
     config = GANConfig(
         conditional=True, latent_size=8, image_size=8, epochs=5, batch_size=32, learning_rate=1e-3, ema=0.9
@@ -115,6 +118,8 @@ def test_samples_have_the_class_that_they_are_conditioned_on(tmp_path: Path, mon
         rows = images[:, 0].mean(2)[:, 1::2]  # the brightness of rows 1, 3, 5, 7
         assert (rows.argmax(1) == latents[:, 8:].argmax(1)).float().mean() > 0.9
         assert index is None or latents[:, 8 + index].eq(1).all()
+    assert main(["gan", "sample", str(tmp_path / "run"), "--class", "3"]) == 2
+    assert "--class must be 0, 1, 2, got 3" in capsys.readouterr().err
 
 
 def test_images_without_classes_are_refused() -> None:
