@@ -3,9 +3,7 @@
 Values reach report.typ, which Typst compiles, as JSON. Typst shows them literally and never reads them as markup.
 """
 
-import json
 import logging
-import re
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -38,8 +36,6 @@ CHARTS = ("figure-1-learning-curves", "gan-losses", "gan-scores")
 """Figures with panels side by side, which have a narrow version for small screens, with one above the other."""
 NARROW_WIDTH = 3.4
 """Its width, in inches."""
-NOT_IN_HTML = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f\ufdd0-\ufdef\ufffe\uffff]")
-"""Characters that HTML cannot have; a name from a run folder may."""
 SOURCES = ("report.typ", "layout.typ", "numbers.typ", "report.css")
 
 logger = logging.getLogger("reviver")
@@ -170,7 +166,7 @@ def compile_report(
         folder = Path(name)
         for source in SOURCES:
             (folder / source).write_bytes((files("reviver.show.report") / source).read_bytes())
-        write_json(folder / "report.json", _without_control(json.loads(results.read_bytes())))
+        shutil.copyfile(results, folder / "report.json")
         shutil.copytree(figures, folder / "figures")
         inputs = {"explorer": EXPLORER} if has_explorer else {}
         contents = {
@@ -182,12 +178,3 @@ def compile_report(
     for path, content in contents.items():
         with atomic_write(path) as temporary:
             temporary.write_bytes(content)
-
-
-def _without_control(value: Any) -> Any:
-    """Return a value of JSON with a question mark for each character of `NOT_IN_HTML`."""
-    if isinstance(value, dict):
-        return {_without_control(key): _without_control(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return list(map(_without_control, value))
-    return NOT_IN_HTML.sub("?", value) if isinstance(value, str) else value
