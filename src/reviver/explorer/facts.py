@@ -10,15 +10,7 @@ from reviver.data.sequences.custom import CustomTask
 from reviver.explorer.lstm_examples import ExampleInputs
 from reviver.explorer.manifest import Facts, Rounding, ScoreRow
 from reviver.settings.parts import is_custom
-from reviver.train.description import (
-    LICENSES,
-    Item,
-    ScoreTable,
-    command_of,
-    gan_scores,
-    run_items,
-    setting_items,
-)
+from reviver.train.description import LICENSES, Item, ScoreTable, command_of, gan_scores, run_items, setting_items
 from reviver.train.lstm import summary as lstm_summary
 from reviver.train.opened import OpenedRun
 

@@ -17,13 +17,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from reviver.data.images.image_set import (
-    LABELED_SOURCES,
-    ImageSet,
-    load_images,
-    load_test_images,
-    to_pixels,
-)
+from reviver.data.images.image_set import LABELED_SOURCES, ImageSet, load_images, load_test_images, to_pixels
 from reviver.errors import ConfigError, DataError
 from reviver.files.cache import cached
 from reviver.gan.scores import metrics
