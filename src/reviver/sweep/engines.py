@@ -91,9 +91,6 @@ class RayEngine:
 
     At most `jobs` trials run at the same time, by default as many as there are CPUs for. Each reserves `threads` CPUs, by
     default 1 on a cluster, and the cores divided by `jobs` here.
-
-    Raises:
-        ConfigError: if Ray is not installed, there is no cluster at `address`, or no machine of it has `threads` CPUs.
     """
 
     poll = 0.05
@@ -160,10 +157,6 @@ class SlurmEngine:
     `gpus_per_node`, `mem_gb`, `name` and `timeout_min`, and those of `sbatch` with underscores, such as `partition` and
     `setup`, a list of shell commands to run first. `cluster` is `slurm`, or `local` to try a sweep without Slurm. submitit's
     files are pickles, which can run code when they are read, so only the owner may enter their folder.
-
-    Raises:
-        ConfigError: if submitit or the commands of Slurm are not installed, or an option is unknown or invalid.
-        RunFolderError: if the folder of the jobs cannot be written.
     """
 
     def __init__(
