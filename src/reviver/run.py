@@ -4,7 +4,6 @@ import inspect
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict, TypeVar, Unpack, cast, get_type_hints, overload
 
@@ -183,18 +182,12 @@ def lists_settings(preset: Any) -> Callable[[Function], Function]:
     """Decorate a function so that `help` and completion list its keyword arguments `settings`, as the `preset` has them."""
 
     def decorate(function: Function) -> Function:
-        hints, signature = get_type_hints(type(preset)), inspect.signature(function)
+        signature, kind = inspect.signature(function), inspect.Parameter.KEYWORD_ONLY
         *named, _ = signature.parameters.values()
-        known = {parameter.name for parameter in named}
         listed = [
-            inspect.Parameter(
-                field.name,
-                inspect.Parameter.KEYWORD_ONLY,
-                default=getattr(preset, field.name),
-                annotation=hints[field.name],
-            )
-            for field in fields(preset)
-            if field.name not in known
+            inspect.Parameter(name, kind, default=getattr(preset, name), annotation=hint)
+            for name, hint in get_type_hints(type(preset)).items()
+            if name not in signature.parameters
         ]
         function.__signature__ = signature.replace(parameters=[*named, *listed])  # type: ignore[attr-defined]
         return function
