@@ -3,6 +3,7 @@
 import math
 import shlex
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -299,14 +300,9 @@ def curve(
     open_sweep(folder, "curve", ("trials", "runs"))  # a report has only runs, another sweep only trials
 
     setup: Any = {"retry_failed": True, "title": "recall curve", "progress": not common.quiet}
+    setup["select"] = partial(recall_curve.ready_trials, trials)
     with announcing("the time that is left will be shown after the first runs"):
-        found = run_trials(
-            folder,
-            trials,
-            Pool(jobs, threads=1),
-            select=lambda found: recall_curve.ready_trials(trials, found),
-            **setup,
-        )
+        found = run_trials(folder, trials, Pool(jobs, threads=1), **setup)
     for trial in trials:
         if trial.key in found and (error := found[trial.key].error) is not None:
             raise ReviverError(f"{out}: the run {recall_curve.run_name(**trial.axes)} failed: {error}")

@@ -4,10 +4,9 @@ Shapes: N samples, C channels, H height, W width, K classes, Q samples whose nea
 S of these that are shown.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log
-from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -31,17 +30,10 @@ from reviver.text import percent
 NUM_SHOWN = 25
 """S, the samples that are plotted above their nearest training images."""
 QUANTILES = (0.1, 0.5, 0.9)
-SCORE_LABELS: Mapping[str, str] = MappingProxyType(
-    {
-        "fid": "FID",
-        "kid": "KID",
-        "precision": "precision",
-        "recall": "recall",
-        "density": "density",
-        "coverage": "coverage",
-        "class_kl": "class KL (nats)",
-    }
-)
+SCORE_LABELS = {"fid": "FID", "kid": "KID"}
+SCORE_LABELS |= {name: name for name in ("precision", "recall", "density", "coverage")} | {
+    "class_kl": "class KL (nats)"
+}
 """Labels of the scores that tables, model cards and the explorer show, by name."""
 
 MIN_COVERAGE_RATIO = 0.1
