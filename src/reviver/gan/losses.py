@@ -7,20 +7,19 @@ Shapes: P logits of real images and as many of generated ones, [P, 1]. A logit i
 "real", before the sigmoid: D(x) = σ(l(x)).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import softplus
 
 from reviver.settings.parts import BUILT_IN, CustomClass, Parts, explaining, is_reference
 from reviver.settings.validation import refuse
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-Loss = Callable[["Tensor", "Tensor"], "Tensor"]
+Loss = Callable[[Tensor, Tensor], Tensor]
 """A function of (real logits, fake logits), [P, 1] each, that returns a scalar."""
 
 
@@ -34,13 +33,6 @@ class Losses(NamedTuple):
     that x is real, which is 1/2 at the equilibrium. None for other losses."""
     is_negative: bool = False
     """Whether a loss may be below 0."""
-
-
-def softplus(x: Tensor) -> Tensor:
-    """Return log(1 + eˣ)."""
-    from torch.nn import functional  # here, since settings and help read the names of the losses without torch
-
-    return functional.softplus(x)
 
 
 def non_saturating_generator(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
@@ -139,8 +131,6 @@ def choose_losses(name: str, label_smoothing: float = 0.0, parts: Parts = BUILT_
 
 def custom_losses(part: CustomClass) -> Losses:
     """Return the losses of a class or an instance with two functions of the logits, `generator` and `discriminator`, after a trial."""
-    import torch
-
     with explaining("loss", part, f"{part.name}()"):
         loss = part.build()
     for name in ("generator", "discriminator"):

@@ -31,7 +31,6 @@ from reviver.gan.scores.monitor import find_collapses
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.scoring import score
 from reviver.rng import make_rng
-from reviver.runs.checkpoint import checkpoint_step, find_checkpoint
 from reviver.runs.environment import describe_changes
 from reviver.settings.gan import count_batches
 from reviver.settings.presets import PRESETS
@@ -284,7 +283,7 @@ def _collect_run(run: OpenedRun) -> dict[str, Any]:
         "name": run.folder.path.name,
         "seed": run.config.seed,
         "epochs": run.config.epochs,
-        "updates": checkpoint_step(find_checkpoint(run.folder.checkpoints, "last")),
+        "updates": run.step,
         "seconds": record["seconds"],
         "started": str(record.get("started", "unknown"))[:10],
         "command": find_command(run),
