@@ -61,7 +61,8 @@ def interpolation_figure(interpolation: Interpolation, *, annotate: bool = False
 def strip_figure(images: Tensor, labels: Sequence[str] | None = None) -> Figure:
     """Return images [N, C, H, W] in [-1, 1] in one row, with a frame around both ends and labels below the images."""
     side = WIDTH / len(images)  # inches per image
-    bottom = _label_space(len(images))[1] if labels else 0.03 * side
+    size = rcParams["font.size"] * min(0.8, 11 / len(images))  # points, of the two lines of a label
+    bottom = (2.8 * size + 5) / 72 if labels else 0.03 * side
     height = bottom + 1.03 * side
     figure = Figure(figsize=(WIDTH, height), layout=FIXED)
     top = 1 - 0.03 * side / height
@@ -71,7 +72,7 @@ def strip_figure(images: Tensor, labels: Sequence[str] | None = None) -> Figure:
         _show_framed(axes, image)
         axes.spines[:].set(visible=index in (0, len(images) - 1), color=VALIDATION_COLOR, linewidth=2)
         if labels:
-            axes.set_xlabel(labels[index], labelpad=3, fontsize=_label_space(len(images))[0], linespacing=1.1)
+            axes.set_xlabel(labels[index], labelpad=3, fontsize=size, linespacing=1.1)
     return figure
 
 
@@ -158,12 +159,6 @@ def score_curves(records: Records) -> Figure:
 
 def _column(records: Records, name: str) -> Any:
     return np.array([record[name] for record in records], dtype=float)  # None becomes NaN
-
-
-def _label_space(num_images: int) -> tuple[float, float]:
-    """Return the font size of the two lines below each image of a row, in points, and the inches that they need."""
-    size = rcParams["font.size"] * min(0.8, 11 / num_images)
-    return size, (2.8 * size + 5) / 72
 
 
 def _show_framed(axes: Axes, image: Tensor) -> None:
