@@ -126,12 +126,6 @@ def embed(blocks: Blocks, name: str, network: nn.Sequential) -> tuple[TensorBloc
     return blocks.add_tensors(name, tensors), specs, rounded
 
 
-def shorten(values: Tensor, bits: int) -> Tensor:
-    """Return numbers with so many significant bits, which deflate better."""
-    mantissas, exponents = torch.frexp(values)
-    return torch.ldexp((mantissas * 2**bits).round(), exponents - bits)
-
-
 def rounding_of(network: str, unit: str, rounded: Tensor, exact: Tensor) -> Rounding:
     """Return the absolute differences between the outputs of the embedded, rounded network and the trained one."""
     errors = (rounded - exact.double()).abs()

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from reviver.data.images.image_set import from_pixels
 from reviver.errors import ConfigError, DataError
-from reviver.explorer.blocks import Blocks, embed, fold, rounding_of, shorten
+from reviver.explorer.blocks import Blocks, embed, fold, rounding_of
 from reviver.explorer.facts import can_run, gan_facts, to_columns
 from reviver.explorer.gan_images import (
     RealImages,
@@ -140,8 +140,9 @@ def embed_classifier(
     num_classes = classifier.head.out_features
     folded = fold([*classifier.features, classifier.head])
     for parameter in folded.parameters():
-        if bits is not None and parameter.dim() > 1:
-            parameter.copy_(shorten(parameter, bits))
+        if bits is not None and parameter.dim() > 1:  # with fewer bits they deflate better
+            mantissas, exponents = torch.frexp(parameter)
+            parameter.copy_(torch.ldexp((mantissas * 2**bits).round(), exponents - bits))
     weights, specs, rounded = embed(blocks, name, folded)
     num_convolutions = sum(isinstance(module, nn.Conv2d) for module in folded)
     spec = ClassifierSpec(
@@ -154,7 +155,6 @@ def embed_classifier(
     return spec, rounded
 
 
-@torch.no_grad()
 def context_logits(run: OpenedRun, samples: Tensor, labels: Tensor | None, images: RealImages) -> LogitContext:
     """Return the log-odds of D for samples [N, C, H, W] of the classes `labels` and for real images."""
     discriminator, num_classes = run.discriminator, run.generator.num_classes
