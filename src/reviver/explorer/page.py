@@ -91,8 +91,12 @@ def build_page(
             raise RunFolderError(
                 f"{run.folder.path}: is still training; wait until it has finished, or stop it with Ctrl-C first"
             )
-        if can_run(run):
-            _check_weights(run)
+        networks = run.networks.values() if can_run(run) else ()
+        tensors = [tensor for network in networks for tensor in network.state_dict().values()]
+        if not all(bool(tensor.isfinite().all()) for tensor in tensors):
+            raise RunFolderError(
+                f"{run.folder.path}: has weights that are not finite, so there is nothing to show; train it again"
+            )
     blocks = Blocks()
     contents: dict[str, list[Any]] = {"gan": [], "lstm": [], "recorded": []}
     digit_classifier: ClassifierSpec | None = None
@@ -166,12 +170,3 @@ def name_runs(paths: Sequence[Path]) -> list[RunName]:
 def _printable(text: str) -> str:
     """Return a file name as UTF-8 can hold it: bytes of a name that are no UTF-8 become question marks."""
     return text.encode("utf-8", "replace").decode("utf-8") or "run"
-
-
-def _check_weights(run: OpenedRun) -> None:
-    """Refuse weights that are not finite."""
-    tensors = [tensor for network in run.networks.values() for tensor in network.state_dict().values()]
-    if not all(bool(tensor.isfinite().all()) for tensor in tensors):
-        raise RunFolderError(
-            f"{run.folder.path}: has weights that are not finite, so there is nothing to show; train it again"
-        )
