@@ -340,7 +340,7 @@ def _class_index(run: "GANRun", name: str | None) -> int | None:
     if not names:
         refuse("class", f"must be left out, since this run has no classes, got {name}; train one with --conditional")
     if not name.isdigit() or int(name) >= len(names):
-        refuse("class", f"must be {', '.join(names)}, got {name}")
+        refuse("class", f"must be {', '.join(names)}, got {name!r}")
     return int(name)
 
 

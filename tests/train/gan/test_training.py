@@ -119,7 +119,7 @@ def test_samples_have_the_class_that_they_are_conditioned_on(
         assert (rows.argmax(1) == latents[:, 8:].argmax(1)).float().mean() > 0.9
         assert index is None or latents[:, 8 + index].eq(1).all()
     assert main(["gan", "sample", str(tmp_path / "run"), "--class", "3"]) == 2
-    assert "--class must be 0, 1, 2, got 3" in capsys.readouterr().err
+    assert "--class must be 0, 1, 2, got '3'" in capsys.readouterr().err
 
 
 def test_images_without_classes_are_refused() -> None:
