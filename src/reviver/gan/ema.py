@@ -10,8 +10,6 @@ recomputed from fresh latent vectors (Izmailov et al. 2018, "Averaging weights l
 `swa_utils.update_bn` averages over batches, here they are those of all vectors together).
 """
 
-from collections.abc import Iterable
-
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn, update_bn
@@ -69,23 +67,10 @@ def recompute_batch_norm(generator: Generator, num_samples: int, seed: int) -> N
         return
     for index, layer in enumerate(generator.layers):
         if isinstance(layer, nn.BatchNorm1d):  # its inputs depend on the statistics of those before
-            _set_statistics(layer, (generator.layers[:index](chunk).cpu() for chunk in z.split(CHUNK)))
+            assert layer.running_mean is not None
+            assert layer.running_var is not None
+            x = torch.cat([generator.layers[:index](chunk).cpu() for chunk in z.split(CHUNK)]).double()
+            layer.running_mean.copy_(x.mean(0))
+            if len(x) > 1:
+                layer.running_var.copy_(x.var(0, correction=0))
     generator.train(was_training)
-
-
-def _set_statistics(layer: nn.BatchNorm1d, inputs: Iterable[Tensor]) -> None:
-    """Combine means and squared deviations of chunks [n, features] (Chan, Golub & LeVeque 1983, equation 2.1)."""
-    count = 0
-    mean = torch.zeros(layer.num_features, dtype=torch.float64)
-    deviations = torch.zeros_like(mean)
-    for chunk in inputs:
-        x, before = chunk.double(), count
-        count += len(x)
-        difference = x.mean(0) - mean
-        deviations += (x - x.mean(0)).square().sum(0) + difference.square() * (before * len(x) / count)
-        mean += difference * (len(x) / count)
-    assert layer.running_mean is not None
-    assert layer.running_var is not None
-    layer.running_mean.copy_(mean)
-    if count > 1:
-        layer.running_var.copy_(deviations / count)
