@@ -353,23 +353,16 @@ def open_run(out: str | Path, kind: str, config: Any, *, resume: bool, world: Wo
     world.require_same({"kind": kind, **dataclasses.asdict(config), "resume": resume, **versions()})
 
     def create_or_open() -> dict[str, Any]:
-        if resume or is_restarted(out):
-            return _reopen(out, kind, config).record
-        return RunFolder.create(out, kind, config, world).record
+        if not (resume or is_restarted(out)):
+            return RunFolder.create(out, kind, config, world).record
+        folder, requested = RunFolder.open(out, kind), dataclasses.asdict(config)
+        stored = dataclasses.asdict(folder.read_config(type(config)))
+        for name, value in requested.items():
+            may_differ = name in CHANGEABLE or (name == "epochs" and value > stored[name])
+            may_differ |= name in LOCATIONS and None not in (stored[name], value)
+            if stored[name] != value and not may_differ:
+                problem = f"is {stored[name]!r} in this run, got {value!r}"
+                refuse(name, f"{problem}; leave it out to resume, or start in a new --out")
+        return {**folder.record, "config": requested}  # which the session writes, once it has the lock
 
     return RunFolder(Path(out), world.call_on_main(create_or_open), world)
-
-
-def _reopen(out: str | Path, kind: str, config: Any) -> RunFolder:
-    """Open an existing run folder with the settings `config`, see `open_run`; the session writes them, once it has the lock."""
-    folder = RunFolder.open(out, kind)
-    stored = dataclasses.asdict(folder.read_config(type(config)))
-    requested = dataclasses.asdict(config)
-    for name, value in requested.items():
-        may_differ = name in CHANGEABLE or (name == "epochs" and value > stored[name])
-        may_differ |= name in LOCATIONS and None not in (stored[name], value)
-        if stored[name] != value and not may_differ:
-            problem = f"is {stored[name]!r} in this run, got {value!r}"
-            refuse(name, f"{problem}; leave it out to resume, or start in a new --out")
-    folder.record["config"] = requested
-    return folder
