@@ -118,8 +118,7 @@ def recall_curve(summary: Sequence[Mapping[str, Any]], chance: float = 0.1) -> F
     labels = {
         label: line for axes in columns[:, 0] for line, label in zip(*axes.get_legend_handles_labels(), strict=True)
     }
-    chance_line = labels.pop("chance")
-    labels["chance"] = chance_line
+    labels["chance"] = labels.pop("chance")
     figure.legend(labels.values(), labels.keys(), loc="outside lower center", ncols=round(figure.get_figwidth() / 3.15))
     return figure
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_array, validate_data
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from reviver.data.sequences.examples import Examples
 from reviver.settings.validation import refuse
@@ -75,12 +76,9 @@ def _read_list(X: Sequence[Any], channels_first: bool) -> tuple[Tensor, Tensor]:
             hint = "" if channels_first else "; arrays of channels first need channels_first=True"
             found = f"has {arrays[-1].shape[1]} channels per step and X[0] has {arrays[0].shape[1]}"
             refuse(f"X[{index}]", f"{found}; all sequences need the same channels{hint}")
-    flat = np.concatenate(arrays)  # [sum of T_n, I]
-    flat = _as_float(check_array(flat, dtype="numeric", input_name="X"))
     lengths = [len(array) for array in arrays]
-    x = np.zeros((len(arrays), max(lengths), flat.shape[1]), flat.dtype)
-    x[np.arange(x.shape[1]) < np.array(lengths)[:, None]] = flat
-    return torch.from_numpy(x), torch.tensor(lengths)
+    flat = torch.from_numpy(_as_float(check_array(np.concatenate(arrays), dtype="numeric", input_name="X")))
+    return pad_sequence(flat.split(lengths), batch_first=True), torch.tensor(lengths)
 
 
 def _as_float(values: NDArray[Any]) -> NDArray[Any]:
