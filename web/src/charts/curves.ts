@@ -153,7 +153,6 @@ export const AXES = [
 /** Column of the records that an axis shows, such as "epoch-log". */
 export const columnOf = (axis: string) => (axis.startsWith("epoch") ? "epoch" : "step");
 
-/** What a chart of some curves of one run shows over an axis. */
 export function chartOf(content: Run, curves: Curves, axis: string) {
   const { title, yLabel, yDomain } = curves;
   const columns = columnsOf(content, curves.source);

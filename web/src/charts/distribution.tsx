@@ -65,7 +65,6 @@ function estimate(sorted: number[], [low, high]: [number, number]): Point[] {
   });
 }
 
-/** What a picture of the curves, and of one marked image, says. */
 export function describe({ curves }: Densities, logit: number | null, isProbability: boolean): string {
   const parts = curves.map(({ name, sorted }) => {
     const [low, median, high] = [0.05, 0.5, 0.95].map((q) => signed(sorted[Math.floor(q * (sorted.length - 1))]));
@@ -75,7 +74,6 @@ export function describe({ curves }: Densities, logit: number | null, isProbabil
   return `Distribution of D's ${isProbability ? "log-odds" : "output"}. ${parts.join("; ")}.${marked}`;
 }
 
-/** Says where a number stands among the others. */
 export function rankOf({ curves }: Densities, logit: number): string {
   if (!curves.length) return "";
   const below = (sorted: number[]) => sorted.filter((value) => value < logit).length / sorted.length;

@@ -87,7 +87,6 @@ export function Heatmap(props: HeatmapProps) {
   );
 }
 
-/** Legend of a color scale: a bar with its numbers. */
 export const HeatmapLegend = ({ scale: { name, limit } }: { scale: ColorScale }) => (
   <span class="row">
     <span>{name === "sequential" ? "0" : formatLimit(-limit)}</span>

@@ -93,7 +93,6 @@ interface AxisProps {
   em: number;
 }
 
-/** A horizontal axis with its labels below, or above. */
 export function XAxis({ scale, ticks, format, at, above = false }: AxisProps & { above?: boolean }) {
   const side = above ? -1 : 1;
   return (
@@ -111,7 +110,6 @@ export function XAxis({ scale, ticks, format, at, above = false }: AxisProps & {
   );
 }
 
-/** A vertical axis: its labels, to the left of it. */
 export const YAxis = ({ scale, ticks, format, at, em }: AxisProps) => (
   <g class="chart-axis" transform={`translate(${at},0)`} text-anchor="end">
     {ticks.map((tick, k) => (

@@ -6,9 +6,7 @@ import type { Drawn } from "./series";
 interface ReaderProps {
   stops: number[]; // Every x with a value, ascending
   at: number | null; // Where it reads
-  /** Shows the values at x, or none. */
   onRead: (at: number | null) => void;
-  /** The values at x in words. */
   describe: (at: number) => string;
 }
 

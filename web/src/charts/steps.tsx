@@ -17,8 +17,7 @@ const LABEL = 28; // CSS pixels, the width of a step number
 
 export interface Steps {
   count: number;
-  /** What the network reads at each step, in few characters; null if that is too long. */
-  names: string[] | null;
+  names: string[] | null; // What the network reads at each step, in few characters; null if that is too long
   others: string[] | null; // The same of the second sequence, null without one
 }
 
@@ -57,7 +56,7 @@ export function StepFrame({ children, ...props }: FrameProps & { children: Pictu
   const { rows, picture } = children(width, pixels);
   return (
     <figure class="steps" style={{ "--plot-height": height }}>
-      <figcaption class="row between">
+      <figcaption class="row">
         <span>
           <span class="steps-title">{title}</span>
           {note && `: ${note}`}

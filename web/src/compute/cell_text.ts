@@ -15,10 +15,8 @@ export interface Cell {
   text: string;
   title: string;
   graph: Graph;
-  /** The assigned names in the order of the text. */
-  quantities: Map<string, Quantity>;
-  /** Names of the states, h first. */
-  states: string[];
+  quantities: Map<string, Quantity>; // The assigned names in the order of the text
+  states: string[]; // Names of the states, h first
   /** Matrices in the order of their weights, and whether each acts on x; then vectors, and where each begins. */
   matrices: Map<string, boolean>;
   vectors: Map<string, number>;

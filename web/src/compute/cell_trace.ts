@@ -19,7 +19,6 @@ export interface CellRun {
 const PLAIN: CellRun = { reverse: false, mask: null, zoneout: false };
 export const EPS = 1e-5; // Of `normalize`
 
-/** By units. */
 const VALUES: Record<string, (a: number, b: number) => number> = {
   ...{ add: (a, b) => a + b, sub: (a, b) => a - b, mul: (a, b) => a * b, div: (a, b) => a / b, neg: (a) => -a },
   ...{ sigmoid, tanh, exp, log, softplus, sqrt: Math.sqrt, abs: Math.abs, relu: (a) => Math.max(a, 0) },

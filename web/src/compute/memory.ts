@@ -28,12 +28,10 @@ export class Matrix {
 
   constructor(
     private memory: WebAssembly.Memory,
-    /** In bytes. */
-    readonly address: number,
+    readonly address: number, // In bytes
     readonly rows: number,
     readonly columns: number,
-    /** Numbers from a row to the next. */
-    readonly width: number,
+    readonly width: number, // Numbers from a row to the next
   ) {}
 
   /** Bytes from a row to the next. */

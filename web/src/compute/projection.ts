@@ -24,8 +24,7 @@ export interface ProjectionOptions {
   samples?: number; // Random latents
   starts?: number; // N, the best of them, which Adam improves
   steps?: number; // Of Adam
-  /** Of a conditional generator; by default the samples try all classes in turn. */
-  class?: number | null;
+  class?: number | null; // Of a conditional generator; by default the samples try all classes in turn
 }
 
 export class Projection {
@@ -38,8 +37,7 @@ export class Projection {
   readonly candidates: Float32Array; // Random latents [samples, Z]
   readonly candidateErrors: Float32Array; // RMSE of the random latents, from 0 to 2 [samples]
   latents = new Float32Array(0); // Current latents [N, Z]; empty while the random latents are tried
-  /** Their images [N, P] before the last step, after all steps those of `latents`. */
-  readonly images: Float32Array;
+  readonly images: Float32Array; // Their images [N, P] before the last step, after all steps those of `latents`
   readonly errors: number[][]; // RMSE of each start before each step, and after the last: N curves
 
   /** `target` is x [P] in [-1, 1]; `numClasses` is 0 unless the generator is conditional. */

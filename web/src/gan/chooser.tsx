@@ -80,7 +80,6 @@ function Examples({ latents, chosen, change }: PartProps) {
   );
 }
 
-/** The images of the sample grid as radio buttons. */
 function GridPicker({ latents, chosen, change }: PartProps) {
   const { pixels, content } = latents.gan;
   const pick = (index: number) => change({ index });

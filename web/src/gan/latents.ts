@@ -9,12 +9,10 @@ import { row } from "../kit/tensors";
 import type { Gan } from "./gan";
 
 export interface Choice {
-  /** `example` counts end points without a class. */
-  kind: "class" | "example" | "random" | "grid" | "code";
+  kind: "class" | "example" | "random" | "grid" | "code"; // `example` counts end points without a class
   classIndex: number; // Of kind `class`
   index: number; // Of the example or in the grid; at random the seed
-  /** Class that a conditional generator is given instead of the latent's own. */
-  condition: number | null;
+  condition: number | null; // Class that a conditional generator is given instead of the latent's own
 }
 
 export const MAX_SEED = 999_999;
@@ -24,7 +22,6 @@ export const choice = (values: Partial<Choice>): Choice => ({
   ...values,
 });
 
-/** What there is to choose from in a run. */
 export class Latents {
   readonly gridSize: number;
   readonly gridImages: Float32Array; // Images of the sample grid [25, P]
@@ -70,7 +67,6 @@ export class Latents {
     );
   }
 
-  /** Returns whether a choice names something that this run has. */
   has = (chosen: Choice) => (chosen.condition ?? -1) < this.gan.content.numClasses && chosen.index < this.count(chosen);
 
   /** Returns the latent [Z] of a choice; that of kind `code` is `passed`. */

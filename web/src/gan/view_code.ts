@@ -47,7 +47,6 @@ export function decodeView(code: string, size: number): InterpolationView | null
   return { path: PATHS[path], steps, start: latents.slice(0, size), end: latents.slice(size) };
 }
 
-/** The CRC-32 of zlib. */
 function crc32(bytes: Uint8Array): number {
   let crc = 0xffffffff;
   for (const byte of bytes) {

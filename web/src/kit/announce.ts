@@ -17,5 +17,4 @@ export function announceSoon(text: string | (() => string), milliseconds = 300) 
   timer = setTimeout(() => announce(typeof text === "string" ? text : text()), milliseconds);
 }
 
-/** Forgets what `announceSoon` has not yet said. */
 export const cancelAnnouncement = () => clearTimeout(timer);

@@ -48,7 +48,6 @@ export const readJson = async (id: string): Promise<any> => JSON.parse(new TextD
 export const writeJson = async (value: unknown) =>
   toBase64(await convert(JSON.stringify(value), new CompressionStream("deflate")));
 
-/** The number of 16 bits in half precision. */
 export function fromHalf(bits: number): number {
   const sign = bits & 0x8000 ? -1 : 1;
   const exponent = (bits >> 10) & 31; // 0 of a subnormal number, without the leading 1

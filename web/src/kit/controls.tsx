@@ -49,7 +49,6 @@ interface FieldProps {
   children: (id: string) => ComponentChildren;
 }
 
-/** A label above what `children` makes for it. */
 export function Field({ label, children }: FieldProps) {
   const id = useId();
   return (
@@ -94,7 +93,6 @@ interface SliderProps extends Named<number>, Range {
   onChange?: () => void; // Called once the reader lets go
 }
 
-/** A slider that shows its value in words. */
 export function Slider(props: SliderProps) {
   const { label, of, format = String, spoken, ...range } = props;
   const text = format(of.value);

@@ -32,7 +32,6 @@ export const formatLimit = (value: number, digits = 2) =>
     ? String(Number(value.toPrecision(digits))).replace("-", "−")
     : formatExact(value, 2);
 
-/** An integer in raised digits. */
 export const superscript = (value: number) =>
   [...String(value)].map((sign) => (sign === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[Number(sign)])).join("");
 

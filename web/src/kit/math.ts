@@ -46,10 +46,8 @@ export function tanh(x: number): number {
   return (x * (135135 + s * (17325 + s * (378 + s)))) / (135135 + s * (62370 + s * (3150 + s * 28)));
 }
 
-/** The logistic function σ(x). */
 export const sigmoid = (x: number) => 1 / (1 + exp(-x));
 
-/** log(1 + exp x) */
 export const softplus = (x: number) => Math.max(x, 0) + log(1 + exp(-Math.abs(x)));
 
 export const logOdds = (p: number) => log(p / (1 - p));

@@ -48,7 +48,6 @@ export function Roving({ label, stop, onMove, children, ...rest }: RovingProps) 
   );
 }
 
-/** Number of elements in the first row of a wrapped list. */
 function countInRow(elements: HTMLElement[]): number {
   const top = (element: HTMLElement) => element.getBoundingClientRect().top;
   const next = elements.findIndex((element) => top(element) > top(elements[0]) + 1);

@@ -13,7 +13,6 @@ const ROLES: Record<string, string> = {
   "hidden state h": "what is passed on",
 };
 
-/** The quantities in the order of the text. */
 export const namesOf = (cell: string) => [...cellOf(cell).quantities.keys()];
 
 /** The name of a quantity, with what its line says that it is. */

@@ -28,8 +28,7 @@ export interface Trace {
   outputs: Float64Array | null;
   output: Float64Array; // After the last step [C], for a class at every step that of the last step
   attention: Float64Array | null; // Weight of each step [S]; null for another pooling
-  /** Cross-entropy, its mean over the steps, or the squared error; null without a target. */
-  loss: number | null;
+  loss: number | null; // Cross-entropy, its mean over the steps, or the squared error; null without a target
 }
 
 /** Class, class at every step, or number; no loss and no gradients if null. */

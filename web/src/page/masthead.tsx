@@ -58,13 +58,13 @@ export function tutorialAddress(tutorial: "gan" | "lstm", anchor: string): strin
 export function PanelHead({ panel: { id, title, guide, tutorial } }: { panel: PanelInfo }) {
   const href = tutorial && tutorialAddress(tutorial, `panel-${id}`);
   return (
-    <div class="panel-head">
+    <div class="row panel-head">
       <h2 class="panel-title" tabIndex={-1}>
         {title}
       </h2>
       {guide?.about && <p>{guide.about}</p>}
       {guide && (
-        <details class="guide">
+        <details>
           <summary>{guide.question}</summary>
           <dl>
             <dt>Observe</dt>

@@ -54,7 +54,6 @@ interface RunPanel<R extends Run, L> extends PanelInfo {
   kept?: string[]; // What another run keeps of the view of the one before; else its view begins anew
 }
 
-/** What panels share that run networks of a kind. */
 export const networkPanel = <K extends "gan" | "lstm">(kind: K) => ({
   ...{ tutorial: kind, group: kind, networks: kind, none: `There is no ${kind.toUpperCase()} run in this file.` },
   runs: (manifest: Manifest) => manifest[`${kind}s` as const],

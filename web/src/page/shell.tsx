@@ -28,8 +28,7 @@ interface Shown {
 export class Shell {
   #shown = signal<Shown | null>(null);
   #writing: ReturnType<typeof setTimeout> | undefined;
-  /** Last view of each panel, by its id: what a return to the panel shows. */
-  #views = new Map<string, string>();
+  #views = new Map<string, string>(); // Last view of each panel, by its id: what a return to the panel shows
 
   constructor(
     readonly manifest: Manifest,
@@ -127,7 +126,7 @@ export class Shell {
           </ul>
         ))}
         {missing.length > 0 && (
-          <details class="menu missing">
+          <details class="menu missing note">
             <summary>Not available</summary>
             <dl class="card">
               {missing.map((panel) => [
@@ -158,7 +157,6 @@ export class Shell {
     );
   };
 
-  /** Keeps the view of the panel in the address, now. */
   #writeView() {
     clearTimeout(this.#writing);
     this.#writing = undefined;

@@ -24,22 +24,18 @@ interface Step {
 export class CellNetwork {
   readonly weights: Weights;
   readonly steps: Step[];
-  /** [C, B]; then their gradients. */
-  readonly logits: Matrix;
+  readonly logits: Matrix; // [C, B]; then their gradients
   readonly #plan: Plan;
   readonly #terms: Term[];
   readonly #forward: Part[];
   readonly #backward: Part[];
   readonly #zero: Matrix;
-  /** Gradients of the states after a step, and of nodes of one step. */
-  readonly #carries = new Map<string, Matrix>();
+  readonly #carries = new Map<string, Matrix>(); // Gradients of the states after a step, and of nodes of one step
   readonly #grads = new Map<number, Matrix>();
   readonly #room: Matrix;
-  /** Last hidden state of each sequence, and its gradient, where their lengths differ. */
-  readonly #last: Matrix;
+  readonly #last: Matrix; // Last hidden state of each sequence, and its gradient, where their lengths differ
   readonly #dLast: Matrix;
-  /** Steps of the longest sequence of a batch, and of each [B], where they differ. */
-  #count: number;
+  #count: number; // Steps of the longest sequence of a batch, and of each [B], where they differ
   #ends: Uint8Array | null = null;
 
   constructor(

@@ -20,8 +20,7 @@ export interface Stage {
 export interface Plan {
   graph: Graph;
   sums: Map<number, Sum>;
-  /** Nodes of the new states. */
-  outputs: Map<string, number>;
+  outputs: Map<string, number>; // Nodes of the new states
   /** Nodes of the step that have a matrix for each step; of a sum that nothing else reads it is that of its function. */
   kept: Map<number, number>;
   forward: Stage[];

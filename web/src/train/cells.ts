@@ -40,7 +40,6 @@ export function problemOf(cell: string): CellError | null {
   }
 }
 
-/** Sizes of a network of a cell. */
 export interface CellSizes {
   steps: number;
   inputSize: number;

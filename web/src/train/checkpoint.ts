@@ -5,11 +5,9 @@ import { BETA2, type Floats, type SavedWeights, type Shapes } from "./weights";
 
 /** How Python keeps the weights of a network: those of the page by name, in the order of its parameters. */
 export interface Layout {
-  /** Name of the network, and of its optimizer. */
-  part: string;
+  part: string; // Name of the network, and of its optimizer
   shapes: Shapes;
-  /** Names there, where they differ. */
-  names?: Record<string, string>;
+  names?: Record<string, string>; // Names there, where they differ
   /** Names of the optimizer's means there: of the squared gradients, and of the gradients. */
   means: { v: string; m?: string };
 }

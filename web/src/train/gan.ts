@@ -49,8 +49,7 @@ export class GanNetworks {
   readonly z: Matrix;
   readonly #first: { y: Matrix; d: Matrix };
   readonly #norms: Norm[];
-  /** Real and generated images. */
-  readonly images: Matrix;
+  readonly images: Matrix; // Real and generated images
   readonly #dImages: Matrix;
   readonly #hidden: { y: Matrix; d: Matrix }[];
   readonly #logits: Matrix;
@@ -60,8 +59,7 @@ export class GanNetworks {
     readonly memory: Memory,
     readonly latentSize: number,
     readonly pixels: number,
-    /** Largest N, at least 32. */
-    readonly batchSize: number,
+    readonly batchSize: number, // Largest N, at least 32
     public eps: number,
   ) {
     this.G = new Weights(memory, generatorShapes(latentSize, pixels));

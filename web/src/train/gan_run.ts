@@ -19,12 +19,10 @@ const EMA_INTERVAL = 4;
 /** Images to train on, bytes [count, pixels] from black to white. */
 export interface Images {
   bytes: Uint8Array;
-  /** H = W. */
-  size: number;
+  size: number; // H = W
   /** Knows their classes; missing where none does. */
   classifier?: { spec: ClassifierSpec; tensors: Record<string, Float32Array> };
-  /** Python's setting `data` for the same images; null if they are only here. */
-  source: string | null;
+  source: string | null; // Python's setting `data` for the same images; null if they are only here
 }
 
 /** Where a run stands, without its images. */
@@ -33,19 +31,14 @@ export type GanSaved = ReturnType<GanRun["save"]>;
 export class GanRun {
   readonly kind = "gan" as const;
   step = 0;
-  /** Finished epochs. */
   epoch = 0;
-  /** Images of the epoch that it has seen. */
-  position = 0;
-  /** Updates of G. */
-  generatorSteps = 0;
-  /** Time that it has trained; whoever trains it counts. */
-  seconds = 0;
+  position = 0; // Images of the epoch that it has seen
+  generatorSteps = 0; // Updates of G
+  seconds = 0; // Time that it has trained; whoever trains it counts
   log: GanLog;
   #noise: Rng;
   #order: Int32Array | null = null;
-  /** Moving average of G and of its running statistics; null without. */
-  #average: Record<string, Matrix> | null = null;
+  #average: Record<string, Matrix> | null = null; // Moving average of G and of its running statistics; null without
   readonly count: number;
   readonly #values = Float32Array.from({ length: 256 }, (_, byte) => Math.fround(byte / 127.5) - 1);
   readonly #grid: Float32Array;

@@ -31,13 +31,8 @@ export const MAX_IMAGE_BYTES = 20_000 * 28 * 28;
 export function imagesFile({ bytes, size }: Images): Uint8Array<ArrayBuffer> {
   const shape = `${bytes.length / size ** 2}, 1, ${size}, ${size}`;
   const header = `{'descr': '|u1', 'fortran_order': False, 'shape': (${shape}), }`.padEnd(117); // 128 bytes in all
-  return concatBytes(
-    Uint8Array.of(0x93),
-    utf8ToBytes("NUMPY"),
-    Uint8Array.of(1, 0, 118, 0),
-    utf8ToBytes(`${header}\n`),
-    bytes,
-  );
+  const head = Uint8Array.of(0x93, ...utf8ToBytes("NUMPY"), 1, 0, 118, 0);
+  return concatBytes(head, utf8ToBytes(`${header}\n`), bytes);
 }
 
 export function readImagesFile(archive: Archive, path: string): Images {

@@ -15,14 +15,8 @@ const FREE = ["activation_checkpoint_steps", "checkpoint_every", "keep_checkpoin
 const FREE_OF_OWN = ["task", "data", "length", "data_size"];
 /** Keys of a line of metrics. */
 const LINE = [
-  "step",
-  "epoch",
-  "sequences",
-  "trainLoss",
-  "trainAccuracy",
-  "validationLoss",
-  "validationAccuracy",
-] as const;
+  ...(["step", "epoch", "sequences", "trainLoss", "trainAccuracy", "validationLoss", "validationAccuracy"] as const),
+];
 
 /** Python has two biases for each gate, of which the page holds the second at 0. */
 const SECOND_BIAS = "networks/network/lstm.bias_hh_l0";

@@ -39,24 +39,18 @@ export interface LstmUpdate {
   norm: number;
 }
 
-/** Where a run stands. */
 export type LstmSaved = ReturnType<LstmRun["save"]>;
 
 export class LstmRun {
   readonly kind = "lstm" as const;
   step = 0;
-  /** Finished epochs. */
   epoch = 0;
-  /** Lengths of the curriculum that have passed. */
-  stage = 0;
-  /** Sequences of the epoch that it has seen. */
-  position = 0;
+  stage = 0; // Lengths of the curriculum that have passed
+  position = 0; // Sequences of the epoch that it has seen
   sequences = 0;
-  /** Time that it has trained; whoever trains it counts. */
-  seconds = 0;
+  seconds = 0; // Time that it has trained; whoever trains it counts
   epochs: LstmEpoch[] = [];
-  /** Sums over the epoch so far: loss, correct, count. */
-  #sums = [...NO_SUMS];
+  #sums = [...NO_SUMS]; // Sums over the epoch so far: loss, correct, count
   #dropout: Rng;
   #order: Int32Array | null = null;
   #data: Split | null = null;
@@ -65,8 +59,7 @@ export class LstmRun {
   private constructor(
     readonly settings: LstmSettings,
     readonly network: CellNetwork,
-    /** What it learns from; null for palindromes. */
-    readonly own: SequenceData | null,
+    readonly own: SequenceData | null, // What it learns from; null for palindromes
   ) {
     this.#lengths = lengthsOf(settings);
     this.#dropout = makeRng(settings.seed, "dropout");

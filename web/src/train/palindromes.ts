@@ -7,26 +7,19 @@ const PERMUTATION_LIMIT = 10 ** 7;
 
 export interface Palindromes {
   count: number;
-  /** ⌈T/2⌉ */
-  width: number;
-  /** T, of the longest. */
-  length: number;
-  /** [count, width] */
-  halves: Uint8Array;
-  /** T of each [count], where they differ. */
-  lengths?: Uint8Array;
+  width: number; // ⌈T/2⌉
+  length: number; // T, of the longest
+  halves: Uint8Array; // [count, width]
+  lengths?: Uint8Array; // T of each [count], where they differ
 }
 
 /** Own sequences, standardized. */
 export interface Examples {
   count: number;
-  /** Numbers of the longest, and 1. */
-  length: number;
+  length: number; // Numbers of the longest, and 1
   lengths: Uint8Array;
-  /** [count, length - 1], filled up with 0. */
-  values: Float32Array;
-  /** Index of the class [count]. */
-  targets: Uint8Array;
+  values: Float32Array; // [count, length - 1], filled up with 0
+  targets: Uint8Array; // Index of the class [count]
 }
 
 export type Sequences = Palindromes | Examples;

@@ -34,12 +34,10 @@ export interface Start extends Partial<Data> {
   saved?: Saved;
 }
 
-/** Where a run stands. */
 export interface Status {
   kind: Kind;
   settings: Settings;
   step: number;
-  /** Finished epochs. */
   epoch: number;
   updatesPerEpoch: number;
   isFinished: boolean;
@@ -48,33 +46,26 @@ export interface Status {
 export interface Run {
   /** At most; a run ends at its last epoch. 0 only asks for the state. */
   updates: number;
-  /** Digits of which to trace the LSTM, see `LstmTrace`. */
-  trace?: number[];
+  trace?: number[]; // Digits of which to trace the LSTM, see `LstmTrace`
   grid?: boolean;
   classes?: number;
 }
 
 export interface Progress {
   status: Status;
-  /** Updates that were made, and the time that they took. */
-  updates: number;
+  updates: number; // Updates that were made, and the time that they took
   milliseconds: number;
   lstm?: {
     updates: LstmUpdate[];
-    /** Epochs that ended. */
-    epochs: LstmEpoch[];
+    epochs: LstmEpoch[]; // Epochs that ended
     trace?: LstmTrace;
   };
   gan?: {
-    /** Losses of the batch of each update before it. */
-    updates: { generatorLoss: number; discriminatorLoss: number }[];
-    /** Logits of D for the real and the generated images of the last update; empty without one. */
-    realLogits: Float32Array;
+    updates: { generatorLoss: number; discriminatorLoss: number }[]; // Losses of the batch of each update before it
+    realLogits: Float32Array; // Logits of D for the real and the generated images of the last update; empty without one
     fakeLogits: Float32Array;
-    /** Images of 25 latents, always the same, [25, P] from -1 to 1. */
-    grid?: Float32Array;
-    /** Classes of images that the last update has generated, where a classifier knows them. */
-    classes?: number[];
+    grid?: Float32Array; // Images of 25 latents, always the same, [25, P] from -1 to 1
+    classes?: number[]; // Classes of images that the last update has generated, where a classifier knows them
   };
 }
 
@@ -89,8 +80,7 @@ export interface Opened extends Data {
 export interface Methods {
   start: [Start, Status];
   run: [Run, Progress];
-  /** Settings to change; those that the weights do not fit are refused. */
-  change: [Partial<Settings>, Status];
+  change: [Partial<Settings>, Status]; // Settings to change; those that the weights do not fit are refused
   save: [undefined, Saved];
   restore: [Saved, Status];
   pack: [{ name: string; python: Python }, Uint8Array<ArrayBuffer>];

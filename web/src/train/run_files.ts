@@ -22,16 +22,12 @@ export const renamed = (record: object) =>
 export interface RunFiles {
   kind: "lstm" | "gan";
   isFinished: boolean;
-  /** Of run.json, besides what all have. */
-  record: { config: object; seconds: number; data?: object };
-  /** Lines of metrics.jsonl. */
-  metrics: object[];
-  /** Of the checkpoint. */
-  tensors: Record<string, Tensor>;
+  record: { config: object; seconds: number; data?: object }; // Of run.json, besides what all have
+  metrics: object[]; // Lines of metrics.jsonl
+  tensors: Record<string, Tensor>; // Of the checkpoint
   position: { epoch: number; batch: number; step: number };
   extra: object;
-  /** What it learned from, if only the page has it, by path. */
-  files?: Files;
+  files?: Files; // What it learned from, if only the page has it, by path
 }
 
 const json = (value: unknown) => utf8ToBytes(JSON.stringify(value));
@@ -57,8 +53,7 @@ const [MAX_JSON, MAX_LINES, MAX_TENSORS] = [1 << 20, 1 << 24, 1 << 26];
 /** What was read of a run folder, which nobody has checked yet but for the sizes. */
 export interface RunRead {
   archive: Archive;
-  /** Its path in the archive, with a slash, or empty. */
-  folder: string;
+  folder: string; // Its path in the archive, with a slash, or empty
   record: any;
   metrics: any[];
   tensors: Tensors;
@@ -85,7 +80,6 @@ export async function unzipRun(file: Blob): Promise<RunRead> {
   return { archive, folder, record, position, tensors, metrics: lines.map((line) => parse(line, "metrics.jsonl")) };
 }
 
-/** Returns the path of the checkpoint with the highest step. */
 function lastCheckpoint(paths: string[], folder: string): string | undefined {
   const stepOf = (path: string) => Number(/^step-(\d+)\.safetensors$/.exec(path.slice(folder.length))?.[1]);
   return paths.filter((path) => path.startsWith(folder) && stepOf(path) >= 0).sort((a, b) => stepOf(b) - stepOf(a))[0];

@@ -14,22 +14,18 @@ const INTEGER = /^[+-]?\d{1,200}$/;
 const GIVE_NUMBERS = "write numbers separated by spaces or by commas, or remove the row";
 
 export interface SequenceData {
-  /** Of the file. */
-  name: string;
+  name: string; // Of the file
   file: Uint8Array<ArrayBuffer>;
   classes: string[];
-  /** In the order of the file. */
-  rows: { numbers: Float32Array; label: number }[];
-  /** T of the longest. */
-  steps: number;
+  rows: { numbers: Float32Array; label: number }[]; // In the order of the file
+  steps: number; // T of the longest
 }
 
 /** The data of a run: both sets standardized by the training set. */
 export interface SequenceSplit extends Split<Examples> {
   mean: number;
   scale: number;
-  /** Of each class among the training sequences. */
-  fractions: number[];
+  fractions: number[]; // Of each class among the training sequences
 }
 
 /** Reads lines that somebody typed: numbers, a comma, and a label. */
@@ -71,12 +67,8 @@ export function readSequences(file: Uint8Array<ArrayBuffer>, name: string, unit:
     });
   if (problems.length) {
     const more = problems.length > MAX_LISTED ? `, and ${problems.length - MAX_LISTED} more` : "";
-    throw new Error(
-      `${problems
-        .slice(0, MAX_LISTED)
-        .map(([problem]) => problem)
-        .join(", ")}${more}; ${problems[0][1]}`,
-    );
+    const listed = problems.slice(0, MAX_LISTED).map(([problem]) => problem);
+    throw new Error(`${listed.join(", ")}${more}; ${problems[0][1]}`);
   }
   if (found.length > MAX_ROWS) throw new Error(`${name} has ${found.length} sequences; give at most ${MAX_ROWS}`);
   const classes = classNames(found.map(({ label }) => label));
@@ -167,20 +159,11 @@ export function splitSequences(
   const scale = isConstant ? 1 : Math.sqrt(sum(all.map((value) => (value - mean) ** 2)) / all.length);
   const take = (chosen: number[]): Examples => {
     const values = new Float32Array(chosen.length * steps);
-    chosen.forEach((n, k) =>
-      values.set(
-        rows[n].numbers.map((value) => (value - mean) / scale),
-        k * steps,
-      ),
-    );
+    for (const [k, n] of chosen.entries())
+      for (const [t, value] of rows[n].numbers.entries()) values[k * steps + t] = (value - mean) / scale;
     const lengths = Uint8Array.from(chosen, (n) => rows[n].numbers.length + 1);
-    return {
-      count: chosen.length,
-      length: steps + 1,
-      lengths,
-      values,
-      targets: Uint8Array.from(chosen, (n) => rows[n].label),
-    };
+    const targets = Uint8Array.from(chosen, (n) => rows[n].label);
+    return { count: chosen.length, length: steps + 1, lengths, values, targets };
   };
   const fractions = classes.map((_, label) => train.filter((n) => rows[n].label === label).length / train.length);
   return { train: take(train), validation: take(validation), mean, scale, fractions };

@@ -10,30 +10,22 @@ type Bounds = readonly [number, number, number?];
 
 interface About {
   label: string;
-  /** In the fragment of the page. */
-  key: string;
+  key: string; // In the fragment of the page
   hint?: string;
-  /** Whether a change needs a new run; else it forks the run. */
-  isFixed?: boolean;
-  /** The setting that must be "on" for it. */
-  needs?: string;
-  /** Whether the command of Python does not have it. */
-  isOfPage?: boolean;
+  isFixed?: boolean; // Whether a change needs a new run; else it forks the run
+  needs?: string; // The setting that must be "on" for it
+  isOfPage?: boolean; // Whether the command of Python does not have it
 }
 
 export interface Setting<V extends number | string = number | string> extends About {
   original: V;
   bounds?: Bounds;
-  /** The value by which it does nothing. */
-  off?: number;
-  /** Whether it is a cell, in place of bounds. */
-  isCell?: boolean;
-  /** In place of bounds: values with their words. */
-  choices?: readonly (readonly [V, string])[];
+  off?: number; // The value by which it does nothing
+  isCell?: boolean; // Whether it is a cell, in place of bounds
+  choices?: readonly (readonly [V, string])[]; // In place of bounds: values with their words
 }
 
 export type Specs = Record<string, Setting>;
-/** Settings by their names. */
 export type Values = Record<string, number | string>;
 
 const number = (original: number, bounds: Bounds, about: About): Setting<number> => ({ original, bounds, ...about });
@@ -59,8 +51,7 @@ export const LSTM = {
     { scalar: "as one number", onehot: "one-hot" },
     { label: "A digit is read", key: "encoding", isFixed: true },
   ),
-  /** T, digits of a palindrome. */
-  length: number(5, [2, 60, 1], { label: "Length T", key: "length" }),
+  length: number(5, [2, 60, 1], { label: "Length T", key: "length" }), // T, digits of a palindrome
   learningRate: number(1e-3, [1e-9, 10], { label: "Learning rate", key: "rate" }),
   hiddenDropout: number(0.5, [0, 0.99], { label: "Dropout of h", key: "dropout" }),
   curriculum: choice({ off: "off", on: "on" }, { label: "Length curriculum", key: "curriculum" }),
@@ -117,7 +108,6 @@ export const GAN_QUICK: GanSettings = {
   ...{ learningRate: 1.2e-3, beta1: -0.3, r1: 0.2, penaltyInterval: 8, ema: 0.9998, emaRampup: 0.05, epochs: 34 },
 };
 
-/** Whether a setting may have a value. */
 export function accepts({ bounds, choices, isCell }: Setting, value: unknown): boolean {
   if (isCell) return typeof value === "string" && problemOf(value) === null;
   if (!bounds) return choices!.some(([word]) => word === value);
@@ -125,7 +115,6 @@ export function accepts({ bounds, choices, isCell }: Setting, value: unknown): b
   return typeof value === "number" && value >= low && value <= high && (!unit || value % unit === 0);
 }
 
-/** What a setting must be, in words. */
 export function boundsText({ bounds, choices, isCell }: Setting): string {
   if (isCell) return "the name of a built-in cell or the text of one";
   if (!bounds) return choices!.map(([word]) => word).join(" or ");

@@ -11,12 +11,10 @@ export type Shapes = Record<string, number[]>;
 export class Weights {
   readonly w: Record<string, Matrix>;
   readonly g: Record<string, Matrix>;
-  /** Mean of the squared gradients, and of the gradients. */
-  readonly v: Record<string, Matrix>;
+  readonly v: Record<string, Matrix>; // Mean of the squared gradients, and of the gradients
   readonly m: Record<string, Matrix>;
   readonly size: number;
-  /** β₁ᵗ and β₂ᵗ of Adam. */
-  #powers: [number, number] = [1, 1];
+  #powers: [number, number] = [1, 1]; // β₁ᵗ and β₂ᵗ of Adam
   readonly #starts: number[];
 
   constructor(

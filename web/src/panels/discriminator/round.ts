@@ -51,7 +51,6 @@ function canJudge(content: RecordedGan): content is GanContent {
   return Boolean(block && (!content.numClasses || block.tensors.labels));
 }
 
-/** Pictures and logits of a moment of the training. */
 async function fromMoment(content: RecordedGan, moment: number) {
   const snapshots = await loadSnapshots(content);
   const { realLogits, fakeLogits } = snapshots.moments[moment];
@@ -61,7 +60,6 @@ async function fromMoment(content: RecordedGan, moment: number) {
   };
 }
 
-/** Real images that are in the file, and new samples. */
 async function fromNetworks(content: GanContent, rng: Rng) {
   const gan = await loadGan(content);
   const { images, labels } = await readTensors((content.test ?? content.training)!);

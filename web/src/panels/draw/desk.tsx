@@ -81,7 +81,9 @@ export function Desk({ content, tests, state, target, change, children }: DeskPr
         {pictures.length ? (
           <fieldset class="field">
             <legend>Or start from a test image</legend>
-            <div class="gallery test-picker">{pictures}</div>
+            <div class="gallery test-picker" style={{ "--size": "2rem" }}>
+              {pictures}
+            </div>
           </fieldset>
         ) : (
           <p class="muted">This file has no test images to start from.</p>

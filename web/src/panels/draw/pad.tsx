@@ -16,7 +16,6 @@ interface PadProps {
   shape: ImageShape;
   base: Float32Array | null; // Image below the strokes
   of: Signal<Stroke[]>;
-  /** Of the next stroke. */
   pen: { width: number; color: Color };
   onChange: (strokes: Stroke[]) => void;
   onUndo: () => void;

@@ -57,7 +57,6 @@ export function padSize([, height, width]: ImageShape) {
 
 const contextOf = (canvas: HTMLCanvasElement) => canvas.getContext("2d", { willReadFrequently: true })!;
 
-/** Paints an image, or black without one, and strokes above it. */
 export function paint(canvas: HTMLCanvasElement, base: Float32Array | null, shape: ImageShape, strokes: Stroke[]) {
   const image = imageCanvas(base ?? new Float32Array(3 * shape[1] * shape[2]).fill(-1), shape);
   contextOf(canvas).drawImage(image, 0, 0, canvas.width, canvas.height);

@@ -27,7 +27,6 @@ export type FactsState = State<ReturnType<typeof fieldsOf>>;
 
 const NUM_FIRST = 4; // Charts that are shown at once; a click shows the others
 
-/** Splits curves of several metrics into one chart per metric. */
 const split = (curves: Curves): Curves[] =>
   Object.entries(curves.columns).map(([key, name], _, { length }) => ({
     ...curves,

@@ -22,7 +22,6 @@ export const FactTable = ({ name, runs, of }: { name: string; runs: Run[]; of: "
   />
 );
 
-/** The settings: all of them, or those that were changed or differ. */
 export function SettingsTable({ runs, few }: { runs: Run[]; few: boolean }) {
   const isPair = runs.length > 1;
   const rows = joinFacts(runs.map(({ facts }) => facts.config)).map(({ label, facts }) => ({

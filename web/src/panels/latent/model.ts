@@ -42,7 +42,6 @@ export function makeModel(gan: Gan, view: URLSearchParams) {
   };
   const frame = computed(() => makeFrames(gan, interpolateAt(ends.value[0], ends.value[1], [t.value], path.value)!)[0]);
   const text = computed(() => frameText(gan.content, frame.value));
-  /** Changes the path and says what is new. */
   const change = (news: string, set: () => void) => {
     batch(() => {
       set();

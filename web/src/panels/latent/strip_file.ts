@@ -8,8 +8,7 @@ import { enlarge, newCanvas, scaleTo, type ImageShape } from "../../kit/image";
 interface StripFile {
   title: string;
   notes: string[]; // Below the title
-  /** `lines` stand below the image. */
-  frames: { pixels: Float32Array; lines: string[] }[];
+  frames: { pixels: Float32Array; lines: string[] }[]; // `lines` stand below the image
   shape: ImageShape;
 }
 
@@ -59,7 +58,6 @@ function layOut({ title, notes, frames, shape }: StripFile) {
   };
 }
 
-/** Returns the picture of an SVG file. */
 export async function canvasOf(svg: string): Promise<HTMLCanvasElement> {
   const image = new Image();
   image.src = `data:image/svg+xml,${encodeURIComponent(svg)}`;

@@ -71,13 +71,11 @@ type PerStepProps = PictureProps &
     pick: (trace: Trace) => Float64Array;
   };
 
-/** The steps of a picture, with the selected one. */
 const stepProps = (scene: Scene, selected: number, onSelect: PictureProps["onSelect"]) => ({
   ...{ steps: stepAxis(scene), selected },
   onSelect: (step: number) => onSelect({ step }),
 });
 
-/** A number per step of each sequence. */
 function PerStep({ scene, selected: { step }, onSelect, pick, line, ...rest }: PerStepProps) {
   const values = pick(scene.first.trace);
   return (
@@ -179,7 +177,6 @@ function Input({ scene, selected, onSelect }: PictureProps) {
   );
 }
 
-/** Class probabilities at the selected step as bars with their numbers. */
 function Bars({ scene, selected: { step } }: PictureProps) {
   const { classNames, outputSize: C } = scene.content;
   const readings = readingsOf(scene).filter(({ trace }) => step < trace.steps);

@@ -36,7 +36,6 @@ export const Group = ({ title, children }: { title: string; children: ComponentC
   </fieldset>
 );
 
-/** A text field of a sequence, with the problem of what was typed. */
 function SequenceField({ content, label, of }: { content: LstmContent; label: string; of: Cell<number[]> }) {
   const [typed, setTyped] = useState({ text: "", instead: [] as number[] });
   const { values, problem } = parseSequence(content, typed.text);
@@ -114,7 +113,6 @@ export function ComparisonControls({ model: { content, state } }: { model: Model
   );
 }
 
-/** Stage of training, layer and direction, order of the units. */
 export function NetworkControls({ model: { content, state, scene } }: { model: Model }) {
   const { stages, numLayers, bidirectional } = content;
   const gate = gateOf(content.cell);

@@ -9,7 +9,6 @@ import type { CellTrace, Trace } from "../../lstm/trace";
 import { cellOf } from "../../train/cells";
 import { readingsOf, stepText, type PictureProps } from "./scene";
 
-/** A letter with an index below. */
 const Letter = ({ name, index = "" }: { name: string; index?: string }) => (
   <>
     <var>{name}</var>

@@ -11,7 +11,6 @@ import type { PictureProps, Scene } from "./scene";
 
 const MAX_CLASSES = 24;
 
-/** Names of the first and the last of some rows. */
 export const endLabels = (names: string[]): RowLabel[] =>
   [0, names.length - 1].map((k) => ({ place: (k + 0.5) / names.length, name: names[k] }));
 
@@ -82,7 +81,6 @@ function classContent(scene: Scene): HeatmapContent {
   return { values, columns: steps, rows, order: null, scale, binning, label, marked };
 }
 
-/** Class probabilities after each step, of a network that has them. */
 export function ClassMap({ scene, selected: { step }, onSelect }: PictureProps) {
   const map = useMemo(() => classContent(scene), [scene]);
   const names = scene.content.classNames;

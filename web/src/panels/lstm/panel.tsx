@@ -38,7 +38,7 @@ export function LstmAtWork({ model }: { model: Model }) {
   const pictures = { scene: scene.value, selected: selected.value, onSelect };
   return (
     <div class="stack lstm" ref={element} aria-busy={isBusy.value}>
-      <div class="columns">
+      <div class="columns" style={{ "--least": "15rem" }}>
         <SequenceControls model={model} />
         <ComparisonControls model={model} />
         <NetworkControls model={model} />

@@ -97,7 +97,6 @@ export function mapScale(scene: Scene, name: string, values: Float64Array): Colo
   );
 }
 
-/** Names a step of the LSTM and what the network reads there. */
 export function stepText({ content, first, second, show }: Scene, step: number): string {
   const { patchSize, inputKind } = content;
   if (patchSize > 1) return `patch ${step + 1} (steps ${step * patchSize + 1} to ${(step + 1) * patchSize})`;
@@ -107,7 +106,6 @@ export function stepText({ content, first, second, show }: Scene, step: number):
   return `step ${step + 1} (${content.noun} ${a}${other})`;
 }
 
-/** The axis of the steps, with the symbols that the network reads. */
 export function stepAxis({ content, first, second, steps }: Scene): Steps {
   if (content.inputKind === "numbers") return { count: steps, names: null, others: null };
   const names = content.symbolNames;
@@ -121,7 +119,6 @@ export function outputText(content: LstmContent, { output }: Trace): string {
   return `${content.classNames[best]} (${percent(output[best])})`;
 }
 
-/** The most probable class after a step. */
 export const classAfter = ({ outputSize: C }: LstmContent, outputs: Float64Array, t: number) =>
   argmax(outputs.subarray(t * C, (t + 1) * C));
 

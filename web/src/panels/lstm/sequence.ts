@@ -44,7 +44,6 @@ export function parseSequence(content: LstmContent, text: string): { values: num
   return { values: values.slice(0, MAX_STEPS * width), problem: "" };
 }
 
-/** Writes a sequence as a user would type it. */
 export function formatSequence(content: LstmContent, values: number[]): string {
   if (content.inputKind === "symbols") {
     const names = content.symbolNames;

@@ -49,8 +49,7 @@ export class Cells {
     readonly anchor: Point,
     readonly spacing: number,
     readonly withImages: boolean,
-    /** Shown until the cells are there. */
-    readonly before: Picture | null,
+    readonly before: Picture | null, // Shown until the cells are there
   ) {}
 
   pointOf = ({ column, row }: Place): Point => ({

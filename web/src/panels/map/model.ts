@@ -145,7 +145,6 @@ export function makeModel(gan: Gan, view: URLSearchParams) {
     count: setting(count, (value) => `${value} images in a row`),
     show: setting(show, (value) => SHOWS.find(([one]) => one === value)![1]),
     reset: () => change("The map is back where it began", () => start(state.plane.value)),
-    /** Zooms in by some steps, or out if negative. */
     zoom(steps: number) {
       const width = clamp(extent.value * ZOOM ** -steps, ...LIMITS[state.plane.value]);
       if (width === extent.value) return;

@@ -88,7 +88,6 @@ export function drawMap(model: Model, width: number) {
     write(name, { x: x + 1 + width / 2, y: y + 1 + 0.62 * font }, font);
   };
 
-  /** A letter at one of the latents that span the plane. */
   const drawMarker = (point: Point, name: string) => {
     const aside = show === "regions" ? 0 : Math.max(size / 2 - 11, 0); // so that the image is visible
     const [x, y] = [onScreen(point).x + aside, onScreen(point).y + aside];

@@ -137,7 +137,6 @@ function Rewind({ session }: { session: Session }) {
   );
 }
 
-/** Where the run stands, and how long it will take. */
 function Place({ session: { lines, speed } }: { session: Session }) {
   const seen = lines.value.at(-1)?.seen;
   const { epoch = 0, step = 0, updatesPerEpoch = 1, isFinished = false } = seen?.status ?? {};
@@ -187,7 +186,6 @@ function duration(seconds: number) {
   return `${minutes < 10 ? Math.ceil(minutes) : 5 * Math.round(minutes / 5)} min`;
 }
 
-/** What has just happened to the run, and what to do then. */
 export function News({ model }: { model: Model }) {
   const { discarded, ended, saved, shown } = model.session;
   if (!(discarded.value || ended.value || saved.value || shown.value)) return null;
@@ -225,7 +223,6 @@ const PANELS: Record<Kind, [id: string, title: string][]> = {
   ],
 };
 
-/** Links to the panels that show a run of the page. */
 const Shown = ({ run }: { run: Run | null }) =>
   run && (
     <p>

@@ -42,7 +42,6 @@ function Others({ model, cells }: { model: Model; cells: Cells }) {
   );
 }
 
-/** The line that trains the same with Python. */
 function Command({ model: { session, state, own, images, commandOn } }: { model: Model }) {
   const isGan = state.kind.value === "gan";
   const data = isGan ? images.value?.data : own.value?.name;

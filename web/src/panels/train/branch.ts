@@ -14,11 +14,8 @@ const MAX_CLASSES = 100;
 
 /** Means over some updates: loss and accuracy of the LSTM, losses of the GAN, as `LstmEpoch` and `GanLine` name them. */
 export interface Point {
-  /** In epochs. */
-  x: number;
-  /** The last of the updates. */
-  step: number;
-  /** Number of updates. */
+  x: number; // In epochs
+  step: number; // The last of the updates
   count: number;
   values: Record<string, number>;
 }
@@ -26,14 +23,11 @@ export interface Point {
 /** What is on the page of a line of training; a new object after each change. */
 export interface Seen {
   status: Status;
-  /** Update at which the epoch began. */
-  epochStart: number;
+  epochStart: number; // Update at which the epoch began
   points: Point[];
-  /** Of the LSTM. */
-  epochs: LstmEpoch[];
+  epochs: LstmEpoch[]; // Of the LSTM
   trace: LstmTrace | null;
-  /** Of the GAN: pictures of 25 latents [25, P], and the latest logits of D. */
-  grid: Float32Array | null;
+  grid: Float32Array | null; // Of the GAN: pictures of 25 latents [25, P], and the latest logits of D
   logits: { real: number[]; fake: number[] };
   classes: number[];
 }
@@ -54,8 +48,7 @@ const NOTHING = { points: [], epochs: [], trace: null, grid: null, logits: { rea
 export class Branch {
   #trainer = new Trainer();
   seen: Seen | null = null;
-  /** Update at which it began, or parted from another. */
-  from = 0;
+  from = 0; // Update at which it began, or parted from another
 
   /** @param name how the curves name it; empty for the settings in which it differs from the others */
   constructor(

@@ -11,7 +11,6 @@ import type { Settings } from "../../train/protocol";
 import type { Model } from "./model";
 import { formatSetting, NETWORKS, settingsOf, type TrainState } from "./settings";
 
-/** Characters of a text. */
 const MAX_TEXT = 10_000;
 
 export function CellCard({ model: { session, state, change } }: { model: Model }) {
@@ -113,7 +112,6 @@ function Editor({ text, problem, change }: EditorProps) {
   );
 }
 
-/** What the cell learns, so that a typing error shows as a new row. */
 function Learned({ cell, state: { settings } }: { cell: Cell; state: TrainState }) {
   const { hiddenSize, encoding } = settings.lstm;
   const I = encoding.value === "scalar" ? 1 : DIGITS;

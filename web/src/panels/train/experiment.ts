@@ -14,14 +14,10 @@ export interface Experiment {
   watch: string;
   /** What a reader is asked before the run: in which of both a measure of Python is larger, or smaller. */
   guess: { question: string; measure: string; isLarger: boolean };
-  /** Of the first and of the second run. */
-  names: string[];
-  /** Settings of both runs. */
+  names: string[]; // Of the first and of the second run
   base: Values;
-  /** Settings of the second one. */
-  change: Values;
-  /** Of the GAN, about, in place of epochs. */
-  updates?: number;
+  change: Values; // Settings of the second one
+  updates?: number; // Of the GAN, about, in place of epochs
 }
 
 /** Each ends by itself within a minute. */
@@ -29,7 +25,6 @@ export const EXPERIMENTS = definitions as unknown as Record<Kind, Experiment[]>;
 
 export const SEEDS = measured.seeds;
 
-/** Measures of the two runs of each experiment, over seeds. */
 export const MEASURED: Record<string, { measures: Record<string, number[][]> }> = measured.results;
 
 /** Returns which run answers the question by all seeds of Python; null if they overlap. */

@@ -9,18 +9,14 @@ import { describe, differences } from "./settings";
 const [MAX_LINES, MAX_MOMENTS, PARTS] = [3, 24, 10];
 
 export class Lines {
-  /** The one that goes on with the settings last. */
-  branches: Branch[] = [];
+  branches: Branch[] = []; // The one that goes on with the settings last
   moments: Moment[] = [];
-  /** Update that was saved. */
   savedStep = 0;
-  /** The last thing that was asked of them. */
-  queue: Promise<unknown> = Promise.resolve();
+  queue: Promise<unknown> = Promise.resolve(); // The last thing that was asked of them
 
   constructor(
     readonly kind: Kind,
-    /** What it learns from, where a reader brought that. */
-    readonly own: Data,
+    readonly own: Data, // What it learns from, where a reader brought that
   ) {}
 
   get status() {

@@ -39,7 +39,6 @@ export function makeModel(manifest: Manifest, session: Session, view: URLSearchP
   const guess = signal<number | null>(null); // Index of the run that the reader guesses
   const own = computed(() => (state.kind.value === "lstm" ? session.sequences.value : null));
   const hidden = computed(() => (own.value ? OF_PALINDROMES : []));
-  /** What the GAN learns from, if there is anything. */
   const images = computed(() => {
     const given = session.ownImages.value;
     const count = given && given.bytes.length / given.size ** 2;
@@ -49,7 +48,6 @@ export function makeModel(manifest: Manifest, session: Session, view: URLSearchP
     session.sequences.value ? [...parseNumbers(state.numbers.value)[0]] : [...state.digits.value].map(Number),
   );
   const chosen = computed(() => EXPERIMENTS[state.kind.value].find(({ id }) => id === state.experiment.value));
-  /** Runs of Python that have curves of this network. */
   const runs = computed(() => {
     const { gans, lstms } = manifest;
     const task = own.value ? "custom" : "palindrome";
@@ -77,7 +75,6 @@ export function makeModel(manifest: Manifest, session: Session, view: URLSearchP
     setSettings(state, kind, settings);
   };
   const restart = (why: string) => void session.restart(settingsOf(state), why);
-  /** Trains both runs of an experiment. */
   const begin = (one: Experiment, guessed: number | null) => {
     const kind = state.kind.value;
     guess.value = guessed;
@@ -128,20 +125,8 @@ export function makeModel(manifest: Manifest, session: Session, view: URLSearchP
     }
   };
   return {
-    ...{
-      session,
-      state,
-      guess,
-      own,
-      hidden,
-      images,
-      digits,
-      chosen,
-      runs,
-      commandOn,
-      problems: problemsOf(state, view),
-    },
-    ...{ set, change, open, begin, show, learn, learnFrom },
+    ...{ session, state, guess, own, hidden, images, digits, chosen, runs, problems: problemsOf(state, view) },
+    ...{ commandOn, set, change, open, begin, show, learn, learnFrom },
     reset() {
       state.experiment.value = "";
       restart("Reset.");

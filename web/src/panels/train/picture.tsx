@@ -17,6 +17,7 @@ import type { Model } from "./model";
 const NAMES = Array.from({ length: DIGITS }, (_, k) => String(k));
 const FIRST = 2; // Maps in the first view; the others stand below
 const COUNT = 25; // Latents of the GAN
+const LEAST = { "--least": "12.5rem" }; // Width of a picture
 /** Classes of noise are all the same: they say something once the most frequent one has at most this part. */
 const [MIN_IMAGES, MAX_PART] = [20, 0.5];
 
@@ -79,7 +80,7 @@ export function Maps({ model: { session }, seen, cells: { hover, selection }, pa
   const order = sortUnits(rowMeans(values[key], T, H));
   const chosen = selection.value ?? { column: T - 1, row: order[0] };
   return (
-    <div class={part === "first" ? "steps-grid" : "columns train-others"}>
+    <div class={part === "first" ? "steps-grid" : "columns"} style={LEAST}>
       {(part === "first" ? names.slice(0, FIRST) : names.slice(FIRST)).map((name) => {
         const title = titleOf(cell, name);
         return (
@@ -108,7 +109,7 @@ export function Maps({ model: { session }, seen, cells: { hover, selection }, pa
 function Grids({ model: { session, images } }: { model: Model }) {
   const lines = useSlow(session.lines, "gan");
   return (
-    <div class="columns train-grids">
+    <div class="columns train-grids" style={LEAST}>
       {[...lines].reverse().map(({ name, seen: { grid, status, classes } }) => {
         if (!grid) return null;
         const pixels = grid.length / COUNT;

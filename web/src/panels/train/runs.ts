@@ -9,8 +9,7 @@ import { Lines } from "./lines";
 export const NOTHING: Data = { images: null, sequences: null };
 
 export class Runs {
-  /** The lines of the run on show, the one that goes on with the settings last. */
-  lines = signal<Line[]>([]);
+  lines = signal<Line[]>([]); // The lines of the run on show, the one that goes on with the settings last
   isRunning = signal(false);
   isBusy = signal(false);
   problem = signal("");

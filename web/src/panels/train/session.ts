@@ -38,7 +38,6 @@ export class Session extends Runs {
     await this.do(() => this.#begin([["", settings]]));
   }
 
-  /** Begins a network with what a reader brought to learn from. */
   learn(kind: Kind, settings: Settings, own: Data) {
     this.choose(kind);
     return this.restart(settings, "The data changed.", own);
@@ -90,7 +89,6 @@ export class Session extends Runs {
       return { name, content };
     });
 
-  /** Trains two settings beside each other from their start. */
   async compare(first: [string, Settings], second: [string, Settings]) {
     this.discard(new Lines(this.current.kind, NOTHING), "An experiment began.");
     await this.do(() => this.#begin([first, second]));

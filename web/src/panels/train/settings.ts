@@ -29,8 +29,7 @@ interface Network {
   presets: Partial<Record<Preset, Values>>;
   /** Those that the panel shows at once, with the values that a slider goes through. */
   steps: Record<string, readonly number[]>;
-  /** Of a page that a phone opens without a view: smaller, so that it stays cool. */
-  phone: Values;
+  phone: Values; // Of a page that a phone opens without a view: smaller, so that it stays cool
 }
 
 export const NETWORKS: Record<Kind, Network> = {
@@ -72,20 +71,13 @@ export function digitsOf(length: number): string {
 
 export interface TrainState {
   kind: Signal<Kind>;
-  /** Of the network on show: what its settings began with. */
-  preset: Signal<Preset>;
-  /** By network and name. */
-  settings: Record<Kind, Record<string, Signal<number | string>>>;
-  /** What the LSTM reads. */
-  digits: Signal<string>;
-  /** The same of own sequences; not in the fragment. */
-  numbers: Signal<string>;
-  /** Id of a run of Python to compare with; "" for none. */
-  python: Signal<string>;
-  /** Id of the chosen experiment, such as a lesson's; "" for none. */
-  experiment: Signal<string>;
-  /** Fields whose text is no value of their setting: sentences by their labels. */
-  wrong: Signal<Record<string, string>>;
+  preset: Signal<Preset>; // Of the network on show: what its settings began with
+  settings: Record<Kind, Record<string, Signal<number | string>>>; // By network and name
+  digits: Signal<string>; // What the LSTM reads
+  numbers: Signal<string>; // The same of own sequences; not in the fragment
+  python: Signal<string>; // Id of a run of Python to compare with; "" for none
+  experiment: Signal<string>; // Id of the chosen experiment, such as a lesson's; "" for none
+  wrong: Signal<Record<string, string>>; // Fields whose text is no value of their setting: sentences by their labels
 }
 
 /** Returns what a text says of a setting, or undefined. */
@@ -97,7 +89,6 @@ export function readSetting(spec: Setting, text: string): number | string | unde
   return accepts(spec, value) ? value : undefined;
 }
 
-/** A value in words. */
 export function formatSetting({ off, isCell }: Setting, value: number | string): string {
   if (isCell) return Object.hasOwn(BUILT_IN, value) ? String(value) : "own";
   return value === off ? "off" : String(value);
@@ -175,7 +166,6 @@ export function writeState({ kind: { value: kind }, preset, settings, digits, py
 export const settingsOf = ({ kind, settings }: TrainState) =>
   Object.fromEntries(Object.entries(settings[kind.value]).map(([name, { value }]) => [name, value])) as Settings;
 
-/** What a setting must be, as a sentence. */
 export const sentenceOf = (spec: Setting) => `${spec.label} must be ${boundsText(spec)}.`;
 
 /** What a link gives wrong: sentences by the names of the settings. */
@@ -208,7 +198,6 @@ export const describe = (kind: Kind, settings: Values) =>
     })
     .join(", ");
 
-/** The labels of settings, as the subject of a sentence. */
 export const labelsOf = (kind: Kind, names: string[]) =>
   names.map((name) => NETWORKS[kind].specs[name].label).join(", ");
 

@@ -15,7 +15,6 @@ import {
   type TrainState,
 } from "./settings";
 
-/** The settings to begin with, where there are several. */
 export function Presets({ model: { state, change } }: { model: Model }) {
   const { presets } = NETWORKS[state.kind.value];
   const names = Object.keys(presets) as Preset[];
@@ -60,7 +59,6 @@ export function Steps({ model: { state, hidden, set, change } }: { model: Model 
   );
 }
 
-/** The settings of the start, and those that may change while it trains. */
 export function MoreSettings({ model: { state, hidden, problems, set, change } }: { model: Model }) {
   const kind = state.kind.value;
   const settings = state.settings[kind];
@@ -94,9 +92,9 @@ export function MoreSettings({ model: { state, hidden, problems, set, change } }
             choices && (
               <div key={name}>
                 <Radios label={label} of={cellOf(name)} choices={choices} />
-                <small class="wrong" role="alert">
+                <p class="wrong" role="alert">
                   {wrong[name]}
-                </small>
+                </p>
               </div>
             ),
         )}
@@ -117,8 +115,7 @@ interface NumberProps {
   spec: Setting;
   state: TrainState;
   of: Cell<number>;
-  /** What is wrong with the value of a link. */
-  problem?: string;
+  problem?: string; // What is wrong with the value of a link
 }
 
 /** A field that takes a number once it is complete, and says what is wrong with it. */

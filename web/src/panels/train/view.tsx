@@ -19,7 +19,14 @@ export function Train({ model }: { model: Model }) {
   }, []);
   useEffect(() => void session.read(digits.value), [digits.value]);
   return (
-    <div class="stack run-panel run-body train" {...dropTarget((files) => void model.take(files))}>
+    <div
+      class="stack run-panel run-body train"
+      onDragOver={(event) => event.preventDefault()}
+      onDrop={(event) => {
+        event.preventDefault();
+        void model.take([...(event.dataTransfer?.files ?? [])]);
+      }}
+    >
       <Bar model={model} />
       <News model={model} />
       <div class="train-main">
@@ -48,13 +55,3 @@ export function Train({ model }: { model: Model }) {
     </div>
   );
 }
-
-const dropTarget = (onFiles: (files: File[]) => void) => ({
-  onDragOver: (event: DragEvent) => event.preventDefault(),
-  onDrop: (event: DragEvent) => {
-    const files = [...(event.dataTransfer?.files ?? [])];
-    if (!files.length) return;
-    event.preventDefault();
-    onFiles(files);
-  },
-});
