@@ -66,6 +66,7 @@ def rows(page: Page) -> int:
 
 def test_an_lstm_trains_pauses_forks_and_goes_back(show: Show) -> None:
     page = show(SMALL)
+    expect(page.locator(".train-curves .chart-name").first).to_have_text("guessing")
     epoch(page)
     poll(lambda: fact(page, "Epoch") == "1 of 4000")
     page.get_by_text("Values as a table").first.click()

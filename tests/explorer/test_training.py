@@ -135,10 +135,17 @@ def test_a_chart_tells_its_values(show: Show, small_page: Path, tmp_path: Path) 
     def edit(manifest: dict[str, Any]) -> None:
         for name in ("generator_loss", "discriminator_loss"):
             manifest["gans"][2]["metrics"][name] = [2.301, 2.302, 2.303, 2.304, 2.305, 2.309]
+        lstm = manifest["lstms"][0]
+        lstm["metrics"] = {name: values[:1] for name, values in lstm["metrics"].items()}
 
-    page = show("#facts?run=gan-2", edit_manifest(small_page, tmp_path / "page.html", edit))
+    edited = edit_manifest(small_page, tmp_path / "page.html", edit)
+    page = show("#facts?run=gan-2", edited)
     ticks = page.locator(".chart").first.locator(".chart-axis").last.locator("text").all_text_contents()
     assert ticks == ["2.3", "2.31"]  # not 2.305, which would be called 2.31, too
+    page = show("#facts?run=lstm-0", edited)
+    guessing = page.locator(".chart").first.locator("svg[role=img] .reference .chart-line").bounding_box()
+    assert guessing is not None
+    assert guessing["width"] > 100  # of an only epoch, too
 
 
 def test_the_rounding_of_a_run_shows_all_its_columns(show: Show) -> None:

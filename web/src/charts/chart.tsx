@@ -11,7 +11,7 @@ import { useMemo, useState } from "preact/hooks";
 import { formatNumber, type Format } from "../kit/format";
 import { Disclosure } from "../kit/table";
 import { useSize } from "../kit/size";
-import { hasSymbols, layOut, nearest, pointsOf, spread, summarize, withValues } from "./series";
+import { hasNames, hasSymbols, layOut, nearest, pointsOf, spread, summarize, withValues } from "./series";
 import type { Axes, Drawn, Layout, Reference } from "./series";
 import { Grid, Legend, Line, Sample, styleOf, Symbol, XAxis, YAxis, type Series } from "./marks";
 import { Reader, Values } from "./reader";
@@ -139,11 +139,12 @@ function Picture({ lines, layout, formatX, formatY }: PictureProps) {
       <XAxis scale={x} ticks={xTicks} format={formatX} at={y.range[0]} em={em} />
       <YAxis scale={y} ticks={yTicks} format={formatY} at={x.range[0]} em={em} />
       {lines.map(({ points, style, symbol, name }) => {
-        const placed = points.map((point) => ({ x: x(point.x), y: y(point.y) }));
+        const ends = symbol === null && x.range.map((at) => ({ x: at, y: y(points[0].y) }));
+        const placed = ends || points.map((point) => ({ x: x(point.x), y: y(point.y) }));
         const shown = hasSymbols(points) ? symbol : null;
         return <Line key={name} style={style} symbol={shown} points={placed} area={0.28 * em ** 2} />;
       })}
-      {!layout.isAbove && lines.length > 1 && <Names lines={lines} layout={layout} />}
+      {!layout.isAbove && hasNames(lines) && <Names lines={lines} layout={layout} />}
     </>
   );
 }

@@ -35,6 +35,9 @@ export const withValues = (points: Point[]) => points.filter(({ y }) => !Number.
 
 export const hasSymbols = (points: Point[]) => withValues(points).length <= MAX_SYMBOLS;
 
+/** Whether the lines have their names beside them: several, or one that the title does not name. */
+export const hasNames = (lines: Drawn[]) => lines.length > 1 || lines[0]?.symbol === null;
+
 /** Returns the point with a value that is nearest to a position in pixels. */
 export const nearest = (points: Point[], scale: (x: number) => number, position: number) =>
   least(withValues(points), ({ x }) => Math.abs(scale(x) - position));
@@ -104,7 +107,7 @@ export function layOut(
   const left = Math.max(...yTicks.map((tick) => widthOf(formatY(tick)))) + 0.9 * em;
   const stops = [...new Set(shown.map((point) => point.x))].sort((a, b) => a - b);
   const xs = [...xDomain, ...stops];
-  const names = lines.length > 1 ? Math.max(...lines.map(({ name }) => widthOf(name))) + 1.2 * em : 0;
+  const names = hasNames(lines) ? Math.max(...lines.map(({ name }) => widthOf(name))) + 1.2 * em : 0;
   const isAbove = names > MAX_LABEL_SHARE * width;
   const margin = names && !isAbove ? names : 0.8 * em;
   const right = width - Math.max(margin, widthOf(formatX(Math.max(...xs))) / 2);

@@ -1,4 +1,5 @@
 /** Facts of one run, or of two side by side, as tables. */
+import { formatExact } from "../../kit/format";
 import type { Item } from "../../kit/manifest";
 import type { Run } from "../../kit/runs";
 import { ScrollTable } from "../../kit/table";
@@ -75,9 +76,6 @@ export function Scores({ runs }: { runs: Run[] }) {
   );
 }
 
-const small = (value: number) =>
-  value === 0 ? "0" : Math.abs(value) < 1e-3 ? value.toExponential(1) : value.toPrecision(2);
-
 export function Roundings({ runs }: { runs: Run[] }) {
   const rows = runs.flatMap((run) =>
     run.facts.rounding.map(({ network, unit, max, mean }) => ({
@@ -87,7 +85,7 @@ export function Roundings({ runs }: { runs: Run[] }) {
           <div class="note">error of a {unit}</div>
         </>
       ),
-      cells: [small(max), small(mean)],
+      cells: [formatExact(max), formatExact(mean)],
     })),
   );
   if (!rows.length) return null;

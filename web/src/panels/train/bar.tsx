@@ -92,12 +92,11 @@ export function Bar({ model }: { model: Model }) {
           currentTarget.value = ""; // so that the same file can be chosen again
         }}
       />
-      <p class="wrong" role="alert">
-        {problem}
-      </p>
-      <p class="wrong" role="alert">
-        {fileProblem}
-      </p>
+      {[problem, fileProblem].map((what, k) => (
+        <p key={k} class="wrong" role="alert">
+          {what}
+        </p>
+      ))}
     </section>
   );
 }

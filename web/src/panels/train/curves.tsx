@@ -86,7 +86,7 @@ export function Curves({ model: { session, state, own, runs } }: { model: Model 
 }
 
 export function Densities({ lines: of }: { lines: ReadonlySignal<Line[]> }) {
-  const lines = useSlow(of, "gan", 330);
+  const lines = useSlow(of, "gan", 330).filter(({ seen: { logits } }) => logits.real.length > 0);
   return (
     <>
       {[...lines].reverse().map(({ name, seen: { logits } }) => (
