@@ -106,7 +106,7 @@ def test_a_new_file_waits_to_be_written(network: str, files: Path, capsys: pytes
         ("a.py --out grades.xlsx", "--out must end in .csv, .html or .json, or name a folder, got grades.xlsx"),
         ("a.py --course half.toml", "--course half.toml: half must be true or false, got 1"),
         ("a.py --out g.csv --points gone.toml", "--points gone.toml cannot be read (No such file or directory)"),
-        ("a.py --out g.csv --points wrong.toml", "--points wrong.toml: lstm_stop is no piece; did you mean lstm_step?"),
+        ("a.py --out g.csv --points wrong.toml", "--points wrong.toml: lstm_stop is unknown; did you mean lstm_step?"),
     ],
 )
 def test_wrong_use(arguments: str, message: str, files: Path, capsys: pytest.CaptureFixture[str]) -> None:
