@@ -99,6 +99,28 @@ def test_a_loop_is_read(order: str) -> None:
     assert outcome.text.startswith("looks like: " if files.LOOPS[order] else "by reading: ")
 
 
+@pytest.mark.parametrize("clip", ["clip_grad_norm_", "print"])
+def test_a_loop_that_can_be_called_runs(clip: str) -> None:
+    """Clearing stands in a function, so that reading alone would accuse the loop."""
+    lines = ["import torch", "from elsewhere import LSTM, loader", "from torch.nn.utils import clip_grad_norm_"]
+    lines += [
+        "def clear(model):",
+        "    for p in model.parameters(): p.grad = None",
+        "def train(config):",
+        "    model = LSTM(10)",
+    ]
+    lines += [
+        "    opt = torch.optim.SGD(model.parameters(), lr=config.lr)",
+        "    for x, y in torch.utils.data.DataLoader(loader):",
+    ]
+    lines += ["        clear(model); torch.nn.functional.cross_entropy(model(x), y).backward()"]
+    lines += [f"        {clip}(model.parameters(), 10)", "        opt.step(); clip_grad_norm_(model.parameters(), 10)"]
+    outcome = check("\n".join(lines))["training"]
+    expected = {"clip_grad_norm_": ("passed", ""), "print": ("failed", "the gradient is not clipped before the update")}
+    assert (outcome.status, outcome.mistake) == expected[clip]
+    assert "two updates" in outcome.text
+
+
 def test_what_is_not_understood_is_not_wrong_and_says_what_to_write() -> None:
     outcome = check(files.LSTM, "num_hidden, num_classes, -> num_hidden, num_classes, how_many_of_these,")["sequence"]
     assert (outcome.status, outcome.mistake) == ("unclear", "")

@@ -1,4 +1,4 @@
-"""Training loops of submissions: a GAN's is run on two small batches and its gradients are explained; others are read.
+"""Training loops of submissions: they are run on small batches, and a GAN's gradients explained; else an LSTM's is read.
 
 At each step of an optimizer the gradients that are there are written as a sum of known ones: of the loss for real images, for
 generated ones as fake and as real, from this round and the one before. What the sum consists of says what the loop does.
@@ -12,6 +12,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
@@ -19,6 +20,7 @@ from unittest import mock
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from reviver.checker import gan_mistakes as gan
 from reviver.checker import lstm_mistakes as lstm
@@ -41,6 +43,9 @@ ROLES = {
     "settings": NAMES["settings"],
     "batch_size": "batch_size",
     "latent_dim": "noise_size latent_dim",
+    "model": "model net network lstm rnn",
+    "optimizer": "optimizer opt optim",
+    "kind": "model_type",
     "save_interval": "save_interval",
 }
 """Names of the arguments of a loop, or of its options, by what they stand for."""
@@ -100,22 +105,91 @@ def innermost(node: ast.AST) -> ast.AST:
 
 
 def check_lstm_loop(loop: Loop) -> str:
-    """Check the order of an update by reading the loop. A failure says that it looks like a mistake."""
+    """Check the order of an update by running the loop, or else by reading it; then a failure says that it looks like a mistake."""
     inner = innermost(loop.node)
     line, order = getattr(inner, "lineno", 1), "".join(letter for letter, _ in events(inner))
-    if order.count("s") != 1:
+    if seen := next(filter(None, map(partial(run_updates, loop), ((), (1,), (10,)))), ""):
+        how, after, before = ("two updates show: {}", "", seen)
+    elif order.count("s") == 1:
+        how, (before, _, after) = f"looks like: {{}} (line {line}; read, not run)", order.partition("s")
+    else:
         raise Unclear(
             f"line {line}: the loop has {order.count('s')} optimizer steps, so that its order cannot be read",
             "write one update per batch: zero_grad, backward, clip, step",
         )
-    before, _, after = order.partition("s")
     for pattern, mistake, text in READ:
         if re.search(pattern, f"{after}{before}s"):
-            text = text.format("after step" if "c" in after else "before backward")  # noqa: PLW2901
-            raise Failure(f"looks like: {text} (line {line}; read, not run)", mistake)
-    if "c" in order:
-        return "by reading: zero_grad, backward, clip, step"
-    return Finding.of("by reading: zero_grad, backward, step", ["the gradient is not clipped"])
+            raise Failure(how.format(text.format("after step" if "c" in after else "before backward")), mistake)
+    by = "by running two updates" if seen else "by reading"
+    if "c" in after + before:
+        return f"{by}: zero_grad, backward, clip, step"
+    return Finding.of(f"{by}: zero_grad, backward, step", ["the gradient is not clipped"])
+
+
+class Constant(nn.Module):
+    """A network that says the same of all sequences, in the place of one that was not handed in."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__()
+        self.logits = nn.Parameter(torch.zeros(100))
+
+    def forward(self, x: Tensor, *rest: Any) -> Tensor:
+        """Return logits."""
+        return self.logits.expand(len(x), -1)
+
+
+def run_updates(loop: Loop, size: tuple[int, ...]) -> str:
+    """Run a loop on batches [B, T, *size]; return what comes from the first step to the second, empty if there is none."""
+    names, seen, parameters = loop.source.names, list[str](), list[Tensor]()
+    options = next((each for each in names.values() if type(each).__name__ == "Namespace"), None)
+    small = {"batch_size": 8, "epochs": 1, "device": "cpu", "save_interval": 10**9, "kind": "LSTM"}
+    time = next((getattr(options, name) for name in ("input_length", "seq_length") if hasattr(options, name)), 5)
+    batches, network = [(torch.ones(8, time, *size), torch.zeros(8, dtype=torch.long))] * 3, Constant()
+    given = {"settings": LoopSettings(options, small), "loader": batches, "loss": nn.CrossEntropyLoss()} | small
+    given |= {"model": network, "optimizer": torch.optim.SGD(network.parameters(), lr=0.01)}
+
+    def is_cleared() -> bool:
+        return not any(each.grad is not None and bool(each.grad.any()) for each in parameters)
+
+    def note(letter: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def noted(*args: Any, **kwargs: Any) -> Any:
+            seen.extend(["z"] * (letter == "b" and is_cleared()) + [letter])
+            return function(*args, **kwargs)
+
+        return noted
+
+    def on_step(optimizer: torch.optim.Optimizer, *args: Any) -> None:
+        if parameters:
+            seen[:] = ["b", "z"] if is_cleared() else seen
+            raise SeenEnoughError
+        parameters.extend(each for group in optimizer.param_groups for each in group["params"])
+        seen.clear()
+
+    changed = {name: given[role_of(name)] for name in names if role_of(name) == "settings" and names[name] is options}
+    changed |= {
+        name: Constant
+        for name, each in names.items()
+        if isinstance(each, StandIn) and re.search("lstm|rnn", name.lower())
+    }
+    clips = {name: note("c", getattr(nn.utils, name)) for name in LETTERS if hasattr(nn.utils, name)}
+    changed |= {name: each for name, each in clips.items() if name in names}
+    changed |= {"DataLoader": lambda *args, **kwargs: batches} if "DataLoader" in names else {}
+    hook = register_optimizer_step_pre_hook(on_step)
+    with ExitStack() as stack, suppress(Exception), torch.random.fork_rng(devices=[]):
+        stack.callback(hook.remove)
+        stack.enter_context(mock.patch.dict(names, changed))
+        stack.enter_context(mock.patch.object(torch.utils.data, "DataLoader", return_value=batches))
+        stack.enter_context(mock.patch.object(Tensor, "backward", note("b", Tensor.backward)))
+        for name, each in clips.items():
+            stack.enter_context(mock.patch.object(nn.utils, name, each))
+        torch.set_default_dtype(torch.float32)
+        function = loop.function or (lambda: None)
+        wanted = inspect.signature(function).parameters.items()
+        try:
+            function(**{name: given.get(role_of(name), 1) for name, each in wanted if each.default is each.empty})
+        except SeenEnoughError:
+            return "".join(seen)
+    return ""
 
 
 class Part(NamedTuple):
