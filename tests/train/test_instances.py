@@ -80,7 +80,7 @@ def test_a_class_of_a_notebook_is_kept_where_its_source_is_known(caplog: pytest.
     source = "from torch import nn\nclass Late(nn.GRUCell):\n    def forward(self, x, state=None):\n"
     source += "        return super().forward(x, state)\n"
     for name, known in (("<cell 1>", True), ("<cell 2>", False)):
-        scope: dict[str, Any] = {"__name__": "notebook"}
+        scope: dict[str, Any] = {"__name__": "of_no_file"}  # which no other test has imported
         exec(compile(source, name, "exec"), scope)
         if known:
             linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
