@@ -11,6 +11,7 @@ from PIL import Image
 
 import reviver
 from reviver.cli import main
+from reviver.gan.ema import recompute_batch_norm
 from reviver.gan.inversion import project
 from reviver.rng import make_rng
 
@@ -82,6 +83,8 @@ def test_the_statistics_of_batch_norm_are_those_of_many_samples() -> None:
     z = loaded.generator.sample_latents(500, make_rng(0, "statistics"))
     with torch.no_grad():
         torch.testing.assert_close(loaded.generator(z), loaded.generator.train()(z), rtol=0, atol=0.01)
+    recompute_batch_norm(loaded.generator, 20, 0)
+    assert loaded.generator.training
 
 
 def test_no_command_runs_code_out_of_a_run_folder_and_a_changed_file_is_named(
@@ -113,6 +116,7 @@ WRONG = {
     "no module": (MINE.replace("class Discriminator(nn.Module)", "class Discriminator(dict)"), "must be a torch.nn.Module"),
     "other shape": (MINE.replace("return self.layers(z)", "return self.layers(z)[:, :, 1:]"), r"G\(z\) must have the shape \[3, 1, 8, 8\]"),
     "no tanh": (MINE.replace("nn.Tanh()", "nn.Softplus(), nn.Threshold(9, 3)"), r"G\(z\) must be in \[-1, 1\], got up to 3"),
+    "a number": (MINE.replace("return self.layers(x)", "return 3"), r"D\(x\) must .* got a int"),
     "one logit": (MINE.replace("return self.layers(x)", "return self.layers(x).sum()"), r"D\(x\) must have the shape \[3\]"),
     "detached": (MINE.replace("return self.layers(z)", "return self.layers(z).detach()"), "Generator: must return .* with a gradient"),
     "no syntax": ("class Generator(", "mine.py cannot be run: SyntaxError"),

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,8 @@ def test_symbols_may_have_a_number_as_target() -> None:
     config = LSTMConfig(task=name, hidden_dropout=0.0, **settings)  # type: ignore[arg-type]
     run = train_lstm(config, "run", parts=Parts.load(task=name))
     assert run.read_metrics()[-1]["validation_loss"] < 5 / 16 / 3, "a half is not cut off"
+    with pytest.raises(ConfigError, match="start_length must be at least 2, got 1"):
+        train_lstm(replace(config, curriculum=True, start_length=1), "w", parts=Parts.load(task=name))
 
 
 def test_a_custom_loss_trains_as_a_built_in_one() -> None:
@@ -89,6 +92,7 @@ def test_a_custom_loss_trains_as_a_built_in_one() -> None:
         runs.append(train_gan(config, f"run{len(runs)}", parts=Parts.resolve({"loss": name})[1]))
     ours, same, other = ([row["discriminator_loss"] for row in run.read_metrics()] for run in runs)
     assert ours == same != other
+    assert load("run2").plot()
     assert Path("run2/parts/my_loss.py").read_text() == LOSS
     assert set(json.loads(Path("run2/run.json").read_text())["parts"]) == {"loss"}
 
