@@ -169,7 +169,8 @@ def test_training_goes_on_in_a_hidden_tab(train_page: Path, tmp_path: Path) -> N
     state = """async () => ({ tab: document.visibilityState,
         updates: Number(/Update\\s+([\\d,]+)/.exec(document.querySelector(".train-facts")?.innerText)?.[1].replace(",", "")) })"""
     click = """async () => {
-        const find = () => [...document.querySelectorAll("button")].find((one) => one.textContent.trim() === "Start");
+        const find = () => /0 of/.test(document.querySelector(".train-facts")?.innerText)  // once the network has begun
+            && [...document.querySelectorAll("button")].find((one) => one.textContent.trim() === "Start");
         while (!find()) await new Promise((resolve) => setTimeout(resolve, 50));
         find().click();
     }"""
@@ -183,7 +184,7 @@ def test_training_goes_on_in_a_hidden_tab(train_page: Path, tmp_path: Path) -> N
         browser.call("WebDriver:SwitchToWindow", handle=trained, focus=False)
         poll(lambda: browser.evaluate(state)["tab"] == "hidden")
         before = browser.evaluate(state)
-        poll(lambda: browser.evaluate(state)["updates"] >= before["updates"] + 20)
+        poll(lambda: browser.evaluate(state)["updates"] >= before["updates"] + 5)
         assert browser.evaluate(state)["tab"] == "hidden"
 
 
