@@ -66,7 +66,7 @@ def test_the_folder_of_a_run_is_new_and_names_its_kind_preset_differences_and_se
         longer = lstm.replace("--epochs 2", "--epochs 3 --resume")
         for arguments in (lstm, lstm, longer, f"gan train {TINY_GAN} --quiet"):
             assert main(shlex.split(arguments)) == 0
-        name = "lstm-onehot-length3-bidirectional-hidden-size8-seed3"
+        name = "lstm-onehot-length3-hidden-size8-bidirectional-seed3"
         names = (name, f"{name}-2", "gan-best-data-tiny-image-size8-latent-size8-batch-size16-ed9c86-seed0")
         assert [len(RunFolder.open(f"runs/{name}").read_metrics()) for name in names] == [2, 3, 2]
         assert len(list(Path("runs").iterdir())) == 3
