@@ -81,7 +81,7 @@ def test_equal_parts_are_computed_once():
         ("x = W_h @ h", "line 1, column 1: x is the input"),
         ("exp = W_h @ x", "line 1, column 1: exp is a function"),
         ("_h = W_h @ x", "line 1, column 1: _h begins with an underscore"),
-        ("h = tanh", "line 1, column 5: tanh is a function, and a vector here; take another name"),
+        ("h = tanh", "line 1, column 5: tanh is a function, and a vector here; write tanh(v)"),
         ("h = max(W_h @ x)", "line 1, column 5: max has 2 arguments: max(a, b)"),
         ("h = tanh(W_h @ x", "line 1, column 9: '(' was never closed"),
         ("  h = W_h @ x; c = 2", "line 1, column 1: has several statements"),

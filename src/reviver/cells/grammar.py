@@ -267,7 +267,7 @@ class _Parser:
             near = near or (usual and f"did you mean {usual}?")
             near = near or f"write a line {name} = ..., or b_{name} for a learned vector"
             self.refuse(f"{name} is read, but no line assigns it; {near}", tree)
-        self.claim(tree, "a vector")
+        self.claim(tree, "a vector", f"write {name}(v)" if name in FUNCTIONS else "take another name")
         self.vectors.setdefault(name, 0.0)
         return self.graph.add("vector", value=name)
 
