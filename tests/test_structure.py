@@ -7,8 +7,6 @@ from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[1] / "src"
 PATHS = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
@@ -63,16 +61,6 @@ def test_a_class_name_occurs_once_and_no_constant_has_it() -> None:
 
 def test_modules_import_each_other_without_circles() -> None:
     TopologicalSorter({name: set(imports(tree)) for name, tree in trees().items()}).prepare()  # or CycleError
-
-
-def test_a_failed_expectation_of_playwright_shows_its_own_words(request: pytest.FixtureRequest) -> None:
-    def fail() -> None:
-        raise AssertionError("Locator expected to be visible\n\nAria snapshot:\n- main")
-
-    call = pytest.CallInfo.from_call(fail, "call")
-    report = request.node.ihook.pytest_runtest_makereport(item=request.node, call=call)
-    assert "expected to be visible" in report.longreprtext.splitlines()[-3]
-    assert report.longreprtext.count("Aria snapshot") == report.longreprtext.count("raise AssertionError")
 
 
 def test_no_assertion_has_a_comparison_as_its_message() -> None:

@@ -114,10 +114,3 @@ def test_a_grid_of_samples_which_the_seed_chooses(run: Run, tmp_path: Path) -> N
     for suffix, start in ((".pdf", b"%PDF"), (".svg", b"<?xml")):
         assert run(f"gan sample g --out {tmp_path / 'grid'}{suffix}").code == 0
         assert (tmp_path / f"grid{suffix}").read_bytes().startswith(start)
-
-
-def test_an_interpolation(run: Run, tmp_path: Path) -> None:
-    result = result_of(run, f"gan interpolate g --path spherical --steps 3 --out {tmp_path / 'strip.pdf'}")
-    out = str(tmp_path / "strip.pdf")
-    assert result == {"out": out, "path": "spherical", "seed": 0, "classes": None, "confidences": None}
-    assert Path(out).read_bytes().startswith(b"%PDF")

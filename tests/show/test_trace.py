@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from reviver.errors import ConfigError, DataError
+from reviver.errors import ConfigError
 from reviver.lstm import kernel
 from reviver.lstm.cell import LSTMState, lstm_step
 from reviver.lstm.classifier import LSTMClassifier
@@ -116,11 +116,6 @@ def test_what_has_no_trace_is_refused() -> None:
     config = LSTMConfig(num_layers=2, bidirectional=True)
     assert [find_layer(config, n, way) for n in (1, 2) for way in ("forward", "backward")] == [0, 1, 2, 3]
     assert find_layer(config, None, "forward") == 2
-    numbers = '^digits must be digits such as "1 2 3 2", got '
-    digits = [([], rf"{numbers}nothing in \[\]$"), ([10], f"{numbers}'10' in"), ([-1, 2], f"{numbers}'-1' in")]
-    for given, problem in digits:
-        with pytest.raises(DataError, match=problem):
-            trace_digits(LSTMClassifier(1, 2, 10).eval(), LSTMConfig(), given)
     for call, problem in (
         (lambda: trace_lstm(make_network(pooling="mean"), *batch), "must have pooling last and .* got mean and 1"),
         (lambda: trace_lstm(make_network(patch_size=2), *batch), "must have pooling last and .* got last and 2"),
