@@ -134,6 +134,18 @@ def test_a_gray_image_among_color_images_becomes_color_and_16_bits_keep_the_uppe
         assert torch.equal(data.images[index], tensor(gray).expand(3, 8, 8))
 
 
+def test_a_float_tiff_goes_from_0_to_1_or_to_255(tmp_path: Path) -> None:
+    gray = noise(8, 8)
+    for number in range(2):
+        Image.fromarray(gray.astype(np.float32) / 255).save(tmp_path / f"{number}.tiff")
+    assert torch.equal(load_images(str(tmp_path), 8).images, tensor(gray).expand(2, 1, 8, 8))
+    Image.fromarray(gray.astype(np.float32)).save(tmp_path / "1.tiff")
+    assert torch.equal(load_images(str(tmp_path), 8).images, tensor(gray).expand(2, 1, 8, 8))
+    Image.fromarray(gray.astype(np.float32) * 4 - 300).save(tmp_path / "1.tiff")
+    with pytest.raises(DataError, match=r"1.tiff: .*its numbers go from -284 to 692; give floats from 0 to 1 or"):
+        load_images(str(tmp_path), 8)
+
+
 def test_images_are_upright_and_cropped_to_the_middle_square(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # the top row becomes the rightmost column

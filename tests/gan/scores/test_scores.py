@@ -228,6 +228,7 @@ WRONG = {
     "gan train-extractor --out x --data idx --epochs 0": "--epochs must be at least 1, got 0",
     "gan train-extractor --out x --data idx --image-size 7": "--image-size must be at least 8, got 7",
     "gan interpolate custom --extractor custom.safetensors --from 10": "--from must be at most 9, got 10",
+    "gan interpolate custom --extractor custom.safetensors --from -1": "--from must be at least 0, got -1",
 }
 
 
