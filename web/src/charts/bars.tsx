@@ -7,7 +7,7 @@ const MIN_TOLD = 0.01;
 const MAX_BARS = 12;
 const MAX_NAMES = 12; // Compact bars have names below them only where these names are short and few
 
-type BarsProps = { names: string[]; probabilities: ArrayLike<number> };
+type BarsProps = { names: string[]; probabilities: Float32Array | Float64Array | number[] };
 
 /** A bar without a text, of a fraction. */
 export const Bar = ({ part, children }: { part: number; children?: ComponentChildren }) => (

@@ -1,4 +1,5 @@
 /** Bytes as text: base64, its form for addresses, zlib-deflated data blocks, and numbers in half precision. */
+import { roundToEven } from "./math";
 
 export function fromBase64(text: string): Uint8Array<ArrayBuffer> {
   if (Uint8Array.fromBase64) return Uint8Array.fromBase64(text); // many times as fast; older browsers lack it
@@ -64,10 +65,4 @@ export function toHalf(value: number): number {
   if (magnitude >= 65520) return sign | 0x7c00; // halfway from the largest, 65504, to 2¹⁶
   const exponent = Math.max(Math.floor(Math.log2(magnitude)), -14); // also of subnormal numbers
   return sign | ((exponent + 14) * 1024 + roundToEven(magnitude * 2 ** (10 - exponent))); // 2048 carries into the exponent
-}
-
-function roundToEven(x: number): number {
-  const floor = Math.floor(x);
-  const rest = x - floor;
-  return rest > 0.5 || (rest === 0.5 && floor % 2 === 1) ? floor + 1 : floor;
 }

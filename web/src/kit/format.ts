@@ -1,4 +1,5 @@
 /** Numbers and words as the page writes them. */
+export { maxIndex as argmax } from "d3-array";
 
 export type Format = (value: number) => string;
 
@@ -62,9 +63,3 @@ export const capital = (text: string) => text.charAt(0).toUpperCase() + text.sli
 export const parseColor = (text: string) => [1, 3, 5].map((at) => parseInt(text.slice(at, at + 2), 16));
 
 export const clamp = (x: number, low: number, high: number) => Math.min(Math.max(x, low), high);
-
-export function argmax(values: ArrayLike<number>): number {
-  let best = 0;
-  for (let k = 1; k < values.length; k++) if (values[k] > values[best]) best = k;
-  return best;
-}

@@ -46,6 +46,12 @@ export function tanh(x: number): number {
   return (x * (135135 + s * (17325 + s * (378 + s)))) / (135135 + s * (62370 + s * (3150 + s * 28)));
 }
 
+/** Rounds as Python, a half to the even neighbor. */
+export function roundToEven(x: number): number {
+  const floor = Math.floor(x);
+  return x - floor > 0.5 || (x - floor === 0.5 && floor % 2) ? floor + 1 : floor;
+}
+
 export const sigmoid = (x: number) => 1 / (1 + exp(-x));
 
 export const softplus = (x: number) => Math.max(x, 0) + log(1 + exp(-Math.abs(x)));

@@ -2,8 +2,8 @@
  * The length curriculum, as `reviver.train.lstm.curriculum` and `reviver.data.palindromes`: each epoch has fresh palindromes of
  * up to one length; the next length begins once the accuracy on the validation set of this one reaches the threshold.
  */
-import { exp, log } from "../kit/math";
-import { makePalindromes, round, rowKey, splitPalindromes, type Palindromes, type Split } from "./palindromes";
+import { exp, log, roundToEven } from "../kit/math";
+import { makePalindromes, rowKey, splitPalindromes, type Palindromes, type Split } from "./palindromes";
 import { makeRng } from "../compute/random";
 import type { LstmSettings } from "./settings";
 
@@ -12,7 +12,7 @@ export function lengthsOf({ curriculum, length, startLength, lengthFactor }: Lst
   if (curriculum !== "on") return [length];
   const lengths = [Math.min(startLength, length)];
   for (let exact = lengths[0]; lengths.at(-1)! < length;)
-    lengths.push(Math.min(length, Math.max(lengths.at(-1)! + 1, round((exact *= lengthFactor)))));
+    lengths.push(Math.min(length, Math.max(lengths.at(-1)! + 1, roundToEven((exact *= lengthFactor)))));
   return lengths;
 }
 
@@ -33,14 +33,14 @@ export function dataOf(settings: LstmSettings, epoch: number, length: number, be
 
 function heldOut({ seed, dataSize, trainFraction }: LstmSettings, length: number): Palindromes {
   const total = 10 ** ((length + 1) >> 1);
-  const size = round((1 - trainFraction) * Math.min(dataSize, total));
+  const size = roundToEven((1 - trainFraction) * Math.min(dataSize, total));
   return makePalindromes(length, Math.max(1, Math.min(size, total - 1)), makeRng(seed, `validation/${length}`));
 }
 
 function fresh(settings: LstmSettings, epoch: number, length: number, { halves: held }: Palindromes): Palindromes {
   const { seed, dataSize, trainFraction, minLengthFraction } = settings;
   const rng = makeRng(seed, `data/${epoch}`);
-  const count = Math.max(1, round(dataSize * trainFraction));
+  const count = Math.max(1, roundToEven(dataSize * trainFraction));
   const least = Math.max(2, Math.ceil(minLengthFraction * length));
   const lengths = Uint8Array.from({ length: count }, () => least + rng.integer(length + 1 - least));
   const width = (length + 1) >> 1;

@@ -1,4 +1,5 @@
 /** The lines of metrics.jsonl of a GAN, as Python writes them. */
+import { mean } from "d3-array";
 import { sigmoid } from "../kit/math";
 import type { StepResult } from "./gan";
 
@@ -15,7 +16,7 @@ export interface GanLine {
 /** The line of some updates: the means of their losses and probabilities [N, 4]. */
 function lineOf(history: Float32Array, step: number, epoch: number): GanLine {
   const [generatorLoss, discriminatorLoss, probabilityReal, probabilityFake] = [0, 1, 2, 3].map((k) =>
-    meanOf(history.filter((_, n) => n % 4 === k)),
+    mean(history.filter((_, n) => n % 4 === k))!,
   );
   return { step, epoch, generatorLoss, discriminatorLoss, probabilityReal, probabilityFake };
 }
@@ -26,8 +27,6 @@ export const linesOf = (
   step: number,
   epoch: number,
 ): GanLine[] => (lines.length || !step ? lines : [lineOf(history.subarray(0, 4 * step), step, epoch)]);
-
-const meanOf = (numbers: ArrayLike<number>) => Array.from(numbers).reduce((sum, x) => sum + x, 0) / numbers.length;
 
 export class GanLog {
   lines: GanLine[] = [];
@@ -44,7 +43,7 @@ export class GanLog {
 
   add({ generatorLoss, discriminatorLoss, realLogits, fakeLogits }: StepResult, step: number, epoch: number) {
     const { history, lines } = this;
-    const found = [generatorLoss, discriminatorLoss, meanOf(realLogits.map(sigmoid)), meanOf(fakeLogits.map(sigmoid))];
+    const found = [generatorLoss, discriminatorLoss, mean(realLogits.map(sigmoid))!, mean(fakeLogits.map(sigmoid))!];
     history.set(found, (4 * (step - 1)) % history.length);
     if ((4 * step) % history.length) return;
     lines.push(lineOf(history, step, epoch));

@@ -1,5 +1,6 @@
 /** The palindromes of a run, as `reviver.data.palindromes` makes and splits them; only the first half of each is kept. */
 import { makeRng, type Rng } from "../compute/random";
+import { roundToEven } from "../kit/math";
 
 export const DIGITS = 10;
 /** Maximum number of palindromes for which a sample comes from a permutation of all. */
@@ -27,12 +28,6 @@ export type Sequences = Palindromes | Examples;
 export interface Split<S extends Sequences = Sequences> {
   train: S;
   validation: S;
-}
-
-/** Rounds as Python, a half to the even neighbor. */
-export function round(x: number) {
-  const floor = Math.floor(x);
-  return x - floor > 0.5 || (x - floor === 0.5 && floor % 2) ? floor + 1 : floor;
 }
 
 /** Returns all palindromes of `length` digits if there are at most `size`, else `size` distinct random ones. */
@@ -71,7 +66,7 @@ function randomDistinct(length: number, size: number, rng: Rng): Palindromes {
 
 /** Returns the training and the validation set of a run, disjoint. */
 export function splitPalindromes(all: Palindromes, trainFraction: number, seed: number) {
-  const trainSize = round(trainFraction * all.count);
+  const trainSize = roundToEven(trainFraction * all.count);
   if (trainSize <= 0 || trainSize >= all.count)
     throw new Error(`a training fraction of ${trainFraction} leaves the training or the validation set empty`);
   const order = makeRng(seed, "split").permutation(all.count);

@@ -3,7 +3,8 @@
  * header with the columns `sequence`, numbers separated by spaces or commas, and `label`.
  */
 import { utf8ToBytes } from "@noble/hashes/utils.js";
-import { round, type Examples, type Split } from "./palindromes";
+import { roundToEven } from "../kit/math";
+import type { Examples, Split } from "./palindromes";
 import { makeRng } from "../compute/random";
 
 /** What the page takes at most, so that a run stays small. */
@@ -173,7 +174,7 @@ export function splitSequences(
 function trainSizes(counts: number[], fraction: number): number[] {
   const limits = counts.map((count) => Math.max(1, count - 1));
   const sizes = counts.map((count, k) => Math.min(Math.max(Math.floor(fraction * count), 1), limits[k]));
-  let missing = round(fraction * counts.reduce((a, b) => a + b, 0)) - sizes.reduce((a, b) => a + b, 0);
+  let missing = roundToEven(fraction * counts.reduce((a, b) => a + b, 0)) - sizes.reduce((a, b) => a + b, 0);
   const order = [...counts.keys()].sort((a, b) => sizes[a] - fraction * counts[a] - (sizes[b] - fraction * counts[b]));
   for (const k of order) {
     if (missing <= 0 || sizes[k] >= limits[k]) continue;

@@ -1,4 +1,5 @@
 /** A round of the game: images in random order, real or generated, with the logits of D. */
+import { mean } from "d3-array";
 import { sampleLatents } from "../../compute/projection";
 import { makeRng, type Rng } from "../../compute/random";
 import { loadGan, loadSnapshots } from "../../gan/gan";
@@ -87,8 +88,6 @@ async function fromNetworks(content: GanContent, rng: Rng) {
   };
 }
 
-const meanLogit = (cards: Judged[]) => cards.reduce((sum, { logit }) => sum + logit, 0) / cards.length;
-
 /**
  * Deals a round. Each image is real with probability ½, whatever the others are. D answers "real" above 0, or, if its loss
  * gives no probability, above the middle between its mean outputs for real and for generated images.
@@ -98,7 +97,7 @@ export async function deal(content: RecordedGan, at: string, seed: number): Prom
   const { real, fake } = await sourcesOf(content)
     .find(({ id }) => id === at)!
     .load(rng);
-  const limit = content.isLogOdds ? 0 : (meanLogit(real) + meanLogit(fake)) / 2;
+  const limit = content.isLogOdds ? 0 : mean([real, fake], (cards) => mean(cards, ({ logit }) => logit))!;
   const decks = [real, fake].map((cards) => Array.from(rng.permutation(cards.length), (n) => cards[n]));
   const round: Card[] = [];
   while (round.length < ROUND_SIZE) {

@@ -40,7 +40,8 @@ function prediction(content: LstmContent, { trace, target }: Reading): Component
   if (target === null) return text;
   if (content.target === "number") return [...text, `, target ${formatExact(target)}`];
   const verdict = argmax(output) === target ? "right" : "wrong";
-  return [...text, `, target ${content.classNames[target]}: `, <span class={verdict}>{verdict}</span>];
+  const meaning = content.rule === "palindrome" ? ", the first digit" : "";
+  return [...text, `, target ${content.classNames[target]}${meaning}: `, <span class={verdict}>{verdict}</span>];
 }
 
 /** Says from which step on the prediction stays. */

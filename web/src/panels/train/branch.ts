@@ -1,4 +1,5 @@
 /** One line of training: a worker, and what the page has seen of it. */
+import { sum } from "d3-array";
 import { percent } from "../../kit/format";
 import type { Data, Kind, LstmEpoch, LstmTrace, Progress, Run, Saved, Settings, Status } from "../../train/protocol";
 import type { Python } from "../../train/run_files";
@@ -159,8 +160,6 @@ const lossesOf = (updates: { generatorLoss: number; discriminatorLoss: number }[
   generatorLoss: sum(updates.map(({ generatorLoss }) => generatorLoss)) / updates.length,
   discriminatorLoss: sum(updates.map(({ discriminatorLoss }) => discriminatorLoss)) / updates.length,
 });
-
-const sum = (values: number[]) => values.reduce((a, b) => a + b, 0);
 
 /** Merges points of the same part of the run, once there are too many: parts of equal length, so that the start stays. */
 function thin(points: Point[]): Point[] {
