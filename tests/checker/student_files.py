@@ -113,6 +113,9 @@ WRONG_LSTMS = {
     "nn.Parameter(torch.randn(num_hidden, num_classes)) * 1,",
     "the state begins with uninitialized memory": f"h = {STATE} -> h = torch.empty(self.batch_size, self.num_hidden)",
     "the gate f has a tanh": "f = torch.sigmoid -> f = torch.tanh",
+    "all gates have the same weights": "for gate in 'gifo': -> for gate in 'i': && self.W_gx -> self.W_ix && self.W_gh -> self.W_ih"
+    " && self.b_g -> self.b_i && self.W_fx -> self.W_ix && self.W_fh -> self.W_ih && self.b_f -> self.b_i"
+    " && self.W_ox -> self.W_ix && self.W_oh -> self.W_ih && self.b_o -> self.b_i",
     "the cell candidate has a relu": "g = torch.tanh -> g = torch.relu",
     "the logits are those of the first step": "h = torch.tanh(c) * o -> h = torch.tanh(c) * o; first = h if t == 0 else first"
     f" && {RETURN} -> h = first; {RETURN}",
@@ -250,5 +253,10 @@ RIGHT_CELLS = {
     "an output and the state": "",
     "the state as a pair": "x, prev_hidden, prev_cell) -> x, state) && both = -> prev_hidden, prev_cell = state; both = "
     "&& return self.out(hidden), hidden, cell -> return hidden, (hidden, cell)",
+    "layers of each gate, in a list": "setattr(self, f'{gate}_gate', nn.Linear(input_dim + hidden_dim, hidden_dim)) -> setattr(self, "
+    "f'part{len(self._modules)}', nn.ModuleList([nn.Linear(n, hidden_dim) for n in (input_dim, hidden_dim)])) && "
+    "both = torch.cat((x, prev_hidden), 1) -> a, b, c, d = (m[0](x) + m[1](prev_hidden) for m in list(self.children())[:4]) && "
+    "(torch.sigmoid(gate(both)) for gate in (self.f_gate, self.i_gate, self.o_gate)) -> map(torch.sigmoid, (a, b, d)) && "
+    "torch.tanh(self.g_gate(both)) -> torch.tanh(c)",
     "c before h": "prev_hidden, prev_cell) -> c, prev_hidden) && prev_cell + -> c + && hidden, cell -> cell, hidden",
 }

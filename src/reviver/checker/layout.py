@@ -28,7 +28,7 @@ BIAS_PARTS = {1: (1.0,), 2: (0.25, 0.75), 3: (0.125, 0.25, 0.625)}
 """What each of several biases that add up gets of the sum."""
 IS_STATE = re.compile(r"init|(^|[._])([hc]_?[t0]?|hidden|cell)$|[hc]_?(prev|state|start)|(prev|last)_?[hc]")
 """Names of parameters that hold the state before the first step."""
-NEEDED = {"W": ("[H, I]", {4}), "U": ("[H, H]", {4}), "b": ("[H]", {0, 1, 4, 8, 12})}
+NEEDED = {"W": ("[H, I]", {1, 4}), "U": ("[H, H]", {1, 4}), "b": ("[H]", {0, 1, 2, 4, 8, 12})}
 """Shape of each kind of weights, and how many a module may have."""
 
 
@@ -163,12 +163,15 @@ def find_layouts(
                 f"(H = {sizes.H}, I = {input_size}: {', '.join(held or [f'{n} {list(s)}' for n, s in shapes.items()] or ['none'])})",
                 "give each of the four gates one W [H, I], one U [H, H] and one b [H], or stack them",
             )
+    is_shared = drop_extra(parts, "W", ()) == 1
+    if not is_shared and drop_extra(parts, "b", ()) == 2:
+        raise Unclear("two biases for four gates", "give each of the four gates one b [H], or stack them")
     named = letters_of_all(
         {name: part.kinds for name, part in parts.items() if not part.gates and part.kinds not in "Vv"}
     )
     for turned in turns(parts):
         yield Layout(arrange(turned, named, LETTERS), remarks, bool(named))
-    for turned in turns(parts):
+    for turned in turns(parts) if not is_shared else ():
         if not named or any(part.gates for part in parts.values()):
             for order in ORDERS:
                 yield Layout(arrange(turned, named, order), remarks, bool(named))
@@ -233,14 +236,16 @@ def letters_of(names: list[str]) -> dict[str, str]:
 def arrange(parts: Mapping[str, ParameterPart], places: Mapping[str, str], order: str) -> dict[str, ParameterPart]:
     """Return the parts with their gates; those that no name tells come in an `order`."""
     result: dict[str, ParameterPart] = {}
-    num_biases = sum(len(part.gates) or 1 for part in parts.values() if part.kinds == "b")
+    number, num_biases = (sum(len(part.gates) or 1 for part in parts.values() if kind in part.kinds) for kind in "Wb")
     shares = {
-        "b": BIAS_PARTS[num_biases // 4 or 1],
+        "b": BIAS_PARTS[num_biases // number or 1],
         "v": BIAS_PARTS[sum(part.kinds == "v" for part in parts.values()) or 1],
     }
     seen: list[str] = []
     for name, part in parts.items():
-        gates = order if part.gates else places.get(name, order[seen.count(part.kinds) % 4]).replace("=", "i")
+        weight = result.get(weight_of(name))  # a bias belongs to the gate of its matrix
+        gate = weight.gates if weight is not None else order[seen.count(part.kinds) % number]
+        gates = order if part.gates else places.get(name, gate).replace("=", "i")
         gates = "" if part.kinds in "Vv" else gates
         held = seen.count(part.kinds + gates[:1])
         seen += {part.kinds, *(part.kinds + gate for gate in gates)}

@@ -123,6 +123,7 @@ STEP_MISTAKES = table(
     ("the output gate is added to tanh(c), not multiplied", SHOWN, "o * tanh(c) -> o + tanh(c)"),
     ("the cell candidate has no tanh", RANGE, "tanh(z -> (z"),
     ("the gates and the cell candidate have no sigmoid and tanh", RANGE, "sigmoid(z -> (z && tanh(z -> (z"),
+    ("all gates have the same weights", GATES, borrow("fco", "i")),
     *(("all gates have one bias", BIAS, borrow("ifco", of, "b")) for of in "ifco"),
 )
 KINDS = {"WUb": "the weights", "W": "W", "U": "U", "b": "the bias"}

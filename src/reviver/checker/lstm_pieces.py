@@ -375,7 +375,11 @@ def explain_failure(names: Namespace, readings: Sequence[Reading], tolerance: fl
     reading, cls = readings[0], readings[0].cls.__name__
     if failure.mistake is None and reading.sizes.B == reading.sizes.H:
         raise Failure(f"only if batch and units are equal it runs, and then {failure}", wrong.ONLY_EQUAL)
-    if failure.mistake is None and "*guessed" in names:
+    is_single = [part.kinds + part.gates for part in reading.layouts[0].parts.values() if "W" in part.kinds] in (
+        ["Wi"],
+        ["WUi"],
+    )
+    if failure.mistake is None and ("*guessed" in names or is_single):
         raise Unclear(f"{cls} may be no LSTM: {failure}", "call the network LSTM")
     calls = re.findall(rf"(?<!class )\b{cls}\((?:\w+=)?[\w.]+( \+ 1)?", unparsed(names))
     is_left_out = failure.mistake is not None and failure.mistake.name == wrong.LEFT_OUT and not reading.extra
