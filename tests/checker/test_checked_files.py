@@ -42,9 +42,14 @@ def test_the_counts_stand_in_the_docs() -> None:
     assert row("second sample, measured once", "second sample", "checker_first") in text
     assert row("the same, mended later", "second sample", "checker") in text
     assert row("fourth sample, another course, measured once", "fourth sample", "checker_first") in text
-    for half in ("third sample, built on", "third sample, held out"):
+    for half in (f"{name} sample, {half}" for name in ("third", "fifth", "sixth") for half in ("built on", "held out")):
         assert row(f"{half}, measured once", half, "checker_first") in text
         assert row("the same, mended", half, "checker") in text
+
+    once = [line.split("|")[2:5] for line in text.splitlines() if "measured once |" in line]
+    agreed, number = (sum(int(cells[0].split(" of ")[part]) for cells in once) for part in (0, 1))
+    accused = sum(int(cells[2]) for cells in once)
+    assert f"agree for {agreed} of {number}, with {accused} accusations of right ones" in " ".join(text.split())
 
 
 def test_the_list_has_hashes_and_no_names() -> None:
