@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 SHAPE = lstm_operator.Shape(2, 3, 1, 4, rounds=1)
 EXPERIMENTS = {
     "lstm": [{"id": "bias", "base": {"epochs": 1, "dataSize": 40, "forgetBias": 2}, "change": {"curriculum": "on"}}],
-    "gan": [{"id": "labels", "base": {"batchSize": 64}, "updates": 2, "change": {"labels": "exchanged"}}],
+    "gan": [{"id": "labels", "base": {"batchSize": 200}, "updates": 3, "change": {"labels": "exchanged"}}],
 }
 SIZES: dict[Any, dict[str, Any]] = {
     startup: {"ROUNDS": 1, "COMMANDS": ("--help",)},

@@ -28,7 +28,8 @@ def few_digits(split: str = "train", count: int | None = None) -> ImageSet:
 def shrink_mnist(patch: pytest.MonkeyPatch) -> None:
     """Reduce MNIST to `few_digits` for everything that reads it."""
     few = {split: Digits(few_digits(split).images[:, 0], few_digits(split).labels) for split in NUM_IMAGES}
-    patch.setattr("reviver.data.images.image_set.read_mnist", lambda split="train": few[split])
+    for name in ("read_mnist", "read_small_mnist"):
+        patch.setattr(f"reviver.data.images.image_set.{name}", lambda split="train": few[split])
 
 
 @pytest.fixture(autouse=True, scope="session")
