@@ -28,7 +28,7 @@ def train_ours() -> None:
 def train_cells() -> None:
     """Make the same updates with torch.nn.LSTMCell, dropout and a linear layer."""
     config = LSTMConfig()
-    data = PalindromeTask(config).split.train
+    data = PalindromeTask(config).splits["train"]
     cell, output = nn.LSTMCell(1, config.hidden_size), nn.Linear(config.hidden_size, 10)
     parameters = [*cell.parameters(), *output.parameters()]
     optimizer = torch.optim.RMSprop(parameters, lr=config.learning_rate)

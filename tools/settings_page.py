@@ -8,7 +8,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from reviver.settings.fields import Group
 from reviver.settings.presets import PRESETS, SECONDS
-from reviver.settings.tasks import TASKS, find_task
+from reviver.settings.tasks import DEFINITIONS, TASKS
 from reviver.settings.validation import describe_bounds, describe_fields, show_value
 from reviver.text import duration
 
@@ -47,7 +47,7 @@ PURPOSES = {
     "recall-10000": "Hold a one-hot digit over 10 000 steps.",
     "recall-100000": "Hold a one-hot digit over 100 000 steps.",
     "recall-1000000": "Hold a one-hot digit over a million steps.",
-    **{name: find_task(name).purpose for name in TASKS},
+    **{name: DEFINITIONS[name].purpose for name in TASKS},
     "series": "Classify series of a file, which `data` names; the time is that of a few dozen.",
     "best": "Clear and diverse digits, by the original's networks and losses.",
     "best-long": "The same with a lower FID.",

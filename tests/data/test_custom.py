@@ -39,7 +39,7 @@ def test_it_learns_and_records_the_data(run: RunFolder) -> None:
     assert (record["num_sequences"], record["max_length"]) == (200, 12)
     assert record["standardization"]["mean"][0] == pytest.approx(1000, abs=0.5)
     task = CustomTask(CONFIG, json.loads(json.dumps(record)))
-    assert json.dumps(task.data_record) == json.dumps(record), "the same keys in the same order"
+    assert json.dumps(task.data.model_dump(mode="json")) == json.dumps(record), "the same keys in the same order"
     assert (task.output_size, task.chance, task.baseline(9)) == (2, 0.5, pytest.approx(math.log(2)))
 
 

@@ -125,7 +125,7 @@ def test_packed_sequences_are_those_of_the_file(
             for key in ("x", "lengths", "targets"):
                 assert torch.equal(getattr(one[index], key), getattr(other[index], key))
     with pytest.raises(DataError, match=f"^{packed_series}: is not the file that this run was trained on"):
-        CustomTask(found.config, {**found.data_record, "sha256": "0" * 64}).validation(2)
+        CustomTask(found.config, {**found.data.model_dump(), "sha256": "0" * 64}).validation(2)
     path, out = tmp_path / "ta\x7fble.csv", tmp_path / "table"
     path.write_text("digits,kind\n1 2,a\n3,b\n")
     assert main(f"data pack {path} --out {out} --sequence-column digits --label-column kind".split()) == 0

@@ -27,12 +27,12 @@ from reviver.data.task import ACCURACY_NAMES, LOSS_NAMES, correct, mean_loss
 from reviver.errors import ConfigError
 from reviver.rng import make_rng
 from reviver.settings.lstm import LSTMConfig
-from reviver.settings.tasks import TASKS, find_task
+from reviver.settings.tasks import DEFINITIONS, TASKS
 from tests.lstm_runs import LENGTHS, override
 
 GENERATED = ("copy", "adding", "temporal-order", "parity")
 adding, copy, parity, temporal_order = (
-    partial(generate, find_task(name)) for name in ("adding", "copy", "parity", "temporal-order")
+    partial(generate, DEFINITIONS[name]) for name in ("adding", "copy", "parity", "temporal-order")
 )
 
 
@@ -50,7 +50,11 @@ def tiny(task: str, **changes: Any) -> LSTMConfig:
 
 @pytest.mark.parametrize(
     ("name", "encoding"),
-    [(name, code) for name in TASKS[:-1] for code in ("scalar", "onehot")[: 1 + (find_task(name).symbols is not None)]],
+    [
+        (name, code)
+        for name in TASKS[:-1]
+        for code in ("scalar", "onehot")[: 1 + (DEFINITIONS[name].symbols is not None)]
+    ],
 )
 def test_every_task_implements_the_interface(name: str, encoding: str) -> None:
     config = tiny(name, encoding=encoding)
@@ -269,7 +273,7 @@ def test_rows_and_pixels_equal_those_of_the_images() -> None:
     pixels, origin = task.evaluation(784, 20)
     assert origin == "the first 20 MNIST test images"
     assert torch.equal(pixels.encode()[7, :, 0], x[0].flatten()), "x_t is pixel t, in row-major order"
-    assert {*DOWNSAMPLED_SHAPES, 784} == set(find_task("pixel-mnist").lengths or ())
+    assert {*DOWNSAMPLED_SHAPES, 784} == set(DEFINITIONS["pixel-mnist"].lengths or ())
     for length, (height, width) in DOWNSAMPLED_SHAPES.items():
         small, _ = task.evaluation(length, 20)
         blocks = images[:20].float().view(20, height, 28 // height, width, 28 // width).mean((2, 4))
@@ -358,12 +362,12 @@ def test_a_curriculum_never_trains_on_the_palindromes_held_out() -> None:
 
 def test_the_data_of_the_report_are_800_and_200_disjoint_palindromes() -> None:
     task, again, other = (PalindromeTask(LSTMConfig(seed=seed)) for seed in (1, 1, 2))
-    train, validation = task.split
+    train, validation = task.splits.values()
     assert (len(train), len(validation)) == (800, 200)
     everything = make_palindromes(5, 1000, rng())
     assert torch.equal(torch.cat([train.digits(), validation.digits()]).unique(dim=0), everything.digits())
-    assert torch.equal(train.digits(), again.split.train.digits())
-    assert not torch.equal(train.digits(), other.split.train.digits())
+    assert torch.equal(train.digits(), again.splits["train"].digits())
+    assert not torch.equal(train.digits(), other.splits["train"].digits())
     evaluation, origin = task.evaluation(5, 3)
     assert (torch.equal(evaluation.digits(), validation.digits()), origin) == (True, "validation set of the run")
     assert everything[torch.tensor([3, 999])].digits().tolist() == [[0, 0, 3, 0, 0], [9, 9, 9, 9, 9]]
@@ -372,4 +376,4 @@ def test_the_data_of_the_report_are_800_and_200_disjoint_palindromes() -> None:
 def test_sizes_of_which_no_palindromes_are_left_are_refused() -> None:
     for fraction in (0.01, 0.99):
         with pytest.raises(ConfigError, match=rf"^train_fraction {fraction} leaves .* set of 10 sequences empty; give"):
-            _ = PalindromeTask(LSTMConfig(data_size=10, train_fraction=fraction)).split
+            _ = PalindromeTask(LSTMConfig(data_size=10, train_fraction=fraction)).splits

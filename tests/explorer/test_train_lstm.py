@@ -90,10 +90,10 @@ def test_the_page_trains_what_python_trains(name: str, tmp_path: Path) -> None:
     config = CONFIGS[name]
     task = build_task(config)
     assert isinstance(task, PalindromeTask)
-    batches = -(-len(task.split.train) // config.batch_size)
+    batches = -(-len(task.splits["train"]) // config.batch_size)
     (ours,) = compute("train", [{"lstm": settings_of(config), "updates": config.epochs * batches}])
-    assert ours["train"] == task.split.train.halves.flatten().tolist()
-    assert ours["validation"] == task.split.validation.halves.flatten().tolist()
+    assert ours["train"] == task.splits["train"].halves.flatten().tolist()
+    assert ours["validation"] == task.splits["validation"].halves.flatten().tolist()
     initial = build_network(config, task).state_dict()
     for short, values in ours["initial"].items():
         is_cell = config.cell != "lstm" and not short.endswith("_out")

@@ -157,7 +157,6 @@ def evaluate(
             class and the confusion matrix.
         out: Figure of accuracy over length, or with --data of the confusion matrix: .pdf, .png or .svg.
     """
-    from reviver.data.sequences.custom import CustomTask
     from reviver.data.task import ACCURACY_NAMES, LOSS_NAMES
     from reviver.figures import check_figure_path, save_figure
     from reviver.show import lstm_figures as figures
@@ -173,10 +172,9 @@ def evaluate(
     loaded = options.open_lstm(run, checkpoint, common.device, own)
     if data is not None:
         return lstm_data.evaluate_file(loaded, Path(data), columns, out, common)
-    if length and isinstance(loaded.task, CustomTask):
+    if length and loaded.task.data is not None:
         refuse("length", "is that of the data for a run on custom data; leave it out")
-    trained = summary.trained_length(loaded)
-    lengths = length or [trained if isinstance(loaded.task, CustomTask) else loaded.config.length]
+    lengths = length or [loaded.task.max_length]
     results = [evaluation.evaluate(loaded.network, loaded.task, value, size) for value in lengths]
     target, chance = results[0].target, results[0].chance
     lines = [f"accuracy of {ACCURACY_NAMES[target]}, chance is {100 * chance:.4g}%", f"loss: {LOSS_NAMES[target]}"]
@@ -187,7 +185,7 @@ def evaluate(
         numbers = "{length:>8} {percent:>8}% {loss:>10.4g} {baseline:>9.4g} {size:>10}   {origin}"
         lines.append(numbers.format(percent=percent(row["accuracy"]), **row))
     if out is not None:
-        save_figure(figures.generalization(sorted(results), trained, chance), Path(out))
+        save_figure(figures.generalization(sorted(results), summary.trained_length(loaded), chance), Path(out))
         lines.append(out)
     return common.show({"run": run, "checkpoint": loaded.checkpoint, "results": rows}, *lines)
 
@@ -216,7 +214,6 @@ def predict(
         digits: Digits such as "1 2 3 2", or a .csv, .parquet or .npz file.
         out: CSV file for the predictions of a file; by default predictions.csv.
     """
-    from reviver.data.sequences.custom import CustomTask
     from reviver.data.sequences.reader import READERS
     from reviver.train.lstm import evaluation, summary
 
@@ -231,7 +228,7 @@ def predict(
         options.check_not_read(out, digits)
         lstm_data.predict_file(loaded, Path(digits), columns, Path(out), common)
         return
-    if isinstance(loaded.task, CustomTask):
+    if loaded.task.data is not None:
         raise ConfigError(f"DIGITS must be a .csv, .parquet or .npz file for a run on custom data, got {digits!r}")
     sequence = evaluation.parse_digits(digits, loaded.config)
     prediction = evaluation.predict(loaded.network, loaded.config, sequence)

@@ -60,12 +60,11 @@ class SequenceData(Record):
     @classmethod
     def of_task(cls, config: LSTMConfig, task: Task) -> Self:
         """Return the description of a run with these settings on this task."""
-        data = task.data if isinstance(task, CustomTask) else None
         return cls(
             task=config.task,
             target=task.target,
             encoding=config.encoding,
-            length=config.length if data is None else data.max_length,
-            classes=task.definition.classes if data is None else data.classes,
-            standardization=None if data is None else data.standardization,
+            length=task.max_length,
+            classes=task.definition.classes,
+            standardization=None if task.data is None else task.data.standardization,
         )

@@ -64,9 +64,9 @@ class Numbers(Sequences):
 
     x: Tensor
     """[N, T, I] float32, padded with 0."""
+    lengths: Tensor | None
     targets: Tensor
     """[N], or [N, T] for one at every step; int64, or float32 for numbers."""
-    lengths: Tensor | None
 
     def encode(self, begin: int = 0, end: int | None = None) -> Tensor:
         """Return the numbers of the steps begin ≤ t < end, [N, end - begin, I]."""
@@ -117,7 +117,7 @@ def generate(task: TaskDefinition, lengths: Tensor, rng: torch.Generator, encodi
         mixed, is_padding = lengths, torch.arange(x.shape[1]) >= lengths.unsqueeze(1)
         x.masked_fill_(is_padding if task.symbols else is_padding.unsqueeze(-1), PADDING if task.symbols else 0.0)
     if task.symbols is None:
-        return Numbers(x, targets, mixed)
+        return Numbers(x, mixed, targets)
     classes = targets if task.target == "number" else targets.to(torch.uint8)
     return Symbols(x, classes, mixed, len(task.symbols), encoding)
 

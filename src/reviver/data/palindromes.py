@@ -6,16 +6,15 @@ Shapes: N sequences, B batch, T length of a palindrome (T - 1 steps), I input si
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from reviver.data.generated import encode_symbols
-from reviver.data.task import Sequences, Task
+from reviver.data.task import Sequences, SplitName, Task
 from reviver.rng import make_rng
-from reviver.settings.tasks import DIGITS, find_task
+from reviver.settings.tasks import DEFINITIONS, DIGITS
 from reviver.settings.validation import refuse
 
 NUM_DIGITS = len(DIGITS)
@@ -77,13 +76,6 @@ class Palindromes(Sequences):
         return encode_symbols(self.digits(begin, self.steps if end is None else end), NUM_DIGITS, self.encoding)
 
 
-class Split(NamedTuple):
-    """Disjoint training and validation sets."""
-
-    train: Palindromes
-    validation: Palindromes
-
-
 class PalindromeTask(Task):
     """The task `palindrome`: prediction of the last digit.
 
@@ -93,7 +85,7 @@ class PalindromeTask(Task):
     """
 
     @cached_property
-    def split(self) -> Split:
+    def splits(self) -> dict[SplitName, Palindromes]:
         """Training and validation set without a curriculum; if one would be empty, getting them is a `ConfigError`."""
         palindromes = self._make(self.config.length, self.config.data_size, "data")
         train_fraction, size = self.config.train_fraction, len(palindromes)
@@ -102,16 +94,16 @@ class PalindromeTask(Task):
             problem = f"leaves the training or validation set of {size} sequences empty"
             refuse("train_fraction", f"{train_fraction} {problem}; give one nearer to 0.5, or more data")
         order = torch.randperm(size, generator=make_rng(self.config.seed, "split"))
-        return Split(palindromes[order[:train_size]], palindromes[order[train_size:]])
+        return {"train": palindromes[order[:train_size]], "validation": palindromes[order[train_size:]]}
 
     def epoch_size(self, length: int) -> int:
         """Return the number of training palindromes per epoch, see `Task`."""
-        return self.config.epoch_size_at(length) if self.config.curriculum else len(self.split.train)
+        return self.config.epoch_size_at(length) if self.config.curriculum else len(self.splits["train"])
 
     def training(self, epoch: int, length: int) -> Palindromes:
         """Return the training palindromes of an epoch, see `Task`."""
         if not self.config.curriculum:
-            return self.split.train
+            return self.splits["train"]
         rng = make_rng(self.config.seed, f"data/{epoch}")
         min_length = max(2, math.ceil(self.config.min_length_fraction * length))
         lengths = torch.randint(min_length, length + 1, (self.epoch_size(length),), generator=rng)
@@ -124,7 +116,7 @@ class PalindromeTask(Task):
     def validation(self, length: int) -> Palindromes:
         """Return the validation palindromes of `length`, see `Task`."""
         if not self.config.curriculum:
-            return self.split.validation
+            return self.splits["validation"]
         count = count_palindromes(length)
         size = round((1 - self.config.train_fraction) * min(self.config.data_size, count))
         return self._make(length, max(1, min(size, count - 1)), f"validation/{length}")  # one is left to train on
@@ -132,7 +124,7 @@ class PalindromeTask(Task):
     def evaluation(self, length: int, size: int) -> tuple[Palindromes, str]:
         """Return palindromes of `length` to evaluate a network on, see `Task`."""
         if length == self.config.length and not self.config.curriculum:
-            return self.split.validation, "validation set of the run"
+            return self.splits["validation"], "validation set of the run"
         return self._make(length, size, f"evaluation/{length}"), "fresh palindromes"
 
     def _make(self, length: int, size: int, purpose: str) -> Palindromes:
@@ -151,7 +143,7 @@ def count_palindromes(length: int) -> int:
 
 def make_palindromes(length: int, size: int, rng: torch.Generator, encoding: str = "scalar") -> Palindromes:
     """Return all palindromes of `length` digits in order if there are at most `size`, else `size` distinct random ones."""
-    find_task("palindrome").check_length(length)
+    DEFINITIONS["palindrome"].check_length(length)
     half, count = half_length(length), count_palindromes(length)
     if count <= size and half <= MAX_INT64_DIGITS:
         halves = _to_digits(torch.arange(count), half)

@@ -5,16 +5,20 @@ Shapes: N sequences, B batch, T time, I input size, C classes.
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
 from reviver.data.packed import equal_blocks
+from reviver.data.sequences.standardization import Standardization
 from reviver.rng import BatchRows
+from reviver.settings.fields import Count
 from reviver.settings.lstm import LSTMConfig
-from reviver.settings.tasks import TOLERANCE, TargetKind, TaskDefinition, find_task
+from reviver.settings.tasks import DEFINITIONS, TOLERANCE, TargetKind, TaskDefinition
+from reviver.settings.validation import JSON_LIST, Record
 
 SplitName = Literal["train", "validation"]
 
@@ -78,6 +82,22 @@ class Sequences:
         return type(self)(**{name: function(value) if isinstance(value, Tensor) else value for name, value in fields})
 
 
+class DataRecord(Record):
+    """Description of custom data in run.json. With it a trained network can be used without the file."""
+
+    name: str
+    sha256: str
+    """SHA-256 of the file, or of the digests of the files of a packed folder."""
+    num_sequences: Count
+    max_length: Count
+    """T, number of steps of the longest sequence."""
+    classes: Annotated[tuple[str, ...], JSON_LIST, Field(min_length=2)]
+    """Names of the C classes, in the order of their indices."""
+    class_fractions: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], JSON_LIST]
+    """Fraction of each class among the training sequences, [C]."""
+    standardization: Standardization
+
+
 class Task:
     """Base class of tasks. A task has sequences of any allowed length T, because a length curriculum changes T.
 
@@ -85,15 +105,14 @@ class Task:
     override `training` and `validation`.
     """
 
-    definition: TaskDefinition
-    target: TargetKind = "class"
-    data_record: Mapping[str, Any] | None = None
-    """Description of the data for run.json; None if the settings describe them."""
+    data: DataRecord | None = None
+    """Custom data; None if the settings describe the data."""
 
     def __init__(self, config: LSTMConfig, definition: TaskDefinition | None = None) -> None:
-        definition = definition or find_task(config.task)
+        definition = definition or DEFINITIONS[config.task]
         self.config, self.definition = config, definition
-        self.target, self.output_size = definition.target, len(definition.classes or ("a number",))
+        self.target: TargetKind = definition.target
+        self.output_size = len(definition.classes or ("a number",))
         self.input_size = len(definition.symbols or definition.channels)  # I
         if definition.symbols and config.encoding == "scalar":
             self.input_size = 1
@@ -104,6 +123,11 @@ class Task:
         """Description of the input in words."""
         suffix = "; one-hot vectors" if self.config.encoding == "onehot" else ""
         return self.definition.inputs + suffix
+
+    @property
+    def max_length(self) -> int:
+        """T of the longest sequence."""
+        return self.config.length if self.data is None else self.data.max_length
 
     def baseline(self, length: int) -> float:
         """Return the loss of the best prediction without memory at a length."""

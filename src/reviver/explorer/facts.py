@@ -6,7 +6,6 @@ from typing import Any
 from reviver.data.build import SequenceData
 from reviver.data.images.image_set import ImageSet
 from reviver.data.images.named import DATA_SETS
-from reviver.data.sequences.custom import CustomTask
 from reviver.explorer.lstm_examples import ExampleInputs
 from reviver.explorer.manifest import Facts, Rounding, ScoreRow
 from reviver.settings.parts import is_custom
@@ -41,8 +40,7 @@ def lstm_facts(
     items = [Item("task", run.task.definition.goal, data.task)]
     images = run.task.definition.data_set
     licenses = [data_license(images, images)] if images else []
-    if isinstance(run.task, CustomTask):
-        record = run.task.data
+    if (record := run.task.data) is not None:
         size = f"{record.num_sequences:,} sequences of up to {record.max_length:,} steps"
         items.append(Item("data", record.name, size))
         licenses.append(Item("sequences", "not known to Reviver", record.name))

@@ -9,7 +9,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from reviver.data.sequences.custom import CustomTask
 from reviver.data.task import Sequences
 from reviver.errors import ConfigError, DataError
 from reviver.explorer.manifest import Example
@@ -34,12 +33,7 @@ class ExampleInputs(NamedTuple):
 
 def channel_names(run: OpenedRun) -> list[str]:
     """Return the names of the numbers of a step, [I]; none for symbols."""
-    if run.task.definition.symbols is not None:
-        return []
-    size = run.task.input_size
-    if isinstance(run.task, CustomTask) and size > 1:
-        return [f"channel {index + 1}" for index in range(size)]
-    return list(run.task.definition.channels)
+    return [] if run.task.definition.symbols is not None else list(run.task.definition.channels)
 
 
 def collect_examples(run: OpenedRun) -> ExampleInputs:
@@ -49,7 +43,7 @@ def collect_examples(run: OpenedRun) -> ExampleInputs:
     try:
         sequences, origin = run.task.evaluation(length, MAX_EXAMPLES)
     except (ConfigError, DataError):
-        assert isinstance(run.task, CustomTask), "other tasks make their sequences"
+        assert run.task.data is not None, "other tasks make their sequences"
         return ExampleInputs([], [], f"{run.task.data.name} is missing, or has changed since the training")
     lengths = torch.full((len(sequences),), sequences.steps) if sequences.lengths is None else sequences.lengths
     chosen = choose(lengths, 1 if run.task.definition.symbols else run.task.input_size)
@@ -82,7 +76,7 @@ def raw_values(run: OpenedRun, sequences: Sequences) -> Tensor:
         return sequences.typed.double()
     x = sequences.encode().double()
     scale = torch.ones(x.shape[2], dtype=torch.float64)
-    if isinstance(run.task, CustomTask):
+    if run.task.data is not None:
         standardization = run.task.data.standardization
         scale = torch.tensor(standardization.scale, dtype=torch.float64)
         x = x * scale + torch.tensor(standardization.mean, dtype=torch.float64)

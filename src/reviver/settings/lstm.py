@@ -34,7 +34,7 @@ from reviver.settings.lstm_network import (
     is_cell_text,
 )
 from reviver.settings.parts import check_reference, is_reference
-from reviver.settings.tasks import TaskDefinition, TaskName, find_task
+from reviver.settings.tasks import DEFINITIONS, TaskDefinition, TaskName
 from reviver.settings.validation import MAX_INTEGER, MAX_VALUE, check, refuse, settings, show_value
 from reviver.text import short_repr
 
@@ -171,7 +171,7 @@ class LSTMConfig:
         if self.curriculum and self.patience is not None:
             refuse("patience", f"must be none with curriculum, which ends by its threshold, got {self.patience}")
         if not is_reference(self.task):
-            self.check_task(find_task(self.task))
+            self.check_task(DEFINITIONS[self.task])
         if self.bptt_steps is not None:
             got = f"got {self.bptt_steps}"
             if self.task != "palindrome" or not self.curriculum:

@@ -7,7 +7,7 @@ from typing import Any
 
 from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
-from reviver.settings.tasks import TASKS, find_task
+from reviver.settings.tasks import DEFINITIONS
 from reviver.settings.validation import refuse
 from reviver.text import did_you_mean, short_repr
 
@@ -45,7 +45,7 @@ _SERIES = LSTMConfig(
     max_norm=1.0,
 )
 
-_TASKS = [task for task in map(find_task, TASKS) if task.preset]
+_TASKS = [task for task in DEFINITIONS.values() if task.preset]
 
 LSTM_PRESETS = MappingProxyType(
     {

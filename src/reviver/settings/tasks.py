@@ -61,7 +61,7 @@ class TaskDefinition:
     """
 
     name: str
-    """Name, as `--task` takes it; `find_task` and `build_definition` set it."""
+    """Name, as `--task` takes it; this module and `build_definition` set it."""
     goal: str = "solve its task"
     """What a network has learned, after "trained to"."""
     inputs: str = "numbers"
@@ -395,11 +395,6 @@ if TYPE_CHECKING:
     TaskName = str
 else:
     TaskName = Annotated[Literal[TASKS] | str, name_or_reference(*TASKS)]
-
-
-def find_task(name: str) -> TaskDefinition:
-    """Return the definition of the built-in task called `name`, one of `TASKS`."""
-    return DEFINITIONS[name]
 
 
 def build_definition(name: str, part: CustomClass) -> TaskDefinition:

@@ -7,7 +7,6 @@ from jinja2 import Environment, PackageLoader
 
 from reviver.data.build import SequenceData
 from reviver.data.images.named import DATA_SETS
-from reviver.data.sequences.custom import CustomTask
 from reviver.files.pretrained import (
     INSTALL,
     PLACEHOLDER,
@@ -46,7 +45,7 @@ def card_of(run: OpenedRun, data: SequenceData | ImageData, license_id: str | No
         elif known:
             task, *tags = "image-classification", "sequence-classification", str(run.task.definition.data_set)
         scores, types = lstm_summary.scores_of(run, data), ["accuracy", "loss"]
-        dataset = run.task.data.name if isinstance(run.task, CustomTask) else data.task, data.task, "validation"
+        dataset = run.task.data.name if run.task.data else data.task, data.task, "validation"
         values["trained"] = lstm_summary.trained_length(run)
         values["validated"] = run.metrics[-1].get("length", 0) if run.metrics else 0
         values["is_raw"] = is_custom and isinstance(network, LSTMClassifier)

@@ -26,7 +26,7 @@ from reviver.settings.lstm_network import DropoutKind, PatchSize, Pooling
 from reviver.settings.parts import CustomClass
 from reviver.settings.validation import refuse
 from reviver.train.lstm.curriculum import stopped_early
-from reviver.train.lstm.training import LSTMStepResult, keep_best, new_network, train_step, updates
+from reviver.train.lstm.training import keep_best, new_network, set_learning_rate, train_step
 
 Class = TypeVar("Class")
 
@@ -98,21 +98,17 @@ def train_network(
     data = train.examples.to(device)
     weights = None if train.weights is None else train.weights.to(device)
     history: list[dict[str, Any]] = []
-
-    def rate(done: float) -> float:
-        progress = (state.epoch + done) / parameters.max_epochs
-        return parameters.learning_rate * lr_scale(parameters.lr_schedule, progress)
-
-    def update(batch: Examples, rows: Tensor) -> LSTMStepResult:
-        sequences = batch.encode(), batch.targets, batch.lengths
-        options: Any = {"target": target, "max_norm": parameters.max_norm, "rng": state.rngs["dropout"]}
-        return train_step(network, optimizer, *sequences, **options, weights=None if weights is None else weights[rows])
-
+    options: Any = {"target": target, "max_norm": parameters.max_norm, "rng": state.rngs["dropout"]}
     while state.epoch < parameters.max_epochs:
         order = torch.randperm(len(data), generator=make_rng(seed, f"order/{state.epoch + 1}")).to(device)
         losses = torch.zeros((), device=device)
-        for rows, result in updates(optimizer, data, order.split(parameters.batch_size), rate, update):
-            losses += result.loss * len(rows)
+        batches = order.split(parameters.batch_size)
+        for index, rows in enumerate(batches):
+            progress = (state.epoch + index / len(batches)) / parameters.max_epochs
+            set_learning_rate(optimizer, parameters.learning_rate * lr_scale(parameters.lr_schedule, progress))
+            batch, own = data[rows], None if weights is None else weights[rows]
+            sequences = batch.encode(), batch.targets, batch.lengths
+            losses += train_step(network, optimizer, *sequences, **options, weights=own).loss * len(rows)
         state.epoch += 1
         metrics: dict[str, Any] = {"epoch": state.epoch, "train_loss": losses.item() / len(data)}
         if validation is not None:

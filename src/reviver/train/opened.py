@@ -10,8 +10,7 @@ from typing import Any, ClassVar, Literal, Self, cast
 from torch import nn
 
 from reviver.data.build import build_task
-from reviver.data.sequences.custom import DataRecord
-from reviver.data.task import Task
+from reviver.data.task import DataRecord, Task
 from reviver.errors import ConfigError, DataError, RunFolderError
 from reviver.files.file_errors import damaged_run_file
 from reviver.gan.centering import fold
@@ -108,7 +107,6 @@ class OpenedRun:
     def task(self) -> Task:
         """Task of an LSTM."""
         self._check_kind("task", "lstm")
-        self._require("task")
         data = self.folder.record.get("data")
         if self.config.task == "custom":
             validate(DataRecord, data, f"{self.folder.record_path}: data")
@@ -120,13 +118,11 @@ class OpenedRun:
         """Trained networks in eval mode: `network`, or `generator` (the EMA, where the run has one) and `discriminator`."""
         path, config = self._path, self.config  # first: a run killed at its start has no data
         if isinstance(config, LSTMConfig):
-            self._require("cell")
             task = self.task
             with self._explaining():
                 networks: dict[str, nn.Module] = {"network": build_network(config, task, self._parts, for_loading=True)}
             self._load(path, networks, "cell")
         else:
-            self._require("networks")
             num_classes = self._data("num_classes") if config.conditional else 0
             with self._explaining():
                 generator, discriminator = build_networks(config, self.image_shape, num_classes, self._parts)
@@ -183,12 +179,6 @@ class OpenedRun:
             raise damaged_run_file(self.folder.record_path, f"data.{name} is missing")
         return data[name]
 
-    def _require(self, option: Literal["cell", "task", "networks"]) -> None:
-        """Raise ConfigError if a user-defined class of the run was not named."""
-        reference = getattr(self.config, option)
-        if is_custom(option, reference):
-            self._parts.require(option, reference)
-
     def _load(self, path: Path, networks: dict[str, nn.Module], option: Literal["cell", "networks"]) -> None:
         """Load the weights; of user-defined networks, those that do not fit are of another class."""
         try:
@@ -201,8 +191,10 @@ class OpenedRun:
 
     @contextmanager
     def _explaining(self) -> Iterator[None]:
-        """Raise errors of settings and data as RunFolderError that names the folder."""
+        """Raise errors of settings and data as RunFolderError that names the folder, but for those of user-defined classes."""
         try:
             yield
         except (ConfigError, DataError) as error:
+            if isinstance(error, ConfigError) and is_custom(error.field, getattr(self.config, error.field, None)):
+                raise
             raise RunFolderError(f"{self.folder.record_path}: {error}") from error

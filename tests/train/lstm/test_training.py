@@ -37,7 +37,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
 
 
 def first_batch() -> tuple[Tensor, Tensor]:
-    part = PalindromeTask(REPORT).split.train[: REPORT.batch_size]
+    part = PalindromeTask(REPORT).splits["train"][: REPORT.batch_size]
     return part.encode(), part.targets
 
 
@@ -142,7 +142,9 @@ def test_a_run_writes_its_metrics_record_and_checkpoints(tmp_path: Path) -> None
     for which, expected in (("last", metrics[-1]), ("best", best)):
         path = find_checkpoint(folder.checkpoints, which)
         assert checkpoint_step(path) == expected["step"]
-        measured = score(load(folder.path, checkpoint=which).network, PalindromeTask(TINY).split.validation, "class")
+        measured = score(
+            load(folder.path, checkpoint=which).network, PalindromeTask(TINY).splits["validation"], "class"
+        )
         assert measured.accuracy == expected["validation_accuracy"]
         assert measured.loss == pytest.approx(expected["validation_loss"], rel=1e-6)
 

@@ -3,15 +3,15 @@
 Shapes: N sequences, T steps of the longest, I channels per step, C classes.
 """
 
+import copy
 import hashlib
 import math
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-from pydantic import Field
 
 from reviver.data.packed import RECORD_NAME, is_packed
 from reviver.data.sequences.examples import Examples, PackedExamples, PackedTable
@@ -19,36 +19,11 @@ from reviver.data.sequences.labels import class_indices, stratified_split
 from reviver.data.sequences.reader import read_sequences
 from reviver.data.sequences.standardization import Standardization
 from reviver.data.sequences.table import SequenceTable
-from reviver.data.task import Sequences, SplitName, Task
+from reviver.data.task import DataRecord, Sequences, SplitName, Task
 from reviver.errors import DataError
 from reviver.files.file_errors import reading
-from reviver.settings.fields import Count
 from reviver.settings.lstm import LSTMConfig
-from reviver.settings.tasks import find_task
-from reviver.settings.validation import JSON_LIST, Record
-
-
-class DataRecord(Record):
-    """Description of custom data in run.json. With it a trained network can be used without the file."""
-
-    name: str
-    sha256: str
-    """SHA-256 of the file, or of the digests of the files of a packed folder."""
-    num_sequences: Count
-    max_length: Count
-    """T, number of steps of the longest sequence."""
-    classes: Annotated[tuple[str, ...], JSON_LIST, Field(min_length=2)]
-    """Names of the C classes, in the order of their indices."""
-    class_fractions: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], JSON_LIST]
-    """Fraction of each class among the training sequences, [C]."""
-    standardization: Standardization
-
-    def examples(self, table: SequenceTable) -> Examples:
-        """Return the sequences of a table, standardized, with the indices of their classes, all 0 without labels."""
-        classes = torch.zeros(len(table), dtype=torch.int64)
-        if table.labels is not None:
-            classes = class_indices(table, self.classes)
-        return Examples(self.standardization.apply(table.x, table.lengths), table.lengths, classes)
+from reviver.settings.tasks import DEFINITIONS
 
 
 class CustomTask(Task):
@@ -58,18 +33,26 @@ class CustomTask(Task):
     run, the file is read only if a split is used; without one it is read at once. A malformed file is a DataError.
     """
 
+    data: DataRecord
+
     def __init__(self, config: LSTMConfig, record: Mapping[str, Any] | None = None) -> None:
-        self.config, self.definition = config, find_task(config.task)
         self._splits: dict[SplitName, Sequences] | None = None
         if record is None:
             self.data, self._splits = _load(config)
         else:
             self.data = DataRecord.model_validate(record)
-        self.data_record = self.data.model_dump(mode="json")
-        self.input_size = len(self.data.standardization.mean)
-        self.output_size = len(self.data.classes)
+        definition, size = copy.copy(DEFINITIONS[config.task]), len(self.data.standardization.mean)
+        definition.classes = self.data.classes
+        definition.channels = tuple(f"channel {index + 1}" for index in range(size)) if size > 1 else ("value",)
+        super().__init__(config, definition)
         self.chance = max(self.data.class_fractions)
-        self.examples = self.data.examples
+
+    def examples(self, table: SequenceTable) -> Examples:
+        """Return the sequences of a table, standardized, with the indices of their classes, all 0 without labels."""
+        classes = torch.zeros(len(table), dtype=torch.int64)
+        if table.labels is not None:
+            classes = class_indices(table, self.data.classes)
+        return Examples(self.data.standardization.apply(table.x, table.lengths), table.lengths, classes)
 
     def baseline(self, length: int) -> float:
         """Return the loss of predicting the class frequencies: the entropy of the classes, in nats."""

@@ -11,10 +11,11 @@ from typing import Any, NamedTuple, Self
 import torch
 from torch import Tensor
 
+from reviver.data.generated import Numbers
 from reviver.data.packed import REMEDY, map_array, open_packed, refuse_existing, unequal_blocks, write_packed
 from reviver.data.sequences.labels import class_indices, class_names
 from reviver.data.sequences.reader import read_sequences
-from reviver.data.sequences.standardization import Standardization, chunk_size, unpadded_chunks
+from reviver.data.sequences.standardization import Standardization, chunk_size
 from reviver.data.sequences.table import SequenceTable
 from reviver.data.task import Sequences
 from reviver.files.file_errors import reading
@@ -34,19 +35,10 @@ def pack_sequences(
 
 
 @dataclass(frozen=True)
-class Examples(Sequences):
-    """Standardized sequences with their classes."""
+class Examples(Numbers):
+    """Standardized sequences of any lengths with the indices of their classes; those that are chosen lose common padding."""
 
-    x: Tensor
-    """[N, T, I] float32, padded with 0."""
     lengths: Tensor
-    """Number of steps of each sequence, [N] int64."""
-    targets: Tensor
-    """Index of the class of each sequence, [N] int64."""
-
-    def encode(self, begin: int = 0, end: int | None = None) -> Tensor:
-        """Return the values of the steps begin ≤ t < end, [N, end - begin, I]."""
-        return self.x[:, begin:end]
 
     def __getitem__(self, index: Tensor | slice) -> "Examples":
         lengths = self.lengths[index]
@@ -79,7 +71,7 @@ class PackedTable(NamedTuple):
     def of(cls, table: SequenceTable) -> Self:
         """Return the sequences of a table with labels; raise `DataError` if it has fewer than two classes."""
         classes, begins = class_names(table), table.lengths.cumsum(0) - table.lengths
-        values = torch.cat([*unpadded_chunks(table.x, table.lengths)])
+        values = table.x[torch.arange(table.x.shape[1]) < table.lengths.unsqueeze(1)]
         labels = class_indices(table, classes)
         return cls(table.name, classes, values, begins, table.lengths, labels, table.x.shape[1])
 

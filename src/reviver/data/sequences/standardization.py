@@ -4,7 +4,7 @@ Shapes: N sequences, T steps of the longest, I channels per step.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Annotated
 
 import torch
@@ -29,7 +29,9 @@ class Standardization(Record):
     @classmethod
     def fit(cls, x: Tensor, lengths: Tensor) -> "Standardization":
         """Return the standardization of sequences x [N, T, I] of `lengths` [N], in float64, without the padding."""
-        return cls.fit_steps(lambda: unpadded_chunks(x, lengths))
+        size, steps = chunk_size(*x.shape[1:]), torch.arange(x.shape[1])
+        chunks = [*zip(x.split(size), lengths.split(size), strict=True)]
+        return cls.fit_steps(lambda: (chunk[steps < ends.unsqueeze(1)] for chunk, ends in chunks))
 
     @classmethod
     def fit_steps(cls, chunks: Callable[[], Iterable[Tensor]]) -> "Standardization":
@@ -70,10 +72,3 @@ class Standardization(Record):
 def chunk_size(steps: int, channels: int) -> int:
     """Return the number of sequences of T = `steps` steps and I = `channels` channels in a chunk."""
     return max(1, CHUNK_NUMBERS // max(1, steps * channels))
-
-
-def unpadded_chunks(x: Tensor, lengths: Tensor) -> Iterator[Tensor]:
-    """Yield the steps of x [N, T, I] that are not padding, in chunks [n, I]."""
-    size, steps = chunk_size(*x.shape[1:]), torch.arange(x.shape[1])
-    chunks = zip(x.split(size), lengths.split(size), strict=True)
-    return (chunk[steps < ends.unsqueeze(1)] for chunk, ends in chunks)

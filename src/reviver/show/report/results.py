@@ -78,7 +78,7 @@ class LSTMResults:
     @property
     def example(self) -> tuple[int, ...]:
         """Digits of the first validation palindrome of the first run."""
-        return tuple(palindromes_of(self.runs[0]).split.validation.digits()[0].tolist())
+        return tuple(palindromes_of(self.runs[0]).splits["validation"].digits()[0].tolist())
 
     def spread(self, value_of: Callable[[Records, str], float]) -> dict[str, dict[str, Any]]:
         """Summarize each metric over the runs, where `value_of` returns the value of one run from its records."""
@@ -170,7 +170,7 @@ def _collect_lstm(results: LSTMResults) -> dict[str, Any]:
     assert isinstance(untrained, LSTMClassifier), "the report has no vanilla RNN"
     bests = results.spread(best)
     without = LSTMResults(results.no_dropout) if results.no_dropout else None
-    train_scores = [score(run.network, palindromes_of(run).split.train, "class") for run in results.runs]
+    train_scores = [score(run.network, palindromes_of(run).splits["train"], "class") for run in results.runs]
     no_dropout = without and {
         "runs": list(map(_collect_run, without.runs)),
         "final": without.spread(last),
@@ -180,8 +180,8 @@ def _collect_lstm(results: LSTMResults) -> dict[str, Any]:
         "runs": list(map(_collect_run, results.runs)),
         "settings": dataclasses.asdict(config) | {"seed": [run.config.seed for run in results.runs]},
         "descriptions": describe_fields(type(config)),
-        "num_train_sequences": len(task.split.train),
-        "num_validation_sequences": len(task.split.validation),
+        "num_train_sequences": len(task.splits["train"]),
+        "num_validation_sequences": len(task.splits["validation"]),
         "chance_accuracy": task.chance,
         "chance_loss": -math.log(task.chance),
         "example": results.example,

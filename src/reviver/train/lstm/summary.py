@@ -8,7 +8,6 @@ from statistics import fmean
 from typing import Any
 
 from reviver.data.build import SequenceData
-from reviver.data.sequences.custom import CustomTask
 from reviver.data.task import ACCURACY_NAMES, LOSS_NAMES
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.tasks import TOLERANCE
@@ -57,10 +56,8 @@ def last_trained(records: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | No
 
 def trained_length(run: OpenedRun) -> int:
     """Return the maximum length T that a run was trained at; of custom data, that of the longest sequence."""
-    if isinstance(run.task, CustomTask):
-        return run.task.data.max_length
     if not run.config.curriculum:
-        return int(run.config.length)
+        return run.task.max_length
     return int((last_trained(run.metrics) or {}).get("length", run.config.length))
 
 

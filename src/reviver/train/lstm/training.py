@@ -4,7 +4,7 @@ Shapes: B batch, T time, I input size, C classes.
 """
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ from reviver.cells.classifier import RNNClassifier
 from reviver.data.build import build_task
 from reviver.data.packed import epoch_order
 from reviver.data.palindromes import Palindromes
-from reviver.data.task import Sequences, Task, correct, mean_loss
+from reviver.data.task import Task, correct, mean_loss
 from reviver.lstm import kernel
 from reviver.lstm.classifier import LSTMClassifier, RecurrentClassifier
 from reviver.lstm.custom_cells import CellClassifier, probe
@@ -66,13 +66,12 @@ def build_network(
 ) -> RecurrentClassifier:
     """Return the network of a run with its initial weights, or `for_loading` others with uninitialized ones."""
     cell = parts.require("cell", config.cell) if is_reference(config.cell) else config.cell
-    longest = config.length if task.data_record is None else task.data_record["max_length"]
-    patch_size = auto_patch_size(longest) if config.patch_size == "auto" else config.patch_size
+    patch_size = auto_patch_size(task.max_length) if config.patch_size == "auto" else config.patch_size
     sizes = {"input_size": task.input_size, "num_classes": task.output_size, "patch_size": patch_size}
     rng = None if for_loading else make_rng(config.seed, "weights")
     network = new_network(select(LSTMClassifierSpec, config, **sizes), cell, rng)
     if config.init == "chrono" and rng is not None:
-        chrono(network.recurrent, -(-longest // patch_size), rng)  # T in steps of the layers: patches
+        chrono(network.recurrent, -(-task.max_length // patch_size), rng)  # T in steps of the layers: patches
     return network
 
 
@@ -206,8 +205,8 @@ def train(config: LSTMConfig, start: Start) -> RunFolder:
     if isinstance(network, RNNClassifier) and world.is_main:
         cell = network.rnn.cell
         _log.info(f"cell {cell.name}: {cell.summary()}")
-    if task.data_record is not None:
-        folder.record_data("data", task.data_record, "data", "file")
+    if task.data is not None:
+        folder.record_data("data", task.data.model_dump(mode="json"), "data", "file")
     label = cell_label(config.cell) if config.cell not in CELLS else config.cell.upper()
     with training_session(
         folder,
@@ -259,20 +258,23 @@ def train_epoch(
     order = epoch_order(config.order, data.block_edges, make_rng(config.seed, f"order/{state.epoch}"))
     batches = order.to(history.device).split(config.batch_size_at(length))
 
-    def update(batch: Sequences, _: Tensor) -> LSTMStepResult:
+    for indices in batches[state.batch :]:
+        progress = (state.epoch + state.batch / len(batches)) / config.epochs
+        set_learning_rate(optimizer, config.learning_rate_at(progress, length) * session.lr_scale)
+        batch = data[indices]
         if carried is not None:
             assert isinstance(batch, Palindromes)
             rngs = {"segment_rng": make_rng(config.seed, f"segments/{state.step}"), "rng": dropout_rng}
-            return truncated_step(network, optimizer, carried, batch, max_norm=config.max_norm, **rngs)
-        rows = world.rows(len(batch))
-        local = batch if world.size == 1 else batch.take_rows(rows)
-        options: Any = {"target": task.target, "max_norm": config.max_norm, **step_options(session, rows, dropout_rng)}
-        return train_step(network, optimizer, local.encode(), local.targets, local.lengths, **options)
-
-    def rate(done: float) -> float:
-        return config.learning_rate_at((state.epoch + done) / config.epochs, length) * session.lr_scale
-
-    for indices, result in updates(optimizer, data, batches, rate, update, first=state.batch):
+            result = truncated_step(network, optimizer, carried, batch, max_norm=config.max_norm, **rngs)
+        else:
+            rows = world.rows(len(batch))
+            local = batch if world.size == 1 else batch.take_rows(rows)
+            options: Any = {
+                "target": task.target,
+                "max_norm": config.max_norm,
+                **step_options(session, rows, dropout_rng),
+            }
+            result = train_step(network, optimizer, local.encode(), local.targets, local.lengths, **options)
         count = torch.tensor(len(indices) if carried is None else len(carried), device=history.device)
         history[state.batch] = torch.stack([result.loss * count, result.correct, count])
         state.batch += 1
@@ -287,24 +289,10 @@ def train_epoch(
     state.batch = 0
 
 
-def updates(
-    optimizer: torch.optim.Optimizer,
-    data: Sequences,
-    batches: Sequence[Tensor],
-    rate: Callable[[float], float],
-    update: Callable[[Any, Tensor], LSTMStepResult],
-    *,
-    first: int = 0,
-) -> Iterator[tuple[Tensor, LSTMStepResult]]:
-    """Update the weights by each batch of an epoch, from number `first`; yield the rows of the batch and its metrics.
-
-    `rate` returns the learning rate after a fraction of the epoch, and `update` updates the weights by a batch, whose rows in
-    `data` are its second argument.
-    """
-    for index in range(first, len(batches)):
-        for group in optimizer.param_groups:
-            group["lr"] = rate(index / len(batches))
-        yield batches[index], update(data[batches[index]], batches[index])
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Set the learning rate of all parameters."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
 
 
 def is_finished(config: LSTMConfig, state: TrainingState) -> bool:
