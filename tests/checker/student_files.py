@@ -95,6 +95,9 @@ RIGHT_LSTMS = {
     "units, inputs and classes in the code": "seq_length, input_dim, num_hidden, num_classes, batch_size, device='cpu' -> "
     "seq_length, batch_size, device='cpu' && super().__init__() -> "
     f"super().__init__(); input_dim, num_hidden, num_classes = 10, 32, 11 && {X_T} -> x[:, t]",
+    "parameters as floats": "nn.Parameter(torch.randn(input_dim, num_hidden)) -> nn.Parameter(torch.randn(input_dim, num_hidden)).float()"
+    " && nn.Parameter(torch.randn(num_hidden, num_hidden)) -> nn.Parameter(torch.randn(num_hidden, num_hidden)).float()",
+    "a word as an option": "device='cpu' -> device='cpu', rnn_type='lstm'",
     "keywords": "self, seq_length, input_dim, num_hidden, num_classes, batch_size, device='cpu' -> self, **given && "
     "super().__init__() -> super().__init__(); input_dim, num_hidden, num_classes = given['input_dim'], given['units'], given['out'];"
     " seq_length, batch_size, device = given['seq_len'], given['bsz'], 'cpu'",

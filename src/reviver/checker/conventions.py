@@ -117,7 +117,8 @@ def build(cls: Callable[..., Any], keys: tuple[str, ...], values: Mapping[str, A
             arguments |= {word: known[key] for word, key in found.items() if key and key not in OPTIONAL}
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
-        if key and not (key in OPTIONAL and has_default):
+        is_word = isinstance(parameter.default, bool | str) and key != "cpu"  # such as cell_type="lstm"
+        if key and not (has_default and (key in OPTIONAL or is_word)):
             arguments[name] = known["side" if key == "pixels" and parameter.default in (28, 64) else key]
         elif not has_default and stands_for(name, ["settings"]):
             arguments[name] = Sizes(known, keys)
