@@ -7,7 +7,7 @@ from typing import Any
 from reviver.data.build import SequenceData, build_task
 from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
-from reviver.train.description import changed_settings, command_of, setting_items
+from reviver.train.description import Item, changed_settings, command_of, run_items, setting_items
 from reviver.train.lstm.summary import scores_of, trained_length
 
 CONFIG = LSTMConfig(seed=7, epochs=1200, length=9)
@@ -34,6 +34,22 @@ def test_settings_and_the_command_name_files_without_their_folders() -> None:
     ):
         assert command_of(run_of(command=command)) == shown
     assert command_of(run_of()) == "not recorded"
+    machine = {"processor": "a CPU", "threads": 2, "device": "cpu", "system": "Linux x86_64"}
+    versions = {"torch": "2.9.0", "numpy": "2.3.0", "python": "3.12.1"}
+    facts = {"hardware": machine, "versions": versions, "changes": [{}, {}], "seconds": 120.0}
+    run = run_of(**facts, started="2026-03-01T08:30:00+00:00", status="failed", error="the loss is NaN")
+    assert run_items(run, 2.5) == [
+        Item("seed", "7"),
+        Item("epochs", "2.5 of 1,200"),
+        Item("updates", "12,345"),
+        Item("training time", "2 min", "without evaluation"),
+        Item("started", "2026-03-01"),
+        Item("hardware", "a CPU, 2 threads, cpu, Linux x86_64"),
+        Item("versions", "python 3.12.1, torch 2.9.0"),
+        Item("status", "failed", "the loss is NaN"),
+        Item("resumed in another environment", "2 times"),
+    ]
+    assert run_items(run_of())[:2] == [Item("seed", "7"), Item("updates", "12,345")]
 
 
 def record(epoch: int, loss: float | None, accuracy: float, **more: Any) -> dict[str, Any]:
