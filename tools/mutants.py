@@ -39,11 +39,12 @@ TESTS = ["tests/data", "tests/gan", "tests/lstm", "tests/runs", "tests/train", "
 TESTS += [
     "tests/cli/test_system.py",
     "tests/show/test_export.py",
+    "tests/show/test_figures.py",
     "tests/show/test_hub.py",
     "tests/sweep/test_driver.py",
 ]
 TESTS += ["--ignore=tests/lstm/test_arm.py", "--ignore=tests/runs/test_power_loss.py", "-k"]
-TESTS += ["not (bf16_equals or keep_torchs_rules or learns_a_length or lock_excludes or system_call)"]
+TESTS += ["not (bf16_equals or keep_torchs_rules or learns_a_length or system_call)"]
 """All but slow ones, where quicker ones notice the same."""
 OPTIONS = ["-q", "-p", "no:cacheprovider", "--hypothesis-profile=mutants", "--tb=line"]
 SECONDS = 40.0

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from reviver.data.sequences.labels import class_indices, class_names, stratified_split
@@ -162,6 +162,7 @@ BAD: list[tuple[str, Any, str]] = [
      "row index 1: the sequence is empty, row index 2: 'y' at step 2 is not a number, row index 2: the label is missing;"),
     ("parquet", {"sequence": [[1], None, [], [2, None], [1.0, 1e40]], "label": [1, 2, 3, 4, 5]},
      r"index 1: the sequence is empty, .* 2: the sequence is empty, .* 3: step 2 is not a number \(NaN\), and 1 more"),
+    ("parquet", {"row": ["1"], "label": ["a"]}, r"^\S+set.parquet: there is no column 'sequence' among 'row', 'label'; name"),
     ("parquet", {"sequence": [1.0], "label": ["a"]}, "column 'sequence' holds 'double'; give lists of numbers, or"),
     ("npz", {}, "there is no array 'x' among none; save plain arrays with numpy.savez: x"),
     ("npz", {"X": X, "y": Y}, "there is no array 'x' among 'X', 'y'; save plain arrays with numpy.savez: x"),
@@ -215,6 +216,7 @@ def test_classes_are_sorted_by_value_or_by_name() -> None:
     fraction=st.floats(0.01, 0.99),
     seed=st.integers(0, 2**63 - 1),
 )
+@example([2], 0.9, 0)
 def test_stratified_split(counts: list[int], fraction: float, seed: int) -> None:
     classes = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
     train, validation = stratified_split(classes, fraction, seed)

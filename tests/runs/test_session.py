@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from reviver.errors import ConfigError, DeviceError, RunFolderError
+from reviver.errors import ConfigError, DeviceError, ProcessLost, RunFolderError
 from reviver.launch import choose_device, job_id
 from reviver.rng import make_rng
 from reviver.runs import session as session_module
+from reviver.runs.distributed.world import join_world
 from reviver.runs.folder import RunFolder, refuse_existing
 from reviver.runs.session import Session, open_run, training_session
 from reviver.settings.lstm import LSTMConfig
@@ -84,6 +85,14 @@ def test_each_process_gets_a_gpu(name: str, local_rank: int, expected: str, monk
             choose_device(name)
     else:
         assert str(choose_device(name)) == expected
+
+
+def test_a_process_that_finds_no_others_says_so_on_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    for key, value in {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}.items():
+        monkeypatch.setenv(key, value)
+    problem = r"^could not connect with the other processes \(The client socket has timed out .*\); start all 2 of them"
+    with pytest.raises(ProcessLost, match=problem), join_world(torch.device("cpu"), 0.2):
+        pytest.fail("nobody is there")
 
 
 def test_only_a_restart_of_the_same_torchrun_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
