@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from reviver.cli import main
-from reviver.data.images.image_set import load_test_images
+from reviver.data.images.image_set import load_images
 from reviver.gan import inversion
 from reviver.run import load
 from reviver.show.report.results import GANResults
@@ -50,7 +50,7 @@ def test_every_command_keeps_the_colors(
     monkeypatch.setitem(inversion.project.__kwdefaults__, "steps", 10)
     call(f"gan train --data shapes --image-size {SIZE} --epochs 2 --batch-size 16 --log-every 2 --out run")
     trained = call(f"gan train-extractor --data shapes --image-size {SIZE} --epochs 1 --out shapes.safetensors")
-    assert trained["test_accuracy"] * len(load_test_images("shapes", SIZE)) % 1 == 0, "not rounded to float32"
+    assert trained["test_accuracy"] * len(load_images("shapes", SIZE, "test")) % 1 == 0, "not rounded to float32"
     data = json.loads(Path("run/run.json").read_text())["data"]
     assert (data["image_shape"], data["num_images"]) == ([3, SIZE, SIZE], 80)
     for suffix in ("png", "npz"):

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from reviver.data.images import image_files, image_set
-from reviver.data.images.image_set import from_pixels, load_images, load_test_images, to_pixels
+from reviver.data.images.image_set import from_pixels, load_images, to_pixels
 from reviver.data.images.named import DATA_SETS, data_folder
 from reviver.errors import DataError
 
@@ -67,11 +67,11 @@ def tensor(array: np.ndarray) -> torch.Tensor:
 
 
 def test_mnist_has_the_published_checksums() -> None:
-    for load, count, images_md5, labels_md5 in (
-        (load_images, 60_000, "6bbc9ace898e44ae57da46a324031adb", "a25bea736e30d166cdddb491f175f624"),
-        (load_test_images, 10_000, "2646ac647ad5339dbf082846283269ea", "27ae3e4e09519cfbb04c329615203637"),
+    for split, count, images_md5, labels_md5 in (
+        ("train", 60_000, "6bbc9ace898e44ae57da46a324031adb", "a25bea736e30d166cdddb491f175f624"),
+        ("test", 10_000, "2646ac647ad5339dbf082846283269ea", "27ae3e4e09519cfbb04c329615203637"),
     ):
-        data = load("mnist")
+        data = load_images("mnist", split=split)
         assert hashlib.md5(idx_bytes(data.images[:, 0].numpy())).hexdigest() == images_md5
         assert hashlib.md5(idx_bytes(data.labels.numpy().astype(np.uint8))).hexdigest() == labels_md5
         assert (data.images.shape, data.labels.dtype) == ((count, 1, 28, 28), torch.int64)
@@ -95,10 +95,10 @@ def test_a_folder_of_idx_files(tmp_path: Path) -> None:
     assert torch.equal(data.images, tensor(images)[:, None])
     assert (data.labels.tolist(), data.name) == ([0, 1, 2, 3, 4], tmp_path.name)
     with pytest.raises(DataError, match="has no test images to compare with; give t10k-images-idx3-ubyte in"):
-        load_test_images(str(tmp_path), 9)
+        load_images(str(tmp_path), 9, "test")
     (tmp_path / "emnist-test-images-idx3-ubyte").write_bytes(idx_bytes(images[:4]))
     (tmp_path / "emnist-train-images-idx3-ubyte").write_bytes(idx_bytes(images[:3]))
-    train, test = load_images(str(tmp_path), 9), load_test_images(str(tmp_path), 9)
+    train, test = load_images(str(tmp_path), 9), load_images(str(tmp_path), 9, "test")
     assert (len(train.images), train.labels, len(test.images)) == (3, None, 4), "labels are optional"
     (tmp_path / "emnist-train-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx_bytes(labels[:4])))
     with pytest.raises(DataError, match=r"train-labels-idx1-ubyte\.gz: it has 4 labels for 3 images; replace the file"):
@@ -202,7 +202,7 @@ def test_subfolders_are_classes(tmp_path: Path) -> None:
     assert load_images(str(tmp_path), 8).labels.tolist() == [0, 0, 0, 1, 1], "at any depth"
     assert image_files.class_folders(tmp_path) == ["cat", "dog"]
     with pytest.raises(DataError, match=r"has no test images to compare with; give .* folders train and test"):
-        load_test_images(str(tmp_path), 8)
+        load_images(str(tmp_path), 8, "test")
     write_images(tmp_path, noise(8, 8))
     assert load_images(str(tmp_path), 8).labels is None, "an image without a class"
 
@@ -211,13 +211,13 @@ def test_the_folders_train_and_test_are_splits(tmp_path: Path) -> None:
     for name in "abc":
         write_images(tmp_path / "train" / name, noise(8, 8, 3), noise(8, 8, 3))
     write_images(tmp_path / "test" / "c", noise(8, 8), noise(8, 8))
-    train, test = load_images(str(tmp_path), 8), load_test_images(str(tmp_path), 8)
+    train, test = load_images(str(tmp_path), 8), load_images(str(tmp_path), 8, "test")
     assert (train.labels.tolist(), test.labels.tolist()) == ([0, 0, 1, 1, 2, 2], [2, 2])
     assert train.image_shape == test.image_shape == (3, 8, 8), "because the training images are in color"
     assert image_files.class_folders(tmp_path) == ["a", "b", "c"]
     write_images(tmp_path / "test" / "d", noise(8, 8))
     with pytest.raises(DataError, match=r"test has the class 'd', which the training images lack; take it out"):
-        load_test_images(str(tmp_path), 8)
+        load_images(str(tmp_path), 8, "test")
 
 
 def test_a_folder_of_test_images_with_another_name_is_no_class(tmp_path: Path) -> None:
@@ -234,14 +234,14 @@ def test_labels_and_test_images_of_an_archive(tmp_path: Path) -> None:
     images[:3] |= 128  # the test images have no negative number, but the range of the training images
     arrays = {"labels": labels, "test_images": images[:3] / 127.5 - 1, "test_labels": labels[:3], "more": labels}
     path.write_bytes(npz_bytes(images=images / 127.5 - 1, **arrays))
-    train, test = load_images(str(path), 8), load_test_images(str(path), 8)
+    train, test = load_images(str(path), 8), load_images(str(path), 8, "test")
     assert (train.labels.tolist(), test.labels.tolist()) == ([1, 0, 1, 65535], [1, 0, 1])
     assert torch.equal(test.images, train.images[:3])
     source = write_array(path, npy_bytes(images))
     with pytest.raises(
         DataError, match=r"set\.npz has no test images to compare with; give .* test_images in an \.npz"
     ):
-        load_test_images(source, 8)
+        load_images(source, 8, "test")
 
 
 # Wrong files
@@ -326,8 +326,8 @@ def test_every_data_set_is_downloaded_once_and_read_upright_with_classes_from_0(
     module = ModuleType("torchvision.datasets")
     setattr(module, PREFIXES[name][0], download_data_set)
     monkeypatch.setitem(sys.modules, "torchvision.datasets", module)
-    for count, load in ((40, load_images), (20, load_test_images)):
-        data = load(name)
+    for count, split in ((40, "train"), (20, "test")):
+        data = load_images(name, split=split)
         assert torch.equal(data.images[:, 0], tensor(noise(count, 28, 28)))
         assert (data.labels.tolist(), data.name) == ([index % 5 for index in range(count)], name)
     assert load_images(name, 14).image_shape == (1, 14, 14)

@@ -20,7 +20,7 @@ from reviver.cli import main
 from reviver.data import packed as packed_module
 from reviver.data.images import image_set
 from reviver.data.images.image_files import class_folders
-from reviver.data.images.image_set import load_images, load_test_images, pack_images
+from reviver.data.images.image_set import load_images, pack_images
 from reviver.data.packed import WINDOW_BLOCKS, epoch_order, equal_blocks, unequal_blocks
 from reviver.data.sequences.custom import CustomTask
 from reviver.data.sequences.examples import PackedExamples, PackedTable, pack_sequences
@@ -89,13 +89,13 @@ def test_packed_images_are_those_of_the_source(
     if name == "folder":
         monkeypatch.chdir(source)
         source = "."
-    loads = [load_images] if "npy" in name else [load_images, load_test_images]
-    expected = [load(source, SIZE) for load in loads]
+    splits = ["train"] if "npy" in name else ["train", "test"]
+    expected = [load_images(source, SIZE, split) for split in splits]
     monkeypatch.setattr(image_set, "CHUNK_BYTES", 500)
     assert main(["data", "pack", source, "--image-size", str(SIZE), "--out", str(out)]) == 0
     assert ("packing without test images (data: " in capsys.readouterr().err) == ("npy" in name)
-    for load, one in zip(loads, expected, strict=True):
-        found = load(str(out), SIZE)
+    for split, one in zip(splits, expected, strict=True):
+        found = load_images(str(out), SIZE, split)
         assert torch.equal(found.images, one.images)
         assert (found.name, found.sha256, len(found)) == (one.name, one.sha256, len(one))
         assert (found.labels is None) == (one.labels is None)
@@ -104,7 +104,7 @@ def test_packed_images_are_those_of_the_source(
     assert np.array_equal(np.load(out / "images.npy"), expected[0].images), "plain .npy files"
     if "npy" in name:
         with pytest.raises(DataError, match="no test images to compare with; give"):
-            load_test_images(str(out), SIZE)
+            load_images(str(out), SIZE, "test")
 
 
 def test_packed_sequences_are_those_of_the_file(

@@ -15,8 +15,8 @@ from torch import nn
 
 from reviver.data import palindromes as module
 from reviver.data.build import build_task
-from reviver.data.digits import DOWNSAMPLED_SHAPES, DigitTask, ImageSequences
-from reviver.data.generated import generate
+from reviver.data.digits import DOWNSAMPLED_SHAPES, DigitTask
+from reviver.data.generated import Numbers, generate
 from reviver.data.images.named import read_mnist
 from reviver.data.palindromes import (
     Palindromes,
@@ -130,7 +130,7 @@ def test_with_a_curriculum_a_batch_has_lengths_from_half_of_t_to_t(name: str) ->
 def test_steps_of_a_range_equal_those_of_the_whole(begin: int, size: int, seed: int, mixed: bool) -> None:
     lengths = torch.randint(10, 40, (5,), generator=rng(seed)) if mixed else torch.full((5,), 30)
     halves = make_palindromes(39, 5, rng(seed)).halves
-    images = ImageSequences(torch.arange(60).byte().view(2, 30, 1), torch.zeros(2))
+    images = Numbers(torch.arange(60).byte().view(2, 30, 1), None, torch.zeros(2))
     sets: list[Any] = [adding(lengths, rng(seed), "scalar"), images]
     for encoding in ("scalar", "onehot"):
         sets += [temporal_order(lengths, rng(seed), encoding), parity(lengths, rng(seed), encoding)]
@@ -289,7 +289,7 @@ def test_validation_images_are_a_fixed_subset_of_the_training_images() -> None:
     assert torch.equal(again.splits["validation"].images, task.splits["validation"].images)
     few = DigitTask(override(config, {"data_size": 100}))
     assert [len(split.labels) for split in few.splits.values()] == [95, 5]
-    assert torch.equal(few.training(0, 28).pixels, few.training(3, 28).pixels)
+    assert torch.equal(few.training(0, 28).x, few.training(3, 28).x)
 
 
 # Palindromes

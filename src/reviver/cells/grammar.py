@@ -24,7 +24,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
-from reviver.cells.graph import FUNCTIONS, StepGraph
+from reviver.cells.graph import FUNCTIONS, Node, StepGraph
 from reviver.settings.lstm_network import CELLS, cell_label, is_cell_text, read_cell_text
 from reviver.settings.validation import refuse
 from reviver.text import did_you_mean, one_line, short_repr
@@ -144,7 +144,7 @@ class _Parser:
             quantities[name] = Quantity(node, meaning.strip(), one.lineno, source.strip())
         self.check(quantities, starts)
         on_x = {name: on_x for name, on_x in self.matrices.items() if on_x}
-        states = [name for name in quantities if name == "h" or self.graph.has("state", name)]
+        states = [name for name in quantities if name == "h" or Node("state", (), name) in self.graph.nodes]
         states.sort(key=lambda name: name != "h")
         comments = itertools.takewhile(lambda row: row.startswith("#"), self.rows)
         title = " ".join(" ".join(comments).replace("#", "").split())

@@ -79,10 +79,6 @@ class StepGraph:
             self.nodes.append(node)
         return self._index[key]
 
-    def has(self, op: str, value: str) -> bool:
-        """Return whether there is an input of this name."""
-        return Node(op, (), value) in self._index
-
     def reachable(self, roots: Iterable[int]) -> set[int]:
         """Return the nodes that some nodes depend on, with these."""
         found = set(roots)

@@ -269,7 +269,7 @@ def evaluate(
     train = image_set.load_images(config.data, image_shape[1])
     if loaded.folder.record.get("data", {}).get("sha256", train.sha256) != train.sha256:
         raise DataError(f"data: {config.data} has changed since this run was trained on it; restore the old images")
-    test = image_set.load_test_images(config.data, image_shape[1])
+    test = image_set.load_images(config.data, image_shape[1], "test")
     num_samples = num_samples or min(DEFAULT_SAMPLES, len(train.images))
     reference = reference_stats.load_reference(num_samples, feature_extractor, train, test)
     images, z = sampling.generate_samples(generator, num_samples, seed)
@@ -314,7 +314,7 @@ def train_extractor(
     check_writable(path)
     common.require_cpu()
     check("image_size", image_size, Annotated[int, Field(ge=MIN_SIZE, le=MAX_IMAGE_SIZE)])
-    train_images, test_images = image_set.load_images(data, image_size), image_set.load_test_images(data, image_size)
+    train_images, test_images = image_set.load_images(data, image_size), image_set.load_images(data, image_size, "test")
     for kind, images in (("training", train_images), ("test", test_images)):
         if images.labels is None:
             raise DataError(f"data: the {kind} images of {images.name} have no labels; {image_set.LABELED_SOURCES}")

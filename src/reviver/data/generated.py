@@ -63,14 +63,15 @@ class Numbers(Sequences):
     """Sequences of numbers."""
 
     x: Tensor
-    """[N, T, I] float32, padded with 0."""
+    """[N, T, I] float32, padded with 0, or pixels, uint8, from 0 (background) to 255."""
     lengths: Tensor | None
     targets: Tensor
     """[N], or [N, T] for one at every step; int64, or float32 for numbers."""
 
     def encode(self, begin: int = 0, end: int | None = None) -> Tensor:
-        """Return the numbers of the steps begin ≤ t < end, [N, end - begin, I]."""
-        return self.x[:, begin:end]
+        """Return the numbers of the steps begin ≤ t < end, [N, end - begin, I]; pixels become 0 to 1."""
+        x = self.x[:, begin:end]
+        return x if x.is_floating_point() else x.float() / 255
 
 
 class GeneratedTask(Task):

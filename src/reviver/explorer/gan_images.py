@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from reviver.data.images.image_files import class_folders
-from reviver.data.images.image_set import ImageSet, load_images, load_test_images
+from reviver.data.images.image_set import ImageSet, load_images
 from reviver.data.images.named import DATA_SETS, is_present
 from reviver.errors import DataError
 from reviver.explorer.blocks import Blocks, encode_f32, encode_u8
@@ -71,7 +71,7 @@ def load_real_images(run: OpenedRun) -> RealImages:
     if train.sha256 != record["sha256"] or train.image_shape != run.generator.image_shape:
         return RealImages(problem="they have changed since the training")
     try:
-        test = load_test_images(source, run.config.image_size)
+        test = load_images(source, run.config.image_size, "test")
     except DataError:
         test = None
     if test and test.image_shape != train.image_shape:

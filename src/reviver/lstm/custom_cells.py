@@ -199,44 +199,42 @@ def sample_masks(shape: tuple[int, int, int], p: float, rng: Rng, like: Tensor) 
 
 
 def probe(part: CustomClass, layers: CellLayers) -> None:
-    """Raise a ConfigError unless all cells keep the contract; see `_probe`."""
-    for index, cell in enumerate(layers.cells):
-        _probe(part, cell, layers.hidden_size if index else layers.input_size, layers.hidden_size)
-
-
-def _probe(part: CustomClass, cell: nn.Module, input_size: int, hidden_size: int) -> None:
-    """Run a copy of a cell forward and backward for some steps, twice; one that breaks the contract is a ConfigError."""
-    cell, finals = copy.deepcopy(cell).eval(), []
-    of = f"x {[PROBE_BATCH, input_size]} and {hidden_size} units"
-    for _ in range(2):
-        state: Any = None
-        with torch.random.fork_rng(devices=[]), torch.enable_grad():
-            torch.manual_seed(0)
-            for step in range(1, 1 + PROBE_STEPS):
-                x = torch.randn(PROBE_BATCH, input_size, requires_grad=True) * 1.0  # no leaf, as in a second layer
-                inputs = x, *_entries(state)
-                before = [tensor.clone() for tensor in inputs]
-                with explaining("cell", part, f"cell(x, state) of {of} at step {step}"):
-                    state = cell(x, state)
-                if not all(map(torch.equal, inputs, before)):
-                    _refuse(part, f"must not change x and state in place, which other layers read, at step {step}")
-                entries = (state,) if isinstance(state, Tensor) else state
-                if not isinstance(entries, tuple) or not all(isinstance(one, Tensor) for one in entries):
-                    names = ", ".join(type(one).__name__ for one in entries) if isinstance(entries, tuple) else ""
-                    got = f"({names})" if names else f"a {type(state).__name__}"
-                    _refuse(part, f"must return h [B, H] or a tuple of tensors whose first is h, got {got}")
-                shapes = [[*one.shape] for one in entries]
-                if shapes[:1] != [[PROBE_BATCH, hidden_size]]:
-                    found = shapes[0] if shapes else "nothing"
-                    _refuse(part, f"must return h of shape {[PROBE_BATCH, hidden_size]}, got {found} at step {step}")
-        finals.append(entries)
-    if not entries[0].requires_grad:
-        _refuse(part, "must return h with a gradient, got one that is detached from x; use torch alone")
-    if not all(map(torch.equal, *finals)):
-        problem = "got something else for the same x: keep all state in what it returns, and none on self"
-        _refuse(part, f"must return what x and state determine, {problem}")
-    with explaining("cell", part, f"the gradient of {of}"):
-        entries[0].sum().backward()
+    """Run copies of all cells forward and backward for some steps, twice; one that breaks the contract is a ConfigError."""
+    for index, module in enumerate(layers.cells):
+        cell, finals = copy.deepcopy(module).eval(), []
+        input_size, hidden_size = layers.hidden_size if index else layers.input_size, layers.hidden_size
+        of = f"x {[PROBE_BATCH, input_size]} and {hidden_size} units"
+        for _ in range(2):
+            state: Any = None
+            with torch.random.fork_rng(devices=[]), torch.enable_grad():
+                torch.manual_seed(0)
+                for step in range(1, 1 + PROBE_STEPS):
+                    x = torch.randn(PROBE_BATCH, input_size, requires_grad=True) * 1.0  # no leaf, as in a second layer
+                    inputs = x, *_entries(state)
+                    before = [tensor.clone() for tensor in inputs]
+                    with explaining("cell", part, f"cell(x, state) of {of} at step {step}"):
+                        state = cell(x, state)
+                    if not all(map(torch.equal, inputs, before)):
+                        _refuse(part, f"must not change x and state in place, which other layers read, at step {step}")
+                    entries = (state,) if isinstance(state, Tensor) else state
+                    if not isinstance(entries, tuple) or not all(isinstance(one, Tensor) for one in entries):
+                        names = ", ".join(type(one).__name__ for one in entries) if isinstance(entries, tuple) else ""
+                        got = f"({names})" if names else f"a {type(state).__name__}"
+                        _refuse(part, f"must return h [B, H] or a tuple of tensors whose first is h, got {got}")
+                    shapes = [[*one.shape] for one in entries]
+                    if shapes[:1] != [[PROBE_BATCH, hidden_size]]:
+                        found = shapes[0] if shapes else "nothing"
+                        _refuse(
+                            part, f"must return h of shape {[PROBE_BATCH, hidden_size]}, got {found} at step {step}"
+                        )
+            finals.append(entries)
+        if not entries[0].requires_grad:
+            _refuse(part, "must return h with a gradient, got one that is detached from x; use torch alone")
+        if not all(map(torch.equal, *finals)):
+            problem = "got something else for the same x: keep all state in what it returns, and none on self"
+            _refuse(part, f"must return what x and state determine, {problem}")
+        with explaining("cell", part, f"the gradient of {of}"):
+            entries[0].sum().backward()
 
 
 def _entries(state: Any) -> tuple[Tensor, ...]:

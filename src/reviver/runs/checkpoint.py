@@ -35,6 +35,7 @@ from reviver.files.read import parse_json, read_metadata
 
 NAME = re.compile(r"step-([0-9]+)\.safetensors")
 BEST = "best.safetensors"
+POSITION = ("epoch", "batch", "step", "seconds")
 
 
 @dataclass
@@ -71,10 +72,7 @@ def save_checkpoint(folder: Path, state: TrainingState, counts: Mapping[str, int
     stay. A run folder that was removed is not recreated: that is a RunFolderError.
     """
     position = {
-        "epoch": state.epoch,
-        "batch": state.batch,
-        "step": state.step,
-        "seconds": state.seconds,
+        **{name: getattr(state, name) for name in POSITION},
         **{f"{name}_count": count for name, count in counts.items()},
         "extra": state.extra,
     }
@@ -114,8 +112,8 @@ def restore_checkpoint(folder: Path, state: TrainingState, names: Sequence[str] 
         for name, tensor in state.tensors.items():
             tensor.copy_(tensors[f"tensors/{name}"])
         counts = {name: position[f"{name}_count"] for name in names}
-        state.epoch, state.batch, state.step = position["epoch"], position["batch"], position["step"]
-        state.seconds = float(position["seconds"])
+        for name in POSITION:
+            setattr(state, name, position[name])
         state.extra.clear()
         state.extra.update(position["extra"])
     state.best_networks = None

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from reviver.cli import main
-from reviver.data.images.image_set import load_images, load_test_images
+from reviver.data.images.image_set import load_images
 from reviver.errors import ConfigError
 from reviver.gan.scores.feature_extractor import weights_path
 from reviver.gan.scores.monitor import create_monitor, find_collapse, find_collapses, progress_line
@@ -53,7 +53,7 @@ def test_the_last_record_equals_the_scores_of_the_finished_run(scored: RunFolder
     assert len({one["fid"] for one in records}) == 2
     assert load(scored.path).scores == records
     assert scored.record["eval_seconds"] > 0
-    reference = load_reference(N, None, load_images("mnist"), load_test_images("mnist"))
+    reference = load_reference(N, None, load_images("mnist"), load_images("mnist", split="test"))
     scores = score_generator(load(scored.path).generator, N, CONFIG.seed, reference=reference)
     for name in ("fid", "kid", "precision", "recall", "density", "coverage", "class_kl", "spacing"):
         assert record[name] == getattr(scores.samples, name)

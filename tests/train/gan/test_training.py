@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from reviver.cli import main
-from reviver.data.images.image_set import ImageSet, from_pixels, load_images, load_test_images, to_pixels
+from reviver.data.images.image_set import ImageSet, from_pixels, load_images, to_pixels
 from reviver.errors import ConfigError, DataError, DivergenceError, Interrupted, RunFolderError
 from reviver.gan.ema import recompute_batch_norm
 from reviver.gan.networks import Generator
@@ -62,7 +62,7 @@ def test_both_networks_learn_digits(tmp_path: Path) -> None:
     run = load(
         train(replace(GAN_PRESETS["original"], data=str(tmp_path / "digits.npy"), **values), tmp_path / "run").path
     )
-    test = from_pixels(load_test_images("mnist").images)
+    test = from_pixels(load_images("mnist", split="test").images)
     with torch.no_grad():
         assert run.discriminator(torch.rand(500, 1, 28, 28) * 2 - 1).mean() < 0.25
         assert run.discriminator(test[:500]).mean() > 0.35

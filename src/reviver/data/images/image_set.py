@@ -116,11 +116,6 @@ def load_images(source: str, image_size: int = 28, split: str = "train") -> Imag
     return ImageSet(images, labels, name)
 
 
-def load_test_images(source: str, image_size: int = 28) -> ImageSet:
-    """Read the test images that belong to the training images of `load_images`; if there are none, that is a DataError."""
-    return load_images(source, image_size, "test")
-
-
 def to_pixels(images: Tensor) -> Tensor:
     """Convert images in [-1, 1] to bytes of the same shape; values beyond the range are clipped."""
     return ((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
@@ -132,7 +127,7 @@ def from_pixels(pixels: Tensor) -> Tensor:
 
 
 def find_source(source: str, image_size: int, split: str) -> ImageSource:
-    """Return the images of a split, `train` or `test`, as `load_images` and `load_test_images` read them."""
+    """Return the images of a split, `train` or `test`, as `load_images` reads them."""
     path = Path(source)
     if source in NAMES:
         readers = {"mnist": read_mnist, MNIST_10K: read_small_mnist}

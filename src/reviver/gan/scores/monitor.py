@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
-from reviver.data.images.image_set import ImageSet, load_test_images
+from reviver.data.images.image_set import ImageSet, load_images
 from reviver.errors import ConfigError, DataError
 from reviver.gan.networks import Generator
 from reviver.gan.sampling import generate_samples
@@ -76,7 +76,7 @@ def create_monitor(config: GANConfig, train: ImageSet) -> TrainingMonitor | None
     try:
         extractor = load_extractor(config.data, train.image_shape, config.extractor)
         class_fractions(train, extractor)
-        num_samples, test = min(config.eval_samples, len(train)), load_test_images(config.data, config.image_size)
+        num_samples, test = min(config.eval_samples, len(train)), load_images(config.data, config.image_size, "test")
         check_num_samples("eval_samples", num_samples, train, test)
         return TrainingMonitor(config, num_samples, extractor, train, test)
     except (ConfigError, DataError) as error:

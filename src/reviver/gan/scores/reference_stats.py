@@ -17,7 +17,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from reviver.data.images.image_set import LABELED_SOURCES, ImageSet, load_images, load_test_images, to_pixels
+from reviver.data.images.image_set import LABELED_SOURCES, ImageSet, load_images, to_pixels
 from reviver.errors import ConfigError, DataError
 from reviver.files.cache import cached
 from reviver.gan.scores import metrics
@@ -114,7 +114,7 @@ def load_reference(
     ConfigError, too few test images or training images without the classes of the extractor are a DataError.
     """
     extractor = extractor or FeatureExtractor.pinned()
-    train, test = train or load_images("mnist"), test or load_test_images("mnist")
+    train, test = train or load_images("mnist"), test or load_images("mnist", split="test")
     check_num_samples("num_samples", num_samples, train, test)
     fractions = class_fractions(train, extractor)
     content = [(images.sha256, images.image_shape) for images in (train, test)], fractions.tolist()

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional
 
-from reviver.data.images.image_set import ImageSet, from_pixels, load_images, load_test_images
+from reviver.data.images.image_set import ImageSet, from_pixels, load_images
 from reviver.files.atomic import atomic_write
 from reviver.gan.scores.feature_extractor import DigitClassifier
 from reviver.rng import make_rng
@@ -71,7 +71,7 @@ def train_classifier(
 
 def accuracy(classifier: DigitClassifier, test: ImageSet | None = None) -> float:
     """Return the fraction of labeled test images, by default MNIST's, that are classified correctly."""
-    test = test or load_test_images("mnist")
+    test = test or load_images("mnist", split="test")
     assert test.labels is not None
     return float((classifier.probabilities(from_pixels(test.images)).argmax(1) == test.labels).double().mean())
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from reviver.data.images.image_set import from_pixels, load_test_images
+from reviver.data.images.image_set import from_pixels, load_images
 from reviver.data.palindromes import PalindromeTask
 from reviver.errors import DataError
 from reviver.gan.interpolation import (
@@ -230,7 +230,7 @@ def _recognize_digits(run: OpenedRun, classifier: DigitClassifier) -> dict[str, 
         classifier.probabilities(generate_samples(generator, NUM_CLASSIFIED, run.config.seed)[0])
         for generator in (untrained_generator, run.generator)
     )
-    test = load_test_images("mnist")
+    test = load_images("mnist", split="test")
     assert test.labels is not None
     indices = torch.randperm(len(test.images), generator=make_rng(run.config.seed, "judged"))[:NUM_CLASSIFIED]
     real = classifier.probabilities(from_pixels(test.images[indices]))
