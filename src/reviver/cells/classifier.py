@@ -40,7 +40,7 @@ class RNNClassifier(RecurrentClassifier):
     ) -> None:
         loaded = load_cell(cell)
         stack: Any = {"num_layers": num_layers, "dropout": dropout, "bidirectional": bidirectional, **options}
-        RNNClassifierSpec(  # checks them
+        spec = RNNClassifierSpec(
             cell=loaded.text,
             input_size=input_size,
             hidden_size=hidden_size,
@@ -49,7 +49,7 @@ class RNNClassifier(RecurrentClassifier):
             patch_size=patch_size,
             **stack,
         )
-        super().__init__(input_size, pooling, patch_size)
+        super().__init__(spec)
         width = patch_size * input_size
         self.rnn = RNN(loaded, width, hidden_size, batch_first=True, device=device, dtype=dtype, **stack)
         self.add_output(num_classes, device, dtype)

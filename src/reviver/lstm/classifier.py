@@ -15,7 +15,7 @@ from reviver.data.build import SequenceData
 from reviver.files.pretrained import PretrainedMixin
 from reviver.lstm.layer import LSTM, TAGS, check_batch, checked_lengths, integer_lengths, is_inside
 from reviver.rng import Rng
-from reviver.settings.lstm_network import OPTIONS, LSTMClassifierSpec, Pooling
+from reviver.settings.lstm_network import OPTIONS, LSTMClassifierSpec, Pooling, RNNClassifierSpec
 from reviver.settings.validation import refuse
 
 
@@ -43,9 +43,9 @@ class RecurrentClassifier(PretrainedMixin, nn.Module):
     _data_model, _tags = SequenceData, TAGS
     _call = "probabilities = network(x).softmax(-1)  # x [B, T, I]"
 
-    def __init__(self, input_size: int, pooling: Pooling, patch_size: int) -> None:
+    def __init__(self, spec: LSTMClassifierSpec | RNNClassifierSpec) -> None:
         super().__init__()
-        self.input_size, self.pooling, self.patch_size = input_size, pooling, patch_size
+        self.input_size, self.pooling, self.patch_size = spec.input_size, spec.pooling, spec.patch_size
 
     @property
     def recurrent(self) -> Any:
@@ -213,7 +213,7 @@ class LSTMClassifier(RecurrentClassifier):
             patch_size=patch_size,
             **options,
         )
-        super().__init__(input_size, pooling, patch_size)
+        super().__init__(spec)
         flags: Any = {"batch_first": True, "bidirectional": bidirectional, "device": device, "dtype": dtype}
         chosen = {name: getattr(spec, name) for name in OPTIONS}
         self.lstm = LSTM(patch_size * input_size, hidden_size, num_layers, **flags, **chosen)

@@ -19,6 +19,7 @@ from reviver.errors import ConfigError
 from reviver.lstm.classifier import RecurrentClassifier
 from reviver.lstm.layer import checked_lengths, is_inside
 from reviver.rng import Rng, rand
+from reviver.settings.lstm_network import LSTMClassifierSpec
 from reviver.settings.parts import CustomClass, explaining
 from reviver.settings.validation import refuse
 
@@ -38,22 +39,14 @@ class CellLayers(nn.Module):
 
     num_directions = 1
 
-    def __init__(
-        self,
-        part: CustomClass,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int,
-        hidden_dropout: float,
-        dropout: float,
-    ) -> None:
+    def __init__(self, part: CustomClass, spec: LSTMClassifierSpec) -> None:
         super().__init__()
-        self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
-        self.hidden_dropout, self.dropout = hidden_dropout, dropout
+        self.input_size, self.hidden_size, self.num_layers = spec.input_size, spec.hidden_size, spec.num_layers
+        self.hidden_dropout, self.dropout = spec.hidden_dropout, spec.dropout
         self.cells = nn.ModuleList()
-        for size in (input_size, *[hidden_size] * (num_layers - 1)):
+        for size in (spec.input_size, *[spec.hidden_size] * (spec.num_layers - 1)):
             with explaining("cell", part, f"{part.name}(input_size, hidden_size)"):
-                cell = part.build(size, hidden_size)
+                cell = part.build(size, spec.hidden_size)
             if not isinstance(cell, nn.Module):
                 _refuse(part, f"must be a subclass of torch.nn.Module, got one of {type(cell).__bases__[0].__name__}")
             self.cells.append(cell)
@@ -155,29 +148,18 @@ class CellLayers(nn.Module):
 class CellClassifier(RecurrentClassifier):
     """`CellLayers`, and a linear layer on the final hidden state of the last one.
 
-    `rng` is the random number generator of the initial weights; the other arguments are those of `LSTMClassifier`.
+    `spec` has the arguments of `LSTMClassifier`, and `rng` is the random number generator of the initial weights.
     """
 
     _layers = "layers"
 
-    def __init__(
-        self,
-        part: CustomClass,
-        input_size: int,
-        hidden_size: int,
-        num_classes: int,
-        *,
-        num_layers: int = 1,
-        hidden_dropout: float = 0.0,
-        dropout: float = 0.0,
-        rng: torch.Generator | None = None,
-    ) -> None:
-        super().__init__(input_size, "last", 1)
+    def __init__(self, part: CustomClass, spec: LSTMClassifierSpec, rng: torch.Generator | None = None) -> None:
+        super().__init__(spec)
         with torch.random.fork_rng(devices=[]):
             if rng is not None:
                 torch.manual_seed(int(torch.randint(2**62, (), generator=rng, device="cpu")))
-            self.layers = CellLayers(part, input_size, hidden_size, num_layers, hidden_dropout, dropout)
-            self.add_output(num_classes, None, None)
+            self.layers = CellLayers(part, spec)
+            self.add_output(spec.num_classes, None, None)
         if rng is not None:
             self.reset_output(rng)
 

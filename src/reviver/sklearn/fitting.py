@@ -128,7 +128,7 @@ def train_network(
             print(f"[{type(estimator).__name__}] {text}")  # noqa: T201
         if validation is not None:
             found = Score(metrics["validation_loss"], metrics["validation_score"], len(validation.examples))
-            keep_best(state, network, found, patience=patience)
+            keep_best(state, found, patience=patience)
             if stopped_early(patience, state.epoch, state.extra["improved"]["epoch"]):
                 break
     if state.best_networks is not None:

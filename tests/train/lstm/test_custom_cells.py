@@ -18,6 +18,7 @@ from reviver.cli import main
 from reviver.errors import ConfigError
 from reviver.lstm.classifier import LSTMClassifier
 from reviver.lstm.custom_cells import CellClassifier
+from reviver.settings.lstm_network import LSTMClassifierSpec
 from reviver.settings.parts import CustomClass, Parts
 from reviver.sklearn import SequenceClassifier
 from reviver.train.lstm.training import train
@@ -41,6 +42,11 @@ class Mine(nn.Module):
 """
 
 
+def classifier_of(cls: type, input_size: int, hidden_size: int, num_classes: int, **options: Any) -> CellClassifier:
+    sizes = {"input_size": input_size, "hidden_size": hidden_size, "num_classes": num_classes}
+    return CellClassifier(CustomClass(cls), LSTMClassifierSpec(**sizes, **options))
+
+
 @pytest.fixture
 def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """Return the reference of a cell in the working folder."""
@@ -50,7 +56,7 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_torchs_lstm_cell_computes_the_same_as_ours() -> None:
-    own = CellClassifier(CustomClass(nn.LSTMCell), 3, 5, 4, num_layers=2).eval()
+    own = classifier_of(nn.LSTMCell, 3, 5, 4, num_layers=2).eval()
     ours = LSTMClassifier(3, 5, 4, num_layers=2, single_bias=False).eval()
     with torch.no_grad():
         for layer, cell in enumerate(own.layers.cells):
@@ -69,7 +75,7 @@ def test_torchs_lstm_cell_computes_the_same_as_ours() -> None:
 
 def test_a_network_of_custom_cells_is_no_pretrained_model() -> None:
     with pytest.raises(ConfigError, match="LSTMCell cannot be exported; give one whose cell is a text"):
-        CellClassifier(CustomClass(nn.LSTMCell), 3, 5, 4).save_pretrained("model")
+        classifier_of(nn.LSTMCell, 3, 5, 4).save_pretrained("model")
 
 
 def test_dropout_acts_on_h_at_every_step_in_training_only() -> None:
@@ -81,7 +87,7 @@ def test_dropout_acts_on_h_at_every_step_in_training_only() -> None:
         def forward(self, x: Tensor, state: Tensor | None) -> Tensor:
             return torch.ones(len(x), self.size) if state is None else state + 1
 
-    network, x = CellClassifier(CustomClass(Counter), 1, 500, 2, hidden_dropout=0.5), torch.zeros(1, 3, 1)
+    network, x = classifier_of(Counter, 1, 500, 2, hidden_dropout=0.5), torch.zeros(1, 3, 1)
     assert network.eval().layers(x)[0][0, :, 0].tolist() == [1, 2, 3]
     output = network.train().layers(x, rng=torch.Generator().manual_seed(0))[0][0]
     assert {*output[0].tolist()} == {0.0, 2.0}
@@ -120,7 +126,7 @@ def test_a_cell_sees_each_running_row_once_and_no_padding() -> None:
             assert (x != 7).all(), "padding"
             return super().forward(x, state)
 
-    network = CellClassifier(CustomClass(Watching), 2, 4, 3).eval()
+    network = classifier_of(Watching, 2, 4, 3).eval()
     x, lengths = torch.randn(3, 5, 2), torch.tensor([5, 1, 3])
     x[1, 1:], x[2, 3:] = 7.0, 7.0
     assert network.state_sizes == [(4,)]

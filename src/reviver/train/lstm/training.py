@@ -6,7 +6,7 @@ Shapes: B batch, T time, I input size, C classes.
 import logging
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -80,8 +80,7 @@ def new_network(
 ) -> RecurrentClassifier:
     """Return a network with weights sampled from `rng`, uninitialized if it is None; torch's generator is not used."""
     if isinstance(cell, CustomClass):
-        names = "input_size", "hidden_size", "num_classes", "num_layers", "hidden_dropout", "dropout"
-        custom = CellClassifier(cell, **{name: getattr(spec, name) for name in names}, rng=rng)
+        custom = CellClassifier(cell, spec, rng)
         if not custom.W_out.is_meta:
             probe(cell, custom.layers)
         return custom
@@ -224,7 +223,7 @@ def train(config: LSTMConfig, start: Start) -> RunFolder:
                 stage = curriculum.next_stage(config, state.extra)
                 length = config.lengths[stage.number]
                 if stage.trains:
-                    train_epoch(session, network, optimizer, task, length, config, carried)
+                    train_epoch(session, task, length, carried)
                 validation = _validate(session, network, task, length, stage.trains)
                 session.check_finite(torch.tensor([[validation.loss]]), state.step, ("validation loss",))
                 passed = config.curriculum and validation.accuracy >= config.threshold_at(length)
@@ -232,7 +231,7 @@ def train(config: LSTMConfig, start: Start) -> RunFolder:
                 if stage.trains and is_snapshot_due(state.epoch, config) and world.is_main:
                     save_snapshot(folder, network, state.step, state.epoch, validation.accuracy)
                 if stage.trains or passed:
-                    keep_best(state, network, validation, length, config.patience)
+                    keep_best(state, validation, length, config.patience)
                 if config.curriculum:
                     curriculum.advance(state.extra, stage, passed=passed)
                 if (stage.trains and state.epoch % config.checkpoint_every == 0) or is_finished(config, state):
@@ -240,17 +239,10 @@ def train(config: LSTMConfig, start: Start) -> RunFolder:
     return folder
 
 
-def train_epoch(
-    session: Session,
-    network: RecurrentClassifier,
-    optimizer: torch.optim.Optimizer,
-    task: Task,
-    length: int,
-    config: LSTMConfig,
-    carried: CarriedBatch | None = None,
-) -> None:
+def train_epoch(session: Session, task: Task, length: int, carried: CarriedBatch | None = None) -> None:
     """Train for one epoch at `length`, or for the rest of it after a resume, on whole sequences, or segments of `carried`."""
-    state, world = session.state, session.world
+    state, world, config = session.state, session.world, task.config
+    network, optimizer = cast("RecurrentClassifier", state.networks["network"]), state.optimizers["network"]
     history, dropout_rng = state.tensors["history"], state.rngs["dropout"]
     if state.batch == 0:
         history.zero_()
@@ -339,10 +331,8 @@ def _log_validation(session: Session, validation: Score, length: int, trained: b
     session.progress.update(done, text)
 
 
-def keep_best(
-    state: TrainingState, network: RecurrentClassifier, validation: Score, length: int = 0, patience: int | None = None
-) -> None:
-    """Keep a copy of the weights of `network` if their metrics are the best so far, see `rank_checkpoint`."""
+def keep_best(state: TrainingState, validation: Score, length: int = 0, patience: int | None = None) -> None:
+    """Keep a copy of the weights if their metrics are the best so far, see `rank_checkpoint`."""
     best, improved = state.extra.get("best"), state.extra.get("improved")
     metrics = {
         "step": state.step,
@@ -355,4 +345,5 @@ def keep_best(
         state.extra["improved"] = metrics
     if best is None or rank_checkpoint(metrics, patience) > rank_checkpoint(best, patience):
         state.extra["best"] = metrics
-        state.best_networks = {"network": {key: value.clone() for key, value in network.state_dict().items()}}
+        weights = state.networks["network"].state_dict()
+        state.best_networks = {"network": {key: value.clone() for key, value in weights.items()}}
