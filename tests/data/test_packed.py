@@ -42,8 +42,7 @@ LABELS = np.arange(40) % 3
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make blocks of five gray images, so that small data has many."""
-    for function in (packed_module.equal_blocks, packed_module.unequal_blocks):
-        monkeypatch.setattr(function, "__defaults__", (5 * SIZE * SIZE,))
+    monkeypatch.setattr(packed_module, "BLOCK_BYTES", 5 * SIZE * SIZE)
 
 
 @pytest.fixture
@@ -142,8 +141,11 @@ def test_packed_sequences_are_those_of_the_file(
 
 @pytest.mark.parametrize("count", [1, 16, 17, 192, 1000])
 @pytest.mark.parametrize("rows", [1, 3, 64])
-def test_an_epoch_has_every_index_once_and_mixes_neighbors_only_within_a_window(count: int, rows: int) -> None:
-    edges = equal_blocks(count, 1, rows)
+def test_an_epoch_has_every_index_once_and_mixes_neighbors_only_within_a_window(
+    count: int, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packed_module, "BLOCK_BYTES", rows)
+    edges = equal_blocks(count, 1)
     orders = [epoch_order("blocks", edges, make_rng(0, f"order/{epoch}")) for epoch in (0, 0, 1)]
     for order in orders:
         assert order.sort().values.tolist() == list(range(count))
@@ -159,14 +161,16 @@ def test_an_epoch_has_every_index_once_and_mixes_neighbors_only_within_a_window(
 @given(sizes=st.lists(st.integers(1, 50), min_size=1, max_size=40), block=st.integers(1, 60))
 def test_blocks_hold_all_rows_and_about_the_block_size(sizes: list[int], block: int) -> None:
     ends = torch.tensor(sizes).cumsum(0)
-    edges = unequal_blocks(ends, block).tolist()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(packed_module, "BLOCK_BYTES", block)
+        edges, equal = unequal_blocks(ends).tolist(), equal_blocks(len(sizes), sizes[0]).tolist()
     assert (edges[0], edges[-1], edges) == (0, len(sizes), sorted(set(edges)))
     starts = [0, *ends.tolist()]
     for begin, end in itertools.pairwise(edges):
         assert len({start // block for start in starts[begin:end]}) == 1
         assert end == len(sizes) or starts[end] // block > starts[begin] // block
     rows = max(1, block // sizes[0])
-    assert equal_blocks(len(sizes), sizes[0], block).tolist() == [*range(0, len(sizes), rows), len(sizes)]
+    assert equal == [*range(0, len(sizes), rows), len(sizes)]
 
 
 # Training

@@ -164,19 +164,19 @@ def refuse_existing(out: Path) -> None:
         raise RunFolderError(f"{out}: exists already and is never overwritten; choose another --out")
 
 
-def equal_blocks(num_rows: int, row_bytes: int, block_bytes: int = BLOCK_BYTES) -> Tensor:
+def equal_blocks(num_rows: int, row_bytes: int) -> Tensor:
     """Return the edges [B + 1] of blocks of equal rows: as many in each as fit, at least one; the last has the rest."""
-    rows = max(1, block_bytes // max(1, row_bytes))
+    rows = max(1, BLOCK_BYTES // max(1, row_bytes))
     return torch.cat([torch.arange(0, num_rows, rows), torch.tensor([num_rows])])
 
 
-def unequal_blocks(ends: Tensor, block_bytes: int = BLOCK_BYTES) -> Tensor:
+def unequal_blocks(ends: Tensor) -> Tensor:
     """Return the edges [B + 1] of blocks of rows of different sizes, given the position in bytes after each, [N], N ≥ 1.
 
-    A block ends with the row that reaches the next multiple of `block_bytes`, so that a long row makes a larger block.
+    A block ends with the row that reaches the next multiple of `BLOCK_BYTES`, so that a long row makes a larger block.
     """
     starts = torch.cat([ends.new_zeros(1), ends[:-1]])
-    block = starts // block_bytes
+    block = starts // BLOCK_BYTES
     inner = torch.nonzero(block[1:] != block[:-1]).flatten() + 1
     return torch.cat([torch.tensor([0]), inner, torch.tensor([len(ends)])])
 

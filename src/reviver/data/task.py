@@ -119,6 +119,12 @@ class Task:
         self.chance = definition.chance
 
     @property
+    def input_text(self) -> str:
+        """Description of the input in words."""
+        suffix = "; one-hot vectors" if self.config.encoding == "onehot" else ""
+        return self.definition.inputs + suffix
+
+    @property
     def max_length(self) -> int:
         """T of the longest sequence."""
         return self.config.length if self.data is None else self.data.max_length

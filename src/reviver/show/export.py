@@ -73,14 +73,13 @@ def to_onnx(model: OpenedRun | Network, path: str | Path, *, opset: int | None =
     elif run is not None:
         data = SequenceData.of_task(run.config, run.task)
         options = {"target": data.target, "standardization": data.standardization}
-        inputs = run.task.definition.inputs + ("; one-hot vectors" if data.encoding == "onehot" else "")
-        options["description"] = f"{lstm_onnx.INPUT}: {inputs}"
+        options["description"] = f"{lstm_onnx.INPUT}: {run.task.input_text}"
         metadata = {"task": data.task, "target": data.target, "encoding": data.encoding, "length": str(data.length)}
         if data.classes is not None:
             metadata["classes"] = json.dumps(data.classes, ensure_ascii=False)
         if data.standardization is not None:
             metadata["standardization"] = data.standardization.model_dump_json()
-        metadata["input"] = inputs
+        metadata["input"] = run.task.input_text
     name = type(network).__name__
     if run is not None:
         source = source_of(run)
