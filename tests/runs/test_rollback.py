@@ -66,7 +66,7 @@ def test_rollback_restores_the_last_checkpoint_and_halves_the_learning_rate(
     with diverging(13, 6e-4) as rates:
         assert main(["lstm", "train", *options, "--out", str(tmp_path / "run")]) == 0
     folder = RunFolder.open(tmp_path / "run")
-    assert (folder.status, folder.rollbacks) == ("finished", ONE_ROLLBACK)
+    assert (folder.status, folder.record["rollbacks"]) == ("finished", ONE_ROLLBACK)
     assert rates == [1e-3] * 15 + [5e-4] * 10, "the epoch that diverged must be repeated"
     assert [record["step"] for record in folder.read_metrics()] == [5, 10, 15, 20]
     assert all(math.isfinite(record["train_loss"]) for record in folder.read_metrics())
@@ -86,7 +86,7 @@ def test_max_rollbacks_limits_the_rollbacks(limit: int, attempts: str, tmp_path:
         train(replace(ROLLBACK, max_rollbacks=limit), tmp_path / "run")
     assert rates == [*[1e-3] * 15, *[5e-4] * 5, *[2.5e-4] * 5][: 15 + 5 * limit]
     folder = RunFolder.open(tmp_path / "run")
-    assert (folder.status, folder.rollbacks) == ("failed", ONE_ROLLBACK * limit)
+    assert (folder.status, folder.record["rollbacks"]) == ("failed", ONE_ROLLBACK * limit)
     assert find_checkpoint(folder.checkpoints, "last").stem == "step-000010"
 
 
@@ -109,7 +109,7 @@ def test_diverged_run_can_be_resumed_with_rollbacks(tmp_path: Path) -> None:
         with pytest.raises(DivergenceError, match="step 14: train loss is nan; the last good checkpoint is kept"):
             train(TINY, tmp_path / "run")
         folder = train(ROLLBACK, tmp_path / "run")
-    assert (folder.status, folder.rollbacks) == ("finished", ONE_ROLLBACK)
+    assert (folder.status, folder.record["rollbacks"]) == ("finished", ONE_ROLLBACK)
     assert folder.record["config"]["on_nan"] == "rollback"
 
 
@@ -121,7 +121,7 @@ def test_gan_rolls_back_after_a_non_finite_loss_or_weight(at: int, quantity: str
     with diverging(at, 1.5e-4) as rates:
         folder = train(replace(GAN, ema=0.9, on_nan="rollback"), "run")
     last_good = (at - 1) // 3 * 3
-    (rollback,) = folder.rollbacks
+    (rollback,) = folder.record["rollbacks"]
     assert (rollback["quantity"], rollback["back_to"]) == (quantity, last_good)
     assert rates == [2e-4] * (last_good + 3) + [1e-4] * (12 - last_good)
     assert [record["step"] for record in folder.read_metrics()] == [2, 4, 6, 8, 10, 12]

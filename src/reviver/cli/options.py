@@ -222,4 +222,4 @@ def open_gan(run: str, device: str, seed: int | None, networks: str | None) -> t
 def describe_rollbacks(folder: "RunFolder") -> list[str]:
     """Return a line for each return to a checkpoint after a value that was not finite."""
     text = "  step {step}: {quantity} was not finite; returned to step {back_to} with half the learning rate"
-    return [text.format_map(rollback) for rollback in folder.rollbacks]
+    return [text.format_map(rollback) for rollback in folder.record.get("rollbacks", ())]

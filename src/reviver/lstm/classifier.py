@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from reviver.data.build import SequenceData
+from reviver.errors import DataError
 from reviver.files.pretrained import PretrainedMixin
-from reviver.lstm.layer import LSTM, TAGS, check_batch, checked_lengths, integer_lengths, is_inside
+from reviver.lstm.layer import LSTM, TAGS, checked_lengths, integer_lengths, is_inside
 from reviver.rng import Rng
 from reviver.settings.lstm_network import OPTIONS, LSTMClassifierSpec, Pooling, RNNClassifierSpec
 from reviver.settings.validation import refuse
@@ -122,7 +123,8 @@ class RecurrentClassifier(PretrainedMixin, nn.Module):
             DataError: if the shape of x or a length does not fit.
             ConfigError: if `every_step` does not fit the pooling or the patches.
         """
-        check_batch(x, self.input_size)
+        if x.dim() != 3 or x.shape[-1] != self.input_size or x.shape[1] == 0:
+            raise DataError(f"x must be [B, T, I] with I = {self.input_size}, got shape {list(x.shape)}")
         if every_step and (self.pooling, self.patch_size) != ("last", 1):
             problem = f"got True with pooling {self.pooling!r} and patch_size {self.patch_size}"
             refuse("every_step", f"must be False for a classifier that pools or patches the steps, {problem}")

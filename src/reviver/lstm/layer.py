@@ -430,12 +430,6 @@ def integer_lengths(lengths: Tensor | Sequence[int], device: torch.device) -> Te
     return given.to(torch.int64)
 
 
-def check_batch(x: Tensor, input_size: int) -> None:
-    """Raise a DataError unless `x` is a batch of sequences [B, T, I] with I = `input_size` and at least one step."""
-    if x.dim() != 3 or x.shape[-1] != input_size or x.shape[1] == 0:
-        raise DataError(f"x must be [B, T, I] with I = {input_size}, got shape {list(x.shape)}")
-
-
 def checked_lengths(lengths: Tensor | Sequence[int], x: Tensor) -> Tensor:
     """Validate the lengths of a batch x [T, B, I]; return them as int64 [B] on the device of x."""
     steps, batch, _ = x.shape

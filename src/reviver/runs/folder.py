@@ -132,11 +132,6 @@ class RunFolder:
         except (Timeout, OSError) as error:  # nobody can train in a folder that cannot be written
             return isinstance(error, Timeout)
 
-    @property
-    def rollbacks(self) -> list[dict[str, Any]]:
-        """Rollbacks to a checkpoint, oldest first; see `reviver.runs.records.Rollback`."""
-        return list(self.record.get("rollbacks", []))
-
     def read_config(self, cls: type[Config]) -> Config:
         """Return the settings of the run as an instance of `cls`; one that is out of range is a `RunFolderError`."""
         with explain_read_errors(self.record_path):

@@ -291,7 +291,7 @@ def _collect_run(run: OpenedRun) -> dict[str, Any]:
         "commit": versions.get("commit"),
         "hardware": record.get("hardware", {}),
         "versions": versions,
-        "rollbacks": run.folder.rollbacks,
+        "rollbacks": run.folder.record.get("rollbacks", []),
         "changes": list(filter(None, map(describe_changes, record.get("changes", [])))),
     }
 

@@ -76,22 +76,16 @@ class SampleWriter:
     """
 
     def __init__(
-        self,
-        folder: RunFolder,
-        config: GANConfig,
-        data: ImageSet,
-        generator: Generator,
-        discriminator: Discriminator,
-        z: Tensor,
+        self, folder: RunFolder, config: GANConfig, data: ImageSet, networks: tuple[Generator, Discriminator], z: Tensor
     ) -> None:
         self._folder = folder
         self._steps = snapshot_steps(config, len(data.images), data.image_shape)
         self._grids = find_grids(config, count_batches(len(data.images), config.batch_size))
-        self._generator, self._discriminator, self._z = generator, discriminator, z
+        (self._generator, self._discriminator), self._z = networks, z
         chosen = choose_real_images(len(data.images), len(z), config.seed)
         self._real, self._real_labels = data.images[chosen], None
-        if generator.num_classes and data.labels is not None:
-            self._real_labels = one_hot(data.labels[chosen], generator.num_classes).to(z.device)
+        if (num_classes := self._generator.num_classes) and data.labels is not None:
+            self._real_labels = one_hot(data.labels[chosen], num_classes).to(z.device)
 
     def is_due(self, step: int) -> bool:
         """Return whether there is a snapshot after `step` updates."""

@@ -104,7 +104,7 @@ def train(config: GANConfig, start: Start) -> RunFolder:
         folder.record_data("extractor_sha256", extractor.sha256, "extractor", "file")
     grid_classes = torch.arange(GRID_SIZE) % num_classes if num_classes else None
     grid_z = models.generator.sample_latents(GRID_SIZE, make_rng(config.seed, "grid"), grid_classes).to(device)
-    samples = SampleWriter(folder, config, data, models.eval_generator, models.discriminator, grid_z)
+    samples = SampleWriter(folder, config, data, (models.eval_generator, models.discriminator), grid_z)
     files = ("metrics",) if monitor is None else ("metrics", "scores")
     with training_session(
         folder,

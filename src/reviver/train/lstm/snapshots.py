@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 from reviver.files.file_errors import explain_read_errors
 from reviver.lstm.classifier import RecurrentClassifier
+from reviver.runs.checkpoint import TrainingState
 from reviver.runs.folder import RunFolder
 from reviver.settings.lstm import LSTMConfig
 
@@ -24,8 +25,7 @@ class LSTMSnapshot(NamedTuple):
 
     epoch: int
     step: int
-    validation_accuracy: float | None
-    """Accuracy on the validation data, see `reviver.lstm.scoring.Score`; None if it was not measured then."""
+    validation_accuracy: float
     network: RecurrentClassifier
 
 
@@ -37,13 +37,11 @@ def is_snapshot_due(epoch: int, config: LSTMConfig) -> bool:
     return epoch in (4**k for k in range(epoch.bit_length())) or epoch == config.epochs // 2
 
 
-def save_snapshot(
-    folder: RunFolder, network: RecurrentClassifier, step: int, epoch: int, validation_accuracy: float
-) -> None:
-    """Save the weights of `network` after `step` updates and `epoch` epochs; see `RunFolder.write_snapshot` for errors."""
+def save_snapshot(folder: RunFolder, state: TrainingState, validation_accuracy: float) -> None:
+    """Save the weights of a state; see `RunFolder.write_snapshot` for errors."""
     accuracy = torch.tensor(validation_accuracy, dtype=torch.float64)
-    values = {"network": network.state_dict(), "epoch": torch.tensor(epoch), "validation_accuracy": accuracy}
-    folder.write_snapshot(step, values)
+    values = {"network": state.networks["network"].state_dict(), "epoch": torch.tensor(state.epoch)}
+    folder.write_snapshot(state.step, values | {"validation_accuracy": accuracy})
 
 
 def read_snapshots(folder: RunFolder, current: RecurrentClassifier) -> list[LSTMSnapshot]:

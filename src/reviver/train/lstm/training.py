@@ -229,7 +229,7 @@ def train(config: LSTMConfig, start: Start) -> RunFolder:
                 passed = config.curriculum and validation.accuracy >= config.threshold_at(length)
                 _log_validation(session, validation, length, stage.trains, config)
                 if stage.trains and is_snapshot_due(state.epoch, config) and world.is_main:
-                    save_snapshot(folder, network, state.step, state.epoch, validation.accuracy)
+                    save_snapshot(folder, state, validation.accuracy)
                 if stage.trains or passed:
                     keep_best(state, validation, length, config.patience)
                 if config.curriculum:
