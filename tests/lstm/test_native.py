@@ -117,6 +117,7 @@ MESSAGES = [
     ({"REVIVER_NATIVE": "yes"}, r"REVIVER_NATIVE must be one of 0, 1, prebuilt, compile, x86-64-v4\+bf16, .* 'yes'"),
     ({"CXX": "gone"}, r"no C\+\+ compiler found \(gone\); install one, or set CXX to its name"),
     pytest.param({"CXX": "false"}, r"\S*false failed: no message", marks=needs_compiler),
+    pytest.param({"REVIVER_CXXFLAGS": "-fnonsense"}, r"\S*c\+\+ failed: .*-fnonsense.*", marks=needs_compiler),
     pytest.param({"CXX": "c++", "REVIVER_CACHE": f"{__file__}/cache"}, ".*test_native.*", marks=needs_compiler),
 ]
 
