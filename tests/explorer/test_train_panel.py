@@ -106,6 +106,17 @@ def test_an_lstm_trains_pauses_forks_and_goes_back(show: Show) -> None:
     )
 
 
+def test_a_click_on_start_counts_before_the_network_has_begun(show: Show) -> None:
+    page = show("#facts")
+    page.evaluate("""() => new MutationObserver((_, observer) => {
+        const start = document.querySelector(".train-bar .play");  // in the task in which it appears
+        if (start) [observer.disconnect(), start.click()];
+    }).observe(document.body, { childList: true, subtree: true })""")
+    page.click("nav [data-panel='train']")
+    expect(page.get_by_role("button", name="Pause", exact=True)).to_be_visible()
+    poll(lambda: update(page) > 5)
+
+
 def test_the_network_reads_typed_digits_and_leaving_the_panel_pauses(show: Show) -> None:
     page = show(SMALL + "&digits=907")
     press(page, "One update")

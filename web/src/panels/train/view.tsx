@@ -1,5 +1,5 @@
 /** What trains on one screen: its settings, what the network makes of one palindrome or of 25 latents, and its curves. */
-import { useEffect } from "preact/hooks";
+import { useLayoutEffect } from "preact/hooks";
 import { isPhone } from "../../kit/player";
 import { Bar, News } from "./bar";
 import { Below } from "./below";
@@ -13,11 +13,12 @@ import { Task } from "./task";
 export function Train({ model }: { model: Model }) {
   const { session, state, own, digits, problems } = model;
   const cells = useCells();
-  useEffect(() => {
+  // Before anybody can press Start: effects after the next picture come late in a hidden tab, and would discard what it began.
+  useLayoutEffect(() => {
     model.open();
     return () => session.pause();
   }, []);
-  useEffect(() => void session.read(digits.value), [digits.value]);
+  useLayoutEffect(() => void session.read(digits.value), [digits.value]);
   return (
     <div
       class="stack run-panel run-body train"
