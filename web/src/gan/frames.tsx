@@ -1,7 +1,7 @@
 /** Images of latents with what D and the classifier make of them. */
 import { ClassBars } from "../charts/bars";
 import { Distribution, scoreText } from "../charts/distribution";
-import { argmax, percent } from "../kit/format";
+import { topClass } from "../kit/format";
 import type { GanContent } from "../kit/manifest";
 import { row } from "../kit/tensors";
 import type { Gan } from "./gan";
@@ -37,8 +37,7 @@ export function lengthText({ noiseSize }: GanContent, latent: Float32Array) {
 /** The most probable class and its probability, or nothing without a classifier. */
 export function classText({ classifier }: GanContent, { probabilities }: Frame): string {
   if (!classifier || !probabilities) return "";
-  const top = argmax(probabilities);
-  return `${classifier.classNames[top]},\u00a0${percent(probabilities[top])}`;
+  return topClass(classifier.classNames, probabilities).join(",\u00a0");
 }
 
 export const dText = ({ isLogOdds }: GanContent, { logit }: Frame) => scoreText(logit, isLogOdds);

@@ -1,5 +1,7 @@
 /** Numbers and words as the page writes them. */
-export { maxIndex as argmax } from "d3-array";
+import { maxIndex as argmax } from "d3-array";
+
+export { argmax };
 
 export type Format = (value: number) => string;
 
@@ -50,11 +52,18 @@ export const precise = (value: number, digits: number) => String(Number(value.to
  * - `short`: with three digits that matter, for charts.
  */
 export function percent(p: number, form: "bounded" | "fixed" | "short" = "bounded"): string {
+  if (Number.isNaN(p)) return "not a number";
   if (form === "fixed") return `${(100 * p).toFixed(1)} %`;
   if (form === "short") return `${(100 * p).toLocaleString("en", { maximumSignificantDigits: 3 })} %`;
   if (p > 0 && p < 0.01) return "<\u00a01\u00a0%";
   if (p < 1 && p > 0.99) return ">\u00a099\u00a0%";
   return `${Math.round(100 * p)}\u00a0%`;
+}
+
+/** The most probable class and its probability; no class where all are not a number. */
+export function topClass(names: readonly string[], probabilities: ArrayLike<number>): [name: string, part: string] {
+  const top = argmax(Array.from(probabilities));
+  return [names[top] ?? "no class", percent(probabilities[top] ?? NaN)];
 }
 
 export const capital = (text: string) => text.charAt(0).toUpperCase() + text.slice(1);

@@ -2,7 +2,7 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { announce } from "../../kit/announce";
 import { Button, bound, NumberField, Toggle, type Cell } from "../../kit/controls";
-import { argmax, formatExact, percent } from "../../kit/format";
+import { argmax, formatExact, percent, topClass } from "../../kit/format";
 import type { LstmContent } from "../../kit/manifest";
 import { ScrollTable } from "../../kit/table";
 import { Group } from "./controls";
@@ -76,7 +76,7 @@ function summaryOf(content: LstmContent, [plain, ...outputs]: Float64Array[]) {
   if (content.target === "number") return `The output with masks 0 to ${count - 1}${progress}.`;
   const best = argmax(plain);
   const votes = outputs.filter((output) => argmax(output) === best).length;
-  const name = content.classNames[best];
+  const [name] = topClass(content.classNames, plain);
   return `${votes} of ${count} masks predict ${name}, as the network does without dropout${progress}.`;
 }
 

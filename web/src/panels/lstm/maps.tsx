@@ -85,6 +85,7 @@ export function ClassMap({ scene, selected: { step }, onSelect }: PictureProps) 
   const map = useMemo(() => classContent(scene), [scene]);
   const names = scene.content.classNames;
   const labels = names.map((name, k) => ({ place: (k + 0.5) / names.length, name, marked: k === map.marked }));
+  const top = scenes.classAfter(scene.content, scene.shown.trace.outputs!, step); // -1 where all are not a number
   const isFull = names.length <= MAX_CLASSES;
   return (
     <StepMap
@@ -94,7 +95,7 @@ export function ClassMap({ scene, selected: { step }, onSelect }: PictureProps) 
       content={map}
       steps={scenes.stepAxis(scene)}
       rows={isFull ? labels : endLabels(names)}
-      selection={{ column: step, row: scenes.classAfter(scene.content, scene.shown.trace.outputs!, step) }}
+      selection={{ column: step, row: Math.max(0, top) }}
       describe={({ column, row }) => {
         const value = map.values[column * map.rows + row];
         return `${scenes.stepText(scene, column)}: ${valueText(scene, `P(${names[row]})`, value)}`;

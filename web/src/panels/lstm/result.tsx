@@ -48,6 +48,7 @@ function prediction(content: LstmContent, { trace, target }: Reading): Component
 function since(content: LstmContent, { outputs, output, steps }: Trace) {
   if (content.target !== "class" || !outputs || steps < 2) return "";
   const last = argmax(output);
+  if (last < 0) return ""; // all are not a number
   let step = steps - 1;
   while (step > 0 && classAfter(content, outputs, step - 1) === last) step--;
   const name = content.classNames[last];
@@ -68,6 +69,7 @@ export function Carrier({ model: { content, scene, select } }: { model: Model })
     (_, u) => b.values[state][step * H + u] - a.values[state][step * H + u],
   );
   const unit = argmax(changes.map(Math.abs));
+  if (unit < 0) return null; // all are not a number
   if (changes[unit] === 0) return <p>After the last step that this cell reads, its states do not differ.</p>;
   const mean = gate && formatExact(rowMeans(a.values[gate], first.trace.steps, H)[unit], 2);
   return (

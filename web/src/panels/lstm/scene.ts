@@ -6,7 +6,7 @@
 import { extent } from "d3-array";
 import { type Binning, type ColorScale, rowMeans } from "../../charts/colors";
 import type { Steps } from "../../charts/steps";
-import { argmax, formatExact, percent } from "../../kit/format";
+import { argmax, formatExact, topClass } from "../../kit/format";
 import type { LstmContent } from "../../kit/manifest";
 import { gateOf, largest, scaleOf, sortUnits, stateOf } from "../../lstm/quantities";
 import type { CellTrace, Target, Trace } from "../../lstm/trace";
@@ -115,8 +115,8 @@ export function stepAxis({ content, first, second, steps }: Scene): Steps {
 
 export function outputText(content: LstmContent, { output }: Trace): string {
   if (content.target === "number") return formatExact(output[0]);
-  const best = argmax(output);
-  return `${content.classNames[best]} (${percent(output[best])})`;
+  const [name, part] = topClass(content.classNames, output);
+  return `${name} (${part})`;
 }
 
 export const classAfter = ({ outputSize: C }: LstmContent, outputs: Float64Array, t: number) =>

@@ -28,7 +28,7 @@ export type Picture = Point & { image: HTMLCanvasElement; extent: number };
 
 interface Cell {
   image: HTMLCanvasElement | null; // Null where only the class is wanted
-  classIndex: number; // -1 without a classifier
+  classIndex: number; // -1 without a classifier, or where its outputs are not a number
   confidence: number; // Probability of this class
 }
 
@@ -97,7 +97,7 @@ export class Cells {
       this.#cells.set(`${places[n].column},${places[n].row}`, {
         image: this.withImages ? imageCanvas(pixels, imageShape) : null,
         classIndex,
-        confidence: probabilities ? probabilities[classIndex] : 0,
+        confidence: probabilities?.[classIndex] ?? 0,
       });
     });
   }

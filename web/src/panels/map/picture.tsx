@@ -9,11 +9,11 @@ const COLORS = [
   ...["#c79f8c", "#eba3cf", "#b4b4b4", "#cfd04f", "#58c9cf"],
 ];
 
-export const classColor = (classIndex: number) => COLORS[classIndex % COLORS.length];
+export const classColor = (classIndex: number) => COLORS[classIndex % COLORS.length] ?? "#ffffff";
 
-/** A name of at most three letters, else the index. */
+/** A name of at most three letters, else the index; nothing for no class. */
 export const shortName = (names: string[], classIndex: number) =>
-  names[classIndex]?.length <= 3 ? names[classIndex] : String(classIndex);
+  names[classIndex]?.length > 3 ? String(classIndex) : (names[classIndex] ?? "");
 
 export const ClassLegend = ({ names }: { names: string[] }) => (
   <div class="row class-legend" role="list" aria-label="Colors of the predicted classes">

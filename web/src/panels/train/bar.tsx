@@ -26,8 +26,8 @@ export function Bar({ model }: { model: Model }) {
   const present = usePresent();
   const chooser = useRef<HTMLInputElement>(null);
   const kinds = [
-    ["lstm", session.sequences.value ? "LSTM on own sequences" : "LSTM on palindromes"],
-    ["gan", "GAN on images"],
+    ["lstm", "LSTM"],
+    ["gan", "GAN"],
   ] as const;
   /** A number that is none must not train with another one. */
   const go = (what: () => unknown) => () => {

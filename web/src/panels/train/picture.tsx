@@ -4,7 +4,7 @@ import { ClassColumns } from "../../charts/bars";
 import { rowMeans } from "../../charts/colors";
 import type { Cell } from "../../charts/heatmap";
 import { StepMap } from "../../charts/steps";
-import { argmax, formatExact, percent } from "../../kit/format";
+import { argmax, formatExact, topClass } from "../../kit/format";
 import { Image, type ImageShape } from "../../kit/image";
 import { row } from "../../kit/tensors";
 import { gateOf, isGate, namesOf, roleOf, scaleOf, sortedLabels, sortUnits, titleOf } from "../../lstm/quantities";
@@ -47,13 +47,13 @@ function Answer({ model: { session }, seen: { trace, status } }: { model: Model;
   const own = session.sequences.value;
   const names = own?.classes ?? NAMES;
   const last = Float32Array.from(probabilities.subarray((digits.length - 1) * names.length));
-  const answer = argmax(last);
-  const verdict = answer === digits[0] ? "right" : "wrong";
+  const [name, part] = topClass(names, last);
+  const verdict = argmax(last) === digits[0] ? "right" : "wrong";
   return (
     <div class="stack train-answer">
       <p>
         {status.step ? "The answer is " : "Before training it guesses "}
-        <strong>{`${names[answer]} (${percent(last[answer])})`}</strong>
+        <strong>{`${name} (${part})`}</strong>
         {!own && [`, the first digit is ${digits[0]}: `, <span class={verdict}>{verdict}</span>]}.
       </p>
       <ClassColumns names={names} probabilities={last} />
