@@ -81,9 +81,9 @@ def edit_manifest(page: Path, out: Path, edit: Callable[[dict[str, Any]], None])
     return out
 
 
-def load_some_images(source: str, image_size: int = 28) -> ImageSet:
+def load_some_images(source: str, image_size: int = 28, split: str = "train") -> ImageSet:
     """Load 12 000 images in place of the 60 000 of MNIST, so that training takes seconds, and other images as they are."""
-    found = load_images(source, image_size)
-    if source != "mnist" or found.labels is None:
+    found = load_images(source, image_size, split)
+    if source != "mnist" or split == "test" or found.labels is None:
         return found
     return ImageSet(found.images[:12_000], found.labels[:12_000], source)
