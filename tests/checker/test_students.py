@@ -131,6 +131,17 @@ def test_what_is_not_understood_is_not_wrong_and_says_what_to_write() -> None:
     assert outcome.text.startswith("it reads one step fewer than seq_length")
 
 
+@pytest.mark.parametrize(("letters", "status"), [("gifo", "failed"), ("klmn", "unclear")])
+def test_an_unknown_mistake_counts_if_the_gates_are_known_by_their_names(letters: str, status: str) -> None:
+    renamed = [
+        f"{old} -> {old.replace(f'_{a}', f'_{b}')}"
+        for a, b in zip("gifo", letters, strict=True)
+        for old in (f"W_{a}x", f"W_{a}h", f"b_{a}")
+    ]
+    edits = " && ".join([f"'gifo' -> '{letters}'", *renamed, "c = g * i -> c = g * i * i"])
+    assert check(files.LSTM, edits)["sequence"].status == status
+
+
 def test_a_notebook_counts_without_its_magics_and_its_training() -> None:
     cells = [
         "%matplotlib inline\n!pip install torch\n",

@@ -103,6 +103,13 @@ def read_step(result: Any) -> dict[str, Any]:
     raise Failure(f"a step must return a state (h, c) and gates (i, f, g, o), or h and c, got {short_repr(result)}")
 
 
+def doubt(failure: Failure, layouts: Sequence[Layout]) -> None:
+    """Raise Unclear if a failure may come from how weights were read: it is no known mistake, and no name tells the gates."""
+    if failure.mistake is None and layouts and not any(each.is_named for each in layouts):
+        text = f"the numbers are those of no order of the gates, and of no mistake that is known here: {failure}"
+        raise Unclear(text, "name the weights by their gates, such as W_f and b_f")
+
+
 def step_examples(is_square: bool) -> tuple[Tensor, LSTMState, LSTMWeights]:
     """Return input, state and weights of a step."""
     batch, inputs, hidden = (4, 4, 4) if is_square else (2, 3, 5)
@@ -123,7 +130,12 @@ def check_step(names: Namespace) -> str:
 
         return derivatives(scalar, {"x": x, "h": state.h, "c": state.c} | by_name(w))
 
-    step = compare(values, make_cells(names), wrong.step, wrong.STEP_MISTAKES)
+    cells = make_cells(names)
+    try:
+        step = compare(values, cells, wrong.step, wrong.STEP_MISTAKES)
+    except Failure as failure:
+        doubt(failure, [each.args[1] for each in cells if isinstance(each, partial)])
+        raise
     x, state, w = given = step_examples(False)
     before = copy.deepcopy(given)
     step(*given)
@@ -381,6 +393,8 @@ def explain_failure(names: Namespace, readings: Sequence[Reading], tolerance: fl
     )
     if failure.mistake is None and ("*guessed" in names or is_single):
         raise Unclear(f"{cls} may be no LSTM: {failure}", "call the network LSTM")
+    if not str(failure).startswith("the gradient"):  # then the values agree
+        doubt(failure, () if "Recaller" in names else reading.layouts)
     calls = re.findall(rf"(?<!class )\b{cls}\((?:\w+=)?[\w.]+( \+ 1)?", unparsed(names))
     is_left_out = failure.mistake is not None and failure.mistake.name == wrong.LEFT_OUT and not reading.extra
     if "Recaller" in names or not is_left_out or (calls and not any(calls)):
