@@ -117,7 +117,7 @@ WRONG = {
     "other shape": (MINE.replace("return self.layers(z)", "return self.layers(z)[:, :, 1:]"), r"G\(z\) must have the shape \[3, 1, 8, 8\]"),
     "no tanh": (MINE.replace("nn.Tanh()", "nn.Softplus(), nn.Threshold(9, 3)"), r"G\(z\) must be in \[-1, 1\], got up to 3"),
     "a number": (MINE.replace("return self.layers(x)", "return 3"), r"D\(x\) must .* got a int"),
-    "one logit": (MINE.replace("return self.layers(x)", "return self.layers(x).sum()"), r"D\(x\) must have the shape \[3\]"),
+    "one logit": (MINE.replace("return self.layers(x)", "return self.layers(x).sum()"), r"Discriminator: D\(x\) must have the shape \[3\]"),
     "detached": (MINE.replace("return self.layers(z)", "return self.layers(z).detach()"), "Generator: must return .* with a gradient"),
     "no syntax": ("class Generator(", "mine.py cannot be run: SyntaxError"),
 }  # fmt: skip

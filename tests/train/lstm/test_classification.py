@@ -64,6 +64,8 @@ def test_scores_are_those_of_scikit_learn(num_classes: int, size: int, absent: t
         assert score["support"] == support
     wrong = Counter(zip(true.tolist(), predicted.tolist(), strict=True))
     assert set(confusions(report)) == {(i, j, count) for (i, j), count in wrong.items() if i != j}
+    sizes = [count for *_, count in confusions(report)]
+    assert sizes == sorted(sizes, reverse=True)
     counts = targets.bincount(minlength=num_classes)
     assert report["chance"] == counts.max().item() / size
     assert report["balanced_chance"] == pytest.approx(1 / counts.count_nonzero().item())
