@@ -115,6 +115,7 @@ def test_every_kind_of_run_fits_a_phone(show: Show, small_page: Path) -> None:
         page.get_by_label("Run", exact=True).select_option(label=kind)
         expect(page.get_by_role("img", name=re.compile("^Hidden state h"))).to_be_visible()
         expect(map_of(page, "forget gate f")).to_have_count(0 if kind == "rnn" else 1)
+        page.get_by_text("Settings", exact=True).click()
         page.get_by_label("Compare with a second sequence").check()
         expect(page.locator(".lstm-result")).to_contain_text("Second sequence: ")
         check_fits(page)

@@ -187,6 +187,22 @@ def test_a_long_text_is_refused_when_it_is_pasted(show: Show) -> None:
 LAYOUTS = {"laptop": (1366, 768), "small laptop": (1280, 720), "phone": (390, 844)}
 
 
+def check_in_view(page: Page, part: str, height: int) -> None:
+    box = page.locator(part).first.bounding_box()
+    assert box is not None
+    assert 0 <= box["y"] < box["y"] + box["height"] <= height, part
+
+
+@pytest.mark.parametrize("screen", LAYOUTS)
+def test_what_a_trained_network_computes_is_in_the_first_view(screen: str, show: Show) -> None:
+    width, height = LAYOUTS[screen]
+    page = show("#lstm", width=width)
+    page.set_viewport_size({"width": width, "height": height})
+    parts = [".lstm-main input", ".lstm-result", ".lstm-main .heatmap"]
+    for part in parts if screen == "phone" else [*parts, ".heatmap >> nth=2", "[type=range]", ".heatmap >> nth=4"]:
+        check_in_view(page, part, height)
+
+
 @pytest.mark.parametrize("net", ["lstm", "gan"])
 @pytest.mark.parametrize("screen", LAYOUTS)
 def test_what_learns_is_in_the_first_view(net: str, screen: str, show: Show) -> None:
@@ -202,9 +218,7 @@ def test_what_learns_is_in_the_first_view(net: str, screen: str, show: Show) -> 
             poll(lambda: update(page) > 5)
             press(page, "Pause")
         for part in parts:
-            box = page.locator(part).first.bounding_box()
-            assert box is not None
-            assert 0 <= box["y"] < box["y"] + box["height"] <= height, (part, started)
+            check_in_view(page, part, height)
         controls = page.locator("main :is(button, input, select, textarea)").evaluate_all(
             """(all, height) => all.filter((one) => one.checkVisibility()).map((one) => one.getBoundingClientRect())
                 .filter(({ top, bottom, width }) => width && bottom > 0 && top < height).length""",

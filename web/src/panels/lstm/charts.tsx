@@ -1,4 +1,4 @@
-/** What stands above the maps of the cell: the input, the output after each step, the gradients, and the attention. */
+/** What stands below the maps of the cell: the input, the output after each step, the gradients, and the attention. */
 import type { ComponentProps } from "preact";
 import { useMemo } from "preact/hooks";
 import { ClassBars } from "../../charts/bars";
@@ -18,14 +18,6 @@ export function Charts(props: PictureProps) {
   const { content, first, shown, steps } = props.scene;
   const hasOutputs = readingsOf(props.scene).every(({ trace }) => trace.outputs);
   const isNumber = content.target === "number";
-  const results = !(isNumber && hasOutputs) && (
-    <div>
-      {!isNumber && <Bars {...props} />}
-      {!hasOutputs && <p class="note">{whyNoOutputs(content)}</p>}
-    </div>
-  );
-  const isLate = content.inputKind === "numbers" && !isNumber; // four pictures: those over time stand side by side
-  const last = formatExact(first.trace.output[0]);
   const { target } = shown;
   return (
     <div class="lstm-charts steps-grid">
@@ -36,14 +28,18 @@ export function Charts(props: PictureProps) {
           {...props}
           title="output"
           line="output"
-          label={`Output after each of ${steps} steps; the last is ${last}`}
+          label={`Output after each of ${steps} steps; the last is ${formatExact(first.trace.output[0])}`}
           level={typeof target === "number" ? { value: target, name: `target ${formatExact(target)}` } : null}
           pick={({ outputs }) => outputs!}
         />
       )}
-      {!isLate && results}
       <Gradients {...props} />
-      {isLate && results}
+      {!(isNumber && hasOutputs) && (
+        <div>
+          {!isNumber && <Bars {...props} />}
+          {!hasOutputs && <p class="note">{whyNoOutputs(content)}</p>}
+        </div>
+      )}
       {first.trace.attention && (
         <PerStep
           {...props}
@@ -93,7 +89,7 @@ function Gradients({ scene, selected: { step }, onSelect }: PictureProps) {
   const { norms } = first.trace.cells[cell];
   const states = Object.keys(norms).reverse(); // that beside h first
   if (!states.length)
-    return <p class="note">Without a target there is no loss and no gradient. Choose a target class above.</p>;
+    return <p class="note">Without a target there is no loss and no gradient. Choose a target class.</p>;
   const suffix = second ? ", first" : "";
   const others = second?.trace.cells[cell].norms ?? {};
   const lines: StepLine[] = [

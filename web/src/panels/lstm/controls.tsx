@@ -66,7 +66,7 @@ export function SequenceControls({ model: { content, state } }: { model: Model }
   const names = examples.map((_, k) => [String(k + 1), exampleName(content, k)] as const);
   const next = (current: string) => String((Number(current) % examples.length) + 1);
   return (
-    <Group title="Sequence">
+    <>
       <SequenceField content={content} label={fieldLabel(content)} of={state.first} />
       <div class="row controls">
         {names.length > 0 && <Select label="Example" of={state.chosenExample} choices={[["", "choose"], ...names]} />}
@@ -81,7 +81,7 @@ export function SequenceControls({ model: { content, state } }: { model: Model }
           choices={[["", "none"], ...indexed(content.classNames)]}
         />
       )}
-    </Group>
+    </>
   );
 }
 

@@ -2,6 +2,7 @@
 import { effect, useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import { announceSoon } from "../../kit/announce";
+import { isPhone } from "../../kit/player";
 import { loadLstm } from "../../lstm/lstm";
 import { networkPanel, runPanel } from "../../page/panel";
 import { Charts } from "./charts";
@@ -38,18 +39,27 @@ export function LstmAtWork({ model }: { model: Model }) {
   const pictures = { scene: scene.value, selected: selected.value, onSelect };
   return (
     <div class="stack lstm" ref={element} aria-busy={isBusy.value}>
-      <div class="columns" style={{ "--least": "15rem" }}>
-        <SequenceControls model={model} />
-        <ComparisonControls model={model} />
-        <NetworkControls model={model} />
-        <DropoutControls model={model} spread={spread} />
+      <div class="columns lstm-main">
+        <section aria-label="Controls">
+          <SequenceControls model={model} />
+          <details open={!isPhone()}>
+            <summary>Settings</summary>
+            <div class="stack">
+              <SelectionControls model={model} />
+              <ComparisonControls model={model} />
+              <NetworkControls model={model} />
+              <DropoutControls model={model} spread={spread} />
+            </div>
+          </details>
+        </section>
+        <section class="lstm-picture" aria-label="Picture">
+          {spread.value && <Spread model={model} />}
+          <Result model={model} />
+          <Carrier model={model} />
+          <Maps {...pictures} />
+        </section>
       </div>
-      {spread.value && <Spread model={model} />}
-      <Result model={model} />
-      <Carrier model={model} />
-      <SelectionControls model={model} />
       <Charts {...pictures} />
-      <Maps {...pictures} />
       <Details {...pictures} />
       <Hints content={content} />
     </div>

@@ -1,7 +1,7 @@
 /** The bar that stays: network, start and pause, one update, speed, where the run stands, and a menu of the rest; its news. */
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { bound, Button, Select } from "../../kit/controls";
+import { bound, Button, named, Select } from "../../kit/controls";
 import { CopyField } from "../../kit/copy";
 import { formatNumber, percent } from "../../kit/format";
 import { isGan, type Run } from "../../kit/runs";
@@ -10,6 +10,7 @@ import type { Model } from "./model";
 import type { Pace, Session } from "./session";
 import { settingsOf } from "./settings";
 
+const KINDS = named({ lstm: "LSTM", gan: "GAN" });
 const PACES = [
   ["0", "full speed"],
   ["10", "10 updates/s"],
@@ -25,10 +26,6 @@ export function Bar({ model }: { model: Model }) {
   const experiment = model.chosen.value;
   const present = usePresent();
   const chooser = useRef<HTMLInputElement>(null);
-  const kinds = [
-    ["lstm", "LSTM"],
-    ["gan", "GAN"],
-  ] as const;
   /** A number that is none must not train with another one. */
   const go = (what: () => unknown) => () => {
     const [wrong] = Object.values(state.wrong.value);
@@ -42,7 +39,7 @@ export function Bar({ model }: { model: Model }) {
   return (
     <section class="train-bar" aria-label="Training">
       <div class="row controls">
-        <Select label="Network" of={bound(state.kind.value, model.choose)} choices={kinds} />
+        <Select label="Network" of={bound(state.kind.value, model.choose)} choices={KINDS} />
         {isRunning.value ? (
           <Button class="primary play" onClick={() => session.pause()}>
             Pause

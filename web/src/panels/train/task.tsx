@@ -9,12 +9,7 @@ const MAX_TEXT = 2000; // Characters of a sequence
 
 export function Task({ model }: { model: Model }) {
   const images = model.images.value;
-  if (model.state.kind.value === "lstm")
-    return (
-      <div class="train-task">
-        <Reading model={model} />
-      </div>
-    );
+  if (model.state.kind.value === "lstm") return <Reading model={model} />;
   return (
     <p class="train-task">
       {images
@@ -37,17 +32,19 @@ function Reading({ model: { session, state } }: { model: Model }) {
     if (!problemOf(text)) of.value = text;
   };
   return (
-    <TextField
-      label={
-        own
-          ? "The network reads these numbers. Which class are they?"
-          : "Read these digits. Which one completes the palindrome?"
-      }
-      of={bound(typed.value ?? of.value, type)}
-      hint={own ? undefined : "Read backwards, a palindrome is the same: it ends with its first digit."}
-      problem={typed.value === null ? "" : problemOf(typed.value)}
-      aria-invalid={typed.value !== null}
-      {...{ class: "command", inputMode: own ? "text" : "numeric", autocomplete: "off", maxLength: MAX_TEXT }}
-    />
+    <div class="train-task">
+      <TextField
+        label={
+          own
+            ? "The network reads these numbers. Which class are they?"
+            : "Read these digits. Which one completes the palindrome?"
+        }
+        of={bound(typed.value ?? of.value, type)}
+        hint={own ? undefined : "Read backwards, a palindrome is the same: it ends with its first digit."}
+        problem={typed.value === null ? "" : problemOf(typed.value)}
+        aria-invalid={typed.value !== null}
+        {...{ class: "command", inputMode: own ? "text" : "numeric", autocomplete: "off", maxLength: MAX_TEXT }}
+      />
+    </div>
   );
 }
