@@ -49,7 +49,8 @@ def test_settings_and_the_command_name_files_without_their_folders() -> None:
         Item("status", "failed", "the loss is NaN"),
         Item("resumed in another environment", "2 times"),
     ]
-    assert run_items(run_of())[:2] == [Item("seed", "7"), Item("updates", "12,345")]
+    killed = Item("status", "killed while it trained")
+    assert run_items(run_of(status="running")) == [Item("seed", "7"), Item("updates", "12,345"), killed]
 
 
 def record(epoch: int, loss: float | None, accuracy: float, **more: Any) -> dict[str, Any]:
