@@ -1,5 +1,5 @@
 /** What surrounds every panel: the header with the names of the runs, the guide of a panel, and the footer. */
-import { Fragment, type ComponentChildren } from "preact";
+import type { ComponentChildren } from "preact";
 import type { Manifest } from "../kit/manifest";
 import { allRuns } from "../kit/runs";
 import type { Lesson } from "./lesson";
@@ -31,12 +31,7 @@ function Runs({ manifest, lesson }: PageProps) {
   return (
     <p class="runs">
       {runs.length ? words : "Networks that learn in this page"}
-      {runs.map(({ id, name }, index) => (
-        <Fragment key={id}>
-          {index ? ", " : ""}
-          <strong>{name}</strong>
-        </Fragment>
-      ))}
+      {runs.map(({ name }, k) => [k > 0 && ", ", <strong>{name}</strong>])}
     </p>
   );
 }
