@@ -8,6 +8,7 @@ import { useMemo } from "preact/hooks";
 import { percent, signed } from "../kit/format";
 import type { LogitContext } from "../kit/manifest";
 import { logOdds, sigmoid } from "../kit/math";
+import { once } from "../kit/runs";
 import { useSize } from "../kit/size";
 import { Legend, linePath, type Point, styleOf, XAxis } from "./marks";
 import { clamped, makeScale, type Scale } from "./scale";
@@ -27,15 +28,8 @@ export type Densities = { domain: [number, number]; curves: Density[] };
 const NUM_POINTS = 96;
 const TAIL = 0.004; // Fraction of the numbers that lies beyond each end of the axis
 
-const cache = new WeakMap<LogitContext, Densities>();
-
 /** Returns the density curves of a context; several charts share them. */
-export function densitiesOf(context: LogitContext): Densities {
-  if (!cache.has(context)) cache.set(context, compute(context));
-  return cache.get(context)!;
-}
-
-function compute({ real, fake, realSource }: LogitContext): Densities {
+export const densitiesOf = once(({ real, fake, realSource }: LogitContext): Densities => {
   const sort = (values: number[]) => values.filter(Number.isFinite).sort((a, b) => a - b);
   const groups = [
     { kind: "real" as const, style: styleOf(0), name: `real (${realSource})`, sorted: sort(real) },
@@ -51,7 +45,7 @@ function compute({ real, fake, realSource }: LogitContext): Densities {
   const max = Math.max(...curves.flatMap(({ points }) => points.map(({ y }) => y)));
   for (const { points } of curves) for (const point of points) point.y /= max;
   return { domain, curves };
-}
+});
 
 /** Returns a Gaussian kernel density estimate with Silverman's bandwidth. */
 function estimate(sorted: number[], [low, high]: [number, number]): Point[] {

@@ -42,8 +42,8 @@ export function withoutNetworks({ recorded }: Manifest, kind: "gan" | "lstm"): s
 }
 
 /** Returns a function that computes the value of a key once. */
-export function once<K extends object, V>(compute: (key: K) => Promise<V>): (key: K) => Promise<V> {
-  const known = new WeakMap<K, Promise<V>>();
+export function once<K extends object, V>(compute: (key: K) => V): (key: K) => V {
+  const known = new WeakMap<K, V>();
   return (key) => {
     if (!known.has(key)) known.set(key, compute(key));
     return known.get(key)!;

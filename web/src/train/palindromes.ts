@@ -3,6 +3,7 @@ import { makeRng, type Rng } from "../compute/random";
 import { roundToEven } from "../kit/math";
 
 export const DIGITS = 10;
+export const DIGIT_NAMES = [..."0123456789"];
 /** Maximum number of palindromes for which a sample comes from a permutation of all. */
 const PERMUTATION_LIMIT = 10 ** 7;
 

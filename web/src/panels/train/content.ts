@@ -6,6 +6,7 @@ import { provideBlock } from "../../kit/bytes";
 import type { Facts, GanContent, LayerSpec, LstmContent, MlpSpec, TensorBlock } from "../../kit/manifest";
 import { cellOf, shapesOf } from "../../train/cells";
 import { D_LAYERS, LAST, NORMED, SLOPE, weightOf, biasOf } from "../../train/gan_layers";
+import { DIGIT_NAMES } from "../../train/palindromes";
 import type { GanSaved, Images, LstmSaved, SequenceData } from "../../train/protocol";
 import { splitSequences } from "../../train/sequences";
 import { renamed, snake } from "../../train/run_files";
@@ -51,8 +52,6 @@ export function columnsOf(rows: object[]): Record<string, (number | null)[]> {
   return Object.fromEntries(names.map((name) => [snake(name), rows.map((row: any) => row[name] ?? null)]));
 }
 
-const DIGITS = Array.from({ length: 10 }, (_, k) => String(k));
-
 function aboutPalindromes({ length, seed }: LstmSaved["settings"]) {
   const rng = makeRng(seed, "explorer/examples");
   const examples = Array.from({ length: NUM_EXAMPLES }, () => {
@@ -62,7 +61,7 @@ function aboutPalindromes({ length, seed }: LstmSaved["settings"]) {
   });
   return {
     ...({ task: "palindrome", rule: "palindrome", inputKind: "symbols", noun: "digit" } as const),
-    ...{ symbolNames: DIGITS, classNames: DIGITS, channelNames: [], standardization: null, examples },
+    ...{ symbolNames: DIGIT_NAMES, classNames: DIGIT_NAMES, channelNames: [], standardization: null, examples },
   };
 }
 
@@ -83,7 +82,7 @@ export function lstmContent(saved: LstmSaved, own: SequenceData | null, command:
   const { settings, weights, step } = saved;
   const { cell, hiddenSize: H, encoding, hiddenDropout, length } = settings;
   const { W_out, b_out, ...ofCell } = weights.w;
-  const inputSize = encoding === "scalar" ? 1 : DIGITS.length;
+  const inputSize = encoding === "scalar" ? 1 : DIGIT_NAMES.length;
   const layer = cell === "lstm" ? "lstm.layers.0" : "rnn.layers.0";
   const shapes = shapesOf(cellOf(cell), inputSize, H);
   const cells = Object.entries(ofCell).map(([name, values]) => [`${layer}.${name}`, [values, shapes[name]]]);

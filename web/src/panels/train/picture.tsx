@@ -8,13 +8,12 @@ import { argmax, formatExact, topClass } from "../../kit/format";
 import { Image, type ImageShape } from "../../kit/image";
 import { row } from "../../kit/tensors";
 import { gateOf, isGate, namesOf, roleOf, scaleOf, sortedLabels, sortUnits, titleOf } from "../../lstm/quantities";
-import { DIGITS } from "../../train/palindromes";
+import { DIGIT_NAMES } from "../../train/palindromes";
 import type { LstmSettings } from "../../train/protocol";
 import type { Seen } from "./branch";
 import { useSlow } from "./curves";
 import type { Model } from "./model";
 
-const NAMES = Array.from({ length: DIGITS }, (_, k) => String(k));
 const FIRST = 2; // Maps in the first view; the others stand below
 const COUNT = 25; // Latents of the GAN
 const LEAST = { "--least": "12.5rem" }; // Width of a picture
@@ -45,7 +44,7 @@ function Reading({ model, cells }: { model: Model; cells: Cells }) {
 function Answer({ model: { session }, seen: { trace, status } }: { model: Model; seen: Seen }) {
   const { digits, probabilities } = trace!;
   const own = session.sequences.value;
-  const names = own?.classes ?? NAMES;
+  const names = own?.classes ?? DIGIT_NAMES;
   const last = Float32Array.from(probabilities.subarray((digits.length - 1) * names.length));
   const [name, part] = topClass(names, last);
   const verdict = argmax(last) === digits[0] ? "right" : "wrong";
