@@ -104,8 +104,8 @@ def is_alive(pid: int) -> bool:
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Return one process more than cores, since some tests wait for browsers and other processes; at most four."""
-    return min(4, (os.cpu_count() or 1) + 1)
+    """Return two processes more than cores, since some tests wait for browsers and other processes; at most four."""
+    return min(4, (os.cpu_count() or 1) + 2)
 
 
 def can_use_memory() -> bool:
