@@ -108,12 +108,21 @@ class RecurrentLayers(nn.Module):
         """Run over a `PackedSequence` by `run(padded, lengths)`; the output has its order of rows, which nothing sorts again."""
         if lengths is not None:
             raise DataError("lengths must be None for a PackedSequence, which has its own; remove them")
-        padded, found = pad_packed_sequence(sequence, self.batch_first)
-        output, state = run(padded, found.to(padded.device))
-        if (order := sequence.sorted_indices) is not None:
-            output, found = output.index_select(1 - self.batch_first, order), found[order.to(found.device)]
-        packed = pack_padded_sequence(output, found, self.batch_first)
-        return PackedSequence(packed.data, *sequence[1:]), state
+        data, batch_sizes, order, _ = sequence
+        sizes = batch_sizes.to(data.device)  # sequences that have a step t, [T]
+        steps, batch = len(sizes), int(batch_sizes[0])
+        column = torch.arange(batch, device=data.device)
+        inside = column < sizes.unsqueeze(1)  # [T, B], longest sequence first
+        lengths = inside.sum(0)
+        if order is not None:
+            column, lengths = order, torch.empty_like(lengths).index_copy(0, order, lengths)
+        time = torch.arange(steps, device=data.device).unsqueeze(1)
+        # [T, B], rows of the padded batch
+        places = column * steps + time if self.batch_first else time * batch + column
+        rows, shape = places[inside], (batch, steps) if self.batch_first else (steps, batch)
+        padded = data.new_zeros(steps * batch, data.shape[1]).index_copy(0, rows, data).view(*shape, -1)
+        output, state = run(padded, lengths)
+        return PackedSequence(output.flatten(0, 1).index_select(0, rows), *sequence[1:]), state
 
     def run_layers(
         self, x: Tensor, start: Sequence[Tensor], lengths: Tensor | None, rng: Rng, run_cell: Any = None
