@@ -163,7 +163,8 @@ def name_networks(names: dict[str, Any], classes: Mapping[str, Any], nodes: Sequ
         word in "".join(text.values()).lower() for word in ("sigmoid", "tanh")
     ):
         outer = [each for each in modules if not any(f"{each}(" in text[name] for name in text if name != each)]
-        names |= {key: classes[each] for each in outer[-1:] for key in ("LSTM", "*guessed")}
+        if outer:
+            names["LSTM"] = names["*guessed"] = classes[outer[-1]]
     methods = [(node.name, each) for node in nodes for each in node.body if getattr(each, "name", "") == "forward"]
     looping = {
         name for name, method in methods if any(isinstance(each, ast.For | ast.While) for each in ast.walk(method))

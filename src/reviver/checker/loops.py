@@ -73,6 +73,11 @@ class Loop(NamedTuple):
     node: ast.AST
     function: Callable[..., Any] | None
 
+    @property
+    def options(self) -> Any:
+        """The options that the file has parsed; None without."""
+        return next((each for each in self.source.names.values() if type(each).__name__ == "Namespace"), None)
+
 
 def find_loops(sources: Sequence[SourceFile]) -> Iterator[Loop]:
     """Yield the loops of a submission in which backward and step are called."""
@@ -105,7 +110,7 @@ def innermost(node: ast.AST) -> ast.AST:
 
 
 def check_lstm_loop(loop: Loop) -> str:
-    """Check the order of an update by running the loop, or else by reading it; then a failure says that it looks like a mistake."""
+    """Check the order of an update by running the loop; if it does not run, by reading it, and a failure begins with `looks like`."""
     inner = innermost(loop.node)
     line, order = getattr(inner, "lineno", 1), "".join(letter for letter, _ in events(inner))
     if seen := next(filter(None, map(partial(run_updates, loop), ((), (1,), (10,)))), ""):
@@ -127,7 +132,7 @@ def check_lstm_loop(loop: Loop) -> str:
 
 
 class Constant(nn.Module):
-    """A network that says the same of all sequences, in the place of one that was not handed in."""
+    """A network with the same logits for all sequences, in place of one that was not handed in."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__()
@@ -141,7 +146,7 @@ class Constant(nn.Module):
 def run_updates(loop: Loop, size: tuple[int, ...]) -> str:
     """Run a loop on batches [B, T, *size]; return what comes from the first step to the second, empty if there is none."""
     names, seen, parameters = loop.source.names, list[str](), list[Tensor]()
-    options = next((each for each in names.values() if type(each).__name__ == "Namespace"), None)
+    options = loop.options
     small = {"batch_size": 8, "epochs": 1, "device": "cpu", "save_interval": 10**9, "kind": "LSTM"}
     time = next((getattr(options, name) for name in ("input_length", "seq_length") if hasattr(options, name)), 5)
     batches, network = [(torch.ones(8, time, *size), torch.zeros(8, dtype=torch.long))] * 3, Constant()
@@ -335,7 +340,7 @@ def arguments_of(loop: Loop, given: dict[str, Any]) -> tuple[dict[str, Any], lis
 def run_loop(loop: Loop, record: UpdateRecord, images: Tensor, latent_size: int) -> tuple[Exception | None, list[str]]:
     """Run a loop on two batches; return the error in which it ended, and the arguments that got a stand-in."""
     names, text = loop.source.names, ast.unparse(loop.source.tree)
-    options = next((each for each in names.values() if type(each).__name__ == "Namespace"), None)
+    options = loop.options
     small = {"batch_size": BATCH, "latent_dim": latent_size, "save_interval": 10**9, "epochs": 1, "device": "cpu"}
     settings = LoopSettings(options, small)
     G, D = record.networks.values()

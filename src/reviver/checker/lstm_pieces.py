@@ -194,12 +194,15 @@ class Reading(NamedTuple):
         sizes = self.sizes._replace(B=x.shape[0], T=x.shape[1])
         state: Any = torch.zeros(2, sizes.B, sizes.H).unbind()  # before the first step: h and c, as one or as two, or h
         wanted = sum(each.default is each.empty for each in inspect.signature(network.forward).parameters.values())
-        options = [(state,), state[:1]] if wanted == 2 else [state if wanted == 3 else ()]
-        for number, rest in enumerate(options, 1):
-            with suppress(*[Exception] * (number < len(options))):
-                results = [functional_call(network, tensors or {}, (each, *rest)) for each in inputs]
-                return read_logits(results[-1], sizes)
-        raise AssertionError
+
+        def call(*rest: Any) -> Tensor:
+            results = [functional_call(network, tensors or {}, (each, *rest)) for each in inputs]
+            return read_logits(results[-1], sizes)
+
+        if wanted == 2:
+            with suppress(Exception):
+                return call(state)
+        return call(*{2: state[:1], 3: state}.get(wanted, ()))
 
     def run(self, layout: Layout, x: Tensor, w: LSTMWeights, *rest: Any, module: nn.Module | None = None) -> Tensor:
         """Return the logits with weights in a layout, as `recall(x, w, W_out, b_out, p)` does."""
@@ -220,7 +223,7 @@ def sums_to_one(values: Tensor) -> bool:
 
 
 def prepare_network(cls: Callable[..., Any], form: Form, sizes: LSTMSizes) -> tuple[Reading, nn.Module, bool]:
-    """Return how a network is built for a form, the network, and whether it is told the number of classes."""
+    """Return how to read a network of a form, the network, and whether its constructor takes the number of classes."""
     parameters = inspect.signature(cls).parameters
     given = "".join(stands_for(name, LSTM_KEYS) or "HIC" * bool(stands_for(name, ["settings"])) for name in parameters)
     given += "HIC" * any(each.kind == each.VAR_KEYWORD for each in parameters.values())

@@ -31,8 +31,8 @@ def add_gradients(
     """Add the gradients of `parameters` over the processes, whose loss is the local mean times `BatchRows.fraction`.
 
     A missing gradient counts as 0. A NaN of one process makes the result of all of them NaN, so all stop or roll back
-    at the same step. Return the means over the whole batch of the local `means` [m], and the sums over the processes of the
-    scalars `sums`; scalars.
+    at the same step. Return scalars: the means over the whole batch of the local `means` [m], then the sums over the processes
+    of each of the `sums`.
     """
     chosen = list(parameters)
     # The mean of no row is NaN.

@@ -62,7 +62,7 @@ class World:
     def call_on_main(self, function: Callable[[], T]) -> T:
         """Call `function` on rank 0 and return its result, or raise its error, on all processes; the others wait.
 
-        An error that is no ReviverError is ProcessLost on the others.
+        If the error is not a ReviverError, the others raise ProcessLost.
         """
         if self.size == 1:
             return function()
