@@ -5,11 +5,11 @@ README.md and docs/**/*.md between `<!-- results … -->` and `<!-- /results -->
 docs/measurements/*.json, so that no number in them is typed by hand.
 """
 
+import argparse
 import html
 import json
 import re
 import shutil
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -137,8 +137,10 @@ def read(path: Path) -> Mapping[str, Any]:
 
 
 def main() -> None:
-    if len(sys.argv) > 1:
-        take_over(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.publish", description=__doc__)
+    parser.add_argument("report", nargs="?", type=Path, help="folder of a finished report")
+    if (report := parser.parse_args().report) is not None:
+        take_over(report)
     for page in PAGES:
         page.write_text(fill(page.read_text(encoding="utf-8")), encoding="utf-8")
 
