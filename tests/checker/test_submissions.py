@@ -2,12 +2,11 @@
 
 import csv
 import json
-import threading
 from pathlib import Path
 
 import pytest
 
-from reviver.checker.submissions import Limits, Submission, check_submission
+from reviver.checker.submissions import Submission, check_submissions
 from reviver.cli import main
 from tests.checker.lstm_solutions import FUNCTIONAL
 from tests.checker.student_files import LSTM
@@ -17,7 +16,8 @@ CONNECT = "import os, socket; os.remove(__file__); x = socket.create_connection(
 HOSTILE = {
     "a loop": ("while True: pass", 3, "takes more than 3 seconds", []),
     "output": ("while True: print('x' * 10_000)", 3, "takes more than 3 seconds", []),
-    "waiting": ("import os; os.read(os.pipe()[0], 1)", 60, IDLE, []),
+    "a long call": ("x = sum(iter(int, 1))", 3, "takes more than 3 seconds", []),
+    "waiting for a process": ("import subprocess; x = subprocess.run(['sleep', '1000'])", 60, IDLE, []),
     "syntax": ("def f(:\n", 60, "line 1: invalid syntax", []),
     "nothing": ("class Other: pass", 60, "defines no piece of an assignment", []),
     "no network, and only a copy": (CONNECT, 60, "line 1: OSError: there is no network here", []),
@@ -45,7 +45,7 @@ def test_a_hostile_file_becomes_a_report(name: str, tmp_path: Path) -> None:
     text, seconds, error, found = HOSTILE[name]
     (tmp_path / "mine.py").write_text(text)
     path = tmp_path / "mine.py"
-    report = check_submission(Submission("mine.py", {"mine.py": path}), Limits(seconds), threading.Event())
+    (report,) = check_submissions([Submission("mine.py", {"mine.py": path})], 1, seconds, 2.0, {})
     assert (report.error.partition("; ")[0], [outcome.text for outcome in report.outcomes]) == (error, found)
     assert found or "; let " in report.error or "; mend " in report.error or "; call " in report.error
     assert path.read_text() == text
@@ -121,6 +121,8 @@ def test_a_class_of_folders_becomes_pages_and_results(files: Path, capsys: pytes
         Path("class", name).mkdir(parents=True)
         Path("class", name, "mine.py").write_text(text)
     Path("class", "ada", "other.py").write_text(LSTM)
+    with Path("class", "ada", "a.ckpt").open("wb") as file:
+        file.truncate(60 << 20)  # too large to be copied, before the code by its name
     before = sorted(map(str, Path("class").rglob("*")))
     assert main(["check", "class", "--course", "plain", "--out", "results", "--time-limit", "10"]) == 0
     assert sorted(map(str, Path("class").rglob("*"))) == before

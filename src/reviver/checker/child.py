@@ -4,10 +4,12 @@ import ast
 import json
 import os
 import sys
+import threading
 import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from time import monotonic, process_time, sleep
 from typing import Any
 
 import torch
@@ -18,21 +20,35 @@ from reviver.checker.pieces import describe, run_pieces
 
 MAX_FILE_BYTES = 64 << 20
 """Maximum size of a file that the code may write."""
-MAX_FILES = 60
-"""Files of a submission that are read."""
-HIDDEN = {".ipynb_checkpoints", "__MACOSX", "__pycache__", "site-packages", ".git"}
+TOO_LONG, IDLE = 200, 201
+"""Exit codes of a process that computes for too long, and of one that waits for something."""
+IDLE_SECONDS = 30
+"""A process that computes nothing for so long waits for something."""
 
 
-def limit(seconds: int, num_bytes: int) -> None:
-    """Limit computing time, memory and files of this process, where the operating system can do that."""
-    with suppress(ImportError, OSError, ValueError):
+def limit(seconds: float, num_bytes: int) -> None:
+    """Limit computing time, memory and files of this process."""
+    threading.Thread(target=watch, args=(seconds,), daemon=True).start()
+    with suppress(ImportError, OSError, ValueError):  # what the operating system can do
         import resource
 
-        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
+        most = int(process_time() + seconds) + 2  # for a long call of C, in which no other thread runs
+        resource.setrlimit(resource.RLIMIT_CPU, (most, most + 1))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (MAX_FILE_BYTES, MAX_FILE_BYTES))
         num_bytes += int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (num_bytes, num_bytes))
-        resource.setrlimit(resource.RLIMIT_FSIZE, (MAX_FILE_BYTES, MAX_FILE_BYTES))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def watch(seconds: float) -> None:
+    """End this process when it has computed for some seconds, or has waited for IDLE_SECONDS."""
+    end, used, since = process_time() + seconds, process_time(), monotonic()
+    while process_time() < end:
+        if process_time() > used + 0.1:  # what this thread takes does not count
+            used, since = process_time(), monotonic()
+        if monotonic() > since + IDLE_SECONDS:
+            os._exit(IDLE)
+        sleep(0.2)
+    os._exit(TOO_LONG)
 
 
 def leave(folder: str) -> None:
@@ -47,11 +63,10 @@ def leave(folder: str) -> None:
     warnings.simplefilter("ignore")
 
 
-def main(folder: str, results: str, seconds: int, num_bytes: int, course: Mapping[str, Any]) -> None:
+def main(folder: str, results: str, seconds: float, num_bytes: int, course: Mapping[str, Any]) -> None:
     """Check the submission in a folder within limits and write results, then end the process."""
     leave(folder)
     files = [path for suffix in ("py", "ipynb") for path in sorted(Path.cwd().rglob(f"*.{suffix}"))]
-    files = [path for path in files if not HIDDEN & set(path.parts) and not path.name.startswith("._")][:MAX_FILES]
     sys.path[:0] = list(dict.fromkeys(str(path.parent) for path in files))
     missing = prepare()
     limit(seconds, num_bytes)

@@ -3,6 +3,7 @@
 import itertools
 import logging
 import re
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -75,7 +76,7 @@ def check(
     from reviver.checker.cell_text import check_cell
     from reviver.checker.course import read_course, read_points
     from reviver.checker.grades import to_check50
-    from reviver.checker.submissions import Limits, check_submissions, find_submissions
+    from reviver.checker.submissions import check_submissions, find_submissions
     from reviver.system import usable_cores
 
     settings = {} if course is None else read_course(course)
@@ -83,17 +84,18 @@ def check(
     if out is not None:
         options.check_not_read(out, *files, *([points] if points else []))
     cells = [Path(file) for file in files if file.endswith(".cell")]
-    submissions = find_submissions([Path(file) for file in files if not file.endswith(".cell")])
-    number = len(submissions) + len(cells)
-    _log.info("checking %s", files[0] if number == 1 else f"{number} submissions")
     reports = []
-    checked = check_submissions(submissions, Limits(time_limit, memory_limit), jobs or usable_cores(), settings)
-    for report in itertools.chain((check_cell(path, against) for path in cells), checked):
-        reports.append(report)
-        if out is None and not common.json:
-            print(report)
-        elif not common.json and not common.quiet:  # the table has the rest
-            print(next(report.lines()))
+    with tempfile.TemporaryDirectory(prefix="reviver-check-") as folder:
+        submissions = find_submissions([Path(file) for file in files if not file.endswith(".cell")], Path(folder))
+        number = len(submissions) + len(cells)
+        _log.info("checking %s", files[0] if number == 1 else f"{number} submissions")
+        checked = check_submissions(submissions, jobs or usable_cores(), time_limit, memory_limit, settings)
+        for report in itertools.chain((check_cell(path, against) for path in cells), checked):
+            reports.append(report)
+            if out is None and not common.json:
+                print(report)
+            elif not common.json and not common.quiet:  # the table has the rest
+                print(next(report.lines()))
     if out is not None:
         _write(Path(out), reports, worth)
     results = [to_check50(report) for report in reports]
