@@ -9,7 +9,6 @@ from argparse import Namespace as Options
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor, as_tensor, nn
 
 from reviver.checker.pieces import Unclear
@@ -200,14 +199,3 @@ def read_logits(result: Any, sizes: LSTMSizes) -> Tensor:
         f"forward returns {shown} for {B} sequences, where one number per class was expected",
         "return the logits of the last step, [batch, classes]",
     )
-
-
-def embedding_of(module: nn.Module) -> tuple[str, nn.Embedding] | None:
-    """Return the name and module of the first embedding of a network."""
-    return next(((name, each) for name, each in module.named_modules() if isinstance(each, nn.Embedding)), None)
-
-
-def sample_digits(sizes: LSTMSizes, limit: int) -> Tensor:
-    """Return random digits [B, T, 1] from 1 up, since 0 may stand for no digit, and below a limit."""
-    rng = torch.Generator().manual_seed(30)
-    return torch.randint(1, min(limit, 10), (sizes.B, sizes.T, 1), generator=rng)

@@ -12,7 +12,7 @@ from itertools import permutations, product
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from reviver.checker.conventions import LSTMSizes
 from reviver.checker.lstm_mistakes import BIAS_PER_EXAMPLE
@@ -44,6 +44,23 @@ class ParameterPart(NamedTuple):
     fraction: float = 1.0
     """Fraction of the bias that this one holds."""
 
+    def views(self, parameter: Tensor) -> Iterator[tuple[str, Tensor]]:
+        """Yield the weights that the parameter holds by their names, each as a view of it: [rows, columns] or [rows]."""
+        axes = self.axes
+        if len(self.gates) > 1 and "g" not in axes:
+            parameter = parameter.unflatten(axes.index("r"), (len(self.gates), -1))
+            axes = axes.replace("r", "gr")
+        gates = parameter.permute([axes.index(axis) for axis in "1grk" if axis in axes])
+        gates = gates[0] if "1" in axes else gates
+        for index, gate in enumerate(self.gates or [""]):
+            weight = gates[index] if "g" in axes else gates
+            num_units, num_columns = weight.shape[0], weight.shape[-1]
+            start = 0
+            for kind in self.kinds:
+                size = num_columns if len(self.kinds) == 1 else num_units if kind == "U" else num_columns - num_units
+                yield f"{kind}_{gate}".rstrip("_"), weight[..., start : start + size]
+                start += size
+
 
 class Layout(NamedTuple):
     """The parts of the parameters of a module, by name."""
@@ -53,32 +70,22 @@ class Layout(NamedTuple):
     is_named: bool = False
     """Whether names tell the gates apart."""
 
-    def assemble(self, w: LSTMWeights, W_out: Tensor | None = None, b_out: Tensor | None = None) -> dict[str, Tensor]:
-        """Return the parameters that hold these weights, of any sizes; gradients flow through."""
-        values = {**w._asdict(), "V": W_out, "v": b_out}
-        result = {}
-        for name, (kinds, gates, axes, fraction) in self.parts.items():
-            tensor = values.get(kinds)
-            if tensor is not None:
-                tensor = tensor * fraction
-            else:
-                rows = [torch.cat([values[f"{kind}_{gate}"] for kind in kinds], dim=-1) for gate in gates]
-                tensor = torch.stack(rows) * fraction  # [gates, rows] or [gates, rows, columns]
-                tensor = tensor if "g" in axes else tensor.flatten(0, 1)
-            result[name] = arranged(tensor, axes)
+    def assemble(self, module: nn.Module, w: LSTMWeights, W_out: Tensor, b_out: Tensor) -> dict[str, Tensor]:
+        """Return parameters for a module that hold these weights, others being 0; gradients flow through."""
+        result = {name: torch.zeros(each.shape) for name, each in module.named_parameters() if each.requires_grad}
+        values = by_name(w) | {"V": W_out, "v": b_out}
+        for name, part in self.parts.items():
+            for weight, view in part.views(result[name]):
+                view.copy_(part.fraction * values[weight])
         return result
 
-    def read(self, parameters: Mapping[str, Tensor], like: LSTMWeights) -> dict[str, Tensor]:
-        """Return the numbers of the weights by their names, biases as sums, for weights of the shapes of those of `like`."""
-        codes = {name: torch.full_like(value, code) for code, (name, value) in enumerate(by_name(like).items(), 1)}
-        inner = Layout({name: part for name, part in self.parts.items() if part.gates})
-        coded = inner.assemble(LSTMWeights(**codes, W_proj=None))
+    def read(self, module: nn.Module) -> dict[str, Tensor]:
+        """Return the weights that the parameters of a module hold, by their names, biases as sums."""
         found: dict[str, Tensor] = {}
-        for name, part in inner.parts.items():
-            for kind, gate in product(part.kinds, part.gates):
-                weight = f"{kind}_{gate}"
-                values = parameters[name].detach()[coded[name] == codes[weight].flatten()[0] * part.fraction]
-                found[weight] = found.get(weight, 0) + values
+        parameters = dict(module.named_parameters())
+        for name, part in self.parts.items():
+            for weight, view in part.views(parameters[name].detach()):
+                found[weight] = found.get(weight, 0) + view
         return found
 
 
@@ -87,13 +94,9 @@ def by_name(w: LSTMWeights) -> dict[str, Tensor]:
     return {name: value for name, value in w._asdict().items() if value is not None}
 
 
-def arranged(tensor: Tensor, axes: str) -> Tensor:
-    """Return a tensor whose dimensions are gates, rows and columns, with the `axes` in this order."""
-    plain = [axis for axis in "grk" if axis in axes]
-    tensor = tensor.permute([plain.index(axis) for axis in axes if axis != "1"])
-    for index in (index for index, axis in enumerate(axes) if axis == "1"):
-        tensor = tensor.unsqueeze(index)
-    return tensor
+def count(parts: Mapping[str, ParameterPart]) -> Counter[str]:
+    """Return how many weights of each kind some parameters hold."""
+    return Counter(kind for part in parts.values() for kind in part.kinds * (len(part.gates) or 1))
 
 
 def known_shapes(input_size: int, sizes: LSTMSizes) -> dict[tuple[int, ...], ParameterPart]:
@@ -131,89 +134,77 @@ def infer_sizes(shapes: Mapping[str, tuple[int, ...]], sizes: LSTMSizes, given: 
     for each in product(*choices.values()):
         found = sizes._replace(**dict(zip(choices, each, strict=True)))
         parts = find_parts(shapes, found.I, found) if min(each) > 0 else {}
-        kinds = Counter(kind for part in parts.values() for kind in part.kinds * (len(part.gates) or 1))
-        if len(parts) == len(shapes) and kinds["W"] == kinds["U"] == 4 and kinds["V"] == 1:
+        number = count(parts)
+        if len(parts) == len(shapes) and (number["W"], number["U"], number["V"]) == (4, 4, 1):
             return found
     return sizes
-
-
-def drop_extra(parts: dict[str, ParameterPart], kind: str, unused: Collection[str]) -> int:
-    """Leave out parameters that are too many of a kind: those without a part in the result, and states; count the others."""
-    for drop in (lambda name: name in unused, lambda name: IS_STATE.search(name.lower())):
-        names = [name for name, part in parts.items() if kind in part.kinds]
-        number = sum(len(parts[name].gates) or 1 for name in names)
-        if number in NEEDED[kind][1]:
-            break
-        for name in filter(drop, names):
-            del parts[name]
-    return sum(len(part.gates) or 1 for part in parts.values() if kind in part.kinds)
 
 
 def find_layouts(
     shapes: Mapping[str, tuple[int, ...]], input_size: int, sizes: LSTMSizes, unused: Collection[str] = ()
 ) -> Iterator[Layout]:
-    """Yield the layouts that parameters of these shapes may have, the likeliest first. Raises Failure, or Unclear if none."""
+    """Yield the layouts that parameters of these shapes may have, the likeliest first. Raises Failure, or Unclear if none.
+
+    If there are too many of a kind, those that are `unused` have no part in it, nor do states.
+    """
     parts = find_parts(shapes, input_size, sizes)
     remarks = tuple(f"{name} has no part in the result" for name in sorted(set(unused) & parts.keys()))
+    for extra in (set(unused), {name for name in parts if IS_STATE.search(name.lower())}):
+        number = count(parts)
+        unclear = {kind for kind, (_, numbers) in NEEDED.items() if number[kind] not in numbers}
+        parts = {name: part for name, part in parts.items() if name not in extra or not unclear & set(part.kinds)}
+    number = count(parts)
     for kind, (shape, numbers) in NEEDED.items():
-        if (found := drop_extra(parts, kind, unused)) not in numbers:
+        if number[kind] not in numbers:
             held = [name for name, part in parts.items() if kind in part.kinds]
             raise Unclear(
-                f"{found} parameters have the shape {shape} of {kind}, where four gates need four "
+                f"{number[kind]} parameters have the shape {shape} of {kind}, where four gates need four "
                 f"(H = {sizes.H}, I = {input_size}: {', '.join(held or [f'{n} {list(s)}' for n, s in shapes.items()] or ['none'])})",
                 "give each of the four gates one W [H, I], one U [H, H] and one b [H], or stack them",
             )
-    is_shared = drop_extra(parts, "W", ()) == 1
-    if not is_shared and drop_extra(parts, "b", ()) == 2:
+    if number["W"] == 4 and number["b"] == 2:
         raise Unclear("two biases for four gates", "give each of the four gates one b [H], or stack them")
-    named = letters_of_all(
-        {name: part.kinds for name, part in parts.items() if not part.gates and part.kinds not in "Vv"}
-    )
-    for turned in turns(parts):
-        yield Layout(arrange(turned, named, LETTERS), remarks, bool(named))
-    for turned in turns(parts) if not is_shared else ():
-        if not named or any(part.gates for part in parts.values()):
-            for order in ORDERS:
-                yield Layout(arrange(turned, named, order), remarks, bool(named))
-        for kind, order in product("bWU", ORDERS[1:]) if named else ():
-            moved = dict(zip(LETTERS, order, strict=True))
-            changed = {
-                name: moved.get(gate, gate) if kind in parts[name].kinds else gate for name, gate in named.items()
-            }
-            which = [f"{name} is that of {changed[name]}" for name in named if named[name] != changed[name]]
-            yield Layout(arrange(turned, changed, LETTERS), (*remarks, f"by what they do, {', '.join(which)}"))
+    gates = {name: part.kinds for name, part in parts.items() if not part.gates and part.kinds not in "Vv"}
+    named = gates_by_names(gates)
+    assignments = [(named, LETTERS, remarks)]
+    if number["W"] == 4 and (not named or len(gates) < len(parts) - number["V"] - number["v"]):
+        assignments += [(named, order, remarks) for order in ORDERS[1:]]
+    for kind, order in product("bWU", ORDERS[1:]) if named and number["W"] == 4 else ():
+        moved = dict(zip(LETTERS, order, strict=True))
+        changed = {name: moved[gate] if kind in gates[name] else gate for name, gate in named.items()}
+        which = [f"{name} is that of {changed[name]}" for name in named if named[name] != changed[name]]
+        assignments.append((changed, LETTERS, (*remarks, f"by what they do, {', '.join(which)}")))
+    for places, order, notes in assignments:
+        for turned in turns(parts):
+            yield Layout(arrange(turned, places, order), notes, bool(named) and notes == remarks)
 
 
 def turns(parts: Mapping[str, ParameterPart]) -> Iterator[dict[str, ParameterPart]]:
     """Yield the parts, again with U before W where a matrix holds both, and each with a square U turned."""
-    is_transposed = any(part.axes == "kr" and "W" in part.kinds for part in parts.values())
     squares = {name for name, part in parts.items() if part.kinds == "U" and (not part.gates or "g" in part.axes)}
-    for is_swapped in (False, True) if any(part.kinds == "WU" for part in parts.values()) else (False,):
-        for is_turned in (False, True) if squares else (False,):
-            result = {}
-            for name, part in parts.items():
-                if name in squares and is_turned != is_transposed:
-                    part = part._replace(axes=part.axes.replace("rk", "kr"))  # noqa: PLW2901
-                result[name] = part._replace(kinds="UW") if is_swapped and part.kinds == "WU" else part
-            yield result
+    is_transposed = any(part.axes == "kr" and "W" in part.kinds for part in parts.values())
+    orders = ("WU", "UW") if any(part.kinds == "WU" for part in parts.values()) else ("WU",)
+    axes = ("kr", "rk") if is_transposed else ("rk", "kr")
+    for order, turned in product(orders, axes if squares else axes[:1]):
+        yield {
+            name: part._replace(
+                kinds=order if part.kinds == "WU" else part.kinds,
+                axes=part.axes.replace("rk", turned) if name in squares else part.axes,
+            )
+            for name, part in parts.items()
+        }
 
 
-def weight_of(name: str) -> str:
-    """Return the name of the weight of a linear layer, which is that of one gate, by that of its bias."""
-    return f"{name.removesuffix('bias')}weight" if name.endswith("bias") else ""
-
-
-def letters_of_all(kinds: Mapping[str, str]) -> dict[str, str]:
+def gates_by_names(kinds: Mapping[str, str]) -> dict[str, str]:
     """Return the gate of each parameter by its name; empty unless the names of each kind tell all gates apart."""
     result: dict[str, str] = {}
-    own = {name: kind for name, kind in kinds.items() if weight_of(name) not in kinds}
-    for kind in dict.fromkeys(own.values()):
-        names = [name for name in own if own[name] == kind]
-        letters = {names[0]: "="} if kind == "b" and len(names) == 1 else letters_of(names)  # one bias for all gates
+    for kind in dict.fromkeys(kinds.values()):
+        names = [name for name in kinds if kinds[name] == kind]
+        letters = {names[0]: "i"} if kind == "b" and len(names) == 1 else letters_of(names)  # one bias for all gates
         if not letters:
             return {}
         result |= letters
-    return {name: result.get(name) or result[weight_of(name)] for name in kinds}
+    return result
 
 
 def letters_of(names: list[str]) -> dict[str, str]:
@@ -228,26 +219,22 @@ def letters_of(names: list[str]) -> dict[str, str]:
         for part in (slice(None), slice(1), slice(-1, None))
     ]
     for letters in candidates:
-        if len(names) in {4, 8} and all(letters.count(letter) == len(names) // 4 for letter in LETTERS):
+        if all(letters.count(letter) == len(names) / 4 for letter in LETTERS):
             return dict(zip(names, letters, strict=True))
     return {}
 
 
 def arrange(parts: Mapping[str, ParameterPart], places: Mapping[str, str], order: str) -> dict[str, ParameterPart]:
     """Return the parts with their gates; those that no name tells come in an `order`."""
+    number = count(parts)
+    shares = {"b": BIAS_PARTS[number["b"] // number["W"] or 1], "v": BIAS_PARTS[number["v"] or 1]}
     result: dict[str, ParameterPart] = {}
-    number, num_biases = (sum(len(part.gates) or 1 for part in parts.values() if kind in part.kinds) for kind in "Wb")
-    shares = {
-        "b": BIAS_PARTS[num_biases // number or 1],
-        "v": BIAS_PARTS[sum(part.kinds == "v" for part in parts.values()) or 1],
-    }
-    seen: list[str] = []
+    seen = Counter[str]()
     for name, part in parts.items():
-        weight = result.get(weight_of(name))  # a bias belongs to the gate of its matrix
-        gate = weight.gates if weight is not None else order[seen.count(part.kinds) % number]
-        gates = order if part.gates else places.get(name, gate).replace("=", "i")
-        gates = "" if part.kinds in "Vv" else gates
-        held = seen.count(part.kinds + gates[:1])
-        seen += {part.kinds, *(part.kinds + gate for gate in gates)}
+        weight = result.get(f"{name.removesuffix('bias')}weight")  # a bias of a linear layer has the gate of its matrix
+        gates = weight.gates if weight else order[seen[part.kinds] % number["W"]]
+        gates = "" if part.kinds in "Vv" else order if part.gates else places.get(name, gates)
+        held = seen[part.kinds + gates[:1]]
+        seen.update({part.kinds, *(part.kinds + gate for gate in gates)})
         result[name] = part._replace(gates=gates, fraction=shares.get(part.kinds, (1.0,))[held])
     return result

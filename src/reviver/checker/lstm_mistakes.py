@@ -155,7 +155,7 @@ STEP_GRADIENT_MISTAKES = table(
     ("no gradient flows back through h", DETACH, "h, c = state -> h, c = state[0].detach(), state[1]"),
     ("no gradient flows back through c", DETACH, "h, c = state -> h, c = state[0], state[1].detach()"),
 )
-LEFT_OUT = "the last step is left out"
+LEFT_OUT = Mistake("the last step is left out", ROUNDS, ".unbind(1) -> .unbind(1)[:-1]")
 LAST = "logits = h -> logits = "
 SEQUENCE_MISTAKES = table(
     ("batch and time are mixed up", TIME, "state = h, c = -> x = x.transpose(0, 1); state = h, c ="),
@@ -172,7 +172,7 @@ SEQUENCE_MISTAKES = table(
     ("c is not carried but reset at every step", CARRY, "(x_t, state, w) -> (x_t, (h, 0 * c), w)"),
     ("h is not carried but reset at every step", CARRY, "(x_t, state, w) -> (x_t, (0 * h, c), w)"),
     ("the sequence is read backward", ROUNDS, "in x. -> in x.flip(1)."),
-    (LEFT_OUT, ROUNDS, ".unbind(1) -> .unbind(1)[:-1]"),
+    LEFT_OUT,
     ("the first step is left out", ROUNDS, ".unbind(1) -> .unbind(1)[1:]"),
     ("the logits are those of the first step", READ, ".unbind(1) -> .unbind(1)[:1]"),
     ("the logits are computed from c", READ, f"{LAST}c"),

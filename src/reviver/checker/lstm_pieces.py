@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from itertools import compress, product
+from itertools import product
 from typing import Any, NamedTuple
 
 import torch
@@ -30,12 +30,10 @@ from reviver.checker.conventions import (
     Form,
     LSTMSizes,
     build_module,
-    embedding_of,
     read_logits,
-    sample_digits,
     stands_for,
 )
-from reviver.checker.layout import IS_STATE, LETTERS, Layout, by_name, find_layouts, infer_sizes
+from reviver.checker.layout import IS_STATE, LETTERS, Layout, by_name, count, find_layouts, infer_sizes
 from reviver.checker.loops import check_lstm_loop
 from reviver.checker.pieces import Failure, Finding, Namespace, Piece, Unclear, describe, is_library, unparsed
 from reviver.lstm.cell import LSTMState, LSTMWeights
@@ -59,13 +57,33 @@ def shapes_of(module: nn.Module) -> dict[str, tuple[int, ...]]:
     return {name: tuple(value.shape) for name, value in module.named_parameters() if value.requires_grad}
 
 
-def make_cells(names: Namespace) -> Sequence[Callable[..., Any]]:
-    """Return the step as functions (x, state, w), one for each layout that the weights of a class may have. Raises Unclear."""
+class Cell(NamedTuple):
+    """A class of a cell as a step: it takes x, h and c, or x and the state, by their names c before h."""
+
+    cls: Callable[..., Any]
+    layout: Layout
+
+    def __call__(self, x: Tensor, state: LSTMState, w: LSTMWeights) -> Any:
+        """Return what the cell returns, without an output."""
+        sizes = LSTMSizes(B=len(x), I=x.shape[1], H=state[0].shape[1], T=1)
+        cell = build_module(self.cls, LSTM_KEYS, sizes._asdict())
+        _, second, *third = (name.lower() for name in inspect.signature(cell.forward).parameters)
+        is_split = len(third) == 1
+        order = -1 if is_split and "c" in second and "h" not in second else 1
+        weights = self.layout.assemble(cell, w, sample(31, sizes.C, sizes.H), sample(32, sizes.C))
+        result = functional_call(cell, weights, (x, *state[::order]) if is_split else (x, state))
+        if isinstance(result, tuple | list) and all(isinstance(each, Tensor) for each in result):
+            result = result[-2:][::order]
+        return result
+
+
+def find_steps(names: Namespace) -> Sequence[Any]:
+    """Return the step, or a class of a cell as one, for each layout that its weights may have. Raises Unclear."""
     if "lstm_step" in names:
         return [names["lstm_step"]]
     cls, sizes = names["LSTMCell"], LSTMSizes()
     cell = build_module(cls, LSTM_KEYS, sizes._asdict())
-    cells = [partial(call_cell, cls, found) for found in find_layouts(shapes_of(cell), sizes.I, sizes)]
+    cells = [Cell(cls, layout) for layout in find_layouts(shapes_of(cell), sizes.I, sizes)]
     try:
         read_step(cells[0](*step_examples(False)))
     except (RuntimeError, TypeError, ValueError) as error:  # of the code under test, perhaps called in a wrong way
@@ -74,20 +92,6 @@ def make_cells(names: Namespace) -> Sequence[Callable[..., Any]]:
             "write forward(x, h, c) or forward(x, (h, c)), which returns h and c",
         ) from error
     return cells
-
-
-def call_cell(cls: Callable[..., Any], found: Layout, x: Tensor, state: LSTMState, w: LSTMWeights) -> Any:
-    """Call a cell of class `cls` with weights; it takes x, h and c, or x and the state, by their names c before h."""
-    sizes = LSTMSizes(B=len(x), I=x.shape[1], H=state[0].shape[1], T=1)
-    cell = build_module(cls, LSTM_KEYS, sizes._asdict())
-    _, second, *third = (name.lower() for name in inspect.signature(cell.forward).parameters)
-    is_split = len(third) == 1
-    order = -1 if is_split and "c" in second and "h" not in second else 1
-    weights = found.assemble(w, sample(31, sizes.C, sizes.H), sample(32, sizes.C))
-    result = functional_call(cell, weights, (x, *state[::order]) if is_split else (x, state))
-    if isinstance(result, tuple | list) and all(isinstance(each, Tensor) for each in result):
-        result = result[-2:][::order]  # without an output
-    return result
 
 
 def read_step(result: Any) -> dict[str, Any]:
@@ -103,11 +107,12 @@ def read_step(result: Any) -> dict[str, Any]:
     raise Failure(f"a step must return a state (h, c) and gates (i, f, g, o), or h and c, got {short_repr(result)}")
 
 
-def doubt(failure: Failure, layouts: Sequence[Layout]) -> None:
-    """Raise Unclear if a failure may come from how weights were read: it is no known mistake, and no name tells the gates."""
-    if failure.mistake is None and layouts and not any(each.is_named for each in layouts):
-        text = f"the numbers are those of no order of the gates, and of no mistake that is known here: {failure}"
-        raise Unclear(text, "name the weights by their gates, such as W_f and b_f")
+def doubtful(failure: Failure, layouts: Iterable[Layout]) -> Failure | Unclear:
+    """Return a failure, or Unclear if it is no known mistake and no name tells the gates: weights may have been read wrongly."""
+    if failure.mistake or any(each.is_named for each in layouts):
+        return failure
+    text = f"the numbers are those of no order of the gates, and of no mistake that is known here: {failure}"
+    return Unclear(text, "name the weights by their gates, such as W_f and b_f")
 
 
 def step_examples(is_square: bool) -> tuple[Tensor, LSTMState, LSTMWeights]:
@@ -130,12 +135,13 @@ def check_step(names: Namespace) -> str:
 
         return derivatives(scalar, {"x": x, "h": state.h, "c": state.c} | by_name(w))
 
-    cells = make_cells(names)
+    steps = find_steps(names)
     try:
-        step = compare(values, cells, wrong.step, wrong.STEP_MISTAKES)
+        step = compare(values, steps, wrong.step, wrong.STEP_MISTAKES)
     except Failure as failure:
-        doubt(failure, [each.args[1] for each in cells if isinstance(each, partial)])
-        raise
+        if "lstm_step" in names:
+            raise
+        raise doubtful(failure, [each.layout for each in steps]) from failure
     x, state, w = given = step_examples(False)
     before = copy.deepcopy(given)
     step(*given)
@@ -156,23 +162,22 @@ class Reading(NamedTuple):
     """What the network makes of a digit, [V, I], if it takes digits."""
     embedding: str = ""
     """Name of the parameter with the table, empty if there is none."""
-    states: Mapping[str, tuple[int, ...]] = {}
-    """Parameters that hold the state before the first step."""
     layouts: tuple[Layout, ...] = ()
     outputs: str = "Vv"
     """Which parts of the output layer it has; an LSTM without one returns h."""
-    output: Callable[[Tensor], Tensor] | None = None
-    """What it makes of the logits, if that is asked for: the logarithms of probabilities, or probabilities."""
+    output: str = ""
+    """What it makes of the logits, if that is asked for: `log_softmax` or `softmax`."""
     extra: int = 0
     """Steps that the network is built for beyond those of x."""
 
     def examples(self, time: int) -> tuple[Tensor, Tensor]:
         """Return input as the network takes it before its form, and numbers [B, T, I] as the equations take it."""
-        sizes = self.sizes._replace(T=time)
+        B, I = self.sizes.B, self.sizes.I  # noqa: E741
         if self.table is None:
-            x = sample(30, sizes.B, time, 1 if self.form.kind == "scalars" else sizes.I)
+            x = sample(30, B, time, 1 if self.form.kind == "scalars" else I)
             return x, x
-        digits = sample_digits(sizes, len(self.table))
+        rng = torch.Generator().manual_seed(30)
+        digits = torch.randint(1, min(len(self.table), 10), (B, time, 1), generator=rng)  # 0 may stand for no digit
         return digits, self.table[digits[:, :, 0]]
 
     def weights(self) -> tuple[LSTMWeights, Tensor, Tensor]:
@@ -188,8 +193,8 @@ class Reading(NamedTuple):
         single = {"I": 1} if self.form.kind == "scalars" or self.form.is_single else {}
         return build_module(self.cls, LSTM_KEYS, sizes | single).train(p > 0)
 
-    def logits(self, network: nn.Module, x: Tensor, tensors: dict[str, Tensor] | None = None) -> Tensor:
-        """Return what a network says of x after the last step, with its parameters or others."""
+    def call(self, network: nn.Module, x: Tensor, tensors: dict[str, Tensor] | None = None) -> Tensor:
+        """Return the logits of a network after the last step, with its parameters or others."""
         inputs = self.form.inputs(x.to(torch.get_default_dtype()))
         sizes = self.sizes._replace(B=x.shape[0], T=x.shape[1])
         state: Any = torch.zeros(2, sizes.B, sizes.H).unbind()  # before the first step: h and c, as one or as two, or h
@@ -207,14 +212,22 @@ class Reading(NamedTuple):
     def run(self, layout: Layout, x: Tensor, w: LSTMWeights, *rest: Any, module: nn.Module | None = None) -> Tensor:
         """Return the logits with weights in a layout, as `recall(x, w, W_out, b_out, p)` does."""
         W_out, b_out, p = (*rest, 0.0)[:3]
-        tensors = layout.assemble(w, W_out, b_out) | {name: torch.zeros(shape) for name, shape in self.states.items()}
-        if self.embedding and self.table is not None:
-            tensors[self.embedding] = self.table
-        leaves = {name: each if each.requires_grad else each.clone().requires_grad_() for name, each in tensors.items()}
         if module is None:
             inputs = {"I": x.shape[2]} if self.table is None else {}
             module = self.build(p, B=len(x), T=x.shape[1], H=len(w.W_i), C=len(W_out), **inputs)
-        return self._replace(sizes=self.sizes._replace(C=len(W_out))).logits(module, x, leaves)
+        tensors = layout.assemble(module, w, W_out, b_out)
+        if self.embedding and self.table is not None:
+            tensors[self.embedding] = self.table
+        leaves = {name: each if each.requires_grad else each.requires_grad_() for name, each in tensors.items()}
+        return self._replace(sizes=self.sizes._replace(C=len(W_out))).call(module, x, leaves)
+
+    def logits(self, network: Program | Layout, time: int, *weights: Any) -> Tensor:
+        """Return the logits for the examples of the network in a layout, or of a program in its place."""
+        theirs, ours = self.examples(time)
+        if isinstance(network, Layout):
+            return self.run(network, theirs, *weights)
+        value: Tensor = network(ours, *weights)
+        return getattr(value, self.output)(1) if self.output else value
 
 
 def sums_to_one(values: Tensor) -> bool:
@@ -222,71 +235,79 @@ def sums_to_one(values: Tensor) -> bool:
     return bool(torch.allclose(values.sum(1), torch.ones(()).to(values.dtype), rtol=1e-4)) and bool((values >= 0).all())
 
 
-def prepare_network(cls: Callable[..., Any], form: Form, sizes: LSTMSizes) -> tuple[Reading, nn.Module, bool]:
-    """Return how to read a network of a form, the network, and whether its constructor takes the number of classes."""
-    parameters = inspect.signature(cls).parameters
-    given = "".join(stands_for(name, LSTM_KEYS) or "HIC" * bool(stands_for(name, ["settings"])) for name in parameters)
-    given += "HIC" * any(each.kind == each.VAR_KEYWORD for each in parameters.values())
-    sizes = sizes if "C" in given else sizes._replace(C=NUM_CLASSES)
-    network = Reading(cls, form, sizes).build()
-    tensors = [
-        name for name, each in vars(network).items() if isinstance(each, Tensor) and each.grad_fn and each.ndim == 2
-    ]
-    if len(tensors) > 3 and torch.get_default_dtype() == torch.float32:  # where .float() changes nothing
-        raise Failure(f"{tensors[0]} is computed from a parameter, and none itself", wrong.NO_PARAMETERS)
-    embedding = embedding_of(network)
-    if embedding is None and form.kind != "scalars":
-        sizes = infer_sizes(shapes_of(network), sizes, given.replace("I", "") if form.kind == "digits" else given)
-    reading = Reading(cls, form, sizes)
-    if embedding is not None:
-        reading = reading._replace(table=sample(33, *embedding[1].weight.shape), embedding=f"{embedding[0]}.weight")
-    elif form.kind == "digits":
-        reading = reading._replace(table=torch.eye(sizes.I))
-    with torch.no_grad():
-        for parameter in network.parameters():  # which may not be initialized yet
-            parameter.normal_()
-    return reading, network, "C" in given
+def sizes_of(cls: Callable[..., Any]) -> str:
+    """Return which of H, I and C the constructor of a network takes."""
+    parameters = inspect.signature(cls).parameters.values()
+    takes_all = any(each.kind == each.VAR_KEYWORD or stands_for(each.name, ["settings"]) for each in parameters)
+    return "HIC" if takes_all else "".join(stands_for(each.name, LSTM_KEYS) for each in parameters)
 
 
 def read_network(names: Namespace, form: Form, sizes: LSTMSizes) -> Reading | None:
     """Return how a network is called in a form; None if the form is not its own. Raises what the network raises."""
-    reading, network, has_classes = prepare_network(names.get("Recaller") or names["LSTM"], form, sizes)
-    if (reading.table is not None) > (form.kind == "digits"):
-        return None
-    logits, sizes = reading.logits(network, reading.examples(sizes.T)[0]), reading.sizes
-    if sums_to_one(logits.exp()):
-        reading = reading._replace(output=partial(torch.log_softmax, dim=1))
-    if names.get("*course", {}).get("output") == "probabilities" and sums_to_one(logits):
-        reading = reading._replace(output=partial(torch.softmax, dim=1))
+    is_own, cls = "Recaller" in names, names.get("Recaller") or names["LSTM"]
+    given = sizes_of(cls)
+    sizes = sizes if "C" in given else sizes._replace(C=NUM_CLASSES)
+    reading = Reading(cls, form, sizes)
+    network = reading.build()
+    check_parameters(network)
+    embedding = next(((name, each) for name, each in network.named_modules() if isinstance(each, nn.Embedding)), None)
+    if embedding is not None:
+        if form.kind != "digits":
+            return None
+        reading = reading._replace(table=sample(33, *embedding[1].weight.shape), embedding=f"{embedding[0]}.weight")
+    elif form.kind != "scalars":
+        sizes = infer_sizes(shapes_of(network), sizes, given.replace("I", "") if form.kind == "digits" else given)
+        reading = reading._replace(sizes=sizes, table=torch.eye(sizes.I) if form.kind == "digits" else None)
+    with torch.no_grad():
+        for parameter in network.parameters():  # which may not be initialized yet
+            parameter.normal_()
+    logits = reading.call(network, reading.examples(sizes.T)[0])
     unused = set[str]()
     if logits.requires_grad:
         logits.square().sum().backward()
         unused = {name for name, each in network.named_parameters() if each.requires_grad and each.grad is None}
-    input_size = reading.examples(1)[1].shape[2]
-    own = shapes = shapes_of(network)
-    if form.kind == "scalars" or form.is_single:  # the shapes tell more with a larger input
-        with suppress(Exception):
-            shapes = shapes_of(reading._replace(form=FORMS[0]).build())
+    if not is_own and sums_to_one(logits.exp()):
+        reading = reading._replace(output="log_softmax")
+    if not is_own and names.get("*course", {}).get("output") == "probabilities" and sums_to_one(logits):
+        reading = reading._replace(output="softmax")
+    reading = find_weights(reading, shapes_of(network), unused, has_output=is_own or "C" in given)
+    if logits.shape[1] != reading.sizes.C:
+        raise Unclear(f"forward returns {logits.shape[1]} numbers, not one per class", "return the logits")
+    return reading
+
+
+def check_parameters(network: nn.Module) -> None:
+    """Check that the weights of a network are parameters."""
+    tensors = ((name, each) for name, each in vars(network).items() if isinstance(each, Tensor))
+    computed = [name for name, each in tensors if each.grad_fn and each.ndim == 2]
+    if len(computed) > 3 and torch.get_default_dtype() == torch.float32:  # where .float() changes nothing
+        raise Failure(f"{computed[0]} is computed from a parameter, and none itself", wrong.NO_PARAMETERS)
+
+
+def find_weights(
+    reading: Reading, own: Mapping[str, tuple[int, ...]], unused: set[str], *, has_output: bool
+) -> Reading:
+    """Return a reading with the layouts of its `own` parameters. Raises Unclear if they are not those of an LSTM."""
+    sizes, shapes, input_size = reading.sizes, own, reading.examples(1)[1].shape[2]
+    if reading.form.kind == "scalars" or reading.form.is_single:  # the shapes tell more with a larger input
+        shapes = shapes_of(reading._replace(form=FORMS[0]).build())
         input_size = input_size if shapes == own else sizes.I
-    own, shapes = ({n: s for n, s in each.items() if n != reading.embedding} for each in (own, shapes))
+    shapes = {name: shape for name, shape in shapes.items() if name != reading.embedding}
     layouts = tuple(find_layouts(shapes, input_size, sizes, unused))
-    held = layouts[0].parts
-    rest = {name: shape for name, shape in own.items() if name not in held}
-    states = {name: shape for name, shape in rest.items() if IS_STATE.search(name.lower())}
-    if others := [name for name in rest if name not in states and name not in unused]:
-        raise Unclear(
-            f"{others[0]} {list(rest[others[0]])} is no part of an LSTM with a linear layer behind it",
-            "hand in the LSTM alone, with W, U and b of four gates and one output layer",
-        )
-    outputs = "".join(part.kinds for part in held.values() if part.kinds in "Vv")
-    if not outputs and not has_classes and "Recaller" not in names:
+    parts = layouts[0].parts
+    for name in shapes.keys() - parts.keys() - unused:
+        if not IS_STATE.search(name.lower()):
+            raise Unclear(
+                f"{name} {list(own[name])} is no part of an LSTM with a linear layer behind it",
+                "hand in the LSTM alone, with W, U and b of four gates and one output layer",
+            )
+    outputs = "".join(part.kinds for part in parts.values() if part.kinds in "Vv")
+    if not outputs and not has_output:
         sizes = sizes._replace(C=sizes.H)
     elif "V" not in outputs:
         text = "a linear layer from H to the classes is missing"
         raise Unclear(text, "let forward return the logits of the last step")
-    if logits.shape[1] != sizes.C:
-        raise Unclear(f"forward returns {logits.shape[1]} numbers, not one per class", "return the logits")
-    return reading._replace(sizes=sizes, states=states, layouts=layouts, outputs=outputs)
+    return reading._replace(sizes=sizes, layouts=layouts, outputs=outputs)
 
 
 def check_sequence(names: Namespace) -> str:
@@ -324,6 +345,98 @@ def check_sequence(names: Namespace) -> str:
         f"no way of calling {cls.__name__} works; with x {FORMS[0].name}: {describe(problem)}",
         "write forward(x) for x [batch, time] or [batch, time, inputs], which returns [batch, classes]",
     )
+
+
+def compare_readings(names: Namespace, readings: Sequence[Reading], tolerance: float) -> list[str]:
+    """Compare a network that may be called in several ways; return remarks if one agrees, else raise the clearest Failure."""
+    is_own, agreeing, failures = "Recaller" in names, list[Reading](), list[Failure]()
+    cls = readings[0].cls.__name__
+    calls = re.findall(rf"(?<!class )\b{cls}\((?:\w+=)?[\w.]+( \+ 1)?", unparsed(names))
+    readings = [each._replace(extra=extra) for extra in (0, 1)[: 1 + any(calls)] for each in readings]
+    for reading in readings:
+        try:
+            layout = compare(partial(values, reading, is_own), reading.layouts, wrong.recall, (), tolerance=tolerance)
+            agreeing.append(reading._replace(layouts=(layout,)))
+        except Failure as failure:
+            failures.append(failure)
+    if agreeing:
+        failures.clear()
+    for reading in agreeing:
+        mistakes = wrong.SEQUENCE_GRADIENT_MISTAKES
+        try:
+            compare(partial(gradients, reading), reading.layouts, wrong.recall, mistakes, tolerance=tolerance)
+            return check_again(names, reading)
+        except Failure as failure:
+            failures.append(failure)
+    for reading in () if agreeing else readings:
+        try:
+            explain(reading, is_own, tolerance)
+        except Failure as failure:
+            failures.append(failure)
+            if failure.mistake:
+                break  # pairs of mistakes take long
+    clearest = next((each for each in failures if each.mistake), failures[0])
+    if clearest.mistake is None and readings[0].sizes.B == readings[0].sizes.H:
+        raise Failure(f"only if batch and units are equal it runs, and then {clearest}", wrong.ONLY_EQUAL)
+    if clearest.mistake is None and ("*guessed" in names or count(readings[0].layouts[0].parts)["W"] == 1):
+        raise Unclear(f"{cls} may be no LSTM: {clearest}", "call the network LSTM")
+    if clearest.mistake == wrong.LEFT_OUT and not is_own and not calls:
+        text = "it reads one step fewer than seq_length, which is right if its training gives one more"
+        raise Unclear(text, "hand in the training, too, or read all seq_length steps")
+    raise clearest if agreeing or is_own else doubtful(clearest, readings[0].layouts)
+
+
+def values(reading: Reading, is_own: bool, network: Program | Layout, is_square: bool) -> Quantities:
+    """Return the logits of a network in a layout, or of a program in its place, and those after one step if it `is_own`."""
+    weights, name = reading.weights(), "the logits" if reading.outputs else "the last h"
+    result = {name: reading.logits(network, reading.sizes.T, *weights).detach()}
+    if is_own and not is_square:
+        result["the logits after one step"] = reading.logits(network, 1, *weights).detach()
+    return result
+
+
+def gradients(reading: Reading, network: Program | Layout, is_square: bool) -> Quantities:
+    """Return the gradients of a network in a layout, or of a program in its place, by each weight."""
+    w, W_out, b_out = reading.weights()
+    times = (
+        (reading.sizes.T,) if reading.outputs else (reading.sizes.T, 1)
+    )  # one that returns h is asked for that of each step
+
+    def scalar(W_out: Tensor = W_out, **w: Tensor) -> Tensor:
+        weights = LSTMWeights(**w, W_proj=None), W_out, b_out
+        return torch.stack([upstream(reading.logits(network, time, *weights)) for time in times]).sum()
+
+    return derivatives(scalar, ({"W_out": W_out} if reading.outputs else {}) | by_name(w))
+
+
+def explain(reading: Reading, is_own: bool, tolerance: float) -> None:
+    """Raise the Failure that explains why no layout of a reading agrees with the equations."""
+    check_randomness(reading)
+    layouts = [each for each in reading.layouts if each.is_named] or reading.layouts
+    mistakes = (*[wrong.BIAS_PER_ROW] * (reading.sizes.B == reading.sizes.H), *wrong.SEQUENCE_MISTAKES)
+    mistakes, alone = ((), mistakes) if reading.sizes.H > 64 else (mistakes, wrong.BORROWED)  # pairs would take long
+    compare(partial(values, reading, is_own), layouts, wrong.recall, mistakes, tolerance=tolerance, alone=alone)
+
+
+def check_again(names: Namespace, reading: Reading) -> list[str]:
+    """Check that a network that agrees gives the same when it is called again; return all remarks."""
+    (layout,), weights, is_own = reading.layouts, reading.weights(), "Recaller" in names
+    module, x = reading.build(), reading.examples(reading.sizes.T)[0]
+    remarks = [] if is_own else list(layout.remarks)
+    remarks += [f"{name} is not initialized here" for name, each in module.named_parameters() if each.isnan().any()]
+    before = [dict(vars(each)) for each in module.modules()]
+    first = reading.run(layout, x, *weights, module=module).detach()
+
+    def again() -> bool:
+        return torch.equal(first, reading.run(layout, x, *weights, module=module).detach())
+
+    if not again():
+        if not is_reset(names, reading, module, before, again):
+            text = "the same network gives other logits for the same sequences when it is called again"
+            raise Failure(text, wrong.NEVER_RESET)
+        remarks.append("the state is kept until something else resets it")
+    remarks += [f"forward takes {reading.form.name}"] * (reading.form is not FORMS[0])
+    return remarks + [f"it returns the {reading.output} of the logits"] * bool(reading.output)
 
 
 def lacks_attribute(names: Namespace, cls: Callable[..., Any], error: AttributeError) -> bool:
@@ -364,120 +477,19 @@ def furthest(errors: Iterable[Exception]) -> Exception:
     return max(errors, key=depth)
 
 
-def compare_readings(names: Namespace, readings: Sequence[Reading], tolerance: float) -> list[str]:
-    """Compare a network that may be called in several ways; return remarks if one agrees, else raise the clearest Failure."""
-    failures, all_readings = list[Failure](), readings
-    for is_named in (False, True):
-        for reading in readings:
-            try:
-                return compare_network(names, reading, tolerance, is_named)
-            except Failure as failure:
-                failures.append(failure)
-                if failure.mistake and is_named:
-                    return explain_failure(
-                        names, all_readings, tolerance, next(each for each in failures if each.mistake)
-                    )
-        near = [str(each).startswith("the gradient") for each in failures]
-        if any(near):  # only there, so it is read rightly
-            readings, failures = list(compress(readings, near)), list(compress(failures, near))
-    return explain_failure(
-        names, all_readings, tolerance, next((each for each in failures if each.mistake), failures[0])
-    )
-
-
-def explain_failure(names: Namespace, readings: Sequence[Reading], tolerance: float, failure: Failure) -> list[str]:
-    """Raise a failure, or what it comes to; return remarks if the network is built for more steps than it reads."""
-    reading, cls = readings[0], readings[0].cls.__name__
-    if failure.mistake is None and reading.sizes.B == reading.sizes.H:
-        raise Failure(f"only if batch and units are equal it runs, and then {failure}", wrong.ONLY_EQUAL)
-    is_single = [part.kinds + part.gates for part in reading.layouts[0].parts.values() if "W" in part.kinds] in (
-        ["Wi"],
-        ["WUi"],
-    )
-    if failure.mistake is None and ("*guessed" in names or is_single):
-        raise Unclear(f"{cls} may be no LSTM: {failure}", "call the network LSTM")
-    if not str(failure).startswith("the gradient"):  # then the values agree
-        doubt(failure, () if "Recaller" in names else reading.layouts)
-    calls = re.findall(rf"(?<!class )\b{cls}\((?:\w+=)?[\w.]+( \+ 1)?", unparsed(names))
-    is_left_out = failure.mistake is not None and failure.mistake.name == wrong.LEFT_OUT and not reading.extra
-    if "Recaller" in names or not is_left_out or (calls and not any(calls)):
-        raise failure
-    remarks = compare_readings(names, [each._replace(extra=1) for each in readings], tolerance)
-    if not calls:
-        text = "it reads one step fewer than seq_length, which is right if its training gives one more"
-        raise Unclear(text, "hand in the training, too, or read all seq_length steps")
-    return remarks
-
-
-def compare_network(names: Namespace, reading: Reading, tolerance: float, is_named: bool) -> list[str]:
-    """Compare a network with the equations; return remarks, or raise Failure, with the likely mistake if `is_named`."""
-    is_own = "Recaller" in names
-    weights, sizes = reading.weights(), reading.sizes
-
-    def call(network: Program | Layout, time: int, *given: Any) -> Tensor:
-        theirs, ours = reading.examples(time)
-        if isinstance(network, Layout):
-            return reading.run(network, theirs, *given)
-        value: Tensor = network(ours, *given)
-        return reading.output(value) if reading.output and not is_own else value
-
-    def logits(network: Program | Layout, is_square: bool) -> Quantities:
-        result = {"the logits" if reading.outputs else "the last h": call(network, sizes.T, *weights).detach()}
-        if is_own and not is_square:
-            result["the logits after one step"] = call(network, 1, *weights).detach()
-        return result
-
-    def gradients(network: Program | Layout, is_square: bool) -> Quantities:
-        def scalar(W_out: Tensor = weights[1], **w: Tensor) -> Tensor:
-            given = LSTMWeights(**w, W_proj=None), W_out, weights[2]
-            times = (sizes.T,) if reading.outputs else (sizes.T, 1)  # one that returns h is asked for that of each step
-            return torch.stack([upstream(call(network, time, *given)) for time in times]).sum()
-
-        return derivatives(scalar, ({"W_out": weights[1]} if reading.outputs else {}) | by_name(weights[0]))
-
-    theirs = list(reading.layouts)
-    if is_named:
-        check_randomness(reading, weights)
-        theirs = [each for each in theirs if each.is_named] or theirs
-        mistakes = (*[wrong.BIAS_PER_ROW] * (sizes.B == sizes.H), *wrong.SEQUENCE_MISTAKES)
-        mistakes, alone = ((), mistakes) if sizes.H > 64 else (mistakes, wrong.BORROWED)  # pairs would take long
-        layout = compare(logits, theirs, wrong.recall, mistakes, tolerance=tolerance, alone=alone)
-    else:
-        layout = compare(logits, theirs, wrong.recall, (), tolerance=tolerance)
-    compare(gradients, [layout], wrong.recall, wrong.SEQUENCE_GRADIENT_MISTAKES, tolerance=tolerance)
-    remarks = [] if is_own else list(layout.remarks)
-    module, x = reading.build(), reading.examples(sizes.T)[0]
-    remarks += [
-        f"{name} is not initialized here" for name, each in module.named_parameters() if bool(each.isnan().any())
-    ]
-    before = [dict(vars(each)) for each in module.modules()]
-    first = reading.run(layout, x, *weights, module=module).detach()
-
-    def again() -> bool:
-        return torch.equal(first, reading.run(layout, x, *weights, module=module).detach())
-
-    if not again():
-        if not is_reset(names, reading, module, before, again):
-            text = "the same network gives other logits for the same sequences when it is called again"
-            raise Failure(text, wrong.NEVER_RESET)
-        remarks.append("the state is kept until something else resets it")
-    remarks += [f"forward takes {reading.form.name}"] * (reading.form is not FORMS[0])
-    name = getattr(getattr(reading.output, "func", None), "__name__", "")
-    return remarks + [f"it returns the {name} of the logits"] * (bool(name) and not is_own)
-
-
-def check_randomness(reading: Reading, weights: tuple[LSTMWeights, Tensor, Tensor]) -> None:
+def check_randomness(reading: Reading) -> None:
     """Check that the same weights and input give the same numbers again in a new network.
 
     If they do not, but do where no state has an effect, that is with closed forget gates and U = 0, the initial state is random.
     """
-    (w, *rest), theirs = weights, reading.examples(reading.sizes.T)[0]
+    w, *rest = reading.weights()
+    x = reading.examples(reading.sizes.T)[0]
     assert w.b_f is not None
     closed = w._replace(b_f=w.b_f - 1e4, **{f"U_{gate}": torch.zeros_like(w.U_i) for gate in LETTERS})
 
     def value(w: LSTMWeights, seed: int) -> Tensor:
         torch.manual_seed(seed)
-        return reading.run(reading.layouts[0], theirs, w, *rest).detach()
+        return reading.run(reading.layouts[0], x, w, *rest).detach()
 
     if not bool(value(w, 0).isfinite().all()):
         raise Failure("the logits are nan if memory that is not set is nan", wrong.UNINITIALIZED)
@@ -523,9 +535,9 @@ def check_initialization(names: Namespace) -> str:
     else:
         cls, small = names.get("LSTMCell") or names.get("Recaller") or names["LSTM"], LSTMSizes(C=NUM_CLASSES)
         large = small._replace(I=wrong.INPUT_SIZE, H=wrong.HIDDEN_SIZE)
-        parameters = dict(build_module(cls, LSTM_KEYS, large._asdict()).named_parameters())
         layouts = find_layouts(shapes_of(build_module(cls, LSTM_KEYS, small._asdict())), small.I, small)
-        found = [measure(each.read(parameters, w)) for each in layouts]
+        module = build_module(cls, LSTM_KEYS, large._asdict())
+        found = [measure(each.read(module)) for each in layouts]
     if any(is_close(values, right) for values in found for right in (wrong.XAVIER, wrong.JOINED_XAVIER)):
         return "Xavier weights, a forget bias of 1, other biases 0"
     W, U, b_f, b = (value.mean().item() for value in found[0])
