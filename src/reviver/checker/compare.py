@@ -67,11 +67,11 @@ def compare(
     Otherwise raise a Failure with the mistake, or the two, whose quantities are those of one of `theirs`, by the second
     examples if the first raise an error. `text` is the message instead of the difference. Mistakes of `alone` are not paired.
     """
-    problems, found, is_square = list[str](), list[Quantities](), False
+    problems, found, is_square, right = list[str](), list[Quantities](), False, observe(ours, False)
     for candidate in theirs:
         try:
             found.append(observe(candidate, False))
-            problems.append(difference(found[-1], observe(ours, False), tolerance))
+            problems.append(difference(found[-1], right, tolerance))
         except NotImplementedError:
             raise
         except Exception as error:

@@ -103,10 +103,7 @@ class Sizes(Options):
 def build(cls: Callable[..., Any], keys: tuple[str, ...], values: Mapping[str, Any]) -> Any:
     """Call a class or function with arguments by their names; an unknown one keeps its default. Raises Unclear."""
     known, arguments = FIXED | dict(values), dict[str, Any]()
-    try:
-        parameters = inspect.signature(cls).parameters
-    except (TypeError, ValueError):
-        parameters = {}  # type: ignore[assignment]
+    parameters = inspect.signature(cls).parameters
     for name, parameter in parameters.items():
         key = stands_for(name, keys, parameters.keys() - {name})
         has_default = parameter.default is not parameter.empty
@@ -144,35 +141,30 @@ class Form(NamedTuple):
     """A form of the input of a network that reads sequences."""
 
     name: str
-    place: Callable[[Tensor], Tensor]
-    """What it makes of numbers [B, T, I]."""
-    kind: str = "numbers"
-    """`numbers`; `scalars`, for which I = 1; `digits`, which the network embeds or encodes itself; `steps`, one per call."""
-    is_integer: bool = False
+    inputs: Callable[[Tensor], Sequence[Tensor]]
+    """What the network is called with, once or at each step, for x [B, T, I]."""
     is_single: bool = False
-    """Whether I = 1 though the network takes digits."""
-
-    def inputs(self, x: Tensor) -> Sequence[Tensor]:
-        """Return what the network is called with, once or at each step, for x [B, T, I]."""
-        return x.unbind(1) if self.kind == "steps" else [self.place(x.long() if self.is_integer else x)]
+    """Whether I = 1."""
+    digits: str = ""
+    """Whether it takes digits, which it embeds or encodes itself: `integers`, or `digits` as floats."""
 
 
-PLACES: dict[str, Callable[[Tensor], Tensor]] = {
-    "[B, T, {}]": lambda x: x,
-    "[T, B, {}]": lambda x: x.transpose(0, 1),
-    "[B, {}, T]": lambda x: x.transpose(1, 2),
-    "[B, T]": lambda x: x[:, :, 0],
-    "[T, B]": lambda x: x[:, :, 0].T,
+PLACES: dict[str, Callable[[Tensor], Sequence[Tensor]]] = {
+    "[B, T, {}]": lambda x: [x],
+    "[T, B, {}]": lambda x: [x.transpose(0, 1)],
+    "[B, {}, T]": lambda x: [x.transpose(1, 2)],
+    "[B, T]": lambda x: [x[:, :, 0]],
+    "[T, B]": lambda x: [x[:, :, 0].T],
 }
 FORMS = (
-    *(Form(name.format("I"), place, "numbers" if "{" in name else "scalars") for name, place in PLACES.items()),
+    *(Form(name.format("I"), inputs, "{" not in name) for name, inputs in PLACES.items()),
     *(
-        Form(f"{name.format(1)} of {'integers' if is_integer else 'digits'}", PLACES[name], "digits", is_integer)
-        for is_integer in (True, False)
+        Form(f"{name.format(1)} of {digits}", PLACES[name], False, digits)
+        for digits in ("integers", "digits")
         for name in sorted(PLACES, key=lambda name: "{" in name)
     ),
-    Form("[B, T, 1] of integers, which are single inputs", PLACES["[B, T, {}]"], "digits", True, True),
-    Form("[B, I], step by step", lambda x: x, "steps"),
+    Form("[B, T, 1] of integers, which are single inputs", PLACES["[B, T, {}]"], True, "integers"),
+    Form("[B, I], step by step", lambda x: x.unbind(1)),
 )
 
 

@@ -40,16 +40,15 @@ class ParameterPart(NamedTuple):
     gates: str
     """Gates from top to bottom."""
     axes: str
-    """Its dimensions: gates g if they are stacked, rows r, columns k, and 1."""
+    """Its dimensions: gates g, rows r, or s for the rows of all gates, columns k, and 1."""
     fraction: float = 1.0
     """Fraction of the bias that this one holds."""
 
     def views(self, parameter: Tensor) -> Iterator[tuple[str, Tensor]]:
         """Yield the weights that the parameter holds by their names, each as a view of it: [rows, columns] or [rows]."""
         axes = self.axes
-        if len(self.gates) > 1 and "g" not in axes:
-            parameter = parameter.unflatten(axes.index("r"), (len(self.gates), -1))
-            axes = axes.replace("r", "gr")
+        if "s" in axes:
+            parameter, axes = parameter.unflatten(axes.index("s"), (4, -1)), axes.replace("s", "gr")
         gates = parameter.permute([axes.index(axis) for axis in "1grk" if axis in axes])
         gates = gates[0] if "1" in axes else gates
         for index, gate in enumerate(self.gates or [""]):
@@ -101,16 +100,16 @@ def count(parts: Mapping[str, ParameterPart]) -> Counter[str]:
 
 def known_shapes(input_size: int, sizes: LSTMSizes) -> dict[tuple[int, ...], ParameterPart]:
     """Return the shapes that the weights of an LSTM may have, each with what a parameter of this shape holds."""
-    I, H, C = input_size, sizes.H, sizes.C  # noqa: E741
     found: dict[tuple[int, ...], ParameterPart] = {}
-    columns_of = {"W": I, "U": H, "WU": I + H, "b": 0}
-    weights = [(kinds, rows, columns) for rows in (H, 4 * H) for kinds, columns in columns_of.items()]
-    for kinds, rows, columns in (("V", C, H), ("v", C, 0), *weights):
-        for axes in ("rk", "kr", "grk", "gkr") if columns else ("r", "1r", "r1", "gr", "g1r"):
-            is_stacked = rows == 4 * H or "g" in axes
-            if "g" not in axes or rows == H:
-                shape = tuple({"g": 4, "r": rows, "k": columns, "1": 1}[axis] for axis in axes)
-                found.setdefault(shape, ParameterPart(kinds, LETTERS * is_stacked, axes))
+    I, H, C = input_size, sizes.H, sizes.C  # noqa: E741
+    for kinds, rows, columns in (("V", C, H), ("v", C, 0), ("W", H, I), ("U", H, H), ("WU", H, I + H), ("b", H, 0)):
+        length = {"g": 4, "s": 4 * rows, "r": rows, "k": columns, "1": 1}
+        for axes in (
+            ("rk", "kr", "sk", "ks", "grk", "gkr") if columns else ("r", "1r", "r1", "s", "1s", "s1", "gr", "g1r")
+        ):
+            is_stacked = "g" in axes or "s" in axes
+            if not is_stacked or kinds not in "Vv":
+                found.setdefault(tuple(length[axis] for axis in axes), ParameterPart(kinds, LETTERS * is_stacked, axes))
     return found
 
 
@@ -181,8 +180,8 @@ def find_layouts(
 
 def turns(parts: Mapping[str, ParameterPart]) -> Iterator[dict[str, ParameterPart]]:
     """Yield the parts, again with U before W where a matrix holds both, and each with a square U turned."""
-    squares = {name for name, part in parts.items() if part.kinds == "U" and (not part.gates or "g" in part.axes)}
-    is_transposed = any(part.axes == "kr" and "W" in part.kinds for part in parts.values())
+    squares = {name for name, part in parts.items() if part.kinds == "U" and "s" not in part.axes}
+    is_transposed = any(part.axes in ("kr", "ks") and "W" in part.kinds for part in parts.values())
     orders = ("WU", "UW") if any(part.kinds == "WU" for part in parts.values()) else ("WU",)
     axes = ("kr", "rk") if is_transposed else ("rk", "kr")
     for order, turned in product(orders, axes if squares else axes[:1]):

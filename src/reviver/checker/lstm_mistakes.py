@@ -4,7 +4,11 @@ Shapes: B batch, T time, I input size, H hidden size, C classes.
 """
 
 import itertools
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
 
 from reviver.checker.compare import Program
 from reviver.checker.pieces import Hint, Mistake, table
@@ -82,7 +86,7 @@ def weights(gate: str, of: str = "", kinds: str = "WUb") -> str:
     return f"({', '.join(f'{kind}_{of if of and kind in kinds else gate}' for kind in 'WUb')})"
 
 
-def borrow(to: str, of: str, kinds: str = "WUb") -> str:
+def borrow(to: Iterable[str], of: str, kinds: str = "WUb") -> str:
     """Return the edit by which gates have weights of another."""
     return " && ".join(f"{weights(gate)} -> {weights(gate, of, kinds)}" for gate in to if gate != of)
 
@@ -129,17 +133,16 @@ STEP_MISTAKES = table(
 KINDS = {"WUb": "the weights", "W": "W", "U": "U", "b": "the bias"}
 BORROWED = table(
     *(
-        (f"the gate {to} has {KINDS[kinds]} of {of}", GATES, borrow(to, of, kinds))
+        (
+            f"the gate{'s' * (number - 1)} {' and '.join(gates)} {verb} {KINDS[kinds]} of {of}",
+            GATES,
+            borrow(gates, of, kinds),
+        )
+        for number, verb in ((1, "has"), (2, "have"))
         for kinds in KINDS
-        for to, of in itertools.permutations("ifco", 2)
-    ),
-    *(
-        (f"the gates {a} and {b} have {KINDS[kinds]} of {of}", GATES, borrow(a + b, of, kinds))
-        for kinds in ("WUb", "b")
-        for a, b in itertools.combinations("ifco", 2)
         for of in "ifco"
-        if of not in (a, b)
-    ),
+        for gates in itertools.combinations("ifco".replace(of, ""), number)
+    )
 )
 BIAS_PER_ROW = Mistake(
     "the bias is added along the batch, not along the units", ROWS, "U.T + b\n -> U.T + b[:, None]\n"
@@ -210,39 +213,46 @@ DROPOUT_MISTAKES = table(
 )
 DROPOUT_IN_EVALUATION = Mistake("dropout acts in evaluation, too", WHERE)
 
-INPUT_SIZE, HIDDEN_SIZE = 12, 64
-"""Sizes of the cell whose initialization is checked."""
+I, H = 12, 64  # noqa: E741
+"""Input and hidden size of the cell whose initialization is checked."""
 
 
 class Initial(NamedTuple):
     """What an initialization comes to: standard deviations of W and U, the forget bias and the other biases; None for any."""
 
-    W: float
-    U: float
-    b_f: float | None = None
-    b: float | None = None
+    W: Any
+    U: Any
+    b_f: Any = None
+    b: Any = None
+
+    @classmethod
+    def of(cls, w: Mapping[str, Tensor]) -> "Initial":
+        """Return what weights come to, for each gate."""
+        W, U = (torch.stack([w[f"{kind}_{gate}"].std() for gate in "ifco"]) for kind in "WU")
+        return cls(W, U, w["b_f"], torch.cat([w[f"b_{gate}"] for gate in "ico"]))
+
+    def is_close(self, other: "Initial") -> bool:
+        """Return whether these weights are those of another, standard deviations up to 13 % of chance."""
+        pairs = zip(self, other, (0.13, 0.13, 0, 0), strict=True)
+        return all(b is None or bool(((a - b).abs() <= 1e-6 + rtol * b).all()) for a, b, rtol in pairs)
 
 
 def xavier(rows: int, *columns: int) -> Initial:
-    """Return the standard deviations of Xavier initialization."""
-    return Initial(*(float((2 / (rows + num)) ** 0.5) for num in columns))
+    """Return what Xavier initialization of matrices comes to."""
+    return Initial(*((2 / (rows + number)) ** 0.5 for number in columns))
 
 
-XAVIER = xavier(HIDDEN_SIZE, INPUT_SIZE, HIDDEN_SIZE)._replace(b_f=1.0, b=0.0)
-JOINED_XAVIER = xavier(HIDDEN_SIZE, *[INPUT_SIZE + HIDDEN_SIZE] * 2)._replace(b_f=1.0, b=0.0)
+XAVIER = xavier(H, I, H)._replace(b_f=1.0, b=0.0)
+JOINED_XAVIER = xavier(H, I + H, I + H)._replace(b_f=1.0, b=0.0)
 """The same for a matrix that holds W and U of a gate."""
 INITIAL_MISTAKES = table(
     ("the forget bias is 0", KEEP, XAVIER._replace(b_f=0.0)),
     ("all biases are 1", KEEP, XAVIER._replace(b=1.0)),
     ("all weights are equal", EQUAL, Initial(0.0, 0.0)),
-    (
-        "the weights are left as nn.Linear makes them",
-        SIZE,
-        Initial((3 * INPUT_SIZE) ** -0.5, (3 * HIDDEN_SIZE) ** -0.5),
-    ),
-    ("the weights are left as nn.LSTM makes them", SIZE, Initial(*[(3 * HIDDEN_SIZE) ** -0.5] * 2)),
+    ("the weights are left as nn.Linear makes them", SIZE, Initial((3 * I) ** -0.5, (3 * H) ** -0.5)),
+    ("the weights are left as nn.LSTM makes them", SIZE, Initial((3 * H) ** -0.5, (3 * H) ** -0.5)),
     ("the weights are standard normal", SIZE, Initial(1.0, 1.0)),
-    ("Xavier takes all gates for one matrix", SIZE, xavier(4 * HIDDEN_SIZE, INPUT_SIZE, HIDDEN_SIZE)),
+    ("Xavier takes all gates for one matrix", SIZE, xavier(4 * H, I, H)),
 )
 CLEARED = "optimizer.zero_grad() -> pass"
 NOT_CLEARED = Mistake("the gradients are not cleared", CLEAR, CLEARED)

@@ -172,13 +172,13 @@ class Reading(NamedTuple):
 
     def examples(self, time: int) -> tuple[Tensor, Tensor]:
         """Return input as the network takes it before its form, and numbers [B, T, I] as the equations take it."""
-        B, I = self.sizes.B, self.sizes.I  # noqa: E741
+        B, I = self.sizes.B, 1 if self.form.is_single else self.sizes.I  # noqa: E741
         if self.table is None:
-            x = sample(30, B, time, 1 if self.form.kind == "scalars" else I)
+            x = sample(30, B, time, I)
             return x, x
         rng = torch.Generator().manual_seed(30)
         digits = torch.randint(1, min(len(self.table), 10), (B, time, 1), generator=rng)  # 0 may stand for no digit
-        return digits, self.table[digits[:, :, 0]]
+        return digits if self.form.digits == "integers" else digits.to(self.table.dtype), self.table[digits[:, :, 0]]
 
     def weights(self) -> tuple[LSTMWeights, Tensor, Tensor]:
         """Return random weights of the network."""
@@ -186,47 +186,39 @@ class Reading(NamedTuple):
         W_out = sample(31, sizes.C, sizes.H) if "V" in self.outputs else torch.eye(sizes.H)
         return w, W_out, sample(32, sizes.C) * ("v" in self.outputs)
 
-    def build(self, p: float = 0.0, **changes: int) -> nn.Module:
-        """Return a new network of the class, for the sizes of the reading or others, in training mode if p > 0."""
-        sizes = self.sizes._replace(**changes)._asdict()
-        sizes |= {"p": p, "T": sizes["T"] + self.extra}
-        single = {"I": 1} if self.form.kind == "scalars" or self.form.is_single else {}
-        return build_module(self.cls, LSTM_KEYS, sizes | single).train(p > 0)
+    def build(self, time: int, p: float = 0.0) -> nn.Module:
+        """Return a new network for sequences of a length, in training mode if p > 0."""
+        sizes = self.sizes._asdict() | {"p": p, "T": time + self.extra} | ({"I": 1} if self.form.is_single else {})
+        return build_module(self.cls, LSTM_KEYS, sizes).train(p > 0)
 
     def call(self, network: nn.Module, x: Tensor, tensors: dict[str, Tensor] | None = None) -> Tensor:
         """Return the logits of a network after the last step, with its parameters or others."""
-        inputs = self.form.inputs(x.to(torch.get_default_dtype()))
-        sizes = self.sizes._replace(B=x.shape[0], T=x.shape[1])
-        state: Any = torch.zeros(2, sizes.B, sizes.H).unbind()  # before the first step: h and c, as one or as two, or h
         wanted = sum(each.default is each.empty for each in inspect.signature(network.forward).parameters.values())
+        state: Any = torch.zeros(
+            2, len(x), self.sizes.H
+        ).unbind()  # before the first step: h and c, as one or as two, or h
 
         def call(*rest: Any) -> Tensor:
-            results = [functional_call(network, tensors or {}, (each, *rest)) for each in inputs]
-            return read_logits(results[-1], sizes)
+            results = [functional_call(network, tensors or {}, (each, *rest)) for each in self.form.inputs(x)]
+            return read_logits(results[-1], self.sizes._replace(T=x.shape[1]))
 
         if wanted == 2:
             with suppress(Exception):
                 return call(state)
         return call(*{2: state[:1], 3: state}.get(wanted, ()))
 
-    def run(self, layout: Layout, x: Tensor, w: LSTMWeights, *rest: Any, module: nn.Module | None = None) -> Tensor:
-        """Return the logits with weights in a layout, as `recall(x, w, W_out, b_out, p)` does."""
-        W_out, b_out, p = (*rest, 0.0)[:3]
-        if module is None:
-            inputs = {"I": x.shape[2]} if self.table is None else {}
-            module = self.build(p, B=len(x), T=x.shape[1], H=len(w.W_i), C=len(W_out), **inputs)
-        tensors = layout.assemble(module, w, W_out, b_out)
+    def run(self, network: nn.Module, layout: Layout, x: Tensor, *weights: Any) -> Tensor:
+        """Return the logits of a network with weights in a layout."""
+        tensors = layout.assemble(network, *weights)
         if self.embedding and self.table is not None:
-            tensors[self.embedding] = self.table
-        leaves = {name: each if each.requires_grad else each.requires_grad_() for name, each in tensors.items()}
-        return self._replace(sizes=self.sizes._replace(C=len(W_out))).call(module, x, leaves)
+            tensors[self.embedding] = self.table.clone()
+        return self.call(network, x, {name: each.requires_grad_() for name, each in tensors.items()})
 
-    def logits(self, network: Program | Layout, time: int, *weights: Any) -> Tensor:
-        """Return the logits for the examples of the network in a layout, or of a program in its place."""
-        theirs, ours = self.examples(time)
+    def logits(self, network: Program | Layout, x: tuple[Tensor, Tensor], *weights: Any, p: float = 0.0) -> Tensor:
+        """Return the logits of a new network in a layout for examples, or of a program in its place."""
         if isinstance(network, Layout):
-            return self.run(network, theirs, *weights)
-        value: Tensor = network(ours, *weights)
+            return self.run(self.build(x[0].shape[1], p), network, x[0], *weights)
+        value: Tensor = network(x[1], *weights, p)
         return getattr(value, self.output)(1) if self.output else value
 
 
@@ -248,16 +240,16 @@ def read_network(names: Namespace, form: Form, sizes: LSTMSizes) -> Reading | No
     given = sizes_of(cls)
     sizes = sizes if "C" in given else sizes._replace(C=NUM_CLASSES)
     reading = Reading(cls, form, sizes)
-    network = reading.build()
+    network = reading.build(sizes.T)
     check_parameters(network)
     embedding = next(((name, each) for name, each in network.named_modules() if isinstance(each, nn.Embedding)), None)
     if embedding is not None:
-        if form.kind != "digits":
+        if not form.digits:
             return None
         reading = reading._replace(table=sample(33, *embedding[1].weight.shape), embedding=f"{embedding[0]}.weight")
-    elif form.kind != "scalars":
-        sizes = infer_sizes(shapes_of(network), sizes, given.replace("I", "") if form.kind == "digits" else given)
-        reading = reading._replace(sizes=sizes, table=torch.eye(sizes.I) if form.kind == "digits" else None)
+    elif not form.is_single:
+        sizes = infer_sizes(shapes_of(network), sizes, given.replace("I", "") if form.digits else given)
+        reading = reading._replace(sizes=sizes, table=torch.eye(sizes.I) if form.digits else None)
     with torch.no_grad():
         for parameter in network.parameters():  # which may not be initialized yet
             parameter.normal_()
@@ -289,8 +281,8 @@ def find_weights(
 ) -> Reading:
     """Return a reading with the layouts of its `own` parameters. Raises Unclear if they are not those of an LSTM."""
     sizes, shapes, input_size = reading.sizes, own, reading.examples(1)[1].shape[2]
-    if reading.form.kind == "scalars" or reading.form.is_single:  # the shapes tell more with a larger input
-        shapes = shapes_of(reading._replace(form=FORMS[0]).build())
+    if reading.form.is_single:  # the shapes tell more with a larger input
+        shapes = shapes_of(reading._replace(form=FORMS[0]).build(sizes.T))
         input_size = input_size if shapes == own else sizes.I
     shapes = {name: shape for name, shape in shapes.items() if name != reading.embedding}
     layouts = tuple(find_layouts(shapes, input_size, sizes, unused))
@@ -388,11 +380,10 @@ def compare_readings(names: Namespace, readings: Sequence[Reading], tolerance: f
 
 def values(reading: Reading, is_own: bool, network: Program | Layout, is_square: bool) -> Quantities:
     """Return the logits of a network in a layout, or of a program in its place, and those after one step if it `is_own`."""
-    weights, name = reading.weights(), "the logits" if reading.outputs else "the last h"
-    result = {name: reading.logits(network, reading.sizes.T, *weights).detach()}
-    if is_own and not is_square:
-        result["the logits after one step"] = reading.logits(network, 1, *weights).detach()
-    return result
+    times = {"the logits" if reading.outputs else "the last h": reading.sizes.T}
+    times |= {"the logits after one step": 1} if is_own and not is_square else {}
+    examples = {name: reading.examples(time) for name, time in times.items()}
+    return {name: reading.logits(network, x, *reading.weights()).detach() for name, x in examples.items()}
 
 
 def gradients(reading: Reading, network: Program | Layout, is_square: bool) -> Quantities:
@@ -404,7 +395,9 @@ def gradients(reading: Reading, network: Program | Layout, is_square: bool) -> Q
 
     def scalar(W_out: Tensor = W_out, **w: Tensor) -> Tensor:
         weights = LSTMWeights(**w, W_proj=None), W_out, b_out
-        return torch.stack([upstream(reading.logits(network, time, *weights)) for time in times]).sum()
+        return torch.stack(
+            [upstream(reading.logits(network, reading.examples(time), *weights)) for time in times]
+        ).sum()
 
     return derivatives(scalar, ({"W_out": W_out} if reading.outputs else {}) | by_name(w))
 
@@ -421,14 +414,14 @@ def explain(reading: Reading, is_own: bool, tolerance: float) -> None:
 def check_again(names: Namespace, reading: Reading) -> list[str]:
     """Check that a network that agrees gives the same when it is called again; return all remarks."""
     (layout,), weights, is_own = reading.layouts, reading.weights(), "Recaller" in names
-    module, x = reading.build(), reading.examples(reading.sizes.T)[0]
+    module, x = reading.build(reading.sizes.T), reading.examples(reading.sizes.T)[0]
     remarks = [] if is_own else list(layout.remarks)
     remarks += [f"{name} is not initialized here" for name, each in module.named_parameters() if each.isnan().any()]
     before = [dict(vars(each)) for each in module.modules()]
-    first = reading.run(layout, x, *weights, module=module).detach()
+    first = reading.run(module, layout, x, *weights).detach()
 
     def again() -> bool:
-        return torch.equal(first, reading.run(layout, x, *weights, module=module).detach())
+        return torch.equal(first, reading.run(module, layout, x, *weights).detach())
 
     if not again():
         if not is_reset(names, reading, module, before, again):
@@ -482,14 +475,13 @@ def check_randomness(reading: Reading) -> None:
 
     If they do not, but do where no state has an effect, that is with closed forget gates and U = 0, the initial state is random.
     """
-    w, *rest = reading.weights()
-    x = reading.examples(reading.sizes.T)[0]
+    (w, *rest), x = reading.weights(), reading.examples(reading.sizes.T)
     assert w.b_f is not None
     closed = w._replace(b_f=w.b_f - 1e4, **{f"U_{gate}": torch.zeros_like(w.U_i) for gate in LETTERS})
 
     def value(w: LSTMWeights, seed: int) -> Tensor:
         torch.manual_seed(seed)
-        return reading.run(reading.layouts[0], x, w, *rest).detach()
+        return reading.logits(reading.layouts[0], x, w, *rest).detach()
 
     if not bool(value(w, 0).isfinite().all()):
         raise Failure("the logits are nan if memory that is not set is nan", wrong.UNINITIALIZED)
@@ -500,67 +492,53 @@ def check_randomness(reading: Reading) -> None:
 
 def check_dropout(names: Namespace) -> str:
     """Check by the values that h takes after two steps over many equal rows, of units that do not see each other."""
-    size, rows, p = NUM_CLASSES, 400, 0.3
-    w = random_weights(1, size)
-    w = w._replace(**{f"U_{gate}": getattr(w, f"U_{gate}").diagonal().diag() for gate in LETTERS})
-    x = torch.tensor([[0.8], [-0.6]]).expand(rows, 2, 1)  # [B, T, I]
-    reading = read_network(names, FORMS[0], LSTMSizes())
+    p, reading = 0.3, read_network(names, FORMS[0], LSTMSizes(B=400))
     assert reading is not None
-    example, weights = reading.examples(4)[0], reading.weights()
+    w, W_out, b_out = weights = reading.weights()
+    diagonal = w._replace(**{f"U_{gate}": getattr(w, f"U_{gate}").diagonal().diag() for gate in LETTERS})
+    x = reading.examples(2)[0][:1].expand(400, -1, -1) * torch.tensor(
+        [1.0, 0.0, 0.0]
+    )  # dropout of x has few values, too
 
     def values(network: Program | Layout, is_square: bool) -> Quantities:
-        given = (x, w, torch.eye(size), torch.zeros(size), p)
-        h = reading.run(network, *given) if isinstance(network, Layout) else network(*given)  # [B, H]
+        h = reading.logits(network, (x, x), diagonal, torch.eye(*W_out.shape), 0 * b_out, p=p)[:, : reading.sizes.H]
         h = (h * 1e8).round() + 0.0  # rounding makes no new values, nor does a negative zero
-        return {f"values of unit {unit}": h[:, unit].unique() / 1e8 for unit in range(size)}
+        return {f"values of unit {index}": column.unique() / 1e8 for index, column in enumerate(h.unbind(1))}
 
-    right = wrong.recall(example, *weights)
-    layouts = [each for each in reading.layouts if torch.allclose(reading.run(each, example, *weights), right)]
+    examples = reading.examples(4)
+    right = reading.logits(wrong.recall, examples, *weights)
+    layouts = [each for each in reading.layouts if torch.allclose(reading.logits(each, examples, *weights), right)]
     text = f"in training with p = {p}, h does not take the values that it should"
     compare(values, layouts, wrong.recall, wrong.DROPOUT_MISTAKES, text)
-    network = reading.build(p, T=4).eval()
-    if not torch.equal(network(example), network(example)):
+    network = reading.build(4, p).eval()
+    if not torch.equal(network(examples[0]), network(examples[0])):
         raise Failure("in eval mode, the same input gives other logits each time", wrong.DROPOUT_IN_EVALUATION)
     return "h, at every step, in training only"
 
 
 def check_initialization(names: Namespace) -> str:
     """Check the spread of new weights, each matrix by itself or W and U of a gate together, and the biases."""
-    w = random_weights(wrong.INPUT_SIZE, wrong.HIDDEN_SIZE)
     if "reset_weights" in names:
+        w = random_weights(wrong.I, wrong.H)
         for value in by_name(w).values():
             value.fill_(torch.nan)
         names["reset_weights"](w)
-        found = [measure(by_name(w))]
+        found = [wrong.Initial.of(by_name(w))]
     else:
         cls, small = names.get("LSTMCell") or names.get("Recaller") or names["LSTM"], LSTMSizes(C=NUM_CLASSES)
-        large = small._replace(I=wrong.INPUT_SIZE, H=wrong.HIDDEN_SIZE)
+        large = small._replace(I=wrong.I, H=wrong.H)
         layouts = find_layouts(shapes_of(build_module(cls, LSTM_KEYS, small._asdict())), small.I, small)
         module = build_module(cls, LSTM_KEYS, large._asdict())
-        found = [measure(each.read(module)) for each in layouts]
-    if any(is_close(values, right) for values in found for right in (wrong.XAVIER, wrong.JOINED_XAVIER)):
+        found = [wrong.Initial.of(each.read(module)) for each in layouts]
+    if any(each.is_close(right) for each in found for right in (wrong.XAVIER, wrong.JOINED_XAVIER)):
         return "Xavier weights, a forget bias of 1, other biases 0"
     W, U, b_f, b = (value.mean().item() for value in found[0])
     text = (
         f"the standard deviations of W and U are {W:.2g} and {U:.2g}, should be {wrong.XAVIER.W:.2g} and "
         f"{wrong.XAVIER.U:.2g}; b_f is {b_f:.2g} on average, should be 1, and the other biases {b:.2g}, should be 0"
     )
-    names_it = (m for m in wrong.INITIAL_MISTAKES if any(is_close(values, m.change) for values in found))
-    raise Failure(text, next(names_it, None))
-
-
-def measure(w: Mapping[str, Tensor]) -> list[Tensor]:
-    """Return the standard deviations of the W and of the U, [4] each, the forget bias and the other biases."""
-    stds = [torch.stack([w[f"{kind}_{gate}"].std() for gate in LETTERS]) for kind in "WU"]
-    return [*stds, w["b_f"], torch.cat([w[f"b_{gate}"] for gate in "ico"])]
-
-
-def is_close(values: list[Tensor], expected: wrong.Initial) -> bool:
-    """Return whether all values are those of an initialization, standard deviations up to 13 % of chance."""
-    tolerances = (0.13 * expected.W, 0.13 * expected.U, 1e-6, 1e-6)
-    compared = zip(values, expected, tolerances, strict=True)
-    return all(
-        right is None or bool(((value - right).abs() <= tolerance).all()) for value, right, tolerance in compared
+    raise Failure(
+        text, next((m for m in wrong.INITIAL_MISTAKES if any(each.is_close(m.change) for each in found)), None)
     )
 
 
