@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from reviver.cells.grammar import built_in_cell
 from reviver.checker import loading, lstm_mistakes
@@ -27,12 +26,14 @@ def child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
     monkeypatch.setattr(sys, "argv", [*sys.argv])
-    connect, cuda = loading.socket.socket.connect, torch.nn.Module.cuda
+    monkeypatch.setattr(sys, "path_hooks", [*sys.path_hooks])
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    connect = loading.socket.socket.connect
     loading.prepare()
     yield
-    loading.socket.socket.connect, torch.nn.Module.cuda = connect, cuda  # type: ignore[method-assign]
+    loading.socket.socket.connect = connect  # type: ignore[method-assign]
     for name, module in list(sys.modules.items()):
-        if name == "mine" or isinstance(module, loading.StandInModule):
+        if name == "mine" or isinstance(module, loading.StandIn):
             del sys.modules[name]
 
 

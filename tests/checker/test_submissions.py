@@ -11,6 +11,20 @@ from reviver.cli import main
 from tests.checker.lstm_solutions import FUNCTIONAL
 from tests.checker.student_files import LSTM
 
+TRAIN = """
+import torch
+from not_handed_in import numbers
+from nets.lstm import LSTM
+
+def train(config):
+    model = LSTM(5, 1, 8, 10, config.batch_size)
+    opt = torch.optim.Adam(model.parameters())
+    for x, y in torch.utils.data.DataLoader(numbers):
+        opt.zero_grad()
+        torch.nn.functional.cross_entropy(model(x.float()), y).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 10)
+        opt.step()
+"""
 STEP, IDLE = "h, c = state", "waits for something: it computed nothing for 30 seconds"
 CONNECT = "import os, socket; os.remove(__file__); x = socket.create_connection(('127.0.0.1', 9))"
 HOSTILE = {
@@ -117,23 +131,26 @@ def test_wrong_use(arguments: str, message: str, files: Path, capsys: pytest.Cap
 
 
 def test_a_class_of_folders_becomes_pages_and_results(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for name, text in {"ada": "from other import *", "ben": "class Peephole: pass", "eve": "while True: pass"}.items():
+    for name, text in {"ada": TRAIN, "ben": "class Peephole: pass", "eve": "while True: pass"}.items():
         Path("class", name).mkdir(parents=True)
         Path("class", name, "mine.py").write_text(text)
-    Path("class", "ada", "other.py").write_text(LSTM)
+    Path("class", "ada", "nets").mkdir()
+    Path("class", "ada", "nets", "lstm.py").write_text(f"{LSTM}\nexit()")
     with Path("class", "ada", "a.ckpt").open("wb") as file:
         file.truncate(60 << 20)  # too large to be copied, before the code by its name
     before = sorted(map(str, Path("class").rglob("*")))
     assert main(["check", "class", "--course", "plain", "--out", "results", "--time-limit", "10"]) == 0
     assert sorted(map(str, Path("class").rglob("*"))) == before
     rows = {row["file"]: row for row in csv.DictReader(Path("results/grades.csv").read_text().splitlines())}
-    assert (rows["ada"]["points"], rows["ada"]["sequence"], rows["ada"]["not understood"]) == ("1", "1", "")
+    assert (rows["ada"]["points"], rows["ada"]["sequence"], rows["ada"]["not understood"]) == ("2", "1", "")
     assert rows["ben"]["not understood"].startswith("defines no piece of an assignment; classes: Peephole; ")
     assert rows["eve"]["not understood"].startswith("takes more than 10 seconds; let it end by itself")
     page = Path("results/class.html").read_text()
     assert "3 submissions" in page
     assert "<td>ben<td>all<td>defines no piece" in page
-    assert "sequence: right" in Path("results/students/001 ada.html").read_text()
+    page = Path("results/students/001 ada.html").read_text()
+    assert "sequence: right" in page
+    assert "two updates" in page
     assert main(["check", "class/ada", "--out", "results.json"]) == 0
-    (test,) = json.loads(Path("results.json").read_text())["tests"]
+    test, _ = json.loads(Path("results.json").read_text())["tests"]
     assert (test["name"], test["score"], test["max_score"], test["status"]) == ("sequence", 1, 1, "passed")

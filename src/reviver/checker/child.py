@@ -3,7 +3,6 @@
 import ast
 import json
 import os
-import sys
 import threading
 import warnings
 from collections.abc import Mapping
@@ -67,7 +66,6 @@ def main(folder: str, results: str, seconds: float, num_bytes: int, course: Mapp
     """Check the submission in a folder within limits and write results, then end the process."""
     leave(folder)
     files = [path for suffix in ("py", "ipynb") for path in sorted(Path.cwd().rglob(f"*.{suffix}"))]
-    sys.path[:0] = list(dict.fromkeys(str(path.parent) for path in files))
     missing = prepare()
     limit(seconds, num_bytes)
     with open(results, "a", encoding="utf-8", buffering=1) as file, OnCPU():  # noqa: PTH123

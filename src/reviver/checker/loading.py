@@ -5,13 +5,13 @@ that does nothing. Calls for a GPU go to the CPU.
 """
 
 import ast
-import importlib.abc
-import importlib.machinery
 import json
 import socket
 import sys
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from importlib.machinery import FileFinder, ModuleSpec, SourceFileLoader
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -28,8 +28,12 @@ LIBRARIES = {"torch", "np", "numpy", "random", "os", "sys", "warnings", "math"}
 """Modules whose calls at the top of a file are run, such as torch.manual_seed(1)."""
 
 
-class StandIn:
-    """An object that does nothing, whatever is asked of it; as a decorator it returns the function."""
+class StandIn(ModuleType):
+    """A module, or what is in it, that does nothing, whatever is asked of it; as a decorator it returns the function."""
+
+    def __init__(self, name: str = "") -> None:
+        super().__init__(name)
+        self.__all__: list[str] = []
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -59,43 +63,26 @@ class StandIn:
         return (object,)
 
 
-class StandInModule(ModuleType):
-    """A module in which everything is a stand-in."""
+class StandInFinder:
+    """Find a stand-in for modules that a submission imports: for some, or as the last finder for all that nobody found."""
 
-    __getattr__ = StandIn.__getattr__
+    def __init__(self, names: str, found: list[str]) -> None:
+        self.names, self.found = tuple(f"{name}." for name in names.split()) or "", found
 
+    def find_spec(self, name: str, path: Any, target: Any = None) -> ModuleSpec | None:
+        """Return the stand-in of a module; a library knows what to do without one."""
+        files = (frame.f_code.co_filename for frame, _ in traceback.walk_stack(None))
+        importer = next(file for file in files if file != __file__ and "importlib" not in file)
+        is_wanted = f"{name}.".startswith(self.names) and not is_library(importer)
+        return ModuleSpec(name, self, is_package=True) if is_wanted else None  # type: ignore[arg-type]
 
-class StandInFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Find a stand-in for some modules or, as the last finder, for all that nobody found."""
-
-    def __init__(self, names: list[str] | None, missing: list[str]) -> None:
-        self.names, self.missing = names, missing
-
-    def find_spec(self, name: str, path: Any, target: Any = None) -> importlib.machinery.ModuleSpec | None:
-        """Return the stand-in of a module."""
-        if self.names is not None and not any(name == each or name.startswith(f"{each}.") for each in self.names):
-            return None
-        if self.names is None and is_library(importer()):
-            return None  # a library knows what to do without a module
-        return importlib.machinery.ModuleSpec(name, self, is_package=True)
-
-    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
-        """Return an empty module."""
-        module = StandInModule(spec.name)
-        module.__dict__["__all__"] = []
-        self.missing.append(spec.name)
-        return module
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        """Return a stand-in."""
+        self.found.append(spec.name)
+        return StandIn(spec.name)
 
     def exec_module(self, module: ModuleType) -> None:
         """Do nothing."""
-
-
-def importer() -> str:
-    """Return the file of the code that imports a module."""
-    frame = sys._getframe(2)
-    while frame.f_back is not None and "importlib" in frame.f_code.co_filename:
-        frame = frame.f_back
-    return frame.f_code.co_filename
 
 
 class OnCPU(TorchFunctionMode):
@@ -119,8 +106,7 @@ def on_cpu(value: Any) -> Any:
 def prepare() -> list[str]:
     """Set up stand-ins in this process, and no network; return the names of replaced modules, which grow as they are imported."""
     missing: list[str] = []
-    sys.meta_path.insert(0, StandInFinder(ALWAYS.split(), []))
-    sys.meta_path.append(StandInFinder(None, missing))
+    sys.meta_path[:] = [StandInFinder(ALWAYS, []), *sys.meta_path, StandInFinder("", missing)]
     sys.argv = sys.argv[:1]
 
     def refuse(*args: Any, **kwargs: Any) -> Any:
@@ -129,7 +115,6 @@ def prepare() -> list[str]:
     socket.socket.connect = refuse  # type: ignore[method-assign]
     for name in ("FloatTensor", "DoubleTensor", "LongTensor", "IntTensor", "ByteTensor", "BoolTensor"):
         setattr(torch.cuda, name, getattr(torch, name))
-    torch.nn.Module.cuda = lambda self, device=None: self  # type: ignore[method-assign]
     return missing
 
 
@@ -145,10 +130,9 @@ def read_source(path: Path) -> ast.Module:
     """Return the syntax tree of a Python file or of the code cells of a notebook, without magics. Raises SyntaxError."""
     text = path.read_bytes().decode("utf-8-sig", "replace")
     if path.suffix == ".ipynb":
-        cells = json.loads(text).get("cells", [])
         parts = []
-        for cell in cells:
-            lines = "".join(cell.get("source", ())).splitlines() if cell.get("cell_type") == "code" else []
+        for cell in json.loads(text)["cells"]:
+            lines = "".join(cell["source"]).splitlines() if cell["cell_type"] == "code" else []
             if lines and lines[0].startswith("%%") and not lines[0].startswith(("%%time", "%%capture")):
                 continue
             part = "\n".join("pass" if line.lstrip().startswith(("%", "!", "?")) else line for line in lines)
@@ -159,30 +143,49 @@ def read_source(path: Path) -> ast.Module:
     return ast.parse(text, str(path))
 
 
-def load(paths: Sequence[Path]) -> tuple[list[SourceFile], list[str]]:
-    """Run the definitions of files that may import each other; return their names, and why some could not be run."""
-    sources, problems = list[SourceFile](), list[str]()
-    for path in paths:
+class Loader(SourceFileLoader):
+    """Load a file of a submission: run its definitions, as far as they can be run."""
+
+    sources: dict[Path, SourceFile]
+    problems: list[tuple[Path, str]]
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Run the definitions of a file in a module."""
+        path, names = Path(self.path), vars(module)
         try:
             tree = read_source(path)
-        except (SyntaxError, ValueError) as error:
+        except (SyntaxError, ValueError, LookupError, TypeError) as error:
             line = f"line {error.lineno}: {error.msg}" if isinstance(error, SyntaxError) else "is no notebook"
-            problems.append(f"{path.name}: {line}" if len(paths) > 1 else line)
-            continue
-        module = sys.modules.get(path.stem) or ModuleType(path.stem)
-        if not path.stem.isidentifier() or getattr(module, "__file__", None) not in (None, str(path)):
-            module = ModuleType("submission")
-        module.__dict__.update(__file__=str(path), __name__=path.stem)
-        sys.modules.setdefault(path.stem, module)
-        sources.append(SourceFile(path, tree, module.__dict__))
-    for _, tree, names in sources:
+            self.problems.append((path, line))
+            return
+        self.sources[path] = SourceFile(path, tree, names)
         for statement in definitions(tree):
-            code = compile(ast.Module([statement], []), names["__file__"], "exec")
             try:
-                exec(code, names)  # noqa: S102
+                exec(compile(ast.Module([statement], []), str(path), "exec"), names)  # noqa: S102
             except Exception as error:
-                problems.append(f"line {statement.lineno}: {type(error).__name__}: {error}")
-    return sources, problems
+                self.problems.append((path, f"line {statement.lineno}: {type(error).__name__}: {error}"))
+
+
+def load(paths: Sequence[Path]) -> tuple[list[SourceFile], list[str]]:
+    """Run the definitions of files that may import each other; return their names, and why some could not be run."""
+    Loader.sources, Loader.problems = {}, []
+    root, finder = str(Path.cwd()), FileFinder.path_hook((Loader, [".py"]))
+
+    def find(folder: str) -> Any:
+        if not folder.startswith(root):
+            raise ImportError
+        return finder(folder)
+
+    sys.path_hooks.insert(0, find)
+    sys.path[:0] = dict.fromkeys([root, *(str(path.parent) for path in paths)])
+    for path in paths:
+        if path not in Loader.sources:  # not yet imported by another one
+            module = ModuleType(path.stem)
+            module.__file__, module.__package__ = str(path), ".".join(path.relative_to(root).parts[:-1])
+            sys.modules.setdefault(path.stem, module)
+            Loader(path.stem, str(path)).exec_module(module)
+    problems = [f"{path.name}: {text}" if len(paths) > 1 else text for path, text in Loader.problems]
+    return [Loader.sources[path] for path in paths if path in Loader.sources], problems
 
 
 def definitions(tree: ast.Module) -> Iterator[ast.stmt]:

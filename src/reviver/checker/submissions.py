@@ -25,8 +25,8 @@ from reviver.checker.assignment import CheckReport
 from reviver.checker.pieces import PieceOutcome
 from reviver.text import count, one_line
 
-ALONE = {"OMP_NUM_THREADS": "1", "PYTHONSAFEPATH": "1"}
-"""Environment of children: one thread, and no modules of the folder that one is in."""
+ALONE = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONSAFEPATH": "1"}
+"""Environment of children: one thread, no GPU, and no modules of the folder that one is in."""
 MAX_RESULT_BYTES = 1 << 20
 MAX_OTHER_BYTES = 50 << 20
 """Size of the files beside code that are copied, the smallest first: settings and texts, but no data sets and checkpoints."""
