@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 import reviver
-from reviver.checker.assignment import PIECES, TUTORIALS
-from reviver.checker.pieces import PieceOutcome, run_pieces
+from reviver.checker.assignment import PIECES
+from reviver.checker.pieces import TUTORIALS, PieceOutcome, run_pieces
 from reviver.errors import ConfigError
 from tests.checker import gan_solutions, lstm_solutions
 from tools.tutorials import DOCS

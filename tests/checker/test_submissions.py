@@ -139,17 +139,21 @@ def test_a_class_of_folders_becomes_pages_and_results(files: Path, capsys: pytes
     with Path("class", "ada", "a.ckpt").open("wb") as file:
         file.truncate(60 << 20)  # too large to be copied, before the code by its name
     before = sorted(map(str, Path("class").rglob("*")))
-    assert main(["check", "class", "--course", "plain", "--out", "results", "--time-limit", "10"]) == 0
+    assert main(["check", "class", "--course", "original", "--out", "results", "--time-limit", "10"]) == 0
     assert sorted(map(str, Path("class").rglob("*"))) == before
     rows = {row["file"]: row for row in csv.DictReader(Path("results/grades.csv").read_text().splitlines())}
-    assert (rows["ada"]["points"], rows["ada"]["sequence"], rows["ada"]["not understood"]) == ("2", "1", "")
+    assert (rows["ada"]["points"], rows["ada"]["sequence"], rows["ada"]["dropout"]) == ("6", "4", "")
+    assert rows["ada"]["not understood"] == "initialization: is not found; dropout: is not found"
     assert rows["ben"]["not understood"].startswith("defines no piece of an assignment; classes: Peephole; ")
     assert rows["eve"]["not understood"].startswith("takes more than 10 seconds; let it end by itself")
     page = Path("results/class.html").read_text()
-    assert "3 submissions" in page
-    assert "<td>ben<td>all<td>defines no piece" in page
+    assert "3 submissions, 6 of 8 points on average; 3 need a person." in page
+    assert "<b>1 × dropout</b>: is not found" in page
+    assert "<b>1 × all</b>: defines no piece of an assignment; classes: Peephole" in page
+    assert '<a href="#student-1">ben</a>' in page
+    assert '<section id="student-1"><h2>ben</h2>' in page
     page = Path("results/students/001 ada.html").read_text()
-    assert "sequence: right" in page
+    assert '<h3>sequence: <span class="passed">right</span>' in page
     assert "two updates" in page
     assert main(["check", "class/ada", "--out", "results.json"]) == 0
     test, _ = json.loads(Path("results.json").read_text())["tests"]

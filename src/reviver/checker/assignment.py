@@ -19,7 +19,6 @@ from reviver.errors import ConfigError
 
 PIECES = (*LSTM_PIECES, *GAN_PIECES)
 """All pieces, each after those that it needs."""
-TUTORIALS = {"lstm": "An LSTM from its equations", "gan": "A GAN from its algorithm"}
 SIGNATURES = {("x", "state", "w"): "lstm_step", ("G", "D", "opt_G", "opt_D", "real", "z"): "gan_step"}
 """Parameters by which a function of another name is recognized."""
 CLASSES = {
@@ -50,6 +49,17 @@ class CheckReport(NamedTuple):
     """Modules that are not there, so that a stand-in took their place."""
 
     @property
+    def points(self) -> float | None:
+        """The points of all pieces; None if there are none."""
+        return sum(outcome.points or 0 for outcome in self.outcomes) if self.outcomes else None
+
+    def scored(self, worth: Mapping[str, float] | None) -> "CheckReport":
+        """Return the report with the points of each piece, 0 for one without; without any each has 1."""
+        if worth is None:
+            return self
+        return self._replace(outcomes=tuple(each._replace(worth=worth.get(each.piece, 0)) for each in self.outcomes))
+
+    @property
     def is_unclear(self) -> bool:
         """Whether a person must look at it: the check does not understand all of it, or nothing in it."""
         return any(outcome.status == "unclear" for outcome in self.outcomes) or (bool(self.error) and not self.outcomes)
@@ -65,12 +75,8 @@ class CheckReport(NamedTuple):
         for outcome in self.outcomes:
             head = f"  {LABELS[outcome.status]:<8}{outcome.piece:<15} "
             yield from wrap("not understood: " * (outcome.status == "unclear") + outcome.text, head)
-            read = f"“{outcome.section}” in the tutorial “{TUTORIALS[outcome.network]}”" if outcome.section else ""
-            hint = "write" if outcome.status == "unclear" else "hint"
-            remarks = [("remark", remark) for remark in outcome.remarks]
-            for label, text in (("likely", outcome.mistake), (hint, outcome.hint), ("read", read), *remarks):
-                if text:
-                    yield from wrap(text, f"{'':10}{label + ':':<15} ")
+            for label, text in outcome.notes:
+                yield from wrap(text, f"{'':10}{label + ':':<15} ")
         if self.missing:
             yield from wrap(f"not there, so that a stand-in took its place: {', '.join(self.missing)}", "  ")
 

@@ -14,6 +14,7 @@ from reviver.text import one_line
 
 Namespace = Mapping[str, Any]
 """The names that a file or a notebook defines."""
+TUTORIALS = {"lstm": "An LSTM from its equations", "gan": "A GAN from its algorithm"}
 LIBRARIES = (str(Path(__file__).parents[1]), str(Path(os.__file__).parent), "<frozen")
 
 
@@ -74,6 +75,20 @@ class PieceOutcome(NamedTuple):
     seconds: float = 0.0
     remarks: tuple[str, ...] = ()
     """What is worth knowing and costs no points."""
+    worth: float = 1
+    """Points if it is right."""
+
+    @property
+    def points(self) -> float | None:
+        """The points that it has; None if it is not understood."""
+        return None if self.status == "unclear" else self.worth * (self.status == "passed")
+
+    @property
+    def notes(self) -> list[tuple[str, str]]:
+        """What helps further, with labels."""
+        read = f"“{self.section}” in the tutorial “{TUTORIALS[self.network]}”" if self.section else ""
+        notes = [("likely", self.mistake), ("write" if self.status == "unclear" else "hint", self.hint), ("read", read)]
+        return [note for note in (*notes, *(("remark", remark) for remark in self.remarks)) if note[1]]
 
 
 class Failure(Exception):
@@ -109,12 +124,16 @@ def run_pieces(names: Namespace, pieces: Sequence[Piece]) -> Iterator[PieceOutco
     """Check `pieces`, of which each comes after those that it needs."""
     passed: dict[str, bool] = {}
     for piece in pieces:
-        blocking = [need for need in piece.needs if not passed.get(need, True)]
         if not set(piece.names) & names.keys():
-            yield PieceOutcome(piece.name, piece.network, "missing", f"{' or '.join(piece.names)} is not defined")
+            known = " or ".join(name for name in piece.names if name.isidentifier())
+            verdict = ("missing", f"{known} is not defined", "", "")
+            if piece.network in names.get("*foreign", ()):  # perhaps it has another name
+                verdict = ("unclear", "is not found", "", f"hand it in; if it is there, call it {known}")
+            yield PieceOutcome(piece.name, piece.network, *verdict)
             continue
-        waits = [PieceOutcome(piece.name, piece.network, "waits", f"waits for {need}") for need in blocking]
-        outcome = waits[0] if waits else run_piece(names, piece)
+        blocking = next((need for need in piece.needs if not passed.get(need, True)), "")
+        waits = PieceOutcome(piece.name, piece.network, "waits", f"waits for {blocking}")
+        outcome = waits if blocking else run_piece(names, piece)
         passed[piece.name] = outcome.status in {"passed", "unclear"}
         yield outcome
 

@@ -190,7 +190,7 @@ def read_results(name: str, results: Path, problem: str) -> CheckReport:
             reason = about.get("error") or about["problem"]
             text = f"{one_line(reason)}; {MEND}" if reason else NOTHING.format(about["found"] or "none")
             return CheckReport(name, (), text)
-        outcomes = [PieceOutcome(*record)._replace(remarks=tuple(record[-1])) for record in records]
+        outcomes = [PieceOutcome(*record) for record in records]
         rest = about["pieces"][len(outcomes) :]
         for index, (piece, network) in enumerate(rest):
             verdict = ("waits", f"waits for {rest[0][0]}") if index else ("unclear", problem, "", ADVICE)

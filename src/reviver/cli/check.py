@@ -97,7 +97,7 @@ def check(
             elif not common.json and not common.quiet:  # the table has the rest
                 print(next(report.lines()))
     if out is not None:
-        _write(Path(out), reports, worth)
+        _write(Path(out), [report.scored(worth) for report in reports])
     results = [to_check50(report) for report in reports]
     if common.json:
         common.show(results[0] if number == 1 else {"submissions": results})
@@ -113,7 +113,7 @@ def _raise_problems(reports: list["CheckReport"]) -> None:
         raise ReviverError("some submissions are not understood")
 
 
-def _write(out: Path, reports: list["CheckReport"], worth: dict[str, float] | None) -> None:
+def _write(out: Path, reports: list["CheckReport"]) -> None:
     """Write a table of grades, a page, Gradescope's results, or a folder with the table and all pages."""
     import json
 
@@ -124,20 +124,19 @@ def _write(out: Path, reports: list["CheckReport"], worth: dict[str, float] | No
     if out.suffix:
         check_writable(out)
     if out.suffix == ".csv":
-        write_text(out, grades.write_grades(reports, worth))
+        write_text(out, grades.write_grades(reports))
     elif out.suffix == ".json":
-        results = [grades.to_gradescope(report, worth) for report in reports]
+        results = [grades.to_gradescope(report) for report in reports]
         write_text(out, json.dumps(results[0] if len(results) == 1 else results, indent=2))
     elif out.suffix == ".html":
-        text = grades.write_student(reports[0], worth) if len(reports) == 1 else grades.write_class(reports, worth)
-        write_text(out, text)
+        write_text(out, grades.write_page(reports))
     else:
         (out / "students").mkdir(parents=True, exist_ok=True)
-        write_text(out / "grades.csv", grades.write_grades(reports, worth))
-        write_text(out / "class.html", grades.write_class(reports, worth))
+        write_text(out / "grades.csv", grades.write_grades(reports))
+        write_text(out / "class.html", grades.write_page(reports))
         for index, report in enumerate(reports, 1):
             name = re.sub(r"[^\w.-]+", "_", Path(report.file).name)
-            write_text(out / "students" / f"{index:03} {name}.html", grades.write_student(report, worth))
+            write_text(out / "students" / f"{index:03} {name}.html", grades.write_page([report]))
 
 
 def _write_start(network: str, path: Path) -> None:
