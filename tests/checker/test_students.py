@@ -122,6 +122,42 @@ def test_a_loop_that_can_be_called_runs(clip: str) -> None:
     assert "two updates" in outcome.text
 
 
+def test_a_loop_gets_the_options_of_its_parser_and_two_classes() -> None:
+    """With one class the loss has no gradient, and every loop would look as if it cleared gradients before the step."""
+    text = """
+import argparse
+import torch
+class LSTM(torch.nn.Module):
+    def __init__(self, input_dim, num_hidden, num_classes):
+        super().__init__()
+        self.W_x, self.W_h = torch.nn.Linear(input_dim, 4 * num_hidden), torch.nn.Linear(num_hidden, 4 * num_hidden)
+        self.out, self.num_hidden = torch.nn.Linear(num_hidden, num_classes), num_hidden
+    def forward(self, x):
+        h = c = torch.zeros(len(x), self.num_hidden)
+        for x_t in x.unbind(1):
+            i, f, g, o = (self.W_x(x_t) + self.W_h(h)).chunk(4, 1)
+            c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+            h = o.sigmoid() * c.tanh()
+        return self.out(h)
+def train(config):
+    model = LSTM(config.input_dim, config.num_hidden, config.num_classes)
+    opt = torch.optim.SGD(model.parameters(), lr=config.learning_rate)
+    for x, y in torch.utils.data.DataLoader(None, config.batch_size):
+        opt.zero_grad()
+        torch.nn.functional.cross_entropy(model(x), y).backward()
+        opt.step()
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    for name, value in (("input_dim", 1), ("num_hidden", 16), ("num_classes", 10), ("batch_size", 9), ("learning_rate", 0.1)):
+        parser.add_argument("--" + name, default=value)
+    train(parser.parse_args())
+"""
+    options = text[text.index("    parser =") : text.index("    train(parser")]
+    for source in (text, text.replace(options, "")):
+        outcome = check(source)["training"]
+        assert (outcome.status, outcome.text) == ("passed", "by running two updates: zero_grad, backward, step")
+
+
 def test_what_is_not_understood_is_not_wrong_and_says_what_to_write() -> None:
     outcome = check(files.LSTM, "num_hidden, num_classes, -> num_hidden, num_classes, how_many_of_these,")["sequence"]
     assert (outcome.status, outcome.mistake) == ("unclear", "")

@@ -194,18 +194,22 @@ def definitions(tree: ast.Module) -> Iterator[ast.stmt]:
     loops = {node.name for node in functions if any(isinstance(each, ast.For | ast.While) for each in ast.walk(node))}
     for statement in tree.body:
         if isinstance(statement, ast.If) and "__name__" in ast.unparse(statement.test):
-            yield from (each for each in statement.body if is_setting(each))
+            yield from (each for each in statement.body if is_setting(each) and not called(each) & loops)
         elif isinstance(statement, ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef | ast.If | ast.Try):
             yield statement
         elif isinstance(statement, ast.Assign | ast.AnnAssign | ast.AugAssign):
-            called = {root(node.func) for node in ast.walk(statement) if isinstance(node, ast.Call)}
-            if not called & loops:
+            if not called(statement) & loops:
                 yield statement
         elif isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call):
             if root(statement.value.func) in LIBRARIES or is_setting(statement):
                 yield statement
         elif isinstance(statement, ast.While | ast.With | ast.For) and not has_step(statement):
             yield statement
+
+
+def called(statement: ast.stmt) -> set[str]:
+    """Return the names of what a statement calls."""
+    return {root(node.func) for node in ast.walk(statement) if isinstance(node, ast.Call)}
 
 
 def has_step(node: ast.AST) -> bool:

@@ -6,6 +6,7 @@ generated ones as fake and as real, from this round and the one before. What the
 Shapes: N images, P numbers of a gradient.
 """
 
+import argparse
 import ast
 import copy
 import inspect
@@ -24,7 +25,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from reviver.checker import gan_mistakes as gan
 from reviver.checker import lstm_mistakes as lstm
-from reviver.checker.conventions import NAMES
+from reviver.checker.conventions import NAMES, stands_for
 from reviver.checker.loading import SourceFile, StandIn, root
 from reviver.checker.pieces import Failure, Finding, Mistake, Unclear, describe
 
@@ -75,8 +76,10 @@ class Loop(NamedTuple):
 
     @property
     def options(self) -> Any:
-        """The options that the file has parsed; None without."""
-        return next((each for each in self.source.names.values() if type(each).__name__ == "Namespace"), None)
+        """The options that the file has parsed, or those of its parser; None without."""
+        values = self.source.names.values()
+        parsers = (each.parse_args([]) for each in values if isinstance(each, argparse.ArgumentParser))
+        return next((each for each in values if type(each).__name__ == "Namespace"), None) or next(parsers, None)
 
 
 def find_loops(sources: Sequence[SourceFile]) -> Iterator[Loop]:
@@ -159,7 +162,10 @@ def run_updates(loop: Loop, size: tuple[int, ...]) -> str:
     def note(letter: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def noted(*args: Any, **kwargs: Any) -> Any:
             seen.extend(["z"] * (letter == "b" and is_cleared()) + [letter])
-            return function(*args, **kwargs)
+            result = function(*args, **kwargs)
+            if letter == "b" and parameters and is_cleared():
+                raise ValueError("these batches have no gradient, so that nothing shows when it is cleared")
+            return result
 
         return noted
 
@@ -314,7 +320,8 @@ class LoopSettings:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        return self._small.get(role_of(name), False if name == "cuda" else getattr(self._options, name, 1))
+        usual = False if name == "cuda" else 10 if stands_for(name, "C") else 1
+        return self._small.get(role_of(name), getattr(self._options, name, usual))
 
 
 def arguments_of(loop: Loop, given: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
