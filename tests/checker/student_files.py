@@ -210,6 +210,22 @@ RIGHT_GANS = {
     "a log in a folder": "criterion = nn.BCELoss() -> criterion = nn.BCELoss(); open('logs/losses.txt', 'w').close()",
     "soft labels": "criterion(discriminator(imgs), ones) -> criterion(discriminator(imgs), 0.9 * ones)",
     "no loop of a network that is called": "discriminator(fake), -> discriminator.forward(fake),",
+    "soft labels for both": "discriminator(imgs), ones -> discriminator(imgs), 0.8 * ones && fake.detach()), zeros -> "
+    "fake.detach()), zeros + 0.2",
+    "noisy labels": "discriminator(imgs), ones -> discriminator(imgs), 0.7 + 0.3 * torch.rand(len(imgs), 1)",
+    "labels the other way round": "ones, zeros = torch.ones -> zeros, ones = torch.ones",
+    "noise on all images": "imgs.view(len(imgs), -1) -> imgs.view(len(imgs), -1) + 0.2 * torch.randn(len(imgs), 784) && "
+    "fake.detach() -> fake.detach() + 0.2 * torch.randn(len(imgs), 784)",
+    "D learns twice as often": "            optimizer_G.step() -> if i % 2: optimizer_G.step()",
+    "a step for real images, another for generated ones": "loss = criterion(discriminator(imgs), ones) + -> "
+    "criterion(discriminator(imgs), ones).backward(); optimizer_D.step(); optimizer_D.zero_grad(); loss =",
+    "D is frozen while G learns": "optimizer_G.zero_grad() -> optimizer_G.zero_grad(); discriminator.requires_grad_(False) && "
+    "optimizer_D.zero_grad() -> optimizer_D.zero_grad(); discriminator.requires_grad_(True)",
+    "no function around the loop": "def train(dataloader, discriminator, generator, optimizer_G, optimizer_D): -> "
+    "if __name__ == '__main__' and True:",
+    "networks of the loop itself": "train(dataloader, discriminator, generator, optimizer_G, optimizer_D): -> "
+    "train():\n    generator, discriminator = Generator(), Discriminator()\n    optimizer_G, optimizer_D = "
+    "(torch.optim.Adam(each.parameters(), lr=2e-4) for each in (generator, discriminator))",
 }
 WRONG_GANS = {
     "the fake images are used again after the step of G, without detach": "fake.detach() -> fake && ones).backward() -> "
@@ -221,7 +237,8 @@ WRONG_GANS = {
     "the gradients of D from the loss of G are not cleared": "optimizer_D.zero_grad() -> pass && optimizer_D.step() -> "
     "optimizer_D.step(); optimizer_D.zero_grad()",
     "the gradients are never cleared": "optimizer_D.zero_grad() -> pass && optimizer_G.zero_grad() -> pass",
-    "the labels are exchanged": "ones, zeros = torch.ones -> zeros, ones = torch.ones",
+    "the labels are exchanged": "discriminator(imgs), ones -> discriminator(imgs), zeros && fake.detach()), zeros -> "
+    "fake.detach()), ones",
     "the loss has the wrong sign": "loss.backward() -> (-loss).backward()",
     "the loss is the saturating one, log(1 - D(G(z)))": "criterion(discriminator(fake), ones).backward() -> "
     "(-criterion(discriminator(fake), zeros)).backward()",

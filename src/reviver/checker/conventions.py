@@ -37,7 +37,7 @@ NAMES = {
     "width": "base_channel base_channels ngf ndf nf n_filters base_dim hidden_dim hidden_size h_dim hidden features "
     "feature_maps num_filters width dim_h n_hidden hidden_features",
     "channels": "channels nc img_channels num_channels n_channels image_channels in_channels out_channels",
-    "settings": "config args opt opts params hparams cfg arg",
+    "settings": "config configs args opt opts params hparams cfg arg",
 }
 """Names of other arguments."""
 EXAMPLES = {

@@ -140,6 +140,24 @@ TOO_EARLY, REUSED, TARGET_SHAPE, LABELS_ABOVE_ONE, DROPPED = table(
     ("a label is above 1", SOFT),
     ("the result of a call that changes nothing by itself is dropped", RETURNS),
 )
+LOOP: tuple[tuple[str, str, str, Mistake | str], ...] = (
+    ("GD", "old", "", NEVER_CLEARED),
+    ("G", "-fake as real", "fake as real", WRONG_SIGN),
+    ("G", "-fake as fake", "fake as real", SATURATING),
+    ("G", "fake as fake", "fake as real", EXCHANGED),
+    ("G", "fake as fake", "", NO_DETACH),
+    ("G", "fake as real", "", "right"),
+    ("D", "real as real, fake as fake, fake as real", "", KEPT),
+    ("D", "real as fake", "real as real", EXCHANGED),
+    ("D", "-real as real, -fake as fake", "", WRONG_SIGN),
+    ("D", "real as real, fake as fake", "", "right"),
+    ("D", "real as real", "", "real"),
+    ("D", "fake as fake", "", "fake"),
+)
+"""What the gradient of a network shows, the first that fits: parts that are there, one that is not, and the mistake, or what is right.
+
+A part is the gradient of a loss for real or generated images as real or fake; an old one is of before the last step.
+"""
 EPS = "BatchNorm gets {:.2g} as eps, which stands second, before momentum; with eps = 0.8 all runs of the recipes collapsed"
 PATH = "return (1 - t) * start + t * end"
 INTERPOLATION_MISTAKES = table(

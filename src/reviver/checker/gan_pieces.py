@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from reviver.checker import gan_mistakes as wrong
 from reviver.checker.compare import Program, Quantities, compare, derivatives, sample
 from reviver.checker.conventions import GENERATOR_KEYS, build_module
-from reviver.checker.loops import are_probabilities, check_gan_loop
 from reviver.checker.pieces import Failure, Finding, Mistake, Namespace, Piece, Unclear, describe, unparsed
+from reviver.checker.updates import are_probabilities, check_gan_loop
 from reviver.data.images.named import read_mnist
 from reviver.text import short_repr
 
@@ -247,7 +247,7 @@ def check_gan_step(names: Namespace) -> str:
         return "both networks are updated once, each by its own loss"
     torch.set_default_dtype(torch.float32)
     G, D = build_network(names, "Generator"), build_network(names, "Discriminator")
-    images = torch.rand(2 * BATCH_SIZE, *D.input.shape[1:]) * 2 - 1
+    images = torch.rand(6 * BATCH_SIZE, *D.input.shape[1:]) * 2 - 1
     return check_gan_loop(names["GAN loop"], G.module, D.module, images, D.example, G.input.shape[1])
 
 

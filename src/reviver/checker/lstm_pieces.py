@@ -34,8 +34,8 @@ from reviver.checker.conventions import (
     stands_for,
 )
 from reviver.checker.layout import IS_STATE, LETTERS, Layout, by_name, count, find_layouts, infer_sizes
-from reviver.checker.loops import check_lstm_loop
 from reviver.checker.pieces import Failure, Finding, Namespace, Piece, Unclear, describe, is_library, unparsed
+from reviver.checker.updates import check_lstm_loop
 from reviver.lstm.cell import LSTMState, LSTMWeights
 from reviver.text import short_repr
 

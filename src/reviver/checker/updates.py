@@ -1,0 +1,286 @@
+"""Judge a training loop by its updates: the order of an LSTM's, and of what the gradients of a GAN consist.
+
+At each step of an optimizer the gradients that are there are written as a sum of known ones: of the loss for real images and
+for generated ones, each as real and as fake, since the step before and older. What the sum consists of says what the loop does.
+
+Shapes: N images, P numbers of a gradient.
+"""
+
+import ast
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from reviver.checker import gan_mistakes as gan
+from reviver.checker import lstm_mistakes as lstm
+from reviver.checker.loops import BATCH_SIZE, LETTERS, Loop, SeenEnough, events, run
+from reviver.checker.pieces import Failure, Finding, Mistake, Unclear, describe
+
+READ = (
+    (r"^[^z]*$", lstm.NOT_CLEARED, "there is no zero_grad in the loop"),
+    (r"^[^z]*b[^b]*$", lstm.CLEARED_EARLY, "zero_grad stands between backward and step"),
+    (r"c[^c]*b[^c]*$", lstm.NOT_CLIPPED, "the gradient is clipped between step and backward"),
+)
+"""Mistakes in the calls from one step to the next: their order, and what is said."""
+ERRORS = {
+    "Using a target size": gan.TARGET_SHAPE,
+    "must be the same as input size": gan.TARGET_SHAPE,
+    "modified by an inplace operation": gan.REUSED,
+    "backward through the graph a second time": gan.REUSED,
+}
+"""Mistakes that torch finds."""
+MAX_NUMBERS, MIN_FRACTION = 20_000, 0.45
+"""Numbers of a gradient that are compared, and the least weight of what it consists of: labels of 0.3 are no mistake."""
+
+
+def check_lstm_loop(loop: Loop) -> str:
+    """Check the order of an update by running the loop; if it does not run, by reading it, and a failure begins with `looks like`."""
+    calls = next(filter(None, map(partial(run_updates, loop), ((), (1,), (10,)))), "")
+    by, how = "by running two updates", "two updates show: {}"
+    if not calls:
+        inner = innermost(loop.node)
+        line, order = getattr(inner, "lineno", 1), "".join(letter for letter, _ in events(inner))
+        by, how = "by reading", f"looks like: {{}} (line {line}; read, not run)"
+        if order.count("s") != 1:
+            raise Unclear(
+                f"line {line}: the loop has {order.count('s')} optimizer steps, so that its order cannot be read",
+                "write one update per batch: zero_grad, backward, clip, step",
+            )
+        calls = order[order.index("s") + 1 :] + order[: order.index("s") + 1]
+    for pattern, mistake, text in READ:
+        if re.search(pattern, calls):
+            raise Failure(how.format(text), mistake)
+    if "c" in calls:
+        return f"{by}: zero_grad, backward, clip, step"
+    return Finding.of(f"{by}: zero_grad, backward, step", ["the gradient is not clipped"])
+
+
+def innermost(node: ast.AST) -> ast.AST:
+    """Return the innermost loop that has both backward and step in it."""
+    inner = (each for each in ast.walk(node) if each is not node and isinstance(each, ast.For | ast.While))
+    return next((innermost(each) for each in inner if {"b", "s"} <= {letter for letter, _ in events(each)}), node)
+
+
+class Constant(nn.Module):
+    """A network with the same logits for all sequences, in place of one that was not handed in."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__()
+        self.logits = nn.Parameter(torch.zeros(100))
+
+    def forward(self, x: Tensor, *rest: Any) -> Tensor:
+        """Return logits."""
+        return self.logits.expand(len(x), -1)
+
+
+def run_updates(loop: Loop, size: tuple[int, ...]) -> str:
+    """Run a loop on batches [B, T, *size]; return its calls from the first step to the second, empty if there is none."""
+    calls, parameters, network = list[str](), list[Tensor](), Constant()
+
+    def is_cleared() -> bool:
+        return not any(each.grad is not None and bool(each.grad.any()) for each in parameters)
+
+    def call(name: str, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        calls.append("z" * (name == "backward" and is_cleared()) + LETTERS.get(name, ""))
+        result = function(*args, **kwargs)
+        if name == "backward" and parameters and is_cleared():
+            raise SeenEnough  # without a gradient nothing shows when it is cleared
+        return result
+
+    def step(optimizer: torch.optim.Optimizer) -> None:
+        if parameters:
+            calls[:] = ["bzs"] if is_cleared() else [*calls, "s"]
+            raise SeenEnough
+        calls.clear()
+        parameters.extend(each for group in optimizer.param_groups for each in group["params"])
+
+    given = {
+        "loss": nn.CrossEntropyLoss(),
+        "model": network,
+        "optimizer": torch.optim.SGD(network.parameters(), lr=0.01),
+    }
+    run(
+        loop, torch.ones(3 * BATCH_SIZE, BATCH_SIZE, *size), given, step, call
+    )  # as long as wide: some loops transpose it
+    return "".join(calls) if calls[-1:] and calls[-1].endswith("s") else ""
+
+
+class GradientRecord:
+    """The gradients of known losses by the networks of a GAN, and what the gradients at each step of an optimizer consist of."""
+
+    def __init__(self, G: nn.Module, D: nn.Module, images: Tensor, example: Tensor) -> None:
+        with torch.no_grad():  # logits would be large
+            self.is_probability = are_probabilities(D.eval()(1e3 * example))
+        self.classes, self.networks = {"G": G.train(), "D": D.train()}, dict[str, nn.Module]()
+        self.real, self.fakes = images, list[Tensor]()
+        self.parts = list[tuple[str, dict[str, Tensor]]]()
+        self.verdicts: dict[str, list[Mistake | str]] = {"G": [], "D": []}
+        self.since = {"G": 0, "D": 0}
+
+    def call(self, name: str, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """Keep what G returns, and the gradients by the losses of what D returns. Raises Failure for labels of a loss."""
+        if name.startswith("binary") and len(args) > 1:
+            return function(args[0], self.check_labels(name, *args[:2]), *args[2:], **kwargs)
+        result = function(*args, **kwargs)
+        if name == "forward" and isinstance(result, Tensor):
+            network, *inputs = args
+            role = next((role for role, each in self.classes.items() if network is each or is_like(network, each)), "")
+            if not role or self.networks.setdefault(role, network) is not network:
+                return result
+            if role == "G":
+                self.fakes.append(result.detach())
+            elif result.requires_grad and inputs:
+                with suppress(RuntimeError):  # the graph of G is gone, which the loop itself will meet
+                    self.parts += self.known_gradients(inputs[0].detach(), result.flatten())
+        return result
+
+    def check_labels(self, loss: str, values: Tensor, labels: Tensor) -> Tensor:
+        """Return the labels of a loss without noise. Raises Failure if it cannot reach them, or gets probabilities for logits."""
+        if loss.endswith("logits") and self.is_probability and len(values) > 1 and are_probabilities(values):
+            raise Failure("D returns probabilities, which the loss takes for logits", gan.TWO_SIGMOIDS)
+        if labels.shape != values.shape or not labels.is_floating_point():  # the loss itself says so
+            return labels
+        if bool((labels > 1.0001).any()):
+            raise Failure(f"a label is {labels.max():.3g}", gan.LABELS_ABOVE_ONE)
+        for group in (labels > 0.5, labels <= 0.5):
+            labels = labels.where(~group, labels[group].mean())
+        return labels
+
+    def known_gradients(self, x: Tensor, values: Tensor) -> Iterator[tuple[str, dict[str, Tensor]]]:
+        """Yield the gradients by the losses of what D says [N] of x, its real and its generated images, as both."""
+        is_fake = likeness(x, self.fakes) > likeness(x, [self.real])
+        probability = values if self.is_probability else values.sigmoid()
+        logs = {"real": -probability.clamp(1e-12).log(), "fake": -(1 - probability).clamp(1e-12).log()}
+        for whose, mask in (("real", ~is_fake), ("fake", is_fake)):
+            for target, losses in logs.items() if bool(mask.any()) else ():
+                loss = losses[mask].mean()
+                yield f"{whose} as {target}", {name: gradient_of(each, loss) for name, each in self.networks.items()}
+
+    def step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Explain the gradient of the network of an optimizer; it is enough if each network has been changed three times."""
+        held = {id(each) for group in optimizer.param_groups for each in group["params"]}
+        for name, network in self.networks.items():
+            if any(id(each) in held for each in network.parameters()):
+                self.verdicts[name].append(self.explain(name, gradient_of(network)))
+                self.since[name] = len(self.parts)
+        if min(map(len, self.verdicts.values())) > 2:
+            raise SeenEnough
+
+    def explain(self, name: str, gradient: Tensor) -> Mistake | str:
+        """Return what the gradient of a network consists of: a mistake, or what is right; empty if it is not known."""
+        if not bool(gradient.any()):
+            return gan.NO_GRADIENT if name == "G" else ""
+        weights = self.weights_of_parts(name, gradient)
+        found = {
+            "-" * (weight < 0) + part
+            for part, weight in weights.items()
+            if abs(weight) > MIN_FRACTION * max(map(abs, weights.values()))
+        }
+        for who, there, absent, meaning in gan.LOOP if found else ():
+            if name in who and {*there.split(", ")} <= found and absent not in found:
+                return meaning
+        return "other" * bool(found)
+
+    def weights_of_parts(self, name: str, gradient: Tensor) -> dict[str, float]:
+        """Return the weights with which known gradients add up to this one; empty if none do."""
+        known = [
+            ("old" if index < self.since[name] else part, grads[name])
+            for index, (part, grads) in enumerate(self.parts)
+            if name in grads and len(grads[name]) == len(gradient) and bool(grads[name].any())
+        ]
+        if not known:
+            return {}
+        matrix = torch.stack([each for _, each in known], 1)
+        matrix, norms = matrix / matrix.norm(dim=0), matrix.norm(dim=0)
+        lengths = torch.linalg.lstsq(matrix, gradient[:, None], driver="gelsd", rcond=1e-7).solution[:, 0]
+        if (matrix @ lengths - gradient).norm() > 1e-2 * gradient.norm():
+            return {}
+        lengths[lengths.abs() < 1e-3 * gradient.norm()] = 0  # what is that short is noise, whatever its weight
+        weights = dict[str, float]()
+        for (part, _), weight in zip(known, (lengths / norms).tolist(), strict=True):
+            weights[part] = weights.get(part, 0) + (abs(weight) if part == "old" else weight)
+        return weights
+
+
+def is_like(module: nn.Module, network: nn.Module) -> bool:
+    """Return whether a module is another one of a network's class."""
+    return type(module) is type(network) and not isinstance(network, nn.Sequential)
+
+
+def likeness(x: Tensor, images: Sequence[Tensor]) -> Tensor:
+    """Return the largest correlation of each of x [N, ...] with one of the images; 0.9 if none has its size."""
+    rows = [each.flatten(1) - each.flatten(1).mean(1, keepdim=True) for each in (x, *images)]
+    ours, *others = map(functional.normalize, rows)
+    found = [ours @ each.T for each in others if each.shape[1] == ours.shape[1]]
+    return torch.cat(found or [torch.full((len(x), 1), 0.9 * bool(images))], 1).amax(1)
+
+
+def gradient_of(network: nn.Module, loss: Tensor | None = None) -> Tensor:
+    """Return at most MAX_NUMBERS of the gradient of a loss as one vector [P]; without a loss, of that which is there."""
+    leaves = [each for each in network.parameters() if each.requires_grad]
+    grads: Any = [each.grad for each in leaves]
+    if loss is not None and leaves:
+        grads = torch.autograd.grad(loss, leaves, retain_graph=True, allow_unused=True)
+    found = [(leaf * 0 if grad is None else grad).flatten() for leaf, grad in zip(leaves, grads, strict=True)]
+    vector = torch.cat([torch.zeros(0), *found]).detach().double()
+    return vector[:: len(vector) // MAX_NUMBERS + 1]
+
+
+def are_probabilities(values: Tensor) -> bool:
+    """Return whether all values lie between 0 and 1."""
+    return bool(((values >= 0) & (values <= 1)).all())
+
+
+def check_gan_loop(loop: Loop, G: nn.Module, D: nn.Module, images: Tensor, example: Tensor, latent_dim: int) -> str:
+    """Check a loop of a GAN by running it on images, and by what its gradients consist of; D can be called with an example."""
+    text, record = ast.unparse(loop.source.tree), GradientRecord(G, D, images, example)
+    given = record.classes | {"latent_dim": latent_dim, "shape": (BATCH_SIZE, *images.shape[1:])}
+    given |= {f"opt_{name}": torch.optim.SGD(each.parameters(), lr=0.02) for name, each in record.classes.items()}
+    given["loss"] = nn.BCEWithLogitsLoss() if "BCEWithLogitsLoss" in text and "BCELoss(" not in text else nn.BCELoss()
+    error, unknown = run(loop, images, given, record.step, record.call, {(type(each), "forward") for each in (G, D)})
+    for words, mistake in ERRORS.items():
+        if error is not None and words in str(error):
+            raise Failure(describe(error), mistake)
+    if isinstance(error, Failure):
+        raise error
+    of_G, of_D = record.verdicts.values()
+    if gan.NO_GRADIENT in of_G and unknown:  # it may have been the loss
+        raise Unclear(
+            f"what should be the argument {unknown[0]} of the loop?", "give it a default, or call what you need"
+        )
+    if {*of_G} == {*of_D} == {gan.EXCHANGED}:
+        return Finding.of(
+            "both networks are updated, each by its own loss", ["0 is the label of real images, 1 of generated ones"]
+        )
+    if named := [each for each in (*of_G, *of_D) if isinstance(each, Mistake)]:
+        named.sort(key=lambda each: each != gan.NEVER_CLEARED)  # what is kept for a round is kept at once, too
+        raise Failure("by the gradients that are there when an optimizer steps", named[0])
+    if remarks := dropped(loop, "detach|clamp"):
+        raise Failure(f"looks like: {remarks[0]}", gan.DROPPED)
+    if error is not None and "Found dtype Long" in str(error):
+        raise Unclear("labels are integers", "make the labels floats, as in torch.full((n, 1), 1.0)")
+    if error is not None and len(of_G + of_D) < 3:
+        raise Unclear(f"the loop ended: {describe(error)}", "let train run on the CPU for one epoch of a small loader")
+    if missing := " and ".join(name for name, found in record.verdicts.items() if not found):
+        raise Unclear(f"no step of the optimizer of {missing} was seen", "call step of both optimizers for each batch")
+    if "other" in of_G + of_D or "right" not in of_G or not ("right" in of_D or {"real", "fake"} <= {*of_D}):
+        raise Unclear("the gradients are those of no loss that is known here", "use the losses of the text")
+    return Finding.of("both networks are updated, each by its own loss", dropped(loop, "to|cuda"))
+
+
+def dropped(loop: Loop, methods: str) -> list[str]:
+    """Return the calls of methods in a loop whose result is dropped though they change nothing: of its images, or of any tensor."""
+    nodes, found = list(ast.walk(loop.node)), []
+    targets = [name for each in nodes if isinstance(each, ast.For) for name in ast.walk(each.target)]
+    images = {name.id for name in targets if isinstance(name, ast.Name)}
+    for node in (each for each in nodes if isinstance(each, ast.Expr)):
+        call = re.fullmatch(rf"((?!torch)\w+)([\w.]*)\.({methods})\(.*\)", ast.unparse(node), re.DOTALL)
+        if call and (call[1] in images or call[3] in ("detach", "clamp")):
+            found.append(f"line {node.lineno}: the result of {call[1]}{call[2]}.{call[3]}() is dropped")
+    return found
