@@ -228,4 +228,4 @@ def test_equations_are_compared_line_by_line(capsys: pytest.CaptureFixture[str])
     ]
     capsys.readouterr()
     assert main(["check", "my.cell", "--against", "gru"]) == 1
-    assert "cannot be compared with gru line by line: states: c is unknown there" in capsys.readouterr().out
+    assert "cannot be compared with gru line by line: c is no state there; " in capsys.readouterr().out

@@ -5,7 +5,6 @@ import inspect
 import re
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 from torch import nn
@@ -113,41 +112,44 @@ def check(*pieces: Callable[..., Any], **named: Callable[..., Any]) -> CheckRepo
 
 
 def find_pieces(names: Namespace) -> list[Piece]:
-    """Return all pieces of the networks of which `names` has a part; of another course's files only those that are there."""
-    found = {piece.name for piece in PIECES if set(piece.names) & names.keys()}
+    """Return the pieces that a course asks for of the networks in `names`; another course's file is asked for what it has."""
+    course, found = names.get("*course", {}), {piece.name for piece in PIECES if set(piece.names) & names.keys()}
     networks = {piece.network for piece in PIECES if piece.name in found}
-    wanted = names.get("*course", {}).get("points")
-    wanted = wanted or {
-        piece.name
-        for piece in PIECES
-        if piece.network not in names.get("*foreign", ()) or (piece.name in found and piece.name not in NOT_ASKED)
-    }
-    skipped = "initialization" if names.get("*course", {}).get("initialization") == "any" else ""
-    return [p for p in PIECES if p.network in networks and p.name in wanted and p.name != skipped]
+
+    def is_asked(piece: Piece) -> bool:
+        if piece.name == "initialization" and course.get("initialization") == "any":
+            return False
+        if course.get("points"):
+            return piece.name in course["points"]
+        is_foreign = piece.network in names.get("*foreign", ())
+        return not is_foreign or (piece.name in found and piece.name not in NOT_ASKED)
+
+    return [piece for piece in PIECES if piece.network in networks and is_asked(piece)]
 
 
 def recognize(sources: Sequence[SourceFile]) -> dict[str, Any]:
     """Return the pieces of a submission by the names that the checks look up."""
-    names: dict[str, Any] = {"*sources": list(sources)}
-    classes: dict[str, Any] = {}
+    names, classes, nodes = dict[str, Any](), dict[str, Any](), dict[str, ast.ClassDef]()
     for source in sources:
         for node in source.tree.body:
-            if not isinstance(node, ast.ClassDef | ast.FunctionDef) or node.name not in source.names:
-                continue
-            value, parameters = source.names[node.name], []
-            with suppress(TypeError, ValueError):
-                parameters = [p for p in inspect.signature(value).parameters.values() if p.default is p.empty]
-            if isinstance(node, ast.ClassDef):
-                classes[node.name] = value
-            elif node.name in ARITY and len(parameters) in ARITY[node.name]:
-                names[node.name] = value
-            elif node.name in ("generator", "discriminator") and not parameters:
-                names[node.name.capitalize()] = value
-    name_networks(
-        names, classes, [node for source in sources for node in source.tree.body if isinstance(node, ast.ClassDef)]
-    )
+            value = source.names.get(getattr(node, "name", ""))
+            if isinstance(node, ast.ClassDef) and value is not None:
+                classes[node.name], nodes[node.name] = value, node
+            elif isinstance(node, ast.FunctionDef) and callable(value):
+                number = num_required(value)
+                if number in ARITY.get(node.name, ()):
+                    names[node.name] = value
+                elif node.name in ("generator", "discriminator") and not number:  # they build a network
+                    names[node.name.capitalize()] = value
+    for role, pattern in CLASSES.items():
+        found = [name for name in classes if re.search(pattern, name.lower())]
+        for best in sorted(found, key=lambda name: (name != role, name.lower() != role.lower(), len(name)))[:1]:
+            names[role] = classes[best]
+    if not CLASSES.keys() & names.keys():
+        names |= guess_lstm(classes, nodes)
+    tell_cells(names, nodes)
     own = {"lstm": {"lstm_step", "Recaller", "update"} & names.keys(), "gan": is_own(names) or "gan_step" in names}
-    names["*foreign"] = [network for network, is_asked in own.items() if not is_asked]
+    names |= {"*sources": list(sources), "*foreign": [network for network, is_asked in own.items() if not is_asked]}
     for loop in find_loops(sources):
         if is_gan_loop(loop) and {"Generator", "Discriminator"} <= names.keys():
             names.setdefault("GAN loop", loop)
@@ -156,34 +158,35 @@ def recognize(sources: Sequence[SourceFile]) -> dict[str, Any]:
     return names
 
 
-def name_networks(names: dict[str, Any], classes: Mapping[str, Any], nodes: Sequence[ast.ClassDef]) -> None:
-    """Add to `names` which class is which network, by its name, and by how it is called; else the outermost with gates."""
-    for role, pattern in CLASSES.items():
-        found = [name for name in classes if re.search(pattern, name.lower())]
-        if found:
-            names[role] = classes[min(found, key=lambda name: (name != role, name.lower() != role.lower(), len(name)))]
-    text = {node.name: ast.unparse(node) for node in nodes}
+def guess_lstm(classes: Mapping[str, Any], nodes: Mapping[str, ast.ClassDef]) -> dict[str, Any]:
+    """Return the last module that no other one builds as an LSTM, if there are a sigmoid and a tanh somewhere."""
+    text = {name: ast.unparse(node) for name, node in nodes.items()}
+    if not all(word in "".join(text.values()).lower() for word in ("sigmoid", "tanh")):
+        return {}
     modules = [name for name, each in classes.items() if isinstance(each, type) and issubclass(each, nn.Module)]
     modules = [name for name in modules if not re.search("peep|bi_?lstm", name.lower())]
-    if not CLASSES.keys() & names.keys() and all(
-        word in "".join(text.values()).lower() for word in ("sigmoid", "tanh")
-    ):
-        outer = [each for each in modules if not any(f"{each}(" in text[name] for name in text if name != each)]
-        if outer:
-            names["LSTM"] = names["*guessed"] = classes[outer[-1]]
-    methods = [(node.name, each) for node in nodes for each in node.body if getattr(each, "name", "") == "forward"]
-    looping = {
-        name for name, method in methods if any(isinstance(each, ast.For | ast.While) for each in ast.walk(method))
-    }
-    if "LSTM" in names and takes_state(names["LSTM"]) and names["LSTM"].__name__ not in looping:
-        names.setdefault("LSTMCell", names.pop("LSTM"))
+    outer = [each for each in modules if not any(f"{each}(" in text[name] for name in text if name != each)]
+    return {role: classes[outer[-1]] for role in ("LSTM", "*guessed") if outer}
+
+
+def tell_cells(names: dict[str, Any], nodes: Mapping[str, ast.ClassDef]) -> None:
+    """Rename an LSTM that is called with a state and has no loop to a cell, and drop a cell without a state."""
+
+    def takes_state(cls: Any) -> bool:
+        return num_required(getattr(cls, "forward", cls)) > 2  # with self
+
+    if "LSTM" in names and takes_state(names["LSTM"]):
+        body = getattr(nodes.get(names["LSTM"].__name__), "body", ())
+        forward = [each for method in body if getattr(method, "name", "") == "forward" for each in ast.walk(method)]
+        if not any(isinstance(each, ast.For | ast.While) for each in forward):
+            names.setdefault("LSTMCell", names.pop("LSTM"))
     if "LSTMCell" in names and not takes_state(names["LSTMCell"]):
         del names["LSTMCell"]
     if "Recaller" in names:
         names.pop("LSTM", None)
 
 
-def takes_state(cls: Any) -> bool:
-    """Return whether a class is called with an input and a state, as a cell is."""
-    parameters = inspect.signature(getattr(cls, "forward", cls)).parameters.values()
-    return sum(each.default is each.empty and each.kind in (0, 1) for each in parameters) > 2  # with self
+def num_required(function: Any) -> int:
+    """Return how many positional arguments without a default a function has."""
+    parameters = inspect.signature(function).parameters.values()
+    return sum(each.default is each.empty and each.kind in (0, 1) for each in parameters)

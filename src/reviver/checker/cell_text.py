@@ -55,23 +55,16 @@ def check_cell(path: Path, against: str) -> CheckReport:
 
 def compare_names(mine: Cell, other: Cell) -> str:
     """Return how the names of states and weights differ, empty if they do not."""
-    for what, found, right in (
-        ("states", set(mine.states), set(other.states)),
-        ("matrices on x", on_x(mine, True), on_x(other, True)),
-        ("other matrices", on_x(mine, False), on_x(other, False)),
-        ("vectors", set(mine.vectors), set(other.vectors)),
-    ):
-        missing = right - found if what == "states" else set()  # a weight without a line shows in the line that should
-        parts = [f"{', '.join(sorted(missing))} is missing"] * bool(missing)
-        parts += [f"{', '.join(sorted(found - right))} is unknown there"] * bool(found - right)
-        if parts:
-            return f"{what}: {'; '.join(parts)}"
-    return ""
+    found, right = roles(mine), roles(other)
+    parts = [f"{name} is no {role} there" for name, role in found.items() if right.get(name) != role]
+    parts += [f"the state {name} is missing" for name in other.states if name not in found]
+    return "; ".join(parts)  # a weight that no line has shows in the line that should
 
 
-def on_x(cell: Cell, is_on_x: bool) -> set[str]:
-    """Return the matrices of a cell that act on x, or the others."""
-    return {name for name, acts in cell.matrices.items() if acts == is_on_x}
+def roles(cell: Cell) -> dict[str, str]:
+    """Return what each state and weight of a cell is."""
+    matrices = {name: "matrix on x" if on_x else "matrix on h" for name, on_x in cell.matrices.items()}
+    return dict.fromkeys(cell.states, "state") | matrices | dict.fromkeys(cell.vectors, "vector")
 
 
 def evaluate(tree: ast.Expression, values: Mapping[str, Tensor]) -> Tensor:

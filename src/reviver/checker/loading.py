@@ -6,6 +6,7 @@ that does nothing. Calls for a GPU go to the CPU.
 
 import ast
 import json
+import re
 import socket
 import sys
 import traceback
@@ -189,33 +190,26 @@ def load(paths: Sequence[Path]) -> tuple[list[SourceFile], list[str]]:
 
 
 def definitions(tree: ast.Module) -> Iterator[ast.stmt]:
-    """Yield the statements of a file that define something, with the parser of its options."""
+    """Yield the statements of a file that define something; of the calls those that set something up, and no training."""
     functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
     loops = {node.name for node in functions if any(isinstance(each, ast.For | ast.While) for each in ast.walk(node))}
     for statement in tree.body:
-        if isinstance(statement, ast.If) and "__name__" in ast.unparse(statement.test):
-            yield from (each for each in statement.body if is_setting(each) and not called(each) & loops)
-        elif isinstance(statement, ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef | ast.If | ast.Try):
-            yield statement
-        elif isinstance(statement, ast.Assign | ast.AnnAssign | ast.AugAssign):
-            if not called(statement) & loops:
+        match statement:
+            case ast.If() if "__name__" in ast.unparse(statement.test):
+                yield from (each for each in statement.body if is_setting(each) and not called(each) & loops)
+            case ast.Expr(ast.Call(function)) if root(function) not in LIBRARIES and not is_setting(statement):
+                pass
+            case ast.Assign() | ast.AnnAssign() | ast.AugAssign() if called(statement) & loops:
+                pass
+            case ast.While() | ast.With() | ast.For() if re.search(r"\.(backward|step|zero_grad)\b", ast.unparse(statement)):
+                pass
+            case _:
                 yield statement
-        elif isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call):
-            if root(statement.value.func) in LIBRARIES or is_setting(statement):
-                yield statement
-        elif isinstance(statement, ast.While | ast.With | ast.For) and not has_step(statement):
-            yield statement
 
 
 def called(statement: ast.stmt) -> set[str]:
-    """Return the names of what a statement calls."""
+    """Return the first names of what a statement calls."""
     return {root(node.func) for node in ast.walk(statement) if isinstance(node, ast.Call)}
-
-
-def has_step(node: ast.AST) -> bool:
-    """Return whether something is trained in a statement, or a long loop shows figures."""
-    names = {each.attr for each in ast.walk(node) if isinstance(each, ast.Attribute)}
-    return bool(names & {"backward", "step", "zero_grad"})
 
 
 def is_setting(node: ast.stmt) -> bool:

@@ -74,13 +74,13 @@ def check(
         raise ConfigError(f"out must end in .csv, .html or .json, or name a folder, got {out}", field="out")
 
     from reviver.checker.cell_text import check_cell
-    from reviver.checker.course import read_course, read_points
+    from reviver.checker.course import read_course
     from reviver.checker.grades import to_check50
     from reviver.checker.submissions import check_submissions, find_submissions
     from reviver.system import usable_cores
 
     settings = {} if course is None else read_course(course)
-    worth = settings.get("points") if points is None else read_points(points)
+    worth = settings.get("points") if points is None else read_course(points, "points")
     if out is not None:
         options.check_not_read(out, *files, *([points] if points else []))
     cells = [Path(file) for file in files if file.endswith(".cell")]
