@@ -128,7 +128,8 @@ def run_pieces(names: Namespace, pieces: Sequence[Piece]) -> Iterator[PieceOutco
             known = " or ".join(name for name in piece.names if name.isidentifier())
             verdict = ("missing", f"{known} is not defined", "", "")
             if piece.network in names.get("*foreign", ()):  # perhaps it has another name
-                verdict = ("unclear", "is not found", "", f"hand it in; if it is there, call it {known}")
+                advice = f"hand it in; if it is there, call it {known}, see reviver check --start {piece.network}"
+                verdict = ("unclear", "is not found", "", advice)
             yield PieceOutcome(piece.name, piece.network, *verdict)
             continue
         blocking = next((need for need in piece.needs if not passed.get(need, True)), "")
