@@ -48,7 +48,7 @@ HOSTILE = {
             "waits for lstm_step",
             "waits for sequence",
             "ends the process by signal 9",
-            "waits for training",
+            "ends the process by signal 9",
         ],
     ),
 }

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from reviver.checker.assignment import find_pieces, recognize
-from reviver.checker.loading import OnCPU, load, prepare
+from reviver.checker.loading import OnCPU, SourceFile, load, prepare
 from reviver.checker.pieces import describe, run_pieces
 
 MAX_FILE_BYTES = 64 << 20
@@ -68,19 +68,17 @@ def main(folder: str, results: str, seconds: float, num_bytes: int, course: Mapp
     files = [path for suffix in ("py", "ipynb") for path in sorted(Path.cwd().rglob(f"*.{suffix}"))]
     missing = prepare()
     limit(seconds, num_bytes)
+    sources, problems, names = list[SourceFile](), list[str](), dict[str, Any]()
     with open(results, "a", encoding="utf-8", buffering=1) as file, OnCPU():  # noqa: PTH123
         try:
             sources, problems = load(files)
-            names = recognize(sources)
+            names = recognize(sources) | {"*course": course}
         except BaseException as error:
-            print(json.dumps({"error": describe(error)}), file=file)
-        else:
-            names["*course"] = course
-            pieces = find_pieces(names)
-            classes = [each.name for source in sources for each in source.tree.body if isinstance(each, ast.ClassDef)]
-            about = {"pieces": [(piece.name, piece.network) for piece in pieces], "missing": sorted(set(missing))}
-            about |= {"found": ", ".join(classes), "problem": "".join(problems[:1])}
-            print(json.dumps(about), file=file)
-            for outcome in run_pieces(names, pieces):
-                print(json.dumps(outcome), file=file)
+            problems = [describe(error)]
+        pieces = find_pieces(names)
+        classes = [each.name for source in sources for each in source.tree.body if isinstance(each, ast.ClassDef)]
+        about = {"pieces": [(piece.name, piece.network) for piece in pieces], "missing": sorted(set(missing))}
+        print(json.dumps(about | {"found": ", ".join(classes), "problem": "".join(problems[:1])}), file=file)
+        for outcome in run_pieces(names, pieces):
+            print(json.dumps(outcome), file=file)
     os._exit(0)  # threads of the code under test may run on

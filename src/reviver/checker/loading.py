@@ -9,7 +9,6 @@ import json
 import re
 import socket
 import sys
-import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from importlib.machinery import FileFinder, ModuleSpec, SourceFileLoader
@@ -72,9 +71,10 @@ class StandInFinder:
 
     def find_spec(self, name: str, path: Any, target: Any = None) -> ModuleSpec | None:
         """Return the stand-in of a module; a library knows what to do without one."""
-        files = (frame.f_code.co_filename for frame, _ in traceback.walk_stack(None))
-        importer = next(file for file in files if file != __file__ and "importlib" not in file)
-        is_wanted = f"{name}.".startswith(self.names) and not is_library(importer)
+        frame: Any = sys._getframe(1)
+        while "importlib" in frame.f_code.co_filename:
+            frame = frame.f_back
+        is_wanted = f"{name}.".startswith(self.names) and not is_library(frame.f_code.co_filename)
         return ModuleSpec(name, self, is_package=True) if is_wanted else None  # type: ignore[arg-type]
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:

@@ -27,7 +27,6 @@ from reviver.text import count, one_line
 
 ALONE = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONSAFEPATH": "1"}
 """Environment of children: one thread, no GPU, and no modules of the folder that one is in."""
-MAX_RESULT_BYTES = 1 << 20
 MAX_OTHER_BYTES = 50 << 20
 """Size of the files beside code that are copied, the smallest first: settings and texts, but no data sets and checkpoints."""
 START: Any = multiprocessing.get_context("forkserver" if hasattr(os, "fork") else "spawn")
@@ -182,20 +181,16 @@ class Check:
 def read_results(name: str, results: Path, problem: str) -> CheckReport:
     """Return the report of what a child wrote; a piece without a result has the `problem`."""
     try:
-        with results.open("rb") as file:
-            lines = file.read(MAX_RESULT_BYTES).decode("utf-8", "replace").splitlines()
+        lines = results.read_text(encoding="utf-8", errors="replace").splitlines()
         if not lines:
             return CheckReport(name, (), f"{problem}; {ADVICE}")
         about, *records = map(json.loads, lines)
-        if "error" in about or not about["pieces"]:
-            reason = about.get("error") or about["problem"]
-            text = f"{one_line(reason)}; {MEND}" if reason else NOTHING.format(about["found"] or "none")
-            return CheckReport(name, (), text)
+        if not about["pieces"]:
+            nothing = NOTHING.format(about["found"] or "none")
+            return CheckReport(name, (), f"{one_line(about['problem'])}; {MEND}" if about["problem"] else nothing)
+        rest = about["pieces"][len(records) :]
         outcomes = [PieceOutcome(*record) for record in records]
-        rest = about["pieces"][len(outcomes) :]
-        for index, (piece, network) in enumerate(rest):
-            verdict = ("waits", f"waits for {rest[0][0]}") if index else ("unclear", problem, "", ADVICE)
-            outcomes.append(PieceOutcome(piece, network, *verdict))
+        outcomes += [PieceOutcome(piece, network, "unclear", problem, "", ADVICE) for piece, network in rest]
         return CheckReport(name, tuple(outcomes), problem if rest else "", tuple(about["missing"]))
     except (OSError, ValueError, TypeError, KeyError, AttributeError):  # the code under test was there
         return CheckReport(name, (), "left results that cannot be read")
