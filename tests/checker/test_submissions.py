@@ -141,6 +141,10 @@ def test_a_class_of_folders_becomes_pages_and_results(files: Path, capsys: pytes
     before = sorted(map(str, Path("class").rglob("*")))
     assert main(["check", "class", "--course", "original", "--out", "results", "--time-limit", "10"]) == 0
     assert sorted(map(str, Path("class").rglob("*"))) == before
+    assert (
+        "\neve: takes more than 10 seconds; let it end by itself: no endless loop, no exit(), nothing"
+        in capsys.readouterr().out
+    )
     rows = {row["file"]: row for row in csv.DictReader(Path("results/grades.csv").read_text().splitlines())}
     assert (rows["ada"]["points"], rows["ada"]["sequence"], rows["ada"]["dropout"]) == ("6", "4", "")
     assert rows["ada"]["not understood"] == "initialization: is not found; dropout: is not found"

@@ -63,14 +63,19 @@ class CheckReport(NamedTuple):
         """Whether a person must look at it: the check does not understand all of it, or nothing in it."""
         return any(outcome.status == "unclear" for outcome in self.outcomes) or (bool(self.error) and not self.outcomes)
 
+    @property
+    def summary(self) -> str:
+        """How many pieces pass, or what is the matter."""
+        num_passed = sum(outcome.status == "passed" for outcome in self.outcomes)
+        count = f"{num_passed} of {len(self.outcomes)} pieces pass" if self.outcomes else ""
+        return f"{self.file}: {'; '.join(filter(None, [count, self.error]))}"
+
     def __repr__(self) -> str:
         return "\n".join(self.lines())
 
     def lines(self) -> Iterator[str]:
         """Yield the report in lines of at most WIDTH characters."""
-        num_passed = sum(outcome.status == "passed" for outcome in self.outcomes)
-        count = f"{num_passed} of {len(self.outcomes)} pieces pass" if self.outcomes else ""
-        yield from wrap(f"{self.file}: {'; '.join(filter(None, [count, self.error]))}", "")
+        yield from wrap(self.summary, "")
         for outcome in self.outcomes:
             head = f"  {LABELS[outcome.status]:<8}{outcome.piece:<15} "
             yield from wrap("not understood: " * (outcome.status == "unclear") + outcome.text, head)

@@ -27,6 +27,8 @@ ALWAYS += " wandb sacred tkinter cv2"
 LIBRARIES = {"torch", "np", "numpy", "random", "os", "sys", "warnings", "math"}
 """Modules whose calls at the top of a file are run, such as torch.manual_seed(1)."""
 
+TRAINING = re.compile(r"\.(backward|step|zero_grad)\b")
+
 
 class StandIn(ModuleType):
     """A module, or what is in it, that does nothing, whatever is asked of it; as a decorator it returns the function."""
@@ -201,7 +203,7 @@ def definitions(tree: ast.Module) -> Iterator[ast.stmt]:
                 pass
             case ast.Assign() | ast.AnnAssign() | ast.AugAssign() if called(statement) & loops:
                 pass
-            case ast.While() | ast.With() | ast.For() if re.search(r"\.(backward|step|zero_grad)\b", ast.unparse(statement)):
+            case ast.While() | ast.With() | ast.For() if TRAINING.search(ast.unparse(statement)):
                 pass
             case _:
                 yield statement

@@ -95,7 +95,7 @@ def check(
             if out is None and not common.json:
                 print(report)
             elif not common.json and not common.quiet:  # the table has the rest
-                print(next(report.lines()))
+                print(report.summary)
     if out is not None:
         _write(Path(out), [report.scored(worth) for report in reports])
     results = [to_check50(report) for report in reports]
