@@ -1,5 +1,6 @@
 """Files of students are understood as they are: right ones pass in every style, wrong ones are named, none is accused falsely."""
 
+import argparse
 import json
 import sys
 import zipfile
@@ -28,6 +29,7 @@ def child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(sys, "argv", [*sys.argv])
     monkeypatch.setattr(sys, "path_hooks", [*sys.path_hooks])
     monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(argparse.ArgumentParser, "error", argparse.ArgumentParser.error)
     connect = loading.socket.socket.connect
     loading.prepare()
     yield

@@ -12,9 +12,14 @@ from tests.checker.lstm_solutions import FUNCTIONAL
 from tests.checker.student_files import LSTM
 
 TRAIN = """
+import argparse
 import torch
 from not_handed_in import numbers
 from nets.lstm import LSTM
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--text_file", required=True)
+config = parser.parse_args()
 
 def train(config):
     model = LSTM(5, 1, 8, 10, config.batch_size)

@@ -4,6 +4,7 @@ What is missing on this machine, such as torchvision, data or a module that was 
 that does nothing. Calls for a GPU go to the CPU.
 """
 
+import argparse
 import ast
 import json
 import re
@@ -19,7 +20,7 @@ from typing import Any, NamedTuple
 import torch
 from torch.overrides import TorchFunctionMode
 
-from reviver.checker.pieces import is_library
+from reviver.checker.pieces import describe, is_library
 
 ALWAYS = "torchvision matplotlib tensorboard tensorboardX torch.utils.tensorboard seaborn IPython google torchsummary"
 ALWAYS += " wandb sacred tkinter cv2"
@@ -107,10 +108,11 @@ def on_cpu(value: Any) -> Any:
 
 
 def prepare() -> list[str]:
-    """Set up stand-ins in this process, and no network; return the names of replaced modules, which grow as they are imported."""
+    """Set up stand-ins in this process, options without arguments, and no network; return the list of modules replaced so far."""
     missing: list[str] = []
     sys.meta_path[:] = [StandInFinder(ALWAYS, []), *sys.meta_path, StandInFinder("", missing)]
     sys.argv = sys.argv[:1]
+    argparse.ArgumentParser.error = lambda self, message: None  # type: ignore[method-assign,assignment,return-value]
 
     def refuse(*args: Any, **kwargs: Any) -> Any:
         raise OSError("there is no network here")
@@ -158,15 +160,14 @@ class Loader(SourceFileLoader):
         try:
             tree = read_source(path)
         except (SyntaxError, ValueError, LookupError, TypeError) as error:
-            line = f"line {error.lineno}: {error.msg}" if isinstance(error, SyntaxError) else "is no notebook"
-            self.problems.append((path, line))
+            self.problems.append((path, describe(error) if isinstance(error, SyntaxError) else "is no notebook"))
             return
         self.sources[path] = SourceFile(path, tree, names)
         for statement in definitions(tree):
             try:
                 exec(compile(ast.Module([statement], []), str(path), "exec"), names)  # noqa: S102
-            except Exception as error:
-                self.problems.append((path, f"line {statement.lineno}: {type(error).__name__}: {error}"))
+            except (Exception, SystemExit) as error:
+                self.problems.append((path, describe(error)))
 
 
 def load(paths: Sequence[Path]) -> tuple[list[SourceFile], list[str]]:
