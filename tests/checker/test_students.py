@@ -97,31 +97,45 @@ def test_a_loop_is_read(order: str) -> None:
     calls["clip"] = "torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm=10)"
     lines = ["import torch", "def train(config):", "    for x, y in loader:", "        loss = criterion(model(x), y)"]
     text = "\n".join([*lines, *(f"        {calls[part]}" for part in order.split())])
-    outcome = check(text)["training"]
-    assert (outcome.status, outcome.mistake) == ("failed" if files.LOOPS[order] else "passed", files.LOOPS[order])
-    assert outcome.text.startswith("looks like: " if files.LOOPS[order] else "by reading: ")
+    text += "\ndef clear():\n    w.grad.zero_()"
+    for clear in ("opt.zero_grad()", "w.grad = None", "clear()"):
+        outcome = check(text.replace("opt.zero_grad()", clear))["training"]
+        assert (outcome.status, outcome.mistake) == ("failed" if files.LOOPS[order] else "passed", files.LOOPS[order])
+        assert outcome.text.startswith("looks like: " if files.LOOPS[order] else "by reading: ")
 
 
-@pytest.mark.parametrize("clip", ["clip_grad_norm_", "print"])
-def test_a_loop_that_can_be_called_runs(clip: str) -> None:
+@pytest.mark.parametrize(
+    ("edit", "mistake"),
+    [
+        ("", ""),
+        (
+            "backward()\n        clip_grad_norm_ -> backward()\n        print",
+            "the gradient is not clipped before the update",
+        ),
+        ("backward -> detach().requires_grad_().backward", "the loss does not reach the parameters of the optimizer"),
+        ("AT_END = 1 -> return", "only the first batch is used"),
+    ],
+)
+def test_a_loop_that_can_be_called_runs(edit: str, mistake: str) -> None:
     """Clearing stands in a function, so that reading alone would accuse the loop."""
-    lines = ["import torch", "from elsewhere import LSTM, loader", "from torch.nn.utils import clip_grad_norm_"]
-    lines += [
-        "def clear(model):",
-        "    for p in model.parameters(): p.grad = None",
-        "def train(config):",
-        "    model = LSTM(10)",
-    ]
-    lines += [
-        "    opt = torch.optim.SGD(model.parameters(), lr=config.lr)",
-        "    for x, y in torch.utils.data.DataLoader(loader):",
-    ]
-    lines += ["        clear(model); torch.nn.functional.cross_entropy(model(x), y).backward()"]
-    lines += [f"        {clip}(model.parameters(), 10)", "        opt.step(); clip_grad_norm_(model.parameters(), 10)"]
-    outcome = check("\n".join(lines))["training"]
-    expected = {"clip_grad_norm_": ("passed", ""), "print": ("failed", "the gradient is not clipped before the update")}
-    assert (outcome.status, outcome.mistake) == expected[clip]
-    assert "two updates" in outcome.text
+    text = """
+import torch
+from elsewhere import LSTM, loader
+from torch.nn.utils import clip_grad_norm_
+def clear(model):
+    for p in model.parameters(): setattr(p, "grad", None)
+def train(config):
+    model = LSTM(10)
+    opt = torch.optim.SGD(model.parameters(), lr=config.lr)
+    for x, y in torch.utils.data.DataLoader(loader):
+        clear(model); torch.nn.functional.cross_entropy(model(x), y).backward()
+        clip_grad_norm_(model.parameters(), 10)
+        opt.step(); clip_grad_norm_(model.parameters(), 10)
+        AT_END = 1
+"""
+    outcome = check(text, edit)["training"]
+    assert (outcome.status, outcome.mistake) == ("failed" if mistake else "passed", mistake)
+    assert ("two updates" in outcome.text) == ("return" not in edit)
 
 
 def test_a_loop_gets_the_options_of_its_parser_and_two_classes() -> None:

@@ -4,7 +4,7 @@ import argparse
 import ast
 import inspect
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path
@@ -76,14 +76,22 @@ def is_gan_loop(loop: Loop) -> bool:
     return len({of for letter, of in events(loop.node) if letter == "s"}) > 1
 
 
-def events(node: ast.AST) -> list[tuple[str, str]]:
-    """Return the calls that make up an update by their letters, in the order of the text, with the objects they belong to."""
-    calls = [each for each in ast.walk(node) if isinstance(each, ast.Call)]
+def events(node: ast.AST, functions: Mapping[str, ast.AST] | None = None) -> list[tuple[str, str]]:
+    """Return the calls that make up an update by their letters, in the order of the text, with the objects they belong to.
+
+    Those of `functions` are taken for what stands in them.
+    """
+    parts = [each for each in ast.walk(node) if isinstance(each, ast.Call | ast.Assign)]
     found = []
-    for call in sorted(calls, key=lambda each: (each.lineno, each.col_offset)):
-        of, _, name = ast.unparse(call.func).rpartition(".")
-        if name in LETTERS and "scheduler" not in of.lower() and (of or LETTERS[name] == "c"):
+    for part in sorted(parts, key=lambda each: (each.lineno, each.col_offset)):
+        of, _, name = ast.unparse(part.func if isinstance(part, ast.Call) else part.targets[0]).rpartition(".")
+        is_call = name in LETTERS and isinstance(part, ast.Call)
+        if is_call and "scheduler" not in of.lower() and (of or LETTERS[name] == "c"):
             found.append((LETTERS[name], of))
+        elif (name == "grad" and isinstance(part, ast.Assign)) or (name == "zero_" and ".grad" in of):
+            found.append(("z", of))  # p.grad = None, p.grad.zero_()
+        elif functions and name in functions and not of:
+            found += events(functions[name])
     return found
 
 

@@ -44,6 +44,8 @@ EQUAL = Hint(STEP, "If all units begin equal, what will make them differ?")
 SIZE = Hint(STEP, "What keeps the size of the signals about the same from step to step, each matrix by itself?")
 CLEAR = Hint(TRAIN, "What does backward do with a gradient that is there already?")
 CLIP = Hint(TRAIN, "When is the gradient there, when is it used, and what should clipping keep of it?")
+CUT = Hint(TRAIN, "Whose parameters has the optimizer, and is every step from them to the loss one that autograd sees?")
+BATCHES = Hint(TRAIN, "How many updates does an epoch make?")
 SIGN = Hint(TRAIN, "Which sign has the loss that an optimizer minimizes?")
 
 step = Program("""
@@ -257,6 +259,8 @@ INITIAL_MISTAKES = table(
 CLEARED = "optimizer.zero_grad() -> pass"
 NOT_CLEARED = Mistake("the gradients are not cleared", CLEAR, CLEARED)
 CLEARED_EARLY = Mistake("the gradients are cleared before the step", CLEAR)
+NO_GRADIENT = Mistake("the loss does not reach the parameters of the optimizer", CUT)
+ENDS = Mistake("only the first batch is used", BATCHES)
 NOT_CLIPPED = Mistake(
     "the gradient is not clipped before the update", CLIP, "clip_grad_norm_(network.parameters(), max_norm) -> pass"
 )

@@ -23,6 +23,7 @@ from reviver.checker.loops import BATCH_SIZE, LETTERS, Loop, SeenEnough, events,
 from reviver.checker.pieces import Failure, Finding, Mistake, Unclear, describe
 
 READ = (
+    ("^0", lstm.NO_GRADIENT, "backward gives no parameter of the optimizer a gradient"),
     (r"^[^z]*$", lstm.NOT_CLEARED, "there is no zero_grad in the loop"),
     (r"^[^z]*b[^b]*$", lstm.CLEARED_EARLY, "zero_grad stands between backward and step"),
     (r"c[^c]*b[^c]*$", lstm.NOT_CLIPPED, "the gradient is clipped between step and backward"),
@@ -41,11 +42,13 @@ MAX_NUMBERS, MIN_FRACTION = 20_000, 0.45
 
 def check_lstm_loop(loop: Loop) -> str:
     """Check the order of an update by running the loop; if it does not run, by reading it, and a failure begins with `looks like`."""
-    calls = next(filter(None, map(partial(run_updates, loop), ((), (1,), (10,)))), "")
+    calls, inner = next(filter(None, map(partial(run_updates, loop), ((), (1,), (10,)))), ""), innermost(loop.node)
+    if isinstance(inner, ast.For | ast.While) and any(isinstance(each, ast.Return | ast.Break) for each in inner.body):
+        raise Failure("the loop over the batches ends in its first round, by a return or break at its end", lstm.ENDS)
     by, how = "by running two updates", "two updates show: {}"
     if not calls:
-        inner = innermost(loop.node)
-        line, order = getattr(inner, "lineno", 1), "".join(letter for letter, _ in events(inner))
+        functions = {each.name: each for each in loop.source.tree.body if isinstance(each, ast.FunctionDef)}
+        line, order = getattr(inner, "lineno", 1), "".join(letter for letter, _ in events(inner, functions))
         by, how = "by reading", f"looks like: {{}} (line {line}; read, not run)"
         if order.count("s") != 1:
             raise Unclear(
@@ -72,10 +75,11 @@ class Constant(nn.Module):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__()
-        self.logits = nn.Parameter(torch.zeros(100))
+        self.logits, self.is_called = nn.Parameter(torch.zeros(100)), False
 
     def forward(self, x: Tensor, *rest: Any) -> Tensor:
         """Return logits."""
+        self.is_called = True
         return self.logits.expand(len(x), -1)
 
 
@@ -87,15 +91,20 @@ def run_updates(loop: Loop, size: tuple[int, ...]) -> str:
         return not any(each.grad is not None and bool(each.grad.any()) for each in parameters)
 
     def call(name: str, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        calls.append("z" * (name == "backward" and is_cleared()) + LETTERS.get(name, ""))
+        calls.extend([*"z" * (name == "backward" and is_cleared()), LETTERS.get(name, "")])
         result = function(*args, **kwargs)
-        if name == "backward" and parameters and is_cleared():
-            raise SeenEnough  # without a gradient nothing shows when it is cleared
+        if name == "backward" and parameters and is_cleared():  # nothing shows when it is cleared
+            is_cut = all(each.grad is None for each in parameters) and (
+                network.is_called or parameters[0] is not network.logits
+            )
+            calls[:] = ["0s"] * is_cut
+            raise SeenEnough
         return result
 
     def step(optimizer: torch.optim.Optimizer) -> None:
         if parameters:
-            calls[:] = ["bzs"] if is_cleared() else [*calls, "s"]
+            calls.append("s" * ("b" in calls))
+            calls[:] = ["bzs"] if calls[-1] and is_cleared() else calls
             raise SeenEnough
         calls.clear()
         parameters.extend(each for group in optimizer.param_groups for each in group["params"])
