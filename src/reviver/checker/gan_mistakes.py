@@ -8,9 +8,7 @@ from reviver.checker.pieces import Hint, Mistake, table
 
 NETWORKS, LOSSES, STEP, TRAIN = "The networks", "The losses", "One training step", "Train it"
 FLAT = Hint("Algorithm 1", "Where is this loss flat, and where is G at first?")
-LABELS = Hint(
-    LOSSES, "Which answer does G want for its images, and which ones does D want for real and generated ones?"
-)
+LABELS = Hint(LOSSES, "Which answer does G want for its images, and which ones D for real and for generated ones?")
 SIGMOIDS = Hint(NETWORKS, "How often do your network and your loss together apply a sigmoid?")
 ROUNDED = Hint(NETWORKS, "What is the logarithm of a probability that was rounded to 0?")
 MEAN = Hint(LOSSES, "Compare your loss with its equation: over what is each mean taken, and of what?")
@@ -21,9 +19,7 @@ REACH = Hint(STEP, "Which network may the loss of D change, and which one the lo
 CLEAR = Hint(STEP, "Which calls add to the gradients of D, and which of them are meant for D?")
 SAME = Hint(STEP, "At which weights are both gradients taken? To alternate, algorithm 1 samples new noise.")
 UPDATE = Hint(STEP, "Which network does each optimizer change?")
-SHAPES = Hint(
-    LOSSES, "Which shapes have the labels and the answers, and what does broadcasting make of [N] and [N, 1]?"
-)
+SHAPES = Hint(LOSSES, "Which shapes have labels and answers? What does broadcasting make of [N] and [N, 1]?")
 SOFT = Hint(LOSSES, "Which logit has the smallest loss if the label is 1.2?")
 RETURNS = Hint(STEP, "Does the call change the tensor, or return another one?")
 NORM = Hint(TRAIN, "What does BatchNorm use in training, and what in evaluation?")
@@ -32,8 +28,8 @@ ENDS = Hint(TRAIN, "How many rows should the path have, and which are the first 
 LINE = Hint(TRAIN, "Which line joins the two points, and what do the two weights add up to at each point?")
 
 generator_loss = Program("""
-def generator_loss(fake):
-    return softplus(-fake).mean()
+def generator_loss(logits):
+    return softplus(-logits).mean()
 """)
 discriminator_loss = Program("""
 def discriminator_loss(real, fake):
@@ -55,58 +51,51 @@ def interpolate(start, end, steps):
     return (1 - t) * start + t * end
 """)
 """Both ends and `steps` points between, [steps + 2, Z]."""
-L_G, L_D, SUM = "softplus(-fake) -> ", "(softplus(-real).mean() + softplus(fake).mean()) / 2", "return (softplus(-real"
-GENERATOR_LOSS_MISTAKES = table(
-    ("the loss is the saturating one, log(1 - D(G(z)))", FLAT, f"{L_G}-softplus(fake)"),
-    ("the labels are exchanged", LABELS, f"{L_G}softplus(+fake)"),
-    ("there are two sigmoids", SIGMOIDS, f"{L_G}softplus(-fake.sigmoid())"),
-    ("the loss has the wrong sign", SIGN, f"{L_G}-softplus(-fake)"),
-    ("the loss is a sum over the batch", MEAN, f"{L_G}len(fake) * softplus(-fake)"),
-    ("the logarithm is missing", MEAN, f"{L_G}-fake"),
-    ("the loss is computed from a rounded probability", ROUNDED, f"{L_G}-fake.sigmoid().log()"),
-    ("the loss is computed from a rounded probability", ROUNDED, f"{L_G}-fake.sigmoid().log().clamp(-100)"),
+IN_LOSS = (
+    ("the labels are exchanged", LABELS, "softplus(x)", "softplus(-x)"),
+    ("there are two sigmoids", SIGMOIDS, "softplus(-x.sigmoid())", "softplus(x.sigmoid())"),
+    ("the loss has the wrong sign", SIGN, "-softplus(-x)", "-softplus(x)"),
+    ("the loss is a sum over the batch", MEAN, "len(x) * softplus(-x)", "len(x) * softplus(x)"),
+    ("the logarithm is missing", MEAN, "-x", "x"),
+    *(
+        (
+            "the loss is computed from a rounded probability",
+            ROUNDED,
+            f"-x.sigmoid().log(){c}",
+            f"-(1 - x.sigmoid()).log(){c}",
+        )
+        for c in ("", ".clamp(-100)")  # the latter is BCELoss
+    ),
 )
-DISCRIMINATOR_LOSS_MISTAKES = table(
-    ("the labels are exchanged", LABELS, f"{L_D} -> (softplus(real).mean() + softplus(0 - fake).mean()) / 2"),
-    ("there are two sigmoids", SIGMOIDS, "(-real) -> (-real.sigmoid()) && softplus(fake) -> softplus(fake.sigmoid())"),
-    ("the loss has the wrong sign", SIGN, f"{SUM} -> return -(softplus(-real"),
+"""Mistakes that both losses may have: what stands for softplus(-x) of images as real, and for softplus(x) as fake."""
+SATURATING, *OF_G = table(
+    ("the loss is the saturating one, log(1 - D(G(z)))", FLAT, "softplus(-logits) -> -softplus(logits)"),
+    *((name, hint, f"softplus(-logits) -> {real.replace('x', 'logits')}") for name, hint, real, _ in IN_LOSS),
+)
+HALF, *OF_D = table(
     ("the factor ½ is missing", MEAN, " / 2 -> "),
-    ("the loss is a sum over the batch", MEAN, f"{SUM} -> return len(real) * (softplus(-real"),
     ("the generated images are missing", LABELS, " + softplus(fake).mean() -> "),
     ("the real images are missing", LABELS, "softplus(-real).mean() + -> "),
-    (
-        "the loss is computed from a rounded probability",
-        ROUNDED,
-        f"{L_D} -> -(real.sigmoid().log().mean() + (1 - fake.sigmoid()).log().mean()) / 2",
-    ),
-    (
-        "the loss is computed from a rounded probability",
-        ROUNDED,
-        f"{L_D} -> -(real.sigmoid().log().clamp(-100).mean() + (1 - fake.sigmoid()).log().clamp(-100).mean()) / 2",
+    *(
+        (name, hint, f"softplus(-real) -> {real.replace('x', 'real')} && softplus(fake) -> {fake.replace('x', 'fake')}")
+        for name, hint, real, fake in IN_LOSS
     ),
 )
-SATURATING, WRONG_SIGN = GENERATOR_LOSS_MISTAKES[0], GENERATOR_LOSS_MISTAKES[3]
-HALF = next(each for each in DISCRIMINATOR_LOSS_MISTAKES if "½" in each.name)
+LOSS_MISTAKES = {"generator_loss": (SATURATING, *OF_G), "discriminator_loss": (HALF, *OF_D)}
+EXCHANGED, TWO, WRONG_SIGN = (
+    Mistake(a.name, a.hint, f"{a.change} && {b.change}") for a, b in zip(OF_G[:3], OF_D[2:5], strict=True)
+)
 BACK_G = "opt_G.zero_grad()\n    generator_loss(D(fake)).backward(retain_graph=True)\n    "
-NO_DETACH = Mistake("detach is missing: the loss of D reaches G", REACH, ".detach() -> ")
-NEVER_CLEARED = Mistake(
-    "the gradients are never cleared", CLEAR, "opt_G.zero_grad() -> pass && opt_D.zero_grad() -> pass"
-)
-KEPT = Mistake(
-    "the gradients of D from the loss of G are not cleared",
-    CLEAR,
-    "opt_D.zero_grad() -> pass && opt_G.zero_grad() -> opt_G.zero_grad(); opt_D.zero_grad()",
-)
-NO_GRADIENT = Mistake("G gets no gradient from its loss", REACH, "D(fake) -> D(fake.detach())")
-EXCHANGED, TWO = (
-    Mistake(a.name, a.hint, f"{a.change} && {b.change}")
-    for a, b in zip(GENERATOR_LOSS_MISTAKES[1:3], DISCRIMINATOR_LOSS_MISTAKES, strict=False)
-)
 GAN_STEP_MISTAKES = (
-    NO_DETACH,
-    NEVER_CLEARED,
-    KEPT,
     *table(
+        ("detach is missing: the loss of D reaches G", REACH, ".detach() -> "),
+        ("the gradients are never cleared", CLEAR, "opt_G.zero_grad() -> pass && opt_D.zero_grad() -> pass"),
+        (
+            "the gradients of D from the loss of G are not cleared",
+            CLEAR,
+            "opt_D.zero_grad() -> pass && opt_G.zero_grad() -> opt_G.zero_grad(); opt_D.zero_grad()",
+        ),
+        ("G gets no gradient from its loss", REACH, "D(fake) -> D(fake.detach())"),
         (
             "G learns from the new D, with one noise for both",
             SAME,
@@ -114,18 +103,19 @@ GAN_STEP_MISTAKES = (
         ),
         ("G is not updated", UPDATE, "opt_G.step() -> pass"),
         ("D is not updated", UPDATE, "opt_D.step() -> pass"),
-    ),
-    NO_GRADIENT,
-    *table(
         ("BatchNorm is in evaluation mode", NORM, "fake = G -> fake = G.eval()"),
         ("all images have one noise vector", NOISE, "(z)\n -> (z[:1].expand_as(z))\n"),
         ("the step samples its own noise, not z", NOISE, "(z)\n -> (randn_like(z))\n"),
     ),
     TWO,
     EXCHANGED,
-    *(each._replace(name=f"loss of G: {each.name}", hint=LABELS) for each in GENERATOR_LOSS_MISTAKES),
-    *(each._replace(name=f"loss of D: {each.name}", hint=LABELS) for each in DISCRIMINATOR_LOSS_MISTAKES),
+    *(
+        each._replace(name=f"loss of {name[0].upper()}: {each.name}", hint=LABELS)
+        for name, mistakes in LOSS_MISTAKES.items()
+        for each in mistakes
+    ),
 )
+NO_DETACH, NEVER_CLEARED, KEPT, NO_GRADIENT, *_ = GAN_STEP_MISTAKES
 NO_TANH, NO_SIGMOID, SAME_IMAGE, SAME_ANSWER, TWO_SIGMOIDS = table(
     ("there is no tanh at the end of G", RANGE),
     ("there is a sigmoid at the end of G, not tanh", RANGE),

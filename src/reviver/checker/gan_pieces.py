@@ -8,8 +8,9 @@ Shapes: N images, C channels, H height, W width, Z latent size.
 
 import inspect
 import re
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from math import isqrt, prod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,102 +29,73 @@ MAX_DISTANCE, MIN_SPREAD = 0.5, 0.3
 """Bounds of the samples, see `check_samples`."""
 
 
-class Built(NamedTuple):
-    """A network of a submission, and how it is called."""
-
-    module: nn.Module
-    input: Tensor
-    """Noise [N, Z], or images [N, C, H, W]."""
-    example: Tensor
-    """The input in the shape in which the network takes it."""
-
-
 def is_own(names: Namespace) -> bool:
     """Return whether a submission has the names and arguments of the file to fill in."""
     found = names.get("Generator") or names.get("Discriminator")
     return found is not None and "image_shape" in inspect.signature(found).parameters
 
 
-def build_network(names: Namespace, role: str) -> Built:
-    """Build a network; find out its latent size, or the shape of its images. Raises Unclear."""
-    is_generator, problems = role == "Generator", list[Exception]()
-    keys = GENERATOR_KEYS if is_generator else GENERATOR_KEYS[1:]
+def build_network(names: Namespace, role: str) -> tuple[nn.Module, Tensor]:
+    """Build a network; return it with noise, or images, for 8 results, in a shape in which it takes them. Raises Unclear."""
+    problems, inputs = list[Exception](), [sample(2, 8, 1, side, side).tanh() for side in (28, 32, 64)]
+    advice = "Discriminator(), called with images [N, 784] or [N, 1, 28, 28]"
+    if role == "Generator":
+        advice = "Generator(latent_dim), called with noise [N, latent_dim]"
     try:
-        values = {"image": IMAGE_SHAPE} | ({"Z": LATENT_SIZE} if is_generator else {})
-        module = build_module(names[role], keys, values)
-    except (NotImplementedError, Unclear):
-        raise
-    except Exception as error:
-        raise no_way(role, error) from error
-    if is_generator:
-        inputs = [sample(1, 8, size) for size in (LATENT_SIZE, first_size(module))]
-    else:
-        inputs = [sample(2, 8, 1, side, side).tanh() for side in (28, 32, 64)]
-    for each in inputs:
-        for example in (each, each[:, :, None, None] if is_generator else each.flatten(1)):
+        keys, values = GENERATOR_KEYS[role != "Generator" :], {"image": IMAGE_SHAPE, "Z": LATENT_SIZE}
+        module = build_module(names[role], keys, values).train()
+        if role == "Generator":
+            out, *rest = next((each.shape for each in module.parameters() if each.ndim > 1), (0, LATENT_SIZE))
+            inputs = [sample(1, 8, size, 1, 1) for size in (LATENT_SIZE, rest[0] if len(rest) == 1 else out)]
+        for example in (each for images in inputs for each in (images, images.flatten(1))):
             try:
-                found = module.train()(example)
+                found = module(example)
             except NotImplementedError:
                 raise
             except Exception as error:
                 problems.append(error)
                 continue
-            if isinstance(found, Tensor) and (is_generator or found.numel() == 8):
-                return Built(module, each, example)
+            if isinstance(found, Tensor) and (role == "Generator" or found.numel() == 8):
+                return module, example
             shown = list(found.shape) if isinstance(found, Tensor) else short_repr(found)
-            problems.append(
-                Unclear(f"it returns {shown} for 8 inputs", "return one number for each image, or one image")
-            )
-    raise next((each for each in problems if isinstance(each, Unclear)), no_way(role, problems[0]))
+            text = f"it returns {shown} for 8 inputs"
+            problems.append(Unclear(text, "return one number for each image, or one image"))
+        raise next((each for each in problems if isinstance(each, Unclear)), problems[0])
+    except (NotImplementedError, Unclear):
+        raise
+    except Exception as error:
+        raise Unclear(f"no way of calling {role} works: {describe(error)}", f"write {advice}") from error
 
 
-def no_way(role: str, error: Exception) -> Unclear:
-    """Return why no way of calling a network works."""
-    call = {"Generator": "Generator(latent_dim), called with noise [N, latent_dim]"}
-    advice = call.get(role, "Discriminator(), called with images [N, 784] or [N, 1, 28, 28]")
-    return Unclear(f"no way of calling {role} works: {describe(error)}", f"write {advice}")
-
-
-def first_size(module: nn.Module) -> int:
-    """Return the input size of the first layer of a network."""
-    for layer in nn.Module.modules(module):  # an attribute may have this name
-        if isinstance(layer, nn.Linear | nn.ConvTranspose2d):
-            return layer.in_features if isinstance(layer, nn.Linear) else layer.in_channels
-    return LATENT_SIZE
-
-
-def examine(network: nn.Module, inputs: Tensor, same: Mistake, is_own: bool) -> tuple[Tensor, str, list[str]]:
+def examine(network: nn.Module, example: Tensor, same: Mistake, is_own: bool) -> tuple[Tensor, str, list[str]]:
     """Check what a network returns and that all its parameters take part; return what it gives with large weights."""
-    values = network(inputs)
-    if values.dtype != inputs.dtype or not bool(values.isfinite().all()):
-        raise Failure(f"the result must be finite and have the dtype {inputs.dtype} of the input, got {values.dtype}")
+    values = network(example)
+    if values.dtype != example.dtype or not bool(values.isfinite().all()):
+        raise Failure(f"the result must be finite and have the dtype {example.dtype} of the input, got {values.dtype}")
     if torch.allclose(values, values[:1].expand_as(values)):
-        raise Failure(f"all results are the same for {len(inputs)} different inputs", same)
+        raise Failure(f"all results are the same for {len(example)} different inputs", same)
     remarks = [wrong.EPS.format(each.eps) for each in nn.Module.modules(network) if getattr(each, "eps", 0) > 0.1]
-    names, parameters = zip(*network.named_parameters(), strict=True)
-    grads = torch.autograd.grad(values.square().sum(), parameters, allow_unused=True)
-    unused = [f"{name} has no part in the result" for name, grad in zip(names, grads, strict=True) if grad is None]
+    values.square().sum().backward()
+    unused = [f"{name} has no part in the result" for name, each in network.named_parameters() if each.grad is None]
     if unused and is_own:
         raise Failure(unused[0])
     with torch.no_grad():
-        for parameter in parameters:  # large weights show between which numbers the last layer keeps its values
+        for (
+            parameter
+        ) in network.parameters():  # large weights show between which numbers the last layer keeps its values
             parameter.mul_(10)
-        values = network(inputs)
-    return (
-        values,
-        f"with large weights the values lie between {values.min():.3g} and {values.max():.3g}",
-        remarks + unused,
-    )
+        values = network(example)
+    text = f"with large weights the values lie between {values.min():.3g} and {values.max():.3g}"
+    return values, text, remarks + unused
 
 
 def check_generator(names: Namespace) -> str:
     """Check shape, range and variety of the images, in eval mode one by one."""
-    own, (G, _, z) = is_own(names), build_network(names, "Generator")
-    shapes = [[8, *IMAGE_SHAPE]] if own else [[8, 1, s, s] for s in (28, 32, 64)] + [[8, 784], [8, 28, 28], [8, 1024]]
+    own, (G, z) = is_own(names), build_network(names, "Generator")
     shape = list(G(z).shape)
-    if shape not in shapes:
-        if own:
-            raise Failure(f"the result must have shape {' or '.join(map(str, shapes))}, got {shape}")
+    if own and shape != [8, *IMAGE_SHAPE]:
+        raise Failure(f"the result must have shape {[8, *IMAGE_SHAPE]}, got {shape}")
+    if shape[0] != 8 or isqrt(prod(shape[1:])) ** 2 != prod(shape[1:]):
         raise Unclear(f"images of shape {shape} are not known here", "return images [N, 1, 28, 28] or [N, 784]")
     image_range = names.get("*course", {}).get("image_range") or ("-1 to 1" if own else data_range(names))
     values, text, remarks = examine(G, z, wrong.SAME_IMAGE, own)
@@ -150,66 +122,51 @@ def data_range(names: Namespace) -> str:
 
 def check_discriminator(names: Namespace) -> str:
     """Check shape and range of the logits."""
-    own, (D, _, x) = is_own(names), build_network(names, "Discriminator")
-    shape = list(D(x).shape)
-    if own and shape not in ([8, 1], [8]):
-        raise Failure(f"the result must have shape [8, 1] or [8], got {shape}")
+    own, (D, x) = is_own(names), build_network(names, "Discriminator")
+    answers = D(x)
+    if own and answers.shape not in ((8, 1), (8,)):
+        raise Failure(f"the result must have shape [8, 1] or [8], got {list(answers.shape)}")
     values, text, remarks = examine(D, x, wrong.SAME_ANSWER, own)
     if own and are_probabilities(values):
         raise Failure(text, wrong.TWO_SIGMOIDS)
-    remarks[:0] = ["it returns probabilities, for BCELoss"] * are_probabilities(D(x))
+    remarks[:0] = ["it returns probabilities, for BCELoss"] * are_probabilities(answers)
     return Finding.of("one logit for each image" if own else "one answer for each image", remarks)
 
 
 def check_losses(names: Namespace) -> str:
-    """Check both losses and their gradients, in float32 if another course's losses ask for it."""
-    try:
-        return check_both_losses(names, 1e-7)
-    except Failure as failure:
-        if is_own(names) or "gan_step" in names or failure.mistake is not None:
-            raise
-        torch.set_default_dtype(torch.float32)
-        return check_both_losses(names, 1e-4)
-
-
-def check_both_losses(names: Namespace, tolerance: float) -> str:
     """Check both losses and their gradients, also of logits so large that a probability would round to 0 or 1."""
-    remarks = list[str]()
-    for name, right, mistakes in (
-        ("generator_loss", wrong.generator_loss, wrong.GENERATOR_LOSS_MISTAKES),
-        ("discriminator_loss", wrong.discriminator_loss, wrong.DISCRIMINATOR_LOSS_MISTAKES),
-    ):
-        if name not in names:
-            raise Failure(f"{name} is not defined")
-        ours, theirs = right, [names[name]]
-        logits = {each: 2 * sample(seed, 6, 1) for seed, each in enumerate(inspect.signature(ours.function).parameters)}
+    remarks = [remark for name, mistakes in wrong.LOSS_MISTAKES.items() for remark in check_loss(names, name, mistakes)]
+    return Finding.of("values agree" if remarks else "values and gradients agree, also for large logits", remarks)
 
-        def value(loss: Callable[..., Any], is_square: bool, name: str = name, logits: Any = logits) -> Quantities:
-            return {name: loss(*logits.values())}
 
-        def of_large(loss: Callable[..., Any], is_square: bool, name: str = name, logits: Any = logits) -> Quantities:
-            return {f"{name} of large logits": loss(*(400 * each for each in logits.values()))}
+def check_loss(names: Namespace, name: str, mistakes: Sequence[Mistake]) -> Iterator[str]:
+    """Check a loss; yield remarks. Those of other courses may want float32."""
+    ours, is_foreign = getattr(wrong, name), "gan" in names.get("*foreign", ())
+    half, tolerance = names.get("*course", {}).get("half", not is_foreign), 1e-4 if is_foreign else 1e-7
+    torch.set_default_dtype(torch.float32 if is_foreign else torch.float64)
+    if name not in names:
+        raise Failure(f"{name} is not defined")
+    logits = {each: 2 * sample(seed, 6, 1) for seed, each in enumerate(inspect.signature(ours.function).parameters)}
 
-        def gradients(loss: Callable[..., Any], is_square: bool, logits: Any = logits) -> Quantities:
-            return derivatives(lambda **given: loss(*given.values()), logits)
+    def near(loss: Callable[..., Any], is_square: bool) -> Quantities:
+        return {name: loss(*logits.values())} | derivatives(lambda **given: loss(*given.values()), logits)
 
-        try:
-            compare(value, theirs, ours, mistakes, tolerance=tolerance)
-        except Failure as failure:
-            half = names.get("*course", {}).get("half", is_own(names) or "gan_step" in names)
-            if half is True or failure.mistake != wrong.HALF:
-                raise
-            ours = ours.edited(wrong.HALF.change) or ours
-        try:
-            compare(of_large, theirs, ours, mistakes, tolerance=tolerance)
-        except Failure as failure:
-            if "gan" not in names.get("*foreign", ()):
-                raise
-            cause = f": {failure.mistake.name}" if failure.mistake else ""
-            remarks.append(f"{name} of logits of ±800 is not exact{cause}")
-        else:
-            compare(gradients, theirs, ours, (), tolerance=tolerance if tolerance < 1e-5 else 1e-2)
-    return Finding.of("values and gradients agree, also for large logits" if not remarks else "values agree", remarks)
+    def far(loss: Callable[..., Any], is_square: bool) -> Quantities:
+        return {f"{name} of large logits": loss(*(400 * each for each in logits.values()))}
+
+    try:
+        compare(near, [names[name]], ours, mistakes, tolerance=tolerance)
+    except Failure as failure:
+        if half is True or failure.mistake != wrong.HALF:
+            raise
+        ours = ours.edited(wrong.HALF.change) or ours
+    try:
+        compare(far, [names[name]], ours, mistakes, tolerance=tolerance)
+    except Failure as failure:
+        if not is_foreign:
+            raise
+        cause = f": {failure.mistake.name}" if failure.mistake else ""
+        yield f"{name} of logits of ±800 is not exact{cause}"
 
 
 def observe_step(step: Callable[..., Any], is_square: bool) -> Quantities:
@@ -246,9 +203,10 @@ def check_gan_step(names: Namespace) -> str:
         compare(observe_step, [names["gan_step"], with_flat_logits], wrong.gan_step, wrong.GAN_STEP_MISTAKES)
         return "both networks are updated once, each by its own loss"
     torch.set_default_dtype(torch.float32)
-    G, D = build_network(names, "Generator"), build_network(names, "Discriminator")
-    images = torch.rand(6 * BATCH_SIZE, *D.input.shape[1:]) * 2 - 1
-    return check_gan_loop(names["GAN loop"], G.module, D.module, images, D.example, G.input.shape[1])
+    (G, z), (D, example) = build_network(names, "Generator"), build_network(names, "Discriminator")
+    side = isqrt(example[0].numel())
+    images = torch.rand(6 * BATCH_SIZE, 1, side, side) * 2 - 1
+    return check_gan_loop(names["GAN loop"], G, D, images, example, z.shape[1])
 
 
 def check_interpolation(names: Namespace) -> str:
@@ -269,7 +227,7 @@ def check_samples(names: Namespace) -> str:
     torch.set_default_dtype(torch.float32)
     step: Callable[..., Any] | Program = names.get("gan_step", wrong.gan_step)
     images = read_mnist().images[:4096].unsqueeze(1).float() / 127.5 - 1  # [N, C, H, W]
-    G, D = (build_network(names, role).module for role in ("Generator", "Discriminator"))
+    G, D = (build_network(names, role)[0] for role in ("Generator", "Discriminator"))
     opt_G = torch.optim.Adam(G.parameters(), lr=2e-4, betas=(0.5, 0.999))
     opt_D = torch.optim.Adam(D.parameters(), lr=4e-4, betas=(0.5, 0.999))
     z = torch.randn(128, LATENT_SIZE)
