@@ -17,7 +17,7 @@ from reviver.text import short_repr
 PATTERNS = {
     "p": r"drop",
     "one": r"layer",
-    "no": r"gradient_check|bidirectional|debug|verbose|save|linear|cuda|plot",
+    "no": r"gradient_check|bidirectional|debug|verbose|save|linear|cuda|gpu|plot",
     "yes": r"batch_first|bias",
     "cpu": r"^dev",
     "B": r"batch|^bsz?$|^b$",
