@@ -126,7 +126,6 @@ def prepare() -> list[str]:
 class SourceFile(NamedTuple):
     """A file of a submission."""
 
-    path: Path
     tree: ast.Module
     names: dict[str, Any]
 
@@ -162,7 +161,7 @@ class Loader(SourceFileLoader):
         except (SyntaxError, ValueError, LookupError, TypeError) as error:
             self.problems.append((path, describe(error) if isinstance(error, SyntaxError) else "is no notebook"))
             return
-        self.sources[path] = SourceFile(path, tree, names)
+        self.sources[path] = SourceFile(tree, names)
         for statement in definitions(tree):
             try:
                 exec(compile(ast.Module([statement], []), str(path), "exec"), names)  # noqa: S102
@@ -200,7 +199,7 @@ def definitions(tree: ast.Module) -> Iterator[ast.stmt]:
         match statement:
             case ast.If() if "__name__" in ast.unparse(statement.test):
                 yield from (each for each in statement.body if is_setting(each) and not called(each) & loops)
-            case ast.Expr(ast.Call(function)) if root(function) not in LIBRARIES and not is_setting(statement):
+            case ast.Expr(ast.Call(function)) if not (root(function) in LIBRARIES or is_setting(statement)):
                 pass
             case ast.Assign() | ast.AnnAssign() | ast.AugAssign() if called(statement) & loops:
                 pass
@@ -208,6 +207,11 @@ def definitions(tree: ast.Module) -> Iterator[ast.stmt]:
                 pass
             case _:
                 yield statement
+
+
+def root(function: ast.expr) -> str:
+    """Return the first name of `a.b.c`."""
+    return ast.unparse(function).partition(".")[0]
 
 
 def called(statement: ast.stmt) -> set[str]:
@@ -220,10 +224,3 @@ def is_setting(node: ast.stmt) -> bool:
     text = ast.unparse(node)
     words = ("argparse", ".add_argument(", ".parse_args(", ".parse_known_args(", "torch.device(")
     return isinstance(node, ast.Assign | ast.Expr) and any(word in text for word in words)
-
-
-def root(node: ast.expr) -> str:
-    """Return the first name of `a.b.c`."""
-    while isinstance(node, ast.Attribute):
-        node = node.value
-    return node.id if isinstance(node, ast.Name) else ""
