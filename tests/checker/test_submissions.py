@@ -136,7 +136,8 @@ def test_wrong_use(arguments: str, message: str, files: Path, capsys: pytest.Cap
 
 
 def test_a_class_of_folders_becomes_pages_and_results(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for name, text in {"ada": TRAIN, "ben": "class Peephole: pass", "eve": "while True: pass"}.items():
+    texts = {"ada": TRAIN, "ben": "class Peephole: pass", "eve": "while True: pass", "fay": "class LSTM: pass"}
+    for name, text in texts.items():
         Path("class", name).mkdir(parents=True)
         Path("class", name, "mine.py").write_text(text)
     Path("class", "ada", "nets").mkdir()
@@ -155,9 +156,10 @@ def test_a_class_of_folders_becomes_pages_and_results(files: Path, capsys: pytes
     assert rows["ada"]["not understood"] == "initialization: is not found; dropout: is not found"
     assert rows["ben"]["not understood"].startswith("defines no piece of an assignment; classes: Peephole; ")
     assert rows["eve"]["not understood"].startswith("takes more than 10 seconds; let it end by itself")
+    assert (rows["fay"]["points"], rows["fay"]["sequence"]) == ("", "")
     page = Path("results/class.html").read_text()
-    assert "3 submissions, 6 of 8 points on average; 3 need a person." in page
-    assert "<b>1 × dropout</b>: is not found" in page
+    assert "4 submissions, 6 of 8 points on average; 4 need a person." in page
+    assert "<b>2 × dropout</b>: is not found" in page
     assert "<b>1 × all</b>: defines no piece of an assignment; classes: Peephole" in page
     assert '<a href="#student-1">ben</a>' in page
     assert '<section id="student-1"><h2>ben</h2>' in page

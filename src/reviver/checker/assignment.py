@@ -49,8 +49,9 @@ class CheckReport(NamedTuple):
 
     @property
     def points(self) -> float | None:
-        """The points of all pieces; None if there are none."""
-        return sum(outcome.points or 0 for outcome in self.outcomes) if self.outcomes else None
+        """The points of all pieces that are understood; None without any."""
+        points = [outcome.points for outcome in self.outcomes if outcome.points is not None]
+        return sum(points) if points else None
 
     def scored(self, worth: Mapping[str, float] | None) -> "CheckReport":
         """Return the report with the points of each piece, 0 for one without; without any each has 1."""
