@@ -223,6 +223,12 @@ RIGHT_GANS = {
     "optimizer_D.zero_grad() -> optimizer_D.zero_grad(); discriminator.requires_grad_(True)",
     "no function around the loop": "def train(dataloader, discriminator, generator, optimizer_G, optimizer_D): -> "
     "if __name__ == '__main__' and True:",
+    "a function for each network": "optimizer_G.zero_grad() -> pass && optimizer_G.step() -> pass && optimizer_D.zero_grad() -> pass"
+    " && optimizer_D.step() -> pass && loss.backward() -> learn_D(optimizer_D, loss) && "
+    "criterion(discriminator(fake), ones).backward() -> learn_G(optimizer_G, criterion(discriminator(fake), ones)) && "
+    "def train(dataloader -> def learn_D(opt, loss):\n    opt.zero_grad(); loss.backward(); opt.step()\n\n"
+    "def learn_G(opt, loss):\n    opt.zero_grad(); loss.backward(); opt.step()\n\ndef train(dataloader",
+    "loss.data[0] of torch 0.3": "optimizer_D.step() -> optimizer_D.step(); print(loss.data[0])",
     "networks of the loop itself": "train(dataloader, discriminator, generator, optimizer_G, optimizer_D): -> "
     "train():\n    generator, discriminator = Generator(), Discriminator()\n    optimizer_G, optimizer_D = "
     "(torch.optim.Adam(each.parameters(), lr=2e-4) for each in (generator, discriminator))",

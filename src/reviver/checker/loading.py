@@ -62,6 +62,9 @@ class StandIn(ModuleType):
     def __exit__(self, *error: object) -> None:
         pass
 
+    def __format__(self, spec: str) -> str:
+        return ""
+
     def __mro_entries__(self, bases: tuple[Any, ...]) -> tuple[type, ...]:
         return (object,)
 
@@ -95,6 +98,10 @@ class OnCPU(TorchFunctionMode):
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Call a function of torch with its devices replaced."""
         if getattr(function, "__name__", "") == "cuda" and args:
+            return args[0]
+        if (
+            function is torch.Tensor.__getitem__ and args[0].ndim == 0 and args[1] == 0
+        ):  # loss.data[0], as torch 0.3 had it
             return args[0]
         plain = [on_cpu(each) for each in args]
         return function(*plain, **{name: on_cpu(each) for name, each in (kwargs or {}).items()})

@@ -61,22 +61,28 @@ class Loop(NamedTuple):
     source: SourceFile
     node: ast.stmt
     function: Callable[..., Any] | None
+    calls: list[tuple[str, str]]
+    """The calls that make up its updates, see `events`."""
 
 
 def find_loops(sources: Sequence[SourceFile]) -> Iterator[Loop]:
-    """Yield the loops of a submission in which backward and step are called."""
-    for source in sources:
-        for node in source.tree.body:
-            if {"b", "s"} <= {letter for letter, _ in events(node)}:
-                yield Loop(source, node, source.names.get(node.name) if isinstance(node, ast.FunctionDef) else None)
+    """Yield the loops of a submission in which backward and step are called; then those whose functions call them."""
+    for is_followed in (False, True):
+        for source in sources:
+            functions = {node.name: node for node in source.tree.body if isinstance(node, ast.FunctionDef)}
+            for node in source.tree.body:
+                calls = events(node, functions if is_followed else {})
+                if {"b", "s"} <= {letter for letter, _ in calls}:
+                    function = source.names.get(node.name) if isinstance(node, ast.FunctionDef) else None
+                    yield Loop(source, node, function, calls)
 
 
 def is_gan_loop(loop: Loop) -> bool:
     """Return whether a loop steps two optimizers."""
-    return len({of for letter, of in events(loop.node) if letter == "s"}) > 1
+    return len({of for letter, of in loop.calls if letter == "s"}) > 1
 
 
-def events(node: ast.AST, functions: Mapping[str, ast.AST] | None = None) -> list[tuple[str, str]]:
+def events(node: ast.AST, functions: Mapping[str, ast.AST] = {}) -> list[tuple[str, str]]:
     """Return the calls that make up an update by their letters, in the order of the text, with the objects they belong to.
 
     Those of `functions` are taken for what stands in them.
@@ -90,8 +96,8 @@ def events(node: ast.AST, functions: Mapping[str, ast.AST] | None = None) -> lis
             found.append((LETTERS[name], of))
         elif (name == "grad" and isinstance(part, ast.Assign)) or (name == "zero_" and ".grad" in of):
             found.append(("z", of))  # p.grad = None, p.grad.zero_()
-        elif functions and name in functions and not of:
-            found += events(functions[name])
+        elif name in functions and not of:
+            found += [(letter, f"{name}.{of}") for letter, of in events(functions[name])]
     return found
 
 
