@@ -223,6 +223,10 @@ RIGHT_GANS = {
     "optimizer_D.zero_grad() -> optimizer_D.zero_grad(); discriminator.requires_grad_(True)",
     "no function around the loop": "def train(dataloader, discriminator, generator, optimizer_G, optimizer_D): -> "
     "if __name__ == '__main__' and True:",
+    "labels that flip now and then": "discriminator(imgs), ones -> discriminator(imgs), zeros if i == 1 else ones && "
+    "fake.detach()), zeros -> fake.detach()), ones if i == 1 else zeros",
+    "G rests in the first round": "criterion(discriminator(fake), ones).backward() -> "
+    "i and criterion(discriminator(fake), ones).backward()",
     "a function for each network": "optimizer_G.zero_grad() -> pass && optimizer_G.step() -> pass && optimizer_D.zero_grad() -> pass"
     " && optimizer_D.step() -> pass && loss.backward() -> learn_D(optimizer_D, loss) && "
     "criterion(discriminator(fake), ones).backward() -> learn_G(optimizer_G, criterion(discriminator(fake), ones)) && "

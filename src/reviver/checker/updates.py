@@ -126,7 +126,7 @@ class GradientRecord:
     def __init__(self, G: nn.Module, D: nn.Module, images: Tensor, example: Tensor) -> None:
         with torch.no_grad():  # logits would be large
             self.is_probability = are_probabilities(D.eval()(1e3 * example))
-        self.classes, self.networks = {"G": G.train(), "D": D.train()}, dict[str, nn.Module]()
+        self.given, self.networks = {"G": G.train(), "D": D.train()}, dict[str, nn.Module]()
         self.real, self.fakes = images, list[Tensor]()
         self.parts = list[tuple[str, dict[str, Tensor]]]()
         self.verdicts: dict[str, list[Mistake | str]] = {"G": [], "D": []}
@@ -139,7 +139,9 @@ class GradientRecord:
         result = function(*args, **kwargs)
         if name == "forward" and isinstance(result, Tensor):
             network, *inputs = args
-            role = next((role for role, each in self.classes.items() if network is each or is_like(network, each)), "")
+            similar = {type(each): role for role, each in self.given.items() if not isinstance(each, nn.Sequential)}
+            same = (role for role, each in self.given.items() if each is network)
+            role = next(same, similar.get(type(network), ""))  # a loop may build its own
             if not role or self.networks.setdefault(role, network) is not network:
                 return result
             if role == "G":
@@ -184,7 +186,7 @@ class GradientRecord:
     def explain(self, name: str, gradient: Tensor) -> Mistake | str:
         """Return what the gradient of a network consists of: a mistake, or what is right; empty if it is not known."""
         if not bool(gradient.any()):
-            return gan.NO_GRADIENT if name == "G" else ""
+            return "nothing"
         weights = self.weights_of_parts(name, gradient)
         found = {
             "-" * (weight < 0) + part
@@ -217,11 +219,6 @@ class GradientRecord:
         return weights
 
 
-def is_like(module: nn.Module, network: nn.Module) -> bool:
-    """Return whether a module is another one of a network's class."""
-    return type(module) is type(network) and not isinstance(network, nn.Sequential)
-
-
 def likeness(x: Tensor, images: Sequence[Tensor]) -> Tensor:
     """Return the largest correlation of each of x [N, ...] with one of the images; 0.9 if none has its size."""
     rows = [each.flatten(1) - each.flatten(1).mean(1, keepdim=True) for each in (x, *images)]
@@ -249,8 +246,8 @@ def are_probabilities(values: Tensor) -> bool:
 def check_gan_loop(loop: Loop, G: nn.Module, D: nn.Module, images: Tensor, example: Tensor, latent_dim: int) -> str:
     """Check a loop of a GAN by running it on images, and by what its gradients consist of; D can be called with an example."""
     text, record = ast.unparse(loop.source.tree), GradientRecord(G, D, images, example)
-    given = record.classes | {"latent_dim": latent_dim, "shape": (BATCH_SIZE, *images.shape[1:])}
-    given |= {f"opt_{name}": torch.optim.SGD(each.parameters(), lr=0.02) for name, each in record.classes.items()}
+    given = record.given | {"latent_dim": latent_dim, "shape": (BATCH_SIZE, *images.shape[1:])}
+    given |= {f"opt_{name}": torch.optim.SGD(each.parameters(), lr=0.02) for name, each in record.given.items()}
     given["loss"] = nn.BCEWithLogitsLoss() if "BCEWithLogitsLoss" in text and "BCELoss(" not in text else nn.BCELoss()
     error, unknown = run(loop, images, given, record.step, record.call, {(type(each), "forward") for each in (G, D)})
     for words, mistake in ERRORS.items():
@@ -259,17 +256,26 @@ def check_gan_loop(loop: Loop, G: nn.Module, D: nn.Module, images: Tensor, examp
     if isinstance(error, Failure):
         raise error
     of_G, of_D = record.verdicts.values()
-    if gan.NO_GRADIENT in of_G and unknown:  # it may have been the loss
+    how = "by the gradients that are there when an optimizer steps"
+    if {*of_G} == {"nothing"} and unknown:  # it may have been the loss
         raise Unclear(
             f"what should be the argument {unknown[0]} of the loop?", "give it a default, or call what you need"
         )
+    if {*of_G} == {"nothing"}:
+        raise Failure(how, gan.NO_GRADIENT)
     if {*of_G} == {*of_D} == {gan.EXCHANGED}:
         return Finding.of(
             "both networks are updated, each by its own loss", ["0 is the label of real images, 1 of generated ones"]
         )
-    if named := [each for each in (*of_G, *of_D) if isinstance(each, Mistake)]:
-        named.sort(key=lambda each: each != gan.NEVER_CLEARED)  # what is kept for a round is kept at once, too
-        raise Failure("by the gradients that are there when an optimizer steps", named[0])
+    lasting = (gan.NEVER_CLEARED, gan.KEPT, gan.NO_DETACH)  # others may be a trick that is played now and then
+    mistakes = [
+        each
+        for found in (of_G, of_D)
+        for each in found
+        if isinstance(each, Mistake) and (each in lasting or "right" not in found)
+    ]
+    if mistakes:  # what is kept for a round is kept at once, too
+        raise Failure(how, gan.NEVER_CLEARED if gan.NEVER_CLEARED in mistakes else mistakes[0])
     if remarks := dropped(loop, "detach|clamp"):
         raise Failure(f"looks like: {remarks[0]}", gan.DROPPED)
     if error is not None and "Found dtype Long" in str(error):
