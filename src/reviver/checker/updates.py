@@ -36,8 +36,9 @@ ERRORS = {
     "backward through the graph a second time": gan.REUSED,
 }
 """Mistakes that torch finds."""
-MAX_NUMBERS, MIN_FRACTION = 20_000, 0.45
-"""Numbers of a gradient that are compared, and the least weight of what it consists of: labels of 0.3 are no mistake."""
+MAX_NUMBERS, MIN_FRACTION, MAX_RESIDUAL = 20_000, 0.45, 3e-6
+"""Numbers of a gradient that are compared, the least weight of what it consists of (labels of 0.3 are no mistake), and what may
+be left of it: float32 leaves less than 5e-7 of these losses, and at least 1.5e-5 of the gradient of D by least squares."""
 
 
 def check_lstm_loop(loop: Loop) -> str:
@@ -210,7 +211,7 @@ class GradientRecord:
         matrix = torch.stack([each for _, each in known], 1)
         matrix, norms = matrix / matrix.norm(dim=0), matrix.norm(dim=0)
         lengths = torch.linalg.lstsq(matrix, gradient[:, None], driver="gelsd", rcond=1e-7).solution[:, 0]
-        if (matrix @ lengths - gradient).norm() > 1e-2 * gradient.norm():
+        if (matrix @ lengths - gradient).norm() > MAX_RESIDUAL * gradient.norm():
             return {}
         lengths[lengths.abs() < 1e-3 * gradient.norm()] = 0  # what is that short is noise, whatever its weight
         weights = dict[str, float]()
