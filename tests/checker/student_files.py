@@ -65,7 +65,6 @@ RIGHT_LSTMS = {
     "unused weights": "super().__init__() -> super().__init__(); self.W_hh = nn.Parameter(torch.ones(num_hidden, num_hidden))",
     "hidden states, too": f"{RETURN} -> return (h, {RETURN[7:]})",
     "on a GPU": "self.device = seq -> self.unused = seq && device=self.device -> device='cuda'",
-    "[B, I, T]": f"{X_T} -> x[:, :, t]",
     "step by step": f"x_t = {X_T} -> x_t = x && for t in range(self.seq_length): -> if True: && h = torch.zeros(self.batch_size, "
     "self.num_hidden, device=self.device) -> h = getattr(self, 'h', torch.zeros(self.batch_size, self.num_hidden)) && "
     "c = torch.zeros(self.batch_size, self.num_hidden, device=self.device) -> c = getattr(self, 'c', torch.zeros_like(h)); "
@@ -102,6 +101,16 @@ RIGHT_LSTMS = {
     "super().__init__() -> super().__init__(); input_dim, num_hidden, num_classes = given['input_dim'], given['units'], given['out'];"
     " seq_length, batch_size, device = given['seq_len'], given['bsz'], 'cpu'",
     "a name that says nothing": "class LSTM -> class Model",
+    "a bias that is off by default": "device='cpu' -> device='cpu', bias=False && super().__init__() -> super().__init__(); "
+    "self.bias = bias" + "".join(f" && + self.b_{gate}) -> + self.bias * self.b_{gate})" for gate in "gifo"),
+    "matrices with another axis": "torch.randn(input_dim, -> torch.randn(1, input_dim, && torch.randn(num_hidden, num_hidden) -> "
+    "torch.randn(1, num_hidden, num_hidden) && zeros(1, num_hidden) -> zeros(1, 1, num_hidden)",
+    "h of all steps, and any options": f"{ALONE} && device='cpu' -> device='cpu', **options",
+    "the state as a pair [1, B, H]": f"forward(self, x): -> forward(self, x, state): && h = {STATE} -> (_, _, _), (h, c) = state[0].shape, "
+    f"state && c = {STATE} -> h, c = h[0], c[0]",
+    "a state that is learned, and a gate c": "super().__init__() -> super().__init__(); self.h0, self.c0 = nn.Parameter("
+    "torch.zeros(num_hidden)), nn.Parameter(torch.zeros(num_hidden)) && 'gifo' -> 'cifo' && self.W_gx -> self.W_cx && self.W_gh -> "
+    f"self.W_ch && self.b_g -> self.b_c && h = {STATE} -> h = self.h0.expand(len(x), -1) && c = {STATE} -> c = self.c0.expand(len(x), -1)",
     "the state from outside": f"forward(self, x): -> forward(self, x, state): && h = {STATE} -> h, c = state && "
     f"c = {STATE} -> pass",
     "a learned state": "super().__init__() -> super().__init__(); self.h_init = nn.Parameter(torch.zeros(1, num_hidden))"
@@ -127,6 +136,9 @@ WRONG_LSTMS = {
     "there is a softmax before cross-entropy": f"{RETURN} -> {RETURN[:7]}torch.softmax({RETURN[7:]}, dim=1)",
     "the softmax is taken over the batch": f"{RETURN} -> {RETURN[:7]}torch.log_softmax({RETURN[7:]}, dim=0)",
     "it works only if batch and units are equal": f"{STATE} -> torch.zeros(self.num_hidden, self.batch_size)",
+    "it works only if inputs and units are equal": f"{X_T} -> x[:, t] && h = {STATE} -> "
+    "h = torch.zeros(self.batch_size, self.W_gx.shape[0])",
+    "what backward needs is overwritten in place": "c = g * i + c * f -> c = g * i + c * f; f.mul_(1)",
     "the bias is added along the batch, not along the units": "self.b_g) -> self.b_g.t()) && self.b_i) -> self.b_i.t())"
     " && self.b_f) -> self.b_f.t()) && self.b_o) -> self.b_o.t())",
     "each example has a bias of its own": "zeros(1, num_hidden) -> zeros(batch_size, num_hidden)",
@@ -145,6 +157,9 @@ WRONG_LSTMS = {
     "the output gate is added to tanh(c), not multiplied": "torch.tanh(c) * o -> torch.tanh(c) + o",
 }
 WRONG_LSTMS_TOO = {
+    "setattr(self, f -> self.__dict__.setdefault(f && self.W_ph, self.b_p = -> self.__dict__['W_ph'], self.__dict__['b_p'] =": (
+        "the weights are no parameters, so that no optimizer can change them"
+    ),
     f"{RETURN} -> {RETURN.replace('h @', 'self.h_t @')}": "an attribute is read before it is set",
     f"h = {STATE} -> h = torch.randn(self.batch_size, self.num_hidden) && range(self.seq_length) -> range(self.seq_length - 1)": (
         "the initial state is random"
@@ -288,5 +303,10 @@ RIGHT_CELLS = {
     "both = torch.cat((x, prev_hidden), 1) -> a, b, c, d = (m[0](x) + m[1](prev_hidden) for m in list(self.children())[:4]) && "
     "(torch.sigmoid(gate(both)) for gate in (self.f_gate, self.i_gate, self.o_gate)) -> map(torch.sigmoid, (a, b, d)) && "
     "torch.tanh(self.g_gate(both)) -> torch.tanh(c)",
+    "an input size of another name": "input_dim, hidden_dim, output_dim -> vocab_size, hidden_dim && super().__init__() -> "
+    "super().__init__(); input_dim = vocab_size && self.out = nn.Linear(hidden_dim, output_dim) -> pass "
+    "&& self.out(hidden), hidden, cell -> hidden, cell",
+    "an optional pair": "class LSTM -> class LSTMCell && x, prev_hidden, prev_cell) -> x, hx=None) && both = -> prev_hidden, "
+    "prev_cell = hx; both = && return self.out(hidden), hidden, cell -> return hidden, cell",
     "c before h": "prev_hidden, prev_cell) -> c, prev_hidden) && prev_cell + -> c + && hidden, cell -> cell, hidden",
 }

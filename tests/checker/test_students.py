@@ -174,6 +174,24 @@ if __name__ == "__main__":
         assert (outcome.status, outcome.text) == ("passed", "by running two updates: zero_grad, backward, step")
 
 
+@pytest.mark.parametrize(
+    ("use", "remark"),
+    [
+        ("", " is ignored"),
+        ("; h, c = state or (h, c)", ""),
+        ("; h, c = state or (h, c); h = h / 2", " has another effect than in the equations"),
+        ("; h, c = (state, c) if state else (h, c)", ": line 21: TypeError"),
+    ],
+)
+def test_a_state_that_is_given_has_its_effect_or_a_remark(use: str, remark: str) -> None:
+    start = "c = torch.zeros(self.batch_size, self.num_hidden, device=self.device)"
+    outcome = check(files.LSTM, f"forward(self, x): -> forward(self, x, state=None): && {start} -> {start}{use}")[
+        "sequence"
+    ]
+    assert outcome.status == "passed"
+    assert any(f"before the first step{remark}" in each for each in outcome.remarks) == bool(remark)
+
+
 def test_what_is_not_understood_is_not_wrong_and_says_what_to_write() -> None:
     outcome = check(files.LSTM, "num_hidden, num_classes, -> num_hidden, num_classes, how_many_of_these,")["sequence"]
     assert (outcome.status, outcome.mistake) == ("unclear", "")

@@ -178,21 +178,22 @@ def guess_lstm(classes: Mapping[str, Any], nodes: Mapping[str, ast.ClassDef]) ->
 def tell_cells(names: dict[str, Any], nodes: Mapping[str, ast.ClassDef]) -> None:
     """Rename an LSTM that is called with a state and has no loop to a cell, and drop a cell without a state."""
 
-    def takes_state(cls: Any) -> bool:
-        return num_required(getattr(cls, "forward", cls)) > 2  # with self
+    def takes_state(cls: Any, *, or_none: bool = False) -> bool:
+        return num_required(getattr(cls, "forward", cls), or_none=or_none) > 2  # with self
 
     if "LSTM" in names and takes_state(names["LSTM"]):
         body = getattr(nodes.get(names["LSTM"].__name__), "body", ())
         forward = [each for method in body if getattr(method, "name", "") == "forward" for each in ast.walk(method)]
         if not any(isinstance(each, ast.For | ast.While) for each in forward):
             names.setdefault("LSTMCell", names.pop("LSTM"))
-    if "LSTMCell" in names and not takes_state(names["LSTMCell"]):
+    if "LSTMCell" in names and not takes_state(names["LSTMCell"], or_none=True):
         del names["LSTMCell"]
     if "Recaller" in names:
         names.pop("LSTM", None)
 
 
-def num_required(function: Any) -> int:
-    """Return how many positional arguments without a default a function has."""
+def num_required(function: Any, *, or_none: bool = False) -> int:
+    """Return how many positional arguments without a default a function has, or with None as one."""
     parameters = inspect.signature(function).parameters.values()
-    return sum(each.default is each.empty and each.kind in (0, 1) for each in parameters)
+    defaults = (inspect.Parameter.empty, None) if or_none else (inspect.Parameter.empty,)
+    return sum(each.default in defaults and each.kind in (0, 1) for each in parameters)

@@ -33,9 +33,9 @@ class Program:
         function: Callable[..., Any] = names[re.findall(r"^def (\w+)", self.text, re.MULTILINE)[-1]]
         return function
 
-    def __call__(self, *args: Any) -> Any:
+    def __call__(self, *args: Any, **options: Any) -> Any:
         """Call the last function."""
-        return self.function(*args)
+        return self.function(*args, **options)
 
     def edited(self, *changes: str) -> "Program | None":
         """Return the program after edits `old -> new && old -> new`; None if what one of them replaces is not there."""

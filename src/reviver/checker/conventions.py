@@ -17,8 +17,8 @@ from reviver.text import short_repr
 PATTERNS = {
     "p": r"drop",
     "one": r"layer",
-    "no": r"gradient_check|bidirectional|debug|verbose|save|linear|cuda|gpu|plot",
-    "yes": r"batch_first|bias",
+    "no": r"gradient_check|bidirectional|debug|verbose|save|linear|cuda|gpu|plot|batch_first",
+    "yes": r"bias",
     "cpu": r"^dev",
     "B": r"batch|^bsz?$|^b$",
     "T": r"seq|len|step|time|^t$|^sl$",
@@ -114,7 +114,9 @@ def build(cls: Callable[..., Any], keys: tuple[str, ...], values: Mapping[str, A
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
         is_word = isinstance(parameter.default, bool | str) and key != "cpu"  # such as cell_type="lstm"
-        if key and not (has_default and (key in OPTIONAL or is_word)):
+        if key and (
+            not (has_default and (key in OPTIONAL or is_word)) or (key == "yes" and parameter.default is False)
+        ):
             arguments[name] = known["side" if key == "pixels" and parameter.default in (28, 64) else key]
         elif not has_default and stands_for(name, ["settings"]):
             arguments[name] = Sizes(known, keys)
@@ -130,11 +132,27 @@ def build(cls: Callable[..., Any], keys: tuple[str, ...], values: Mapping[str, A
 def build_module(cls: Callable[..., Any], keys: tuple[str, ...], values: Mapping[str, Any]) -> nn.Module:
     """Build a network. Raises Unclear, or NotImplementedError if it is still to be written."""
     module = build(cls, keys, values)
-    if module is None or (isinstance(module, nn.Module) and not any(True for _ in module.parameters())):
+    if module is None or (
+        isinstance(module, nn.Module) and not {*module.parameters(), *loose_tensors(module).values()}
+    ):
         raise NotImplementedError
     if not isinstance(module, nn.Module):
         raise Unclear(f"{cls.__name__} is no nn.Module", f"write class {cls.__name__}(nn.Module), in PyTorch")
     return module
+
+
+def loose_tensors(module: nn.Module) -> dict[str, Tensor]:
+    """Return the tensors with a gradient that a module holds beside its parameters, also in lists and dictionaries."""
+    found, known = dict[str, Tensor](), set(map(id, module.parameters()))
+    values = [(name, value) for name, value in vars(module).items() if not name.startswith("_")]
+    while values:
+        name, value = values.pop(0)
+        if isinstance(value, Tensor) and value.requires_grad and id(value) not in known:
+            found[name] = value
+        elif isinstance(value, list | tuple | dict):
+            items = value.items() if isinstance(value, dict) else enumerate(value)
+            values += [(f"{name}[{key!r}]", each) for key, each in items]
+    return found
 
 
 class Form(NamedTuple):
@@ -152,9 +170,9 @@ class Form(NamedTuple):
 PLACES: dict[str, Callable[[Tensor], Sequence[Tensor]]] = {
     "[B, T, {}]": lambda x: [x],
     "[T, B, {}]": lambda x: [x.transpose(0, 1)],
-    "[B, {}, T]": lambda x: [x.transpose(1, 2)],
     "[B, T]": lambda x: [x[:, :, 0]],
     "[T, B]": lambda x: [x[:, :, 0].T],
+    "[B, 1, T]": lambda x: [x.transpose(1, 2)],
 }
 FORMS = (
     *(Form(name.format("I"), inputs, "{" not in name) for name, inputs in PLACES.items()),
@@ -182,8 +200,8 @@ def read_logits(result: Any, sizes: LSTMSizes) -> Tensor:
                 parts[:0] = part[::-1] if isinstance(part, list) else part
             elif shape in ((B, C), (C, B)):
                 return as_tensor(part if shape == (B, C) else part.T)
-            elif shape in ((B, T, C), (T, B, C), (1, B, C)):
-                return as_tensor(part[:, -1] if shape == (B, T, C) else part[-1])
+            elif shape in ((B, T, C), (B, 1, C), (T, B, C), (1, B, C)):
+                return as_tensor(part[:, -1] if shape[0] == B else part[-1])
     if result is None:
         raise NotImplementedError
     shown = list(result.shape) if isinstance(result, Tensor) else short_repr(result)

@@ -26,8 +26,11 @@ WORDS = {"input": "i", "in": "i", "forget": "f", "cell": "c", "cand": "c", "cand
 WORDS |= {"output": "o", "out": "o", "modulation": "c"} | {letter: letter for letter in LETTERS}
 BIAS_PARTS = {1: (1.0,), 2: (0.25, 0.75), 3: (0.125, 0.25, 0.625)}
 """What each of several biases that add up gets of the sum."""
-IS_STATE = re.compile(r"init|(^|[._])([hc]_?[t0]?|hidden|cell)$|[hc]_?(prev|state|start)|(prev|last)_?[hc]")
+IS_STATE = re.compile(r"init|(^|\.)([hc]|hidden|cell)$|(^|[._])[hc]_?[t0]$|[hc]_?(prev|state|start)|(prev|last)_?[hc]")
 """Names of parameters that hold the state before the first step."""
+MATRICES = ("rk", "kr", "sk", "ks", "grk", "gkr", "1rk", "1kr")
+VECTORS = ("r", "1r", "r1", "s", "1s", "s1", "gr", "g1r", "11r")
+"""Axes that a matrix and a vector may have, see `ParameterPart`."""
 NEEDED = {"W": ("[H, I]", {1, 4}), "U": ("[H, H]", {1, 4}), "b": ("[H]", {0, 1, 2, 4, 8, 12})}
 """Shape of each kind of weights, and how many a module may have."""
 
@@ -49,8 +52,9 @@ class ParameterPart(NamedTuple):
         axes = self.axes
         if "s" in axes:
             parameter, axes = parameter.unflatten(axes.index("s"), (4, -1)), axes.replace("s", "gr")
-        gates = parameter.permute([axes.index(axis) for axis in "1grk" if axis in axes])
-        gates = gates[0] if "1" in axes else gates
+        parameter = parameter.view([size for size, axis in zip(parameter.shape, axes, strict=True) if axis != "1"])
+        axes = axes.replace("1", "")
+        gates = parameter.permute([axes.index(axis) for axis in "grk" if axis in axes])
         for index, gate in enumerate(self.gates or [""]):
             weight = gates[index] if "g" in axes else gates
             num_units, num_columns = weight.shape[0], weight.shape[-1]
@@ -104,9 +108,7 @@ def known_shapes(input_size: int, sizes: LSTMSizes) -> dict[tuple[int, ...], Par
     I, H, C = input_size, sizes.H, sizes.C  # noqa: E741
     for kinds, rows, columns in (("V", C, H), ("v", C, 0), ("W", H, I), ("U", H, H), ("WU", H, I + H), ("b", H, 0)):
         length = {"g": 4, "s": 4 * rows, "r": rows, "k": columns, "1": 1}
-        for axes in (
-            ("rk", "kr", "sk", "ks", "grk", "gkr") if columns else ("r", "1r", "r1", "s", "1s", "s1", "gr", "g1r")
-        ):
+        for axes in MATRICES if columns else VECTORS:
             is_stacked = "g" in axes or "s" in axes
             if not is_stacked or kinds not in "Vv":
                 found.setdefault(tuple(length[axis] for axis in axes), ParameterPart(kinds, LETTERS * is_stacked, axes))
@@ -116,9 +118,10 @@ def known_shapes(input_size: int, sizes: LSTMSizes) -> dict[tuple[int, ...], Par
 def find_parts(shapes: Mapping[str, tuple[int, ...]], input_size: int, sizes: LSTMSizes) -> dict[str, ParameterPart]:
     """Return what parameters hold by their shapes, those that are weights of an LSTM. Raises Failure."""
     B, H, C = sizes.B, sizes.H, sizes.C
+    per_example = {(B, H), (4, B, H), (B, C), (B, 4 * H), (H, B), (C, B)}
+    per_example |= {(B,)} if list(shapes.values()).count((B,)) >= 4 else set()
     for name, shape in shapes.items() if B != H else ():
-        per_example = {(B, H), (4, B, H), (B, C), (B, 4 * H), (H, B), (C, B)}
-        if (shape in per_example and not IS_STATE.search(name.lower())) or list(shapes.values()).count((B,)) >= 4:
+        if shape in per_example and not IS_STATE.search(name.lower()):
             raise Failure(f"{name} of shape {list(shape)} has the batch size {B} in it", BIAS_PER_EXAMPLE)
     known = known_shapes(input_size, sizes)
     return {name: known[shape] for name, shape in shapes.items() if shape in known}

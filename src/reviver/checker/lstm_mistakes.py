@@ -62,8 +62,8 @@ def lstm_step(x, state, w):
     return (h, c), (i, f, g, o)
 """)
 recall = Program(f"""{step.text}
-def recall(x, w, W_out, b_out, p=0.0):
-    state = h, c = x.new_zeros(2, len(x), len(w[0]))
+def recall(x, w, W_out, b_out, p=0.0, state=None):
+    state = h, c = x.new_zeros(2, len(x), len(w[0])) if state is None else state
     for x_t in x.unbind(1):
         (h, c), _ = lstm_step(x_t, state, w)
         last = h
@@ -115,6 +115,11 @@ STEP_MISTAKES = table(
     ("the forget bias of 1 is added in the step", BIAS, "f = sigmoid( -> f = sigmoid(1 + "),
     ("sigmoid and tanh are exchanged", RANGE, "sigmoid(z -> S(z && tanh(z -> sigmoid(z && S(z -> tanh(z"),
     ("the cell candidate has a sigmoid", RANGE, "tanh(z -> sigmoid(z"),
+    (
+        "the cell candidate has a sigmoid inside its tanh",
+        RANGE,
+        "tanh(z(W_c, U_c, b_c)) -> tanh(sigmoid(z(W_c, U_c, b_c)))",
+    ),
     ("the cell candidate has a relu", RANGE, "tanh(z -> relu(z"),
     ("the gates have a tanh", RANGE, "sigmoid( -> tanh("),
     *((f"the gate {gate} has a tanh", RANGE, f"{gate} = sigmoid( -> {gate} = tanh(") for gate in "ifo"),
@@ -153,7 +158,11 @@ BIAS_PER_EXAMPLE = Mistake("each example has a bias of its own", ROWS)
 NO_PARAMETERS = Mistake("the weights are no parameters, so that no optimizer can change them", STORED)
 UNINITIALIZED = Mistake("the state begins with uninitialized memory", CARRY)
 NOT_SET = Mistake("an attribute is read before it is set", SET)
-ONLY_EQUAL = Mistake("it works only if batch and units are equal", ROWS)
+ONLY_EQUAL = {
+    key: Mistake(f"it works only if {name} and units are equal", ROWS)
+    for key, name in (("B", "batch"), ("I", "inputs"))
+}
+OVERWRITTEN = Mistake("what backward needs is overwritten in place", IN_PLACE)
 CHANGES_INPUTS = Mistake("the step changes its arguments in place", IN_PLACE)
 STEP_GRADIENT_MISTAKES = table(
     ("no gradient flows back through h and c", DETACH, "h, c = state -> h, c = state[0].detach(), state[1].detach()"),
@@ -170,7 +179,11 @@ SEQUENCE_MISTAKES = table(
         "state = h, c = -> x = x.reshape(x.shape[1], x.shape[0], -1).transpose(0, 1); state = h, c =",
     ),
     *(
-        (f"{name} 1 before the first step, not 0", CARRY, f"len(w[0])) -> len(w[0])) + tensor([[[{h}]], [[{c}]]])")
+        (
+            f"{name} 1 before the first step, not 0",
+            CARRY,
+            f"len(w[0])) if -> len(w[0])) + tensor([[[{h}]], [[{c}]]]) if",
+        )
         for name, h, c in (("c is", 0.0, 1.0), ("h is", 1.0, 0.0), ("h and c are", 1.0, 1.0))
     ),
     ("the state is reset at every step", CARRY, "(x_t, state, w) -> (x_t, (0 * h, 0 * c), w)"),

@@ -30,6 +30,7 @@ from reviver.checker.conventions import (
     Form,
     LSTMSizes,
     build_module,
+    loose_tensors,
     read_logits,
     stands_for,
 )
@@ -40,6 +41,8 @@ from reviver.lstm.cell import LSTMState, LSTMWeights
 from reviver.text import short_repr
 
 NUM_CLASSES = 10
+STATE = re.compile(r"^[hc](\d|_|x|$)|state|hidden|init|cell")
+"""Names of the arguments of forward that may be the state before the first step."""
 EPOCHS, BATCH_SIZE = 20, 128
 MIN_ACCURACY = 0.9
 """Validation accuracy after EPOCHS; correct LSTMs reach 100 % on one-hot palindromes of length 5, chance is 10 %."""
@@ -65,7 +68,7 @@ class Cell(NamedTuple):
 
     def __call__(self, x: Tensor, state: LSTMState, w: LSTMWeights) -> Any:
         """Return what the cell returns, without an output."""
-        sizes = LSTMSizes(B=len(x), I=x.shape[1], H=state[0].shape[1], T=1)
+        sizes = sizes_for(self.cls, LSTMSizes(B=len(x), I=x.shape[1], H=state[0].shape[1], T=1))
         cell = build_module(self.cls, LSTM_KEYS, sizes._asdict())
         _, second, *third = (name.lower() for name in inspect.signature(cell.forward).parameters)
         is_split = len(third) == 1
@@ -82,7 +85,9 @@ def find_steps(names: Namespace) -> Sequence[Any]:
     if "lstm_step" in names:
         return [names["lstm_step"]]
     cls, sizes = names["LSTMCell"], LSTMSizes()
-    cell = build_module(cls, LSTM_KEYS, sizes._asdict())
+    known = sizes_for(cls, sizes)
+    cell = build_module(cls, LSTM_KEYS, known._asdict())
+    sizes = sizes if known == sizes else sizes._replace(C=0)  # without an output
     cells = [Cell(cls, layout) for layout in find_layouts(shapes_of(cell), sizes.I, sizes)]
     try:
         read_step(cells[0](*step_examples(False)))
@@ -191,35 +196,50 @@ class Reading(NamedTuple):
         sizes = self.sizes._asdict() | {"p": p, "T": time + self.extra} | ({"I": 1} if self.form.is_single else {})
         return build_module(self.cls, LSTM_KEYS, sizes).train(p > 0)
 
-    def call(self, network: nn.Module, x: Tensor, tensors: dict[str, Tensor] | None = None) -> Tensor:
-        """Return the logits of a network after the last step, with its parameters or others."""
-        wanted = sum(each.default is each.empty for each in inspect.signature(network.forward).parameters.values())
-        state: Any = torch.zeros(
-            2, len(x), self.sizes.H
-        ).unbind()  # before the first step: h and c, as one or as two, or h
+    def call(self, network: nn.Module, x: Tensor, *start: Any, tensors: dict[str, Tensor] | None = None) -> Tensor:
+        """Return the logits of a network after the last step, with its parameters or others, from a state if it is given."""
+        results = [functional_call(network, tensors or {}, (each, *start)) for each in self.form.inputs(x)]
+        return read_logits(results[-1], self.sizes._replace(T=x.shape[1]))
 
-        def call(*rest: Any) -> Tensor:
-            results = [functional_call(network, tensors or {}, (each, *rest)) for each in self.form.inputs(x)]
-            return read_logits(results[-1], self.sizes._replace(T=x.shape[1]))
+    def call_from_zero(self, network: nn.Module, x: Tensor, tensors: dict[str, Tensor] | None = None) -> Tensor:
+        """Return the logits from zeros, which are given if forward needs a state. Raises what the first way to give it raises."""
+        needed = [each for each in state_arguments(network) if each.default is each.empty]
+        errors = list[Exception]()
+        for start in starts(torch.zeros(2, len(x), self.sizes.H), len(needed)):
+            try:
+                return self.call(network, x, *start, tensors=tensors)
+            except Exception as error:
+                errors.append(error)
+        raise errors[0]
 
-        if wanted == 2:
-            with suppress(Exception):
-                return call(state)
-        return call(*{2: state[:1], 3: state}.get(wanted, ()))
-
-    def run(self, network: nn.Module, layout: Layout, x: Tensor, *weights: Any) -> Tensor:
-        """Return the logits of a network with weights in a layout."""
+    def fill(self, network: nn.Module, layout: Layout, *weights: Any) -> dict[str, Tensor]:
+        """Return the parameters of a network with weights in a layout."""
         tensors = layout.assemble(network, *weights)
         if self.embedding and self.table is not None:
             tensors[self.embedding] = self.table.clone()
-        return self.call(network, x, {name: each.requires_grad_() for name, each in tensors.items()})
+        return {name: each.requires_grad_() for name, each in tensors.items()}
 
-    def logits(self, network: Program | Layout, x: tuple[Tensor, Tensor], *weights: Any, p: float = 0.0) -> Tensor:
-        """Return the logits of a new network in a layout for examples, or of a program in its place."""
+    def logits(self, network: Program | Layout, x: tuple[Tensor, Tensor], *weights: Any, **options: Any) -> Tensor:
+        """Return the logits of a new network in a layout for examples, or of a program in its place; with dropout p."""
         if isinstance(network, Layout):
-            return self.run(self.build(x[0].shape[1], p), network, x[0], *weights)
-        value: Tensor = network(x[1], *weights, p)
+            module = self.build(x[0].shape[1], **options)
+            return self.call_from_zero(module, x[0], self.fill(module, network, *weights))
+        value: Tensor = network(x[1], *weights, **options)
         return getattr(value, self.output)(1) if self.output else value
+
+
+def state_arguments(network: nn.Module) -> list[inspect.Parameter]:
+    """Return the arguments of forward after the input that it needs, or that may be a state."""
+    _, *others = inspect.signature(network.forward).parameters.values()
+    return [each for each in others if each.default is each.empty or STATE.search(each.name)]
+
+
+def starts(state: Tensor, number: int) -> Sequence[tuple[Any, ...]]:
+    """Return the ways to give a state, h and c [2, B, H], as a number of arguments: also as [1, B, H], or h alone."""
+    pairs = [tuple(state), tuple(state[:, None])]
+    if number == 1:
+        return [(pairs[0],), (pairs[1],), (state[0],)]
+    return pairs if number else [()]
 
 
 def sums_to_one(values: Tensor) -> bool:
@@ -231,7 +251,14 @@ def sizes_of(cls: Callable[..., Any]) -> str:
     """Return which of H, I and C the constructor of a network takes."""
     parameters = inspect.signature(cls).parameters.values()
     takes_all = any(each.kind == each.VAR_KEYWORD or stands_for(each.name, ["settings"]) for each in parameters)
-    return "HIC" if takes_all else "".join(stands_for(each.name, LSTM_KEYS) for each in parameters)
+    return "HI" * takes_all + "".join(stands_for(each.name, LSTM_KEYS) for each in parameters)
+
+
+def sizes_for(cls: Callable[..., Any], sizes: LSTMSizes) -> LSTMSizes:
+    """Return the sizes of a cell; what is called C is the one of I and H that no other argument is."""
+    given = sizes_of(cls)
+    missing = [size for key, size in (("I", sizes.I), ("H", sizes.H)) if key not in given]
+    return sizes._replace(C=missing[0]) if missing and "C" in given else sizes
 
 
 def read_network(names: Namespace, form: Form, sizes: LSTMSizes) -> Reading | None:
@@ -253,9 +280,9 @@ def read_network(names: Namespace, form: Form, sizes: LSTMSizes) -> Reading | No
     with torch.no_grad():
         for parameter in network.parameters():  # which may not be initialized yet
             parameter.normal_()
-    logits = reading.call(network, reading.examples(sizes.T)[0])
+    logits = reading.call_from_zero(network, reading.examples(sizes.T)[0])
     unused = set[str]()
-    if logits.requires_grad:
+    with suppress(RuntimeError):  # such as one without gradients
         logits.square().sum().backward()
         unused = {name for name, each in network.named_parameters() if each.requires_grad and each.grad is None}
     if not is_own and sums_to_one(logits.exp()):
@@ -270,10 +297,9 @@ def read_network(names: Namespace, form: Form, sizes: LSTMSizes) -> Reading | No
 
 def check_parameters(network: nn.Module) -> None:
     """Check that the weights of a network are parameters."""
-    tensors = ((name, each) for name, each in vars(network).items() if isinstance(each, Tensor))
-    computed = [name for name, each in tensors if each.grad_fn and each.ndim == 2]
-    if len(computed) > 3 and torch.get_default_dtype() == torch.float32:  # where .float() changes nothing
-        raise Failure(f"{computed[0]} is computed from a parameter, and none itself", wrong.NO_PARAMETERS)
+    loose = [name for name, each in loose_tensors(network).items() if each.ndim == 2]
+    if len(loose) > 3 and torch.get_default_dtype() == torch.float32:  # where .float() changes nothing
+        raise Failure(f"{loose[0]} is no parameter", wrong.NO_PARAMETERS)
 
 
 def find_weights(
@@ -281,9 +307,10 @@ def find_weights(
 ) -> Reading:
     """Return a reading with the layouts of its `own` parameters. Raises Unclear if they are not those of an LSTM."""
     sizes, shapes, input_size = reading.sizes, own, reading.examples(1)[1].shape[2]
-    if reading.form.is_single:  # the shapes tell more with a larger input
-        shapes = shapes_of(reading._replace(form=FORMS[0]).build(sizes.T))
-        input_size = input_size if shapes == own else sizes.I
+    if reading.form.is_single or sizes.I == sizes.H:  # the shapes tell more with another input size
+        usual = sizes._replace(I=LSTMSizes().I)
+        shapes = shapes_of(reading._replace(form=FORMS[0], sizes=usual).build(sizes.T))
+        input_size = input_size if shapes == own else usual.I
     shapes = {name: shape for name, shape in shapes.items() if name != reading.embedding}
     layouts = tuple(find_layouts(shapes, input_size, sizes, unused))
     parts = layouts[0].parts
@@ -307,6 +334,7 @@ def check_sequence(names: Namespace) -> str:
     is_own, first = "Recaller" in names, dict[tuple[Form, torch.dtype], Exception]()
     usual = LSTMSizes()
     others = [usual._replace(T=usual.B)] * is_own + [usual._replace(B=usual.H), usual._replace(B=128)]
+    others += [usual._replace(I=usual.H)] * (not is_own and {"I", "H"} <= set(sizes_of(names["LSTM"])))
     for (dtype, tolerance), sizes in product(((torch.float64, 1e-7), (torch.float32, 1e-3)), (usual, *others)):
         torch.set_default_dtype(dtype)
         readings = list[Reading]()
@@ -320,9 +348,10 @@ def check_sequence(names: Namespace) -> str:
         if not readings:
             continue
         remarks = compare_readings(names, readings, tolerance)
-        if sizes.B == sizes.H:
+        if sizes.H in (sizes.B, sizes.I):
             problem = first.get((readings[0].form, dtype)) or furthest(first.values())
-            raise Failure(f"with {usual.B} sequences and {usual.H} units: {describe(problem)}", wrong.ONLY_EQUAL)
+            text = f"with {usual.B} sequences, {usual.I} inputs and {usual.H} units: {describe(problem)}"
+            raise Failure(text, wrong.ONLY_EQUAL["B" if sizes.B == sizes.H else "I"])
         if sizes.T != usual.T:
             raise Failure(describe(furthest(first.values())))
         remarks += ["it works only for 128 sequences at a time"] * (sizes.B == 128)
@@ -359,7 +388,8 @@ def compare_readings(names: Namespace, readings: Sequence[Reading], tolerance: f
             compare(partial(gradients, reading), reading.layouts, wrong.recall, mistakes, tolerance=tolerance)
             return check_again(names, reading)
         except Failure as failure:
-            failures.append(failure)
+            is_overwritten = "modified by an inplace operation" in str(failure)
+            failures.append(Failure(str(failure), wrong.OVERWRITTEN) if is_overwritten else failure)
     for reading in () if agreeing else readings:
         try:
             explain(reading, is_own, tolerance)
@@ -368,11 +398,14 @@ def compare_readings(names: Namespace, readings: Sequence[Reading], tolerance: f
             if failure.mistake:
                 break  # pairs of mistakes take long
     clearest = next((each for each in failures if each.mistake), failures[0])
-    if clearest.mistake is None and readings[0].sizes.B == readings[0].sizes.H:
-        raise Failure(f"only if batch and units are equal it runs, and then {clearest}", wrong.ONLY_EQUAL)
+    sizes = readings[0].sizes
+    if clearest.mistake is None and sizes.H in (sizes.B, sizes.I):
+        mistake = wrong.ONLY_EQUAL["B" if sizes.B == sizes.H else "I"]
+        raise Failure(f"{mistake.name}, and then {clearest}", mistake)
     if clearest.mistake is None and ("*guessed" in names or count(readings[0].layouts[0].parts)["W"] == 1):
         raise Unclear(f"{cls} may be no LSTM: {clearest}", "call the network LSTM")
-    if clearest.mistake == wrong.LEFT_OUT and not is_own and not calls:
+    is_for_a_length = readings[0].outputs or "T" in sizes_of(readings[0].cls)
+    if clearest.mistake == wrong.LEFT_OUT and not is_own and not calls and is_for_a_length:
         text = "it reads one step fewer than seq_length, which is right if its training gives one more"
         raise Unclear(text, "hand in the training, too, or read all seq_length steps")
     raise clearest if agreeing or is_own else doubtful(clearest, readings[0].layouts)
@@ -413,15 +446,16 @@ def explain(reading: Reading, is_own: bool, tolerance: float) -> None:
 
 def check_again(names: Namespace, reading: Reading) -> list[str]:
     """Check that a network that agrees gives the same when it is called again; return all remarks."""
-    (layout,), weights, is_own = reading.layouts, reading.weights(), "Recaller" in names
-    module, x = reading.build(reading.sizes.T), reading.examples(reading.sizes.T)[0]
+    (layout,), is_own, x = reading.layouts, "Recaller" in names, reading.examples(reading.sizes.T)
+    module = reading.build(reading.sizes.T)
     remarks = [] if is_own else list(layout.remarks)
     remarks += [f"{name} is not initialized here" for name, each in module.named_parameters() if each.isnan().any()]
     before = [dict(vars(each)) for each in module.modules()]
-    first = reading.run(module, layout, x, *weights).detach()
+    tensors = reading.fill(module, layout, *reading.weights())
+    first = reading.call_from_zero(module, x[0], tensors)
 
     def again() -> bool:
-        return torch.equal(first, reading.run(module, layout, x, *weights).detach())
+        return torch.equal(first, reading.call_from_zero(module, x[0], tensors))
 
     if not again():
         if not is_reset(names, reading, module, before, again):
@@ -429,7 +463,30 @@ def check_again(names: Namespace, reading: Reading) -> list[str]:
             raise Failure(text, wrong.NEVER_RESET)
         remarks.append("the state is kept until something else resets it")
     remarks += [f"forward takes {reading.form.name}"] * (reading.form is not FORMS[0])
-    return remarks + [f"it returns the {reading.output} of the logits"] * bool(reading.output)
+    remarks += [f"it returns the {reading.output} of the logits"] * bool(reading.output)
+    return remarks + ([] if is_own or reading.form.name.endswith("step") else check_start(reading, module, first))
+
+
+def check_start(reading: Reading, module: nn.Module, first: Tensor) -> list[str]:
+    """Return a remark if a state that is given before the first step, if forward takes one, has not its effect."""
+    x, weights, sizes = reading.examples(reading.sizes.T), reading.weights(), reading.sizes
+    results, errors, number = list[Tensor](), list[Exception](), len(state_arguments(module))
+    for start in starts(sample(50, 2, sizes.B, sizes.H), number) if number in (1, 2) else ():
+        h, c = start if number == 2 else start[0] if isinstance(start[0], tuple) else (start[0], 0 * start[0])
+        right = reading.logits(wrong.recall, x, *weights, state=(h.view(sizes.B, -1), c.view(sizes.B, -1)))
+        try:
+            found = reading.call(module, x[0], *start, tensors=reading.fill(module, reading.layouts[0], *weights))
+        except Exception as error:
+            errors.append(error)
+            continue
+        if torch.allclose(found, right, rtol=1e-3):
+            return []
+        results.append(found)
+    if not results + errors:
+        return []
+    text = " has another effect than in the equations" if results else f": {describe(errors[0])}"
+    text = " is ignored" if any(torch.allclose(each, first, rtol=1e-3) for each in results) else text
+    return [f"a state that is given before the first step{text}"]
 
 
 def lacks_attribute(names: Namespace, cls: Callable[..., Any], error: AttributeError) -> bool:
