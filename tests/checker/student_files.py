@@ -138,6 +138,8 @@ WRONG_LSTMS = {
     "it works only if batch and units are equal": f"{STATE} -> torch.zeros(self.num_hidden, self.batch_size)",
     "it works only if inputs and units are equal": f"{X_T} -> x[:, t] && h = {STATE} -> "
     "h = torch.zeros(self.batch_size, self.W_gx.shape[0])",
+    "a parameter is changed in place while gradients are recorded": "def forward -> "
+    "def reset(self):\n        self.b_p.zero_()\n\n    def forward && return h -> self.reset(); return h",
     "what backward needs is overwritten in place": "c = g * i + c * f -> c = g * i + c * f; f.mul_(1)",
     "the bias is added along the batch, not along the units": "self.b_g) -> self.b_g.t()) && self.b_i) -> self.b_i.t())"
     " && self.b_f) -> self.b_f.t()) && self.b_o) -> self.b_o.t())",
@@ -157,6 +159,9 @@ WRONG_LSTMS = {
     "the output gate is added to tanh(c), not multiplied": "torch.tanh(c) * o -> torch.tanh(c) + o",
 }
 WRONG_LSTMS_TOO = {
+    "super().__init__() -> super().__init__(); self.gates = [nn.Linear(num_hidden, num_hidden) for _ in range(4)] && nn.Parameter( -> (": (
+        "the weights are no parameters, so that no optimizer can change them"
+    ),
     "setattr(self, f -> self.__dict__.setdefault(f && self.W_ph, self.b_p = -> self.__dict__['W_ph'], self.__dict__['b_p'] =": (
         "the weights are no parameters, so that no optimizer can change them"
     ),

@@ -142,16 +142,17 @@ def build_module(cls: Callable[..., Any], keys: tuple[str, ...], values: Mapping
 
 
 def loose_tensors(module: nn.Module) -> dict[str, Tensor]:
-    """Return the tensors with a gradient that a module holds beside its parameters, also in lists and dictionaries."""
+    """Return the tensors with a gradient that a module holds beside its parameters, also in lists, dictionaries and layers."""
     found, known = dict[str, Tensor](), set(map(id, module.parameters()))
     values = [(name, value) for name, value in vars(module).items() if not name.startswith("_")]
-    while values:
-        name, value = values.pop(0)
+    for name, value in values:  # which grows
         if isinstance(value, Tensor) and value.requires_grad and id(value) not in known:
             found[name] = value
         elif isinstance(value, list | tuple | dict):
             items = value.items() if isinstance(value, dict) else enumerate(value)
             values += [(f"{name}[{key!r}]", each) for key, each in items]
+        elif isinstance(value, nn.Module):
+            values += [(f"{name}.{key}", each) for key, each in value.named_parameters()]
     return found
 
 

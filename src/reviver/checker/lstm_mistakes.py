@@ -162,6 +162,7 @@ ONLY_EQUAL = {
     key: Mistake(f"it works only if {name} and units are equal", ROWS)
     for key, name in (("B", "batch"), ("I", "inputs"))
 }
+CHANGED_LEAF = Mistake("a parameter is changed in place while gradients are recorded", IN_PLACE)
 OVERWRITTEN = Mistake("what backward needs is overwritten in place", IN_PLACE)
 CHANGES_INPUTS = Mistake("the step changes its arguments in place", IN_PLACE)
 STEP_GRADIENT_MISTAKES = table(

@@ -268,7 +268,7 @@ def read_network(names: Namespace, form: Form, sizes: LSTMSizes) -> Reading | No
     sizes = sizes if "C" in given else sizes._replace(C=NUM_CLASSES)
     reading = Reading(cls, form, sizes)
     network = reading.build(sizes.T)
-    check_parameters(network)
+    check_parameters(names, network)
     embedding = next(((name, each) for name, each in network.named_modules() if isinstance(each, nn.Embedding)), None)
     if embedding is not None:
         if not form.digits:
@@ -295,10 +295,11 @@ def read_network(names: Namespace, form: Form, sizes: LSTMSizes) -> Reading | No
     return reading
 
 
-def check_parameters(network: nn.Module) -> None:
-    """Check that the weights of a network are parameters."""
+def check_parameters(names: Namespace, network: nn.Module) -> None:
+    """Check that the weights of a network are parameters, unless its training may know where they are."""
     loose = [name for name, each in loose_tensors(network).items() if each.ndim == 2]
-    if len(loose) > 3 and torch.get_default_dtype() == torch.float32:  # where .float() changes nothing
+    is_known = "optim." in unparsed(names) and ".parameters()" not in unparsed(names)
+    if len(loose) > 3 and not is_known and torch.get_default_dtype() == torch.float32:  # where .float() changes nothing
         raise Failure(f"{loose[0]} is no parameter", wrong.NO_PARAMETERS)
 
 
@@ -347,7 +348,12 @@ def check_sequence(names: Namespace) -> str:
                 first.setdefault((form, dtype), error)
         if not readings:
             continue
-        remarks = compare_readings(names, readings, tolerance)
+        try:
+            remarks = compare_readings(names, readings, tolerance)
+        except (Failure, Unclear):
+            if sizes.I != sizes.H:
+                raise
+            continue
         if sizes.H in (sizes.B, sizes.I):
             problem = first.get((readings[0].form, dtype)) or furthest(first.values())
             text = f"with {usual.B} sequences, {usual.I} inputs and {usual.H} units: {describe(problem)}"
@@ -360,6 +366,8 @@ def check_sequence(names: Namespace) -> str:
     problem, cls = furthest(first.values()), names.get("Recaller") or names["LSTM"]
     if isinstance(problem, AttributeError) and lacks_attribute(names, cls, problem):
         raise Failure(describe(problem), wrong.NOT_SET) from problem
+    if "a leaf Variable that requires grad" in str(problem):
+        raise Failure(describe(problem), wrong.CHANGED_LEAF) from problem
     if is_own or isinstance(problem, Unclear):
         raise problem
     raise Unclear(
@@ -398,10 +406,8 @@ def compare_readings(names: Namespace, readings: Sequence[Reading], tolerance: f
             if failure.mistake:
                 break  # pairs of mistakes take long
     clearest = next((each for each in failures if each.mistake), failures[0])
-    sizes = readings[0].sizes
-    if clearest.mistake is None and sizes.H in (sizes.B, sizes.I):
-        mistake = wrong.ONLY_EQUAL["B" if sizes.B == sizes.H else "I"]
-        raise Failure(f"{mistake.name}, and then {clearest}", mistake)
+    if clearest.mistake is None and readings[0].sizes.B == readings[0].sizes.H:
+        raise Failure(f"only if batch and units are equal it runs, and then {clearest}", wrong.ONLY_EQUAL["B"])
     if clearest.mistake is None and ("*guessed" in names or count(readings[0].layouts[0].parts)["W"] == 1):
         raise Unclear(f"{cls} may be no LSTM: {clearest}", "call the network LSTM")
     is_for_a_length = readings[0].outputs or "T" in sizes_of(readings[0].cls)
