@@ -58,6 +58,7 @@ PARTS: Mapping[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
     "recall": ("recall", tables.render_goals),
     "curve": ("recall_curve", tables.render_curve),
     "cell_recall": ("cell_recall", tables.render_cells),
+    "checked": ("checked_files", tables.render_checked),
     "quality": ("gan_quality", tables.render_recipes),
 }
 """Parts of a page by their name: the measurement, and the function that writes it as Markdown."""

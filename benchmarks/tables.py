@@ -244,6 +244,42 @@ def render_recipes(result: Mapping[str, Any]) -> str:
     return "\n".join([*table(titles, rows), "", note, ""])
 
 
+def render_checked(result: Mapping[str, Any]) -> str:
+    """Return for how many of the files of each sample the check agrees with a reading, at its first measurement and now."""
+    files = [each for each in result["files"] if each["judgment"] in ("right", "wrong")]
+    titles = ("verdict and judgment agree", "wrong ones named", "pieces understood", "false accusations")
+    lines = []
+    for network in ("LSTM", "GAN"):
+        own = [each for each in files if each["network"] == network.lower()]
+        samples = {
+            name: [each for each in own if each["half"] == name] for name in dict.fromkeys(each["half"] for each in own)
+        }
+        samples |= {"all that were measured unseen": [each for each in own if "checker_first" in each]}
+        lines += [*table((f"{network}s", *titles), map(_checked_row, samples, samples.values())), ""]
+    return "\n".join(lines)
+
+
+def _checked_row(sample: str, files: Sequence[Mapping[str, Any]]) -> list[str]:
+    now = [sum(each) for each in zip(*(_checked(file, "checker") for file in files), strict=True)]
+    shown = [str(number) for number in now]
+    if all("checker_first" in file for file in files):
+        first = zip(*(_checked(file, "checker_first") for file in files), strict=True)
+        shown = [f"{sum(each)} → {number}" for each, number in zip(first, now, strict=True)]
+    num_wrong = sum(file["judgment"] == "wrong" for file in files)
+    limits = (f" of {len(files)}", f" of {num_wrong}", f" of {sum(len(file['checker']) for file in files)}", "")
+    return [sample, *map(str.__add__, shown, limits)]
+
+
+def _checked(file: Mapping[str, Any], key: str) -> tuple[int, int, int, int]:
+    """Return whether a verdict agrees, whether it names a mistake, how many pieces it understands, and if it accuses falsely."""
+    verdicts, is_wrong = [*file[key].values()], file["judgment"] == "wrong"
+    is_true = is_wrong and (key == "checker" or not file.get("false_first"))
+    is_accused = any(each.startswith("wrong") for each in verdicts)
+    agrees = is_accused and is_true if is_wrong else {*verdicts} == {"right"}
+    is_named = is_true and any(each.startswith("wrong: ") for each in verdicts)
+    return agrees, is_named, sum(each.startswith(("right", "wrong")) for each in verdicts), is_accused and not is_true
+
+
 def _row(name: str, values: Mapping[str, float]) -> list[str]:
     return [name, f"{values['median']:.3g}", f"{values['min']:.3g} – {values['max']:.3g}" if values["n"] > 1 else ""]
 
