@@ -5,7 +5,6 @@ Shapes: B batch, T time, I input size, H hidden size, C classes, N images, Z lat
 
 import inspect
 import re
-from argparse import Namespace as Options
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -85,11 +84,10 @@ def stands_for(name: str, keys: Iterable[str], others: Iterable[str] = ()) -> st
     )
 
 
-class Sizes(Options):
+class Sizes:
     """All sizes under every name, for a class that takes one object with settings."""
 
     def __init__(self, values: Mapping[str, Any], keys: tuple[str, ...]) -> None:
-        super().__init__()
         self._values, self._keys = values, keys
 
     def __getattr__(self, name: str) -> Any:

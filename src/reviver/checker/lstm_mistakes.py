@@ -140,12 +140,8 @@ STEP_MISTAKES = table(
 KINDS = {"WUb": "the weights", "W": "W", "U": "U", "b": "the bias"}
 BORROWED = table(
     *(
-        (
-            f"the gate{'s' * (number - 1)} {' and '.join(gates)} {verb} {KINDS[kinds]} of {of}",
-            GATES,
-            borrow(gates, of, kinds),
-        )
-        for number, verb in ((1, "has"), (2, "have"))
+        (f"the {verb.format(*gates)} {KINDS[kinds]} of {of}", GATES, borrow(gates, of, kinds))
+        for number, verb in ((1, "gate {} has"), (2, "gates {} and {} have"))
         for kinds in KINDS
         for of in "ifco"
         for gates in itertools.combinations("ifco".replace(of, ""), number)
@@ -180,11 +176,7 @@ SEQUENCE_MISTAKES = table(
         "state = h, c = -> x = x.reshape(x.shape[1], x.shape[0], -1).transpose(0, 1); state = h, c =",
     ),
     *(
-        (
-            f"{name} 1 before the first step, not 0",
-            CARRY,
-            f"len(w[0])) if -> len(w[0])) + tensor([[[{h}]], [[{c}]]]) if",
-        )
+        (f"{name} 1 before the first step, not 0", CARRY, f"w[0])) if -> w[0])) + tensor([[[{h}]], [[{c}]]]) if")
         for name, h, c in (("c is", 0.0, 1.0), ("h is", 1.0, 0.0), ("h and c are", 1.0, 1.0))
     ),
     ("the state is reset at every step", CARRY, "(x_t, state, w) -> (x_t, (0 * h, 0 * c), w)"),

@@ -482,12 +482,11 @@ def check_start(reading: Reading, module: nn.Module, first: Tensor) -> list[str]
         right = reading.logits(wrong.recall, x, *weights, state=(h.view(sizes.B, -1), c.view(sizes.B, -1)))
         try:
             found = reading.call(module, x[0], *start, tensors=reading.fill(module, reading.layouts[0], *weights))
+            if torch.allclose(found, right, rtol=1e-3):
+                return []
+            results.append(found)
         except Exception as error:
             errors.append(error)
-            continue
-        if torch.allclose(found, right, rtol=1e-3):
-            return []
-        results.append(found)
     if not results + errors:
         return []
     text = " has another effect than in the equations" if results else f": {describe(errors[0])}"
