@@ -138,6 +138,12 @@ def train(config):
     assert ("two updates" in outcome.text) == ("return" not in edit)
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script")
+def test_functions_without_a_signature_are_no_pieces() -> None:
+    script = "import torch\n@torch.jit.script\ndef twice(x: torch.Tensor) -> torch.Tensor:\n    return 2 * x\n"
+    assert check(script + files.LSTM)["sequence"].status == "passed"
+
+
 def test_a_loop_gets_the_options_of_its_parser_and_two_classes() -> None:
     """With one class the loss has no gradient, and every loop would look as if it cleared gradients before the step."""
     text = """

@@ -5,6 +5,7 @@ import inspect
 import re
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from torch import nn
@@ -193,7 +194,9 @@ def tell_cells(names: dict[str, Any], nodes: Mapping[str, ast.ClassDef]) -> None
 
 
 def num_required(function: Any, *, or_none: bool = False) -> int:
-    """Return how many positional arguments without a default a function has, or with None as one."""
-    parameters = inspect.signature(function).parameters.values()
+    """Return how many positional arguments without a default a function has, or with None as one; 0 if it does not say."""
+    parameters = list[inspect.Parameter]()
+    with suppress(TypeError, ValueError):  # such as a scripted function
+        parameters += inspect.signature(function).parameters.values()
     defaults = (inspect.Parameter.empty, None) if or_none else (inspect.Parameter.empty,)
     return sum(each.default in defaults and each.kind in (0, 1) for each in parameters)
