@@ -156,6 +156,7 @@ WRONG_LSTMS = {
     "the output gate stands inside the tanh": "torch.tanh(c) * o -> torch.tanh(c * o)",
     "an attribute is read before it is set": "self.seq_length, self.num_hidden -> self.two = 2 * self.late; self.seq_length, "
     "self.num_hidden",
+    "a name is used that nothing defines": "range(self.seq_length) -> range(seq_length)",
     "the output gate is added to tanh(c), not multiplied": "torch.tanh(c) * o -> torch.tanh(c) + o",
 }
 WRONG_LSTMS_TOO = {

@@ -25,6 +25,7 @@ ROWS = Hint(
 )
 MATRIX = Hint(STEP, "Which matrix multiplies what? The equations multiply a column, the code a sequence per row.")
 SET = Hint(NETWORK, "Which line of __init__ sets the attribute, and does it stand before the line that reads it?")
+DEFINED = Hint(NETWORK, "Is the name an argument of this method, or does it belong behind self?")
 STORED = Hint(
     NETWORK, "What do network.parameters() return? Parameter(...).float() or .to(device) may be another tensor."
 )
@@ -154,6 +155,7 @@ BIAS_PER_EXAMPLE = Mistake("each example has a bias of its own", ROWS)
 NO_PARAMETERS = Mistake("the weights are no parameters, so that no optimizer can change them", STORED)
 UNINITIALIZED = Mistake("the state begins with uninitialized memory", CARRY)
 NOT_SET = Mistake("an attribute is read before it is set", SET)
+NOT_DEFINED = Mistake("a name is used that nothing defines", DEFINED)
 ONLY_EQUAL = {
     key: Mistake(f"it works only if {name} and units are equal", ROWS)
     for key, name in (("B", "batch"), ("I", "inputs"))

@@ -35,7 +35,7 @@ from reviver.checker.conventions import (
     stands_for,
 )
 from reviver.checker.layout import IS_STATE, LETTERS, Layout, by_name, count, find_layouts, infer_sizes
-from reviver.checker.pieces import Failure, Finding, Namespace, Piece, Unclear, describe, is_library, unparsed
+from reviver.checker.pieces import Failure, Finding, Mistake, Namespace, Piece, Unclear, describe, is_library, unparsed
 from reviver.checker.updates import check_lstm_loop
 from reviver.lstm.cell import LSTMState, LSTMWeights
 from reviver.text import short_repr
@@ -364,10 +364,8 @@ def check_sequence(names: Namespace) -> str:
         remarks += ["it works in float32 only"] * (dtype == torch.float32)
         return Finding.of("logits and gradients over time agree with the equations", remarks)
     problem, cls = furthest(first.values()), names.get("Recaller") or names["LSTM"]
-    if isinstance(problem, AttributeError) and lacks_attribute(names, cls, problem):
-        raise Failure(describe(problem), wrong.NOT_SET) from problem
-    if "a leaf Variable that requires grad" in str(problem):
-        raise Failure(describe(problem), wrong.CHANGED_LEAF) from problem
+    if mistake := mistake_of(names, cls, problem):
+        raise Failure(describe(problem), mistake) from problem
     if is_own or isinstance(problem, Unclear):
         raise problem
     raise Unclear(
@@ -494,12 +492,29 @@ def check_start(reading: Reading, module: nn.Module, first: Tensor) -> list[str]
     return [f"a state that is given before the first step{text}"]
 
 
+def mistake_of(names: Namespace, cls: Callable[..., Any], error: Exception) -> Mistake | None:
+    """Return the mistake that an error of a network shows, however it is called; None if the call may be wrong."""
+    if isinstance(error, AttributeError) and lacks_attribute(names, cls, error):
+        return wrong.NOT_SET
+    if type(error) is NameError and lacks_name(names, error.name or ""):
+        return wrong.NOT_DEFINED
+    return wrong.CHANGED_LEAF if "a leaf Variable that requires grad" in str(error) else None
+
+
 def lacks_attribute(names: Namespace, cls: Callable[..., Any], error: AttributeError) -> bool:
     """Return whether a network reads an attribute of its own that is not there yet, and nothing else may set."""
     if type(error.obj) is not cls or getattr(cls, "__bases__", ()) != (nn.Module,):
         return False
     is_new = any(frame.name == "__init__" for frame in traceback.extract_tb(error.__traceback__))
     return is_new or not re.search(rf"\.{error.name}\b[^=\n]* = ", unparsed(names))
+
+
+def lacks_name(names: Namespace, name: str) -> bool:
+    """Return whether no statement of a submission, outside functions and classes, defines a name, nor may import it."""
+    functions = (ast.FunctionDef, ast.ClassDef)
+    top = [each for source in names.get("*sources", ()) for each in source.tree.body]
+    text = "\n".join(f"{each.name} = 0" if isinstance(each, functions) else ast.unparse(each) for each in top)
+    return not re.search(rf"\b({name}|import \*)(?!\w)", text) and f"global {name}" not in unparsed(names)
 
 
 def is_reset(
