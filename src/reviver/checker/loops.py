@@ -111,7 +111,7 @@ class Unknown(int):
     __getattr__, __call__ = StandIn.__getattr__, StandIn.__call__
 
 
-class Settings:
+class LoopSettings:
     """Options of a loop: those of its parser, with small numbers."""
 
     def __init__(self, options: Any, given: dict[str, Any]) -> None:
@@ -159,7 +159,7 @@ def run(
     given = SMALL | given | {"loader": DataLoader(TensorDataset(x, torch.arange(len(x)) % 2), BATCH_SIZE)}
     parsers = (each.parse_args([]) for each in names.values() if isinstance(each, argparse.ArgumentParser))
     options = (each for each in names.values() if isinstance(each, argparse.Namespace))
-    given["settings"] = Settings(next(chain(options, parsers), None), given)
+    given["settings"] = LoopSettings(next(chain(options, parsers), None), given)
     for name in {*names, *(each.id for each in nodes if isinstance(each, ast.Name))}:
         value, role = names.get(name), role_of(name)
         if isinstance(value, argparse.Namespace):

@@ -60,7 +60,7 @@ def shapes_of(module: nn.Module) -> dict[str, tuple[int, ...]]:
     return {name: tuple(value.shape) for name, value in module.named_parameters() if value.requires_grad}
 
 
-class Cell(NamedTuple):
+class SubmittedCell(NamedTuple):
     """A class of a cell as a step: it takes x, h and c, or x and the state, by their names c before h."""
 
     cls: Callable[..., Any]
@@ -88,7 +88,7 @@ def find_steps(names: Namespace) -> Sequence[Any]:
     known = sizes_for(cls, sizes)
     cell = build_module(cls, LSTM_KEYS, known._asdict())
     sizes = sizes if known == sizes else sizes._replace(C=0)  # without an output
-    cells = [Cell(cls, layout) for layout in find_layouts(shapes_of(cell), sizes.I, sizes)]
+    cells = [SubmittedCell(cls, layout) for layout in find_layouts(shapes_of(cell), sizes.I, sizes)]
     try:
         read_step(cells[0](*step_examples(False)))
     except (RuntimeError, TypeError, ValueError) as error:  # of the code under test, perhaps called in a wrong way
