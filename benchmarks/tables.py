@@ -267,7 +267,7 @@ def _checked_row(sample: str, files: Sequence[Mapping[str, Any]]) -> list[str]:
         shown = [f"{sum(each)} → {number}" for each, number in zip(first, now, strict=True)]
     num_wrong = sum(file["judgment"] == "wrong" for file in files)
     limits = (f" of {len(files)}", f" of {num_wrong}", f" of {sum(len(file['checker']) for file in files)}", "")
-    return [sample, *map(str.__add__, shown, limits)]
+    return [sample, *(number + limit for number, limit in zip(shown, limits, strict=True))]
 
 
 def _checked(file: Mapping[str, Any], key: str) -> tuple[int, int, int, int]:

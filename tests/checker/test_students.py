@@ -114,6 +114,7 @@ def test_a_loop_is_read(order: str) -> None:
         ),
         ("backward -> detach().requires_grad_().backward", "the loss does not reach the parameters of the optimizer"),
         ("AT_END = 1 -> return", "only the first batch is used"),
+        ("AT_END = 1 -> if x is not y: continue\n        break", ""),
     ],
 )
 def test_a_loop_that_can_be_called_runs(edit: str, mistake: str) -> None:
@@ -234,6 +235,8 @@ def test_a_notebook_counts_without_its_magics_and_its_training() -> None:
     ]
     data: dict[str, Any] = {"cells": [{"cell_type": "code", "source": [cell]} for cell in cells]}
     assert check(json.dumps(data), name="mine.ipynb")["sequence"].status == "passed"
+    edits = "range(self.seq_length) -> range(seq_length)"  # which a cell that is left out may define
+    assert check(json.dumps(data), edits, name="mine.ipynb")["sequence"].status == "unclear"
 
 
 @pytest.mark.parametrize(

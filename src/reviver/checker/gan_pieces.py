@@ -80,9 +80,7 @@ def examine(network: nn.Module, example: Tensor, same: Mistake, is_own: bool) ->
     if unused and is_own:
         raise Failure(unused[0])
     with torch.no_grad():
-        for (
-            parameter
-        ) in network.parameters():  # large weights show between which numbers the last layer keeps its values
+        for parameter in network.parameters():  # large ones show between which numbers the last layer keeps its values
             parameter.mul_(10)
         values = network(example)
     text = f"with large weights the values lie between {values.min():.3g} and {values.max():.3g}"

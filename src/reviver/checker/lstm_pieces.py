@@ -511,9 +511,14 @@ def lacks_attribute(names: Namespace, cls: Callable[..., Any], error: AttributeE
 
 
 def lacks_name(names: Namespace, name: str) -> bool:
-    """Return whether no statement of a submission, outside functions and classes, defines a name, nor may import it."""
-    functions = (ast.FunctionDef, ast.ClassDef)
-    top = [each for source in names.get("*sources", ()) for each in source.tree.body]
+    """Return whether nothing in a submission, outside functions and classes, defines a name or may import it.
+
+    A notebook may define it in a cell that is no Python, so that this is not known.
+    """
+    sources, functions = names.get("*sources", ()), (ast.FunctionDef, ast.ClassDef)
+    if any(source.names["__file__"].endswith(".ipynb") for source in sources):
+        return False
+    top = [each for source in sources for each in source.tree.body]
     text = "\n".join(f"{each.name} = 0" if isinstance(each, functions) else ast.unparse(each) for each in top)
     return not re.search(rf"\b({name}|import \*)(?!\w)", text) and f"global {name}" not in unparsed(names)
 

@@ -112,8 +112,8 @@ def check_submissions(
     """
     checks = [Check(each, seconds, int(memory_gb * 2**30), course) for each in submissions]
     waiting, running = iter(checks), list[Check]()
-    slow = ["torch._dynamo"] * (len(submissions) > 4)  # the first step of an optimizer imports it, in seconds
-    START.set_forkserver_preload([child.__name__, *slow])
+    of_optimizers = ["torch._dynamo"] * (len(submissions) > 4)  # their first step imports it, in seconds
+    START.set_forkserver_preload([child.__name__, *of_optimizers])
     try:
         for check in checks:
             while check.report is None:

@@ -44,7 +44,7 @@ be left of it: float32 leaves less than 5e-7 of these losses, and at least 1.5e-
 def check_lstm_loop(loop: Loop) -> str:
     """Check the order of an update by running the loop; if it does not run, by reading it, and a failure begins with `looks like`."""
     calls, inner = next(filter(None, map(partial(run_updates, loop), ((), (1,), (10,)))), ""), innermost(loop.node)
-    if isinstance(inner, ast.For | ast.While) and any(isinstance(each, ast.Return | ast.Break) for each in inner.body):
+    if ends_at_once(inner):
         raise Failure("the loop over the batches ends in its first round, by a return or break at its end", lstm.ENDS)
     by, how = "by running two updates", "two updates show: {}"
     if not calls:
@@ -69,6 +69,14 @@ def innermost(node: ast.AST) -> ast.AST:
     """Return the innermost loop that has both backward and step in it."""
     inner = (each for each in ast.walk(node) if each is not node and isinstance(each, ast.For | ast.While))
     return next((innermost(each) for each in inner if {"b", "s"} <= {letter for letter, _ in events(each)}), node)
+
+
+def ends_at_once(loop: ast.AST) -> bool:
+    """Return whether a return or break that no condition guards ends a loop in its first round, and no continue goes on before."""
+    is_loop = isinstance(loop, ast.For | ast.While) and any(
+        isinstance(each, ast.Return | ast.Break) for each in loop.body
+    )
+    return is_loop and not any(isinstance(each, ast.Continue) for each in ast.walk(loop))
 
 
 class Constant(nn.Module):
