@@ -27,13 +27,14 @@ NOISE = Hint(STEP, "What are the arguments of the step for, and how many images 
 ENDS = Hint(TRAIN, "How many rows should the path have, and which are the first and the last?")
 LINE = Hint(TRAIN, "Which line joins the two points, and what do the two weights add up to at each point?")
 
-generator_loss = Program("""
+PARTS = "as_real, as_fake = lambda x: softplus(-x), lambda x: softplus(x)"
+generator_loss = Program(f"""{PARTS}
 def generator_loss(logits):
-    return softplus(-logits).mean()
+    return as_real(logits).mean()
 """)
-discriminator_loss = Program("""
+discriminator_loss = Program(f"""{PARTS}
 def discriminator_loss(real, fake):
-    return (softplus(-real).mean() + softplus(fake).mean()) / 2
+    return (as_real(real).mean() + as_fake(fake).mean()) / 2
 """)
 gan_step = Program(f"""{generator_loss.text}{discriminator_loss.text}
 def gan_step(G, D, opt_G, opt_D, real, z):
@@ -48,52 +49,39 @@ def gan_step(G, D, opt_G, opt_D, real, z):
 interpolate = Program("""
 def interpolate(start, end, steps):
     t = linspace(0, 1, steps + 2)[:, None]
-    return (1 - t) * start + t * end
+    a, b = 1 - t, t
+    return a * start + b * end
 """)
 """Both ends and `steps` points between, [steps + 2, Z]."""
-IN_LOSS = (
-    ("the labels are exchanged", LABELS, "softplus(x)", "softplus(-x)"),
-    ("there are two sigmoids", SIGMOIDS, "softplus(-x.sigmoid())", "softplus(x.sigmoid())"),
-    ("the loss has the wrong sign", SIGN, "-softplus(-x)", "-softplus(x)"),
-    ("the loss is a sum over the batch", MEAN, "len(x) * softplus(-x)", "len(x) * softplus(x)"),
-    ("the logarithm is missing", MEAN, "-x", "x"),
-    *(
-        (
-            "the loss is computed from a rounded probability",
-            ROUNDED,
-            f"-x.sigmoid().log(){c}",
-            f"-(1 - x.sigmoid()).log(){c}",
-        )
-        for c in ("", ".clamp(-100)")  # the latter is BCELoss
-    ),
+ROUNDING = "the loss is computed from a rounded probability"
+LOGARITHM = "softplus(-x) -> -x.sigmoid().log() && softplus(x) -> -(1 - x.sigmoid()).log()"
+IN_BOTH = table(
+    ("the labels are exchanged", LABELS, "x) -> -x)"),
+    ("there are two sigmoids", SIGMOIDS, "x) -> x.sigmoid())"),
+    ("the loss has the wrong sign", SIGN, "softplus( -> -softplus("),
+    ("the loss is a sum over the batch", MEAN, ".mean() -> .sum()"),
+    ("the logarithm is missing", MEAN, "softplus( -> ("),
+    (ROUNDING, ROUNDED, LOGARITHM),
+    (ROUNDING, ROUNDED, f"{LOGARITHM} && .log() -> .log().clamp(-100)"),  # as BCELoss
 )
-"""Mistakes that both losses may have: what stands for softplus(-x) of images as real, and for softplus(x) as fake."""
-SATURATING, *OF_G = table(
-    ("the loss is the saturating one, log(1 - D(G(z)))", FLAT, "softplus(-logits) -> -softplus(logits)"),
-    *((name, hint, f"softplus(-logits) -> {real.replace('x', 'logits')}") for name, hint, real, _ in IN_LOSS),
-)
-HALF, *OF_D = table(
+"""Mistakes that both losses may have."""
+(SATURATING,) = table(("the loss is the saturating one, log(1 - D(G(z)))", FLAT, "as_real(logits) -> -as_fake(logits)"))
+OF_D = table(
     ("the factor ½ is missing", MEAN, " / 2 -> "),
-    ("the generated images are missing", LABELS, " + softplus(fake).mean() -> "),
-    ("the real images are missing", LABELS, "softplus(-real).mean() + -> "),
-    *(
-        (name, hint, f"softplus(-real) -> {real.replace('x', 'real')} && softplus(fake) -> {fake.replace('x', 'fake')}")
-        for name, hint, real, fake in IN_LOSS
-    ),
+    ("the generated images are missing", LABELS, " + as_fake(fake).mean() -> "),
+    ("the real images are missing", LABELS, "as_real(real).mean() + -> "),
 )
-LOSS_MISTAKES = {"generator_loss": (SATURATING, *OF_G), "discriminator_loss": (HALF, *OF_D)}
-EXCHANGED, TWO, WRONG_SIGN = (
-    Mistake(a.name, a.hint, f"{a.change} && {b.change}") for a, b in zip(OF_G[:3], OF_D[2:5], strict=True)
-)
+HALF, EXCHANGED, WRONG_SIGN = OF_D[0], IN_BOTH[0], IN_BOTH[2]
+LOSS_MISTAKES = {generator_loss: (SATURATING, *IN_BOTH), discriminator_loss: (*OF_D, *IN_BOTH)}
 BACK_G = "opt_G.zero_grad()\n    generator_loss(D(fake)).backward(retain_graph=True)\n    "
 GAN_STEP_MISTAKES = (
     *table(
         ("detach is missing: the loss of D reaches G", REACH, ".detach() -> "),
-        ("the gradients are never cleared", CLEAR, "opt_G.zero_grad() -> pass && opt_D.zero_grad() -> pass"),
+        ("the gradients are never cleared", CLEAR, ".zero_grad() -> "),
         (
             "the gradients of D from the loss of G are not cleared",
             CLEAR,
-            "opt_D.zero_grad() -> pass && opt_G.zero_grad() -> opt_G.zero_grad(); opt_D.zero_grad()",
+            "opt_D.zero_grad() -> pass && opt_G.zero -> opt_D.zero_grad(); opt_G.zero",
         ),
         ("G gets no gradient from its loss", REACH, "D(fake) -> D(fake.detach())"),
         (
@@ -107,13 +95,9 @@ GAN_STEP_MISTAKES = (
         ("all images have one noise vector", NOISE, "(z)\n -> (z[:1].expand_as(z))\n"),
         ("the step samples its own noise, not z", NOISE, "(z)\n -> (randn_like(z))\n"),
     ),
-    TWO,
-    EXCHANGED,
-    *(
-        each._replace(name=f"loss of {name[0].upper()}: {each.name}", hint=LABELS)
-        for name, mistakes in LOSS_MISTAKES.items()
-        for each in mistakes
-    ),
+    SATURATING,
+    *OF_D,
+    *IN_BOTH,
 )
 NO_DETACH, NEVER_CLEARED, KEPT, NO_GRADIENT, *_ = GAN_STEP_MISTAKES
 NO_TANH, NO_SIGMOID, SAME_IMAGE, SAME_ANSWER, TWO_SIGMOIDS = table(
@@ -148,17 +132,16 @@ LOOP: tuple[tuple[str, str, str, Mistake | str], ...] = (
 
 A part is the gradient of a loss for real or generated images as real or fake; an old one is of before the last step.
 """
-EPS = "BatchNorm gets {:.2g} as eps, which stands second, before momentum; with eps = 0.8 all runs of the recipes collapsed"
-PATH = "return (1 - t) * start + t * end"
+ANGLE = "cosine_similarity(start, end, dim=0).acos()"
 INTERPOLATION_MISTAKES = table(
     ("the ends are missing", ENDS, "[:, None] -> [1:-1, None]"),
     ("the last end is missing", ENDS, "[:, None] -> [:-1, None]"),
     ("steps counts the ends, too", ENDS, "steps + 2 -> steps"),
-    ("the ends are exchanged", ENDS, "(1 - t) * start + t * end -> t * start + (1 - t) * end"),
+    ("the ends are exchanged", ENDS, "1 - t, t -> t, 1 - t"),
     (
         "the path is spherical",
         LINE,
-        f"{PATH} -> a = cosine_similarity(start, end, dim=0).acos(); return (sin(a - t * a) * start + sin(t * a) * end) / sin(a)",
+        f"a, b = 1 - t, t -> w = {ANGLE}; a, b = sin(w - t * w) / sin(w), sin(t * w) / sin(w)",
     ),
-    ("the start keeps its whole weight", LINE, "(1 - t) * start -> start"),
+    ("the start keeps its whole weight", LINE, "1 - t, t -> 1, t"),
 )
