@@ -12,7 +12,7 @@ from torch import nn
 
 from reviver.checker.gan_pieces import GAN_PIECES, is_own
 from reviver.checker.loading import SourceFile
-from reviver.checker.loops import find_loops, is_gan_loop
+from reviver.checker.loops import find_loops
 from reviver.checker.lstm_pieces import LSTM_PIECES
 from reviver.checker.pieces import Namespace, Piece, PieceOutcome, run_pieces
 from reviver.errors import ConfigError
@@ -158,9 +158,9 @@ def recognize(sources: Sequence[SourceFile]) -> dict[str, Any]:
     own = {"lstm": {"lstm_step", "Recaller", "update"} & names.keys(), "gan": is_own(names) or "gan_step" in names}
     names |= {"*sources": list(sources), "*foreign": [network for network, is_asked in own.items() if not is_asked]}
     for loop in find_loops(sources):
-        if is_gan_loop(loop) and {"Generator", "Discriminator"} <= names.keys():
+        if loop.is_gan and {"Generator", "Discriminator"} <= names.keys():
             names.setdefault("GAN loop", loop)
-        elif not is_gan_loop(loop) and "Generator" not in names and "update" not in names:
+        elif not loop.is_gan and "Generator" not in names and "update" not in names:
             names.setdefault("LSTM loop", loop)
     return names
 

@@ -28,28 +28,20 @@ ROLES = {
     "opt_D": "optimizer_d opt_d d_solver d_optimizer optim_d optimizerd d_optim optimizer_discriminator d_opt dis_optimizer",
     "opt_G": "optimizer_g opt_g g_solver g_optimizer optim_g optimizerg g_optim optimizer_generator g_opt gen_optimizer",
     "loss": "criterion loss adversarial_loss loss_func loss_fn bce adv_loss loss_function bce_loss criterion_g criterion_d",
-    "device": "device dev",
     "shape": NAMES["image"],
     "settings": NAMES["settings"],
-    "batch_size": "batch_size",
     "latent_dim": "noise_size latent_dim",
     "model": "model net network lstm rnn lstmmodel bilstm peeplstm gru vanillarnn textgenerationmodel",
     "optimizer": "optimizer opt optim",
-    "kind": "model_type",
-    "seed": "seed",
-    "length": "input_length seq_length",
 }
-"""Names of the arguments of a loop, or of its options, by what they stand for."""
+"""Names of what a loop is given, as an argument or from outside, by what they stand for."""
 LETTERS = {"zero_grad": "z", "backward": "b", "step": "s"}
 LETTERS |= dict.fromkeys(("clip_grad_norm", "clip_grad_norm_", "clip_grad_value_"), "c")
 """The calls that make up an update."""
 BATCH_SIZE = 64
-SMALL: dict[str, Any] = dict.fromkeys(("batch_size", "length"), BATCH_SIZE) | {
-    "device": "cpu",
-    "kind": "LSTM",
-    "seed": 1,
-}
-"""What every loop gets."""
+SMALL: dict[str, Any] = dict.fromkeys(("batch_size", "input_length", "seq_length"), BATCH_SIZE)
+SMALL |= {"device": "cpu", "dev": "cpu", "model_type": "LSTM", "seed": 1}
+"""What every loop gets, by its name."""
 WATCHED = [(Tensor, "backward"), *((nn.utils, name) for name in LETTERS if hasattr(nn.utils, name))]
 WATCHED += [(functional, "binary_cross_entropy"), (functional, "binary_cross_entropy_with_logits")]
 """Functions of which calls are observed."""
@@ -61,8 +53,8 @@ class Loop(NamedTuple):
     source: SourceFile
     node: ast.stmt
     function: Callable[..., Any] | None
-    calls: list[tuple[str, str]]
-    """The calls that make up its updates, see `events`."""
+    is_gan: bool
+    """Whether it steps two optimizers."""
 
 
 def find_loops(sources: Sequence[SourceFile]) -> Iterator[Loop]:
@@ -74,12 +66,7 @@ def find_loops(sources: Sequence[SourceFile]) -> Iterator[Loop]:
                 calls = events(node, functions if is_followed else {})
                 if {"b", "s"} <= {letter for letter, _ in calls}:
                     function = source.names.get(node.name) if isinstance(node, ast.FunctionDef) else None
-                    yield Loop(source, node, function, calls)
-
-
-def is_gan_loop(loop: Loop) -> bool:
-    """Return whether a loop steps two optimizers."""
-    return len({of for letter, of in loop.calls if letter == "s"}) > 1
+                    yield Loop(source, node, function, len({of for letter, of in calls if letter == "s"}) > 1)
 
 
 def events(node: ast.AST, functions: Mapping[str, ast.AST] = {}) -> list[tuple[str, str]]:
@@ -114,27 +101,23 @@ class Unknown(int):
 class LoopSettings:
     """Options of a loop: those of its parser, with small numbers."""
 
-    def __init__(self, options: Any, given: dict[str, Any]) -> None:
-        self._options, self._given = options, {key: each for key, each in given.items() if isinstance(each, int | str)}
+    def __init__(self, options: Any, values: Mapping[str, Any]) -> None:
+        self._options, self._values = options, values
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
+        value = self._values.get(name.lower())
         usual = False if name == "cuda" else 10 if stands_for(name, "C") else 1
-        return self._given.get(role_of(name), getattr(self._options, name, usual))
+        return value if isinstance(value, int | str) else getattr(self._options, name, usual)
 
 
-def role_of(name: str) -> str:
-    """Return what an argument of a loop stands for by its name; empty if that is not known."""
-    return next((role for role, names in ROLES.items() if name.lower() in names.split()), "")
-
-
-def arguments_of(loop: Loop, given: dict[str, Any]) -> dict[str, Any]:
+def arguments_of(loop: Loop, values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments of a loop by their names, of which some may be `Unknown`."""
     result = dict[str, Any]()
     for name, parameter in inspect.signature(loop.function or (lambda: None)).parameters.items():
-        if role_of(name) in given:
-            result[name] = given[role_of(name)]
+        if name.lower() in values:
+            result[name] = values[name.lower()]
         elif callable(loop.source.names.get(name)):
             result[name] = loop.source.names[name]
         elif parameter.default is parameter.empty and parameter.kind in (0, 1, 3):
@@ -156,26 +139,29 @@ def run(
     which the loop ended, and the arguments that are `Unknown`.
     """
     names, nodes, changed = loop.source.names, list(ast.walk(loop.source.tree)), dict[str, Any]()
-    given = SMALL | given | {"loader": DataLoader(TensorDataset(x, torch.arange(len(x)) % 2), BATCH_SIZE)}
+    loader = DataLoader(TensorDataset(x, torch.arange(len(x)) % 2), BATCH_SIZE)
+    values: dict[str, Any] = {name: each for role, each in given.items() for name in ROLES[role].split()} | SMALL
     parsers = (each.parse_args([]) for each in names.values() if isinstance(each, argparse.ArgumentParser))
     options = (each for each in names.values() if isinstance(each, argparse.Namespace))
-    given["settings"] = LoopSettings(next(chain(options, parsers), None), given)
+    settings = LoopSettings(next(chain(options, parsers), None), values)
+    values |= dict.fromkeys(ROLES["loader"].split(), loader) | dict.fromkeys(ROLES["settings"].split(), settings)
     for name in {*names, *(each.id for each in nodes if isinstance(each, ast.Name))}:
-        value, role = names.get(name), role_of(name)
-        if isinstance(value, argparse.Namespace):
-            changed[name] = given["settings"]
-        elif isinstance(value, StandIn | NoneType) and role in given:
-            changed[name] = type(given[role]) if role == "model" and name[0].isupper() else given[role]
+        if isinstance(names.get(name), argparse.Namespace):
+            changed[name] = settings
+        elif isinstance(names.get(name), StandIn | NoneType) and name.lower() in values:
+            value = values[name.lower()]
+            changed[name] = type(value) if value is given.get("model") and name[0].isupper() else value
 
     def observed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         return lambda *args, **kwargs: call(name, function, *args, **kwargs)
 
     patches = [(owner, name, observed(name, getattr(owner, name))) for owner, name in (*WATCHED, *watched)]
-    patches.append((torch.utils.data, "DataLoader", lambda *args, **kwargs: given["loader"]))
+    patches.append((torch.utils.data, "DataLoader", lambda *args, **kwargs: loader))
     for text in (each.value for each in nodes if isinstance(each, ast.Constant) and isinstance(each.value, str)):
         if re.fullmatch(r"(?!/|.*\.\.)[\w./{}%-]+/[\w.{}%-]*", text):
             Path(f"{text}x").parent.mkdir(parents=True, exist_ok=True)  # for figures and logs
-    arguments = arguments_of(loop, given)
+    arguments = arguments_of(loop, values)
+    unknown = [name for name, each in arguments.items() if isinstance(each, Unknown)]
     with ExitStack() as stack, torch.random.fork_rng(devices=[]):
         stack.callback(register_optimizer_step_pre_hook(lambda optimizer, *_: step(optimizer)).remove)
         for owner, name, function in patches:
@@ -183,7 +169,6 @@ def run(
             stack.enter_context(mock.patch.object(owner, name, function))
         stack.enter_context(mock.patch.dict(names, changed))
         torch.set_default_dtype(torch.float32)
-        error = None
         try:
             if loop.function is not None:
                 loop.function(**arguments)
@@ -192,6 +177,6 @@ def run(
                 exec(compile(ast.Module(body, []), names["__file__"], "exec"), names)  # noqa: S102
         except SeenEnough:
             pass
-        except Exception as raised:
-            error = raised
-    return error, [name for name, each in arguments.items() if isinstance(each, Unknown)]
+        except Exception as error:
+            return error, unknown
+    return None, unknown
