@@ -8,9 +8,8 @@ Shapes: N images, P numbers of a gradient.
 
 import ast
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from typing import Any
 
 import torch
@@ -29,13 +28,12 @@ READ = (
     (r"c[^c]*b[^c]*$", lstm.NOT_CLIPPED, "the gradient is clipped between step and backward"),
 )
 """Mistakes in the calls from one step to the next: their order, and what is said."""
-ERRORS = {
-    "Using a target size": gan.TARGET_SHAPE,
-    "must be the same as input size": gan.TARGET_SHAPE,
-    "modified by an inplace operation": gan.REUSED,
-    "backward through the graph a second time": gan.REUSED,
-}
+ERRORS = {"target size": gan.TARGET_SHAPE, "inplace operation": gan.REUSED, "a second time": gan.REUSED}
 """Mistakes that torch finds."""
+LASTING = (gan.NEVER_CLEARED, gan.KEPT, gan.NO_DETACH)
+"""Mistakes even beside right updates; others may be a trick that is played now and then."""
+MIN_CORRELATION = 0.3
+"""Images with less of a correlation with each of the data are generated ones."""
 MAX_NUMBERS, MIN_FRACTION, MAX_RESIDUAL = 20_000, 0.45, 3e-6
 """Numbers of a gradient that are compared, the least weight of what it consists of (labels of 0.3 are no mistake), and what may
 be left of it: float32 leaves less than 5e-7 of these losses, and at least 1.5e-5 of the gradient of D by least squares."""
@@ -43,7 +41,7 @@ be left of it: float32 leaves less than 5e-7 of these losses, and at least 1.5e-
 
 def check_lstm_loop(loop: Loop) -> str:
     """Check the order of an update by running the loop; if it does not run, by reading it, and a failure begins with `looks like`."""
-    calls, inner = next(filter(None, map(partial(run_updates, loop), ((), (1,), (10,)))), ""), innermost(loop.node)
+    calls, inner = run_updates(loop) or run_updates(loop, 1) or run_updates(loop, 10), innermost(loop.node)
     if ends_at_once(inner):
         raise Failure("the loop over the batches ends in its first round, by a return or break at its end", lstm.ENDS)
     by, how = "by running two updates", "two updates show: {}"
@@ -92,7 +90,7 @@ class Constant(nn.Module):
         return self.logits.expand(len(x), -1)
 
 
-def run_updates(loop: Loop, size: tuple[int, ...]) -> str:
+def run_updates(loop: Loop, *size: int) -> str:
     """Run a loop on batches [B, T, *size]; return its calls from the first step to the second, empty if there is none."""
     calls, parameters, network = list[str](), list[Tensor](), Constant()
 
@@ -112,8 +110,8 @@ def run_updates(loop: Loop, size: tuple[int, ...]) -> str:
 
     def step(optimizer: torch.optim.Optimizer) -> None:
         if parameters:
-            calls.append("s" * ("b" in calls))
-            calls[:] = ["bzs"] if calls[-1] and is_cleared() else calls
+            if "b" in calls:
+                calls[:] = ["bzs"] if is_cleared() else [*calls, "s"]
             raise SeenEnough
         calls.clear()
         parameters.extend(each for group in optimizer.param_groups for each in group["params"])
@@ -123,10 +121,10 @@ def run_updates(loop: Loop, size: tuple[int, ...]) -> str:
         "model": network,
         "optimizer": torch.optim.SGD(network.parameters(), lr=0.01),
     }
-    run(
-        loop, torch.ones(3 * BATCH_SIZE, BATCH_SIZE, *size), given, step, call
-    )  # as long as wide: some loops transpose it
-    return "".join(calls) if calls[-1:] and calls[-1].endswith("s") else ""
+    x = torch.ones(3 * BATCH_SIZE, BATCH_SIZE, *size)  # as long as wide: some loops transpose it
+    run(loop, x, given, step, call)
+    text = "".join(calls)
+    return text if text.endswith("s") else ""
 
 
 class GradientRecord:
@@ -136,28 +134,24 @@ class GradientRecord:
         with torch.no_grad():  # logits would be large
             self.is_probability = are_probabilities(D.eval()(1e3 * example))
         self.given, self.networks = {"G": G.train(), "D": D.train()}, dict[str, nn.Module]()
-        self.real, self.fakes = images, list[Tensor]()
-        self.parts = list[tuple[str, dict[str, Tensor]]]()
+        known = ((type(each) if type(each) is not nn.Sequential else each, role) for role, each in self.given.items())
+        self.roles = dict[Any, str](known)  # by types, since a loop may build its own networks
+        self.real = centered(images)
+        self.parts: dict[str, list[tuple[str, Tensor]]] = {"G": [], "D": []}
         self.verdicts: dict[str, list[Mistake | str]] = {"G": [], "D": []}
-        self.since = {"G": 0, "D": 0}
 
     def call(self, name: str, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        """Keep what G returns, and the gradients by the losses of what D returns. Raises Failure for labels of a loss."""
+        """Keep the gradients by the losses of what D returns. Raises Failure for labels of a loss."""
         if name.startswith("binary") and len(args) > 1:
             return function(args[0], self.check_labels(name, *args[:2]), *args[2:], **kwargs)
         result = function(*args, **kwargs)
         if name == "forward" and isinstance(result, Tensor):
             network, *inputs = args
-            similar = {type(each): role for role, each in self.given.items() if not isinstance(each, nn.Sequential)}
-            same = (role for role, each in self.given.items() if each is network)
-            role = next(same, similar.get(type(network), ""))  # a loop may build its own
-            if not role or self.networks.setdefault(role, network) is not network:
-                return result
-            if role == "G":
-                self.fakes.append(result.detach())
-            elif result.requires_grad and inputs:
+            role = self.roles.get(network) or self.roles.get(type(network), "")
+            is_known = bool(role) and self.networks.setdefault(role, network) is network
+            if is_known and role == "D" and result.requires_grad and inputs:
                 with suppress(RuntimeError):  # the graph of G is gone, which the loop itself will meet
-                    self.parts += self.known_gradients(inputs[0].detach(), result.flatten())
+                    self.keep_gradients(inputs[0].detach(), result.flatten())
         return result
 
     def check_labels(self, loss: str, values: Tensor, labels: Tensor) -> Tensor:
@@ -172,15 +166,15 @@ class GradientRecord:
             labels = labels.where(~group, labels[group].mean())
         return labels
 
-    def known_gradients(self, x: Tensor, values: Tensor) -> Iterator[tuple[str, dict[str, Tensor]]]:
-        """Yield the gradients by the losses of what D says [N] of x, its real and its generated images, as both."""
-        is_fake = likeness(x, self.fakes) > likeness(x, [self.real])
+    def keep_gradients(self, x: Tensor, values: Tensor) -> None:
+        """Keep the gradients by the losses of what D says [N] of x, its real and its generated images, as both."""
+        is_fake = (centered(x) @ self.real.T).amax(1) < MIN_CORRELATION
         probability = values if self.is_probability else values.sigmoid()
         logs = {"real": -probability.clamp(1e-12).log(), "fake": -(1 - probability).clamp(1e-12).log()}
         for whose, mask in (("real", ~is_fake), ("fake", is_fake)):
             for target, losses in logs.items() if bool(mask.any()) else ():
-                loss = losses[mask].mean()
-                yield f"{whose} as {target}", {name: gradient_of(each, loss) for name, each in self.networks.items()}
+                for name, network in self.networks.items():
+                    self.parts[name].append((f"{whose} as {target}", gradient_of(network, losses[mask].mean())))
 
     def step(self, optimizer: torch.optim.Optimizer) -> None:
         """Explain the gradient of the network of an optimizer; two of each network are enough, or twelve in all."""
@@ -188,7 +182,7 @@ class GradientRecord:
         for name, network in self.networks.items():
             if any(id(each) in held for each in network.parameters()):
                 self.verdicts[name].append(self.explain(name, gradient_of(network)))
-                self.since[name] = len(self.parts)
+                self.parts[name] = [("old", each) for _, each in self.parts[name]]
         numbers = [len(found) for found in self.verdicts.values()]
         if min(numbers) > 1 or sum(numbers) > 11:
             raise SeenEnough
@@ -196,45 +190,32 @@ class GradientRecord:
     def explain(self, name: str, gradient: Tensor) -> Mistake | str:
         """Return what the gradient of a network consists of: a mistake, or what is right; empty if it is not known."""
         if not bool(gradient.any()):
-            return "nothing"
-        weights = self.weights_of_parts(name, gradient)
-        found = {
-            "-" * (weight < 0) + part
-            for part, weight in weights.items()
-            if abs(weight) > MIN_FRACTION * max(map(abs, weights.values()))
-        }
-        for who, there, absent, meaning in gan.LOOP if found else ():
-            if name in who and {*there.split(", ")} <= found and absent not in found:
-                return meaning
-        return "other" * bool(found)
+            return gan.NO_GRADIENT if name == "G" else ""
+        found = self.parts_of(name, gradient)
+        rows = [row for row in gan.LOOP if name in row[0] and {*row[1].split(", ")} <= found and row[2] not in found]
+        return rows[0][3] if rows else "other" * bool(found)
 
-    def weights_of_parts(self, name: str, gradient: Tensor) -> dict[str, float]:
-        """Return the weights with which known gradients add up to this one; empty if none do."""
-        known = [
-            ("old" if index < self.since[name] else part, grads[name])
-            for index, (part, grads) in enumerate(self.parts)
-            if name in grads and len(grads[name]) == len(gradient) and bool(grads[name].any())
-        ]
+    def parts_of(self, name: str, gradient: Tensor) -> set[str]:
+        """Return the names of the known gradients that add up to this one; empty if none do."""
+        known = [(part, each) for part, each in self.parts[name] if len(each) == len(gradient) and bool(each.any())]
         if not known:
-            return {}
+            return set()
         matrix = torch.stack([each for _, each in known], 1)
         matrix, norms = matrix / matrix.norm(dim=0), matrix.norm(dim=0)
         lengths = torch.linalg.lstsq(matrix, gradient[:, None], driver="gelsd", rcond=1e-7).solution[:, 0]
         if (matrix @ lengths - gradient).norm() > MAX_RESIDUAL * gradient.norm():
-            return {}
+            return set()
         lengths[lengths.abs() < 1e-3 * gradient.norm()] = 0  # what is that short is noise, whatever its weight
         weights = dict[str, float]()
         for (part, _), weight in zip(known, (lengths / norms).tolist(), strict=True):
             weights[part] = weights.get(part, 0) + (abs(weight) if part == "old" else weight)
-        return weights
+        least = MIN_FRACTION * max(map(abs, weights.values()))
+        return {"-" * (weight < 0) + part for part, weight in weights.items() if abs(weight) > least}
 
 
-def likeness(x: Tensor, images: Sequence[Tensor]) -> Tensor:
-    """Return the largest correlation of each of x [N, ...] with one of the images; 0.9 if none has its size."""
-    rows = [each.flatten(1) - each.flatten(1).mean(1, keepdim=True) for each in (x, *images)]
-    ours, *others = map(functional.normalize, rows)
-    found = [ours @ each.T for each in others if each.shape[1] == ours.shape[1]]
-    return torch.cat(found or [torch.full((len(x), 1), 0.9 * bool(images))], 1).amax(1)
+def centered(x: Tensor) -> Tensor:
+    """Return images [N, ...] as rows of mean 0 and norm 1, whose products are correlations."""
+    return functional.normalize(x.flatten(1) - x.flatten(1).mean(1, keepdim=True))
 
 
 def gradient_of(network: nn.Module, loss: Tensor | None = None) -> Tensor:
@@ -260,52 +241,46 @@ def check_gan_loop(loop: Loop, G: nn.Module, D: nn.Module, images: Tensor, examp
     given |= {f"opt_{name}": torch.optim.SGD(each.parameters(), lr=0.02) for name, each in record.given.items()}
     given["loss"] = nn.BCEWithLogitsLoss() if "BCEWithLogitsLoss" in text and "BCELoss(" not in text else nn.BCELoss()
     error, unknown = run(loop, images, given, record.step, record.call, {(type(each), "forward") for each in (G, D)})
-    for words, mistake in ERRORS.items():
-        if error is not None and words in str(error):
-            raise Failure(describe(error), mistake)
     if isinstance(error, Failure):
         raise error
-    of_G, of_D = record.verdicts.values()
-    how = "by the gradients that are there when an optimizer steps"
-    if {*of_G} == {"nothing"} and unknown:  # it may have been the loss
-        raise Unclear(
-            f"what should be the argument {unknown[0]} of the loop?", "give it a default, or call what you need"
-        )
-    if {*of_G} == {"nothing"}:
-        raise Failure(how, gan.NO_GRADIENT)
-    if {*of_G} == {*of_D} == {gan.EXCHANGED}:
-        return Finding.of(
-            "both networks are updated, each by its own loss", ["0 is the label of real images, 1 of generated ones"]
-        )
-    lasting = (gan.NEVER_CLEARED, gan.KEPT, gan.NO_DETACH)  # others may be a trick that is played now and then
+    for words, mistake in ERRORS.items():
+        if error is not None and words in str(error).lower():
+            raise Failure(describe(error), mistake)
+    of_G, of_D = map(set, record.verdicts.values())
+    if of_G == {gan.NO_GRADIENT} and unknown:  # it may have been the loss
+        text = f"what should be the argument {unknown[0]} of the loop?"
+        raise Unclear(text, "give it a default, or call what you need")
+    right = "both networks are updated, each by its own loss"
+    if of_G == of_D == {gan.EXCHANGED}:
+        return Finding.of(right, ["0 is the label of real images, 1 of generated ones"])
     mistakes = [
         each
-        for found in (of_G, of_D)
+        for found in record.verdicts.values()
         for each in found
-        if isinstance(each, Mistake) and (each in lasting or "right" not in found)
+        if isinstance(each, Mistake) and not {"right", "other"} & {*found}
     ]
-    if mistakes:  # what is kept for a round is kept at once, too
-        raise Failure(how, gan.NEVER_CLEARED if gan.NEVER_CLEARED in mistakes else mistakes[0])
+    for mistake in (*LASTING, *mistakes):
+        if mistake in of_G | of_D:
+            raise Failure("by the gradients that are there when an optimizer steps", mistake)
     if remarks := dropped(loop, "detach|clamp"):
         raise Failure(f"looks like: {remarks[0]}", gan.DROPPED)
     if error is not None and "Found dtype Long" in str(error):
         raise Unclear("labels are integers", "make the labels floats, as in torch.full((n, 1), 1.0)")
-    if error is not None and len(of_G + of_D) < 3:
+    if error is not None and sum(map(len, record.verdicts.values())) < 3:
         raise Unclear(f"the loop ended: {describe(error)}", "let train run on the CPU for one epoch of a small loader")
     if missing := " and ".join(name for name, found in record.verdicts.items() if not found):
         raise Unclear(f"no step of the optimizer of {missing} was seen", "call step of both optimizers for each batch")
-    if "other" in of_G + of_D or "right" not in of_G or not ("right" in of_D or {"real", "fake"} <= {*of_D}):
+    if "other" in of_G | of_D or "right" not in of_G or not ("right" in of_D or {"real", "fake"} <= of_D):
         raise Unclear("the gradients are those of no loss that is known here", "use the losses of the text")
-    return Finding.of("both networks are updated, each by its own loss", dropped(loop, "to|cuda"))
+    return Finding.of(right, dropped(loop, "to|cuda"))
 
 
 def dropped(loop: Loop, methods: str) -> list[str]:
     """Return the calls of methods in a loop whose result is dropped though they change nothing: of its images, or of any tensor."""
     nodes, found = list(ast.walk(loop.node)), []
-    targets = [name for each in nodes if isinstance(each, ast.For) for name in ast.walk(each.target)]
-    images = {name.id for name in targets if isinstance(name, ast.Name)}
+    targets = [ast.unparse(each.target) for each in nodes if isinstance(each, ast.For)]
     for node in (each for each in nodes if isinstance(each, ast.Expr)):
         call = re.fullmatch(rf"((?!torch)\w+)([\w.]*)\.({methods})\(.*\)", ast.unparse(node), re.DOTALL)
-        if call and (call[1] in images or call[3] in ("detach", "clamp")):
+        if call and (call[3] in ("detach", "clamp") or any(re.search(rf"\b{call[1]}\b", each) for each in targets)):
             found.append(f"line {node.lineno}: the result of {call[1]}{call[2]}.{call[3]}() is dropped")
     return found
