@@ -26,7 +26,7 @@ LATENT_SIZE, IMAGE_SHAPE = 100, (1, 28, 28)
 MAX_UPDATES, BATCH_SIZE = 400, 64
 MAX_DISTANCE, MIN_SPREAD = 0.5, 0.3
 """Bounds of the samples, see `check_samples`."""
-EPS = "which stands second, before momentum; with eps = 0.8 all runs of the recipes collapsed"
+EPS = "BatchNorm gets {:.2g} as eps, which stands second, before momentum; with eps = 0.8 all runs of the recipes collapsed"
 
 
 def is_own(names: Namespace) -> bool:
@@ -63,18 +63,14 @@ def build_network(names: Namespace, role: str) -> tuple[nn.Module, Tensor]:
         raise Unclear(f"no way of calling {role} works: {describe(error)}", f"write {advice}") from error
 
 
-def examine(network: nn.Module, example: Tensor, same: Mistake, is_own: bool) -> tuple[Tensor, str, list[str]]:
-    """Check what a network returns and that all its parameters take part; return what it gives with large weights."""
+def examine(network: nn.Module, example: Tensor, same: Mistake, is_own: bool) -> tuple[Tensor, list[str]]:
+    """Check what a network returns and that all its parameters take part; return what it gives with large weights, and remarks."""
     values = network(example)
     if values.dtype != example.dtype or not bool(values.isfinite().all()):
         raise Failure(f"the result must be finite and have the dtype {example.dtype} of the input, got {values.dtype}")
     if torch.allclose(values, values[:1].expand_as(values)):
         raise Failure(f"all results are the same for {len(example)} different inputs", same)
-    remarks = [
-        f"BatchNorm gets {each.eps:.2g} as eps, {EPS}"
-        for each in nn.Module.modules(network)
-        if getattr(each, "eps", 0) > 0.1
-    ]
+    remarks = [EPS.format(each.eps) for each in nn.Module.modules(network) if getattr(each, "eps", 0) > 0.1]
     values.square().sum().backward()
     unused = [f"{name} has no part in the result" for name, each in network.named_parameters() if each.grad is None]
     if unused and is_own:
@@ -82,9 +78,7 @@ def examine(network: nn.Module, example: Tensor, same: Mistake, is_own: bool) ->
     with torch.no_grad():
         for parameter in network.parameters():  # large ones show between which numbers the last layer keeps its values
             parameter.mul_(10)
-        values = network(example)
-    text = f"with large weights the values lie between {values.min():.3g} and {values.max():.3g}"
-    return values, text, remarks + unused
+        return network(example), remarks + unused
 
 
 def check_generator(names: Namespace) -> str:
@@ -93,20 +87,18 @@ def check_generator(names: Namespace) -> str:
     shape = list(G(z).shape)
     if own and shape != [8, *IMAGE_SHAPE]:
         raise Failure(f"the result must have shape {[8, *IMAGE_SHAPE]}, got {shape}")
+    values, remarks = examine(G, z, wrong.SAME_IMAGE, own)
+    text = f"with large weights the values lie between {values.min():.3g} and {values.max():.3g}"
     image_range = names.get("*course", {}).get("image_range") or ("-1 to 1" if own else data_range(names))
-    values, text, remarks = examine(G, z, wrong.SAME_IMAGE, own)
-    has_bounds = not bool((values.abs() > 1).any())
-    if image_range == "-1 to 1" and are_probabilities(values):
-        raise Failure(text, wrong.NO_SIGMOID)
-    if own and image_range == "-1 to 1" and not has_bounds:
-        raise Failure(text, wrong.NO_TANH)
+    if image_range == "-1 to 1":
+        if are_probabilities(values):
+            raise Failure(text, wrong.NO_SIGMOID)
+        if own and bool((values.abs() > 1).any()):
+            raise Failure(text, wrong.NO_TANH)
     with torch.no_grad():
         if not torch.allclose(G.eval()(z)[:4], G(z[:4])):
             raise Failure("in eval mode an image depends on the others of its batch")
-    remarks += ["G has no tanh at its end: its pixels have no bounds"] * (not own and not has_bounds)
-    if shape != [8, *IMAGE_SHAPE]:
-        remarks.append(f"images have the shape [{', '.join(map(str, ('N', *shape[1:])))}]")
-    return Finding.of("images [N, 1, 28, 28] between -1 and 1" if own else f"{len(z)} images that differ", remarks)
+    return Finding.of(f"images [{', '.join(map(str, ('N', *shape[1:])))}]; {text}", remarks)
 
 
 def data_range(names: Namespace) -> str:
@@ -122,11 +114,10 @@ def check_discriminator(names: Namespace) -> str:
     answers = D(x)
     if own and answers.shape not in ((8, 1), (8,)):
         raise Failure(f"the result must have shape [8, 1] or [8], got {list(answers.shape)}")
-    values, text, remarks = examine(D, x, wrong.SAME_ANSWER, own)
+    values, remarks = examine(D, x, wrong.SAME_ANSWER, own)
     if own and are_probabilities(values):
-        raise Failure(text, wrong.TWO_SIGMOIDS)
-    remarks[:0] = ["it returns probabilities, for BCELoss"] * are_probabilities(answers)
-    return Finding.of("one logit for each image" if own else "one answer for each image", remarks)
+        raise Failure("all answers lie between 0 and 1, also with large weights", wrong.TWO_SIGMOIDS)
+    return Finding.of(f"one {'probability' if are_probabilities(answers) else 'logit'} for each image", remarks)
 
 
 def check_losses(names: Namespace) -> str:
