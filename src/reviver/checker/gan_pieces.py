@@ -88,7 +88,7 @@ def check_generator(names: Namespace) -> str:
     if own and shape != [8, *IMAGE_SHAPE]:
         raise Failure(f"the result must have shape {[8, *IMAGE_SHAPE]}, got {shape}")
     values, remarks = examine(G, z, wrong.SAME_IMAGE, own)
-    text = f"with large weights the values lie between {values.min():.3g} and {values.max():.3g}"
+    text = f"with large weights the values lie between {values.min():.1f} and {values.max():.1f}"
     image_range = names.get("*course", {}).get("image_range") or ("-1 to 1" if own else data_range(names))
     if image_range == "-1 to 1":
         if are_probabilities(values):
