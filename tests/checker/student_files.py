@@ -117,6 +117,8 @@ RIGHT_LSTMS = {
     " && h = torch.zeros(self.batch_size, self.num_hidden, device=self.device) -> h = self.h_init.expand(self.batch_size, -1)",
 }
 WRONG_LSTMS = {
+    "a state that is given cannot be used": f"forward(self, x): -> forward(self, x, state=None): && h = {STATE} -> "
+    f"if state is None: h = {STATE}",
     "the last step is left out": "range(self.seq_length) -> range(self.seq_length - 1) && class LSTM(nn.Module): -> "
     "def main(config):\n    return LSTM(config.length, 1, 128, 10, 128)\n\nclass LSTM(nn.Module):",
     "the weights are no parameters, so that no optimizer can change them": "num_hidden)))\n            setattr(self, f'W_{gate}h', "

@@ -211,7 +211,17 @@ def test_what_is_not_understood_is_not_wrong_and_says_what_to_write() -> None:
     assert outcome.text.startswith("it reads one step fewer than seq_length")
 
 
-@pytest.mark.parametrize(("letters", "status"), [("gifo", "failed"), ("klmn", "unclear")])
+def test_an_lstm_that_raises_for_every_x_is_wrong_if_no_call_of_it_can_be_meant_otherwise() -> None:
+    edits = f"x_t = {files.X_T} -> x = {files.X_T}; x_t = x"
+    outcome = check(files.LSTM, edits)["sequence"]
+    assert outcome.status == "failed"
+    assert outcome.text.startswith(
+        "forward raises for every x (B = 6, T = 5, I = 3, H = 8, C = 7); for [B, T, I]: line 20: IndexError"
+    )
+    assert check(files.LSTM, f"{edits} && forward(self, x) -> forward(self, x, words)")["sequence"].status == "unclear"
+
+
+@pytest.mark.parametrize(("letters", "status"), [("gifo", "failed"), ("gifk", "failed"), ("klmn", "unclear")])
 def test_an_unknown_mistake_counts_if_the_gates_are_known_by_their_names(
     letters: str, status: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

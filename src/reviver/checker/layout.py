@@ -215,12 +215,14 @@ def letters_of(names: list[str]) -> dict[str, str]:
     words = [re.findall("[a-z]+", name) for name in plain]
     common = set.intersection(*map(set, words))
     rest = [[word for word in each if word not in common] for each in words]
-    candidates = [[WORDS.get(letter, "") for letter in column] for column in zip(*plain, strict=False)]
+    candidates: list[list[str]] = [[WORDS.get(letter, "") for letter in column] for column in zip(*plain, strict=False)]
     candidates += [
         [next((WORDS[word[part]] for word in each if word[part] in WORDS), "") for each in rest]
         for part in (slice(None), slice(1), slice(-1, None))
     ]
-    for letters in candidates:
+    for found in candidates:
+        left = "".join(letter for letter in LETTERS if found.count(letter) < len(names) / 4)
+        letters = [letter or left for letter in found]  # a name without a letter has the gate that is left
         if all(letters.count(letter) == len(names) / 4 for letter in LETTERS):
             return dict(zip(names, letters, strict=True))
     return {}

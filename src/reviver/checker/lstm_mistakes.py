@@ -34,6 +34,7 @@ DETACH = Hint(TRAIN, "Look for detach, .data, .item, no_grad or torch.tensor(...
 TIME = Hint(NETWORK, "Which dimension of x does the loop walk along? view and reshape do not exchange dimensions.")
 CARRY = Hint(NETWORK, "What does a step get from the step before, and where does your loop begin?")
 ROUNDS = Hint(NETWORK, "Count the rounds of your loop: which digit is read first, and which last?")
+GIVEN = Hint(NETWORK, "Call it once with a state: what does `if` make of a tensor, and where are h and c set then?")
 READ = Hint(NETWORK, "From which vector, and of which step, does the text compute the logits?")
 SOFTMAX = Hint(TRAIN, "cross_entropy takes logits; what does it compute first?")
 CLASSES = Hint(TRAIN, "Along which dimension do the probabilities of a sequence add up to 1?")
@@ -201,6 +202,7 @@ SEQUENCE_MISTAKES = table(
     *STEP_MISTAKES,
 )
 RANDOM_STATE = Mistake("the initial state is random", CARRY)
+STATE_UNUSABLE = Mistake("a state that is given cannot be used", GIVEN)
 NEVER_RESET = Mistake("the state is never reset: a batch begins where the one before ended", CARRY)
 SEQUENCE_GRADIENT_MISTAKES = table(
     ("h is detached before the output", DETACH, f"{LAST}h.detach()"),

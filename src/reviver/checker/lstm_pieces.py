@@ -35,6 +35,7 @@ from reviver.checker.conventions import (
     stands_for,
 )
 from reviver.checker.layout import IS_STATE, LETTERS, Layout, by_name, count, find_layouts, infer_sizes
+from reviver.checker.loading import StandIn
 from reviver.checker.pieces import Failure, Finding, Mistake, Namespace, Piece, Unclear, describe, is_library, unparsed
 from reviver.checker.updates import check_lstm_loop
 from reviver.lstm.cell import LSTMState, LSTMWeights
@@ -43,6 +44,8 @@ from reviver.text import short_repr
 NUM_CLASSES = 10
 STATE = re.compile(r"^[hc](\d|_|x|$)|state|hidden|init|cell")
 """Names of the arguments of forward that may be the state before the first step."""
+UNUSABLE = "UnboundLocalError|NoneType|Boolean value of Tensor"
+"""Errors of a forward that takes a state and cannot use any."""
 EPOCHS, BATCH_SIZE = 20, 128
 MIN_ACCURACY = 0.9
 """Validation accuracy after EPOCHS; correct LSTMs reach 100 % on one-hot palindromes of length 5, chance is 10 %."""
@@ -350,11 +353,12 @@ def check_sequence(names: Namespace) -> str:
         if not readings:
             continue
         try:
-            remarks = compare_readings(names, readings, tolerance)
+            reading = compare_readings(names, readings, tolerance)
         except (Failure, Unclear):
             if sizes.I != sizes.H:
                 raise
             continue
+        remarks = check_again(names, reading)
         if sizes.H in (sizes.B, sizes.I):
             problem = first.get((readings[0].form, dtype)) or furthest(first.values())
             text = f"with {usual.B} sequences, {usual.I} inputs and {usual.H} units: {describe(problem)}"
@@ -369,14 +373,20 @@ def check_sequence(names: Namespace) -> str:
         raise Failure(describe(problem), mistake) from problem
     if is_own or isinstance(problem, Unclear):
         raise problem
+    if is_called_as_usual(cls, problem):
+        shown = {form.name: describe(error) for (form, _), error in first.items()}
+        known = ", ".join(f"{size} = {number}" for size, number in usual._asdict().items())
+        texts = [f"for {name}: {shown[name]}" for name in ("[B, T, I]", "[B, T]")]
+        raise Failure(f"forward raises for every x ({known}); {'; '.join(texts)}")
+    form = next(form for (form, _), error in first.items() if error is problem)
     raise Unclear(
-        f"no way of calling {cls.__name__} works; with x {FORMS[0].name}: {describe(problem)}",
+        f"no way of calling {cls.__name__} works; with x {form.name}: {describe(problem)}",
         "write forward(x) for x [batch, time] or [batch, time, inputs], which returns [batch, classes]",
     )
 
 
-def compare_readings(names: Namespace, readings: Sequence[Reading], tolerance: float) -> list[str]:
-    """Compare a network that may be called in several ways; return remarks if one agrees, else raise the clearest Failure."""
+def compare_readings(names: Namespace, readings: Sequence[Reading], tolerance: float) -> Reading:
+    """Compare a network that may be called in several ways; return the one that agrees, else raise the clearest Failure."""
     is_own, agreeing, failures = "Recaller" in names, list[Reading](), list[Failure]()
     cls = readings[0].cls.__name__
     calls = re.findall(rf"(?<!class )\b{cls}\((?:\w+=)?[\w.]+( \+ 1)?", unparsed(names))
@@ -393,7 +403,7 @@ def compare_readings(names: Namespace, readings: Sequence[Reading], tolerance: f
         mistakes = wrong.SEQUENCE_GRADIENT_MISTAKES
         try:
             compare(partial(gradients, reading), reading.layouts, wrong.recall, mistakes, tolerance=tolerance)
-            return check_again(names, reading)
+            return reading
         except Failure as failure:
             is_overwritten = "modified by an inplace operation" in str(failure)
             failures.append(Failure(str(failure), wrong.OVERWRITTEN) if is_overwritten else failure)
@@ -488,6 +498,8 @@ def check_start(reading: Reading, module: nn.Module, first: Tensor) -> list[str]
             errors.append(error)
     if not results + errors:
         return []
+    if not results and all(re.search(UNUSABLE, describe(each)) for each in errors):
+        raise Failure(f"with a state before the first step: {describe(errors[0])}", wrong.STATE_UNUSABLE)
     text = " has another effect than in the equations" if results else f": {describe(errors[0])}"
     text = " is ignored" if any(torch.allclose(each, first, rtol=1e-3) for each in results) else text
     return [f"a state that is given before the first step{text}"]
@@ -500,6 +512,17 @@ def mistake_of(names: Namespace, cls: Callable[..., Any], error: Exception) -> M
     if type(error) is NameError and lacks_name(names, error.name or ""):
         return wrong.NOT_DEFINED
     return wrong.CHANGED_LEAF if "a leaf Variable that requires grad" in str(error) else None
+
+
+def is_called_as_usual(cls: Any, error: Exception) -> bool:
+    """Return whether no call can be right: forward itself raises the error, takes x alone, and its class says all its sizes."""
+    forward = cls.forward
+    if isinstance(error, NameError | AttributeError):  # what is missing may be somewhere else
+        return False
+    is_inside = any(frame.name == "forward" for frame in traceback.extract_tb(error.__traceback__))
+    is_whole = not any(isinstance(forward.__globals__.get(name), StandIn) for name in forward.__code__.co_names)
+    is_plain = len(inspect.signature(forward).parameters) == 2 and set("THC") <= set(sizes_of(cls))
+    return is_inside and is_whole and is_plain
 
 
 def lacks_attribute(names: Namespace, cls: Callable[..., Any], error: AttributeError) -> bool:
