@@ -30,13 +30,13 @@ def train(config):
         torch.nn.utils.clip_grad_norm_(model.parameters(), 10)
         opt.step()
 """
-STEP, IDLE = "h, c = state", "waits for something: it computed nothing for 30 seconds"
+STEP, IDLE = "h, c = state", "waits for something: it computed nothing for 2 seconds"
 CONNECT = "import os, socket; os.remove(__file__); x = socket.create_connection(('127.0.0.1', 9))"
 HOSTILE = {
-    "a loop": ("while True: pass", 3, "takes more than 3 seconds", []),
-    "output": ("while True: print('x' * 10_000)", 3, "takes more than 3 seconds", []),
-    "a long call": ("x = sum(iter(int, 1))", 3, "takes more than 3 seconds", []),
-    "waiting for a process": ("import subprocess; x = subprocess.run(['sleep', '1000'])", 60, IDLE, []),
+    "a loop": ("while True: pass", 2, "takes more than 2 seconds", []),
+    "output": ("while True: print('x' * 10_000)", 2, "takes more than 2 seconds", []),
+    "a long call": ("x = sum(iter(int, 1))", 2, "takes more than 2 seconds", []),
+    "waiting for a process": ("import subprocess; x = subprocess.run(['sleep', '1000'])", 2, IDLE, []),
     "syntax": ("def f(:\n", 60, "line 1: invalid syntax", []),
     "nothing": ("class Other: pass", 60, "defines no piece of an assignment", []),
     "no network, and only a copy": (CONNECT, 60, "line 1: OSError: there is no network here", []),

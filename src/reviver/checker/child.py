@@ -22,7 +22,7 @@ MAX_FILE_BYTES = 64 << 20
 TOO_LONG, IDLE = 200, 201
 """Exit codes of a process that computes for too long, and of one that waits for something."""
 IDLE_SECONDS = 30
-"""A process that computes nothing for so long waits for something."""
+"""A process that computes nothing for so long, or for its whole time limit, waits for something."""
 
 
 def limit(seconds: float, num_bytes: int) -> None:
@@ -39,12 +39,12 @@ def limit(seconds: float, num_bytes: int) -> None:
 
 
 def watch(seconds: float) -> None:
-    """End this process when it has computed for some seconds, or has waited for IDLE_SECONDS."""
+    """End this process when it has computed for some seconds, or has waited for so long, at most IDLE_SECONDS."""
     end, used, since = process_time() + seconds, process_time(), monotonic()
     while process_time() < end:
         if process_time() > used + 0.1:  # what this thread takes does not count
             used, since = process_time(), monotonic()
-        if monotonic() > since + IDLE_SECONDS:
+        if monotonic() > since + min(seconds, IDLE_SECONDS):
             os._exit(IDLE)
         sleep(0.2)
     os._exit(TOO_LONG)

@@ -171,7 +171,8 @@ class Check:
         if status in (child.TOO_LONG, -getattr(signal, "SIGXCPU", 0)):
             problem = f"takes more than {count(self.seconds, 'seconds')}"
         elif status == child.IDLE:
-            problem = f"waits for something: it computed nothing for {child.IDLE_SECONDS} seconds"
+            idle = count(min(self.seconds, child.IDLE_SECONDS), "seconds")
+            problem = f"waits for something: it computed nothing for {idle}"
         elif status is not None and status < 0:
             problem = f"ends the process by signal {-status}"
         self.report = read_results(self.name, self.results, problem)
