@@ -407,9 +407,9 @@ def compare_readings(names: Namespace, readings: Sequence[Reading], tolerance: f
         except Failure as failure:
             is_overwritten = "modified by an inplace operation" in str(failure)
             failures.append(Failure(str(failure), wrong.OVERWRITTEN) if is_overwritten else failure)
-    for reading in () if agreeing else readings:
+    for with_pairs, reading in () if agreeing else product((False, True), readings):
         try:
-            explain(reading, is_own, tolerance)
+            explain(reading, is_own, tolerance, with_pairs=with_pairs)
         except Failure as failure:
             failures.append(failure)
             if failure.mistake:
@@ -450,12 +450,14 @@ def gradients(reading: Reading, network: Program | Layout, is_square: bool) -> Q
     return derivatives(scalar, ({"W_out": W_out} if reading.outputs else {}) | by_name(w))
 
 
-def explain(reading: Reading, is_own: bool, tolerance: float) -> None:
-    """Raise the Failure that explains why no layout of a reading agrees with the equations."""
+def explain(reading: Reading, is_own: bool, tolerance: float, *, with_pairs: bool) -> None:
+    """Raise the Failure that explains why no layout of a reading agrees with the equations, by a mistake, or also by pairs."""
     check_randomness(reading)
     layouts = [each for each in reading.layouts if each.is_named] or reading.layouts
     mistakes = (*[wrong.BIAS_PER_ROW] * (reading.sizes.B == reading.sizes.H), *wrong.SEQUENCE_MISTAKES)
-    mistakes, alone = ((), mistakes) if reading.sizes.H > 64 else (mistakes, wrong.BORROWED)  # pairs would take long
+    is_small = reading.sizes.H <= 64  # for others pairs would take long
+    alone = wrong.BORROWED if is_small else ()
+    mistakes, alone = (mistakes, alone) if is_small and with_pairs else ((), (*mistakes, *alone))
     compare(partial(values, reading, is_own), layouts, wrong.recall, mistakes, tolerance=tolerance, alone=alone)
 
 
