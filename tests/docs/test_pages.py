@@ -124,7 +124,7 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for command in (
             "lstm train --epochs 1 --hidden-size 8 --out runs/lstm",
             "lstm train --data mine.csv --epochs 1 --hidden-size 8 --out runs/mine",
-            "gan train --data images.npz --epochs 1 --batch-size 16 --out runs/gan",
+            "gan train --data images.npz --epochs 1 --batch-size 16 --batch-norm-samples 9 --out runs/gan",
             "export runs/mine --format onnx --out mine.onnx",
             "export runs/gan --format onnx --out generator.onnx",
             "export runs/mine --format hub --out user/mine",

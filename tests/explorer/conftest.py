@@ -72,7 +72,7 @@ def write_page(folder: Path, configs: Mapping[str, GANConfig | LSTMConfig]) -> P
 def explorer_page(shared_folder: Path) -> Path:
     """Return a page of a GAN that learned some digits of MNIST, and an LSTM."""
     configs = {
-        "gan": replace(GAN_PRESETS["best"], epochs=1, eval_every=0),
+        "gan": replace(GAN_PRESETS["best"], epochs=1, eval_every=0, batch_norm_samples=1000),
         "lstm": replace(LSTM_PRESETS["original"], epochs=2),
     }
     with pytest.MonkeyPatch.context() as patch:
