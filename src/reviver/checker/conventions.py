@@ -6,6 +6,7 @@ Shapes: B batch, T time, I input size, H hidden size, C classes, N images, Z lat
 import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 from torch import Tensor, as_tensor, nn
@@ -65,15 +66,18 @@ class LSTMSizes(NamedTuple):
     C: int = 7
 
 
+@cache
+def fits(name: str, key: str) -> bool:
+    """Return whether the name of an argument can stand for a key."""
+    name = name.lower().strip("_")
+    return bool(re.search(PATTERNS[key], name)) if key in PATTERNS else name in NAMES[key].split()
+
+
 def stands_for(name: str, keys: Iterable[str], others: Iterable[str] = ()) -> str:
     """Return what an argument stands for, the first of `keys` that its name fits; empty if none.
 
     A key for which one of the `others` can stand alone is not taken twice: beside latent_dim, input_dim is no latent size.
     """
-
-    def fits(name: str, key: str) -> bool:
-        name = name.lower().strip("_")
-        return bool(re.search(PATTERNS[key], name)) if key in PATTERNS else name in NAMES[key].split()
 
     def listed(name: str) -> list[str]:
         return [key for key in keys if fits(name, key)]
