@@ -64,7 +64,9 @@ RIGHT_LSTMS = {
     "names exchanged": "self.b_f) -> self.b_x) && self.b_o) -> self.b_f) && self.b_x) -> self.b_o)",
     "unused weights": "super().__init__() -> super().__init__(); self.W_hh = nn.Parameter(torch.ones(num_hidden, num_hidden))",
     "hidden states, too": f"{RETURN} -> return (h, {RETURN[7:]})",
-    "on a GPU": "self.device = seq -> self.unused = seq && device=self.device -> device='cuda'",
+    "on a GPU": "self.device = seq -> self.unused = seq && device=self.device -> device='cuda' && * o -> * o.cuda()"
+    f" && {RETURN} -> assert h.device.type != 'cuda'; {RETURN}",
+    "a log that is missing": "super().__init__() -> super().__init__(); self.log = SummaryWriter(); self.log[0] = 1",
     "step by step": f"x_t = {X_T} -> x_t = x && for t in range(self.seq_length): -> if True: && h = torch.zeros(self.batch_size, "
     "self.num_hidden, device=self.device) -> h = getattr(self, 'h', torch.zeros(self.batch_size, self.num_hidden)) && "
     "c = torch.zeros(self.batch_size, self.num_hidden, device=self.device) -> c = getattr(self, 'c', torch.zeros_like(h)); "

@@ -80,7 +80,7 @@ def test_a_notebook_checks_functions_by_name_or_arguments() -> None:
         return reviver.lstm_step(x, state, w)
 
     for report in (reviver.check(my_step), reviver.check(lstm_step=my_step), reviver.check(reviver.lstm_step)):
-        expected = "  passed  lstm_step       gates, state and gradients agree with the equations"
+        expected = "  lstm_step       right: gates, state and gradients agree with the equations"
         assert repr(report) == f"your code: 1 of 1 pieces pass\n{expected}"
     wrong = reviver.check(lstm_step=lambda x, h, c, w: (h, c))
     assert wrong.outcomes[0].text.startswith("called as the text says: TypeError: ")

@@ -1,6 +1,5 @@
 """Files of students are understood as they are: right ones pass in every style, wrong ones are named, none is accused falsely."""
 
-import argparse
 import json
 import sys
 import zipfile
@@ -29,11 +28,10 @@ def child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(sys, "argv", [*sys.argv])
     monkeypatch.setattr(sys, "path_hooks", [*sys.path_hooks])
     monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.setattr(argparse.ArgumentParser, "error", argparse.ArgumentParser.error)
-    connect = loading.socket.socket.connect
+    for change in loading.CHANGES:
+        monkeypatch.setattr(*change)
     loading.prepare()
     yield
-    loading.socket.socket.connect = connect  # type: ignore[method-assign]
     for name, module in list(sys.modules.items()):
         if name == "mine" or isinstance(module, loading.StandIn):
             del sys.modules[name]
@@ -45,10 +43,9 @@ def check(text: str, edits: str = "", name: str = "mine.py") -> dict[str, PieceO
         assert old.strip() in text, old
         text = text.replace(old.strip(), new.strip())
     Path(name).write_text(text)
-    with loading.OnCPU():
-        sources, problems = loading.load([Path(name).resolve()])
-        names = recognize(sources)
-        found = {outcome.piece: outcome for outcome in run_pieces(names, find_pieces(names))}
+    sources, problems = loading.load([Path(name).resolve()])
+    names = recognize(sources)
+    found = {outcome.piece: outcome for outcome in run_pieces(names, find_pieces(names))}
     assert found, problems
     return found
 

@@ -4,7 +4,7 @@ import ast
 import inspect
 import re
 import textwrap
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ from reviver.checker.gan_pieces import GAN_PIECES, is_own
 from reviver.checker.loading import SourceFile
 from reviver.checker.loops import find_loops
 from reviver.checker.lstm_pieces import LSTM_PIECES
-from reviver.checker.pieces import Namespace, Piece, PieceOutcome, run_pieces
+from reviver.checker.pieces import VERDICTS, Namespace, Piece, PieceOutcome, run_pieces
 from reviver.errors import ConfigError
 
 PIECES = (*LSTM_PIECES, *GAN_PIECES)
@@ -35,7 +35,7 @@ ARITY |= {"gan_step": (6,), "interpolate": (3,)}
 NOT_ASKED = ("initialization", "dropout", "learning", "samples", "interpolation")
 """Pieces that another course's file is not asked for, unless the course says so."""
 WIDTH = 80
-LABELS = {"passed": "passed", "failed": "FAILED", "waits": "waits", "missing": "missing", "unclear": "?"}
+"""Width of a report in characters."""
 
 
 class CheckReport(NamedTuple):
@@ -73,23 +73,18 @@ class CheckReport(NamedTuple):
         return f"{self.file}: {'; '.join(filter(None, [count, self.error]))}"
 
     def __repr__(self) -> str:
-        return "\n".join(self.lines())
-
-    def lines(self) -> Iterator[str]:
-        """Yield the report in lines of at most WIDTH characters."""
-        yield from wrap(self.summary, "")
+        rows = [("", self.summary)]
         for outcome in self.outcomes:
-            head = f"  {LABELS[outcome.status]:<8}{outcome.piece:<15} "
-            yield from wrap("not understood: " * (outcome.status == "unclear") + outcome.text, head)
-            for label, text in outcome.notes:
-                yield from wrap(text, f"{'':10}{label + ':':<15} ")
+            notes = [(VERDICTS[outcome.status][1], outcome.text), *outcome.notes]
+            heads = [outcome.piece, *[""] * len(outcome.notes)]
+            rows += [(f"  {head:<15} ", f"{label}: {text}") for head, (label, text) in zip(heads, notes, strict=True)]
         if self.missing:
-            yield from wrap(f"not there, so that a stand-in took its place: {', '.join(self.missing)}", "  ")
-
-
-def wrap(text: str, head: str) -> list[str]:
-    """Return lines of text behind a head, below which they begin."""
-    return textwrap.wrap(text, WIDTH, initial_indent=head, subsequent_indent=" " * len(head) or "  ") or [head.rstrip()]
+            rows.append(("  ", f"not there, so that a stand-in took its place: {', '.join(self.missing)}"))
+        lines = [
+            textwrap.fill(text, WIDTH, initial_indent=head, subsequent_indent=" " * (len(head) or 2))
+            for head, text in rows
+        ]
+        return "\n".join(lines)
 
 
 def check(*pieces: Callable[..., Any], **named: Callable[..., Any]) -> CheckReport:
@@ -136,67 +131,62 @@ def find_pieces(names: Namespace) -> list[Piece]:
 
 def recognize(sources: Sequence[SourceFile]) -> dict[str, Any]:
     """Return the pieces of a submission by the names that the checks look up."""
-    names, classes, nodes = dict[str, Any](), dict[str, Any](), dict[str, ast.ClassDef]()
+    names, classes, texts = dict[str, Any](), dict[str, Any](), dict[str, str]()
     for source in sources:
         for node in source.tree.body:
             value = source.names.get(getattr(node, "name", ""))
             if isinstance(node, ast.ClassDef) and value is not None:
-                classes[node.name], nodes[node.name] = value, node
+                classes[node.name], texts[node.name] = value, ast.unparse(node)
             elif isinstance(node, ast.FunctionDef) and callable(value):
-                number = num_required(value)
+                number = sum(each.default is each.empty for each in parameters(value))
                 if number in ARITY.get(node.name, ()):
                     names[node.name] = value
                 elif node.name in ("generator", "discriminator") and not number:  # they build a network
                     names[node.name.capitalize()] = value
     for role, pattern in CLASSES.items():
-        found = [name for name in classes if re.search(pattern, name.lower())]
-        for best in sorted(found, key=lambda name: (name != role, name.lower() != role.lower(), len(name)))[:1]:
+        if found := [name for name in classes if re.search(pattern, name.lower())]:
+            best = min(found, key=lambda name: (name != role, name.lower() != role.lower(), len(name)))
             names[role] = classes[best]
     if not CLASSES.keys() & names.keys():
-        names |= guess_lstm(classes, nodes)
-    tell_cells(names, nodes)
+        names |= guess_lstm(classes, texts)
+    tell_cells(names, texts)
     own = {"lstm": {"lstm_step", "Recaller", "update"} & names.keys(), "gan": is_own(names) or "gan_step" in names}
     names |= {"*sources": list(sources), "*foreign": [network for network, is_asked in own.items() if not is_asked]}
     for loop in find_loops(sources):
         if loop.is_gan and {"Generator", "Discriminator"} <= names.keys():
             names.setdefault("GAN loop", loop)
-        elif not loop.is_gan and "Generator" not in names and "update" not in names:
+        elif not loop.is_gan and not {"Generator", "update"} & names.keys():
             names.setdefault("LSTM loop", loop)
     return names
 
 
-def guess_lstm(classes: Mapping[str, Any], nodes: Mapping[str, ast.ClassDef]) -> dict[str, Any]:
-    """Return the last module that no other one builds as an LSTM, if there are a sigmoid and a tanh somewhere."""
-    text = {name: ast.unparse(node) for name, node in nodes.items()}
-    if not all(word in "".join(text.values()).lower() for word in ("sigmoid", "tanh")):
-        return {}
-    modules = [name for name, each in classes.items() if isinstance(each, type) and issubclass(each, nn.Module)]
-    modules = [name for name in modules if not re.search("peep|bi_?lstm", name.lower())]
-    outer = [each for each in modules if not any(f"{each}(" in text[name] for name in text if name != each)]
-    return {role: classes[outer[-1]] for role in ("LSTM", "*guessed") if outer}
+def guess_lstm(classes: Mapping[str, Any], texts: Mapping[str, str]) -> dict[str, Any]:
+    """Return the last module, whose name says nothing, as an LSTM, if there are a sigmoid and a tanh somewhere."""
+    modules = [each for each in classes.values() if isinstance(each, type) and issubclass(each, nn.Module)]
+    is_plain = modules and not re.search("lstm|rnn|peep", modules[-1].__name__.lower())
+    has_gates = all(word in "".join(texts.values()).lower() for word in ("sigmoid", "tanh"))
+    return dict.fromkeys(("LSTM", "*guessed"), modules[-1]) if is_plain and has_gates else {}
 
 
-def tell_cells(names: dict[str, Any], nodes: Mapping[str, ast.ClassDef]) -> None:
-    """Rename an LSTM that is called with a state and has no loop to a cell, and drop a cell without a state."""
+def tell_cells(names: dict[str, Any], texts: Mapping[str, str]) -> None:
+    """Rename an LSTM that may be called with a state and has no loop to a cell, and drop a cell without a state."""
 
-    def takes_state(cls: Any, *, or_none: bool = False) -> bool:
-        return num_required(getattr(cls, "forward", cls), or_none=or_none) > 2  # with self
+    def takes_state(cls: Any) -> bool:
+        return len(parameters(getattr(cls, "forward", cls))) > 2  # with self
 
     if "LSTM" in names and takes_state(names["LSTM"]):
-        body = getattr(nodes.get(names["LSTM"].__name__), "body", ())
-        forward = [each for method in body if getattr(method, "name", "") == "forward" for each in ast.walk(method)]
-        if not any(isinstance(each, ast.For | ast.While) for each in forward):
+        forward = texts.get(names["LSTM"].__name__, "").partition("def forward(")[2]
+        if not re.search(r"\n +(for|while) ", forward):
             names.setdefault("LSTMCell", names.pop("LSTM"))
-    if "LSTMCell" in names and not takes_state(names["LSTMCell"], or_none=True):
+    if "LSTMCell" in names and not takes_state(names["LSTMCell"]):
         del names["LSTMCell"]
     if "Recaller" in names:
         names.pop("LSTM", None)
 
 
-def num_required(function: Any, *, or_none: bool = False) -> int:
-    """Return how many positional arguments without a default a function has, or with None as one; 0 if it does not say."""
-    parameters = list[inspect.Parameter]()
-    with suppress(TypeError, ValueError):  # such as a scripted function
-        parameters += inspect.signature(function).parameters.values()
-    defaults = (inspect.Parameter.empty, None) if or_none else (inspect.Parameter.empty,)
-    return sum(each.default in defaults and each.kind in (0, 1) for each in parameters)
+def parameters(function: Any) -> list[inspect.Parameter]:
+    """Return the positional parameters of a function, with None as their only default; none if it has no signature."""
+    with suppress(TypeError, ValueError):  # such as a scripted one
+        found = inspect.signature(function).parameters.values()
+        return [each for each in found if each.kind in (0, 1) and each.default in (each.empty, None)]
+    return []

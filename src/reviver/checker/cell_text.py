@@ -27,8 +27,11 @@ SECTION = "The equations"
 def check_cell(path: Path, against: str) -> CheckReport:
     """Return which lines of a cell's text agree with those of another cell of the same names. Raises ConfigError."""
     mine, other = load_cell(path), load_cell(against)
-    if problem := compare_names(mine, other):
-        return CheckReport(str(path), (), f"cannot be compared with {other.name} line by line: {problem}")
+    ours, theirs = roles(mine), roles(other)
+    problems = [f"{name} is no {role} there" for name, role in ours.items() if theirs.get(name) != role]
+    problems += [f"the state {name} is missing" for name in other.states if name not in ours]
+    if problems:  # a weight that no line has shows in the line that should
+        return CheckReport(str(path), (), f"cannot be compared with {other.name} line by line: {'; '.join(problems)}")
     weights = {name: sample(seed, *shape).double() for seed, (name, shape) in enumerate(other.shapes(I, H).items())}
     before = {name: sample(100 + seed, B, H).double() for seed, name in enumerate(other.states)}
     x = sample(99, B, I).double()
@@ -51,14 +54,6 @@ def check_cell(path: Path, against: str) -> CheckReport:
             text = f"begins at {mine.vectors[name]:g}, should be {begin:g}"
             outcomes.append(PieceOutcome(name, "lstm", "failed", text, section=SECTION))
     return CheckReport(str(path), tuple(outcomes))
-
-
-def compare_names(mine: Cell, other: Cell) -> str:
-    """Return how the names of states and weights differ, empty if they do not."""
-    found, right = roles(mine), roles(other)
-    parts = [f"{name} is no {role} there" for name, role in found.items() if right.get(name) != role]
-    parts += [f"the state {name} is missing" for name in other.states if name not in found]
-    return "; ".join(parts)  # a weight that no line has shows in the line that should
 
 
 def roles(cell: Cell) -> dict[str, str]:

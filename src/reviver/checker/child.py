@@ -14,13 +14,13 @@ from typing import Any
 import torch
 
 from reviver.checker.assignment import find_pieces, recognize
-from reviver.checker.loading import OnCPU, SourceFile, load, prepare
+from reviver.checker.loading import SourceFile, load, prepare
 from reviver.checker.pieces import describe, run_pieces
 
 MAX_FILE_BYTES = 64 << 20
 """Maximum size of a file that the code may write."""
-TOO_LONG, IDLE = 200, 201
-"""Exit codes of a process that computes for too long, and of one that waits for something."""
+TOO_LONG, IDLE = (200, -24), 201
+"""Exit codes of a process that computes for too long, in a long call of C by SIGXCPU, and of one that waits for something."""
 IDLE_SECONDS = 30
 """A process that computes nothing for so long, or for its whole time limit, waits for something."""
 
@@ -47,7 +47,7 @@ def watch(seconds: float) -> None:
         if monotonic() > since + min(seconds, IDLE_SECONDS):
             os._exit(IDLE)
         sleep(0.2)
-    os._exit(TOO_LONG)
+    os._exit(TOO_LONG[0])
 
 
 def leave(folder: str) -> None:
@@ -69,7 +69,7 @@ def main(folder: str, results: str, seconds: float, num_bytes: int, course: Mapp
     missing = prepare()
     limit(seconds, num_bytes)
     sources, problems, names = list[SourceFile](), list[str](), dict[str, Any]()
-    with open(results, "a", encoding="utf-8", buffering=1) as file, OnCPU():  # noqa: PTH123
+    with open(results, "a", encoding="utf-8", buffering=1) as file:  # noqa: PTH123
         try:
             sources, problems = load(files)
             names = recognize(sources) | {"*course": course}

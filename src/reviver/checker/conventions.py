@@ -14,7 +14,7 @@ from torch import Tensor, as_tensor, nn
 from reviver.checker.pieces import Unclear
 from reviver.text import short_repr
 
-PATTERNS = {
+ARGUMENTS = {
     "p": r"drop",
     "one": r"layer",
     "no": r"gradient_check|bidirectional|debug|verbose|save|linear|cuda|gpu|plot|batch_first",
@@ -25,21 +25,14 @@ PATTERNS = {
     "C": r"(^|_)n?(out|class|cls|label|target|vocab|tag)|^[co](_|$)",
     "H": r"hid|unit|neuron|lstm|rnn|state|d_model|^h(_|$)",
     "I": r"(^|_)n?(in(?!it|t)|emb|feat)|^[xdi](_|$)",
+    "Z": r"latent|noise|^n?z|^dim(_z)?$|^in(put)?_(dim|size|features)$",
+    "image": r"^((img|image|input|output)_)?shape$|^(x|img)_dims$",
+    "pixels": r"pixels$|^(in|input|out|output|img|image|im|x|n)_(dim|size|features|len)(_flat)?$|^d_in(put)?$",
+    "width": r"^((base|h|hidden)_(dim|size|features|channels?)|n?_?hidden|dim_h|features|feature_maps|n[gd]?f|n(um)?_filters)$",
+    "channels": r"^((img|image|num|n|in|out)_)?channels$|^nc$",
+    "settings": r"^(configs?|cfg|args?|opts?|h?params)$",
 }
-"""Names of the arguments of an LSTM by what they stand for, the first that fits; a GAN has some of them, too."""
-NAMES = {
-    "Z": "latent_dim latent_size z_dim noise_dim nz latent_space latent z_size noise_size dim_z n_latent zdim noise "
-    "latent_dims input_dim input_size in_dim in_features d_noise latent_dimension dim input_features",
-    "image": "image_shape img_shape x_dims shape img_dims input_shape output_shape",
-    "pixels": "output_dim output_size out_dim img_dim img_size_flat image_dim n_pixels x_dim out_features d_input "
-    "input_dim input_size in_dim in_features image_size img_size im_dim d_in n_features img_len num_pixels",
-    "side": "img_rows img_cols side height width",
-    "width": "base_channel base_channels ngf ndf nf n_filters base_dim hidden_dim hidden_size h_dim hidden features "
-    "feature_maps num_filters width dim_h n_hidden hidden_features",
-    "channels": "channels nc img_channels num_channels n_channels image_channels in_channels out_channels",
-    "settings": "config configs args opt opts params hparams cfg arg",
-}
-"""Names of other arguments."""
+"""Names of the arguments of networks by what they stand for, the first that fits."""
 EXAMPLES = {
     "T": "seq_length",
     "I": "input_dim",
@@ -47,12 +40,14 @@ EXAMPLES = {
     "C": "num_classes",
     "B": "batch_size",
     "p": "dropout",
+    "Z": "latent_dim",
+    "image": "image_shape",
 }
-LSTM_KEYS = tuple(PATTERNS)
-GENERATOR_KEYS = ("Z", "image", "pixels", "side", "channels", "width", "B", "cpu", "no", "p")
-FIXED = {"cpu": "cpu", "p": 0.0, "one": 1, "no": False, "yes": True, "image": (1, 28, 28), "pixels": 784, "side": 28}
+LSTM_KEYS = ("p", "one", "no", "yes", "cpu", "B", "T", "C", "H", "I")
+GENERATOR_KEYS = ("Z", "image", "pixels", "channels", "width", "B", "cpu", "no", "p")
+FIXED = {"cpu": "cpu", "p": 0.0, "one": 1, "no": False, "yes": True, "image": (1, 28, 28), "pixels": 784}
 FIXED |= {"channels": 1, "width": 16, "Z": 100}
-OPTIONAL = ("no", "yes", "one", "side", "channels", "width", "image")
+OPTIONAL = ("no", "one", "channels", "width", "image")
 """What keeps the default that a class has."""
 
 
@@ -69,23 +64,20 @@ class LSTMSizes(NamedTuple):
 @cache
 def fits(name: str, key: str) -> bool:
     """Return whether the name of an argument can stand for a key."""
-    name = name.lower().strip("_")
-    return bool(re.search(PATTERNS[key], name)) if key in PATTERNS else name in NAMES[key].split()
+    return bool(re.search(ARGUMENTS[key], name.lower().strip("_")))
 
 
 def stands_for(name: str, keys: Iterable[str], others: Iterable[str] = ()) -> str:
     """Return what an argument stands for, the first of `keys` that its name fits; empty if none.
 
-    A key for which one of the `others` can stand alone is not taken twice: beside latent_dim, input_dim is no latent size.
+    Z comes last if it is all that one of the `others` can stand for: beside latent_dim, input_dim is no latent size.
     """
 
-    def listed(name: str) -> list[str]:
+    def fitting(name: str) -> list[str]:
         return [key for key in keys if fits(name, key)]
 
-    found, taken = listed(name), {each[0] for each in map(listed, others) if len(each) == 1}
-    return next(
-        (key for key in found if key not in taken or len(found) == 1 or key in PATTERNS), found[0] if found else ""
-    )
+    has_other = ["Z"] in map(fitting, others)
+    return next(iter(sorted(fitting(name), key=lambda key: key == "Z" and has_other)), "")
 
 
 class Sizes:
@@ -107,23 +99,20 @@ def build(cls: Callable[..., Any], keys: tuple[str, ...], values: Mapping[str, A
     known, arguments = FIXED | dict(values), dict[str, Any]()
     parameters = inspect.signature(cls).parameters
     for name, parameter in parameters.items():
-        key = stands_for(name, keys, parameters.keys() - {name})
-        has_default = parameter.default is not parameter.empty
+        key, default = stands_for(name, keys, parameters.keys() - {name}), parameter.default
+        is_word = isinstance(default, bool | str) and key not in ("yes", "cpu")  # such as cell_type="lstm"
         if parameter.kind == parameter.VAR_KEYWORD and "__init__" in vars(cls):  # the names that the code looks up
             words = vars(cls)["__init__"].__code__.co_consts
             found = {word: stands_for(word, keys) for word in words if isinstance(word, str) and word.isidentifier()}
             arguments |= {word: known[key] for word, key in found.items() if key and key not in OPTIONAL}
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            continue
-        is_word = isinstance(parameter.default, bool | str) and key != "cpu"  # such as cell_type="lstm"
-        if key and (
-            not (has_default and (key in OPTIONAL or is_word)) or (key == "yes" and parameter.default is False)
-        ):
-            arguments[name] = known["side" if key == "pixels" and parameter.default in (28, 64) else key]
-        elif not has_default and stands_for(name, ["settings"]):
+        elif parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            pass
+        elif key and (default is parameter.empty or not (is_word or key in OPTIONAL)):
+            arguments[name] = known[key]
+        elif default is parameter.empty and stands_for(name, ["settings"]):
             arguments[name] = Sizes(known, keys)
-        elif not has_default:
-            choices = ", ".join(EXAMPLES.get(key) or NAMES[key].split()[0] for key in keys if key in values)
+        elif default is parameter.empty:
+            choices = ", ".join(EXAMPLES[key] for key in keys if key in values)
             raise Unclear(
                 f"what should be the argument {name} of {getattr(cls, '__name__', cls)}?",
                 f"give {name} a default, or call it one of {choices}",
@@ -166,8 +155,8 @@ class Form(NamedTuple):
     """What the network is called with, once or at each step, for x [B, T, I]."""
     is_single: bool = False
     """Whether I = 1."""
-    digits: str = ""
-    """Whether it takes digits, which it embeds or encodes itself: `integers`, or `digits` as floats."""
+    has_digits: bool = False
+    """Whether it takes integers, which it embeds or encodes itself."""
 
 
 PLACES: dict[str, Callable[[Tensor], Sequence[Tensor]]] = {
@@ -177,14 +166,11 @@ PLACES: dict[str, Callable[[Tensor], Sequence[Tensor]]] = {
     "[T, B]": lambda x: [x[:, :, 0].T],
     "[B, 1, T]": lambda x: [x.transpose(1, 2)],
 }
+INTEGERS = sorted(PLACES, key=lambda name: "{" in name)
 FORMS = (
     *(Form(name.format("I"), inputs, "{" not in name) for name, inputs in PLACES.items()),
-    *(
-        Form(f"{name.format(1)} of {digits}", PLACES[name], False, digits)
-        for digits in ("integers", "digits")
-        for name in sorted(PLACES, key=lambda name: "{" in name)
-    ),
-    Form("[B, T, 1] of integers, which are single inputs", PLACES["[B, T, {}]"], True, "integers"),
+    *(Form(f"{name.format(1)} of integers", PLACES[name], has_digits=True) for name in INTEGERS),
+    Form("[B, T, 1] of integers, which are single inputs", PLACES["[B, T, {}]"], True, True),
     Form("[B, I], step by step", lambda x: x.unbind(1)),
 )
 

@@ -12,7 +12,6 @@ from reviver.errors import ConfigError
 from reviver.settings.fields import NonNegative
 from reviver.settings.validation import Record, find_problem
 
-BUILT_IN = ("original", "plain")
 Points = create_model("Points", __base__=Record, **{piece.name: (NonNegative | None, None) for piece in PIECES})  # type: ignore[call-overload]
 """The points of each piece; one without has 0."""
 
@@ -27,18 +26,17 @@ class Course(Record):
     points: Points | None = None  # type: ignore[valid-type]
 
 
-def read_course(name: str, field: str = "course") -> dict[str, Any]:
-    """Read a course from a TOML file, or a built-in one by its name, or with `field` "points" those alone. Raises ConfigError."""
-    path: Any = files("reviver.checker") / f"{name}.toml" if field == "course" and name in BUILT_IN else Path(name)
+def read_course(name: str, option: str = "course") -> dict[str, Any]:
+    """Read the TOML file of an option, course or points, which has the points alone, or a built-in one. Raises ConfigError."""
+    built_in = files("reviver.checker") / f"{name}.toml"
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-        (Course if field == "course" else Points).model_validate(content)
+        content = tomllib.loads((built_in if built_in.is_file() else Path(name)).read_text(encoding="utf-8"))
+        Course.model_validate({"points": content} if option == "points" else content)
     except ValidationError as error:
-        known = (*Course.model_fields, *Points.model_fields)
-        raise ConfigError(f"{field} {name}: {find_problem(error, known)}", field=field) from error
-    except OSError as error:
-        advice = f"; built in are {' and '.join(BUILT_IN)}" if field == "course" else ""
-        raise ConfigError(f"{field} {name} cannot be read ({error.strerror}){advice}", field=field) from error
-    except ValueError as error:
-        raise ConfigError(f"{field} {name} cannot be read ({error})", field=field) from error
+        problem = str(find_problem(error, (*Course.model_fields, *Points.model_fields))).removeprefix("points.")
+        raise ConfigError(f"{option} {name}: {problem}", field=option) from error
+    except (OSError, ValueError) as error:
+        problem = f"{getattr(error, 'strerror', None) or error}"
+        advice = "; built in are original and plain" * (option == "course")
+        raise ConfigError(f"{option} {name} cannot be read ({problem}){advice}", field=option) from error
     return content

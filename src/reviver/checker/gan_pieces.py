@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from reviver.checker import gan_mistakes as wrong
 from reviver.checker.compare import Program, Quantities, compare, derivatives, sample
 from reviver.checker.conventions import GENERATOR_KEYS, build_module
-from reviver.checker.pieces import Failure, Finding, Mistake, Namespace, Piece, Unclear, describe, unparsed
+from reviver.checker.pieces import Failure, Mistake, Namespace, Piece, Unclear, describe, unparsed
 from reviver.checker.updates import are_probabilities, check_gan_loop
 from reviver.data.images.named import read_mnist
 
@@ -98,7 +98,7 @@ def check_generator(names: Namespace) -> str:
     with torch.no_grad():
         if not torch.allclose(G.eval()(z)[:4], G(z[:4])):
             raise Failure("in eval mode an image depends on the others of its batch")
-    return Finding.of(f"images [{', '.join(map(str, ('N', *shape[1:])))}]; {text}", remarks)
+    return "\n".join([f"images [{', '.join(map(str, ('N', *shape[1:])))}]; {text}", *remarks])
 
 
 def data_range(names: Namespace) -> str:
@@ -117,13 +117,13 @@ def check_discriminator(names: Namespace) -> str:
     values, remarks = examine(D, x, wrong.SAME_ANSWER, own)
     if own and are_probabilities(values):
         raise Failure("all answers lie between 0 and 1, also with large weights", wrong.TWO_SIGMOIDS)
-    return Finding.of(f"one {'probability' if are_probabilities(answers) else 'logit'} for each image", remarks)
+    return "\n".join([f"one {'probability' if are_probabilities(answers) else 'logit'} for each image", *remarks])
 
 
 def check_losses(names: Namespace) -> str:
     """Check both losses and their gradients, also of logits so large that a probability would round to 0 or 1."""
     remarks = [each for ours, mistakes in wrong.LOSS_MISTAKES.items() for each in check_loss(names, ours, mistakes)]
-    return Finding.of("values agree" if remarks else "values and gradients agree, also for large logits", remarks)
+    return "\n".join(["values agree" if remarks else "values and gradients agree, also for large logits", *remarks])
 
 
 def check_loss(names: Namespace, ours: Program, mistakes: Sequence[Mistake]) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import math
 from collections import defaultdict
 from collections.abc import Sequence
@@ -11,16 +12,9 @@ from typing import Any
 from jinja2 import Environment, PackageLoader
 
 from reviver.checker.assignment import PIECES, CheckReport
+from reviver.checker.pieces import VERDICTS
 from reviver.version import __version__
 
-VERDICTS = {
-    "passed": ("✓", "right"),
-    "failed": ("✗", "wrong"),
-    "unclear": ("?", "not understood"),
-    "waits": ("…", "not checked"),
-    "missing": ("–", "missing"),
-}
-"""The sign and the words of each status on a page."""
 MAX_BARS = 20
 """Bars of the distribution of points."""
 
@@ -71,17 +65,19 @@ def to_check50(report: CheckReport) -> dict[str, Any]:
     return result
 
 
-def to_gradescope(report: CheckReport) -> dict[str, Any]:
-    """Return a report in the form of Gradescope's results.json; a piece that is not understood has no score there."""
-    tests = []
-    for outcome in report.outcomes:
-        lines = [outcome.text, *(f"{label}: {text}" for label, text in outcome.notes)]
-        test: dict[str, Any] = {"name": outcome.piece, "output": "\n".join(lines), "visibility": "visible"}
-        if outcome.points is not None:
-            status = "passed" if outcome.status == "passed" else "failed"
-            test |= {"score": outcome.points, "max_score": outcome.worth, "status": status}
-        tests.append(test)
-    return {"output": report.error or str(report), "tests": tests}
+def write_gradescope(reports: Sequence[CheckReport]) -> str:
+    """Return the JSON of Gradescope's results.json, of several a list; a piece that is not understood has no score there."""
+    results = []
+    for report in reports:
+        tests = list[dict[str, Any]]()
+        for outcome in report.outcomes:
+            lines = [outcome.text, *(f"{label}: {text}" for label, text in outcome.notes)]
+            tests.append({"name": outcome.piece, "output": "\n".join(lines), "visibility": "visible"})
+            if outcome.points is not None:
+                status = "passed" if outcome.status == "passed" else "failed"
+                tests[-1] |= {"score": outcome.points, "max_score": outcome.worth, "status": status}
+        results.append({"output": report.error or str(report), "tests": tests})
+    return json.dumps(results[0] if len(results) == 1 else results, indent=2)
 
 
 def write_page(reports: Sequence[CheckReport]) -> str:

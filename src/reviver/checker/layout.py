@@ -75,12 +75,11 @@ class Layout(NamedTuple):
 
     def assemble(self, module: nn.Module, w: LSTMWeights, W_out: Tensor, b_out: Tensor) -> dict[str, Tensor]:
         """Return parameters for a module that hold these weights, others being 0; gradients flow through."""
+        result = {name: torch.zeros(each.shape) for name, each in module.named_parameters() if each.requires_grad}
         values = by_name(w) | {"V": W_out, "v": b_out}
-        with torch._C.DisableTorchFunction():  # no devices to replace
-            result = {name: torch.zeros(each.shape) for name, each in module.named_parameters() if each.requires_grad}
-            for name, part in self.parts.items():
-                for weight, view in part.views(result[name]):
-                    view.copy_(part.fraction * values[weight])
+        for name, part in self.parts.items():
+            for weight, view in part.views(result[name]):
+                view.copy_(part.fraction * values[weight])
         return result
 
     def read(self, module: nn.Module) -> dict[str, Tensor]:

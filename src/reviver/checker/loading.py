@@ -16,9 +16,9 @@ from importlib.machinery import FileFinder, ModuleSpec, SourceFileLoader
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
+from unittest.mock import MagicMock
 
-import torch
-from torch.overrides import TorchFunctionMode
+from torch import Tensor, nn
 
 from reviver.checker.pieces import describe, is_library
 
@@ -28,39 +28,20 @@ ALWAYS += " wandb sacred tkinter cv2"
 LIBRARIES = {"torch", "np", "numpy", "random", "os", "sys", "warnings", "math"}
 """Modules whose calls at the top of a file are run, such as torch.manual_seed(1)."""
 
-TRAINING = re.compile(r"\.(backward|step|zero_grad)\b")
 
-
-class StandIn(ModuleType):
+class StandIn(MagicMock):
     """A module, or what is in it, that does nothing, whatever is asked of it; as a decorator it returns the function."""
 
-    def __init__(self, name: str = "") -> None:
-        super().__init__(name)
-        self.__all__: list[str] = []
+    __all__ = ()
 
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return StandIn()
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.__bool__ = lambda _: False
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: Any, **options: Any) -> Any:
         """Return the function that is decorated, or another stand-in."""
-        return args[0] if len(args) == 1 and not kwargs and callable(args[0]) else StandIn()
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(())
-
-    def __len__(self) -> int:
-        return 0
-
-    def __getitem__(self, key: Any) -> Any:
-        return StandIn()
-
-    def __enter__(self) -> Any:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        pass
+        is_decorator = len(args) == 1 and callable(args[0]) and not options
+        return args[0] if is_decorator else super().__call__(*args, **options)
 
     def __format__(self, spec: str) -> str:
         return ""
@@ -86,48 +67,39 @@ class StandInFinder:
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         """Return a stand-in."""
         self.found.append(spec.name)
-        return StandIn(spec.name)
+        return StandIn(name=spec.name)
 
     def exec_module(self, module: ModuleType) -> None:
         """Do nothing."""
 
 
-class OnCPU(TorchFunctionMode):
-    """Send what a submission wants to have on a GPU to the CPU."""
-
-    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Call a function of torch with its devices replaced."""
-        if getattr(function, "__name__", "") == "cuda" and args:
-            return args[0]
-        if (
-            function is torch.Tensor.__getitem__ and args[0].ndim == 0 and args[1] == 0
-        ):  # loss.data[0], as torch 0.3 had it
-            return args[0]
-        plain = [on_cpu(each) for each in args]
-        return function(*plain, **{name: on_cpu(each) for name, each in (kwargs or {}).items()})
-
-
-def on_cpu(value: Any) -> Any:
-    """Return the CPU for a device, or its name, of another kind."""
-    if isinstance(value, torch.device):
-        return torch.device("cpu")
-    return "cpu" if isinstance(value, str) and value.split(":")[0] in ("cuda", "mps") else value
+def refuse(*args: Any, **options: Any) -> None:
+    """Raise the error of a connection to the network."""
+    raise OSError("there is no network here")
 
 
 def prepare() -> list[str]:
-    """Set up stand-ins in this process, options without arguments, and no network; return the list of modules replaced so far."""
+    """Set up stand-ins in this process and make CHANGES; return the list of modules replaced so far."""
     missing: list[str] = []
     sys.meta_path[:] = [StandInFinder(ALWAYS, []), *sys.meta_path, StandInFinder("", missing)]
     sys.argv = sys.argv[:1]
-    argparse.ArgumentParser.error = lambda self, message: None  # type: ignore[method-assign,assignment,return-value]
-
-    def refuse(*args: Any, **kwargs: Any) -> Any:
-        raise OSError("there is no network here")
-
-    socket.socket.connect = refuse  # type: ignore[method-assign]
-    for name in ("FloatTensor", "DoubleTensor", "LongTensor", "IntTensor", "ByteTensor", "BoolTensor"):
-        setattr(torch.cuda, name, getattr(torch, name))
+    for owner, name, value in CHANGES:
+        setattr(owner, name, value)
     return missing
+
+
+CHANGES: tuple[tuple[Any, str, Any], ...] = (
+    (socket.socket, "connect", refuse),
+    (argparse.ArgumentParser, "error", lambda parser, message: None),  # options that are required
+    *((owner, "cuda", lambda owner, *args, **options: owner) for owner in (Tensor, nn.Module)),
+)
+"""What is another thing in this process: owner, name and value."""
+TEXTS = {
+    r"""(?<![=!]=)(?<![=!]= )(["'])(cuda|mps)(?=[:"'])""": r"\1cpu",  # but not where a device is compared
+    r"torch\.cuda\.(?=\w+Tensor\b)": "torch.",
+    r"(loss\w*)\.data\[0\]": r"\1.item()",  # of torch 0.3
+}
+"""What is replaced in the text of a file."""
 
 
 class SourceFile(NamedTuple):
@@ -144,13 +116,13 @@ def read_source(path: Path) -> ast.Module:
         parts = []
         for cell in json.loads(text)["cells"]:
             lines = "".join(cell["source"]).splitlines() if cell["cell_type"] == "code" else []
-            if lines and lines[0].startswith("%%") and not lines[0].startswith(("%%time", "%%capture")):
-                continue
             part = "\n".join("pass" if line.lstrip().startswith(("%", "!", "?")) else line for line in lines)
             with suppress(SyntaxError):  # one cell that is no Python does not hide the others
                 ast.parse(part)
                 parts.append(part)
         text = "\n".join(parts)
+    for pattern, other in TEXTS.items():
+        text = re.sub(pattern, other, text)
     return ast.parse(text, str(path))
 
 
@@ -205,12 +177,10 @@ def definitions(tree: ast.Module) -> Iterator[ast.stmt]:
     for statement in tree.body:
         match statement:
             case ast.If() if "__name__" in ast.unparse(statement.test):
-                yield from (each for each in statement.body if is_setting(each) and not called(each) & loops)
+                yield from (each for each in statement.body if is_setting(each) and not trains(each, loops))
             case ast.Expr(ast.Call(function)) if not (root(function) in LIBRARIES or is_setting(statement)):
                 pass
-            case ast.Assign() | ast.AnnAssign() | ast.AugAssign() if called(statement) & loops:
-                pass
-            case ast.While() | ast.With() | ast.For() if TRAINING.search(ast.unparse(statement)):
+            case ast.Assign() | ast.AugAssign() | ast.While() | ast.With() | ast.For() if trains(statement, loops):
                 pass
             case _:
                 yield statement
@@ -221,9 +191,10 @@ def root(function: ast.expr) -> str:
     return ast.unparse(function).partition(".")[0]
 
 
-def called(statement: ast.stmt) -> set[str]:
-    """Return the first names of what a statement calls."""
-    return {root(node.func) for node in ast.walk(statement) if isinstance(node, ast.Call)}
+def trains(statement: ast.stmt, loops: set[str]) -> bool:
+    """Return whether a statement calls one of the functions with loops, or what updates weights."""
+    called = {root(node.func) for node in ast.walk(statement) if isinstance(node, ast.Call)}
+    return bool(called & loops) or bool(re.search(r"\.(backward|step|zero_grad)\b", ast.unparse(statement)))
 
 
 def is_setting(node: ast.stmt) -> bool:

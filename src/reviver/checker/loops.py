@@ -18,7 +18,7 @@ from torch.nn import functional
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 from torch.utils.data import DataLoader, TensorDataset
 
-from reviver.checker.conventions import NAMES, stands_for
+from reviver.checker.conventions import stands_for
 from reviver.checker.loading import SourceFile, StandIn
 
 ROLES = {
@@ -28,8 +28,8 @@ ROLES = {
     "opt_D": "optimizer_d opt_d d_solver d_optimizer optim_d optimizerd d_optim optimizer_discriminator d_opt dis_optimizer",
     "opt_G": "optimizer_g opt_g g_solver g_optimizer optim_g optimizerg g_optim optimizer_generator g_opt gen_optimizer",
     "loss": "criterion loss adversarial_loss loss_func loss_fn bce adv_loss loss_function bce_loss criterion_g criterion_d",
-    "shape": NAMES["image"],
-    "settings": NAMES["settings"],
+    "shape": "image_shape img_shape x_dims shape img_dims input_shape output_shape",
+    "settings": "config configs args opt opts params hparams cfg arg",
     "latent_dim": "noise_size latent_dim",
     "model": "model net network lstm rnn lstmmodel bilstm peeplstm gru vanillarnn textgenerationmodel",
     "optimizer": "optimizer opt optim",
@@ -92,12 +92,6 @@ class SeenEnough(BaseException):
     """The loop has shown what it does."""
 
 
-class Unknown(int):
-    """An argument of which nothing is known: a number that can be asked for everything, too."""
-
-    __getattr__, __call__ = StandIn.__getattr__, StandIn.__call__
-
-
 class LoopSettings:
     """Options of a loop: those of its parser, with small numbers."""
 
@@ -113,7 +107,7 @@ class LoopSettings:
 
 
 def arguments_of(loop: Loop, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of a loop by their names, of which some may be `Unknown`."""
+    """Return the arguments of a loop by their names, of which some may be a stand-in."""
     result = dict[str, Any]()
     for name, parameter in inspect.signature(loop.function or (lambda: None)).parameters.items():
         if name.lower() in values:
@@ -121,7 +115,7 @@ def arguments_of(loop: Loop, values: Mapping[str, Any]) -> dict[str, Any]:
         elif callable(loop.source.names.get(name)):
             result[name] = loop.source.names[name]
         elif parameter.default is parameter.empty and parameter.kind in (0, 1, 3):
-            result[name] = Unknown(1)
+            result[name] = StandIn()
     return result
 
 
@@ -136,7 +130,7 @@ def run(
     """Run a loop on batches of x, with `given` by roles, until a step of an optimizer raises SeenEnough.
 
     Of WATCHED and `watched` functions `call` is called instead, with name and function before its arguments. Return the error in
-    which the loop ended, and the arguments that are `Unknown`.
+    which the loop ended, and the arguments that are unknown.
     """
     names, nodes, changed = loop.source.names, list(ast.walk(loop.source.tree)), dict[str, Any]()
     loader = DataLoader(TensorDataset(x, torch.arange(len(x)) % 2), BATCH_SIZE)
@@ -161,7 +155,7 @@ def run(
         if re.fullmatch(r"(?!/|.*\.\.)[\w./{}%-]+/[\w.{}%-]*", text):
             Path(f"{text}x").parent.mkdir(parents=True, exist_ok=True)  # for figures and logs
     arguments = arguments_of(loop, values)
-    unknown = [name for name, each in arguments.items() if isinstance(each, Unknown)]
+    unknown = [name for name, each in arguments.items() if isinstance(each, StandIn)]
     with ExitStack() as stack, torch.random.fork_rng(devices=[]):
         stack.callback(register_optimizer_step_pre_hook(lambda optimizer, *_: step(optimizer)).remove)
         for owner, name, function in patches:

@@ -36,7 +36,7 @@ from reviver.checker.conventions import (
 )
 from reviver.checker.layout import IS_STATE, LETTERS, Layout, by_name, count, find_layouts, infer_sizes
 from reviver.checker.loading import StandIn
-from reviver.checker.pieces import Failure, Finding, Mistake, Namespace, Piece, Unclear, describe, is_library, unparsed
+from reviver.checker.pieces import Failure, Mistake, Namespace, Piece, Unclear, describe, is_library, unparsed
 from reviver.checker.updates import check_lstm_loop
 from reviver.lstm.cell import LSTMState, LSTMWeights
 from reviver.text import short_repr
@@ -186,7 +186,7 @@ class Reading(NamedTuple):
             return x, x
         rng = torch.Generator().manual_seed(30)
         digits = torch.randint(1, min(len(self.table), 10), (B, time, 1), generator=rng)  # 0 may stand for no digit
-        return digits if self.form.digits == "integers" else digits.to(self.table.dtype), self.table[digits[:, :, 0]]
+        return digits, self.table[digits[:, :, 0]]
 
     def weights(self) -> tuple[LSTMWeights, Tensor, Tensor]:
         """Return random weights of the network."""
@@ -227,8 +227,7 @@ class Reading(NamedTuple):
         if isinstance(network, Layout):
             module = self.build(x[0].shape[1], **options)
             return self.call_from_zero(module, x[0], self.fill(module, network, *weights))
-        with torch._C.DisableTorchFunction():  # no devices to replace: half as long
-            value: Tensor = network(x[1], *weights, **options)
+        value: Tensor = network(x[1], *weights, **options)
         return getattr(value, self.output)(1) if self.output else value
 
 
@@ -275,12 +274,12 @@ def read_network(names: Namespace, form: Form, sizes: LSTMSizes) -> Reading | No
     check_parameters(names, network)
     embedding = next(((name, each) for name, each in network.named_modules() if isinstance(each, nn.Embedding)), None)
     if embedding is not None:
-        if not form.digits:
+        if not form.has_digits:
             return None
         reading = reading._replace(table=sample(33, *embedding[1].weight.shape), embedding=f"{embedding[0]}.weight")
     elif not form.is_single:
-        sizes = infer_sizes(shapes_of(network), sizes, given.replace("I", "") if form.digits else given)
-        reading = reading._replace(sizes=sizes, table=torch.eye(sizes.I) if form.digits else None)
+        sizes = infer_sizes(shapes_of(network), sizes, given.replace("I", "") if form.has_digits else given)
+        reading = reading._replace(sizes=sizes, table=torch.eye(sizes.I) if form.has_digits else None)
     with torch.no_grad():
         for parameter in network.parameters():  # which may not be initialized yet
             parameter.normal_()
@@ -367,7 +366,7 @@ def check_sequence(names: Namespace) -> str:
             raise Failure(describe(furthest(first.values())))
         remarks += ["it works only for 128 sequences at a time"] * (sizes.B == 128)
         remarks += ["it works in float32 only"] * (dtype == torch.float32)
-        return Finding.of("logits and gradients over time agree with the equations", remarks)
+        return "\n".join(["logits and gradients over time agree with the equations", *remarks])
     problem, cls = furthest(first.values()), names.get("Recaller") or names["LSTM"]
     if mistake := mistake_of(names, cls, problem):
         raise Failure(describe(problem), mistake) from problem

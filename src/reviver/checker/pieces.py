@@ -3,7 +3,7 @@
 import ast
 import os
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -15,6 +15,14 @@ from reviver.text import one_line
 Namespace = Mapping[str, Any]
 """The names that a file or a notebook defines."""
 TUTORIALS = {"lstm": "An LSTM from its equations", "gan": "A GAN from its algorithm"}
+VERDICTS = {
+    "passed": ("✓", "right"),
+    "failed": ("✗", "wrong"),
+    "unclear": ("?", "not understood"),
+    "waits": ("…", "not checked"),
+    "missing": ("–", "missing"),
+}
+"""The sign and the words of each status; a piece waits for another one that is wrong."""
 LIBRARIES = (str(Path(__file__).parents[1]), str(Path(os.__file__).parent), "<frozen")
 
 
@@ -55,7 +63,7 @@ class Piece(NamedTuple):
     section: str
     """Heading of the tutorial below which to read."""
     check: Callable[[Namespace], str]
-    """Raise an error if the piece is wrong; return a few words about what was found."""
+    """Raise an error if the piece is wrong; return a line about what was found, and a line for each remark."""
 
 
 class PieceOutcome(NamedTuple):
@@ -64,7 +72,7 @@ class PieceOutcome(NamedTuple):
     piece: str
     network: str
     status: str
-    """`passed`, `failed`, `unclear` if the check does not understand it, `waits` for another piece, or `missing`."""
+    """One of VERDICTS."""
     text: str = ""
     """What was found."""
     mistake: str = ""
@@ -107,19 +115,6 @@ class Unclear(Exception):
         self.advice = advice
 
 
-class Finding(str):
-    """What was found of a piece that is right, with remarks."""
-
-    remarks: tuple[str, ...] = ()
-
-    @classmethod
-    def of(cls, text: str, remarks: Iterable[str]) -> "Finding":
-        """Return the text with remarks."""
-        result = cls(text)
-        result.remarks = tuple(dict.fromkeys(remarks))
-        return result
-
-
 def run_pieces(names: Namespace, pieces: Sequence[Piece]) -> Iterator[PieceOutcome]:
     """Check `pieces`, of which each comes after those that it needs."""
     passed: dict[str, bool] = {}
@@ -147,8 +142,8 @@ def run_piece(names: Namespace, piece: Piece) -> PieceOutcome:
             torch.set_default_dtype(torch.float64)
             torch.manual_seed(0)
             torch.set_deterministic_debug_mode("warn")  # memory that is not set is nan
-            text = piece.check(names)
-        found: dict[str, Any] = {"status": "passed", "text": str(text), "remarks": getattr(text, "remarks", ())}
+            text, *remarks = piece.check(names).splitlines()
+        found: dict[str, Any] = {"status": "passed", "text": text, "remarks": tuple(dict.fromkeys(remarks))}
     except NotImplementedError:
         found = {"status": "missing", "text": "is still to be written"}
     except KeyboardInterrupt:

@@ -13,10 +13,12 @@ import signal
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from itertools import accumulate, islice
+from functools import partial
 from multiprocessing.connection import wait
-from pathlib import Path, PurePath
+from pathlib import Path
+from threading import Lock
 from typing import Any, NamedTuple
 from unittest import mock
 
@@ -27,19 +29,28 @@ from reviver.text import count, one_line
 
 ALONE = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONSAFEPATH": "1"}
 """Environment of children: one thread, no GPU, and no modules of the folder that one is in."""
-MAX_OTHER_BYTES = 50 << 20
-"""Size of the files beside code that are copied, the smallest first: settings and texts, but no data sets and checkpoints."""
+MAX_OTHER_BYTES = 10 << 20
+"""Maximum size of a file beside code that is copied: settings and texts, but no data sets and checkpoints."""
 START: Any = multiprocessing.get_context("forkserver" if hasattr(os, "fork") else "spawn")
 """Children are forks of a process that has torch imported already, where the operating system can do that."""
+STARTING = Lock()
+"""Held while children start or are reaped: starting one reaps others."""
 CODE = (".py", ".ipynb", ".zip")
 HIDDEN = re.compile(r"(^|[/\\])(\.[^/\\.]|__MACOSX|__pycache__|site-packages)")
-CANVAS = re.compile(r"(.+?)_(?:late_)?\d+_\d+_", re.IGNORECASE)
-"""Names of files from Canvas: student_12345_67890_file.py."""
-ADDED = re.compile(r"_\d+_assignsubmission_file_?$|^\d+-\d+ - | - [A-Z][a-z]+ \d+, .*$|^submission_(?=\d)")
-"""What Moodle and Brightspace add to the name of a student."""
+STUDENT = re.compile(
+    r"""(\d+-\d+\ -\ |submission_(?=\d))?  # Brightspace, Gradescope
+    (?P<student>[^/]+?)
+    (_(late_)?\d+_\d+_  # Canvas, which makes no folders
+    |(_\d+_assignsubmission_file_?|\ -\ [A-Z][a-z]+\ \d+,\ [^/]*)?/)  # Moodle, Brightspace
+    (?P<file>.+)""",
+    re.VERBOSE,
+)
+"""Path of a file in a class: the name of a student, what a system adds to it, and the path in the submission."""
 ADVICE = "let it end by itself: no endless loop, no exit(), nothing that waits or needs more memory"
 MEND = "mend this first, or let the file define its classes without it"
 NOTHING = "defines no piece of an assignment; classes: {}; call the network LSTM, or see reviver check --start lstm"
+UNREADABLE = (OSError, RuntimeError, zipfile.BadZipFile)
+"""Errors of a file; RuntimeError is that of a zip with a password."""
 
 
 class Submission(NamedTuple):
@@ -56,51 +67,39 @@ def find_submissions(paths: Sequence[Path], folder: Path) -> list[Submission]:
     for number, path in enumerate(paths):
         root = path
         if path.suffix == ".zip":
-            with suppress(OSError, RuntimeError, zipfile.BadZipFile):  # it is one submission, which cannot be read
+            with suppress(*UNREADABLE):  # it is one submission, which cannot be read
                 root = unpack(path, folder / str(number))
-        if root.is_dir():
-            sizes = {
-                str(each.relative_to(root)): each.stat().st_size for each in sorted(root.rglob("*")) if each.is_file()
-            }
-            found += split(str(path), {name: root / name for name in choose(sizes)})
-        else:
-            found.append(Submission(str(path), {path.name: path}))
+        found += split(str(path), root) if root.is_dir() else [Submission(str(path), {path.name: path})]
     return found
+
+
+def is_needed(name: str, size: int) -> bool:
+    """Return whether a file is copied, by its name in the submission and its size in bytes."""
+    return not HIDDEN.search(name) and (name.endswith(CODE) or size <= MAX_OTHER_BYTES)
 
 
 def unpack(path: Path, folder: Path) -> Path:
-    """Unpack a zip in a folder and return it. Raises OSError, BadZipFile, or RuntimeError for one with a password."""
+    """Unpack a zip in a folder and return it. Raises one of UNREADABLE."""
     with zipfile.ZipFile(path) as archive:
-        sizes = {info.filename: info.file_size for info in archive.infolist() if not info.is_dir()}
-        archive.extractall(folder, choose(sizes))
+        archive.extractall(folder, [each for each in archive.infolist() if is_needed(each.filename, each.file_size)])
     return folder
 
 
-def choose(sizes: Mapping[str, int]) -> list[str]:
-    """Return the names of files of which a copy is made, of all with their sizes in bytes."""
-    names = [name for name in sizes if not HIDDEN.search(name)]
-    others = sorted((name for name in names if not name.endswith(CODE)), key=lambda name: sizes[name])
-    totals = zip(others, accumulate(sizes[name] for name in others), strict=True)
-    large = {name for name, total in totals if total > MAX_OTHER_BYTES}
-    return [name for name in names if name not in large]
-
-
-def split(whole: str, files: Mapping[str, Path]) -> list[Submission]:
+def split(whole: str, root: Path) -> list[Submission]:
     """Return the submissions of a folder: one per folder in it, or per student in the names of files, or one, the whole."""
-    parts = {name: PurePath(name).parts for name in files}
-    while parts and all(len(each) > 1 for each in parts.values()) and len({each[0] for each in parts.values()}) == 1:
-        parts = {name: each[1:] for name, each in parts.items()}  # one folder around everything
+    paths = {each.relative_to(root).as_posix(): each for each in sorted(root.rglob("*")) if each.is_file()}
+    files = {name: path for name, path in paths.items() if is_needed(name, path.stat().st_size)}
+    first, *others = {name.partition("/")[0] for name in files} or [""]
+    if first not in files and first and not others:  # one folder around everything
+        return split(whole, root / first)
     students: dict[str, dict[str, Path]] = {}
-    for name, (first, *rest) in parts.items():
-        match = None if rest else CANVAS.match(first)
-        student = ADDED.sub("", first) if rest else match[1] if match else ""
-        inner = str(PurePath(*rest)) if rest else first[match.end() if match else 0 :]
-        students.setdefault(student, {})[inner] = files[name]
+    for name, path in files.items():
+        match = STUDENT.fullmatch(name)
+        student, inner = match.group("student", "file") if match else ("", name)
+        students.setdefault(student, {})[inner] = path
     has_loose = any(name.endswith((".py", ".ipynb")) for name in students.pop("", {}))
     found = [Submission(name, each) for name, each in students.items() if any(file.endswith(CODE) for file in each)]
-    if has_loose or len(found) < 2:
-        return [Submission(whole, {str(PurePath(*each)): files[name] for name, each in parts.items()})]
-    return found
+    return [Submission(whole, files)] if has_loose or len(found) < 2 else found
 
 
 def check_submissions(
@@ -110,73 +109,54 @@ def check_submissions(
 
     The limits of each are its computing time, whatever the machine does beside, and the memory beyond torch's own.
     """
-    checks = [Check(each, seconds, int(memory_gb * 2**30), course) for each in submissions]
-    waiting, running = iter(checks), list[Check]()
+    check = partial(check_submission, seconds=seconds, num_bytes=int(memory_gb * 2**30), course=course)
     of_optimizers = ["torch._dynamo"] * (len(submissions) > 4)  # their first step imports it, in seconds
     START.set_forkserver_preload([child.__name__, *of_optimizers])
-    try:
-        for check in checks:
-            while check.report is None:
-                running += [each for each in islice(waiting, jobs - len(running)) if each.start()]
-                wait([each.process.sentinel for each in running], None if running else 0)
-                for each in [each for each in running if each.process.exitcode is not None]:
-                    running.remove(each)
-                    each.finish()
-            yield check.report
-    finally:
-        for each in running:
-            each.finish()
-
-
-class Check:
-    """The check of a submission in a child process."""
-
-    process: Any
-    report: CheckReport | None = None
-
-    def __init__(self, submission: Submission, seconds: float, num_bytes: int, course: Mapping[str, Any]) -> None:
-        self.name, self.files = submission
-        self.seconds, self.num_bytes, self.course = seconds, num_bytes, course
-
-    def start(self) -> bool:
-        """Copy the submission and start the child; return False, with a report, if it cannot be read."""
-        self.temporary = tempfile.TemporaryDirectory(prefix="reviver-check-", ignore_cleanup_errors=True)
-        folder, self.results = Path(self.temporary.name, "work"), Path(self.temporary.name, os.urandom(8).hex())
-        self.results.touch()
+    with mock.patch.dict(os.environ, ALONE), ThreadPoolExecutor(jobs) as threads:
         try:
-            for name, source in self.files.items():
+            yield from threads.map(check, submissions)
+        finally:
+            with STARTING:
+                for process in multiprocessing.active_children():
+                    end(process)
+
+
+def check_submission(submission: Submission, seconds: float, num_bytes: int, course: Mapping[str, Any]) -> CheckReport:
+    """Check a copy of a submission in a child process."""
+    with tempfile.TemporaryDirectory(prefix="reviver-check-", ignore_cleanup_errors=True) as temporary:
+        folder, results = Path(temporary, "work"), Path(temporary, os.urandom(8).hex())
+        results.touch()
+        try:
+            for name, source in submission.files.items():
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 if source.suffix == ".zip":
                     unpack(source, (folder / name).with_suffix(""))
                 else:
                     shutil.copyfile(source, folder / name)
-        except (OSError, RuntimeError, zipfile.BadZipFile) as error:
-            self.report = CheckReport(self.name, (), f"cannot be read ({getattr(error, 'strerror', None) or error})")
-            self.temporary.cleanup()
-            return False
-        arguments = (str(folder), str(self.results), self.seconds, self.num_bytes, self.course)
-        self.process = START.Process(target=child.main, args=arguments)
-        with mock.patch.dict(os.environ, ALONE):
-            self.process.start()
-        return True
-
-    def finish(self) -> None:
-        """End the child with all processes that it started, and read its report."""
-        status = self.process.exitcode
-        with suppress(ProcessLookupError, AttributeError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.kill()
-        self.process.join()
-        problem = f"ends the process with exit code {status}"
-        if status in (child.TOO_LONG, -getattr(signal, "SIGXCPU", 0)):
-            problem = f"takes more than {count(self.seconds, 'seconds')}"
+        except UNREADABLE as error:
+            problem = f"cannot be read ({getattr(error, 'strerror', None) or error})"
+            return CheckReport(submission.name, (), problem)
+        process = START.Process(target=child.main, args=(str(folder), str(results), seconds, num_bytes, course))
+        with STARTING:
+            process.start()
+        wait([process.sentinel])
+        with STARTING:
+            status = process.exitcode
+            end(process)
+        problem = f"ends the process by signal {-status}" if status < 0 else f"ends the process with exit code {status}"
+        if status in child.TOO_LONG:
+            problem = f"takes more than {count(seconds, 'seconds')}"
         elif status == child.IDLE:
-            idle = count(min(self.seconds, child.IDLE_SECONDS), "seconds")
+            idle = count(min(seconds, child.IDLE_SECONDS), "seconds")
             problem = f"waits for something: it computed nothing for {idle}"
-        elif status is not None and status < 0:
-            problem = f"ends the process by signal {-status}"
-        self.report = read_results(self.name, self.results, problem)
-        self.temporary.cleanup()
+        return read_results(submission.name, results, problem)
+
+
+def end(process: Any) -> None:
+    """End a child with all processes that it started."""
+    with suppress(ProcessLookupError, AttributeError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
 
 
 def read_results(name: str, results: Path, problem: str) -> CheckReport:

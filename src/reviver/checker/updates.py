@@ -19,7 +19,7 @@ from torch.nn import functional
 from reviver.checker import gan_mistakes as gan
 from reviver.checker import lstm_mistakes as lstm
 from reviver.checker.loops import BATCH_SIZE, LETTERS, Loop, SeenEnough, events, run
-from reviver.checker.pieces import Failure, Finding, Mistake, Unclear, describe
+from reviver.checker.pieces import Failure, Mistake, Unclear, describe
 
 READ = (
     ("^0", lstm.NO_GRADIENT, "backward gives no parameter of the optimizer a gradient"),
@@ -60,7 +60,7 @@ def check_lstm_loop(loop: Loop) -> str:
             raise Failure(how.format(text), mistake)
     if "c" in calls:
         return f"{by}: zero_grad, backward, clip, step"
-    return Finding.of(f"{by}: zero_grad, backward, step", ["the gradient is not clipped"])
+    return f"{by}: zero_grad, backward, step\nthe gradient is not clipped"
 
 
 def innermost(node: ast.AST) -> ast.AST:
@@ -252,7 +252,7 @@ def check_gan_loop(loop: Loop, G: nn.Module, D: nn.Module, images: Tensor, examp
         raise Unclear(text, "give it a default, or call what you need")
     right = "both networks are updated, each by its own loss"
     if of_G == of_D == {gan.EXCHANGED}:
-        return Finding.of(right, ["0 is the label of real images, 1 of generated ones"])
+        return f"{right}\n0 is the label of real images, 1 of generated ones"
     mistakes = [
         each
         for found in record.verdicts.values()
@@ -272,7 +272,7 @@ def check_gan_loop(loop: Loop, G: nn.Module, D: nn.Module, images: Tensor, examp
         raise Unclear(f"no step of the optimizer of {missing} was seen", "call step of both optimizers for each batch")
     if "other" in of_G | of_D or "right" not in of_G or not ("right" in of_D or {"real", "fake"} <= of_D):
         raise Unclear("the gradients are those of no loss that is known here", "use the losses of the text")
-    return Finding.of(right, dropped(loop, "to|cuda"))
+    return "\n".join([right, *dropped(loop, "to|cuda")])
 
 
 def dropped(loop: Loop, methods: str) -> list[str]:

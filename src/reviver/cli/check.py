@@ -4,6 +4,7 @@ import itertools
 import logging
 import re
 import tempfile
+from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -12,6 +13,7 @@ from cyclopts import Parameter
 from reviver.cli import options
 from reviver.cli.options import RUN
 from reviver.errors import ConfigError, ReviverError
+from reviver.files.atomic import write_text
 from reviver.settings.fields import Count, Positive, Text
 
 if TYPE_CHECKING:
@@ -68,10 +70,14 @@ def check(
         return
     if not files:
         raise ConfigError("FILE is missing; see reviver check --help")
+    if missing := [file for file in files if not Path(file).exists()]:
+        raise ConfigError(f"FILE {missing[0]} does not exist")
     if out is None:
         options.leave_out("there is no --out for a table of grades", points=points)
-    if out is not None and Path(out).suffix not in ("", ".csv", ".html", ".json"):
-        raise ConfigError(f"out must end in .csv, .html or .json, or name a folder, got {out}", field="out")
+    else:
+        options.check_not_read(out, *files, *([points] if points else []))
+        if Path(out).suffix not in ("", ".csv", ".html", ".json"):
+            raise ConfigError(f"out must end in .csv, .html or .json, or name a folder, got {out}", field="out")
 
     from reviver.checker.cell_text import check_cell
     from reviver.checker.course import read_course
@@ -81,8 +87,6 @@ def check(
 
     settings = {} if course is None else read_course(course)
     worth = settings.get("points") if points is None else read_course(points, "points")
-    if out is not None:
-        options.check_not_read(out, *files, *([points] if points else []))
     cells = [Path(file) for file in files if file.endswith(".cell")]
     reports = []
     with tempfile.TemporaryDirectory(prefix="reviver-check-") as folder:
@@ -92,17 +96,15 @@ def check(
         checked = check_submissions(submissions, jobs or usable_cores(), time_limit, memory_limit, settings)
         for report in itertools.chain((check_cell(path, against) for path in cells), checked):
             reports.append(report)
-            if out is None and not common.json:
-                print(report)
-            elif not common.json and not common.quiet:  # the table has the rest
-                print(report.summary)
-    if out is not None:
-        _write(Path(out), [report.scored(worth) for report in reports])
-    results = [to_check50(report) for report in reports]
+            if not common.json and not (out and common.quiet):
+                print(report.summary if out else report)  # the table has the rest
     if common.json:
+        results = [to_check50(report) for report in reports]
         common.show(results[0] if number == 1 else {"submissions": results})
     if out is None:
         _raise_problems(reports)
+    else:
+        _write(Path(out), [report.scored(worth) for report in reports])
 
 
 def _raise_problems(reports: list["CheckReport"]) -> None:
@@ -115,37 +117,21 @@ def _raise_problems(reports: list["CheckReport"]) -> None:
 
 def _write(out: Path, reports: list["CheckReport"]) -> None:
     """Write a table of grades, a page, Gradescope's results, or a folder with the table and all pages."""
-    import json
-
     from reviver.checker import grades
-    from reviver.files.atomic import write_text
-    from reviver.files.file_errors import check_writable
 
+    writers = {".csv": grades.write_grades, ".html": grades.write_page, ".json": grades.write_gradescope}
     if out.suffix:
-        check_writable(out)
-    if out.suffix == ".csv":
-        write_text(out, grades.write_grades(reports))
-    elif out.suffix == ".json":
-        results = [grades.to_gradescope(report) for report in reports]
-        write_text(out, json.dumps(results[0] if len(results) == 1 else results, indent=2))
-    elif out.suffix == ".html":
-        write_text(out, grades.write_page(reports))
-    else:
-        (out / "students").mkdir(parents=True, exist_ok=True)
-        write_text(out / "grades.csv", grades.write_grades(reports))
-        write_text(out / "class.html", grades.write_page(reports))
-        for index, report in enumerate(reports, 1):
-            name = re.sub(r"[^\w.-]+", "_", Path(report.file).name)
-            write_text(out / "students" / f"{index:03} {name}.html", grades.write_page([report]))
+        write_text(out, writers[out.suffix](reports))
+        return
+    write_text(out / "grades.csv", grades.write_grades(reports))
+    write_text(out / "class.html", grades.write_page(reports))
+    for index, report in enumerate(reports, 1):
+        name = re.sub(r"[^\w.-]+", "_", Path(report.file).name)
+        write_text(out / "students" / f"{index:03} {name}.html", grades.write_page([report]))
 
 
 def _write_start(network: str, path: Path) -> None:
     """Write the file to fill in for `lstm` or `gan`: signatures, shapes and equations, without a solution."""
-    from importlib.resources import files
-
-    from reviver.files.file_errors import check_writable
-
     if path.exists():
         raise ConfigError(f"out must be a new file, got {path}, which exists; choose another --out", field="out")
-    check_writable(path)
-    path.write_text((files("reviver.checker") / f"my_{network}.txt").read_text(encoding="utf-8"), encoding="utf-8")
+    write_text(path, (resources.files("reviver.checker") / f"my_{network}.txt").read_text(encoding="utf-8"))
