@@ -65,7 +65,7 @@ IN_BOTH = table(
     (ROUNDING, ROUNDED, f"{LOGARITHM} && .log() -> .log().clamp(-100)"),  # as BCELoss
 )
 """Mistakes that both losses may have."""
-(SATURATING,) = table(("the loss is the saturating one, log(1 - D(G(z)))", FLAT, "as_real(logits) -> -as_fake(logits)"))
+SATURATING = Mistake("the loss is the saturating one, log(1 - D(G(z)))", FLAT, "as_real(logits) -> -as_fake(logits)")
 OF_D = table(
     ("the factor ½ is missing", MEAN, " / 2 -> "),
     ("the generated images are missing", LABELS, " + as_fake(fake).mean() -> "),
@@ -114,21 +114,21 @@ TOO_EARLY, REUSED, TARGET_SHAPE, LABELS_ABOVE_ONE, DROPPED = table(
     ("a label is above 1", SOFT),
     ("the result of a call that changes nothing by itself is dropped", RETURNS),
 )
-LOOP: tuple[tuple[str, str, str, Mistake | str], ...] = (
-    ("GD", "old", "", NEVER_CLEARED),
-    ("G", "-fake as real", "fake as real", WRONG_SIGN),
-    ("G", "-fake as fake", "fake as real", SATURATING),
-    ("G", "fake as fake", "fake as real", EXCHANGED),
-    ("G", "fake as fake", "", NO_DETACH),
-    ("G", "fake as real", "", "right"),
-    ("D", "real as real, fake as fake, fake as real", "", KEPT),
-    ("D", "real as fake", "real as real", EXCHANGED),
-    ("D", "-real as real, -fake as fake", "", WRONG_SIGN),
-    ("D", "real as real, fake as fake", "", "right"),
-    ("D", "real as real", "", "real"),
-    ("D", "fake as fake", "", "fake"),
+LOOP: tuple[tuple[str, str, Mistake | str], ...] = (
+    ("GD", "old", NEVER_CLEARED),
+    ("G", "-fake as real", WRONG_SIGN),
+    ("G", "fake as real, fake as fake", NO_DETACH),
+    ("G", "fake as real", "right"),
+    ("G", "fake as fake", EXCHANGED),
+    ("G", "-fake as fake", SATURATING),
+    ("D", "real as real, fake as fake, fake as real", KEPT),
+    ("D", "real as real, fake as fake", "right"),
+    ("D", "real as real", "real"),
+    ("D", "real as fake", EXCHANGED),
+    ("D", "-real as real, -fake as fake", WRONG_SIGN),
+    ("D", "fake as fake", "fake"),
 )
-"""What the gradient of a network shows, the first that fits: parts that are there, one that is not, and the mistake, or what is right.
+"""What the gradient of a network shows, the first that fits: parts that are there, and the mistake, or what is right.
 
 A part is the gradient of a loss for real or generated images as real or fake; an old one is of before the last step.
 """

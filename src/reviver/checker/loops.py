@@ -106,6 +106,15 @@ class LoopSettings:
         return value if isinstance(value, int | str) else getattr(self._options, name, usual)
 
 
+def values_of(names: Mapping[str, Any], given: dict[str, Any], x: Tensor) -> dict[str, Any]:
+    """Return what a loop on batches of x is given, by name: `given` by roles, the data, small numbers and options that have them."""
+    parsers = (each.parse_args([]) for each in names.values() if isinstance(each, argparse.ArgumentParser))
+    options = (each for each in names.values() if isinstance(each, argparse.Namespace))
+    loader = DataLoader(TensorDataset(x, torch.arange(len(x)) % 2), BATCH_SIZE)
+    values = {name: each for role, each in (given | {"loader": loader}).items() for name in ROLES[role].split()} | SMALL
+    return values | dict.fromkeys(ROLES["settings"].split(), LoopSettings(next(chain(options, parsers), None), values))
+
+
 def arguments_of(loop: Loop, values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments of a loop by their names, of which some may be a stand-in."""
     result = dict[str, Any]()
@@ -133,15 +142,10 @@ def run(
     which the loop ended, and the arguments that are unknown.
     """
     names, nodes, changed = loop.source.names, list(ast.walk(loop.source.tree)), dict[str, Any]()
-    loader = DataLoader(TensorDataset(x, torch.arange(len(x)) % 2), BATCH_SIZE)
-    values: dict[str, Any] = {name: each for role, each in given.items() for name in ROLES[role].split()} | SMALL
-    parsers = (each.parse_args([]) for each in names.values() if isinstance(each, argparse.ArgumentParser))
-    options = (each for each in names.values() if isinstance(each, argparse.Namespace))
-    settings = LoopSettings(next(chain(options, parsers), None), values)
-    values |= dict.fromkeys(ROLES["loader"].split(), loader) | dict.fromkeys(ROLES["settings"].split(), settings)
+    values = values_of(names, given, x)
     for name in {*names, *(each.id for each in nodes if isinstance(each, ast.Name))}:
         if isinstance(names.get(name), argparse.Namespace):
-            changed[name] = settings
+            changed[name] = values["args"]
         elif isinstance(names.get(name), StandIn | NoneType) and name.lower() in values:
             value = values[name.lower()]
             changed[name] = type(value) if value is given.get("model") and name[0].isupper() else value
@@ -150,7 +154,7 @@ def run(
         return lambda *args, **kwargs: call(name, function, *args, **kwargs)
 
     patches = [(owner, name, observed(name, getattr(owner, name))) for owner, name in (*WATCHED, *watched)]
-    patches.append((torch.utils.data, "DataLoader", lambda *args, **kwargs: loader))
+    patches.append((torch.utils.data, "DataLoader", lambda *args, **kwargs: values["loader"]))
     for text in (each.value for each in nodes if isinstance(each, ast.Constant) and isinstance(each.value, str)):
         if re.fullmatch(r"(?!/|.*\.\.)[\w./{}%-]+/[\w.{}%-]*", text):
             Path(f"{text}x").parent.mkdir(parents=True, exist_ok=True)  # for figures and logs

@@ -192,8 +192,8 @@ class GradientRecord:
         if not bool(gradient.any()):
             return gan.NO_GRADIENT if name == "G" else ""
         found = self.parts_of(name, gradient)
-        rows = [row for row in gan.LOOP if name in row[0] and {*row[1].split(", ")} <= found and row[2] not in found]
-        return rows[0][3] if rows else "other" * bool(found)
+        meanings = (each for who, parts, each in gan.LOOP if name in who and {*parts.split(", ")} <= found)
+        return next(meanings, "other" * bool(found))
 
     def parts_of(self, name: str, gradient: Tensor) -> set[str]:
         """Return the names of the known gradients that add up to this one; empty if none do."""
