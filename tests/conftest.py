@@ -41,7 +41,7 @@ MIN_MEMORY = 4 << 30
 
 
 SLOW = ("explorer", "show", "test_determinism.py", "test_portability.py")
-SLOW += ("runs/distributed", "checker", "docs", "sweep", "train")
+SLOW += ("runs", "checker", "docs", "sweep", "train")
 """Folders and files of the tests that take longest: they begin first, so that no process has such a one left at the end."""
 
 

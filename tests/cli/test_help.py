@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ MEASUREMENTS = Path(__file__).parents[2] / "docs" / "measurements"
 GROUPS = sorted({words[:length] for words in COMMANDS for length in range(len(words))})
 
 
+@cache
 def help_of(*words: str) -> str:
     with contextlib.redirect_stdout(io.StringIO()) as output, contextlib.redirect_stderr(output):
         assert main([*words, "--help"]) == 0
@@ -201,14 +203,14 @@ def test_examples_run(words: tuple[str, ...], example_folder: Path) -> None:
 
 
 def test_completion(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for shell in ("bash", "zsh", "fish"):
-        script = build_app().generate_completion(shell=shell)
+    scripts = {shell: build_app().generate_completion(shell=shell) for shell in ("bash", "zsh", "fish")}
+    for script in scripts.values():
         for word in ("interpolate", "hidden-dropout", "recall-100000"):
             assert word in script
 
     monkeypatch.chdir(tmp_path)
     Path("my_run").mkdir()
-    Path("script").write_text(build_app().generate_completion(shell="bash"))
+    Path("script").write_text(scripts["bash"])
     typed = "COMP_WORDS=(reviver plot my) COMP_CWORD=2; _reviver; echo words: ${COMPREPLY[@]}; complete -p reviver"
     found = subprocess.run(
         ["bash", "-c", f"source ./script; {typed}"], capture_output=True, text=True, check=True
