@@ -76,6 +76,9 @@ RIGHT_LSTMS = {
     f"&& {X_T} -> self.embedding(x[:, t, 0].long())",
     "seq_length counts what is recalled": "range(self.seq_length) -> range(self.seq_length - 1) && class LSTM(nn.Module): -> "
     "def main(config):\n    return LSTM(config.length + 1, 1, 128, 10, 128)\n\nclass LSTM(nn.Module):",
+    "1 as no digit": f"{EMBEDDING} && torch.randn(input_dim, -> torch.randn(num_hidden // 4, && {X_T} -> self.embedding(x[:, t].long()) "
+    "&& c = g * i + c * f -> is_there = x[:, t, None] != 1; c = torch.where(is_there, g * i + c * f, c) && h = torch.tanh(c) * o -> "
+    "h = torch.where(is_there, torch.tanh(c) * o, h)",
     "three biases of each gate": "setattr(self, f'b_{gate}', nn.Parameter(torch.zeros(1, num_hidden))) -> "
     "setattr(self, f'{gate}x', nn.Linear(input_dim, num_hidden)); setattr(self, f'{gate}h', nn.Linear(num_hidden, num_hidden)); "
     "setattr(self, f'b_{gate}', nn.Parameter(torch.zeros(num_hidden))) && "
@@ -165,6 +168,10 @@ WRONG_LSTMS = {
 }
 WRONG_LSTMS_TOO = {
     "super().__init__() -> super().__init__(); self.gates = [nn.Linear(num_hidden, num_hidden) for _ in range(4)] && nn.Parameter( -> (": (
+        "the weights are no parameters, so that no optimizer can change them"
+    ),
+    "nn.Parameter( -> ( && super().__init__() -> super().__init__(); self.gates = nn.Module(); self.gates.__dict__.update("
+    "(name, nn.Parameter(torch.ones(num_hidden, 1)).T) for name in 'ifgo')": (
         "the weights are no parameters, so that no optimizer can change them"
     ),
     "setattr(self, f -> self.__dict__.setdefault(f && self.W_ph, self.b_p = -> self.__dict__['W_ph'], self.__dict__['b_p'] =": (
@@ -318,5 +325,6 @@ RIGHT_CELLS = {
     "&& self.out(hidden), hidden, cell -> hidden, cell",
     "an optional pair": "class LSTM -> class LSTMCell && x, prev_hidden, prev_cell) -> x, hx=None) && both = -> prev_hidden, "
     "prev_cell = hx; both = && return self.out(hidden), hidden, cell -> return hidden, cell",
+    "a pair and a mask": "x, prev_hidden, prev_cell) -> x, hx, mask=None) && both = -> prev_hidden, prev_cell = hx; both =",
     "c before h": "prev_hidden, prev_cell) -> c, prev_hidden) && prev_cell + -> c + && hidden, cell -> cell, hidden",
 }

@@ -22,8 +22,8 @@ PIECES = (*LSTM_PIECES, *GAN_PIECES)
 SIGNATURES = {("x", "state", "w"): "lstm_step", ("G", "D", "opt_G", "opt_D", "real", "z"): "gan_step"}
 """Parameters by which a function of another name is recognized."""
 CLASSES = {
-    "LSTM": r"^(?!.*(cell|peep|bilstm|bi_lstm|gate|layer|dataset)).*(lstm|rnn)",
-    "LSTMCell": r"^(?!.*peep).*(lstm|rnn).*cell|^cell$",
+    "LSTM": r"^(?!.*(cell|peep|bilstm|bi_lstm|gate|layer|dataset|tree)).*(lstm|rnn)",
+    "LSTMCell": r"^(?!.*(peep|tree)).*(lstm|rnn).*cell|^cell$",
     "Recaller": "^recaller$",
     "Generator": r"^(?!.*(dataset|loader)).*(generator|^gen(net)?$|^g$|^netg$|^gnet$)",
     "Discriminator": r"discriminator|^disc?(net)?$|^d$|^netd$|^dnet$|critic",

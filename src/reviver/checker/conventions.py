@@ -22,7 +22,7 @@ ARGUMENTS = {
     "cpu": r"^dev",
     "B": r"batch|^bsz?$|^b$",
     "T": r"seq|len|step|time|^t$|^sl$",
-    "C": r"(^|_)n?(out|class|cls|label|target|vocab|tag)|^[co](_|$)",
+    "C": r"(^|_)n?(out|class|cls|label|target|vocab|token|tag)|^[co](_|$)",
     "H": r"hid|unit|neuron|lstm|rnn|state|d_model|^h(_|$)",
     "I": r"(^|_)n?(in(?!it|t)|emb|feat)|^[xdi](_|$)",
     "Z": r"latent|noise|^n?z|^dim(_z)?$|^in(put)?_(dim|size|features)$",
@@ -135,7 +135,8 @@ def build_module(cls: Callable[..., Any], keys: tuple[str, ...], values: Mapping
 def loose_tensors(module: nn.Module) -> dict[str, Tensor]:
     """Return the tensors with a gradient that a module holds beside its parameters, also in lists, dictionaries and layers."""
     found, known = dict[str, Tensor](), set(map(id, module.parameters()))
-    values = [(name, value) for name, value in vars(module).items() if not name.startswith("_")]
+    held = [(f"{path}." * bool(path), vars(each)) for path, each in module.named_modules()]
+    values = [(path + name, each) for path, names in held for name, each in names.items() if not name.startswith("_")]
     for name, value in values:  # which grows
         if isinstance(value, Tensor) and value.requires_grad and id(value) not in known:
             found[name] = value

@@ -73,11 +73,10 @@ class SubmittedCell(NamedTuple):
         """Return what the cell returns, without an output."""
         sizes = sizes_for(self.cls, LSTMSizes(B=len(x), I=x.shape[1], H=state[0].shape[1], T=1))
         cell = build_module(self.cls, LSTM_KEYS, sizes._asdict())
-        _, second, *third = (name.lower() for name in inspect.signature(cell.forward).parameters)
-        is_split = len(third) == 1
-        order = -1 if is_split and "c" in second and "h" not in second else 1
+        first, *second = (each.name.lower() for each in state_arguments(cell))
+        order = -1 if second and "c" in first and "h" not in first else 1
         weights = self.layout.assemble(cell, w, sample(31, sizes.C, sizes.H), sample(32, sizes.C))
-        result = functional_call(cell, weights, (x, *state[::order]) if is_split else (x, state))
+        result = functional_call(cell, weights, (x, *state[::order]) if second else (x, state))
         if isinstance(result, tuple | list) and all(isinstance(each, Tensor) for each in result):
             result = result[-2:][::order]
         return result
@@ -185,7 +184,8 @@ class Reading(NamedTuple):
             x = sample(30, B, time, I)
             return x, x
         rng = torch.Generator().manual_seed(30)
-        digits = torch.randint(1, min(len(self.table), 10), (B, time, 1), generator=rng)  # 0 may stand for no digit
+        lowest = 2 if len(self.table) > 4 else 1  # 0 and 1 may stand for no digit
+        digits = torch.randint(lowest, min(len(self.table), 10), (B, time, 1), generator=rng)
         return digits, self.table[digits[:, :, 0]]
 
     def weights(self) -> tuple[LSTMWeights, Tensor, Tensor]:
