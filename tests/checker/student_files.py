@@ -167,6 +167,10 @@ WRONG_LSTMS = {
     "the output gate is added to tanh(c), not multiplied": "torch.tanh(c) * o -> torch.tanh(c) + o",
 }
 WRONG_LSTMS_TOO = {
+    f"x_t = {X_T} -> x = {X_T}; x_t = x": "the loop overwrites its index, or the sequence that it reads",
+    "for t in range -> for i in range && x[:, t] -> x[:, i] && o = torch.sigmoid(x_t -> o = torch.sigmoid(x[:, i, None]": (
+        "the loop overwrites its index, or the sequence that it reads"
+    ),
     "super().__init__() -> super().__init__(); self.gates = [nn.Linear(num_hidden, num_hidden) for _ in range(4)] && nn.Parameter( -> (": (
         "the weights are no parameters, so that no optimizer can change them"
     ),

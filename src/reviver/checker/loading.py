@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 from unittest.mock import MagicMock
 
+import torch
 from torch import Tensor, nn
 
 from reviver.checker.pieces import describe, is_library
@@ -91,6 +92,7 @@ def prepare() -> list[str]:
 CHANGES: tuple[tuple[Any, str, Any], ...] = (
     (socket.socket, "connect", refuse),
     (argparse.ArgumentParser, "error", lambda parser, message: None),  # options that are required
+    (torch, "set_default_tensor_type", lambda kind: None),  # the check chooses float32 or float64
     *((owner, "cuda", lambda owner, *args, **options: owner) for owner in (Tensor, nn.Module)),
 )
 """What is another thing in this process: owner, name and value."""

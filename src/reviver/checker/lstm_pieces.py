@@ -376,7 +376,8 @@ def check_sequence(names: Namespace) -> str:
         shown = {form.name: describe(error) for (form, _), error in first.items()}
         known = ", ".join(f"{size} = {number}" for size, number in usual._asdict().items())
         texts = [f"for {name}: {shown[name]}" for name in ("[B, T, I]", "[B, T]")]
-        raise Failure(f"forward raises for every x ({known}); {'; '.join(texts)}")
+        mistake = wrong.LOST if overwrites(names, cls) else None
+        raise Failure(f"forward raises for every x ({known}); {'; '.join(texts)}", mistake)
     form = next(form for (form, _), error in first.items() if error is problem)
     raise Unclear(
         f"no way of calling {cls.__name__} works; with x {form.name}: {describe(problem)}",
@@ -524,6 +525,21 @@ def is_called_as_usual(cls: Any, error: Exception) -> bool:
     is_whole = not any(isinstance(forward.__globals__.get(name), StandIn) for name in forward.__code__.co_names)
     is_plain = len(inspect.signature(forward).parameters) == 2 and set("THC") <= set(sizes_of(cls))
     return is_inside and is_whole and is_plain
+
+
+def overwrites(names: Namespace, cls: type) -> bool:
+    """Return whether a loop over an index sets it again, or sets the sequence to the step that the index reads: x = x[t]."""
+    classes = [
+        each for source in names["*sources"] for each in source.tree.body if getattr(each, "name", "") == cls.__name__
+    ]
+    loops = [each for node in classes for each in ast.walk(node) if isinstance(each, ast.For)]
+    for loop in loops:
+        index = ast.unparse(loop.target)
+        for node in (each for each in ast.walk(loop) if isinstance(each, ast.Assign)):
+            name, value = ast.unparse(node.targets[0]), ast.unparse(node.value)
+            if name == index or re.match(rf"{re.escape(name)}\[[^]]*\b{index}\b", value):
+                return True
+    return False
 
 
 def lacks_attribute(names: Namespace, cls: Callable[..., Any], error: AttributeError) -> bool:
