@@ -154,7 +154,10 @@ def test_a_class_of_folders_becomes_pages_and_results(files: Path, capsys: pytes
     )
     rows = {row["file"]: row for row in csv.DictReader(Path("results/grades.csv").read_text().splitlines())}
     assert (rows["ada"]["points"], rows["ada"]["sequence"], rows["ada"]["dropout"]) == ("6", "4", "")
-    assert rows["ada"]["not understood"] == "initialization: is not found; dropout: is not found"
+    assert (rows["ada"]["remarks"], rows["ada"]["not understood"]) == (
+        "initialization: the weights are standard normal",
+        "dropout: is not found",
+    )
     assert rows["ben"]["not understood"].startswith("defines no piece of an assignment; classes: Peephole; ")
     assert rows["eve"]["not understood"].startswith("takes more than 5 seconds; let it end by itself")
     assert (rows["fay"]["points"], rows["fay"]["sequence"]) == ("", "")

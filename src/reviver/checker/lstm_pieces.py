@@ -709,7 +709,14 @@ def check_learning(names: Namespace) -> str:
 
 LSTM_PIECES = (
     Piece("lstm_step", "lstm", ("lstm_step", "LSTMCell"), (), wrong.STEP, check_step),
-    Piece("initialization", "lstm", ("reset_weights", "LSTMCell", "Recaller"), (), wrong.STEP, check_initialization),
+    Piece(
+        "initialization",
+        "lstm",
+        ("reset_weights", "LSTMCell", "Recaller", "LSTM"),
+        (),
+        wrong.STEP,
+        check_initialization,
+    ),
     Piece("sequence", "lstm", ("Recaller", "LSTM"), ("lstm_step",), wrong.NETWORK, check_sequence),
     Piece("dropout", "lstm", ("Recaller",), ("sequence",), wrong.NETWORK, check_dropout),
     Piece("training", "lstm", ("update", "LSTM loop"), (), wrong.TRAIN, check_training),
