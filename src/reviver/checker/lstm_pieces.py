@@ -372,7 +372,7 @@ def check_sequence(names: Namespace) -> str:
         raise Failure(describe(problem), mistake) from problem
     if is_own or isinstance(problem, Unclear):
         raise problem
-    if is_called_as_usual(cls, problem):
+    if is_called_as_usual(names, cls, problem):
         shown = {form.name: describe(error) for (form, _), error in first.items()}
         known = ", ".join(f"{size} = {number}" for size, number in usual._asdict().items())
         texts = [f"for {name}: {shown[name]}" for name in ("[B, T, I]", "[B, T]")]
@@ -516,11 +516,11 @@ def mistake_of(names: Namespace, cls: Callable[..., Any], error: Exception) -> M
     return wrong.CHANGED_LEAF if "a leaf Variable that requires grad" in str(error) else None
 
 
-def is_called_as_usual(cls: Any, error: Exception) -> bool:
-    """Return whether no call can be right: forward itself raises the error, takes x alone, and its class says all its sizes."""
+def is_called_as_usual(names: Namespace, cls: Any, error: Exception) -> bool:
+    """Return whether no call can be right: forward of an LSTM itself raises, takes x alone, and its class says all its sizes."""
     forward = cls.forward
-    if isinstance(error, NameError | AttributeError):  # what is missing may be somewhere else
-        return False
+    if isinstance(error, NameError | AttributeError) or "sigmoid" not in unparsed(names).lower():
+        return False  # what is missing may be somewhere else; a network without gates is no LSTM
     is_inside = any(frame.name == "forward" for frame in traceback.extract_tb(error.__traceback__))
     is_whole = not any(isinstance(forward.__globals__.get(name), StandIn) for name in forward.__code__.co_names)
     is_plain = len(inspect.signature(forward).parameters) == 2 and set("THC") <= set(sizes_of(cls))
