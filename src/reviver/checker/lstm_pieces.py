@@ -375,9 +375,10 @@ def check_sequence(names: Namespace) -> str:
     if is_called_as_usual(names, cls, problem):
         shown = {form.name: describe(error) for (form, _), error in first.items()}
         known = ", ".join(f"{size} = {number}" for size, number in usual._asdict().items())
-        texts = [f"for {name}: {shown[name]}" for name in ("[B, T, I]", "[B, T]")]
+        texts = {shown[name]: name for name in ("[B, T]", "[B, T, I]")}  # once, if they are the same
         mistake = wrong.LOST if overwrites(names, cls) else None
-        raise Failure(f"forward raises for every x ({known}); {'; '.join(texts)}", mistake)
+        each = "; ".join(f"for {name}: {text}" for text, name in texts.items())
+        raise Failure(f"forward raises for every x ({known}); {each}", mistake)
     form = next(form for (form, _), error in first.items() if error is problem)
     raise Unclear(
         f"no way of calling {cls.__name__} works; with x {form.name}: {describe(problem)}",
