@@ -216,7 +216,11 @@ def test_an_lstm_that_raises_for_every_x_is_wrong_if_no_call_of_it_can_be_meant_
     assert outcome.text.startswith(
         "forward raises for every x (B = 6, T = 5, I = 3, H = 8, C = 7); for [B, T, I]: line 20: IndexError"
     )
-    for other in ("forward(self, x) -> forward(self, x, words)", "torch.sigmoid -> torch.tanh"):
+    for other in (
+        "forward(self, x) -> forward(self, x, words)",
+        "torch.sigmoid -> torch.tanh",
+        "self.device) -> torch.cuda.current_device())",
+    ):
         assert check(files.LSTM, f"{edits} && {other}")["sequence"].status == "unclear"
 
 

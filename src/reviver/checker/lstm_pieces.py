@@ -44,6 +44,8 @@ from reviver.text import short_repr
 NUM_CLASSES = 10
 STATE = re.compile(r"^[hc](\d|_|x|$)|state|hidden|init|cell")
 """Names of the arguments of forward that may be the state before the first step."""
+ELSEWHERE = "(?i)cuda|nvidia|device|StandIn"
+"""Words in errors of what is not on this machine."""
 UNUSABLE = "UnboundLocalError|NoneType|Boolean value of Tensor"
 """Errors of a forward that takes a state and cannot use any."""
 EPOCHS, BATCH_SIZE = 20, 128
@@ -520,8 +522,10 @@ def mistake_of(names: Namespace, cls: Callable[..., Any], error: Exception) -> M
 def is_called_as_usual(names: Namespace, cls: Any, error: Exception) -> bool:
     """Return whether no call can be right: forward of an LSTM itself raises, takes x alone, and its class says all its sizes."""
     forward = cls.forward
-    if isinstance(error, NameError | AttributeError) or "sigmoid" not in unparsed(names).lower():
-        return False  # what is missing may be somewhere else; a network without gates is no LSTM
+    if isinstance(error, NameError | AttributeError | AssertionError) or re.search(ELSEWHERE, str(error)):
+        return False  # what is missing may be somewhere else, and a network may assert sizes
+    if "sigmoid" not in unparsed(names).lower():  # without gates it is no LSTM
+        return False
     is_inside = any(frame.name == "forward" for frame in traceback.extract_tb(error.__traceback__))
     is_whole = not any(isinstance(forward.__globals__.get(name), StandIn) for name in forward.__code__.co_names)
     is_plain = len(inspect.signature(forward).parameters) == 2 and set("THC") <= set(sizes_of(cls))
