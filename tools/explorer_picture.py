@@ -12,7 +12,7 @@ PICTURE = Path(__file__).parents[1] / "docs" / "pictures" / "explorer.png"
 WIDTH, HEIGHT = 1200, 1530
 VIEWS = ("#train", "#latent")
 TRAINING_MS = 3000
-"""How long the panel Train trains before its picture is taken: most of its 100 epochs on an idle machine."""
+"""How long the panel Train trains before its picture is taken: 100 epochs on an idle machine."""
 PALETTE = 128
 """Colors, for a small file."""
 
@@ -29,7 +29,7 @@ def take_picture(page_file: Path) -> Image.Image:
             if view == "#train":
                 page.get_by_role("button", name="Start").click()
                 page.wait_for_timeout(TRAINING_MS)
-            page.locator(".panel-body").evaluate("(body) => scrollTo(0, body.getBoundingClientRect().top - 24)")
+            page.evaluate("scrollTo(0, 0)")
             page.wait_for_timeout(300)
             pictures.append(Image.open(io.BytesIO(page.screenshot())).convert("RGB"))
             page.close()
