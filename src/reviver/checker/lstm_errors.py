@@ -1,0 +1,87 @@
+"""What the error says that a submitted LSTM raises: a mistake, or that it may have been called in a wrong way."""
+
+import ast
+import inspect
+import re
+import traceback
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from torch import nn
+
+from reviver.checker import lstm_mistakes as wrong
+from reviver.checker.loading import StandIn
+from reviver.checker.lstm_reading import sizes_of
+from reviver.checker.pieces import Mistake, Namespace, Unclear, is_library, unparsed
+
+ELSEWHERE = "(?i)cuda|nvidia|device|StandIn"
+"""Words in errors of what is not on this machine."""
+
+
+def furthest(errors: Iterable[Exception]) -> Exception:
+    """Return the error that says most: of the attempt that came furthest in the code, the first of several."""
+
+    def depth(error: Exception) -> int:
+        frames = traceback.extract_tb(error.__traceback__)
+        lines = [frame.lineno or 0 for frame in frames if not is_library(frame.filename)]
+        return 10**6 * isinstance(error, Unclear) + max(lines, default=0)
+
+    return max(errors, key=depth)
+
+
+def mistake_of(names: Namespace, cls: Callable[..., Any], error: Exception) -> Mistake | None:
+    """Return the mistake that an error of a network shows, however it is called; None if the call may be wrong."""
+    if isinstance(error, AttributeError) and lacks_attribute(names, cls, error):
+        return wrong.NOT_SET
+    if type(error) is NameError and lacks_name(names, error.name or ""):
+        return wrong.NOT_DEFINED
+    return wrong.CHANGED_LEAF if "a leaf Variable that requires grad" in str(error) else None
+
+
+def is_called_as_usual(names: Namespace, cls: Any, error: Exception) -> bool:
+    """Return whether no call can be right: forward of an LSTM itself raises, takes x alone, and its class says all its sizes."""
+    forward = cls.forward
+    if isinstance(error, NameError | AttributeError | AssertionError) or re.search(ELSEWHERE, str(error)):
+        return False  # what is missing may be somewhere else, and a network may assert sizes
+    if "sigmoid" not in unparsed(names).lower():  # without gates it is no LSTM
+        return False
+    is_inside = any(frame.name == "forward" for frame in traceback.extract_tb(error.__traceback__))
+    is_whole = not any(isinstance(forward.__globals__.get(name), StandIn) for name in forward.__code__.co_names)
+    is_plain = len(inspect.signature(forward).parameters) == 2 and set("THC") <= set(sizes_of(cls))
+    return is_inside and is_whole and is_plain
+
+
+def overwrites(names: Namespace, cls: type) -> bool:
+    """Return whether a loop over an index sets it again, or sets the sequence to the step that the index reads: x = x[t]."""
+    classes = [
+        each for source in names["*sources"] for each in source.tree.body if getattr(each, "name", "") == cls.__name__
+    ]
+    loops = [each for node in classes for each in ast.walk(node) if isinstance(each, ast.For)]
+    for loop in loops:
+        index = ast.unparse(loop.target)
+        for node in (each for each in ast.walk(loop) if isinstance(each, ast.Assign)):
+            name, value = ast.unparse(node.targets[0]), ast.unparse(node.value)
+            if name == index or re.match(rf"{re.escape(name)}\[[^]]*\b{index}\b", value):
+                return True
+    return False
+
+
+def lacks_attribute(names: Namespace, cls: Callable[..., Any], error: AttributeError) -> bool:
+    """Return whether a network reads an attribute of its own that is not there yet, and nothing else may set."""
+    if type(error.obj) is not cls or getattr(cls, "__bases__", ()) != (nn.Module,):
+        return False
+    is_new = any(frame.name == "__init__" for frame in traceback.extract_tb(error.__traceback__))
+    return is_new or not re.search(rf"\.{error.name}\b[^=\n]* = ", unparsed(names))
+
+
+def lacks_name(names: Namespace, name: str) -> bool:
+    """Return whether nothing in a submission, outside functions and classes, defines a name or may import it.
+
+    A notebook may define it in a cell that is no Python, so that this is not known.
+    """
+    sources, functions = names.get("*sources", ()), (ast.FunctionDef, ast.ClassDef)
+    if any(source.names["__file__"].endswith(".ipynb") for source in sources):
+        return False
+    top = [each for source in sources for each in source.tree.body]
+    text = "\n".join(f"{each.name} = 0" if isinstance(each, functions) else ast.unparse(each) for each in top)
+    return not re.search(rf"\b({name}|import \*)(?!\w)", text) and f"global {name}" not in unparsed(names)
