@@ -67,7 +67,6 @@ RIGHT_LSTMS = {
     "on a GPU": "self.device = seq -> self.unused = seq && device=self.device -> device='cuda' && * o -> * o.cuda()"
     f" && {RETURN} -> assert h.device.type != 'cuda'; {RETURN}",
     "a log that is missing": "super().__init__() -> super().__init__(); self.log = SummaryWriter(); self.log[0] = 1",
-    "on the GPU of x": "device=self.device -> device=x.get_device()",
     "step by step": f"x_t = {X_T} -> x_t = x && for t in range(self.seq_length): -> if True: && h = torch.zeros(self.batch_size, "
     "self.num_hidden, device=self.device) -> h = getattr(self, 'h', torch.zeros(self.batch_size, self.num_hidden)) && "
     "c = torch.zeros(self.batch_size, self.num_hidden, device=self.device) -> c = getattr(self, 'c', torch.zeros_like(h)); "

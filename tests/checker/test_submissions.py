@@ -124,6 +124,10 @@ def test_a_new_file_waits_to_be_written(network: str, files: Path, capsys: pytes
         ("a.py --start lstm", "FILE must be left out, since --start writes a new file"),
         ("a.py --points points.toml", "--points must be left out, since there is no --out for a table of grades"),
         ("a.py --out grades.xlsx", "--out must end in .csv, .html or .json, or name a folder, got grades.xlsx"),
+        (
+            "a.py --out a.py/g.csv",
+            "a.py/g.csv: cannot be written (Not a directory); a part of this path is a file; choose another folder",
+        ),
         ("a.py --course half.toml", "--course half.toml: half must be true or false, got 1"),
         ("a.py --out g.csv --points gone.toml", "--points gone.toml cannot be read (No such file or directory)"),
         ("a.py --out g.csv --points wrong.toml", "--points wrong.toml: lstm_stop is unknown; did you mean lstm_step?"),

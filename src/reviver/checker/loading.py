@@ -99,7 +99,6 @@ CHANGES: tuple[tuple[Any, str, Any], ...] = (
 TEXTS = {
     r"""(?<![=!]=)(?<![=!]= )(["'])(cuda|mps)(?=[:"'])""": r"\1cpu",  # but not where a device is compared
     r"torch\.cuda\.(?=\w+Tensor\b)": "torch.",
-    r"\.get_device\(\)": ".device",
     r"(loss\w*)\.data\[0\]": r"\1.item()",  # of torch 0.3
 }
 """What is replaced in the text of a file."""

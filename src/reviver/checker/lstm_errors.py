@@ -4,18 +4,41 @@ import ast
 import inspect
 import re
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import torch
 from torch import nn
 
 from reviver.checker import lstm_mistakes as wrong
+from reviver.checker.conventions import Form, LSTMSizes
 from reviver.checker.loading import StandIn
 from reviver.checker.lstm_reading import sizes_of
-from reviver.checker.pieces import Mistake, Namespace, Unclear, is_library, unparsed
+from reviver.checker.pieces import Failure, Mistake, Namespace, Unclear, describe, is_library, unparsed
 
 ELSEWHERE = "(?i)cuda|nvidia|device|StandIn"
 """Words in errors of what is not on this machine."""
+
+
+def judge_errors(names: Namespace, cls: Any, errors: Mapping[tuple[Form, torch.dtype], Exception]) -> Exception:
+    """Return what to raise for a network that raised an error in each form of its input: a Failure, or Unclear."""
+    problem, usual = furthest(errors.values()), LSTMSizes()
+    if mistake := mistake_of(names, cls, problem):
+        return Failure(describe(problem), mistake)
+    if "Recaller" in names or isinstance(problem, Unclear):
+        return problem
+    if is_its_own(names, cls, problem):
+        shown = {form.name: describe(error) for (form, _), error in errors.items()}
+        known = ", ".join(f"{size} = {number}" for size, number in usual._asdict().items())
+        texts = {shown[name]: name for name in ("[B, T]", "[B, T, I]")}  # once, if they are the same
+        each = "; ".join(f"for {name}: {text}" for text, name in texts.items())
+        is_lost = "IndexError" in shown["[B, T, I]"] and overwrites(names, cls)
+        return Failure(f"forward raises for every x ({known}); {each}", wrong.LOST if is_lost else None)
+    form = next(form for (form, _), error in errors.items() if error is problem)
+    return Unclear(
+        f"no way of calling {cls.__name__} works; with x {form.name}: {describe(problem)}",
+        "write forward(x) for x [batch, time] or [batch, time, inputs], which returns [batch, classes]",
+    )
 
 
 def furthest(errors: Iterable[Exception]) -> Exception:
@@ -38,8 +61,8 @@ def mistake_of(names: Namespace, cls: Callable[..., Any], error: Exception) -> M
     return wrong.CHANGED_LEAF if "a leaf Variable that requires grad" in str(error) else None
 
 
-def is_called_as_usual(names: Namespace, cls: Any, error: Exception) -> bool:
-    """Return whether no call can be right: forward of an LSTM itself raises, takes x alone, and its class says all its sizes."""
+def is_its_own(names: Namespace, cls: Any, error: Exception) -> bool:
+    """Return whether an error is not due to the call: forward of an LSTM raises it, takes x alone, and the class says all its sizes."""
     forward = cls.forward
     if isinstance(error, NameError | AttributeError | AssertionError) or re.search(ELSEWHERE, str(error)):
         return False  # what is missing may be somewhere else, and a network may assert sizes
@@ -58,10 +81,10 @@ def overwrites(names: Namespace, cls: type) -> bool:
     ]
     loops = [each for node in classes for each in ast.walk(node) if isinstance(each, ast.For)]
     for loop in loops:
-        index = ast.unparse(loop.target)
+        index = re.escape(ast.unparse(loop.target))
         for node in (each for each in ast.walk(loop) if isinstance(each, ast.Assign)):
             name, value = ast.unparse(node.targets[0]), ast.unparse(node.value)
-            if name == index or re.match(rf"{re.escape(name)}\[[^]]*\b{index}\b", value):
+            if re.escape(name) == index or re.match(rf"{re.escape(name)}\[[^]]*\b{index}\b", value):
                 return True
     return False
 

@@ -138,7 +138,7 @@ def sums_to_one(values: Tensor) -> bool:
 
 
 def sizes_of(cls: Callable[..., Any]) -> str:
-    """Return which of H, I and C the constructor of a network takes."""
+    """Return which sizes the constructor of a network takes."""
     parameters = inspect.signature(cls).parameters.values()
     takes_all = any(each.kind == each.VAR_KEYWORD or stands_for(each.name, ["settings"]) for each in parameters)
     return "HI" * takes_all + "".join(stands_for(each.name, LSTM_KEYS) for each in parameters)

@@ -18,7 +18,7 @@ from reviver.checker import lstm_mistakes as wrong
 from reviver.checker.compare import Program, Quantities, compare, derivatives, sample, upstream
 from reviver.checker.conventions import FORMS, Form, LSTMSizes
 from reviver.checker.layout import LETTERS, Layout, by_name, count
-from reviver.checker.lstm_errors import furthest, is_called_as_usual, mistake_of, overwrites
+from reviver.checker.lstm_errors import furthest, judge_errors
 from reviver.checker.lstm_reading import Reading, read_network, sizes_of, starts, state_arguments
 from reviver.checker.pieces import Failure, Namespace, Unclear, describe, unparsed
 from reviver.lstm.cell import LSTMWeights
@@ -61,23 +61,7 @@ def check_sequence(names: Namespace) -> str:
         remarks += ["it works only for 128 sequences at a time"] * (sizes.B == 128)
         remarks += ["it works in float32 only"] * (dtype == torch.float32)
         return "\n".join(["logits and gradients over time agree with the equations", *remarks])
-    problem, cls = furthest(first.values()), names.get("Recaller") or names["LSTM"]
-    if mistake := mistake_of(names, cls, problem):
-        raise Failure(describe(problem), mistake) from problem
-    if is_own or isinstance(problem, Unclear):
-        raise problem
-    if is_called_as_usual(names, cls, problem):
-        shown = {form.name: describe(error) for (form, _), error in first.items()}
-        known = ", ".join(f"{size} = {number}" for size, number in usual._asdict().items())
-        texts = {shown[name]: name for name in ("[B, T]", "[B, T, I]")}  # once, if they are the same
-        mistake = wrong.LOST if overwrites(names, cls) else None
-        each = "; ".join(f"for {name}: {text}" for text, name in texts.items())
-        raise Failure(f"forward raises for every x ({known}); {each}", mistake)
-    form = next(form for (form, _), error in first.items() if error is problem)
-    raise Unclear(
-        f"no way of calling {cls.__name__} works; with x {form.name}: {describe(problem)}",
-        "write forward(x) for x [batch, time] or [batch, time, inputs], which returns [batch, classes]",
-    )
+    raise judge_errors(names, names.get("Recaller") or names["LSTM"], first)
 
 
 def compare_readings(names: Namespace, readings: Sequence[Reading], tolerance: float) -> Reading:
@@ -188,7 +172,7 @@ def check_again(names: Namespace, reading: Reading) -> list[str]:
 
 
 def check_start(reading: Reading, module: nn.Module, first: Tensor) -> list[str]:
-    """Return a remark if a state that is given before the first step, if forward takes one, has not its effect."""
+    """Return a remark if forward takes a state before the first step, but not as the equations do. Raises Failure if it can use none."""
     x, weights, sizes = reading.examples(reading.sizes.T), reading.weights(), reading.sizes
     results, errors, number = list[Tensor](), list[Exception](), len(state_arguments(module))
     for start in starts(sample(50, 2, sizes.B, sizes.H), number) if number in (1, 2) else ():

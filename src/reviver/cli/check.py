@@ -14,6 +14,7 @@ from reviver.cli import options
 from reviver.cli.options import RUN
 from reviver.errors import ConfigError, ReviverError
 from reviver.files.atomic import write_text
+from reviver.files.file_errors import check_writable
 from reviver.settings.fields import Count, Positive, Text
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ def check(
         options.check_not_read(out, *files, *([points] if points else []))
         if Path(out).suffix not in ("", ".csv", ".html", ".json"):
             raise ConfigError(f"out must end in .csv, .html or .json, or name a folder, got {out}", field="out")
+        check_writable(Path(out) if Path(out).suffix else Path(out, "grades.csv"))
 
     from reviver.checker.cell_text import check_cell
     from reviver.checker.course import read_course
