@@ -19,7 +19,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 from benchmarks.lstm_operator import DROPOUT, SHAPES, Shape, step, time_each
 from benchmarks.measure import alternate, machine, ratio, summary
 from reviver import LSTM, RNN
-from reviver.lstm import kernel
+from reviver.recurrent import kernel
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.lstm_network import CELLS
 from reviver.train.lstm.training import train

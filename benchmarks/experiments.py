@@ -24,8 +24,7 @@ from reviver.data.build import build_task
 from reviver.data.images.image_set import from_pixels
 from reviver.data.images.named import read_small_mnist
 from reviver.gan.sampling import generate_samples
-from reviver.lstm.classifier import LSTMClassifier
-from reviver.lstm.scoring import score
+from reviver.recurrent.classifier import LSTMClassifier
 from reviver.run import load
 from reviver.runs.folder import RunFolder
 from reviver.settings.gan import GANConfig
@@ -33,6 +32,7 @@ from reviver.settings.lstm import LSTMConfig
 from reviver.settings.parts import Parts
 from reviver.train.gan import training as gan
 from reviver.train.lstm import training as lstm
+from reviver.train.lstm.scoring import score
 
 ROOT = Path(__file__).parents[1]
 DEFINITIONS = ROOT / "web" / "src" / "panels" / "train" / "experiments.json"

@@ -19,9 +19,9 @@ import numpy as np
 import torch
 
 from benchmarks.measure import alternate, machine, ratio, summary
-from reviver.lstm import kernel
-from reviver.lstm.cell import LSTMState, lstm_step
-from reviver.lstm.layer import LSTM
+from reviver.recurrent import kernel
+from reviver.recurrent.lstm import LSTM
+from reviver.recurrent.lstm_step import LSTMState, lstm_step
 from reviver.settings.fields import Precision
 
 DROPOUT = 0.5

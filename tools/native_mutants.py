@@ -18,13 +18,13 @@ from typing import NamedTuple
 import pytest
 import torch
 
-from reviver.lstm.kernel.library import KERNEL
-from reviver.lstm.kernel.native import FLAGS, compile_library
+from reviver.recurrent.kernel.library import KERNEL
+from reviver.recurrent.kernel.native import FLAGS, compile_library
 
 ROOT = Path(__file__).parents[1]
 TESTS = "float64 or in_bf16 or thread_count or share_the_units or denormal"
-"""Tests of tests/lstm/test_kernel.py that run."""
-AMX = f"-include {ROOT / 'tests/lstm/amx_emulation.h'}"
+"""Tests of tests/recurrent/test_kernel.py that run."""
+AMX = f"-include {ROOT / 'tests/recurrent/amx_emulation.h'}"
 SECONDS = 600
 """Time after which a mutant that hangs is ended; an endless loop counts as noticed."""
 
@@ -114,7 +114,7 @@ def run_tests(source: Path) -> None:
     options = ["-x", "--tb=no", "-p", "no:cacheprovider", "--hypothesis-profile=mutants", "-k", TESTS]
     with Path(os.devnull).open("w", encoding="utf-8") as nothing:
         sys.stdout = sys.stderr = nothing
-        code = pytest.main([*options, str(ROOT / "tests/lstm/test_kernel.py")])
+        code = pytest.main([*options, str(ROOT / "tests/recurrent/test_kernel.py")])
     os._exit(int(code))
 
 

@@ -13,18 +13,18 @@ import torch
 from torch import Tensor, nn
 
 from reviver import Generator, LSTMClassifier, load
-from reviver.cells.classifier import RNNClassifier
-from reviver.cells.onnx import scan_layers
 from reviver.cli.app import main
 from reviver.data.sequences.reader import read_sequences
 from reviver.data.sequences.standardization import Standardization
 from reviver.errors import ConfigError
 from reviver.files.onnx_graph import MIN_OPSET, REDUCE_OPSET, Graph
-from reviver.lstm import onnx as lstm_onnx
-from reviver.lstm.classifier import RecurrentClassifier
-from reviver.lstm.scoring import compute_logits
+from reviver.recurrent import onnx as lstm_onnx
+from reviver.recurrent.classifier import RecurrentClassifier
+from reviver.recurrent.rnn_classifier import RNNClassifier
+from reviver.recurrent.scan_onnx import scan_layers
 from reviver.settings.lstm_network import CELLS, Pooling
 from reviver.show.export import generator_graph, to_onnx
+from reviver.train.lstm.scoring import compute_logits
 
 TOLERANCE = 2e-6
 """Maximum difference from torch; measured: 4e-7."""

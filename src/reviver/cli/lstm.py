@@ -375,7 +375,7 @@ def cells(
         input_size: Numbers per step, for the number of weights.
         hidden_size: Hidden units, for the number of weights.
     """
-    from reviver.cells.grammar import load_cell
+    from reviver.recurrent.grammar import load_cell
     from reviver.settings.lstm_network import CELLS
 
     sizes = input_size, hidden_size

@@ -27,9 +27,9 @@ def evaluate_file(
     """Score a run on the labeled sequences of a file."""
     from reviver.data.sequences.reader import read_sequences
     from reviver.figures import save_figure
-    from reviver.lstm.scoring import compute_logits
     from reviver.show.lstm_figures import confusion_figure
     from reviver.train.lstm.classification import classification_report
+    from reviver.train.lstm.scoring import compute_logits
 
     task = custom_task(loaded)
     data = task.examples(read_sequences(path, **_columns_of(loaded, columns)))
@@ -51,8 +51,8 @@ def predict_file(
     from reviver.data.sequences.labels import class_indices
     from reviver.data.sequences.reader import read_if_labeled
     from reviver.data.sequences.table import write_predictions
-    from reviver.lstm.scoring import compute_logits
     from reviver.train.lstm.classification import classification_report
+    from reviver.train.lstm.scoring import compute_logits
 
     task = custom_task(loaded)
     if out.suffix.lower() != ".csv":

@@ -9,8 +9,6 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from reviver.cells.classifier import RNNClassifier
-from reviver.cells.onnx import scan_layers
 from reviver.data.build import SequenceData
 from reviver.errors import ConfigError, RunFolderError
 from reviver.explorer.facts import can_run
@@ -20,9 +18,11 @@ from reviver.files.onnx_graph import Graph, Port
 from reviver.files.pretrained import CARD, CONFIG, WEIGHTS, save
 from reviver.gan.custom_networks import CustomGenerator
 from reviver.gan.networks import Generator
-from reviver.lstm import onnx as lstm_onnx
-from reviver.lstm.classifier import RecurrentClassifier
-from reviver.lstm.custom_cells import CellClassifier
+from reviver.recurrent import onnx as lstm_onnx
+from reviver.recurrent.classifier import RecurrentClassifier
+from reviver.recurrent.custom_cells import CellClassifier
+from reviver.recurrent.rnn_classifier import RNNClassifier
+from reviver.recurrent.scan_onnx import scan_layers
 from reviver.runs.records import ImageData
 from reviver.settings.validation import check, refuse
 from reviver.show.cards import card_of
@@ -52,7 +52,7 @@ def network_of(model: OpenedRun | Network) -> Network:
 def to_onnx(model: OpenedRun | Network, path: str | Path, *, opset: int | None = None) -> Graph:
     """Write a trained network as an ONNX file, and return its graph; an existing file is replaced.
 
-    A classifier becomes a graph from raw numbers to probabilities, see `reviver.lstm.onnx.build_graph`, a generator one from
+    A classifier becomes a graph from raw numbers to probabilities, see `reviver.recurrent.onnx.build_graph`, a generator one from
     noise to images, see `generator_graph`. Metadata are the classes, the standardization and the source run. `opset` is the
     version of the operators; by default the smallest that has all of them.
 

@@ -11,12 +11,12 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from reviver.cells.classifier import RNNClassifier
 from reviver.errors import ConfigError
-from reviver.lstm.cell import LSTMGates, LSTMState
-from reviver.lstm.classifier import LSTMClassifier, RecurrentClassifier
-from reviver.lstm.custom_cells import States
-from reviver.lstm.equations import unroll
+from reviver.recurrent.classifier import LSTMClassifier, RecurrentClassifier
+from reviver.recurrent.custom_cells import States
+from reviver.recurrent.equations import unroll
+from reviver.recurrent.lstm_step import LSTMGates, LSTMState
+from reviver.recurrent.rnn_classifier import RNNClassifier
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.validation import check, refuse
 from reviver.train.lstm.evaluation import encode_input

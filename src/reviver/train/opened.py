@@ -16,7 +16,7 @@ from reviver.files.file_errors import damaged_run_file
 from reviver.gan.centering import fold
 from reviver.gan.networks import Discriminator, Generator
 from reviver.launch import choose_device
-from reviver.lstm.classifier import RecurrentClassifier
+from reviver.recurrent.classifier import RecurrentClassifier
 from reviver.runs.checkpoint import checkpoint_step, find_checkpoint, load_networks
 from reviver.runs.folder import RunFolder
 from reviver.runs.records import validate

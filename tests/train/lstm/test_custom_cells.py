@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from reviver.cli import main
 from reviver.errors import ConfigError
-from reviver.lstm.classifier import LSTMClassifier
-from reviver.lstm.custom_cells import CellClassifier
+from reviver.recurrent.classifier import LSTMClassifier
+from reviver.recurrent.custom_cells import CellClassifier
 from reviver.settings.lstm_network import LSTMClassifierSpec
 from reviver.settings.parts import CustomClass, Parts
 from reviver.sklearn import SequenceClassifier

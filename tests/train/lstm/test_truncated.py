@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reviver.data.palindromes import Palindromes, half_length
-from reviver.lstm.classifier import LSTMClassifier
-from reviver.lstm.layer import LSTM
+from reviver.recurrent.classifier import LSTMClassifier
+from reviver.recurrent.lstm import LSTM
 from reviver.runs.folder import RunFolder
 from reviver.train.lstm.training import train_step, truncated_step
 from reviver.train.lstm.truncated import LOST, CarriedBatch

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from reviver.files.file_errors import explain_read_errors
-from reviver.lstm.classifier import RecurrentClassifier
+from reviver.recurrent.classifier import RecurrentClassifier
 from reviver.runs.checkpoint import TrainingState
 from reviver.runs.folder import RunFolder
 from reviver.settings.lstm import LSTMConfig

@@ -11,17 +11,16 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from reviver.cells.classifier import RNNClassifier
 from reviver.data.build import build_task
 from reviver.data.packed import epoch_order
 from reviver.data.palindromes import Palindromes
 from reviver.data.task import Task, correct, mean_loss
-from reviver.lstm import kernel
-from reviver.lstm.classifier import LSTMClassifier, RecurrentClassifier
-from reviver.lstm.custom_cells import CellClassifier, probe
-from reviver.lstm.kernel.library import KERNEL
-from reviver.lstm.layer import chrono
-from reviver.lstm.scoring import Score, score
+from reviver.recurrent import kernel
+from reviver.recurrent.classifier import LSTMClassifier, RecurrentClassifier
+from reviver.recurrent.custom_cells import CellClassifier, probe
+from reviver.recurrent.kernel.library import KERNEL
+from reviver.recurrent.lstm import chrono
+from reviver.recurrent.rnn_classifier import RNNClassifier
 from reviver.rng import Rng, make_rng
 from reviver.runs.checkpoint import TrainingState
 from reviver.runs.distributed.parallel_step import step_options
@@ -37,6 +36,7 @@ from reviver.settings.validation import refuse
 from reviver.text import percent
 from reviver.train.lstm import curriculum
 from reviver.train.lstm.curriculum import rank, rank_checkpoint, stopped_early
+from reviver.train.lstm.scoring import Score, score
 from reviver.train.lstm.snapshots import is_snapshot_due, save_snapshot
 from reviver.train.lstm.truncated import CarriedBatch
 

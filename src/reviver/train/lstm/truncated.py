@@ -14,7 +14,7 @@ from torch import Tensor
 
 from reviver.data.generated import encode_symbols
 from reviver.data.palindromes import NUM_DIGITS, Palindromes, half_length
-from reviver.lstm.custom_cells import States
+from reviver.recurrent.custom_cells import States
 from reviver.settings.lstm import LSTMConfig
 
 LOST = 0.2

@@ -1,0 +1,193 @@
+"""ONNX graphs of sequence classifiers: recurrent layers, an `LSTM` node each for an LSTM, then pooling and the linear layer.
+
+The graph is built node by node, from the same parameters as the equations. An export by tracing would need a
+`torch.nn.LSTM` in between, and its nodes would depend on the version of torch.
+
+Shapes: B batch, T time, I input size, H hidden size, D directions (1 or 2), k steps of a patch, C classes.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from reviver.data.sequences.standardization import Standardization
+from reviver.files.onnx_graph import Graph, Port
+from reviver.recurrent.classifier import LSTMClassifier, RecurrentClassifier
+from reviver.recurrent.lstm_step import LSTMWeights
+from reviver.settings.tasks import TargetKind
+from reviver.settings.validation import refuse
+
+WHOLE = -1
+"""Length that stands for all T steps: the default of the input `lengths`."""
+INPUT = "Sequences, padded at the end to the longest"
+
+
+class Batch(NamedTuple):
+    """Values of a batch inside the graph."""
+
+    x: str  # input of a layer, [T, B, I]
+    lengths: str  # number of steps of each sequence, [B] int64
+    inside: str  # whether a step is one of its sequence, [T, B, 1] bool
+
+
+Layers = Callable[[Graph, Any, Batch], tuple[str, str]]
+"""Function that adds the recurrent layers of a network to a graph; returns each h [T, B, D·H] and the last [B, D·H]."""
+
+
+@torch.no_grad()
+def build_graph(
+    network: RecurrentClassifier,
+    opset: int | None = None,
+    layers: Layers | None = None,
+    *,
+    target: TargetKind = "class",
+    standardization: Standardization | None = None,
+    description: str = INPUT,
+) -> Graph:
+    """Return the graph of a classifier in eval mode; for the `opset` see `Graph`.
+
+    Inputs: `x` [batch, time, I] float32, raw numbers with a `standardization`, and `lengths` [batch] int64, which may be left
+    out if all sequences have T steps. Outputs: `logits` and `probabilities`, [batch, C], or [batch, time, C] for classes at
+    every step; or `value` [batch] for a number. Batch and time are dynamic. `layers` adds the recurrent layers; `lstm_layers`
+    if None.
+
+    Raises:
+        ConfigError: if the graph cannot compute the same as the network, see `check_exportable`, or see `Graph`.
+    """
+    check_exportable(network)
+    graph = Graph(opset)
+    channels = network.input_size
+    x = graph.input(Port("x", "float32", ("batch", "time", channels), description))
+    lengths = graph.input(
+        Port("lengths", "int64", ("batch",), "Steps of each sequence; all, if this input is left out"),
+        default=np.array([WHOLE], np.int64),
+    )
+    if standardization is not None:
+        x = _standardize(graph, x, standardization)
+    batch = _enter(graph, x, lengths, channels, network.patch_size)
+    add_layers: Layers = layers or lstm_layers
+    output, last = add_layers(graph, network, batch)
+    if target == "class at every step":
+        masked = graph.add("Where", batch.inside, output, graph.constant(np.float32(0).reshape(1)))
+        pooled = graph.add("Transpose", masked, perm=[1, 0, 2])  # [B, T, D·H]
+    elif network.pooling != "last":
+        pooled = _pool(graph, network, output, batch)
+    else:
+        pooled = last
+    logits = _linear(graph, pooled, network.W_out, network.b_out)
+    _add_outputs(graph, logits, target, len(network.W_out))
+    return graph
+
+
+def check_exportable(network: RecurrentClassifier) -> None:
+    """Raise ConfigError unless standard nodes compute the same as `network` in eval mode."""
+    options = network.recurrent.options
+    if options.hidden_dropout_kind == "zoneout" and options.hidden_dropout > 0.0:
+        problem = "got 'zoneout', which mixes h_t with h_(t-1) in eval mode, too, as no LSTM node does"
+        refuse("hidden_dropout_kind", f"must be step or variational for ONNX, {problem}; train without zoneout")
+    if options.precision != "fp32":
+        refuse(
+            "precision",
+            f"must be fp32 for ONNX, got {options.precision!r}, whose rounding no node has; train with fp32",
+        )
+
+
+def _standardize(graph: Graph, x: str, standardization: Standardization) -> str:
+    mean = np.array(standardization.mean)
+    # In two parts, a mean that is large beside the scale keeps its digits without float64, which many runtimes lack.
+    rounded = mean.astype(np.float32)
+    x = graph.add("Sub", x, graph.constant(rounded))
+    x = graph.add("Sub", x, graph.constant((mean - rounded).astype(np.float32)))
+    return graph.add("Div", x, graph.constant(np.array(standardization.scale, np.float32)))
+
+
+def _enter(graph: Graph, x: str, lengths: str, channels: int, patch_size: int) -> Batch:
+    """Return x [B, T, I] and its lengths as the batch of the first layer, in patches of k steps."""
+    size = graph.add("Shape", x)
+    zero, one = graph.integers(0), graph.integers(1)
+    batch, steps = (graph.add("Gather", size, index, axis=0) for index in (zero, one))  # [1] each
+    is_whole = graph.add("Less", lengths, zero)
+    lengths = graph.add("Expand", graph.add("Where", is_whole, steps, lengths), batch)  # [B]
+    if patch_size > 1:
+        x = graph.add("Transpose", x, perm=[1, 0, 2])  # [T, B, I]
+        x = graph.add("Where", _inside(graph, lengths, steps), x, graph.constant(np.zeros(1, np.float32)))
+        k, rest = graph.integers(patch_size), graph.integers(patch_size - 1)
+        x = graph.add("Pad", graph.add("Transpose", x, perm=[1, 0, 2]), graph.integers(0, 0, 0, 0, patch_size - 1, 0))
+        lengths = graph.add("Div", graph.add("Add", lengths, rest), k)
+        steps = graph.add("Div", graph.add("Add", steps, rest), k)  # ceil(T / k)
+        x = graph.add("Slice", x, zero, graph.add("Mul", steps, k), one)
+        x = graph.add("Reshape", x, graph.integers(0, -1, patch_size * channels))
+    x = graph.add("Transpose", x, perm=[1, 0, 2])  # [T, B, k·I]
+    return Batch(x, lengths, _inside(graph, lengths, steps))
+
+
+def _inside(graph: Graph, lengths: str, steps: str) -> str:
+    """Return whether each of `steps` steps is one of its sequence, [T, B, 1] bool, given the lengths [B]."""
+    end = graph.add("Squeeze", steps, graph.integers(0))
+    scalar = {value: graph.constant(np.array(value, np.int64)) for value in (0, 1)}
+    t = graph.add("Range", scalar[0], end, scalar[1])  # [T]
+    inside = graph.add("Less", graph.add("Unsqueeze", t, graph.integers(1)), lengths)  # [T, B]
+    return graph.add("Unsqueeze", inside, graph.integers(2))
+
+
+def lstm_layers(graph: Graph, network: LSTMClassifier, batch: Batch) -> tuple[str, str]:
+    """Add an `LSTM` node per layer; return each h [T, B, D·H] and the last [B, D·H] of the top layer."""
+    output, last = batch.x, ""
+    sequence_lens = graph.add("Cast", batch.lengths, to=graph.element_type(np.int32))
+    lstm = network.lstm
+    directions, size = lstm.num_directions, lstm.hidden_size
+    cells = [_cell_arrays(stacked.by_gate()) for stacked in lstm.all_stacked_weights()]
+    layers = [cells[first : first + directions] for first in range(0, len(cells), directions)]
+    for index, layer in enumerate(layers):
+        weights = [graph.constant(np.stack(arrays)) for arrays in zip(*layer, strict=True)]
+        attributes = {"hidden_size": size, "direction": "bidirectional" if directions == 2 else "forward"}
+        inputs = [output, *weights, sequence_lens]
+        Y, Y_h = graph.add_many("LSTM", inputs, 2, name=f"lstm_{index}", **attributes)
+        output = graph.add("Reshape", graph.add("Transpose", Y, perm=[0, 2, 1, 3]), graph.integers(0, 0, -1))
+        last = graph.add("Reshape", graph.add("Transpose", Y_h, perm=[1, 0, 2]), graph.integers(0, -1))
+    return output, last
+
+
+def _cell_arrays(w: LSTMWeights) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return W [4H, I], R [4H, H] and the two biases B [8H] of a cell in the order of ONNX: i, o, f, c."""
+    W = torch.cat([w.W_i, w.W_o, w.W_f, w.W_c])
+    R = torch.cat([w.U_i, w.U_o, w.U_f, w.U_c])
+    biases = [bias for bias in (w.b_i, w.b_o, w.b_f, w.b_c) if bias is not None]
+    zeros = W.new_zeros(len(W))  # the second bias, and the first of a cell without
+    b = torch.cat(biases) if biases else zeros
+    return W.cpu().numpy(), R.cpu().numpy(), torch.cat([b, zeros]).cpu().numpy()
+
+
+def _pool(graph: Graph, network: RecurrentClassifier, output: str, batch: Batch) -> str:
+    """Pool the hidden states [T, B, D·H] over the steps of each sequence, see `LSTMClassifier`; return [B, D·H]."""
+    nothing, minimum = (graph.constant(np.array([value], np.float32)) for value in (0.0, -np.inf))
+    if network.pooling == "max":
+        return graph.reduce("ReduceMax", graph.add("Where", batch.inside, output, minimum), 0, keepdims=0)
+    output = graph.add("Where", batch.inside, output, nothing)
+    if network.pooling == "mean":
+        total = graph.add("ReduceSum", output, graph.integers(0), keepdims=0)
+        count = graph.add("Unsqueeze", batch.lengths, graph.integers(1))
+        return graph.add("Div", total, graph.add("Cast", count, to=graph.element_type(np.float32)))
+    hidden = graph.add("Tanh", _linear(graph, output, network.W_att, network.b_att))
+    scores = graph.add("MatMul", hidden, graph.constant(network.u_att.unsqueeze(1)))  # [T, B, 1]
+    weights = graph.add("Softmax", graph.add("Where", batch.inside, scores, minimum), axis=0)
+    return graph.add("ReduceSum", graph.add("Mul", weights, output), graph.integers(0), keepdims=0)
+
+
+def _linear(graph: Graph, x: str, W: Tensor, b: Tensor) -> str:
+    return graph.add("Add", graph.add("MatMul", x, graph.constant(W.T)), graph.constant(b))
+
+
+def _add_outputs(graph: Graph, logits: str, target: TargetKind, num_classes: int) -> None:
+    if target == "number":
+        value = graph.add("Squeeze", logits, graph.integers(1))
+        graph.output(value, Port("value", "float32", ("batch",), "Predicted number"))
+        return
+    steps = ("time",) if target == "class at every step" else ()
+    shape = ("batch", *steps, num_classes)
+    graph.output(logits, Port("logits", "float32", shape, "Score of each class; softmax gives the probabilities"))
+    probabilities = graph.add("Softmax", logits, axis=-1)
+    graph.output(probabilities, Port("probabilities", "float32", shape, "Probability of each class"))
