@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from torch._subclasses import FakeTensorMode
 
 from reviver.errors import DataError
-from reviver.recurrent import kernel
-from reviver.recurrent.kernel import buffers, library, ops
-from reviver.recurrent.lstm import LSTM
+from reviver.recurrent import kernel, native_pass
+from reviver.recurrent.grammar import load_cell
+from reviver.recurrent.kernel import buffers
+from reviver.recurrent.lstm import HELD, LSTM
 from reviver.settings.lstm_network import DropoutKind
 
 pytestmark = pytest.mark.skipif(not kernel.available(), reason="no native kernel on this machine")
@@ -212,19 +213,27 @@ def test_no_denormal_numbers_come_out_and_the_mode_is_restored(threads):
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # opcheck itself looks at it
-def test_the_operators_keep_torchs_rules_and_have_no_second_derivatives():
-    weights = LSTM(3, 20).stacked_weights()[:4]
-    x, h, c = torch.randn(5, 4, 3, requires_grad=True), torch.randn(4, 20, requires_grad=True), torch.zeros(4, 20)
+@pytest.mark.parametrize("name", ["stacked", "gru", "layer-norm"])
+def test_the_operators_keep_torchs_rules_and_have_no_second_derivatives(name):
+    cell = load_cell("lstm" if name == "stacked" else name)
+    names, weights = cell.weights, [torch.randn(shape) / 4 for shape in cell.shapes(3, 20).values()]
+    if name == "stacked":
+        names, weights = HELD, LSTM(3, 20).stacked_weights()[:4]
+    x, *start = torch.randn(5, 4, 3), *(torch.randn(4, 20) for _ in cell.states)
+    for leaf in (x, start[0], *weights):
+        leaf.requires_grad_()
     rest = torch.tensor([5, 3, 1, 2]), torch.tensor(5), 0.5, "step", False
-    for save, precision in ((library.SAVE_ALL, "bf16"), (2, "fp32")):
-        torch.library.opcheck(ops.lstm_forward, (x, h, c, *weights, *rest, save, precision))
-    output, *_ = ops.lstm_forward(x, h, c, *weights, *rest, library.SAVE_ALL, "fp32")
+    for save, precision in ((native_pass.SAVE_ALL, "bf16"), (2, "fp32")):
+        arguments = (cell.text, names, x, start, [*weights], *rest, save, precision)
+        torch.library.opcheck(native_pass.cell_forward, arguments)
+    output, *_ = native_pass.cell_forward(*arguments[:-2], native_pass.SAVE_ALL, "fp32")
     (gradient,) = torch.autograd.grad(output.sum(), x, create_graph=True)
     with pytest.raises(RuntimeError, match="no autograd formula was registered"):
         gradient.sum().backward()
     for lengths in ([5, 3, 0, 2], [5, 3, 6, 2]):
-        with pytest.raises(DataError, match=rf"^lengths must be from 1 to T = 5, got {re.escape(str(lengths))}$"):
-            ops.lstm_forward(x, h, c, *weights, torch.tensor(lengths), *rest[1:], library.SAVE_ALL, "fp32")
+        expected = rf"^lengths must be 4 integers from 1 to T = 5, got {re.escape(str(lengths))}$"
+        with pytest.raises(DataError, match=expected):
+            native_pass.cell_forward(*arguments[:5], torch.tensor(lengths), *arguments[6:])
 
 
 @pytest.mark.parametrize("pick", [lambda output, state: output[2].sum(), lambda output, state: state[1].sum()])

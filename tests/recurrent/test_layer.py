@@ -21,7 +21,7 @@ from reviver import LSTM, LSTMClassifier, LSTMState, lstm_step
 from reviver.errors import ConfigError, DataError
 from reviver.recurrent import kernel
 from reviver.recurrent.dropout import dropout_masks, row_keys, unit_bits
-from reviver.recurrent.lstm import chrono
+from reviver.recurrent.layers import chrono
 from reviver.settings.lstm_network import DropoutKind
 
 GATES = "ifco"

@@ -14,7 +14,8 @@ from torch.nn import functional
 from reviver.data.build import SequenceData
 from reviver.errors import DataError
 from reviver.files.pretrained import PretrainedMixin
-from reviver.recurrent.lstm import LSTM, TAGS, checked_lengths, integer_lengths, is_inside
+from reviver.recurrent.layers import checked_lengths, integer_lengths, is_inside
+from reviver.recurrent.lstm import LSTM, TAGS
 from reviver.rng import Rng
 from reviver.settings.lstm_network import OPTIONS, LSTMClassifierSpec, Pooling, RNNClassifierSpec
 from reviver.settings.validation import refuse
@@ -229,6 +230,5 @@ class LSTMClassifier(RecurrentClassifier):
         """
         weights: dict[str, Tensor] = {}
         for index, stacked in enumerate(self.lstm.all_stacked_weights()):
-            views = stacked.by_gate()._asdict()
-            weights |= {f"lstm.layers.{index}.{name}": view for name, view in views.items() if view is not None}
+            weights |= {f"lstm.layers.{index}.{name}": view for name, view in stacked.by_gate().by_name().items()}
         return weights | {name: weight for name, weight in self.named_parameters() if "." not in name}

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from reviver.errors import ConfigError
 from reviver.recurrent.classifier import RecurrentClassifier
-from reviver.recurrent.lstm import checked_lengths, is_inside
+from reviver.recurrent.layers import checked_lengths, is_inside
 from reviver.rng import Rng, rand
 from reviver.settings.lstm_network import LSTMClassifierSpec
 from reviver.settings.parts import CustomClass, explaining

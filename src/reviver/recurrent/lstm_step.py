@@ -48,6 +48,10 @@ class LSTMWeights(NamedTuple):
     b_o: Tensor | None
     W_proj: Tensor | None
 
+    def by_name(self) -> dict[str, Tensor]:
+        """Return those that there are."""
+        return {name: weight for name, weight in self._asdict().items() if weight is not None}
+
 
 class StackedWeights(NamedTuple):
     """The weights of a cell as `torch.nn.LSTM` stacks them, in the order i, f, c, o of the equations.

@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from reviver.errors import DataError
-from reviver.recurrent import interpreter, reference
+from reviver.recurrent import native_pass
 from reviver.recurrent.grammar import Cell, load_cell
-from reviver.recurrent.lstm import RecurrentLayers
+from reviver.recurrent.layers import RecurrentLayers
+from reviver.recurrent.reference import unroll
 from reviver.rng import Rng
 from reviver.settings.fields import Precision, Probability
 from reviver.settings.lstm_network import DropoutKind, LSTMOptions
@@ -87,7 +88,7 @@ class RNN(RecurrentLayers):
         return self.layers[at]._parameters
 
     def gate_biases(self) -> list[tuple[Tensor | None, Tensor]]:
-        """Return the biases b_i, if there is one, and b_f of every cell; see `lstm.layer.chrono`."""
+        """Return the biases b_i, if there is one, and b_f of every cell; see `layers.chrono`."""
         if "b_f" not in self.cell.vectors:
             problem = f"must be report for the cell {self.cell.name}, whose text has no vector b_f, got 'chrono'"
             refuse("init", f"{problem}; name the bias of its forget gate so, or give its start as a line")
@@ -130,12 +131,11 @@ class RNN(RecurrentLayers):
         start: Sequence[Tensor],
         lengths: Tensor | None,
         seed: Tensor | None,
-        run: Any = interpreter.run,
-        **options: Any,
     ) -> tuple[Tensor, Sequence[Tensor]]:
         """Run a cell, see `RecurrentLayers`."""
-        reverse = at % self.num_directions == 1
-        return run(self.cell, self.weights(at), x, start, lengths, self.options, seed, reverse, **options)  # type: ignore[no-any-return]
+        weights = self.weights(at)
+        inputs = self.cell, tuple(weights), [*weights.values()], x, start, lengths, self.options, seed
+        return native_pass.run(*inputs, at % self.num_directions == 1)
 
     def trace(self, x: Tensor, hx: Any = None) -> list[dict[str, Tensor]]:
         """Return every quantity of every step by name in eval mode, in the layout of x, for each layer and direction."""
@@ -143,8 +143,13 @@ class RNN(RecurrentLayers):
 
         def run_cell(at: int, *inputs: Any) -> Any:
             steps = {name: list[Tensor]() for name in self.cell.quantities}
-            result = self.run_cell(at, *inputs, run=reference.unroll, trace=steps)  # type: ignore[misc]
-            order = slice(None, None, -1 if at % self.num_directions else 1)
+            weights, reverse = self.weights(at), at % self.num_directions == 1
+            x_t, start, lengths, _ = inputs
+            result = unroll(
+                *(self.cell, tuple(weights), [*weights.values()], x_t, start, lengths),
+                *(self.options, None, reverse, steps),
+            )
+            order = slice(None, None, -1 if reverse else 1)
             traces.append(
                 {name: self.in_layout(torch.stack(found[order]), x.dim() == 3) for name, found in steps.items()}
             )

@@ -8,18 +8,14 @@ the number of steps. The measurements behind the rule are in docs/measurements/l
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 from torch._subclasses import FakeTensor
 from torch.nn.utils.rnn import PackedSequence
 
-from reviver.recurrent import equations
-from reviver.recurrent.kernel import library, ops
-from reviver.recurrent.lstm_step import LSTMState, StackedWeights
+from reviver.recurrent.kernel import library
 from reviver.recurrent.transforms import is_transformed
-from reviver.settings.fields import Precision
 from reviver.settings.lstm_network import LSTMOptions
 
 AMX_HIDDEN_SIZE = 512
@@ -101,39 +97,3 @@ def applies(x: Tensor, *others: Tensor | None) -> bool:
     if torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") != torch.bfloat16:
         return False
     return available()
-
-
-def run_cell(
-    weights: StackedWeights,
-    x: Tensor,
-    state: LSTMState,
-    lengths: Tensor | None,
-    *,
-    reverse: bool,
-    options: LSTMOptions,
-    seed: Tensor | None,
-) -> tuple[Tensor, LSTMState]:
-    """Run a cell over a sequence, with the kernel if it can; arguments and result are those of `equations.unroll`."""
-    if weights.W_proj is not None or x.shape[1] == 0 or not applies(x, *state, *weights):
-        return equations.unroll(weights, x, state, lengths, reverse=reverse, options=options, seed=seed)
-    precision: Precision = "bf16" if torch.is_autocast_enabled("cpu") else options.precision
-    p = options.hidden_dropout
-    kind: str = options.hidden_dropout_kind
-    if seed is None:
-        kind = "zoneout_mean" if kind == "zoneout" and p > 0.0 else "none"
-    else:
-        seed = seed.to(x.device)
-    W, U, b_ih, b_hh, _ = weights
-    inputs = library.Inputs(x, *state, W, U, b_ih, b_hh, lengths, seed)
-    save = library.SAVE_NOTHING
-    if torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in inputs):
-        save = options.activation_checkpoint_steps or library.SAVE_ALL
-
-    def recompute(inputs: library.Inputs) -> tuple[Tensor, Tensor, Tensor]:
-        start, same = LSTMState(inputs.h, inputs.c), replace(options, precision=precision)
-        weights = StackedWeights(*inputs[3:7])
-        output, end = equations.unroll(weights, inputs.x, start, lengths, reverse=reverse, options=same, seed=seed)
-        return output, *end
-
-    output, h, c = ops.run(inputs, library.Mode(p, kind, reverse, save, precision), recompute)
-    return output, LSTMState(h, c)

@@ -1,146 +1,213 @@
-// The backward pass through time: gradients of the states and of the sums inside the gates.
+// The backward pass of a cell through time, and the gradients of its weights.
 
 #pragma once
 
-#include "dropout.h"
-#include "rows.h"
+#include "program.h"
+#include "weight_gradients.h"
 
 namespace {
 
-// The panel of units j to j + 4V - 1: U, in words [4H, N, V] with N <= 4 vectors, zero beyond H.
+// The panel of columns j to j + N V - 1 of the U of a product, in words: [count P, N, V], zero beyond H.
+struct BackwardPanel {
+    const int32_t* product;
+    int64_t column;
+    int N;
+    float* data;
+};
+
 template <class Format>
-void pack_backward(const Call& call, int64_t j, float* panel) {
-    const int64_t width = std::min<int64_t>(4, ceil_div(call.H - j, V)) * V;
-    const int64_t n = std::min(width, call.H - j);
-    float* const end = panel + padded<Format>(4 * call.H) * width;
-    for (int64_t k = 0; k < 4 * call.H; k += Format::depth, panel += width) {  // depth divides 4
-        const float* rows[Format::depth];
-        for (int d = 0; d < Format::depth; ++d) rows[d] = call.U + (k + d) * call.H + j;
-        Format::across(rows, n, panel);
-        std::fill(panel + n, panel + width, 0.0f);
-    }
-    std::fill(panel, end, 0.0f);
+void pack_backward_panel(const Call& call, const BackwardPanel& panel) {
+    const int64_t H = call.H, width = panel.N * V, n = std::min(width, H - panel.column);
+    float* to = panel.data;
+    if (n < width || H < call.P || Format::depth > 1) std::fill(to, to + padded<Format>(panel.product[3] * call.P) * width, 0.0f);
+    for (int64_t sum = panel.product[2]; sum < panel.product[2] + panel.product[3]; ++sum)
+        for (int64_t unit = 0; unit < call.P; unit += Format::depth, to += width) {  // depth divides P
+            const float* const U = matrix_of(call, call.plan->U + 2 * sum, H);
+            const float* rows[Format::depth];
+            for (int d = 0; d < Format::depth; ++d) rows[d] = unit + d < H ? U + (unit + d) * H + panel.column : nullptr;
+            if (unit < H) Format::across(rows, n, to);
+        }
 }
 
 struct BackwardRow {
-    const float *gates, *c, *c_before, *grad_output;
-    float *grad_h, *grad_c, *grad_gates;
-    uint64_t key;
-    const float* grad_words;  // grad_gates in words
+    const float* grad_sums;  // words
+    float* target;
+    const float *next_slots, *next_grad_sums;  // of the step before, or null
 };
 
-// Computes from the gradients of h and c after a step those of the sums inside the gates and of c before the step.
-// Leaves in grad_h the part of h before the step that bypasses the gates: 0 except in zoneout.
-void backward_gates(const Call& call, const Dropout& dropout, const BackwardRow& row, float* grad_b) {
-    const int64_t H = call.H;
-    for (int64_t j = 0; j < H; j += V) {
-        const int n = static_cast<int>(std::min<int64_t>(V, H - j));
-        const vec i = load(row.gates + j, n), f = load(row.gates + H + j, n);
-        const vec g = load(row.gates + 2 * H + j, n), o = load(row.gates + 3 * H + j, n);
-        vec tanh_of_c[1] = {load(row.c + j, n)};
-        tanh_of_each(tanh_of_c);
-        const vec tanh_c = tanh_of_c[0];
-        vec grad_h = load(row.grad_h + j, n);
-        if (row.grad_output) grad_h += load(row.grad_output + j, n);
-        vec bypass = {};
-        if (dropout.kind != none) {
-            const vec mask = dropout.mask(row.key, j);
-            if (dropout.kind >= zoneout) bypass = (1.0f - mask) * grad_h;
-            grad_h *= mask;
-        }
-        const vec grad_c = load(row.grad_c + j, n) + grad_h * o * (1.0f - tanh_c * tanh_c);
-        const vec grad_i = grad_c * g * i * (1.0f - i), grad_f = grad_c * load(row.c_before + j, n) * f * (1.0f - f);
-        const vec grad_z[4] = {grad_i, grad_f, grad_c * i * (1.0f - g * g), grad_h * tanh_c * o * (1.0f - o)};
-        for (int gate = 0; gate < 4; ++gate) {
-            store(row.grad_gates + gate * H + j, grad_z[gate], n);
-            store(grad_b + gate * H + j, load(grad_b + gate * H + j, n) + grad_z[gate], n);
-        }
-        store(row.grad_c + j, grad_c * f, n);
-        store(row.grad_h + j, bypass, n);
-    }
+// Fetches what the interpreter reads at the next step, which has no sums that could hide the time of waiting.
+INLINE void prefetch(const Call& call, const BackwardRow& row, const BackwardPanel& panel) {
+    const auto fetch = [&](const float* from, int64_t size) {
+        if (from)
+            for (int64_t k = size * panel.column / call.P, end = size * (panel.column + panel.N * V) / call.P; k < end; k += 16) __builtin_prefetch(from + k, 0, 2);
+    };
+    fetch(row.next_slots, slot_row(call));
+    fetch(row.next_grad_sums, call.plan->sums * call.P);
 }
 
-// Fetches to the L2 cache what `backward_gates` accesses at the next step of units j to j + width - 1: it has no sums
-// that could hide the time of waiting.
-INLINE void prefetch(const Call& call, const BackwardRow& row, int64_t j, int64_t width) {
-    const int64_t next = call.reverse ? call.B * call.H : -call.B * call.H;
-    for (int64_t k = j; k < j + width; k += 16) {
-        __builtin_prefetch(row.c_before + next + k, 0, 2);
-        for (int gate = 0; gate < 4; ++gate) {
-            __builtin_prefetch(row.gates + 4 * next + gate * call.H + k, 0, 2);
-            __builtin_prefetch(row.grad_gates + 4 * next + gate * call.H + k, 0, 2);
-        }
-    }
-}
-
-// grad_h[:, j:] += grad_gates U[:, j:], for M rows.
+// target = or += dz U, for M rows and the columns of a panel.
 template <class Format, int M, int N>
-__attribute__((noinline)) void backward_tile(const Call& call, const BackwardRow* rows, const float* panel, int64_t j) {
-    const float* grad_words[M];
+__attribute__((noinline)) void backward_tile(const Call& call, const BackwardRow* rows, int64_t length, const BackwardPanel& panel) {
+    const float* grad_sums[M];
     vec sums[M][N];
-    const int64_t width = std::min<int64_t>(N * V, call.H - j);
     for (int m = 0; m < M; ++m) {
-        grad_words[m] = rows[m].grad_words;
-        for (int n = 0; n < N; ++n) sums[m][n] = vec{};
+        grad_sums[m] = rows[m].grad_sums;
+        EACH(N) sums[m][n] = vec{};
     }
-    const int64_t length = words<Format>(4 * call.H);
     for (int m = 0; m < M; ++m) {
-        prefetch(call, rows[m], j, width);
-        multiply<Format, M, N>(grad_words, length * (m + 1) / M, panel, sums, false, length * m / M);
+        prefetch(call, rows[m], panel);
+        multiply<Format, M, N>(grad_sums, length * (m + 1) / M, panel.data, sums, false, length * m / M);
     }
     for (int m = 0; m < M; ++m)
-        for (int n = 0; n < N; ++n) {
-            const int count = static_cast<int>(std::min<int64_t>(V, width - n * V));
-            float* to = rows[m].grad_h + j + n * V;
-            store(to, load(to, count) + sums[m][n], count);
+        EACH(N) {
+            float* const to = rows[m].target + panel.column + n * V;
+            store(to, panel.product[1] ? load(to) + sums[m][n] : sums[m][n]);
         }
 }
 
-// The same with 64 or fewer columns, which N vectors hold, for up to `Amx::max_rows` rows.
+// The same for up to `Amx::max_rows` rows.
 template <class Format>
-void backward_with_amx(const Call& call, const Amx& amx, const BackwardRow* rows, int64_t count, const float* panel, int64_t j, int64_t N) {
+void backward_with_amx(const Call& call, const Amx& amx, const BackwardRow* rows, int64_t count, int64_t row_length, int64_t length, const BackwardPanel& panel) {
     alignas(64) float sums[Amx::max_rows * 4 * V];
-    const int64_t length = padded<Format>(4 * call.H), width = std::min<int64_t>(N * V, call.H - j);
-    for (int64_t r = 0; r < count; ++r) prefetch(call, rows[r], j, width);
-    amx.multiply({{rows->grad_words, length, amx_words, length, panel}}, N, sums);
+    for (int64_t r = 0; r < count; ++r) prefetch(call, rows[r], panel);
+    amx.multiply({{rows->grad_sums, row_length, amx_words, length, panel.data}}, panel.N, sums);
     for (int64_t r = 0; r < count; ++r)
-        for (int64_t k = 0; k < width; ++k) rows[r].grad_h[j + k] += sums[r * N * V + k];
+        for (int64_t k = 0; k < panel.N * V; k += V) {
+            float* const to = rows[r].target + panel.column + k;
+            const vec sum = load(sums + r * panel.N * V + k);
+            store(to, panel.product[1] ? load(to) + sum : sum);
+        }
 }
 
 template <class Format>
-void backward_rows(const Call& call, const Dropout& dropout, const Rows& thread_rows, const float* panels, float* grad_b) {
-    const int64_t B = call.B, H = call.H, steps = call.end - call.begin;
+void backward_rows(const Call& call, const Dropout& dropout, const Rows& thread_rows, const float* table, const std::vector<BackwardPanel>& panels, float* grad_vector) {
+    const Plan& plan = *call.plan;
+    const int64_t B = call.B, P = call.P, width = plan.sums * P;
+    Machine machine(call, dropout, thread_rows, table, {0, P, nullptr, 1}, nullptr);
+    machine.grad_vectors = grad_vector;
     std::vector<BackwardRow> rows(thread_rows.size());
-    Converted<Format> gradients(thread_rows.size(), 4 * H);
+    Converted<Format> gradients(thread_rows.size(), width);
     Amx amx;
-    for (int64_t s = 0; s < steps; ++s) {
-        const int64_t t = call.reverse ? call.begin + s : call.end - 1 - s;
-        const int64_t active = thread_rows.active(t);
-        for (int64_t r = 0; r < active; ++r) {
-            const int64_t b = thread_rows.rows[r], tb = t * B + b, kb = tb - call.saved_begin * B;
-            const float* c_before = before(call, call.c, call.cells, call.saved_begin, t, b, thread_rows.lengths[r]);
-            rows[r] = {call.gates + kb * 4 * H, call.cells + kb * H, c_before, call.grad_output ? call.grad_output + tb * H : nullptr, call.grad_h + b * H,
-                       call.grad_c + b * H, call.grad_gates + (tb - call.begin * B) * 4 * H, dropout.kind == none ? 0 : dropout.key(t, b), nullptr};
-            backward_gates(call, dropout, rows[r], grad_b);
-            rows[r].grad_words = gradients.row(r, rows[r].grad_gates, 4 * H);
-        }
-        for (int64_t r = active; r < thread_rows.size(); ++r)
-            std::memset(call.grad_gates + ((t - call.begin) * B + thread_rows.rows[r]) * 4 * H, 0, 4 * H * sizeof(float));
-        if (call.stop_at_first && s == steps - 1) return;
-
-        for (int64_t j = 0; j < H; j += 4 * V) {
-            const float* panel = panels + j * padded<Format>(4 * H);
-            const int64_t N = std::min<int64_t>(4, ceil_div(H - j, V));
-            if (prefers_amx<Format>(active))
-                in_amx_blocks(amx, active, [&](int64_t first, int64_t count) { backward_with_amx<Format>(call, amx, &rows[first], count, panel, j, N); });
-            else
-                in_blocks(active, tile_rows, [&](int64_t first, int count) {
-                    with_constant<tile_rows>(count, [&](auto M) {
-                        with_constant<4>(N, [&](auto N) { backward_tile<Format, decltype(M)::value, decltype(N)::value>(call, &rows[first], panel, j); });
-                    });
-                });
+    for (int64_t s = 0; s < call.end - call.begin; ++s) {
+        const int64_t t = call.reverse ? call.begin + s : call.end - 1 - s, active = machine.active = thread_rows.active(t);
+        machine.t = t;
+        const auto grad_sums_of = [&](int64_t r) { return call.grad_sums + ((t - call.begin) * B + thread_rows.rows[r]) * width; };
+        for (int64_t r = active; r < thread_rows.size(); ++r) std::memset(grad_sums_of(r), 0, width * sizeof(float));
+        size_t panel = 0;
+        bool fetched = s + 1 == call.end - call.begin;
+        for (int64_t segment = 0, product = 0; segment < plan.backward_segments; ++segment) {
+            machine.run({plan.backward, plan.backward_ends, plan.backward_places, plan.backward_places_ends, segment});
+            if (P != call.H)  // padded units, which may be anything, must not enter products
+                for (int64_t r = 0; r < active; ++r)
+                    for (int64_t sum = 0; sum < plan.sums; ++sum) std::fill(grad_sums_of(r) + sum * P + call.H, grad_sums_of(r) + (sum + 1) * P, 0.0f);
+            for (; product < plan.products_ends[segment]; ++product) {
+                const int32_t* const p = plan.products + 4 * product;
+                const bool skip = p[0] >> 16 == carried && call.stop_at_first && s + 1 == call.end - call.begin;
+                const auto target = machine.operand(p[0]);
+                const int64_t step = previous(call, t) - t;
+                for (int64_t r = 0; r < active; ++r) {
+                    float* const grad_sums = grad_sums_of(r);
+                    rows[r] = {gradients.row(r, grad_sums + p[2] * P, p[3] * P), machine.address(target, r),
+                               fetched ? nullptr : call.slot + ((t + step) * B + thread_rows.rows[r]) * slot_row(call), fetched ? nullptr : grad_sums + step * B * width};
+                }
+                fetched = true;
+                const int64_t length = words<Format>(p[3] * P);
+                for (; panel < panels.size() && panels[panel].product == p; ++panel) {
+                    if (skip) continue;
+                    const BackwardPanel& here = panels[panel];
+                    if (prefers_amx<Format>(active))
+                        in_amx_blocks(amx, active, [&](int64_t first, int64_t count) { backward_with_amx<Format>(call, amx, &rows[first], count, padded<Format>(width), padded<Format>(p[3] * P), here); });
+                    else
+                        in_blocks(active, tile_rows, [&](int64_t first, int count) {
+                            with_constant<tile_rows>(count, [&](auto M) {
+                                with_constant<4>(here.N, [&](auto N) { backward_tile<Format, decltype(M)::value, decltype(N)::value>(call, &rows[first], length, here); });
+                            });
+                        });
+                }
+            }
         }
     }
+}
+
+// The rows (t, b) of the gradients of W and U of a group, those without operand, or with operand 0, last.
+std::vector<WeightRow> weight_rows(const Call& call, const float* table, const int32_t* group) {
+    std::vector<WeightRow> rows, without;
+    const int64_t B = call.B, P = call.P, index = group[0] & 65535;
+    rows.reserve((call.end - call.begin) * B);
+    for (int64_t t = call.begin; t < call.end; ++t)
+        for (int64_t b = 0; b < B; ++b) {
+            const int64_t length = call.lengths ? call.lengths[b] : call.T;
+            if (length <= t) continue;
+            const bool first = is_first(call, t, length);
+            const float* operand = nullptr;
+            switch (group[0] >> 16) {
+                case before_step: operand = first ? call.initial[index] + b * P : history(call, index, previous(call, t)) + b * P; break;
+                case after_step: operand = history(call, index, t) + b * P; break;
+                case in_slot: operand = call.slot + (t * B + b) * slot_row(call) + index * P; break;
+                case vector: operand = table + index * P; break;
+                default: break;  // -1: none
+            }
+            if (operand && first && is_zero(operand, call.H)) operand = nullptr;
+            const float* grad_sums = call.grad_sums + ((t - call.begin) * B + b) * call.plan->sums * P + group[2] * P;
+            (operand ? rows : without).push_back({grad_sums, operand, call.x + (t * B + b) * call.I});
+        }
+    if (group[1]) rows.insert(rows.end(), without.begin(), without.end());
+    return rows;
+}
+
+template <class Format>
+void group_weight_gradients(const Call& call, const int32_t* group, const std::vector<WeightRow>& rows, int64_t part, int64_t parts) {
+    const int64_t first = group[2] * call.P;
+    const auto columns = [&](bool with_operand) {
+        std::vector<Columns> all;
+        const auto add = [&](const float* WeightRow::*from, int64_t width, float* to) {
+            for (int64_t j = 0; j < width; j += V) all.push_back({from, j, static_cast<int>(std::min<int64_t>(V, width - j)), to + first * width, width});
+        };
+        if (with_operand) add(&WeightRow::operand, call.H, call.grad_U);
+        if (group[1]) add(&WeightRow::x, call.I, call.grad_W);
+        return all;
+    };
+    weight_gradients<Format>(group[3] * call.P, rows, columns, part, parts);
+}
+
+template <class Format>
+void backward(const Call& call) {
+    const Plan& plan = *call.plan;
+    const Dropout dropout = dropout_of(call);
+    const int64_t parts = parts_of(call), H = call.H, P = call.P, group_count = plan.groups_ends[plan.forward_segments - 1];
+    const std::vector<float> table = table_of(call);
+    std::vector<BackwardPanel> panels;
+    int64_t size = 0;
+    const auto panel_size = [&](const BackwardPanel& panel) { return padded<Format>(panel.product[3] * P) * panel.N * V; };
+    for (int64_t product = 0; product < plan.products_ends[plan.backward_segments - 1]; ++product)
+        for (int64_t j = 0; j < H; j += 4 * V) {
+            panels.push_back({plan.products + 4 * product, j, static_cast<int>(std::min<int64_t>(4, ceil_div(H - j, V))), nullptr});
+            size += panel_size(panels.back());
+        }
+    const Buffer packed(size);
+    float* at = packed.data;
+    for (BackwardPanel& panel : panels) {
+        panel.data = at;
+        at += panel_size(panel);
+    }
+    std::vector<std::vector<WeightRow>> rows(group_count);
+    std::vector<std::vector<float>> grad_vectors(parts, std::vector<float>(plan.vectors * P));
+    std::atomic<size_t> next{0};
+    std::atomic<int64_t> next_group{0};
+    parallel(
+        parts,
+        [&](int64_t) {
+            for (size_t p; (p = next++) < panels.size();) pack_backward_panel<Format>(call, panels[p]);
+        },
+        [&](int64_t part) { backward_rows<Format>(call, dropout, Rows(call, part, parts), table.data(), panels, grad_vectors[part].data()); },
+        [&](int64_t) {
+            for (int64_t group; (group = next_group++) < group_count;) rows[group] = weight_rows(call, table.data(), plan.groups + 4 * group);
+        },
+        [&](int64_t part) {
+            for (int64_t group = 0; group < group_count; ++group) group_weight_gradients<Format>(call, plan.groups + 4 * group, rows[group], part, parts);
+        });
+    for (const auto& partial : grad_vectors)
+        for (int64_t k = 0; k < plan.vectors * P; ++k) call.grad_vector[k] += partial[k];
 }
 
 }  // namespace

@@ -1,191 +1,190 @@
-// The forward pass: all steps of the rows of one thread.
+// The forward pass of a cell: all steps of the rows of one thread.
 
 #pragma once
 
-#include "dropout.h"
-#include "rows.h"
+#include "program.h"
 
 namespace {
 
-// The panel of units j to j + V - 1: b [4, V], and in words W [I, 4, V], U [H, 4, V], zero beyond H.
-template <class Format>
-int64_t forward_panel_size(const Call& call) { return (1 + padded<Format>(call.I) + padded<Format>(call.H)) * 4 * V; }
+// Up to 4 vectors of the sums of a group: b [N, V], and in words W [I, N, V] if the group has x, U [H, N, V] if it has an
+// operand; zero beyond H.
+struct Panel {
+    const int32_t* group;
+    int64_t column;  // first, of the P units of all sums
+    int N;
+    float* data;
+};
 
-// W or U, [4, H, columns], for units j to j + V - 1, in words [columns, 4, V]. Returns the end of these.
 template <class Format>
-float* pack_transposed(const Call& call, const float* matrix, int64_t columns, int64_t j, float* to) {
-    Converted<Format> converted(V, columns);
-    for (int gate = 0; gate < 4; ++gate) {
-        const float* rows[V];
-        for (int64_t v = 0; v < V; ++v)
-            rows[v] = j + v < call.H ? converted.row(v, matrix + (gate * call.H + j + v) * columns, columns) : nullptr;
-        transpose(rows, padded<Format>(columns), to + gate * V, 4 * V);
-    }
-    return to + padded<Format>(columns) * 4 * V;
+int64_t panel_rows(const Call& call, const int32_t* group) {
+    return 1 + (group[1] ? padded<Format>(call.I) : 0) + (group[0] >= 0 ? padded<Format>(call.H) : 0);
 }
 
 template <class Format>
-void pack_forward(const Call& call, int64_t j, float* panel) {
-    const int n = static_cast<int>(std::min<int64_t>(V, call.H - j));
-    for (int gate = 0; gate < 4; ++gate) {
-        const auto bias = [&](const float* b) { return b ? load(b + gate * call.H + j, n) : vec{}; };
-        store(panel + gate * V, bias(call.b_ih) + bias(call.b_hh));
+void pack_panel(const Call& call, const float* table, const Panel& panel) {
+    const Plan& plan = *call.plan;
+    const int64_t H = call.H, I = call.I, width = panel.N * V;
+    for (int n = 0; n < panel.N; ++n) {
+        const int64_t sum = (panel.column + n * V) / call.P, unit = (panel.column + n * V) % call.P;
+        store(panel.data + n * V, plan.b[sum] < 0 ? vec{} : load(table + plan.b[sum] * call.P + unit));
+        float* to = panel.data + width + n * V;
+        const auto pack = [&](const float* matrix, int64_t columns) {
+            Converted<Format> converted(V, columns);
+            const float* rows[V];
+            for (int64_t v = 0; v < V; ++v) rows[v] = unit + v < H ? converted.row(v, matrix + (unit + v) * columns, columns) : nullptr;
+            transpose(rows, padded<Format>(columns), to, width);
+            to += padded<Format>(columns) * width;
+        };
+        if (panel.group[1]) pack(matrix_of(call, plan.W + 2 * sum, I), I);
+        if (panel.group[0] >= 0) pack(matrix_of(call, plan.U + 2 * sum, H), H);
     }
-    float* U = pack_transposed<Format>(call, call.W, call.I, j, panel + 4 * V);
-    pack_transposed<Format>(call, call.U, call.H, j, U);
 }
 
 struct ForwardRow {  // one row at one step
-    const float *x, *h;  // words
-    const float *h_before, *c;
-    float *output, *gates, *cell;
-    uint64_t key;
+    const float *x, *operand;  // words
+    float* sums;
 };
 
-// Fetches the cache lines of units from j on that `forward_tile` accesses after its sums: first-time writes wait for them.
-INLINE void prefetch(const Call& call, const ForwardRow& row, int64_t j) {
-    __builtin_prefetch(row.c + j);
-    __builtin_prefetch(row.cell + j, 1);
-    __builtin_prefetch(row.output + j, 1);
-    if (row.gates)
-        for (int gate = 0; gate < 4; ++gate) __builtin_prefetch(row.gates + gate * call.H + j, 1);
-}
-
-// From the sums inside the gates of units j to j + V - 1 to the state after the step, for M rows.
-template <int M>
-INLINE void forward_gates(const Call& call, const Dropout& dropout, const ForwardRow* rows, int64_t j, vec (&z)[M][4]) {
-    const int n = static_cast<int>(std::min<int64_t>(V, call.H - j));
-    vec tanh_c[M];
-    for (int m = 0; m < M; ++m) {
-        const vec arguments[4] = {sigmoid_argument(z[m][0]), sigmoid_argument(z[m][1]), tanh_argument(z[m][2]), sigmoid_argument(z[m][3])};
-        Exponential e[4];
-        exponentials(arguments, e);
-        vec i, f, g, o;
-        divide(sigmoid(e[0]), sigmoid(e[1]), i, f);
-        divide(tanh(e[2]), sigmoid(e[3]), g, o);
-        const vec c = f * load(rows[m].c + j, n) + i * g;
-        store(rows[m].cell + j, c, n);
-        tanh_c[m] = c;
-        z[m][3] = o;
-        if (float* gates = rows[m].gates) {
-            store(gates + j, i, n);
-            store(gates + call.H + j, f, n);
-            store(gates + 2 * call.H + j, g, n);
-            store(gates + 3 * call.H + j, o, n);
-        }
-    }
-    tanh_of_each(tanh_c);
-    for (int m = 0; m < M; ++m) {
-        vec h_new = z[m][3] * tanh_c[m];
-        if (dropout.kind != none) {
-            const vec mask = dropout.mask(rows[m].key, j);
-            h_new *= mask;
-            if (dropout.kind >= zoneout && rows[m].h_before) h_new += (1.0f - mask) * load(rows[m].h_before + j, n);
-        }
-        store(rows[m].output + j, h_new, n);
-    }
-}
-
-template <class Format, int M>
-__attribute__((noinline)) void forward_tile(const Call& call, const Dropout& dropout, const ForwardRow* rows, const float* panel, int64_t j, bool from_last) {
-    const float *x[M], *h[M];
-    bool recurrent = false;
-    vec z[M][4];
+template <class Format, int M, int N>
+__attribute__((noinline)) void forward_tile(const ForwardRow* rows, int64_t inputs, int64_t states, const Panel& panel, bool from_last) {
+    const float *x[M], *operand[M];
+    vec z[M][N];
     for (int m = 0; m < M; ++m) {
         x[m] = rows[m].x;
-        h[m] = rows[m].h;
-        recurrent |= h[m] != nullptr;
-        for (int gate = 0; gate < 4; ++gate) z[m][gate] = load(panel + gate * V);
+        operand[m] = rows[m].operand;
+        EACH(N) z[m][n] = load(panel.data + n * V);
     }
-    const int64_t inputs = words<Format>(call.I), states = recurrent ? words<Format>(call.H) : 0;
-    const float *W = panel + 4 * V, *U = W + padded<Format>(call.I) * 4 * V;
-    if (M == 1 && from_last) {
-        multiply<Format, M, 4>(h, states, U, z, true);
-        multiply<Format, M, 4>(x, inputs, W, z, true);
-    } else {
-        multiply<Format, M, 4>(x, inputs, W, z);
-        for (int m = 0; m < M; ++m) {
-            prefetch(call, rows[m], j);
-            multiply<Format, M, 4>(h, states * (m + 1) / M, U, z, false, states * m / M);
-        }
+    const float *W = panel.data + N * V, *U = W + padded<Format>(inputs) * N * V;
+    const int64_t length = words<Format>(states);
+    if (M == 1 && from_last) multiply<Format, M, N>(operand, length, U, z, true);
+    multiply<Format, M, N>(x, words<Format>(inputs), W, z, M == 1 && from_last);
+    for (int m = 0; m < M; ++m) {  // writes wait for their cache lines, which are fetched meanwhile
+        for (int n = 0; n < N; ++n) __builtin_prefetch(rows[m].sums + panel.column + n * V, 1);
+        if (M > 1 || !from_last) multiply<Format, M, N>(operand, length * (m + 1) / M, U, z, false, length * m / M);
     }
-    forward_gates<M>(call, dropout, rows, j, z);
+    for (int m = 0; m < M; ++m) EACH(N) store(rows[m].sums + panel.column + n * V, z[m][n]);
 }
 
 // The same for up to `Amx::max_rows` rows.
 template <class Format>
-void forward_with_amx(const Call& call, const Dropout& dropout, const Amx& amx, const ForwardRow* rows, int64_t count, const float* panel, int64_t j) {
+void forward_with_amx(const Amx& amx, const ForwardRow* rows, int64_t count, int64_t inputs, int64_t states, const Panel& panel) {
     alignas(64) float sums[Amx::max_rows * 4 * V];
-    const int64_t inputs = padded<Format>(call.I), states = padded<Format>(call.H);
-    const float *W = panel + 4 * V, *U = W + inputs * 4 * V;
-    for (int64_t r = 0; r < count; ++r) prefetch(call, rows[r], j);
-    amx.multiply({{rows->x, inputs, amx_words, inputs, W}, {rows->h, states, amx_words, rows->h ? states : 0, U}}, 4, sums);
-    in_blocks(count, tile_rows, [&](int64_t first, int rows_here) {
-        with_constant<tile_rows>(rows_here, [&](auto M) {
-            vec z[M][4];
-            for (int m = 0; m < M; ++m)
-                for (int gate = 0; gate < 4; ++gate) z[m][gate] = load(panel + gate * V) + load(sums + ((first + m) * 4 + gate) * V);
-            forward_gates<M>(call, dropout, rows + first, j, z);
-        });
-    });
+    const int64_t width = panel.N * V, x_words = padded<Format>(inputs), words = padded<Format>(states);
+    const float *W = panel.data + width, *U = W + x_words * width;
+    for (int64_t r = 0; r < count; ++r)
+        for (int64_t k = 0; k < width; k += 16) __builtin_prefetch(rows[r].sums + panel.column + k, 1);
+    amx.multiply({{rows->x, x_words, amx_words, x_words, W}, {rows->operand, words, amx_words, words, U}}, panel.N, sums);
+    for (int64_t r = 0; r < count; ++r)
+        for (int64_t k = 0; k < width; k += V) store(rows[r].sums + panel.column + k, load(panel.data + k) + load(sums + r * width + k));
 }
 
 template <class Format>
-void forward_rows(const Call& call, const Dropout& dropout, const Rows& thread_rows, const Units& units, const float* panels, bool h_is_zero, const float* zeros) {
-    const int64_t B = call.B, H = call.H, first_unit = units.first * V, unit_count = std::min(units.last * V, H) - first_unit;
-    if (!call.cells)
-        for (const int64_t b : thread_rows.rows) std::memcpy(call.c_last + b * H + first_unit, call.c + b * H + first_unit, unit_count * sizeof(float));
-
+void forward_rows(const Call& call, const Dropout& dropout, const Rows& thread_rows, const float* table, const Units& units, float* shared_slots, const std::vector<Panel>& panels) {
+    const Plan& plan = *call.plan;
+    const int64_t B = call.B, H = call.H, I = call.I, P = call.P;
+    Machine machine(call, dropout, thread_rows, table, units, shared_slots);
     std::vector<ForwardRow> rows(thread_rows.size());
-    Converted<Format> inputs(thread_rows.size(), call.I), states(thread_rows.size(), H);
+    Converted<Format> inputs(thread_rows.size(), I), operands(thread_rows.size(), H);
     Amx amx;
+    int64_t waits = 0;
     for (int64_t s = 0; s < call.end - call.begin; ++s) {
-        const int64_t t = call.reverse ? call.end - 1 - s : call.begin + s;
-        const int64_t active = thread_rows.active(t);
-        bool any_h = false;
-        for (int64_t r = 0; r < active; ++r) {
-            const int64_t b = thread_rows.rows[r], tb = t * B + b, kb = tb - call.saved_begin * B;
-            const float* h = before(call, call.h, call.output, 0, t, b, thread_rows.lengths[r]);
-            if (h_is_zero && h == call.h + b * H) h = nullptr;
-            float* cell = call.cells ? call.cells + kb * H : call.c_last + b * H;
-            const float* c = call.cells ? before(call, call.c, call.cells, call.saved_begin, t, b, thread_rows.lengths[r]) : cell;
-            any_h |= h != nullptr;
-            rows[r] = {inputs.row(r, call.x + tb * call.I, call.I), h ? states.row(r, h, H) : nullptr, h, c, call.output + tb * H, call.gates ? call.gates + kb * 4 * H : nullptr,
-                       cell, dropout.kind == none ? 0 : dropout.key(t, b)};
+        const int64_t t = call.reverse ? call.end - 1 - s : call.begin + s, active = machine.active = thread_rows.active(t);
+        machine.t = t;
+        // A single row reads all weights from the L2 cache at each step. Every other step runs from the last panel to the first,
+        // and finds in the L1 cache what the step before it read last.
+        const bool from_last = B == 1 && s % 2 == 1;
+        const Panel* panel = panels.data();
+        for (int64_t segment = 0, group = 0; segment < plan.forward_segments; ++segment) {
+            for (; group < plan.groups_ends[segment]; ++group) {
+                const int32_t* const g = plan.groups + 4 * group;
+                const auto operand = machine.operand(std::max(g[0], 0)), sums = machine.operand(in_slot << 16);
+                bool any = false;  // whether the operand is not 0, as h is before the first step
+                for (int64_t r = 0; r < active; ++r) {
+                    const float* const from = g[0] < 0 ? nullptr : machine.address(operand, r);
+                    any = any || (from && !(is_first(call, t, thread_rows.lengths[r]) && is_zero(from, H)));
+                    rows[r] = {g[1] ? inputs.row(r, call.x + (t * B + thread_rows.rows[r]) * I, I) : nullptr, from ? operands.row(r, from, H) : nullptr,
+                               machine.address(sums, r)};
+                }
+                const Panel* const begin = panel;
+                while (panel < panels.data() + panels.size() && panel->group == g) ++panel;
+                const int64_t x_size = g[1] ? I : 0, size = any ? H : 0;
+                for (int64_t k = 0; k < panel - begin; ++k) {
+                    const Panel& p = from_last ? panel[-1 - k] : begin[k];
+                    if (p.column % P < units.first || p.column % P >= units.last) continue;
+                    if (prefers_amx<Format>(active))
+                        in_amx_blocks(amx, active, [&](int64_t first, int64_t count) { forward_with_amx<Format>(amx, &rows[first], count, x_size, size, p); });
+                    else
+                        in_blocks(active, tile_rows, [&](int64_t first, int count) {
+                            with_constant<tile_rows>(count, [&](auto M) {
+                                with_constant<4>(p.N, [&](auto N) { forward_tile<Format, decltype(M)::value, decltype(N)::value>(&rows[first], x_size, size, p, from_last); });
+                            });
+                        });
+                }
+            }
+            machine.run({plan.forward, plan.forward_ends, plan.forward_places, plan.forward_places_ends, segment});
+            if (units.barrier) units.barrier->wait(units.threads * ++waits);
         }
-        if (any_h)
-            for (int64_t r = 0; r < active; ++r)
-                if (!rows[r].h) rows[r].h = states.row(r, zeros, H);
-        for (int64_t r = active; r < thread_rows.size(); ++r)
-            std::memset(call.output + (t * B + thread_rows.rows[r]) * H + first_unit, 0, unit_count * sizeof(float));
-
-        // A single row reads all weights from the L2 cache at each step. Every other step runs from the last panel to the
-        // first, and finds in the L1 cache what the step before it read last.
-        const bool from_last = call.B == 1 && s % 2 == 1;
-        for (int64_t k = units.first; k < units.last; ++k) {
-            const int64_t p = from_last ? units.first + units.last - 1 - k : k;
-            const float* panel = panels + p * forward_panel_size<Format>(call);
-            if (prefers_amx<Format>(active))
-                in_amx_blocks(amx, active, [&](int64_t first, int64_t count) { forward_with_amx<Format>(call, dropout, amx, &rows[first], count, panel, p * V); });
-            else
-                in_blocks(active, tile_rows, [&](int64_t first, int count) {
-                    with_constant<tile_rows>(count, [&](auto M) { forward_tile<Format, decltype(M)::value>(call, dropout, &rows[first], panel, p * V, from_last); });
-                });
-        }
-        if (units.barrier) units.barrier->wait(units.threads * (s + 1));
+        for (int64_t r = active; r < thread_rows.size(); ++r) std::memset(history(call, 0, t) + thread_rows.rows[r] * P, 0, P * sizeof(float));
     }
-
     if (units.first > 0) return;
     for (int64_t r = 0; r < thread_rows.size(); ++r) {
         const int64_t b = thread_rows.rows[r], length = thread_rows.lengths[r];
-        const bool was_active = length > call.begin;
         const int64_t last = call.reverse ? call.begin : std::min(length, call.end) - 1;
-        const float* h = was_active ? call.output + (last * B + b) * H : call.h + b * H;
-        std::memcpy(call.h_last + b * H, h, H * sizeof(float));
-        if (!call.cells) continue;
-        const float* c = was_active ? call.cells + ((last - call.saved_begin) * B + b) * H : call.c + b * H;
-        std::memcpy(call.c_last + b * H, c, H * sizeof(float));
+        for (int64_t state = 0; state < plan.states; ++state)
+            std::memcpy(call.last[state] + b * P, (length > call.begin ? history(call, state, last) : call.initial[state]) + b * P, P * sizeof(float));
     }
+}
+
+template <class Format>
+void forward(const Call& call) {
+    const Plan& plan = *call.plan;
+    const Dropout dropout = dropout_of(call);
+    const int64_t P = call.P;
+    bool share_units = call.B == 1;  // among the threads
+    for (const int32_t* i = plan.forward; i < plan.forward + 8 * plan.forward_ends[plan.forward_segments - 1]; i += 8) share_units = share_units && !Machine::works_on_rows(i[0]);
+    const int64_t parts = share_units ? parts_of_units(call) : parts_of(call), shares = share_units ? parts : 1;
+    const std::vector<float> table = table_of(call);
+    std::vector<int64_t> bounds;  // of the units of each share
+    for (int64_t share = 0; share <= shares; ++share) bounds.push_back(P / V * share / shares * V);
+    std::vector<Panel> panels;
+    int64_t size = 0;
+    const auto add_panels = [&](const int32_t* group, int64_t column, int64_t end) {
+        for (; column < end; column += 4 * V) {
+            panels.push_back({group, column, static_cast<int>(std::min<int64_t>(4, (end - column) / V)), nullptr});
+            size += panel_rows<Format>(call, group) * panels.back().N * V;
+        }
+    };
+    for (int64_t group = 0; group < plan.groups_ends[plan.forward_segments - 1]; ++group) {
+        const int32_t* const g = plan.groups + 4 * group;
+        if (shares == 1) add_panels(g, g[2] * P, (g[2] + g[3]) * P);
+        for (int64_t share = 0; shares > 1 && share < shares; ++share)
+            for (int64_t sum = g[2]; sum < g[2] + g[3]; ++sum) add_panels(g, sum * P + bounds[share], sum * P + bounds[share + 1]);
+    }
+    const Buffer packed(size), shared_slots(share_units && !call.saving ? slot_row(call) : 0);
+    float* at = packed.data;
+    for (Panel& panel : panels) {
+        panel.data = at;
+        at += panel_rows<Format>(call, panel.group) * panel.N * V;
+    }
+    if (call.saving) {
+        const int64_t steps = call.end - call.begin;
+        prefer_large_pages(call.slot + call.begin * call.B * slot_row(call), steps * call.B * slot_row(call) * 4);
+        for (int64_t state = 0; state < plan.states; ++state) prefer_large_pages(history(call, state, call.begin), steps * call.B * P * 4);
+    }
+    std::atomic<size_t> next{0};
+    StepBarrier barrier;
+    parallel(
+        parts,
+        [&](int64_t) {
+            for (size_t p; (p = next++) < panels.size();) pack_panel<Format>(call, table.data(), panels[p]);
+        },
+        [&](int64_t part) {
+            if (!share_units) return forward_rows<Format>(call, dropout, Rows(call, part, parts), table.data(), {0, P, nullptr, 1}, nullptr, panels);
+            const int64_t threads = concurrent_parts(parts);
+            if (part >= threads) return;  // the others compute its units
+            const Units units{bounds[shares * part / threads], bounds[shares * (part + 1) / threads], threads > 1 ? &barrier : nullptr, threads};
+            forward_rows<Format>(call, dropout, Rows(call, 0, 1), table.data(), units, call.saving ? nullptr : shared_slots.data, panels);
+        });
 }
 
 }  // namespace

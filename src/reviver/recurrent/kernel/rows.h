@@ -145,13 +145,15 @@ struct Rows {
     }
 };
 
+int64_t work_of_step(const Call& call) { return call.plan->sums * call.H * (call.H + call.I); }
+
 int64_t parts_of(const Call& call) {  // at least some tens of microseconds of work per thread
-    const int64_t work = (call.end - call.begin) * call.B * 4 * call.H * (call.H + call.I);
+    const int64_t work = (call.end - call.begin) * call.B * work_of_step(call);
     return std::max<int64_t>(1, std::min({call.threads, call.B, work / 500000}));
 }
 
-// The panels of units that a thread computes at each step. In general these are all units of its rows. Of a batch with a
-// single row the threads share the units, and wait for each other at `barrier` after each step.
+// The units that a thread computes at each step. In general these are all units of its rows. Of a batch with a single row the
+// threads share the units, and wait for each other at `barrier` after each segment.
 struct Units {
     int64_t first, last;
     StepBarrier* barrier;
@@ -159,14 +161,7 @@ struct Units {
 };
 
 int64_t parts_of_units(const Call& call) {  // at least a microsecond of work per thread and step, and a core for each thread
-    return std::max<int64_t>(1, std::min({call.threads, core_count(), ceil_div(call.H, V), 4 * call.H * (call.H + call.I) / 30000}));
-}
-
-// The state of row b before step t: from `history`, which begins at step `base`, or from `initial` at its first step.
-INLINE const float* before(const Call& call, const float* initial, const float* history, int64_t base, int64_t t, int64_t b, int64_t length) {
-    const bool first = call.reverse ? t + 1 == std::min(length, call.saved_end) : t == call.saved_begin;
-    const int64_t previous = call.reverse ? t + 1 : t - 1;
-    return first ? initial + b * call.H : history + ((previous - base) * call.B + b) * call.H;
+    return std::max<int64_t>(1, std::min({call.threads, core_count(), ceil_div(call.H, V), work_of_step(call) / 30000}));
 }
 
 // Calls block(first, count) for blocks of n rows of nearly equal size, at most max.

@@ -1,4 +1,4 @@
-// Vectors of V floats in a register, and σ and tanh on them.
+// Vectors of V floats in a register, and what σ and tanh on them need.
 
 #pragma once
 
@@ -120,15 +120,6 @@ INLINE void divide(Quotient a, Quotient b, vec& first, vec& second) {
     const vec inverse = 1.0f / (a.d * b.d);
     first = a.n * b.d * inverse;
     second = b.n * a.d * inverse;
-}
-
-// tanh of N vectors, in place.
-template <int N>
-INLINE void tanh_of_each(vec (&z)[N]) {
-    Exponential e[N];
-    EACH(N) z[n] = tanh_argument(z[n]);
-    exponentials(z, e);
-    EACH(N) z[n] = divide(tanh(e[n]));
 }
 
 }  // namespace

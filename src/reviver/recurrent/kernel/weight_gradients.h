@@ -1,4 +1,4 @@
-// Gradients of W and U from the gradients of the sums inside the gates.
+// Gradients of matrices from the gradients of the sums of products.
 
 #pragma once
 
@@ -6,26 +6,8 @@
 
 namespace {
 
-// grad_U += sum over rows (t, b) of grad_gates^T h_before, and the same with x for grad_W.
-struct WeightRow { const float *grad_gates, *h, *x; };  // h is null if it is 0
-
-// All active rows (t, b), those without h last.
-std::vector<WeightRow> weight_rows(const Call& call, bool h_is_zero) {
-    std::vector<WeightRow> rows, without_h;
-    rows.reserve((call.end - call.begin) * call.B);
-    for (int64_t t = call.begin; t < call.end; ++t)
-        for (int64_t b = 0; b < call.B; ++b) {
-            const int64_t length = call.lengths ? call.lengths[b] : call.T;
-            if (length <= t) continue;
-            const int64_t tb = t * call.B + b;
-            const float* h = before(call, call.h, call.output, 0, t, b, length);
-            const bool zero = h_is_zero && h == call.h + b * call.H;
-            const float* grad_gates = call.grad_gates + (tb - call.begin * call.B) * 4 * call.H;
-            (zero ? without_h : rows).push_back({grad_gates, zero ? nullptr : h, call.x + tb * call.I});
-        }
-    rows.insert(rows.end(), without_h.begin(), without_h.end());
-    return rows;
-}
+// grad_U += sum over rows (t, b) of grad_sums^T operand, and the same with x for grad_W.
+struct WeightRow { const float *grad_sums, *operand, *x; };  // operand is null if it is 0
 
 // M of the rows of grad_U and grad_W, from `first`.
 struct Tile { int64_t first; int M; };
@@ -35,20 +17,12 @@ static_assert(weight_tile_rows <= packed_width, "packed_width must be at least w
 
 // V columns of grad_U or grad_W, of which `count` exist. A panel of up to `weight_tile_vectors` of them may hold both kinds.
 struct Columns {
-    const float* WeightRow::*from;  // h or x
+    const float* WeightRow::*from;  // operand or x
     int64_t first;
     int count;
     float* to;      // grad_U or grad_W
     int64_t width;  // H or I
 };
-
-std::vector<Columns> columns_of(const Call& call, bool with_h) {
-    std::vector<Columns> all;
-    if (with_h)
-        for (int64_t j = 0; j < call.H; j += V) all.push_back({&WeightRow::h, j, static_cast<int>(std::min<int64_t>(V, call.H - j)), call.grad_U, call.H});
-    for (int64_t j = 0; j < call.I; j += V) all.push_back({&WeightRow::x, j, static_cast<int>(std::min<int64_t>(V, call.I - j)), call.grad_W, call.I});
-    return all;
-}
 
 // Adds left^T right to M rows from `first` of N groups of columns, in words: left is [K, 8], right [K, N, V].
 template <class Format, int M, int N>
@@ -113,8 +87,8 @@ void add_matmul(const Amx* amx, const float* left, const std::vector<Tile>& tile
         }
 }
 
-// The part of grad_U and grad_W of one thread: some of their `all_rows` rows, 4H of an LSTM, summed over all steps and the
-// whole batch. columns_for(with_h) returns their columns.
+// The part of grad_U and grad_W of one thread: some of their `all_rows` rows, summed over all steps and the
+// whole batch. columns_for(with_operand) returns their columns.
 template <class Format, class ColumnsOf>
 void weight_gradients(int64_t all_rows, const std::vector<WeightRow>& rows, const ColumnsOf& columns_for, int64_t part, int64_t parts) {
     Amx tile_registers;
@@ -130,20 +104,20 @@ void weight_gradients(int64_t all_rows, const std::vector<WeightRow>& rows, cons
     in_blocks(last - first, height, [&](int64_t row, int count) { tiles.push_back({first + row, count}); });
     const auto tile_count = static_cast<int64_t>(tiles.size());
     const Buffer left(tile_count * (amx ? block * Amx::max_rows : tile_size(block))), panel(block * weight_tile_vectors * V), converted(Format::converts ? lines * line_width : 0);
-    const auto with_h = std::partition_point(rows.begin(), rows.end(), [](const WeightRow& row) { return row.h; }) - rows.begin();
+    const auto with_operand = std::partition_point(rows.begin(), rows.end(), [](const WeightRow& row) { return row.operand; }) - rows.begin();
     const auto n = static_cast<int64_t>(rows.size());
     for (int64_t begin = 0, end; begin < n; begin = end) {
-        end = std::min(begin + block * Format::depth, begin < with_h ? static_cast<int64_t>(with_h) : n);
+        end = std::min(begin + block * Format::depth, begin < with_operand ? static_cast<int64_t>(with_operand) : n);
         const WeightRow* block_rows = &rows[begin];
         const int64_t K = end - begin, length = words<Format>(K);
         for (int64_t k = 0; k < length; k += lines) {
             const int64_t count = std::min(lines, length - k);
-            const float* from[max_lines];  // grad_gates in words, from the first tile on
+            const float* from[max_lines];  // grad_sums in words, from the first tile on
             for (int64_t r = 0; r < count; ++r) {
-                from[r] = block_rows[k + r].grad_gates + first;
+                from[r] = block_rows[k + r].grad_sums + first;
                 if (Format::converts) {
                     float* line = converted.data + r * line_width;
-                    words_across<Format>([&](int64_t row) { return block_rows[row].grad_gates + first; }, (k + r) * Format::depth, K, last - first, line);
+                    words_across<Format>([&](int64_t row) { return block_rows[row].grad_sums + first; }, (k + r) * Format::depth, K, last - first, line);
                     from[r] = line;
                 }
             }
@@ -163,12 +137,12 @@ void weight_gradients(int64_t all_rows, const std::vector<WeightRow>& rows, cons
                         std::memcpy(packed + r * packed_width, from[r] + offset, packed_width * sizeof(float));
                     else
                         std::memcpy(packed + r * packed_width, from[r] + offset, tile.M * sizeof(float));
-                    if (!Format::converts && k + r + lines < length) __builtin_prefetch(block_rows[k + r + lines].grad_gates + tile.first);
+                    if (!Format::converts && k + r + lines < length) __builtin_prefetch(block_rows[k + r + lines].grad_sums + tile.first);
                 }
                 packed += tile_size(length);
             }
         }
-        const std::vector<Columns> columns = columns_for(begin < with_h);
+        const std::vector<Columns> columns = columns_for(begin < with_operand);
         in_blocks(static_cast<int64_t>(columns.size()), weight_tile_vectors, [&](int64_t j, int count) {
             with_constant<weight_tile_vectors>(count, [&](auto N) { add_matmul<Format, decltype(N)::value>(amx, left.data, tiles, K, block_rows, &columns[j], panel.data); });
         });

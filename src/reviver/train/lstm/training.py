@@ -19,7 +19,7 @@ from reviver.recurrent import kernel
 from reviver.recurrent.classifier import LSTMClassifier, RecurrentClassifier
 from reviver.recurrent.custom_cells import CellClassifier, probe
 from reviver.recurrent.kernel.library import KERNEL
-from reviver.recurrent.lstm import chrono
+from reviver.recurrent.layers import chrono
 from reviver.recurrent.rnn_classifier import RNNClassifier
 from reviver.rng import Rng, make_rng
 from reviver.runs.checkpoint import TrainingState
