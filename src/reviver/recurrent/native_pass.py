@@ -22,7 +22,7 @@ from reviver.errors import DataError
 from reviver.recurrent import kernel
 from reviver.recurrent.grammar import Cell, load_cell
 from reviver.recurrent.kernel import buffers, library
-from reviver.recurrent.plan import PLACES, RESULT, Place, Plan, Program
+from reviver.recurrent.plan import PLACES, RESULT, Place, Plan, Instructions
 from reviver.recurrent.reference import by_name, round_to_bf16, unroll
 from reviver.recurrent.transforms import is_batched
 from reviver.settings.lstm_network import LSTMOptions
@@ -155,7 +155,7 @@ def _bind(cell: Cell, dropout: str, names: Names) -> _Bound:
     )
 
 
-def _local(program: Program) -> tuple[list[Sequence[int]], list[int]]:
+def _local(program: Instructions) -> tuple[list[Sequence[int]], list[int]]:
     """Return a program whose operands are indices in a list of codes, and this list."""
     codes = [*dict.fromkeys(code for row in program for code in row.places() if code != RESULT)]
     index = {code: at for at, code in enumerate(codes)} | {RESULT: RESULT}
@@ -273,7 +273,7 @@ class _Pass:
         """
         x, T, B, P, count, save = self.x, self.T, self.B, self.P, len(self.start), self.mode.save
         is_full = P == self.H and self.lengths is None and not self.bound.plan.scalars
-        empty: Any = x.new_zeros if clean and not is_full else buffers.empty
+        empty: Any = x.new_zeros if clean and not is_full else buffers.empty if T > 1 else x.new_empty
         output, *others = [empty(T if save == SAVE_ALL or not at else 2, B, P) for at in range(count)]
         last, saved = [empty(B, P) for _ in range(count)], list[Tensor]()
         self.point(weights=self.weights, initial=self.start, history=[output, *others], last=last)

@@ -92,7 +92,7 @@ class Instruction(NamedTuple):
         return [getattr(self, name) for name in PLACES]
 
 
-Program = list[Instruction]
+Instructions = list[Instruction]
 Store = tuple[int, int, int]
 """A node, the code of the place where its value is wanted, and the segment by whose end."""
 
@@ -280,7 +280,7 @@ class Plan:
 
     def schedule(
         self, given: dict[int, int], stores: list[Store], last: int, memory: dict[int, int], place: Place
-    ) -> list[Program]:
+    ) -> list[Instructions]:
         """Return the programs of all segments; a node is computed in that of its first reader, as late as possible.
 
         `given` are codes of nodes that are in memory before, `memory` those of nodes that instructions write to memory; those
@@ -313,7 +313,7 @@ class Plan:
             programs.append(self.program(computed, here[segment], memory | given))
         return programs
 
-    def program(self, nodes: dict[int, Node], stores: list[Store], memory: dict[int, int]) -> Program:
+    def program(self, nodes: dict[int, Node], stores: list[Store], memory: dict[int, int]) -> Instructions:
         """Return the program of a segment that computes `nodes`, of which those in `memory` go there."""
         order = _in_chains(nodes, [node for node, _, _ in stores])
         last_reader = {arg: at for at, index in enumerate(order) for arg in nodes[index].args}

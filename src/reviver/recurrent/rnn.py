@@ -3,21 +3,24 @@
 Shapes: B batch, T time, I input size, H hidden size, L layers, D directions (1 or 2).
 """
 
+import copyreg
 from collections import namedtuple
 from collections.abc import Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn.utils.rnn import PackedSequence
 
 from reviver.errors import DataError
-from reviver.recurrent import native_pass
+from reviver.recurrent import kernel, native_pass
 from reviver.recurrent.grammar import Cell, load_cell
 from reviver.recurrent.layers import RecurrentLayers
 from reviver.recurrent.reference import unroll
+from reviver.recurrent.torch_layers import TORCH_CELLS, find_torch_cell, join, split
 from reviver.rng import Rng
 from reviver.settings.fields import Precision, Probability
 from reviver.settings.lstm_network import DropoutKind, LSTMOptions
@@ -70,13 +73,43 @@ class RNN(RecurrentLayers):
             activation_checkpoint_steps=activation_checkpoint_steps,
         )
         self.layers = nn.ModuleList()
+        for name in self.cell.weights:
+            if hasattr(self, name) or hasattr(nn.ParameterDict, name):
+                problem = f"{name} is an attribute of every layer, so no weight can have this name"
+                refuse("cell", f"{self.cell.name}: {problem}; take another one, such as W_{name.strip('_')}")
         for layer in range(num_layers):
             size = input_size if layer == 0 else self.num_directions * hidden_size
             for _ in range(self.num_directions):
                 shapes = self.cell.shapes(size, hidden_size)
                 parameters = [(name, torch.empty(shape, device=device, dtype=dtype)) for name, shape in shapes.items()]
                 self.layers.append(nn.ParameterDict(parameters))  # of pairs, whose order it keeps
+        self._cells = [*self.layers]  # a ModuleList takes a microsecond an index
+        self._torch_cell = find_torch_cell(self.cell)
         self.reset_parameters(rng)
+
+    @classmethod
+    def from_torch(cls, layer: nn.RNNBase, **options: Any) -> Self:
+        """Return the text of a `torch.nn.LSTM`, `GRU` or `RNN` with copies of its weights; two biases are added where they act alike.
+
+        `options` are `hidden_dropout` and so on, see `LSTMOptions`. A projection is a ConfigError: no text has one.
+        """
+        if layer.mode not in TORCH_CELLS or layer.proj_size:
+            what = f"proj_size {layer.proj_size}" if layer.mode in TORCH_CELLS else layer.mode
+            refuse("layer", f"must be a torch.nn.LSTM, GRU or RNN without a projection, got {what}; keep it in torch")
+        sizes = layer.input_size, layer.hidden_size, layer.num_layers
+        weight: Any = layer.weight_ih_l0
+        kept = {name: getattr(layer, name) for name in ("batch_first", "dropout", "bidirectional")}
+        make: Any = cls
+        made: Self = make(
+            TORCH_CELLS[layer.mode].cell, *sizes, **kept, device=weight.device, dtype=weight.dtype, **options
+        )
+        with torch.no_grad():
+            for at, cell in enumerate(made._cells):
+                reverse = "_reverse" if at % made.num_directions else ""
+                found = split(layer.mode, layer, f"_l{at // made.num_directions}{reverse}")
+                for name, parameter in cell._parameters.items():
+                    parameter.copy_(found.get(str(name), torch.zeros(())))  # of a layer without biases 0
+        return made.train(layer.training)
 
     def __getattr__(self, name: str) -> Any:
         """Return a weight of the first layer, or an option, by its name."""
@@ -85,7 +118,13 @@ class RNN(RecurrentLayers):
 
     def weights(self, at: int) -> dict[str, Any]:
         """Return the weights by name of a layer and direction, in the order of the state: 0 forward, 0 backward, 1 ..."""
-        return self.layers[at]._parameters
+        weights: dict[str, Any] = self._cells[at]._parameters
+        return weights
+
+    @property
+    def weight_dtype(self) -> torch.dtype:
+        """Dtype of the weights."""
+        return next(iter(self.weights(0).values())).dtype  # type: ignore[no-any-return]
 
     def gate_biases(self) -> list[tuple[Tensor | None, Tensor]]:
         """Return the biases b_i, if there is one, and b_f of every cell; see `layers.chrono`."""
@@ -121,8 +160,27 @@ class RNN(RecurrentLayers):
         """
         if isinstance(input, PackedSequence):
             return self.run_packed(input, lengths, lambda padded, found: RNN.forward(self, padded, hx, found, rng))
-        output, states = self.run_batch(input, self._states(input, hx), lengths, rng, self.run_layers)
-        return output, states[0] if len(states) == 1 else _state_type(self.cell.states)(*states)
+        before = self._states(input, hx)
+        by_torch = lengths is None and self._torch_cell is not None and kernel.torch_runs(self, self.options, input)
+        output, states = self.run_batch(input, before, lengths, rng, self._run_torch if by_torch else self.run_layers)
+        return output, states[0] if len(states) == 1 else make_state(self.cell.states, *states)
+
+    def _run_torch(self, x: Tensor, start: Sequence[Tensor], lengths: None, rng: Rng) -> Any:
+        """Run all cells by the layer of torch with this cell; arguments and result are those of `run_layers`."""
+        assert self._torch_cell is not None
+        mode, names = self._torch_cell
+        flags: dict[str, Any] = {"dropout": self.dropout, "bidirectional": self.bidirectional, "device": "meta"}
+        flags |= {"nonlinearity": mode.removeprefix("RNN_").lower()} if mode.startswith("RNN") else {}
+        make: Any = TORCH_CELLS[mode].layer
+        layer = make(self.input_size, self.hidden_size, self.num_layers, **flags).train(self.training)
+        joined = [weight for at in range(len(self._cells)) for weight in join(mode, names, self.weights(at))]
+        states = {name: entry.contiguous() for name, entry in zip(self.cell.states, start, strict=True)}
+        hx = tuple(states[names[name]] for name in TORCH_CELLS[mode].cell.states)
+        output, after = functional_call(
+            layer, dict(zip(layer._flat_weights_names, joined, strict=True)), (x, hx if len(hx) > 1 else hx[0])
+        )
+        ends = dict(zip(TORCH_CELLS[mode].cell.states, after if len(hx) > 1 else (after,), strict=True))
+        return output, [ends[name] for name in sorted(ends, key=lambda name: self.cell.states.index(names[name]))]
 
     def run_cell(
         self,
@@ -196,4 +254,14 @@ class RNN(RecurrentLayers):
 
 @cache
 def _state_type(names: tuple[str, ...]) -> Any:
-    return namedtuple("State", names)
+    made: Any = namedtuple("State", names)  # type: ignore[misc]
+    copyreg.pickle(made, lambda state: (make_state, (names, *state)))  # copies and pickles, too, know the names
+    return made
+
+
+def make_state(names: tuple[str, ...], *values: Tensor) -> Any:
+    """Return the states of a cell as a named tuple."""
+    return _state_type(names)(*values)
+
+
+torch.serialization.add_safe_globals([make_state])  # torch.load takes a state that torch.save wrote

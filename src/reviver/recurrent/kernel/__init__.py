@@ -8,6 +8,7 @@ the number of steps. The measurements behind the rule are in docs/measurements/l
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -52,8 +53,8 @@ is_switched_off._dynamo_marked_constant = True  # type: ignore[attr-defined]
 available._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
-def torch_runs(layer: nn.LSTM, options: LSTMOptions, x: Tensor | PackedSequence) -> bool:
-    """Return whether `torch.nn.LSTM` runs a layer over an input of full length.
+def torch_runs(layer: Any, options: LSTMOptions, x: Tensor | PackedSequence) -> bool:
+    """Return whether torch's own layer runs one of ours over an input of full length: an `LSTM`, or the text of such a cell.
 
     - never: with hidden dropout in training, with zoneout, with bf16 operands, inside `reference()`, a transform or
       `torch.export`
@@ -68,7 +69,9 @@ def torch_runs(layer: nn.LSTM, options: LSTMOptions, x: Tensor | PackedSequence)
         return False
     if is_transformed() or torch.compiler.is_exporting():
         return False
-    is_float32 = data.is_cpu and layer.weight_ih_l0.dtype == torch.float32
+    is_float32 = data.is_cpu and layer.weight_dtype == torch.float32
+    if not isinstance(layer, nn.LSTM):  # the layer of a text that torch has, too
+        return not data.is_cpu
     if not is_float32 or layer.proj_size or torch._C._get_tracing_state():
         return True
     return not torch.compiler.is_compiling() and _torch_is_faster(layer.hidden_size)
