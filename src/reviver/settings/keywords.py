@@ -6,7 +6,6 @@ from typing import Literal, TypedDict
 class RunKeywords(TypedDict, total=False):
     """Settings that both networks have."""
 
-    order: Literal["full", "blocks"]
     precision: Literal["fp32", "bf16"]
     epochs: int
     batch_size: int

@@ -14,7 +14,6 @@ import torch
 from torch.optim import Adam
 
 from reviver.data.images.image_set import ImageSet, from_pixels, load_images
-from reviver.data.packed import epoch_order
 from reviver.errors import DataError
 from reviver.gan.centering import CenteredDiscriminator, center_inputs, image_moments
 from reviver.gan.custom_networks import CustomDiscriminator, build_custom
@@ -180,7 +179,7 @@ def train_epoch(
     history, rng = state.tensors["history"], state.rngs["noise"]
     num_classes = generator.num_classes
     labels = data.labels.to(history.device) if num_classes and data.labels is not None else None
-    order = epoch_order(config.order, data.block_edges, make_rng(config.seed, f"order/{state.epoch}"))
+    order = torch.randperm(len(data), generator=make_rng(config.seed, f"order/{state.epoch}"))
     batches = order.to(history.device).split(config.batch_size)
     batches = batches[: count_batches(len(data), config.batch_size)]
     remaining = batches[state.batch :]

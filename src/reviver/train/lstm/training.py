@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from reviver.cells.classifier import RNNClassifier
 from reviver.data.build import build_task
-from reviver.data.packed import epoch_order
 from reviver.data.palindromes import Palindromes
 from reviver.data.task import Task, correct, mean_loss
 from reviver.lstm import kernel
@@ -247,7 +246,7 @@ def train_epoch(session: Session, task: Task, length: int, carried: CarriedBatch
     if state.batch == 0:
         history.zero_()
     data = task.training(state.epoch, length).to(history.device)
-    order = epoch_order(config.order, data.block_edges, make_rng(config.seed, f"order/{state.epoch}"))
+    order = torch.randperm(len(data), generator=make_rng(config.seed, f"order/{state.epoch}"))
     batches = order.to(history.device).split(config.batch_size_at(length))
 
     for indices in batches[state.batch :]:
