@@ -222,6 +222,7 @@ def test_generated_pages_and_public_names_are_current() -> None:
     public = next(find_blocks((DOCS / "reference" / "api.md").read_text(encoding="utf-8"))).code
     assert set(reviver.__all__) <= set(re.findall(r"\w+", public))
     assert settings_page.PAGE.read_text(encoding="utf-8") == settings_page.page(), "run python -m tools.settings_page"
+    assert settings_page.KEYWORDS.read_text(encoding="utf-8") == settings_page.keywords(), "and settings/keywords.py"
     tree = source_tree.page()
     for module in (ROOT / "src" / "reviver").rglob("*.py"):
         assert module.name == "__init__.py" or f"{module.relative_to(ROOT)})" in tree

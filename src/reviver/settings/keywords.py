@@ -1,4 +1,4 @@
-"""The settings as keyword arguments, so that editors and type checkers know them."""
+"""The settings as keyword arguments, for editors and type checkers. Written by python -m tools.settings_page."""
 
 from typing import Literal, TypedDict
 
