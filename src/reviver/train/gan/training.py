@@ -20,6 +20,7 @@ from reviver.gan.custom_networks import CustomDiscriminator, build_custom
 from reviver.gan.ema import recompute_batch_norm, update_ema
 from reviver.gan.losses import Losses, choose_losses
 from reviver.gan.networks import Discriminator, Generator, one_hot
+from reviver.gan.penalties import Penalties
 from reviver.gan.scores.feature_extractor import FeatureExtractor
 from reviver.gan.scores.monitor import create_monitor, progress_line
 from reviver.gan.step import GANStepResult, StepOptions, gan_step
@@ -190,7 +191,7 @@ def train_epoch(
         for optimizer in (opt_generator, opt_discriminator):
             optimizer.param_groups[0]["lr"] = rate * session.lr_scale
         z = rows.take(generator.sample_latents(rows.total, rng))
-        options = StepOptions.from_config(config, state.step, losses)
+        options = build_options(config, losses, state.step)
         classes = None
         if labels is not None:
             classes = torch.cat([one_hot(labels[indices], num_classes), z[:, -num_classes:]])
@@ -220,6 +221,23 @@ def train_epoch(
     check_losses(session)
     state.epoch += 1
     state.batch = 0
+
+
+def build_options(config: GANConfig, losses: Losses, step: int = 0) -> StepOptions:
+    """Return the options of the step after `step` steps of a run.
+
+    The generator is updated in every step number k, 2k, 3k ..., with k = `discriminator_steps`. Penalties are added in the
+    first step and then every `penalty_interval` steps.
+    """
+    has_penalty = config.r1 > 0 or config.gradient_penalty > 0
+    penalties = Penalties(config.r1, config.gradient_penalty, config.penalty_interval)
+    return StepOptions(
+        loss=losses,
+        penalty=penalties if has_penalty and step % config.penalty_interval == 0 else None,
+        update_generator=(step + 1) % config.discriminator_steps == 0,
+        shift_probability=config.shift_probability,
+        precision=config.precision,
+    )
 
 
 def check_losses(session: Session) -> None:
