@@ -22,6 +22,7 @@ from reviver.cli.sweep import build_trials
 from reviver.errors import ReviverError
 from reviver.runs.records import GANRecord, LSTMRecord
 from reviver.sweep.spec import read_sweep
+from tests.gan.scores.conftest import shrink_mnist
 from tools import settings_page, source_tree
 from tools.site import COPIES, GENERATED
 from tools.tutorials import PICTURES, SOLUTIONS, TUTORIALS, Outcome, find_blocks, run_page, working_in
@@ -146,8 +147,11 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if page not in (*TUTORIALS, *SOLUTIONS.values()) and "```python" in page.read_text(encoding="utf-8")
     ],
 )
-def test_code_runs(page: Path, examples: Path, tmp_path: Path) -> None:
+def test_code_runs(page: Path, examples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(examples, tmp_path, dirs_exist_ok=True)
+    if page.stem == "use-a-trained-gan":
+        shrink_mnist(monkeypatch)
+        monkeypatch.setenv("REVIVER_CACHE", str(tmp_path / "cache"))
     with torch._dynamo.config.patch(allow_rnn=False):  # a page sets it
         run_page(shortened(page, tmp_path), tmp_path, skip=NOT_RUN)
 
