@@ -87,18 +87,6 @@ def test_a_preset_for_the_lstm_fits_other_cells(tmp_path: Path) -> None:
         reviver.train_lstm(tmp_path / "other", "series", nn.GRUCell, bidirectional=True, **settings)
 
 
-def test_the_gan_trains_on_images_and_shows_samples(tmp_path: Path) -> None:
-    images = np.random.default_rng(0).integers(0, 256, (40, 8, 8), dtype=np.uint8)
-    np.savez(tmp_path / "tiny.npz", images=images)
-    run = reviver.train_gan(
-        tmp_path / "run", "original", "hinge", data=str(tmp_path / "tiny.npz"), image_size=8, epochs=1, batch_size=16,
-        latent_size=8, log_every=1, progress=False,
-    )  # fmt: skip
-    assert isinstance(run, reviver.GANRun)
-    assert (run.config.loss, len(run.table()["generator_loss"]), run.table("scores")) == ("hinge", 3, {})
-    assert isinstance(run.plot("samples"), Figure)
-
-
 def test_a_notebook_shows_one_line_of_progress(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
