@@ -74,20 +74,14 @@ def main() -> None:
 
 def keywords() -> str:
     """Return the module of the settings as keyword arguments."""
-    lstm, gan = ({key: _code(hint) for key, hint in get_type_hints(cls).items()} for cls in (LSTMConfig, GANConfig))
-    both = {key: kind for key, kind in lstm.items() if gan.get(key) == kind and key not in NAMED}
     lines = [
         '"""The settings as keyword arguments, for editors and type checkers. Written by python -m tools.settings_page."""',
         "\nfrom typing import Literal, TypedDict",
     ]
-    for name, base, purpose, fields in (
-        ("RunKeywords", "TypedDict", "Settings that both networks have.", both),
-        ("LSTMKeywords", "RunKeywords", "Settings of `reviver.train_lstm`; those of `LSTMConfig`.", lstm),
-        ("GANKeywords", "RunKeywords", "Settings of `reviver.train_gan`; those of `GANConfig`.", gan),
-    ):
-        lines += [f'\n\nclass {name}({base}, total=False):\n    """{purpose}"""\n']
-        own = {key: kind for key, kind in fields.items() if fields is both or key not in (*both, *NAMED)}
-        lines += [f"    {key}: {kind}" for key, kind in own.items()]
+    for name, cls in (("LSTM", LSTMConfig), ("GAN", GANConfig)):
+        lines.append(f"\n\nclass {name}Keywords(TypedDict, total=False):")
+        lines.append(f'    """Settings of `reviver.train_{name.lower()}`; those of `{name}Config`."""\n')
+        lines += [f"    {key}: {_code(hint)}" for key, hint in get_type_hints(cls).items() if key not in NAMED]
     return "\n".join(lines) + "\n"
 
 
