@@ -215,7 +215,7 @@ def test_images_that_are_missing_changed_or_confidential(color: Path, tmp_path: 
     assert len(here["logits"]["real"]) == 41
     run = shutil.copytree(color, tmp_path / "color")
     np.savez(tmp_path / "color.npz", images=np.zeros((41, 12, 12, 3), dtype=np.uint8))
-    write_text(tmp_path / "damaged" / "packed.json", "{")
+    write_text(tmp_path / "damaged" / "x.npy", "{")
     unreadable = "they are not on this machine, or cannot be read"
     notes = {"color.npz": "they have changed since the training", "gone": unreadable, "damaged": unreadable}
     for name, note in notes.items():

@@ -21,7 +21,7 @@ from typing import Any, get_args
 from cyclopts import App, ArgumentCollection, CoercionError, CycloptsError, Parameter, Token
 from cyclopts.annotations import resolve_optional
 
-from reviver.cli import check, data, gan, lstm, show, sweep
+from reviver.cli import check, gan, lstm, show, sweep
 from reviver.cli.help import CommandFormatter, SettingsFormatter, examples
 from reviver.cli.messages import INTERRUPTED, describe_failure, explain
 from reviver.cli.options import DEFAULTS, FigureCommon
@@ -40,7 +40,6 @@ FUNCTIONS: Mapping[str, tuple[Callable[..., Any], ...]] = {
     "": (show.report, show.plot, show.compare, show.explore, show.export, check.check, sweep.sweep),
     "lstm": (lstm.train, lstm.evaluate, lstm.predict, lstm.curve, lstm.trace, lstm.cells),
     "gan": (gan.train, gan.sample, gan.interpolate, gan.project, gan.evaluate, gan.train_extractor),
-    "data": (data.pack,),
 }
 """Functions of the commands, which have their names, by group."""
 COMMANDS = {
@@ -87,7 +86,6 @@ GROUPS: Mapping[str, tuple[str, str]] = {
         reviver gan train --help
         """,
     ),
-    "data": ("Prepare data for training.", "reviver data pack photos/ --image-size 64 --out packed"),
 }
 """Help and examples of `reviver` and its groups of commands."""
 

@@ -211,14 +211,14 @@ def predict(
       reviver lstm predict runs/mine new.csv --out predictions.csv
 
     Args:
-        digits: Digits such as "1 2 3 2", or a .csv, .parquet or .npz file.
+        digits: Digits such as "1 2 3 2", a .csv, .parquet or .npz file, or a folder with x.npy.
         out: CSV file for the predictions of a file; by default predictions.csv.
     """
     from reviver.data.sequences.reader import READERS
     from reviver.train.lstm import evaluation, summary
 
     columns = {"sequence_column": sequence_column, "label_column": label_column}
-    is_file = Path(digits).suffix.lower() in READERS
+    is_file = Path(digits).suffix.lower() in READERS or Path(digits[:200], "x.npy").is_file()
     if not is_file:
         options.leave_out("DIGITS is not a file", out=out, **columns)
     check_order(run, digits)
@@ -229,7 +229,9 @@ def predict(
         lstm_data.predict_file(loaded, Path(digits), columns, Path(out), common)
         return
     if loaded.task.data is not None:
-        raise ConfigError(f"DIGITS must be a .csv, .parquet or .npz file for a run on custom data, got {digits!r}")
+        raise ConfigError(
+            f"DIGITS must be a .csv, .parquet, .npz file, or a folder with x.npy for a run on custom data, got {digits!r}"
+        )
     sequence = evaluation.parse_digits(digits, loaded.config)
     prediction = evaluation.predict(loaded.network, loaded.config, sequence)
     lines = [f"next digit after {' '.join(map(str, sequence))}: {prediction.digit}"]

@@ -84,10 +84,7 @@ def load_real_images(run: OpenedRun) -> RealImages:
 
 def class_names(source: str, num_classes: int) -> tuple[str, ...]:
     """Return the names of K classes: those of a data set, the folders of an image folder, or else their numbers."""
-    try:
-        names = CLASS_NAMES.get(source) or tuple(class_folders(Path(source)))
-    except DataError:  # a damaged packed folder
-        names = ()
+    names = CLASS_NAMES.get(source) or tuple(class_folders(Path(source)))
     return names if len(names) == num_classes else tuple(map(str, range(num_classes)))
 
 

@@ -22,7 +22,7 @@ from reviver.errors import DataError
 from reviver.recurrent import kernel
 from reviver.recurrent.grammar import Cell, load_cell
 from reviver.recurrent.kernel import buffers, library
-from reviver.recurrent.plan import PLACES, RESULT, Place, Plan, Instructions
+from reviver.recurrent.plan import PLACES, RESULT, Instructions, Place, Plan
 from reviver.recurrent.reference import by_name, round_to_bf16, unroll
 from reviver.recurrent.transforms import is_batched
 from reviver.settings.lstm_network import LSTMOptions

@@ -13,7 +13,6 @@ from reviver.settings.fields import (
     REGULARIZATION,
     Count,
     CountOrZero,
-    DataOrder,
     NonNegative,
     OnNaN,
     Positive,
@@ -44,11 +43,9 @@ class GANConfig:
 
     data: Annotated[Text, DATA] = "mnist"
     """Training images: `mnist` and its first part `mnist-10k` (built in), `fashion-mnist`, `kmnist`, `emnist-balanced`, `emnist-digits` or
-    `emnist-letters`, or the path of an IDX folder, an image folder, an .npz, an .npy or a packed folder."""
+    `emnist-letters`, or the path of an IDX folder, an image folder, an .npz, an .npy or a folder with x.npy."""
     image_size: Annotated[int, Field(ge=4, le=MAX_IMAGE_SIZE), DATA] = 28
     """Height and width of the images; others are resized."""
-    order: Annotated[DataOrder, DATA] = "full"
-    """Order of the images in an epoch: a full permutation, or blocks, which reads packed data nearly in sequence."""
     latent_size: Annotated[Count, MODEL] = 100
     """Dimensions Z of the latent vector z ~ N(0, I)."""
     conditional: Annotated[bool, MODEL] = False

@@ -30,8 +30,8 @@ K_NEAREST = 5
 """k of precision, recall, density, coverage and spacing, as in Naeem et al. (2020)."""
 NUM_SEARCHED = 1000
 """Maximum Q."""
-MAX_PACKED, MAX_PACKED_BYTES = 100_000, 1 << 28
-"""Maximum number and size of packed training images that are searched for the nearest; of more, some are chosen at random."""
+MAX_MAPPED, MAX_MAPPED_BYTES = 100_000, 1 << 28
+"""Maximum number and size of mapped training images that are searched for the nearest; of more, some are chosen at random."""
 MAX_SUBSETS = 4
 """Maximum number of disjoint subsets of N training images that the real-data baseline is the mean of."""
 CACHE_VERSION = 4
@@ -148,7 +148,7 @@ def load_reference(
     *real_counts, noise_counts = kept["classes"].tolist()
     mean_row = [fmean(column) for column in zip(*real_rows, strict=True)]
     sum_counts = tuple(sum(column) for column in zip(*real_counts, strict=True))
-    limit = min(MAX_PACKED, MAX_PACKED_BYTES // prod(train.image_shape))
+    limit = min(MAX_MAPPED, MAX_MAPPED_BYTES // prod(train.image_shape))
     searched = train.images if not train.is_mapped or len(train) <= limit else train.images[order[:limit]]
     real = Comparison(*mean_row, class_counts=sum_counts), tuple(fid for fid, *_ in real_rows)
     noise = Comparison(*noise_row, class_counts=tuple(noise_counts))

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from reviver.data.build import build_task
-from reviver.data.packed import epoch_order
 from reviver.data.palindromes import Palindromes
 from reviver.data.task import Task, correct, mean_loss
 from reviver.recurrent import kernel
@@ -186,7 +185,9 @@ def train(config: LSTMConfig, start: Start) -> RunFolder:
     optimizer = build_optimizer(config, network)
     carried = None
     if config.bptt_steps is not None:
-        carried = CarriedBatch(config, device, network.state_sizes)
+        size = min(config.batch_size, config.epoch_size_at(config.length))  # not more than an epoch has
+        shapes = [(config.num_layers, size, *shape) for shape in network.state_sizes]
+        carried = CarriedBatch(shapes, config.length, config.bptt_steps, config.encoding, device)
     max_batches = max(-(-task.epoch_size(length) // config.batch_size_at(length)) for length in config.lengths)
     history = torch.zeros(max_batches, len(HISTORY), device=device)
     state = TrainingState(
@@ -228,7 +229,7 @@ def train(config: LSTMConfig, start: Start) -> RunFolder:
                 session.check_finite(torch.tensor([[validation.loss]]), state.step, ("validation loss",))
                 passed = config.curriculum and validation.accuracy >= config.threshold_at(length)
                 _log_validation(session, validation, length, stage.trains, config)
-                if stage.trains and is_snapshot_due(state.epoch, config) and world.is_main:
+                if stage.trains and is_snapshot_due(state.epoch, config.epochs) and world.is_main:
                     save_snapshot(folder, state, validation.accuracy)
                 if stage.trains or passed:
                     keep_best(state, validation, length, config.patience)
@@ -247,7 +248,7 @@ def train_epoch(session: Session, task: Task, length: int, carried: CarriedBatch
     if state.batch == 0:
         history.zero_()
     data = task.training(state.epoch, length).to(history.device)
-    order = epoch_order(config.order, data.block_edges, make_rng(config.seed, f"order/{state.epoch}"))
+    order = torch.randperm(len(data), generator=make_rng(config.seed, f"order/{state.epoch}"))
     batches = order.to(history.device).split(config.batch_size_at(length))
 
     for indices in batches[state.batch :]:
