@@ -28,13 +28,18 @@ class Standardization(Record):
 
     @classmethod
     def fit(cls, x: Tensor, lengths: Tensor, rows: Tensor | None = None) -> "Standardization":
-        """Return the standardization of sequences x [N, T, I] of `lengths` [N], or `rows` of them, in float64, without the padding."""
+        """Return the standardization of sequences x [N, T, I] of `lengths` [N], in float64, without the padding.
+
+        With `rows`, it is that of some of them, whose numbers a network reads as float32.
+        """
         parts = (torch.arange(len(x)) if rows is None else rows).split(chunk_size(*x.shape[1:]))
         inside = torch.arange(x.shape[1])
 
         def chunks() -> Iterator[Tensor]:
             """Yield the steps of some sequences at a time, [n, I]."""
-            return (x[part].float()[inside < lengths[part].unsqueeze(1)].double() for part in parts)
+            for part in parts:
+                numbers = x[part] if rows is None else x[part].float()
+                yield numbers[inside < lengths[part].unsqueeze(1)].double()
 
         count, minimum, maximum, total = 0, torch.tensor(math.inf), torch.tensor(-math.inf), torch.tensor(0.0)
         for steps in chunks():
