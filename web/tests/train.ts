@@ -9,7 +9,14 @@ import type { Sequences } from "../src/train/palindromes";
 import { readSequences, splitSequences, type SequenceData } from "../src/train/sequences";
 import { makeRng, sha256Hex } from "../src/compute/random";
 import { cropAndResize } from "../src/train/resize";
-import { GAN_ORIGINAL, LSTM_ORIGINAL, type GanSettings, type LstmSettings } from "../src/train/settings";
+import {
+  GAN_ORIGINAL,
+  GAN_QUICK,
+  LSTM_ORIGINAL,
+  QUICK_DATA,
+  type GanSettings,
+  type LstmSettings,
+} from "../src/train/settings";
 
 interface Request {
   /** Seed and purpose of a generator, and what it draws. */
@@ -25,6 +32,8 @@ interface Request {
   updates?: number;
   /** Update after which the run is saved and restored. */
   saveAt?: number;
+  /** Asks for the preset quick, with the setting `data`. */
+  quick?: true;
   /** A gray image in base64 to prepare. */
   gray?: string;
   width?: number;
@@ -129,6 +138,7 @@ async function open({ open: file, images, source = null, updates = 0, python }: 
 export const run = (requests: Request[]) =>
   Promise.all(
     requests.map((request) => {
+      if (request.quick) return { ...GAN_QUICK, data: QUICK_DATA };
       if (request.gray) return cropAndResize(Uint8Array.from(Buffer.from(request.gray, "base64")), request.width!);
       if (request.open) return open(request);
       if (request.random) return draw(request.random);

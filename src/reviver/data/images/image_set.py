@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from reviver.data.images.image_files import class_folders, find_image_files, printable, read_images
-from reviver.data.images.named import DATA_SETS, MNIST_10K, read_data_set, read_idx_images, read_mnist, read_small_mnist
+from reviver.data.images.named import DATA_SETS, MNIST_30K, read_data_set, read_idx_images, read_mnist, read_small_mnist
 from reviver.data.packed import (
     REMEDY,
     Chunks,
@@ -41,7 +41,7 @@ IDX_FILES = "*images*idx3-ubyte*"
 MAX_LABEL = 2**16 - 1
 CHUNK_BYTES = 1 << 25
 """Size of the images that are read and resized at a time, which bounds the memory."""
-NAMES = ("mnist", *DATA_SETS, MNIST_10K)
+NAMES = ("mnist", *DATA_SETS, MNIST_30K)
 """Names of data sets, which come before files of these names."""
 SOURCES = f"{', '.join(NAMES)}, an IDX folder, an image folder, an .npz or an .npy"
 LABELED_SOURCES = (
@@ -130,7 +130,7 @@ def find_source(source: str, image_size: int, split: str) -> ImageSource:
     """Return the images of a split, `train` or `test`, as `load_images` reads them."""
     path = Path(source)
     if source in NAMES:
-        readers = {"mnist": read_mnist, MNIST_10K: read_small_mnist}
+        readers = {"mnist": read_mnist, MNIST_30K: read_small_mnist}
         images, labels = readers[source](split) if source in readers else read_data_set(source, split)
         return _from_array(source, images.numpy()[:, None], labels, image_size)
     if path.is_dir():

@@ -40,7 +40,8 @@ export interface Line {
 
 export interface Moment {
   name: string;
-  saved: Saved;
+  settings: Settings;
+  saved: Saved | null; // null at the start, which the settings give
   points: Point[];
 }
 
