@@ -304,6 +304,15 @@ def test_a_gan_shows_its_pictures_and_what_d_says(show: Show) -> None:
     )
 
 
+def test_a_gan_that_goes_wrong_says_so_at_its_curve(show: Show) -> None:
+    page = show("#train?net=gan&batch=8&latent=8&rate=0.05&schedule=constant")
+    press(page, "Start")
+    problem = page.locator(".train-curves .wrong")
+    expect(problem).to_contain_text("lower the learning rate", timeout=90_000)
+    expect(problem).to_contain_text("Epoch ")
+    expect(page.locator(".train-curves .chart-cursor")).to_be_attached()
+
+
 def test_a_page_without_runs_or_images_trains_an_lstm(show: Show, tmp_path: Path) -> None:
     file = tmp_path / "explorer.html"
     manifest = Manifest(version="1", title="Train", gans=[], lstms=[], lstm_config={}, gan_config={})

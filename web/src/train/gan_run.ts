@@ -6,6 +6,7 @@
 import { Memory, pad, type Matrix } from "../compute/memory";
 import { makeRng, Rng } from "../compute/random";
 import type { ClassifierSpec } from "../kit/manifest";
+import { spreadOf } from "./diagnosis";
 import { GanNetworks, type StepResult } from "./gan";
 import { GanLog, linesOf } from "./gan_log";
 import { centeringOf, drawShifts, sourcesOf } from "./inputs";
@@ -43,6 +44,7 @@ export class GanRun {
   readonly count: number;
   readonly #values = Float32Array.from({ length: 256 }, (_, byte) => Math.fround(byte / 127.5) - 1);
   readonly #grid: Float32Array;
+  #real: Float32Array | null = null; // The first training images
   readonly #sources = new Map<string, Int32Array>(); // Of the shifts
 
   private constructor(
@@ -175,6 +177,13 @@ export class GanRun {
     const known = this.#sources.get(key) ?? sourcesOf(shift, this.images.size);
     this.#sources.set(key, known);
     return known;
+  }
+
+  /** How far apart samples are, to as many of the training images. */
+  spreadOf(samples: Float32Array): number {
+    const { pixels } = this.networks;
+    this.#real ??= Float32Array.from(this.images.bytes.subarray(0, samples.length), (byte) => this.#values[byte]);
+    return spreadOf(samples, this.#real, pixels);
   }
 
   #writeImages(indices: Int32Array) {
