@@ -17,6 +17,7 @@ SLOW = (
     "explorer",
     "explorer_training",
     "experiments",
+    "diagnosis",
 )
 RESULTS = Path(__file__).parents[1] / "docs" / "measurements"
 

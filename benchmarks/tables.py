@@ -31,11 +31,25 @@ def render(result: Mapping[str, Any]) -> str:
         return render_training(result)
     if "milliseconds_per_call" in result:
         return render_explorer(result)
+    if "fired" in result:
+        return render_diagnosis(result)
     if "results" in result:  # what the page shows of it are the results themselves
         return json.dumps(result["results"], indent=2)
     if "rows" in result:
         return render_dispatch(result)
     return "\n".join([*table(RANGES, speed_rows(result)), "", machine_line(result["machine"]), ""])
+
+
+def render_diagnosis(result: Mapping[str, Any]) -> str:
+    """Return the result of `diagnosis` as Markdown: how often each rule fires."""
+    rules = [name for name in result["fired"]["healthy"] if name != "runs"]
+    rows = [
+        [f"{state}, {fired['runs']} runs", *(str(fired[rule]) for rule in rules)]
+        for state, fired in result["fired"].items()
+    ]
+    dips = result["dips"]
+    note = f"Of {dips['runs']} LSTMs of the report, {dips['fired']} end in a dip. {machine_line(result['machine'])}"
+    return "\n".join([*table(("", *rules), rows), "", note, ""])
 
 
 def render_speed(results: Mapping[str, Mapping[str, Any]]) -> str:

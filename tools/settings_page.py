@@ -56,6 +56,7 @@ PURPOSES = {
     "best": "Clear and diverse digits, by the original's networks and losses.",
     "best-long": "The same with a lower FID.",
     "best-longest": "The same with more recall and coverage.",
+    "quick": "What the explorer's page trains by default, on half of the images, in single precision.",
     "short": "The original's run, cut off early.",
     "public-script": "Mode collapse, by the BatchNorm of the public script.",
 }

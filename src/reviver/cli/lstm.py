@@ -57,6 +57,7 @@ def train(
 
     from reviver.data.build import build_task
     from reviver.progress import announcing
+    from reviver.train.diagnosis import diagnose
     from reviver.train.lstm import training
 
     if preset == "series" and settings.task == "palindrome":
@@ -70,7 +71,9 @@ def train(
     lines = [f"{folder.path}: {lines[0]}", *options.describe_rollbacks(folder), *lines[1:]]
     if settings.task == "custom" and preset == "original":
         lines.append("  these are the settings of the original; --preset series is made for series of measurements")
-    result = common.show({"run": str(folder.path), **result}, *lines)
+    problems = [str(finding) for finding in diagnose(folder)]
+    lines += [f"  {problem}" for problem in problems]
+    result = common.show({"run": str(folder.path), **result, "problems": problems}, *lines)
     path = shlex.quote(str(folder.path))
     uses = {"palindrome": [f"lstm evaluate {path} --length {2 * settings.length}"]}
     if settings.length <= MAX_SUGGESTED_LENGTH:

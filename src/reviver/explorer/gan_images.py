@@ -39,7 +39,7 @@ FASHION = ("T-shirt", "trousers", "pullover", "dress", "coat", "sandal", "shirt"
 KANA = ("o (お)", "ki (き)", "su (す)", "tsu (つ)", "na (な)", "ha (は)", "ma (ま)", "ya (や)", "re (れ)", "wo (を)")
 CLASS_NAMES = {
     "mnist": DIGITS,
-    "mnist-10k": DIGITS,
+    "mnist-30k": DIGITS,
     "fashion-mnist": FASHION,
     "kmnist": KANA,
     "emnist-digits": DIGITS,

@@ -21,6 +21,7 @@ import {
   weightOf,
   WIDTHS,
 } from "./gan_layers";
+import type { Centering } from "./inputs";
 import { discriminatorLoss, generatorLoss } from "./losses";
 import { Weights } from "./weights";
 
@@ -30,6 +31,9 @@ export interface StepResult {
   realLogits: Float32Array<ArrayBuffer>;
   fakeLogits: Float32Array<ArrayBuffer>;
 }
+
+/** Of each image the pixels that its shifted one comes from, see inputs.ts; null for one that stays. */
+type Shifts = (Int32Array | null)[];
 
 /** A layer with BatchNorm: x̂, what it gives, 1 / √(var + ε), and the running mean and variance. */
 interface Norm {
@@ -50,10 +54,12 @@ export class GanNetworks {
   readonly #first: { y: Matrix; d: Matrix };
   readonly #norms: Norm[];
   readonly images: Matrix; // Real and generated images
+  readonly #inputs: Matrix; // What D sees of them
   readonly #dImages: Matrix;
   readonly #hidden: { y: Matrix; d: Matrix }[];
   readonly #logits: Matrix;
   readonly #room: Matrix;
+  readonly #mean: Matrix | null = null;
 
   constructor(
     readonly memory: Memory,
@@ -61,6 +67,8 @@ export class GanNetworks {
     readonly pixels: number,
     readonly batchSize: number, // Largest N, at least 32
     public eps: number,
+    readonly centering: Centering | null,
+    canShift: boolean,
   ) {
     this.G = new Weights(memory, generatorShapes(latentSize, pixels));
     this.D = new Weights(memory, discriminatorShapes(pixels));
@@ -83,6 +91,8 @@ export class GanNetworks {
       return { x: memory.matrix(rows, N), ...pair(rows, N), roots, mean, variance };
     });
     [this.images, this.#dImages] = [memory.matrix(pixels, 2 * N), memory.matrix(pixels, N)];
+    this.#inputs = centering || canShift ? memory.matrix(pixels, 2 * N) : this.images;
+    if (centering) this.#mean = memory.matrix(1, pixels, centering.mean);
     this.#hidden = D_WIDTHS.map((rows) => pair(rows, 2 * N));
     this.#logits = memory.matrix(1, 2 * N);
     this.#room = memory.matrix(2 * N, WIDTHS[3] + 32);
@@ -136,9 +146,40 @@ export class GanNetworks {
     kernel.tanhForward(images.address, images.stride, this.pixels, N);
   }
 
+  /** Centers and shifts images for D: those of some columns, which `shifts` begin with. */
+  #see(columns: number, shifts: Shifts) {
+    const { images, centering, memory } = this;
+    const inputs = this.#inputs;
+    if (inputs === images) return;
+    const [at, scale] = [this.#mean?.address ?? 0, centering?.scale ?? 1];
+    memory.kernel.center(images.address, images.stride, inputs.address, inputs.stride, this.pixels, columns, at, scale);
+    const { values, width } = inputs;
+    const { values: from } = images;
+    const mean = centering?.mean;
+    shifts.forEach((sources, n) => {
+      for (let p = 0; sources && p < this.pixels; p++) {
+        const value = from[sources[p] * width + n];
+        values[p * width + n] = mean ? Math.fround(value - mean[p]) * scale : value;
+      }
+    });
+  }
+
+  /** The way back to the images of gradients of what D has seen of N of them. */
+  #seeBackward(d: Matrix, shifts: Shifts) {
+    if (this.centering) this.memory.kernel.scale(d.address, d.end, this.centering.scale);
+    const { values, width } = d;
+    const column = new Float32Array(this.pixels);
+    shifts.forEach((sources, n) => {
+      if (!sources) return;
+      column.fill(0);
+      for (let p = 0; p < this.pixels; p++) column[sources[p]] += values[p * width + n];
+      for (let p = 0; p < this.pixels; p++) values[p * width + n] = column[p];
+    });
+  }
+
   #discriminate(columns: number) {
     const { memory, D } = this;
-    [this.images, ...this.#hidden.map(({ y }) => y)].forEach((x, k) => {
+    [this.#inputs, ...this.#hidden.map(({ y }) => y)].forEach((x, k) => {
       const y = k < 2 ? this.#hidden[k].y : this.#logits;
       memory.linear(x, D.w[weightOf(D_LAYERS[k])], D.w[biasOf(D_LAYERS[k])], y, columns);
       if (k < 2) memory.kernel.leaky(y.address, y.stride, y.rows, columns, SLOPE);
@@ -162,12 +203,13 @@ export class GanNetworks {
 
   /**
    * Computes the gradients of both networks, of G only if `withG`, from N real images and latents that are written already.
-   * `areExchanged`: D learns to call the generated images real.
+   * `areExchanged`: D learns to call the generated images real. `shifts` are those of the real and then of the generated images.
    */
-  step(N: number, withG: boolean, r1 = 0, areExchanged = false): StepResult {
+  step(N: number, withG: boolean, r1 = 0, areExchanged = false, shifts: Shifts = []): StepResult {
     const { memory, D, G } = this;
     D.clearGradients();
     this.generate(N, N, true);
+    this.#see(2 * N, shifts);
     this.#discriminate(2 * N);
     const realLogits = this.#logits.values.slice(0, N);
     const fakeLogits = this.#logits.values.slice(N, 2 * N);
@@ -177,10 +219,11 @@ export class GanNetworks {
       G.clearGradients();
       const dy = this.#backward(ofG.gradients, N);
       memory.inputGradient(dy, D.w[weightOf(0)], this.#dImages, N);
+      this.#seeBackward(this.#dImages, shifts.slice(N));
       this.#backwardG(N);
     }
     this.#backward(ofD.gradients, 0);
-    [this.images, ...this.#hidden.map(({ y }) => y)].forEach((x, k) => {
+    [this.#inputs, ...this.#hidden.map(({ y }) => y)].forEach((x, k) => {
       const dy = k < 2 ? this.#hidden[k].d : this.#logits;
       memory.linearGradient(dy, x, D.g[weightOf(D_LAYERS[k])], D.g[biasOf(D_LAYERS[k])], this.#room, 2 * N);
     });
@@ -213,7 +256,7 @@ export class GanNetworks {
 
   /**
    * Adds the gradient of R1, γ/2 E ‖g‖² with g = W₁ᵀ u₁, u₁ = s₁ ⊙ W₂ᵀ u₂, u₂ = s₂ ⊙ w₃ at the real images. The slopes s of
-   * LeakyReLU do not change with the weights, so this is a linear network.
+   * LeakyReLU do not change with the weights, so this is a linear network. Centering puts s before W₁.
    */
   #addR1(N: number, gamma: number) {
     const { memory, D } = this;
@@ -223,7 +266,7 @@ export class GanNetworks {
     const u2 = this.#hidden[1].d;
     const g = this.#dImages;
     memory.inputGradient(u1, W1, g, N);
-    kernel.scale(g.address, g.end, gamma / N);
+    kernel.scale(g.address, g.end, (gamma * (this.centering?.scale ?? 1) ** 2) / N);
     memory.productTransposed(u1, g, D.g[weightOf(0)], this.#room, N);
     const d1 = this.#hidden[0].d.from(N); // free by now
     const d2 = this.#hidden[1].d.from(N);

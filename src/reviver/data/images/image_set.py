@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from reviver.data.images.image_files import find_image_files, printable, read_images
-from reviver.data.images.named import DATA_SETS, MNIST_10K, read_data_set, read_idx_images, read_mnist, read_small_mnist
+from reviver.data.images.named import DATA_SETS, MNIST_30K, read_data_set, read_idx_images, read_mnist, read_small_mnist
 from reviver.errors import DataError
 from reviver.files.file_errors import damaged_data_file, reading
 from reviver.files.read import map_array, open_arrays
@@ -28,7 +28,7 @@ IDX_FILES = "*images*idx3-ubyte*"
 MAX_LABEL = 2**16 - 1
 CHUNK_BYTES = 1 << 25
 """Size of the images that are resized at a time, which bounds the memory."""
-NAMES = ("mnist", *DATA_SETS, MNIST_10K)
+NAMES = ("mnist", *DATA_SETS, MNIST_30K)
 """Names of data sets, which come before files of these names."""
 SOURCES = f"{', '.join(NAMES)}, an IDX folder, an image folder, an .npz, an .npy, or a folder with x.npy"
 LABELED_SOURCES = (
@@ -86,7 +86,7 @@ def load_images(source: str, image_size: int = 28, split: str = "train") -> Imag
     """
     path = Path(source)
     if source in NAMES:
-        readers = {"mnist": read_mnist, MNIST_10K: read_small_mnist}
+        readers = {"mnist": read_mnist, MNIST_30K: read_small_mnist}
         images, labels = readers[source](split) if source in readers else read_data_set(source, split)
         return _from_array(source, images.numpy()[:, None], labels, image_size)
     if (path / "x.npy").is_file():

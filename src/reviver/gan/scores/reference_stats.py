@@ -24,6 +24,7 @@ from reviver.gan.scores import metrics
 from reviver.gan.scores.feature_extractor import IMAGE_SHAPE, FeatureExtractor, Features
 from reviver.gan.scores.metrics import Moments, NearestNeighbors
 from reviver.rng import make_rng
+from reviver.settings.gan import DIGITS
 from reviver.settings.validation import check
 
 K_NEAREST = 5
@@ -164,7 +165,7 @@ def load_extractor(
         ConfigError: if there is no extractor for images of `image_shape`, (C, H, W).
         DataError: if the file cannot be read, or does not have the SHA-256, if given.
     """
-    if path is None and (data, image_shape) != ("mnist", IMAGE_SHAPE):
+    if path is None and not (data in DIGITS and image_shape == IMAGE_SHAPE):
         raise ConfigError(
             f"data: the digit classifier does not know {data!r} as images of {list(image_shape)}, so there are no "
             "scores; train an extractor on labeled images with reviver gan train-extractor and give it as --extractor"
