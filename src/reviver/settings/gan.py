@@ -44,8 +44,9 @@ class GANConfig:
     """Settings of a GAN training run. The defaults are the preset original; the command line starts from best."""
 
     data: Annotated[Text, DATA] = "mnist"
-    """Training images: `mnist`, `mnist-30k` (its first half in four gray levels; both built in), `fashion-mnist`, `kmnist`, `emnist-balanced`, `emnist-digits` or
-    `emnist-letters`, or the path of an IDX folder, an image folder, an .npz, an .npy or a folder with x.npy."""
+    """Training images: `mnist`, `mnist-30k` (its first half in four gray levels; both built in), `fashion-mnist`, `kmnist`,
+    `emnist-balanced`, `emnist-digits` or `emnist-letters`, or the path of an IDX folder, an image folder, an .npz, an .npy or a
+    folder with x.npy."""
     image_size: Annotated[int, Field(ge=4, le=MAX_IMAGE_SIZE), DATA] = 28
     """Height and width of the images; others are resized."""
     latent_size: Annotated[Count, MODEL] = 100
