@@ -151,7 +151,7 @@ class _Emitter:
         self.words |= {"standardized"} if standardization is not None else set()
         self.words |= {"symbol"} if {"whole"} <= self.words and standardization is None else set()
         self.words |= {"wide"} if self.H >= WIDE else set()
-        self.widths: set[int] = set()
+        self.tiles = set[tuple[int, int]]()  # rows, and columns a pass
         self.data: list[str] = []
         options = network.recurrent.options
         self.zoneout = options.hidden_dropout if options.hidden_dropout_kind == "zoneout" else 0.0
@@ -210,7 +210,7 @@ class _Emitter:
                 self.array("mean_rest", mean - mean.astype(np.float32))
         values |= {"data": "\n".join(self.data), "classes": self.class_names(), "states": self.states()}
         values["raw"] = ", raw numbers" if self.standardization is not None else ""
-        values["tiles"] = "\n".join(self.tile_macro(width) for width in sorted(self.widths))
+        values["tiles"] = "\n".join(f"{self.name.upper()}_SUMS({R}, {K})" for R, K in sorted(self.tiles))
         values["comment"] = self.head()
         frame = Path(__file__).parent / ("network.h.txt" if self.is_c else "network.mjs.txt")
         return fill(frame.read_text(encoding="utf-8"), self.words, values, self.name)
@@ -304,22 +304,17 @@ class _Emitter:
         calls = []
         for first, count, width in parts:
             if count and self.is_c:
-                self.widths.add(width)
+                columns = next(K for K in (4, 2, 1) if K * width <= 64 and (n % K == 0 or K < 4)) if width <= 32 else 1
+                self.tiles.add((width, columns))
                 w, b, s = (
                     f"{self.name}_{kind}_{name}" + (f" + {offset}" if offset else "")
                     for kind, offset in (("w", first * n), ("b", first), ("scale", first))
                 )
                 target, scales = f"{y} + {first}" if first else y, s if self.weights == "int8" else "0"
-                calls.append(f"{self.name}_sums_{width}({target}, {w}, {b}, {scales}, {count}, {v}, {n}, {flags});")
+                calls.append(f"{self.name}_sums_{width}x{columns}({target}, {w}, {b}, {scales}, {count}, {v}, {n}, {flags});")
             elif count:
                 calls.append(f"sums({width}, {y}, {first}, {count}, w_{name}, {first * n}, b_{name}, {v}, {n}, {flags});")
         return f"\n{self.indent}".join(calls)
-
-    def tile_macro(self, width: int) -> str:
-        columns = 4 if width <= 16 else 2
-        factor = "".join(f"j < {(at + 1) * width} ? v[k + {at}] : " for at in range(columns - 1)) + f"v[k + {columns - 1}]"
-        total = " + ".join(f"a[j + {at * width}]" for at in range(columns))
-        return f"{self.name.upper()}_SUMS({width}, {columns}, {factor}, {total})"
 
     # Equations ------------------------------------------------------------------------------------------------------
 
