@@ -15,6 +15,7 @@ from reviver.data.build import SequenceData
 from reviver.errors import DataError
 from reviver.files.pretrained import PretrainedMixin
 from reviver.lstm.layer import LSTM, TAGS, checked_lengths, integer_lengths, is_inside
+from reviver.lstm.stepping import Stream, StepState, step
 from reviver.rng import Rng
 from reviver.settings.lstm_network import OPTIONS, LSTMClassifierSpec, Pooling, RNNClassifierSpec
 from reviver.settings.validation import refuse
@@ -136,6 +137,24 @@ class RecurrentClassifier(PretrainedMixin, nn.Module):
         if self.pooling == "last":
             return self.classify(state if isinstance(state, Tensor) else state[0])
         return self.output(self.pool(output, lengths))
+
+    def step(self, x: Tensor, state: StepState | None = None) -> tuple[Tensor, StepState]:
+        """Read a step x [B, I] of each sequence; return the logits [B, C] of the sequences so far, and the state after it.
+
+            logits, state = network.step(x_t, state)
+
+        `state` is None at the start. The logits are those of the whole sequences up to here, for every pooling; a patch that is
+        not full counts as one that ends here.
+
+        Raises:
+            ConfigError: if the network is bidirectional, or samples dropout.
+            DataError: if the shape of x does not fit.
+        """
+        return step(self, x, state)
+
+    def stream(self) -> Stream:
+        """Return a sequence that arrives step by step: `logits = stream(x_t)`, see `Stream`."""
+        return Stream(self)
 
     def patch(self, x: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Return a batch x [B, T, I] as patches [B, ceil(T / k), k·I], and its lengths in patches.
