@@ -23,6 +23,8 @@ from reviver.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from reviver.cells.classifier import RNNClassifier as RNNClassifier
+    from reviver.cells.emit import to_c as to_c
+    from reviver.cells.emit import to_js as to_js
     from reviver.cells.grammar import Cell as Cell
     from reviver.cells.recurrent import RNN as RNN
     from reviver.checker.assignment import check as check
@@ -58,6 +60,8 @@ _MODULES = {
     "explore": "run",
     "load": "run",
     "lstm_step": "lstm.cell",
+    "to_c": "cells.emit",
+    "to_js": "cells.emit",
     "train_gan": "run",
     "train_lstm": "run",
 }

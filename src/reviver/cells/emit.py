@@ -1,11 +1,12 @@
 """C and JavaScript of a trained classifier: a step of a sequence and its state, in one file that needs nothing else.
 
-The frame of a file is `network.h.txt` or `network.mjs.txt`, whose sections, `//? words` to `//?`, are kept for a network that has
-one of the words. Here the equations of the cells become loops over their units, and the weights become tiles of rows.
+The frames of the files are `network.h.txt` and `network.mjs.txt`; a section, `//? words` to `//?`, is kept for a network that has one of
+the words. Here the equations become loops over the units in C, and the weights tiles of rows; `JAVASCRIPT` translates both.
 
-Shapes: L layers, I input size, H hidden size, C classes.
+Shapes: I input size, H hidden size, C classes.
 """
 
+import dataclasses
 import json
 import re
 from collections import Counter
@@ -19,69 +20,89 @@ from torch import Tensor
 from reviver.cells.grammar import Cell, built_in_cell
 from reviver.cells.graph import StepGraph
 from reviver.cells.plan import Sum, fuse
+from reviver.data.sequences.standardization import Standardization
 from reviver.lstm.classifier import RecurrentClassifier
 from reviver.settings.validation import check, refuse
 
 WeightFormat = Literal["float", "fp16", "int8"]
-"""How the matrices of a C file are stored: 4, 2 or 1 bytes a number; of `int8` each row has a scale."""
+"""Format of the matrices in C: 4, 2 or 1 bytes a number; with `int8` each row has a scale."""
 INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
 NEEDS = {
-    "sigmoid": ("expm1()",),
-    "tanh": ("expm1()",),
-    "exp": ("expm1()",),
-    "softplus": ("expm1()", "exp()", "log()"),
-    "normalize": ("sqrt()",),
+    **dict.fromkeys(("sigmoid", "tanh", "exp"), ("expm1",)),
+    "softplus": ("expm1", "exp", "log"),
+    "normalize": ("sqrt",),
 }
-"""Sections that a function needs besides its own."""
+"""Functions of the frame of C that another one calls."""
+JAVASCRIPT = {
+    r"static const float net_(\w+)\[\d+\] \w+ = \{([^}]*)\};": r"const \1 = new Float32Array([\2]);",
+    r"static inline void net_(\w+)\(.*\) \{": r"function \1(s, x, skip, symbol) {",
+    r"float (\w+)\[(\d+)\];": r"const \1 = new Float64Array(\2);",
+    r"const float |float \*": "const ",
+    r"\bint (?=j;)|\bfloat (?=m\d)": "let ",
+    r", \*": ", ",
+    r"net_sums_(\d+)x\d\(": r"sums(\1, ",
+    r"(\w+) \+ (\d+)(?=[,)])": r"\1.subarray(\2)",
+    r"(\d)f\b": r"\1",
+    r"\bnet_(?!\w+(_|_new)\b)": "",  # but in names of the text
+    r"->": ".",
+}
+"""Translation of what is emitted: patterns, and what takes their places, in this order."""
 WIDE = 32
-"""Units from which vectors of 512 bits pay, where a processor has them: a narrower step waits for their latency."""
+"""Units from which vectors of 512 bits pay on processors that have them; a smaller step waits for their latency."""
 
 
 def to_c(network: RecurrentClassifier, *, weights: WeightFormat = "float", name: str = "net", **about: Any) -> str:
-    """Return a trained classifier as C99, which is C++ as well: one header without `malloc`, files and global state.
+    """Return a trained classifier as a header of C99 and C++ without `malloc`, files and global state.
 
-    It declares `net_state`, `net_init`, `net_step` and `net_symbol`; `name` takes the place of `net`. `weights` is the format of the
-    matrices. `about` may have `classes`, names in their order, `standardization` of raw numbers, and the text `comment`.
+    It defines `net_state`, `net_init`, `net_step` and, where a step can be one-hot, `net_symbol`; `name` takes the place of `net`.
+    `weights` is the format of the matrices. `about` may have `classes`, their names in order; the `standardization` of raw numbers;
+    and a `comment`.
 
     Raises:
-        ConfigError: if the network cannot run step by step, or a weight is not finite or too large for the format.
+        ConfigError: if the network cannot run step by step, or a weight is not finite, or too large for the format.
     """
     check("weights", weights, WeightFormat)
-    return _Emitter(network, weights, name=re.sub(r"\W", "_", f"net_{name}" if name[:1].isdigit() else name), **about).text()
+    emitter = _Emitter(network, weights, **about)
+    name = re.sub(r"\W", "_", f"net_{name}" if name[:1].isdigit() else name, flags=re.ASCII)
+    text = emitter.file("network.h.txt", emitter.usage_in_c(), lambda text: text, "")
+    return re.sub(r"\bnet_", f"{name}_", re.sub(r"\bNET_", f"{name.upper()}_", text)).replace('"net.h"', f'"{name}.h"')
 
 
-def to_js(network: RecurrentClassifier, **about: Any) -> str:
-    """Return a trained classifier as an ES module with `init`, `step` and `symbol`; see `to_c`."""
-    return _Emitter(network, "float", is_c=False, **about).text()
+def to_js(network: RecurrentClassifier, *, name: str = "net", **about: Any) -> str:
+    """Return a trained classifier as an ES module with `init`, `step` and `symbol`; `name` is that of the file. See `to_c`."""
+    emitter = _Emitter(network, "float", **about)
+    usage = [f'import {{ init, step }} from "./{name}.mjs";', "const state = init(); // of a new sequence"]
+    usage.append("const logits = step(state, x); // the largest is the answer after the steps so far")
+
+    def translate(text: str) -> str:
+        for pattern, replacement in JAVASCRIPT.items():
+            text = re.sub(pattern, replacement, text)
+        return text
+
+    return emitter.file("network.mjs.txt", usage, translate, json.dumps(emitter.classes))
 
 
 def layer_cells(network: RecurrentClassifier) -> tuple[Cell, list[Mapping[str, Tensor]]]:
-    """Return the cell of a classifier and the weights by name of each layer; ConfigError if it cannot run step by step."""
+    """Return the cell of a classifier, and the weights by name of each layer; ConfigError if it cannot run step by step."""
     layers = network.recurrent
     if not hasattr(layers, "options"):
         refuse("cell", "must be a text, got a class of your own, of which there are no equations; write it as a text")
     if layers.num_directions == 2:
         refuse("bidirectional", "must be False for a network that runs step by step: it reads from the last step, too")
     if layers.options.precision != "fp32":
-        refuse("precision", f"must be fp32, got {layers.options.precision!r}, whose rounding is torch's; train with fp32")
+        refuse(
+            "precision", f"must be fp32, got {layers.options.precision!r}, whose rounding is torch's; train with fp32"
+        )
     if hasattr(layers, "weights"):
         return layers.cell, [layers.weights(at) for at in range(layers.num_layers)]
-    stacked = [layers.stacked_weights(at).by_gate()._asdict() for at in range(layers.num_layers)]
-    return built_in_cell("lstm"), stacked
-
-
-class Group(NamedTuple):
-    """Sums of products of one operand, which are one matrix: [x, operand], or one of both."""
-
-    has_x: bool
-    operand: int | None
-    members: list[int]
+    return built_in_cell("lstm"), [stacked.by_gate()._asdict() for stacked in layers.all_stacked_weights()]
 
 
 class Stage(NamedTuple):
     """What a step computes before it waits: sums, then moments of vectors, then values unit by unit."""
 
-    groups: list[Group]
+    groups: dict[tuple[bool, int | None], list[int]]
+    """Sums that are one matrix, by whether they read x, and by the operand that they read."""
     moments: list[int]
     values: list[int]
 
@@ -90,44 +111,40 @@ IN_MEMORY = ("state", "vector", "sum")
 
 
 def stages_of(graph: StepGraph, outputs: Iterable[int], sums: Mapping[int, Sum]) -> tuple[list[Stage], set[int]]:
-    """Return the stages of a step, and the values that a later stage, or a product, reads from memory.
+    """Return the stages of a step, and the values that a later stage or a product reads, which need memory.
 
-    A value is computed as late as possible, so that few of them are kept.
+    A value is computed as late as possible, so that these are few.
     """
     nodes, outputs = graph.nodes, set(outputs)
     needed = sorted(graph.reachable(outputs))
+
+    def waits(index: int) -> bool:  # for all units of its argument
+        op, args, _ = nodes[index]
+        whole = {"sum": ("state",), "normalize": IN_MEMORY}
+        return op in whole and bool(args) and nodes[args[0]].op not in whole[op]
+
     level: dict[int, int] = {}
     for index in needed:
-        op, args, _ = nodes[index]
-        found = max((level[arg] for arg in args), default=0)
-        waits = op == "sum" and bool(args) and nodes[args[0]].op != "state"
-        waits |= op == "normalize" and nodes[args[0]].op not in IN_MEMORY
-        level[index] = found + waits
+        level[index] = max((level[arg] for arg in nodes[index].args), default=0) + waits(index)
     last = max(level.values())
-    due: dict[int, int] = {}
+    due: dict[int, int] = dict.fromkeys(needed, last)
+    kept = set[int]()
     for index in reversed(needed):
-        op, args, _ = nodes[index]
-        due.setdefault(index, last)
-        for arg in args:
-            reads_all = op == "sum" or (op == "normalize" and nodes[arg].op not in IN_MEMORY)
-            due[arg] = min(due.get(arg, last), level[index] - 1 if reads_all else due[index])
-    kept = {
-        arg
-        for index in needed
-        for arg in nodes[index].args
-        if nodes[index].op in ("sum", "normalize") or due[arg] < due[index]
-    } | {index for index in outputs if due[index] < last}
-    kept -= {index for index in needed if nodes[index].op in IN_MEMORY}
-    stages = []
-    for at in range(last + 1):
-        groups: dict[tuple[bool, int | None], list[int]] = {}
-        for index in needed:
-            if index in sums and level[index] == at:
-                groups.setdefault((sums[index].W is not None, sums[index].operand), []).append(index)
-        moments = [index for index in needed if nodes[index].op == "normalize" and level[index] == at]
-        values = [index for index in needed if nodes[index].op not in IN_MEMORY and due[index] == at]
-        stages.append(Stage([Group(*key, members) for key, members in groups.items()], moments, values))
-    return stages, kept
+        for arg in nodes[index].args:
+            due[arg] = min(due[arg], level[index] - 1 if waits(index) else due[index])
+    for index in needed:
+        kept.update(arg for arg in nodes[index].args if waits(index) or due[arg] < due[index])
+    kept |= {index for index in outputs if due[index] < last}
+    stages = [Stage({}, [], []) for _ in range(last + 1)]
+    for index in needed:
+        if index in sums:
+            key = sums[index].W is not None, sums[index].operand
+            stages[level[index]].groups.setdefault(key, []).append(index)
+        elif nodes[index].op not in IN_MEMORY:
+            stages[due[index]].values.append(index)
+        if nodes[index].op == "normalize":
+            stages[level[index]].moments.append(index)
+    return stages, {index for index in kept if nodes[index].op not in IN_MEMORY}
 
 
 class _Emitter:
@@ -136,321 +153,230 @@ class _Emitter:
         network: RecurrentClassifier,
         weights: WeightFormat,
         *,
-        is_c: bool = True,
-        name: str = "",
         classes: Sequence[str] | None = None,
-        standardization: Any = None,
+        standardization: Standardization | None = None,
         comment: str = "",
     ) -> None:
-        self.cell, self.layers = layer_cells(network)
-        self.network, self.weights, self.is_c, self.name = network, weights, is_c, name
+        self.network, self.weights, self.H = network, weights, network.recurrent.hidden_size
         self.classes, self.standardization, self.comment = classes, standardization, comment
-        self.H, self.L = network.recurrent.hidden_size, len(self.layers)
-        self.tile = 64 if self.H >= WIDE else 32
-        self.words = {weights, network.pooling, "patches" if network.patch_size > 1 else "whole"}
-        self.words |= {"standardized"} if standardization is not None else set()
-        self.words |= {"symbol"} if {"whole"} <= self.words and standardization is None else set()
-        self.words |= {"wide"} if self.H >= WIDE else set()
-        self.tiles = set[tuple[int, int]]()  # rows, and columns a pass
-        self.data: list[str] = []
+        self.cell, self.layers = layer_cells(network)
         options = network.recurrent.options
         self.zoneout = options.hidden_dropout if options.hidden_dropout_kind == "zoneout" else 0.0
-        fused = fuse(self.cell, "zoneout" if self.zoneout else "none")
-        self.graph, self.outputs, self.sums = fused
+        named = dataclasses.replace(self.cell, states=tuple(self.cell.quantities))  # so that each has a node
+        self.graph, found, self.sums = fuse(named, "zoneout" if self.zoneout else "none")
+        self.names = {node: name for name, node in found.items()}
+        self.outputs = {name: found[name] for name in self.cell.states}
         self.stages, self.kept = stages_of(self.graph, self.outputs.values(), self.sums)
-        self.names: dict[int, str] = {}
-        for name, node in self.outputs.items():
-            self.find_names(self.cell.quantities[name].node, node)
+        words = {weights, network.pooling, "patches" if network.patch_size > 1 else "whole"}
+        words |= {"standardized"} if standardization is not None else set()
+        words |= {"symbol"} if words.isdisjoint(("patches", "standardized")) and network.input_size > 1 else set()
+        self.words = words | ({"wide"} if self.H >= WIDE else set())
+        self.tiles = set[tuple[int, int]]()  # rows, and columns a pass
+        self.data: list[str] = []
 
-    def find_names(self, index: int, fused: int) -> None:
-        """Note which quantity of the text a node of the fused graph is, and of those that it depends on."""
-        if fused in self.names:
-            return
-        names = {quantity.node: name for name, quantity in self.cell.quantities.items()}
-        self.names[fused] = names.get(index, "")
-        (op, args, _), new = self.cell.graph.nodes[index], self.graph.nodes[fused]
-        pairs = list(zip(args, new.args, strict=False)) if op == new.op else []
-        if op == "dropout" and new.op != op:  # which eval mode leaves out
-            del self.names[fused]
-            self.find_names(args[0], fused)
-            self.names[fused] = "h"
-        elif fused in self.sums:
-            pairs = [
-                (node.args[0], new.args[0])
-                for node in self.cell.graph.nodes
-                if node.op == "matmul" and node.value == self.sums[fused].U
-            ]
-        for pair in pairs:
-            self.find_names(*pair)
+    def usage_in_c(self) -> list[str]:
+        lines = ['#include "net.h"', "static net_state state;", "net_init(&state); // of a new sequence", "for (;;) {"]
+        lines += ["    float x[NET_INPUTS], logits[NET_OUTPUTS];", "    // ... measure x"]
+        lines += ["    net_step(&state, x, logits); // 0 in the place of logits that nobody reads"]
+        lines += ["    // or net_symbol(&state, k, logits) for a one-hot step"] if "symbol" in self.words else []
+        return [*lines, "    // the largest of the logits is the answer after the steps so far", "}"]
 
-    # Text -----------------------------------------------------------------------------------------------------------
-
-    def text(self) -> str:
-        n, H, prefix = self.network, self.H, f"{self.name}_" if self.is_c else ""
-        width = n.input_size * n.patch_size
-        functions = [self.layer(at, width if at == 0 else H) for at in range(self.L)]
-        calls = [f"{prefix}layer0(s, x, skip, symbol);"]
-        calls += [f"{prefix}layer{at}(s, s{'->' if self.is_c else '.'}h_[{at - 1}], 0, 0);" for at in range(1, self.L)]
-        values = {"inputs": n.input_size, "outputs": len(n.W_out), "units": H, "layers": self.L, "patch": n.patch_size}
-        values |= {"calls": "\n".join(f"{self.indent}{call}" for call in calls), "functions": "\n\n".join(functions)}
-        values["count"] = {"mean": "(float)s->steps", "attention": "s->total"}.get(n.pooling, "")
-        if not self.is_c:
-            values["count"] = values["count"].replace("(float)", "").replace("->", ".")
-        values["read"] = self.product("out", n.W_out, n.b_out, "logits", "p")
-        values["attend"] = ""
+    def file(self, frame: str, usage: Sequence[str], translate: Any, classes: str) -> str:
+        """Return the frame filled with this network; `translate` is applied to what is emitted."""
+        n, L = self.network, len(self.layers)
+        values: dict[str, Any] = {"inputs": n.input_size, "outputs": len(n.W_out), "units": self.H, "layers": L}
+        layers = [self.layer(at, n.input_size * n.patch_size if at == 0 else self.H) for at in range(L)]
+        calls = ["net_layer0(s, x, skip, symbol);"] + [f"net_layer{k}(s, s->h_[{k - 1}], 0, 0);" for k in range(1, L)]
+        emitted = {"functions": "\n\n".join(layers), "calls": "\n".join(f"    {call}" for call in calls)}
+        emitted["read"] = "\n    ".join(self.product("out", n.W_out, n.b_out, "logits", "p"))
+        emitted["count"] = "(float)s->steps" if n.pooling == "mean" else "s->total"
         if n.pooling == "attention":
-            self.words |= {"tanh()", "exp()", *NEEDS["exp"]}
-            values["attend"] = self.product("att", n.W_att, n.b_att, "z", "h")
+            self.words |= {"tanh()", "exp()", "expm1()"}
+            emitted["attend"] = "\n    ".join(self.product("att", n.W_att, n.b_att, "z", "h"))
             self.array("u_att", n.u_att)
         if self.standardization is not None:
             mean = np.array(self.standardization.mean)
             self.array("mean", mean)
+            self.array(
+                "mean_rest", mean - mean.astype(np.float32)
+            )  # digits of a mean that is large beside the deviation
             self.array("deviation", np.array(self.standardization.scale))
-            if self.is_c:  # in two parts a mean that is large beside the scale keeps its digits
-                self.array("mean_rest", mean - mean.astype(np.float32))
-        values |= {"data": "\n".join(self.data), "classes": self.class_names(), "states": self.states()}
+        emitted["data"] = "\n".join(self.data)
+        values |= {
+            name: translate(text).replace("(float)", "" if classes else "(float)") for name, text in emitted.items()
+        }
+        values["tiles"] = "\n".join(f"NET_SUMS({R}, {K})" for R, K in sorted(self.tiles))
+        strings = ", ".join(f'"{_escape(name)}"' for name in self.classes or ())
+        in_c = f"static const char *const net_classes[NET_OUTPUTS] = {{{strings}}};\n" if strings else ""
+        size, states = "[NET_LAYERS][NET_UNITS]", self.cell.states
+        values["classes"] = classes or in_c
+        values["states"] = "\n".join(
+            f"    {name}_: layers()," if classes else f"    float {name}_{size};" for name in states
+        )
         values["raw"] = ", raw numbers" if self.standardization is not None else ""
-        values["tiles"] = "\n".join(f"{self.name.upper()}_SUMS({R}, {K})" for R, K in sorted(self.tiles))
-        values["comment"] = self.head()
-        frame = Path(__file__).parent / ("network.h.txt" if self.is_c else "network.mjs.txt")
-        return fill(frame.read_text(encoding="utf-8"), self.words, values, self.name)
+        values |= {"patch": n.patch_size}
+        values["comment"] = comment([*self.comment.splitlines(), "", *self.cell.text.splitlines(), "", *usage])
 
-    @property
-    def indent(self) -> str:
-        return "    " if self.is_c else "  "
+        def section(match: re.Match[str]) -> str:
+            return match[2] if self.words & set(match[1].split()) else ""
 
-    def head(self) -> str:
-        """Return the comment at the top: what, the equations, how to call it."""
-        lines = [*self.comment.splitlines(), "", *self.cell.text.splitlines(), ""]
-        last = "logits[NET_OUTPUTS]" if len(self.network.W_out) > 1 else "logits[1], the number"
-        if self.is_c:
-            lines += [f'#include "{self.name}.h"', "static net_state state;", "net_init(&state);  // of a new sequence"]
-            lines += ["for (;;) {", "    float x[NET_INPUTS], " + last.partition(",")[0].replace("1", "NET_OUTPUTS") + ";"]
-            lines += ["    // ... measure x", "    net_step(&state, x, logits);  // 0 for logits that nobody reads"]
-            lines += ["    // the largest of logits[] is the answer after the steps so far", "}"]
-            lines = [re.sub(r"\bnet_", f"{self.name}_", line.replace("NET_", f"{self.name.upper()}_")) for line in lines]
-        else:
-            lines += ['import { init, step } from "./net.mjs";', "const state = init();  // of a new sequence"]
-            lines += ["const logits = step(state, x);  // of the sequence so far"]
-        found = [line if line.isascii() and line.isprintable() else _printable(line) for line in lines]
-        found = [re.sub(r"\*/|/\*|\?\?|\\", lambda match: " ".join(match[0]) if len(match[0]) > 1 else "/", line) for line in found]
-        return "\n".join(["/*", *(f" * {line}".rstrip() for line in found), " */"])
-
-    def class_names(self) -> str:
-        if not self.is_c:
-            return json.dumps(self.classes and list(self.classes))
-        if not self.classes:
-            return ""
-        names = ", ".join(f'"{_escape(name)}"' for name in self.classes)
-        return f"static const char *const {self.name}_classes[{self.name.upper()}_OUTPUTS] = {{{names}}};\n"
-
-    def states(self) -> str:
-        if self.is_c:
-            size = f"[{self.name.upper()}_LAYERS][{self.name.upper()}_UNITS]"
-            return f"    float {', '.join(f'{name}_{size}' for name in self.cell.states)};"
-        return "\n".join(f"    {name}_: layers()," for name in self.cell.states)
+        text = (Path(__file__).parent / frame).read_text(encoding="utf-8")
+        text = re.sub(r"^//\? (.+)\n([\s\S]*?)^//\?\n", section, text, flags=re.MULTILINE)
+        return re.sub(r"@(\w+)@", lambda match: str(values[match[1]]), text)
 
     # Weights --------------------------------------------------------------------------------------------------------
 
     def array(self, name: str, values: Any, kind: str = "float") -> None:
         """Add an array of numbers to the file."""
-        array = np.asarray(values.detach().cpu() if isinstance(values, Tensor) else values)
+        array = _numpy(values)
         if not np.isfinite(array).all():
-            refuse("network", f"must have finite weights to be exported, {name} has others; train with a smaller learning_rate")
-        if kind == "float":
-            numbers = [self.number(value) for value in array.astype(np.float32).ravel().tolist()]
-        else:
-            numbers = [str(value) for value in array.ravel().tolist()]
-        rows = [", ".join(numbers[at : at + 8]) for at in range(0, len(numbers), 8)]
-        body = ",\n".join(f"{self.indent}{row}" for row in rows)
-        if self.is_c:
-            name = f"{self.name}_{name}[{array.size}] {self.name.upper()}_ALIGNED"
-            self.data.append(f"static const {kind} {name} = {{\n{body}}};")
-        else:
-            self.data.append(f"const {name} = Float32Array.of(\n{body},\n);")
-
-    def number(self, value: float) -> str:
-        text = f"{value:.9g}"
-        return text + ("" if not self.is_c else "f" if re.search("[.e]", text) else ".0f")
-
-    def product(self, name: str, matrix: Any, bias: Any, y: str, v: str, flags: str = "0, 0") -> str:
-        """Add the weights of y = bias + matrix v to the file, and return the calls that compute it."""
-        M = np.asarray(matrix.detach().cpu() if isinstance(matrix, Tensor) else matrix).astype(np.float32)
-        rows, n = M.shape
-        full = rows - rows % self.tile
-        parts = [(0, full, self.tile), (full, rows - full, rows - full)]
-        packed, scale = M, np.ones(rows, np.float32)
-        if self.weights == "int8" and np.isfinite(M).all():
-            scale = np.abs(M).max(1) / np.float32(127)
-            packed = np.round(M / np.where(scale > 0, scale, 1)[:, None]).astype(np.int8)
-        elif self.weights == "fp16":
-            with np.errstate(over="ignore"):
-                packed = M.astype(np.float16)
-            if np.isinf(packed).any() and np.isfinite(M).all():
-                refuse("weights", f"must be float for {name}, which has numbers beyond 65504, got 'fp16'")
-        tiles = [
-            packed[first : first + count].reshape(-1, width, n).transpose(0, 2, 1).ravel()
-            for first, count, width in parts
-            if count
+            refuse("network", f"must have finite weights, {name} has others; train with a smaller learning_rate")
+        numbers = [
+            f"{value:.9g}" for value in (array.astype(np.float32) if kind == "float" else array).ravel().tolist()
         ]
-        flat = np.concatenate(tiles)
-        kinds = {"float": "float", "fp16": "uint16_t", "int8": "int8_t"}
-        if self.weights == "fp16" and np.isfinite(M).all():
-            flat = flat.view(np.uint16)
-        self.array(f"w_{name}", flat, kinds[self.weights])
+        if kind == "float":
+            numbers = [_literal(number) for number in numbers]
+        rows = [", ".join(numbers[at : at + 8]) for at in range(0, len(numbers), 8)]
+        body = ",\n    ".join(rows)
+        self.data.append(f"static const {kind} net_{name}[{array.size}] NET_ALIGNED = {{\n    {body}\n}};")
+
+    def product(self, name: str, matrix: Any, bias: Any, y: str, v: str, flags: str = "0, 0") -> list[str]:
+        """Add the weights of y = bias + matrix v to the file, and return the calls that compute it.
+
+        The rows are in tiles of up to 64, column by column; the last tile has the rest.
+        """
+        M = _numpy(matrix).astype(np.float32)
+        rows, n = M.shape
+        kind, packed, scale = "float", M, "0"
+        if self.weights == "int8" and np.isfinite(M).all():
+            scales = np.abs(M).max(1, keepdims=True) / np.float32(127)
+            kind, packed, scale = (
+                "int8_t",
+                np.round(M / np.where(scales > 0, scales, 1)).astype(int),
+                f"net_scale_{name}",
+            )
+            self.array(f"scale_{name}", scales)
+        elif self.weights == "fp16" and np.isfinite(M).all():
+            if np.abs(M).max() > 65504:
+                refuse("weights", f"must be float, since {name} has numbers beyond 65504, got 'fp16'")
+            kind, packed = "uint16_t", M.astype(np.float16).view(np.uint16)
+        tile = 64 if self.H >= WIDE else 32
+        calls, tiles, full = [], [], rows - rows % tile
+        for first, count, R in ((0, full, tile), (full, rows - full, rows - full)):
+            if not count:
+                continue
+            # More columns a pass where there are few rows; best without a rest
+            K = next(K for K in (4, 2) if K * R <= 64 and (n % K == 0 or K == 2)) if R <= 32 else 1
+            self.tiles.add((R, K))
+            tiles.append(packed[first : first + count].reshape(-1, R, n).transpose(0, 2, 1).ravel())
+            at, starts = {0: ""}, (first, first * n)
+            at = {start: f" + {start}" if start else "" for start in starts}
+            scale_at = scale + (at[first] if scale != "0" else "")
+            entries = f"{y}{at[first]}, net_w_{name}{at[first * n]}, net_b_{name}{at[first]}, {scale_at}"
+            calls.append(f"net_sums_{R}x{K}({entries}, {count}, {v}, {n}, {flags});")
+        self.array(f"w_{name}", np.concatenate(tiles), kind)
         self.array(f"b_{name}", bias)
-        if self.weights == "int8":
-            self.array(f"scale_{name}", scale)
-        calls = []
-        for first, count, width in parts:
-            if count and self.is_c:
-                columns = next(K for K in (4, 2, 1) if K * width <= 64 and (n % K == 0 or K < 4)) if width <= 32 else 1
-                self.tiles.add((width, columns))
-                w, b, s = (
-                    f"{self.name}_{kind}_{name}" + (f" + {offset}" if offset else "")
-                    for kind, offset in (("w", first * n), ("b", first), ("scale", first))
-                )
-                target, scales = f"{y} + {first}" if first else y, s if self.weights == "int8" else "0"
-                calls.append(f"{self.name}_sums_{width}x{columns}({target}, {w}, {b}, {scales}, {count}, {v}, {n}, {flags});")
-            elif count:
-                calls.append(f"sums({width}, {y}, {first}, {count}, w_{name}, {first * n}, b_{name}, {v}, {n}, {flags});")
-        return f"\n{self.indent}".join(calls)
+        return calls
 
     # Equations ------------------------------------------------------------------------------------------------------
 
     def layer(self, at: int, inputs: int) -> str:
-        """Add the weights of a layer to the file, and return its function."""
-        weights, H, nodes, states = self.layers[at], self.H, self.graph.nodes, self.cell.states
-        for node in nodes:
-            if node.op == "vector":
-                self.array(f"{node.value}_{at}", weights[str(node.value)])
-        places: dict[int, str] = {}  # of the vectors in memory
+        """Add the weights of a layer to the file, and return the function of its step."""
+        weights, H, nodes = self.layers[at], self.H, self.graph.nodes
+        places = {index: f"t{index}" for index in self.kept}  # of the vectors in memory
+        sizes, lines = {f"t{index}": H for index in self.kept}, list[str]()
         for index, (op, _, value) in enumerate(nodes):
-            vector = f"{self.name}_{value}_{at}" if self.is_c else f"{value}_{at}"
-            places |= {"state": {index: f"{value}_"}, "vector": {index: vector}}.get(op, {})
-        places |= {index: f"t{index}" for index in self.kept}
-        arrays = {f"t{index}": H for index in self.kept}
-        lines: list[str] = []
+            if op == "state":
+                places[index] = f"{value}_"
+            elif op == "vector":
+                places[index] = f"net_{value}_{at}"
+                self.array(f"{value}_{at}", weights[str(value)])
         for depth, stage in enumerate(self.stages):
-            for number, (has_x, operand, members) in enumerate(stage.groups):
-                z, v, n = f"z{depth}_{number}", "x", inputs * has_x + H * (operand is not None)
-                arrays[z] = H * len(members)
-                if operand is not None:
-                    v = places[operand]
+            for number, ((has_x, operand), members) in enumerate(stage.groups.items()):
+                name, n = f"{depth}_{number}", inputs * has_x + H * (operand is not None)
+                v = "x" if operand is None else places[operand]
                 if has_x and operand is not None:
-                    v = f"v{depth}_{number}"
-                    arrays[v] = n
-                    lines += [f"{self.loop(inputs, 'skip')} {v}[j] = x[j];"]
-                    lines += [f"{self.loop(H)} {v}[{inputs} + j] = {places[operand]}[j];"]
-                rows = [self.row(weights, self.sums[member], inputs) for member in members]
+                    lines += [f"for (j = skip; j < {inputs}; j++) v{name}[j] = x[j];"]
+                    lines += [f"for (j = 0; j < {H}; j++) v{name}[{inputs} + j] = {v}[j];"]
+                    v, sizes[f"v{name}"] = f"v{name}", n
+                rows = [_row(weights, self.sums[member], H) for member in members]
                 matrix, bias = (np.concatenate(part) for part in zip(*rows, strict=True))
-                name, flags = f"{at}_{depth}_{number}", "skip, symbol" if has_x else "0, 0"
-                lines += self.product(name, matrix, bias, z, v, flags).split(f"\n{self.indent}")
-                for slot, member in enumerate(members):
-                    places[member] = f"{z} + {slot * H}" if slot else z
+                sizes[f"z{name}"], flags = H * len(members), "skip, symbol" if has_x else "0, 0"
+                lines += self.product(f"{at}_{name}", matrix, bias, f"z{name}", v, flags)
+                places |= {member: f"z{name} + {k * H}" if k else f"z{name}" for k, member in enumerate(members)}
             for index in stage.moments:
-                source = places[nodes[index].args[0]]
-                if self.is_c:
-                    lines.append(f"r{index} = {self.name}_moments({source}, {H}, &m{index});")
-                else:
-                    offset = re.fullmatch(r"(\w+) \+ (\d+)", source)
-                    source = f"{offset[1]}.subarray({offset[2]}, {int(offset[2]) + H})" if offset else f"{source}.subarray(0, {H})"
-                    lines.append(f"const [m{index}, r{index}] = moments({source});")
-            lines += self.loop_body(stage, places, stage is self.stages[-1])
-        return self.function(at, states, arrays, lines)
+                self.words |= {"normalize()", "sqrt()"}
+                vector = places[nodes[index].args[0]]
+                lines += [f"m{index} = net_mean_of({vector}, {H});"]
+                lines += [f"r{index} = net_factor_of({vector}, {H}, m{index});"]
+            lines += self.loop(stage, places)
+        states = ", ".join(f"*{name}_ = s->{name}_[{at}]" for name in self.cell.states)
+        local = [f"float {states};", *(f"float {name}[{size}];" for name, size in sizes.items()), "int j;"]
+        local += [f"float m{index}, r{index};" for stage in self.stages for index in stage.moments]
+        parameters = "net_state *NET_RESTRICT s, const float *NET_RESTRICT x, int skip, int symbol"
+        body = "\n".join(f"    {line}" for line in [*local, *lines])
+        return f"static inline void net_layer{at}({parameters}) {{\n{body}\n}}"
 
-    def row(self, weights: Mapping[str, Any], found: Sum, inputs: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the rows of a sum, [H, n], and its bias."""
-        parts = [weights[name].detach().cpu().double().numpy() for name in (found.W, found.U) if name is not None]
-        bias = weights[found.b] if found.b is not None else None
-        return np.concatenate(parts, 1), np.zeros(self.H) if bias is None else bias.detach().cpu().double().numpy()
-
-    def loop(self, count: int, first: str = "0") -> str:
-        return f"for ({'' if self.is_c else 'let '}j = {first}; j < {count}; j++)"
-
-    def loop_body(self, stage: Stage, places: Mapping[int, str], is_last: bool) -> list[str]:
-        """Return the loop that computes the values of a stage unit by unit, and in the last one the new states."""
-        nodes, wanted = self.graph.nodes, [*self.outputs.values()] if is_last else []
+    def loop(self, stage: Stage, places: Mapping[int, str]) -> list[str]:
+        """Return the loop that computes the values of a stage unit by unit, and in the last stage the new states."""
+        nodes, is_last = self.graph.nodes, stage is self.stages[-1]
         reads = Counter(arg for index in stage.values for arg in nodes[index].args)
-        reads.update(wanted)
-        local = "const float" if self.is_c else "const"
-        known: dict[int, str] = {}
-        lines = []
+        local: dict[int, str] = {}
 
-        def value(index: int, outer: bool = False) -> str:
-            if index in known:
-                return known[index]
+        def code(index: int) -> str:
             op, args, number = nodes[index]
-            if index in places and index not in stage.values:
-                base, _, offset = places[index].partition(" + ")
-                return f"{base}[{offset} + j]" if offset else f"{base}[j]"
+            base, _, offset = places.get(index, "").partition(" + ")
+            if index in local or (base and index not in stage.values):
+                return local.get(index) or (f"{base}[{offset} + j]" if offset else f"{base}[j]")
             if op == "number":
-                return self.number(float(number or 0)) if float(number or 0) >= 0 else f"({self.number(float(number or 0))})"
-            entries = [value(arg) for arg in args]
-            prefix = f"{self.name}_" if self.is_c else ""
-            if op in INFIX:
-                return f"{entries[0]} {INFIX[op]} {entries[1]}" if outer else f"({entries[0]} {INFIX[op]} {entries[1]})"
-            if op == "neg":
-                return f"(-{entries[0]})"
-            if op == "normalize":
-                return f"(({entries[0]} - m{index}) * r{index})"
-            if op == "dropout":
-                return f"({self.number(1 - self.zoneout)} * {entries[0]} + {self.number(self.zoneout)} * {entries[1]})"
-            return f"{prefix}{op}({', '.join(entries)})"
+                return _literal(f"{number:.9g}")
+            a, b = (*(code(arg) for arg in args), "")[:2]
+            self.words |= {f"{name}()" for name in (op, *NEEDS.get(op, ()))}
+            forms = {"neg": f"(-{a})", "normalize": f"({a} - m{index}) * r{index}"}
+            forms["dropout"] = (
+                f"({_literal(f'{1 - self.zoneout:.9g}')} * {a} + {_literal(f'{self.zoneout:.9g}')} * {b})"
+            )
+            forms |= {name: f"({a} {sign} {b})" for name, sign in INFIX.items()}
+            return forms.get(op) or f"net_{op}({a}{', ' + b if b else ''})"
 
+        lines = []
         for index in stage.values:
-            self.words |= {f"{nodes[index].op}()", *NEEDS.get(nodes[index].op, ())}
-            if nodes[index].op == "number" and index not in self.kept and index not in wanted:
-                continue
-            name = self.names.get(index)
-            if name or reads[index] != 1 or index in self.kept or index in wanted:
-                code = value(index, outer=True)
-                known[index] = f"{name}_new" if name in self.cell.states else f"{name}_" if name else f"n{index}"
-                lines.append(f"{local} {known[index]} = {code};")
-                if index in self.kept:
-                    lines.append(f"{places[index]}[j] = {known[index]};")
-        if is_last:
-            old = {name: index for name, index in self.outputs.items() if index not in known}
-            lines += [f"{local} {name}_new = {value(index)};" for name, index in old.items()]
-            lines += [f"{name}_[j] = {known.get(index, f'{name}_new')};" for name, index in self.outputs.items()]
-        if not lines:
-            return []
-        return [f"{self.loop(self.H)} {{", *(f"{self.indent}{line}" for line in lines), "}"]
-
-    def function(self, at: int, states: Sequence[str], arrays: Mapping[str, int], lines: list[str]) -> str:
-        indent = self.indent
-        body = [f"{indent}{line}" for line in lines]
-        moments = [index for stage in self.stages for index in stage.moments]
-        if self.is_c:
-            name, caps = self.name, self.name.upper()
-            head = f"static inline void {name}_layer{at}({name}_state *{caps}_RESTRICT s, const float *{caps}_RESTRICT x, int skip, int symbol) {{"
-            pointers = ", ".join(f"*{state}_ = s->{state}_[{at}]" for state in states)
-            local = [f"float {pointers};", *(f"float {array}[{size}];" for array, size in arrays.items())]
-            local += [f"float m{index}, r{index};" for index in moments] + ["int j;"]
-            return "\n".join([head, *(f"{indent}{line}" for line in local), *body, "}"])
-        room = [f"const {array} = new Float64Array({size});" for array, size in arrays.items()]
-        pointers = ", ".join(f"{state}_ = s.{state}_[{at}]" for state in states)
-        head = [f"function layer{at}(s, x, skip, symbol) {{", f"{indent}const {pointers};", *(f"{indent}{line}" for line in room)]
-        return "\n".join([*head, *body, "}"])
+            name = self.names.get(index, "")
+            if name or reads[index] > 1 or index in self.kept:
+                found = code(index)
+                local[index] = f"{name}_new" if name in self.outputs else f"{name}_" if name else f"n{index}"
+                lines += [f"const float {local[index]} = {found};"]
+                lines += [f"{places[index]}[j] = {local[index]};"] if index in self.kept else []
+        if is_last:  # after all is read
+            others = {name: index for name, index in self.outputs.items() if local.get(index) != f"{name}_new"}
+            lines += [f"const float {name}_new = {code(index)};" for name, index in others.items()]
+            lines += [f"{name}_[j] = {name}_new;" for name in self.outputs]
+        return [f"for (j = 0; j < {self.H}; j++) {{", *(f"    {line}" for line in lines), "}"] if lines else []
 
 
-def fill(frame: str, words: set[str], values: Mapping[str, Any], name: str) -> str:
-    """Return the frame of a file with the sections that have one of the words, and with values for their names."""
-
-    def section(match: re.Match[str]) -> str:
-        return match[2] if words & set(match[1].split()) else ""
-
-    text = re.sub(r"^//\? (.+)\n([\s\S]*?)^//\?\n", section, frame, flags=re.MULTILINE)
-    values = {**values, "net": name, "NET": name.upper()}
-    return re.sub(r"@(\w+)@", lambda match: str(values[match[1]]), text)
+def _row(weights: Mapping[str, Any], found: Sum, H: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows [W, U] of a sum and their bias [H]."""
+    bias = None if found.b is None else weights[found.b]
+    matrices = [_numpy(weights[name]) for name in (found.W, found.U) if name is not None]
+    return np.concatenate(matrices, 1), np.zeros(H) if bias is None else _numpy(bias)
 
 
-def _printable(line: str) -> str:
-    return "".join(letter if letter.isalnum() or (letter.isascii() and letter.isprintable()) else " " for letter in line)
+def _numpy(values: Any) -> np.ndarray:
+    return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+
+
+def _literal(number: str) -> str:
+    return f"{number}f" if "." in number or "e" in number else f"{number}.0f"
+
+
+def comment(lines: Iterable[str]) -> str:
+    """Return lines as a comment of C, which none of them ends or continues."""
+    plain = ["".join(letter if letter.isalnum() or " " <= letter <= "~" else " " for letter in line) for line in lines]
+    safe = [re.sub(r"\*(?=/)|/(?=\*)|\?(?=\?)", r"\g<0> ", line).replace("\\", "|") for line in plain]
+    return "\n".join(["/*", *(f" * {line}".rstrip() for line in safe), " */"])
 
 
 def _escape(text: str) -> str:
-    """Return a text as it stands between the quotes of C: other bytes than ASCII letters as octal numbers."""
-    return "".join(
-        chr(byte) if 32 <= byte < 127 and chr(byte) not in '"\\?' else f"\\{byte:03o}" for byte in text.encode("utf-8")
-    )
+    """Return a text as it stands between the quotes of C: what is no plain letter of ASCII as octal numbers of its bytes."""
+    letters = [chr(byte) if 32 <= byte < 127 and byte not in b'"\\?' else f"\\{byte:03o}" for byte in text.encode()]
+    return "".join(letters)

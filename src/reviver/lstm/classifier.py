@@ -15,7 +15,7 @@ from reviver.data.build import SequenceData
 from reviver.errors import DataError
 from reviver.files.pretrained import PretrainedMixin
 from reviver.lstm.layer import LSTM, TAGS, checked_lengths, integer_lengths, is_inside
-from reviver.lstm.stepping import Stream, StepState, step
+from reviver.lstm.stepping import StepState, Stream, step
 from reviver.rng import Rng
 from reviver.settings.lstm_network import OPTIONS, LSTMClassifierSpec, Pooling, RNNClassifierSpec
 from reviver.settings.validation import refuse
@@ -153,7 +153,7 @@ class RecurrentClassifier(PretrainedMixin, nn.Module):
         return step(self, x, state)
 
     def stream(self) -> Stream:
-        """Return a sequence that arrives step by step: `logits = stream(x_t)`, see `Stream`."""
+        """Begin one sequence that arrives step by step, see `Stream`: `stream(x_t)` gives its logits so far."""
         return Stream(self)
 
     def patch(self, x: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:

@@ -45,7 +45,8 @@ def step(network: "RecurrentClassifier", x: Tensor, state: StepState | None = No
     """Read a step of each sequence of a batch; see `RecurrentClassifier.step`."""
     if network.recurrent.num_directions == 2:
         refuse("bidirectional", "must be False for a network that runs step by step: it reads from the last step, too")
-    if network.training and (getattr(network.recurrent, "hidden_dropout", 0.0) or network.recurrent.dropout):
+    layers = network.recurrent
+    if network.training and (layers.dropout > 0.0 or layers.hidden_dropout > 0.0):
         refuse("network", "must be in eval mode to run step by step, since dropout has a mask for a sequence; call eval()")
     if x.dim() != 2 or x.shape[-1] != network.input_size or (state is not None and len(x) != len(state.patch)):
         batch = "B" if state is None else len(state.patch)
@@ -55,9 +56,9 @@ def step(network: "RecurrentClassifier", x: Tensor, state: StepState | None = No
         state = StepState(None, (), 0, x.new_empty(len(x), 0, x.shape[1]))
     patch = torch.cat([state.patch, x.unsqueeze(1)], 1)
     filled = torch.nn.functional.pad(patch, (0, 0, 0, k - patch.shape[1])).flatten(1)  # [B, k·I]
-    output, layers = network.recurrent(filled.unsqueeze(1), state.layers)
+    output, end = layers(filled.unsqueeze(1), state.layers)
     pooled = _pool(network, output[:, 0], state)
-    after = StepState(layers, pooled, state.patches + 1, patch[:, :0])
+    after = StepState(end, pooled, state.patches + 1, patch[:, :0])
     return _read(network, after), after if patch.shape[1] == k else state._replace(patch=patch)
 
 
