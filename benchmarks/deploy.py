@@ -237,7 +237,7 @@ def random_text(rng: random.Random) -> str:
     def expression(depth: int) -> str:
         if depth == 0:
             return f"({atom()})"
-        forms = "tanh({a}) sigmoid({a}) ({a}+{b}) ({a}*tanh({b})) ({a}-{b}) (-{a}) U_{k}@({a}) U_{k}@tanh({a}) V_0@(V_1@({a}))"
+        forms = "tanh({a}) sigmoid({a}) ({a}+{b}) ({a}*tanh({b})) ({a}-{b}) (-{a}) (U_{k}@({a})) (U_{k}@tanh({a})) (V_0@(V_1@({a})))"
         forms += " max({a},{b}) min({a},{b}) abs({a}) relu({a}) softplus({a}) exp(tanh({a})) log(1.5+{s}) sqrt(0.5+{s})"
         forms += " ({a}/(0.5+{s})) normalize({a}+W_9@x)"
         a, b = expression(depth - 1), expression(depth - 1)

@@ -332,7 +332,7 @@ class _Emitter:
                 return _literal(f"{number:.9g}")
             a, b = (*(code(arg) for arg in args), "")[:2]
             self.words |= {f"{name}()" for name in (op, *NEEDS.get(op, ()))}
-            forms = {"neg": f"(-{a})", "normalize": f"({a} - m{index}) * r{index}"}
+            forms = {"neg": f"(-{a})", "normalize": f"(({a} - m{index}) * r{index})"}
             forms["dropout"] = (
                 f"({_literal(f'{1 - self.zoneout:.9g}')} * {a} + {_literal(f'{self.zoneout:.9g}')} * {b})"
             )
