@@ -17,7 +17,7 @@ import onnxruntime
 import torch
 from torch import Tensor
 
-from benchmarks.measure import ROOT, machine, summary
+from benchmarks.measure import ROOT, machine
 from reviver import LSTMClassifier, RNNClassifier, load, to_c, train_lstm
 from reviver.cells.emit import layer_cells
 from reviver.cells.onnx import step_graph
@@ -38,7 +38,7 @@ TARGETS = {
     "AVR": ("-target", "avr-freestanding", "-mcpu=atmega2560", "-Os", "-Wno-avr-rtlib-linking-quirks"),
     "RISC-V": ("-target", "riscv32-freestanding", "-Os"),
 }
-I, C, STEPS, ROUNDS, REPEATS = 10, 10, 300, 300, 5
+INPUTS, C, STEPS, ROUNDS, REPEATS = 10, 10, 300, 300, 5
 BOARD = '#include "net.h"\nvoid start(net_state *s) { net_init(s); }\n'
 BOARD += "void step(net_state *s, const float *x, float *y) { net_step(s, x, y); }\n"
 LOGITS = """
@@ -57,7 +57,7 @@ int main(void) {
 def network_of(cell: str, H: int, seed: int = 0) -> RecurrentClassifier:
     """Return a classifier with new weights, its biases included."""
     torch.manual_seed(seed)
-    network: RecurrentClassifier = LSTMClassifier(I, H, C) if cell == "lstm" else RNNClassifier(cell, I, H, C)
+    network: RecurrentClassifier = LSTMClassifier(INPUTS, H, C) if cell == "lstm" else RNNClassifier(cell, INPUTS, H, C)
     with torch.no_grad():
         for parameter in network.parameters():
             if parameter.dim() == 1:
@@ -65,7 +65,9 @@ def network_of(cell: str, H: int, seed: int = 0) -> RecurrentClassifier:
     return network.eval()
 
 
-def compile_c(code: str, source: str, name: str, flags: tuple[str, ...] = FAST, compiler: tuple[str, ...] = ("gcc",)) -> Path:
+def compile_c(
+    code: str, source: str, name: str, flags: tuple[str, ...] = FAST, compiler: tuple[str, ...] = ("gcc",)
+) -> Path:
     """Compile a program, or an object file with -c, whose source includes the code as net.h."""
     folder = FOLDER / name
     folder.mkdir(parents=True, exist_ok=True)
@@ -141,7 +143,7 @@ def onnx_step(network: RecurrentClassifier, x: np.ndarray) -> Callable[[], float
 def torch_step(network: RecurrentClassifier, cell: str, x: np.ndarray) -> Callable[[], float]:
     """Return a function that returns the nanoseconds of a step of torch's own cell and linear layer."""
     H = network.recurrent.hidden_size
-    module: Any = torch.nn.LSTMCell(I, H) if cell == "lstm" else torch.nn.GRUCell(I, H)
+    module: Any = torch.nn.LSTMCell(INPUTS, H) if cell == "lstm" else torch.nn.GRUCell(INPUTS, H)
     linear, inputs = torch.nn.Linear(H, C), torch.from_numpy(x)
 
     @torch.inference_mode()
@@ -158,7 +160,7 @@ def torch_step(network: RecurrentClassifier, cell: str, x: np.ndarray) -> Callab
 def measure_speed() -> dict[str, Any]:
     """Return nanoseconds of a step by network and by what runs it, in alternation; RTNeural's logits are checked."""
     peers, found = rtneural_programs(), {}
-    x = np.random.default_rng(0).normal(size=(64, I)).astype(np.float32)
+    x = np.random.default_rng(0).normal(size=(64, INPUTS)).astype(np.float32)
     (FOLDER / "x.bin").write_bytes(x.tobytes())
     torch.set_num_threads(1)
     for cell in ("lstm", "gru", "gru-cudnn"):
@@ -248,13 +250,14 @@ def random_text(rng: random.Random) -> str:
         lines.append(f"q{k} = {expression(rng.randint(1, 2))}")
         seen.append(f"q{k}")
     total = " + ".join([*seen, *states])
-    for name in states:
-        lines.append(f"{name} = {rng.choice(['', f'0.5 * {name} + '])}tanh({expression(1)})")
+    lines += [f"{name} = {rng.choice(['', f'0.5 * {name} + '])}tanh({expression(1)})" for name in states]
     return "\n".join([*lines, f"h = tanh({total} + W_0 @ x) * {rng.choice(['0.9', 'sigmoid(b_0)'])}"])
 
 
-def difference(network: RecurrentClassifier, x: Tensor, name: str, flags: tuple[str, ...] = ("-O2",)) -> tuple[float, float]:
-    """Return the largest difference of the logits after any step x [T, I] from float64: of C, and of the native pass."""
+def difference(
+    network: RecurrentClassifier, x: Tensor, name: str, flags: tuple[str, ...] = ("-O2",)
+) -> tuple[float, float]:
+    """Return the largest difference of the logits after any step x [T, INPUTS] from float64: of C, and of the native pass."""
     with torch.no_grad():
         native = network(x.unsqueeze(0), every_step=True)[0].double()
         exact = network.double()(x.double().unsqueeze(0), every_step=True)[0]
@@ -267,7 +270,7 @@ def difference(network: RecurrentClassifier, x: Tensor, name: str, flags: tuple[
 
 def measure_differences(count: int = 500) -> dict[str, Any]:
     """Return the largest differences from float64 over 200 steps of built-in and random texts, one-hot inputs."""
-    x = torch.eye(I)[torch.randint(I, (200,), generator=torch.Generator().manual_seed(0))]
+    x = torch.eye(INPUTS)[torch.randint(INPUTS, (200,), generator=torch.Generator().manual_seed(0))]
     built_in = {cell: difference(network_of(cell, 16), x, "difference") for cell in CELLS}
     rng, rows = random.Random(0), []
     for number in range(count):
@@ -286,12 +289,14 @@ def measure_differences(count: int = 500) -> dict[str, Any]:
 def measure_stream(steps: int = 1_000_000) -> dict[str, Any]:
     """Return the largest difference of C from the whole sequence over a stream of a million steps of noise and sines."""
     t, rng = torch.arange(steps).unsqueeze(1), torch.Generator().manual_seed(0)
-    x = torch.sin(t * torch.linspace(0.01, 0.5, I)) + 0.1 * torch.randn(steps, I, generator=rng)
+    x = torch.sin(t * torch.linspace(0.01, 0.5, INPUTS)) + 0.1 * torch.randn(steps, INPUTS, generator=rng)
     found: dict[str, Any] = {}
     for cell, pooling in (("lstm", "last"), ("gru", "last"), ("lstm", "mean")):
         torch.manual_seed(1)
         shape: Any = {"pooling": pooling}
-        network = LSTMClassifier(I, 16, C, **shape) if cell == "lstm" else RNNClassifier(cell, I, 16, C, **shape)
+        network = (
+            LSTMClassifier(INPUTS, 16, C, **shape) if cell == "lstm" else RNNClassifier(cell, INPUTS, 16, C, **shape)
+        )
         program = compile_c(to_c(network.eval()), LOGITS, "stream")
         output = subprocess.run([program], input=x.numpy().tobytes(), check=True, capture_output=True).stdout
         ours = torch.frombuffer(bytearray(output), dtype=torch.float32).view(steps, -1)
@@ -302,7 +307,11 @@ def measure_stream(steps: int = 1_000_000) -> dict[str, Any]:
             exact = network.output(h)
         differences = (ours - exact).abs().amax(1)
         last = differences[-1000:].max().item()
-        found[f"{cell} {pooling}"] = {"finite": bool(ours.isfinite().all()), "max": differences.max().item(), "last_1000": last}
+        found[f"{cell} {pooling}"] = {
+            "finite": bool(ours.isfinite().all()),
+            "max": differences.max().item(),
+            "last_1000": last,
+        }
     return {"steps": steps, **found}
 
 
@@ -320,7 +329,9 @@ def measure_int8(seeds: int = 5) -> list[Mapping[str, float]]:
             program = compile_c(to_c(run.network, weights=weights), LOGITS, "int8")  # type: ignore[arg-type]
             correct = 0
             for n, sequence in enumerate(data.encode()):
-                output = subprocess.run([program], input=sequence.numpy().tobytes(), check=True, capture_output=True).stdout
+                output = subprocess.run(
+                    [program], input=sequence.numpy().tobytes(), check=True, capture_output=True
+                ).stdout
                 correct += int(np.frombuffer(output, np.float32)[-C:].argmax() == data.targets[n])
             row[f"C {weights}"] = correct / len(data)
         rows.append(row)
@@ -332,7 +343,7 @@ def main() -> dict[str, object]:
     """Run the benchmark, and return its results."""
     onnxruntime.set_default_logger_severity(3)
     result: dict[str, object] = {"title": "A trained network as C", "machine": machine()}
-    result["compiler"] = subprocess.run(["gcc", "--version"], capture_output=True, text=True).stdout.partition("\n")[0]
+    result["compiler"] = subprocess.check_output(["gcc", "--version"], text=True).partition("\n")[0]
     result["nanoseconds_per_step"] = measure_speed()
     result["sizes"] = measure_sizes()
     result["differences"] = measure_differences()

@@ -13,7 +13,9 @@ from tests.explorer.node import compute, needs_node
 from tests.programs import exact_logits, needs_compiler, run_c
 
 pytestmark = [needs_node, needs_compiler]
-OWN = "q = W_q @ x + U_q @ h + V_q @ c + b_q\nc = 0.5 * c + tanh(U_c @ (q * h))\nh = sigmoid(p_h * c) - normalize(q) / 4"
+OWN = (
+    "q = W_q @ x + U_q @ h + V_q @ c + b_q\nc = 0.5 * c + tanh(U_c @ (q * h))\nh = sigmoid(p_h * c) - normalize(q) / 4"
+)
 
 
 def networks() -> dict[str, RecurrentClassifier]:
@@ -37,7 +39,12 @@ def test_the_page_emits_code_with_pythons_numbers(tmp_path: Path) -> None:
     requests, found = [], networks()
     for name, network in found.items():
         spec = network._spec_values()
-        content = {"name": f"{name} */ ??/", "inputSize": 3, "hiddenSize": spec["hidden_size"], "outputSize": len(network.W_out)}
+        content = {
+            "name": f"{name} */ ??/",
+            "inputSize": 3,
+            "hiddenSize": spec["hidden_size"],
+            "outputSize": len(network.W_out),
+        }
         content |= {"numLayers": spec["num_layers"], "pooling": spec["pooling"], "patchSize": spec["patch_size"]}
         content |= {"bidirectional": False, "standardization": None, "classNames": ['"é\\'] * len(network.W_out)}
         content |= {"hiddenDropout": spec["hidden_dropout"], "hiddenDropoutKind": spec["hidden_dropout_kind"]}

@@ -243,7 +243,10 @@ def export(
         license_: License in the model card, such as mit; by default that of the data: cc-by-sa-3.0 for MNIST, mit for
             generated sequences, unknown for your own data.
     """
-    unused: dict[str, Any] = {"license": license_ if format_ != "hub" else None, "weights": weights if format_ != "c" else None}
+    unused: dict[str, Any] = {
+        "license": license_ if format_ != "hub" else None,
+        "weights": weights if format_ != "c" else None,
+    }
     unused |= {"opset": opset, "step": step or None} if format_ != "onnx" else {}
     options.leave_out(f"the format {format_} has none", **unused)
 

@@ -47,7 +47,9 @@ def step(network: "RecurrentClassifier", x: Tensor, state: StepState | None = No
         refuse("bidirectional", "must be False for a network that runs step by step: it reads from the last step, too")
     layers = network.recurrent
     if network.training and (layers.dropout > 0.0 or layers.hidden_dropout > 0.0):
-        refuse("network", "must be in eval mode to run step by step, since dropout has a mask for a sequence; call eval()")
+        refuse(
+            "network", "must be in eval mode to run step by step, since dropout has a mask for a sequence; call eval()"
+        )
     if x.dim() != 2 or x.shape[-1] != network.input_size or (state is not None and len(x) != len(state.patch)):
         batch = "B" if state is None else len(state.patch)
         raise DataError(f"x must be a step [{batch}, {network.input_size}] of each sequence, got shape {list(x.shape)}")
