@@ -22,7 +22,7 @@ from reviver.lstm.classifier import RecurrentClassifier
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.lstm_network import CELLS
 from reviver.train.lstm.training import train
-from tests.programs import STRICT, exact_logits, needs_compiler, run_c
+from tests.programs import COMPILER, STRICT, exact_logits, needs_compiler, run_c
 
 KEYWORDS = """# int */ main() ??/ \\ é
 int = sigmoid(W_for @ x + U_while @ (V_0 @ register) + b_int)  # */ /*
@@ -271,3 +271,20 @@ def test_predictions_of_a_stream(
     assert main(["lstm", "predict", str(run), "--stream"]) != 0
     assert "stdin, line 2: must be a number from 0 to 9" in capsys.readouterr().err
     assert main(["lstm", "predict", str(run)]) == 2
+
+
+@needs_compiler
+def test_the_programs_of_the_docs_compile(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "deploy.md").read_text(encoding="utf-8")
+    desktop, board = re.findall(r"```c\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "gesture.h").write_text(to_c(networks()["gru"], name="gesture", classes=CLASSES))
+    (tmp_path / "board.h").write_text("void read_sensor(float *x);\nvoid set_led(int on);\n")
+    for name, code in (("main", desktop), ("board", board)):
+        (tmp_path / f"{name}.c").write_text(code)
+        flags = ["-c"] if name == "board" else []
+        command = [str(COMPILER), "-std=c99", *STRICT, *flags, f"{name}.c", "-o", name]
+        compiled = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert compiled.returncode == 0, compiled.stderr
+    ran = subprocess.run([tmp_path / "main"], input="1 2 3 0.5 0 1", capture_output=True, text=True, check=True)
+    assert len(ran.stdout.splitlines()) == 2
+    assert set(ran.stdout.splitlines()) <= set(CLASSES)

@@ -98,7 +98,7 @@ def layer_cells(network: RecurrentClassifier) -> tuple[Cell, list[Mapping[str, T
     return built_in_cell("lstm"), [stacked.by_gate()._asdict() for stacked in layers.all_stacked_weights()]
 
 
-class Stage(NamedTuple):
+class Segment(NamedTuple):
     """What a step computes before it waits: sums, then moments of vectors, then values unit by unit."""
 
     groups: dict[tuple[bool, int | None], list[int]]
@@ -110,7 +110,7 @@ class Stage(NamedTuple):
 IN_MEMORY = ("state", "vector", "sum")
 
 
-def stages_of(graph: StepGraph, outputs: Iterable[int], sums: Mapping[int, Sum]) -> tuple[list[Stage], set[int]]:
+def segments_of(graph: StepGraph, outputs: Iterable[int], sums: Mapping[int, Sum]) -> tuple[list[Segment], set[int]]:
     """Return the stages of a step, and the values that a later stage or a product reads, which need memory.
 
     A value is computed as late as possible, so that these are few.
@@ -135,7 +135,7 @@ def stages_of(graph: StepGraph, outputs: Iterable[int], sums: Mapping[int, Sum])
     for index in needed:
         kept.update(arg for arg in nodes[index].args if waits(index) or due[arg] < due[index])
     kept |= {index for index in outputs if due[index] < last}
-    stages = [Stage({}, [], []) for _ in range(last + 1)]
+    stages = [Segment({}, [], []) for _ in range(last + 1)]
     for index in needed:
         if index in sums:
             key = sums[index].W is not None, sums[index].operand
@@ -166,7 +166,7 @@ class _Emitter:
         self.graph, found, self.sums = fuse(named, "zoneout" if self.zoneout else "none")
         self.names = {node: name for name, node in found.items()}
         self.outputs = {name: found[name] for name in self.cell.states}
-        self.stages, self.kept = stages_of(self.graph, self.outputs.values(), self.sums)
+        self.stages, self.kept = segments_of(self.graph, self.outputs.values(), self.sums)
         words = {weights, network.pooling, "patches" if network.patch_size > 1 else "whole"}
         words |= {"standardized"} if standardization is not None else set()
         words |= {"symbol"} if words.isdisjoint(("patches", "standardized")) and network.input_size > 1 else set()
@@ -317,7 +317,7 @@ class _Emitter:
         body = "\n".join(f"    {line}" for line in [*local, *lines])
         return f"static inline void net_layer{at}({parameters}) {{\n{body}\n}}"
 
-    def loop(self, stage: Stage, places: Mapping[int, str]) -> list[str]:
+    def loop(self, stage: Segment, places: Mapping[int, str]) -> list[str]:
         """Return the loop that computes the values of a stage unit by unit, and in the last stage the new states."""
         nodes, is_last = self.graph.nodes, stage is self.stages[-1]
         reads = Counter(arg for index in stage.values for arg in nodes[index].args)

@@ -3,16 +3,13 @@
 Shapes: B batch, I input size, H hidden size, k steps of a patch, C classes.
 """
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from reviver.errors import DataError
 from reviver.settings.validation import refuse
-
-if TYPE_CHECKING:
-    from reviver.lstm.classifier import RecurrentClassifier
 
 
 class StepState(NamedTuple):
@@ -30,7 +27,7 @@ class StepState(NamedTuple):
 class Stream:
     """One sequence that arrives step by step: `logits = stream(x_t)` for x_t [I], those of the sequence so far, [C]."""
 
-    def __init__(self, network: "RecurrentClassifier") -> None:
+    def __init__(self, network: Any) -> None:
         self.network = network
         self.state: StepState | None = None
 
@@ -41,8 +38,8 @@ class Stream:
         return logits[0]
 
 
-def step(network: "RecurrentClassifier", x: Tensor, state: StepState | None = None) -> tuple[Tensor, StepState]:
-    """Read a step of each sequence of a batch; see `RecurrentClassifier.step`."""
+def step(network: Any, x: Tensor, state: StepState | None = None) -> tuple[Tensor, StepState]:
+    """Read a step of each sequence of a batch; `network` is a `RecurrentClassifier`, see its `step`."""
     if network.recurrent.num_directions == 2:
         refuse("bidirectional", "must be False for a network that runs step by step: it reads from the last step, too")
     layers = network.recurrent
@@ -64,7 +61,7 @@ def step(network: "RecurrentClassifier", x: Tensor, state: StepState | None = No
     return _read(network, after), after if patch.shape[1] == k else state._replace(patch=patch)
 
 
-def _pool(network: "RecurrentClassifier", h: Tensor, state: StepState) -> tuple[Tensor, ...]:
+def _pool(network: Any, h: Tensor, state: StepState) -> tuple[Tensor, ...]:
     """Return the pooled hidden states with one more, h [B, H]; sums are in float64, where a device has it."""
     exact = h if h.device.type == "mps" else h.double()
     before = state.pooled
@@ -82,9 +79,10 @@ def _pool(network: "RecurrentClassifier", h: Tensor, state: StepState) -> tuple[
     return before[0] * fade + weight * exact, before[1] * fade + weight, highest
 
 
-def _read(network: "RecurrentClassifier", state: StepState) -> Tensor:
+def _read(network: Any, state: StepState) -> Tensor:
     """Return the logits [B, C] of the steps so far."""
     p = state.pooled[0]
     if network.pooling in ("mean", "attention"):
         p = (p / (state.patches if network.pooling == "mean" else state.pooled[1])).to(network.W_out.dtype)
-    return network.output(p)
+    logits: Tensor = network.output(p)
+    return logits

@@ -100,7 +100,7 @@ export function emit(content: LstmContent, tensors: Tensors, language: "C" | "Ja
   const rowsOf = (matrix: Float32Array, n: number) =>
     Array.from({ length: matrix.length / n }, (_, k) => matrix.subarray(k * n, (k + 1) * n));
 
-  // Stages, as `stages_of`
+  // Stages, as `segments_of`
   const needed: number[] = [];
   const visit = (index: number) => {
     if (needed.includes(index)) return;
