@@ -269,12 +269,11 @@ export function emit(content: LstmContent, tensors: Tensors, language: "C" | "Ja
         "const state = init(); // then, for each step:",
         "const logits = step(state, x);",
       ];
-  const about = [content.name, "trained in the page of Reviver", "", ...cell.text.split("\n"), "", ...usage].map(
-    (line) =>
-      line
-        .replace(/[^\p{L}\p{N} -~]/gu, " ")
-        .replace(/\*(?=\/)|\/(?=\*)|\?(?=\?)/g, "$& ")
-        .replaceAll("\\", "|"),
+  const about = [content.name, "from the explorer of Reviver", "", ...cell.text.split("\n"), "", ...usage].map((line) =>
+    line
+      .replace(/[^\p{L}\p{N} -~]/gu, " ")
+      .replace(/\*(?=\/)|\/(?=\*)|\?(?=\?)/g, "$& ")
+      .replaceAll("\\", "|"),
   );
   const values: Record<string, string | number> = {
     ...{ inputs: I, outputs: C, units: H, layers: L, patch: patchSize, states: cell.states.map(state).join("\n") },
