@@ -10,7 +10,7 @@ import dataclasses
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -36,6 +36,7 @@ NEEDS = {
 JAVASCRIPT = {
     r"static const float net_(\w+)\[\d+\] \w+ = \{([^}]*)\};": r"const \1 = new Float32Array([\2]);",
     r"static inline void net_(\w+)\(.*\) \{": r"function \1(s, x, skip, symbol) {",
+    r"float (\w+)\[NET_LAYERS\].*;": r"\1: layers(),",
     r"float (\w+)\[(\d+)\];": r"const \1 = new Float64Array(\2);",
     r"const float |float \*": "const ",
     r"\bint (?=j;)|\bfloat (?=m\d)": "let ",
@@ -45,6 +46,7 @@ JAVASCRIPT = {
     r"(\d)f\b": r"\1",
     r"\bnet_(?!\w+(_|_new)\b)": "",  # but in names of the text
     r"->": ".",
+    r"\(float\)": "",
 }
 """Translation of what is emitted: patterns, and what takes their places, in this order."""
 WIDE = 32
@@ -64,22 +66,21 @@ def to_c(network: RecurrentClassifier, *, weights: WeightFormat = "float", name:
     check("weights", weights, WeightFormat)
     emitter = _Emitter(network, weights, **about)
     name = re.sub(r"\W", "_", f"net_{name}" if name[:1].isdigit() else name, flags=re.ASCII)
-    text = emitter.file("network.h.txt", emitter.usage_in_c(), lambda text: text, "")
+    classes = ", ".join(f'"{_escape(name)}"' for name in emitter.classes or ())
+    text = emitter.file("network.h.txt", classes, lambda text: text)
     return re.sub(r"\bnet_", f"{name}_", re.sub(r"\bNET_", f"{name.upper()}_", text)).replace('"net.h"', f'"{name}.h"')
 
 
 def to_js(network: RecurrentClassifier, *, name: str = "net", **about: Any) -> str:
     """Return a trained classifier as an ES module with `init`, `step` and `symbol`; `name` is that of the file. See `to_c`."""
     emitter = _Emitter(network, "float", **about)
-    usage = [f'import {{ init, step }} from "./{name}.mjs";', "const state = init(); // of a new sequence"]
-    usage.append("const logits = step(state, x); // the largest is the answer after the steps so far")
 
     def translate(text: str) -> str:
         for pattern, replacement in JAVASCRIPT.items():
             text = re.sub(pattern, replacement, text)
         return text
 
-    return emitter.file("network.mjs.txt", usage, translate, json.dumps(emitter.classes))
+    return emitter.file("network.mjs.txt", json.dumps(emitter.classes), translate).replace("./net.mjs", f"./{name}.mjs")
 
 
 def layer_cells(network: RecurrentClassifier) -> tuple[Cell, list[Mapping[str, Tensor]]]:
@@ -98,7 +99,7 @@ def layer_cells(network: RecurrentClassifier) -> tuple[Cell, list[Mapping[str, T
     return built_in_cell("lstm"), [stacked.by_gate()._asdict() for stacked in layers.all_stacked_weights()]
 
 
-class Segment(NamedTuple):
+class StepStage(NamedTuple):
     """What a step computes before it waits: sums, then moments of vectors, then values unit by unit."""
 
     groups: dict[tuple[bool, int | None], list[int]]
@@ -110,7 +111,7 @@ class Segment(NamedTuple):
 IN_MEMORY = ("state", "vector", "sum")
 
 
-def segments_of(graph: StepGraph, outputs: Iterable[int], sums: Mapping[int, Sum]) -> tuple[list[Segment], set[int]]:
+def stages_of(graph: StepGraph, outputs: Iterable[int], sums: Mapping[int, Sum]) -> tuple[list[StepStage], set[int]]:
     """Return the stages of a step, and the values that a later stage or a product reads, which need memory.
 
     A value is computed as late as possible, so that these are few.
@@ -135,7 +136,7 @@ def segments_of(graph: StepGraph, outputs: Iterable[int], sums: Mapping[int, Sum
     for index in needed:
         kept.update(arg for arg in nodes[index].args if waits(index) or due[arg] < due[index])
     kept |= {index for index in outputs if due[index] < last}
-    stages = [Segment({}, [], []) for _ in range(last + 1)]
+    stages = [StepStage({}, [], []) for _ in range(last + 1)]
     for index in needed:
         if index in sums:
             key = sums[index].W is not None, sums[index].operand
@@ -160,62 +161,50 @@ class _Emitter:
         self.network, self.weights, self.H = network, weights, network.recurrent.hidden_size
         self.classes, self.standardization, self.comment = classes, standardization, comment
         self.cell, self.layers = layer_cells(network)
+        if not all(bool(weight.isfinite().all()) for weight in network.parameters()):
+            refuse("network", "must have finite weights, got NaN or infinite ones; train with a smaller learning_rate")
         options = network.recurrent.options
         self.zoneout = options.hidden_dropout if options.hidden_dropout_kind == "zoneout" else 0.0
         named = dataclasses.replace(self.cell, states=tuple(self.cell.quantities))  # so that each has a node
         self.graph, found, self.sums = fuse(named, "zoneout" if self.zoneout else "none")
         self.names = {node: name for name, node in found.items()}
         self.outputs = {name: found[name] for name in self.cell.states}
-        self.stages, self.kept = segments_of(self.graph, self.outputs.values(), self.sums)
+        self.stages, self.kept = stages_of(self.graph, self.outputs.values(), self.sums)
         words = {weights, network.pooling, "patches" if network.patch_size > 1 else "whole"}
-        words |= {"standardized"} if standardization is not None else set()
+        words |= ({"standardized"} if standardization is not None else set()) | ({"classes"} if classes else set())
         words |= {"symbol"} if words.isdisjoint(("patches", "standardized")) and network.input_size > 1 else set()
         self.words = words | ({"wide"} if self.H >= WIDE else set())
         self.tiles = set[tuple[int, int]]()  # rows, and columns a pass
         self.data: list[str] = []
 
-    def usage_in_c(self) -> list[str]:
-        lines = ['#include "net.h"', "static net_state state;", "net_init(&state); // of a new sequence", "for (;;) {"]
-        lines += ["    float x[NET_INPUTS], logits[NET_OUTPUTS];", "    // ... measure x"]
-        lines += ["    net_step(&state, x, logits); // 0 in the place of logits that nobody reads"]
-        lines += ["    // or net_symbol(&state, k, logits) for a one-hot step"] if "symbol" in self.words else []
-        return [*lines, "    // the largest of the logits is the answer after the steps so far", "}"]
-
-    def file(self, frame: str, usage: Sequence[str], translate: Any, classes: str) -> str:
+    def file(self, frame: str, classes: str, translate: Callable[[str], str]) -> str:
         """Return the frame filled with this network; `translate` is applied to what is emitted."""
-        n, L = self.network, len(self.layers)
-        values: dict[str, Any] = {"inputs": n.input_size, "outputs": len(n.W_out), "units": self.H, "layers": L}
-        layers = [self.layer(at, n.input_size * n.patch_size if at == 0 else self.H) for at in range(L)]
+        n, H, L = self.network, self.H, len(self.layers)
+        layers = [self.layer(at, n.input_size * n.patch_size if at == 0 else H) for at in range(L)]
         calls = ["net_layer0(s, x, skip, symbol);"] + [f"net_layer{k}(s, s->h_[{k - 1}], 0, 0);" for k in range(1, L)]
-        emitted = {"functions": "\n\n".join(layers), "calls": "\n".join(f"    {call}" for call in calls)}
-        emitted["read"] = "\n    ".join(self.product("out", n.W_out, n.b_out, "logits", "p"))
-        emitted["count"] = "(float)s->steps" if n.pooling == "mean" else "s->total"
+        emitted = {"functions": ["\n\n".join(layers)], "calls": calls, "data": self.data}
+        emitted["states"] = [f"float {name}_[NET_LAYERS][NET_UNITS];" for name in self.cell.states]
+        emitted["count"] = ["(float)s->steps" if n.pooling == "mean" else "s->total"]
+        emitted["read"] = self.product("out", n.W_out, n.b_out, "logits", "p")
         if n.pooling == "attention":
             self.words |= {"tanh()", "exp()", "expm1()"}
-            emitted["attend"] = "\n    ".join(self.product("att", n.W_att, n.b_att, "z", "h"))
+            emitted["attend"] = self.product("att", n.W_att, n.b_att, "z", "h")
             self.array("u_att", n.u_att)
         if self.standardization is not None:
             mean = np.array(self.standardization.mean)
             self.array("mean", mean)
-            self.array(
-                "mean_rest", mean - mean.astype(np.float32)
-            )  # digits of a mean that is large beside the deviation
-            self.array("deviation", np.array(self.standardization.scale))
-        emitted["data"] = "\n".join(self.data)
+            self.array("mean_rest", mean - mean.astype(np.float32))  # digits of one that is large beside the deviation
+            self.array("deviation", self.standardization.scale)
+        values: dict[str, Any] = {"inputs": n.input_size, "outputs": len(n.W_out), "units": H, "layers": L}
         values |= {
-            name: translate(text).replace("(float)", "" if classes else "(float)") for name, text in emitted.items()
+            "patch": n.patch_size,
+            "classes": classes,
+            "raw": ", raw numbers" if "standardized" in self.words else "",
         }
         values["tiles"] = "\n".join(f"NET_SUMS({R}, {K})" for R, K in sorted(self.tiles))
-        strings = ", ".join(f'"{_escape(name)}"' for name in self.classes or ())
-        in_c = f"static const char *const net_classes[NET_OUTPUTS] = {{{strings}}};\n" if strings else ""
-        size, states = "[NET_LAYERS][NET_UNITS]", self.cell.states
-        values["classes"] = classes or in_c
-        values["states"] = "\n".join(
-            f"    {name}_: layers()," if classes else f"    float {name}_{size};" for name in states
-        )
-        values["raw"] = ", raw numbers" if self.standardization is not None else ""
-        values |= {"patch": n.patch_size}
-        values["comment"] = comment([*self.comment.splitlines(), "", *self.cell.text.splitlines(), "", *usage])
+        values["about"] = comment([*self.comment.splitlines(), "", *self.cell.text.splitlines()])
+        between = {"functions": "", "data": "\n"}
+        values |= {key: translate(between.get(key, "\n    ").join(lines)) for key, lines in emitted.items()}
 
         def section(match: re.Match[str]) -> str:
             return match[2] if self.words & set(match[1].split()) else ""
@@ -229,13 +218,10 @@ class _Emitter:
     def array(self, name: str, values: Any, kind: str = "float") -> None:
         """Add an array of numbers to the file."""
         array = _numpy(values)
-        if not np.isfinite(array).all():
-            refuse("network", f"must have finite weights, {name} has others; train with a smaller learning_rate")
-        numbers = [
-            f"{value:.9g}" for value in (array.astype(np.float32) if kind == "float" else array).ravel().tolist()
-        ]
         if kind == "float":
-            numbers = [_literal(number) for number in numbers]
+            numbers = [_literal(value) for value in array.astype(np.float32).ravel().tolist()]
+        else:
+            numbers = [str(value) for value in array.ravel().tolist()]
         rows = [", ".join(numbers[at : at + 8]) for at in range(0, len(numbers), 8)]
         body = ",\n    ".join(rows)
         self.data.append(f"static const {kind} net_{name}[{array.size}] NET_ALIGNED = {{\n    {body}\n}};")
@@ -247,8 +233,8 @@ class _Emitter:
         """
         M = _numpy(matrix).astype(np.float32)
         rows, n = M.shape
-        kind, packed, scale = "float", M, "0"
-        if self.weights == "int8" and np.isfinite(M).all():
+        kind, packed, scale = "float", M, ""
+        if self.weights == "int8":
             scales = np.abs(M).max(1, keepdims=True) / np.float32(127)
             kind, packed, scale = (
                 "int8_t",
@@ -256,7 +242,7 @@ class _Emitter:
                 f"net_scale_{name}",
             )
             self.array(f"scale_{name}", scales)
-        elif self.weights == "fp16" and np.isfinite(M).all():
+        elif self.weights == "fp16":
             if np.abs(M).max() > 65504:
                 refuse("weights", f"must be float, since {name} has numbers beyond 65504, got 'fp16'")
             kind, packed = "uint16_t", M.astype(np.float16).view(np.uint16)
@@ -269,11 +255,11 @@ class _Emitter:
             K = next(K for K in (4, 2) if K * R <= 64 and (n % K == 0 or K == 2)) if R <= 32 else 1
             self.tiles.add((R, K))
             tiles.append(packed[first : first + count].reshape(-1, R, n).transpose(0, 2, 1).ravel())
-            at, starts = {0: ""}, (first, first * n)
-            at = {start: f" + {start}" if start else "" for start in starts}
-            scale_at = scale + (at[first] if scale != "0" else "")
-            entries = f"{y}{at[first]}, net_w_{name}{at[first * n]}, net_b_{name}{at[first]}, {scale_at}"
-            calls.append(f"net_sums_{R}x{K}({entries}, {count}, {v}, {n}, {flags});")
+            vectors = [_shift(one, first) if one else "0" for one in (y, f"net_b_{name}", scale)]
+            w = _shift(f"net_w_{name}", first * n)
+            calls.append(
+                f"net_sums_{R}x{K}({vectors[0]}, {w}, {vectors[1]}, {vectors[2]}, {count}, {v}, {n}, {flags});"
+            )
         self.array(f"w_{name}", np.concatenate(tiles), kind)
         self.array(f"b_{name}", bias)
         return calls
@@ -303,7 +289,7 @@ class _Emitter:
                 matrix, bias = (np.concatenate(part) for part in zip(*rows, strict=True))
                 sizes[f"z{name}"], flags = H * len(members), "skip, symbol" if has_x else "0, 0"
                 lines += self.product(f"{at}_{name}", matrix, bias, f"z{name}", v, flags)
-                places |= {member: f"z{name} + {k * H}" if k else f"z{name}" for k, member in enumerate(members)}
+                places |= {member: _shift(f"z{name}", k * H) for k, member in enumerate(members)}
             for index in stage.moments:
                 self.words |= {"normalize()", "sqrt()"}
                 vector = places[nodes[index].args[0]]
@@ -317,7 +303,7 @@ class _Emitter:
         body = "\n".join(f"    {line}" for line in [*local, *lines])
         return f"static inline void net_layer{at}({parameters}) {{\n{body}\n}}"
 
-    def loop(self, stage: Segment, places: Mapping[int, str]) -> list[str]:
+    def loop(self, stage: StepStage, places: Mapping[int, str]) -> list[str]:
         """Return the loop that computes the values of a stage unit by unit, and in the last stage the new states."""
         nodes, is_last = self.graph.nodes, stage is self.stages[-1]
         reads = Counter(arg for index in stage.values for arg in nodes[index].args)
@@ -329,13 +315,11 @@ class _Emitter:
             if index in local or (base and index not in stage.values):
                 return local.get(index) or (f"{base}[{offset} + j]" if offset else f"{base}[j]")
             if op == "number":
-                return _literal(f"{number:.9g}")
+                return _literal(float(number or 0))
             a, b = (*(code(arg) for arg in args), "")[:2]
             self.words |= {f"{name}()" for name in (op, *NEEDS.get(op, ()))}
             forms = {"neg": f"(-{a})", "normalize": f"(({a} - m{index}) * r{index})"}
-            forms["dropout"] = (
-                f"({_literal(f'{1 - self.zoneout:.9g}')} * {a} + {_literal(f'{self.zoneout:.9g}')} * {b})"
-            )
+            forms["dropout"] = f"({_literal(1 - self.zoneout)} * {a} + {_literal(self.zoneout)} * {b})"
             forms |= {name: f"({a} {sign} {b})" for name, sign in INFIX.items()}
             return forms.get(op) or f"net_{op}({a}{', ' + b if b else ''})"
 
@@ -365,7 +349,12 @@ def _numpy(values: Any) -> np.ndarray:
     return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
 
 
-def _literal(number: str) -> str:
+def _shift(name: str, by: int) -> str:
+    return f"{name} + {by}" if by else name
+
+
+def _literal(value: float) -> str:
+    number = f"{value:.9g}"
     return f"{number}f" if "." in number or "e" in number else f"{number}.0f"
 
 
@@ -373,7 +362,7 @@ def comment(lines: Iterable[str]) -> str:
     """Return lines as a comment of C, which none of them ends or continues."""
     plain = ["".join(letter if letter.isalnum() or " " <= letter <= "~" else " " for letter in line) for line in lines]
     safe = [re.sub(r"\*(?=/)|/(?=\*)|\?(?=\?)", r"\g<0> ", line).replace("\\", "|") for line in plain]
-    return "\n".join(["/*", *(f" * {line}".rstrip() for line in safe), " */"])
+    return "\n".join(f" * {line}".rstrip() for line in safe)
 
 
 def _escape(text: str) -> str:

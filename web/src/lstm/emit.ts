@@ -18,6 +18,7 @@ const NEEDS: Record<string, string[]> = {
 const JAVASCRIPT: [RegExp, string][] = [
   [/static const float net_(\w+)\[\d+\] \w+ = \{([^}]*)\};/g, "const $1 = new Float32Array([$2]);"],
   [/static inline void net_(\w+)\(.*\) \{/g, "function $1(s, x, skip, symbol) {"],
+  [/float (\w+)\[NET_LAYERS\].*;/g, "$1: layers(),"],
   [/float (\w+)\[(\d+)\];/g, "const $1 = new Float64Array($2);"],
   [/const float |float \*/g, "const "],
   [/\bint (?=j;)|\bfloat (?=m\d)/g, "let "],
@@ -60,6 +61,7 @@ export function emit(content: LstmContent, tensors: Tensors, language: "C" | "Ja
   if (standardization) words.add("standardized");
   else if (patchSize === 1 && I > 1) words.add("symbol");
   if (H >= WIDE) words.add("wide");
+  if (content.classNames.length) words.add("classes");
   const tiles = new Set<string>();
   const data: string[] = [];
 
@@ -100,7 +102,7 @@ export function emit(content: LstmContent, tensors: Tensors, language: "C" | "Ja
   const rowsOf = (matrix: Float32Array, n: number) =>
     Array.from({ length: matrix.length / n }, (_, k) => matrix.subarray(k * n, (k + 1) * n));
 
-  // Stages, as `segments_of`
+  // Stages, as `stages_of`
   const needed: number[] = [];
   const visit = (index: number) => {
     if (needed.includes(index)) return;
@@ -236,11 +238,12 @@ export function emit(content: LstmContent, tensors: Tensors, language: "C" | "Ja
 
   const layers = Array.from({ length: L }, (_, at) => layer(at, at ? H : I * patchSize));
   const others = Array.from({ length: L - 1 }, (_, k) => `net_layer${k + 1}(s, s->h_[${k}], 0, 0);`);
-  const calls = ["net_layer0(s, x, skip, symbol);", ...others].map((call) => `    ${call}`);
+  const calls = ["net_layer0(s, x, skip, symbol);", ...others];
   const head = (name: string, n: number) => rowsOf(tensors[name], n);
   const emitted: Record<string, string> = {
-    ...{ functions: layers.join("\n\n"), calls: calls.join("\n") },
+    ...{ functions: layers.join("\n\n"), calls: calls.join("\n    ") },
     read: product("out", head("W_out", H), tensors.b_out, "logits", "p").join("\n    "),
+    states: cell.states.map((name) => `float ${name}_[NET_LAYERS][NET_UNITS];`).join("\n    "),
     count: pooling === "mean" ? "(float)s->steps" : "s->total",
   };
   if (pooling === "attention") {
@@ -259,30 +262,19 @@ export function emit(content: LstmContent, tensors: Tensors, language: "C" | "Ja
   emitted.data = data.join("\n");
   const translate = (text: string) =>
     isC ? text : JAVASCRIPT.reduce((changed, [pattern, instead]) => changed.replace(pattern, instead), text);
-  const strings = content.classNames.map((name) => `"${escape(name)}"`).join(", ");
-  const classes = strings && `static const char *const net_classes[NET_OUTPUTS] = {${strings}};\n`;
-  const state = (name: string) => (isC ? `    float ${name}_[NET_LAYERS][NET_UNITS];` : `    ${name}_: layers(),`);
-  const usage = isC
-    ? ['#include "net.h"', "net_init(&state); // then, for each step:", "net_step(&state, x, logits);"]
-    : [
-        'import { init, step } from "./net.mjs";',
-        "const state = init(); // then, for each step:",
-        "const logits = step(state, x);",
-      ];
-  const about = [content.name, "from the explorer of Reviver", "", ...cell.text.split("\n"), "", ...usage].map((line) =>
+  const about = [content.name, "from the explorer of Reviver", "", ...cell.text.split("\n")].map((line) =>
     line
       .replace(/[^\p{L}\p{N} -~]/gu, " ")
       .replace(/\*(?=\/)|\/(?=\*)|\?(?=\?)/g, "$& ")
       .replaceAll("\\", "|"),
   );
+  const classes = isC
+    ? content.classNames.map((name) => `"${escape(name)}"`).join(", ")
+    : JSON.stringify(content.classNames);
   const values: Record<string, string | number> = {
-    ...{ inputs: I, outputs: C, units: H, layers: L, patch: patchSize, states: cell.states.map(state).join("\n") },
+    ...{ inputs: I, outputs: C, units: H, layers: L, patch: patchSize, classes, tiles: [...tiles].join("\n") },
+    ...{ raw: standardization ? ", raw numbers" : "", about: about.map((line) => ` * ${line}`.trimEnd()).join("\n") },
     ...Object.fromEntries(Object.entries(emitted).map(([name, text]) => [name, translate(text)])),
-    ...{ classes: isC ? classes : JSON.stringify(content.classNames), raw: standardization ? ", raw numbers" : "" },
-    ...{
-      tiles: [...tiles].join("\n"),
-      comment: ["/*", ...about.map((line) => ` * ${line}`.trimEnd()), " */"].join("\n"),
-    },
   };
   return (isC ? frameC : frameJs)
     .replace(/^\/\/\? (.+)\n([^]*?)^\/\/\?\n/gm, (_, any: string, text: string) =>
