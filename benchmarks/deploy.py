@@ -5,6 +5,7 @@ it clones. A time of C or C++ is the least of many rounds, so that other work of
 """
 
 import random
+import shutil
 import subprocess
 import sys
 import time
@@ -296,6 +297,29 @@ def measure_differences(count: int = 500) -> dict[str, Any]:
     return {**result, "random": {**counted, "beyond": [pair for pair in within if pair[0] > 2e-6]}}
 
 
+def measure_emulated() -> dict[str, float]:
+    """Return the largest difference from float64 in QEMU's emulation of other processors, of those that are installed."""
+    targets = {"qemu-arm": ("thumb-linux-musleabihf", "-Oz"), "qemu-riscv64": ("riscv64-linux-musl", "-O2")}
+    x = torch.eye(INPUTS)[torch.randint(INPUTS, (200,), generator=torch.Generator().manual_seed(0))]
+    found = {}
+    for emulator, (target, level) in targets.items():
+        if not shutil.which(emulator):
+            continue
+        for cell in ("lstm", "gru", "slstm", "layer-norm"):
+            network = network_of(cell, 16)
+            zig = (sys.executable, "-m", "ziglang", "cc")
+            program = compile_c(
+                to_c(network), LOGITS, "emulated", ("-target", target, level, "-static", "-std=c99"), zig
+            )
+            output = subprocess.check_output([emulator, program], input=x.numpy().tobytes())
+            with torch.no_grad():
+                exact = network.double()(x.double().unsqueeze(0), every_step=True)[0].numpy()
+            found[f"{emulator} {cell}"] = float(
+                np.abs(np.frombuffer(output, np.float32).reshape(len(x), -1) - exact).max()
+            )
+    return found
+
+
 def measure_stream(steps: int = 1_000_000) -> dict[str, Any]:
     """Return the largest difference of C from the whole sequence over a stream of a million steps of noise and sines."""
     t, rng = torch.arange(steps).unsqueeze(1), torch.Generator().manual_seed(0)
@@ -361,6 +385,7 @@ def main() -> dict[str, object]:
     result["nanoseconds_per_step"] = measure_speed()
     result["sizes"] = measure_sizes()
     result["differences"] = measure_differences()
+    result["emulated"] = measure_emulated()
     result["stream"] = measure_stream()
     result["accuracy"] = measure_int8()
     return result

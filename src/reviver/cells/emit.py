@@ -89,7 +89,10 @@ def layer_cells(network: RecurrentClassifier) -> tuple[Cell, list[Mapping[str, T
     if not hasattr(layers, "options"):
         refuse("cell", "must be a text, got a class of your own, of which there are no equations; write it as a text")
     if layers.num_directions == 2:
-        refuse("bidirectional", "must be False for a network that runs step by step: it reads from the last step, too")
+        refuse(
+            "bidirectional",
+            "must be False to run step by step, got True, which reads from the last step, too; train one that reads forward",
+        )
     if layers.options.precision != "fp32":
         refuse(
             "precision", f"must be fp32, got {layers.options.precision!r}, whose rounding is torch's; train with fp32"

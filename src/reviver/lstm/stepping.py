@@ -41,7 +41,10 @@ class Stream:
 def step(network: Any, x: Tensor, state: StepState | None = None) -> tuple[Tensor, StepState]:
     """Read a step of each sequence of a batch; `network` is a `RecurrentClassifier`, see its `step`."""
     if network.recurrent.num_directions == 2:
-        refuse("bidirectional", "must be False for a network that runs step by step: it reads from the last step, too")
+        refuse(
+            "bidirectional",
+            "must be False to run step by step, got True, which reads from the last step, too; train one that reads forward",
+        )
     layers = network.recurrent
     if network.training and (layers.dropout > 0.0 or layers.hidden_dropout > 0.0):
         refuse(
