@@ -4,10 +4,11 @@
  */
 import frameC from "../../../src/reviver/cells/network.h.txt";
 import frameJs from "../../../src/reviver/cells/network.mjs.txt";
-import type { Node } from "../compute/cell_graph";
 import type { LstmContent } from "../kit/manifest";
 import { withSums } from "../train/cell_plan";
 import { cellOf } from "../train/cells";
+import { escape, literal, shift, toJavaScript } from "./code_text";
+import { IN_MEMORY, stagesOf } from "./stages";
 
 type Tensors = Record<string, Float32Array>;
 
@@ -15,33 +16,7 @@ const INFIX: Record<string, string> = { add: "+", sub: "-", mul: "*", div: "/" }
 const NEEDS: Record<string, string[]> = {
   ...{ sigmoid: ["expm1"], tanh: ["expm1"], exp: ["expm1"], softplus: ["expm1", "exp", "log"], normalize: ["sqrt"] },
 };
-const JAVASCRIPT: [RegExp, string][] = [
-  [/static const float net_(\w+)\[\d+\] \w+ = \{([^}]*)\};/g, "const $1 = new Float32Array([$2]);"],
-  [/static inline void net_(\w+)\(.*\) \{/g, "function $1(s, x, skip, symbol) {"],
-  [/float (\w+)\[NET_LAYERS\].*;/g, "$1: layers(),"],
-  [/float (\w+)\[(\d+)\];/g, "const $1 = new Float64Array($2);"],
-  [/const float |float \*/g, "const "],
-  [/\bint (?=j;)|\bfloat (?=m\d)/g, "let "],
-  [/, \*/g, ", "],
-  [/net_sums_(\d+)x\d\(/g, "sums($1, "],
-  [/(\w+) \+ (\d+)(?=[,)])/g, "$1.subarray($2)"],
-  [/(\d)f\b/g, "$1"],
-  [/\bnet_(?!\w+(_|_new)\b)/g, ""],
-  [/->/g, "."],
-  [/\(float\)/g, ""],
-];
 const WIDE = 32;
-const IN_MEMORY = ["state", "vector", "sum"];
-
-const digits = (value: number) => String(Number(value.toPrecision(9)));
-const literal = (value: number) => (/[.e]/.test(digits(value)) ? `${digits(value)}f` : `${digits(value)}.0f`);
-const shift = (name: string, by: number) => (by ? `${name} + ${by}` : name);
-const escape = (text: string) =>
-  Array.from(new TextEncoder().encode(text), (byte) =>
-    byte < 32 || byte > 126 || [34, 63, 92].includes(byte)
-      ? `\\${byte.toString(8).padStart(3, "0")}`
-      : String.fromCharCode(byte),
-  ).join("");
 
 /** Whether a network can run step by step. */
 export const canEmit = ({ bidirectional }: LstmContent) => !bidirectional;
@@ -102,30 +77,10 @@ export function emit(content: LstmContent, tensors: Tensors, language: "C" | "Ja
   const rowsOf = (matrix: Float32Array, n: number) =>
     Array.from({ length: matrix.length / n }, (_, k) => matrix.subarray(k * n, (k + 1) * n));
 
-  // Stages, as `stages_of`
-  const needed: number[] = [];
-  const visit = (index: number) => {
-    if (needed.includes(index)) return;
-    nodes[index].args.forEach(visit);
-    needed.push(index);
-  };
-  outputs.forEach(([, node]) => visit(node));
-  needed.sort((a, b) => a - b);
-  const waits = ({ op, args }: Node) =>
-    (op === "sum" && args.some((arg) => nodes[arg].op !== "state")) ||
-    (op === "normalize" && !IN_MEMORY.includes(nodes[args[0]].op));
-  const level = new Map<number, number>();
-  for (const index of needed)
-    level.set(index, Math.max(0, ...nodes[index].args.map((arg) => level.get(arg)!)) + Number(waits(nodes[index])));
-  const last = Math.max(...level.values());
-  const due = new Map(needed.map((index) => [index, last]));
-  for (const index of [...needed].reverse())
-    for (const arg of nodes[index].args)
-      due.set(arg, Math.min(due.get(arg)!, waits(nodes[index]) ? level.get(index)! - 1 : due.get(index)!));
-  const kept = new Set(outputs.flatMap(([, node]) => (due.get(node)! < last ? [node] : [])));
-  for (const index of needed)
-    for (const arg of nodes[index].args) if (waits(nodes[index]) || due.get(arg)! < due.get(index)!) kept.add(arg);
-  for (const index of needed) if (IN_MEMORY.includes(nodes[index].op)) kept.delete(index);
+  const { needed, level, due, last, kept } = stagesOf(
+    nodes,
+    outputs.map(([, node]) => node),
+  );
 
   /** The loop of a stage, as `loop`. */
   const loop = (at: number, places: Map<number, string>) => {
@@ -260,8 +215,6 @@ export function emit(content: LstmContent, tensors: Tensors, language: "C" | "Ja
     array("deviation", standardization.scale);
   }
   emitted.data = data.join("\n");
-  const translate = (text: string) =>
-    isC ? text : JAVASCRIPT.reduce((changed, [pattern, instead]) => changed.replace(pattern, instead), text);
   const about = [content.name, "from the explorer of Reviver", "", ...cell.text.split("\n")].map((line) =>
     line
       .replace(/[^\p{L}\p{N} -~]/gu, " ")
@@ -274,7 +227,7 @@ export function emit(content: LstmContent, tensors: Tensors, language: "C" | "Ja
   const values: Record<string, string | number> = {
     ...{ inputs: I, outputs: C, units: H, layers: L, patch: patchSize, classes, tiles: [...tiles].join("\n") },
     ...{ raw: standardization ? ", raw numbers" : "", about: about.map((line) => ` * ${line}`.trimEnd()).join("\n") },
-    ...Object.fromEntries(Object.entries(emitted).map(([name, text]) => [name, translate(text)])),
+    ...Object.fromEntries(Object.entries(emitted).map(([name, text]) => [name, isC ? text : toJavaScript(text)])),
   };
   return (isC ? frameC : frameJs)
     .replace(/^\/\/\? (.+)\n([^]*?)^\/\/\?\n/gm, (_, any: string, text: string) =>
