@@ -28,7 +28,10 @@ KEYWORDS = """# int */ main() ??/ \\ é
 int = sigmoid(W_for @ x + U_while @ (V_0 @ register) + b_int)  # */ /*
 unix = tanh(int / normalize(W_n @ x)) + normalize(U_n @ (int * h)) - -0.5  # two products that wait
 register = 0.5 * register + max(unix, log(1.5 + softplus(h))) * 0.1
-h = tanh(register) * sqrt(0.5 + abs(int)) - relu(min(h, 0.25)) + exp(-int) / 4
+net_w = tanh(w_0_0 * int + net_b)                              # names of what is emitted
+j = relu(net_w + skip)
+skip = sigmoid(j - 1)
+h = 0.1 * skip * net_w + tanh(register) * sqrt(0.5 + abs(int)) - relu(min(h, 0.25)) + exp(-int) / 4
 """
 STANDARDIZATION = Standardization(mean=(1000.0, -3.5, 0.1), scale=(2.0, 0.5, 1.0))
 CLASSES = ("plain", 'quote " and \\', "what??/", "é*/")

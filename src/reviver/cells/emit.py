@@ -34,8 +34,8 @@ NEEDS = {
 }
 """Functions of the frame of C that another one calls."""
 JAVASCRIPT = {
-    r"static const float net_(\w+)\[\d+\] \w+ = \{([^}]*)\};": r"const \1 = new Float32Array([\2]);",
-    r"static inline void net_(\w+)\(.*\) \{": r"function \1(s, x, skip, symbol) {",
+    r"static const float net_(\w+)\[\d+\] \w+ = \{([^}]*)\};": r"const net_\1 = new Float32Array([\2]);",
+    r"static inline void net_(\w+)\(.*\) \{": r"function net_\1(s, x, skip, symbol) {",
     r"float (\w+)\[NET_LAYERS\].*;": r"\1: layers(),",
     r"float (\w+)\[(\d+)\];": r"const \1 = new Float64Array(\2);",
     r"const float |float \*": "const ",
@@ -278,8 +278,8 @@ class _Emitter:
             if op == "state":
                 places[index] = f"{value}_"
             elif op == "vector":
-                places[index] = f"net_{value}_{at}"
-                self.array(f"{value}_{at}", weights[str(value)])
+                places[index] = f"net_v_{value}_{at}"
+                self.array(f"v_{value}_{at}", weights[str(value)])
         for depth, stage in enumerate(self.stages):
             for number, ((has_x, operand), members) in enumerate(stage.groups.items()):
                 name, n = f"{depth}_{number}", inputs * has_x + H * (operand is not None)

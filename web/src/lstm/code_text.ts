@@ -11,8 +11,8 @@ export const escape = (text: string) =>
   ).join("");
 
 const JAVASCRIPT: [RegExp, string][] = [
-  [/static const float net_(\w+)\[\d+\] \w+ = \{([^}]*)\};/g, "const $1 = new Float32Array([$2]);"],
-  [/static inline void net_(\w+)\(.*\) \{/g, "function $1(s, x, skip, symbol) {"],
+  [/static const float net_(\w+)\[\d+\] \w+ = \{([^}]*)\};/g, "const net_$1 = new Float32Array([$2]);"],
+  [/static inline void net_(\w+)\(.*\) \{/g, "function net_$1(s, x, skip, symbol) {"],
   [/float (\w+)\[NET_LAYERS\].*;/g, "$1: layers(),"],
   [/float (\w+)\[(\d+)\];/g, "const $1 = new Float64Array($2);"],
   [/const float |float \*/g, "const "],

@@ -129,8 +129,8 @@ export function emit(content: LstmContent, tensors: Tensors, language: "C" | "Ja
     nodes.forEach(({ op, value }, index) => {
       if (op === "state") places.set(index, `${value}_`);
       if (op !== "vector") return;
-      places.set(index, `net_${value}_${at}`);
-      array(`${value}_${at}`, weights(String(value)));
+      places.set(index, `net_v_${value}_${at}`);
+      array(`v_${value}_${at}`, weights(String(value)));
     });
     for (let depth = 0; depth <= last; depth++) {
       const groups = new Map<string, number[]>();
