@@ -16,6 +16,7 @@ SLOW = (
     "unequal_lengths",
     "explorer",
     "explorer_training",
+    "deploy",
     "experiments",
     "diagnosis",
 )

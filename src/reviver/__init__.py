@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from reviver.gan.networks import Generator as Generator
     from reviver.pretrained_classifier import PretrainedClassifier as PretrainedClassifier
     from reviver.recurrent.classifier import LSTMClassifier as LSTMClassifier
+    from reviver.recurrent.emit import to_c as to_c
+    from reviver.recurrent.emit import to_js as to_js
     from reviver.recurrent.grammar import Cell as Cell
     from reviver.recurrent.lstm import LSTM as LSTM
     from reviver.recurrent.lstm_step import LSTMState as LSTMState
@@ -58,6 +60,8 @@ _MODULES = {
     "explore": "run",
     "load": "run",
     "lstm_step": "recurrent.lstm_step",
+    "to_c": "recurrent.emit",
+    "to_js": "recurrent.emit",
     "train_gan": "run",
     "train_lstm": "run",
 }

@@ -2,6 +2,7 @@
 
 import math
 import shlex
+import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -195,9 +196,10 @@ def evaluate(
 
 def predict(
     run: options.LSTMRunPath,
-    digits: str,
+    digits: str | None = None,
     /,
     *,
+    stream: Annotated[bool, options.FLAG] = False,
     sequence_column: SequenceColumn = None,
     label_column: LabelColumn = None,
     out: Text | None = None,
@@ -212,15 +214,26 @@ def predict(
     Examples:
       reviver lstm predict runs/lstm "1 2 3 2"
       reviver lstm predict runs/mine new.csv --out predictions.csv
+      sensor | reviver lstm predict runs/mine --stream
 
     Args:
         digits: Digits such as "1 2 3 2", a .csv, .parquet or .npz file, or a folder with x.npy.
+        stream: Read a step a line from stdin, a symbol or the numbers of a row of CSV, and print the prediction after each; an
+            empty line begins another sequence.
         out: CSV file for the predictions of a file; by default predictions.csv.
     """
     from reviver.data.sequences.reader import READERS
     from reviver.train.lstm import evaluation, summary
 
     columns = {"sequence_column": sequence_column, "label_column": label_column}
+    if stream:
+        options.leave_out("--stream reads stdin", digits=digits, out=out, **columns)
+        lstm_data.predict_stream(options.open_lstm(run, checkpoint, common.device, own), sys.stdin, common)
+        return
+    if digits is None:
+        raise ConfigError(
+            'DIGITS must be given, such as "1 2 3 2" or new.csv; or add --stream to read steps from stdin'
+        )
     is_file = Path(digits).suffix.lower() in READERS or Path(digits[:200], "x.npy").is_file()
     if not is_file:
         options.leave_out("DIGITS is not a file", out=out, **columns)

@@ -16,6 +16,7 @@ from reviver.errors import DataError
 from reviver.files.pretrained import PretrainedMixin
 from reviver.recurrent.layers import checked_lengths, integer_lengths, is_inside
 from reviver.recurrent.lstm import LSTM, TAGS
+from reviver.recurrent.stepping import StepState, Stream, step
 from reviver.rng import Rng
 from reviver.settings.lstm_network import OPTIONS, LSTMClassifierSpec, Pooling, RNNClassifierSpec
 from reviver.settings.validation import refuse
@@ -137,6 +138,24 @@ class RecurrentClassifier(PretrainedMixin, nn.Module):
         if self.pooling == "last":
             return self.classify(state if isinstance(state, Tensor) else state[0])
         return self.output(self.pool(output, lengths))
+
+    def step(self, x: Tensor, state: StepState | None = None) -> tuple[Tensor, StepState]:
+        """Read a step x [B, I] of each sequence; return the logits [B, C] of the sequences so far, and the state after it.
+
+            logits, state = network.step(x_t, state)
+
+        `state` is None at the start. The logits are those of the whole sequences up to here, for every pooling; a patch that is
+        not full counts as one that ends here.
+
+        Raises:
+            ConfigError: if the network is bidirectional, or samples dropout.
+            DataError: if the shape of x does not fit.
+        """
+        return step(self, x, state)
+
+    def stream(self) -> Stream:
+        """Begin one sequence that arrives step by step, see `Stream`: `stream(x_t)` gives its logits so far."""
+        return Stream(self)
 
     def patch(self, x: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Return a batch x [B, T, I] as patches [B, ceil(T / k), k·I], and its lengths in patches.

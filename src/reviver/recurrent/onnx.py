@@ -66,7 +66,7 @@ def build_graph(
         default=np.array([WHOLE], np.int64),
     )
     if standardization is not None:
-        x = _standardize(graph, x, standardization)
+        x = standardize(graph, x, standardization)
     batch = _enter(graph, x, lengths, channels, network.patch_size)
     add_layers: Layers = layers or lstm_layers
     output, last = add_layers(graph, network, batch)
@@ -77,8 +77,8 @@ def build_graph(
         pooled = _pool(graph, network, output, batch)
     else:
         pooled = last
-    logits = _linear(graph, pooled, network.W_out, network.b_out)
-    _add_outputs(graph, logits, target, len(network.W_out))
+    logits = linear(graph, pooled, network.W_out, network.b_out)
+    add_outputs(graph, logits, target, len(network.W_out))
     return graph
 
 
@@ -95,7 +95,8 @@ def check_exportable(network: RecurrentClassifier) -> None:
         )
 
 
-def _standardize(graph: Graph, x: str, standardization: Standardization) -> str:
+def standardize(graph: Graph, x: str, standardization: Standardization) -> str:
+    """Return raw numbers [..., I] standardized."""
     mean = np.array(standardization.mean)
     # In two parts, a mean that is large beside the scale keeps its digits without float64, which many runtimes lack.
     rounded = mean.astype(np.float32)
@@ -171,22 +172,24 @@ def _pool(graph: Graph, network: RecurrentClassifier, output: str, batch: Batch)
         total = graph.add("ReduceSum", output, graph.integers(0), keepdims=0)
         count = graph.add("Unsqueeze", batch.lengths, graph.integers(1))
         return graph.add("Div", total, graph.add("Cast", count, to=graph.element_type(np.float32)))
-    hidden = graph.add("Tanh", _linear(graph, output, network.W_att, network.b_att))
+    hidden = graph.add("Tanh", linear(graph, output, network.W_att, network.b_att))
     scores = graph.add("MatMul", hidden, graph.constant(network.u_att.unsqueeze(1)))  # [T, B, 1]
     weights = graph.add("Softmax", graph.add("Where", batch.inside, scores, minimum), axis=0)
     return graph.add("ReduceSum", graph.add("Mul", weights, output), graph.integers(0), keepdims=0)
 
 
-def _linear(graph: Graph, x: str, W: Tensor, b: Tensor) -> str:
+def linear(graph: Graph, x: str, W: Tensor, b: Tensor) -> str:
+    """Return W x + b for x [..., I]."""
     return graph.add("Add", graph.add("MatMul", x, graph.constant(W.T)), graph.constant(b))
 
 
-def _add_outputs(graph: Graph, logits: str, target: TargetKind, num_classes: int) -> None:
+def add_outputs(graph: Graph, logits: str, target: TargetKind, num_classes: int, *, every_step: bool = True) -> None:
+    """Add the outputs for a kind of target, see `build_graph`."""
     if target == "number":
         value = graph.add("Squeeze", logits, graph.integers(1))
         graph.output(value, Port("value", "float32", ("batch",), "Predicted number"))
         return
-    steps = ("time",) if target == "class at every step" else ()
+    steps = ("time",) if target == "class at every step" and every_step else ()
     shape = ("batch", *steps, num_classes)
     graph.output(logits, Port("logits", "float32", shape, "Score of each class; softmax gives the probabilities"))
     probabilities = graph.add("Softmax", logits, axis=-1)

@@ -21,12 +21,14 @@ from reviver.gan.networks import Generator
 from reviver.recurrent import onnx as lstm_onnx
 from reviver.recurrent.classifier import RecurrentClassifier
 from reviver.recurrent.custom_cells import CellClassifier
+from reviver.recurrent.emit import WeightFormat, to_c, to_js
 from reviver.recurrent.rnn_classifier import RNNClassifier
-from reviver.recurrent.scan_onnx import scan_layers
+from reviver.recurrent.scan_onnx import scan_layers, step_graph
 from reviver.runs.records import ImageData
 from reviver.settings.validation import check, refuse
 from reviver.show.cards import card_of
 from reviver.train.description import source_of
+from reviver.train.lstm.summary import scores_of
 from reviver.train.opened import OpenedRun
 
 LicenseId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.+-]{0,49}$")]
@@ -49,12 +51,12 @@ def network_of(model: OpenedRun | Network) -> Network:
     return model
 
 
-def to_onnx(model: OpenedRun | Network, path: str | Path, *, opset: int | None = None) -> Graph:
+def to_onnx(model: OpenedRun | Network, path: str | Path, *, opset: int | None = None, step: bool = False) -> Graph:
     """Write a trained network as an ONNX file, and return its graph; an existing file is replaced.
 
-    A classifier becomes a graph from raw numbers to probabilities, see `reviver.recurrent.onnx.build_graph`, a generator one from
-    noise to images, see `generator_graph`. Metadata are the classes, the standardization and the source run. `opset` is the
-    version of the operators; by default the smallest that has all of them.
+    A classifier becomes a graph from raw numbers to probabilities, see `reviver.recurrent.onnx.build_graph`, or of one `step`, see
+    `reviver.recurrent.scan_onnx.step_graph`; a generator one from noise to images, see `generator_graph`. Metadata are the classes, the
+    standardization and the source run. `opset` is the version of the operators; by default the smallest that has all of them.
 
     Raises:
         ConfigError: if `model` is something else, `onnx` is not installed, the opset is too small or too large, or no graph
@@ -87,13 +89,51 @@ def to_onnx(model: OpenedRun | Network, path: str | Path, *, opset: int | None =
         metadata |= {"run": name, "seed": str(source.seed), "step": str(source.step), "started": source.started or ""}
         metadata |= {"versions": json.dumps(source.versions), "settings": json.dumps(source.settings)}
     if isinstance(network, Generator):
+        if step:
+            refuse("step", "must be left out for a GAN, which reads no sequence")
         kind, graph = "Generator of images", generator_graph(network, opset)
+    elif step:
+        options["description"] = f"A step: {run.task.input_text}" if run is not None else "A step"
+        kind, graph = "Step of a classifier of sequences", step_graph(network, opset, **options)
     else:
         kind, graph = "Classifier of sequences", lstm_onnx.build_graph(network, opset, layers, **options)
     content = graph.model(name, f"{kind}, exported by Reviver", metadata).SerializeToString(deterministic=True)
     with atomic_write(path) as temporary:
         temporary.write_bytes(content)
     return graph
+
+
+def to_code(model: OpenedRun | Network, path: str | Path, weights: WeightFormat | None = None) -> str:
+    """Write a trained classifier as C, or as JavaScript if the name ends with `.js` or `.mjs`; return the code.
+
+    The name of the file is the prefix of what the C code declares; see `reviver.to_c` for the rest, and for `weights` of C.
+
+    Raises:
+        ConfigError: see `reviver.to_c`, or if `model` is no classifier.
+        RunFolderError: if the file cannot be written.
+    """
+    path, network, about = Path(path), network_of(model), dict[str, Any]()
+    if isinstance(network, Generator):
+        refuse("format", "must be onnx or hub for a GAN, which reads no sequence")
+    if isinstance(model, OpenedRun):
+        data, source = SequenceData.of_task(model.config, model.task), source_of(model)
+        scores = [
+            f"{item.name} {item.value}" for item in scores_of(model, data).items if "train" not in item.name.lower()
+        ]
+        versions = " ".join(["Reviver", source.versions.get("reviver", "")]).strip()
+        about = {"classes": data.classes, "standardization": data.standardization}
+        about["comment"] = (
+            f"{source.name}: a network trained to {model.task.definition.goal}, exported by {versions}.\n"
+            f"Reads {model.task.input_text}.\nSeed {source.seed}, update {source.step}; {', '.join(scores) or 'not validated yet'}."
+        )
+    check_writable(path)
+    if path.suffix in (".js", ".mjs"):
+        code = to_js(network, name=path.stem, **about)
+    else:
+        code = to_c(network, weights=weights or "float", name=path.stem, **about)
+    with atomic_write(path) as temporary:
+        temporary.write_text(code, encoding="utf-8")
+    return code
 
 
 @torch.no_grad()
