@@ -21,7 +21,7 @@ import {
   weightOf,
   WIDTHS,
 } from "./gan_layers";
-import type { Centering } from "./inputs";
+import { type Centering, centerAndShift, centerAndShiftBackward, type Shifts } from "./inputs";
 import { discriminatorLoss, generatorLoss } from "./losses";
 import { Weights } from "./weights";
 
@@ -31,9 +31,6 @@ export interface StepResult {
   realLogits: Float32Array<ArrayBuffer>;
   fakeLogits: Float32Array<ArrayBuffer>;
 }
-
-/** Of each image the pixels that its shifted one comes from, see inputs.ts; null for one that stays. */
-type Shifts = (Int32Array | null)[];
 
 /** A layer with BatchNorm: x̂, what it gives, 1 / √(var + ε), and the running mean and variance. */
 interface Norm {
@@ -146,37 +143,6 @@ export class GanNetworks {
     kernel.tanhForward(images.address, images.stride, this.pixels, N);
   }
 
-  /** Centers and shifts images for D: those of some columns, which `shifts` begin with. */
-  #see(columns: number, shifts: Shifts) {
-    const { images, centering, memory } = this;
-    const inputs = this.#inputs;
-    if (inputs === images) return;
-    const [at, scale] = [this.#mean?.address ?? 0, centering?.scale ?? 1];
-    memory.kernel.center(images.address, images.stride, inputs.address, inputs.stride, this.pixels, columns, at, scale);
-    const { values, width } = inputs;
-    const { values: from } = images;
-    const mean = centering?.mean;
-    shifts.forEach((sources, n) => {
-      for (let p = 0; sources && p < this.pixels; p++) {
-        const value = from[sources[p] * width + n];
-        values[p * width + n] = mean ? Math.fround(value - mean[p]) * scale : value;
-      }
-    });
-  }
-
-  /** The way back to the images of gradients of what D has seen of N of them. */
-  #seeBackward(d: Matrix, shifts: Shifts) {
-    if (this.centering) this.memory.kernel.scale(d.address, d.end, this.centering.scale);
-    const { values, width } = d;
-    const column = new Float32Array(this.pixels);
-    shifts.forEach((sources, n) => {
-      if (!sources) return;
-      column.fill(0);
-      for (let p = 0; p < this.pixels; p++) column[sources[p]] += values[p * width + n];
-      for (let p = 0; p < this.pixels; p++) values[p * width + n] = column[p];
-    });
-  }
-
   #discriminate(columns: number) {
     const { memory, D } = this;
     [this.#inputs, ...this.#hidden.map(({ y }) => y)].forEach((x, k) => {
@@ -209,7 +175,8 @@ export class GanNetworks {
     const { memory, D, G } = this;
     D.clearGradients();
     this.generate(N, N, true);
-    this.#see(2 * N, shifts);
+    if (this.#inputs !== this.images)
+      centerAndShift(memory, this.images, this.#inputs, 2 * N, this.centering, this.#mean, shifts);
     this.#discriminate(2 * N);
     const realLogits = this.#logits.values.slice(0, N);
     const fakeLogits = this.#logits.values.slice(N, 2 * N);
@@ -219,7 +186,7 @@ export class GanNetworks {
       G.clearGradients();
       const dy = this.#backward(ofG.gradients, N);
       memory.inputGradient(dy, D.w[weightOf(0)], this.#dImages, N);
-      this.#seeBackward(this.#dImages, shifts.slice(N));
+      centerAndShiftBackward(memory, this.#dImages, this.centering, shifts.slice(N));
       this.#backwardG(N);
     }
     this.#backward(ofD.gradients, 0);

@@ -1,4 +1,5 @@
 /** What D sees of images x: s (x - m), as `reviver.gan.centering`, and some of them shifted, as `reviver.gan.step.shift`. */
+import type { Matrix, Memory } from "../compute/memory";
 import type { Rng } from "../compute/random";
 
 /** Longer side of an image, in pixels, for each pixel of a shift. */
@@ -49,4 +50,42 @@ export function sourcesOf([down, right]: [number, number], size: number): Int32A
     { length: size ** 2 },
     (_, p) => inside(Math.floor(p / size) - down) * size + inside((p % size) - right),
   );
+}
+
+/** Of each image the pixels that its shifted one comes from; null for one that stays. */
+export type Shifts = (Int32Array | null)[];
+
+/** Centers and shifts images [P, N] for D, into `inputs`: those of some columns, which `shifts` begin with. */
+export function centerAndShift(
+  memory: Memory,
+  images: Matrix,
+  inputs: Matrix,
+  columns: number,
+  centering: Centering | null,
+  mean: Matrix | null,
+  shifts: Shifts,
+) {
+  const { rows, values, width } = inputs;
+  const [at, scale] = [mean?.address ?? 0, centering?.scale ?? 1];
+  memory.kernel.center(images.address, images.stride, inputs.address, inputs.stride, rows, columns, at, scale);
+  const from = images.values;
+  shifts.forEach((sources, n) => {
+    for (let p = 0; sources && p < rows; p++) {
+      const value = from[sources[p] * width + n];
+      values[p * width + n] = centering ? Math.fround(value - centering.mean[p]) * scale : value;
+    }
+  });
+}
+
+/** The way back to the images of gradients [P, N] of what D has seen of them. */
+export function centerAndShiftBackward(memory: Memory, d: Matrix, centering: Centering | null, shifts: Shifts) {
+  if (centering) memory.kernel.scale(d.address, d.end, centering.scale);
+  const { rows, values, width } = d;
+  const column = new Float32Array(rows);
+  shifts.forEach((sources, n) => {
+    if (!sources) return;
+    column.fill(0);
+    for (let p = 0; p < rows; p++) column[sources[p]] += values[p * width + n];
+    for (let p = 0; p < rows; p++) values[p * width + n] = column[p];
+  });
 }
