@@ -214,7 +214,7 @@ def predict(
     Examples:
       reviver lstm predict runs/lstm "1 2 3 2"
       reviver lstm predict runs/mine new.csv --out predictions.csv
-      sensor | reviver lstm predict runs/mine --stream
+      reviver lstm predict runs/mine --stream
 
     Args:
         digits: Digits such as "1 2 3 2", a .csv, .parquet or .npz file, or a folder with x.npy.
