@@ -50,8 +50,13 @@ COMMANDS = {
 """The same by the words of the commands."""
 NOT_IN_FILES = ("config", "parts", "print_config", "debug")
 """Options that a settings file cannot set."""
-OPTIONAL = {("check",): "FILE...", ("explore",): "RUN...", ("lstm", "cells"): "CELL"}
-"""Arguments of commands that may be left out."""
+OPTIONAL = {
+    ("check",): "[FILE...]",
+    ("explore",): "[RUN...]",
+    ("lstm", "cells"): "[CELL]",
+    ("lstm", "predict"): "RUN [DIGITS]",
+}
+"""Arguments of commands of which some may be left out."""
 GROUPS: Mapping[str, tuple[str, str]] = {
     "": (
         "Train, evaluate and plot an LSTM written out gate by gate and a fully connected GAN.",
@@ -147,7 +152,7 @@ def build_app(arguments: Sequence[str] = ()) -> App:
         if words[-1] == "train" and words == tuple(arguments[:2]) and {"--help", "-h"} & set(arguments):
             settings["help_formatter"] = SettingsFormatter(words[0], arguments)
         if words in OPTIONAL:  # which the library calls ARGS
-            settings["usage"] = f"Usage: reviver {' '.join(words)} [OPTIONS] [{OPTIONAL[words]}]"
+            settings["usage"] = f"Usage: reviver {' '.join(words)} [OPTIONS] {OPTIONAL[words]}"
         groups[words[0] if len(words) > 1 else ""].command(
             function,
             name=words[-1],
