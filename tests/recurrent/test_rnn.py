@@ -1,5 +1,6 @@
 """The layer: called as nn.GRU, equal to nn.GRU, nn.RNN and LSTM where the text is theirs, states and quantities by name."""
 
+import copy
 import pickle
 
 import pytest
@@ -10,54 +11,48 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from reviver import LSTM, RNN
 from reviver.errors import ConfigError, DataError
+from reviver.recurrent import kernel, native_pass
+from reviver.recurrent.torch_layers import find_torch_cell
 
 LENGTHS = [6, 2, 4]
 
 
-def from_torch(layer: nn.GRU | nn.RNN, ours: RNN) -> None:
-    """Copy the weights of a layer of torch."""
-    names = "rzn" if isinstance(layer, nn.GRU) else [""]
-    suffixes = [f"l{at}{way}" for at in range(layer.num_layers) for way in ("", "_reverse")[: 1 + layer.bidirectional]]
-    with torch.no_grad():
-        for at, suffix in enumerate(suffixes):
-            weights = ours.weights(at)
-            parts = [
-                getattr(layer, f"{kind}_{suffix}").chunk(len(names))
-                for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-            ]
-            for name, W, U, b_ih, b_hh in zip(names, *parts, strict=True):
-                if name == "":
-                    weights["W"].copy_(W), weights["U"].copy_(U), weights["b_h"].copy_(b_ih + b_hh)
-                    continue
-                weights[f"W_{name}"].copy_(W), weights[f"U_{name}"].copy_(U)
-                weights[f"b_{name}"].copy_(b_ih if name == "n" else b_ih + b_hh)
-                if name == "n":
-                    weights["a_n"].copy_(b_hh)
-
-
-@pytest.mark.parametrize(("cell", "torch_class"), [("gru-cudnn", nn.GRU), ("rnn", nn.RNN)])
+@pytest.mark.parametrize(
+    ("torch_class", "options"),
+    [(nn.GRU, {}), (nn.RNN, {}), (nn.RNN, {"nonlinearity": "relu"}), (nn.LSTM, {"bias": False})],
+)
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("batch_first", [False, True])
-def test_a_layer_is_called_as_that_of_torch_and_equals_it(cell, torch_class, bidirectional, batch_first):
-    options = {"num_layers": 2, "batch_first": batch_first, "bidirectional": bidirectional}
-    theirs, ours = torch_class(3, 20, **options), RNN(cell, 3, 20, **options)
-    from_torch(theirs, ours)
+def test_a_layer_is_called_as_that_of_torch_and_equals_it(
+    torch_class, options, bidirectional, batch_first, monkeypatch
+):
+    options = {"num_layers": 2, "batch_first": batch_first, "bidirectional": bidirectional, **options}
+    theirs = torch_class(3, 20, **options).eval()
+    ours = RNN.from_torch(theirs, hidden_dropout=0.5)
     x = torch.randn(3, 6, 3) if batch_first else torch.randn(6, 3, 3)
     start = torch.randn(4 if bidirectional else 2, 3, 20)
-    for arguments in ((x,), (x, start), (x[0] if batch_first else x[:, 0], start[:, 0])):
-        for a, b in zip(ours(*arguments), theirs(*arguments), strict=True):
-            torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+    one = x[0] if batch_first else x[:, 0]
+    for sequence, *state in ((x,), (x, start), (one, start[:, 0])):
+        hx = [(entry, entry) if torch_class is nn.LSTM else entry for entry in state]
+        (a, h), (b, exact_h) = ours(sequence, *hx), theirs(sequence, *hx)
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close([*h], [*exact_h], rtol=1e-5, atol=1e-6)
+    hx = (start, start) if torch_class is nn.LSTM else start
     packed = pack_padded_sequence(x, torch.tensor(LENGTHS), batch_first, enforce_sorted=False)
-    (a, h), (b, exact_h) = ours(packed, start), theirs(packed, start)
+    (a, h), (b, exact_h) = ours(packed, hx), theirs(packed, hx)
     torch.testing.assert_close(a.data, b.data, rtol=1e-5, atol=1e-6)
-    torch.testing.assert_close(h, exact_h, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close([*h], [*exact_h], rtol=1e-5, atol=1e-6)
     padded, _ = pad_packed_sequence(b, batch_first)
-    torch.testing.assert_close(ours(x, start, lengths=LENGTHS)[0], padded, rtol=1e-5, atol=1e-6)
-    loss_a, loss_b = ours(x, start)[0].square().sum(), theirs(x, start)[0].square().sum()
-    loss_a.backward(), loss_b.backward()
+    torch.testing.assert_close(ours(x, hx, lengths=LENGTHS)[0], padded, rtol=1e-5, atol=1e-6)
+    ours(x, hx)[0].square().sum().backward(), theirs(x, hx)[0].square().sum().backward()
+    gradient = theirs.weight_hh_l0.grad[:20]
     torch.testing.assert_close(
-        ours.weights(0)["U" if cell == "rnn" else "U_r"].grad, theirs.weight_hh_l0.grad[:20], rtol=1e-4, atol=1e-5
+        getattr(ours, {"LSTM": "U_i", "GRU": "U_r"}.get(theirs.mode, "U")).grad, gradient, rtol=1e-4, atol=1e-5
     )
+    # Where the rule lets torch run it, as on a GPU, the text finds its layer there.
+    monkeypatch.setattr(kernel, "torch_runs", lambda *_: True)
+    monkeypatch.setattr(native_pass, "run", None)
+    torch.testing.assert_close(ours(x, hx)[0], theirs(x, hx)[0], rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("lengths", [None, LENGTHS])
@@ -146,6 +141,52 @@ def test_a_layer_can_be_saved_printed_and_changed():
     with pytest.raises(ConfigError, match="hidden_dropout"):
         layer.hidden_dropout = 2.0
     assert torch.equal(pickle.loads(pickle.dumps(layer)).U_f, layer.U_f)
+
+
+def test_a_state_can_be_copied_pickled_and_saved(tmp_path):
+    with torch.no_grad():
+        _, state = RNN("lstm", 2, 4)(torch.randn(5, 3, 2))
+    torch.save(state, tmp_path / "state.pt")
+    for other in (copy.deepcopy(state), pickle.loads(pickle.dumps(state)), torch.load(tmp_path / "state.pt")):
+        assert torch.equal(other.h, state.h)
+        assert torch.equal(other.c, state.c)
+
+
+@pytest.mark.parametrize("name", ["values", "forward", "__init__", "layers", "training"])
+def test_a_weight_has_not_the_name_of_an_attribute(name):
+    with pytest.raises(ConfigError, match=f"^cell text: {name} is an attribute of every layer, .* such as W_"):
+        RNN(f"h = tanh({name} @ x + U @ h)", 2, 4)
+
+
+def test_the_layer_of_torch_is_found_under_other_names_and_in_another_order():
+    text = """
+        q = sigmoid(b_q + R_q @ h + A_q @ x)
+        c = tanh(A_z @ x + R_z @ h + b_z) * sigmoid(A_w @ x + R_w @ h + b_w) + c * q
+        h = tanh(c) * sigmoid(R_v @ h + A_v @ x + b_v)
+    """
+    with FakeTensorMode():
+        x = torch.empty(5, 3, 2, device="cuda")
+        for cell, expected in ((text, True), (text.replace("* sigmoid(R_v", "+ sigmoid(R_v"), False), ("gru", False)):
+            layer = RNN(cell, 2, 4)
+            assert kernel.torch_runs(layer, layer.options, x)
+            assert (find_torch_cell(layer.cell) is not None) == expected
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:.*non-leaf Tensor")
+def test_a_compiled_layer_is_one_graph_and_equals_the_layer():
+    torch._dynamo.reset()
+    layer = RNN("gru", 2, 20, hidden_dropout=0.5)
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+    for shape in ((5, 3, 2), (4, 2, 2)):
+        found = []
+        for model in (compiled, layer):
+            x = torch.ones(shape, requires_grad=True)
+            torch.manual_seed(0)
+            output, _ = model(x)
+            output.square().sum().backward()
+            found.append([output, x.grad, layer.U_n.grad.clone()])
+            layer.zero_grad()
+        assert all(map(torch.equal, *found))
 
 
 @pytest.mark.parametrize(
