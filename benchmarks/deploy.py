@@ -22,7 +22,7 @@ from benchmarks.measure import ROOT, machine
 from reviver import LSTMClassifier, RNNClassifier, load, to_c, train_lstm
 from reviver.recurrent.classifier import RecurrentClassifier
 from reviver.recurrent.emit import layer_cells
-from reviver.recurrent.scan_onnx import step_graph
+from reviver.recurrent.onnx import step_graph
 from reviver.settings.lstm_network import CELLS
 from reviver.train.lstm.scoring import score
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from reviver.gan.networks import Generator as Generator
     from reviver.pretrained_classifier import PretrainedClassifier as PretrainedClassifier
     from reviver.recurrent.classifier import LSTMClassifier as LSTMClassifier
+    from reviver.recurrent.classifier import RNNClassifier as RNNClassifier
     from reviver.recurrent.emit import to_c as to_c
     from reviver.recurrent.emit import to_js as to_js
     from reviver.recurrent.grammar import Cell as Cell
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from reviver.recurrent.lstm_step import LSTMWeights as LSTMWeights
     from reviver.recurrent.lstm_step import lstm_step as lstm_step
     from reviver.recurrent.rnn import RNN as RNN
-    from reviver.recurrent.rnn_classifier import RNNClassifier as RNNClassifier
     from reviver.run import GANRun as GANRun
     from reviver.run import LSTMRun as LSTMRun
     from reviver.run import explore as explore
@@ -53,7 +53,7 @@ _MODULES = {
     "LSTMState": "recurrent.lstm_step",
     "LSTMWeights": "recurrent.lstm_step",
     "RNN": "recurrent.rnn",
-    "RNNClassifier": "recurrent.rnn_classifier",
+    "RNNClassifier": "recurrent.classifier",
     "Cell": "recurrent.grammar",
     "PretrainedClassifier": "pretrained_classifier",
     "check": "checker.assignment",

@@ -16,8 +16,7 @@ from reviver.data.build import SequenceData
 from reviver.data.sequences.examples import Examples
 from reviver.errors import DataError
 from reviver.files.pretrained import CONFIG, load
-from reviver.recurrent.classifier import LSTMClassifier, RecurrentClassifier
-from reviver.recurrent.rnn_classifier import RNNClassifier
+from reviver.recurrent.classifier import LSTMClassifier, RecurrentClassifier, RNNClassifier
 from reviver.train.lstm.scoring import compute_logits
 
 

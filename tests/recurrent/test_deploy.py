@@ -18,7 +18,7 @@ from reviver.cli import main
 from reviver.data.sequences.standardization import Standardization
 from reviver.errors import ConfigError, DataError
 from reviver.recurrent.classifier import RecurrentClassifier
-from reviver.recurrent.scan_onnx import step_graph
+from reviver.recurrent.onnx import step_graph
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.lstm_network import CELLS
 from reviver.train.lstm.training import train

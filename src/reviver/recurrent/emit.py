@@ -19,7 +19,7 @@ from torch import Tensor
 
 from reviver.data.sequences.standardization import Standardization
 from reviver.recurrent.classifier import RecurrentClassifier
-from reviver.recurrent.grammar import Cell, built_in_cell
+from reviver.recurrent.grammar import Cell
 from reviver.recurrent.graph import StepGraph
 from reviver.recurrent.plan import Sum, fuse
 from reviver.settings.validation import check, refuse
@@ -97,9 +97,7 @@ def layer_cells(network: RecurrentClassifier) -> tuple[Cell, list[Mapping[str, T
         refuse(
             "precision", f"must be fp32, got {layers.options.precision!r}, whose rounding is torch's; train with fp32"
         )
-    if hasattr(layers, "weights"):
-        return layers.cell, [layers.weights(at) for at in range(layers.num_layers)]
-    return built_in_cell("lstm"), [stacked.by_gate()._asdict() for stacked in layers.all_stacked_weights()]
+    return layers.cell, [layers.weights(at) for at in range(layers.num_layers)]
 
 
 class StepStage(NamedTuple):

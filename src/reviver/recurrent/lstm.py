@@ -142,6 +142,10 @@ class LSTM(PretrainedMixin, RecurrentLayers, nn.LSTM):
         directions = (False, True)[: self.num_directions]
         return [self.stacked_weights(layer, reverse) for layer in range(self.num_layers) for reverse in directions]
 
+    def weights(self, at: int) -> dict[str, Tensor]:
+        """Return the weights by name of a layer and direction, in the order of the state: 0 forward, 0 backward, 1 ..."""
+        return self.gate_weights(at // self.num_directions, at % self.num_directions == 1).by_name()
+
     def gate_weights(self, layer: int = 0, reverse: bool = False) -> LSTMWeights:
         """Return the weights of a layer and direction by the names of the equations, see `LSTM`."""
         return self.stacked_weights(layer, reverse).by_gate()

@@ -1,4 +1,4 @@
-"""ONNX graphs of sequence classifiers: recurrent layers, an `LSTM` node each for an LSTM, then pooling and the linear layer.
+"""ONNX graphs of sequence classifiers, of whole sequences or of one step with its state.
 
 The graph is built node by node, from the same parameters as the equations. An export by tracing would need a
 `torch.nn.LSTM` in between, and its nodes would depend on the version of torch.
@@ -6,17 +6,15 @@ The graph is built node by node, from the same parameters as the equations. An e
 Shapes: B batch, T time, I input size, H hidden size, D directions (1 or 2), k steps of a patch, C classes.
 """
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from reviver.data.sequences.standardization import Standardization
 from reviver.files.onnx_graph import Graph, Port
-from reviver.recurrent.classifier import LSTMClassifier, RecurrentClassifier
-from reviver.recurrent.lstm_step import LSTMWeights
+from reviver.recurrent.classifier import RecurrentClassifier
+from reviver.recurrent.emit import layer_cells
+from reviver.recurrent.onnx_layers import Batch, add_cell, add_layers
 from reviver.settings.tasks import TargetKind
 from reviver.settings.validation import refuse
 
@@ -25,23 +23,10 @@ WHOLE = -1
 INPUT = "Sequences, padded at the end to the longest"
 
 
-class Batch(NamedTuple):
-    """Values of a batch inside the graph."""
-
-    x: str  # input of a layer, [T, B, I]
-    lengths: str  # number of steps of each sequence, [B] int64
-    inside: str  # whether a step is one of its sequence, [T, B, 1] bool
-
-
-Layers = Callable[[Graph, Any, Batch], tuple[str, str]]
-"""Function that adds the recurrent layers of a network to a graph; returns each h [T, B, D·H] and the last [B, D·H]."""
-
-
 @torch.no_grad()
 def build_graph(
     network: RecurrentClassifier,
     opset: int | None = None,
-    layers: Layers | None = None,
     *,
     target: TargetKind = "class",
     standardization: Standardization | None = None,
@@ -51,8 +36,7 @@ def build_graph(
 
     Inputs: `x` [batch, time, I] float32, raw numbers with a `standardization`, and `lengths` [batch] int64, which may be left
     out if all sequences have T steps. Outputs: `logits` and `probabilities`, [batch, C], or [batch, time, C] for classes at
-    every step; or `value` [batch] for a number. Batch and time are dynamic. `layers` adds the recurrent layers; `lstm_layers`
-    if None.
+    every step; or `value` [batch] for a number. Batch and time are dynamic.
 
     Raises:
         ConfigError: if the graph cannot compute the same as the network, see `check_exportable`, or see `Graph`.
@@ -68,8 +52,7 @@ def build_graph(
     if standardization is not None:
         x = standardize(graph, x, standardization)
     batch = _enter(graph, x, lengths, channels, network.patch_size)
-    add_layers: Layers = layers or lstm_layers
-    output, last = add_layers(graph, network, batch)
+    output, last = add_layers(graph, network.recurrent, batch)
     if target == "class at every step":
         masked = graph.add("Where", batch.inside, output, graph.constant(np.float32(0).reshape(1)))
         pooled = graph.add("Transpose", masked, perm=[1, 0, 2])  # [B, T, D·H]
@@ -79,6 +62,73 @@ def build_graph(
         pooled = last
     logits = linear(graph, pooled, network.W_out, network.b_out)
     add_outputs(graph, logits, target, len(network.W_out))
+    return graph
+
+
+@torch.no_grad()
+def step_graph(
+    network: RecurrentClassifier,
+    opset: int | None = None,
+    *,
+    target: TargetKind = "class",
+    standardization: Standardization | None = None,
+    description: str = "",
+) -> Graph:
+    """Return the graph of one step of a classifier in eval mode, with its state as inputs and outputs.
+
+    Inputs: `x` [batch, I], or a patch of k steps [batch, k·I]; each state of each layer, `h0` [batch, H] and so on; with pooling
+    also `steps` [batch, 1] and `sum` or `highest` [batch, H], for attention `total` and `score` [batch, 1]. All are 0 before the first
+    step. Outputs: those of `build_graph` for the sequence so far, and each state after the step, `h0_after` and so on.
+
+    Raises:
+        ConfigError: if the network cannot run step by step, or the graph cannot compute the same, see `check_exportable`.
+    """
+    check_exportable(network)
+    cell, layers = layer_cells(network)
+    graph, H, k = Graph(opset), network.recurrent.hidden_size, network.patch_size
+    output = graph.input(Port("x", "float32", ("batch", k * network.input_size), description))
+    if standardization is not None:
+        tiled = standardization.model_copy(
+            update={name: getattr(standardization, name) * k for name in ("mean", "scale")}
+        )
+        output = standardize(graph, output, tiled)
+    after: dict[str, str] = {}
+
+    def state(name: str, size: int) -> str:
+        return graph.input(Port(name, "float32", ("batch", size), "Before the step; 0 at first"))
+
+    for at, weights in enumerate(layers):
+        before = {name: state(f"{name}{at}", H) for name in cell.states}
+        values = add_cell(graph, graph, cell, weights, H, output, before, f"cell{at}_")
+        after |= {f"{name}{at}": values[cell.quantities[name].node] for name in cell.states}
+        output = after[f"h{at}"]
+    if network.pooling != "last":
+        steps = state("steps", 1)
+        after["steps"] = count = graph.add("Add", steps, graph.constant(np.ones((1, 1), np.float32)))
+        is_first = graph.add("Equal", steps, graph.constant(np.zeros((1, 1), np.float32)))
+    if network.pooling == "max":
+        highest = state("highest", H)
+        after["highest"] = output = graph.add("Where", is_first, output, graph.add("Max", highest, output))
+    elif network.pooling == "mean":
+        after["sum"] = graph.add("Add", state("sum", H), output)
+        output = graph.add("Div", after["sum"], count)
+    elif network.pooling == "attention":
+        hidden = graph.add("Tanh", linear(graph, output, network.W_att, network.b_att))
+        score, before_score = graph.add("MatMul", hidden, graph.constant(network.u_att.unsqueeze(1))), state("score", 1)
+        after["score"] = best = graph.add("Where", is_first, score, graph.add("Max", score, before_score))
+        fade, weight = (graph.add("Exp", graph.add("Sub", one, best)) for one in (before_score, score))
+        for name, size, value in (("total", 1, weight), ("sum", H, graph.add("Mul", weight, output))):
+            kept = graph.add(
+                "Where", is_first, value, graph.add("Add", graph.add("Mul", state(name, size), fade), value)
+            )
+            after[name] = kept
+        output = graph.add("Div", after["sum"], after["total"])
+    add_outputs(
+        graph, linear(graph, output, network.W_out, network.b_out), target, len(network.W_out), every_step=False
+    )
+    sizes = {port.name: port.shape for port in graph.inputs}
+    for name, value in after.items():
+        graph.output(value, Port(f"{name}_after", "float32", sizes[name], "After the step"))
     return graph
 
 
@@ -132,34 +182,6 @@ def _inside(graph: Graph, lengths: str, steps: str) -> str:
     t = graph.add("Range", scalar[0], end, scalar[1])  # [T]
     inside = graph.add("Less", graph.add("Unsqueeze", t, graph.integers(1)), lengths)  # [T, B]
     return graph.add("Unsqueeze", inside, graph.integers(2))
-
-
-def lstm_layers(graph: Graph, network: LSTMClassifier, batch: Batch) -> tuple[str, str]:
-    """Add an `LSTM` node per layer; return each h [T, B, D·H] and the last [B, D·H] of the top layer."""
-    output, last = batch.x, ""
-    sequence_lens = graph.add("Cast", batch.lengths, to=graph.element_type(np.int32))
-    lstm = network.lstm
-    directions, size = lstm.num_directions, lstm.hidden_size
-    cells = [_cell_arrays(stacked.by_gate()) for stacked in lstm.all_stacked_weights()]
-    layers = [cells[first : first + directions] for first in range(0, len(cells), directions)]
-    for index, layer in enumerate(layers):
-        weights = [graph.constant(np.stack(arrays)) for arrays in zip(*layer, strict=True)]
-        attributes = {"hidden_size": size, "direction": "bidirectional" if directions == 2 else "forward"}
-        inputs = [output, *weights, sequence_lens]
-        Y, Y_h = graph.add_many("LSTM", inputs, 2, name=f"lstm_{index}", **attributes)
-        output = graph.add("Reshape", graph.add("Transpose", Y, perm=[0, 2, 1, 3]), graph.integers(0, 0, -1))
-        last = graph.add("Reshape", graph.add("Transpose", Y_h, perm=[1, 0, 2]), graph.integers(0, -1))
-    return output, last
-
-
-def _cell_arrays(w: LSTMWeights) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return W [4H, I], R [4H, H] and the two biases B [8H] of a cell in the order of ONNX: i, o, f, c."""
-    W = torch.cat([w.W_i, w.W_o, w.W_f, w.W_c])
-    R = torch.cat([w.U_i, w.U_o, w.U_f, w.U_c])
-    biases = [bias for bias in (w.b_i, w.b_o, w.b_f, w.b_c) if bias is not None]
-    zeros = W.new_zeros(len(W))  # the second bias, and the first of a cell without
-    b = torch.cat(biases) if biases else zeros
-    return W.cpu().numpy(), R.cpu().numpy(), torch.cat([b, zeros]).cpu().numpy()
 
 
 def _pool(graph: Graph, network: RecurrentClassifier, output: str, batch: Batch) -> str:

@@ -18,12 +18,10 @@ from reviver.files.onnx_graph import Graph, Port
 from reviver.files.pretrained import CARD, CONFIG, WEIGHTS, save
 from reviver.gan.custom_networks import CustomGenerator
 from reviver.gan.networks import Generator
-from reviver.recurrent import onnx as lstm_onnx
 from reviver.recurrent.classifier import RecurrentClassifier
 from reviver.recurrent.custom_cells import CellClassifier
 from reviver.recurrent.emit import WeightFormat, to_c, to_js
-from reviver.recurrent.rnn_classifier import RNNClassifier
-from reviver.recurrent.scan_onnx import scan_layers, step_graph
+from reviver.recurrent.onnx import INPUT, build_graph, step_graph
 from reviver.runs.records import ImageData
 from reviver.settings.validation import check, refuse
 from reviver.show.cards import card_of
@@ -55,7 +53,7 @@ def to_onnx(model: OpenedRun | Network, path: str | Path, *, opset: int | None =
     """Write a trained network as an ONNX file, and return its graph; an existing file is replaced.
 
     A classifier becomes a graph from raw numbers to probabilities, see `reviver.recurrent.onnx.build_graph`, or of one `step`, see
-    `reviver.recurrent.scan_onnx.step_graph`; a generator one from noise to images, see `generator_graph`. Metadata are the classes, the
+    `reviver.recurrent.onnx.step_graph`; a generator one from noise to images, see `generator_graph`. Metadata are the classes, the
     standardization and the source run. `opset` is the version of the operators; by default the smallest that has all of them.
 
     Raises:
@@ -65,7 +63,6 @@ def to_onnx(model: OpenedRun | Network, path: str | Path, *, opset: int | None =
     """
     run = model if isinstance(model, OpenedRun) else None
     network = network_of(model)
-    layers = scan_layers if isinstance(network, RNNClassifier) else None
     path = Path(path)
     check_writable(path)
     metadata: dict[str, str] = {}
@@ -75,7 +72,7 @@ def to_onnx(model: OpenedRun | Network, path: str | Path, *, opset: int | None =
     elif run is not None:
         data = SequenceData.of_task(run.config, run.task)
         options = {"target": data.target, "standardization": data.standardization}
-        options["description"] = f"{lstm_onnx.INPUT}: {run.task.input_text}"
+        options["description"] = f"{INPUT}: {run.task.input_text}"
         metadata = {"task": data.task, "target": data.target, "encoding": data.encoding, "length": str(data.length)}
         if data.classes is not None:
             metadata["classes"] = json.dumps(data.classes, ensure_ascii=False)
@@ -96,7 +93,7 @@ def to_onnx(model: OpenedRun | Network, path: str | Path, *, opset: int | None =
         options["description"] = f"A step: {run.task.input_text}" if run is not None else "A step"
         kind, graph = "Step of a classifier of sequences", step_graph(network, opset, **options)
     else:
-        kind, graph = "Classifier of sequences", lstm_onnx.build_graph(network, opset, layers, **options)
+        kind, graph = "Classifier of sequences", build_graph(network, opset, **options)
     content = graph.model(name, f"{kind}, exported by Reviver", metadata).SerializeToString(deterministic=True)
     with atomic_write(path) as temporary:
         temporary.write_bytes(content)

@@ -11,10 +11,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from reviver.errors import ConfigError
-from reviver.recurrent.classifier import LSTMClassifier, RecurrentClassifier
+from reviver.recurrent.classifier import LSTMClassifier, RecurrentClassifier, RNNClassifier
 from reviver.recurrent.custom_cells import States
 from reviver.recurrent.reference import unroll
-from reviver.recurrent.rnn_classifier import RNNClassifier
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.validation import check, refuse
 from reviver.train.lstm.evaluation import encode_input

@@ -15,11 +15,10 @@ from reviver.data.build import build_task
 from reviver.data.palindromes import Palindromes
 from reviver.data.task import Task, correct, mean_loss
 from reviver.recurrent import kernel
-from reviver.recurrent.classifier import LSTMClassifier, RecurrentClassifier
+from reviver.recurrent.classifier import LSTMClassifier, RecurrentClassifier, RNNClassifier
 from reviver.recurrent.custom_cells import CellClassifier, probe
 from reviver.recurrent.kernel.library import KERNEL
 from reviver.recurrent.layers import chrono
-from reviver.recurrent.rnn_classifier import RNNClassifier
 from reviver.rng import Rng, make_rng
 from reviver.runs.checkpoint import TrainingState
 from reviver.runs.distributed.parallel_step import step_options
