@@ -21,8 +21,9 @@ from torch.nn import functional
 from reviver.errors import DataError
 from reviver.recurrent import kernel
 from reviver.recurrent.grammar import Cell, load_cell
+from reviver.recurrent.instructions import PLACES, RESULT, Instructions, Place
 from reviver.recurrent.kernel import buffers, library
-from reviver.recurrent.plan import PLACES, RESULT, Instructions, Place, Plan
+from reviver.recurrent.plan import Plan
 from reviver.recurrent.reference import by_name, round_to_bf16, unroll
 from reviver.recurrent.transforms import is_batched
 from reviver.settings.lstm_network import LSTMOptions

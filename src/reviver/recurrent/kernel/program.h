@@ -12,14 +12,14 @@
 
 namespace {
 
-// The order of `OPS` in plan.py.
+// The order of `OPS` in instructions.py.
 enum class Op : int32_t {
     move, fma, add, sub, mul, div, neg, sigmoid, tanh, relu, exp, log, softplus, sqrt, abs, max, min, normalize, dropout,
     sigmoid_grad, tanh_grad, relu_grad, abs_grad, pick, normalize_grad, dropout_grad, dropout_bypass, add_product,
     subtract_from, divide_into,
 };
 
-// The order of `Place` in plan.py.
+// The order of `Place` in instructions.py.
 enum Place : int32_t { in_register, in_slot, before_step, after_step, vector, carry, carried, grad_output, grad_sum, grad_operand, grad_vector, spill };
 
 int64_t slot_row(const Call& call) { return call.plan->slots * call.P + ceil_div(call.plan->scalars, 16) * 16; }
