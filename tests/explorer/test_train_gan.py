@@ -33,7 +33,7 @@ PYTHON = {"version": __version__, "ganConfig": asdict(GANConfig())}
 
 TOLERANCE = 1e-6
 """Of losses of the first updates. Later ones part where an input of LeakyReLU is so near 0 that rounding gives its sign."""
-UPDATES = {"original": 10, "quick": 6, "penalty": 5, "average": 10, "exchanged": 8}
+UPDATES = {"original": 10, "quick": 4, "penalty": 5, "average": 10, "exchanged": 8}
 """Updates before the runs part; ten are a promise of the original only."""
 REST = 8
 """Images of the last update."""
@@ -60,7 +60,7 @@ CONFIGS = {
 }
 SETTINGS = (
     *("r1", "penalty_interval", "beta1", "batch_size", "learning_rate", "ema", "ema_rampup", "discriminator_steps"),
-    *("batch_norm_eps", "seed", "epochs", "input_centering", "shift_probability", "lr_schedule", "final_lr_ratio"),
+    *("batch_norm_eps", "seed", "epochs", "input_centering", "lr_schedule", "final_lr_ratio"),
 )
 
 

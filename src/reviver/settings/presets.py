@@ -82,7 +82,16 @@ _BEST = GANConfig(
     precision="bf16",
 )
 
-_QUICK = replace(_BEST, data="mnist-30k", epochs=18, batch_size=64, batch_norm_samples=0, precision="fp32")
+_QUICK = replace(
+    _BEST,
+    data="mnist-30k",
+    epochs=18,
+    batch_size=64,
+    final_lr_ratio=0.5,
+    shift_probability=0.0,
+    batch_norm_samples=0,
+    precision="fp32",
+)
 _LONG = replace(_BEST, penalty_interval=4)
 
 GAN_PRESETS = MappingProxyType(

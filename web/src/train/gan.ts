@@ -21,7 +21,7 @@ import {
   weightOf,
   WIDTHS,
 } from "./gan_layers";
-import { type Centering, centerAndShift, centerAndShiftBackward, type Shifts } from "./inputs";
+import { type Centering, center } from "./inputs";
 import { discriminatorLoss, generatorLoss } from "./losses";
 import { Weights } from "./weights";
 
@@ -65,7 +65,6 @@ export class GanNetworks {
     readonly batchSize: number, // Largest N, at least 32
     public eps: number,
     readonly centering: Centering | null,
-    canShift: boolean,
   ) {
     this.G = new Weights(memory, generatorShapes(latentSize, pixels));
     this.D = new Weights(memory, discriminatorShapes(pixels));
@@ -88,7 +87,7 @@ export class GanNetworks {
       return { x: memory.matrix(rows, N), ...pair(rows, N), roots, mean, variance };
     });
     [this.images, this.#dImages] = [memory.matrix(pixels, 2 * N), memory.matrix(pixels, N)];
-    this.#inputs = centering || canShift ? memory.matrix(pixels, 2 * N) : this.images;
+    this.#inputs = centering ? memory.matrix(pixels, 2 * N) : this.images;
     if (centering) this.#mean = memory.matrix(1, pixels, centering.mean);
     this.#hidden = D_WIDTHS.map((rows) => pair(rows, 2 * N));
     this.#logits = memory.matrix(1, 2 * N);
@@ -169,14 +168,14 @@ export class GanNetworks {
 
   /**
    * Computes the gradients of both networks, of G only if `withG`, from N real images and latents that are written already.
-   * `areExchanged`: D learns to call the generated images real. `shifts` are those of the real and then of the generated images.
+   * `areExchanged`: D learns to call the generated images real.
    */
-  step(N: number, withG: boolean, r1 = 0, areExchanged = false, shifts: Shifts = []): StepResult {
+  step(N: number, withG: boolean, r1 = 0, areExchanged = false): StepResult {
     const { memory, D, G } = this;
     D.clearGradients();
     this.generate(N, N, true);
-    if (this.#inputs !== this.images)
-      centerAndShift(memory, this.images, this.#inputs, 2 * N, this.centering, this.#mean, shifts);
+    const { centering } = this;
+    if (centering) center(memory, this.images, this.#inputs, 2 * N, this.#mean!, centering.scale);
     this.#discriminate(2 * N);
     const realLogits = this.#logits.values.slice(0, N);
     const fakeLogits = this.#logits.values.slice(N, 2 * N);
@@ -186,7 +185,7 @@ export class GanNetworks {
       G.clearGradients();
       const dy = this.#backward(ofG.gradients, N);
       memory.inputGradient(dy, D.w[weightOf(0)], this.#dImages, N);
-      centerAndShiftBackward(memory, this.#dImages, this.centering, shifts.slice(N));
+      if (centering) memory.kernel.scale(this.#dImages.address, this.#dImages.end, centering.scale);
       this.#backwardG(N);
     }
     this.#backward(ofD.gradients, 0);

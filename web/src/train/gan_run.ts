@@ -9,7 +9,7 @@ import type { ClassifierSpec } from "../kit/manifest";
 import { spreadOf } from "./diagnosis";
 import { GanNetworks, type StepResult } from "./gan";
 import { GanLog, linesOf } from "./gan_log";
-import { centeringOf, drawShifts, sourcesOf } from "./inputs";
+import { centeringOf } from "./inputs";
 import { checkChanges, checkSettings, GAN, type GanSettings } from "./settings";
 import { readAll, writeAll } from "./weights";
 
@@ -45,7 +45,6 @@ export class GanRun {
   readonly #values = Float32Array.from({ length: 256 }, (_, byte) => Math.fround(byte / 127.5) - 1);
   readonly #grid: Float32Array;
   #real: Float32Array | null = null; // The first training images
-  readonly #sources = new Map<string, Int32Array>(); // Of the shifts
 
   private constructor(
     readonly settings: GanSettings,
@@ -68,9 +67,8 @@ export class GanRun {
     const size = Math.max(batchSize, pad(GRID, 8));
     const pixels = images.size ** 2;
     const centering = settings.inputCentering === "auto" ? centeringOf(images.bytes, pixels) : null;
-    const canShift = settings.shiftProbability > 0;
     const memory = await Memory.create();
-    const networks = new GanNetworks(memory, latentSize, pixels, size, batchNormEps, centering, canShift);
+    const networks = new GanNetworks(memory, latentSize, pixels, size, batchNormEps, centering);
     networks.initialize(makeRng(settings.seed, "weights"));
     return new GanRun(settings, images, networks);
   }
@@ -132,8 +130,7 @@ export class GanRun {
     networks.z.writeColumns(this.#noise.normal(N * settings.latentSize));
     const withG = (this.step + 1) % discriminatorSteps === 0;
     const penalty = this.step % penaltyInterval === 0 ? r1 * penaltyInterval : 0;
-    const shifts = [...this.#shifts(N), ...this.#shifts(N)]; // of the real and of the generated images
-    const result = networks.step(N, withG, penalty, settings.labels === "exchanged", shifts);
+    const result = networks.step(N, withG, penalty, settings.labels === "exchanged");
     for (const one of withG ? [networks.G, networks.D] : [networks.D]) one.adam(rate, beta1);
     this.step++;
     this.position += N;
@@ -162,21 +159,6 @@ export class GanRun {
   #learningRate() {
     const { learningRate, lrSchedule, finalLrRatio: last, epochs } = this.settings;
     return lrSchedule === "linear" ? learningRate * (last + (1 - last) * (1 - this.exactEpoch / epochs)) : learningRate;
-  }
-
-  #shifts(N: number) {
-    const { settings, images } = this;
-    if (settings.shiftProbability === 0) return [];
-    return drawShifts(this.#noise, N, settings.shiftProbability, images.size).map((shift) =>
-      shift[0] || shift[1] ? this.#sourcesOf(shift) : null,
-    );
-  }
-
-  #sourcesOf(shift: [number, number]) {
-    const key = String(shift);
-    const known = this.#sources.get(key) ?? sourcesOf(shift, this.images.size);
-    this.#sources.set(key, known);
-    return known;
   }
 
   /** How far apart samples are, to as many of the training images. */
