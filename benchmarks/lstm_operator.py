@@ -92,12 +92,14 @@ def contenders(shape: Shape) -> dict[str, Callable[[], object]]:
     }
 
 
-def time_each(runs: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+def time_each(
+    runs: Mapping[str, Callable[[], object]], rounds: int, clock: Callable[[], float] = time.perf_counter
+) -> dict[str, list[float]]:
     """Time each in turn, in the second of two calls: it finds its own data in the caches, not those of the one before."""
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(rounds):
         for name, run in runs.items():
-            seconds[name] += alternate({name: run}, rounds=1, warmup=1)[name]
+            seconds[name] += alternate({name: run}, rounds=1, warmup=1, clock=clock)[name]
     return seconds
 
 

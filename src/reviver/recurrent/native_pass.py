@@ -85,16 +85,21 @@ def run(
 # Plans ----------------------------------------------------------------------------------------------------------------
 
 
+class _Held(NamedTuple):
+    """What a tensor of weights holds."""
+
+    kind: str  # W, matrices on x; U, others; b, vectors
+    places: list[list[int]]  # of each weight the sums or vectors that it occurs in
+    first: int | None  # of the places, if they are one after another
+
+
 @dataclass(frozen=True, eq=False)
 class _Bound:
     """A plan with the places of its weights in tensors, as the library takes it."""
 
     plan: Plan
     address: int
-    columns: tuple[str, ...]  # of each tensor "I", "H", or "" of vectors
-    gradients: list[
-        list[tuple[str, list[int]]]
-    ]  # of each weight in each tensor: kind W, U or b, and the sums or vectors
+    held: list[_Held]
     kept: list[Any]
 
 
@@ -145,15 +150,17 @@ def _bind(cell: Cell, dropout: str, names: Names) -> _Bound:
         setattr(arrays, name, address(number for segment in segments for row in segment for number in row))
         setattr(arrays, f"{name}_ends", address(accumulate(map(len, segments))))
     kept.append(arrays)
-    sums_of = {
+    places_of = {
         name: ("W" if on_x else "U", [k for k, s in enumerate(plan.sums) if name in s[:2]])
         for name, on_x in cell.matrices.items()
     }
-    sums_of |= {name: ("b", [k]) for k, name in enumerate(plan.vectors)}
-    columns = tuple({"W": "I", "U": "H", "b": ""}[sums_of[members[0]][0]] for members in held)
-    return _Bound(
-        plan, ctypes.addressof(arrays), columns, [[sums_of[name] for name in members] for members in held], kept
-    )
+    places_of |= {name: ("b", [k]) for k, name in enumerate(plan.vectors)}
+    tensors = []
+    for members in held:
+        at = [places_of[name][1] for name in members]
+        first = at[0][0] if at[0] and at == [[at[0][0] + k] for k in range(len(at))] else None
+        tensors.append(_Held(places_of[members[0]][0], at, first))
+    return _Bound(plan, ctypes.addressof(arrays), tensors, kept)
 
 
 def _local(program: Instructions) -> tuple[list[Sequence[int]], list[int]]:
@@ -167,12 +174,10 @@ def _local(program: Instructions) -> tuple[list[Sequence[int]], list[int]]:
 
 
 @lru_cache(256)
-def _shapes(bound: "_Bound", B: int, I: int, H: int, P: int) -> tuple[list[torch.Size], list[torch.Size]]:  # noqa: E741
+def _shapes(bound: _Bound, B: int, I: int, H: int, P: int) -> tuple[list[torch.Size], list[torch.Size]]:  # noqa: E741
     """Return the shapes of weights and states."""
-    columns = {"I": (I,), "H": (H,), "": ()}
-    weights = [
-        torch.Size((len(held) * H, *columns[kind])) for held, kind in zip(bound.gradients, bound.columns, strict=True)
-    ]
+    columns = {"W": (I,), "U": (H,), "b": ()}
+    weights = [torch.Size((len(held.places) * H, *columns[held.kind])) for held in bound.held]
     return weights, [torch.Size((B, P))] * len(bound.plan.states)
 
 
@@ -345,7 +350,7 @@ class _Pass:
                 rows = to_operand(grad_sums[: end - begin].view(-1, n * P))
                 torch.mm(rows, on_x, out=grad_x[begin:end].view(-1, I))
         found = {"W": grad_W, "U": grad_U, "b": grad_vector}
-        held = self.bound.gradients
+        held = self.bound.held
         weights = [self.gathered(found, each) for each in held]
         if len(held) > 1 and held[-1] == held[-2]:  # two biases, which must not share a gradient
             weights[-1] = weights[-1].clone()
@@ -354,26 +359,21 @@ class _Pass:
     def matrices_on_x(self) -> Tensor:
         """Return the matrices on x of all sums, 0 where a sum has none, [n·P, I]."""
         sums = self.bound.plan.sums
-        for weight, members in zip(self.weights, self.bound.gradients, strict=True):
-            if self.P == self.H and members == [("W", [k]) for k in range(len(sums))]:
+        for weight, held in zip(self.weights, self.bound.held, strict=True):
+            if self.P == self.H and held.kind == "W" and held.first == 0 and len(held.places) == len(sums):
                 return weight
         matrices = by_name(self.names, self.weights)
         stacked = torch.stack([self.x.new_zeros(self.H, self.I) if s.W is None else matrices[s.W] for s in sums])
         return (stacked if self.P == self.H else functional.pad(stacked, (0, 0, 0, self.P - self.H))).flatten(0, 1)
 
-    def gathered(self, found: dict[str, Tensor], held: list[tuple[str, list[int]]]) -> Tensor:
+    def gathered(self, found: dict[str, Tensor], held: _Held) -> Tensor:
         """Return the gradient of a tensor of weights."""
-        kind, H = held[0][0], self.H
-        if self.P == H and all(at == [held[0][1][0] + k] for k, (_, at) in enumerate(held)):  # they stand side by side
-            gradient = found[kind][held[0][1][0] : held[0][1][0] + len(held)]
-            return (
-                gradient[0]
-                if len(held) == 1
-                else gradient.view(-1, *gradient.shape[2:])
-                if kind != "b"
-                else gradient.view(-1)
-            )
-        parts = [found[kind][at, :H].sum(0) if len(at) != 1 else found[kind][at[0], :H] for _, at in held]
+        all_sums, H = found[held.kind], self.H
+        if self.P == H and held.first is not None:  # they stand side by side
+            count = len(held.places)
+            part = all_sums if count == len(all_sums) else all_sums[held.first : held.first + count]
+            return part.flatten(0, 1)
+        parts = [all_sums[at, :H].sum(0) if len(at) != 1 else all_sums[at[0], :H] for at in held.places]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 

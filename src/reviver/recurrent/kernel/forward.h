@@ -98,12 +98,16 @@ void forward_rows(const Call& call, const Dropout& dropout, const Rows& thread_r
             for (; group < plan.groups_ends[segment]; ++group) {
                 const int32_t* const g = plan.groups + 4 * group;
                 const auto operand = machine.operand(std::max(g[0], 0)), sums = machine.operand(in_slot << 16);
+                const int64_t operand_stride = machine.stride(operand), sums_stride = machine.stride(sums);
+                const float* from = nullptr;
+                float* to = nullptr;
                 bool any = false;  // whether the operand is not 0, as h is before the first step
                 for (int64_t r = 0; r < active; ++r) {
-                    const float* const from = g[0] < 0 ? nullptr : machine.address(operand, r);
+                    const bool by_stride = r > 0 && !call.lengths;
+                    if (g[0] >= 0) from = by_stride ? from + operand_stride : machine.address(operand, r);
+                    to = by_stride ? to + sums_stride : machine.address(sums, r);
                     any = any || (from && !(is_first(call, t, thread_rows.lengths[r]) && is_zero(from, H)));
-                    rows[r] = {g[1] ? inputs.row(r, call.x + (t * B + thread_rows.rows[r]) * I, I) : nullptr, from ? operands.row(r, from, H) : nullptr,
-                               machine.address(sums, r)};
+                    rows[r] = {g[1] ? inputs.row(r, call.x + (t * B + thread_rows.rows[r]) * I, I) : nullptr, from ? operands.row(r, from, H) : nullptr, to};
                 }
                 const Panel* const begin = panel;
                 while (panel < panels.data() + panels.size() && panel->group == g) ++panel;

@@ -210,6 +210,9 @@ public:
         return is_at_edge(o, r) ? o.edge + rows.rows[r] * P : o.base + rows.rows[r] * o.by_batch + r * o.by_thread;
     }
 
+    // The distance between the rows of sequences of equal length, which stand side by side and are at an edge together.
+    int64_t stride(const Operand& o) const { return active && is_at_edge(o, 0) ? P : o.by_batch + o.by_thread; }
+
     // Runs a program on all active rows.
     void run(const Code& code) {
         uint64_t keys[4];
@@ -219,7 +222,7 @@ public:
         strides.resize(count);
         for (int64_t k = 0; k < count; ++k) {
             operands[k] = operand(code.places[k]);
-            strides[k] = is_at_edge(operands[k], 0) || is_register(code.places[k]) ? P : operands[k].by_batch + operands[k].by_thread;
+            strides[k] = is_register(code.places[k]) ? P : stride(operands[k]);
         }
         for (int64_t first = 0; first < active; first += group) {
             const int64_t here = std::min(group, active - first);
@@ -231,7 +234,7 @@ public:
                 float** const at = &addresses[m * count];
                 if (call.lengths)
                     for (int64_t k = 0; k < count; ++k) at[k] = is_register(code.places[k]) ? addresses[k] + m * P : address(operands[k], first + m);
-                else  // rows of sequences of equal length stand side by side
+                else
                     for (int64_t k = 0; k < count; ++k) at[k] = at[k - count] + strides[k];
             }
             if (dropout.kind != none)
