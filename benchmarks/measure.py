@@ -195,14 +195,16 @@ def save_results(
     Whether a row reaches the target is not in the outcome of its trial, since targets change.
     """
     results = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"title": title, "goals": {}}
-    results["machine"] = machine()
+    here = machine()
+    first = results.setdefault("machine", here)
     for goal, of_goal in trials.items():
         found = [outcomes[trial.key] for trial in of_goal]
         rows = [dict(outcome.result) for outcome in found if outcome is not None and outcome.result]
         if goal.reached is not None:
             rows = [{**row, "reached": goal.reached(row)} for row in rows]
         if rows:
-            results["goals"][goal.name] = {"what": goal.what, "target": goal.target, "rows": rows}
+            elsewhere = {} if here == first else {"machine": here}
+            results["goals"][goal.name] = {"what": goal.what, "target": goal.target, "rows": rows, **elsewhere}
     goals = results["goals"]  # also those of earlier commits, whose rows their pages show
     results["goals"] = {
         name: goals[name] for name in sorted(goals, key=lambda name: known.index(name) if name in known else len(known))

@@ -256,6 +256,8 @@ def render_recipes(result: Mapping[str, Any]) -> str:
         f"Mean ± standard deviation over the seeds; {first['num_samples']} samples against the test images. FID of "
         f"a run of `best` is the mean of three draws of noise. {machine_line(result['machine'])}"
     )
+    elsewhere = [goal for goal in result["goals"].values() if "machine" in goal]
+    note += "".join(f" {goal['what']}: {machine_line(goal['machine'])}" for goal in elsewhere)
     titles = ("", "epochs", *(title for title, *_ in columns), "collapsed")
     return "\n".join([*table(titles, rows), "", note, ""])
 
