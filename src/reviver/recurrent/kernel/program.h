@@ -168,8 +168,8 @@ struct Machine {
 private:
     static constexpr int wide = V == 16 ? 8 : 4;  // vectors that the registers hold
     std::vector<Operand> operands;  // of a segment
-    std::vector<int64_t> strides;   // of these from row to row, if no sequence has another length
     std::vector<float*> addresses;  // of these in the rows of a group
+    std::vector<int64_t> steps;     // of these to the next group, if all sequences have the same length
 
 public:
     Machine(const Call& call, const Dropout& dropout, const Rows& rows, const float* table, const Units& units, float* shared_slots)
@@ -219,24 +219,20 @@ public:
         const int64_t count = code.places_end - code.places;
         operands.resize(count);
         addresses.resize(group * count);
-        strides.resize(count);
+        steps.assign(group * count, 0);
         for (int64_t k = 0; k < count; ++k) {
             operands[k] = operand(code.places[k]);
-            strides[k] = is_register(code.places[k]) ? P : stride(operands[k]);
+            if (!is_register(code.places[k]))
+                for (int64_t m = 0; m < group; ++m) steps[m * count + k] = group * stride(operands[k]);
         }
         for (int64_t first = 0; first < active; first += group) {
             const int64_t here = std::min(group, active - first);
-            for (int64_t k = 0; k < count; ++k) {
-                if (first == 0 || call.lengths) addresses[k] = address(operands[k], first);
-                else if (!is_register(code.places[k])) addresses[k] += group * strides[k];
-            }
-            for (int64_t m = 1; m < here; ++m) {
-                float** const at = &addresses[m * count];
-                if (call.lengths)
-                    for (int64_t k = 0; k < count; ++k) at[k] = is_register(code.places[k]) ? addresses[k] + m * P : address(operands[k], first + m);
-                else
-                    for (int64_t k = 0; k < count; ++k) at[k] = at[k - count] + strides[k];
-            }
+            if (first && !call.lengths)
+                for (int64_t k = 0; k < group * count; ++k) addresses[k] += steps[k];
+            else
+                for (int64_t m = 0; m < here; ++m)
+                    for (int64_t k = 0; k < count; ++k)
+                        addresses[m * count + k] = is_register(code.places[k]) ? operands[k].base + m * P : address(operands[k], first + m);
             if (dropout.kind != none)
                 for (int64_t m = 0; m < here; ++m) keys[m] = dropout.key(t, rows.rows[first + m]);
             for (const int32_t *begin = code.begin, *end; begin < code.end; begin = end) {
