@@ -19,6 +19,7 @@ SLOW = (
     "deploy",
     "experiments",
     "diagnosis",
+    "cell_calibration",
 )
 RESULTS = Path(__file__).parents[1] / "docs" / "measurements"
 

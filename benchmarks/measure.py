@@ -194,7 +194,9 @@ def save_results(
 
     Whether a row reaches the target is not in the outcome of its trial, since targets change.
     """
-    results = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"title": title, "goals": {}}
+    results: dict[str, Any] = {"title": title, "goals": {}}
+    if path.exists():
+        results = json.loads(path.read_text(encoding="utf-8"))
     here = machine()
     first = results.setdefault("machine", here)
     for goal, of_goal in trials.items():

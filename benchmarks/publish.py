@@ -59,6 +59,7 @@ PARTS: Mapping[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
     "recall": ("recall", tables.render_goals),
     "curve": ("recall_curve", tables.render_curve),
     "cell_recall": ("cell_recall", tables.render_cells),
+    "cell_calibration": ("cell_calibration", tables.render_calibration),
     "checked": ("checked_files", tables.render_checked),
     "quality": ("gan_quality", tables.render_recipes),
 }

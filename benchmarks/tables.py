@@ -37,6 +37,8 @@ def render(result: Mapping[str, Any]) -> str:
         return json.dumps(result["results"], indent=2)
     if "nanoseconds_per_step" in result:
         return render_deploy(result)
+    if result["title"].startswith("Calibration"):
+        return render_calibration(result)
     if "rows" in result:
         return render_dispatch(result)
     return "\n".join([*table(RANGES, speed_rows(result)), "", machine_line(result["machine"]), ""])
@@ -52,6 +54,24 @@ def render_diagnosis(result: Mapping[str, Any]) -> str:
     dips = result["dips"]
     note = f"Of {dips['runs']} LSTMs of the report, {dips['fired']} end in a dip. {machine_line(result['machine'])}"
     return "\n".join([*table(("", *rules), rows), "", note, ""])
+
+
+def render_calibration(result: Mapping[str, Any]) -> str:
+    """Return the result of `cell_calibration` as Markdown: of how many draws a text is called different, and worse."""
+    abilities = next(iter(result["rows"].values()))["by_ability"]
+    rows = [
+        [
+            f"LSTM, {name}",
+            *(f"{row[word] / row['draws']:.1%}" for word in ("different", "worse")),
+            *map(str, row["by_ability"].values()),
+        ]
+        for name, row in result["rows"].items()
+    ]
+    draws = next(iter(result["rows"].values()))["draws"]
+    note = f"Of {draws} draws of six seeds of a text and six others of the LSTM. The tasks: draws in which it is called worse."
+    note = f"{note} {machine_line(result['machine'])}"
+    titles = ("", "different in any task", "worse in any task", *(f"`{ability}`" for ability in abilities))
+    return "\n".join([*table(titles, rows), "", note, ""])
 
 
 def render_speed(results: Mapping[str, Mapping[str, Any]]) -> str:

@@ -56,7 +56,7 @@ TRUNCATED = replace(
 PATIENT = replace(TINY, epochs=60, patience=3, checkpoint_every=4, learning_rate=0.1)
 """5 updates an epoch, early stopping; it learns, and then its accuracy moves up and down."""
 CONFIGS = {"tiny": TINY, "curriculum": CURRICULUM, "jumping": JUMPING, "truncated": TRUNCATED, "patient": PATIENT}
-LENGTHS = {"row-mnist": 28, "pixel-mnist": 49, "temporal-order": 10}
+LENGTHS = {"row-mnist": 28, "associative-recall": 8, "pixel-mnist": 49, "temporal-order": 10}
 """The shortest sequences of tasks that do not have every length."""
 
 

@@ -132,14 +132,14 @@ def _presets(presets: Mapping[str, Any], seconds: Mapping[str, float]) -> Iterat
 
 
 def _kind(hint: Any) -> str:
-    """Describe the type of a setting: its choices, or integer, number, text, true or false."""
+    """Describe the type of a setting: its choices, or integer, number, string, true or false."""
     if get_origin(hint) is Literal:
         return ", ".join(f"`{choice}`" for choice in get_args(hint))
     if get_origin(hint) in (Union, UnionType):
         return " or ".join(map(_kind, get_args(hint)))
     if hasattr(hint, "__metadata__"):
         return _kind(get_args(hint)[0])
-    return {int: "integer", float: "number", str: "text", bool: "true or false", type(None): "none"}[hint]
+    return {int: "integer", float: "number", str: "string", bool: "true or false", type(None): "none"}[hint]
 
 
 def _in_signs(bounds: str) -> str:

@@ -162,7 +162,7 @@ SHORTER = {
 REPLACED = {"fashion-mnist": "labeled.npz", "$(cat digits.txt)": "1 2 3 2"}
 """Words of examples that this test replaces."""
 NOT_RUN = (
-    *("report", "sweep learning-rates.toml --", "lstm curve$", "--install", "series.parquet"),
+    *("report", "sweep learning-rates.toml --", "lstm curve$", "lstm benchmark", "--install", "series.parquet"),
     *("--from 3", "--stream", "--view CODE", "check my", "check submissions", r"\*", r"mine\.cell"),
 )
 """Examples that need hours, a cluster, pyarrow, a shell, stdin, own code, or a GAN that has learned digits, or change the shell."""
@@ -173,7 +173,17 @@ def shortened(arguments: list[str]) -> list[str]:
     return [word for option, value in options.items() if option not in arguments for word in (option, value)]
 
 
-HEAVY = ["lstm trace", "lstm curve", "gan project", "gan interpolate", "plot", "compare", "sweep", "explore"]
+HEAVY = [
+    "lstm trace",
+    "lstm curve",
+    "lstm benchmark",
+    "gan project",
+    "gan interpolate",
+    "plot",
+    "compare",
+    "sweep",
+    "explore",
+]
 """Commands whose examples take seconds each; tests of their own run these commands quicker."""
 
 

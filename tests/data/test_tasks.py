@@ -189,10 +189,36 @@ def check_parity(lengths: list[int], seed: int) -> None:
         assert target == row[:length].count(1) % 2
 
 
+def check_states(lengths: list[int], seed: int) -> None:
+    """The tasks of the benchmark of cells, whose targets a loop over the symbols finds."""
+    symbols = {}
+    for name in ("modular", "permutations", "counting", "associative-recall"):
+        data = generate(DEFINITIONS[name], torch.tensor(lengths), rng(seed), "onehot")
+        pairs = zip(data.symbols.tolist(), data.targets.tolist(), lengths, strict=True)
+        symbols[name] = [([DEFINITIONS[name].symbols[k] for k in row[:T]], target) for row, target, T in pairs]
+        assert all(set(row[T:]) <= {255} for row, T in zip(data.symbols.tolist(), lengths, strict=True))
+    for word, target in symbols["modular"]:
+        assert target == sum(map(int, word)) % 5
+    for word, target in symbols["permutations"]:
+        order = "abc"
+        for permutation in word:
+            order = "".join(order["abc".index(letter)] for letter in permutation)
+        assert DEFINITIONS["permutations"].classes[target] == order
+    for word, target in symbols["counting"]:
+        assert word == sorted(word, key=["blank", "a", "b"].index)
+        assert target == word.count("b") - word.count("a") + 1
+    for word, target in symbols["associative-recall"]:
+        found = dict(zip(word[0:6:2], word[1:6:2], strict=True))
+        assert len(found) == 3
+        assert set(word[6:-1]) <= {"blank"}
+        assert DEFINITIONS["associative-recall"].classes[target] == found[word[-1]]
+
+
 @given(lengths=st.lists(st.integers(10, 60), min_size=1, max_size=20), seed=st.integers(0, 1000), equal=st.booleans())
 def test_the_other_tasks_agree_with_their_definitions(lengths: list[int], seed: int, equal: bool) -> None:
     lengths = lengths[:1] * len(lengths) if equal else lengths
     check_temporal_order(lengths, seed)
+    check_states(lengths, seed)
     for some in (lengths, [2 + length % 8 for length in lengths]):
         check_adding(some, seed)
         check_parity(some, seed)
@@ -240,7 +266,7 @@ def test_chance_and_baseline_of_adding() -> None:
     assert correct("number", outputs, data.targets).float().mean().item() == pytest.approx(task.chance, abs=0.003)
 
 
-@pytest.mark.parametrize("name", ["temporal-order", "parity", "palindrome"])
+@pytest.mark.parametrize("name", [*TASKS[6:-1], "parity", "palindrome"])
 def test_classes_are_equally_frequent(name: str) -> None:
     task = build_task(LSTMConfig(task=name, length=50))  # type: ignore[arg-type]
     data, _ = task.evaluation(49, 20_000)

@@ -56,6 +56,14 @@ def test_equal_parts_are_computed_once():
     ("text", "message"),
     [
         ("h = tnh(W_h @ x)", "line 1, column 5: unknown function tnh; did you mean tanh?"),
+        (
+            "h = tanh(W_h @ x + U_h @ h_prev)",
+            "line 1, column 26: h_prev would be a learned vector; the state before the step is read as h",
+        ),
+        (
+            "c = c_t_1 + W_c @ x; h = c".replace("; ", "\n"),
+            "line 1, column 5: c_t_1 would be a learned vector; the state before the step is read as c",
+        ),
         ("h = tanh(W_h @ y)", "line 1, column 16: y is read, but no line assigns it; did you mean x?"),
         ("h = tanh(W_h @ x + U_h @ g)", "line 1, column 26: g is read, but no line assigns it; did you mean h?"),
         ("h = np.tanh(W_h @ x)", "line 1, column 5: unknown function np.tanh"),
@@ -164,3 +172,12 @@ def test_what_a_text_means_in_numbers(golden):
             "gradients": {weight: numbers(layer.weights(0)[weight].grad) for weight in cell.weights},
         }
     golden("cells", found)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("h = tanh(W_h @ x + b_h)", False), ("h = tanh(W_h @ x + u_h * h)", True)]
+)
+def test_a_text_whose_h_depends_on_no_state_has_no_memory(text: str, expected: bool) -> None:
+    cell = parse(text)
+    assert cell.has_memory == expected
+    assert cell.summary().startswith("no memory: ") != expected

@@ -38,7 +38,7 @@ from reviver.version import __version__
 
 FUNCTIONS: Mapping[str, tuple[Callable[..., Any], ...]] = {
     "": (show.report, show.plot, show.compare, show.explore, show.export, check.check, sweep.sweep),
-    "lstm": (lstm.train, lstm.evaluate, lstm.predict, lstm.curve, lstm.trace, lstm.cells),
+    "lstm": (lstm.train, lstm.evaluate, lstm.predict, lstm.curve, lstm.benchmark, lstm.trace, lstm.cells),
     "gan": (gan.train, gan.sample, gan.interpolate, gan.project, gan.evaluate, gan.train_extractor),
 }
 """Functions of the commands, which have their names, by group."""
@@ -53,6 +53,7 @@ NOT_IN_FILES = ("config", "parts", "print_config", "debug")
 OPTIONAL = {
     ("check",): "[FILE...]",
     ("explore",): "[RUN...]",
+    ("lstm", "benchmark"): "CELL...",
     ("lstm", "cells"): "[CELL]",
     ("lstm", "predict"): "RUN [DIGITS]",
 }

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 SequenceColumn = Annotated[Text | None, Parameter(help="Column of the sequences; by default that of the run.")]
 LabelColumn = Annotated[Text | None, Parameter(help="Column of the classes; by default that of the run.")]
+BenchmarkTask = Literal["hold", "order", "add", "parity", "modular", "permute", "count", "associate"]
 MAX_SUGGESTED_LENGTH = 20
 """Maximum length of a palindrome for which the end of a training suggests a prediction."""
 DIP = 0.05
@@ -332,6 +333,67 @@ def curve(
         needed = "" if row["sequences_mean"] is None else f"{row['sequences_mean']:,.0f}".replace(",", " ")
         table.append([row["network"], str(row["length"]), accuracy, f"{row['reached']}/{row['seeds']}", needed])
     common.show({"out": out, "rows": rows}, *align(table), str(folder / "curve.pdf"))
+
+
+def benchmark(
+    cell: Annotated[list[Text], Parameter(name="CELL")],
+    /,
+    *,
+    task: list[BenchmarkTask] | None = None,
+    quick: Annotated[bool, options.FLAG] = False,
+    engine: Literal["pool", "ray", "slurm"] = "pool",
+    jobs: Count | None = None,
+    out: Text | None = None,
+    common: options.CommonOptions = options.DEFAULTS,
+) -> None:
+    """Compare cells of your own with the ten built-in ones on tasks that need different abilities.
+
+    Each has as many weights as the LSTM with 64 units, one recipe, and its own learning rate. The built-in cells were measured
+    before; one of them is trained again as a control. Finished trainings are not repeated: the same command continues after Ctrl-C.
+
+    Examples:
+      reviver lstm benchmark mine.cell               eight tasks, minutes
+      reviver lstm benchmark mine.cell --quick       four tasks
+      reviver lstm benchmark mine.cell other.cell --task parity --task hold
+
+    Args:
+        cell: File of a text, such as mine.cell, or the name of a built-in cell; several are compared with the same records.
+        task: Task; may be repeated. By default all.
+        quick: Only four of the tasks.
+        engine: Where trainings run: pool, processes of this machine; ray, on this machine; slurm, jobs of Slurm.
+        jobs: Number of trainings that run at the same time; by default one per core.
+        out: Folder of trainings and card; by default runs/benchmark-NAME, after the first cell.
+    """
+    from reviver.progress import announcing
+    from reviver.recurrent.grammar import load_cell
+    from reviver.settings.lstm_network import CELLS, read_cell_text
+    from reviver.show import cell_card
+    from reviver.show.cell_trials import ABILITIES, QUICK
+    from reviver.sweep import engines
+
+    common.require_cpu()
+    texts: dict[str, str] = {}
+    for one in cell:
+        name = one if one in CELLS else Path(one).stem
+        if name in texts:
+            refuse("cell", f"must have different names, got {name} twice")
+        texts[name] = one if one in CELLS else read_cell_text(Path(one))
+        load_cell(one)
+    folder = Path(out or f"runs/benchmark-{next(iter(texts))}")
+
+    def workers() -> Any:
+        if engine == "ray":
+            return engines.RayEngine(jobs, 1)
+        return engines.Pool(jobs, 1) if engine == "pool" else engines.SlurmEngine(folder, jobs, 1, {})
+
+    abilities = [*dict.fromkeys(task)] if task else [*(QUICK if quick else ABILITIES)]
+    with announcing("the time that is left will be shown after the first trainings"):
+        card = cell_card.measure(texts, abilities, folder, workers, progress=not common.quiet)
+    paths = cell_card.save(card, folder)
+    lines: list[str] = []
+    for name in texts:
+        lines += [f"{name}:", *align(cell_card.table(card, name)), *cell_card.sentences(card, name), ""]
+    common.show({"out": str(folder), **card}, *lines, *map(str, paths))
 
 
 def trace(

@@ -18,6 +18,7 @@ matrices Xavier-uniform, vectors at 0, or where their line says.
 import ast
 import itertools
 import math
+import re
 import textwrap
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -33,6 +34,8 @@ MAX_LINES, MAX_WIDTH, MAX_DEPTH, MAX_STAGES = 64, 200, 32, 6
 """Limits of a text: lines, characters of a line, nested expressions, products that wait for one another."""
 OPERATORS = {ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "div"}
 FOLDER = Path(__file__).parent
+PREVIOUS = re.compile(r"[A-Za-z0-9]+_(t_?)?(prev|previous|last|old|before|minus_?1|m1|1|0)")
+"""Names such as h_prev and h_t_1, which papers have for a state before the step."""
 
 
 class Quantity(NamedTuple):
@@ -62,6 +65,12 @@ class Cell:
         """Names of all weights in their order."""
         return *self.matrices, *self.vectors
 
+    @cached_property
+    def has_memory(self) -> bool:
+        """Whether h depends on any state, so on more than the last step."""
+        equations = self.graph.nodes[self.quantities["h"].node].args[0]  # before dropout, which has h before the step
+        return any(self.graph.nodes[index].op == "state" for index in self.graph.reachable([equations]))
+
     def shapes(self, input_size: int, hidden_size: int) -> dict[str, tuple[int, ...]]:
         """Return the shapes of all weights in their order."""
         sizes = {name: (hidden_size, input_size if on_x else hidden_size) for name, on_x in self.matrices.items()}
@@ -76,7 +85,8 @@ class Cell:
         begins = [name if start == 0 else f"{name} = {start:g}" for name, start in self.vectors.items()]
         parts = {"states": self.states, "matrices on x": [name for name, on_x in self.matrices.items() if on_x]}
         parts |= {"other matrices": [name for name, on_x in self.matrices.items() if not on_x], "vectors": begins}
-        return "; ".join(f"{what} {', '.join(names)}" for what, names in parts.items() if names)
+        text = "; ".join(f"{what} {', '.join(names)}" for what, names in parts.items() if names)
+        return text if self.has_memory else f"no memory: h depends on no state; {text}"
 
 
 def load_cell(cell: "Cell | str | Path") -> Cell:
@@ -267,6 +277,9 @@ class _Parser:
             near = near or (usual and f"did you mean {usual}?")
             near = near or f"write a line {name} = ..., or b_{name} for a learned vector"
             self.refuse(f"{name} is read, but no line assigns it; {near}", tree)
+        before, _, _ = name.partition("_")
+        if PREVIOUS.fullmatch(name) and before in self.assigned:
+            self.refuse(f"{name} would be a learned vector; the state before the step is read as {before}", tree)
         self.claim(tree, "a vector", f"write {name}(v)" if name in FUNCTIONS else "take another name")
         self.vectors.setdefault(name, 0.0)
         return self.graph.add("vector", value=name)

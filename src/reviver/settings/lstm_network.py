@@ -34,13 +34,24 @@ def is_cell_text(value: object) -> bool:
     return isinstance(value, str) and "=" in value
 
 
+_FROM_FILE = "# file: "
+"""What the last line of a text begins with that was read from a file and has no title."""
+
+
+def with_file_name(text: str, path: str | Path) -> str:
+    """Return a text from a file with the name of the file at its end, unless it has a title."""
+    return text if cell_label(text) != "text" else f"{text.rstrip()}\n{_FROM_FILE}{Path(path).name}\n"
+
+
 def cell_label(cell: str) -> str:
-    """Return a cell as messages name it: of a text, what its first comment has before a colon, or "text"."""
+    """Return a cell as messages name it: of a text, what its first comment has before a colon, its file, or "text"."""
     if not is_cell_text(cell):
         return cell
-    first = cell.strip().partition("\n")[0]
+    first, last = cell.strip().partition("\n")[0], cell.strip().rpartition("\n")[2]
     title = first.removeprefix("#").partition(":")[0].strip() if first.startswith("#") else ""
-    return title if 0 < len(title) <= 40 else "text"
+    if 0 < len(title) <= 40:
+        return title
+    return last.removeprefix(_FROM_FILE) if last.startswith(_FROM_FILE) else "text"
 
 
 def read_cell_text(path: str | Path) -> str:

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple, Self
 from pydantic import PlainValidator
 
 from reviver.errors import ConfigError
-from reviver.settings.lstm_network import is_cell_text, read_cell_text
+from reviver.settings.lstm_network import is_cell_text, read_cell_text, with_file_name
 from reviver.settings.validation import MAX_VALUE, refuse
 from reviver.text import did_you_mean, one_line, short_repr
 
@@ -81,7 +81,7 @@ class Parts:
         references, found = dict(settings), dict[str, Any]()
         cell = references.get("cell")
         if isinstance(cell, str | Path) and str(cell).endswith(".cell"):
-            references["cell"] = read_cell_text(cell)
+            references["cell"] = with_file_name(read_cell_text(cell), cell)
         for name in OPTIONS:
             value = references.get(name)
             if value is None or (isinstance(value, str) and not is_custom(name, value)):

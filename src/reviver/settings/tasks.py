@@ -367,6 +367,112 @@ class TemporalOrder(TaskDefinition):
         return symbols, 2 * relevant[:, 0] + relevant[:, 1]
 
 
+class Modular(TaskDefinition):
+    """Sum of T digits modulo 5. A sequence has T steps.
+
+        x_t ~ U{0 ... 4},  y = (Σ x_t) mod 5, a class, C = 5
+
+    Modular arithmetic without brackets of Delétang et al. (2022), with the one operation that has no priority.
+    """
+
+    goal = "add digits modulo 5"
+    inputs = "digits from 0 to 4"
+    symbols = classes = DIGITS[:5]
+    noun = "digit"
+
+    def generate(self, lengths: "torch.Tensor", rng: "torch.Generator") -> "tuple[torch.Tensor, torch.Tensor]":
+        """Generate sequences, see `TaskDefinition.generate`."""
+        import torch
+
+        digits = torch.randint(5, (len(lengths), int(lengths.max())), generator=rng, dtype=torch.uint8)
+        return digits, digits.masked_fill(torch.arange(digits.shape[1]) >= lengths.unsqueeze(1), 0).sum(1) % 5
+
+
+PERMUTATIONS = ("abc", "acb", "bac", "bca", "cab", "cba")
+
+
+class Permutations(TaskDefinition):
+    """Product of permutations of three things, the group S₃. A sequence has T steps.
+
+        x_t ~ U(S₃),  y = x_1 x_2 ... x_T, a class, C = 6: after x_1, ..., x_t-1, x_t permutes the positions
+
+    A word problem of a group that is not commutative (Merrill, Petty & Sabharwal 2024), so that the order counts.
+    """
+
+    goal = "tell how shuffles have ordered three things"
+    inputs = "permutations of three things"
+    symbols = classes = PERMUTATIONS
+    noun = "permutation"
+
+    def generate(self, lengths: "torch.Tensor", rng: "torch.Generator") -> "tuple[torch.Tensor, torch.Tensor]":
+        """Generate sequences, see `TaskDefinition.generate`."""
+        import torch
+
+        product = [["".join(p["abc".index(k)] for k in q) for q in PERMUTATIONS] for p in PERMUTATIONS]
+        table = torch.tensor([[PERMUTATIONS.index(name) for name in row] for row in product])
+        x = torch.randint(6, (len(lengths), int(lengths.max())), generator=rng, dtype=torch.uint8)
+        state = torch.zeros_like(lengths)
+        for t in range(x.shape[1]):
+            state = torch.where(t < lengths, table[state, x[:, t].long()], state)
+        return x, state
+
+
+class Counting(TaskDefinition):
+    """Comparison of two counts, aⁿbᵐ. A sequence has T steps.
+
+        x = T - n - m blanks, n times a, m times b,  n ~ U{2 ... ⌊(T - 1)/2⌋},  m - n ~ U{-1, 0, 1},  y = m - n + 1, C = 3
+
+    Whether n = m is the language aⁿbⁿ of Gers & Schmidhuber (2001).
+    """
+
+    goal = "tell whether as many b as a were read"
+    inputs = "symbols: blanks (0), then a (1), then b (2)"
+    symbols = ("blank", "a", "b")
+    classes = ("fewer b", "equal", "more b")
+    min_length = 5
+
+    def generate(self, lengths: "torch.Tensor", rng: "torch.Generator") -> "tuple[torch.Tensor, torch.Tensor]":
+        """Generate sequences, see `TaskDefinition.generate`."""
+        import torch
+
+        n = random_steps(2, (lengths - 1) // 2, rng)
+        more = torch.randint(-1, 2, (len(lengths),), generator=rng)
+        left = lengths.unsqueeze(1) - torch.arange(int(lengths.max()))  # steps that are left, this one included
+        x = (left <= (2 * n + more).unsqueeze(1)).to(torch.uint8) + (left <= (n + more).unsqueeze(1))
+        return x.to(torch.uint8), more + 1
+
+
+PAIRS, NUM_KEYS = 3, 6
+
+
+class AssociativeRecall(TaskDefinition):
+    """Recall of the value of a key. A sequence has T ≥ 9 steps.
+
+        x = k_1 v_1 ... k_4 v_4, T - 9 blanks, k_j        k_i: 4 of 8 keys, v_i ~ U{8 values},  y = v_j, a class, C = 8
+
+    The configuration of multi-query associative recall (Arora et al. 2023) with one query, small.
+    """
+
+    goal = "recall the value that came with a key"
+    inputs = "symbols: pairs of a key (1 to 8) and a value (9 to 16), blanks (0), a key"
+    classes = tuple(f"value {index + 1}" for index in range(NUM_KEYS))
+    symbols = ("blank", *(f"key {index + 1}" for index in range(NUM_KEYS)), *classes)
+    min_length = 2 * PAIRS + 1
+
+    def generate(self, lengths: "torch.Tensor", rng: "torch.Generator") -> "tuple[torch.Tensor, torch.Tensor]":
+        """Generate sequences, see `TaskDefinition.generate`."""
+        import torch
+
+        size = len(lengths)
+        keys = torch.rand(size, NUM_KEYS, generator=rng).argsort(1)[:, :PAIRS]
+        values = torch.randint(NUM_KEYS, (size, PAIRS), generator=rng)
+        asked = torch.randint(PAIRS, (size, 1), generator=rng)
+        x = torch.zeros(size, int(lengths.max()), dtype=torch.uint8)
+        x[:, : 2 * PAIRS] = torch.stack([1 + keys, 1 + NUM_KEYS + values], dim=2).flatten(1).to(torch.uint8)
+        x.scatter_(1, lengths.unsqueeze(1) - 1, (1 + keys.gather(1, asked)).to(torch.uint8))
+        return x, values.gather(1, asked).squeeze(1)
+
+
 class CustomData(TaskDefinition):
     """Definition of the task `custom`, whose classes and channels are those of a file, see `data.sequences.custom`."""
 
@@ -384,6 +490,10 @@ DEFINITIONS: Mapping[str, TaskDefinition] = MappingProxyType(
         "pixel-mnist": PixelMNIST(),
         "row-mnist": RowMNIST(),
         "temporal-order": TemporalOrder(),
+        "modular": Modular(),
+        "permutations": Permutations(),
+        "counting": Counting(),
+        "associative-recall": AssociativeRecall(),
         "custom": CustomData(),
     }
 )

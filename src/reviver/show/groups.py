@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from reviver.errors import ConfigError, ReviverError, RunFolderError
 from reviver.figures import CHANCE_COLOR, draw_runs, integer_ticks, panels, plain_log_ticks, styled
 from reviver.runs.folder import RunFolder
+from reviver.settings.lstm_network import cell_label
 from reviver.settings.validation import refuse, show_value
 from reviver.sweep.statistics import SEED, bounds_of, rank_groups, ranking_lines
 from reviver.sweep.summary_figure import STYLES, plain_text
@@ -53,6 +54,8 @@ def read_runs(paths: Sequence[str | Path]) -> list[ComparedRun]:
         )
     opened = [OpenedRun(folder) for folder in {folder.path.resolve(): folder for folder in folders}.values()]
     runs = [_read_run(run, has_scores=all(each.scores for each in opened)) for run in opened]
+    if kinds == ["lstm"]:
+        _name_texts(runs)
     found: dict[str, ComparedRun] = {}
     for run in runs:
         other = found.setdefault(json.dumps([run.settings, run.seed]), run)
@@ -60,6 +63,17 @@ def read_runs(paths: Sequence[str | Path]) -> list[ComparedRun]:
             problem = f"{other.folder.path} and {run.folder.path} have the same settings and the seed {run.seed}"
             raise ConfigError(f"{problem}; give one of them, since only other seeds show a spread", field="run")
     return runs
+
+
+def _name_texts(runs: Sequence[ComparedRun]) -> None:
+    """Replace cells as text by their names, each text by one of its own, such as text-2."""
+    names: dict[str, str] = {}
+    for run in runs:
+        text = str(run.settings["cell"])
+        if text not in names:
+            label, same = cell_label(text), sum(cell_label(other) == cell_label(text) for other in names)
+            names[text] = f"{label}-{same + 1}" if same else label
+        run.settings["cell"] = names[text]
 
 
 def _read_run(run: OpenedRun, *, has_scores: bool) -> ComparedRun:

@@ -3,18 +3,21 @@
 import dataclasses
 import hashlib
 import itertools
+import logging
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from reviver.launch import is_launched
+from reviver.recurrent.grammar import load_cell
 from reviver.settings.lstm import WITHOUT_CLASSES
 from reviver.settings.lstm_network import cell_label
 from reviver.settings.parts import Parts, is_reference
 from reviver.settings.presets import choose_preset
 from reviver.settings.validation import show_value
 
+_log = logging.getLogger("reviver")
 NOT_IN_NAMES = ("seed", "epochs", "on_nan", "max_rollbacks", "keep_checkpoints")
 """Settings that the name of a run lacks: the seed, which ends it, and what may change when the run is resumed."""
 MAX_NAME = 60
@@ -42,9 +45,13 @@ def find_start(
         from reviver.runs.folder import RunFolder
 
         base = RunFolder.open(out, kind).read_config(type(base))
-    elif kind == "lstm":  # what the preset has for the LSTM alone
-        cell = str(changes.get("cell", "lstm"))
-        names = WITHOUT_CLASSES if is_reference(cell) else () if cell == "lstm" else ("init",)
+    elif kind == "lstm":  # what of the preset the cell cannot have
+        cell, names = str(changes.get("cell", "lstm")), tuple[str, ...]()
+        if is_reference(cell):
+            names = WITHOUT_CLASSES
+        elif base.init == "chrono" and "init" not in changes and "b_f" not in load_cell(cell).vectors:
+            names = ("init",)
+            _log.info(f"init chrono of the preset {preset} does not apply: {cell_label(cell)} has no vector b_f")
         changes = {**{name: getattr(type(base), name) for name in names}, **changes}
     return dataclasses.replace(base, **changes), out, parts
 

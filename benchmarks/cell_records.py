@@ -1,0 +1,57 @@
+"""Measure the built-in cells for `reviver lstm benchmark`, which ships what comes out. Takes hours.
+
+    python -m benchmarks.cell_records [--jobs N]
+
+The trainings are a sweep in runs/cell-records; finished ones are not repeated.
+"""
+
+from argparse import ArgumentParser
+from typing import Any
+
+import torch
+
+from benchmarks.measure import ROOT, machine
+from reviver.files.atomic import write_json
+from reviver.recurrent.grammar import load_cell
+from reviver.settings.lstm_network import CELLS
+from reviver.show import cell_trials
+from reviver.show.cell_trials import ABILITIES, RATES, Run
+from reviver.show.cell_verdicts import RECORDS, hash_of
+from reviver.sweep.driver import open_sweep, run_trials
+from reviver.sweep.engines import Pool
+
+
+def main() -> None:
+    """Measure all cells, and write the records."""
+    parser = ArgumentParser(prog="python -m benchmarks.cell_records", description=__doc__)
+    parser.add_argument("--jobs", type=int, help="trainings that run at the same time; default: one per core")
+    jobs = parser.parse_args().jobs
+    folder, cells = ROOT / "runs" / "cell-records", {name: name for name in CELLS}
+    open_sweep(folder, "sweep")
+    first = cell_trials.trials_of(cells, ABILITIES, [cell_trials.RATE_SEED], lambda *_: RATES)
+    rates = cell_trials.best_rates(
+        first, run_trials(folder, first, Pool(jobs, threads=1), title="rates", progress=True)
+    )
+    trials = cell_trials.trials_of(cells, ABILITIES, cell_trials.SEEDS, lambda *pair: [rates[pair]])
+    outcomes = run_trials(folder, trials, Pool(jobs, threads=1), title="cells", progress=True)
+    rows: dict[str, Any] = {}
+    for (cell, ability, rate), runs in cell_trials.results_of(trials, outcomes).items():
+        row: dict[str, Any] = {"rate": rate, "units": cell_trials.units_of(cell, ability)}
+        row["runs"] = [[run.updates, list(run.scores)] for run in runs if isinstance(run, Run)]
+        rows.setdefault(cell, {"text": hash_of(load_cell(cell)), "abilities": {}})["abilities"][ability] = row
+    seeds = [*cell_trials.SEEDS]
+    torch_version = torch.__version__
+    write_json(
+        RECORDS,
+        {
+            "recipe": cell_trials.recipe_hash(),
+            "seeds": seeds,
+            "torch": torch_version,
+            "machine": machine(),
+            "cells": rows,
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()
