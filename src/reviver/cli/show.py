@@ -159,8 +159,8 @@ def explore(
     """Write runs as one HTML page, in which their networks run and new ones train in the browser.
 
     The page needs no server and no network. It holds the weights and some real images of the runs, so think before you
-    share it. The same runs give the same file. Without a run, it is a page that trains an LSTM or a GAN. Of a GRU, and of
-    cells and networks of your own, it shows what their training recorded, and runs nothing.
+    share it. The same runs give the same file. Without a run, it is a page that trains an LSTM or a GAN. Of cells
+    and networks of your own as classes, it shows what their training recorded, and runs nothing.
 
     Examples:
       reviver explore runs/gan runs/lstm --out explorer.html
