@@ -9,8 +9,10 @@ from contextvars import ContextVar
 from typing import Self
 
 from rich import progress as rich
-from rich.console import Console
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, Group
 from rich.table import Column
+from rich.text import Text
 
 from reviver.text import count, duration, escape_controls
 
@@ -50,6 +52,25 @@ def logging_lines() -> Iterator[None]:
         logger.setLevel(level)
 
 
+class _PartsThatFit(rich.ProgressColumn):
+    """The parts of a text between commas, the first ones, that have room."""
+
+    max_refresh = None
+
+    def render(self, task: rich.Task) -> Group:
+        return Group(_Parts(task.fields["text"]))
+
+
+class _Parts(str):
+    __slots__ = ()
+
+    def __rich_console__(self, _: Console, options: ConsoleOptions) -> Iterator[Text]:
+        parts = self.split(", ")
+        while len(parts) > 1 and cell_len(", ".join(parts)) > options.max_width:
+            parts.pop()
+        yield Text(", ".join(parts), no_wrap=True, overflow="ellipsis")
+
+
 class ProgressBar:
     """Progress of a loop of `total` units, such as `epochs`, with a `description`; a context manager."""
 
@@ -67,7 +88,7 @@ class ProgressBar:
             rich.BarColumn(bar_width=12),
             rich.TextColumn("{task.completed:.0f}/{task.total:.0f} {task.fields[unit]}", style="progress.download"),
             rich.TimeRemainingColumn(compact=True),
-            rich.TextColumn("{task.fields[text]}", markup=False, table_column=room),
+            _PartsThatFit(table_column=room),
             console=console, refresh_per_second=4, speed_estimate_period=float("inf"), expand=True,
         )  # fmt: skip
         self._progress.add_task(
@@ -95,7 +116,7 @@ class ProgressBar:
         return self._visible and time.monotonic() >= self._due
 
     def update(self, completed: float, text: str = "") -> None:
-        """Show that `completed` units are done, with a `text`, whose end is cut where there is no room; skipped if not due."""
+        """Show that `completed` units are done, with a `text`, of which the parts are shown that have room; skipped if not due."""
         if not self.due and completed < self._total:
             return
         text = ", ".join(text for text in (self.status, text) if text)

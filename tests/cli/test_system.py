@@ -112,7 +112,7 @@ def test_a_closed_pipe_is_no_error_and_a_full_output_device_is_reported(tmp_path
     assert errors.startswith("error: output: No space left on device")
 
 
-def test_a_narrow_terminal_cuts_the_end_of_the_progress_line(
+def test_a_narrow_terminal_shows_the_parts_of_the_progress_line_that_fit(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
@@ -120,6 +120,7 @@ def test_a_narrow_terminal_cuts_the_end_of_the_progress_line(
     accuracy, loss = "validation accuracy 99.5% at length 464", "train loss 0.353"
     for width, shown in (
         (120, f"━ 7/8 lengths TIME {accuracy}, {loss}"),
+        (90, f"━ 7/8 lengths TIME {accuracy} "),
         (80, "━ 7/8 lengths TIME validation accuracy 99.5% at "),
         (44, "━ 7/8 lengths TIME …"),
     ):
