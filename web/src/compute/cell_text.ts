@@ -102,18 +102,24 @@ class Parser {
     const code = mark < 0 ? row : row.slice(0, mark);
     if (code.length > MAX_WIDTH) throw new CellError(`A line has at most ${MAX_WIDTH} characters.`, number, MAX_WIDTH);
     const tokens: Token[] = [];
+    const open: number[] = []; // Columns of parentheses
     TOKEN.lastIndex = 0;
     for (let at = 0; at < code.trimEnd().length; at = TOKEN.lastIndex) {
       const found = TOKEN.exec(code);
       if (!found) {
         const column = at + (/^\s*/.exec(code.slice(at))![0].length ?? 0);
+        const [, module, name] = /(\w+)\.(\w+)$/.exec(code.slice(0, column) + /^\.?\w*/.exec(code.slice(column))) ?? [];
+        if (name) throw new CellError(`Write ${name}, without ${module}.`, number, column - module.length + 1);
         throw new CellError(`${JSON.stringify(code[column])} is not part of a text.`, number, column + 1);
       }
       const [all, digits, name, sign] = found;
       const content = digits ?? name ?? sign;
       const column = found.index + all.length - content.length + 1;
       tokens.push({ text: content, kind: digits ? "number" : name ? "name" : "sign", column });
+      if (sign === "(") open.push(column);
+      else if (sign === ")" && open.pop() === undefined) throw new CellError("This ) closes no (.", number, column);
     }
+    if (open.length) throw new CellError("This ( is never closed.", number, open[0]);
     tokens.push({ text: "", kind: "end", column: code.trimEnd().length + 1 });
     return { number, tokens, meaning: mark < 0 ? "" : row.slice(mark + 1).trim() };
   }
@@ -131,7 +137,8 @@ class Parser {
 
   #expect(what: string) {
     if (what === "end" ? this.#peek().kind === "end" : this.#take(what)) return;
-    const { text } = this.#peek();
+    const [before, { text, kind }] = this.#line.tokens.slice(this.#at - 1);
+    if (before.kind === "name" && kind === "name") this.#refuse(`Write @ between ${before.text} and ${text}.`);
     this.#refuse(what === "end" ? `${text} is not expected here.` : `${what} is missing here.`);
   }
 
@@ -225,14 +232,15 @@ class Parser {
     if (text === "x") this.#refuse("x is not of size H; write a matrix before it, such as W_x @ x.", token);
     if (this.matrices.has(text)) this.#refuse(`${text} is a matrix elsewhere; rename one.`, token);
     if (Object.hasOwn(FUNCTIONS, text)) this.#refuse(`${text} is a function; write ${text}(v).`, token);
+    if (text === "b") this.#refuse("A learned bias is called b_…, such as b_h.", token);
     if (!text.replace(/^_+|_+$/g, "").includes("_"))
-      this.#refuse(`No line assigns ${text}; write one, or b_${text} for a learned vector.`, token);
+      this.#refuse(`No line computes ${text}; write one, or b_${text} for a learned vector.`, token);
     if (!this.vectors.has(text)) this.vectors.set(text, 0);
     return this.graph.add("vector", [], text);
   }
 
   #check(quantities: Map<string, Quantity>) {
-    if (!quantities.has("h")) throw new CellError("No line assigns h, the output.", 1, 1);
+    if (!quantities.has("h")) throw new CellError("No line computes h, the output.", 1, 1);
     if (![...this.matrices.values()].some(Boolean))
       throw new CellError("No line reads x, the input; write a matrix before it, such as W_x @ x.", 1, 1);
     const used = new Set<string>();
@@ -243,6 +251,6 @@ class Parser {
       waiting.push(...(this.reads.get(name) ?? []));
     }
     for (const [name, { line }] of quantities)
-      if (!used.has(name)) throw new CellError(`Nobody reads ${name}: h does not depend on it.`, line, 1);
+      if (!used.has(name)) throw new CellError(`${name} is never used.`, line, 1);
   }
 }

@@ -127,7 +127,7 @@ export class Shell {
         ))}
         {missing.length > 0 && (
           <details class="menu missing note">
-            <summary>Not available</summary>
+            <summary>Needs a trained network</summary>
             <dl class="card">
               {missing.map((panel) => [
                 <dt>{panel.title}</dt>,

@@ -189,7 +189,7 @@ export function News({ model }: { model: Model }) {
     <div class="stack train-news">
       {discarded.value && (
         <p class="row">
-          {`${discarded} The previous run is kept.`}
+          {`${discarded} Undo returns to your run.`}
           <Button onClick={model.undo}>Undo</Button>
         </p>
       )}

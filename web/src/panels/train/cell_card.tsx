@@ -29,9 +29,9 @@ export function CellCard({ model: { session, state, change } }: { model: Model }
   const compare = () => {
     const first = settingsOf(state);
     const second = { ...first, cell: value } as Settings;
-    const names = [nameOf(used.value), isUsed ? "the same" : nameOf(value)];
+    const names = [nameOf(used.value), nameOf(value)];
     [used.value, draft.value] = [value, null];
-    void session.compare([`cell ${names[0]}`, first], [`cell ${names[1]}`, second]);
+    void session.compare([names[0], first], [names[1], second]);
   };
   const choices = Object.keys(BUILT_IN).map((name) => [name, name] as const);
   return (

@@ -60,8 +60,8 @@ function Answer({ one, guess }: { one: Experiment; guess: number | null }) {
     <>
       <p>
         {answer === null
-          ? "Python’s seeds do not decide: the two ranges overlap."
-          : `Python’s ${SEEDS} seeds all say: ${one.names[answer]}.`}
+          ? "Five seeds in Python show no clear difference."
+          : `All ${SEEDS} seeds in Python say: ${one.names[answer]}.`}
         {answer !== null &&
           guess !== null &&
           (guess === answer ? " You guessed right." : " You guessed the other one.")}

@@ -90,7 +90,7 @@ export class Session extends Runs {
     });
 
   async compare(first: [string, Settings], second: [string, Settings]) {
-    this.discard(new Lines(this.current.kind, NOTHING), "An experiment began.");
+    this.discard(new Lines(this.current.kind, NOTHING), `Training ${first[0]} and ${second[0]} side by side.`);
     await this.do(() => this.#begin([first, second]));
     await this.start(second[1]);
   }
