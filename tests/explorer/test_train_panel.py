@@ -551,3 +551,27 @@ def test_a_projector_gets_only_picture_and_curves_and_dark_maps_mean_the_same(sh
     page.get_by_label("Read these digits").fill("4171")
     poll(lambda: map_.evaluate("canvas => canvas.toDataURL()") == shown)
     page.emulate_media(color_scheme="light")
+
+
+def test_the_last_run_survives_a_reload(show: Show) -> None:
+    page = show(SMALL)
+    press(page, "Start")
+    poll(lambda: update(page) > 5)
+    press(page, "Pause")
+    expect(page.get_by_role("button", name="One update")).to_be_enabled()
+    stopped = update(page)
+    page.wait_for_timeout(500)
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.reload()
+    press(page, "Your last run")
+    poll(lambda: update(page) == stopped)
+    expect(page.get_by_role("button", name="Reset")).to_be_enabled()
+
+
+def test_an_unknown_key_of_the_address_is_named_and_the_menu_moves_nothing(show: Show) -> None:
+    page = show("#train?units=16&layers=2")
+    expect(page.get_by_text("The address has “layers”, which this panel does not know.")).to_be_visible()
+    more = page.locator(".train-bar summary")
+    before = more.bounding_box()
+    more.click()
+    assert more.bounding_box() == before

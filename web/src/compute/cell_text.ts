@@ -4,6 +4,7 @@
  * other names with an underscore are learned vectors.
  */
 import { FUNCTIONS, Graph } from "./cell_graph";
+import { CellError, splitLine, type Line, type Token } from "./cell_tokens";
 
 export interface Quantity {
   node: number;
@@ -22,23 +23,8 @@ export interface Cell {
   vectors: Map<string, number>;
 }
 
-const [MAX_LINES, MAX_WIDTH, MAX_DEPTH] = [64, 200, 32];
-const TOKEN = /\s*(?:((?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|([A-Za-z_]\w*)|([-+*/@(),=:]))/y;
+const [MAX_LINES, MAX_DEPTH] = [64, 32];
 const OPERATORS: Record<string, string> = { "+": "add", "-": "sub", "*": "mul", "/": "div" };
-
-/** What is wrong with a text, and where; counted from 1. */
-export class CellError extends Error {
-  constructor(
-    message: string,
-    readonly line: number,
-    readonly column: number,
-  ) {
-    super(message);
-  }
-}
-
-type Token = { text: string; kind: "number" | "name" | "sign" | "end"; column: number };
-type Line = { number: number; tokens: Token[]; meaning: string };
 
 export function parseCell(text: string): Cell {
   return new Parser(text).cell();
@@ -60,7 +46,7 @@ class Parser {
   cell(): Cell {
     const rows = this.text.split("\n");
     if (rows.length > MAX_LINES) throw new CellError(`A text has at most ${MAX_LINES} lines.`, MAX_LINES + 1, 1);
-    const lines = rows.map((row, k) => this.#split(row, k + 1)).filter(({ tokens }) => tokens.length > 1);
+    const lines = rows.map((row, k) => splitLine(row, k + 1)).filter(({ tokens }) => tokens.length > 1);
     const starts: [Token, number, Line][] = [];
     for (const line of lines) {
       const [name, sign] = line.tokens;
@@ -95,33 +81,6 @@ class Parser {
       ...{ text: this.text, title, graph: this.graph, quantities, states },
       ...{ matrices: new Map([...onX, ...others]), vectors: this.vectors },
     };
-  }
-
-  #split(row: string, number: number): Line {
-    const mark = row.indexOf("#");
-    const code = mark < 0 ? row : row.slice(0, mark);
-    if (code.length > MAX_WIDTH) throw new CellError(`A line has at most ${MAX_WIDTH} characters.`, number, MAX_WIDTH);
-    const tokens: Token[] = [];
-    const open: number[] = []; // Columns of parentheses
-    TOKEN.lastIndex = 0;
-    for (let at = 0; at < code.trimEnd().length; at = TOKEN.lastIndex) {
-      const found = TOKEN.exec(code);
-      if (!found) {
-        const column = at + (/^\s*/.exec(code.slice(at))![0].length ?? 0);
-        const [, module, name] = /(\w+)\.(\w+)$/.exec(code.slice(0, column) + /^\.?\w*/.exec(code.slice(column))) ?? [];
-        if (name) throw new CellError(`Write ${name}, without ${module}.`, number, column - module.length + 1);
-        throw new CellError(`${JSON.stringify(code[column])} is not part of a text.`, number, column + 1);
-      }
-      const [all, digits, name, sign] = found;
-      const content = digits ?? name ?? sign;
-      const column = found.index + all.length - content.length + 1;
-      tokens.push({ text: content, kind: digits ? "number" : name ? "name" : "sign", column });
-      if (sign === "(") open.push(column);
-      else if (sign === ")" && open.pop() === undefined) throw new CellError("This ) closes no (.", number, column);
-    }
-    if (open.length) throw new CellError("This ( is never closed.", number, open[0]);
-    tokens.push({ text: "", kind: "end", column: code.trimEnd().length + 1 });
-    return { number, tokens, meaning: mark < 0 ? "" : row.slice(mark + 1).trim() };
   }
 
   #refuse(message: string, token = this.#line.tokens[this.#at]): never {

@@ -1,7 +1,8 @@
 /** The cell: built-in texts, an editor, what it learns, and how to train it, also beside the cell in use. */
 import { useSignal } from "@preact/signals";
 import { useId } from "preact/hooks";
-import type { Cell, CellError } from "../../compute/cell_text";
+import type { Cell } from "../../compute/cell_text";
+import type { CellError } from "../../compute/cell_tokens";
 import { bound, Button, Select } from "../../kit/controls";
 import { formatNumber } from "../../kit/format";
 import { ScrollTable } from "../../kit/table";

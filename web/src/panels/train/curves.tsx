@@ -13,6 +13,7 @@ import type { Line, Seen } from "./branch";
 import { columnsOf } from "./content";
 import type { Model } from "./model";
 import type { Session } from "./session";
+import { whyOf } from "./why";
 
 /**
  * Lines of training of a network, a little late. What draws them has delays that differ, so that not all draw in one frame, of at
@@ -77,15 +78,19 @@ export function Curves({ model: { session, state, own, runs } }: { model: Model 
               ...{ ...one, name: prefix + one.name, strong: run !== python && one.name === "validation" },
             })),
           );
+          const last = lines.at(-1)?.seen;
+          const why = last && whyOf(curves.id, last, classCount);
           return (
-            <Chart
-              key={curves.id}
-              {...chart}
-              yDomain={yDomain ?? [0, null]}
-              xDomain={python ? undefined : [0, end]}
-              series={series}
-              cursor={found?.epoch}
-            />
+            <div key={curves.id} class="stack train-curve">
+              <Chart
+                {...chart}
+                yDomain={yDomain ?? [0, null]}
+                xDomain={python ? undefined : [0, end]}
+                series={series}
+                cursor={found?.epoch}
+              />
+              {why && <p class="note">{why}</p>}
+            </div>
           );
         })}
     </>

@@ -1,9 +1,10 @@
 /** What the panel shows, and what a reader does with it: settings, experiments, saved runs, own data. */
 import { computed, signal } from "@preact/signals";
 import { announce } from "../../kit/announce";
+import { openPanel } from "../../kit/codec";
 import { download } from "../../kit/download";
 import type { Manifest } from "../../kit/manifest";
-import { addRun } from "../../kit/runs";
+import { addRun, isGan } from "../../kit/runs";
 import { readImages } from "../../train/images";
 import type { Images, Kind, SequenceData, Settings, Status } from "../../train/protocol";
 import { MAX_FILE, parseNumbers, readSequences } from "../../train/sequences";
@@ -142,12 +143,25 @@ export function makeModel(manifest: Manifest, session: Session, view: URLSearchP
       state.experiment.value = one.id;
       if (session.lines.value.length > 1) restart("Another experiment was chosen.");
     },
+    /** Opens the panel that shows the network, as it is now, from inside. */
+    async lookInside() {
+      await show();
+      const run = session.shown.value;
+      if (run) openPanel(`${isGan(run) ? "map" : "lstm"}?run=${run.id}`);
+    },
     async save() {
       const packed = await session.pack();
       if (packed) download(`${packed.name}.zip`, packed.content, "application/zip");
     },
     undo() {
       const status = session.undo();
+      if (status) follow(status);
+    },
+    /** Goes on with the run that the browser kept. */
+    async goOnWithKept() {
+      const file = session.kept.value!.content;
+      session.kept.value = null;
+      const status = await session.load(file);
       if (status) follow(status);
     },
     /** Goes on with a saved run, or learns from own data. */

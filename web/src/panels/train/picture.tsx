@@ -4,7 +4,7 @@ import { ClassColumns } from "../../charts/bars";
 import { rowMeans } from "../../charts/colors";
 import type { Cell } from "../../charts/heatmap";
 import { StepMap } from "../../charts/steps";
-import { argmax, formatExact, topClass } from "../../kit/format";
+import { argmax, formatExact, percent, topClass } from "../../kit/format";
 import { Image, type ImageShape } from "../../kit/image";
 import { row } from "../../kit/tensors";
 import { gateOf, isGate, namesOf, roleOf, scaleOf, sortedLabels, sortUnits, titleOf } from "../../lstm/quantities";
@@ -37,6 +37,7 @@ function Reading({ model, cells }: { model: Model; cells: Cells }) {
     <>
       <Answer {...{ model, seen }} />
       <Maps {...{ model, seen, cells }} part="first" />
+      <Keeps {...{ seen, cells }} />
     </>
   );
 }
@@ -101,6 +102,25 @@ export function Maps({ model: { session }, seen, cells: { hover, selection }, pa
         );
       })}
     </div>
+  );
+}
+
+/** What the forget gates of the selected unit, the one that keeps most if none is selected, leave of its cell state. */
+function Keeps({ seen, cells: { selection } }: { seen: Seen; cells: Cells }) {
+  const { digits, values } = seen.trace!;
+  const { cell } = seen.status.settings as LstmSettings;
+  const T = digits.length;
+  if (!("f" in values) || gateOf(cell) !== "f" || T < 2) return null;
+  const H = values.f.length / T;
+  const unit = Math.min(selection.value?.row ?? sortUnits(rowMeans(values.f, T, H))[0], H - 1);
+  const gates = Array.from({ length: T - 1 }, (_, k) => values.f[(k + 1) * H + unit]);
+  const product = gates.reduce((left, f) => left * f, 1);
+  const factors =
+    T > 6 ? `${gates[0].toFixed(2)} · … · ${gates.at(-1)!.toFixed(2)}` : gates.map((f) => f.toFixed(2)).join(" · ");
+  return (
+    <p class="note">
+      {`A forget gate of 1 keeps all of c, one of 0 erases it. Of what unit ${unit + 1} stored at step 1 it keeps ${factors} = ${percent(product)} to the end.`}
+    </p>
   );
 }
 
