@@ -2,7 +2,7 @@
 import { effect, type ReadonlySignal } from "@preact/signals";
 import { useEffect, useMemo, useState } from "preact/hooks";
 import { Chart } from "../../charts/chart";
-import { chartOf, wordsOf } from "../../charts/curves";
+import { chartOf, wordsOf, type Curves as CurvesOfRun } from "../../charts/curves";
 import { Distribution } from "../../charts/distribution";
 import { formatNumber } from "../../kit/format";
 import type { Run } from "../../kit/runs";
@@ -49,6 +49,12 @@ function runOf(kind: Kind, { points, epochs }: Pick<Seen, "points" | "epochs">, 
   return { ...about, metrics: columnsOf([...ofUpdates, ...ofEpochs]) } as unknown as Run;
 }
 
+/** Of four lines only the validation. */
+const withoutTraining = (curves: CurvesOfRun): CurvesOfRun => ({
+  ...curves,
+  columns: Object.fromEntries(Object.entries(curves.columns).filter(([key]) => !key.startsWith("train"))),
+});
+
 /** Charts of charts/curves.ts. */
 const SHOWN = ["lstm-loss", "lstm-accuracy", "gan-loss"];
 
@@ -74,12 +80,12 @@ export function Curves({ model: { session, state, own, runs } }: { model: Model 
           const found = curves.id === "lstm-loss" ? undefined : problem;
           const { yDomain, ...chart } = chartOf(about, curves, "epoch");
           const series = named.flatMap(({ run, prefix }) =>
-            chartOf(run, curves, "epoch").series.map((one) => ({
+            chartOf(run, lines.length > 3 ? withoutTraining(curves) : curves, "epoch").series.map((one) => ({
               ...{ ...one, name: prefix + one.name, strong: run !== python && one.name === "validation" },
             })),
           );
           const last = lines.at(-1)?.seen;
-          const why = last && whyOf(curves.id, last, classCount);
+          const why = last && lines.length === 1 && whyOf(curves.id, last, classCount);
           return (
             <div key={curves.id} class="stack train-curve">
               <Chart

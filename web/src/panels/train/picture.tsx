@@ -7,7 +7,17 @@ import { StepMap } from "../../charts/steps";
 import { argmax, formatExact, percent, topClass } from "../../kit/format";
 import { Image, type ImageShape } from "../../kit/image";
 import { row } from "../../kit/tensors";
-import { gateOf, isGate, namesOf, roleOf, scaleOf, sortedLabels, sortUnits, titleOf } from "../../lstm/quantities";
+import {
+  gateOf,
+  isGate,
+  namesOf,
+  roleOf,
+  scaleOf,
+  sortedLabels,
+  sortUnits,
+  stateOf,
+  titleOf,
+} from "../../lstm/quantities";
 import { DIGIT_NAMES } from "../../train/palindromes";
 import type { LstmSettings } from "../../train/protocol";
 import type { Seen } from "./branch";
@@ -31,8 +41,21 @@ export const Picture = ({ model, cells }: { model: Model; cells: Cells }) => (
 );
 
 function Reading({ model, cells }: { model: Model; cells: Cells }) {
-  const seen = useSlow(model.session.lines, "lstm").at(-1)?.seen;
+  const lines = useSlow(model.session.lines, "lstm");
+  const seen = lines.at(-1)?.seen;
   if (!seen?.trace) return null;
+  if (lines.length > 1)
+    return (
+      <div class="columns train-compared" style={{ "--least": "11rem" }}>
+        {lines.map(({ name, seen }) => (
+          <div key={name}>
+            <h3>{name}</h3>
+            {seen.trace && <Answer {...{ model, seen }} />}
+            {seen.trace && <Maps {...{ model, seen, cells }} part="compared" />}
+          </div>
+        ))}
+      </div>
+    );
   return (
     <>
       <Answer {...{ model, seen }} />
@@ -67,7 +90,7 @@ function rankOf(cell: string, name: string) {
   return name === gateOf(cell) ? 0 : isGate(cell, name) ? 1 : 2;
 }
 
-type MapsProps = { model: Model; seen: Seen; cells: Cells; part: "first" | "others" };
+type MapsProps = { model: Model; seen: Seen; cells: Cells; part: "first" | "others" | "compared" };
 
 /** Maps of gates and states, units sorted by the mean of the first of them. */
 export function Maps({ model: { session }, seen, cells: { hover, selection }, part }: MapsProps) {
@@ -77,11 +100,13 @@ export function Maps({ model: { session }, seen, cells: { hover, selection }, pa
   const H = values.h.length / T;
   const names = namesOf(cell).sort((a, b) => rankOf(cell, a) - rankOf(cell, b));
   const [key] = names;
+  const chosenOf = (part: MapsProps["part"]) =>
+    part === "compared" ? [stateOf(cell)] : part === "first" ? names.slice(0, FIRST) : names.slice(FIRST);
   const order = sortUnits(rowMeans(values[key], T, H));
   const chosen = selection.value ?? { column: T - 1, row: order[0] };
   return (
     <div class={part === "first" ? "steps-grid" : "columns"} style={LEAST}>
-      {(part === "first" ? names.slice(0, FIRST) : names.slice(FIRST)).map((name) => {
+      {chosenOf(part).map((name) => {
         const title = titleOf(cell, name);
         return (
           <StepMap
@@ -129,7 +154,7 @@ function Grids({ model: { session, images } }: { model: Model }) {
   const lines = useSlow(session.lines, "gan");
   return (
     <div class="columns train-grids" style={LEAST}>
-      {[...lines].reverse().map(({ name, seen: { grid, status, classes } }) => {
+      {lines.map(({ name, seen: { grid, status, classes } }) => {
         if (!grid) return null;
         const pixels = grid.length / COUNT;
         const side = Math.sqrt(pixels);

@@ -110,10 +110,12 @@ export class Session extends Runs {
       await writeKept({ name: `${kind}, ${branch.where()}`, content: new Blob([content]) });
     });
 
-  async compare(first: [string, Settings], second: [string, Settings]) {
-    this.discard(new Lines(this.current.kind, NOTHING), `Training ${first[0]} and ${second[0]} side by side.`);
-    await this.do(() => this.#begin([first, second]));
-    await this.start(second[1]);
+  async compare(lines: [string, Settings][]) {
+    const names = lines.map(([name]) => name);
+    const list = `${names.slice(0, -1).join(", ")} and ${names.at(-1)}`;
+    this.discard(new Lines(this.current.kind, NOTHING), `Training ${list} side by side.`);
+    await this.do(() => this.#begin(lines));
+    await this.start(lines.at(-1)![1]);
   }
 
   /** Goes on with other settings, beside those before. A setting of the start discards the run. */
