@@ -10,6 +10,7 @@ import json
 import math
 import re
 import sys
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -74,15 +75,16 @@ def is_finished(path: Path) -> bool:
 def train_lstm(settings: Settings, seed: int, path: Path) -> dict[str, float]:
     """Train an LSTM; return its accuracy at length T and, of its last epoch, in training."""
     given = to_python(settings)
-    forget_bias = given.pop("forget_bias", 1)
+    forget_bias = given.pop("forget_bias", None)
     config = LSTMConfig(**given, seed=seed)
     build = lstm.build_network
 
     def build_with_bias(*arguments: Any) -> Any:
         network = build(*arguments)
-        assert isinstance(network, LSTMClassifier)
-        with torch.no_grad():
-            network.lstm.b_f.fill_(forget_bias)
+        if forget_bias is not None:
+            assert isinstance(network, LSTMClassifier)
+            with torch.no_grad():
+                network.lstm.b_f.fill_(forget_bias)
         return network
 
     if not is_finished(path):
@@ -124,7 +126,8 @@ def train_gan(settings: Settings, seed: int, path: Path) -> dict[str, float]:
 
 def measure(kind: str, settings: Settings, seed: int) -> dict[str, float]:
     """Train a network unless that is done, and return its measures, which are fractions."""
-    name = "-".join([kind, *(f"{name}-{value}" for name, value in settings.items()), f"seed-{seed}"])
+    values = {name: zlib.crc32(value.encode()) if name == "cell" else value for name, value in settings.items()}
+    name = "-".join([kind, *(f"{name}-{value}" for name, value in values.items()), f"seed-{seed}"])
     found = (train_lstm if kind == "lstm" else train_gan)(settings, seed, RUNS / name)
     sys.stderr.write(f"{name}: {found}\n")
     return found

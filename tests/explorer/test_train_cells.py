@@ -36,16 +36,22 @@ def test_the_page_reads_and_computes_the_texts_as_python() -> None:
 
 
 WRONG = [
-    ("h = tanh(W @ x + U @ h", 1, 23, "\\) is missing"),
+    ("h = tanh(W @ x + U @ h", 1, 9, "This \\( is never closed"),
+    ("h = tanh(W x + b", 1, 9, "This \\( is never closed"),
+    ("h = W @ x)", 1, 10, "This \\) closes no \\("),
+    ("h = tanh(W_z x)", 1, 14, "Write @ between W_z and x\\."),
+    ("h = W_z x", 1, 9, "Write @ between W_z and x\\."),
+    ("h = np.tanh(W @ x)", 1, 5, "Write tanh, without np\\."),
+    ("h = W @ x + b", 1, 13, "A learned bias is called b_…, such as b_h\\."),
     ("h = tanhh(W @ x)", 1, 5, "tanhh is not a function"),
-    ("h = tanh(W @ x + q)", 1, 18, "No line assigns q"),
+    ("h = tanh(W @ x + q)", 1, 18, "No line computes q"),
     ("h = tanh(x)", 1, 10, "write a matrix before it"),
     ("h = tanh(W @ x)\nh = W @ x", 2, 1, "Line 1 has h already"),
     ("h = W @ x * $", 1, 13, "not part of a text"),
-    ("c = W @ x", 1, 1, "No line assigns h"),
+    ("c = W @ x", 1, 1, "No line computes h, the output\\."),
     ("h = tanh(W @ x)\nb_q: 1", 2, 1, "No line reads a vector b_q"),
     ("h = W @ x @ h", 1, 11, "Left of @ stands one matrix"),
-    ("i = W @ x\nh = tanh(V @ x)", 1, 1, "Nobody reads i"),
+    ("i = W @ x\nh = tanh(V @ x)", 1, 1, "i is never used\\."),
 ]
 """Text, line, column, and what is said there."""
 

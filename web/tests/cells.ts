@@ -1,5 +1,6 @@
 /** What the page makes of texts of cells, for tests/explorer/test_train_cells.py, in Node.js. */
-import { CellError, parseCell, type Cell } from "../src/compute/cell_text";
+import { CellError } from "../src/compute/cell_tokens";
+import { parseCell, type Cell } from "../src/compute/cell_text";
 import { quantitiesOf, traceCell } from "../src/compute/cell_trace";
 import { CellNetwork } from "../src/train/cell_network";
 import { Memory } from "../src/compute/memory";

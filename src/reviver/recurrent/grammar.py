@@ -174,9 +174,12 @@ class _Parser:
         for column, letter in enumerate(code.replace("\t", " ")):
             if not letter.isascii() or not letter.isprintable():
                 self.refuse(f"{letter!r} is no letter of a text; write names in ASCII letters", (number, column))
+        self.check_parentheses(number, code)
         try:
             body = ast.parse("\n" * (number - 1) + code).body
         except SyntaxError as error:
+            if pair := re.search(r"=.*?\b([A-Za-z_]\w*)\s+([A-Za-z_]\w*)", code):
+                self.refuse(f"write @ between {pair[1]} and {pair[2]}", (number, pair.start(2)))
             problem = f"{error.msg}; a line is NAME = EXPRESSION with its parentheses closed"
             self.refuse(problem, (number, (error.offset or 1) - 1))
         except (ValueError, MemoryError, RecursionError) as error:
@@ -189,6 +192,18 @@ class _Parser:
             elif not isinstance(one, ast.Assign) or len(one.targets) != 1:
                 self.refuse("is no assignment; write NAME = EXPRESSION, or NAME: NUMBER where a vector begins", one)
         return body
+
+    def check_parentheses(self, number: int, code: str) -> None:
+        opened: list[int] = []
+        for found in re.finditer(r"[()]", code):
+            if found[0] == "(":
+                opened.append(found.start())
+            elif not opened:
+                self.refuse("this ) closes no (", (number, found.start()))
+            else:
+                opened.pop()
+        if opened:
+            self.refuse("this ( is never closed", (number, opened[0]))
 
     def start(self, statement: ast.AnnAssign) -> float:
         value, sign = statement.annotation, 1.0
@@ -272,11 +287,13 @@ class _Parser:
             return self.env[name]
         if name in self.assigned:
             return self.graph.add("state", value=name)
+        if name == "b":
+            self.refuse("a learned bias is called b_…, such as b_h", tree)
         if "_" not in name.strip("_") and name not in FUNCTIONS:
             near = did_you_mean(name, [*self.assigned, "x"])
             near = near or (usual and f"did you mean {usual}?")
             near = near or f"write a line {name} = ..., or b_{name} for a learned vector"
-            self.refuse(f"{name} is read, but no line assigns it; {near}", tree)
+            self.refuse(f"no line computes {name}; {near}", tree)
         before, _, _ = name.partition("_")
         if PREVIOUS.fullmatch(name) and before in self.assigned:
             self.refuse(f"{name} would be a learned vector; the state before the step is read as {before}", tree)
@@ -285,6 +302,8 @@ class _Parser:
         return self.graph.add("vector", value=name)
 
     def call(self, tree: ast.Call, depth: int) -> int:
+        if isinstance(tree.func, ast.Attribute) and isinstance(tree.func.value, ast.Name):
+            self.refuse(f"write {tree.func.attr}, without {tree.func.value.id}", tree)
         name = tree.func.id if isinstance(tree.func, ast.Name) else ast.unparse(tree.func)
         if name not in FUNCTIONS:
             near = did_you_mean(name, FUNCTIONS) or f"there are {', '.join(FUNCTIONS)}"
@@ -298,7 +317,7 @@ class _Parser:
     def check(self, quantities: dict[str, Quantity], starts: dict[str, ast.AnnAssign]) -> None:
         if "h" not in quantities:
             last = list(quantities)[-1:] or ["v"]
-            self.refuse(f"no line assigns h, the output; write one such as h = tanh({last[0]})")
+            self.refuse(f"no line computes h, the output; write one such as h = tanh({last[0]})")
         if not any(self.matrices.values()):
             self.refuse("no line reads x, the input; write a matrix before it, such as W_x @ x")
         for name, statement in starts.items():
@@ -313,9 +332,7 @@ class _Parser:
                 waiting += self.reads.get(name, ())
         for name, quantity in quantities.items():
             if name not in read:
-                self.refuse(
-                    f"nobody reads {name}: h does not depend on it; use it, or remove the line", (quantity.line, 0)
-                )
+                self.refuse(f"{name} is never used; use it, or remove the line", (quantity.line, 0))
         stages = self.graph.stages()
         if stages > MAX_STAGES:
             self.refuse(f"has {stages} products that wait for one another; at most {MAX_STAGES} may")

@@ -4,6 +4,7 @@
  * other names with an underscore are learned vectors.
  */
 import { FUNCTIONS, Graph } from "./cell_graph";
+import { CellError, splitLine, type Line, type Token } from "./cell_tokens";
 
 export interface Quantity {
   node: number;
@@ -22,23 +23,8 @@ export interface Cell {
   vectors: Map<string, number>;
 }
 
-const [MAX_LINES, MAX_WIDTH, MAX_DEPTH] = [64, 200, 32];
-const TOKEN = /\s*(?:((?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|([A-Za-z_]\w*)|([-+*/@(),=:]))/y;
+const [MAX_LINES, MAX_DEPTH] = [64, 32];
 const OPERATORS: Record<string, string> = { "+": "add", "-": "sub", "*": "mul", "/": "div" };
-
-/** What is wrong with a text, and where; counted from 1. */
-export class CellError extends Error {
-  constructor(
-    message: string,
-    readonly line: number,
-    readonly column: number,
-  ) {
-    super(message);
-  }
-}
-
-type Token = { text: string; kind: "number" | "name" | "sign" | "end"; column: number };
-type Line = { number: number; tokens: Token[]; meaning: string };
 
 export function parseCell(text: string): Cell {
   return new Parser(text).cell();
@@ -60,7 +46,7 @@ class Parser {
   cell(): Cell {
     const rows = this.text.split("\n");
     if (rows.length > MAX_LINES) throw new CellError(`A text has at most ${MAX_LINES} lines.`, MAX_LINES + 1, 1);
-    const lines = rows.map((row, k) => this.#split(row, k + 1)).filter(({ tokens }) => tokens.length > 1);
+    const lines = rows.map((row, k) => splitLine(row, k + 1)).filter(({ tokens }) => tokens.length > 1);
     const starts: [Token, number, Line][] = [];
     for (const line of lines) {
       const [name, sign] = line.tokens;
@@ -97,27 +83,6 @@ class Parser {
     };
   }
 
-  #split(row: string, number: number): Line {
-    const mark = row.indexOf("#");
-    const code = mark < 0 ? row : row.slice(0, mark);
-    if (code.length > MAX_WIDTH) throw new CellError(`A line has at most ${MAX_WIDTH} characters.`, number, MAX_WIDTH);
-    const tokens: Token[] = [];
-    TOKEN.lastIndex = 0;
-    for (let at = 0; at < code.trimEnd().length; at = TOKEN.lastIndex) {
-      const found = TOKEN.exec(code);
-      if (!found) {
-        const column = at + (/^\s*/.exec(code.slice(at))![0].length ?? 0);
-        throw new CellError(`${JSON.stringify(code[column])} is not part of a text.`, number, column + 1);
-      }
-      const [all, digits, name, sign] = found;
-      const content = digits ?? name ?? sign;
-      const column = found.index + all.length - content.length + 1;
-      tokens.push({ text: content, kind: digits ? "number" : name ? "name" : "sign", column });
-    }
-    tokens.push({ text: "", kind: "end", column: code.trimEnd().length + 1 });
-    return { number, tokens, meaning: mark < 0 ? "" : row.slice(mark + 1).trim() };
-  }
-
   #refuse(message: string, token = this.#line.tokens[this.#at]): never {
     throw new CellError(message, this.#line.number, token.column);
   }
@@ -131,7 +96,8 @@ class Parser {
 
   #expect(what: string) {
     if (what === "end" ? this.#peek().kind === "end" : this.#take(what)) return;
-    const { text } = this.#peek();
+    const [before, { text, kind }] = this.#line.tokens.slice(this.#at - 1);
+    if (before.kind === "name" && kind === "name") this.#refuse(`Write @ between ${before.text} and ${text}.`);
     this.#refuse(what === "end" ? `${text} is not expected here.` : `${what} is missing here.`);
   }
 
@@ -225,14 +191,15 @@ class Parser {
     if (text === "x") this.#refuse("x is not of size H; write a matrix before it, such as W_x @ x.", token);
     if (this.matrices.has(text)) this.#refuse(`${text} is a matrix elsewhere; rename one.`, token);
     if (Object.hasOwn(FUNCTIONS, text)) this.#refuse(`${text} is a function; write ${text}(v).`, token);
+    if (text === "b") this.#refuse("A learned bias is called b_…, such as b_h.", token);
     if (!text.replace(/^_+|_+$/g, "").includes("_"))
-      this.#refuse(`No line assigns ${text}; write one, or b_${text} for a learned vector.`, token);
+      this.#refuse(`No line computes ${text}; write one, or b_${text} for a learned vector.`, token);
     if (!this.vectors.has(text)) this.vectors.set(text, 0);
     return this.graph.add("vector", [], text);
   }
 
   #check(quantities: Map<string, Quantity>) {
-    if (!quantities.has("h")) throw new CellError("No line assigns h, the output.", 1, 1);
+    if (!quantities.has("h")) throw new CellError("No line computes h, the output.", 1, 1);
     if (![...this.matrices.values()].some(Boolean))
       throw new CellError("No line reads x, the input; write a matrix before it, such as W_x @ x.", 1, 1);
     const used = new Set<string>();
@@ -243,6 +210,6 @@ class Parser {
       waiting.push(...(this.reads.get(name) ?? []));
     }
     for (const [name, { line }] of quantities)
-      if (!used.has(name)) throw new CellError(`Nobody reads ${name}: h does not depend on it.`, line, 1);
+      if (!used.has(name)) throw new CellError(`${name} is never used.`, line, 1);
   }
 }

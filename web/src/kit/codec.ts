@@ -53,12 +53,16 @@ export const field = <T>(missing: T, read: Field<T>["read"], write: Field<T>["wr
   write,
 });
 
+/** Keys that some view has; what else stands in an address is reported. */
+export const KNOWN_KEYS = new Set(["code"]);
+
 type Fields = Record<string, Field<any>>;
 /** A signal per field. */
 export type State<F extends Fields> = { [K in keyof F]: F[K] extends Field<infer T> ? Signal<T> : never };
 
 export const codec = <F extends Fields>(fields: F) => ({
   read(view: URLSearchParams): State<F> {
+    Object.keys(fields).forEach((name) => KNOWN_KEYS.add(name));
     const entries = Object.entries(fields).map(([name, { read, missing }]) => {
       const text = view.get(name);
       return [name, signal((text === null ? undefined : read(text)) ?? missing)];
@@ -91,6 +95,14 @@ export function formatFragment(id: string, view: View): string {
 
 /** Returns the fragment of the page. A page inside an iframe with `srcdoc` has none. */
 export const currentFragment = () => location.hash.slice(1);
+
+/** Opens a panel as its link does. */
+export function openPanel(fragment: string) {
+  const link = Object.assign(document.createElement("a"), { href: `#${fragment}` });
+  document.getElementById("app")!.append(link);
+  link.click();
+  link.remove();
+}
 
 /** Writes the fragment into the address, where the browser permits it: not inside a sandboxed iframe. */
 export function writeFragment(fragment: string, how: "push" | "replace") {

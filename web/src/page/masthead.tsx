@@ -18,7 +18,7 @@ const Logo = () => (
 type PageProps = { manifest: Manifest; lesson: Lesson | null };
 
 export const Header = ({ lesson, children }: Pick<PageProps, "lesson"> & { children: ComponentChildren }) => (
-  <header class="row masthead">
+  <header class={`row masthead ${lesson ? "lesson" : ""}`}>
     <Logo />
     <h1>{lesson ? lesson.title : "Reviver explorer"}</h1>
     {children}

@@ -5,9 +5,9 @@
  */
 import { effect, signal } from "@preact/signals";
 import { render, type ComponentChildren } from "preact";
-import { useErrorBoundary } from "preact/hooks";
+import { useEffect, useErrorBoundary, useRef } from "preact/hooks";
 import { cancelAnnouncement, status } from "../kit/announce";
-import { currentFragment, formatFragment, parseFragment, writeFragment } from "../kit/codec";
+import { currentFragment, formatFragment, KNOWN_KEYS, parseFragment, writeFragment } from "../kit/codec";
 import type { Manifest } from "../kit/manifest";
 import { allRuns } from "../kit/runs";
 import type { Lesson } from "./lesson";
@@ -23,6 +23,7 @@ interface Shown {
   panel: Panel;
   number: number; // Counts what was shown, so that the same panel opened again begins anew
   opened: Opened | null; // Null while it opens
+  unknown?: string[]; // Keys of the address that the panel does not have
 }
 
 export class Shell {
@@ -76,8 +77,12 @@ export class Shell {
       window.scrollTo(0, 0);
       setTimeout(focusHeading, 0);
     }
-    const opened = await openPanel(panel, this.manifest, new URLSearchParams(panel.id === id ? query : ""));
-    if (this.#shown.peek()?.number === number) this.#shown.value = { panel, number, opened };
+    const view = new URLSearchParams(panel.id === id ? query : "");
+    const opened = await openPanel(panel, this.manifest, view);
+    if (this.#shown.peek()?.number !== number) return;
+    const known = new Set([...KNOWN_KEYS, ...Object.keys(readView(opened))]);
+    const unknown = [...view.keys()].filter((key) => !known.has(key));
+    this.#shown.value = { panel, number, opened, unknown };
   }
 
   Frame = () => (
@@ -107,6 +112,8 @@ export class Shell {
   Navigation = () => {
     const missing = this.lesson ? [] : this.panels.filter((panel) => panel.unavailable(this.manifest));
     const current = this.#shown.value?.panel.id;
+    const tab = useRef<HTMLAnchorElement>(null);
+    useEffect(() => tab.current?.scrollIntoView({ block: "nearest", inline: "center" }), [current]);
     const shown = this.available.filter(this.offers);
     const groups = [...new Set(shown.map(({ group }) => group))];
     return (
@@ -118,7 +125,12 @@ export class Shell {
               .filter((panel) => panel.group === group)
               .map(({ id, title }) => (
                 <li key={id}>
-                  <a href={`#${id}`} data-panel={id} aria-current={id === current ? "page" : undefined}>
+                  <a
+                    ref={id === current ? tab : null}
+                    href={`#${id}`}
+                    data-panel={id}
+                    aria-current={id === current ? "page" : undefined}
+                  >
                     {title}
                   </a>
                 </li>
@@ -127,7 +139,7 @@ export class Shell {
         ))}
         {missing.length > 0 && (
           <details class="menu missing note">
-            <summary>Not available</summary>
+            <summary>Needs a trained network</summary>
             <dl class="card">
               {missing.map((panel) => [
                 <dt>{panel.title}</dt>,
@@ -146,10 +158,15 @@ export class Shell {
   Main = () => {
     const shown = this.#shown.value;
     if (!shown) return <main id="panel" />;
-    const { panel, number, opened } = shown;
+    const { panel, number, opened, unknown = [] } = shown;
     return (
       <main id="panel" aria-busy={!opened}>
         <PanelHead key={number} panel={panel} />
+        {unknown.length > 0 && (
+          <p class="wrong" role="alert">
+            {`The address has ${unknown.map((key) => `“${key.slice(0, 40)}”`).join(", ")}, which this panel does not know. It is ignored.`}
+          </p>
+        )}
         <div key={`body-${number}`} class={`stack panel-body panel-${panel.id}`}>
           {opened && <Boundary>{opened.body}</Boundary>}
         </div>

@@ -9,7 +9,8 @@ import minimalGated from "../../../src/reviver/recurrent/minimal-gated.cell";
 import peephole from "../../../src/reviver/recurrent/peephole.cell";
 import rnn from "../../../src/reviver/recurrent/rnn.cell";
 import slstm from "../../../src/reviver/recurrent/slstm.cell";
-import { CellError, parseCell, type Cell } from "../compute/cell_text";
+import { parseCell, type Cell } from "../compute/cell_text";
+import { CellError } from "../compute/cell_tokens";
 import type { Floats, SavedWeights, Shapes } from "./weights";
 
 export const BUILT_IN: Record<string, string> = {

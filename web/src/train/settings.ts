@@ -95,7 +95,7 @@ export const GAN = {
     { right: "right", exchanged: "swapped" },
     { label: "Labels that D learns", key: "labels", isOfPage: true },
   ),
-  r1: number(0, [0, 1e6], { label: "Weight γ of R1", key: "r1", hint: "0: none" }),
+  r1: number(0, [0, 1e6], { label: "Penalty on D’s gradient (R1)", key: "r1", hint: "its weight γ; 0: none" }),
   penaltyInterval: number(1, [1, 1000, 1], { label: "Interval of R1", key: "every" }),
   ema: number(0, [0, 0.999999], { label: "Moving average of G", key: "ema", hint: "0: none" }),
   emaRampup: number(0, [0, 1000], { label: "Its ramp-up", key: "ramp", hint: "0: none" }),

@@ -135,8 +135,8 @@ export function NetworkControls({ model: { lstm, content, state, scene } }: { mo
     download(fileName([content.name], language === "C" ? ".h" : ".mjs"), text, "text/plain");
   };
   const label = numLayers > 1 ? (bidirectional ? "Layer and direction" : "Layer") : "Direction";
-  const byGate = gate && { forget: `by their mean ${titleOf(content.cell, gate)}` };
-  const orders = named({ trained: "as trained", ...byGate, state: `by ${stateOf(content.cell)} at the last step` });
+  const byGate = gate && { forget: `by ${titleOf(content.cell, gate)}` };
+  const orders = named({ trained: "as trained", ...byGate, state: `by the last ${stateOf(content.cell)}` });
   return (
     <Group title="Network">
       {stages.length < 2 ? (

@@ -57,11 +57,11 @@ export function LstmAtWork({ model }: { model: Model }) {
           <Result model={model} />
           <Carrier model={model} />
           <Maps {...pictures} />
+          <Charts {...pictures} />
+          <Details {...pictures} />
+          <Hints content={content} />
         </section>
       </div>
-      <Charts {...pictures} />
-      <Details {...pictures} />
-      <Hints content={content} />
     </div>
   );
 }

@@ -45,7 +45,7 @@ export function drawMap(model: Model, width: number) {
   const places = visible(model.middle(), columns.value);
   cells.want(places);
   const pixels = Math.round(width * devicePixelRatio);
-  if (canvas.width !== pixels) canvas.width = canvas.height = pixels;
+  if (canvas.height !== pixels) canvas.width = canvas.height = pixels;
   const context = canvas.getContext("2d")!;
   context.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0);
   context.clearRect(0, 0, width, width);

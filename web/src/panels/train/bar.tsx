@@ -3,10 +3,11 @@ import type { ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { bound, Button, named, Select } from "../../kit/controls";
 import { CopyField } from "../../kit/copy";
-import { formatNumber, percent } from "../../kit/format";
 import { isGan, type Run } from "../../kit/runs";
 import type { Kind } from "../../train/protocol";
+import { removeKept } from "./kept";
 import type { Model } from "./model";
+import { Place } from "./place";
 import type { Pace, Session } from "./session";
 import { settingsOf } from "./settings";
 
@@ -19,7 +20,7 @@ const PACES = [
 
 export function Bar({ model }: { model: Model }) {
   const { session, state } = model;
-  const { isRunning, isBusy, lines, pace, problem, fileProblem } = session;
+  const { isRunning, isBusy, lines, pace, problem, fileProblem, kept } = session;
   const status = lines.value.at(-1)?.seen.status;
   const isStarted = Boolean(status?.step);
   const isOver = status?.isFinished ?? false;
@@ -49,12 +50,24 @@ export function Bar({ model }: { model: Model }) {
             {isOver ? "Finished" : isStarted ? "Go on" : experiment ? "Start the experiment" : "Start"}
           </Button>
         )}
-        <Button {...stopped} onClick={go(() => void session.step(settingsOf(state)))}>
-          One update
-        </Button>
-        <Button disabled={!isStarted} onClick={model.reset}>
-          Reset
-        </Button>
+        {isOver ? (
+          <Button class="primary" onClick={() => void model.lookInside()}>
+            Look inside
+          </Button>
+        ) : (
+          <Button {...stopped} onClick={go(() => void session.step(settingsOf(state)))}>
+            One update
+          </Button>
+        )}
+        {kept.value && !isStarted ? (
+          <Button title={kept.value.name} onClick={() => void model.goOnWithKept()}>
+            Your last run
+          </Button>
+        ) : (
+          <Button disabled={!isStarted} onClick={model.reset}>
+            Reset
+          </Button>
+        )}
         <Select
           label="Speed"
           of={bound(String(pace.value), (value) => (pace.value = Number(value) as Pace))}
@@ -69,6 +82,16 @@ export function Bar({ model }: { model: Model }) {
           <Button disabled={!isStarted} onClick={() => void model.save()}>
             Save run
           </Button>
+          {kept.value && (
+            <Button
+              onClick={() => {
+                kept.value = null;
+                void removeKept();
+              }}
+            >
+              Forget my last run
+            </Button>
+          )}
           <Button onClick={() => chooser.current!.click()}>Open files</Button>
           <Button disabled={!isStarted} onClick={() => void model.show()}>
             Show in other panels
@@ -133,32 +156,6 @@ function Rewind({ session }: { session: Session }) {
   );
 }
 
-function Place({ session: { lines, speed } }: { session: Session }) {
-  const seen = lines.value.at(-1)?.seen;
-  const { epoch = 0, step = 0, updatesPerEpoch = 1, isFinished = false } = seen?.status ?? {};
-  const epochs = seen?.status.settings.epochs;
-  const left = epochs ? (epochs * updatesPerEpoch - step) / speed.value : Infinity;
-  const facts = [
-    ["Epoch", epochs ? `${epoch} of ${epochs}` : "–"],
-    ["Update", formatNumber(step)],
-    ...(seen?.status.kind === "gan"
-      ? []
-      : [["Accuracy", seen?.epochs.length ? percent(seen.epochs.at(-1)!.validationAccuracy) : "–"]]),
-    ["Updates/s", speed.value ? formatNumber(speed.value) : "–"],
-    ["Time left", isFinished || !Number.isFinite(left) ? "–" : duration(left)],
-  ];
-  return (
-    <dl class="train-facts">
-      {facts.map(([name, value]) => (
-        <div key={name}>
-          <dt class="note">{name}</dt>
-          <dd class="number">{value}</dd>
-        </div>
-      ))}
-    </dl>
-  );
-}
-
 /** A mode for a projector: larger type, only the bar, the picture and the curves; Escape ends it. */
 function usePresent() {
   const [isOn, setOn] = useState(false);
@@ -175,13 +172,6 @@ function usePresent() {
   return { isOn, toggle: () => setOn(!isOn) };
 }
 
-/** In steps that grow, so that it does not jump. */
-function duration(seconds: number) {
-  if (seconds < 60) return `${Math.max(5, 5 * Math.round(seconds / 5))} s`;
-  const minutes = seconds / 60;
-  return `${minutes < 10 ? Math.ceil(minutes) : 5 * Math.round(minutes / 5)} min`;
-}
-
 export function News({ model }: { model: Model }) {
   const { discarded, ended, saved, shown } = model.session;
   if (!(discarded.value || ended.value || saved.value || shown.value)) return null;
@@ -189,7 +179,7 @@ export function News({ model }: { model: Model }) {
     <div class="stack train-news">
       {discarded.value && (
         <p class="row">
-          {`${discarded} The previous run is kept.`}
+          {`${discarded} Undo returns to your run.`}
           <Button onClick={model.undo}>Undo</Button>
         </p>
       )}

@@ -1,13 +1,15 @@
 /** The cell: built-in texts, an editor, what it learns, and how to train it, also beside the cell in use. */
 import { useSignal } from "@preact/signals";
 import { useId } from "preact/hooks";
-import type { Cell, CellError } from "../../compute/cell_text";
+import type { Cell } from "../../compute/cell_text";
+import type { CellError } from "../../compute/cell_tokens";
 import { bound, Button, Select } from "../../kit/controls";
 import { formatNumber } from "../../kit/format";
 import { ScrollTable } from "../../kit/table";
 import { BUILT_IN, cellOf, problemOf, shapesOf, textOf } from "../../train/cells";
 import { DIGITS } from "../../train/palindromes";
 import type { Settings } from "../../train/protocol";
+import { MAX_LINES } from "./lines";
 import type { Model } from "./model";
 import { formatSetting, NETWORKS, settingsOf, type TrainState } from "./settings";
 
@@ -26,12 +28,16 @@ export function CellCard({ model: { session, state, change } }: { model: Model }
     [used.value, draft.value] = [value, null];
     change();
   };
+  const added = useSignal<string[]>([]); // Cells to train beside that in use
+  const all = [String(used.value), ...added.value];
+  const isNew = !problem && !all.includes(value);
   const compare = () => {
-    const first = settingsOf(state);
-    const second = { ...first, cell: value } as Settings;
-    const names = [nameOf(used.value), isUsed ? "the same" : nameOf(value)];
-    [used.value, draft.value] = [value, null];
-    void session.compare([`cell ${names[0]}`, first], [`cell ${names[1]}`, second]);
+    const own = all.filter((cell) => nameOf(cell) === "own");
+    const names = all.map((cell) =>
+      own.length > 1 && own.includes(cell) ? `own ${own.indexOf(cell) + 1}` : nameOf(cell),
+    );
+    void session.compare(all.map((cell, k) => [names[k], { ...settingsOf(state), cell } as Settings]));
+    [used.value, added.value, draft.value] = [all.at(-1)!, [], null];
   };
   const choices = Object.keys(BUILT_IN).map((name) => [name, name] as const);
   return (
@@ -49,10 +55,28 @@ export function CellCard({ model: { session, state, change } }: { model: Model }
             <Button disabled={Boolean(problem) || isUsed} onClick={train}>
               Train this cell
             </Button>
-            <Button disabled={Boolean(problem) || isUsed} onClick={compare}>
-              Train beside the cell in use
+            <Button
+              disabled={!isNew || all.length >= MAX_LINES}
+              onClick={() => (added.value = [...added.value, value])}
+            >
+              Add to compare
             </Button>
           </div>
+          {added.value.length > 0 && (
+            <div class="row" role="group" aria-label="Cells to compare">
+              <span>{`Compare ${nameOf(used.value)} with`}</span>
+              {added.value.map((cell) => (
+                <Button
+                  key={cell}
+                  aria-label={`Remove ${nameOf(cell)}`}
+                  onClick={() => (added.value = added.value.filter((one) => one !== cell))}
+                >{`${nameOf(cell)} ×`}</Button>
+              ))}
+              <Button class="primary" onClick={compare}>
+                Train side by side
+              </Button>
+            </div>
+          )}
           <p class="note">
             {isUsed
               ? "This cell is in use. Change its text, or choose another one."

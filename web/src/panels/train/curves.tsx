@@ -2,7 +2,7 @@
 import { effect, type ReadonlySignal } from "@preact/signals";
 import { useEffect, useMemo, useState } from "preact/hooks";
 import { Chart } from "../../charts/chart";
-import { chartOf, wordsOf } from "../../charts/curves";
+import { chartOf, wordsOf, type Curves as CurvesOfRun } from "../../charts/curves";
 import { Distribution } from "../../charts/distribution";
 import { formatNumber } from "../../kit/format";
 import type { Run } from "../../kit/runs";
@@ -13,6 +13,7 @@ import type { Line, Seen } from "./branch";
 import { columnsOf } from "./content";
 import type { Model } from "./model";
 import type { Session } from "./session";
+import { whyOf } from "./why";
 
 /**
  * Lines of training of a network, a little late. What draws them has delays that differ, so that not all draw in one frame, of at
@@ -48,6 +49,12 @@ function runOf(kind: Kind, { points, epochs }: Pick<Seen, "points" | "epochs">, 
   return { ...about, metrics: columnsOf([...ofUpdates, ...ofEpochs]) } as unknown as Run;
 }
 
+/** Of four lines only the validation. */
+const withoutTraining = (curves: CurvesOfRun): CurvesOfRun => ({
+  ...curves,
+  columns: Object.fromEntries(Object.entries(curves.columns).filter(([key]) => !key.startsWith("train"))),
+});
+
 /** Charts of charts/curves.ts. */
 const SHOWN = ["lstm-loss", "lstm-accuracy", "gan-loss"];
 
@@ -73,19 +80,23 @@ export function Curves({ model: { session, state, own, runs } }: { model: Model 
           const found = curves.id === "lstm-loss" ? undefined : problem;
           const { yDomain, ...chart } = chartOf(about, curves, "epoch");
           const series = named.flatMap(({ run, prefix }) =>
-            chartOf(run, curves, "epoch").series.map((one) => ({
+            chartOf(run, lines.length > 3 ? withoutTraining(curves) : curves, "epoch").series.map((one) => ({
               ...{ ...one, name: prefix + one.name, strong: run !== python && one.name === "validation" },
             })),
           );
+          const last = lines.at(-1)?.seen;
+          const why = last && lines.length === 1 && whyOf(curves.id, last, classCount);
           return (
-            <Chart
-              key={curves.id}
-              {...chart}
-              yDomain={yDomain ?? [0, null]}
-              xDomain={python ? undefined : [0, end]}
-              series={series}
-              cursor={found?.epoch}
-            />
+            <div key={curves.id} class="stack train-curve">
+              <Chart
+                {...chart}
+                yDomain={yDomain ?? [0, null]}
+                xDomain={python ? undefined : [0, end]}
+                series={series}
+                cursor={found?.epoch}
+              />
+              {why && <p class="note">{why}</p>}
+            </div>
           );
         })}
     </>

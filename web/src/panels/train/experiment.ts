@@ -14,6 +14,7 @@ export interface Experiment {
   watch: string;
   /** What a reader is asked before the run: in which of both a measure of Python is larger, or smaller. */
   guess: { question: string; measure: string; isLarger: boolean };
+  why: string;
   names: string[]; // Of the first and of the second run
   base: Values;
   change: Values; // Settings of the second one
@@ -22,6 +23,9 @@ export interface Experiment {
 
 /** Each ends by itself within a minute. */
 export const EXPERIMENTS = definitions as unknown as Record<Kind, Experiment[]>;
+
+/** The third guess, right if the seeds overlap. */
+export const UNDECIDED = "no clear difference";
 
 export const SEEDS = measured.seeds;
 

@@ -1,74 +1,108 @@
-/** The experiments: a reader guesses, both runs train, then Python's seeds answer. */
+/** The experiments: a reader guesses, both runs train beside each other, then Python's seeds answer and a sentence says why. */
 import { useComputed } from "@preact/signals";
 import { Button } from "../../kit/controls";
 import { ScrollTable } from "../../kit/table";
 import { tutorialAddress } from "../../page/masthead";
-import { answerOf, EXPERIMENTS, MEASURED, SEEDS, type Experiment } from "./experiment";
+import { answerOf, EXPERIMENTS, MEASURED, SEEDS, UNDECIDED, type Experiment } from "./experiment";
 import type { Model } from "./model";
 
-export function Experiments({ model: { session, state, guess, prepare, begin, ...model } }: { model: Model }) {
-  const kind = state.kind.value;
-  const chosen = model.chosen.value;
-  const href = chosen && tutorialAddress(kind, `experiment-${chosen.id}`);
-  const lines = useComputed(() => session.lines.value.length);
-  const isOver = useComputed(() => session.lines.value.every(({ seen }) => seen.status.isFinished));
-  const hasBegun = lines.value > 1;
+export function Experiments({ model: { state, prepare } }: { model: Model }) {
+  const all = EXPERIMENTS[state.kind.value];
+  const deleting = all.filter(({ change }) => change.cell);
+  const list = (shown: Experiment[]) =>
+    shown.map((one) => (
+      <Button key={one.id} onClick={() => prepare(one)}>
+        {one.question}
+      </Button>
+    ));
   return (
-    <details open={Boolean(chosen)}>
+    <details>
       <summary>Experiments</summary>
       <section class="stack train-experiments" aria-label="Experiments">
-        {EXPERIMENTS[kind].map((one) => (
-          <Button key={one.id} aria-pressed={chosen === one} onClick={() => prepare(one)}>
-            {one.question}
-          </Button>
-        ))}
-        {!chosen && <p class="note">Each trains two runs of one seed that differ in one setting, beside each other.</p>}
-        {chosen && (
-          <>
-            <p class="note">{chosen.watch}</p>
-            {!hasBegun && (
-              <fieldset class="field">
-                <legend>{`Your guess first: ${chosen.guess.question}`}</legend>
-                <div class="row">
-                  {chosen.names.map((name, k) => (
-                    <Button key={k} onClick={() => begin(chosen, k)}>
-                      {name}
-                    </Button>
-                  ))}
-                </div>
-              </fieldset>
-            )}
-            {hasBegun && guess.value !== null && <p>{`You guessed: ${chosen.names[guess.value]}.`}</p>}
-            {hasBegun && !isOver.value && <p class="note">Python’s answer appears when both runs are at their end.</p>}
-            {hasBegun && isOver.value && <Answer one={chosen} guess={guess.value} />}
-            {href && <a href={href}>How it works: the tutorial</a>}
-          </>
-        )}
+        <p class="note">Each trains two runs of one seed that differ in one thing, beside each other.</p>
+        {list(all.filter((one) => !deleting.includes(one)))}
+        {deleting.length > 0 && <p class="note">Delete a line of the LSTM:</p>}
+        {list(deleting)}
       </section>
     </details>
   );
 }
 
-/** What Python's runs with the same settings and numbers of updates gave. */
-function Answer({ one, guess }: { one: Experiment; guess: number | null }) {
+const useProgress = ({ session }: Model) => {
+  const hasBegun = useComputed(() => session.lines.value.length > 1);
+  const isOver = useComputed(() => hasBegun.value && session.lines.value.every(({ seen }) => seen.status.isFinished));
+  return { hasBegun: hasBegun.value, isOver: isOver.value };
+};
+
+type ChosenProps = { model: Model; one: Experiment };
+
+/** The question, what to watch, and the reader's guess. */
+export function Question({ model, one }: ChosenProps) {
+  const { hasBegun } = useProgress(model);
+  const href = tutorialAddress(model.state.kind.value, `experiment-${one.id}`);
+  const guess = model.guess.value;
+  return (
+    <section class="train-task stack" aria-label="Experiment">
+      <div class="row">
+        <h3>{one.question}</h3>
+        <Button onClick={model.end}>Back to my settings</Button>
+        {href && <a href={href}>How it works: the tutorial</a>}
+      </div>
+      <p>
+        {one.watch}
+        {hasBegun && guess !== null && ` You guessed: ${one.names[guess] ?? UNDECIDED}.`}
+      </p>
+      {!hasBegun && (
+        <fieldset class="field">
+          <legend>{`Your guess first: ${one.guess.question}`}</legend>
+          <div class="row">
+            {[...one.names, UNDECIDED].map((name, k) => (
+              <Button key={k} onClick={() => model.begin(one, k)}>
+                {name}
+              </Button>
+            ))}
+          </div>
+        </fieldset>
+      )}
+    </section>
+  );
+}
+
+/** What Python's runs with the same settings and numbers of updates gave, and why. */
+export function Verdict({ model, one }: ChosenProps) {
+  const { hasBegun, isOver } = useProgress(model);
+  if (!hasBegun) return null;
   const answer = answerOf(one);
+  const guess = model.guess.value;
+  const isRight = guess === (answer ?? one.names.length);
   const rows = Object.entries(MEASURED[one.id].measures).map(([head, lines]) => ({
     head,
     cells: lines.map(medianAndRange),
   }));
   return (
-    <>
-      <p>
-        {answer === null
-          ? "Python’s seeds do not decide: the two ranges overlap."
-          : `Python’s ${SEEDS} seeds all say: ${one.names[answer]}.`}
-        {answer !== null &&
-          guess !== null &&
-          (guess === answer ? " You guessed right." : " You guessed the other one.")}
-      </p>
-      <p class="note">{`Python, with these settings and ${SEEDS} seeds, at the end (median and range):`}</p>
-      <ScrollTable name="What Python gave" columns={["Measure", ...one.names]} rows={rows} />
-    </>
+    <section class="train-verdict" aria-label="Verdict">
+      {!isOver && <p class="note">Python’s answer appears when both runs are at their end.</p>}
+      {isOver && (
+        <div class="columns halves">
+          <div>
+            <p>
+              <strong>
+                {answer === null
+                  ? "Five seeds in Python show no clear difference."
+                  : `All ${SEEDS} seeds in Python say: ${one.names[answer]}.`}
+              </strong>
+              {guess !== null && (isRight ? " You guessed right." : " You guessed otherwise.")}
+            </p>
+            <p>{one.why}</p>
+          </div>
+          <ScrollTable
+            name={`Python, ${SEEDS} seeds, at the end: median and range`}
+            columns={["Measure", ...one.names]}
+            rows={rows}
+          />
+        </div>
+      )}
+    </section>
   );
 }
 

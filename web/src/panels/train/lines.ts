@@ -6,8 +6,10 @@ import type { Values } from "../../train/settings";
 import { Branch, type Line, type Moment } from "./branch";
 import { describe, differences } from "./settings";
 
-/** Lines beside each other at most; moments to rewind to at most, and parts of the run between them. */
-const [MAX_LINES, MAX_MOMENTS, PARTS] = [3, 24, 10];
+/** Lines that a change leaves beside each other at most; moments to rewind to at most, and parts of the run between them. */
+const [MAX_FORKS, MAX_MOMENTS, PARTS] = [3, 24, 10];
+/** Lines that begin together at most. */
+export const MAX_LINES = 4;
 /** Of what the moments have saved: of a GAN two of them and its start, which takes none. */
 const MAX_BYTES = 60 << 20;
 
@@ -81,7 +83,7 @@ export class Lines {
       throw error;
     });
     this.branches.push(fork);
-    if (this.branches.length <= MAX_LINES) return undefined;
+    if (this.branches.length <= MAX_FORKS) return undefined;
     const [{ name }] = this.shown;
     this.branches.shift()!.stop();
     return name;

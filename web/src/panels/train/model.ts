@@ -1,9 +1,10 @@
 /** What the panel shows, and what a reader does with it: settings, experiments, saved runs, own data. */
 import { computed, signal } from "@preact/signals";
 import { announce } from "../../kit/announce";
+import { openPanel } from "../../kit/codec";
 import { download } from "../../kit/download";
 import type { Manifest } from "../../kit/manifest";
-import { addRun } from "../../kit/runs";
+import { addRun, isGan } from "../../kit/runs";
 import { readImages } from "../../train/images";
 import type { Images, Kind, SequenceData, Settings, Status } from "../../train/protocol";
 import { MAX_FILE, parseNumbers, readSequences } from "../../train/sequences";
@@ -75,8 +76,10 @@ export function makeModel(manifest: Manifest, session: Session, view: URLSearchP
     setSettings(state, kind, settings);
   };
   const restart = (why: string) => void session.restart(settingsOf(state), why);
+  let before: { settings: Values; hasRun: boolean } | null = null; // What an experiment has taken the place of
   const begin = (one: Experiment, guessed: number | null) => {
     const kind = state.kind.value;
+    before = { settings: settingsOf(state), hasRun: (session.lines.value.at(-1)?.seen.status.step ?? 0) > 0 };
     guess.value = guessed;
     state.experiment.value = one.id;
     const settings: Values = { ...NETWORKS[kind].original, ...one.base, seed: state.settings[kind].seed.value };
@@ -86,7 +89,10 @@ export function makeModel(manifest: Manifest, session: Session, view: URLSearchP
     setSettings(state, kind, changed);
     if (kind === "lstm") state.digits.value = digitsOf(Number(changed.length));
     const [first, second] = [settings, changed] as Settings[];
-    void session.compare([one.names[0], first], [one.names[1], second]);
+    void session.compare([
+      [one.names[0], first],
+      [one.names[1], second],
+    ]);
   };
   /** Puts the networks of the last line, as they are now, into the other panels. */
   const show = async () => {
@@ -140,7 +146,26 @@ export function makeModel(manifest: Manifest, session: Session, view: URLSearchP
     prepare(one: Experiment) {
       guess.value = null;
       state.experiment.value = one.id;
-      if (session.lines.value.length > 1) restart("Another experiment was chosen.");
+    },
+    /** Opens the panel that shows the network, as it is now, from inside. */
+    async lookInside() {
+      await show();
+      const run = session.shown.value;
+      if (run) openPanel(`${isGan(run) ? "map" : "lstm"}?run=${run.id}`);
+    },
+    /** Ends an experiment: the settings, and the run that it took the place of, are back. */
+    end() {
+      const kind = state.kind.value;
+      [state.experiment.value, guess.value] = ["", null];
+      if (!before) return;
+      const status = before.hasRun ? session.undo() : undefined;
+      if (status) follow(status);
+      else {
+        setSettings(state, kind, before.settings);
+        restart("The experiment has ended.");
+      }
+      if (kind === "lstm") state.digits.value = digitsOf(Number(state.settings.lstm.length.value));
+      before = null;
     },
     async save() {
       const packed = await session.pack();
@@ -148,6 +173,13 @@ export function makeModel(manifest: Manifest, session: Session, view: URLSearchP
     },
     undo() {
       const status = session.undo();
+      if (status) follow(status);
+    },
+    /** Goes on with the run that the browser kept. */
+    async goOnWithKept() {
+      const file = session.kept.value!.content;
+      session.kept.value = null;
+      const status = await session.load(file);
       if (status) follow(status);
     },
     /** Goes on with a saved run, or learns from own data. */

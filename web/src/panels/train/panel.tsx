@@ -6,12 +6,15 @@
  * of Python, and `experiment`. The session outlives the panel, so that a reader who comes back finds the run, paused.
  */
 import type { Panel } from "../../page/panel";
+import { readKept } from "./kept";
 import { makeModel } from "./model";
 import { Session } from "./session";
 import { writeState } from "./settings";
 import { Train } from "./view";
 
 const session = new Session();
+
+void readKept().then((run) => (session.kept.value = run ?? null));
 
 /** Asks before the page closes with updates that nobody saved. */
 const warn = (event: Event) => session.isUnsaved && event.preventDefault();

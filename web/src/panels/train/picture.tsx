@@ -4,10 +4,20 @@ import { ClassColumns } from "../../charts/bars";
 import { rowMeans } from "../../charts/colors";
 import type { Cell } from "../../charts/heatmap";
 import { StepMap } from "../../charts/steps";
-import { argmax, formatExact, topClass } from "../../kit/format";
+import { argmax, formatExact, percent, topClass } from "../../kit/format";
 import { Image, type ImageShape } from "../../kit/image";
 import { row } from "../../kit/tensors";
-import { gateOf, isGate, namesOf, roleOf, scaleOf, sortedLabels, sortUnits, titleOf } from "../../lstm/quantities";
+import {
+  gateOf,
+  isGate,
+  namesOf,
+  roleOf,
+  scaleOf,
+  sortedLabels,
+  sortUnits,
+  stateOf,
+  titleOf,
+} from "../../lstm/quantities";
 import { DIGIT_NAMES } from "../../train/palindromes";
 import type { LstmSettings } from "../../train/protocol";
 import type { Seen } from "./branch";
@@ -31,12 +41,26 @@ export const Picture = ({ model, cells }: { model: Model; cells: Cells }) => (
 );
 
 function Reading({ model, cells }: { model: Model; cells: Cells }) {
-  const seen = useSlow(model.session.lines, "lstm").at(-1)?.seen;
+  const lines = useSlow(model.session.lines, "lstm");
+  const seen = lines.at(-1)?.seen;
   if (!seen?.trace) return null;
+  if (lines.length > 1)
+    return (
+      <div class="columns train-compared" style={{ "--least": "11rem" }}>
+        {lines.map(({ name, seen }) => (
+          <div key={name}>
+            <h3>{name}</h3>
+            {seen.trace && <Answer {...{ model, seen }} />}
+            {seen.trace && <Maps {...{ model, seen, cells }} part="compared" />}
+          </div>
+        ))}
+      </div>
+    );
   return (
     <>
       <Answer {...{ model, seen }} />
       <Maps {...{ model, seen, cells }} part="first" />
+      <Keeps {...{ seen, cells }} />
     </>
   );
 }
@@ -66,7 +90,7 @@ function rankOf(cell: string, name: string) {
   return name === gateOf(cell) ? 0 : isGate(cell, name) ? 1 : 2;
 }
 
-type MapsProps = { model: Model; seen: Seen; cells: Cells; part: "first" | "others" };
+type MapsProps = { model: Model; seen: Seen; cells: Cells; part: "first" | "others" | "compared" };
 
 /** Maps of gates and states, units sorted by the mean of the first of them. */
 export function Maps({ model: { session }, seen, cells: { hover, selection }, part }: MapsProps) {
@@ -76,11 +100,13 @@ export function Maps({ model: { session }, seen, cells: { hover, selection }, pa
   const H = values.h.length / T;
   const names = namesOf(cell).sort((a, b) => rankOf(cell, a) - rankOf(cell, b));
   const [key] = names;
+  const chosenOf = (part: MapsProps["part"]) =>
+    part === "compared" ? [stateOf(cell)] : part === "first" ? names.slice(0, FIRST) : names.slice(FIRST);
   const order = sortUnits(rowMeans(values[key], T, H));
   const chosen = selection.value ?? { column: T - 1, row: order[0] };
   return (
     <div class={part === "first" ? "steps-grid" : "columns"} style={LEAST}>
-      {(part === "first" ? names.slice(0, FIRST) : names.slice(FIRST)).map((name) => {
+      {chosenOf(part).map((name) => {
         const title = titleOf(cell, name);
         return (
           <StepMap
@@ -104,12 +130,31 @@ export function Maps({ model: { session }, seen, cells: { hover, selection }, pa
   );
 }
 
+/** What the forget gates of the selected unit, the one that keeps most if none is selected, leave of its cell state. */
+function Keeps({ seen, cells: { selection } }: { seen: Seen; cells: Cells }) {
+  const { digits, values } = seen.trace!;
+  const { cell } = seen.status.settings as LstmSettings;
+  const T = digits.length;
+  if (!("f" in values) || gateOf(cell) !== "f" || T < 2) return null;
+  const H = values.f.length / T;
+  const unit = Math.min(selection.value?.row ?? sortUnits(rowMeans(values.f, T, H))[0], H - 1);
+  const gates = Array.from({ length: T - 1 }, (_, k) => values.f[(k + 1) * H + unit]);
+  const product = gates.reduce((left, f) => left * f, 1);
+  const factors =
+    T > 6 ? `${gates[0].toFixed(2)} · … · ${gates.at(-1)!.toFixed(2)}` : gates.map((f) => f.toFixed(2)).join(" · ");
+  return (
+    <p class="note">
+      {`A forget gate of 1 keeps all of c, one of 0 erases it. Of what unit ${unit + 1} stored at step 1 it keeps ${factors} = ${percent(product)} to the end.`}
+    </p>
+  );
+}
+
 /** What a GAN makes of 25 latents, always the same, and on which classes its images fall. */
 function Grids({ model: { session, images } }: { model: Model }) {
   const lines = useSlow(session.lines, "gan");
   return (
     <div class="columns train-grids" style={LEAST}>
-      {[...lines].reverse().map(({ name, seen: { grid, status, classes } }) => {
+      {lines.map(({ name, seen: { grid, status, classes } }) => {
         if (!grid) return null;
         const pixels = grid.length / COUNT;
         const side = Math.sqrt(pixels);

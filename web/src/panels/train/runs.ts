@@ -4,6 +4,7 @@ import { announce } from "../../kit/announce";
 import type { Data, Images, Kind, SequenceData, Status } from "../../train/protocol";
 import type { Python } from "../../train/run_files";
 import type { Line, Moment } from "./branch";
+import type { Kept } from "./kept";
 import { Lines } from "./lines";
 
 export const NOTHING: Data = { images: null, sequences: null };
@@ -18,6 +19,7 @@ export class Runs {
   speed = signal(0); // Updates a second, lately
   saved = signal(""); // Name of the run folder that was saved last
   ended = signal(""); // Which line made room for another
+  kept = signal<Kept | null>(null); // What the browser kept of an earlier visit
   discarded = signal(""); // Why there is a run to have back
   /** What a reader brought to learn from: in place of palindromes, and of the images of the page. */
   sequences = signal<SequenceData | null>(null);

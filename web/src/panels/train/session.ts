@@ -6,12 +6,15 @@ import type { Run as ShownRun } from "../../kit/runs";
 import { prefersStills } from "../../kit/player";
 import type { Data, Kind, Settings, Status } from "../../train/protocol";
 import { Branch, type Moment } from "./branch";
+import { writeKept } from "./kept";
 import { Lines } from "./lines";
 import { NOTHING, Runs } from "./runs";
 import { changesIn, describe, labelsOf, NETWORKS } from "./settings";
 
 /** Milliseconds of training between two pictures, also for whoever prefers less motion, and between two announcements. */
 const [SLICE, SLOW_SLICE, SILENCE] = [120, 1000, 10_000];
+/** Milliseconds between two times that the browser keeps a run that trains. */
+const KEEPING = 30_000;
 /** Milliseconds over which the speed is a mean, and between two of its values. */
 const [WINDOW, INTERVAL] = [10_000, 500];
 
@@ -51,6 +54,7 @@ export class Session extends Runs {
     this.#times = [];
     const run = this.current;
     await this.do(() => this.#begin([["", settings]]));
+    let keptAt = performance.now();
     const goal = (run.status?.epoch ?? 0) + epochs;
     for (let updates = 1; run === this.current && this.isRunning.value && run.isUnfinished(goal);) {
       const pace = this.pace.value;
@@ -64,10 +68,15 @@ export class Session extends Runs {
       updates = clamp(Math.round((updates * slice) / Math.max(took, 1)), 1, 4 * updates);
       if (pace) await new Promise((resolve) => setTimeout(resolve, Math.max(0, 1000 / pace - took)));
       if (performance.now() - this.#told >= SILENCE) this.#tell("");
+      if (performance.now() - keptAt >= KEEPING) {
+        await this.keep();
+        keptAt = performance.now();
+      }
     }
     if (run !== this.current) return;
     this.pause();
     if (run.branches.length) this.#tell(run.isUnfinished() ? "Paused" : "Finished");
+    if (run.step) await this.keep();
   }
 
   async step(settings: Settings) {
@@ -82,17 +91,31 @@ export class Session extends Runs {
 
   pack = () =>
     this.withLast(async (branch) => {
-      const { kind, settings, step } = branch.seen!.status;
-      const name = `${kind}-seed${settings.seed}-step${step}`;
-      const content = await branch.pack(name, this.python!);
-      [this.current.savedStep, this.saved.value] = [step, name];
-      return { name, content };
+      const packed = await this.#pack(branch);
+      [this.current.savedStep, this.saved.value] = [branch.seen!.status.step, packed.name];
+      return packed;
     });
 
-  async compare(first: [string, Settings], second: [string, Settings]) {
-    this.discard(new Lines(this.current.kind, NOTHING), "An experiment began.");
-    await this.do(() => this.#begin([first, second]));
-    await this.start(second[1]);
+  async #pack(branch: Branch) {
+    const { kind, settings, step } = branch.seen!.status;
+    const name = `${kind}-seed${settings.seed}-step${step}`;
+    return { name, content: await branch.pack(name, this.python!) };
+  }
+
+  /** Keeps the run in the browser, so that a reload does not lose it. */
+  keep = () =>
+    this.withLast(async (branch) => {
+      const kind = branch.seen!.status.kind === "gan" ? "GAN" : "LSTM";
+      const { content } = await this.#pack(branch);
+      await writeKept({ name: `${kind}, ${branch.where()}`, content: new Blob([content]) });
+    });
+
+  async compare(lines: [string, Settings][]) {
+    const names = lines.map(([name]) => name);
+    const list = `${names.slice(0, -1).join(", ")} and ${names.at(-1)}`;
+    this.discard(new Lines(this.current.kind, NOTHING), `Training ${list} side by side.`);
+    await this.do(() => this.#begin(lines));
+    await this.start(lines.at(-1)![1]);
   }
 
   /** Goes on with other settings, beside those before. A setting of the start discards the run. */

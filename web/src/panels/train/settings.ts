@@ -1,6 +1,6 @@
 /** The settings on show, their form in the fragment, and the command that trains the same. */
 import { batch, signal, type Signal } from "@preact/signals";
-import { oneOf } from "../../kit/codec";
+import { KNOWN_KEYS, oneOf } from "../../kit/codec";
 import { isPhone } from "../../kit/player";
 import { BUILT_IN } from "../../train/cells";
 import type { Kind, Settings } from "../../train/protocol";
@@ -94,6 +94,7 @@ export function formatSetting({ off, isCell }: Setting, value: number | string):
   return value === off ? "off" : String(value);
 }
 
+const keysOf = (specs: Specs) => Object.values(specs).map(({ key }) => key);
 const kindField = oneOf<Kind>(["lstm", "gan"]);
 
 const startOf = (kind: Kind, preset: Preset, isSmall: boolean): Values => ({
@@ -103,7 +104,10 @@ const startOf = (kind: Kind, preset: Preset, isSmall: boolean): Values => ({
 
 const firstOf = (kind: Kind) => Object.keys(NETWORKS[kind].presets)[0] as Preset;
 
+const KEYS = ["net", "preset", "digits", "with", "experiment", ...[LSTM, GAN].flatMap(keysOf)];
+
 export function openState(view: URLSearchParams): TrainState {
+  KEYS.forEach((key) => KNOWN_KEYS.add(key));
   const kind = kindField.read(view.get("net") ?? "") ?? kindField.missing;
   const wanted = view.get("preset") as Preset;
   const preset = Object.hasOwn(NETWORKS[kind].presets, wanted ?? "") ? wanted : firstOf(kind);
@@ -188,6 +192,13 @@ export const differences = (all: Values[]): Values[] =>
   );
 
 const lowerFirst = (text: string) => text.charAt(0).toLowerCase() + text.slice(1);
+
+/** What a phone trains that is smaller than on other devices, in words; "" if that is not so. */
+export function smallerOn({ kind: { value: kind }, settings }: TrainState): string {
+  const { phone } = NETWORKS[kind];
+  const isSmaller = isPhone() && Object.entries(phone).every(([name, value]) => settings[kind][name].value === value);
+  return isSmaller ? `On a phone it trains less: ${describe(kind, phone)}.` : "";
+}
 
 /** Settings in words, such as "dropout of h 0.5". */
 export const describe = (kind: Kind, settings: Values) =>

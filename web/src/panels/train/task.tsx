@@ -3,7 +3,7 @@ import { useSignal } from "@preact/signals";
 import { bound, TextField } from "../../kit/controls";
 import { parseNumbers } from "../../train/sequences";
 import type { Model } from "./model";
-import { isDigits } from "./settings";
+import { isDigits, smallerOn } from "./settings";
 
 const MAX_TEXT = 2000; // Characters of a sequence
 
@@ -14,7 +14,8 @@ export function Task({ model }: { model: Model }) {
     <p class="train-task">
       {images
         ? `Two networks compete: G draws images from random numbers, and D tells them from ${images.count.toLocaleString("en")} ${images.name}. Both learn.`
-        : "This file has no images to learn from. Open some with More."}
+        : "This file has no images to learn from. Open some with More."}{" "}
+      {smallerOn(model.state)}
     </p>
   );
 }
@@ -45,6 +46,7 @@ function Reading({ model: { session, state } }: { model: Model }) {
         aria-invalid={typed.value !== null}
         {...{ class: "command", inputMode: own ? "text" : "numeric", autocomplete: "off", maxLength: MAX_TEXT }}
       />
+      {smallerOn(state) && <p class="note">{smallerOn(state)}</p>}
     </div>
   );
 }

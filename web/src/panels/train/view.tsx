@@ -4,7 +4,7 @@ import { isPhone } from "../../kit/player";
 import { Bar, News } from "./bar";
 import { Below } from "./below";
 import { Curves, Densities } from "./curves";
-import { Experiments } from "./experiments";
+import { Experiments, Question, Verdict } from "./experiments";
 import type { Model } from "./model";
 import { Picture, useCells } from "./picture";
 import { MoreSettings, Presets, Steps } from "./settings_card";
@@ -13,6 +13,7 @@ import { Task } from "./task";
 export function Train({ model }: { model: Model }) {
   const { session, state, own, digits, problems } = model;
   const cells = useCells();
+  const chosen = model.chosen.value;
   // Before anybody can press Start: effects after the next picture come late in a hidden tab, and would discard what it began.
   useLayoutEffect(() => {
     model.open();
@@ -30,29 +31,32 @@ export function Train({ model }: { model: Model }) {
     >
       <Bar model={model} />
       <News model={model} />
-      <div class="train-main">
-        <Task model={model} />
-        <section class="stack train-left" aria-label="Settings">
-          <details open={!isPhone()}>
-            <summary>Settings</summary>
-            <div class="stack">
-              <Presets model={model} />
-              <Steps model={model} />
-            </div>
-          </details>
-          <details open={Object.keys(problems).length > 0}>
-            <summary>More settings</summary>
-            <MoreSettings model={model} />
-          </details>
-          {!own.value && <Experiments model={model} />}
-        </section>
+      <div class={`train-main ${chosen ? "train-experiment" : ""}`}>
+        {chosen ? <Question model={model} one={chosen} /> : <Task model={model} />}
+        {!chosen && (
+          <section class="stack train-left" aria-label="Settings">
+            <details open={!isPhone()}>
+              <summary>Settings</summary>
+              <div class="stack">
+                <Presets model={model} />
+                <Steps model={model} />
+              </div>
+            </details>
+            <details open={Object.keys(problems).length > 0}>
+              <summary>More settings</summary>
+              <MoreSettings model={model} />
+            </details>
+            {!own.value && <Experiments model={model} />}
+          </section>
+        )}
         <Picture {...{ model, cells }} />
         <section class="stack train-curves" aria-label="Curves">
           <Curves model={model} />
-          {state.kind.value === "gan" && <Densities lines={session.lines} />}
+          {state.kind.value === "gan" && !chosen && <Densities lines={session.lines} />}
         </section>
+        {chosen && <Verdict model={model} one={chosen} />}
       </div>
-      <Below {...{ model, cells }} />
+      {!chosen && <Below {...{ model, cells }} />}
     </div>
   );
 }
