@@ -44,8 +44,8 @@ def check(text: str, edits: str = "", name: str = "mine.py") -> dict[str, PieceO
         assert old.strip() in text, old
         text = text.replace(old.strip(), new.strip())
     Path(name).write_text(text)
-    sources, problems = loading.load([Path(name).resolve()])
-    names = recognize(sources)
+    sources, problems, watch = loading.load([Path(name).resolve()])
+    names = recognize(sources) | {"*seen": watch}
     found = {outcome.piece: outcome for outcome in run_pieces(names, find_pieces(names))}
     assert found, problems
     return found

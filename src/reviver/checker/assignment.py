@@ -14,6 +14,7 @@ from reviver.checker.gan_pieces import GAN_PIECES, is_own
 from reviver.checker.loading import SourceFile
 from reviver.checker.loops import find_loops
 from reviver.checker.lstm_pieces import LSTM_PIECES
+from reviver.checker.lstm_roles import find_roles
 from reviver.checker.pieces import VERDICTS, Namespace, Piece, PieceOutcome, run_pieces
 from reviver.errors import ConfigError
 
@@ -150,6 +151,9 @@ def recognize(sources: Sequence[SourceFile]) -> dict[str, Any]:
     if not CLASSES.keys() & names.keys():
         names |= guess_lstm(classes, texts)
     tell_cells(names, texts)
+    if not {"Recaller", "lstm_step", "Generator", "Discriminator"} & names.keys():
+        roles = find_roles(names | {"*sources": list(sources), "*foreign": ["lstm"]}, classes)
+        names = {name: each for name, each in names.items() if name not in ("LSTM", "LSTMCell", "*guessed")} | roles
     own = {"lstm": {"lstm_step", "Recaller", "update"} & names.keys(), "gan": is_own(names) or "gan_step" in names}
     names |= {"*sources": list(sources), "*foreign": [network for network, is_asked in own.items() if not is_asked]}
     for loop in find_loops(sources):

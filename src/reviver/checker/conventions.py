@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from torch import Tensor, as_tensor, nn
 
 from reviver.checker.pieces import Unclear
+from reviver.checker.watch import Watch
 from reviver.text import short_repr
 
 ARGUMENTS = {
@@ -97,7 +98,7 @@ class Sizes:
 def build(cls: Callable[..., Any], keys: tuple[str, ...], values: Mapping[str, Any]) -> Any:
     """Call a class or function with arguments by their names; an unknown one keeps its default. Raises Unclear."""
     known, arguments = FIXED | dict(values), dict[str, Any]()
-    parameters = inspect.signature(cls).parameters
+    parameters, seen = inspect.signature(cls).parameters, seen_arguments(cls)
     for name, parameter in parameters.items():
         key, default = stands_for(name, keys, parameters.keys() - {name}), parameter.default
         is_word = isinstance(default, bool | str) and key not in ("yes", "cpu")  # such as cell_type="lstm"
@@ -109,6 +110,8 @@ def build(cls: Callable[..., Any], keys: tuple[str, ...], values: Mapping[str, A
             pass
         elif key and (default is parameter.empty or not (is_word or key in OPTIONAL)):
             arguments[name] = known[key]
+        elif default is parameter.empty and seen and name in seen:
+            arguments[name] = seen[name]
         elif default is parameter.empty and stands_for(name, ["settings"]):
             arguments[name] = Sizes(known, keys)
         elif default is parameter.empty:
@@ -118,6 +121,12 @@ def build(cls: Callable[..., Any], keys: tuple[str, ...], values: Mapping[str, A
                 f"give {name} a default, or call it one of {choices}",
             )
     return cls(**arguments)
+
+
+def seen_arguments(cls: Any) -> Mapping[str, Any]:
+    """Return the arguments that the submission itself built a class with, by name."""
+    found = Watch.built.get(cls)
+    return inspect.signature(cls).bind(*found.args, **found.kwargs).arguments if found else {}
 
 
 def build_module(cls: Callable[..., Any], keys: tuple[str, ...], values: Mapping[str, Any]) -> nn.Module:
@@ -167,12 +176,16 @@ PLACES: dict[str, Callable[[Tensor], Sequence[Tensor]]] = {
     "[T, B]": lambda x: [x[:, :, 0].T],
     "[B, 1, T]": lambda x: [x.transpose(1, 2)],
 }
+
 INTEGERS = sorted(PLACES, key=lambda name: "{" in name)
 FORMS = (
     *(Form(name.format("I"), inputs, "{" not in name) for name, inputs in PLACES.items()),
     *(Form(f"{name.format(1)} of integers", PLACES[name], has_digits=True) for name in INTEGERS),
     Form("[B, T, 1] of integers, which are single inputs", PLACES["[B, T, {}]"], True, True),
     Form("[B, I], step by step", lambda x: x.unbind(1)),
+    Form("[B, 1, T, I]", lambda x: [x[:, None]]),
+    Form("[T, I], one sequence at a time", lambda x: x.unbind(0)),
+    Form("[T] of integers, one sequence at a time", lambda x: x[..., 0].unbind(0), has_digits=True),
 )
 
 
@@ -198,4 +211,18 @@ def read_logits(result: Any, sizes: LSTMSizes) -> Tensor:
     raise Unclear(
         f"forward returns {shown} for {B} sequences, where one number per class was expected",
         "return the logits of the last step, [batch, classes]",
+    )
+
+
+def read_alone(result: Any, sizes: LSTMSizes) -> Tensor:
+    """Return what a network says about the last step of one sequence, [C] or [H]. Raises Unclear."""
+    parts = [result]
+    while parts:
+        part = parts.pop(0)
+        if isinstance(part, tuple | list):
+            parts[:0] = part
+        elif isinstance(part, Tensor) and part.ndim and part.shape[-1] in (sizes.C, sizes.H):
+            return part.reshape(-1, part.shape[-1])[-1]
+    raise Unclear(
+        f"forward returns {short_repr(result)} for one sequence", "return the logits of the last step, [classes]"
     )

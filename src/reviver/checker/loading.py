@@ -1,54 +1,38 @@
-"""Run the definitions of a submission, in a child process: its imports, functions, classes and settings, not its training.
+"""Run a submission in a child process, its training for a few updates only, and write down what networks it builds and calls.
 
-What is missing on this machine, such as torchvision, data or a module that was not handed in, is replaced by a stand-in
-that does nothing. Calls for a GPU go to the CPU.
+What is missing on this machine, such as torchvision, data or a module that was not handed in, is replaced by a stand-in:
+data sets have items, all else does nothing. Calls for a GPU go to the CPU.
 """
 
 import argparse
 import ast
+import builtins
 import json
 import re
 import socket
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from importlib.machinery import FileFinder, ModuleSpec, SourceFileLoader
+from importlib.util import find_spec
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any, NamedTuple
-from unittest.mock import MagicMock
 
 import torch
 from torch import Tensor, nn
 
 from reviver.checker.pieces import describe, is_library
+from reviver.checker.standins import MODULES, Images, StandIn, open_file
+from reviver.checker.watch import Watch, cut
 
 ALWAYS = "torchvision matplotlib tensorboard tensorboardX torch.utils.tensorboard seaborn IPython google torchsummary"
 ALWAYS += " wandb sacred tkinter cv2"
 """Modules for which there is always a stand-in: they draw, log or load data."""
+MAX_RETRIES = 20
+"""How often a statement is run again with stand-ins for what was missing."""
 LIBRARIES = {"torch", "np", "numpy", "random", "os", "sys", "warnings", "math"}
 """Modules whose calls at the top of a file are run, such as torch.manual_seed(1)."""
-
-
-class StandIn(MagicMock):
-    """A module, or what is in it, that does nothing, whatever is asked of it; as a decorator it returns the function."""
-
-    __all__ = ()
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.__bool__ = lambda _: False
-
-    def __call__(self, *args: Any, **options: Any) -> Any:
-        """Return the function that is decorated, or another stand-in."""
-        is_decorator = len(args) == 1 and callable(args[0]) and not options
-        return args[0] if is_decorator else super().__call__(*args, **options)
-
-    def __format__(self, spec: str) -> str:
-        return ""
-
-    def __mro_entries__(self, bases: tuple[Any, ...]) -> tuple[type, ...]:
-        return (object,)
 
 
 class StandInFinder:
@@ -68,7 +52,7 @@ class StandInFinder:
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         """Return a stand-in."""
         self.found.append(spec.name)
-        return StandIn(name=spec.name)
+        return MODULES[spec.name] if spec.name in MODULES else StandIn(name=spec.name)
 
     def exec_module(self, module: ModuleType) -> None:
         """Do nothing."""
@@ -93,6 +77,8 @@ CHANGES: tuple[tuple[Any, str, Any], ...] = (
     (socket.socket, "connect", refuse),
     (argparse.ArgumentParser, "error", lambda parser, message: None),  # options that are required
     (torch, "set_default_tensor_type", lambda kind: None),  # the check chooses float32 or float64
+    (torch, "save", lambda *args, **options: None),
+    (builtins, "open", open_file),
     *((owner, "cuda", lambda owner, *args, **options: owner) for owner in (Tensor, nn.Module)),
 )
 """What is another thing in this process: owner, name and value."""
@@ -109,6 +95,10 @@ class SourceFile(NamedTuple):
 
     tree: ast.Module
     names: dict[str, Any]
+    has_star: bool
+    """Whether it imports all names of a module that is missing."""
+    trained: list[tuple[ast.stmt, bool]]
+    """The statements in which an optimizer stepped, and whether it was more than one optimizer."""
 
 
 def read_source(path: Path) -> ast.Module:
@@ -128,6 +118,12 @@ def read_source(path: Path) -> ast.Module:
     return ast.parse(text, str(path))
 
 
+def has_star(tree: ast.Module) -> bool:
+    """Return whether a file imports all names of a module that is not there."""
+    found = [each.module or "" for each in tree.body if isinstance(each, ast.ImportFrom) and each.names[0].name == "*"]
+    return any(each and find_spec(each.partition(".")[0]) is None for each in found)
+
+
 class Loader(SourceFileLoader):
     """Load a file of a submission: run its definitions, as far as they can be run."""
 
@@ -142,17 +138,38 @@ class Loader(SourceFileLoader):
         except (SyntaxError, ValueError, LookupError, TypeError) as error:
             self.problems.append((path, describe(error) if isinstance(error, SyntaxError) else "is no notebook"))
             return
-        self.sources[path] = SourceFile(tree, names)
-        for statement in definitions(tree):
+        source = self.sources[path] = SourceFile(tree, names, has_star(tree), [])
+        for statement, may_train in statements(tree):
             try:
-                exec(compile(ast.Module([statement], []), str(path), "exec"), names)  # noqa: S102
+                code = compile(ast.Module([statement], []), str(path), "exec")
+                self.run(code, source, statement, may_train=may_train)
             except (Exception, SystemExit) as error:
                 self.problems.append((path, describe(error)))
 
+    def run(self, code: CodeType, source: SourceFile, statement: ast.stmt, *, may_train: bool) -> None:
+        """Run a statement; one that may train as far as it shows what it does."""
+        stepped = set[int]()
+        for _ in range(MAX_RETRIES):
+            try:
+                with cut(stepped) if may_train else nullcontext():
+                    exec(code, source.names)  # noqa: S102
+                break
+            except NameError as error:
+                if not source.has_star or not error.name or hasattr(builtins, error.name):
+                    raise
+                source.names[error.name] = StandIn(name=error.name)  # a module that is missing may have it
+            except (AttributeError, TypeError) as error:
+                if not re.search("'(list|tuple)' object|not list", str(error)) or not Images.have_labels:
+                    raise
+                Images.have_labels = False
+            finally:
+                if stepped and (not source.trained or source.trained[-1][0] is not statement):
+                    source.trained.append((statement, len(stepped) > 1))
 
-def load(paths: Sequence[Path]) -> tuple[list[SourceFile], list[str]]:
-    """Run the definitions of files that may import each other; return their names, and why some could not be run."""
-    Loader.sources, Loader.problems = {}, []
+
+def load(paths: Sequence[Path]) -> tuple[list[SourceFile], list[str], Watch]:
+    """Run files that may import each other; return their names, why some could not be run, and what networks did."""
+    Loader.sources, Loader.problems, Images.made, Images.have_labels = {}, [], [], True
     root, finder = str(Path.cwd()), FileFinder.path_hook((Loader, [".py"]))
 
     def find(folder: str) -> Any:
@@ -162,30 +179,31 @@ def load(paths: Sequence[Path]) -> tuple[list[SourceFile], list[str]]:
 
     sys.path_hooks.insert(0, find)
     sys.path[:0] = dict.fromkeys([root, *(str(path.parent) for path in paths)])
-    for path in paths:
-        if path not in Loader.sources:  # not yet imported by another one
-            module = ModuleType(path.stem)
-            module.__file__, module.__package__ = str(path), ".".join(path.relative_to(root).parts[:-1])
-            sys.modules.setdefault(path.stem, module)
-            Loader(path.stem, str(path)).exec_module(module)
+    with Watch() as watch:
+        for path in paths:
+            if path not in Loader.sources:  # not yet imported by another one
+                module = ModuleType(path.stem)
+                module.__file__, module.__package__ = str(path), ".".join(path.relative_to(root).parts[:-1])
+                sys.modules.setdefault(path.stem, module)
+                Loader(path.stem, str(path)).exec_module(module)
     problems = [f"{path.name}: {text}" if len(paths) > 1 else text for path, text in Loader.problems]
-    return [Loader.sources[path] for path in paths if path in Loader.sources], problems
+    return [Loader.sources[path] for path in paths if path in Loader.sources], problems, watch
 
 
-def definitions(tree: ast.Module) -> Iterator[ast.stmt]:
-    """Yield the statements of a file that define something; of the calls those that set something up, and no training."""
+def statements(tree: ast.Module) -> Iterator[tuple[ast.stmt, bool]]:
+    """Yield the statements of a file, also those for when it is the main one, and whether they may train."""
     functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
     loops = {node.name for node in functions if any(isinstance(each, ast.For | ast.While) for each in ast.walk(node))}
     for statement in tree.body:
-        match statement:
-            case ast.If() if "__name__" in ast.unparse(statement.test):
-                yield from (each for each in statement.body if is_setting(each) and not trains(each, loops))
-            case ast.Expr(ast.Call(function)) if not (root(function) in LIBRARIES or is_setting(statement)):
-                pass
-            case ast.Assign() | ast.AugAssign() | ast.While() | ast.With() | ast.For() if trains(statement, loops):
-                pass
-            case _:
-                yield statement
+        is_main = isinstance(statement, ast.If) and "__name__" in ast.unparse(statement.test)
+        for each in statement.body if is_main else [statement]:
+            match each:
+                case ast.Expr(ast.Call(function)) if not (root(function) in LIBRARIES or is_setting(each)):
+                    yield each, True
+                case ast.FunctionDef() | ast.ClassDef():
+                    yield each, False
+                case _:
+                    yield each, is_main or trains(each, loops)
 
 
 def root(function: ast.expr) -> str:

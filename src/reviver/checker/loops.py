@@ -16,10 +16,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.optimizer import register_optimizer_step_pre_hook
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from reviver.checker.conventions import stands_for
-from reviver.checker.loading import SourceFile, StandIn
+from reviver.checker.loading import SourceFile
+from reviver.checker.standins import StandIn
+from reviver.checker.watch import SeenEnough
 
 ROLES = {
     "loader": "dataloader loader loader_train train_loader data_loader dataset train_dataloader trainloader data",
@@ -58,7 +60,9 @@ class Loop(NamedTuple):
 
 
 def find_loops(sources: Sequence[SourceFile]) -> Iterator[Loop]:
-    """Yield the loops of a submission in which backward and step are called; then those whose functions call them."""
+    """Yield the GAN loops that were seen to run; then those in which the text calls backward and step; then by functions."""
+    for source in sources:
+        yield from (Loop(source, node, None, True) for node, is_gan in source.trained if is_gan)
     for is_followed in (False, True):
         for source in sources:
             functions = {node.name: node for node in source.tree.body if isinstance(node, ast.FunctionDef)}
@@ -88,10 +92,6 @@ def events(node: ast.AST, functions: Mapping[str, ast.AST] = {}) -> list[tuple[s
     return found
 
 
-class SeenEnough(BaseException):
-    """The loop has shown what it does."""
-
-
 class LoopSettings:
     """Options of a loop: those of its parser, with small numbers."""
 
@@ -101,8 +101,12 @@ class LoopSettings:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
+        if re.search("config|setting|options", name.lower()):
+            return self
         value = self._values.get(name.lower())
-        usual = False if name == "cuda" else 10 if stands_for(name, "C") else 1
+        usual: Any = False if name == "cuda" else 10 if stands_for(name, "C") else 1
+        if re.search(r"^lr|_lr$|rate|decay|beta", name.lower()):
+            usual = 1e-3
         return value if isinstance(value, int | str) else getattr(self._options, name, usual)
 
 
@@ -154,7 +158,12 @@ def run(
         return lambda *args, **kwargs: call(name, function, *args, **kwargs)
 
     patches = [(owner, name, observed(name, getattr(owner, name))) for owner, name in (*WATCHED, *watched)]
-    patches.append((torch.utils.data, "DataLoader", lambda *args, **kwargs: values["loader"]))
+
+    def load(dataset: Any = None, *args: Any, **kwargs: Any) -> Any:
+        is_own = isinstance(dataset, Dataset) and not isinstance(dataset, StandIn)
+        return DataLoader(dataset, *args, **kwargs | {"num_workers": 0}) if is_own else values["loader"]
+
+    patches.append((torch.utils.data, "DataLoader", load))
     for text in (each.value for each in nodes if isinstance(each, ast.Constant) and isinstance(each.value, str)):
         if re.fullmatch(r"(?!/|.*\.\.)[\w./{}%-]+/[\w.{}%-]*", text):
             Path(f"{text}x").parent.mkdir(parents=True, exist_ok=True)  # for figures and logs

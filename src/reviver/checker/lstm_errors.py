@@ -12,9 +12,9 @@ from torch import nn
 
 from reviver.checker import lstm_mistakes as wrong
 from reviver.checker.conventions import Form, LSTMSizes
-from reviver.checker.loading import StandIn
 from reviver.checker.lstm_reading import sizes_of
 from reviver.checker.pieces import Failure, Mistake, Namespace, Unclear, describe, is_library, unparsed
+from reviver.checker.standins import StandIn
 
 ELSEWHERE = "(?i)cuda|nvidia|device|StandIn"
 """Words in errors of what is not on this machine."""

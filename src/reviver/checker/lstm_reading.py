@@ -22,6 +22,7 @@ from reviver.checker.conventions import (
     LSTMSizes,
     build_module,
     loose_tensors,
+    read_alone,
     read_logits,
     stands_for,
 )
@@ -89,13 +90,18 @@ class Reading(NamedTuple):
     def call(self, network: nn.Module, x: Tensor, *start: Any, tensors: dict[str, Tensor] | None = None) -> Tensor:
         """Return the logits of a network after the last step, with its parameters or others, from a state if it is given."""
         results = [functional_call(network, tensors or {}, (each, *start)) for each in self.form.inputs(x)]
+        if self.form.name.endswith("at a time"):
+            return torch.stack([read_alone(each, self.sizes) for each in results])
         return read_logits(results[-1], self.sizes._replace(T=x.shape[1]))
 
     def call_from_zero(self, network: nn.Module, x: Tensor, tensors: dict[str, Tensor] | None = None) -> Tensor:
         """Return the logits from zeros, which are given if forward needs a state. Raises what the first way to give it raises."""
         needed = [each for each in state_arguments(network) if each.default is each.empty]
         errors = list[Exception]()
-        for start in starts(torch.zeros(2, len(x), self.sizes.H), len(needed)):
+        for start in (
+            *starts(torch.zeros(2, len(x), self.sizes.H), len(needed)),
+            *[(None,) * len(needed)] * any(needed),
+        ):
             try:
                 return self.call(network, x, *start, tensors=tensors)
             except Exception as error:

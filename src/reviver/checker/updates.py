@@ -18,8 +18,10 @@ from torch.nn import functional
 
 from reviver.checker import gan_mistakes as gan
 from reviver.checker import lstm_mistakes as lstm
-from reviver.checker.loops import BATCH_SIZE, LETTERS, Loop, SeenEnough, events, run
+from reviver.checker.loops import BATCH_SIZE, LETTERS, Loop, events, run
 from reviver.checker.pieces import Failure, Mistake, Unclear, describe
+from reviver.checker.standins import Images
+from reviver.checker.watch import SeenEnough
 
 READ = (
     ("^0", lstm.NO_GRADIENT, "backward gives no parameter of the optimizer a gradient"),
@@ -29,6 +31,8 @@ READ = (
 )
 """Mistakes in the calls from one step to the next: their order, and what is said."""
 ERRORS = {"target size": gan.TARGET_SHAPE, "inplace operation": gan.REUSED, "a second time": gan.REUSED}
+ERRORS |= {"context manager protocol": gan.NO_BRACKETS, "has no attribute '__enter__'": gan.NO_BRACKETS}
+ERRORS |= {"module 'torch": gan.NO_SUCH_NAME}
 """Mistakes that torch finds."""
 LASTING = (gan.NEVER_CLEARED, gan.KEPT, gan.NO_DETACH)
 """Mistakes even beside right updates; others may be a trick that is played now and then."""
@@ -136,7 +140,9 @@ class GradientRecord:
         self.given, self.networks = {"G": G.train(), "D": D.train()}, dict[str, nn.Module]()
         known = ((type(each) if type(each) is not nn.Sequential else each, role) for role, each in self.given.items())
         self.roles = dict[Any, str](known)  # by types, since a loop may build its own networks
-        self.real = centered(images)
+        sets = [torch.stack([each.image(index) for index in range(len(each))]) for each in Images.made[-4:]]
+        self.real = [centered(each) for each in (images, *sets)]
+        self.fakes: list[Tensor] = []
         self.parts: dict[str, list[tuple[str, Tensor]]] = {"G": [], "D": []}
         self.verdicts: dict[str, list[Mistake | str]] = {"G": [], "D": []}
 
@@ -149,6 +155,8 @@ class GradientRecord:
             network, *inputs = args
             role = self.roles.get(network) or self.roles.get(type(network), "")
             is_known = bool(role) and self.networks.setdefault(role, network) is network
+            if role == "G":
+                self.fakes = [*self.fakes[-3:], result.detach()]
             if is_known and role == "D" and result.requires_grad and inputs:
                 with suppress(RuntimeError):  # the graph of G is gone, which the loop itself will meet
                     self.keep_gradients(inputs[0].detach(), result.flatten())
@@ -168,7 +176,12 @@ class GradientRecord:
 
     def keep_gradients(self, x: Tensor, values: Tensor) -> None:
         """Keep the gradients by the losses of what D says [N] of x, its real and its generated images, as both."""
-        is_fake = (centered(x) @ self.real.T).amax(1) < MIN_CORRELATION
+        known = [each for each in self.real if each.shape[1] == x[0].numel()]
+        if known:
+            is_fake = (centered(x) @ torch.cat(known).T).amax(1) < MIN_CORRELATION
+        else:  # the code samples them itself
+            is_generated = any(torch.equal(each.flatten(), x.flatten()) for each in self.fakes)
+            is_fake = torch.full((len(x),), is_generated)
         probability = values if self.is_probability else values.sigmoid()
         logs = {"real": -probability.clamp(1e-12).log(), "fake": -(1 - probability).clamp(1e-12).log()}
         for whose, mask in (("real", ~is_fake), ("fake", is_fake)):
