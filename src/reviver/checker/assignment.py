@@ -151,9 +151,7 @@ def recognize(sources: Sequence[SourceFile]) -> dict[str, Any]:
     if not CLASSES.keys() & names.keys():
         names |= guess_lstm(classes, texts)
     tell_cells(names, texts)
-    if not {"Recaller", "lstm_step", "Generator", "Discriminator"} & names.keys():
-        roles = find_roles(names | {"*sources": list(sources), "*foreign": ["lstm"]}, classes)
-        names = {name: each for name, each in names.items() if name not in ("LSTM", "LSTMCell", "*guessed")} | roles
+    names = try_roles(names | {"*sources": list(sources)}, classes)
     own = {"lstm": {"lstm_step", "Recaller", "update"} & names.keys(), "gan": is_own(names) or "gan_step" in names}
     names |= {"*sources": list(sources), "*foreign": [network for network, is_asked in own.items() if not is_asked]}
     for loop in find_loops(sources):
@@ -162,6 +160,16 @@ def recognize(sources: Sequence[SourceFile]) -> dict[str, Any]:
         elif not loop.is_gan and not {"Generator", "update"} & names.keys():
             names.setdefault("LSTM loop", loop)
     return names
+
+
+def try_roles(names: dict[str, Any], classes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the names with the LSTM and the cell of another course's file, told apart by what agrees."""
+    if {"Recaller", "lstm_step", "Generator", "Discriminator"} & names.keys():
+        return names
+    roles = find_roles(names | {"*foreign": ["lstm"]}, classes)
+    is_kept = "*guessed" in names and roles.get("LSTM") is names["*guessed"]
+    others = {"LSTM", "LSTMCell"} | ({"*guessed"} if not is_kept else set())
+    return {name: each for name, each in names.items() if name not in others} | roles
 
 
 def guess_lstm(classes: Mapping[str, Any], texts: Mapping[str, str]) -> dict[str, Any]:

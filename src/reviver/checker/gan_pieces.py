@@ -213,7 +213,7 @@ def check_gan_step(names: Namespace) -> str:
         return "both networks are updated once, each by its own loss"
     torch.set_default_dtype(torch.float32)
     (G, z), (D, example) = build_network(names, "Generator"), build_network(names, "Discriminator")
-    shape = example.shape[1:]
+    shape = tuple(example.shape[1:])
     if len(shape) == 1:
         shape = (1, isqrt(shape[0]), isqrt(shape[0]))
     images = torch.rand(6 * BATCH_SIZE, *shape) * 2 - 1

@@ -31,8 +31,6 @@ ALWAYS += " wandb sacred tkinter cv2"
 """Modules for which there is always a stand-in: they draw, log or load data."""
 MAX_RETRIES = 20
 """How often a statement is run again with stand-ins for what was missing."""
-LIBRARIES = {"torch", "np", "numpy", "random", "os", "sys", "warnings", "math"}
-"""Modules whose calls at the top of a file are run, such as torch.manual_seed(1)."""
 
 
 class StandInFinder:
@@ -121,7 +119,9 @@ def read_source(path: Path) -> ast.Module:
 def has_star(tree: ast.Module) -> bool:
     """Return whether a file imports all names of a module that is not there."""
     found = [each.module or "" for each in tree.body if isinstance(each, ast.ImportFrom) and each.names[0].name == "*"]
-    return any(each and find_spec(each.partition(".")[0]) is None for each in found)
+    own = {path.stem for path in Loader.sources} | {path.stem for path in Path.cwd().rglob("*.py")}
+    roots = {each.partition(".")[0] for each in found} - {""} - own
+    return any(each not in sys.modules and find_spec(each) is None for each in roots)
 
 
 class Loader(SourceFileLoader):
@@ -192,33 +192,7 @@ def load(paths: Sequence[Path]) -> tuple[list[SourceFile], list[str], Watch]:
 
 def statements(tree: ast.Module) -> Iterator[tuple[ast.stmt, bool]]:
     """Yield the statements of a file, also those for when it is the main one, and whether they may train."""
-    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
-    loops = {node.name for node in functions if any(isinstance(each, ast.For | ast.While) for each in ast.walk(node))}
     for statement in tree.body:
         is_main = isinstance(statement, ast.If) and "__name__" in ast.unparse(statement.test)
-        for each in statement.body if is_main else [statement]:
-            match each:
-                case ast.Expr(ast.Call(function)) if not (root(function) in LIBRARIES or is_setting(each)):
-                    yield each, True
-                case ast.FunctionDef() | ast.ClassDef():
-                    yield each, False
-                case _:
-                    yield each, is_main or trains(each, loops)
-
-
-def root(function: ast.expr) -> str:
-    """Return the first name of `a.b.c`."""
-    return ast.unparse(function).partition(".")[0]
-
-
-def trains(statement: ast.stmt, loops: set[str]) -> bool:
-    """Return whether a statement calls one of the functions with loops, or what updates weights."""
-    called = {root(node.func) for node in ast.walk(statement) if isinstance(node, ast.Call)}
-    return bool(called & loops) or bool(re.search(r"\.(backward|step|zero_grad)\b", ast.unparse(statement)))
-
-
-def is_setting(node: ast.stmt) -> bool:
-    """Return whether a statement builds the parser of options or reads them, or chooses a device."""
-    text = ast.unparse(node)
-    words = ("argparse", ".add_argument(", ".parse_args(", ".parse_known_args(", "torch.device(")
-    return isinstance(node, ast.Assign | ast.Expr) and any(word in text for word in words)
+        for each in statement.body if isinstance(statement, ast.If) and is_main else [statement]:
+            yield each, not isinstance(each, ast.FunctionDef | ast.ClassDef | ast.Import | ast.ImportFrom)

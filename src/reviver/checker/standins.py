@@ -25,7 +25,15 @@ TEXT = "the quick brown fox jumps over the lazy dog, and the dog sleeps on until
 OPEN = builtins.open
 
 
-USUAL = {"torch": torch, "nn": nn, "F": functional, "np": np, "optim": torch.optim, "os": os, "math": math}
+USUAL: dict[str, Any] = {
+    "torch": torch,
+    "nn": nn,
+    "F": functional,
+    "np": np,
+    "optim": torch.optim,
+    "os": os,
+    "math": math,
+}
 USUAL |= {"DataLoader": DataLoader, "Dataset": Dataset}
 """What a module that is imported with a star may be there for."""
 
@@ -70,14 +78,14 @@ class Transform:
             for each in first or ():
                 x = each(x) if callable(each) else x
         elif self.name in ("Resize", "CenterCrop", "RandomCrop", "RandomResizedCrop"):
-            size = (first, first) if isinstance(first, int) else tuple(first)
+            size = (first, first) if isinstance(first, int) else tuple(first or x.shape[1:])
             x = functional.interpolate(x[None], size)[0]
         elif self.name == "Normalize":
             mean, std = (torch.as_tensor(each, dtype=x.dtype).reshape(-1)[: len(x)] for each in self.args[:2])
             x = (x - mean[:, None, None]) / std[:, None, None]
         elif self.name == "Grayscale":
             x = x.mean(0, keepdim=True).expand(first or 1, -1, -1)
-        elif self.name == "Lambda":
+        elif callable(first):
             x = first(x)
         return x
 

@@ -47,12 +47,12 @@ class Watch:
             watch.note(self, sys._getframe(1))
             begin(self, *args, **options)
 
-        nn.Module.__init__ = init
+        setattr(nn.Module, "__init__", init)  # noqa: B010
         self._hook = register_module_forward_hook(lambda module, args, result: watch.call(module, args))
         return self
 
     def __exit__(self, *error: object) -> None:
-        nn.Module.__init__ = self._init
+        setattr(nn.Module, "__init__", self._init)  # noqa: B010
         self._hook.remove()
 
     def note(self, module: nn.Module, frame: Any) -> None:
